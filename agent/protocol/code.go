@@ -1,0 +1,209 @@
+package protocol
+
+// Code is a stable, lower_snake word for a reason that a person or a program
+// will see. Every code that any part of prlagent shows has its row in Codes.
+type Code string
+
+// Severity says what a code asks of a person.
+type Severity string
+
+// Severities, mildest first.
+const (
+	Info    Severity = "info"    // explains, nothing to do
+	Warning Severity = "warning" // degraded: someone should look
+	Failure Severity = "failure" // a duty of the agent is not being done
+)
+
+// CodeText is what a person reads for a code.
+type CodeText struct {
+	Severity Severity
+	Text     string
+	Remedy   string // what to do next; empty where there is nothing to do
+}
+
+// Codes of empty cells, users, portal, configuration, content, store and
+// local requests.
+const (
+	CodeNotReportedYet    Code = "not_reported_yet"
+	CodePDVersionTooOld   Code = "pd_version_too_old"
+	CodeNeverStarted      Code = "never_started"
+	CodeNoTools           Code = "no_tools"
+	CodeToolsOutdated     Code = "tools_outdated"
+	CodeNotSeenRunning    Code = "not_seen_running"
+	CodeNotReadable       Code = "not_readable"
+	CodeNotShown          Code = "not_shown"
+	CodeMacGuestSerial    Code = "mac_guest_serial"
+	CodeStateDisputed     Code = "state_disputed"
+	CodeVMInvalid         Code = "vm_invalid"
+	CodeUnreadableVM      Code = "unreadable_vm"
+	CodeDuplicateKey      Code = "duplicate_key"
+	CodeInvalidVMID       Code = "invalid_vm_id"
+	CodeVMNotFound        Code = "vm_not_found"
+	CodeServiceDown       Code = "service_down"
+	CodeEdition           Code = "edition"
+	CodeUnrecognized      Code = "unrecognized_option"
+	CodeVMBusy            Code = "vm_busy"
+	CodeOperationCanceled Code = "operation_canceled"
+	CodeLicenseUnreadable Code = "license_unreadable"
+	CodeOutputInvalid     Code = "output_invalid"
+	CodeOutputTooLarge    Code = "output_too_large"
+	CodeOutputTooDeep     Code = "output_too_deep"
+	CodeUserSession       Code = "user_session"
+	CodeGuestOS           Code = "guest_os"
+	CodePDNotInstalled    Code = "pd_not_installed"
+	CodeVMLimit           Code = "vm_limit"
+
+	CodeToolMissing    Code = "tool_missing"
+	CodeToolTimeout    Code = "tool_timeout"
+	CodeToolTooLarge   Code = "tool_output_too_large"
+	CodeToolRefused    Code = "tool_refused"
+	CodeToolFailed     Code = "tool_failed"
+	CodeToolsUntrusted Code = "tools_untrusted"
+
+	CodeNotConfigured      Code = "not_configured"
+	CodeConfigInvalid      Code = "config_invalid"
+	CodeConfigUnreadable   Code = "config_unreadable"
+	CodeConfigMixedSource  Code = "config_ignored_local"
+	CodeLocallyManaged     Code = "locally_managed"
+	CodeEnrollmentRefused  Code = "enrollment_refused"
+	CodeEnrollmentPending  Code = "enrollment_pending"
+	CodeEnrollmentClosed   Code = "enrollment_closed"
+	CodeNotEnrolled        Code = "not_enrolled"
+	CodeDeviceUnknown      Code = "device_unknown"
+	CodeDeviceRevoked      Code = "device_revoked"
+	CodeDeviceRetired      Code = "device_retired"
+	CodeDuplicateIdentity  Code = "duplicate_identity"
+	CodeSequenceConflict   Code = "sequence_conflict"
+	CodeIdentityReset      Code = "identity_reset"
+	CodePortalUnreachable  Code = "portal_unreachable"
+	CodePortalCertificate  Code = "portal_certificate"
+	CodePortalRefused      Code = "portal_refused"
+	CodePortalOutage       Code = "portal_outage"
+	CodePortalReplyInvalid Code = "portal_reply_invalid"
+	CodePortalBusy         Code = "portal_busy"
+	CodeReportTooLarge     Code = "report_too_large"
+
+	CodeHeadMissing        Code = "head_missing"
+	CodeHeadInvalid        Code = "head_invalid"
+	CodeHeadSignature      Code = "head_signature"
+	CodeHeadWrongGroup     Code = "head_wrong_group"
+	CodeHeadWrongSite      Code = "head_wrong_site"
+	CodeRollbackDetected   Code = "rollback_detected"
+	CodeContentStale       Code = "content_stale"
+	CodePolicyHash         Code = "policy_hash"
+	CodePolicyInvalid      Code = "policy_invalid"
+	CodeUnsupportedFeature Code = "unsupported_feature"
+	CodeNoPolicyKeys       Code = "no_policy_keys"
+	CodeGroupChangeRefused Code = "group_change_unsigned"
+
+	CodeAlreadyRunning Code = "already_running"
+	CodeStoreDamaged   Code = "store_damaged"
+	CodeStoreFull      Code = "store_full"
+	CodeStoreDenied    Code = "store_denied"
+	CodeStateRestored  Code = "state_restored"
+	CodeStateReset     Code = "state_reset"
+
+	CodeNotAllowed       Code = "not_allowed"
+	CodeDaemonNotRunning Code = "daemon_not_running"
+	CodeBadRequest       Code = "bad_request"
+	CodeTooManyRequests  Code = "too_many_requests"
+	CodeCheckinTimeout   Code = "checkin_timeout"
+	CodeInternal         Code = "internal"
+)
+
+// Codes is the one table of all codes, with their words.
+var Codes = map[Code]CodeText{
+	CodeNotReportedYet:    {Info, "The Mac has not reported this value yet.", "Wait for the next check-in, or run 'prlagent checkin'."},
+	CodePDVersionTooOld:   {Info, "This version of Parallels Desktop does not report this value.", "Update Parallels Desktop."},
+	CodeNeverStarted:      {Info, "The virtual machine was never started.", "Start it once with Parallels Tools installed."},
+	CodeNoTools:           {Info, "Parallels Tools are not installed in the guest.", "Install Parallels Tools."},
+	CodeToolsOutdated:     {Info, "Parallels Tools are older than Parallels Desktop.", "Update Parallels Tools in the guest."},
+	CodeNotSeenRunning:    {Info, "The agent has not seen this virtual machine running.", ""},
+	CodeNotReadable:       {Info, "The agent could not read the file that holds this value.", "On macOS, grant the agent Full Disk Access by profile if the bundle is in a protected folder."},
+	CodeNotShown:          {Info, "Parallels Desktop does not show this value for this virtual machine.", ""},
+	CodeMacGuestSerial:    {Info, "The serial number of a macOS guest is not visible from the host.", ""},
+	CodeStateDisputed:     {Info, "Parallels Desktop says the virtual machine is stopped, but a process of it runs.", "Run 'prlagent checkin' again; if it stays, restart Parallels Desktop."},
+	CodeVMInvalid:         {Info, "Parallels Desktop calls this virtual machine invalid: its files are missing or damaged.", "Restore the bundle, or remove the virtual machine."},
+	CodeUnreadableVM:      {Warning, "The description of a virtual machine could not be read.", "Run 'prlctl list -i --json' as its owner and compare."},
+	CodeDuplicateKey:      {Warning, "The description of a virtual machine has a key twice and is not believed.", "Rename shared folders or devices of this virtual machine that carry odd names."},
+	CodeInvalidVMID:       {Warning, "A virtual machine id is not a UUID.", ""},
+	CodeVMNotFound:        {Info, "The virtual machine is not registered for this user.", ""},
+	CodeServiceDown:       {Warning, "The Parallels service does not answer.", "Open Parallels Desktop once, or restart the Mac; the agent tries again at the next look."},
+	CodeEdition:           {Warning, "This edition of Parallels Desktop has no full command line.", "Activate a Pro, Business or Enterprise license."},
+	CodeUnrecognized:      {Info, "This version of Parallels Desktop does not know an option.", "Update Parallels Desktop."},
+	CodeVMBusy:            {Info, "The virtual machine is busy with another operation.", "Wait; the agent tries again."},
+	CodeOperationCanceled: {Info, "Parallels Desktop canceled the operation.", ""},
+	CodeLicenseUnreadable: {Info, "Parallels Desktop did not show its license.", "Check the activation in Parallels Desktop."},
+	CodeOutputInvalid:     {Warning, "A Parallels tool printed something that is not its usual JSON.", "Run the tool by hand and report the output."},
+	CodeOutputTooLarge:    {Warning, "A Parallels tool printed more than the agent reads.", ""},
+	CodeOutputTooDeep:     {Warning, "A Parallels tool printed JSON that is nested too deeply.", ""},
+	CodeUserSession:       {Info, "The user has no session on this Mac at the moment.", "The last known rows are kept until the user logs in."},
+	CodeGuestOS:           {Info, "Not available for this guest system.", ""},
+	CodePDNotInstalled:    {Info, "Parallels Desktop is not installed.", "Install Parallels Desktop."},
+	CodeVMLimit:           {Warning, "The Mac has more virtual machines than one report holds.", "Virtual machines beyond the limit are left out."},
+
+	CodeToolMissing:    {Warning, "A program that the agent needs is not there.", "Reinstall Parallels Desktop or macOS command line parts."},
+	CodeToolTimeout:    {Warning, "A program did not finish in its time and was stopped.", "See 'prlagent status' for which one; the agent tries again at the next look."},
+	CodeToolTooLarge:   {Warning, "A program printed more than the agent reads.", ""},
+	CodeToolRefused:    {Warning, "The agent refused to start a program that way.", "This is a defect of the agent: please report it."},
+	CodeToolFailed:     {Warning, "A program failed.", "See 'prlagent status' and the log."},
+	CodeToolsUntrusted: {Failure, "The Parallels tools do not carry the vendor's signature; the agent does not run them.", "Reinstall Parallels Desktop."},
+
+	CodeNotConfigured:      {Info, "No portal is configured; the agent observes and reports locally only.", "Install a configuration profile for org.prlagent.agent that has ServerURL."},
+	CodeConfigInvalid:      {Failure, "The configuration has a value that cannot be used.", "Correct the named key in the profile or config.plist."},
+	CodeConfigUnreadable:   {Failure, "The configuration could not be read.", "Check owner and mode: root:wheel, 0600 for config.plist."},
+	CodeConfigMixedSource:  {Info, "Trust keys in config.plist are ignored because a profile is installed.", "Remove them from config.plist."},
+	CodeLocallyManaged:     {Info, "The configuration comes from root's config.plist, not from MDM.", ""},
+	CodeEnrollmentRefused:  {Failure, "The portal refused the enrollment.", "Check EnrollmentSecret in the profile against the portal's."},
+	CodeEnrollmentPending:  {Warning, "The enrollment waits for an administrator's approval.", "Approve the device in the portal: 'prlportal approve DEVICE'."},
+	CodeEnrollmentClosed:   {Failure, "The portal does not take new devices.", "Open enrollment in the portal."},
+	CodeNotEnrolled:        {Warning, "The Mac is not enrolled yet.", "The agent tries again by itself; 'prlagent checkin' tries now."},
+	CodeDeviceUnknown:      {Warning, "The portal does not know this device; the agent enrolls again.", ""},
+	CodeDeviceRevoked:      {Failure, "The portal has revoked this device.", "Ask the portal's administrator."},
+	CodeDeviceRetired:      {Failure, "The portal has retired this device.", "Ask the portal's administrator."},
+	CodeDuplicateIdentity:  {Failure, "Two Macs report under one identity.", "Retire one of them in the portal and enroll it again."},
+	CodeSequenceConflict:   {Warning, "The portal has another report under this number.", "The agent goes on with a new number by itself."},
+	CodeIdentityReset:      {Warning, "The identity on disk belongs to another Mac and was discarded.", "Nothing to do: the agent enrolls anew."},
+	CodePortalUnreachable:  {Warning, "The portal cannot be reached.", "Check the network and ServerURL."},
+	CodePortalCertificate:  {Failure, "The portal's certificate is not trusted.", "Check ServerCertificates in the profile, or a captive network in between."},
+	CodePortalRefused:      {Failure, "The portal refused the request.", "See 'prlagent events' and the log; the agent may need an update."},
+	CodePortalOutage:       {Warning, "Something that is not the portal answered, or the portal failed.", "Wait; the agent tries again. If it stays, check proxies."},
+	CodePortalReplyInvalid: {Warning, "The portal's answer could not be read.", "Check that ServerURL names a prlagent portal."},
+	CodePortalBusy:         {Info, "The portal asked to come back later.", ""},
+	CodeReportTooLarge:     {Warning, "The portal found the report too large.", ""},
+
+	CodeHeadMissing:        {Warning, "The portal has no policy head for this group.", "Publish one with 'prlportal publish'; the last good policy stays."},
+	CodeHeadInvalid:        {Failure, "The policy head cannot be read.", "Publish it again; the last good policy stays."},
+	CodeHeadSignature:      {Failure, "The policy head is not signed by a key that this Mac trusts.", "Check PolicyKeys in the profile; the last good policy stays."},
+	CodeHeadWrongGroup:     {Failure, "The policy head is of another group.", "Check the portal's content; the last good policy stays."},
+	CodeHeadWrongSite:      {Failure, "The policy head is of another site.", "Check the portal's content; the last good policy stays."},
+	CodeRollbackDetected:   {Failure, "The portal served an older policy head than this Mac has seen.", "Publish again with a new version; the newer one stays."},
+	CodeContentStale:       {Warning, "The policy head has expired.", "Publish again; the last good policy stays in force."},
+	CodePolicyHash:         {Failure, "The policy does not match the hash in its signed head.", "Publish again; the last good policy stays."},
+	CodePolicyInvalid:      {Failure, "The policy cannot be read.", "Run 'prlportal lint'; the last good policy stays."},
+	CodeUnsupportedFeature: {Failure, "The policy needs a feature that this agent does not have.", "Update the agent; the last good policy stays."},
+	CodeNoPolicyKeys:       {Info, "No policy keys are configured; no policy is accepted.", "Add PolicyKeys to the profile."},
+	CodeGroupChangeRefused: {Info, "The portal named another group without a signature; this Mac stays in its group.", "Set Group in the profile to move the Mac."},
+
+	CodeAlreadyRunning: {Failure, "Another prlagentd runs on this Mac.", "Use the one that runs; 'prlagent status' shows it."},
+	CodeStoreDamaged:   {Failure, "The state database is damaged.", "Restart the agent: it restores a backup and keeps the bad file."},
+	CodeStoreFull:      {Failure, "The disk is full; the agent cannot keep its state.", "Free some disk space."},
+	CodeStoreDenied:    {Failure, "The agent may not write its state folder.", "Check owner and mode of the state folder."},
+	CodeStateRestored:  {Warning, "The state database was damaged and was restored from a backup.", "The bad file is kept beside it; check the disk."},
+	CodeStateReset:     {Warning, "The state database was damaged and no backup could be used; the agent began anew.", "The bad file is kept beside it; check the disk."},
+
+	CodeNotAllowed:       {Failure, "You may not do this.", "Ask an administrator of this Mac, or use sudo."},
+	CodeDaemonNotRunning: {Failure, "prlagentd is not running.", "Start it: sudo launchctl kickstart system/org.prlagent.agent"},
+	CodeBadRequest:       {Failure, "The request makes no sense.", "See 'prlagent help'."},
+	CodeTooManyRequests:  {Info, "Too many requests in a short time.", "Wait a minute."},
+	CodeCheckinTimeout:   {Warning, "The check-in did not finish in time; it goes on.", "Run 'prlagent status' to see how it ended."},
+	CodeInternal:         {Failure, "The agent met a defect of its own.", "See the log and report it."},
+}
+
+// Text is the code's row; a code without one is shown as itself.
+func (c Code) Text() CodeText {
+	if text, known := Codes[c]; known {
+		return text
+	}
+	return CodeText{Severity: Warning, Text: string(c)}
+}

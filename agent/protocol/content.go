@@ -1,0 +1,69 @@
+package protocol
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Head is the signed pointer to a group's policy (protocol.md 2.4). One per
+// group; the only thing that can say what a Mac's policy is.
+type Head struct {
+	SiteID      string         `json:"site_id"`
+	GroupID     string         `json:"group_id"`
+	HeadVersion uint64         `json:"head_version"` // rises with every signing
+	Policy      *PolicyPointer `json:"policy"`       // null releases: the group has no policy
+	SplaySecs   int            `json:"splay_s,omitempty"`
+	IssuedAt    time.Time      `json:"issued_at"`
+	ExpiresAt   time.Time      `json:"expires_at"` // past it the last good policy is kept, never released
+}
+
+// PolicyPointer pins one policy document by its hash.
+type PolicyPointer struct {
+	PolicyID string `json:"policy_id"`
+	Revision uint64 `json:"revision"`
+	SHA256   string `json:"sha256"` // lower-case hex of the document's bytes
+	Size     int    `json:"size"`   // bytes
+}
+
+// Errors of judging a head or a policy document.
+var (
+	ErrHeadInvalid  = errors.New("head is not valid")
+	ErrWrongSite    = errors.New("head belongs to another site")
+	ErrWrongGroup   = errors.New("head belongs to another group")
+	ErrRollback     = errors.New("head is older than one seen before")
+	ErrPolicyHash   = errors.New("policy does not match the hash in its head")
+	ErrHeadConflict = errors.New("head differs from one with the same version")
+)
+
+// ParseHead decodes the verified payload of a head envelope.
+func ParseHead(payload []byte) (Head, error) {
+	var head Head
+	if err := Decode(payload, MaxHead, &head); err != nil {
+		return Head{}, fmt.Errorf("%w: %w", ErrHeadInvalid, err)
+	}
+	if head.SiteID == "" || head.GroupID == "" || head.HeadVersion == 0 || head.ExpiresAt.IsZero() {
+		return Head{}, fmt.Errorf("%w: a mandatory field is missing", ErrHeadInvalid)
+	}
+	if p := head.Policy; p != nil && (p.PolicyID == "" || len(p.SHA256) != sha256.Size*2 || p.Size <= 0 || p.Size > MaxPolicy) {
+		return Head{}, fmt.Errorf("%w: its policy pointer is incomplete", ErrHeadInvalid)
+	}
+	return head, nil
+}
+
+// CheckPolicy says whether data is the document that the pointer pins.
+func (p PolicyPointer) CheckPolicy(data []byte) error {
+	sum := sha256.Sum256(data)
+	if len(data) != p.Size || hex.EncodeToString(sum[:]) != p.SHA256 {
+		return ErrPolicyHash
+	}
+	return nil
+}
+
+// PointTo makes the pointer to a policy document.
+func PointTo(policyID string, revision uint64, document []byte) PolicyPointer {
+	sum := sha256.Sum256(document)
+	return PolicyPointer{PolicyID: policyID, Revision: revision, SHA256: hex.EncodeToString(sum[:]), Size: len(document)}
+}

@@ -1,0 +1,224 @@
+package protocol
+
+import (
+	"crypto/ed25519"
+	"time"
+)
+
+// EnrollRequest asks for an identity. It travels as the payload of an
+// envelope of type PayloadEnroll, signed with DeviceKey: a proof that the
+// sender holds the key (H01).
+type EnrollRequest struct {
+	RequestID    string            `json:"request_id"`
+	Secret       string            `json:"secret"` // proves nothing but that a profile was read
+	Serial       string            `json:"serial"`
+	HardwareUUID string            `json:"hardware_uuid"`
+	DeviceKey    ed25519.PublicKey `json:"device_key"`
+	AgentVersion string            `json:"agent_version"`
+	Epoch        string            `json:"epoch"`
+	GroupHint    string            `json:"group_hint,omitempty"`
+	SentAt       time.Time         `json:"sent_at"`
+}
+
+// EnrollReply answers an enrollment: 201 with a token, or 202 without one
+// while it waits for approval.
+type EnrollReply struct {
+	State      string    `json:"state"` // EnrollApproved or EnrollPending
+	DeviceID   string    `json:"device_id"`
+	Token      string    `json:"token,omitempty"` // 256 random bits, base64url
+	Group      Group     `json:"group,omitzero"`
+	ServerTime time.Time `json:"server_time"`
+	RetryAfter int       `json:"retry_after_s,omitempty"`
+}
+
+// States of an enrollment.
+const (
+	EnrollApproved = "approved"
+	EnrollPending  = "pending_approval"
+)
+
+// Group is the one group a device is in, and how that was decided.
+type Group struct {
+	ID     string `json:"id"`
+	Name   string `json:"name,omitempty"`
+	Source string `json:"source"` // one of the GroupFrom words
+}
+
+// Sources of a device's group, first hit wins (protocol.md 2.7, H08).
+const (
+	GroupFromProfile = "profile" // managed Group of the Mac
+	GroupFromSecret  = "secret"  // default group of the enrollment secret
+	GroupFromPrimary = "primary" // the site's primary group
+)
+
+// Trigger is why the agent looked and checked in.
+type Trigger struct {
+	Reason  string    `json:"reason"`
+	Count   int       `json:"count"`
+	FirstAt time.Time `json:"first_at"`
+	LastAt  time.Time `json:"last_at"`
+	VMID    string    `json:"vm_id,omitempty"`
+}
+
+// AgentInfo is the program that reports.
+type AgentInfo struct {
+	Version string `json:"version"`
+	Arch    string `json:"arch"`
+	Mode    string `json:"mode"` // monitor or enforce
+}
+
+// CheckinRequest is a report. Agent, Host, Product, Users and Policy are sent
+// when they differ from the last acknowledged report; Inventory.Hash covers
+// them and the rows, so the portal can tell that it missed something.
+type CheckinRequest struct {
+	Protocol     int           `json:"protocol"`
+	RequestID    string        `json:"request_id"` // UUIDv7; the same through all retries
+	Epoch        string        `json:"epoch"`
+	Sequence     uint64        `json:"sequence"`
+	SentAt       time.Time     `json:"sent_at"`
+	Triggers     []Trigger     `json:"triggers"`
+	Agent        *AgentInfo    `json:"agent,omitempty"`
+	Host         *Host         `json:"host,omitempty"`
+	Product      *Product      `json:"product,omitempty"`
+	Users        []UserLook    `json:"users,omitempty"`
+	Policy       *PolicyReport `json:"policy,omitempty"`
+	Inventory    Inventory     `json:"inventory"`
+	OpenCommands []OpenCommand `json:"open_commands,omitempty"` // everything the agent still holds
+	Results      []Result      `json:"results,omitempty"`       // kept until acknowledged
+	Events       []Event       `json:"events,omitempty"`
+}
+
+// Inventory is the report's rows: nothing but Hash when they did not change,
+// a delta against Base, or everything.
+type Inventory struct {
+	Hash      string  `json:"hash"`           // of the whole report, opaque to the portal
+	Base      string  `json:"base,omitempty"` // the acknowledged hash that the delta starts from
+	Full      bool    `json:"full,omitempty"`
+	VMs       []VM    `json:"vms,omitempty"`
+	Removed   []VMKey `json:"removed,omitempty"`
+	Truncated bool    `json:"truncated,omitempty"` // more than MaxVMs
+}
+
+// CheckinReply answers a check-in.
+type CheckinReply struct {
+	ServerTime  time.Time  `json:"server_time"`
+	NextCheckin int        `json:"next_checkin_s,omitempty"` // clamped to [300, 86400]; 0 = once a day
+	SplaySecs   int        `json:"splay_s,omitempty"`
+	Group       Group      `json:"group"`
+	Policy      *Hint      `json:"policy,omitempty"`
+	Commands    []Envelope `json:"commands,omitempty"`
+	Cancel      []string   `json:"cancel,omitempty"` // applied before commands (H03)
+	Inventory   string     `json:"inventory"`        // InventoryOK or InventorySendFull
+	Acks        []Ack      `json:"acks,omitempty"`
+}
+
+// Answers to an inventory.
+const (
+	InventoryOK       = "ok"
+	InventorySendFull = "send_full"
+)
+
+// Hint says which head the portal would serve; only the head itself decides.
+type Hint struct {
+	HeadVersion uint64 `json:"head_version"`
+	SHA256      string `json:"sha256,omitempty"` // of the policy document; empty = none
+}
+
+// Ack says that a command's result is on record.
+type Ack struct {
+	CommandID string `json:"command_id"`
+}
+
+// OpenCommand is a command that the agent holds and has not finished.
+type OpenCommand struct {
+	CommandID string    `json:"command_id"`
+	State     string    `json:"state"`
+	At        time.Time `json:"at"`
+}
+
+// Result is how a command ended.
+type Result struct {
+	CommandID string            `json:"command_id"`
+	State     string            `json:"state"`
+	Code      Code              `json:"code"`
+	Message   string            `json:"message,omitempty"` // at most MaxText bytes
+	StartedAt time.Time         `json:"started_at,omitzero"`
+	EndedAt   time.Time         `json:"ended_at"`
+	Observed  map[string]string `json:"observed,omitempty"`
+}
+
+// Command is the payload of a command envelope (protocol.md 2.9, H20).
+type Command struct {
+	CommandID string         `json:"command_id"`
+	Type      string         `json:"type"`
+	Target    CommandTarget  `json:"target"`
+	Params    map[string]any `json:"params,omitempty"`
+	IssuedAt  time.Time      `json:"issued_at"`
+	NotBefore time.Time      `json:"not_before,omitzero"`
+	ExpiresAt time.Time      `json:"expires_at"` // the latest start
+	TimeoutS  int            `json:"timeout_s,omitempty"`
+	IssuedBy  string         `json:"issued_by,omitempty"`
+	Reason    string         `json:"reason,omitempty"`
+}
+
+// CommandTarget is what the admin saw when the command was signed (H20).
+type CommandTarget struct {
+	DeviceID  string `json:"device_id"`
+	MacSerial string `json:"mac_serial"`
+	Owner     string `json:"user_name,omitempty"`
+	VMID      string `json:"vm_id,omitempty"`
+	VMName    string `json:"vm_name,omitempty"`
+	Bundle    Bundle `json:"bundle,omitzero"`
+}
+
+// Event is something that happened on the Mac and that a person may ask about.
+type Event struct {
+	Seq  uint64            `json:"seq,omitempty"`
+	At   time.Time         `json:"at"`
+	Type string            `json:"type"`
+	Code Code              `json:"code,omitempty"`
+	Data map[string]string `json:"data,omitempty"`
+}
+
+// PolicyReport is what became of the policy (DESIGN 4.1). There is no word
+// "applied": a verdict says what was seen.
+type PolicyReport struct {
+	State       string         `json:"state"` // one of the Policy words
+	Code        Code           `json:"code,omitempty"`
+	PolicyID    string         `json:"policy_id,omitempty"`
+	Revision    uint64         `json:"revision,omitempty"`
+	SHA256      string         `json:"sha256,omitempty"`
+	HeadVersion uint64         `json:"head_version,omitempty"`
+	Counts      map[string]int `json:"counts,omitempty"`   // strength word -> settings
+	Verdicts    []Verdict      `json:"verdicts,omitempty"` // settings that are not simply in place
+}
+
+// States of a policy on a device.
+const (
+	PolicyNone       = "none"
+	PolicyFetched    = "fetched" // stored and verified, nothing written yet
+	PolicyConverging = "converging"
+	PolicyConverged  = "converged"
+	PolicyPartial    = "partial"
+	PolicyFailed     = "failed"
+	PolicyStale      = "stale" // its head expired; still in force
+)
+
+// Strength words: how firmly a setting holds (DESIGN 1.5).
+const (
+	StrengthEnforced       = "enforced"
+	StrengthDeterred       = "deterred"
+	StrengthReverted       = "reverted"
+	StrengthMonitored      = "monitored"
+	StrengthNotEnforceable = "not_enforceable"
+)
+
+// Verdict is the outcome of one setting that is not simply in place.
+type Verdict struct {
+	Path     string    `json:"path"`
+	VM       *VMKey    `json:"vm,omitempty"`
+	Verdict  string    `json:"verdict"`
+	Strength string    `json:"strength"`
+	Code     Code      `json:"code"`
+	Since    time.Time `json:"since"`
+}
