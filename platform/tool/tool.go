@@ -1,0 +1,208 @@
+// Package tool is the one place that starts external programs.
+//
+// A run is always the same: an absolute path, an argument vector and no shell,
+// a cleared environment with a C locale, its own process group, a cap on what
+// it may print, and a kill timer that also holds on a Mac that slept meanwhile.
+//
+// What is logged about a run is the program's name, its action if that is a
+// known word (prlctl's "list", launchctl's "asuser"), the exit code and the
+// duration. Arguments, input, environment and output are never logged: they
+// carry the names of people and machines, and sometimes secrets.
+package tool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Wall-clock limits by the kind of run.
+const (
+	QueryLimit = 60 * time.Second // reading a list, a setting, a fact
+	SetLimit   = 2 * time.Minute  // changing a setting
+	PowerLimit = 10 * time.Minute // starting, suspending, stopping a virtual machine
+)
+
+// Defaults where a Command or a Runner does not say.
+const (
+	DefaultMaxStdout = 16 << 20        // bytes
+	DefaultMaxStderr = 1 << 20         // bytes
+	DefaultGrace     = 5 * time.Second // between SIGTERM and SIGKILL
+	wallClockTick    = 5 * time.Second // how often a running program is compared with the wall clock
+)
+
+// Codes of Error. They are stable: people and the portal see them.
+const (
+	CodeMissing  = "tool_missing"          // there is no such program
+	CodeTimeout  = "tool_timeout"          // killed at its limit
+	CodeTooLarge = "tool_output_too_large" // killed because it printed more than its cap
+	CodeRefused  = "tool_refused"          // never started: the request breaks a rule
+	CodeFailed   = "tool_failed"           // could not be started, was canceled, or died of a signal
+)
+
+// Command is one run of one external program.
+type Command struct {
+	Path      string        // absolute path on the Mac, clean (no "..", no doubled slashes)
+	Args      []string      // argv without argv[0]; never secrets, every process on the Mac can read them
+	Stdin     []byte        // what the program reads; nil is /dev/null
+	Env       []string      // KEY=VALUE beside the fixed environment, which can not be overridden
+	Limit     time.Duration // wall-clock kill timer; 0 is QueryLimit
+	MaxOutput int           // bytes per stream; 0 is DefaultMaxStdout and DefaultMaxStderr; more is CodeTooLarge
+}
+
+// Result is what a run left behind. Beside an error it holds what was seen up
+// to then, for diagnosis only, and ExitCode is -1.
+type Result struct {
+	Stdout, Stderr []byte
+	ExitCode       int
+	Duration       time.Duration
+}
+
+// Runner starts programs. The zero value is ready to use and logs nothing. It
+// is safe for concurrent use and must not be copied after the first run.
+type Runner struct {
+	Root  string         // prefixed to Command.Path, and to nothing else; "" on a Mac
+	Log   zerolog.Logger // gets one line at debug level for every run
+	Grace time.Duration  // from SIGTERM to SIGKILL, and for a pipe that outlives its program; 0 is DefaultGrace
+
+	now  func() time.Time // wall clock; nil is time.Now
+	tick time.Duration    // 0 is wallClockTick
+
+	mu   sync.Mutex
+	runs map[string]uint64
+}
+
+// Error says why a run has no result. A program that ran to its end is never
+// an Error, whatever its exit code.
+type Error struct {
+	Code string // one of the Code constants, or a code of the caller's own
+	Path string // the program, as in Command.Path
+	Err  error  // the cause; never holds arguments, input or output
+}
+
+// Error gives the code, the program's name and the cause.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s: %s: %v", e.Code, filepath.Base(e.Path), e.Err)
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Runs gives the number of programs started so far by base name. A program that
+// runs through sudo or launchctl asuser counts under its own name, not theirs.
+func (r *Runner) Runs() map[string]uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.runs == nil {
+		return map[string]uint64{}
+	}
+	return maps.Clone(r.runs)
+}
+
+func (r *Runner) count(program string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.runs == nil {
+		r.runs = make(map[string]uint64)
+	}
+	r.runs[program]++
+}
+
+// Run starts the program and waits for its end. A non-zero exit code is not an
+// error. Every error is an *Error; one that came from the context unwraps to
+// the context's error.
+//
+// At the limit, at a full output and when ctx ends, the whole process group
+// gets SIGTERM, a grace, then SIGKILL; the same SIGKILL follows when the
+// program itself was killed by somebody else. A program that ended by itself
+// may leave a process behind on purpose (a service it started): that one is
+// left alone, and what it may still print is not waited for beyond the grace.
+func (r *Runner) Run(ctx context.Context, c Command) (Result, error) {
+	program, action := describe(c.Path, c.Args)
+	begun := time.Now()
+	result, err := r.start(ctx, c, program)
+	result.Duration = time.Since(begun)
+
+	line := r.Log.Debug().Str("tool", program).Dur("took_ms", result.Duration).Int("exit", result.ExitCode)
+	if action != "" {
+		line = line.Str("action", action)
+	}
+	if err != nil {
+		line.Str("code", err.Code).Msg("tool run failed")
+		return result, err
+	}
+	line.Msg("tool run")
+	return result, nil
+}
+
+func (r *Runner) start(ctx context.Context, c Command, program string) (Result, *Error) {
+	none := Result{ExitCode: -1}
+	if err := c.check(); err != nil {
+		return none, &Error{CodeRefused, c.Path, err}
+	}
+	if ctx.Err() != nil {
+		return none, interrupted(ctx, c.Path)
+	}
+	// The kernel ties a child's parent-death signal to the thread that started it.
+	release := holdThread()
+	defer release()
+
+	p := r.prepare(c)
+	if err := p.cmd.Start(); err != nil {
+		return none, startError(c.Path, err)
+	}
+	r.count(program)
+	return r.finish(ctx, c, p)
+}
+
+// check refuses what must never reach the kernel.
+func (c Command) check() error {
+	if !filepath.IsAbs(c.Path) || filepath.Clean(c.Path) != c.Path {
+		return errors.New("the path is not absolute and clean")
+	}
+	if c.Limit < 0 || c.MaxOutput < 0 {
+		return errors.New("the limit is negative")
+	}
+	for _, entry := range c.Env {
+		key, _, found := strings.Cut(entry, "=")
+		if !found || key == "" || reserved(key) {
+			return errors.New("the environment entry is not allowed")
+		}
+	}
+	return nil
+}
+
+// fixedEnvironment is all a program gets beside Command.Env. The C locale keeps
+// the wording and the numbers of tools the same on every Mac.
+var fixedEnvironment = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LANG=C", "LC_ALL=C"}
+
+// reserved names are fixed, or make the loader run somebody else's code.
+func reserved(key string) bool {
+	fixed := slices.ContainsFunc(fixedEnvironment, func(entry string) bool {
+		return strings.HasPrefix(entry, key+"=")
+	})
+	return fixed || strings.HasPrefix(key, "DYLD_") || strings.HasPrefix(key, "LD_")
+}
+
+func startError(path string, err error) *Error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Error{CodeMissing, path, err}
+	}
+	return &Error{CodeFailed, path, err}
+}
+
+func interrupted(ctx context.Context, path string) *Error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &Error{CodeTimeout, path, ctx.Err()}
+	}
+	return &Error{CodeFailed, path, ctx.Err()}
+}
