@@ -1,0 +1,61 @@
+package plist
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// vet refuses what a tree may hold but a property list cannot keep unchanged.
+func vet(tree any) error {
+	switch value := tree.(type) {
+	case string:
+		return vetText(value)
+	case float64:
+		if math.IsNaN(value) || math.IsInf(value, 0) {
+			return fail(CodeUnsupported, "a real that is no number or infinite")
+		}
+	case time.Time:
+		if value.Unix() <= oldestDate || value.Unix() >= newestDate {
+			return fail(CodeUnsupported, "the zero time or a date out of range")
+		}
+	case []any:
+		for i, element := range value {
+			if err := vet(element); err != nil {
+				return within(fmt.Sprintf("[%d]", i), err)
+			}
+		}
+	case map[string]any:
+		return vetDictionary(value)
+	}
+	return nil
+}
+
+func vetDictionary(dictionary map[string]any) error {
+	if _, reserved := dictionary[uidKey]; reserved && len(dictionary) == 1 {
+		return fail(CodeUnsupported, "a dictionary that reads back as a UID")
+	}
+	for key, value := range dictionary {
+		if err := vetText(key); err != nil {
+			return within(fmt.Sprintf("key %q", key), err)
+		}
+		if err := vet(value); err != nil {
+			return within(fmt.Sprintf("%q", key), err)
+		}
+	}
+	return nil
+}
+
+// vetText refuses the characters that XML 1.0 has no spelling for.
+func vetText(text string) error {
+	if utf8.ValidString(text) && !strings.ContainsFunc(text, unspeakable) {
+		return nil
+	}
+	return fail(CodeUnsupported, "text with control characters or invalid UTF-8")
+}
+
+func unspeakable(r rune) bool {
+	return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF
+}
