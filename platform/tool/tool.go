@@ -70,7 +70,7 @@ type Result struct {
 // Runner starts programs. The zero value is ready to use and logs nothing. It
 // is safe for concurrent use and must not be copied after the first run.
 type Runner struct {
-	Root  string         // prefixed to Command.Path, and to nothing else; "" on a Mac
+	Root  string         // absolute, prefixed to Command.Path and to nothing else; "" on a Mac
 	Log   zerolog.Logger // gets one line at debug level for every run
 	Grace time.Duration  // from SIGTERM to SIGKILL, and for a pipe that outlives its program; 0 is DefaultGrace
 

@@ -1,0 +1,72 @@
+package platform
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"prlagent/platform/tool"
+)
+
+// FirstUserUID is the lowest uid of a person's account on a Mac (H13).
+const FirstUserUID = 501
+
+const (
+	sudoPath      = "/usr/bin/sudo"
+	launchctlPath = "/bin/launchctl"
+)
+
+// As returns a Runner whose programs run as the user: `sudo -n -H -u '#UID'`,
+// which never prompts and sets HOME, USER and LOGNAME itself. With session the
+// program also joins the user's GUI session through `launchctl asuser`, which
+// changes neither uid nor environment and needs a session to exist
+// (facts/macos.md 7.1, DESIGN 6).
+//
+// A uid below FirstUserUID is refused with tool_refused before anything starts.
+// So is Command.Env: sudo resets the environment, and what of our C locale
+// survives is up to its configuration.
+func (m *Machine) As(u User, session bool) Runner {
+	return userRunner{runner: m.runner, uid: u.UID, session: session}
+}
+
+type userRunner struct {
+	runner  Runner
+	uid     uint32
+	session bool
+}
+
+// Run runs c as the user.
+func (r userRunner) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
+	if err := r.check(c); err != nil {
+		return tool.Result{ExitCode: -1}, &tool.Error{Code: tool.CodeRefused, Path: c.Path, Err: err}
+	}
+	uid := strconv.FormatUint(uint64(r.uid), 10)
+	args := append([]string{"-n", "-H", "-u", "#" + uid, c.Path}, c.Args...)
+	c.Path, c.Args = sudoPath, args
+	if r.session {
+		c.Path, c.Args = launchctlPath, append([]string{"asuser", uid, sudoPath}, args...)
+	}
+	return r.runner.Run(ctx, c)
+}
+
+func (r userRunner) check(c tool.Command) error {
+	switch {
+	case r.uid < FirstUserUID:
+		return errors.New("not the uid of a person's account")
+	case !filepath.IsAbs(c.Path) || filepath.Clean(c.Path) != c.Path:
+		return errors.New("the path is not absolute and clean")
+	case len(c.Env) > 0:
+		return errors.New("sudo would drop the environment")
+	}
+	return nil
+}
+
+// uidOnDisk is the owner of the user's files on this disk.
+func (m *Machine) uidOnDisk(u User) uint32 {
+	if m.root != "" {
+		return uint32(os.Geteuid())
+	}
+	return u.UID
+}

@@ -1,0 +1,64 @@
+package platform
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"prlagent/platform/tool"
+)
+
+// Console says who sits at the Mac.
+type Console struct {
+	User     string   // short name of the user in front of the screen, "" for nobody
+	UID      uint32   // 0 for nobody
+	Sessions []uint32 // uids of all users with a GUI session whose login is done, sorted
+}
+
+// Console asks the system configuration for the console user. The login window,
+// the setup assistant and root are nobody, and so is a moment in which the
+// console user and the session on the console differ, as during a fast user
+// switch (facts/macos.md 8).
+func (m *Machine) Console(ctx context.Context) (Console, error) {
+	out, err := m.output(ctx, tool.Command{
+		Path:      "/usr/sbin/scutil",
+		Stdin:     []byte("show State:/Users/ConsoleUser\nquit\n"),
+		MaxOutput: 1 << 20,
+	})
+	if err != nil {
+		return Console{}, fmt.Errorf("ask for the console user: %w", err)
+	}
+	return consoleFrom(parseDictionary(string(out))), nil
+}
+
+func consoleFrom(state dictionary) Console {
+	var console Console
+	onConsole, known := uint32(0), false
+	for _, session := range state.children("SessionInfo") {
+		uid, ok := session.uid("kCGSSessionUserIDKey")
+		if !ok {
+			continue
+		}
+		if session.values["kCGSSessionOnConsoleKey"] == "TRUE" {
+			onConsole, known = uid, true
+		}
+		if uid >= FirstUserUID && session.values["kCGSessionLoginDoneKey"] == "TRUE" {
+			console.Sessions = append(console.Sessions, uid)
+		}
+	}
+	slices.Sort(console.Sessions)
+	console.Sessions = slices.Compact(console.Sessions)
+
+	uid, ok := state.uid("UID")
+	person := User{Name: state.values["Name"], UID: uid}
+	if ok && person.isPerson() && person.Name != "loginwindow" && (!known || onConsole == uid) {
+		console.User, console.UID = person.Name, uid
+	}
+	return console
+}
+
+func (d dictionary) uid(key string) (uint32, bool) {
+	uid, err := strconv.ParseUint(d.values[key], 10, 32)
+	return uint32(uid), err == nil
+}

@@ -1,0 +1,77 @@
+package platform
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// dictionary is a dictionary or an array as scutil prints it; an array's keys
+// are its indexes.
+type dictionary struct {
+	values map[string]string
+	nested map[string]dictionary
+}
+
+func newDictionary() dictionary {
+	return dictionary{values: make(map[string]string), nested: make(map[string]dictionary)}
+}
+
+// children gives the dictionaries in the array under key, in its order.
+func (d dictionary) children(key string) []dictionary {
+	array := d.nested[key].nested
+	keys := slices.SortedFunc(maps.Keys(array), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	})
+	var list []dictionary
+	for _, key := range keys {
+		list = append(list, array[key])
+	}
+	return list
+}
+
+// maxDictionaryDepth is far beyond what scutil prints about users.
+const maxDictionaryDepth = 16
+
+// parseDictionary reads the text of scutil's `show`, lines of `key : value` with
+// `key : <dictionary> {` around deeper ones. The format is for people and not
+// promised, so what does not fit is skipped: a prompt, "No such key", a line cut
+// short. Of equal keys the first wins, so that a line break in a later value (a
+// long user name) can not replace a uid that was read already.
+func parseDictionary(text string) dictionary {
+	top := newDictionary()
+	open := []dictionary{top}
+	ignored := 0 // open braces inside what is skipped
+	for line := range strings.Lines(text) {
+		line = strings.TrimPrefix(strings.TrimSpace(line), "> ")
+		key, value, found := strings.Cut(line, " : ")
+		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+		inner := open[len(open)-1]
+		switch {
+		case line == "}" && ignored > 0:
+			ignored--
+		case line == "}" && len(open) > 1:
+			open = open[:len(open)-1]
+		case !found || !opens(value):
+			if _, seen := inner.values[key]; found && !seen && ignored == 0 {
+				inner.values[key] = value
+			}
+		case ignored > 0 || inner.has(key) || len(open) > maxDictionaryDepth:
+			ignored++
+		default:
+			inner.nested[key] = newDictionary()
+			open = append(open, inner.nested[key])
+		}
+	}
+	return top
+}
+
+func (d dictionary) has(key string) bool {
+	_, found := d.nested[key]
+	return found
+}
+
+func opens(value string) bool {
+	return value == "<dictionary> {" || value == "<array> {"
+}

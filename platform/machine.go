@@ -1,0 +1,99 @@
+// Package platform is this machine: its users and their sessions, its processes,
+// its facts, its files, and how to run a program as one of its users.
+//
+// Every path that goes in or out is the Mac's absolute path. Only the edge that
+// opens a file or starts a program adds the root, the folder of a simulated Mac.
+package platform
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"prlagent/platform/safefile"
+	"prlagent/platform/tool"
+)
+
+// Runner runs one program. *tool.Runner is one, and so is what Machine.As returns.
+type Runner interface {
+	Run(context.Context, tool.Command) (tool.Result, error)
+}
+
+// Machine is this Mac, or a simulated one below a root. It is safe for
+// concurrent use.
+type Machine struct {
+	root   string
+	runner Runner
+
+	mu      sync.Mutex
+	fixed   *fixedFacts          // read once: they never change while we run
+	trusted map[string]fileState // by Mac path: the file as it was when its signature was verified
+}
+
+// New returns the machine whose root volume is the folder root, an absolute path;
+// "" is the real one. The runner starts programs with the same root.
+func New(root string, runner Runner) *Machine {
+	return &Machine{root: root, runner: runner, trusted: make(map[string]fileState)}
+}
+
+// Path gives the place of a Mac path on this disk. It never leads out of the root.
+func (m *Machine) Path(macPath string) string {
+	return filepath.Join(m.root, filepath.Clean("/"+macPath))
+}
+
+// FreeSpace gives the bytes that an ordinary process can still write on the
+// volume that holds macPath. Purgeable space does not count (facts/macos.md 8).
+func (m *Machine) FreeSpace(macPath string) (uint64, error) {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(m.Path(macPath), &stat); err != nil {
+		return 0, fmt.Errorf("read free space of %s: %w", macPath, err)
+	}
+	return stat.Bavail * uint64(stat.Bsize), nil
+}
+
+// Identity gives the device and inode of what is at macPath; a symbolic link is
+// not followed. They stay the same when a bundle is renamed within its volume (H21).
+func (m *Machine) Identity(macPath string) (device, inode uint64, err error) {
+	return safefile.Identity(m.Path(macPath))
+}
+
+// Owner gives the uid that owns what is at macPath; a symbolic link is not
+// followed. Below a root this is the uid on this disk, where everything belongs
+// to the one account that plays all users of the simulated Mac.
+func (m *Machine) Owner(macPath string) (uid uint32, err error) {
+	var stat unix.Stat_t
+	if err := unix.Lstat(m.Path(macPath), &stat); err != nil {
+		return 0, fmt.Errorf("read owner of %s: %w", macPath, err)
+	}
+	return stat.Uid, nil
+}
+
+// ReadUserFile reads a regular file of at most max bytes that belongs to the
+// user, without following a symbolic link at its last component and without
+// blocking on anything that is not a file; errors are those of safefile. Below a
+// root the file belongs to the account that we run as (see Owner).
+//
+// Everything that a user controls is read through here, so that the read can
+// move into a child process with the user's uid (H11).
+func (m *Machine) ReadUserFile(ctx context.Context, u User, macPath string, max int64) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return safefile.ReadOwnedFile(m.Path(macPath), m.uidOnDisk(u), max)
+}
+
+// output runs a query and gives what it printed. An exit code other than 0 is a
+// tool.Error with the code tool_failed.
+func (m *Machine) output(ctx context.Context, c tool.Command) ([]byte, error) {
+	result, err := m.runner.Run(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if result.ExitCode != 0 {
+		return nil, &tool.Error{Code: tool.CodeFailed, Path: c.Path, Err: fmt.Errorf("exit code %d", result.ExitCode)}
+	}
+	return result.Stdout, nil
+}
