@@ -1,0 +1,221 @@
+// Package localapi is how a person or a program on the Mac asks the daemon:
+// HTTP with JSON over a unix socket, a client for it, and the snapshot files
+// that answer while the daemon is down.
+//
+// Who may see what is decided once per connection from the peer's credentials
+// (H16): anyone reads health and their own virtual machines; root and members
+// of the admin group see everything and may act.
+//
+//	GET  /v1/status                 Status
+//	GET  /v1/vms                    Inventory
+//	GET  /v1/events?since=N         EventList
+//	GET  /v1/events?follow=1        Event per line until the client leaves
+//	POST /v1/checkin {"wait":true}  CheckinResult (root and admin)
+package localapi
+
+import (
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// Schema is the version of every JSON document of this package; it rises when
+// a field changes its meaning or goes away.
+const Schema = 1
+
+// Status is what the daemon is doing and why. What a stranger may not see is
+// left out of their answer, see ForEveryone.
+type Status struct {
+	Schema     int                   `json:"schema"`
+	At         time.Time             `json:"at"`
+	Daemon     Daemon                `json:"daemon"`
+	Health     Health                `json:"health"`
+	Config     ConfigStatus          `json:"configuration"`
+	Portal     PortalStatus          `json:"portal"`
+	Policy     protocol.PolicyReport `json:"policy"`
+	Store      StoreStatus           `json:"store"`
+	Host       protocol.Host         `json:"host"`
+	Product    protocol.Product      `json:"product"`
+	Counts     Counts                `json:"counts"`
+	Schedule   Schedule              `json:"schedule"`
+	Users      []protocol.UserLook   `json:"users,omitempty"`
+	Pass       *Pass                 `json:"last_pass,omitempty"`
+	ToolRuns   map[string]uint64     `json:"tool_runs,omitempty"`  // since the daemon's start, by program
+	Restricted bool                  `json:"restricted,omitempty"` // some parts are for admins only and were left out
+}
+
+// Daemon is the program that answers.
+type Daemon struct {
+	Version   string    `json:"version"`
+	Revision  string    `json:"revision,omitempty"`
+	PID       int       `json:"pid,omitempty"`
+	StartedAt time.Time `json:"started_at,omitzero"`
+	Running   bool      `json:"running"` // false in a snapshot that the client read from disk
+}
+
+// Words of Health.State.
+const (
+	Healthy  = "healthy"
+	Degraded = "degraded" // something needs a person
+)
+
+// Health is the sum of all conditions that need a person or explain a state.
+type Health struct {
+	State      string      `json:"state"`
+	Conditions []Condition `json:"conditions"`
+}
+
+// Condition is one code that is true now.
+type Condition struct {
+	Code     protocol.Code     `json:"code"`
+	Severity protocol.Severity `json:"severity"`
+	Text     string            `json:"text"`
+	Remedy   string            `json:"remedy,omitempty"`
+	Detail   string            `json:"detail,omitempty"` // which key, user or program; admins only
+	Since    time.Time         `json:"since,omitzero"`
+}
+
+// ConfigStatus says where the configuration comes from.
+type ConfigStatus struct {
+	Source         string          `json:"source"` // managed, local or none
+	LocallyManaged bool            `json:"locally_managed"`
+	Mode           string          `json:"mode"` // monitor or enforce
+	Problems       []ConfigProblem `json:"problems,omitempty"`
+}
+
+// ConfigProblem is one key that could not be used.
+type ConfigProblem struct {
+	Key  string        `json:"key"`
+	Code protocol.Code `json:"code"`
+	Text string        `json:"text"`
+}
+
+// PortalStatus is how the exchange with the portal goes.
+type PortalStatus struct {
+	URL           string         `json:"url,omitempty"`
+	Enrollment    string         `json:"enrollment"` // not_configured, not_enrolled, enrollment_pending or enrolled
+	DeviceID      string         `json:"device_id,omitempty"`
+	Group         protocol.Group `json:"group,omitzero"`
+	LastAttemptAt time.Time      `json:"last_attempt_at,omitzero"`
+	LastSuccessAt time.Time      `json:"last_success_at,omitzero"`
+	NextAttemptAt time.Time      `json:"next_attempt_at,omitzero"`
+	NextReason    string         `json:"next_reason,omitempty"`
+	LastCode      protocol.Code  `json:"last_code,omitempty"` // why the last attempt failed; empty = it did not
+	LastDetail    string         `json:"last_detail,omitempty"`
+	Failures      int            `json:"failures"` // in a row
+	Sequence      uint64         `json:"sequence"`
+}
+
+// StoreStatus is how the state database was opened.
+type StoreStatus struct {
+	Outcome string `json:"outcome"`
+	Reason  string `json:"reason,omitempty"`
+	BadFile string `json:"bad_file,omitempty"`
+	Epoch   string `json:"epoch"`
+	Commits uint64 `json:"commits"` // since the daemon's start
+}
+
+// Counts are the numbers a stranger may see.
+type Counts struct {
+	Users       int `json:"users"`
+	UsersFailed int `json:"users_failed"`
+	VMs         int `json:"vms"`
+	Running     int `json:"running"`
+	Stale       int `json:"stale"`
+}
+
+// Schedule is when the agent looks again by itself.
+type Schedule struct {
+	DailyAt   time.Time `json:"daily_at,omitzero"`
+	CheckinAt time.Time `json:"checkin_at,omitzero"`
+	Because   string    `json:"because,omitempty"`
+}
+
+// Pass is one turn of the loop, step by step.
+type Pass struct {
+	Number     uint64             `json:"number"`
+	StartedAt  time.Time          `json:"started_at"`
+	EndedAt    time.Time          `json:"ended_at,omitzero"`
+	Triggers   []protocol.Trigger `json:"triggers"`
+	Steps      []Step             `json:"steps"`
+	Requests   int                `json:"requests"`
+	SentBytes  int                `json:"sent_bytes"`
+	ToolRuns   int                `json:"tool_runs"`
+	CommitsNow int                `json:"commits"`
+}
+
+// Step is one part of a pass.
+type Step struct {
+	Name     string        `json:"name"`    // observe, exchange, converge or report
+	Outcome  string        `json:"outcome"` // done, failed or skipped
+	Code     protocol.Code `json:"code,omitempty"`
+	Detail   string        `json:"detail,omitempty"`
+	Millis   int64         `json:"ms"`
+	Restrict bool          `json:"-"`
+}
+
+// Outcomes of a step.
+const (
+	StepDone    = "done"
+	StepFailed  = "failed"
+	StepSkipped = "skipped"
+)
+
+// Inventory is the table as the daemon has it.
+type Inventory struct {
+	Schema     int            `json:"schema"`
+	At         time.Time      `json:"at"` // of the last look
+	Rows       []protocol.Row `json:"rows"`
+	Restricted bool           `json:"restricted,omitempty"` // only the caller's own
+}
+
+// EventList is a stretch of the event ring.
+type EventList struct {
+	Schema int              `json:"schema"`
+	Events []protocol.Event `json:"events"`
+	Next   uint64           `json:"next"` // ask with since=Next for what comes later
+}
+
+// CheckinRequest asks for a check-in now.
+type CheckinRequest struct {
+	Wait bool `json:"wait"`
+}
+
+// CheckinResult answers it: at once, or when the pass has ended.
+type CheckinResult struct {
+	Schema   int           `json:"schema"`
+	Accepted bool          `json:"accepted"`
+	Waited   bool          `json:"waited"`
+	Code     protocol.Code `json:"code,omitempty"` // why the exchange failed; empty = it did not
+	Detail   string        `json:"detail,omitempty"`
+	Pass     *Pass         `json:"pass,omitempty"`
+}
+
+// ErrorBody is the body of every refusal.
+type ErrorBody struct {
+	Code   protocol.Code `json:"code"`
+	Text   string        `json:"text"`
+	Remedy string        `json:"remedy,omitempty"`
+}
+
+// ForEveryone is the part of a status that any user of the Mac may see, and
+// what the world-readable snapshot holds: health and counts (H16).
+func (s Status) ForEveryone() Status {
+	public := Status{
+		Schema: s.Schema, At: s.At, Daemon: s.Daemon, Config: s.Config, Counts: s.Counts, Schedule: s.Schedule,
+		Policy:     protocol.PolicyReport{State: s.Policy.State, Code: s.Policy.Code, Counts: s.Policy.Counts},
+		Store:      StoreStatus{Outcome: s.Store.Outcome},
+		Product:    s.Product,
+		Restricted: true,
+	}
+	public.Config.Problems = nil
+	public.Health = Health{State: s.Health.State, Conditions: make([]Condition, 0, len(s.Health.Conditions))}
+	for _, condition := range s.Health.Conditions {
+		condition.Detail = ""
+		public.Health.Conditions = append(public.Health.Conditions, condition)
+	}
+	public.Product.License = ""
+	public.Portal = s.Portal
+	public.Portal.LastDetail, public.Portal.DeviceID = "", ""
+	return public
+}
