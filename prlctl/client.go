@@ -1,0 +1,155 @@
+// Package prlctl is the typed client of Parallels Desktop's two command line
+// tools, prlctl and prlsrvctl, the reader of the JSON they print, and the
+// reader of the two XML files in a virtual machine's bundle, config.pvs and
+// VmInfo.pvi.
+//
+// The package only reads. It knows nothing of users: a Runner runs the tools
+// as one macOS user, and a Client therefore sees that user's virtual machines
+// and the shared ones. What the tools print is data of that user and of their
+// guests; it is capped in size and depth and never trusted to be well formed.
+package prlctl
+
+import (
+	"bytes"
+	"context"
+
+	"prlagent/platform/tool"
+)
+
+// Where the tools are: inside the application, never the links in
+// /usr/local/bin (facts/prlctl.md 1.1, hardening H10).
+const (
+	AppBundle = "/Applications/Parallels Desktop.app"
+	Prlctl    = AppBundle + "/Contents/MacOS/prlctl"
+	Prlsrvctl = AppBundle + "/Contents/MacOS/prlsrvctl"
+)
+
+// MaxOutput caps the standard output of one query in bytes. A thousand virtual
+// machines take about 4.5 MB.
+const MaxOutput = 16 << 20
+
+// A Runner starts one program as one macOS user and waits for its end. A
+// program that ran and exited with a code other than 0 is a Result, not an
+// error.
+type Runner interface {
+	Run(context.Context, tool.Command) (tool.Result, error)
+}
+
+// Client asks the tools on behalf of the one user that its Runner runs as.
+type Client struct {
+	runner Runner
+}
+
+// New returns a client whose tools run through r.
+func New(r Runner) *Client { return &Client{runner: r} }
+
+// List reads every virtual machine of the user with one call. The bulk form
+// may leave Home and HomePath empty; Get fills them (facts/prlctl.md 2.1).
+// Every error is an *Error.
+func (c *Client) List(ctx context.Context) (Listing, error) {
+	result, err := c.run(ctx, Prlctl, "list", "-a", "-i", "--json")
+	if err != nil {
+		return Listing{}, err
+	}
+	return answer(result, readListing)
+}
+
+// Get reads one virtual machine by its UUID, in any case, with or without
+// braces. A string that is no UUID is refused before anything is started
+// (invalid_vm_id). An answer that is about another machine is output_invalid,
+// one that cannot be trusted carries the code of Unreadable. Every error is an
+// *Error.
+func (c *Client) Get(ctx context.Context, id string) (VM, error) {
+	id, err := ParseID(id)
+	if err != nil {
+		return VM{}, err
+	}
+	result, err := c.run(ctx, Prlctl, "list", id, "-i", "--json")
+	if err != nil {
+		return VM{}, err
+	}
+	listing, err := answer(result, readListing)
+	if err != nil {
+		return VM{}, err
+	}
+	return listing.only(id)
+}
+
+// ServerInfo reads the host-wide settings and the product version. Every error
+// is an *Error.
+func (c *Client) ServerInfo(ctx context.Context) (ServerInfo, error) {
+	result, err := c.run(ctx, Prlsrvctl, "info", "--json")
+	if err != nil {
+		return ServerInfo{}, err
+	}
+	return answer(result, readServerInfo)
+}
+
+// License reads the license. A license that the product itself cannot read is
+// license_unreadable. Every error is an *Error.
+func (c *Client) License(ctx context.Context) (License, error) {
+	result, err := c.run(ctx, Prlsrvctl, "info", "--license", "--json")
+	if err != nil {
+		return License{}, err
+	}
+	return answer(result, readLicense)
+}
+
+// Version asks prlctl for its own version, which is the product's. Every error
+// is an *Error.
+func (c *Client) Version(ctx context.Context) (Version, error) {
+	result, err := c.run(ctx, Prlctl, "--version")
+	if err != nil {
+		return Version{}, err
+	}
+	return answer(result, readVersion)
+}
+
+// run starts one query and turns whatever is not a clean exit into an *Error.
+func (c *Client) run(ctx context.Context, path string, args ...string) (tool.Result, error) {
+	result, err := c.runner.Run(ctx, tool.Command{
+		Path:      path,
+		Args:      args,
+		Limit:     tool.QueryLimit,
+		MaxOutput: MaxOutput,
+	})
+	if err != nil {
+		return tool.Result{}, runError(err)
+	}
+	if result.ExitCode != 0 {
+		return tool.Result{}, exitError(result)
+	}
+	return result, nil
+}
+
+// answer reads the output of a query that exited with 0. Where there is no
+// answer in it, the text may still say why.
+func answer[T any](result tool.Result, read func([]byte) (T, error)) (T, error) {
+	value, err := read(result.Stdout)
+	if err == nil {
+		return value, nil
+	}
+	var none T
+	if reason, known := knownFailure(result); known && errorCode(err) == CodeOutputInvalid {
+		return none, reason
+	}
+	return none, err
+}
+
+// readVersion finds the line "prlctl version 26.3.2 (57398)" among the lines
+// of the output.
+func readVersion(output []byte) (Version, error) {
+	if len(output) > MaxOutput {
+		return Version{}, &Error{Code: CodeOutputTooLarge}
+	}
+	for line := range bytes.Lines(output) {
+		text, found := bytes.CutPrefix(bytes.TrimSpace(line), []byte("prlctl version "))
+		if !found || len(text) > maxVersionText {
+			continue
+		}
+		if version, err := ParseVersion(string(text)); err == nil {
+			return version, nil
+		}
+	}
+	return Version{}, &Error{Code: CodeOutputInvalid}
+}

@@ -1,0 +1,189 @@
+package prlctl
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"prlagent/platform/tool"
+)
+
+// Codes of Error. They are stable: people and the portal see them. A failure
+// of the runner itself keeps the runner's own code (tool_…).
+const (
+	CodeServiceDown        = "service_down"        // the dispatcher does not answer
+	CodeVMNotFound         = "vm_not_found"        // not in this user's directory
+	CodeUnrecognizedOption = "unrecognized_option" // this version or kind of VM lacks the flag
+	CodeEdition            = "edition"             // needs Pro, Business or Enterprise
+	CodeVMBusy             = "vm_busy"             // another operation runs; try later
+	CodeOperationCanceled  = "operation_canceled"  // may have worked all the same: look
+	CodeLicenseUnreadable  = "license_unreadable"  // the product cannot read its own license
+	CodeInvalidVMID        = "invalid_vm_id"       // not a UUID
+	CodeOutputInvalid      = "output_invalid"      // no JSON, broken JSON, or not the answer asked for
+	CodeOutputTooLarge     = "output_too_large"    // more than MaxOutput
+	CodeOutputTooDeep      = "output_too_deep"     // JSON nested deeper than any real answer
+	CodeToolFailed         = "tool_failed"         // any other failure of the tool
+)
+
+// Codes of Unreadable, and of Error where a single object was asked for.
+const (
+	CodeDuplicateKey = "duplicate_key" // a JSON key twice in one object: two readings (H14)
+	CodeDuplicateID  = "duplicate_id"  // two objects in one listing with one ID
+	CodeNoID         = "no_id"         // no ID, or an empty one
+	CodeWrongType    = "wrong_type"    // not an object, or a field that names the VM is no text
+)
+
+// Error is why the tools gave no usable answer.
+type Error struct {
+	Code     string // one of the Code constants, or the runner's tool_…
+	ExitCode int    // of the tool; 0 where it did not fail or did not run
+	Text     string // the first line the tool printed, one line of at most 200 characters, may be empty
+	Err      error  // the cause, may be nil
+}
+
+// Error names the code, the exit code and the tool's first line.
+func (e *Error) Error() string {
+	text := "prlctl: " + e.Code
+	if e.ExitCode != 0 {
+		text += fmt.Sprintf(" (exit %d)", e.ExitCode)
+	}
+	if e.Text != "" {
+		text += ": " + e.Text
+	}
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// failure maps what a tool printed, or its exit code, to a code. Texts are
+// compared without regard to case.
+type failure struct {
+	code string
+	text string // part of the output; empty: any
+	exit int    // exit code; 0: any
+}
+
+// failures is read from top to bottom, the first match counts: words say more
+// than exit codes, which are SDK results cut to one byte (facts/prlctl.md 5).
+var failures = []failure{
+	{code: CodeServiceDown, text: "unable to connect to parallels service"},
+	{code: CodeEdition, text: editionText},
+	{code: CodeLicenseUnreadable, text: "prlhandle_fromstring"},
+	{code: CodeUnrecognizedOption, text: "unrecognized option"},
+	{code: CodeVMNotFound, text: "the virtual machine could not be found"},
+	{code: CodeVMNotFound, text: "is not registered in the virtual machine directory"},
+	{code: CodeVMBusy, text: "the virtual machine is busy"},
+	{code: CodeVMBusy, text: "data synchronization is currently in progress"},
+	{code: CodeOperationCanceled, text: "operation canceled"},
+	{code: CodeServiceDown, exit: 253},
+}
+
+// editionText is the edition gate's sentence without its capitals
+// (facts/prlctl.md 1.1).
+const editionText = "this feature is not available in this edition of parallels desktop"
+
+// Limits of what is looked at and kept of a tool's words.
+const (
+	maxMessage  = 4 << 10 // bytes searched for a known text, per stream
+	maxTextLine = 200     // characters kept in Error.Text
+)
+
+// runError wraps what the runner returned, keeping its code.
+func runError(err error) *Error {
+	var failed *tool.Error
+	if errors.As(err, &failed) {
+		return &Error{Code: failed.Code, Err: err}
+	}
+	return &Error{Code: CodeToolFailed, Err: err}
+}
+
+// exitError explains an exit code other than 0.
+func exitError(result tool.Result) *Error {
+	if known, ok := knownFailure(result); ok {
+		return known
+	}
+	return &Error{Code: CodeToolFailed, ExitCode: result.ExitCode, Text: firstLine(messages(result))}
+}
+
+// knownFailure looks a result up in the table of failures.
+func knownFailure(result tool.Result) (*Error, bool) {
+	said := messages(result)
+	lower := bytes.ToLower(said)
+	for _, known := range failures {
+		if known.exit != 0 && known.exit != result.ExitCode {
+			continue
+		}
+		if bytes.Contains(lower, []byte(known.text)) {
+			return &Error{Code: known.code, ExitCode: result.ExitCode, Text: firstLine(said)}, true
+		}
+	}
+	return nil, false
+}
+
+// messages is what a tool said besides its answer: its standard error, then
+// its standard output up to the JSON. What stands inside or behind the JSON is
+// a user's data and never a message (H14).
+func messages(result tool.Result) []byte {
+	before, _ := splitJSON(result.Stdout)
+	said := append([]byte(nil), capped(result.Stderr)...)
+	said = append(said, '\n')
+	return append(said, capped(before)...)
+}
+
+func capped(text []byte) []byte { return text[:min(len(text), maxMessage)] }
+
+// licenseKey matches a license key as the tools print it, masked or not.
+var licenseKey = regexp.MustCompile(`[0-9A-Za-z]{6}(-[0-9A-Za-z*]{6}){4}`)
+
+// firstLine returns the first line that is not blank, without control or
+// formatting characters and without a license key, cut to maxTextLine.
+func firstLine(said []byte) string {
+	for line := range bytes.Lines(said) {
+		text := strings.TrimSpace(strings.Map(printable, string(line)))
+		if text == "" {
+			continue
+		}
+		text = licenseKey.ReplaceAllStringFunc(text, maskKey)
+		if runes := []rune(text); len(runes) > maxTextLine {
+			text = string(runes[:maxTextLine])
+		}
+		return text
+	}
+	return ""
+}
+
+func printable(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return ' '
+}
+
+// maskKey hides the middle groups of a license key, as current versions of the
+// tools do themselves (facts/prlctl.md 4.1). Other text comes back as it is.
+func maskKey(key string) string {
+	groups := strings.Split(key, "-")
+	if len(groups) < 3 {
+		return key
+	}
+	for i := 1; i < len(groups)-1; i++ {
+		groups[i] = strings.Repeat("*", len(groups[i]))
+	}
+	return strings.Join(groups, "-")
+}
+
+// errorCode returns the code of an *Error anywhere in err, else "".
+func errorCode(err error) string {
+	var failed *Error
+	if errors.As(err, &failed) {
+		return failed.Code
+	}
+	return ""
+}

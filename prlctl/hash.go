@@ -1,0 +1,113 @@
+package prlctl
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+)
+
+// volatilePaths are the parts of a VM's object that do not count as its
+// configuration: they change without anyone changing a setting, or differ
+// between two ways of asking. A key that ends in * stands for every key that
+// starts so.
+//
+// A network adapter's state does count: a policy sets it (facts/prlctl.md 6,
+// Disconnect), and only a person or we change it.
+var volatilePaths = [][]string{
+	{"State"},                       // every start and stop
+	{"Uptime"},                      // counts while running
+	{"GuestTools"},                  // reported by the guest; changes as the VM starts and stops
+	{"Home"},                        // the bulk list leaves it empty (facts/prlctl.md 2.1)
+	{"Home path"},                   // as Home; a moved bundle shows in its disks' images
+	{"Network", "ipAddresses"},      // leases of the running guest
+	{"Hardware", "cdrom*", "state"}, // the guest and the installer of its tools eject
+}
+
+// ConfigHash returns the first 32 hexadecimal digits of a SHA-256 over the
+// normalized configuration: the order of keys, blanks and escapes do not
+// matter, volatilePaths and objects with nothing else in them do not count.
+// Two hashes compare only within one version of the product, which adds and
+// drops keys. It is empty for a VM that was not read from a tool.
+func (v VM) ConfigHash() string { return v.configHash }
+
+func configHash(root element) string {
+	doc := root.doc
+	doc.scratch = doc.scratch[:0]
+	appendNormal(root, nil)
+	sum := sha256.Sum256(doc.scratch)
+	return hex.EncodeToString(sum[:16])
+}
+
+// appendNormal writes a value to the document's scratch, an object's members
+// in the order of their keys. Scalars are written as they are: canonical text
+// of equal values is equal.
+func appendNormal(value element, path [][]byte) {
+	doc := value.doc
+	switch value.node().kind {
+	case kindObject:
+		appendMembers(value, path)
+	case kindArray:
+		doc.scratch = append(doc.scratch, '[')
+		for _, item := range value.items() {
+			appendNormal(element{doc, item}, path)
+			doc.scratch = append(doc.scratch, ',')
+		}
+		doc.scratch = append(doc.scratch, ']')
+	default:
+		doc.scratch = append(doc.scratch, value.raw()...)
+	}
+}
+
+// appendMembers writes an object, or nothing if no member counts.
+func appendMembers(object element, path [][]byte) {
+	doc := object.doc
+	start := len(doc.scratch)
+	doc.scratch = append(doc.scratch, '{')
+	counted := false
+	for _, member := range object.fields() {
+		key := doc.key(member)
+		inner := append(path, key)
+		if volatile(inner) {
+			continue
+		}
+		mark := len(doc.scratch)
+		doc.scratch = append(doc.scratch, '"')
+		doc.scratch = append(doc.scratch, key...)
+		doc.scratch = append(doc.scratch, '"', ':')
+		before := len(doc.scratch)
+		appendNormal(element{doc, member}, inner)
+		if len(doc.scratch) == before {
+			doc.scratch = doc.scratch[:mark]
+			continue
+		}
+		doc.scratch = append(doc.scratch, ',')
+		counted = true
+	}
+	if !counted {
+		doc.scratch = doc.scratch[:start]
+		return
+	}
+	doc.scratch = append(doc.scratch, '}')
+}
+
+func volatile(path [][]byte) bool {
+	for _, pattern := range volatilePaths {
+		if len(pattern) == len(path) && matches(pattern, path) {
+			return true
+		}
+	}
+	return false
+}
+
+func matches(pattern []string, path [][]byte) bool {
+	for i := len(pattern) - 1; i >= 0; i-- {
+		prefix, open := strings.CutSuffix(pattern[i], "*")
+		if !open && string(path[i]) != prefix {
+			return false
+		}
+		if open && !strings.HasPrefix(string(path[i]), prefix) {
+			return false
+		}
+	}
+	return true
+}

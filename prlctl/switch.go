@@ -1,0 +1,44 @@
+package prlctl
+
+import "strings"
+
+// Switch is a setting with two values that the tools write as on and off, yes
+// and no, true and false, or 1 and 0 (facts/prlctl.md 2.1). The zero value
+// means that the tool did not say, or said something we do not understand.
+type Switch uint8
+
+// Values of a Switch.
+const (
+	SwitchUnknown Switch = iota
+	SwitchOff
+	SwitchOn
+)
+
+// switchWords are the ways to write a Switch.
+var switchWords = map[string]Switch{
+	"on": SwitchOn, "yes": SwitchOn, "true": SwitchOn, "1": SwitchOn,
+	"off": SwitchOff, "no": SwitchOff, "false": SwitchOff, "0": SwitchOff,
+}
+
+// ParseSwitch reads one word of the tools, in any case. Other words are
+// SwitchUnknown.
+func ParseSwitch(word string) Switch {
+	return switchWords[strings.ToLower(strings.TrimSpace(word))]
+}
+
+// On says whether the switch is known to be on.
+func (s Switch) On() bool { return s == SwitchOn }
+
+// Off says whether the switch is known to be off.
+func (s Switch) Off() bool { return s == SwitchOff }
+
+// String returns on, off or unknown.
+func (s Switch) String() string {
+	switch s {
+	case SwitchOn:
+		return "on"
+	case SwitchOff:
+		return "off"
+	}
+	return "unknown"
+}

@@ -1,0 +1,80 @@
+package prlctl
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+)
+
+// Version is a version of Parallels Desktop or of Parallels Tools.
+type Version struct {
+	Major, Minor, Patch int
+	Build               int // 0 if it is not known
+}
+
+// maxVersionText is the longest text in bytes that is looked at.
+const maxVersionText = 128
+
+// versionPattern finds "26.3.2 (57398)", "26.4.0-57513" and "26.3.2" at the
+// end of a text, behind nothing or a blank.
+var versionPattern = regexp.MustCompile(`(?:^|\s)(\d{1,5})\.(\d{1,5})(?:\.(\d{1,5}))?(?:\s*\((\d{1,9})\)|-(\d{1,9}))?\s*$`)
+
+// ErrVersion is a text that names no version.
+var ErrVersion = errors.New("not a version of Parallels Desktop")
+
+// ParseVersion reads a version as the tools write it: "26.3.2 (57398)",
+// "26.4.0-57513", "Desktop 26.3.2-57398", "prlctl version 26.3.2 (57398)"
+// (facts/prlctl.md 1.1). The build may be missing, and so may the patch level.
+// The error is ErrVersion.
+func ParseVersion(text string) (Version, error) {
+	if len(text) > maxVersionText {
+		return Version{}, ErrVersion
+	}
+	found := versionPattern.FindStringSubmatch(text)
+	if found == nil {
+		return Version{}, ErrVersion
+	}
+	return Version{
+		Major: number(found[1]),
+		Minor: number(found[2]),
+		Patch: number(found[3]),
+		Build: number(found[4] + found[5]),
+	}, nil
+}
+
+// number reads digits that the pattern has found, of which none is 0.
+func number(digits string) int {
+	value, _ := strconv.Atoi(digits)
+	return value
+}
+
+// Compare orders versions; the result is -1, 0 or 1. An unknown build is not
+// compared.
+func (v Version) Compare(other Version) int {
+	order := cmp.Or(
+		cmp.Compare(v.Major, other.Major),
+		cmp.Compare(v.Minor, other.Minor),
+		cmp.Compare(v.Patch, other.Patch),
+	)
+	if order != 0 || v.Build == 0 || other.Build == 0 {
+		return order
+	}
+	return cmp.Compare(v.Build, other.Build)
+}
+
+// IsZero says whether the version is not known.
+func (v Version) IsZero() bool { return v == Version{} }
+
+// String returns "26.3.2 (57398)", without the build if it is not known, and
+// nothing for the zero version.
+func (v Version) String() string {
+	switch {
+	case v.IsZero():
+		return ""
+	case v.Build == 0:
+		return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch)
+	}
+	return fmt.Sprintf("%d.%d.%d (%d)", v.Major, v.Minor, v.Patch, v.Build)
+}

@@ -1,0 +1,259 @@
+package prlctl
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"path"
+	"strings"
+	"time"
+)
+
+// VM is one virtual machine as `prlctl list -i --json` describes it (facts/
+// prlctl.md 2.2). The typed fields are what inventory and enforcement need; an
+// absent key leaves a field at its zero value. Raw holds everything.
+type VM struct {
+	ID           string        // lower case, no braces
+	Name         string        // the user's text, unchecked
+	Description  string        // the user's text, unchecked
+	Type         string        // VM or APPLE_VZ_VM
+	State        State         // the tool's word
+	OS           string        // distribution id, for example win-11, ubuntu, macosx
+	Template     Switch        // it is a template
+	Uptime       time.Duration // sum of all runs since the counter was reset
+	HomePath     string        // config.pvs, or the bundle itself when packed or invalid
+	Home         string        // the bundle with a trailing slash; may be empty in the bulk list
+	GuestTools   GuestTools
+	Security     Security
+	CPUType      string // of the guest: x86 or arm
+	SerialNumber string // SMBIOS serial number, empty unless it was overridden
+	Disks        []Disk // hard disks in the order of their names
+
+	// Raw is the whole object in canonical text: no blanks between tokens, no
+	// needless escapes, no raw control bytes. Keys keep their order.
+	Raw json.RawMessage
+
+	configHash string
+}
+
+// GuestTools is what is known of Parallels Tools in the guest.
+type GuestTools struct {
+	State   string // installed, possibly_installed (not running), not_installed, outdated
+	Version string // for example 26.4.0-57513; see ParseVersion
+}
+
+// Security is the section of that name.
+type Security struct {
+	Encrypted      Switch
+	TPMEnabled     Switch
+	TPMType        string // off or crb
+	CustomPassword Switch // a custom password protects the configuration
+	Locked         Switch // the configuration is locked
+	Protected      Switch // the machine expires
+	Archived       Switch
+	Packed         Switch // not reported before version 20
+}
+
+// Disk is one hard disk.
+type Disk struct {
+	Name    string // hdd0, hdd1, …
+	Image   string // path of the image
+	Enabled Switch
+}
+
+// Guest systems and kinds of machines that are treated apart.
+const (
+	osMacOS     = "macosx"
+	typeAppleVZ = "APPLE_VZ_VM"
+)
+
+// MacOSGuest says whether the guest is macOS, on Apple silicon or Intel.
+func (v VM) MacOSGuest() bool {
+	return v.OS == osMacOS || v.Type == typeAppleVZ
+}
+
+// Bundle returns the path of the bundle without a trailing slash, from Home or
+// else from HomePath; empty if neither is an absolute path. It is the user's
+// text and nothing to open without care.
+func (v VM) Bundle() string {
+	home := v.Home
+	if home == "" {
+		home = strings.TrimSuffix(v.HomePath, "/config.pvs")
+	}
+	if !path.IsAbs(home) {
+		return ""
+	}
+	return path.Clean(home)
+}
+
+// Serial returns the serial number that the guest sees: the overridden one if
+// there is one, else `Parallels-` and the 16 bytes of the ID in written order.
+// The derivation is inferred from dumps of Intel guests (facts/prlctl.md 2.9).
+// It is empty for macOS guests, whose serial number the host does not show.
+func (v VM) Serial() string {
+	if v.SerialNumber != "" {
+		return v.SerialNumber
+	}
+	digits := strings.ToUpper(strings.ReplaceAll(v.ID, "-", ""))
+	if v.MacOSGuest() || len(digits) != 32 {
+		return ""
+	}
+	var serial strings.Builder
+	serial.WriteString("Parallels-")
+	for i := 0; i < len(digits); i += 2 {
+		if i > 0 {
+			serial.WriteByte(' ')
+		}
+		serial.WriteString(digits[i : i+2])
+	}
+	return serial.String()
+}
+
+// MarshalJSON returns Raw; null for a VM that was not read from a tool.
+func (v VM) MarshalJSON() ([]byte, error) { return v.Raw.MarshalJSON() }
+
+// UnmarshalJSON reads one object of the tool as List does. An object that List
+// would call Unreadable is an *Error with that code. null changes nothing.
+func (v *VM) UnmarshalJSON(data []byte) error {
+	if bytes.Equal(bytes.TrimSpace(data), []byte("null")) {
+		return nil
+	}
+	doc := document{source: data}
+	root, err := doc.read()
+	if err != nil {
+		return outputError(err)
+	}
+	vm, broken := readVM(root)
+	if broken != nil {
+		return &Error{Code: broken.Code}
+	}
+	*v = vm
+	return nil
+}
+
+// readVM reads one object of a listing, or says why it cannot be trusted.
+func readVM(root element) (VM, *Unreadable) {
+	id, code := readID(root)
+	if code != "" {
+		return VM{}, &Unreadable{Code: code}
+	}
+	if root.doc.repeated {
+		return VM{}, &Unreadable{ID: id, Code: CodeDuplicateKey}
+	}
+	for _, key := range []string{"Name", "State", "Home", "Home path"} {
+		if root.at(key).misnamed() {
+			return VM{}, &Unreadable{ID: id, Code: CodeWrongType}
+		}
+	}
+	return VM{
+		ID:           id,
+		Name:         root.at("Name").text(),
+		Description:  root.at("Description").text(),
+		Type:         root.at("Type").text(),
+		State:        State(root.at("State").text()),
+		OS:           root.at("OS").text(),
+		Template:     root.at("Template").setting(),
+		Uptime:       seconds(root.at("Uptime").integer()),
+		HomePath:     root.at("Home path").text(),
+		Home:         root.at("Home").text(),
+		GuestTools:   readGuestTools(root.at("GuestTools")),
+		Security:     readSecurity(root.at("Security")),
+		CPUType:      root.at("Hardware", "cpu", "type").text(),
+		SerialNumber: strings.TrimSpace(root.at("SMBIOS settings", "System serial number").text()),
+		Disks:        readDisks(root.at("Hardware")),
+		Raw:          bytes.Clone(root.raw()),
+		configHash:   configHash(root),
+	}, nil
+}
+
+// readID finds the ID, or the code of what is wrong with it.
+func readID(root element) (id, code string) {
+	if root.node().kind != kindObject {
+		return "", CodeWrongType
+	}
+	field := root.at("ID")
+	switch {
+	case field.misnamed():
+		return "", CodeWrongType
+	case field.text() == "":
+		return "", CodeNoID
+	case !root.once("ID"):
+		return "", CodeDuplicateKey
+	}
+	id, err := ParseID(field.text())
+	if err != nil {
+		return "", CodeInvalidVMID
+	}
+	return id, ""
+}
+
+func readGuestTools(section element) GuestTools {
+	return GuestTools{State: section.at("state").text(), Version: section.at("version").text()}
+}
+
+func readSecurity(section element) Security {
+	return Security{
+		Encrypted:      section.at("Encrypted").setting(),
+		TPMEnabled:     section.at("TPM enabled").setting(),
+		TPMType:        section.at("TPM type").text(),
+		CustomPassword: section.at("Custom password protection").setting(),
+		Locked:         section.at("Configuration is locked").setting(),
+		Protected:      section.at("Protected").setting(),
+		Archived:       section.at("Archived").setting(),
+		Packed:         section.at("Packed").setting(),
+	}
+}
+
+func readDisks(hardware element) []Disk {
+	var disks []Disk
+	for _, member := range hardware.fields() {
+		name := string(hardware.doc.key(member))
+		device := element{hardware.doc, member}
+		if !strings.HasPrefix(name, "hdd") || device.node().kind != kindObject {
+			continue
+		}
+		disks = append(disks, Disk{
+			Name:    name,
+			Image:   device.at("image").text(),
+			Enabled: device.at("enabled").setting(),
+		})
+	}
+	return disks
+}
+
+// seconds turns a counter into a duration; what no counter can be is 0.
+func seconds(count int64) time.Duration {
+	const most = 100 * 365 * 24 * 60 * 60
+	if count < 0 || count > most {
+		return 0
+	}
+	return time.Duration(count) * time.Second
+}
+
+// ParseID checks a UUID of the form 8-4-4-4-12, in any case, with or without
+// braces, and returns it in lower case without braces. The error is an *Error
+// with the code invalid_vm_id and does not repeat the text.
+func ParseID(text string) (string, error) {
+	id := text
+	if inner, braced := strings.CutPrefix(id, "{"); braced {
+		closed := false
+		if id, closed = strings.CutSuffix(inner, "}"); !closed {
+			return "", &Error{Code: CodeInvalidVMID, Err: errNoUUID}
+		}
+	}
+	const form = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+	if len(id) != len(form) {
+		return "", &Error{Code: CodeInvalidVMID, Err: errNoUUID}
+	}
+	id = strings.ToLower(id)
+	for i := range len(id) {
+		if fits := form[i] == 'x' && isHex(id[i]) || form[i] == '-' && id[i] == '-'; !fits {
+			return "", &Error{Code: CodeInvalidVMID, Err: errNoUUID}
+		}
+	}
+	return id, nil
+}
+
+var errNoUUID = errors.New("not a UUID")
+
+func isHex(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' }
