@@ -207,9 +207,10 @@ func libraryEncode(tree any, format int) (data []byte, err error) {
 	return data, nil
 }
 
-// recoverAs turns a panic of the library into an error without its text.
+// recoverAs turns a panic of the library, or of a method of the coded value,
+// into an error without its text.
 func recoverAs(code string, err *error) {
 	if recover() != nil {
-		*err = fail(code, "the property-list library panicked")
+		*err = fail(code, "a value made its coding panic")
 	}
 }

@@ -1,0 +1,490 @@
+package plist
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	library "howett.net/plist"
+)
+
+// The tests of this file are the rows of facts/macos.md 6.2, one each.
+
+const xmlHead = `<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+`
+
+// document wraps the text of one value.
+func document(value string) []byte {
+	return []byte(xmlHead + `<plist version="1.0">` + value + "</plist>\n")
+}
+
+// wantCode fails the test unless err is an Error with the code.
+func wantCode(t *testing.T, err error, code string) {
+	t.Helper()
+	var coded *Error
+	if !errors.As(err, &coded) {
+		t.Fatalf("error %v, want one with the code %s", err, code)
+	}
+	if coded.Code != code {
+		t.Fatalf("error %v, want the code %s", err, code)
+	}
+}
+
+func decoded(t *testing.T, data []byte) any {
+	t.Helper()
+	tree, err := Decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
+func TestHazardEmptyFileIsNoEmptyDictionary(t *testing.T) {
+	t.Parallel()
+	var target struct{ Name string }
+	_, err := Decode(nil)
+	wantCode(t, err, CodeEmpty)
+	_, err = DecodeDict([]byte{})
+	wantCode(t, err, CodeEmpty)
+	wantCode(t, DecodeInto(nil, &target), CodeEmpty)
+}
+
+func TestHazardOtherFormatsAreRefused(t *testing.T) {
+	t.Parallel()
+	utf16 := []byte{0xFF, 0xFE}
+	for _, r := range string(document("<true/>")) {
+		utf16 = binary.LittleEndian.AppendUint16(utf16, uint16(r))
+	}
+	cases := map[string][]byte{
+		"plain text":       []byte("hello"),
+		"JSON":             []byte(`{"a": 1}`),
+		"OpenStep":         []byte(`{ a = b; }`),
+		"OpenStep data":    []byte(`<abab>`),
+		"GNUStep":          []byte(`{ a = <*I5>; }`),
+		"strings file":     []byte(`"a" = "b";`),
+		"UTF-16":           utf16,
+		"other XML":        []byte(`<html><body/></html>`),
+		"white space only": []byte(" \n\t"),
+		"one NUL":          {0},
+	}
+	for name, data := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := Decode(data)
+			wantCode(t, err, CodeInvalid)
+		})
+	}
+}
+
+func TestHazardTrailingGarbage(t *testing.T) {
+	t.Parallel()
+	whole := document("<true/>")
+	for name, tail := range map[string]string{
+		"text":            "garbage",
+		"second document": `<plist version="1.0"><false/></plist>`,
+		"NUL bytes":       "\x00\x00",
+		"open tag":        "<plist>",
+		"directive":       "<!DOCTYPE plist>",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Decode(append(bytes.Clone(whole), tail...))
+			wantCode(t, err, CodeInvalid)
+		})
+	}
+	if got := decoded(t, append(bytes.Clone(whole), "\n<!-- a comment -->\n"...)); got != true {
+		t.Errorf("a comment at the end: got %v", got)
+	}
+}
+
+func TestHazardMissingRoot(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"bare dictionary": "<dict><key>a</key><true/></dict>",
+		"bare string":     "<string>a</string>",
+		"no value":        "<plist></plist>",
+		"two values":      "<plist><true/><true/></plist>",
+		"nested root":     "<plist><plist><true/></plist></plist>",
+		"root in array":   "<plist><array><plist><true/></plist></array></plist>",
+		"unclosed":        "<plist><dict>",
+		"namespace":       `<p:plist xmlns:p="x"><true/></p:plist>`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Decode([]byte(text))
+			wantCode(t, err, CodeInvalid)
+		})
+	}
+}
+
+func TestHazardDuplicateKeys(t *testing.T) {
+	t.Parallel()
+	_, err := Decode(document("<dict><key>a</key><true/><key>a</key><false/></dict>"))
+	wantCode(t, err, CodeInvalid)
+	_, err = Decode(document("<dict><key>a</key><true/><key>&#97;</key><false/></dict>"))
+	wantCode(t, err, CodeInvalid)
+
+	ascii, wide := []byte{0x51, 'a'}, []byte{0x61, 0, 'a'}
+	yes, no := []byte{0x09}, []byte{0x08}
+	_, err = Decode(binaryList([]byte{0xD2, 1, 2, 3, 4}, ascii, wide, yes, no))
+	wantCode(t, err, CodeInvalid)
+	_, err = Decode(binaryList([]byte{0xD2, 1, 1, 2, 3}, ascii, yes, no))
+	wantCode(t, err, CodeInvalid)
+}
+
+func TestHazardIntegerSpelling(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{" 5 ", "+7", "", "5.0", "--5", "0x", "18446744073709551616", "-9223372036854775809", "1_000"} {
+		_, err := Decode(document("<integer>" + text + "</integer>"))
+		wantCode(t, err, CodeInvalid)
+	}
+}
+
+func TestHazardIntegerTypeFollowsSign(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]any{
+		"0": uint64(0), "-0": uint64(0), "5": uint64(5), "-5": int64(-5), "0x1F": uint64(31), "-0x1f": int64(-31),
+		"18446744073709551615": uint64(math.MaxUint64), "-9223372036854775808": int64(math.MinInt64),
+	} {
+		if got := decoded(t, document("<integer>"+text+"</integer>")); got != want {
+			t.Errorf("%s: got %T %v, want %T %v", text, got, got, want, want)
+		}
+	}
+	for _, n := range []any{int8(5), int64(5), uint16(5), uint64(5)} {
+		for name, encode := range encoders {
+			data, err := encode(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := decoded(t, data); got != uint64(5) {
+				t.Errorf("%s of %T: got %T", name, n, got)
+			}
+		}
+	}
+}
+
+func TestHazardIntegerIsNoReal(t *testing.T) {
+	t.Parallel()
+	var real struct{ V float64 }
+	wantCode(t, DecodeInto(document("<dict><key>V</key><integer>5</integer></dict>"), &real), CodeWrongType)
+	var whole struct{ V int }
+	wantCode(t, DecodeInto(document("<dict><key>V</key><real>5</real></dict>"), &whole), CodeWrongType)
+}
+
+func TestHazardSilentIntegerOverflow(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		text   string
+		target any
+	}{
+		"300 into int8":                {"<integer>300</integer>", new(int8)},
+		"-129 into int8":               {"<integer>-129</integer>", new(int8)},
+		"-1 into uint":                 {"<integer>-1</integer>", new(uint)},
+		"2^63 into int64":              {"<integer>9223372036854775808</integer>", new(int64)},
+		"2^32 into uint32":             {"<integer>4294967296</integer>", new(uint32)},
+		"1e300 into float32":           {"<real>1e300</real>", new(float32)},
+		"256 inside a list of uint8":   {"<array><integer>256</integer></array>", new([]uint8)},
+		"300 inside a dictionary":      {"<dict><key>a</key><integer>300</integer></dict>", new(map[string]int8)},
+		"300 behind a pointer":         {"<integer>300</integer>", new(*int8)},
+		"70000 inside a nested struct": {"<dict><key>In</key><dict><key>N</key><integer>70000</integer></dict></dict>", new(struct{ In struct{ N uint16 } })},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantCode(t, DecodeInto(document(c.text), c.target), CodeWrongType)
+		})
+	}
+}
+
+func TestHazardDecodingNeverMerges(t *testing.T) {
+	t.Parallel()
+	target := struct {
+		List []string
+		Map  map[string]int
+		Name string
+	}{[]string{"old"}, map[string]int{"old": 1}, "old"}
+	const text = "<dict><key>List</key><array><string>new</string></array><key>Map</key><dict><key>new</key><integer>2</integer></dict></dict>"
+	if err := DecodeInto(document(text), &target); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"new"}, target.List); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[string]int{"new": 2}, target.Map); diff != "" {
+		t.Error(diff)
+	}
+	if target.Name != "" {
+		t.Errorf("an absent key left the old value %q", target.Name)
+	}
+
+	untouched := struct{ A, B string }{"old", "old"}
+	wantCode(t, DecodeInto(document("<dict><key>A</key><string>new</string><key>B</key><true/></dict>"), &untouched), CodeWrongType)
+	if untouched.A != "old" {
+		t.Error("a failed decoding changed its target")
+	}
+}
+
+func TestHazardNilIsRefused(t *testing.T) {
+	t.Parallel()
+	type nilFields struct {
+		Pointer *int
+		Any     any
+	}
+	zero := 0
+	for name, v := range map[string]any{
+		"nil itself":           nil,
+		"nil pointer itself":   (*nilFields)(nil),
+		"nil pointer field":    nilFields{Any: 1},
+		"nil interface field":  nilFields{Pointer: &zero},
+		"nil in an array":      []any{1, nil},
+		"nil in a dictionary":  map[string]any{"a": nil},
+		"nil deep inside":      map[string]any{"a": []any{map[string]any{"b": nil}}},
+		"nil pointer in array": []*int{nil},
+		"nil map in interface": []any{(*map[string]any)(nil)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, encode := range encoders {
+				data, err := encode(v)
+				wantCode(t, err, CodeUnsupported)
+				if data != nil {
+					t.Error("data beside an error")
+				}
+			}
+		})
+	}
+}
+
+func TestHazardNilFieldsCanBeOmitted(t *testing.T) {
+	t.Parallel()
+	v := struct {
+		Name    string  `plist:"Name"`
+		Pointer *int    `plist:"Pointer,omitempty"`
+		Any     any     `plist:",omitempty"`
+		List    []any   `plist:"List"`
+		Hidden  *string `plist:"-"`
+	}{Name: "a"}
+	for name, encode := range encoders {
+		data, err := encode(v)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		want := map[string]any{"Name": "a", "List": []any{}}
+		if diff := cmp.Diff(want, decoded(t, data)); diff != "" {
+			t.Error(name, diff)
+		}
+	}
+}
+
+func TestHazardNaNAndInfinity(t *testing.T) {
+	t.Parallel()
+	for _, f := range []any{math.NaN(), math.Inf(1), math.Inf(-1), float32(math.NaN())} {
+		for _, encode := range encoders {
+			_, err := encode(map[string]any{"r": f})
+			wantCode(t, err, CodeUnsupported)
+		}
+	}
+	// A foreign file may hold them; it stays readable, and comparable.
+	nan := decoded(t, document("<real>nan</real>"))
+	if !Equal(nan, nan) {
+		t.Error("not a number differs from itself: drift without end")
+	}
+}
+
+func TestHazardDates(t *testing.T) {
+	t.Parallel()
+	precise := time.Date(2026, 11, 23, 13, 30, 15, 999_999_999, time.FixedZone("CET", 3600))
+	want := time.Date(2026, 11, 23, 12, 30, 15, 0, time.UTC)
+	for name, encode := range encoders {
+		data, err := encode(precise)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if diff := cmp.Diff(want, decoded(t, data)); diff != "" {
+			t.Error(name, diff)
+		}
+		for _, refused := range []time.Time{{}, time.Time{}.Add(time.Millisecond), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)} {
+			_, err = encode(refused)
+			wantCode(t, err, CodeUnsupported)
+		}
+	}
+	// The library counts nanoseconds in 64 bits on the way to the binary format.
+	_, err := EncodeBinary(time.Date(4001, 1, 1, 0, 0, 0, 0, time.UTC))
+	wantCode(t, err, CodeRoundTrip)
+
+	for name, seconds := range map[string]float64{
+		"not a number": math.NaN(), "infinite": math.Inf(1), "beyond the calendar": 1e300, "before the calendar": -1e12,
+	} {
+		t.Run("binary date "+name, func(t *testing.T) {
+			object := binary.BigEndian.AppendUint64([]byte{0x33}, math.Float64bits(seconds))
+			_, err := Decode(binaryList(object))
+			wantCode(t, err, CodeInvalid)
+		})
+	}
+}
+
+func TestHazardTextThatXMLCannotCarry(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"control character": "a\x01b", "NUL": "a\x00", "escape": "\x1b[31m", "invalid UTF-8": "a\xffb",
+		"surrogate": "\xed\xa0\x80", "noncharacter": "\uffff",
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, encode := range encoders {
+				_, err := encode([]any{text})
+				wantCode(t, err, CodeUnsupported)
+				_, err = encode(map[string]any{text: true})
+				wantCode(t, err, CodeUnsupported)
+			}
+		})
+	}
+	const kept = "tab\tnewline\nreturn\r <&>\"' Größe 💻 \u2028 \ufffd \x7f"
+	for name, encode := range encoders {
+		data, err := encode(map[string]any{kept: kept})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if diff := cmp.Diff(map[string]any{kept: kept}, decoded(t, data)); diff != "" {
+			t.Error(name, diff)
+		}
+	}
+}
+
+func TestHazardUIDDictionary(t *testing.T) {
+	t.Parallel()
+	want := map[string]any{"CF$UID": uint64(7)}
+	for name, data := range map[string][]byte{
+		"XML":    document("<dict><key>CF$UID</key><integer>7</integer></dict>"),
+		"binary": binaryList([]byte{0x80, 7}),
+	} {
+		if diff := cmp.Diff(any(want), decoded(t, data)); diff != "" {
+			t.Error(name, diff)
+		}
+	}
+	for _, encode := range encoders {
+		_, err := encode(want)
+		wantCode(t, err, CodeUnsupported)
+		_, err = encode([]any{map[string]any{"CF$UID": "text"}})
+		wantCode(t, err, CodeUnsupported)
+	}
+	_, err := Decode(document("<dict><key>CF$UID</key><integer>-1</integer></dict>"))
+	wantCode(t, err, CodeInvalid)
+}
+
+func TestHazardChecksumCollisionInBinary(t *testing.T) {
+	t.Parallel()
+	first, second := []byte("uejgtcuo"), []byte("iiwucoup")
+	if crc32.ChecksumIEEE(first) != crc32.ChecksumIEEE(second) {
+		t.Fatal("the two values do not collide")
+	}
+	pair := []any{first, second}
+	_, err := EncodeBinary(pair)
+	wantCode(t, err, CodeRoundTrip)
+	data, err := EncodeXML(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !Equal(pair, decoded(t, data)) {
+		t.Error("XML lost one of two data values")
+	}
+}
+
+func TestHazardOutputIsDeterministic(t *testing.T) {
+	t.Parallel()
+	v := map[string]any{}
+	for _, key := range strings.Fields("z a m B b 9 é ab aa") {
+		v[key] = map[string]any{"y": 1, "x": key}
+	}
+	for name, encode := range encoders {
+		first, err := encode(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			if again, _ := encode(v); !bytes.Equal(first, again) {
+				t.Fatalf("%s: two encodings differ", name)
+			}
+		}
+	}
+}
+
+func TestHazardDeepNesting(t *testing.T) {
+	t.Parallel()
+	nested := func(levels int) []byte {
+		return document(strings.Repeat("<array>", levels) + strings.Repeat("</array>", levels))
+	}
+	if _, err := Decode(nested(MaxDepth)); err != nil {
+		t.Errorf("%d levels: %v", MaxDepth, err)
+	}
+	_, err := Decode(nested(MaxDepth + 1))
+	wantCode(t, err, CodeTooDeep)
+	_, err = Decode(document(strings.Repeat("<dict><key/>", 1000)))
+	wantCode(t, err, CodeTooDeep)
+	// The size of the fact's example: it must be refused before anything is parsed.
+	_, err = Decode([]byte(strings.Repeat("<array>", 1_500_000)))
+	wantCode(t, err, CodeTooLarge)
+
+	chain := make([][]byte, MaxDepth+1)
+	for i := range chain {
+		chain[i] = []byte{0xA1, byte(i + 1)}
+	}
+	_, err = Decode(binaryList(append(chain, []byte{0x09})...))
+	wantCode(t, err, CodeTooDeep)
+	if _, err = Decode(binaryList(append(chain[:MaxDepth:MaxDepth], []byte{0x09})...)); err != nil {
+		t.Errorf("binary, %d levels: %v", MaxDepth, err)
+	}
+	_, err = Decode(binaryList([]byte{0xA1, 0}))
+	wantCode(t, err, CodeTooDeep)
+
+	var tower any = true
+	for range MaxDepth + 1 {
+		tower = []any{tower}
+	}
+	itself := map[string]any{}
+	itself["itself"] = itself
+	for _, v := range []any{tower, itself} {
+		_, err = EncodeXML(v)
+		wantCode(t, err, CodeTooDeep)
+	}
+}
+
+func TestHazardSharedReferenceBomb(t *testing.T) {
+	t.Parallel()
+	const levels = 27
+	objects := make([][]byte, levels)
+	for i := range objects {
+		objects[i] = []byte{0xA2, byte(i + 1), byte(i + 1)}
+	}
+	bomb := binaryList(append(objects, []byte{0x09})...)
+	if len(bomb) > 250 {
+		t.Fatalf("the bomb has %d bytes", len(bomb))
+	}
+	s, root, err := newBinaryScanner(bomb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, s.value(root, 1), CodeTooLarge)
+	if s.budget.nodes > MaxNodes+1 || s.budget.containers > MaxContainers+1 {
+		t.Errorf("visited %d values and %d arrays before giving up", s.budget.nodes, s.budget.containers)
+	}
+	_, err = Decode(bomb)
+	wantCode(t, err, CodeTooLarge)
+}
+
+// The library's own behavior, so that a release that mends a hazard is noticed.
+func TestHazardsAreTheLibrarysStill(t *testing.T) {
+	t.Parallel()
+	var tree any
+	if _, err := library.Unmarshal(nil, &tree); err != nil {
+		t.Errorf("the library refuses an empty file now: %v", err)
+	}
+	data, err := library.Marshal(struct{ A *int }{}, library.XMLFormat)
+	if err != nil || !bytes.Contains(data, []byte("<dict><key>A</key></dict>")) {
+		t.Errorf("the library handles nil fields now: %s, %v", data, err)
+	}
+	var narrow int8
+	if _, err := library.Unmarshal(document("<integer>300</integer>"), &narrow); err != nil || narrow != 44 {
+		t.Errorf("the library minds overflow now: %v, %v", narrow, err)
+	}
+}
