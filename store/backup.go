@@ -1,0 +1,108 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+const (
+	databaseName  = "state.db"
+	freshName     = "state.db.new"     // a database in the making, not yet in its place
+	freshCopyName = "state.db.bak.new" // a backup in the making
+)
+
+// newFileFlags open a file that must not be there yet.
+const newFileFlags = os.O_RDWR | os.O_CREATE | os.O_EXCL | syscall.O_NOFOLLOW | syscall.O_CLOEXEC
+
+// backupNames are the backups, newest first.
+var backupNames = []string{"state.db.bak", "state.db.bak.1", "state.db.bak.2", "state.db.bak.3"}
+
+// Backup copies the database to state.db.bak, verifies the copy, and only then
+// moves the older backups one place on. Without a commit since the last backup
+// it does nothing. On an error the older backups are as they were.
+func (s *Store) Backup() error {
+	s.backup.Lock()
+	defer s.backup.Unlock()
+	if s.everBackedUp && s.backedUp == s.Commits() {
+		return nil
+	}
+	return s.writeBackup()
+}
+
+func (s *Store) writeBackup() error {
+	commits := s.Commits() // a commit during the copy belongs to the next backup
+	copied := filepath.Join(s.dir, freshCopyName)
+	if err := s.copyTo(copied); err != nil {
+		return errors.Join(fmt.Errorf("back up: %w", err), removeIfThere(copied))
+	}
+	if _, err := verifyFile(copied); err != nil {
+		return errors.Join(fmt.Errorf("verify backup: %w", err), removeIfThere(copied))
+	}
+	if err := rotate(s.dir); err != nil {
+		return fmt.Errorf("rotate backups: %w", err)
+	}
+	s.everBackedUp, s.backedUp = true, commits
+	return nil
+}
+
+func (s *Store) copyTo(path string) error {
+	return s.View(func(tx *Tx) error {
+		return writeNew(path, func(file io.Writer) error {
+			_, err := tx.bolt.WriteTo(file)
+			return err
+		})
+	})
+}
+
+// writeNew makes a file that must not be there yet, 0600, and flushes it to the
+// disk.
+func writeNew(path string, fill func(io.Writer) error) error {
+	file, err := os.OpenFile(path, newFileFlags, 0o600)
+	if err != nil {
+		return classify(fmt.Errorf("create %s: %w", filepath.Base(path), err))
+	}
+	err = fill(file)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return classify(fmt.Errorf("write %s: %w", filepath.Base(path), err))
+	}
+	return nil
+}
+
+// rotate moves every backup one place on, the oldest is lost, and the copy in
+// the making becomes the newest. Cut off at any point it leaves each backup
+// under one of the names.
+func rotate(dir string) error {
+	for i := len(backupNames) - 1; i > 0; i-- {
+		err := os.Rename(filepath.Join(dir, backupNames[i-1]), filepath.Join(dir, backupNames[i]))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return classify(err)
+		}
+	}
+	if err := os.Rename(filepath.Join(dir, freshCopyName), filepath.Join(dir, backupNames[0])); err != nil {
+		return classify(err)
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	folder, err := os.Open(dir)
+	if err != nil {
+		return classify(fmt.Errorf("open state folder: %w", err))
+	}
+	return classify(errors.Join(folder.Sync(), folder.Close()))
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return classify(fmt.Errorf("remove %s: %w", filepath.Base(path), err))
+	}
+	return nil
+}

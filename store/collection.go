@@ -1,0 +1,188 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// ErrStop ends a walk early; Each, EachFrom and EachReverse then return nil.
+var ErrStop = errors.New("stop the walk")
+
+// Collection is a set of records of one type, each under a key, in the order of
+// the keys' bytes. It holds no state of its own: a Collection is a name.
+type Collection[T any] struct{ name string }
+
+// NewCollection names a collection: lower-case letters, digits, '_', '.' and
+// '-', at most 64, a letter first. Put refuses any other name.
+func NewCollection[T any](name string) Collection[T] { return Collection[T]{name: name} }
+
+// Name returns the name of the collection, as Options.Collections takes it.
+func (c Collection[T]) Name() string { return c.name }
+
+// Put stores value under key (1 to 32,768 bytes). A record that is there already
+// with the same content is left alone and makes no commit necessary.
+func (c Collection[T]) Put(tx *Tx, key string, value T) error {
+	if err := tx.mayChange(); err != nil {
+		return c.wrap("put", err)
+	}
+	raw, err := seal(c.name, []byte(key), value)
+	if err != nil {
+		return c.wrap("put", err)
+	}
+	bucket, err := tx.ensure(c.name)
+	if err != nil {
+		return c.wrap("put", err)
+	}
+	present := bucket.Get([]byte(key))
+	if bytes.Equal(present, raw) {
+		return nil
+	}
+	if err := tx.count(c.name, []byte(key), present, raw); err != nil {
+		return c.wrap("put", err)
+	}
+	return c.wrap("put", bucket.Put([]byte(key), raw))
+}
+
+// Delete removes a record. One that is not there makes no commit necessary.
+func (c Collection[T]) Delete(tx *Tx, key string) error {
+	if err := tx.mayChange(); err != nil {
+		return c.wrap("delete", err)
+	}
+	bucket := tx.bolt.Bucket([]byte(c.name))
+	if bucket == nil {
+		return nil
+	}
+	present := bucket.Get([]byte(key))
+	if present == nil {
+		return nil
+	}
+	if err := tx.count(c.name, []byte(key), present, nil); err != nil {
+		return c.wrap("delete", err)
+	}
+	return c.wrap("delete", bucket.Delete([]byte(key)))
+}
+
+// count enters in the tally that present becomes next (nil: none).
+func (tx *Tx) count(name string, key, present, next []byte) error {
+	kept, err := tx.tally(name)
+	if err != nil {
+		return err
+	}
+	if present != nil {
+		if _, err := unseal(name, key, present); err != nil {
+			return err
+		}
+		kept.remove(present)
+	}
+	if next != nil {
+		kept.add(next)
+	}
+	tx.changed = true
+	return nil
+}
+
+func (tx *Tx) mayChange() error {
+	switch {
+	case !tx.bolt.Writable():
+		return errors.New("change within View")
+	case tx.walking > 0:
+		// bbolt's cursor skips keys when the tree changes under it.
+		return errors.New("change during a walk")
+	}
+	return nil
+}
+
+// Get returns the record under key. ErrDamaged if it is not what was stored.
+func (c Collection[T]) Get(tx *Tx, key string) (value T, found bool, err error) {
+	bucket := tx.bolt.Bucket([]byte(c.name))
+	if bucket == nil {
+		return value, false, nil
+	}
+	raw := bucket.Get([]byte(key))
+	if raw == nil {
+		return value, false, nil
+	}
+	err = decode(c.name, []byte(key), raw, &value)
+	return value, err == nil, c.wrap("get", err)
+}
+
+// Len returns the number of records.
+func (c Collection[T]) Len(tx *Tx) int {
+	kept, err := tx.tally(c.name)
+	if err != nil {
+		return 0
+	}
+	return kept.Rows
+}
+
+// Each calls do for every record in the order of the keys, until do returns an
+// error, which Each returns (ErrStop ends the walk without one). Within do,
+// nothing may be changed: collect the keys and change afterwards.
+func (c Collection[T]) Each(tx *Tx, do func(key string, value T) error) error {
+	return c.walk(tx, (*bolt.Cursor).First, (*bolt.Cursor).Next, do)
+}
+
+// EachFrom is Each, beginning with the first key that is not below from.
+func (c Collection[T]) EachFrom(tx *Tx, from string, do func(key string, value T) error) error {
+	seek := func(cursor *bolt.Cursor) ([]byte, []byte) { return cursor.Seek([]byte(from)) }
+	return c.walk(tx, seek, (*bolt.Cursor).Next, do)
+}
+
+// EachReverse is Each from the last key to the first.
+func (c Collection[T]) EachReverse(tx *Tx, do func(key string, value T) error) error {
+	return c.walk(tx, (*bolt.Cursor).Last, (*bolt.Cursor).Prev, do)
+}
+
+// First returns the record with the lowest key.
+func (c Collection[T]) First(tx *Tx) (key string, value T, found bool, err error) {
+	return c.end(tx, c.Each)
+}
+
+// Last returns the record with the highest key.
+func (c Collection[T]) Last(tx *Tx) (key string, value T, found bool, err error) {
+	return c.end(tx, c.EachReverse)
+}
+
+func (c Collection[T]) end(tx *Tx, each func(*Tx, func(string, T) error) error) (key string, value T, found bool, err error) {
+	err = each(tx, func(k string, v T) error {
+		key, value, found = k, v, true
+		return ErrStop
+	})
+	return key, value, found, err
+}
+
+type move = func(*bolt.Cursor) (key, value []byte)
+
+func (c Collection[T]) walk(tx *Tx, start, next move, do func(key string, value T) error) error {
+	bucket := tx.bolt.Bucket([]byte(c.name))
+	if bucket == nil {
+		return nil
+	}
+	tx.walking++
+	defer func() { tx.walking-- }()
+	cursor := bucket.Cursor()
+	for key, raw := start(cursor); key != nil; key, raw = next(cursor) {
+		var value T
+		if err := decode(c.name, key, raw, &value); err != nil {
+			return c.wrap("walk", err)
+		}
+		err := do(string(key), value)
+		if errors.Is(err, ErrStop) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c Collection[T]) wrap(verb string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s in collection %s: %w", verb, c.name, err)
+}

@@ -1,0 +1,124 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// database is a verified file in bbolt's hands.
+type database struct {
+	bolt *bolt.DB
+	file *os.File
+	contents
+}
+
+// openVerified locks the file at path, verifies it, hands the same descriptor to
+// bbolt, so that what was verified is what is used, and lets bbolt check it once
+// more. If only one meta is valid, the database gets a new epoch: the commit that
+// does so also overwrites the invalid meta, which Check would not accept.
+func openVerified(ctx context.Context, path string, opts Options) (*database, error) {
+	file, err := openRegular(path, os.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
+	d := &database{file: file}
+	if err = waitForLock(ctx, file, opts.LockWait); err == nil {
+		d.contents, err = verify(file)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	if err = d.handToBolt(path, opts); err == nil && !d.intact {
+		err = d.stamp(newEpoch())
+	}
+	if err == nil {
+		err = d.check()
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.close(panicked(err)))
+	}
+	return d, nil
+}
+
+// handToBolt opens the database on the descriptor that is open, with the options
+// of facts/macos.md 9.
+func (d *database) handToBolt(path string, opts Options) error {
+	settings := &bolt.Options{
+		Timeout:      max(opts.LockWait, time.Millisecond), // 0 is for ever
+		FreelistType: bolt.FreelistMapType,
+		MaxSize:      opts.MaxSize,
+		NoStatistics: true,
+		OpenFile:     func(string, int, os.FileMode) (*os.File, error) { return d.file, nil },
+	}
+	err := guarded(func() (err error) {
+		d.bolt, err = bolt.Open(path, 0o600, settings)
+		return err
+	})
+	if err != nil {
+		return classify(fmt.Errorf("open with bbolt: %w", err))
+	}
+	return nil
+}
+
+// check lets bbolt check itself.
+func (d *database) check() error {
+	return guarded(func() error {
+		return d.bolt.View(func(tx *bolt.Tx) error {
+			var first error
+			// Check blocks until every finding is taken.
+			for finding := range tx.Check() {
+				if first == nil {
+					first = damaged("bbolt: %v", finding)
+				}
+			}
+			return first
+		})
+	})
+}
+
+// stamp starts a new epoch.
+func (d *database) stamp(epoch string) error {
+	err := guarded(func() error {
+		return d.bolt.Update(func(tx *bolt.Tx) error {
+			own := &Tx{bolt: tx}
+			if err := own.stampEpoch(epoch); err != nil {
+				return err
+			}
+			return own.writeTallies()
+		})
+	})
+	if err != nil {
+		return classify(fmt.Errorf("start new epoch: %w", err))
+	}
+	d.header.PreviousEpoch, d.header.Epoch = d.header.Epoch, epoch
+	return nil
+}
+
+// close gives everything back. After a panic bbolt's own locks may still be
+// locked and its Close would wait for ever; then only the file is closed, which
+// also ends its lock, and the mapping is lost: address space, no memory.
+func (d *database) close(stuck bool) error {
+	if stuck || d.bolt == nil {
+		_ = d.file.Close() // bbolt may have closed it already
+		return nil
+	}
+	return classify(guarded(d.bolt.Close))
+}
+
+// makeEmpty makes a database without records at path.
+func makeEmpty(path, epoch string, opts Options) error {
+	file, err := os.OpenFile(path, newFileFlags, 0o600)
+	if err != nil {
+		return classify(fmt.Errorf("create database: %w", err))
+	}
+	d := &database{file: file}
+	if err = d.handToBolt(path, opts); err == nil {
+		err = d.stamp(epoch)
+	}
+	return errors.Join(err, d.close(panicked(err)))
+}

@@ -1,0 +1,138 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// codedError is a kind of failure with a stable code. It is always wrapped;
+// compare with errors.Is, read the code with CodeOf.
+type codedError struct {
+	code string
+	text string
+}
+
+func (e *codedError) Error() string { return e.text }
+
+// Code returns the stable code a person or the portal sees.
+func (e *codedError) Code() string { return e.code }
+
+// The kinds of failure. Only ErrDamaged says anything about the content of the
+// database; all others leave every file as it was (hardening H50).
+var (
+	// ErrLocked (already_running): another process holds the lock file or the
+	// database file, and did not let go within Options.LockWait.
+	ErrLocked error = &codedError{"already_running", "another process uses the state database"}
+	// ErrDamaged (store_damaged): the content is not what was committed.
+	ErrDamaged error = &codedError{"store_damaged", "the state database is damaged"}
+	// ErrFull (store_full): no space, no quota, or a size limit (Options.MaxSize,
+	// RLIMIT_FSIZE) is reached.
+	ErrFull error = &codedError{"store_full", "no space for the state database"}
+	// ErrDenied (store_denied): missing permission, a read-only volume, or a
+	// folder or file that must not be trusted (symbolic link, wrong owner, group
+	// or world writable).
+	ErrDenied error = &codedError{"store_denied", "access to the state database is denied"}
+	// ErrIO (store_io): every other failure of the system, above all EIO. It may
+	// pass, and replacing a file on a failing disk helps nobody.
+	ErrIO error = &codedError{"store_io", "the state database cannot be read or written"}
+)
+
+// CodeOf returns the stable code of an error of this package, or "" for nil and
+// for errors of other origin.
+func CodeOf(err error) string {
+	var coded *codedError
+	if errors.As(err, &coded) {
+		return coded.code
+	}
+	return ""
+}
+
+// errnoKinds says which kind of failure an error number of the system is. What
+// is not listed is ErrIO.
+var errnoKinds = []struct {
+	errno syscall.Errno
+	kind  error
+}{
+	{syscall.ENOSPC, ErrFull},
+	{syscall.EDQUOT, ErrFull},
+	{syscall.EFBIG, ErrFull},
+	{syscall.EACCES, ErrDenied},
+	{syscall.EPERM, ErrDenied},
+	{syscall.EROFS, ErrDenied},
+	{syscall.ELOOP, ErrDenied},
+}
+
+// boltKinds says which kind of failure an error of bbolt is.
+var boltKinds = []struct {
+	cause error
+	kind  error
+}{
+	{bolterrors.ErrTimeout, ErrLocked},
+	{bolterrors.ErrMaxSizeReached, ErrFull},
+	{bolterrors.ErrInvalid, ErrDamaged},
+	{bolterrors.ErrChecksum, ErrDamaged},
+	{bolterrors.ErrVersionMismatch, ErrDamaged},
+}
+
+// classify wraps err with the kind of failure it is; an error that has a code
+// already is left alone.
+func classify(err error) error {
+	if err == nil || CodeOf(err) != "" {
+		return err
+	}
+	return fmt.Errorf("%w: %w", kindOf(err), err)
+}
+
+func kindOf(err error) error {
+	for _, row := range boltKinds {
+		if errors.Is(err, row.cause) {
+			return row.kind
+		}
+	}
+	for _, row := range errnoKinds {
+		// bbolt's DB.grow formats the system's error with %s, which hides it
+		// from errors.Is: the text has to do.
+		if errors.Is(err, row.errno) || strings.HasSuffix(err.Error(), row.errno.Error()) {
+			return row.kind
+		}
+	}
+	return ErrIO
+}
+
+func damaged(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...))
+}
+
+func denied(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrDenied, fmt.Sprintf(format, args...))
+}
+
+// panicError is what a recovered panic becomes.
+type panicError struct{ reason any }
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.reason) }
+
+func (e *panicError) Unwrap() error { return ErrDamaged }
+
+// guarded runs work and turns a panic, also one from a fault in the memory
+// mapping, into an error that is ErrDamaged. SetPanicOnFault holds for the
+// calling goroutine only, so work must not leave it.
+func guarded(work func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = &panicError{reason: reason}
+		}
+	}()
+	return work()
+}
+
+func panicked(err error) bool {
+	var caught *panicError
+	return errors.As(err, &caught)
+}

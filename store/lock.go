@@ -1,0 +1,81 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+const (
+	lockName = "state.lock"
+	lockPoll = 50 * time.Millisecond
+)
+
+// prepareDir makes dir (its parent must exist) and refuses one in which another
+// user could exchange files.
+func prepareDir(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return classify(fmt.Errorf("make state folder: %w", err))
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return classify(fmt.Errorf("inspect state folder: %w", err))
+	}
+	if !info.IsDir() {
+		return denied("%s is not a folder (links are not followed)", dir)
+	}
+	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+		return denied("%s has mode %04o: others may write there", dir, mode)
+	}
+	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
+		return denied("%s belongs to uid %d, not to uid %d", dir, owner, os.Geteuid())
+	}
+	return nil
+}
+
+// acquireLock takes the lock file of dir, which decides who is the daemon before
+// the database is touched (hardening H50). The file is never removed: a lock on
+// a removed file would exclude nobody. The lock ends with the returned file.
+func acquireLock(ctx context.Context, dir string, wait time.Duration) (*os.File, error) {
+	flags := os.O_RDWR | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_CLOEXEC
+	file, err := os.OpenFile(filepath.Join(dir, lockName), flags, 0o600)
+	if err != nil {
+		return nil, classify(fmt.Errorf("open lock file: %w", err))
+	}
+	if err := waitForLock(ctx, file, wait); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+func waitForLock(ctx context.Context, file *os.File, wait time.Duration) error {
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	poll := time.NewTicker(lockPoll)
+	defer poll.Stop()
+	for {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return classify(fmt.Errorf("lock: %w", err))
+		}
+		if wait <= 0 {
+			return fmt.Errorf("lock: %w", ErrLocked)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("lock: %w", ctx.Err())
+		case <-timeout.C:
+			wait = 0
+		case <-poll.C:
+		}
+	}
+}

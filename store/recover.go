@@ -1,0 +1,157 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const (
+	badPrefix = "state.db.bad-"
+	badTime   = "20060102T150405Z"
+	// badFilesKept bounds the damaged files that are kept: a machine that
+	// damages its database at every start must not fill its disk with them.
+	badFilesKept = 4
+)
+
+// errMissing is taken for damage only if there is a backup; without one it is a
+// first start.
+var errMissing = fmt.Errorf("%w: state.db is missing", ErrDamaged)
+
+// removeLeftovers removes what a crash left half made. Nothing else uses these
+// names, and the lock is held.
+func (s *Store) removeLeftovers() error {
+	return errors.Join(
+		removeIfThere(filepath.Join(s.dir, freshName)),
+		removeIfThere(filepath.Join(s.dir, freshCopyName)))
+}
+
+// recover puts a good database in the place of a damaged or missing one: the
+// newest backup that verifies, else an empty one. It is made aside, with a new
+// epoch, and takes its place in one step; until then the damaged file stays
+// where it is, and afterwards under a name of its own.
+func (s *Store) recover(ctx context.Context, cause error) (Report, error) {
+	report := Report{Outcome: OutcomeReset, Reason: cause.Error(), Epoch: newEpoch()}
+	missing := errors.Is(cause, errMissing)
+	if missing && !s.anyBackup() {
+		report.Outcome, report.Reason = OutcomeCreated, ""
+	}
+	if err := s.prepareFresh(ctx, &report); err != nil {
+		return Report{}, errors.Join(err, s.removeLeftovers())
+	}
+	if !missing {
+		bad, err := s.keepBad()
+		if err != nil {
+			return Report{}, errors.Join(err, s.removeLeftovers())
+		}
+		report.BadFile = bad
+	}
+	if err := os.Rename(filepath.Join(s.dir, freshName), filepath.Join(s.dir, databaseName)); err != nil {
+		return Report{}, classify(fmt.Errorf("install database: %w", err))
+	}
+	if err := syncDir(s.dir); err != nil {
+		return Report{}, err
+	}
+	if report.BadFile == "" {
+		return report, nil
+	}
+	return report, s.pruneBad(report.BadFile)
+}
+
+// prepareFresh makes state.db.new from the newest good backup, or empty.
+func (s *Store) prepareFresh(ctx context.Context, report *Report) error {
+	for _, name := range backupNames {
+		previous, err := s.freshFrom(ctx, name, report.Epoch)
+		switch {
+		case err == nil:
+			report.Outcome, report.RestoredFrom, report.PreviousEpoch = OutcomeRestored, name, previous
+			return nil
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, ErrDamaged), errors.Is(err, ErrIO):
+			// A backup that cannot be read is not a reason to stay down.
+			s.opts.Log.Error().Err(err).Str("backup", name).Msg("backup is of no use")
+		default:
+			return err
+		}
+		if err := removeIfThere(filepath.Join(s.dir, freshName)); err != nil {
+			return err
+		}
+	}
+	return makeEmpty(filepath.Join(s.dir, freshName), report.Epoch, s.opts)
+}
+
+// freshFrom copies a backup to state.db.new, verifies the copy and gives it a new
+// epoch; it returns the old one.
+func (s *Store) freshFrom(ctx context.Context, name, epoch string) (previous string, err error) {
+	source, err := openRegular(filepath.Join(s.dir, name), os.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer source.Close()
+	fresh := filepath.Join(s.dir, freshName)
+	err = writeNew(fresh, func(file io.Writer) error {
+		_, err := io.Copy(file, source)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	db, err := openVerified(ctx, fresh, s.opts)
+	if err != nil {
+		return "", err
+	}
+	previous = db.header.Epoch
+	err = db.stamp(epoch)
+	return previous, errors.Join(err, db.close(panicked(err)))
+}
+
+func (s *Store) anyBackup() bool {
+	return slices.ContainsFunc(backupNames, func(name string) bool {
+		_, err := os.Lstat(filepath.Join(s.dir, name))
+		return err == nil
+	})
+}
+
+// keepBad gives the damaged file a second name, so that it survives when the new
+// one takes the first.
+func (s *Store) keepBad() (string, error) {
+	base := badPrefix + s.opts.Now().UTC().Format(badTime)
+	for n := 0; ; n++ {
+		name := base
+		if n > 0 {
+			name = fmt.Sprintf("%s-%d", base, n)
+		}
+		err := os.Link(filepath.Join(s.dir, databaseName), filepath.Join(s.dir, name))
+		if err == nil {
+			return name, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", classify(fmt.Errorf("keep damaged file: %w", err))
+		}
+	}
+}
+
+// pruneBad removes all but the newest damaged files. The one just kept stays
+// even if the clock was set back and its name sorts first.
+func (s *Store) pruneBad(justKept string) error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return classify(fmt.Errorf("list state folder: %w", err))
+	}
+	entries = slices.DeleteFunc(entries, func(entry fs.DirEntry) bool {
+		return !strings.HasPrefix(entry.Name(), badPrefix) || entry.Name() == justKept
+	})
+	for len(entries) >= badFilesKept {
+		if err := removeIfThere(filepath.Join(s.dir, entries[0].Name())); err != nil {
+			return err
+		}
+		entries = entries[1:]
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Ring is a bounded list on a collection: Append gives every entry the next
+// sequence number and drops the oldest entries beyond the capacity. Keys are the
+// sequence numbers, big-endian, so that the order of the keys is the order of
+// the entries. Numbers begin at 1, and begin anew after Erase or a reset: a
+// reader that keeps one must keep the epoch beside it.
+type Ring[T any] struct {
+	entries  Collection[T]
+	capacity int
+}
+
+// NewRing names a ring of at most capacity entries (one at least).
+func NewRing[T any](name string, capacity int) Ring[T] {
+	return Ring[T]{entries: NewCollection[T](name), capacity: max(capacity, 1)}
+}
+
+// Name returns the name of the ring's collection.
+func (r Ring[T]) Name() string { return r.entries.name }
+
+// Cap returns how many entries are kept.
+func (r Ring[T]) Cap() int { return r.capacity }
+
+// Len returns how many entries there are.
+func (r Ring[T]) Len(tx *Tx) int { return r.entries.Len(tx) }
+
+// Append adds an entry and returns its sequence number.
+func (r Ring[T]) Append(tx *Tx, value T) (uint64, error) {
+	key, _, _, err := r.entries.Last(tx)
+	if err != nil {
+		return 0, fmt.Errorf("append: %w", err)
+	}
+	next := sequence(key) + 1
+	if err := r.entries.Put(tx, sequenceKey(next), value); err != nil {
+		return 0, fmt.Errorf("append: %w", err)
+	}
+	return next, r.trim(tx)
+}
+
+// trim drops the oldest entries beyond the capacity: more than one only if the
+// capacity was lowered.
+func (r Ring[T]) trim(tx *Tx) error {
+	for r.Len(tx) > r.capacity {
+		oldest, _, found, err := r.entries.First(tx)
+		if err == nil && found {
+			err = r.entries.Delete(tx, oldest)
+		}
+		if err != nil {
+			return fmt.Errorf("trim: %w", err)
+		}
+		if !found {
+			return damaged("ring %s counts entries it does not have", r.Name())
+		}
+	}
+	return nil
+}
+
+// Since calls do for every entry after the given sequence number (0: for all),
+// oldest first. ErrStop ends the walk without an error.
+func (r Ring[T]) Since(tx *Tx, after uint64, do func(sequence uint64, value T) error) error {
+	if after == 1<<64-1 {
+		return nil
+	}
+	return r.entries.EachFrom(tx, sequenceKey(after+1), func(key string, value T) error {
+		return do(sequence(key), value)
+	})
+}
+
+// Last returns the sequence number of the newest entry, 0 if there is none.
+func (r Ring[T]) Last(tx *Tx) (uint64, error) {
+	key, _, _, err := r.entries.Last(tx)
+	return sequence(key), err
+}
+
+func sequenceKey(sequence uint64) string {
+	return string(binary.BigEndian.AppendUint64(nil, sequence))
+}
+
+// sequence reads a key; no key is 0.
+func sequence(key string) uint64 {
+	if len(key) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64([]byte(key))
+}

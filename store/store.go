@@ -1,0 +1,282 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Store is the open state database. It is safe for concurrent use; one Update
+// runs at a time.
+type Store struct {
+	dir     string
+	opts    Options
+	lock    *os.File
+	db      *database
+	commits atomic.Uint64
+
+	backup       sync.Mutex // one Backup or Erase at a time
+	backedUp     uint64     // commits at the last backup
+	everBackedUp bool
+
+	state sync.Mutex // guards what follows
+	epoch string
+	// stopped is why the store can no longer be used.
+	stopped error
+	// stuck is set when bbolt's own locks were left locked by a panic: Close
+	// would wait for them for ever.
+	stuck bool
+}
+
+// Tx is one transaction, valid only within the function it is passed to.
+type Tx struct {
+	bolt    *bolt.Tx
+	tallies map[string]*tally // of collections changed in this transaction
+	changed bool
+	walking int
+}
+
+// Epoch returns the epoch of this state: 128 random bits in hex. It is a new one
+// after every event that may have lost a commit (hardening H22).
+func (s *Store) Epoch() string {
+	s.state.Lock()
+	defer s.state.Unlock()
+	return s.epoch
+}
+
+// Commits returns how many transactions were committed since Open returned.
+func (s *Store) Commits() uint64 { return s.commits.Load() }
+
+// View runs read in a read-only transaction. An error of read is returned as it
+// is. Transactions must not be nested.
+func (s *Store) View(read func(*Tx) error) error { return s.transact(false, read) }
+
+// Update runs change in a transaction and commits it if change returned nil and
+// changed anything; otherwise nothing is written. An error of change is returned
+// as it is. After an error of the commit itself (it has a code) whether the
+// change is there is unknown: read it again. Transactions must not be nested.
+func (s *Store) Update(change func(*Tx) error) error { return s.transact(true, change) }
+
+// transact runs one guarded transaction. A panic, and any failure of a commit
+// but a full disk, stops the store: whoever goes on must close and open it, so
+// that the file is verified before it is used again.
+func (s *Store) transact(writable bool, work func(*Tx) error) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	began, ended := false, false
+	err := guarded(func() error {
+		tx, err := s.db.bolt.Begin(writable)
+		if err != nil {
+			return classify(fmt.Errorf("begin transaction: %w", err))
+		}
+		began = true
+		defer func() {
+			_ = tx.Rollback() // after a commit this does nothing
+			ended = true
+		}()
+		return s.runTx(tx, work)
+	})
+	if panicked(err) {
+		s.stop(err, !began || !ended)
+	}
+	return err
+}
+
+func (s *Store) runTx(tx *bolt.Tx, work func(*Tx) error) error {
+	own := &Tx{bolt: tx}
+	if err := work(own); err != nil {
+		return err
+	}
+	if !own.changed {
+		return nil
+	}
+	if err := own.writeTallies(); err != nil {
+		return err
+	}
+	if err := classify(tx.Commit()); err != nil {
+		if !errors.Is(err, ErrFull) {
+			s.stop(err, false)
+		}
+		return fmt.Errorf("commit: %w", err)
+	}
+	s.commits.Add(1)
+	return nil
+}
+
+func (s *Store) usable() error {
+	s.state.Lock()
+	defer s.state.Unlock()
+	return s.stopped
+}
+
+func (s *Store) stop(reason error, stuck bool) {
+	s.opts.Log.Error().Err(reason).Msg("state database stopped")
+	s.state.Lock()
+	defer s.state.Unlock()
+	if s.stopped == nil {
+		s.stopped = fmt.Errorf("state database stopped: %w", reason)
+	}
+	s.stuck = s.stuck || stuck
+}
+
+// Close waits for open transactions, closes the database and gives back the
+// lock. A second Close does nothing.
+func (s *Store) Close() error {
+	s.state.Lock()
+	stuck, lock := s.stuck, s.lock
+	s.lock = nil
+	s.stopped = fmt.Errorf("state database: %w", os.ErrClosed)
+	s.state.Unlock()
+	if lock == nil {
+		return nil
+	}
+	return classify(errors.Join(s.db.close(stuck), lock.Close()))
+}
+
+// NewEpoch starts a new epoch and returns it; for an agent that finds itself on
+// another Mac (hardening H02).
+func (s *Store) NewEpoch() (string, error) {
+	epoch := newEpoch()
+	err := s.Update(func(tx *Tx) error { return tx.stampEpoch(epoch) })
+	if err != nil {
+		return "", fmt.Errorf("start new epoch: %w", err)
+	}
+	s.state.Lock()
+	defer s.state.Unlock()
+	s.epoch = epoch
+	return epoch, nil
+}
+
+func newEpoch() string {
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails
+	return hex.EncodeToString(random[:])
+}
+
+// stampEpoch writes the header with a new epoch; the present one becomes the
+// previous one.
+func (tx *Tx) stampEpoch(epoch string) error {
+	bucket, err := tx.bolt.CreateBucketIfNotExists([]byte(headerBucket))
+	if err != nil {
+		return classify(fmt.Errorf("make header: %w", err))
+	}
+	stamped := header{Format: formatOfRecords, Epoch: epoch}
+	if raw := bucket.Get([]byte(headerKey)); raw != nil {
+		var present header
+		if err := decode(headerBucket, []byte(headerKey), raw, &present); err != nil {
+			return err
+		}
+		stamped.PreviousEpoch = present.Epoch
+	}
+	tx.changed = true
+	return putSealed(bucket, headerBucket, headerKey, stamped)
+}
+
+func putSealed(bucket *bolt.Bucket, name, key string, value any) error {
+	raw, err := seal(name, []byte(key), value)
+	if err != nil {
+		return err
+	}
+	return classify(bucket.Put([]byte(key), raw))
+}
+
+// tally returns the tally of a collection for reading and changing.
+func (tx *Tx) tally(name string) (*tally, error) {
+	if known := tx.tallies[name]; known != nil {
+		return known, nil
+	}
+	loaded := &tally{}
+	if bucket := tx.bolt.Bucket([]byte(tallyBucket)); bucket != nil {
+		if raw := bucket.Get([]byte(name)); raw != nil {
+			if err := decode(tallyBucket, []byte(name), raw, loaded); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if tx.tallies == nil {
+		tx.tallies = map[string]*tally{}
+	}
+	tx.tallies[name] = loaded
+	return loaded, nil
+}
+
+// writeTallies stores the tallies of the collections this transaction looked at.
+func (tx *Tx) writeTallies() error {
+	bucket, err := tx.bolt.CreateBucketIfNotExists([]byte(tallyBucket))
+	if err != nil {
+		return classify(fmt.Errorf("make tallies: %w", err))
+	}
+	for name, kept := range tx.tallies {
+		if err := putSealed(bucket, tallyBucket, name, kept); err != nil {
+			return fmt.Errorf("write tally of %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// ensure makes a collection that is not there yet.
+func (tx *Tx) ensure(name string) (*bolt.Bucket, error) {
+	if bucket := tx.bolt.Bucket([]byte(name)); bucket != nil {
+		return bucket, nil
+	}
+	if !collectionName.MatchString(name) {
+		return nil, fmt.Errorf("make collection: %q is no name for one", name)
+	}
+	bucket, err := tx.bolt.CreateBucket([]byte(name))
+	if err != nil {
+		return nil, classify(fmt.Errorf("make collection %s: %w", name, err))
+	}
+	if _, err := tx.tally(name); err != nil {
+		return nil, err
+	}
+	tx.changed = true
+	return bucket, nil
+}
+
+// Erase removes every record of every collection and, because they hold the same
+// records, all backups; then it makes a new backup. Epoch and file stay. It is
+// no secure deletion: freed pages and the file system may keep old bytes.
+func (s *Store) Erase() error {
+	s.backup.Lock()
+	defer s.backup.Unlock()
+	if err := s.Update((*Tx).erase); err != nil {
+		return fmt.Errorf("erase: %w", err)
+	}
+	for _, name := range backupNames {
+		if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return classify(fmt.Errorf("erase backup: %w", err))
+		}
+	}
+	return s.writeBackup()
+}
+
+func (tx *Tx) erase() error {
+	var full []string
+	err := tx.bolt.ForEach(func(name []byte, bucket *bolt.Bucket) error {
+		if key, _ := bucket.Cursor().First(); key != nil && collectionName.Match(name) {
+			full = append(full, string(name))
+		}
+		return nil
+	})
+	if err != nil {
+		return classify(err)
+	}
+	for _, name := range full {
+		if err := tx.bolt.DeleteBucket([]byte(name)); err != nil {
+			return classify(fmt.Errorf("empty collection %s: %w", name, err))
+		}
+		if _, err := tx.ensure(name); err != nil {
+			return err
+		}
+		tx.tallies[name] = &tally{}
+	}
+	return nil
+}
