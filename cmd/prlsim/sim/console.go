@@ -1,0 +1,243 @@
+package sim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+// Command returns the operator's console, `prlsim`. Subcommands of other
+// packages can be added to it.
+func Command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "prlsim",
+		Short: "A simulated Mac with Parallels Desktop to try and test with",
+		Long: `prlsim makes a folder that stands for a Mac with Parallels Desktop: its users,
+its virtual machines and the tools an agent calls. What you do to it here is
+what people and the Mac do in real life.`,
+		Example: `  prlsim mac create /tmp/mac
+  prlsim vm list --mac /tmp/mac
+  prlsim vm start macOS --mac /tmp/mac
+  prlsim fault set service_down --mac /tmp/mac
+  /tmp/mac/usr/bin/sudo -n -H -u alice "/Applications/Parallels Desktop.app/Contents/MacOS/prlctl" list -a`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.PersistentFlags().String("mac", "", "the simulated Mac's folder (default: the one that contains the current folder)")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	root.AddCommand(macCommand(), vmCommand(), productCommand(), userCommand(), faultCommand())
+	return root
+}
+
+// execute runs the console: exit code 2 for wrong usage, 1 for other errors.
+func execute(command *cobra.Command) int {
+	err := command.Execute()
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage) || strings.HasPrefix(err.Error(), "unknown command"):
+		fmt.Fprintf(command.ErrOrStderr(), "prlsim: %s\n", strings.TrimPrefix(err.Error(), errUsage.Error()+": "))
+		return 2
+	}
+	fmt.Fprintf(command.ErrOrStderr(), "prlsim: %v\n", err)
+	return 1
+}
+
+// family is a command that only groups others.
+func family(use, short string, commands ...*cobra.Command) *cobra.Command {
+	parent := &cobra.Command{
+		Use: use, Short: short,
+		RunE: func(command *cobra.Command, arguments []string) error {
+			if len(arguments) > 0 {
+				return fmt.Errorf("%w: unknown command %q of prlsim %s", errUsage, arguments[0], use)
+			}
+			return command.Help()
+		},
+	}
+	parent.AddCommand(commands...)
+	return parent
+}
+
+// arguments checks the number of arguments and marks the error as usage.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(command *cobra.Command, given []string) error {
+		if len(given) < least || most >= 0 && len(given) > most {
+			return fmt.Errorf("%w: usage: %s", errUsage, command.UseLine())
+		}
+		return nil
+	}
+}
+
+// macOf finds the Mac of --mac or of the current folder.
+func macOf(command *cobra.Command) (Mac, error) {
+	path, err := command.Flags().GetString("mac")
+	if err != nil {
+		return Mac{}, err
+	}
+	mac, err := FindMac(path) // "" is the current folder
+	if err != nil {
+		return Mac{}, fmt.Errorf("%w; name one with --mac, or make one with: prlsim mac create DIR", err)
+	}
+	return mac, nil
+}
+
+// change runs a change of the Mac's state and prints what it says.
+func change(command *cobra.Command, apply func(Mac, *State) (string, error)) error {
+	mac, err := macOf(command)
+	if err != nil {
+		return err
+	}
+	var message string
+	err = mac.Update(func(state *State) (err error) {
+		message, err = apply(mac, state)
+		return err
+	})
+	if err == nil && message != "" {
+		fmt.Fprintln(command.OutOrStdout(), message)
+	}
+	return err
+}
+
+// loaded returns the Mac's state for commands that only read.
+func loaded(command *cobra.Command) (*State, error) {
+	mac, err := macOf(command)
+	if err != nil {
+		return nil, err
+	}
+	return mac.Load()
+}
+
+// show prints rows as an aligned table, or value as JSON.
+func show(command *cobra.Command, asJSON bool, value any, rows ...[]string) error {
+	out := command.OutOrStdout()
+	if asJSON {
+		return printJSON(out, value)
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(table, strings.Join(row, "\t"))
+	}
+	return table.Flush()
+}
+
+func printJSON(out io.Writer, value any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(value)
+}
+
+func macCommand() *cobra.Command {
+	return family("mac", "Create a simulated Mac, look at it, rename it",
+		macCreateCommand(), macShowCommand(), macRenameCommand(), assumptionsCommand())
+}
+
+func macCreateCommand() *cobra.Command {
+	var wanted NewMac
+	var cpu string
+	command := &cobra.Command{
+		Use:   "create DIR",
+		Short: "Make a folder that stands for a Mac",
+		Long: `Make a folder that stands for a Mac: alice (on the screen) and bob (switched out),
+and five virtual machines. A running VM has a real process, prl_vm_app, which
+ends by itself when the VM stops or the folder is removed.`,
+		Example: `  prlsim mac create /tmp/mac
+  prlsim mac create /tmp/mac --users alice,bob,carol --logged-out carol
+  prlsim mac create /tmp/old --pd-version 18.3.0-53605 --cpu intel --empty
+  prlsim mac create /tmp/mac --assume bulk_home=filled`,
+		Args: arguments(1, 1),
+		RunE: func(command *cobra.Command, given []string) error {
+			if cpu != "arm" && cpu != "intel" {
+				return fmt.Errorf("%w: --cpu is arm or intel", errUsage)
+			}
+			wanted.Intel = cpu == "intel"
+			executable, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("find own path: %w", err)
+			}
+			mac, err := CreateMac(given[0], executable, wanted)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(command.OutOrStdout(), "A simulated Mac is in %s\n", mac.Dir)
+			return nil
+		},
+	}
+	flags := command.Flags()
+	flags.StringSliceVar(&wanted.Users, "users", []string{"alice", "bob"}, "the Mac's users, from uid 501 on")
+	flags.StringSliceVar(&wanted.LoggedOut, "logged-out", nil, "users without a session")
+	flags.StringVar(&wanted.Console, "console", "", "user on the screen (default: the first who is logged in)")
+	flags.BoolVar(&wanted.Empty, "empty", false, "no virtual machines")
+	flags.StringVar(&wanted.ProductVersion, "pd-version", "26.4.0-57513", "version of Parallels Desktop")
+	flags.StringVar(&cpu, "cpu", "arm", "arm or intel")
+	flags.Int64Var(&wanted.Seed, "seed", 1, "ids and serial numbers are the same for the same seed")
+	flags.StringVar(&wanted.ComputerName, "name", "Alice's MacBook Pro", "computer name")
+	flags.BoolVar(&wanted.NoProcesses, "no-processes", false, "running VMs have no process")
+	flags.StringArrayVar(&wanted.Assume, "assume", nil, "NAME=VALUE of an unsure behavior (see prlsim mac assumptions)")
+	return command
+}
+
+func macShowCommand() *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use: "show", Short: "Show the Mac, its product and what is assumed about it", Args: arguments(0, 0),
+		RunE: func(command *cobra.Command, _ []string) error {
+			state, err := loaded(command)
+			if err != nil {
+				return err
+			}
+			rows := [][]string{
+				{"Computer name", state.ComputerName}, {"Serial number", state.SerialNumber},
+				{"Hardware UUID", strings.ToUpper(state.HardwareUUID)}, {"Product", state.Product.summary()},
+				{"On the screen", state.Console},
+			}
+			for _, assumption := range Assumptions {
+				rows = append(rows, []string{"Assumed " + assumption.Name, state.assumption(assumption.Name)})
+			}
+			return show(command, asJSON, state, rows...)
+		},
+	}
+	command.Flags().BoolVar(&asJSON, "json", false, "print the whole state as JSON")
+	return command
+}
+
+func (p Product) summary() string {
+	if !p.Active {
+		return "Parallels Desktop " + p.Version + ", deactivated"
+	}
+	return "Parallels Desktop " + p.Version + " " + p.Edition + ", activated by " + p.Activation
+}
+
+func macRenameCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "rename NAME", Short: "Change the computer name", Args: arguments(1, 1),
+		RunE: func(command *cobra.Command, given []string) error {
+			return change(command, func(_ Mac, state *State) (string, error) {
+				state.ComputerName = given[0]
+				return "The Mac is now named " + given[0], nil
+			})
+		},
+	}
+}
+
+func assumptionsCommand() *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use: "assumptions", Short: "List the unsure behaviors that --assume switches", Args: arguments(0, 0),
+		RunE: func(command *cobra.Command, _ []string) error {
+			rows := [][]string{{"NAME", "VALUES (default first)", "MEANS", "FACT"}}
+			for _, a := range Assumptions {
+				rows = append(rows, []string{a.Name, strings.Join(a.Values, ", "), a.Means, a.Fact})
+			}
+			return show(command, asJSON, Assumptions, rows...)
+		},
+	}
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return command
+}

@@ -1,0 +1,236 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+)
+
+func isKnownState(name string) bool { return slices.Contains(knownStates, name) }
+
+func productCommand() *cobra.Command {
+	return family("product", "Activate, deactivate and update Parallels Desktop",
+		productActivateCommand(), productDeactivateCommand(), productUpdateCommand())
+}
+
+// productChange changes the product and renders its files again.
+func productChange(command *cobra.Command, apply func(*Product) error) error {
+	return change(command, func(mac Mac, state *State) (string, error) {
+		if err := apply(&state.Product); err != nil {
+			return "", err
+		}
+		return state.Product.summary(), mac.writeProductFiles(state)
+	})
+}
+
+var editions = []string{"standard", "pro", "business", "enterprise"}
+
+func productActivateCommand() *cobra.Command {
+	var sso, key bool
+	var edition string
+	command := &cobra.Command{
+		Use: "activate", Short: "Activate the license", Args: arguments(0, 0),
+		Example: "  prlsim product activate --sso\n  prlsim product activate --key --edition business",
+		RunE: func(command *cobra.Command, _ []string) error {
+			if sso == key {
+				return fmt.Errorf("%w: either --sso or --key", errUsage)
+			}
+			if !slices.Contains(editions, edition) {
+				return fmt.Errorf("%w: unknown edition %q (one of %v)", errUsage, edition, editions)
+			}
+			return productChange(command, func(product *Product) error {
+				product.Active, product.Edition, product.Synced = true, edition, false
+				product.Activation = map[bool]string{true: "SSO", false: "LIC_KEY"}[sso]
+				return nil
+			})
+		},
+	}
+	command.Flags().BoolVar(&sso, "sso", false, "by single sign-on")
+	command.Flags().BoolVar(&key, "key", false, "by license key")
+	command.Flags().StringVar(&edition, "edition", "enterprise", "standard, pro, business or enterprise")
+	return command
+}
+
+func productDeactivateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "deactivate", Short: "Take the license away", Args: arguments(0, 0),
+		RunE: func(command *cobra.Command, _ []string) error {
+			return productChange(command, func(product *Product) error {
+				product.Active, product.Activation = false, ""
+				return nil
+			})
+		},
+	}
+}
+
+func productUpdateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "update VERSION", Short: "Install another version, for example 26.5.0-58001", Args: arguments(1, 1),
+		RunE: func(command *cobra.Command, given []string) error {
+			return productChange(command, func(product *Product) error {
+				if !productVersion.MatchString(given[0]) {
+					return fmt.Errorf("%w: a version looks like 26.4.0-57513, not %q", errUsage, given[0])
+				}
+				product.Version = given[0]
+				return nil
+			})
+		},
+	}
+}
+
+func userCommand() *cobra.Command {
+	return family("user", "List the users, log them in and out",
+		userListCommand(), userSessionCommand("login", "Give a user a session and the screen", (*State).logIn),
+		userSessionCommand("logout", "End a user's session", (*State).logOut))
+}
+
+func userListCommand() *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use: "list", Short: "List the users", Args: arguments(0, 0),
+		RunE: func(command *cobra.Command, _ []string) error {
+			state, err := loaded(command)
+			if err != nil {
+				return err
+			}
+			rows := [][]string{{"NAME", "UID", "SESSION"}}
+			for _, user := range state.Users {
+				rows = append(rows, []string{user.Name, strconv.Itoa(user.UID), state.sessionText(user)})
+			}
+			return show(command, asJSON, state.Users, rows...)
+		},
+	}
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return command
+}
+
+func (s *State) sessionText(user User) string {
+	switch {
+	case user.Name == s.Console:
+		return "on the screen"
+	case user.LoggedIn:
+		return "switched out"
+	}
+	return "none"
+}
+
+func userSessionCommand(use, short string, apply func(*State, int)) *cobra.Command {
+	return &cobra.Command{
+		Use: use + " NAME", Short: short, Args: arguments(1, 1),
+		RunE: func(command *cobra.Command, given []string) error {
+			return change(command, func(_ Mac, state *State) (string, error) {
+				index := slices.IndexFunc(state.Users, func(u User) bool { return u.Name == given[0] })
+				if index < 0 {
+					return "", fmt.Errorf("no user %q on this Mac", given[0])
+				}
+				apply(state, index)
+				return given[0] + ": " + state.sessionText(state.Users[index]), nil
+			})
+		},
+	}
+}
+
+// logIn puts the user on the screen; who was there is switched out.
+func (s *State) logIn(index int) {
+	s.Users[index].LoggedIn = true
+	s.Console = s.Users[index].Name
+}
+
+// logOut ends the session; the screen shows the login window if it was there.
+func (s *State) logOut(index int) {
+	s.Users[index].LoggedIn = false
+	if s.Console == s.Users[index].Name {
+		s.Console = ""
+	}
+}
+
+func faultCommand() *cobra.Command {
+	parent := family("fault", "Switch troubles on and off",
+		faultSetCommand(), faultClearCommand(), faultListCommand(), faultKindsCommand())
+	parent.PersistentFlags().String("user", "", "only when the tools run for this user")
+	return parent
+}
+
+func faultSetCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "set NAME[=VALUE]…", Short: "Switch faults on", Args: arguments(1, -1),
+		Example: "  prlsim fault set service_down\n  prlsim fault set hang=0 --user bob\n  prlsim fault set slow=250",
+		RunE: func(command *cobra.Command, given []string) error {
+			user, err := command.Flags().GetString("user")
+			if err != nil {
+				return err
+			}
+			return change(command, func(_ Mac, state *State) (string, error) {
+				for _, setting := range given {
+					if err := state.setFault(setting, user); err != nil {
+						return "", err
+					}
+				}
+				return "", nil
+			})
+		},
+	}
+}
+
+func faultClearCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "clear [NAME]…", Short: "Switch faults off: those named, or all", Args: arguments(0, -1),
+		RunE: func(command *cobra.Command, given []string) error {
+			user, err := command.Flags().GetString("user")
+			if err != nil {
+				return err
+			}
+			return change(command, func(_ Mac, state *State) (string, error) {
+				if len(given) == 0 {
+					state.clearFault("", user)
+				}
+				for _, name := range given {
+					if _, err := faultKind(name); err != nil {
+						return "", err
+					}
+					state.clearFault(name, user)
+				}
+				return "", nil
+			})
+		},
+	}
+}
+
+func faultListCommand() *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use: "list", Short: "List the faults that are on", Args: arguments(0, 0),
+		RunE: func(command *cobra.Command, _ []string) error {
+			state, err := loaded(command)
+			if err != nil {
+				return err
+			}
+			faults := append([]Fault{}, state.Faults...)
+			rows := [][]string{{"NAME", "VALUE", "USER"}}
+			for _, fault := range faults {
+				rows = append(rows, []string{fault.Name, fault.Value, fault.User})
+			}
+			return show(command, asJSON, faults, rows...)
+		},
+	}
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return command
+}
+
+func faultKindsCommand() *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use: "kinds", Short: "List the faults that can be switched on", Args: arguments(0, 0),
+		RunE: func(command *cobra.Command, _ []string) error {
+			rows := [][]string{{"NAME", "VALUE", "MEANS"}}
+			for _, kind := range FaultKinds {
+				rows = append(rows, []string{kind.Name, kind.Value, kind.Means})
+			}
+			return show(command, asJSON, FaultKinds, rows...)
+		},
+	}
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return command
+}

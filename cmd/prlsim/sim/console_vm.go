@@ -1,0 +1,231 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func vmCommand() *cobra.Command {
+	parent := family("vm", "Do to a virtual machine what its user would do",
+		vmListCommand(), vmCreateCommand(),
+		vmActionCommand("start", "start", "Start a VM, or resume a suspended one"),
+		vmActionCommand("suspend", "suspend", "Suspend a running VM"),
+		vmActionCommand("resume", "resume", "Resume a suspended or paused VM"),
+		vmActionCommand("pause", "pause", "Pause a running VM"),
+		vmStopCommand(), vmDeleteCommand(), vmRenameCommand(), vmSetCommand(), vmStateCommand())
+	parent.PersistentFlags().String("user", "", "owner of the VM, where several have one of that name")
+	return parent
+}
+
+// vmChange runs a change on the VM named by the first argument.
+func vmChange(command *cobra.Command, idOrName string, apply func(Mac, *State, *VM) (string, error)) error {
+	return change(command, func(mac Mac, state *State) (string, error) {
+		owner, err := command.Flags().GetString("user")
+		if err != nil {
+			return "", err
+		}
+		vm, err := findVM(state.ownedBy(owner), idOrName)
+		if err != nil {
+			return "", err
+		}
+		return apply(mac, state, vm)
+	})
+}
+
+// ownedBy returns the VMs of one owner, or all of the Mac with an empty owner.
+func (s *State) ownedBy(owner string) []*VM {
+	var vms []*VM
+	for _, vm := range s.VMs {
+		if owner == "" || vm.Owner == owner {
+			vms = append(vms, vm)
+		}
+	}
+	return vms
+}
+
+func vmListCommand() *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use: "list", Short: "List the VMs of all users", Args: arguments(0, 0),
+		RunE: func(command *cobra.Command, _ []string) error {
+			state, err := loaded(command)
+			if err != nil {
+				return err
+			}
+			owner, err := command.Flags().GetString("user")
+			if err != nil {
+				return err
+			}
+			vms := append([]*VM{}, state.ownedBy(owner)...)
+			rows := [][]string{{"ID", "NAME", "OWNER", "STATE", "OS", "TOOLS"}}
+			for _, vm := range vms {
+				rows = append(rows, []string{vm.ID, vm.Name, ownerText(vm), vm.State, vm.OS, vm.toolsText()})
+			}
+			return show(command, asJSON, vms, rows...)
+		},
+	}
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return command
+}
+
+func ownerText(vm *VM) string {
+	if vm.Shared {
+		return vm.Owner + " (shared)"
+	}
+	return vm.Owner
+}
+
+func (vm *VM) toolsText() string {
+	if !vm.Started {
+		return "never started"
+	}
+	return strings.TrimSpace(vm.Tools + " " + vm.ToolsBuild)
+}
+
+func vmCreateCommand() *cobra.Command {
+	var wanted NewVM
+	command := &cobra.Command{
+		Use: "create", Short: "Create a VM", Args: arguments(0, 0),
+		Example: `  prlsim vm create --os win-11 --name "Windows 11 Lab" --user bob
+  prlsim vm create --os ubuntu --never-started
+  prlsim vm create --os win-11 --state running --tools outdated`,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return change(command, func(mac Mac, state *State) (string, error) {
+				owner, err := command.Flags().GetString("user")
+				if err != nil {
+					return "", err
+				}
+				if wanted.Owner = owner; owner == "" {
+					wanted.Owner = state.defaultOwner()
+				}
+				vm, err := mac.createVM(state, wanted)
+				if err != nil {
+					return "", err
+				}
+				return fmt.Sprintf("Created %s (%s) for %s", vm.Name, vm.ID, ownerText(vm)), nil
+			})
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&wanted.Name, "name", "", "name (default: that of the operating system)")
+	flags.StringVar(&wanted.OS, "os", "win-11", "operating system: win-11, win-10, ubuntu, debian, fedora-core, linux, macosx")
+	flags.StringVar(&wanted.State, "state", "stopped", "stopped, running or suspended")
+	flags.StringVar(&wanted.Tools, "tools", "installed", "Parallels Tools: installed, outdated or none")
+	flags.StringVar(&wanted.Description, "description", "", "description")
+	flags.BoolVar(&wanted.Shared, "shared", false, "in /Users/Shared/Parallels, seen by all users")
+	flags.BoolVar(&wanted.NeverStarted, "never-started", false, "created, but not started yet")
+	flags.BoolVar(&wanted.Encrypted, "encrypted", false, "encrypted")
+	return command
+}
+
+// defaultOwner is the user on the screen, else the first.
+func (s *State) defaultOwner() string {
+	if s.Console != "" {
+		return s.Console
+	}
+	return s.Users[0].Name
+}
+
+// vmActionCommand makes the command for one row of the transitions.
+func vmActionCommand(use, action, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: use + " NAME-OR-ID", Short: short, Args: arguments(1, 1),
+		RunE: func(command *cobra.Command, given []string) error {
+			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
+				return vm.Name + ": " + transitions[action].done, mac.perform(state, vm, transitions[action])
+			})
+		},
+	}
+}
+
+func vmStopCommand() *cobra.Command {
+	var kill, dropState bool
+	command := &cobra.Command{
+		Use: "stop NAME-OR-ID", Short: "Shut a running VM down", Args: arguments(1, 1),
+		RunE: func(command *cobra.Command, given []string) error {
+			action := "stop"
+			switch {
+			case kill && dropState:
+				return fmt.Errorf("%w: --kill and --drop-state exclude each other", errUsage)
+			case kill:
+				action = "stop --kill"
+			case dropState:
+				action = "stop --drop-state"
+			}
+			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
+				return vm.Name + ": stopped", mac.perform(state, vm, transitions[action])
+			})
+		},
+	}
+	command.Flags().BoolVar(&kill, "kill", false, "power it off, also when paused")
+	command.Flags().BoolVar(&dropState, "drop-state", false, "discard the state of a suspended VM")
+	return command
+}
+
+func vmDeleteCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete NAME-OR-ID", Short: "Delete a stopped VM and its files", Args: arguments(1, 1),
+		RunE: func(command *cobra.Command, given []string) error {
+			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
+				return vm.Name + ": deleted", mac.remove(state, vm)
+			})
+		},
+	}
+}
+
+func vmRenameCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "rename NAME-OR-ID NEW-NAME", Short: "Rename a VM; its folder keeps its name", Args: arguments(2, 2),
+		RunE: func(command *cobra.Command, given []string) error {
+			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
+				old := vm.Name
+				return old + ": now " + given[1], mac.configure(state, vm, "name="+given[1], false)
+			})
+		},
+	}
+}
+
+func vmSetCommand() *cobra.Command {
+	var newKey bool
+	command := &cobra.Command{
+		Use:   "set NAME-OR-ID SETTING=VALUE…",
+		Short: "Change settings as the user would in the VM's configuration",
+		Long: `Change settings. SETTING is name, description, encrypted, tools or tools-build,
+or the path of a value in the output of prlctl list -i --json.`,
+		Example: `  prlsim vm set "Ubuntu 22.04" "description=dev box of the lab"
+  prlsim vm set macOS "Advanced/Show developer tools=on" "Hardware/cpu/cpus=6"
+  prlsim vm set macOS --new-key "Advanced/Added by a later version=on"`,
+		Args: arguments(2, -1),
+		RunE: func(command *cobra.Command, given []string) error {
+			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
+				for _, setting := range given[1:] {
+					if err := mac.configure(state, vm, setting, newKey); err != nil {
+						return "", err
+					}
+				}
+				return vm.Name + ": configured", nil
+			})
+		},
+	}
+	command.Flags().BoolVar(&newKey, "new-key", false, "add keys that the output does not have")
+	return command
+}
+
+func vmStateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "state NAME-OR-ID STATE",
+		Short: "Put a VM into any state, also a passing one, without rules",
+		Long:  "Put a VM into any state of the tool's vocabulary, without rules:\n" + strings.Join(knownStates, ", ") + ".",
+		Args:  arguments(2, 2),
+		RunE: func(command *cobra.Command, given []string) error {
+			if !isKnownState(given[1]) {
+				return fmt.Errorf("%w: unknown state %q (one of %s)", errUsage, given[1], strings.Join(knownStates, ", "))
+			}
+			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
+				return vm.Name + ": " + given[1], mac.enter(state, vm, given[1])
+			})
+		},
+	}
+}

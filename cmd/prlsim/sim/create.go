@@ -1,0 +1,196 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+
+	"prlagent/platform/plist"
+)
+
+// NewMac describes a Mac to create.
+type NewMac struct {
+	Users          []string // names; uids from 501 on
+	LoggedOut      []string // users without a session
+	Console        string   // user on the screen; empty: the first who is logged in
+	Empty          bool     // no VMs
+	ProductVersion string
+	Intel          bool
+	Seed           int64
+	ComputerName   string
+	NoProcesses    bool     // running VMs have no process
+	Assume         []string // NAME=VALUE
+}
+
+var userName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,30}$`)
+
+var productVersion = regexp.MustCompile(`^\d{1,3}\.\d{1,3}\.\d{1,3}-\d{1,6}$`)
+
+// CreateMac makes the folder dir with the Mac's tree, the tools (links to the
+// program `executable`) and, unless told otherwise, the five VMs.
+func CreateMac(dir, executable string, wanted NewMac) (Mac, error) {
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return Mac{}, fmt.Errorf("create Mac: %w", err)
+	}
+	mac := Mac{Dir: absolute}
+	if _, err := os.Lstat(mac.marker("")); err == nil {
+		return Mac{}, fmt.Errorf("%s is already a simulated Mac", dir)
+	}
+	state, err := newState(wanted)
+	if err != nil {
+		return Mac{}, err
+	}
+	if err := mac.makeTree(state, executable); err != nil {
+		return Mac{}, err
+	}
+	if err := mac.save(state); err != nil {
+		return Mac{}, err
+	}
+	return mac, mac.Update(func(state *State) error {
+		if err := mac.writeProductFiles(state); err != nil || wanted.Empty {
+			return err
+		}
+		return mac.createDefaultVMs(state)
+	})
+}
+
+func newState(wanted NewMac) (*State, error) {
+	if !productVersion.MatchString(wanted.ProductVersion) {
+		return nil, fmt.Errorf("%w: a product version looks like 26.4.0-57513, not %q", errUsage, wanted.ProductVersion)
+	}
+	state := &State{
+		Seed: wanted.Seed, ComputerName: wanted.ComputerName, Intel: wanted.Intel, NoProcesses: wanted.NoProcesses,
+		SerialNumber:  seededSerial(wanted.Seed),
+		HardwareUUID:  seededUUID(wanted.Seed, "hardware"),
+		DispatcherID:  seededUUID(wanted.Seed, "dispatcher"),
+		DispatcherKey: seededUUID(wanted.Seed, "dispatcher hardware"),
+		Product: Product{Version: wanted.ProductVersion, Edition: "enterprise", Active: true, Activation: "SSO",
+			Synced: true, LicenseUUID: seededUUID(wanted.Seed, "license")},
+	}
+	for _, setting := range wanted.Assume {
+		if err := state.assume(setting); err != nil {
+			return nil, err
+		}
+	}
+	return state, state.addUsers(wanted)
+}
+
+func (s *State) addUsers(wanted NewMac) error {
+	if len(wanted.Users) == 0 {
+		return fmt.Errorf("%w: a Mac has at least one user", errUsage)
+	}
+	for i, name := range wanted.Users {
+		if _, twice := s.user(name); twice || name == rootUser || !userName.MatchString(name) {
+			return fmt.Errorf("%w: %q cannot be the name of a user", errUsage, name)
+		}
+		s.Users = append(s.Users, User{
+			Name: name, FullName: string(name[0]-'a'+'A') + name[1:] + " Example", UID: 501 + i,
+			LoggedIn: !slices.Contains(wanted.LoggedOut, name),
+		})
+	}
+	for _, name := range append(slices.Clone(wanted.LoggedOut), wanted.Console) {
+		if _, known := s.user(name); name != "" && !known {
+			return fmt.Errorf("%w: no user %q among the users", errUsage, name)
+		}
+	}
+	s.Console = wanted.Console
+	if console, ok := s.user(s.Console); ok && !console.LoggedIn {
+		return fmt.Errorf("%w: %s cannot be on the screen and logged out", errUsage, s.Console)
+	}
+	if s.Console == "" {
+		s.Console = s.firstLoggedIn()
+	}
+	return nil
+}
+
+func (s *State) firstLoggedIn() string {
+	for _, user := range s.Users {
+		if user.LoggedIn {
+			return user.Name
+		}
+	}
+	return ""
+}
+
+func (m Mac) makeTree(state *State, executable string) error {
+	folders := []string{
+		"/" + markerFolder, sharedVMHome, "/Library/Preferences/Parallels", "/Library/Managed Preferences",
+		"/Library/Application Support", "/Library/Logs", "/Library/LaunchDaemons", "/usr/local/bin",
+		"/var/run", "/var/root", "/private/tmp", "/tmp",
+	}
+	for _, user := range state.Users {
+		folders = append(folders, user.Home()+"/Parallels", user.Home()+"/Library/Preferences")
+	}
+	for _, folder := range folders {
+		if err := os.MkdirAll(m.Path(folder), 0o755); err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
+	}
+	for _, tool := range toolPaths {
+		if err := link(executable, m.Path(tool)); err != nil {
+			return err
+		}
+	}
+	return m.writePlist("/System/Library/CoreServices/SystemVersion.plist", map[string]any{
+		"ProductBuildVersion": macOSBuild, "ProductCopyright": "1983-2026 Apple Inc.", "ProductName": "macOS",
+		"ProductUserVisibleVersion": macOSVersion, "ProductVersion": macOSVersion, "iOSSupportVersion": macOSVersion,
+	})
+}
+
+const (
+	macOSVersion = "26.4.1"
+	macOSBuild   = "25E253"
+)
+
+// writeProductFiles renders what the product keeps outside the VMs: the
+// application's Info.plist and licenses.json.
+func (m Mac) writeProductFiles(state *State) error {
+	version, build := state.Product.parts()
+	err := m.writePlist(appFolder+"/Contents/Info.plist", map[string]any{
+		"CFBundleIdentifier": "com.parallels.desktop.console", "CFBundleName": "Parallels Desktop",
+		"CFBundleExecutable": "prl_client_app", "CFBundlePackageType": "APPL",
+		"CFBundleShortVersionString": version, "CFBundleVersion": build,
+	})
+	if err != nil {
+		return err
+	}
+	licenses, err := state.licensesFile()
+	if err != nil {
+		return err
+	}
+	return writeFile(m.Path("/Library/Preferences/Parallels/licenses.json"), licenses)
+}
+
+func (m Mac) writePlist(macPath string, value map[string]any) error {
+	content, err := plist.EncodeXML(value)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", macPath, err)
+	}
+	return writeFile(m.Path(macPath), content)
+}
+
+// createDefaultVMs makes the VMs of a new Mac: three of the first user, one of
+// the second (if there is one), and a shared one.
+func (m Mac) createDefaultVMs(state *State) error {
+	first, second := state.Users[0].Name, state.Users[min(1, len(state.Users)-1)].Name
+	defaults := []NewVM{
+		{OS: "win-11", Owner: first, State: "running"},
+		{OS: "ubuntu", Owner: first, State: "suspended", Description: "dev box"},
+		{OS: "macosx", Owner: first},
+		{OS: "win-11", Owner: second, Tools: "outdated", Encrypted: true},
+		{OS: "debian", Owner: first, Name: "Team Linux", Shared: true},
+	}
+	for _, wanted := range defaults {
+		if wanted.Encrypted && first == second {
+			continue
+		}
+		if _, err := m.createVM(state, wanted); err != nil {
+			return errors.Join(errors.New("create default VMs"), err)
+		}
+	}
+	return nil
+}

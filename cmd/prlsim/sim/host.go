@@ -1,0 +1,206 @@
+package sim
+
+import (
+	"bufio"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"prlagent/platform/plist"
+)
+
+// dscl plays `dscl -plist . -readall /Users ATTRIBUTE…` (facts/macos.md 8).
+func dscl(in *invocation) int {
+	if len(in.args) < 4 || !slices.Equal(in.args[:4], []string{"-plist", ".", "-readall", "/Users"}) {
+		return in.fail(64, "dscl (v20.4)\nusage: dscl [options] [<datasource> [<command>]]")
+	}
+	records := []any{}
+	for _, account := range in.state.accounts() {
+		record := map[string]any{attribute("RecordName"): account["RecordName"]}
+		for _, name := range in.args[4:] {
+			if values, has := account[name]; has {
+				record[attribute(name)] = values
+			}
+		}
+		records = append(records, record)
+	}
+	return in.sayPlist(records)
+}
+
+func attribute(name string) string { return "dsAttrTypeStandard:" + name }
+
+// accounts are the records of /Users: the system's own and the people's.
+// Several values of one attribute are several strings.
+func (s *State) accounts() []map[string][]string {
+	account := func(uid, fullName, shell string, names []string, homes ...string) map[string][]string {
+		return map[string][]string{
+			"RecordName": names, "UniqueID": {uid}, "RealName": {fullName}, "UserShell": {shell}, "NFSHomeDirectory": homes,
+		}
+	}
+	const noShell = "/usr/bin/false"
+	accounts := []map[string][]string{
+		account("89", "Spotlight", noShell, []string{"_spotlight"}, "/var/empty"),
+		account("248", "Setup User", "/bin/bash", []string{"_mbsetupuser"}, "/var/setup"),
+		account("1", "System Services", noShell, []string{"daemon"}, "/var/root"),
+		account("-2", "Unprivileged User", noShell, []string{"nobody"}, "/var/empty"),
+		account("0", "System Administrator", "/bin/sh", []string{rootUser, `BUILTIN\Local System`}, "/var/root", "/private/var/root"),
+	}
+	for _, user := range s.Users {
+		accounts = append(accounts, account(strconv.Itoa(user.UID), user.FullName, "/bin/zsh", []string{user.Name}, user.Home()))
+	}
+	return accounts
+}
+
+func (in *invocation) sayPlist(value any) int {
+	content, err := plist.EncodeXML(value)
+	if err != nil {
+		return in.fail(1, "%s: %v", in.name, err)
+	}
+	in.say("%s", strings.TrimRight(string(content), "\n"))
+	return 0
+}
+
+// scutil plays `--get NAME` and `show State:/Users/ConsoleUser` on its input
+// (facts/macos.md 8).
+func scutil(in *invocation) int {
+	switch {
+	case len(in.args) == 2 && in.args[0] == "--get":
+		return getName(in, in.args[1])
+	case len(in.args) == 0:
+		return scutilShell(in)
+	}
+	return in.fail(64, "usage: scutil\n\tinteractive access to the dynamic store.\n   or: scutil --get pref")
+}
+
+func getName(in *invocation, name string) int {
+	switch name {
+	case "ComputerName":
+		in.say("%s", in.state.ComputerName)
+		return 0
+	case "LocalHostName":
+		in.say("%s", localHostName(in.state.ComputerName))
+		return 0
+	case "HostName":
+		return in.fail(1, "HostName: not set")
+	}
+	return in.fail(1, "usage: scutil --get ComputerName|LocalHostName|HostName")
+}
+
+// localHostName turns a name into a host name: letters, digits and hyphens.
+func localHostName(name string) string {
+	return strings.Trim(strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+			return r
+		case r == '\'' || r == '’':
+			return -1
+		}
+		return '-'
+	}, name), "-")
+}
+
+func scutilShell(in *invocation) int {
+	lines := bufio.NewScanner(in.stdin)
+	for lines.Scan() {
+		switch line := strings.TrimSpace(lines.Text()); {
+		case line == "" || line == "open" || line == "close":
+		case line == "quit" || line == "exit":
+			return 0
+		case line == "show State:/Users/ConsoleUser":
+			in.say("%s", strings.TrimRight(in.state.consoleUser(), "\n"))
+		case strings.HasPrefix(line, "show "):
+			in.say("  No such key")
+		default:
+			in.say("%s: unknown, type \"help\" for command info", line)
+		}
+	}
+	return 0
+}
+
+// ioreg plays `ioreg -a -r -d1 -c IOPlatformExpertDevice`, options in any order
+// (facts/macos.md 8). Texts of the device tree are data that ends in a zero.
+func ioreg(in *invocation) int {
+	wanted := []string{"-a", "-c", "-d1", "-r", "IOPlatformExpertDevice"}
+	arguments := slices.Sorted(slices.Values(strings.Fields(strings.ReplaceAll(strings.Join(in.args, " "), "-d 1", "-d1"))))
+	if !slices.Equal(arguments, wanted) {
+		return in.fail(1, "ioreg: usage: ioreg [-abfilrtx] [-c class] [-d depth] [-k key] [-n name] [-p plane] [-w width]")
+	}
+	model, product, _ := in.state.model()
+	device := map[string]any{
+		"IOClass": "AppleARMPE", "IOObjectClass": "IOPlatformExpertDevice", "IORegistryEntryName": model,
+		"IOPlatformSerialNumber": in.state.SerialNumber,
+		"IOPlatformUUID":         strings.ToUpper(in.state.HardwareUUID),
+		"manufacturer":           []byte("Apple Inc.\x00"),
+		"model":                  []byte(model + "\x00"),
+		"compatible":             []byte(model + "\x00AppleARM\x00"),
+	}
+	if in.state.assumes("product_name", "present") {
+		device["product-name"] = []byte(product + "\x00")
+	}
+	return in.sayPlist([]any{device})
+}
+
+func (s *State) model() (identifier, product, cpu string) {
+	if s.Intel {
+		return "MacBookPro16,1", "MacBook Pro (16-inch, 2019)", "Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz"
+	}
+	return "Mac15,6", "MacBook Pro (14-inch, Nov 2023)", "Apple M3 Pro"
+}
+
+// sysctl plays `sysctl -n NAME` (facts/macos.md 8). Intel Macs do not have
+// hw.optional.arm64.
+func sysctl(in *invocation) int {
+	if len(in.args) != 2 || in.args[0] != "-n" {
+		return in.fail(1, "usage: sysctl [-bdehiNnoqx] name[=value] ...")
+	}
+	model, _, cpu := in.state.model()
+	values := map[string]string{
+		"hw.model": model, "machdep.cpu.brand_string": cpu, "hw.memsize": "38654705664",
+		"hw.physicalcpu": "12", "hw.logicalcpu": "12",
+		"kern.osproductversion": macOSVersion, "kern.osversion": macOSBuild,
+	}
+	if !in.state.Intel {
+		values["hw.optional.arm64"] = "1"
+		values["sysctl.proc_translated"] = "0"
+	}
+	value, known := values[in.args[1]]
+	if !known {
+		return in.fail(1, "sysctl: unknown oid '%s'", in.args[1])
+	}
+	in.say("%s", value)
+	return 0
+}
+
+// teamID is the signer of the product (hardening decision H10).
+const teamID = "4C6364ACXT"
+
+// codesign plays `codesign --verify -R=REQUIREMENT PATH`: exit code 3 means that
+// the requirement is not met.
+func codesign(in *invocation) int {
+	if len(in.args) != 3 || in.args[0] != "--verify" || !strings.HasPrefix(in.args[1], "-R=") || in.args[1] == "-R=" {
+		return in.fail(2, "Usage: codesign --verify [-R=<requirement>] <path>")
+	}
+	path := in.args[2]
+	switch _, err := os.Stat(in.mac.Path(path)); {
+	case err != nil:
+		return in.fail(1, "%s: No such file or directory", path)
+	case path != appFolder && !strings.HasPrefix(path, appFolder+"/"):
+		return in.fail(1, "%s: code object is not signed at all", path)
+	case in.state.hasFault("codesign", in.caller) || !strings.Contains(in.args[1], teamID):
+		return in.fail(3, "%s: valid on disk\ntest-requirement: code failed to satisfy specified code requirement(s)", path)
+	}
+	return 0
+}
+
+// recordCall plays the tools of which only the arguments matter.
+func recordCall(in *invocation) int {
+	err := in.mac.appendRecord("log", Call{
+		Time: time.Now().UTC().Format(time.RFC3339), Tool: in.name, User: in.caller, Args: in.args,
+	})
+	if err != nil {
+		return in.fail(1, "%s: %v", in.name, err)
+	}
+	return 0
+}

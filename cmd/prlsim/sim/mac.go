@@ -1,0 +1,203 @@
+package sim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	markerFolder = ".prlsim"
+	appFolder    = "/Applications/Parallels Desktop.app"
+	appTools     = appFolder + "/Contents/MacOS"
+	vmAppPath    = appTools + "/prl_vm_app"
+	sharedVMHome = "/Users/Shared/Parallels"
+)
+
+// errNoMac means that no simulated Mac contains the path.
+var errNoMac = errors.New("not inside a simulated Mac (no .prlsim folder here or above)")
+
+// Mac is one simulated Mac: the folder that stands for its root volume.
+type Mac struct {
+	Dir string // absolute
+}
+
+// FindMac returns the Mac that contains path, walking up to the marker folder.
+func FindMac(path string) (Mac, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return Mac{}, fmt.Errorf("find simulated Mac: %w", err)
+	}
+	for dir := absolute; ; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(filepath.Join(dir, markerFolder)); err == nil && info.IsDir() {
+			return Mac{Dir: dir}, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return Mac{}, fmt.Errorf("%s: %w", absolute, errNoMac)
+		}
+	}
+}
+
+// Path turns a Mac's absolute path into the path below the folder.
+func (m Mac) Path(macPath string) string {
+	return filepath.Join(m.Dir, filepath.Clean("/"+macPath))
+}
+
+func (m Mac) marker(name string) string {
+	return filepath.Join(m.Dir, markerFolder, name)
+}
+
+// Load reads the state. It takes no lock: the file is only ever replaced whole.
+func (m Mac) Load() (*State, error) {
+	raw, err := os.ReadFile(m.marker("state.json"))
+	if err != nil {
+		return nil, fmt.Errorf("read state: %w", err)
+	}
+	state := &State{}
+	if err := json.Unmarshal(raw, state); err != nil {
+		return nil, fmt.Errorf("decode state: %w", err)
+	}
+	return state, nil
+}
+
+// Update runs change on the state under the Mac's lock and writes the result,
+// unless change fails.
+func (m Mac) Update(change func(*State) error) error {
+	unlock, err := m.lock(unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	state, err := m.Load()
+	if err != nil {
+		return err
+	}
+	if err := change(state); err != nil {
+		return err
+	}
+	return m.save(state)
+}
+
+// lock takes the Mac's lock with the flock operation given.
+func (m Mac) lock(operation int) (unlock func(), err error) {
+	file, err := os.OpenFile(m.marker("lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	for {
+		err = unix.Flock(int(file.Fd()), operation)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("take lock: %w", err)
+	}
+	return func() { file.Close() }, nil
+}
+
+func (m Mac) save(state *State) error {
+	raw, err := json.MarshalIndent(state, "", " ")
+	if err != nil {
+		return fmt.Errorf("encode state: %w", err)
+	}
+	return writeFile(m.marker("state.json"), append(raw, '\n'))
+}
+
+// writeFile replaces a file atomically and makes its folder.
+func writeFile(path string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	temporary, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return fmt.Errorf("write file: %w", err)
+	}
+	defer os.Remove(temporary.Name())
+	_, err = temporary.Write(content)
+	err = errors.Join(err, temporary.Chmod(0o644), temporary.Close())
+	if err == nil {
+		err = os.Rename(temporary.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write file: %w", err)
+	}
+	return nil
+}
+
+// appendRecord adds one JSON line to a record file of the Mac. One write with
+// O_APPEND keeps lines of parallel tools whole.
+func (m Mac) appendRecord(file string, record any) error {
+	line, err := json.Marshal(record)
+	if err != nil {
+		return fmt.Errorf("encode record: %w", err)
+	}
+	out, err := os.OpenFile(m.marker(file), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("open record file: %w", err)
+	}
+	_, err = out.Write(append(line, '\n'))
+	if err := errors.Join(err, out.Close()); err != nil {
+		return fmt.Errorf("write record: %w", err)
+	}
+	return nil
+}
+
+// Event is a record of `.prlsim/events`: what the dispatcher would tell the
+// event monitors of the users named (facts/prlctl.md 3).
+type Event struct {
+	Timestamp string   `json:"timestamp"` // local time, "2006-01-02 15:04:05"
+	Users     []string `json:"users"`     // accounts that see the VM
+	VM        string   `json:"vm"`
+	Name      string   `json:"event"`
+	State     string   `json:"state,omitempty"` // "Vm state name" of a state change
+}
+
+// Call is a record of `.prlsim/log`: one run of a tool that leaves no other
+// trace.
+type Call struct {
+	Time string   `json:"time"` // RFC 3339, UTC
+	Tool string   `json:"tool"`
+	User string   `json:"user"`
+	Args []string `json:"args"`
+}
+
+func (m Mac) recordEvent(state *State, vm *VM, name, vmState string) error {
+	return m.appendRecord("events", Event{
+		Timestamp: time.Now().Format(time.DateTime), Users: state.viewersOf(vm),
+		VM: vm.ID, Name: name, State: vmState,
+	})
+}
+
+// link makes destination the same program as source: a hard link, or a copy
+// where the two lie on different volumes.
+func link(source, destination string) error {
+	if err := os.MkdirAll(filepath.Dir(destination), 0o755); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	if err := os.Link(source, destination); err == nil || errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	in, err := os.Open(source)
+	if err != nil {
+		return fmt.Errorf("copy program: %w", err)
+	}
+	defer in.Close()
+	out, err := os.OpenFile(destination, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err != nil {
+		return fmt.Errorf("copy program: %w", err)
+	}
+	_, err = io.Copy(out, in)
+	if err := errors.Join(err, out.Close()); err != nil {
+		return fmt.Errorf("copy program: %w", err)
+	}
+	return nil
+}

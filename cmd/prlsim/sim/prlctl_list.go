@@ -1,0 +1,205 @@
+package sim
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"time"
+)
+
+// list plays `prlctl list` (facts/prlctl.md 1.2 and 2).
+func list(in *invocation, arguments []string) int {
+	if in.state.hasFault("list_fails_for_user", in.caller) {
+		return in.fail(exitRefused, "Failed to get the list of virtual machines: Operation canceled.")
+	}
+	options, err := in.parseList(arguments)
+	if err != nil {
+		return in.refuse(err)
+	}
+	vms, err := in.listed(options)
+	if err != nil {
+		return in.refuse(err)
+	}
+	if code, refused := in.gated(); refused {
+		return code
+	}
+	code := in.printList(vms, options)
+	if err := in.echo(vms); err != nil {
+		return in.fail(1, "%v", err)
+	}
+	return code
+}
+
+// listed selects the VMs: one by id, the running ones, or all. There are no
+// templates on the simulated Mac.
+func (in *invocation) listed(options listOptions) ([]*VM, error) {
+	visible := in.state.visibleTo(in.caller)
+	if options.id != "" {
+		vm, err := findVM(visible, options.id)
+		if err != nil {
+			return nil, errNotFound
+		}
+		return []*VM{vm}, nil
+	}
+	if options.template {
+		return nil, nil
+	}
+	var vms []*VM
+	for _, vm := range visible {
+		if options.all || vm.State == "running" {
+			vms = append(vms, vm)
+		}
+	}
+	return vms, nil
+}
+
+func (in *invocation) printList(vms []*VM, options listOptions) int {
+	switch {
+	case options.json && len(vms) == 0 && in.state.assumes("empty_list", "nothing"):
+		return 0
+	case options.json && len(vms) == 0:
+		return in.answer("[]")
+	case options.json && options.info:
+		return in.printDocuments(vms, options.id == "")
+	case options.json:
+		return in.answer(encodeJSON(in.state.shortForm(vms, options.fields)))
+	case options.info:
+		return in.printInfoText(vms)
+	}
+	in.printTable(vms, options)
+	return 0
+}
+
+func (in *invocation) printDocuments(vms []*VM, bulk bool) int {
+	documents := make([]object, 0, len(vms))
+	for _, vm := range vms {
+		document, err := in.state.document(vm, bulk)
+		if err != nil {
+			return in.fail(exitRefused, "%v", err)
+		}
+		documents = append(documents, document)
+	}
+	return in.answer(encodeJSON(documents))
+}
+
+// shortForm is the JSON without -i (facts/prlctl.md 2.4).
+func (s *State) shortForm(vms []*VM, fields []string) []object {
+	rows := make([]object, 0, len(vms))
+	for _, vm := range vms {
+		var row object
+		for _, name := range fields {
+			row = row.with(field{name, s.shortValue(vm, name)})
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func (s *State) shortValue(vm *VM, name string) string {
+	switch name {
+	case "uuid":
+		return s.idCase(vm.ID)
+	case "status":
+		return vm.State
+	case "ip_configured":
+		if vm.State == "running" {
+			return vm.Address
+		}
+		return "-"
+	case "dist":
+		return vm.OS
+	case "type":
+		return "VM"
+	}
+	return vm.Name
+}
+
+// printTable is the text form: ids in braces (facts/prlctl.md 2.4).
+func (in *invocation) printTable(vms []*VM, options listOptions) {
+	widths := map[string]int{"uuid": 39, "status": 13, "ip_configured": 16, "dist": 16, "type": 5}
+	titles := map[string]string{"uuid": "UUID", "status": "STATUS", "ip_configured": "IP_ADDR", "name": "NAME", "dist": "DIST", "type": "T"}
+	line := func(cell func(name string) string) {
+		var out strings.Builder
+		for i, name := range options.fields {
+			if i == len(options.fields)-1 {
+				out.WriteString(cell(name))
+				continue
+			}
+			fmt.Fprintf(&out, "%-*s", widths[name], cell(name))
+		}
+		in.say("%s", out.String())
+	}
+	if !options.noHeader {
+		line(func(name string) string { return titles[name] })
+	}
+	for _, vm := range vms {
+		line(func(name string) string {
+			if name == "uuid" {
+				return "{" + in.state.shortValue(vm, name) + "}"
+			}
+			return in.state.shortValue(vm, name)
+		})
+	}
+}
+
+// printInfoText is the text form of -i, reduced to the lines that have been
+// seen (facts/prlctl.md 10).
+func (in *invocation) printInfoText(vms []*VM) int {
+	for _, vm := range vms {
+		document, err := in.state.document(vm, false)
+		if err != nil {
+			return in.fail(exitRefused, "%v", err)
+		}
+		in.say("INFO")
+		for _, member := range document {
+			switch value := member.Value.(type) {
+			case string:
+				if member.Key == "ID" {
+					value = "{" + value + "}"
+				}
+				in.say("%s: %s", member.Key, value)
+			case object:
+				in.say("%s: %s", member.Key, flatText(value))
+			}
+		}
+		in.say("")
+	}
+	return 0
+}
+
+func flatText(members object) string {
+	var words []string
+	for _, member := range members {
+		if member.Key == "enabled" {
+			words = append(words, map[bool]string{true: "(+)", false: "(-)"}[member.Value == true])
+			continue
+		}
+		if section, ok := member.Value.(object); ok {
+			words = append(words, "\n  "+member.Key+" "+flatText(section))
+			continue
+		}
+		if _, isList := member.Value.([]object); !isList {
+			words = append(words, fmt.Sprintf("%s=%v", member.Key, member.Value))
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// echo tells the monitors of every VM that was read that its configuration
+// changed, as the real dispatcher does (facts/prlctl.md 2.1 and 3).
+func (in *invocation) echo(vms []*VM) error {
+	for _, vm := range vms {
+		if err := in.mac.recordEvent(in.state, vm, "vm_config_changed", ""); err != nil {
+			return err
+		}
+		if in.state.assumes("list_touches_config", "no") {
+			continue
+		}
+		now := time.Now()
+		if err := os.Chtimes(in.mac.Path(path.Join(vm.Bundle, "config.pvs")), now, now); err != nil {
+			return fmt.Errorf("touch config.pvs: %w", err)
+		}
+	}
+	return nil
+}

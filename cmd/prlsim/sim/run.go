@@ -1,0 +1,144 @@
+// Package sim is the simulated Mac: a folder with the tree of a Mac, and one
+// program that plays every tool the tree contains. It knows nothing of the
+// agent; each behavior cites the fact it stands on, and behaviors that are only
+// inferred or unknown can be switched with an assumption (see Assumptions).
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+)
+
+// toolPaths lists the Mac's absolute path of every tool the simulator plays.
+var toolPaths = []string{
+	"/usr/bin/sudo",
+	"/usr/bin/dscl",
+	"/usr/sbin/scutil",
+	"/usr/sbin/ioreg",
+	"/usr/sbin/sysctl",
+	"/bin/launchctl",
+	"/usr/bin/logger",
+	"/usr/bin/codesign",
+	"/usr/bin/osascript",
+	appTools + "/prlctl",
+	appTools + "/prlsrvctl",
+	vmAppPath,
+}
+
+// tool is one simulated program: it returns its exit code.
+type tool func(*invocation) int
+
+// invocation is one call of a tool on one Mac.
+type invocation struct {
+	mac    Mac
+	state  *State
+	caller string // account the tool runs as
+	name   string // base name of the tool
+	args   []string
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+}
+
+// ToolNames returns the base names of all tools that Main can play. A test
+// binary registers them (with "prlsim") to stand in for the real program.
+func ToolNames() []string {
+	names := make([]string, 0, len(toolPaths))
+	for _, path := range toolPaths {
+		names = append(names, filepath.Base(path))
+	}
+	return names
+}
+
+// Main acts as the program named by the base name of argv[0] and returns its
+// exit code: a tool of the Mac in whose folder the program lies, or else the
+// operator's console with the additional commands given.
+func Main(additional ...*cobra.Command) int {
+	name := filepath.Base(os.Args[0])
+	if play, ok := toolByName(name); ok {
+		return runAsTool(name, play)
+	}
+	command := Command()
+	command.AddCommand(additional...)
+	return execute(command)
+}
+
+func toolByName(name string) (tool, bool) {
+	play, ok := map[string]tool{
+		"sudo":       sudo,
+		"dscl":       dscl,
+		"scutil":     scutil,
+		"ioreg":      ioreg,
+		"sysctl":     sysctl,
+		"launchctl":  launchctl,
+		"logger":     recordCall,
+		"codesign":   codesign,
+		"osascript":  recordCall,
+		"prlctl":     prlctl,
+		"prlsrvctl":  prlsrvctl,
+		"prl_vm_app": vmApp,
+	}[name]
+	return play, ok
+}
+
+func runAsTool(name string, play tool) int {
+	mac, err := macOfThisProgram()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s (simulated): %v\n", name, err)
+		return 1
+	}
+	state, err := mac.Load()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s (simulated): %v\n", name, err)
+		return 1
+	}
+	return play(&invocation{
+		mac: mac, state: state, name: name, args: os.Args[1:],
+		caller: state.callerFrom(os.Getenv("USER")),
+		stdin:  os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+	})
+}
+
+// callerFrom names the account a tool runs as. Only the simulated sudo sets
+// USER to an account of the Mac; everything else is root, because the agent
+// clears the environment.
+func (s *State) callerFrom(user string) string {
+	if _, ok := s.user(user); ok {
+		return user
+	}
+	return rootUser
+}
+
+// macOfThisProgram finds the Mac from the program's own path, never from the
+// environment, which callers clear.
+func macOfThisProgram() (Mac, error) {
+	if filepath.IsAbs(os.Args[0]) {
+		if mac, err := FindMac(filepath.Dir(os.Args[0])); err == nil {
+			return mac, nil
+		}
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		return Mac{}, fmt.Errorf("find own path: %w", err)
+	}
+	return FindMac(filepath.Dir(executable))
+}
+
+// fail prints one line on stderr and returns the exit code.
+func (in *invocation) fail(code int, format string, args ...any) int {
+	fmt.Fprintf(in.stderr, format+"\n", args...)
+	return code
+}
+
+// say prints one line on stdout.
+func (in *invocation) say(format string, args ...any) {
+	fmt.Fprintf(in.stdout, format+"\n", args...)
+}
+
+// errUsage marks errors of the operator's console that end with exit code 2.
+var errUsage = errors.New("usage")

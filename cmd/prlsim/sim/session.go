@@ -1,0 +1,190 @@
+package sim
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// sudo plays the one use that an agent makes of it, started by root:
+// sudo -n -H -u USER|#UID PROGRAM ARGS… (facts/macos.md 7.1).
+func sudo(in *invocation) int {
+	target, program, code := in.parseSudo()
+	if code != 0 {
+		return code
+	}
+	if in.caller != rootUser {
+		return in.fail(1, "sudo: a password is required")
+	}
+	account, uid, known := in.state.account(target)
+	if !known {
+		return in.fail(1, "sudo: unknown user %s", target)
+	}
+	return in.become(program, "sudo: %s: command not found", 1, sudoEnvironment(account, uid, program))
+}
+
+// parseSudo reads the options; every other option than -n, -H and -u, and a
+// missing -n or -H, is refused.
+func (in *invocation) parseSudo() (target string, program []string, code int) {
+	seen := map[string]bool{}
+	arguments := in.args
+	for len(arguments) > 0 && strings.HasPrefix(arguments[0], "-") {
+		option := arguments[0]
+		arguments = arguments[1:]
+		switch {
+		case option == "-n" || option == "-H":
+			seen[option] = true
+		case option == "-u" && len(arguments) > 0:
+			target, arguments = arguments[0], arguments[1:]
+		case option == "-u":
+			return "", nil, in.fail(1, "sudo: option requires an argument -- 'u'")
+		default:
+			return "", nil, in.fail(1, "sudo: invalid option -- '%s'", strings.TrimLeft(option, "-"))
+		}
+	}
+	if !seen["-n"] || !seen["-H"] || target == "" || len(arguments) == 0 {
+		return "", nil, in.fail(1, "usage: sudo -n -H -u user command [arg ...]")
+	}
+	return target, arguments, 0
+}
+
+// account finds an account of the Mac by name or "#UID".
+func (s *State) account(target string) (name string, uid int, known bool) {
+	number, byUID := strings.CutPrefix(target, "#")
+	if !byUID {
+		user, known := s.user(target)
+		if target == rootUser {
+			return rootUser, 0, true
+		}
+		return user.Name, user.UID, known
+	}
+	uid, err := strconv.Atoi(number)
+	if err != nil {
+		return "", 0, false
+	}
+	if uid == 0 {
+		return rootUser, 0, true
+	}
+	user, known := s.userByUID(uid)
+	return user.Name, uid, known
+}
+
+// keptBySudo are the variables that survive sudo's clean environment.
+var keptBySudo = []string{"LANG", "LC_ALL", "LC_CTYPE", "TERM"}
+
+func sudoEnvironment(account string, uid int, program []string) []string {
+	environment := []string{
+		"PATH=/usr/bin:/bin:/usr/sbin:/sbin",
+		"HOME=" + homeOf(account), "USER=" + account, "LOGNAME=" + account, "SHELL=/bin/zsh",
+		"SUDO_UID=0", "SUDO_GID=0", "SUDO_USER=" + rootUser, "SUDO_COMMAND=" + strings.Join(program, " "),
+	}
+	for _, name := range keptBySudo {
+		if value, set := os.LookupEnv(name); set {
+			environment = append(environment, name+"="+value)
+		}
+	}
+	return environment
+}
+
+// become replaces this process by the program at a Mac path, so that no extra
+// process stays between the caller and the program.
+func (in *invocation) become(program []string, missing string, code int, environment []string) int {
+	if !strings.HasPrefix(program[0], "/") {
+		return in.fail(code, missing, program[0])
+	}
+	path := in.mac.Path(program[0])
+	if info, err := os.Stat(path); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+		return in.fail(code, missing, program[0])
+	}
+	err := syscall.Exec(path, append([]string{path}, program[1:]...), environment)
+	return in.fail(code, "%s: unable to execute %s: %v", in.name, program[0], err)
+}
+
+// launchctl plays `asuser UID COMMAND…` and `print system/LABEL`
+// (facts/macos.md 1.2).
+func launchctl(in *invocation) int {
+	switch {
+	case len(in.args) >= 3 && in.args[0] == "asuser":
+		return asUser(in, in.args[1], in.args[2:])
+	case len(in.args) == 2 && in.args[0] == "print":
+		return printJob(in, in.args[1])
+	case len(in.args) == 0:
+		return in.fail(1, "Usage: launchctl <subcommand> ... | help [subcommand]")
+	}
+	return in.fail(64, "Unrecognized subcommand: %s", in.args[0])
+}
+
+// asUser runs a program in a user's bootstrap. It changes neither the account
+// nor the environment. What happens without a GUI session is unknown
+// (facts/macos.md 15.3).
+func asUser(in *invocation, uidText string, program []string) int {
+	uid, err := strconv.Atoi(uidText)
+	user, known := in.state.userByUID(uid)
+	if err != nil || !known || in.caller != rootUser {
+		return in.fail(1, "Could not switch to audit session of user %s: 1: Operation not permitted", uidText)
+	}
+	missing := !user.LoggedIn && in.state.assumes("asuser_without_session", "fails")
+	if missing || in.state.hasFault("no_session", user.Name) {
+		return in.fail(1, "Could not switch to audit session of user %s: 3: No such process", uidText)
+	}
+	return in.become(program, "launchctl: could not execute %s: No such file or directory", 1, os.Environ())
+}
+
+// dispatcherJob is the product's own job (facts/prlctl.md 1.1), the only one
+// that is loaded on the simulated Mac.
+const dispatcherJob = "system/com.parallels.desktop.launchdaemon"
+
+func printJob(in *invocation, target string) int {
+	if target != dispatcherJob {
+		label := strings.TrimPrefix(target, "system/")
+		return in.fail(113, "Bad request.\nCould not find service %q in domain for system", label)
+	}
+	state := "running"
+	if in.state.hasFault("service_down", in.caller) {
+		state = "not running"
+	}
+	in.say("%s = {\n\tactive count = 1\n\tpath = %s/Contents/LaunchDaemons/com.parallels.desktop.launchdaemon.plist\n\ttype = LaunchDaemon\n\tstate = %s\n}", target, appFolder, state)
+	return 0
+}
+
+// consoleUser is the text of `show State:/Users/ConsoleUser` (facts/macos.md 8):
+// one session for every user who is logged in, on the screen or switched out.
+func (s *State) consoleUser() string {
+	var out strings.Builder
+	name, uid, gid := "loginwindow", 0, 0
+	if user, ok := s.user(s.Console); ok {
+		name, uid, gid = user.Name, user.UID, 20
+	}
+	fmt.Fprintf(&out, "<dictionary> {\n  GID : %d\n  Name : %s\n  SessionInfo : <array> {\n", gid, name)
+	session := 0
+	for _, user := range s.Users {
+		if user.LoggedIn {
+			writeSession(&out, session, user, user.Name == s.Console)
+			session++
+		}
+	}
+	fmt.Fprintf(&out, "  }\n  UID : %d\n}\n", uid)
+	return out.String()
+}
+
+func writeSession(out *strings.Builder, number int, user User, onConsole bool) {
+	fmt.Fprintf(out, "    %d : <dictionary> {\n", number)
+	for _, line := range [][2]string{
+		{"kCGSSessionAuditIDKey", strconv.Itoa(100000 + user.UID)},
+		{"kCGSSessionGroupIDKey", "20"},
+		{"kCGSSessionIDKey", strconv.Itoa(257 + number)},
+		{"kCGSSessionLoginwindowSafeLogin", "FALSE"},
+		{"kCGSSessionOnConsoleKey", strings.ToUpper(strconv.FormatBool(onConsole))},
+		{"kCGSSessionSystemSafeBoot", "FALSE"},
+		{"kCGSSessionUserIDKey", strconv.Itoa(user.UID)},
+		{"kCGSSessionUserNameKey", user.Name},
+		{"kCGSessionLoginDoneKey", "TRUE"},
+		{"kCGSessionLongUserNameKey", user.FullName},
+		{"kSCSecuritySessionID", strconv.Itoa(100000 + user.UID)},
+	} {
+		fmt.Fprintf(out, "      %s : %s\n", line[0], line[1])
+	}
+	out.WriteString("    }\n")
+}

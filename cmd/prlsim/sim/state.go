@@ -1,0 +1,152 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+const rootUser = "root"
+
+// State is everything the Mac remembers, as kept in `.prlsim/state.json`.
+type State struct {
+	Seed          int64             `json:"seed"`
+	Counter       int               `json:"counter"` // ids handed out
+	ComputerName  string            `json:"computer_name"`
+	SerialNumber  string            `json:"serial_number"`
+	HardwareUUID  string            `json:"hardware_uuid"`
+	Intel         bool              `json:"intel,omitempty"`
+	NoProcesses   bool              `json:"no_processes,omitempty"`
+	Product       Product           `json:"product"`
+	Users         []User            `json:"users"`
+	Console       string            `json:"console,omitempty"` // user whose session is on the screen
+	VMs           []*VM             `json:"vms"`
+	Faults        []Fault           `json:"faults,omitempty"`
+	Assumptions   map[string]string `json:"assumptions,omitempty"` // where they differ from the default
+	DispatcherID  string            `json:"dispatcher_id"`
+	DispatcherKey string            `json:"dispatcher_hardware_id"`
+}
+
+// Product is the installed Parallels Desktop and its license.
+type Product struct {
+	Version    string `json:"version"` // "26.4.0-57513"
+	Edition    string `json:"edition"` // standard, pro, business, enterprise
+	Active     bool   `json:"active"`
+	Activation string `json:"activation"` // SSO, LIC_KEY
+	// Synced is false from an activation to the next update-license.
+	Synced      bool   `json:"synced"`
+	LicenseUUID string `json:"license_uuid"`
+}
+
+// User is one account of the Mac.
+type User struct {
+	Name     string `json:"name"`
+	FullName string `json:"full_name"`
+	UID      int    `json:"uid"`
+	LoggedIn bool   `json:"logged_in"` // has a GUI session, on the screen or switched out
+}
+
+// Home returns the Mac path of the user's home folder.
+func (u User) Home() string { return "/Users/" + u.Name }
+
+// VM is one registered virtual machine.
+type VM struct {
+	ID          string         `json:"id"` // lower case, no braces
+	Name        string         `json:"name"`
+	Description string         `json:"description,omitempty"`
+	Owner       string         `json:"owner"`
+	Shared      bool           `json:"shared,omitempty"`
+	OS          string         `json:"os"` // distribution id of facts/prlctl.md 2.2
+	State       string         `json:"state"`
+	Bundle      string         `json:"bundle"` // Mac path of the .pvm or .macvm folder
+	Tools       string         `json:"tools"`  // installed, outdated, none
+	ToolsBuild  string         `json:"tools_build,omitempty"`
+	Encrypted   bool           `json:"encrypted,omitempty"`
+	Started     bool           `json:"started"` // ever
+	Uptime      int            `json:"uptime"`  // seconds
+	StartedAt   string         `json:"started_at,omitempty"`
+	MAC         string         `json:"mac"`
+	Address     string         `json:"address"` // IPv4 while running
+	PID         int            `json:"pid,omitempty"`
+	Settings    map[string]any `json:"settings,omitempty"` // overrides of the document by path
+}
+
+// Apple reports whether the VM is a macOS guest of Apple's own framework
+// (Type APPLE_VZ_VM, facts/prlctl.md 2.7).
+func (vm *VM) Apple() bool { return strings.HasSuffix(vm.Bundle, ".macvm") }
+
+func (s *State) user(name string) (User, bool) {
+	index := slices.IndexFunc(s.Users, func(u User) bool { return u.Name == name })
+	if index < 0 {
+		return User{}, false
+	}
+	return s.Users[index], true
+}
+
+func (s *State) userByUID(uid int) (User, bool) {
+	index := slices.IndexFunc(s.Users, func(u User) bool { return u.UID == uid })
+	if index < 0 {
+		return User{}, false
+	}
+	return s.Users[index], true
+}
+
+// visibleTo returns the VMs in the account's directory: its own and the shared
+// ones. Root sees root's own directory, which is empty (facts/prlctl.md 5).
+func (s *State) visibleTo(account string) []*VM {
+	var visible []*VM
+	for _, vm := range s.VMs {
+		if slices.Contains(s.viewersOf(vm), account) {
+			visible = append(visible, vm)
+		}
+	}
+	return visible
+}
+
+// viewersOf names the users that see the VM.
+func (s *State) viewersOf(vm *VM) []string {
+	if !vm.Shared {
+		return []string{vm.Owner}
+	}
+	names := make([]string, 0, len(s.Users))
+	for _, user := range s.Users {
+		names = append(names, user.Name)
+	}
+	return names
+}
+
+// findVM looks a VM up by id (with or without braces, in any case) or by name
+// among those given.
+func findVM(vms []*VM, idOrName string) (*VM, error) {
+	var found []*VM
+	for _, vm := range vms {
+		if strings.EqualFold(vm.ID, strings.Trim(idOrName, "{}")) {
+			return vm, nil
+		}
+		if vm.Name == idOrName {
+			found = append(found, vm)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("no virtual machine %q", idOrName)
+	case 1:
+		return found[0], nil
+	}
+	return nil, fmt.Errorf("%d virtual machines are named %q: name the user or give the id", len(found), idOrName)
+}
+
+// major returns the product's major version, for example 26.
+func (p Product) major() int {
+	var major int
+	if _, err := fmt.Sscanf(p.Version, "%d.", &major); err != nil {
+		return 0
+	}
+	return major
+}
+
+// parts splits "26.4.0-57513" into version and build.
+func (p Product) parts() (version, build string) {
+	version, build, _ = strings.Cut(p.Version, "-")
+	return version, build
+}

@@ -1,0 +1,179 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Assumption is a behavior of the real Mac that is only inferred or unknown,
+// and that the simulated Mac can show either way.
+type Assumption struct {
+	Name   string
+	Values []string // the first is the default
+	Fact   string   // where the doubt is written down
+	Means  string
+}
+
+// Assumptions lists every behavior that `mac create --assume NAME=VALUE`
+// switches.
+var Assumptions = []Assumption{
+	{"bulk_home", []string{"empty", "filled"}, "facts/prlctl.md 2.1",
+		"whether a list of all VMs leaves Home and Home path empty"},
+	{"options_before_id", []string{"refused", "accepted"}, "facts/prlctl.md 1.2",
+		"whether options may stand before the VM's id"},
+	{"not_found_exit", []string{"255", "1"}, "facts/prlctl.md 5",
+		"exit code for a VM that is not registered"},
+	{"uuid_case", []string{"lower", "upper"}, "facts/prlctl.md 2.1",
+		"case of the ids in the JSON"},
+	{"empty_list", []string{"brackets", "nothing"}, "facts/prlctl.md 2",
+		"what a JSON list prints where there is no VM"},
+	{"macvm_keys", []string{"full", "reduced"}, "facts/prlctl.md 2.7",
+		"whether macOS VMs on Apple silicon show the sections of other VMs"},
+	{"macvm_home", []string{"config", "bundle"}, "facts/prlctl.md 2.7",
+		"whether Home path of a macOS VM ends in config.pvs or names the bundle"},
+	{"outdated_when_stopped", []string{"outdated", "possibly_installed"}, "facts/prlctl.md 2.2",
+		"Tools state that a stopped VM with old Tools shows"},
+	{"list_touches_config", []string{"no", "yes"}, "facts/prlctl.md 2.9",
+		"whether listing renews the modification time of config.pvs"},
+	{"delete_prompt", []string{"always", "terminal_only"}, "facts/prlctl.md 1.2",
+		"whether delete asks when its input is no terminal"},
+	{"user_without_session", []string{"works", "service_down"}, "facts/prlctl.md 5",
+		"whether prlctl works for a user who is not logged in"},
+	{"asuser_without_session", []string{"fails", "works"}, "facts/macos.md 15.3",
+		"launchctl asuser for a user without a GUI session"},
+	{"standard_edition", []string{"prefix", "refused"}, "facts/prlctl.md 1.1",
+		"whether the edition gate's text precedes the JSON or replaces it"},
+	{"deactivated_license", []string{"error", "json"}, "facts/prlctl.md 4.2",
+		"what info --license prints without a license"},
+	{"activation_type", []string{"at_once", "after_update"}, "facts/prlctl.md 4.4",
+		"whether activation_type needs update-license after an activation"},
+	{"license_dates", []string{"datetime", "date"}, "facts/prlctl.md 4.2",
+		"format of the license's dates"},
+	{"product_name", []string{"present", "absent"}, "facts/macos.md 8",
+		"whether the platform expert shows the marketing name"},
+}
+
+// assumes reports whether the Mac behaves as the value says.
+func (s *State) assumes(name, value string) bool {
+	return s.assumption(name) == value
+}
+
+func (s *State) assumption(name string) string {
+	if value, ok := s.Assumptions[name]; ok {
+		return value
+	}
+	for _, assumption := range Assumptions {
+		if assumption.Name == name {
+			return assumption.Values[0]
+		}
+	}
+	return ""
+}
+
+// assume stores NAME=VALUE after checking both.
+func (s *State) assume(setting string) error {
+	name, value, _ := strings.Cut(setting, "=")
+	index := slices.IndexFunc(Assumptions, func(a Assumption) bool { return a.Name == name })
+	if index < 0 {
+		return fmt.Errorf("%w: unknown assumption %q (see prlsim mac assumptions)", errUsage, name)
+	}
+	if !slices.Contains(Assumptions[index].Values, value) {
+		return fmt.Errorf("%w: %s is one of %s", errUsage, name, strings.Join(Assumptions[index].Values, ", "))
+	}
+	if s.Assumptions == nil {
+		s.Assumptions = map[string]string{}
+	}
+	s.Assumptions[name] = value
+	return nil
+}
+
+// Fault is a trouble that is switched on, for one user or for all.
+type Fault struct {
+	Name  string `json:"name"`
+	Value string `json:"value,omitempty"`
+	User  string `json:"user,omitempty"` // empty: all
+}
+
+// FaultKind describes a fault that can be switched on.
+type FaultKind struct {
+	Name  string
+	Value string // what the value means; empty: takes none
+	Means string
+}
+
+// FaultKinds lists the faults of `prlsim fault set`.
+var FaultKinds = []FaultKind{
+	{"service_down", "", "prlctl and prlsrvctl: the service cannot be reached, exit 253"},
+	{"hang", "seconds (0: until killed)", "prlctl and prlsrvctl block before they do anything"},
+	{"stubborn", "", "prlctl and prlsrvctl ignore SIGTERM and SIGINT"},
+	{"slow", "milliseconds", "prlctl and prlsrvctl take this much longer"},
+	{"garbage", "", "text around the JSON and raw control bytes inside its strings"},
+	{"duplicate_key", "", "the first VM of a JSON list has a key twice"},
+	{"standard_edition", "", "the Standard edition's text (see the assumption of that name)"},
+	{"old_version", "", "prlctl and prlsrvctl do not know --json"},
+	{"crash", "", "prlctl and prlsrvctl print half an answer and exit with 1"},
+	{"list_fails_for_user", "", "prlctl list fails with 255"},
+	{"no_session", "", "launchctl asuser fails although the user is logged in"},
+	{"codesign", "", "codesign does not accept the application's signature"},
+}
+
+// fault returns the fault's value if it is on for the account.
+func (s *State) fault(name, account string) (value string, on bool) {
+	for _, fault := range s.Faults {
+		if fault.Name == name && (fault.User == "" || fault.User == account) {
+			return fault.Value, true
+		}
+	}
+	return "", false
+}
+
+func (s *State) hasFault(name, account string) bool {
+	_, on := s.fault(name, account)
+	return on
+}
+
+// setFault switches NAME[=VALUE] on for a user, or for all with an empty user.
+func (s *State) setFault(setting, user string) error {
+	name, value, hasValue := strings.Cut(setting, "=")
+	kind, err := faultKind(name)
+	if err != nil {
+		return err
+	}
+	if hasValue != (kind.Value != "") {
+		return fmt.Errorf("%w: fault %s takes %s", errUsage, name, orNothing(kind.Value))
+	}
+	if number, err := strconv.Atoi(value); hasValue && (err != nil || number < 0) {
+		return fmt.Errorf("%w: fault %s takes %s, not %q", errUsage, name, kind.Value, value)
+	}
+	if _, known := s.user(user); user != "" && user != rootUser && !known {
+		return fmt.Errorf("no user %q on this Mac", user)
+	}
+	s.clearFault(name, user)
+	s.Faults = append(s.Faults, Fault{Name: name, Value: value, User: user})
+	return nil
+}
+
+// clearFault switches one fault off, for the user or, with an empty user, for
+// all; an empty name means every fault.
+func (s *State) clearFault(name, user string) {
+	s.Faults = slices.DeleteFunc(s.Faults, func(fault Fault) bool {
+		return (name == "" || fault.Name == name) && (user == "" || fault.User == user)
+	})
+}
+
+func faultKind(name string) (FaultKind, error) {
+	index := slices.IndexFunc(FaultKinds, func(kind FaultKind) bool { return kind.Name == name })
+	if index < 0 {
+		return FaultKind{}, fmt.Errorf("%w: unknown fault %q (see prlsim fault kinds)", errUsage, name)
+	}
+	return FaultKinds[index], nil
+}
+
+func orNothing(text string) string {
+	if text == "" {
+		return "no value"
+	}
+	return "=" + text
+}

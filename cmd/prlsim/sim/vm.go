@@ -1,0 +1,269 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// transition is one action on a VM: the states it may start from, the state it
+// ends in, and its words. The texts are by analogy with the tool's ancestor
+// (facts/prlctl.md 5, rows "[I]").
+type transition struct {
+	from    []string
+	to      string
+	doing   string // first line of output
+	done    string // participle of the success line
+	failing string // infinitive of the error line
+}
+
+// transitions holds the actions by name, and by "name flag" where a flag
+// changes the rule (facts/prlctl.md 1.2). Starting a suspended VM resumes it.
+var transitions = map[string]transition{
+	"start":             {[]string{"stopped", "suspended"}, "running", "Starting the VM...", "started", "start"},
+	"stop":              {[]string{"running"}, "stopped", "Stopping the VM...", "stopped", "stop"},
+	"stop --kill":       {[]string{"running", "paused"}, "stopped", "Stopping the VM...", "stopped", "stop"},
+	"stop --drop-state": {[]string{"suspended"}, "stopped", "Stopping the VM...", "stopped", "stop"},
+	"suspend":           {[]string{"running", "paused"}, "suspended", "Suspending the VM...", "suspended", "suspend"},
+	"resume":            {[]string{"suspended", "paused"}, "running", "Resuming the VM...", "resumed", "resume"},
+	"pause":             {[]string{"running"}, "paused", "Pausing the VM...", "paused", "pause"},
+}
+
+// errWrongState is the refusal of an action that the VM's state does not allow.
+var errWrongState = errors.New("Unable to perform the action because the virtual machine is not in the required state") //nolint:staticcheck // the tool's text
+
+// active reports whether the VM has a process.
+func (vm *VM) active() bool { return vm.State == "running" || vm.State == "paused" }
+
+// perform carries a transition out on a VM of the state, with its process,
+// bundle and event.
+func (m Mac) perform(state *State, vm *VM, action transition) error {
+	if !slices.Contains(action.from, vm.State) {
+		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
+	}
+	return m.enter(state, vm, action.to)
+}
+
+// enter puts the VM into a state, without rules.
+func (m Mac) enter(state *State, vm *VM, to string) error {
+	wasActive := vm.active()
+	vm.State = to
+	if to == "running" && !wasActive {
+		if !vm.Started && vm.Tools != "none" && vm.ToolsBuild == "" {
+			vm.ToolsBuild = state.Product.Version
+		}
+		vm.Started = true
+		vm.StartedAt = time.Now().Format(time.DateTime)
+	}
+	if err := m.matchProcess(state, vm); err != nil {
+		return err
+	}
+	if err := m.writeBundle(state, vm); err != nil {
+		return err
+	}
+	return m.recordEvent(state, vm, "vm_state_changed", to)
+}
+
+// matchProcess starts the VM's process if it needs one. A process that is no
+// longer needed ends by itself.
+func (m Mac) matchProcess(state *State, vm *VM) error {
+	switch {
+	case !vm.active():
+		vm.PID = 0
+	case vm.PID == 0 && !state.NoProcesses:
+		pid, err := m.startVMProcess(vm)
+		if err != nil {
+			return err
+		}
+		vm.PID = pid
+	}
+	return nil
+}
+
+// remove deletes a stopped VM and its files (facts/prlctl.md 1.2: delete
+// removes files).
+func (m Mac) remove(state *State, vm *VM) error {
+	if vm.State != "stopped" {
+		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
+	}
+	if err := os.RemoveAll(m.Path(vm.Bundle)); err != nil {
+		return fmt.Errorf("remove bundle: %w", err)
+	}
+	if err := m.recordEvent(state, vm, "vm_deleted", ""); err != nil {
+		return err
+	}
+	state.VMs = slices.DeleteFunc(state.VMs, func(other *VM) bool { return other.ID == vm.ID })
+	return nil
+}
+
+// NewVM describes a VM to create.
+type NewVM struct {
+	Name         string // empty: the system's name
+	OS           string
+	Owner        string
+	Shared       bool
+	State        string // stopped (empty), running or suspended
+	NeverStarted bool
+	Tools        string // installed (empty), outdated, none
+	Encrypted    bool
+	Description  string
+}
+
+// createVM registers a VM and makes its bundle.
+func (m Mac) createVM(state *State, wanted NewVM) (*VM, error) {
+	system, err := guestSystem(wanted.OS)
+	if err != nil {
+		return nil, err
+	}
+	if err := state.checkNewVM(&wanted, system); err != nil {
+		return nil, err
+	}
+	purpose := state.nextID("vm")
+	vm := &VM{
+		ID: seededUUID(state.Seed, purpose), Name: wanted.Name, Description: wanted.Description,
+		Owner: wanted.Owner, Shared: wanted.Shared, OS: wanted.OS, State: wanted.State,
+		Tools: wanted.Tools, Encrypted: wanted.Encrypted, Started: !wanted.NeverStarted,
+		MAC:     fmt.Sprintf("001C42%X", digest(state.Seed, purpose+" mac")[:3]),
+		Address: fmt.Sprintf("10.211.55.%d", 3+state.Counter%250),
+	}
+	vm.Bundle = m.newBundle(state, vm)
+	if vm.Started {
+		vm.Uptime, vm.StartedAt = 36000+1000*state.Counter, "2026-11-20 08:15:00"
+		vm.ToolsBuild = toolsBuild(vm.Tools, state.Product.Version)
+	}
+	state.VMs = append(state.VMs, vm)
+	if err := m.matchProcess(state, vm); err != nil {
+		return nil, err
+	}
+	if err := m.writeBundle(state, vm); err != nil {
+		return nil, err
+	}
+	return vm, m.recordEvent(state, vm, "vm_added", "")
+}
+
+// toolsBuild is the version of the Tools in a VM that was once started.
+func toolsBuild(tools, product string) string {
+	switch tools {
+	case "none":
+		return ""
+	case "outdated":
+		return "20.1.1-55740"
+	}
+	return product
+}
+
+// checkNewVM fills defaults in and refuses what does not fit together.
+func (s *State) checkNewVM(wanted *NewVM, system guestOS) error {
+	if wanted.Name == "" {
+		wanted.Name = system.name
+	}
+	if wanted.State == "" {
+		wanted.State = "stopped"
+	}
+	if wanted.Tools == "" {
+		wanted.Tools = "installed"
+	}
+	if _, ok := s.user(wanted.Owner); !ok {
+		return fmt.Errorf("no user %q on this Mac", wanted.Owner)
+	}
+	if strings.ContainsAny(wanted.Name, "/\x00") || len(wanted.Name) > 200 {
+		return fmt.Errorf("%w: a name has at most 200 bytes and no slash", errUsage)
+	}
+	if !slices.Contains([]string{"stopped", "running", "suspended"}, wanted.State) {
+		return fmt.Errorf("%w: state is stopped, running or suspended", errUsage)
+	}
+	if !slices.Contains(toolsStates, wanted.Tools) {
+		return fmt.Errorf("%w: tools is one of %s", errUsage, strings.Join(toolsStates, ", "))
+	}
+	if wanted.NeverStarted && wanted.State != "stopped" {
+		return fmt.Errorf("%w: a VM that was never started is stopped", errUsage)
+	}
+	return nil
+}
+
+var toolsStates = []string{"installed", "outdated", "none"}
+
+// newBundle picks a folder that does not exist yet.
+func (m Mac) newBundle(state *State, vm *VM) string {
+	home := sharedVMHome
+	if !vm.Shared {
+		home = "/Users/" + vm.Owner + "/Parallels"
+	}
+	extension := ".pvm"
+	if vm.OS == "macosx" && !state.Intel {
+		extension = ".macvm"
+	}
+	bundle := home + "/" + vm.Name + extension
+	for i := 1; ; i++ {
+		if _, err := os.Lstat(m.Path(bundle)); errors.Is(err, os.ErrNotExist) {
+			return bundle
+		}
+		bundle = fmt.Sprintf("%s/%s (%d)%s", home, vm.Name, i, extension)
+	}
+}
+
+// vmSetters are the short names of `vm set NAME=VALUE`; every other name is a
+// path into the VM's document.
+var vmSetters = map[string]func(vm *VM, value string) error{
+	"name":        func(vm *VM, value string) error { vm.Name = value; return nil },
+	"description": func(vm *VM, value string) error { vm.Description = value; return nil },
+	"tools-build": func(vm *VM, value string) error { vm.ToolsBuild = value; return nil },
+	"encrypted": func(vm *VM, value string) error {
+		if value != "yes" && value != "no" {
+			return fmt.Errorf("%w: encrypted is yes or no", errUsage)
+		}
+		vm.Encrypted = value == "yes"
+		return nil
+	},
+	"tools": func(vm *VM, value string) error {
+		if !slices.Contains(toolsStates, value) {
+			return fmt.Errorf("%w: tools is one of %s", errUsage, strings.Join(toolsStates, ", "))
+		}
+		vm.Tools = value
+		return nil
+	},
+}
+
+// configure changes one setting, given as NAME=VALUE, and tells the monitors.
+func (m Mac) configure(state *State, vm *VM, setting string, addKey bool) error {
+	name, value, ok := strings.Cut(setting, "=")
+	if !ok || name == "" {
+		return fmt.Errorf("%w: %q is not NAME=VALUE", errUsage, setting)
+	}
+	if set, short := vmSetters[name]; short {
+		if err := set(vm, value); err != nil {
+			return err
+		}
+	} else if err := state.override(vm, name, value, addKey); err != nil {
+		return err
+	}
+	if err := m.writeBundle(state, vm); err != nil {
+		return err
+	}
+	return m.recordEvent(state, vm, "vm_config_changed", "")
+}
+
+func (s *State) override(vm *VM, path, value string, addKey bool) error {
+	document, err := s.document(vm, false)
+	if err != nil {
+		return err
+	}
+	if _, err := applySetting(document, path, value, addKey); err != nil {
+		return err
+	}
+	if vm.Settings == nil {
+		vm.Settings = map[string]any{}
+	}
+	vm.Settings[path] = value
+	return nil
+}
+
+// knownStates is the vocabulary of facts/prlctl.md 2.3.
+var knownStates = []string{
+	"stopped", "running", "suspended", "paused", "invalid", "starting", "restoring", "resetting", "pausing",
+	"suspending", "stopping", "compacting", "snapshoting", "continuing", "migrating", "del_snapshot", "resuming",
+	"syncing", "reconnecting", "mounted", "cloning", "unknown",
+}
