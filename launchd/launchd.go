@@ -5,6 +5,7 @@
 package launchd
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -50,8 +51,8 @@ type Job struct {
 //   - SoftResourceLimits, HardResourceLimits: NumberOfFiles in a system daemon
 //     also sets the kernel-wide limits, and the Go runtime raises the
 //     descriptor limit by itself (facts/macos.md 4).
-//   - ProcessType, Nice, LowPriorityIO: Standard is right; Background would
-//     throttle image downloads too.
+//   - ProcessType, Nice, LowPriorityIO: the default is Standard; Background
+//     throttles CPU and disk and, as inferred, image downloads with them.
 //   - EnvironmentVariables: every tool is called by its absolute path and with
 //     an environment of our making.
 //   - StandardOutPath: the daemon writes nothing there, and launchd never
@@ -64,8 +65,8 @@ type Job struct {
 func AgentJob() Job {
 	return Job{
 		Label: Label,
-		// Both: Program is what is executed, whatever the vector says, and the
-		// path has a space, which no splitting of a command line can reach here.
+		// Program is what is executed, whatever the vector says. Relative names
+		// would be looked up on launchd's standard path.
 		Program:          program,
 		ProgramArguments: []string{program, "run"},
 		// KeepAlive implies it; written out for the people who read the file.
@@ -109,13 +110,13 @@ func (job Job) Plist() ([]byte, error) {
 func (job Job) check() error {
 	switch {
 	case job.Label == "":
-		return fmt.Errorf("no Label")
+		return errors.New("no Label")
 	case len(job.ProgramArguments) == 0:
-		return fmt.Errorf("no ProgramArguments")
+		return errors.New("no ProgramArguments")
 	case job.ThrottleInterval < 1 || job.ExitTimeOut < 1:
-		return fmt.Errorf("ThrottleInterval and ExitTimeOut must be at least one second")
+		return errors.New("less than one second of ThrottleInterval or ExitTimeOut")
 	case !isOctal(job.Umask):
-		return fmt.Errorf("Umask %q is not octal with a leading 0", job.Umask)
+		return fmt.Errorf("mode mask %q is not octal with a leading 0", job.Umask)
 	}
 	for _, name := range []string{job.Program, job.WorkingDirectory, job.StandardErrorPath} {
 		if !path.IsAbs(name) {

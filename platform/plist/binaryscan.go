@@ -184,7 +184,7 @@ func (s *binaryScanner) inRange(at, size uint64) error {
 		}
 	case objectDate:
 		seconds := math.Float64frombits(s.number(at+1, 8)) + appleEpoch
-		if !(seconds >= oldestDate && seconds < newestDate) {
+		if !(seconds >= startOfCalendar && seconds < endOfCalendar) {
 			return fail(CodeInvalid, "date at byte %d is out of range", at)
 		}
 	}

@@ -26,24 +26,36 @@ func (b *builder) value(v reflect.Value, depth int) (any, error) {
 	if err := b.budget.node(); err != nil {
 		return nil, err
 	}
-	if !v.IsValid() {
-		return nil, fail(CodeUnsupported, "nil")
+	v, err := direct(v)
+	if err != nil {
+		return nil, err
 	}
 	switch {
-	case v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface:
-		if v.IsNil() {
-			return nil, fail(CodeUnsupported, "nil")
-		}
-		if v.Kind() == reflect.Pointer && v.Type().Implements(textMarshalerType) && v.Type().Elem() != timeType {
-			return b.text(v)
-		}
-		return b.value(v.Elem(), depth)
 	case v.Type() == timeType:
 		return v.Interface().(time.Time).UTC().Truncate(time.Second), nil
 	case v.Type().Implements(textMarshalerType):
 		return b.text(v)
 	}
 	return b.plain(v, depth)
+}
+
+// direct follows pointers and interfaces to a value, or to a pointer that knows
+// its spelling.
+func direct(v reflect.Value) (reflect.Value, error) {
+	for range MaxDepth {
+		switch {
+		case !v.IsValid():
+			return v, fail(CodeUnsupported, "nil")
+		case v.Kind() != reflect.Pointer && v.Kind() != reflect.Interface:
+			return v, nil
+		case v.IsNil():
+			return v, fail(CodeUnsupported, "nil")
+		case v.Kind() == reflect.Pointer && v.Type().Implements(textMarshalerType) && !v.Type().Elem().Implements(textMarshalerType):
+			return v, nil
+		}
+		v = v.Elem()
+	}
+	return v, fail(CodeTooDeep, "more than %d pointers in a row", MaxDepth)
 }
 
 // text is for types such as addresses and UUIDs that know their spelling.

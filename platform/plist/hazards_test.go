@@ -313,6 +313,12 @@ func TestHazardDates(t *testing.T) {
 	_, err := EncodeBinary(time.Date(4001, 1, 1, 0, 0, 0, 0, time.UTC))
 	wantCode(t, err, CodeRoundTrip)
 
+	// Apple's distantPast must not make a whole file unreadable.
+	distantPast := binary.BigEndian.AppendUint64([]byte{0x33}, math.Float64bits(-63114076800))
+	if diff := cmp.Diff(any(time.Date(0, 12, 30, 0, 0, 0, 0, time.UTC)), decoded(t, binaryList(distantPast))); diff != "" {
+		t.Error(diff)
+	}
+
 	for name, seconds := range map[string]float64{
 		"not a number": math.NaN(), "infinite": math.Inf(1), "beyond the calendar": 1e300, "before the calendar": -1e12,
 	} {
@@ -421,6 +427,8 @@ func TestHazardDeepNesting(t *testing.T) {
 	wantCode(t, err, CodeTooDeep)
 	_, err = Decode(document(strings.Repeat("<dict><key/>", 1000)))
 	wantCode(t, err, CodeTooDeep)
+	_, err = Decode([]byte("<plist>" + strings.Repeat("<array>", 500_000)))
+	wantCode(t, err, CodeTooDeep)
 	// The size of the fact's example: it must be refused before anything is parsed.
 	_, err = Decode([]byte(strings.Repeat("<array>", 1_500_000)))
 	wantCode(t, err, CodeTooLarge)
@@ -443,7 +451,9 @@ func TestHazardDeepNesting(t *testing.T) {
 	}
 	itself := map[string]any{}
 	itself["itself"] = itself
-	for _, v := range []any{tower, itself} {
+	var pointer any
+	pointer = &pointer
+	for _, v := range []any{tower, itself, pointer} {
 		_, err = EncodeXML(v)
 		wantCode(t, err, CodeTooDeep)
 	}

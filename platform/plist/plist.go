@@ -8,7 +8,8 @@
 // compared (facts/macos.md 6.3). No other package imports the library.
 //
 // Property lists from outside belong to users and are never quoted: errors of
-// the decoding functions name lines, offsets and types, never content.
+// the decoding functions name lines, offsets, types and the fields of the
+// target, never content. Errors of the encoding functions name keys.
 package plist
 
 import (

@@ -115,7 +115,6 @@ type sample struct {
 	Address  netip.Addr        `plist:"address"`
 	Anything any               `plist:"anything"`
 	Untagged string
-	private  string
 }
 
 type inner struct{ ID string }
@@ -138,9 +137,8 @@ func TestDecodeIntoStruct(t *testing.T) {
 		if err := DecodeInto(data, &got); err != nil {
 			t.Fatal(name, err)
 		}
-		equalUnexported := cmp.AllowUnexported(sample{})
 		equalAddresses := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
-		if diff := cmp.Diff(want, got, equalUnexported, equalAddresses); diff != "" {
+		if diff := cmp.Diff(want, got, equalAddresses); diff != "" {
 			t.Error(name, diff)
 		}
 	}
@@ -186,6 +184,7 @@ func TestEncodeRefusesWhatHasNoPropertyListType(t *testing.T) {
 			A int `plist:"K"`
 			B int `plist:"K"`
 		}{},
+		"no such type inside":  map[string]any{"a": []any{func() {}}},
 		"a method that panics": panics{},
 		"a method that fails":  fails{},
 	} {
@@ -268,7 +267,8 @@ func TestXMLGrammarIsStrict(t *testing.T) {
 		})
 	}
 	entities := `<!DOCTYPE plist [<!ENTITY a "b">]><plist><string>x</string></plist>`
-	for _, text := range []string{entities, "<?xml version='1.0' encoding='ISO-8859-1'?><plist><true/></plist>", "<?php?><plist><true/></plist>"} {
+	attribute := `<plist version="1.0" lang="en"><true/></plist>`
+	for _, text := range []string{entities, attribute, "<?xml version='1.0' encoding='ISO-8859-1'?><plist><true/></plist>", "<?php?><plist><true/></plist>"} {
 		_, err := Decode([]byte(text))
 		wantCode(t, err, CodeInvalid)
 	}
@@ -324,6 +324,14 @@ func TestBinaryStructureIsChecked(t *testing.T) {
 		"unknown type":              binaryList([]byte{0x70}),
 		"set":                       binaryList([]byte{0xC1, 1}, []byte{0x09}),
 		"reference out of range":    binaryList([]byte{0xA1, 9}),
+		"key out of range":          binaryList([]byte{0xD1, 9, 0}),
+		"value out of range":        binaryList([]byte{0xD1, 1, 9}, []byte{0x51, 'a'}),
+		"array into the table":      binaryList([]byte{0xAE, 0}),
+		"dictionary into the table": binaryList([]byte{0xD2, 0, 0, 0}),
+		"count over its own end":    binaryList([]byte{0xAF, 0x13, 1}),
+		"key into the table":        binaryList([]byte{0xD1, 1, 1}, []byte{0x62, 0, 'a'}),
+		"offset in the header":      damaged(-35, 7),
+		"offset in the table":       damaged(-35, 11),
 		"integer into the table":    binaryList([]byte{0x13, 1}),
 		"integer of 32 bytes":       binaryList([]byte{0x15, 1}),
 		"integer over 64 bits":      binaryList(append([]byte{0x14, 0, 0, 0, 0, 0, 0, 0, 1}, make([]byte, 8)...)),
@@ -349,6 +357,21 @@ func TestBinaryStructureIsChecked(t *testing.T) {
 		t.Error(diff)
 	}
 	_, err := Decode(damaged(-20, 1)) // 2^24 objects and more
+	wantCode(t, err, CodeTooLarge)
+}
+
+func TestLimitsAreAlikeForReadingAndWriting(t *testing.T) {
+	t.Parallel()
+	full := make([]any, MaxNodes-1)
+	for i := range full {
+		full[i] = true
+	}
+	for name, encode := range encoders {
+		if _, err := encode(full); err != nil {
+			t.Errorf("%s of %d values: %v", name, MaxNodes, err)
+		}
+	}
+	_, err := EncodeXML(append(full, true))
 	wantCode(t, err, CodeTooLarge)
 }
 

@@ -8,11 +8,15 @@ import (
 	library "howett.net/plist"
 )
 
-// Dates lie between the first second of year 1, which is Go's zero time and no
-// date, and the end of year 9999, in Unix seconds.
+// Bounds of dates in Unix seconds.
 const (
-	oldestDate = -62135596800
-	newestDate = 253402300800
+	// startOfCalendar is the start of year 0: Apple's distantPast, a common
+	// filler, is two days before Go's year 1.
+	startOfCalendar = -62167219200
+	// zeroTime is Go's zero time, the start of year 1, which means no date.
+	zeroTime = -62135596800
+	// endOfCalendar is the end of year 9999, the last that XML can spell.
+	endOfCalendar = 253402300800
 )
 
 // uidKey is how the XML format spells the binary format's UID, a reference

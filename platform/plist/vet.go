@@ -18,7 +18,7 @@ func vet(tree any) error {
 			return fail(CodeUnsupported, "a real that is no number or infinite")
 		}
 	case time.Time:
-		if value.Unix() <= oldestDate || value.Unix() >= newestDate {
+		if value.Unix() <= zeroTime || value.Unix() >= endOfCalendar {
 			return fail(CodeUnsupported, "the zero time or a date out of range")
 		}
 	case []any:

@@ -87,6 +87,11 @@ func (s *xmlScanner) prolog() error {
 			if token.Name.Local != "plist" || token.Name.Space != "" {
 				return s.invalid("the root element is not <plist>")
 			}
+			for _, attribute := range token.Attr {
+				if attribute.Name.Local != "version" {
+					return s.invalid("unknown attribute of <plist>")
+				}
+			}
 			return nil
 		case xml.ProcInst:
 			if token.Target != "xml" {
