@@ -1,0 +1,205 @@
+package config
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// Key is one row of the table of keys, as documentation and `prlagent config`
+// show it.
+type Key struct {
+	Name    string
+	Type    string // property list type and what it must hold
+	Default string
+	Trust   bool   // comes from one source as a whole (H05)
+	Doc     string // one sentence
+}
+
+// Keys lists every key that is read; all others are ignored.
+func Keys() []Key {
+	list := make([]Key, len(keys))
+	for i, key := range keys {
+		list[i] = key.Key
+	}
+	return list
+}
+
+// keyRow adds to a Key how it is read and shown.
+type keyRow struct {
+	Key
+	parse func(*Config, any) []error // reads a value; what fails leaves the default
+	show  func(Config) string        // for people
+	whole func(Config) string        // everything that matters, for Fingerprint; nil = show
+}
+
+func (k keyRow) exact(c Config) string {
+	if k.whole != nil {
+		return k.whole(c)
+	}
+	return k.show(c)
+}
+
+var keys = []keyRow{
+	{
+		Key: Key{"ServerURL", "string, https URL", "", true,
+			"The portal to enroll with and to report to; without it the agent observes only."},
+		parse: single(parseServerURL, func(c *Config) **url.URL { return &c.ServerURL }),
+		show:  func(c Config) string { return showURL(c.ServerURL) },
+	},
+	{
+		Key: Key{"ContentURL", "string, https URL", "ServerURL/v1/content", true,
+			"Where the signed policies are fetched; a plain web server will do."},
+		parse: single(parseServerURL, func(c *Config) **url.URL { return &c.ContentURL }),
+		show:  func(c Config) string { return showURL(c.ContentURL) },
+	},
+	{
+		Key: Key{"EnrollmentSecret", "string", "", true,
+			"Shared with the portal; it lets a new device ask, and proves nothing else."},
+		parse: single(parseSecret, func(c *Config) *Secret { return &c.EnrollmentSecret }),
+		show:  func(c Config) string { return showSecret(c.EnrollmentSecret) },
+		whole: func(c Config) string { return c.EnrollmentSecret.Reveal() },
+	},
+	{
+		Key: Key{"Group", "string", "", true,
+			"The Mac's group; wins over whatever the portal says."},
+		parse: single(parseName, func(c *Config) *string { return &c.Group }),
+		show:  func(c Config) string { return c.Group },
+	},
+	{
+		Key: Key{"PolicyKeys", "array of dictionaries {KeyID: string, PublicKey: data}", "none", true,
+			"Ed25519 keys; a policy counts only if one of them signed its head."},
+		parse: list(parseTrustedKey, func(c *Config) *[]protocol.TrustedKey { return &c.PolicyKeys }),
+		show:  func(c Config) string { return showKeys(c.PolicyKeys) },
+		whole: func(c Config) string { return wholeKeys(c.PolicyKeys) },
+	},
+	{
+		Key: Key{"CommandKeys", "array of dictionaries {KeyID: string, PublicKey: data}", "none", true,
+			"Ed25519 keys; without one no command runs."},
+		parse: list(parseTrustedKey, func(c *Config) *[]protocol.TrustedKey { return &c.CommandKeys }),
+		show:  func(c Config) string { return showKeys(c.CommandKeys) },
+		whole: func(c Config) string { return wholeKeys(c.CommandKeys) },
+	},
+	{
+		Key: Key{"AllowedCommands", "array of strings", strings.Join(defaultCommands(), ", "), true,
+			"Command types that may run on this Mac; all others are rejected."},
+		parse: list(parseName, func(c *Config) *[]string { return &c.AllowedCommands }),
+		show:  func(c Config) string { return strings.Join(c.AllowedCommands, ", ") },
+	},
+	{
+		Key: Key{"DestructiveLimit", "dictionary {Count: integer, WindowHours: integer}", "4 in 24 hours", true,
+			"How many destructive commands may start in a window; a brake against mistakes."},
+		parse: parseDestructiveLimit,
+		show: func(c Config) string {
+			return fmt.Sprintf("%d in %d hours", c.DestructiveLimit.Count, c.DestructiveLimit.WindowHours)
+		},
+	},
+	{
+		Key: Key{"ServerCertificates", "array of data, DER certificates", "the system's roots", true,
+			"The only certificates that a portal's certificate may chain to."},
+		parse: list(parseCertificate, func(c *Config) *[]*x509.Certificate { return &c.ServerCertificates }),
+		show:  showCertificates,
+		whole: wholeCertificates,
+	},
+	{
+		Key: Key{"Mode", "string, monitor or enforce", ModeMonitor, true,
+			"monitor observes, plans and reports; enforce applies the policy."},
+		parse: single(oneOf(ModeMonitor, ModeEnforce), func(c *Config) *string { return &c.Mode }),
+		show:  func(c Config) string { return c.Mode },
+	},
+	{
+		Key: Key{"Proxy", "string, http or https URL", "none", false,
+			"A proxy for everything the agent sends."},
+		parse: single(parseProxy, func(c *Config) **url.URL { return &c.Proxy }),
+		show:  showProxy,
+		whole: wholeProxy,
+	},
+	{
+		Key: Key{"LogLevel", "string, debug, info, warn or error", "info", false,
+			"How much the log says."},
+		parse: single(logLevel, func(c *Config) *string { return &c.LogLevel }),
+		show:  func(c Config) string { return c.LogLevel },
+	},
+	{
+		Key: Key{timingKey, "dictionary of numbers, in seconds", "the protocol's pace", false,
+			"Honored only under --root, for tests: " + strings.Join(timingNames(), ", ") + "."},
+		parse: parseTiming,
+		show:  func(c Config) string { return fmt.Sprintf("%+v", c.Timing) },
+	},
+}
+
+// timingKey is the one key that depends on how the agent was started.
+const timingKey = "Timing"
+
+// defaultCommands are the types that need no listing (DESIGN 8).
+func defaultCommands() []string { return []string{"inventory.refresh", "policy.refresh"} }
+
+// defaults is the configuration of a Mac on which nobody configured anything.
+func defaults() Config {
+	c := Config{
+		AllowedCommands: defaultCommands(),
+		Mode:            ModeMonitor,
+		LogLevel:        "info",
+		Source:          SourceNone,
+	}
+	c.DestructiveLimit.Count = limitCount.standard
+	c.DestructiveLimit.WindowHours = limitWindow.standard
+	for _, row := range timings {
+		*row.field(&c.Timing) = seconds(row.standard)
+	}
+	c.Timing.BucketSize = bucketSize.standard
+	return c
+}
+
+// bound is a whole number's default and the range it is clamped to.
+type bound struct {
+	name                       string
+	standard, minimum, maximum int
+}
+
+var (
+	limitCount  = bound{"Count", 4, 0, 1000}
+	limitWindow = bound{"WindowHours", 24, 1, 24 * 365}
+	bucketSize  = bound{"BucketSize", 6, 1, 1000}
+)
+
+// timingRow is one duration of Timing: default and range in seconds.
+type timingRow struct {
+	name                       string
+	standard, minimum, maximum float64
+	field                      func(*Timing) *time.Duration
+}
+
+// timings is the table of protocol.md 2.11. Minimums are for tests.
+var timings = []timingRow{
+	{"Debounce", 15, 0, 600, func(t *Timing) *time.Duration { return &t.Debounce }},
+	{"MinimumGap", 60, 0, 3600, func(t *Timing) *time.Duration { return &t.MinimumGap }},
+	{"BucketRefill", 600, 0.01, 86400, func(t *Timing) *time.Duration { return &t.BucketRefill }},
+	{"Splay", 300, 0, 86400, func(t *Timing) *time.Duration { return &t.Splay }},
+	{"WakeSplay", 600, 0, 86400, func(t *Timing) *time.Duration { return &t.WakeSplay }},
+	{"NetworkQuiet", 900, 0, 86400, func(t *Timing) *time.Duration { return &t.NetworkQuiet }},
+	{"Tick", 30, 0.01, 600, func(t *Timing) *time.Duration { return &t.Tick }},
+	{"Daily", 86400, 1, 86400, func(t *Timing) *time.Duration { return &t.Daily }},
+	{"CadenceMinimum", 300, 1, 86400, func(t *Timing) *time.Duration { return &t.CadenceMinimum }},
+	{"CadenceMaximum", 86400, 1, 86400, func(t *Timing) *time.Duration { return &t.CadenceMaximum }},
+	{"RetryBase", 5, 0.01, 3600, func(t *Timing) *time.Duration { return &t.RetryBase }},
+	{"RetryCap", 1800, 0.01, 86400, func(t *Timing) *time.Duration { return &t.RetryCap }},
+	{"CircuitAfter", 86400, 1, 604800, func(t *Timing) *time.Duration { return &t.CircuitAfter }},
+	{"CircuitInterval", 3600, 0.01, 86400, func(t *Timing) *time.Duration { return &t.CircuitInterval }},
+}
+
+func timingNames() []string {
+	names := []string{bucketSize.name}
+	for _, row := range timings {
+		names = append(names, row.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func seconds(value float64) time.Duration { return time.Duration(value * float64(time.Second)) }

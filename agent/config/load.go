@@ -1,0 +1,188 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform/plist"
+	"prlagent/platform/safefile"
+)
+
+// maxFile is the largest configuration that is read, in bytes.
+const maxFile = 1 << 20
+
+// Paths says where the files are, as paths on this disk: under --root they
+// carry its prefix already.
+type Paths struct {
+	Managed    string // the MDM's file
+	Local      string // root's config.plist
+	LocalOwner uint32 // uid that both files must belong to: 0, or who plays root under --root
+	Root       bool   // started with --root: Timing is honored
+}
+
+// Load reads both files. A missing file is no problem, an unreadable one is.
+func Load(paths Paths) Config {
+	managed := readFile(paths.Managed, paths.LocalOwner, false)
+	local := readFile(paths.Local, paths.LocalOwner, true)
+
+	c := defaults()
+	for _, read := range []file{managed, local} {
+		if read.problem != nil {
+			c.Problems = append(c.Problems, *read.problem)
+		}
+	}
+	trust, source := trustSource(managed, local)
+	c.Source = source
+	for _, key := range keys {
+		if key.Name == timingKey && !paths.Root {
+			continue
+		}
+		origin := trust
+		if !key.Trust {
+			origin = firstWith(key.Name, managed, local)
+		}
+		c.take(key, origin)
+	}
+	c.noteIgnored(source, local)
+	c.finish(trust)
+	return c
+}
+
+// file is what was found at one path.
+type file struct {
+	values  map[string]any // nil if the file is missing or unreadable
+	problem *Problem
+}
+
+// readFile reads one property list. A private file must be closed to all but
+// its owner: it may hold the enrollment secret, and 0600 is how root says that
+// nobody else wrote it.
+func readFile(path string, owner uint32, private bool) file {
+	data, err := safefile.ReadOwnedFile(path, owner, maxFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return file{}
+	}
+	if err == nil && private {
+		err = checkPrivate(path)
+	}
+	if err != nil {
+		return unreadable(path, err)
+	}
+	values, err := plist.DecodeDict(data)
+	if err != nil {
+		return unreadable(path, err)
+	}
+	for name := range values {
+		if isMetadata(name) {
+			delete(values, name)
+		}
+	}
+	return file{values: values}
+}
+
+func unreadable(path string, err error) file {
+	reason := err
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		reason = pathError.Err
+	}
+	return file{problem: &Problem{Key: path, Code: protocol.CodeConfigUnreadable, Text: reason.Error()}}
+}
+
+// checkPrivate looks at the mode after the read. Only the owner of the folder
+// could swap the file in between, and that is root.
+func checkPrivate(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return fmt.Errorf("check mode: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("found mode %04o, expected 0600", mode)
+	}
+	return nil
+}
+
+// isMetadata says whether MDM put the key there for itself (facts/macos.md 5.3).
+func isMetadata(name string) bool {
+	return strings.HasPrefix(name, "Payload") || name == "_manualProfile"
+}
+
+// trustSource picks the one file that the trust keys come from (H05). An
+// unreadable managed file hides whether it has any, so it is the source, with
+// nothing in it.
+func trustSource(managed, local file) (map[string]any, Source) {
+	switch {
+	case hasTrustKey(managed.values):
+		return managed.values, SourceManaged
+	case managed.problem != nil:
+		return nil, SourceNone
+	case hasTrustKey(local.values):
+		return local.values, SourceLocal
+	}
+	return nil, SourceNone
+}
+
+func hasTrustKey(values map[string]any) bool {
+	for _, key := range keys {
+		if _, present := values[key.Name]; key.Trust && present {
+			return true
+		}
+	}
+	return false
+}
+
+func firstWith(name string, files ...file) map[string]any {
+	for _, candidate := range files {
+		if _, present := candidate.values[name]; present {
+			return candidate.values
+		}
+	}
+	return nil
+}
+
+// take reads one key from its file into its field.
+func (c *Config) take(key keyRow, origin map[string]any) {
+	value, present := origin[key.Name]
+	if !present {
+		return
+	}
+	for _, err := range key.parse(c, value) {
+		c.Problems = append(c.Problems, Problem{Key: key.Name, Code: protocol.CodeConfigInvalid, Text: err.Error()})
+	}
+}
+
+// noteIgnored says which keys of config.plist do not count because the other
+// file is the source.
+func (c *Config) noteIgnored(source Source, local file) {
+	if source == SourceLocal {
+		return
+	}
+	for _, key := range keys {
+		if _, present := local.values[key.Name]; key.Trust && present {
+			c.Problems = append(c.Problems, Problem{Key: key.Name, Code: protocol.CodeConfigMixedSource,
+				Text: "in config.plist: ignored, trust keys come from the profile only"})
+		}
+	}
+}
+
+// finish fills in what depends on more than one key. Certificates that were
+// given but cannot be used must not turn into trust in the system's roots, so
+// there is no portal then.
+func (c *Config) finish(trust map[string]any) {
+	if _, given := trust["ServerCertificates"]; given && len(c.ServerCertificates) == 0 && c.ServerURL != nil {
+		c.ServerURL = nil
+		c.Problems = append(c.Problems, Problem{Key: "ServerCertificates", Code: protocol.CodeConfigInvalid,
+			Text: "found no usable certificate, so ServerURL is not used"})
+	}
+	if c.ServerURL == nil {
+		c.ContentURL = nil
+		return
+	}
+	if c.ContentURL == nil {
+		c.ContentURL = c.ServerURL.JoinPath("v1", "content")
+	}
+}
