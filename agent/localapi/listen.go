@@ -1,0 +1,172 @@
+package localapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Errors of Listen.
+var (
+	ErrPathTooLong = errors.New("socket path is too long")
+	ErrInUse       = errors.New("another daemon answers at the socket")
+	ErrNotSocket   = errors.New("something else than a socket is in the way")
+)
+
+// dialTimeout is how long Listen waits for a daemon that may be there. A full
+// queue of a busy one counts as an answer.
+const dialTimeout = time.Second
+
+// Listen opens the socket that every user of the Mac may connect to: it
+// connects first, removes the file only if it is a socket and nobody answers,
+// listens, and sets mode 0666 (facts/macos.md 14). Peer credentials decide who
+// may do what. The file goes away when the listener is closed.
+func Listen(ctx context.Context, path string) (net.Listener, error) {
+	if len(path) >= maxSocketPath {
+		return nil, fmt.Errorf("%w: %q has %d bytes, at most %d fit; use a shorter folder",
+			ErrPathTooLong, path, len(path), maxSocketPath-1)
+	}
+	if err := removeStale(ctx, path); err != nil {
+		return nil, err
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		listener.Close()
+		return nil, fmt.Errorf("open socket for everyone: %w", err)
+	}
+	return listener, nil
+}
+
+// removeStale leaves path free, or says who holds it.
+func removeStale(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at socket: %w", err)
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%w: %s", ErrNotSocket, path)
+	}
+	dialer := net.Dialer{Timeout: dialTimeout}
+	connection, err := dialer.DialContext(ctx, "unix", path)
+	if err == nil {
+		connection.Close()
+		return fmt.Errorf("%w: %s", ErrInUse, path)
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("%w: %w", ErrInUse, err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove stale socket: %w", err)
+	}
+	return nil
+}
+
+// Connections at a time. Root and the daemon's own user are not counted, so
+// nobody else can keep an administrator with sudo out.
+const (
+	servedPerUser  = 16  // get answers
+	openPerUser    = 32  // those above servedPerUser get too_many_requests, those above this nothing
+	openForOthers  = 256 // all users that are counted together
+	headerTimeout  = 5 * time.Second
+	idleTimeout    = 10 * time.Second
+	writeTimeout   = 10 * time.Second
+	maxHeaderBytes = 8 << 10
+)
+
+// gate is a listener that knows its peers and counts their connections.
+type gate struct {
+	net.Listener
+	exempt map[uint32]bool
+
+	mutex sync.Mutex
+	open  map[uint32]int
+	total int
+}
+
+func newGate(listener net.Listener, exempt ...uint32) *gate {
+	g := &gate{Listener: listener, exempt: make(map[uint32]bool), open: make(map[uint32]int)}
+	for _, uid := range exempt {
+		g.exempt[uid] = true
+	}
+	return g
+}
+
+// Accept gives the next connection that may stay; the others are closed.
+func (g *gate) Accept() (net.Conn, error) {
+	for {
+		connection, err := g.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		peer, err := peerOf(connection)
+		if err != nil {
+			connection.Close()
+			continue
+		}
+		number, ok := g.enter(peer.UID)
+		if !ok {
+			connection.Close()
+			continue
+		}
+		return &guest{Conn: connection, peer: peer, crowded: number > servedPerUser, leave: g.leaver(peer.UID)}, nil
+	}
+}
+
+// enter counts a connection in; number is how many its user has with it, 0
+// for a user who is not counted.
+func (g *gate) enter(uid uint32) (number int, ok bool) {
+	if g.exempt[uid] {
+		return 0, true
+	}
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if g.open[uid] >= openPerUser || g.total >= openForOthers {
+		return 0, false
+	}
+	g.open[uid]++
+	g.total++
+	return g.open[uid], true
+}
+
+// leaver counts the connection out, once.
+func (g *gate) leaver(uid uint32) func() {
+	return sync.OnceFunc(func() {
+		if g.exempt[uid] {
+			return
+		}
+		g.mutex.Lock()
+		defer g.mutex.Unlock()
+		g.total--
+		if g.open[uid]--; g.open[uid] == 0 {
+			delete(g.open, uid)
+		}
+	})
+}
+
+// guest is a connection whose user is known.
+type guest struct {
+	net.Conn
+	peer    Peer
+	crowded bool // its user has too many: it gets a refusal and nothing else
+	leave   func()
+}
+
+// Close gives the place back.
+func (g *guest) Close() error {
+	g.leave()
+	return g.Conn.Close()
+}

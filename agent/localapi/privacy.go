@@ -1,0 +1,64 @@
+package localapi
+
+import (
+	"slices"
+
+	"prlagent/agent/protocol"
+)
+
+// What a user of the Mac who is no administrator may see (H16):
+//
+//   - of the status, Status.ForEveryone;
+//   - of the table, the rows of virtual machines that they own or list;
+//   - of the events, those about themselves in full, those about nobody in
+//     particular as time, type and code, and none about other users.
+
+func statusFor(actor Actor, status Status) Status {
+	if actor.Admin {
+		return status
+	}
+	return status.ForEveryone()
+}
+
+func inventoryFor(actor Actor, inventory Inventory) Inventory {
+	visible := Inventory{Schema: inventory.Schema, At: inventory.At, Restricted: !actor.Admin, Rows: []protocol.Row{}}
+	for _, row := range inventory.Rows {
+		if actor.Admin || isMine(actor, row.VM) {
+			visible.Rows = append(visible.Rows, row)
+		}
+	}
+	return visible
+}
+
+// isMine never lets an actor without a name own anything.
+func isMine(actor Actor, vm protocol.VM) bool {
+	return actor.Name != "" && (vm.Owner == actor.Name || slices.Contains(vm.SeenBy, actor.Name))
+}
+
+// eventUser is the key of an event's data that names the user it is about, as
+// in protocol.VMKey.
+const eventUser = "user_name"
+
+// personalData are the keys whose presence makes an event one about somebody.
+var personalData = []string{eventUser, "user", "uid", "vm_id", "vm_name", "vm"}
+
+func eventsFor(actor Actor, events []protocol.Event) []protocol.Event {
+	visible := make([]protocol.Event, 0, len(events))
+	for _, event := range events {
+		switch {
+		case actor.Admin, actor.Name != "" && event.Data[eventUser] == actor.Name:
+			visible = append(visible, event)
+		case !isPersonal(event):
+			event.Data = nil
+			visible = append(visible, event)
+		}
+	}
+	return visible
+}
+
+func isPersonal(event protocol.Event) bool {
+	return slices.ContainsFunc(personalData, func(key string) bool {
+		_, found := event.Data[key]
+		return found
+	})
+}

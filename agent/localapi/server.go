@@ -1,0 +1,300 @@
+package localapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/protocol"
+)
+
+// Agent is what the server asks of the daemon. Its answers are whole: the
+// server takes away what the asker may not see, and keeps nothing.
+type Agent interface {
+	Status() Status
+	Inventory() Inventory
+	// Checkin asks for a check-in now; with wait it returns when that pass has
+	// ended or ctx is done, else at once.
+	Checkin(ctx context.Context, wait bool) CheckinResult
+}
+
+// EventSource is the ring of events.
+type EventSource interface {
+	// EventsSince gives the oldest events after seq, at most limit, and the
+	// number to go on with: that of the last event given, else seq.
+	EventsSince(seq uint64, limit int) (events []protocol.Event, next uint64, err error)
+	// EventsChanged is closed as soon as there is an event after seq.
+	EventsChanged(seq uint64) <-chan struct{}
+}
+
+// Options are what a server needs.
+type Options struct {
+	Agent     Agent
+	Events    EventSource
+	Authorize func(Peer) Actor // called once per connection, before its first answer
+	Log       zerolog.Logger
+}
+
+const (
+	maxBody      = 4 << 10 // bytes of a request's body
+	maxEventPage = protocol.MaxEvents
+	stopTimeout  = 2 * time.Second
+)
+
+// Serve answers at the listener (see Listen) until ctx is done, then ends
+// follows and waits, closes the listener and every connection, and returns
+// nil. Any other end is an error.
+func Serve(ctx context.Context, listener net.Listener, options Options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	server := &http.Server{
+		Handler:           &handler{options},
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          log.New(debugWriter{options.Log}, "", 0),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext: func(ctx context.Context, connection net.Conn) context.Context {
+			return context.WithValue(ctx, sessionKey{}, newSession(connection, options.Authorize))
+		},
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		stopped <- stop(server)
+	}()
+	err := server.Serve(newGate(listener, 0, uint32(os.Geteuid())))
+	cancel()
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return errors.Join(err, <-stopped)
+}
+
+// stop lets answers that are on their way out finish.
+func stop(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		return server.Close()
+	}
+	return nil
+}
+
+// debugWriter takes what net/http has to say, which any user can provoke.
+type debugWriter struct{ log zerolog.Logger }
+
+func (w debugWriter) Write(line []byte) (int, error) {
+	w.log.Debug().Str("server", string(bytes.TrimSpace(line))).Msg("local connection")
+	return len(line), nil
+}
+
+// session is one connection. The directory is asked outside the accept loop,
+// because it may be slow.
+type session struct {
+	crowded bool
+	actor   func() Actor
+}
+
+type sessionKey struct{}
+
+func newSession(connection net.Conn, authorize func(Peer) Actor) session {
+	known, ok := connection.(*guest)
+	if !ok {
+		return session{actor: func() Actor { return Actor{} }}
+	}
+	return session{
+		crowded: known.crowded,
+		actor:   sync.OnceValue(func() Actor { return authorize(known.peer) }),
+	}
+}
+
+// handler is the API: one row of endpoints per thing to ask.
+type handler struct{ Options }
+
+type endpoint struct {
+	method string
+	admin  bool // refused for everyone else
+	serve  func(*handler, http.ResponseWriter, *http.Request, Actor)
+}
+
+var endpoints = map[string]endpoint{
+	"/v1/status":  {http.MethodGet, false, (*handler).status},
+	"/v1/vms":     {http.MethodGet, false, (*handler).inventory},
+	"/v1/events":  {http.MethodGet, false, (*handler).events},
+	"/v1/checkin": {http.MethodPost, true, (*handler).checkin},
+}
+
+// ServeHTTP finds the endpoint and decides whether the actor may use it.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	caller, ok := r.Context().Value(sessionKey{}).(session)
+	if !ok || caller.crowded {
+		w.Header().Set("Connection", "close")
+		h.refuse(w, http.StatusTooManyRequests, protocol.CodeTooManyRequests, "You have too many open connections.")
+		return
+	}
+	found, ok := endpoints[r.URL.Path]
+	if !ok {
+		h.refuse(w, http.StatusNotFound, protocol.CodeBadRequest, "There is nothing at this path.")
+		return
+	}
+	if r.Method != found.method {
+		w.Header().Set("Allow", found.method)
+		h.refuse(w, http.StatusMethodNotAllowed, protocol.CodeBadRequest, "This path takes "+found.method+" only.")
+		return
+	}
+	actor := caller.actor()
+	if found.admin && !actor.Admin {
+		h.Log.Info().Str("user", protocol.Display(actor.Name)).Str("path", r.URL.Path).Msg("refused a local request")
+		h.refuse(w, http.StatusForbidden, protocol.CodeNotAllowed, "")
+		return
+	}
+	found.serve(h, w, r, actor)
+}
+
+func (h *handler) status(w http.ResponseWriter, _ *http.Request, actor Actor) {
+	h.answer(w, http.StatusOK, statusFor(actor, h.Agent.Status()))
+}
+
+func (h *handler) inventory(w http.ResponseWriter, _ *http.Request, actor Actor) {
+	h.answer(w, http.StatusOK, inventoryFor(actor, h.Agent.Inventory()))
+}
+
+func (h *handler) checkin(w http.ResponseWriter, r *http.Request, _ Actor) {
+	var request CheckinRequest
+	body, err := protocol.ReadLimited(r.Body, maxBody)
+	if err == nil && len(body) > 0 {
+		err = protocol.Decode(body, maxBody, &request)
+	}
+	if err != nil {
+		h.refuse(w, http.StatusBadRequest, protocol.CodeBadRequest, fmt.Sprintf("The body is not a check-in request: %v.", err))
+		return
+	}
+	if err := stayOpen(w); err != nil {
+		return
+	}
+	h.answer(w, http.StatusOK, h.Agent.Checkin(r.Context(), request.Wait))
+}
+
+func (h *handler) events(w http.ResponseWriter, r *http.Request, actor Actor) {
+	query := r.URL.Query()
+	since, err := number(query.Get("since"))
+	if err != nil {
+		h.refuse(w, http.StatusBadRequest, protocol.CodeBadRequest, "since is not a number.")
+		return
+	}
+	if query.Get("follow") == "1" {
+		h.follow(w, r, actor, since)
+		return
+	}
+	events, next, err := h.Events.EventsSince(since, maxEventPage)
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	h.answer(w, http.StatusOK, EventList{Schema: Schema, Events: eventsFor(actor, events), Next: next})
+}
+
+// follow writes each event as one line of JSON until the client leaves or the
+// server stops. A client that does not read is dropped after writeTimeout.
+func (h *handler) follow(w http.ResponseWriter, r *http.Request, actor Actor, since uint64) {
+	if err := stayOpen(w); err != nil {
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	control := http.NewResponseController(w)
+	for {
+		events, next, err := h.Events.EventsSince(since, maxEventPage)
+		if err != nil {
+			h.fail(w, err)
+			return
+		}
+		if writeLines(w, control, eventsFor(actor, events)) != nil {
+			return
+		}
+		if next > since {
+			since = next
+			continue
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-h.Events.EventsChanged(since):
+		}
+	}
+}
+
+// stayOpen lifts the time limit for reading a request, which net/http would
+// otherwise take for the client's leaving while a long answer is on its way.
+func stayOpen(w http.ResponseWriter) error {
+	return http.NewResponseController(w).SetReadDeadline(time.Time{})
+}
+
+// writeLines also flushes when there is nothing to say, so that the client
+// knows at once that it was let in.
+func writeLines(w io.Writer, control *http.ResponseController, events []protocol.Event) error {
+	if err := control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	encoder := json.NewEncoder(w)
+	for _, event := range events {
+		if err := encoder.Encode(event); err != nil {
+			return err
+		}
+	}
+	return control.Flush()
+}
+
+func number(text string) (uint64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	return strconv.ParseUint(text, 10, 64)
+}
+
+// fail answers for a defect or a trouble of the daemon; the cause is for the log.
+func (h *handler) fail(w http.ResponseWriter, err error) {
+	h.Log.Error().Err(err).Msg("local request failed")
+	h.refuse(w, http.StatusInternalServerError, protocol.CodeInternal, "")
+}
+
+// refuse answers with the code's words, or with text where it says more.
+func (h *handler) refuse(w http.ResponseWriter, status int, code protocol.Code, text string) {
+	words := code.Text()
+	if text == "" {
+		text = words.Text
+	}
+	h.answer(w, status, ErrorBody{Code: code, Text: text, Remedy: words.Remedy})
+}
+
+func (h *handler) answer(w http.ResponseWriter, status int, document any) {
+	data, err := json.Marshal(document)
+	if err != nil {
+		h.Log.Error().Err(err).Msg("encode local answer")
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)+1))
+	w.WriteHeader(status)
+	if _, err := w.Write(append(data, '\n')); err != nil {
+		h.Log.Debug().Err(err).Msg("local client left")
+	}
+}
