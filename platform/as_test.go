@@ -1,0 +1,82 @@
+package platform
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"prlagent/platform/tool"
+)
+
+const prlctlPath = "/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"
+
+func requireCode(t *testing.T, err error, code string) {
+	t.Helper()
+	var toolError *tool.Error
+	if !errors.As(err, &toolError) || toolError.Code != code {
+		t.Errorf("got %v, want the code %s", err, code)
+	}
+}
+
+func TestH13_ProgramsRunAsTheUserByNumber(t *testing.T) {
+	t.Parallel()
+	alice := User{Name: "alice; rm -rf /", UID: 501, Home: "/Users/alice"}
+	asked := tool.Command{
+		Path: prlctlPath, Args: []string{"set", "id", "--name=two words; $(x)"},
+		Stdin: []byte("in"), Limit: time.Minute, MaxOutput: 7,
+	}
+	sudo := []string{"-n", "-H", "-u", "#501", prlctlPath, "set", "id", "--name=two words; $(x)"}
+	cases := map[string]struct {
+		session bool
+		path    string
+		args    []string
+	}{
+		"without a session": {false, "/usr/bin/sudo", sudo},
+		"in the session":    {true, "/bin/launchctl", append([]string{"asuser", "501", "/usr/bin/sudo"}, sudo...)},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := asked
+			want.Path, want.Args = c.path, c.args
+			runner := &fakeRunner{answers: map[string]answer{line(want): {stdout: "out", exit: 3}}}
+			result, err := New("", runner).As(alice, c.session).Run(t.Context(), asked)
+			if err != nil || result.ExitCode != 3 || string(result.Stdout) != "out" {
+				t.Errorf("got %+v, %v", result, err)
+			}
+			if diff := cmp.Diff([]tool.Command{want}, runner.asked); diff != "" {
+				t.Errorf("what was started (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestH13_NothingRunsAsAServiceAccount(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		uid     uint32
+		command tool.Command
+	}{
+		"root":                      {0, tool.Command{Path: prlctlPath}},
+		"last service account":      {500, tool.Command{Path: prlctlPath}},
+		"relative path":             {501, tool.Command{Path: "prlctl"}},
+		"option in place of a path": {501, tool.Command{Path: "-u"}},
+		"path that is not clean":    {501, tool.Command{Path: "/Applications/../tmp/prlctl"}},
+		"environment":               {501, tool.Command{Path: prlctlPath, Env: []string{"HOME=/tmp"}}},
+	}
+	for name, c := range cases {
+		for _, session := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				runner := &fakeRunner{}
+				_, err := New("", runner).As(User{Name: "alice", UID: c.uid}, session).Run(t.Context(), c.command)
+				requireCode(t, err, tool.CodeRefused)
+				if len(runner.asked) != 0 {
+					t.Errorf("it ran: %v", runner.asked)
+				}
+			})
+		}
+	}
+}

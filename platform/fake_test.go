@@ -1,0 +1,74 @@
+package platform
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"prlagent/platform/tool"
+)
+
+// fakeRunner answers by the program and its arguments in one line, and keeps
+// what it was asked.
+type fakeRunner struct {
+	answers map[string]answer
+
+	mu    sync.Mutex
+	asked []tool.Command
+}
+
+type answer struct {
+	stdout string
+	exit   int
+	err    error
+}
+
+func (r *fakeRunner) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = append(r.asked, c)
+	reply, known := r.answers[line(c)]
+	if !known {
+		return tool.Result{ExitCode: -1}, &tool.Error{Code: tool.CodeMissing, Path: c.Path, Err: os.ErrNotExist}
+	}
+	return tool.Result{Stdout: []byte(reply.stdout), ExitCode: reply.exit}, reply.err
+}
+
+// times counts the runs of one program so far.
+func (r *fakeRunner) times(path string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	count := 0
+	for _, c := range r.asked {
+		if c.Path == path {
+			count++
+		}
+	}
+	return count
+}
+
+func line(c tool.Command) string { return strings.Join(append([]string{c.Path}, c.Args...), " ") }
+
+func sample(t testing.TB, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// place writes a file of the simulated Mac.
+func place(t *testing.T, root, macPath, content string) {
+	t.Helper()
+	path := filepath.Join(root, macPath)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
