@@ -52,6 +52,7 @@ type document struct {
 	children []int
 	open     []int  // children of the containers that are not closed yet
 	scratch  []byte // normalized configuration, see hash.go
+	path     []int  // members from the root to where the hash is at
 	repeated bool   // some object of the current value has a key twice
 
 	dropped  bool // raw control bytes were dropped from a string

@@ -3,7 +3,6 @@ package prlctl
 import (
 	"bytes"
 	"encoding/json"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -58,14 +57,12 @@ func (e element) at(path ...string) element {
 }
 
 func (e element) field(key string) element {
-	members := e.fields()
-	i, found := slices.BinarySearchFunc(members, key, func(member int, key string) int {
-		return strings.Compare(string(e.doc.key(member)), key)
-	})
-	if !found {
-		return element{e.doc, absent}
+	for _, member := range e.fields() {
+		if string(e.doc.key(member)) == key {
+			return element{e.doc, member}
+		}
 	}
-	return element{e.doc, members[i]}
+	return element{e.doc, absent}
 }
 
 // once says whether an object has the key exactly once.

@@ -32,8 +32,8 @@ func (v VM) ConfigHash() string { return v.configHash }
 
 func configHash(root element) string {
 	doc := root.doc
-	doc.scratch = doc.scratch[:0]
-	appendNormal(root, nil)
+	doc.scratch, doc.path = doc.scratch[:0], doc.path[:0]
+	appendNormal(root)
 	sum := sha256.Sum256(doc.scratch)
 	return hex.EncodeToString(sum[:16])
 }
@@ -41,15 +41,15 @@ func configHash(root element) string {
 // appendNormal writes a value to the document's scratch, an object's members
 // in the order of their keys. Scalars are written as they are: canonical text
 // of equal values is equal.
-func appendNormal(value element, path [][]byte) {
+func appendNormal(value element) {
 	doc := value.doc
 	switch value.node().kind {
 	case kindObject:
-		appendMembers(value, path)
+		appendMembers(value)
 	case kindArray:
 		doc.scratch = append(doc.scratch, '[')
 		for _, item := range value.items() {
-			appendNormal(element{doc, item}, path)
+			appendNormal(element{doc, item})
 			doc.scratch = append(doc.scratch, ',')
 		}
 		doc.scratch = append(doc.scratch, ']')
@@ -59,29 +59,17 @@ func appendNormal(value element, path [][]byte) {
 }
 
 // appendMembers writes an object, or nothing if no member counts.
-func appendMembers(object element, path [][]byte) {
+func appendMembers(object element) {
 	doc := object.doc
 	start := len(doc.scratch)
 	doc.scratch = append(doc.scratch, '{')
 	counted := false
 	for _, member := range object.fields() {
-		key := doc.key(member)
-		inner := append(path, key)
-		if volatile(inner) {
-			continue
+		doc.path = append(doc.path, member)
+		if !doc.volatile() && appendMember(element{doc, member}) {
+			counted = true
 		}
-		mark := len(doc.scratch)
-		doc.scratch = append(doc.scratch, '"')
-		doc.scratch = append(doc.scratch, key...)
-		doc.scratch = append(doc.scratch, '"', ':')
-		before := len(doc.scratch)
-		appendNormal(element{doc, member}, inner)
-		if len(doc.scratch) == before {
-			doc.scratch = doc.scratch[:mark]
-			continue
-		}
-		doc.scratch = append(doc.scratch, ',')
-		counted = true
+		doc.path = doc.path[:len(doc.path)-1]
 	}
 	if !counted {
 		doc.scratch = doc.scratch[:start]
@@ -90,22 +78,42 @@ func appendMembers(object element, path [][]byte) {
 	doc.scratch = append(doc.scratch, '}')
 }
 
-func volatile(path [][]byte) bool {
+// appendMember writes a key with its value, or nothing if the value is
+// nothing; it says which.
+func appendMember(member element) bool {
+	doc := member.doc
+	start := len(doc.scratch)
+	doc.scratch = append(doc.scratch, '"')
+	doc.scratch = append(doc.scratch, doc.key(member.index)...)
+	doc.scratch = append(doc.scratch, '"', ':')
+	written := len(doc.scratch)
+	appendNormal(member)
+	if len(doc.scratch) == written {
+		doc.scratch = doc.scratch[:start]
+		return false
+	}
+	doc.scratch = append(doc.scratch, ',')
+	return true
+}
+
+// volatile says whether the member that path leads to does not count.
+func (d *document) volatile() bool {
 	for _, pattern := range volatilePaths {
-		if len(pattern) == len(path) && matches(pattern, path) {
+		if len(pattern) == len(d.path) && d.leadsTo(pattern) {
 			return true
 		}
 	}
 	return false
 }
 
-func matches(pattern []string, path [][]byte) bool {
-	for i := len(pattern) - 1; i >= 0; i-- {
+func (d *document) leadsTo(pattern []string) bool {
+	for i, member := range d.path {
+		key := d.key(member)
 		prefix, open := strings.CutSuffix(pattern[i], "*")
-		if !open && string(path[i]) != prefix {
-			return false
+		if open && len(key) >= len(prefix) {
+			key = key[:len(prefix)]
 		}
-		if open && !strings.HasPrefix(string(path[i]), prefix) {
+		if string(key) != prefix {
 			return false
 		}
 	}
