@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -194,7 +195,7 @@ func reserved(key string) bool {
 }
 
 func startError(path string, err error) *Error {
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return &Error{CodeMissing, path, err}
 	}
 	return &Error{CodeFailed, path, err}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -147,6 +148,7 @@ func TestProgramThatCanNotStart(t *testing.T) {
 	}
 	cases := map[string]struct{ path, code string }{
 		"missing":        {filepath.Join(folder, "nothing"), CodeMissing},
+		"below a file":   {filepath.Join(text, "program"), CodeMissing},
 		"not executable": {text, CodeFailed},
 		"a folder":       {folder, CodeFailed},
 	}
@@ -158,8 +160,9 @@ func TestProgramThatCanNotStart(t *testing.T) {
 			if toolError.Path != c.path || result.ExitCode != -1 {
 				t.Errorf("got path %q, exit code %d", toolError.Path, result.ExitCode)
 			}
-			if c.code == CodeMissing && !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%v does not unwrap to fs.ErrNotExist", err)
+			var cause *fs.PathError
+			if !errors.As(err, &cause) {
+				t.Errorf("%v does not unwrap to the system's error", err)
 			}
 		})
 	}
@@ -267,6 +270,24 @@ func TestLogAndErrorsNameNothingButProgramAndAction(t *testing.T) {
 				t.Errorf("the log does not name the program: %s", &log)
 			}
 		})
+	}
+}
+
+func TestConcurrentRunsAreCounted(t *testing.T) {
+	t.Parallel()
+	runner := new(Runner)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			if _, err := runner.Run(t.Context(), Command{Path: testBinary(t), Args: []string{"print", ""}}); err != nil {
+				t.Error(err)
+			}
+			runner.Runs()["not the runner's own map"]++
+		})
+	}
+	group.Wait()
+	if diff := cmp.Diff(map[string]uint64{filepath.Base(testBinary(t)): 4}, runner.Runs()); diff != "" {
+		t.Errorf("runs (-want +got):\n%s", diff)
 	}
 }
 
