@@ -16,7 +16,7 @@ var ErrStop = errors.New("stop the walk")
 type Collection[T any] struct{ name string }
 
 // NewCollection names a collection: lower-case letters, digits, '_', '.' and
-// '-', at most 64, a letter first. Put refuses any other name.
+// '-', at most 64, a letter first. Changes under any other name are refused.
 func NewCollection[T any](name string) Collection[T] { return Collection[T]{name: name} }
 
 // Name returns the name of the collection, as Options.Collections takes it.
@@ -25,7 +25,7 @@ func (c Collection[T]) Name() string { return c.name }
 // Put stores value under key (1 to 32,768 bytes). A record that is there already
 // with the same content is left alone and makes no commit necessary.
 func (c Collection[T]) Put(tx *Tx, key string, value T) error {
-	if err := tx.mayChange(); err != nil {
+	if err := tx.mayChange(c.name); err != nil {
 		return c.wrap("put", err)
 	}
 	raw, err := seal(c.name, []byte(key), value)
@@ -48,7 +48,7 @@ func (c Collection[T]) Put(tx *Tx, key string, value T) error {
 
 // Delete removes a record. One that is not there makes no commit necessary.
 func (c Collection[T]) Delete(tx *Tx, key string) error {
-	if err := tx.mayChange(); err != nil {
+	if err := tx.mayChange(c.name); err != nil {
 		return c.wrap("delete", err)
 	}
 	bucket := tx.bolt.Bucket([]byte(c.name))
@@ -84,8 +84,10 @@ func (tx *Tx) count(name string, key, present, next []byte) error {
 	return nil
 }
 
-func (tx *Tx) mayChange() error {
+func (tx *Tx) mayChange(name string) error {
 	switch {
+	case !collectionName.MatchString(name):
+		return errors.New("this is no name for a collection")
 	case !tx.bolt.Writable():
 		return errors.New("change within View")
 	case tx.walking > 0:

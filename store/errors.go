@@ -64,7 +64,8 @@ var errnoKinds = []struct {
 	{syscall.EACCES, ErrDenied},
 	{syscall.EPERM, ErrDenied},
 	{syscall.EROFS, ErrDenied},
-	{syscall.ELOOP, ErrDenied},
+	{syscall.ELOOP, ErrDenied},  // a link where none may be
+	{syscall.EISDIR, ErrDenied}, // a folder in place of the file
 }
 
 // boltKinds says which kind of failure an error of bbolt is.

@@ -82,6 +82,9 @@ func (s *Store) transact(writable bool, work func(*Tx) error) error {
 			_ = tx.Rollback() // after a commit this does nothing
 			ended = true
 		}()
+		if err := s.usable(); err != nil { // the writer before may have stopped it
+			return err
+		}
 		return s.runTx(tx, work)
 	})
 	if panicked(err) {

@@ -1,6 +1,12 @@
 package store_test
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"prlagent/store"
@@ -24,5 +30,258 @@ func TestOpenCreatesThenOpens(t *testing.T) {
 	}
 	if s.Commits() != 0 {
 		t.Errorf("opening committed %d times", s.Commits())
+	}
+}
+
+func TestFilesArePrivate(t *testing.T) {
+	t.Parallel()
+	dir := newFolder(t)
+	s, _ := mustOpen(t, dir, store.Options{})
+	putRows(t, s, 0, 10)
+	if err := s.Backup(); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	if err := os.Chmod(filepath.Join(dir, "state.db"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, dir, store.Options{})
+	want := map[string]fs.FileMode{".": 0o700, "state.db": 0o600, "state.db.bak": 0o600, "state.lock": 0o600}
+	for name, mode := range want {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v, want mode %v", name, info, err, mode)
+		}
+	}
+}
+
+// TestNothingChangedWritesNothing holds the budget "idle: 0 bytes written":
+// an Update that changes nothing leaves file and commit count alone.
+func TestNothingChangedWritesNothing(t *testing.T) {
+	t.Parallel()
+	ring := store.NewRing[row]("ring", 3)
+	cases := []struct {
+		name    string
+		change  func(*store.Tx) error
+		commits uint64
+	}{
+		{"no access", func(*store.Tx) error { return nil }, 0},
+		{"same record again", func(tx *store.Tx) error { return rows.Put(tx, "a", row{Name: "a", Count: 1}) }, 0},
+		{"delete of what is not there", func(tx *store.Tx) error { return rows.Delete(tx, "none") }, 0},
+		{"delete in a collection that is not there", func(tx *store.Tx) error {
+			return store.NewCollection[row]("none").Delete(tx, "none")
+		}, 0},
+		{"reads", func(tx *store.Tx) error { rows.Len(tx); _, _, err := rows.Get(tx, "a"); return err }, 0},
+		{"change, then error", func(tx *store.Tx) error {
+			return errors.Join(rows.Put(tx, "b", row{}), errRefused)
+		}, 0},
+		{"another record", func(tx *store.Tx) error { return rows.Put(tx, "a", row{Name: "a", Count: 2}) }, 1},
+		{"delete", func(tx *store.Tx) error { return rows.Delete(tx, "a") }, 1},
+		{"append", func(tx *store.Tx) error { _, err := ring.Append(tx, row{}); return err }, 1},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := newFolder(t)
+			s, _ := mustOpen(t, dir, store.Options{})
+			mustUpdate(t, s, func(tx *store.Tx) error { return rows.Put(tx, "a", row{Name: "a", Count: 1}) })
+			commits, before := s.Commits(), readState(t, dir)
+			if err := s.Update(c.change); err != nil && !errors.Is(err, errRefused) {
+				t.Fatal(err)
+			}
+			after := readState(t, dir)
+			if got := s.Commits() - commits; got != c.commits {
+				t.Errorf("%d commits, want %d", got, c.commits)
+			}
+			if same := after == before; same != (c.commits == 0) {
+				t.Errorf("file untouched: %v", same)
+			}
+		})
+	}
+}
+
+var errRefused = errors.New("refused")
+
+// fileState is what a write would change.
+type fileState struct{ content, modified string }
+
+func readState(t testing.TB, dir string) fileState {
+	t.Helper()
+	path := filepath.Join(dir, "state.db")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fileState{string(content), info.ModTime().String()}
+}
+
+func TestPanicStopsTheStore(t *testing.T) {
+	t.Parallel()
+	dir := newFolder(t)
+	s, first := mustOpen(t, dir, store.Options{})
+	putRows(t, s, 0, 10)
+	err := s.Update(func(tx *store.Tx) error {
+		if err := rows.Put(tx, "half", row{}); err != nil {
+			return err
+		}
+		panic("a bug in the caller")
+	})
+	if store.CodeOf(err) != "store_damaged" {
+		t.Errorf("panic became %v", err)
+	}
+	if err := s.View(func(*store.Tx) error { return nil }); !errors.Is(err, store.ErrDamaged) {
+		t.Errorf("access after the panic: %v", err)
+	}
+	mustClose(t, s)
+	s, report := mustOpen(t, dir, store.Options{})
+	if report.Outcome != store.OutcomeOpened || report.Epoch != first.Epoch || countRows(t, s) != 10 {
+		t.Errorf("after reopen: %+v, %d rows", report, countRows(t, s))
+	}
+}
+
+func TestClosedStore(t *testing.T) {
+	t.Parallel()
+	s, _ := mustOpen(t, newFolder(t), store.Options{})
+	mustClose(t, s)
+	mustClose(t, s)
+	if err := s.View(func(*store.Tx) error { return nil }); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("view: %v", err)
+	}
+	if err := s.Backup(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("backup: %v", err)
+	}
+}
+
+func TestBackupRotates(t *testing.T) {
+	t.Parallel()
+	dir := newFolder(t)
+	s, _ := mustOpen(t, dir, store.Options{})
+	for round := range 6 {
+		putRows(t, s, round, round+1)
+		for range 2 { // the second one has nothing new and does nothing
+			if err := s.Backup(); err != nil {
+				t.Fatalf("backup %d: %v", round, err)
+			}
+		}
+	}
+	mustClose(t, s)
+	for age, name := range []string{"state.db.bak", "state.db.bak.1", "state.db.bak.2", "state.db.bak.3"} {
+		s, report := openCopyOf(t, filepath.Join(dir, name))
+		if got := countRows(t, s); got != 6-age || report.Outcome != store.OutcomeOpened {
+			t.Errorf("%s: %d rows (%+v), want %d", name, got, report, 6-age)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.new")); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
+// openCopyOf opens a copy of a database file in a folder of its own.
+func openCopyOf(t testing.TB, path string) (*store.Store, store.Report) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mustOpen(t, folderWith(t, map[string][]byte{"state.db": content}), store.Options{})
+}
+
+func folderWith(t testing.TB, files map[string][]byte) string {
+	t.Helper()
+	dir := newFolder(t)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestH02_EraseLeavesNothingToRestore(t *testing.T) {
+	t.Parallel()
+	dir := newFolder(t)
+	s, first := mustOpen(t, dir, store.Options{Collections: []string{"other"}})
+	for round := range 5 {
+		putRows(t, s, round*100, round*100+100)
+		if err := s.Backup(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Erase(); err != nil {
+		t.Fatal(err)
+	}
+	if got := countRows(t, s); got != 0 {
+		t.Errorf("%d rows after Erase", got)
+	}
+	if s.Epoch() != first.Epoch {
+		t.Error("Erase changed the epoch")
+	}
+	putRows(t, s, 0, 7)
+	mustClose(t, s)
+	s, report := mustOpen(t, dir, store.Options{})
+	if got := countRows(t, s); got != 7 || report.Outcome != store.OutcomeOpened {
+		t.Errorf("after reopen %d rows, %+v", got, report)
+	}
+	mustClose(t, s)
+	backups, err := filepath.Glob(filepath.Join(dir, "state.db.bak*"))
+	if err != nil || len(backups) != 1 {
+		t.Fatalf("backups after Erase: %v, %v", backups, err)
+	}
+	restored, _ := openCopyOf(t, backups[0])
+	if got := countRows(t, restored); got != 0 {
+		t.Errorf("the backup brings %d rows back", got)
+	}
+}
+
+func TestH02_NewEpochLasts(t *testing.T) {
+	t.Parallel()
+	dir := newFolder(t)
+	s, first := mustOpen(t, dir, store.Options{})
+	epoch, err := s.NewEpoch()
+	if err != nil || epoch == first.Epoch || len(epoch) != 32 || s.Epoch() != epoch {
+		t.Fatalf("new epoch %q (%v), store says %q, before %q", epoch, err, s.Epoch(), first.Epoch)
+	}
+	mustClose(t, s)
+	if _, report := mustOpen(t, dir, store.Options{}); report.Epoch != epoch {
+		t.Errorf("after reopen %+v, want epoch %s", report, epoch)
+	}
+}
+
+// TestBigTree has branch pages, overflow pages, inline buckets and a long
+// freelist: what the reader of the file format must understand.
+func TestBigTree(t *testing.T) {
+	t.Parallel()
+	dir := newFolder(t)
+	s, first := mustOpen(t, dir, store.Options{Collections: []string{"empty"}})
+	content := bytes.Repeat([]byte("x"), 20_000)
+	for batch := range 4 {
+		mustUpdate(t, s, func(tx *store.Tx) error {
+			for i := batch; i < 2000; i += 4 {
+				if err := rows.Put(tx, fmt.Sprintf("%0200d", i), row{Name: string(content[:i*i%20_000])}); err != nil {
+					return err
+				}
+			}
+			return store.NewCollection[int]("small").Put(tx, fmt.Sprint(batch), batch)
+		})
+	}
+	mustUpdate(t, s, func(tx *store.Tx) error {
+		for i := range 1500 {
+			if err := rows.Delete(tx, fmt.Sprintf("%0200d", i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	mustClose(t, s)
+	s, report := mustOpen(t, dir, store.Options{})
+	if report != (store.Report{Outcome: store.OutcomeOpened, Epoch: first.Epoch}) || countRows(t, s) != 500 {
+		t.Errorf("%d rows, %+v", countRows(t, s), report)
 	}
 }

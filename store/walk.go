@@ -33,7 +33,10 @@ func walkFile(file *os.File, visit visitor) (intact bool, err error) {
 	if err != nil {
 		return false, classify(fmt.Errorf("inspect: %w", err))
 	}
-	pages := pageFile{reader: file, size: info.Size()}
+	return walkPages(pageFile{reader: file, size: info.Size()}, visit)
+}
+
+func walkPages(pages pageFile, visit visitor) (intact bool, err error) {
 	newest, intact, err := readMetas(pages)
 	if err != nil {
 		return false, err

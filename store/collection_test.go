@@ -1,0 +1,204 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"prlagent/store"
+)
+
+// TestCollectionContract says what every collection promises, in a store that
+// was just made and in one that was closed and opened in between.
+func TestCollectionContract(t *testing.T) {
+	t.Parallel()
+	for _, reopen := range []bool{false, true} {
+		t.Run(fmt.Sprintf("reopen=%v", reopen), func(t *testing.T) {
+			t.Parallel()
+			dir := newFolder(t)
+			s, _ := mustOpen(t, dir, store.Options{})
+			mustUpdate(t, s, func(tx *store.Tx) error {
+				for i, key := range []string{"b", "a", "d", "c\x00\xff", "e"} {
+					if err := rows.Put(tx, key, row{Name: key[:1], Count: i}); err != nil {
+						return err
+					}
+				}
+				return errors.Join(
+					rows.Put(tx, "b", row{Name: "b", Count: 10}),
+					rows.Delete(tx, "e"),
+					rows.Delete(tx, "never there"))
+			})
+			if reopen {
+				mustClose(t, s)
+				s, _ = mustOpen(t, dir, store.Options{})
+			}
+			if err := s.View(func(tx *store.Tx) error { checkContract(t, tx); return nil }); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func checkContract(t *testing.T, tx *store.Tx) {
+	t.Helper()
+	if value, found, err := rows.Get(tx, "b"); value != (row{"b", 10}) || !found || err != nil {
+		t.Errorf("Get b: %v %v %v", value, found, err)
+	}
+	if value, found, err := rows.Get(tx, "e"); value != (row{}) || found || err != nil {
+		t.Errorf("Get e: %v %v %v", value, found, err)
+	}
+	if got := rows.Len(tx); got != 4 {
+		t.Errorf("Len: %d", got)
+	}
+	walks := map[string]struct {
+		each func(func(string, row) error) error
+		want string
+	}{
+		"Each":              {func(do func(string, row) error) error { return rows.Each(tx, do) }, "a b c d"},
+		"EachFrom a key":    {func(do func(string, row) error) error { return rows.EachFrom(tx, "b", do) }, "b c d"},
+		"EachFrom between":  {func(do func(string, row) error) error { return rows.EachFrom(tx, "bb", do) }, "c d"},
+		"EachFrom the end":  {func(do func(string, row) error) error { return rows.EachFrom(tx, "x", do) }, ""},
+		"EachReverse":       {func(do func(string, row) error) error { return rows.EachReverse(tx, do) }, "d c b a"},
+		"no collection yet": {func(do func(string, row) error) error { return store.NewCollection[row]("none").Each(tx, do) }, ""},
+	}
+	for name, walk := range walks {
+		var got []string
+		err := walk.each(func(_ string, value row) error { got = append(got, value.Name); return nil })
+		if strings.Join(got, " ") != walk.want || err != nil {
+			t.Errorf("%s: %v, %v, want %s", name, got, err, walk.want)
+		}
+	}
+	if err := rows.Each(tx, func(string, row) error { return errRefused }); !errors.Is(err, errRefused) {
+		t.Errorf("error of a walk: %v", err)
+	}
+	if err := rows.Each(tx, func(string, row) error { return store.ErrStop }); err != nil {
+		t.Errorf("stopped walk: %v", err)
+	}
+	if key, value, found, err := rows.First(tx); key != "a" || value.Name != "a" || !found || err != nil {
+		t.Errorf("First: %q %v %v %v", key, value, found, err)
+	}
+	if key, _, found, err := rows.Last(tx); key != "d" || !found || err != nil {
+		t.Errorf("Last: %q %v %v", key, found, err)
+	}
+}
+
+func TestCollectionRefuses(t *testing.T) {
+	t.Parallel()
+	s, _ := mustOpen(t, newFolder(t), store.Options{})
+	putRows(t, s, 0, 3)
+	put := func(tx *store.Tx) error { return rows.Put(tx, "x", row{}) }
+	cases := []struct {
+		name string
+		run  func() error
+	}{
+		{"Put within View", func() error { return s.View(put) }},
+		{"Delete within View", func() error { return s.View(func(tx *store.Tx) error { return rows.Delete(tx, rowKey(0)) }) }},
+		{"Put during a walk", func() error {
+			return s.Update(func(tx *store.Tx) error {
+				return rows.Each(tx, func(string, row) error { return put(tx) })
+			})
+		}},
+		{"an empty key", func() error { return s.Update(func(tx *store.Tx) error { return rows.Put(tx, "", row{}) }) }},
+		{"a key that is too long", func() error {
+			return s.Update(func(tx *store.Tx) error { return rows.Put(tx, strings.Repeat("k", 1<<16), row{}) })
+		}},
+		{"a value that JSON does not know", func() error {
+			return s.Update(func(tx *store.Tx) error { return store.NewCollection[func()]("functions").Put(tx, "f", func() {}) })
+		}},
+		{"a record of another type", func() error {
+			return s.View(func(tx *store.Tx) error {
+				_, _, err := store.NewCollection[[]int](rows.Name()).Get(tx, rowKey(0))
+				return err
+			})
+		}},
+		{"the store's own name", func() error {
+			return s.Update(func(tx *store.Tx) error { return store.NewCollection[row]("_store").Put(tx, "header", row{}) })
+		}},
+		{"a name with a capital", func() error {
+			return s.Update(func(tx *store.Tx) error { return store.NewCollection[row]("Rows").Put(tx, "x", row{}) })
+		}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if err := c.run(); err == nil || store.CodeOf(err) != "" {
+				t.Errorf("error %v with code %q; want an error that is the caller's", err, store.CodeOf(err))
+			}
+		})
+	}
+	if got := countRows(t, s); got != 3 {
+		t.Errorf("%d rows afterwards", got)
+	}
+}
+
+func TestRing(t *testing.T) {
+	t.Parallel()
+	dir := newFolder(t)
+	ring := store.NewRing[string]("events", 300)
+	s, _ := mustOpen(t, dir, store.Options{Collections: []string{ring.Name()}})
+	for from := 0; from < 1000; from += 250 {
+		mustUpdate(t, s, func(tx *store.Tx) error {
+			for i := from; i < from+250; i++ {
+				if number, err := ring.Append(tx, fmt.Sprint("event ", i+1)); err != nil || number != uint64(i+1) {
+					return fmt.Errorf("append %d got number %d: %w", i+1, number, err)
+				}
+			}
+			return nil
+		})
+	}
+	mustClose(t, s)
+	s, _ = mustOpen(t, dir, store.Options{})
+	if got, want := since(t, s, ring, 0), numbers(701, 1000); !slices.Equal(got, want) {
+		t.Errorf("all: %v", cmp.Diff(want, got))
+	}
+	if got, want := since(t, s, ring, 997), numbers(998, 1000); !slices.Equal(got, want) {
+		t.Errorf("after 997: %v", got)
+	}
+	if got := since(t, s, ring, 1<<64-1); len(got) != 0 {
+		t.Errorf("after the last number there is: %v", got)
+	}
+	smaller := store.NewRing[string]("events", 10)
+	mustUpdate(t, s, func(tx *store.Tx) error { _, err := smaller.Append(tx, "event 1001"); return err })
+	if got, want := since(t, s, smaller, 0), numbers(992, 1001); !slices.Equal(got, want) {
+		t.Errorf("with a lower capacity: %v", got)
+	}
+	err := s.View(func(tx *store.Tx) error {
+		if last, err := smaller.Last(tx); last != 1001 || err != nil {
+			t.Errorf("Last: %d %v", last, err)
+		}
+		if smaller.Len(tx) != smaller.Cap() {
+			t.Errorf("Len %d, Cap %d", smaller.Len(tx), smaller.Cap())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func since(t *testing.T, s *store.Store, ring store.Ring[string], after uint64) (got []uint64) {
+	t.Helper()
+	err := s.View(func(tx *store.Tx) error {
+		return ring.Since(tx, after, func(number uint64, event string) error {
+			if event != fmt.Sprint("event ", number) {
+				t.Errorf("number %d has %q", number, event)
+			}
+			got = append(got, number)
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func numbers(from, to uint64) (all []uint64) {
+	for n := from; n <= to; n++ {
+		all = append(all, n)
+	}
+	return all
+}
