@@ -220,7 +220,7 @@ func (h *handler) follow(w http.ResponseWriter, r *http.Request, actor Actor, si
 	for {
 		events, next, err := h.Events.EventsSince(since, maxEventPage)
 		if err != nil {
-			h.fail(w, err)
+			h.Log.Error().Err(err).Msg("read events for a local follower")
 			return
 		}
 		if writeLines(w, control, eventsFor(actor, events)) != nil {

@@ -1,0 +1,255 @@
+package localapi
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// Error is a refusal or a failure in words for a person, with a stable code.
+// Every error of a Client is one, except those of a caller's own function.
+type Error struct {
+	Code   protocol.Code
+	Text   string
+	Remedy string
+	Err    error // the cause, if there is one
+}
+
+// Error gives the text.
+func (e *Error) Error() string { return e.Text }
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// CodeOf is the code of an error of a Client; empty if it is none.
+func CodeOf(err error) protocol.Code {
+	var known *Error
+	if errors.As(err, &known) {
+		return known.Code
+	}
+	return ""
+}
+
+const (
+	maxAnswer = 16 << 20 // bytes; 200 rows of the table take about 400 KiB
+	maxLine   = 1 << 20  // bytes of one followed event
+)
+
+// Client asks the daemon. The time limit of a request is that of its context.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// NewClient makes a client for the socket at a path, see SocketUnder. It opens
+// nothing yet, and keeps no connection between requests.
+func NewClient(socket string) *Client {
+	var dialer net.Dialer
+	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
+		DisableKeepAlives:  true,
+		DisableCompression: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", socket)
+		},
+	}}}
+}
+
+// Status asks what the daemon is doing and why.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var status Status
+	err := c.get(ctx, "/v1/status", &status)
+	return status, err
+}
+
+// Inventory asks for the table.
+func (c *Client) Inventory(ctx context.Context) (Inventory, error) {
+	var inventory Inventory
+	err := c.get(ctx, "/v1/vms", &inventory)
+	return inventory, err
+}
+
+// Events asks for the oldest events after since, one page of them: there may
+// be more as long as Next is greater than since.
+func (c *Client) Events(ctx context.Context, since uint64) (EventList, error) {
+	var list EventList
+	query := url.Values{"since": {strconv.FormatUint(since, 10)}}
+	err := c.get(ctx, "/v1/events?"+query.Encode(), &list)
+	return list, err
+}
+
+// Checkin asks for a check-in now, and with wait for how it ended.
+func (c *Client) Checkin(ctx context.Context, wait bool) (CheckinResult, error) {
+	body, err := json.Marshal(CheckinRequest{Wait: wait})
+	if err != nil {
+		return CheckinResult{}, fmt.Errorf("encode request: %w", err)
+	}
+	var result CheckinResult
+	err = c.ask(ctx, http.MethodPost, "/v1/checkin", body, &result)
+	var known *Error
+	if wait && errors.As(err, &known) && errors.Is(err, context.DeadlineExceeded) {
+		words := protocol.CodeCheckinTimeout.Text()
+		return CheckinResult{}, &Error{protocol.CodeCheckinTimeout, words.Text, words.Remedy, err}
+	}
+	return result, err
+}
+
+// Follow calls each with every event after since, the past ones first, until
+// each fails, ctx is done (then the error is ctx's) or the daemon stops (code
+// daemon_not_running).
+func (c *Client) Follow(ctx context.Context, since uint64, each func(protocol.Event) error) error {
+	query := url.Values{"follow": {"1"}, "since": {strconv.FormatUint(since, 10)}}
+	response, err := c.send(ctx, http.MethodGet, "/v1/events?"+query.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return refusal(response)
+	}
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		var event protocol.Event
+		if err := protocol.Decode(lines.Bytes(), maxLine, &event); err != nil {
+			return unreadable(err)
+		}
+		if err := each(event); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &Error{protocol.CodeDaemonNotRunning, "prlagentd stopped.", protocol.CodeDaemonNotRunning.Text().Remedy, lines.Err()}
+}
+
+func (c *Client) get(ctx context.Context, path string, document any) error {
+	return c.ask(ctx, http.MethodGet, path, nil, document)
+}
+
+func (c *Client) ask(ctx context.Context, method, path string, body []byte, document any) error {
+	response, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return refusal(response)
+	}
+	data, err := protocol.ReadLimited(response.Body, maxAnswer)
+	if err != nil && !errors.Is(err, protocol.ErrTooLarge) {
+		return c.unreachable(err)
+	}
+	if err == nil {
+		err = protocol.Decode(data, maxAnswer, document)
+	}
+	if err != nil {
+		return unreadable(err)
+	}
+	return nil
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://prlagentd"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	return response, nil
+}
+
+// unreachable tells a daemon that is not there from one that hangs; both have
+// one code, because for a program both mean that nobody answers.
+func (c *Client) unreachable(err error) error {
+	words := protocol.CodeDaemonNotRunning.Text()
+	found := &Error{Code: protocol.CodeDaemonNotRunning, Text: words.Text, Remedy: words.Remedy, Err: err}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		found.Text = "prlagentd does not answer in time."
+		found.Remedy = "Try again with a longer --timeout; if it stays, restart it: sudo launchctl kickstart -k system/org.prlagent.agent"
+	case len(c.socket) >= maxSocketPath:
+		found.Text = fmt.Sprintf("The socket's path is too long: %d bytes, at most %d.", len(c.socket), maxSocketPath-1)
+		found.Remedy = "Use a shorter --root folder."
+	}
+	return found
+}
+
+// refusal reads the body of an answer that is not 200.
+func refusal(response *http.Response) error {
+	data, err := protocol.ReadLimited(response.Body, maxBody)
+	if err != nil {
+		return unreadable(err)
+	}
+	var body ErrorBody
+	if err := protocol.Decode(data, maxBody, &body); err != nil || body.Code == "" {
+		return unreadable(fmt.Errorf("status %d", response.StatusCode))
+	}
+	return &Error{Code: body.Code, Text: body.Text, Remedy: body.Remedy}
+}
+
+func unreadable(err error) error {
+	return &Error{
+		Code: protocol.CodeInternal, Text: "prlagentd gave an answer that could not be read.",
+		Remedy: "Check that prlagent and prlagentd have the same version.", Err: err,
+	}
+}
+
+// rowWire is a row of the table as protocol.RowJSON writes it.
+type rowWire struct {
+	protocol.VM
+	ComputerName   string            `json:"computer_name"`
+	Status         string            `json:"vm_status"`
+	LastCommand    string            `json:"last_command"`
+	LastReportedAt time.Time         `json:"last_reported"`
+	ProductVersion string            `json:"pd_version"`
+	ProductState   string            `json:"pd_state"`
+	MacSerial      string            `json:"mac_serial"`
+	Extra          protocol.RowExtra `json:"extra"`
+}
+
+func (r rowWire) row() protocol.Row {
+	return protocol.Row{
+		VM:             r.VM,
+		Host:           protocol.Host{ComputerName: r.ComputerName, Serial: r.MacSerial},
+		Product:        protocol.Product{Version: r.ProductVersion, State: r.ProductState},
+		Status:         r.Status,
+		LastCommand:    r.LastCommand,
+		LastReportedAt: r.LastReportedAt,
+		Extra:          r.Extra,
+	}
+}
+
+// UnmarshalJSON reads what the daemon wrote. Every column of every row has the
+// value and the reason that it had there; what is in no column does not travel
+// (a product's version and build arrive as one text).
+func (i *Inventory) UnmarshalJSON(data []byte) error {
+	var wire struct {
+		Schema     int       `json:"schema"`
+		At         time.Time `json:"at"`
+		Rows       []rowWire `json:"rows"`
+		Restricted bool      `json:"restricted"`
+	}
+	if err := json.Unmarshal(data, &wire); err != nil {
+		return fmt.Errorf("read inventory: %w", err)
+	}
+	*i = Inventory{Schema: wire.Schema, At: wire.At, Restricted: wire.Restricted, Rows: make([]protocol.Row, 0, len(wire.Rows))}
+	for _, row := range wire.Rows {
+		i.Rows = append(i.Rows, row.row())
+	}
+	return nil
+}

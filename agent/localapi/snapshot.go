@@ -1,0 +1,224 @@
+package localapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform/plist"
+	"prlagent/platform/safefile"
+)
+
+const maxSnapshot = 4 << 20 // bytes
+
+// ReadSnapshot reads the status.json that the daemon left. Its Daemon.Running
+// is false; At is when the file last changed in anything but its time, which
+// may be long before the daemon went away. A missing file is fs.ErrNotExist.
+func ReadSnapshot(path string) (Status, error) {
+	data, err := safefile.ReadFile(path, maxSnapshot)
+	if err != nil {
+		return Status{}, fmt.Errorf("read snapshot: %w", err)
+	}
+	var status Status
+	if err := protocol.Decode(data, maxSnapshot, &status); err != nil {
+		return Status{}, fmt.Errorf("read snapshot: %w", err)
+	}
+	status.Daemon.Running = false
+	return status, nil
+}
+
+// WriteSnapshots writes the files that answer while the daemon is down
+// (DESIGN 4, H16): status.json and status.plist, which everybody may read and
+// which hold Status.ForEveryone only, and inventory.plist with the rows for
+// root and the admin group. A file whose content would differ in nothing but
+// the document's time is not touched. The folder must exist and be one in
+// which only the daemon's user can write.
+//
+// Names in the property lists are those of the JSON. Points in time are dates
+// there, empty values are left out, and text is shown by protocol.Display,
+// because XML cannot carry control characters.
+func WriteSnapshots(folder string, status Status, inventory Inventory) error {
+	public := status.ForEveryone()
+	asJSON, err := encodeJSON(public)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		replace(snapshotFile{filepath.Join(folder, StatusJSON), 0o644, asJSON, readJSON}),
+		writePlist(filepath.Join(folder, StatusPlist), 0o644, public),
+		writePlist(filepath.Join(folder, InventoryPlist), 0o640, inventory),
+	)
+}
+
+func encodeJSON(document any) ([]byte, error) {
+	data, err := json.MarshalIndent(document, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode snapshot: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+func writePlist(path string, mode fs.FileMode, document any) error {
+	dictionary, err := plistTree(document)
+	if err != nil {
+		return err
+	}
+	data, err := plist.EncodeXML(dictionary)
+	if err != nil {
+		return fmt.Errorf("encode snapshot: %w", err)
+	}
+	return replace(snapshotFile{path, mode, data, plist.DecodeDict})
+}
+
+// snapshotFile is one file to be: where, who may read it, what is in it, and
+// how its format is read.
+type snapshotFile struct {
+	path string
+	mode fs.FileMode
+	data []byte
+	read func([]byte) (map[string]any, error)
+}
+
+// replace writes the file if it says something new. A file for administrators
+// is opened to the group only once it belongs to that group.
+func replace(file snapshotFile) error {
+	if file.isCurrent() {
+		return nil
+	}
+	private := file.mode&0o004 == 0
+	if !private {
+		return wrapWrite(safefile.WriteFile(file.path, file.data, file.mode))
+	}
+	if err := safefile.WriteFile(file.path, file.data, 0o600); err != nil {
+		return wrapWrite(err)
+	}
+	if os.Geteuid() == 0 && adminGroupNumber >= 0 {
+		if err := os.Lchown(file.path, -1, adminGroupNumber); err != nil {
+			return wrapWrite(err)
+		}
+	}
+	return wrapWrite(os.Chmod(file.path, file.mode))
+}
+
+func wrapWrite(err error) error {
+	if err != nil {
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	return nil
+}
+
+// isCurrent says whether the file on disk has the mode and, apart from the
+// time of the document, the content.
+func (f snapshotFile) isCurrent() bool {
+	info, err := os.Lstat(f.path)
+	if err != nil || info.Mode() != f.mode {
+		return false
+	}
+	data, err := safefile.ReadFile(f.path, maxSnapshot)
+	if err != nil {
+		return false
+	}
+	old, err := f.read(data)
+	if err != nil {
+		return false
+	}
+	wanted, err := f.read(f.data)
+	if err != nil {
+		return false
+	}
+	delete(old, "at")
+	delete(wanted, "at")
+	return reflect.DeepEqual(old, wanted)
+}
+
+func readJSON(data []byte) (map[string]any, error) {
+	var document map[string]any
+	if err := protocol.Decode(data, maxSnapshot, &document); err != nil {
+		return nil, err
+	}
+	return document, nil
+}
+
+// plistTree makes a document of this package, by its JSON form, a tree that a
+// property list can hold.
+func plistTree(document any) (map[string]any, error) {
+	data, err := json.Marshal(document)
+	if err != nil {
+		return nil, fmt.Errorf("encode snapshot: %w", err)
+	}
+	decoder := json.NewDecoder(strings.NewReader(string(data)))
+	decoder.UseNumber()
+	var tree map[string]any
+	if err := decoder.Decode(&tree); err != nil {
+		return nil, fmt.Errorf("encode snapshot: %w", err)
+	}
+	return plistDictionary(tree), nil
+}
+
+func plistDictionary(dictionary map[string]any) map[string]any {
+	out := make(map[string]any, len(dictionary))
+	for key, value := range dictionary {
+		if leaf := plistValue(key, value); leaf != nil {
+			out[protocol.Display(key)] = leaf
+		}
+	}
+	return out
+}
+
+// plistValue is nil for what a property list leaves out.
+func plistValue(key string, value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		return plistDictionary(value)
+	case []any:
+		out := make([]any, 0, len(value))
+		for _, element := range value {
+			if leaf := plistValue("", element); leaf != nil {
+				out = append(out, leaf)
+			}
+		}
+		return out
+	case json.Number:
+		return plistNumber(value)
+	case string:
+		if !isTimeKey(key) {
+			return protocol.Display(value)
+		}
+		return plistDate(value)
+	}
+	return value
+}
+
+func plistNumber(number json.Number) any {
+	if whole, err := number.Int64(); err == nil {
+		return whole
+	}
+	return number.String()
+}
+
+// isTimeKey tells the names that hold points in time in our documents.
+func isTimeKey(key string) bool {
+	switch key {
+	case "at", "since", "first_seen", "last_used", "last_reported":
+		return true
+	}
+	return strings.HasSuffix(key, "_at")
+}
+
+func plistDate(text string) any {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return protocol.Display(text)
+	}
+	if at.IsZero() {
+		return nil
+	}
+	return at.UTC()
+}
