@@ -78,15 +78,20 @@ func (c Column) Value(r Row) string {
 	return at.Format(time.RFC3339)
 }
 
-// Gap is the reason code of an empty cell; empty if the cell has a value.
+// Gap is the reason code of an empty cell, or of a state that is Unknown;
+// empty if the cell says all there is.
 func (c Column) Gap(r Row) Code {
-	if c.Value(r) != "" {
+	value := c.Value(r)
+	if value != "" && value != StateUnknown {
 		return ""
 	}
 	for _, gaps := range []map[string]Code{r.Gaps, r.Product.Gaps} {
 		if code, ok := gaps[c.ID]; ok {
 			return code
 		}
+	}
+	if value == StateUnknown {
+		return r.Stale
 	}
 	return CodeNotReportedYet
 }
@@ -97,12 +102,13 @@ func RowJSON(r Row) map[string]any {
 	out := make(map[string]any, len(Columns)+6)
 	gaps := make(map[string]Code)
 	for _, column := range Columns {
+		out[column.ID] = nil
 		if value := column.Value(r); value != "" {
 			out[column.ID] = value
-			continue
 		}
-		out[column.ID] = nil
-		gaps[column.ID] = column.Gap(r)
+		if gap := column.Gap(r); gap != "" {
+			gaps[column.ID] = gap
+		}
 	}
 	out["gaps"] = gaps
 	out["raw_state"] = r.RawState

@@ -1,0 +1,215 @@
+// Package inventory looks at the Mac and says what is there: every virtual
+// machine of every user, the product and the host, as the rows of the guide's
+// table (protocol.md 5.1), with a reason for every cell that is empty.
+//
+// A look starts nothing and changes nothing. It runs one list per user, and
+// one query more for each virtual machine that is new or whose configuration
+// changed: the bulk list leaves the bundle's path out (facts/prlctl.md 2.1),
+// so it is remembered. A user who cannot be listed keeps the last known rows,
+// marked stale with the reason.
+package inventory
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform"
+	"prlagent/prlctl"
+	"prlagent/store"
+)
+
+// Mac says who uses the Mac and what it is.
+type Mac interface {
+	Users(context.Context) ([]platform.User, error)
+	Console(context.Context) (platform.Console, error)
+	Host(context.Context) (platform.Host, error)
+}
+
+// Files looks at files by their Mac path. What it reads belongs to a user.
+type Files interface {
+	Identity(macPath string) (device, inode uint64, err error)
+	Owner(macPath string) (uid uint32, err error)
+	ReadUserFile(ctx context.Context, user platform.User, macPath string, max int64) ([]byte, error)
+}
+
+// ProcessTable lists the vendor's processes.
+type ProcessTable interface {
+	Processes(context.Context) ([]platform.Process, error)
+}
+
+// Lister is prlctl as one user.
+type Lister interface {
+	List(context.Context) (prlctl.Listing, error)
+	Get(ctx context.Context, id string) (prlctl.VM, error)
+}
+
+// Licensing is prlsrvctl as one user.
+type Licensing interface {
+	License(context.Context) (prlctl.License, error)
+}
+
+// Sources are everything that a look reads.
+type Sources struct {
+	Mac       Mac
+	Files     Files
+	Processes ProcessTable
+	// Lister gives prlctl as the user, inside their GUI session if they have one.
+	Lister func(user platform.User, session bool) Lister
+	// Licensing gives prlsrvctl as the user.
+	Licensing func(user platform.User, session bool) Licensing
+	// AppVersion reads version and build of the installed application;
+	// fs.ErrNotExist if it is not installed.
+	AppVersion func() (version, build string, err error)
+	// Trusted says whether the vendor's tools may be run (H10).
+	Trusted func(context.Context) error
+}
+
+// Collector makes looks. It is used by one goroutine at a time.
+type Collector struct {
+	sources Sources
+	store   *store.Store
+	now     func() time.Time
+	log     zerolog.Logger
+	seen    map[string]time.Time // user -> last time the account was listed by this process
+}
+
+// New returns a collector that remembers in the store between looks.
+func New(sources Sources, state *store.Store, now func() time.Time, log zerolog.Logger) *Collector {
+	return &Collector{sources: sources, store: state, now: now, log: log, seen: make(map[string]time.Time)}
+}
+
+// Look is what one look found.
+type Look struct {
+	At        time.Time
+	Host      protocol.Host
+	Product   protocol.Product
+	Users     []protocol.UserLook // accounts that use Parallels Desktop, by uid
+	VMs       []protocol.VM       // by owner, id and bundle; at most protocol.MaxVMs
+	Truncated bool
+	Code      protocol.Code // the first thing that kept the look from being whole; empty = it is
+	Detail    string        // which user or part that was
+}
+
+// Collect makes one look. It fails only where its own memory cannot be read
+// or written; everything that the Mac does not show is in the look itself.
+func (c *Collector) Collect(ctx context.Context) (Look, error) {
+	memory, err := c.remember()
+	if err != nil {
+		return Look{}, err
+	}
+	look := &survey{Collector: c, memory: memory, Look: Look{At: c.now().UTC()}}
+	look.lookAtHost(ctx)
+	look.lookAtUsers(ctx)
+	look.lookAtProduct(ctx)
+	look.lookAtVMs(ctx)
+	if err := c.keep(memory); err != nil {
+		return Look{}, err
+	}
+	return look.Look, ctx.Err()
+}
+
+// survey is one look in the making.
+type survey struct {
+	*Collector
+	Look
+	memory  memory
+	users   []platform.User
+	console platform.Console
+	found   []finding
+}
+
+// lack notes why the look is not whole; the first reason stands.
+func (s *survey) lack(code protocol.Code, detail string) {
+	if s.Code == "" {
+		s.Code, s.Detail = code, detail
+	}
+}
+
+func (s *survey) lookAtHost(ctx context.Context) {
+	host, err := s.sources.Mac.Host(ctx)
+	if err != nil {
+		s.log.Warn().Err(err).Msg("some facts of the host are not readable")
+		s.lack(codeOf(err), "host")
+	}
+	s.Host = protocol.Host{
+		ComputerName: host.ComputerName,
+		Serial:       host.Serial,
+		HardwareUUID: host.HardwareUUID,
+		Model:        host.Model,
+		MacOS:        host.MacOSVersion,
+		MacOSBuild:   host.MacOSBuild,
+		CPU:          host.CPU,
+	}
+}
+
+func (s *survey) lookAtUsers(ctx context.Context) {
+	users, err := s.sources.Mac.Users(ctx)
+	if err != nil {
+		s.log.Warn().Err(err).Msg("the users of the Mac are not readable")
+		s.lack(codeOf(err), "users")
+		users = s.memory.users()
+	} else {
+		s.memory.keepOnly(users)
+	}
+	s.users = users
+	console, err := s.sources.Mac.Console(ctx)
+	if err != nil {
+		s.log.Warn().Err(err).Msg("the sessions of the Mac are not readable")
+		s.lack(codeOf(err), "sessions")
+	}
+	s.console = console
+	s.Host.ConsoleUser = console.User
+}
+
+func (s *survey) inSession(user platform.User) bool {
+	return slices.Contains(s.console.Sessions, user.UID)
+}
+
+// lookAtVMs lists every account that uses the product, then makes the rows.
+func (s *survey) lookAtVMs(ctx context.Context) {
+	for _, user := range s.users {
+		if !s.usesParallels(user) {
+			continue
+		}
+		look := s.listUser(ctx, user)
+		if look.Code != "" {
+			s.lack(look.Code, user.Name)
+		}
+		s.Users = append(s.Users, look)
+	}
+	s.judgeStates(ctx)
+	s.VMs = s.rows()
+	slices.SortFunc(s.VMs, func(a, b protocol.VM) int { return a.VMKey.Compare(b.VMKey) })
+	if len(s.VMs) > protocol.MaxVMs {
+		s.VMs, s.Truncated = s.VMs[:protocol.MaxVMs], true
+		s.lack(protocol.CodeVMLimit, "")
+	}
+}
+
+// traces are what Parallels Desktop leaves in the home of someone who used it
+// (facts/macos.md 3.3). An account without any of them is not listed: on a Mac
+// of a lab with hundreds of accounts each list would cost a second.
+var traces = []string{
+	"/Parallels",
+	"/Library/Parallels",
+	"/Library/Preferences/Parallels",
+	"/Library/Preferences/com.parallels.Parallels Desktop.plist",
+}
+
+func (s *survey) usesParallels(user platform.User) bool {
+	if s.inSession(user) || s.memory.knows(user.Name) {
+		return true
+	}
+	return slices.ContainsFunc(traces, func(trace string) bool {
+		_, _, err := s.sources.Files.Identity(user.Home + trace)
+		return err == nil || !isAbsent(err) // what may not be looked at may be there
+	})
+}
+
+// first returns the first value that is not empty.
+func first(values ...string) string { return cmp.Or(values...) }

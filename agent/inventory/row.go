@@ -1,0 +1,162 @@
+package inventory
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/prlctl"
+)
+
+// maxBundleFile caps config.pvs and VmInfo.pvi, in bytes.
+const maxBundleFile = 4 << 20
+
+// guestNames are the names of the tool's distribution ids (facts/prlctl.md
+// 2.2) for guests that have not told their own; an id that is not here is
+// shown as it is.
+var guestNames = map[string]string{
+	"win-11": "Windows 11", "win-10": "Windows 10", "win-8.1": "Windows 8.1", "win-7": "Windows 7",
+	"macosx": "macOS", "ubuntu": "Ubuntu", "debian": "Debian", "fedora-core": "Fedora", "linux": "Linux",
+}
+
+// architectures maps the tool's `Hardware.cpu.type` to the guide's words.
+var architectures = map[string]string{"x86": protocol.CPUIntel, "arm": protocol.CPUArm}
+
+// describe takes what a query by id says of the configuration.
+func (r *record) describe(vm prlctl.VM) {
+	r.Row = protocol.VM{
+		VMKey:      protocol.VMKey{ID: vm.ID, Owner: r.User.Name, Bundle: r.Identity},
+		Name:       vm.Name,
+		OS:         first(guestNames[vm.OS], vm.OS),
+		Serial:     vm.Serial(),
+		Source:     protocol.SourceOther,
+		CPU:        architectures[strings.ToLower(vm.CPUType)],
+		ConfigHash: vm.ConfigHash(),
+	}
+	r.Windows = strings.HasPrefix(vm.OS, "win")
+	r.NeverStarted = vm.Uptime == 0 && noTools(vm.GuestTools)
+	switch vm.Security.Encrypted {
+	case prlctl.SwitchOff:
+		r.Row.Encryption = protocol.NotEncrypted
+	case prlctl.SwitchOn:
+		r.Row.Encryption = protocol.Encrypted
+	}
+	r.explain("vm_serial", r.Row.Serial, protocol.CodeMacGuestSerial)
+	r.explain("vm_encryption", r.Row.Encryption, protocol.CodeNotShown)
+	r.explain("cpu", r.Row.CPU, protocol.CodeNotShown)
+}
+
+// observe takes from a listing what changes without a setting being changed.
+func (r *record) observe(vm prlctl.VM) {
+	r.Row.Name = vm.Name
+	r.Row.RawState = string(vm.State)
+	r.Row.State = vm.State.Portal()
+	r.Row.Stale, r.Row.SeenAt = "", time.Time{}
+	r.NeverStarted = r.NeverStarted && vm.Uptime == 0
+	r.Row.ToolsState = vm.GuestTools.State
+	r.Row.ToolsVersion = vm.GuestTools.Version
+	if noTools(vm.GuestTools) {
+		r.Row.ToolsVersion = ""
+	}
+	r.explain("tools_version", r.Row.ToolsVersion, r.withoutTools())
+	r.explain("vm_state", stateKnown(vm.State), protocol.CodeVMInvalid)
+}
+
+// stateKnown is empty for the one word that says why a state is Unknown.
+func stateKnown(state prlctl.State) string {
+	if state == prlctl.StateInvalid {
+		return ""
+	}
+	return string(state)
+}
+
+// readBundle takes what the files in the bundle say and the tool does not
+// (facts/prlctl.md 2.9). What cannot be read now stays as it was.
+func (s *survey) readBundle(ctx context.Context, r *record) {
+	if r.Bundle == "" {
+		r.explainGuest(protocol.CodeNotReadable)
+		return
+	}
+	if device, inode, err := s.sources.Files.Identity(r.Bundle); err == nil {
+		r.Identity = protocol.Bundle{Device: device, Inode: inode}
+		r.Row.Bundle = r.Identity
+	}
+	reason := r.withoutTools()
+	data, err := s.sources.Files.ReadUserFile(ctx, r.User, r.Bundle+"/VmInfo.pvi", maxBundleFile)
+	switch {
+	case err == nil:
+		r.takeInfo(data)
+	case !isAbsent(err):
+		reason = protocol.CodeNotReadable
+	}
+	r.explainGuest(reason)
+	if r.Row.Encryption == protocol.Encrypted {
+		s.readEncryption(ctx, r)
+	}
+}
+
+// takeInfo takes the guest's own words; a file that makes no sense says nothing.
+func (r *record) takeInfo(data []byte) {
+	info, err := prlctl.ReadVMInfo(data)
+	if err != nil {
+		return
+	}
+	guest := info.Guest()
+	r.Row.OS = first(guest.Name, r.Row.OS)
+	r.Row.Edition = first(guest.Edition, r.Row.Edition)
+	r.Row.OSBuild = first(guest.Build, r.Row.OSBuild)
+}
+
+// passwordPlugin is the method that asks for a password, the default of the
+// product (facts/prlctl.md 2.9). Which one means "by license" is not known, so
+// every other one stays plain "Encrypted".
+const passwordPlugin = "<parallels-default-plugin>"
+
+func (s *survey) readEncryption(ctx context.Context, r *record) {
+	data, err := s.sources.Files.ReadUserFile(ctx, r.User, r.Bundle+"/config.pvs", maxBundleFile)
+	if err != nil {
+		return
+	}
+	config, err := prlctl.ReadConfigPVS(data)
+	if err == nil && config.VMEncryptionInfo.PluginID == passwordPlugin {
+		r.Row.Encryption = protocol.EncryptedPassword
+	}
+}
+
+// explainGuest gives the reasons of the columns that only the guest can fill.
+func (r *record) explainGuest(reason protocol.Code) {
+	r.explain("vm_os", r.Row.OS, reason)
+	r.explain("vm_os_build", r.Row.OSBuild, reason)
+	if !r.Windows {
+		reason = protocol.CodeGuestOS // editions are Windows' own
+	}
+	r.explain("vm_edition", r.Row.Edition, reason)
+}
+
+// explain keeps the reason of a column exactly while its cell is empty.
+func (r *record) explain(column, value string, reason protocol.Code) {
+	if value != "" {
+		delete(r.Row.Gaps, column)
+		return
+	}
+	if r.Row.Gaps == nil {
+		r.Row.Gaps = make(map[string]protocol.Code)
+	}
+	r.Row.Gaps[column] = reason
+}
+
+// withoutTools is why the guest has told nothing.
+func (r *record) withoutTools() protocol.Code {
+	switch {
+	case r.NeverStarted:
+		return protocol.CodeNeverStarted
+	case r.Row.ToolsVersion == "":
+		return protocol.CodeNoTools
+	}
+	return protocol.CodeNotShown
+}
+
+func noTools(tools prlctl.GuestTools) bool {
+	return tools.Version == "" || tools.State == "not_installed"
+}

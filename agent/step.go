@@ -1,0 +1,250 @@
+package agent
+
+import (
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/agent/trigger"
+)
+
+// loopState is everything that the loop decides by. It is a value: step takes
+// one and gives another, so that the loop can be tested and simulated without
+// a clock or a machine.
+type loopState struct {
+	Timing   trigger.Timing
+	DeviceID string // spreads the fleet; empty before the first enrollment
+	Portal   bool   // there is a portal to check in with
+	Stopping bool
+
+	Waiting trigger.Set // reasons to look that no look has answered
+	LookAt  time.Time   // when the next look is due; zero = there is no reason
+	Owed    trigger.Set // reasons that were looked at and that no check-in has carried
+	InPass  trigger.Set // reasons of the pass that runs
+	Running bool        // a pass runs
+
+	Bucket       trigger.Bucket
+	LastExchange time.Time // start of the last exchange
+	LastSuccess  time.Time
+	Failures     int       // exchanges that failed, in a row
+	RetryAt      time.Time // no exchange before it, unless a person asks
+	DailyAt      time.Time
+	CadenceAt    time.Time     // zero = the portal did not name an interval
+	Interval     time.Duration // the portal's interval
+}
+
+// event is what the loop is told. Every event carries the wall-clock time at
+// which step sees it.
+type event interface{ isEvent() }
+
+// tick says that time has passed.
+type tick struct{}
+
+// happened says: look again, because.
+type happened struct {
+	Reason trigger.Reason
+	VMID   string
+}
+
+// configured says what the configuration is now.
+type configured struct {
+	Portal   bool
+	DeviceID string
+	Timing   trigger.Timing
+}
+
+// passEnded is the outcome of a pass.
+type passEnded struct {
+	Exchanged  bool          // an exchange was tried
+	Code       protocol.Code // why it failed; empty = it did not
+	Carried    bool          // the portal has the reasons, whatever else happened
+	RetryAfter time.Duration // the portal's floor under the next attempt
+	Interval   time.Duration // the portal's wish for the next quiet check-in; zero = none
+	DeviceID   string
+	Random     float64 // for the jitter, in [0, 1)
+}
+
+func (tick) isEvent()       {}
+func (happened) isEvent()   {}
+func (configured) isEvent() {}
+func (passEnded) isEvent()  {}
+
+// action is what the loop does next.
+type action interface{ isAction() }
+
+// startPass runs one pass: look, and exchange if Exchange.
+type startPass struct {
+	Triggers trigger.Set
+	Exchange bool
+}
+
+func (startPass) isAction() {}
+
+// step is the loop's core: what follows from an event. It has no clock, no I/O
+// and no memory but its arguments.
+func step(now time.Time, state loopState, what event) (loopState, []action) {
+	switch what := what.(type) {
+	case happened:
+		state = state.hear(now, what)
+	case configured:
+		state = state.configure(now, what)
+	case passEnded:
+		state = state.finish(now, what)
+	case tick:
+	}
+	state = state.schedule(now)
+	return state.begin(now)
+}
+
+// hear takes a reason in. Reasons that tend to come in bunches wait for more.
+func (s loopState) hear(now time.Time, what happened) loopState {
+	due := now
+	if trigger.Kinds[what.Reason].Settle {
+		due = now.Add(s.Timing.Debounce)
+	}
+	s.Waiting = s.Waiting.Add(now, what.Reason, what.VMID)
+	s.LookAt = soonest(s.LookAt, due)
+	return s
+}
+
+func (s loopState) configure(now time.Time, what configured) loopState {
+	s.Timing, s.DeviceID, s.Portal = what.Timing, what.DeviceID, what.Portal
+	if s.DailyAt.IsZero() {
+		s.DailyAt = trigger.DailyAt(now, s.DeviceID, s.Timing.Daily)
+	}
+	return s
+}
+
+// finish takes the outcome of a pass in.
+func (s loopState) finish(now time.Time, what passEnded) loopState {
+	s.Running = false
+	s.DeviceID = what.DeviceID
+	if !what.Carried {
+		s.Owed = s.InPass.Merge(s.Owed)
+	}
+	s.InPass = trigger.Set{}
+	if !what.Exchanged {
+		return s
+	}
+	if what.Code != "" {
+		s.Failures++
+		s.RetryAt = now.Add(trigger.Backoff(s.Timing, s.Failures, what.RetryAfter, what.Random))
+		return s
+	}
+	s.Failures, s.RetryAt, s.LastSuccess = 0, time.Time{}, now
+	s.DailyAt = trigger.DailyAt(now, s.DeviceID, s.Timing.Daily)
+	s.Interval, s.CadenceAt = what.Interval, time.Time{}
+	if what.Interval > 0 {
+		jitter := 0.9 + 0.2*what.Random
+		s.CadenceAt = now.Add(time.Duration(float64(what.Interval) * jitter))
+	}
+	return s
+}
+
+// schedule turns due times into reasons. A clock that was set back by more
+// than a day would keep a due time out of reach: it is made anew.
+func (s loopState) schedule(now time.Time) loopState {
+	if s.Running || s.Timing.Daily == 0 {
+		return s
+	}
+	if s.DailyAt.Sub(now) > s.Timing.Daily+s.Timing.Daily/5 {
+		s.DailyAt = trigger.DailyAt(now, s.DeviceID, s.Timing.Daily)
+	}
+	if s.CadenceAt.Sub(now) > s.Interval+s.Interval/5 {
+		s.CadenceAt = now.Add(s.Interval)
+	}
+	if s.RetryAt.Sub(now) > trigger.Day+trigger.Day/2 {
+		s.RetryAt = now
+	}
+	s.DailyAt, s = s.fall(now, s.DailyAt, trigger.Daily)
+	s.CadenceAt, s = s.fall(now, s.CadenceAt, trigger.Cadence)
+	return s
+}
+
+// fall hears the reason once its time has come, and sets the time a day ahead,
+// where a successful check-in will set it right.
+func (s loopState) fall(now, due time.Time, reason trigger.Reason) (time.Time, loopState) {
+	if due.IsZero() || now.Before(due) {
+		return due, s
+	}
+	return now.Add(s.Timing.Daily), s.hear(now, happened{Reason: reason})
+}
+
+// begin starts a pass if one is due and none runs. Looking is never throttled;
+// the exchange is (H46).
+func (s loopState) begin(now time.Time) (loopState, []action) {
+	if s.Running || s.Stopping {
+		return s, nil
+	}
+	lookDue := !s.LookAt.IsZero() && !now.Before(s.LookAt)
+	exchangeAt, owes := s.exchangeAt(now)
+	exchange := s.Portal && (owes || lookDue) && !now.Before(exchangeAt)
+	if !lookDue && !exchange {
+		return s, nil
+	}
+	reasons := s.Owed.Merge(s.Waiting)
+	if exchange {
+		s.Bucket, _, _ = s.Bucket.Take(now, s.Timing.BucketSize, s.Timing.BucketEvery)
+		s.LastExchange = now
+	}
+	s.InPass, s.Owed, s.Waiting, s.LookAt = reasons, trigger.Set{}, trigger.Set{}, time.Time{}
+	s.Running = true
+	return s, []action{startPass{Triggers: reasons, Exchange: exchange}}
+}
+
+// exchangeAt is the earliest time of the next exchange, and whether a reason
+// for one is there already.
+func (s loopState) exchangeAt(now time.Time) (time.Time, bool) {
+	if s.Waiting.Urgent() {
+		return now, true
+	}
+	at := s.RetryAt
+	if !s.LastExchange.IsZero() {
+		at = latest(at, s.LastExchange.Add(s.Timing.MinimumGap))
+	}
+	if _, next, ok := s.Bucket.Take(now, s.Timing.BucketSize, s.Timing.BucketEvery); !ok {
+		at = latest(at, next)
+	}
+	return at, !s.Owed.Empty()
+}
+
+// nextAt is when step wants to be called again without an event, and why; zero
+// while a pass runs.
+func (s loopState) nextAt(now time.Time) (time.Time, string) {
+	if s.Running || s.Stopping {
+		return time.Time{}, ""
+	}
+	next, why := time.Time{}, ""
+	consider := func(at time.Time, because string) {
+		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next, why = at, because
+		}
+	}
+	consider(s.LookAt, "events")
+	consider(s.DailyAt, string(trigger.Daily))
+	consider(s.CadenceAt, string(trigger.Cadence))
+	if at, owes := s.exchangeAt(now); owes && s.Portal {
+		consider(latest(at, now), s.owedBecause())
+	}
+	return next, why
+}
+
+func (s loopState) owedBecause() string {
+	if s.Failures > 0 {
+		return "retry"
+	}
+	return "report owed"
+}
+
+func soonest(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,120 @@
+// Package trigger knows why the agent looks and checks in, and when: the
+// table of reasons, the set that coalesces them, the daily phase, the bucket
+// and the backoff. Everything here is pure: time comes in as an argument.
+//
+// Events are hints that say "look again, because". What was missed is found at
+// the next look, so the worst that a lost event costs is time.
+package trigger
+
+import (
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// Reason is a word of `triggers[].reason` in a check-in.
+type Reason string
+
+// The guide's reasons (Policies → When New Policy Applies), and ours.
+const (
+	AppLaunch       Reason = "app_launch"
+	Activation      Reason = "activation"
+	Reactivation    Reason = "reactivation"
+	VMCreated       Reason = "vm_created"
+	VMStarted       Reason = "vm_started"
+	VMSuspended     Reason = "vm_suspended"
+	VMResumed       Reason = "vm_resumed"
+	VMShutdown      Reason = "vm_shutdown"
+	VMConfigChanged Reason = "vm_config_changed"
+	NetworkUp       Reason = "network_up"
+	Daily           Reason = "daily"
+
+	AgentStart     Reason = "agent_start"
+	Wake           Reason = "wake"
+	Manual         Reason = "manual"
+	CommandResult  Reason = "command_result"
+	ProfileChanged Reason = "profile_changed"
+	VMRemoved      Reason = "vm_removed"
+	Cadence        Reason = "cadence" // the portal's own interval, see CheckinReply.NextCheckin
+)
+
+// Kind says how a reason is treated (protocol.md 2.11).
+type Kind struct {
+	Settle bool // wait for the debounce: more of the kind may follow
+	Urgent bool // the exchange passes the minimum gap, the bucket and a backoff
+}
+
+// Kinds is the table of reasons that this agent can have.
+var Kinds = map[Reason]Kind{
+	AgentStart: {},
+	Manual:     {Urgent: true},
+	Daily:      {},
+	Cadence:    {},
+}
+
+// Set is a number of reasons, coalesced: one entry for each reason and VM,
+// with how often and when. The zero Set is empty. A Set is a value: Add and
+// Merge return another and leave theirs alone.
+type Set struct {
+	entries []protocol.Trigger
+}
+
+// Add returns the set with one more occurrence.
+func (s Set) Add(at time.Time, reason Reason, vmID string) Set {
+	return s.Merge(SetOf([]protocol.Trigger{{Reason: string(reason), Count: 1, FirstAt: at.UTC(), LastAt: at.UTC(), VMID: vmID}}))
+}
+
+// SetOf makes a set of triggers as they stand in a check-in.
+func SetOf(triggers []protocol.Trigger) Set {
+	return Set{entries: slices.Clone(triggers)}
+}
+
+// Merge returns the set of both sets' reasons, in the order they first came.
+func (s Set) Merge(other Set) Set {
+	merged := slices.Clone(s.entries)
+	for _, entry := range other.entries {
+		at := slices.IndexFunc(merged, func(have protocol.Trigger) bool {
+			return have.Reason == entry.Reason && have.VMID == entry.VMID
+		})
+		if at < 0 {
+			merged = append(merged, entry)
+			continue
+		}
+		merged[at].Count += entry.Count
+		merged[at].FirstAt = earlier(merged[at].FirstAt, entry.FirstAt)
+		merged[at].LastAt = later(merged[at].LastAt, entry.LastAt)
+	}
+	slices.SortStableFunc(merged, func(a, b protocol.Trigger) int { return a.FirstAt.Compare(b.FirstAt) })
+	return Set{entries: merged}
+}
+
+// Empty says that there is no reason.
+func (s Set) Empty() bool { return len(s.entries) == 0 }
+
+// Has says whether the reason is among the set's.
+func (s Set) Has(reason Reason) bool {
+	return slices.ContainsFunc(s.entries, func(entry protocol.Trigger) bool { return entry.Reason == string(reason) })
+}
+
+// Urgent says whether a reason of the set passes the throttle.
+func (s Set) Urgent() bool {
+	return slices.ContainsFunc(s.entries, func(entry protocol.Trigger) bool { return Kinds[Reason(entry.Reason)].Urgent })
+}
+
+// Triggers is the set as it stands in a check-in.
+func (s Set) Triggers() []protocol.Trigger { return slices.Clone(s.entries) }
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,132 @@
+package trigger
+
+import (
+	"hash/fnv"
+	"time"
+)
+
+// Day is the interval of the guide's daily check.
+const Day = 24 * time.Hour
+
+// dailySlack is how far the daily check may move to get nearer to the
+// device's phase: a tenth of a day either way.
+const dailySlack = Day / 10
+
+// Timing is how eager the agent is. Defaults are protocol.md 2.11; other
+// values are honored only under --root.
+type Timing struct {
+	Debounce    time.Duration // how long events of one kind may gather
+	MinimumGap  time.Duration // between two exchanges that nobody asked for
+	BucketSize  int           // exchanges in a burst
+	BucketEvery time.Duration // one more exchange each
+	Splay       time.Duration // at most, for common causes
+	RetryBase   time.Duration // first backoff, doubled with each failure
+	RetryCap    time.Duration
+	Tick        time.Duration // how often the wall clock is looked at
+	Daily       time.Duration
+}
+
+// DefaultTiming is what a Mac gets.
+var DefaultTiming = Timing{
+	Debounce:    15 * time.Second,
+	MinimumGap:  time.Minute,
+	BucketSize:  6,
+	BucketEvery: 10 * time.Minute,
+	Splay:       5 * time.Minute,
+	RetryBase:   5 * time.Second,
+	RetryCap:    30 * time.Minute,
+	Tick:        30 * time.Second,
+	Daily:       Day,
+}
+
+// Phase is the device's place in the day, the same through all reboots, so
+// that a fleet spreads itself: seconds since midnight UTC by a hash.
+func Phase(deviceID string) time.Duration {
+	return time.Duration(hash(deviceID, "phase") % uint64(Day/time.Second) * uint64(time.Second))
+}
+
+// DailyAt is when the daily check is due after a check-in at last: a day
+// later, moved by at most a tenth of a day towards the device's phase. How far
+// it may move differs by device, so that Macs that checked in together (all at
+// nine, when the network came up) do not meet again a day later.
+func DailyAt(last time.Time, deviceID string, daily time.Duration) time.Time {
+	due := last.Add(daily)
+	if daily != Day {
+		return due
+	}
+	slack := dailySlack/2 + time.Duration(hash(deviceID, "slack")%uint64(dailySlack/2))
+	target := nearest(due, Phase(deviceID))
+	switch move := target.Sub(due); {
+	case move > slack:
+		return due.Add(slack)
+	case move < -slack:
+		return due.Add(-slack)
+	}
+	return target
+}
+
+// nearest is the moment closest to at that has the phase.
+func nearest(at time.Time, phase time.Duration) time.Time {
+	candidate := at.UTC().Truncate(Day).Add(phase)
+	for _, other := range []time.Time{candidate.Add(-Day), candidate.Add(Day)} {
+		if at.Sub(other).Abs() < at.Sub(candidate).Abs() {
+			candidate = other
+		}
+	}
+	return candidate
+}
+
+func hash(parts ...string) uint64 {
+	sum := fnv.New64a()
+	for _, part := range parts {
+		_, _ = sum.Write([]byte(part))
+		_, _ = sum.Write([]byte{0})
+	}
+	return sum.Sum64()
+}
+
+// Bucket limits exchanges: Level tokens are there, one more each interval.
+type Bucket struct {
+	Level float64
+	At    time.Time // when Level was true
+}
+
+// fill is the bucket at now. A clock that went back gives nothing and takes
+// nothing.
+func (b Bucket) fill(now time.Time, size int, every time.Duration) Bucket {
+	if b.At.IsZero() {
+		return Bucket{Level: float64(size), At: now}
+	}
+	if elapsed := now.Sub(b.At); elapsed > 0 && every > 0 {
+		b.Level = min(float64(size), b.Level+float64(elapsed)/float64(every))
+	}
+	b.At = now
+	return b
+}
+
+// Take takes a token. If there is none it says when there will be one.
+func (b Bucket) Take(now time.Time, size int, every time.Duration) (Bucket, time.Time, bool) {
+	b = b.fill(now, size, every)
+	if b.Level < 1 {
+		return b, now.Add(time.Duration((1 - b.Level) * float64(every))), false
+	}
+	b.Level--
+	return b, time.Time{}, true
+}
+
+// Backoff is how long to wait after the given number of failures in a row:
+// doubling up to the cap, then a random half off, so that the jitter also
+// spreads those who are at the cap. random is in [0, 1). floor is what a server
+// asked for with Retry-After; half of it may come on top.
+func Backoff(timing Timing, failures int, floor time.Duration, random float64) time.Duration {
+	wait := timing.RetryCap
+	if doublings := failures - 1; doublings < 30 {
+		wait = min(wait, timing.RetryBase<<max(doublings, 0))
+	}
+	wait = time.Duration(float64(wait) * (0.5 + random/2))
+	if floor > 0 {
+		floor = min(max(floor, time.Second), Day)
+		wait = max(wait, floor+time.Duration(float64(floor)*random/2))
+	}
+	return wait
+}
