@@ -74,7 +74,7 @@ func (s *State) document(vm *VM, bulk bool) (object, error) {
 	members := s.identitySection(vm, bulk)
 	members = members.with(behaviorSections(vm, system)...)
 	members = members.with(s.machineSections(vm, system)...)
-	members = members.with(s.sharingSections(vm)...)
+	members = members.with(s.sharingSections(vm, system)...)
 	members = s.keysOfVersion(members, vm)
 	for _, path := range slices.Sorted(maps.Keys(vm.Settings)) {
 		if members, err = applySetting(members, path, fmt.Sprint(vm.Settings[path]), true); err != nil {
@@ -233,13 +233,17 @@ func (s *State) hardware(vm *VM, system guestOS) object {
 	)
 }
 
-func (s *State) sharingSections(vm *VM) object {
+func (s *State) sharingSections(vm *VM, system guestOS) object {
+	folders := object{{"enabled", true}}
+	if system.realType == "Windows" {
+		folders = folders.with(field{"Projects", object{{"enabled", true}, {"path", "~/code"}, {"mode", "rw"}}})
+	}
 	network := object{{"Conditioned", "off"}}
 	if vm.State == "running" {
 		network = network.with(field{"ipAddresses", []object{{{"type", "ipv4"}, {"ip", vm.Address}}}})
 	}
 	return object{
-		{"Host Shared Folders", object{{"enabled", true}}},
+		{"Host Shared Folders", folders},
 		{"Host defined sharing", "User home directory"},
 		{"Guest Shared Folders", object{{"enabled", false}}},
 		{"Shared Profile", object{{"enabled", false}}},

@@ -68,7 +68,8 @@ func (m Mac) Load() (*State, error) {
 }
 
 // Update runs change on the state under the Mac's lock and writes the result,
-// unless change fails.
+// unless change fails. The events of the change are recorded last, so that who
+// reads the state after an event sees what it told.
 func (m Mac) Update(change func(*State) error) error {
 	unlock, err := m.lock(unix.LOCK_EX)
 	if err != nil {
@@ -82,7 +83,15 @@ func (m Mac) Update(change func(*State) error) error {
 	if err := change(state); err != nil {
 		return err
 	}
-	return m.save(state)
+	if err := m.save(state); err != nil {
+		return err
+	}
+	for _, event := range state.events {
+		if err := m.appendRecord("events", event); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lock takes the Mac's lock with the flock operation given.
@@ -170,11 +179,16 @@ type Call struct {
 	Args []string `json:"args"`
 }
 
-func (m Mac) recordEvent(state *State, vm *VM, name, vmState string) error {
-	return m.appendRecord("events", Event{
-		Timestamp: time.Now().Format(time.DateTime), Users: state.viewersOf(vm),
+func (s *State) newEvent(vm *VM, name, vmState string) Event {
+	return Event{
+		Timestamp: time.Now().Format(time.DateTime), Users: s.viewersOf(vm),
 		VM: vm.ID, Name: name, State: vmState,
-	})
+	}
+}
+
+// tell notes an event that Update records with the change.
+func (s *State) tell(vm *VM, name, vmState string) {
+	s.events = append(s.events, s.newEvent(vm, name, vmState))
 }
 
 // link makes destination the same program as source: a hard link, or a copy

@@ -10,12 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notFound is the text for a VM that is not in the caller's directory
-// (facts/prlctl.md 5).
-const notFound = "Failed to get VM config: The virtual machine could not be found. " +
-	"The virtual machine is not registered in the virtual machine directory on your Mac. " +
-	"Contact the Parallels support team for assistance."
-
 // prlctl plays the command line of the virtual machines.
 func prlctl(in *invocation) int {
 	if len(in.args) == 0 {
@@ -56,7 +50,18 @@ func (in *invocation) target(state *State, arguments []string) (*VM, error) {
 	return vm, nil
 }
 
-var errNotFound = errors.New(notFound)
+// refusal is an error in the tool's own words.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+func refusef(format string, args ...any) error { return refusal(fmt.Sprintf(format, args...)) }
+
+// errNotFound is the text for a VM that is not in the caller's directory
+// (facts/prlctl.md 5).
+const errNotFound refusal = "Failed to get VM config: The virtual machine could not be found. " +
+	"The virtual machine is not registered in the virtual machine directory on your Mac. " +
+	"Contact the Parallels support team for assistance."
 
 // refuse prints an error and returns its exit code.
 func (in *invocation) refuse(err error) int {
@@ -85,7 +90,7 @@ func act(in *invocation, name string, arguments []string) int {
 		return in.mac.perform(state, vm, action)
 	})
 	if err != nil {
-		return in.refuse(fmt.Errorf("Failed to %s the VM: %w", action.failing, err)) //nolint:staticcheck // the tool's text
+		return in.refuse(refusef("Failed to %s the VM: %v", action.failing, err))
 	}
 	in.say("The VM has been successfully %s.", action.done)
 	return 0
@@ -117,7 +122,7 @@ func deleteVM(in *invocation, arguments []string) int {
 		return in.mac.remove(state, vm)
 	})
 	if err != nil {
-		return in.refuse(fmt.Errorf("Failed to remove the VM: %w", err)) //nolint:staticcheck // the tool's text
+		return in.refuse(refusef("Failed to remove the VM: %v", err))
 	}
 	in.say("The VM has been successfully removed.")
 	return 0
@@ -150,51 +155,39 @@ func status(in *invocation, arguments []string) int {
 
 // listOptions are the options of `prlctl list` that the simulated tool knows.
 type listOptions struct {
-	all, info, json, noHeader, template bool
-	fields                              []string
-	id                                  string
+	all, info, json, full, noHeader, template bool
+	fields                                    []string
+	id                                        string
 }
 
 // parseList reads `list [ID] [options]`.
 func (in *invocation) parseList(arguments []string) (options listOptions, err error) {
+	switches := map[string]*bool{
+		"-a": &options.all, "--all": &options.all, "-i": &options.info, "--info": &options.info,
+		"-j": &options.json, "--json": &options.json, "-f": &options.full, "--full": &options.full,
+		"-t": &options.template, "--template": &options.template, "-H": &options.noHeader, "--no-header": &options.noHeader,
+	}
 	options.fields = []string{"uuid", "status", "ip_configured", "name"}
-	optionSeen := false
 	for i := 0; i < len(arguments); i++ {
-		switch argument := arguments[i]; argument {
-		case "-a", "--all":
-			options.all, optionSeen = true, true
-		case "-i", "--info":
-			options.info, optionSeen = true, true
-		case "-j", "--json":
-			options.json, optionSeen = true, true
-		case "-f", "--full":
-			optionSeen = true
-		case "-t", "--template":
-			options.template, optionSeen = true, true
-		case "-H", "--no-header":
-			options.noHeader, optionSeen = true, true
-		case "-o", "--output":
+		argument := arguments[i]
+		on, known := switches[argument]
+		switch {
+		case known:
+			*on = true
+		case argument == "-o" || argument == "--output":
 			if i++; i == len(arguments) {
-				return options, fmt.Errorf("Option requires an argument: %s", argument) //nolint:staticcheck // the tool's text
+				return options, refusef("Option requires an argument: %s", argument)
 			}
-			options.fields, optionSeen = strings.Split(arguments[i], ","), true
-			if err := checkFields(options.fields); err != nil {
-				return options, err
-			}
+			options.fields = strings.Split(arguments[i], ",")
+		case strings.HasPrefix(argument, "-") || options.id != "":
+			return options, refusef("Unrecognized option: %s", argument)
+		case i > 0 && in.state.assumes("options_before_id", "refused"):
+			return options, errNotFound
 		default:
-			if strings.HasPrefix(argument, "-") {
-				return options, fmt.Errorf("Unrecognized option: %s", argument) //nolint:staticcheck // the tool's text
-			}
-			if options.id != "" {
-				return options, fmt.Errorf("Unrecognized option: %s", argument) //nolint:staticcheck // the tool's text
-			}
-			if optionSeen && in.state.assumes("options_before_id", "refused") {
-				return options, errNotFound
-			}
 			options.id = argument
 		}
 	}
-	return options, nil
+	return options, checkFields(options.fields)
 }
 
 var listFields = []string{"uuid", "status", "ip_configured", "name", "dist", "type"}
@@ -202,7 +195,7 @@ var listFields = []string{"uuid", "status", "ip_configured", "name", "dist", "ty
 func checkFields(fields []string) error {
 	for _, name := range fields {
 		if !slices.Contains(listFields, name) {
-			return fmt.Errorf("Unknown field name: %s", name) //nolint:staticcheck // the tool's text
+			return refusef("Unknown field name: %s", name)
 		}
 	}
 	return nil

@@ -190,7 +190,7 @@ func flatText(members object) string {
 // changed, as the real dispatcher does (facts/prlctl.md 2.1 and 3).
 func (in *invocation) echo(vms []*VM) error {
 	for _, vm := range vms {
-		if err := in.mac.recordEvent(in.state, vm, "vm_config_changed", ""); err != nil {
+		if err := in.mac.appendRecord("events", in.state.newEvent(vm, "vm_config_changed", "")); err != nil {
 			return err
 		}
 		if in.state.assumes("list_touches_config", "no") {

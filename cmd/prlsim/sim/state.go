@@ -25,6 +25,8 @@ type State struct {
 	Assumptions   map[string]string `json:"assumptions,omitempty"` // where they differ from the default
 	DispatcherID  string            `json:"dispatcher_id"`
 	DispatcherKey string            `json:"dispatcher_hardware_id"`
+
+	events []Event // of the change under way
 }
 
 // Product is the installed Parallels Desktop and its license.

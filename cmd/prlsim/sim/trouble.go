@@ -56,10 +56,13 @@ func (in *invocation) sessionMissing() bool {
 	return known && !user.LoggedIn && in.state.assumes("user_without_session", "service_down")
 }
 
-// block waits; zero means until killed. It ends early when the Mac's folder is
-// gone, so that no test leaves a process behind.
+// block records the call and waits; zero means until killed. It ends early when
+// the Mac's folder is gone, so that no test leaves a process behind.
 func (in *invocation) block(wait time.Duration) {
 	const step = 100 * time.Millisecond
+	if recordCall(in) != 0 {
+		return
+	}
 	for waited := time.Duration(0); wait == 0 || waited < wait; waited += step {
 		if _, err := os.Stat(in.mac.marker("")); err != nil {
 			return

@@ -33,7 +33,7 @@ var transitions = map[string]transition{
 }
 
 // errWrongState is the refusal of an action that the VM's state does not allow.
-var errWrongState = errors.New("Unable to perform the action because the virtual machine is not in the required state") //nolint:staticcheck // the tool's text
+const errWrongState refusal = "Unable to perform the action because the virtual machine is not in the required state"
 
 // active reports whether the VM has a process.
 func (vm *VM) active() bool { return vm.State == "running" || vm.State == "paused" }
@@ -61,10 +61,8 @@ func (m Mac) enter(state *State, vm *VM, to string) error {
 	if err := m.matchProcess(state, vm); err != nil {
 		return err
 	}
-	if err := m.writeBundle(state, vm); err != nil {
-		return err
-	}
-	return m.recordEvent(state, vm, "vm_state_changed", to)
+	state.tell(vm, "vm_state_changed", to)
+	return m.writeBundle(state, vm)
 }
 
 // matchProcess starts the VM's process if it needs one. A process that is no
@@ -92,9 +90,7 @@ func (m Mac) remove(state *State, vm *VM) error {
 	if err := os.RemoveAll(m.Path(vm.Bundle)); err != nil {
 		return fmt.Errorf("remove bundle: %w", err)
 	}
-	if err := m.recordEvent(state, vm, "vm_deleted", ""); err != nil {
-		return err
-	}
+	state.tell(vm, "vm_deleted", "")
 	state.VMs = slices.DeleteFunc(state.VMs, func(other *VM) bool { return other.ID == vm.ID })
 	return nil
 }
@@ -138,10 +134,8 @@ func (m Mac) createVM(state *State, wanted NewVM) (*VM, error) {
 	if err := m.matchProcess(state, vm); err != nil {
 		return nil, err
 	}
-	if err := m.writeBundle(state, vm); err != nil {
-		return nil, err
-	}
-	return vm, m.recordEvent(state, vm, "vm_added", "")
+	state.tell(vm, "vm_added", "")
+	return vm, m.writeBundle(state, vm)
 }
 
 // toolsBuild is the version of the Tools in a VM that was once started.
@@ -240,10 +234,8 @@ func (m Mac) configure(state *State, vm *VM, setting string, addKey bool) error 
 	} else if err := state.override(vm, name, value, addKey); err != nil {
 		return err
 	}
-	if err := m.writeBundle(state, vm); err != nil {
-		return err
-	}
-	return m.recordEvent(state, vm, "vm_config_changed", "")
+	state.tell(vm, "vm_config_changed", "")
+	return m.writeBundle(state, vm)
 }
 
 func (s *State) override(vm *VM, path, value string, addKey bool) error {

@@ -1,0 +1,121 @@
+package sim
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestMain lets the test binary play the console and every tool.
+func TestMain(m *testing.M) {
+	play := func() { os.Exit(Main()) }
+	commands := map[string]func(){"prlsim": play}
+	for _, name := range ToolNames() {
+		commands[name] = play
+	}
+	testscript.Main(m, commands)
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: filepath.Join("..", "..", "..", "testdata", "scripts", "sim")})
+}
+
+// standard is the Mac of `prlsim mac create DIR --no-processes`.
+func standard() NewMac {
+	return NewMac{
+		Users: []string{"alice", "bob"}, Seed: 1, ProductVersion: "26.4.0-57513",
+		ComputerName: "Alice's MacBook Pro", NoProcesses: true,
+	}
+}
+
+func newMac(t *testing.T, wanted NewMac) Mac {
+	t.Helper()
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac, err := CreateMac(filepath.Join(t.TempDir(), "mac"), executable, wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mac
+}
+
+// outcome is what a run of a tool left.
+type outcome struct {
+	code           int
+	stdout, stderr string
+}
+
+// call is one run of a tool inside the test process.
+type call struct {
+	mac    Mac
+	caller string
+	stdin  string
+}
+
+func as(mac Mac, caller string) call { return call{mac: mac, caller: caller} }
+
+func (c call) run(t *testing.T, name string, args ...string) outcome {
+	t.Helper()
+	play, ok := toolByName(name)
+	if !ok {
+		t.Fatalf("no tool %q", name)
+	}
+	state, err := c.mac.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	code := play(&invocation{
+		mac: c.mac, state: state, caller: c.caller, name: name, args: args,
+		stdin: strings.NewReader(c.stdin), stdout: &stdout, stderr: &stderr,
+	})
+	return outcome{code, stdout.String(), stderr.String()}
+}
+
+// idOf returns the id of a user's VM.
+func idOf(t *testing.T, mac Mac, owner, name string) string {
+	t.Helper()
+	state, err := mac.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm, err := findVM(state.ownedBy(owner), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return vm.ID
+}
+
+func mustUpdate(t *testing.T, mac Mac, apply func(*State) error) {
+	t.Helper()
+	if err := mac.Update(apply); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := writeFile(path, []byte(got)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}

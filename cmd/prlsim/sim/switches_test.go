@@ -1,0 +1,201 @@
+package sim
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// macAssuming makes the standard Mac with one assumption.
+func macAssuming(t *testing.T, setting string) Mac {
+	t.Helper()
+	wanted := standard()
+	wanted.Assume, wanted.LoggedOut = []string{setting}, []string{"bob"}
+	return newMac(t, wanted)
+}
+
+// Each unsure behavior is shown both ways.
+func TestAssumptionsBothWays(t *testing.T) {
+	t.Parallel()
+	list := func(caller string, args ...string) func(*testing.T, Mac) outcome {
+		return func(t *testing.T, mac Mac) outcome { return as(mac, caller).run(t, "prlctl", args...) }
+	}
+	license := func(prepare func(*Product)) func(*testing.T, Mac) outcome {
+		return func(t *testing.T, mac Mac) outcome {
+			mustUpdate(t, mac, func(state *State) error { prepare(&state.Product); return nil })
+			return as(mac, "alice").run(t, "prlsrvctl", "info", "--license", "--json")
+		}
+	}
+	nothing := func(*Product) {}
+	tests := map[string]struct {
+		run  func(*testing.T, Mac) outcome
+		want map[string]outcome // by value; texts are parts, "" means empty
+	}{
+		"bulk_home": {list("alice", "list", "-a", "-i", "--json"), map[string]outcome{
+			"empty": {0, `"Home": ""`, ""}, "filled": {0, `"Home": "\/Users\/alice\/Parallels\/Windows 11.pvm\/"`, ""}}},
+		"options_before_id": {list("alice", "list", "-i", "macOS"), map[string]outcome{
+			"refused": {255, "", "could not be found"}, "accepted": {0, "Name: macOS", ""}}},
+		"not_found_exit": {list("alice", "list", "nothing"), map[string]outcome{
+			"255": {255, "", "could not be found"}, "1": {1, "", "could not be found"}}},
+		"uuid_case": {list("bob", "list", "-a", "-o", "uuid", "-j"), map[string]outcome{
+			"lower": {0, "090536c5-993f-41d3-b24f-d2401de1e6eb", ""}, "upper": {0, "090536C5-993F-41D3-B24F-D2401DE1E6EB", ""}}},
+		"empty_list": {list(rootUser, "list", "-a", "-i", "-j"), map[string]outcome{
+			"brackets": {0, "[]", ""}, "nothing": {0, "", ""}}},
+		"macvm_keys": {list("alice", "list", "macOS", "-i", "-j"), map[string]outcome{
+			"full": {0, `"Travel mode"`, ""}, "reduced": {0, `"Security"`, ""}}},
+		"macvm_home": {list("alice", "list", "macOS", "-i", "-j"), map[string]outcome{
+			"config": {0, `macOS.macvm\/config.pvs"`, ""}, "bundle": {0, `"Home path": "\/Users\/alice\/Parallels\/macOS.macvm"`, ""}}},
+		"outdated_when_stopped": {list("bob", "list", "Windows 11", "-i", "-j"), map[string]outcome{
+			"outdated": {0, `"state": "outdated"`, ""}, "possibly_installed": {0, `"state": "possibly_installed"`, ""}}},
+		"list_touches_config": {configAge, map[string]outcome{
+			"no": {0, "old", ""}, "yes": {0, "new", ""}}},
+		"delete_prompt": {list("alice", "delete", "macOS"), map[string]outcome{
+			"always": {255, "Are you sure", "Operation canceled."}, "terminal_only": {0, "successfully removed", ""}}},
+		"user_without_session": {list("bob", "list", "-a"), map[string]outcome{
+			"works": {0, "Windows 11", ""}, "service_down": {253, "", "Login failed: Unable to connect to Parallels Service."}}},
+		"asuser_without_session": {func(t *testing.T, mac Mac) outcome {
+			return as(mac, rootUser).run(t, "launchctl", "asuser", "502", "/no/such/program")
+		}, map[string]outcome{
+			"fails": {1, "", "Could not switch to audit session"}, "works": {1, "", "could not execute /no/such/program"}}},
+		"standard_edition": {func(t *testing.T, mac Mac) outcome {
+			mustUpdate(t, mac, func(state *State) error { return state.setFault("standard_edition", "") })
+			return as(mac, "bob").run(t, "prlctl", "list", "-a", "--json")
+		}, map[string]outcome{
+			"prefix": {0, editionGate + "[\n\t{", ""}, "refused": {255, editionGate, ""}}},
+		"deactivated_license": {license(func(p *Product) { p.Active = false }), map[string]outcome{
+			"error": {255, "", "PrlHandle_FromString: Invalid argument."}, "json": {0, `"status": "INACTIVE"`, ""}}},
+		"activation_type": {license(func(p *Product) { p.Synced = false }), map[string]outcome{
+			"at_once": {0, `"activation_type": "SSO"`, ""}, "after_update": {0, `"activation_type": ""`, ""}}},
+		"license_dates": {license(nothing), map[string]outcome{
+			"datetime": {0, `"expiration": "2027-11-20 00:00:00"`, ""}, "date": {0, `"expiration": "2027-11-20"`, ""}}},
+		"product_name": {func(t *testing.T, mac Mac) outcome {
+			got := as(mac, rootUser).run(t, "ioreg", "-a", "-r", "-d1", "-c", "IOPlatformExpertDevice")
+			got.stdout = map[bool]string{true: "has it", false: "lacks it"}[strings.Contains(got.stdout, "product-name")]
+			return got
+		}, map[string]outcome{"present": {0, "has it", ""}, "absent": {0, "lacks it", ""}}},
+	}
+	for _, assumption := range Assumptions {
+		for _, value := range assumption.Values {
+			setting := assumption.Name + "=" + value
+			t.Run(setting, func(t *testing.T) {
+				t.Parallel()
+				test, listed := tests[assumption.Name]
+				want, covered := test.want[value]
+				if !listed || !covered {
+					t.Fatal("has no test")
+				}
+				checkOutcome(t, test.run(t, macAssuming(t, setting)), want)
+			})
+		}
+	}
+}
+
+func checkOutcome(t *testing.T, got, want outcome) {
+	t.Helper()
+	contains := func(text, part string) bool { return strings.Contains(text, part) && (part != "" || text == "") }
+	if got.code != want.code || !contains(got.stdout, want.stdout) || !contains(got.stderr, want.stderr) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// configAge tells whether listing renewed a config.pvs that was old.
+func configAge(t *testing.T, mac Mac) outcome {
+	t.Helper()
+	config := mac.Path("/Users/bob/Parallels/Windows 11.pvm/config.pvs")
+	old := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	if err := os.Chtimes(config, old, old); err != nil {
+		t.Fatal(err)
+	}
+	got := as(mac, "bob").run(t, "prlctl", "list", "-a", "-i", "--json")
+	info, err := os.Stat(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.stdout = map[bool]string{true: "old", false: "new"}[info.ModTime().Equal(old)]
+	return got
+}
+
+func TestReducedMacvmLacksKeys(t *testing.T) {
+	t.Parallel()
+	got := as(macAssuming(t, "macvm_keys=reduced"), "alice").run(t, "prlctl", "list", "macOS", "-i", "--json").stdout
+	for _, key := range macvmAbsent {
+		if strings.Contains(got, `"`+key+`":`) {
+			t.Errorf("%s is still there", key)
+		}
+	}
+}
+
+func TestWrongAssumptionsAndFaults(t *testing.T) {
+	t.Parallel()
+	state := &State{Users: []User{{Name: "alice", UID: 501}}}
+	for _, setting := range []string{"nonsense=1", "bulk_home=maybe", "bulk_home", ""} {
+		if err := state.assume(setting); err == nil {
+			t.Errorf("assumption %q is accepted", setting)
+		}
+	}
+	for _, setting := range []string{"nonsense", "hang", "hang=soon", "hang=-1", "service_down=1"} {
+		if err := state.setFault(setting, ""); err == nil {
+			t.Errorf("fault %q is accepted", setting)
+		}
+	}
+	if err := state.setFault("crash", "carol"); err == nil {
+		t.Error("a fault for an unknown user is accepted")
+	}
+}
+
+// Each fault shows what it promises, for the user named and for nobody else.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	bulk := []string{"prlctl", "list", "-a", "-i", "--json"}
+	asUser := []string{"launchctl", "asuser", "501", "/no/such/program"}
+	tests := map[string]struct {
+		setting string
+		caller  string
+		run     []string
+		want    outcome
+	}{
+		"service_down":        {"service_down", "alice", bulk, outcome{253, "", "Login failed: Unable to connect to Parallels Service."}},
+		"slow":                {"slow=1", "alice", bulk, outcome{0, "Windows 11", ""}},
+		"garbage":             {"garbage", "alice", bulk, outcome{0, "\x01b\x0b\r\n\t", ""}},
+		"duplicate_key":       {"duplicate_key", "alice", bulk, outcome{0, `"State": "stopped", "State": "running"`, ""}},
+		"standard_edition":    {"standard_edition", "alice", []string{"prlsrvctl", "info", "--license", "-j"}, outcome{0, `"edition": "standard"`, ""}},
+		"old_version":         {"old_version", "alice", bulk, outcome{255, "", "Unrecognized option: --json"}},
+		"crash":               {"crash", "alice", bulk, outcome{1, `"ID": "`, "terminated"}},
+		"list_fails_for_user": {"list_fails_for_user", "alice", bulk, outcome{255, "", "Operation canceled."}},
+		"no_session":          {"no_session", rootUser, asUser, outcome{1, "", "Could not switch to audit session"}},
+		"codesign": {"codesign", rootUser, []string{"codesign", "--verify", "-R=anchor apple generic and certificate leaf[subject.OU] = \"4C6364ACXT\"",
+			"/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"}, outcome{3, "", "failed to satisfy"}},
+	}
+	for _, kind := range FaultKinds {
+		if kind.Name == "stubborn" || kind.Name == "hang" {
+			continue // shown by real processes in TestHangingToolIsKilled
+		}
+		t.Run(kind.Name, func(t *testing.T) {
+			t.Parallel()
+			test, listed := tests[kind.Name]
+			if !listed {
+				t.Fatal("has no test")
+			}
+			mac := newMac(t, standard())
+			healthy := as(mac, test.caller).run(t, test.run[0], test.run[1:]...)
+			victim := test.caller
+			if kind.Name == "no_session" {
+				victim = "alice"
+			}
+			mustUpdate(t, mac, func(state *State) error { return state.setFault(test.setting, victim) })
+			got := as(mac, test.caller).run(t, test.run[0], test.run[1:]...)
+			checkOutcome(t, got, test.want)
+			if kind.Name != "slow" && got == healthy {
+				t.Error("the fault makes no difference")
+			}
+			if other := as(mac, "bob").run(t, "prlctl", "list", "-a", "--json"); other.code != 0 {
+				t.Errorf("bob is hit, too: %+v", other)
+			}
+			mustUpdate(t, mac, func(state *State) error { state.clearFault(kind.Name, ""); return nil })
+			if got := as(mac, test.caller).run(t, test.run[0], test.run[1:]...); got != healthy {
+				t.Errorf("after the fault: %+v", got)
+			}
+		})
+	}
+}
