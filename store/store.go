@@ -245,8 +245,9 @@ func (tx *Tx) ensure(name string) (*bolt.Bucket, error) {
 }
 
 // Erase removes every record of every collection and, because they hold the same
-// records, all backups; then it makes a new backup. Epoch and file stay. It is
-// no secure deletion: freed pages and the file system may keep old bytes.
+// records, all backups; then it makes a new backup. Epoch and file stay. After
+// an error or a crash it must be repeated. It is no secure deletion: freed pages
+// and the file system may keep old bytes.
 func (s *Store) Erase() error {
 	s.backup.Lock()
 	defer s.backup.Unlock()
