@@ -188,13 +188,15 @@ func TestOutputWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	deep := strings.Repeat(`{"a":[`, maxDepth) + `1`
 	cases := map[string]struct{ output, code string }{
-		"nothing":   {"", CodeOutputInvalid},
-		"blanks":    {" \r\n\x00", CodeOutputInvalid},
-		"text":      {"UUID STATUS IP_ADDR NAME\n", CodeOutputInvalid},
-		"truncated": {`[{"ID":"` + windowsID + `","Name":"Win`, CodeOutputInvalid},
-		"cut array": {`[{"ID":"` + windowsID + `"}`, CodeOutputInvalid},
-		"too deep":  {`[` + deep, CodeOutputTooDeep},
-		"too large": {`[{"ID":"` + strings.Repeat("a", MaxOutput), CodeOutputTooLarge},
+		"nothing":           {"", CodeOutputInvalid},
+		"blanks":            {" \r\n\x00", CodeOutputInvalid},
+		"text":              {"UUID STATUS IP_ADDR NAME\n", CodeOutputInvalid},
+		"truncated":         {`[{"ID":"` + windowsID + `","Name":"Win`, CodeOutputInvalid},
+		"cut array":         {`[{"ID":"` + windowsID + `"}`, CodeOutputInvalid},
+		"too deep":          {`[` + deep, CodeOutputTooDeep},
+		"too large":         {`[{"ID":"` + strings.Repeat("a", MaxOutput), CodeOutputTooLarge},
+		"too many values":   {`[{"a":[` + strings.Repeat("0,", maxValues) + `0]}]`, CodeOutputTooLarge},
+		"too many machines": {`[` + strings.Repeat("{},", maxObjects) + `{}]`, CodeOutputTooLarge},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

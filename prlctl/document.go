@@ -6,13 +6,19 @@ import (
 	"slices"
 )
 
-// maxDepth is how deep JSON may nest. Real answers stay below 6.
-const maxDepth = 64
+// Limits of JSON, far beyond any real answer, so that a small output cannot
+// take much memory.
+const (
+	maxDepth   = 64      // levels; real answers stay below 6
+	maxValues  = 1 << 16 // values of one virtual machine; real ones have 200
+	maxObjects = 10_000  // virtual machines of one listing
+)
 
 // What can be wrong with JSON as a whole.
 var (
 	errSyntax = errors.New("broken JSON")
 	errDepth  = errors.New("JSON nested too deep")
+	errSize   = errors.New("JSON of too many values")
 )
 
 type kind uint8
@@ -60,7 +66,7 @@ type document struct {
 }
 
 // read reads the next value and makes it the current one. An error is
-// errSyntax or errDepth.
+// errSyntax, errDepth or errSize.
 func (d *document) read() (element, error) {
 	d.text, d.nodes, d.children, d.open = d.text[:0], d.nodes[:0], d.children[:0], d.open[:0]
 	d.repeated = false
@@ -86,6 +92,9 @@ func (d *document) value(depth int) (int, error) {
 		return 0, errDepth
 	}
 	index := len(d.nodes)
+	if index == maxValues {
+		return 0, errSize
+	}
 	d.nodes = append(d.nodes, node{})
 	start := len(d.text)
 	kind, err := d.contents(index, depth)

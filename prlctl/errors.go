@@ -23,7 +23,7 @@ const (
 	CodeLicenseUnreadable  = "license_unreadable"  // the product cannot read its own license
 	CodeInvalidVMID        = "invalid_vm_id"       // not a UUID
 	CodeOutputInvalid      = "output_invalid"      // no JSON, broken JSON, or not the answer asked for
-	CodeOutputTooLarge     = "output_too_large"    // more than MaxOutput
+	CodeOutputTooLarge     = "output_too_large"    // more than MaxOutput, or more values than any real answer
 	CodeOutputTooDeep      = "output_too_deep"     // JSON nested deeper than any real answer
 	CodeToolFailed         = "tool_failed"         // any other failure of the tool
 )

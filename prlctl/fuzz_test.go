@@ -21,10 +21,7 @@ func FuzzList(f *testing.F) {
 	f.Fuzz(func(t *testing.T, output []byte) {
 		listing, err := readListing(output)
 		if err != nil {
-			if code := errorCode(err); code != CodeOutputInvalid && code != CodeOutputTooDeep {
-				t.Fatalf("unexpected code %q", code)
-			}
-			if trimmed := bytes.TrimSpace(output); json.Valid(output) && bytes.HasPrefix(trimmed, []byte("[{")) && errorCode(err) == CodeOutputInvalid && onlyObjects(output) {
+			if errorCode(err) == CodeOutputInvalid && json.Valid(output) && bytes.HasPrefix(bytes.TrimSpace(output), []byte("[{")) {
 				t.Fatalf("valid JSON refused: %v", err)
 			}
 			return
@@ -36,12 +33,6 @@ func FuzzList(f *testing.F) {
 			compare(t, output, listing.VMs)
 		}
 	})
-}
-
-// onlyObjects says whether output is an array, not an array and more.
-func onlyObjects(output []byte) bool {
-	var items []json.RawMessage
-	return json.Unmarshal(output, &items) == nil
 }
 
 func checkVM(t *testing.T, vm VM) {

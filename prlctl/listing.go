@@ -58,6 +58,9 @@ func (l *Listing) readArray(doc *document) error {
 		if err != nil {
 			return err
 		}
+		if len(l.VMs)+len(l.Unreadable) == maxObjects {
+			return errSize
+		}
 		l.add(object)
 	}
 	return err
@@ -183,8 +186,11 @@ func (d *document) notes(before []byte) []string {
 
 // outputError gives broken JSON its code. It never quotes the output.
 func outputError(err error) *Error {
-	if errors.Is(err, errDepth) {
+	switch {
+	case errors.Is(err, errDepth):
 		return &Error{Code: CodeOutputTooDeep, Err: err}
+	case errors.Is(err, errSize):
+		return &Error{Code: CodeOutputTooLarge, Err: err}
 	}
 	return &Error{Code: CodeOutputInvalid, Err: err}
 }
