@@ -32,6 +32,7 @@ var roles = map[string]func(dir string) childResult{
 	"hold":           hold,
 	"fill":           fill,
 	"backup":         backup,
+	"commit":         commitForEver,
 	"truncate-below": truncateBelow,
 }
 
@@ -158,6 +159,23 @@ func backup(dir string) (result childResult) {
 	}
 	result.Report = report
 	return result.failed(s.Backup()).failed(s.Close())
+}
+
+// commitForEver says after each commit how many rows there are, until it is
+// killed.
+func commitForEver(dir string) (result childResult) {
+	s, _, err := store.Open(context.Background(), dir, store.Options{})
+	for i := 0; err == nil; i++ {
+		err = s.Update(func(tx *store.Tx) error {
+			if err := rows.Put(tx, rowKey(rows.Len(tx)), row{Count: i}); err != nil {
+				return err
+			}
+			result.Rows = rows.Len(tx)
+			return nil
+		})
+		fmt.Println(result.Rows)
+	}
+	return result.failed(err)
 }
 
 // truncateBelow cuts the file off under the open store.

@@ -1,12 +1,15 @@
 package store_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"sync"
 	"testing"
 
 	"prlagent/store"
@@ -251,6 +254,76 @@ func TestH02_NewEpochLasts(t *testing.T) {
 	mustClose(t, s)
 	if _, report := mustOpen(t, dir, store.Options{}); report.Epoch != epoch {
 		t.Errorf("after reopen %+v, want epoch %s", report, epoch)
+	}
+}
+
+// TestKilledProcessLosesNothing kills a process that commits without pause:
+// what it said was committed is there, in the same epoch.
+func TestKilledProcessLosesNothing(t *testing.T) {
+	t.Parallel()
+	dir := newFolder(t)
+	s, first := mustOpen(t, dir, store.Options{})
+	mustClose(t, s)
+	for round := range 5 {
+		said := killWhileCommitting(t, dir, 3+round*7)
+		s, report := mustOpen(t, dir, store.Options{})
+		if report != (store.Report{Outcome: store.OutcomeOpened, Epoch: first.Epoch}) {
+			t.Errorf("round %d: %+v", round, report)
+		}
+		if got := countRows(t, s); got < said {
+			t.Errorf("round %d: %d rows, %d were committed", round, got, said)
+		}
+		mustClose(t, s)
+	}
+}
+
+// killWhileCommitting kills the child after some commits and returns the last
+// number it said.
+func killWhileCommitting(t *testing.T, dir string, commits int) (said int) {
+	t.Helper()
+	child := command(t, "commit", dir)
+	output, err := child.StdoutPipe()
+	must(t, err)
+	must(t, child.Start())
+	lines := bufio.NewScanner(output)
+	for n := 1; lines.Scan(); n++ {
+		if said, err = strconv.Atoi(lines.Text()); err != nil {
+			t.Errorf("child: %s", lines.Text())
+		}
+		if n == commits {
+			must(t, child.Process.Kill())
+		}
+	}
+	if err := child.Wait(); err == nil {
+		t.Error("the child ended by itself")
+	}
+	return said
+}
+
+// TestConcurrentUse: readers, writers and backups at the same time; with -race.
+func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
+	s, _ := mustOpen(t, newFolder(t), store.Options{})
+	var workers sync.WaitGroup
+	for worker := range 4 {
+		workers.Go(func() {
+			for i := range 20 {
+				err := s.Update(func(tx *store.Tx) error { return rows.Put(tx, rowKey(worker*100+i), row{Count: i}) })
+				err = errors.Join(err, s.View(func(tx *store.Tx) error {
+					return rows.Each(tx, func(string, row) error { return nil })
+				}))
+				if i%10 == 0 {
+					err = errors.Join(err, s.Backup())
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	if got := countRows(t, s); got != 80 || s.Commits() != 80 {
+		t.Errorf("%d rows in %d commits", got, s.Commits())
 	}
 }
 
