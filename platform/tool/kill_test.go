@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -152,6 +153,34 @@ func TestProcessLeftBehindIsNotWaitedForAndNotKilled(t *testing.T) {
 		t.Error(err)
 	}
 	if err := file.Close(); err != nil { // lets it end
+		t.Error(err)
+	}
+}
+
+// A signal that does not arrive stands for a program that the kernel holds.
+func TestProgramThatCanNotBeKilledIsGivenUp(t *testing.T) {
+	t.Parallel()
+	pipe := newPipe(t)
+	var sent []syscall.Signal
+	runner := &Runner{
+		Grace: time.Millisecond,
+		kill:  func(_ int, signal syscall.Signal) { sent = append(sent, signal) },
+	}
+	result, err := runner.Run(t.Context(), Command{
+		Path: testBinary(t), Args: []string{"read-all", pipe}, Limit: time.Millisecond,
+	})
+	requireCode(t, err, CodeTimeout)
+	if result.ExitCode != -1 || result.Stdout != nil {
+		t.Errorf("got exit code %d and output %q", result.ExitCode, result.Stdout)
+	}
+	if !slices.Equal(sent, []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}) {
+		t.Errorf("got signals %v", sent)
+	}
+	file, err := os.OpenFile(pipe, os.O_WRONLY, 0) // waits until it reads, then lets it end
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
 		t.Error(err)
 	}
 }

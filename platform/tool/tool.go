@@ -75,8 +75,9 @@ type Runner struct {
 	Log   zerolog.Logger // gets one line at debug level for every run
 	Grace time.Duration  // from SIGTERM to SIGKILL, and for a pipe that outlives its program; 0 is DefaultGrace
 
-	now  func() time.Time // wall clock; nil is time.Now
-	tick time.Duration    // 0 is wallClockTick
+	now  func() time.Time                       // wall clock; nil is time.Now
+	tick time.Duration                          // 0 is wallClockTick
+	kill func(group int, signal syscall.Signal) // nil is the kernel's
 
 	mu   sync.Mutex
 	runs map[string]uint64
@@ -127,6 +128,8 @@ func (r *Runner) count(program string) {
 // program itself was killed by somebody else. A program that ended by itself
 // may leave a process behind on purpose (a service it started): that one is
 // left alone, and what it may still print is not waited for beyond the grace.
+// One that not even SIGKILL ends, because the kernel holds it (a dead mount), is
+// given up after two more graces.
 func (r *Runner) Run(ctx context.Context, c Command) (Result, error) {
 	program, action := describe(c.Path, c.Args)
 	begun := time.Now()
@@ -153,12 +156,8 @@ func (r *Runner) start(ctx context.Context, c Command, program string) (Result, 
 	if ctx.Err() != nil {
 		return none, interrupted(ctx, c.Path)
 	}
-	// The kernel ties a child's parent-death signal to the thread that started it.
-	release := holdThread()
-	defer release()
-
 	p := r.prepare(c)
-	if err := p.cmd.Start(); err != nil {
+	if err := p.start(); err != nil {
 		return none, startError(c.Path, err)
 	}
 	r.count(program)
