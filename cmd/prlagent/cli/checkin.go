@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
+)
+
+func (p *program) checkinCommand() *cobra.Command {
+	var wait bool
+	command := &cobra.Command{
+		Use:   "checkin",
+		Short: "Look at this Mac and check in with the portal now",
+		Long: `Ask the agent to look at this Mac and to check in with the portal now.
+Only administrators may; everybody else gets exit code 4.
+
+With --wait the command returns when that pass has ended and prints it step by
+step; it waits up to 5 minutes unless --timeout says otherwise. Exit code 1
+means that the exchange failed; the reason and what to do are printed.`,
+		Example: "  sudo prlagent checkin\n  sudo prlagent checkin --wait --timeout 2m",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if wait && !cmd.Flags().Changed("timeout") && p.environment("PRLAGENT_TIMEOUT") == "" {
+				p.timeout = waitTimeout
+			}
+			return p.checkin(cmd.Context(), wait)
+		},
+	}
+	command.Flags().BoolVar(&wait, "wait", false, "return when the check-in has ended")
+	return command
+}
+
+func (p *program) checkin(ctx context.Context, wait bool) error {
+	result, err := p.askCheckin(ctx, wait)
+	if err != nil {
+		return failed(err)
+	}
+	if p.json {
+		err = p.printJSON(result)
+	} else {
+		_, err = fmt.Fprint(p.stdout, checkinPage(p.view(), clean(result)))
+	}
+	if err != nil {
+		return failed(err)
+	}
+	if !result.Accepted || result.Code != "" {
+		return &exit{code: exitDegraded}
+	}
+	return nil
+}
+
+// askCheckin says on a terminal that it waits, once that takes longer than a
+// person's patience.
+func (p *program) askCheckin(ctx context.Context, wait bool) (result localapi.CheckinResult, err error) {
+	ctx, cancel := p.limited(ctx)
+	defer cancel()
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		result, err = p.client().Checkin(ctx, wait)
+	}()
+	timer := time.NewTimer(p.patience)
+	defer timer.Stop()
+	select {
+	case <-answered:
+		return result, err
+	case <-timer.C:
+	}
+	if p.watched && !p.json {
+		fmt.Fprintln(p.stderr, "The agent looks at every user's virtual machines and then checks in; Ctrl-C stops waiting, not the check-in …")
+	}
+	<-answered
+	return result, err
+}
+
+// checkinPage is the outcome for people.
+func checkinPage(v view, result localapi.CheckinResult) string {
+	headline := v.paint(green, "✓") + " The check-in is done.\n"
+	switch {
+	case !result.Accepted:
+		headline = v.paint(red, "✗") + " The agent did not take the request.\n"
+	case result.Code != "":
+		headline = v.paint(red, "✗") + " The check-in failed.\n"
+	case !result.Waited:
+		headline = v.paint(green, "✓") + " The agent checks in now; 'prlagent status' shows how it ends.\n"
+	}
+	if result.Pass != nil {
+		headline += passLines(v, *result.Pass)
+	}
+	return headline + reasonLines(v, result.Code, result.Detail)
+}
+
+// reasonLines are a code, what it means and what to do; nothing for no code.
+func reasonLines(v view, code protocol.Code, detail string) string {
+	if code == "" {
+		return ""
+	}
+	words := code.Text()
+	out := fmt.Sprintf("  %s %s\n", v.paint(bold, string(code)+":"), joined(" ", words.Text, detail))
+	if words.Remedy != "" {
+		out += "  → " + words.Remedy + "\n"
+	}
+	return out
+}

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"reflect"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// clean gives a copy of a document in which every text has gone through
+// protocol.Display (H15). Everything that is printed for people is cleaned as
+// a whole before, so that no renderer can forget one.
+func clean[T any](document T) T {
+	value := reflect.New(reflect.TypeFor[T]()).Elem()
+	value.Set(cleaned(reflect.ValueOf(&document).Elem()))
+	return value.Interface().(T)
+}
+
+func cleaned(value reflect.Value) reflect.Value {
+	switch value.Kind() {
+	case reflect.String:
+		return reflect.ValueOf(protocol.Display(value.String())).Convert(value.Type())
+	case reflect.Struct:
+		return cleanedStruct(value)
+	case reflect.Slice:
+		if value.IsNil() {
+			return value
+		}
+		out := reflect.MakeSlice(value.Type(), value.Len(), value.Len())
+		for i := range value.Len() {
+			out.Index(i).Set(cleaned(value.Index(i)))
+		}
+		return out
+	case reflect.Map:
+		if value.IsNil() {
+			return value
+		}
+		out := reflect.MakeMapWithSize(value.Type(), value.Len())
+		for entries := value.MapRange(); entries.Next(); {
+			out.SetMapIndex(cleaned(entries.Key()), cleaned(entries.Value()))
+		}
+		return out
+	case reflect.Pointer:
+		if value.IsNil() {
+			return value
+		}
+		out := reflect.New(value.Type().Elem())
+		out.Elem().Set(cleaned(value.Elem()))
+		return out
+	}
+	return value
+}
+
+func cleanedStruct(value reflect.Value) reflect.Value {
+	if value.Type() == reflect.TypeFor[time.Time]() {
+		return value
+	}
+	out := reflect.New(value.Type()).Elem()
+	for i := range value.NumField() {
+		out.Field(i).Set(cleaned(value.Field(i)))
+	}
+	return out
+}

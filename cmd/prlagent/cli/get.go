@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"encoding/xml"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
+)
+
+func (p *program) getCommand() *cobra.Command {
+	var attribute bool
+	command := &cobra.Command{
+		Use:   "get [FIELD]",
+		Short: "Print one value, for extension attributes and scripts",
+		Long: `Print one value of the status. Without FIELD, list the fields.
+
+With --ea the value is printed as a Jamf extension attribute, <result>…</result>;
+dates are in the form that Jamf takes, in UTC. If the daemon is not running,
+its snapshot answers, and the exit code is 0 all the same. Fields:
+` + fieldHelp(),
+		Example:           "  prlagent get health\n  prlagent get last_checkin --ea\n  prlagent get vm_count --json",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeField,
+		RunE: func(cmd *cobra.Command, arguments []string) error {
+			if len(arguments) == 0 {
+				return outcome(p.listFields())
+			}
+			field, found := localapi.FieldByID(arguments[0])
+			if !found {
+				return fmt.Errorf("there is no field %q; 'prlagent get' lists them", arguments[0])
+			}
+			return p.get(cmd.Context(), field, attribute)
+		},
+	}
+	command.Flags().BoolVar(&attribute, "ea", false, "print <result>…</result> for Jamf")
+	return command
+}
+
+func fieldHelp() string {
+	var out strings.Builder
+	for _, field := range localapi.Fields {
+		fmt.Fprintf(&out, "  %-14s %s\n", field.ID, field.Title)
+	}
+	return out.String()
+}
+
+func completeField(_ *cobra.Command, arguments []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var ids []string
+	if len(arguments) == 0 {
+		for _, field := range localapi.Fields {
+			ids = append(ids, field.ID+"\t"+field.Title)
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+// fieldRow is a field without its value, as JSON.
+type fieldRow struct {
+	Field string `json:"field"`
+	Title string `json:"title"`
+	Kind  string `json:"kind"`
+}
+
+func (p *program) listFields() error {
+	if p.json {
+		document := struct {
+			Schema int        `json:"schema"`
+			Fields []fieldRow `json:"fields"`
+		}{Schema: localapi.Schema}
+		for _, field := range localapi.Fields {
+			document.Fields = append(document.Fields, fieldRow{field.ID, field.Title, field.Kind})
+		}
+		return p.printJSON(document)
+	}
+	fields := table{heads: []string{"FIELD", "KIND", "WHAT"}}
+	for _, field := range localapi.Fields {
+		fields.rows = append(fields.rows, []cell{{field.ID, ""}, {field.Kind, ""}, {field.Title, ""}})
+	}
+	_, err := fmt.Fprint(p.stdout, fields.render(p.view(), ""))
+	return err
+}
+
+// fieldValue is the document of get --json.
+type fieldValue struct {
+	Schema int       `json:"schema"`
+	Field  string    `json:"field"`
+	Kind   string    `json:"kind"`
+	Value  string    `json:"value"`
+	Live   bool      `json:"live"` // false: from the snapshot of a daemon that is not running
+	At     time.Time `json:"at"`   // of the status that the value is from
+}
+
+func (p *program) get(ctx context.Context, field localapi.Field, attribute bool) error {
+	status, err := p.lastStatus(ctx)
+	if err != nil {
+		return failed(err)
+	}
+	value := field.Value(status)
+	switch {
+	case p.json:
+		return outcome(p.printJSON(fieldValue{localapi.Schema, field.ID, field.Kind, value, status.Daemon.Running, status.At}))
+	case attribute:
+		_, err = fmt.Fprintf(p.stdout, "<result>%s</result>\n", escapeXML(protocol.Display(value)))
+	default:
+		_, err = fmt.Fprintln(p.stdout, protocol.Display(value))
+	}
+	return outcome(err)
+}
+
+func escapeXML(text string) string {
+	var out strings.Builder
+	// A strings.Builder takes everything.
+	_ = xml.EscapeText(&out, []byte(text))
+	return out.String()
+}

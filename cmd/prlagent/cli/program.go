@@ -1,0 +1,148 @@
+// Package cli is the program prlagent: it asks the daemon over its socket,
+// prints the answer for people or as JSON, and says by its exit code how
+// things are. It never opens the daemon's database.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"prlagent/agent/localapi"
+)
+
+// Main runs the program with the arguments and the environment of this
+// process; the result is its exit code.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	p := &program{
+		stdout: os.Stdout, stderr: os.Stderr, environment: os.Getenv,
+		terminal: isTerminal(os.Stdout), watched: isTerminal(os.Stderr),
+		now: time.Now, zone: time.Local, patience: 2 * time.Second,
+	}
+	return p.run(ctx, os.Args[1:])
+}
+
+// isTerminal asks for a window size, which only terminals have.
+func isTerminal(file *os.File) bool {
+	_, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	return err == nil
+}
+
+// program is one run: where it prints, what it knows of its surroundings, and
+// the flags that all commands have.
+type program struct {
+	stdout, stderr io.Writer
+	environment    func(string) string
+	terminal       bool // stdout is one
+	watched        bool // stderr is a terminal: somebody sees progress
+	now            func() time.Time
+	zone           *time.Location
+	patience       time.Duration // how long to wait before progress is shown
+
+	root    string
+	timeout time.Duration
+	json    bool
+}
+
+const (
+	defaultTimeout = 10 * time.Second
+	waitTimeout    = 5 * time.Minute // of checkin --wait, unless --timeout is given
+)
+
+// run executes one command line; the result is the exit code.
+func (p *program) run(ctx context.Context, arguments []string) int {
+	root := p.command()
+	root.SetArgs(arguments)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	err := root.ExecuteContext(ctx)
+	var known *exit
+	switch {
+	case err == nil:
+		return exitHealthy
+	case errors.As(err, &known):
+		p.explain(known)
+		return known.code
+	}
+	fmt.Fprintf(p.stderr, "prlagent: %v\nSee 'prlagent help'.\n", err)
+	return exitUsage
+}
+
+func (p *program) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "prlagent",
+		Short:         "Show what the agent on this Mac does and why",
+		Long:          rootHelp,
+		Example:       "  prlagent status\n  prlagent vms --columns user_name,vm_name,vm_state\n  prlagent checkin --wait\n  prlagent get last_checkin --ea",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&p.root, "root", p.environment("PRLAGENT_ROOT"), "folder of a simulated Mac (environment: PRLAGENT_ROOT)")
+	flags.DurationVar(&p.timeout, "timeout", p.defaultTimeout(), "how long to wait for the daemon (environment: PRLAGENT_TIMEOUT)")
+	flags.BoolVar(&p.json, "json", false, "print JSON with stable names")
+	root.AddCommand(p.statusCommand(), p.vmsCommand(), p.checkinCommand(), p.eventsCommand(), p.getCommand(), p.versionCommand())
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return p.settle() }
+	return root
+}
+
+func (p *program) defaultTimeout() time.Duration {
+	if limit, err := time.ParseDuration(p.environment("PRLAGENT_TIMEOUT")); err == nil {
+		return limit
+	}
+	return defaultTimeout
+}
+
+// settle makes the flags ready to use.
+func (p *program) settle() error {
+	if p.timeout <= 0 {
+		return fmt.Errorf("--timeout must be more than zero, not %v", p.timeout)
+	}
+	if p.root == "" {
+		return nil
+	}
+	root, err := filepath.Abs(p.root)
+	if err != nil {
+		return fmt.Errorf("find --root: %w", err)
+	}
+	p.root = root
+	return nil
+}
+
+func (p *program) client() *localapi.Client {
+	return localapi.NewClient(localapi.SocketUnder(p.root))
+}
+
+// limited is ctx with the time limit of --timeout.
+func (p *program) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, p.timeout)
+}
+
+const rootHelp = `prlagent asks the agent (prlagentd) on this Mac what it is doing and why.
+
+Everybody may ask for the agent's health and for their own virtual machines.
+Administrators of the Mac see everything and may ask for a check-in.
+
+Exit codes:
+  0  healthy, or the command did what it was asked
+  1  degraded: something needs a person ('prlagent status' says what),
+     or the command failed
+  2  the command line makes no sense
+  3  the daemon is not running; 'status' prints what it left behind,
+     and 'get' answers from that with 0
+  4  refused: you may not do this
+
+Output for people has local time with its zone and is in color only on a
+terminal (NO_COLOR turns that off). Machines get UTC.`

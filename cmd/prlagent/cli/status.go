@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"prlagent/agent/localapi"
+)
+
+func (p *program) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show what the agent is doing, and what needs a look",
+		Long: `Show the daemon, the portal, the configuration, Parallels Desktop, the users
+and the last pass, and what needs a person with what to do next.
+
+If the daemon is not running, its last snapshot is shown and marked as such.
+Users who are not administrators see health and counts.
+
+Exit codes: 0 healthy, 1 degraded, 3 the daemon is not running.`,
+		Example: "  prlagent status\n  prlagent status --json | jq -r '.health.conditions[].code'",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return p.status(cmd.Context()) },
+	}
+}
+
+func (p *program) status(ctx context.Context) error {
+	status, err := p.lastStatus(ctx)
+	if err != nil {
+		return failed(err)
+	}
+	if p.json {
+		err = p.printJSON(status)
+	} else {
+		_, err = fmt.Fprint(p.stdout, statusPage(p.view(), clean(status)))
+	}
+	switch {
+	case err != nil:
+		return failed(err)
+	case !status.Daemon.Running:
+		return &exit{code: exitNotRunning}
+	case status.Health.State != localapi.Healthy:
+		return &exit{code: exitDegraded}
+	}
+	return nil
+}
+
+// lastStatus asks the daemon; if it does not run, its snapshot answers, with
+// Daemon.Running false. Without a snapshot the daemon's error stands.
+func (p *program) lastStatus(ctx context.Context) (localapi.Status, error) {
+	ctx, cancel := p.limited(ctx)
+	defer cancel()
+	status, err := p.client().Status(ctx)
+	if exitOf[localapi.CodeOf(err)] != exitNotRunning {
+		return status, err
+	}
+	snapshot, snapshotError := localapi.ReadSnapshot(filepath.Join(localapi.SnapshotsUnder(p.root), localapi.StatusJSON))
+	if snapshotError != nil {
+		return localapi.Status{}, err
+	}
+	return snapshot, nil
+}

@@ -1,0 +1,260 @@
+package cli
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
+)
+
+// usefulColumns are those of the table for people unless they choose others.
+var usefulColumns = []string{"user_name", "vm_name", "vm_state", "vm_status", "vm_os", "tools_version", "last_used", "vm_source"}
+
+// Formats of vms.
+const (
+	formatTable = "table"
+	formatCSV   = "csv"
+	formatJSON  = "json"
+)
+
+var formats = []string{formatTable, formatCSV, formatJSON}
+
+func (p *program) vmsCommand() *cobra.Command {
+	var columns, format string
+	command := &cobra.Command{
+		Use:   "vms",
+		Short: "List the virtual machines of this Mac",
+		Long: `List the virtual machines of all users of this Mac as the agent has them.
+Users who are not administrators see their own.
+
+An empty cell of the table shows the reason in parentheses; machines get null
+and the reasons beside it. Without --columns people see the most useful ones,
+csv and JSON have all. Columns:
+` + columnHelp(),
+		Example: "  prlagent vms\n  prlagent vms --columns all\n  prlagent vms --columns user_name,vm_name,vm_os_build --format csv",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if p.json {
+				format = formatJSON
+			}
+			if !slices.Contains(formats, format) {
+				return fmt.Errorf("--format must be one of %s, not %q", strings.Join(formats, ", "), format)
+			}
+			chosen, err := chooseColumns(columns, format)
+			if err != nil {
+				return err
+			}
+			return p.vms(cmd.Context(), chosen, format)
+		},
+	}
+	command.Flags().StringVar(&columns, "columns", "", "columns by id with commas between, or all")
+	command.Flags().StringVar(&format, "format", formatTable, strings.Join(formats, ", "))
+	completeFrom(command, "format", formats)
+	completeFrom(command, "columns", append(columnIDs(), "all"))
+	return command
+}
+
+// completeFrom offers the words for a flag to the shell. It can only fail for
+// a flag that is not there.
+func completeFrom(command *cobra.Command, flag string, words []string) {
+	complete := cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)
+	if err := command.RegisterFlagCompletionFunc(flag, complete); err != nil {
+		panic(err)
+	}
+}
+
+func columnIDs() []string {
+	ids := make([]string, 0, len(protocol.Columns))
+	for _, column := range protocol.Columns {
+		ids = append(ids, column.ID)
+	}
+	return ids
+}
+
+func columnHelp() string {
+	var out strings.Builder
+	for _, column := range protocol.Columns {
+		fmt.Fprintf(&out, "  %-15s %s\n", column.ID, column.Title)
+	}
+	return out.String()
+}
+
+// chooseColumns reads the flag; without it the format decides.
+func chooseColumns(flag, format string) ([]protocol.Column, error) {
+	switch {
+	case flag == "all", flag == "" && format != formatTable:
+		return protocol.Columns, nil
+	case flag == "":
+		return columnsByID(usefulColumns)
+	}
+	return columnsByID(strings.Split(flag, ","))
+}
+
+func columnsByID(ids []string) ([]protocol.Column, error) {
+	columns := make([]protocol.Column, 0, len(ids))
+	for _, id := range ids {
+		column, found := protocol.ColumnByID(strings.TrimSpace(id))
+		if !found {
+			return nil, fmt.Errorf("there is no column %q; 'prlagent vms --help' lists them", id)
+		}
+		columns = append(columns, column)
+	}
+	return columns, nil
+}
+
+func (p *program) vms(ctx context.Context, columns []protocol.Column, format string) error {
+	ctx, cancel := p.limited(ctx)
+	defer cancel()
+	inventory, err := p.client().Inventory(ctx)
+	if err != nil {
+		return failed(err)
+	}
+	switch format {
+	case formatJSON:
+		err = p.printJSON(inventoryJSON(inventory, columns))
+	case formatCSV:
+		err = p.printCSV(inventory, columns)
+	default:
+		_, err = fmt.Fprint(p.stdout, vmsPage(p.view(), clean(inventory), columns))
+	}
+	if err != nil {
+		return failed(err)
+	}
+	return nil
+}
+
+// inventoryJSON leaves the columns out that were not chosen; what our rows
+// have beside the columns stays.
+func inventoryJSON(inventory localapi.Inventory, columns []protocol.Column) map[string]any {
+	rows := make([]map[string]any, 0, len(inventory.Rows))
+	for _, row := range inventory.Rows {
+		document := protocol.RowJSON(row)
+		gaps := make(map[string]protocol.Code)
+		for _, column := range columns {
+			if code := column.Gap(row); code != "" {
+				gaps[column.ID] = code
+			}
+		}
+		document["gaps"] = gaps
+		for _, column := range protocol.Columns {
+			if !slices.ContainsFunc(columns, func(chosen protocol.Column) bool { return chosen.ID == column.ID }) {
+				delete(document, column.ID)
+			}
+		}
+		rows = append(rows, document)
+	}
+	return map[string]any{"schema": inventory.Schema, "at": inventory.At, "rows": rows, "restricted": inventory.Restricted}
+}
+
+func (p *program) printCSV(inventory localapi.Inventory, columns []protocol.Column) error {
+	out := csv.NewWriter(p.stdout)
+	heads := make([]string, 0, len(columns))
+	for _, column := range columns {
+		heads = append(heads, column.ID)
+	}
+	if err := out.Write(heads); err != nil {
+		return err
+	}
+	for _, row := range inventory.Rows {
+		fields := make([]string, 0, len(columns))
+		for _, column := range columns {
+			fields = append(fields, protocol.Display(column.Value(row)))
+		}
+		if err := out.Write(fields); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// vmsPage is the table for people, with what its reasons mean below it.
+func vmsPage(v view, inventory localapi.Inventory, columns []protocol.Column) string {
+	if len(inventory.Rows) == 0 {
+		return "No virtual machines.\n" + vmsNote(v, inventory)
+	}
+	machines := table{}
+	reasons := make(map[protocol.Code]bool)
+	for _, column := range columns {
+		machines.heads = append(machines.heads, v.title(column))
+	}
+	for _, row := range inventory.Rows {
+		fields := make([]cell, 0, len(columns))
+		for _, column := range columns {
+			fields = append(fields, v.field(column, row))
+			if code := column.Gap(row); code != "" {
+				reasons[code] = true
+			}
+		}
+		machines.rows = append(machines.rows, fields)
+	}
+	return machines.render(v, "") + staleNotes(v, inventory.Rows) + reasonNotes(v, reasons) + vmsNote(v, inventory)
+}
+
+// title is the guide's, with the zone that the times are shown in.
+func (v view) title(column protocol.Column) string {
+	return strings.TrimSuffix(column.Title, " (UTC)")
+}
+
+// staleSign marks rows that are only the last known ones.
+const staleSign = "†"
+
+func (v view) field(column protocol.Column, row protocol.Row) cell {
+	if code := column.Gap(row); code != "" {
+		return cell{"(" + string(code) + ")", dim}
+	}
+	switch {
+	case column.Time:
+		return cell{v.stamp(column.At(row)), ""}
+	case column.ID == "vm_state" && row.Stale != "":
+		return cell{column.Value(row) + " " + staleSign, yellow}
+	case column.ID == "vm_state" && row.State == protocol.StateRunning:
+		return cell{column.Value(row), green}
+	}
+	return cell{column.Value(row), ""}
+}
+
+func staleNotes(v view, rows []protocol.Row) string {
+	var out strings.Builder
+	for _, row := range rows {
+		if row.Stale != "" {
+			fmt.Fprintf(&out, "%s %s of %s: last seen %s; %s: %s\n",
+				staleSign, row.Name, row.Owner, v.moment(row.SeenAt), row.Stale, row.Stale.Text().Text)
+		}
+	}
+	if out.Len() == 0 {
+		return ""
+	}
+	return "\n" + out.String()
+}
+
+func reasonNotes(v view, reasons map[protocol.Code]bool) string {
+	if len(reasons) == 0 {
+		return ""
+	}
+	var out strings.Builder
+	out.WriteString("\n")
+	for _, code := range slices.Sorted(maps.Keys(reasons)) {
+		words := code.Text()
+		out.WriteString(v.paint(dim, fmt.Sprintf("(%s) %s", code, joined(" ", words.Text, words.Remedy))) + "\n")
+	}
+	return out.String()
+}
+
+func vmsNote(v view, inventory localapi.Inventory) string {
+	looked := "As of " + v.moment(inventory.At) + "."
+	if inventory.At.IsZero() {
+		looked = "The agent has not looked yet."
+	}
+	if inventory.Restricted {
+		looked += " Only your own are shown: sudo prlagent vms"
+	}
+	return "\n" + looked + "\n"
+}
