@@ -1,0 +1,96 @@
+package portal
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func newApproveCommand() *cobra.Command {
+	var options adminOptions
+	var keyID string
+	command := &cobra.Command{
+		Use:   "approve DEVICE --dir DIR",
+		Short: "Let a Mac that lost its key be the device it was, or lift a duplicate mark",
+		Long: `A Mac that the portal knows and that comes back with another key (erased, or an
+impostor) waits for approval. Approve it only if you know why its key changed:
+the Mac with the old key loses its access as soon as the new one checks in.
+
+DEVICE is a device id or a Mac serial number.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			client, err := options.open()
+			if err != nil {
+				return err
+			}
+			defer client.close()
+			return approveDevice(command.Context(), command.OutOrStdout(), client, args[0], keyID)
+		},
+	}
+	options.addFlags(command.Flags())
+	command.Flags().StringVar(&keyID, "key", "", "id of the key to approve, where several wait")
+	return command
+}
+
+func approveDevice(ctx context.Context, w io.Writer, client *adminClient, name, keyID string) error {
+	list, err := client.devices(ctx)
+	if err != nil {
+		return err
+	}
+	device, err := findDevice(list.Devices, name)
+	if err != nil {
+		return err
+	}
+	if keyID == "" {
+		if keyID, err = onlyPending(device); err != nil {
+			return err
+		}
+	}
+	approved, err := client.approve(ctx, device.DeviceID, approval{KeyID: keyID})
+	if err != nil {
+		return err
+	}
+	if keyID == "" {
+		_, err = fmt.Fprintf(w, "Lifted the duplicate mark of %s (%s).\n", approved.DeviceID, display(approved.MacSerial))
+		return err
+	}
+	_, err = fmt.Fprintf(w, "Approved key %s for %s (%s).\nThe Mac enrolls at its next attempt; the old token ends with its first check-in.\n",
+		keyID, approved.DeviceID, display(approved.MacSerial))
+	return err
+}
+
+func findDevice(devices []deviceView, name string) (deviceView, error) {
+	var found []deviceView
+	for _, device := range devices {
+		if strings.EqualFold(device.DeviceID, name) || strings.EqualFold(device.MacSerial, name) {
+			found = append(found, device)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return deviceView{}, fmt.Errorf("there is no device %s", display(name))
+	case 1:
+		return found[0], nil
+	}
+	return deviceView{}, fmt.Errorf("%d devices have the serial number %s; give the device id", len(found), display(name))
+}
+
+// onlyPending is the key that waits; empty if the device is only marked.
+func onlyPending(device deviceView) (string, error) {
+	switch {
+	case len(device.Pending) == 1:
+		return device.Pending[0].KeyID, nil
+	case len(device.Pending) > 1:
+		var ids []string
+		for _, pending := range device.Pending {
+			ids = append(ids, fmt.Sprintf("%s (%s from %s)", pending.KeyID, pending.AskedAt.Local().Format(timeForPeople), display(pending.Source)))
+		}
+		return "", usageError("several keys wait; name one with --key: " + strings.Join(ids, ", "))
+	case device.Duplicate == nil:
+		return "", fmt.Errorf("nothing waits for approval at %s", device.DeviceID)
+	}
+	return "", nil
+}

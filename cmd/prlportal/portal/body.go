@@ -1,0 +1,96 @@
+package portal
+
+import (
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	"prlagent/agent/protocol"
+)
+
+// readBody reads a request's body under the limits of protocol.md 2.13,
+// decompressed if it says gzip. Errors are problems.
+func readBody(r *http.Request) ([]byte, error) {
+	switch encoding := r.Header.Get("Content-Encoding"); encoding {
+	case "", "identity":
+		body, err := protocol.ReadLimited(r.Body, protocol.MaxRequest)
+		return body, bodyProblem(err)
+	case "gzip":
+		body, err := inflate(r.Body)
+		return body, bodyProblem(err)
+	}
+	return nil, protocol.NewProblem(protocol.ProblemEncoding, "Send the body as gzip or as it is.")
+}
+
+// inflate bounds both sides: what is read and what comes out of it. It stops
+// at the first byte too many, so a bomb costs no more than a large report.
+func inflate(compressed io.Reader) ([]byte, error) {
+	bounded := &boundedReader{reader: compressed, left: protocol.MaxRequestGzip}
+	decompressor, err := gzip.NewReader(bounded)
+	if err != nil {
+		return nil, fmt.Errorf("read gzip: %w", err)
+	}
+	return protocol.ReadLimited(decompressor, protocol.MaxRequest)
+}
+
+// boundedReader fails with protocol.ErrTooLarge where io.LimitReader would
+// only end, which would look like a truncated body.
+type boundedReader struct {
+	reader io.Reader
+	left   int
+}
+
+func (b *boundedReader) Read(buffer []byte) (int, error) {
+	if b.left < 0 {
+		return 0, protocol.ErrTooLarge
+	}
+	n, err := b.reader.Read(buffer[:min(len(buffer), b.left+1)])
+	if b.left -= n; b.left < 0 {
+		return n, protocol.ErrTooLarge
+	}
+	return n, err
+}
+
+// bodyProblem names what is wrong with a body, without showing any of it.
+func bodyProblem(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, protocol.ErrTooLarge):
+		return protocol.NewProblem(protocol.ProblemTooLarge, fmt.Sprintf("A body may have %d bytes, or %d in gzip.", protocol.MaxRequest, protocol.MaxRequestGzip))
+	}
+	return protocol.NewProblem(protocol.ProblemInvalidRequest, "The body could not be read.")
+}
+
+// decodeBody decodes a message under the rules of protocol.Decode.
+func decodeBody(body []byte, v any) error {
+	err := protocol.Decode(body, protocol.MaxRequest, v)
+	for _, known := range []error{protocol.ErrTooDeep, protocol.ErrDuplicateKey, protocol.ErrTrailingBytes} {
+		if errors.Is(err, known) {
+			return protocol.NewProblem(protocol.ProblemInvalidRequest, "The "+known.Error()+".")
+		}
+	}
+	if err != nil {
+		return protocol.NewProblem(protocol.ProblemInvalidRequest, "The body is not the JSON of this request.")
+	}
+	return nil
+}
+
+// invalidField is a problem with one field of a request.
+func invalidField(field, detail string) protocol.Problem {
+	problem := protocol.NewProblem(protocol.ProblemInvalidRequest, detail)
+	problem.Field = field
+	return problem
+}
+
+// sourceAddress is where the request came from, without the port.
+func sourceAddress(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}

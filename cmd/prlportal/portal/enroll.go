@@ -1,0 +1,229 @@
+package portal
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/portal/storage"
+)
+
+// pendingRetrySecs is when a Mac that waits for approval should ask again.
+const pendingRetrySecs = 600
+
+// saveAttempts is how often a decision is taken anew because another request
+// of the same device came between.
+const saveAttempts = 5
+
+// enroll gives a Mac its identity (protocol.md 2.5, H01).
+func (s *server) enroll(w http.ResponseWriter, r *http.Request) error {
+	now := s.now().UTC()
+	source := sourceAddress(r)
+	if wait, allowed := s.sources.take(source, now); !allowed {
+		return rateLimited(w, wait)
+	}
+	body, err := readBody(r)
+	if err != nil {
+		return err
+	}
+	request, err := openEnrollment(body)
+	if err != nil {
+		return err
+	}
+	defaultGroup, accepted := s.acceptSecret(request.Secret)
+	if !accepted {
+		s.log.Warn().Str("source", source).Msg("enrollment secret is wrong")
+		return protocol.NewProblem(protocol.ProblemEnrollmentRefused, "")
+	}
+	if wait, allowed := s.serials.take(request.Serial, now); !allowed {
+		return rateLimited(w, wait)
+	}
+	asked := enrollment{
+		request: request, source: source, now: now,
+		group: s.resolveGroup(request.GroupHint, defaultGroup),
+		token: newSecret(),
+	}
+	reply, err := s.keepEnrollment(r.Context(), asked)
+	if err != nil {
+		return err
+	}
+	s.log.Info().Str("device", reply.DeviceID).Str("source", source).Str("state", reply.State).Msg("enrollment")
+	if reply.State == protocol.EnrollPending {
+		return writeJSON(w, r, http.StatusAccepted, reply)
+	}
+	return writeJSON(w, r, http.StatusCreated, reply)
+}
+
+func rateLimited(w http.ResponseWriter, wait time.Duration) error {
+	w.Header().Set(retryAfterHeader, strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	return protocol.NewProblem(protocol.ProblemRateLimited, "")
+}
+
+// openEnrollment gives the request inside an envelope that the request's own
+// key signed: whoever sent it holds that key. The bytes that were verified
+// are the bytes that are used.
+func openEnrollment(body []byte) (protocol.EnrollRequest, error) {
+	refused := func(detail string) (protocol.EnrollRequest, error) {
+		return protocol.EnrollRequest{}, protocol.NewProblem(protocol.ProblemInvalidRequest, detail)
+	}
+	var envelope protocol.Envelope
+	if err := decodeBody(body, &envelope); err != nil {
+		return protocol.EnrollRequest{}, err
+	}
+	claimed, err := base64.StdEncoding.DecodeString(envelope.Payload)
+	if err != nil {
+		return refused("The envelope's payload is not base64.")
+	}
+	var unverified protocol.EnrollRequest
+	if err := decodeBody(claimed, &unverified); err != nil {
+		return protocol.EnrollRequest{}, err
+	}
+	if len(unverified.DeviceKey) != ed25519.PublicKeySize {
+		return protocol.EnrollRequest{}, invalidField("device_key", "The device key is not an Ed25519 key.")
+	}
+	trusted := []protocol.TrustedKey{{ID: protocol.KeyID(unverified.DeviceKey), Key: unverified.DeviceKey}}
+	payload, err := envelope.Verify(protocol.PayloadEnroll, trusted, 1)
+	if err != nil {
+		return refused("The envelope is not signed by the device key in it.")
+	}
+	var request protocol.EnrollRequest
+	if err := decodeBody(payload, &request); err != nil {
+		return protocol.EnrollRequest{}, err
+	}
+	return request, checkEnrollment(request)
+}
+
+func checkEnrollment(request protocol.EnrollRequest) error {
+	for _, field := range []struct {
+		name, value string
+		optional    bool
+	}{
+		{"serial", request.Serial, false},
+		{"hardware_uuid", request.HardwareUUID, false},
+		{"request_id", request.RequestID, false},
+		{"epoch", request.Epoch, true},
+		{"agent_version", request.AgentVersion, true},
+		{"secret", request.Secret, true},
+	} {
+		if field.value == "" && !field.optional || len(field.value) > protocol.MaxName {
+			return invalidField(field.name, "The field is missing or too long.")
+		}
+	}
+	if request.GroupHint != "" && !validGroupID(request.GroupHint) {
+		return invalidField("group_hint", "That is not a group id.")
+	}
+	return nil
+}
+
+// acceptSecret compares with every accepted secret, in a time that does not
+// depend on which one fits.
+func (s *server) acceptSecret(secret string) (defaultGroup string, accepted bool) {
+	sum := storage.HashToken(secret)
+	for _, known := range s.config.EnrollmentSecrets {
+		if subtle.ConstantTimeCompare([]byte(sum), []byte(known.SHA256)) == 1 {
+			defaultGroup, accepted = known.DefaultGroup, true
+		}
+	}
+	return defaultGroup, accepted
+}
+
+// resolveGroup finds the one group of a Mac: the first of the Mac's own
+// configuration, the secret it enrolled with, and the site (H08).
+func (s *server) resolveGroup(hint, secretDefault string) protocol.Group {
+	switch {
+	case hint != "":
+		return s.config.group(hint, protocol.GroupFromProfile)
+	case secretDefault != "":
+		return s.config.group(secretDefault, protocol.GroupFromSecret)
+	}
+	return s.config.group(s.config.PrimaryGroup, protocol.GroupFromPrimary)
+}
+
+// enrollment is a verified request and what the portal would give for it.
+type enrollment struct {
+	request protocol.EnrollRequest
+	source  string
+	group   protocol.Group
+	token   string
+	now     time.Time
+}
+
+func (s *server) keepEnrollment(ctx context.Context, asked enrollment) (protocol.EnrollReply, error) {
+	for range saveAttempts {
+		device, err := s.store.Device(ctx, storage.ByMac(asked.request.Serial, asked.request.HardwareUUID))
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return protocol.EnrollReply{}, fmt.Errorf("find device: %w", err)
+		}
+		reply, err := asked.decide(&device)
+		if err != nil {
+			return protocol.EnrollReply{}, err
+		}
+		err = s.store.Save(ctx, storage.Change{Device: device})
+		if err == nil {
+			return reply, nil
+		}
+		if !errors.Is(err, storage.ErrConflict) {
+			return protocol.EnrollReply{}, fmt.Errorf("save device: %w", err)
+		}
+	}
+	return protocol.EnrollReply{}, protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy.")
+}
+
+// decide changes the device, which is empty for a new Mac, and answers.
+func (e enrollment) decide(device *storage.Device) (protocol.EnrollReply, error) {
+	if device.ID == "" {
+		if err := e.begin(device); err != nil {
+			return protocol.EnrollReply{}, err
+		}
+	}
+	reply := protocol.EnrollReply{DeviceID: device.ID, ServerTime: e.now}
+	if !device.Key.Equal(e.request.DeviceKey) {
+		e.await(device)
+		reply.State, reply.RetryAfter = protocol.EnrollPending, pendingRetrySecs
+		return reply, nil
+	}
+	device.Group, device.AgentVersion = e.group, e.request.AgentVersion
+	device.Tokens = append(device.Tokens, storage.Token{SHA256: storage.HashToken(e.token), IssuedAt: e.now})
+	if excess := len(device.Tokens) - storage.MaxTokens; excess > 0 {
+		// The first one may be the only one in use; the agent never received
+		// the ones after it.
+		device.Tokens = slices.Delete(device.Tokens, 1, 1+excess)
+	}
+	reply.State, reply.Token, reply.Group = protocol.EnrollApproved, e.token, device.Group
+	return reply, nil
+}
+
+func (e enrollment) begin(device *storage.Device) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return fmt.Errorf("make device id: %w", err)
+	}
+	*device = storage.Device{
+		ID: id.String(), Serial: e.request.Serial, HardwareUUID: e.request.HardwareUUID,
+		Key: e.request.DeviceKey, EnrolledAt: e.now,
+	}
+	return nil
+}
+
+// await notes that another key wants to be this device. The first ones are
+// kept: a flood of keys cannot push out the one that a person looks at.
+func (e enrollment) await(device *storage.Device) {
+	known := slices.ContainsFunc(device.Pending, func(p storage.PendingKey) bool { return p.Key.Equal(e.request.DeviceKey) })
+	if known || len(device.Pending) >= storage.MaxPending {
+		return
+	}
+	device.Pending = append(device.Pending, storage.PendingKey{
+		Key: e.request.DeviceKey, AskedAt: e.now, AgentVersion: e.request.AgentVersion, Source: e.source,
+	})
+}

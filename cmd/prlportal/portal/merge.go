@@ -1,0 +1,165 @@
+package portal
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/portal/storage"
+)
+
+// merge applies a check-in's report to what is kept of the device, and says
+// what to answer. A quiet check-in loads and writes the device only.
+func (s *server) merge(ctx context.Context, change *storage.Change, asked report) (string, error) {
+	device, request := &change.Device, asked.request
+	inventory := request.Inventory
+	confirmed := device.ConfirmedAt
+	applies := inventory.Full || inventory.Hash == device.ReportHash || inventory.Base != "" && inventory.Base == device.ReportHash
+	if applies {
+		device.ConfirmedAt = asked.now
+	}
+	if inventory.Hash == device.ReportHash && !inventory.Full {
+		return protocol.InventoryOK, nil
+	}
+	if !applies && !hasParts(request) {
+		return protocol.InventorySendFull, nil
+	}
+	kept, err := s.store.Report(ctx, device.ID)
+	if err != nil {
+		return "", fmt.Errorf("load report: %w", err)
+	}
+	mergeParts(&kept, request)
+	change.Report = &kept
+	if !applies {
+		return protocol.InventorySendFull, nil
+	}
+	merger := rowMerger{now: asked.now, confirmed: confirmed}
+	removed := merger.apply(&kept, inventory)
+	device.ReportHash = inventory.Hash
+	if len(removed) == 0 {
+		return protocol.InventoryOK, nil
+	}
+	history, err := s.store.History(ctx, device.ID)
+	if err != nil {
+		return "", fmt.Errorf("load history: %w", err)
+	}
+	history.Rows = append(history.Rows, removed...)
+	history.Rows = slices.Delete(history.Rows, 0, max(0, len(history.Rows)-storage.MaxHistory))
+	change.History = &history
+	return protocol.InventoryOK, nil
+}
+
+func hasParts(request *protocol.CheckinRequest) bool {
+	return request.Agent != nil || request.Host != nil || request.Product != nil || request.Policy != nil || len(request.Users) > 0
+}
+
+// mergeParts replaces the parts that the request carries; each is complete in
+// itself, so no base is needed.
+func mergeParts(kept *storage.Report, request *protocol.CheckinRequest) {
+	if request.Agent != nil {
+		kept.Agent = *request.Agent
+	}
+	if request.Host != nil {
+		kept.Host = *request.Host
+	}
+	if request.Product != nil {
+		kept.Product = *request.Product
+	}
+	if request.Policy != nil {
+		kept.Policy = *request.Policy
+	}
+	if len(request.Users) > 0 || request.Inventory.Full {
+		kept.Users = request.Users
+	}
+}
+
+// rowMerger brings rows up to date.
+type rowMerger struct {
+	now       time.Time
+	confirmed time.Time // when the rows held so far were last confirmed
+}
+
+// apply replaces the rows (full) or changes them (delta) and gives those that left.
+func (m rowMerger) apply(kept *storage.Report, inventory protocol.Inventory) []storage.PastRow {
+	held := make(map[string]storage.Row, len(kept.Rows))
+	for _, row := range kept.Rows {
+		held[row.VM.VMKey.String()] = row
+	}
+	next := make(map[string]storage.Row, len(held)+len(inventory.VMs))
+	if !inventory.Full {
+		for key, row := range held {
+			next[key] = row
+		}
+	}
+	for _, key := range inventory.Removed {
+		delete(next, key.String())
+	}
+	for _, vm := range inventory.VMs {
+		key := vm.VMKey.String()
+		before, known := held[key]
+		next[key] = m.row(vm, before, known)
+	}
+	kept.Truncated = inventory.Truncated
+	kept.Rows = kept.Rows[:0]
+	for _, row := range next {
+		kept.Rows = append(kept.Rows, row)
+	}
+	slices.SortFunc(kept.Rows, compareRows)
+	return m.past(held, next)
+}
+
+func compareRows(a, b storage.Row) int { return a.VM.VMKey.Compare(b.VM.VMKey) }
+
+// row joins a reported virtual machine with what was known of it. A row that
+// goes stale keeps the time of the last check-in that vouched for it (INV-17).
+func (m rowMerger) row(vm protocol.VM, before storage.Row, known bool) storage.Row {
+	row := storage.Row{VM: vm, FirstSeenAt: m.now}
+	if known {
+		row.FirstSeenAt = before.FirstSeenAt
+	}
+	if vm.Stale != "" && known {
+		row.ReportedAt = m.reportedAt(before)
+	}
+	return row
+}
+
+func (m rowMerger) reportedAt(row storage.Row) time.Time {
+	if row.VM.Stale != "" {
+		return row.ReportedAt
+	}
+	return m.confirmed
+}
+
+func (m rowMerger) past(held, next map[string]storage.Row) []storage.PastRow {
+	var removed []storage.PastRow
+	for key, row := range held {
+		if _, still := next[key]; !still {
+			row.ReportedAt = m.reportedAt(row)
+			removed = append(removed, storage.PastRow{Row: row, RemovedAt: m.now})
+		}
+	}
+	slices.SortFunc(removed, func(a, b storage.PastRow) int { return compareRows(a.Row, b.Row) })
+	return removed
+}
+
+// clipVM cuts the texts of a row, which a user or a guest chose, to the limits
+// of protocol.md 2.13. A report is not refused because of one long name.
+func clipVM(vm *protocol.VM) {
+	for _, text := range []*string{
+		&vm.Name, &vm.State, &vm.RawState, &vm.OS, &vm.Edition, &vm.OSBuild, &vm.Serial,
+		&vm.Source, &vm.Encryption, &vm.ToolsVersion, &vm.ToolsState, &vm.CPU, &vm.ConfigHash,
+	} {
+		*text = clip(*text, protocol.MaxName)
+	}
+}
+
+// clip cuts text to at most limit bytes without splitting a character.
+func clip(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "")
+}

@@ -1,0 +1,161 @@
+package portal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform/safefile"
+)
+
+// The two folders of a site: what serve may read, and what only the operator
+// needs. The second one can live on another machine (H31).
+const (
+	portalFolder   = "portal"
+	operatorFolder = "operator"
+)
+
+// Files of the portal's folder.
+const (
+	configFile      = "config.json"
+	databaseFile    = "portal.db"
+	certificateFile = "tls.crt"
+	tlsKeyFile      = "tls.key"
+	adminTokenFile  = "admin.token"
+	contentFolder   = "content"
+)
+
+// Files of the operator's folder.
+const (
+	siteFile       = "site.json"
+	policyKeyFile  = "policy.key"
+	commandKeyFile = "command.key"
+	secretFile     = "enrollment.secret"
+)
+
+// maxSiteFile is the largest of a site's small files, in bytes.
+const maxSiteFile = 256 << 10
+
+// Config is the portal's own configuration, config.json. It has no secret in
+// the clear: a copy of the file opens nothing.
+type Config struct {
+	SiteID            string             `json:"site_id"`
+	Name              string             `json:"name"`
+	URL               string             `json:"url"` // where agents and the operator reach the portal
+	PrimaryGroup      string             `json:"primary_group"`
+	Groups            []GroupConfig      `json:"groups"`
+	EnrollmentSecrets []EnrollmentSecret `json:"enrollment_secrets"` // two while one replaces the other
+	AdminTokenSHA256  string             `json:"admin_token_sha256"`
+	NextCheckinSecs   int                `json:"next_checkin_s"`
+	SplaySecs         int                `json:"splay_s"`
+	Enrollments       EnrollmentLimits   `json:"enrollment_limits"`
+}
+
+// GroupConfig gives a group a name for people.
+type GroupConfig struct {
+	ID   string `json:"id"`
+	Name string `json:"name,omitempty"`
+}
+
+// EnrollmentSecret is one accepted secret, known by its SHA-256 in hex.
+type EnrollmentSecret struct {
+	SHA256       string `json:"sha256"`
+	DefaultGroup string `json:"default_group,omitempty"`
+}
+
+// EnrollmentLimits are enrollments per hour, allowed in one go and refilled
+// evenly. Many Macs can share one source address.
+type EnrollmentLimits struct {
+	PerSource int `json:"per_source_per_hour"`
+	PerSerial int `json:"per_serial_per_hour"`
+}
+
+// OperatorSite is site.json: what the operator's commands know of the site
+// without asking a portal, which could lie.
+type OperatorSite struct {
+	SiteID string `json:"site_id"`
+	Name   string `json:"name"`
+	URL    string `json:"url"`
+}
+
+var (
+	errNoSite      = errors.New("there is no site here; make one with 'prlportal init'")
+	errConfig      = errors.New("config.json cannot be used")
+	groupIDPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+)
+
+// validGroupID says whether id can name a group, and so a file of the content.
+func validGroupID(id string) bool { return groupIDPattern.MatchString(id) }
+
+// servedFolder is the portal's folder, given either itself or its site's folder.
+func servedFolder(dir string) string {
+	inside := filepath.Join(dir, portalFolder)
+	if _, err := os.Stat(filepath.Join(inside, configFile)); err == nil {
+		return inside
+	}
+	return dir
+}
+
+// loadConfig reads and checks the portal's configuration.
+func loadConfig(folder string) (Config, error) {
+	var config Config
+	if err := readJSONFile(filepath.Join(folder, configFile), &config); err != nil {
+		return Config{}, err
+	}
+	return config, config.check()
+}
+
+func (c Config) check() error {
+	switch {
+	case c.SiteID == "":
+		return fmt.Errorf("%w: site_id is missing", errConfig)
+	case !validGroupID(c.PrimaryGroup):
+		return fmt.Errorf("%w: primary_group is not a group id", errConfig)
+	case len(c.AdminTokenSHA256) != 64:
+		return fmt.Errorf("%w: admin_token_sha256 is not a SHA-256", errConfig)
+	case c.Enrollments.PerSource < 1 || c.Enrollments.PerSerial < 1:
+		return fmt.Errorf("%w: enrollment_limits must be positive", errConfig)
+	}
+	for _, secret := range c.EnrollmentSecrets {
+		if len(secret.SHA256) != 64 || secret.DefaultGroup != "" && !validGroupID(secret.DefaultGroup) {
+			return fmt.Errorf("%w: an enrollment secret is not valid", errConfig)
+		}
+	}
+	return nil
+}
+
+// group gives a group id its name.
+func (c Config) group(id, source string) protocol.Group {
+	group := protocol.Group{ID: id, Source: source}
+	for _, known := range c.Groups {
+		if known.ID == id {
+			group.Name = known.Name
+		}
+	}
+	return group
+}
+
+func loadOperatorSite(dir string) (OperatorSite, error) {
+	var site OperatorSite
+	err := readJSONFile(filepath.Join(dir, operatorFolder, siteFile), &site)
+	return site, err
+}
+
+func readJSONFile(path string, v any) error {
+	data, err := safefile.ReadFile(path, maxSiteFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w (no %s)", errNoSite, path)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", filepath.Base(path), err)
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("decode %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}

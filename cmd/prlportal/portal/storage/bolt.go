@@ -1,0 +1,206 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// ErrInUse says that another portal has the database open.
+var ErrInUse = errors.New("the database is in use by another prlportal")
+
+// Bolt is a store in one bbolt file of plain JSON records.
+type Bolt struct{ db *bbolt.DB }
+
+var (
+	bucketDevices = []byte("devices") // id -> Device
+	bucketReports = []byte("reports") // id -> Report
+	bucketHistory = []byte("history") // id -> History
+	bucketKeys    = []byte("keys")    // Key -> id
+)
+
+// lockTimeout is how long opening waits for another portal to let go.
+const lockTimeout = time.Second
+
+// batchDelay is how long a commit waits for others to join it.
+const batchDelay = 2 * time.Millisecond
+
+// OpenBolt opens or makes the database at path with mode 0600.
+func OpenBolt(path string) (*Bolt, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, ErrInUse
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	db.MaxBatchDelay = batchDelay
+	if err := db.Update(makeBuckets); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare database: %w", err), db.Close())
+	}
+	return &Bolt{db: db}, nil
+}
+
+func makeBuckets(tx *bbolt.Tx) error {
+	for _, name := range [][]byte{bucketDevices, bucketReports, bucketHistory, bucketKeys} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close waits for open transactions and closes the file.
+func (b *Bolt) Close() error { return b.db.Close() }
+
+// Device finds one device; ErrNotFound if no device has the key.
+func (b *Bolt) Device(ctx context.Context, key Key) (Device, error) {
+	var device Device
+	err := b.view(ctx, func(tx *bbolt.Tx) error {
+		id := tx.Bucket(bucketKeys).Get([]byte(key))
+		if id == nil {
+			return ErrNotFound
+		}
+		return load(tx, bucketDevices, id, &device)
+	})
+	return device, err
+}
+
+// Devices lists at most limit devices in the order of their ids, beginning
+// after the id given.
+func (b *Bolt) Devices(ctx context.Context, after string, limit int) ([]Device, error) {
+	var devices []Device
+	err := b.view(ctx, func(tx *bbolt.Tx) error {
+		cursor := tx.Bucket(bucketDevices).Cursor()
+		id, data := cursor.Seek([]byte(after))
+		if string(id) == after {
+			id, data = cursor.Next()
+		}
+		for ; id != nil && len(devices) < limit; id, data = cursor.Next() {
+			var device Device
+			if err := decode(data, &device); err != nil {
+				return err
+			}
+			devices = append(devices, device)
+		}
+		return nil
+	})
+	return devices, err
+}
+
+// Report is the device's report; an empty one if it never reported.
+func (b *Bolt) Report(ctx context.Context, id string) (Report, error) {
+	var report Report
+	err := b.view(ctx, func(tx *bbolt.Tx) error { return loadOptional(tx, bucketReports, []byte(id), &report) })
+	return report, err
+}
+
+// History is the device's history; an empty one if nothing was ever removed.
+func (b *Bolt) History(ctx context.Context, id string) (History, error) {
+	var history History
+	err := b.view(ctx, func(tx *bbolt.Tx) error { return loadOptional(tx, bucketHistory, []byte(id), &history) })
+	return history, err
+}
+
+func (b *Bolt) view(ctx context.Context, read func(*bbolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return b.db.View(read)
+}
+
+// Save keeps the change in one commit, which it may share with others. It is
+// ErrConflict if the stored device is not of the version that the change
+// started from; Version 0 makes a new device.
+func (b *Bolt) Save(ctx context.Context, change Change) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return b.db.Batch(func(tx *bbolt.Tx) error { return saveIn(tx, change) })
+}
+
+func saveIn(tx *bbolt.Tx, change Change) error {
+	id := []byte(change.Device.ID)
+	var before Device
+	if err := loadOptional(tx, bucketDevices, id, &before); err != nil {
+		return err
+	}
+	if before.Version != change.Device.Version {
+		return ErrConflict
+	}
+	if err := moveKeys(tx, before, change.Device); err != nil {
+		return err
+	}
+	change.Device.Version++
+	if err := save(tx, bucketDevices, id, change.Device); err != nil {
+		return err
+	}
+	if change.Report != nil {
+		if err := save(tx, bucketReports, id, change.Report); err != nil {
+			return err
+		}
+	}
+	if change.History != nil {
+		return save(tx, bucketHistory, id, change.History)
+	}
+	return nil
+}
+
+func moveKeys(tx *bbolt.Tx, before, after Device) error {
+	bucket := tx.Bucket(bucketKeys)
+	if before.ID != "" {
+		for _, key := range lostKeys(before, after) {
+			if err := bucket.Delete([]byte(key)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, key := range after.Keys() {
+		holder := bucket.Get([]byte(key))
+		if string(holder) == after.ID {
+			continue
+		}
+		if holder != nil {
+			return ErrConflict
+		}
+		if err := bucket.Put([]byte(key), []byte(after.ID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func load(tx *bbolt.Tx, bucket, key []byte, v any) error {
+	data := tx.Bucket(bucket).Get(key)
+	if data == nil {
+		return ErrNotFound
+	}
+	return decode(data, v)
+}
+
+func loadOptional(tx *bbolt.Tx, bucket, key []byte, v any) error {
+	if err := load(tx, bucket, key, v); !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+func save(tx *bbolt.Tx, bucket, key []byte, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode record: %w", err)
+	}
+	return tx.Bucket(bucket).Put(key, data)
+}
+
+func decode(data []byte, v any) error {
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("decode record: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package storage
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// Memory is a store that is gone when the program ends. It keeps records as
+// JSON, so that what it returns shares nothing with what it was given.
+type Memory struct {
+	mutex   sync.RWMutex
+	devices map[string][]byte
+	reports map[string][]byte
+	history map[string][]byte
+	keys    map[Key]string
+}
+
+// NewMemory makes an empty store.
+func NewMemory() *Memory {
+	return &Memory{
+		devices: make(map[string][]byte),
+		reports: make(map[string][]byte),
+		history: make(map[string][]byte),
+		keys:    make(map[Key]string),
+	}
+}
+
+// Close does nothing.
+func (m *Memory) Close() error { return nil }
+
+// Device is as Bolt.Device.
+func (m *Memory) Device(ctx context.Context, key Key) (Device, error) {
+	m.mutex.RLock()
+	defer m.mutex.RUnlock()
+	id, known := m.keys[key]
+	if !known {
+		return Device{}, cmp.Or(ctx.Err(), ErrNotFound)
+	}
+	return record[Device](ctx, m.devices, id)
+}
+
+// Devices is as Bolt.Devices.
+func (m *Memory) Devices(ctx context.Context, after string, limit int) ([]Device, error) {
+	m.mutex.RLock()
+	defer m.mutex.RUnlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var devices []Device
+	for _, id := range slices.Sorted(maps.Keys(m.devices)) {
+		if id <= after || len(devices) == limit {
+			continue
+		}
+		device, err := record[Device](ctx, m.devices, id)
+		if err != nil {
+			return nil, err
+		}
+		devices = append(devices, device)
+	}
+	return devices, nil
+}
+
+// Report is as Bolt.Report.
+func (m *Memory) Report(ctx context.Context, id string) (Report, error) {
+	m.mutex.RLock()
+	defer m.mutex.RUnlock()
+	return record[Report](ctx, m.reports, id)
+}
+
+// History is as Bolt.History.
+func (m *Memory) History(ctx context.Context, id string) (History, error) {
+	m.mutex.RLock()
+	defer m.mutex.RUnlock()
+	return record[History](ctx, m.history, id)
+}
+
+// Save is as Bolt.Save.
+func (m *Memory) Save(ctx context.Context, change Change) error {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	before, err := record[Device](ctx, m.devices, change.Device.ID)
+	if err != nil {
+		return err
+	}
+	if before.Version != change.Device.Version || m.keysTaken(change.Device) {
+		return ErrConflict
+	}
+	change.Device.Version++
+	encoded, err := encodeChange(change)
+	if err != nil {
+		return err
+	}
+	m.keep(before, change.Device, encoded)
+	return nil
+}
+
+func (m *Memory) keysTaken(device Device) bool {
+	return slices.ContainsFunc(device.Keys(), func(key Key) bool {
+		holder, taken := m.keys[key]
+		return taken && holder != device.ID
+	})
+}
+
+// encodedChange is a change ready to be kept without a further error.
+type encodedChange struct{ device, report, history []byte }
+
+func encodeChange(change Change) (encodedChange, error) {
+	var encoded encodedChange
+	var err error
+	if encoded.device, err = json.Marshal(change.Device); err != nil {
+		return encodedChange{}, fmt.Errorf("encode record: %w", err)
+	}
+	if change.Report != nil {
+		if encoded.report, err = json.Marshal(change.Report); err != nil {
+			return encodedChange{}, fmt.Errorf("encode record: %w", err)
+		}
+	}
+	if change.History != nil {
+		if encoded.history, err = json.Marshal(change.History); err != nil {
+			return encodedChange{}, fmt.Errorf("encode record: %w", err)
+		}
+	}
+	return encoded, nil
+}
+
+func (m *Memory) keep(before, after Device, encoded encodedChange) {
+	for _, key := range lostKeys(before, after) {
+		delete(m.keys, key)
+	}
+	for _, key := range after.Keys() {
+		m.keys[key] = after.ID
+	}
+	m.devices[after.ID] = encoded.device
+	if encoded.report != nil {
+		m.reports[after.ID] = encoded.report
+	}
+	if encoded.history != nil {
+		m.history[after.ID] = encoded.history
+	}
+}
+
+// record decodes one record; a missing one is the zero value.
+func record[T any](ctx context.Context, from map[string][]byte, id string) (T, error) {
+	var value T
+	if err := ctx.Err(); err != nil {
+		return value, err
+	}
+	data, known := from[id]
+	if !known {
+		return value, nil
+	}
+	return value, decode(data, &value)
+}

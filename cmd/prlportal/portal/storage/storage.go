@@ -1,0 +1,170 @@
+// Package storage holds what the portal remembers of each Mac: one Device, one
+// Report and one History, keyed by the device's id.
+//
+// There are two implementations, Bolt for real use and Memory for trying
+// things; package storagetest is the one suite that both must pass.
+package storage
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// Errors of every implementation.
+var (
+	ErrNotFound = errors.New("no such record")
+	// ErrConflict says that the device was changed since it was read, or that
+	// another device holds one of its keys: read again and decide again.
+	ErrConflict = errors.New("record was changed by someone else")
+)
+
+// Bounds of what is kept for one device.
+const (
+	MaxRequests   = 256 // acknowledgements of the last day
+	MaxTokens     = 4
+	MaxPending    = 4
+	MaxPastEpochs = 16
+	MaxHistory    = 500 // rows of removed virtual machines
+)
+
+// Device is one enrolled Mac and where its conversation with the portal stands.
+type Device struct {
+	ID            string            `json:"id"`      // UUIDv7
+	Version       uint64            `json:"version"` // of this record, rises with every Save
+	Serial        string            `json:"serial"`
+	HardwareUUID  string            `json:"hardware_uuid"`
+	Key           ed25519.PublicKey `json:"key"`
+	Group         protocol.Group    `json:"group"`
+	EnrolledAt    time.Time         `json:"enrolled_at"`
+	AgentVersion  string            `json:"agent_version"`
+	Tokens        []Token           `json:"tokens,omitempty"`    // oldest first
+	Pending       []PendingKey      `json:"pending,omitempty"`   // wait for a person (H01)
+	Duplicate     *Duplicate        `json:"duplicate,omitempty"` // two Macs report as this device (H02)
+	Epoch         string            `json:"epoch,omitempty"`
+	Sequence      uint64            `json:"sequence,omitempty"` // highest accepted in Epoch
+	PastEpochs    []string          `json:"past_epochs,omitempty"`
+	Requests      []Request         `json:"requests,omitempty"` // oldest first
+	LastCheckinAt time.Time         `json:"last_checkin_at,omitzero"`
+	ReportHash    string            `json:"report_hash,omitempty"`
+	ConfirmedAt   time.Time         `json:"confirmed_at,omitzero"` // last check-in that vouched for the report held
+}
+
+// Token is a bearer token given out, known only by its SHA-256.
+type Token struct {
+	SHA256   string    `json:"sha256"` // hex
+	IssuedAt time.Time `json:"issued_at"`
+}
+
+// PendingKey is a key that asked to be this device and is not the one known.
+type PendingKey struct {
+	Key          ed25519.PublicKey `json:"key"`
+	AskedAt      time.Time         `json:"asked_at"`
+	AgentVersion string            `json:"agent_version"`
+	Source       string            `json:"source"` // network address
+}
+
+// Duplicate is the mark of H02.
+type Duplicate struct {
+	Reason string    `json:"reason"` // one of the Duplicate words
+	At     time.Time `json:"at"`     // last time it was seen
+	Count  int       `json:"count"`
+}
+
+// Reasons of a Duplicate.
+const (
+	DuplicateSequence = "sequence_fork"    // a number of one epoch used for two reports
+	DuplicateEpoch    = "epochs_alternate" // an epoch came back after another replaced it
+)
+
+// Request is an acknowledged check-in, kept so that its repeat gets the same answer.
+type Request struct {
+	ID        string         `json:"id"`
+	Body      string         `json:"body"` // hash of the decoded body
+	At        time.Time      `json:"at"`
+	Inventory string         `json:"inventory"`
+	Acks      []protocol.Ack `json:"acks,omitempty"`
+}
+
+// Report is what the Mac said of itself last.
+type Report struct {
+	Agent     protocol.AgentInfo    `json:"agent"`
+	Host      protocol.Host         `json:"host"`
+	Product   protocol.Product      `json:"product"`
+	Users     []protocol.UserLook   `json:"users,omitempty"`
+	Policy    protocol.PolicyReport `json:"policy"`
+	Truncated bool                  `json:"truncated,omitempty"`
+	Rows      []Row                 `json:"rows,omitempty"` // in the order of their keys
+}
+
+// Row is one virtual machine that the Mac has.
+type Row struct {
+	VM          protocol.VM `json:"vm"`
+	FirstSeenAt time.Time   `json:"first_seen_at"`
+	// ReportedAt is set on stale rows only: a stale row is not confirmed by
+	// the check-ins that repeat it. All others were reported at the device's
+	// ConfirmedAt.
+	ReportedAt time.Time `json:"reported_at,omitzero"`
+}
+
+// History is the virtual machines that the Mac had, oldest first.
+type History struct {
+	Rows []PastRow `json:"rows,omitempty"` // at most MaxHistory
+}
+
+// PastRow is a virtual machine that left the list.
+type PastRow struct {
+	Row
+	RemovedAt time.Time `json:"removed_at"` // when the portal learned of it
+}
+
+// Change is what one Save keeps, in one commit. Report and History stay as
+// they are where nil.
+type Change struct {
+	Device  Device
+	Report  *Report
+	History *History
+}
+
+// Key finds a device: by its id, by a token of it, or by the Mac it is.
+type Key string
+
+// ByID is the key of a device id.
+func ByID(id string) Key { return Key("id:" + id) }
+
+// ByToken is the key of a bearer token.
+func ByToken(token string) Key { return byTokenHash(HashToken(token)) }
+
+func byTokenHash(sum string) Key { return Key("token:" + sum) }
+
+// ByMac is the key of a Mac.
+func ByMac(serial, hardwareUUID string) Key {
+	return Key("mac:" + strings.ToUpper(hardwareUUID) + "/" + strings.ToUpper(serial))
+}
+
+// HashToken is what is stored of a secret: its SHA-256 in hex.
+func HashToken(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
+
+// Keys are all keys of the device.
+func (d Device) Keys() []Key {
+	keys := []Key{ByID(d.ID), ByMac(d.Serial, d.HardwareUUID)}
+	for _, token := range d.Tokens {
+		keys = append(keys, byTokenHash(token.SHA256))
+	}
+	return keys
+}
+
+// lostKeys are those of before that after does not have.
+func lostKeys(before, after Device) []Key {
+	kept := after.Keys()
+	return slices.DeleteFunc(before.Keys(), func(key Key) bool { return slices.Contains(kept, key) })
+}

@@ -1,0 +1,96 @@
+package portal
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// timeForPeople is local time with its zone; machines get RFC 3339 in UTC.
+const timeForPeople = "2006-01-02 15:04 MST"
+
+// emptyCell stands where there is nothing to say.
+const emptyCell = "–"
+
+// maxCell is the widest that a cell of a table gets, in characters.
+const maxCell = 36
+
+// table is text in columns, for people.
+type table struct {
+	head []string
+	rows [][]string
+}
+
+// write aligns the columns with two spaces between them. Every cell passes
+// display, so no cell can leave its place.
+func (t table) write(w io.Writer) error {
+	widths := make([]int, len(t.head))
+	lines := make([][]string, 0, len(t.rows)+1)
+	for _, row := range append([][]string{t.head}, t.rows...) {
+		line := make([]string, len(row))
+		for i, cell := range row {
+			line[i] = shorten(display(cell), maxCell)
+			widths[i] = max(widths[i], utf8.RuneCountInString(line[i]))
+		}
+		lines = append(lines, line)
+	}
+	var out strings.Builder
+	for _, line := range lines {
+		var padded strings.Builder
+		for i, cell := range line {
+			padded.WriteString(cell)
+			padded.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+		}
+		out.WriteString(strings.TrimRight(padded.String(), " ") + "\n")
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// shorten cuts text to limit characters, with an ellipsis as the last one.
+func shorten(text string, limit int) string {
+	if utf8.RuneCountInString(text) <= limit {
+		return text
+	}
+	return string([]rune(text)[:limit-1]) + "…"
+}
+
+// writeCSV writes rows that a spreadsheet takes for text and nothing else.
+func writeCSV(w io.Writer, rows [][]string) error {
+	writer := csv.NewWriter(w)
+	for _, row := range rows {
+		safe := make([]string, len(row))
+		for i, cell := range row {
+			safe[i] = csvCell(cell)
+		}
+		if err := writer.Write(safe); err != nil {
+			return fmt.Errorf("write csv: %w", err)
+		}
+	}
+	writer.Flush()
+	return writer.Error()
+}
+
+// csvCell defuses what a spreadsheet would run as a formula (protocol.md 5.1).
+// It looks at the cell as it came, before a tab or a line end is made visible.
+func csvCell(cell string) string {
+	shown := display(cell)
+	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+		return "'" + shown
+	}
+	return shown
+}
+
+// writeIndented writes v as JSON for programs and for people who look.
+func writeIndented(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return fmt.Errorf("write json: %w", err)
+	}
+	return nil
+}
