@@ -1,0 +1,221 @@
+package checkin
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+// Options are the parts of the configuration and the house that a Client needs.
+type Options struct {
+	ServerURL    *url.URL // nil: not configured, every Do says so
+	ContentURL   *url.URL // nil: no policy is fetched
+	Secret       string
+	Group        string // managed; empty = the portal says
+	PolicyKeys   []protocol.TrustedKey
+	Certificates []*x509.Certificate // replace the system's roots where present
+	Proxy        *url.URL            // nil = none
+	// CadenceMinimum is the lowest next_checkin_s that is believed, in seconds;
+	// 0 = 300 (protocol.md 2.11).
+	CadenceMinimum int
+
+	Store        *store.Store
+	IdentityPath string // node.json, as a path on this disk
+	Host         protocol.Host
+	Version      string
+	Log          zerolog.Logger
+	Now          func() time.Time  // nil = time.Now
+	Transport    http.RoundTripper // nil = the real one
+}
+
+// Client talks to one portal under one configuration. It is safe for concurrent
+// use; one Do runs at a time. All that must outlive it is on disk, so a changed
+// configuration is a new Client.
+type Client struct {
+	options Options
+	retry   *retryablehttp.Client
+	meter   *meter
+
+	running sync.Mutex // one Do at a time; guards the next four
+	carried []protocol.Trigger
+	asked   string // group whose head was asked for without a hint
+	plain   bool   // the portal does not take gzip
+	refused string // group that an unsigned answer named and that was not believed
+
+	mutex  sync.Mutex // guards what follows
+	who    Identity
+	loaded bool
+	status status
+}
+
+// status is what State shows beside what is on disk.
+type status struct {
+	condition   protocol.Code // enrollment_pending, device_revoked, device_retired … or empty
+	lastAttempt time.Time
+	lastCode    protocol.Code
+	lastError   string
+	retryAt     time.Time
+}
+
+// Extra is what a report carries beside the look at the Mac.
+type Extra struct {
+	Events       []protocol.Event // not acknowledged yet, oldest first; the newest MaxEvents are sent
+	OpenCommands []protocol.OpenCommand
+	Results      []protocol.Result // not acknowledged yet
+}
+
+// Outcome is how one Do went.
+type Outcome struct {
+	Code           protocol.Code // empty if everything went well
+	Detail         string        // a sentence for people; never a secret
+	Requests       int           // HTTP requests that were started
+	SentBytes      int           // of request bodies, as sent
+	Reply          *protocol.CheckinReply
+	SendFull       bool             // the portal asked for everything; it was sent unless there is an error
+	ContentChanged bool             // another policy is stored, or it was released
+	NextCheckin    time.Duration    // what the portal asked for, clamped; 0 = it did not say
+	RetryAfter     time.Duration    // no earlier attempt makes sense; 0 = up to the caller's backoff
+	EnrolledNow    bool             // this Do got a token
+	EventsSent     uint64           // highest sequence number among the acknowledged events
+	Events         []protocol.Event // what the exchange itself noticed: rollback_detected, identity_reset …
+}
+
+// Error is the type of every error of Do.
+type Error struct {
+	Code       protocol.Code
+	RetryAfter time.Duration // 0 = the portal did not say
+	Err        error
+}
+
+// Error gives the code and the explanation.
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Err.Error() }
+
+// Unwrap gives the explanation alone.
+func (e *Error) Unwrap() error { return e.Err }
+
+// New makes a client. Nothing is sent before the first Do.
+func New(options Options) *Client {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	if options.CadenceMinimum == 0 {
+		options.CadenceMinimum = minCadence
+	}
+	c := &Client{options: options}
+	c.meter = &meter{next: options.Transport}
+	if c.meter.next == nil {
+		c.meter.next = newTransport(options.Certificates, options.Proxy)
+	}
+	c.retry = newRetryClient(c.meter)
+	if options.ServerURL != nil {
+		_ = c.loadIdentity() // Do tries again and reports
+	}
+	return c
+}
+
+// Close gives back idle connections.
+func (c *Client) Close() { c.retry.HTTPClient.CloseIdleConnections() }
+
+// identity is a copy of who we are at the moment.
+func (c *Client) identity() Identity {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return c.who
+}
+
+// loadIdentity reads node.json once. A damaged file is kept beside the new one.
+func (c *Client) loadIdentity() error {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.loaded {
+		return nil
+	}
+	path := c.options.IdentityPath
+	who, err := LoadIdentity(path, c.options.Host)
+	switch {
+	case errors.Is(err, ErrDamaged) && who.key != nil:
+		c.options.Log.Warn().Str("code", string(protocol.CodeIdentityReset)).Msg("the identity on disk is damaged; a new one is made")
+		if err := errors.Join(os.Rename(path, path+".damaged"), who.Save(path)); err != nil {
+			return &Error{Code: protocol.CodeNotEnrolled, Err: err}
+		}
+	case errors.Is(err, ErrForeign):
+		return &Error{Code: protocol.CodeIdentityReset, Err: err}
+	case err != nil:
+		return &Error{Code: protocol.CodeNotEnrolled, Err: err}
+	}
+	c.who, c.loaded = who, true
+	return nil
+}
+
+// become saves a changed identity, then uses it.
+func (c *Client) become(who Identity) error {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if err := who.Save(c.options.IdentityPath); err != nil {
+		return err
+	}
+	c.who = who
+	return nil
+}
+
+// Do is one check-in: it enrolls if it must, sends what is left unanswered, then
+// the report, and fetches new content. The error is an *Error and nil if the
+// portal has acknowledged the report; a failure of the content alone is in the
+// Outcome and in Policy.
+//
+// The triggers are the client's from here on: if they cannot be sent now, they
+// go out with the next report.
+func (c *Client) Do(ctx context.Context, report protocol.Report, triggers []protocol.Trigger, extra Extra) (Outcome, error) {
+	c.running.Lock()
+	defer c.running.Unlock()
+	requests, sent := c.meter.read()
+	p := &pass{Client: c, ctx: ctx, report: &report, extra: extra, reacted: make(map[string]bool)}
+	c.carried = mergeTriggers(c.carried, triggers)
+	err := p.run()
+	requestsNow, sentNow := c.meter.read()
+	p.outcome.Requests, p.outcome.SentBytes = requestsNow-requests, sentNow-sent
+	return p.outcome, c.conclude(p, err)
+}
+
+// conclude notes how a Do ended, for State and for the log.
+func (c *Client) conclude(p *pass, err error) error {
+	now, line := c.options.Now(), c.options.Log.Info()
+	var failure *Error
+	if err != nil && !errors.As(err, &failure) {
+		failure = &Error{Code: protocol.CodeInternal, Err: err}
+		if code := store.CodeOf(err); code != "" {
+			failure.Code = protocol.Code(code)
+		}
+	}
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.status.lastAttempt, c.status.retryAt = now, time.Time{}
+	if failure != nil {
+		p.outcome.Code, p.outcome.Detail, p.outcome.RetryAfter = failure.Code, failure.Err.Error(), failure.RetryAfter
+		c.status.condition = conditionOf(failure.Code, c.status.condition)
+		line = c.options.Log.Warn()
+	} else {
+		c.status.condition = ""
+	}
+	if p.outcome.RetryAfter > 0 {
+		c.status.retryAt = now.Add(p.outcome.RetryAfter)
+	}
+	c.status.lastCode, c.status.lastError = p.outcome.Code, p.outcome.Detail
+	line.Str("code", string(p.outcome.Code)).Str("detail", p.outcome.Detail).
+		Int("requests", p.outcome.Requests).Int("sent_bytes", p.outcome.SentBytes).Msg("check-in")
+	if failure == nil {
+		return nil
+	}
+	return failure
+}

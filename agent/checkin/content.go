@@ -1,0 +1,372 @@
+package checkin
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+// policyRecord is the last verified head and the last policy that one pinned.
+type policyRecord struct {
+	Group     string                 `json:"group"`
+	Head      protocol.Head          `json:"head"`
+	ETag      string                 `json:"etag,omitempty"` // of the head
+	Pointer   protocol.PolicyPointer `json:"pointer"`        // to Document
+	Document  []byte                 `json:"document,omitempty"`
+	FetchedAt time.Time              `json:"fetched_at"`
+}
+
+// released: the head says, signed, that the group has no policy.
+func (r policyRecord) released() bool { return r.Head.Policy == nil }
+
+// markRecord is the highest head of a group that ever verified.
+type markRecord struct {
+	HeadVersion uint64 `json:"head_version"`
+	SHA256      string `json:"sha256"` // of the head's payload
+}
+
+// siteRecord pins the site at the first verified head. KeyIDs are the policy
+// keys that were trusted then.
+type siteRecord struct {
+	SiteID string   `json:"site_id"`
+	KeyIDs []string `json:"key_ids"`
+}
+
+// findingRecord is why the last look for content did not bring what it should.
+type findingRecord struct {
+	Code protocol.Code `json:"code,omitempty"`
+}
+
+var (
+	sites    = store.NewCollection[siteRecord]("content_site")
+	marks    = store.NewCollection[markRecord]("content_mark") // key: markKey
+	policies = store.NewCollection[policyRecord]("content_policy")
+	findings = store.NewCollection[findingRecord]("content_finding")
+)
+
+func markKey(site, group string) string { return fmt.Sprintf("%q %q", site, group) }
+
+// errExpired: a head that is past its time is no reason to change anything.
+var errExpired = errors.New("head has expired")
+
+// contentCodes says which code each refusal of content has.
+var contentCodes = []struct {
+	cause error
+	code  protocol.Code
+}{
+	{protocol.ErrSignature, protocol.CodeHeadSignature},
+	{protocol.ErrWrongSite, protocol.CodeHeadWrongSite},
+	{protocol.ErrWrongGroup, protocol.CodeHeadWrongGroup},
+	{protocol.ErrRollback, protocol.CodeRollbackDetected},
+	{protocol.ErrHeadConflict, protocol.CodeHeadInvalid},
+	{protocol.ErrEnvelopeInvalid, protocol.CodeHeadInvalid},
+	{protocol.ErrPayloadType, protocol.CodeHeadInvalid},
+	{protocol.ErrHeadInvalid, protocol.CodeHeadInvalid},
+	{protocol.ErrPolicyHash, protocol.CodePolicyHash},
+	{policy.ErrUnsupported, protocol.CodeUnsupportedFeature},
+	{policy.ErrInvalid, protocol.CodePolicyInvalid},
+	{errExpired, protocol.CodeContentStale},
+}
+
+func contentCode(err error) protocol.Code {
+	for _, row := range contentCodes {
+		if errors.Is(err, row.cause) {
+			return row.code
+		}
+	}
+	var failure *Error
+	if errors.As(err, &failure) {
+		return failure.Code
+	}
+	return protocol.CodeInternal
+}
+
+// refreshContent asks for the head where the hint says that there may be a newer
+// one. What goes wrong changes nothing but the finding: the last good policy
+// stays (protocol.md 2.1). Only the store's errors end the pass.
+func (p *pass) refreshContent(hint *protocol.Hint) error {
+	group := p.groupOf(p.record).ID
+	stored, found, err := p.storedPolicy()
+	if err != nil {
+		return err
+	}
+	if p.options.ContentURL == nil || len(p.options.PolicyKeys) == 0 || group == "" {
+		return nil
+	}
+	if !p.due(hint, stored, found, group) {
+		if hint == nil {
+			return nil
+		}
+		return p.find("") // the portal serves what is stored
+	}
+	p.asked = group
+	err = p.fetchContent(stored, group)
+	if store.CodeOf(err) != "" {
+		return err
+	}
+	if err == nil {
+		return p.find("")
+	}
+	p.outcome.Code, p.outcome.Detail = contentCode(err), err.Error()
+	return p.find(p.outcome.Code)
+}
+
+// due says whether to ask: if the hint differs from what is stored, or nothing is
+// stored for the group. Without a hint that is asked once per start: a portal
+// that serves content would have given one.
+func (p *pass) due(hint *protocol.Hint, stored policyRecord, found bool, group string) bool {
+	if !found || stored.Group != group {
+		return hint != nil || p.asked != group
+	}
+	if hint == nil {
+		return false
+	}
+	var pinned string
+	if !stored.released() {
+		pinned = stored.Head.Policy.SHA256
+	}
+	return hint.HeadVersion != stored.Head.HeadVersion || hint.SHA256 != pinned
+}
+
+// fetchContent gets, judges and stores the group's head and its policy.
+func (p *pass) fetchContent(stored policyRecord, group string) error {
+	var etag string
+	if stored.Group == group {
+		etag = stored.ETag
+	}
+	got, err := p.getContent(etag, protocol.MaxHead, "heads", group+".dsse.json")
+	if err != nil {
+		return err
+	}
+	switch {
+	case got.status == http.StatusNotModified && etag != "":
+		return nil
+	case got.status == http.StatusNotFound:
+		return &Error{Code: protocol.CodeHeadMissing, Err: errors.New("there is no head for this group")}
+	case got.status != http.StatusOK:
+		return got.refusal(p.options.Now())
+	}
+	verified, err := p.judgeHead(got.body, group)
+	if err != nil {
+		return err
+	}
+	next := policyRecord{Group: group, Head: verified.head, ETag: got.header.Get("ETag"),
+		Pointer: stored.Pointer, Document: stored.Document, FetchedAt: p.options.Now().UTC()}
+	if pointer := verified.head.Policy; pointer != nil {
+		next.Pointer = *pointer
+		next.Document, err = p.policyFor(*pointer, stored)
+	}
+	if err != nil {
+		return errors.Join(err, p.storeHead(verified, nil))
+	}
+	if err := p.storeHead(verified, &next); err != nil {
+		return err
+	}
+	p.outcome.ContentChanged = stored.Group != group || stored.released() != next.released() ||
+		stored.Pointer != next.Pointer
+	return nil
+}
+
+func (p *pass) getContent(etag string, limit int, folder, name string) (answer, error) {
+	return p.exchange(p.ctx, call{
+		method: http.MethodGet, url: p.options.ContentURL.JoinPath(folder, url.PathEscape(name)),
+		token: p.identity().token, etag: etag, limit: limit,
+	})
+}
+
+// verifiedHead is a head that may be acted on, and what it was pinned with.
+type verifiedHead struct {
+	head protocol.Head
+	mark markRecord
+}
+
+// judgeHead verifies first and reads the verified bytes only; then it compares
+// with what this Mac has seen before (protocol.md 2.4).
+func (p *pass) judgeHead(data []byte, group string) (verifiedHead, error) {
+	envelope, err := protocol.ParseEnvelope(data, protocol.MaxHead)
+	if err != nil {
+		return verifiedHead{}, err
+	}
+	payload, err := envelope.Verify(protocol.PayloadHead, p.options.PolicyKeys, 1)
+	if err != nil {
+		return verifiedHead{}, err
+	}
+	head, err := protocol.ParseHead(payload)
+	if err != nil {
+		return verifiedHead{}, err
+	}
+	if head.GroupID != group {
+		return verifiedHead{}, protocol.ErrWrongGroup
+	}
+	sum := sha256.Sum256(payload)
+	verified := verifiedHead{head: head, mark: markRecord{HeadVersion: head.HeadVersion, SHA256: hex.EncodeToString(sum[:])}}
+	if err := p.compareWithSeen(verified); err != nil {
+		return verifiedHead{}, err
+	}
+	if !p.options.Now().Before(head.ExpiresAt) {
+		return verifiedHead{}, errExpired
+	}
+	return verified, nil
+}
+
+func (p *pass) compareWithSeen(verified verifiedHead) error {
+	return p.options.Store.View(func(tx *store.Tx) error {
+		site, pinned, err := sites.Get(tx, onlyKey)
+		if err != nil {
+			return err
+		}
+		if pinned && site.SiteID != verified.head.SiteID && p.stillTrusts(site.KeyIDs) {
+			return protocol.ErrWrongSite
+		}
+		seen, found, err := marks.Get(tx, markKey(verified.head.SiteID, verified.head.GroupID))
+		switch {
+		case err != nil || !found:
+			return err
+		case verified.mark.HeadVersion < seen.HeadVersion:
+			return fmt.Errorf("%w: %d after %d", protocol.ErrRollback, verified.mark.HeadVersion, seen.HeadVersion)
+		case verified.mark.HeadVersion == seen.HeadVersion && verified.mark.SHA256 != seen.SHA256:
+			return protocol.ErrHeadConflict
+		}
+		return nil
+	})
+}
+
+// stillTrusts says whether the Mac's configuration has any of the keys. A site
+// can be left only by replacing all of them: then the administrator has moved
+// the Mac to another site.
+func (p *pass) stillTrusts(ids []string) bool {
+	return slices.ContainsFunc(p.options.PolicyKeys, func(key protocol.TrustedKey) bool {
+		return slices.Contains(ids, key.ID)
+	})
+}
+
+// policyFor gives the document that the pointer pins: the stored one, or one
+// that is fetched, checked and readable.
+func (p *pass) policyFor(pointer protocol.PolicyPointer, stored policyRecord) ([]byte, error) {
+	document := stored.Document
+	if pointer.CheckPolicy(document) != nil {
+		got, err := p.getContent("", pointer.Size, "policies", pointer.SHA256+".json")
+		if err != nil {
+			return nil, err
+		}
+		if got.status != http.StatusOK {
+			return nil, got.refusal(p.options.Now())
+		}
+		document = got.body
+	}
+	if err := pointer.CheckPolicy(document); err != nil {
+		return nil, err
+	}
+	parsed, err := policy.Parse(document)
+	if err != nil {
+		return nil, err
+	}
+	if parsed.PolicyID != pointer.PolicyID || parsed.Revision != pointer.Revision {
+		return nil, fmt.Errorf("%w: it is not the one that the head names", policy.ErrInvalid)
+	}
+	return document, nil
+}
+
+// storeHead notes that the head was seen, and, if its policy is at hand, makes
+// it the one in force; in one commit.
+func (p *pass) storeHead(verified verifiedHead, next *policyRecord) error {
+	site := siteRecord{SiteID: verified.head.SiteID}
+	for _, key := range p.options.PolicyKeys {
+		site.KeyIDs = append(site.KeyIDs, key.ID)
+	}
+	err := p.options.Store.Update(func(tx *store.Tx) error {
+		err := errors.Join(
+			sites.Put(tx, onlyKey, site),
+			marks.Put(tx, markKey(verified.head.SiteID, verified.head.GroupID), verified.mark))
+		if next != nil {
+			err = errors.Join(err, policies.Put(tx, onlyKey, *next))
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("store head: %w", err)
+	}
+	return nil
+}
+
+// find keeps the finding; a new one is an event.
+func (p *pass) find(code protocol.Code) error {
+	var before findingRecord
+	err := p.options.Store.Update(func(tx *store.Tx) error {
+		var err error
+		if before, _, err = findings.Get(tx, onlyKey); err != nil || before.Code == code {
+			return err
+		}
+		return findings.Put(tx, onlyKey, findingRecord{Code: code})
+	})
+	if err != nil {
+		return fmt.Errorf("store finding: %w", err)
+	}
+	if code != "" && code != before.Code {
+		p.notice(code, map[string]string{"detail": p.outcome.Detail})
+	}
+	return nil
+}
+
+func (c *Client) storedPolicy() (record policyRecord, found bool, err error) {
+	err = c.options.Store.View(func(tx *store.Tx) error {
+		record, found, err = policies.Get(tx, onlyKey)
+		return err
+	})
+	return record, found, err
+}
+
+// Content gives the last good verified policy: the document's bytes and what
+// pins it. ok says that it is in force. After a signed release the document is
+// still given, with ok false, so that what it had placed can be lifted.
+func (c *Client) Content() (document []byte, pointer protocol.PolicyPointer, ok bool) {
+	record, found, err := c.storedPolicy()
+	if err != nil || !found || record.Document == nil {
+		return nil, protocol.PolicyPointer{}, false
+	}
+	return record.Document, record.Pointer, !record.released()
+}
+
+// Policy reports what is stored: none, fetched, or stale once the head has
+// expired, with the reason why there is nothing newer; failed where nothing good
+// was ever found. A released policy is none, with the head's version.
+func (c *Client) Policy() protocol.PolicyReport {
+	record, found, err := c.storedPolicy()
+	if err != nil {
+		return protocol.PolicyReport{State: protocol.PolicyFailed, Code: protocol.Code(store.CodeOf(err))}
+	}
+	var finding findingRecord
+	_ = c.options.Store.View(func(tx *store.Tx) error {
+		finding, _, err = findings.Get(tx, onlyKey)
+		return err
+	})
+	report := protocol.PolicyReport{State: protocol.PolicyNone, Code: finding.Code, HeadVersion: record.Head.HeadVersion}
+	switch {
+	case !found && len(c.options.PolicyKeys) == 0:
+		report.Code = protocol.CodeNoPolicyKeys
+		return report
+	case !found && finding.Code != "":
+		report.State = protocol.PolicyFailed
+		return report
+	case !found || record.released():
+		return report
+	}
+	report.State = protocol.PolicyFetched
+	report.PolicyID, report.Revision, report.SHA256 = record.Pointer.PolicyID, record.Pointer.Revision, record.Pointer.SHA256
+	if !c.options.Now().Before(record.Head.ExpiresAt) {
+		report.State = protocol.PolicyStale
+		if report.Code == "" {
+			report.Code = protocol.CodeContentStale
+		}
+	}
+	return report
+}

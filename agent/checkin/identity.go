@@ -1,0 +1,163 @@
+package checkin
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"strings"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform/safefile"
+)
+
+// maxIdentity is the largest node.json that is read, in bytes.
+const maxIdentity = 16 << 10
+
+// Errors of LoadIdentity.
+var (
+	// ErrForeign comes with a fresh identity: the one on disk belongs to another
+	// Mac (H02). The caller discards its state (store.Erase, store.NewEpoch),
+	// then saves the fresh one.
+	ErrForeign = errors.New("the identity on disk belongs to another Mac")
+	// ErrDamaged comes with a fresh identity: the one on disk cannot be read.
+	ErrDamaged = errors.New("the identity on disk is damaged")
+	// ErrHostUnknown: there is no identity yet, and none can be made before the
+	// Mac's serial number and hardware UUID are known.
+	ErrHostUnknown = errors.New("serial number or hardware UUID of this Mac is unknown")
+)
+
+// Identity is what node.json holds. Key and token are not exported, and no
+// format verb or encoder shows them.
+type Identity struct {
+	DeviceID  string // given by the portal; empty before the first answer
+	Origin    string // scheme://host:port that the token belongs to and is sent to
+	GroupHint string // the managed Group that the portal was told at enrollment
+
+	serial       string
+	hardwareUUID string
+	key          ed25519.PrivateKey
+	token        string
+}
+
+// identityFile is node.json.
+type identityFile struct {
+	Version      int    `json:"version"`
+	Seed         []byte `json:"seed"`
+	Serial       string `json:"serial"`
+	HardwareUUID string `json:"hardware_uuid"`
+	DeviceID     string `json:"device_id,omitempty"`
+	Origin       string `json:"origin,omitempty"`
+	GroupHint    string `json:"group_hint,omitempty"`
+	Token        string `json:"token,omitempty"`
+}
+
+const identityVersion = 1
+
+// LoadIdentity reads node.json, or makes a key and writes it before anybody
+// uses it. Errors: ErrForeign and ErrDamaged with a fresh identity that is not
+// written yet, ErrHostUnknown, and those of reading and writing the file.
+func LoadIdentity(path string, host protocol.Host) (Identity, error) {
+	data, err := safefile.ReadOwnedFile(path, uint32(os.Geteuid()), maxIdentity)
+	if errors.Is(err, fs.ErrNotExist) {
+		fresh, err := newIdentity(host)
+		if err != nil {
+			return Identity{}, err
+		}
+		return fresh, fresh.Save(path)
+	}
+	if err != nil {
+		return Identity{}, fmt.Errorf("read identity: %w", err)
+	}
+	return judgeIdentity(data, host)
+}
+
+func judgeIdentity(data []byte, host protocol.Host) (Identity, error) {
+	known, err := parseIdentity(data)
+	if err == nil && known.belongsTo(host) {
+		return known, nil
+	}
+	reason := ErrForeign
+	if err != nil {
+		reason = ErrDamaged
+	}
+	fresh, err := newIdentity(host)
+	if err != nil {
+		return Identity{}, errors.Join(reason, err)
+	}
+	return fresh, reason
+}
+
+func newIdentity(host protocol.Host) (Identity, error) {
+	if host.Serial == "" || host.HardwareUUID == "" {
+		return Identity{}, ErrHostUnknown
+	}
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return Identity{}, fmt.Errorf("make device key: %w", err)
+	}
+	return Identity{key: key, serial: host.Serial, hardwareUUID: host.HardwareUUID}, nil
+}
+
+// parseIdentity never quotes the file: it holds the key.
+func parseIdentity(data []byte) (Identity, error) {
+	var file identityFile
+	if json.Unmarshal(data, &file) != nil || file.Version != identityVersion ||
+		len(file.Seed) != ed25519.SeedSize || file.Serial == "" || file.HardwareUUID == "" {
+		return Identity{}, ErrDamaged
+	}
+	return Identity{
+		DeviceID: file.DeviceID, Origin: file.Origin, GroupHint: file.GroupHint,
+		serial: file.Serial, hardwareUUID: file.HardwareUUID,
+		key: ed25519.NewKeyFromSeed(file.Seed), token: file.Token,
+	}, nil
+}
+
+// belongsTo compares with what is known of the Mac: a fact that could not be
+// read this time proves nothing against the identity.
+func (i Identity) belongsTo(host protocol.Host) bool {
+	same := func(ours, theirs string) bool { return theirs == "" || strings.EqualFold(ours, theirs) }
+	return same(i.serial, host.Serial) && same(i.hardwareUUID, host.HardwareUUID)
+}
+
+// Save writes node.json, 0600.
+func (i Identity) Save(path string) error {
+	data, err := json.Marshal(identityFile{
+		Version: identityVersion, Seed: i.key.Seed(), Serial: i.serial, HardwareUUID: i.hardwareUUID,
+		DeviceID: i.DeviceID, Origin: i.Origin, GroupHint: i.GroupHint, Token: i.token,
+	})
+	if err != nil {
+		return fmt.Errorf("encode identity: %w", err)
+	}
+	if err := safefile.WriteFile(path, data, 0o600); err != nil {
+		return fmt.Errorf("write identity: %w", err)
+	}
+	return nil
+}
+
+// Enrolled says whether there is a token for the portal at origin.
+func (i Identity) Enrolled(origin string) bool { return i.token != "" && i.Origin == origin }
+
+// Format shows the device id to every verb, and never key or token.
+func (i Identity) Format(state fmt.State, _ rune) {
+	_, _ = io.WriteString(state, "device "+i.DeviceID)
+}
+
+// MarshalText shows the device id to every encoder.
+func (i Identity) MarshalText() ([]byte, error) { return []byte("device " + i.DeviceID), nil }
+
+// origin is what a token is bound to: scheme, host and port.
+func origin(location *url.URL) string {
+	if location == nil {
+		return ""
+	}
+	port := location.Port()
+	if port == "" {
+		port = "443"
+	}
+	return location.Scheme + "://" + strings.ToLower(location.Hostname()) + ":" + port
+}

@@ -1,0 +1,317 @@
+package checkin
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+// pass is one Do.
+type pass struct {
+	*Client
+	ctx     context.Context
+	report  *protocol.Report
+	extra   Extra
+	outcome Outcome
+	standing
+	reacted map[string]bool // problems that were reacted to; each once
+}
+
+func (p *pass) run() error {
+	if p.options.ServerURL == nil {
+		return &Error{Code: protocol.CodeNotConfigured, Err: errors.New("no ServerURL is configured")}
+	}
+	if err := p.loadIdentity(); err != nil {
+		return err
+	}
+	if err := p.ensureEnrolled(); err != nil {
+		return err
+	}
+	if err := p.exchangeReports(); err != nil {
+		return err
+	}
+	return p.refreshContent(p.outcome.Reply.Policy)
+}
+
+// exchangeReports sends the unanswered report of before, then this one if it
+// says anything else, then everything if the portal asks for it.
+func (p *pass) exchangeReports() error {
+	found, expired, err := readStanding(p.options.Store, origin(p.options.ServerURL), p.options.Now())
+	if err != nil {
+		return err
+	}
+	p.standing = found
+	if expired != nil {
+		p.carried = mergeTriggers(expired.Triggers, p.carried)
+	}
+	if p.pending != nil {
+		resumed := *p.pending
+		if err := p.deliver(resumed); err != nil {
+			return err
+		}
+		enough, err := p.saidBy(resumed)
+		if err != nil || enough {
+			return err
+		}
+	}
+	if err := p.sendReport(); err != nil {
+		return err
+	}
+	if p.outcome.Reply.Inventory != protocol.InventorySendFull {
+		return nil
+	}
+	p.outcome.SendFull = true
+	return p.sendReport()
+}
+
+func (p *pass) sendReport() error {
+	pending, err := p.prepare(true)
+	if err != nil {
+		return err
+	}
+	return p.deliver(pending)
+}
+
+// saidBy tells whether an older report that was just acknowledged has told the
+// portal everything that this one would.
+func (p *pass) saidBy(older pendingRecord) (bool, error) {
+	now, err := p.report.Baseline()
+	if err != nil {
+		return false, fmt.Errorf("hash report: %w", err)
+	}
+	sent := make(map[string]bool, len(older.Results))
+	for _, id := range older.Results {
+		sent[id] = true
+	}
+	news := now.Hash != p.base.Hash
+	for _, result := range p.extra.Results {
+		news = news || !sent[result.CommandID]
+	}
+	for _, event := range p.extra.Events {
+		news = news || event.Seq > older.LastEvent
+	}
+	return !news, nil
+}
+
+// prepare makes the next report and stores it before anybody sends it.
+func (p *pass) prepare(withEvents bool) (pendingRecord, error) {
+	pending, err := p.compose(withEvents)
+	if err != nil {
+		return pendingRecord{}, err
+	}
+	err = p.options.Store.Update(func(tx *store.Tx) error { return pendings.Put(tx, onlyKey, pending) })
+	if err != nil {
+		return pendingRecord{}, fmt.Errorf("store report: %w", err)
+	}
+	p.carried = nil // they are in the stored report now
+	return pending, nil
+}
+
+// compose builds the report's exact bytes, without events if it is too large
+// with them.
+func (p *pass) compose(withEvents bool) (pendingRecord, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return pendingRecord{}, fmt.Errorf("make request id: %w", err)
+	}
+	now := p.options.Now().UTC()
+	pending := pendingRecord{
+		Epoch: p.record.Epoch, Origin: p.record.Origin, RequestID: id.String(),
+		Sequence: p.record.Sequence + 1, CreatedAt: now, Triggers: p.carried,
+	}
+	request := protocol.CheckinRequest{
+		Protocol: protocol.Version, RequestID: pending.RequestID, Epoch: pending.Epoch, Sequence: pending.Sequence,
+		SentAt: now.Truncate(time.Second), Triggers: p.carried,
+		OpenCommands: p.extra.OpenCommands, Results: p.extra.Results,
+	}
+	if withEvents {
+		request.Events = p.extra.Events[max(0, len(p.extra.Events)-protocol.MaxEvents):]
+	}
+	baseline, err := p.report.Fill(&request, p.base)
+	if err != nil {
+		return pendingRecord{}, fmt.Errorf("fill report: %w", err)
+	}
+	if baseline.Hash != p.base.Hash {
+		pending.Baseline = &baseline
+	}
+	if pending.Body, err = json.Marshal(request); err != nil {
+		return pendingRecord{}, fmt.Errorf("encode report: %w", err)
+	}
+	if tooLarge(pending.Body) {
+		if len(request.Events) > 0 {
+			return p.compose(false)
+		}
+		return pendingRecord{}, &Error{Code: protocol.CodeReportTooLarge, Err: errors.New("the report is larger than the protocol allows")}
+	}
+	pending.note(request)
+	return pending, nil
+}
+
+// note keeps what of the request must be known once it is acknowledged.
+func (r *pendingRecord) note(request protocol.CheckinRequest) {
+	for _, result := range request.Results {
+		r.Results = append(r.Results, result.CommandID)
+	}
+	r.Events = len(request.Events)
+	for _, event := range request.Events {
+		r.LastEvent = max(r.LastEvent, event.Seq)
+	}
+}
+
+func tooLarge(body []byte) bool {
+	if len(body) > protocol.MaxRequest {
+		return true
+	}
+	packed, _ := pack(body)
+	return len(packed) > protocol.MaxRequestGzip
+}
+
+// deliver sends a stored report until it is acknowledged, or until there is
+// nothing left to try. Each of our problems is reacted to once.
+func (p *pass) deliver(pending pendingRecord) error {
+	for {
+		reply, err := p.send(pending)
+		if err == nil {
+			return p.accept(pending, reply)
+		}
+		var problem protocol.Problem
+		if !errors.As(err, &problem) {
+			return err
+		}
+		name := problem.Name()
+		react, known := reactions[name]
+		if !known || p.reacted[name] {
+			return p.giveUp(pending, name, err)
+		}
+		p.reacted[name] = true
+		if pending, err = react(p, pending, problem, err); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *pass) send(pending pendingRecord) (protocol.CheckinReply, error) {
+	body, packed := pending.Body, false
+	if !p.plain {
+		body, packed = pack(pending.Body)
+	}
+	got, err := p.exchange(p.ctx, call{
+		method: http.MethodPost, url: p.options.ServerURL.JoinPath("v1", "checkin"), token: p.identity().token,
+		body: body, packed: packed, limit: protocol.MaxReply,
+	})
+	if err != nil {
+		return protocol.CheckinReply{}, err
+	}
+	if got.status != http.StatusOK {
+		return protocol.CheckinReply{}, got.refusal(p.options.Now())
+	}
+	reply, err := parseReply(got)
+	if err != nil {
+		return protocol.CheckinReply{}, &Error{Code: protocol.CodePortalReplyInvalid, Err: err}
+	}
+	return reply, nil
+}
+
+// accept stores what the portal has acknowledged, in one commit.
+func (p *pass) accept(pending pendingRecord, reply protocol.CheckinReply) error {
+	p.record.Sequence = pending.Sequence
+	p.record.LastSuccess = p.options.Now().UTC()
+	p.record.NextCheckin = p.cadence(reply.NextCheckin)
+	if err := p.adoptGroup(reply.Group); err != nil {
+		return err
+	}
+	full := reply.Inventory == protocol.InventorySendFull
+	switch {
+	case full:
+		p.base = protocol.Baseline{}
+	case pending.Baseline != nil:
+		p.base = *pending.Baseline
+	}
+	err := p.options.Store.Update(func(tx *store.Tx) error {
+		var base error
+		if full {
+			base = baselines.Delete(tx, onlyKey)
+		} else if pending.Baseline != nil {
+			base = baselines.Put(tx, onlyKey, *pending.Baseline)
+		}
+		return errors.Join(base, exchanges.Put(tx, onlyKey, p.record), pendings.Delete(tx, onlyKey))
+	})
+	if err != nil {
+		return fmt.Errorf("store acknowledgement: %w", err)
+	}
+	p.keep(pending, reply)
+	return nil
+}
+
+// keep puts the reply into the outcome; acknowledgements of an earlier reply of
+// the same pass stay.
+func (p *pass) keep(pending pendingRecord, reply protocol.CheckinReply) {
+	if p.outcome.Reply != nil {
+		reply.Acks = append(p.outcome.Reply.Acks, reply.Acks...)
+	}
+	p.outcome.Reply = &reply
+	p.outcome.NextCheckin = time.Duration(p.record.NextCheckin) * time.Second
+	p.outcome.EventsSent = max(p.outcome.EventsSent, pending.LastEvent)
+}
+
+// Range of next_checkin_s, in seconds (protocol.md 2.11).
+const (
+	minCadence = 300
+	maxCadence = 86400
+)
+
+// cadence clamps what the portal asks for; nothing asked stays nothing.
+func (c *Client) cadence(asked int) int {
+	if asked <= 0 {
+		return 0
+	}
+	return min(max(asked, c.options.CadenceMinimum), maxCadence)
+}
+
+// parseReply reads an acknowledgement. A captive network's page has the wrong
+// media type or no sense, and is a failure.
+func parseReply(got answer) (protocol.CheckinReply, error) {
+	var reply protocol.CheckinReply
+	if err := decodeJSON(got, &reply); err != nil {
+		return protocol.CheckinReply{}, err
+	}
+	if reply.Inventory != protocol.InventoryOK && reply.Inventory != protocol.InventorySendFull {
+		return protocol.CheckinReply{}, errors.New("the answer does not say what became of the inventory")
+	}
+	if reply.Group.ID != "" && !plainText(reply.Group.ID) || len(reply.Group.Name) > protocol.MaxName {
+		return protocol.CheckinReply{}, errors.New("the answer names an unusable group")
+	}
+	// Delivery is level-triggered: what is cut off comes again.
+	reply.Commands = reply.Commands[:min(len(reply.Commands), protocol.MaxCommandReply)]
+	return reply, nil
+}
+
+func decodeJSON(got answer, v any) error {
+	media, _, err := mime.ParseMediaType(got.header.Get("Content-Type"))
+	if err != nil || media != "application/json" {
+		return errors.New("the answer is not JSON")
+	}
+	return protocol.Decode(got.body, protocol.MaxReply, v)
+}
+
+// plainText accepts what may stand in a header, a path and a table.
+func plainText(text string) bool {
+	odd := func(r rune) bool { return r <= ' ' || r >= 0x7f }
+	return text != "" && len(text) <= protocol.MaxName && !strings.ContainsFunc(text, odd)
+}
+
+func publicKey(key ed25519.PrivateKey) ed25519.PublicKey {
+	public, _ := key.Public().(ed25519.PublicKey)
+	return public
+}

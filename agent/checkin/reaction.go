@@ -1,0 +1,111 @@
+package checkin
+
+import (
+	"errors"
+	"fmt"
+
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+// reaction answers one of our problems: it returns the report to send now, or
+// the error that ends the pass. cause is the problem as the error it came as.
+type reaction func(p *pass, pending pendingRecord, problem protocol.Problem, cause error) (pendingRecord, error)
+
+// reactions is the table of protocol.md 2.12, for what the agent can do
+// something about at once.
+var reactions = map[string]reaction{
+	protocol.ProblemUnauthenticated:  reenroll,
+	protocol.ProblemDeviceUnknown:    reenroll,
+	protocol.ProblemSequenceConflict: renumber,
+	protocol.ProblemTooLarge:         slim,
+	protocol.ProblemInvalidRequest:   slim,
+	protocol.ProblemEncoding:         unpacked,
+}
+
+// unrepeatable are problems with the report itself: the same bytes are never
+// sent again.
+var unrepeatable = map[string]bool{
+	protocol.ProblemTooLarge:         true,
+	protocol.ProblemInvalidRequest:   true,
+	protocol.ProblemUnsupported:      true,
+	protocol.ProblemEncoding:         true,
+	protocol.ProblemSequenceConflict: true,
+}
+
+// conditions are codes that describe the enrollment until the next success; an
+// outage does not change them.
+var conditions = map[protocol.Code]patienceWord{
+	protocol.CodeEnrollmentPending: usual,
+	protocol.CodeEnrollmentRefused: usual,
+	protocol.CodeEnrollmentClosed:  probed,
+	protocol.CodeDeviceRevoked:     probed,
+	protocol.CodeDeviceRetired:     probed,
+	protocol.CodeDuplicateIdentity: probed,
+	protocol.CodeIdentityReset:     usual,
+}
+
+// patienceWord says how soon another attempt makes sense.
+type patienceWord string
+
+const (
+	usual  patienceWord = "usual"  // as after any failure
+	probed patienceWord = "probed" // once an hour (H04)
+)
+
+func conditionOf(code, before protocol.Code) protocol.Code {
+	if _, is := conditions[code]; is {
+		return code
+	}
+	return before
+}
+
+// reenroll proves the device key and sends the same bytes under the new token.
+func reenroll(p *pass, pending pendingRecord, _ protocol.Problem, _ error) (pendingRecord, error) {
+	return pending, p.enroll()
+}
+
+// renumber goes on with the number that the portal expects, and with everything.
+func renumber(p *pass, pending pendingRecord, problem protocol.Problem, _ error) (pendingRecord, error) {
+	p.record.Sequence = pending.Sequence
+	if problem.Expected > 0 {
+		p.record.Sequence = problem.Expected - 1
+	}
+	p.base = protocol.Baseline{}
+	p.carried = mergeTriggers(pending.Triggers, p.carried)
+	return p.prepare(true)
+}
+
+// slim gives up the events, the only part of a report that it can do without.
+func slim(p *pass, pending pendingRecord, problem protocol.Problem, cause error) (pendingRecord, error) {
+	if pending.Events == 0 {
+		return pendingRecord{}, p.giveUp(pending, problem.Name(), cause)
+	}
+	p.options.Log.Warn().Int("events", pending.Events).Msg("the portal refused the report; its events are given up")
+	p.outcome.EventsSent = max(p.outcome.EventsSent, pending.LastEvent)
+	p.carried = mergeTriggers(pending.Triggers, p.carried)
+	return p.prepare(false)
+}
+
+// unpacked sends the same report without compression, now and from now on.
+func unpacked(p *pass, pending pendingRecord, problem protocol.Problem, cause error) (pendingRecord, error) {
+	if p.plain {
+		return pendingRecord{}, p.giveUp(pending, problem.Name(), cause)
+	}
+	p.plain = true
+	return pending, nil
+}
+
+// giveUp ends the pass. A report that the portal refuses as such is forgotten,
+// its triggers are not.
+func (p *pass) giveUp(pending pendingRecord, problem string, cause error) error {
+	if !unrepeatable[problem] {
+		return cause
+	}
+	p.carried = mergeTriggers(pending.Triggers, p.carried)
+	err := p.options.Store.Update(func(tx *store.Tx) error { return pendings.Delete(tx, onlyKey) })
+	if err != nil {
+		return errors.Join(cause, fmt.Errorf("forget report: %w", err))
+	}
+	return cause
+}

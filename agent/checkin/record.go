@@ -1,0 +1,123 @@
+package checkin
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+// exchangeRecord is where the exchange with one portal stands.
+type exchangeRecord struct {
+	Epoch       string         `json:"epoch"`
+	Origin      string         `json:"origin"`
+	Sequence    uint64         `json:"sequence"` // the last one acknowledged
+	Group       protocol.Group `json:"group"`    // the last one believed
+	LastSuccess time.Time      `json:"last_success"`
+	NextCheckin int            `json:"next_checkin_s,omitempty"`
+}
+
+// pendingRecord is a report that was about to be sent and is not answered yet.
+type pendingRecord struct {
+	Epoch     string             `json:"epoch"`
+	Origin    string             `json:"origin"`
+	RequestID string             `json:"request_id"`
+	Sequence  uint64             `json:"sequence"`
+	CreatedAt time.Time          `json:"created_at"`
+	Body      []byte             `json:"body"`
+	Baseline  *protocol.Baseline `json:"baseline,omitempty"` // once acknowledged; nil = as before
+	Triggers  []protocol.Trigger `json:"triggers"`
+	Results   []string           `json:"results,omitempty"` // command ids
+	LastEvent uint64             `json:"last_event,omitempty"`
+	Events    int                `json:"events,omitempty"` // how many
+}
+
+// pendingLife is how long an unanswered report is worth repeating: as long as a
+// portal keeps its answer (protocol.md 2.6).
+const pendingLife = 24 * time.Hour
+
+// Every collection has one record, under this key, unless it says otherwise.
+const onlyKey = "current"
+
+var (
+	exchanges = store.NewCollection[exchangeRecord]("checkin_exchange")
+	baselines = store.NewCollection[protocol.Baseline]("checkin_baseline")
+	pendings  = store.NewCollection[pendingRecord]("checkin_pending")
+)
+
+// Collections names what this package keeps in the store.
+func Collections() []string {
+	return []string{exchanges.Name(), baselines.Name(), pendings.Name(),
+		sites.Name(), marks.Name(), policies.Name(), findings.Name()}
+}
+
+// standing is what the store says before a report.
+type standing struct {
+	record  exchangeRecord
+	base    protocol.Baseline
+	pending *pendingRecord
+}
+
+// readStanding loads where the exchange stands. With another epoch or another
+// portal nothing that was acknowledged counts; a pending report of theirs, or
+// one that is too old, is returned as expired.
+func readStanding(s *store.Store, origin string, now time.Time) (found standing, expired *pendingRecord, err error) {
+	epoch := s.Epoch()
+	var pending pendingRecord
+	var unanswered bool
+	err = s.View(func(tx *store.Tx) error {
+		if found.record, _, err = exchanges.Get(tx, onlyKey); err != nil {
+			return err
+		}
+		if found.base, _, err = baselines.Get(tx, onlyKey); err != nil {
+			return err
+		}
+		pending, unanswered, err = pendings.Get(tx, onlyKey)
+		return err
+	})
+	if err != nil {
+		return standing{}, nil, err
+	}
+	if found.record.Epoch != epoch || found.record.Origin != origin {
+		found = standing{record: exchangeRecord{Epoch: epoch, Origin: origin}}
+	}
+	if !unanswered {
+		return found, nil, nil
+	}
+	ours := pending.Epoch == epoch && pending.Origin == origin
+	if ours && now.Sub(pending.CreatedAt).Abs() < pendingLife {
+		found.pending = &pending
+		return found, nil, nil
+	}
+	if ours { // the portal may have it: its number is used up
+		found.record.Sequence = max(found.record.Sequence, pending.Sequence)
+	}
+	return found, &pending, nil
+}
+
+// maxTriggers bounds what a long time offline collects.
+const maxTriggers = 64
+
+// mergeTriggers joins triggers of one reason and VM, as the guide's list has
+// them: counts add up, times widen. Times are whole seconds in UTC.
+func mergeTriggers(older, newer []protocol.Trigger) []protocol.Trigger {
+	merged := make([]protocol.Trigger, 0, len(older)+len(newer))
+	for _, trigger := range slices.Concat(older, newer) {
+		trigger.FirstAt = trigger.FirstAt.UTC().Truncate(time.Second)
+		trigger.LastAt = trigger.LastAt.UTC().Truncate(time.Second)
+		same := func(t protocol.Trigger) bool { return t.Reason == trigger.Reason && t.VMID == trigger.VMID }
+		at := slices.IndexFunc(merged, same)
+		if at < 0 {
+			merged = append(merged, trigger)
+			continue
+		}
+		known := &merged[at]
+		known.Count += trigger.Count
+		known.FirstAt = slices.MinFunc([]time.Time{known.FirstAt, trigger.FirstAt}, time.Time.Compare)
+		known.LastAt = slices.MaxFunc([]time.Time{known.LastAt, trigger.LastAt}, time.Time.Compare)
+	}
+	slices.SortStableFunc(merged, func(a, b protocol.Trigger) int { return cmp.Compare(a.Reason, b.Reason) })
+	return merged[:min(len(merged), maxTriggers)]
+}

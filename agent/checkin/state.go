@@ -1,0 +1,143 @@
+package checkin
+
+import (
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+// Words for State.Enrollment.
+const (
+	EnrollmentNotConfigured = "not_configured"
+	EnrollmentNone          = "not_enrolled"
+	EnrollmentPending       = "pending"
+	EnrollmentDone          = "enrolled"
+	EnrollmentRefused       = "refused" // wrong secret, or the portal takes no new devices
+	EnrollmentRevoked       = "revoked"
+	EnrollmentRetired       = "retired"
+	EnrollmentDuplicate     = "duplicate"
+	EnrollmentForeign       = "foreign" // the identity on disk belongs to another Mac
+)
+
+// State is what `prlagent status` shows of the exchange. It holds no secret.
+type State struct {
+	Enrollment  string         `json:"enrollment"` // one of the Enrollment words
+	Server      string         `json:"server,omitempty"`
+	DeviceID    string         `json:"device_id,omitempty"`
+	Group       protocol.Group `json:"group"`
+	LastAttempt time.Time      `json:"last_attempt,omitzero"` // since the agent started
+	LastSuccess time.Time      `json:"last_success,omitzero"`
+	LastCode    protocol.Code  `json:"last_code,omitempty"` // of the last attempt; empty = it went well
+	LastError   string         `json:"last_error,omitempty"`
+	RetryAt     time.Time      `json:"retry_at,omitzero"` // no attempt makes sense before
+	Sequence    uint64         `json:"sequence,omitempty"`
+	Unanswered  bool           `json:"unanswered,omitempty"` // a report waits for its acknowledgement
+	NextCheckin time.Duration  `json:"-"`                    // what the portal asked for last, clamped
+	HeadVersion uint64         `json:"head_version,omitempty"`
+}
+
+// enrollmentWords says what a condition is called; a pending or a reset
+// enrollment with a token of before is still one.
+var enrollmentWords = map[protocol.Code]string{
+	protocol.CodeEnrollmentPending: EnrollmentPending,
+	protocol.CodeEnrollmentRefused: EnrollmentRefused,
+	protocol.CodeEnrollmentClosed:  EnrollmentRefused,
+	protocol.CodeDeviceRevoked:     EnrollmentRevoked,
+	protocol.CodeDeviceRetired:     EnrollmentRetired,
+	protocol.CodeDuplicateIdentity: EnrollmentDuplicate,
+	protocol.CodeIdentityReset:     EnrollmentForeign,
+}
+
+// State gives a consistent picture, also while a Do runs. What the store cannot
+// tell is left empty.
+func (c *Client) State() State {
+	server := origin(c.options.ServerURL)
+	state := State{Enrollment: EnrollmentNotConfigured}
+	var record exchangeRecord
+	_ = c.options.Store.View(func(tx *store.Tx) error {
+		var err error
+		if record, _, err = exchanges.Get(tx, onlyKey); err != nil {
+			return err
+		}
+		if _, state.Unanswered, err = pendings.Get(tx, onlyKey); err != nil {
+			return err
+		}
+		policy, _, err := policies.Get(tx, onlyKey)
+		state.HeadVersion = policy.Head.HeadVersion
+		return err
+	})
+	state.Group = c.groupOf(record)
+	if c.options.ServerURL == nil {
+		return state
+	}
+	state.Server = server
+	if record.Origin == server {
+		state.LastSuccess, state.Sequence = record.LastSuccess, record.Sequence
+		state.NextCheckin = time.Duration(record.NextCheckin) * time.Second
+	}
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	state.DeviceID = c.who.DeviceID
+	state.LastAttempt, state.LastCode, state.LastError = c.status.lastAttempt, c.status.lastCode, c.status.lastError
+	state.RetryAt = c.status.retryAt
+	state.Enrollment = EnrollmentNone
+	if c.who.Enrolled(server) {
+		state.Enrollment = EnrollmentDone
+	}
+	if word, is := enrollmentWords[c.status.condition]; is {
+		state.Enrollment = word
+	}
+	return state
+}
+
+// groupOf is the device's group: the managed one, else the last one believed.
+func (c *Client) groupOf(record exchangeRecord) protocol.Group {
+	managed := c.options.Group
+	if managed == "" {
+		return record.Group
+	}
+	group := protocol.Group{ID: managed, Source: protocol.GroupFromProfile}
+	if record.Group.ID == managed {
+		group.Name = record.Group.Name
+	}
+	return group
+}
+
+// adoptGroup takes the group that an unsigned answer names, unless a verified
+// policy of another group is in force: then only a managed Group moves the Mac
+// (H08).
+func (p *pass) adoptGroup(named protocol.Group) error {
+	if named.ID == "" {
+		return nil
+	}
+	if managed := p.options.Group; managed != "" {
+		if named.ID == managed {
+			p.record.Group = named
+		}
+		return nil
+	}
+	stored, found, err := p.storedPolicy()
+	if err != nil {
+		return err
+	}
+	if !found || stored.released() || stored.Group == named.ID {
+		p.record.Group, p.refused = named, ""
+		return nil
+	}
+	p.record.Group.ID = stored.Group
+	p.outcome.Code = protocol.CodeGroupChangeRefused
+	p.outcome.Detail = "the portal named another group; this Mac stays in its own"
+	if p.refused != named.ID {
+		p.refused = named.ID
+		p.notice(protocol.CodeGroupChangeRefused, map[string]string{"group": named.ID, "stays": stored.Group})
+	}
+	return nil
+}
+
+// notice adds an event of the exchange's own.
+func (p *pass) notice(code protocol.Code, data map[string]string) {
+	p.outcome.Events = append(p.outcome.Events, protocol.Event{
+		At: p.options.Now().UTC(), Type: string(code), Code: code, Data: data,
+	})
+}

@@ -1,0 +1,308 @@
+package checkin
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+
+	"prlagent/agent/protocol"
+)
+
+// Pace of one request (protocol.md 2.11).
+const (
+	requestLimit   = 60 * time.Second // wall clock, for one request with its answer
+	dialLimit      = 15 * time.Second
+	retryBase      = 5 * time.Second
+	retryCap       = 30 * time.Minute
+	patience       = 30 * time.Second // a longer wait is the caller's
+	retryAfterLow  = time.Second
+	retryAfterHigh = 24 * time.Hour
+	probeInterval  = time.Hour // of a revoked or retired device (H04)
+	maxProblem     = 64 << 10  // bytes of an error body that are read
+)
+
+// newTransport keeps one connection per host and its TLS session; HTTP/1.1,
+// because one small request at a time gains nothing from frames.
+func newTransport(certificates []*x509.Certificate, proxy *url.URL) *http.Transport {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(8)}
+	if len(certificates) > 0 {
+		config.RootCAs = x509.NewCertPool()
+		for _, certificate := range certificates {
+			config.RootCAs.AddCert(certificate)
+		}
+	}
+	transport := &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: dialLimit}).DialContext,
+		TLSClientConfig:        config,
+		TLSHandshakeTimeout:    dialLimit,
+		DisableCompression:     true, // answers are unpacked here, within bounds
+		MaxIdleConnsPerHost:    1,
+		MaxConnsPerHost:        1,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		Protocols:              new(http.Protocols),
+	}
+	transport.Protocols.SetHTTP1(true)
+	if proxy != nil {
+		transport.Proxy = http.ProxyURL(proxy)
+	}
+	return transport
+}
+
+// newRetryClient retries once, and only an answer that asks for it: after a
+// failure of the network the caller's own backoff decides (Go's transport has
+// replaced a connection that died while idle by then).
+func newRetryClient(transport http.RoundTripper) *retryablehttp.Client {
+	return &retryablehttp.Client{
+		HTTPClient: &http.Client{
+			Transport: transport,
+			Timeout:   requestLimit,
+			// No redirect is followed: the token goes to one origin only.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		RetryMax:     1,
+		RetryWaitMin: retryBase,
+		RetryWaitMax: retryCap,
+		CheckRetry:   checkRetry,
+		Backoff:      backoff,
+		ErrorHandler: retryablehttp.PassthroughErrorHandler,
+	}
+}
+
+// checkRetry is the status table of protocol.md 2.11.
+func checkRetry(ctx context.Context, response *http.Response, err error) (bool, error) {
+	if err != nil || response == nil || ctx.Err() != nil {
+		return false, nil
+	}
+	if wait, said := retryAfter(response.Header, time.Now()); said && wait > patience {
+		return false, nil
+	}
+	switch status := response.StatusCode; status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true, nil
+	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
+		return false, nil
+	default:
+		return status >= 500 && status <= 599, nil
+	}
+}
+
+// backoff waits as long as the portal asked and up to half as long again, or
+// half to all of a capped exponential: the jitter comes after the cap, so that
+// a fleet that waits at the cap still spreads (protocol.md 2.11).
+func backoff(base, limit time.Duration, attempt int, response *http.Response) time.Duration {
+	if response != nil {
+		if wait, said := retryAfter(response.Header, time.Now()); said {
+			return above(wait)
+		}
+	}
+	wait := min(limit, base<<min(attempt, 20))
+	return wait/2 + rand.N(wait/2+1)
+}
+
+// above adds up to half: the wait itself is a floor.
+func above(wait time.Duration) time.Duration { return wait + rand.N(wait/2+1) }
+
+// retryAfter reads Retry-After, in seconds or as a date, clamped to one second
+// and a day.
+func retryAfter(header http.Header, now time.Time) (time.Duration, bool) {
+	text := header.Get("Retry-After")
+	if text == "" {
+		return 0, false
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		date, err := http.ParseTime(text)
+		if err != nil {
+			return 0, false
+		}
+		seconds = date.Sub(now).Seconds()
+	}
+	if !(seconds > retryAfterLow.Seconds()) { // also not a number
+		return retryAfterLow, true
+	}
+	return time.Duration(min(seconds, retryAfterHigh.Seconds()) * float64(time.Second)), true
+}
+
+// meter counts what goes out.
+type meter struct {
+	next     http.RoundTripper
+	requests atomic.Int64
+	sent     atomic.Int64
+}
+
+// RoundTrip counts the request and passes it on.
+func (m *meter) RoundTrip(request *http.Request) (*http.Response, error) {
+	m.requests.Add(1)
+	m.sent.Add(max(request.ContentLength, 0))
+	return m.next.RoundTrip(request)
+}
+
+// CloseIdleConnections passes the wish on.
+func (m *meter) CloseIdleConnections() {
+	if closer, can := m.next.(interface{ CloseIdleConnections() }); can {
+		closer.CloseIdleConnections()
+	}
+}
+
+func (m *meter) read() (requests, sent int) {
+	return int(m.requests.Load()), int(m.sent.Load())
+}
+
+// call is one request.
+type call struct {
+	method string
+	url    *url.URL
+	token  string // sent only if url has the origin that the token belongs to
+	etag   string
+	body   []byte
+	packed bool // body is gzip
+	limit  int  // bytes of the answer's body, after unpacking
+}
+
+// answer is what came back, whatever the status.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (c *Client) exchange(ctx context.Context, what call) (answer, error) {
+	request, err := c.request(ctx, what)
+	if err != nil {
+		return answer{}, &Error{Code: protocol.CodeInternal, Err: err}
+	}
+	response, err := c.retry.Do(request)
+	if err != nil {
+		return answer{}, networkError(err)
+	}
+	defer response.Body.Close()
+	limit := what.limit
+	if response.StatusCode >= 300 {
+		limit = maxProblem
+	}
+	body, err := readBody(response, limit)
+	if err != nil && response.StatusCode >= 300 {
+		body = nil // what it is does not depend on an unreadable error page
+	} else if err != nil {
+		return answer{}, bodyError(err)
+	}
+	return answer{status: response.StatusCode, header: response.Header, body: body}, nil
+}
+
+func (c *Client) request(ctx context.Context, what call) (*retryablehttp.Request, error) {
+	var body any
+	if what.body != nil {
+		body = what.body
+	}
+	request, err := retryablehttp.NewRequestWithContext(ctx, what.method, what.url.String(), body)
+	if err != nil {
+		return nil, errors.New("make request")
+	}
+	header := request.Header
+	header.Set("User-Agent", "prlagent/"+c.options.Version)
+	header.Set("Accept-Encoding", "gzip")
+	// Not sent: it only tells Go's transport that the request may be repeated
+	// on a fresh connection when an idle one turns out to be dead.
+	header["Idempotency-Key"] = []string{}
+	if what.body != nil {
+		header.Set("Content-Type", "application/json")
+	}
+	if what.packed {
+		header.Set("Content-Encoding", "gzip")
+	}
+	if what.etag != "" {
+		header.Set("If-None-Match", what.etag)
+	}
+	if what.token != "" && origin(what.url) == c.identity().Origin {
+		header.Set("Authorization", "Bearer "+what.token)
+	}
+	return request, nil
+}
+
+// readBody unpacks an answer within limit bytes, packed and unpacked.
+func readBody(response *http.Response, limit int) ([]byte, error) {
+	var reader io.Reader = response.Body
+	switch response.Header.Get("Content-Encoding") {
+	case "", "identity":
+	case "gzip":
+		unpacked, err := gzip.NewReader(io.LimitReader(response.Body, int64(limit)+1))
+		if err != nil {
+			return nil, fmt.Errorf("unpack answer: %w", err)
+		}
+		reader = unpacked
+	default:
+		return nil, errUnknownEncoding
+	}
+	return protocol.ReadLimited(reader, limit)
+}
+
+var errUnknownEncoding = errors.New("answer has an unknown content encoding")
+
+// pack compresses a body if that makes it smaller.
+func pack(body []byte) ([]byte, bool) {
+	var packed bytes.Buffer
+	writer, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression) // the level is valid
+	_, _ = writer.Write(body)                                       // a Buffer takes everything
+	_ = writer.Close()
+	if packed.Len() >= len(body) {
+		return body, false
+	}
+	return packed.Bytes(), true
+}
+
+// bodyError tells a broken line from an answer that is not acceptable.
+func bodyError(err error) error {
+	var network net.Error
+	if errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled) {
+		return networkError(err)
+	}
+	return &Error{Code: protocol.CodePortalReplyInvalid, Err: err}
+}
+
+// networkError says why there was no answer, without the URL: it may hold
+// things that belong in no log.
+func networkError(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	code := protocol.CodePortalUnreachable
+	var verification *tls.CertificateVerificationError
+	if errors.As(err, &verification) {
+		code = protocol.CodePortalCertificate
+	}
+	return &Error{Code: code, Err: err}
+}
+
+// refusal makes an error of an answer that is not the wanted one: a problem of
+// our own table, or something in between that answered (H04).
+func (a answer) refusal(now time.Time) error {
+	failure := &Error{Code: protocol.CodePortalOutage}
+	if problem, ours := protocol.ParseProblem(a.status, a.header.Get("Content-Type"), a.body); ours {
+		failure.Code, failure.Err = problem.Code(), problem
+	} else {
+		failure.Err = fmt.Errorf("something that is not the portal answered with status %d", a.status)
+	}
+	if wait, said := retryAfter(a.header, now); said {
+		failure.RetryAfter = above(wait)
+	}
+	if conditions[failure.Code] == probed {
+		failure.RetryAfter = max(failure.RetryAfter, above(probeInterval))
+	}
+	return failure
+}
