@@ -134,6 +134,7 @@ func (m Mac) makeTree(state *State, executable string) error {
 		if err := link(executable, m.Path(tool)); err != nil {
 			return err
 		}
+		executable = m.Path(tool) // one copy at most, where it lies on another volume
 	}
 	return m.writePlist("/System/Library/CoreServices/SystemVersion.plist", map[string]any{
 		"ProductBuildVersion": macOSBuild, "ProductCopyright": "1983-2026 Apple Inc.", "ProductName": "macOS",

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,9 +15,10 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// TestMain lets the test binary play the console and every tool.
+// TestMain lets the test binary play the console and every tool. They end with
+// syscall.Exit, because os.Exit waits a second in a program built with -race.
 func TestMain(m *testing.M) {
-	play := func() { os.Exit(Main()) }
+	play := func() { syscall.Exit(Main()) }
 	commands := map[string]func(){"prlsim": play}
 	for _, name := range ToolNames() {
 		commands[name] = play

@@ -10,10 +10,10 @@ import (
 // Assumption is a behavior of the real Mac that is only inferred or unknown,
 // and that the simulated Mac can show either way.
 type Assumption struct {
-	Name   string
-	Values []string // the first is the default
-	Fact   string   // where the doubt is written down
-	Means  string
+	Name   string   `json:"name"`
+	Values []string `json:"values"` // the first is the default
+	Fact   string   `json:"fact"`   // where the doubt is written down
+	Means  string   `json:"means"`
 }
 
 // Assumptions lists every behavior that `mac create --assume NAME=VALUE`
@@ -98,9 +98,9 @@ type Fault struct {
 
 // FaultKind describes a fault that can be switched on.
 type FaultKind struct {
-	Name  string
-	Value string // what the value means; empty: takes none
-	Means string
+	Name  string `json:"name"`
+	Value string `json:"value"` // what the value means; empty: takes none
+	Means string `json:"means"`
 }
 
 // FaultKinds lists the faults of `prlsim fault set`.
