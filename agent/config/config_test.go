@@ -1,0 +1,474 @@
+package config
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform/plist"
+)
+
+type dict = map[string]any
+
+// mac is a folder with the two files.
+type mac struct {
+	t     *testing.T
+	paths Paths
+}
+
+func newMac(t *testing.T) mac {
+	t.Helper()
+	dir := t.TempDir()
+	return mac{t: t, paths: Paths{
+		Managed:    filepath.Join(dir, "managed.plist"),
+		Local:      filepath.Join(dir, "config.plist"),
+		LocalOwner: uint32(os.Geteuid()),
+	}}
+}
+
+func (m mac) write(path string, mode os.FileMode, values dict) {
+	m.t.Helper()
+	data, err := plist.EncodeXML(values)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, mode); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m mac) managed(values dict) { m.t.Helper(); m.write(m.paths.Managed, 0o644, values) }
+func (m mac) local(values dict)   { m.t.Helper(); m.write(m.paths.Local, 0o600, values) }
+
+func key(t *testing.T) (dict, string) {
+	t.Helper()
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dict{"KeyID": protocol.KeyID(public), "PublicKey": []byte(public)}, protocol.KeyID(public)
+}
+
+func certificateDER(t *testing.T) []byte {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "portal"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func problemsOf(c Config, name string) []string {
+	var texts []string
+	for _, problem := range c.Problems {
+		if problem.Key == name {
+			texts = append(texts, string(problem.Code)+": "+problem.Text)
+		}
+	}
+	return texts
+}
+
+func TestNothingConfiguredGivesDefaults(t *testing.T) {
+	t.Parallel()
+	c := Load(newMac(t).paths)
+	if c.ServerURL != nil || c.ContentURL != nil || c.Mode != ModeMonitor || c.LogLevel != "info" || c.Source != SourceNone {
+		t.Errorf("defaults: %+v", c)
+	}
+	if diff := cmp.Diff([]string{"inventory.refresh", "policy.refresh"}, c.AllowedCommands); diff != "" {
+		t.Error(diff)
+	}
+	if c.DestructiveLimit != (DestructiveLimit{Count: 4, WindowHours: 24}) {
+		t.Errorf("limit: %+v", c.DestructiveLimit)
+	}
+	want := Timing{Debounce: 15 * time.Second, MinimumGap: time.Minute, BucketSize: 6, BucketRefill: 10 * time.Minute,
+		Splay: 5 * time.Minute, WakeSplay: 10 * time.Minute, NetworkQuiet: 15 * time.Minute, Tick: 30 * time.Second,
+		Daily: 24 * time.Hour, CadenceMinimum: 5 * time.Minute, CadenceMaximum: 24 * time.Hour,
+		RetryBase: 5 * time.Second, RetryCap: 30 * time.Minute, CircuitAfter: 24 * time.Hour, CircuitInterval: time.Hour}
+	if diff := cmp.Diff(want, c.Timing); diff != "" {
+		t.Error(diff)
+	}
+	if len(c.Problems) != 0 {
+		t.Errorf("problems: %v", c.Problems)
+	}
+}
+
+func TestEveryKeyIsRead(t *testing.T) {
+	t.Parallel()
+	m := newMac(t)
+	policyKey, policyID := key(t)
+	commandKey, commandID := key(t)
+	m.managed(dict{
+		"ServerURL": "https://portal.example:8443/base/", "ContentURL": "https://cdn.example/content",
+		"EnrollmentSecret": "canary", "Group": "finance",
+		"PolicyKeys": []any{policyKey}, "CommandKeys": []any{commandKey}, "AllowedCommands": []any{"vm.lock"},
+		"DestructiveLimit":   dict{"Count": 2, "WindowHours": 48},
+		"ServerCertificates": []any{certificateDER(t)},
+		"Mode":               "enforce", "Proxy": "http://user:hush@proxy.example:3128", "LogLevel": "debug",
+		"PayloadUUID": "1", "_manualProfile": true, "SomethingNew": 1,
+	})
+	c := Load(m.paths)
+	if len(c.Problems) != 0 {
+		t.Fatalf("problems: %v", c.Problems)
+	}
+	want := map[string]string{
+		"ServerURL": "https://portal.example:8443/base", "ContentURL": "https://cdn.example/content",
+		"EnrollmentSecret": "[secret]", "Group": "finance", "PolicyKeys": policyID, "CommandKeys": commandID,
+		"AllowedCommands": "vm.lock", "DestructiveLimit": "2 in 48 hours", "ServerCertificates": "CN=portal",
+		"Mode": "enforce", "Proxy": "http://user:xxxxx@proxy.example:3128", "LogLevel": "debug",
+	}
+	for _, value := range c.Values() {
+		if value.Key.Name != timingKey && value.Value != want[value.Key.Name] {
+			t.Errorf("%s: %q, want %q", value.Key.Name, value.Value, want[value.Key.Name])
+		}
+	}
+	if c.EnrollmentSecret.Reveal() != "canary" || c.Source != SourceManaged {
+		t.Errorf("secret or source %s", c.Source)
+	}
+}
+
+func TestContentURLFollowsServerURL(t *testing.T) {
+	t.Parallel()
+	m := newMac(t)
+	m.managed(dict{"ServerURL": "https://portal.example/"})
+	if got := Load(m.paths).ContentURL.String(); got != "https://portal.example/v1/content" {
+		t.Error(got)
+	}
+	m.managed(dict{"ContentURL": "https://cdn.example/"})
+	if c := Load(m.paths); c.ContentURL != nil {
+		t.Errorf("content without a portal: %v", c.ContentURL)
+	}
+}
+
+func TestH05_TrustKeysComeFromOneSource(t *testing.T) {
+	t.Parallel()
+	localKey, _ := key(t)
+	local := dict{"ServerURL": "https://local.example", "EnrollmentSecret": "canary", "PolicyKeys": []any{localKey},
+		"Mode": "enforce", "DestructiveLimit": dict{"Count": 100}, "LogLevel": "debug"}
+	cases := []struct {
+		name    string
+		managed dict
+		server  string
+		level   string
+		source  Source
+		ignored []string
+	}{
+		{"no profile", nil, "https://local.example", "debug", SourceLocal, nil},
+		{"a profile with other keys only", dict{"LogLevel": "warn", "PayloadUUID": "1"}, "https://local.example", "warn", SourceLocal, nil},
+		{"a profile with every trust key", dict{"ServerURL": "https://mdm.example"}, "https://mdm.example", "debug", SourceManaged,
+			[]string{"ServerURL", "EnrollmentSecret", "PolicyKeys", "DestructiveLimit", "Mode"}},
+		{"a profile with one trust key", dict{"Mode": "monitor"}, "", "debug", SourceManaged,
+			[]string{"ServerURL", "EnrollmentSecret", "PolicyKeys", "DestructiveLimit", "Mode"}},
+		{"a profile with one bad trust key", dict{"ServerURL": "http://mdm.example"}, "", "debug", SourceManaged,
+			[]string{"ServerURL", "EnrollmentSecret", "PolicyKeys", "DestructiveLimit", "Mode"}},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMac(t)
+			m.local(local)
+			if test.managed != nil {
+				m.managed(test.managed)
+			}
+			c := Load(m.paths)
+			if got := showURL(c.ServerURL); got != test.server || c.LogLevel != test.level || c.Source != test.source {
+				t.Errorf("server %q, level %s, source %s", got, c.LogLevel, c.Source)
+			}
+			if managed := c.Source == SourceManaged; managed == (len(c.PolicyKeys) > 0) || managed == (c.DestructiveLimit.Count == 100) ||
+				managed == (c.EnrollmentSecret != "") || managed == (c.Mode == ModeEnforce) {
+				t.Errorf("mixed: %+v", c.Values())
+			}
+			var ignored []string
+			for _, problem := range c.Problems {
+				if problem.Code == protocol.CodeConfigMixedSource {
+					ignored = append(ignored, problem.Key)
+				}
+			}
+			if diff := cmp.Diff(test.ignored, ignored); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestH05_AnUnreadableProfileIsNotAMissingOne(t *testing.T) {
+	t.Parallel()
+	m := newMac(t)
+	m.local(dict{"ServerURL": "https://local.example"})
+	if err := os.WriteFile(m.paths.Managed, []byte("<plist"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := Load(m.paths)
+	if c.ServerURL != nil || c.Source != SourceNone {
+		t.Errorf("server %v, source %s", c.ServerURL, c.Source)
+	}
+	if len(problemsOf(c, m.paths.Managed)) != 1 {
+		t.Errorf("problems: %v", c.Problems)
+	}
+}
+
+func TestH05_LocalFileMustBePrivate(t *testing.T) {
+	t.Parallel()
+	values := dict{"ServerURL": "https://local.example"}
+	cases := []struct {
+		name    string
+		arrange func(m *mac)
+		says    string
+	}{
+		{"readable by others", func(m *mac) { m.write(m.paths.Local, 0o644, values) }, "0644"},
+		{"writable by the group", func(m *mac) { m.write(m.paths.Local, 0o620, values) }, "0620"},
+		{"of another owner", func(m *mac) { m.local(values); m.paths.LocalOwner++ }, "another user"},
+		{"a symbolic link", func(m *mac) {
+			elsewhere := m.paths.Local + ".elsewhere"
+			m.write(elsewhere, 0o600, values)
+			if err := os.Symlink(elsewhere, m.paths.Local); err != nil {
+				m.t.Fatal(err)
+			}
+		}, "symbolic link"},
+		{"a folder", func(m *mac) {
+			if err := os.Mkdir(m.paths.Local, 0o700); err != nil {
+				m.t.Fatal(err)
+			}
+		}, "regular"},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMac(t)
+			test.arrange(&m)
+			c := Load(m.paths)
+			problems := problemsOf(c, m.paths.Local)
+			if c.ServerURL != nil || len(problems) != 1 || !strings.Contains(problems[0], test.says) {
+				t.Errorf("server %v, problems %v", c.ServerURL, problems)
+			}
+		})
+	}
+}
+
+func TestUnusableValuesAreReportedAndReplaced(t *testing.T) {
+	t.Parallel()
+	good, id := key(t)
+	other, _ := key(t)
+	short := dict{"KeyID": id, "PublicKey": []byte("short")}
+	stranger := dict{"KeyID": id, "PublicKey": other["PublicKey"]}
+	cases := []struct {
+		name string
+		key  string
+		give any
+		says string
+		want string // Value in force
+	}{
+		{"http portal", "ServerURL", "http://portal.example", "expected https", ""},
+		{"portal of wrong type", "ServerURL", 5, "found an integer, expected a string", ""},
+		{"portal with a password", "ServerURL", "https://u:canary@portal.example", "user", ""},
+		{"portal with a query", "ServerURL", "https://portal.example/?canary", "query", ""},
+		{"portal without a host", "ServerURL", "https:///x", "host", ""},
+		{"no URL at all", "ServerURL", "https://[canary", "no URL", ""},
+		{"file content", "ContentURL", "file:///tmp/canary", "expected https", ""},
+		{"secret of wrong type", "EnrollmentSecret", []byte("canary"), "found data, expected a string", ""},
+		{"secret too long", "EnrollmentSecret", strings.Repeat("canary", 999), "at most", ""},
+		{"empty group", "Group", "", "printable", ""},
+		{"group with an escape", "Group", "a\u202eb", "printable", ""},
+		{"keys are no array", "PolicyKeys", "canary", "found a string, expected an array", ""},
+		{"a key is no dictionary", "PolicyKeys", []any{good, "x"}, "element 2: found a string", id},
+		{"a key is too short", "PolicyKeys", []any{short, good}, "element 1: PublicKey: found 5 bytes", id},
+		{"a key of another id", "CommandKeys", []any{stranger}, "another key", ""},
+		{"a key without id", "CommandKeys", []any{dict{"PublicKey": []byte("x")}}, "KeyID: found nothing", ""},
+		{"a key as text", "CommandKeys", []any{dict{"KeyID": id, "PublicKey": "canary"}}, "PublicKey: found a string", ""},
+		{"commands of wrong type", "AllowedCommands", true, "found a boolean", "inventory.refresh, policy.refresh"},
+		{"a command of wrong type", "AllowedCommands", []any{"vm.lock", 1.5}, "element 2: found a real", "vm.lock"},
+		{"limit of wrong type", "DestructiveLimit", []any{}, "found an array", "4 in 24 hours"},
+		{"limit out of range", "DestructiveLimit", dict{"Count": -1, "WindowHours": 1 << 40}, "out of range", "0 in 8760 hours"},
+		{"limit not whole", "DestructiveLimit", dict{"Count": 1.5}, "Count: found a real", "4 in 24 hours"},
+		{"certificate that is none", "ServerCertificates", []any{[]byte("canary")}, "no certificate", ""},
+		{"unknown mode", "Mode", "canary", "expected one of monitor, enforce", "monitor"},
+		{"mode of wrong type", "Mode", time.Now(), "found a date", "monitor"},
+		{"proxy that is none", "Proxy", "canary", "no URL of a proxy", ""},
+		{"unknown level", "LogLevel", "canary", "expected one of", "info"},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMac(t)
+			m.managed(dict{test.key: test.give})
+			c := Load(m.paths)
+			problems := strings.Join(problemsOf(c, test.key), "\n")
+			if !strings.Contains(problems, string(protocol.CodeConfigInvalid)) || !strings.Contains(problems, test.says) {
+				t.Errorf("problems %q, want %q", problems, test.says)
+			}
+			if strings.Contains(fmt.Sprint(c.Problems), "canary") {
+				t.Errorf("a value is shown: %v", c.Problems)
+			}
+			at := slices.IndexFunc(c.Values(), func(v Value) bool { return v.Key.Name == test.key })
+			if got := c.Values()[at].Value; got != test.want {
+				t.Errorf("in force %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestBadCertificatesNeverMeanSystemRoots(t *testing.T) {
+	t.Parallel()
+	for name, give := range map[string]any{"none": []any{}, "broken": []any{[]byte("x")}, "wrong type": "x"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMac(t)
+			m.managed(dict{"ServerURL": "https://portal.example", "ServerCertificates": give})
+			if c := Load(m.paths); c.ServerURL != nil || c.ContentURL != nil {
+				t.Errorf("portal %v is used with the system's roots", c.ServerURL)
+			}
+		})
+	}
+}
+
+func TestTimingCountsOnlyUnderRoot(t *testing.T) {
+	t.Parallel()
+	m := newMac(t)
+	m.managed(dict{"Timing": dict{"Debounce": 0.05, "MinimumGap": 1, "BucketSize": 3, "RetryCap": 1e9, "Splay": "soon"}})
+	if c := Load(m.paths); c.Timing != defaults().Timing || len(c.Problems) != 0 {
+		t.Errorf("without --root: %+v %v", c.Timing, c.Problems)
+	}
+	m.paths.Root = true
+	c := Load(m.paths)
+	if c.Timing.Debounce != 50*time.Millisecond || c.Timing.MinimumGap != time.Second || c.Timing.BucketSize != 3 ||
+		c.Timing.RetryCap != 24*time.Hour || c.Timing.Splay != 5*time.Minute {
+		t.Errorf("under --root: %+v", c.Timing)
+	}
+	if got := strings.Join(problemsOf(c, "Timing"), "\n"); !strings.Contains(got, "RetryCap: out of range, 86400") ||
+		!strings.Contains(got, "Splay: found a string, expected a number") {
+		t.Error(got)
+	}
+}
+
+func TestFingerprintFollowsEveryKey(t *testing.T) {
+	t.Parallel()
+	trusted, _ := key(t)
+	values := dict{
+		"ServerURL": "https://portal.example", "ContentURL": "https://cdn.example", "EnrollmentSecret": "canary", "Group": "x",
+		"PolicyKeys": []any{trusted}, "CommandKeys": []any{trusted}, "AllowedCommands": []any{}, "DestructiveLimit": dict{"Count": 1},
+		"ServerCertificates": []any{certificateDER(t)}, "Mode": "enforce", "Proxy": "http://user:hush@proxy.example",
+		"LogLevel": "warn", "Timing": dict{"Tick": 1},
+	}
+	m := newMac(t)
+	m.paths.Root = true
+	m.managed(values)
+	before := Load(m.paths).Fingerprint()
+	if again := Load(m.paths).Fingerprint(); again != before {
+		t.Error("the same configuration has two fingerprints")
+	}
+	for _, row := range Keys() {
+		fewer := dict{}
+		for name, value := range values {
+			if name != row.Name {
+				fewer[name] = value
+			}
+		}
+		m.managed(fewer)
+		if Load(m.paths).Fingerprint() == before {
+			t.Errorf("%s does not change the fingerprint", row.Name)
+		}
+	}
+	values["Proxy"] = "http://user:other@proxy.example"
+	m.managed(values)
+	if Load(m.paths).Fingerprint() == before {
+		t.Error("a new proxy password does not change the fingerprint")
+	}
+}
+
+func TestSecretIsShownNowhere(t *testing.T) {
+	t.Parallel()
+	secret := Secret("canary")
+	holder := struct{ S Secret }{secret}
+	var shown bytes.Buffer
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%08b", "%!", "%t"} {
+		fmt.Fprintf(&shown, verb+verb+verb+"\n", secret, holder, &holder)
+	}
+	encoded, err := json.Marshal(map[string]any{"a": secret, "b": &secret, "c": holder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown.Write(encoded)
+	log := zerolog.New(&shown)
+	log.Info().Interface("a", secret).Interface("b", holder).Stringer("c", secret).Any("d", []Secret{secret}).Msgf("%v", secret)
+	for _, leak := range []string{"canary", "63616e617279", "43414e415259"} {
+		if strings.Contains(shown.String(), leak) {
+			t.Errorf("%s in %s", leak, shown.String())
+		}
+	}
+	if secret.Reveal() != "canary" {
+		t.Error("Reveal does not reveal")
+	}
+}
+
+func TestLogLevelOfAFlag(t *testing.T) {
+	t.Parallel()
+	c := Load(newMac(t).paths)
+	if got := c.WithLogLevel("debug"); got.LogLevel != "debug" || len(got.Problems) != 0 {
+		t.Errorf("%s %v", got.LogLevel, got.Problems)
+	}
+	if got := c.WithLogLevel(""); got.LogLevel != "info" {
+		t.Error(got.LogLevel)
+	}
+	if got := c.WithLogLevel("loud"); got.LogLevel != "info" || len(problemsOf(got, "LogLevel")) != 1 {
+		t.Errorf("%s %v", got.LogLevel, got.Problems)
+	}
+}
+
+func TestTableOfKeysIsComplete(t *testing.T) {
+	t.Parallel()
+	for _, row := range Keys() {
+		if row.Name == "" || row.Type == "" || !strings.HasSuffix(row.Doc, ".") {
+			t.Errorf("%+v", row)
+		}
+	}
+}
+
+// FuzzLoad feeds both files with anything; whatever comes out must be usable.
+func FuzzLoad(f *testing.F) {
+	seed, err := plist.EncodeXML(dict{"ServerURL": "https://portal.example", "PolicyKeys": []any{dict{"KeyID": "x"}},
+		"DestructiveLimit": dict{"Count": 1e300}, "Timing": dict{"Tick": -5}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed)
+	f.Add([]byte("bplist00"))
+	dir := f.TempDir()
+	paths := Paths{Managed: filepath.Join(dir, "m.plist"), Local: filepath.Join(dir, "l.plist"), LocalOwner: uint32(os.Geteuid()), Root: true}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, path := range []string{paths.Managed, paths.Local} {
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := Load(paths)
+		if c.ServerURL != nil && (c.ServerURL.Scheme != "https" || c.ContentURL == nil) {
+			t.Errorf("server %v, content %v", c.ServerURL, c.ContentURL)
+		}
+		if c.Timing.Tick <= 0 || c.DestructiveLimit.WindowHours < 1 || c.Mode == "" {
+			t.Errorf("%+v", c)
+		}
+	})
+}
