@@ -197,6 +197,7 @@ func (s loopState) exchangeAt(now time.Time) (time.Time, bool) {
 	if s.Waiting.Urgent() {
 		return now, true
 	}
+	owes := !s.Owed.Empty() || s.Failures > 0
 	at := s.RetryAt
 	if !s.LastExchange.IsZero() {
 		at = latest(at, s.LastExchange.Add(s.Timing.MinimumGap))
@@ -204,7 +205,7 @@ func (s loopState) exchangeAt(now time.Time) (time.Time, bool) {
 	if _, next, ok := s.Bucket.Take(now, s.Timing.BucketSize, s.Timing.BucketEvery); !ok {
 		at = latest(at, next)
 	}
-	return at, !s.Owed.Empty()
+	return at, owes
 }
 
 // nextAt is when step wants to be called again without an event, and why; zero

@@ -1,0 +1,149 @@
+package agent
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+var (
+	eventRing = store.NewRing[protocol.Event]("events", protocol.MaxEvents)
+	marks     = store.NewCollection[uint64]("marks")
+)
+
+// markSent is the key of the highest event that the portal has.
+const markSent = "events_sent"
+
+// journal is the ring of events: what happened on this Mac that a person may
+// ask about. It is written only when something happened.
+type journal struct {
+	store *store.Store
+	log   zerolog.Logger
+
+	mu      sync.Mutex
+	last    uint64
+	changed chan struct{} // closed and replaced at every append
+}
+
+func openJournal(state *store.Store, log zerolog.Logger) (*journal, error) {
+	j := &journal{store: state, log: log, changed: make(chan struct{})}
+	err := state.View(func(tx *store.Tx) error {
+		last, err := eventRing.Last(tx)
+		j.last = last
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open events: %w", err)
+	}
+	return j, nil
+}
+
+// add keeps the events in one commit and wakes those who follow.
+func (j *journal) add(events ...protocol.Event) {
+	if len(events) == 0 {
+		return
+	}
+	var last uint64
+	err := j.store.Update(func(tx *store.Tx) error {
+		for _, event := range events {
+			seq, err := eventRing.Append(tx, event)
+			if err != nil {
+				return err
+			}
+			last = seq
+		}
+		return nil
+	})
+	if err != nil {
+		j.log.Error().Err(err).Msg("keep events")
+		return
+	}
+	for _, event := range events {
+		j.log.Info().Str("event", event.Type).Str("code", string(event.Code)).Msg("event")
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.last = last
+	close(j.changed)
+	j.changed = make(chan struct{})
+}
+
+// EventsSince gives the oldest events after seq, at most limit, and the number
+// to go on with.
+func (j *journal) EventsSince(seq uint64, limit int) ([]protocol.Event, uint64, error) {
+	var events []protocol.Event
+	next := seq
+	err := j.store.View(func(tx *store.Tx) error {
+		return eventRing.Since(tx, seq, func(number uint64, event protocol.Event) error {
+			event.Seq = number
+			events = append(events, event)
+			next = number
+			if len(events) >= limit {
+				return store.ErrStop
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, seq, fmt.Errorf("read events: %w", err)
+	}
+	return events, next, nil
+}
+
+// EventsChanged is closed as soon as there is an event after seq.
+func (j *journal) EventsChanged(seq uint64) <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.last > seq {
+		now := make(chan struct{})
+		close(now)
+		return now
+	}
+	return j.changed
+}
+
+// unsent are the events that the portal has not acknowledged.
+func (j *journal) unsent() []protocol.Event {
+	var sent uint64
+	err := j.store.View(func(tx *store.Tx) (err error) {
+		sent, _, err = marks.Get(tx, markSent)
+		return err
+	})
+	if err != nil {
+		j.log.Error().Err(err).Msg("read mark of events")
+		return nil
+	}
+	events, _, err := j.EventsSince(sent, protocol.MaxEvents)
+	if err != nil {
+		j.log.Error().Err(err).Msg("read events")
+	}
+	return events
+}
+
+// sent notes what the portal has.
+func (j *journal) sent(seq uint64) {
+	if seq == 0 {
+		return
+	}
+	err := j.store.Update(func(tx *store.Tx) error { return marks.Put(tx, markSent, seq) })
+	if err != nil {
+		j.log.Error().Err(err).Msg("keep mark of events")
+	}
+}
+
+// newEvent makes an event of the given type; data comes in pairs of key and value.
+func newEvent(at time.Time, kind string, code protocol.Code, data ...string) protocol.Event {
+	made := protocol.Event{At: at.UTC().Truncate(time.Second), Type: kind, Code: code}
+	for i := 0; i+1 < len(data); i += 2 {
+		if made.Data == nil {
+			made.Data = make(map[string]string, len(data)/2)
+		}
+		made.Data[data[i]] = data[i+1]
+	}
+	return made
+}

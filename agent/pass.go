@@ -1,0 +1,254 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"time"
+
+	"prlagent/agent/checkin"
+	"prlagent/agent/config"
+	"prlagent/agent/inventory"
+	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
+)
+
+// exchanger is the exchange with the portal, as a pass uses it.
+type exchanger interface {
+	Do(context.Context, protocol.Report, []protocol.Trigger, checkin.Extra) (checkin.Outcome, error)
+	State() checkin.State
+	Policy() protocol.PolicyReport
+}
+
+// findings are what the loop knows after a pass, and what the next one starts
+// from.
+type findings struct {
+	configuration config.Config
+	client        *checkin.Client // nil until the Mac's identity is known
+	clientFor     string          // what client was made from
+	look          inventory.Look
+	sentPolicy    protocol.PolicyReport // as the portal has it
+}
+
+// exchanger is the client, or one that says that there is none yet.
+func (f findings) exchanger() exchanger {
+	if f.client == nil {
+		return noExchange{}
+	}
+	return f.client
+}
+
+// noExchange stands in before the Mac's identity is known.
+type noExchange struct{}
+
+func (noExchange) Do(context.Context, protocol.Report, []protocol.Trigger, checkin.Extra) (checkin.Outcome, error) {
+	return checkin.Outcome{Code: protocol.CodeNotReadable, Detail: "the serial number of this Mac is not readable"}, nil
+}
+func (noExchange) State() checkin.State { return checkin.State{Enrollment: checkin.EnrollmentNone} }
+func (noExchange) Policy() protocol.PolicyReport {
+	return protocol.PolicyReport{State: protocol.PolicyNone}
+}
+
+// passResult is the outcome of a pass.
+type passResult struct {
+	findings
+	pass       localapi.Pass
+	exchanged  bool // an exchange was tried
+	outcome    checkin.Outcome
+	lookFailed bool
+}
+
+// pass runs the steps of one turn of the loop, each with its outcome; a step
+// that fails does not stop the next one.
+type pass struct {
+	*agent
+	passResult
+	ctx   context.Context
+	start startPass
+}
+
+// passSteps are the four parts of a turn (DESIGN 3).
+var passSteps = []struct {
+	name string
+	run  func(*pass) localapi.Step
+}{
+	{"observe", (*pass).observe},
+	{"exchange", (*pass).exchange},
+	{"converge", (*pass).converge},
+	{"report", (*pass).report},
+}
+
+// runPass makes one turn.
+func (a *agent) runPass(ctx context.Context, number uint64, start startPass, before findings) passResult {
+	p := &pass{agent: a, ctx: ctx, start: start, passResult: passResult{findings: before}}
+	p.pass = localapi.Pass{Number: number, StartedAt: wallClock().UTC(), Triggers: start.Triggers.Triggers()}
+	tools, commits := a.toolRuns(), a.store.Commits()
+	for _, step := range passSteps {
+		began := time.Now()
+		done := step.run(p)
+		done.Name, done.Millis = step.name, time.Since(began).Milliseconds()
+		p.pass.Steps = append(p.pass.Steps, done)
+		a.log.Debug().Str("step", step.name).Str("outcome", done.Outcome).Str("code", string(done.Code)).
+			Int64("ms", done.Millis).Msg("pass")
+	}
+	p.pass.EndedAt = wallClock().UTC()
+	p.pass.ToolRuns = int(a.toolRuns() - tools)
+	p.pass.CommitsNow = int(a.store.Commits() - commits)
+	return p.passResult
+}
+
+// observe re-reads the configuration and looks at the Mac.
+func (p *pass) observe() localapi.Step {
+	p.configuration = p.loadConfig()
+	look, err := p.collector.Collect(p.ctx)
+	if err != nil {
+		p.lookFailed = true
+		return failed(orElse(storeErrorCode(err), protocol.CodeInternal), err.Error())
+	}
+	p.journal.add(changes(p.look, look)...)
+	p.look = look
+	if look.Code != "" {
+		return failed(look.Code, look.Detail)
+	}
+	return localapi.Step{Outcome: localapi.StepDone}
+}
+
+// exchange checks in, if the loop's throttle allowed it.
+func (p *pass) exchange() localapi.Step {
+	switch {
+	case p.configuration.ServerURL == nil:
+		return skipped(protocol.CodeNotConfigured)
+	case !p.start.Exchange:
+		return skipped(protocol.CodePortalBusy)
+	case p.lookFailed:
+		return skipped(protocol.CodeInternal)
+	}
+	p.prepareClient()
+	p.exchanged = true
+	return p.checkIn(p.start.Triggers.Triggers(), &p.outcome)
+}
+
+// checkIn is one check-in with all that is to be told.
+func (p *pass) checkIn(triggers []protocol.Trigger, outcome *checkin.Outcome) localapi.Step {
+	report := p.currentReport()
+	result, err := p.exchanger().Do(p.ctx, report, triggers, checkin.Extra{Events: p.journal.unsent()})
+	*outcome = result
+	p.pass.Requests += result.Requests
+	p.pass.SentBytes += result.SentBytes
+	p.journal.sent(result.EventsSent)
+	p.journal.add(result.Events...)
+	if err != nil || result.Code != "" {
+		return failed(orElse(result.Code, protocol.CodeInternal), result.Detail)
+	}
+	p.sentPolicy = report.Policy
+	return localapi.Step{Outcome: localapi.StepDone, Detail: sentDetail(result)}
+}
+
+// converge carries the policy out. This agent stores a policy that verifies
+// and reports it as fetched; catalogues of settings are what it has none of.
+func (p *pass) converge() localapi.Step {
+	policy := p.exchanger().Policy()
+	if policy.State == protocol.PolicyFailed {
+		return failed(policy.Code, "")
+	}
+	return localapi.Step{Outcome: localapi.StepSkipped, Code: policy.Code, Detail: "policy " + policy.State}
+}
+
+// report sends at once what the turn itself has changed: the portal learns
+// that a policy arrived without waiting for the next reason.
+func (p *pass) report() localapi.Step {
+	changed := p.exchanger().Policy().SHA256 != p.sentPolicy.SHA256 || p.exchanger().Policy().State != p.sentPolicy.State
+	if !p.exchanged || p.outcome.Code != "" || !changed {
+		return localapi.Step{Outcome: localapi.StepSkipped, Detail: "nothing new"}
+	}
+	var followUp checkin.Outcome
+	return p.checkIn(nil, &followUp)
+}
+
+// prepareClient makes the exchange anew when the configuration or the Mac's
+// identity is not what it was made from.
+func (p *pass) prepareClient() {
+	host := p.look.Host
+	made := p.configuration.Fingerprint() + "/" + host.Serial + "/" + host.HardwareUUID
+	if p.client != nil && p.clientFor == made || host.Serial == "" || host.HardwareUUID == "" {
+		return
+	}
+	if p.client != nil {
+		p.client.Close()
+	}
+	p.checkIdentity(host)
+	version, _ := localapi.BuildVersion()
+	c := p.configuration
+	p.clientFor = made
+	p.client = checkin.New(checkin.Options{
+		ServerURL: c.ServerURL, ContentURL: c.ContentURL, Secret: c.EnrollmentSecret.Reveal(), Group: c.Group,
+		PolicyKeys: c.PolicyKeys, Certificates: c.ServerCertificates, Proxy: c.Proxy,
+		Store: p.store, IdentityPath: p.mac.Path(IdentityFile), Host: host, Version: version,
+		Log: p.log, Now: wallClock,
+	})
+}
+
+// checkIdentity discards everything that belongs to another Mac, as after a
+// disk was cloned or migrated: identity, epoch, and all that the store holds
+// (H02).
+func (p *pass) checkIdentity(host protocol.Host) {
+	path := p.mac.Path(IdentityFile)
+	fresh, err := checkin.LoadIdentity(path, host)
+	if !errors.Is(err, checkin.ErrForeign) {
+		return // the exchange reports every other error by itself
+	}
+	err = p.store.Erase()
+	if err == nil {
+		_, err = p.store.NewEpoch()
+	}
+	if err == nil {
+		err = fresh.Save(path)
+	}
+	if err != nil {
+		p.log.Error().Err(err).Msg("discard the identity of another Mac")
+		return
+	}
+	p.sentPolicy = protocol.PolicyReport{}
+	p.journal.add(newEvent(wallClock(), string(protocol.CodeIdentityReset), protocol.CodeIdentityReset))
+}
+
+func (p *pass) currentReport() protocol.Report {
+	version, _ := localapi.BuildVersion()
+	return protocol.Report{
+		Agent: protocol.AgentInfo{Version: version, Arch: runtime.GOARCH, Mode: p.configuration.Mode},
+		Host:  p.look.Host, Product: p.look.Product, Users: p.look.Users,
+		Policy: p.exchanger().Policy(), VMs: p.look.VMs, Truncated: p.look.Truncated,
+	}
+}
+
+func (a *agent) toolRuns() (total uint64) {
+	for _, runs := range a.tools.Runs() {
+		total += runs
+	}
+	return total
+}
+
+func failed(code protocol.Code, detail string) localapi.Step {
+	return localapi.Step{Outcome: localapi.StepFailed, Code: code, Detail: detail}
+}
+
+func skipped(code protocol.Code) localapi.Step {
+	return localapi.Step{Outcome: localapi.StepSkipped, Code: code}
+}
+
+func sentDetail(outcome checkin.Outcome) string {
+	switch {
+	case outcome.EnrolledNow:
+		return "enrolled"
+	case outcome.SendFull:
+		return "the portal asked for everything"
+	}
+	return ""
+}
+
+func orElse(code, fallback protocol.Code) protocol.Code {
+	if code != "" {
+		return code
+	}
+	return fallback
+}

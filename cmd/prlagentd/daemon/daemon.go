@@ -1,0 +1,186 @@
+// Package daemon is the program prlagentd: flags and their environment twins,
+// the log, and the life cycle around agent.Run.
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"prlagent/agent"
+	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+// Exit codes of prlagentd.
+const (
+	exitOK      = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitRunning = 3 // another one runs on this Mac
+	exitRefused = 4 // not root, or not allowed to
+)
+
+// Main runs the program and gives its exit code.
+func Main() int {
+	return run(os.Args[1:], os.Stdout, os.Stderr)
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	command := newCommand()
+	command.SetArgs(args)
+	command.SetOut(stdout)
+	command.SetErr(stderr)
+	err := command.Execute()
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(stderr, "prlagentd:", err)
+	var refusal *refusal
+	if errors.As(err, &refusal) {
+		return refusal.code
+	}
+	if errors.Is(err, store.ErrLocked) {
+		fmt.Fprintln(stderr, protocol.CodeAlreadyRunning.Text().Remedy)
+		return exitRunning
+	}
+	if errors.Is(err, errUsage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// refusal is an error with an exit code of its own.
+type refusal struct {
+	code int
+	text string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+var errUsage = errors.New("see 'prlagentd help'")
+
+// flags are the flags of every command; each has an environment twin.
+type flags struct{ root, config, logLevel string }
+
+func newCommand() *cobra.Command {
+	var f flags
+	root := &cobra.Command{
+		Use:           "prlagentd",
+		Short:         "The endpoint agent for Macs that run Parallels Desktop",
+		Long:          "prlagentd watches Parallels Desktop on this Mac, reports to a management portal and\nanswers 'prlagent'. launchd starts it with 'prlagentd run'.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", err, errUsage) })
+	root.PersistentFlags().StringVar(&f.root, "root", os.Getenv("PRLAGENT_ROOT"), "folder of a simulated Mac ($PRLAGENT_ROOT)")
+	root.PersistentFlags().StringVar(&f.config, "config", os.Getenv("PRLAGENT_CONFIG"), "local configuration instead of config.plist ($PRLAGENT_CONFIG)")
+	root.PersistentFlags().StringVar(&f.logLevel, "log-level", os.Getenv("PRLAGENT_LOG_LEVEL"), "debug, info, warn or error ($PRLAGENT_LOG_LEVEL)")
+	root.AddCommand(runCommand(&f), versionCommand())
+	return root
+}
+
+func runCommand(f *flags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run in the foreground until SIGTERM (what launchd starts)",
+		Example: "  sudo prlagentd run\n" +
+			"  prlagentd run --root /tmp/mac --log-level debug    # a simulated Mac, see 'prlsim help'",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return runDaemon(*f) },
+	}
+}
+
+func versionCommand() *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			version, revision := localapi.BuildVersion()
+			if !asJSON {
+				fmt.Fprintln(command.OutOrStdout(), "prlagentd", version, revision)
+				return nil
+			}
+			return json.NewEncoder(command.OutOrStdout()).Encode(map[string]any{
+				"schema": localapi.Schema, "version": version, "revision": revision,
+				"go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
+			})
+		},
+	}
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return command
+}
+
+// runDaemon checks who we are, opens the log and runs until a signal.
+func runDaemon(f flags) error {
+	root, err := checkRoot(f.root)
+	if err != nil {
+		return err
+	}
+	log, err := openLog(filepath.Join(root, agent.LogFile), f.logLevel)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	tuneMemory()
+	options := agent.Options{Root: root, Config: f.config, LogLevel: f.logLevel, Log: log.Logger}
+	return underServiceManager(func(ctx context.Context) error {
+		ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+		defer stop()
+		err := agent.Run(ctx, options)
+		if err != nil {
+			log.Error().Err(err).Msg("stop")
+		}
+		return err
+	})
+}
+
+// tuneMemory trades a little CPU in the seconds of a pass for a small idle
+// process: collections start early, and pages go back to the system.
+func tuneMemory() {
+	debug.SetGCPercent(50)
+	debug.SetMemoryLimit(64 << 20)
+}
+
+// checkRoot decides whose Mac this is. Without --root it is this one, and we
+// must be root. With --root the owner of the folder plays root, and that must
+// be us; on a real Mac root has no use for it and a user could aim it anywhere.
+func checkRoot(root string) (string, error) {
+	if root == "" {
+		if os.Geteuid() != 0 {
+			return "", &refusal{exitRefused, "must run as root; use sudo, or --root for a simulated Mac"}
+		}
+		return "", nil
+	}
+	if runtime.GOOS == "darwin" && os.Geteuid() == 0 {
+		return "", &refusal{exitRefused, "--root is refused for root on macOS"}
+	}
+	absolute, err := filepath.Abs(root)
+	if err != nil {
+		return "", fmt.Errorf("resolve --root: %w", err)
+	}
+	info, err := os.Stat(absolute)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("open --root: %w (make a simulated Mac with 'prlsim mac create DIR')", err)
+	case !info.IsDir():
+		return "", &refusal{exitUsage, "--root is not a folder: " + absolute}
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
+		return "", &refusal{exitRefused, "--root must belong to you: " + absolute}
+	}
+	return absolute, nil
+}
