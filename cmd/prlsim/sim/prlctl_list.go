@@ -63,7 +63,7 @@ func (in *invocation) printList(vms []*VM, options listOptions) int {
 	case options.json && options.info:
 		return in.printDocuments(vms, options.id == "")
 	case options.json:
-		return in.answer(encodeJSON(in.state.shortForm(vms, options.fields)))
+		return in.answerList(in.state.shortForm(vms, options.fields))
 	case options.info:
 		return in.printInfoText(vms)
 	}
@@ -80,7 +80,7 @@ func (in *invocation) printDocuments(vms []*VM, bulk bool) int {
 		}
 		documents = append(documents, document)
 	}
-	return in.answer(encodeJSON(documents))
+	return in.answerList(documents)
 }
 
 // shortForm is the JSON without -i (facts/prlctl.md 2.4).

@@ -158,7 +158,7 @@ func TestFaults(t *testing.T) {
 		"service_down":        {"service_down", "alice", bulk, outcome{253, "", "Login failed: Unable to connect to Parallels Service."}},
 		"slow":                {"slow=1", "alice", bulk, outcome{0, "Windows 11", ""}},
 		"garbage":             {"garbage", "alice", bulk, outcome{0, "\x01b\x0b\r\n\t", ""}},
-		"duplicate_key":       {"duplicate_key", "alice", bulk, outcome{0, `"State": "stopped", "State": "running"`, ""}},
+		"duplicate_key":       {"duplicate_key", "alice", bulk, outcome{0, `"Name": "duplicate"`, ""}},
 		"standard_edition":    {"standard_edition", "alice", []string{"prlsrvctl", "info", "--license", "-j"}, outcome{0, `"edition": "standard"`, ""}},
 		"old_version":         {"old_version", "alice", bulk, outcome{255, "", "Unrecognized option: --json"}},
 		"crash":               {"crash", "alice", bulk, outcome{1, `"ID": "`, "terminated"}},
