@@ -14,8 +14,8 @@ type loopState struct {
 	Timing   trigger.Timing
 	DeviceID string // spreads the fleet; empty before the first enrollment
 	Portal   bool   // there is a portal to check in with
-	Stopping bool
 
+	Seen    time.Time   // when step was called last
 	Waiting trigger.Set // reasons to look that no look has answered
 	LookAt  time.Time   // when the next look is due; zero = there is no reason
 	Owed    trigger.Set // reasons that were looked at and that no check-in has carried
@@ -24,8 +24,8 @@ type loopState struct {
 
 	Bucket       trigger.Bucket
 	LastExchange time.Time // start of the last exchange
-	LastSuccess  time.Time
 	Failures     int       // exchanges that failed, in a row
+	FailingSince time.Time // end of the first of them
 	RetryAt      time.Time // no exchange before it, unless a person asks
 	DailyAt      time.Time
 	CadenceAt    time.Time     // zero = the portal did not name an interval
@@ -82,6 +82,7 @@ func (startPass) isAction() {}
 // step is the loop's core: what follows from an event. It has no clock, no I/O
 // and no memory but its arguments.
 func step(now time.Time, state loopState, what event) (loopState, []action) {
+	state = state.follow(now)
 	switch what := what.(type) {
 	case happened:
 		state = state.hear(now, what)
@@ -93,6 +94,24 @@ func step(now time.Time, state loopState, what event) (loopState, []action) {
 	}
 	state = state.schedule(now)
 	return state.begin(now)
+}
+
+// follow takes everything that was planned along with a clock that was set
+// back: what was a minute away stays a minute away, and what happened a minute
+// ago stays a minute old. A clock that was set forward only makes things due.
+func (s loopState) follow(now time.Time) loopState {
+	back := s.Seen.Sub(now)
+	if s.Seen = now; back <= 0 {
+		return s
+	}
+	for _, at := range []*time.Time{
+		&s.LookAt, &s.Bucket.At, &s.LastExchange, &s.FailingSince, &s.RetryAt, &s.DailyAt, &s.CadenceAt,
+	} {
+		if !at.IsZero() {
+			*at = at.Add(-back)
+		}
+	}
+	return s
 }
 
 // hear takes a reason in. Reasons that tend to come in bunches wait for more.
@@ -126,11 +145,13 @@ func (s loopState) finish(now time.Time, what passEnded) loopState {
 		return s
 	}
 	if what.Code != "" {
-		s.Failures++
-		s.RetryAt = now.Add(trigger.Backoff(s.Timing, s.Failures, what.RetryAfter, what.Random))
+		if s.Failures++; s.Failures == 1 {
+			s.FailingSince = now
+		}
+		s.RetryAt = now.Add(trigger.Backoff(s.Timing, s.Failures, now.Sub(s.FailingSince), what.RetryAfter, what.Random))
 		return s
 	}
-	s.Failures, s.RetryAt, s.LastSuccess = 0, time.Time{}, now
+	s.Failures, s.RetryAt = 0, time.Time{}
 	s.DailyAt = trigger.DailyAt(now, s.DeviceID, s.Timing.Daily)
 	s.Interval, s.CadenceAt = what.Interval, time.Time{}
 	if what.Interval > 0 {
@@ -140,8 +161,8 @@ func (s loopState) finish(now time.Time, what passEnded) loopState {
 	return s
 }
 
-// schedule turns due times into reasons. A clock that was set back by more
-// than a day would keep a due time out of reach: it is made anew.
+// schedule turns due times into reasons. A due time that is further away than
+// its interval is made anew: the interval may have been another one.
 func (s loopState) schedule(now time.Time) loopState {
 	if s.Running || s.Timing.Daily == 0 {
 		return s
@@ -151,9 +172,6 @@ func (s loopState) schedule(now time.Time) loopState {
 	}
 	if s.CadenceAt.Sub(now) > s.Interval+s.Interval/5 {
 		s.CadenceAt = now.Add(s.Interval)
-	}
-	if s.RetryAt.Sub(now) > trigger.Day+trigger.Day/2 {
-		s.RetryAt = now
 	}
 	s.DailyAt, s = s.fall(now, s.DailyAt, trigger.Daily)
 	s.CadenceAt, s = s.fall(now, s.CadenceAt, trigger.Cadence)
@@ -172,7 +190,7 @@ func (s loopState) fall(now, due time.Time, reason trigger.Reason) (time.Time, l
 // begin starts a pass if one is due and none runs. Looking is never throttled;
 // the exchange is (H46).
 func (s loopState) begin(now time.Time) (loopState, []action) {
-	if s.Running || s.Stopping {
+	if s.Running {
 		return s, nil
 	}
 	lookDue := !s.LookAt.IsZero() && !now.Before(s.LookAt)
@@ -211,7 +229,7 @@ func (s loopState) exchangeAt(now time.Time) (time.Time, bool) {
 // nextAt is when step wants to be called again without an event, and why; zero
 // while a pass runs.
 func (s loopState) nextAt(now time.Time) (time.Time, string) {
-	if s.Running || s.Stopping {
+	if s.Running {
 		return time.Time{}, ""
 	}
 	next, why := time.Time{}, ""

@@ -24,6 +24,9 @@ type Timing struct {
 	RetryCap    time.Duration
 	Tick        time.Duration // how often the wall clock is looked at
 	Daily       time.Duration
+
+	CircuitAfter    time.Duration // failing for this long, attempts become rare; 0 = never
+	CircuitInterval time.Duration // how rare
 }
 
 // DefaultTiming is what a Mac gets.
@@ -37,6 +40,9 @@ var DefaultTiming = Timing{
 	RetryCap:    30 * time.Minute,
 	Tick:        30 * time.Second,
 	Daily:       Day,
+
+	CircuitAfter:    Day,
+	CircuitInterval: time.Hour,
 }
 
 // Phase is the device's place in the day, the same through all reboots, so
@@ -114,19 +120,28 @@ func (b Bucket) Take(now time.Time, size int, every time.Duration) (Bucket, time
 	return b, time.Time{}, true
 }
 
-// Backoff is how long to wait after the given number of failures in a row:
-// doubling up to the cap, then a random half off, so that the jitter also
-// spreads those who are at the cap. random is in [0, 1). floor is what a server
-// asked for with Retry-After; half of it may come on top.
-func Backoff(timing Timing, failures int, floor time.Duration, random float64) time.Duration {
-	wait := timing.RetryCap
-	if doublings := failures - 1; doublings < 30 {
-		wait = min(wait, timing.RetryBase<<max(doublings, 0))
+// Backoff is how long to wait after the given number of failures in a row, the
+// first of which was failing ago: doubling up to the cap, then a random half
+// off, so that the jitter also spreads those who are at the cap. After a long
+// outage attempts are as rare as Timing.CircuitInterval says. random is in
+// [0, 1). floor is what a server asked for with Retry-After; half of it may
+// come on top.
+func Backoff(timing Timing, failures int, failing, floor time.Duration, random float64) time.Duration {
+	wait := timing.RetryBase
+	for i := 1; i < min(failures, 64) && wait < timing.RetryCap; i++ {
+		wait *= 2
 	}
-	wait = time.Duration(float64(wait) * (0.5 + random/2))
+	wait = spread(min(wait, timing.RetryCap), 0.5, random)
+	if timing.CircuitAfter > 0 && failing >= timing.CircuitAfter {
+		wait = max(wait, spread(timing.CircuitInterval, 0.75, random))
+	}
 	if floor > 0 {
-		floor = min(max(floor, time.Second), Day)
-		wait = max(wait, floor+time.Duration(float64(floor)*random/2))
+		wait = max(wait, spread(min(max(floor, time.Second), Day), 1, random))
 	}
 	return wait
+}
+
+// spread is from the given share of a wait to half a wait more than that.
+func spread(wait time.Duration, share, random float64) time.Duration {
+	return time.Duration(float64(wait) * (share + random/2))
 }
