@@ -37,6 +37,9 @@ const (
 	CodeVMInvalid         Code = "vm_invalid"
 	CodeUnreadableVM      Code = "unreadable_vm"
 	CodeDuplicateKey      Code = "duplicate_key"
+	CodeDuplicateID       Code = "duplicate_id"
+	CodeNoID              Code = "no_id"
+	CodeWrongType         Code = "wrong_type"
 	CodeInvalidVMID       Code = "invalid_vm_id"
 	CodeVMNotFound        Code = "vm_not_found"
 	CodeServiceDown       Code = "service_down"
@@ -52,6 +55,10 @@ const (
 	CodeGuestOS           Code = "guest_os"
 	CodePDNotInstalled    Code = "pd_not_installed"
 	CodeVMLimit           Code = "vm_limit"
+	CodeFileInvalid       Code = "file_invalid"
+	CodeFileTooLarge      Code = "file_too_large"
+	CodeFileTooDeep       Code = "file_too_deep"
+	CodeDuplicateElement  Code = "duplicate_element"
 
 	CodeToolMissing    Code = "tool_missing"
 	CodeToolTimeout    Code = "tool_timeout"
@@ -100,8 +107,17 @@ const (
 	CodeStoreDamaged   Code = "store_damaged"
 	CodeStoreFull      Code = "store_full"
 	CodeStoreDenied    Code = "store_denied"
+	CodeStoreIO        Code = "store_io"
 	CodeStateRestored  Code = "state_restored"
 	CodeStateReset     Code = "state_reset"
+
+	CodePlistEmpty       Code = "plist_empty"
+	CodePlistTooLarge    Code = "plist_too_large"
+	CodePlistTooDeep     Code = "plist_too_deep"
+	CodePlistInvalid     Code = "plist_invalid"
+	CodePlistWrongType   Code = "plist_wrong_type"
+	CodePlistUnsupported Code = "plist_unsupported_value"
+	CodePlistRoundTrip   Code = "plist_round_trip"
 
 	CodeNotAllowed       Code = "not_allowed"
 	CodeDaemonNotRunning Code = "daemon_not_running"
@@ -126,6 +142,9 @@ var Codes = map[Code]CodeText{
 	CodeVMInvalid:         {Info, "Parallels Desktop calls this virtual machine invalid: its files are missing or damaged.", "Restore the bundle, or remove the virtual machine."},
 	CodeUnreadableVM:      {Warning, "The description of a virtual machine could not be read.", "Run 'prlctl list -i --json' as its owner and compare."},
 	CodeDuplicateKey:      {Warning, "The description of a virtual machine has a key twice and is not believed.", "Rename shared folders or devices of this virtual machine that carry odd names."},
+	CodeDuplicateID:       {Warning, "Two virtual machines of one user carry the same id; neither is believed.", "Remove one of them in Parallels Desktop, or register it anew with a new id."},
+	CodeNoID:              {Warning, "The description of a virtual machine has no id.", "Run 'prlctl list -i --json' as its owner and compare."},
+	CodeWrongType:         {Warning, "The description of a virtual machine has a value of the wrong type and is not believed.", "Run 'prlctl list -i --json' as its owner and compare."},
 	CodeInvalidVMID:       {Warning, "A virtual machine id is not a UUID.", ""},
 	CodeVMNotFound:        {Info, "The virtual machine is not registered for this user.", ""},
 	CodeServiceDown:       {Warning, "The Parallels service does not answer.", "Open Parallels Desktop once, or restart the Mac; the agent tries again at the next look."},
@@ -141,6 +160,10 @@ var Codes = map[Code]CodeText{
 	CodeGuestOS:           {Info, "Not available for this guest system.", ""},
 	CodePDNotInstalled:    {Info, "Parallels Desktop is not installed.", "Install Parallels Desktop."},
 	CodeVMLimit:           {Warning, "The Mac has more virtual machines than one report holds.", "Virtual machines beyond the limit are left out."},
+	CodeFileInvalid:       {Info, "A file in the virtual machine's bundle is damaged.", "Start the virtual machine once, or restore the bundle."},
+	CodeFileTooLarge:      {Info, "A file in the virtual machine's bundle is larger than the agent reads.", ""},
+	CodeFileTooDeep:       {Info, "A file in the virtual machine's bundle is nested too deeply.", ""},
+	CodeDuplicateElement:  {Info, "A file in the virtual machine's bundle has a value twice and is not believed.", ""},
 
 	CodeToolMissing:    {Warning, "A program that the agent needs is not there.", "Reinstall Parallels Desktop or macOS command line parts."},
 	CodeToolTimeout:    {Warning, "A program did not finish in its time and was stopped.", "See 'prlagent status' for which one; the agent tries again at the next look."},
@@ -189,8 +212,17 @@ var Codes = map[Code]CodeText{
 	CodeStoreDamaged:   {Failure, "The state database is damaged.", "Restart the agent: it restores a backup and keeps the bad file."},
 	CodeStoreFull:      {Failure, "The disk is full; the agent cannot keep its state.", "Free some disk space."},
 	CodeStoreDenied:    {Failure, "The agent may not write its state folder.", "Check owner and mode of the state folder."},
+	CodeStoreIO:        {Failure, "The state database cannot be read or written.", "Check the disk; the agent tries again."},
 	CodeStateRestored:  {Warning, "The state database was damaged and was restored from a backup.", "The bad file is kept beside it; check the disk."},
 	CodeStateReset:     {Warning, "The state database was damaged and no backup could be used; the agent began anew.", "The bad file is kept beside it; check the disk."},
+
+	CodePlistEmpty:       {Warning, "A property list is empty.", "Install the profile or write the file again."},
+	CodePlistTooLarge:    {Warning, "A property list is larger than the agent reads.", ""},
+	CodePlistTooDeep:     {Warning, "A property list is nested too deeply.", ""},
+	CodePlistInvalid:     {Warning, "A file is not a property list.", "Check it with 'plutil -lint'."},
+	CodePlistWrongType:   {Warning, "A value in a property list has the wrong type.", "Correct the named key."},
+	CodePlistUnsupported: {Warning, "A value cannot be kept in a property list.", "This is a defect of the agent: please report it."},
+	CodePlistRoundTrip:   {Warning, "A property list did not read back as it was written.", "This is a defect of the agent: please report it."},
 
 	CodeNotAllowed:       {Failure, "You may not do this.", "Ask an administrator of this Mac, or use sudo."},
 	CodeDaemonNotRunning: {Failure, "prlagentd is not running.", "Start it: sudo launchctl kickstart system/org.prlagent.agent"},

@@ -82,7 +82,8 @@ func (c Column) Value(r Row) string {
 // empty if the cell says all there is.
 func (c Column) Gap(r Row) Code {
 	value := c.Value(r)
-	if value != "" && value != StateUnknown {
+	unknown := c.ID == "vm_state" && value == StateUnknown
+	if value != "" && !unknown {
 		return ""
 	}
 	for _, gaps := range []map[string]Code{r.Gaps, r.Product.Gaps} {
@@ -90,7 +91,7 @@ func (c Column) Gap(r Row) Code {
 			return code
 		}
 	}
-	if value == StateUnknown {
+	if unknown {
 		return r.Stale
 	}
 	return CodeNotReportedYet

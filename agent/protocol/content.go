@@ -3,6 +3,7 @@ package protocol
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -38,11 +39,18 @@ var (
 	ErrHeadConflict = errors.New("head differs from one with the same version")
 )
 
-// ParseHead decodes the verified payload of a head envelope.
+// ParseHead decodes the verified payload of a head envelope. The policy must be
+// there, if only as null: what is left out by mistake must not release.
 func ParseHead(payload []byte) (Head, error) {
 	var head Head
+	var said struct {
+		Policy json.RawMessage `json:"policy"`
+	}
 	if err := Decode(payload, MaxHead, &head); err != nil {
 		return Head{}, fmt.Errorf("%w: %w", ErrHeadInvalid, err)
+	}
+	if err := json.Unmarshal(payload, &said); err != nil || said.Policy == nil {
+		return Head{}, fmt.Errorf("%w: it does not say which policy", ErrHeadInvalid)
 	}
 	if head.SiteID == "" || head.GroupID == "" || head.HeadVersion == 0 || head.ExpiresAt.IsZero() {
 		return Head{}, fmt.Errorf("%w: a mandatory field is missing", ErrHeadInvalid)

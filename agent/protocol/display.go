@@ -25,7 +25,7 @@ func Display(text string) string {
 		switch {
 		case character == utf8.RuneError && size == 1:
 			fmt.Fprintf(&out, `\x%02x`, text[i])
-		case isVisible(character) || isJoiner(character) && before >= utf8.RuneSelf:
+		case isVisible(character) || isJoiner(character) && joins(before):
 			out.WriteString(text[i : i+size])
 		default:
 			out.WriteString(escaped(character))
@@ -51,6 +51,9 @@ func isPlain(text string) bool {
 var blanks = map[rune]bool{0x115f: true, 0x1160: true, 0x3164: true, 0xffa0: true, 0x2800: true}
 
 func isVisible(character rune) bool { return unicode.IsGraphic(character) && !blanks[character] }
+
+// joins says whether a joiner may follow: runs of joiners show nothing.
+func joins(before rune) bool { return before >= utf8.RuneSelf && isVisible(before) }
 
 // isJoiner tells the zero-width joiner and non-joiner.
 func isJoiner(character rune) bool { return character == 0x200c || character == 0x200d }

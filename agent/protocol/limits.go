@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
 )
 
 // Version is the protocol's major version, as sent in every check-in.
@@ -36,8 +38,9 @@ var (
 
 // Decode reads one JSON value of at most limit bytes into v, which must be a
 // pointer to a fresh value. It refuses what two decoders could read
-// differently: duplicate keys, trailing bytes, more than MaxDepth levels.
-// Unknown fields are ignored.
+// differently: duplicate keys, trailing bytes, more than MaxDepth levels. Keys
+// that differ in case only are duplicates too, because encoding/json takes
+// either for the same field. Unknown fields are ignored.
 func Decode(data []byte, limit int, v any) error {
 	if len(data) > limit {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), limit)
@@ -106,7 +109,8 @@ func checkObject(decoder *json.Decoder, depth int) error {
 		if err != nil {
 			return fmt.Errorf("decode message: %w", err)
 		}
-		name, _ := key.(string)
+		text, _ := key.(string)
+		name := foldCase(text)
 		if _, twice := seen[name]; twice {
 			return ErrDuplicateKey
 		}
@@ -116,6 +120,17 @@ func checkObject(decoder *json.Decoder, depth int) error {
 		}
 	}
 	return closeValue(decoder)
+}
+
+// foldCase gives keys that encoding/json would match the same name.
+func foldCase(key string) string {
+	return strings.Map(func(character rune) rune {
+		lowest := character
+		for next := unicode.SimpleFold(character); next != character; next = unicode.SimpleFold(next) {
+			lowest = min(lowest, next)
+		}
+		return lowest
+	}, key)
 }
 
 func closeValue(decoder *json.Decoder) error {

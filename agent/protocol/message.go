@@ -80,7 +80,7 @@ type CheckinRequest struct {
 	Agent        *AgentInfo    `json:"agent,omitempty"`
 	Host         *Host         `json:"host,omitempty"`
 	Product      *Product      `json:"product,omitempty"`
-	Users        []UserLook    `json:"users,omitempty"`
+	Users        []UserLook    `json:"users,omitzero"` // empty says that nobody uses the product any more
 	Policy       *PolicyReport `json:"policy,omitempty"`
 	Inventory    Inventory     `json:"inventory"`
 	OpenCommands []OpenCommand `json:"open_commands,omitempty"` // everything the agent still holds
