@@ -97,8 +97,8 @@ type loop struct {
 
 // Check-ins that people may ask for: a burst, and one more each interval.
 const (
-	personBurst = 6
-	personEvery = 10 * time.Second
+	personBurst = 30
+	personEvery = 2 * time.Second
 )
 
 // take lets step decide, and does what it says.

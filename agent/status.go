@@ -3,10 +3,12 @@ package agent
 import (
 	"errors"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"prlagent/agent/config"
+	"prlagent/agent/inventory"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/store"
@@ -69,7 +71,7 @@ func (l *loop) assemble() localapi.Status {
 			Outcome: string(l.opened.Outcome), Reason: l.opened.Reason, BadFile: l.opened.BadFile,
 			Epoch: l.store.Epoch(), Commits: l.store.Commits(),
 		},
-		Host: look.Host, Product: look.Product, Users: look.Users,
+		Host: look.Host, Product: look.Product, Users: listedAt(look),
 		Counts:   countsOf(look.Users, look.VMs),
 		Schedule: localapi.Schedule{DailyAt: utc(l.state.DailyAt), CheckinAt: utc(next), Because: because},
 		ToolRuns: l.tools.Runs(),
@@ -121,6 +123,18 @@ func countsOf(users []protocol.UserLook, vms []protocol.VM) localapi.Counts {
 		}
 	}
 	return counts
+}
+
+// listedAt says when each account was listed last. The report leaves the time
+// out where it is the look's own: it would differ with every look.
+func listedAt(look inventory.Look) []protocol.UserLook {
+	users := slices.Clone(look.Users)
+	for i := range users {
+		if users[i].At.IsZero() && users[i].Code == "" {
+			users[i].At = look.At
+		}
+	}
+	return users
 }
 
 // table joins the rows of the last look with their Mac. What only the portal

@@ -6,9 +6,10 @@ package main
 import (
 	"os"
 
+	"prlagent/cmd/prlsim/demo"
 	"prlagent/cmd/prlsim/sim"
 )
 
 func main() {
-	os.Exit(sim.Main())
+	os.Exit(sim.Main(demo.Command()))
 }
