@@ -49,13 +49,16 @@ const (
 type Client struct {
 	socket string
 	http   *http.Client
+	// welcome is how long Follow waits to be let in; after that it waits for
+	// events without a limit.
+	welcome time.Duration
 }
 
 // NewClient makes a client for the socket at a path, see SocketUnder. It opens
 // nothing yet, and keeps no connection between requests.
 func NewClient(socket string) *Client {
 	var dialer net.Dialer
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
+	return &Client{socket: socket, welcome: 10 * time.Second, http: &http.Client{Transport: &http.Transport{
 		DisableKeepAlives:  true,
 		DisableCompression: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -108,7 +111,11 @@ func (c *Client) Checkin(ctx context.Context, wait bool) (CheckinResult, error) 
 // daemon_not_running).
 func (c *Client) Follow(ctx context.Context, since uint64, each func(protocol.Event) error) error {
 	query := url.Values{"follow": {"1"}, "since": {strconv.FormatUint(since, 10)}}
-	response, err := c.send(ctx, http.MethodGet, "/v1/events?"+query.Encode(), nil)
+	bounded, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	patience := time.AfterFunc(c.welcome, func() { cancel(context.DeadlineExceeded) })
+	response, err := c.send(bounded, http.MethodGet, "/v1/events?"+query.Encode(), nil)
+	patience.Stop()
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,10 @@ const (
 // follows and waits, closes the listener and every connection, and returns
 // nil. Any other end is an error.
 func Serve(ctx context.Context, listener net.Listener, options Options) error {
+	return serve(ctx, newGate(listener, 0, uint32(os.Geteuid())), options)
+}
+
+func serve(ctx context.Context, entrance *gate, options Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	server := &http.Server{
@@ -76,7 +80,7 @@ func Serve(ctx context.Context, listener net.Listener, options Options) error {
 		<-ctx.Done()
 		stopped <- stop(server)
 	}()
-	err := server.Serve(newGate(listener, 0, uint32(os.Geteuid())))
+	err := server.Serve(entrance)
 	cancel()
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil

@@ -1,0 +1,201 @@
+package localapi
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"prlagent/platform/plist"
+	"prlagent/platform/safefile"
+)
+
+var snapshotNames = []string{StatusJSON, StatusPlist, InventoryPlist}
+
+func TestSnapshotFiles(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if err := WriteSnapshots(folder, sampleStatus(), sampleInventory()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range snapshotNames {
+		data, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkGolden(t, filepath.Join("testdata", "snapshot", name), data)
+	}
+}
+
+func TestH16_SnapshotsAreReadableByWhoMay(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if err := WriteSnapshots(folder, sampleStatus(), sampleInventory()); err != nil {
+		t.Fatal(err)
+	}
+	modes := map[string]fs.FileMode{StatusJSON: 0o644, StatusPlist: 0o644, InventoryPlist: 0o640}
+	for name, want := range modes {
+		info, err := os.Stat(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != want {
+			t.Errorf("%s has mode %v, want %v", name, info.Mode(), want)
+		}
+	}
+	for _, name := range []string{StatusJSON, StatusPlist} {
+		data, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range secretsOf["status"] {
+			if strings.Contains(string(data), secret) {
+				t.Errorf("%s holds %q", name, secret)
+			}
+		}
+	}
+}
+
+func TestSnapshotsAreWrittenOnlyForNews(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name   string
+		change func(*Status, *Inventory)
+		news   map[string]bool
+	}{
+		{"a later look that found the same", func(s *Status, i *Inventory) {
+			s.At, i.At = s.At.Add(time.Hour), i.At.Add(time.Hour)
+		}, nil},
+		{"what only administrators see", func(s *Status, _ *Inventory) {
+			s.Pass.Number++
+			s.ToolRuns["prlctl"]++
+		}, nil},
+		{"another count", func(s *Status, _ *Inventory) { s.Counts.Running++ }, map[string]bool{StatusJSON: true, StatusPlist: true}},
+		{"a condition that began anew", func(s *Status, _ *Inventory) {
+			s.Health.Conditions[0].Since = s.At
+		}, map[string]bool{StatusJSON: true, StatusPlist: true}},
+		{"another row", func(_ *Status, i *Inventory) { i.Rows = i.Rows[:1] }, map[string]bool{InventoryPlist: true}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			folder := t.TempDir()
+			status, inventory := sampleStatus(), sampleInventory()
+			if err := WriteSnapshots(folder, status, inventory); err != nil {
+				t.Fatal(err)
+			}
+			before := inodes(t, folder)
+			c.change(&status, &inventory)
+			if err := WriteSnapshots(folder, status, inventory); err != nil {
+				t.Fatal(err)
+			}
+			for name, inode := range inodes(t, folder) {
+				if written := inode != before[name]; written != c.news[name] {
+					t.Errorf("%s written: %t, want %t", name, written, c.news[name])
+				}
+			}
+		})
+	}
+}
+
+func inodes(t *testing.T, folder string) map[string]uint64 {
+	t.Helper()
+	found := make(map[string]uint64)
+	for _, name := range snapshotNames {
+		_, inode, err := safefile.Identity(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[name] = inode
+	}
+	return found
+}
+
+func TestSnapshotsMendWhatIsWrongOnDisk(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name  string
+		spoil func(path string) error
+	}{
+		{"damaged", func(path string) error { return os.WriteFile(path, []byte("<"), 0o644) }},
+		{"empty", func(path string) error { return os.Truncate(path, 0) }},
+		{"opened too far", func(path string) error { return os.Chmod(path, 0o666) }},
+		{"deleted", os.Remove},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			folder := t.TempDir()
+			write := func() {
+				if err := WriteSnapshots(folder, sampleStatus(), sampleInventory()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write()
+			for _, name := range snapshotNames {
+				if err := c.spoil(filepath.Join(folder, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write()
+			if _, err := ReadSnapshot(filepath.Join(folder, StatusJSON)); err != nil {
+				t.Error(err)
+			}
+			for _, name := range []string{StatusPlist, InventoryPlist} {
+				data, err := os.ReadFile(filepath.Join(folder, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := plist.DecodeDict(data); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				if info, err := os.Stat(filepath.Join(folder, name)); err != nil || info.Mode()&0o022 != 0 {
+					t.Errorf("%s: %v, %v", name, info.Mode(), err)
+				}
+			}
+		})
+	}
+}
+
+func TestSnapshotsDoNotFollowLinks(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, filepath.Join(folder, InventoryPlist)); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteSnapshots(folder, sampleStatus(), sampleInventory()); !errors.Is(err, safefile.ErrSymlink) {
+		t.Errorf("%v, want ErrSymlink", err)
+	}
+	if data, err := os.ReadFile(victim); err != nil || string(data) != "precious" {
+		t.Errorf("the victim has %q, %v", data, err)
+	}
+	if info, err := os.Stat(victim); err != nil || info.Mode() != 0o600 {
+		t.Errorf("the victim has mode %v, %v", info.Mode(), err)
+	}
+	if _, err := ReadSnapshot(filepath.Join(folder, StatusJSON)); err != nil {
+		t.Errorf("the other files were not written: %v", err)
+	}
+}
+
+// H15: a guest's name cannot make the property list fail, nor steer whoever reads it.
+func TestH15_SnapshotShowsControlCharacters(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if err := WriteSnapshots(folder, sampleStatus(), sampleInventory()); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(folder, InventoryPlist))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(data), `Evil\x1b[2J\u202egpj.exe`) {
+		t.Error("the name is not shown")
+	}
+}

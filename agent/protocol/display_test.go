@@ -1,0 +1,74 @@
+package protocol
+
+import (
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+func TestH15_Display(t *testing.T) {
+	t.Parallel()
+	cases := []struct{ name, text, want string }{
+		{"plain text", `Windows 11 "Pro" \o/`, `Windows 11 "Pro" \o/`},
+		{"letters of the world", "Größe 開発用 वि 한글", "Größe 開発用 वि 한글"},
+		{"a terminal's escape", "a\x1b]0;pwned\x07b", `a\x1b]0;pwned\x07b`},
+		{"line breaks and tabs", "a\r\nb\tc", `a\x0d\x0ab\x09c`},
+		{"delete and C1 controls", "a\x7fb\u009bc\u0085d", `a\x7fb\x9bc\x85d`},
+		{"a change of direction", "a\u202egpj.exe\u2066", `a\u202egpj.exe\u2066`},
+		{"line and paragraph separators", "a\u2028b\u2029c", `a\u2028b\u2029c`},
+		{"invisible characters", "a\u200bb\ufeffc\u00add\u2060", `a\u200bb\ufeffc\xadd\u2060`},
+		{"letters that show nothing", "a\u3164b\u2800c", `a\u3164b\u2800c`},
+		{"tags", "a\U000e0041", `a\U000e0041`},
+		{"private use", "a\ue000", `a\ue000`},
+		{"bytes that are not UTF-8", "a\xff\xc3b", `a\xff\xc3b`},
+		{"a real replacement character", "a\ufffdb", "a\ufffdb"},
+		{"joined emoji", "👩\u200d💻", "👩\u200d💻"},
+		{"a joiner in Persian", "می\u200cخواهم", "می\u200cخواهم"},
+		{"a joiner that joins nothing", "a\u200db", `a\u200db`},
+		{"nothing", "", ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if got := Display(c.text); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestDisplayWidth(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		text string
+		want int
+	}{
+		{"", 0}, {"abc", 3}, {"Größe", 5}, {"e\u0301", 1}, {"開発用", 6}, {"한글", 4}, {"👍", 2}, {"ｱ", 1}, {"Ａ", 2}, {"●", 1}, {"†", 1},
+	}
+	for _, c := range cases {
+		if got := DisplayWidth(c.text); got != c.want {
+			t.Errorf("%q takes %d columns, want %d", c.text, got, c.want)
+		}
+	}
+}
+
+// What is displayed never steers, is valid UTF-8, and is displayed as itself.
+func FuzzDisplay(f *testing.F) {
+	for _, seed := range []string{"Windows 11", "\x1b[2J", "\u202e", "\xff", "👩\u200d💻", "a\u200d\u200d"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		shown := Display(text)
+		if !utf8.ValidString(shown) {
+			t.Fatalf("%q is not UTF-8", shown)
+		}
+		for _, character := range shown {
+			if !unicode.IsGraphic(character) && !isJoiner(character) {
+				t.Fatalf("%q of %q steers", shown, text)
+			}
+		}
+		if again := Display(shown); again != shown {
+			t.Fatalf("%q is displayed as %q", shown, again)
+		}
+	})
+}
