@@ -12,6 +12,7 @@ package inventory
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -76,6 +77,7 @@ type Collector struct {
 	now     func() time.Time
 	log     zerolog.Logger
 	seen    map[string]time.Time // user -> last time the account was listed by this process
+	host    platform.Host        // as it was last readable
 }
 
 // New returns a collector that remembers in the store between looks.
@@ -96,7 +98,9 @@ type Look struct {
 }
 
 // Collect makes one look. It fails only where its own memory cannot be read
-// or written; everything that the Mac does not show is in the look itself.
+// and when ctx ends, because half a look would call everybody's machines
+// stale; everything that the Mac does not show is in the look itself, and so
+// is a memory that cannot be written.
 func (c *Collector) Collect(ctx context.Context) (Look, error) {
 	memory, err := c.remember()
 	if err != nil {
@@ -107,10 +111,14 @@ func (c *Collector) Collect(ctx context.Context) (Look, error) {
 	look.lookAtUsers(ctx)
 	look.lookAtProduct(ctx)
 	look.lookAtVMs(ctx)
-	if err := c.keep(memory); err != nil {
-		return Look{}, err
+	if err := ctx.Err(); err != nil {
+		return Look{}, fmt.Errorf("look at the Mac: %w", err)
 	}
-	return look.Look, ctx.Err()
+	if err := c.keep(memory); err != nil {
+		c.log.Error().Err(err).Msg("the next look begins without what this one learned")
+		look.lack(first(protocol.Code(store.CodeOf(err)), protocol.CodeInternal), "memory")
+	}
+	return look.Look, nil
 }
 
 // survey is one look in the making.
@@ -118,6 +126,7 @@ type survey struct {
 	*Collector
 	Look
 	memory  memory
+	refused protocol.Code // why the vendor's tools may not be run; empty = they may
 	users   []platform.User
 	console platform.Console
 	found   []finding
@@ -135,7 +144,9 @@ func (s *survey) lookAtHost(ctx context.Context) {
 	if err != nil {
 		s.log.Warn().Err(err).Msg("some facts of the host are not readable")
 		s.lack(codeOf(err), "host")
+		host = orKnown(host, s.host)
 	}
+	s.Collector.host = host
 	s.Host = protocol.Host{
 		ComputerName: host.ComputerName,
 		Serial:       host.Serial,
@@ -144,6 +155,19 @@ func (s *survey) lookAtHost(ctx context.Context) {
 		MacOS:        host.MacOSVersion,
 		MacOSBuild:   host.MacOSBuild,
 		CPU:          host.CPU,
+	}
+}
+
+// orKnown fills what could not be read now with what was read before.
+func orKnown(host, known platform.Host) platform.Host {
+	return platform.Host{
+		ComputerName: first(host.ComputerName, known.ComputerName),
+		Serial:       first(host.Serial, known.Serial),
+		HardwareUUID: first(host.HardwareUUID, known.HardwareUUID),
+		Model:        first(host.Model, known.Model),
+		MacOSVersion: first(host.MacOSVersion, known.MacOSVersion),
+		MacOSBuild:   first(host.MacOSBuild, known.MacOSBuild),
+		CPU:          first(host.CPU, known.CPU),
 	}
 }
 
@@ -186,9 +210,41 @@ func (s *survey) lookAtVMs(ctx context.Context) {
 	s.VMs = s.rows()
 	slices.SortFunc(s.VMs, func(a, b protocol.VM) int { return a.VMKey.Compare(b.VMKey) })
 	if len(s.VMs) > protocol.MaxVMs {
-		s.VMs, s.Truncated = s.VMs[:protocol.MaxVMs], true
-		s.lack(protocol.CodeVMLimit, "")
+		s.VMs = share(s.VMs, protocol.MaxVMs)
+		s.truncate("")
 	}
+}
+
+func (s *survey) truncate(detail string) {
+	s.Truncated = true
+	s.lack(protocol.CodeVMLimit, detail)
+}
+
+// share cuts rows, which are in order, to a number of them, so that an account
+// with many takes no room from one with few (H12).
+func share(rows []protocol.VM, limit int) []protocol.VM {
+	count := make(map[string]int)
+	for _, row := range rows {
+		count[row.Owner]++
+	}
+	fits := func(each int) bool {
+		total := 0
+		for _, rows := range count {
+			total += min(rows, each)
+		}
+		return total <= limit
+	}
+	each := limit
+	for !fits(each) {
+		each--
+	}
+	kept, taken := make([]protocol.VM, 0, limit), make(map[string]int)
+	for _, row := range rows {
+		if taken[row.Owner]++; taken[row.Owner] <= each {
+			kept = append(kept, row)
+		}
+	}
+	return kept
 }
 
 // traces are what Parallels Desktop leaves in the home of someone who used it
@@ -212,4 +268,4 @@ func (s *survey) usesParallels(user platform.User) bool {
 }
 
 // first returns the first value that is not empty.
-func first(values ...string) string { return cmp.Or(values...) }
+func first[T ~string](values ...T) T { return cmp.Or(values...) }

@@ -15,7 +15,8 @@ import (
 func (s *survey) lookAtProduct(ctx context.Context) {
 	version, build, err := s.sources.AppVersion()
 	if isAbsent(err) {
-		s.lackProduct(protocol.CodePDNotInstalled, "pd_version", "pd_state")
+		s.refused = protocol.CodePDNotInstalled
+		s.lackProduct(s.refused, append([]string{"pd_version"}, licenseColumns...)...)
 		return
 	}
 	s.Product.Installed = true
@@ -24,24 +25,31 @@ func (s *survey) lookAtProduct(ctx context.Context) {
 		s.lackProduct(protocol.CodeNotReadable, "pd_version")
 	}
 	s.Product.Version, s.Product.Build = version, build
+	if err := s.sources.Trusted(ctx); err != nil {
+		s.log.Warn().Err(err).Msg("the vendor's tools are not run")
+		s.refused = codeOf(err)
+	}
 	s.readLicense(ctx)
 }
 
+// licenseColumns are those that follow from the license.
+var licenseColumns = []string{"pd_state", "vm_status"}
+
 func (s *survey) readLicense(ctx context.Context) {
 	user, anybody := s.licenseUser()
-	if !anybody {
-		s.lackProduct(protocol.CodeUserSession, "pd_state")
+	switch {
+	case s.refused != "":
+		s.lackProduct(s.refused, licenseColumns...)
 		return
-	}
-	if err := s.sources.Trusted(ctx); err != nil {
-		s.lackProduct(codeOf(err), "pd_state")
+	case !anybody:
+		s.lackProduct(protocol.CodeUserSession, licenseColumns...)
 		return
 	}
 	license, err := s.sources.Licensing(user, s.inSession(user)).License(ctx)
 	state, code := productState(license, err)
 	if code != "" {
 		s.log.Warn().Err(err).Msg("read license")
-		s.lackProduct(code, "pd_state")
+		s.lackProduct(code, licenseColumns...)
 		return
 	}
 	s.Product.State, s.Product.Edition, s.Product.License = state, license.Edition, license.Serial

@@ -23,9 +23,12 @@ var guestNames = map[string]string{
 // architectures maps the tool's `Hardware.cpu.type` to the guide's words.
 var architectures = map[string]string{"x86": protocol.CPUIntel, "arm": protocol.CPUArm}
 
-// describe takes what a query by id says of the configuration.
+// describe takes what a query by id says of the configuration. What only the
+// guest can say stays until its file says otherwise.
 func (r *record) describe(vm prlctl.VM) {
 	r.Row = protocol.VM{
+		Edition:    r.Row.Edition,
+		OSBuild:    r.Row.OSBuild,
 		VMKey:      protocol.VMKey{ID: vm.ID, Owner: r.User.Name, Bundle: r.Identity},
 		Name:       vm.Name,
 		OS:         first(guestNames[vm.OS], vm.OS),
@@ -53,22 +56,33 @@ func (r *record) observe(vm prlctl.VM) {
 	r.Row.RawState = string(vm.State)
 	r.Row.State = vm.State.Portal()
 	r.Row.Stale, r.Row.SeenAt = "", time.Time{}
-	r.NeverStarted = r.NeverStarted && vm.Uptime == 0
+	r.NeverStarted = r.NeverStarted && vm.Uptime == 0 && noTools(vm.GuestTools) && r.LastUsedAt.IsZero() && !wasStarted(vm.State)
 	r.Row.ToolsState = vm.GuestTools.State
 	r.Row.ToolsVersion = vm.GuestTools.Version
 	if noTools(vm.GuestTools) {
 		r.Row.ToolsVersion = ""
 	}
 	r.explain("tools_version", r.Row.ToolsVersion, r.withoutTools())
-	r.explain("vm_state", stateKnown(vm.State), protocol.CodeVMInvalid)
+	r.explainState(vm.State)
 }
 
-// stateKnown is empty for the one word that says why a state is Unknown.
-func stateKnown(state prlctl.State) string {
-	if state == prlctl.StateInvalid {
-		return ""
+// explainState gives the reason of a state that is Unknown.
+func (r *record) explainState(state prlctl.State) {
+	reason := protocol.CodeNotShown
+	if strings.EqualFold(string(state), string(prlctl.StateInvalid)) {
+		reason = protocol.CodeVMInvalid
 	}
-	return string(state)
+	known := r.Row.State
+	if known == protocol.StateUnknown {
+		known = ""
+	}
+	r.explain("vm_state", known, reason)
+}
+
+// wasStarted says that a machine in this state has been started at some time.
+func wasStarted(state prlctl.State) bool {
+	word := state.Portal()
+	return word == protocol.StateRunning || word == protocol.StateSuspended
 }
 
 // readBundle takes what the files in the bundle say and the tool does not
@@ -87,7 +101,9 @@ func (s *survey) readBundle(ctx context.Context, r *record) {
 	switch {
 	case err == nil:
 		r.takeInfo(data)
-	case !isAbsent(err):
+	case isAbsent(err):
+		r.Row.Edition, r.Row.OSBuild = "", ""
+	default:
 		reason = protocol.CodeNotReadable
 	}
 	r.explainGuest(reason)

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/platform"
+	"prlagent/prlctl"
 )
 
 // vmProcess is the program that runs one virtual machine; its argv names it
@@ -33,10 +35,11 @@ func (s *survey) judgeStates(ctx context.Context) {
 	processes, err := s.vmProcesses(ctx)
 	if err != nil {
 		s.log.Warn().Err(err).Msg("processes are not readable")
+		s.lack(codeOf(err), "processes")
 	}
-	counts := make(map[running]int) // machines of this name that the tool says run
+	counts := make(map[running]int) // machines of this name that may have a process, by what the tool says
 	for _, found := range s.found {
-		if found.gone == "" && found.record.Row.State == protocol.StateRunning && !s.listedBefore(found) {
+		if found.gone == "" && !atRest[prlctl.State(strings.ToLower(found.record.Row.RawState))] && !s.listedBefore(found) {
 			counts[s.processOf(found)]++
 		}
 	}
@@ -48,19 +51,29 @@ func (s *survey) judgeStates(ctx context.Context) {
 	}
 }
 
+// atRest are the states in which a machine has no process. While it stops, or
+// is paused, it has one.
+var atRest = map[prlctl.State]bool{prlctl.StateStopped: true, prlctl.StateSuspended: true, prlctl.StateInvalid: true}
+
+// startSlack is how much two readings of one process's start may differ: where
+// the system counts from its boot, a corrected clock moves the result.
+const startSlack = 2 * time.Second
+
 // judge settles one machine's state and last start, given the processes that
-// carry its name and how many machines of that name are said to run.
-func (s *survey) judge(r *record, started []time.Time, sayRunning int) {
+// carry its name and how many machines of that name may have one.
+func (s *survey) judge(r *record, started []time.Time, expected int) {
 	row := &r.Row
-	if row.State == protocol.StateStopped && len(started) > sayRunning {
+	if strings.EqualFold(row.RawState, string(prlctl.StateStopped)) && len(started) > expected {
 		row.State = protocol.StateUnknown
 		r.explain("vm_state", "", protocol.CodeStateDisputed)
 	}
 	isRunning := row.State == protocol.StateRunning
 	switch {
 	case !isRunning:
-	case len(started) == 1 && sayRunning == 1:
-		r.LastUsedAt = started[0].UTC().Truncate(time.Second)
+	case len(started) == 1 && expected == 1 && !started[0].IsZero():
+		if at := started[0].UTC().Truncate(time.Second); at.Sub(r.LastUsedAt).Abs() >= startSlack {
+			r.LastUsedAt = at
+		}
 	case !r.Running || r.LastUsedAt.IsZero():
 		r.LastUsedAt = s.At.Truncate(time.Second)
 	}
@@ -106,14 +119,14 @@ func (s *survey) uidOf(user platform.User) uint32 {
 	return user.UID
 }
 
-// listedBefore says whether another account listed the same shared machine
-// before: it has one process, so it counts once.
+// listedBefore says whether another account whose processes are the same listed
+// the same shared machine before: it has one process, so it counts once.
 func (s *survey) listedBefore(found finding) bool {
 	for _, other := range s.found {
 		if other.record == found.record {
 			return false
 		}
-		if other.gone == "" && sameMachine(other.record, found.record) {
+		if other.gone == "" && s.processOf(other) == s.processOf(found) && sameMachine(other.record, found.record) {
 			return true
 		}
 	}
@@ -151,20 +164,30 @@ func (s *survey) rows() []protocol.VM {
 	return rows
 }
 
-// join makes the row of one machine from all accounts that list it. A fresh
-// finding speaks before a stale one; the owner is who owns the bundle.
+// join makes the row of one machine from all accounts that list it. The owner
+// is who owns the bundle, and the owner's finding speaks before another's: who
+// registers somebody's bundle must not describe it. A fresh one speaks before a
+// stale one.
 func (s *survey) join(group []finding) protocol.VM {
-	speaker := group[0]
-	for _, found := range group {
-		if speaker.gone != "" && found.gone == "" {
-			speaker = found
+	owner := s.ownerOf(group).Name
+	weight := func(found finding) int {
+		weight := 0
+		if found.gone == "" {
+			weight += 2
 		}
+		if found.user.Name == owner {
+			weight++
+		}
+		return weight
 	}
+	speaker := slices.MaxFunc(group, func(a, b finding) int { return weight(a) - weight(b) })
 	row := speaker.record.Row
-	row.Owner = s.ownerOf(group).Name
+	row.Owner = owner
 	if speaker.gone != "" {
 		row.Stale = speaker.gone
 		row.State = protocol.StateUnknown
+		row.Gaps = maps.Clone(row.Gaps)
+		delete(row.Gaps, "vm_state") // Stale is the reason now
 		if at := speaker.record.SeenAt; at != nil {
 			row.SeenAt = at.UTC().Truncate(time.Second)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -24,14 +25,17 @@ type finding struct {
 func (s *survey) listUser(ctx context.Context, user platform.User) protocol.UserLook {
 	look := protocol.UserLook{Name: user.Name, UID: user.UID}
 	known := s.memory.of(user.Name)
-	err := s.sources.Trusted(ctx)
 	var listing prlctl.Listing
-	if err == nil {
-		listing, err = s.sources.Lister(user, s.inSession(user)).List(ctx)
+	look.Code = s.refused
+	if look.Code == "" {
+		var err error
+		if listing, err = s.sources.Lister(user, s.inSession(user)).List(ctx); err != nil {
+			s.log.Warn().Err(err).Str("user", user.Name).Msg("list virtual machines")
+			look.Code = codeOf(err)
+		}
 	}
-	if err != nil {
-		look.Code, look.At = codeOf(err), s.lastListed(user, known)
-		s.log.Warn().Err(err).Str("user", user.Name).Msg("list virtual machines")
+	if look.Code != "" {
+		look.At = s.lastListed(user, known)
 		s.keepStale(user, known, look)
 		look.Count = len(known)
 		return look
@@ -47,24 +51,73 @@ func (s *survey) listUser(ctx context.Context, user platform.User) protocol.User
 
 // takeListing turns a listing into findings. A virtual machine that the
 // account no longer has is forgotten; one that cannot be read keeps its last
-// known row.
+// known row, and so does every one that may be the one without a name.
 func (s *survey) takeListing(ctx context.Context, user platform.User, known map[string]*record, listing prlctl.Listing) {
 	fresh := make(map[string]*record, len(listing.VMs))
-	for _, vm := range listing.VMs {
+	for _, vm := range s.mostly(user, known, listing.VMs) {
 		entry := s.read(ctx, user, vm, known[vm.ID])
 		fresh[vm.ID] = entry
 		s.found = append(s.found, finding{user: user, record: entry})
 	}
+	stale := func(id string, entry *record, code string) {
+		fresh[id] = entry
+		s.found = append(s.found, finding{user, entry, protocol.Code(code)})
+	}
 	for _, broken := range listing.Unreadable {
 		entry, had := known[broken.ID]
-		if !had || fresh[broken.ID] != nil {
-			continue
+		switch {
+		case broken.ID == "" || fresh[broken.ID] != nil || len(fresh) >= protocol.MaxVMs:
+		case had:
+			entry.markStale(s.At)
+			stale(broken.ID, entry, broken.Code)
+		default:
+			stale(broken.ID, unreadable(user, broken), broken.Code)
 		}
-		entry.markStale(s.At)
-		fresh[broken.ID] = entry
-		s.found = append(s.found, finding{user, entry, protocol.Code(broken.Code)})
+	}
+	if at := slices.IndexFunc(listing.Unreadable, isNameless); at >= 0 {
+		for id, entry := range known {
+			if fresh[id] == nil {
+				entry.markStale(s.At)
+				stale(id, entry, listing.Unreadable[at].Code)
+			}
+		}
 	}
 	s.memory.set(user, fresh)
+}
+
+func isNameless(broken prlctl.Unreadable) bool { return broken.ID == "" }
+
+// mostly is what is read of a listing: all of it, unless it alone is more than
+// a report holds. Then it is cut, the known ones first, so that an account
+// cannot make a look endless (H12).
+func (s *survey) mostly(user platform.User, known map[string]*record, vms []prlctl.VM) []prlctl.VM {
+	if len(vms) <= protocol.MaxVMs {
+		return vms
+	}
+	s.truncate(user.Name)
+	isNew := func(vm prlctl.VM) bool { return known[vm.ID] == nil }
+	old := slices.DeleteFunc(slices.Clone(vms), isNew)
+	vms = slices.DeleteFunc(slices.Clone(vms), func(vm prlctl.VM) bool { return !isNew(vm) })
+	return append(old, vms...)[:protocol.MaxVMs]
+}
+
+// hidden are the columns that an unreadable description leaves empty.
+var hidden = []string{
+	"vm_name", "vm_os", "vm_edition", "vm_os_build", "vm_serial", "vm_encryption", "last_used", "tools_version", "cpu",
+}
+
+// unreadable is the record of a virtual machine of which nothing but its id
+// was ever readable.
+func unreadable(user platform.User, broken prlctl.Unreadable) *record {
+	entry := &record{User: user, Row: protocol.VM{
+		VMKey:  protocol.VMKey{ID: broken.ID, Owner: user.Name},
+		State:  protocol.StateUnknown,
+		Source: protocol.SourceUnknown,
+	}}
+	for _, column := range hidden {
+		entry.explain(column, "", protocol.Code(broken.Code))
+	}
+	return entry
 }
 
 // keepStale keeps the last known rows of an account that cannot be listed.
@@ -86,7 +139,7 @@ func (s *survey) read(ctx context.Context, user platform.User, listed prlctl.VM,
 		entry.User, entry.SeenAt = user, nil
 	} else {
 		if old != nil {
-			entry.LastUsedAt, entry.Running = old.LastUsedAt, old.Running
+			entry.LastUsedAt, entry.Running, entry.Row = old.LastUsedAt, old.Running, old.Row
 		}
 		full, err := s.sources.Lister(user, s.inSession(user)).Get(ctx, listed.ID)
 		if err != nil {
@@ -109,12 +162,13 @@ func (s *survey) lastListed(user platform.User, known map[string]*record) time.T
 	if seen, listed := s.seen[user.Name]; listed {
 		return seen
 	}
+	var latest time.Time
 	for _, entry := range known {
-		if entry.SeenAt != nil {
-			return *entry.SeenAt
+		if entry.SeenAt != nil && entry.SeenAt.After(latest) {
+			latest = *entry.SeenAt
 		}
 	}
-	return time.Time{}
+	return latest
 }
 
 // codeOf finds the stable code in an error of the layers below.
@@ -126,8 +180,6 @@ func codeOf(err error) protocol.Code {
 		return protocol.Code(ofPrlctl.Code)
 	case errors.As(err, &ofTool):
 		return protocol.Code(ofTool.Code)
-	case isAbsent(err):
-		return protocol.CodePDNotInstalled
 	}
 	return protocol.CodeToolFailed
 }
