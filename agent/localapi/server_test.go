@@ -61,7 +61,9 @@ type ring struct {
 	broken  error
 }
 
-func newRing(events ...protocol.Event) *ring { return &ring{events: events, changed: make(chan struct{})} }
+func newRing(events ...protocol.Event) *ring {
+	return &ring{events: events, changed: make(chan struct{})}
+}
 
 func (r *ring) add(event protocol.Event) {
 	r.mutex.Lock()

@@ -87,7 +87,6 @@ func (p *program) command() *cobra.Command {
 		Example:       "  prlagent status\n  prlagent vms --columns user_name,vm_name,vm_state\n  prlagent checkin --wait\n  prlagent get last_checkin --ea",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.root, "root", p.environment("PRLAGENT_ROOT"), "folder of a simulated Mac (environment: PRLAGENT_ROOT)")

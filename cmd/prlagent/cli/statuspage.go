@@ -174,7 +174,7 @@ func (p *page) mac(status localapi.Status) {
 	}
 	machines := plural(counts.VMs, "virtual machine") + " of " + plural(counts.Users, "user") + fmt.Sprintf(", %d running", counts.Running)
 	if counts.Stale > 0 {
-		machines += fmt.Sprintf(", %d as last known", counts.Stale)
+		machines += fmt.Sprintf(", %d known from before only", counts.Stale)
 	}
 	p.item("Inventory", machines)
 	if !status.Schedule.DailyAt.IsZero() {
@@ -243,7 +243,7 @@ func passLines(v view, pass localapi.Pass) string {
 			length = ""
 		}
 		steps.rows = append(steps.rows, []cell{
-			stepSigns[step.Outcome], {step.Name, ""}, {length, ""}, {joined("; ", codeWords(step.Code), step.Detail), ""},
+			stepSigns[step.Outcome], {step.Name, ""}, {length, ""}, {stepWords(step), ""},
 		})
 	}
 	when := "still running"
@@ -253,6 +253,14 @@ func passLines(v view, pass localapi.Pass) string {
 	return fmt.Sprintf("  number %d at %s, %s, because of %s\n%s  %s, %d bytes sent, %s, %s\n",
 		pass.Number, v.moment(pass.StartedAt), when, triggerWords(pass.Triggers), steps.render(v, "  "),
 		plural(pass.Requests, "request"), pass.SentBytes, plural(pass.ToolRuns, "tool run"), plural(pass.CommitsNow, "commit"))
+}
+
+// stepWords say why a step went as it did; its detail says more than its code.
+func stepWords(step localapi.Step) string {
+	if step.Code == "" {
+		return step.Detail
+	}
+	return string(step.Code) + ": " + cmp.Or(step.Detail, step.Code.Text().Text)
 }
 
 func triggerWords(triggers []protocol.Trigger) string {

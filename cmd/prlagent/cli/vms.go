@@ -224,10 +224,15 @@ func (v view) field(column protocol.Column, row protocol.Row) cell {
 func staleNotes(v view, rows []protocol.Row) string {
 	var out strings.Builder
 	for _, row := range rows {
-		if row.Stale != "" {
-			fmt.Fprintf(&out, "%s %s of %s: last seen %s; %s: %s\n",
-				staleSign, row.Name, row.Owner, v.moment(row.SeenAt), row.Stale, row.Stale.Text().Text)
+		if row.Stale == "" {
+			continue
 		}
+		seen := ""
+		if !row.SeenAt.IsZero() {
+			seen = "last seen " + v.moment(row.SeenAt)
+		}
+		fmt.Fprintf(&out, "%s %s of %s: %s\n", staleSign, row.Name, row.Owner,
+			joined("; ", "only the last known row", seen, codeWords(row.Stale)))
 	}
 	if out.Len() == 0 {
 		return ""

@@ -1,0 +1,469 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"flag"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func checkGolden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
+
+// healthy is the Mac an hour earlier, when nothing was wrong.
+func healthy(d *fakeDaemon) {
+	d.status.Health = localapi.Health{State: localapi.Healthy, Conditions: []localapi.Condition{}}
+	d.status.Config = localapi.ConfigStatus{Source: "managed", Mode: "enforce"}
+	d.status.Portal.LastCode, d.status.Portal.LastDetail, d.status.Portal.Failures = "", "", 0
+	d.status.Portal.NextReason = "daily"
+	d.status.Users[1].Code, d.status.Counts.Stale = "", 0
+	d.status.Pass.Steps[1] = localapi.Step{Name: "exchange", Outcome: localapi.StepDone, Millis: 85}
+	d.checkin = localapi.CheckinResult{Schema: localapi.Schema, Accepted: true, Waited: true, Pass: d.status.Pass}
+	for i := range d.events {
+		d.events[i].Data["note"] = "=1+1"
+	}
+}
+
+func alone(d *fakeDaemon) {
+	d.status = localapi.Status{
+		Schema: localapi.Schema, At: d.status.At, Daemon: d.status.Daemon,
+		Health: localapi.Health{State: localapi.Healthy}, Config: localapi.ConfigStatus{Source: "none", Mode: "monitor"},
+	}
+	d.inventory.Rows, d.inventory.At = nil, time.Time{}
+	d.events = nil
+}
+
+func asIs(*fakeDaemon) {}
+
+// What the program prints, by golden file, and how it exits.
+func TestCommandsWithADaemon(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		golden    string
+		actor     localapi.Actor
+		change    func(*fakeDaemon)
+		arguments string
+		code      int
+	}{
+		{"status-degraded.txt", admin, asIs, "status", exitDegraded},
+		{"status-healthy.txt", admin, healthy, "status", exitHealthy},
+		{"status-alone.txt", admin, alone, "status", exitHealthy},
+		{"status-user.txt", user, asIs, "status", exitDegraded},
+		{"vms.txt", admin, asIs, "vms", exitHealthy},
+		{"vms-columns.txt", admin, asIs, "vms --columns vm_name,vm_edition,cpu,last_used", exitHealthy},
+		{"vms-user.txt", user, asIs, "vms", exitHealthy},
+		{"vms-none.txt", admin, alone, "vms", exitHealthy},
+		{"vms.csv", admin, asIs, "vms --format csv", exitHealthy},
+		{"vms-columns.csv", admin, asIs, "vms --format csv --columns vm_id,last_used", exitHealthy},
+		{"vms.json", admin, asIs, "vms --json", exitHealthy},
+		{"vms-columns.json", admin, asIs, "vms --format json --columns vm_name,vm_edition", exitHealthy},
+		{"events.txt", admin, asIs, "events", exitHealthy},
+		{"events-since.txt", user, asIs, "events --since 2", exitHealthy},
+		{"events.json", admin, asIs, "events --json", exitHealthy},
+		{"events-none.json", admin, alone, "events --json", exitHealthy},
+		{"checkin.txt", admin, healthy, "checkin", exitHealthy},
+		{"checkin-wait.txt", admin, healthy, "checkin --wait", exitHealthy},
+		{"checkin-failed.txt", admin, asIs, "checkin --wait", exitDegraded},
+		{"checkin-failed.json", admin, asIs, "checkin --wait --json", exitDegraded},
+		{"checkin-refused.json", user, asIs, "checkin --json", exitRefused},
+		{"get.txt", admin, asIs, "get conditions", exitHealthy},
+		{"get-ea.txt", admin, asIs, "get last_checkin --ea", exitHealthy},
+		{"get.json", user, asIs, "get vm_count --json", exitHealthy},
+	}
+	for _, c := range cases {
+		t.Run(c.golden, func(t *testing.T) {
+			t.Parallel()
+			daemon, root := sampleDaemon(t), mac(t)
+			c.change(daemon)
+			daemon.serve(t, root, c.actor)
+			got := run(t, root, strings.Fields(c.arguments)...)
+			if got.code != c.code {
+				t.Errorf("exit code %d, want %d; stderr: %s", got.code, c.code, got.stderr)
+			}
+			checkGolden(t, c.golden, got.stdout)
+		})
+	}
+}
+
+// The JSON of status is the contract's document, byte for byte.
+func TestStatusJSONIsTheContract(t *testing.T) {
+	t.Parallel()
+	daemon, root := sampleDaemon(t), mac(t)
+	daemon.serve(t, root, admin)
+	want, err := os.ReadFile("../../../testdata/contract/status.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := run(t, root, "status", "--json")
+	if diff := gocmp.Diff(string(want), got.stdout); diff != "" || got.code != exitDegraded {
+		t.Errorf("exit code %d (-want +got):\n%s", got.code, diff)
+	}
+}
+
+func TestCommandsWithoutADaemon(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		golden    string // empty: nothing on stdout
+		arguments string
+		snapshot  bool
+		code      int
+		stderr    string
+	}{
+		{"snapshot-status.txt", "status", true, exitNotRunning, ""},
+		{"snapshot-status.json", "status --json", true, exitNotRunning, ""},
+		{"snapshot-get.txt", "get vm_count", true, exitHealthy, ""},
+		{"snapshot-get.json", "get vm_count --json", true, exitHealthy, ""},
+		{"", "status", false, exitNotRunning, "prlagentd is not running."},
+		{"nothing-status.json", "status --json", false, exitNotRunning, "prlagentd is not running."},
+		{"", "get vm_count", false, exitNotRunning, "prlagentd is not running."},
+		{"", "vms", true, exitNotRunning, "prlagentd is not running."},
+		{"", "events --follow", true, exitNotRunning, "prlagentd is not running."},
+		{"", "checkin --wait", true, exitNotRunning, "prlagentd is not running."},
+		{"fields.txt", "get", false, exitHealthy, ""},
+		{"fields.json", "get --json", false, exitHealthy, ""},
+		{"help.txt", "help", false, exitHealthy, ""},
+		{"help-vms.txt", "vms --help", false, exitHealthy, ""},
+		{"help-get.txt", "get --help", false, exitHealthy, ""},
+	}
+	for _, c := range cases {
+		t.Run(cmp.Or(c.golden, "nothing-"+c.arguments), func(t *testing.T) {
+			t.Parallel()
+			root := mac(t)
+			if c.snapshot {
+				daemon := sampleDaemon(t)
+				if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), daemon.status, daemon.inventory); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := run(t, root, strings.Fields(c.arguments)...)
+			if got.code != c.code || !strings.Contains(got.stderr, c.stderr) {
+				t.Errorf("exit code %d, want %d; stderr: %s", got.code, c.code, got.stderr)
+			}
+			if c.golden != "" {
+				checkGolden(t, c.golden, strings.ReplaceAll(got.stdout, root, "ROOT"))
+			} else if got.stdout != "" {
+				t.Errorf("stdout: %s", got.stdout)
+			}
+		})
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	t.Parallel()
+	cases := []struct{ arguments, says string }{
+		{"frobnicate", "frobnicate"},
+		{"status now", "now"},
+		{"status --color", "--color"},
+		{"vms --columns vm_nam", "vm_nam"},
+		{"vms --format xml", "table, csv, json"},
+		{"get vm_counts", "vm_counts"},
+		{"get vm_count health", "2"},
+		{"events --since yesterday", "yesterday"},
+		{"status --timeout 0s", "--timeout"},
+		{"status --timeout soon", "soon"},
+	}
+	for _, c := range cases {
+		t.Run(c.arguments, func(t *testing.T) {
+			t.Parallel()
+			got := run(t, mac(t), strings.Fields(c.arguments)...)
+			if got.code != exitUsage || !strings.Contains(got.stderr, c.says) || got.stdout != "" {
+				t.Errorf("%+v; want exit code 2 and %q on stderr", got, c.says)
+			}
+		})
+	}
+}
+
+func TestARefusalNamesTheRemedy(t *testing.T) {
+	t.Parallel()
+	daemon, root := sampleDaemon(t), mac(t)
+	daemon.serve(t, root, user)
+	got := run(t, root, "checkin", "--wait")
+	if got.code != exitRefused || !strings.Contains(got.stderr, "sudo") || got.stdout != "" {
+		t.Errorf("%+v; want exit code 4 and a remedy on stderr", got)
+	}
+}
+
+func TestADaemonThatHangsIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	for _, arguments := range []string{"vms", "status", "get health", "events", "checkin"} {
+		t.Run(arguments, func(t *testing.T) {
+			t.Parallel()
+			root := mac(t)
+			listener, err := net.Listen("unix", localapi.SocketUnder(root))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			got := run(t, root, append(strings.Fields(arguments), "--timeout", "20ms")...)
+			if got.code != exitNotRunning || !strings.Contains(got.stderr, "does not answer") {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+func TestCheckinThatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	daemon, root := sampleDaemon(t), mac(t)
+	daemon.release = make(chan struct{})
+	daemon.serve(t, root, admin)
+	got := run(t, root, "checkin", "--wait", "--timeout", "20ms", "--json")
+	var body localapi.ErrorBody
+	if err := json.Unmarshal([]byte(got.stdout), &body); err != nil || body.Code != protocol.CodeCheckinTimeout || got.code != exitDegraded {
+		t.Errorf("%+v, %v; want checkin_timeout and exit code 1", got, err)
+	}
+}
+
+func TestProgressIsForSomebodyWhoWatches(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name    string
+		watched bool
+		json    bool
+		shown   bool
+	}{
+		{"on a terminal", true, false, true},
+		{"in a pipe", false, false, false},
+		{"for a program", true, true, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			daemon, root := sampleDaemon(t), mac(t)
+			healthy(daemon)
+			daemon.release = make(chan struct{})
+			daemon.serve(t, root, admin)
+			p, stdout, _ := testProgram(map[string]string{"PRLAGENT_ROOT": root})
+			progress := &signaling{written: make(chan string, 4)}
+			p.stderr, p.watched, p.patience = progress, c.watched, 0
+			arguments := []string{"checkin", "--wait"}
+			if c.json {
+				arguments = append(arguments, "--json")
+			}
+			if c.shown {
+				go func() {
+					if text := <-progress.written; !strings.Contains(text, "Ctrl-C") {
+						t.Errorf("progress is %q", text)
+					}
+					close(daemon.release)
+				}()
+			} else {
+				close(daemon.release)
+			}
+			if code := p.run(t.Context(), arguments); code != exitHealthy {
+				t.Errorf("exit code %d: %s", code, stdout)
+			}
+			if len(progress.written) != 0 {
+				t.Errorf("also on stderr: %s", <-progress.written)
+			}
+		})
+	}
+}
+
+// signaling is a writer that tells what was written.
+type signaling struct{ written chan string }
+
+func (s *signaling) Write(text []byte) (int, error) {
+	s.written <- string(text)
+	return len(text), nil
+}
+
+func TestFollowShowsTheLastAndGoesOn(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name      string
+		arguments []string
+		first     string
+		lines     int
+	}{
+		{"the last ten", []string{"events", "--follow"}, "     5  ", 10},
+		{"after a number", []string{"events", "-f", "--since", "12"}, "    13  ", 2},
+		{"a document per line", []string{"events", "-f", "--json", "--since", "13"}, `{"seq":14,`, 1},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			daemon, root := sampleDaemon(t), mac(t)
+			for seq := uint64(5); seq <= 14; seq++ {
+				daemon.events = append(daemon.events, protocol.Event{Seq: seq, At: daemon.status.At, Type: "tick"})
+			}
+			daemon.serve(t, root, admin)
+			p, _, _ := testProgram(map[string]string{"PRLAGENT_ROOT": root})
+			printed := &signaling{written: make(chan string, 32)}
+			p.stdout = printed
+			ctx, interrupt := context.WithCancel(t.Context())
+			code := make(chan int, 1)
+			go func() { code <- p.run(ctx, c.arguments) }()
+			first := <-printed.written
+			for range c.lines - 1 {
+				<-printed.written
+			}
+			interrupt()
+			if got := <-code; got != exitHealthy {
+				t.Errorf("exit code %d after an interruption", got)
+			}
+			if !strings.HasPrefix(first, c.first) || len(printed.written) != 0 {
+				t.Errorf("first line %q, %d more than expected", first, len(printed.written))
+			}
+		})
+	}
+}
+
+func TestFollowEndsWithTheDaemon(t *testing.T) {
+	t.Parallel()
+	daemon, root := sampleDaemon(t), mac(t)
+	stop := daemon.serve(t, root, admin)
+	p, _, stderr := testProgram(map[string]string{"PRLAGENT_ROOT": root})
+	printed := &signaling{written: make(chan string, 32)}
+	p.stdout = printed
+	code := make(chan int, 1)
+	go func() { code <- p.run(t.Context(), []string{"events", "--follow"}) }()
+	<-printed.written
+	stop()
+	if got := <-code; got != exitNotRunning || !strings.Contains(stderr.String(), "prlagentd stopped") {
+		t.Errorf("exit code %d, %s", got, stderr)
+	}
+}
+
+func TestColorOnlyOnATerminal(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name        string
+		terminal    bool
+		environment map[string]string
+		colored     bool
+	}{
+		{"terminal", true, nil, true},
+		{"pipe", false, nil, false},
+		{"NO_COLOR", true, map[string]string{"NO_COLOR": "1"}, false},
+		{"a dumb terminal", true, map[string]string{"TERM": "dumb"}, false},
+	}
+	daemon, root := sampleDaemon(t), mac(t)
+	daemon.serve(t, root, admin)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			p, stdout, _ := testProgram(c.environment)
+			p.terminal = c.terminal
+			p.run(t.Context(), []string{"vms", "--root", root})
+			if colored := strings.Contains(stdout.String(), "\x1b["); colored != c.colored {
+				t.Errorf("colored: %t, want %t", colored, c.colored)
+			}
+			if strings.Contains(stdout.String(), "\x1b[2J") {
+				t.Error("a VM's name cleared the terminal")
+			}
+		})
+	}
+}
+
+// H15: no command lets a VM's name steer the terminal.
+func TestH15_NothingFromAGuestSteersTheTerminal(t *testing.T) {
+	t.Parallel()
+	const evil = "\x1b[2J\u202e\u009b31m"
+	daemon, root := sampleDaemon(t), mac(t)
+	daemon.status.Host.ComputerName, daemon.status.Users[0].Name = evil, evil
+	daemon.status.Portal.LastDetail, daemon.status.Pass.Steps[1].Detail = evil, evil
+	daemon.status.ToolRuns[evil] = 1
+	daemon.status.Portal.Group.ID, daemon.checkin.Detail = evil, evil
+	daemon.events[0].Data[evil], daemon.events[0].Type = evil, evil
+	for i := range daemon.inventory.Rows {
+		daemon.inventory.Rows[i].Owner, daemon.inventory.Rows[i].OS = evil, evil
+	}
+	daemon.serve(t, root, admin)
+	commands := []string{
+		"status", "status --json", "vms", "vms --columns all", "vms --format csv", "vms --json",
+		"events", "events --json", "checkin --wait", "checkin --wait --json", "get group", "get group --ea", "get group --json",
+	}
+	for _, command := range commands {
+		got := run(t, root, strings.Fields(command)...)
+		if strings.ContainsAny(got.stdout+got.stderr, "\x1b\u202e\u009b") {
+			t.Errorf("%s: %q", command, got.stdout+got.stderr)
+		}
+		if !strings.Contains(got.stdout, `\u202e`) {
+			t.Errorf("%s does not show the character", command)
+		}
+	}
+}
+
+// Escapes of JSON change how it looks and not what it says.
+func TestVisibleJSONMeansTheSame(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"Größe 開発 👍", "a\u202eb\u009b", "\U000e0041\u2028", `back\slash "quote"`} {
+		data, err := json.Marshal(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		if err := json.Unmarshal(visibleJSON(data), &got); err != nil || got != text {
+			t.Errorf("%q became %q, %v", text, got, err)
+		}
+	}
+}
+
+func TestEscapeXML(t *testing.T) {
+	t.Parallel()
+	if got, want := escapeXML(`a<b>&"c"`), "a&lt;b&gt;&amp;&#34;c&#34;"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestVersionAndCompletion(t *testing.T) {
+	t.Parallel()
+	got := run(t, "", "version", "--json")
+	var document versionDocument
+	if err := json.Unmarshal([]byte(got.stdout), &document); err != nil || document.Version == "" || got.code != exitHealthy {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got := run(t, "", "version"); !strings.HasPrefix(got.stdout, "prlagent ") {
+		t.Errorf("%+v", got)
+	}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if got := run(t, "", "completion", shell); got.code != exitHealthy || !strings.Contains(got.stdout, "prlagent") {
+			t.Errorf("completion %s: exit code %d", shell, got.code)
+		}
+	}
+	if got := run(t, "", "__complete", "get", "vm_c"); !strings.Contains(got.stdout, "vm_count") {
+		t.Errorf("completion of a field: %+v", got)
+	}
+	if got := run(t, "", "__complete", "vms", "--format", ""); !strings.Contains(got.stdout, "csv") {
+		t.Errorf("completion of a format: %+v", got)
+	}
+}
+
+func TestEnvironmentTwins(t *testing.T) {
+	t.Parallel()
+	p, _, _ := testProgram(map[string]string{"PRLAGENT_ROOT": "/tmp/mac", "PRLAGENT_TIMEOUT": "3s"})
+	if code := p.run(t.Context(), []string{"version"}); code != exitHealthy || p.root != "/tmp/mac" || p.timeout != 3*time.Second {
+		t.Errorf("code %d, root %q, timeout %v", code, p.root, p.timeout)
+	}
+	p, _, _ = testProgram(map[string]string{"PRLAGENT_ROOT": "/tmp/mac"})
+	if code := p.run(t.Context(), []string{"version", "--root", "/tmp/other"}); code != exitHealthy || p.root != "/tmp/other" || p.timeout != defaultTimeout {
+		t.Errorf("code %d, root %q, timeout %v", code, p.root, p.timeout)
+	}
+}
