@@ -192,7 +192,7 @@ func (p *pass) deliver(pending pendingRecord) error {
 		name := problem.Name()
 		react, known := reactions[name]
 		if !known || p.reacted[name] {
-			return p.giveUp(pending, name, err)
+			return p.giveUp(pending, problem, err)
 		}
 		p.reacted[name] = true
 		if pending, err = react(p, pending, problem, err); err != nil {

@@ -26,11 +26,12 @@ var reactions = map[string]reaction{
 // unrepeatable are problems with the report itself: the same bytes are never
 // sent again.
 var unrepeatable = map[string]bool{
-	protocol.ProblemTooLarge:         true,
-	protocol.ProblemInvalidRequest:   true,
-	protocol.ProblemUnsupported:      true,
-	protocol.ProblemEncoding:         true,
-	protocol.ProblemSequenceConflict: true,
+	protocol.ProblemTooLarge:          true,
+	protocol.ProblemInvalidRequest:    true,
+	protocol.ProblemUnsupported:       true,
+	protocol.ProblemEncoding:          true,
+	protocol.ProblemSequenceConflict:  true,
+	protocol.ProblemDuplicateIdentity: true,
 }
 
 // conditions are codes that describe the enrollment until the next success; an
@@ -79,7 +80,7 @@ func renumber(p *pass, pending pendingRecord, problem protocol.Problem, _ error)
 // slim gives up the events, the only part of a report that it can do without.
 func slim(p *pass, pending pendingRecord, problem protocol.Problem, cause error) (pendingRecord, error) {
 	if pending.Events == 0 {
-		return pendingRecord{}, p.giveUp(pending, problem.Name(), cause)
+		return pendingRecord{}, p.giveUp(pending, problem, cause)
 	}
 	p.options.Log.Warn().Int("events", pending.Events).Msg("the portal refused the report; its events are given up")
 	p.outcome.EventsSent = max(p.outcome.EventsSent, pending.LastEvent)
@@ -90,20 +91,28 @@ func slim(p *pass, pending pendingRecord, problem protocol.Problem, cause error)
 // unpacked sends the same report without compression, now and from now on.
 func unpacked(p *pass, pending pendingRecord, problem protocol.Problem, cause error) (pendingRecord, error) {
 	if p.plain {
-		return pendingRecord{}, p.giveUp(pending, problem.Name(), cause)
+		return pendingRecord{}, p.giveUp(pending, problem, cause)
 	}
 	p.plain = true
 	return pending, nil
 }
 
 // giveUp ends the pass. A report that the portal refuses as such is forgotten,
-// its triggers are not.
-func (p *pass) giveUp(pending pendingRecord, problem string, cause error) error {
-	if !unrepeatable[problem] {
+// its triggers are not; where the portal expects another number, the next report
+// has it, and everything.
+func (p *pass) giveUp(pending pendingRecord, problem protocol.Problem, cause error) error {
+	if !unrepeatable[problem.Name()] {
 		return cause
 	}
 	p.carried = mergeTriggers(pending.Triggers, p.carried)
-	err := p.options.Store.Update(func(tx *store.Tx) error { return pendings.Delete(tx, onlyKey) })
+	err := p.options.Store.Update(func(tx *store.Tx) error {
+		forget := pendings.Delete(tx, onlyKey)
+		if problem.Expected == 0 {
+			return forget
+		}
+		p.record.Sequence = problem.Expected - 1
+		return errors.Join(forget, baselines.Delete(tx, onlyKey), exchanges.Put(tx, onlyKey, p.record))
+	})
 	if err != nil {
 		return errors.Join(cause, fmt.Errorf("forget report: %w", err))
 	}

@@ -112,8 +112,8 @@ func parseProxy(found any) (*url.URL, error) {
 
 func parseSecret(found any) (Secret, error) {
 	text, isString := found.(string)
-	if !isString || len(text) > protocol.MaxText {
-		return "", wrongType(found, fmt.Sprintf("a string of at most %d bytes", protocol.MaxText))
+	if !isString || len(text) > protocol.MaxName {
+		return "", wrongType(found, fmt.Sprintf("a string of at most %d bytes", protocol.MaxName))
 	}
 	return Secret(text), nil
 }

@@ -1,0 +1,553 @@
+package checkin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"prlagent/agent/protocol"
+)
+
+func TestINV_34_UnchangedInventoryIsNotResent(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	first := b.portal.wantSent("POST /v1/enroll", "POST /v1/checkin")[1].checkin(t)
+	if !first.Inventory.Full || len(first.Inventory.VMs) != 2 || first.Host == nil || first.Product == nil {
+		t.Errorf("the first report lacks something: %+v", first)
+	}
+	b.do("daily")
+	second := b.portal.wantSent("POST /v1/checkin")[0].checkin(t)
+	if diff := cmp.Diff(protocol.Inventory{Hash: first.Inventory.Hash}, second.Inventory); diff != "" {
+		t.Error(diff)
+	}
+	if second.Agent != nil || second.Host != nil || second.Product != nil || second.Users != nil || second.Policy != nil {
+		t.Errorf("parts that did not change: %+v", second)
+	}
+	b.report.VMs[1].State = protocol.StateRunning
+	b.crash()
+	b.do("vm_started")
+	third := b.portal.wantSent("POST /v1/checkin")[0].checkin(t)
+	if third.Inventory.Full || third.Inventory.Base != first.Inventory.Hash || len(third.Inventory.VMs) != 1 {
+		t.Errorf("the delta: %+v", third.Inventory)
+	}
+}
+
+func TestQuietCheckinIsOneRequestAndTwoCommits(t *testing.T) {
+	t.Parallel()
+	b := newContentBench(t)
+	b.publish("staff", 1, 1)
+	b.do("agent_start")
+	b.portal.sent()
+	for range 3 {
+		commits := b.options.Store.Commits()
+		outcome := b.do("daily")
+		b.portal.wantSent("POST /v1/checkin")
+		if got := b.options.Store.Commits() - commits; got > 2 {
+			t.Errorf("%d commits, at most 2", got)
+		}
+		if outcome.Requests != 1 || outcome.Code != "" || outcome.NextCheckin != time.Hour {
+			t.Errorf("outcome %+v", outcome)
+		}
+		if outcome.SentBytes > 450 {
+			t.Errorf("%d bytes of body, at most 450", outcome.SentBytes)
+		}
+	}
+}
+
+func TestRequestIsWellFormed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	b.do("daily", "daily", "network_up")
+	sent := b.portal.wantSent("POST /v1/enroll", "POST /v1/checkin", "POST /v1/checkin")
+	first, second := sent[1].checkin(t), sent[2].checkin(t)
+	if first.Sequence != 1 || second.Sequence != 2 || first.Epoch != b.options.Store.Epoch() || first.RequestID == second.RequestID {
+		t.Errorf("numbers: %d %d, epoch %s", first.Sequence, second.Sequence, first.Epoch)
+	}
+	want := []protocol.Trigger{{Reason: "daily", Count: 2, FirstAt: b.now, LastAt: b.now}, {Reason: "network_up", Count: 1, FirstAt: b.now, LastAt: b.now}}
+	if diff := cmp.Diff(want, second.Triggers); diff != "" {
+		t.Error(diff)
+	}
+	header := sent[2].header
+	if header.Get("Content-Encoding") != "gzip" || header.Get("Accept-Encoding") != "gzip" || header.Get("Content-Type") != "application/json" {
+		t.Errorf("header %v", header)
+	}
+}
+
+// protocol.md 2.14 test 9, from the agent's side.
+func TestProtocol9_ALostReplyIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restart %t", restart), func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.do("agent_start")
+			b.portal.sent()
+			b.report.VMs[0].State = protocol.StateRunning
+			b.portal.set(func(f *fakePortal) { f.loseNext = 1 })
+			b.fails(protocol.CodePortalUnreachable)
+			if !b.client.State().Unanswered {
+				t.Error("nothing waits for its acknowledgement")
+			}
+			if restart {
+				b.crash()
+			}
+			b.do("daily")
+			sent := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")
+			if !bytes.Equal(sent[0].body, sent[1].body) {
+				t.Errorf("another body:\n%s\n%s", sent[0].body, sent[1].body)
+			}
+			if b.portal.rows != 2 {
+				t.Errorf("%d inventory rows, want 2", b.portal.rows)
+			}
+			b.do("daily")
+			if quiet := b.portal.wantSent("POST /v1/checkin")[0].checkin(t); len(quiet.Inventory.VMs) != 0 || quiet.Sequence != 3 {
+				t.Errorf("after that: %+v", quiet)
+			}
+		})
+	}
+}
+
+func TestAReportThatChangedMeanwhileFollows(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	b.portal.sent()
+	b.line.down = true
+	b.fails(protocol.CodePortalUnreachable)
+	b.report.VMs[0].State = protocol.StateRunning
+	b.line.down = false
+	b.crash()
+	b.do("network_up")
+	sent := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")
+	if first := sent[0].checkin(t); first.Triggers[0].Reason != "daily" || len(first.Inventory.VMs) != 0 {
+		t.Errorf("first: %+v", first)
+	}
+	if second := sent[1].checkin(t); second.Triggers[0].Reason != "network_up" || len(second.Inventory.VMs) != 1 || second.Sequence != 3 {
+		t.Errorf("second: %+v", second)
+	}
+}
+
+func TestTriggersThatCameMeanwhileAreNotLost(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	b.line.down = true
+	b.fails(protocol.CodePortalUnreachable)
+	b.line.down = false
+	b.portal.sent()
+	b.do("network_up") // answered by the report of before
+	b.do("manual")
+	sent := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")
+	var reasons []string
+	for _, trigger := range sent[1].checkin(t).Triggers {
+		reasons = append(reasons, trigger.Reason)
+	}
+	if diff := cmp.Diff([]string{"manual", "network_up"}, reasons); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestResultsAndEventsThatCameMeanwhileFollow(t *testing.T) {
+	t.Parallel()
+	event := func(seq uint64) protocol.Event { return protocol.Event{Seq: seq, Type: "x"} }
+	result := func(id string) protocol.Result { return protocol.Result{CommandID: id, State: "succeeded"} }
+	before := Extra{Events: []protocol.Event{event(1), event(2)}, Results: []protocol.Result{result("a")}}
+	cases := []struct {
+		name  string
+		now   Extra
+		sends int
+		acks  []protocol.Ack
+	}{
+		{"nothing new", before, 1, []protocol.Ack{{CommandID: "a"}}},
+		{"a new event", Extra{Events: append(before.Events[:2:2], event(3)), Results: before.Results}, 2, []protocol.Ack{{CommandID: "a"}, {CommandID: "a"}}},
+		{"a new result", Extra{Events: before.Events, Results: []protocol.Result{result("a"), result("b")}}, 2, []protocol.Ack{{CommandID: "a"}, {CommandID: "a"}, {CommandID: "b"}}},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.do("agent_start")
+			b.line.down = true
+			if _, err := b.client.Do(context.Background(), b.report, nil, before); err == nil {
+				t.Fatal("the portal is down")
+			}
+			b.line.down = false
+			b.portal.sent()
+			outcome, err := b.client.Do(context.Background(), b.report, nil, test.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := len(b.portal.sent()); got != test.sends {
+				t.Errorf("%d requests, want %d", got, test.sends)
+			}
+			if diff := cmp.Diff(test.acks, outcome.Reply.Acks); diff != "" {
+				t.Error(diff)
+			}
+			if want := uint64(len(test.now.Events)); outcome.EventsSent != want {
+				t.Errorf("events sent up to %d, want %d", outcome.EventsSent, want)
+			}
+		})
+	}
+}
+
+func TestAnOldUnansweredReportIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	b.portal.sent()
+	b.portal.set(func(f *fakePortal) { f.loseNext = 1 })
+	b.fails(protocol.CodePortalUnreachable)
+	b.now = b.now.Add(25 * time.Hour)
+	b.do("wake")
+	sent := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")
+	old, fresh := sent[0].checkin(t), sent[1].checkin(t)
+	if old.RequestID == fresh.RequestID || fresh.Sequence != old.Sequence+1 || len(fresh.Triggers) != 2 {
+		t.Errorf("fresh: %+v", fresh)
+	}
+}
+
+func TestStateOfAnotherEpochIsNotContinued(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	b.portal.set(func(f *fakePortal) { f.sequence = 0 }) // a portal counts per epoch
+	b.line.down = true
+	b.fails(protocol.CodePortalUnreachable)
+	b.line.down = false
+	b.portal.sent()
+	epoch, err := b.options.Store.NewEpoch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.do("daily")
+	request := b.portal.wantSent("POST /v1/checkin")[0].checkin(t)
+	if request.Epoch != epoch || request.Sequence != 1 || !request.Inventory.Full || request.Triggers[0].Count != 2 {
+		t.Errorf("%+v", request)
+	}
+}
+
+func TestSequenceConflictGoesOnAsThePortalExpects(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	b.portal.sent()
+	b.portal.set(func(f *fakePortal) { f.sequence = 40 })
+	b.do("daily")
+	sent := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")
+	request := sent[1].checkin(t)
+	if request.Sequence != 50 || !request.Inventory.Full || request.Triggers[0].Reason != "daily" {
+		t.Errorf("%+v", request)
+	}
+	b.do("daily")
+	if got := b.portal.wantSent("POST /v1/checkin")[0].checkin(t).Sequence; got != 51 {
+		t.Errorf("next number %d", got)
+	}
+}
+
+func TestH02_ADuplicateIdentityIsSaidAndGoesOnLater(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	b.portal.sent()
+	duplicate := protocol.NewProblem(protocol.ProblemDuplicateIdentity, "")
+	duplicate.Expected = 7
+	b.portal.on("POST /v1/checkin", func(w http.ResponseWriter) { duplicate.Write(w) })
+	if outcome := b.fails(protocol.CodeDuplicateIdentity); outcome.Requests != 1 {
+		t.Errorf("%d requests at once", outcome.Requests)
+	}
+	b.do("daily")
+	request := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")[1].checkin(t)
+	if request.Sequence != 7 || !request.Inventory.Full || request.Triggers[0].Count != 2 {
+		t.Errorf("%+v", request)
+	}
+}
+
+func TestSendFullFollowsAtOnceAndOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	b.portal.sent()
+	b.portal.set(func(f *fakePortal) { f.held = "something else" })
+	outcome := b.do("daily")
+	sent := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")
+	if !outcome.SendFull || !sent[1].checkin(t).Inventory.Full {
+		t.Errorf("outcome %+v", outcome)
+	}
+	full := protocol.CheckinReply{ServerTime: b.now, Inventory: protocol.InventorySendFull}
+	for range 2 {
+		b.portal.on("POST /v1/checkin", func(w http.ResponseWriter) { answerJSON(w, http.StatusOK, full) })
+	}
+	b.do("daily")
+	b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")
+}
+
+func TestReportsThatThePortalRefuses(t *testing.T) {
+	t.Parallel()
+	withEvents := Extra{Events: []protocol.Event{{Seq: 9, Type: "x"}}}
+	cases := []struct {
+		name    string
+		problem string
+		extra   Extra
+		answers int // how often the portal refuses
+		sends   int
+		code    protocol.Code
+	}{
+		{"too large with events", protocol.ProblemTooLarge, withEvents, 1, 2, ""},
+		{"too large without events", protocol.ProblemTooLarge, withEvents, 2, 2, protocol.CodeReportTooLarge},
+		{"too large and had none", protocol.ProblemTooLarge, Extra{}, 1, 1, protocol.CodeReportTooLarge},
+		{"invalid with events", protocol.ProblemInvalidRequest, withEvents, 1, 2, ""},
+		{"invalid", protocol.ProblemInvalidRequest, Extra{}, 1, 1, protocol.CodePortalRefused},
+		{"another protocol", protocol.ProblemUnsupported, withEvents, 1, 1, protocol.CodePortalRefused},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.do("agent_start")
+			b.portal.sent()
+			for range test.answers {
+				b.portal.on("POST /v1/checkin", problem(test.problem))
+			}
+			outcome, err := b.client.Do(context.Background(), b.report, b.triggers("daily"), test.extra)
+			if outcome.Code != test.code || (err == nil) != (test.code == "") {
+				t.Fatalf("outcome %q, error %v", outcome.Code, err)
+			}
+			sent := b.portal.sent()
+			if len(sent) != test.sends {
+				t.Fatalf("%d requests, want %d", len(sent), test.sends)
+			}
+			if len(sent) == 2 && (len(sent[1].checkin(t).Events) != 0 || sent[1].checkin(t).Triggers[0].Reason != "daily") {
+				t.Errorf("the second: %s", sent[1].body)
+			}
+			if b.client.State().Unanswered {
+				t.Error("the refused report is kept")
+			}
+			b.do("daily")
+			for _, request := range b.portal.sent() {
+				for _, refused := range sent[:test.answers] {
+					if bytes.Equal(request.body, refused.body) {
+						t.Error("refused bytes were sent again")
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestAReportBeyondTheProtocolsSizeIsNotSent(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	b.portal.sent()
+	many := Extra{Events: make([]protocol.Event, 900)}
+	for i := range many.Events {
+		many.Events[i] = protocol.Event{Seq: uint64(i + 1), Type: "x", Data: map[string]string{"text": strings.Repeat("e", 4000)}}
+	}
+	if _, err := b.client.Do(context.Background(), b.report, nil, many); err != nil {
+		t.Fatal(err)
+	}
+	if request := b.portal.wantSent("POST /v1/checkin")[0].checkin(t); len(request.Events) != 0 {
+		t.Errorf("%d events", len(request.Events))
+	}
+	b.report.Host.ComputerName = strings.Repeat("n", protocol.MaxRequest)
+	if outcome := b.fails(protocol.CodeReportTooLarge); outcome.Requests != 0 {
+		t.Error("it was sent")
+	}
+}
+
+func TestAPortalWithoutGzipGetsPlainBodies(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	b.portal.sent()
+	b.portal.on("POST /v1/checkin", problem(protocol.ProblemEncoding))
+	b.do("daily")
+	b.do("daily")
+	sent := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin", "POST /v1/checkin")
+	if !bytes.Equal(sent[0].body, sent[1].body) || sent[1].header.Get("Content-Encoding") != "" || sent[2].header.Get("Content-Encoding") != "" {
+		t.Error("the portal got gzip again")
+	}
+}
+
+func TestProtocol7_AnswersOfBadShapeAreRefused(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat("[", 17) + strings.Repeat("]", 17)
+	cases := []struct {
+		name   string
+		answer scripted
+		code   protocol.Code
+	}{
+		{"duplicate keys", plainAnswer(200, "application/json", `{"inventory":"ok","inventory":"send_full"}`), protocol.CodePortalReplyInvalid},
+		{"too deep", plainAnswer(200, "application/json", `{"inventory":"ok","x":`+deep+`}`), protocol.CodePortalReplyInvalid},
+		{"too large", plainAnswer(200, "application/json", `{"inventory":"ok","x":"`+strings.Repeat("x", protocol.MaxReply)+`"}`), protocol.CodePortalReplyInvalid},
+		{"trailing bytes", plainAnswer(200, "application/json", `{"inventory":"ok"}{}`), protocol.CodePortalReplyInvalid},
+		{"cut off", plainAnswer(200, "application/json", `{"inventory":`), protocol.CodePortalReplyInvalid},
+		{"no verdict", plainAnswer(200, "application/json", `{}`), protocol.CodePortalReplyInvalid},
+		{"an impossible group", plainAnswer(200, "application/json", `{"inventory":"ok","group":{"id":"a\u001bb"}}`), protocol.CodePortalReplyInvalid},
+		{"a web page", plainAnswer(200, "text/html", `<html>`), protocol.CodePortalReplyInvalid},
+		{"an unknown encoding", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Encoding", "br")
+			answerJSON(w, http.StatusOK, protocol.CheckinReply{Inventory: protocol.InventoryOK})
+		}, protocol.CodePortalReplyInvalid},
+		{"a redirect", func(w http.ResponseWriter) {
+			w.Header().Set("Location", "https://evil.example/v1/checkin")
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		}, protocol.CodePortalOutage},
+		{"not found", plainAnswer(404, "text/plain", "nothing"), protocol.CodePortalOutage},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.do("agent_start")
+			b.portal.sent()
+			b.portal.on("POST /v1/checkin", test.answer)
+			if outcome := b.fails(test.code); outcome.Requests != 1 {
+				t.Errorf("%d requests", outcome.Requests)
+			}
+			b.do("daily")
+			sent := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")
+			if !bytes.Equal(sent[0].body, sent[1].body) {
+				t.Error("the unanswered report was not repeated")
+			}
+		})
+	}
+}
+
+func TestProtocol8_AGzipBombIsBounded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	bomb, err := packAlways(bytes.Repeat([]byte(" "), 64<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := func(status int) scripted {
+		return func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Encoding", "gzip")
+			w.WriteHeader(status)
+			_, _ = w.Write(bomb)
+		}
+	}
+	b.portal.on("POST /v1/checkin", serve(http.StatusOK))
+	b.fails(protocol.CodePortalReplyInvalid)
+	b.portal.on("POST /v1/checkin", serve(http.StatusForbidden))
+	b.fails(protocol.CodePortalOutage)
+	b.portal.set(func(f *fakePortal) { f.encode = true })
+	b.do("daily") // a small one is fine
+}
+
+func TestCommandsOfAReplyAreBounded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.portal.set(func(f *fakePortal) { f.reply.Commands = make([]protocol.Envelope, 20) })
+	if got := len(b.do("agent_start").Reply.Commands); got != protocol.MaxCommandReply {
+		t.Errorf("%d commands", got)
+	}
+}
+
+func TestCadenceIsClamped(t *testing.T) {
+	t.Parallel()
+	for asked, want := range map[int]time.Duration{0: 0, -5: 0, 1: 5 * time.Minute, 3600: time.Hour, 1 << 30: 24 * time.Hour} {
+		b := newBench(t)
+		b.portal.set(func(f *fakePortal) { f.reply.NextCheckin = asked })
+		if got := b.do("agent_start").NextCheckin; got != want || b.client.State().NextCheckin != want {
+			t.Errorf("%d: %v, want %v", asked, got, want)
+		}
+	}
+}
+
+// The sizes of DESIGN 11, of a body as it goes out.
+func TestBodyOfAQuietCheckin(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.report = sampleReport(protocol.MaxVMs)
+	b.do("agent_start")
+	full := b.portal.wantSent("POST /v1/enroll", "POST /v1/checkin")[1]
+	b.do("network_up", "wake", "daily")
+	quiet := b.portal.wantSent("POST /v1/checkin")[0]
+	t.Logf("200 VMs: %d B as JSON, %d B sent; quiet: %d B as JSON, %d B sent", len(full.body), full.received, len(quiet.body), quiet.received)
+	if quiet.received > 450 {
+		t.Errorf("%d bytes, at most 450", quiet.received)
+	}
+}
+
+// A pass may be stopped after any of its commits; the next start goes on with
+// the same bytes, and the portal has every report once.
+func TestStopAfterEachCommit(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	b.portal.sent()
+	b.report.VMs[0].Name = "renamed"
+
+	p := &pass{Client: b.client, ctx: context.Background(), report: &b.report, reacted: map[string]bool{}}
+	found, _, err := readStanding(b.options.Store, origin(b.options.ServerURL), b.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.standing = found
+	stored, err := p.prepare(true) // the first commit; then the power fails
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.crash()
+	b.do("agent_start")
+	sent := b.portal.wantSent("POST /v1/checkin")
+	if !bytes.Equal(sent[0].body, stored.Body) {
+		t.Errorf("other bytes:\n%s\n%s", sent[0].body, stored.Body)
+	}
+	b.crash() // after the second commit
+	if b.client.State().Unanswered {
+		t.Error("an acknowledged report waits")
+	}
+	b.do("daily")
+	if request := b.portal.wantSent("POST /v1/checkin")[0].checkin(t); len(request.Inventory.VMs) != 0 || b.portal.rows != 3 {
+		t.Errorf("%+v, %d rows", request.Inventory, b.portal.rows)
+	}
+}
+
+func TestSecretsAreShownNowhere(t *testing.T) {
+	t.Parallel()
+	b := newContentBench(t)
+	b.options.Log = b.options.Log.Level(-1)
+	b.configure()
+	b.publish("staff", 1, 1)
+	var shown strings.Builder
+	look := func(outcome Outcome, err error) {
+		state, _ := json.Marshal(b.client.State())
+		who, _ := json.Marshal(b.client.identity())
+		fmt.Fprintf(&shown, "%+v %#v %v %s %s %v %+v %#v %d\n", outcome, outcome, err, state, who,
+			b.client.Policy(), b.client.identity(), b.client.identity(), b.client.identity())
+	}
+	look(b.try("agent_start"))
+	for _, answer := range []scripted{
+		problem(protocol.ProblemDeviceUnknown), problem(protocol.ProblemDeviceRetired), plainAnswer(500, "text/plain", "x"),
+		plainAnswer(200, "text/html", "<html>"), plainAnswer(302, "text/html", ""),
+	} {
+		b.portal.on("POST /v1/checkin", answer)
+		look(b.try("daily"))
+	}
+	b.line.down = true
+	look(b.try("daily"))
+	seed := b.client.identity().key.Seed()
+	shown.WriteString(b.log.String())
+	for _, leak := range []string{"canary", fmt.Sprint(seed), fmt.Sprintf("%x", seed), fmt.Sprintf("%#v", seed)} {
+		if strings.Contains(shown.String(), leak) {
+			t.Errorf("%s is shown", leak)
+		}
+	}
+	if !strings.Contains(b.log.String(), "check-in") {
+		t.Error("nothing was logged")
+	}
+}
