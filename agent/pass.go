@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"prlagent/agent/checkin"
@@ -91,6 +92,7 @@ func (a *agent) runPass(ctx context.Context, number uint64, start startPass, bef
 		a.log.Debug().Str("step", step.name).Str("outcome", done.Outcome).Str("code", string(done.Code)).
 			Int64("ms", done.Millis).Msg("pass")
 	}
+	debug.FreeOSMemory() // the next look may be an hour away
 	p.pass.EndedAt = wallClock().UTC()
 	p.pass.ToolRuns = int(a.toolRuns() - tools)
 	p.pass.CommitsNow = int(a.store.Commits() - commits)

@@ -1,0 +1,158 @@
+package cmd_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "prlagent"
+
+// room is what one part of the house may import beside the standard library:
+// our own packages (a trailing /... takes the tree below) and third-party ones.
+type room struct {
+	ours   []string
+	theirs []string
+}
+
+var (
+	leaves   = []string{"platform/tool", "platform/plist", "platform/safefile"}
+	machine  = append([]string{"platform", "prlctl", "store"}, leaves...)
+	contract = []string{"agent/protocol", "agent/policy"}
+)
+
+// house are the arrows: who may import whom. A package without a row here
+// does not know which room it lives in, and fails the test. The command line
+// of the Mac and the daemon's start also use the contract itself, for its
+// columns and codes.
+var house = map[string]room{
+	"platform/tool":     {nil, []string{"github.com/rs/zerolog", "golang.org/x/sys"}},
+	"platform/plist":    {nil, []string{"howett.net/plist"}},
+	"platform/safefile": {nil, []string{"golang.org/x/sys"}},
+	"platform":          {leaves, []string{"golang.org/x/sys"}},
+	"prlctl":            {leaves, nil},
+	"launchd":           {leaves, nil},
+	"store":             {[]string{"platform/safefile"}, []string{"go.etcd.io/bbolt", "github.com/rs/zerolog", "golang.org/x/sys"}},
+	"agent/protocol":    {nil, nil},
+	"agent/policy":      {[]string{"agent/protocol", "prlctl"}, nil},
+	"agent/trigger":     {slices.Concat(contract, machine), nil},
+	"agent/inventory":   {slices.Concat(contract, machine), []string{"github.com/rs/zerolog"}},
+	"agent/config":      {slices.Concat(contract, machine), []string{"github.com/rs/zerolog"}},
+	"agent/checkin": {slices.Concat(contract, machine),
+		[]string{"github.com/rs/zerolog", "github.com/hashicorp/go-retryablehttp", "github.com/google/uuid"}},
+	"agent/localapi": {slices.Concat(contract, machine), []string{"github.com/rs/zerolog", "golang.org/x/sys"}},
+	"agent":          {slices.Concat([]string{"agent/..."}, machine), []string{"github.com/rs/zerolog"}},
+
+	"cmd/prlagentd": {[]string{"cmd/prlagentd/..."}, nil},
+	"cmd/prlagentd/daemon": {[]string{"agent", "agent/config", "agent/localapi", "agent/protocol", "launchd", "store"},
+		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/kardianos/service", "gopkg.in/natefinch/lumberjack.v2"}},
+	"cmd/prlagent":     {[]string{"cmd/prlagent/..."}, nil},
+	"cmd/prlagent/cli": {[]string{"agent/localapi", "agent/policy", "agent/protocol", "platform/..."}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
+	"cmd/prlportal":    {[]string{"cmd/prlportal/..."}, nil},
+	"cmd/prlportal/portal": {slices.Concat(contract, []string{"cmd/prlportal/portal/...", "launchd", "platform/plist", "platform/safefile"}),
+		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "go.etcd.io/bbolt", "github.com/google/uuid", "sigs.k8s.io/yaml", "golang.org/x/sys", "github.com/spf13/pflag"}},
+	"cmd/prlportal/portal/storage/storagetest": {slices.Concat(contract, []string{"cmd/prlportal/portal/storage"}), []string{"github.com/google/go-cmp"}},
+	"cmd/prlsim":      {[]string{"cmd/prlsim/..."}, nil},
+	"cmd/prlsim/sim":  {[]string{"platform/plist"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
+	"cmd/prlsim/demo": {nil, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
+}
+
+// alsoOf gives a package below another's folder that one's room.
+var alsoOf = map[string]string{
+	"cmd/prlportal/portal/storage": "cmd/prlportal/portal",
+}
+
+func TestImportArrows(t *testing.T) {
+	t.Parallel()
+	for _, system := range []string{"linux", "darwin"} {
+		t.Run(system, func(t *testing.T) {
+			t.Parallel()
+			for _, listed := range packagesOn(t, system) {
+				name := strings.TrimPrefix(strings.TrimPrefix(listed.ImportPath, module), "/")
+				if len(listed.GoFiles) == 0 {
+					continue // tests only
+				}
+				if other, is := alsoOf[name]; is {
+					name = other
+				}
+				allowed, known := house[name]
+				if !known {
+					t.Errorf("%s has no room in the house", listed.ImportPath)
+					continue
+				}
+				for _, imported := range listed.Imports {
+					if !allowed.permits(imported) {
+						t.Errorf("%s imports %s: there is no such arrow", listed.ImportPath, imported)
+					}
+				}
+			}
+		})
+	}
+}
+
+func (r room) permits(imported string) bool {
+	first, _, _ := strings.Cut(imported, "/")
+	if first != module && !strings.Contains(first, ".") {
+		return true // the standard library
+	}
+	if local, ours := strings.CutPrefix(imported, module+"/"); ours {
+		return slices.ContainsFunc(r.ours, func(pattern string) bool {
+			tree, all := strings.CutSuffix(pattern, "/...")
+			return local == pattern || all && (local == tree || strings.HasPrefix(local, tree+"/"))
+		})
+	}
+	return slices.ContainsFunc(r.theirs, func(theirs string) bool {
+		return imported == theirs || strings.HasPrefix(imported, theirs+"/")
+	})
+}
+
+// TestTopLevel holds the owner's list of top-level entries.
+func TestTopLevel(t *testing.T) {
+	t.Parallel()
+	allowed := []string{"cmd", "agent", "platform", "prlctl", "store", "launchd", "testdata", "go.mod", "go.sum", "README.md"}
+	entries, err := os.ReadDir("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if !slices.Contains(allowed, entry.Name()) && !strings.HasPrefix(entry.Name(), ".") {
+			t.Errorf("%s does not belong at the top level", path.Base(entry.Name()))
+		}
+	}
+}
+
+type listedPackage struct {
+	ImportPath string
+	GoFiles    []string
+	Imports    []string
+}
+
+func packagesOn(t *testing.T, system string) []listedPackage {
+	t.Helper()
+	command := exec.Command("go", "list", "-json=ImportPath,GoFiles,Imports", module+"/...")
+	command.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0")
+	output, err := command.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []listedPackage
+	decoder := json.NewDecoder(bytes.NewReader(output))
+	for {
+		var listed listedPackage
+		err := decoder.Decode(&listed)
+		if errors.Is(err, io.EOF) {
+			return packages
+		}
+		if err != nil {
+			t.Fatalf("read go list: %v", err)
+		}
+		packages = append(packages, listed)
+	}
+}
