@@ -111,7 +111,9 @@ func (c *adminClient) do(ctx context.Context, method string, path []string, body
 		}
 		return fmt.Errorf("ask the portal: it answered %s", response.Status)
 	}
-	if err := json.Unmarshal(data, reply); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber() // an inode does not fit a float
+	if err := decoder.Decode(reply); err != nil {
 		return errors.New("the portal's answer is not what was asked for")
 	}
 	return nil

@@ -99,7 +99,11 @@ func newCertificate(organization string, hosts []string, now time.Time) (certifi
 		return nil, nil, fmt.Errorf("make certificate: %w", err)
 	}
 	key, err = encodeKey(private)
-	return pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: der}), key, err
+	return encodeCertificate(der), key, err
+}
+
+func encodeCertificate(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: der})
 }
 
 // loadCertificates reads every certificate of a PEM file, as DER.

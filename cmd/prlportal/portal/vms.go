@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,34 +21,33 @@ type vmRow map[string]any
 
 // vmColumn is a column of the table, of the guide or ours.
 type vmColumn struct {
-	id    string
-	title string
-	time  bool
-	ours  bool // lies in the row's "extra" object
+	id   string
+	time bool
+	ours bool // lies in the row's "extra" object
 }
 
 // ourColumns stand beside the guide's twenty (protocol.md 5.1).
 var ourColumns = []vmColumn{
-	{id: "group", title: "Group", ours: true},
-	{id: "group_source", title: "Group source", ours: true},
-	{id: "policy_revision", title: "Policy revision", ours: true},
-	{id: "policy_state", title: "Policy status", ours: true},
-	{id: "last_command_detail", title: "Last command detail", ours: true},
-	{id: "agent_version", title: "Agent version", ours: true},
-	{id: "first_seen", title: "First seen", time: true, ours: true},
-	{id: "device_id", title: "Device ID", ours: true},
+	{id: "group", ours: true},
+	{id: "group_source", ours: true},
+	{id: "policy_revision", ours: true},
+	{id: "policy_state", ours: true},
+	{id: "last_command_detail", ours: true},
+	{id: "agent_version", ours: true},
+	{id: "first_seen", time: true, ours: true},
+	{id: "device_id", ours: true},
 }
 
 // columnsForPeople fit a terminal and say the most.
 var columnsForPeople = []string{
-	"vm_name", "user_name", "computer_name", "vm_state", "vm_status", "vm_os", "pd_version", "last_used", "last_reported",
+	"vm_name", "user_name", "computer_name", "vm_state", "vm_status", "vm_os", "last_used", "last_reported",
 }
 
 // guideColumns are the twenty.
 func guideColumns() []vmColumn {
 	columns := make([]vmColumn, 0, len(protocol.Columns)+len(ourColumns))
 	for _, column := range protocol.Columns {
-		columns = append(columns, vmColumn{id: column.ID, title: column.Title, time: column.Time})
+		columns = append(columns, vmColumn{id: column.ID, time: column.Time})
 	}
 	return columns
 }
@@ -161,8 +159,8 @@ func (c vmColumn) value(row vmRow) string {
 	switch value := fields[c.id].(type) {
 	case string:
 		return value
-	case float64:
-		return strconv.FormatFloat(value, 'f', -1, 64)
+	case json.Number:
+		return value.String()
 	}
 	return ""
 }
@@ -193,7 +191,13 @@ func (c vmColumn) forPeople(row vmRow, zone *time.Location) string {
 	return at.In(zone).Format(timeForPeople)
 }
 
-// printVMs writes the table, a legend of the reasons in it, and which rows are old.
+// heading is the column's id as people read it; its id is what --columns takes.
+func (c vmColumn) heading() string { return strings.ToUpper(strings.ReplaceAll(c.id, "_", " ")) }
+
+// staleMark follows the first cell of a row that is only the last known one.
+const staleMark = " *"
+
+// printVMs writes the table and, below it, what is in it and why cells are empty.
 func printVMs(w io.Writer, columns []vmColumn, rows []vmRow, zone *time.Location) error {
 	if len(rows) == 0 {
 		_, err := fmt.Fprintln(w, "No virtual machine was reported yet.")
@@ -201,7 +205,7 @@ func printVMs(w io.Writer, columns []vmColumn, rows []vmRow, zone *time.Location
 	}
 	shown := table{}
 	for _, column := range columns {
-		shown.head = append(shown.head, strings.ToUpper(column.title))
+		shown.head = append(shown.head, column.heading())
 	}
 	reasons := make(map[protocol.Code]struct{})
 	for _, row := range rows {
@@ -212,39 +216,54 @@ func printVMs(w io.Writer, columns []vmColumn, rows []vmRow, zone *time.Location
 				reasons[code] = struct{}{}
 			}
 		}
+		if code := row.stale(); code != "" {
+			line[0] += staleMark
+			reasons[code] = struct{}{}
+		}
 		shown.rows = append(shown.rows, line)
 	}
 	if err := shown.write(w); err != nil {
 		return err
 	}
-	return printLegend(w, rows, reasons)
+	_, err := io.WriteString(w, "\n"+summary(rows)+legend(reasons))
+	return err
 }
 
-func printLegend(w io.Writer, rows []vmRow, reasons map[protocol.Code]struct{}) error {
-	if _, err := fmt.Fprintf(w, "\n%d virtual machines", len(rows)); err != nil {
-		return err
-	}
-	stale := 0
+// stale is why the row is only the last known one; empty if it is fresh.
+func (r vmRow) stale() protocol.Code {
+	code, _ := r["stale"].(string)
+	return protocol.Code(code)
+}
+
+func summary(rows []vmRow) string {
+	macs, stale := make(map[any]struct{}), 0
 	for _, row := range rows {
-		if code, _ := row["stale"].(string); code != "" {
+		macs[row["mac_serial"]] = struct{}{}
+		if row.stale() != "" {
 			stale++
-			reasons[protocol.Code(code)] = struct{}{}
 		}
 	}
+	text := count(len(rows), "virtual machine") + " on " + count(len(macs), "Mac")
 	if stale > 0 {
-		if _, err := fmt.Fprintf(w, ", %d of them as last known", stale); err != nil {
-			return err
-		}
+		text += fmt.Sprintf(", %d as last known (*)", stale)
 	}
-	if _, err := fmt.Fprintln(w); err != nil {
-		return err
+	return text + ".\n"
+}
+
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
 	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// legend explains the reason codes that stand in the table.
+func legend(reasons map[protocol.Code]struct{}) string {
+	var out strings.Builder
 	for _, code := range slices.Sorted(maps.Keys(reasons)) {
-		if _, err := fmt.Fprintf(w, "  %s: %s\n", display(string(code)), display(code.Text().Text)); err != nil {
-			return err
-		}
+		fmt.Fprintf(&out, "  %s: %s\n", display(string(code)), display(code.Text().Text))
 	}
-	return nil
+	return out.String()
 }
 
 func printVMsCSV(w io.Writer, columns []vmColumn, rows []vmRow) error {

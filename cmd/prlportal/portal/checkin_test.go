@@ -1,0 +1,564 @@
+package portal
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/portal/storage"
+)
+
+func TestCheckinAnswersWithTheHint(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	reply := enrolled(t, portal).checkin(t)
+	if reply.Policy == nil || reply.Policy.HeadVersion != 1 || reply.Policy.SHA256 != "" {
+		t.Errorf("hint is %+v, want head version 1 without a policy", reply.Policy)
+	}
+	if !reply.ServerTime.Equal(morning) || reply.NextCheckin != 3600 || reply.SplaySecs != 300 {
+		t.Errorf("reply is %+v", reply)
+	}
+}
+
+func TestCheckinHasNoHintWithoutAHead(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := newMac(t, portal, "C02AAAAAAAAA")
+	m.hint = "a-group-without-a-head"
+	m.enroll(t, http.StatusCreated)
+	if reply := m.checkin(t); reply.Policy != nil {
+		t.Errorf("hint is %+v, want none", reply.Policy)
+	}
+}
+
+func TestCheckinNeedsAToken(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	request, _ := m.next(t)
+	m.token = ""
+	wantProblem(t, m.send(t, request), protocol.ProblemUnauthenticated)
+	m.token = "of another portal"
+	wantProblem(t, m.send(t, request), protocol.ProblemDeviceUnknown)
+}
+
+// The reply to a report is lost: the Mac sends the same bytes again.
+func TestProtocol9_RepeatedRequestGetsTheSameReplyAndMakesOneRow(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := newMac(t, portal, "C02AAAAAAAAA")
+	m.enroll(t, http.StatusCreated)
+	request, _ := m.next(t)
+	first := m.send(t, request)
+	version := storedVersion(t, portal, m.deviceID)
+
+	portal.clock.advance(23 * time.Hour)
+	second := m.send(t, request)
+	var replies [2]protocol.CheckinReply
+	first.decode(t, &replies[0])
+	second.decode(t, &replies[1])
+	if !replies[1].ServerTime.Equal(morning.Add(23 * time.Hour)) {
+		t.Errorf("server time is %v, want it fresh", replies[1].ServerTime)
+	}
+	replies[1].ServerTime = replies[0].ServerTime
+	if difference := cmp.Diff(replies[0], replies[1]); difference != "" {
+		t.Errorf("replies differ: %s", difference)
+	}
+	if rows := portal.vms(t); len(rows) != 1 {
+		t.Errorf("%d rows, want 1", len(rows))
+	}
+	if got := storedVersion(t, portal, m.deviceID); got != version {
+		t.Errorf("the repeat wrote: version %d after %d", got, version)
+	}
+}
+
+func storedVersion(t *testing.T, portal *testPortal, deviceID string) uint64 {
+	t.Helper()
+	device, err := portal.store.Device(t.Context(), storage.ByID(deviceID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return device.Version
+}
+
+// H03: the acknowledgement is kept, what the portal wants is not.
+func TestH03_RepeatSeesAHeadThatCameInBetween(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	request, _ := m.next(t)
+	m.send(t, request)
+	writeHead(t, portal, "default", protocol.Head{HeadVersion: 2})
+	var reply protocol.CheckinReply
+	m.send(t, request).decode(t, &reply)
+	if reply.Policy == nil || reply.Policy.HeadVersion != 2 {
+		t.Errorf("hint is %+v, want head version 2", reply.Policy)
+	}
+}
+
+func TestCheckinSameIDWithAnotherBodyConflicts(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	request, _ := m.next(t)
+	m.send(t, request)
+	request.Inventory.Hash = "another"
+	got := m.send(t, request)
+	wantProblem(t, got, protocol.ProblemSequenceConflict)
+	problem, _ := protocol.ParseProblem(got.status, got.header.Get("Content-Type"), got.body)
+	if problem.Expected != request.Sequence+1 {
+		t.Errorf("expected is %d, want %d", problem.Expected, request.Sequence+1)
+	}
+	if view := portal.device(t); view.Duplicate != nil {
+		t.Error("a sender's slip was taken for a duplicate identity")
+	}
+}
+
+func TestProtocol9_AnswersAreForgottenAfterADay(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	portal.clock.advance(25 * time.Hour)
+	m.checkin(t)
+	device, err := portal.store.Device(t.Context(), storage.ByID(m.deviceID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(device.Requests) != 1 {
+		t.Errorf("%d answers are kept, want the last one", len(device.Requests))
+	}
+}
+
+func TestProtocol7_RefusedBodies(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	before := storedVersion(t, portal, m.deviceID)
+	for _, test := range []struct{ name, body, want string }{
+		{"duplicate keys", `{"protocol":1,"protocol":1}`, protocol.ProblemInvalidRequest},
+		{"duplicate keys far inside", `{"protocol":1,"events":[{"data":{"a":"1","a":"2"}}]}`, protocol.ProblemInvalidRequest},
+		{"depth 17", strings.Repeat(`{"a":`, 17) + "1" + strings.Repeat("}", 17), protocol.ProblemInvalidRequest},
+		{"2 MiB and one byte", `{"a":"` + strings.Repeat("x", protocol.MaxRequest-7) + `"}`, protocol.ProblemTooLarge},
+		{"two values", `{} {}`, protocol.ProblemInvalidRequest},
+		{"no JSON", `<html>`, protocol.ProblemInvalidRequest},
+		{"nothing", ``, protocol.ProblemInvalidRequest},
+		{"another protocol", `{"protocol":2}`, protocol.ProblemUnsupported},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			wantProblem(t, m.sendBody(t, []byte(test.body)), test.want)
+		})
+	}
+	if after := storedVersion(t, portal, m.deviceID); after != before {
+		t.Error("a refused body changed the device")
+	}
+}
+
+func TestProtocol7_DepthSixteenIsRead(t *testing.T) {
+	t.Parallel()
+	body := []byte(strings.Repeat(`{"a":`, 16) + "1" + strings.Repeat("}", 16))
+	if err := decodeBody(body, &struct{}{}); err != nil {
+		t.Errorf("depth 16: %v", err)
+	}
+}
+
+func zipped(t *testing.T, body []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	writer := gzip.NewWriter(&out)
+	_, err := writer.Write(body)
+	if err := errors.Join(err, writer.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// countingReader counts what was taken from it.
+type countingReader struct {
+	reader *bytes.Reader
+	taken  int
+}
+
+func (c *countingReader) Read(buffer []byte) (int, error) {
+	n, err := c.reader.Read(buffer)
+	c.taken += n
+	return n, err
+}
+
+func TestProtocol8_GzipBombIsBounded(t *testing.T) {
+	t.Parallel()
+	bomb := zipped(t, make([]byte, 64<<20))
+	source := &countingReader{reader: bytes.NewReader(bomb)}
+	if _, err := inflate(source); !errors.Is(err, protocol.ErrTooLarge) {
+		t.Fatalf("inflate: %v, want ErrTooLarge", err)
+	}
+	// Zeros shrink a thousandfold: 2 MiB and the reader's buffer are a few
+	// KiB of the bomb, and what was not taken was not decompressed.
+	if limit := len(bomb) / 8; source.taken > limit {
+		t.Errorf("%d of %d bytes were taken, want at most %d", source.taken, len(bomb), limit)
+	}
+
+	m := enrolled(t, newTestPortal(t))
+	wantProblem(t, m.sendBody(t, bomb, "Content-Encoding", "gzip"), protocol.ProblemTooLarge)
+}
+
+func TestProtocol8_CompressedSizeIsBounded(t *testing.T) {
+	t.Parallel()
+	source := &countingReader{reader: bytes.NewReader(append(zipped(t, []byte("{}")), make([]byte, 1<<20)...))}
+	if _, err := inflate(source); err == nil {
+		t.Fatal("a body with a megabyte of padding was read")
+	}
+	if source.taken > protocol.MaxRequestGzip+1 {
+		t.Errorf("%d bytes were taken, want at most %d", source.taken, protocol.MaxRequestGzip+1)
+	}
+}
+
+func TestCheckinEncodings(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	request, _ := m.next(t)
+	body, err := json.Marshal(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantProblem(t, m.sendBody(t, body, "Content-Encoding", "br"), protocol.ProblemEncoding)
+	wantProblem(t, m.sendBody(t, body, "Content-Encoding", "gzip"), protocol.ProblemInvalidRequest)
+	if got := m.sendBody(t, zipped(t, body), "Content-Encoding", "gzip"); got.status != http.StatusOK {
+		t.Errorf("gzip: %d %s", got.status, got.body)
+	}
+}
+
+func TestH02_ANumberUsedTwiceIsADuplicateIdentity(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	clone := *m // same disk, same epoch, same number
+	m.checkin(t)
+
+	request, _ := clone.next(t)
+	wantProblem(t, clone.send(t, request), protocol.ProblemDuplicateIdentity)
+	view := portal.device(t)
+	if view.State != deviceDuplicate || view.Duplicate.Reason != storage.DuplicateSequence || view.Duplicate.Count != 1 {
+		t.Errorf("device is %+v, want it marked", view)
+	}
+	if view.Sequence != m.sequence {
+		t.Errorf("the refused report moved the sequence to %d", view.Sequence)
+	}
+	m.checkin(t)
+	if view := portal.device(t); view.State != deviceDuplicate {
+		t.Error("the mark is gone although nobody lifted it")
+	}
+}
+
+func TestH02_EpochsThatAlternateAreADuplicateIdentity(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	clone := *m
+	clone.epoch, clone.sequence = "epoch of the clone", 0
+	clone.checkin(t) // a new epoch alone is what a restored state looks like
+	if view := portal.device(t); view.State != deviceOK || view.Epoch != clone.epoch {
+		t.Fatalf("device is %+v, want the new epoch accepted", view)
+	}
+	request, _ := m.next(t)
+	wantProblem(t, m.send(t, request), protocol.ProblemDuplicateIdentity)
+	view := portal.device(t)
+	if view.State != deviceDuplicate || view.Duplicate.Reason != storage.DuplicateEpoch {
+		t.Errorf("device is %+v, want it marked", view)
+	}
+
+	path := "/v1/admin/devices/" + m.deviceID + "/approve"
+	if got := portal.admin(t, http.MethodPost, path, []byte(`{}`)); got.status != http.StatusOK {
+		t.Fatalf("approve answered %d %s", got.status, got.body)
+	}
+	if view := portal.device(t); view.State != deviceOK {
+		t.Errorf("device is %+v, want the mark lifted", view)
+	}
+}
+
+func TestCheckinGapAsksForEverything(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	m.sequence += 3 // three reports never arrived
+	request, _ := m.next(t)
+	var reply protocol.CheckinReply
+	m.send(t, request).decode(t, &reply)
+	if reply.Inventory != protocol.InventorySendFull {
+		t.Errorf("answer is %s, want send_full", reply.Inventory)
+	}
+	m.base = protocol.Baseline{}
+	m.sequence++
+	request, _ = m.next(t)
+	m.send(t, request).decode(t, &reply)
+	if reply.Inventory != protocol.InventoryOK {
+		t.Errorf("answer to everything is %s, want ok", reply.Inventory)
+	}
+}
+
+func TestCheckinDeltaOfAnUnknownBaseChangesNoRow(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	request, _ := m.next(t)
+	request.Inventory = protocol.Inventory{Hash: "new", Base: "never acknowledged", VMs: []protocol.VM{windows("Windows 10")}}
+	var reply protocol.CheckinReply
+	m.send(t, request).decode(t, &reply)
+	if reply.Inventory != protocol.InventorySendFull {
+		t.Errorf("answer is %s, want send_full", reply.Inventory)
+	}
+	if rows := portal.vms(t); len(rows) != 1 || rows["Windows 10"] != nil {
+		t.Errorf("rows are %v", rows)
+	}
+}
+
+func TestINV_34_UnchangedReportMovesOnlyTheTime(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	before, err := portal.store.Report(t.Context(), m.deviceID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	portal.clock.advance(time.Hour)
+	request, _ := m.next(t)
+	if request.Inventory.VMs != nil || request.Host != nil || request.Inventory.Base != "" {
+		t.Fatalf("request is %+v, want the hash alone", request)
+	}
+	var reply protocol.CheckinReply
+	m.send(t, request).decode(t, &reply)
+	after, err := portal.store.Report(t.Context(), m.deviceID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if difference := cmp.Diff(before, after); difference != "" || reply.Inventory != protocol.InventoryOK {
+		t.Errorf("answer is %s, report changed: %s", reply.Inventory, difference)
+	}
+	if got := portal.vms(t)["Windows 11"]["last_reported"]; got != "2026-11-23T10:00:00Z" {
+		t.Errorf("last_reported is %v", got)
+	}
+}
+
+// INV-17: last reported is when the portal heard that the virtual machine is
+// there, by the portal's clock.
+func TestINV_17_LastReportedIsTheServersReceiveTime(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	lastReported := func() any { return portal.vms(t)["Windows 11"]["last_reported"] }
+	if got := lastReported(); got != "2026-11-23T09:00:00Z" {
+		t.Errorf("after the first report it is %v", got)
+	}
+
+	portal.clock.advance(time.Hour)
+	request, base := m.next(t)
+	request.SentAt = morning.Add(-1000 * time.Hour) // the Mac's clock has no say
+	m.send(t, request)
+	m.base = base
+	if got := lastReported(); got != "2026-11-23T10:00:00Z" {
+		t.Errorf("after a quiet check-in it is %v", got)
+	}
+
+	portal.clock.advance(time.Hour)
+	m.report.VMs[0].Stale = protocol.CodeUserSession // alice could not be listed
+	m.checkin(t)
+	portal.clock.advance(time.Hour)
+	m.checkin(t)
+	if got := lastReported(); got != "2026-11-23T10:00:00Z" {
+		t.Errorf("for a stale row it is %v, want the last time it was seen", got)
+	}
+
+	m.report.VMs[0].Stale = ""
+	m.checkin(t)
+	if got := lastReported(); got != "2026-11-23T12:00:00Z" {
+		t.Errorf("after it came back it is %v", got)
+	}
+}
+
+func TestINV_17_UnacknowledgedReportConfirmsNothing(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	portal.clock.advance(time.Hour)
+	request, _ := m.next(t)
+	request.Inventory = protocol.Inventory{Hash: "new", Base: "never acknowledged"}
+	m.send(t, request)
+	if got := portal.vms(t)["Windows 11"]["last_reported"]; got != "2026-11-23T09:00:00Z" {
+		t.Errorf("last_reported is %v", got)
+	}
+}
+
+func TestINV_23_RemovedVMLeavesTheTableAndStaysInHistory(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"delta", "full"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			portal := newTestPortal(t)
+			m := newMac(t, portal, "C02AAAAAAAAA")
+			m.report.VMs = append(m.report.VMs, windows("Debian 12"))
+			m.enroll(t, http.StatusCreated)
+			m.checkin(t)
+
+			portal.clock.advance(time.Hour)
+			m.report.VMs = m.report.VMs[:1]
+			if kind == "full" {
+				m.base = protocol.Baseline{}
+			}
+			m.checkin(t)
+			if rows := portal.vms(t); len(rows) != 1 || rows["Windows 11"] == nil {
+				t.Errorf("rows are %v, want Windows 11 alone", rows)
+			}
+			wantHistory(t, portal, m.deviceID, "Debian 12")
+		})
+	}
+}
+
+func wantHistory(t *testing.T, portal *testPortal, deviceID, name string) {
+	t.Helper()
+	got := portal.admin(t, http.MethodGet, "/v1/admin/devices/"+deviceID+"/history", nil)
+	var list struct {
+		VMs []struct {
+			RemovedAt time.Time `json:"removed_at"`
+			VM        vmRow     `json:"vm"`
+		} `json:"vms"`
+	}
+	if err := json.Unmarshal(got.body, &list); err != nil {
+		t.Fatalf("decode %s: %v", got.body, err)
+	}
+	if len(list.VMs) != 1 {
+		t.Fatalf("history is %s, want one row", got.body)
+	}
+	past := list.VMs[0]
+	if past.VM["vm_name"] != name || !past.RemovedAt.Equal(morning.Add(time.Hour)) || past.VM["last_reported"] != "2026-11-23T09:00:00Z" {
+		t.Errorf("history has %+v", past)
+	}
+}
+
+func TestINV_08_DeactivationChangesTheStatusOfEveryVM(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	for _, step := range []struct{ state, want string }{
+		{protocol.ProductKey, protocol.StatusActive},
+		{protocol.ProductDeactivated, protocol.StatusDeactivated},
+		{protocol.ProductSSO, protocol.StatusActive},
+	} {
+		m.report.Product.State = step.state
+		m.checkin(t)
+		if got := portal.vms(t)["Windows 11"]["vm_status"]; got != step.want {
+			t.Errorf("%s: status is %v, want %s", step.state, got, step.want)
+		}
+	}
+}
+
+func TestCheckinKeepsWhatTheMacSaid(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	m.report.Host.ComputerName = "Renamed"
+	m.report.VMs[0].State = protocol.StateRunning
+	m.checkin(t)
+	row := portal.vms(t)["Windows 11"]
+	for column, want := range map[string]any{
+		"computer_name": "Renamed", "vm_state": "Running", "mac_serial": "C02AAAAAAAAA",
+		"pd_version": "26.4.0 (57513)", "vm_edition": nil, "last_command": "None",
+	} {
+		if row[column] != want {
+			t.Errorf("%s is %v, want %v", column, row[column], want)
+		}
+	}
+	if got := row["gaps"].(map[string]any)["vm_edition"]; got != string(protocol.CodeNeverStarted) {
+		t.Errorf("reason of the empty cell is %v", got)
+	}
+}
+
+func TestCheckinRefusesWhatNoAgentSends(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	for field, spoil := range map[string]func(*protocol.CheckinRequest){
+		"request_id":       func(r *protocol.CheckinRequest) { r.RequestID = "1" },
+		"epoch":            func(r *protocol.CheckinRequest) { r.Epoch = "" },
+		"sequence":         func(r *protocol.CheckinRequest) { r.Sequence = 0 },
+		"inventory.hash":   func(r *protocol.CheckinRequest) { r.Inventory.Hash = "" },
+		"inventory.vms":    func(r *protocol.CheckinRequest) { r.Inventory.VMs = make([]protocol.VM, protocol.MaxVMs+1) },
+		"inventory.vms[0]": func(r *protocol.CheckinRequest) { r.Inventory.VMs = make([]protocol.VM, 1) },
+	} {
+		request, _ := m.next(t)
+		spoil(&request)
+		got := m.send(t, request)
+		problem, _ := protocol.ParseProblem(got.status, got.header.Get("Content-Type"), got.body)
+		if problem.Name() != protocol.ProblemInvalidRequest || problem.Field != field {
+			t.Errorf("%s: answer is %d %s", field, got.status, got.body)
+		}
+	}
+}
+
+func TestCheckinCutsLongTexts(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := newMac(t, portal, "C02AAAAAAAAA")
+	m.report.VMs[0].Name = strings.Repeat("é", 200)
+	m.enroll(t, http.StatusCreated)
+	m.checkin(t)
+	if portal.vms(t)[strings.Repeat("é", 127)] == nil {
+		t.Error("the name was not cut to 255 bytes between two characters")
+	}
+}
+
+// One Mac, many requests at once: each one counts once or is refused.
+func TestCheckinConcurrently(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	request, _ := m.next(t)
+	body, err := json.Marshal(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := make(chan answer, 6)
+	for range cap(answers) {
+		go func() { answers <- m.sendBody(t, body) }()
+	}
+	for range cap(answers) {
+		if got := <-answers; got.status != http.StatusOK {
+			t.Errorf("answer is %d %s", got.status, got.body)
+		}
+	}
+	if view := portal.device(t); view.Sequence != request.Sequence || view.Duplicate != nil {
+		t.Errorf("device is %+v", view)
+	}
+}
+
+func BenchmarkQuietCheckin(b *testing.B) {
+	portal := newTestPortal(b)
+	database, err := storage.OpenBolt(filepath.Join(b.TempDir(), databaseFile))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { database.Close() })
+	portal.store = database
+	portal.config.Enrollments = EnrollmentLimits{PerSource: 1 << 20, PerSerial: 1 << 20}
+	portal.start(b)
+	portal.contract = contract{}
+	portal.web.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = 64
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		m := newMac(b, portal, uuid.NewString())
+		m.benchEnroll(b)
+		for pb.Next() {
+			m.benchCheckin(b)
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "check-ins/s")
+}

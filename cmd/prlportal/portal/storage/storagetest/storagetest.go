@@ -1,0 +1,235 @@
+// Package storagetest is the behavior that the portal expects of a store, as
+// tests that every implementation runs.
+package storagetest
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/portal/storage"
+)
+
+// Store is what is tested.
+type Store interface {
+	Device(ctx context.Context, key storage.Key) (storage.Device, error)
+	Devices(ctx context.Context, after string, limit int) ([]storage.Device, error)
+	Report(ctx context.Context, deviceID string) (storage.Report, error)
+	History(ctx context.Context, deviceID string) (storage.History, error)
+	Save(ctx context.Context, change storage.Change) error
+}
+
+// Run tests the stores that open makes; each call must give an empty one.
+func Run(t *testing.T, open func(t *testing.T) Store) {
+	for name, test := range map[string]func(*testing.T, Store){
+		"unknown devices are not found":           testNotFound,
+		"a device comes back by every key":        testKeys,
+		"keys that a device lost find nothing":    testLostKeys,
+		"a stale version is a conflict":           testStaleVersion,
+		"a key has one holder":                    testOneHolder,
+		"a refused change leaves nothing behind":  testNothingLeft,
+		"report and history stay unless replaced": testReports,
+		"devices are listed in pages by id":       testPages,
+		"what was read shares nothing":            testCopies,
+		"of concurrent changes one wins":          testConcurrentChanges,
+		"a canceled context stops the call":       testCanceled,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t))
+		})
+	}
+}
+
+var at = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+
+func device(id string, tokens ...string) storage.Device {
+	made := storage.Device{
+		ID: id, Serial: "C02" + id, HardwareUUID: "uuid-" + id,
+		Key:   ed25519.PublicKey("an ed25519 public key, 32 bytes."),
+		Group: protocol.Group{ID: "default", Source: protocol.GroupFromPrimary}, EnrolledAt: at,
+	}
+	for _, token := range tokens {
+		made.Tokens = append(made.Tokens, storage.Token{SHA256: storage.HashToken(token), IssuedAt: at})
+	}
+	return made
+}
+
+func save(t *testing.T, store Store, change storage.Change) {
+	t.Helper()
+	if err := store.Save(t.Context(), change); err != nil {
+		t.Fatalf("Save: %v", err)
+	}
+}
+
+func load(t *testing.T, store Store, key storage.Key) storage.Device {
+	t.Helper()
+	found, err := store.Device(t.Context(), key)
+	if err != nil {
+		t.Fatalf("Device(%s): %v", key, err)
+	}
+	return found
+}
+
+func wantError(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("error is %v, want %v", err, want)
+	}
+}
+
+func wantEqual(t *testing.T, got, want any) {
+	t.Helper()
+	if difference := cmp.Diff(want, got); difference != "" {
+		t.Fatalf("-want +got:\n%s", difference)
+	}
+}
+
+func testNotFound(t *testing.T, store Store) {
+	for _, key := range []storage.Key{storage.ByID("a"), storage.ByToken("t"), storage.ByMac("s", "u")} {
+		_, err := store.Device(t.Context(), key)
+		wantError(t, err, storage.ErrNotFound)
+	}
+	report, err := store.Report(t.Context(), "a")
+	wantError(t, err, nil)
+	wantEqual(t, report, storage.Report{})
+	history, err := store.History(t.Context(), "a")
+	wantError(t, err, nil)
+	wantEqual(t, history, storage.History{})
+}
+
+func testKeys(t *testing.T, store Store) {
+	saved := device("a", "one", "two")
+	save(t, store, storage.Change{Device: saved})
+	saved.Version = 1
+	for _, key := range []storage.Key{
+		storage.ByID("a"), storage.ByToken("one"), storage.ByToken("two"),
+		storage.ByMac("C02a", "uuid-a"), storage.ByMac("c02A", "UUID-A"),
+	} {
+		wantEqual(t, load(t, store, key), saved)
+	}
+}
+
+func testLostKeys(t *testing.T, store Store) {
+	save(t, store, storage.Change{Device: device("a", "old", "new")})
+	changed := load(t, store, storage.ByID("a"))
+	changed.Tokens = changed.Tokens[1:]
+	save(t, store, storage.Change{Device: changed})
+	_, err := store.Device(t.Context(), storage.ByToken("old"))
+	wantError(t, err, storage.ErrNotFound)
+	wantEqual(t, load(t, store, storage.ByToken("new")).Version, uint64(2))
+}
+
+func testStaleVersion(t *testing.T, store Store) {
+	save(t, store, storage.Change{Device: device("a")})
+	wantError(t, store.Save(t.Context(), storage.Change{Device: device("a")}), storage.ErrConflict)
+	ahead := device("b")
+	ahead.Version = 7
+	wantError(t, store.Save(t.Context(), storage.Change{Device: ahead}), storage.ErrConflict)
+}
+
+func testOneHolder(t *testing.T, store Store) {
+	save(t, store, storage.Change{Device: device("a", "token")})
+	sameToken := device("b", "token")
+	wantError(t, store.Save(t.Context(), storage.Change{Device: sameToken}), storage.ErrConflict)
+	sameMac := device("c")
+	sameMac.Serial, sameMac.HardwareUUID = "C02a", "uuid-a"
+	wantError(t, store.Save(t.Context(), storage.Change{Device: sameMac}), storage.ErrConflict)
+}
+
+func testNothingLeft(t *testing.T, store Store) {
+	save(t, store, storage.Change{Device: device("a", "token")})
+	refused := device("b", "fresh", "token")
+	wantError(t, store.Save(t.Context(), storage.Change{Device: refused, Report: &storage.Report{Truncated: true}}), storage.ErrConflict)
+	for _, key := range []storage.Key{storage.ByID("b"), storage.ByToken("fresh")} {
+		_, err := store.Device(t.Context(), key)
+		wantError(t, err, storage.ErrNotFound)
+	}
+	report, err := store.Report(t.Context(), "b")
+	wantError(t, err, nil)
+	wantEqual(t, report, storage.Report{})
+}
+
+func testReports(t *testing.T, store Store) {
+	vm := protocol.VM{VMKey: protocol.VMKey{ID: "id", Owner: "alice"}, Name: "Windows", Gaps: map[string]protocol.Code{"cpu": protocol.CodeNotShown}}
+	report := storage.Report{Host: protocol.Host{Serial: "C02a"}, Rows: []storage.Row{{VM: vm, FirstSeenAt: at}}}
+	history := storage.History{Rows: []storage.PastRow{{Row: storage.Row{VM: vm}, RemovedAt: at}}}
+	save(t, store, storage.Change{Device: device("a"), Report: &report, History: &history})
+	save(t, store, storage.Change{Device: load(t, store, storage.ByID("a"))})
+	gotReport, err := store.Report(t.Context(), "a")
+	wantError(t, err, nil)
+	wantEqual(t, gotReport, report)
+	gotHistory, err := store.History(t.Context(), "a")
+	wantError(t, err, nil)
+	wantEqual(t, gotHistory, history)
+}
+
+func testPages(t *testing.T, store Store) {
+	for _, id := range []string{"c", "a", "d", "b"} {
+		save(t, store, storage.Change{Device: device(id)})
+	}
+	for _, page := range []struct {
+		after string
+		limit int
+		want  string
+	}{{"", 3, "abc"}, {"c", 3, "d"}, {"d", 3, ""}, {"bb", 1, "c"}, {"", 9, "abcd"}} {
+		devices, err := store.Devices(t.Context(), page.after, page.limit)
+		wantError(t, err, nil)
+		var ids string
+		for _, device := range devices {
+			ids += device.ID
+		}
+		wantEqual(t, ids, page.want)
+	}
+}
+
+func testCopies(t *testing.T, store Store) {
+	saved := device("a", "token")
+	save(t, store, storage.Change{Device: saved})
+	saved.Tokens[0].SHA256 = "changed after it was saved"
+	read := load(t, store, storage.ByID("a"))
+	read.Tokens[0].SHA256 = "changed after it was read"
+	wantEqual(t, load(t, store, storage.ByID("a")).Tokens[0].SHA256, storage.HashToken("token"))
+}
+
+func testConcurrentChanges(t *testing.T, store Store) {
+	save(t, store, storage.Change{Device: device("a")})
+	read := load(t, store, storage.ByID("a"))
+	results := make([]error, 8)
+	var group sync.WaitGroup
+	for i := range results {
+		group.Go(func() {
+			changed := read
+			changed.AgentVersion = fmt.Sprint(i)
+			results[i] = store.Save(t.Context(), storage.Change{Device: changed})
+		})
+	}
+	group.Wait()
+	won := 0
+	for i, err := range results {
+		if err == nil {
+			won++
+			wantEqual(t, load(t, store, storage.ByID("a")).AgentVersion, fmt.Sprint(i))
+			continue
+		}
+		wantError(t, err, storage.ErrConflict)
+	}
+	wantEqual(t, won, 1)
+}
+
+func testCanceled(t *testing.T, store Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	wantError(t, store.Save(ctx, storage.Change{Device: device("a")}), context.Canceled)
+	_, err := store.Devices(ctx, "", 1)
+	wantError(t, err, context.Canceled)
+	_, err = store.Device(t.Context(), storage.ByID("a"))
+	wantError(t, err, storage.ErrNotFound)
+}
