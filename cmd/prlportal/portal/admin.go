@@ -236,7 +236,7 @@ func stateOf(device storage.Device) string {
 // identity is lifted. Tokens given out before stay alive until the Mac with
 // the new key has used its first one (H01).
 func (s *server) approve(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(r)
+	body, err := readBody(r, maxSmallBody)
 	if err != nil {
 		return err
 	}

@@ -7,33 +7,38 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 
 	"prlagent/agent/protocol"
 )
 
-// readBody reads a request's body under the limits of protocol.md 2.13,
-// decompressed if it says gzip. Errors are problems.
-func readBody(r *http.Request) ([]byte, error) {
+// maxSmallBody bounds the bodies that are not reports: an enrollment comes
+// from anybody, and has a few hundred bytes.
+const maxSmallBody = 16 << 10
+
+// readBody reads a request's body of at most limit bytes, decompressed if it
+// says gzip. Errors are problems.
+func readBody(r *http.Request, limit int) ([]byte, error) {
 	switch encoding := r.Header.Get("Content-Encoding"); encoding {
 	case "", "identity":
-		body, err := protocol.ReadLimited(r.Body, protocol.MaxRequest)
-		return body, bodyProblem(err)
+		body, err := protocol.ReadLimited(r.Body, limit)
+		return body, bodyProblem(err, limit)
 	case "gzip":
-		body, err := inflate(r.Body)
-		return body, bodyProblem(err)
+		body, err := inflate(r.Body, limit)
+		return body, bodyProblem(err, limit)
 	}
 	return nil, protocol.NewProblem(protocol.ProblemEncoding, "Send the body as gzip or as it is.")
 }
 
 // inflate bounds both sides: what is read and what comes out of it. It stops
 // at the first byte too many, so a bomb costs no more than a large report.
-func inflate(compressed io.Reader) ([]byte, error) {
+func inflate(compressed io.Reader, limit int) ([]byte, error) {
 	bounded := &boundedReader{reader: compressed, left: protocol.MaxRequestGzip}
 	decompressor, err := gzip.NewReader(bounded)
 	if err != nil {
 		return nil, fmt.Errorf("read gzip: %w", err)
 	}
-	return protocol.ReadLimited(decompressor, protocol.MaxRequest)
+	return protocol.ReadLimited(decompressor, limit)
 }
 
 // boundedReader fails with protocol.ErrTooLarge where io.LimitReader would
@@ -55,12 +60,12 @@ func (b *boundedReader) Read(buffer []byte) (int, error) {
 }
 
 // bodyProblem names what is wrong with a body, without showing any of it.
-func bodyProblem(err error) error {
+func bodyProblem(err error, limit int) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, protocol.ErrTooLarge):
-		return protocol.NewProblem(protocol.ProblemTooLarge, fmt.Sprintf("A body may have %d bytes, or %d in gzip.", protocol.MaxRequest, protocol.MaxRequestGzip))
+		return protocol.NewProblem(protocol.ProblemTooLarge, fmt.Sprintf("This body may have %d bytes, and at most %d of gzip.", limit, protocol.MaxRequestGzip))
 	}
 	return protocol.NewProblem(protocol.ProblemInvalidRequest, "The body could not be read.")
 }
@@ -93,4 +98,18 @@ func sourceAddress(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
+}
+
+// sourceNetwork is what a rate limit counts against: an IPv4 address, or the
+// network of an IPv6 address, within which anybody can take as many as they like.
+func sourceNetwork(address string) string {
+	parsed, err := netip.ParseAddr(address)
+	if err != nil || parsed.Unmap().Is4() {
+		return address
+	}
+	prefix, err := parsed.WithZone("").Prefix(64)
+	if err != nil {
+		return address
+	}
+	return prefix.String()
 }

@@ -2,14 +2,13 @@ package portal
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"time"
-
-	"crypto/sha256"
 
 	"github.com/google/uuid"
 
@@ -31,7 +30,7 @@ func (s *server) checkin(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.deviceByToken(r.Context(), token); err != nil {
 		return err
 	}
-	body, err := readBody(r)
+	body, err := readBody(r, protocol.MaxRequest)
 	if err != nil {
 		return err
 	}

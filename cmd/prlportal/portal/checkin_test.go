@@ -3,11 +3,14 @@ package portal
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,7 +174,7 @@ func TestProtocol7_DepthSixteenIsRead(t *testing.T) {
 	}
 }
 
-func zipped(t *testing.T, body []byte) []byte {
+func zipped(t testing.TB, body []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	writer := gzip.NewWriter(&out)
@@ -198,7 +201,7 @@ func TestProtocol8_GzipBombIsBounded(t *testing.T) {
 	t.Parallel()
 	bomb := zipped(t, make([]byte, 64<<20))
 	source := &countingReader{reader: bytes.NewReader(bomb)}
-	if _, err := inflate(source); !errors.Is(err, protocol.ErrTooLarge) {
+	if _, err := inflate(source, protocol.MaxRequest); !errors.Is(err, protocol.ErrTooLarge) {
 		t.Fatalf("inflate: %v, want ErrTooLarge", err)
 	}
 	// Zeros shrink a thousandfold: 2 MiB and the reader's buffer are a few
@@ -214,7 +217,7 @@ func TestProtocol8_GzipBombIsBounded(t *testing.T) {
 func TestProtocol8_CompressedSizeIsBounded(t *testing.T) {
 	t.Parallel()
 	source := &countingReader{reader: bytes.NewReader(append(zipped(t, []byte("{}")), make([]byte, 1<<20)...))}
-	if _, err := inflate(source); err == nil {
+	if _, err := inflate(source, protocol.MaxRequest); err == nil {
 		t.Fatal("a body with a megabyte of padding was read")
 	}
 	if source.taken > protocol.MaxRequestGzip+1 {
@@ -538,6 +541,81 @@ func TestCheckinConcurrently(t *testing.T) {
 	if view := portal.device(t); view.Sequence != request.Sequence || view.Duplicate != nil {
 		t.Errorf("device is %+v", view)
 	}
+}
+
+// countingStore counts commits.
+type countingStore struct {
+	store
+	saves atomic.Int32
+}
+
+func (c *countingStore) Save(ctx context.Context, change storage.Change) error {
+	c.saves.Add(1)
+	return c.store.Save(ctx, change)
+}
+
+func TestCheckinIsOneCommitAtMost(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	counting := &countingStore{store: portal.store}
+	portal.store = counting
+	portal.start(t)
+	m := enrolled(t, portal)
+	if got := counting.saves.Swap(0); got != 2 {
+		t.Errorf("an enrollment and a full report made %d commits, want 2", got)
+	}
+	request, _ := m.next(t)
+	m.send(t, request)
+	if got := counting.saves.Swap(0); got != 1 {
+		t.Errorf("a quiet check-in made %d commits, want 1", got)
+	}
+	m.send(t, request)
+	if got := counting.saves.Swap(0); got != 0 {
+		t.Errorf("its repeat made %d commits, want none", got)
+	}
+}
+
+// FuzzBodies: whatever a client sends, the portal neither fails nor answers
+// with anything but its own problems.
+func FuzzBodies(f *testing.F) {
+	portal := newTestPortal(f)
+	m := enrolled(f, portal)
+	request, _ := m.next(f)
+	report, err := json.Marshal(request)
+	if err != nil {
+		f.Fatal(err)
+	}
+	payload, err := json.Marshal(m.enrollment())
+	if err != nil {
+		f.Fatal(err)
+	}
+	envelope, err := protocol.Sign(protocol.PayloadEnroll, payload, m.key).JSON()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("/v1/checkin", "", report)
+	f.Add("/v1/checkin", "gzip", zipped(f, report))
+	f.Add("/v1/enroll", "", envelope)
+	f.Add("/v1/enroll", "gzip", []byte{0x1f, 0x8b})
+	f.Add("/v1/checkin", "", []byte(`{"protocol":1,"inventory":{"vms":[null],"removed":[{}]}}`))
+	handler := portal.web.Config.Handler
+	f.Fuzz(func(t *testing.T, path, encoding string, body []byte) {
+		if path != "/v1/checkin" && path != "/v1/enroll" {
+			return
+		}
+		request := httptest.NewRequest(http.MethodPost, path, bytes.NewReader(body))
+		request.Header.Set("Authorization", "Bearer "+m.token)
+		request.Header.Set("Content-Encoding", encoding)
+		recorded := httptest.NewRecorder()
+		handler.ServeHTTP(recorded, request)
+		if recorded.Code < 300 {
+			return
+		}
+		problem, ours := protocol.ParseProblem(recorded.Code, recorded.Header().Get("Content-Type"), recorded.Body.Bytes())
+		if !ours || problem.Name() == protocol.ProblemInternal {
+			t.Errorf("%s answered %d %s", path, recorded.Code, recorded.Body)
+		}
+	})
 }
 
 func BenchmarkQuietCheckin(b *testing.B) {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -185,6 +187,41 @@ func TestServeAnswersItsOperator(t *testing.T) {
 	}
 	if _, err := prlportal(t, "approve", "C02", "--dir", dir, "--url", address); err == nil || !strings.Contains(err.Error(), "no device C02") {
 		t.Errorf("approve of nobody: %v", err)
+	}
+}
+
+func TestServeResumesSessionsAndRefusesOldTLS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	mustRun(t, "init", dir)
+	address := serving(t, dir)
+	certificate, err := os.ReadFile(filepath.Join(dir, portalFolder, certificateFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(certificate)
+	get := func(config *tls.Config) (*http.Response, error) {
+		client := http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+		response, err := client.Get(address + "/healthz")
+		if err != nil {
+			return nil, err
+		}
+		_, err = io.Copy(io.Discard, response.Body)
+		return response, errors.Join(err, response.Body.Close())
+	}
+	warm := &tls.Config{RootCAs: pool, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	for _, resumed := range []bool{false, true} {
+		response, err := get(warm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response.TLS.DidResume != resumed {
+			t.Errorf("resumed is %v, want %v", response.TLS.DidResume, resumed)
+		}
+	}
+	if _, err := get(&tls.Config{RootCAs: pool, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
+		t.Error("TLS 1.1 was accepted")
 	}
 }
 
@@ -483,6 +520,22 @@ func TestH15_DisplayShowsWhatWouldHide(t *testing.T) {
 		if got := display(text); got != want {
 			t.Errorf("display(%q) = %q, want %q", text, got, want)
 		}
+	}
+}
+
+func TestH15_JSONEscapesWhatActsOnATerminal(t *testing.T) {
+	t.Parallel()
+	const text = "c1\u009b bidi\u202e tag\U000e0041 del\u007f plain é"
+	var out bytes.Buffer
+	if err := writeIndented(&out, text); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := out.String(), `"c1\u009b bidi\u202e tag\udb40\udc41 del\u007f plain é"`+"\n"; got != want {
+		t.Errorf("JSON is %s, want %s", got, want)
+	}
+	var back string
+	if err := json.Unmarshal(out.Bytes(), &back); err != nil || back != text {
+		t.Errorf("JSON reads back as %q, %v", back, err)
 	}
 }
 

@@ -30,10 +30,10 @@ const saveAttempts = 5
 func (s *server) enroll(w http.ResponseWriter, r *http.Request) error {
 	now := s.now().UTC()
 	source := sourceAddress(r)
-	if wait, allowed := s.sources.take(source, now); !allowed {
+	if wait, allowed := s.sources.take(sourceNetwork(source), now); !allowed {
 		return rateLimited(w, wait)
 	}
-	body, err := readBody(r)
+	body, err := readBody(r, maxSmallBody)
 	if err != nil {
 		return err
 	}

@@ -186,6 +186,49 @@ func TestH01_WrongSecretsDoNotCountAgainstTheSerial(t *testing.T) {
 	newMac(t, portal, "C02AAAAAAAAA").enroll(t, http.StatusCreated)
 }
 
+func TestH01_LimitsCountNetworks(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"192.0.2.7": "192.0.2.7", "2001:db8::1": "2001:db8::/64", "2001:db8::ffff:1": "2001:db8::/64",
+		"2001:db8:0:1::1": "2001:db8:0:1::/64", "::ffff:192.0.2.7": "::ffff:192.0.2.7", "fe80::1%en0": "fe80::/64", "pipe": "pipe",
+	} {
+		if got := sourceNetwork(address); got != want {
+			t.Errorf("sourceNetwork(%s) = %s, want %s", address, got, want)
+		}
+	}
+}
+
+func TestH01_LimiterForgetsTheOldestAndStaysSmall(t *testing.T) {
+	t.Parallel()
+	l := newLimiter(1, time.Hour, 3)
+	now := morning
+	for _, key := range []string{"a", "b", "c", "d"} {
+		now = now.Add(time.Second)
+		if _, allowed := l.take(key, now); !allowed {
+			t.Fatalf("%s was refused at once", key)
+		}
+	}
+	if len(l.buckets) != 3 {
+		t.Errorf("%d keys are kept, want 3", len(l.buckets))
+	}
+	if _, allowed := l.take("d", now); allowed {
+		t.Error("the newest key was forgotten")
+	}
+	if _, allowed := l.take("a", now); !allowed {
+		t.Error("the oldest key was kept")
+	}
+	l.take("z", now.Add(2*time.Hour))
+	if len(l.buckets) != 1 {
+		t.Errorf("%d keys are kept after all were full again, want the new one", len(l.buckets))
+	}
+}
+
+func TestEnrollBodyIsSmall(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	wantProblem(t, portal.call(t, http.MethodPost, "/v1/enroll", make([]byte, maxSmallBody+1)), protocol.ProblemTooLarge)
+}
+
 func TestGRP_03_PrimaryGroupTakesWhomNoOtherGroupClaims(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

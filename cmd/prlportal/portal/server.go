@@ -79,7 +79,8 @@ func (s *server) handler() http.Handler {
 }
 
 // answer turns the error of a handler into a problem. An error that is not a
-// protocol.Problem is a failure of the portal: logged, and not shown.
+// protocol.Problem is a failure of the portal, logged and not shown, unless
+// the client has gone.
 func (s *server) answer(handle func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -94,14 +95,18 @@ func (s *server) answer(handle func(http.ResponseWriter, *http.Request) error) h
 		}
 		var problem protocol.Problem
 		if !errors.As(err, &problem) {
-			s.log.Error().Str("route", r.Pattern).Err(err).Msg("request failed")
+			level := zerolog.ErrorLevel
+			if r.Context().Err() != nil {
+				level = zerolog.DebugLevel
+			}
+			s.log.WithLevel(level).Str("route", r.Pattern).Err(err).Msg("request failed")
 			problem = protocol.NewProblem(protocol.ProblemInternal, "")
 		}
 		writeProblem(w, problem)
 	}
 }
 
-// retryAfter is when a client may ask again after a problem that says so.
+// retryAfterHeader says in how many seconds a client may ask again.
 const retryAfterHeader = "Retry-After"
 
 func writeProblem(w http.ResponseWriter, problem protocol.Problem) {

@@ -1,11 +1,13 @@
 package portal
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -84,13 +86,35 @@ func csvCell(cell string) string {
 	return shown
 }
 
-// writeIndented writes v as JSON for programs and for people who look.
+// writeIndented writes v as JSON for programs and for people who look. Values
+// stay what they are: characters that would act on a terminal are escaped in
+// JSON's own way.
 func writeIndented(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
+		return fmt.Errorf("encode json: %w", err)
+	}
+	if _, err := io.WriteString(w, escapeInvisible(out.String())); err != nil {
 		return fmt.Errorf("write json: %w", err)
 	}
 	return nil
+}
+
+// escapeInvisible replaces what encoding/json leaves as it is: C1 controls,
+// bidi marks and their like. Outside of strings JSON has only ASCII.
+func escapeInvisible(text string) string {
+	var out strings.Builder
+	for _, r := range text {
+		if r < utf8.RuneSelf && r != 0x7f || !invisible(r) {
+			out.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&out, `\u%04x`, unit)
+		}
+	}
+	return out.String()
 }

@@ -194,8 +194,8 @@ func (c vmColumn) forPeople(row vmRow, zone *time.Location) string {
 // heading is the column's id as people read it; its id is what --columns takes.
 func (c vmColumn) heading() string { return strings.ToUpper(strings.ReplaceAll(c.id, "_", " ")) }
 
-// staleMark follows the first cell of a row that is only the last known one.
-const staleMark = " *"
+// staleMark precedes the first cell of a row that is only the last known one.
+const staleMark = "* "
 
 // printVMs writes the table and, below it, what is in it and why cells are empty.
 func printVMs(w io.Writer, columns []vmColumn, rows []vmRow, zone *time.Location) error {
@@ -217,7 +217,7 @@ func printVMs(w io.Writer, columns []vmColumn, rows []vmRow, zone *time.Location
 			}
 		}
 		if code := row.stale(); code != "" {
-			line[0] += staleMark
+			line[0] = staleMark + line[0]
 			reasons[code] = struct{}{}
 		}
 		shown.rows = append(shown.rows, line)

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -145,7 +146,8 @@ func byTokenHash(sum string) Key { return Key("token:" + sum) }
 
 // ByMac is the key of a Mac.
 func ByMac(serial, hardwareUUID string) Key {
-	return Key("mac:" + strings.ToUpper(hardwareUUID) + "/" + strings.ToUpper(serial))
+	// %q, so that no pair of texts reads like another pair.
+	return Key(fmt.Sprintf("mac:%q %q", strings.ToUpper(hardwareUUID), strings.ToUpper(serial)))
 }
 
 // HashToken is what is stored of a secret: its SHA-256 in hex.
