@@ -1,0 +1,424 @@
+package inventory
+
+import (
+	"errors"
+	"io/fs"
+	"testing"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform"
+	"prlagent/platform/tool"
+	"prlagent/prlctl"
+)
+
+func TestINV_07_StateWords(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		said, want string
+		gap        protocol.Code
+	}{
+		{"running", "Running", ""}, {"starting", "Running", ""}, {"resuming", "Running", ""}, {"restoring", "Running", ""},
+		{"resetting", "Running", ""}, {"continuing", "Running", ""}, {"snapshoting", "Running", ""}, {"pausing", "Running", ""},
+		{"stopped", "Stopped", ""}, {"stopping", "Stopped", ""}, {"compacting", "Stopped", ""}, {"mounted", "Stopped", ""},
+		{"suspended", "Suspended", ""}, {"suspending", "Suspended", ""}, {"syncing", "Suspended", ""},
+		{"paused", "Suspended", ""}, // it takes memory but computes nothing (facts/prlctl.md 2.3)
+		{"invalid", "Unknown", protocol.CodeVMInvalid},
+		{"Invalid", "Unknown", protocol.CodeVMInvalid},
+		{"unknown", "Unknown", protocol.CodeNotShown},
+		{"reconnecting", "Unknown", protocol.CodeNotShown},
+		{"a word of the future", "Unknown", protocol.CodeNotShown},
+		{"", "Unknown", protocol.CodeNotShown},
+		{"RUNNING", "Running", ""},
+	}
+	for _, c := range cases {
+		t.Run(c.said, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.machines["alice"][0].state = c.said
+			look := l.look()
+			got := row(t, look, "alice", windowsID)
+			value, gap := cell(t, look, got, "vm_state")
+			wantEqual(t, "state", value, c.want)
+			wantEqual(t, "reason", gap, c.gap)
+			wantEqual(t, "raw state", got.RawState, c.said)
+		})
+	}
+}
+
+func TestINV_07_AccessFailureIsUnknown(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.look()
+	l.listErr["alice"] = &tool.Error{Code: tool.CodeTimeout}
+	look := l.look()
+	value, gap := cell(t, look, row(t, look, "alice", windowsID), "vm_state")
+	wantEqual(t, "state", value, "Unknown")
+	wantEqual(t, "reason", gap, protocol.CodeToolTimeout)
+}
+
+// What processes there are against what the tool says (facts/prlctl.md 5.4).
+func TestINV_07_StateAgainstProcesses(t *testing.T) {
+	t.Parallel()
+	second := func() *machine { // alice's other machine, of the same name
+		m := windows()
+		m.id, m.home = "aaaaaaaa-0000-4000-8000-000000000001", "/Users/alice/Parallels/Second.pvm"
+		return m
+	}
+	cases := map[string]struct {
+		states    []string // of alice's machines, all of one name
+		processes int      // of that name, alice's
+		bobs      int      // of that name, bob's
+		want      []string
+	}{
+		"stopped, and no process":           {[]string{"stopped"}, 0, 0, []string{"Stopped"}},
+		"stopped, but a process":            {[]string{"stopped"}, 1, 0, []string{"Unknown"}},
+		"stopped, process of somebody else": {[]string{"stopped"}, 0, 1, []string{"Stopped"}},
+		"running":                           {[]string{"running"}, 1, 0, []string{"Running"}},
+		"running without a process":         {[]string{"running"}, 0, 0, []string{"Running"}},
+		"stopping":                          {[]string{"stopping"}, 1, 0, []string{"Stopped"}},
+		"suspended, but a process":          {[]string{"suspended"}, 1, 0, []string{"Suspended"}},
+		"one of two runs":                   {[]string{"running", "stopped"}, 1, 0, []string{"Running", "Stopped"}},
+		"one of two is paused":              {[]string{"paused", "stopped"}, 1, 0, []string{"Suspended", "Stopped"}},
+		"one of two is stopping":            {[]string{"stopping", "stopped"}, 1, 0, []string{"Stopped", "Stopped"}},
+		"one runs, both have processes":     {[]string{"running", "stopped"}, 2, 0, []string{"Running", "Unknown"}},
+		"nobody knows which of two":         {[]string{"stopped", "stopped"}, 1, 0, []string{"Unknown", "Unknown"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.machines["alice"] = []*machine{windows(), second()}[:len(c.states)]
+			l.bundle(second().home, 501, 101)
+			for i, state := range c.states {
+				l.machines["alice"][i].state = state
+			}
+			for range c.processes {
+				l.process(501, "Windows 11", noon)
+			}
+			for range c.bobs {
+				l.process(502, "Windows 11", noon)
+			}
+			look := l.look()
+			for i, want := range c.want {
+				got := row(t, look, "alice", l.machines["alice"][i].id)
+				wantEqual(t, "state", got.State, want)
+				if _, gap := cell(t, look, got, "vm_state"); want == "Unknown" {
+					wantEqual(t, "reason", gap, protocol.CodeStateDisputed)
+				}
+			}
+			if _, disputed := row(t, look, "alice", windowsID).Gaps["vm_state"]; disputed {
+				l.processes = nil
+				wantEqual(t, "state once the process is gone", row(t, l.look(), "alice", windowsID).State, protocol.StateStopped)
+			}
+		})
+	}
+}
+
+// Two accounts have a machine of one name: each is judged by its own processes.
+func TestINV_07_SameNameInTwoAccounts(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.machines["bob"][0].name = "Windows 11"
+	l.machines["bob"][0].state = "running"
+	l.process(502, "Windows 11", noon)
+	look := l.look()
+	wantEqual(t, "alice's", row(t, look, "alice", windowsID).State, protocol.StateStopped)
+	wantEqual(t, "bob's", row(t, look, "bob", linuxID).State, protocol.StateRunning)
+	wantEqual(t, "bob's start", row(t, look, "bob", linuxID).LastUsedAt, noon)
+}
+
+// Programs that are no virtual machine prove nothing.
+func TestINV_07_OtherProcesses(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	args := []string{"--vm-name", "Windows 11"}
+	l.processes = []platform.Process{
+		{UID: 501, Path: "/tmp/editor", Args: args}, {UID: 501, Args: args},
+		{UID: 501, Path: "/Applications/prl_vm_app", Args: []string{"--vm-name"}},
+		{UID: 501, Path: "/Applications/prl_vm_app"},
+	}
+	wantEqual(t, "state", row(t, l.look(), "alice", windowsID).State, protocol.StateStopped)
+}
+
+// shared puts alice's Windows into bob's account too: one bundle, two owners
+// of a registration.
+func (l *lab) shared(owner uint32) (alices, bobs *machine) {
+	alices, bobs = windows(), windows()
+	for _, m := range []*machine{alices, bobs} {
+		m.home = "/Users/Shared/Parallels/Windows 11.pvm"
+	}
+	l.bundle(alices.home, owner, 300)
+	l.machines["alice"], l.machines["bob"] = []*machine{alices}, []*machine{bobs}
+	return alices, bobs
+}
+
+func TestH21_SharedMachineIsOneRow(t *testing.T) {
+	t.Parallel()
+	for owner, uid := range map[string]uint32{"alice": 501, "bob": 502} {
+		t.Run("of "+owner, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			alices, bobs := l.shared(uid)
+			alices.name, bobs.name = "as alice says", "as bob says"
+			look := l.look()
+			wantEqual(t, "rows", len(look.VMs), 1)
+			got := look.VMs[0]
+			other := map[string]string{"alice": "bob", "bob": "alice"}[owner]
+			wantEqual(t, "owner", got.Owner, owner)
+			wantEqual(t, "seen by", got.SeenBy[0], other)
+			wantEqual(t, "who describes it", got.Name, "as "+owner+" says")
+			wantEqual(t, "bundle", got.Bundle, protocol.Bundle{Device: 1, Inode: 300})
+
+			l.listErr[other] = errService
+			wantEqual(t, "stale while one of two answers", l.look().VMs[0].Stale, "")
+			l.listErr[owner] = errService
+			look = l.look()
+			wantEqual(t, "rows while nobody answers", len(look.VMs), 1)
+			wantEqual(t, "stale while nobody answers", look.VMs[0].Stale, protocol.CodeServiceDown)
+			delete(l.listErr, other)
+			look = l.look()
+			wantEqual(t, "owner while the other answers", look.VMs[0].Owner, owner)
+			wantEqual(t, "who describes it meanwhile", look.VMs[0].Name, "as "+other+" says")
+		})
+	}
+}
+
+// A shared machine has one process, wherever it is listed.
+func TestINV_07_SharedMachineCountsOnce(t *testing.T) {
+	t.Parallel()
+	own := func(l *lab, account string) *machine { // of the same name, stopped
+		m := windows()
+		m.id, m.home = "aaaaaaaa-0000-4000-8000-000000000001", "/Users/"+account+"/Parallels/Own.pvm"
+		l.machines[account] = append(l.machines[account], m)
+		return m
+	}
+	t.Run("run by its lister", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		alices, bobs := l.shared(501)
+		alices.state, bobs.state = "running", "running"
+		l.process(502, "Windows 11", noon)
+		m := own(l, "bob")
+		look := l.look()
+		wantEqual(t, "rows", len(look.VMs), 2)
+		wantEqual(t, "shared", row(t, look, "alice", windowsID).State, protocol.StateRunning)
+		wantEqual(t, "bob's own", row(t, look, "bob", m.id).State, protocol.StateStopped)
+	})
+	t.Run("one account plays all users, as below a root", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		alices, bobs := l.shared(0)
+		alices.state, bobs.state = "running", "running"
+		l.files["/Users/alice"], l.files["/Users/bob"] = file{}, file{}
+		l.process(0, "Windows 11", noon)
+		l.process(0, "Windows 11", noon)
+		m := own(l, "bob")
+		look := l.look()
+		wantEqual(t, "shared", row(t, look, "alice", windowsID).State, protocol.StateRunning)
+		wantEqual(t, "the second process is another machine's", row(t, look, "bob", m.id).State, protocol.StateUnknown)
+	})
+}
+
+func TestH21_SameIDInTwoAccountsIsTwoRows(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	copied := windows()
+	copied.home, copied.name = "/Users/bob/Parallels/Windows 11.pvm", "Copy"
+	l.machines["bob"] = []*machine{copied}
+	l.bundle(copied.home, 502, 201)
+	look := l.look()
+	wantEqual(t, "rows", names(look), "alice/Windows 11 bob/Copy")
+	for _, vm := range look.VMs {
+		wantEqual(t, "seen by others", len(vm.SeenBy), 0)
+	}
+	t.Run("nor are two whose bundles nobody can see", func(t *testing.T) {
+		l.machines["alice"][0].home, copied.home = "", ""
+		l.restart()
+		wantEqual(t, "rows", names(l.look()), "alice/Windows 11 bob/Copy")
+	})
+}
+
+// The bundle under an old id is another one: another key.
+func TestH21_ReplacedBundleIsAnotherMachine(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	before := row(t, l.look(), "alice", windowsID)
+	l.bundle(windows().home, 501, 999)
+	after := row(t, l.look(), "alice", windowsID)
+	if before.VMKey == after.VMKey {
+		t.Errorf("the key is still %s", after.VMKey)
+	}
+}
+
+func TestINV_08_StatusFollowsTheProduct(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	status := func() string {
+		look := l.look()
+		value, _ := cell(t, look, row(t, look, "bob", linuxID), "vm_status")
+		return value
+	}
+	wantEqual(t, "status", status(), "Active")
+	l.license = prlctl.License{Status: "EXPIRED"}
+	wantEqual(t, "status of a deactivated product", status(), "Deactivated")
+	l.license = prlctl.License{Status: "ACTIVE"}
+	wantEqual(t, "status after reactivation", status(), "Active")
+	l.licErr = errService
+	look := l.look()
+	value, gap := cell(t, look, row(t, look, "bob", linuxID), "vm_status")
+	wantEqual(t, "status while nobody knows", value, "")
+	wantEqual(t, "reason", gap, protocol.CodeServiceDown)
+}
+
+func TestINV_16_LastUsed(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	vm := l.machines["alice"][0]
+	lastUsed := func() time.Time { return row(t, l.look(), "alice", windowsID).LastUsedAt }
+
+	look := l.look()
+	value, gap := cell(t, look, row(t, look, "alice", windowsID), "last_used")
+	wantEqual(t, "before any start was seen", value, "")
+	wantEqual(t, "reason", gap, protocol.CodeNotSeenRunning)
+
+	started := noon.Add(-90*time.Minute + 123456789)
+	vm.state = "running"
+	l.process(501, vm.name, started.In(time.FixedZone("CET", 3600)))
+	wantEqual(t, "the process's start, to the second, UTC", lastUsed(), started.Truncate(time.Second))
+	l.processes[0].Started = started.Add(time.Second) // the same start, counted by a corrected clock
+	wantEqual(t, "the same start", lastUsed(), started.Truncate(time.Second))
+
+	vm.state, l.processes = "stopped", nil
+	wantEqual(t, "kept after the stop", lastUsed(), started.Truncate(time.Second))
+	l.restart()
+	vm.memory = "4096Mb"
+	wantEqual(t, "kept over a restart and a change of configuration", lastUsed(), started.Truncate(time.Second))
+
+	vm.state = "running"
+	byLook := lastUsed()
+	wantEqual(t, "the look's time where there is no process", byLook, l.now)
+	wantEqual(t, "still that start", lastUsed(), byLook)
+	l.process(501, vm.name, time.Time{})
+	wantEqual(t, "a process without a time says nothing", lastUsed(), byLook)
+
+	vm.state, l.processes = "suspended", nil
+	lastUsed()
+	vm.state = "running"
+	wantEqual(t, "a resume is a start", lastUsed(), l.now)
+}
+
+func TestINV_16_TwoOfOneName(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	second := windows()
+	second.id, second.home = "aaaaaaaa-0000-4000-8000-000000000001", "/Users/alice/Parallels/Second.pvm"
+	l.machines["alice"] = append(l.machines["alice"], second)
+	l.machines["alice"][0].state, second.state = "running", "running"
+	l.process(501, "Windows 11", noon.Add(-2*time.Hour))
+	l.process(501, "Windows 11", noon.Add(-time.Hour))
+	look := l.look()
+	for _, vm := range look.VMs[:2] {
+		wantEqual(t, "nobody knows which process is whose", vm.LastUsedAt, look.At)
+	}
+}
+
+func TestINV_19_ProductState(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		license prlctl.License
+		err     error
+		want    string
+		gap     protocol.Code
+	}{
+		"SSO":           {prlctl.License{Status: "ACTIVE", ActivationType: "SSO"}, nil, "Activated (SSO)", ""},
+		"key":           {prlctl.License{Status: "ACTIVE", ActivationType: "LIC_KEY"}, nil, "Activated (License Key)", ""},
+		"old version":   {prlctl.License{Status: "ACTIVE"}, nil, "Activated (License Key)", ""},
+		"not active":    {prlctl.License{Status: "EXPIRED", ActivationType: "SSO"}, nil, "Deactivated", ""},
+		"no license":    {prlctl.License{}, nil, "Deactivated", ""},
+		"unreadable":    {prlctl.License{}, &prlctl.Error{Code: prlctl.CodeLicenseUnreadable}, "Deactivated", ""},
+		"service down":  {prlctl.License{}, errService, "", protocol.CodeServiceDown},
+		"only the gate": {prlctl.License{}, &prlctl.Error{Code: prlctl.CodeEdition}, "", protocol.CodeEdition},
+		"hanging":       {prlctl.License{}, &tool.Error{Code: tool.CodeTimeout}, "", protocol.CodeToolTimeout},
+		"Standard edition": {prlctl.License{Status: "ACTIVE", Edition: "standard", ActivationType: "LIC_KEY",
+			Notes: []string{prlctl.NoteEditionNotice}}, nil, "Activated (License Key)", ""},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.license, l.licErr = c.license, c.err
+			look := l.look()
+			value, gap := cell(t, look, row(t, look, "alice", windowsID), "pd_state")
+			wantEqual(t, "state", value, c.want)
+			wantEqual(t, "reason", gap, c.gap)
+			wantEqual(t, "version all the same", look.Product.Version, "26.4.0")
+			wantEqual(t, "code of the look", look.Code, c.gap)
+		})
+	}
+}
+
+// Whose tools answer for the license of the whole Mac.
+func TestINV_19_WhoAsksForTheLicense(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		console platform.Console
+		want    string
+	}{
+		"who sits at the Mac": {platform.Console{User: "bob", Sessions: []uint32{501, 502}}, "license bob"},
+		"who has a session":   {platform.Console{Sessions: []uint32{502}}, "license bob"},
+		"else the first":      {platform.Console{}, "license alice"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.console = c.console
+			l.look()
+			for _, call := range l.calls {
+				if call == c.want {
+					return
+				}
+			}
+			t.Errorf("no call %q in %q", c.want, l.calls)
+		})
+	}
+	t.Run("nobody", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		l.users = nil
+		wantEqual(t, "reason", l.look().Product.Gaps["pd_state"], protocol.CodeUserSession)
+	})
+}
+
+func TestH10_UntrustedToolsRunNothing(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.look()
+	l.untrusted = &tool.Error{Code: platform.CodeToolsUntrusted, Err: errors.New("no signature")}
+	look := l.look()
+	wantRuns(t, l, map[string]int{})
+	for _, vm := range look.VMs {
+		wantEqual(t, "stale", vm.Stale, protocol.CodeToolsUntrusted)
+	}
+	wantEqual(t, "rows", len(look.VMs), 2)
+	wantEqual(t, "reason of the product's state", look.Product.Gaps["pd_state"], protocol.CodeToolsUntrusted)
+	wantEqual(t, "code", look.Code, protocol.CodeToolsUntrusted)
+}
+
+func TestProductIsNotInstalled(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.look()
+	l.appErr = fs.ErrNotExist
+	look := l.look()
+	wantRuns(t, l, map[string]int{})
+	wantEqual(t, "installed", look.Product.Installed, false)
+	wantEqual(t, "code", look.Code, protocol.CodePDNotInstalled)
+	wantEqual(t, "what is left of it", row(t, look, "bob", linuxID).Stale, protocol.CodePDNotInstalled)
+	l.appErr = errors.New("not a property list")
+	look = l.look()
+	wantEqual(t, "installed, but not readable", look.Product.Installed, true)
+	wantEqual(t, "reason", look.Product.Gaps["pd_version"], protocol.CodeNotReadable)
+	wantEqual(t, "rows", row(t, look, "bob", linuxID).Stale, "")
+}
