@@ -48,7 +48,7 @@ var reportParts = []reportPart{
 	{"agent", func(r *Report) any { return r.Agent }, func(q *CheckinRequest, r *Report) { q.Agent = &r.Agent }},
 	{"host", func(r *Report) any { return r.Host }, func(q *CheckinRequest, r *Report) { q.Host = &r.Host }},
 	{"product", func(r *Report) any { return r.Product }, func(q *CheckinRequest, r *Report) { q.Product = &r.Product }},
-	{"users", func(r *Report) any { return r.Users }, func(q *CheckinRequest, r *Report) { q.Users = slices.Concat([]UserLook{}, r.Users) }},
+	{"users", func(r *Report) any { return r.Users }, func(q *CheckinRequest, r *Report) { q.Users = append([]UserLook{}, r.Users...) }},
 	{"policy", func(r *Report) any { return r.Policy }, func(q *CheckinRequest, r *Report) { q.Policy = &r.Policy }},
 }
 

@@ -149,6 +149,7 @@ func TestProtocol7_RefusedBodies(t *testing.T) {
 	before := storedVersion(t, portal, m.deviceID)
 	for _, test := range []struct{ name, body, want string }{
 		{"duplicate keys", `{"protocol":1,"protocol":1}`, protocol.ProblemInvalidRequest},
+		{"keys that differ in case", `{"protocol":1,"Protocol":1}`, protocol.ProblemInvalidRequest},
 		{"duplicate keys far inside", `{"protocol":1,"events":[{"data":{"a":"1","a":"2"}}]}`, protocol.ProblemInvalidRequest},
 		{"depth 17", strings.Repeat(`{"a":`, 17) + "1" + strings.Repeat("}", 17), protocol.ProblemInvalidRequest},
 		{"2 MiB and one byte", `{"a":"` + strings.Repeat("x", protocol.MaxRequest-7) + `"}`, protocol.ProblemTooLarge},
@@ -482,6 +483,33 @@ func TestCheckinKeepsWhatTheMacSaid(t *testing.T) {
 	}
 	if got := row["gaps"].(map[string]any)["vm_edition"]; got != string(protocol.CodeNeverStarted) {
 		t.Errorf("reason of the empty cell is %v", got)
+	}
+}
+
+func TestCheckinForgetsUsersThatAreGone(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	m.checkin(t)
+	for _, users := range [][]protocol.UserLook{{{Name: "bob", UID: 502}}, nil} {
+		m.report.Users = users
+		m.checkin(t)
+		kept, err := portal.store.Report(t.Context(), m.deviceID)
+		if err != nil || len(kept.Users) != len(users) {
+			t.Errorf("users are %v, %v, want %v", kept.Users, err, users)
+		}
+	}
+}
+
+func TestINV_07_UnknownStateShowsItsReason(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	m.report.VMs[0].State, m.report.VMs[0].Stale = protocol.StateUnknown, protocol.CodeServiceDown
+	m.checkin(t)
+	column := mustChoose(t, []string{"vm_state"}, "table")[0]
+	if got := column.forPeople(portal.vms(t)["Windows 11"], time.UTC); got != "Unknown (service_down)" {
+		t.Errorf("cell is %q", got)
 	}
 }
 

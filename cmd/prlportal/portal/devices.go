@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"prlagent/agent/protocol"
 )
 
 func newDevicesCommand() *cobra.Command {
@@ -62,13 +64,13 @@ func printDecisions(w io.Writer, devices []deviceView, zone *time.Location) erro
 	for _, device := range devices {
 		for _, pending := range device.Pending {
 			if _, err := fmt.Fprintf(w, "\n%s asks to be enrolled with another key, %s, since %s from %s.\n  If that is right: prlportal approve %s\n",
-				display(device.MacSerial), pending.KeyID, localTime(pending.AskedAt, zone), display(pending.Source), device.DeviceID); err != nil {
+				protocol.Display(device.MacSerial), pending.KeyID, localTime(pending.AskedAt, zone), protocol.Display(pending.Source), device.DeviceID); err != nil {
 				return err
 			}
 		}
 		if mark := device.Duplicate; mark != nil {
 			if _, err := fmt.Fprintf(w, "\n%s: two Macs report under this identity (%s, %d times, last %s).\n  Find the copy; then: prlportal approve %s\n",
-				display(device.MacSerial), mark.Reason, mark.Count, localTime(mark.At, zone), device.DeviceID); err != nil {
+				protocol.Display(device.MacSerial), mark.Reason, mark.Count, localTime(mark.At, zone), device.DeviceID); err != nil {
 				return err
 			}
 		}

@@ -206,7 +206,7 @@ Next:
   prlportal profile --dir %s -o prlagent.mobileconfig
   prlportal devices --dir %s
 `,
-		display(config.Name), config.SiteID,
+		protocol.Display(config.Name), config.SiteID,
 		filepath.Join(dir, portalFolder), filepath.Join(dir, operatorFolder), secretGroup(config),
 		dir, portalFolder, certificateFile, certificateEnd.Format(time.DateOnly),
 		filepath.Join(dir, portalFolder), dir, dir)

@@ -53,7 +53,7 @@ func (s *server) merge(ctx context.Context, change *storage.Change, asked report
 }
 
 func hasParts(request *protocol.CheckinRequest) bool {
-	return request.Agent != nil || request.Host != nil || request.Product != nil || request.Policy != nil || len(request.Users) > 0
+	return request.Agent != nil || request.Host != nil || request.Product != nil || request.Policy != nil || request.Users != nil
 }
 
 // mergeParts replaces the parts that the request carries; each is complete in
@@ -71,7 +71,7 @@ func mergeParts(kept *storage.Report, request *protocol.CheckinRequest) {
 	if request.Policy != nil {
 		kept.Policy = *request.Policy
 	}
-	if len(request.Users) > 0 || request.Inventory.Full {
+	if request.Users != nil || request.Inventory.Full {
 		kept.Users = request.Users
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf16"
-	"unicode/utf8"
+
+	"prlagent/agent/protocol"
 )
 
 // timeForPeople is local time with its zone; machines get RFC 3339 in UTC.
@@ -17,7 +18,7 @@ const timeForPeople = "2006-01-02 15:04 MST"
 // emptyCell stands where there is nothing to say.
 const emptyCell = "–"
 
-// maxCell is the widest that a cell of a table gets, in characters.
+// maxCell is the widest that a cell of a table gets, in columns of the terminal.
 const maxCell = 36
 
 // table is text in columns, for people.
@@ -27,15 +28,15 @@ type table struct {
 }
 
 // write aligns the columns with two spaces between them. Every cell passes
-// display, so no cell can leave its place.
+// protocol.Display, so no cell can leave its place (H15).
 func (t table) write(w io.Writer) error {
 	widths := make([]int, len(t.head))
 	lines := make([][]string, 0, len(t.rows)+1)
 	for _, row := range append([][]string{t.head}, t.rows...) {
 		line := make([]string, len(row))
 		for i, cell := range row {
-			line[i] = shorten(display(cell), maxCell)
-			widths[i] = max(widths[i], utf8.RuneCountInString(line[i]))
+			line[i] = shorten(protocol.Display(cell), maxCell)
+			widths[i] = max(widths[i], protocol.DisplayWidth(line[i]))
 		}
 		lines = append(lines, line)
 	}
@@ -44,7 +45,7 @@ func (t table) write(w io.Writer) error {
 		var padded strings.Builder
 		for i, cell := range line {
 			padded.WriteString(cell)
-			padded.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+			padded.WriteString(strings.Repeat(" ", widths[i]-protocol.DisplayWidth(cell)+2))
 		}
 		out.WriteString(strings.TrimRight(padded.String(), " ") + "\n")
 	}
@@ -52,12 +53,19 @@ func (t table) write(w io.Writer) error {
 	return err
 }
 
-// shorten cuts text to limit characters, with an ellipsis as the last one.
+// shorten cuts text to limit columns, with an ellipsis as the last one.
 func shorten(text string, limit int) string {
-	if utf8.RuneCountInString(text) <= limit {
+	if protocol.DisplayWidth(text) <= limit {
 		return text
 	}
-	return string([]rune(text)[:limit-1]) + "…"
+	end, width := 0, 0
+	for at, character := range text {
+		if width += protocol.DisplayWidth(string(character)); width >= limit {
+			end = at
+			break
+		}
+	}
+	return text[:end] + "…"
 }
 
 // writeCSV writes rows that a spreadsheet takes for text and nothing else.
@@ -79,7 +87,7 @@ func writeCSV(w io.Writer, rows [][]string) error {
 // csvCell defuses what a spreadsheet would run as a formula (protocol.md 5.1).
 // It looks at the cell as it came, before a tab or a line end is made visible.
 func csvCell(cell string) string {
-	shown := display(cell)
+	shown := protocol.Display(cell)
 	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
 		return "'" + shown
 	}
@@ -108,7 +116,7 @@ func writeIndented(w io.Writer, v any) error {
 func escapeInvisible(text string) string {
 	var out strings.Builder
 	for _, r := range text {
-		if r < utf8.RuneSelf && r != 0x7f || !invisible(r) {
+		if r < 0x7f || protocol.Display(string(r)) == string(r) {
 			out.WriteRune(r)
 			continue
 		}

@@ -135,7 +135,7 @@ func chooseColumns(ids []string, format string) ([]vmColumn, error) {
 	for _, id := range ids {
 		at := slices.IndexFunc(all, func(c vmColumn) bool { return c.id == id })
 		if at < 0 {
-			return nil, usageError(fmt.Sprintf("there is no column %s; columns are: %s", display(id), strings.Join(columnIDs(all), ", ")))
+			return nil, usageError(fmt.Sprintf("there is no column %s; columns are: %s", protocol.Display(id), strings.Join(columnIDs(all), ", ")))
 		}
 		chosen = append(chosen, all[at])
 	}
@@ -165,30 +165,24 @@ func (c vmColumn) value(row vmRow) string {
 	return ""
 }
 
-// gap is why the cell is empty; empty where nothing is missing.
+// gap is why the cell is empty or a state is unknown; empty where nothing is missing.
 func (c vmColumn) gap(row vmRow) protocol.Code {
 	gaps, _ := row["gaps"].(map[string]any)
 	code, _ := gaps[c.id].(string)
 	return protocol.Code(code)
 }
 
-// forPeople is the cell in local time and with the reason of an empty one.
+// forPeople is the cell in local time, and with its reason where it says less
+// than it should.
 func (c vmColumn) forPeople(row vmRow, zone *time.Location) string {
-	value := c.value(row)
-	if value == "" {
-		if code := c.gap(row); code != "" {
-			return emptyCell + " (" + string(code) + ")"
-		}
-		return emptyCell
+	value := orEmpty(c.value(row))
+	if code := c.gap(row); code != "" {
+		return value + " (" + string(code) + ")"
 	}
-	if !c.time {
-		return value
+	if at, err := time.Parse(time.RFC3339, value); c.time && err == nil {
+		return at.In(zone).Format(timeForPeople)
 	}
-	at, err := time.Parse(time.RFC3339, value)
-	if err != nil {
-		return value
-	}
-	return at.In(zone).Format(timeForPeople)
+	return value
 }
 
 // heading is the column's id as people read it; its id is what --columns takes.
@@ -261,7 +255,7 @@ func count(n int, thing string) string {
 func legend(reasons map[protocol.Code]struct{}) string {
 	var out strings.Builder
 	for _, code := range slices.Sorted(maps.Keys(reasons)) {
-		fmt.Fprintf(&out, "  %s: %s\n", display(string(code)), display(code.Text().Text))
+		fmt.Fprintf(&out, "  %s: %s\n", protocol.Display(string(code)), protocol.Display(code.Text().Text))
 	}
 	return out.String()
 }
