@@ -171,8 +171,8 @@ func (p *pass) fetchContent(stored policyRecord, group string) error {
 	if err := p.storeHead(verified, &next); err != nil {
 		return err
 	}
-	p.outcome.ContentChanged = stored.Group != group || stored.released() != next.released() ||
-		stored.Pointer != next.Pointer
+	p.outcome.ContentChanged = stored.released() != next.released() ||
+		!next.released() && stored.Pointer != next.Pointer
 	return nil
 }
 

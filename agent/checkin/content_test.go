@@ -372,6 +372,19 @@ func TestASignedReleaseIsStoredAndTheDocumentKept(t *testing.T) {
 	b.portal.wantSent(checkin)
 }
 
+func TestAGroupThatNeverHadAPolicyChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := newContentBench(t)
+	b.publishHead(b.head("staff", 1, nil))
+	if outcome := b.do("agent_start"); outcome.ContentChanged || outcome.Code != "" {
+		t.Errorf("outcome %+v", outcome)
+	}
+	b.wantPolicy(protocol.PolicyNone, "", 1, 0)
+	if document, _, ok := b.client.Content(); ok || document != nil {
+		t.Error("there is content")
+	}
+}
+
 func TestNothingGoodWasEverFound(t *testing.T) {
 	t.Parallel()
 	b := newContentBench(t)

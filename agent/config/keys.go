@@ -66,9 +66,9 @@ var keys = []keyRow{
 		whole: func(c Config) string { return c.EnrollmentSecret.Reveal() },
 	},
 	{
-		Key: Key{"Group", "string", "", true,
+		Key: Key{"Group", "string of a-z, 0-9, '.', '_' and '-'", "", true,
 			"The Mac's group; wins over whatever the portal says."},
-		parse: single(parseName, func(c *Config) *string { return &c.Group }),
+		parse: single(parseGroup, func(c *Config) *string { return &c.Group }),
 		show:  func(c Config) string { return c.Group },
 	},
 	{

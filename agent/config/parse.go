@@ -130,6 +130,24 @@ func parseName(found any) (string, error) {
 	return text, nil
 }
 
+// maxGroup is the longest group id in bytes.
+const maxGroup = 64
+
+// parseGroup reads a group id, which is also the name of a file of the content.
+func parseGroup(found any) (string, error) {
+	id, isString := found.(string)
+	if !isString {
+		return "", wrongType(found, "a string")
+	}
+	odd := func(r rune) bool { return !alphanumeric(r) && !strings.ContainsRune("._-", r) }
+	if id == "" || len(id) > maxGroup || !alphanumeric(rune(id[0])) || strings.ContainsFunc(id, odd) {
+		return "", fmt.Errorf("found an unusable string, expected 1 to %d of a-z, 0-9, '.', '_' and '-'", maxGroup)
+	}
+	return id, nil
+}
+
+func alphanumeric(r rune) bool { return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' }
+
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 func oneOf(words ...string) func(any) (string, error) {
