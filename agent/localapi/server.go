@@ -163,7 +163,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	actor := caller.actor()
 	if found.admin && !actor.Admin {
-		h.Log.Info().Str("user", protocol.Display(actor.Name)).Str("path", r.URL.Path).Msg("refused a local request")
+		// Not louder: any user could flood the log with it.
+		h.Log.Debug().Str("user", protocol.Display(actor.Name)).Str("path", r.URL.Path).Msg("refused a local request")
 		h.refuse(w, http.StatusForbidden, protocol.CodeNotAllowed, "")
 		return
 	}
