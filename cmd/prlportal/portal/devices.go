@@ -46,7 +46,7 @@ func printDevices(w io.Writer, devices []deviceView, zone *time.Location) error 
 		_, err := fmt.Fprintln(w, "No Mac has enrolled yet.")
 		return err
 	}
-	shown := table{head: []string{"COMPUTER", "SERIAL", "STATE", "GROUP", "MODE", "VMS", "PARALLELS", "AGENT", "LAST CHECK-IN", "DEVICE ID"}}
+	shown := table{head: []string{"Computer name", "Mac serial number", "State", "Group", "Mode", "VMs", "Parallels Desktop", "Agent", "Last check-in", "Device ID"}}
 	for _, device := range devices {
 		shown.rows = append(shown.rows, []string{
 			orEmpty(device.ComputerName), device.MacSerial, device.State, device.Group.ID, orEmpty(device.Mode),

@@ -21,21 +21,22 @@ type vmRow map[string]any
 
 // vmColumn is a column of the table, of the guide or ours.
 type vmColumn struct {
-	id   string
-	time bool
-	ours bool // lies in the row's "extra" object
+	id    string
+	title string
+	time  bool
+	ours  bool // lies in the row's "extra" object
 }
 
 // ourColumns stand beside the guide's twenty (protocol.md 5.1).
 var ourColumns = []vmColumn{
-	{id: "group", ours: true},
-	{id: "group_source", ours: true},
-	{id: "policy_revision", ours: true},
-	{id: "policy_state", ours: true},
-	{id: "last_command_detail", ours: true},
-	{id: "agent_version", ours: true},
-	{id: "first_seen", time: true, ours: true},
-	{id: "device_id", ours: true},
+	{id: "group", title: "Group", ours: true},
+	{id: "group_source", title: "Group source", ours: true},
+	{id: "policy_revision", title: "Policy revision", ours: true},
+	{id: "policy_state", title: "Policy status", ours: true},
+	{id: "last_command_detail", title: "Last command detail", ours: true},
+	{id: "agent_version", title: "Agent version", ours: true},
+	{id: "first_seen", title: "First seen", time: true, ours: true},
+	{id: "device_id", title: "Device ID", ours: true},
 }
 
 // columnsForPeople fit a terminal and say the most.
@@ -47,7 +48,7 @@ var columnsForPeople = []string{
 func guideColumns() []vmColumn {
 	columns := make([]vmColumn, 0, len(protocol.Columns)+len(ourColumns))
 	for _, column := range protocol.Columns {
-		columns = append(columns, vmColumn{id: column.ID, time: column.Time})
+		columns = append(columns, vmColumn{id: column.ID, title: column.Title, time: column.Time})
 	}
 	return columns
 }
@@ -175,18 +176,18 @@ func (c vmColumn) gap(row vmRow) protocol.Code {
 // forPeople is the cell in local time, and with its reason where it says less
 // than it should.
 func (c vmColumn) forPeople(row vmRow, zone *time.Location) string {
-	value := orEmpty(c.value(row))
+	value := c.value(row)
 	if code := c.gap(row); code != "" {
-		return value + " (" + string(code) + ")"
+		return strings.TrimSpace(value + " (" + string(code) + ")")
 	}
 	if at, err := time.Parse(time.RFC3339, value); c.time && err == nil {
 		return at.In(zone).Format(timeForPeople)
 	}
-	return value
+	return orEmpty(value)
 }
 
-// heading is the column's id as people read it; its id is what --columns takes.
-func (c vmColumn) heading() string { return strings.ToUpper(strings.ReplaceAll(c.id, "_", " ")) }
+// heading is the guide's title; people see local time, whatever it says.
+func (c vmColumn) heading() string { return strings.TrimSuffix(c.title, " (UTC)") }
 
 // staleMark precedes the first cell of a row that is only the last known one.
 const staleMark = "* "
@@ -219,7 +220,11 @@ func printVMs(w io.Writer, columns []vmColumn, rows []vmRow, zone *time.Location
 	if err := shown.write(w); err != nil {
 		return err
 	}
-	_, err := io.WriteString(w, "\n"+summary(rows)+legend(reasons))
+	text := "\n" + summary(rows)
+	if len(reasons) > 0 {
+		text += "\n" + legend(reasons)
+	}
+	_, err := io.WriteString(w, text)
 	return err
 }
 
@@ -255,7 +260,7 @@ func count(n int, thing string) string {
 func legend(reasons map[protocol.Code]struct{}) string {
 	var out strings.Builder
 	for _, code := range slices.Sorted(maps.Keys(reasons)) {
-		fmt.Fprintf(&out, "  %s: %s\n", protocol.Display(string(code)), protocol.Display(code.Text().Text))
+		fmt.Fprintf(&out, "(%s) %s\n", protocol.Display(string(code)), protocol.Display(code.Text().Text))
 	}
 	return out.String()
 }
