@@ -109,6 +109,18 @@ func TestH01_ANewDeviceWaitsForApproval(t *testing.T) {
 	}
 }
 
+func TestH01_AnEnrollmentWhoseAnswerIsLostIsProvenAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.portal.set(func(f *fakePortal) { f.loseNext, f.secret = 1, theSecret })
+	b.fails(protocol.CodePortalUnreachable)
+	b.crash()
+	b.portal.set(func(f *fakePortal) { f.secret = "rotated meanwhile" })
+	if outcome := b.do("agent_start"); !outcome.EnrolledNow || b.portal.tokens != 2 {
+		t.Errorf("outcome %+v, %d tokens", outcome, b.portal.tokens)
+	}
+}
+
 func TestEnrollmentRefusals(t *testing.T) {
 	t.Parallel()
 	cases := []struct {

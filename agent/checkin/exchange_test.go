@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -514,6 +515,31 @@ func TestStopAfterEachCommit(t *testing.T) {
 	b.do("daily")
 	if request := b.portal.wantSent("POST /v1/checkin")[0].checkin(t); len(request.Inventory.VMs) != 0 || b.portal.rows != 3 {
 		t.Errorf("%+v, %d rows", request.Inventory, b.portal.rows)
+	}
+}
+
+func TestStateIsReadableWhileACheckinRuns(t *testing.T) {
+	t.Parallel()
+	b := newContentBench(t)
+	b.publish("staff", 1, 1)
+	var during State
+	b.portal.on("POST /v1/checkin", func(w http.ResponseWriter) {
+		during = b.client.State() // would wait for ever if Do kept it locked
+		_, _, _ = b.client.Content()
+		problem(protocol.ProblemInvalidRequest)(w)
+	})
+	b.fails(protocol.CodePortalRefused)
+	if during.Enrollment != EnrollmentDone || !during.Unanswered {
+		t.Errorf("during: %+v", during)
+	}
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() { _, _ = b.client.Do(context.Background(), b.report, nil, Extra{}) })
+		group.Go(func() { _, _ = b.client.State(), b.client.Policy() })
+	}
+	group.Wait()
+	if got := b.client.State(); got.Unanswered || got.Sequence != 4 {
+		t.Errorf("after: %+v", got)
 	}
 }
 

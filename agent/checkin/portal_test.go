@@ -172,6 +172,7 @@ func (f *fakePortal) enroll(w http.ResponseWriter, body []byte) {
 	f.device = request.DeviceKey
 	f.tokens++
 	f.token = "canary-token-" + strconv.Itoa(f.tokens) + strings.Repeat("x", 30)
+	f.lose()
 	answerJSON(w, http.StatusCreated, protocol.EnrollReply{State: protocol.EnrollApproved, DeviceID: "device-1", Token: f.token})
 }
 
@@ -218,14 +219,19 @@ func (f *fakePortal) checkin(w http.ResponseWriter, r *http.Request, body []byte
 		reply = f.record(request)
 		f.answers[request.RequestID], f.bodies[request.RequestID] = reply, body
 	}
-	if f.loseNext > 0 {
-		f.loseNext--
-		panic(http.ErrAbortHandler)
-	}
+	f.lose()
 	if f.encode {
 		w.Header().Set("Content-Encoding", "gzip")
 	}
 	answerJSON(w, http.StatusOK, reply)
+}
+
+// lose breaks the connection where a reply is to get lost.
+func (f *fakePortal) lose() {
+	if f.loseNext > 0 {
+		f.loseNext--
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // record makes the inventory row, or asks for everything.
