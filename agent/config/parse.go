@@ -2,9 +2,7 @@ package config
 
 import (
 	"crypto/ed25519"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -272,59 +270,4 @@ func number(value any) (float64, bool) {
 		return value, !math.IsNaN(value) && !math.IsInf(value, 0)
 	}
 	return 0, false
-}
-
-func showURL(location *url.URL) string {
-	if location == nil {
-		return ""
-	}
-	return location.String()
-}
-
-func showProxy(c Config) string {
-	if c.Proxy == nil {
-		return ""
-	}
-	return c.Proxy.Redacted()
-}
-
-func wholeProxy(c Config) string { return showURL(c.Proxy) }
-
-func showSecret(secret Secret) string {
-	if secret == "" {
-		return ""
-	}
-	return secret.String()
-}
-
-func showKeys(trusted []protocol.TrustedKey) string {
-	ids := make([]string, len(trusted))
-	for i, key := range trusted {
-		ids[i] = key.ID
-	}
-	return strings.Join(ids, ", ")
-}
-
-func wholeKeys(trusted []protocol.TrustedKey) string {
-	var text strings.Builder
-	for _, key := range trusted {
-		text.WriteString(hex.EncodeToString(key.Key))
-	}
-	return text.String()
-}
-
-func showCertificates(c Config) string {
-	names := make([]string, len(c.ServerCertificates))
-	for i, parsed := range c.ServerCertificates {
-		names[i] = parsed.Subject.String()
-	}
-	return strings.Join(names, "; ")
-}
-
-func wholeCertificates(c Config) string {
-	sum := sha256.New()
-	for _, parsed := range c.ServerCertificates {
-		sum.Write(parsed.Raw)
-	}
-	return hex.EncodeToString(sum.Sum(nil))
 }

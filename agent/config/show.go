@@ -1,0 +1,65 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/url"
+	"strings"
+
+	"prlagent/agent/protocol"
+)
+
+func showURL(location *url.URL) string {
+	if location == nil {
+		return ""
+	}
+	return location.String()
+}
+
+func showProxy(c Config) string {
+	if c.Proxy == nil {
+		return ""
+	}
+	return c.Proxy.Redacted()
+}
+
+func wholeProxy(c Config) string { return showURL(c.Proxy) }
+
+func showSecret(secret Secret) string {
+	if secret == "" {
+		return ""
+	}
+	return secret.String()
+}
+
+func showKeys(trusted []protocol.TrustedKey) string {
+	ids := make([]string, len(trusted))
+	for i, key := range trusted {
+		ids[i] = key.ID
+	}
+	return strings.Join(ids, ", ")
+}
+
+func wholeKeys(trusted []protocol.TrustedKey) string {
+	var text strings.Builder
+	for _, key := range trusted {
+		text.WriteString(hex.EncodeToString(key.Key))
+	}
+	return text.String()
+}
+
+func showCertificates(c Config) string {
+	names := make([]string, len(c.ServerCertificates))
+	for i, parsed := range c.ServerCertificates {
+		names[i] = parsed.Subject.String()
+	}
+	return strings.Join(names, "; ")
+}
+
+func wholeCertificates(c Config) string {
+	sum := sha256.New()
+	for _, parsed := range c.ServerCertificates {
+		sum.Write(parsed.Raw)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
