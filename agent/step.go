@@ -173,18 +173,16 @@ func (s loopState) schedule(now time.Time) loopState {
 	if s.CadenceAt.Sub(now) > s.Interval+s.Interval/5 {
 		s.CadenceAt = now.Add(s.Interval)
 	}
-	s.DailyAt, s = s.fall(now, s.DailyAt, trigger.Daily)
-	s.CadenceAt, s = s.fall(now, s.CadenceAt, trigger.Cadence)
-	return s
-}
-
-// fall hears the reason once its time has come, and sets the time a day ahead,
-// where a successful check-in will set it right.
-func (s loopState) fall(now, due time.Time, reason trigger.Reason) (time.Time, loopState) {
-	if due.IsZero() || now.Before(due) {
-		return due, s
+	for _, due := range []struct {
+		at     *time.Time
+		reason trigger.Reason
+	}{{&s.DailyAt, trigger.Daily}, {&s.CadenceAt, trigger.Cadence}} {
+		if !due.at.IsZero() && !now.Before(*due.at) {
+			s = s.hear(now, happened{Reason: due.reason})
+			*due.at = now.Add(s.Timing.Daily) // a check-in that succeeds sets it right
+		}
 	}
-	return now.Add(s.Timing.Daily), s.hear(now, happened{Reason: reason})
+	return s
 }
 
 // begin starts a pass if one is due and none runs. Looking is never throttled;
