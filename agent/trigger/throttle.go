@@ -114,7 +114,8 @@ func (b Bucket) fill(now time.Time, size int, every time.Duration) Bucket {
 func (b Bucket) Take(now time.Time, size int, every time.Duration) (Bucket, time.Time, bool) {
 	b = b.fill(now, size, every)
 	if b.Level < 1 {
-		return b, now.Add(time.Duration((1 - b.Level) * float64(every))), false
+		// Rounded up: at that moment the token must be whole.
+		return b, now.Add(time.Duration((1-b.Level)*float64(every)) + 1), false
 	}
 	b.Level--
 	return b, time.Time{}, true

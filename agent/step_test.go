@@ -1,0 +1,682 @@
+package agent
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"prlagent/agent/protocol"
+	"prlagent/agent/trigger"
+)
+
+// stepNoon is when every test of step begins.
+var stepNoon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+const stepDevice = "0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11"
+
+// passRecord is one pass of a simulated agent.
+type passRecord struct {
+	at       time.Time
+	triggers []protocol.Trigger
+	exchange bool
+}
+
+// has says whether the pass carries the reason.
+func (p passRecord) has(reason trigger.Reason) bool { return trigger.SetOf(p.triggers).Has(reason) }
+
+// simulation is step with a clock, a Mac that needs a second for a pass, and a
+// portal that answers as the test says.
+type simulation struct {
+	t      testing.TB
+	now    time.Time
+	state  loopState
+	random *rand.Rand
+	portal func(now time.Time) passEnded // nil: it answers everything well
+	takes  time.Duration                 // one pass
+	passes []passRecord
+	endsAt time.Time // of the pass that runs
+	ticks  bool      // the clock is looked at every Tick, as by the real loop
+}
+
+func simulate(t testing.TB) *simulation {
+	return &simulation{t: t, now: stepNoon, takes: time.Second, random: rand.New(rand.NewPCG(1, 2))}
+}
+
+// started is a simulation of an agent that has a portal and has just started.
+func started(t testing.TB) *simulation {
+	s := simulate(t)
+	s.tell(configured{Portal: true, DeviceID: stepDevice, Timing: trigger.DefaultTiming})
+	s.tell(happened{Reason: trigger.AgentStart})
+	return s
+}
+
+func (s *simulation) tell(what event) {
+	s.t.Helper()
+	before := s.state
+	state, actions := step(s.now, s.state, what)
+	s.state = state
+	_, ends := what.(passEnded)
+	checkStep(s.t, s.now, before, state, actions, ends)
+	for _, action := range actions {
+		start := action.(startPass)
+		s.passes = append(s.passes, passRecord{s.now, start.Triggers.Triggers(), start.Exchange})
+		s.endsAt = s.now.Add(s.takes)
+	}
+}
+
+// checkStep holds every single step to what must always be true.
+func checkStep(t testing.TB, now time.Time, before, after loopState, actions []action, ends bool) {
+	t.Helper()
+	if len(actions) > 1 || len(actions) == 1 && before.Running && !ends {
+		t.Fatalf("two passes at once: %v", actions)
+	}
+	if after.Running != (len(actions) == 1 || before.Running && !ends) {
+		t.Fatalf("Running is %t after %d actions", after.Running, len(actions))
+	}
+	for _, action := range actions {
+		if action.(startPass).Exchange && !after.Portal {
+			t.Fatal("an exchange without a portal")
+		}
+	}
+	if after.Running || after.Timing.Daily == 0 {
+		return
+	}
+	next, why := after.nextAt(now)
+	if next.IsZero() || !next.After(now) || why == "" {
+		t.Fatalf("nothing runs, and the next time is %s (now %s, because %q)", next, now, why)
+	}
+	if again, actions := step(now, after, tick{}); len(actions) != 0 || again.Running {
+		t.Fatalf("the same moment again starts %v", actions)
+	}
+}
+
+// until runs the simulation to the given time.
+func (s *simulation) until(end time.Time) {
+	s.t.Helper()
+	for steps := 0; ; steps++ {
+		if steps > 200_000 {
+			s.t.Fatalf("step spins at %s", s.now)
+		}
+		next := s.endsAt
+		if !s.state.Running {
+			next, _ = s.state.nextAt(s.now)
+			if tickAt := s.now.Add(s.state.Timing.Tick); s.ticks && tickAt.Before(next) {
+				next = tickAt
+			}
+		}
+		if next.After(end) {
+			s.now = end
+			return
+		}
+		s.now = next
+		if s.state.Running {
+			s.tell(s.outcome())
+		} else {
+			s.tell(tick{})
+		}
+	}
+}
+
+// outcome is how the pass that runs ends.
+func (s *simulation) outcome() passEnded {
+	if !s.passes[len(s.passes)-1].exchange {
+		return passEnded{DeviceID: s.state.DeviceID}
+	}
+	ended := passEnded{Exchanged: true, Carried: true}
+	if s.portal != nil {
+		ended = s.portal(s.now)
+	}
+	ended.DeviceID, ended.Random = stepDevice, s.random.Float64()
+	return ended
+}
+
+func (s *simulation) exchanges() []passRecord {
+	return slices.DeleteFunc(slices.Clone(s.passes), func(p passRecord) bool { return !p.exchange })
+}
+
+// down is a portal that does not answer.
+func down(time.Time) passEnded {
+	return passEnded{Exchanged: true, Code: protocol.CodePortalUnreachable}
+}
+
+// cadence is a portal that names an interval.
+func cadence(interval time.Duration) func(time.Time) passEnded {
+	return func(time.Time) passEnded { return passEnded{Exchanged: true, Carried: true, Interval: interval} }
+}
+
+func TestTRG_11_OneDailyCheckinAtTheDevicesPhase(t *testing.T) {
+	t.Parallel()
+	for _, ticks := range []bool{false, true} {
+		t.Run(fmt.Sprintf("ticks=%t", ticks), func(t *testing.T) {
+			t.Parallel()
+			s := started(t)
+			s.ticks = ticks
+			s.until(stepNoon.Add(11 * trigger.Day)) // the phase is found
+			s.passes = nil
+			idle := s.now
+			s.until(idle.Add(5 * trigger.Day))
+			if len(s.passes) != 5 {
+				t.Fatalf("%d passes in five idle days", len(s.passes))
+			}
+			for _, pass := range s.passes {
+				if len(pass.triggers) != 1 || !pass.has(trigger.Daily) || pass.triggers[0].Count != 1 || !pass.exchange {
+					t.Errorf("pass %+v", pass)
+				}
+				late := pass.at.Sub(pass.at.Truncate(trigger.Day)) - trigger.Phase(stepDevice)
+				if late < 0 || late > trigger.DefaultTiming.Tick+time.Second {
+					t.Errorf("checked in at %s, the phase is %s", pass.at, trigger.Phase(stepDevice))
+				}
+			}
+		})
+	}
+}
+
+// 24 hours after the start, before the phase is found, it is one check-in too.
+func TestTRG_11_FirstIdleDay(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		s := simulate(t)
+		s.tell(configured{Portal: true, DeviceID: rapid.String().Draw(rt, "device"), Timing: trigger.DefaultTiming})
+		s.tell(happened{Reason: trigger.AgentStart})
+		s.until(stepNoon.Add(trigger.Day + trigger.Day/10 + time.Minute))
+		if len(s.passes) != 2 || !s.passes[1].has(trigger.Daily) {
+			rt.Fatalf("passes: %+v", s.passes)
+		}
+	})
+}
+
+func TestTRG_12_StepPostponesTheDailyCheckin(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	event := stepNoon.Add(10 * time.Hour)
+	s.until(event)
+	s.tell(happened{Reason: trigger.VMStarted, VMID: "a"})
+	s.until(stepNoon.Add(2 * trigger.Day))
+	if len(s.passes) != 3 || !s.passes[1].has(trigger.VMStarted) || !s.passes[2].has(trigger.Daily) {
+		t.Fatalf("passes: %+v", s.passes)
+	}
+	wait := s.passes[2].at.Sub(event)
+	if wait < trigger.Day-trigger.Day/10 || wait > trigger.Day+trigger.Day/10 {
+		t.Errorf("the daily check-in came %s after the one by event", wait)
+	}
+}
+
+// A failed attempt is no check-in: the daily look comes all the same, once.
+func TestDailyLookWhileThePortalIsDown(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	s.until(stepNoon.Add(time.Minute))
+	s.portal, s.passes = down, nil
+	s.until(stepNoon.Add(4 * trigger.Day))
+	daily := 0
+	for i, pass := range s.passes {
+		if pass.has(trigger.Daily) && (i == 0 || !s.passes[i-1].has(trigger.Daily)) {
+			daily++
+		}
+	}
+	if daily != 1 { // heard once, then owed with every attempt, and counted
+		t.Errorf("the daily reason came and went %d times", daily)
+	}
+	last := s.passes[len(s.passes)-1]
+	if at := slices.IndexFunc(last.triggers, func(t protocol.Trigger) bool { return t.Reason == "daily" }); at < 0 || last.triggers[at].Count != 4 {
+		t.Errorf("owed after four days: %+v", last.triggers)
+	}
+}
+
+func TestCadenceOfThePortal(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	s.portal = cadence(time.Hour)
+	s.until(stepNoon.Add(10 * trigger.Day))
+	waits := make(map[time.Duration]int)
+	for i, pass := range s.passes[1:] {
+		wait := pass.at.Sub(s.passes[i].at) - s.takes
+		if wait < 54*time.Minute || wait > 66*time.Minute {
+			t.Fatalf("the wait is %s", wait)
+		}
+		if pass.has(trigger.Daily) || !pass.has(trigger.Cadence) {
+			t.Fatalf("reasons %+v", pass.triggers)
+		}
+		waits[wait.Truncate(time.Minute)]++
+	}
+	if len(s.passes) < 230 || len(s.passes) > 250 || len(waits) < 10 {
+		t.Errorf("%d passes in ten days, waits %v", len(s.passes), waits)
+	}
+	s.portal = nil // it names no interval any more: the guide's daily check remains
+	s.until(s.now.Add(2 * time.Hour))
+	s.passes = nil
+	s.until(s.now.Add(2*trigger.Day + trigger.Day/5))
+	if len(s.passes) != 2 || !s.passes[0].has(trigger.Daily) {
+		t.Errorf("without an interval: %+v", s.passes)
+	}
+}
+
+// While the portal is down its cadence goes on as a look.
+func TestCadenceWhileThePortalIsDown(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	s.portal = cadence(6 * time.Hour)
+	s.until(stepNoon.Add(time.Minute))
+	s.portal = down
+	s.until(stepNoon.Add(30 * time.Hour))
+	last := s.passes[len(s.passes)-1]
+	if at := slices.IndexFunc(last.triggers, func(t protocol.Trigger) bool { return t.Reason == "cadence" }); at < 0 || last.triggers[at].Count < 3 || last.triggers[at].Count > 5 {
+		t.Errorf("owed after 30 hours: %+v", last.triggers)
+	}
+}
+
+func TestEventsDuringAPassAreOneMorePass(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	for range 5 {
+		s.tell(happened{Reason: trigger.VMStarted, VMID: "a"})
+		s.now = s.now.Add(10 * time.Millisecond)
+	}
+	s.until(stepNoon.Add(5 * time.Second))
+	if len(s.passes) != 2 {
+		t.Fatalf("%d passes", len(s.passes))
+	}
+	want := protocol.Trigger{Reason: "vm_started", VMID: "a", Count: 5, FirstAt: stepNoon, LastAt: stepNoon.Add(40 * time.Millisecond)}
+	if got := s.passes[1].triggers; len(got) != 1 || got[0] != want {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// H46: every event is looked at; only the exchange waits.
+func TestH46_OnlyTheExchangeIsThrottled(t *testing.T) {
+	t.Parallel()
+	for name, portal := range map[string]func(time.Time) passEnded{"portal up": nil, "portal down": down} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := started(t)
+			s.portal = portal
+			for i := range 100 {
+				before := len(s.passes)
+				s.tell(happened{Reason: trigger.VMStarted, VMID: fmt.Sprint(i)})
+				s.until(s.now.Add(2 * s.takes)) // a pass may run, and then the next one
+				looked := func(p passRecord) bool {
+					return slices.ContainsFunc(p.triggers, func(t protocol.Trigger) bool { return t.VMID == fmt.Sprint(i) })
+				}
+				if !slices.ContainsFunc(s.passes[before:], looked) {
+					t.Fatalf("event %d was not looked at", i)
+				}
+			}
+			if many := len(s.exchanges()); many > 7 {
+				t.Errorf("%d exchanges in 200 seconds", many)
+			}
+		})
+	}
+}
+
+func TestGapAndBucket(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	for s.now.Before(stepNoon.Add(3 * time.Hour)) {
+		s.tell(happened{Reason: trigger.VMStarted})
+		s.until(s.now.Add(7 * time.Second))
+	}
+	exchanges := s.exchanges()
+	for i, pass := range exchanges[1:] {
+		if gap := pass.at.Sub(exchanges[i].at); gap < time.Minute {
+			t.Errorf("%s between two exchanges", gap)
+		}
+	}
+	if most := 6 + 18; len(exchanges) > most || len(exchanges) < most-2 {
+		t.Errorf("%d exchanges in three hours, the bucket allows %d", len(exchanges), most)
+	}
+}
+
+// A person passes the gap, the bucket and a backoff.
+func TestManualPassesTheThrottle(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	s.portal = func(time.Time) passEnded {
+		return passEnded{Exchanged: true, Code: protocol.CodePortalBusy, RetryAfter: time.Hour}
+	}
+	s.until(stepNoon.Add(2 * time.Second))
+	for i := range 10 {
+		before := len(s.passes)
+		s.tell(happened{Reason: trigger.VMStarted})
+		if s.passes[before].exchange {
+			t.Fatal("an event passed the backoff")
+		}
+		s.until(s.now.Add(2 * time.Second))
+		s.tell(happened{Reason: trigger.Manual})
+		if len(s.passes) != before+2 || !s.passes[before+1].exchange || !s.passes[before+1].has(trigger.Manual) {
+			t.Fatalf("wish %d: %+v", i, s.passes[before:])
+		}
+		s.until(s.now.Add(2 * time.Second))
+	}
+	if next, why := s.state.nextAt(s.now); next.Sub(s.now) < 59*time.Minute || why != "retry" {
+		t.Errorf("a wish that failed makes the portal's floor void: next at %s, %s", next, why)
+	}
+}
+
+func TestBackoffGrowsAndIsForgotten(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	s.portal = down
+	s.until(stepNoon.Add(12 * time.Hour))
+	var waits []time.Duration
+	exchanges := s.exchanges()
+	for i, pass := range exchanges[1:] {
+		waits = append(waits, pass.at.Sub(exchanges[i].at)-s.takes)
+	}
+	late := waits[len(waits)-10:]
+	if slices.Min(late) < 15*time.Minute || slices.Max(late) > 30*time.Minute || slices.Max(late)-slices.Min(late) < 3*time.Minute {
+		t.Errorf("waits at the cap: %s", late)
+	}
+	s.portal = nil
+	s.until(s.now.Add(31 * time.Minute))
+	if s.state.Failures != 0 || !s.state.Owed.Empty() || !s.state.RetryAt.IsZero() {
+		t.Errorf("after the portal is back: %+v", s.state)
+	}
+	s.portal = down
+	s.until(s.now.Add(time.Hour))
+	s.tell(happened{Reason: trigger.VMStarted})
+	s.until(s.now.Add(2 * time.Second))
+	if wait := s.state.RetryAt.Sub(s.now); wait > 5*time.Second {
+		t.Errorf("the first failure of a new row waits %s", wait)
+	}
+}
+
+// Two bad days: an attempt an hour, and every duty on the Mac goes on.
+func TestCircuitAfterADayOfFailures(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	s.portal = down
+	s.until(stepNoon.Add(25 * time.Hour))
+	s.passes = nil
+	from := s.now
+	s.until(from.Add(trigger.Day))
+	if many := len(s.exchanges()); many < 19 || many > 32 {
+		t.Errorf("%d attempts a day", many)
+	}
+}
+
+func TestRetryAfterIsAFloor(t *testing.T) {
+	t.Parallel()
+	for asked, want := range map[time.Duration]time.Duration{
+		20 * time.Minute: 20 * time.Minute, 1e9 * time.Second: trigger.Day, time.Nanosecond: time.Second,
+	} {
+		t.Run(asked.String(), func(t *testing.T) {
+			t.Parallel()
+			s := started(t)
+			s.portal = func(time.Time) passEnded {
+				return passEnded{Exchanged: true, Code: protocol.CodePortalBusy, RetryAfter: asked}
+			}
+			s.until(stepNoon.Add(s.takes))
+			wait := s.state.RetryAt.Sub(s.now)
+			if wait < want || wait > max(want+want/2, 5*time.Second) {
+				t.Errorf("asked for %s, waits %s", asked, wait)
+			}
+		})
+	}
+}
+
+func TestWithoutAPortal(t *testing.T) {
+	t.Parallel()
+	s := simulate(t)
+	s.tell(configured{Timing: trigger.DefaultTiming})
+	s.tell(happened{Reason: trigger.AgentStart})
+	s.until(stepNoon.Add(10 * trigger.Day))
+	if len(s.passes) < 10 || len(s.passes) > 11 || len(s.exchanges()) != 0 {
+		t.Fatalf("%d looks and %d exchanges in ten days", len(s.passes), len(s.exchanges()))
+	}
+	s.tell(configured{Portal: true, DeviceID: stepDevice, Timing: trigger.DefaultTiming})
+	if len(s.exchanges()) != 1 || !s.passes[len(s.passes)-1].has(trigger.AgentStart) {
+		t.Errorf("a portal appears: %+v", s.passes[len(s.passes)-1])
+	}
+}
+
+// What a pass could not tell waits for the next exchange, with everything that
+// came meanwhile, and is then forgotten.
+func TestOwedReasonsAreCarriedOnce(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	s.portal = down
+	s.until(stepNoon.Add(2 * time.Second))
+	s.tell(happened{Reason: trigger.VMStarted, VMID: "a"})
+	s.until(s.now.Add(2 * time.Second))
+	s.portal = nil
+	s.until(s.now.Add(10 * time.Minute))
+	last := s.passes[len(s.passes)-1]
+	if !last.exchange || !last.has(trigger.AgentStart) || !last.has(trigger.VMStarted) || len(last.triggers) != 2 {
+		t.Errorf("carried: %+v", last)
+	}
+	before := len(s.passes)
+	s.until(s.now.Add(time.Hour))
+	if len(s.passes) != before || !s.state.Owed.Empty() {
+		t.Errorf("carried again: %+v", s.passes[before:])
+	}
+}
+
+// A portal that has the reasons, though something else failed, does not get
+// them twice.
+func TestCarriedReasonsAreNotOwed(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	s.portal = func(time.Time) passEnded {
+		return passEnded{Exchanged: true, Carried: true, Code: protocol.CodeHeadSignature}
+	}
+	s.until(stepNoon.Add(10 * time.Minute))
+	if len(s.passes) < 2 || len(s.passes[1].triggers) != 0 || !s.passes[1].exchange {
+		t.Errorf("passes: %+v", s.passes)
+	}
+}
+
+// A clock that jumps delays nothing and starts no storm.
+func TestClockJumps(t *testing.T) {
+	t.Parallel()
+	busy := func(s *simulation) { // an empty bucket, a backoff, reasons owed
+		s.portal = down
+		for range 20 {
+			s.tell(happened{Reason: trigger.VMStarted})
+			s.until(s.now.Add(30 * time.Second))
+		}
+	}
+	idle := func(s *simulation) { s.until(s.now.Add(time.Hour)) }
+	for name, prepare := range map[string]func(*simulation){"busy": busy, "idle": idle} {
+		for _, jump := range []time.Duration{-365 * trigger.Day, -trigger.Day, -time.Hour, time.Hour, 365 * trigger.Day} {
+			t.Run(fmt.Sprintf("%s, %s", name, jump), func(t *testing.T) {
+				t.Parallel()
+				s := started(t)
+				s.ticks = true // how the real loop notices a jump
+				prepare(s)
+				for s.state.Running {
+					s.until(s.now.Add(s.takes))
+				}
+				s.tell(tick{})
+				next, _ := s.state.nextAt(s.now)
+				wait := next.Sub(s.now)
+				s.now, s.portal, s.passes = s.now.Add(jump), nil, nil
+				s.tell(tick{})
+				if next, _ := s.state.nextAt(s.now); jump < 0 && next.Sub(s.now) != wait {
+					t.Errorf("the next turn was %s away and is %s away", wait, next.Sub(s.now))
+				}
+				from := s.now
+				s.until(from.Add(45 * time.Minute))
+				if name == "busy" && (len(s.exchanges()) == 0 || !s.state.Owed.Empty()) {
+					t.Errorf("nothing was told within 45 minutes: %+v", s.state)
+				}
+				if len(s.passes) > 3 {
+					t.Errorf("%d passes within 45 minutes", len(s.passes))
+				}
+				s.passes = nil
+				s.until(from.Add(2*trigger.Day + 6*time.Hour))
+				if len(s.exchanges()) < 2 || len(s.exchanges()) > 3 {
+					t.Errorf("%d check-ins in the two days after it", len(s.exchanges()))
+				}
+			})
+		}
+	}
+}
+
+// A pass that ends at once, in the worst way, is not begun again at the same
+// moment for ever: without a gap the bucket ends it, with one the gap.
+func TestAThrottledPassDoesNotSpin(t *testing.T) {
+	t.Parallel()
+	eager := trigger.DefaultTiming
+	eager.MinimumGap, eager.RetryBase, eager.RetryCap, eager.BucketSize = 0, 0, 0, 3
+	cases := map[string]struct {
+		timing trigger.Timing
+		ended  passEnded
+		most   int // passes of one moment
+	}{
+		"the look failed":                      {trigger.DefaultTiming, passEnded{}, 1},
+		"the exchange failed":                  {trigger.DefaultTiming, passEnded{Exchanged: true, Code: protocol.CodePortalOutage}, 1},
+		"eager: the look failed":               {eager, passEnded{}, 3},
+		"eager: the exchange failed":           {eager, passEnded{Exchanged: true, Code: protocol.CodePortalOutage}, 3},
+		"eager: carried, but something failed": {eager, passEnded{Exchanged: true, Carried: true, Code: protocol.CodeHeadInvalid}, 3},
+		"success":                              {eager, passEnded{Exchanged: true, Carried: true}, 1},
+		"a cadence of a second":                {eager, passEnded{Exchanged: true, Carried: true, Interval: time.Second}, 1},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := simulate(t)
+			s.tell(configured{Portal: true, DeviceID: stepDevice, Timing: c.timing})
+			s.tell(happened{Reason: trigger.Manual})
+			for s.state.Running && len(s.passes) <= c.most {
+				s.tell(c.ended)
+			}
+			if len(s.passes) > c.most {
+				t.Errorf("more than %d passes at one moment", c.most)
+			}
+		})
+	}
+}
+
+// 10,000 Macs that checked in within one minute (the network came up at nine)
+// do not meet again the next day, nor at any time of the days after.
+func TestTheFleetSpreads(t *testing.T) {
+	t.Parallel()
+	const devices = 10_000
+	random := rand.New(rand.NewPCG(3, 4))
+	minutes := make(map[time.Time]int)
+	for i := range devices {
+		device := fmt.Sprintf("0198f6b2-7c1e-7d0a-9a55-%012x", i)
+		state := loopState{}
+		now := stepNoon.Add(time.Duration(random.Int64N(int64(time.Minute))))
+		state, _ = step(now, state, configured{Portal: true, DeviceID: device, Timing: trigger.DefaultTiming})
+		state, _ = step(now, state, happened{Reason: trigger.AgentStart})
+		for range 4 {
+			state, _ = step(now, state, passEnded{Exchanged: true, Carried: true, DeviceID: device, Random: random.Float64()})
+			next, _ := state.nextAt(now)
+			minutes[next.Truncate(time.Minute)]++
+			now = next
+			var actions []action
+			if state, actions = step(now, state, tick{}); len(actions) != 1 || !actions[0].(startPass).Exchange {
+				t.Fatalf("no check-in at %s", now)
+			}
+		}
+	}
+	peak := 0
+	for _, many := range minutes {
+		peak = max(peak, many)
+	}
+	if peak > 110 { // evenly over the hours that a tenth of a day allows: 60 a minute
+		t.Errorf("%d devices in one minute", peak)
+	}
+}
+
+// stepModel is the agent's loop under any sequence of events; what rapid finds
+// out is whether a reason is ever lost, doubled or late.
+type stepModel struct {
+	sim   *simulation
+	heard int // reasons, with those that fell due by themselves
+	told  int // that a portal has
+	up    bool
+}
+
+func TestStepLosesNothing(t *testing.T) {
+	t.Parallel()
+	reasons := []trigger.Reason{trigger.VMStarted, trigger.VMStarted, trigger.AppLaunch, trigger.Manual}
+	rapid.Check(t, func(rt *rapid.T) {
+		sim := simulate(t)
+		model := stepModel{sim: sim, up: true}
+		sim.tell(configured{Portal: rapid.Bool().Draw(rt, "portal"), DeviceID: stepDevice, Timing: trigger.DefaultTiming})
+		rt.Repeat(map[string]func(*rapid.T){
+			"": func(rt *rapid.T) { model.check(rt) },
+			"event": func(rt *rapid.T) {
+				vm := rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "vm")
+				sim.tell(happened{Reason: rapid.SampledFrom(reasons).Draw(rt, "reason"), VMID: vm})
+				model.heard++
+			},
+			"time": func(rt *rapid.T) {
+				wait := rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second, time.Minute, time.Hour, 30 * time.Hour}).Draw(rt, "wait")
+				sim.now = sim.now.Add(wait)
+				sim.tell(tick{})
+			},
+			"clock": func(rt *rapid.T) {
+				sim.now = sim.now.Add(time.Duration(rapid.IntRange(-20_000, 20_000).Draw(rt, "hours")) * time.Hour)
+				sim.tell(tick{})
+			},
+			"configuration": func(rt *rapid.T) {
+				sim.tell(configured{Portal: rapid.Bool().Draw(rt, "portal"), DeviceID: stepDevice, Timing: trigger.DefaultTiming})
+			},
+			"end": func(rt *rapid.T) {
+				if !sim.state.Running {
+					return
+				}
+				ended := passEnded{DeviceID: stepDevice, Random: rapid.Float64Range(0, 0.99).Draw(rt, "random")}
+				if sim.passes[len(sim.passes)-1].exchange {
+					ended.Exchanged = rapid.Bool().Draw(rt, "tried")
+					ended.Carried = ended.Exchanged && rapid.Bool().Draw(rt, "carried")
+					ended.Interval = rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(rt, "interval")
+					if !ended.Carried || rapid.Bool().Draw(rt, "failed") {
+						ended.Code, ended.Interval = protocol.CodePortalOutage, 0
+					}
+				}
+				if ended.Carried {
+					model.told += count(sim.state.InPass)
+				}
+				sim.tell(ended)
+			},
+		})
+		model.comesToRest(rt)
+	})
+}
+
+func count(set trigger.Set) int {
+	total := 0
+	for _, entry := range set.Triggers() {
+		total += entry.Count
+	}
+	return total
+}
+
+// open are all reasons that no portal has.
+func (m *stepModel) open() int {
+	return count(m.sim.state.Waiting) + count(m.sim.state.Owed) + count(m.sim.state.InPass)
+}
+
+// check compares what was heard with what is open or told. Reasons that fell
+// due by themselves count as heard when they appear.
+func (m *stepModel) check(rt *rapid.T) {
+	byThemselves := m.open() + m.told - m.heard
+	if byThemselves < 0 {
+		rt.Fatalf("%d reasons lost", -byThemselves)
+	}
+	if byThemselves > 2 { // a step makes a daily and a cadence reason at most
+		rt.Fatalf("%d reasons doubled", byThemselves)
+	}
+	m.heard += byThemselves
+}
+
+// comesToRest lets the portal answer: within two hours nothing is owed.
+func (m *stepModel) comesToRest(rt *rapid.T) {
+	if m.sim.state.Running {
+		m.sim.tell(passEnded{DeviceID: stepDevice})
+	}
+	m.sim.tell(configured{Portal: true, DeviceID: stepDevice, Timing: trigger.DefaultTiming})
+	m.sim.endsAt = m.sim.now.Add(time.Second)
+	m.sim.until(m.sim.now.Add(2 * time.Hour))
+	if open := m.open(); open != 0 || m.sim.state.Failures != 0 {
+		rt.Fatalf("%d reasons still open, %d failures", open, m.sim.state.Failures)
+	}
+}
