@@ -82,6 +82,8 @@ func newCommand() *cobra.Command {
 		Long:          "prlagentd watches Parallels Desktop on this Mac, reports to a management portal and\nanswers 'prlagent'. launchd starts it with 'prlagentd run'.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          noArguments,
+		RunE:          func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", err, errUsage) })
 	root.PersistentFlags().StringVar(&f.root, "root", os.Getenv("PRLAGENT_ROOT"), "folder of a simulated Mac ($PRLAGENT_ROOT)")
@@ -91,13 +93,21 @@ func newCommand() *cobra.Command {
 	return root
 }
 
+// noArguments refuses words that no command takes, and names that no command has.
+func noArguments(command *cobra.Command, given []string) error {
+	if len(given) > 0 {
+		return fmt.Errorf("%q makes no sense after %q: %w", given[0], command.CommandPath(), errUsage)
+	}
+	return nil
+}
+
 func runCommand(f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
 		Short: "Run in the foreground until SIGTERM (what launchd starts)",
 		Example: "  sudo prlagentd run\n" +
 			"  prlagentd run --root /tmp/mac --log-level debug    # a simulated Mac, see 'prlsim help'",
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return runDaemon(*f) },
 	}
 }
@@ -107,7 +117,7 @@ func versionCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			version, revision := localapi.BuildVersion()
 			if !asJSON {
