@@ -70,6 +70,13 @@ operator's commands for it. Begin with 'prlportal init DIR'.
 Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args: func(_ *cobra.Command, given []string) error {
+			if len(given) > 0 {
+				return usageError(fmt.Sprintf("there is no command %q; see 'prlportal help'", given[0]))
+			}
+			return nil
+		},
+		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err.Error()) })
 	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(),
