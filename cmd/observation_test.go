@@ -1,0 +1,139 @@
+package cmd_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// expectPorts counts the ports of a program in the kernel's own tables.
+func expectPorts(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: ports agent|portal N")
+	}
+	name := portalName
+	if args[0] == "agent" {
+		name = agentName(ts.Getenv("PRLAGENT_ROOT"))
+	}
+	running := stageOf(ts).running[name]
+	if running == nil {
+		ts.Fatalf("%s does not run", name)
+	}
+	count, err := openPorts(running.command.Process.Pid)
+	ts.Check(err)
+	if strconv.Itoa(count) != args[1] {
+		ts.Fatalf("%s has %d open ports", name, count)
+	}
+}
+
+// openPorts counts the sockets of a process that take what comes from outside.
+func openPorts(pid int) (int, error) {
+	folder := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return 0, err
+	}
+	var sockets []string
+	for _, entry := range entries {
+		target, err := os.Readlink(filepath.Join(folder, entry.Name()))
+		if inode, is := strings.CutPrefix(target, "socket:["); err == nil && is {
+			sockets = append(sockets, strings.TrimSuffix(inode, "]"))
+		}
+	}
+	count := 0
+	for _, table := range []string{"tcp", "tcp6", "udp", "udp6", "raw", "raw6"} {
+		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return 0, err
+		}
+		for line := range strings.Lines(string(content)) {
+			fields := strings.Fields(line)
+			// 0A is a listening TCP socket, 07 a UDP or raw one that is not connected.
+			if len(fields) > 9 && (fields[3] == "0A" || fields[3] == "07") && slices.Contains(sockets, fields[9]) {
+				count++
+			}
+		}
+	}
+	return count, nil
+}
+
+// vendorTools are the programs that must not be run by root.
+var vendorTools = []string{"prlctl", "prlsrvctl"}
+
+// expectLawfulCalls judges the command lines that the Mac's tools were started
+// with (H13): every call of the vendor's tools was made by sudo for a person's
+// uid, and no argument of any program has a word from a user.
+func expectLawfulCalls(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: toolcalls")
+	}
+	state, err := macOf(ts).Load()
+	ts.Check(err)
+	bySudo := make(map[string]int)
+	var uids []string
+	for _, call := range toolCalls(ts) {
+		for _, vm := range state.VMs {
+			if slices.ContainsFunc(call.Args, func(arg string) bool { return strings.Contains(arg, vm.Name) }) {
+				ts.Fatalf("the name %q is in an argument of %s %q", vm.Name, call.Tool, call.Args)
+			}
+		}
+		switch {
+		case call.Tool == "sudo":
+			uids = append(uids, lawfulSudo(ts, call))
+			bySudo[fmt.Sprintf("%q", append([]string{filepath.Base(call.Args[4])}, call.Args[5:]...))]++
+		case slices.Contains(vendorTools, call.Tool):
+			bySudo[fmt.Sprintf("%q", append([]string{call.Tool}, call.Args...))]--
+			lawfulIDs(ts, call)
+		}
+	}
+	for call, surplus := range bySudo {
+		if surplus != 0 {
+			ts.Fatalf("%s: %d calls of sudo more than of the tool", call, surplus)
+		}
+	}
+	slices.Sort(uids)
+	if got := slices.Compact(uids); len(got) != len(state.Users) {
+		ts.Fatalf("sudo was called for %v only", got)
+	}
+}
+
+func toolCalls(ts *testscript.TestScript) []toolCall {
+	var calls []toolCall
+	for line := range strings.Lines(ts.ReadFile(macOf(ts).Path(callsFile))) {
+		var call toolCall
+		ts.Check(json.Unmarshal([]byte(line), &call))
+		calls = append(calls, call)
+	}
+	return calls
+}
+
+// lawfulSudo gives the uid of sudo -n -H -u #UID PROGRAM ….
+func lawfulSudo(ts *testscript.TestScript, call toolCall) string {
+	if len(call.Args) < 5 || !slices.Equal(call.Args[:3], []string{"-n", "-H", "-u"}) || !filepath.IsAbs(call.Args[4]) {
+		ts.Fatalf("sudo was called with %q", call.Args)
+	}
+	number, byNumber := strings.CutPrefix(call.Args[3], "#")
+	uid, err := strconv.Atoi(number)
+	if !byNumber || err != nil || uid < 501 {
+		ts.Fatalf("sudo was called for %q", call.Args[3])
+	}
+	return number
+}
+
+// lawfulIDs checks that prlctl was told ids and words of its own only.
+func lawfulIDs(ts *testscript.TestScript, call toolCall) {
+	own := []string{"list", "info"}
+	for _, arg := range call.Args {
+		if _, err := uuid.Parse(arg); err != nil && !strings.HasPrefix(arg, "-") && !slices.Contains(own, arg) {
+			ts.Fatalf("%s was called with %q", call.Tool, call.Args)
+		}
+	}
+}

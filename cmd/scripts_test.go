@@ -1,0 +1,202 @@
+// Package cmd_test tries the programs as a whole: every script below
+// testdata/scripts is a Mac, a portal and an agent of its own, used by command
+// lines that a person could type. The test binary plays every program: ours
+// and the tools of the simulated Mac.
+package cmd_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"prlagent/agent"
+	"prlagent/cmd/prlagent/cli"
+	"prlagent/cmd/prlagentd/daemon"
+	"prlagent/cmd/prlportal/portal"
+	"prlagent/cmd/prlsim/demo"
+	"prlagent/cmd/prlsim/sim"
+)
+
+// TestMain makes the roles. They end with syscall.Exit, because os.Exit waits
+// a second in a program built with -race.
+func TestMain(m *testing.M) {
+	roles := map[string]func(){
+		"prlsim":    func() { syscall.Exit(sim.Main(demo.Command())) },
+		"prlportal": func() { syscall.Exit(portal.Main()) },
+		"prlagentd": func() { syscall.Exit(daemon.Main()) },
+		"prlagent":  func() { syscall.Exit(cli.Main()) },
+	}
+	for _, name := range sim.ToolNames() {
+		roles[name] = func() {
+			noteToolCall()
+			syscall.Exit(sim.Main())
+		}
+	}
+	testscript.Main(m, roles)
+}
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("..", "testdata", "scripts"),
+		Setup:               setUp,
+		Cmds:                commands,
+		Condition:           condition,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// commands are what scripts have beside testscript's own.
+//
+//	enrolled [FLAGS…]            a portal, a Mac (FLAGS of prlsim mac create) and
+//	                             an agent that has checked in; goes to the Mac's folder
+//	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT
+//	portal start|stop|kill       the portal in PRLPORTAL_DIR; start sets PRLPORTAL_URL
+//	profile [FLAGS…]             install the portal's profile (FLAGS of prlportal profile)
+//	settings FILE NAME=VALUE…    change a property list; Timing.Daily=3 goes deeper, NAME= removes
+//	publish [FLAGS…] [FILE]      sign a head, and the policy FILE, with the operator's key
+//	rows N                       the portal's table has N rows; they are in stdout
+//	json FILE PATH [VALUE]       a value of a JSON file (or stdout) is there, or is VALUE
+//	remember NAME FILE PATH      keep such a value in a variable
+//	until PATH VALUE COMMAND…    run the command until its JSON has the value
+//	exits CODE COMMAND…          run the command; it ends with the code
+//	as UID CODE COMMAND…         the same as another user (needs root)
+//	ports agent|portal N         the program listens on N network ports
+//	modes FILE MODE              permissions, as 0644
+//	chown UID FILE               (needs root)
+//	replace FILE OLD NEW         change a text file in one place
+//	toolcalls                    every call of the vendor's tools was a lawful one (H13)
+//	secrets-only-in FILE…        no other file of the script holds a secret
+//
+// PATH is like .vms[vm_name=macOS].vm_state, .pass.triggers[0].reason,
+// .vms[*].user_name or .vms[len]. VALUE is the text itself, or >X, <X (numbers,
+// times, now+21h), or ~ and a regular expression.
+var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"enrolled":        beginEnrolled,
+	"agent":           controlAgent,
+	"portal":          controlPortal,
+	"profile":         installProfile,
+	"settings":        changeSettings,
+	"publish":         publish,
+	"rows":            expectRows,
+	"json":            expectJSON,
+	"remember":        remember,
+	"until":           until,
+	"exits":           expectExit,
+	"as":              expectExitAs,
+	"ports":           expectPorts,
+	"modes":           expectMode,
+	"chown":           changeOwner,
+	"replace":         replaceText,
+	"toolcalls":       expectLawfulCalls,
+	"secrets-only-in": expectSecretsOnlyIn,
+}
+
+// setUp gives a script a short folder of its own, because the path of a unix
+// socket has room for some hundred bytes, and the variables that name things.
+func setUp(env *testscript.Env) error {
+	folder, err := os.MkdirTemp("", "m")
+	if err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	s := &stage{folder: folder, running: make(map[string]*process)}
+	env.Values[stageKey{}] = s
+	env.Defer(func() { s.close(env.T()) })
+	if err := copyProgram(filepath.Join(folder, "prlsim")); err != nil {
+		return err
+	}
+	env.Setenv("PATH", folder+string(filepath.ListSeparator)+env.Getenv("PATH"))
+	mac := filepath.Join(folder, "mac")
+	for name, value := range map[string]string{
+		"MAC":           mac,
+		"MAC2":          filepath.Join(folder, "mac2"),
+		"PORTAL":        filepath.Join(folder, "portal"),
+		"PROFILE":       filepath.Join(mac, agent.ManagedConfig),
+		"SUPPORT":       filepath.Join(mac, agent.SupportFolder),
+		"STATE":         filepath.Join(mac, agent.StateFolder),
+		"AGENT_LOG":     filepath.Join(mac, agent.LogFile),
+		"PORTAL_LOG":    filepath.Join(folder, "portal.log"),
+		"PRLAGENT_ROOT": mac,
+		"PRLPORTAL_DIR": filepath.Join(folder, "portal"),
+		"PRLPORTAL_URL": "",
+		"NO_COLOR":      "1",
+		"GORACE":        "halt_on_error=1",
+	} {
+		env.Setenv(name, value)
+	}
+	return nil
+}
+
+// copyProgram gives a script a file of its own for the tools of its Macs, which
+// are links to prlsim: links of other scripts that come and go would change the
+// file's status time, and to the agent a tool that changes is not trusted (H10).
+// The lock keeps other scripts from starting a program in the meantime, which
+// would hold the file open for writing for a moment, and so not executable.
+func copyProgram(to string) error {
+	executable, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find own path: %w", err)
+	}
+	from, err := os.Open(executable)
+	if err != nil {
+		return fmt.Errorf("copy program: %w", err)
+	}
+	defer from.Close()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	copied, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err != nil {
+		return fmt.Errorf("copy program: %w", err)
+	}
+	_, err = io.Copy(copied, from)
+	return errors.Join(err, copied.Close())
+}
+
+// condition is [root]: whether the test runs as root.
+func condition(name string) (bool, error) {
+	if name == "root" {
+		return os.Geteuid() == 0, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
+}
+
+// toolCall is one start of a simulated tool.
+type toolCall struct {
+	Tool string   `json:"tool"`
+	Args []string `json:"args"`
+}
+
+// callsFile is where tools note their calls, on a Mac that has the file.
+const callsFile = "/.prlsim/calls"
+
+// noteToolCall keeps the command line that a simulated tool was started with.
+func noteToolCall() {
+	executable, err := os.Executable()
+	if err != nil {
+		return
+	}
+	mac, err := sim.FindMac(filepath.Dir(executable))
+	if err != nil {
+		return
+	}
+	file, err := os.OpenFile(mac.Path(callsFile), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return // nobody asked for it
+	}
+	defer file.Close()
+	line, err := json.Marshal(toolCall{filepath.Base(executable), os.Args[1:]})
+	if err == nil {
+		_, err = file.Write(append(line, '\n'))
+	}
+	if err != nil {
+		panic(err)
+	}
+}

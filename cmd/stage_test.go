@@ -1,0 +1,289 @@
+package cmd_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"prlagent/agent"
+	"prlagent/agent/localapi"
+	"prlagent/cmd/prlsim/sim"
+	"prlagent/platform/plist"
+)
+
+// Limits of what a script waits for, and how often it looks.
+const (
+	readyLimit = 30 * time.Second
+	readyPoll  = 15 * time.Millisecond
+)
+
+// stage is what one script has set up.
+type stage struct {
+	folder    string
+	running   map[string]*process // by name, see agentName
+	portalURL string              // of the last start, to start there again
+}
+
+type stageKey struct{}
+
+func stageOf(ts *testscript.TestScript) *stage { return ts.Value(stageKey{}).(*stage) }
+
+// process is a program that runs beside the script.
+type process struct {
+	name    string
+	command *exec.Cmd
+	output  string // file of its standard error
+	ended   chan struct{}
+}
+
+const portalName = "prlportal"
+
+func agentName(root string) string { return "prlagentd of " + filepath.Base(root) }
+
+// environment is what background programs get of the script's variables.
+var environment = []string{"PATH", "HOME", "TMPDIR", "GORACE", "GOCOVERDIR", "PRLAGENT_ROOT", "PRLPORTAL_DIR"}
+
+// start runs a program beside the script, with its standard error in a file.
+func (s *stage) start(ts *testscript.TestScript, name, output, program string, args ...string) *process {
+	if s.running[name] != nil {
+		ts.Fatalf("%s runs already", name)
+	}
+	path := ""
+	for _, folder := range filepath.SplitList(ts.Getenv("PATH")) {
+		if candidate := filepath.Join(folder, program); path == "" {
+			if _, err := os.Stat(candidate); err == nil {
+				path = candidate
+			}
+		}
+	}
+	log, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	defer log.Close()
+	command := exec.Command(path, args...)
+	command.Dir, command.Stderr = s.folder, log
+	for _, variable := range environment {
+		if value := ts.Getenv(variable); value != "" {
+			command.Env = append(command.Env, variable+"="+value)
+		}
+	}
+	ts.Check(command.Start())
+	started := &process{name: name, command: command, output: output, ended: make(chan struct{})}
+	go func() {
+		_ = command.Wait()
+		close(started.ended)
+	}()
+	s.running[name] = started
+	return started
+}
+
+// awaitReady polls until the program is ready; it fails as soon as it ends.
+func (p *process) awaitReady(ts *testscript.TestScript, ready func() bool) {
+	for deadline := time.Now().Add(readyLimit); !ready(); time.Sleep(readyPoll) {
+		select {
+		case <-p.ended:
+			ts.Fatalf("%s ended with %d: %s", p.name, p.command.ProcessState.ExitCode(), p.words())
+		default:
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s is not ready after %s: %s", p.name, readyLimit, p.words())
+		}
+	}
+}
+
+func (p *process) words() string {
+	words, _ := os.ReadFile(p.output)
+	return string(words)
+}
+
+// stop ends a program and says what was wrong with its end.
+func (s *stage) stop(name string, how syscall.Signal) error {
+	running := s.running[name]
+	if running == nil {
+		return fmt.Errorf("%s does not run", name)
+	}
+	delete(s.running, name)
+	_ = running.command.Process.Signal(how) // it may have ended by itself: the exit code tells
+	select {
+	case <-running.ended:
+	case <-time.After(readyLimit):
+		_ = running.command.Process.Kill()
+		<-running.ended
+		return fmt.Errorf("%s did not stop on %s", name, how)
+	}
+	if code := running.command.ProcessState.ExitCode(); how == syscall.SIGTERM && code != 0 {
+		return fmt.Errorf("%s ended with %d: %s", name, code, running.words())
+	}
+	if words := running.words(); strings.Contains(words, "DATA RACE") || strings.Contains(words, "panic:") {
+		return errors.New(words)
+	}
+	return nil
+}
+
+// close ends everything that a script has started, and shows the logs of a
+// script that failed.
+func (s *stage) close(t testscript.T) {
+	test := t.(interface {
+		Errorf(format string, args ...any)
+		Logf(format string, args ...any)
+		Failed() bool
+	})
+	for name := range s.running {
+		if err := s.stop(name, syscall.SIGTERM); err != nil {
+			test.Errorf("at the end: %v", err)
+		}
+	}
+	if test.Failed() {
+		for _, log := range []string{filepath.Join(s.folder, "mac", agent.LogFile), filepath.Join(s.folder, "portal.log")} {
+			content, _ := os.ReadFile(log)
+			test.Logf("%s:\n%s", filepath.Base(log), content[max(0, len(content)-4000):])
+		}
+	}
+	if err := os.RemoveAll(s.folder); err != nil {
+		test.Errorf("at the end: %v", err)
+	}
+}
+
+// run executes a program whose output the script may look at; it must end well.
+func run(ts *testscript.TestScript, program string, args ...string) {
+	if err := ts.Exec(program, args...); err != nil {
+		ts.Fatalf("%s %s: %v\n%s%s", program, strings.Join(args, " "), err, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+}
+
+func controlPortal(ts *testscript.TestScript, neg bool, args []string) {
+	control(ts, neg, args, portalName, startPortal)
+}
+
+func controlAgent(ts *testscript.TestScript, neg bool, args []string) {
+	control(ts, neg, args, agentName(ts.Getenv("PRLAGENT_ROOT")), startAgent)
+}
+
+func control(ts *testscript.TestScript, neg bool, args []string, name string, start func(*testscript.TestScript)) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: agent|portal start|stop|kill")
+	}
+	switch args[0] {
+	case "start":
+		start(ts)
+	case "stop":
+		ts.Check(stageOf(ts).stop(name, syscall.SIGTERM))
+	case "kill":
+		ts.Check(stageOf(ts).stop(name, syscall.SIGKILL))
+	default:
+		ts.Fatalf("unknown word %q", args[0])
+	}
+}
+
+// startPortal starts the portal on a free port, or where it was before.
+func startPortal(ts *testscript.TestScript) {
+	s := stageOf(ts)
+	listen := "127.0.0.1:0"
+	if s.portalURL != "" {
+		listen = strings.TrimPrefix(s.portalURL, "https://")
+	}
+	ready := filepath.Join(s.folder, "portal.url")
+	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
+		ts.Check(err)
+	}
+	started := s.start(ts, portalName, ts.Getenv("PORTAL_LOG"), "prlportal", "serve", "--listen", listen, "--ready-file", ready)
+	started.awaitReady(ts, func() bool {
+		url, err := os.ReadFile(ready)
+		s.portalURL = strings.TrimSpace(string(url))
+		return err == nil && s.portalURL != ""
+	})
+	ts.Setenv("PRLPORTAL_URL", s.portalURL)
+}
+
+// startAgent starts the daemon and waits for the end of its first pass.
+func startAgent(ts *testscript.TestScript) {
+	root := ts.Getenv("PRLAGENT_ROOT")
+	started := stageOf(ts).start(ts, agentName(root), root+".err", "prlagentd", "run")
+	client := localapi.NewClient(localapi.SocketUnder(root))
+	started.awaitReady(ts, func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), readyLimit)
+		defer cancel()
+		status, err := client.Status(ctx)
+		return err == nil && status.Pass != nil && status.Daemon.PID == started.command.Process.Pid
+	})
+}
+
+// beginEnrolled is the beginning of most scripts.
+func beginEnrolled(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("unsupported: ! enrolled")
+	}
+	run(ts, "prlportal", "init", ts.Getenv("PORTAL"))
+	startPortal(ts)
+	run(ts, "prlsim", append([]string{"mac", "create", ts.Getenv("MAC"), "--no-processes"}, args...)...)
+	installProfile(ts, false, nil)
+	startAgent(ts)
+	ts.Check(ts.Chdir(ts.Getenv("MAC")))
+}
+
+// installProfile does what MDM would: it leaves the portal's preferences on
+// the Mac of PRLAGENT_ROOT. No tool of the suite may wait for a pace that is
+// meant for a fleet, so what nobody asks for has its usual pace, and people's
+// check-ins pass it.
+func installProfile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("unsupported: ! profile")
+	}
+	managed := filepath.Join(ts.Getenv("PRLAGENT_ROOT"), agent.ManagedConfig)
+	run(ts, "prlportal", append([]string{"profile", "--format", "plist", "--output", managed}, args...)...)
+}
+
+// changeSettings edits a property list in place.
+func changeSettings(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: settings FILE NAME=VALUE…")
+	}
+	path := ts.MkAbs(args[0])
+	values := map[string]any{}
+	data, err := os.ReadFile(path)
+	if err == nil {
+		values, err = plist.DecodeDict(data)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		ts.Check(err)
+	}
+	for _, setting := range args[1:] {
+		name, value, _ := strings.Cut(setting, "=")
+		set(values, strings.Split(name, "."), value)
+	}
+	data, err = plist.EncodeXML(values)
+	ts.Check(err)
+	ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
+	ts.Check(os.WriteFile(path, data, 0o600))
+}
+
+func set(values map[string]any, path []string, value string) {
+	if len(path) > 1 {
+		inner, _ := values[path[0]].(map[string]any)
+		if inner == nil {
+			inner = make(map[string]any)
+		}
+		values[path[0]] = inner
+		set(inner, path[1:], value)
+		return
+	}
+	var number float64
+	switch _, err := fmt.Sscanf(value, "%g", &number); {
+	case value == "":
+		delete(values, path[0])
+	case err == nil && fmt.Sprint(number) == value:
+		values[path[0]] = number
+	default:
+		values[path[0]] = value
+	}
+}
+
+// macOf is the simulated Mac of PRLAGENT_ROOT.
+func macOf(ts *testscript.TestScript) sim.Mac { return sim.Mac{Dir: ts.Getenv("PRLAGENT_ROOT")} }
