@@ -1,0 +1,92 @@
+package protocol
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Every code has its row, and every row is of a code.
+func TestCodesTableIsComplete(t *testing.T) {
+	t.Parallel()
+	file, err := parser.ParseFile(token.NewFileSet(), "code.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := make(map[Code]bool)
+	ast.Inspect(file, func(node ast.Node) bool {
+		spec, ok := node.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 || !strings.HasPrefix(spec.Names[0].Name, "Code") {
+			return true
+		}
+		literal, ok := spec.Values[0].(*ast.BasicLit)
+		if !ok {
+			return true
+		}
+		word, err := strconv.Unquote(literal.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if declared[Code(word)] {
+			t.Errorf("%s is declared twice", word)
+		}
+		declared[Code(word)] = true
+		return true
+	})
+	if len(declared) < 80 {
+		t.Fatalf("only %d codes found", len(declared))
+	}
+	for code := range declared {
+		if _, ok := Codes[code]; !ok {
+			t.Errorf("%s has no row", code)
+		}
+	}
+	for code := range Codes {
+		if !declared[code] {
+			t.Errorf("the row of %s is of no code", code)
+		}
+	}
+}
+
+var wordOfCode = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
+
+func TestCodesHaveWords(t *testing.T) {
+	t.Parallel()
+	for code, text := range Codes {
+		if !wordOfCode.MatchString(string(code)) {
+			t.Errorf("%q is no lower_snake word", code)
+		}
+		if text.Severity != Info && text.Severity != Warning && text.Severity != Failure {
+			t.Errorf("%s has the severity %q", code, text.Severity)
+		}
+		for what, sentence := range map[string]string{"text": text.Text, "remedy": text.Remedy} {
+			empty := sentence == "" && what == "remedy"
+			if !empty && (len(sentence) < 10 || !strings.HasSuffix(sentence, ".") && !strings.Contains(sentence, ": ")) {
+				t.Errorf("the %s of %s is %q", what, code, sentence)
+			}
+		}
+		if text.Severity == Failure && text.Remedy == "" {
+			t.Errorf("%s is a failure that nobody can mend", code)
+		}
+		if code.Text() != text {
+			t.Errorf("%s shows another row", code)
+		}
+	}
+	if got := Code("of_the_future").Text(); got.Text != "of_the_future" || got.Severity != Warning {
+		t.Errorf("a code without a row is shown as %+v", got)
+	}
+}
+
+// A gap's reason and a problem's code are codes with a row.
+func TestProblemsHaveCodes(t *testing.T) {
+	t.Parallel()
+	for name, kind := range Problems {
+		if _, ok := Codes[kind.Code]; !ok {
+			t.Errorf("%s has the code %q", name, kind.Code)
+		}
+	}
+}
