@@ -17,9 +17,11 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"prlagent/agent/checkin"
 	"prlagent/agent/config"
 	"prlagent/agent/inventory"
 	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
 	"prlagent/platform"
 	"prlagent/platform/plist"
 	"prlagent/platform/safefile"
@@ -53,7 +55,6 @@ const stopLimit = 2 * time.Second
 // Run is the daemon: it returns when ctx is done, or with the reason why it
 // cannot work at all (store.ErrLocked: another one runs).
 func Run(ctx context.Context, options Options) error {
-	options.Log = options.Log.Level(zerolog.DebugLevel)
 	tools := &tool.Runner{Root: options.Root, Log: options.Log}
 	mac := platform.New(options.Root, tools)
 	if err := prepareFolders(mac); err != nil {
@@ -61,7 +62,7 @@ func Run(ctx context.Context, options Options) error {
 	}
 	state, report, err := store.Open(ctx, mac.Path(StateFolder), store.Options{
 		Log: options.Log, LockWait: 3 * time.Second,
-		Collections: []string{inventory.Remembered, marks.Name(), eventRing.Name()},
+		Collections: append(checkin.Collections(), inventory.Remembered, marks.Name(), eventRing.Name()),
 	})
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
@@ -75,33 +76,74 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return fmt.Errorf("open socket: %w", err)
 	}
-	a := newAgent(options, mac, tools, state, report, journal)
-	return a.serve(ctx, listener)
+	return newAgent(wire(options, mac, tools, state), state, report, journal).serve(ctx, listener)
+}
+
+// looker makes one look at the Mac.
+type looker interface {
+	Collect(context.Context) (inventory.Look, error)
 }
 
 // agent is the running daemon. Its fields are set once; what changes belongs
 // to the loop's goroutine, travels with a pass, or is published in the view.
 type agent struct {
-	options   Options
-	mac       *platform.Machine
-	tools     *tool.Runner
+	parts
 	store     *store.Store
-	collector *inventory.Collector
+	opened    store.Report
 	journal   *journal
 	view      *view
 	questions chan question
-	log       zerolog.Logger
 	started   time.Time
-	opened    store.Report
 }
 
-func newAgent(options Options, mac *platform.Machine, tools *tool.Runner, state *store.Store, report store.Report, journal *journal) *agent {
-	a := &agent{
-		options: options, mac: mac, tools: tools, store: state, journal: journal, log: options.Log,
-		questions: make(chan question), started: wallClock(), opened: report, view: &view{},
+// parts are what the daemon is wired of; tests put others in their place.
+type parts struct {
+	log        zerolog.Logger
+	owner      uint32 // who plays root
+	snapshots  string // folder, as a path on this disk
+	identity   string // node.json, as a path on this disk
+	looker     looker
+	loadConfig func() config.Config // never fails as a whole
+	connect    func(config.Config, protocol.Host, *store.Store) exchanger
+	toolRuns   func() map[string]uint64
+	setLevel   func(string) // of the log; the words of the configuration
+}
+
+func newAgent(wired parts, state *store.Store, report store.Report, journal *journal) *agent {
+	return &agent{
+		parts: wired, store: state, opened: report, journal: journal, view: &view{},
+		questions: make(chan question), started: wallClock(),
 	}
-	a.collector = inventory.New(sourcesOf(mac), state, wallClock, options.Log)
-	return a
+}
+
+// wire says what the daemon is made of on a Mac.
+func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *store.Store) parts {
+	identity := mac.Path(IdentityFile)
+	return parts{
+		log: options.Log, owner: ownerUID(options.Root),
+		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,
+		looker:     inventory.New(sourcesOf(mac), state, wallClock, options.Log),
+		loadConfig: func() config.Config { return loadConfig(options, mac) },
+		connect: func(c config.Config, host protocol.Host, state *store.Store) exchanger {
+			version, _ := localapi.BuildVersion()
+			return checkin.New(checkin.Options{
+				ServerURL: c.ServerURL, ContentURL: c.ContentURL, Secret: c.EnrollmentSecret.Reveal(), Group: c.Group,
+				PolicyKeys: c.PolicyKeys, Certificates: c.ServerCertificates, Proxy: c.Proxy,
+				CadenceMinimum: int(c.Timing.CadenceMinimum.Seconds()),
+				Store:          state, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
+			})
+		},
+		toolRuns: tools.Runs,
+		setLevel: setLogLevel,
+	}
+}
+
+// setLogLevel holds for every logger of the program, so that a change of the
+// profile takes effect without a restart.
+func setLogLevel(word string) {
+	if level, err := zerolog.ParseLevel(word); err == nil {
+		zerolog.SetGlobalLevel(level)
+	}
 }
 
 // wallClock is the time of day without the monotonic reading, which stops
@@ -138,18 +180,18 @@ func appVersion(mac *platform.Machine) (version, build string, err error) {
 	return version, build, nil
 }
 
-// loadConfig reads the configuration anew; it never fails as a whole.
-func (a *agent) loadConfig() config.Config {
-	local := a.options.Config
+// loadConfig reads the configuration anew.
+func loadConfig(options Options, mac *platform.Machine) config.Config {
+	local := options.Config
 	if local == "" {
-		local = a.mac.Path(LocalConfig)
+		local = mac.Path(LocalConfig)
 	}
 	return config.Load(config.Paths{
-		Managed:    a.mac.Path(ManagedConfig),
+		Managed:    mac.Path(ManagedConfig),
 		Local:      local,
-		LocalOwner: ownerUID(a.options.Root),
-		Root:       a.options.Root != "",
-	}).WithLogLevel(a.options.LogLevel)
+		LocalOwner: ownerUID(options.Root),
+		Root:       options.Root != "",
+	}).WithLogLevel(options.LogLevel)
 }
 
 // prepareFolders makes the agent's own folders. Modes are set on purpose: the

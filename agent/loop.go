@@ -29,7 +29,7 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 	parts.Go(func() {
 		err := localapi.Serve(ctx, listener, localapi.Options{
 			Agent: a, Events: a.journal, Log: a.log,
-			Authorize: localapi.AuthorizeLocal(ownerUID(a.options.Root)),
+			Authorize: localapi.AuthorizeLocal(a.owner),
 		})
 		if err != nil {
 			cancel(fmt.Errorf("serve socket: %w", err))

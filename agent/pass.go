@@ -19,14 +19,15 @@ type exchanger interface {
 	Do(context.Context, protocol.Report, []protocol.Trigger, checkin.Extra) (checkin.Outcome, error)
 	State() checkin.State
 	Policy() protocol.PolicyReport
+	Close()
 }
 
 // findings are what the loop knows after a pass, and what the next one starts
 // from.
 type findings struct {
 	configuration config.Config
-	client        *checkin.Client // nil until the Mac's identity is known
-	clientFor     string          // what client was made from
+	client        exchanger // nil until the Mac's identity is known
+	clientFor     string    // what client was made from
 	look          inventory.Look
 	sentPolicy    protocol.PolicyReport // as the portal has it
 }
@@ -45,6 +46,7 @@ type noExchange struct{}
 func (noExchange) Do(context.Context, protocol.Report, []protocol.Trigger, checkin.Extra) (checkin.Outcome, error) {
 	return checkin.Outcome{Code: protocol.CodeNotReadable, Detail: "the serial number of this Mac is not readable"}, nil
 }
+func (noExchange) Close()               {}
 func (noExchange) State() checkin.State { return checkin.State{Enrollment: checkin.EnrollmentNone} }
 func (noExchange) Policy() protocol.PolicyReport {
 	return protocol.PolicyReport{State: protocol.PolicyNone}
@@ -83,7 +85,7 @@ var passSteps = []struct {
 func (a *agent) runPass(ctx context.Context, number uint64, start startPass, before findings) passResult {
 	p := &pass{agent: a, ctx: ctx, start: start, passResult: passResult{findings: before}}
 	p.pass = localapi.Pass{Number: number, StartedAt: wallClock().UTC(), Triggers: start.Triggers.Triggers()}
-	tools, commits := a.toolRuns(), a.store.Commits()
+	tools, commits := a.countRuns(), a.store.Commits()
 	for _, step := range passSteps {
 		began := time.Now()
 		done := step.run(p)
@@ -94,7 +96,7 @@ func (a *agent) runPass(ctx context.Context, number uint64, start startPass, bef
 	}
 	debug.FreeOSMemory() // the next look may be an hour away
 	p.pass.EndedAt = wallClock().UTC()
-	p.pass.ToolRuns = int(a.toolRuns() - tools)
+	p.pass.ToolRuns = int(a.countRuns() - tools)
 	p.pass.CommitsNow = int(a.store.Commits() - commits)
 	return p.passResult
 }
@@ -102,7 +104,8 @@ func (a *agent) runPass(ctx context.Context, number uint64, start startPass, bef
 // observe re-reads the configuration and looks at the Mac.
 func (p *pass) observe() localapi.Step {
 	p.configuration = p.loadConfig()
-	look, err := p.collector.Collect(p.ctx)
+	p.setLevel(p.configuration.LogLevel)
+	look, err := p.looker.Collect(p.ctx)
 	if err != nil {
 		p.lookFailed = true
 		return failed(orElse(storeErrorCode(err), protocol.CodeInternal), err.Error())
@@ -179,23 +182,14 @@ func (p *pass) prepareClient() {
 		p.client.Close()
 	}
 	p.checkIdentity(host)
-	version, _ := localapi.BuildVersion()
-	c := p.configuration
-	p.clientFor = made
-	p.client = checkin.New(checkin.Options{
-		ServerURL: c.ServerURL, ContentURL: c.ContentURL, Secret: c.EnrollmentSecret.Reveal(), Group: c.Group,
-		PolicyKeys: c.PolicyKeys, Certificates: c.ServerCertificates, Proxy: c.Proxy,
-		Store: p.store, IdentityPath: p.mac.Path(IdentityFile), Host: host, Version: version,
-		Log: p.log, Now: wallClock,
-	})
+	p.clientFor, p.client = made, p.connect(p.configuration, host, p.store)
 }
 
 // checkIdentity discards everything that belongs to another Mac, as after a
 // disk was cloned or migrated: identity, epoch, and all that the store holds
 // (H02).
 func (p *pass) checkIdentity(host protocol.Host) {
-	path := p.mac.Path(IdentityFile)
-	fresh, err := checkin.LoadIdentity(path, host)
+	fresh, err := checkin.LoadIdentity(p.identity, host)
 	if !errors.Is(err, checkin.ErrForeign) {
 		return // the exchange reports every other error by itself
 	}
@@ -204,7 +198,7 @@ func (p *pass) checkIdentity(host protocol.Host) {
 		_, err = p.store.NewEpoch()
 	}
 	if err == nil {
-		err = fresh.Save(path)
+		err = fresh.Save(p.identity)
 	}
 	if err != nil {
 		p.log.Error().Err(err).Msg("discard the identity of another Mac")
@@ -223,8 +217,8 @@ func (p *pass) currentReport() protocol.Report {
 	}
 }
 
-func (a *agent) toolRuns() (total uint64) {
-	for _, runs := range a.tools.Runs() {
+func (a *agent) countRuns() (total uint64) {
+	for _, runs := range a.toolRuns() {
 		total += runs
 	}
 	return total

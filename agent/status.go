@@ -50,7 +50,7 @@ func (l *loop) publish() {
 	l.written = l.last.pass.Number
 	rows := l.table()
 	l.view.inventory.Store(&rows)
-	if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(l.options.Root), status, rows); err != nil {
+	if err := localapi.WriteSnapshots(l.snapshots, status, rows); err != nil {
 		l.log.Error().Err(err).Msg("write snapshots")
 	}
 }
@@ -74,7 +74,7 @@ func (l *loop) assemble() localapi.Status {
 		Host: look.Host, Product: look.Product, Users: listedAt(look),
 		Counts:   countsOf(look.Users, look.VMs),
 		Schedule: localapi.Schedule{DailyAt: utc(l.state.DailyAt), CheckinAt: utc(next), Because: because},
-		ToolRuns: l.tools.Runs(),
+		ToolRuns: l.toolRuns(),
 	}
 	status.Portal = localapi.PortalStatus{
 		Enrollment: state.Enrollment, DeviceID: state.DeviceID, Group: state.Group,

@@ -116,6 +116,9 @@ func RowJSON(r Row) map[string]any {
 	out["bundle"] = r.Bundle
 	out["seen_by"] = append([]string{}, r.SeenBy...)
 	out["stale"] = r.Stale
+	if !r.SeenAt.IsZero() {
+		out["seen_at"] = r.SeenAt.UTC()
+	}
 	out["config_hash"] = r.ConfigHash
 	out["extra"] = r.Extra
 	return out

@@ -34,8 +34,9 @@ func openLog(path, level string) (*fileLog, error) {
 			return nil, &refusal{exitUsage, "--log-level must be debug, info, warn or error"}
 		}
 	}
+	zerolog.SetGlobalLevel(parsed) // until the configuration is read
 	file := &lumberjack.Logger{Filename: path, MaxSize: logMegabytes, MaxBackups: logFiles, Compress: true}
-	return &fileLog{Logger: zerolog.New(file).Level(parsed).With().Timestamp().Logger(), file: file}, nil
+	return &fileLog{Logger: zerolog.New(file).With().Timestamp().Logger(), file: file}, nil
 }
 
 // Close closes the file.

@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/safefile"
 )
 
 const (
@@ -32,7 +34,7 @@ type adminOptions struct {
 
 func (o *adminOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.dir, "dir", ".", "the site's folder, made by init")
-	flags.StringVar(&o.url, "url", "", "the portal's URL (default: as made by init)")
+	flags.StringVar(&o.url, "url", "", "the portal's URL (default: where it listens, else as made by init)")
 }
 
 // adminClient talks to the admin plane of a running portal.
@@ -42,16 +44,25 @@ type adminClient struct {
 	http  *http.Client
 }
 
+// portalURL is where the portal of this folder listens, or should.
+func portalURL(folder string) (string, error) {
+	listening, err := safefile.ReadFile(filepath.Join(folder, listeningFile), protocol.MaxText)
+	if err == nil {
+		return strings.TrimSpace(string(listening)), nil
+	}
+	config, err := loadConfig(folder)
+	return config.URL, err
+}
+
 // open reads the admin token and the certificate from the portal's folder. The
 // token goes to a portal with that very certificate and to no other.
 func (o adminOptions) open() (*adminClient, error) {
 	folder := filepath.Join(o.dir, portalFolder)
 	if o.url == "" {
-		config, err := loadConfig(folder)
-		if err != nil {
+		var err error
+		if o.url, err = portalURL(folder); err != nil {
 			return nil, err
 		}
-		o.url = config.URL
 	}
 	base, err := url.Parse(o.url)
 	if err != nil || base.Scheme != "https" || base.Host == "" {

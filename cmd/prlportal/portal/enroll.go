@@ -42,20 +42,17 @@ func (s *server) enroll(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defaultGroup, accepted := s.acceptSecret(request.Secret)
-	if !accepted {
-		s.log.Warn().Str("source", source).Msg("enrollment secret is wrong")
-		return protocol.NewProblem(protocol.ProblemEnrollmentRefused, "")
-	}
-	if wait, allowed := s.serials.take(request.Serial, now); !allowed {
+	if wait, allowed := s.takeSerial(accepted, request.Serial, now); !allowed {
 		return rateLimited(w, wait)
 	}
 	asked := enrollment{
-		request: request, source: source, now: now,
+		request: request, source: source, now: now, invited: accepted,
 		group: s.resolveGroup(request.GroupHint, defaultGroup),
 		token: newSecret(),
 	}
 	reply, err := s.keepEnrollment(r.Context(), asked)
 	if err != nil {
+		s.log.Warn().Str("source", source).Bool("secret_accepted", accepted).Msg("enrollment refused")
 		return err
 	}
 	s.log.Info().Str("device", reply.DeviceID).Str("source", source).Str("state", reply.State).Msg("enrollment")
@@ -63,6 +60,15 @@ func (s *server) enroll(w http.ResponseWriter, r *http.Request) error {
 		return writeJSON(w, r, http.StatusAccepted, reply)
 	}
 	return writeJSON(w, r, http.StatusCreated, reply)
+}
+
+// takeSerial counts the enrollments of one Mac. Those with a wrong secret do
+// not count: anybody could use up a Mac's share with them.
+func (s *server) takeSerial(accepted bool, serial string, now time.Time) (time.Duration, bool) {
+	if !accepted {
+		return 0, true
+	}
+	return s.serials.take(serial, now)
 }
 
 func rateLimited(w http.ResponseWriter, wait time.Duration) error {
@@ -153,6 +159,7 @@ func (s *server) resolveGroup(hint, secretDefault string) protocol.Group {
 // enrollment is a verified request and what the portal would give for it.
 type enrollment struct {
 	request protocol.EnrollRequest
+	invited bool // with a secret that is accepted
 	source  string
 	group   protocol.Group
 	token   string
@@ -181,7 +188,17 @@ func (s *server) keepEnrollment(ctx context.Context, asked enrollment) (protocol
 }
 
 // decide changes the device, which is empty for a new Mac, and answers.
+//
+// The secret lets a Mac ask; a device that proves its key needs none (H01), so
+// that a rotated secret locks no device out. It then stays in its group.
 func (e enrollment) decide(device *storage.Device) (protocol.EnrollReply, error) {
+	proven := device.ID != "" && device.Key.Equal(e.request.DeviceKey)
+	if !e.invited && !proven {
+		return protocol.EnrollReply{}, protocol.NewProblem(protocol.ProblemEnrollmentRefused, "")
+	}
+	if !e.invited && e.request.GroupHint == "" {
+		e.group = device.Group
+	}
 	if device.ID == "" {
 		if err := e.begin(device); err != nil {
 			return protocol.EnrollReply{}, err

@@ -50,6 +50,28 @@ func TestH01_KnownKeyKeepsTheDeviceAndReplacesTheToken(t *testing.T) {
 	wantProblem(t, m.send(t, request), protocol.ProblemDeviceUnknown)
 }
 
+func TestH01_TheProofNeedsNoSecret(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	device := m.deviceID
+
+	m.secret = "rotated away"
+	if reply := m.enroll(t, http.StatusCreated); reply.DeviceID != device || reply.Token == "" {
+		t.Errorf("reply is %+v, want the same device and a token", reply)
+	}
+	m.checkin(t)
+
+	for name, stranger := range map[string]*mac{
+		"another key for a known Mac": newMac(t, portal, m.serial),
+		"an unknown Mac":              newMac(t, portal, "C02STRANGER"),
+	} {
+		stranger.secret = "guessed"
+		t.Log(name)
+		wantProblem(t, stranger.sendEnrollment(t, stranger.enrollment()), protocol.ProblemEnrollmentRefused)
+	}
+}
+
 func TestH01_UnknownKeyWaitsAndTheOldTokenLives(t *testing.T) {
 	t.Parallel()
 	portal := newTestPortal(t)

@@ -40,7 +40,7 @@ func TestNoSecretIsLoggedOrShown(t *testing.T) {
 			t.Errorf("a secret is shown")
 		}
 	}
-	mustContain(t, shown, "POST /v1/enroll", "enrollment secret is wrong")
+	mustContain(t, shown, "POST /v1/enroll", "enrollment refused")
 }
 
 func TestAdminPlaneNeedsTheAdminToken(t *testing.T) {

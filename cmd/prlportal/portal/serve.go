@@ -100,9 +100,14 @@ func serve(ctx context.Context, options serveOptions, log zerolog.Logger, ready 
 	address := publicURL(listener.Addr(), config)
 	return run(ctx, newHTTPServer(handler, certificate, log), listener, func() error {
 		log.Info().Str("url", address).Str("site", config.SiteID).Str("version", programVersion()).Msg("ready")
-		return errors.Join(writeReadyFile(options.readyFile, address), ready(address))
+		listening := filepath.Join(options.folder, listeningFile)
+		return errors.Join(writeReadyFile(listening, address), writeReadyFile(options.readyFile, address), ready(address))
 	})
 }
+
+// listeningFile holds the URL of the portal that runs, or ran last: the
+// operator's commands on the same machine find it there.
+const listeningFile = "listening"
 
 // refuseSigningKeys holds H31: what the portal can read, a thief of the portal
 // can read. Only its TLS key may lie in its folder.

@@ -70,7 +70,7 @@ func (s *show) table() ([]row, error) {
 	var answer struct {
 		VMs []row `json:"vms"`
 	}
-	err := s.ask(&answer, "prlportal", "vms", "--dir", s.portal, "--url", s.portalURL, "--json")
+	err := s.ask(&answer, "prlportal", "vms", "--dir", s.portal, "--json")
 	return answer.VMs, err
 }
 

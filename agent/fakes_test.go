@@ -1,0 +1,170 @@
+package agent
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"prlagent/agent/checkin"
+	"prlagent/agent/config"
+	"prlagent/agent/inventory"
+	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeMac is what the looker sees; change it and look again.
+type fakeMac struct {
+	mu    sync.Mutex
+	look  inventory.Look
+	err   error
+	looks int
+}
+
+func (f *fakeMac) Collect(context.Context) (inventory.Look, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.looks++
+	look := f.look
+	look.At = wallClock().UTC()
+	return look, f.err
+}
+
+func (f *fakeMac) change(how func(*fakeMac)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	how(f)
+}
+
+// fakePortal is an exchange that answers as it is told, and keeps what it got.
+type fakePortal struct {
+	mu       sync.Mutex
+	outcome  checkin.Outcome
+	policy   protocol.PolicyReport
+	arriving *protocol.PolicyReport // fetched by the next exchange
+	got      []exchanged
+	hold     chan struct{} // if not nil, an exchange waits for it
+}
+
+// exchanged is one check-in as it arrived.
+type exchanged struct {
+	at       time.Time
+	report   protocol.Report
+	triggers []protocol.Trigger
+	events   []protocol.Event
+}
+
+func (f *fakePortal) Do(ctx context.Context, report protocol.Report, triggers []protocol.Trigger, extra checkin.Extra) (checkin.Outcome, error) {
+	if f.hold != nil {
+		select {
+		case <-f.hold:
+		case <-ctx.Done():
+			return checkin.Outcome{Code: protocol.CodePortalUnreachable}, ctx.Err()
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.got = append(f.got, exchanged{wallClock(), report, triggers, extra.Events})
+	outcome := f.outcome
+	outcome.Requests = 1
+	if n := len(extra.Events); n > 0 && outcome.Code == "" {
+		outcome.EventsSent = extra.Events[n-1].Seq
+	}
+	if f.arriving != nil {
+		f.policy, f.arriving = *f.arriving, nil
+	}
+	return outcome, nil
+}
+
+func (f *fakePortal) State() checkin.State {
+	return checkin.State{Enrollment: checkin.EnrollmentDone, DeviceID: "device-1"}
+}
+
+func (f *fakePortal) Policy() protocol.PolicyReport {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.policy
+}
+
+func (f *fakePortal) Close() {}
+
+func (f *fakePortal) answer(outcome checkin.Outcome) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.outcome = outcome
+}
+
+func (f *fakePortal) checkins() []exchanged {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]exchanged(nil), f.got...)
+}
+
+// daemon is an agent on a fake Mac, with a real store.
+type daemon struct {
+	*agent
+	mac    *fakeMac
+	portal *fakePortal
+}
+
+// testHost is a Mac whose identity is known.
+var testHost = protocol.Host{Serial: "C02TEST", HardwareUUID: "00000000-0000-0000-0000-000000000001"}
+
+func newDaemon(t *testing.T, settings config.Config) daemon {
+	t.Helper()
+	folder := t.TempDir()
+	state, report, err := store.Open(t.Context(), filepath.Join(folder, "state"), store.Options{
+		Log: zerolog.Nop(), Collections: []string{inventory.Remembered, marks.Name(), eventRing.Name()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = state.Close() })
+	events, err := openJournal(state, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := daemon{
+		mac:    &fakeMac{look: inventory.Look{Host: testHost}},
+		portal: &fakePortal{policy: protocol.PolicyReport{State: protocol.PolicyNone}},
+	}
+	d.agent = newAgent(parts{
+		log: zerolog.Nop(), snapshots: folder, identity: filepath.Join(folder, "state", "node.json"),
+		looker:     d.mac,
+		loadConfig: func() config.Config { return settings },
+		connect:    func(config.Config, protocol.Host, *store.Store) exchanger { return d.portal },
+		toolRuns:   func() map[string]uint64 { return nil },
+		setLevel:   func(string) {},
+	}, state, report, events)
+	return d
+}
+
+// run starts the daemon's loop; the returned function stops it and waits.
+func (d daemon) run(t *testing.T) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		d.loop(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
+// ask is a person's `prlagent checkin --wait`.
+func (d daemon) ask(t *testing.T) localapi.CheckinResult {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	return d.Checkin(ctx, true)
+}

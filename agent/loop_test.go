@@ -1,0 +1,206 @@
+package agent
+
+import (
+	"context"
+	"net/url"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"prlagent/agent/checkin"
+	"prlagent/agent/config"
+	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
+	"prlagent/agent/trigger"
+)
+
+// settings are a configuration with a portal and the default timing.
+func settings(t *testing.T) config.Config {
+	t.Helper()
+	c := config.Load(config.Paths{Managed: t.TempDir() + "/none", Local: t.TempDir() + "/none"})
+	c.ServerURL = &url.URL{Scheme: "https", Host: "portal.example.com"}
+	return c
+}
+
+func TestTRG_11_OneDailyCheckinWhenNothingElseHappens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		defer d.run(t)()
+		synctest.Wait()
+		start := len(d.portal.checkins())
+		if start != 1 {
+			t.Fatalf("%d check-ins at the start, want 1", start)
+		}
+		time.Sleep(trigger.Day + trigger.Day/10 + time.Minute)
+		synctest.Wait()
+		got := d.portal.checkins()[start:]
+		if len(got) != 1 || got[0].triggers[0].Reason != string(trigger.Daily) {
+			t.Fatalf("in a quiet day came %d check-ins %v, want one daily", len(got), reasons(got))
+		}
+		if due := trigger.DailyAt(d.portal.checkins()[0].at, "device-1", trigger.Day); got[0].at.Sub(due).Abs() > time.Minute {
+			t.Errorf("it came at %s, the device's phase is at %s", got[0].at, due)
+		}
+	})
+}
+
+func TestTRG_12_AnyCheckinPostponesTheDailyOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		defer d.run(t)()
+		time.Sleep(10 * time.Hour)
+		d.ask(t)
+		asked := wallClock()
+		time.Sleep(trigger.Day - trigger.Day/10 - time.Minute)
+		synctest.Wait()
+		if got := d.portal.checkins(); len(got) != 2 {
+			t.Fatalf("check-ins %v: the daily one was not postponed", reasons(got))
+		}
+		time.Sleep(trigger.Day / 5)
+		synctest.Wait()
+		got := d.portal.checkins()
+		if len(got) != 3 || got[2].triggers[0].Reason != string(trigger.Daily) {
+			t.Fatalf("check-ins %v, want agent_start, manual, daily", reasons(got))
+		}
+		if after := got[2].at.Sub(asked); after < trigger.Day-trigger.Day/10 {
+			t.Errorf("the daily check-in came %s after the last", after)
+		}
+	})
+}
+
+func TestCheckinWaitsForThePassThatAnswersIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		d.portal.hold = make(chan struct{})
+		defer d.run(t)()
+		synctest.Wait() // the first pass hangs in its exchange
+		answers := make(chan localapi.CheckinResult)
+		go func() { answers <- d.ask(t) }()
+		synctest.Wait()
+		close(d.portal.hold)
+		answer := <-answers
+		if !answer.Accepted || answer.Code != "" || answer.Pass.Number != 2 {
+			t.Errorf("answered by pass %d (%+v), want the one that began after the question", answer.Pass.Number, answer)
+		}
+	})
+}
+
+func TestCheckinGivesUpWithItsAsker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		d.portal.hold = make(chan struct{})
+		defer d.run(t)()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if answer := d.Checkin(ctx, true); answer.Code != protocol.CodeCheckinTimeout || !answer.Accepted {
+			t.Errorf("answer %+v, want accepted and checkin_timeout", answer)
+		}
+	})
+}
+
+func TestPeopleCannotFloodThePortal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		defer d.run(t)()
+		refused := 0
+		for range 2 * personBurst {
+			if d.ask(t).Code == protocol.CodeTooManyRequests {
+				refused++
+			}
+		}
+		if refused != personBurst {
+			t.Errorf("%d of %d were refused, want %d", refused, 2*personBurst, personBurst)
+		}
+		time.Sleep(personEvery)
+		if answer := d.ask(t); answer.Code != "" {
+			t.Errorf("after a pause: %s", answer.Code)
+		}
+	})
+}
+
+func TestOutageIsRetriedAndTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		d.portal.outcome = checkin.Outcome{Code: protocol.CodePortalUnreachable}
+		defer d.run(t)()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		failures := len(d.portal.checkins())
+		if failures < 5 || failures > 20 {
+			t.Errorf("%d attempts in an hour without a portal", failures)
+		}
+		d.portal.answer(checkin.Outcome{})
+		time.Sleep(31 * time.Minute)
+		synctest.Wait()
+		status := d.Status()
+		if status.Portal.Failures != 0 || len(d.portal.checkins()) != failures+1 {
+			t.Errorf("after the outage: %d failures, %d check-ins more", status.Portal.Failures, len(d.portal.checkins())-failures)
+		}
+	})
+}
+
+func TestWithoutAPortalItOnlyLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		local := settings(t)
+		local.ServerURL = nil
+		d := newDaemon(t, local)
+		defer d.run(t)()
+		time.Sleep(3 * trigger.Day)
+		synctest.Wait()
+		if len(d.portal.checkins()) != 0 || d.mac.looks < 3 {
+			t.Errorf("%d check-ins and %d looks in three days", len(d.portal.checkins()), d.mac.looks)
+		}
+		if status := d.Status(); status.Health.State != localapi.Healthy || status.Portal.Enrollment != "not_configured" {
+			t.Errorf("health %s, enrollment %s", status.Health.State, status.Portal.Enrollment)
+		}
+	})
+}
+
+func TestPolicyThatArrivesIsReportedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		d.portal.arriving = &protocol.PolicyReport{State: protocol.PolicyFetched, PolicyID: "finance", Revision: 7, SHA256: "9c41"}
+		defer d.run(t)()
+		synctest.Wait()
+		got := d.portal.checkins()
+		if len(got) != 2 || got[1].report.Policy.State != protocol.PolicyFetched || len(got[1].triggers) != 0 {
+			t.Fatalf("check-ins %v, want a second one that reports the policy", reasons(got))
+		}
+		d.ask(t)
+		if again := len(d.portal.checkins()); again != 3 {
+			t.Errorf("a quiet pass made %d check-ins, want 1", again-2)
+		}
+	})
+}
+
+func TestLookThatFailsStopsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		d.mac.err = context.DeadlineExceeded
+		defer d.run(t)()
+		synctest.Wait()
+		if steps := d.Status().Pass.Steps; steps[0].Outcome != localapi.StepFailed || len(steps) != len(passSteps) {
+			t.Errorf("steps %+v", steps)
+		}
+		if state := d.Status().Health.State; state != localapi.Degraded {
+			t.Errorf("health %s after a look that failed", state)
+		}
+		d.mac.change(func(mac *fakeMac) { mac.err = nil })
+		if answer := d.ask(t); answer.Code != "" {
+			t.Errorf("the next pass: %s", answer.Code)
+		}
+		if state := d.Status().Health.State; state != localapi.Healthy {
+			t.Errorf("health %s after a good look", state)
+		}
+	})
+}
+
+func reasons(got []exchanged) (out [][]string) {
+	for _, one := range got {
+		var words []string
+		for _, entry := range one.triggers {
+			words = append(words, entry.Reason)
+		}
+		out = append(out, words)
+	}
+	return out
+}
