@@ -215,7 +215,7 @@ func (s loopState) exchangeAt(now time.Time) (time.Time, bool) {
 	}
 	owes := !s.Owed.Empty() || s.Failures > 0
 	at := s.RetryAt
-	if !s.LastExchange.IsZero() {
+	if !s.LastExchange.IsZero() && s.Failures == 0 { // after a failure the backoff is the gap
 		at = latest(at, s.LastExchange.Add(s.Timing.MinimumGap))
 	}
 	if _, next, ok := s.Bucket.Take(now, s.Timing.BucketSize, s.Timing.BucketEvery); !ok {

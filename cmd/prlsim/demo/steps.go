@@ -69,7 +69,7 @@ func makePortal(s *show) (string, error) {
 		return "", err
 	}
 	profile := filepath.Join(s.mac, "Library/Managed Preferences/org.prlagent.agent.plist")
-	_, err := s.must("prlportal", "profile", "--dir", s.portal, "--format", "plist", "-o", profile)
+	_, err := s.must("prlportal", "profile", "--dir", s.portal, "--url", s.portalURL, "--format", "plist", "-o", profile)
 	return "the portal answers at " + s.portalURL + "\nthe profile carries its URL, certificate, enrollment secret and policy keys", err
 }
 
