@@ -7,6 +7,7 @@ package cmd_test
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -38,6 +39,9 @@ func TestMain(m *testing.M) {
 			noteToolCall()
 			syscall.Exit(sim.Main())
 		}
+	}
+	if err := flag.Set("test.parallel", "4"); err != nil { // scripts wait more than they compute; -parallel still wins
+		panic(err)
 	}
 	testscript.Main(m, roles)
 }
