@@ -99,6 +99,7 @@ func TestH14_UnreadableMachines(t *testing.T) {
 	wantEqual(t, "known before: reason", kept.Stale, protocol.CodeWrongType)
 	wantEqual(t, "known before: last known name", kept.Name, "Windows 11")
 	wantEqual(t, "known before: state", kept.State, protocol.StateUnknown)
+	wantEqual(t, "known before: when it was seen", kept.SeenAt, look.At)
 	never := row(t, look, "alice", linuxID)
 	wantEqual(t, "never readable: reason", never.Stale, protocol.CodeDuplicateKey)
 	wantEqual(t, "never readable: name", never.Name, "")

@@ -52,7 +52,6 @@ func (r *record) describe(vm prlctl.VM) {
 
 // observe takes from a listing what changes without a setting being changed.
 func (r *record) observe(vm prlctl.VM) {
-	r.Row.Name = vm.Name
 	r.Row.RawState = string(vm.State)
 	r.Row.State = vm.State.Portal()
 	r.Row.Stale, r.Row.SeenAt = "", time.Time{}

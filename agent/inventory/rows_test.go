@@ -87,18 +87,22 @@ func TestINV_02_StaleRowsAreQuiet(t *testing.T) {
 	other.id, other.home = "aaaaaaaa-0000-4000-8000-000000000001", "/Users/bob/Parallels/Other.pvm"
 	l.machines["bob"] = append(l.machines["bob"], other)
 	l.look()
-	other.brokenCode = prlctl.CodeDuplicateKey // stale before the rest of bob's
-	l.look()
-	l.listErr["bob"] = errService
-	l.restart()
-	before := reportOf(t, l.look())
-	commits := l.state.Commits()
-	for range 20 {
-		if after := reportOf(t, l.look()); after != before {
-			t.Fatal("a look at the same Mac made another report")
+	quiet := func(what string) {
+		t.Helper()
+		before, commits := reportOf(t, l.look()), l.state.Commits()
+		for range 20 {
+			if reportOf(t, l.look()) != before {
+				t.Fatalf("%s: a look at the same Mac made another report", what)
+			}
 		}
+		wantEqual(t, what+": commits", l.state.Commits(), commits)
 	}
-	wantEqual(t, "commits", l.state.Commits(), commits)
+	other.brokenCode = prlctl.CodeDuplicateKey // stale before the rest of bob's
+	quiet("one is unreadable")
+	l.listErr["bob"] = errService
+	quiet("nobody answers")
+	l.restart()
+	quiet("nobody answers after a restart of the agent")
 }
 
 func reportOf(t testing.TB, look Look) string {

@@ -57,6 +57,18 @@ func TestINV_07_AccessFailureIsUnknown(t *testing.T) {
 	wantEqual(t, "reason", gap, protocol.CodeToolTimeout)
 }
 
+// What was disputed when it was seen last is no reason any more.
+func TestINV_07_ReasonOfAStaleStateIsItsOwn(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.process(501, "Windows 11", noon)
+	l.look()
+	l.listErr["alice"] = errService
+	look := l.look()
+	_, gap := cell(t, look, row(t, look, "alice", windowsID), "vm_state")
+	wantEqual(t, "reason", gap, protocol.CodeServiceDown)
+}
+
 // What processes there are against what the tool says (facts/prlctl.md 5.4).
 func TestINV_07_StateAgainstProcesses(t *testing.T) {
 	t.Parallel()

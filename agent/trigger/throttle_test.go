@@ -31,36 +31,40 @@ func TestPhaseSpreadsTheFleet(t *testing.T) {
 // The daily check is a day after the last check-in, a tenth of it either way.
 func TestTRG_12_DailyIsADayAfterTheLastCheckin(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		last := noon.Add(time.Duration(rapid.Int64Range(-int64(400*Day), int64(400*Day)).Draw(t, "last")))
-		device := rapid.String().Draw(t, "device")
-		wait := DailyAt(last, device, Day).Sub(last)
-		if wait < Day-Day/10 || wait > Day+Day/10 {
-			t.Fatalf("the daily check is %s after the last one", wait)
+	for hour := range 24 {
+		last := noon.Add(time.Duration(hour) * time.Hour)
+		for number := range 500 {
+			wait := DailyAt(last, fmt.Sprint(number), Day).Sub(last)
+			if wait < Day-Day/10 || wait > Day+Day/10 {
+				t.Fatalf("device %d: the daily check is %s after the last one at hour %d", number, wait, last.Hour())
+			}
 		}
-	})
+	}
 }
 
-// Day by day the check gets to the device's phase, and stays there.
+// Day by day the check gets nearer to the device's phase, whatever the time of
+// the first one, and then stays there.
 func TestTRG_11_DailyFindsThePhase(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		due := noon.Add(time.Duration(rapid.Int64Range(0, int64(Day)).Draw(t, "last")))
-		device := rapid.StringMatching(`[0-9a-f]{12}`).Draw(t, "device")
-		for range 11 { // half a day in steps of a twentieth
-			due = DailyAt(due, device, Day)
-		}
-		for range 3 {
-			if phase := due.Sub(due.Truncate(Day)); phase != Phase(device) {
-				t.Fatalf("at %s, the phase is %s", phase, Phase(device))
+	for hour := range 24 {
+		for number := range 50 {
+			device := fmt.Sprint("device ", number)
+			due := noon.Add(time.Duration(hour) * time.Hour)
+			for range 11 { // half a day, by at least a twentieth of one
+				due = DailyAt(due, device, Day)
 			}
-			next := DailyAt(due, device, Day)
-			if next.Sub(due) != Day {
-				t.Fatalf("the next one is %s later", next.Sub(due))
+			for range 3 {
+				if phase := due.Sub(due.Truncate(Day)); phase != Phase(device) {
+					t.Fatalf("%s, first at hour %d: at %s, the phase is %s", device, hour, phase, Phase(device))
+				}
+				next := DailyAt(due, device, Day)
+				if next.Sub(due) != Day {
+					t.Fatalf("%s: the next one is %s later", device, next.Sub(due))
+				}
+				due = next
 			}
-			due = next
 		}
-	})
+	}
 }
 
 func TestDailyOfAnotherLengthIsExact(t *testing.T) {
