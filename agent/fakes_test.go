@@ -153,7 +153,7 @@ func (d daemon) run(t *testing.T) (stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		d.loop(ctx)
+		_ = d.loop(ctx)
 	}()
 	return func() {
 		cancel()

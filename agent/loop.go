@@ -36,7 +36,7 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 		}
 	})
 	a.journal.add(a.startEvents()...)
-	a.loop(ctx)
+	cancel(a.loop(ctx))
 	parts.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
@@ -54,8 +54,10 @@ func (a *agent) startEvents() []protocol.Event {
 	return events
 }
 
-// loop is the one goroutine that owns the loop's state.
-func (a *agent) loop(ctx context.Context) {
+// loop is the one goroutine that owns the loop's state. It ends with ctx, or
+// with an error that only a restart can mend: launchd starts the daemon again,
+// and the store restores itself as it is opened.
+func (a *agent) loop(ctx context.Context) error {
 	l := &loop{agent: a, ctx: ctx, ended: make(chan passResult, 1)}
 	l.known.configuration = a.loadConfig()
 	l.take(l.configured())
@@ -66,11 +68,14 @@ func (a *agent) loop(ctx context.Context) {
 		case <-ctx.Done():
 			wake.Stop()
 			l.stop()
-			return
+			return nil
 		case asked := <-a.questions:
 			l.hear(asked)
 		case result := <-l.ended:
 			l.finish(result)
+			if result.fatal != nil {
+				return result.fatal
+			}
 		case <-wake.C:
 			l.take(tick{})
 		}

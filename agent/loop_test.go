@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/url"
 	"testing"
 	"testing/synctest"
@@ -12,6 +14,7 @@ import (
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/agent/trigger"
+	"prlagent/store"
 )
 
 // settings are a configuration with a portal and the default timing.
@@ -203,4 +206,43 @@ func reasons(got []exchanged) (out [][]string) {
 		out = append(out, words)
 	}
 	return out
+}
+
+func TestDamagedStateEndsTheDaemon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		d.mac.err = fmt.Errorf("recall inventory: %w", store.ErrDamaged)
+		if err := d.loop(t.Context()); !errors.Is(err, store.ErrDamaged) {
+			t.Errorf("the loop ended with %v; only a restart can restore the state", err)
+		}
+	})
+}
+
+func TestStateIsBackedUpDaily(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		defer d.run(t)()
+		synctest.Wait()
+		first := d.Status().Store.BackedUpAt
+		d.ask(t)
+		if again := d.Status().Store.BackedUpAt; !again.Equal(first) || first.IsZero() {
+			t.Errorf("backups at %s and %s, want one", first, again)
+		}
+		time.Sleep(2 * trigger.Day)
+		synctest.Wait()
+		if !d.Status().Store.BackedUpAt.After(first) {
+			t.Error("no backup in two days")
+		}
+	})
+}
+
+func TestQuietPassCommitsNothingOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		defer d.run(t)()
+		d.ask(t) // carries the events of the start
+		if quiet := d.ask(t); quiet.Pass.CommitsNow != 0 {
+			t.Errorf("%d commits beside those of the exchange", quiet.Pass.CommitsNow)
+		}
+	})
 }

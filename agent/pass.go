@@ -12,6 +12,7 @@ import (
 	"prlagent/agent/inventory"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/store"
 )
 
 // exchanger is the exchange with the portal, as a pass uses it.
@@ -30,6 +31,7 @@ type findings struct {
 	clientFor     string    // what client was made from
 	look          inventory.Look
 	sentPolicy    protocol.PolicyReport // as the portal has it
+	backedUp      time.Time             // last backup of the state by this daemon
 }
 
 // exchanger is the client, or one that says that there is none yet.
@@ -59,6 +61,7 @@ type passResult struct {
 	exchanged  bool // an exchange was tried
 	outcome    checkin.Outcome
 	lookFailed bool
+	fatal      error // the state database is damaged: a restart restores it
 }
 
 // pass runs the steps of one turn of the loop, each with its outcome; a step
@@ -94,6 +97,7 @@ func (a *agent) runPass(ctx context.Context, number uint64, start startPass, bef
 		a.log.Debug().Str("step", step.name).Str("outcome", done.Outcome).Str("code", string(done.Code)).
 			Int64("ms", done.Millis).Msg("pass")
 	}
+	p.backUp()
 	debug.FreeOSMemory() // the next look may be an hour away
 	p.pass.EndedAt = wallClock().UTC()
 	p.pass.ToolRuns = int(a.countRuns() - tools)
@@ -108,14 +112,17 @@ func (p *pass) observe() localapi.Step {
 	look, err := p.looker.Collect(p.ctx)
 	if err != nil {
 		p.lookFailed = true
+		if errors.Is(err, store.ErrDamaged) {
+			p.fatal = err
+		}
 		return failed(orElse(storeErrorCode(err), protocol.CodeInternal), err.Error())
 	}
 	p.journal.add(changes(p.look, look)...)
 	p.look = look
-	if look.Code != "" {
+	if look.Code != "" && look.Code.Text().Severity != protocol.Info {
 		return failed(look.Code, look.Detail)
 	}
-	return localapi.Step{Outcome: localapi.StepDone}
+	return localapi.Step{Outcome: localapi.StepDone, Code: look.Code, Detail: look.Detail}
 }
 
 // exchange checks in, if the loop's throttle allowed it.
@@ -214,6 +221,19 @@ func (p *pass) currentReport() protocol.Report {
 		Agent: protocol.AgentInfo{Version: version, Arch: runtime.GOARCH, Mode: p.configuration.Mode},
 		Host:  p.look.Host, Product: p.look.Product, Users: p.look.Users,
 		Policy: p.exchanger().Policy(), VMs: p.look.VMs, Truncated: p.look.Truncated,
+	}
+}
+
+// backupEvery is how old the newest backup of the state may get.
+const backupEvery = 24 * time.Hour
+
+// backUp keeps a verified copy of the state: after the first pass, and daily.
+func (p *pass) backUp() {
+	if now := wallClock(); now.Sub(p.backedUp).Abs() >= backupEvery {
+		p.backedUp = now
+		if err := p.store.Backup(); err != nil {
+			p.log.Error().Err(err).Msg("back up the state")
+		}
 	}
 }
 

@@ -69,7 +69,7 @@ func (l *loop) assemble() localapi.Status {
 		Policy: exchange.Policy(),
 		Store: localapi.StoreStatus{
 			Outcome: string(l.opened.Outcome), Reason: l.opened.Reason, BadFile: l.opened.BadFile,
-			Epoch: l.store.Epoch(), Commits: l.store.Commits(),
+			Epoch: l.store.Epoch(), Commits: l.store.Commits(), BackedUpAt: utc(l.known.backedUp),
 		},
 		Host: look.Host, Product: look.Product, Users: listedAt(look),
 		Counts:   countsOf(look.Users, look.VMs),

@@ -113,6 +113,8 @@ type StoreStatus struct {
 	BadFile string `json:"bad_file,omitempty"`
 	Epoch   string `json:"epoch"`
 	Commits uint64 `json:"commits"` // since the daemon's start
+
+	BackedUpAt time.Time `json:"backed_up_at,omitzero"` // last backup by this daemon
 }
 
 // Counts are the numbers a stranger may see.

@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+func openTestJournal(t *testing.T, folder string) (*journal, *store.Store) {
+	t.Helper()
+	state, _, err := store.Open(t.Context(), filepath.Join(folder, "state"), store.Options{Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = state.Close() })
+	events, err := openJournal(state, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events, state
+}
+
+func TestJournalKeepsEventsOverARestart(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	before, state := openTestJournal(t, folder)
+	before.add(newEvent(time.Now(), "first", ""), newEvent(time.Now(), "second", "", "vm_id", "1"))
+	before.sent(1)
+	if err := state.Close(); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := openTestJournal(t, folder)
+	after.add(newEvent(time.Now(), "third", ""))
+	events, next, err := after.EventsSince(0, 10)
+	if err != nil || len(events) != 3 || next != 3 || events[1].Data["vm_id"] != "1" || events[2].Seq != 3 {
+		t.Errorf("events %+v, next %d, %v", events, next, err)
+	}
+	if unsent := after.unsent(); len(unsent) != 2 || unsent[0].Type != "second" {
+		t.Errorf("unsent %+v, want the second and the third", unsent)
+	}
+}
+
+func TestJournalReadsInPages(t *testing.T) {
+	t.Parallel()
+	events, _ := openTestJournal(t, t.TempDir())
+	for i := range 5 {
+		events.add(newEvent(time.Now(), strconv.Itoa(i), ""))
+	}
+	page, next, err := events.EventsSince(1, 2)
+	if err != nil || len(page) != 2 || page[0].Type != "1" || next != 3 {
+		t.Errorf("page %+v, next %d, %v", page, next, err)
+	}
+	if rest, next, _ := events.EventsSince(5, 2); len(rest) != 0 || next != 5 {
+		t.Errorf("behind the last: %d events, next %d", len(rest), next)
+	}
+}
+
+func TestJournalWakesWhoFollows(t *testing.T) {
+	t.Parallel()
+	events, _ := openTestJournal(t, t.TempDir())
+	changed := events.EventsChanged(0)
+	select {
+	case <-changed:
+		t.Fatal("woken without an event")
+	default:
+	}
+	events.add(newEvent(time.Now(), "one", ""))
+	<-changed
+	<-events.EventsChanged(0) // there is one already
+}
+
+func TestJournalWritesNothingForNothing(t *testing.T) {
+	t.Parallel()
+	events, state := openTestJournal(t, t.TempDir())
+	before := state.Commits()
+	events.add()
+	events.sent(0)
+	events.add(make([]protocol.Event, 0)...)
+	if state.Commits() != before {
+		t.Error("a commit without an event")
+	}
+}
