@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 		Condition:           condition,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		WorkdirRoot:         t.TempDir(),
 	})
 }
 
@@ -132,6 +133,8 @@ func setUp(env *testscript.Env) error {
 		"PRLPORTAL_DIR": filepath.Join(folder, "portal"),
 		"PRLPORTAL_URL": "",
 		"NO_COLOR":      "1",
+		"ESC":           "\x1b",   // begins a command to a terminal
+		"BIDI":          "\u202e", // turns the direction of writing
 		"GORACE":        "halt_on_error=1",
 	} {
 		env.Setenv(name, value)
