@@ -144,7 +144,7 @@ func (l *loop) finish(result passResult) {
 	served := l.served
 	l.served = nil
 	l.take(passEnded{
-		Exchanged: result.exchanged, Code: result.outcome.Code, Carried: result.exchanged,
+		Exchanged: result.exchanged, Code: result.outcome.Code, Carried: result.carried,
 		RetryAfter: result.outcome.RetryAfter, Interval: result.outcome.NextCheckin,
 		DeviceID: l.configured().DeviceID, Random: rand.Float64(),
 	})
@@ -199,6 +199,7 @@ func timingOf(t config.Timing) trigger.Timing {
 	return trigger.Timing{
 		Debounce: t.Debounce, MinimumGap: t.MinimumGap, BucketSize: t.BucketSize, BucketEvery: t.BucketRefill,
 		Splay: t.Splay, RetryBase: t.RetryBase, RetryCap: t.RetryCap, Tick: t.Tick, Daily: t.Daily,
+		CircuitAfter: t.CircuitAfter, CircuitInterval: t.CircuitInterval,
 	}
 }
 

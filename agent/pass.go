@@ -59,6 +59,7 @@ type passResult struct {
 	findings
 	pass       localapi.Pass
 	exchanged  bool // an exchange was tried
+	carried    bool // the exchange has taken the reasons over
 	outcome    checkin.Outcome
 	lookFailed bool
 	fatal      error // the state database is damaged: a restart restores it
@@ -136,7 +137,7 @@ func (p *pass) exchange() localapi.Step {
 		return skipped(protocol.CodeInternal)
 	}
 	p.prepareClient()
-	p.exchanged = true
+	p.exchanged, p.carried = true, p.client != nil
 	return p.checkIn(p.start.Triggers.Triggers(), &p.outcome)
 }
 

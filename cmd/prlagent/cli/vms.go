@@ -15,7 +15,7 @@ import (
 )
 
 // usefulColumns are those of the table for people unless they choose others.
-var usefulColumns = []string{"user_name", "vm_name", "vm_state", "vm_status", "vm_os", "tools_version", "last_used", "vm_source"}
+var usefulColumns = []string{"user_name", "vm_name", "vm_state", "vm_status", "vm_os", "last_used"}
 
 // Formats of vms.
 const (

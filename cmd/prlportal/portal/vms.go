@@ -41,7 +41,7 @@ var ourColumns = []vmColumn{
 
 // columnsForPeople fit a terminal and say the most.
 var columnsForPeople = []string{
-	"vm_name", "user_name", "computer_name", "vm_state", "vm_status", "vm_os", "last_used", "last_reported",
+	"vm_name", "user_name", "computer_name", "vm_state", "vm_os", "last_used",
 }
 
 // guideColumns are the twenty.
