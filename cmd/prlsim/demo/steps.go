@@ -145,15 +145,20 @@ func quietCheckin(s *show) (string, error) {
 	return proof, expect(pass.Requests == 1 && pass.Sent < 700 && pass.Commits <= 2, "%s", proof)
 }
 
+// reported is the portal's row of the demo's machine after a check-in.
+func (s *show) reported() (row, error) {
+	if _, err := s.checkIn(); err != nil {
+		return row{}, err
+	}
+	return s.portalRow(s.memory.vm, s.memory.owner)
+}
+
 func startVM(s *show) (string, error) {
 	before := time.Now().Add(-time.Minute)
 	if err := s.sim("vm", "start", "Windows 11", "--user", s.memory.owner); err != nil {
 		return "", err
 	}
-	if _, err := s.checkIn(); err != nil {
-		return "", err
-	}
-	row, err := s.portalRow(s.memory.vm, s.memory.owner)
+	row, err := s.reported()
 	if err != nil {
 		return "", err
 	}
@@ -169,20 +174,14 @@ func userFails(s *show) (string, error) {
 	if err := s.sim("fault", "set", "list_fails_for_user", "--user", s.memory.owner); err != nil {
 		return "", err
 	}
-	if _, err := s.checkIn(); err != nil {
-		return "", err
-	}
-	stale, err := s.portalRow(s.memory.vm, s.memory.owner)
+	stale, err := s.reported()
 	if err != nil {
 		return "", err
 	}
 	if err := s.sim("fault", "clear"); err != nil {
 		return "", err
 	}
-	if _, err := s.checkIn(); err != nil {
-		return "", err
-	}
-	fresh, err := s.portalRow(s.memory.vm, s.memory.owner)
+	fresh, err := s.reported()
 	if err != nil {
 		return "", err
 	}
@@ -196,10 +195,7 @@ func deactivate(s *show) (string, error) {
 		if err := s.sim(change...); err != nil {
 			return "", err
 		}
-		if _, err := s.checkIn(); err != nil {
-			return "", err
-		}
-		row, err := s.portalRow(s.memory.vm, s.memory.owner)
+		row, err := s.reported()
 		if err != nil {
 			return "", err
 		}
