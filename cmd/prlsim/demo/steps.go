@@ -29,6 +29,7 @@ var steps = []step{
 	{"Parallels' tools fail for one user: the last known rows stay, and say so", userFails},
 	{"Parallels Desktop is deactivated, and activated again", deactivate},
 	{"A virtual machine is deleted on the Mac", deleteVM},
+	{"A thief of the portal changes the policy head: the Mac does not believe it", forgeHead},
 	{"The portal is gone for a while", portalOutage},
 	{"The daemon is killed in the middle of its work", killDaemon},
 	{"No open port on the Mac", noPorts},
