@@ -70,7 +70,7 @@ type status struct {
 
 // Extra is what a report carries beside the look at the Mac.
 type Extra struct {
-	Events       []protocol.Event // not acknowledged yet, oldest first; the newest MaxEvents are sent
+	Events       []protocol.Event // not acknowledged yet, oldest first; MaxEvents at most are sent, fewer where they are large
 	OpenCommands []protocol.OpenCommand
 	Results      []protocol.Result // not acknowledged yet
 }

@@ -28,10 +28,13 @@ type policyRecord struct {
 // released: the head says, signed, that the group has no policy.
 func (r policyRecord) released() bool { return r.Head.Policy == nil }
 
-// markRecord is the highest head of a group that ever verified.
+// markRecord is the highest head of a group that ever verified, and who signed
+// it: it counts as long as one of them is trusted. A key that was stolen could
+// else keep every head of its successors out with one high number.
 type markRecord struct {
-	HeadVersion uint64 `json:"head_version"`
-	SHA256      string `json:"sha256"` // of the head's payload
+	HeadVersion uint64   `json:"head_version"`
+	SHA256      string   `json:"sha256"` // of the head's payload
+	KeyIDs      []string `json:"key_ids"`
 }
 
 // siteRecord pins the site at the first verified head. KeyIDs are the policy
@@ -208,7 +211,9 @@ func (p *pass) judgeHead(data []byte, group string) (verifiedHead, error) {
 		return verifiedHead{}, protocol.ErrWrongGroup
 	}
 	sum := sha256.Sum256(payload)
-	verified := verifiedHead{head: head, mark: markRecord{HeadVersion: head.HeadVersion, SHA256: hex.EncodeToString(sum[:])}}
+	verified := verifiedHead{head: head, mark: markRecord{
+		HeadVersion: head.HeadVersion, SHA256: hex.EncodeToString(sum[:]), KeyIDs: p.signersOf(envelope),
+	}}
 	if err := p.compareWithSeen(verified); err != nil {
 		return verifiedHead{}, err
 	}
@@ -216,6 +221,17 @@ func (p *pass) judgeHead(data []byte, group string) (verifiedHead, error) {
 		return verifiedHead{}, errExpired
 	}
 	return verified, nil
+}
+
+// signersOf are the trusted keys that signed a head.
+func (p *pass) signersOf(envelope protocol.Envelope) []string {
+	var ids []string
+	for _, key := range p.options.PolicyKeys {
+		if _, err := envelope.Verify(protocol.PayloadHead, []protocol.TrustedKey{key}, 1); err == nil {
+			ids = append(ids, key.ID)
+		}
+	}
+	return ids
 }
 
 func (p *pass) compareWithSeen(verified verifiedHead) error {
@@ -229,7 +245,7 @@ func (p *pass) compareWithSeen(verified verifiedHead) error {
 		}
 		seen, found, err := marks.Get(tx, markKey(verified.head.SiteID, verified.head.GroupID))
 		switch {
-		case err != nil || !found:
+		case err != nil || !found || !p.stillTrusts(seen.KeyIDs):
 			return err
 		case verified.mark.HeadVersion < seen.HeadVersion:
 			return fmt.Errorf("%w: %d after %d", protocol.ErrRollback, verified.mark.HeadVersion, seen.HeadVersion)

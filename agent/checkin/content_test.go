@@ -3,6 +3,7 @@ package checkin
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -222,6 +223,34 @@ func TestASiteIsLeftByReplacingAllKeys(t *testing.T) {
 	b.options.PolicyKeys = b.options.PolicyKeys[1:]
 	b.configure()
 	if outcome := b.do("profile_changed"); outcome.Code != "" || !outcome.ContentChanged {
+		t.Errorf("outcome %+v", outcome)
+	}
+}
+
+// Whoever stole the policy key signs a head of the highest number. Once the
+// profile has another key in its place, the heads of that key count from their
+// beginning; as long as the stolen one is trusted, its mark does too.
+func TestAStolenKeyDoesNotKeepItsSuccessorOut(t *testing.T) {
+	t.Parallel()
+	b := settled(t)
+	b.publishHead(b.head("staff", math.MaxUint64, nil))
+	if outcome := b.do("daily"); outcome.Code != "" {
+		t.Fatalf("outcome %+v", outcome)
+	}
+	public, private := keyPair(t)
+	b.signer = private
+	b.options.PolicyKeys = append(b.options.PolicyKeys, protocol.TrustedKey{ID: protocol.KeyID(public), Key: public})
+	b.configure()
+	b.publish("staff", 6, 4)
+	if outcome := b.do("profile_changed"); outcome.Code != protocol.CodeRollbackDetected {
+		t.Errorf("outcome %+v", outcome)
+	}
+	b.options.PolicyKeys = b.options.PolicyKeys[1:]
+	b.configure()
+	b.do("profile_changed")
+	b.wantPolicy(protocol.PolicyFetched, "", 6, 4)
+	b.publish("staff", 5, 3)
+	if outcome := b.do("daily"); outcome.Code != protocol.CodeRollbackDetected {
 		t.Errorf("outcome %+v", outcome)
 	}
 }

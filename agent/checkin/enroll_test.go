@@ -317,10 +317,34 @@ func TestAnotherPortalGetsAnotherToken(t *testing.T) {
 			t.Error("the old portal's token went to the new one")
 		}
 	}
-	if request := sent[1].checkin(t); !request.Inventory.Full || request.Sequence != 1 {
+	if request := sent[1].checkin(t); !request.Inventory.Full || request.Sequence != 2 {
 		t.Errorf("the new portal did not get everything: %+v", request)
 	}
 	b.portal.wantSent()
+}
+
+// One portal under two addresses, one after the other, as after a typing error
+// in a profile: to it a number that comes back is a second Mac.
+func TestH02_NumbersRiseAcrossAddresses(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	b.portal.set(func(f *fakePortal) { f.loseNext = 1 })
+	b.fails(protocol.CodePortalUnreachable) // the portal has number 2
+	first := b.options.ServerURL
+	for want, address := range []string{"https://portal.example:8443", "https://other.example", ""} {
+		b.options.ServerURL = first
+		if address != "" {
+			b.options.ServerURL = parseURL(t, address)
+		}
+		b.configure()
+		b.portal.sent()
+		b.do("profile_changed")
+		request := b.portal.wantSent("POST /v1/enroll", "POST /v1/checkin")[1].checkin(t)
+		if request.Sequence != uint64(want+3) || !request.Inventory.Full {
+			t.Errorf("at %q: number %d, want %d; full %t", address, request.Sequence, want+3, request.Inventory.Full)
+		}
+	}
 }
 
 func TestManagedGroupIsToldByEnrollingAgain(t *testing.T) {

@@ -321,7 +321,7 @@ func TestStopAfterEachCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.standing = found
-	stored, err := p.prepare(true) // the first commit; then the power fails
+	stored, err := p.prepare(protocol.MaxEvents) // the first commit; then the power fails
 	if err != nil {
 		t.Fatal(err)
 	}

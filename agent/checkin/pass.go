@@ -76,7 +76,7 @@ func (p *pass) exchangeReports() error {
 }
 
 func (p *pass) sendReport() error {
-	pending, err := p.prepare(true)
+	pending, err := p.prepare(protocol.MaxEvents)
 	if err != nil {
 		return err
 	}
@@ -104,9 +104,10 @@ func (p *pass) saidBy(older pendingRecord) (bool, error) {
 	return !news, nil
 }
 
-// prepare makes the next report and stores it before anybody sends it.
-func (p *pass) prepare(withEvents bool) (pendingRecord, error) {
-	pending, err := p.compose(withEvents)
+// prepare makes the next report, with at most that many events, and stores it
+// before anybody sends it.
+func (p *pass) prepare(events int) (pendingRecord, error) {
+	pending, err := p.compose(events)
 	if err != nil {
 		return pendingRecord{}, err
 	}
@@ -118,9 +119,10 @@ func (p *pass) prepare(withEvents bool) (pendingRecord, error) {
 	return pending, nil
 }
 
-// compose builds the report's exact bytes, without events if it is too large
-// with them.
-func (p *pass) compose(withEvents bool) (pendingRecord, error) {
+// compose builds the report's exact bytes. If it is too large, half of its
+// events wait for the next report, the newer ones: what is acknowledged is
+// everything up to a number.
+func (p *pass) compose(events int) (pendingRecord, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return pendingRecord{}, fmt.Errorf("make request id: %w", err)
@@ -135,9 +137,7 @@ func (p *pass) compose(withEvents bool) (pendingRecord, error) {
 		SentAt: now.Truncate(time.Second), Triggers: p.carried,
 		OpenCommands: p.extra.OpenCommands, Results: p.extra.Results,
 	}
-	if withEvents {
-		request.Events = p.extra.Events[max(0, len(p.extra.Events)-protocol.MaxEvents):]
-	}
+	request.Events = p.extra.Events[:min(len(p.extra.Events), events)]
 	baseline, err := p.report.Fill(&request, p.base)
 	if err != nil {
 		return pendingRecord{}, fmt.Errorf("fill report: %w", err)
@@ -150,7 +150,7 @@ func (p *pass) compose(withEvents bool) (pendingRecord, error) {
 	}
 	if tooLarge(pending.Body) {
 		if len(request.Events) > 0 {
-			return p.compose(false)
+			return p.compose(len(request.Events) / 2)
 		}
 		return pendingRecord{}, &Error{Code: protocol.CodeReportTooLarge, Err: errors.New("the report is larger than the protocol allows")}
 	}
@@ -289,7 +289,7 @@ func parseReply(got answer) (protocol.CheckinReply, error) {
 	if reply.Inventory != protocol.InventoryOK && reply.Inventory != protocol.InventorySendFull {
 		return protocol.CheckinReply{}, errors.New("the answer does not say what became of the inventory")
 	}
-	if reply.Group.ID != "" && !plainText(reply.Group.ID) || len(reply.Group.Name) > protocol.MaxName {
+	if group := reply.Group; group.ID != "" && !plainText(group.ID) || len(group.Name) > protocol.MaxName || len(group.Source) > protocol.MaxName {
 		return protocol.CheckinReply{}, errors.New("the answer names an unusable group")
 	}
 	// Delivery is level-triggered: what is cut off comes again.

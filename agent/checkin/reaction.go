@@ -74,7 +74,7 @@ func renumber(p *pass, pending pendingRecord, problem protocol.Problem, _ error)
 	}
 	p.base = protocol.Baseline{}
 	p.carried = mergeTriggers(pending.Triggers, p.carried)
-	return p.prepare(true)
+	return p.prepare(protocol.MaxEvents)
 }
 
 // slim gives up the events, the only part of a report that it can do without.
@@ -85,7 +85,7 @@ func slim(p *pass, pending pendingRecord, problem protocol.Problem, cause error)
 	p.options.Log.Warn().Int("events", pending.Events).Msg("the portal refused the report; its events are given up")
 	p.outcome.EventsSent = max(p.outcome.EventsSent, pending.LastEvent)
 	p.carried = mergeTriggers(pending.Triggers, p.carried)
-	return p.prepare(false)
+	return p.prepare(0)
 }
 
 // unpacked sends the same report without compression, now and from now on.

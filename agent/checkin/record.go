@@ -63,6 +63,10 @@ type standing struct {
 // readStanding loads where the exchange stands. With another epoch or another
 // portal nothing that was acknowledged counts; a pending report of theirs, or
 // one that is too old, is returned as expired.
+//
+// Numbers rise through an epoch whatever the portal's address is: the same
+// portal may be behind another one, or be the one of before again, and a number
+// used twice is a copy of this Mac to it (H02).
 func readStanding(s *store.Store, origin string, now time.Time) (found standing, expired *pendingRecord, err error) {
 	epoch := s.Epoch()
 	var pending pendingRecord
@@ -80,18 +84,20 @@ func readStanding(s *store.Store, origin string, now time.Time) (found standing,
 	if err != nil {
 		return standing{}, nil, err
 	}
-	if found.record.Epoch != epoch || found.record.Origin != origin {
+	if found.record.Epoch != epoch {
 		found = standing{record: exchangeRecord{Epoch: epoch, Origin: origin}}
+	} else if found.record.Origin != origin {
+		found = standing{record: exchangeRecord{Epoch: epoch, Origin: origin, Sequence: found.record.Sequence}}
 	}
 	if !unanswered {
 		return found, nil, nil
 	}
-	ours := pending.Epoch == epoch && pending.Origin == origin
-	if ours && now.Sub(pending.CreatedAt).Abs() < pendingLife {
+	sameEpoch := pending.Epoch == epoch
+	if sameEpoch && pending.Origin == origin && now.Sub(pending.CreatedAt).Abs() < pendingLife {
 		found.pending = &pending
 		return found, nil, nil
 	}
-	if ours { // the portal may have it: its number is used up
+	if sameEpoch { // a portal may have it: its number is used up
 		found.record.Sequence = max(found.record.Sequence, pending.Sequence)
 	}
 	return found, &pending, nil

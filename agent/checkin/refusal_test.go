@@ -3,7 +3,10 @@ package checkin
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,12 +79,45 @@ func TestAReportBeyondTheProtocolsSizeIsNotSent(t *testing.T) {
 	if _, err := b.client.Do(context.Background(), b.report, nil, many); err != nil {
 		t.Fatal(err)
 	}
-	if request := b.portal.wantSent("POST /v1/checkin")[0].checkin(t); len(request.Events) != 0 {
+	if request := b.portal.wantSent("POST /v1/checkin")[0].checkin(t); len(request.Events) != 450 || request.Events[0].Seq != 1 {
 		t.Errorf("%d events", len(request.Events))
 	}
 	b.report.Host.ComputerName = strings.Repeat("n", protocol.MaxRequest)
 	if outcome := b.fails(protocol.CodeReportTooLarge); outcome.Requests != 0 {
 		t.Error("it was sent")
+	}
+}
+
+// A user who gives machines long random names must not keep what happened from
+// the portal: events that are too large together go out in parts, and each part
+// is acknowledged.
+func TestEventsThatAreTooLargeTogetherGoOutInParts(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	var waiting []protocol.Event
+	for i := range protocol.MaxEvents {
+		noise := make([]byte, 500)
+		_, _ = rand.Read(noise)
+		waiting = append(waiting, protocol.Event{Seq: uint64(i + 1), Type: "vm_renamed",
+			Data: map[string]string{"vm_name": base64.StdEncoding.EncodeToString(noise)}})
+	}
+	var got []uint64
+	for range 8 {
+		b.portal.sent()
+		outcome, err := b.client.Do(context.Background(), b.report, nil, Extra{Events: waiting})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, event := range b.portal.wantSent("POST /v1/checkin")[0].checkin(t).Events {
+			got = append(got, event.Seq)
+		}
+		if waiting = waiting[outcome.EventsSent-waiting[0].Seq+1:]; len(waiting) == 0 {
+			break
+		}
+	}
+	if len(waiting) > 0 || len(got) != protocol.MaxEvents || !slices.IsSorted(got) {
+		t.Errorf("%d events still wait, %d came", len(waiting), len(got))
 	}
 }
 
