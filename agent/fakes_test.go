@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -47,6 +48,7 @@ func (f *fakeMac) change(how func(*fakeMac)) {
 type fakePortal struct {
 	mu       sync.Mutex
 	outcome  checkin.Outcome
+	content  bool // outcome's code is about the content; the report is acknowledged
 	policy   protocol.PolicyReport
 	arriving *protocol.PolicyReport // fetched by the next exchange
 	got      []exchanged
@@ -79,6 +81,9 @@ func (f *fakePortal) Do(ctx context.Context, report protocol.Report, triggers []
 	}
 	if f.arriving != nil {
 		f.policy, f.arriving = *f.arriving, nil
+	}
+	if outcome.Code != "" && !f.content {
+		return outcome, errors.New("not acknowledged")
 	}
 	return outcome, nil
 }

@@ -144,7 +144,7 @@ func (l *loop) finish(result passResult) {
 	served := l.served
 	l.served = nil
 	l.take(passEnded{
-		Exchanged: result.exchanged, Code: result.outcome.Code, Carried: result.carried,
+		Exchanged: result.exchanged, Code: result.failure, Carried: result.carried,
 		RetryAfter: result.outcome.RetryAfter, Interval: result.outcome.NextCheckin,
 		DeviceID: l.configured().DeviceID, Random: rand.Float64(),
 	})

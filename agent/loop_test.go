@@ -141,6 +141,23 @@ func TestOutageIsRetriedAndTold(t *testing.T) {
 	})
 }
 
+func TestContentThatIsRefusedIsNoOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		d.portal.content, d.portal.outcome = true, checkin.Outcome{Code: protocol.CodeHeadSignature}
+		defer d.run(t)()
+		synctest.Wait()
+		if status := d.Status(); status.Portal.Failures != 0 || status.Pass.Steps[1].Code != protocol.CodeHeadSignature {
+			t.Errorf("%d failures, steps %+v", status.Portal.Failures, status.Pass.Steps)
+		}
+		time.Sleep(trigger.Day / 2)
+		synctest.Wait()
+		if got := len(d.portal.checkins()); got != 1 {
+			t.Errorf("%d check-ins in half a day: a report that arrived was sent again", got)
+		}
+	})
+}
+
 func TestWithoutAPortalItOnlyLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		local := settings(t)

@@ -42,11 +42,13 @@ func (f findings) exchanger() exchanger {
 	return f.client
 }
 
+var errNoIdentity = errors.New("this Mac has no identity to check in with")
+
 // noExchange stands in before the Mac's identity is known.
 type noExchange struct{}
 
 func (noExchange) Do(context.Context, protocol.Report, []protocol.Trigger, checkin.Extra) (checkin.Outcome, error) {
-	return checkin.Outcome{Code: protocol.CodeNotReadable, Detail: "the serial number of this Mac is not readable"}, nil
+	return checkin.Outcome{Code: protocol.CodeNotReadable, Detail: "the serial number of this Mac is not readable"}, errNoIdentity
 }
 func (noExchange) Close()               {}
 func (noExchange) State() checkin.State { return checkin.State{Enrollment: checkin.EnrollmentNone} }
@@ -58,8 +60,9 @@ func (noExchange) Policy() protocol.PolicyReport {
 type passResult struct {
 	findings
 	pass       localapi.Pass
-	exchanged  bool // an exchange was tried
-	carried    bool // the exchange has taken the reasons over
+	exchanged  bool          // an exchange was tried
+	carried    bool          // the exchange has taken the reasons over
+	failure    protocol.Code // why the portal does not have the report; empty = it has
 	outcome    checkin.Outcome
 	lookFailed bool
 	fatal      error // the state database is damaged: a restart restores it
@@ -138,11 +141,14 @@ func (p *pass) exchange() localapi.Step {
 	}
 	p.prepareClient()
 	p.exchanged, p.carried = true, p.client != nil
-	return p.checkIn(p.start.Triggers.Triggers(), &p.outcome)
+	var step localapi.Step
+	step, p.failure = p.checkIn(p.start.Triggers.Triggers(), &p.outcome)
+	return step
 }
 
-// checkIn is one check-in with all that is to be told.
-func (p *pass) checkIn(triggers []protocol.Trigger, outcome *checkin.Outcome) localapi.Step {
+// checkIn is one check-in with all that is to be told. A report that arrived
+// is no failure, whatever became of the content that was fetched after it.
+func (p *pass) checkIn(triggers []protocol.Trigger, outcome *checkin.Outcome) (step localapi.Step, failure protocol.Code) {
 	report := p.currentReport()
 	result, err := p.exchanger().Do(p.ctx, report, triggers, checkin.Extra{Events: p.journal.unsent()})
 	*outcome = result
@@ -150,11 +156,15 @@ func (p *pass) checkIn(triggers []protocol.Trigger, outcome *checkin.Outcome) lo
 	p.pass.SentBytes += result.SentBytes
 	p.journal.sent(result.EventsSent)
 	p.journal.add(result.Events...)
-	if err != nil || result.Code != "" {
-		return failed(orElse(result.Code, protocol.CodeInternal), result.Detail)
+	if err != nil {
+		failure = orElse(result.Code, protocol.CodeInternal)
+		return failed(failure, result.Detail), failure
 	}
 	p.sentPolicy = report.Policy
-	return localapi.Step{Outcome: localapi.StepDone, Detail: sentDetail(result)}
+	if result.Code != "" {
+		return failed(result.Code, result.Detail), ""
+	}
+	return localapi.Step{Outcome: localapi.StepDone, Detail: sentDetail(result)}, ""
 }
 
 // converge carries the policy out. This agent stores a policy that verifies
@@ -171,11 +181,12 @@ func (p *pass) converge() localapi.Step {
 // that a policy arrived without waiting for the next reason.
 func (p *pass) report() localapi.Step {
 	changed := p.exchanger().Policy().SHA256 != p.sentPolicy.SHA256 || p.exchanger().Policy().State != p.sentPolicy.State
-	if !p.exchanged || p.outcome.Code != "" || !changed {
+	if !p.exchanged || p.failure != "" || !changed {
 		return localapi.Step{Outcome: localapi.StepSkipped, Detail: "nothing new"}
 	}
 	var followUp checkin.Outcome
-	return p.checkIn(nil, &followUp)
+	step, _ := p.checkIn(nil, &followUp)
+	return step
 }
 
 // prepareClient makes the exchange anew when the configuration or the Mac's
