@@ -19,7 +19,12 @@ type Console struct {
 // Console asks the system configuration for the console user. The login window,
 // the setup assistant and root are nobody, and so is a moment in which the
 // console user and the session on the console differ, as during a fast user
-// switch (facts/macos.md 8).
+// switch (facts/macos.md 8), or in which several sessions are on it.
+//
+// The text quotes the long names of users, so one with line breaks can forge a
+// session of somebody else. Console.User, whose name stands before all sessions,
+// it can make empty but not forge. Whoever uses Sessions must bear one that
+// cannot be joined.
 func (m *Machine) Console(ctx context.Context) (Console, error) {
 	out, err := m.output(ctx, tool.Command{
 		Path:      "/usr/sbin/scutil",
@@ -34,14 +39,15 @@ func (m *Machine) Console(ctx context.Context) (Console, error) {
 
 func consoleFrom(state dictionary) Console {
 	var console Console
-	onConsole, known := uint32(0), false
+	onConsole, claims := uint32(0), 0
 	for _, session := range state.children("SessionInfo") {
 		uid, ok := session.uid("kCGSSessionUserIDKey")
 		if !ok {
 			continue
 		}
 		if session.values["kCGSSessionOnConsoleKey"] == "TRUE" {
-			onConsole, known = uid, true
+			onConsole = uid
+			claims++
 		}
 		if uid >= FirstUserUID && session.values["kCGSessionLoginDoneKey"] == "TRUE" {
 			console.Sessions = append(console.Sessions, uid)
@@ -52,7 +58,7 @@ func consoleFrom(state dictionary) Console {
 
 	uid, ok := state.uid("UID")
 	person := User{Name: state.values["Name"], UID: uid}
-	if ok && person.isPerson() && person.Name != "loginwindow" && (!known || onConsole == uid) {
+	if ok && person.isPerson() && person.Name != "loginwindow" && (claims == 0 || claims == 1 && onConsole == uid) {
 		console.User, console.UID = person.Name, uid
 	}
 	return console

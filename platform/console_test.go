@@ -13,20 +13,21 @@ func TestConsole(t *testing.T) {
 		text string
 		want Console
 	}{
-		"one user":                       {sample(t, "console-one.txt"), Console{"alice", 501, []uint32{501}}},
-		"two users, one switched out":    {sample(t, "console-two.txt"), Console{"bob", 502, []uint32{501, 502}}},
-		"in the middle of a fast switch": {sample(t, "console-switching.txt"), Console{Sessions: []uint32{501}}},
-		"login window":                   {sample(t, "console-loginwindow.txt"), Console{}},
-		"login window over a session":    {sample(t, "console-loginwindow-with-session.txt"), Console{Sessions: []uint32{501}}},
-		"setup assistant":                {sample(t, "console-setup.txt"), Console{}},
-		"nobody since the start":         {sample(t, "console-nobody.txt"), Console{}},
-		"user name with a line break":    {sample(t, "console-forged-name.txt"), Console{"alice", 501, []uint32{501}}},
-		"with prompts":                   {"> " + strings.ReplaceAll(sample(t, "console-one.txt"), "\n", "\r\n") + "> ", Console{"alice", 501, []uint32{501}}},
-		"no sessions named":              {"<dictionary> {\n  Name : alice\n  UID : 501\n}\n", Console{User: "alice", UID: 501}},
-		"without the outer braces":       {"Name : alice\nUID : 501\n", Console{User: "alice", UID: 501}},
-		"uid of nobody":                  {"Name : alice\nUID : -2\n", Console{}},
-		"cut short":                      {sample(t, "console-one.txt")[:100], Console{}},
-		"no output":                      {"", Console{}},
+		"one user":                        {sample(t, "console-one.txt"), Console{"alice", 501, []uint32{501}}},
+		"two users, one switched out":     {sample(t, "console-two.txt"), Console{"bob", 502, []uint32{501, 502}}},
+		"in the middle of a fast switch":  {sample(t, "console-switching.txt"), Console{Sessions: []uint32{501}}},
+		"login window":                    {sample(t, "console-loginwindow.txt"), Console{}},
+		"login window over a session":     {sample(t, "console-loginwindow-with-session.txt"), Console{Sessions: []uint32{501}}},
+		"setup assistant":                 {sample(t, "console-setup.txt"), Console{}},
+		"nobody since the start":          {sample(t, "console-nobody.txt"), Console{}},
+		"user name with a line break":     {sample(t, "console-forged-name.txt"), Console{"alice", 501, []uint32{501}}},
+		"user name that forges a session": {sample(t, "console-forged-session.txt"), Console{Sessions: []uint32{501, 502}}},
+		"with prompts":                    {"> " + strings.ReplaceAll(sample(t, "console-one.txt"), "\n", "\r\n") + "> ", Console{"alice", 501, []uint32{501}}},
+		"no sessions named":               {"<dictionary> {\n  Name : alice\n  UID : 501\n}\n", Console{User: "alice", UID: 501}},
+		"without the outer braces":        {"Name : alice\nUID : 501\n", Console{User: "alice", UID: 501}},
+		"uid of nobody":                   {"Name : alice\nUID : -2\n", Console{}},
+		"cut short":                       {sample(t, "console-one.txt")[:100], Console{}},
+		"no output":                       {"", Console{}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -89,7 +90,7 @@ func TestParseDictionary(t *testing.T) {
 }
 
 func FuzzConsole(f *testing.F) {
-	for _, name := range []string{"one", "two", "loginwindow", "forged-name", "nobody"} {
+	for _, name := range []string{"one", "two", "loginwindow", "forged-name", "forged-session", "nobody"} {
 		f.Add(sample(f, "console-"+name+".txt"))
 	}
 	f.Fuzz(func(t *testing.T, text string) {

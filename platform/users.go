@@ -30,7 +30,7 @@ type User struct {
 func (m *Machine) Users(ctx context.Context) ([]User, error) {
 	out, err := m.output(ctx, tool.Command{
 		Path: "/usr/bin/dscl",
-		Args: []string{"-plist", ".", "-readall", "/Users", "RecordName", "UniqueID", "NFSHomeDirectory", "RealName", "UserShell"},
+		Args: []string{"-plist", ".", "-readall", "/Users", "RecordName", "UniqueID", "NFSHomeDirectory", "RealName"},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)

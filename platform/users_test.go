@@ -11,7 +11,7 @@ import (
 	"prlagent/platform/tool"
 )
 
-const dsclLine = "/usr/bin/dscl -plist . -readall /Users RecordName UniqueID NFSHomeDirectory RealName UserShell"
+const dsclLine = "/usr/bin/dscl -plist . -readall /Users RecordName UniqueID NFSHomeDirectory RealName"
 
 func TestH13_UsersAreThePeopleOfThisMac(t *testing.T) {
 	t.Parallel()
