@@ -64,6 +64,11 @@ var keySince = []struct {
 // one exists (facts/prlctl.md 2.7); the assumption macvm_keys switches them.
 var macvmAbsent = []string{"Print Management", "Travel mode", "Smart Guard", "Coherence", "Expiration", "SMBIOS settings", "EFI Secure boot"}
 
+// bulkAbsent lists the sections that a list of all VMs might leave out: that it
+// can be incomplete beyond the home paths is confirmed, which sections is not
+// (facts/prlctl.md 2.1); the assumption bulk_details switches them.
+var bulkAbsent = []string{"GuestTools", "Security", "Hardware", "SMBIOS settings"}
+
 // document builds what `list -i --json` prints for the VM. In a bulk list the
 // home paths stay empty (facts/prlctl.md 2.1, bulk bug).
 func (s *State) document(vm *VM, bulk bool) (object, error) {
@@ -76,6 +81,11 @@ func (s *State) document(vm *VM, bulk bool) (object, error) {
 	members = members.with(s.machineSections(vm, system)...)
 	members = members.with(s.sharingSections(vm, system)...)
 	members = s.keysOfVersion(members, vm)
+	if bulk && s.assumes("bulk_details", "sparse") {
+		for _, key := range bulkAbsent {
+			members = members.without(key)
+		}
+	}
 	for _, path := range slices.Sorted(maps.Keys(vm.Settings)) {
 		if members, err = applySetting(members, path, fmt.Sprint(vm.Settings[path]), true); err != nil {
 			return nil, err

@@ -237,3 +237,27 @@ func TestMacIsFoundFromInside(t *testing.T) {
 		t.Error("a Mac is created twice in one folder")
 	}
 }
+
+// Only through `launchctl asuser` does a program run in a user's session; sudo
+// inside of it stays there, and sudo alone does not enter it.
+func TestSessionIsReachedThroughLaunchctl(t *testing.T) {
+	t.Parallel()
+	mac := macAssuming(t, "plain_sudo=stopped")
+	list := []string{"-n", "-H", "-u", "#501", appTools + "/prlctl", "status", "Windows 11"}
+	for name, test := range map[string]struct {
+		command *exec.Cmd
+		want    string
+	}{
+		"sudo alone":          {program(mac, "/usr/bin/sudo", list...), "stopped"},
+		"in the session":      {program(mac, "/bin/launchctl", append([]string{"asuser", "501", "/usr/bin/sudo"}, list...)...), "running"},
+		"without the account": {program(mac, "/bin/launchctl", append([]string{"asuser", "501"}, list[4:]...)...), "could not be found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			output, err := test.command.CombinedOutput()
+			if !strings.Contains(string(output), test.want) {
+				t.Errorf("got %q, %v; want %q", output, err, test.want)
+			}
+		})
+	}
+}

@@ -35,14 +35,15 @@ type tool func(*invocation) int
 
 // invocation is one call of a tool on one Mac.
 type invocation struct {
-	mac    Mac
-	state  *State
-	caller string // account the tool runs as
-	name   string // base name of the tool
-	args   []string
-	stdin  io.Reader
-	stdout io.Writer
-	stderr io.Writer
+	mac     Mac
+	state   *State
+	caller  string // account the tool runs as
+	session int    // uid of the user whose GUI session the tool runs in, 0 outside of all
+	name    string // base name of the tool
+	args    []string
+	stdin   io.Reader
+	stdout  io.Writer
+	stderr  io.Writer
 }
 
 // ToolNames returns the base names of all tools that Main can play. A test
@@ -99,8 +100,8 @@ func runAsTool(name string, play tool) int {
 	}
 	return play(&invocation{
 		mac: mac, state: state, name: name, args: os.Args[1:],
-		caller: state.callerFrom(os.Getenv("USER")),
-		stdin:  os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		caller: state.callerFrom(os.Getenv("USER")), session: sessionOf(os.Getenv(sessionVariable)),
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 	})
 }
 

@@ -71,8 +71,21 @@ func (s *State) account(target string) (name string, uid int, known bool) {
 	return user.Name, uid, known
 }
 
-// keptBySudo are the variables that survive sudo's clean environment.
-var keptBySudo = []string{"LANG", "LC_ALL", "LC_CTYPE", "TERM"}
+// sessionVariable stands for the bootstrap and audit session of a process: only
+// the simulated launchctl sets it, and every program inherits it.
+const sessionVariable = "PRLSIM_SESSION"
+
+func sessionOf(text string) int {
+	uid, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return uid
+}
+
+// keptBySudo are the variables that survive sudo's clean environment, and the
+// session, which sudo does not change.
+var keptBySudo = []string{"LANG", "LC_ALL", "LC_CTYPE", "TERM", sessionVariable}
 
 func sudoEnvironment(account string, uid int, program []string) []string {
 	environment := []string{
@@ -129,7 +142,8 @@ func asUser(in *invocation, uidText string, program []string) int {
 	if missing || in.state.hasFault("no_session", user.Name) {
 		return in.fail(1, "Could not switch to audit session of user %s: 3: No such process", uidText)
 	}
-	return in.become(program, "launchctl: could not execute %s: No such file or directory", 1, os.Environ())
+	return in.become(program, "launchctl: could not execute %s: No such file or directory", 1,
+		append(os.Environ(), sessionVariable+"="+strconv.Itoa(user.UID)))
 }
 
 // dispatcherJob is the product's own job (facts/prlctl.md 1.1), the only one

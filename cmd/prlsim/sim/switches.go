@@ -21,6 +21,8 @@ type Assumption struct {
 var Assumptions = []Assumption{
 	{"bulk_home", []string{"empty", "filled"}, "facts/prlctl.md 2.1",
 		"whether a list of all VMs leaves Home and Home path empty"},
+	{"bulk_details", []string{"full", "sparse"}, "facts/prlctl.md 2.1",
+		"whether a list of all VMs shows every section of a VM, or leaves some out"},
 	{"options_before_id", []string{"refused", "accepted"}, "facts/prlctl.md 1.2",
 		"whether options may stand before the VM's id"},
 	{"not_found_exit", []string{"255", "1"}, "facts/prlctl.md 5",
@@ -41,6 +43,8 @@ var Assumptions = []Assumption{
 		"whether delete asks when its input is no terminal"},
 	{"user_without_session", []string{"works", "service_down"}, "facts/prlctl.md 5",
 		"whether prlctl works for a user who is not logged in"},
+	{"plain_sudo", []string{"true_states", "stopped"}, "facts/prlctl.md 5.4",
+		"state of a running VM for its user who is logged in, asked outside of that user's session"},
 	{"asuser_without_session", []string{"fails", "works"}, "facts/macos.md 15.3",
 		"launchctl asuser for a user without a GUI session"},
 	{"standard_edition", []string{"prefix", "refused"}, "facts/prlctl.md 1.1",

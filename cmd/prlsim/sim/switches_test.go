@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -34,6 +35,14 @@ func TestAssumptionsBothWays(t *testing.T) {
 	}{
 		"bulk_home": {list("alice", "list", "-a", "-i", "--json"), map[string]outcome{
 			"empty": {0, `"Home": ""`, ""}, "filled": {0, `"Home": "\/Users\/alice\/Parallels\/Windows 11.pvm\/"`, ""}}},
+		"bulk_details": {func(t *testing.T, mac Mac) outcome {
+			got := as(mac, "alice").run(t, "prlctl", "list", "-a", "-i", "--json")
+			one := as(mac, "alice").run(t, "prlctl", "list", "macOS", "-i", "--json").stdout
+			got.stdout = fmt.Sprint(strings.Contains(got.stdout, `"GuestTools"`), strings.Contains(one, `"GuestTools"`))
+			return got
+		}, map[string]outcome{"full": {0, "true true", ""}, "sparse": {0, "false true", ""}}},
+		"plain_sudo": {list("alice", "status", "Windows 11"), map[string]outcome{
+			"true_states": {0, `VM "Windows 11" exist running`, ""}, "stopped": {0, `VM "Windows 11" exist stopped`, ""}}},
 		"options_before_id": {list("alice", "list", "-i", "macOS"), map[string]outcome{
 			"refused": {255, "", "could not be found"}, "accepted": {0, "Name: macOS", ""}}},
 		"not_found_exit": {list("alice", "list", "nothing"), map[string]outcome{
