@@ -56,18 +56,10 @@ func (s *stage) start(ts *testscript.TestScript, name, output, program string, a
 	if s.running[name] != nil {
 		ts.Fatalf("%s runs already", name)
 	}
-	path := ""
-	for _, folder := range filepath.SplitList(ts.Getenv("PATH")) {
-		if candidate := filepath.Join(folder, program); path == "" {
-			if _, err := os.Stat(candidate); err == nil {
-				path = candidate
-			}
-		}
-	}
 	log, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ts.Check(err)
 	defer log.Close()
-	command := exec.Command(path, args...)
+	command := exec.Command(program, args...)
 	command.Dir, command.Stderr = s.folder, log
 	for _, variable := range environment {
 		if value := ts.Getenv(variable); value != "" {
@@ -229,9 +221,7 @@ func beginEnrolled(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // installProfile does what MDM would: it leaves the portal's preferences on
-// the Mac of PRLAGENT_ROOT. No tool of the suite may wait for a pace that is
-// meant for a fleet, so what nobody asks for has its usual pace, and people's
-// check-ins pass it.
+// the Mac of PRLAGENT_ROOT.
 func installProfile(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("unsupported: ! profile")
