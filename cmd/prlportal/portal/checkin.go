@@ -16,7 +16,9 @@ import (
 	"prlagent/cmd/prlportal/portal/storage"
 )
 
-// replayWindow is how long the repeat of a request gets its first answer.
+// replayWindow is how long the repeat of a request gets its first answer. The
+// newest one gets it for ever: a Mac repeats only what it sent last, and by its
+// own clock.
 const replayWindow = 24 * time.Hour
 
 // checkin takes a report and answers it (protocol.md 2.6).
@@ -89,6 +91,7 @@ func checkCheckin(request *protocol.CheckinRequest) error {
 		}
 		clipVM(vm)
 	}
+	clipParts(request)
 	return nil
 }
 
@@ -168,8 +171,9 @@ func (s *server) decide(ctx context.Context, device storage.Device, asked report
 
 // repeated finds the acknowledgement of a request that came before.
 func repeated(device storage.Device, asked report) (storage.Request, bool) {
-	for _, entry := range device.Requests {
-		if entry.ID == asked.request.RequestID && asked.now.Sub(entry.At) < replayWindow {
+	newest := len(device.Requests) - 1
+	for i, entry := range device.Requests {
+		if entry.ID == asked.request.RequestID && (i == newest || asked.now.Sub(entry.At) < replayWindow) {
 			return entry, true
 		}
 	}

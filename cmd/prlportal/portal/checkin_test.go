@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -139,6 +141,26 @@ func TestProtocol9_AnswersAreForgottenAfterADay(t *testing.T) {
 	}
 	if len(device.Requests) != 1 {
 		t.Errorf("%d answers are kept, want the last one", len(device.Requests))
+	}
+}
+
+// Clocks differ: a Mac whose day is longer than the portal's repeats its last
+// report, and is no duplicate of itself.
+func TestH02_TheLastReportCanBeRepeatedForEver(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	request, base := m.next(t)
+	first := m.send(t, request)
+	portal.clock.advance(72 * time.Hour)
+	again := m.send(t, request)
+	if first.status != http.StatusOK || again.status != http.StatusOK {
+		t.Fatalf("answers %d and %d %s", first.status, again.status, again.body)
+	}
+	m.base = base
+	m.checkin(t)
+	if view := portal.device(t); view.State != deviceOK {
+		t.Errorf("device is %+v", view)
 	}
 }
 
@@ -548,6 +570,50 @@ func TestCheckinCutsLongTexts(t *testing.T) {
 }
 
 // One Mac, many requests at once: each one counts once or is refused.
+// A hostile device that adds rows report by report gets no further than an
+// honest one, and what it says of its Mac stays short in every row.
+func TestCheckinRowsDoNotAddUp(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	hash := m.base.Hash
+	var reply protocol.CheckinReply
+	for round := range 3 {
+		request, _ := m.next(t)
+		request.Inventory = protocol.Inventory{Hash: fmt.Sprint("round ", round), Base: hash}
+		for i := range protocol.MaxVMs - 1 {
+			request.Inventory.VMs = append(request.Inventory.VMs, windows(fmt.Sprint(round, "/", i)))
+		}
+		m.send(t, request).decode(t, &reply)
+		if reply.Inventory == protocol.InventoryOK {
+			hash = request.Inventory.Hash
+		}
+	}
+	if reply.Inventory != protocol.InventorySendFull {
+		t.Errorf("answer is %s, want send_full", reply.Inventory)
+	}
+	if rows := portal.vms(t); len(rows) != protocol.MaxVMs {
+		t.Errorf("%d rows, want %d", len(rows), protocol.MaxVMs)
+	}
+}
+
+func TestCheckinCutsTheTextsOfEveryRow(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	long := strings.Repeat("n", 10_000)
+	m.report.Host.ComputerName, m.report.Product.Version, m.report.Agent.Version = long, long, long
+	vm := windows("Windows 11")
+	vm.SeenBy = slices.Repeat([]string{long}, 100)
+	vm.Gaps = map[string]protocol.Code{protocol.Columns[0].ID: protocol.CodeNeverStarted, "of the future": protocol.Code(long)}
+	m.report.VMs = []protocol.VM{vm}
+	m.checkin(t)
+	if got := portal.admin(t, http.MethodGet, "/v1/admin/vms", nil); len(got.body) > 16<<10 {
+		t.Errorf("one row has %d bytes", len(got.body))
+	}
+	m.checkin(t) // the report is as acknowledged, whatever was cut
+}
+
 func TestCheckinConcurrently(t *testing.T) {
 	t.Parallel()
 	portal := newTestPortal(t)

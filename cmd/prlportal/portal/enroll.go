@@ -42,8 +42,14 @@ func (s *server) enroll(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defaultGroup, accepted := s.acceptSecret(request.Secret)
-	if wait, allowed := s.takeSerial(accepted, request.Serial, now); !allowed {
-		return rateLimited(w, wait)
+	if accepted { // a wrong secret counts against no Mac
+		bucket, err := s.serialBucket(r.Context(), request)
+		if err != nil {
+			return err
+		}
+		if wait, allowed := s.serials.take(bucket, now); !allowed {
+			return rateLimited(w, wait)
+		}
 	}
 	asked := enrollment{
 		request: request, source: source, now: now, invited: accepted,
@@ -62,13 +68,19 @@ func (s *server) enroll(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, r, http.StatusCreated, reply)
 }
 
-// takeSerial counts the enrollments of one Mac. Those with a wrong secret do
-// not count: anybody could use up a Mac's share with them.
-func (s *server) takeSerial(accepted bool, serial string, now time.Time) (time.Duration, bool) {
-	if !accepted {
-		return 0, true
+// serialBucket is what an enrollment with an accepted secret counts against:
+// the Mac with its key, or, where another key asks to be a known Mac, the serial
+// number with all such keys. Anybody on a Mac can read the secret, and must not
+// use up the share of a Mac that proves its key.
+func (s *server) serialBucket(ctx context.Context, request protocol.EnrollRequest) (string, error) {
+	device, err := s.store.Device(ctx, storage.ByMac(request.Serial, request.HardwareUUID))
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return "", fmt.Errorf("find device: %w", err)
 	}
-	return s.serials.take(serial, now)
+	if device.ID != "" && !device.Key.Equal(request.DeviceKey) {
+		return request.Serial, nil
+	}
+	return protocol.KeyID(request.DeviceKey) + " " + request.Serial, nil
 }
 
 func rateLimited(w http.ResponseWriter, wait time.Duration) error {

@@ -208,6 +208,21 @@ func TestH01_WrongSecretsDoNotCountAgainstTheSerial(t *testing.T) {
 	newMac(t, portal, "C02AAAAAAAAA").enroll(t, http.StatusCreated)
 }
 
+// The secret can be read by every user of a Mac: one who enrolls again and again
+// with other keys holds up no Mac that proves its own.
+func TestH01_OtherKeysDoNotUseUpTheShareOfTheMac(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t, func(config *Config) { config.Enrollments = EnrollmentLimits{PerSource: 100, PerSerial: 3} })
+	m := newMac(t, portal, "C02AAAAAAAAA")
+	m.enroll(t, http.StatusCreated)
+	for range 3 {
+		newMac(t, portal, "C02AAAAAAAAA").enroll(t, http.StatusAccepted)
+	}
+	impostor := newMac(t, portal, "C02AAAAAAAAA")
+	wantProblem(t, impostor.sendEnrollment(t, impostor.enrollment()), protocol.ProblemRateLimited)
+	m.enroll(t, http.StatusCreated)
+}
+
 func TestH01_LimitsCountNetworks(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{

@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +38,11 @@ func (s *server) merge(ctx context.Context, change *storage.Change, asked report
 		return protocol.InventorySendFull, nil
 	}
 	merger := rowMerger{now: asked.now, confirmed: confirmed}
-	removed := merger.apply(&kept, inventory)
+	removed, fits := merger.apply(&kept, inventory)
+	if !fits {
+		device.ConfirmedAt = confirmed
+		return protocol.InventorySendFull, nil
+	}
 	device.ReportHash = inventory.Hash
 	if len(removed) == 0 {
 		return protocol.InventoryOK, nil
@@ -82,8 +87,10 @@ type rowMerger struct {
 	confirmed time.Time // when the rows held so far were last confirmed
 }
 
-// apply replaces the rows (full) or changes them (delta) and gives those that left.
-func (m rowMerger) apply(kept *storage.Report, inventory protocol.Inventory) []storage.PastRow {
+// apply replaces the rows (full) or changes them (delta) and gives those that
+// left. Deltas that add up to more rows than a report may have do not fit, and
+// change nothing: no agent of ours sends them.
+func (m rowMerger) apply(kept *storage.Report, inventory protocol.Inventory) (removed []storage.PastRow, fits bool) {
 	held := make(map[string]storage.Row, len(kept.Rows))
 	for _, row := range kept.Rows {
 		held[row.VM.VMKey.String()] = row
@@ -102,13 +109,16 @@ func (m rowMerger) apply(kept *storage.Report, inventory protocol.Inventory) []s
 		before, known := held[key]
 		next[key] = m.row(vm, before, known)
 	}
+	if len(next) > protocol.MaxVMs {
+		return nil, false
+	}
 	kept.Truncated = inventory.Truncated
 	kept.Rows = kept.Rows[:0]
 	for _, row := range next {
 		kept.Rows = append(kept.Rows, row)
 	}
 	slices.SortFunc(kept.Rows, compareRows)
-	return m.past(held, next)
+	return m.past(held, next), true
 }
 
 func compareRows(a, b storage.Row) int { return a.VM.VMKey.Compare(b.VM.VMKey) }
@@ -148,10 +158,48 @@ func (m rowMerger) past(held, next map[string]storage.Row) []storage.PastRow {
 // clipVM cuts the texts of a row, which a user or a guest chose, to the limits
 // of protocol.md 2.13. A report is not refused because of one long name.
 func clipVM(vm *protocol.VM) {
-	for _, text := range []*string{
+	clipAll(
 		&vm.Name, &vm.State, &vm.RawState, &vm.OS, &vm.Edition, &vm.OSBuild, &vm.Serial,
-		&vm.Source, &vm.Encryption, &vm.ToolsVersion, &vm.ToolsState, &vm.CPU, &vm.ConfigHash,
-	} {
+		&vm.Source, &vm.Encryption, &vm.ToolsVersion, &vm.ToolsState, &vm.CPU, &vm.ConfigHash)
+	vm.SeenBy = vm.SeenBy[:min(len(vm.SeenBy), maxSeenBy)]
+	for i := range vm.SeenBy {
+		vm.SeenBy[i] = clip(vm.SeenBy[i], protocol.MaxName)
+	}
+	vm.Stale, vm.Gaps = protocol.Code(clip(string(vm.Stale), protocol.MaxName)), knownGaps(vm.Gaps)
+}
+
+// maxSeenBy is how many other accounts of one shared virtual machine are kept.
+const maxSeenBy = 32
+
+// knownGaps keeps the reasons of cells that the table has.
+func knownGaps(gaps map[string]protocol.Code) map[string]protocol.Code {
+	maps.DeleteFunc(gaps, func(id string, code protocol.Code) bool {
+		_, known := protocol.ColumnByID(id)
+		return !known || len(code) > protocol.MaxName
+	})
+	return gaps
+}
+
+// clipParts does the same with the Mac, its product and its agent: their texts
+// stand in every row of the table.
+func clipParts(request *protocol.CheckinRequest) {
+	if agent := request.Agent; agent != nil {
+		clipAll(&agent.Version, &agent.Arch, &agent.Mode)
+	}
+	if host := request.Host; host != nil {
+		clipAll(&host.ComputerName, &host.Serial, &host.HardwareUUID, &host.Model, &host.MacOS, &host.MacOSBuild, &host.CPU, &host.ConsoleUser)
+	}
+	if product := request.Product; product != nil {
+		clipAll(&product.Version, &product.Build, &product.Edition, &product.State, &product.License)
+		product.Gaps = knownGaps(product.Gaps)
+	}
+	if policy := request.Policy; policy != nil {
+		clipAll(&policy.State, &policy.PolicyID, &policy.SHA256)
+	}
+}
+
+func clipAll(texts ...*string) {
+	for _, text := range texts {
 		*text = clip(*text, protocol.MaxName)
 	}
 }

@@ -5,14 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// ErrInUse says that another portal has the database open.
-var ErrInUse = errors.New("the database is in use by another prlportal")
+// Errors of OpenBolt.
+var (
+	// ErrInUse says that another portal has the database open.
+	ErrInUse = errors.New("the database is in use by another prlportal")
+	// ErrDamaged says that the file is not to be trusted. Nothing was changed.
+	ErrDamaged = errors.New("the database is damaged; put a backup in its place, or move it away: Macs enroll again by their own keys")
+)
 
 // Bolt is a store in one bbolt file of plain JSON records.
 type Bolt struct{ db *bbolt.DB }
@@ -30,20 +36,52 @@ const lockTimeout = time.Second
 // batchDelay is how long a commit waits for others to join it.
 const batchDelay = 2 * time.Millisecond
 
-// OpenBolt opens or makes the database at path with mode 0600.
+// OpenBolt opens or makes the database at path with mode 0600. An existing one
+// is read as a whole before it is used, about a second for 100 MB.
 func OpenBolt(path string) (*Bolt, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
-	if errors.Is(err, bolterrors.ErrTimeout) {
+	var db *bbolt.DB
+	err := guarded(func() (err error) {
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+		return err
+	})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, ErrInUse
-	}
-	if err != nil {
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return nil, fmt.Errorf("open database: %w (%w)", ErrDamaged, err)
+	case err != nil:
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	db.MaxBatchDelay = batchDelay
-	if err := db.Update(makeBuckets); err != nil {
+	if err := guarded(func() error { return errors.Join(db.View(verify), db.Update(makeBuckets)) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare database: %w", err), db.Close())
 	}
 	return &Bolt{db: db}, nil
+}
+
+// guarded makes an error of what bbolt does with a damaged file: it panics, or
+// reads beyond the end of what is mapped.
+func guarded(work func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("%w (%v)", ErrDamaged, cause)
+		}
+	}()
+	return work()
+}
+
+// verify reads every record. It stays in its goroutine, where guarded can catch
+// what a damaged page does; tx.Check would not.
+func verify(tx *bbolt.Tx) error {
+	return tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
+		return bucket.ForEach(func(_, data []byte) error {
+			if string(name) != string(bucketKeys) && !json.Valid(data) {
+				return fmt.Errorf("%w (a record of %s is no JSON)", ErrDamaged, name)
+			}
+			return nil
+		})
+	})
 }
 
 func makeBuckets(tx *bbolt.Tx) error {
