@@ -156,6 +156,17 @@ func (c Collection[T]) end(tx *Tx, each func(*Tx, func(string, T) error) error) 
 	return key, value, found, err
 }
 
+// edge returns the key that a cursor's First or Last finds, whatever the record
+// under it is.
+func (c Collection[T]) edge(tx *Tx, to move) (key string, found bool) {
+	bucket := tx.bolt.Bucket([]byte(c.name))
+	if bucket == nil {
+		return "", false
+	}
+	raw, _ := to(bucket.Cursor())
+	return string(raw), raw != nil
+}
+
 type move = func(*bolt.Cursor) (key, value []byte)
 
 func (c Collection[T]) walk(tx *Tx, start, next move, do func(key string, value T) error) error {

@@ -179,6 +179,33 @@ func TestRing(t *testing.T) {
 	}
 }
 
+// A ring whose entries an older version wrote in another type takes new ones,
+// and drops the old ones beyond the capacity.
+func TestRingOutlivesAChangeOfItsType(t *testing.T) {
+	t.Parallel()
+	s, _ := mustOpen(t, newFolder(t), store.Options{})
+	before, after := store.NewRing[int]("events", 2), store.NewRing[string]("events", 2)
+	mustUpdate(t, s, func(tx *store.Tx) error {
+		for i := range 2 {
+			if _, err := before.Append(tx, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	mustUpdate(t, s, func(tx *store.Tx) error {
+		for i := 3; i <= 4; i++ {
+			if number, err := after.Append(tx, fmt.Sprint("event ", i)); err != nil || number != uint64(i) {
+				return fmt.Errorf("append %d got number %d: %w", i, number, err)
+			}
+		}
+		return nil
+	})
+	if got, want := since(t, s, after, 0), numbers(3, 4); !slices.Equal(got, want) {
+		t.Errorf("entries %v, want %v", got, want)
+	}
+}
+
 func since(t *testing.T, s *store.Store, ring store.Ring[string], after uint64) (got []uint64) {
 	t.Helper()
 	err := s.View(func(tx *store.Tx) error {

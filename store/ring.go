@@ -3,6 +3,8 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // Ring is a bounded list on a collection: Append gives every entry the next
@@ -29,12 +31,10 @@ func (r Ring[T]) Cap() int { return r.capacity }
 // Len returns how many entries there are.
 func (r Ring[T]) Len(tx *Tx) int { return r.entries.Len(tx) }
 
-// Append adds an entry and returns its sequence number.
+// Append adds an entry and returns its sequence number. It decodes no other
+// entry, so entries of a type that an older version had stand in nobody's way.
 func (r Ring[T]) Append(tx *Tx, value T) (uint64, error) {
-	key, _, _, err := r.entries.Last(tx)
-	if err != nil {
-		return 0, fmt.Errorf("append: %w", err)
-	}
+	key, _ := r.entries.edge(tx, (*bolt.Cursor).Last)
 	next := sequence(key) + 1
 	if err := r.entries.Put(tx, sequenceKey(next), value); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
@@ -46,15 +46,12 @@ func (r Ring[T]) Append(tx *Tx, value T) (uint64, error) {
 // capacity was lowered.
 func (r Ring[T]) trim(tx *Tx) error {
 	for r.Len(tx) > r.capacity {
-		oldest, _, found, err := r.entries.First(tx)
-		if err == nil && found {
-			err = r.entries.Delete(tx, oldest)
-		}
-		if err != nil {
-			return fmt.Errorf("trim: %w", err)
-		}
+		oldest, found := r.entries.edge(tx, (*bolt.Cursor).First)
 		if !found {
 			return damaged("ring %s counts entries it does not have", r.Name())
+		}
+		if err := r.entries.Delete(tx, oldest); err != nil {
+			return fmt.Errorf("trim: %w", err)
 		}
 	}
 	return nil
