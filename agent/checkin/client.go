@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -103,6 +104,17 @@ func (e *Error) Error() string { return string(e.Code) + ": " + e.Err.Error() }
 
 // Unwrap gives the explanation alone.
 func (e *Error) Unwrap() error { return e.Err }
+
+// explanation is an error in words, without the code that stands beside it. The
+// portal has a say in it, so it is cut to length.
+func explanation(err error) string {
+	var failure *Error
+	if errors.As(err, &failure) {
+		err = failure.Err
+	}
+	text := err.Error()
+	return strings.ToValidUTF8(text[:min(len(text), protocol.MaxText)], "")
+}
 
 // New makes a client. Nothing is sent before the first Do.
 func New(options Options) *Client {
@@ -202,7 +214,7 @@ func (c *Client) conclude(p *pass, err error) error {
 	defer c.mutex.Unlock()
 	c.status.lastAttempt, c.status.retryAt = now, time.Time{}
 	if failure != nil {
-		p.outcome.Code, p.outcome.Detail, p.outcome.RetryAfter = failure.Code, failure.Err.Error(), failure.RetryAfter
+		p.outcome.Code, p.outcome.Detail, p.outcome.RetryAfter = failure.Code, explanation(failure), failure.RetryAfter
 		c.status.condition = conditionOf(failure.Code, c.status.condition)
 		line = c.options.Log.Warn()
 	} else {

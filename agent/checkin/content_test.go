@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"prlagent/agent/protocol"
 )
@@ -501,6 +502,26 @@ func TestH08_AManagedGroupMovesTheMacOnceItsHeadVerifies(t *testing.T) {
 	}
 	if got := b.client.State().Group; got.ID != "finance" || got.Source != protocol.GroupFromProfile {
 		t.Errorf("group %+v", got)
+	}
+}
+
+// The code stands beside the words already, and a portal's words are not
+// without end.
+func TestDetailsAreShortAndWithoutTheCode(t *testing.T) {
+	t.Parallel()
+	b := newContentBench(t)
+	b.portal.set(func(f *fakePortal) { f.reply.Policy = &protocol.Hint{HeadVersion: 1} })
+	outcome := b.do("agent_start")
+	if outcome.Code != protocol.CodeHeadMissing || outcome.Detail != "there is no head for this group" {
+		t.Errorf("%q %q", outcome.Code, outcome.Detail)
+	}
+	b.portal.on(checkin, func(w http.ResponseWriter) {
+		long := protocol.NewProblem(protocol.ProblemDeviceRevoked, "")
+		long.Title = strings.Repeat("é", 30_000)
+		long.Write(w)
+	})
+	if outcome := b.fails(protocol.CodeDeviceRevoked); len(outcome.Detail) > protocol.MaxText || !utf8.ValidString(outcome.Detail) {
+		t.Errorf("%d bytes", len(outcome.Detail))
 	}
 }
 

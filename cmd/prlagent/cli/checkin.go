@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,8 @@ Only administrators may; everybody else gets exit code 4.
 
 With --wait the command returns when that pass has ended and prints it step by
 step; it waits up to 5 minutes unless --timeout says otherwise. Exit code 1
-means that the exchange failed; the reason and what to do are printed.`,
+means that the exchange failed; the reason and what to do are printed. Without
+a portal the agent looks at this Mac only, which is exit code 0.`,
 		Example: "  sudo prlagent checkin\n  sudo prlagent checkin --wait --timeout 2m",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -86,6 +88,8 @@ func checkinPage(v view, result localapi.CheckinResult) string {
 		headline = v.paint(red, "✗") + " The agent did not take the request.\n"
 	case result.Code != "":
 		headline = v.paint(red, "✗") + " The check-in failed.\n"
+	case notExchanged(result.Pass):
+		headline = v.paint(yellow, "–") + " The agent looked at this Mac and did not check in.\n"
 	case !result.Waited:
 		headline = v.paint(green, "✓") + " The agent checks in now; 'prlagent status' shows how it ends.\n"
 	}
@@ -93,6 +97,13 @@ func checkinPage(v view, result localapi.CheckinResult) string {
 		headline += passLines(v, *result.Pass)
 	}
 	return headline + reasonLines(v, result.Code, result.Detail)
+}
+
+// notExchanged says whether a pass ended without asking the portal.
+func notExchanged(pass *localapi.Pass) bool {
+	return pass != nil && slices.ContainsFunc(pass.Steps, func(step localapi.Step) bool {
+		return step.Name == "exchange" && step.Outcome == localapi.StepSkipped
+	})
 }
 
 // reasonLines are a code, what it means and what to do; nothing for no code.

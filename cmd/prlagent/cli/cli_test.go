@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,16 @@ func TestUsageErrors(t *testing.T) {
 				t.Errorf("%+v; want exit code 2 and %q on stderr", got, c.says)
 			}
 		})
+	}
+}
+
+func TestATimeoutOfTheEnvironmentThatIsNoneIsAUsageError(t *testing.T) {
+	t.Parallel()
+	for _, given := range []string{"soon", "0", "-1s"} {
+		p, _, stderr := testProgram(map[string]string{"PRLAGENT_ROOT": mac(t), "PRLAGENT_TIMEOUT": given})
+		if code := p.run(t.Context(), []string{"status"}); code != exitUsage || !strings.Contains(stderr.String(), "PRLAGENT_TIMEOUT") {
+			t.Errorf("%q: exit code %d, %s", given, code, stderr)
+		}
 	}
 }
 
@@ -408,6 +419,49 @@ func TestH15_NothingFromAGuestSteersTheTerminal(t *testing.T) {
 		if !strings.Contains(got.stdout, `\u202e`) {
 			t.Errorf("%s does not show the character", command)
 		}
+	}
+}
+
+// A spreadsheet must not run a machine's name (protocol.md 5.1).
+func TestCSVCellsAreNoFormulas(t *testing.T) {
+	t.Parallel()
+	daemon, root := sampleDaemon(t), mac(t)
+	for i := range daemon.inventory.Rows {
+		daemon.inventory.Rows[i].Name = []string{"=cmd|' /C calc'!A0", "\t=1+1", "+1", "-1", "@SUM(A1)", "plain - name"}[i%6]
+	}
+	daemon.serve(t, root, admin)
+	got := run(t, root, "vms", "--format", "csv", "--columns", "vm_name")
+	for line := range strings.Lines(got.stdout) {
+		if strings.ContainsRune("=+-@\\", rune(line[0])) {
+			t.Errorf("a cell begins as a formula does: %q", line)
+		}
+	}
+	for cell, want := range map[string]string{
+		"": "", "Windows 11": "Windows 11", "=1+1": "'=1+1", "\t=1": `'\x09=1`, "a=b": "a=b", "@x": "'@x",
+	} {
+		if got := csvCell(cell); got != want {
+			t.Errorf("%q became %q, want %q", cell, got, want)
+		}
+	}
+}
+
+// A pass that asked no portal is not called a check-in.
+func TestACheckinThatWasNoneIsNotCalledDone(t *testing.T) {
+	t.Parallel()
+	daemon, root := sampleDaemon(t), mac(t)
+	healthy(daemon)
+	pass := *daemon.checkin.Pass
+	pass.Steps = slices.Clone(pass.Steps)
+	for i := range pass.Steps {
+		if pass.Steps[i].Name == "exchange" {
+			pass.Steps[i] = localapi.Step{Name: "exchange", Outcome: localapi.StepSkipped, Code: protocol.CodeNotConfigured}
+		}
+	}
+	daemon.checkin.Pass = &pass
+	daemon.serve(t, root, admin)
+	got := run(t, root, "checkin", "--wait")
+	if got.code != exitHealthy || strings.Contains(got.stdout, "is done") || !strings.Contains(got.stdout, "did not check in") {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -97,17 +97,20 @@ func (p *program) command() *cobra.Command {
 	return root
 }
 
+// defaultTimeout is that of the environment; settle refuses one that is none.
 func (p *program) defaultTimeout() time.Duration {
-	if limit, err := time.ParseDuration(p.environment("PRLAGENT_TIMEOUT")); err == nil {
-		return limit
+	given := p.environment("PRLAGENT_TIMEOUT")
+	if given == "" {
+		return defaultTimeout
 	}
-	return defaultTimeout
+	limit, _ := time.ParseDuration(given)
+	return limit
 }
 
 // settle makes the flags ready to use.
 func (p *program) settle() error {
 	if p.timeout <= 0 {
-		return fmt.Errorf("--timeout must be more than zero, not %v", p.timeout)
+		return fmt.Errorf("--timeout and PRLAGENT_TIMEOUT must be a time above zero, such as 30s, not %v", p.timeout)
 	}
 	if p.root == "" {
 		return nil
