@@ -77,7 +77,7 @@ func (a *agent) loop(ctx context.Context) error {
 				return result.fatal
 			}
 		case <-wake.C:
-			l.take(tick{})
+			l.reconfigure()
 		}
 		wake.Stop()
 	}
@@ -127,7 +127,23 @@ func (l *loop) hear(asked question) {
 	}
 	asked.heard <- ""
 	l.waiting = append(l.waiting, asked)
-	l.take(happened{Reason: trigger.Manual})
+	l.reconfigure(trigger.Manual)
+}
+
+// reconfigure reads the configuration again and tells step, with the reasons
+// there are to look. A profile that came, went or changed is one by itself: it
+// may name another portal.
+func (l *loop) reconfigure(because ...trigger.Reason) {
+	if !l.state.Running { // a pass reads it by itself, and leaves it behind
+		now := l.loadConfig()
+		if now.Fingerprint() != l.known.configuration.Fingerprint() {
+			because = append(because, trigger.ProfileChanged)
+		}
+		l.known.configuration = now
+	}
+	what := l.configured()
+	what.Because = because
+	l.take(what)
 }
 
 // begin runs a pass beside the loop, so that the loop keeps answering.
@@ -152,7 +168,7 @@ func (l *loop) finish(result passResult) {
 	for _, asked := range served {
 		ended := result.pass
 		asked.ended <- localapi.CheckinResult{
-			Schema: localapi.Schema, Accepted: true, Waited: true,
+			Schema: localapi.Schema, Accepted: true, Waited: true, Reported: result.exchanged && result.failure == "",
 			Code: result.outcome.Code, Detail: result.outcome.Detail, Pass: &ended,
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -231,6 +232,45 @@ func TestDamagedStateEndsTheDaemon(t *testing.T) {
 		d.mac.err = fmt.Errorf("recall inventory: %w", store.ErrDamaged)
 		if err := d.loop(t.Context()); !errors.Is(err, store.ErrDamaged) {
 			t.Errorf("the loop ended with %v; only a restart can restore the state", err)
+		}
+	})
+}
+
+func TestProfileIsNoticedWithoutARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		with := settings(t)
+		without := with
+		without.ServerURL = nil
+		d := newDaemon(t, without)
+		var current atomic.Pointer[config.Config]
+		current.Store(&without)
+		d.loadConfig = func() config.Config { return *current.Load() }
+		defer d.run(t)()
+		synctest.Wait()
+		current.Store(&with) // between two ticks: the loop sleeps
+		time.Sleep(2 * trigger.DefaultTiming.Tick)
+		synctest.Wait()
+		got := d.portal.checkins()
+		if len(got) != 1 || !trigger.SetOf(got[0].triggers).Has(trigger.ProfileChanged) {
+			t.Errorf("check-ins %v, want one because of profile_changed", reasons(got))
+		}
+	})
+}
+
+func TestQuestionSeesTheProfileOfNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		with := settings(t)
+		without := with
+		without.ServerURL = nil
+		d := newDaemon(t, without)
+		var current atomic.Pointer[config.Config]
+		current.Store(&without)
+		d.loadConfig = func() config.Config { return *current.Load() }
+		defer d.run(t)()
+		synctest.Wait()
+		current.Store(&with)
+		if answer := d.ask(t); !answer.Reported || len(d.portal.checkins()) != 1 {
+			t.Errorf("answer %+v, %d check-ins: want one with the new profile", answer, len(d.portal.checkins()))
 		}
 	})
 }

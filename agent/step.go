@@ -50,6 +50,7 @@ type configured struct {
 	Portal   bool
 	DeviceID string
 	Timing   trigger.Timing
+	Because  []trigger.Reason // reasons to look that came with it
 }
 
 // passEnded is the outcome of a pass.
@@ -129,6 +130,9 @@ func (s loopState) configure(now time.Time, what configured) loopState {
 	s.Timing, s.DeviceID, s.Portal = what.Timing, what.DeviceID, what.Portal
 	if s.DailyAt.IsZero() {
 		s.DailyAt = trigger.DailyAt(now, s.DeviceID, s.Timing.Daily)
+	}
+	for _, reason := range what.Because {
+		s = s.hear(now, happened{Reason: reason})
 	}
 	return s
 }

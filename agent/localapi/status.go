@@ -188,6 +188,7 @@ type CheckinResult struct {
 	Schema   int           `json:"schema"`
 	Accepted bool          `json:"accepted"`
 	Waited   bool          `json:"waited"`
+	Reported bool          `json:"reported"`       // the portal has the report, whatever Code says of the rest
 	Code     protocol.Code `json:"code,omitempty"` // why the exchange failed; empty = it did not
 	Detail   string        `json:"detail,omitempty"`
 	Pass     *Pass         `json:"pass,omitempty"`

@@ -151,7 +151,7 @@ var Codes = map[Code]CodeText{
 	CodeEdition:           {Warning, "This edition of Parallels Desktop has no full command line.", "Activate a Pro, Business or Enterprise license."},
 	CodeUnrecognized:      {Info, "This version of Parallels Desktop does not know an option.", "Update Parallels Desktop."},
 	CodeVMBusy:            {Info, "The virtual machine is busy with another operation.", "Wait; the agent tries again."},
-	CodeOperationCanceled: {Info, "Parallels Desktop canceled the operation.", ""},
+	CodeOperationCanceled: {Warning, "Parallels Desktop canceled the operation.", "Run 'prlagent checkin' again; if it stays, restart Parallels Desktop."},
 	CodeLicenseUnreadable: {Info, "Parallels Desktop did not show its license.", "Check the activation in Parallels Desktop."},
 	CodeOutputInvalid:     {Warning, "A Parallels tool printed something that is not its usual JSON.", "Run the tool by hand and report the output."},
 	CodeOutputTooLarge:    {Warning, "A Parallels tool printed more than the agent reads.", ""},

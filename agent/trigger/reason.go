@@ -47,10 +47,11 @@ type Kind struct {
 
 // Kinds is the table of reasons that this agent can have.
 var Kinds = map[Reason]Kind{
-	AgentStart: {},
-	Manual:     {Urgent: true},
-	Daily:      {},
-	Cadence:    {},
+	AgentStart:     {},
+	Manual:         {Urgent: true},
+	Daily:          {},
+	Cadence:        {},
+	ProfileChanged: {},
 }
 
 // Set is a number of reasons, coalesced: one entry for each reason and VM,
