@@ -45,6 +45,7 @@ type machine struct {
 	encrypted, cpu, serial    string
 	memory                    string
 	bulkOnly                  bool   // the query by id fails
+	sparse                    bool   // the bulk list leaves whole sections out
 	brokenCode                string // its description cannot be believed; no_id hides the id as well
 }
 
@@ -74,6 +75,11 @@ func (m *machine) vm(full bool) prlctl.VM {
 		"SMBIOS settings": map[string]any{"System serial number": m.serial},
 		"Hardware":        map[string]any{"cpu": map[string]any{"type": m.cpu}, "memory": map[string]any{"size": m.memory}},
 		"Home":            "", "Home path": "",
+	}
+	if !full && m.sparse {
+		for _, section := range []string{"GuestTools", "Security", "SMBIOS settings", "Hardware"} {
+			delete(object, section)
+		}
 	}
 	if full && m.home != "" {
 		object["Home"], object["Home path"] = m.home+"/", m.home+"/config.pvs"
@@ -115,6 +121,7 @@ type fakeMac struct {
 	version   string
 	appErr    error
 	untrusted error
+	noEntry   bool // launchctl cannot enter a session
 
 	calls []string // "list alice", "get alice ID", "license alice"
 }
@@ -163,6 +170,9 @@ type asUser struct {
 
 func (a asUser) List(context.Context) (prlctl.Listing, error) {
 	a.calls = append(a.calls, "list "+a.user.Name)
+	if err := a.entering(); err != nil {
+		return prlctl.Listing{}, err
+	}
 	if err := a.listErr[a.user.Name]; err != nil {
 		return prlctl.Listing{}, err
 	}
@@ -193,7 +203,18 @@ func (a asUser) Get(_ context.Context, id string) (prlctl.VM, error) {
 
 func (a asUser) License(context.Context) (prlctl.License, error) {
 	a.calls = append(a.calls, "license "+a.user.Name)
+	if err := a.entering(); err != nil {
+		return prlctl.License{}, err
+	}
 	return a.license, a.licErr
+}
+
+// entering fails where the call goes through a session that lets nobody in.
+func (a asUser) entering() error {
+	if a.session && a.noEntry {
+		return &prlctl.Error{Code: prlctl.CodeToolFailed, ExitCode: 1}
+	}
+	return nil
 }
 
 // lab is a Mac, a state folder and a clock.

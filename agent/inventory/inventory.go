@@ -106,7 +106,7 @@ func (c *Collector) Collect(ctx context.Context) (Look, error) {
 	if err != nil {
 		return Look{}, err
 	}
-	look := &survey{Collector: c, memory: memory, Look: Look{At: c.now().UTC()}}
+	look := &survey{Collector: c, memory: memory, outside: make(map[uint32]bool), Look: Look{At: c.now().UTC()}}
 	look.lookAtHost(ctx)
 	look.lookAtUsers(ctx)
 	look.lookAtProduct(ctx)
@@ -129,6 +129,7 @@ type survey struct {
 	refused protocol.Code // why the vendor's tools may not be run; empty = they may
 	users   []platform.User
 	console platform.Console
+	outside map[uint32]bool // users whose session cannot be entered
 	found   []finding
 }
 
@@ -191,7 +192,22 @@ func (s *survey) lookAtUsers(ctx context.Context) {
 }
 
 func (s *survey) inSession(user platform.User) bool {
-	return slices.Contains(s.console.Sessions, user.UID)
+	return slices.Contains(s.console.Sessions, user.UID) && !s.outside[user.UID]
+}
+
+// ask runs a query as the user, inside their session if they have one. That
+// the way into a session works is inferred (facts/prlctl.md 5.4); where it
+// fails for a reason of its own the vendor's own way is tried, without it. A
+// machine that looks stopped from there and is not is found by its process.
+func (s *survey) ask(user platform.User, query func(session bool) error) error {
+	inside := s.inSession(user)
+	err := query(inside)
+	if err == nil || !inside || codeOf(err) != protocol.CodeToolFailed {
+		return err
+	}
+	s.log.Warn().Err(err).Str("user", user.Name).Msg("ask from outside the user's session")
+	s.outside[user.UID] = true
+	return query(false)
 }
 
 // lookAtVMs lists every account that uses the product, then makes the rows.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -150,6 +151,25 @@ func TestAccountsWithoutTracesAreNotListed(t *testing.T) {
 	l.look()
 	delete(l.files, "/Users/carol/Parallels")
 	wantEqual(t, "accounts, one with known machines", len(l.look().Users), 3)
+}
+
+func TestINV_02_ASessionThatCannotBeEnteredIsAskedFromOutside(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.noEntry = true
+	look := l.look()
+	wantEqual(t, "code", look.Code, "")
+	wantEqual(t, "stale", row(t, look, "alice", windowsID).Stale, "")
+	wantEqual(t, "product", look.Product.State, protocol.ProductKey)
+	wantEqual(t, "calls", strings.Join(l.calls, ", "),
+		"license alice, license alice, list alice, get alice "+windowsID+", list bob, get bob "+linuxID)
+
+	l.listErr["alice"] = &prlctl.Error{Code: prlctl.CodeServiceDown}
+	l.noEntry = false
+	l.look()
+	if got := strings.Count(strings.Join(l.calls, ","), "list alice"); got != 1 {
+		t.Errorf("a service that is down was asked %d times", got)
+	}
 }
 
 func TestAccountThatIsDeletedFromTheMac(t *testing.T) {

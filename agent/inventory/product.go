@@ -45,7 +45,11 @@ func (s *survey) readLicense(ctx context.Context) {
 		s.lackProduct(protocol.CodeUserSession, licenseColumns...)
 		return
 	}
-	license, err := s.sources.Licensing(user, s.inSession(user)).License(ctx)
+	var license prlctl.License
+	err := s.ask(user, func(session bool) (err error) {
+		license, err = s.sources.Licensing(user, session).License(ctx)
+		return err
+	})
 	state, code := productState(license, err)
 	if code != "" {
 		s.log.Warn().Err(err).Msg("read license")

@@ -29,6 +29,7 @@ func (r *record) describe(vm prlctl.VM) {
 	r.Row = protocol.VM{
 		Edition:    r.Row.Edition,
 		OSBuild:    r.Row.OSBuild,
+		ToolsState: r.Row.ToolsState, ToolsVersion: r.Row.ToolsVersion,
 		VMKey:      protocol.VMKey{ID: vm.ID, Owner: r.User.Name, Bundle: r.Identity},
 		Name:       vm.Name,
 		OS:         first(guestNames[vm.OS], vm.OS),
@@ -56,13 +57,21 @@ func (r *record) observe(vm prlctl.VM) {
 	r.Row.State = vm.State.Portal()
 	r.Row.Stale, r.Row.SeenAt = "", time.Time{}
 	r.NeverStarted = r.NeverStarted && vm.Uptime == 0 && noTools(vm.GuestTools) && r.LastUsedAt.IsZero() && !wasStarted(vm.State)
-	r.Row.ToolsState = vm.GuestTools.State
-	r.Row.ToolsVersion = vm.GuestTools.Version
-	if noTools(vm.GuestTools) {
-		r.Row.ToolsVersion = ""
-	}
+	r.observeTools(vm.GuestTools)
 	r.explain("tools_version", r.Row.ToolsVersion, r.withoutTools())
 	r.explainState(vm.State)
+}
+
+// observeTools takes what the tool says of the guest's tools. A bulk list may
+// leave the section out (facts/prlctl.md 2.1), which says nothing.
+func (r *record) observeTools(tools prlctl.GuestTools) {
+	if tools == (prlctl.GuestTools{}) {
+		return
+	}
+	r.Row.ToolsState, r.Row.ToolsVersion = tools.State, tools.Version
+	if noTools(tools) {
+		r.Row.ToolsVersion = ""
+	}
 }
 
 // explainState gives the reason of a state that is Unknown.

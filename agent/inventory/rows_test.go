@@ -201,6 +201,20 @@ func TestINV_20_ToolsVersion(t *testing.T) {
 	}
 }
 
+func TestINV_20_ABulkListThatLeavesTheToolsOutSaysNothing(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	vm := l.machines["alice"][0]
+	vm.sparse, vm.encrypted = true, "yes"
+	for range 2 { // as it is read, and from memory
+		found := row(t, l.look(), "alice", windowsID)
+		wantEqual(t, "tools", found.ToolsVersion, "26.4.0-57513")
+		wantEqual(t, "encryption", found.Encryption, protocol.Encrypted)
+	}
+	vm.memory, vm.bulkOnly = "4096Mb", true // another configuration, and no answer by id
+	wantEqual(t, "tools", row(t, l.look(), "alice", windowsID).ToolsVersion, "26.4.0-57513")
+}
+
 func TestINV_21_MacSerial(t *testing.T) {
 	t.Parallel()
 	look := newLab(t).look()

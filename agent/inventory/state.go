@@ -95,8 +95,8 @@ func (s *survey) vmProcesses(ctx context.Context) (map[running][]time.Time, erro
 	processes, err := s.sources.Processes.Processes(ctx)
 	out := make(map[running][]time.Time)
 	for _, process := range processes {
-		if path.Base(process.Path) != vmProcess {
-			continue
+		if path.Base(process.Path) != vmProcess || !strings.HasPrefix(process.Path, prlctl.AppBundle+"/") {
+			continue // a user may call a program of their own by this name
 		}
 		if at := slices.Index(process.Args, vmNameFlag); at >= 0 && at+1 < len(process.Args) {
 			key := running{process.UID, process.Args[at+1]}

@@ -149,6 +149,7 @@ func TestINV_07_OtherProcesses(t *testing.T) {
 		{UID: 501, Path: "/tmp/editor", Args: args}, {UID: 501, Args: args},
 		{UID: 501, Path: "/Applications/prl_vm_app", Args: []string{"--vm-name"}},
 		{UID: 501, Path: "/Applications/prl_vm_app"},
+		{UID: 501, Path: "/Users/alice/prl_vm_app", Args: args},
 	}
 	wantEqual(t, "state", row(t, l.look(), "alice", windowsID).State, protocol.StateStopped)
 }

@@ -28,8 +28,11 @@ func (s *survey) listUser(ctx context.Context, user platform.User) protocol.User
 	var listing prlctl.Listing
 	look.Code = s.refused
 	if look.Code == "" {
-		var err error
-		if listing, err = s.sources.Lister(user, s.inSession(user)).List(ctx); err != nil {
+		err := s.ask(user, func(session bool) (err error) {
+			listing, err = s.sources.Lister(user, session).List(ctx)
+			return err
+		})
+		if err != nil {
 			s.log.Warn().Err(err).Str("user", user.Name).Msg("list virtual machines")
 			look.Code = codeOf(err)
 		}
@@ -146,6 +149,7 @@ func (s *survey) read(ctx context.Context, user platform.User, listed prlctl.VM,
 			s.log.Warn().Err(err).Str("user", user.Name).Str("vm", listed.ID).Msg("read virtual machine")
 			full, entry.Listed = listed, "" // ask again at the next look
 		}
+		listed = full // it says more than the bulk list, and later
 		entry.Bundle = full.Bundle()
 		if old != nil {
 			entry.Bundle, entry.Identity = first(entry.Bundle, old.Bundle), old.Identity
