@@ -50,10 +50,17 @@ func (p *program) checkin(ctx context.Context, wait bool) error {
 	if err != nil {
 		return failed(err)
 	}
-	if !result.Accepted || result.Code != "" {
-		return &exit{code: exitDegraded}
+	if wentWell(result) {
+		return nil
 	}
-	return nil
+	return &exit{code: exitDegraded}
+}
+
+// wentWell says that nobody has to do anything: the report arrived, or was
+// asked for, and what came with it is nothing but an explanation.
+func wentWell(result localapi.CheckinResult) bool {
+	explained := result.Code == "" || result.Reported && result.Code.Text().Severity == protocol.Info
+	return result.Accepted && explained
 }
 
 // askCheckin says on a terminal that it waits, once that takes longer than a
@@ -86,6 +93,8 @@ func checkinPage(v view, result localapi.CheckinResult) string {
 	switch {
 	case !result.Accepted:
 		headline = v.paint(red, "✗") + " The agent did not take the request.\n"
+	case result.Code != "" && result.Reported:
+		headline = v.paint(yellow, "–") + " The report has arrived; what came after it was refused.\n"
 	case result.Code != "":
 		headline = v.paint(red, "✗") + " The check-in failed.\n"
 	case notExchanged(result.Pass):
