@@ -42,6 +42,7 @@ func build(s *show) (string, error) {
 	}
 	s.bin = filepath.Join(s.folder, "bin")
 	s.narrator.command("go", []string{"build", "-o", s.bin + "/", "./cmd/..."})
+	s.narrator.note("the first time this takes a minute or two")
 	output, err := exec.CommandContext(s.ctx, "go", "build", "-o", s.bin+"/", "prlagent/cmd/...").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, strings.TrimSpace(string(output)))
