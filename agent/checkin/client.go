@@ -54,10 +54,11 @@ type Client struct {
 	plain   bool   // the portal does not take gzip
 	refused string // group that an unsigned answer named and that was not believed
 
-	mutex  sync.Mutex // guards what follows
-	who    Identity
-	loaded bool
-	status status
+	mutex    sync.Mutex // guards what follows
+	who      Identity
+	loaded   bool
+	replaced bool // a damaged identity was replaced, and no Outcome has said so
+	status   status
 }
 
 // status is what State shows beside what is on disk.
@@ -161,6 +162,7 @@ func (c *Client) loadIdentity() error {
 		if err := errors.Join(os.Rename(path, path+".damaged"), who.Save(path)); err != nil {
 			return &Error{Code: protocol.CodeNotEnrolled, Err: err}
 		}
+		c.replaced = true
 	case errors.Is(err, ErrForeign):
 		return &Error{Code: protocol.CodeIdentityReset, Err: err}
 	case err != nil:
@@ -168,6 +170,15 @@ func (c *Client) loadIdentity() error {
 	}
 	c.who, c.loaded = who, true
 	return nil
+}
+
+// wasReplaced says once that a damaged identity was replaced.
+func (c *Client) wasReplaced() bool {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	replaced := c.replaced
+	c.replaced = false
+	return replaced
 }
 
 // become saves a changed identity, then uses it.

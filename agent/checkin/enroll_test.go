@@ -274,7 +274,12 @@ func TestIdentityThatCannotBeRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.configure()
-			b.do("agent_start")
+			if events := b.do("agent_start").Events; len(events) != 1 || events[0].Code != protocol.CodeIdentityReset {
+				t.Errorf("events %+v, want identity_reset", events)
+			}
+			if events := b.do("daily").Events; len(events) != 0 {
+				t.Errorf("it is said again: %+v", events)
+			}
 			if got := string(readFile(t, b.options.IdentityPath+".damaged")); got != content {
 				t.Errorf("the damaged file was not kept: %q", got)
 			}

@@ -35,6 +35,9 @@ func (p *pass) run() error {
 	if err := p.loadIdentity(); err != nil {
 		return err
 	}
+	if p.wasReplaced() {
+		p.notice(protocol.CodeIdentityReset, map[string]string{"reason": "node.json was damaged; it is kept as node.json.damaged"})
+	}
 	if err := p.ensureEnrolled(); err != nil {
 		return err
 	}

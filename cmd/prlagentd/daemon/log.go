@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -24,7 +26,7 @@ type fileLog struct {
 // openLog opens the log in a folder that anybody may list; the file itself is
 // for root (facts/macos.md 11).
 func openLog(path, level string) (*fileLog, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := makeLogFolder(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("make log folder: %w", err)
 	}
 	parsed := zerolog.InfoLevel
@@ -41,3 +43,17 @@ func openLog(path, level string) (*fileLog, error) {
 
 // Close closes the file.
 func (l *fileLog) Close() { _ = l.file.Close() }
+
+// makeLogFolder sets the mode of a folder that it makes: under the job's umask
+// of 077 nobody but root could list it. One that is there keeps its own.
+func makeLogFolder(folder string) error {
+	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(folder, 0o755); errors.Is(err, fs.ErrExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return os.Chmod(folder, 0o755)
+}

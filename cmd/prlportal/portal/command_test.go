@@ -69,6 +69,12 @@ func mustRun(t *testing.T, args ...string) string {
 // serving runs 'prlportal serve' until the test ends and gives its URL.
 func serving(t *testing.T, dir string) string {
 	t.Helper()
+	address, _ := servingWithLog(t, dir)
+	return address
+}
+
+func servingWithLog(t *testing.T, dir string) (string, *logBuffer) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	reader, writer := io.Pipe()
 	log := &logBuffer{}
@@ -92,7 +98,7 @@ func serving(t *testing.T, dir string) string {
 	if _, err := fmt.Fscanf(reader, "prlportal serves %s\n", &address); err != nil {
 		t.Fatalf("serve did not begin: %v\n%s", err, log)
 	}
-	return address
+	return address, log
 }
 
 func TestInitMakesASiteThatNobodyElseCanRead(t *testing.T) {
@@ -249,6 +255,14 @@ func TestH31_ServeRefusesASigningKeyInItsFolder(t *testing.T) {
 	}
 }
 
+func TestH31_ServeWarnsOfTheOperatorsKeysBesideIt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	mustRun(t, "init", dir)
+	_, log := servingWithLog(t, dir)
+	mustContain(t, log.String(), "readable to the portal", filepath.Join(dir, operatorFolder))
+}
+
 func TestServeNeedsNothingOfTheOperator(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -256,7 +270,11 @@ func TestServeNeedsNothingOfTheOperator(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, operatorFolder)); err != nil {
 		t.Fatal(err)
 	}
-	mustContain(t, mustRun(t, "devices", "--dir", dir, "--url", serving(t, dir)), "No Mac")
+	address, log := servingWithLog(t, dir)
+	mustContain(t, mustRun(t, "devices", "--dir", dir, "--url", address), "No Mac")
+	if strings.Contains(log.String(), "readable to the portal") {
+		t.Error("it warns of keys that are not there")
+	}
 }
 
 func TestH01_ApproveCommand(t *testing.T) {

@@ -78,6 +78,7 @@ func serve(ctx context.Context, options serveOptions, log zerolog.Logger, ready 
 	if err := refuseSigningKeys(options.folder); err != nil {
 		return err
 	}
+	warnOfOperator(options.folder, log)
 	certificate, err := tls.LoadX509KeyPair(filepath.Join(options.folder, certificateFile), filepath.Join(options.folder, tlsKeyFile))
 	if err != nil {
 		return fmt.Errorf("load certificate: %w", err)
@@ -122,6 +123,16 @@ func refuseSigningKeys(folder string) error {
 		}
 	}
 	return nil
+}
+
+// warnOfOperator says that the operator's folder, as init made it, still lies
+// beside the portal's where the portal could read it.
+func warnOfOperator(folder string, log zerolog.Logger) {
+	beside := filepath.Join(filepath.Dir(folder), operatorFolder)
+	if key, err := os.Open(filepath.Join(beside, policyKeyFile)); err == nil {
+		key.Close()
+		log.Warn().Str("folder", beside).Msg("the signing keys are readable to the portal; move this folder to the operator's machine")
+	}
 }
 
 // newHTTPServer limits every phase of a connection. Session tickets are Go's
