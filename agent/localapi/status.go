@@ -93,7 +93,7 @@ type ConfigProblem struct {
 // PortalStatus is how the exchange with the portal goes.
 type PortalStatus struct {
 	URL           string         `json:"url,omitempty"`
-	Enrollment    string         `json:"enrollment"` // not_configured, not_enrolled, enrollment_pending or enrolled
+	Enrollment    string         `json:"enrollment"` // one of the Enrollment words of package checkin
 	DeviceID      string         `json:"device_id,omitempty"`
 	Group         protocol.Group `json:"group,omitzero"`
 	LastAttemptAt time.Time      `json:"last_attempt_at,omitzero"`
@@ -148,12 +148,11 @@ type Pass struct {
 
 // Step is one part of a pass.
 type Step struct {
-	Name     string        `json:"name"`    // observe, exchange, converge or report
-	Outcome  string        `json:"outcome"` // done, failed or skipped
-	Code     protocol.Code `json:"code,omitempty"`
-	Detail   string        `json:"detail,omitempty"`
-	Millis   int64         `json:"ms"`
-	Restrict bool          `json:"-"`
+	Name    string        `json:"name"`    // observe, exchange, converge or report
+	Outcome string        `json:"outcome"` // done, failed or skipped
+	Code    protocol.Code `json:"code,omitempty"`
+	Detail  string        `json:"detail,omitempty"`
+	Millis  int64         `json:"ms"`
 }
 
 // Outcomes of a step.
