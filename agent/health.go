@@ -14,7 +14,7 @@ import (
 func (l *loop) judge(status localapi.Status) localapi.Health {
 	health := localapi.Health{State: localapi.Healthy, Conditions: []localapi.Condition{}}
 	add := func(code protocol.Code, detail string) {
-		known := func(c localapi.Condition) bool { return c.Code == code && c.Detail == detail }
+		known := func(c localapi.Condition) bool { return c.Code == code && (c.Detail == detail || detail == "") }
 		if code == "" || slices.ContainsFunc(health.Conditions, known) {
 			return
 		}

@@ -135,7 +135,7 @@ func (p *pass) exchange() localapi.Step {
 	case p.configuration.ServerURL == nil:
 		return skipped(protocol.CodeNotConfigured)
 	case !p.start.Exchange:
-		return skipped(protocol.CodePortalBusy)
+		return skipped(protocol.CodeThrottled)
 	case p.lookFailed:
 		return skipped(protocol.CodeInternal)
 	}

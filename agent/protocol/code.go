@@ -88,6 +88,7 @@ const (
 	CodePortalOutage       Code = "portal_outage"
 	CodePortalReplyInvalid Code = "portal_reply_invalid"
 	CodePortalBusy         Code = "portal_busy"
+	CodeThrottled          Code = "throttled"
 	CodeReportTooLarge     Code = "report_too_large"
 
 	CodeHeadMissing        Code = "head_missing"
@@ -193,6 +194,7 @@ var Codes = map[Code]CodeText{
 	CodePortalOutage:       {Warning, "Something that is not the portal answered, or the portal failed.", "Wait; the agent tries again. If it stays, check proxies."},
 	CodePortalReplyInvalid: {Warning, "The portal's answer could not be read.", "Check that ServerURL names a prlagent portal."},
 	CodePortalBusy:         {Info, "The portal asked to come back later.", ""},
+	CodeThrottled:          {Info, "The agent spaces its check-ins; the report goes out with the next one.", "Run 'prlagent checkin' to check in now."},
 	CodeReportTooLarge:     {Warning, "The portal found the report too large.", ""},
 
 	CodeHeadMissing:        {Warning, "The portal has no policy head for this group.", "Publish one with 'prlportal publish'; the last good policy stays."},

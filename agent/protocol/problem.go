@@ -104,9 +104,9 @@ func (p Problem) Name() string {
 // Error makes a Problem an error; it shows no more than the portal's own words.
 func (p Problem) Error() string {
 	if p.Detail == "" {
-		return fmt.Sprintf("portal: %s (%d)", p.Title, p.Status)
+		return fmt.Sprintf("portal: %.200s (%d)", p.Title, p.Status)
 	}
-	return fmt.Sprintf("portal: %s (%d): %.200s", p.Title, p.Status, p.Detail)
+	return fmt.Sprintf("portal: %.200s (%d): %.200s", p.Title, p.Status, p.Detail)
 }
 
 // Code is the agent's word for the problem.
