@@ -222,7 +222,7 @@ func BenchmarkCommandLine(b *testing.B) {
 	buildStripped(b, folder, runtime.GOOS+"/"+runtime.GOARCH, "prlagent", "prlsim")
 	mac := filepath.Join(folder, "mac")
 	runProgram(b, folder, "prlsim", "mac", "create", mac, "--no-processes")
-	for _, args := range [][]string{{"version"}, {"status", "--root", mac}} {
+	for _, args := range [][]string{{"version"}, {"status", "--root", mac}, {"doctor", "--root", mac}} {
 		b.Run(args[0], func(b *testing.B) {
 			for b.Loop() {
 				_ = exec.Command(filepath.Join(folder, "prlagent"), args...).Run() // without a daemon: exit code 3

@@ -92,7 +92,7 @@ func (p *program) command() *cobra.Command {
 	flags.StringVar(&p.root, "root", p.environment("PRLAGENT_ROOT"), "folder of a simulated Mac (environment: PRLAGENT_ROOT)")
 	flags.DurationVar(&p.timeout, "timeout", p.defaultTimeout(), "how long to wait for the daemon (environment: PRLAGENT_TIMEOUT)")
 	flags.BoolVar(&p.json, "json", false, "print JSON with stable names")
-	root.AddCommand(p.statusCommand(), p.vmsCommand(), p.checkinCommand(), p.eventsCommand(), p.getCommand(), p.versionCommand())
+	root.AddCommand(p.statusCommand(), p.vmsCommand(), p.checkinCommand(), p.eventsCommand(), p.getCommand(), p.doctorCommand(), p.versionCommand())
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return p.settle() }
 	return root
 }

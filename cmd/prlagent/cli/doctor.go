@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
+	"prlagent/platform"
+	"prlagent/platform/tool"
+)
+
+func (p *program) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Check the agent and what it needs, one thing after another",
+		Long: `Check the daemon, its configuration, its state, and the tools of Parallels Desktop.
+It works without the daemon and without a network, and changes nothing. A check
+that cannot look says so and is not good. Checks:
+` + checkHelp() + `
+Exit codes: 0 every check is good, 1 one is not or could not look, 3 the daemon
+is not running.`,
+		Example: "  prlagent doctor\n  prlagent doctor --json | jq -r '.checks[] | select(.outcome != \"ok\") | .id'",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return p.doctor(cmd.Context()) },
+	}
+}
+
+// Outcomes of a check, best first.
+const (
+	outcomeOK      = "ok"
+	outcomeUnknown = "unknown" // it could not look
+	outcomeWarning = "warning"
+	outcomeFailure = "failure"
+)
+
+// finding is what one check found.
+type finding struct {
+	ID      string        `json:"id"` // stable
+	Title   string        `json:"title"`
+	Outcome string        `json:"outcome"`
+	Code    protocol.Code `json:"code,omitempty"`
+	Text    string        `json:"text"`
+	Remedy  string        `json:"remedy,omitempty"`
+}
+
+// diagnosis is everything that doctor prints.
+type diagnosis struct {
+	Schema int       `json:"schema"`
+	Worst  string    `json:"worst"`
+	Checks []finding `json:"checks"`
+}
+
+// patient is what the checks look at.
+type patient struct {
+	mac    *platform.Machine
+	status localapi.Status // the daemon's; its last snapshot if it does not run
+	err    error           // why there is no status at all
+	root   string
+}
+
+// check is one row of the table of checks.
+type check struct {
+	id, title string
+	look      func(*patient, context.Context) finding
+}
+
+// checks are what doctor looks at, in this order.
+var checks = []check{
+	{"daemon", "The daemon answers", (*patient).daemon},
+	{"health", "The daemon calls itself healthy", (*patient).health},
+	{"configuration", "The configuration can be used", (*patient).configuration},
+	{"portal", "The portal has a report", (*patient).portal},
+	{"state", "The state database is whole", (*patient).state},
+	{"disk", "There is room for the state", (*patient).disk},
+	{"snapshot", "Management tools can read the snapshot", (*patient).snapshot},
+	{"product", "Parallels Desktop is installed", (*patient).product},
+	{"tools", "Its tools carry the vendor's signature", (*patient).tools},
+	{"users", "Every user's machines can be listed", (*patient).users},
+}
+
+func checkHelp() string {
+	out := ""
+	for _, check := range checks {
+		out += fmt.Sprintf("  %-14s %s\n", check.id, check.title)
+	}
+	return out
+}
+
+func (p *program) doctor(ctx context.Context) error {
+	who := &patient{root: p.root, mac: platform.New(p.root, &tool.Runner{Root: p.root, Log: zerolog.Nop()})}
+	who.status, who.err = p.lastStatus(ctx)
+	found := who.examine(ctx)
+	var err error
+	if p.json {
+		err = p.printJSON(found)
+	} else {
+		_, err = fmt.Fprint(p.stdout, doctorPage(p.view(), clean(found)))
+	}
+	switch {
+	case err != nil:
+		return failed(err)
+	case !who.running():
+		return &exit{code: exitNotRunning}
+	case found.Worst != outcomeOK:
+		return &exit{code: exitDegraded}
+	}
+	return nil
+}
+
+// examine makes every check; one that fails stops none of the others.
+func (who *patient) examine(ctx context.Context) diagnosis {
+	found := diagnosis{Schema: localapi.Schema, Worst: outcomeOK}
+	for _, check := range checks {
+		one := check.look(who, ctx)
+		one.ID, one.Title = check.id, check.title
+		found.Checks = append(found.Checks, one)
+		if severityOf[one.Outcome] > severityOf[found.Worst] {
+			found.Worst = one.Outcome
+		}
+	}
+	return found
+}
+
+var severityOf = map[string]int{outcomeOK: 0, outcomeUnknown: 1, outcomeWarning: 2, outcomeFailure: 3}
+
+// doctorPage is a diagnosis for people.
+func doctorPage(v view, found diagnosis) string {
+	marks := map[string]string{
+		outcomeOK: v.paint(green, "✓"), outcomeUnknown: v.paint(yellow, "?"),
+		outcomeWarning: v.paint(yellow, "!"), outcomeFailure: v.paint(red, "✗"),
+	}
+	page, bad := "", 0
+	for _, one := range found.Checks {
+		page += fmt.Sprintf("%s %s\n", marks[one.Outcome], v.paint(bold, one.Title))
+		page += fmt.Sprintf("    %s\n", one.Text)
+		if one.Outcome == outcomeOK {
+			continue
+		}
+		bad++
+		if one.Remedy != "" {
+			page += fmt.Sprintf("    → %s\n", one.Remedy)
+		}
+	}
+	if bad == 0 {
+		return page + fmt.Sprintf("\nAll %d checks are good.\n", len(found.Checks))
+	}
+	return page + fmt.Sprintf("\n%d of %d checks are not good.\n", bad, len(found.Checks))
+}

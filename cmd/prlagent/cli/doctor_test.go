@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"prlagent/agent/localapi"
+)
+
+// outcomes runs doctor and gives the outcome of every check by its id.
+func outcomes(t *testing.T, root string) (map[string]finding, diagnosis, int) {
+	t.Helper()
+	got := run(t, root, "doctor", "--json")
+	var found diagnosis
+	if err := json.Unmarshal([]byte(got.stdout), &found); err != nil {
+		t.Fatalf("%v; stdout: %s", err, got.stdout)
+	}
+	byID := make(map[string]finding, len(found.Checks))
+	for _, one := range found.Checks {
+		byID[one.ID] = one
+	}
+	return byID, found, got.code
+}
+
+func TestDoctorExitsByItsWorstCheck(t *testing.T) {
+	t.Parallel()
+	daemon, root := sampleDaemon(t), mac(t)
+	healthy(daemon)
+	daemon.serve(t, root, admin)
+	byID, found, code := outcomes(t, root)
+	if byID["daemon"].Outcome != outcomeOK || byID["health"].Outcome != outcomeOK || byID["users"].Outcome != outcomeOK {
+		t.Errorf("of a healthy daemon: %+v", byID)
+	}
+	if byID["product"].Outcome == outcomeOK || code != exitDegraded || found.Worst == outcomeOK {
+		t.Errorf("without Parallels Desktop: exit code %d, worst %s, product %+v", code, found.Worst, byID["product"])
+	}
+}
+
+func TestDoctorWithoutADaemonIsNotGreen(t *testing.T) {
+	t.Parallel()
+	byID, found, code := outcomes(t, mac(t))
+	if code != exitNotRunning || found.Worst != outcomeFailure || byID["daemon"].Code != "daemon_not_running" {
+		t.Errorf("exit code %d, worst %s, daemon %+v", code, found.Worst, byID["daemon"])
+	}
+	for _, id := range []string{"health", "configuration", "portal", "state", "users"} {
+		if byID[id].Outcome != outcomeUnknown {
+			t.Errorf("%s could not look and says %s", id, byID[id].Outcome)
+		}
+	}
+}
+
+func TestDoctorNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*fakeDaemon)
+		id     string
+		code   string
+		says   string
+	}{
+		"a user who cannot be listed": {asIs, "users", "user_session", "bob"},
+		"an unreachable portal":       {asIs, "portal", "portal_unreachable", "i/o timeout"},
+		"a restored state": {
+			func(d *fakeDaemon) { d.status.Store.Outcome, d.status.Store.Reason = "restored", "page 7" },
+			"state", "state_restored", "page 7",
+		},
+		"a key that cannot be used": {
+			func(d *fakeDaemon) {
+				d.status.Config.Problems = []localapi.ConfigProblem{{Key: "ServerURL", Code: "config_invalid", Text: "must be https"}}
+			},
+			"configuration", "config_invalid", "ServerURL: must be https",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			daemon, root := sampleDaemon(t), mac(t)
+			test.change(daemon)
+			daemon.serve(t, root, admin)
+			byID, _, code := outcomes(t, root)
+			got := byID[test.id]
+			if got.Outcome == outcomeOK || string(got.Code) != test.code || !strings.Contains(got.Text, test.says) || code != exitDegraded {
+				t.Errorf("exit code %d, finding %+v", code, got)
+			}
+		})
+	}
+}
+
+func TestDoctorLooksAtTheSnapshotsMode(t *testing.T) {
+	t.Parallel()
+	daemon, root := sampleDaemon(t), mac(t)
+	daemon.serve(t, root, admin)
+	path := filepath.Join(localapi.SnapshotsUnder(root), localapi.StatusPlist)
+	for mode, want := range map[os.FileMode]string{0o644: outcomeOK, 0o600: outcomeWarning} {
+		if err := os.WriteFile(path, []byte("x"), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if byID, _, _ := outcomes(t, root); byID["snapshot"].Outcome != want {
+			t.Errorf("mode %v: %+v", mode, byID["snapshot"])
+		}
+	}
+}
+
+func TestChecksHaveStableIDs(t *testing.T) {
+	t.Parallel()
+	var ids []string
+	for _, check := range checks {
+		ids = append(ids, check.id)
+	}
+	want := []string{"daemon", "health", "configuration", "portal", "state", "disk", "snapshot", "product", "tools", "users"}
+	if !slices.Equal(ids, want) {
+		t.Errorf("ids %v; scripts of admins rely on %v", ids, want)
+	}
+}
+
+func TestDoctorForPeople(t *testing.T) {
+	t.Parallel()
+	got := run(t, mac(t), "doctor")
+	for _, words := range []string{"✗ The daemon answers", "prlagentd is not running.", "? Every user's machines can be listed", "checks are not good."} {
+		if !strings.Contains(got.stdout, words) {
+			t.Errorf("%q is missing in:\n%s", words, got.stdout)
+		}
+	}
+}
