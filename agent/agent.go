@@ -52,10 +52,15 @@ type Options struct {
 // stopLimit bounds how long a stop waits for the pass that runs.
 const stopLimit = 2 * time.Second
 
+// toolGrace is what a program gets to end by itself. It is shorter than
+// stopLimit, so that one that does not is killed before the daemon is gone:
+// macOS ends no child with its parent.
+const toolGrace = stopLimit / 2
+
 // Run is the daemon: it returns when ctx is done, or with the reason why it
 // cannot work at all (store.ErrLocked: another one runs).
 func Run(ctx context.Context, options Options) error {
-	tools := &tool.Runner{Root: options.Root, Log: options.Log}
+	tools := &tool.Runner{Root: options.Root, Log: options.Log, Grace: toolGrace}
 	mac := platform.New(options.Root, tools)
 	if err := prepareFolders(mac); err != nil {
 		return err
@@ -79,9 +84,10 @@ func Run(ctx context.Context, options Options) error {
 	return newAgent(wire(options, mac, tools, state), state, report, journal).serve(ctx, listener)
 }
 
-// looker makes one look at the Mac.
+// looker looks at the Mac, and remembers what it saw.
 type looker interface {
 	Collect(context.Context) (inventory.Look, error)
+	Recall() (inventory.Look, error)
 }
 
 // agent is the running daemon. Its fields are set once; what changes belongs

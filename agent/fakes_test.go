@@ -23,13 +23,22 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeMac is what the looker sees; change it and look again.
 type fakeMac struct {
-	mu    sync.Mutex
-	look  inventory.Look
-	err   error
-	looks int
+	mu       sync.Mutex
+	look     inventory.Look
+	recalled inventory.Look
+	err      error
+	looks    int
+	hold     chan struct{} // if not nil, a look waits for it
 }
 
-func (f *fakeMac) Collect(context.Context) (inventory.Look, error) {
+func (f *fakeMac) Collect(ctx context.Context) (inventory.Look, error) {
+	if f.hold != nil {
+		select {
+		case <-f.hold:
+		case <-ctx.Done():
+			return inventory.Look{}, ctx.Err()
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.looks++
@@ -37,6 +46,8 @@ func (f *fakeMac) Collect(context.Context) (inventory.Look, error) {
 	look.At = wallClock().UTC()
 	return look, f.err
 }
+
+func (f *fakeMac) Recall() (inventory.Look, error) { return f.recalled, nil }
 
 func (f *fakeMac) change(how func(*fakeMac)) {
 	f.mu.Lock()

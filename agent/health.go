@@ -35,8 +35,12 @@ func (l *loop) judge(status localapi.Status) localapi.Health {
 	}
 	add(portalCode(status.Portal), status.Portal.LastDetail)
 	add(status.Policy.Code, "")
-	for _, user := range status.Users {
-		add(user.Code, user.Name)
+	if l.known.look.At.IsZero() {
+		add(protocol.CodeNotLookedYet, "")
+	} else {
+		for _, user := range status.Users {
+			add(user.Code, user.Name)
+		}
 	}
 	add(l.known.look.Code, l.known.look.Detail)
 	add(l.stepCode(), "")

@@ -74,8 +74,12 @@ func (j *journal) add(events ...protocol.Event) {
 }
 
 // EventsSince gives the oldest events after seq, at most limit, and the number
-// to go on with.
+// to go on with. Numbers begin anew with the ring, so a number that was not
+// given yet is of another one: its holder gets everything.
 func (j *journal) EventsSince(seq uint64, limit int) ([]protocol.Event, uint64, error) {
+	if seq > j.newest() {
+		seq = 0
+	}
 	var events []protocol.Event
 	next := seq
 	err := j.store.View(func(tx *store.Tx) error {
@@ -95,11 +99,18 @@ func (j *journal) EventsSince(seq uint64, limit int) ([]protocol.Event, uint64, 
 	return events, next, nil
 }
 
-// EventsChanged is closed as soon as there is an event after seq.
+func (j *journal) newest() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.last
+}
+
+// EventsChanged is closed as soon as EventsSince has something new for the
+// holder of seq.
 func (j *journal) EventsChanged(seq uint64) <-chan struct{} {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.last > seq {
+	if j.last != seq {
 		now := make(chan struct{})
 		close(now)
 		return now
@@ -134,6 +145,13 @@ func (j *journal) sent(seq uint64) {
 	if err != nil {
 		j.log.Error().Err(err).Msg("keep mark of events")
 	}
+}
+
+// restart begins the numbers anew, after the ring was erased.
+func (j *journal) restart() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.last = 0
 }
 
 // newEvent makes an event of the given type; data comes in pairs of key and value.

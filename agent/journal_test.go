@@ -86,3 +86,33 @@ func TestJournalWritesNothingForNothing(t *testing.T) {
 		t.Error("a commit without an event")
 	}
 }
+
+// A follower holds a number of a ring that was erased since: nothing of the new
+// one is kept from them.
+func TestJournalThatBeganAnewIsFollowed(t *testing.T) {
+	t.Parallel()
+	events, state := openTestJournal(t, t.TempDir())
+	for range 5 {
+		events.add(newEvent(time.Now(), "old", ""))
+	}
+	if err := state.Erase(); err != nil {
+		t.Fatal(err)
+	}
+	events.restart()
+	none, next, err := events.EventsSince(5, 10)
+	if err != nil || len(none) != 0 || next != 0 {
+		t.Errorf("of an empty ring: %d events, next %d, %v", len(none), next, err)
+	}
+	changed := events.EventsChanged(next)
+	select {
+	case <-changed:
+		t.Fatal("woken without an event")
+	default:
+	}
+	events.add(newEvent(time.Now(), "new", ""))
+	<-changed
+	<-events.EventsChanged(5)
+	if got, next, _ := events.EventsSince(5, 10); len(got) != 1 || got[0].Type != "new" || next != 1 {
+		t.Errorf("events %+v, next %d", got, next)
+	}
+}

@@ -59,7 +59,7 @@ func (a *agent) startEvents() []protocol.Event {
 // and the store restores itself as it is opened.
 func (a *agent) loop(ctx context.Context) error {
 	l := &loop{agent: a, ctx: ctx, ended: make(chan passResult, 1)}
-	l.known.configuration = a.loadConfig()
+	l.recall()
 	l.take(l.configured())
 	l.take(happened{Reason: trigger.AgentStart})
 	for {
@@ -105,6 +105,21 @@ const (
 	personBurst = 30
 	personEvery = 2 * time.Second
 )
+
+// recall begins with what the last daemon left, so that a question before the
+// first look is not answered with nothing.
+func (l *loop) recall() {
+	l.known.configuration = l.loadConfig()
+	l.known.onDisk = l.connect(l.known.configuration, protocol.Host{}, l.store)
+	look, err := l.looker.Recall()
+	if err != nil {
+		l.log.Error().Err(err).Msg("recall the last look") // the first look says what it means
+		return
+	}
+	l.known.look = look
+	rows := l.table()
+	l.view.inventory.Store(&rows)
+}
 
 // take lets step decide, and does what it says.
 func (l *loop) take(what event) {

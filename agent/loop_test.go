@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -12,6 +14,7 @@ import (
 
 	"prlagent/agent/checkin"
 	"prlagent/agent/config"
+	"prlagent/agent/inventory"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/agent/trigger"
@@ -300,6 +303,73 @@ func TestQuietPassCommitsNothingOfItsOwn(t *testing.T) {
 		d.ask(t) // carries the events of the start
 		if quiet := d.ask(t); quiet.Pass.CommitsNow != 0 {
 			t.Errorf("%d commits beside those of the exchange", quiet.Pass.CommitsNow)
+		}
+	})
+}
+
+// A first look can take minutes. What the last daemon knew is shown meanwhile,
+// and said to be old.
+func TestBeforeTheFirstLookTheLastKnownIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		d.mac.hold = make(chan struct{})
+		d.mac.recalled = inventory.Look{
+			Users: []protocol.UserLook{{Name: "alice", UID: 501, Count: 1, Code: protocol.CodeNotLookedYet}},
+			VMs:   []protocol.VM{{VMKey: protocol.VMKey{ID: "1", Owner: "alice"}, Name: "Windows", State: protocol.StateUnknown, Stale: protocol.CodeNotLookedYet}},
+		}
+		defer d.run(t)()
+		synctest.Wait()
+		status := d.Status()
+		if status.Portal.Enrollment != checkin.EnrollmentDone || status.Counts.VMs != 1 || status.Counts.Stale != 1 {
+			t.Errorf("enrollment %s, counts %+v", status.Portal.Enrollment, status.Counts)
+		}
+		if conditions := status.Health.Conditions; len(conditions) != 1 || conditions[0].Code != protocol.CodeNotLookedYet {
+			t.Errorf("conditions %+v, want %s alone", conditions, protocol.CodeNotLookedYet)
+		}
+		if rows := d.Inventory(); len(rows.Rows) != 1 || !rows.At.IsZero() {
+			t.Errorf("%d rows as of %s, want one of no time", len(rows.Rows), rows.At)
+		}
+		close(d.mac.hold)
+		synctest.Wait()
+		if status := d.Status(); len(status.Health.Conditions) != 0 || len(d.Inventory().Rows) != 0 {
+			t.Errorf("after the look: %+v, %d rows", status.Health.Conditions, len(d.Inventory().Rows))
+		}
+		if events, _, _ := d.journal.EventsSince(0, 10); len(events) != 0 {
+			t.Errorf("events %+v: what came and went is known between two looks only", events)
+		}
+	})
+}
+
+func TestH02_ResetThatFailsIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		other := protocol.Host{Serial: "C02OTHER", HardwareUUID: "00000000-0000-0000-0000-000000000002"}
+		if _, err := checkin.LoadIdentity(d.identity, other); err != nil {
+			t.Fatal(err)
+		}
+		obstacle := filepath.Join(filepath.Dir(d.identity), "state.db.bak", "in the way")
+		if err := os.MkdirAll(obstacle, 0o700); err != nil { // a backup that cannot be removed
+			t.Fatal(err)
+		}
+		stop := d.run(t)
+		synctest.Wait()
+		if _, err := checkin.LoadIdentity(d.identity, testHost); !errors.Is(err, checkin.ErrForeign) {
+			t.Fatalf("the obstacle did not help: %v", err)
+		}
+		backups, _ := filepath.Glob(filepath.Join(filepath.Dir(d.identity), "state.db.bak*"))
+		for _, backup := range backups { // they are rotated, the obstacle among them
+			if err := os.RemoveAll(backup); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.ask(t)
+		stop()
+		if _, err := checkin.LoadIdentity(d.identity, testHost); err != nil {
+			t.Errorf("identity after the second pass: %v", err)
+		}
+		events, _, err := d.journal.EventsSince(0, 10)
+		if err != nil || len(events) != 1 || events[0].Code != protocol.CodeIdentityReset {
+			t.Errorf("events %+v, %v", events, err)
 		}
 	})
 }

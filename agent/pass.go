@@ -27,6 +27,7 @@ type exchanger interface {
 // from.
 type findings struct {
 	configuration config.Config
+	onDisk        exchanger // what the last daemon left, to be shown until there is a client
 	client        exchanger // nil until the Mac's identity is known
 	clientFor     string    // what client was made from
 	look          inventory.Look
@@ -37,23 +38,19 @@ type findings struct {
 // exchanger is the client, or one that says that there is none yet.
 func (f findings) exchanger() exchanger {
 	if f.client == nil {
-		return noExchange{}
+		return noExchange{f.onDisk}
 	}
 	return f.client
 }
 
 var errNoIdentity = errors.New("this Mac has no identity to check in with")
 
-// noExchange stands in before the Mac's identity is known.
-type noExchange struct{}
+// noExchange stands in before the Mac's identity is known: it shows what is on
+// disk, and exchanges nothing.
+type noExchange struct{ exchanger }
 
 func (noExchange) Do(context.Context, protocol.Report, []protocol.Trigger, checkin.Extra) (checkin.Outcome, error) {
 	return checkin.Outcome{Code: protocol.CodeNotReadable, Detail: "the serial number of this Mac is not readable"}, errNoIdentity
-}
-func (noExchange) Close()               {}
-func (noExchange) State() checkin.State { return checkin.State{Enrollment: checkin.EnrollmentNone} }
-func (noExchange) Policy() protocol.PolicyReport {
-	return protocol.PolicyReport{State: protocol.PolicyNone}
 }
 
 // passResult is the outcome of a pass.
@@ -200,17 +197,21 @@ func (p *pass) prepareClient() {
 	if p.client != nil {
 		p.client.Close()
 	}
-	p.checkIdentity(host)
-	p.clientFor, p.client = made, p.connect(p.configuration, host, p.store)
+	p.clientFor = made
+	if err := p.checkIdentity(host); err != nil {
+		p.log.Error().Err(err).Msg("discard the identity of another Mac")
+		p.clientFor = "" // what failed is tried again by the next pass
+	}
+	p.client = p.connect(p.configuration, host, p.store)
 }
 
 // checkIdentity discards everything that belongs to another Mac, as after a
 // disk was cloned or migrated: identity, epoch, and all that the store holds
 // (H02).
-func (p *pass) checkIdentity(host protocol.Host) {
+func (p *pass) checkIdentity(host protocol.Host) error {
 	fresh, err := checkin.LoadIdentity(p.identity, host)
 	if !errors.Is(err, checkin.ErrForeign) {
-		return // the exchange reports every other error by itself
+		return nil // the exchange reports every other error by itself
 	}
 	err = p.store.Erase()
 	if err == nil {
@@ -220,11 +221,12 @@ func (p *pass) checkIdentity(host protocol.Host) {
 		err = fresh.Save(p.identity)
 	}
 	if err != nil {
-		p.log.Error().Err(err).Msg("discard the identity of another Mac")
-		return
+		return err
 	}
 	p.sentPolicy = protocol.PolicyReport{}
+	p.journal.restart()
 	p.journal.add(newEvent(wallClock(), string(protocol.CodeIdentityReset), protocol.CodeIdentityReset))
+	return nil
 }
 
 func (p *pass) currentReport() protocol.Report {

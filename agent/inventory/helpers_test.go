@@ -116,6 +116,7 @@ type fakeMac struct {
 	processes []platform.Process
 	machines  map[string][]*machine // by account
 	listErr   map[string]error
+	getErr    error
 	license   prlctl.License
 	licErr    error
 	version   string
@@ -193,6 +194,9 @@ func (a asUser) List(context.Context) (prlctl.Listing, error) {
 
 func (a asUser) Get(_ context.Context, id string) (prlctl.VM, error) {
 	a.calls = append(a.calls, "get "+a.user.Name+" "+id)
+	if a.getErr != nil {
+		return prlctl.VM{}, a.getErr
+	}
 	for _, m := range a.machines[a.user.Name] {
 		if strings.EqualFold(strings.Trim(m.id, "{}"), id) && !m.bulkOnly {
 			return m.vm(true), nil

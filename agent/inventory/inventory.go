@@ -106,7 +106,7 @@ func (c *Collector) Collect(ctx context.Context) (Look, error) {
 	if err != nil {
 		return Look{}, err
 	}
-	look := &survey{Collector: c, memory: memory, outside: make(map[uint32]bool), Look: Look{At: c.now().UTC()}}
+	look := &survey{Collector: c, memory: memory, outside: make(map[uint32]bool), hung: make(map[uint32]bool), Look: Look{At: c.now().UTC()}}
 	look.lookAtHost(ctx)
 	look.lookAtUsers(ctx)
 	look.lookAtProduct(ctx)
@@ -121,6 +121,26 @@ func (c *Collector) Collect(ctx context.Context) (Look, error) {
 	return look.Look, nil
 }
 
+// Recall gives what is remembered of the last look, for the time before the
+// first one of this process: every row is stale, and At is zero.
+func (c *Collector) Recall() (Look, error) {
+	memory, err := c.remember()
+	if err != nil {
+		return Look{}, err
+	}
+	look := &survey{Collector: c, memory: memory}
+	for _, user := range memory.users() {
+		known := memory.of(user.Name)
+		listed := protocol.UserLook{
+			Name: user.Name, UID: user.UID, Count: len(known), At: c.lastListed(user, known), Code: protocol.CodeNotLookedYet,
+		}
+		look.keepStale(user, known, listed)
+		look.Users = append(look.Users, listed)
+	}
+	look.settle()
+	return look.Look, nil
+}
+
 // survey is one look in the making.
 type survey struct {
 	*Collector
@@ -130,6 +150,7 @@ type survey struct {
 	users   []platform.User
 	console platform.Console
 	outside map[uint32]bool // users whose session cannot be entered
+	hung    map[uint32]bool // users whose tools did not end in their time
 	found   []finding
 }
 
@@ -223,6 +244,11 @@ func (s *survey) lookAtVMs(ctx context.Context) {
 		s.Users = append(s.Users, look)
 	}
 	s.judgeStates(ctx)
+	s.settle()
+}
+
+// settle makes the rows of what was found.
+func (s *survey) settle() {
 	s.VMs = s.rows()
 	slices.SortFunc(s.VMs, func(a, b protocol.VM) int { return a.VMKey.Compare(b.VMKey) })
 	if len(s.VMs) > protocol.MaxVMs {

@@ -435,3 +435,46 @@ func TestProductIsNotInstalled(t *testing.T) {
 	wantEqual(t, "reason", look.Product.Gaps["pd_version"], protocol.CodeNotReadable)
 	wantEqual(t, "rows", row(t, look, "bob", linuxID).Stale, "")
 }
+
+// A user can stop every program that runs as them: that costs the look one
+// time limit, not one for each of their machines.
+func TestH12_UserWhoseToolsHangDelaysTheLookOnce(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	second := windows()
+	second.id = macID
+	l.machines["alice"] = append(l.machines["alice"], second)
+	l.getErr = &tool.Error{Code: tool.CodeTimeout}
+	look := l.look()
+	wantRuns(t, l, map[string]int{"license": 1, "list": 2, "get": 2}) // one for each user
+	wantEqual(t, "rows", len(look.VMs), 3)
+	l.getErr = nil
+	l.look()
+	wantRuns(t, l, map[string]int{"license": 1, "list": 2, "get": 3})
+}
+
+// What is shown before the first look of a process is what the last one knew.
+func TestRecallShowsTheLastKnownRowsAsStale(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	if recalled, err := l.collector.Recall(); err != nil || len(recalled.VMs) != 0 {
+		t.Errorf("a new Mac: %d rows, %v", len(recalled.VMs), err)
+	}
+	seen := l.look()
+	l.restart()
+	recalled, err := l.collector.Recall()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, "time of the look", recalled.At.IsZero(), true)
+	wantEqual(t, "rows", names(recalled), names(seen))
+	for _, vm := range recalled.VMs {
+		wantEqual(t, vm.Name+" is stale", vm.Stale, protocol.CodeNotLookedYet)
+		wantEqual(t, vm.Name+" state", vm.State, protocol.StateUnknown)
+	}
+	wantEqual(t, "machines of bob", userLook(t, recalled, "bob").Count, 1)
+	commits := l.state.Commits()
+	after := l.look()
+	wantEqual(t, "rows of the next look", row(t, after, "alice", windowsID).Stale, "")
+	wantEqual(t, "commits of the next look", l.state.Commits(), commits)
+}

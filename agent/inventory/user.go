@@ -144,7 +144,7 @@ func (s *survey) read(ctx context.Context, user platform.User, listed prlctl.VM,
 		if old != nil {
 			entry.LastUsedAt, entry.Running, entry.Row = old.LastUsedAt, old.Running, old.Row
 		}
-		full, err := s.sources.Lister(user, s.inSession(user)).Get(ctx, listed.ID)
+		full, err := s.get(ctx, user, listed.ID)
 		if err != nil {
 			s.log.Warn().Err(err).Str("user", user.Name).Str("vm", listed.ID).Msg("read virtual machine")
 			full, entry.Listed = listed, "" // ask again at the next look
@@ -161,9 +161,24 @@ func (s *survey) read(ctx context.Context, user platform.User, listed prlctl.VM,
 	return entry
 }
 
+// errHung is a query that is not made.
+var errHung = errors.New("a query of this user has hung before in this look")
+
+// get queries one virtual machine. A user can stop a program that runs as them,
+// so after one that did not end in its time no other is started for them: a
+// look costs at most one time limit more for each user (H12).
+func (s *survey) get(ctx context.Context, user platform.User, id string) (prlctl.VM, error) {
+	if s.hung[user.UID] {
+		return prlctl.VM{}, errHung
+	}
+	vm, err := s.sources.Lister(user, s.inSession(user)).Get(ctx, id)
+	s.hung[user.UID] = err != nil && codeOf(err) == protocol.CodeToolTimeout
+	return vm, err
+}
+
 // lastListed is when the account was last listed, as far as anyone knows.
-func (s *survey) lastListed(user platform.User, known map[string]*record) time.Time {
-	if seen, listed := s.seen[user.Name]; listed {
+func (c *Collector) lastListed(user platform.User, known map[string]*record) time.Time {
+	if seen, listed := c.seen[user.Name]; listed {
 		return seen
 	}
 	var latest time.Time

@@ -24,6 +24,7 @@ type CodeText struct {
 // Codes of empty cells, users, portal, configuration, content, store and
 // local requests.
 const (
+	CodeNotLookedYet      Code = "not_looked_yet"
 	CodeNotReportedYet    Code = "not_reported_yet"
 	CodePDVersionTooOld   Code = "pd_version_too_old"
 	CodeNeverStarted      Code = "never_started"
@@ -130,6 +131,7 @@ const (
 
 // Codes is the one table of all codes, with their words.
 var Codes = map[Code]CodeText{
+	CodeNotLookedYet:      {Info, "The agent has just started and has not looked at this Mac yet.", "Wait for the end of the first look; until then the last known rows are shown."},
 	CodeNotReportedYet:    {Info, "The Mac has not reported this value yet.", "Wait for the next check-in, or run 'prlagent checkin'."},
 	CodePDVersionTooOld:   {Info, "This version of Parallels Desktop does not report this value.", "Update Parallels Desktop."},
 	CodeNeverStarted:      {Info, "The virtual machine was never started.", "Start it once with Parallels Tools installed."},
