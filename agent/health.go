@@ -41,8 +41,8 @@ func (l *loop) judge(status localapi.Status) localapi.Health {
 		for _, user := range status.Users {
 			add(user.Code, user.Name)
 		}
+		add(l.known.look.Code, l.known.look.Detail)
 	}
-	add(l.known.look.Code, l.known.look.Detail)
 	add(l.stepCode(), "")
 	l.since(health.Conditions)
 	slices.SortStableFunc(health.Conditions, func(a, b localapi.Condition) int {

@@ -243,7 +243,7 @@ func (a *agent) Checkin(ctx context.Context, wait bool) localapi.CheckinResult {
 	case a.questions <- asked:
 		result.Code = <-asked.heard
 	case <-ctx.Done():
-		result.Code = protocol.CodeCheckinTimeout
+		result.Code = gaveUp(ctx)
 	}
 	result.Accepted = result.Code == ""
 	if !result.Accepted || !wait {
@@ -253,7 +253,16 @@ func (a *agent) Checkin(ctx context.Context, wait bool) localapi.CheckinResult {
 	case ended := <-asked.ended:
 		return ended
 	case <-ctx.Done():
-		result.Code = protocol.CodeCheckinTimeout
+		result.Code = gaveUp(ctx)
 		return result
 	}
+}
+
+// gaveUp is why nobody waits any more: the asker's time is over, else the
+// daemon ends.
+func gaveUp(ctx context.Context) protocol.Code {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return protocol.CodeCheckinTimeout
+	}
+	return protocol.CodeDaemonNotRunning
 }

@@ -104,6 +104,19 @@ func TestCheckinGivesUpWithItsAsker(t *testing.T) {
 	})
 }
 
+func TestCheckinSaysThatTheDaemonEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		d.portal.hold = make(chan struct{})
+		defer d.run(t)()
+		ctx, stop := context.WithCancel(t.Context()) // as the socket's: it ends with the daemon
+		time.AfterFunc(time.Second, stop)
+		if answer := d.Checkin(ctx, true); answer.Code != protocol.CodeDaemonNotRunning || answer.Reported {
+			t.Errorf("answer %+v, want daemon_not_running", answer)
+		}
+	})
+}
+
 func TestPeopleCannotFloodThePortal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))

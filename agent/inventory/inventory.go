@@ -122,13 +122,17 @@ func (c *Collector) Collect(ctx context.Context) (Look, error) {
 }
 
 // Recall gives what is remembered of the last look, for the time before the
-// first one of this process: every row is stale, and At is zero.
+// first one of this process: every row is stale, and At is zero. It runs no
+// tools; of the product it says what the application's bundle does.
 func (c *Collector) Recall() (Look, error) {
 	memory, err := c.remember()
 	if err != nil {
 		return Look{}, err
 	}
 	look := &survey{Collector: c, memory: memory}
+	if look.lookAtVersion(); look.Product.Installed {
+		look.lackProduct(protocol.CodeNotLookedYet, licenseColumns...)
+	}
 	for _, user := range memory.users() {
 		known := memory.of(user.Name)
 		listed := protocol.UserLook{

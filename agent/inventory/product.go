@@ -13,6 +13,17 @@ import (
 // works while the service is down, and the license through one user's tools:
 // root runs none of the vendor's programs.
 func (s *survey) lookAtProduct(ctx context.Context) {
+	if s.lookAtVersion(); !s.Product.Installed {
+		return
+	}
+	if err := s.sources.Trusted(ctx); err != nil {
+		s.log.Warn().Err(err).Msg("the vendor's tools are not run")
+		s.refused = codeOf(err)
+	}
+	s.readLicense(ctx)
+}
+
+func (s *survey) lookAtVersion() {
 	version, build, err := s.sources.AppVersion()
 	if isAbsent(err) {
 		s.refused = protocol.CodePDNotInstalled
@@ -25,11 +36,6 @@ func (s *survey) lookAtProduct(ctx context.Context) {
 		s.lackProduct(protocol.CodeNotReadable, "pd_version")
 	}
 	s.Product.Version, s.Product.Build = version, build
-	if err := s.sources.Trusted(ctx); err != nil {
-		s.log.Warn().Err(err).Msg("the vendor's tools are not run")
-		s.refused = codeOf(err)
-	}
-	s.readLicense(ctx)
 }
 
 // licenseColumns are those that follow from the license.

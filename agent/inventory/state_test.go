@@ -473,6 +473,8 @@ func TestRecallShowsTheLastKnownRowsAsStale(t *testing.T) {
 		wantEqual(t, vm.Name+" state", vm.State, protocol.StateUnknown)
 	}
 	wantEqual(t, "machines of bob", userLook(t, recalled, "bob").Count, 1)
+	wantEqual(t, "version", recalled.Product.Version, "26.4.0")
+	wantEqual(t, "why no state", recalled.Product.Gaps["pd_state"], protocol.CodeNotLookedYet)
 	commits := l.state.Commits()
 	after := l.look()
 	wantEqual(t, "rows of the next look", row(t, after, "alice", windowsID).Stale, "")
