@@ -2,7 +2,10 @@ package store_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"hash"
 	"path/filepath"
 	"testing"
 
@@ -82,3 +85,14 @@ func countRows(t testing.TB, s *store.Store) int {
 	}
 	return walked
 }
+
+// digest tells the contents of two stores apart.
+type digest struct{ hash.Hash }
+
+func newDigest() digest { return digest{sha256.New()} }
+
+func (d digest) add(key string, content row) {
+	fmt.Fprintf(d, "%q %q %d\n", key, content.Name, content.Count)
+}
+
+func (d digest) String() string { return hex.EncodeToString(d.Sum(nil)) }

@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -20,7 +22,8 @@ import (
 )
 
 // A test that may crash its process, or needs a second process or a limit of its
-// own, runs this binary again in one of these roles.
+// own, runs this binary again in one of these roles, for the folder of
+// folderVariable or, without one, for each that comes in as a line.
 const (
 	roleVariable   = "STORE_TEST_ROLE"
 	folderVariable = "STORE_TEST_FOLDER"
@@ -42,9 +45,11 @@ type childResult struct {
 	Code    string // of the first error
 	Error   string
 	Rows    int
+	Digest  string // of all rows
 	Written int    // rows that were committed by the child
 	After   string // code of what was tried after the first error
 	Reopen  store.Report
+	Died    string // how the child ended instead of answering; set by its parent
 }
 
 func (r childResult) failed(err error) childResult {
@@ -66,9 +71,16 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	result := roles[role](os.Getenv(folderVariable))
-	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
-		panic(err)
+	debug.SetMaxStack(64 << 20) // an endless recursion ends soon
+	folders := io.Reader(os.Stdin)
+	if one := os.Getenv(folderVariable); one != "" {
+		folders = strings.NewReader(one)
+	}
+	answers := json.NewEncoder(os.Stdout)
+	for lines := bufio.NewScanner(folders); lines.Scan(); {
+		if err := answers.Encode(roles[role](lines.Text())); err != nil {
+			panic(err)
+		}
 	}
 	syscall.Exit(0) // os.Exit waits a second in a program built with -race
 }
@@ -111,9 +123,11 @@ func inspect(dir string) (result childResult) {
 		return result.failed(err)
 	}
 	result.Report = report
+	digest := newDigest()
 	err = s.View(func(tx *store.Tx) error {
-		return rows.Each(tx, func(string, row) error { result.Rows++; return nil })
+		return rows.Each(tx, func(key string, content row) error { result.Rows++; digest.add(key, content); return nil })
 	})
+	result.Digest = digest.String()
 	result = result.failed(err)
 	err = s.Update(func(tx *store.Tx) error { return rows.Put(tx, "written by the child", row{}) })
 	return result.failed(err).failed(s.Close())

@@ -106,7 +106,9 @@ func (s *Store) freshFrom(ctx context.Context, name, epoch string) (previous str
 	if err != nil {
 		return "", err
 	}
-	previous = db.header.Epoch
+	if previous = db.header.Epoch; !db.intact {
+		previous = db.header.PreviousEpoch // opening it has started a new one already
+	}
 	err = db.stamp(epoch)
 	return previous, errors.Join(err, db.close(panicked(err)))
 }
@@ -119,8 +121,12 @@ func (s *Store) anyBackup() bool {
 }
 
 // keepBad gives the damaged file a second name, so that it survives when the new
-// one takes the first.
+// one takes the first. A restore that was cut off may have done so already; a
+// third name would cost an older damaged file its place.
 func (s *Store) keepBad() (string, error) {
+	if name, err := s.keptAlready(); name != "" || err != nil {
+		return name, err
+	}
 	base := badPrefix + s.opts.Now().UTC().Format(badTime)
 	for n := 0; ; n++ {
 		name := base
@@ -137,21 +143,53 @@ func (s *Store) keepBad() (string, error) {
 	}
 }
 
+// keptAlready returns the second name of the damaged file, or "".
+func (s *Store) keptAlready() (string, error) {
+	file, err := os.Lstat(filepath.Join(s.dir, databaseName))
+	if err != nil {
+		return "", classify(fmt.Errorf("inspect damaged file: %w", err))
+	}
+	kept, err := s.badFiles()
+	if err != nil {
+		return "", err
+	}
+	for _, name := range kept {
+		other, err := os.Lstat(filepath.Join(s.dir, name))
+		if err == nil && os.SameFile(file, other) {
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+// badFiles lists the damaged files, oldest first.
+func (s *Store) badFiles() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, classify(fmt.Errorf("list state folder: %w", err))
+	}
+	var names []string
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), badPrefix) {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
+}
+
 // pruneBad removes all but the newest damaged files. The one just kept stays
 // even if the clock was set back and its name sorts first.
 func (s *Store) pruneBad(justKept string) error {
-	entries, err := os.ReadDir(s.dir)
+	names, err := s.badFiles()
 	if err != nil {
-		return classify(fmt.Errorf("list state folder: %w", err))
+		return err
 	}
-	entries = slices.DeleteFunc(entries, func(entry fs.DirEntry) bool {
-		return !strings.HasPrefix(entry.Name(), badPrefix) || entry.Name() == justKept
-	})
-	for len(entries) >= badFilesKept {
-		if err := removeIfThere(filepath.Join(s.dir, entries[0].Name())); err != nil {
+	names = slices.DeleteFunc(names, func(name string) bool { return name == justKept })
+	for len(names) >= badFilesKept {
+		if err := removeIfThere(filepath.Join(s.dir, names[0])); err != nil {
 			return err
 		}
-		entries = entries[1:]
+		names = names[1:]
 	}
 	return nil
 }
