@@ -89,8 +89,27 @@ const (
 	CodePortalOutage       Code = "portal_outage"
 	CodePortalReplyInvalid Code = "portal_reply_invalid"
 	CodePortalBusy         Code = "portal_busy"
-	CodeThrottled          Code = "throttled"
-	CodeReportTooLarge     Code = "report_too_large"
+
+	CodePossiblyCaptive     Code = "possibly_captive"
+	CodeNetworkSignIn       Code = "network_sign_in"
+	CodePortalWrongName     Code = "portal_wrong_name"
+	CodePortalExpired       Code = "portal_certificate_expired"
+	CodePortalTLS           Code = "portal_tls"
+	CodePortalDNS           Code = "portal_dns"
+	CodePortalTimeout       Code = "portal_timeout"
+	CodePortalInterrupted   Code = "portal_interrupted"
+	CodePortalRedirect      Code = "portal_redirect"
+	CodePortalWebPage       Code = "portal_web_page"
+	CodePortalReplyTooLarge Code = "portal_reply_too_large"
+	CodeProxySignIn         Code = "proxy_sign_in"
+	CodeProxyRefused        Code = "proxy_refused"
+	CodeClockSkew           Code = "clock_skew"
+	CodeServerTimeRefused   Code = "server_time_refused"
+	CodeProfileMissing      Code = "profile_missing"
+	CodeProfileRemoved      Code = "profile_removed"
+
+	CodeThrottled      Code = "throttled"
+	CodeReportTooLarge Code = "report_too_large"
 
 	CodeHeadMissing        Code = "head_missing"
 	CodeHeadInvalid        Code = "head_invalid"
@@ -110,6 +129,7 @@ const (
 	CodeStoreFull      Code = "store_full"
 	CodeStoreDenied    Code = "store_denied"
 	CodeStoreIO        Code = "store_io"
+	CodeSnapshotsOld   Code = "snapshots_old"
 	CodeStateRestored  Code = "state_restored"
 	CodeStateReset     Code = "state_reset"
 
@@ -196,8 +216,27 @@ var Codes = map[Code]CodeText{
 	CodePortalOutage:       {Warning, "Something that is not the portal answered, or the portal failed.", "Wait; the agent tries again. If it stays, check proxies."},
 	CodePortalReplyInvalid: {Warning, "The portal's answer could not be read.", "Check that ServerURL names a prlagent portal."},
 	CodePortalBusy:         {Info, "The portal asked to come back later.", ""},
-	CodeThrottled:          {Info, "The agent spaces its check-ins; the report goes out with the next one.", "Run 'prlagent checkin' to check in now."},
-	CodeReportTooLarge:     {Warning, "The portal found the report too large.", ""},
+
+	CodePossiblyCaptive:     {Info, "The network has just changed, and something other than the portal answered: it may want a sign-in first.", "Sign in to the network; the agent tries again after a minute."},
+	CodeNetworkSignIn:       {Warning, "The network wants a sign-in before it lets anything through.", "Open a browser on this Mac and sign in to the network."},
+	CodePortalWrongName:     {Failure, "The portal's certificate is for another name.", "Check ServerURL in the profile against the names in the portal's certificate, or a captive network in between."},
+	CodePortalExpired:       {Failure, "The portal's certificate has expired, or is not valid yet by this Mac's clock.", "Check date and time of this Mac, then renew the portal's certificate."},
+	CodePortalTLS:           {Warning, "No secure connection to the portal could be made.", "Check that ServerURL names an https port that offers TLS 1.2 or newer, and what stands in between."},
+	CodePortalDNS:           {Warning, "The portal's name is not known to the network.", "Check ServerURL, and the DNS servers of this network; a VPN may be needed."},
+	CodePortalTimeout:       {Warning, "The portal took too long to answer.", "Wait; the agent tries again. If it stays, check the portal's load and the network."},
+	CodePortalInterrupted:   {Warning, "The connection to the portal broke off before the answer was complete.", "Wait; the agent tries again. If it stays, check proxies and firewalls in between."},
+	CodePortalRedirect:      {Warning, "The agent was redirected to another address, and did not follow.", "Set ServerURL to the portal's own address; on a guest network, sign in first."},
+	CodePortalWebPage:       {Warning, "A web page came in place of the portal's answer.", "Check that ServerURL names a prlagent portal; on a guest network, sign in first."},
+	CodePortalReplyTooLarge: {Warning, "The answer was larger than any that a portal gives; it was not read to its end.", "Check that ServerURL names a prlagent portal."},
+	CodeProxySignIn:         {Warning, "A proxy wants a user name and a password.", "Set them in Proxy in the profile, or let the proxy pass this Mac."},
+	CodeProxyRefused:        {Warning, "A proxy refused the way to the portal.", "Let the proxy pass connections to the portal's address."},
+	CodeClockSkew:           {Warning, "The clocks of this Mac and of the portal differ by more than five minutes.", "Set date and time of this Mac automatically; then check the portal's clock."},
+	CodeServerTimeRefused:   {Warning, "The portal's time is more than a day ahead of this Mac's clock, and is not believed.", "Check date and time of this Mac, then the portal's clock."},
+	CodeProfileMissing:      {Info, "The configuration has just disappeared; the last one stays in force for the moment.", "Nothing to do if the profile is being replaced; it is believed to be removed ten minutes after it was missed first."},
+	CodeProfileRemoved:      {Warning, "The configuration was removed: there is no exchange with the portal, and what was received stays in force.", "Install the profile again, or uninstall the agent."},
+
+	CodeThrottled:      {Info, "The agent spaces its check-ins; the report goes out with the next one.", "Run 'prlagent checkin' to check in now."},
+	CodeReportTooLarge: {Warning, "The portal found the report too large.", ""},
 
 	CodeHeadMissing:        {Warning, "The portal has no policy head for this group.", "Publish one with 'prlportal publish'; the last good policy stays."},
 	CodeHeadInvalid:        {Failure, "The policy head cannot be read.", "Publish it again; the last good policy stays."},
@@ -217,6 +256,7 @@ var Codes = map[Code]CodeText{
 	CodeStoreFull:      {Failure, "The disk is full; the agent cannot keep its state.", "Free some disk space."},
 	CodeStoreDenied:    {Failure, "The agent may not write its state folder.", "Check owner and mode of the state folder."},
 	CodeStoreIO:        {Failure, "The state database cannot be read or written.", "Check the disk; the agent tries again."},
+	CodeSnapshotsOld:   {Failure, "The snapshot files could not be written; what other programs read there is old.", "Free some disk space; the agent tries again. If it stays, see the log."},
 	CodeStateRestored:  {Warning, "The state database was damaged and was restored from a backup.", "The bad file is kept beside it; check the disk."},
 	CodeStateReset:     {Warning, "The state database was damaged and no backup could be used; the agent began anew.", "The bad file is kept beside it; check the disk."},
 
