@@ -78,3 +78,21 @@ func (v Version) String() string {
 	}
 	return fmt.Sprintf("%d.%d.%d (%d)", v.Major, v.Minor, v.Patch, v.Build)
 }
+
+// MarshalText writes String.
+func (v Version) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; an empty text is the zero
+// version. The error is ErrVersion.
+func (v *Version) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*v = Version{}
+		return nil
+	}
+	read, err := ParseVersion(string(text))
+	if err != nil {
+		return err
+	}
+	*v = read
+	return nil
+}
