@@ -36,8 +36,11 @@ type Options struct {
 	Host         protocol.Host
 	Version      string
 	Log          zerolog.Logger
-	Now          func() time.Time  // nil = time.Now
-	Transport    http.RoundTripper // nil = the real one
+	Now          func() time.Time // nil = time.Now
+	// Elapsed is the reading of a clock that nobody can set and that begins at
+	// zero with the Mac or with the process; nil = the latter.
+	Elapsed   func() time.Duration
+	Transport http.RoundTripper // nil = the real one
 }
 
 // Client talks to one portal under one configuration. It is safe for concurrent
@@ -48,11 +51,12 @@ type Client struct {
 	retry   *retryablehttp.Client
 	meter   *meter
 
-	running sync.Mutex // one Do at a time; guards the next four
+	running sync.Mutex // one Do at a time; guards the next five
 	carried []protocol.Trigger
 	asked   string // group whose head was asked for without a hint
 	plain   bool   // the portal does not take gzip
 	refused string // group that an unsigned answer named and that was not believed
+	network suspicion
 
 	mutex    sync.Mutex // guards what follows
 	who      Identity
@@ -121,6 +125,10 @@ func explanation(err error) string {
 func New(options Options) *Client {
 	if options.Now == nil {
 		options.Now = time.Now
+	}
+	if options.Elapsed == nil {
+		start := time.Now()
+		options.Elapsed = func() time.Duration { return time.Since(start) }
 	}
 	if options.CadenceMinimum == 0 {
 		options.CadenceMinimum = minCadence
@@ -205,6 +213,7 @@ func (c *Client) Do(ctx context.Context, report protocol.Report, triggers []prot
 	requests, sent := c.meter.read()
 	p := &pass{Client: c, ctx: ctx, report: &report, extra: extra, reacted: make(map[string]bool)}
 	c.carried = mergeTriggers(c.carried, triggers)
+	c.network = c.network.hear(triggers)
 	err := p.run()
 	requestsNow, sentNow := c.meter.read()
 	p.outcome.Requests, p.outcome.SentBytes = requestsNow-requests, sentNow-sent
@@ -220,6 +229,9 @@ func (c *Client) conclude(p *pass, err error) error {
 		if code := store.CodeOf(err); code != "" {
 			failure.Code = protocol.Code(code)
 		}
+	}
+	if failure != nil {
+		failure = c.excused(failure)
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()

@@ -179,11 +179,17 @@ func (p *pass) fetchContent(stored policyRecord, group string) error {
 	return nil
 }
 
+// getContent gets a file. Web servers name its type as they like; a page is
+// what they call none of ours.
 func (p *pass) getContent(etag string, limit int, folder, name string) (answer, error) {
-	return p.exchange(p.ctx, call{
+	got, err := p.exchange(p.ctx, call{
 		method: http.MethodGet, url: p.options.ContentURL.JoinPath(folder, url.PathEscape(name)),
 		token: p.identity().token, etag: etag, limit: limit,
 	})
+	if err == nil && got.status == http.StatusOK && errors.Is(got.checkMedia(), errWebPage) {
+		return answer{}, replyError(errWebPage)
+	}
+	return got, err
 }
 
 // verifiedHead is a head that may be acted on, and what it was pinned with.
@@ -217,7 +223,7 @@ func (p *pass) judgeHead(data []byte, group string) (verifiedHead, error) {
 	if err := p.compareWithSeen(verified); err != nil {
 		return verifiedHead{}, err
 	}
-	if !p.options.Now().Before(head.ExpiresAt) {
+	if !p.judgedTime().Before(head.ExpiresAt) {
 		return verifiedHead{}, errExpired
 	}
 	return verified, nil
@@ -271,6 +277,9 @@ func (p *pass) policyFor(pointer protocol.PolicyPointer, stored policyRecord) ([
 	document := stored.Document
 	if pointer.CheckPolicy(document) != nil {
 		got, err := p.getContent("", pointer.Size, "policies", pointer.SHA256+".json")
+		if errors.Is(err, protocol.ErrTooLarge) {
+			return nil, fmt.Errorf("%w: it is longer than the head says", protocol.ErrPolicyHash)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -378,7 +387,7 @@ func (c *Client) Policy() protocol.PolicyReport {
 	}
 	report.State = protocol.PolicyFetched
 	report.PolicyID, report.Revision, report.SHA256 = record.Pointer.PolicyID, record.Pointer.Revision, record.Pointer.SHA256
-	if !c.options.Now().Before(record.Head.ExpiresAt) {
+	if !c.judgedTime().Before(record.Head.ExpiresAt) {
 		report.State = protocol.PolicyStale
 		if report.Code == "" {
 			report.Code = protocol.CodeContentStale

@@ -164,7 +164,7 @@ func TestHeadsOfBadShapeAreRefused(t *testing.T) {
 		code protocol.Code
 	}{
 		{"not JSON", func(*bench) []byte { return []byte("<html>a captive network") }, protocol.CodeHeadInvalid},
-		{"too large", func(*bench) []byte { return bytes.Repeat([]byte(" "), protocol.MaxHead+1) }, protocol.CodePortalReplyInvalid},
+		{"too large", func(*bench) []byte { return bytes.Repeat([]byte(" "), protocol.MaxHead+1) }, protocol.CodePortalReplyTooLarge},
 		{"a command", func(b *bench) []byte {
 			body, _ := protocol.Sign(protocol.PayloadCommand, []byte(`{}`), b.signer).JSON()
 			return body
@@ -334,7 +334,8 @@ func TestProtocol5_AMissingHeadKeepsEverything(t *testing.T) {
 		{"403", plainAnswer(403, "text/html", "no"), protocol.CodePortalOutage},
 		{"our retired", problem(protocol.ProblemDeviceRetired), protocol.CodeDeviceRetired},
 		{"500", plainAnswer(500, "text/html", "no"), protocol.CodePortalOutage},
-		{"a redirect", plainAnswer(302, "text/html", "no"), protocol.CodePortalOutage},
+		{"a redirect", plainAnswer(302, "text/html", "no"), protocol.CodePortalRedirect},
+		{"a captive network's page", plainAnswer(200, "text/html", "<html>"), protocol.CodePortalWebPage},
 		{"an empty answer", plainAnswer(200, "application/json", ""), protocol.CodeHeadInvalid},
 		{"null", plainAnswer(200, "application/json", "null"), protocol.CodeHeadInvalid},
 	}
@@ -364,7 +365,7 @@ func TestPoliciesThatDoNotFitTheirHead(t *testing.T) {
 	}{
 		{"other bytes", string(policyDocument("p-staff", 4)), func(p *protocol.PolicyPointer) { p.SHA256 = strings.Repeat("0", 64) }, protocol.CodePolicyHash},
 		{"another size", string(policyDocument("p-staff", 4)), func(p *protocol.PolicyPointer) { p.Size++ }, protocol.CodePolicyHash},
-		{"longer than said", string(policyDocument("p-staff", 4)), func(p *protocol.PolicyPointer) { p.Size-- }, protocol.CodePortalReplyInvalid},
+		{"longer than said", string(policyDocument("p-staff", 4)), func(p *protocol.PolicyPointer) { p.Size-- }, protocol.CodePolicyHash},
 		{"not a policy", `{"schema":1}`, func(*protocol.PolicyPointer) {}, protocol.CodePolicyInvalid},
 		{"null in it", `{"schema":1,"policy_id":"p-staff","revision":4,"name":"n","vm_settings":null}`, func(*protocol.PolicyPointer) {}, protocol.CodePolicyInvalid},
 		{"another policy", string(policyDocument("other", 4)), func(*protocol.PolicyPointer) {}, protocol.CodePolicyInvalid},

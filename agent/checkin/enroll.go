@@ -47,7 +47,7 @@ func (p *pass) enroll() error {
 	}
 	reply, err := parseEnrollReply(got)
 	if err != nil {
-		return &Error{Code: protocol.CodePortalReplyInvalid, Err: err}
+		return replyError(err)
 	}
 	if reply.State == protocol.EnrollPending {
 		return p.wait(who, reply)

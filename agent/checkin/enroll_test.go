@@ -133,7 +133,7 @@ func TestEnrollmentRefusals(t *testing.T) {
 		{"closed", problem(protocol.ProblemEnrollmentClosed), protocol.CodeEnrollmentClosed, EnrollmentRefused},
 		{"retired", problem(protocol.ProblemDeviceRetired), protocol.CodeDeviceRetired, EnrollmentRetired},
 		{"a proxy's 403", plainAnswer(403, "text/html", "<html>"), protocol.CodePortalOutage, EnrollmentNone},
-		{"a captive network's 200", plainAnswer(200, "text/html", "<html>"), protocol.CodePortalReplyInvalid, EnrollmentNone},
+		{"a captive network's 200", plainAnswer(200, "text/html", "<html>"), protocol.CodePortalWebPage, EnrollmentNone},
 		{"no token", plainAnswer(201, "application/json", `{"state":"approved","device_id":"d"}`), protocol.CodePortalReplyInvalid, EnrollmentNone},
 		{"a token with a line break", plainAnswer(201, "application/json", `{"state":"approved","device_id":"d","token":"a\nb"}`), protocol.CodePortalReplyInvalid, EnrollmentNone},
 		{"no device id", plainAnswer(201, "application/json", `{"state":"approved","token":"t"}`), protocol.CodePortalReplyInvalid, EnrollmentNone},
@@ -311,6 +311,7 @@ func TestAnotherPortalGetsAnotherToken(t *testing.T) {
 	old := b.client.identity().token
 	b.portal.sent()
 	other := newFakePortal(t)
+	other.clock = b.portal.clock
 	other.tokens = 10
 	b.options.ServerURL = parseURL(t, "https://other.example")
 	b.options.Transport = &directly{handler: other}

@@ -42,6 +42,8 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, portal: newFakePortal(t), dir: t.TempDir(), report: sampleReport(2),
 		now: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
+	began := b.now
+	b.portal.clock = func() time.Time { return b.now }
 	b.line = &directly{handler: b.portal}
 	var public ed25519.PublicKey
 	public, b.signer = keyPair(t)
@@ -49,7 +51,7 @@ func newBench(t *testing.T) *bench {
 		ServerURL: parseURL(t, "https://portal.example"),
 		Secret:    theSecret, PolicyKeys: []protocol.TrustedKey{{ID: protocol.KeyID(public), Key: public}},
 		IdentityPath: filepath.Join(b.dir, "node.json"), Host: b.report.Host, Version: "0.1.0",
-		Log: zerolog.New(&b.log), Now: func() time.Time { return b.now }, Transport: b.line,
+		Log: zerolog.New(&b.log), Now: func() time.Time { return b.now }, Elapsed: func() time.Duration { return b.now.Sub(began) }, Transport: b.line,
 	}
 	b.start()
 	t.Cleanup(func() { b.stop() })

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -25,7 +24,8 @@ type pass struct {
 	extra   Extra
 	outcome Outcome
 	standing
-	reacted map[string]bool // problems that were reacted to; each once
+	reacted   map[string]bool // problems that were reacted to; each once
+	roundTrip time.Duration   // of the last answer
 }
 
 func (p *pass) run() error {
@@ -209,6 +209,7 @@ func (p *pass) send(pending pendingRecord) (protocol.CheckinReply, error) {
 	if !p.plain {
 		body, packed = pack(pending.Body)
 	}
+	began := p.options.Elapsed()
 	got, err := p.exchange(p.ctx, call{
 		method: http.MethodPost, url: p.options.ServerURL.JoinPath("v1", "checkin"), token: p.identity().token,
 		body: body, packed: packed, limit: protocol.MaxReply,
@@ -219,9 +220,10 @@ func (p *pass) send(pending pendingRecord) (protocol.CheckinReply, error) {
 	if got.status != http.StatusOK {
 		return protocol.CheckinReply{}, got.refusal(p.options.Now())
 	}
+	p.roundTrip = min(p.options.Elapsed()-began, requestLimit)
 	reply, err := parseReply(got)
 	if err != nil {
-		return protocol.CheckinReply{}, &Error{Code: protocol.CodePortalReplyInvalid, Err: err}
+		return protocol.CheckinReply{}, replyError(err)
 	}
 	return reply, nil
 }
@@ -234,6 +236,10 @@ func (p *pass) accept(pending pendingRecord, reply protocol.CheckinReply) error 
 	if err := p.adoptGroup(reply.Group); err != nil {
 		return err
 	}
+	clock, err := p.hearTime(reply.ServerTime)
+	if err != nil {
+		return err
+	}
 	full := reply.Inventory == protocol.InventorySendFull
 	switch {
 	case full:
@@ -241,14 +247,14 @@ func (p *pass) accept(pending pendingRecord, reply protocol.CheckinReply) error 
 	case pending.Baseline != nil:
 		p.base = *pending.Baseline
 	}
-	err := p.options.Store.Update(func(tx *store.Tx) error {
+	err = p.options.Store.Update(func(tx *store.Tx) error {
 		var base error
 		if full {
 			base = baselines.Delete(tx, onlyKey)
 		} else if pending.Baseline != nil {
 			base = baselines.Put(tx, onlyKey, *pending.Baseline)
 		}
-		return errors.Join(base, exchanges.Put(tx, onlyKey, p.record), pendings.Delete(tx, onlyKey))
+		return errors.Join(base, exchanges.Put(tx, onlyKey, p.record), clocks.Put(tx, onlyKey, clock), pendings.Delete(tx, onlyKey))
 	})
 	if err != nil {
 		return fmt.Errorf("store acknowledgement: %w", err)
@@ -301,9 +307,8 @@ func parseReply(got answer) (protocol.CheckinReply, error) {
 }
 
 func decodeJSON(got answer, v any) error {
-	media, _, err := mime.ParseMediaType(got.header.Get("Content-Type"))
-	if err != nil || media != "application/json" {
-		return errors.New("the answer is not JSON")
+	if err := got.checkMedia(); err != nil {
+		return err
 	}
 	return protocol.Decode(got.body, protocol.MaxReply, v)
 }

@@ -47,6 +47,7 @@ type fakePortal struct {
 	t  *testing.T
 	mu sync.Mutex
 
+	clock    func() time.Time
 	requests []seen
 	script   map[string][]scripted // by seen.what; used up one by one
 	loseNext int                   // replies that get lost after the portal did its work
@@ -237,7 +238,7 @@ func (f *fakePortal) lose() {
 // record makes the inventory row, or asks for everything.
 func (f *fakePortal) record(request protocol.CheckinRequest) protocol.CheckinReply {
 	reply := f.reply
-	reply.ServerTime = time.Now()
+	reply.ServerTime = f.clock()
 	reply.Inventory = protocol.InventoryOK
 	inventory := request.Inventory
 	f.sequence = request.Sequence

@@ -49,7 +49,7 @@ var (
 
 // Collections names what this package keeps in the store.
 func Collections() []string {
-	return []string{exchanges.Name(), baselines.Name(), pendings.Name(),
+	return []string{exchanges.Name(), baselines.Name(), pendings.Name(), clocks.Name(),
 		sites.Name(), marks.Name(), policies.Name(), findings.Name()}
 }
 

@@ -145,12 +145,12 @@ func TestProtocol7_AnswersOfBadShapeAreRefused(t *testing.T) {
 	}{
 		{"duplicate keys", plainAnswer(200, "application/json", `{"inventory":"ok","inventory":"send_full"}`), protocol.CodePortalReplyInvalid},
 		{"too deep", plainAnswer(200, "application/json", `{"inventory":"ok","x":`+deep+`}`), protocol.CodePortalReplyInvalid},
-		{"too large", plainAnswer(200, "application/json", `{"inventory":"ok","x":"`+strings.Repeat("x", protocol.MaxReply)+`"}`), protocol.CodePortalReplyInvalid},
+		{"too large", plainAnswer(200, "application/json", `{"inventory":"ok","x":"`+strings.Repeat("x", protocol.MaxReply)+`"}`), protocol.CodePortalReplyTooLarge},
 		{"trailing bytes", plainAnswer(200, "application/json", `{"inventory":"ok"}{}`), protocol.CodePortalReplyInvalid},
 		{"cut off", plainAnswer(200, "application/json", `{"inventory":`), protocol.CodePortalReplyInvalid},
 		{"no verdict", plainAnswer(200, "application/json", `{}`), protocol.CodePortalReplyInvalid},
 		{"an impossible group", plainAnswer(200, "application/json", `{"inventory":"ok","group":{"id":"a\u001bb"}}`), protocol.CodePortalReplyInvalid},
-		{"a web page", plainAnswer(200, "text/html", `<html>`), protocol.CodePortalReplyInvalid},
+		{"a web page", plainAnswer(200, "text/html", `<html>`), protocol.CodePortalWebPage},
 		{"an unknown encoding", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Encoding", "br")
 			answerJSON(w, http.StatusOK, protocol.CheckinReply{Inventory: protocol.InventoryOK})
@@ -158,7 +158,7 @@ func TestProtocol7_AnswersOfBadShapeAreRefused(t *testing.T) {
 		{"a redirect", func(w http.ResponseWriter) {
 			w.Header().Set("Location", "https://evil.example/v1/checkin")
 			w.WriteHeader(http.StatusTemporaryRedirect)
-		}, protocol.CodePortalOutage},
+		}, protocol.CodePortalRedirect},
 		{"not found", plainAnswer(404, "text/plain", "nothing"), protocol.CodePortalOutage},
 	}
 	for _, test := range cases {
@@ -197,7 +197,7 @@ func TestProtocol8_AGzipBombIsBounded(t *testing.T) {
 		}
 	}
 	b.portal.on("POST /v1/checkin", serve(http.StatusOK))
-	b.fails(protocol.CodePortalReplyInvalid)
+	b.fails(protocol.CodePortalReplyTooLarge)
 	b.portal.on("POST /v1/checkin", serve(http.StatusForbidden))
 	b.fails(protocol.CodePortalOutage)
 	b.portal.set(func(f *fakePortal) { f.encode = true })

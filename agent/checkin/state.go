@@ -35,6 +35,7 @@ type State struct {
 	Unanswered  bool           `json:"unanswered,omitempty"` // a report waits for its acknowledgement
 	NextCheckin time.Duration  `json:"-"`                    // what the portal asked for last, clamped
 	HeadVersion uint64         `json:"head_version,omitempty"`
+	TrustedTime time.Time      `json:"trusted_time,omitzero"` // see TrustedTime
 }
 
 // enrollmentWords says what a condition is called; a pending or a reset
@@ -68,6 +69,7 @@ func (c *Client) State() State {
 		return err
 	})
 	state.Group = c.groupOf(record)
+	state.TrustedTime = c.trustedTime()
 	if c.options.ServerURL == nil {
 		return state
 	}

@@ -24,7 +24,8 @@ import (
 
 // Pace of one request (protocol.md 2.11).
 const (
-	requestLimit   = 60 * time.Second // wall clock, for one request with its answer
+	requestLimit   = 60 * time.Second // for one request with its answer
+	exchangeLimit  = 3 * time.Minute  // wall clock, for a request, the wait, and its retry
 	dialLimit      = 15 * time.Second
 	retryBase      = 5 * time.Second
 	retryCap       = 30 * time.Minute
@@ -59,8 +60,21 @@ func newTransport(certificates []*x509.Certificate, proxy *url.URL) *http.Transp
 	transport.Protocols.SetHTTP1(true)
 	if proxy != nil {
 		transport.Proxy = http.ProxyURL(proxy)
+		transport.OnProxyConnectResponse = judgeProxy
 	}
 	return transport
+}
+
+// judgeProxy tells a proxy that does not connect from a portal that does not
+// answer.
+func judgeProxy(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+	switch answer.StatusCode {
+	case http.StatusOK:
+		return nil
+	case http.StatusProxyAuthRequired:
+		return errProxySignIn
+	}
+	return fmt.Errorf("%w: status %d", errProxyRefused, answer.StatusCode)
 }
 
 // newRetryClient retries once, and only an answer that asks for it: after a
@@ -94,7 +108,7 @@ func checkRetry(ctx context.Context, response *http.Response, err error) (bool, 
 	switch status := response.StatusCode; status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return true, nil
-	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
+	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported, http.StatusNetworkAuthenticationRequired:
 		return false, nil
 	default:
 		return status >= 500 && status <= 599, nil
@@ -181,7 +195,18 @@ type answer struct {
 	body   []byte
 }
 
+// exchange sends a request and reads its answer, in bounded time and space.
 func (c *Client) exchange(ctx context.Context, what call) (answer, error) {
+	ctx, stop := limitWallClock(ctx, exchangeLimit, c.options.Now)
+	defer stop()
+	got, err := c.attempt(ctx, what)
+	if err != nil && errors.Is(context.Cause(ctx), errOverTime) {
+		return answer{}, networkError(errOverTime)
+	}
+	return got, err
+}
+
+func (c *Client) attempt(ctx context.Context, what call) (answer, error) {
 	request, err := c.request(ctx, what)
 	if err != nil {
 		return answer{}, &Error{Code: protocol.CodeInternal, Err: err}
@@ -251,8 +276,6 @@ func readBody(response *http.Response, limit int) ([]byte, error) {
 	return protocol.ReadLimited(reader, limit)
 }
 
-var errUnknownEncoding = errors.New("answer has an unknown content encoding")
-
 // pack compresses a body if that makes it smaller.
 func pack(body []byte) ([]byte, bool) {
 	var packed bytes.Buffer
@@ -263,46 +286,4 @@ func pack(body []byte) ([]byte, bool) {
 		return body, false
 	}
 	return packed.Bytes(), true
-}
-
-// bodyError tells a broken line from an answer that is not acceptable.
-func bodyError(err error) error {
-	var network net.Error
-	if errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled) {
-		return networkError(err)
-	}
-	return &Error{Code: protocol.CodePortalReplyInvalid, Err: err}
-}
-
-// networkError says why there was no answer, without the URL: it may hold
-// things that belong in no log.
-func networkError(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		err = wrapped.Err
-	}
-	code := protocol.CodePortalUnreachable
-	var verification *tls.CertificateVerificationError
-	if errors.As(err, &verification) {
-		code = protocol.CodePortalCertificate
-	}
-	return &Error{Code: code, Err: err}
-}
-
-// refusal makes an error of an answer that is not the wanted one: a problem of
-// our own table, or something in between that answered (H04).
-func (a answer) refusal(now time.Time) error {
-	failure := &Error{Code: protocol.CodePortalOutage}
-	if problem, ours := protocol.ParseProblem(a.status, a.header.Get("Content-Type"), a.body); ours {
-		failure.Code, failure.Err = problem.Code(), problem
-	} else {
-		failure.Err = fmt.Errorf("something that is not the portal answered with status %d", a.status)
-	}
-	if wait, said := retryAfter(a.header, now); said {
-		failure.RetryAfter = above(wait)
-	}
-	if conditions[failure.Code] == probed {
-		failure.RetryAfter = max(failure.RetryAfter, above(probeInterval))
-	}
-	return failure
 }

@@ -133,10 +133,10 @@ func TestPortalsThatAreNotTrusted(t *testing.T) {
 		}, protocol.CodePortalCertificate},
 		{"another name", unchanged, func(t *testing.T, b *bench, server *httptest.Server) {
 			b.options.ServerURL = parseURL(t, strings.Replace(server.URL, "127.0.0.1", "localhost", 1))
-		}, protocol.CodePortalCertificate},
+		}, protocol.CodePortalWrongName},
 		{"TLS 1.1 at most", func(server *httptest.Server) {
 			server.TLS.MinVersion, server.TLS.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
-		}, func(*testing.T, *bench, *httptest.Server) {}, protocol.CodePortalUnreachable},
+		}, func(*testing.T, *bench, *httptest.Server) {}, protocol.CodePortalTLS},
 		{"nobody listens", unchanged, func(_ *testing.T, _ *bench, server *httptest.Server) { server.Close() }, protocol.CodePortalUnreachable},
 	}
 	for _, test := range cases {
@@ -199,7 +199,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			w.Header().Set("Location", elsewhere.URL)
 			w.WriteHeader(status)
 		})
-		b.fails(protocol.CodePortalOutage)
+		b.fails(protocol.CodePortalRedirect)
 	}
 	if reached.Load() != 0 {
 		t.Error("a redirect was followed")

@@ -227,7 +227,7 @@ var Codes = map[Code]CodeText{
 	CodePortalInterrupted:   {Warning, "The connection to the portal broke off before the answer was complete.", "Wait; the agent tries again. If it stays, check proxies and firewalls in between."},
 	CodePortalRedirect:      {Warning, "The agent was redirected to another address, and did not follow.", "Set ServerURL to the portal's own address; on a guest network, sign in first."},
 	CodePortalWebPage:       {Warning, "A web page came in place of the portal's answer.", "Check that ServerURL names a prlagent portal; on a guest network, sign in first."},
-	CodePortalReplyTooLarge: {Warning, "The answer was larger than any that a portal gives; it was not read to its end.", "Check that ServerURL names a prlagent portal."},
+	CodePortalReplyTooLarge: {Warning, "The answer was larger than it may be; it was not read to its end.", "Check that ServerURL names a prlagent portal."},
 	CodeProxySignIn:         {Warning, "A proxy wants a user name and a password.", "Set them in Proxy in the profile, or let the proxy pass this Mac."},
 	CodeProxyRefused:        {Warning, "A proxy refused the way to the portal.", "Let the proxy pass connections to the portal's address."},
 	CodeClockSkew:           {Warning, "The clocks of this Mac and of the portal differ by more than five minutes.", "Set date and time of this Mac automatically; then check the portal's clock."},

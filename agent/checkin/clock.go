@@ -1,0 +1,143 @@
+package checkin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+// Limits of what a server's time is worth (H07, protocol.md 2.13).
+const (
+	maxAhead = 24 * time.Hour  // beyond the wall clock, more is not believed
+	maxSkew  = 5 * time.Minute // either way, more is told
+)
+
+// TrustedTime is the least that the time of day can be: the highest server time
+// that was believed, and what has passed since by a clock that nobody can set.
+// Setting this Mac's clock does not move it, and it never goes back, also not
+// across restarts. It lags by the time that the other clock did not run.
+type TrustedTime struct {
+	Time    time.Time     `json:"time,omitzero"` // zero = no server time was believed yet
+	Reading time.Duration `json:"reading"`       // of the other clock at Time
+}
+
+// At is the trusted time at a reading of the other clock; zero if there is none.
+// A reading below the one of before means that the clock began anew: then at
+// least the reading itself has passed.
+func (t TrustedTime) At(reading time.Duration) time.Time {
+	if t.Time.IsZero() {
+		return t.Time
+	}
+	passed := reading - t.Reading
+	if passed < 0 {
+		passed = max(reading, 0)
+	}
+	return t.Time.Add(passed)
+}
+
+// Hear takes a server's time in, which is a hint with a cap: it counts unless it
+// is more than a day beyond the wall clock, and it never moves the trusted time
+// back. The code says what a person should know: server_time_refused, clock_skew
+// or nothing.
+func (t TrustedTime) Hear(server, wall time.Time, reading time.Duration) (TrustedTime, protocol.Code) {
+	now := TrustedTime{Time: t.At(reading), Reading: reading}
+	if server.IsZero() {
+		return now, ""
+	}
+	ahead := server.Sub(wall)
+	if ahead > maxAhead {
+		return now, protocol.CodeServerTimeRefused
+	}
+	if server.After(now.Time) {
+		now.Time = server.UTC()
+	}
+	if ahead.Abs() > maxSkew {
+		return now, protocol.CodeClockSkew
+	}
+	return now, ""
+}
+
+// clockRecord is the trusted time, and what was told about the clocks.
+type clockRecord struct {
+	TrustedTime
+	Told protocol.Code `json:"told,omitempty"`
+}
+
+var clocks = store.NewCollection[clockRecord]("checkin_clock")
+
+// hearTime is what the clocks say after an answer of the portal: its time was
+// right half the round trip ago. What is new is an event.
+func (p *pass) hearTime(server time.Time) (clockRecord, error) {
+	var before clockRecord
+	err := p.options.Store.View(func(tx *store.Tx) (err error) {
+		before, _, err = clocks.Get(tx, onlyKey)
+		return err
+	})
+	if err != nil {
+		return clockRecord{}, fmt.Errorf("read trusted time: %w", err)
+	}
+	wall := p.options.Now()
+	if !server.IsZero() {
+		server = server.Add(p.roundTrip / 2)
+	}
+	trusted, code := before.Hear(server, wall, p.options.Elapsed())
+	if code == "" {
+		return clockRecord{TrustedTime: trusted}, nil
+	}
+	p.outcome.Code = code
+	p.outcome.Detail = "the portal's clock says " + server.UTC().Format(time.RFC3339) + ", this Mac's " + wall.UTC().Format(time.RFC3339)
+	if code != before.Told {
+		p.notice(code, map[string]string{"detail": p.outcome.Detail})
+	}
+	return clockRecord{TrustedTime: trusted, Told: code}, nil
+}
+
+// judgedTime is what expiry is judged by: the trusted time where there is one,
+// else the wall clock.
+func (c *Client) judgedTime() time.Time {
+	if trusted := c.trustedTime(); !trusted.IsZero() {
+		return trusted
+	}
+	return c.options.Now()
+}
+
+// trustedTime is zero where there is none, or where the store cannot tell.
+func (c *Client) trustedTime() time.Time {
+	var record clockRecord
+	_ = c.options.Store.View(func(tx *store.Tx) (err error) {
+		record, _, err = clocks.Get(tx, onlyKey)
+		return err
+	})
+	return record.At(c.options.Elapsed())
+}
+
+// wallTick is how often a running request is held against the wall clock.
+const wallTick = time.Second
+
+// limitWallClock ends a context once the wall clock has moved on by limit, with
+// the cause errOverTime. Timers, and so the usual limits, stand still while a
+// Mac sleeps (facts/macos.md 2.4). Call stop when the work is done.
+func limitWallClock(ctx context.Context, limit time.Duration, now func() time.Time) (limited context.Context, stop func()) {
+	limited, cancel := context.WithCancelCause(ctx)
+	deadline := now().Round(0).Add(limit)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(wallTick)
+		defer tick.Stop()
+		for {
+			select {
+			case <-limited.Done():
+				return
+			case <-tick.C:
+				if !now().Round(0).Before(deadline) {
+					cancel(errOverTime)
+				}
+			}
+		}
+	}()
+	return limited, func() { cancel(nil); <-ended }
+}

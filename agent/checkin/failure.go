@@ -1,0 +1,183 @@
+package checkin
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// What is wrong with an answer, or with what stands before it.
+var (
+	errUnknownEncoding = errors.New("answer has an unknown content encoding")
+	errNotJSON         = errors.New("the answer is not JSON")
+	errWebPage         = errors.New("the answer is a web page")
+	errOverTime        = errors.New("the request took too long by the clock on the wall")
+	errProxySignIn     = errors.New("the proxy asks for a user name and a password")
+	errProxyRefused    = errors.New("the proxy refused to connect")
+)
+
+// networkFailures says what each reason for having no answer is called; the
+// first row that fits counts, and none is portal_unreachable.
+var networkFailures = []struct {
+	fits func(error) bool
+	code protocol.Code
+}{
+	{is(errOverTime), protocol.CodePortalTimeout},
+	{is(context.Canceled), protocol.CodePortalUnreachable}, // the agent stops
+	{is(errProxySignIn), protocol.CodeProxySignIn},
+	{is(errProxyRefused), protocol.CodeProxyRefused},
+	{as[x509.HostnameError], protocol.CodePortalWrongName},
+	{isExpired, protocol.CodePortalExpired},
+	{as[*tls.CertificateVerificationError], protocol.CodePortalCertificate},
+	{as[*net.DNSError], protocol.CodePortalDNS},
+	{isTimeout, protocol.CodePortalTimeout},
+	{isDial, protocol.CodePortalUnreachable},
+	{isInterrupted, protocol.CodePortalInterrupted},
+	{isTLS, protocol.CodePortalTLS},
+	{isNoHTTP, protocol.CodePortalOutage},
+}
+
+func is(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+func as[T error](err error) bool {
+	var found T
+	return errors.As(err, &found)
+}
+
+// isExpired fits a certificate that is past its time, or before it.
+func isExpired(err error) bool {
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &invalid) && invalid.Reason == x509.Expired
+}
+
+func isTimeout(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) && network.Timeout()
+}
+
+// isDial fits a connection that never was.
+func isDial(err error) bool {
+	var operation *net.OpError
+	return errors.As(err, &operation) && operation.Op == "dial"
+}
+
+// isInterrupted fits a connection that broke off.
+func isInterrupted(err error) bool {
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
+}
+
+func isTLS(err error) bool {
+	return as[tls.RecordHeaderError](err) || as[tls.AlertError](err) || errors.Is(err, http.ErrSchemeMismatch) ||
+		strings.Contains(err.Error(), "tls: ")
+}
+
+// isNoHTTP fits an answer that net/http cannot read; it has no type for that.
+func isNoHTTP(err error) bool { return strings.Contains(err.Error(), "transport connection broken") }
+
+// networkError says why there was no answer, without the URL: it may hold
+// things that belong in no log.
+func networkError(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	for _, row := range networkFailures {
+		if row.fits(err) {
+			return &Error{Code: row.code, Err: plain(err)}
+		}
+	}
+	return &Error{Code: protocol.CodePortalUnreachable, Err: plain(err)}
+}
+
+// plain gives an error whose text quotes a stranger words of our own.
+func plain(err error) error {
+	if isNoHTTP(err) {
+		return errors.New("the answer is not HTTP")
+	}
+	return err
+}
+
+// bodyError tells a broken line from an answer that is not acceptable.
+func bodyError(err error) error {
+	switch {
+	case errors.Is(err, protocol.ErrTooLarge):
+		return &Error{Code: protocol.CodePortalReplyTooLarge, Err: err}
+	case isTimeout(err), isInterrupted(err), errors.Is(err, context.Canceled):
+		return networkError(err)
+	}
+	return &Error{Code: protocol.CodePortalReplyInvalid, Err: err}
+}
+
+// replyError is the error of an answer that arrived whole and makes no sense.
+func replyError(err error) error {
+	if errors.Is(err, errWebPage) {
+		return &Error{Code: protocol.CodePortalWebPage, Err: err}
+	}
+	return &Error{Code: protocol.CodePortalReplyInvalid, Err: err}
+}
+
+// checkMedia refuses an answer that does not say that it is JSON.
+func (a answer) checkMedia() error {
+	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
+	switch {
+	case err != nil:
+		return errNotJSON
+	case media == "text/html" || media == "application/xhtml+xml":
+		return errWebPage
+	case media != "application/json":
+		return errNotJSON
+	}
+	return nil
+}
+
+// foreignAnswers are the statuses of what stands between the Mac and the portal
+// that have a name of their own; all others are outages.
+var foreignAnswers = map[int]protocol.Code{
+	http.StatusMovedPermanently:              protocol.CodePortalRedirect,
+	http.StatusFound:                         protocol.CodePortalRedirect,
+	http.StatusSeeOther:                      protocol.CodePortalRedirect,
+	http.StatusTemporaryRedirect:             protocol.CodePortalRedirect,
+	http.StatusPermanentRedirect:             protocol.CodePortalRedirect,
+	http.StatusProxyAuthRequired:             protocol.CodeProxySignIn,
+	http.StatusNetworkAuthenticationRequired: protocol.CodeNetworkSignIn,
+}
+
+// refusal makes an error of an answer that is not the wanted one: a problem of
+// our own table, or something in between that answered (H04).
+func (a answer) refusal(now time.Time) error {
+	failure := &Error{Code: protocol.CodePortalOutage}
+	if problem, ours := protocol.ParseProblem(a.status, a.header.Get("Content-Type"), a.body); ours {
+		failure.Code, failure.Err = problem.Code(), problem
+	} else {
+		if code, named := foreignAnswers[a.status]; named {
+			failure.Code = code
+		}
+		failure.Err = fmt.Errorf("something that is not the portal answered with status %d", a.status)
+	}
+	if wait, said := retryAfter(a.header, now); said {
+		failure.RetryAfter = above(wait)
+	}
+	if conditions[failure.Code] == probed {
+		failure.RetryAfter = max(failure.RetryAfter, above(probeInterval))
+	}
+	return failure
+}
