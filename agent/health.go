@@ -44,6 +44,10 @@ func (l *loop) judge(status localapi.Status) localapi.Health {
 		add(l.known.look.Code, l.known.look.Detail)
 	}
 	add(l.stepCode(), "")
+	add(l.journal.failure(), "events")
+	if l.snapshotsOld {
+		add(protocol.CodeSnapshotsOld, "")
+	}
 	l.since(health.Conditions)
 	slices.SortStableFunc(health.Conditions, func(a, b localapi.Condition) int {
 		return cmp.Compare(severityOrder[a.Severity], severityOrder[b.Severity])

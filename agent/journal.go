@@ -27,6 +27,7 @@ type journal struct {
 
 	mu      sync.Mutex
 	last    uint64
+	failed  protocol.Code // why the last events could not be kept; empty = they could
 	changed chan struct{} // closed and replaced at every append
 }
 
@@ -59,16 +60,17 @@ func (j *journal) add(events ...protocol.Event) {
 		}
 		return nil
 	})
-	if err != nil {
-		j.log.Error().Err(err).Msg("keep events")
-		return
-	}
 	for _, event := range events {
 		j.log.Info().Str("event", event.Type).Str("code", string(event.Code)).Msg("event")
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.last = last
+	if err != nil {
+		j.log.Error().Err(err).Msg("keep events")
+		j.failed = orElse(storeErrorCode(err), protocol.CodeInternal)
+		return
+	}
+	j.last, j.failed = last, ""
 	close(j.changed)
 	j.changed = make(chan struct{})
 }
@@ -145,6 +147,13 @@ func (j *journal) sent(seq uint64) {
 	if err != nil {
 		j.log.Error().Err(err).Msg("keep mark of events")
 	}
+}
+
+// failure is why the last events could not be kept; empty if they could.
+func (j *journal) failure() protocol.Code {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.failed
 }
 
 // restart begins the numbers anew, after the ring was erased.

@@ -116,3 +116,19 @@ func TestJournalThatBeganAnewIsFollowed(t *testing.T) {
 		t.Errorf("events %+v, next %d", got, next)
 	}
 }
+
+func TestJournalSaysWhyItKeepsNothing(t *testing.T) {
+	t.Parallel()
+	events, state := openTestJournal(t, t.TempDir())
+	events.add(newEvent(time.Now(), "one", ""))
+	if failure := events.failure(); failure != "" {
+		t.Errorf("failure %s of a sound store", failure)
+	}
+	if err := state.Close(); err != nil {
+		t.Fatal(err)
+	}
+	events.add(newEvent(time.Now(), "two", ""))
+	if events.failure() == "" {
+		t.Error("an event was lost and nothing says so")
+	}
+}

@@ -86,16 +86,17 @@ func (a *agent) loop(ctx context.Context) error {
 // loop is the state of the loop's goroutine.
 type loop struct {
 	*agent
-	ctx     context.Context
-	state   loopState
-	known   findings   // of the last pass
-	last    passResult // the pass that ended last
-	written uint64     // number of the pass that the snapshots show
-	passes  uint64
-	ended   chan passResult
-	persons trigger.Bucket // how often people may ask
-	waiting []question     // for a pass that has not begun
-	served  []question     // by the pass that runs
+	ctx          context.Context
+	state        loopState
+	known        findings   // of the last pass
+	last         passResult // the pass that ended last
+	written      uint64     // number of the pass that the snapshots show
+	snapshotsOld bool       // they could not be written since
+	passes       uint64
+	ended        chan passResult
+	persons      trigger.Bucket // how often people may ask
+	waiting      []question     // for a pass that has not begun
+	served       []question     // by the pass that runs
 
 	conditions map[conditionKey]localapi.Condition
 }

@@ -386,3 +386,40 @@ func TestH02_ResetThatFailsIsTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+// What other programs read from the snapshots is not left to grow old in silence.
+func TestSnapshotsThatCannotBeWrittenAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		d.snapshots = filepath.Join(d.snapshots, "later")
+		defer d.run(t)()
+		synctest.Wait()
+		if health := d.Status().Health; len(health.Conditions) != 1 || health.Conditions[0].Code != protocol.CodeSnapshotsOld {
+			t.Errorf("conditions %+v, want %s", health.Conditions, protocol.CodeSnapshotsOld)
+		}
+		if err := os.Mkdir(d.snapshots, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * trigger.DefaultTiming.Tick)
+		synctest.Wait()
+		if health := d.Status().Health; health.State != localapi.Healthy {
+			t.Errorf("conditions %+v after the folder is there", health.Conditions)
+		}
+	})
+}
+
+func TestBackupThatFailsIsNoBackup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		for _, backup := range []string{"state.db.bak.2", "state.db.bak.3"} { // one cannot be moved over the other
+			if err := os.MkdirAll(filepath.Join(filepath.Dir(d.identity), backup, "in the way"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		defer d.run(t)()
+		synctest.Wait()
+		if at := d.Status().Store.BackedUpAt; !at.IsZero() {
+			t.Errorf("a backup at %s that there is not", at)
+		}
+	})
+}

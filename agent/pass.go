@@ -244,10 +244,11 @@ const backupEvery = 24 * time.Hour
 // backUp keeps a verified copy of the state: after the first pass, and daily.
 func (p *pass) backUp() {
 	if now := wallClock(); now.Sub(p.backedUp).Abs() >= backupEvery {
-		p.backedUp = now
 		if err := p.store.Backup(); err != nil {
-			p.log.Error().Err(err).Msg("back up the state")
+			p.log.Error().Err(err).Msg("back up the state") // the next pass tries again
+			return
 		}
+		p.backedUp = now
 	}
 }
 

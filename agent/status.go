@@ -40,19 +40,24 @@ func (a *agent) Inventory() localapi.Inventory {
 }
 
 // publish makes the state of the loop visible, and writes the snapshot files
-// when a pass has ended and they differ.
+// when a pass has ended and they differ from what they were.
 func (l *loop) publish() {
 	status := l.assemble()
 	l.view.status.Store(&status)
 	if l.state.Running || l.last.pass.Number == l.written {
 		return
 	}
-	l.written = l.last.pass.Number
 	rows := l.table()
 	l.view.inventory.Store(&rows)
-	if err := localapi.WriteSnapshots(l.snapshots, status, rows); err != nil {
+	err := localapi.WriteSnapshots(l.snapshots, status, rows)
+	if err == nil {
+		l.written, l.snapshotsOld = l.last.pass.Number, false
+		return
+	}
+	if !l.snapshotsOld { // it is tried again at every tick
 		l.log.Error().Err(err).Msg("write snapshots")
 	}
+	l.snapshotsOld = true
 }
 
 // assemble builds the status from the loop's state and the last pass.
