@@ -16,6 +16,7 @@ import (
 // TestMain lets the test binary play a process of the simulated Mac: named
 // prl_vm_app it says that it is there and lives until its input ends.
 func TestMain(m *testing.M) {
+	helperRole()
 	if filepath.Base(os.Args[0]) == "prl_vm_app" {
 		_, _ = os.Stdout.WriteString("there\n")
 		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')

@@ -12,6 +12,7 @@ var actions = map[string][]string{
 	"codesign":  {"--verify"},
 	"defaults":  {"delete", "export", "import", "read", "write"},
 	"launchctl": {"asuser", "bootout", "bootstrap", "enable", "kickstart", "print"},
+	"prlagentd": {"look"},
 	"prlctl": {
 		"capture", "clone", "create", "delete", "exec", "get", "list", "monitor-events", "pause",
 		"register", "reset", "restart", "resume", "set", "snapshot", "start", "status", "stop",

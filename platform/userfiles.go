@@ -1,0 +1,127 @@
+package platform
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"prlagent/platform/tool"
+)
+
+// Helper is our own program, which also answers questions about a user's files
+// when it is run as that user with HelperCommand: it then is AnswerFileQuestions
+// between its standard input and output.
+const (
+	Helper        = "/Library/Application Support/prlagent/bin/prlagentd"
+	HelperCommand = "look"
+)
+
+// Limits of one look at a user's files.
+const (
+	MaxFileQuestions = 1024
+	MaxFileContent   = 16 << 20 // bytes of all contents together; later files are safefile.ErrTooLarge
+
+	lookLimit     = 20 * time.Second // a dead mount holds the child no longer
+	maxUserPath   = 4096             // bytes; a Mac's own limit is 1,024
+	maxAnswerLine = 512              // bytes of an answer without the content
+)
+
+// FileQuestion asks about one path under a user's control.
+type FileQuestion struct {
+	Path string // absolute Mac path; what stands in it is the user's word
+	Max  int64  // 0: only what lies there; else also the content of a regular file of at most so many bytes
+}
+
+// FileAnswer is what the user's own process saw at a path. Without an Err, a
+// question with Max has its Data, and every other one the rest. The user can
+// make that process say anything: to believe it is to believe the user about
+// the user's own files.
+type FileAnswer struct {
+	Folder        bool // a folder, and not a link to one
+	Device, Inode uint64
+	UID           uint32 // who owns it; below a root the account that plays all users
+	Data          []byte
+	Err           error // unwraps to an error of safefile, to fs.ErrNotExist or fs.ErrPermission; holds no path and no content
+}
+
+// LookAtFiles has a child process with the user's uid look at paths under that
+// user's control, so that root touches nothing there and no link, FIFO, device
+// or dead mount of one user holds anybody else (H11). The child follows no link
+// at the last component of a path, opens without blocking, reads regular files
+// of that user only, and is killed after 20 s.
+//
+// There is one answer for each question, in their order. When the child fails
+// or is killed, the questions that it did not get to are answered with that
+// error, which is returned as well: a *tool.Error, with tool_refused where the
+// helper is a file that somebody else than root could have changed.
+func (m *Machine) LookAtFiles(ctx context.Context, u User, questions []FileQuestion) ([]FileAnswer, error) {
+	answers := make([]FileAnswer, len(questions))
+	request := fileRequest{UID: m.uidOnDisk(u)}
+	var asked []int // indexes of the questions that are sent
+	for i, question := range questions {
+		if err := question.check(); err != nil || len(asked) == MaxFileQuestions {
+			answers[i].Err = errors.Join(errNotAsked, err)
+			continue
+		}
+		asked = append(asked, i)
+		request.Questions = append(request.Questions, pathOnDisk{[]byte(m.Path(question.Path)), question.Max})
+	}
+	if len(asked) == 0 {
+		return answers, nil
+	}
+	result, err := m.runHelper(ctx, u, request)
+	seen, parseError := parseAnswers(result.Stdout, request.Questions)
+	if err == nil && parseError != nil {
+		err = &tool.Error{Code: tool.CodeFailed, Path: Helper, Err: parseError}
+	}
+	for i, at := range asked {
+		switch {
+		case i < len(seen):
+			answers[at] = seen[i]
+		default:
+			answers[at].Err = err
+		}
+	}
+	return answers, err
+}
+
+var errNotAsked = errors.New("not a path to look at")
+
+// check refuses what is no path. Paths come from the tools, and so from users.
+func (q FileQuestion) check() error {
+	switch {
+	case !filepath.IsAbs(q.Path) || filepath.Clean(q.Path) != q.Path:
+		return errors.New("not absolute and clean")
+	case len(q.Path) > maxUserPath:
+		return errors.New("too long")
+	case strings.ContainsRune(q.Path, 0):
+		return errors.New("has a zero byte")
+	case q.Max < 0:
+		return errors.New("the limit is negative")
+	}
+	return nil
+}
+
+// runHelper runs our own program as the user. Beside an error the result holds
+// what the child said up to then.
+func (m *Machine) runHelper(ctx context.Context, u User, request fileRequest) (tool.Result, error) {
+	if err := m.checkHelper(); err != nil {
+		return tool.Result{}, &tool.Error{Code: tool.CodeRefused, Path: Helper, Err: err}
+	}
+	input, err := json.Marshal(request)
+	if err != nil {
+		return tool.Result{}, &tool.Error{Code: tool.CodeRefused, Path: Helper, Err: err}
+	}
+	result, err := m.As(u, false).Run(ctx, tool.Command{
+		Path: Helper, Args: []string{HelperCommand}, Stdin: input,
+		Limit: lookLimit, MaxOutput: MaxFileContent + MaxFileQuestions*maxAnswerLine,
+	})
+	if err == nil && result.ExitCode != 0 {
+		err = &tool.Error{Code: tool.CodeFailed, Path: Helper, Err: fmt.Errorf("exit code %d", result.ExitCode)}
+	}
+	return result, err
+}
