@@ -88,7 +88,9 @@ func expectLawfulCalls(ts *testscript.TestScript, neg bool, args []string) {
 		switch {
 		case call.Tool == "sudo":
 			uids = append(uids, lawfulSudo(ts, call))
-			bySudo[fmt.Sprintf("%q", append([]string{filepath.Base(call.Args[4])}, call.Args[5:]...))]++
+			if program := filepath.Base(call.Args[4]); slices.Contains(vendorTools, program) {
+				bySudo[fmt.Sprintf("%q", append([]string{program}, call.Args[5:]...))]++
+			}
 		case slices.Contains(vendorTools, call.Tool):
 			bySudo[fmt.Sprintf("%q", append([]string{call.Tool}, call.Args...))]--
 			lawfulIDs(ts, call)

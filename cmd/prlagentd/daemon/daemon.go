@@ -89,7 +89,7 @@ func newCommand() *cobra.Command {
 	root.PersistentFlags().StringVar(&f.root, "root", os.Getenv("PRLAGENT_ROOT"), "folder of a simulated Mac ($PRLAGENT_ROOT)")
 	root.PersistentFlags().StringVar(&f.config, "config", os.Getenv("PRLAGENT_CONFIG"), "local configuration instead of config.plist ($PRLAGENT_CONFIG)")
 	root.PersistentFlags().StringVar(&f.logLevel, "log-level", os.Getenv("PRLAGENT_LOG_LEVEL"), "debug, info, warn or error ($PRLAGENT_LOG_LEVEL)")
-	root.AddCommand(runCommand(&f), versionCommand())
+	root.AddCommand(runCommand(&f), versionCommand(), lookCommand())
 	return root
 }
 
@@ -145,6 +145,11 @@ func runDaemon(f flags) error {
 		return err
 	}
 	defer log.Close()
+	if root != "" {
+		if err := installSelf(root); err != nil {
+			return err
+		}
+	}
 	tuneMemory()
 	options := agent.Options{Root: root, Config: f.config, LogLevel: f.logLevel, Log: log.Logger}
 	return underServiceManager(func(ctx context.Context) error {
