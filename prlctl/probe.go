@@ -74,7 +74,7 @@ func (p *probing) ask(ctx context.Context, path string, args ...string) answered
 	switch code := errorCode(err); {
 	case err == nil:
 		return answered{helpText: help, read: true}
-	case code == CodeUnrecognizedOption:
+	case code == CodeUnrecognizedOption, code == CodeVMNotFound: // a category taken for a machine's name
 		p.unread[name] = code
 		return answered{absent: true}
 	case code == CodeOutputInvalid:

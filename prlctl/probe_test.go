@@ -152,6 +152,11 @@ func TestH43_WhatCannotBeReadIsUnknown(t *testing.T) {
 			})
 		},
 		"no help at all": func(p *product) *product { clear(p.helps); return p },
+		"every category is taken for a machine": func(p *product) *product {
+			return p.mapped(func(tool.Result) tool.Result {
+				return tool.Result{ExitCode: 255, Stderr: []byte("Failed to get VM config: The virtual machine could not be found.\n")}
+			})
+		},
 		"the tool hangs": func(p *product) *product {
 			for name := range p.helps {
 				p.failing[name] = &tool.Error{Code: tool.CodeTimeout}

@@ -116,12 +116,12 @@ func (s *State) configuration(vm *VM, system guestOS) element {
 		group("Settings",
 			group("General", text("OsType", fmt.Sprint(system.osType)), text("OsNumber", fmt.Sprint(system.osNumber)),
 				text("SourceOsVersion", ""), text("VmDescription", vm.Description), text("IsTemplate", "0"),
-				text("CustomProperty", ""), text("AssetId", ""), text("SerialNumber", ""),
+				text("CustomProperty", ""), text("AssetId", vm.Elements["AssetId"]), text("SerialNumber", ""),
 				text("SmbiosBiosVersion", ""), text("SmbiosBoardId", "")),
 			group("Startup", text("AutoStart", "0"), text("AutoStartDelay", "0"), text("VmStartLoginMode", "0"), text("WindowMode", "0")),
 			group("Shutdown", text("AutoStop", "1"), text("OnVmWindowClose", "0"), text("WindowOnShutdown", "0"), text("ReclaimDiskSpace", "0")),
 			toolsConfiguration(vm),
-			encryptionConfiguration(vm),
+			s.encryptionConfiguration(vm),
 			group("UsbController", group("ExternalDevices", text("Disks", "1"), text("HumanInterfaces", "1"), text("Communication", "1"),
 				text("Audio", "1"), text("Video", "1"), text("SmartCards", "1"), text("Printers", "1"), text("SmartPhones", "1"), text("Other", "1"))),
 			group("SharedCamera", text("Enabled", "1")), group("SharedCCID", text("Enabled", "0")),
@@ -146,23 +146,34 @@ func (s *State) identification(vm *VM) element {
 		text("VmUptimeInSeconds", fmt.Sprint(vm.Uptime)))
 }
 
+// element is a value of config.pvs that a flag has set, or what it is before.
+func (vm *VM) element(name, before string) string {
+	if value, set := vm.Elements[name]; set {
+		return value
+	}
+	return before
+}
+
 func toolsConfiguration(vm *VM) element {
 	return group("Tools",
-		text("ToolsVersion", vm.ToolsBuild), text("IsolatedVm", "0"), text("NonAdminToolsUpgrade", "1"),
-		text("LockGuestOnSuspend", "0"), text("SyncVmHostname", "0"), text("SyncSshIds", "0"),
+		text("ToolsVersion", vm.ToolsBuild), text("IsolatedVm", vm.element("IsolatedVm", "0")), text("NonAdminToolsUpgrade", "1"),
+		text("LockGuestOnSuspend", vm.element("LockGuestOnSuspend", "0")), text("SyncVmHostname", "0"), text("SyncSshIds", "0"),
 		group("SharedFolders", group("HostSharing", text("Enabled", "1")), group("GuestSharing", text("Enabled", "0"))),
 		group("SharedProfile", text("Enabled", "0")),
 		group("SharedApplications", text("FromWinToMac", "1"), text("FromMacToWin", "0")),
-		group("AutoUpdate", text("Enabled", "1")),
+		group("AutoUpdate", text("Enabled", vm.element("AutoUpdate", "1"))),
 		group("ClipboardSync", text("Enabled", "1"), text("PreserveTextFormatting", "1")),
 		group("DevelopOptions", text("ShowInMenu", "0")))
 }
 
 // encryptionConfiguration names the default plugin; which plugin stands for the
 // license-based method is unknown (facts/prlctl.md 2.9).
-func encryptionConfiguration(vm *VM) element {
+func (s *State) encryptionConfiguration(vm *VM) element {
 	plugin := ""
-	if vm.Encrypted {
+	switch {
+	case vm.Encrypted && vm.ByLicense && s.assumes("license_plugin", "own"):
+		plugin = "<simulated-license-plugin>" // invented
+	case vm.Encrypted:
 		plugin = "<parallels-default-plugin>"
 	}
 	return group("VmEncryptionInfo", text("Enabled", digit(vm.Encrypted)), text("PluginId", plugin),

@@ -149,7 +149,7 @@ and five virtual machines. A running VM has a real process, prl_vm_app, which
 ends by itself when the VM stops or the folder is removed.`,
 		Example: `  prlsim mac create /tmp/mac
   prlsim mac create /tmp/mac --users alice,bob,carol --logged-out carol
-  prlsim mac create /tmp/old --pd-version 18.3.0-53605 --cpu intel --empty
+  prlsim mac create /tmp/old --pd-version 18 --cpu intel --empty
   prlsim mac create /tmp/mac --assume bulk_home=filled`,
 		Args: arguments(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
@@ -174,7 +174,8 @@ ends by itself when the VM stops or the folder is removed.`,
 	flags.StringSliceVar(&wanted.LoggedOut, "logged-out", nil, "users without a session")
 	flags.StringVar(&wanted.Console, "console", "", "user on the screen (default: the first who is logged in)")
 	flags.BoolVar(&wanted.Empty, "empty", false, "no virtual machines")
-	flags.StringVar(&wanted.ProductVersion, "pd-version", "26.4.0-57513", "version of Parallels Desktop")
+	flags.StringVar(&wanted.ProductVersion, "pd-version", "26.4.0-57513", "version of Parallels Desktop, whole or 18, 19, 20, 26, 27")
+	flags.StringVar(&wanted.Edition, "edition", "enterprise", "standard, pro, business or enterprise")
 	flags.StringVar(&cpu, "cpu", "arm", "arm or intel")
 	flags.Int64Var(&wanted.Seed, "seed", 1, "ids and serial numbers are the same for the same seed")
 	flags.StringVar(&wanted.ComputerName, "name", "Alice's MacBook Pro", "computer name")

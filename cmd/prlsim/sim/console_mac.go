@@ -67,14 +67,14 @@ func productDeactivateCommand() *cobra.Command {
 
 func productUpdateCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "update VERSION", Short: "Install another version, for example 26.5.0-58001", Args: arguments(1, 1),
+		Use: "update VERSION", Short: "Install another version, for example 27 or 26.5.0-58001", Args: arguments(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
 			return productChange(command, func(product *Product) error {
-				if !productVersion.MatchString(given[0]) {
-					return fmt.Errorf("%w: a version looks like 26.4.0-57513, not %q", errUsage, given[0])
+				version, err := release(given[0])
+				if err == nil {
+					product.Version = version
 				}
-				product.Version = given[0]
-				return nil
+				return err
 			})
 		},
 	}

@@ -17,7 +17,8 @@ type NewMac struct {
 	LoggedOut      []string // users without a session
 	Console        string   // user on the screen; empty: the first who is logged in
 	Empty          bool     // no VMs
-	ProductVersion string
+	ProductVersion string   // whole, or a major one of releases
+	Edition        string   // empty: enterprise
 	Intel          bool
 	Seed           int64
 	ComputerName   string
@@ -26,6 +27,23 @@ type NewMac struct {
 }
 
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,30}$`)
+
+// releases are versions by their major one: those of 18, 26 and 27 have been
+// seen (facts/prlctl.md 0 and 2), the others' builds are invented.
+var releases = map[string]string{
+	"18": "18.3.0-53605", "19": "19.4.1-54985", "20": "20.1.1-55740", "26": "26.4.0-57513", "27": "27.0.0-58628",
+}
+
+// release turns a major version into a whole one and checks it.
+func release(version string) (string, error) {
+	if whole, known := releases[version]; known {
+		return whole, nil
+	}
+	if !productVersion.MatchString(version) {
+		return "", fmt.Errorf("%w: a version is one of 18, 19, 20, 26 and 27 or looks like 26.4.0-57513, not %q", errUsage, version)
+	}
+	return version, nil
+}
 
 var productVersion = regexp.MustCompile(`^\d{1,3}\.\d{1,3}\.\d{1,3}-\d{1,6}$`)
 
@@ -59,8 +77,15 @@ func CreateMac(dir, executable string, wanted NewMac) (Mac, error) {
 }
 
 func newState(wanted NewMac) (*State, error) {
-	if !productVersion.MatchString(wanted.ProductVersion) {
-		return nil, fmt.Errorf("%w: a product version looks like 26.4.0-57513, not %q", errUsage, wanted.ProductVersion)
+	version, err := release(wanted.ProductVersion)
+	if err != nil {
+		return nil, err
+	}
+	if wanted.Edition == "" {
+		wanted.Edition = "enterprise"
+	}
+	if !slices.Contains(editions, wanted.Edition) {
+		return nil, fmt.Errorf("%w: unknown edition %q (one of %v)", errUsage, wanted.Edition, editions)
 	}
 	state := &State{
 		Seed: wanted.Seed, ComputerName: wanted.ComputerName, Intel: wanted.Intel, NoProcesses: wanted.NoProcesses,
@@ -68,7 +93,7 @@ func newState(wanted NewMac) (*State, error) {
 		HardwareUUID:  seededUUID(wanted.Seed, "hardware"),
 		DispatcherID:  seededUUID(wanted.Seed, "dispatcher"),
 		DispatcherKey: seededUUID(wanted.Seed, "dispatcher hardware"),
-		Product: Product{Version: wanted.ProductVersion, Edition: "enterprise", Active: true, Activation: "SSO",
+		Product: Product{Version: version, Edition: wanted.Edition, Active: true, Activation: "SSO",
 			Synced: true, LicenseUUID: seededUUID(wanted.Seed, "license")},
 	}
 	for _, setting := range wanted.Assume {

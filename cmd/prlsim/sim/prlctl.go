@@ -21,7 +21,15 @@ func prlctl(in *invocation) int {
 		in.say("prlctl version %s (%s)", version, build) // facts/prlctl.md 1.1
 		return 0
 	}
+	if in.state.assumes("help_without_service", "works") {
+		if code, answered := in.wantsHelp(); answered {
+			return code
+		}
+	}
 	if code, stop := in.suffer(); stop {
+		return code
+	}
+	if code, answered := in.wantsHelp(); answered {
 		return code
 	}
 	in.misjudge()
@@ -30,6 +38,8 @@ func prlctl(in *invocation) int {
 		return list(in, arguments)
 	case "start", "stop", "suspend", "resume", "pause":
 		return act(in, action, arguments)
+	case "set":
+		return setVM(in, arguments)
 	case "delete":
 		return deleteVM(in, arguments)
 	case "status":

@@ -53,24 +53,26 @@ func (u User) Home() string { return "/Users/" + u.Name }
 
 // VM is one registered virtual machine.
 type VM struct {
-	ID          string         `json:"id"` // lower case, no braces
-	Name        string         `json:"name"`
-	Description string         `json:"description,omitempty"`
-	Owner       string         `json:"owner"`
-	Shared      bool           `json:"shared,omitempty"`
-	OS          string         `json:"os"` // distribution id of facts/prlctl.md 2.2
-	State       string         `json:"state"`
-	Bundle      string         `json:"bundle"` // Mac path of the .pvm or .macvm folder
-	Tools       string         `json:"tools"`  // installed, outdated, none
-	ToolsBuild  string         `json:"tools_build,omitempty"`
-	Encrypted   bool           `json:"encrypted,omitempty"`
-	Started     bool           `json:"started"` // ever
-	Uptime      int            `json:"uptime"`  // seconds
-	StartedAt   string         `json:"started_at,omitempty"`
-	MAC         string         `json:"mac"`
-	Address     string         `json:"address"` // IPv4 while running
-	PID         int            `json:"pid,omitempty"`
-	Settings    map[string]any `json:"settings,omitempty"` // overrides of the document by path
+	ID          string            `json:"id"` // lower case, no braces
+	Name        string            `json:"name"`
+	Description string            `json:"description,omitempty"`
+	Owner       string            `json:"owner"`
+	Shared      bool              `json:"shared,omitempty"`
+	OS          string            `json:"os"` // distribution id of facts/prlctl.md 2.2
+	State       string            `json:"state"`
+	Bundle      string            `json:"bundle"` // Mac path of the .pvm or .macvm folder
+	Tools       string            `json:"tools"`  // installed, outdated, none
+	ToolsBuild  string            `json:"tools_build,omitempty"`
+	Encrypted   bool              `json:"encrypted,omitempty"`
+	ByLicense   bool              `json:"by_license,omitempty"` // how it is encrypted; else by a password
+	Started     bool              `json:"started"`              // ever
+	Uptime      int               `json:"uptime"`               // seconds
+	StartedAt   string            `json:"started_at,omitempty"`
+	MAC         string            `json:"mac"`
+	Address     string            `json:"address"` // IPv4 while running
+	PID         int               `json:"pid,omitempty"`
+	Settings    map[string]any    `json:"settings,omitempty"` // overrides of the document by path
+	Elements    map[string]string `json:"elements,omitempty"` // of config.pvs that no list shows
 }
 
 // Apple reports whether the VM is a macOS guest of Apple's own framework

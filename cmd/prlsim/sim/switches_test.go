@@ -78,6 +78,42 @@ func TestAssumptionsBothWays(t *testing.T) {
 			"at_once": {0, `"activation_type": "SSO"`, ""}, "after_update": {0, `"activation_type": ""`, ""}}},
 		"license_dates": {license(nothing), map[string]outcome{
 			"datetime": {0, `"expiration": "2027-11-20 00:00:00"`, ""}, "date": {0, `"expiration": "2027-11-20"`, ""}}},
+		"activation_type_key": {onVersion("19", "prlsrvctl", "info", "--license", "--json"), map[string]outcome{
+			"always": {0, `"activation_type": "SSO"`, ""}, "since_20": {0, `"edition": "enterprise"`, ""}}},
+		"server_keys": {onVersion("18", "prlsrvctl", "info", "--json"), map[string]outcome{
+			"all": {0, `"Preferences are locked"`, ""}, "since_20": {0, `"Custom password protection"`, ""}}},
+		"help_without_service": {func(t *testing.T, mac Mac) outcome {
+			mustUpdate(t, mac, func(state *State) error { return state.setFault("service_down", "") })
+			return as(mac, "alice").run(t, "prlctl", "set", "security", "--help")
+		}, map[string]outcome{
+			"fails": {253, "", "Login failed: Unable to connect to Parallels Service."}, "works": {0, "--isolate-vm <on | off>", ""}}},
+		"help_output": {list("alice", "set", "security", "--help"), map[string]outcome{
+			"stdout": {0, "--isolate-vm <on | off>", ""}, "stderr_255": {255, "", "--isolate-vm <on | off>"}}},
+		"unknown_category": {list("alice", "set", "coffee", "--help"), map[string]outcome{
+			"not_found": {255, "", "could not be found"}, "unrecognized": {255, "", "Unrecognized option: coffee"}}},
+		"inferred_flags": {list("alice", "set", "macOS", "--lock-on-suspend=on"), map[string]outcome{
+			"present": {0, "successfully configured", ""}, "absent": {255, "", "Unrecognized option: --lock-on-suspend=on"}}},
+		"monitor_events_since": {func(t *testing.T, mac Mac) outcome {
+			var has []string
+			for _, version := range []string{"18", "19", "20", "26", "27"} {
+				if strings.Contains(onVersion(version, "prlctl", "--help")(t, mac).stdout, "\n  monitor-events ") {
+					has = append(has, version)
+				}
+			}
+			return outcome{stdout: strings.Join(has, " ")}
+		}, map[string]outcome{"18": {0, "18 19 20 26 27", ""}, "20": {0, "20 26 27", ""}, "26": {0, "26 27", ""}}},
+		"license_plugin": {func(t *testing.T, mac Mac) outcome {
+			mustUpdate(t, mac, func(state *State) error {
+				vm, err := findVM(state.VMs, "macOS")
+				if err != nil {
+					return err
+				}
+				return mac.configure(state, vm, "encrypted=license", false)
+			})
+			content, err := os.ReadFile(mac.Path("/Users/alice/Parallels/macOS.macvm/config.pvs"))
+			return outcome{stdout: string(content), stderr: fmt.Sprint(err)}
+		}, map[string]outcome{
+			"own": {0, "&lt;simulated-license-plugin&gt;", "<nil>"}, "default": {0, "&lt;parallels-default-plugin&gt;", "<nil>"}}},
 		"product_name": {func(t *testing.T, mac Mac) outcome {
 			got := as(mac, rootUser).run(t, "ioreg", "-a", "-r", "-d1", "-c", "IOPlatformExpertDevice")
 			got.stdout = map[bool]string{true: "has it", false: "lacks it"}[strings.Contains(got.stdout, "product-name")]
@@ -97,6 +133,18 @@ func TestAssumptionsBothWays(t *testing.T) {
 				checkOutcome(t, test.run(t, macAssuming(t, setting)), want)
 			})
 		}
+	}
+}
+
+// onVersion runs a tool as alice on another version of the product.
+func onVersion(version, tool string, args ...string) func(*testing.T, Mac) outcome {
+	return func(t *testing.T, mac Mac) outcome {
+		t.Helper()
+		mustUpdate(t, mac, func(state *State) (err error) {
+			state.Product.Version, err = release(version)
+			return err
+		})
+		return as(mac, "alice").run(t, tool, args...)
 	}
 }
 

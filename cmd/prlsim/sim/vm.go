@@ -206,10 +206,10 @@ var vmSetters = map[string]func(vm *VM, value string) error{
 	"description": func(vm *VM, value string) error { vm.Description = value; return nil },
 	"tools-build": func(vm *VM, value string) error { vm.ToolsBuild = value; return nil },
 	"encrypted": func(vm *VM, value string) error {
-		if value != "yes" && value != "no" {
-			return fmt.Errorf("%w: encrypted is yes or no", errUsage)
+		if !slices.Contains([]string{"yes", "no", "license"}, value) {
+			return fmt.Errorf("%w: encrypted is yes, no or license", errUsage)
 		}
-		vm.Encrypted = value == "yes"
+		vm.Encrypted, vm.ByLicense = value != "no", value == "license"
 		return nil
 	},
 	"tools": func(vm *VM, value string) error {
