@@ -71,6 +71,7 @@ type Timing struct {
 	RetryCap        time.Duration // longest wait after a failure
 	CircuitAfter    time.Duration // failing this long, attempts are rare
 	CircuitInterval time.Duration // how rare
+	ProfileGrace    time.Duration // how long a missing profile stays in force (H06)
 }
 
 // Problem is one thing in a file that could not be used.

@@ -8,6 +8,9 @@
 // keys. A managed file that is there but cannot be read is not a missing one:
 // it gives no trust keys, and config.plist is not asked in its place.
 //
+// Between the two stands the Keeper: a file that is gone stays in force until it
+// was missed twice, ten minutes apart (H06).
+//
 // Loading never fails as a whole. What cannot be used is a Problem, and its key
 // has its default.
 package config

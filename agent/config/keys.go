@@ -36,6 +36,8 @@ type keyRow struct {
 	parse func(*Config, any) []error // reads a value; what fails leaves the default
 	show  func(Config) string        // for people
 	whole func(Config) string        // everything that matters, for Fingerprint; nil = show
+	// secret: the value may hold one, and is written nowhere.
+	secret bool
 }
 
 func (k keyRow) exact(c Config) string {
@@ -61,9 +63,10 @@ var keys = []keyRow{
 	{
 		Key: Key{"EnrollmentSecret", "string", "", true,
 			"Shared with the portal; it lets a new device ask, and proves nothing else."},
-		parse: single(parseSecret, func(c *Config) *Secret { return &c.EnrollmentSecret }),
-		show:  func(c Config) string { return showSecret(c.EnrollmentSecret) },
-		whole: func(c Config) string { return c.EnrollmentSecret.Reveal() },
+		parse:  single(parseSecret, func(c *Config) *Secret { return &c.EnrollmentSecret }),
+		show:   func(c Config) string { return showSecret(c.EnrollmentSecret) },
+		whole:  func(c Config) string { return c.EnrollmentSecret.Reveal() },
+		secret: true,
 	},
 	{
 		Key: Key{"Group", "string of a-z, 0-9, '.', '_' and '-'", "", true,
@@ -115,9 +118,10 @@ var keys = []keyRow{
 	{
 		Key: Key{"Proxy", "string, http or https URL", "none", false,
 			"A proxy for everything the agent sends."},
-		parse: single(parseProxy, func(c *Config) **url.URL { return &c.Proxy }),
-		show:  showProxy,
-		whole: wholeProxy,
+		parse:  single(parseProxy, func(c *Config) **url.URL { return &c.Proxy }),
+		show:   showProxy,
+		whole:  wholeProxy,
+		secret: true,
 	},
 	{
 		Key: Key{"LogLevel", "string, debug, info, warn or error", "info", false,
@@ -190,6 +194,7 @@ var timings = []timingRow{
 	{"RetryBase", 5, 0.01, 3600, func(t *Timing) *time.Duration { return &t.RetryBase }},
 	{"RetryCap", 1800, 0.01, 86400, func(t *Timing) *time.Duration { return &t.RetryCap }},
 	{"CircuitAfter", 86400, 1, 604800, func(t *Timing) *time.Duration { return &t.CircuitAfter }},
+	{"ProfileGrace", 600, 0, 86400, func(t *Timing) *time.Duration { return &t.ProfileGrace }},
 	{"CircuitInterval", 3600, 0.01, 86400, func(t *Timing) *time.Duration { return &t.CircuitInterval }},
 }
 

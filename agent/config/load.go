@@ -26,9 +26,47 @@ type Paths struct {
 
 // Load reads both files. A missing file is no problem, an unreadable one is.
 func Load(paths Paths) Config {
-	managed := readFile(paths.Managed, paths.LocalOwner, false)
-	local := readFile(paths.Local, paths.LocalOwner, true)
+	return read(paths).assemble(paths)
+}
 
+// files are the two files as they were read.
+type files struct {
+	managed, local file
+}
+
+func read(paths Paths) files {
+	return files{
+		managed: readFile(paths.Managed, paths.LocalOwner, false),
+		local:   readFile(paths.Local, paths.LocalOwner, true),
+	}
+}
+
+// trust is what the trust keys come from.
+func (f files) trust() (map[string]any, Source) { return trustSource(f.managed, f.local) }
+
+// of is the file that a source means.
+func (f files) of(source Source) file {
+	if source == SourceManaged {
+		return f.managed
+	}
+	return f.local
+}
+
+// with puts other values in the place of a source's file.
+func (f files) with(source Source, values map[string]any) files {
+	switch {
+	case values == nil:
+	case source == SourceManaged:
+		f.managed = file{values: values}
+	case source == SourceLocal:
+		f.local = file{values: values}
+	}
+	return f
+}
+
+// assemble makes the configuration that the files add up to.
+func (f files) assemble(paths Paths) Config {
+	managed, local := f.managed, f.local
 	c := defaults()
 	for _, read := range []file{managed, local} {
 		if read.problem != nil {
@@ -55,6 +93,7 @@ func Load(paths Paths) Config {
 // file is what was found at one path.
 type file struct {
 	values  map[string]any // nil if the file is missing or unreadable
+	missing bool
 	problem *Problem
 }
 
@@ -64,7 +103,7 @@ type file struct {
 func readFile(path string, owner uint32, private bool) file {
 	data, err := safefile.ReadOwnedFile(path, owner, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return file{}
+		return file{missing: true}
 	}
 	if err == nil && private {
 		err = checkPrivate(path)
