@@ -1,6 +1,7 @@
 package prlctl
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
@@ -46,7 +47,7 @@ func (c *Client) Probe(ctx context.Context) (Capabilities, error) {
 type answered struct {
 	helpText
 	read   bool
-	absent bool // the tool does not know what was asked for
+	absent bool // the tool does not know what was asked for, or shows no flag of it
 }
 
 // probing is one probe under way.
@@ -74,6 +75,9 @@ func (p *probing) ask(ctx context.Context, path string, args ...string) answered
 	switch code := errorCode(err); {
 	case err == nil:
 		return answered{helpText: help, read: true}
+	case code == CodeOutputInvalid && result.ExitCode == 0 && bytes.Contains(bytes.ToLower(capped(result.Stdout)), []byte("usage")):
+		p.unread[name] = code
+		return answered{absent: true} // a category without a flag
 	case code == CodeUnrecognizedOption, code == CodeVMNotFound: // a category taken for a machine's name
 		p.unread[name] = code
 		return answered{absent: true}
@@ -96,8 +100,8 @@ func helpName(path string, args []string) string {
 	return name
 }
 
-// settleAbsent takes a category that the tool does not know as read and empty,
-// provided that it knows another: then help by category works in this version.
+// settleAbsent takes a category that the tool does not know, or of which it
+// shows the usage without a flag, as read and empty, provided that it knows another: then help by category works in this version.
 func (p *probing) settleAbsent(sets map[string]answered) {
 	works := false
 	for _, help := range sets {

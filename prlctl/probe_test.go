@@ -213,6 +213,19 @@ func TestH43_OneHelpThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// The usage of a category without flags settles that there are none; words
+// that are no usage settle nothing.
+func TestH43_ACategoryWithoutFlags(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Support{"Usage: prlctl set <ID | NAME> [options]\n": Unsupported, "Out of coffee.\n": SupportUnknown} {
+		p := newest(t)
+		p.helps["prlctl set bluetooth --help"] = tool.Result{Stdout: []byte(text)}
+		if got := probed(t, p); got.Flag("--auto-share-bluetooth").Support != want || got.Complete() != (want == Unsupported) {
+			t.Errorf("%q: %s, unread %v", text, got.Flag("--auto-share-bluetooth").Support, got.Unread)
+		}
+	}
+}
+
 // A help of prlctl that names no command at the beginning of a line, or
 // mentions one in between, settles nothing.
 func TestH43_ALayoutThatIsNotUnderstood(t *testing.T) {
