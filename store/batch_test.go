@@ -21,23 +21,25 @@ const caseTimeout = 20 * time.Second
 // costs no process. A child that dies is replaced, and it is known over which
 // folder it died.
 type batch struct {
-	t      testing.TB
-	role   string
+	t           testing.TB
+	role        string
+	environment []string
+
 	child  *exec.Cmd
 	input  io.WriteCloser
 	output *bufio.Reader
 	errors *bytes.Buffer
 }
 
-func newBatch(t testing.TB, role string) *batch {
-	b := &batch{t: t, role: role}
+func newBatch(t testing.TB, role string, environment ...string) *batch {
+	b := &batch{t: t, role: role, environment: environment}
 	t.Cleanup(func() { b.end() })
 	return b
 }
 
 func (b *batch) start() {
 	b.t.Helper()
-	b.child, b.errors = command(b.t, b.role, ""), &bytes.Buffer{}
+	b.child, b.errors = command(b.t, b.role, "", b.environment...), &bytes.Buffer{}
 	b.child.Stderr = b.errors
 	input, err := b.child.StdinPipe()
 	must(b.t, err)

@@ -89,7 +89,7 @@ func (d *database) stamp(epoch string) error {
 			if err := own.stampEpoch(epoch); err != nil {
 				return err
 			}
-			return own.writeTallies()
+			return own.finish()
 		})
 	})
 	if err != nil {

@@ -89,7 +89,7 @@ func TestH50_FailingDiskIsNotDamage(t *testing.T) {
 	}
 	for from := range 4 {
 		reader := failingReader{file: file, from: int64(from * os.Getpagesize()), cause: syscall.EIO}
-		_, err := walkPages(pageFile{reader: reader, size: info.Size()}, func(string, []byte, []byte) error { return nil })
+		_, _, err := walkPages(pageFile{reader: reader, size: info.Size()}, func(string, []byte, []byte) error { return nil })
 		if CodeOf(err) != "store_io" {
 			t.Errorf("reads fail from page %d: %v", from, err)
 		}
@@ -196,7 +196,7 @@ func TestReaderSeesWhatBoltSees(t *testing.T) {
 	}
 	defer file.Close()
 	seen := 0
-	intact, err := walkFile(file, func(bucket string, key, value []byte) error {
+	_, intact, err := walkFile(file, func(bucket string, key, value []byte) error {
 		seen++
 		if got, ok := want[bucket+"/"+string(key)]; !ok || got != string(value) {
 			t.Errorf("%s %q: %d bytes, want %d", bucket, key, len(value), len(got))

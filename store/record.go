@@ -13,6 +13,7 @@ const (
 	headerBucket = "_store"
 	tallyBucket  = "_tallies"
 	headerKey    = "header"
+	commitKey    = "commit"
 )
 
 // collectionName is what a collection may be called.
@@ -23,11 +24,20 @@ const (
 	checksumSize    = 8
 )
 
-// header is the one record of headerBucket.
+// header is the record of headerBucket under headerKey.
 type header struct {
 	Format        int    `json:"format"`
 	Epoch         string `json:"epoch"`
 	PreviousEpoch string `json:"previous_epoch,omitempty"`
+}
+
+// commitMark is the record of headerBucket under commitKey: the number of the
+// transaction that wrote it, which the meta must name too. bbolt writes a commit
+// into the pages that the one before last has left. If a disk loses all of these
+// writes but the one of the meta, the meta leads to the state of two commits ago,
+// whole and consistent: nothing but this mark tells it from the last one.
+type commitMark struct {
+	Number uint64 `json:"number,string"`
 }
 
 // tally is what a collection knows about itself, kept in the same transaction as

@@ -101,7 +101,7 @@ func (s *Store) runTx(tx *bolt.Tx, work func(*Tx) error) error {
 	if !own.changed {
 		return nil
 	}
-	if err := own.writeTallies(); err != nil {
+	if err := own.finish(); err != nil {
 		return err
 	}
 	if err := classify(tx.Commit()); err != nil {
@@ -209,6 +209,15 @@ func (tx *Tx) tally(name string) (*tally, error) {
 	}
 	tx.tallies[name] = loaded
 	return loaded, nil
+}
+
+// finish writes what the store itself keeps of a transaction.
+func (tx *Tx) finish() error {
+	if err := tx.writeTallies(); err != nil {
+		return err
+	}
+	bucket := tx.bolt.Bucket([]byte(headerBucket))
+	return putSealed(bucket, headerBucket, commitKey, commitMark{Number: uint64(tx.bolt.ID())})
 }
 
 // writeTallies stores the tallies of the collections this transaction looked at.

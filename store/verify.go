@@ -27,13 +27,13 @@ func verifyFile(path string) (contents, error) {
 }
 
 func verify(file *os.File) (contents, error) {
-	var err error
 	check := recordCheck{found: map[string]tally{}, kept: map[string]tally{}}
-	check.intact, err = walkFile(file, check.visit)
+	newest, intact, err := walkFile(file, check.visit)
 	if err != nil {
 		return contents{}, err
 	}
-	return check.contents, check.compare()
+	check.intact = intact
+	return check.contents, check.compare(newest.txid)
 }
 
 // openRegular opens a file that must be a regular one and no link.
@@ -56,6 +56,7 @@ func openRegular(path string, access int) (*os.File, error) {
 // recordCheck collects what the rows add up to and what the tallies say.
 type recordCheck struct {
 	contents
+	mark  commitMark
 	found map[string]tally
 	kept  map[string]tally
 }
@@ -63,6 +64,9 @@ type recordCheck struct {
 func (c *recordCheck) visit(bucket string, key, raw []byte) error {
 	switch bucket {
 	case headerBucket:
+		if string(key) == commitKey {
+			return decodeOwn(bucket, key, raw, &c.mark)
+		}
 		return decodeOwn(bucket, key, raw, &c.header)
 	case tallyBucket:
 		var kept tally
@@ -88,7 +92,7 @@ func decodeOwn(bucket string, key, raw []byte, into any) error {
 	return err
 }
 
-func (c *recordCheck) compare() error {
+func (c *recordCheck) compare(txid uint64) error {
 	if c.header.Epoch == "" || c.header.Format != formatOfRecords {
 		return damaged("no header of format %d", formatOfRecords)
 	}
@@ -103,5 +107,15 @@ func (c *recordCheck) compare() error {
 				name, found.Rows, found.Sum, kept.Rows, kept.Sum)
 		}
 	}
-	return nil
+	return c.compareCommit(txid)
+}
+
+// compareCommit checks that the records are those of the commit the meta is of.
+// The second meta of a backup has the number before that of the first and leads
+// to the same records; it counts if the first is invalid.
+func (c *recordCheck) compareCommit(txid uint64) error {
+	if c.mark.Number == txid || !c.intact && c.mark.Number == txid+1 {
+		return nil
+	}
+	return damaged("the records are those of commit %d, the meta is of %d", c.mark.Number, txid)
 }

@@ -28,29 +28,29 @@ type walker struct {
 
 // walkFile checks the structure of an open file and shows every record to visit.
 // intact is false if one of the two metas is invalid.
-func walkFile(file *os.File, visit visitor) (intact bool, err error) {
+func walkFile(file *os.File, visit visitor) (newest meta, intact bool, err error) {
 	info, err := file.Stat()
 	if err != nil {
-		return false, classify(fmt.Errorf("inspect: %w", err))
+		return meta{}, false, classify(fmt.Errorf("inspect: %w", err))
 	}
 	return walkPages(pageFile{reader: file, size: info.Size()}, visit)
 }
 
-func walkPages(pages pageFile, visit visitor) (intact bool, err error) {
-	newest, intact, err := readMetas(pages)
+func walkPages(pages pageFile, visit visitor) (newest meta, intact bool, err error) {
+	newest, intact, err = readMetas(pages)
 	if err != nil {
-		return false, err
+		return newest, false, err
 	}
 	pages.pageSize = newest.pageSize
 	if newest.highWater < firstDataPage || newest.highWater > uint64(pages.size/pages.pageSize) {
-		return false, damaged("truncated: %d pages expected, %d found", newest.highWater, pages.size/pages.pageSize)
+		return newest, false, damaged("truncated: %d pages expected, %d found", newest.highWater, pages.size/pages.pageSize)
 	}
 	walk := walker{file: pages, meta: newest, used: make([]bool, newest.highWater), visit: visit}
 	walk.used[0], walk.used[1] = true, true
 	if err := walk.tree(newest.root, bounds{}, 0, walk.bucket); err != nil {
-		return false, err
+		return newest, false, err
 	}
-	return intact, walk.freelist()
+	return newest, intact, walk.freelist()
 }
 
 // bounds is the range of keys a page may hold; nil is open.
