@@ -3,27 +3,119 @@ package agent
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"prlagent/agent/checkin"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/agent/trigger"
 )
 
-// judge gathers the codes that are true now. Whether one of them needs a
-// person is in the table of codes, not here.
+// warnable is one row of the table of conditions: how a code that is true
+// becomes one that a person sees. A code without a row is seen at once.
+type warnable struct {
+	after       time.Duration   // how long it must be true; a person who asked sees it at once
+	explainedBy []protocol.Code // not seen while one of these is true: it follows from that
+}
+
+// Codes from which others follow.
+var (
+	noPortal = []protocol.Code{
+		protocol.CodePortalUnreachable, protocol.CodePortalOutage, protocol.CodePortalCertificate, protocol.CodePortalReplyInvalid,
+	}
+	noTools = []protocol.Code{protocol.CodePDNotInstalled, protocol.CodeToolsUntrusted}
+)
+
+// How long what tends to pass by itself may last: a laptop is carried from one
+// network to another, and an application is updated or restarted.
+const (
+	roaming    = 10 * time.Minute
+	restarting = 3 * time.Minute
+)
+
+// warnables is the table. Texts, severities and remedies are in the table of
+// codes, which the portal shares.
+var warnables = map[protocol.Code]warnable{
+	protocol.CodePortalUnreachable: {after: roaming},
+	protocol.CodePortalOutage:      {after: roaming},
+	protocol.CodeNotEnrolled:       {after: restarting, explainedBy: noPortal},
+	protocol.CodeHeadMissing:       {explainedBy: noPortal},
+	protocol.CodeContentStale:      {explainedBy: noPortal},
+	protocol.CodeServiceDown:       {after: restarting, explainedBy: noTools},
+	protocol.CodeToolTimeout:       {after: restarting, explainedBy: slices.Concat(noTools, []protocol.Code{protocol.CodeServiceDown})},
+	protocol.CodeOperationCanceled: {after: restarting, explainedBy: slices.Concat(noTools, []protocol.Code{protocol.CodeServiceDown})},
+	protocol.CodeToolMissing:       {explainedBy: noTools},
+	protocol.CodeToolFailed:        {after: restarting, explainedBy: noTools},
+}
+
+// truth is a code that is true now; detail tells those of one code apart.
+type truth struct {
+	code   protocol.Code
+	detail string
+}
+
+// judge makes the daemon's health of what is true now.
 func (l *loop) judge(status localapi.Status) localapi.Health {
+	now := wallClock().UTC()
+	truths := l.truths(status)
+	l.since = remember(l.since, truths, now)
+	return diagnose(truths, l.since, now, l.asked())
+}
+
+// asked says that a person wanted the last pass, and wants to know its outcome.
+func (l *loop) asked() bool {
+	return trigger.SetOf(l.last.pass.Triggers).Has(trigger.Manual)
+}
+
+// diagnose turns truths into conditions, worst first. One that is explained by
+// another is left out; one that may pass by itself is pending at first, and
+// does not make the daemon degraded.
+func diagnose(truths []truth, since map[truth]time.Time, now time.Time, asked bool) localapi.Health {
 	health := localapi.Health{State: localapi.Healthy, Conditions: []localapi.Condition{}}
-	add := func(code protocol.Code, detail string) {
-		known := func(c localapi.Condition) bool { return c.Code == code && (c.Detail == detail || detail == "") }
-		if code == "" || slices.ContainsFunc(health.Conditions, known) {
-			return
+	isTrue := func(code protocol.Code) bool {
+		return slices.ContainsFunc(truths, func(other truth) bool { return other.code == code })
+	}
+	for _, one := range truths {
+		row, text := warnables[one.code], one.code.Text()
+		if slices.ContainsFunc(row.explainedBy, isTrue) {
+			continue
 		}
-		text := code.Text()
+		pending := !asked && now.Sub(since[one]) < row.after
 		health.Conditions = append(health.Conditions, localapi.Condition{
-			Code: code, Severity: text.Severity, Text: text.Text, Remedy: text.Remedy, Detail: detail,
+			Code: one.code, Severity: text.Severity, Text: text.Text, Remedy: text.Remedy, Detail: one.detail,
+			Since: since[one], Pending: pending,
 		})
-		if text.Severity != protocol.Info {
+		if text.Severity != protocol.Info && !pending {
 			health.State = localapi.Degraded
+		}
+	}
+	slices.SortStableFunc(health.Conditions, func(a, b localapi.Condition) int {
+		return cmp.Compare(severityOrder[a.Severity], severityOrder[b.Severity])
+	})
+	return health
+}
+
+var severityOrder = map[protocol.Severity]int{protocol.Failure: 0, protocol.Warning: 1, protocol.Info: 2}
+
+// remember keeps when each truth was first true, and forgets those that are not.
+func remember(before map[truth]time.Time, truths []truth, now time.Time) map[truth]time.Time {
+	still := make(map[truth]time.Time, len(truths))
+	for _, one := range truths {
+		still[one] = now
+		if first, was := before[one]; was {
+			still[one] = first
+		}
+	}
+	return still
+}
+
+// truths gathers the codes that are true now, each once.
+func (l *loop) truths(status localapi.Status) []truth {
+	var found []truth
+	add := func(code protocol.Code, detail string) {
+		known := func(one truth) bool { return one.code == code && (one.detail == detail || detail == "") }
+		if code != "" && !slices.ContainsFunc(found, known) {
+			found = append(found, truth{code, detail})
 		}
 	}
 	add(storeCode(l.opened.Outcome), status.Store.Reason)
@@ -48,14 +140,8 @@ func (l *loop) judge(status localapi.Status) localapi.Health {
 	if l.snapshotsOld {
 		add(protocol.CodeSnapshotsOld, "")
 	}
-	l.since(health.Conditions)
-	slices.SortStableFunc(health.Conditions, func(a, b localapi.Condition) int {
-		return cmp.Compare(severityOrder[a.Severity], severityOrder[b.Severity])
-	})
-	return health
+	return found
 }
-
-var severityOrder = map[protocol.Severity]int{protocol.Failure: 0, protocol.Warning: 1, protocol.Info: 2}
 
 // enrollmentCodes are the codes of what stands before the first exchange.
 var enrollmentCodes = map[string]protocol.Code{
@@ -76,25 +162,4 @@ func (l *loop) stepCode() protocol.Code {
 		return l.last.pass.Steps[0].Code
 	}
 	return ""
-}
-
-// since keeps when each condition was first true.
-func (l *loop) since(conditions []localapi.Condition) {
-	now := wallClock().UTC()
-	still := make(map[conditionKey]localapi.Condition, len(conditions))
-	for i := range conditions {
-		key := conditionKey{conditions[i].Code, conditions[i].Detail}
-		conditions[i].Since = now
-		if before, was := l.conditions[key]; was {
-			conditions[i].Since = before.Since
-		}
-		still[key] = conditions[i]
-	}
-	l.conditions = still
-}
-
-// conditionKey tells conditions of one code apart.
-type conditionKey struct {
-	code   protocol.Code
-	detail string
 }

@@ -98,7 +98,7 @@ type loop struct {
 	waiting      []question     // for a pass that has not begun
 	served       []question     // by the pass that runs
 
-	conditions map[conditionKey]localapi.Condition
+	since map[truth]time.Time // when each condition was first true
 }
 
 // Check-ins that people may ask for: a burst, and one more each interval.

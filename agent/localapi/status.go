@@ -73,6 +73,7 @@ type Condition struct {
 	Remedy   string            `json:"remedy,omitempty"`
 	Detail   string            `json:"detail,omitempty"` // which key, user or program; admins only
 	Since    time.Time         `json:"since,omitzero"`
+	Pending  bool              `json:"pending,omitempty"` // may pass by itself: true, and no reason for alarm yet
 }
 
 // ConfigStatus says where the configuration comes from.

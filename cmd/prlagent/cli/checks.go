@@ -66,7 +66,7 @@ func (who *patient) health(context.Context) finding {
 	}
 	var codes []string
 	for _, condition := range who.status.Health.Conditions {
-		if condition.Severity != protocol.Info {
+		if needsPerson(condition) {
 			codes = append(codes, string(condition.Code))
 		}
 	}

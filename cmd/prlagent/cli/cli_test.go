@@ -52,6 +52,16 @@ func healthy(d *fakeDaemon) {
 	}
 }
 
+// roaming is a Mac that has just lost its network.
+func roaming(d *fakeDaemon) {
+	healthy(d)
+	words := protocol.CodePortalUnreachable.Text()
+	d.status.Health.Conditions = []localapi.Condition{{
+		Code: protocol.CodePortalUnreachable, Severity: words.Severity, Text: words.Text, Remedy: words.Remedy,
+		Since: d.status.At.Add(-time.Minute), Pending: true,
+	}}
+}
+
 func alone(d *fakeDaemon) {
 	d.status = localapi.Status{
 		Schema: localapi.Schema, At: d.status.At, Daemon: d.status.Daemon,
@@ -75,6 +85,7 @@ func TestCommandsWithADaemon(t *testing.T) {
 	}{
 		{"status-degraded.txt", admin, asIs, "status", exitDegraded},
 		{"status-healthy.txt", admin, healthy, "status", exitHealthy},
+		{"status-roaming.txt", admin, roaming, "status", exitHealthy},
 		{"status-alone.txt", admin, alone, "status", exitHealthy},
 		{"status-user.txt", user, asIs, "status", exitDegraded},
 		{"vms.txt", admin, asIs, "vms", exitHealthy},

@@ -38,7 +38,8 @@ func statusPage(v view, status localapi.Status) string {
 	p.users(status.Users)
 	p.pass(status.Pass)
 	p.conditions("What needs a look", status.Health.Conditions, needsPerson)
-	p.conditions("Good to know", status.Health.Conditions, func(c localapi.Condition) bool { return !needsPerson(c) })
+	p.conditions("May pass by itself", status.Health.Conditions, func(c localapi.Condition) bool { return c.Pending })
+	p.conditions("Good to know", status.Health.Conditions, func(c localapi.Condition) bool { return !needsPerson(c) && !c.Pending })
 	if status.Restricted {
 		fmt.Fprintf(p, "\n%s\n", p.paint(dim, restrictedNote(status)))
 	}
@@ -52,7 +53,9 @@ func restrictedNote(status localapi.Status) string {
 	return "Some parts are shown to administrators only: sudo prlagent status"
 }
 
-func needsPerson(condition localapi.Condition) bool { return condition.Severity != protocol.Info }
+func needsPerson(condition localapi.Condition) bool {
+	return condition.Severity != protocol.Info && !condition.Pending
+}
 
 // headline says the one thing that matters.
 func (p *page) headline(status localapi.Status) {
@@ -64,7 +67,7 @@ func (p *page) headline(status localapi.Status) {
 			if needsPerson(condition) {
 				open++
 			}
-			if condition.Severity == protocol.Failure {
+			if condition.Severity == protocol.Failure && !condition.Pending {
 				color = red
 			}
 		}
