@@ -30,6 +30,7 @@ const (
 	CodeNeverStarted      Code = "never_started"
 	CodeNoTools           Code = "no_tools"
 	CodeToolsOutdated     Code = "tools_outdated"
+	CodeEncryptionMethod  Code = "encryption_method_unknown"
 	CodeNotSeenRunning    Code = "not_seen_running"
 	CodeNotReadable       Code = "not_readable"
 	CodeNotShown          Code = "not_shown"
@@ -53,6 +54,7 @@ const (
 	CodeOutputTooLarge    Code = "output_too_large"
 	CodeOutputTooDeep     Code = "output_too_deep"
 	CodeUserSession       Code = "user_session"
+	CodeUserLate          Code = "user_late"
 	CodeGuestOS           Code = "guest_os"
 	CodePDNotInstalled    Code = "pd_not_installed"
 	CodeVMLimit           Code = "vm_limit"
@@ -156,6 +158,7 @@ var Codes = map[Code]CodeText{
 	CodePDVersionTooOld:   {Info, "This version of Parallels Desktop does not report this value.", "Update Parallels Desktop."},
 	CodeNeverStarted:      {Info, "The virtual machine was never started.", "Start it once with Parallels Tools installed."},
 	CodeNoTools:           {Info, "Parallels Tools are not installed in the guest.", "Install Parallels Tools."},
+	CodeEncryptionMethod:  {Info, "The virtual machine is encrypted; by a password or by the license cannot be told.", ""},
 	CodeToolsOutdated:     {Info, "Parallels Tools are older than Parallels Desktop.", "Update Parallels Tools in the guest."},
 	CodeNotSeenRunning:    {Info, "The agent has not seen this virtual machine running.", ""},
 	CodeNotReadable:       {Info, "The agent could not read the file that holds this value.", "On macOS, grant the agent Full Disk Access by profile if the bundle is in a protected folder."},
@@ -180,6 +183,7 @@ var Codes = map[Code]CodeText{
 	CodeOutputTooLarge:    {Warning, "A Parallels tool printed more than the agent reads.", ""},
 	CodeOutputTooDeep:     {Warning, "A Parallels tool printed JSON that is nested too deeply.", ""},
 	CodeUserSession:       {Info, "The user has no session on this Mac at the moment.", "The last known rows are kept until the user logs in."},
+	CodeUserLate:          {Warning, "The programs of a user did not answer in the time that a look has for one user.", "The last known rows are shown; see what holds the user's programs, such as a dead network volume."},
 	CodeGuestOS:           {Info, "Not available for this guest system.", ""},
 	CodePDNotInstalled:    {Info, "Parallels Desktop is not installed.", "Install Parallels Desktop."},
 	CodeVMLimit:           {Warning, "The Mac has more virtual machines than one report holds.", "Virtual machines beyond the limit are left out."},

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 )
@@ -97,8 +98,24 @@ func (c Column) Gap(r Row) Code {
 	return CodeNotReportedYet
 }
 
+// remarks are the codes that may stand beside a value: the cell is not empty,
+// but it does not say all that it should.
+var remarks = map[Code]bool{CodeToolsOutdated: true, CodeEncryptionMethod: true}
+
+// Remark is the code beside a cell that has a value; empty if there is none.
+func (c Column) Remark(r Row) Code {
+	if code := r.Gaps[c.ID]; remarks[code] && c.Value(r) != "" {
+		return code
+	}
+	return ""
+}
+
+// Reason is the code of an empty cell, or else the one beside its value.
+func (c Column) Reason(r Row) Code { return cmp.Or(c.Gap(r), c.Remark(r)) }
+
 // RowJSON is a row as machines read it: every column by its id (null where it
-// is empty), the reasons of the empty ones, and ours beside them.
+// is empty), the reasons of the empty ones and the remarks on others under
+// `gaps`, and ours beside them.
 func RowJSON(r Row) map[string]any {
 	out := make(map[string]any, len(Columns)+6)
 	gaps := make(map[string]Code)
@@ -107,8 +124,8 @@ func RowJSON(r Row) map[string]any {
 		if value := column.Value(r); value != "" {
 			out[column.ID] = value
 		}
-		if gap := column.Gap(r); gap != "" {
-			gaps[column.ID] = gap
+		if reason := column.Reason(r); reason != "" {
+			gaps[column.ID] = reason
 		}
 	}
 	out["gaps"] = gaps

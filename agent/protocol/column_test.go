@@ -155,3 +155,23 @@ func TestVMKey(t *testing.T) {
 		}
 	}
 }
+
+// Old tools are flagged beside their version, which stays.
+func TestINV_27_ARemarkStandsBesideAValue(t *testing.T) {
+	t.Parallel()
+	row := sampleRow(sampleVM())
+	tools, _ := ColumnByID("tools_version")
+	row.Gaps = map[string]Code{"tools_version": CodeToolsOutdated, "cpu": CodeNotShown}
+	if tools.Remark(row) != CodeToolsOutdated || tools.Reason(row) != CodeToolsOutdated || tools.Gap(row) != "" {
+		t.Errorf("remark %q, reason %q, gap %q", tools.Remark(row), tools.Reason(row), tools.Gap(row))
+	}
+	document := RowJSON(row)
+	want := map[string]Code{"tools_version": CodeToolsOutdated} // that of the CPU, which has a value, is none
+	if diff := cmp.Diff(want, document["gaps"]); diff != "" || document["tools_version"] != row.ToolsVersion {
+		t.Errorf("tools_version %v, gaps %s", document["tools_version"], diff)
+	}
+	row.ToolsVersion, row.Gaps["tools_version"] = "", CodeNoTools
+	if tools.Remark(row) != "" || tools.Reason(row) != CodeNoTools {
+		t.Errorf("without a value: remark %q, reason %q", tools.Remark(row), tools.Reason(row))
+	}
+}

@@ -86,7 +86,7 @@ type VM struct {
 	ConfigHash   string          `json:"config_hash,omitempty"` // of the normalized configuration
 	Stale        Code            `json:"stale,omitempty"`       // why this is the last known row and not a fresh one
 	SeenAt       time.Time       `json:"seen_at,omitzero"`      // set on stale rows: when it was last seen
-	Gaps         map[string]Code `json:"gaps,omitempty"`        // column id -> why it is empty
+	Gaps         map[string]Code `json:"gaps,omitempty"`        // column id -> why it is empty, or a remark on its value
 }
 
 // Host is the Mac.

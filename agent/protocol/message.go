@@ -202,6 +202,9 @@ const (
 	PolicyPartial    = "partial"
 	PolicyFailed     = "failed"
 	PolicyStale      = "stale" // its head expired; still in force
+	// PolicyNotApplicable: this Mac is kept out as a whole, for the reason in
+	// Code; nothing of it is carried out.
+	PolicyNotApplicable = "not_applicable"
 )
 
 // Strength words: how firmly a setting holds (DESIGN 1.5).

@@ -138,7 +138,7 @@ func inventoryJSON(inventory localapi.Inventory, columns []protocol.Column) map[
 		document := protocol.RowJSON(row)
 		gaps := make(map[string]protocol.Code)
 		for _, column := range columns {
-			if code := column.Gap(row); code != "" {
+			if code := column.Reason(row); code != "" {
 				gaps[column.ID] = code
 			}
 		}
@@ -198,7 +198,7 @@ func vmsPage(v view, inventory localapi.Inventory, columns []protocol.Column) st
 		fields := make([]cell, 0, len(columns))
 		for _, column := range columns {
 			fields = append(fields, v.field(column, row))
-			if code := column.Gap(row); code != "" {
+			if code := column.Reason(row); code != "" {
 				reasons[code] = true
 			}
 		}
@@ -218,6 +218,9 @@ const staleSign = "†"
 func (v view) field(column protocol.Column, row protocol.Row) cell {
 	if code := column.Gap(row); code != "" {
 		return cell{"(" + string(code) + ")", dim}
+	}
+	if code := column.Remark(row); code != "" {
+		return cell{column.Value(row) + " (" + string(code) + ")", ""}
 	}
 	switch {
 	case column.Time:
