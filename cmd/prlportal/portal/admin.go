@@ -1,7 +1,6 @@
 package portal
 
 import (
-	"context"
 	"crypto/ed25519"
 	"crypto/subtle"
 	"errors"
@@ -42,6 +41,8 @@ type deviceView struct {
 	Sequence      uint64             `json:"sequence"`
 	VMs           int                `json:"vms"`
 	Truncated     bool               `json:"truncated,omitempty"`
+	StaleReport   bool               `json:"stale_report"` // it has not checked in for longer than it should
+	ChangedAt     time.Time          `json:"changed_at"`   // any change but of check-in times
 	Pending       []pendingView      `json:"pending,omitempty"`
 	Duplicate     *storage.Duplicate `json:"duplicate,omitempty"`
 }
@@ -54,15 +55,7 @@ type pendingView struct {
 	Source       string    `json:"source"`
 }
 
-// deviceList, vmList and pastVMList are the replies of the admin plane.
-type deviceList struct {
-	Devices []deviceView `json:"devices"`
-}
-
-type vmList struct {
-	VMs []protocol.Row `json:"vms"`
-}
-
+// pastVMList is the history of a device.
 type pastVMList struct {
 	VMs []pastVM `json:"vms"`
 }
@@ -79,9 +72,6 @@ type approval struct {
 	KeyID string `json:"key_id,omitempty"` // empty: no key waits, only the duplicate mark is lifted
 }
 
-// pageSize is how many devices are read from the store at a time.
-const pageSize = 500
-
 // admin lets only the admin token in.
 func (s *server) admin(handle func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
@@ -91,51 +81,6 @@ func (s *server) admin(handle func(http.ResponseWriter, *http.Request) error) fu
 		}
 		return handle(w, r)
 	}
-}
-
-// eachDevice calls visit with every device and its report.
-func (s *server) eachDevice(ctx context.Context, visit func(storage.Device, storage.Report)) error {
-	for after := ""; ; {
-		devices, err := s.store.Devices(ctx, after, pageSize)
-		if err != nil {
-			return fmt.Errorf("list devices: %w", err)
-		}
-		for _, device := range devices {
-			report, err := s.store.Report(ctx, device.ID)
-			if err != nil {
-				return fmt.Errorf("load report: %w", err)
-			}
-			visit(device, report)
-		}
-		if len(devices) < pageSize {
-			return nil
-		}
-		after = devices[len(devices)-1].ID
-	}
-}
-
-func (s *server) listDevices(w http.ResponseWriter, r *http.Request) error {
-	list := deviceList{Devices: []deviceView{}}
-	err := s.eachDevice(r.Context(), func(device storage.Device, report storage.Report) {
-		list.Devices = append(list.Devices, viewOf(device, report))
-	})
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, r, http.StatusOK, list)
-}
-
-func (s *server) listVMs(w http.ResponseWriter, r *http.Request) error {
-	list := vmList{VMs: []protocol.Row{}}
-	err := s.eachDevice(r.Context(), func(device storage.Device, report storage.Report) {
-		for _, row := range report.Rows {
-			list.VMs = append(list.VMs, rowOf(device, report, row))
-		}
-	})
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, r, http.StatusOK, list)
 }
 
 // deviceHistory lists the virtual machines that left the table (INV-23).
@@ -211,6 +156,7 @@ func viewOf(device storage.Device, report storage.Report) deviceView {
 		EnrolledAt: device.EnrolledAt, LastCheckinAt: device.LastCheckinAt,
 		Epoch: device.Epoch, Sequence: device.Sequence,
 		VMs: len(report.Rows), Truncated: report.Truncated, Duplicate: device.Duplicate,
+		ChangedAt: latest(device.EnrolledAt, device.ChangedAt, report.ChangedAt, report.RowsChangedAt).UTC(),
 	}
 	for _, pending := range device.Pending {
 		view.Pending = append(view.Pending, pendingView{
@@ -252,6 +198,7 @@ func (s *server) approve(w http.ResponseWriter, r *http.Request) error {
 		if err := settle(&device, asked.KeyID); err != nil {
 			return err
 		}
+		device.ChangedAt = s.now().UTC()
 		err = s.store.Save(r.Context(), storage.Change{Device: device})
 		if errors.Is(err, storage.ErrConflict) {
 			continue
@@ -264,9 +211,16 @@ func (s *server) approve(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return fmt.Errorf("load report: %w", err)
 		}
-		return writeJSON(w, r, http.StatusOK, viewOf(device, report))
+		return writeJSON(w, r, http.StatusOK, s.viewNow(device, report))
 	}
 	return protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy.")
+}
+
+// viewNow is the device as the list of devices shows it.
+func (s *server) viewNow(device storage.Device, report storage.Report) deviceView {
+	view := viewOf(device, report)
+	view.StaleReport = scan{now: s.now(), freshness: s.config.freshness()}.stale(device.LastCheckinAt)
+	return view
 }
 
 func settle(device *storage.Device, keyID string) error {

@@ -156,7 +156,7 @@ func (s *server) decide(ctx context.Context, device storage.Device, asked report
 		}, nil
 	}
 	change := storage.Change{Device: device}
-	gap := advance(&change.Device, asked.request)
+	gap := advance(&change.Device, asked.request, asked.now)
 	answer, err := s.merge(ctx, &change, asked)
 	if err != nil {
 		return outcome{}, err
@@ -199,7 +199,7 @@ func markDuplicate(device *storage.Device, reason string, now time.Time) {
 	if device.Duplicate != nil {
 		mark.Count += device.Duplicate.Count
 	}
-	device.Duplicate = &mark
+	device.Duplicate, device.ChangedAt = &mark, now
 }
 
 func conflict(name string, device storage.Device) *protocol.Problem {
@@ -210,14 +210,14 @@ func conflict(name string, device storage.Device) *protocol.Problem {
 
 // advance moves the device to the request's epoch and number, and says
 // whether numbers in between are missing.
-func advance(device *storage.Device, request *protocol.CheckinRequest) (gap bool) {
+func advance(device *storage.Device, request *protocol.CheckinRequest, now time.Time) (gap bool) {
 	if request.Epoch != device.Epoch {
 		if device.Epoch != "" {
 			device.PastEpochs = append(device.PastEpochs, device.Epoch)
 			excess := max(0, len(device.PastEpochs)-storage.MaxPastEpochs)
 			device.PastEpochs = slices.Delete(device.PastEpochs, 0, excess)
 		}
-		device.Epoch, device.Sequence = request.Epoch, request.Sequence
+		device.Epoch, device.Sequence, device.ChangedAt = request.Epoch, request.Sequence, now
 		return false
 	}
 	gap = request.Sequence != device.Sequence+1

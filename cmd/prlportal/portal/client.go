@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -22,8 +23,10 @@ import (
 
 const (
 	clientTimeout = 30 * time.Second
-	// maxAdminReply bounds a table: some ten thousand virtual machines.
-	maxAdminReply = 256 << 20
+	// maxAdminReply bounds an answer in one piece: a page of the longest rows.
+	maxAdminReply = 32 << 20
+	// maxAdminRow bounds a line of a stream.
+	maxAdminRow = 1 << 20
 )
 
 // adminOptions say which portal an operator's command talks to.
@@ -84,9 +87,13 @@ func (o adminOptions) open() (*adminClient, error) {
 		}
 		pool.AddCert(certificate)
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	transport := &http.Transport{
+		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:   clientTimeout,
+		ResponseHeaderTimeout: clientTimeout, // a stream may take longer as a whole
+	}
 	return &adminClient{base: base, token: token, http: &http.Client{
-		Transport: transport, Timeout: clientTimeout,
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
@@ -102,37 +109,126 @@ func (c *adminClient) do(ctx context.Context, method string, path []string, body
 			return fmt.Errorf("encode request: %w", err)
 		}
 	}
-	request, err := http.NewRequestWithContext(ctx, method, c.base.JoinPath(path...).String(), bytes.NewReader(content))
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
+	defer cancel()
+	response, err := c.ask(ctx, method, c.base.JoinPath(path...), content, "application/json")
 	if err != nil {
-		return fmt.Errorf("make request: %w", err)
-	}
-	request.Header.Set("Authorization", "Bearer "+c.token)
-	response, err := c.http.Do(request)
-	if err != nil {
-		return fmt.Errorf("ask the portal: %w", err)
+		return err
 	}
 	defer response.Body.Close()
 	data, err := protocol.ReadLimited(response.Body, maxAdminReply)
 	if err != nil {
 		return err
 	}
-	if response.StatusCode != http.StatusOK {
-		if problem, ours := protocol.ParseProblem(response.StatusCode, response.Header.Get("Content-Type"), data); ours {
-			return problem
-		}
-		return fmt.Errorf("ask the portal: it answered %s", response.Status)
-	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber() // an inode does not fit a float
-	if err := decoder.Decode(reply); err != nil {
-		return errors.New("the portal's answer is not what was asked for")
+	if err := json.Unmarshal(data, reply); err != nil {
+		return errUnexpected
 	}
 	return nil
 }
 
+var errUnexpected = errors.New("the portal's answer is not what was asked for")
+
+// ask gives an answer that is no error; its body is to be closed.
+func (c *adminClient) ask(ctx context.Context, method string, target *url.URL, content []byte, accept string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(content))
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	request.Header.Set("Accept", accept)
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask the portal: %w", err)
+	}
+	if response.StatusCode == http.StatusOK {
+		return response, nil
+	}
+	defer response.Body.Close()
+	data, err := protocol.ReadLimited(response.Body, protocol.MaxReply)
+	if err != nil {
+		return nil, err
+	}
+	if problem, ours := protocol.ParseProblem(response.StatusCode, response.Header.Get("Content-Type"), data); ours {
+		return nil, problem
+	}
+	return nil, fmt.Errorf("ask the portal: it answered %s", response.Status)
+}
+
+// rows calls visit with every row that fits, or with those of the page that
+// the query names. What it gives is a page, or listed for a whole table.
+func (c *adminClient) rows(ctx context.Context, table string, asked query, visit func(json.RawMessage) error) (any, error) {
+	if asked.Page == 0 && asked.PerPage == 0 {
+		return c.stream(ctx, table, asked, visit)
+	}
+	var reply map[string]json.RawMessage
+	target := c.base.JoinPath("v1", "admin", table)
+	target.RawQuery = asked.values().Encode()
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
+	defer cancel()
+	response, err := c.ask(ctx, http.MethodGet, target, nil, "application/json")
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	data, err := protocol.ReadLimited(response.Body, maxAdminReply)
+	if err != nil {
+		return nil, err
+	}
+	var rows []json.RawMessage
+	var part page
+	if json.Unmarshal(data, &reply) != nil || json.Unmarshal(reply[table], &rows) != nil || json.Unmarshal(data, &part) != nil || part.PerPage < 1 {
+		return nil, errUnexpected
+	}
+	for _, row := range rows {
+		if err := visit(row); err != nil {
+			return nil, err
+		}
+	}
+	return part, nil
+}
+
+// stream reads a whole table, a row at a time.
+func (c *adminClient) stream(ctx context.Context, table string, asked query, visit func(json.RawMessage) error) (listed, error) {
+	target := c.base.JoinPath("v1", "admin", table)
+	target.RawQuery = asked.values().Encode()
+	response, err := c.ask(ctx, http.MethodGet, target, nil, streamType)
+	if err != nil {
+		return listed{}, err
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(make([]byte, 0, streamBuffer), maxAdminRow)
+	for lines.Scan() {
+		if bytes.HasPrefix(lines.Bytes(), endPrefix) {
+			var last streamEnd
+			if json.Unmarshal(lines.Bytes(), &last) != nil || last.End == nil {
+				return listed{}, errUnexpected
+			}
+			return *last.End, nil
+		}
+		if err := visit(lines.Bytes()); err != nil {
+			return listed{}, err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return listed{}, fmt.Errorf("read rows: %w", err)
+	}
+	return listed{}, errors.New("the portal's answer broke off; try again")
+}
+
+// endPrefix begins the last line of a stream and no other.
+var endPrefix = []byte(`{"end":`)
+
 func (c *adminClient) devices(ctx context.Context) (deviceList, error) {
 	var list deviceList
-	err := c.do(ctx, http.MethodGet, []string{"v1", "admin", "devices"}, nil, &list)
+	_, err := c.stream(ctx, deviceTable.name, query{}, func(data json.RawMessage) error {
+		var device deviceView
+		if err := json.Unmarshal(data, &device); err != nil {
+			return errUnexpected
+		}
+		list.Devices = append(list.Devices, device)
+		return nil
+	})
 	return list, err
 }
 

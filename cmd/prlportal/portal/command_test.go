@@ -185,7 +185,7 @@ func TestServeAnswersItsOperator(t *testing.T) {
 	}
 	mustContain(t, mustRun(t, "devices", "--dir", dir, "--url", address), "No Mac has enrolled yet.")
 	mustContain(t, mustRun(t, "vms", "--dir", dir, "--url", address), "No virtual machine was reported yet.")
-	if out := mustRun(t, "vms", "--dir", dir, "--url", address, "--json"); out != "{\n  \"vms\": []\n}\n" {
+	if out := mustRun(t, "vms", "--dir", dir, "--url", address, "--json"); !strings.HasPrefix(out, "{\n  \"vms\": [],\n  \"total\": 0,\n  \"as_of\": ") {
 		t.Errorf("vms --json printed %s", out)
 	}
 	if _, err := prlportal(t, "serve", "--dir", dir, "--listen", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "in use by another prlportal") {
@@ -437,7 +437,7 @@ func TestVersionAndCompletion(t *testing.T) {
 }
 
 // sampleRows are rows as a client of the admin plane reads them.
-func sampleRows(t *testing.T) []vmRow {
+func sampleRows(t *testing.T) []tableRow {
 	t.Helper()
 	host := protocol.Host{ComputerName: "Alice's MacBook", Serial: "C02AAAAAAAAA"}
 	product := protocol.Product{Installed: true, Version: "26.4.0", Build: "57513", State: protocol.ProductKey}
@@ -448,53 +448,67 @@ func sampleRows(t *testing.T) []vmRow {
 	hostile := windows("name\x1b[2J\u202egpj.exe\nnext line")
 	hostile.ID, hostile.Owner, hostile.Stale = "3b5e4c3d-8f3a-4b85-9e7d-4b3b6b3c9d5a", "bob", protocol.CodeUserSession
 	hostile.Gaps = map[string]protocol.Code{"last_used": protocol.CodeNotSeenRunning}
-	list := vmList{}
-	for _, vm := range []protocol.VM{running, fresh, hostile} {
-		list.VMs = append(list.VMs, protocol.Row{
+	rows := make([]tableRow, 0, 3)
+	for i, vm := range []protocol.VM{running, fresh, hostile} {
+		view := vmView{Row: protocol.Row{
 			VM: vm, Host: host, Product: product, Status: protocol.StatusActive, LastCommand: protocol.CommandNone, LastReportedAt: morning,
 			Extra: protocol.RowExtra{Group: "default", GroupSource: protocol.GroupFromPrimary, PolicyRevision: 7, PolicyState: protocol.PolicyNone, AgentVersion: "0.1.0", FirstSeenAt: morning, DeviceID: "0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11"},
-		})
+		}, ChangedAt: morning, StaleReport: i == 1}
+		if i == 2 {
+			view.RemovedAt = morning
+		}
+		rows = append(rows, rowAsSent(t, view))
 	}
-	data, err := json.Marshal(list)
+	return rows
+}
+
+// rowAsSent is a row as a client of the admin plane reads it.
+func rowAsSent(t *testing.T, view any) tableRow {
+	t.Helper()
+	data, err := json.Marshal(view)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var read struct{ VMs []vmRow }
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	if err := decoder.Decode(&read); err != nil {
+	row, err := readRow(data)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return read.VMs
+	return row
 }
 
 func TestVMsOutput(t *testing.T) {
 	t.Parallel()
 	rows := sampleRows(t)
 	zone := time.FixedZone("CET", 3600)
-	for name, print := range map[string]func(io.Writer) error{
-		"vms.table":     func(w io.Writer) error { return printVMs(w, mustChoose(t, nil, "table"), rows, zone) },
-		"vms-all.table": func(w io.Writer) error { return printVMs(w, mustChoose(t, []string{"all"}, "table"), rows, zone) },
-		"vms.csv":       func(w io.Writer) error { return printVMsCSV(w, mustChoose(t, nil, "csv"), rows) },
-		"vms-all.csv":   func(w io.Writer) error { return printVMsCSV(w, mustChoose(t, []string{"all"}, "csv"), rows) },
-		"vms.json": func(w io.Writer) error {
-			return writeIndented(w, selectFields(mustChoose(t, nil, "json"), rows, false))
-		},
-		"vms-chosen.json": func(w io.Writer) error {
-			return writeIndented(w, selectFields(mustChoose(t, []string{"vm_id", "last_used", "group"}, "json"), rows, true))
-		},
+	for name, columns := range map[string][]string{"vms.table": nil, "vms-all.table": {"all"}} {
+		var out bytes.Buffer
+		if err := printVMs(&out, mustChoose(t, columns, formatTable), rows, zone); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, out.Bytes())
+	}
+	for name, columns := range map[string][]string{
+		"vms.csv": nil, "vms-all.csv": {"all"}, "vms.json": nil, "vms-chosen.json": {"vm_id", "last_used", "group", "gaps"}, "vms.ndjson": nil,
 	} {
 		var out bytes.Buffer
-		if err := print(&out); err != nil {
+		format := strings.TrimPrefix(filepath.Ext(name), ".")
+		writer, err := newRowWriter(&out, format, "vms", mustChoose(t, columns, format))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range rows {
+			err = errors.Join(err, writer.write(row))
+		}
+		if err := errors.Join(err, writer.end(listed{Total: 3, AsOf: morning})); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name, out.Bytes())
 	}
 }
 
-func mustChoose(t *testing.T, ids []string, format string) []vmColumn {
+func mustChoose(t *testing.T, ids []string, format string) []column {
 	t.Helper()
-	columns, err := chooseColumns(ids, format)
+	columns, err := vmListing.choose(ids, format)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -515,7 +529,12 @@ func TestDevicesOutput(t *testing.T) {
 		},
 	}
 	var out bytes.Buffer
-	if err := printDevices(&out, devices, time.FixedZone("CET", 3600)); err != nil {
+	rows := []tableRow{rowAsSent(t, devices[0]), rowAsSent(t, devices[1])}
+	columns, err := deviceListing.choose(nil, formatTable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := printDevices(&out, columns, rows, time.FixedZone("CET", 3600)); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "devices.table", out.Bytes())
@@ -524,7 +543,7 @@ func TestDevicesOutput(t *testing.T) {
 func TestH15_TableKeepsItsColumns(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	cells := table{head: []string{"NAME", "STATE"}, rows: [][]string{
+	cells := grid{head: []string{"NAME", "STATE"}, rows: [][]string{
 		{"Windows", "Running"}, {"日本語", "Stopped"}, {"two\nlines", "Stopped"}, {strings.Repeat("漢", 40), "Stopped"},
 	}}
 	if err := cells.write(&out); err != nil {
@@ -536,15 +555,15 @@ func TestH15_TableKeepsItsColumns(t *testing.T) {
 func TestH15_JSONEscapesWhatActsOnATerminal(t *testing.T) {
 	t.Parallel()
 	const text = "c1\u009b bidi\u202e tag\U000e0041 del\u007f plain é"
-	var out bytes.Buffer
-	if err := writeIndented(&out, text); err != nil {
+	got, err := encodeJSON(text, "", "")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := out.String(), `"c1\u009b bidi\u202e tag\udb40\udc41 del\u007f plain é"`+"\n"; got != want {
+	if want := `"c1\u009b bidi\u202e tag\udb40\udc41 del\u007f plain é"`; got != want {
 		t.Errorf("JSON is %s, want %s", got, want)
 	}
 	var back string
-	if err := json.Unmarshal(out.Bytes(), &back); err != nil || back != text {
+	if err := json.Unmarshal([]byte(got), &back); err != nil || back != text {
 		t.Errorf("JSON reads back as %q, %v", back, err)
 	}
 }

@@ -3,6 +3,7 @@ package portal
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"path/filepath"
@@ -37,10 +38,26 @@ var readContract = sync.OnceValues(func() (contract, error) {
 	if err := document.Validate(loader.Context); err != nil {
 		return contract{}, err
 	}
+	openapi3filter.RegisterBodyDecoder(streamType, decodeStream)
 	document.Servers = nil // any host
 	router, err := gorillamux.NewRouter(document)
 	return contract{document: document, router: router}, err
 })
+
+// decodeStream reads a stream as the list of its lines.
+func decodeStream(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
+	lines := []any{}
+	decoder := json.NewDecoder(body)
+	for {
+		var line any
+		if err := decoder.Decode(&line); errors.Is(err, io.EOF) {
+			return lines, nil
+		} else if err != nil {
+			return nil, err
+		}
+		lines = append(lines, line)
+	}
+}
 
 func loadContract(t testing.TB) contract {
 	t.Helper()

@@ -1,9 +1,9 @@
 package portal
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,71 +11,68 @@ import (
 	"prlagent/agent/protocol"
 )
 
+// deviceListing is how 'prlportal devices' shows the enrolled Macs.
+var deviceListing = listing{
+	name:      deviceTable.name,
+	columns:   deviceTable.columns(),
+	sets:      map[string]int{"all": len(deviceTable.fields)},
+	machines:  "all",
+	forPeople: columnIDs(deviceTable.columns()[:10]),
+	print:     printDevices,
+}
+
 func newDevicesCommand() *cobra.Command {
-	var options adminOptions
-	var asJSON bool
-	command := &cobra.Command{
-		Use:   "devices --dir DIR",
-		Short: "List the enrolled Macs and what waits for a person",
-		Args:  cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
-			client, err := options.open()
-			if err != nil {
-				return err
-			}
-			defer client.close()
-			list, err := client.devices(command.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeIndented(command.OutOrStdout(), list)
-			}
-			return printDevices(command.OutOrStdout(), list.Devices, time.Local)
-		},
-	}
-	options.addFlags(command.Flags())
-	command.Flags().BoolVar(&asJSON, "json", false, "JSON with stable names and UTC")
-	return command
+	return newListCommand(deviceListing, "List the enrolled Macs and what waits for a person",
+		`Devices prints the enrolled Macs and, below them, what a person must decide.
+A ! precedes a Mac that has not checked in for longer than twice the check-in
+interval (stale_report).`)
 }
 
 // printDevices writes the table, and below it one line for each thing that a
 // person must decide.
-func printDevices(w io.Writer, devices []deviceView, zone *time.Location) error {
-	if len(devices) == 0 {
-		_, err := fmt.Fprintln(w, "No Mac has enrolled yet.")
+func printDevices(w io.Writer, columns []column, rows []tableRow, zone *time.Location) error {
+	if err := printRows(w, columns, rows, zone); err != nil {
 		return err
 	}
-	shown := table{head: []string{"Computer name", "Mac serial number", "State", "Group", "Mode", "VMs", "Parallels Desktop", "Agent", "Last check-in", "Device ID"}}
-	for _, device := range devices {
-		shown.rows = append(shown.rows, []string{
-			orEmpty(device.ComputerName), device.MacSerial, device.State, device.Group.ID, orEmpty(device.Mode),
-			strconv.Itoa(device.VMs), orEmpty(device.PDVersion), orEmpty(device.AgentVersion),
-			localTime(device.LastCheckinAt, zone), device.DeviceID,
-		})
-	}
-	if err := shown.write(w); err != nil {
-		return err
-	}
-	return printDecisions(w, devices, zone)
-}
-
-func printDecisions(w io.Writer, devices []deviceView, zone *time.Location) error {
-	for _, device := range devices {
-		for _, pending := range device.Pending {
-			if _, err := fmt.Fprintf(w, "\n%s asks to be enrolled with another key, %s, since %s from %s.\n  If that is right: prlportal approve %s\n",
-				protocol.Display(device.MacSerial), pending.KeyID, localTime(pending.AskedAt, zone), protocol.Display(pending.Source), device.DeviceID); err != nil {
-				return err
-			}
-		}
-		if mark := device.Duplicate; mark != nil {
-			if _, err := fmt.Fprintf(w, "\n%s: two Macs report under this identity (%s, %d times, last %s).\n  Find the copy; then: prlportal approve %s\n",
-				protocol.Display(device.MacSerial), mark.Reason, mark.Count, localTime(mark.At, zone), device.DeviceID); err != nil {
-				return err
-			}
+	for _, row := range rows {
+		if err := printDecisions(w, row, zone); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func printDecisions(w io.Writer, row tableRow, zone *time.Location) error {
+	device, err := deviceOf(row)
+	if err != nil {
+		return err
+	}
+	for _, pending := range device.Pending {
+		if _, err := fmt.Fprintf(w, "\n%s asks to be enrolled with another key, %s, since %s from %s.\n  If that is right: prlportal approve %s\n",
+			protocol.Display(device.MacSerial), protocol.Display(pending.KeyID), localTime(pending.AskedAt, zone), protocol.Display(pending.Source), protocol.Display(device.DeviceID)); err != nil {
+			return err
+		}
+	}
+	if mark := device.Duplicate; mark != nil {
+		if _, err := fmt.Fprintf(w, "\n%s: two Macs report under this identity (%s, %d times, last %s).\n  Find the copy; then: prlportal approve %s\n",
+			protocol.Display(device.MacSerial), protocol.Display(mark.Reason), mark.Count, localTime(mark.At, zone), protocol.Display(device.DeviceID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deviceOf reads a row of the devices' table as what it was made from.
+func deviceOf(row tableRow) (deviceView, error) {
+	var device deviceView
+	data, err := json.Marshal(row)
+	if err == nil {
+		err = json.Unmarshal(data, &device)
+	}
+	if err != nil {
+		return deviceView{}, fmt.Errorf("read device: %w", err)
+	}
+	return device, nil
 }
 
 func orEmpty(text string) string {

@@ -222,6 +222,9 @@ func (e enrollment) decide(device *storage.Device) (protocol.EnrollReply, error)
 		reply.State, reply.RetryAfter = protocol.EnrollPending, pendingRetrySecs
 		return reply, nil
 	}
+	if device.Group != e.group || device.AgentVersion != e.request.AgentVersion {
+		device.ChangedAt = e.now
+	}
 	device.Group, device.AgentVersion = e.group, e.request.AgentVersion
 	device.Tokens = append(device.Tokens, storage.Token{SHA256: storage.HashToken(e.token), IssuedAt: e.now})
 	if excess := len(device.Tokens) - storage.MaxTokens; excess > 0 {
@@ -240,7 +243,7 @@ func (e enrollment) begin(device *storage.Device) error {
 	}
 	*device = storage.Device{
 		ID: id.String(), Serial: e.request.Serial, HardwareUUID: e.request.HardwareUUID,
-		Key: e.request.DeviceKey, EnrolledAt: e.now,
+		Key: e.request.DeviceKey, EnrolledAt: e.now, ChangedAt: e.now,
 	}
 	return nil
 }

@@ -146,7 +146,7 @@ func TestH01_EnvelopeMustBeSignedByTheKeyInIt(t *testing.T) {
 			t.Errorf("%s: answer is %d %s", name, got.status, got.body)
 		}
 	}
-	devices, err := portal.store.Devices(t.Context(), "", 1)
+	devices, err := portal.store.IDs(t.Context(), "", 1)
 	if err != nil || len(devices) != 0 {
 		t.Errorf("%d devices were made, %v", len(devices), err)
 	}

@@ -180,14 +180,14 @@ func (p *testPortal) device(t testing.TB) deviceView {
 }
 
 // vms are the rows as an admin sees them, by name.
-func (p *testPortal) vms(t testing.TB) map[string]vmRow {
+func (p *testPortal) vms(t testing.TB) map[string]tableRow {
 	t.Helper()
-	var list struct{ VMs []vmRow }
-	got := p.admin(t, http.MethodGet, "/v1/admin/vms", nil)
+	var list struct{ VMs []tableRow }
+	got := p.admin(t, http.MethodGet, "/v1/admin/vms?per_page=1000", nil)
 	if err := json.Unmarshal(got.body, &list); err != nil {
 		t.Fatalf("decode %s: %v", got.body, err)
 	}
-	rows := make(map[string]vmRow, len(list.VMs))
+	rows := make(map[string]tableRow, len(list.VMs))
 	for _, row := range list.VMs {
 		rows[row["vm_name"].(string)] = row
 	}

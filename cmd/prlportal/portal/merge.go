@@ -1,7 +1,9 @@
 package portal
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,13 +34,18 @@ func (s *server) merge(ctx context.Context, change *storage.Change, asked report
 	if err != nil {
 		return "", fmt.Errorf("load report: %w", err)
 	}
-	mergeParts(&kept, request)
+	if err := mergeParts(&kept, request, asked.now); err != nil {
+		return "", err
+	}
 	change.Report = &kept
 	if !applies {
 		return protocol.InventorySendFull, nil
 	}
 	merger := rowMerger{now: asked.now, confirmed: confirmed}
-	removed, fits := merger.apply(&kept, inventory)
+	removed, fits, err := merger.apply(&kept, inventory)
+	if err != nil {
+		return "", err
+	}
 	if !fits {
 		device.ConfirmedAt = confirmed
 		return protocol.InventorySendFull, nil
@@ -62,8 +69,38 @@ func hasParts(request *protocol.CheckinRequest) bool {
 }
 
 // mergeParts replaces the parts that the request carries; each is complete in
-// itself, so no base is needed.
-func mergeParts(kept *storage.Report, request *protocol.CheckinRequest) {
+// itself, so no base is needed. It notes when what a table shows has changed.
+func mergeParts(kept *storage.Report, request *protocol.CheckinRequest, now time.Time) error {
+	before := *kept
+	replaceParts(kept, request)
+	shown := func(r storage.Report) []any {
+		r.Policy.Verdicts, r.Policy.Counts = nil, nil
+		return []any{r.Agent, r.Host, r.Product, r.Policy}
+	}
+	same, err := sameJSON(shown(before), shown(*kept))
+	if err != nil {
+		return err
+	}
+	if !same {
+		kept.ChangedAt = now
+	}
+	return nil
+}
+
+// sameJSON compares values as they are stored.
+func sameJSON(a, b any) (bool, error) {
+	left, err := json.Marshal(a)
+	if err != nil {
+		return false, fmt.Errorf("encode report: %w", err)
+	}
+	right, err := json.Marshal(b)
+	if err != nil {
+		return false, fmt.Errorf("encode report: %w", err)
+	}
+	return bytes.Equal(left, right), nil
+}
+
+func replaceParts(kept *storage.Report, request *protocol.CheckinRequest) {
 	if request.Agent != nil {
 		kept.Agent = *request.Agent
 	}
@@ -90,7 +127,7 @@ type rowMerger struct {
 // apply replaces the rows (full) or changes them (delta) and gives those that
 // left. Deltas that add up to more rows than a report may have do not fit, and
 // change nothing: no agent of ours sends them.
-func (m rowMerger) apply(kept *storage.Report, inventory protocol.Inventory) (removed []storage.PastRow, fits bool) {
+func (m rowMerger) apply(kept *storage.Report, inventory protocol.Inventory) (removed []storage.PastRow, fits bool, err error) {
 	held := make(map[string]storage.Row, len(kept.Rows))
 	for _, row := range kept.Rows {
 		held[row.VM.VMKey.String()] = row
@@ -107,33 +144,53 @@ func (m rowMerger) apply(kept *storage.Report, inventory protocol.Inventory) (re
 	for _, vm := range inventory.VMs {
 		key := vm.VMKey.String()
 		before, known := held[key]
-		next[key] = m.row(vm, before, known)
+		if next[key], err = m.row(vm, before, known); err != nil {
+			return nil, false, err
+		}
 	}
 	if len(next) > protocol.MaxVMs {
-		return nil, false
+		return nil, false, nil
 	}
+	removed = m.past(held, next)
+	m.noteChange(kept, next, len(removed) > 0 || kept.Truncated != inventory.Truncated)
 	kept.Truncated = inventory.Truncated
 	kept.Rows = kept.Rows[:0]
 	for _, row := range next {
 		kept.Rows = append(kept.Rows, row)
 	}
 	slices.SortFunc(kept.Rows, compareRows)
-	return m.past(held, next), true
+	return removed, true, nil
+}
+
+func (m rowMerger) noteChange(kept *storage.Report, rows map[string]storage.Row, changed bool) {
+	for _, row := range rows {
+		changed = changed || row.ChangedAt.Equal(m.now)
+	}
+	if changed {
+		kept.RowsChangedAt = m.now
+	}
 }
 
 func compareRows(a, b storage.Row) int { return a.VM.VMKey.Compare(b.VM.VMKey) }
 
 // row joins a reported virtual machine with what was known of it. A row that
 // goes stale keeps the time of the last check-in that vouched for it (INV-17).
-func (m rowMerger) row(vm protocol.VM, before storage.Row, known bool) storage.Row {
-	row := storage.Row{VM: vm, FirstSeenAt: m.now}
+func (m rowMerger) row(vm protocol.VM, before storage.Row, known bool) (storage.Row, error) {
+	row := storage.Row{VM: vm, FirstSeenAt: m.now, ChangedAt: m.now}
 	if known {
+		same, err := sameJSON(before.VM, vm)
+		if err != nil {
+			return storage.Row{}, err
+		}
 		row.FirstSeenAt = before.FirstSeenAt
+		if same {
+			row.ChangedAt = before.ChangedAt
+		}
 	}
 	if vm.Stale != "" && known {
 		row.ReportedAt = m.reportedAt(before)
 	}
-	return row
+	return row, nil
 }
 
 func (m rowMerger) reportedAt(row storage.Row) time.Time {

@@ -80,7 +80,7 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err.Error()) })
 	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(),
-		newDevicesCommand(), newVMsCommand(), newApproveCommand(), newVersionCommand())
+		newDevicesCommand(), newVMsCommand(), newExportCommand(), newViewsCommand(), newApproveCommand(), newVersionCommand())
 	for _, command := range root.Commands() {
 		bindEnvironment(command)
 	}

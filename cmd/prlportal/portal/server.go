@@ -21,7 +21,7 @@ import (
 // deviceStore finds and keeps devices.
 type deviceStore interface {
 	Device(ctx context.Context, key storage.Key) (storage.Device, error)
-	Devices(ctx context.Context, after string, limit int) ([]storage.Device, error)
+	IDs(ctx context.Context, after string, limit int) ([]string, error)
 	Save(ctx context.Context, change storage.Change) error
 }
 
@@ -41,6 +41,7 @@ type store interface {
 type server struct {
 	config  Config
 	store   store
+	fleet   *fleet   // the same store, for reading tables
 	content *os.Root // heads and policies, read-only
 	log     zerolog.Logger
 	now     func() time.Time
@@ -52,8 +53,9 @@ type server struct {
 const maxLimited = 20_000
 
 func newServer(config Config, store store, content *os.Root, log zerolog.Logger, now func() time.Time) *server {
+	fleet := newFleet(store, maxFleetBytes)
 	return &server{
-		config: config, store: store, content: content, log: log, now: now,
+		config: config, store: fleet, fleet: fleet, content: content, log: log, now: now,
 		sources: newLimiter(config.Enrollments.PerSource, time.Hour, maxLimited),
 		serials: newLimiter(config.Enrollments.PerSerial, time.Hour, maxLimited),
 	}
@@ -127,6 +129,9 @@ func (r *recorder) WriteHeader(status int) {
 	r.ResponseWriter.WriteHeader(status)
 }
 
+// Unwrap lets a handler set the deadlines of the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
 // logged writes one line per request: its route and never its headers, query
 // or body, which may hold secrets.
 func (s *server) logged(next http.Handler) http.Handler {
@@ -145,7 +150,7 @@ func (s *server) healthz(w http.ResponseWriter, r *http.Request) error {
 
 // readyz also asks the store.
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.store.Devices(r.Context(), "", 1); err != nil {
+	if _, err := s.store.IDs(r.Context(), "", 1); err != nil {
 		s.log.Error().Err(err).Msg("store does not answer")
 		return protocol.NewProblem(protocol.ProblemUnavailable, "The store does not answer.")
 	}

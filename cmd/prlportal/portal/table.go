@@ -2,7 +2,6 @@ package portal
 
 import (
 	"bytes"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,15 +20,15 @@ const emptyCell = "–"
 // maxCell is the widest that a cell of a table gets, in columns of the terminal.
 const maxCell = 36
 
-// table is text in columns, for people.
-type table struct {
+// grid is text in columns, for people.
+type grid struct {
 	head []string
 	rows [][]string
 }
 
 // write aligns the columns with two spaces between them. Every cell passes
 // protocol.Display, so no cell can leave its place (H15).
-func (t table) write(w io.Writer) error {
+func (t grid) write(w io.Writer) error {
 	widths := make([]int, len(t.head))
 	lines := make([][]string, 0, len(t.rows)+1)
 	for _, row := range append([][]string{t.head}, t.rows...) {
@@ -68,22 +67,6 @@ func shorten(text string, limit int) string {
 	return text[:end] + "…"
 }
 
-// writeCSV writes rows that a spreadsheet takes for text and nothing else.
-func writeCSV(w io.Writer, rows [][]string) error {
-	writer := csv.NewWriter(w)
-	for _, row := range rows {
-		safe := make([]string, len(row))
-		for i, cell := range row {
-			safe[i] = csvCell(cell)
-		}
-		if err := writer.Write(safe); err != nil {
-			return fmt.Errorf("write csv: %w", err)
-		}
-	}
-	writer.Flush()
-	return writer.Error()
-}
-
 // csvCell defuses what a spreadsheet would run as a formula (protocol.md 5.1).
 // It looks at the cell as it came, before a tab or a line end is made visible.
 func csvCell(cell string) string {
@@ -94,21 +77,20 @@ func csvCell(cell string) string {
 	return shown
 }
 
-// writeIndented writes v as JSON for programs and for people who look. Values
-// stay what they are: characters that would act on a terminal are escaped in
-// JSON's own way.
-func writeIndented(w io.Writer, v any) error {
+// encodeJSON makes JSON for programs and for people who look. Values stay what
+// they are: characters that would act on a terminal are escaped in JSON's own
+// way.
+func encodeJSON(v any, prefix, indent string) (string, error) {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
-	encoder.SetIndent("", "  ")
+	if prefix+indent != "" {
+		encoder.SetIndent(prefix, indent)
+	}
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
-		return fmt.Errorf("encode json: %w", err)
+		return "", fmt.Errorf("encode json: %w", err)
 	}
-	if _, err := io.WriteString(w, escapeInvisible(out.String())); err != nil {
-		return fmt.Errorf("write json: %w", err)
-	}
-	return nil
+	return escapeInvisible(strings.TrimSuffix(out.String(), "\n")), nil
 }
 
 // escapeInvisible replaces what encoding/json leaves as it is: C1 controls,

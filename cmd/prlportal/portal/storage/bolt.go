@@ -109,26 +109,22 @@ func (b *Bolt) Device(ctx context.Context, key Key) (Device, error) {
 	return device, err
 }
 
-// Devices lists at most limit devices in the order of their ids, beginning
-// after the id given.
-func (b *Bolt) Devices(ctx context.Context, after string, limit int) ([]Device, error) {
-	var devices []Device
+// IDs lists the ids of at most limit devices in their order, beginning after
+// the id given.
+func (b *Bolt) IDs(ctx context.Context, after string, limit int) ([]string, error) {
+	var ids []string
 	err := b.view(ctx, func(tx *bbolt.Tx) error {
 		cursor := tx.Bucket(bucketDevices).Cursor()
-		id, data := cursor.Seek([]byte(after))
+		id, _ := cursor.Seek([]byte(after))
 		if string(id) == after {
-			id, data = cursor.Next()
+			id, _ = cursor.Next()
 		}
-		for ; id != nil && len(devices) < limit; id, data = cursor.Next() {
-			var device Device
-			if err := decode(data, &device); err != nil {
-				return err
-			}
-			devices = append(devices, device)
+		for ; id != nil && len(ids) < limit; id, _ = cursor.Next() {
+			ids = append(ids, string(id))
 		}
 		return nil
 	})
-	return devices, err
+	return ids, err
 }
 
 // Report is the device's report; an empty one if it never reported.

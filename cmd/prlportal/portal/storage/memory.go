@@ -44,25 +44,19 @@ func (m *Memory) Device(ctx context.Context, key Key) (Device, error) {
 	return record[Device](ctx, m.devices, id)
 }
 
-// Devices is as Bolt.Devices.
-func (m *Memory) Devices(ctx context.Context, after string, limit int) ([]Device, error) {
+// IDs is as Bolt.IDs.
+func (m *Memory) IDs(ctx context.Context, after string, limit int) ([]string, error) {
 	m.mutex.RLock()
 	defer m.mutex.RUnlock()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	var devices []Device
-	for _, id := range slices.Sorted(maps.Keys(m.devices)) {
-		if id <= after || len(devices) == limit {
-			continue
-		}
-		device, err := record[Device](ctx, m.devices, id)
-		if err != nil {
-			return nil, err
-		}
-		devices = append(devices, device)
+	ids := slices.Sorted(maps.Keys(m.devices))
+	from, known := slices.BinarySearch(ids, after)
+	if known {
+		from++
 	}
-	return devices, nil
+	return ids[from:min(len(ids), from+limit)], nil
 }
 
 // Report is as Bolt.Report.

@@ -55,6 +55,7 @@ type Device struct {
 	LastCheckinAt time.Time         `json:"last_checkin_at,omitzero"`
 	ReportHash    string            `json:"report_hash,omitempty"`
 	ConfirmedAt   time.Time         `json:"confirmed_at,omitzero"` // last check-in that vouched for the report held
+	ChangedAt     time.Time         `json:"changed_at,omitzero"`   // last change of its identity, group or marks
 }
 
 // Token is a bearer token given out, known only by its SHA-256.
@@ -102,12 +103,17 @@ type Report struct {
 	Policy    protocol.PolicyReport `json:"policy"`
 	Truncated bool                  `json:"truncated,omitempty"`
 	Rows      []Row                 `json:"rows,omitempty"` // in the order of their keys
+	// ChangedAt is the last change of what every row shows of its Mac,
+	// RowsChangedAt the last change of any row, or of which rows there are.
+	ChangedAt     time.Time `json:"changed_at,omitzero"`
+	RowsChangedAt time.Time `json:"rows_changed_at,omitzero"`
 }
 
 // Row is one virtual machine that the Mac has.
 type Row struct {
 	VM          protocol.VM `json:"vm"`
 	FirstSeenAt time.Time   `json:"first_seen_at"`
+	ChangedAt   time.Time   `json:"changed_at,omitzero"` // when the portal learned of VM as it is
 	// ReportedAt is set on stale rows only: a stale row is not confirmed by
 	// the check-ins that repeat it. All others were reported at the device's
 	// ConfirmedAt.

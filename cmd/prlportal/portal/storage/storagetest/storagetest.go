@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ import (
 // Store is what is tested.
 type Store interface {
 	Device(ctx context.Context, key storage.Key) (storage.Device, error)
-	Devices(ctx context.Context, after string, limit int) ([]storage.Device, error)
+	IDs(ctx context.Context, after string, limit int) ([]string, error)
 	Report(ctx context.Context, deviceID string) (storage.Report, error)
 	History(ctx context.Context, deviceID string) (storage.History, error)
 	Save(ctx context.Context, change storage.Change) error
@@ -180,13 +181,9 @@ func testPages(t *testing.T, store Store) {
 		limit int
 		want  string
 	}{{"", 3, "abc"}, {"c", 3, "d"}, {"d", 3, ""}, {"bb", 1, "c"}, {"", 9, "abcd"}} {
-		devices, err := store.Devices(t.Context(), page.after, page.limit)
+		ids, err := store.IDs(t.Context(), page.after, page.limit)
 		wantError(t, err, nil)
-		var ids string
-		for _, device := range devices {
-			ids += device.ID
-		}
-		wantEqual(t, ids, page.want)
+		wantEqual(t, strings.Join(ids, ""), page.want)
 	}
 }
 
@@ -228,7 +225,7 @@ func testCanceled(t *testing.T, store Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	wantError(t, store.Save(ctx, storage.Change{Device: device("a")}), context.Canceled)
-	_, err := store.Devices(ctx, "", 1)
+	_, err := store.IDs(ctx, "", 1)
 	wantError(t, err, context.Canceled)
 	_, err = store.Device(t.Context(), storage.ByID("a"))
 	wantError(t, err, storage.ErrNotFound)

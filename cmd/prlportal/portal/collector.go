@@ -1,0 +1,143 @@
+package portal
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// matcher is a plan with the fields that it looks at.
+type matcher[T any] struct {
+	wanted  []wantedField[T]
+	search  string
+	text    func(*T) string
+	sorting []sortedField[T]
+}
+
+type wantedField[T any] struct {
+	condition
+	field field[T]
+}
+
+type sortedField[T any] struct {
+	sorting
+	field field[T]
+}
+
+// matching binds a plan, which was made for this table's columns, to its fields.
+func (t table[T]) matching(made plan) matcher[T] {
+	bound := matcher[T]{search: made.search, text: t.search}
+	if bound.text == nil {
+		bound.text = t.searchText
+	}
+	for _, condition := range made.conditions {
+		bound.wanted = append(bound.wanted, wantedField[T]{condition, t.field(condition.column.id)})
+	}
+	for _, key := range made.sorting {
+		bound.sorting = append(bound.sorting, sortedField[T]{key, t.field(key.column.id)})
+	}
+	return bound
+}
+
+func (t table[T]) field(id string) field[T] {
+	return t.fields[slices.IndexFunc(t.fields, func(f field[T]) bool { return f.id == id })]
+}
+
+func (m matcher[T]) matches(row *T) bool {
+	for _, wanted := range m.wanted {
+		if !wanted.matches(wanted.field.cell(row)) {
+			return false
+		}
+	}
+	return m.search == "" || strings.Contains(m.text(row), m.search)
+}
+
+// ranked is a row that fits, with what its place depends on.
+type ranked[T any] struct {
+	row  T
+	keys []sortKey
+	seen int // place in the table's own order, which settles ties
+}
+
+// collector finds the first rows of an order among any number of them, and
+// holds at most twice as many as are asked for.
+type collector[T any] struct {
+	wanted matcher[T]
+	limit  int
+	total  int
+	kept   []ranked[T]
+	full   bool // the last one kept is the last one wanted
+}
+
+func newCollector[T any](wanted matcher[T], limit int) *collector[T] {
+	return &collector[T]{wanted: wanted, limit: limit}
+}
+
+// add takes a row if it fits; the row may be used again afterwards.
+func (c *collector[T]) add(row *T) error {
+	if !c.wanted.matches(row) {
+		return nil
+	}
+	c.total++
+	if len(c.wanted.sorting) == 0 && c.total > c.limit {
+		return nil // comes after those held
+	}
+	next := ranked[T]{seen: c.total, keys: make([]sortKey, 0, len(c.wanted.sorting))}
+	for _, key := range c.wanted.sorting {
+		next.keys = append(next.keys, key.column.sortKey(key.field.cell(row)))
+	}
+	if c.full && c.compare(next, c.kept[c.limit-1]) > 0 {
+		return nil
+	}
+	next.row = *row
+	c.kept = append(c.kept, next)
+	if len(c.kept) >= 2*c.limit {
+		c.prune()
+	}
+	return nil
+}
+
+// prune puts the rows held in order and lets go of those beyond the limit.
+func (c *collector[T]) prune() {
+	slices.SortFunc(c.kept, c.compare)
+	if len(c.kept) >= c.limit {
+		clear(c.kept[c.limit:])
+		c.kept, c.full = c.kept[:c.limit], true
+	}
+}
+
+// compare orders by the keys asked for, empty cells last in either direction,
+// and then by the table's own order.
+func (c *collector[T]) compare(a, b ranked[T]) int {
+	for i, key := range c.wanted.sorting {
+		left, right := a.keys[i], b.keys[i]
+		if left.empty || right.empty {
+			if left.empty == right.empty {
+				continue
+			}
+			if left.empty {
+				return 1
+			}
+			return -1
+		}
+		order := left.compare(right)
+		if key.falling {
+			order = -order
+		}
+		if order != 0 {
+			return order
+		}
+	}
+	return cmp.Compare(a.seen, b.seen)
+}
+
+// page gives the rows of one page, of those collected.
+func (c *collector[T]) page(number, size int) []T {
+	c.prune()
+	from := min((number-1)*size, len(c.kept))
+	rows := make([]T, 0, min(size, len(c.kept)-from))
+	for _, kept := range c.kept[from:min(from+size, len(c.kept))] {
+		rows = append(rows, kept.row)
+	}
+	return rows
+}

@@ -1,0 +1,261 @@
+package portal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/portal/storage"
+)
+
+// fleet is the read side: devices and reports as they are in the store, kept
+// decoded within a bound, because decoding is most of what a query costs. What
+// does not fit is read from the store each time. It is also the only way in
+// which the server saves, so that it never shows what was replaced.
+type fleet struct {
+	store
+	limit int // estimated bytes of all members
+
+	mutex   sync.RWMutex
+	members map[string]*member // by device id
+	size    int
+}
+
+// maxFleetBytes is room for some 40,000 Macs with three virtual machines each.
+const maxFleetBytes = 256 << 20
+
+// member is one device in memory. It is never changed. One without a loaded
+// report only says which version is the oldest that may take its place.
+type member struct {
+	version uint64
+	loaded  bool
+	device  storage.Device
+	report  storage.Report
+	texts   []string // of each row, what a search looks at
+	size    int
+}
+
+// Estimates of what a member takes beside its texts.
+const (
+	bytesPerDevice = 1536
+	bytesPerRow    = 768
+)
+
+func newFleet(store store, limit int) *fleet {
+	return &fleet{store: store, limit: limit, members: make(map[string]*member)}
+}
+
+// Save saves, and forgets what it replaced. A reader that has loaded the older
+// version in the meantime cannot bring it back.
+func (f *fleet) Save(ctx context.Context, change storage.Change) error {
+	if err := f.store.Save(ctx, change); err != nil {
+		return err
+	}
+	f.put(change.Device.ID, &member{version: change.Device.Version + 1})
+	return nil
+}
+
+// put keeps a member if there is no newer one, and if there is room.
+func (f *fleet) put(id string, next *member) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	before := f.members[id]
+	if before != nil && (before.version > next.version || before.version == next.version && before.loaded) {
+		return
+	}
+	if before != nil {
+		f.size -= before.size
+	}
+	if f.size+next.size > f.limit {
+		next = &member{version: next.version}
+	}
+	f.size += next.size
+	f.members[id] = next
+}
+
+// member gives a device as the store has it.
+func (f *fleet) member(ctx context.Context, id string) (*member, error) {
+	f.mutex.RLock()
+	held := f.members[id]
+	f.mutex.RUnlock()
+	if held != nil && held.loaded {
+		return held, nil
+	}
+	device, err := f.Device(ctx, storage.ByID(id))
+	if err != nil {
+		return nil, fmt.Errorf("load device: %w", err)
+	}
+	report, err := f.Report(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("load report: %w", err)
+	}
+	read := newMember(device, report)
+	f.put(id, read)
+	return read, nil
+}
+
+// newMember leaves out what no table shows.
+func newMember(device storage.Device, report storage.Report) *member {
+	device.Tokens, device.Requests, device.PastEpochs = nil, nil, nil
+	report.Users, report.Policy.Verdicts, report.Policy.Counts = nil, nil, nil
+	made := &member{version: device.Version, loaded: true, device: device, report: report, size: bytesPerDevice}
+	for _, row := range report.Rows {
+		view := made.view(row)
+		text := vmTable.searchText(&view)
+		made.texts = append(made.texts, text)
+		made.size += bytesPerRow + 2*len(text)
+	}
+	return made
+}
+
+func (m *member) view(row storage.Row) vmView {
+	return vmView{
+		Row:       rowOf(m.device, m.report, row),
+		ChangedAt: latest(row.FirstSeenAt, row.ChangedAt, m.report.ChangedAt, m.device.ChangedAt).UTC(),
+	}
+}
+
+func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
+
+// idsPerRead is how many ids are read from the store at a time.
+const idsPerRead = 1000
+
+// each calls visit with every device, in the order of their ids.
+func (f *fleet) each(ctx context.Context, visit func(*member) error) error {
+	for after := ""; ; {
+		ids, err := f.IDs(ctx, after, idsPerRead)
+		if err != nil {
+			return fmt.Errorf("list devices: %w", err)
+		}
+		for _, id := range ids {
+			found, err := f.member(ctx, id)
+			if errors.Is(err, storage.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := visit(found); err != nil {
+				return err
+			}
+		}
+		if len(ids) < idsPerRead {
+			return nil
+		}
+		after = ids[len(ids)-1]
+	}
+}
+
+// freshness is how old a report may be: twice the cadence in force, with its
+// jitter (protocol.md 5.1). Without a cadence of the portal's own the guide's
+// daily check is in force; agents follow one of five minutes to a day.
+func (c Config) freshness() time.Duration {
+	const day = 24 * time.Hour
+	cadence := day
+	if c.NextCheckinSecs > 0 {
+		cadence = min(max(time.Duration(c.NextCheckinSecs)*time.Second, 5*time.Minute), day)
+	}
+	return 2*cadence + time.Duration(max(c.SplaySecs, 0))*time.Second
+}
+
+// scan is one look at the fleet.
+type scan struct {
+	fleet     *fleet
+	now       time.Time
+	freshness time.Duration
+	since     time.Time // zero: everything as it is
+}
+
+// vms calls visit with every row; where since is set, with the rows that
+// changed since then and those that were removed. The view is used again for
+// the next row. It is incomplete if a history does not reach back far enough.
+func (s scan) vms(ctx context.Context, visit func(*vmView) error) (incomplete bool, err error) {
+	var view vmView
+	err = s.fleet.each(ctx, func(m *member) error {
+		for i, row := range m.report.Rows {
+			view = m.view(row)
+			view.text, view.StaleReport = m.texts[i], s.stale(view.LastReportedAt)
+			if view.ChangedAt.Before(s.since) {
+				continue
+			}
+			if err := visit(&view); err != nil {
+				return err
+			}
+		}
+		if s.since.IsZero() || m.device.LastCheckinAt.Before(s.since) {
+			return nil // nothing can have been removed
+		}
+		short, err := s.removed(ctx, m, visit)
+		incomplete = incomplete || short
+		return err
+	})
+	return incomplete, err
+}
+
+// removed visits the rows that left since then and did not come back.
+func (s scan) removed(ctx context.Context, m *member, visit func(*vmView) error) (incomplete bool, err error) {
+	history, err := s.fleet.History(ctx, m.device.ID)
+	if err != nil {
+		return false, fmt.Errorf("load history: %w", err)
+	}
+	rows := history.Rows
+	incomplete = len(rows) >= storage.MaxHistory && !rows[0].RemovedAt.Before(s.since)
+	newest := make(map[protocol.VMKey]storage.PastRow)
+	for _, past := range rows {
+		newest[past.VM.VMKey] = past // oldest first
+	}
+	for _, row := range m.report.Rows {
+		delete(newest, row.VM.VMKey)
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(newest), protocol.VMKey.Compare) {
+		past := newest[key]
+		if past.RemovedAt.Before(s.since) {
+			continue
+		}
+		view := m.view(past.Row)
+		view.LastReportedAt, view.ChangedAt, view.RemovedAt = past.ReportedAt, past.RemovedAt.UTC(), past.RemovedAt.UTC()
+		view.text = vmTable.searchText(&view)
+		if err := visit(&view); err != nil {
+			return incomplete, err
+		}
+	}
+	return incomplete, nil
+}
+
+// devices calls visit with every device, or with those that changed since.
+// No device is ever removed.
+func (s scan) devices(ctx context.Context, visit func(*deviceView) error) (incomplete bool, err error) {
+	return false, s.fleet.each(ctx, func(m *member) error {
+		view := viewOf(m.device, m.report)
+		view.StaleReport = s.stale(m.device.LastCheckinAt)
+		if view.ChangedAt.Before(s.since) {
+			return nil
+		}
+		return visit(&view)
+	})
+}
+
+// stale says whether what was reported then is older than it should be.
+func (s scan) stale(reported time.Time) bool { return s.now.Sub(reported) > s.freshness }
+
+// searchText is what a search looks at: the values that are words,
+// versions or numbers, in lower case, each on a line of its own.
+func (t table[T]) searchText(row *T) string {
+	var text strings.Builder
+	for _, field := range t.fields {
+		if field.kind == kindTime || field.kind == kindBool || field.id == gapsColumn {
+			continue
+		}
+		if value := field.cell(row).text; value != "" {
+			text.WriteString(value)
+			text.WriteByte('\n')
+		}
+	}
+	return strings.ToLower(text.String())
+}

@@ -1,0 +1,232 @@
+package portal
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// tableRow is one row as the admin plane sends it, with json.Number as numbers.
+type tableRow map[string]any
+
+func readRow(data []byte) (tableRow, error) {
+	var row tableRow
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber() // an inode does not fit a float
+	if err := decoder.Decode(&row); err != nil {
+		return nil, fmt.Errorf("read row: %w", err)
+	}
+	return row, nil
+}
+
+func columnIDs(columns []column) []string {
+	ids := make([]string, len(columns))
+	for i, column := range columns {
+		ids[i] = column.id
+	}
+	return ids
+}
+
+// raw is the cell as it was sent; nil if it is empty.
+func (c column) raw(row tableRow) any {
+	path := c.path
+	if path == "" {
+		path = c.id
+	}
+	fields := map[string]any(row)
+	for outer, inner, deeper := strings.Cut(path, "."); deeper; outer, inner, deeper = strings.Cut(path, ".") {
+		fields, _ = fields[outer].(map[string]any)
+		path = inner
+	}
+	if fields[path] == "" {
+		return nil
+	}
+	return fields[path]
+}
+
+// value is the cell as machines read it in one text; empty if it has none.
+func (c column) value(row tableRow) string {
+	switch value := c.raw(row).(type) {
+	case string:
+		return value
+	case json.Number:
+		return value.String()
+	case bool:
+		return strconv.FormatBool(value)
+	case map[string]any:
+		codes := make(map[string]string, len(value))
+		for id, code := range value {
+			codes[id], _ = code.(string)
+		}
+		return gapsText(codes)
+	}
+	return ""
+}
+
+// gap is why the cell is empty or a state is unknown; empty where nothing is missing.
+func (c column) gap(row tableRow) protocol.Code {
+	gaps, _ := row[gapsColumn].(map[string]any)
+	code, _ := gaps[c.id].(string)
+	return protocol.Code(code)
+}
+
+// forPeople is the cell in local time, and with its reason where it says less
+// than it should.
+func (c column) forPeople(row tableRow, zone *time.Location) string {
+	value := c.value(row)
+	if code := c.gap(row); code != "" {
+		return strings.TrimSpace(value + " (" + string(code) + ")")
+	}
+	if at, err := time.Parse(time.RFC3339, value); c.kind == kindTime && err == nil {
+		return localTime(at, zone)
+	}
+	return orEmpty(value)
+}
+
+// heading is the guide's title; people see local time, whatever it says.
+func (c column) heading() string { return strings.TrimSuffix(c.title, " (UTC)") }
+
+// printRows writes the table for people, with the marks of its rows.
+func printRows(w io.Writer, columns []column, rows []tableRow, zone *time.Location) error {
+	shown := grid{}
+	for _, column := range columns {
+		shown.head = append(shown.head, column.heading())
+	}
+	for _, row := range rows {
+		line := make([]string, 0, len(columns))
+		for _, column := range columns {
+			line = append(line, column.forPeople(row, zone))
+		}
+		if marks := row.marks(); marks != "" {
+			line[0] = marks + " " + line[0]
+		}
+		shown.rows = append(shown.rows, line)
+	}
+	return shown.write(w)
+}
+
+// rowWriter writes the rows of a table for machines, one at a time.
+type rowWriter interface {
+	write(row tableRow) error
+	// end writes what comes after the last row; about is a page or listed.
+	end(about any) error
+}
+
+// newRowWriter writes rows as csv, json or ndjson. Without columns JSON has
+// every field as it was sent.
+func newRowWriter(w io.Writer, format, name string, columns []column) (rowWriter, error) {
+	switch format {
+	case "csv":
+		out := &csvRows{csv.NewWriter(w), columns}
+		return out, out.line(columnIDs(columns))
+	case "json":
+		return &jsonRows{w: w, name: name, columns: columns}, nil
+	}
+	return ndjsonRows{w, columns}, nil
+}
+
+// csvRows writes cells that a spreadsheet takes for text and nothing else.
+type csvRows struct {
+	out     *csv.Writer
+	columns []column
+}
+
+func (c *csvRows) line(cells []string) error {
+	for i := range cells {
+		cells[i] = csvCell(cells[i])
+	}
+	if err := c.out.Write(cells); err != nil {
+		return fmt.Errorf("write csv: %w", err)
+	}
+	return nil
+}
+
+func (c *csvRows) write(row tableRow) error {
+	cells := make([]string, 0, len(c.columns))
+	for _, column := range c.columns {
+		cells = append(cells, column.value(row))
+	}
+	return c.line(cells)
+}
+
+func (c *csvRows) end(any) error {
+	c.out.Flush()
+	return c.out.Error()
+}
+
+// ndjsonRows writes one row on each line and nothing else.
+type ndjsonRows struct {
+	w       io.Writer
+	columns []column
+}
+
+func (n ndjsonRows) write(row tableRow) error {
+	text, err := encodeJSON(selectFields(n.columns, row), "", "")
+	if err != nil {
+		return err
+	}
+	return writeText(n.w, text+"\n")
+}
+
+func (n ndjsonRows) end(any) error { return nil }
+
+// jsonRows writes one object: the rows under the table's name, and what there
+// is to say about them.
+type jsonRows struct {
+	w       io.Writer
+	name    string
+	columns []column
+	begun   bool
+}
+
+func (j *jsonRows) write(row tableRow) error {
+	text, err := encodeJSON(selectFields(j.columns, row), "    ", "  ")
+	if err != nil {
+		return err
+	}
+	before := ",\n    "
+	if !j.begun {
+		before = fmt.Sprintf("{\n  %q: [\n    ", j.name)
+	}
+	j.begun = true
+	return writeText(j.w, before+text)
+}
+
+func (j *jsonRows) end(about any) error {
+	text, err := encodeJSON(about, "", "  ")
+	if err != nil {
+		return err
+	}
+	before := "\n  ],"
+	if !j.begun {
+		before = fmt.Sprintf("{\n  %q: [],", j.name)
+	}
+	return writeText(j.w, before+strings.TrimPrefix(text, "{")+"\n")
+}
+
+func writeText(w io.Writer, text string) error {
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("write rows: %w", err)
+	}
+	return nil
+}
+
+// selectFields gives the row as it was sent, or only the columns asked for,
+// null where they are empty.
+func selectFields(columns []column, row tableRow) any {
+	if columns == nil {
+		return row
+	}
+	fields := make(map[string]any, len(columns))
+	for _, column := range columns {
+		fields[column.id] = column.raw(row)
+	}
+	return fields
+}
