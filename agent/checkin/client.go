@@ -111,13 +111,19 @@ func (e *Error) Error() string { return string(e.Code) + ": " + e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
 // explanation is an error in words, without the code that stands beside it. The
-// portal has a say in it, so it is cut to length.
-func explanation(err error) string {
+// portal has a say in it, so it is cut to length, and secrets that it was sent
+// and gives back are not repeated.
+func (c *Client) explanation(err error) string {
 	var failure *Error
 	if errors.As(err, &failure) {
 		err = failure.Err
 	}
 	text := err.Error()
+	for _, secret := range []string{c.identity().token, c.options.Secret} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "[secret]")
+		}
+	}
 	return strings.ToValidUTF8(text[:min(len(text), protocol.MaxText)], "")
 }
 
@@ -232,14 +238,14 @@ func (c *Client) conclude(p *pass, err error) error {
 	}
 	if failure != nil {
 		failure = c.excused(failure)
+		p.outcome.Code, p.outcome.Detail, p.outcome.RetryAfter = failure.Code, c.explanation(failure), failure.RetryAfter
+		line = c.options.Log.Warn()
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	c.status.lastAttempt, c.status.retryAt = now, time.Time{}
 	if failure != nil {
-		p.outcome.Code, p.outcome.Detail, p.outcome.RetryAfter = failure.Code, explanation(failure), failure.RetryAfter
 		c.status.condition = conditionOf(failure.Code, c.status.condition)
-		line = c.options.Log.Warn()
 	} else {
 		c.status.condition = ""
 	}

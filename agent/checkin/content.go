@@ -119,7 +119,7 @@ func (p *pass) refreshContent(hint *protocol.Hint) error {
 	if err == nil {
 		return p.find("")
 	}
-	p.outcome.Code, p.outcome.Detail = contentCode(err), explanation(err)
+	p.outcome.Code, p.outcome.Detail = contentCode(err), p.explanation(err)
 	return p.find(p.outcome.Code)
 }
 

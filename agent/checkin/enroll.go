@@ -23,7 +23,7 @@ func (p *pass) ensureEnrolled() error {
 	}
 	err := p.enroll()
 	if err != nil && enrolled {
-		p.options.Log.Warn().Err(err).Msg("the portal was not told the group")
+		p.options.Log.Warn().Str("detail", p.explanation(err)).Msg("the portal was not told the group")
 		return nil
 	}
 	return err
