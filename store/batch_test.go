@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -72,6 +73,15 @@ func (b *batch) play(dir string) (result childResult) {
 	}
 	how := map[bool]string{true: "hung", false: "crashed"}[hung.Load()]
 	return childResult{Died: fmt.Sprintf("%s: %.2000s", how, b.end())}
+}
+
+// skipWithoutPtrace skips a test where nobody may be traced, as in some
+// containers.
+func skipWithoutPtrace(t testing.TB, got childResult) {
+	t.Helper()
+	if strings.Contains(got.Error, "ptrace refused") {
+		t.Skip(got.Error)
+	}
 }
 
 // end ends the child and returns what it complained about.

@@ -19,7 +19,11 @@ const (
 // prepareDir makes dir (its parent must exist) and refuses one in which another
 // user could exchange files.
 func prepareDir(dir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := os.Mkdir(dir, 0o700)
+	if err == nil {
+		err = syncDir(filepath.Dir(dir)) // else a power loss may take it away, whatever is in it
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return classify(fmt.Errorf("make state folder: %w", err))
 	}
 	info, err := os.Lstat(dir)

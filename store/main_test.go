@@ -28,6 +28,8 @@ const (
 	roleVariable   = "STORE_TEST_ROLE"
 	folderVariable = "STORE_TEST_FOLDER"
 	limitVariable  = "STORE_TEST_LIMIT"
+	// tracedRoleVariable is the role a recording is of.
+	tracedRoleVariable = "STORE_TEST_TRACED_ROLE"
 )
 
 var roles = map[string]func(dir string) childResult{
@@ -38,6 +40,8 @@ var roles = map[string]func(dir string) childResult{
 	"commit":         commitForEver,
 	"truncate-below": truncateBelow,
 	"work":           work,
+	"open":           openOnly,
+	"nobody":         inspectAsNobody,
 }
 
 // childResult is what a child prints as its last line.

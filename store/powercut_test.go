@@ -194,6 +194,9 @@ func (c *cutter) try(left map[string][]byte, knows known, check func(*cutter, ch
 		return
 	}
 	c.seen[state] = true
+	if underRace && *damageRounds == 1 && len(c.seen)%4 != 0 {
+		return
+	}
 	refill(c.t, c.dir, left)
 	got := c.inspector.play(c.dir)
 	c.ended[got.Report.Outcome]++
@@ -267,10 +270,15 @@ func TestPowerLoss_AtEveryStep(t *testing.T) {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
 			cutter := newCutter(t, o, done)
-			now, knows := newDisk(o.files), known{step: o.step}
-			for i, c := range o.recording(t) {
+			now, knows, changes := newDisk(o.files), known{step: o.step}, o.recording(t)
+			for i, c := range changes {
 				now.do(c)
 				knows.hear(t, c)
+				if c.Op == opWrite && changes[i+1].Op == opWrite && *damageRounds == 1 {
+					// What may be lost here may be lost after the last write too.
+					cutter.try(now.cut(len(now.pending), everything), knows, lastOrNext)
+					continue
+				}
 				for _, left := range now.cuts(seeded(i), *damageRounds) {
 					cutter.try(left, knows, lastOrNext)
 				}
@@ -301,7 +309,7 @@ func TestPowerLoss_OfADiskThatLies(t *testing.T) {
 			now.lies = i > windows[n]
 			now.do(c)
 			knows.hear(t, c)
-			if now.lies {
+			if i >= windows[n+1]-1 || now.lies && *damageRounds > 1 {
 				for _, left := range now.cuts(seeded(i), *damageRounds) {
 					cutter.try(left, knows, lastFewOrRestored)
 				}

@@ -26,8 +26,7 @@ import (
 var platformRoles = map[string]func(dir string) childResult{"record": record}
 
 const (
-	tracedRoleVariable = "STORE_TEST_TRACED_ROLE"
-	recordingSuffix    = ".recording"
+	recordingSuffix = ".recording"
 
 	traceOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_EXITKILL
 	pathMax      = 4096
@@ -38,9 +37,7 @@ const (
 func recordRole(t testing.TB, role, dir string) []change {
 	t.Helper()
 	got := runChild(t, "record", dir, tracedRoleVariable+"="+role)
-	if strings.Contains(got.Error, "ptrace refused") {
-		t.Skip(got.Error)
-	}
+	skipWithoutPtrace(t, got)
 	if got.Error != "" {
 		t.Fatalf("record %s: %s", role, got.Error)
 	}
