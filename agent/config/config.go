@@ -25,6 +25,7 @@ type Config struct {
 	ServerCertificates []*x509.Certificate // replace the system's roots where present
 	Proxy              *url.URL            // nil = none; may hold a password, never shown
 	Mode               string              // ModeMonitor or ModeEnforce
+	VendorGates        bool                // the vendor's version gates hold for us too (H43)
 	LogLevel           string              // debug, info, warn or error
 	Timing             Timing
 	Source             Source    // where the trust keys come from
@@ -72,6 +73,7 @@ type Timing struct {
 	CircuitAfter    time.Duration // failing this long, attempts are rare
 	CircuitInterval time.Duration // how rare
 	ProfileGrace    time.Duration // how long a missing profile stays in force (H06)
+	UserLook        time.Duration // how long a look waits for one user (H12)
 }
 
 // Problem is one thing in a file that could not be used.

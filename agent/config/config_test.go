@@ -101,13 +101,16 @@ func TestNothingConfiguredGivesDefaults(t *testing.T) {
 	if diff := cmp.Diff([]string{"inventory.refresh", "policy.refresh"}, c.AllowedCommands); diff != "" {
 		t.Error(diff)
 	}
+	if c.VendorGates {
+		t.Error("the vendor's gates hold without being asked for")
+	}
 	if c.DestructiveLimit != (DestructiveLimit{Count: 4, WindowHours: 24}) {
 		t.Errorf("limit: %+v", c.DestructiveLimit)
 	}
 	want := Timing{Debounce: 15 * time.Second, MinimumGap: time.Minute, BucketSize: 6, BucketRefill: 10 * time.Minute,
 		Splay: 5 * time.Minute, WakeSplay: 10 * time.Minute, NetworkQuiet: 15 * time.Minute, Tick: 30 * time.Second,
 		Daily: 24 * time.Hour, CadenceMinimum: 5 * time.Minute, CadenceMaximum: 24 * time.Hour,
-		RetryBase: 5 * time.Second, RetryCap: 30 * time.Minute, CircuitAfter: 24 * time.Hour, CircuitInterval: time.Hour, ProfileGrace: 10 * time.Minute}
+		RetryBase: 5 * time.Second, RetryCap: 30 * time.Minute, CircuitAfter: 24 * time.Hour, CircuitInterval: time.Hour, ProfileGrace: 10 * time.Minute, UserLook: 75 * time.Second}
 	if diff := cmp.Diff(want, c.Timing); diff != "" {
 		t.Error(diff)
 	}
@@ -127,7 +130,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		"PolicyKeys": []any{policyKey}, "CommandKeys": []any{commandKey}, "AllowedCommands": []any{"vm.lock"},
 		"DestructiveLimit":   dict{"Count": 2, "WindowHours": 48},
 		"ServerCertificates": []any{certificateDER(t)},
-		"Mode":               "enforce", "Proxy": "http://user:hush@proxy.example:3128", "LogLevel": "debug",
+		"Mode":               "enforce", "Proxy": "http://user:hush@proxy.example:3128", "LogLevel": "debug", "VendorGates": true,
 		"PayloadUUID": "1", "_manualProfile": true, "SomethingNew": 1,
 	})
 	c := Load(m.paths)
@@ -138,7 +141,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		"ServerURL": "https://portal.example:8443/base", "ContentURL": "https://cdn.example/content",
 		"EnrollmentSecret": "[secret]", "Group": "finance", "PolicyKeys": policyID, "CommandKeys": commandID,
 		"AllowedCommands": "vm.lock", "DestructiveLimit": "2 in 48 hours", "ServerCertificates": "CN=portal",
-		"Mode": "enforce", "Proxy": "http://user:xxxxx@proxy.example:3128", "LogLevel": "debug",
+		"Mode": "enforce", "Proxy": "http://user:xxxxx@proxy.example:3128", "LogLevel": "debug", "VendorGates": "true",
 	}
 	for _, value := range c.Values() {
 		if value.Key.Name != timingKey && value.Value != want[value.Key.Name] {
@@ -310,6 +313,7 @@ func TestUnusableValuesAreReportedAndReplaced(t *testing.T) {
 		{"unknown mode", "Mode", "canary", "expected one of monitor, enforce", "monitor"},
 		{"mode of wrong type", "Mode", time.Now(), "found a date", "monitor"},
 		{"proxy that is none", "Proxy", "canary", "no URL of a proxy", ""},
+		{"gates as text", "VendorGates", "yes", "found a string, expected a boolean", "false"},
 		{"unknown level", "LogLevel", "canary", "expected one of", "info"},
 	}
 	for _, test := range cases {
@@ -373,7 +377,7 @@ func TestFingerprintFollowsEveryKey(t *testing.T) {
 		"ServerURL": "https://portal.example", "ContentURL": "https://cdn.example", "EnrollmentSecret": "canary", "Group": "x",
 		"PolicyKeys": []any{trusted}, "CommandKeys": []any{trusted}, "AllowedCommands": []any{}, "DestructiveLimit": dict{"Count": 1},
 		"ServerCertificates": []any{certificateDER(t)}, "Mode": "enforce", "Proxy": "http://user:hush@proxy.example",
-		"LogLevel": "warn", "Timing": dict{"Tick": 1},
+		"LogLevel": "warn", "VendorGates": true, "Timing": dict{"Tick": 1},
 	}
 	m := newMac(t)
 	m.paths.Root = true

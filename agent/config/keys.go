@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -124,6 +125,12 @@ var keys = []keyRow{
 		secret: true,
 	},
 	{
+		Key: Key{"VendorGates", "boolean", "false", true,
+			"Apply no policy below Parallels Desktop 20.1.0, as the vendor's portal; otherwise what a version can do is probed."},
+		parse: single(parseBool, func(c *Config) *bool { return &c.VendorGates }),
+		show:  func(c Config) string { return strconv.FormatBool(c.VendorGates) },
+	},
+	{
 		Key: Key{"LogLevel", "string, debug, info, warn or error", "info", false,
 			"How much the log says."},
 		parse: single(logLevel, func(c *Config) *string { return &c.LogLevel }),
@@ -196,6 +203,7 @@ var timings = []timingRow{
 	{"CircuitAfter", 86400, 1, 604800, func(t *Timing) *time.Duration { return &t.CircuitAfter }},
 	{"ProfileGrace", 600, 0, 86400, func(t *Timing) *time.Duration { return &t.ProfileGrace }},
 	{"CircuitInterval", 3600, 0.01, 86400, func(t *Timing) *time.Duration { return &t.CircuitInterval }},
+	{"UserLook", 75, 0.1, 600, func(t *Timing) *time.Duration { return &t.UserLook }},
 }
 
 func timingNames() []string {

@@ -76,6 +76,14 @@ func kindWord(value any) string {
 	return "something unknown"
 }
 
+func parseBool(found any) (bool, error) {
+	value, isBool := found.(bool)
+	if !isBool {
+		return false, wrongType(found, "a boolean")
+	}
+	return value, nil
+}
+
 // parseServerURL takes https only: the token and the policy hints travel there.
 func parseServerURL(found any) (*url.URL, error) {
 	text, isString := found.(string)

@@ -1,0 +1,55 @@
+package prlctl
+
+// keySince is the first major version whose list shows a key, for keys that
+// came after the oldest captures, by path (facts/prlctl.md 2.2, column V).
+var keySince = map[string]int{
+	"Restore Image": 20, "Print Management": 20, "Guest Shared Folders": 20, "Network": 20, "Security/Packed": 20,
+	"Miscellaneous Sharing/Shared clipboard mode": 20, "Advanced/Rosetta Linux": 20,
+	"USB and Bluetooth/Automatic sharing gamepads": 18, "Security/TPM type": 18, "SMBIOS settings": 18,
+	"Hardware/cpu/auto": 18, "Hardware/cpu/type": 18,
+}
+
+// TooOldFor says that a version is known to be older than the first whose list
+// shows the key, given by its path with slashes. Of an unknown version, and of
+// a key that every version shows, nothing is said.
+func (v Version) TooOldFor(key string) bool {
+	return !v.IsZero() && v.Major < keySince[key]
+}
+
+// toolsOutdated is the state in which the product calls the tools old.
+const toolsOutdated = "outdated"
+
+// Outdated says whether Parallels Tools are older than the product: by the
+// product's own word; where it only remembers them, because the machine does
+// not run, by their version (facts/prlctl.md 2.2).
+func (g GuestTools) Outdated(product Version) bool {
+	switch g.State {
+	case toolsOutdated:
+		return g.Version != ""
+	case "possibly_installed":
+		version, err := ParseVersion(g.Version)
+		return err == nil && !product.IsZero() && version.Compare(product) < 0
+	}
+	return false
+}
+
+// EncryptionMethod is what opens an encrypted machine.
+type EncryptionMethod string
+
+// Methods of encryption. That by license has no row in the table of plugins
+// yet: its plugin's name is not known (facts/prlctl.md 2.9).
+const (
+	MethodPassword EncryptionMethod = "password"
+	MethodLicense  EncryptionMethod = "license"
+	MethodUnknown  EncryptionMethod = ""
+)
+
+// encryptionPlugins says which method a plugin stands for. The default one
+// asks for a password (facts/prlctl.md 2.9).
+var encryptionPlugins = map[string]EncryptionMethod{
+	"<parallels-default-plugin>": MethodPassword,
+}
+
+// Method says how the machine is encrypted; MethodUnknown where the plugin is
+// not one that we know.
+func (i VMEncryptionInfo) Method() EncryptionMethod { return encryptionPlugins[i.PluginID] }
