@@ -245,6 +245,13 @@ func TestH22_EveryPossibleLossMakesANewEpoch(t *testing.T) {
 				t.Errorf("epoch %s, before %s", first.Epoch, healthy.Epoch)
 			}
 			mustClose(t, s)
+			// Until something is committed the report may have got lost.
+			s, again := mustOpen(t, dir, store.Options{})
+			if again != first {
+				t.Errorf("opened again: %+v", again)
+			}
+			mustUpdate(t, s, func(tx *store.Tx) error { return rows.Put(tx, "told", row{}) })
+			mustClose(t, s)
 			if _, again := mustOpen(t, dir, store.Options{}); again != (store.Report{Outcome: store.OutcomeOpened, Epoch: first.Epoch}) {
 				t.Errorf("opened again: %+v", again)
 			}

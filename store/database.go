@@ -34,7 +34,8 @@ func openVerified(ctx context.Context, path string, opts Options) (*database, er
 		return nil, errors.Join(err, file.Close())
 	}
 	if err = d.handToBolt(path, opts); err == nil && !d.intact {
-		err = d.stamp(newEpoch())
+		err = d.stamp(Report{Outcome: OutcomeRepaired, Epoch: newEpoch(), PreviousEpoch: d.header.Epoch,
+			Reason: "one of the two metas was invalid: the last commit may be lost"})
 	}
 	if err == nil {
 		err = d.check()
@@ -81,12 +82,17 @@ func (d *database) check() error {
 	})
 }
 
-// stamp starts a new epoch.
-func (d *database) stamp(epoch string) error {
+// stamp starts the epoch of a report, and keeps the report if it has a reason.
+func (d *database) stamp(began Report) error {
+	stamped := header{Format: formatOfRecords, Epoch: began.Epoch, PreviousEpoch: d.header.Epoch}
+	if began.Reason != "" {
+		stamped.Untold = &began
+	}
+
 	err := guarded(func() error {
 		return d.bolt.Update(func(tx *bolt.Tx) error {
 			own := &Tx{bolt: tx}
-			if err := own.stampEpoch(epoch); err != nil {
+			if err := own.stampEpoch(stamped.Epoch, stamped.Untold); err != nil {
 				return err
 			}
 			return own.finish()
@@ -95,7 +101,7 @@ func (d *database) stamp(epoch string) error {
 	if err != nil {
 		return classify(fmt.Errorf("start new epoch: %w", err))
 	}
-	d.header.PreviousEpoch, d.header.Epoch = d.header.Epoch, epoch
+	d.header = stamped
 	return nil
 }
 
@@ -111,14 +117,14 @@ func (d *database) close(stuck bool) error {
 }
 
 // makeEmpty makes a database without records at path.
-func makeEmpty(path, epoch string, opts Options) error {
+func makeEmpty(path string, began Report, opts Options) error {
 	file, err := os.OpenFile(path, newFileFlags, 0o600)
 	if err != nil {
 		return classify(fmt.Errorf("create database: %w", err))
 	}
 	d := &database{file: file}
 	if err = d.handToBolt(path, opts); err == nil {
-		err = d.stamp(epoch)
+		err = d.stamp(began)
 	}
 	return errors.Join(err, d.close(panicked(err)))
 }

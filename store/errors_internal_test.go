@@ -75,7 +75,7 @@ func (r failingReader) ReadAt(buffer []byte, offset int64) (int, error) {
 func TestH50_FailingDiskIsNotDamage(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "state.db")
-	if err := makeEmpty(path, "epoch", Options{}); err != nil {
+	if err := makeEmpty(path, Report{Epoch: "epoch"}, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	file, err := os.Open(path)

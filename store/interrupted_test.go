@@ -65,26 +65,19 @@ func TestDamage_KilledWhileRestoring(t *testing.T) {
 	checkLastRestore(t, dir)
 }
 
-// checkAfterKill wants the backup in its place and the damaged file kept, whether
-// the open that was killed did it or the one after it.
+// checkAfterKill wants the backup in its place, the damaged file kept and the
+// reason told, whether the open that was killed did it or the one after it.
 func checkAfterKill(dir string, harmed []byte, epoch string, got childResult) error {
-	outcomes := []store.Outcome{store.OutcomeRestored, store.OutcomeOpened, store.OutcomeRepaired}
-	if got.Error != "" || got.Died != "" || !slices.Contains(outcomes, got.Report.Outcome) {
-		return fmt.Errorf("%s%s, want one of %v", got.Error, got.Died, outcomes)
+	if got.Error != "" || got.Died != "" || got.Report.Outcome != store.OutcomeRestored || got.Report.Reason == "" {
+		return fmt.Errorf("%s%s, want it restored, with the reason", got.Error, got.Died)
 	}
 	if got.Digest != goodDigests()[rowsInBackup] || got.Report.Epoch == epoch {
 		return fmt.Errorf("want the backup and not the epoch %s", epoch)
 	}
-	bad, err := filepath.Glob(filepath.Join(dir, "state.db.bad-*"))
-	if err != nil {
-		return err
+	if kept, err := os.ReadFile(filepath.Join(dir, got.Report.BadFile)); err != nil || !slices.Equal(kept, harmed) {
+		return fmt.Errorf("the damaged file is lost: %w", err)
 	}
-	for _, name := range bad {
-		if kept, err := os.ReadFile(name); err == nil && slices.Equal(kept, harmed) {
-			return nil
-		}
-	}
-	return fmt.Errorf("the damaged file is lost: %v", bad)
+	return nil
 }
 
 // checkLastRestore: after all that the folder is bounded and clean.

@@ -47,7 +47,9 @@ const (
 	OutcomeReset Outcome = "reset"
 )
 
-// Report is what Open found and did, for status, log and the next check-in.
+// Report is what Open found and did, for status, log and the next check-in. One
+// with a reason is given again by each later Open until an Update has committed
+// something: the caller keeps it in that first commit, or it is told once more.
 type Report struct {
 	Outcome Outcome
 	// Reason says in words what was wrong; "" for created and opened.
@@ -103,6 +105,7 @@ func (s *Store) open(ctx context.Context) (Report, error) {
 		return Report{}, errors.Join(err, db.close(s.stuck))
 	}
 	s.commits.Store(0)
+	s.untold.Store(db.header.Untold != nil)
 	report.Epoch = s.epoch
 	s.log(report)
 	return report, nil
@@ -138,14 +141,10 @@ func (s *Store) openPresent(ctx context.Context, path string) (*database, error)
 }
 
 func presentReport(db *database) Report {
-	if db.intact {
-		return Report{Outcome: OutcomeOpened}
+	if db.header.Untold != nil {
+		return *db.header.Untold
 	}
-	return Report{
-		Outcome:       OutcomeRepaired,
-		Reason:        "one of the two metas was invalid: the last commit may be lost",
-		PreviousEpoch: db.header.PreviousEpoch,
-	}
+	return Report{Outcome: OutcomeOpened}
 }
 
 // tighten gives the file its mode back if somebody changed it.

@@ -237,7 +237,7 @@ func honest(c *cutter, got childResult, knows known, steps ...int) error {
 		return fmt.Errorf("reason %q", got.Report.Reason)
 	case silent && knows.said && got.Report.Epoch != knows.epoch:
 		return errors.New("another epoch without a reason")
-	case !silent && got.Report.Epoch == knows.epoch:
+	case !silent && !c.toldAgain(got, knows) && got.Report.Epoch == knows.epoch:
 		return errors.New("the same epoch")
 	case !knows.said && c.outage.outcome != store.OutcomeOpened && got.Report.Epoch == c.done.epoch:
 		return errors.New("the epoch of before the damage")
@@ -245,12 +245,21 @@ func honest(c *cutter, got childResult, knows known, steps ...int) error {
 	return nil
 }
 
+// toldAgain: nothing was committed since the first open, whose report is repeated.
+func (c *cutter) toldAgain(got childResult, knows known) bool {
+	return got.Report.Outcome == c.outage.outcome && knows.step == c.outage.step
+}
+
 // lastOrNext checks what holds on a disk that keeps its word: the last commit, or
 // the one that was being made; never a restore but the one that was under way.
 func lastOrNext(c *cutter, got childResult, knows known) error {
 	allowed := []store.Outcome{store.OutcomeOpened, store.OutcomeRepaired}
-	if !knows.said {
+	if knows.step == c.outage.step {
 		allowed = append(allowed, c.outage.outcome)
+	}
+	loud := c.outage.outcome != store.OutcomeOpened && c.outage.outcome != store.OutcomeCreated
+	if loud && got.Digest == c.done.digests[c.outage.step] {
+		allowed = []store.Outcome{store.OutcomeRepaired, c.outage.outcome} // or nobody has been told
 	}
 	if !slices.Contains(allowed, got.Report.Outcome) {
 		return fmt.Errorf("want one of %v", allowed)

@@ -29,6 +29,10 @@ type header struct {
 	Format        int    `json:"format"`
 	Epoch         string `json:"epoch"`
 	PreviousEpoch string `json:"previous_epoch,omitempty"`
+	// Untold is the report of the event this epoch began with, until the caller
+	// has committed something: it must not be lost with a process that is killed
+	// between the restore and its own first record of it.
+	Untold *Report `json:"untold,omitempty"`
 }
 
 // commitMark is the record of headerBucket under commitKey: the number of the

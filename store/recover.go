@@ -36,21 +36,24 @@ func (s *Store) removeLeftovers() error {
 // newest backup that verifies, else an empty one. It is made aside, with a new
 // epoch, and takes its place in one step; until then the damaged file stays
 // where it is, and afterwards under a name of its own.
-func (s *Store) recover(ctx context.Context, cause error) (Report, error) {
-	report := Report{Outcome: OutcomeReset, Reason: cause.Error(), Epoch: newEpoch()}
+func (s *Store) recover(ctx context.Context, cause error) (report Report, err error) {
+	report = Report{Outcome: OutcomeReset, Reason: cause.Error(), Epoch: newEpoch()}
 	missing := errors.Is(cause, errMissing)
 	if missing && !s.anyBackup() {
 		report.Outcome, report.Reason = OutcomeCreated, ""
+	}
+	if !missing {
+		if report.BadFile, err = s.nameForBad(); err != nil {
+			return Report{}, err
+		}
 	}
 	if err := s.prepareFresh(ctx, &report); err != nil {
 		return Report{}, errors.Join(err, s.removeLeftovers())
 	}
 	if !missing {
-		bad, err := s.keepBad()
-		if err != nil {
+		if err := s.keepBad(report.BadFile); err != nil {
 			return Report{}, errors.Join(err, s.removeLeftovers())
 		}
-		report.BadFile = bad
 	}
 	if err := os.Rename(filepath.Join(s.dir, freshName), filepath.Join(s.dir, databaseName)); err != nil {
 		return Report{}, classify(fmt.Errorf("install database: %w", err))
@@ -67,10 +70,12 @@ func (s *Store) recover(ctx context.Context, cause error) (Report, error) {
 // prepareFresh makes state.db.new from the newest good backup, or empty.
 func (s *Store) prepareFresh(ctx context.Context, report *Report) error {
 	for _, name := range backupNames {
-		previous, err := s.freshFrom(ctx, name, report.Epoch)
+		restored := *report
+		restored.Outcome, restored.RestoredFrom = OutcomeRestored, name
+		err := s.freshFrom(ctx, &restored)
 		switch {
 		case err == nil:
-			report.Outcome, report.RestoredFrom, report.PreviousEpoch = OutcomeRestored, name, previous
+			*report = restored
 			return nil
 		case errors.Is(err, fs.ErrNotExist):
 		case errors.Is(err, ErrDamaged), errors.Is(err, ErrIO):
@@ -83,15 +88,15 @@ func (s *Store) prepareFresh(ctx context.Context, report *Report) error {
 			return err
 		}
 	}
-	return makeEmpty(filepath.Join(s.dir, freshName), report.Epoch, s.opts)
+	return makeEmpty(filepath.Join(s.dir, freshName), *report, s.opts)
 }
 
-// freshFrom copies a backup to state.db.new, verifies the copy and gives it a new
-// epoch; it returns the old one.
-func (s *Store) freshFrom(ctx context.Context, name, epoch string) (previous string, err error) {
-	source, err := openRegular(filepath.Join(s.dir, name), os.O_RDONLY)
+// freshFrom copies the backup the report names to state.db.new, verifies the copy,
+// and gives it the epoch of the report, which learns the epoch before.
+func (s *Store) freshFrom(ctx context.Context, report *Report) error {
+	source, err := openRegular(filepath.Join(s.dir, report.RestoredFrom), os.O_RDONLY)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer source.Close()
 	fresh := filepath.Join(s.dir, freshName)
@@ -100,17 +105,17 @@ func (s *Store) freshFrom(ctx context.Context, name, epoch string) (previous str
 		return err
 	})
 	if err != nil {
-		return "", err
+		return err
 	}
 	db, err := openVerified(ctx, fresh, s.opts)
 	if err != nil {
-		return "", err
+		return err
 	}
-	if previous = db.header.Epoch; !db.intact {
-		previous = db.header.PreviousEpoch // opening it has started a new one already
+	if report.PreviousEpoch = db.header.Epoch; !db.intact {
+		report.PreviousEpoch = db.header.PreviousEpoch // opening it has started a new one already
 	}
-	err = db.stamp(epoch)
-	return previous, errors.Join(err, db.close(panicked(err)))
+	err = db.stamp(*report)
+	return errors.Join(err, db.close(panicked(err)))
 }
 
 func (s *Store) anyBackup() bool {
@@ -120,27 +125,34 @@ func (s *Store) anyBackup() bool {
 	})
 }
 
-// keepBad gives the damaged file a second name, so that it survives when the new
-// one takes the first. A restore that was cut off may have done so already; a
-// third name would cost an older damaged file its place.
-func (s *Store) keepBad() (string, error) {
+// nameForBad finds the second name of the damaged file. A restore that was cut
+// off may have given it one; a third would cost an older damaged file its place.
+func (s *Store) nameForBad() (string, error) {
 	if name, err := s.keptAlready(); name != "" || err != nil {
 		return name, err
 	}
 	base := badPrefix + s.opts.Now().UTC().Format(badTime)
-	for n := 0; ; n++ {
-		name := base
-		if n > 0 {
-			name = fmt.Sprintf("%s-%d", base, n)
-		}
-		err := os.Link(filepath.Join(s.dir, databaseName), filepath.Join(s.dir, name))
-		if err == nil {
+	name := base
+	for n := 1; ; n++ {
+		_, err := os.Lstat(filepath.Join(s.dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
 			return name, nil
 		}
-		if !errors.Is(err, fs.ErrExist) {
+		if err != nil {
 			return "", classify(fmt.Errorf("keep damaged file: %w", err))
 		}
+		name = fmt.Sprintf("%s-%d", base, n)
 	}
+}
+
+// keepBad gives the damaged file its second name, so that it survives when the
+// new one takes the first.
+func (s *Store) keepBad(name string) error {
+	err := os.Link(filepath.Join(s.dir, databaseName), filepath.Join(s.dir, name))
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return classify(fmt.Errorf("keep damaged file: %w", err))
+	}
+	return nil
 }
 
 // keptAlready returns the second name of the damaged file, or "".

@@ -22,6 +22,9 @@ type Store struct {
 	db      *database
 	commits atomic.Uint64
 
+	// untold is set while the header has a report the caller may not have kept.
+	untold atomic.Bool
+
 	backup       sync.Mutex // one Backup or Erase at a time
 	backedUp     uint64     // commits at the last backup
 	everBackedUp bool
@@ -101,6 +104,11 @@ func (s *Store) runTx(tx *bolt.Tx, work func(*Tx) error) error {
 	if !own.changed {
 		return nil
 	}
+	if s.untold.Load() {
+		if err := own.forgetReport(); err != nil {
+			return err
+		}
+	}
 	if err := own.finish(); err != nil {
 		return err
 	}
@@ -111,6 +119,7 @@ func (s *Store) runTx(tx *bolt.Tx, work func(*Tx) error) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	s.commits.Add(1)
+	s.untold.Store(false)
 	return nil
 }
 
@@ -148,7 +157,7 @@ func (s *Store) Close() error {
 // another Mac (hardening H02).
 func (s *Store) NewEpoch() (string, error) {
 	epoch := newEpoch()
-	err := s.Update(func(tx *Tx) error { return tx.stampEpoch(epoch) })
+	err := s.Update(func(tx *Tx) error { return tx.stampEpoch(epoch, nil) })
 	if err != nil {
 		return "", fmt.Errorf("start new epoch: %w", err)
 	}
@@ -164,14 +173,14 @@ func newEpoch() string {
 	return hex.EncodeToString(random[:])
 }
 
-// stampEpoch writes the header with a new epoch; the present one becomes the
-// previous one.
-func (tx *Tx) stampEpoch(epoch string) error {
+// stampEpoch writes the header with a new epoch and the report to be told; the
+// present epoch becomes the previous one.
+func (tx *Tx) stampEpoch(epoch string, untold *Report) error {
 	bucket, err := tx.bolt.CreateBucketIfNotExists([]byte(headerBucket))
 	if err != nil {
 		return classify(fmt.Errorf("make header: %w", err))
 	}
-	stamped := header{Format: formatOfRecords, Epoch: epoch}
+	stamped := header{Format: formatOfRecords, Epoch: epoch, Untold: untold}
 	if raw := bucket.Get([]byte(headerKey)); raw != nil {
 		var present header
 		if err := decode(headerBucket, []byte(headerKey), raw, &present); err != nil {
@@ -181,6 +190,17 @@ func (tx *Tx) stampEpoch(epoch string) error {
 	}
 	tx.changed = true
 	return putSealed(bucket, headerBucket, headerKey, stamped)
+}
+
+// forgetReport drops the report that was to be told.
+func (tx *Tx) forgetReport() error {
+	bucket := tx.bolt.Bucket([]byte(headerBucket))
+	var present header
+	if err := decode(headerBucket, []byte(headerKey), bucket.Get([]byte(headerKey)), &present); err != nil {
+		return err
+	}
+	present.Untold = nil
+	return putSealed(bucket, headerBucket, headerKey, present)
 }
 
 func putSealed(bucket *bolt.Bucket, name, key string, value any) error {
