@@ -65,6 +65,8 @@ func TestScripts(t *testing.T) {
 //	                             an agent that has checked in; goes to the Mac's folder
 //	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT
 //	portal start|stop|kill       the portal in PRLPORTAL_DIR; start sets PRLPORTAL_URL
+//	stranger KIND CODE COMMAND…  run the command while something else, KIND, answers in
+//	                             the place of the portal, which is stopped
 //	profile [FLAGS…]             install the portal's profile (FLAGS of prlportal profile)
 //	settings FILE NAME=VALUE…    change a property list; Timing.Daily=3 goes deeper, NAME= removes
 //	publish [FLAGS…] [FILE]      sign a head, and the policy FILE, with the operator's key
@@ -89,6 +91,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"agent":           controlAgent,
 	"portal":          controlPortal,
 	"profile":         installProfile,
+	"stranger":        meetStranger,
 	"settings":        changeSettings,
 	"publish":         publish,
 	"rows":            expectRows,
