@@ -86,8 +86,9 @@ func Run(ctx context.Context, options Options) error {
 
 // looker looks at the Mac, and remembers what it saw.
 type looker interface {
-	Collect(context.Context) (inventory.Look, error)
+	Collect(ctx context.Context, patience time.Duration) (inventory.Look, error)
 	Recall() (inventory.Look, error)
+	Close()
 }
 
 // agent is the running daemon. Its fields are set once; what changes belongs

@@ -31,7 +31,9 @@ type fakeMac struct {
 	hold     chan struct{} // if not nil, a look waits for it
 }
 
-func (f *fakeMac) Collect(ctx context.Context) (inventory.Look, error) {
+func (f *fakeMac) Close() {}
+
+func (f *fakeMac) Collect(ctx context.Context, _ time.Duration) (inventory.Look, error) {
 	if f.hold != nil {
 		select {
 		case <-f.hold:

@@ -205,14 +205,21 @@ func (l *loop) pause() time.Duration {
 	return max(min(next.Sub(now), longest), time.Millisecond)
 }
 
-// stop waits a little for the pass that runs: its tools are killed by ctx.
+// stop waits a little for the pass that runs, and for what still runs for a
+// user who was late: their tools are killed by ctx.
 func (l *loop) stop() {
-	if l.state.Running {
-		select {
-		case <-l.ended:
-		case <-time.After(stopLimit):
-			l.log.Warn().Msg("stop without waiting for the pass that runs")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if l.state.Running {
+			<-l.ended
 		}
+		l.looker.Close()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(stopLimit):
+		l.log.Warn().Msg("stop without waiting for everything that runs")
 	}
 	l.publish()
 }

@@ -110,7 +110,7 @@ func (a *agent) runPass(ctx context.Context, number uint64, start startPass, bef
 func (p *pass) observe() localapi.Step {
 	p.configuration = p.loadConfig()
 	p.setLevel(p.configuration.LogLevel)
-	look, err := p.looker.Collect(p.ctx)
+	look, err := p.looker.Collect(p.ctx, p.configuration.Timing.UserLook)
 	if err != nil {
 		p.lookFailed = true
 		if errors.Is(err, store.ErrDamaged) {

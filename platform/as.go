@@ -63,8 +63,9 @@ func (r userRunner) check(c tool.Command) error {
 	return nil
 }
 
-// uidOnDisk is the owner of the user's files on this disk.
-func (m *Machine) uidOnDisk(u User) uint32 {
+// UIDOnDisk is who owns the user's files and processes on this machine. Below a
+// root one account plays all users of the simulated Mac.
+func (m *Machine) UIDOnDisk(u User) uint32 {
 	if m.root != "" {
 		return uint32(os.Geteuid())
 	}

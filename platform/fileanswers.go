@@ -43,13 +43,14 @@ type answerLine struct {
 
 var errUnreadable = errors.New("not readable")
 
-// problems are the words for what can be wrong with a path. The last is for
-// everything else.
+// problems are the words for what can be wrong with a path; the first of a word
+// is the error that it stands for, and the last is for everything else.
 var problems = []struct {
 	word string
 	err  error
 }{
 	{"absent", fs.ErrNotExist},
+	{"absent", unix.ENOTDIR}, // nor can there be anything
 	{"denied", fs.ErrPermission},
 	{"link", safefile.ErrSymlink},
 	{"not_regular", safefile.ErrNotRegular},

@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"prlagent/platform/safefile"
 	"prlagent/platform/tool"
 )
 
@@ -52,37 +51,6 @@ func (m *Machine) FreeSpace(macPath string) (uint64, error) {
 		return 0, fmt.Errorf("read free space of %s: %w", macPath, err)
 	}
 	return stat.Bavail * uint64(stat.Bsize), nil
-}
-
-// Identity gives the device and inode of what is at macPath; a symbolic link is
-// not followed. They stay the same when a bundle is renamed within its volume (H21).
-func (m *Machine) Identity(macPath string) (device, inode uint64, err error) {
-	return safefile.Identity(m.Path(macPath))
-}
-
-// Owner gives the uid that owns what is at macPath; a symbolic link is not
-// followed. Below a root this is the uid on this disk, where everything belongs
-// to the one account that plays all users of the simulated Mac.
-func (m *Machine) Owner(macPath string) (uid uint32, err error) {
-	var stat unix.Stat_t
-	if err := unix.Lstat(m.Path(macPath), &stat); err != nil {
-		return 0, fmt.Errorf("read owner of %s: %w", macPath, err)
-	}
-	return stat.Uid, nil
-}
-
-// ReadUserFile reads a regular file of at most max bytes that belongs to the
-// user, without following a symbolic link at its last component and without
-// blocking on anything that is not a file; errors are those of safefile. Below a
-// root the file belongs to the account that we run as (see Owner).
-//
-// Everything that a user controls is read through here, so that the read can
-// move into a child process with the user's uid (H11).
-func (m *Machine) ReadUserFile(ctx context.Context, u User, macPath string, max int64) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return safefile.ReadOwnedFile(m.Path(macPath), m.uidOnDisk(u), max)
 }
 
 // output runs a query and gives what it printed. An exit code other than 0 is a

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"time"
@@ -56,11 +57,12 @@ type FileAnswer struct {
 //
 // There is one answer for each question, in their order. When the child fails
 // or is killed, the questions that it did not get to are answered with that
-// error, which is returned as well: a *tool.Error, with tool_refused where the
-// helper is a file that somebody else than root could have changed.
+// error, which is returned as well: a *tool.Error, with tool_missing where there
+// is no helper, and tool_refused where it is a file that somebody else than root
+// could have changed.
 func (m *Machine) LookAtFiles(ctx context.Context, u User, questions []FileQuestion) ([]FileAnswer, error) {
 	answers := make([]FileAnswer, len(questions))
-	request := fileRequest{UID: m.uidOnDisk(u)}
+	request := fileRequest{UID: m.UIDOnDisk(u)}
 	var asked []int // indexes of the questions that are sent
 	for i, question := range questions {
 		if err := question.check(); err != nil || len(asked) == MaxFileQuestions {
@@ -109,7 +111,9 @@ func (q FileQuestion) check() error {
 // runHelper runs our own program as the user. Beside an error the result holds
 // what the child said up to then.
 func (m *Machine) runHelper(ctx context.Context, u User, request fileRequest) (tool.Result, error) {
-	if err := m.checkHelper(); err != nil {
+	if err := m.checkHelper(); errors.Is(err, fs.ErrNotExist) {
+		return tool.Result{}, &tool.Error{Code: tool.CodeMissing, Path: Helper, Err: err}
+	} else if err != nil {
 		return tool.Result{}, &tool.Error{Code: tool.CodeRefused, Path: Helper, Err: err}
 	}
 	input, err := json.Marshal(request)

@@ -96,6 +96,7 @@ func TestH11_AUsersFilesAreSeenThroughTheUsersProcess(t *testing.T) {
 		{"/Users/alice/zero", 10, false, "", safefile.ErrSymlink},
 		{"/Users/alice/nothing", 10, false, "", fs.ErrNotExist},
 		{"/Users/alice/nothing", 0, false, "", fs.ErrNotExist},
+		{"/Users/alice/empty/below", 0, false, "", fs.ErrNotExist},
 		{"/Users/alice/../../etc/passwd", 10, false, "", errNotAsked},
 		{"Parallels/relative", 10, false, "", errNotAsked},
 		{"/Users/alice/\x00", 10, false, "", errNotAsked},
@@ -202,27 +203,31 @@ func TestH11_HostileAnswers(t *testing.T) {
 
 func TestH11_OneUserNeverRunsWhatAnotherCouldHavePutThere(t *testing.T) {
 	t.Parallel()
-	cases := map[string]func(helper string) error{
-		"program for all to write": func(helper string) error {
+	cases := map[string]struct {
+		spoil func(helper string) error
+		code  string
+	}{
+		"program for all to write": {func(helper string) error {
 			return errors.Join(os.Remove(helper), os.WriteFile(helper, nil, 0o755), os.Chmod(helper, 0o757))
-		},
-		"folder for all to write": func(helper string) error { return os.Chmod(filepath.Dir(helper), 0o777) },
-		"link": func(helper string) error {
+		}, tool.CodeRefused},
+		"folder for all to write": {func(helper string) error { return os.Chmod(filepath.Dir(helper), 0o777) }, tool.CodeRefused},
+		"link": {func(helper string) error {
 			return errors.Join(os.Rename(helper, helper+"2"), os.Symlink(helper+"2", helper))
-		},
-		"folder":  func(helper string) error { return errors.Join(os.Remove(helper), os.Mkdir(helper, 0o755)) },
-		"missing": os.Remove,
+		}, tool.CodeRefused},
+		"folder":         {func(helper string) error { return errors.Join(os.Remove(helper), os.Mkdir(helper, 0o755)) }, tool.CodeRefused},
+		"missing":        {os.Remove, tool.CodeMissing},
+		"folder missing": {func(helper string) error { return os.RemoveAll(filepath.Dir(helper)) }, tool.CodeMissing},
 	}
-	for name, spoil := range cases {
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			machine, runner, root := helped(t)
-			if err := spoil(filepath.Join(root, Helper)); err != nil {
+			if err := c.spoil(filepath.Join(root, Helper)); err != nil {
 				t.Fatal(err)
 			}
 			answers, err := machine.LookAtFiles(t.Context(), aliceOnDisk, []FileQuestion{{"/Users/alice", 0}})
 			var refused *tool.Error
-			if !errors.As(err, &refused) || refused.Code != tool.CodeRefused || !errors.Is(answers[0].Err, err) {
+			if !errors.As(err, &refused) || refused.Code != c.code || !errors.Is(answers[0].Err, err) {
 				t.Errorf("got %v, %v", answers, err)
 			}
 			if err != nil && strings.Contains(err.Error(), root) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -25,8 +24,9 @@ type User struct {
 
 // Users gives the accounts of people, sorted by uid: uid of at least
 // FirstUserUID (H13), no service account (`_name`, nobody, daemon), and a home
-// folder that exists. Accounts that a directory service keeps only remotely are
-// not among them (facts/macos.md 8).
+// folder. Whether that exists is for the user's own process to see (H11): it may
+// be on a volume that does not answer. Accounts that a directory service keeps
+// only remotely are not among them (facts/macos.md 8).
 func (m *Machine) Users(ctx context.Context) ([]User, error) {
 	out, err := m.output(ctx, tool.Command{
 		Path: "/usr/bin/dscl",
@@ -39,12 +39,7 @@ func (m *Machine) Users(ctx context.Context) ([]User, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}
-	return slices.DeleteFunc(users, func(u User) bool { return !m.isFolder(u.Home) }), nil
-}
-
-func (m *Machine) isFolder(macPath string) bool {
-	info, err := os.Stat(m.Path(macPath))
-	return err == nil && info.IsDir()
+	return users, nil
 }
 
 // parseUsers reads the list of records of `dscl -plist … -readall`: each is a
@@ -86,8 +81,11 @@ func parseUser(record any) (User, bool) {
 		Home:     attribute(fields, "NFSHomeDirectory"),
 		RealName: attribute(fields, "RealName"),
 	}
-	return user, user.isPerson() && filepath.IsAbs(user.Home)
+	return user, user.isPerson() && filepath.IsAbs(user.Home) && !slices.Contains(noHomes, user.Home)
 }
+
+// noHomes stand for having none, as in accounts that only share files.
+var noHomes = []string{"/dev/null", "/var/empty"}
 
 // attribute gives the first value of a directory attribute, "" without one.
 func attribute(fields map[string]any, name string) string {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -124,7 +125,10 @@ type fakeMac struct {
 	untrusted error
 	noEntry   bool // launchctl cannot enter a session
 
-	calls []string // "list alice", "get alice ID", "license alice"
+	oneAccount bool // one account owns everything, as below a root
+
+	mu    sync.Mutex
+	calls []string // "list alice", "get alice ID", "look alice", "license alice"
 }
 
 func (f *fakeMac) Users(context.Context) ([]platform.User, error)        { return f.users, f.usersErr }
@@ -132,33 +136,44 @@ func (f *fakeMac) Console(context.Context) (platform.Console, error)     { retur
 func (f *fakeMac) Host(context.Context) (platform.Host, error)           { return f.host, f.hostErr }
 func (f *fakeMac) Processes(context.Context) ([]platform.Process, error) { return f.processes, nil }
 
-func (f *fakeMac) Identity(path string) (uint64, uint64, error) {
-	found, ok := f.files[path]
-	if !ok {
-		return 0, 0, fmt.Errorf("look at %s: %w", path, fs.ErrNotExist)
+// UIDOnDisk is the user's own, unless one account plays all users.
+func (f *fakeMac) UIDOnDisk(user platform.User) uint32 {
+	if f.oneAccount {
+		return 0
 	}
-	return 1, found.inode, nil
+	return user.UID
 }
 
-func (f *fakeMac) Owner(path string) (uint32, error) {
-	found, ok := f.files[path]
-	if !ok {
-		return 0, fs.ErrNotExist
+// LookAtFiles answers from the files. Who looks sees only what they own.
+func (f *fakeMac) LookAtFiles(_ context.Context, user platform.User, questions []platform.FileQuestion) ([]platform.FileAnswer, error) {
+	f.note("look " + user.Name)
+	answers := make([]platform.FileAnswer, len(questions))
+	for i, question := range questions {
+		answers[i] = f.answer(user, question)
 	}
-	return found.uid, nil
+	return answers, nil
 }
 
-func (f *fakeMac) ReadUserFile(_ context.Context, user platform.User, path string, _ int64) ([]byte, error) {
-	found, ok := f.files[path]
+func (f *fakeMac) answer(user platform.User, question platform.FileQuestion) platform.FileAnswer {
+	found, ok := f.files[question.Path]
 	switch {
 	case !ok:
-		return nil, fs.ErrNotExist
+		return platform.FileAnswer{Err: fs.ErrNotExist}
+	case question.Max == 0:
+		return platform.FileAnswer{Folder: found.inode != 0, Device: 1, Inode: found.inode, UID: found.uid}
 	case found.failed != nil:
-		return nil, found.failed
-	case found.uid != user.UID:
-		return nil, errors.New("belongs to somebody else")
+		return platform.FileAnswer{Err: found.failed}
+	case found.uid != f.UIDOnDisk(user):
+		return platform.FileAnswer{Err: errors.New("belongs to somebody else")}
 	}
-	return []byte(found.data), nil
+	return platform.FileAnswer{Data: []byte(found.data)}
+}
+
+// note keeps what was asked; users are asked side by side.
+func (f *fakeMac) note(call string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, call)
 }
 
 // asUser is prlctl and prlsrvctl as one account. Starting or changing a
@@ -170,7 +185,7 @@ type asUser struct {
 }
 
 func (a asUser) List(context.Context) (prlctl.Listing, error) {
-	a.calls = append(a.calls, "list "+a.user.Name)
+	a.note("list " + a.user.Name)
 	if err := a.entering(); err != nil {
 		return prlctl.Listing{}, err
 	}
@@ -193,7 +208,7 @@ func (a asUser) List(context.Context) (prlctl.Listing, error) {
 }
 
 func (a asUser) Get(_ context.Context, id string) (prlctl.VM, error) {
-	a.calls = append(a.calls, "get "+a.user.Name+" "+id)
+	a.note("get " + a.user.Name + " " + id)
 	if a.getErr != nil {
 		return prlctl.VM{}, a.getErr
 	}
@@ -206,7 +221,7 @@ func (a asUser) Get(_ context.Context, id string) (prlctl.VM, error) {
 }
 
 func (a asUser) License(context.Context) (prlctl.License, error) {
-	a.calls = append(a.calls, "license "+a.user.Name)
+	a.note("license " + a.user.Name)
 	if err := a.entering(); err != nil {
 		return prlctl.License{}, err
 	}
@@ -297,7 +312,7 @@ func (l *lab) look() Look {
 	l.t.Helper()
 	l.now = l.now.Add(time.Minute)
 	l.calls = nil
-	look, err := l.collector.Collect(context.Background())
+	look, err := l.collector.Collect(context.Background(), DefaultPatience)
 	if err != nil {
 		l.t.Fatalf("look: %v", err)
 	}
@@ -373,14 +388,27 @@ func cell(t testing.TB, look Look, vm protocol.VM, id string) (value string, gap
 	return column.Value(row), column.Gap(row)
 }
 
-// runs counts the tool calls of the last look by their first word.
+// runs counts the calls of the vendor's tools in the last look by their first
+// word.
 func (l *lab) runs() map[string]int {
 	count := map[string]int{}
 	for _, call := range l.calls {
-		verb, _, _ := strings.Cut(call, " ")
-		count[verb]++
+		if verb, _, _ := strings.Cut(call, " "); verb != "look" {
+			count[verb]++
+		}
 	}
 	return count
+}
+
+// callsOf are the calls of the last look as one user, in their order.
+func (l *lab) callsOf(user string) string {
+	var calls []string
+	for _, call := range l.calls {
+		if strings.Fields(call)[1] == user {
+			calls = append(calls, call)
+		}
+	}
+	return strings.Join(calls, ", ")
 }
 
 func wantRuns(t testing.TB, l *lab, want map[string]int) {

@@ -14,6 +14,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -31,11 +32,13 @@ type Mac interface {
 	Host(context.Context) (platform.Host, error)
 }
 
-// Files looks at files by their Mac path. What it reads belongs to a user.
+// Files looks at what is under a user's control, as that user (H11). What it
+// sees is the user's word.
 type Files interface {
-	Identity(macPath string) (device, inode uint64, err error)
-	Owner(macPath string) (uid uint32, err error)
-	ReadUserFile(ctx context.Context, user platform.User, macPath string, max int64) ([]byte, error)
+	// LookAtFiles answers each question, in order.
+	LookAtFiles(context.Context, platform.User, []platform.FileQuestion) ([]platform.FileAnswer, error)
+	// UIDOnDisk is who owns the user's files and processes on this machine.
+	UIDOnDisk(platform.User) uint32
 }
 
 // ProcessTable lists the vendor's processes.
@@ -77,13 +80,27 @@ type Collector struct {
 	now     func() time.Time
 	log     zerolog.Logger
 	seen    map[string]time.Time // user -> last time the account was listed by this process
+	unused  map[string]time.Time // user -> last time the account showed no trace of the product
 	host    platform.Host        // as it was last readable
+
+	slots    *slots
+	visits   map[string]*lane[account]  // by user
+	licenses map[string]*lane[licensed] // by user
+	running  sync.WaitGroup             // what runs in the lanes
 }
 
 // New returns a collector that remembers in the store between looks.
 func New(sources Sources, state *store.Store, now func() time.Time, log zerolog.Logger) *Collector {
-	return &Collector{sources: sources, store: state, now: now, log: log, seen: make(map[string]time.Time)}
+	return &Collector{
+		sources: sources, store: state, now: now, log: log,
+		seen: make(map[string]time.Time), unused: make(map[string]time.Time),
+		slots: newSlots(), visits: make(map[string]*lane[account]), licenses: make(map[string]*lane[licensed]),
+	}
 }
+
+// Close waits for everything that still runs for a user. The ctx of the looks
+// must have ended.
+func (c *Collector) Close() { c.running.Wait() }
 
 // Look is what one look found.
 type Look struct {
@@ -101,12 +118,16 @@ type Look struct {
 // and when ctx ends, because half a look would call everybody's machines
 // stale; everything that the Mac does not show is in the look itself, and so
 // is a memory that cannot be written.
-func (c *Collector) Collect(ctx context.Context) (Look, error) {
+//
+// All users are looked at side by side, and nobody is waited for longer than
+// the patience. Who is late keeps the last known rows; what still runs for them
+// goes on under ctx, which is the daemon's life, and the next look takes it.
+func (c *Collector) Collect(ctx context.Context, patience time.Duration) (Look, error) {
 	memory, err := c.remember()
 	if err != nil {
 		return Look{}, err
 	}
-	look := &survey{Collector: c, memory: memory, outside: make(map[uint32]bool), hung: make(map[uint32]bool), Look: Look{At: c.now().UTC()}}
+	look := &survey{Collector: c, memory: memory, patience: patience, outside: make(map[uint32]bool), Look: Look{At: c.now().UTC()}}
 	look.lookAtHost(ctx)
 	look.lookAtUsers(ctx)
 	look.lookAtProduct(ctx)
@@ -149,13 +170,13 @@ func (c *Collector) Recall() (Look, error) {
 type survey struct {
 	*Collector
 	Look
-	memory  memory
-	refused protocol.Code // why the vendor's tools may not be run; empty = they may
-	users   []platform.User
-	console platform.Console
-	outside map[uint32]bool // users whose session cannot be entered
-	hung    map[uint32]bool // users whose tools did not end in their time
-	found   []finding
+	memory   memory
+	patience time.Duration // with one user
+	refused  protocol.Code // why the vendor's tools may not be run; empty = they may
+	users    []platform.User
+	console  platform.Console
+	outside  map[uint32]bool // users whose session cannot be entered
+	found    []finding
 }
 
 // lack notes why the look is not whole; the first reason stands.
@@ -220,33 +241,14 @@ func (s *survey) inSession(user platform.User) bool {
 	return slices.Contains(s.console.Sessions, user.UID) && !s.outside[user.UID]
 }
 
-// ask runs a query as the user, inside their session if they have one. That
-// the way into a session works is inferred (facts/prlctl.md 5.4); where it
-// fails for a reason of its own the vendor's own way is tried, without it. A
-// machine that looks stopped from there and is not is found by its process.
-func (s *survey) ask(user platform.User, query func(session bool) error) error {
-	inside := s.inSession(user)
-	err := query(inside)
-	if err == nil || !inside || codeOf(err) != protocol.CodeToolFailed {
-		return err
-	}
-	s.log.Warn().Err(err).Str("user", user.Name).Msg("ask from outside the user's session")
-	s.outside[user.UID] = true
-	return query(false)
-}
-
-// lookAtVMs lists every account that uses the product, then makes the rows.
+// lookAtVMs visits every account that uses the product, asks one of them for
+// the license, then makes the rows.
 func (s *survey) lookAtVMs(ctx context.Context) {
-	for _, user := range s.users {
-		if !s.usesParallels(user) {
-			continue
-		}
-		look := s.listUser(ctx, user)
-		if look.Code != "" {
-			s.lack(look.Code, user.Name)
-		}
-		s.Users = append(s.Users, look)
+	all := s.attendAll(ctx)
+	if s.Product.Installed {
+		s.readLicense(ctx, all)
 	}
+	s.take(all)
 	s.judgeStates(ctx)
 	s.settle()
 }
@@ -291,26 +293,6 @@ func share(rows []protocol.VM, limit int) []protocol.VM {
 		}
 	}
 	return kept
-}
-
-// traces are what Parallels Desktop leaves in the home of someone who used it
-// (facts/macos.md 3.3). An account without any of them is not listed: on a Mac
-// of a lab with hundreds of accounts each list would cost a second.
-var traces = []string{
-	"/Parallels",
-	"/Library/Parallels",
-	"/Library/Preferences/Parallels",
-	"/Library/Preferences/com.parallels.Parallels Desktop.plist",
-}
-
-func (s *survey) usesParallels(user platform.User) bool {
-	if s.inSession(user) || s.memory.knows(user.Name) {
-		return true
-	}
-	return slices.ContainsFunc(traces, func(trace string) bool {
-		_, _, err := s.sources.Files.Identity(user.Home + trace)
-		return err == nil || !isAbsent(err) // what may not be looked at may be there
-	})
 }
 
 // first returns the first value that is not empty.

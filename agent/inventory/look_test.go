@@ -138,16 +138,23 @@ func TestAccountsWithoutTracesAreNotListed(t *testing.T) {
 	l.look()
 	wantEqual(t, "lists", l.runs()["list"], 2)
 
+	wantEqual(t, "who was asked for traces", l.callsOf("carol"), "look carol")
+	l.look()
+	wantEqual(t, "and is not asked again at once", l.callsOf("carol"), "")
 	for _, trace := range traces {
-		l.files["/Users/carol"+trace] = file{uid: 503}
+		l.files["/Users/carol/"+trace] = file{uid: 503}
+		l.now = l.now.Add(unusedFor)
 		wantEqual(t, "accounts, one with "+trace, len(l.look().Users), 3)
-		delete(l.files, "/Users/carol"+trace)
+		delete(l.files, "/Users/carol/"+trace)
+		l.now = l.now.Add(unusedFor)
+		wantEqual(t, "accounts", len(l.look().Users), 2)
 	}
 	l.console.Sessions = []uint32{501, 503}
 	wantEqual(t, "accounts, one with a session", len(l.look().Users), 3)
 	l.console.Sessions = nil
 	l.machines["carol"] = []*machine{windows()}
 	l.files["/Users/carol/Parallels"] = file{uid: 503}
+	l.now = l.now.Add(unusedFor)
 	l.look()
 	delete(l.files, "/Users/carol/Parallels")
 	wantEqual(t, "accounts, one with known machines", len(l.look().Users), 3)
@@ -161,8 +168,8 @@ func TestINV_02_ASessionThatCannotBeEnteredIsAskedFromOutside(t *testing.T) {
 	wantEqual(t, "code", look.Code, "")
 	wantEqual(t, "stale", row(t, look, "alice", windowsID).Stale, "")
 	wantEqual(t, "product", look.Product.State, protocol.ProductKey)
-	wantEqual(t, "calls", strings.Join(l.calls, ", "),
-		"license alice, license alice, list alice, get alice "+windowsID+", list bob, get bob "+linuxID)
+	wantEqual(t, "calls", l.callsOf("alice"), "list alice, list alice, get alice "+windowsID+", look alice, license alice")
+	wantEqual(t, "calls", l.callsOf("bob"), "look bob, list bob, get bob "+linuxID+", look bob")
 
 	l.listErr["alice"] = &prlctl.Error{Code: prlctl.CodeServiceDown}
 	l.noEntry = false
@@ -205,7 +212,7 @@ func TestLookThatIsCutOff(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	l.listErr["alice"], l.listErr["bob"] = context.Canceled, context.Canceled
-	if _, err := l.collector.Collect(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := l.collector.Collect(ctx, DefaultPatience); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 	wantEqual(t, "commits", l.state.Commits(), commits)
@@ -233,7 +240,7 @@ func TestMemoryFails(t *testing.T) {
 	if err := full.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.collector.Collect(context.Background()); err == nil {
+	if _, err := l.collector.Collect(context.Background(), DefaultPatience); err == nil {
 		t.Error("a look without its memory")
 	}
 }
@@ -324,12 +331,12 @@ func BenchmarkQuietLook1000VMs(b *testing.B) {
 	l.collector.sources.Lister = func(user platform.User, _ bool) Lister {
 		return printed{asUser{l.fakeMac, user, false}, listings[user.Name]}
 	}
-	if _, err := l.collector.Collect(context.Background()); err != nil {
+	if _, err := l.collector.Collect(context.Background(), DefaultPatience); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := l.collector.Collect(context.Background()); err != nil {
+		if _, err := l.collector.Collect(context.Background(), DefaultPatience); err != nil {
 			b.Fatal(err)
 		}
 	}

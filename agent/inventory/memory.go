@@ -16,7 +16,8 @@ type record struct {
 	User       platform.User   `json:"user"`
 	Bundle     string          `json:"bundle"` // Mac path; empty if the tool did not say
 	Identity   protocol.Bundle `json:"identity,omitzero"`
-	Listed     string          `json:"listed"` // configuration hash of the bulk list: unchanged, nothing is read again
+	BundleUID  *uint32         `json:"bundle_uid,omitempty"` // owner of the bundle as the user's process saw it; set with Identity
+	Listed     string          `json:"listed"`               // configuration hash of the bulk list: unchanged, nothing is read again
 	Row        protocol.VM     `json:"row"`
 	LastUsedAt time.Time       `json:"last_used,omitzero"`
 	Running    bool            `json:"running"`
@@ -31,6 +32,17 @@ func (r *record) markStale(at time.Time) {
 	if r.SeenAt == nil && !at.IsZero() {
 		r.SeenAt = &at
 	}
+}
+
+// copied makes records that another goroutine may change.
+func copied(entries map[string]*record) map[string]*record {
+	out := make(map[string]*record, len(entries))
+	for id, entry := range entries {
+		another := *entry
+		another.Row.Gaps, another.Row.SeenBy = maps.Clone(entry.Row.Gaps), slices.Clone(entry.Row.SeenBy)
+		out[id] = &another
+	}
+	return out
 }
 
 // Remembered is the collection that a Collector keeps its memory in.

@@ -3,6 +3,8 @@ package inventory
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"prlagent/agent/protocol"
 	"prlagent/platform"
@@ -10,8 +12,7 @@ import (
 )
 
 // lookAtProduct reads version and build from the application's bundle, which
-// works while the service is down, and the license through one user's tools:
-// root runs none of the vendor's programs.
+// works while the service is down, and says whether its tools may be run.
 func (s *survey) lookAtProduct(ctx context.Context) {
 	if s.lookAtVersion(); !s.Product.Installed {
 		return
@@ -20,7 +21,6 @@ func (s *survey) lookAtProduct(ctx context.Context) {
 		s.log.Warn().Err(err).Msg("the vendor's tools are not run")
 		s.refused = codeOf(err)
 	}
-	s.readLicense(ctx)
 }
 
 func (s *survey) lookAtVersion() {
@@ -41,8 +41,16 @@ func (s *survey) lookAtVersion() {
 // licenseColumns are those that follow from the license.
 var licenseColumns = []string{"pd_state", "vm_status"}
 
-func (s *survey) readLicense(ctx context.Context) {
-	user, anybody := s.licenseUser()
+// licensed is the answer of one user's tools about the license.
+type licensed struct {
+	license prlctl.License
+	err     error
+}
+
+// readLicense asks the tools of one user, because root runs none of the
+// vendor's programs.
+func (s *survey) readLicense(ctx context.Context, all []attendance) {
+	user, anybody := s.licenseUser(all)
 	switch {
 	case s.refused != "":
 		s.lackProduct(s.refused, licenseColumns...)
@@ -51,18 +59,43 @@ func (s *survey) readLicense(ctx context.Context) {
 		s.lackProduct(protocol.CodeUserSession, licenseColumns...)
 		return
 	}
-	var license prlctl.License
-	err := s.ask(user, func(session bool) (err error) {
-		license, err = s.sources.Licensing(user, session).License(ctx)
-		return err
-	})
-	state, code := productState(license, err)
+	answer, ended := s.askForLicense(ctx, user)
+	if !ended {
+		s.lackProduct(protocol.CodeUserLate, licenseColumns...)
+		return
+	}
+	state, code := productState(answer.license, answer.err)
 	if code != "" {
-		s.log.Warn().Err(err).Msg("read license")
+		s.log.Warn().Err(answer.err).Msg("read license")
 		s.lackProduct(code, licenseColumns...)
 		return
 	}
-	s.Product.State, s.Product.Edition, s.Product.License = state, license.Edition, license.Serial
+	s.Product.State, s.Product.Edition, s.Product.License = state, answer.license.Edition, answer.license.Serial
+}
+
+// askForLicense asks in the user's lane, for as long as the look waits for
+// anything of that user. An answer that nobody waited for is not worth keeping.
+func (s *survey) askForLicense(ctx context.Context, user platform.User) (licensed, bool) {
+	if s.licenses[user.Name] == nil {
+		s.licenses[user.Name] = &lane[licensed]{}
+	}
+	questions := s.licenses[user.Name]
+	over := time.NewTimer(s.patienceWith(user))
+	defer over.Stop()
+	if questions.busy() {
+		if _, ended := questions.wait(ctx, over.C); !ended {
+			return licensed{}, false
+		}
+	}
+	asking := s.visitOf(user)
+	questions.begin(&s.running, func() (answer licensed) {
+		answer.err = asking.ask(ctx, func(session bool) (err error) {
+			answer.license, err = asking.sources.Licensing(user, session).License(ctx)
+			return err
+		})
+		return answer
+	})
+	return questions.wait(ctx, over.C)
 }
 
 // productState maps a license to the guide's words (facts/prlctl.md 4.2). No
@@ -84,18 +117,28 @@ func productState(license prlctl.License, err error) (string, protocol.Code) {
 
 // licenseUser is whose tools answer for the whole Mac: the one at the screen,
 // else anyone with a session, else the first account that uses the product.
-func (s *survey) licenseUser() (platform.User, bool) {
+// Whose tools hang is asked only where nobody else can be.
+func (s *survey) licenseUser(all []attendance) (platform.User, bool) {
 	var chosen platform.User
 	best := 0
-	for _, user := range s.users {
+	for _, attended := range all {
+		user := attended.user
 		rank := 0
 		switch {
+		case attended.account.unused:
+			continue
 		case user.Name == s.console.User:
-			rank = 3
-		case s.inSession(user):
-			rank = 2
-		case s.usesParallels(user):
-			rank = 1
+			rank = 6
+		case slices.Contains(s.console.Sessions, user.UID):
+			rank = 5
+		default:
+			rank = 4
+		}
+		if attended.hangs() || s.slots.hung(user.UID) {
+			rank -= 3
+		}
+		if attended.account.outside {
+			s.outside[user.UID] = true
 		}
 		if rank > best {
 			chosen, best = user, rank

@@ -1,11 +1,12 @@
 package inventory
 
 import (
-	"context"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform"
 	"prlagent/prlctl"
 )
 
@@ -23,6 +24,22 @@ var guestNames = map[string]string{
 // architectures maps the tool's `Hardware.cpu.type` to the guide's words.
 var architectures = map[string]string{"x86": protocol.CPUIntel, "arm": protocol.CPUArm}
 
+// name and text cut what a user or a guest wrote to what a report holds, at a
+// character (protocol.md 2.13). Nothing but its length is changed: who shows it
+// makes it safe to show.
+func name(value string) string { return cut(value, protocol.MaxName) }
+func text(value string) string { return cut(value, protocol.MaxText) }
+
+func cut(value string, limit int) string {
+	if len(value) <= limit {
+		return value
+	}
+	for limit > 0 && !utf8.RuneStart(value[limit]) {
+		limit--
+	}
+	return value[:limit]
+}
+
 // describe takes what a query by id says of the configuration. What only the
 // guest can say stays until its file says otherwise.
 func (r *record) describe(vm prlctl.VM) {
@@ -31,9 +48,9 @@ func (r *record) describe(vm prlctl.VM) {
 		OSBuild:    r.Row.OSBuild,
 		ToolsState: r.Row.ToolsState, ToolsVersion: r.Row.ToolsVersion,
 		VMKey:      protocol.VMKey{ID: vm.ID, Owner: r.User.Name, Bundle: r.Identity},
-		Name:       vm.Name,
-		OS:         first(guestNames[vm.OS], vm.OS),
-		Serial:     vm.Serial(),
+		Name:       name(vm.Name),
+		OS:         first(guestNames[vm.OS], text(vm.OS)),
+		Serial:     text(vm.Serial()),
 		Source:     protocol.SourceOther,
 		CPU:        architectures[strings.ToLower(vm.CPUType)],
 		ConfigHash: vm.ConfigHash(),
@@ -53,7 +70,7 @@ func (r *record) describe(vm prlctl.VM) {
 
 // observe takes from a listing what changes without a setting being changed.
 func (r *record) observe(vm prlctl.VM) {
-	r.Row.RawState = string(vm.State)
+	r.Row.RawState = text(string(vm.State))
 	r.Row.State = vm.State.Portal()
 	r.Row.Stale, r.Row.SeenAt = "", time.Time{}
 	r.NeverStarted = r.NeverStarted && vm.Uptime == 0 && noTools(vm.GuestTools) && r.LastUsedAt.IsZero() && !wasStarted(vm.State)
@@ -68,7 +85,7 @@ func (r *record) observeTools(tools prlctl.GuestTools) {
 	if tools == (prlctl.GuestTools{}) {
 		return
 	}
-	r.Row.ToolsState, r.Row.ToolsVersion = tools.State, tools.Version
+	r.Row.ToolsState, r.Row.ToolsVersion = text(tools.State), text(tools.Version)
 	if noTools(tools) {
 		r.Row.ToolsVersion = ""
 	}
@@ -93,30 +110,43 @@ func wasStarted(state prlctl.State) bool {
 	return word == protocol.StateRunning || word == protocol.StateSuspended
 }
 
-// readBundle takes what the files in the bundle say and the tool does not
-// (facts/prlctl.md 2.9). What cannot be read now stays as it was.
-func (s *survey) readBundle(ctx context.Context, r *record) {
+// questions are what is asked about a machine's bundle. Its path is the user's
+// word, and it is looked at as the user.
+func (r *record) questions() []platform.FileQuestion {
 	if r.Bundle == "" {
+		return nil
+	}
+	questions := []platform.FileQuestion{{Path: r.Bundle}, {Path: r.Bundle + "/VmInfo.pvi", Max: maxBundleFile}}
+	if r.Row.Encryption == protocol.Encrypted {
+		questions = append(questions, platform.FileQuestion{Path: r.Bundle + "/config.pvs", Max: maxBundleFile})
+	}
+	return questions
+}
+
+// takeAnswers takes the answers to questions. What cannot be read now stays as
+// it was.
+func (r *record) takeAnswers(answers []platform.FileAnswer) {
+	if len(answers) == 0 {
 		r.explainGuest(protocol.CodeNotReadable)
 		return
 	}
-	if device, inode, err := s.sources.Files.Identity(r.Bundle); err == nil {
-		r.Identity = protocol.Bundle{Device: device, Inode: inode}
+	bundle, info := answers[0], answers[1]
+	if bundle.Err == nil && bundle.Folder {
+		r.Identity, r.BundleUID = protocol.Bundle{Device: bundle.Device, Inode: bundle.Inode}, &bundle.UID
 		r.Row.Bundle = r.Identity
 	}
 	reason := r.withoutTools()
-	data, err := s.sources.Files.ReadUserFile(ctx, r.User, r.Bundle+"/VmInfo.pvi", maxBundleFile)
 	switch {
-	case err == nil:
-		r.takeInfo(data)
-	case isAbsent(err):
+	case info.Err == nil:
+		r.takeInfo(info.Data)
+	case isAbsent(info.Err):
 		r.Row.Edition, r.Row.OSBuild = "", ""
 	default:
 		reason = protocol.CodeNotReadable
 	}
 	r.explainGuest(reason)
-	if r.Row.Encryption == protocol.Encrypted {
-		s.readEncryption(ctx, r)
+	if len(answers) > 2 && answers[2].Err == nil {
+		r.takeEncryption(answers[2].Data)
 	}
 }
 
@@ -127,9 +157,9 @@ func (r *record) takeInfo(data []byte) {
 		return
 	}
 	guest := info.Guest()
-	r.Row.OS = first(guest.Name, r.Row.OS)
-	r.Row.Edition = first(guest.Edition, r.Row.Edition)
-	r.Row.OSBuild = first(guest.Build, r.Row.OSBuild)
+	r.Row.OS = first(text(guest.Name), r.Row.OS)
+	r.Row.Edition = first(text(guest.Edition), r.Row.Edition)
+	r.Row.OSBuild = first(text(guest.Build), r.Row.OSBuild)
 }
 
 // passwordPlugin is the method that asks for a password, the default of the
@@ -137,11 +167,7 @@ func (r *record) takeInfo(data []byte) {
 // every other one stays plain "Encrypted".
 const passwordPlugin = "<parallels-default-plugin>"
 
-func (s *survey) readEncryption(ctx context.Context, r *record) {
-	data, err := s.sources.Files.ReadUserFile(ctx, r.User, r.Bundle+"/config.pvs", maxBundleFile)
-	if err != nil {
-		return
-	}
+func (r *record) takeEncryption(data []byte) {
 	config, err := prlctl.ReadConfigPVS(data)
 	if err == nil && config.VMEncryptionInfo.PluginID == passwordPlugin {
 		r.Row.Encryption = protocol.EncryptedPassword

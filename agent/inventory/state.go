@@ -99,7 +99,7 @@ func (s *survey) vmProcesses(ctx context.Context) (map[running][]time.Time, erro
 			continue // a user may call a program of their own by this name
 		}
 		if at := slices.Index(process.Args, vmNameFlag); at >= 0 && at+1 < len(process.Args) {
-			key := running{process.UID, process.Args[at+1]}
+			key := running{process.UID, name(process.Args[at+1])}
 			out[key] = append(out[key], process.Started)
 		}
 	}
@@ -107,16 +107,7 @@ func (s *survey) vmProcesses(ctx context.Context) (map[running][]time.Time, erro
 }
 
 func (s *survey) processOf(found finding) running {
-	return running{s.uidOf(found.user), found.record.Row.Name}
-}
-
-// uidOf is the uid that the user's processes have on this machine. It is taken
-// from the home folder, because below a root one account plays all users.
-func (s *survey) uidOf(user platform.User) uint32 {
-	if uid, err := s.sources.Files.Owner(user.Home); err == nil {
-		return uid
-	}
-	return user.UID
+	return running{s.sources.Files.UIDOnDisk(found.user), found.record.Row.Name}
 }
 
 // listedBefore says whether another account whose processes are the same listed
@@ -135,12 +126,15 @@ func (s *survey) listedBefore(found finding) bool {
 
 // sameMachine says whether two accounts' records are one shared machine: the
 // same id and the same bundle (H21), by device and inode where they are known.
+// Both accounts' processes must also have seen the same owner: each can say
+// what it likes, and to pass for the owner of somebody else's machine is not to
+// be had by saying so.
 func sameMachine(a, b *record) bool {
 	if a.Row.ID != b.Row.ID {
 		return false
 	}
-	if a.Identity != (protocol.Bundle{}) || b.Identity != (protocol.Bundle{}) {
-		return a.Identity == b.Identity
+	if a.BundleUID != nil || b.BundleUID != nil {
+		return a.Identity == b.Identity && a.BundleUID != nil && b.BundleUID != nil && *a.BundleUID == *b.BundleUID
 	}
 	return a.Bundle != "" && strings.EqualFold(a.Bundle, b.Bundle)
 }
@@ -204,18 +198,10 @@ func (s *survey) join(group []finding) protocol.VM {
 // ownerOf is the account whose files the bundle's are; the first that lists it
 // where that says nothing, as below a root.
 func (s *survey) ownerOf(group []finding) platform.User {
-	owner := group[0].user
-	if len(group) == 1 {
-		return owner
-	}
-	uid, err := s.sources.Files.Owner(group[0].record.Bundle)
-	if err != nil {
-		return owner
-	}
 	for _, found := range group {
-		if s.uidOf(found.user) == uid {
+		if uid := found.record.BundleUID; uid != nil && s.sources.Files.UIDOnDisk(found.user) == *uid {
 			return found.user
 		}
 	}
-	return owner
+	return group[0].user
 }

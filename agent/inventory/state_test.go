@@ -223,7 +223,7 @@ func TestINV_07_SharedMachineCountsOnce(t *testing.T) {
 		l := newLab(t)
 		alices, bobs := l.shared(0)
 		alices.state, bobs.state = "running", "running"
-		l.files["/Users/alice"], l.files["/Users/bob"] = file{}, file{}
+		l.oneAccount = true
 		l.process(0, "Windows 11", noon)
 		l.process(0, "Windows 11", noon)
 		m := own(l, "bob")

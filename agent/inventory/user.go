@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"slices"
+	"sync"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -13,95 +13,93 @@ import (
 	"prlagent/prlctl"
 )
 
-// finding is one virtual machine as one account lists it.
-type finding struct {
-	user   platform.User
-	record *record
-	gone   protocol.Code // not empty: the account could not be listed, this is the last known row
-}
-
-// listUser lists one account and notes what it found; an account that cannot
-// be listed keeps what it had.
-func (s *survey) listUser(ctx context.Context, user platform.User) protocol.UserLook {
-	look := protocol.UserLook{Name: user.Name, UID: user.UID}
-	known := s.memory.of(user.Name)
-	var listing prlctl.Listing
-	look.Code = s.refused
-	if look.Code == "" {
-		err := s.ask(user, func(session bool) (err error) {
-			listing, err = s.sources.Lister(user, session).List(ctx)
-			return err
-		})
-		if err != nil {
-			s.log.Warn().Err(err).Str("user", user.Name).Msg("list virtual machines")
-			look.Code = codeOf(err)
+// attendAll visits every account, all at the same time, each in its own lane.
+func (s *survey) attendAll(ctx context.Context) []attendance {
+	var users []platform.User
+	for _, user := range s.users {
+		if !s.isUnused(user) {
+			users = append(users, user)
 		}
 	}
-	if look.Code != "" {
+	all := make([]attendance, len(users))
+	var group sync.WaitGroup
+	for i, user := range users {
+		if s.visits[user.Name] == nil {
+			s.visits[user.Name] = &lane[account]{}
+		}
+		visits, next, patience := s.visits[user.Name], s.visitOf(user), s.patienceWith(user)
+		group.Go(func() { all[i] = s.attend(ctx, visits, next, patience) })
+	}
+	group.Wait()
+	return all
+}
+
+func (s *survey) visitOf(user platform.User) visit {
+	return visit{
+		sources: s.sources, slots: s.slots, log: s.log, at: s.At, refused: s.refused,
+		user: user, session: s.inSession(user), known: copied(s.memory.of(user.Name)),
+	}
+}
+
+// patienceWith is how long the look waits for one user.
+func (s *survey) patienceWith(user platform.User) time.Duration {
+	if s.slots.hung(user.UID) {
+		return s.patience / shortPatience
+	}
+	return s.patience
+}
+
+// unusedFor is how long an account without a session and without traces is not
+// looked at again.
+const unusedFor = time.Hour
+
+func (s *survey) isUnused(user platform.User) bool {
+	age := s.At.Sub(s.unused[user.Name])
+	return age >= 0 && age < unusedFor && !s.inSession(user) && !s.memory.knows(user.Name)
+}
+
+// take turns what the lanes gave into findings, in the order of the users. An
+// account that could not be listed, or is late, keeps what it had.
+func (s *survey) take(all []attendance) {
+	for _, attended := range all {
+		user, now := attended.user, attended.account
+		if earlier := attended.earlier; earlier != nil {
+			s.memory.set(user, earlier.entries)
+			s.seen[user.Name] = earlier.at
+		}
+		if attended.late {
+			s.log.Warn().Str("user", user.Name).Msg("the look does not wait for this user")
+			now.code = protocol.CodeUserLate
+		}
+		if now.unused {
+			s.unused[user.Name] = s.At
+			continue
+		}
+		look := s.takeAccount(user, now)
+		if now.truncated {
+			s.truncate(user.Name)
+		}
+		if look.Code != "" {
+			s.lack(look.Code, user.Name)
+		}
+		s.Users = append(s.Users, look)
+	}
+}
+
+func (s *survey) takeAccount(user platform.User, now account) protocol.UserLook {
+	look := protocol.UserLook{Name: user.Name, UID: user.UID, Code: now.code}
+	if now.code != "" {
+		known := s.memory.of(user.Name)
 		look.At = s.lastListed(user, known)
 		s.keepStale(user, known, look)
 		look.Count = len(known)
 		return look
 	}
 	s.seen[user.Name] = s.At
-	s.takeListing(ctx, user, known, listing)
-	if len(listing.Unreadable) > 0 {
-		look.Code = protocol.CodeUnreadableVM
-	}
-	look.Count = len(s.memory.of(user.Name))
+	s.memory.set(user, now.entries)
+	s.found = append(s.found, now.found...)
+	look.Code, look.Count = now.doubt, len(now.entries)
 	return look
-}
-
-// takeListing turns a listing into findings. A virtual machine that the
-// account no longer has is forgotten; one that cannot be read keeps its last
-// known row, and so does every one that may be the one without a name.
-func (s *survey) takeListing(ctx context.Context, user platform.User, known map[string]*record, listing prlctl.Listing) {
-	fresh := make(map[string]*record, len(listing.VMs))
-	for _, vm := range s.mostly(user, known, listing.VMs) {
-		entry := s.read(ctx, user, vm, known[vm.ID])
-		fresh[vm.ID] = entry
-		s.found = append(s.found, finding{user: user, record: entry})
-	}
-	stale := func(id string, entry *record, code string) {
-		fresh[id] = entry
-		s.found = append(s.found, finding{user, entry, protocol.Code(code)})
-	}
-	for _, broken := range listing.Unreadable {
-		entry, had := known[broken.ID]
-		switch {
-		case broken.ID == "" || fresh[broken.ID] != nil || len(fresh) >= protocol.MaxVMs:
-		case had:
-			entry.markStale(s.At)
-			stale(broken.ID, entry, broken.Code)
-		default:
-			stale(broken.ID, unreadable(user, broken), broken.Code)
-		}
-	}
-	if at := slices.IndexFunc(listing.Unreadable, isNameless); at >= 0 {
-		for id, entry := range known {
-			if fresh[id] == nil {
-				entry.markStale(s.At)
-				stale(id, entry, listing.Unreadable[at].Code)
-			}
-		}
-	}
-	s.memory.set(user, fresh)
-}
-
-func isNameless(broken prlctl.Unreadable) bool { return broken.ID == "" }
-
-// mostly is what is read of a listing: all of it, unless it alone is more than
-// a report holds. Then it is cut, the known ones first, so that an account
-// cannot make a look endless (H12).
-func (s *survey) mostly(user platform.User, known map[string]*record, vms []prlctl.VM) []prlctl.VM {
-	if len(vms) <= protocol.MaxVMs {
-		return vms
-	}
-	s.truncate(user.Name)
-	isNew := func(vm prlctl.VM) bool { return known[vm.ID] == nil }
-	old := slices.DeleteFunc(slices.Clone(vms), isNew)
-	vms = slices.DeleteFunc(slices.Clone(vms), func(vm prlctl.VM) bool { return !isNew(vm) })
-	return append(old, vms...)[:protocol.MaxVMs]
 }
 
 // hidden are the columns that an unreadable description leaves empty.
@@ -130,50 +128,6 @@ func (s *survey) keepStale(user platform.User, known map[string]*record, look pr
 		s.found = append(s.found, finding{user, entry, look.Code})
 	}
 	s.memory.set(user, known)
-}
-
-// read makes the record of a listed virtual machine: from memory where its
-// configuration is what it was, else from a query by id, which alone names the
-// bundle, and from the two files in the bundle.
-func (s *survey) read(ctx context.Context, user platform.User, listed prlctl.VM, old *record) *record {
-	entry := &record{User: user, Listed: listed.ConfigHash()}
-	if old != nil && old.Listed == entry.Listed && old.Bundle != "" {
-		*entry = *old
-		entry.User, entry.SeenAt = user, nil
-	} else {
-		if old != nil {
-			entry.LastUsedAt, entry.Running, entry.Row = old.LastUsedAt, old.Running, old.Row
-		}
-		full, err := s.get(ctx, user, listed.ID)
-		if err != nil {
-			s.log.Warn().Err(err).Str("user", user.Name).Str("vm", listed.ID).Msg("read virtual machine")
-			full, entry.Listed = listed, "" // ask again at the next look
-		}
-		listed = full // it says more than the bulk list, and later
-		entry.Bundle = full.Bundle()
-		if old != nil {
-			entry.Bundle, entry.Identity = first(entry.Bundle, old.Bundle), old.Identity
-		}
-		entry.describe(full)
-	}
-	entry.observe(listed)
-	s.readBundle(ctx, entry)
-	return entry
-}
-
-// errHung is a query that is not made.
-var errHung = errors.New("a query of this user has hung before in this look")
-
-// get queries one virtual machine. A user can stop a program that runs as them,
-// so after one that did not end in its time no other is started for them: a
-// look costs at most one time limit more for each user (H12).
-func (s *survey) get(ctx context.Context, user platform.User, id string) (prlctl.VM, error) {
-	if s.hung[user.UID] {
-		return prlctl.VM{}, errHung
-	}
-	vm, err := s.sources.Lister(user, s.inSession(user)).Get(ctx, id)
-	s.hung[user.UID] = err != nil && codeOf(err) == protocol.CodeToolTimeout
-	return vm, err
 }
 
 // lastListed is when the account was last listed, as far as anyone knows.
