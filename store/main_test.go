@@ -42,6 +42,7 @@ var roles = map[string]func(dir string) childResult{
 	"work":           work,
 	"open":           openOnly,
 	"nobody":         inspectAsNobody,
+	"plain":          plainBolt,
 }
 
 // childResult is what a child prints as its last line.

@@ -31,8 +31,13 @@ var pageSize = os.Getpagesize()
 
 func pageOf(content []byte, id int) []byte { return content[id*pageSize : (id+1)*pageSize] }
 
+// usedPages is the high water mark of a healthy file: behind it nothing counts.
+func usedPages(content []byte) int {
+	return int(max(binary.LittleEndian.Uint64(pageOf(content, 0)[16+40:]), binary.LittleEndian.Uint64(pageOf(content, 1)[16+40:])))
+}
+
 func randomPage(random *rand.Rand, content []byte) []byte {
-	return pageOf(content, 2+random.IntN(len(content)/pageSize-2))
+	return pageOf(content, 2+random.IntN(usedPages(content)-2))
 }
 
 func randomize(random *rand.Rand, part []byte) {
@@ -84,7 +89,7 @@ func zeroedPage(random *rand.Rand, content []byte) []byte {
 
 // zeroedRun is what a drive leaves that has forgotten a block of its own.
 func zeroedRun(random *rand.Rand, content []byte) []byte {
-	from := random.IntN(len(content)/pageSize - 1)
+	from := random.IntN(usedPages(content))
 	clear(content[from*pageSize : min(len(content), (from+2+random.IntN(8))*pageSize)])
 	return content
 }
@@ -105,16 +110,16 @@ func flippedData(random *rand.Rand, content []byte) []byte {
 }
 
 func flippedBit(random *rand.Rand, content []byte) []byte {
-	content[random.IntN(len(content))] ^= 1 << random.IntN(8)
+	content[random.IntN(usedPages(content)*pageSize)] ^= 1 << random.IntN(8)
 	return content
 }
 
 func truncated(random *rand.Rand, content []byte) []byte {
-	return content[:random.IntN(len(content))]
+	return content[:random.IntN(usedPages(content)*pageSize)]
 }
 
 func truncatedAtPage(random *rand.Rand, content []byte) []byte {
-	return content[:random.IntN(len(content)/pageSize)*pageSize]
+	return content[:random.IntN(usedPages(content))*pageSize]
 }
 
 func extended(random *rand.Rand, content []byte) []byte {
