@@ -8,7 +8,10 @@
 // covers collection, key and value. A tally is the number of rows and the sum of
 // their checksums, changed in the same commit as the rows. So a lost row, a
 // changed one, one in a wrong place and one that a lost write put back to an
-// older state are all noticed at the next Open.
+// older state are all noticed at the next Open. Each commit also leaves its
+// number beside the header, which must be the one of the meta: bbolt writes a
+// commit into the pages of the one before last, so a meta that reached the disk
+// without its pages leads to a state that is old, and whole.
 //
 // # What Open does
 //
@@ -27,7 +30,11 @@
 //  5. If the content is damaged, and only then, the newest backup that verifies,
 //     or else an empty database, is made aside with a new epoch, and replaces
 //     the damaged file in one step. The damaged file stays as
-//     state.db.bad-<UTC time>; the newest four are kept.
+//     state.db.bad-<UTC time>; the newest four are kept. Killed at any step of
+//     this, the next Open ends the same way.
+//  6. What happened in 4 or 5 is part of the new state, and is reported again by
+//     every Open until an Update has committed something. A caller that keeps the
+//     report in its first commit cannot lose it.
 //
 // # What is not damage
 //
@@ -41,7 +48,8 @@
 //     space, it stays, and the next Open tries again.
 //   - store_denied: EACCES, EPERM (on macOS also a privacy or sandbox refusal),
 //     EROFS, a link or folder in place of a file, a folder others can write to.
-//     A restore would fail for the same reason, or replace a good file.
+//     A restore would fail for the same reason, or replace a good file. In a
+//     folder that is read-only a healthy database is used as it is.
 //   - store_io: all else, above all EIO. A disk that cannot be read says nothing
 //     about what is on it, and may answer later. A backup that cannot be read is
 //     passed over, though, because the others may be readable.
@@ -65,12 +73,22 @@
 //
 // # What cannot be proven without hardware
 //
-// The tests show what happens to a file that is damaged in a known way, and that
-// a killed process loses nothing that was committed. They cannot show that a disk
-// keeps what it says it has flushed (on darwin a commit is two F_FULLFSYNC,
-// facts/macos.md 9). If a drive loses the last commit as a whole, with its meta,
-// the file is a valid older state, and nothing in it can say so; the intent file
-// of H22 is for that. After a failed flush the system may show pages from memory
+// The tests show what happens to a file that is damaged in a known way, that a
+// killed process loses nothing that was committed, and what a power failure
+// leaves: they record every write, flush and rename of real commits, backups and
+// restores, and open what is left if any of what was not flushed is lost, torn in
+// sectors of 512 bytes or garbled. On a disk that keeps what it says it has
+// flushed, and a file system that keeps the order of renames, that is always the
+// last commit or the one that was being made. On a disk that says so and loses
+// any part of one commit, it is that one, the one before, or a restore that says
+// so.
+//
+// They cannot show that a disk keeps its word (on darwin a commit is two
+// F_FULLFSYNC, facts/macos.md 9; the recordings are of Linux, where it is two
+// fdatasync), nor that APFS orders renames as assumed. If a drive loses the last
+// commit as a whole, with its meta, the file is a valid older state, and nothing
+// in it can say so; the intent file of H22 is for that.
+// After a failed flush the system may show pages from memory
 // that are not on the disk, until it restarts. The checksums are against
 // accidents: who can write the file as root can also compute them.
 package store
