@@ -33,7 +33,6 @@ type License struct {
 	UUID                 string
 	Edition              string // standard, pro, business, enterprise
 	ActivationType       string // LIC_KEY, SSO or empty
-	ActivationShown      bool   // the key of ActivationType is there; since which version is not known
 	Trial                Switch
 	Volume               Switch
 	Expiration           string // a date; its form was not seen
@@ -103,7 +102,6 @@ func readLicense(output []byte) (License, error) {
 		UUID:                 root.at("uuid").text(),
 		Edition:              root.at("edition").text(),
 		ActivationType:       root.at("activation_type").text(),
-		ActivationShown:      root.at("activation_type").exists(),
 		Trial:                root.at("is_trial").setting(),
 		Volume:               root.at("is_volume").setting(),
 		Expiration:           root.at("expiration").text(),

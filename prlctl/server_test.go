@@ -30,10 +30,10 @@ func TestLicense(t *testing.T) {
 	cases := map[string]License{
 		"info-license.json": {
 			Status: "ACTIVE", Serial: "6J9A5T-******-******-******-RN17ZA", UUID: "c1b4e1b1-57ab-4b0e-9d5b-1de5f0d5a111",
-			Edition: "enterprise", ActivationType: "SSO", ActivationShown: true, Trial: SwitchOff, Volume: SwitchOn, CPUTotal: 32, MaxMemory: 131072,
+			Edition: "enterprise", ActivationType: "SSO", Trial: SwitchOff, Volume: SwitchOn, CPUTotal: 32, MaxMemory: 131072,
 		},
 		"info-license-standard.txt": {
-			Status: "ACTIVE", Serial: "6J9A5T-******-******-******-RN17ZA", Edition: "standard", ActivationType: "LIC_KEY", ActivationShown: true,
+			Status: "ACTIVE", Serial: "6J9A5T-******-******-******-RN17ZA", Edition: "standard", ActivationType: "LIC_KEY",
 			Trial: SwitchOn, MaxMemory: -1, Notes: []string{NoteEditionNotice, NoteTextAroundJSON},
 		},
 	}
@@ -48,20 +48,6 @@ func TestLicense(t *testing.T) {
 				t.Errorf("license (-want +got):\n%s", diff)
 			}
 		})
-	}
-}
-
-// A version that does not print the key has not said "by a key".
-func TestINV_24_ActivationThatIsNotShown(t *testing.T) {
-	t.Parallel()
-	for output, want := range map[string]bool{
-		`{"status":"ACTIVE"}`: false, `{"status":"ACTIVE","activation_type":null}`: false,
-		`{"status":"ACTIVE","activation_type":""}`: true, `{"status":"ACTIVE","activation_type":"SSO"}`: true,
-	} {
-		license, err := readLicense([]byte(output))
-		if err != nil || license.ActivationShown != want {
-			t.Errorf("%s: %t, %v", output, license.ActivationShown, err)
-		}
 	}
 }
 
