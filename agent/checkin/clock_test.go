@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -182,12 +183,12 @@ func TestH07_AClock80YearsOffIsToldOnceAndPoisonsNothing(t *testing.T) {
 func TestARequestEndsByTheWallClockAfterASleep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var slept time.Duration
-		now := func() time.Time { return time.Now().Add(slept) }
+		var slept atomic.Int64
+		now := func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }
 		ctx, stop := limitWallClock(context.Background(), time.Hour, now)
 		defer stop()
 		time.Sleep(time.Minute)
-		slept = 8 * time.Hour
+		slept.Store(int64(8 * time.Hour))
 		woke := time.Now()
 		<-ctx.Done()
 		if !errors.Is(context.Cause(ctx), errOverTime) || time.Since(woke) > wallTick {

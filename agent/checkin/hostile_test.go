@@ -165,7 +165,7 @@ func endless(status int, header ...string) func(*hostile) {
 }
 
 func bomb(h *hostile) {
-	packed, err := packAlways(bytes.Repeat([]byte(" "), 64<<20))
+	packed, err := packAlways(bytes.Repeat([]byte(" "), 16<<20))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -526,11 +526,12 @@ func TestAServerThatDripsCostsAMinute(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t)
 				b.do("agent_start")
-				started, slept := time.Now(), time.Duration(0)
-				b.options.Now = func() time.Time { return time.Now().Add(slept) }
+				started := time.Now()
+				var slept atomic.Int64
+				b.options.Now = func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }
 				b.options.Transport = drip{}
 				b.configure()
-				time.AfterFunc(10*time.Second, func() { slept = asleep })
+				time.AfterFunc(10*time.Second, func() { slept.Store(int64(asleep)) })
 				b.fails(protocol.CodePortalTimeout)
 				want := requestLimit
 				if asleep > 0 {

@@ -184,7 +184,7 @@ func TestProtocol8_AGzipBombIsBounded(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.do("agent_start")
-	bomb, err := packAlways(bytes.Repeat([]byte(" "), 64<<20))
+	bomb, err := packAlways(bytes.Repeat([]byte(" "), 16<<20))
 	if err != nil {
 		t.Fatal(err)
 	}
