@@ -40,7 +40,7 @@ type deviceView struct {
 	Epoch         string             `json:"epoch,omitempty"`
 	Sequence      uint64             `json:"sequence"`
 	VMs           int                `json:"vms"`
-	Truncated     bool               `json:"truncated,omitempty"`
+	Truncated     bool               `json:"truncated"`
 	StaleReport   bool               `json:"stale_report"` // it has not checked in for longer than it should
 	ChangedAt     time.Time          `json:"changed_at"`   // any change but of check-in times
 	Pending       []pendingView      `json:"pending,omitempty"`

@@ -54,7 +54,7 @@ func (m matcher[T]) matches(row *T) bool {
 
 // ranked is a row that fits, with what its place depends on.
 type ranked[T any] struct {
-	row  T
+	row  *T
 	keys []sortKey
 	seen int // place in the table's own order, which settles ties
 }
@@ -89,7 +89,8 @@ func (c *collector[T]) add(row *T) error {
 	if c.full && c.compare(next, c.kept[c.limit-1]) > 0 {
 		return nil
 	}
-	next.row = *row
+	held := *row
+	next.row = &held
 	c.kept = append(c.kept, next)
 	if len(c.kept) >= 2*c.limit {
 		c.prune()
@@ -137,7 +138,7 @@ func (c *collector[T]) page(number, size int) []T {
 	from := min((number-1)*size, len(c.kept))
 	rows := make([]T, 0, min(size, len(c.kept)-from))
 	for _, kept := range c.kept[from:min(from+size, len(c.kept))] {
-		rows = append(rows, kept.row)
+		rows = append(rows, *kept.row)
 	}
 	return rows
 }

@@ -155,8 +155,12 @@ func (c *condition) readValues(text string, now time.Time) error {
 	case len(texts) > maxListed:
 		return fmt.Errorf("expected at most %d values", maxListed)
 	}
+	reads := c.column.kind
+	if c.word == wordContains {
+		reads = kindText
+	}
 	for _, value := range texts {
-		read, err := readOperand(c.column.kind, value, now)
+		read, err := readOperand(reads, value, now)
 		if err != nil {
 			return fmt.Errorf("%w, not %q", err, protocol.Display(value))
 		}
