@@ -17,7 +17,8 @@ import (
 //
 // The file that the trust keys come from is believed to be removed when two
 // reads, ten minutes apart, missed it and none in between found it. Until then
-// what it held stays in force. A file that is there decides at once, whatever it
+// what it held stays in force; afterwards only what upholds the policy that the
+// Mac has: there is nobody to exchange with, and no command runs. A file that is there decides at once, whatever it
 // says, and so does a profile that comes in place of config.plist.
 //
 // Both the first missing read and what the file held are in the store, so that a
@@ -64,6 +65,9 @@ func (k *Keeper) Load(paths Paths, now time.Time) Config {
 		inForce = found.assemble(paths)
 	}
 	next, values := k.update(next, found)
+	if next.Removed {
+		inForce.uphold(values)
+	}
 	if problem, is := next.problem(); is {
 		inForce.Problems = append(inForce.Problems, problem)
 	}
@@ -113,18 +117,19 @@ func (c custody) present(found files, source Source) custody {
 
 // update adds to a decision what the file in force holds.
 func (k *Keeper) update(next custody, found files) (custody, map[string]any) {
+	values, _ := found.trust()
 	switch {
-	case next.Source == "", next.Removed:
+	case next.Source == "":
 		return next, nil
+	case next.Removed && !k.kept.Removed:
+		values = selected(k.values, func(key keyRow) bool { return key.stays })
 	case !next.MissedAt.IsZero(), next.Values != nil:
 		return next, k.values
-	}
-	values, _ := found.trust()
-	if next.Source == k.kept.Source && k.kept.Values != nil && reflect.DeepEqual(values, k.values) {
+	case next.Source == k.kept.Source && k.kept.Values != nil && reflect.DeepEqual(values, k.values):
 		next.Values = k.kept.Values
 		return next, k.values
 	}
-	encoded, err := plist.EncodeXML(withoutSecrets(values))
+	encoded, err := plist.EncodeXML(selected(values, func(key keyRow) bool { return !key.secret }))
 	if err != nil { // it was a property list a moment ago
 		return next, values
 	}
@@ -132,15 +137,24 @@ func (k *Keeper) update(next custody, found files) (custody, map[string]any) {
 	return next, values
 }
 
-// withoutSecrets are the keys that may be written to the state.
-func withoutSecrets(values map[string]any) map[string]any {
-	open := make(map[string]any, len(values))
+// selected are the values of some of our keys.
+func selected(values map[string]any, wanted func(keyRow) bool) map[string]any {
+	some := make(map[string]any, len(values))
 	for _, key := range keys {
-		if value, present := values[key.Name]; present && !key.secret {
-			open[key.Name] = value
+		if value, present := values[key.Name]; present && wanted(key) {
+			some[key.Name] = value
 		}
 	}
-	return open
+	return some
+}
+
+// uphold takes over what a removed file leaves behind.
+func (c *Config) uphold(values map[string]any) {
+	for _, key := range keys {
+		if key.stays {
+			c.take(key, values)
+		}
+	}
 }
 
 // recall reads once what was known before a restart.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,19 @@ func (m *keeperMac) want(c Config, server string, source Source, code protocol.C
 	}
 }
 
+// wantPolicyUpheld is what is left of managedProfile once it is believed to be
+// removed: nobody to talk to and nobody to obey, but no enforcement is lifted.
+func (m *keeperMac) wantPolicyUpheld(c Config) {
+	m.t.Helper()
+	if len(c.PolicyKeys)+len(c.CommandKeys) != 0 || c.ContentURL != nil || c.EnrollmentSecret != "" || c.Proxy != nil ||
+		slices.Contains(c.AllowedCommands, "vm.delete") {
+		m.t.Errorf("of what was removed stayed %+v", c)
+	}
+	if c.Mode != ModeEnforce || c.Group != "finance" || !c.VendorGates {
+		m.t.Errorf("mode %s, group %q, gates %t", c.Mode, c.Group, c.VendorGates)
+	}
+}
+
 const (
 	managedServer = "https://managed.example"
 	localServer   = "https://local.example"
@@ -85,7 +99,7 @@ const (
 
 func managedProfile(t *testing.T) dict {
 	trusted, _ := key(t)
-	return dict{"ServerURL": managedServer, "EnrollmentSecret": "canary-secret", "Mode": "enforce",
+	return dict{"ServerURL": managedServer, "EnrollmentSecret": "canary-secret", "Mode": "enforce", "Group": "finance", "VendorGates": true,
 		"PolicyKeys": []any{trusted}, "CommandKeys": []any{trusted}, "AllowedCommands": []any{"vm.delete"},
 		"Proxy": "http://user:canary-proxy@proxy.example:3128", "ServerCertificates": []any{certificateDER(t)}}
 }
@@ -106,10 +120,10 @@ func TestH06_AVanishedProfileIsBelievedAfterTwoReadsTenMinutesApart(t *testing.T
 	}
 	gone := m.after(time.Second)
 	m.want(gone, "", SourceNone, protocol.CodeProfileRemoved)
-	if len(gone.PolicyKeys)+len(gone.CommandKeys) != 0 || gone.ContentURL != nil || gone.Mode != ModeMonitor {
-		t.Errorf("of what was removed stayed %+v", gone)
-	}
+	m.wantPolicyUpheld(gone)
 	m.want(m.after(30*24*time.Hour), "", SourceNone, protocol.CodeProfileRemoved)
+	m.restart()
+	m.wantPolicyUpheld(m.after(time.Second))
 	m.managed(managedProfile(t))
 	m.want(m.after(time.Second), managedServer, SourceManaged, "")
 }

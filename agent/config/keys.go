@@ -34,11 +34,11 @@ func Keys() []Key {
 // keyRow adds to a Key how it is read and shown.
 type keyRow struct {
 	Key
-	parse func(*Config, any) []error // reads a value; what fails leaves the default
-	show  func(Config) string        // for people
-	whole func(Config) string        // everything that matters, for Fingerprint; nil = show
-	// secret: the value may hold one, and is written nowhere.
-	secret bool
+	parse  func(*Config, any) []error // reads a value; what fails leaves the default
+	show   func(Config) string        // for people
+	whole  func(Config) string        // everything that matters, for Fingerprint; nil = show
+	secret bool                       // the value may hold one, and is written nowhere
+	stays  bool                       // upholds the policy that the Mac has, also after the file was removed (H06)
 }
 
 func (k keyRow) exact(c Config) string {
@@ -74,6 +74,7 @@ var keys = []keyRow{
 			"The Mac's group; wins over whatever the portal says."},
 		parse: single(parseGroup, func(c *Config) *string { return &c.Group }),
 		show:  func(c Config) string { return c.Group },
+		stays: true,
 	},
 	{
 		Key: Key{"PolicyKeys", "array of dictionaries {KeyID: string, PublicKey: data}", "none", true,
@@ -115,6 +116,7 @@ var keys = []keyRow{
 			"monitor observes, plans and reports; enforce applies the policy."},
 		parse: single(oneOf(ModeMonitor, ModeEnforce), func(c *Config) *string { return &c.Mode }),
 		show:  func(c Config) string { return c.Mode },
+		stays: true,
 	},
 	{
 		Key: Key{"Proxy", "string, http or https URL", "none", false,
@@ -129,6 +131,7 @@ var keys = []keyRow{
 			"Apply no policy below Parallels Desktop 20.1.0, as the vendor's portal; otherwise what a version can do is probed."},
 		parse: single(parseBool, func(c *Config) *bool { return &c.VendorGates }),
 		show:  func(c Config) string { return strconv.FormatBool(c.VendorGates) },
+		stays: true,
 	},
 	{
 		Key: Key{"LogLevel", "string, debug, info, warn or error", "info", false,
