@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"prlagent/agent/localapi"
@@ -91,7 +90,7 @@ func checkHelp() string {
 }
 
 func (p *program) doctor(ctx context.Context) error {
-	who := &patient{root: p.root, mac: platform.New(p.root, &tool.Runner{Root: p.root, Log: zerolog.Nop()})}
+	who := &patient{root: p.root, mac: platform.New(p.root, &tool.Runner{Root: p.root})}
 	who.status, who.err = p.lastStatus(ctx)
 	found := who.examine(ctx)
 	var err error
