@@ -255,7 +255,7 @@ func (s *survey) lookAtVMs(ctx context.Context) {
 
 // settle makes the rows of what was found.
 func (s *survey) settle() {
-	s.VMs = s.rows()
+	s.VMs = remarked(s.rows(), s.Product)
 	slices.SortFunc(s.VMs, func(a, b protocol.VM) int { return a.VMKey.Compare(b.VMKey) })
 	if len(s.VMs) > protocol.MaxVMs {
 		s.VMs = share(s.VMs, protocol.MaxVMs)

@@ -13,9 +13,13 @@ import (
 // query, and some more for the kill and for the files.
 const DefaultPatience = 75 * time.Second
 
-// shortPatience is the part of it for a user whose tools hung before: whoever
-// is fine again answers within it, and who is not delays nobody's report.
-const shortPatience = 10
+// Parts of the patience. A user whose tools hung before is waited for shortly:
+// whoever is fine again answers within that, and who is not delays nobody's
+// report. A query that takes a part of it is taken for one that hangs.
+const (
+	shortPatience = 10
+	hangingAfter  = 8
+)
 
 // lane runs one thing at a time for one user, in a goroutine that may outlive
 // the look that began it. It is used by one goroutine at a time.
@@ -45,8 +49,9 @@ func (l *lane[T]) wait(ctx context.Context, over <-chan time.Time) (result T, en
 }
 
 // slots bound how many queries run at once: one for each user, and two for the
-// whole Mac. A user whose last query hung uses only one of the two, so that the
-// other is always free for the rest (H12).
+// whole Mac. One that hangs gives its slot back while it goes on, because it
+// costs nothing but time, and its user uses only one of the two until a query
+// ends well: the other is always free for the rest (H12).
 type slots struct {
 	common, reserved chan struct{}
 
@@ -62,8 +67,9 @@ func newSlots() *slots {
 	}
 }
 
-// do runs one query of the user when it is their turn.
-func (s *slots) do(ctx context.Context, uid uint32, query func() error) error {
+// do runs one query of the user when it is their turn. It hangs when it has
+// not ended after a while, or was killed at its limit.
+func (s *slots) do(ctx context.Context, uid uint32, hanging time.Duration, query func() error) error {
 	own := s.of(uid)
 	select {
 	case own <- struct{}{}:
@@ -71,25 +77,36 @@ func (s *slots) do(ctx context.Context, uid uint32, query func() error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	slot, err := s.take(ctx, uid)
+	if err != nil {
+		return err
+	}
+	giveBack := sync.OnceFunc(func() { <-slot })
+	defer giveBack()
+	overdue := time.AfterFunc(hanging, func() {
+		s.setHung(uid, true)
+		giveBack()
+	})
+	err = query()
+	overdue.Stop()
+	s.setHung(uid, isHang(err))
+	return err
+}
+
+// take waits for one of the slots that are for this user.
+func (s *slots) take(ctx context.Context, uid uint32) (chan struct{}, error) {
 	reserved := s.reserved
 	if s.hung(uid) {
 		reserved = nil // never ready
 	}
 	select {
 	case s.common <- struct{}{}:
-		defer func() { <-s.common }()
+		return s.common, nil
 	case reserved <- struct{}{}:
-		defer func() { <-reserved }()
+		return reserved, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
-	err := query()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.hangs[uid] = isHang(err); !s.hangs[uid] {
-		delete(s.hangs, uid)
-	}
-	return err
 }
 
 func (s *slots) of(uid uint32) chan struct{} {
@@ -105,6 +122,15 @@ func (s *slots) hung(uid uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.hangs[uid]
+}
+
+func (s *slots) setHung(uid uint32, hung bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.hangs, uid)
+	if hung {
+		s.hangs[uid] = true
+	}
 }
 
 func isHang(err error) bool { return err != nil && codeOf(err) == protocol.CodeToolTimeout }

@@ -78,7 +78,12 @@ func (s *survey) judge(r *record, started []time.Time, expected int) {
 		r.LastUsedAt = s.At.Truncate(time.Second)
 	}
 	r.Running = isRunning
-	row.LastUsedAt = r.LastUsedAt
+	r.explainLastUsed()
+}
+
+// explainLastUsed shows the last known start, or says why there is none.
+func (r *record) explainLastUsed() {
+	r.Row.LastUsedAt = r.LastUsedAt
 	reason := protocol.CodeNotSeenRunning
 	if r.NeverStarted {
 		reason = protocol.CodeNeverStarted

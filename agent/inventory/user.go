@@ -37,7 +37,7 @@ func (s *survey) attendAll(ctx context.Context) []attendance {
 func (s *survey) visitOf(user platform.User) visit {
 	return visit{
 		sources: s.sources, slots: s.slots, log: s.log, at: s.At, refused: s.refused,
-		user: user, session: s.inSession(user), known: copied(s.memory.of(user.Name)),
+		user: user, session: s.inSession(user), hanging: s.patience / hangingAfter, known: copied(s.memory.of(user.Name)),
 	}
 }
 
@@ -64,6 +64,9 @@ func (s *survey) take(all []attendance) {
 	for _, attended := range all {
 		user, now := attended.user, attended.account
 		if earlier := attended.earlier; earlier != nil {
+			for _, entry := range earlier.entries {
+				entry.explainLastUsed() // nobody has judged its state, and now it is too late
+			}
 			s.memory.set(user, earlier.entries)
 			s.seen[user.Name] = earlier.at
 		}
@@ -149,6 +152,8 @@ func codeOf(err error) protocol.Code {
 	var ofPrlctl *prlctl.Error
 	var ofTool *tool.Error
 	switch {
+	case errors.As(err, &ofPrlctl) && ofPrlctl.Code == prlctl.CodeUnrecognizedOption:
+		return protocol.CodePDVersionTooOld // what a look asks with, every version since --json knows
 	case errors.As(err, &ofPrlctl):
 		return protocol.Code(ofPrlctl.Code)
 	case errors.As(err, &ofTool):

@@ -26,6 +26,7 @@ type visit struct {
 	user    platform.User
 	refused protocol.Code // why the vendor's tools may not be run; empty = they may
 	session bool          // the user has one, and it can be entered
+	hanging time.Duration // a query that takes longer is taken for one that hangs
 	known   map[string]*record
 	hung    bool // a query did not end in its time
 	outside bool // the session turned out not to be enterable
@@ -113,7 +114,7 @@ func (v *visit) lookAtFiles(ctx context.Context, questions []platform.FileQuesti
 	for i := range answers {
 		answers[i].Err = errHung // until it was asked
 	}
-	err = v.slots.do(ctx, v.user.UID, func() (err error) {
+	err = v.slots.do(ctx, v.user.UID, v.hanging, func() (err error) {
 		answers, err = v.sources.Files.LookAtFiles(ctx, v.user, questions)
 		return err
 	})
@@ -125,7 +126,7 @@ func (v *visit) lookAtFiles(ctx context.Context, questions []platform.FileQuesti
 // fails for a reason of its own the vendor's own way is tried, without it. A
 // machine that looks stopped from there and is not is found by its process.
 func (v *visit) ask(ctx context.Context, query func(session bool) error) error {
-	return v.slots.do(ctx, v.user.UID, func() error {
+	return v.slots.do(ctx, v.user.UID, v.hanging, func() error {
 		inside := v.session && !v.outside
 		err := query(inside)
 		if err == nil || !inside || codeOf(err) != protocol.CodeToolFailed {
@@ -227,7 +228,7 @@ func (v *visit) get(ctx context.Context, id string) (vm prlctl.VM, err error) {
 	if v.hung {
 		return prlctl.VM{}, errHung
 	}
-	err = v.slots.do(ctx, v.user.UID, func() (err error) {
+	err = v.slots.do(ctx, v.user.UID, v.hanging, func() (err error) {
 		vm, err = v.sources.Lister(v.user, v.session && !v.outside).Get(ctx, id)
 		return err
 	})

@@ -1,0 +1,182 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform"
+	"prlagent/platform/tool"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A look waits for a user who hangs as long as its patience, and the next one
+// only shortly; everybody else's rows are complete, and so is the license.
+func TestH12_AUserWhoHangsDelaysNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		l.look()
+		hold := make(chan struct{})
+		l.holds = map[string]chan struct{}{"alice": hold}
+		l.machines["bob"][0].name = "Renamed"
+		l.machines["alice"][0].name = "Also renamed"
+
+		look, took := l.timed()
+		wantEqual(t, "how long the first look waits", took, DefaultPatience)
+		wantEqual(t, "bob", row(t, look, "bob", linuxID).Name+string(row(t, look, "bob", linuxID).Stale), "Renamed")
+		wantEqual(t, "alice", userLook(t, look, "alice").Code, protocol.CodeUserLate)
+		wantEqual(t, "alice's row", row(t, look, "alice", windowsID).Stale, protocol.CodeUserLate)
+		wantEqual(t, "look", look.Code+" "+protocol.Code(look.Detail), "user_late alice")
+		wantEqual(t, "product", look.Product.State, protocol.ProductKey)
+		wantEqual(t, "who was asked for the license", l.callsOf("bob"), "list bob, get bob "+linuxID+", look bob, license bob")
+
+		look, took = l.timed()
+		wantEqual(t, "how long the second look waits", took, DefaultPatience/shortPatience)
+		wantEqual(t, "alice", userLook(t, look, "alice").Code, protocol.CodeUserLate)
+		wantEqual(t, "calls as alice, who has one that runs", l.callsOf("alice"), "")
+
+		// The late answer is there now. It counts as what is known, and is not
+		// taken for the truth of today: alice is asked again.
+		close(hold)
+		synctest.Wait()
+		l.holds["alice"] = make(chan struct{})
+		look, _ = l.timed()
+		late := row(t, look, "alice", windowsID)
+		wantEqual(t, "late answer", late.Name+" "+string(late.Stale), "Also renamed user_late")
+		wantEqual(t, "rows", names(look), "alice/Also renamed bob/Renamed")
+
+		close(l.holds["alice"])
+		l.holds = nil
+		synctest.Wait()
+		look, took = l.timed()
+		wantEqual(t, "how long a look at users who answer takes", took, 0)
+		wantEqual(t, "look", look.Code, "")
+		wantEqual(t, "rows", names(look), "alice/Also renamed bob/Renamed")
+		wantEqual(t, "lists as alice", l.callsOf("alice"), "list alice, look alice, license alice")
+	})
+}
+
+// timed is a look and how long it took.
+func (l *lab) timed() (Look, time.Duration) {
+	l.t.Helper()
+	began := time.Now()
+	look := l.look()
+	return look, time.Since(began)
+}
+
+func TestH12_ManyUsersWhoHangDelayNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		hold := make(chan struct{})
+		l.holds = make(map[string]chan struct{})
+		for i := range 9 {
+			user := platform.User{Name: fmt.Sprintf("user%d", i), UID: uint32(600 + i), Home: fmt.Sprintf("/Users/user%d", i)}
+			l.console.Sessions = append(l.console.Sessions, user.UID)
+			l.users = append([]platform.User{user}, l.users...)
+			l.holds[user.Name] = hold
+		}
+		look := l.look()
+		wantEqual(t, "bob", userLook(t, look, "bob").Code, "")
+		wantEqual(t, "alice", userLook(t, look, "alice").Code, "")
+		close(hold)
+	})
+}
+
+// The daemon ends: whatever runs for a user ends with it, and is waited for.
+func TestH12_NothingRunsBehindTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		l.holds = map[string]chan struct{}{"alice": make(chan struct{})}
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := l.collector.Collect(ctx, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		l.collector.Close()
+		commits := l.state.Commits()
+		if _, err := l.collector.Collect(ctx, time.Second); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		wantEqual(t, "commits", l.state.Commits(), commits)
+		l.collector.Close()
+	})
+}
+
+func TestH12_Slots(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const hanging = 10 * time.Second
+		s := newSlots()
+		var group sync.WaitGroup
+		var mu sync.Mutex
+		running, most := make(map[uint32]int), 0
+		run := func(uid uint32, takes time.Duration, err error) {
+			group.Go(func() {
+				_ = s.do(t.Context(), uid, hanging, func() error {
+					mu.Lock()
+					running[uid]++
+					total := 0
+					for _, count := range running {
+						total += count
+					}
+					most = max(most, total)
+					if running[uid] > 1 {
+						t.Errorf("two queries of %d", uid)
+					}
+					mu.Unlock()
+					time.Sleep(takes)
+					mu.Lock()
+					running[uid]--
+					mu.Unlock()
+					return err
+				})
+			})
+		}
+		for i := range 30 {
+			run(uint32(501+i%3), time.Second, nil)
+		}
+		group.Wait()
+		wantEqual(t, "most at once", most, 2)
+
+		// Two who hang hold both slots no longer than that.
+		began := time.Now()
+		run(601, time.Minute, &tool.Error{Code: tool.CodeTimeout})
+		run(602, time.Minute, &tool.Error{Code: tool.CodeTimeout})
+		synctest.Wait()
+		wantEqual(t, "query of another", s.do(t.Context(), 501, hanging, func() error { return nil }), nil)
+		wantEqual(t, "its wait", time.Since(began), hanging)
+		group.Wait()
+		for _, uid := range []uint32{601, 602} {
+			wantEqual(t, "hung", s.hung(uid), true)
+		}
+
+		// From then on they share one: the other is free at any time.
+		run(601, time.Second, nil)
+		run(602, time.Second, nil)
+		synctest.Wait()
+		began = time.Now()
+		wantEqual(t, "query of another", s.do(t.Context(), 501, hanging, func() error { return nil }), nil)
+		wantEqual(t, "its wait", time.Since(began), 0)
+		group.Wait()
+		wantEqual(t, "fine again", s.hung(601) || s.hung(602), false)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		s.common <- struct{}{}
+		s.reserved <- struct{}{}
+		if err := s.do(ctx, 501, hanging, nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
