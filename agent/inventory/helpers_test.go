@@ -128,10 +128,13 @@ type fakeMac struct {
 
 	oneAccount bool // one account owns everything, as below a root
 
-	holds map[string]chan struct{} // lists of these accounts wait until it is closed
+	lookErr map[string]error         // looking at files as these accounts fails
+	claims  map[string]file          // "alice /path": what alice's process says is there
+	holds   map[string]chan struct{} // lists of these accounts wait until it is closed
 
 	mu    sync.Mutex
-	calls []string // "list alice", "get alice ID", "look alice", "license alice"
+	asked map[string][]string // by account: paths that were looked at
+	calls []string            // "list alice", "get alice ID", "look alice", "license alice"
 }
 
 func (f *fakeMac) Users(context.Context) ([]platform.User, error)        { return f.users, f.usersErr }
@@ -151,14 +154,21 @@ func (f *fakeMac) UIDOnDisk(user platform.User) uint32 {
 func (f *fakeMac) LookAtFiles(_ context.Context, user platform.User, questions []platform.FileQuestion) ([]platform.FileAnswer, error) {
 	f.note("look " + user.Name)
 	answers := make([]platform.FileAnswer, len(questions))
+	failed := f.lookErr[user.Name]
 	for i, question := range questions {
-		answers[i] = f.answer(user, question)
+		f.noteFile(user.Name, question.Path)
+		if answers[i].Err = failed; failed == nil {
+			answers[i] = f.answer(user, question)
+		}
 	}
-	return answers, nil
+	return answers, failed
 }
 
 func (f *fakeMac) answer(user platform.User, question platform.FileQuestion) platform.FileAnswer {
 	found, ok := f.files[question.Path]
+	if claim, lies := f.claims[user.Name+" "+question.Path]; lies {
+		found, ok = claim, true
+	}
 	switch {
 	case !ok:
 		return platform.FileAnswer{Err: fs.ErrNotExist}
@@ -170,6 +180,15 @@ func (f *fakeMac) answer(user platform.User, question platform.FileQuestion) pla
 		return platform.FileAnswer{Err: errors.New("belongs to somebody else")}
 	}
 	return platform.FileAnswer{Data: []byte(found.data)}
+}
+
+func (f *fakeMac) noteFile(user, path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.asked == nil {
+		f.asked = make(map[string][]string)
+	}
+	f.asked[user] = append(f.asked[user], path)
 }
 
 // note keeps what was asked; users are asked side by side.
