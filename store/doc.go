@@ -87,8 +87,8 @@
 // F_FULLFSYNC, facts/macos.md 9; the recordings are of Linux, where it is two
 // fdatasync), nor that APFS orders renames as assumed. If a drive loses the last
 // commit as a whole, with its meta, the file is a valid older state, and nothing
-// in it can say so; the intent file of H22 is for that.
-// After a failed flush the system may show pages from memory
-// that are not on the disk, until it restarts. The checksums are against
-// accidents: who can write the file as root can also compute them.
+// in it can say so; the intent file of H22 is for that. After a failed flush the
+// system may show pages from memory that are not on the disk, until it restarts.
+// The checksums are against accidents: who can write the file as root can also
+// compute them.
 package store

@@ -338,3 +338,64 @@ func lastFewOrRestored(c *cutter, got childResult, knows known) error {
 	}
 	return honest(c, got, knows, knows.step-1, knows.step, knows.step+1)
 }
+
+// TestPowerLoss_BackupsAreThere damages the database after the power failed: the
+// last backup that was made before is there, or one that was being made.
+func TestPowerLoss_BackupsAreThere(t *testing.T) {
+	t.Parallel()
+	done := workInFolder(t, stepsOfWork)
+	o := outage{name: "from nothing", outcome: store.OutcomeCreated}
+	cutter := newCutter(t, o, done)
+	now, knows := newDisk(nil), known{}
+	for _, c := range o.recording(t) {
+		now.do(c)
+		knows.hear(t, c)
+		all := len(now.pending)
+		for _, left := range []map[string][]byte{now.cut(0, nothing), now.cut(all, nothing), now.cut(all, everything)} {
+			if knows.step >= 4 {
+				left["state.db"] = []byte("damaged")
+				cutter.try(left, knows, lastBackup)
+			}
+		}
+	}
+	t.Log(len(cutter.seen), "states:", cutter.ended)
+}
+
+func lastBackup(c *cutter, got childResult, knows known) error {
+	if got.Report.Outcome != store.OutcomeRestored {
+		return errors.New("want it restored")
+	}
+	last := knows.step / 4 * 4
+	return honest(c, got, knows, last, last+4)
+}
+
+// TestPowerLoss_MetaWithoutItsPages: of a commit only the meta reached the disk.
+// bbolt writes into the pages of the commit before last, so that the meta leads to
+// what that one left: whole, but old.
+func TestPowerLoss_MetaWithoutItsPages(t *testing.T) {
+	t.Parallel()
+	dir := newFastFolder(t)
+	s, _ := mustOpen(t, dir, store.Options{})
+	path, before := filepath.Join(dir, "state.db"), []byte(nil)
+	for count := range 12 {
+		mustUpdate(t, s, func(tx *store.Tx) error { return rows.Put(tx, "a", row{Count: count}) })
+		after, err := os.ReadFile(path)
+		must(t, err)
+		if count > 1 {
+			checkMetaWithoutPages(t, before, after, count)
+		}
+		before = after
+	}
+}
+
+func checkMetaWithoutPages(t *testing.T, before, after []byte, count int) {
+	t.Helper()
+	left := slices.Clone(before)
+	copy(left[:2*pageSize], after[:2*pageSize])
+	s, report := openCopyOfContent(t, left)
+	found := row{}
+	must(t, s.View(func(tx *store.Tx) (err error) { found, _, err = rows.Get(tx, "a"); return err }))
+	if report.Outcome == store.OutcomeOpened && found.Count < count-1 {
+		t.Errorf("opened with commit %d of %d: %+v", found.Count, count, report)
+	}
+}
