@@ -35,12 +35,14 @@ type findings struct {
 	backedUp      time.Time             // last backup of the state by this daemon
 }
 
-// exchanger is the client, or one that says that there is none yet.
+// exchanger is the client, or one that says that there is none yet, behind the
+// vendor's gate.
 func (f findings) exchanger() exchanger {
-	if f.client == nil {
-		return noExchange{f.onDisk}
+	client := f.client
+	if client == nil {
+		client = noExchange{f.onDisk}
 	}
-	return f.client
+	return gate(client, f.configuration, f.look.Product)
 }
 
 var errNoIdentity = errors.New("this Mac has no identity to check in with")

@@ -270,6 +270,8 @@ func set(values map[string]any, path []string, value string) {
 		delete(values, path[0])
 	case err == nil && fmt.Sprint(number) == value:
 		values[path[0]] = number
+	case value == "true" || value == "false":
+		values[path[0]] = value == "true"
 	default:
 		values[path[0]] = value
 	}
