@@ -164,6 +164,31 @@ func TestHangingToolIsKilled(t *testing.T) {
 	}
 }
 
+// A stopped program says nothing and does nothing, not even end on SIGTERM,
+// until somebody lets it go on; other users' programs run.
+func TestStoppedTool(t *testing.T) {
+	t.Parallel()
+	mac := newMac(t, standard())
+	mustUpdate(t, mac, func(state *State) error { return state.setFault("stopped", "alice") })
+	if _, err := program(mac, "/usr/bin/sudo", "-n", "-H", "-u", "#502", appTools+"/prlctl", "list").Output(); err != nil {
+		t.Errorf("another user's tool: %v", err)
+	}
+	child := program(mac, "/usr/bin/sudo", "-n", "-H", "-u", "#501", appTools+"/prlctl", "list")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(child.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Errorf("status %v, %v", status, err)
+	}
+	if err := errors.Join(child.Process.Signal(syscall.SIGTERM), child.Process.Signal(syscall.SIGCONT)); err != nil {
+		t.Error(err)
+	}
+	if err := child.Wait(); fmt.Sprint(err) != "signal: terminated" {
+		t.Errorf("ended with %v", err)
+	}
+}
+
 // Many tools at once: nothing is lost, and every reader sees a whole state.
 func TestParallelUse(t *testing.T) {
 	t.Parallel()

@@ -22,6 +22,11 @@ func sudo(in *invocation) int {
 	if !known {
 		return in.fail(1, "sudo: unknown user %s", target)
 	}
+	if in.state.hasFault("stopped", account) {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+			return in.fail(1, "sudo: unable to stop: %v", err)
+		}
+	}
 	return in.become(program, "sudo: %s: command not found", 1, sudoEnvironment(account, uid, program))
 }
 

@@ -128,6 +128,7 @@ var FaultKinds = []FaultKind{
 	{"service_down", "", "prlctl and prlsrvctl: the service cannot be reached, exit 253"},
 	{"hang", "seconds (0: until killed)", "prlctl and prlsrvctl block before they do anything"},
 	{"stubborn", "", "prlctl and prlsrvctl ignore SIGTERM and SIGINT"},
+	{"stopped", "", "every program that sudo starts for the user is stopped as by kill -STOP, which no user can do to a root program"},
 	{"slow", "milliseconds", "prlctl and prlsrvctl take this much longer"},
 	{"garbage", "", "text around the JSON and raw control bytes inside its strings"},
 	{"duplicate_key", "", "the first VM of a JSON list has a key twice"},

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -225,8 +226,8 @@ func TestFaults(t *testing.T) {
 			"/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"}, outcome{3, "", "failed to satisfy"}},
 	}
 	for _, kind := range FaultKinds {
-		if kind.Name == "stubborn" || kind.Name == "hang" {
-			continue // shown by real processes in TestHangingToolIsKilled
+		if slices.Contains([]string{"stubborn", "hang", "stopped"}, kind.Name) {
+			continue // shown by real processes in TestHangingToolIsKilled and TestStoppedTool
 		}
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()
