@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -67,7 +68,8 @@ func Run(ctx context.Context, options Options) error {
 	}
 	state, report, err := store.Open(ctx, mac.Path(StateFolder), store.Options{
 		Log: options.Log, LockWait: 3 * time.Second,
-		Collections: append(checkin.Collections(), inventory.Remembered, marks.Name(), eventRing.Name()),
+		Collections: slices.Concat(checkin.Collections(), config.Collections(),
+			[]string{inventory.Remembered, marks.Name(), eventRing.Name()}),
 	})
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
@@ -125,12 +127,12 @@ func newAgent(wired parts, state *store.Store, report store.Report, journal *jou
 
 // wire says what the daemon is made of on a Mac.
 func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *store.Store) parts {
-	identity := mac.Path(IdentityFile)
+	identity, keeper := mac.Path(IdentityFile), config.NewKeeper(state)
 	return parts{
 		log: options.Log, owner: ownerUID(options.Root),
 		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,
 		looker:     inventory.New(sourcesOf(mac), state, wallClock, options.Log),
-		loadConfig: func() config.Config { return loadConfig(options, mac) },
+		loadConfig: func() config.Config { return loadConfig(options, mac, keeper) },
 		connect: func(c config.Config, host protocol.Host, state *store.Store) exchanger {
 			version, _ := localapi.BuildVersion()
 			return checkin.New(checkin.Options{
@@ -187,18 +189,19 @@ func appVersion(mac *platform.Machine) (version, build string, err error) {
 	return version, build, nil
 }
 
-// loadConfig reads the configuration anew.
-func loadConfig(options Options, mac *platform.Machine) config.Config {
+// loadConfig reads the configuration anew; what has just disappeared stays in
+// force for a while (H06).
+func loadConfig(options Options, mac *platform.Machine, keeper *config.Keeper) config.Config {
 	local := options.Config
 	if local == "" {
 		local = mac.Path(LocalConfig)
 	}
-	return config.Load(config.Paths{
+	return keeper.Load(config.Paths{
 		Managed:    mac.Path(ManagedConfig),
 		Local:      local,
 		LocalOwner: ownerUID(options.Root),
 		Root:       options.Root != "",
-	}).WithLogLevel(options.LogLevel)
+	}, wallClock()).WithLogLevel(options.LogLevel)
 }
 
 // prepareFolders makes the agent's own folders. Modes are set on purpose: the

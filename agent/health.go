@@ -22,6 +22,10 @@ type warnable struct {
 var (
 	noPortal = []protocol.Code{
 		protocol.CodePortalUnreachable, protocol.CodePortalOutage, protocol.CodePortalCertificate, protocol.CodePortalReplyInvalid,
+		protocol.CodePortalDNS, protocol.CodePortalTimeout, protocol.CodePortalInterrupted, protocol.CodePortalTLS,
+		protocol.CodePortalWrongName, protocol.CodePortalExpired, protocol.CodePortalRedirect, protocol.CodePortalWebPage,
+		protocol.CodePortalReplyTooLarge, protocol.CodeProxySignIn, protocol.CodeProxyRefused,
+		protocol.CodeNetworkSignIn, protocol.CodePossiblyCaptive,
 	}
 	noTools = []protocol.Code{protocol.CodePDNotInstalled, protocol.CodeToolsUntrusted}
 )
@@ -38,6 +42,10 @@ const (
 var warnables = map[protocol.Code]warnable{
 	protocol.CodePortalUnreachable: {after: roaming},
 	protocol.CodePortalOutage:      {after: roaming},
+	protocol.CodePortalDNS:         {after: roaming},
+	protocol.CodePortalTimeout:     {after: roaming},
+	protocol.CodePortalInterrupted: {after: roaming},
+	protocol.CodeNotConfigured:     {explainedBy: []protocol.Code{protocol.CodeProfileRemoved}},
 	protocol.CodeNotEnrolled:       {after: restarting, explainedBy: noPortal},
 	protocol.CodeHeadMissing:       {explainedBy: noPortal},
 	protocol.CodeContentStale:      {explainedBy: noPortal},
