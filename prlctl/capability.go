@@ -32,9 +32,30 @@ type Capabilities struct {
 	Unread map[string]string `json:"unread,omitempty"`
 }
 
-// Complete says whether every help was read, so that asking again would tell
-// nothing new of this version.
-func (c Capabilities) Complete() bool { return !c.Version.IsZero() && len(c.Unread) == 0 }
+// Complete says whether every help was read and everything of today's tables
+// was looked up, so that asking again would tell nothing new of this version.
+// What an earlier version of the agent has kept may lack what was added since.
+func (c Capabilities) Complete() bool {
+	if c.Version.IsZero() || len(c.Unread) > 0 {
+		return false
+	}
+	for _, flag := range settables {
+		if _, probed := c.Set[flag.name]; !probed {
+			return false
+		}
+	}
+	for _, name := range hostSettables {
+		if _, probed := c.HostSet[name]; !probed {
+			return false
+		}
+	}
+	for _, name := range commands {
+		if _, probed := c.Commands[name]; !probed {
+			return false
+		}
+	}
+	return true
+}
 
 // Flag says whether `prlctl set` has the flag, for example --isolate-vm. A
 // flag that is not in the table of flags is SupportUnknown.

@@ -334,6 +334,10 @@ func TestCapabilitiesAsJSON(t *testing.T) {
 	if len(data) > 16<<10 {
 		t.Errorf("%d bytes", len(data))
 	}
+	delete(got.Set, "--pause-idle")
+	if got.Complete() {
+		t.Error("complete without a flag that was added later")
+	}
 	if (Capabilities{}).Complete() || (Capabilities{}).Flag("--isolate-vm").Support != SupportUnknown || (Capabilities{}).Command("pack") != SupportUnknown {
 		t.Error("the zero value knows something")
 	}
