@@ -17,4 +17,11 @@
 // identity (H04). Only a verified head changes its policy. A group named by an
 // unsigned answer is believed only while no policy of another group is in force
 // (H08).
+//
+// Each way in which an exchange can fail has a code of its own, with text and
+// remedy in the one table of codes; none of them costs more than a minute awake,
+// a megabyte, or anything that was known before. What may be a network that
+// wants a sign-in first is no alarm while the network has just changed
+// (facts/macos.md 2.5). Expiry is judged by a time that neither a portal nor the
+// Mac's clock can move at will (H07, TrustedTime).
 package checkin
