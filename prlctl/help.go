@@ -105,7 +105,7 @@ func (h helpText) has(flag string) bool {
 }
 
 // sections are the commands that begin a line, each with its text up to the
-// next one.
+// next one; where a command stands twice, the first counts.
 func (h helpText) sections() map[string]string {
 	out := make(map[string]string)
 	found := helpCommand.FindAllStringSubmatchIndex(h.text, -1)
@@ -114,7 +114,9 @@ func (h helpText) sections() map[string]string {
 		if i+1 < len(found) {
 			end = found[i+1][0]
 		}
-		out[h.text[at[2]:at[3]]] += h.text[at[2]:end]
+		if name := h.text[at[2]:at[3]]; out[name] == "" {
+			out[name] = h.text[at[2]:end]
+		}
 	}
 	return out
 }
