@@ -55,6 +55,11 @@ type FileAnswer struct {
 // at the last component of a path, opens without blocking, reads regular files
 // of that user only, and is killed after 20 s.
 //
+// The way is `sudo -n -H -u '#UID'`, as for the vendor's tools (facts/macos.md
+// 7.1). That a child of ours started through sudo still counts as the daemon
+// for the privacy grants of facts/macos.md 7 is inferred; where it does not,
+// bundles in protected places are fs.ErrPermission.
+//
 // There is one answer for each question, in their order. When the child fails
 // or is killed, the questions that it did not get to are answered with that
 // error, which is returned as well: a *tool.Error, with tool_missing where there

@@ -180,9 +180,9 @@ func TestH11_HostileAnswers(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			machine, _, root := helped(t)
+			_, _, root := helped(t)
 			asked := strings.Join([]string{sudoPath, "-n -H -u #501", Helper, HelperCommand}, " ")
-			machine = New(root, &fakeRunner{answers: map[string]answer{asked: c.reply}})
+			machine := New(root, &fakeRunner{answers: map[string]answer{asked: c.reply}})
 			answers, err := machine.LookAtFiles(t.Context(), aliceOnDisk, questions)
 			var failed *tool.Error
 			if errors.As(err, &failed) != (c.code != "") || failed != nil && failed.Code != c.code {
