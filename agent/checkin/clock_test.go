@@ -3,7 +3,9 @@ package checkin
 import (
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -210,4 +212,49 @@ func TestAStopEndsTheWatchOfTheWallClock(t *testing.T) {
 			t.Error("it ended by the clock")
 		}
 	})
+}
+
+// drip gives one byte a second for as long as somebody reads.
+type drip struct{ ctx context.Context }
+
+func (d drip) Read(data []byte) (int, error) {
+	select {
+	case <-d.ctx.Done():
+		return 0, d.ctx.Err()
+	case <-time.After(time.Second):
+		data[0] = ' '
+		return 1, nil
+	}
+}
+
+func (d drip) RoundTrip(request *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Request: request, Body: io.NopCloser(drip{request.Context()}),
+		Header: http.Header{"Content-Type": {"application/json"}}}, nil
+}
+
+func TestAServerThatDripsCostsAMinute(t *testing.T) {
+	t.Parallel()
+	for name, asleep := range map[string]time.Duration{"awake": 0, "over a sleep": 8 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				b.do("agent_start")
+				started := time.Now()
+				var slept atomic.Int64
+				b.options.Now = func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }
+				b.options.Transport = drip{}
+				b.configure()
+				time.AfterFunc(10*time.Second, func() { slept.Store(int64(asleep)) })
+				b.fails(protocol.CodePortalTimeout)
+				want := requestLimit
+				if asleep > 0 {
+					want = 11 * time.Second // the clock is looked at once a second
+				}
+				if took := time.Since(started); took > want {
+					t.Errorf("it took %s awake", took)
+				}
+			})
+		})
+	}
 }

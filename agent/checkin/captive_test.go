@@ -1,0 +1,77 @@
+package checkin
+
+import (
+	"testing"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// A network that has just changed may want a sign-in first: that is no alarm
+// yet, and asks for one attempt more, a minute later.
+func TestCaptiveNetworks(t *testing.T) {
+	t.Parallel()
+	for _, test := range hostileServers {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHostile(t)
+			test.arrange(h)
+			want := test.code
+			if captiveSigns[test.code] {
+				want = protocol.CodePossiblyCaptive
+			}
+			first, _ := h.try("network_up")
+			if first.Code != want {
+				t.Fatalf("right after the change: %q, want %q", first.Code, want)
+			}
+			if captiveSigns[test.code] && (first.RetryAfter != captiveRetry || first.Code.Text().Severity != protocol.Info) {
+				t.Errorf("retry after %s, severity %s", first.RetryAfter, first.Code.Text().Severity)
+			}
+			h.now = h.now.Add(captiveRetry)
+			if second, _ := h.try("daily"); second.Code != test.code {
+				t.Errorf("a minute later: %q, want %q", second.Code, test.code)
+			}
+			h.now = h.now.Add(time.Hour)
+			if third, _ := h.try("wake"); third.Code != want {
+				t.Errorf("after another change: %q, want %q", third.Code, want)
+			}
+		})
+	}
+}
+
+func TestAChangeOfTheNetworkExcusesOneFailureForTenMinutes(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	changed := func(at time.Time) []protocol.Trigger {
+		return []protocol.Trigger{{Reason: "daily", LastAt: now.Add(time.Hour)}, {Reason: "network_up", LastAt: at}}
+	}
+	cases := []struct {
+		name   string
+		before suspicion
+		heard  []protocol.Trigger
+		code   protocol.Code
+		want   bool
+	}{
+		{"no change", suspicion{}, changed(time.Time{})[:1], protocol.CodePortalWebPage, false},
+		{"just now", suspicion{}, changed(now), protocol.CodePortalWebPage, true},
+		{"ten minutes ago", suspicion{}, changed(now.Add(-captiveWindow)), protocol.CodePortalWebPage, true},
+		{"longer ago", suspicion{}, changed(now.Add(-captiveWindow - 1)), protocol.CodePortalWebPage, false},
+		{"a clock that was set back", suspicion{}, changed(now.Add(year)), protocol.CodePortalWebPage, false},
+		{"used up", suspicion{changed: now, used: now}, nil, protocol.CodePortalWebPage, false},
+		{"used up and told again", suspicion{changed: now, used: now}, changed(now), protocol.CodePortalWebPage, false},
+		{"used up, and changed again", suspicion{changed: now.Add(-time.Minute), used: now.Add(-time.Minute)}, changed(now), protocol.CodePortalWebPage, true},
+		{"a failure of another kind", suspicion{}, changed(now), protocol.CodePortalDNS, false},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			after, got := test.before.hear(test.heard).excuse(test.code, now)
+			if got != test.want {
+				t.Errorf("excused: %t", got)
+			}
+			if _, twice := after.excuse(protocol.CodePortalWebPage, now); got && twice {
+				t.Error("excused twice")
+			}
+		})
+	}
+}
