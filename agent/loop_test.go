@@ -353,6 +353,22 @@ func TestBeforeTheFirstLookTheLastKnownIsShown(t *testing.T) {
 	})
 }
 
+// What a clone remembers of the Mac it was copied from must not be reported.
+func TestH02_TheFirstReportOfACloneIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		other := protocol.Host{Serial: "C02OTHER", HardwareUUID: "00000000-0000-0000-0000-000000000002"}
+		if _, err := checkin.LoadIdentity(d.identity, other); err != nil {
+			t.Fatal(err)
+		}
+		defer d.run(t)()
+		synctest.Wait()
+		if got := d.portal.checkins(); len(got) != 1 || d.mac.looks != 2 {
+			t.Errorf("%d check-ins after %d looks, want one after a second look", len(got), d.mac.looks)
+		}
+	})
+}
+
 func TestH02_ResetThatFailsIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))

@@ -226,9 +226,20 @@ func (p *pass) checkIdentity(host protocol.Host) error {
 		return err
 	}
 	p.sentPolicy = protocol.PolicyReport{}
+	p.lookAnew()
 	p.journal.restart()
 	p.journal.add(newEvent(wallClock(), string(protocol.CodeIdentityReset), protocol.CodeIdentityReset))
 	return nil
+}
+
+// lookAnew replaces a look that was made with another Mac's memory.
+func (p *pass) lookAnew() {
+	look, err := p.looker.Collect(p.ctx, p.configuration.Timing.UserLook)
+	if err != nil {
+		p.log.Error().Err(err).Msg("look again after the identity was discarded")
+		return
+	}
+	p.look = look
 }
 
 func (p *pass) currentReport() protocol.Report {

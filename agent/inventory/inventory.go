@@ -220,11 +220,14 @@ func orKnown(host, known platform.Host) platform.Host {
 
 func (s *survey) lookAtUsers(ctx context.Context) {
 	users, err := s.sources.Mac.Users(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		s.log.Warn().Err(err).Msg("the users of the Mac are not readable")
 		s.lack(codeOf(err), "users")
 		users = s.memory.users()
-	} else {
+	case len(users) == 0: // a directory that knows nobody is no proof that all are gone
+		users = s.memory.users()
+	default:
 		s.memory.keepOnly(users)
 	}
 	s.users = users

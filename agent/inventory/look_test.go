@@ -202,6 +202,15 @@ func TestDirectoryDoesNotAnswer(t *testing.T) {
 	wantEqual(t, "look", look.Code+" "+protocol.Code(look.Detail), "tool_failed users")
 }
 
+// One empty answer of the directory must not cost every row.
+func TestDirectoryThatKnowsNobody(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.look()
+	l.users = nil
+	wantEqual(t, "rows", names(l.look()), "alice/Windows 11 bob/Ubuntu")
+}
+
 // A look that is cut off says nothing and is not remembered: it would call
 // everybody's machines stale.
 func TestLookThatIsCutOff(t *testing.T) {
