@@ -159,7 +159,8 @@ func (c *Collector) attend(ctx context.Context, visits *lane[account], next visi
 			result.late = true
 			return result
 		}
-		if earlier.isListed() {
+		forgotten := earlier.recalled && len(next.known) == 0 // as on a disk that was cloned
+		if earlier.isListed() && !forgotten {
 			result.earlier = &earlier
 			next.known = copied(earlier.entries)
 		}

@@ -14,6 +14,7 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/platform"
 	"prlagent/platform/tool"
+	"prlagent/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -89,6 +90,32 @@ func TestH12_ManyUsersWhoHangDelayNobody(t *testing.T) {
 		wantEqual(t, "bob", userLook(t, look, "bob").Code, "")
 		wantEqual(t, "alice", userLook(t, look, "alice").Code, "")
 		close(hold)
+	})
+}
+
+// A late answer that stands on a memory which was discarded since, because it
+// was another Mac's, is discarded too (H02).
+func TestH12_LateAnswerOfAForgottenMemory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		l.look()
+		hold := make(chan struct{})
+		l.holds = map[string]chan struct{}{"alice": hold}
+		l.look()
+		err := l.state.Update(func(tx *store.Tx) error {
+			return errors.Join(remembered.Delete(tx, "alice/"+windowsID), remembered.Delete(tx, "bob/"+linuxID))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		close(hold)
+		synctest.Wait()
+		l.holds["alice"] = make(chan struct{})
+		look := l.look()
+		wantEqual(t, "rows", names(look), "bob/Ubuntu")
+		wantEqual(t, "alice", userLook(t, look, "alice").Code, protocol.CodeUserLate)
+		close(l.holds["alice"])
 	})
 }
 

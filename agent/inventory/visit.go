@@ -35,6 +35,7 @@ type visit struct {
 // account is what a visit found.
 type account struct {
 	at        time.Time
+	recalled  bool          // it began with what was remembered of the account
 	unused    bool          // nothing in this account shows that the product was ever used
 	code      protocol.Code // why it could not be listed; empty = it was
 	doubt     protocol.Code // what is wrong beside the list; empty = nothing
@@ -64,7 +65,7 @@ var traces = []string{
 }
 
 func (v *visit) run(ctx context.Context) account {
-	result := account{at: v.at, entries: make(map[string]*record)}
+	result := account{at: v.at, recalled: len(v.known) > 0, entries: make(map[string]*record)}
 	if !v.session && len(v.known) == 0 && !v.hasTraces(ctx) {
 		result.unused = true
 		return result
