@@ -340,7 +340,9 @@ func (l *lab) process(uid uint32, name string, started time.Time) {
 func (l *lab) look() Look {
 	l.t.Helper()
 	l.now = l.now.Add(time.Minute)
+	l.mu.Lock()
 	l.calls = nil
+	l.mu.Unlock()
 	look, err := l.collector.Collect(context.Background(), DefaultPatience)
 	if err != nil {
 		l.t.Fatalf("look: %v", err)
@@ -420,6 +422,8 @@ func cell(t testing.TB, look Look, vm protocol.VM, id string) (value string, gap
 // runs counts the calls of the vendor's tools in the last look by their first
 // word.
 func (l *lab) runs() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	count := map[string]int{}
 	for _, call := range l.calls {
 		if verb, _, _ := strings.Cut(call, " "); verb != "look" {
@@ -431,6 +435,8 @@ func (l *lab) runs() map[string]int {
 
 // callsOf are the calls of the last look as one user, in their order.
 func (l *lab) callsOf(user string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	var calls []string
 	for _, call := range l.calls {
 		if strings.Fields(call)[1] == user {

@@ -56,8 +56,8 @@ func TestH12_AUserWhoHangsDelaysNobody(t *testing.T) {
 		wantEqual(t, "rows", names(look), "alice/Also renamed bob/Renamed")
 
 		close(l.holds["alice"])
-		l.holds = nil
 		synctest.Wait()
+		l.holds = nil
 		look, took = l.timed()
 		wantEqual(t, "how long a look at users who answer takes", took, 0)
 		wantEqual(t, "look", look.Code, "")
