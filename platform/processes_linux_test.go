@@ -13,16 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestMain lets the test binary play a process of the simulated Mac: named
+// vmAppRole lets the test binary play a process of the simulated Mac: named
 // prl_vm_app it says that it is there and lives until its input ends.
-func TestMain(m *testing.M) {
-	helperRole()
+func vmAppRole() {
 	if filepath.Base(os.Args[0]) == "prl_vm_app" {
 		_, _ = os.Stdout.WriteString("there\n")
 		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
 		syscall.Exit(0) // os.Exit waits a second in a program built with -race
 	}
-	os.Exit(m.Run())
 }
 
 // startVMApp starts a VM's process on the simulated Mac below root.

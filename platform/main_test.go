@@ -1,0 +1,13 @@
+package platform
+
+import (
+	"os"
+	"testing"
+)
+
+// TestMain lets the test binary play the programs that the tests start.
+func TestMain(m *testing.M) {
+	helperRole()
+	vmAppRole()
+	os.Exit(m.Run())
+}
