@@ -69,7 +69,7 @@ func Run(ctx context.Context, options Options) error {
 	state, report, err := store.Open(ctx, mac.Path(StateFolder), store.Options{
 		Log: options.Log, LockWait: 3 * time.Second,
 		Collections: slices.Concat(checkin.Collections(), config.Collections(),
-			[]string{inventory.Remembered, marks.Name(), eventRing.Name()}),
+			[]string{inventory.Remembered, marks.Name(), eventRing.Name(), securityRing.Name()}),
 	})
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)

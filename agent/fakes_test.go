@@ -139,7 +139,7 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 	t.Helper()
 	folder := t.TempDir()
 	state, report, err := store.Open(t.Context(), filepath.Join(folder, "state"), store.Options{
-		Log: zerolog.Nop(), Collections: []string{inventory.Remembered, marks.Name(), eventRing.Name()},
+		Log: zerolog.Nop(), Collections: []string{inventory.Remembered, marks.Name(), eventRing.Name(), securityRing.Name()},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,9 +13,20 @@ import (
 )
 
 var (
-	eventRing = store.NewRing[protocol.Event]("events", protocol.MaxEvents)
-	marks     = store.NewCollection[uint64]("marks")
+	eventRing    = store.NewRing[protocol.Event]("events", protocol.MaxEvents)
+	securityRing = store.NewRing[protocol.Event]("events_security", protocol.MaxEvents)
+	marks        = store.NewCollection[uint64]("marks")
 )
+
+// securityCodes mark the events that are kept in a ring of their own as well:
+// anybody can make a thousand others, by renaming a machine, and must not flush
+// them (H18).
+var securityCodes = []protocol.Code{
+	protocol.CodeRollbackDetected, protocol.CodeHeadSignature, protocol.CodeHeadWrongGroup, protocol.CodeHeadWrongSite,
+	protocol.CodePolicyHash, protocol.CodeGroupChangeRefused, protocol.CodeDuplicateIdentity, protocol.CodeIdentityReset,
+	protocol.CodeDeviceRevoked, protocol.CodeDeviceRetired, protocol.CodeToolsUntrusted,
+	protocol.CodeStateRestored, protocol.CodeStateReset, protocol.CodeServerTimeRefused, protocol.CodeProfileRemoved,
+}
 
 // markSent is the key of the highest event that the portal has.
 const markSent = "events_sent"
@@ -52,7 +64,7 @@ func (j *journal) add(events ...protocol.Event) {
 	var last uint64
 	err := j.store.Update(func(tx *store.Tx) error {
 		for _, event := range events {
-			seq, err := eventRing.Append(tx, event)
+			seq, err := appendEvent(tx, event)
 			if err != nil {
 				return err
 			}
@@ -75,6 +87,18 @@ func (j *journal) add(events ...protocol.Event) {
 	j.changed = make(chan struct{})
 }
 
+// appendEvent puts an event into the ring, and into that of security events
+// too if it is one; there it keeps its number.
+func appendEvent(tx *store.Tx, event protocol.Event) (uint64, error) {
+	seq, err := eventRing.Append(tx, event)
+	if err != nil || !slices.Contains(securityCodes, event.Code) {
+		return seq, err
+	}
+	event.Seq = seq
+	_, err = securityRing.Append(tx, event)
+	return seq, err
+}
+
 // EventsSince gives the oldest events after seq, at most limit, and the number
 // to go on with. Numbers begin anew with the ring, so a number that was not
 // given yet is of another one: its holder gets everything.
@@ -83,12 +107,13 @@ func (j *journal) EventsSince(seq uint64, limit int) ([]protocol.Event, uint64, 
 		seq = 0
 	}
 	var events []protocol.Event
-	next := seq
-	err := j.store.View(func(tx *store.Tx) error {
+	err := j.store.View(func(tx *store.Tx) (err error) {
+		if events, err = flushed(tx, seq); err != nil {
+			return err
+		}
 		return eventRing.Since(tx, seq, func(number uint64, event protocol.Event) error {
 			event.Seq = number
 			events = append(events, event)
-			next = number
 			if len(events) >= limit {
 				return store.ErrStop
 			}
@@ -98,7 +123,29 @@ func (j *journal) EventsSince(seq uint64, limit int) ([]protocol.Event, uint64, 
 	if err != nil {
 		return nil, seq, fmt.Errorf("read events: %w", err)
 	}
-	return events, next, nil
+	if events = events[:min(len(events), limit)]; len(events) > 0 {
+		seq = events[len(events)-1].Seq
+	}
+	return events, seq, nil
+}
+
+// flushed are the security events after seq that the ring no longer holds.
+func flushed(tx *store.Tx, seq uint64) (events []protocol.Event, err error) {
+	var oldest uint64
+	err = eventRing.Since(tx, seq, func(number uint64, _ protocol.Event) error {
+		oldest = number
+		return store.ErrStop
+	})
+	if err != nil || oldest <= seq+1 {
+		return nil, err
+	}
+	err = securityRing.Since(tx, 0, func(_ uint64, event protocol.Event) error {
+		if event.Seq > seq && event.Seq < oldest {
+			events = append(events, event)
+		}
+		return nil
+	})
+	return events, err
 }
 
 func (j *journal) newest() uint64 {

@@ -61,6 +61,38 @@ func TestJournalReadsInPages(t *testing.T) {
 	}
 }
 
+func TestH18_SecurityEventsCannotBeFlushed(t *testing.T) {
+	t.Parallel()
+	events, _ := openTestJournal(t, t.TempDir())
+	events.add(newEvent(time.Now(), "harmless", ""))
+	events.add(newEvent(time.Now(), "rollback_detected", protocol.CodeRollbackDetected))
+	noise := make([]protocol.Event, 2*protocol.MaxEvents)
+	for i := range noise {
+		noise[i] = newEvent(time.Now(), "vm_renamed", "")
+	}
+	events.add(noise...)
+	events.add(newEvent(time.Now(), "identity_reset", protocol.CodeIdentityReset))
+
+	all, next, err := events.EventsSince(0, 10*protocol.MaxEvents)
+	if err != nil || len(all) != protocol.MaxEvents+1 {
+		t.Fatalf("%d events, %v; want the ring and the one that was flushed from it", len(all), err)
+	}
+	if all[0].Code != protocol.CodeRollbackDetected || all[0].Seq != 2 || all[len(all)-1].Code != protocol.CodeIdentityReset || next != all[len(all)-1].Seq {
+		t.Errorf("first %+v, last %+v, next %d", all[0], all[len(all)-1], next)
+	}
+	page, next, err := events.EventsSince(0, 1)
+	if err != nil || len(page) != 1 || page[0].Seq != 2 || next != 2 {
+		t.Errorf("a page of one: %+v, next %d, %v", page, next, err)
+	}
+	rest, _, err := events.EventsSince(2, 10*protocol.MaxEvents)
+	if err != nil || len(rest) != protocol.MaxEvents {
+		t.Errorf("after it come %d events, %v", len(rest), err)
+	}
+	if unsent := events.unsent(); len(unsent) != protocol.MaxEvents || unsent[0].Seq != 2 {
+		t.Errorf("the portal gets %d events, first %+v", len(unsent), unsent[0])
+	}
+}
+
 func TestJournalWakesWhoFollows(t *testing.T) {
 	t.Parallel()
 	events, _ := openTestJournal(t, t.TempDir())
