@@ -1,0 +1,100 @@
+package cmd_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// kills is how often the daemon is killed; the moments are drawn by a fixed seed.
+var kills = flag.Int("kills", 50, "kill -9 the daemon this often")
+
+// TestKill9AtRandomMoments kills the real daemon while it looks, enrolls,
+// reports and writes, with the Mac changing meanwhile. It must start every
+// time, and in the end the portal has every row once, from one device that it
+// never took for two.
+func TestKill9AtRandomMoments(t *testing.T) {
+	t.Parallel()
+	folder, err := os.MkdirTemp("", "kill") // short: the socket's path is limited
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	buildStripped(t, folder, runtime.GOOS+"/"+runtime.GOARCH, "prlagentd", "prlagent", "prlportal", "prlsim")
+	mac, site, ready := filepath.Join(folder, "mac"), filepath.Join(folder, "site"), filepath.Join(folder, "url")
+	runProgram(t, folder, "prlsim", "mac", "create", mac, "--no-processes", "--users", "alice")
+	runProgram(t, folder, "prlportal", "init", site)
+	startProgram(t, folder, "prlportal", "serve", "--dir", site, "--listen", "127.0.0.1:0", "--ready-file", ready)
+	waitUntil(t, func() bool { data, err := os.ReadFile(ready); return err == nil && len(data) > 0 })
+	url, err := os.ReadFile(ready)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runProgram(t, folder, "prlportal", "profile", "--dir", site, "--url", strings.TrimSpace(string(url)),
+		"--format", "plist", "-o", filepath.Join(mac, "Library/Managed Preferences/org.prlagent.agent.plist"))
+
+	const seed = 20261123
+	moments := rand.New(rand.NewPCG(seed, seed))
+	for round := range *kills {
+		daemon := exec.Command(filepath.Join(folder, "prlagentd"), "run", "--root", mac)
+		if err := daemon.Start(); err != nil {
+			t.Fatal(err)
+		}
+		runProgram(t, folder, "prlsim", "vm", "rename", "macOS", fmt.Sprintf("macOS %d", round), "--mac", mac)
+		time.Sleep(time.Duration(moments.IntN(200)) * time.Millisecond) // the moment is what is tested
+		_ = daemon.Process.Kill()
+		_ = daemon.Wait()
+		runProgram(t, folder, "prlsim", "vm", "rename", fmt.Sprintf("macOS %d", round), "macOS", "--mac", mac)
+	}
+
+	startProgram(t, folder, "prlagentd", "run", "--root", mac)
+	waitUntil(t, func() bool { return enrolled(folder, mac) })
+	runProgram(t, folder, "prlagent", "checkin", "--wait", "--root", mac)
+	var devices struct {
+		Devices []struct{ State string }
+	}
+	readJSON(t, &devices, folder, "prlportal", "devices", "--dir", site, "--json")
+	if len(devices.Devices) != 1 || devices.Devices[0].State != "ok" {
+		t.Errorf("the portal knows %+v, want one device without a mark", devices.Devices)
+	}
+	var local, portal struct {
+		Rows []vmRow `json:"rows"`
+		VMs  []vmRow `json:"vms"`
+	}
+	readJSON(t, &local, folder, "prlagent", "vms", "--json", "--root", mac)
+	readJSON(t, &portal, folder, "prlportal", "vms", "--dir", site, "--json")
+	if !slices.Equal(byID(local.Rows), byID(portal.VMs)) || len(local.Rows) != 4 {
+		t.Errorf("the Mac has %v, the portal %v", local.Rows, portal.VMs)
+	}
+}
+
+// vmRow is what tells one row of a table from another.
+type vmRow struct {
+	ID    string `json:"vm_id"`
+	Name  string `json:"vm_name"`
+	State string `json:"vm_state"`
+}
+
+func byID(rows []vmRow) []vmRow {
+	return slices.SortedFunc(slices.Values(rows), func(a, b vmRow) int { return strings.Compare(a.ID, b.ID) })
+}
+
+func readJSON(t *testing.T, into any, folder, program string, args ...string) {
+	t.Helper()
+	output, err := exec.Command(filepath.Join(folder, program), args...).Output()
+	if err != nil {
+		t.Fatalf("%s %v: %v", program, args, err)
+	}
+	if err := json.Unmarshal(output, into); err != nil {
+		t.Fatalf("%s %v: %v", program, args, err)
+	}
+}
