@@ -25,6 +25,7 @@ func Display(text string) string {
 		switch {
 		case character == utf8.RuneError && size == 1:
 			fmt.Fprintf(&out, `\x%02x`, text[i])
+			character = 0 // what was written is no character that could be joined
 		case isVisible(character) || isJoiner(character) && joins(before):
 			out.WriteString(text[i : i+size])
 		default:

@@ -54,7 +54,7 @@ func TestDisplayWidth(t *testing.T) {
 
 // What is displayed never steers, is valid UTF-8, and is displayed as itself.
 func FuzzDisplay(f *testing.F) {
-	for _, seed := range []string{"Windows 11", "\x1b[2J", "\u202e", "\xff", "👩\u200d💻", "a\u200d\u200d"} {
+	for _, seed := range []string{"Windows 11", "\x1b[2J", "\u202e", "\xff", "👩\u200d💻", "a\u200d\u200d", "a\xe2\x01\x8d\u200d"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
