@@ -157,6 +157,10 @@ func (l *loop) reconfigure(because ...trigger.Reason) {
 		}
 		l.known.configuration = now
 	}
+	if len(because) == 0 {
+		l.take(tick{})
+		return
+	}
 	what := l.configured()
 	what.Because = because
 	l.take(what)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"runtime"
@@ -118,7 +119,7 @@ func (p *pass) observe() localapi.Step {
 		if errors.Is(err, store.ErrDamaged) {
 			p.fatal = err
 		}
-		return failed(orElse(storeErrorCode(err), protocol.CodeInternal), err.Error())
+		return failed(cmp.Or(storeErrorCode(err), protocol.CodeInternal), err.Error())
 	}
 	p.journal.add(changes(p.look, look)...)
 	p.look = look
@@ -156,7 +157,7 @@ func (p *pass) checkIn(triggers []protocol.Trigger, outcome *checkin.Outcome) (s
 	p.journal.sent(result.EventsSent)
 	p.journal.add(result.Events...)
 	if err != nil {
-		failure = orElse(result.Code, protocol.CodeInternal)
+		failure = cmp.Or(result.Code, protocol.CodeInternal)
 		return failed(failure, result.Detail), failure
 	}
 	p.sentPolicy = report.Policy
@@ -288,11 +289,4 @@ func sentDetail(outcome checkin.Outcome) string {
 		return "the portal asked for everything"
 	}
 	return ""
-}
-
-func orElse(code, fallback protocol.Code) protocol.Code {
-	if code != "" {
-		return code
-	}
-	return fallback
 }

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -175,14 +174,7 @@ func storeCode(outcome store.Outcome) protocol.Code { return storeCodes[outcome]
 // storeErrorCode is the stable code of the store in an error; empty if it is
 // none of its own.
 func storeErrorCode(err error) protocol.Code {
-	for {
-		if code := store.CodeOf(err); code != "" {
-			return protocol.Code(code)
-		}
-		if err = errors.Unwrap(err); err == nil {
-			return ""
-		}
-	}
+	return protocol.Code(store.CodeOf(err))
 }
 
 func utc(t time.Time) time.Time {

@@ -37,6 +37,18 @@ func Display(text string) string {
 	return out.String()
 }
 
+// DisplayCSV is Display for a cell of a csv file, and defuses what a
+// spreadsheet would run as a formula (protocol.md 5.1): users name their
+// machines as they like. It looks at the cell as it came, before a tab or a
+// line end is made visible.
+func DisplayCSV(cell string) string {
+	shown := Display(cell)
+	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+		return "'" + shown
+	}
+	return shown
+}
+
 // isPlain spares the usual case its copy.
 func isPlain(text string) bool {
 	for i := range len(text) {

@@ -450,7 +450,7 @@ func TestCSVCellsAreNoFormulas(t *testing.T) {
 	for cell, want := range map[string]string{
 		"": "", "Windows 11": "Windows 11", "=1+1": "'=1+1", "\t=1": `'\x09=1`, "a=b": "a=b", "@x": "'@x",
 	} {
-		if got := csvCell(cell); got != want {
+		if got := protocol.DisplayCSV(cell); got != want {
 			t.Errorf("%q became %q, want %q", cell, got, want)
 		}
 	}

@@ -165,7 +165,7 @@ func (p *program) printCSV(inventory localapi.Inventory, columns []protocol.Colu
 	for _, row := range inventory.Rows {
 		fields := make([]string, 0, len(columns))
 		for _, column := range columns {
-			fields = append(fields, csvCell(column.Value(row)))
+			fields = append(fields, protocol.DisplayCSV(column.Value(row)))
 		}
 		if err := out.Write(fields); err != nil {
 			return err
@@ -173,15 +173,6 @@ func (p *program) printCSV(inventory localapi.Inventory, columns []protocol.Colu
 	}
 	out.Flush()
 	return out.Error()
-}
-
-// csvCell defuses what a spreadsheet would run as a formula (protocol.md 5.1):
-// users name their machines as they like.
-func csvCell(value string) string {
-	if value != "" && strings.ContainsRune("=+-@\t\r", rune(value[0])) {
-		return "'" + protocol.Display(value)
-	}
-	return protocol.Display(value)
 }
 
 // vmsPage is the table for people, with what its reasons mean below it.

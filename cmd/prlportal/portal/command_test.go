@@ -574,8 +574,8 @@ func TestCSVCellsAreNoFormulas(t *testing.T) {
 		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM": "'@SUM",
 		"\t=1": `'\x09=1`, "\r=1": `'\x0d=1`, "": "", "plain": "plain", "a=b": "a=b",
 	} {
-		if got := csvCell(cell); got != want {
-			t.Errorf("csvCell(%q) = %q, want %q", cell, got, want)
+		if got := protocol.DisplayCSV(cell); got != want {
+			t.Errorf("protocol.DisplayCSV(%q) = %q, want %q", cell, got, want)
 		}
 	}
 }

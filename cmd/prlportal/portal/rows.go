@@ -140,7 +140,7 @@ type csvRows struct {
 
 func (c *csvRows) line(cells []string) error {
 	for i := range cells {
-		cells[i] = csvCell(cells[i])
+		cells[i] = protocol.DisplayCSV(cells[i])
 	}
 	if err := c.out.Write(cells); err != nil {
 		return fmt.Errorf("write csv: %w", err)

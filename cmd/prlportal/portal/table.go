@@ -67,16 +67,6 @@ func shorten(text string, limit int) string {
 	return text[:end] + "…"
 }
 
-// csvCell defuses what a spreadsheet would run as a formula (protocol.md 5.1).
-// It looks at the cell as it came, before a tab or a line end is made visible.
-func csvCell(cell string) string {
-	shown := protocol.Display(cell)
-	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-		return "'" + shown
-	}
-	return shown
-}
-
 // encodeJSON makes JSON for programs and for people who look. Values stay what
 // they are: characters that would act on a terminal are escaped in JSON's own
 // way.
