@@ -33,16 +33,16 @@ var (
 // of the Mac and the daemon's start also use the contract itself, for its
 // columns and codes.
 var house = map[string]room{
-	"platform/tool":     {nil, []string{"github.com/rs/zerolog", "golang.org/x/sys"}},
+	"platform/tool":     {nil, []string{"github.com/rs/zerolog", "golang.org/x/sys", "github.com/creack/pty"}},
 	"platform/plist":    {nil, []string{"howett.net/plist"}},
 	"platform/safefile": {nil, []string{"golang.org/x/sys"}},
-	"platform":          {leaves, []string{"golang.org/x/sys"}},
+	"platform":          {leaves, []string{"golang.org/x/sys", "golang.org/x/net/route"}},
 	"prlctl":            {leaves, nil},
 	"launchd":           {leaves, nil},
 	"store":             {[]string{"platform/safefile"}, []string{"go.etcd.io/bbolt", "github.com/rs/zerolog", "golang.org/x/sys"}},
 	"agent/protocol":    {nil, nil},
 	"agent/policy":      {[]string{"agent/protocol", "prlctl"}, nil},
-	"agent/trigger":     {slices.Concat(contract, machine), nil},
+	"agent/trigger":     {slices.Concat(contract, machine), []string{"github.com/rs/zerolog", "github.com/fsnotify/fsnotify"}},
 	"agent/inventory":   {slices.Concat(contract, machine), []string{"github.com/rs/zerolog"}},
 	"agent/config":      {slices.Concat(contract, machine), []string{"github.com/rs/zerolog"}},
 	"agent/checkin": {slices.Concat(contract, machine),
