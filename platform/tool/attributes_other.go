@@ -2,7 +2,11 @@
 
 package tool
 
-import "syscall"
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // ownGroup makes the program a group leader. macOS has no parent-death signal:
 // a program outlives an agent that was killed hard until its own end.
@@ -10,4 +14,16 @@ func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
+// ownSession makes the program a group leader on its standard input, a terminal
+// that is its alone.
+func ownSession() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setsid: true, Setctty: true}
+}
+
 func holdThread() (release func()) { return func() {} }
+
+// The names of the calls that read and write the mode of a terminal.
+const (
+	getTermios = unix.TIOCGETA
+	setTermios = unix.TIOCSETA
+)

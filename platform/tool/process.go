@@ -1,60 +1,43 @@
 package tool
 
 import (
-	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 )
 
 // process is one program while it runs.
 type process struct {
-	cmd            *exec.Cmd
-	limit          time.Duration
-	deadline       time.Time // by the wall clock
-	stdout, stderr *capture
-	overflow       chan struct{} // closed when one of the two streams is full
-	ended          chan struct{} // closed when the program is gone and its output read
-	waitError      error         // what Wait said; to be read after ended
-	kill           func(group int, signal syscall.Signal)
+	command   Command
+	cmd       *exec.Cmd
+	started   func()        // counts the run
+	ended     chan struct{} // closed when the program is gone and its pipes read
+	waitError error         // what Wait said; to be read after ended
+	kill      func(group int, signal syscall.Signal)
 }
 
-func (r *Runner) prepare(c Command) *process {
+func (r *Runner) prepare(c Command, program string) *process {
+	file := filepath.Join(r.Root, c.Path)
 	p := &process{
-		limit:    cmp.Or(c.Limit, QueryLimit),
-		overflow: make(chan struct{}),
-		ended:    make(chan struct{}),
-		kill:     r.kill,
+		command: c,
+		cmd: &exec.Cmd{
+			Path: file,
+			// A program that acts by the name and place it is called by sees both.
+			Args: append([]string{file}, c.Args...),
+			Env:  slices.Concat(c.Env, fixedEnvironment),
+			Dir:  "/",
+		},
+		started: func() { r.count(program) },
+		ended:   make(chan struct{}),
+		kill:    r.kill,
 	}
-	p.deadline = r.wallClock().Add(p.limit)
 	if p.kill == nil {
 		p.kill = killGroup
-	}
-	tell := sync.OnceFunc(func() { close(p.overflow) })
-	p.stdout = &capture{max: cmp.Or(c.MaxOutput, DefaultMaxStdout), tell: tell}
-	p.stderr = &capture{max: cmp.Or(c.MaxOutput, DefaultMaxStderr), tell: tell}
-
-	file := filepath.Join(r.Root, c.Path)
-	p.cmd = &exec.Cmd{
-		Path: file,
-		// A program that acts by the name and place it is called by sees both.
-		Args:        append([]string{file}, c.Args...),
-		Env:         slices.Concat(c.Env, fixedEnvironment),
-		Dir:         "/",
-		Stdout:      p.stdout,
-		Stderr:      p.stderr,
-		SysProcAttr: ownGroup(),
-		WaitDelay:   r.grace(),
-	}
-	if c.Stdin != nil {
-		p.cmd.Stdin = bytes.NewReader(c.Stdin)
 	}
 	return p
 }
@@ -63,7 +46,7 @@ func (r *Runner) grace() time.Duration { return cmp.Or(r.Grace, DefaultGrace) }
 
 // start starts the program and has it waited for. One thread does both: the
 // kernel ties a child's parent-death signal to the thread that started it.
-func (p *process) start() error {
+func (p *process) start() *Error {
 	started := make(chan error)
 	go func() {
 		release := holdThread()
@@ -76,130 +59,67 @@ func (p *process) start() error {
 		p.waitError = p.cmd.Wait()
 		close(p.ended)
 	}()
-	return <-started
-}
-
-// finish waits for the end of a started program, or brings it about.
-func (r *Runner) finish(ctx context.Context, c Command, p *process) (Result, *Error) {
-	stopped := r.reasonToStop(ctx, c, p)
-	if stopped != nil && !p.stop(r.grace()) {
-		stopped.Err = fmt.Errorf("%w, and can not be killed", stopped.Err)
-		return Result{ExitCode: -1}, stopped
+	if err := <-started; err != nil {
+		return startError(p.command.Path, err)
 	}
-	result := Result{Stdout: p.stdout.kept(), Stderr: p.stderr.kept(), ExitCode: p.cmd.ProcessState.ExitCode()}
-	err := p.failure(c.Path, stopped)
-	if err != nil {
-		p.kill(p.cmd.Process.Pid, syscall.SIGKILL) // what is left of the group
-		result.ExitCode = -1
-	}
-	return result, err
+	p.started()
+	return nil
 }
 
 // stop ends the group, and reports whether it did.
 func (p *process) stop(grace time.Duration) bool {
 	p.kill(p.cmd.Process.Pid, syscall.SIGTERM)
-	if p.endsWithin(grace) {
+	if within(grace, p.ended) {
 		return true
 	}
 	p.kill(p.cmd.Process.Pid, syscall.SIGKILL)
-	return p.endsWithin(2 * grace) // one of them is for a pipe that somebody else holds
+	return within(2*grace, p.ended) // one of them is for a pipe that somebody else holds
 }
 
-func (p *process) endsWithin(duration time.Duration) bool {
+// within reports whether the channel is closed before the duration is over.
+func within(duration time.Duration, closed <-chan struct{}) bool {
 	timer := time.NewTimer(duration)
 	defer timer.Stop()
 	select {
-	case <-p.ended:
+	case <-closed:
 		return true
 	case <-timer.C:
 		return false
 	}
 }
 
-// failure tells a run that counts from one that does not.
-func (p *process) failure(path string, stopped *Error) *Error {
-	if p.stdout.full || p.stderr.full {
-		return tooLarge(path)
+// outcome is what an ended program leaves: its exit code, or why it does not
+// count. What is left of the group of one that does not count is killed.
+func (p *process) outcome(stopped *Error) (exitCode int, err *Error) {
+	if err := p.failure(stopped); err != nil {
+		p.kill(p.cmd.Process.Pid, syscall.SIGKILL)
+		return -1, err
 	}
+	return p.cmd.ProcessState.ExitCode(), nil
+}
+
+// failure tells a run that counts from one that does not.
+func (p *process) failure(stopped *Error) *Error {
 	if stopped != nil {
 		return stopped
 	}
 	var exit *exec.ExitError
 	switch {
 	case !p.cmd.ProcessState.Exited():
-		return &Error{CodeFailed, path, fmt.Errorf("ended by itself: %s", p.cmd.ProcessState)}
+		return &Error{CodeFailed, p.command.Path, fmt.Errorf("ended by itself: %s", p.cmd.ProcessState)}
 	// The program is gone and all it wrote was read; only a process it left
 	// behind still holds the pipe.
 	case p.waitError == nil, errors.As(p.waitError, &exit), errors.Is(p.waitError, exec.ErrWaitDelay):
 		return nil
 	}
-	return &Error{CodeFailed, path, fmt.Errorf("read the output: %w", p.waitError)}
+	return &Error{CodeFailed, p.command.Path, fmt.Errorf("read the output: %w", p.waitError)}
 }
 
-func tooLarge(path string) *Error {
-	return &Error{CodeTooLarge, path, errors.New("printed more than the cap")}
-}
-
-// reasonToStop waits for the end of the program, which is nil, or a reason to
-// stop it. It watches two clocks. Timers stand still while a Mac sleeps
-// (facts/macos.md 2.4), so the wall clock is compared on a coarse tick; the
-// timer holds when somebody sets the wall clock back.
-func (r *Runner) reasonToStop(ctx context.Context, c Command, p *process) *Error {
-	timer := time.NewTimer(p.limit)
-	defer timer.Stop()
-	tick := time.NewTicker(cmp.Or(r.tick, wallClockTick))
-	defer tick.Stop()
-	for {
-		select {
-		case <-p.ended:
-			return nil
-		case <-ctx.Done():
-			return interrupted(ctx, c.Path)
-		case <-p.overflow:
-			return tooLarge(c.Path)
-		case <-timer.C:
-			return timeout(c.Path, p.limit)
-		case <-tick.C:
-			if !r.wallClock().Before(p.deadline) {
-				return timeout(c.Path, p.limit)
-			}
-		}
-	}
-}
-
-func timeout(path string, limit time.Duration) *Error {
-	return &Error{CodeTimeout, path, fmt.Errorf("killed at its limit of %s", limit)}
-}
-
-// wallClock is the time without its monotonic reading.
-func (r *Runner) wallClock() time.Time {
-	if r.now != nil {
-		return r.now().Round(0)
-	}
-	return time.Now().Round(0)
+// notKilled says that the end was asked for and could not be brought about.
+func notKilled(stopped *Error) *Error {
+	return &Error{stopped.Code, stopped.Path, fmt.Errorf("%w, and can not be killed", stopped.Err)}
 }
 
 // killGroup reaches every process of the group that is left; none being left is
 // as good.
 func killGroup(group int, signal syscall.Signal) { _ = syscall.Kill(-group, signal) }
-
-// capture keeps what one stream prints, up to a cap. Beyond it, it swallows
-// the rest so that the program can be ended instead of blocking on a full pipe.
-type capture struct {
-	buffer bytes.Buffer
-	max    int
-	full   bool
-	tell   func()
-}
-
-// Write never fails.
-func (c *capture) Write(data []byte) (int, error) {
-	if c.full || c.buffer.Len()+len(data) > c.max {
-		c.full = true
-		c.tell()
-		return len(data), nil
-	}
-	return c.buffer.Write(data)
-}
-
-func (c *capture) kept() []byte { return c.buffer.Bytes() }

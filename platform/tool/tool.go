@@ -3,6 +3,9 @@
 // A run is always the same: an absolute path, an argument vector and no shell,
 // a cleared environment with a C locale, its own process group, a cap on what
 // it may print, and a kill timer that also holds on a Mac that slept meanwhile.
+// A program that tells what happens for as long as it lives is followed line by
+// line on a terminal of its own instead, without the timer; everything else is
+// the same.
 //
 // What is logged about a run is the program's name, its action if that is a
 // known word (prlctl's "list", launchctl's "asuser"), the exit code and the
@@ -37,6 +40,7 @@ const (
 const (
 	DefaultMaxStdout = 16 << 20        // bytes
 	DefaultMaxStderr = 1 << 20         // bytes
+	DefaultMaxLine   = 64 << 10        // bytes of one line of a program that is followed (H13)
 	DefaultGrace     = 5 * time.Second // between SIGTERM and SIGKILL
 	wallClockTick    = 5 * time.Second // how often a running program is compared with the wall clock
 )
@@ -54,10 +58,10 @@ const (
 type Command struct {
 	Path      string        // absolute path on the Mac, clean (no "..", no doubled slashes)
 	Args      []string      // argv without argv[0]; never secrets, every process on the Mac can read them
-	Stdin     []byte        // what the program reads; nil is /dev/null
+	Stdin     []byte        // what the program reads; nil is /dev/null; not for Follow
 	Env       []string      // KEY=VALUE beside the fixed environment, which can not be overridden
-	Limit     time.Duration // wall-clock kill timer; 0 is QueryLimit
-	MaxOutput int           // bytes per stream; 0 is DefaultMaxStdout and DefaultMaxStderr; more is CodeTooLarge
+	Limit     time.Duration // wall-clock kill timer; 0 is QueryLimit; not for Follow
+	MaxOutput int           // bytes per stream; 0 is DefaultMaxStdout and DefaultMaxStderr; more is CodeTooLarge; see Follow
 }
 
 // Result is what a run left behind. Beside an error it holds what was seen up
@@ -73,7 +77,7 @@ type Result struct {
 type Runner struct {
 	Root  string         // absolute, prefixed to Command.Path and to nothing else; "" on a Mac
 	Log   zerolog.Logger // gets one line at debug level for every run
-	Grace time.Duration  // from SIGTERM to SIGKILL, and for a pipe that outlives its program; 0 is DefaultGrace
+	Grace time.Duration  // from SIGTERM to SIGKILL, and for a pipe or terminal that outlives its program; 0 is DefaultGrace
 
 	now  func() time.Time                       // wall clock; nil is time.Now
 	tick time.Duration                          // 0 is wallClockTick
@@ -131,9 +135,16 @@ func (r *Runner) count(program string) {
 // One that not even SIGKILL ends, because the kernel holds it (a dead mount), is
 // given up after two more graces.
 func (r *Runner) Run(ctx context.Context, c Command) (Result, error) {
+	return r.run(ctx, c, r.collect)
+}
+
+// way is how a program that may start is started, watched and ended.
+type way func(context.Context, *process) (Result, *Error)
+
+func (r *Runner) run(ctx context.Context, c Command, carryOut way) (Result, error) {
 	program, action := describe(c.Path, c.Args)
 	begun := time.Now()
-	result, err := r.start(ctx, c, program)
+	result, err := r.attempt(ctx, c, program, carryOut)
 	result.Duration = time.Since(begun)
 
 	line := r.Log.Debug().Str("tool", program).Dur("took_ms", result.Duration).Int("exit", result.ExitCode)
@@ -148,21 +159,18 @@ func (r *Runner) Run(ctx context.Context, c Command) (Result, error) {
 	return result, nil
 }
 
-func (r *Runner) start(ctx context.Context, c Command, program string) (Result, *Error) {
-	none := Result{ExitCode: -1}
+func (r *Runner) attempt(ctx context.Context, c Command, program string, carryOut way) (Result, *Error) {
 	if err := c.check(); err != nil {
-		return none, &Error{CodeRefused, c.Path, err}
+		return noResult, &Error{CodeRefused, c.Path, err}
 	}
 	if ctx.Err() != nil {
-		return none, interrupted(ctx, c.Path)
+		return noResult, interrupted(ctx, c.Path)
 	}
-	p := r.prepare(c)
-	if err := p.start(); err != nil {
-		return none, startError(c.Path, err)
-	}
-	r.count(program)
-	return r.finish(ctx, c, p)
+	return carryOut(ctx, r.prepare(c, program))
 }
+
+// noResult is that of a program that did not run to its end.
+var noResult = Result{ExitCode: -1}
 
 // check refuses what must never reach the kernel.
 func (c Command) check() error {
