@@ -28,7 +28,7 @@ const (
 // So is Command.Env: sudo resets the environment, and what of our C locale
 // survives is up to its configuration.
 func (m *Machine) As(u User, session bool) Runner {
-	return userRunner{runner: m.runner, uid: u.UID, session: session}
+	return userRunner{runner: m.tools, uid: u.UID, session: session}
 }
 
 type userRunner struct {
@@ -39,21 +39,42 @@ type userRunner struct {
 
 // Run runs c as the user.
 func (r userRunner) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
-	if err := r.check(c); err != nil {
-		return tool.Result{ExitCode: -1}, &tool.Error{Code: tool.CodeRefused, Path: c.Path, Err: err}
-	}
-	uid := strconv.FormatUint(uint64(r.uid), 10)
-	args := append([]string{"-n", "-H", "-u", "#" + uid, c.Path}, c.Args...)
-	c.Path, c.Args = sudoPath, args
-	if r.session {
-		c.Path, c.Args = launchctlPath, append([]string{"asuser", uid, sudoPath}, args...)
+	c, err := asUser(c, r.uid, r.session)
+	if err != nil {
+		return tool.Result{ExitCode: -1}, err
 	}
 	return r.runner.Run(ctx, c)
 }
 
-func (r userRunner) check(c tool.Command) error {
+// Follow follows c as tool.Runner.Follow does, as the user. Whose program it is,
+// with session or without, and what is refused is as in As.
+func (m *Machine) Follow(
+	ctx context.Context, u User, session bool, c tool.Command, line func(text []byte, cut bool),
+) (tool.Result, error) {
+	c, err := asUser(c, u.UID, session)
+	if err != nil {
+		return tool.Result{ExitCode: -1}, err
+	}
+	return m.tools.Follow(ctx, c, line)
+}
+
+// asUser is the command that runs c as the user.
+func asUser(c tool.Command, uid uint32, session bool) (tool.Command, error) {
+	if err := checkAsUser(c, uid); err != nil {
+		return c, &tool.Error{Code: tool.CodeRefused, Path: c.Path, Err: err}
+	}
+	number := strconv.FormatUint(uint64(uid), 10)
+	args := append([]string{"-n", "-H", "-u", "#" + number, c.Path}, c.Args...)
+	c.Path, c.Args = sudoPath, args
+	if session {
+		c.Path, c.Args = launchctlPath, append([]string{"asuser", number, sudoPath}, args...)
+	}
+	return c, nil
+}
+
+func checkAsUser(c tool.Command, uid uint32) error {
 	switch {
-	case r.uid < FirstUserUID:
+	case uid < FirstUserUID:
 		return errors.New("not the uid of a person's account")
 	case !filepath.IsAbs(c.Path) || filepath.Clean(c.Path) != c.Path:
 		return errors.New("the path is not absolute and clean")

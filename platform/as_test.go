@@ -2,6 +2,7 @@ package platform
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -53,6 +54,38 @@ func TestH13_ProgramsRunAsTheUserByNumber(t *testing.T) {
 	}
 }
 
+func TestH13_FollowedProgramsRunAsTheUserByNumber(t *testing.T) {
+	t.Parallel()
+	asked := tool.Command{Path: prlctlPath, Args: []string{"monitor-events", "--json"}, MaxOutput: 7}
+	sudo := []string{"-n", "-H", "-u", "#501", prlctlPath, "monitor-events", "--json"}
+	cases := map[string]struct {
+		session bool
+		path    string
+		args    []string
+	}{
+		"without a session": {false, "/usr/bin/sudo", sudo},
+		"in the session":    {true, "/bin/launchctl", append([]string{"asuser", "501", "/usr/bin/sudo"}, sudo...)},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := asked
+			want.Path, want.Args = c.path, c.args
+			runner := &fakeRunner{answers: map[string]answer{line(want): {stdout: "one\ntwo\n", exit: 3}}}
+			var lines []string
+			result, err := New("", runner).Follow(t.Context(), User{UID: 501}, c.session, asked, func(text []byte, _ bool) {
+				lines = append(lines, string(text))
+			})
+			if err != nil || result.ExitCode != 3 || !slices.Equal(lines, []string{"one", "two"}) {
+				t.Errorf("got %+v, %q, %v", result, lines, err)
+			}
+			if diff := cmp.Diff([]tool.Command{want}, runner.asked); diff != "" {
+				t.Errorf("what was started (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestH13_NothingRunsAsAServiceAccount(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
@@ -71,7 +104,10 @@ func TestH13_NothingRunsAsAServiceAccount(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				runner := &fakeRunner{}
-				_, err := New("", runner).As(User{Name: "alice", UID: c.uid}, session).Run(t.Context(), c.command)
+				machine, user := New("", runner), User{Name: "alice", UID: c.uid}
+				_, err := machine.As(user, session).Run(t.Context(), c.command)
+				requireCode(t, err, tool.CodeRefused)
+				_, err = machine.Follow(t.Context(), user, session, c.command, func([]byte, bool) {})
 				requireCode(t, err, tool.CodeRefused)
 				if len(runner.asked) != 0 {
 					t.Errorf("it ran: %v", runner.asked)

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -35,6 +36,18 @@ func (r *fakeRunner) Run(_ context.Context, c tool.Command) (tool.Result, error)
 		return tool.Result{ExitCode: -1}, &tool.Error{Code: tool.CodeMissing, Path: c.Path, Err: os.ErrNotExist}
 	}
 	return tool.Result{Stdout: []byte(reply.stdout), ExitCode: reply.exit}, reply.err
+}
+
+// Follow answers as Run does, and hands over the output line by line.
+func (r *fakeRunner) Follow(
+	ctx context.Context, c tool.Command, line func(text []byte, cut bool),
+) (tool.Result, error) {
+	result, err := r.Run(ctx, c)
+	for text := range bytes.Lines(result.Stdout) {
+		line(bytes.TrimSuffix(text, []byte("\n")), false)
+	}
+	result.Stdout = nil
+	return result, err
 }
 
 // times counts the runs of one program so far.

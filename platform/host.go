@@ -104,7 +104,7 @@ func parseHardwareIdentity(data []byte) (serial, uuid string, err error) {
 
 // computerName: scutil prints nothing on stdout and exits 1 when none is set.
 func (m *Machine) computerName(ctx context.Context) (string, error) {
-	result, err := m.runner.Run(ctx, tool.Command{Path: "/usr/sbin/scutil", Args: []string{"--get", "ComputerName"}})
+	result, err := m.tools.Run(ctx, tool.Command{Path: "/usr/sbin/scutil", Args: []string{"--get", "ComputerName"}})
 	if err != nil {
 		return "", fmt.Errorf("read computer name: %w", err)
 	}
@@ -114,7 +114,7 @@ func (m *Machine) computerName(ctx context.Context) (string, error) {
 // cpu asks for a sysctl that only Apple silicon has, and that tells the truth to
 // a process under Rosetta too. An Intel Mac says that there is no such name.
 func (m *Machine) cpu(ctx context.Context) (string, error) {
-	result, err := m.runner.Run(ctx, sysctl("hw.optional.arm64"))
+	result, err := m.tools.Run(ctx, sysctl("hw.optional.arm64"))
 	if err != nil {
 		return "", fmt.Errorf("read kind of CPU: %w", err)
 	}

@@ -21,11 +21,18 @@ type Runner interface {
 	Run(context.Context, tool.Command) (tool.Result, error)
 }
 
+// Tools are the ways to start programs. *tool.Runner has both.
+type Tools interface {
+	Runner
+	// Follow hands over each line that the program prints, for as long as it lives.
+	Follow(ctx context.Context, c tool.Command, line func(text []byte, cut bool)) (tool.Result, error)
+}
+
 // Machine is this Mac, or a simulated one below a root. It is safe for
 // concurrent use.
 type Machine struct {
-	root   string
-	runner Runner
+	root  string
+	tools Tools
 
 	mu      sync.Mutex
 	fixed   *fixedFacts          // read once: they never change while we run
@@ -33,9 +40,9 @@ type Machine struct {
 }
 
 // New returns the machine whose root volume is the folder root, an absolute path;
-// "" is the real one. The runner starts programs with the same root.
-func New(root string, runner Runner) *Machine {
-	return &Machine{root: root, runner: runner, trusted: make(map[string]fileState)}
+// "" is the real one. The tools start programs with the same root.
+func New(root string, tools Tools) *Machine {
+	return &Machine{root: root, tools: tools, trusted: make(map[string]fileState)}
 }
 
 // Path gives the place of a Mac path on this disk. It never leads out of the root.
@@ -56,7 +63,7 @@ func (m *Machine) FreeSpace(macPath string) (uint64, error) {
 // output runs a query and gives what it printed. An exit code other than 0 is a
 // tool.Error with the code tool_failed.
 func (m *Machine) output(ctx context.Context, c tool.Command) ([]byte, error) {
-	result, err := m.runner.Run(ctx, c)
+	result, err := m.tools.Run(ctx, c)
 	if err != nil {
 		return nil, err
 	}

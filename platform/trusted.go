@@ -40,7 +40,7 @@ func (m *Machine) Trusted(ctx context.Context, macPath string) error {
 	if m.wasTrusted(macPath, before) {
 		return nil
 	}
-	result, err := m.runner.Run(ctx, tool.Command{
+	result, err := m.tools.Run(ctx, tool.Command{
 		Path: "/usr/bin/codesign",
 		Args: []string{"--verify", "-R=" + vendorRequirement, macPath},
 	})

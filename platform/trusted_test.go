@@ -121,7 +121,10 @@ func errorsAreFatal(t *testing.T, errs ...error) {
 }
 
 // swappingRunner replaces the program while its signature is verified.
-type swappingRunner struct{ path string }
+type swappingRunner struct {
+	Tools
+	path string
+}
 
 func (r swappingRunner) Run(context.Context, tool.Command) (tool.Result, error) {
 	return tool.Result{}, errors.Join(os.Rename(r.path, r.path+".old"), os.WriteFile(r.path, []byte("evil"), 0o755))
@@ -131,6 +134,6 @@ func TestH10_ProgramThatChangesDuringTheCheckIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	place(t, root, prlctlPath, "program")
-	machine := New(root, swappingRunner{filepath.Join(root, prlctlPath)})
+	machine := New(root, swappingRunner{path: filepath.Join(root, prlctlPath)})
 	requireCode(t, machine.Trusted(t.Context(), prlctlPath), CodeToolsUntrusted)
 }
