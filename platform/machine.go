@@ -31,8 +31,9 @@ type Tools interface {
 // Machine is this Mac, or a simulated one below a root. It is safe for
 // concurrent use.
 type Machine struct {
-	root  string
-	tools Tools
+	root      string
+	tools     Tools
+	processes processTable
 
 	mu      sync.Mutex
 	fixed   *fixedFacts          // read once: they never change while we run

@@ -4,25 +4,81 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"strings"
 	"time"
 )
 
-// Process is one running program.
+// Process is one running program of Parallels Desktop, or one that is called
+// like one.
 type Process struct {
 	PID     int
 	UID     uint32    // effective; below a root the account that plays all users
 	Name    string    // at most 16 bytes on a Mac, 15 on Linux
-	Path    string    // Mac path of the program; only for vendor processes, "" when not readable
+	Path    string    // Mac path of the program; "" when it cannot be read, as when it just begins or ends
 	Started time.Time // with PID it names a process for good
-	Args    []string  // argv without argv[0]; only where Path is known
+	Args    []string  // argv without argv[0], not to be changed; only where Path is known
 }
 
 // vendorPrefix begins the names of all processes of Parallels Desktop:
 // prl_client_app, prl_disp_service, prl_vm_app, prl_naptd (facts/macos.md 3.2).
 const vendorPrefix = "prl_"
 
-func isVendorName(name string) bool { return strings.HasPrefix(name, vendorPrefix) }
+func isVendorName[text ~string | ~[]byte](name text) bool {
+	return len(name) >= len(vendorPrefix) && string(name[:len(vendorPrefix)]) == vendorPrefix
+}
+
+// instance is one program in one process. A process that executes another
+// program keeps its id and start time, but gets that program's name, its owner
+// where the program is made so, and another place for its arguments.
+type instance struct {
+	pid     int
+	started int64 // in the kernel's own unit
+	uid     uint32
+	name    string
+	place   uint64 // an address that the kernel chooses anew for each program; 0 where it does not tell
+}
+
+// program is what an instance runs.
+type program struct {
+	path string
+	args []string
+	call uint64 // the last one that asked
+}
+
+// programs remembers what the vendor's processes run, so that path and arguments
+// of each are read once: a user can start any number of programs with such a
+// name. It is not safe for concurrent use.
+type programs struct {
+	known map[instance]program
+	call  uint64
+}
+
+// of gives the program of an instance. What cannot be read yet is asked for
+// again at the next call.
+func (p *programs) of(asked instance, read func() (path string, args []string)) program {
+	found, known := p.known[asked]
+	if !known {
+		found.path, found.args = read()
+		if found.path == "" {
+			return program{}
+		}
+	}
+	if p.known == nil {
+		p.known = make(map[instance]program)
+	}
+	found.call = p.call
+	p.known[asked] = found
+	return found
+}
+
+// endCall forgets what this call did not ask for.
+func (p *programs) endCall() {
+	for asked, found := range p.known {
+		if found.call != p.call {
+			delete(p.known, asked)
+		}
+	}
+	p.call++
+}
 
 // maxProcessArgs caps argv: a process names any number it likes.
 const maxProcessArgs = 4096

@@ -3,14 +3,23 @@ package platform
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Processes gives every process of the Mac, from one kernel call; only those of
-// Parallels Desktop cost a second one each, for path and arguments. A process
-// that ends meanwhile keeps an empty path.
+// processTable is what is remembered from one call of Processes to the next.
+type processTable struct {
+	mu       sync.Mutex
+	programs programs
+}
+
+// Processes gives the processes of Parallels Desktop and of everybody who calls
+// a program like one of its own; Path tells them apart. It is one kernel call
+// for the whole table, and a second one, for path and arguments, for each such
+// program that was not there at the call before.
 func (m *Machine) Processes(ctx context.Context) ([]Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -19,27 +28,45 @@ func (m *Machine) Processes(ctx context.Context) ([]Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read process table: %w", err)
 	}
-	processes := make([]Process, 0, len(table))
+	m.processes.mu.Lock()
+	defer m.processes.mu.Unlock()
+	var processes []Process
 	for index := range table {
-		processes = append(processes, processFrom(&table[index]))
+		if isVendorName(table[index].Proc.P_comm[:]) {
+			processes = append(processes, m.processes.programs.processFrom(&table[index]))
+		}
 	}
+	m.processes.programs.endCall()
 	return processes, nil
 }
 
-func processFrom(record *unix.KinfoProc) Process {
+func (p *programs) processFrom(record *unix.KinfoProc) Process {
 	process := Process{
 		PID:     int(record.Proc.P_pid),
 		UID:     record.Eproc.Ucred.Uid,
 		Name:    unix.ByteSliceToString(record.Proc.P_comm[:]),
 		Started: time.Unix(record.Proc.P_starttime.Unix()),
 	}
-	if !isVendorName(process.Name) {
-		return process
-	}
-	if data, err := unix.SysctlRaw("kern.procargs2", process.PID); err == nil {
-		if path, args, err := parseProcessArgs(data); err == nil {
-			process.Path, process.Args = path, args
-		}
-	}
+	runs := p.of(instance{
+		pid:     process.PID,
+		started: process.Started.UnixNano(),
+		uid:     process.UID,
+		name:    process.Name,
+		place:   uint64(uintptr(unsafe.Pointer(record.Proc.User_stack))),
+	}, func() (string, []string) { return programOf(process.PID) })
+	process.Path, process.Args = runs.path, runs.args
 	return process
+}
+
+// programOf gives nothing for a process that ended meanwhile.
+func programOf(pid int) (path string, args []string) {
+	data, err := unix.SysctlRaw("kern.procargs2", pid)
+	if err != nil {
+		return "", nil
+	}
+	path, args, err = parseProcessArgs(data)
+	if err != nil {
+		return "", nil
+	}
+	return path, args
 }

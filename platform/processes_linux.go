@@ -3,6 +3,7 @@ package platform
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,40 +11,83 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// clockTicks a second is what Linux uses in /proc on every architecture we build for.
-const clockTicks = 100
+const (
+	// clockTicks a second is what Linux uses in /proc on every architecture we build for.
+	clockTicks = 100
 
-// Processes gives the processes of this machine. Below a root it gives only
-// those whose program lies in it, called by its whole path, with the Mac's path:
-// two simulated Macs do not see each other.
+	// settledAge is how old a process is that will hardly execute another program.
+	settledAge = time.Minute
+
+	// rotation is how many calls it takes to read the names of all settled processes.
+	rotation = 4
+)
+
+// processTable is what is remembered from one call of Processes to the next, so
+// that a call costs little: to read the status of each process takes most of it.
+//
+// A process is known by its id and the inode of its folder in /proc, which comes
+// with the listing and is another one when the id is used again. Its name can
+// not be remembered like that: a process that executes another program keeps
+// both, and nothing but the name tells. The programs that do so (a shell, sudo)
+// do it soon after they began, so that young processes are read at every call;
+// of the settled ones each call reads a part: a process of the vendor's that began
+// as something else long ago is found by the fourth call at the latest. A thread
+// of the kernel's own that has settled never executes anything.
+type processTable struct {
+	settled time.Duration // 0 is settledAge
+
+	mu       sync.Mutex
+	booted   time.Time // read once: two calls must agree on when a process started
+	seen     map[int]sighting
+	call     uint64
+	programs programs
+	buffer   [8192]byte // of the listing
+	line     [2048]byte // of a status
+}
+
+// sighting is what is known of one process.
+type sighting struct {
+	inode   uint64 // of its folder in /proc
+	started int64  // clock ticks since boot
+	vendor  bool   // by its name
+	kernel  bool   // a thread of the kernel's own
+	call    uint64 // the last one that found it
+}
+
+// Processes gives the processes of Parallels Desktop and of everybody who calls
+// a program like one of its own; Path tells them apart. Below a root it gives
+// only those whose program lies in it, called by its whole path, with the Mac's
+// path: two simulated Macs do not see each other.
+//
+// It costs little to call it every few seconds: most processes that are known to
+// be others are only listed. One that executes a vendor's program in its first
+// minute is found at the next call, one that does so later at the fourth.
 func (m *Machine) Processes(ctx context.Context) ([]Process, error) {
-	booted, err := bootTime()
-	if err != nil {
-		return nil, fmt.Errorf("read boot time: %w", err)
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	folders, err := filepath.Glob("/proc/[1-9]*")
+	m.processes.mu.Lock()
+	defer m.processes.mu.Unlock()
+	all, err := m.processes.list()
 	if err != nil {
 		return nil, fmt.Errorf("read process table: %w", err)
 	}
-	var processes []Process
-	for _, folder := range folders {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		process, err := readProcess(folder, booted, m.root != "")
-		if err != nil {
-			continue // it ended meanwhile
-		}
-		if m.root == "" || m.adopt(&process) {
-			processes = append(processes, process)
+	if m.root == "" {
+		return all, nil
+	}
+	var ours []Process
+	for _, process := range all {
+		if m.adopt(&process) {
+			ours = append(ours, process)
 		}
 	}
-	return processes, nil
+	return ours, nil
 }
 
 // adopt turns the path on this disk into the Mac's.
@@ -54,24 +98,142 @@ func (m *Machine) adopt(process *Process) bool {
 	return inside
 }
 
-func readProcess(folder string, booted time.Time, always bool) (Process, error) {
+func (t *processTable) list() ([]Process, error) {
+	if err := t.prepare(); err != nil {
+		return nil, err
+	}
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return nil, err
+	}
+	folder, err := unix.Open("/proc", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(folder)
+
+	visit := visit{table: t, folder: folder, now: now.Nano() / int64(time.Second/clockTicks)}
+	for {
+		size, err := unix.Getdents(folder, t.buffer[:])
+		if err != nil {
+			return nil, err
+		}
+		if size == 0 {
+			break
+		}
+		visitFolders(t.buffer[:size], visit.process)
+	}
+	t.endCall()
+	return visit.found, nil
+}
+
+func (t *processTable) prepare() (err error) {
+	if t.seen == nil {
+		t.seen = make(map[int]sighting)
+	}
+	if t.booted.IsZero() {
+		t.booted, err = bootTime()
+	}
+	return err
+}
+
+// endCall forgets the processes that are gone.
+func (t *processTable) endCall() {
+	for pid, seen := range t.seen {
+		if seen.call != t.call {
+			delete(t.seen, pid)
+		}
+	}
+	t.programs.endCall()
+	t.call++
+}
+
+// visitFolders reads what getdents(2) gives: for each entry its inode, a cookie,
+// its length, its type, and its name closed by a zero byte.
+func visitFolders(entries []byte, handle func(pid int, inode uint64)) {
+	const lengthAt, nameAt = 16, 19
+	for len(entries) > nameAt {
+		length := int(binary.NativeEndian.Uint16(entries[lengthAt:]))
+		if length <= nameAt || length > len(entries) {
+			return
+		}
+		name, _, _ := bytes.Cut(entries[nameAt:length], []byte{0})
+		if pid, err := strconv.Atoi(string(name)); err == nil {
+			handle(pid, binary.NativeEndian.Uint64(entries))
+		}
+		entries = entries[length:]
+	}
+}
+
+// visit is one call's way through the table.
+type visit struct {
+	table  *processTable
+	folder int   // descriptor of /proc
+	now    int64 // clock ticks since boot
+	found  []Process
+}
+
+func (v *visit) process(pid int, inode uint64) {
+	t := v.table
+	seen, known := t.seen[pid]
+	if known && seen.inode == inode && !v.due(pid, seen) {
+		seen.call = t.call
+		t.seen[pid] = seen
+		return
+	}
+	status, err := v.readStatus(pid)
+	if err != nil {
+		return // it ended meanwhile
+	}
+	vendor := isVendorName(status.name)
+	t.seen[pid] = sighting{inode: inode, started: status.started, vendor: vendor, kernel: status.kernel, call: t.call}
+	if vendor {
+		v.add(status)
+	}
+}
+
+// due says whether a known process must be read again.
+func (v *visit) due(pid int, seen sighting) bool {
+	settled := v.table.settled
+	if settled == 0 {
+		settled = settledAge
+	}
+	young := v.now-seen.started < int64(settled/(time.Second/clockTicks))
+	itsTurn := uint64(pid)%rotation == v.table.call%rotation
+	return seen.vendor || young || itsTurn && !seen.kernel
+}
+
+func (v *visit) add(status processStatus) {
+	folder := filepath.Join("/proc", strconv.Itoa(status.pid))
 	var owner unix.Stat_t
 	if err := unix.Stat(folder, &owner); err != nil {
-		return Process{}, err
+		return
 	}
-	line, err := os.ReadFile(filepath.Join(folder, "stat"))
+	process := Process{
+		PID: status.pid, UID: owner.Uid, Name: string(status.name),
+		Started: v.table.booted.Add(time.Duration(status.started) * (time.Second / clockTicks)),
+	}
+	runs := v.table.programs.of(instance{
+		pid: process.PID, started: status.started, uid: process.UID, name: process.Name, place: status.place,
+	}, func() (string, []string) { return readCommandLine(folder) })
+	process.Path, process.Args = runs.path, runs.args
+	v.found = append(v.found, process)
+}
+
+// readStatus gives a status that is valid until the next one is read.
+func (v *visit) readStatus(pid int) (processStatus, error) {
+	var space [32]byte
+	name := append(strconv.AppendInt(space[:0], int64(pid), 10), "/stat"...)
+	file, err := unix.Openat(v.folder, string(name), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return Process{}, err
+		return processStatus{}, err
 	}
-	process, err := parseProcessStat(line, booted)
+	defer unix.Close(file)
+	size, err := unix.Read(file, v.table.line[:])
 	if err != nil {
-		return Process{}, err
+		return processStatus{}, err
 	}
-	process.UID = owner.Uid
-	if always || isVendorName(process.Name) {
-		process.Path, process.Args = readCommandLine(folder)
-	}
-	return process, nil
+	return parseProcessStatus(v.table.line[:size])
 }
 
 func readCommandLine(folder string) (path string, args []string) {
@@ -83,28 +245,49 @@ func readCommandLine(folder string) (path string, args []string) {
 	return words[0], words[1:]
 }
 
-// parseProcessStat reads /proc/PID/stat: `PID (NAME) STATE …`, where NAME can
-// hold anything and the start time is the 22nd field.
-func parseProcessStat(line []byte, booted time.Time) (Process, error) {
+// processStatus is what we need of /proc/PID/stat.
+type processStatus struct {
+	pid     int
+	name    []byte // part of the line
+	kernel  bool   // a thread of the kernel's own
+	started int64  // clock ticks since boot
+	place   uint64 // where its arguments lie; 0 where we may not know
+}
+
+// parseProcessStatus reads /proc/PID/stat: `PID (NAME) STATE …`, where NAME can
+// hold anything, the flags are the 9th field, the start time is the 22nd, and the
+// place of the arguments the 48th, which old kernels do not have.
+func parseProcessStatus(line []byte) (processStatus, error) {
 	opening, closing := bytes.IndexByte(line, '('), bytes.LastIndexByte(line, ')')
 	if opening < 1 || closing < opening {
-		return Process{}, errors.New("process status without a name")
+		return processStatus{}, errors.New("process status without a name")
 	}
 	pid, err := strconv.Atoi(string(bytes.TrimSpace(line[:opening])))
 	if err != nil {
-		return Process{}, fmt.Errorf("read process id: %w", err)
+		return processStatus{}, fmt.Errorf("read process id: %w", err)
 	}
-	fields := strings.Fields(string(line[closing+1:]))
-	const startField = 22 - 3
-	if len(fields) <= startField {
-		return Process{}, errors.New("process status is cut short")
+	status := processStatus{pid: pid, name: line[opening+1 : closing], started: -1}
+	const kernelThread = 0x00200000 // PF_KTHREAD
+	field := 2
+	for text := range bytes.FieldsSeq(line[closing+1:]) {
+		switch field++; field {
+		case 9:
+			var flags uint64
+			flags, err = strconv.ParseUint(string(text), 10, 64)
+			status.kernel = flags&kernelThread != 0
+		case 22:
+			status.started, err = strconv.ParseInt(string(text), 10, 64)
+		case 48:
+			status.place, err = strconv.ParseUint(string(text), 10, 64)
+		}
+		if err != nil {
+			return processStatus{}, fmt.Errorf("read process status: %w", err)
+		}
 	}
-	ticks, err := strconv.ParseInt(fields[startField], 10, 64)
-	if err != nil {
-		return Process{}, fmt.Errorf("read start time: %w", err)
+	if status.started < 0 {
+		return processStatus{}, errors.New("process status is cut short")
 	}
-	started := booted.Add(time.Duration(ticks) * (time.Second / clockTicks))
-	return Process{PID: pid, Name: string(line[opening+1 : closing]), Started: started}, nil
+	return status, nil
 }
 
 func bootTime() (time.Time, error) {

@@ -2,10 +2,12 @@ package platform
 
 import (
 	"bufio"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -14,25 +16,38 @@ import (
 )
 
 // vmAppRole lets the test binary play a process of the simulated Mac: named
-// prl_vm_app it says that it is there and lives until its input ends.
+// prl_vm_app it says that it is there and lives until its input ends. With
+// becomeWord it executes another program, named by the next argument, when it is
+// told a line.
 func vmAppRole() {
-	if filepath.Base(os.Args[0]) == "prl_vm_app" {
-		_, _ = os.Stdout.WriteString("there\n")
-		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
-		syscall.Exit(0) // os.Exit waits a second in a program built with -race
+	become := len(os.Args) == 3 && os.Args[1] == becomeWord
+	if !become && filepath.Base(os.Args[0]) != "prl_vm_app" {
+		return
 	}
+	_, _ = os.Stdout.WriteString("there\n")
+	_, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if become && err == nil {
+		_ = syscall.Exec(os.Args[2], []string{os.Args[2], "--vm-name", "Windows 11"}, nil)
+	}
+	syscall.Exit(0) // os.Exit waits a second in a program built with -race
 }
 
-// startVMApp starts a VM's process on the simulated Mac below root.
-func startVMApp(t *testing.T, root string) (pid int) {
+const becomeWord = "become"
+
+// actor is a process of a simulated Mac that the test binary plays.
+type actor struct {
+	pid    int
+	input  io.WriteCloser
+	output *bufio.Reader
+	end    func() // may be called again
+}
+
+// startActor starts the program at a Mac path below root, and waits until it is
+// there.
+func startActor(t *testing.T, root, macPath string, args ...string) actor {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(root, vmAppPath)
-	errorsAreFatal(t, os.MkdirAll(filepath.Dir(path), 0o755), os.Symlink(self, path))
-	command := exec.Command(path, "--vm-name", "Windows 11")
+	path := placeSelf(t, root, macPath)
+	command := exec.Command(path, args...)
 	input, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -42,23 +57,46 @@ func startVMApp(t *testing.T, root string) (pid int) {
 		t.Fatal(err)
 	}
 	errorsAreFatal(t, command.Start())
-	t.Cleanup(func() {
+	played := actor{command.Process.Pid, input, bufio.NewReader(output), sync.OnceFunc(func() {
 		_ = input.Close()
 		if err := command.Wait(); err != nil {
 			t.Errorf("end the process: %v", err)
 		}
-	})
-	if _, err := bufio.NewReader(output).ReadString('\n'); err != nil {
+	})}
+	t.Cleanup(played.end)
+	played.waitUntilThere(t)
+	return played
+}
+
+func (a actor) waitUntilThere(t *testing.T) {
+	t.Helper()
+	if _, err := a.output.ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	return command.Process.Pid
+}
+
+// placeSelf puts the test binary at a Mac path below root.
+func placeSelf(t *testing.T, root, macPath string) (path string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(root, macPath)
+	errorsAreFatal(t, os.MkdirAll(filepath.Dir(path), 0o755), os.Symlink(self, path))
+	return path
+}
+
+func startVMApp(t *testing.T, root string) actor {
+	t.Helper()
+	return startActor(t, root, vmAppPath, "--vm-name", "Windows 11")
 }
 
 func TestProcessesOfASimulatedMac(t *testing.T) {
 	t.Parallel()
 	root, otherRoot := t.TempDir(), t.TempDir()
 	before := time.Now().Add(-time.Minute)
-	pid := startVMApp(t, root)
+	vm := startVMApp(t, root)
 	startVMApp(t, otherRoot)
 
 	processes, err := New(root, nil).Processes(t.Context())
@@ -71,7 +109,7 @@ func TestProcessesOfASimulatedMac(t *testing.T) {
 	}
 	processes[0].Started = time.Time{}
 	want := Process{
-		PID: pid, UID: uint32(os.Geteuid()), Name: "prl_vm_app", Path: vmAppPath, Args: []string{"--vm-name", "Windows 11"},
+		PID: vm.pid, UID: uint32(os.Geteuid()), Name: "prl_vm_app", Path: vmAppPath, Args: []string{"--vm-name", "Windows 11"},
 	}
 	if diff := cmp.Diff(want, processes[0]); diff != "" {
 		t.Errorf("process (-want +got):\n%s", diff)
@@ -80,65 +118,216 @@ func TestProcessesOfASimulatedMac(t *testing.T) {
 
 func TestProcessesOfThisMachine(t *testing.T) {
 	t.Parallel()
-	pid := startVMApp(t, t.TempDir())
-	processes, err := New("", nil).Processes(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	vm := startVMApp(t, t.TempDir())
+	machine := New("", nil)
+	found := processWith(t, machine, vm.pid)
+	if found.Name != "prl_vm_app" || !slices.Equal(found.Args, []string{"--vm-name", "Windows 11"}) {
+		t.Errorf("the VM's process: %+v", found)
 	}
-	with := func(pid int) Process {
-		index := slices.IndexFunc(processes, func(p Process) bool { return p.PID == pid })
-		if index < 0 {
-			t.Fatalf("process %d is not in the table", pid)
-		}
-		return processes[index]
-	}
-	if self := with(os.Getpid()); self.Path != "" || self.UID != uint32(os.Geteuid()) || self.Name == "" {
-		t.Errorf("this very process: %+v", self)
-	}
-	if vm := with(pid); vm.Name != "prl_vm_app" || !slices.Equal(vm.Args, []string{"--vm-name", "Windows 11"}) {
-		t.Errorf("the VM's process: %+v", vm)
+	if self := processWith(t, machine, os.Getpid()); self.PID != 0 {
+		t.Errorf("this very process has no vendor's name: %+v", self)
 	}
 }
 
-func TestParseProcessStat(t *testing.T) {
+// processWith gives the process with the id, or nothing.
+func processWith(t *testing.T, machine *Machine, pid int) Process {
+	t.Helper()
+	processes, err := machine.Processes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(processes, func(p Process) bool { return p.PID == pid })
+	if at < 0 {
+		return Process{}
+	}
+	return processes[at]
+}
+
+// A process that executes another program keeps its id and its start time.
+func TestProcessThatExecutesAVendorProgramIsNoticed(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		launcher string
+		settled  time.Duration // how old a process is to be read less often
+		calls    int           // that may be needed
+	}{
+		"young":                       {launcher: "/usr/bin/sudo", calls: 1},
+		"settled":                     {launcher: "/usr/bin/sudo", settled: 1, calls: rotation},
+		"with a vendor's name before": {launcher: "/opt/prl_vm_app", settled: 1, calls: 1},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			launcher := startActor(t, root, c.launcher, becomeWord, placeSelf(t, root, vmAppPath))
+			machine := New(root, nil)
+			machine.processes.settled = c.settled
+			if before := processWith(t, machine, launcher.pid); before.Path == vmAppPath {
+				t.Fatalf("it is no VM yet: %+v", before)
+			}
+			before := machine.processes.seen[launcher.pid]
+			if _, err := io.WriteString(launcher.input, "now\n"); err != nil {
+				t.Fatal(err)
+			}
+			launcher.waitUntilThere(t)
+
+			var after Process
+			for range c.calls {
+				if after = processWith(t, machine, launcher.pid); after.PID != 0 {
+					break
+				}
+			}
+			if after.Path != vmAppPath || !slices.Equal(after.Args, []string{"--vm-name", "Windows 11"}) {
+				t.Errorf("got %+v after %d calls", after, c.calls)
+			}
+			if now := machine.processes.seen[launcher.pid]; now.inode != before.inode || now.started != before.started {
+				t.Errorf("the test is about one process: %+v, then %+v", before, now)
+			}
+		})
+	}
+}
+
+// The id of a process that was somebody else's is used again.
+func TestProcessWithAnIDThatIsUsedAgainIsNoticedAtOnce(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	vm := startVMApp(t, root)
+	machine := New(root, nil)
+	machine.processes.settled = 1
+	processWith(t, machine, 0)
+	was := machine.processes.seen[vm.pid]
+	for range rotation {
+		machine.processes.seen[vm.pid] = sighting{inode: was.inode + 1, started: 1}
+		if found := processWith(t, machine, vm.pid); found.Path != vmAppPath {
+			t.Errorf("got %+v", found)
+		}
+	}
+}
+
+func TestProcessKeepsItsStartAndIsForgottenAtItsEnd(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	vm := startVMApp(t, root)
+	machine := New(root, nil)
+	first, second := processWith(t, machine, vm.pid), processWith(t, machine, vm.pid)
+	if diff := cmp.Diff(first, second); diff != "" || first.Started.IsZero() {
+		t.Errorf("two calls (-first +second):\n%s", diff)
+	}
+	vm.end()
+	if left := processWith(t, machine, vm.pid); left.PID != 0 {
+		t.Errorf("it has ended: %+v", left)
+	}
+	table := &machine.processes
+	if _, known := table.seen[vm.pid]; known || len(table.programs.known) != 0 {
+		t.Errorf("it is still remembered, programs %v", table.programs.known)
+	}
+}
+
+// startStrangers starts processes that have nothing to do with the vendor.
+func startStrangers(t testing.TB, count int) {
+	t.Helper()
+	for range count {
+		stranger := exec.Command("/bin/sleep", "600")
+		if err := stranger.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = stranger.Process.Kill()
+			_ = stranger.Wait()
+		})
+	}
+}
+
+// settledMachine has seen all processes, which all count as settled.
+func settledMachine(t testing.TB) *Machine {
+	t.Helper()
+	machine := New(t.TempDir(), nil)
+	machine.processes.settled = 1
+	if _, err := machine.Processes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return machine
+}
+
+// Strangers are listed without an allocation; to read the part of them whose
+// turn it is takes three small ones each.
+func TestRepeatedProcessesAllocateLittle(t *testing.T) {
+	const strangers = 100
+	startStrangers(t, strangers)
+	machine := settledMachine(t)
+	allocations := testing.AllocsPerRun(10*rotation, func() {
+		if _, err := machine.Processes(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	known := len(machine.processes.seen)
+	if limit := float64(3*known/rotation + 16); known < strangers || allocations > limit {
+		t.Errorf("%.0f allocations a call with %d processes, want at most %.0f", allocations, known, limit)
+	}
+}
+
+func BenchmarkRepeatedProcesses(b *testing.B) {
+	startStrangers(b, 100)
+	machine := settledMachine(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := machine.Processes(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(machine.processes.seen)), "processes")
+}
+
+func TestParseProcessStatus(t *testing.T) {
 	t.Parallel()
 	const tail = " S 1 42 42 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 250 1000 10"
-	booted := time.Unix(1_000_000, 0)
+	const newTail = tail + " 18446744073709551615 1 1 0 0 0 0 0 4096 1256 0 0 0 17 1 0 0 0 0 0 7 8 9 140736 11 12 13 0"
+	type fields struct {
+		PID     int
+		Name    string
+		Kernel  bool
+		Started int64
+		Place   uint64
+	}
 	cases := map[string]struct {
 		line string
-		want Process
+		want fields
 		bad  bool
 	}{
-		"usual":                    {line: "42 (sleep)" + tail, want: Process{PID: 42, Name: "sleep", Started: booted.Add(2500 * time.Millisecond)}},
-		"name with parentheses":    {line: "42 (a) S 1 (b)" + tail, want: Process{PID: 42, Name: "a) S 1 (b", Started: booted.Add(2500 * time.Millisecond)}},
+		"usual":                    {line: "42 (sleep)" + newTail, want: fields{42, "sleep", false, 250, 140736}},
+		"old kernel":               {line: "42 (sleep)" + tail, want: fields{42, "sleep", false, 250, 0}},
+		"kernel thread":            {line: "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 3 0 0", want: fields{2, "kthreadd", true, 3, 0}},
+		"name with parentheses":    {line: "42 (a) S 1 (b)" + tail, want: fields{42, "a) S 1 (b", false, 250, 0}},
 		"name is missing":          {line: "42" + tail, bad: true},
 		"parentheses are reversed": {line: "42 )sleep(" + tail, bad: true},
 		"id is no number":          {line: "x (sleep)" + tail, bad: true},
 		"cut short":                {line: "42 (sleep) S 1 42", bad: true},
+		"flags are no number":      {line: "42 (sleep) S 1 42 42 0 -1 x", bad: true},
 		"start is no number":       {line: "42 (sleep) S 1 42 42 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 x 1000 10", bad: true},
 		"nothing":                  {line: "", bad: true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			process, err := parseProcessStat([]byte(c.line), booted)
+			status, err := parseProcessStatus([]byte(c.line))
 			if (err != nil) != c.bad {
 				t.Errorf("got error %v", err)
 			}
-			if diff := cmp.Diff(c.want, process); diff != "" {
-				t.Errorf("process (-want +got):\n%s", diff)
+			got := fields{status.pid, string(status.name), status.kernel, status.started, status.place}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("status (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-func FuzzParseProcessStat(f *testing.F) {
+func FuzzParseProcessStatus(f *testing.F) {
 	f.Add([]byte("42 (sleep) S 1 42 42 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 250 1000 10"))
 	f.Add([]byte("1 ()) R"))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		process, err := parseProcessStat(line, time.Unix(0, 0))
-		if err != nil && process.Name != "" {
-			t.Errorf("got %+v beside %v", process, err)
+		status, err := parseProcessStatus(line)
+		if err != nil && status.name != nil {
+			t.Errorf("got %+v beside %v", status, err)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package platform
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -55,6 +56,50 @@ func TestParseProcessArgs(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestProgramIsReadOncePerInstance(t *testing.T) {
+	t.Parallel()
+	var reads int
+	answer := vmAppPath
+	var known programs
+	ask := func(asked instance) string {
+		return known.of(asked, func() (string, []string) { reads++; return answer, nil }).path
+	}
+	first := instance{pid: 7, started: 1, uid: 501, name: "prl_vm_app", place: 1}
+	second := instance{pid: 9, started: 1, uid: 501, name: "prl_vm_app", place: 1}
+	step := func(what string, asked instance, path string, wantReads int) {
+		t.Helper()
+		reads = 0
+		if got := ask(asked); got != path || reads != wantReads {
+			t.Errorf("%s: got %q after %d reads, want %q after %d", what, got, reads, path, wantReads)
+		}
+		known.endCall()
+	}
+	step("new", first, vmAppPath, 1)
+	step("known", first, vmAppPath, 0)
+
+	answer = "/opt/other"
+	changed := []func(*instance){
+		func(i *instance) { i.pid = 8 },
+		func(i *instance) { i.started = 2 },
+		func(i *instance) { i.uid = 502 },
+		func(i *instance) { i.name = "prl_client_app" },
+		func(i *instance) { i.place = 2 },
+	}
+	for index, change := range changed {
+		other := first
+		change(&other)
+		step(fmt.Sprintf("change %d", index), other, "/opt/other", 1)
+	}
+	step("forgotten meanwhile", first, "/opt/other", 1)
+
+	answer = ""
+	step("not readable yet", second, "", 1)
+	step("still not readable", second, "", 1)
+	answer = vmAppPath
+	step("readable", second, vmAppPath, 1)
+	step("known at last", second, vmAppPath, 0)
 }
 
 func FuzzParseProcessArgs(f *testing.F) {
