@@ -53,12 +53,13 @@ func (m networkMessage) gatewayText() string {
 // Network. The kinds that are passed over are those of facts/macos.md 2.2:
 // failed lookups, multicast addresses, routes to link-local places, and all that
 // happens on boring links. A tunnel's routes matter, whatever they lead to: with
-// them a VPN brings its resolvers.
+// them a VPN brings its resolvers. So does its end: Linux does not say that the
+// IPv4 routes over it went too.
 func (m networkMessage) matters(link string) bool {
 	concern := interestOf(link)
 	switch m.kind {
 	case linkMessage:
-		return concern == interesting
+		return concern == interesting || concern == tunnel && !m.up
 	case addressMessage:
 		return concern == interesting && (!m.address.IsValid() || isRoutable(m.address))
 	case routeMessage:
