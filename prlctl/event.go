@@ -31,7 +31,7 @@ func ParseEvent(line []byte) (Event, error) {
 	if len(line) > MaxEvent {
 		return Event{}, &Error{Code: CodeOutputTooLarge}
 	}
-	doc := document{source: line}
+	doc := document{source: line, text: make([]byte, 0, len(line)), nodes: make([]node, 0, 8)}
 	object, err := doc.read()
 	switch {
 	case err != nil:
