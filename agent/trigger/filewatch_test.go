@@ -185,7 +185,7 @@ func TestFileWatch(t *testing.T) {
 			time.Sleep(sceneSettle - 1)
 			synctest.Wait()
 			s.expect(0)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			s.expect(1)
 			s.backstop()
@@ -271,6 +271,24 @@ func TestFileWatch(t *testing.T) {
 			s.must(os.Chtimes(s.file+".new", before.ModTime(), before.ModTime()))
 			s.must(os.Rename(s.file+".new", s.file))
 			s.backstop()
+			s.expect(1)
+		}},
+		"only the size": {withFile, func(s *scene) {
+			before, err := os.Stat(s.file)
+			s.must(err)
+			s.write("one two")
+			s.must(os.Chtimes(s.file, before.ModTime(), before.ModTime()))
+			s.backstop()
+			s.expect(1)
+		}},
+		"a burst that the backstop falls into": {withFile, func(s *scene) {
+			time.Sleep(sceneBackstop - sceneSettle/2)
+			s.write("one two")
+			s.event(fsnotify.Write)
+			time.Sleep(sceneSettle - time.Nanosecond)
+			synctest.Wait()
+			s.expect(0)
+			s.settle()
 			s.expect(1)
 		}},
 		"only the time of change": {withFile, func(s *scene) { s.must(os.Chtimes(s.file, noon, noon)); s.backstop(); s.expect(1) }},

@@ -1,9 +1,11 @@
 package trigger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -213,7 +215,7 @@ func TestTRG_10_NetworkEdgeWaitsForQuiet(t *testing.T) {
 		time.Sleep(5*time.Second - 1)
 		synctest.Wait()
 		expectNetworkUp(t, told, 0)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		expectNetworkUp(t, told, 1)
 	})
@@ -330,7 +332,10 @@ func TestUnreadableNetworkIsNoEdge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		wire := &wire{state: home, broken: true}
-		told := watching(t, wire.edges().Watch)
+		var log bytes.Buffer
+		edges := wire.edges()
+		edges.Log = zerolog.New(&log)
+		told := watching(t, edges.Watch)
 		time.Sleep(time.Hour)
 		wire.breakState(false)
 		time.Sleep(time.Minute)
@@ -349,5 +354,8 @@ func TestUnreadableNetworkIsNoEdge(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		expectNetworkUp(t, told, 1)
+		if lines := strings.Count(log.String(), "\n"); lines != 3 {
+			t.Errorf("%d lines in the log, want one for each time that it could not be read:\n%s", lines, log.String())
+		}
 	})
 }

@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,7 @@ func checkPolls(t *testing.T, polls []pollResult) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		now, services := polls[0], []bool(nil)
+		var log bytes.Buffer
 		told := watching(t, Processes{
 			List: func(context.Context) ([]platform.Process, error) {
 				mu.Lock()
@@ -66,11 +68,15 @@ func checkPolls(t *testing.T, polls []pollResult) {
 				defer mu.Unlock()
 				services = append(services, up)
 			},
-			Log: zerolog.Nop(),
+			Log: zerolog.New(&log),
 		}.Watch)
+		outages := 0
 		for number, poll := range polls {
 			synctest.Wait()
 			mu.Lock()
+			if poll.fails && (number == 0 || !polls[number-1].fails) {
+				outages++
+			}
 			if diff := cmp.Diff(poll.hints, told.take()); diff != "" {
 				t.Errorf("poll %d: hints (-want +got):\n%s", number, diff)
 			}
@@ -83,6 +89,10 @@ func checkPolls(t *testing.T, polls []pollResult) {
 			}
 			mu.Unlock()
 			time.Sleep(every)
+		}
+		synctest.Wait()
+		if lines := strings.Count(log.String(), "\n"); lines != outages {
+			t.Errorf("%d lines in the log, want one for each of %d outages:\n%s", lines, outages, log.String())
 		}
 	})
 }
