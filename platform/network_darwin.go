@@ -19,22 +19,25 @@ const routeBuffer = 2 << 10
 
 // dumpNetwork gives the links, addresses and routes of the kernel.
 func dumpNetwork() ([]networkMessage, error) {
-	links, err := dumpRoutes(unix.NET_RT_IFLIST, unix.NET_RT_IFLIST)
+	links, err := dumpRoutes(unix.NET_RT_IFLIST, unix.NET_RT_IFLIST, everyLink)
 	if err != nil {
 		return nil, fmt.Errorf("ask kernel for interfaces: %w", err)
 	}
 	// Dumped as one type and parsed as another: facts/macos.md 2.2.
-	routes, err := dumpRoutes(unix.NET_RT_DUMP2, unix.NET_RT_IFLIST2)
+	routes, err := dumpRoutes(unix.NET_RT_DUMP2, unix.NET_RT_IFLIST2, everyLink)
 	if err != nil {
 		return nil, fmt.Errorf("ask kernel for routes: %w", err)
 	}
 	return append(links, routes...), nil
 }
 
+// everyLink asks for a table of all interfaces, not of the one with a number.
+const everyLink = 0
+
 // dumpRoutes parses a table message by message: one that the parser does not
 // understand must not cost the others.
-func dumpRoutes(fetched, parsed route.RIBType) ([]networkMessage, error) {
-	table, err := route.FetchRIB(unix.AF_UNSPEC, fetched, 0)
+func dumpRoutes(fetched, parsed route.RIBType, index int) ([]networkMessage, error) {
+	table, err := route.FetchRIB(unix.AF_UNSPEC, fetched, index)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +82,8 @@ func parseRoutes(as route.RIBType, data []byte) (messages []networkMessage, err 
 
 // translate gives the other kind for what Network does not depend on: multicast
 // addresses, failed lookups (RTM_MISS), answers to somebody's question (RTM_GET).
+// The parser passes over an RTM_IFINFO that does not name its interface, which is
+// how the kernel says that only flags changed ([I]); routes and addresses follow.
 func translate(message route.Message) networkMessage {
 	switch message := message.(type) {
 	case *route.InterfaceMessage:
@@ -187,7 +192,7 @@ func watchKernel() (networkWatch, error) {
 }
 
 // routesMatter says whether a message can mean a difference. One that cannot be
-// read can.
+// read can. The name of an interface is looked up only when all depends on it.
 func routesMatter(data []byte) bool {
 	messages, err := parseRoutes(unix.NET_RT_IFLIST2, data)
 	for _, message := range messages {
@@ -201,12 +206,17 @@ func routesMatter(data []byte) bool {
 // nameOf looks an interface up that a message has only the number of. One that
 // is gone has no name.
 func nameOf(message networkMessage) string {
-	if message.link != "" {
+	if message.link != "" || message.index == everyLink {
 		return message.link
 	}
-	link, err := net.InterfaceByIndex(message.index)
+	links, err := dumpRoutes(unix.NET_RT_IFLIST, unix.NET_RT_IFLIST, message.index)
 	if err != nil {
 		return ""
 	}
-	return link.Name
+	for _, link := range links {
+		if link.kind == linkMessage && link.index == message.index {
+			return link.link
+		}
+	}
+	return ""
 }
