@@ -103,9 +103,10 @@ func (v *VMEvents) SetUsers(users []Followed) {
 		v.left = left
 		v.options.Log.Info().Int("users", left).Msg("users beyond the limit of streams: the slow poll looks at them")
 	}
+	shared := sharedMachines(users)
 	var uids []uint32
 	for _, user := range chosen {
-		v.account(user.User.UID).follow(user)
+		v.account(user.User.UID).follow(user, shared)
 		uids = append(uids, user.User.UID)
 	}
 	slices.Sort(uids)
@@ -135,6 +136,20 @@ func choose(users []Followed, streaming []uint32) []Followed {
 			cmp.Compare(len(b.Configs), len(a.Configs)), cmp.Compare(a.User.UID, b.User.UID))
 	})
 	return chosen[:min(len(chosen), maxStreams)]
+}
+
+// sharedMachines are the ids that more than one account has.
+func sharedMachines(users []Followed) map[string]bool {
+	owner, shared := make(map[string]uint32), make(map[string]bool)
+	for _, user := range users {
+		for vmID := range user.Configs {
+			if first, seen := owner[vmID]; seen && first != user.User.UID {
+				shared[vmID] = true
+			}
+			owner[vmID] = user.User.UID
+		}
+	}
+	return shared
 }
 
 func yesFirst(a, b bool) int {

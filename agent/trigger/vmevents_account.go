@@ -16,6 +16,7 @@ type account struct {
 
 	mu       sync.Mutex
 	followed Followed
+	shared   map[string]bool // machines that another account has too
 	echo     echo
 	flood    flood
 	pace     pace
@@ -30,10 +31,10 @@ func newAccount(uid uint32, options VMEventsOptions) *account {
 	}
 }
 
-func (a *account) follow(followed Followed) {
+func (a *account) follow(followed Followed, shared map[string]bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.followed = followed
+	a.followed, a.shared = followed, shared
 }
 
 func (a *account) identity() (user platform.User, session bool) {
@@ -80,7 +81,7 @@ func (a *account) hear(now time.Time, event prlctl.Event) (hint Hint, told bool)
 		}
 		return Hint{}, false
 	}
-	if row.meaning == configuration && a.echo.open(now) {
+	if row.meaning == configuration && a.mayBeEcho(now, event.VMID) {
 		a.echo.doubt(event.VMID)
 		if !a.echo.reading() {
 			a.nudge() // else whoever ends the last reading does
@@ -88,6 +89,14 @@ func (a *account) hear(now time.Time, event prlctl.Event) (hint Hint, told bool)
 		return Hint{}, false
 	}
 	return row.hint(a.uid, event), true
+}
+
+// mayBeEcho says that one of our queries may have caused the event. That a
+// query for one account echoes in the streams of all who share the machine is
+// not known; if it does, and the event were a hint, the looks at two accounts
+// would cause each other for ever. So there it is always looked into.
+func (a *account) mayBeEcho(now time.Time, vmID string) bool {
+	return a.echo.open(now) || a.shared[vmID]
 }
 
 // nudge has the listener look what is due.
@@ -148,7 +157,7 @@ func sooner(a, b time.Duration) time.Duration {
 func (a *account) started(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.pace.began = now
+	a.pace.started(now, a.options.RetryBase)
 }
 
 func (a *account) interrupted() {

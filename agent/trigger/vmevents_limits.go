@@ -131,6 +131,8 @@ type pace struct {
 	next     time.Time // no start before
 }
 
+func (p *pace) started(now time.Time, base time.Duration) { p.began, p.next = now, now.Add(base) }
+
 // failed sets the wait after a stream that ended by itself: the longer, the more
 // have, until one has lived longer than the longest wait.
 func (p *pace) failed(now time.Time, timing Timing, random float64) (wait time.Duration) {
@@ -145,6 +147,4 @@ func (p *pace) failed(now time.Time, timing Timing, random float64) (wait time.D
 
 // interrupted is for a stream that did not end by itself, or a wait that has
 // lost its cause.
-func (p *pace) interrupted(base time.Duration) {
-	p.failures, p.next = 0, p.began.Add(base)
-}
+func (p *pace) interrupted(base time.Duration) { p.failures, p.next = 0, p.began.Add(base) }

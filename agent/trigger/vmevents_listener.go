@@ -138,12 +138,14 @@ const (
 func (l *listener) stream(ctx context.Context, down <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	first := make(chan struct{})
-	heard := sync.OnceFunc(func() { close(first) })
-	ended := make(chan error, 1)
+	subscribed := make(chan struct{})
+	heard := sync.OnceFunc(func() { close(subscribed) })
+	ended := make(chan struct{})
+	var err error
 	user, session := l.account.identity()
 	go func() {
-		ended <- l.source.options.Monitor(ctx, user, session, func(event prlctl.Event) {
+		defer close(ended)
+		err = l.source.options.Monitor(ctx, user, session, func(event prlctl.Event) {
 			if event.Name != "" {
 				heard()
 			}
@@ -152,21 +154,28 @@ func (l *listener) stream(ctx context.Context, down <-chan struct{}) error {
 			}
 		})
 	}()
+	l.askForLooks(subscribed, ended, down)
+	cancel() // unless it has ended, the service is down
+	<-ended
+	return err
+}
+
+// askForLooks does so until the stream has ended, or the service is down.
+func (l *listener) askForLooks(subscribed, ended, down <-chan struct{}) {
 	soon, late := time.NewTimer(subscribedSoon), time.NewTimer(subscribedLate)
 	defer soon.Stop()
 	defer late.Stop()
 	for {
 		select {
-		case err := <-ended:
-			return err
+		case <-ended:
+			return
 		case <-down:
-			cancel()
-			return <-ended
+			return
 		case <-soon.C:
 		case <-late.C:
-			first = nil
-		case <-first:
-			first = nil
+			subscribed = nil
+		case <-subscribed:
+			subscribed = nil
 			soon.Stop()
 			late.Stop()
 		}
