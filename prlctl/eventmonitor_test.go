@@ -184,3 +184,12 @@ func BenchmarkParseEvent(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkFlood is what a line costs of which there are too many.
+func BenchmarkFlood(b *testing.B) {
+	monitor := monitoring{handle: func(Event) {}, filled: time.Now()}
+	line := []byte(stateLine)
+	for b.Loop() {
+		monitor.line(line, false)
+	}
+}

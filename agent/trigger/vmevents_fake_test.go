@@ -124,8 +124,8 @@ func onFakeMac(t *testing.T, test func(m *bench)) {
 		m := newBench(t)
 		test(m)
 		m.stop()
-		if m.open != 0 || m.reads != 0 {
-			t.Errorf("%d streams and %d readings are left", m.open, m.reads)
+		if streams, readings := m.running(); streams != 0 || readings != 0 {
+			t.Errorf("%d streams and %d readings are left", streams, readings)
 		}
 	})
 }
@@ -168,6 +168,14 @@ func (m *bench) hints() []Hint {
 	return hints
 }
 
+// running counts the streams and the readings of files that run now.
+func (m *bench) running() (streams, readings int) {
+	synctest.Wait()
+	m.guard.Lock()
+	defer m.guard.Unlock()
+	return m.open, m.reads
+}
+
 func user(uid uint32) platform.User {
 	return platform.User{Name: fmt.Sprintf("user%d", uid), UID: uid, Home: fmt.Sprintf("/Users/user%d", uid)}
 }
@@ -176,7 +184,7 @@ func configPath(uid uint32, vmID string) string {
 	return fmt.Sprintf("/Users/user%d/Parallels/%s.pvm/config.pvs", uid, vmID)
 }
 
-// account is a user with machines whose files are where they should be.
+// followed is a user with machines whose files are where they should be.
 func followed(uid uint32, vmIDs ...string) Followed {
 	configs := make(map[string]string)
 	for _, vmID := range vmIDs {
