@@ -140,13 +140,13 @@ func choose(users []Followed, streaming []uint32) []Followed {
 
 // sharedMachines are the ids that more than one account has.
 func sharedMachines(users []Followed) map[string]bool {
-	owner, shared := make(map[string]uint32), make(map[string]bool)
+	seen, shared := make(map[string]bool), make(map[string]bool)
 	for _, user := range users {
 		for vmID := range user.Configs {
-			if first, seen := owner[vmID]; seen && first != user.User.UID {
+			if seen[vmID] {
 				shared[vmID] = true
 			}
-			owner[vmID] = user.User.UID
+			seen[vmID] = true
 		}
 	}
 	return shared

@@ -150,6 +150,10 @@ func TestTRG_09_H12_TwoUsersAtOnce(t *testing.T) {
 		finish()
 		time.Sleep(time.Minute)
 		m.wants("bob's window is over", []Hint{{UID: bob, VMID: other}})
+		defer m.Reading(alice)()
+		time.Sleep(time.Minute)
+		m.stream(alice).handle(changed(first))
+		m.wants("alice's next window", nil)
 	})
 }
 
@@ -196,6 +200,11 @@ func TestTRG_09_OneReadingOfFilesForOverlappingQueries(t *testing.T) {
 		if read := m.read(alice) - before; read != 1 {
 			m.t.Errorf("files were read %d times", read)
 		}
+		m.query(alice) // of which no echo came
+		time.Sleep(time.Hour)
+		if read := m.read(alice) - before; read != 1 {
+			m.t.Errorf("files were read %d times, once without a doubt", read)
+		}
 	})
 }
 
@@ -241,6 +250,10 @@ func TestTRG_09_MoreDoubtsThanAreKeptAskForOneLook(t *testing.T) {
 		m.query(alice, machines...)
 		time.Sleep(time.Minute)
 		m.wants("much later", []Hint{{UID: alice}})
+		time.Sleep(2 * manyDoubted)
+		m.query(alice, machines[:10]...)
+		time.Sleep(time.Minute)
+		m.wants("few doubts again", nil)
 	})
 }
 
@@ -261,6 +274,31 @@ func TestH12_InventedMachinesCostBoundedMemory(t *testing.T) {
 		if len(known.digests) > maxDigests || len(known.doubts) > maxDoubts {
 			m.t.Errorf("%d digests and %d doubts are kept", len(known.digests), len(known.doubts))
 		}
+	})
+}
+
+// What was not read because the user is gone is no change.
+func TestTRG_09_UserWhoVanishesWhileFilesAreRead(t *testing.T) {
+	onFakeMac(t, func(m *bench) {
+		m.known(alice, first)
+		m.hang = make(chan struct{})
+		m.query(alice, first)
+		time.Sleep(time.Minute)
+		m.SetUsers(nil)
+		m.wants("then", nil)
+	})
+}
+
+// A user who is gone and back before anybody looked has a stream that knows of
+// the queries.
+func TestTRG_09_UserWhoIsBackAtOnce(t *testing.T) {
+	onFakeMac(t, func(m *bench) {
+		m.known(alice, first)
+		m.SetUsers(nil)
+		m.settled(followed(alice, first))
+		defer m.Reading(alice)()
+		m.stream(alice).handle(changed(first))
+		m.wants("within the window", nil)
 	})
 }
 

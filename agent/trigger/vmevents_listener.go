@@ -202,7 +202,6 @@ func (l *listener) keepQuiet(ctx context.Context) {
 		}
 		if len(duty.doubts) > 0 {
 			l.lookInto(ctx, duty.doubts)
-			l.account.nudge() // more may have come meanwhile
 		}
 		if duty.next > 0 {
 			timer.Reset(duty.next)

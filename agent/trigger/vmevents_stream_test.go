@@ -66,6 +66,10 @@ func TestTRG_05_StreamThatLivedStartsAgainSoon(t *testing.T) {
 func TestTRG_05_ServiceDownForAnHourAndBack(t *testing.T) {
 	onFakeMac(t, func(m *bench) {
 		m.settled(followed(alice), followed(bob))
+		m.SetService(true) // as before
+		if m.started(alice) != 1 {
+			m.t.Error("a service that is still up started another stream")
+		}
 		m.SetService(false)
 		if m.streaming(alice) || m.streaming(bob) {
 			m.t.Error("a stream outlives its service")
@@ -98,7 +102,7 @@ func TestTRG_05_ServiceThatComesBackEndsTheWait(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		before := m.started(alice)
 		m.SetService(false)
-		time.Sleep(time.Minute)
+		time.Sleep(2 * time.Second)
 		m.SetService(true)
 		if m.started(alice) != before+1 {
 			m.t.Error("no start with the service")
@@ -364,11 +368,16 @@ func TestStreamThatEndsSlowly(t *testing.T) {
 			seen = append(seen, open.Load())
 		}
 		time.Sleep(time.Minute)
+		source.SetService(false)
+		source.SetService(true)
+		time.Sleep(5 * time.Second)
+		seen = append(seen, open.Load())
+		time.Sleep(time.Minute)
 		cancel()
 		time.Sleep(time.Second)
 		seen = append(seen, open.Load())
 		<-ended
-		if diff := cmp.Diff([]int64{1, 1, 1, 1, 0}, append(seen, open.Load())); diff != "" {
+		if diff := cmp.Diff([]int64{1, 1, 1, 1, 1, 0}, append(seen, open.Load())); diff != "" {
 			t.Errorf("open streams (-want +got):\n%s", diff)
 		}
 	})
