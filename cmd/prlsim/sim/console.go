@@ -24,6 +24,7 @@ what people and the Mac do in real life.`,
 		Example: `  prlsim mac create /tmp/mac
   prlsim vm list --mac /tmp/mac
   prlsim vm start macOS --mac /tmp/mac
+  prlsim app launch --mac /tmp/mac
   prlsim fault set service_down --mac /tmp/mac
   /tmp/mac/usr/bin/sudo -n -H -u alice "/Applications/Parallels Desktop.app/Contents/MacOS/prlctl" list -a`,
 		SilenceUsage:  true,
@@ -31,7 +32,8 @@ what people and the Mac do in real life.`,
 	}
 	root.PersistentFlags().String("mac", "", "the simulated Mac's folder (default: the one that contains the current folder)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(macCommand(), vmCommand(), productCommand(), userCommand(), faultCommand())
+	root.AddCommand(macCommand(), vmCommand(), productCommand(), userCommand(), serviceCommand(), appCommand(),
+		eventCommand(), faultCommand())
 	return root
 }
 
@@ -87,7 +89,8 @@ func macOf(command *cobra.Command) (Mac, error) {
 	return mac, nil
 }
 
-// change runs a change of the Mac's state and prints what it says.
+// change runs a change of the Mac's state and prints what it says. When it
+// returns, processes have begun and ended as the change wants.
 func change(command *cobra.Command, apply func(Mac, *State) (string, error)) error {
 	mac, err := macOf(command)
 	if err != nil {
@@ -98,10 +101,14 @@ func change(command *cobra.Command, apply func(Mac, *State) (string, error)) err
 		message, err = apply(mac, state)
 		return err
 	})
-	if err == nil && message != "" {
+	if err != nil {
+		return err
+	}
+	mac.settle()
+	if message != "" {
 		fmt.Fprintln(command.OutOrStdout(), message)
 	}
-	return err
+	return nil
 }
 
 // loaded returns the Mac's state for commands that only read.
@@ -145,8 +152,9 @@ func macCreateCommand() *cobra.Command {
 		Use:   "create DIR",
 		Short: "Make a folder that stands for a Mac",
 		Long: `Make a folder that stands for a Mac: alice (on the screen) and bob (switched out),
-and five virtual machines. A running VM has a real process, prl_vm_app, which
-ends by itself when the VM stops or the folder is removed.`,
+and five virtual machines. The service and each running VM have a real process,
+prl_disp_service and prl_vm_app, which ends by itself when the service or the VM
+stops, or when the folder is removed.`,
 		Example: `  prlsim mac create /tmp/mac
   prlsim mac create /tmp/mac --users alice,bob,carol --logged-out carol
   prlsim mac create /tmp/old --pd-version 18 --cpu intel --empty
@@ -179,7 +187,7 @@ ends by itself when the VM stops or the folder is removed.`,
 	flags.StringVar(&cpu, "cpu", "arm", "arm or intel")
 	flags.Int64Var(&wanted.Seed, "seed", 1, "ids and serial numbers are the same for the same seed")
 	flags.StringVar(&wanted.ComputerName, "name", "Alice's MacBook Pro", "computer name")
-	flags.BoolVar(&wanted.NoProcesses, "no-processes", false, "running VMs have no process")
+	flags.BoolVar(&wanted.NoProcesses, "no-processes", false, "no process starts by itself: neither the service nor VMs have one")
 	flags.StringArrayVar(&wanted.Assume, "assume", nil, "NAME=VALUE of an unsure behavior (see prlsim mac assumptions)")
 	return command
 }
@@ -196,7 +204,7 @@ func macShowCommand() *cobra.Command {
 			rows := [][]string{
 				{"Computer name", state.ComputerName}, {"Serial number", state.SerialNumber},
 				{"Hardware UUID", strings.ToUpper(state.HardwareUUID)}, {"Product", state.Product.summary()},
-				{"On the screen", state.Console},
+				{"On the screen", state.Console}, {"Service", state.Service.summary()},
 			}
 			for _, assumption := range Assumptions {
 				rows = append(rows, []string{"Assumed " + assumption.Name, state.assumption(assumption.Name)})

@@ -138,9 +138,10 @@ func (s *State) logIn(index int) {
 	s.Console = s.Users[index].Name
 }
 
-// logOut ends the session; the screen shows the login window if it was there.
+// logOut ends the session and its application; the screen shows the login window if it was there.
 func (s *State) logOut(index int) {
 	s.Users[index].LoggedIn = false
+	s.quitApp(s.Users[index].Name)
 	if s.Console == s.Users[index].Name {
 		s.Console = ""
 	}

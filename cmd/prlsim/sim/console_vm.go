@@ -14,7 +14,7 @@ func vmCommand() *cobra.Command {
 		vmActionCommand("suspend", "suspend", "Suspend a running VM"),
 		vmActionCommand("resume", "resume", "Resume a suspended or paused VM"),
 		vmActionCommand("pause", "pause", "Pause a running VM"),
-		vmStopCommand(), vmDeleteCommand(), vmRenameCommand(), vmSetCommand(), vmStateCommand())
+		vmStopCommand(), vmDeleteCommand(), vmUnregisterCommand(), vmRenameCommand(), vmSetCommand(), vmStateCommand())
 	parent.PersistentFlags().String("user", "", "owner of the VM, where several have one of that name")
 	return parent
 }
@@ -170,6 +170,17 @@ func vmDeleteCommand() *cobra.Command {
 		RunE: func(command *cobra.Command, given []string) error {
 			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
 				return vm.Name + ": deleted", mac.remove(state, vm)
+			})
+		},
+	}
+}
+
+func vmUnregisterCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "unregister NAME-OR-ID", Short: "Take a stopped VM out of the list and keep its files", Args: arguments(1, 1),
+		RunE: func(command *cobra.Command, given []string) error {
+			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
+				return vm.Name + ": unregistered", mac.unregister(state, vm)
 			})
 		},
 	}

@@ -22,7 +22,7 @@ type NewMac struct {
 	Intel          bool
 	Seed           int64
 	ComputerName   string
-	NoProcesses    bool     // running VMs have no process
+	NoProcesses    bool     // neither the service nor running VMs have a process
 	Assume         []string // NAME=VALUE
 }
 
@@ -89,6 +89,7 @@ func newState(wanted NewMac) (*State, error) {
 	}
 	state := &State{
 		Seed: wanted.Seed, ComputerName: wanted.ComputerName, Intel: wanted.Intel, NoProcesses: wanted.NoProcesses,
+		Service:       Service{Process: !wanted.NoProcesses},
 		SerialNumber:  seededSerial(wanted.Seed),
 		HardwareUUID:  seededUUID(wanted.Seed, "hardware"),
 		DispatcherID:  seededUUID(wanted.Seed, "dispatcher"),

@@ -196,9 +196,9 @@ func codesign(in *invocation) int {
 
 // recordCall plays the tools of which only the arguments matter.
 func recordCall(in *invocation) int {
-	err := in.mac.appendRecord("log", Call{
+	err := appendRecords(in.mac, "log", []Call{{
 		Time: time.Now().UTC().Format(time.RFC3339), Tool: in.name, User: in.caller, Args: in.args,
-	})
+	}})
 	if err != nil {
 		return in.fail(1, "%s: %v", in.name, err)
 	}

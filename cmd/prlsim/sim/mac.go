@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,11 +15,13 @@ import (
 )
 
 const (
-	markerFolder = ".prlsim"
-	appFolder    = "/Applications/Parallels Desktop.app"
-	appTools     = appFolder + "/Contents/MacOS"
-	vmAppPath    = appTools + "/prl_vm_app"
-	sharedVMHome = "/Users/Shared/Parallels"
+	markerFolder   = ".prlsim"
+	appFolder      = "/Applications/Parallels Desktop.app"
+	appTools       = appFolder + "/Contents/MacOS"
+	vmAppPath      = appTools + "/prl_vm_app"
+	clientAppPath  = appTools + "/prl_client_app"
+	dispatcherPath = appTools + "/Parallels Service.app/Contents/MacOS/prl_disp_service"
+	sharedVMHome   = "/Users/Shared/Parallels"
 )
 
 // errNoMac means that no simulated Mac contains the path.
@@ -69,7 +72,7 @@ func (m Mac) Load() (*State, error) {
 
 // Update runs change on the state under the Mac's lock and writes the result,
 // unless change fails. The events of the change are recorded last, so that who
-// reads the state after an event sees what it told.
+// reads the state after an event sees what it told. Then who waits is woken.
 func (m Mac) Update(change func(*State) error) error {
 	unlock, err := m.lock(unix.LOCK_EX)
 	if err != nil {
@@ -83,20 +86,24 @@ func (m Mac) Update(change func(*State) error) error {
 	if err := change(state); err != nil {
 		return err
 	}
+	if err := m.matchService(state); err != nil {
+		return err
+	}
 	if err := m.save(state); err != nil {
 		return err
 	}
-	for _, event := range state.events {
-		if err := m.appendRecord("events", event); err != nil {
-			return err
-		}
-	}
-	return nil
+	err = appendRecords(m, "events", state.events)
+	m.ring()
+	return err
 }
 
 // lock takes the Mac's lock with the flock operation given.
 func (m Mac) lock(operation int) (unlock func(), err error) {
-	file, err := os.OpenFile(m.marker("lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	return m.lockAt(os.O_CREATE|os.O_RDWR, operation)
+}
+
+func (m Mac) lockAt(flags, operation int) (unlock func(), err error) {
+	file, err := os.OpenFile(m.marker("lock"), flags, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
@@ -142,18 +149,24 @@ func writeFile(path string, content []byte) error {
 	return nil
 }
 
-// appendRecord adds one JSON line to a record file of the Mac. One write with
-// O_APPEND keeps lines of parallel tools whole.
-func (m Mac) appendRecord(file string, record any) error {
-	line, err := json.Marshal(record)
-	if err != nil {
-		return fmt.Errorf("encode record: %w", err)
+// appendRecords adds one JSON line for each record to a record file of the Mac.
+// One write with O_APPEND keeps lines of parallel tools whole.
+func appendRecords[T any](m Mac, file string, records []T) error {
+	if len(records) == 0 {
+		return nil
+	}
+	var lines bytes.Buffer
+	encoder := json.NewEncoder(&lines)
+	for _, record := range records {
+		if err := encoder.Encode(record); err != nil {
+			return fmt.Errorf("encode record: %w", err)
+		}
 	}
 	out, err := os.OpenFile(m.marker(file), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("open record file: %w", err)
 	}
-	_, err = out.Write(append(line, '\n'))
+	_, err = out.Write(lines.Bytes())
 	if err := errors.Join(err, out.Close()); err != nil {
 		return fmt.Errorf("write record: %w", err)
 	}
@@ -184,6 +197,13 @@ func (s *State) newEvent(vm *VM, name, vmState string) Event {
 		Timestamp: time.Now().Format(time.DateTime), Users: s.viewersOf(vm),
 		VM: vm.ID, Name: name, State: vmState,
 	}
+}
+
+// tellNow records events that come without a change of the state.
+func (m Mac) tellNow(events ...Event) error {
+	err := appendRecords(m, "events", events)
+	m.ring()
+	return err
 }
 
 // tell notes an event that Update records with the change.

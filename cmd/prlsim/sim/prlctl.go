@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // prlctl plays the command line of the virtual machines.
@@ -44,6 +42,8 @@ func prlctl(in *invocation) int {
 		return deleteVM(in, arguments)
 	case "status":
 		return status(in, arguments)
+	case "monitor-events":
+		return monitorEvents(in, arguments)
 	}
 	return in.fail(exitRefused, "Unrecognized option: %s", action)
 }
@@ -158,12 +158,7 @@ func (in *invocation) asksBeforeDelete() bool {
 	if in.state.assumes("delete_prompt", "always") {
 		return true
 	}
-	file, ok := in.stdin.(interface{ Fd() uintptr })
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
-	return err == nil
+	return isTerminal(in.stdin)
 }
 
 // status prints one line of text (facts/prlctl.md 1.2).

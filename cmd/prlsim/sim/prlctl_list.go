@@ -25,7 +25,7 @@ func list(in *invocation, arguments []string) int {
 		return code
 	}
 	code := in.printList(vms, options)
-	if err := in.echo(vms); err != nil {
+	if err := in.echo(vms, options.id != ""); err != nil {
 		return in.fail(1, "%v", err)
 	}
 	return code
@@ -187,15 +187,22 @@ func flatText(members object) string {
 }
 
 // echo tells the monitors of every VM that was read that its configuration
-// changed, as the real dispatcher does (facts/prlctl.md 2.1 and 3).
-func (in *invocation) echo(vms []*VM) error {
-	for _, vm := range vms {
-		if err := in.mac.appendRecord("events", in.state.newEvent(vm, "vm_config_changed", "")); err != nil {
+// changed, as the real dispatcher does (facts/prlctl.md 2.1 and 3). That it does
+// so where one VM is asked for is confirmed, for lists of all it is not.
+func (in *invocation) echo(vms []*VM, one bool) error {
+	if in.state.assumes("list_echo", "every") || one && in.state.assumes("list_echo", "single") {
+		events := make([]Event, 0, len(vms))
+		for _, vm := range vms {
+			events = append(events, in.state.newEvent(vm, "vm_config_changed", ""))
+		}
+		if err := in.mac.tellNow(events...); err != nil {
 			return err
 		}
-		if in.state.assumes("list_touches_config", "no") {
-			continue
-		}
+	}
+	if in.state.assumes("list_touches_config", "no") {
+		return nil
+	}
+	for _, vm := range vms {
 		now := time.Now()
 		if err := os.Chtimes(in.mac.Path(path.Join(vm.Bundle, "config.pvs")), now, now); err != nil {
 			return fmt.Errorf("touch config.pvs: %w", err)

@@ -28,6 +28,8 @@ var toolPaths = []string{
 	appTools + "/prlctl",
 	appTools + "/prlsrvctl",
 	vmAppPath,
+	clientAppPath,
+	dispatcherPath,
 }
 
 // tool is one simulated program: it returns its exit code.
@@ -83,6 +85,9 @@ func toolByName(name string) (tool, bool) {
 		"prlctl":     prlctl,
 		"prlsrvctl":  prlsrvctl,
 		"prl_vm_app": vmApp,
+
+		"prl_client_app":   resident,
+		"prl_disp_service": resident,
 	}[name]
 	return play, ok
 }

@@ -16,7 +16,7 @@ type State struct {
 	SerialNumber  string            `json:"serial_number"`
 	HardwareUUID  string            `json:"hardware_uuid"`
 	Intel         bool              `json:"intel,omitempty"`
-	NoProcesses   bool              `json:"no_processes,omitempty"`
+	NoProcesses   bool              `json:"no_processes,omitempty"` // none starts by itself
 	Product       Product           `json:"product"`
 	Users         []User            `json:"users"`
 	Console       string            `json:"console,omitempty"` // user whose session is on the screen
@@ -25,6 +25,8 @@ type State struct {
 	Assumptions   map[string]string `json:"assumptions,omitempty"` // where they differ from the default
 	DispatcherID  string            `json:"dispatcher_id"`
 	DispatcherKey string            `json:"dispatcher_hardware_id"`
+	Service       Service           `json:"service"`
+	Apps          []App             `json:"apps,omitempty"`
 
 	events []Event // of the change under way
 }

@@ -69,6 +69,12 @@ var Assumptions = []Assumption{
 		"whether there are the flags of set that are only inferred"},
 	{"monitor_events_since", []string{"20", "18", "26"}, "facts/prlctl.md 3",
 		"first major version that has monitor-events"},
+	{"monitor_end", []string{"255", "0", "silent"}, "facts/prlctl.md 3",
+		"exit code of monitor-events when the service goes away, or that it stays and tells nothing more"},
+	{"list_echo", []string{"every", "single", "none"}, "facts/prlctl.md 2.1 and 3",
+		"whether every list echoes a vm_config_changed for each VM it read, only that of one VM, or none"},
+	{"delete_events", []string{"deleted", "unregistered", "both"}, "facts/prlctl.md 3",
+		"which events a deletion makes"},
 	{"license_plugin", []string{"own", "default"}, "facts/prlctl.md 2.9",
 		"whether config.pvs names another plugin where a VM is encrypted by the license"},
 	{"product_name", []string{"present", "absent"}, "facts/macos.md 8",
@@ -137,6 +143,10 @@ var FaultKinds = []FaultKind{
 	{"crash", "", "prlctl and prlsrvctl print half an answer and exit with 1"},
 	{"list_fails_for_user", "", "prlctl list fails with 255"},
 	{"no_session", "", "launchctl asuser fails although the user is logged in"},
+	{"monitor_dies", "events that it tells before (0: dies at random)", "prlctl monitor-events is killed while it runs"},
+	{"monitor_drops", "percent", "prlctl monitor-events leaves events out"},
+	{"monitor_hangs", "", "prlctl monitor-events stays connected and tells nothing"},
+	{"monitor_noise", "", "prlctl monitor-events mixes in lines that are no JSON, or far too long"},
 	{"codesign", "", "codesign does not accept the application's signature"},
 }
 

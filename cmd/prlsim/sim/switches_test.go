@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -103,6 +104,28 @@ func TestAssumptionsBothWays(t *testing.T) {
 			}
 			return outcome{stdout: strings.Join(has, " ")}
 		}, map[string]outcome{"18": {0, "18 19 20 26 27", ""}, "20": {0, "20 26 27", ""}, "26": {0, "26 27", ""}}},
+		"monitor_end": {func(t *testing.T, mac Mac) outcome {
+			s := listen(t, mac, "alice")
+			mustUpdate(t, mac, func(state *State) error { state.Service.Running = false; return nil })
+			var end streamEnd
+			if err := s.look(); !errors.As(err, &end) {
+				return outcome{stdout: fmt.Sprint("stays: ", err)}
+			}
+			return outcome{end.code, "ends", end.text}
+		}, map[string]outcome{"255": {255, "ends", "has been lost."}, "0": {0, "ends", ""}, "silent": {0, "stays: <nil>", ""}}},
+		"list_echo": {func(t *testing.T, mac Mac) outcome {
+			s := listen(t, mac, "alice")
+			as(mac, "alice").run(t, "prlctl", "list", "-a", "--json")
+			bulk := len(s.heard(t))
+			as(mac, "alice").run(t, "prlctl", "list", "macOS", "-i", "--json")
+			return outcome{stdout: fmt.Sprint(bulk, " then ", len(s.heard(t)))}
+		}, map[string]outcome{"every": {0, "4 then 1", ""}, "single": {0, "0 then 1", ""}, "none": {0, "0 then 0", ""}}},
+		"delete_events": {func(t *testing.T, mac Mac) outcome {
+			s := listen(t, mac, "alice")
+			call{mac, "alice", "y\n"}.run(t, "prlctl", "delete", "macOS")
+			return outcome{stdout: fmt.Sprint(s.heard(t))}
+		}, map[string]outcome{"deleted": {0, "[vm_deleted]", ""}, "unregistered": {0, "[vm_unregistered]", ""},
+			"both": {0, "[vm_unregistered vm_deleted]", ""}}},
 		"license_plugin": {func(t *testing.T, mac Mac) outcome {
 			mustUpdate(t, mac, func(state *State) error {
 				vm, err := findVM(state.VMs, "macOS")
@@ -226,8 +249,8 @@ func TestFaults(t *testing.T) {
 			"/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"}, outcome{3, "", "failed to satisfy"}},
 	}
 	for _, kind := range FaultKinds {
-		if slices.Contains([]string{"stubborn", "hang", "stopped"}, kind.Name) {
-			continue // shown by real processes in TestHangingToolIsKilled and TestStoppedTool
+		if slices.Contains([]string{"stubborn", "hang", "stopped"}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") {
+			continue // shown in TestHangingToolIsKilled, TestStoppedTool and TestMonitorFaults
 		}
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()

@@ -36,7 +36,7 @@ func (in *invocation) suffer() (code int, stop bool) {
 		fmt.Fprint(in.stdout, "[\n\t{\n\t\t\"ID\": \"f11d80")
 		return in.fail(1, "%s: terminated by an unhandled exception", in.name), true
 	}
-	if in.state.hasFault("service_down", in.caller) || in.sessionMissing() {
+	if in.unreachable() {
 		return in.fail(exitServiceDown, "Login failed: Unable to connect to Parallels Service."), true
 	}
 	if in.state.hasFault("old_version", in.caller) {
@@ -47,6 +47,11 @@ func (in *invocation) suffer() (code int, stop bool) {
 		}
 	}
 	return 0, false
+}
+
+// unreachable says whether the caller cannot reach the service.
+func (in *invocation) unreachable() bool {
+	return in.state.hasFault("service_down", in.caller) || in.sessionMissing()
 }
 
 // sessionMissing is true for a user who is not logged in, where the Mac is

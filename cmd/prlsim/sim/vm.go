@@ -44,7 +44,24 @@ func (m Mac) perform(state *State, vm *VM, action transition) error {
 	if !slices.Contains(action.from, vm.State) {
 		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
 	}
+	if word, has := passing[[2]string{vm.State, action.to}]; has {
+		state.tell(vm, "vm_state_changed", word)
+	}
 	return m.enter(state, vm, action.to)
+}
+
+// passing are the words for the time between two states, which events tell
+// (facts/prlctl.md 3). The vocabulary is that of 2.3; which word belongs to
+// which change is inferred from their meaning.
+var passing = map[[2]string]string{
+	{"stopped", "running"}:   "starting",
+	{"suspended", "running"}: "resuming",
+	{"paused", "running"}:    "continuing",
+	{"running", "stopped"}:   "stopping",
+	{"paused", "stopped"}:    "stopping",
+	{"running", "suspended"}: "suspending",
+	{"paused", "suspended"}:  "suspending",
+	{"running", "paused"}:    "pausing",
 }
 
 // enter puts the VM into a state, without rules.
@@ -90,7 +107,25 @@ func (m Mac) remove(state *State, vm *VM) error {
 	if err := os.RemoveAll(m.Path(vm.Bundle)); err != nil {
 		return fmt.Errorf("remove bundle: %w", err)
 	}
-	state.tell(vm, "vm_deleted", "")
+	for _, name := range goneEvents[state.assumption("delete_events")] {
+		state.tell(vm, name, "")
+	}
+	state.VMs = slices.DeleteFunc(state.VMs, func(other *VM) bool { return other.ID == vm.ID })
+	return nil
+}
+
+// goneEvents are what a deletion tells, by the assumption delete_events.
+var goneEvents = map[string][]string{
+	"deleted": {"vm_deleted"}, "unregistered": {"vm_unregistered"}, "both": {"vm_unregistered", "vm_deleted"},
+}
+
+// unregister takes a stopped VM out of the directory and keeps its files
+// (facts/prlctl.md 1.2).
+func (m Mac) unregister(state *State, vm *VM) error {
+	if vm.State != "stopped" {
+		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
+	}
+	state.tell(vm, "vm_unregistered", "")
 	state.VMs = slices.DeleteFunc(state.VMs, func(other *VM) bool { return other.ID == vm.ID })
 	return nil
 }
@@ -235,6 +270,9 @@ func (m Mac) configure(state *State, vm *VM, setting string, addKey bool) error 
 		return err
 	}
 	state.tell(vm, "vm_config_changed", "")
+	if name == "tools" || name == "tools-build" {
+		state.tell(vm, "vm_tools_state_changed", "")
+	}
 	return m.writeBundle(state, vm)
 }
 
