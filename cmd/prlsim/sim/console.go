@@ -33,7 +33,7 @@ what people and the Mac do in real life.`,
 	root.PersistentFlags().String("mac", "", "the simulated Mac's folder (default: the one that contains the current folder)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	root.AddCommand(macCommand(), vmCommand(), productCommand(), userCommand(), serviceCommand(), appCommand(),
-		eventCommand(), faultCommand())
+		networkCommand(), eventCommand(), faultCommand())
 	return root
 }
 
@@ -141,8 +141,8 @@ func printJSON(out io.Writer, value any) error {
 }
 
 func macCommand() *cobra.Command {
-	return family("mac", "Create a simulated Mac, look at it, rename it",
-		macCreateCommand(), macShowCommand(), macRenameCommand(), assumptionsCommand())
+	return family("mac", "Create a simulated Mac, look at it, rename it, put it to sleep",
+		macCreateCommand(), macShowCommand(), macRenameCommand(), macSleepCommand(), assumptionsCommand())
 }
 
 func macCreateCommand() *cobra.Command {
@@ -204,7 +204,7 @@ func macShowCommand() *cobra.Command {
 			rows := [][]string{
 				{"Computer name", state.ComputerName}, {"Serial number", state.SerialNumber},
 				{"Hardware UUID", strings.ToUpper(state.HardwareUUID)}, {"Product", state.Product.summary()},
-				{"On the screen", state.Console}, {"Service", state.Service.summary()},
+				{"On the screen", state.Console}, {"Service", state.Service.summary()}, {"Network", state.Network.summary()},
 			}
 			for _, assumption := range Assumptions {
 				rows = append(rows, []string{"Assumed " + assumption.Name, state.assumption(assumption.Name)})

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,13 +13,13 @@ func isKnownState(name string) bool { return slices.Contains(knownStates, name) 
 
 func productCommand() *cobra.Command {
 	return family("product", "Activate, deactivate and update Parallels Desktop",
-		productActivateCommand(), productDeactivateCommand(), productUpdateCommand())
+		productActivateCommand(), productDeactivateCommand(), productEditionCommand(), productUpdateCommand())
 }
 
 // productChange changes the product and renders its files again.
-func productChange(command *cobra.Command, apply func(*Product) error) error {
+func productChange(command *cobra.Command, apply func(*State) error) error {
 	return change(command, func(mac Mac, state *State) (string, error) {
-		if err := apply(&state.Product); err != nil {
+		if err := apply(state); err != nil {
 			return "", err
 		}
 		return state.Product.summary(), mac.writeProductFiles(state)
@@ -28,37 +29,68 @@ func productChange(command *cobra.Command, apply func(*Product) error) error {
 var editions = []string{"standard", "pro", "business", "enterprise"}
 
 func productActivateCommand() *cobra.Command {
-	var sso, key bool
-	var edition string
+	var sso bool
+	var key, edition string
 	command := &cobra.Command{
-		Use: "activate", Short: "Activate the license", Args: arguments(0, 0),
-		Example: "  prlsim product activate --sso\n  prlsim product activate --key --edition business",
-		RunE: func(command *cobra.Command, _ []string) error {
-			if sso == key {
-				return fmt.Errorf("%w: either --sso or --key", errUsage)
+		Use: "activate --sso | --key [KEY]", DisableFlagsInUseLine: true, Short: "Activate the license, or activate it again", Args: arguments(0, 1),
+		Long: `Activate the license by single sign-on or by a key. On a product that is active
+this activates it again: with another key the license is another one.`,
+		Example: `  prlsim product activate --sso
+  prlsim product activate --key --edition business
+  prlsim product activate --key ABCDEF-123456-GHJKLM-789ABC-NPQRST`,
+		RunE: func(command *cobra.Command, given []string) error {
+			byKey := command.Flags().Changed("key")
+			if sso == byKey || !byKey && len(given) > 0 {
+				return fmt.Errorf("%w: either --sso or --key [KEY]", errUsage)
 			}
-			if !slices.Contains(editions, edition) {
-				return fmt.Errorf("%w: unknown edition %q (one of %v)", errUsage, edition, editions)
+			if len(given) > 0 {
+				key = given[0]
 			}
-			return productChange(command, func(product *Product) error {
-				product.Active, product.Edition, product.Synced = true, edition, false
-				product.Activation = map[bool]string{true: "SSO", false: "LIC_KEY"}[sso]
+			if err := checkEdition(edition); err != nil {
+				return err
+			}
+			return productChange(command, func(state *State) error { return state.activate(key, edition) })
+		},
+	}
+	command.Flags().BoolVar(&sso, "sso", false, "by single sign-on")
+	command.Flags().StringVar(&key, "key", "", "by license key, five groups of six letters and digits; without one by "+maskedKey)
+	command.Flags().Lookup("key").NoOptDefVal = maskedKey
+	command.Flags().StringVar(&edition, "edition", "enterprise", "standard, pro, business or enterprise")
+	return command
+}
+
+func checkEdition(edition string) error {
+	if !slices.Contains(editions, edition) {
+		return fmt.Errorf("%w: unknown edition %q (one of %v)", errUsage, edition, editions)
+	}
+	return nil
+}
+
+func productEditionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "edition EDITION", Short: "Change the edition of the license without an activation, as the license server does", Args: arguments(1, 1),
+		Example: "  prlsim product edition business",
+		RunE: func(command *cobra.Command, given []string) error {
+			if err := checkEdition(given[0]); err != nil {
+				return err
+			}
+			return productChange(command, func(state *State) error {
+				if !state.Product.Active {
+					return errors.New("the product is not activated")
+				}
+				state.Product.Edition = given[0]
 				return nil
 			})
 		},
 	}
-	command.Flags().BoolVar(&sso, "sso", false, "by single sign-on")
-	command.Flags().BoolVar(&key, "key", false, "by license key")
-	command.Flags().StringVar(&edition, "edition", "enterprise", "standard, pro, business or enterprise")
-	return command
 }
 
 func productDeactivateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "deactivate", Short: "Take the license away", Args: arguments(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
-			return productChange(command, func(product *Product) error {
-				product.Active, product.Activation = false, ""
+			return productChange(command, func(state *State) error {
+				state.Product.Active, state.Product.Activation = false, ""
 				return nil
 			})
 		},
@@ -69,10 +101,10 @@ func productUpdateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "update VERSION", Short: "Install another version, for example 27 or 26.5.0-58001", Args: arguments(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
-			return productChange(command, func(product *Product) error {
+			return productChange(command, func(state *State) error {
 				version, err := release(given[0])
 				if err == nil {
-					product.Version = version
+					state.Product.Version = version
 				}
 				return err
 			})

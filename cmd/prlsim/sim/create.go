@@ -69,7 +69,7 @@ func CreateMac(dir, executable string, wanted NewMac) (Mac, error) {
 		return Mac{}, err
 	}
 	return mac, mac.Update(func(state *State) error {
-		if err := mac.writeProductFiles(state); err != nil || wanted.Empty {
+		if err := errors.Join(mac.writeProductFiles(state), mac.writeNetwork(state.Network)); err != nil || wanted.Empty {
 			return err
 		}
 		return mac.createDefaultVMs(state)
@@ -95,7 +95,8 @@ func newState(wanted NewMac) (*State, error) {
 		DispatcherID:  seededUUID(wanted.Seed, "dispatcher"),
 		DispatcherKey: seededUUID(wanted.Seed, "dispatcher hardware"),
 		Product: Product{Version: version, Edition: wanted.Edition, Active: true, Activation: "SSO",
-			Synced: true, LicenseUUID: seededUUID(wanted.Seed, "license")},
+			Synced: true, LicenseUUID: seededUUID(wanted.Seed, "license"), Key: maskedKey, ActivatedAt: "2026-11-20 08:00:00"},
+		Network: Network{Up: true, Resolvers: []string{homeResolver}},
 	}
 	for _, setting := range wanted.Assume {
 		if err := state.assume(setting); err != nil {

@@ -212,9 +212,15 @@ func startMonitor(t *testing.T, mac Mac) monitor {
 
 func awaitMonitor(t *testing.T, mac Mac) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); len(mac.Monitors()) == 0; time.Sleep(5 * time.Millisecond) {
+	awaitTrue(t, "the stream is connected", func() bool { return len(mac.Monitors()) > 0 })
+}
+
+// awaitTrue waits for what other processes do.
+func awaitTrue(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the stream is not connected")
+			t.Fatalf("not so: %s", what)
 		}
 	}
 }

@@ -3,8 +3,10 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // prlsrvctl plays the command line of the product and its license.
@@ -84,12 +86,40 @@ func quotedText(members object) string {
 	return strings.Join(words, " ")
 }
 
+var licenseKey = regexp.MustCompile(`^[A-Z0-9]{6}(-([A-Z0-9]{6}|\*{6})){3}-[A-Z0-9]{6}$`)
+
+// masked hides the middle of a license key as current versions show it.
+func masked(key string) (string, error) {
+	if !licenseKey.MatchString(key) {
+		return "", fmt.Errorf("%w: a key has five groups of six capital letters and digits, not %q", errUsage, key)
+	}
+	return key[:6] + "-******-******-******-" + key[len(key)-6:], nil
+}
+
+// activate activates the license by a key or, without one, by single sign-on.
+// Each key is another license.
+func (s *State) activate(key, edition string) error {
+	product := &s.Product
+	activation, shown, license := "SSO", maskedKey, "license"
+	if key != "" {
+		var err error
+		if shown, err = masked(key); err != nil {
+			return err
+		}
+		activation, license = "LIC_KEY", "license "+key
+	}
+	product.Active, product.Synced, product.Edition = true, false, edition
+	product.Activation, product.Key, product.LicenseUUID = activation, shown, seededUUID(s.Seed, license)
+	product.ActivatedAt = time.Now().UTC().Format(time.DateTime)
+	return nil
+}
+
 // maskedKey is how current versions show a license key (facts/prlctl.md 4.1).
 const maskedKey = "6J9A5T-******-******-******-RN17ZA"
 
 // serverDocument is `info --json` (facts/prlctl.md 4.1).
 func (s *State) serverDocument(caller string) object {
-	license := object{{"state", "valid"}, {"key", maskedKey}, {"restricted", "false"}}
+	license := object{{"state", "valid"}, {"key", s.Product.Key}, {"restricted", "false"}}
 	if !s.Product.Active {
 		license = object{{"state", "invalid"}, {"key", ""}, {"restricted", "true"}}
 	}
@@ -153,7 +183,7 @@ func licenseInfo(in *invocation, asJSON bool) int {
 // other than ACTIVE have not been seen.
 func (s *State) licenseDocument(standard bool) object {
 	product := s.Product
-	key, licenseStatus := maskedKey, "ACTIVE"
+	key, licenseStatus := product.Key, "ACTIVE"
 	if !product.Active {
 		key, licenseStatus, product.Activation = "", "INACTIVE", ""
 	}
@@ -217,10 +247,12 @@ func (s *State) licensesFile() ([]byte, error) {
 	license := ""
 	if s.Product.Active {
 		inner, err := json.Marshal(map[string]any{
-			"name": "Parallels Desktop for Mac " + s.Product.Edition, "uuid": s.Product.LicenseUUID, "lic_key": maskedKey,
+			"name": "Parallels Desktop for Mac " + s.Product.Edition, "uuid": s.Product.LicenseUUID, "lic_key": s.Product.Key,
 			"product_version": s.Product.major(), "is_trial": false, "is_suspended": false, "is_expired": false,
 			"is_grace_period": false, "is_sublicense": false, "edition": licenseEditions[s.Product.Edition], "product": 7,
 			"main_period_ends_at": "2027-11-20 00:00:00", "grace_period_ends_at": "2027-12-04 00:00:00",
+			"hosts": []map[string]any{{"name": s.ComputerName, "hw_id": s.DispatcherKey,
+				"product_version": s.Product.major(), "activated_at": s.Product.ActivatedAt}},
 		})
 		if err != nil {
 			return nil, fmt.Errorf("encode license: %w", err)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bufio"
 	"bytes"
 	"flag"
 	"os"
@@ -23,7 +24,18 @@ func TestMain(m *testing.M) {
 	for _, name := range ToolNames() {
 		commands[name] = play
 	}
+	if filepath.Base(os.Args[0]) == agentProgram {
+		agentStandIn()
+	}
 	testscript.Main(m, commands)
+}
+
+// agentStandIn plays an agent: called prlagentd it says that it is there and
+// lives until its input ends.
+func agentStandIn() {
+	_, _ = os.Stdout.WriteString("there\n")
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	syscall.Exit(0)
 }
 
 func TestScripts(t *testing.T) {

@@ -27,6 +27,7 @@ type State struct {
 	DispatcherKey string            `json:"dispatcher_hardware_id"`
 	Service       Service           `json:"service"`
 	Apps          []App             `json:"apps,omitempty"`
+	Network       Network           `json:"network"`
 
 	events []Event // of the change under way
 }
@@ -40,6 +41,8 @@ type Product struct {
 	// Synced is false from an activation to the next update-license.
 	Synced      bool   `json:"synced"`
 	LicenseUUID string `json:"license_uuid"`
+	Key         string `json:"key"`          // masked
+	ActivatedAt string `json:"activated_at"` // "2006-01-02 15:04:05"
 }
 
 // User is one account of the Mac.

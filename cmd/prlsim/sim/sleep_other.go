@@ -1,0 +1,5 @@
+//go:build !linux
+
+package sim
+
+func (m Mac) processes() ([]int, error) { return nil, errNoProcessTable }
