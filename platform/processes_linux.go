@@ -158,8 +158,10 @@ func visitFolders(entries []byte, handle func(pid int, inode uint64)) {
 			return
 		}
 		name, _, _ := bytes.Cut(entries[nameAt:length], []byte{0})
-		if pid, err := strconv.Atoi(string(name)); err == nil {
-			handle(pid, binary.NativeEndian.Uint64(entries))
+		if len(name) > 0 && name[0] >= '1' && name[0] <= '9' { // the others are not processes, and an error costs
+			if pid, err := strconv.Atoi(string(name)); err == nil {
+				handle(pid, binary.NativeEndian.Uint64(entries))
+			}
 		}
 		entries = entries[length:]
 	}

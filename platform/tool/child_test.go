@@ -1,6 +1,7 @@
 package tool
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -8,12 +9,14 @@ import (
 	"os/exec"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 // The test binary plays the external programs: its first argument is the role.
@@ -33,6 +36,7 @@ func exit(code int) { syscall.Exit(code) }
 
 var roles = map[string]func(args []string){
 	"report":      report,
+	"say":         func(args []string) { fmt.Println(args) },
 	"exit-three":  exitThree,
 	"print":       func(args []string) { fmt.Print(strings.Repeat("x", len(args[0]))) },
 	"flood":       func([]string) { flood(os.Stdout) },
@@ -46,6 +50,15 @@ var roles = map[string]func(args []string){
 	"polite-parent": func(args []string) { politeParent(args[0]) },
 	"leave-behind":  func(args []string) { leaveBehind(args[0]) },
 	"read-all":      readAll,
+
+	"repeat":          func(args []string) { repeat(args[0]) },
+	"terminal":        describeTerminal,
+	"number":          func(args []string) { number(args[0]) },
+	"long-line":       func([]string) { fmt.Println(strings.Repeat("x", 1<<20) + "\nafter") },
+	"carriage-return": func([]string) { fmt.Print("one\r\ntwo\r\n\r\nthree\n") },
+	"close-terminal":  closeTerminal,
+	"hold-terminal":   func(args []string) { holdTerminal(args[0], args[1]) },
+	"read-input":      func([]string) { _, _ = io.Copy(io.Discard, os.Stdin) },
 }
 
 func report(args []string) {
@@ -113,4 +126,73 @@ func readAll(args []string) {
 		panic(err)
 	}
 	_, _ = io.ReadAll(file)
+}
+
+// repeat prints every line that it is told through the pipe, at once.
+func repeat(pipe string) {
+	file, err := os.Open(pipe)
+	if err != nil {
+		panic(err)
+	}
+	for scanner := bufio.NewScanner(file); scanner.Scan(); {
+		fmt.Println(scanner.Text())
+	}
+}
+
+func number(count string) {
+	last, err := strconv.Atoi(count)
+	if err != nil {
+		panic(err)
+	}
+	out := bufio.NewWriter(os.Stdout)
+	for n := range last {
+		fmt.Fprintf(out, "line %d\n", n)
+	}
+	out.Flush()
+}
+
+// describeTerminal tells what only the program on a terminal can know of it.
+func describeTerminal([]string) {
+	for fd, name := range []string{"input", "output", "error"} {
+		mode, err := unix.IoctlGetTermios(fd, getTermios)
+		fmt.Printf("%s: terminal %t, echo %t\n", name, err == nil, err == nil && mode.Lflag&unix.ECHO != 0)
+	}
+	session, _ := unix.Getsid(0)
+	controlling, err := os.Open("/dev/tty")
+	_ = controlling.Close()
+	fmt.Printf("leads its session %t, controlled by the terminal %t\n", session == os.Getpid(), err == nil)
+	fmt.Printf("env %q\n", os.Environ())
+}
+
+func closeTerminal([]string) {
+	for fd := range 3 {
+		_ = unix.Close(fd)
+	}
+	time.Sleep(time.Minute)
+}
+
+// holdTerminal leaves a process behind that has the terminal as its output and
+// lives until the pipe is closed. Before, it waits for a line from the pipe, so
+// that what it printed has been read. A terminal that controls nobody is not
+// taken from that process by the kernel.
+func holdTerminal(how, pipe string) {
+	signal.Ignore(syscall.SIGHUP)
+	fmt.Println("ready")
+	file, err := os.Open(pipe)
+	if err != nil {
+		panic(err)
+	}
+	if _, err := file.Read(make([]byte, 1)); err != nil {
+		panic(err)
+	}
+	if how == "uncontrolled" {
+		if err := unix.IoctlSetInt(0, unix.TIOCNOTTY, 0); err != nil {
+			panic(err)
+		}
+	}
+	command := exec.Command(os.Args[0], "read-input")
+	command.Stdin, command.Stdout = file, os.Stdout
+	if err := command.Start(); err != nil {
+		panic(err)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -35,6 +36,14 @@ func requireCode(t *testing.T, err error, code string) *Error {
 		t.Fatalf("got code %s (%v), want %s", toolError.Code, err, code)
 	}
 	return toolError
+}
+
+// ways are both ways to start a program, for the rules that they share.
+var ways = map[string]func(*Runner, context.Context, Command) (Result, error){
+	"run": (*Runner).Run,
+	"follow": func(r *Runner, ctx context.Context, c Command) (Result, error) {
+		return r.Follow(ctx, c, func([]byte, bool) {})
+	},
 }
 
 func TestProgramSeesArgumentsInputAndNothingElse(t *testing.T) {
@@ -127,15 +136,17 @@ func TestRefusedBeforeAnythingStarts(t *testing.T) {
 		"loader of Linux":       {Path: path, Env: []string{"LD_PRELOAD=/tmp/x"}},
 	}
 	for name, command := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			runner := new(Runner)
-			_, err := runner.Run(t.Context(), command)
-			requireCode(t, err, CodeRefused)
-			if len(runner.Runs()) != 0 {
-				t.Errorf("it ran: %v", runner.Runs())
-			}
-		})
+		for way, start := range ways {
+			t.Run(way+", "+name, func(t *testing.T) {
+				t.Parallel()
+				runner := new(Runner)
+				_, err := start(runner, t.Context(), command)
+				requireCode(t, err, CodeRefused)
+				if len(runner.Runs()) != 0 {
+					t.Errorf("it ran: %v", runner.Runs())
+				}
+			})
+		}
 	}
 }
 
@@ -153,18 +164,21 @@ func TestProgramThatCanNotStart(t *testing.T) {
 		"a folder":       {folder, CodeFailed},
 	}
 	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			result, err := new(Runner).Run(t.Context(), Command{Path: c.path})
-			toolError := requireCode(t, err, c.code)
-			if toolError.Path != c.path || result.ExitCode != -1 {
-				t.Errorf("got path %q, exit code %d", toolError.Path, result.ExitCode)
-			}
-			var cause *fs.PathError
-			if !errors.As(err, &cause) {
-				t.Errorf("%v does not unwrap to the system's error", err)
-			}
-		})
+		for way, start := range ways {
+			t.Run(way+", "+name, func(t *testing.T) {
+				t.Parallel()
+				runner := new(Runner)
+				result, err := start(runner, t.Context(), Command{Path: c.path})
+				toolError := requireCode(t, err, c.code)
+				if toolError.Path != c.path || result.ExitCode != -1 || len(runner.Runs()) != 0 {
+					t.Errorf("got path %q, exit code %d, runs %v", toolError.Path, result.ExitCode, runner.Runs())
+				}
+				var cause *fs.PathError
+				if !errors.As(err, &cause) {
+					t.Errorf("%v does not unwrap to the system's error", err)
+				}
+			})
+		}
 	}
 }
 
@@ -198,8 +212,13 @@ func TestOutputCap(t *testing.T) {
 
 func TestDeathBySomebodyElsesSignalIsAnError(t *testing.T) {
 	t.Parallel()
-	_, err := new(Runner).Run(t.Context(), Command{Path: testBinary(t), Args: []string{"kill-itself"}})
-	requireCode(t, err, CodeFailed)
+	for way, start := range ways {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			_, err := start(new(Runner), t.Context(), Command{Path: testBinary(t), Args: []string{"kill-itself"}})
+			requireCode(t, err, CodeFailed)
+		})
+	}
 }
 
 func TestContextThatHasEnded(t *testing.T) {
@@ -217,15 +236,17 @@ func TestContextThatHasEnded(t *testing.T) {
 		"expired":  {expired, CodeTimeout, context.DeadlineExceeded},
 	}
 	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			runner := new(Runner)
-			_, err := runner.Run(c.ctx, Command{Path: testBinary(t), Args: []string{"sleep"}})
-			requireCode(t, err, c.code)
-			if !errors.Is(err, c.cause) || len(runner.Runs()) != 0 {
-				t.Errorf("got %v, runs %v", err, runner.Runs())
-			}
-		})
+		for way, start := range ways {
+			t.Run(way+", "+name, func(t *testing.T) {
+				t.Parallel()
+				runner := new(Runner)
+				_, err := start(runner, c.ctx, Command{Path: testBinary(t), Args: []string{"sleep"}})
+				requireCode(t, err, c.code)
+				if !errors.Is(err, c.cause) || len(runner.Runs()) != 0 {
+					t.Errorf("got %v, runs %v", err, runner.Runs())
+				}
+			})
+		}
 	}
 }
 
@@ -247,6 +268,7 @@ func TestLogAndErrorsNameNothingButProgramAndAction(t *testing.T) {
 	}
 	cases := map[string]Command{
 		"good":      secret,
+		"prints it": with(func(c *Command) { c.Args = []string{"say", canary} }),
 		"exit code": with(func(c *Command) { c.Args = []string{"exit-three", canary} }),
 		"refused":   with(func(c *Command) { c.Env = []string{"PATH=" + canary} }),
 		"missing":   with(func(c *Command) { c.Path = "/nonexistent/program" }),
@@ -255,21 +277,29 @@ func TestLogAndErrorsNameNothingButProgramAndAction(t *testing.T) {
 		"killed":    with(func(c *Command) { c.Args = []string{"kill-itself", canary} }),
 	}
 	for name, command := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var log bytes.Buffer
-			runner := &Runner{Log: zerolog.New(&log), Grace: 20 * time.Millisecond}
-			_, err := runner.Run(t.Context(), command)
-			if strings.Contains(log.String(), canary) {
-				t.Errorf("the log has the secret: %s", &log)
+		for way, start := range ways {
+			if way == "follow" {
+				command.Stdin = nil
 			}
-			if err != nil && strings.Contains(err.Error(), canary) {
-				t.Errorf("the error has the secret: %v", err)
+			if way == "follow" && slices.Contains([]string{"good", "timeout", "too large"}, name) {
+				continue // it has no input, no limit and no cap
 			}
-			if !strings.Contains(log.String(), filepath.Base(command.Path)) {
-				t.Errorf("the log does not name the program: %s", &log)
-			}
-		})
+			t.Run(way+", "+name, func(t *testing.T) {
+				t.Parallel()
+				var log bytes.Buffer
+				runner := &Runner{Log: zerolog.New(&log), Grace: 20 * time.Millisecond}
+				_, err := start(runner, t.Context(), command)
+				if strings.Contains(log.String(), canary) {
+					t.Errorf("the log has the secret: %s", &log)
+				}
+				if err != nil && strings.Contains(err.Error(), canary) {
+					t.Errorf("the error has the secret: %v", err)
+				}
+				if !strings.Contains(log.String(), filepath.Base(command.Path)) {
+					t.Errorf("the log does not name the program: %s", &log)
+				}
+			})
+		}
 	}
 }
 
