@@ -1,9 +1,9 @@
 package sim
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -129,14 +129,22 @@ func withVM(state *State, name string, apply func(*State, *VM) error) error {
 	return apply(state, vm)
 }
 
-// emit tells count events of alice's VM.
+// emptyMac has no VMs, and is made quickly.
+func emptyMac(t *testing.T) Mac {
+	t.Helper()
+	wanted := standard()
+	wanted.Empty = true
+	return newMac(t, wanted)
+}
+
+// emit tells count events of a VM of alice that is not there.
 func emit(t *testing.T, mac Mac, event string, count int) {
 	t.Helper()
 	state, err := mac.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	told, err := state.emitted(emission{vm: "macOS", name: event})
+	told, err := state.emitted(emission{vm: "11111111-2222-4333-8444-555555555555", user: "alice", name: event})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +169,7 @@ func TestMonitorFaults(t *testing.T) {
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			t.Parallel()
-			mac := newMac(t, standard())
+			mac := emptyMac(t)
 			alice, again, root := listen(t, mac, "alice"), listen(t, mac, "alice"), listen(t, mac, rootUser)
 			mustUpdate(t, mac, func(state *State) error { return state.setFault(test.fault, "alice") })
 			emit(t, mac, "vm_config_changed", events)
@@ -228,13 +236,13 @@ func awaitTrue(t *testing.T, what string, is func() bool) {
 // On a terminal each event comes at once, as a line that ends in \r\n.
 func TestMonitorOnATerminal(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
+	mac := emptyMac(t)
 	m := startMonitor(t, mac)
+	lines := bufio.NewReader(m.terminal)
 	for _, event := range []string{"vm_config_changed", "vm_perfstats"} {
 		emit(t, mac, event, 1)
-		buffer := make([]byte, 1<<10)
-		count, err := m.terminal.Read(buffer)
-		if line := string(buffer[:count]); err != nil || !strings.HasSuffix(line, "}\r\n") || eventIn(line) != event {
+		line, err := lines.ReadString('\n')
+		if err != nil || !strings.HasSuffix(line, "}\r\n") || eventIn(line) != event {
 			t.Errorf("got %q, %v", line, err)
 		}
 	}
@@ -243,7 +251,7 @@ func TestMonitorOnATerminal(t *testing.T) {
 // Into a pipe it writes only when 4 KiB are full (facts/prlctl.md 3).
 func TestMonitorBuffersIntoAPipe(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
+	mac := emptyMac(t)
 	m := program(mac, "/usr/bin/sudo", monitorAlice...)
 	pipe, err := m.StdoutPipe()
 	if err != nil {
@@ -253,17 +261,19 @@ func TestMonitorBuffersIntoAPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitMonitor(t, mac)
-	const each, events = "vm_config_changed", 50
+	first := make(chan int)
 	go func() {
-		for range events {
-			emit(t, mac, each, 1)
-		}
+		count, _ := pipe.Read(make([]byte, 64<<10))
+		first <- count
 	}()
-	buffer := make([]byte, 64<<10)
-	if count, err := pipe.Read(buffer); err != nil || count < stdioBuffer {
-		t.Errorf("got %d bytes at once, %v; want %d", count, err, stdioBuffer)
+	const events = 50 // of more than 100 bytes each
+	for range events {
+		emit(t, mac, "vm_config_changed", 1)
 	}
-	if err := errors.Join(m.Process.Signal(syscall.SIGTERM), pipe.Close()); err != nil {
+	if count := <-first; count < stdioBuffer {
+		t.Errorf("got %d bytes at once, want %d", count, stdioBuffer)
+	}
+	if err := m.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Error(err)
 	}
 	if err := m.Wait(); fmt.Sprint(err) != "signal: terminated" {
@@ -306,7 +316,7 @@ func TestMonitorEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			mac := newMac(t, standard())
+			mac := emptyMac(t)
 			m := startMonitor(t, mac)
 			test.do(t, mac, m)
 			if err := m.Wait(); !slices.Contains(test.want, fmt.Sprint(err)) {

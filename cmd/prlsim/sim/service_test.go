@@ -71,7 +71,7 @@ func TestServiceProcess(t *testing.T) {
 
 func TestApplication(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard()) // also without other processes
+	mac := emptyMac(t) // also without other processes
 	launch := func(user string) error { return mac.Update(func(s *State) error { return mac.launchApp(s, user) }) }
 	if err := errors.Join(launch("alice"), launch("bob")); err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestApplication(t *testing.T) {
 // The programs lie where the agent looks for them (facts/prlctl.md 1.1).
 func TestWhereTheProgramsLie(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
+	mac := emptyMac(t)
 	bundle := mac.Path("/Applications/Parallels Desktop.app/Contents/MacOS")
 	for _, program := range []string{"prl_client_app", "prl_vm_app", "Parallels Service.app/Contents/MacOS/prl_disp_service"} {
 		if info, err := os.Stat(filepath.Join(bundle, program)); err != nil || info.Mode()&0o111 == 0 {
@@ -123,7 +123,7 @@ func TestWhereTheProgramsLie(t *testing.T) {
 // change, and what the file of licenses shows of it (facts/prlctl.md 4.2, 4.3).
 func TestGRP_11_LIC_06_Activations(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
+	mac := emptyMac(t)
 	const otherKey = "ABCDEF-123456-GHJKLM-789ABC-NPQRST"
 	shown := func(t *testing.T) [5]string {
 		license := map[string]any{}
@@ -181,7 +181,7 @@ func TestGRP_11_LIC_06_Activations(t *testing.T) {
 
 func TestNetworkFile(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
+	mac := emptyMac(t)
 	for _, step := range []struct {
 		name  string
 		apply func(*Network)

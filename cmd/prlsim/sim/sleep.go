@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"syscall"
@@ -18,10 +17,6 @@ const (
 	agentRootFlag     = "--root"
 	agentRootVariable = "PRLAGENT_ROOT"
 )
-
-// errNoProcessTable means that this system does not tell which process belongs
-// to which folder.
-var errNoProcessTable = errors.New("sleep is simulated on Linux only")
 
 func macSleepCommand() *cobra.Command {
 	return &cobra.Command{

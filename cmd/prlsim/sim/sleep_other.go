@@ -2,4 +2,10 @@
 
 package sim
 
+import "errors"
+
+// errNoProcessTable means that this system does not tell which process belongs
+// to which folder.
+var errNoProcessTable = errors.New("sleep is simulated on Linux only")
+
 func (m Mac) processes() ([]int, error) { return nil, errNoProcessTable }
