@@ -23,6 +23,7 @@ import (
 	"prlagent/agent/inventory"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/agent/trigger"
 	"prlagent/platform"
 	"prlagent/platform/plist"
 	"prlagent/platform/safefile"
@@ -50,6 +51,11 @@ type Options struct {
 	Log      zerolog.Logger
 }
 
+// ownCollections are what the loop itself and its looker keep in the store.
+func ownCollections() []string {
+	return []string{inventory.Remembered, marks.Name(), eventRing.Name(), securityRing.Name(), schedules.Name()}
+}
+
 // stopLimit bounds how long a stop waits for the pass that runs.
 const stopLimit = 2 * time.Second
 
@@ -69,7 +75,7 @@ func Run(ctx context.Context, options Options) error {
 	state, report, err := store.Open(ctx, mac.Path(StateFolder), store.Options{
 		Log: options.Log, LockWait: 3 * time.Second,
 		Collections: slices.Concat(checkin.Collections(), config.Collections(),
-			[]string{inventory.Remembered, marks.Name(), eventRing.Name(), securityRing.Name()}),
+			ownCollections()),
 	})
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
@@ -100,7 +106,9 @@ type agent struct {
 	store     *store.Store
 	opened    store.Report
 	journal   *journal
+	schedule  *scheduleKeeper
 	view      *view
+	inbox     *trigger.Inbox
 	questions chan question
 	started   time.Time
 }
@@ -114,6 +122,8 @@ type parts struct {
 	looker     looker
 	loadConfig func() config.Config // never fails as a whole
 	connect    func(config.Config, protocol.Host, *store.Store) exchanger
+	sources    []trigger.Source
+	follow     func([]inventory.Account) // after each look: whose events are wanted
 	toolRuns   func() map[string]uint64
 	setLevel   func(string) // of the log; the words of the configuration
 }
@@ -121,6 +131,7 @@ type parts struct {
 func newAgent(wired parts, state *store.Store, report store.Report, journal *journal) *agent {
 	return &agent{
 		parts: wired, store: state, opened: report, journal: journal, view: &view{},
+		schedule: &scheduleKeeper{store: state, log: wired.log}, inbox: trigger.NewInbox(),
 		questions: make(chan question), started: wallClock(),
 	}
 }
@@ -128,10 +139,14 @@ func newAgent(wired parts, state *store.Store, report store.Report, journal *jou
 // wire says what the daemon is made of on a Mac.
 func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *store.Store) parts {
 	identity, keeper := mac.Path(IdentityFile), config.NewKeeper(state)
+	timing := loadConfig(options, mac, keeper).Timing // of the sources; it does not change on a Mac
+	events := eventsOf(mac, timing, options.Log)
 	return parts{
 		log: options.Log, owner: ownerUID(options.Root),
 		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,
-		looker:     inventory.New(sourcesOf(mac), state, wallClock, options.Log),
+		looker:     inventory.New(sourcesOf(mac, events), state, wallClock, options.Log),
+		sources:    listen(mac, events, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),
+		follow:     func(accounts []inventory.Account) { events.SetUsers(followed(accounts)) },
 		loadConfig: func() config.Config { return loadConfig(options, mac, keeper) },
 		connect: func(c config.Config, host protocol.Host, state *store.Store) exchanger {
 			version, _ := localapi.BuildVersion()
@@ -160,11 +175,13 @@ func setLogLevel(word string) {
 func wallClock() time.Time { return time.Now().Round(0) }
 
 // sourcesOf says where on this Mac a look gets its facts from.
-func sourcesOf(mac *platform.Machine) inventory.Sources {
+func sourcesOf(mac *platform.Machine, events *trigger.VMEvents) inventory.Sources {
 	client := func(user platform.User, session bool) *prlctl.Client { return prlctl.New(mac.As(user, session)) }
 	return inventory.Sources{
 		Mac: mac, Files: mac, Processes: mac,
-		Lister:     func(user platform.User, session bool) inventory.Lister { return client(user, session) },
+		Lister: func(user platform.User, session bool) inventory.Lister {
+			return heard{client(user, session), func() func() { return events.Reading(user.UID) }}
+		},
 		Licensing:  func(user platform.User, session bool) inventory.Licensing { return client(user, session) },
 		AppVersion: func() (string, string, error) { return appVersion(mac) },
 		Trusted: func(ctx context.Context) error {
@@ -192,16 +209,19 @@ func appVersion(mac *platform.Machine) (version, build string, err error) {
 // loadConfig reads the configuration anew; what has just disappeared stays in
 // force for a while (H06).
 func loadConfig(options Options, mac *platform.Machine, keeper *config.Keeper) config.Config {
-	local := options.Config
-	if local == "" {
-		local = mac.Path(LocalConfig)
-	}
 	return keeper.Load(config.Paths{
 		Managed:    mac.Path(ManagedConfig),
-		Local:      local,
+		Local:      localConfig(options, mac),
 		LocalOwner: ownerUID(options.Root),
 		Root:       options.Root != "",
 	}, wallClock()).WithLogLevel(options.LogLevel)
+}
+
+func localConfig(options Options, mac *platform.Machine) string {
+	if options.Config != "" {
+		return options.Config
+	}
+	return mac.Path(LocalConfig)
 }
 
 // prepareFolders makes the agent's own folders. Modes are set on purpose: the

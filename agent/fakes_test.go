@@ -61,6 +61,7 @@ func (f *fakeMac) change(how func(*fakeMac)) {
 type fakePortal struct {
 	mu       sync.Mutex
 	outcome  checkin.Outcome
+	state    *store.Store
 	content  bool // outcome's code is about the content; the report is acknowledged
 	policy   protocol.PolicyReport
 	arriving *protocol.PolicyReport // fetched by the next exchange
@@ -89,6 +90,11 @@ func (f *fakePortal) Do(ctx context.Context, report protocol.Report, triggers []
 	f.got = append(f.got, exchanged{wallClock(), report, triggers, extra.Events})
 	outcome := f.outcome
 	outcome.Requests = 1
+	if extra.Keep != nil {
+		if err := f.state.Update(func(tx *store.Tx) error { return extra.Keep(tx, outcome.Left) }); err != nil {
+			return outcome, err
+		}
+	}
 	if n := len(extra.Events); n > 0 && outcome.Code == "" {
 		outcome.EventsSent = extra.Events[n-1].Seq
 	}
@@ -139,7 +145,7 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 	t.Helper()
 	folder := t.TempDir()
 	state, report, err := store.Open(t.Context(), filepath.Join(folder, "state"), store.Options{
-		Log: zerolog.Nop(), Collections: []string{inventory.Remembered, marks.Name(), eventRing.Name(), securityRing.Name()},
+		Log: zerolog.Nop(), Collections: ownCollections(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -151,13 +157,14 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 	}
 	d := daemon{
 		mac:    &fakeMac{look: inventory.Look{Host: testHost}},
-		portal: &fakePortal{policy: protocol.PolicyReport{State: protocol.PolicyNone}},
+		portal: &fakePortal{state: state, policy: protocol.PolicyReport{State: protocol.PolicyNone}},
 	}
 	d.agent = newAgent(parts{
 		log: zerolog.Nop(), snapshots: folder, identity: filepath.Join(folder, "state", "node.json"),
 		looker:     d.mac,
 		loadConfig: func() config.Config { return settings },
 		connect:    func(config.Config, protocol.Host, *store.Store) exchanger { return d.portal },
+		follow:     func([]inventory.Account) {},
 		toolRuns:   func() map[string]uint64 { return nil },
 		setLevel:   func(string) {},
 	}, state, report, events)

@@ -35,6 +35,7 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 			cancel(fmt.Errorf("serve socket: %w", err))
 		}
 	})
+	parts.Go(func() { trigger.Supervise(ctx, a.sources, a.inbox.Tell, a.log) })
 	a.journal.add(a.startEvents()...)
 	cancel(a.loop(ctx))
 	parts.Wait()
@@ -58,8 +59,9 @@ func (a *agent) startEvents() []protocol.Event {
 // with an error that only a restart can mend: launchd starts the daemon again,
 // and the store restores itself as it is opened.
 func (a *agent) loop(ctx context.Context) error {
-	l := &loop{agent: a, ctx: ctx, ended: make(chan passResult, 1)}
+	l := &loop{agent: a, ctx: ctx, passes: make(chan *pass, 1)}
 	l.recall()
+	l.resume()
 	l.take(l.configured())
 	l.take(happened{Reason: trigger.AgentStart})
 	for {
@@ -71,10 +73,16 @@ func (a *agent) loop(ctx context.Context) error {
 			return nil
 		case asked := <-a.questions:
 			l.hear(asked)
-		case result := <-l.ended:
-			l.finish(result)
-			if result.fatal != nil {
-				return result.fatal
+		case <-a.inbox.Ready():
+			l.hearAll(a.inbox.Take())
+		case turn := <-l.passes:
+			if l.state.Phase == looking {
+				l.see(turn)
+				break
+			}
+			l.finish(turn.passResult)
+			if turn.fatal != nil {
+				return turn.fatal
 			}
 		case <-wake.C:
 			l.reconfigure()
@@ -88,12 +96,13 @@ type loop struct {
 	*agent
 	ctx          context.Context
 	state        loopState
-	known        findings   // of the last pass
-	last         passResult // the pass that ended last
-	written      uint64     // number of the pass that the snapshots show
-	snapshotsOld bool       // they could not be written since
-	passes       uint64
-	ended        chan passResult
+	known        findings       // of the last pass
+	last         passResult     // the pass that ended last
+	written      uint64         // number of the pass that the snapshots show
+	snapshotsOld bool           // they could not be written since
+	number       uint64         // of the pass
+	passes       chan *pass     // that runs, at the end of its look and at its end
+	running      *pass          // since the end of its look
 	persons      trigger.Bucket // how often people may ask
 	waiting      []question     // for a pass that has not begun
 	served       []question     // by the pass that runs
@@ -118,20 +127,61 @@ func (l *loop) recall() {
 		return
 	}
 	l.known.look = look
+	if record, found := l.schedule.load(); found {
+		l.state = record.recall(look.VMs)
+	}
 	rows := l.table()
 	l.view.inventory.Store(&rows)
 }
 
+// resume plans by the last check-in, as if the daemon had not been away.
+func (l *loop) resume() {
+	portal := l.known.exchanger().State()
+	if portal.LastSuccess.IsZero() {
+		return
+	}
+	l.state.LastSuccess, l.state.DeviceID, l.state.Timing = portal.LastSuccess, portal.DeviceID, timingOf(l.known.configuration.Timing)
+	l.state = l.state.plan(portal.LastSuccess, rand.Float64(), portal.NextCheckin)
+}
+
 // take lets step decide, and does what it says.
 func (l *loop) take(what event) {
-	state, actions := step(wallClock(), l.state, what)
+	state, actions := step(wallClock(), rand.Float64(), l.state, what)
 	l.state = state
 	for _, next := range actions {
-		if start, ok := next.(startPass); ok {
-			l.begin(start)
+		switch next := next.(type) {
+		case startLook:
+			l.begin()
+		case conclude:
+			l.conclude(next)
 		}
 	}
+	l.schedule.note(l.state)
 	l.publish()
+}
+
+// hearAll takes in what the sources said. A profile is not a reason by itself:
+// it may have changed in nothing that we read.
+func (l *loop) hearAll(hints []trigger.Hint) {
+	for _, hint := range hints {
+		if hint.Reason == trigger.ProfileChanged {
+			l.reconfigure()
+			continue
+		}
+		l.take(happened{
+			Reason: hint.Reason, UID: hint.UID, Account: l.accountOf(hint.UID), VMID: hint.VMID, State: hint.State,
+		})
+	}
+}
+
+// accountOf is the name of an account that the last look saw; empty if none.
+func (l *loop) accountOf(uid uint32) string {
+	for _, user := range l.known.look.Users {
+		if user.UID == uid {
+			return user.Name
+		}
+	}
+	return ""
 }
 
 // hear takes a person's question in.
@@ -150,7 +200,7 @@ func (l *loop) hear(asked question) {
 // there are to look. A profile that came, went or changed is one by itself: it
 // may name another portal.
 func (l *loop) reconfigure(because ...trigger.Reason) {
-	if !l.state.Running { // a pass reads it by itself, and leaves it behind
+	if !l.state.running() { // a pass reads it by itself, and leaves it behind
 		now := l.loadConfig()
 		if now.Fingerprint() != l.known.configuration.Fingerprint() {
 			because = append(because, trigger.ProfileChanged)
@@ -167,11 +217,32 @@ func (l *loop) reconfigure(because ...trigger.Reason) {
 }
 
 // begin runs a pass beside the loop, so that the loop keeps answering.
-func (l *loop) begin(start startPass) {
+func (l *loop) begin() {
 	l.served, l.waiting = l.waiting, nil
-	l.passes++
-	number, before := l.passes, l.known
-	go func() { l.ended <- l.runPass(l.ctx, number, start, before) }()
+	l.number++
+	l.schedule.begin()
+	number, before := l.number, l.known
+	go l.beginPass(l.ctx, number, before, l.passes)
+}
+
+// see takes over what a look found, and lets the pass go on.
+func (l *loop) see(turn *pass) {
+	l.running, l.known = turn, turn.findings
+	what := looked{}
+	if !turn.lookFailed {
+		l.follow(turn.look.Accounts)
+		look := turn.look
+		what.Picture = &trigger.Picture{At: look.At, VMs: look.VMs, Product: look.Product}
+	}
+	l.take(l.configured()) // the pass has read the configuration anew
+	l.take(what)
+}
+
+// conclude lets the pass go on as step decided.
+func (l *loop) conclude(start conclude) {
+	turn := l.running
+	l.running = nil
+	go turn.conclude(start)
 }
 
 // finish takes over what a pass found, and answers those who waited for it.
@@ -180,9 +251,10 @@ func (l *loop) finish(result passResult) {
 	served := l.served
 	l.served = nil
 	l.take(passEnded{
-		Exchanged: result.exchanged, Code: result.failure, Carried: result.carried,
-		RetryAfter: result.outcome.RetryAfter, Interval: result.outcome.NextCheckin,
-		DeviceID: l.configured().DeviceID, Random: rand.Float64(),
+		Exchanged: result.exchanged, Code: result.failure, NoRetry: result.outcome.NoRetry,
+		Left: trigger.SetOf(result.outcome.Left), RetryAfter: result.outcome.RetryAfter,
+		Interval: result.outcome.NextCheckin, Splay: result.outcome.Splay,
+		DeviceID: l.configured().DeviceID,
 	})
 	l.take(l.configured())
 	for _, asked := range served {
@@ -198,7 +270,7 @@ func (l *loop) finish(result passResult) {
 // tick whatever is due, because timers stand still while a Mac sleeps.
 func (l *loop) pause() time.Duration {
 	longest := l.state.Timing.Tick
-	if l.state.Running {
+	if l.state.running() {
 		return longest
 	}
 	now := wallClock()
@@ -215,8 +287,8 @@ func (l *loop) stop() {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if l.state.Running {
-			<-l.ended
+		if l.state.running() {
+			<-l.passes // its look or its end: whichever is next, ctx ends the rest
 		}
 		l.looker.Close()
 	}()
@@ -241,7 +313,7 @@ func (l *loop) configured() configured {
 func timingOf(t config.Timing) trigger.Timing {
 	return trigger.Timing{
 		Debounce: t.Debounce, MinimumGap: t.MinimumGap, BucketSize: t.BucketSize, BucketEvery: t.BucketRefill,
-		Splay: t.Splay, RetryBase: t.RetryBase, RetryCap: t.RetryCap, Tick: t.Tick, Daily: t.Daily,
+		Splay: t.Splay, WakeSplay: t.WakeSplay, FreshFor: t.NetworkQuiet, SafetyNet: t.SafetyNet, RetryBase: t.RetryBase, RetryCap: t.RetryCap, Tick: t.Tick, Daily: t.Daily,
 		CircuitAfter: t.CircuitAfter, CircuitInterval: t.CircuitInterval,
 	}
 }

@@ -52,8 +52,10 @@ var errNoIdentity = errors.New("this Mac has no identity to check in with")
 // disk, and exchanges nothing.
 type noExchange struct{ exchanger }
 
-func (noExchange) Do(context.Context, protocol.Report, []protocol.Trigger, checkin.Extra) (checkin.Outcome, error) {
-	return checkin.Outcome{Code: protocol.CodeNotReadable, Detail: "the serial number of this Mac is not readable"}, errNoIdentity
+func (noExchange) Do(_ context.Context, _ protocol.Report, triggers []protocol.Trigger, _ checkin.Extra) (checkin.Outcome, error) {
+	return checkin.Outcome{
+		Code: protocol.CodeNotReadable, Detail: "the serial number of this Mac is not readable", Left: triggers,
+	}, errNoIdentity
 }
 
 // passResult is the outcome of a pass.
@@ -61,52 +63,72 @@ type passResult struct {
 	findings
 	pass       localapi.Pass
 	exchanged  bool          // an exchange was tried
-	carried    bool          // the exchange has taken the reasons over
 	failure    protocol.Code // why the portal does not have the report; empty = it has
 	outcome    checkin.Outcome
 	lookFailed bool
 	fatal      error // the state database is damaged: a restart restores it
 }
 
-// pass runs the steps of one turn of the loop, each with its outcome; a step
-// that fails does not stop the next one.
+// pass is one turn of the loop. It belongs to the goroutine that runs it, which
+// hands it to the loop when the look is over, and again when all is done.
 type pass struct {
 	*agent
 	passResult
-	ctx   context.Context
-	start startPass
+	ctx            context.Context
+	start          conclude // what the loop decided after the look
+	tools, commits uint64   // runs and commits before the pass
+	ended          chan<- *pass
 }
 
-// passSteps are the four parts of a turn (DESIGN 3).
-var passSteps = []struct {
+// passStep is one of the four parts of a turn (DESIGN 3). One that fails does
+// not stop the next.
+type passStep struct {
 	name string
 	run  func(*pass) localapi.Step
-}{
-	{"observe", (*pass).observe},
-	{"exchange", (*pass).exchange},
-	{"converge", (*pass).converge},
-	{"report", (*pass).report},
 }
 
-// runPass makes one turn.
-func (a *agent) runPass(ctx context.Context, number uint64, start startPass, before findings) passResult {
-	p := &pass{agent: a, ctx: ctx, start: start, passResult: passResult{findings: before}}
-	p.pass = localapi.Pass{Number: number, StartedAt: wallClock().UTC(), Triggers: start.Triggers.Triggers()}
-	tools, commits := a.countRuns(), a.store.Commits()
-	for _, step := range passSteps {
-		began := time.Now()
-		done := step.run(p)
-		done.Name, done.Millis = step.name, time.Since(began).Milliseconds()
-		p.pass.Steps = append(p.pass.Steps, done)
-		a.log.Debug().Str("step", step.name).Str("outcome", done.Outcome).Str("code", string(done.Code)).
-			Int64("ms", done.Millis).Msg("pass")
+var (
+	lookStep = passStep{"observe", (*pass).observe}
+
+	// afterLook follow when the loop has said whether to check in.
+	afterLook = []passStep{
+		{"exchange", (*pass).exchange},
+		{"converge", (*pass).converge},
+		{"report", (*pass).report},
+	}
+)
+
+// beginPass looks at the Mac, and hands the pass over.
+func (a *agent) beginPass(ctx context.Context, number uint64, before findings, ended chan<- *pass) {
+	p := &pass{agent: a, ctx: ctx, ended: ended, passResult: passResult{findings: before}, tools: a.countRuns()}
+	p.pass = localapi.Pass{Number: number, StartedAt: wallClock().UTC()}
+	p.commits = a.store.Commits()
+	p.do(lookStep)
+	ended <- p
+}
+
+// conclude runs what follows the look, and hands the pass over for good.
+func (p *pass) conclude(start conclude) {
+	p.start = start
+	p.pass.Triggers = start.Triggers.Triggers()
+	for _, step := range afterLook {
+		p.do(step)
 	}
 	p.backUp()
 	debug.FreeOSMemory() // the next look may be an hour away
 	p.pass.EndedAt = wallClock().UTC()
-	p.pass.ToolRuns = int(a.countRuns() - tools)
-	p.pass.CommitsNow = int(a.store.Commits() - commits)
-	return p.passResult
+	p.pass.ToolRuns = int(p.countRuns() - p.tools)
+	p.pass.CommitsNow = int(p.store.Commits() - p.commits)
+	p.ended <- p
+}
+
+func (p *pass) do(step passStep) {
+	began := time.Now()
+	done := step.run(p)
+	done.Name, done.Millis = step.name, time.Since(began).Milliseconds()
+	p.pass.Steps = append(p.pass.Steps, done)
+	p.log.Debug().Str("step", step.name).Str("outcome", done.Outcome).Str("code", string(done.Code)).
+		Int64("ms", done.Millis).Msg("pass")
 }
 
 // observe re-reads the configuration and looks at the Mac.
@@ -140,7 +162,7 @@ func (p *pass) exchange() localapi.Step {
 		return skipped(protocol.CodeInternal)
 	}
 	p.prepareClient()
-	p.exchanged, p.carried = true, p.client != nil
+	p.exchanged = true
 	var step localapi.Step
 	step, p.failure = p.checkIn(p.start.Triggers.Triggers(), &p.outcome)
 	return step
@@ -150,7 +172,7 @@ func (p *pass) exchange() localapi.Step {
 // is no failure, whatever became of the content that was fetched after it.
 func (p *pass) checkIn(triggers []protocol.Trigger, outcome *checkin.Outcome) (step localapi.Step, failure protocol.Code) {
 	report := p.currentReport()
-	result, err := p.exchanger().Do(p.ctx, report, triggers, checkin.Extra{Events: p.journal.unsent()})
+	result, err := p.exchanger().Do(p.ctx, report, triggers, checkin.Extra{Events: p.journal.unsent(), Keep: p.schedule.keep})
 	*outcome = result
 	p.pass.Requests += result.Requests
 	p.pass.SentBytes += result.SentBytes

@@ -43,7 +43,7 @@ func (a *agent) Inventory() localapi.Inventory {
 func (l *loop) publish() {
 	status := l.assemble()
 	l.view.status.Store(&status)
-	if l.state.Running || l.last.pass.Number == l.written {
+	if l.state.running() || l.last.pass.Number == l.written {
 		return
 	}
 	rows := l.table()

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"maps"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -15,21 +16,56 @@ type loopState struct {
 	DeviceID string // spreads the fleet; empty before the first enrollment
 	Portal   bool   // there is a portal to check in with
 
-	Seen    time.Time   // when step was called last
-	Waiting trigger.Set // reasons to look that no look has answered
-	LookAt  time.Time   // when the next look is due; zero = there is no reason
-	Owed    trigger.Set // reasons that were looked at and that no check-in has carried
-	InPass  trigger.Set // reasons of the pass that runs
-	Running bool        // a pass runs
+	Seen    time.Time // when step was called last
+	Phase   phase
+	Beliefs trigger.Beliefs
+
+	Waiting   trigger.Set // reasons that no look has answered
+	LookAt    time.Time   // when the next look is due; zero = nothing calls for one
+	Hinted    hints       // accounts whose hints the next look answers
+	Asked     hints       // those whose hints the look of this pass answers
+	Fruitless hints       // looks in a row in which an account's hints proved empty
+	NetAt     time.Time   // when the next look is due although nothing was heard
+
+	Owed   trigger.Set // reasons that were looked at and that no check-in has carried
+	OweAt  time.Time   // when they want to go, before any throttle; zero = at once
+	InPass trigger.Set // reasons of the pass that runs
+	Urgent bool        // one of them is a wish that nothing throttles
 
 	Bucket       trigger.Bucket
 	LastExchange time.Time // start of the last exchange
+	LastSuccess  time.Time // end of the last one that went well
 	Failures     int       // exchanges that failed, in a row
 	FailingSince time.Time // end of the first of them
+	NoRetry      bool      // the last failure is one that no repetition mends: the next reason will tell
 	RetryAt      time.Time // no exchange before it, unless a person asks
+	NotBefore    time.Time // nor before this, which the portal has asked for (Retry-After)
+	Splay        time.Duration
 	DailyAt      time.Time
 	CadenceAt    time.Time     // zero = the portal did not name an interval
 	Interval     time.Duration // the portal's interval
+}
+
+// phase is where the loop is in a pass.
+type phase int
+
+const (
+	idle       phase = iota
+	looking          // the Mac is looked at
+	concluding       // the look is over; exchange, converge and report follow
+)
+
+// hints counts by account (uid); 0 stands for everybody. It is never changed
+// in place.
+type hints map[uint32]int
+
+func (h hints) with(uid uint32, count int) hints {
+	changed := maps.Clone(h)
+	if changed == nil {
+		changed = hints{}
+	}
+	changed[uid] = count
+	return changed
 }
 
 // event is what the loop is told. Every event carries the wall-clock time at
@@ -41,8 +77,11 @@ type tick struct{}
 
 // happened says: look again, because.
 type happened struct {
-	Reason trigger.Reason
-	VMID   string
+	Reason  trigger.Reason // empty: let the look, or what is believed, say why
+	UID     uint32         // the account that it was heard from; 0 = none
+	Account string         // its name
+	VMID    string
+	State   string // that the VM is in now, in prlctl's word
 }
 
 // configured says what the configuration is now.
@@ -53,49 +92,66 @@ type configured struct {
 	Because  []trigger.Reason // reasons to look that came with it
 }
 
+// looked is the outcome of a look.
+type looked struct {
+	Picture *trigger.Picture // nil: it failed
+}
+
 // passEnded is the outcome of a pass.
 type passEnded struct {
 	Exchanged  bool          // an exchange was tried
 	Code       protocol.Code // why it failed; empty = it did not
-	Carried    bool          // the portal has the reasons, whatever else happened
+	NoRetry    bool          // the failure is one that no repetition mends
+	Left       trigger.Set   // reasons that no stored report has, if an exchange was tried
 	RetryAfter time.Duration // the portal's floor under the next attempt
 	Interval   time.Duration // the portal's wish for the next quiet check-in; zero = none
+	Splay      time.Duration // the portal's wish for what is common; zero = none
 	DeviceID   string
-	Random     float64 // for the jitter, in [0, 1)
 }
 
 func (tick) isEvent()       {}
 func (happened) isEvent()   {}
 func (configured) isEvent() {}
+func (looked) isEvent()     {}
 func (passEnded) isEvent()  {}
 
 // action is what the loop does next.
 type action interface{ isAction() }
 
-// startPass runs one pass: look, and exchange if Exchange.
-type startPass struct {
+// startLook begins a pass.
+type startLook struct{}
+
+// conclude goes on with a pass whose look is over; with Exchange it checks in.
+type conclude struct {
 	Triggers trigger.Set
 	Exchange bool
 }
 
-func (startPass) isAction() {}
+func (startLook) isAction() {}
+func (conclude) isAction()  {}
 
 // step is the loop's core: what follows from an event. It has no clock, no I/O
-// and no memory but its arguments.
-func step(now time.Time, state loopState, what event) (loopState, []action) {
+// and no memory but its arguments; luck, in [0, 1), is for the jitter.
+func step(now time.Time, luck float64, state loopState, what event) (loopState, []action) {
 	state = state.follow(now)
+	var next []action
 	switch what := what.(type) {
 	case happened:
-		state = state.hear(now, what)
+		state = state.hear(now, luck, what)
 	case configured:
-		state = state.configure(now, what)
+		state = state.configure(now, luck, what)
+	case looked:
+		state, next = state.see(now, what)
 	case passEnded:
-		state = state.finish(now, what)
+		state = state.finish(now, luck, what)
 	case tick:
 	}
-	state = state.schedule(now)
-	return state.begin(now)
+	state = state.schedule(now, luck)
+	state, begun := state.begin(now)
+	return state, append(next, begun...)
 }
+
+func (s loopState) running() bool { return s.Phase != idle }
 
 // follow takes everything that was planned along with a clock that was set
 // back: what was a minute away stays a minute away, and what happened a minute
@@ -106,7 +162,7 @@ func (s loopState) follow(now time.Time) loopState {
 		return s
 	}
 	for _, at := range []*time.Time{
-		&s.LookAt, &s.Bucket.At, &s.LastExchange, &s.FailingSince, &s.RetryAt, &s.DailyAt, &s.CadenceAt,
+		&s.LookAt, &s.NetAt, &s.OweAt, &s.Bucket.At, &s.LastExchange, &s.LastSuccess, &s.FailingSince, &s.RetryAt, &s.NotBefore, &s.DailyAt, &s.CadenceAt,
 	} {
 		if !at.IsZero() {
 			*at = at.Add(-back)
@@ -115,157 +171,193 @@ func (s loopState) follow(now time.Time) loopState {
 	return s
 }
 
-// hear takes a reason in. Reasons that tend to come in bunches wait for more.
-func (s loopState) hear(now time.Time, what happened) loopState {
-	due := now
-	if trigger.Kinds[what.Reason].Settle {
-		due = now.Add(s.Timing.Debounce)
+// hear takes in what a source said. A state is news by what is believed of the
+// virtual machine; what has no reason yet is a hint, and the look will tell.
+func (s loopState) hear(now time.Time, luck float64, what happened) loopState {
+	reason := what.Reason
+	if what.State != "" {
+		s.Beliefs, reason = s.Beliefs.Hear(now, what.Account, what.VMID, what.State)
 	}
-	s.Waiting = s.Waiting.Add(now, what.Reason, what.VMID)
-	s.LookAt = soonest(s.LookAt, due)
+	switch reason {
+	case "":
+		return s.hint(now, what.UID)
+	case trigger.NetworkUp:
+		return s.hearNetwork(now, luck)
+	case trigger.Wake:
+		return s.hearWake(now, luck)
+	}
+	return s.because(now, luck, reason, what.VMID)
+}
+
+// because adds a reason. The look follows it after its debounce, the exchange
+// when its splay is over (H46). What waits already keeps its place.
+func (s loopState) because(now time.Time, luck float64, reason trigger.Reason, vmID string) loopState {
+	kind, look, exchange := trigger.Kinds[reason], now, now
+	if kind.Settle {
+		look = now.Add(s.Timing.Debounce)
+	}
+	if kind.Splay != nil && !s.firstStart(reason) {
+		exchange = now.Add(time.Duration(float64(s.splay(kind)) * luck))
+	}
+	if waits := s.waiting(); waits.Empty() || exchange.Before(s.OweAt) && !waits.Has(reason) {
+		s.OweAt = exchange
+	}
+	s.Waiting = s.Waiting.Add(now, reason, vmID)
+	s.LookAt = soonest(s.LookAt, look)
 	return s
 }
 
-func (s loopState) configure(now time.Time, what configured) loopState {
+// firstStart says that the agent starts on a Mac that never checked in: somebody
+// is waiting for it. Any other start may be one of many, as after a power cut.
+func (s loopState) firstStart(reason trigger.Reason) bool {
+	return reason == trigger.AgentStart && s.LastSuccess.IsZero()
+}
+
+// waiting are the reasons that no report has.
+func (s loopState) waiting() trigger.Set { return s.InPass.Merge(s.Owed).Merge(s.Waiting) }
+
+// splay is the longest random wait for a kind of reason; the portal knows how
+// large the fleet is.
+func (s loopState) splay(kind trigger.Kind) time.Duration {
+	timing := s.Timing
+	if s.Splay > 0 {
+		timing.Splay = s.Splay
+	}
+	return kind.Splay(timing)
+}
+
+// patientAfter is how many doublings the wait after fruitless hints may reach:
+// two minutes with the debounce of protocol.md 2.11.
+const patientAfter = 3
+
+// hint asks for a look. An account whose hints proved empty waits longer each
+// time: what its tools say then has no meaning, as an echo of our own reading
+// would, and must not keep the agent busy.
+func (s loopState) hint(now time.Time, uid uint32) loopState {
+	wait := s.Timing.Debounce << min(s.Fruitless[uid], patientAfter)
+	s.Hinted = s.Hinted.with(uid, 1)
+	s.LookAt = soonest(s.LookAt, now.Add(wait))
+	return s
+}
+
+// hearNetwork takes in that the network is there (again). It is a reason only
+// for a Mac that has not been heard of for a while; one that could not be heard
+// tries again. The splay holds in both cases: the network of many came back.
+func (s loopState) hearNetwork(now time.Time, luck float64) loopState {
+	if s.Failures == 0 && !s.LastSuccess.IsZero() && now.Sub(s.LastSuccess) < s.Timing.FreshFor {
+		return s
+	}
+	if s.Failures > 0 && !s.waiting().Has(trigger.NetworkUp) {
+		retry := now.Add(time.Duration(float64(s.splay(trigger.Kinds[trigger.NetworkUp])) * luck))
+		s.RetryAt, s.NoRetry = soonest(s.RetryAt, retry), false
+	}
+	return s.because(now, luck, trigger.NetworkUp, "")
+}
+
+// hearWake takes in that the Mac slept. Nobody told what happened meanwhile, so
+// it is looked at; it is a reason to check in if a check-in was missed.
+func (s loopState) hearWake(now time.Time, luck float64) loopState {
+	waits := s.waiting()
+	if waits.Has(trigger.Daily) || waits.Has(trigger.Cadence) {
+		return s.because(now, luck, trigger.Wake, "")
+	}
+	return s.hint(now, 0)
+}
+
+func (s loopState) configure(now time.Time, luck float64, what configured) loopState {
 	s.Timing, s.DeviceID, s.Portal = what.Timing, what.DeviceID, what.Portal
 	if s.DailyAt.IsZero() {
 		s.DailyAt = trigger.DailyAt(now, s.DeviceID, s.Timing.Daily)
 	}
 	for _, reason := range what.Because {
-		s = s.hear(now, happened{Reason: reason})
+		s = s.because(now, luck, reason, "")
+	}
+	return s
+}
+
+// see takes in what a look saw, and decides whether the pass checks in.
+func (s loopState) see(now time.Time, what looked) (loopState, []action) {
+	s.Phase = concluding
+	s.NetAt = now.Add(s.Timing.SafetyNet)
+	if what.Picture != nil {
+		s = s.learn(now, *what.Picture)
+	}
+	s.InPass = s.InPass.Limited(maxReasons)
+	exchangeAt, owes := s.exchangeAt(now, s.InPass)
+	exchange := s.Portal && (s.Urgent || owes && !now.Before(exchangeAt))
+	if exchange {
+		s.Bucket, _, _ = s.Bucket.Take(now, s.Timing.BucketSize, s.Timing.BucketEvery)
+		s.LastExchange = now
+	}
+	return s, []action{conclude{Triggers: s.InPass, Exchange: exchange}}
+}
+
+// maxReasons bounds what one check-in carries, and what a Mac without a portal
+// keeps.
+const maxReasons = 64
+
+// learn makes reasons of what is new in a picture.
+func (s loopState) learn(now time.Time, picture trigger.Picture) loopState {
+	beliefs, news := s.Beliefs.See(picture)
+	s.Beliefs = beliefs
+	for _, found := range news {
+		s.InPass, s.OweAt = s.InPass.Add(now, found.Reason, found.VMID), now
+	}
+	for uid := range s.Asked {
+		fruitless := 0
+		if len(news) == 0 {
+			fruitless = min(s.Fruitless[uid]+1, patientAfter)
+		}
+		s.Fruitless = s.Fruitless.with(uid, fruitless)
 	}
 	return s
 }
 
 // finish takes the outcome of a pass in.
-func (s loopState) finish(now time.Time, what passEnded) loopState {
-	s.Running = false
+func (s loopState) finish(now time.Time, luck float64, what passEnded) loopState {
+	s.Phase = idle
 	s.DeviceID = what.DeviceID
-	if !what.Carried {
-		s.Owed = s.InPass.Merge(s.Owed)
-	}
-	s.InPass = trigger.Set{}
 	if !what.Exchanged {
+		s.Owed, s.InPass = s.InPass, trigger.Set{}
 		return s
+	}
+	s.Owed, s.InPass = what.Left, trigger.Set{}
+	if s.Owed.Empty() && s.Waiting.Empty() {
+		s.OweAt = time.Time{}
+	}
+	s.NoRetry, s.NotBefore = what.NoRetry, time.Time{}
+	if what.RetryAfter > 0 {
+		s.NotBefore = now.Add(what.RetryAfter)
 	}
 	if what.Code != "" {
 		if s.Failures++; s.Failures == 1 {
 			s.FailingSince = now
 		}
-		s.RetryAt = now.Add(trigger.Backoff(s.Timing, s.Failures, now.Sub(s.FailingSince), what.RetryAfter, what.Random))
+		s.RetryAt = now.Add(trigger.Backoff(s.Timing, s.Failures, now.Sub(s.FailingSince), what.RetryAfter, luck))
 		return s
 	}
-	s.Failures, s.RetryAt = 0, time.Time{}
-	s.DailyAt = trigger.DailyAt(now, s.DeviceID, s.Timing.Daily)
-	s.Interval, s.CadenceAt = what.Interval, time.Time{}
-	if what.Interval > 0 {
-		jitter := 0.9 + 0.2*what.Random
-		s.CadenceAt = now.Add(time.Duration(float64(what.Interval) * jitter))
-	}
-	return s
+	s.Failures, s.RetryAt, s.LastSuccess = 0, time.Time{}, now
+	s.Splay = min(what.Splay, maxSplay)
+	return s.plan(now, luck, what.Interval)
 }
 
-// schedule turns due times into reasons. A due time that is further away than
-// its interval is made anew: the interval may have been another one.
-func (s loopState) schedule(now time.Time) loopState {
-	if s.Running || s.Timing.Daily == 0 {
-		return s
-	}
-	if s.DailyAt.Sub(now) > s.Timing.Daily+s.Timing.Daily/5 {
-		s.DailyAt = trigger.DailyAt(now, s.DeviceID, s.Timing.Daily)
-	}
-	if s.CadenceAt.Sub(now) > s.Interval+s.Interval/5 {
-		s.CadenceAt = now.Add(s.Interval)
-	}
-	for _, due := range []struct {
-		at     *time.Time
-		reason trigger.Reason
-	}{{&s.DailyAt, trigger.Daily}, {&s.CadenceAt, trigger.Cadence}} {
-		if !due.at.IsZero() && !now.Before(*due.at) {
-			s = s.hear(now, happened{Reason: due.reason})
-			*due.at = now.Add(s.Timing.Daily) // a check-in that succeeds sets it right
-		}
-	}
-	return s
-}
+// maxSplay bounds what a portal may ask for.
+const maxSplay = time.Hour
 
 // begin starts a pass if one is due and none runs. Looking is never throttled;
 // the exchange is (H46).
 func (s loopState) begin(now time.Time) (loopState, []action) {
-	if s.Running {
+	if s.running() {
 		return s, nil
 	}
-	lookDue := !s.LookAt.IsZero() && !now.Before(s.LookAt)
-	exchangeAt, owes := s.exchangeAt(now)
-	exchange := s.Portal && (owes || lookDue) && !now.Before(exchangeAt)
-	if !lookDue && !exchange {
+	lookAt, _ := s.lookAt()
+	exchangeAt, owes := s.exchangeAt(now, s.Owed)
+	if !isDue(now, lookAt) && !(s.Portal && owes && !now.Before(exchangeAt)) {
 		return s, nil
 	}
-	reasons := s.Owed.Merge(s.Waiting)
-	if exchange {
-		s.Bucket, _, _ = s.Bucket.Take(now, s.Timing.BucketSize, s.Timing.BucketEvery)
-		s.LastExchange = now
-	}
-	s.InPass, s.Owed, s.Waiting, s.LookAt = reasons, trigger.Set{}, trigger.Set{}, time.Time{}
-	s.Running = true
-	return s, []action{startPass{Triggers: reasons, Exchange: exchange}}
-}
-
-// exchangeAt is the earliest time of the next exchange, and whether a reason
-// for one is there already.
-func (s loopState) exchangeAt(now time.Time) (time.Time, bool) {
-	if s.Waiting.Urgent() {
-		return now, true
-	}
-	owes := !s.Owed.Empty() || s.Failures > 0
-	at := s.RetryAt
-	if !s.LastExchange.IsZero() && s.Failures == 0 { // after a failure the backoff is the gap
-		at = latest(at, s.LastExchange.Add(s.Timing.MinimumGap))
-	}
-	if _, next, ok := s.Bucket.Take(now, s.Timing.BucketSize, s.Timing.BucketEvery); !ok {
-		at = latest(at, next)
-	}
-	return at, owes
-}
-
-// nextAt is when step wants to be called again without an event, and why; zero
-// while a pass runs.
-func (s loopState) nextAt(now time.Time) (time.Time, string) {
-	if s.Running {
-		return time.Time{}, ""
-	}
-	next, why := time.Time{}, ""
-	consider := func(at time.Time, because string) {
-		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
-			next, why = at, because
-		}
-	}
-	consider(s.LookAt, "events")
-	consider(s.DailyAt, string(trigger.Daily))
-	consider(s.CadenceAt, string(trigger.Cadence))
-	if at, owes := s.exchangeAt(now); owes && s.Portal {
-		consider(latest(at, now), s.owedBecause())
-	}
-	return next, why
-}
-
-func (s loopState) owedBecause() string {
-	if s.Failures > 0 {
-		return "retry"
-	}
-	return "report owed"
-}
-
-func soonest(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func latest(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
+	s.InPass, s.Urgent = s.Owed.Merge(s.Waiting), s.Waiting.Urgent()
+	s.Owed, s.Waiting, s.LookAt = trigger.Set{}, trigger.Set{}, time.Time{}
+	s.Asked, s.Hinted = s.Hinted, nil
+	s.Phase = looking
+	return s, []action{startLook{}}
 }

@@ -18,7 +18,7 @@ func TestClockJumps(t *testing.T) {
 	busy := func(s *simulation) { // an empty bucket, a backoff, reasons owed
 		s.portal = down
 		for range 20 {
-			s.tell(happened{Reason: trigger.VMStarted})
+			s.tell(happened{Reason: trigger.VMCreated})
 			s.until(s.now.Add(30 * time.Second))
 		}
 	}
@@ -30,7 +30,7 @@ func TestClockJumps(t *testing.T) {
 				s := started(t)
 				s.ticks = true // how the real loop notices a jump
 				prepare(s)
-				for s.state.Running {
+				for s.state.running() {
 					s.until(s.now.Add(s.takes))
 				}
 				s.tell(tick{})
@@ -63,20 +63,20 @@ func TestClockJumps(t *testing.T) {
 // moment for ever: without a gap the bucket ends it, with one the gap.
 func TestAThrottledPassDoesNotSpin(t *testing.T) {
 	t.Parallel()
-	eager := trigger.DefaultTiming
+	eager := stepTiming
 	eager.MinimumGap, eager.RetryBase, eager.RetryCap, eager.BucketSize = 0, 0, 0, 3
 	cases := map[string]struct {
 		timing trigger.Timing
-		ended  passEnded
+		ended  answer
 		most   int // passes of one moment
 	}{
-		"the look failed":                      {trigger.DefaultTiming, passEnded{}, 1},
-		"the exchange failed":                  {trigger.DefaultTiming, passEnded{Exchanged: true, Code: protocol.CodePortalOutage}, 1},
-		"eager: the look failed":               {eager, passEnded{}, 3},
-		"eager: the exchange failed":           {eager, passEnded{Exchanged: true, Code: protocol.CodePortalOutage}, 3},
-		"eager: carried, but something failed": {eager, passEnded{Exchanged: true, Carried: true, Code: protocol.CodeHeadInvalid}, 3},
-		"success":                              {eager, passEnded{Exchanged: true, Carried: true}, 1},
-		"a cadence of a second":                {eager, passEnded{Exchanged: true, Carried: true, Interval: time.Second}, 1},
+		"nothing was tried":                 {stepTiming, answer{}, 1},
+		"the exchange failed":               {stepTiming, answer{passEnded{Exchanged: true, Code: protocol.CodePortalOutage}, true}, 1},
+		"eager: nothing was tried":          {eager, answer{}, 3},
+		"eager: the exchange failed":        {eager, answer{passEnded{Exchanged: true, Code: protocol.CodePortalOutage}, true}, 3},
+		"eager: told, but something failed": {eager, answer{passEnded: passEnded{Exchanged: true, Code: protocol.CodeHeadInvalid}}, 3},
+		"success":                           {eager, answer{passEnded: passEnded{Exchanged: true}}, 1},
+		"a cadence of a second":             {eager, answer{passEnded: passEnded{Exchanged: true, Interval: time.Second}}, 1},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -84,8 +84,9 @@ func TestAThrottledPassDoesNotSpin(t *testing.T) {
 			s := simulate(t)
 			s.tell(configured{Portal: true, DeviceID: stepDevice, Timing: c.timing})
 			s.tell(happened{Reason: trigger.Manual})
-			for s.state.Running && len(s.passes) <= c.most {
-				s.tell(c.ended)
+			s.portal = func(time.Time) answer { return c.ended }
+			for s.state.running() && len(s.passes) <= c.most {
+				s.tell(s.outcome())
 			}
 			if len(s.passes) > c.most {
 				t.Errorf("more than %d passes at one moment", c.most)
@@ -105,15 +106,19 @@ func TestTheFleetSpreads(t *testing.T) {
 		device := fmt.Sprintf("0198f6b2-7c1e-7d0a-9a55-%012x", i)
 		state := loopState{}
 		now := stepNoon.Add(time.Duration(random.Int64N(int64(time.Minute))))
-		state, _ = step(now, state, configured{Portal: true, DeviceID: device, Timing: trigger.DefaultTiming})
-		state, _ = step(now, state, happened{Reason: trigger.AgentStart})
+		state, _ = step(now, 0, state, configured{Portal: true, DeviceID: device, Timing: stepTiming})
+		state, _ = step(now, 0, state, happened{Reason: trigger.AgentStart})
 		for range 4 {
-			state, _ = step(now, state, passEnded{Exchanged: true, Carried: true, DeviceID: device, Random: random.Float64()})
+			state, _ = step(now, 0, state, looked{})
+			state, _ = step(now, random.Float64(), state, passEnded{Exchanged: true, DeviceID: device})
 			next, _ := state.nextAt(now)
 			minutes[next.Truncate(time.Minute)]++
 			now = next
 			var actions []action
-			if state, actions = step(now, state, tick{}); len(actions) != 1 || !actions[0].(startPass).Exchange {
+			if state, actions = step(now, 0, state, tick{}); len(actions) != 1 || actions[0] != (startLook{}) {
+				t.Fatalf("no look at %s", now)
+			}
+			if exchangeAt, owes := state.exchangeAt(now, state.InPass); !owes || exchangeAt.After(now) {
 				t.Fatalf("no check-in at %s", now)
 			}
 		}
@@ -138,11 +143,11 @@ type stepModel struct {
 
 func TestStepLosesNothing(t *testing.T) {
 	t.Parallel()
-	reasons := []trigger.Reason{trigger.VMStarted, trigger.VMStarted, trigger.AppLaunch, trigger.Manual}
+	reasons := []trigger.Reason{trigger.VMCreated, trigger.VMCreated, trigger.AppLaunch, trigger.Manual}
 	rapid.Check(t, func(rt *rapid.T) {
 		sim := simulate(t)
 		model := stepModel{sim: sim, up: true}
-		sim.tell(configured{Portal: rapid.Bool().Draw(rt, "portal"), DeviceID: stepDevice, Timing: trigger.DefaultTiming})
+		sim.tell(configured{Portal: rapid.Bool().Draw(rt, "portal"), DeviceID: stepDevice, Timing: stepTiming})
 		rt.Repeat(map[string]func(*rapid.T){
 			"": func(rt *rapid.T) { model.check(rt) },
 			"event": func(rt *rapid.T) {
@@ -160,23 +165,25 @@ func TestStepLosesNothing(t *testing.T) {
 				sim.tell(tick{})
 			},
 			"configuration": func(rt *rapid.T) {
-				sim.tell(configured{Portal: rapid.Bool().Draw(rt, "portal"), DeviceID: stepDevice, Timing: trigger.DefaultTiming})
+				sim.tell(configured{Portal: rapid.Bool().Draw(rt, "portal"), DeviceID: stepDevice, Timing: stepTiming})
 			},
 			"end": func(rt *rapid.T) {
-				if !sim.state.Running {
+				if !sim.state.running() {
 					return
 				}
-				ended := passEnded{DeviceID: stepDevice, Random: rapid.Float64Range(0, 0.99).Draw(rt, "random")}
+				ended := passEnded{DeviceID: stepDevice}
 				if sim.passes[len(sim.passes)-1].exchange {
 					ended.Exchanged = rapid.Bool().Draw(rt, "tried")
-					ended.Carried = ended.Exchanged && rapid.Bool().Draw(rt, "carried")
+					stored := ended.Exchanged && rapid.Bool().Draw(rt, "stored")
 					ended.Interval = rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(rt, "interval")
-					if !ended.Carried || rapid.Bool().Draw(rt, "failed") {
+					if !stored || rapid.Bool().Draw(rt, "failed") {
 						ended.Code, ended.Interval = protocol.CodePortalOutage, 0
 					}
-				}
-				if ended.Carried {
-					model.told += count(sim.state.InPass)
+					if stored {
+						model.told += count(sim.state.InPass)
+					} else {
+						ended.Left = sim.state.InPass
+					}
 				}
 				sim.tell(ended)
 			},
@@ -213,10 +220,10 @@ func (m *stepModel) check(rt *rapid.T) {
 
 // comesToRest lets the portal answer: within two hours nothing is owed.
 func (m *stepModel) comesToRest(rt *rapid.T) {
-	if m.sim.state.Running {
+	if m.sim.state.running() {
 		m.sim.tell(passEnded{DeviceID: stepDevice})
 	}
-	m.sim.tell(configured{Portal: true, DeviceID: stepDevice, Timing: trigger.DefaultTiming})
+	m.sim.tell(configured{Portal: true, DeviceID: stepDevice, Timing: stepTiming})
 	m.sim.endsAt = m.sim.now.Add(time.Second)
 	m.sim.until(m.sim.now.Add(2 * time.Hour))
 	if open := m.open(); open != 0 || m.sim.state.Failures != 0 {

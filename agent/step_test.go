@@ -18,6 +18,14 @@ var stepNoon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 const stepDevice = "0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11"
 
+// stepTiming is what a Mac gets, without the looks of the safety net: they tell
+// nothing here, and have tests of their own.
+var stepTiming = func() trigger.Timing {
+	timing := trigger.DefaultTiming
+	timing.SafetyNet = 10_000 * trigger.Day
+	return timing
+}()
+
 // passRecord is one pass of a simulated agent.
 type passRecord struct {
 	at       time.Time
@@ -35,11 +43,13 @@ type simulation struct {
 	now    time.Time
 	state  loopState
 	random *rand.Rand
-	portal func(now time.Time) passEnded // nil: it answers everything well
-	takes  time.Duration                 // one pass
+	portal func(now time.Time) answer // nil: it answers everything well
+	takes  time.Duration              // one pass
 	passes []passRecord
 	endsAt time.Time // of the pass that runs
-	ticks  bool      // the clock is looked at every Tick, as by the real loop
+	sees   trigger.Picture
+	blind  bool // looks fail
+	ticks  bool // the clock is looked at every Tick, as by the real loop
 }
 
 func simulate(t testing.TB) *simulation {
@@ -49,7 +59,7 @@ func simulate(t testing.TB) *simulation {
 // started is a simulation of an agent that has a portal and has just started.
 func started(t testing.TB) *simulation {
 	s := simulate(t)
-	s.tell(configured{Portal: true, DeviceID: stepDevice, Timing: trigger.DefaultTiming})
+	s.tell(configured{Portal: true, DeviceID: stepDevice, Timing: stepTiming})
 	s.tell(happened{Reason: trigger.AgentStart})
 	return s
 }
@@ -57,39 +67,59 @@ func started(t testing.TB) *simulation {
 func (s *simulation) tell(what event) {
 	s.t.Helper()
 	before := s.state
-	state, actions := step(s.now, s.state, what)
+	state, actions := step(s.now, s.random.Float64(), s.state, what)
 	s.state = state
-	_, ends := what.(passEnded)
-	checkStep(s.t, s.now, before, state, actions, ends)
+	checkStep(s.t, s.now, before, state, actions)
 	for _, action := range actions {
-		start := action.(startPass)
-		s.passes = append(s.passes, passRecord{s.now, start.Triggers.Triggers(), start.Exchange})
-		s.endsAt = s.now.Add(s.takes)
+		switch action := action.(type) {
+		case startLook:
+			s.tell(looked{Picture: s.picture()})
+		case conclude:
+			s.passes = append(s.passes, passRecord{s.now, action.Triggers.Triggers(), action.Exchange})
+			s.endsAt = s.now.Add(s.takes)
+		}
 	}
 }
 
-// checkStep holds every single step to what must always be true.
-func checkStep(t testing.TB, now time.Time, before, after loopState, actions []action, ends bool) {
-	t.Helper()
-	if len(actions) > 1 || len(actions) == 1 && before.Running && !ends {
-		t.Fatalf("two passes at once: %v", actions)
+// picture is what a look sees: what the test put there, taken at once.
+func (s *simulation) picture() *trigger.Picture {
+	if s.blind {
+		return nil
 	}
-	if after.Running != (len(actions) == 1 || before.Running && !ends) {
-		t.Fatalf("Running is %t after %d actions", after.Running, len(actions))
+	seen := s.sees
+	seen.At = s.now
+	return &seen
+}
+
+// checkStep holds every single step to what must always be true.
+func checkStep(t testing.TB, now time.Time, before, after loopState, actions []action) {
+	t.Helper()
+	if len(actions) > 1 {
+		t.Fatalf("two things at once: %v", actions)
 	}
 	for _, action := range actions {
-		if action.(startPass).Exchange && !after.Portal {
-			t.Fatal("an exchange without a portal")
+		switch action := action.(type) {
+		case startLook:
+			if before.Phase == looking || after.Phase != looking {
+				t.Fatalf("a look begins in phase %d and ends up in %d", before.Phase, after.Phase)
+			}
+		case conclude:
+			if before.Phase != looking || after.Phase != concluding {
+				t.Fatalf("a pass goes on in phase %d and ends up in %d", before.Phase, after.Phase)
+			}
+			if action.Exchange && !after.Portal {
+				t.Fatal("an exchange without a portal")
+			}
 		}
 	}
-	if after.Running || after.Timing.Daily == 0 {
+	if after.running() || after.Timing.Daily == 0 {
 		return
 	}
 	next, why := after.nextAt(now)
 	if next.IsZero() || !next.After(now) || why == "" {
 		t.Fatalf("nothing runs, and the next time is %s (now %s, because %q)", next, now, why)
 	}
-	if again, actions := step(now, after, tick{}); len(actions) != 0 || again.Running {
+	if again, actions := step(now, 0, after, tick{}); len(actions) != 0 || again.running() {
 		t.Fatalf("the same moment again starts %v", actions)
 	}
 }
@@ -102,7 +132,7 @@ func (s *simulation) until(end time.Time) {
 			s.t.Fatalf("step spins at %s", s.now)
 		}
 		next := s.endsAt
-		if !s.state.Running {
+		if !s.state.running() {
 			next, _ = s.state.nextAt(s.now)
 			if tickAt := s.now.Add(s.state.Timing.Tick); s.ticks && tickAt.Before(next) {
 				next = tickAt
@@ -113,7 +143,7 @@ func (s *simulation) until(end time.Time) {
 			return
 		}
 		s.now = next
-		if s.state.Running {
+		if s.state.running() {
 			s.tell(s.outcome())
 		} else {
 			s.tell(tick{})
@@ -126,26 +156,35 @@ func (s *simulation) outcome() passEnded {
 	if !s.passes[len(s.passes)-1].exchange {
 		return passEnded{DeviceID: s.state.DeviceID}
 	}
-	ended := passEnded{Exchanged: true, Carried: true}
+	ended := answer{passEnded: passEnded{Exchanged: true}}
 	if s.portal != nil {
 		ended = s.portal(s.now)
 	}
-	ended.DeviceID, ended.Random = stepDevice, s.random.Float64()
-	return ended
+	ended.DeviceID = stepDevice
+	if ended.Lost {
+		ended.Left = s.state.InPass
+	}
+	return ended.passEnded
 }
 
 func (s *simulation) exchanges() []passRecord {
 	return slices.DeleteFunc(slices.Clone(s.passes), func(p passRecord) bool { return !p.exchange })
 }
 
+// answer is how an exchange ends; with Lost, before the report was stored.
+type answer struct {
+	passEnded
+	Lost bool
+}
+
 // down is a portal that does not answer.
-func down(time.Time) passEnded {
-	return passEnded{Exchanged: true, Code: protocol.CodePortalUnreachable}
+func down(time.Time) answer {
+	return answer{passEnded{Exchanged: true, Code: protocol.CodePortalUnreachable}, true}
 }
 
 // cadence is a portal that names an interval.
-func cadence(interval time.Duration) func(time.Time) passEnded {
-	return func(time.Time) passEnded { return passEnded{Exchanged: true, Carried: true, Interval: interval} }
+func cadence(interval time.Duration) func(time.Time) answer {
+	return func(time.Time) answer { return answer{passEnded: passEnded{Exchanged: true, Interval: interval}} }
 }
 
 func TestTRG_11_OneDailyCheckinAtTheDevicesPhase(t *testing.T) {
@@ -180,7 +219,7 @@ func TestTRG_11_FirstIdleDay(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		s := simulate(t)
-		s.tell(configured{Portal: true, DeviceID: rapid.String().Draw(rt, "device"), Timing: trigger.DefaultTiming})
+		s.tell(configured{Portal: true, DeviceID: rapid.String().Draw(rt, "device"), Timing: stepTiming})
 		s.tell(happened{Reason: trigger.AgentStart})
 		s.until(stepNoon.Add(trigger.Day + trigger.Day/10 + time.Minute))
 		if len(s.passes) != 2 || !s.passes[1].has(trigger.Daily) {
@@ -194,9 +233,9 @@ func TestTRG_12_StepPostponesTheDailyCheckin(t *testing.T) {
 	s := started(t)
 	event := stepNoon.Add(10 * time.Hour)
 	s.until(event)
-	s.tell(happened{Reason: trigger.VMStarted, VMID: "a"})
+	s.tell(happened{Reason: trigger.VMCreated, VMID: "a"})
 	s.until(stepNoon.Add(2 * trigger.Day))
-	if len(s.passes) != 3 || !s.passes[1].has(trigger.VMStarted) || !s.passes[2].has(trigger.Daily) {
+	if len(s.passes) != 3 || !s.passes[1].has(trigger.VMCreated) || !s.passes[2].has(trigger.Daily) {
 		t.Fatalf("passes: %+v", s.passes)
 	}
 	wait := s.passes[2].at.Sub(event)
@@ -273,14 +312,14 @@ func TestEventsDuringAPassAreOneMorePass(t *testing.T) {
 	t.Parallel()
 	s := started(t)
 	for range 5 {
-		s.tell(happened{Reason: trigger.VMStarted, VMID: "a"})
+		s.tell(happened{Reason: trigger.VMCreated, VMID: "a"})
 		s.now = s.now.Add(10 * time.Millisecond)
 	}
 	s.until(stepNoon.Add(5 * time.Second))
 	if len(s.passes) != 2 {
 		t.Fatalf("%d passes", len(s.passes))
 	}
-	want := protocol.Trigger{Reason: "vm_started", VMID: "a", Count: 5, FirstAt: stepNoon, LastAt: stepNoon.Add(40 * time.Millisecond)}
+	want := protocol.Trigger{Reason: "vm_created", VMID: "a", Count: 5, FirstAt: stepNoon, LastAt: stepNoon.Add(40 * time.Millisecond)}
 	if got := s.passes[1].triggers; len(got) != 1 || got[0] != want {
 		t.Errorf("got %+v", got)
 	}
@@ -289,17 +328,17 @@ func TestEventsDuringAPassAreOneMorePass(t *testing.T) {
 // H46: every event is looked at; only the exchange waits.
 func TestH46_OnlyTheExchangeIsThrottled(t *testing.T) {
 	t.Parallel()
-	for name, portal := range map[string]func(time.Time) passEnded{"portal up": nil, "portal down": down} {
+	for name, portal := range map[string]func(time.Time) answer{"portal up": nil, "portal down": down} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := started(t)
 			s.portal = portal
 			for i := range 100 {
-				before := len(s.passes)
-				s.tell(happened{Reason: trigger.VMStarted, VMID: fmt.Sprint(i)})
+				before, heard := len(s.passes), s.now
+				s.tell(happened{Reason: trigger.VMCreated, VMID: fmt.Sprint(i)})
 				s.until(s.now.Add(2 * s.takes)) // a pass may run, and then the next one
 				looked := func(p passRecord) bool {
-					return slices.ContainsFunc(p.triggers, func(t protocol.Trigger) bool { return t.VMID == fmt.Sprint(i) })
+					return slices.ContainsFunc(p.triggers, func(t protocol.Trigger) bool { return t.LastAt.Equal(heard) })
 				}
 				if !slices.ContainsFunc(s.passes[before:], looked) {
 					t.Fatalf("event %d was not looked at", i)
@@ -316,7 +355,7 @@ func TestGapAndBucket(t *testing.T) {
 	t.Parallel()
 	s := started(t)
 	for s.now.Before(stepNoon.Add(3 * time.Hour)) {
-		s.tell(happened{Reason: trigger.VMStarted})
+		s.tell(happened{Reason: trigger.VMCreated})
 		s.until(s.now.Add(7 * time.Second))
 	}
 	exchanges := s.exchanges()
@@ -334,13 +373,13 @@ func TestGapAndBucket(t *testing.T) {
 func TestManualPassesTheThrottle(t *testing.T) {
 	t.Parallel()
 	s := started(t)
-	s.portal = func(time.Time) passEnded {
-		return passEnded{Exchanged: true, Code: protocol.CodePortalBusy, RetryAfter: time.Hour}
+	s.portal = func(time.Time) answer {
+		return answer{passEnded{Exchanged: true, Code: protocol.CodePortalBusy, RetryAfter: time.Hour}, true}
 	}
 	s.until(stepNoon.Add(2 * time.Second))
 	for i := range 10 {
 		before := len(s.passes)
-		s.tell(happened{Reason: trigger.VMStarted})
+		s.tell(happened{Reason: trigger.VMCreated})
 		if s.passes[before].exchange {
 			t.Fatal("an event passed the backoff")
 		}
@@ -377,7 +416,7 @@ func TestBackoffGrowsAndIsForgotten(t *testing.T) {
 	}
 	s.portal = down
 	s.until(s.now.Add(time.Hour))
-	s.tell(happened{Reason: trigger.VMStarted})
+	s.tell(happened{Reason: trigger.VMCreated})
 	s.until(s.now.Add(2 * time.Second))
 	if wait := s.state.RetryAt.Sub(s.now); wait > 5*time.Second {
 		t.Errorf("the first failure of a new row waits %s", wait)
@@ -406,8 +445,8 @@ func TestRetryAfterIsAFloor(t *testing.T) {
 		t.Run(asked.String(), func(t *testing.T) {
 			t.Parallel()
 			s := started(t)
-			s.portal = func(time.Time) passEnded {
-				return passEnded{Exchanged: true, Code: protocol.CodePortalBusy, RetryAfter: asked}
+			s.portal = func(time.Time) answer {
+				return answer{passEnded{Exchanged: true, Code: protocol.CodePortalBusy, RetryAfter: asked}, true}
 			}
 			s.until(stepNoon.Add(s.takes))
 			wait := s.state.RetryAt.Sub(s.now)
@@ -421,13 +460,13 @@ func TestRetryAfterIsAFloor(t *testing.T) {
 func TestWithoutAPortal(t *testing.T) {
 	t.Parallel()
 	s := simulate(t)
-	s.tell(configured{Timing: trigger.DefaultTiming})
+	s.tell(configured{Timing: stepTiming})
 	s.tell(happened{Reason: trigger.AgentStart})
 	s.until(stepNoon.Add(10 * trigger.Day))
 	if len(s.passes) < 10 || len(s.passes) > 11 || len(s.exchanges()) != 0 {
 		t.Fatalf("%d looks and %d exchanges in ten days", len(s.passes), len(s.exchanges()))
 	}
-	s.tell(configured{Portal: true, DeviceID: stepDevice, Timing: trigger.DefaultTiming})
+	s.tell(configured{Portal: true, DeviceID: stepDevice, Timing: stepTiming})
 	if len(s.exchanges()) != 1 || !s.passes[len(s.passes)-1].has(trigger.AgentStart) {
 		t.Errorf("a portal appears: %+v", s.passes[len(s.passes)-1])
 	}
@@ -440,12 +479,12 @@ func TestOwedReasonsAreCarriedOnce(t *testing.T) {
 	s := started(t)
 	s.portal = down
 	s.until(stepNoon.Add(2 * time.Second))
-	s.tell(happened{Reason: trigger.VMStarted, VMID: "a"})
+	s.tell(happened{Reason: trigger.VMCreated, VMID: "a"})
 	s.until(s.now.Add(2 * time.Second))
 	s.portal = nil
 	s.until(s.now.Add(10 * time.Minute))
 	last := s.passes[len(s.passes)-1]
-	if !last.exchange || !last.has(trigger.AgentStart) || !last.has(trigger.VMStarted) || len(last.triggers) != 2 {
+	if !last.exchange || !last.has(trigger.AgentStart) || !last.has(trigger.VMCreated) || len(last.triggers) != 2 {
 		t.Errorf("carried: %+v", last)
 	}
 	before := len(s.passes)
@@ -460,8 +499,8 @@ func TestOwedReasonsAreCarriedOnce(t *testing.T) {
 func TestCarriedReasonsAreNotOwed(t *testing.T) {
 	t.Parallel()
 	s := started(t)
-	s.portal = func(time.Time) passEnded {
-		return passEnded{Exchanged: true, Carried: true, Code: protocol.CodeHeadSignature}
+	s.portal = func(time.Time) answer {
+		return answer{passEnded: passEnded{Exchanged: true, Code: protocol.CodeHeadSignature}}
 	}
 	s.until(stepNoon.Add(10 * time.Minute))
 	if len(s.passes) < 2 || len(s.passes[1].triggers) != 0 || !s.passes[1].exchange {

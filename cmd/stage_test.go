@@ -228,6 +228,8 @@ func installProfile(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	managed := filepath.Join(ts.Getenv("PRLAGENT_ROOT"), agent.ManagedConfig)
 	run(ts, "prlportal", append([]string{"profile", "--format", "plist", "--output", managed}, args...)...)
+	// An agent that starts again would wait for a minute, and for others that might do so as well.
+	changeSettings(ts, false, []string{managed, "Timing.Splay=0", "Timing.WakeSplay=0", "Timing.MinimumGap=0"})
 }
 
 // changeSettings edits a property list in place.

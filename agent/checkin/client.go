@@ -51,11 +51,10 @@ type Client struct {
 	retry   *retryablehttp.Client
 	meter   *meter
 
-	running sync.Mutex // one Do at a time; guards the next five
-	carried []protocol.Trigger
-	asked   string // group whose head was asked for without a hint
-	plain   bool   // the portal does not take gzip
-	refused string // group that an unsigned answer named and that was not believed
+	running sync.Mutex // one Do at a time; guards the next four
+	asked   string     // group whose head was asked for without a hint
+	plain   bool       // the portal does not take gzip
+	refused string     // group that an unsigned answer named and that was not believed
 	network suspicion
 
 	mutex    sync.Mutex // guards what follows
@@ -79,6 +78,10 @@ type Extra struct {
 	Events       []protocol.Event // not acknowledged yet, oldest first; MaxEvents at most are sent, fewer where they are large
 	OpenCommands []protocol.OpenCommand
 	Results      []protocol.Result // not acknowledged yet
+	// Keep is called within each commit that stores or forgets a report, with
+	// the triggers that are in no stored report then: whoever keeps them across
+	// restarts does it there, so that none is lost or told twice. May be nil.
+	Keep func(tx *store.Tx, left []protocol.Trigger) error
 }
 
 // Outcome is how one Do went.
@@ -88,13 +91,18 @@ type Outcome struct {
 	Requests       int           // HTTP requests that were started
 	SentBytes      int           // of request bodies, as sent
 	Reply          *protocol.CheckinReply
-	SendFull       bool             // the portal asked for everything; it was sent unless there is an error
-	ContentChanged bool             // another policy is stored, or it was released
-	NextCheckin    time.Duration    // what the portal asked for, clamped; 0 = it did not say
-	RetryAfter     time.Duration    // no earlier attempt makes sense; 0 = up to the caller's backoff
-	EnrolledNow    bool             // this Do got a token
-	EventsSent     uint64           // highest sequence number among the acknowledged events
-	Events         []protocol.Event // what the exchange itself noticed: rollback_detected, identity_reset …
+	SendFull       bool          // the portal asked for everything; it was sent unless there is an error
+	ContentChanged bool          // another policy is stored, or it was released
+	NextCheckin    time.Duration // what the portal asked for, clamped; 0 = it did not say
+	Splay          time.Duration // what the portal asked for, for what many Macs do at once; 0 = it did not say
+	RetryAfter     time.Duration // no earlier attempt makes sense; 0 = up to the caller's backoff
+	NoRetry        bool          // the failure is one that no repetition mends
+	// Left are the triggers that neither the portal nor a stored report has:
+	// the caller gives them to the next Do.
+	Left        []protocol.Trigger
+	EnrolledNow bool             // this Do got a token
+	EventsSent  uint64           // highest sequence number among the acknowledged events
+	Events      []protocol.Event // what the exchange itself noticed: rollback_detected, identity_reset …
 }
 
 // Error is the type of every error of Do.
@@ -211,16 +219,17 @@ func (c *Client) become(who Identity) error {
 // portal has acknowledged the report; a failure of the content alone is in the
 // Outcome and in Policy.
 //
-// The triggers are the client's from here on: if they cannot be sent now, they
-// go out with the next report.
+// The triggers go out once: with the report, which is stored before it is sent,
+// or they are in Outcome.Left.
 func (c *Client) Do(ctx context.Context, report protocol.Report, triggers []protocol.Trigger, extra Extra) (Outcome, error) {
 	c.running.Lock()
 	defer c.running.Unlock()
 	requests, sent := c.meter.read()
 	p := &pass{Client: c, ctx: ctx, report: &report, extra: extra, reacted: make(map[string]bool)}
-	c.carried = mergeTriggers(c.carried, triggers)
+	p.carried = mergeTriggers(nil, triggers)
 	c.network = c.network.hear(triggers)
 	err := p.run()
+	p.outcome.Left = p.carried
 	requestsNow, sentNow := c.meter.read()
 	p.outcome.Requests, p.outcome.SentBytes = requestsNow-requests, sentNow-sent
 	return p.outcome, c.conclude(p, err)
@@ -239,6 +248,7 @@ func (c *Client) conclude(p *pass, err error) error {
 	if failure != nil {
 		failure = c.excused(failure)
 		p.outcome.Code, p.outcome.Detail, p.outcome.RetryAfter = failure.Code, c.explanation(failure), failure.RetryAfter
+		p.outcome.NoRetry = mendsNever(failure)
 		line = c.options.Log.Warn()
 	}
 	c.mutex.Lock()

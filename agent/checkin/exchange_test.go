@@ -101,7 +101,7 @@ func TestProtocol9_ALostReplyIsAskedForAgain(t *testing.T) {
 			if restart {
 				b.crash()
 			}
-			b.do("daily")
+			b.do()
 			sent := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")
 			if !bytes.Equal(sent[0].body, sent[1].body) {
 				t.Errorf("another body:\n%s\n%s", sent[0].body, sent[1].body)
@@ -145,8 +145,7 @@ func TestTriggersThatCameMeanwhileAreNotLost(t *testing.T) {
 	b.fails(protocol.CodePortalUnreachable)
 	b.line.down = false
 	b.portal.sent()
-	b.do("network_up") // answered by the report of before
-	b.do("manual")
+	outcome := b.do("network_up", "manual") // the report of before goes first, and has none of them
 	sent := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")
 	var reasons []string
 	for _, trigger := range sent[1].checkin(t).Triggers {
@@ -154,6 +153,9 @@ func TestTriggersThatCameMeanwhileAreNotLost(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"manual", "network_up"}, reasons); diff != "" {
 		t.Error(diff)
+	}
+	if len(outcome.Left) != 0 {
+		t.Errorf("left: %+v", outcome.Left)
 	}
 }
 
@@ -326,7 +328,7 @@ func TestStopAfterEachCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.crash()
-	b.do("agent_start")
+	b.do()
 	sent := b.portal.wantSent("POST /v1/checkin")
 	if !bytes.Equal(sent[0].body, stored.Body) {
 		t.Errorf("other bytes:\n%s\n%s", sent[0].body, stored.Body)

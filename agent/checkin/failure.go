@@ -149,6 +149,13 @@ func (a answer) checkMedia() error {
 	return nil
 }
 
+// mendsNever says that the portal itself called the failure one that no
+// repetition mends (protocol.md 2.12): the next reason is soon enough.
+func mendsNever(failure *Error) bool {
+	var problem protocol.Problem
+	return errors.As(failure.Err, &problem) && problem.Retry == protocol.RetryNever && conditions[failure.Code] != probed
+}
+
 // foreignAnswers are the statuses of what stands between the Mac and the portal
 // that have a name of their own; all others are outages.
 var foreignAnswers = map[int]protocol.Code{

@@ -34,6 +34,7 @@ type bench struct {
 	log     bytes.Buffer
 	options Options
 	client  *Client
+	left    []protocol.Trigger // of the check-in before, as the loop keeps them
 	report  protocol.Report
 	signer  ed25519.PrivateKey
 }
@@ -111,7 +112,9 @@ func (b *bench) do(reasons ...string) Outcome {
 
 func (b *bench) try(reasons ...string) (Outcome, error) {
 	b.t.Helper()
-	return b.client.Do(context.Background(), b.report, b.triggers(reasons...), Extra{})
+	outcome, err := b.client.Do(context.Background(), b.report, mergeTriggers(b.left, b.triggers(reasons...)), Extra{})
+	b.left = outcome.Left
+	return outcome, err
 }
 
 // fails is one check-in that must fail with the code.

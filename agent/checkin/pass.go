@@ -23,6 +23,7 @@ type pass struct {
 	report  *protocol.Report
 	extra   Extra
 	outcome Outcome
+	carried []protocol.Trigger // in no stored report
 	standing
 	reacted   map[string]bool // problems that were reacted to; each once
 	roundTrip time.Duration   // of the last answer
@@ -97,7 +98,7 @@ func (p *pass) saidBy(older pendingRecord) (bool, error) {
 	for _, id := range older.Results {
 		sent[id] = true
 	}
-	news := now.Hash != p.base.Hash
+	news := now.Hash != p.base.Hash || len(p.carried) > 0
 	for _, result := range p.extra.Results {
 		news = news || !sent[result.CommandID]
 	}
@@ -114,12 +115,22 @@ func (p *pass) prepare(events int) (pendingRecord, error) {
 	if err != nil {
 		return pendingRecord{}, err
 	}
-	err = p.options.Store.Update(func(tx *store.Tx) error { return pendings.Put(tx, onlyKey, pending) })
+	err = p.options.Store.Update(func(tx *store.Tx) error {
+		return errors.Join(pendings.Put(tx, onlyKey, pending), p.keepLeft(tx, nil))
+	})
 	if err != nil {
 		return pendingRecord{}, fmt.Errorf("store report: %w", err)
 	}
 	p.carried = nil // they are in the stored report now
 	return pending, nil
+}
+
+// keepLeft lets the caller keep the triggers that no stored report has.
+func (p *pass) keepLeft(tx *store.Tx, left []protocol.Trigger) error {
+	if p.extra.Keep == nil {
+		return nil
+	}
+	return p.extra.Keep(tx, left)
 }
 
 // compose builds the report's exact bytes. If it is too large, half of its
@@ -271,6 +282,7 @@ func (p *pass) keep(pending pendingRecord, reply protocol.CheckinReply) {
 	}
 	p.outcome.Reply = &reply
 	p.outcome.NextCheckin = time.Duration(p.record.NextCheckin) * time.Second
+	p.outcome.Splay = time.Duration(max(reply.SplaySecs, 0)) * time.Second
 	p.outcome.EventsSent = max(p.outcome.EventsSent, pending.LastEvent)
 }
 

@@ -106,7 +106,7 @@ func (p *pass) giveUp(pending pendingRecord, problem protocol.Problem, cause err
 	}
 	p.carried = mergeTriggers(pending.Triggers, p.carried)
 	err := p.options.Store.Update(func(tx *store.Tx) error {
-		forget := pendings.Delete(tx, onlyKey)
+		forget := errors.Join(pendings.Delete(tx, onlyKey), p.keepLeft(tx, p.carried))
 		if problem.Expected == 0 {
 			return forget
 		}

@@ -171,7 +171,7 @@ func TestProtocol7_AnswersOfBadShapeAreRefused(t *testing.T) {
 			if outcome := b.fails(test.code); outcome.Requests != 1 {
 				t.Errorf("%d requests", outcome.Requests)
 			}
-			b.do("daily")
+			b.do()
 			sent := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")
 			if !bytes.Equal(sent[0].body, sent[1].body) {
 				t.Error("the unanswered report was not repeated")

@@ -62,6 +62,13 @@ type Timing struct {
 	BucketSize      int           // check-ins that may come as a burst
 	BucketRefill    time.Duration // one more check-in each
 	Splay           time.Duration // longest random wait, unless the portal says
+	SafetyNet       time.Duration // from one look to the next, whatever no event has told
+	Poll            time.Duration // of the process table
+	NetworkSettle   time.Duration // how long the network must be quiet before it is judged
+	WakeStay        time.Duration // how long the Mac must stay awake before it counts as awake
+	EchoWait        time.Duration // how long after a query its echoes may come
+	StreamRetry     time.Duration // first wait before an event stream is started again, doubled each time
+	StreamRetryCap  time.Duration
 	WakeSplay       time.Duration // the same after a sleep that missed the daily slot
 	NetworkQuiet    time.Duration // network_up counts only this long after a success
 	Tick            time.Duration // how often the wall clock is compared with the due times

@@ -109,9 +109,18 @@ type Look struct {
 	Product   protocol.Product
 	Users     []protocol.UserLook // accounts that use Parallels Desktop, by uid
 	VMs       []protocol.VM       // by owner, id and bundle; at most protocol.MaxVMs
+	Accounts  []Account           // of those in Users that are there, in their order
 	Truncated bool
 	Code      protocol.Code // the first thing that kept the look from being whole; empty = it is
 	Detail    string        // which user or part that was
+}
+
+// Account is what is needed to hear of an account's virtual machines between
+// two looks.
+type Account struct {
+	User    platform.User
+	Session bool              // has a GUI session that can be entered
+	Bundles map[string]string // id of a virtual machine that it lists -> Mac path of its bundle, where the tool said it
 }
 
 // Collect makes one look. It fails only where its own memory cannot be read
@@ -258,12 +267,31 @@ func (s *survey) lookAtVMs(ctx context.Context) {
 
 // settle makes the rows of what was found.
 func (s *survey) settle() {
+	s.Accounts = s.accounts()
 	s.VMs = remarked(s.rows(), s.Product)
 	slices.SortFunc(s.VMs, func(a, b protocol.VM) int { return a.VMKey.Compare(b.VMKey) })
 	if len(s.VMs) > protocol.MaxVMs {
 		s.VMs = share(s.VMs, protocol.MaxVMs)
 		s.truncate("")
 	}
+}
+
+// accounts say where to listen: what is read here is the users' word.
+func (s *survey) accounts() []Account {
+	var accounts []Account
+	for _, user := range s.users {
+		if !slices.ContainsFunc(s.Users, func(look protocol.UserLook) bool { return look.UID == user.UID }) {
+			continue
+		}
+		account := Account{User: user, Session: s.inSession(user), Bundles: make(map[string]string)}
+		for id, entry := range s.memory.of(user.Name) {
+			if entry.Bundle != "" {
+				account.Bundles[id] = entry.Bundle
+			}
+		}
+		accounts = append(accounts, account)
+	}
+	return accounts
 }
 
 func (s *survey) truncate(detail string) {

@@ -41,17 +41,38 @@ const (
 
 // Kind says how a reason is treated (protocol.md 2.11).
 type Kind struct {
-	Settle bool // wait for the debounce: more of the kind may follow
-	Urgent bool // the exchange passes the minimum gap, the bucket and a backoff
+	Settle bool // the look waits for the debounce: more may follow
+	Urgent bool // the exchange passes the minimum gap, the bucket, a splay and a backoff
+	Recurs bool // comes again by itself after a restart, so that nobody must keep it
+	// Splay is the longest random wait of the exchange, for what happens to many
+	// Macs at once; nil = none. The look does not wait for it (H46).
+	Splay func(Timing) time.Duration
 }
 
-// Kinds is the table of reasons that this agent can have.
+func splay(timing Timing) time.Duration     { return timing.Splay }
+func wakeSplay(timing Timing) time.Duration { return timing.WakeSplay }
+
+// Kinds is the table of reasons.
 var Kinds = map[Reason]Kind{
-	AgentStart:     {},
-	Manual:         {Urgent: true},
-	Daily:          {},
-	Cadence:        {},
+	AppLaunch:       {Settle: true},
+	Activation:      {},
+	Reactivation:    {},
+	VMCreated:       {},
+	VMStarted:       {Settle: true},
+	VMSuspended:     {Settle: true},
+	VMResumed:       {Settle: true},
+	VMShutdown:      {Settle: true},
+	VMConfigChanged: {},
+	NetworkUp:       {Settle: true, Splay: splay},
+	Daily:           {Recurs: true},
+
+	AgentStart:     {Recurs: true, Splay: splay},
+	Wake:           {Settle: true, Splay: wakeSplay},
+	Manual:         {Urgent: true, Recurs: true}, // who asked learns that it was lost, and asks again
+	CommandResult:  {Urgent: true},
 	ProfileChanged: {},
+	VMRemoved:      {},
+	Cadence:        {Recurs: true},
 }
 
 // Set is a number of reasons, coalesced: one entry for each reason and VM,
@@ -76,7 +97,7 @@ func (s Set) Merge(other Set) Set {
 	merged := slices.Clone(s.entries)
 	for _, entry := range other.entries {
 		at := slices.IndexFunc(merged, func(have protocol.Trigger) bool {
-			return have.Reason == entry.Reason && have.VMID == entry.VMID
+			return sameCause(have, entry)
 		})
 		if at < 0 {
 			merged = append(merged, entry)
@@ -90,12 +111,53 @@ func (s Set) Merge(other Set) Set {
 	return Set{entries: merged}
 }
 
+// Limited is the set with at most that many entries: the reason with the most
+// virtual machines becomes one entry without any, until they fit. No count is
+// lost.
+func (s Set) Limited(most int) Set {
+	for len(s.entries) > most {
+		entries := make(map[string]int)
+		largest := ""
+		for _, entry := range s.entries {
+			if entries[entry.Reason]++; entries[entry.Reason] > entries[largest] {
+				largest = entry.Reason
+			}
+		}
+		if entries[largest] < 2 {
+			return s
+		}
+		s = s.withoutVMs(largest)
+	}
+	return s
+}
+
+// withoutVMs is the set with one entry for the reason.
+func (s Set) withoutVMs(reason string) Set {
+	var merged Set
+	for _, entry := range s.entries {
+		if entry.Reason == reason {
+			entry.VMID = ""
+		}
+		merged = merged.Merge(Set{entries: []protocol.Trigger{entry}})
+	}
+	return merged
+}
+
+func sameCause(a, b protocol.Trigger) bool { return a.Reason == b.Reason && a.VMID == b.VMID }
+
 // Empty says that there is no reason.
 func (s Set) Empty() bool { return len(s.entries) == 0 }
 
 // Has says whether the reason is among the set's.
 func (s Set) Has(reason Reason) bool {
 	return slices.ContainsFunc(s.entries, func(entry protocol.Trigger) bool { return entry.Reason == string(reason) })
+}
+
+// Adds says whether the other set has a reason and VM that this one has not.
+func (s Set) Adds(other Set) bool {
+	return slices.ContainsFunc(other.entries, func(entry protocol.Trigger) bool {
+		return !slices.ContainsFunc(s.entries, func(have protocol.Trigger) bool { return sameCause(have, entry) })
+	})
 }
 
 // Urgent says whether a reason of the set passes the throttle.

@@ -19,7 +19,10 @@ type Timing struct {
 	MinimumGap  time.Duration // between two exchanges that nobody asked for
 	BucketSize  int           // exchanges in a burst
 	BucketEvery time.Duration // one more exchange each
-	Splay       time.Duration // at most, for common causes
+	Splay       time.Duration // at most, for common causes; the portal may say another
+	WakeSplay   time.Duration // at most, for a daily check that a sleep has missed
+	FreshFor    time.Duration // so long after a check-in a network that comes up is no reason for another
+	SafetyNet   time.Duration // from one look to the next, whatever no event has told
 	RetryBase   time.Duration // first backoff, doubled with each failure
 	RetryCap    time.Duration
 	Tick        time.Duration // how often the wall clock is looked at
@@ -36,6 +39,9 @@ var DefaultTiming = Timing{
 	BucketSize:  6,
 	BucketEvery: 10 * time.Minute,
 	Splay:       5 * time.Minute,
+	WakeSplay:   10 * time.Minute,
+	FreshFor:    15 * time.Minute,
+	SafetyNet:   15 * time.Minute,
 	RetryBase:   5 * time.Second,
 	RetryCap:    30 * time.Minute,
 	Tick:        30 * time.Second,
