@@ -37,6 +37,9 @@ func changes(before, now inventory.Look) []protocol.Event {
 			events = append(events, about(now, vm, "vm_removed", ""))
 		}
 	}
+	if had, has := before.Product.Edition, now.Product.Edition; had != "" && has != "" && had != has {
+		events = append(events, newEvent(now.At, "product_edition", "", "from", had, "to", has))
+	}
 	if before.Product.State != now.Product.State {
 		events = append(events, newEvent(now.At, "product_state", now.Product.Gaps["pd_state"],
 			"from", cmp.Or(before.Product.State, "unknown"), "to", cmp.Or(now.Product.State, "unknown")))

@@ -80,13 +80,21 @@ func (s loopState) nextAt(now time.Time) (time.Time, string) {
 	if s.running() {
 		return time.Time{}, ""
 	}
+	next, why := s.attemptAt(now)
+	if at, because := s.lookAt(); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+		return at, because
+	}
+	return next, why
+}
+
+// attemptAt is when the agent will try to check in if nothing happens, and why.
+func (s loopState) attemptAt(now time.Time) (time.Time, string) {
 	next, why := time.Time{}, ""
 	consider := func(at time.Time, because string) {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next, why = at, because
 		}
 	}
-	consider(s.lookAt())
 	consider(s.DailyAt, string(trigger.Daily))
 	consider(s.CadenceAt, string(trigger.Cadence))
 	if at, owes := s.exchangeAt(now, s.Owed); owes && s.Portal {

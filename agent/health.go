@@ -50,6 +50,7 @@ var warnables = map[protocol.Code]warnable{
 	protocol.CodeHeadMissing:       {explainedBy: noPortal},
 	protocol.CodeContentStale:      {explainedBy: noPortal},
 	protocol.CodeServiceDown:       {after: restarting, explainedBy: noTools},
+	protocol.CodePDDeactivated:     {after: restarting}, // a key is exchanged by taking the old one away first
 	protocol.CodeToolTimeout:       {after: restarting, explainedBy: slices.Concat(noTools, []protocol.Code{protocol.CodeServiceDown})},
 	protocol.CodeOperationCanceled: {after: restarting, explainedBy: slices.Concat(noTools, []protocol.Code{protocol.CodeServiceDown})},
 	protocol.CodeToolMissing:       {explainedBy: noTools},
@@ -142,6 +143,7 @@ func (l *loop) truths(status localapi.Status) []truth {
 			add(user.Code, user.Name)
 		}
 		add(l.known.look.Code, l.known.look.Detail)
+		add(licenseCode(status.Product), "")
 	}
 	add(l.stepCode(), "")
 	add(l.journal.failure(), "events")
@@ -162,6 +164,14 @@ var enrollmentCodes = map[string]protocol.Code{
 // last attempt failed, else why there is no enrollment.
 func portalCode(portal localapi.PortalStatus) protocol.Code {
 	return cmp.Or(portal.LastCode, enrollmentCodes[portal.Enrollment])
+}
+
+// licenseCode says that the product is installed, and not activated.
+func licenseCode(product protocol.Product) protocol.Code {
+	if product.Installed && product.State == protocol.ProductDeactivated {
+		return protocol.CodePDDeactivated
+	}
+	return ""
 }
 
 // stepCode is the first failure of the last pass that nothing else explains.

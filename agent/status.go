@@ -64,7 +64,7 @@ func (l *loop) assemble() localapi.Status {
 	version, revision := localapi.BuildVersion()
 	exchange := l.known.exchanger()
 	state, look := exchange.State(), l.known.look
-	next, because := l.state.nextAt(wallClock())
+	next, because := l.state.attemptAt(wallClock())
 	status := localapi.Status{
 		Schema: localapi.Schema,
 		At:     wallClock().UTC(),

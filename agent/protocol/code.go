@@ -45,6 +45,7 @@ const (
 	CodeInvalidVMID       Code = "invalid_vm_id"
 	CodeVMNotFound        Code = "vm_not_found"
 	CodeServiceDown       Code = "service_down"
+	CodePDDeactivated     Code = "pd_deactivated"
 	CodeEdition           Code = "edition"
 	CodeUnrecognized      Code = "unrecognized_option"
 	CodeVMBusy            Code = "vm_busy"
@@ -173,6 +174,7 @@ var Codes = map[Code]CodeText{
 	CodeWrongType:         {Warning, "The description of a virtual machine has a value of the wrong type and is not believed.", "Run 'prlctl list -i --json' as its owner and compare."},
 	CodeInvalidVMID:       {Warning, "A virtual machine id is not a UUID.", ""},
 	CodeVMNotFound:        {Info, "The virtual machine is not registered for this user.", ""},
+	CodePDDeactivated:     {Warning, "Parallels Desktop is not activated on this Mac.", "Activate it with the organization's key or by single sign-on; the agent notices by itself."},
 	CodeServiceDown:       {Warning, "The Parallels service does not answer.", "Open Parallels Desktop once, or restart the Mac; the agent tries again at the next look."},
 	CodeEdition:           {Warning, "This edition of Parallels Desktop has no full command line.", "Activate a Pro, Business or Enterprise license."},
 	CodeUnrecognized:      {Info, "This version of Parallels Desktop does not know an option.", "Update Parallels Desktop."},

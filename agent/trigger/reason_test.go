@@ -125,3 +125,57 @@ func TestSetMergeLosesNothing(t *testing.T) {
 		}
 	})
 }
+
+// Every reason has a row that says how it is treated, and nothing else has.
+func TestEveryReasonHasARow(t *testing.T) {
+	t.Parallel()
+	for _, reason := range []Reason{
+		AppLaunch, Activation, Reactivation, VMCreated, VMStarted, VMSuspended, VMResumed, VMShutdown,
+		VMConfigChanged, NetworkUp, Daily, AgentStart, Wake, Manual, CommandResult, ProfileChanged, VMRemoved, Cadence,
+	} {
+		if _, has := Kinds[reason]; !has {
+			t.Errorf("%s has no row", reason)
+		}
+	}
+	if len(Kinds) != 18 {
+		t.Errorf("%d rows", len(Kinds))
+	}
+}
+
+// What is too much for a check-in loses its VMs, never its counts: the reason
+// with the most VMs first.
+func TestSetLimited(t *testing.T) {
+	t.Parallel()
+	var set Set
+	for i := range 100 {
+		set = set.Add(at(i), VMCreated, string(rune('a'+i%50))+string(rune('0'+i/50)))
+	}
+	set = set.Add(at(3), VMStarted, "x").Add(at(4), VMStarted, "y").Add(at(5), Daily, "")
+	limited := set.Limited(64)
+	want := []protocol.Trigger{
+		{Reason: "vm_created", Count: 100, FirstAt: at(0), LastAt: at(99)},
+		{Reason: "vm_started", Count: 1, FirstAt: at(3), LastAt: at(3), VMID: "x"},
+		{Reason: "vm_started", Count: 1, FirstAt: at(4), LastAt: at(4), VMID: "y"},
+		{Reason: "daily", Count: 1, FirstAt: at(5), LastAt: at(5)},
+	}
+	if diff := cmp.Diff(want, limited.Triggers()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if few := limited.Limited(4); len(few.Triggers()) != 4 {
+		t.Errorf("what fits was cut: %v", few.Triggers())
+	}
+	if least := limited.Limited(1); len(least.Triggers()) != 3 {
+		t.Errorf("reasons themselves were lost: %v", least.Triggers())
+	}
+}
+
+func TestSetAdds(t *testing.T) {
+	t.Parallel()
+	set := Set{}.Add(at(1), VMStarted, "a")
+	if set.Adds(Set{}) || set.Adds(set.Add(at(2), VMStarted, "a")) {
+		t.Error("nothing new, and it says so")
+	}
+	if !set.Adds(Set{}.Add(at(1), VMStarted, "b")) || !set.Adds(Set{}.Add(at(1), Daily, "")) || !(Set{}).Adds(set) {
+		t.Error("something new, and it does not say so")
+	}
+}

@@ -1,0 +1,314 @@
+package trigger
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"prlagent/agent/protocol"
+)
+
+// vmRow is a row of alice's as a look sees it.
+func vmRow(id, state string) protocol.VM {
+	return protocol.VM{
+		VMKey: protocol.VMKey{ID: id, Owner: "alice", Bundle: protocol.Bundle{Device: 1, Inode: 7}}, State: state, ConfigHash: "c1",
+	}
+}
+
+func vmWith(vm protocol.VM, how func(*protocol.VM)) protocol.VM {
+	how(&vm)
+	return vm
+}
+
+var activated = protocol.Product{Installed: true, State: protocol.ProductKey, License: "6J9A5T-******-RN17ZA"}
+
+// seen are the beliefs after a look.
+func seen(vms ...protocol.VM) Beliefs {
+	beliefs, _ := Beliefs{}.See(Picture{At: at(0), VMs: vms, Product: activated})
+	return beliefs
+}
+
+// What differs between two looks is a reason, whether an event told it or not.
+func TestWhatALookFinds(t *testing.T) {
+	t.Parallel()
+	stopped, running, suspended := vmRow("a", protocol.StateStopped), vmRow("a", protocol.StateRunning), vmRow("a", protocol.StateSuspended)
+	cases := map[string]struct {
+		before, now []protocol.VM
+		want        []News
+	}{
+		"nothing":                          {[]protocol.VM{stopped}, []protocol.VM{stopped}, nil},
+		"TRG-04 created":                   {nil, []protocol.VM{running}, []News{{VMCreated, "a"}}},
+		"TRG-05 started":                   {[]protocol.VM{stopped}, []protocol.VM{running}, []News{{VMStarted, "a"}}},
+		"TRG-06 suspended":                 {[]protocol.VM{running}, []protocol.VM{suspended}, []News{{VMSuspended, "a"}}},
+		"TRG-06 started and suspended":     {[]protocol.VM{stopped}, []protocol.VM{suspended}, []News{{VMSuspended, "a"}}},
+		"TRG-07 resumed":                   {[]protocol.VM{suspended}, []protocol.VM{running}, []News{{VMResumed, "a"}}},
+		"TRG-08 shut down":                 {[]protocol.VM{running}, []protocol.VM{stopped}, []News{{VMShutdown, "a"}}},
+		"TRG-08 its saved state discarded": {[]protocol.VM{suspended}, []protocol.VM{stopped}, []News{{VMShutdown, "a"}}},
+		"TRG-09 changed": {
+			[]protocol.VM{stopped}, []protocol.VM{vmWith(stopped, func(vm *protocol.VM) { vm.ConfigHash = "c2" })}, []News{{VMConfigChanged, "a"}},
+		},
+		"started and changed": {
+			[]protocol.VM{stopped}, []protocol.VM{vmWith(running, func(vm *protocol.VM) { vm.ConfigHash = "c2" })},
+			[]News{{VMStarted, "a"}, {VMConfigChanged, "a"}},
+		},
+		"removed": {[]protocol.VM{stopped}, nil, []News{{VMRemoved, "a"}}},
+		"another bundle under the id": { // H21
+			[]protocol.VM{stopped}, []protocol.VM{vmWith(stopped, func(vm *protocol.VM) { vm.Bundle.Inode = 8 })},
+			[]News{{VMCreated, "a"}, {VMRemoved, "a"}},
+		},
+		"a bundle that was not readable before": {
+			[]protocol.VM{vmWith(stopped, func(vm *protocol.VM) { vm.Bundle = protocol.Bundle{} })}, []protocol.VM{stopped}, nil,
+		},
+		"the id in another account": { // H21
+			[]protocol.VM{stopped}, []protocol.VM{stopped, vmWith(running, func(vm *protocol.VM) { vm.Owner = "bob" })}, []News{{VMCreated, "a"}},
+		},
+		"a state that nobody knows": {
+			[]protocol.VM{running}, []protocol.VM{vmRow("a", protocol.StateUnknown)}, nil,
+		},
+		"a configuration that was not readable": {
+			[]protocol.VM{stopped}, []protocol.VM{vmWith(stopped, func(vm *protocol.VM) { vm.ConfigHash = "" })}, nil,
+		},
+		"an account that could not be listed": {
+			[]protocol.VM{stopped},
+			[]protocol.VM{vmWith(running, func(vm *protocol.VM) { vm.Stale, vm.ConfigHash = protocol.CodeServiceDown, "c2" })}, nil,
+		},
+		"what was never seen but stale": {
+			nil, []protocol.VM{vmWith(stopped, func(vm *protocol.VM) { vm.Stale = protocol.CodeServiceDown })}, nil,
+		},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			beliefs, got := seen(test.before...).See(Picture{At: at(1), VMs: test.now, Product: activated})
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if _, again := beliefs.See(Picture{At: at(2), VMs: test.now, Product: activated}); len(again) != 0 {
+				t.Errorf("the same picture again gives %v", again)
+			}
+		})
+	}
+}
+
+// What comes back after a stale look is compared with what was known before it.
+func TestStaleLooksForgetNothing(t *testing.T) {
+	t.Parallel()
+	running := vmRow("a", protocol.StateRunning)
+	stale := vmWith(running, func(vm *protocol.VM) { vm.Stale, vm.State = protocol.CodeServiceDown, protocol.StateUnknown })
+	beliefs, _ := seen(running).See(Picture{At: at(1), VMs: []protocol.VM{stale}, Product: activated})
+	if _, got := beliefs.See(Picture{At: at(2), VMs: []protocol.VM{running}, Product: activated}); len(got) != 0 {
+		t.Errorf("back as it was: %v", got)
+	}
+	if _, got := beliefs.See(Picture{At: at(2), VMs: []protocol.VM{vmRow("a", protocol.StateStopped)}, Product: activated}); len(got) != 1 || got[0].Reason != VMShutdown {
+		t.Errorf("back and stopped: %v", got)
+	}
+}
+
+// A first look finds everything and tells nothing; one after a restart is
+// compared with what was known.
+func TestTheFirstLookIsNoNews(t *testing.T) {
+	t.Parallel()
+	rows := []protocol.VM{vmRow("a", protocol.StateRunning)}
+	if _, got := (Beliefs{}).See(Picture{VMs: rows, Product: activated}); len(got) != 0 {
+		t.Errorf("first: %v", got)
+	}
+	remembered := Remember([]protocol.VM{vmRow("a", protocol.StateStopped)}, ProductBelief{State: protocol.ProductDeactivated})
+	want := []News{{VMStarted, "a"}, {Activation, ""}}
+	if _, got := remembered.See(Picture{VMs: rows, Product: activated}); !slices.Equal(got, want) {
+		t.Errorf("after a restart: %v", got)
+	}
+}
+
+// An event is believed at once, and the look that follows has nothing to add.
+func TestAnEventAndItsLookAreOneReason(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		before string
+		events []string
+		want   []Reason
+		after  string
+	}{
+		"TRG-05 start":                           {protocol.StateStopped, []string{"starting", "running"}, []Reason{"", VMStarted}, protocol.StateRunning},
+		"TRG-06 suspend":                         {protocol.StateRunning, []string{"suspending", "suspended"}, []Reason{"", VMSuspended}, protocol.StateSuspended},
+		"TRG-06 pause":                           {protocol.StateRunning, []string{"pausing", "paused"}, []Reason{"", VMSuspended}, protocol.StateSuspended},
+		"TRG-07 resume":                          {protocol.StateSuspended, []string{"resuming", "running"}, []Reason{"", VMResumed}, protocol.StateRunning},
+		"TRG-07 a suspended one that is started": {protocol.StateSuspended, []string{"starting", "running"}, []Reason{"", VMResumed}, protocol.StateRunning},
+		"TRG-08 stop":                            {protocol.StateRunning, []string{"stopping", "stopped"}, []Reason{"", VMShutdown}, protocol.StateStopped},
+		"told twice":                             {protocol.StateStopped, []string{"running", "running"}, []Reason{VMStarted, ""}, protocol.StateRunning},
+		"a restart":                              {protocol.StateRunning, []string{"stopped", "running"}, []Reason{VMShutdown, VMStarted}, protocol.StateRunning},
+		"words that mean nothing to us":          {protocol.StateRunning, []string{"cloning", "unknown", "\x1b[31m"}, []Reason{"", "", ""}, protocol.StateRunning},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			beliefs := seen(vmRow("a", test.before))
+			var got []Reason
+			for i, word := range test.events {
+				var reason Reason
+				beliefs, reason = beliefs.Hear(at(1+i), "alice", "a", word)
+				got = append(got, reason)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if _, news := beliefs.See(Picture{At: at(10), VMs: []protocol.VM{vmRow("a", test.after)}, Product: activated}); len(news) != 0 {
+				t.Errorf("the look adds %v", news)
+			}
+		})
+	}
+}
+
+// A list that was begun before an event is older than it.
+func TestALookDoesNotOverruleALaterEvent(t *testing.T) {
+	t.Parallel()
+	beliefs, reason := seen(vmRow("a", protocol.StateStopped)).Hear(at(5), "alice", "a", "running")
+	if reason != VMStarted {
+		t.Fatalf("got %q", reason)
+	}
+	older := Picture{At: at(4), VMs: []protocol.VM{vmRow("a", protocol.StateStopped)}, Product: activated}
+	beliefs, news := beliefs.See(older)
+	if len(news) != 0 {
+		t.Errorf("the older list gives %v", news)
+	}
+	older.At = at(6)
+	if _, news = beliefs.See(older); !slices.Equal(news, []News{{VMShutdown, "a"}}) {
+		t.Errorf("the newer list gives %v", news)
+	}
+}
+
+// An event reaches the virtual machine that its account means.
+func TestWhoseMachineAnEventIsAbout(t *testing.T) {
+	t.Parallel()
+	own := vmRow("a", protocol.StateStopped)
+	namesake := vmWith(own, func(vm *protocol.VM) { vm.Owner = "bob" })
+	shared := vmWith(vmRow("s", protocol.StateStopped), func(vm *protocol.VM) { vm.SeenBy = []string{"bob"} })
+	cases := map[string]struct {
+		account, id string
+		want        []Reason // of the same event from alice, bob and carol, one after the other
+	}{
+		"H21 an id that is in two accounts": {"", "a", []Reason{VMStarted, VMStarted, ""}},
+		"one that is shared":                {"", "s", []Reason{VMStarted, "", ""}},
+		"one that nobody has":               {"", "x", []Reason{"", "", ""}},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			beliefs := seen(own, namesake, shared)
+			for i, account := range []string{"alice", "bob", "carol"} {
+				var reason Reason
+				if beliefs, reason = beliefs.Hear(at(1), account, test.id, "running"); reason != test.want[i] {
+					t.Errorf("from %s: %q, want %q", account, reason, test.want[i])
+				}
+			}
+		})
+	}
+}
+
+// TRG-02, TRG-03, GRP-11, LIC-07: what becomes of the license, look by look.
+func TestTRG_02_TRG_03_GRP_11_LIC_07_Licenses(t *testing.T) {
+	t.Parallel()
+	key := func(license string) protocol.Product {
+		return protocol.Product{Installed: true, State: protocol.ProductKey, License: license}
+	}
+	sso := protocol.Product{Installed: true, State: protocol.ProductSSO}
+	off := protocol.Product{Installed: true, State: protocol.ProductDeactivated}
+	dark := protocol.Product{Installed: true} // the service is down, or the license unreadable
+	none := protocol.Product{}
+	cases := map[string]struct {
+		looks []protocol.Product
+		want  []Reason // of each look after the first
+	}{
+		"TRG-02 a first activation":          {[]protocol.Product{off, key("A")}, []Reason{Activation}},
+		"TRG-02 installed and activated":     {[]protocol.Product{none, dark, sso}, []Reason{"", Activation}},
+		"TRG-03 activated again":             {[]protocol.Product{key("A"), off, key("A")}, []Reason{"", Reactivation}},
+		"TRG-03 twice":                       {[]protocol.Product{off, key("A"), off, key("A")}, []Reason{Activation, "", Reactivation}},
+		"GRP-11 another key":                 {[]protocol.Product{key("A"), key("B")}, []Reason{Reactivation}},
+		"a key, then single sign-on":         {[]protocol.Product{key("A"), sso}, []Reason{Reactivation}},
+		"LIC-07 nothing changes":             {[]protocol.Product{sso, sso, sso}, []Reason{"", ""}},
+		"LIC-06 another edition":             {[]protocol.Product{sso, {Installed: true, State: protocol.ProductSSO, Edition: "business"}}, []Reason{""}},
+		"unreadable for a while":             {[]protocol.Product{sso, dark, sso}, []Reason{"", ""}},
+		"gone for a moment, as in an update": {[]protocol.Product{key("A"), none, dark, key("A")}, []Reason{"", "", ""}},
+		"the tool does not show the key":     {[]protocol.Product{key("A"), key(""), key("")}, []Reason{"", ""}},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			beliefs, _ := Beliefs{}.See(Picture{Product: test.looks[0]})
+			var got []Reason
+			for _, product := range test.looks[1:] {
+				var news []News
+				beliefs, news = beliefs.See(Picture{Product: product})
+				reason := Reason("")
+				if len(news) > 0 {
+					reason = news[0].Reason
+				}
+				got = append(got, reason)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// A Beliefs is a value: whoever holds one keeps what they hold.
+func TestBeliefsAreAValue(t *testing.T) {
+	t.Parallel()
+	before := seen(vmRow("a", protocol.StateStopped), vmRow("b", protocol.StateStopped))
+	before.Hear(at(1), "alice", "a", "running")
+	before.See(Picture{At: at(1), VMs: []protocol.VM{vmRow("b", protocol.StateRunning)}, Product: activated})
+	if _, again := before.Hear(at(1), "alice", "a", "running"); again != VMStarted {
+		t.Errorf("an older value changed: %q", again)
+	}
+}
+
+// Whatever is told and seen in any order, the reasons of one machine are a way
+// from its first state to its last: none is lost, none told twice.
+func TestReasonsAreAWayThroughTheStates(t *testing.T) {
+	t.Parallel()
+	words := map[string]string{"running": protocol.StateRunning, "suspended": protocol.StateSuspended, "stopped": protocol.StateStopped}
+	targets := map[Reason]string{
+		VMStarted: protocol.StateRunning, VMResumed: protocol.StateRunning, VMSuspended: protocol.StateSuspended, VMShutdown: protocol.StateStopped,
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		beliefs := seen(vmRow("a", protocol.StateStopped))
+		now, truth := at(0), protocol.StateStopped
+		told := truth
+		follow := func(reason Reason) {
+			if reason == "" {
+				return
+			}
+			if targets[reason] == told {
+				t.Fatalf("%s, although it was %s already", reason, told)
+			}
+			told = targets[reason]
+		}
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			now = now.Add(time.Second)
+			word := rapid.SampledFrom([]string{"running", "suspended", "stopped"}).Draw(t, "state")
+			truth = words[word]
+			if rapid.Bool().Draw(t, "told") {
+				var reason Reason
+				beliefs, reason = beliefs.Hear(now, "alice", "a", word)
+				follow(reason)
+			}
+			if rapid.Bool().Draw(t, "seen") {
+				var news []News
+				beliefs, news = beliefs.See(Picture{At: now.Add(time.Millisecond), VMs: []protocol.VM{vmRow("a", truth)}, Product: activated})
+				for _, one := range news {
+					follow(one.Reason)
+				}
+			}
+		}
+		_, news := beliefs.See(Picture{At: now.Add(time.Second), VMs: []protocol.VM{vmRow("a", truth)}, Product: activated})
+		for _, one := range news {
+			follow(one.Reason)
+		}
+		if told != truth {
+			t.Fatalf("the portal was told that it is %s; it is %s", told, truth)
+		}
+	})
+}
