@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -37,12 +39,14 @@ type deviceView struct {
 	KeyID         string             `json:"key_id"`
 	EnrolledAt    time.Time          `json:"enrolled_at"`
 	LastCheckinAt time.Time          `json:"last_checkin_at,omitzero"`
+	LastTriggers  []protocol.Trigger `json:"last_triggers,omitempty"` // see storage.Device
+	LastReasons   string             `json:"last_reasons,omitempty"`  // of LastTriggers, each once
 	Epoch         string             `json:"epoch,omitempty"`
 	Sequence      uint64             `json:"sequence"`
 	VMs           int                `json:"vms"`
 	Truncated     bool               `json:"truncated"`
 	StaleReport   bool               `json:"stale_report"` // it has not checked in for longer than it should
-	ChangedAt     time.Time          `json:"changed_at"`   // any change but of check-in times
+	ChangedAt     time.Time          `json:"changed_at"`   // any change but of check-in times and reasons
 	Pending       []pendingView      `json:"pending,omitempty"`
 	Duplicate     *storage.Duplicate `json:"duplicate,omitempty"`
 }
@@ -153,7 +157,7 @@ func viewOf(device storage.Device, report storage.Report) deviceView {
 		PDVersion: report.Product.Version, PDState: report.Product.State,
 		AgentVersion: agentVersion(device, report), Mode: report.Agent.Mode,
 		Group: device.Group, PolicyState: report.Policy.State, KeyID: protocol.KeyID(device.Key),
-		EnrolledAt: device.EnrolledAt, LastCheckinAt: device.LastCheckinAt,
+		EnrolledAt: device.EnrolledAt, LastCheckinAt: device.LastCheckinAt, LastTriggers: device.LastTriggers, LastReasons: reasonsOf(device.LastTriggers),
 		Epoch: device.Epoch, Sequence: device.Sequence,
 		VMs: len(report.Rows), Truncated: report.Truncated, Duplicate: device.Duplicate,
 		ChangedAt: latest(device.EnrolledAt, device.ChangedAt, report.ChangedAt, report.RowsChangedAt).UTC(),
@@ -165,6 +169,17 @@ func viewOf(device storage.Device, report storage.Report) deviceView {
 		})
 	}
 	return view
+}
+
+// reasonsOf is the words of triggers, each once.
+func reasonsOf(triggers []protocol.Trigger) string {
+	var reasons []string
+	for _, one := range triggers {
+		if !slices.Contains(reasons, one.Reason) {
+			reasons = append(reasons, one.Reason)
+		}
+	}
+	return strings.Join(reasons, ", ")
 }
 
 func stateOf(device storage.Device) string {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/rs/zerolog"
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/portal/storage"
@@ -127,10 +128,25 @@ func (s *server) keepReport(ctx context.Context, token string, asked report) (st
 		case outcome.refusal != nil:
 			s.log.Warn().Str("device", device.ID).Str("problem", outcome.refusal.Name()).Msg("check-in refused")
 			return storage.Device{}, storage.Request{}, *outcome.refusal
+		case outcome.change != nil: // not the repeat of what arrived before
+			s.logArrival(device, asked.request.Triggers)
 		}
 		return device, outcome.entry, nil
 	}
 	return storage.Device{}, storage.Request{}, protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy.")
+}
+
+// logArrival tells why a device checked in, once for each report.
+func (s *server) logArrival(device storage.Device, triggers []protocol.Trigger) {
+	reasons := zerolog.Arr()
+	for _, one := range triggers {
+		reason := zerolog.Dict().Str("reason", protocol.Display(one.Reason)).Int("count", one.Count)
+		if one.VMID != "" {
+			reason.Str("vm_id", protocol.Display(one.VMID))
+		}
+		reasons.Dict(reason)
+	}
+	s.log.Info().Str("device", device.ID).Uint64("sequence", device.Sequence).Array("triggers", reasons).Msg("check-in accepted")
 }
 
 // outcome is what a check-in leads to. A refusal can have a change too: the
@@ -229,6 +245,9 @@ func advance(device *storage.Device, request *protocol.CheckinRequest, now time.
 // retires the tokens that were given out before the one that was used.
 func remember(device *storage.Device, entry storage.Request, asked report) {
 	device.LastCheckinAt = asked.now
+	if len(asked.request.Triggers) > 0 {
+		device.LastTriggers = asked.request.Triggers
+	}
 	device.Requests = slices.DeleteFunc(device.Requests, func(r storage.Request) bool { return asked.now.Sub(r.At) >= replayWindow })
 	device.Requests = append(device.Requests, entry)
 	excess := max(0, len(device.Requests)-storage.MaxRequests)

@@ -85,6 +85,52 @@ func TestProtocol9_RepeatedRequestGetsTheSameReplyAndMakesOneRow(t *testing.T) {
 	if got := storedVersion(t, portal, m.deviceID); got != version {
 		t.Errorf("the repeat wrote: version %d after %d", got, version)
 	}
+	if arrivals := arrivals(portal); len(arrivals) != 1 {
+		t.Errorf("the log tells of %q, want one arrival", arrivals)
+	}
+}
+
+// arrivals are the log lines of accepted check-ins.
+func arrivals(portal *testPortal) []string {
+	lines := strings.Split(portal.log.String(), "\n")
+	return slices.DeleteFunc(lines, func(line string) bool { return !strings.Contains(line, `"check-in accepted"`) })
+}
+
+func TestH15_ReasonsOfACheckinAreShownSafelyAndBounded(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := newMac(t, portal, "C02AAAAAAAAA")
+	m.enroll(t, http.StatusCreated)
+	request, _ := m.next(t)
+	started := protocol.Trigger{Reason: "vm_started", Count: 2, FirstAt: morning, LastAt: morning, VMID: "d58af92c-3192-4c30-9cbf-da12a2d265f8"}
+	steering := started
+	steering.Reason, steering.VMID = "\x1b[2J\u202e", strings.Repeat("x", 2*protocol.MaxName)
+	request.Triggers = []protocol.Trigger{started, steering, started}
+	for len(request.Triggers) <= storage.MaxTriggers {
+		request.Triggers = append(request.Triggers, started)
+	}
+	if got := m.send(t, request); got.status != http.StatusOK {
+		t.Fatalf("check-in answered %d", got.status)
+	}
+	told := arrivals(portal)
+	want := fmt.Sprintf(`{"level":"info","device":%q,"sequence":1,"triggers":[{"reason":"vm_started","count":2,"vm_id":%q},{"reason":"\\x1b[2J\\u202e","count":2,"vm_id":%q},`,
+		m.deviceID, started.VMID, strings.Repeat("x", protocol.MaxName))
+	if len(told) != 1 || !strings.HasPrefix(told[0], want) || strings.Count(told[0], `"reason"`) != storage.MaxTriggers {
+		t.Errorf("the log tells\n%s\nwant one line that begins\n%s", told, want)
+	}
+
+	shown := portal.device(t)
+	if shown.LastReasons != "vm_started, \x1b[2J\u202e" || len(shown.LastTriggers) != storage.MaxTriggers || shown.LastTriggers[0] != started {
+		t.Errorf("the device is shown with %q, %d triggers", shown.LastReasons, len(shown.LastTriggers))
+	}
+
+	// A check-in that only completes this one leaves the reasons.
+	completing, _ := m.next(t)
+	completing.Triggers = []protocol.Trigger{}
+	m.send(t, completing)
+	if shown := portal.device(t); shown.Sequence != 2 || len(shown.LastTriggers) != storage.MaxTriggers {
+		t.Errorf("after a check-in without reasons the device is shown with %d triggers", len(shown.LastTriggers))
+	}
 }
 
 func storedVersion(t *testing.T, portal *testPortal, deviceID string) uint64 {

@@ -237,9 +237,13 @@ func knownGaps(gaps map[string]protocol.Code) map[string]protocol.Code {
 	return gaps
 }
 
-// clipParts does the same with the Mac, its product and its agent: their texts
-// stand in every row of the table.
+// clipParts does the same with the Mac, its product and its agent, whose texts
+// stand in every row of the table, and with the reasons of the check-in.
 func clipParts(request *protocol.CheckinRequest) {
+	request.Triggers = request.Triggers[:min(len(request.Triggers), storage.MaxTriggers)]
+	for i := range request.Triggers {
+		clipAll(&request.Triggers[i].Reason, &request.Triggers[i].VMID)
+	}
 	if agent := request.Agent; agent != nil {
 		clipAll(&agent.Version, &agent.Arch, &agent.Mode)
 	}

@@ -157,6 +157,7 @@ var deviceFields = []field[deviceView]{
 	{column: column{id: "policy_state", title: "Policy status", kind: kindText}, text: func(v *deviceView) string { return v.PolicyState }},
 	{column: column{id: "key_id", title: "Key ID", kind: kindText}, text: func(v *deviceView) string { return v.KeyID }},
 	{column: column{id: "enrolled_at", title: "Enrolled", kind: kindTime}, at: func(v *deviceView) time.Time { return v.EnrolledAt }},
+	{column: column{id: "last_reasons", title: "Last reasons", kind: kindText}, text: func(v *deviceView) string { return v.LastReasons }},
 	{column: column{id: "epoch", title: "Epoch", kind: kindText}, text: func(v *deviceView) string { return v.Epoch }},
 	{column: column{id: "sequence", title: "Sequence", kind: kindNumber}, text: func(v *deviceView) string { return strconv.FormatUint(v.Sequence, 10) }},
 	{column: column{id: "truncated", title: "Truncated", kind: kindBool}, text: func(v *deviceView) string { return strconv.FormatBool(v.Truncated) }},

@@ -33,6 +33,7 @@ const (
 	MaxPending    = 4
 	MaxPastEpochs = 16
 	MaxHistory    = 500 // rows of removed virtual machines
+	MaxTriggers   = 64  // reasons of one check-in
 )
 
 // Device is one enrolled Mac and where its conversation with the portal stands.
@@ -53,9 +54,12 @@ type Device struct {
 	PastEpochs    []string          `json:"past_epochs,omitempty"`
 	Requests      []Request         `json:"requests,omitempty"` // oldest first
 	LastCheckinAt time.Time         `json:"last_checkin_at,omitzero"`
-	ReportHash    string            `json:"report_hash,omitempty"`
-	ConfirmedAt   time.Time         `json:"confirmed_at,omitzero"` // last check-in that vouched for the report held
-	ChangedAt     time.Time         `json:"changed_at,omitzero"`   // last change of its identity, group or marks
+	// LastTriggers are why the Mac checked in last. A check-in that only
+	// completes the one before has no reason, and leaves them.
+	LastTriggers []protocol.Trigger `json:"last_triggers,omitempty"`
+	ReportHash   string             `json:"report_hash,omitempty"`
+	ConfirmedAt  time.Time          `json:"confirmed_at,omitzero"` // last check-in that vouched for the report held
+	ChangedAt    time.Time          `json:"changed_at,omitzero"`   // last change of its identity, group or marks
 }
 
 // Token is a bearer token given out, known only by its SHA-256.
