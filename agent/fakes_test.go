@@ -62,6 +62,7 @@ type fakePortal struct {
 	mu       sync.Mutex
 	outcome  checkin.Outcome
 	state    *store.Store
+	loses    bool // a failure comes before the report is stored
 	content  bool // outcome's code is about the content; the report is acknowledged
 	policy   protocol.PolicyReport
 	arriving *protocol.PolicyReport // fetched by the next exchange
@@ -90,6 +91,9 @@ func (f *fakePortal) Do(ctx context.Context, report protocol.Report, triggers []
 	f.got = append(f.got, exchanged{wallClock(), report, triggers, extra.Events})
 	outcome := f.outcome
 	outcome.Requests = 1
+	if f.loses && outcome.Code != "" {
+		outcome.Left = triggers
+	}
 	if extra.Keep != nil {
 		if err := f.state.Update(func(tx *store.Tx) error { return extra.Keep(tx, outcome.Left) }); err != nil {
 			return outcome, err
@@ -168,6 +172,17 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 		toolRuns:   func() map[string]uint64 { return nil },
 		setLevel:   func(string) {},
 	}, state, report, events)
+	return d
+}
+
+// again is the daemon after a restart: another process on the same Mac.
+func (d daemon) again(t *testing.T) daemon {
+	t.Helper()
+	events, err := openJournal(d.store, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.agent = newAgent(d.parts, d.store, store.Report{}, events)
 	return d
 }
 

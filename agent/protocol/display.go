@@ -12,24 +12,27 @@ import (
 // everything that steers instead of showing something (control and escape
 // characters, line breaks, direction marks, invisible characters, bytes that
 // are not UTF-8) is written as \x1b, \u202e or \U000e0041. All other text stays
-// as it is. The joiners that scripts and emoji need stay where they join.
+// as it is. The joiners that scripts and emoji need stay where they join, and so
+// do marks above and below a letter, up to maxMarks: a pile of them would cover
+// the lines around it and take no column that a limit could count.
 func Display(text string) string {
 	if isPlain(text) {
 		return text
 	}
 	var out strings.Builder
 	out.Grow(len(text) + 16)
-	before := rune(0)
+	before, above := rune(0), pile(0)
 	for i := 0; i < len(text); {
 		character, size := utf8.DecodeRuneInString(text[i:])
 		switch {
 		case character == utf8.RuneError && size == 1:
 			fmt.Fprintf(&out, `\x%02x`, text[i])
 			character = 0 // what was written is no character that could be joined
-		case isVisible(character) || isJoiner(character) && joins(before):
+		case above.shows(character) || isJoiner(character) && joins(before):
 			out.WriteString(text[i : i+size])
 		default:
 			out.WriteString(escaped(character))
+			character = 0
 		}
 		before = character
 		i += size
@@ -40,13 +43,48 @@ func Display(text string) string {
 // DisplayCSV is Display for a cell of a csv file, and defuses what a
 // spreadsheet would run as a formula (protocol.md 5.1): users name their
 // machines as they like. It looks at the cell as it came, before a tab or a
-// line end is made visible.
+// line end is made visible, and also after every semicolon, where a
+// spreadsheet of many countries begins a cell.
 func DisplayCSV(cell string) string {
-	shown := Display(cell)
-	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-		return "'" + shown
+	parts := strings.SplitAfter(cell, ";")
+	for i, part := range parts {
+		parts[i] = Display(part)
+		if beginsFormula(part) {
+			parts[i] = "'" + parts[i]
+		}
 	}
-	return shown
+	return strings.Join(parts, "")
+}
+
+// beginsFormula looks behind blanks and quotes, which spreadsheets drop, and
+// knows the wide forms of the signs, which some take for the narrow ones.
+func beginsFormula(cell string) bool {
+	begin := strings.TrimLeftFunc(cell, func(character rune) bool {
+		return character == '"' || unicode.Is(unicode.Zs, character)
+	})
+	first, size := utf8.DecodeRuneInString(begin)
+	return size > 0 && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first)
+}
+
+// DisplayError is an error in one line for a person, at most MaxText columns
+// wide. Errors that were joined are separated by semicolons.
+func DisplayError(err error) string {
+	return Shorten(Display(strings.ReplaceAll(err.Error(), "\n", "; ")), MaxText)
+}
+
+// Shorten cuts text, which must have gone through Display, to a number of
+// columns of a terminal, with an ellipsis as the last one.
+func Shorten(text string, columns int) string {
+	if len(text) <= columns || DisplayWidth(text) <= columns {
+		return text
+	}
+	width := 0
+	for at, character := range text {
+		if width += DisplayWidth(string(character)); width >= columns {
+			return text[:at] + "…"
+		}
+	}
+	return text
 }
 
 // isPlain spares the usual case its copy.
@@ -64,6 +102,25 @@ func isPlain(text string) bool {
 var blanks = map[rune]bool{0x115f: true, 0x1160: true, 0x3164: true, 0xffa0: true, 0x2800: true}
 
 func isVisible(character rune) bool { return unicode.IsGraphic(character) && !blanks[character] }
+
+// maxMarks is how many marks one character may carry. Scripts use up to four.
+const maxMarks = 8
+
+// pile counts the marks on the last character that takes a column.
+type pile int
+
+// shows says whether a character can be shown where it stands.
+func (p *pile) shows(character rune) bool {
+	switch {
+	case !isVisible(character):
+		return false
+	case !unicode.In(character, unicode.Mn, unicode.Me):
+		*p = 0
+		return true
+	}
+	*p++
+	return *p <= maxMarks
+}
 
 // joins says whether a joiner may follow: runs of joiners show nothing.
 func joins(before rune) bool { return before >= utf8.RuneSelf && isVisible(before) }

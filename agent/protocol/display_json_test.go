@@ -1,0 +1,106 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+func TestH15_DisplayJSON(t *testing.T) {
+	t.Parallel()
+	cases := []struct{ name, text, want string }{
+		{"plain text", `{"a": "Größe 開発 👍"}`, `{"a": "Größe 開発 👍"}`},
+		{"layout", "{\n  \"a\": 1\n}", "{\n  \"a\": 1\n}"},
+		{"delete and C1 controls", "\"a\x7f\u009b31m\"", `"a\u007f\u009b31m"`},
+		{"a change of direction", "\"a\u202egpj.exe\"", `"a\u202egpj.exe"`},
+		{"joiners", "\"👩\u200d💻\"", `"👩\u200d💻"`},
+		{"beyond the first plane", "\"\U000e0041\"", `"\udb40\udc41"`},
+		{"letters that show nothing", "\"\u3164\u2800\"", `"\u3164\u2800"`},
+		{"a pile of marks", "\"a" + strings.Repeat("\u0301", 9) + "\"", "\"a" + strings.Repeat("\u0301", 8) + `\u0301"`},
+		{"bytes that are not UTF-8", "\"a\xff\"", `"a\ufffd"`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if got := string(DisplayJSON([]byte(c.text))); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// FuzzDisplayJSON: the value stays, and nothing that steers does.
+func FuzzDisplayJSON(f *testing.F) {
+	for _, seed := range []string{"Windows 11", "\x1b[2J", "\u202e\u009b", "\xff", "👩\u200d💻", "a\u0301\u0301", "\U000e0041"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		data, err := json.Marshal([]string{text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := DisplayJSON(data)
+		for _, character := range string(shown) {
+			if !unicode.IsGraphic(character) {
+				t.Fatalf("%q of %q steers", shown, text)
+			}
+		}
+		var before, after any
+		if errors.Join(json.Unmarshal(data, &before), json.Unmarshal(shown, &after)) != nil || !reflect.DeepEqual(before, after) {
+			t.Fatalf("%s became %s", data, shown)
+		}
+	})
+}
+
+func TestH15_LinesOfALogAreShort(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", maxLogText)
+	cases := []struct{ name, line, want string }{
+		{"a usual line", `{"message":"ready"}`, `{"message":"ready"}`},
+		{"a long error", `{"error":"` + long + `yz","message":"stop"}`, `{"error":"` + long + `…","message":"stop"}`},
+		{"as long as may be", `{"error":"` + long + `","message":"stop"}`, `{"error":"` + long + `","message":"stop"}`},
+		{"cut before an escape", `["` + long[1:] + `\u001b[2J"]`, `["` + long[1:] + `…"]`},
+		{"cut before a character", `["` + long[1:] + `é"]`, `["` + long[1:] + `…"]`},
+		{"a quote that ends nothing", `["` + long + `\"", 1]`, `["` + long + `…", 1]`},
+		{"a broken end", `["` + long + `\`, `["` + long},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			if written, err := (LogWriter{&out}).Write([]byte(c.line)); err != nil || written != len(c.line) {
+				t.Errorf("wrote %d bytes of %d, %v", written, len(c.line), err)
+			}
+			if out.String() != c.want {
+				t.Errorf("%d bytes, want %d: …%s", out.Len(), len(c.want), out.Bytes()[max(out.Len()-40, 0):])
+			}
+		})
+	}
+}
+
+type failing struct{ error }
+
+func (f failing) Write([]byte) (int, error) { return 3, f.error }
+
+func TestLogWriterTellsFailures(t *testing.T) {
+	t.Parallel()
+	full := errors.New("disk full")
+	if written, err := (LogWriter{failing{full}}).Write([]byte("{}\n")); written != 0 || !errors.Is(err, full) {
+		t.Errorf("%d, %v", written, err)
+	}
+}
+
+func TestLogWriterCopiesNoUsualLine(t *testing.T) {
+	line, out := []byte(`{"level":"info","message":"check-in"}`+"\n"), LogWriter{new(countingWriter)}
+	if allocations := testing.AllocsPerRun(100, func() { _, _ = out.Write(line) }); allocations != 0 {
+		t.Errorf("%v allocations", allocations)
+	}
+}
+
+type countingWriter struct{ bytes int }
+
+func (c *countingWriter) Write(data []byte) (int, error) { c.bytes += len(data); return len(data), nil }
