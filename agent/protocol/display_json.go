@@ -10,8 +10,9 @@ import (
 
 // DisplayJSON is Display for a JSON text as a whole: what steers instead of
 // showing something is written in JSON's own escapes, so that the text means
-// what it meant and a person may look at it (H15). JSON has escaped the
-// characters below the space already. Bytes that are not UTF-8 become U+FFFD,
+// what it meant and a person may look at it (H15). Encoders of JSON have escaped
+// the characters below the space already; its layout may have tabs and line
+// feeds. Bytes that are not UTF-8 become U+FFFD,
 // which is what readers of JSON take them for. A text with nothing to escape
 // is given back itself.
 func DisplayJSON(data []byte) []byte {
@@ -40,7 +41,7 @@ func DisplayJSON(data []byte) []byte {
 // showsJSON looks at the first character of a JSON text: its size in bytes,
 // and whether it can be shown.
 func (p *pile) showsJSON(text []byte) (size int, shown bool) {
-	if text[0] < 0x7f { // controls are between values, where they are layout
+	if text[0] >= ' ' && text[0] < 0x7f || text[0] == '\n' || text[0] == '\t' {
 		*p = 0
 		return 1, true
 	}

@@ -16,6 +16,7 @@ func TestH15_DisplayJSON(t *testing.T) {
 		{"plain text", `{"a": "Größe 開発 👍"}`, `{"a": "Größe 開発 👍"}`},
 		{"layout", "{\n  \"a\": 1\n}", "{\n  \"a\": 1\n}"},
 		{"delete and C1 controls", "\"a\x7f\u009b31m\"", `"a\u007f\u009b31m"`},
+		{"what an encoder forgot", "\"a\x1b[2J\r\"", `"a\u001b[2J\u000d"`},
 		{"a change of direction", "\"a\u202egpj.exe\"", `"a\u202egpj.exe"`},
 		{"joiners", "\"👩\u200d💻\"", `"👩\u200d💻"`},
 		{"beyond the first plane", "\"\U000e0041\"", `"\udb40\udc41"`},

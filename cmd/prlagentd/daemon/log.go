@@ -9,6 +9,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"gopkg.in/natefinch/lumberjack.v2"
+
+	"prlagent/agent/protocol"
 )
 
 // The log keeps itself small: five files of ten megabytes.
@@ -24,7 +26,8 @@ type fileLog struct {
 }
 
 // openLog opens the log in a folder that anybody may list; the file itself is
-// for root (facts/macos.md 11).
+// for root (facts/macos.md 11). Whatever a line of it has of others' names and
+// errors can neither steer a terminal nor fill the disk (H15).
 func openLog(path, level string) (*fileLog, error) {
 	if err := makeLogFolder(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("make log folder: %w", err)
@@ -38,7 +41,7 @@ func openLog(path, level string) (*fileLog, error) {
 	}
 	zerolog.SetGlobalLevel(parsed) // until the configuration is read
 	file := &lumberjack.Logger{Filename: path, MaxSize: logMegabytes, MaxBackups: logFiles, Compress: true}
-	return &fileLog{Logger: zerolog.New(file).With().Timestamp().Logger(), file: file}, nil
+	return &fileLog{Logger: zerolog.New(protocol.LogWriter{Out: file}).With().Timestamp().Logger(), file: file}, nil
 }
 
 // Close closes the file.

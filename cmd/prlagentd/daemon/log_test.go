@@ -1,11 +1,16 @@
 package daemon
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"unicode"
 )
 
 // The job runs with umask 077 (launchd.Job): the folder of the log is one that
@@ -35,5 +40,57 @@ func TestLogIsPrivateInAFolderThatIsNot(t *testing.T) {
 	again.Close()
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the mode that an administrator gave is %v, %v", info.Mode(), err)
+	}
+}
+
+// hostile are strings that users, guests and tools may give.
+var hostile = map[string]string{
+	"an escape sequence":    "\x1b[2J\x1b]52;c;cm0gLXJm\x07",
+	"C1 controls":           "\u009b31m\u0085\x7f",
+	"a change of direction": "a\u202egpj.exe\u2066",
+	"invisible characters":  "a\u200d\u200d\u200b\ufeff\u3164\u2028",
+	"another line":          "a\r\n{\"level\":\"error\",\"message\":\"forged\"}\n\tb",
+	"a NUL":                 "a\x00b",
+	"no UTF-8":              "a\xff\xed\xa0\x80b",
+	"a pile of marks":       "a" + strings.Repeat("\u0301", 1000),
+	"far too long":          strings.Repeat("x", 100<<10),
+	"a formula":             "=cmd|' /C calc'!A0",
+	"the end of CDATA":      "]]>",
+}
+
+// H15: whatever a line has of others, it is one line, short, and shows all
+// that it has.
+func TestH15_ALineOfTheLogSteersNothing(t *testing.T) {
+	for name, text := range hostile {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "log", "prlagentd.log")
+			log, err := openLog(path, "info")
+			if err != nil {
+				t.Fatal(err)
+			}
+			log.Warn().Str("user", text).Strs("users", []string{text}).Err(errors.New(text)).
+				AnErr("cause", errors.New(text)).Interface("panic", text).Str(text, "key").Msg(text)
+			log.Close()
+			written, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			line := bytes.TrimSuffix(written, []byte("\n"))
+			for _, character := range string(line) {
+				if !unicode.IsGraphic(character) {
+					t.Fatalf("%q is in %.200q", character, line)
+				}
+			}
+			fields := make(map[string]any)
+			if err := json.Unmarshal(line, &fields); err != nil || fields["level"] != "warn" || fields["user"] != fields["message"] {
+				t.Errorf("%v: %.200s", err, line)
+			}
+			if len(line) > 64<<10 {
+				t.Errorf("the line has %d bytes", len(line))
+			}
+			if got := fields["user"]; len(text) < 4<<10 && got != strings.ToValidUTF8(text, "\ufffd") && name != "no UTF-8" {
+				t.Errorf("%q became %q", text, got)
+			}
+		})
 	}
 }
