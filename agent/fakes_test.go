@@ -62,6 +62,7 @@ type fakePortal struct {
 	mu       sync.Mutex
 	outcome  checkin.Outcome
 	state    *store.Store
+	untold   bool // it lacks what the looks see
 	loses    bool // a failure comes before the report is stored
 	content  bool // outcome's code is about the content; the report is acknowledged
 	policy   protocol.PolicyReport
@@ -109,6 +110,13 @@ func (f *fakePortal) Do(ctx context.Context, report protocol.Report, triggers []
 		return outcome, errors.New("not acknowledged")
 	}
 	return outcome, nil
+}
+
+// Told is what the test says; a portal that has everything unless it does.
+func (f *fakePortal) Told(protocol.Report) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.untold
 }
 
 func (f *fakePortal) State() checkin.State {

@@ -228,7 +228,7 @@ func (l *loop) begin() {
 // see takes over what a look found, and lets the pass go on.
 func (l *loop) see(turn *pass) {
 	l.running, l.known = turn, turn.findings
-	what := looked{}
+	what := looked{Untold: turn.untold}
 	if !turn.lookFailed {
 		l.follow(turn.look.Accounts)
 		look := turn.look

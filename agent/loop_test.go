@@ -439,3 +439,24 @@ func TestBackupThatFailsIsNoBackup(t *testing.T) {
 		}
 	})
 }
+
+// What a look saw and the portal lacks is told although no event and no reason
+// says so; that a portal cannot take it makes no storm.
+func TestWhatThePortalLacksIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		defer d.run(t)()
+		time.Sleep(2 * time.Hour)
+		before := len(d.portal.checkins())
+		d.portal.untold = true
+		time.Sleep(20 * time.Minute) // a look of the safety net
+		got := d.portal.checkins()[before:]
+		if len(got) == 0 || len(got[0].triggers) != 0 {
+			t.Errorf("check-ins %v, want one without a reason", reasons(got))
+		}
+		time.Sleep(24 * time.Hour)
+		if many := len(d.portal.checkins()) - before; many > 6+24*6 {
+			t.Errorf("%d check-ins in a day: more than the bucket allows", many)
+		}
+	})
+}

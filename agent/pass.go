@@ -19,6 +19,7 @@ import (
 // exchanger is the exchange with the portal, as a pass uses it.
 type exchanger interface {
 	Do(context.Context, protocol.Report, []protocol.Trigger, checkin.Extra) (checkin.Outcome, error)
+	Told(protocol.Report) bool
 	State() checkin.State
 	Policy() protocol.PolicyReport
 	Close()
@@ -66,6 +67,7 @@ type passResult struct {
 	failure    protocol.Code // why the portal does not have the report; empty = it has
 	outcome    checkin.Outcome
 	lookFailed bool
+	untold     bool  // the portal does not have what the look saw
 	fatal      error // the state database is damaged: a restart restores it
 }
 
@@ -145,6 +147,7 @@ func (p *pass) observe() localapi.Step {
 	}
 	p.journal.add(changes(p.look, look)...)
 	p.look = look
+	p.untold = !p.exchanger().Told(p.currentReport())
 	if look.Code != "" && look.Code.Text().Severity != protocol.Info {
 		return failed(look.Code, look.Detail)
 	}

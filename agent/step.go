@@ -27,6 +27,7 @@ type loopState struct {
 	Fruitless hints       // looks in a row in which an account's hints proved empty
 	NetAt     time.Time   // when the next look is due although nothing was heard
 
+	Untold bool        // the portal does not have what the last look saw
 	Owed   trigger.Set // reasons that were looked at and that no check-in has carried
 	OweAt  time.Time   // when they want to go, before any throttle; zero = at once
 	InPass trigger.Set // reasons of the pass that runs
@@ -95,6 +96,7 @@ type configured struct {
 // looked is the outcome of a look.
 type looked struct {
 	Picture *trigger.Picture // nil: it failed
+	Untold  bool             // the portal does not have what it saw
 }
 
 // passEnded is the outcome of a pass.
@@ -174,37 +176,63 @@ func (s loopState) follow(now time.Time) loopState {
 // hear takes in what a source said. A state is news by what is believed of the
 // virtual machine; what has no reason yet is a hint, and the look will tell.
 func (s loopState) hear(now time.Time, luck float64, what happened) loopState {
-	reason := what.Reason
 	if what.State != "" {
-		s.Beliefs, reason = s.Beliefs.Hear(now, what.Account, what.VMID, what.State)
+		return s.hearState(now, what)
 	}
-	switch reason {
+	switch what.Reason {
 	case "":
 		return s.hint(now, what.UID)
 	case trigger.NetworkUp:
 		return s.hearNetwork(now, luck)
 	case trigger.Wake:
 		return s.hearWake(now, luck)
+	case trigger.AgentStart:
+		return s.start(now, luck)
 	}
-	return s.because(now, luck, reason, what.VMID)
+	return s.because(now, s.splayed(now, luck, what.Reason), what.Reason, what.VMID)
 }
 
-// because adds a reason. The look follows it after its debounce, the exchange
-// when its splay is over (H46). What waits already keeps its place.
-func (s loopState) because(now time.Time, luck float64, reason trigger.Reason, vmID string) loopState {
-	kind, look, exchange := trigger.Kinds[reason], now, now
-	if kind.Settle {
+// hearState takes in that a virtual machine is in a state.
+func (s loopState) hearState(now time.Time, what happened) loopState {
+	beliefs, reason, sure := s.Beliefs.Hear(now, what.Account, what.VMID, what.State)
+	s.Beliefs = beliefs
+	switch {
+	case !sure:
+		return s.hint(now, what.UID)
+	case reason == "":
+		return s
+	}
+	return s.because(now, now, reason, what.VMID)
+}
+
+// because adds a reason that wants to be told at a time. The look follows it
+// after its debounce, whatever the exchange waits for (H46). What waits already
+// keeps its place.
+func (s loopState) because(now, tell time.Time, reason trigger.Reason, vmID string) loopState {
+	look := now
+	if trigger.Kinds[reason].Settle {
 		look = now.Add(s.Timing.Debounce)
 	}
-	if kind.Splay != nil && !s.firstStart(reason) {
-		exchange = now.Add(time.Duration(float64(s.splay(kind)) * luck))
-	}
-	if waits := s.waiting(); waits.Empty() || exchange.Before(s.OweAt) && !waits.Has(reason) {
-		s.OweAt = exchange
+	if waits := s.waiting(); waits.Empty() || tell.Before(s.OweAt) && !waits.Has(reason) {
+		s.OweAt = tell
 	}
 	s.Waiting = s.Waiting.Add(now, reason, vmID)
 	s.LookAt = soonest(s.LookAt, look)
 	return s
+}
+
+// splayed is when a reason wants to be told: at once, or within the splay of
+// its kind.
+func (s loopState) splayed(now time.Time, luck float64, reason trigger.Reason) time.Time {
+	kind := trigger.Kinds[reason]
+	if kind.Splay == nil || s.firstStart(reason) {
+		return now
+	}
+	return now.Add(part(s.splay(kind), luck))
+}
+
+func part(whole time.Duration, luck float64) time.Duration {
+	return time.Duration(float64(whole) * luck)
 }
 
 // firstStart says that the agent starts on a Mac that never checked in: somebody
@@ -247,11 +275,11 @@ func (s loopState) hearNetwork(now time.Time, luck float64) loopState {
 	if s.Failures == 0 && !s.LastSuccess.IsZero() && now.Sub(s.LastSuccess) < s.Timing.FreshFor {
 		return s
 	}
+	tell := s.splayed(now, luck, trigger.NetworkUp)
 	if s.Failures > 0 && !s.waiting().Has(trigger.NetworkUp) {
-		retry := now.Add(time.Duration(float64(s.splay(trigger.Kinds[trigger.NetworkUp])) * luck))
-		s.RetryAt, s.NoRetry = soonest(s.RetryAt, retry), false
+		s.RetryAt, s.NoRetry = soonest(s.RetryAt, tell), false
 	}
-	return s.because(now, luck, trigger.NetworkUp, "")
+	return s.because(now, tell, trigger.NetworkUp, "")
 }
 
 // hearWake takes in that the Mac slept. Nobody told what happened meanwhile, so
@@ -259,9 +287,20 @@ func (s loopState) hearNetwork(now time.Time, luck float64) loopState {
 func (s loopState) hearWake(now time.Time, luck float64) loopState {
 	waits := s.waiting()
 	if waits.Has(trigger.Daily) || waits.Has(trigger.Cadence) {
-		return s.because(now, luck, trigger.Wake, "")
+		return s.because(now, s.splayed(now, luck, trigger.Wake), trigger.Wake, "")
 	}
-	return s.hint(now, 0)
+	s.LookAt = soonest(s.LookAt, now.Add(s.Timing.Debounce))
+	return s
+}
+
+// start takes in that the daemon starts. Many Macs may start at once, as after
+// a power cut: whatever was owed before waits for the splay too, and so does
+// what the first look finds.
+func (s loopState) start(now time.Time, luck float64) loopState {
+	tell := s.splayed(now, luck, trigger.AgentStart)
+	s = s.because(now, tell, trigger.AgentStart, "")
+	s.OweAt = tell
+	return s
 }
 
 func (s loopState) configure(now time.Time, luck float64, what configured) loopState {
@@ -270,14 +309,14 @@ func (s loopState) configure(now time.Time, luck float64, what configured) loopS
 		s.DailyAt = trigger.DailyAt(now, s.DeviceID, s.Timing.Daily)
 	}
 	for _, reason := range what.Because {
-		s = s.because(now, luck, reason, "")
+		s = s.because(now, s.splayed(now, luck, reason), reason, "")
 	}
 	return s
 }
 
 // see takes in what a look saw, and decides whether the pass checks in.
 func (s loopState) see(now time.Time, what looked) (loopState, []action) {
-	s.Phase = concluding
+	s.Phase, s.Untold = concluding, what.Untold
 	s.NetAt = now.Add(s.Timing.SafetyNet)
 	if what.Picture != nil {
 		s = s.learn(now, *what.Picture)
@@ -296,16 +335,31 @@ func (s loopState) see(now time.Time, what looked) (loopState, []action) {
 // keeps.
 const maxReasons = 64
 
-// learn makes reasons of what is new in a picture.
+// learn makes reasons of what is new in a picture. What somebody hinted at is
+// told at once; what is found beside a reason that waits for its splay waits
+// with it: it may have the same common cause.
 func (s loopState) learn(now time.Time, picture trigger.Picture) loopState {
 	beliefs, news := s.Beliefs.See(picture)
 	s.Beliefs = beliefs
+	s = s.judgeHints(len(news) > 0 || !s.InPass.Empty())
+	if len(news) > 0 && (s.InPass.Empty() || len(s.Asked) > 0) {
+		s.OweAt = now
+	}
 	for _, found := range news {
-		s.InPass, s.OweAt = s.InPass.Add(now, found.Reason, found.VMID), now
+		s.InPass = s.InPass.Add(now, found.Reason, found.VMID)
+	}
+	return s
+}
+
+// judgeHints remembers whose hints proved empty. A look that nobody hinted at
+// forgives everybody: it is the safety net's, after a quiet time.
+func (s loopState) judgeHints(fruitful bool) loopState {
+	if len(s.Asked) == 0 {
+		s.Fruitless = nil
 	}
 	for uid := range s.Asked {
 		fruitless := 0
-		if len(news) == 0 {
+		if !fruitful {
 			fruitless = min(s.Fruitless[uid]+1, patientAfter)
 		}
 		s.Fruitless = s.Fruitless.with(uid, fruitless)
@@ -336,7 +390,7 @@ func (s loopState) finish(now time.Time, luck float64, what passEnded) loopState
 		s.RetryAt = now.Add(trigger.Backoff(s.Timing, s.Failures, now.Sub(s.FailingSince), what.RetryAfter, luck))
 		return s
 	}
-	s.Failures, s.RetryAt, s.LastSuccess = 0, time.Time{}, now
+	s.Failures, s.RetryAt, s.LastSuccess, s.Untold = 0, time.Time{}, now, false
 	s.Splay = min(what.Splay, maxSplay)
 	return s.plan(now, luck, what.Interval)
 }

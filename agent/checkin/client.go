@@ -235,6 +235,20 @@ func (c *Client) Do(ctx context.Context, report protocol.Report, triggers []prot
 	return p.outcome, c.conclude(p, err)
 }
 
+// Told says whether the portal has acknowledged exactly this report. It is true
+// without a portal, and where the store cannot say: that is no reason to talk.
+func (c *Client) Told(report protocol.Report) bool {
+	if c.options.ServerURL == nil {
+		return true
+	}
+	found, _, err := readStanding(c.options.Store, origin(c.options.ServerURL), c.options.Now())
+	if err != nil {
+		return true
+	}
+	now, err := report.Baseline()
+	return err != nil || now.Hash == found.base.Hash
+}
+
 // conclude notes how a Do ended, for State and for the log.
 func (c *Client) conclude(p *pass, err error) error {
 	now, line := c.options.Now(), c.options.Log.Info()

@@ -402,3 +402,30 @@ func TestSecretsAreShownNowhere(t *testing.T) {
 		t.Error("nothing was logged")
 	}
 }
+
+// What the portal has acknowledged is told; anything else is not, a report that
+// it did not answer among it.
+func TestToldIsWhatWasAcknowledged(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	if b.client.Told(b.report) {
+		t.Error("told before the first check-in")
+	}
+	b.do("agent_start")
+	if !b.client.Told(b.report) {
+		t.Error("not told after it")
+	}
+	b.report.VMs[0].ToolsVersion = "27.0.0"
+	if b.client.Told(b.report) {
+		t.Error("a change of a row is told before it was")
+	}
+	b.portal.set(func(f *fakePortal) { f.loseNext = 1 })
+	b.fails(protocol.CodePortalUnreachable)
+	if b.client.Told(b.report) {
+		t.Error("told although nobody answered")
+	}
+	b.do()
+	if !b.client.Told(b.report) {
+		t.Error("not told after the report was repeated")
+	}
+}

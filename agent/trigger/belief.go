@@ -65,20 +65,31 @@ var settled = map[prlctl.State]bool{
 	prlctl.StateRunning: true, prlctl.StateSuspended: true, prlctl.StatePaused: true, prlctl.StateStopped: true,
 }
 
+// isPassing says that a state ends by itself, and that its end is told.
+func isPassing(state prlctl.State) bool {
+	return !settled[state] && state.Portal() != prlctl.PortalUnknown
+}
+
 // Hear takes in that an account was told a state of a virtual machine, and
-// gives the reason that it is; empty if it is no news, or if only a look can say.
-func (b Beliefs) Hear(at time.Time, account, vmID, word string) (Beliefs, Reason) {
+// gives the reason that it is; empty if it is no news. It is not sure where
+// only a look can say what the event means.
+func (b Beliefs) Hear(at time.Time, account, vmID, word string) (after Beliefs, reason Reason, sure bool) {
 	state := prlctl.State(word)
 	place := b.find(account, vmID)
-	if !settled[state] || place < 0 {
-		return b, ""
+	switch {
+	case place < 0:
+		return b, "", false
+	case isPassing(state):
+		return b, "", true
+	case !settled[state]:
+		return b, "", false
 	}
 	before := b.vms[place]
-	after := before
-	after.state, after.stateAt = state.Portal(), at
+	now := before
+	now.state, now.stateAt = state.Portal(), at
 	b.vms = slices.Clone(b.vms)
-	b.vms[place] = after
-	return b, passage(before.state, after.state)
+	b.vms[place] = now
+	return b, passage(before.state, now.state), true
 }
 
 // find gives the place of a virtual machine that the account lists: its own, or

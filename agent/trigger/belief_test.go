@@ -148,7 +148,7 @@ func TestAnEventAndItsLookAreOneReason(t *testing.T) {
 			var got []Reason
 			for i, word := range test.events {
 				var reason Reason
-				beliefs, reason = beliefs.Hear(at(1+i), "alice", "a", word)
+				beliefs, reason, _ = beliefs.Hear(at(1+i), "alice", "a", word)
 				got = append(got, reason)
 			}
 			if !slices.Equal(got, test.want) {
@@ -161,10 +161,34 @@ func TestAnEventAndItsLookAreOneReason(t *testing.T) {
 	}
 }
 
+// Where only a look can say what an event means, it says so; a state that passes
+// by itself, and one that is known, need none.
+func TestWhatNeedsALook(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		id, word string
+		sure     bool
+	}{
+		"a change":                  {"a", "running", true},
+		"what is known":             {"a", "stopped", true},
+		"a state on the way":        {"a", "starting", true},
+		"a word of a later version": {"a", "hibernating", false},
+		"a bundle that is gone":     {"a", "invalid", false},
+		"a machine never seen":      {"b", "running", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, _, sure := seen(vmRow("a", protocol.StateStopped)).Hear(at(1), "alice", test.id, test.word); sure != test.sure {
+				t.Errorf("sure: %t", sure)
+			}
+		})
+	}
+}
+
 // A list that was begun before an event is older than it.
 func TestALookDoesNotOverruleALaterEvent(t *testing.T) {
 	t.Parallel()
-	beliefs, reason := seen(vmRow("a", protocol.StateStopped)).Hear(at(5), "alice", "a", "running")
+	beliefs, reason, _ := seen(vmRow("a", protocol.StateStopped)).Hear(at(5), "alice", "a", "running")
 	if reason != VMStarted {
 		t.Fatalf("got %q", reason)
 	}
@@ -199,7 +223,7 @@ func TestWhoseMachineAnEventIsAbout(t *testing.T) {
 			beliefs := seen(own, namesake, shared)
 			for i, account := range []string{"alice", "bob", "carol"} {
 				var reason Reason
-				if beliefs, reason = beliefs.Hear(at(1), account, test.id, "running"); reason != test.want[i] {
+				if beliefs, reason, _ = beliefs.Hear(at(1), account, test.id, "running"); reason != test.want[i] {
 					t.Errorf("from %s: %q, want %q", account, reason, test.want[i])
 				}
 			}
@@ -260,7 +284,7 @@ func TestBeliefsAreAValue(t *testing.T) {
 	before := seen(vmRow("a", protocol.StateStopped), vmRow("b", protocol.StateStopped))
 	before.Hear(at(1), "alice", "a", "running")
 	before.See(Picture{At: at(1), VMs: []protocol.VM{vmRow("b", protocol.StateRunning)}, Product: activated})
-	if _, again := before.Hear(at(1), "alice", "a", "running"); again != VMStarted {
+	if _, again, _ := before.Hear(at(1), "alice", "a", "running"); again != VMStarted {
 		t.Errorf("an older value changed: %q", again)
 	}
 }
@@ -292,7 +316,7 @@ func TestReasonsAreAWayThroughTheStates(t *testing.T) {
 			truth = words[word]
 			if rapid.Bool().Draw(t, "told") {
 				var reason Reason
-				beliefs, reason = beliefs.Hear(now, "alice", "a", word)
+				beliefs, reason, _ = beliefs.Hear(now, "alice", "a", word)
 				follow(reason)
 			}
 			if rapid.Bool().Draw(t, "seen") {
