@@ -31,6 +31,7 @@ type passRecord struct {
 	at       time.Time
 	triggers []protocol.Trigger
 	exchange bool
+	saw      *trigger.Picture // nil: its look failed, and nothing is exchanged
 }
 
 // has says whether the pass carries the reason.
@@ -44,9 +45,11 @@ type simulation struct {
 	state  loopState
 	random *rand.Rand
 	portal func(now time.Time) answer // nil: it answers everything well
-	takes  time.Duration              // one pass
+	looks  time.Duration              // the look of a pass
+	takes  time.Duration              // the rest of it
 	passes []passRecord
-	endsAt time.Time // of the pass that runs
+	endsAt time.Time        // of the look or the rest that runs
+	seen   *trigger.Picture // by the look that runs
 	sees   trigger.Picture
 	blind  bool // looks fail
 	ticks  bool // the clock is looked at every Tick, as by the real loop
@@ -73,9 +76,11 @@ func (s *simulation) tell(what event) {
 	for _, action := range actions {
 		switch action := action.(type) {
 		case startLook:
-			s.tell(looked{Picture: s.picture()})
+			if s.seen, s.endsAt = s.picture(), s.now.Add(s.looks); s.looks == 0 {
+				s.tell(looked{Picture: s.seen})
+			}
 		case conclude:
-			s.passes = append(s.passes, passRecord{s.now, action.Triggers.Triggers(), action.Exchange})
+			s.passes = append(s.passes, passRecord{s.now, action.Triggers.Triggers(), action.Exchange && s.seen != nil, s.seen})
 			s.endsAt = s.now.Add(s.takes)
 		}
 	}
@@ -143,9 +148,12 @@ func (s *simulation) until(end time.Time) {
 			return
 		}
 		s.now = next
-		if s.state.running() {
+		switch s.state.Phase {
+		case looking:
+			s.tell(looked{Picture: s.seen})
+		case concluding:
 			s.tell(s.outcome())
-		} else {
+		case idle:
 			s.tell(tick{})
 		}
 	}
