@@ -61,7 +61,7 @@ var house = map[string]room{
 	"cmd/prlportal/portal/storage/storagetest": {slices.Concat(contract, []string{"cmd/prlportal/portal/storage"}), []string{"github.com/google/go-cmp"}},
 	"cmd/prlsim":      {[]string{"cmd/prlsim/..."}, nil},
 	"cmd/prlsim/sim":  {[]string{"platform/plist"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
-	"cmd/prlsim/demo": {nil, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
+	"cmd/prlsim/demo": {[]string{"platform/plist"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
 }
 
 // alsoOf gives a package below another's folder that one's room.
