@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"prlagent/agent/localapi"
-	"prlagent/agent/protocol"
 )
 
 func (p *program) getCommand() *cobra.Command {
@@ -106,9 +105,9 @@ func (p *program) get(ctx context.Context, field localapi.Field, attribute bool)
 	case p.json:
 		return outcome(p.printJSON(fieldValue{localapi.Schema, field.ID, field.Kind, value, status.Daemon.Running, status.At}))
 	case attribute:
-		_, err = fmt.Fprintf(p.stdout, "<result>%s</result>\n", escapeXML(protocol.Display(value)))
+		_, err = fmt.Fprintf(p.stdout, "<result>%s</result>\n", escapeXML(shown(value)))
 	default:
-		_, err = fmt.Fprintln(p.stdout, protocol.Display(value))
+		_, err = fmt.Fprintln(p.stdout, shown(value))
 	}
 	return outcome(err)
 }

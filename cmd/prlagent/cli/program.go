@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
 )
 
 // Main runs the program with the arguments and the environment of this
@@ -75,7 +77,7 @@ func (p *program) run(ctx context.Context, arguments []string) int {
 		p.explain(known)
 		return known.code
 	}
-	fmt.Fprintf(p.stderr, "prlagent: %v\nSee 'prlagent help'.\n", err)
+	fmt.Fprintf(p.stderr, "prlagent: %s\nSee 'prlagent help'.\n", protocol.DisplayError(err))
 	return exitUsage
 }
 
@@ -87,6 +89,10 @@ func (p *program) command() *cobra.Command {
 		Example:       "  prlagent status\n  prlagent vms --columns user_name,vm_name,vm_state\n  prlagent checkin --wait\n  prlagent get last_checkin --ea",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          noSuchCommand,
+		RunE:          func(command *cobra.Command, _ []string) error { return command.Help() },
+
+		SuggestionsMinimumDistance: 2,
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.root, "root", p.environment("PRLAGENT_ROOT"), "folder of a simulated Mac (environment: PRLAGENT_ROOT)")
@@ -95,6 +101,18 @@ func (p *program) command() *cobra.Command {
 	root.AddCommand(p.statusCommand(), p.vmsCommand(), p.checkinCommand(), p.eventsCommand(), p.getCommand(), p.doctorCommand(), p.versionCommand())
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return p.settle() }
 	return root
+}
+
+// noSuchCommand refuses names that no command has, in one line.
+func noSuchCommand(command *cobra.Command, given []string) error {
+	if len(given) == 0 {
+		return nil
+	}
+	meant := command.SuggestionsFor(given[0])
+	if len(meant) == 0 {
+		return fmt.Errorf("there is no command %q", given[0])
+	}
+	return fmt.Errorf("there is no command %q; did you mean %s?", given[0], strings.Join(meant, " or "))
 }
 
 // defaultTimeout is that of the environment; settle refuses one that is none.

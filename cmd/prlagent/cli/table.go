@@ -12,6 +12,10 @@ type cell struct {
 	ink  ink // empty = plain
 }
 
+// maxCell is the widest that a cell gets, in columns of the terminal: one long
+// name must not push all others off the screen.
+const maxCell = 80
+
 // table aligns columns by the width that their text takes on a terminal.
 type table struct {
 	heads []string
@@ -20,6 +24,11 @@ type table struct {
 
 // render gives the table, each line after the indent, heads in bold.
 func (t table) render(v view, indent string) string {
+	for _, row := range t.rows {
+		for i := range row {
+			row[i].text = protocol.Shorten(row[i].text, maxCell)
+		}
+	}
 	widths := t.widths()
 	heads := make([]cell, 0, len(t.heads))
 	for _, head := range t.heads {
