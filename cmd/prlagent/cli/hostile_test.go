@@ -3,6 +3,8 @@ package cli
 import (
 	"encoding/json"
 	"encoding/xml"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -226,6 +228,42 @@ func TestH15_ErrorsOfTheCommandLine(t *testing.T) {
 					t.Errorf("%.80q: %d lines, %d bytes: %.200q", arguments, lines, len(got.stderr), got.stderr)
 				}
 			}
+		})
+	}
+}
+
+// H15: an answer that is an error is shown like all others.
+func TestH15_ErrorsOfTheDaemon(t *testing.T) {
+	t.Parallel()
+	texts := append(hostile, struct{ name, text string }{"a long text", strings.Repeat("x", 10<<10)})
+	for _, evil := range texts {
+		t.Run(evil.name, func(t *testing.T) {
+			t.Parallel()
+			root := mac(t)
+			listener, err := net.Listen("unix", localapi.SocketUnder(root))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := json.Marshal(localapi.ErrorBody{Code: "internal", Text: evil.text, Remedy: evil.text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusInternalServerError)
+				_, _ = w.Write(body)
+			})}
+			ended := make(chan error, 1)
+			go func() { ended <- web.Serve(listener) }()
+			for _, command := range sinks {
+				got := run(t, root, strings.Fields(command)...)
+				wantShown(t, command, got)
+				if lines := strings.Count(got.stderr, "\n"); got.code == exitHealthy || lines > 2 || len(got.stderr) > 3*protocol.MaxText {
+					t.Errorf("%s: exit code %d, %d lines, %d bytes: %.200q", command, got.code, lines, len(got.stderr), got.stderr)
+				}
+			}
+			web.Close()
+			<-ended
 		})
 	}
 }
