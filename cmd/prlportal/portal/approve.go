@@ -56,11 +56,11 @@ func approveDevice(ctx context.Context, w io.Writer, client *adminClient, name, 
 		return err
 	}
 	if keyID == "" {
-		_, err = fmt.Fprintf(w, "Lifted the duplicate mark of %s (%s).\n", approved.DeviceID, protocol.Display(approved.MacSerial))
+		_, err = fmt.Fprintf(w, "Lifted the duplicate mark of %s (%s).\n", protocol.Display(approved.DeviceID), protocol.Display(approved.MacSerial))
 		return err
 	}
 	_, err = fmt.Fprintf(w, "Approved key %s for %s (%s).\nThe Mac enrolls at its next attempt; the old token ends with its first check-in.\n",
-		keyID, approved.DeviceID, protocol.Display(approved.MacSerial))
+		protocol.Display(keyID), protocol.Display(approved.DeviceID), protocol.Display(approved.MacSerial))
 	return err
 }
 
@@ -88,11 +88,11 @@ func onlyPending(device deviceView) (string, error) {
 	case len(device.Pending) > 1:
 		var ids []string
 		for _, pending := range device.Pending {
-			ids = append(ids, fmt.Sprintf("%s (%s from %s)", pending.KeyID, pending.AskedAt.Local().Format(timeForPeople), protocol.Display(pending.Source)))
+			ids = append(ids, fmt.Sprintf("%s (%s from %s)", protocol.Display(pending.KeyID), pending.AskedAt.Local().Format(timeForPeople), protocol.Display(pending.Source)))
 		}
 		return "", usageError("several keys wait; name one with --key: " + strings.Join(ids, ", "))
 	case device.Duplicate == nil:
-		return "", fmt.Errorf("nothing waits for approval at %s", device.DeviceID)
+		return "", fmt.Errorf("nothing waits for approval at %s", protocol.Display(device.DeviceID))
 	}
 	return "", nil
 }

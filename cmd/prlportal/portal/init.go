@@ -194,6 +194,7 @@ func firstHead(siteID, groupID string, now time.Time, key ed25519.PrivateKey) ([
 }
 
 func describeSite(w io.Writer, dir string, config Config, certificateEnd time.Time) error {
+	dir = protocol.Display(dir)
 	_, err := fmt.Fprintf(w, `Made the site "%s" (%s).
 
   %-28s what the portal serves from; back it up

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -21,6 +22,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"prlagent/agent/protocol"
 )
 
 // version is set by the build with -ldflags "-X …"; empty otherwise.
@@ -42,11 +45,18 @@ func (e usageError) Error() string { return string(e) }
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	return execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+}
+
+// execute runs one command line. Its error may have words of a Mac or of
+// whoever typed them (H15).
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRootCommand()
-	root.SetOut(os.Stdout)
-	root.SetErr(os.Stderr)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
 	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "prlportal:", err)
+		fmt.Fprintln(stderr, "prlportal:", protocol.DisplayError(err))
 		return exitCode(err)
 	}
 	return 0

@@ -74,7 +74,7 @@ commands that the Mac allows. Strike from AllowedCommands what you do not want.
 			if err := writeProfile(options); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(command.OutOrStdout(), "Wrote %s. It holds the enrollment secret.\n", options.output)
+			_, err := fmt.Fprintf(command.OutOrStdout(), "Wrote %s. It holds the enrollment secret.\n", protocol.Display(options.output))
 			return err
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	stdlog "log"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/portal/storage"
 	"prlagent/platform/safefile"
 )
@@ -52,7 +54,7 @@ portal's URL when it is ready.`,
 			if err != nil {
 				return usageError("--log-level is one of debug, info, warn, error")
 			}
-			log := zerolog.New(command.ErrOrStderr()).Level(level).With().Timestamp().Logger()
+			log := newLog(command.ErrOrStderr(), level)
 			options.folder = servedFolder(options.folder)
 			return serve(command.Context(), options, log, func(address string) error {
 				_, err := fmt.Fprintln(command.OutOrStdout(), "prlportal serves", address)
@@ -66,6 +68,12 @@ portal's URL when it is ready.`,
 	flags.StringVar(&options.readyFile, "ready-file", "", "file that gets the portal's URL when it is ready")
 	flags.StringVar(&options.logLevel, "log-level", "info", "debug, info, warn or error")
 	return command
+}
+
+// newLog is the portal's log. Whatever a line of it has of Macs and of those
+// who connect can neither steer a terminal nor fill the disk (H15).
+func newLog(out io.Writer, level zerolog.Level) zerolog.Logger {
+	return zerolog.New(protocol.LogWriter{Out: out}).Level(level).With().Timestamp().Logger()
 }
 
 // serve runs the portal until ctx ends, then finishes the requests at hand.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf16"
 
 	"prlagent/agent/protocol"
 )
@@ -34,7 +33,7 @@ func (t grid) write(w io.Writer) error {
 	for _, row := range append([][]string{t.head}, t.rows...) {
 		line := make([]string, len(row))
 		for i, cell := range row {
-			line[i] = shorten(protocol.Display(cell), maxCell)
+			line[i] = protocol.Shorten(protocol.Display(cell), maxCell)
 			widths[i] = max(widths[i], protocol.DisplayWidth(line[i]))
 		}
 		lines = append(lines, line)
@@ -52,24 +51,9 @@ func (t grid) write(w io.Writer) error {
 	return err
 }
 
-// shorten cuts text to limit columns, with an ellipsis as the last one.
-func shorten(text string, limit int) string {
-	if protocol.DisplayWidth(text) <= limit {
-		return text
-	}
-	end, width := 0, 0
-	for at, character := range text {
-		if width += protocol.DisplayWidth(string(character)); width >= limit {
-			end = at
-			break
-		}
-	}
-	return text[:end] + "…"
-}
-
-// encodeJSON makes JSON for programs and for people who look. Values stay what
-// they are: characters that would act on a terminal are escaped in JSON's own
-// way.
+// encodeJSON makes JSON for programs and for people who look (H15). Values stay
+// what they are: characters that would act on a terminal are escaped in JSON's
+// own way.
 func encodeJSON(v any, prefix, indent string) (string, error) {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
@@ -80,21 +64,5 @@ func encodeJSON(v any, prefix, indent string) (string, error) {
 	if err := encoder.Encode(v); err != nil {
 		return "", fmt.Errorf("encode json: %w", err)
 	}
-	return escapeInvisible(strings.TrimSuffix(out.String(), "\n")), nil
-}
-
-// escapeInvisible replaces what encoding/json leaves as it is: C1 controls,
-// bidi marks and their like. Outside of strings JSON has only ASCII.
-func escapeInvisible(text string) string {
-	var out strings.Builder
-	for _, r := range text {
-		if r < 0x7f || protocol.Display(string(r)) == string(r) {
-			out.WriteRune(r)
-			continue
-		}
-		for _, unit := range utf16.Encode([]rune{r}) {
-			fmt.Fprintf(&out, `\u%04x`, unit)
-		}
-	}
-	return out.String()
+	return strings.TrimSuffix(string(protocol.DisplayJSON(out.Bytes())), "\n"), nil
 }
