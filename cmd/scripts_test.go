@@ -63,6 +63,11 @@ func TestScripts(t *testing.T) {
 //
 //	enrolled [FLAGS…]            a portal, a Mac (FLAGS of prlsim mac create) and
 //	                             an agent that has checked in; goes to the Mac's folder
+//	watched [FLAGS…] [TIMING…]   the same with processes and streams of events, at a quick
+//	                             pace (Timing.Daily=3 is a TIMING)
+//	reasons [REASON[=VM]…]       why the agent has checked in since the last time, exactly;
+//	                             VM is NAME, USER/NAME or an id
+//	checkins N                   how often it has checked in since then
 //	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT
 //	portal start|stop|kill       the portal in PRLPORTAL_DIR; start sets PRLPORTAL_URL
 //	stranger KIND CODE COMMAND…  run the command while something else, KIND, answers in
@@ -88,6 +93,9 @@ func TestScripts(t *testing.T) {
 // times, now+21h), or ~ and a regular expression.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"enrolled":        beginEnrolled,
+	"watched":         beginWatched,
+	"reasons":         expectReasons,
+	"checkins":        expectCheckins,
 	"agent":           controlAgent,
 	"portal":          controlPortal,
 	"profile":         installProfile,

@@ -30,6 +30,7 @@ type stage struct {
 	folder    string
 	running   map[string]*process // by name, see agentName
 	portalURL string              // of the last start, to start there again
+	arrived   int                 // check-ins that the script has looked at
 }
 
 type stageKey struct{}
