@@ -41,9 +41,10 @@ func ReadSnapshot(path string) (Status, error) {
 // the document's time is not touched. The folder must exist and be one in
 // which only the daemon's user can write.
 //
-// Names in the property lists are those of the JSON. Points in time are dates
-// there, empty values are left out, and text is shown by protocol.Display,
-// because XML cannot carry control characters.
+// In the JSON, what would steer a terminal is written in JSON's own escapes
+// (H15). Names in the property lists are those of the JSON. Points in time are
+// dates there, empty values are left out, and text is shown by
+// protocol.Display, because XML cannot carry control characters.
 func WriteSnapshots(folder string, status Status, inventory Inventory) error {
 	public := status.ForEveryone()
 	asJSON, err := encodeJSON(public)
@@ -62,7 +63,7 @@ func encodeJSON(document any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode snapshot: %w", err)
 	}
-	return append(data, '\n'), nil
+	return append(protocol.DisplayJSON(data), '\n'), nil
 }
 
 func writePlist(path string, mode fs.FileMode, document any) error {

@@ -1,6 +1,7 @@
 package localapi
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"prlagent/platform/plist"
 	"prlagent/platform/safefile"
@@ -197,5 +199,106 @@ func TestH15_SnapshotShowsControlCharacters(t *testing.T) {
 	}
 	if !strings.Contains(string(data), `Evil\x1b[2J\u202egpj.exe`) {
 		t.Error("the name is not shown")
+	}
+}
+
+// spoiled is a document in which every text that is no point in time has more
+// behind it.
+func spoiled[T any](t *testing.T, document T, more string) T {
+	t.Helper()
+	var spoil func(value any) any
+	spoil = func(value any) any {
+		switch value := value.(type) {
+		case string:
+			if _, err := time.Parse(time.RFC3339, value); err != nil {
+				return value + more
+			}
+		case []any:
+			for i := range value {
+				value[i] = spoil(value[i])
+			}
+		case map[string]any:
+			for key := range value {
+				value[key] = spoil(value[key])
+			}
+		}
+		return value
+	}
+	data, err := json.Marshal(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tree any
+	if err := json.Unmarshal(data, &tree); err != nil {
+		t.Fatal(err)
+	}
+	if data, err = json.Marshal(spoil(tree)); err != nil {
+		t.Fatal(err)
+	}
+	var out T
+	if err := json.Unmarshal(data, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// H15: whatever texts a document has, its files are written, can be read, have
+// no more lines than with harmless text, and steer no terminal.
+func TestH15_SnapshotsOfHostileTexts(t *testing.T) {
+	t.Parallel()
+	write := func(t *testing.T, more string) map[string]string {
+		folder := t.TempDir()
+		status := spoiled(t, sampleStatus(), more)
+		status.Portal.Group.ID += more // public, and of the portal
+		if err := WriteSnapshots(folder, status, spoiled(t, sampleInventory(), more)); err != nil {
+			t.Fatal(err)
+		}
+		files := make(map[string]string)
+		for _, name := range snapshotNames {
+			data, err := os.ReadFile(filepath.Join(folder, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			files[name] = string(data)
+		}
+		if _, err := ReadSnapshot(filepath.Join(folder, StatusJSON)); err != nil {
+			t.Error(err)
+		}
+		return files
+	}
+	harmless := write(t, "x")
+	for name, text := range map[string]string{
+		"an escape sequence":    "\x1b[2J\x1b]52;c;cm0gLXJm\x07",
+		"C1 controls":           "\u009b31m\u0085\x7f",
+		"a change of direction": "a\u202egpj.exe\u2066",
+		"invisible characters":  "a\u200d\u200d\u200b\ufeff\u3164\u2028",
+		"another line":          "a\r\n\tb\rc",
+		"a NUL":                 "a\x00b",
+		"no characters":         "a\ufffe\uffff",
+		"no UTF-8":              "a\xff\xed\xa0\x80b",
+		"a pile of marks":       "a" + strings.Repeat("\u0301", 200),
+		"an entity":             "&lt;&#x1b;<!ENTITY a 'b'>",
+		"the end of CDATA":      "]]></string></dict></plist>",
+		"a text without an end": strings.Repeat("x", 20<<10),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for file, content := range write(t, text) {
+				if strings.Count(content, "\n") != strings.Count(harmless[file], "\n") {
+					t.Errorf("%s has other lines: %.3000q", file, content)
+				}
+				for _, character := range content {
+					if !unicode.IsGraphic(character) && character != '\n' && character != '\t' {
+						t.Fatalf("%s has %q", file, character)
+					}
+				}
+				if file == StatusJSON {
+					continue
+				}
+				if _, err := plist.DecodeDict([]byte(content)); err != nil {
+					t.Errorf("%s: %v", file, err)
+				}
+			}
+		})
 	}
 }

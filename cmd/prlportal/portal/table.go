@@ -51,6 +51,9 @@ func (t grid) write(w io.Writer) error {
 	return err
 }
 
+// shown is one text of others within a line for people.
+func shown(text string) string { return protocol.Shorten(protocol.Display(text), protocol.MaxText) }
+
 // encodeJSON makes JSON for programs and for people who look (H15). Values stay
 // what they are: characters that would act on a terminal are escaped in JSON's
 // own way.

@@ -115,7 +115,7 @@ func count(n int, thing string) string {
 func legend(reasons map[protocol.Code]struct{}) string {
 	var out strings.Builder
 	for _, code := range slices.Sorted(maps.Keys(reasons)) {
-		fmt.Fprintf(&out, "(%s) %s\n", protocol.Display(string(code)), protocol.Display(code.Text().Text))
+		fmt.Fprintf(&out, "(%s) %s\n", shown(string(code)), shown(code.Text().Text))
 	}
 	return out.String()
 }
