@@ -50,6 +50,7 @@ type simulation struct {
 	passes []passRecord
 	endsAt time.Time        // of the look or the rest that runs
 	seen   *trigger.Picture // by the look that runs
+	has    *trigger.Picture // what the portal was told last
 	sees   trigger.Picture
 	blind  bool // looks fail
 	ticks  bool // the clock is looked at every Tick, as by the real loop
@@ -77,7 +78,7 @@ func (s *simulation) tell(what event) {
 		switch action := action.(type) {
 		case startLook:
 			if s.seen, s.endsAt = s.picture(), s.now.Add(s.looks); s.looks == 0 {
-				s.tell(looked{Picture: s.seen})
+				s.tell(s.look())
 			}
 		case conclude:
 			s.passes = append(s.passes, passRecord{s.now, action.Triggers.Triggers(), action.Exchange && s.seen != nil, s.seen})
@@ -94,6 +95,18 @@ func (s *simulation) picture() *trigger.Picture {
 	seen := s.sees
 	seen.At = s.now
 	return &seen
+}
+
+// look is the outcome of the look that runs.
+func (s *simulation) look() looked {
+	return looked{Picture: s.seen, Untold: s.state.Portal && s.seen != nil && !isTold(s.has, s.seen)}
+}
+
+// isTold says whether a portal that was told of one picture has the other.
+func isTold(has, seen *trigger.Picture) bool {
+	return has != nil && has.Product.State == seen.Product.State && has.Product.License == seen.Product.License && slices.EqualFunc(has.VMs, seen.VMs, func(a, b protocol.VM) bool {
+		return a.VMKey == b.VMKey && a.State == b.State && a.ConfigHash == b.ConfigHash && a.Stale == b.Stale
+	})
 }
 
 // checkStep holds every single step to what must always be true.
@@ -150,7 +163,7 @@ func (s *simulation) until(end time.Time) {
 		s.now = next
 		switch s.state.Phase {
 		case looking:
-			s.tell(looked{Picture: s.seen})
+			s.tell(s.look())
 		case concluding:
 			s.tell(s.outcome())
 		case idle:
@@ -171,6 +184,8 @@ func (s *simulation) outcome() passEnded {
 	ended.DeviceID = stepDevice
 	if ended.Lost {
 		ended.Left = s.state.InPass
+	} else {
+		s.has = s.seen
 	}
 	return ended.passEnded
 }
