@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"unicode"
@@ -59,22 +60,35 @@ func appendEscape(out []byte, character rune) []byte {
 	return fmt.Appendf(out, `\u%04x`, character)
 }
 
-// maxLogText is how much of one string a line of the log keeps, in bytes.
-const maxLogText = 4 << 10
+// Limits of the log, in bytes: of one string, and of a line, which has few.
+const (
+	maxLogText = 4 << 10
+	maxLogLine = 64 << 10
+)
 
 // LogWriter stands between a logger that writes a JSON object per Write and
 // its file: names and errors of others in it can neither steer the terminal of
 // whoever reads the log (H15) nor fill the disk. Strings of a line that is
-// longer than 4 KiB are cut to that, with an ellipsis. Usual lines pass without
-// a copy.
+// longer than 4 KiB are cut to that, with an ellipsis. A line that has more than
+// 64 KiB all the same gives way to one that says so and has its beginning.
+// Usual lines pass without a copy.
 type LogWriter struct{ Out io.Writer }
 
 // Write writes one line. It reports the whole of it or nothing as written.
 func (w LogWriter) Write(line []byte) (int, error) {
-	if _, err := w.Out.Write(DisplayJSON(shortStrings(line))); err != nil {
+	short := shortStrings(line)
+	if len(short) > maxLogLine {
+		short = fmt.Appendf(nil, `{"level":"error","message":"a line of the log is too long","bytes":%d,"begin":%s}`+"\n", len(line), quoted(short[:maxLogText]))
+	}
+	if _, err := w.Out.Write(DisplayJSON(short)); err != nil {
 		return 0, err
 	}
 	return len(line), nil
+}
+
+func quoted(text []byte) []byte {
+	data, _ := json.Marshal(string(text)) // every string has a form in JSON
+	return data
 }
 
 // shortStrings cuts the strings of a JSON text to maxLogText bytes each, and

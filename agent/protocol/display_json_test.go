@@ -83,6 +83,26 @@ func TestH15_LinesOfALogAreShort(t *testing.T) {
 	}
 }
 
+func TestH15_ALineOfManyTextsIsShort(t *testing.T) {
+	t.Parallel()
+	line := `{"level":"info","reasons":[` + strings.Repeat("\"\u202e\",", 20<<10) + `"x"]}` + "\n"
+	var out bytes.Buffer
+	if _, err := (LogWriter{&out}).Write([]byte(line)); err != nil {
+		t.Fatal(err)
+	}
+	var said struct {
+		Bytes   int
+		Begin   string
+		Message string
+	}
+	if err := json.Unmarshal(out.Bytes(), &said); err != nil || said.Bytes != len(line) || !strings.HasPrefix(said.Begin, line[:30]) || said.Message == "" {
+		t.Errorf("%v: %.200s", err, out.Bytes())
+	}
+	if out.Len() > maxLogLine || bytes.ContainsRune(out.Bytes(), '\u202e') || bytes.Count(out.Bytes(), []byte("\n")) != 1 {
+		t.Errorf("%d bytes: %.200q", out.Len(), out.Bytes())
+	}
+}
+
 type failing struct{ error }
 
 func (f failing) Write([]byte) (int, error) { return 3, f.error }
