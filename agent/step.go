@@ -376,6 +376,9 @@ func (s loopState) finish(now time.Time, luck float64, what passEnded) loopState
 		return s
 	}
 	s.Owed, s.InPass = what.Left, trigger.Set{}
+	if what.Code == "" && s.Timing.FreshFor > 0 { // the network that flapped meanwhile has carried the report
+		s.Waiting = s.Waiting.Without(trigger.NetworkUp)
+	}
 	if s.Owed.Empty() && s.Waiting.Empty() {
 		s.OweAt = time.Time{}
 	}

@@ -153,6 +153,11 @@ func (s Set) Has(reason Reason) bool {
 	return slices.ContainsFunc(s.entries, func(entry protocol.Trigger) bool { return entry.Reason == string(reason) })
 }
 
+// Without is the set with everything but the reason.
+func (s Set) Without(reason Reason) Set {
+	return Set{entries: slices.DeleteFunc(slices.Clone(s.entries), func(entry protocol.Trigger) bool { return entry.Reason == string(reason) })}
+}
+
 // Adds says whether the other set has a reason and VM that this one has not.
 func (s Set) Adds(other Set) bool {
 	return slices.ContainsFunc(other.entries, func(entry protocol.Trigger) bool {
