@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -138,4 +139,47 @@ func lawfulIDs(ts *testscript.TestScript, call toolCall) {
 			ts.Fatalf("%s was called with %q", call.Tool, call.Args)
 		}
 	}
+}
+
+// expectGone waits until no program runs that was started with all of the words
+// and belongs to the script's Macs: whose command line or environment names the
+// script's folder.
+func expectGone(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: gone WORD…")
+	}
+	var left []string
+	for deadline := time.Now().Add(goneLimit); ; time.Sleep(readyPoll) {
+		if left = commandLines(ts, args); len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("there still run %q", left)
+		}
+	}
+}
+
+// goneLimit is how long the programs of a daemon that has ended may run.
+const goneLimit = 2 * time.Second
+
+// commandLines are the programs of the script's Macs that were started with all
+// of the words.
+func commandLines(ts *testscript.TestScript, words []string) (found []string) {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	ts.Check(err)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has just ended
+		}
+		line := strings.ReplaceAll(string(data), "\x00", " ")
+		if environment, err := os.ReadFile(filepath.Join(filepath.Dir(file), "environ")); err == nil {
+			data = append(data, environment...)
+		}
+		ours := strings.Contains(string(data), stageOf(ts).folder)
+		if ours && !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+			found = append(found, line)
+		}
+	}
+	return found
 }

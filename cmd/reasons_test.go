@@ -69,12 +69,16 @@ func withoutSplay(ts *testscript.TestScript) {
 
 // expectReasons compares why the agent checked in, as the portal's log tells
 // it, with what the script expects since the last comparison. Each occurrence
-// counts: a reason that comes twice is two words.
+// counts: a reason that comes twice is two words. With -merged what one check-in
+// tells of one cause is one, however often it happened.
 func expectReasons(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("unsupported: ! reasons")
 	}
-	s := stageOf(ts)
+	s, merged := stageOf(ts), len(args) > 0 && args[0] == "-merged"
+	if merged {
+		args = args[1:]
+	}
 	wanted := make([]string, len(args))
 	for i, word := range args {
 		reason, vm, about := strings.Cut(word, "=")
@@ -87,7 +91,7 @@ func expectReasons(ts *testscript.TestScript, neg bool, args []string) {
 	arrived, quiet := 0, time.Now()
 	for deadline := quiet.Add(reasonsLimit); ; time.Sleep(readyPoll) {
 		before := arrived
-		if got, arrived = arrivals(ts, s.arrived); arrived != before {
+		if got, arrived = arrivals(ts, s.arrived, merged); arrived != before {
 			quiet = time.Now()
 		}
 		same := slices.Equal(got, wanted)
@@ -103,7 +107,7 @@ func expectReasons(ts *testscript.TestScript, neg bool, args []string) {
 
 // arrivals are the reasons in the portal's log after so many check-ins, sorted,
 // and how many check-ins there are.
-func arrivals(ts *testscript.TestScript, after int) (reasons []string, checkins int) {
+func arrivals(ts *testscript.TestScript, after int, merged bool) (reasons []string, checkins int) {
 	for line := range strings.Lines(ts.ReadFile(ts.Getenv("PORTAL_LOG"))) {
 		var arrival struct {
 			Message  string
@@ -124,7 +128,11 @@ func arrivals(ts *testscript.TestScript, after int) (reasons []string, checkins 
 			if one.VMID != "" {
 				word += "=" + one.VMID
 			}
-			reasons = append(reasons, slices.Repeat([]string{word}, one.Count)...)
+			times := one.Count
+			if merged {
+				times = 1
+			}
+			reasons = append(reasons, slices.Repeat([]string{word}, times)...)
 		}
 	}
 	slices.Sort(reasons)
@@ -155,7 +163,7 @@ func expectCheckins(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: checkins [<>]N")
 	}
 	s := stageOf(ts)
-	_, now := arrivals(ts, 0)
+	_, now := arrivals(ts, 0, false)
 	is, err := holds(fmt.Sprint(now-s.arrived), args[0])
 	ts.Check(err)
 	if !is {

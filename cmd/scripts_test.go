@@ -65,8 +65,8 @@ func TestScripts(t *testing.T) {
 //	                             an agent that has checked in; goes to the Mac's folder
 //	watched [FLAGS…] [TIMING…]   the same with processes and streams of events, at a quick
 //	                             pace (Timing.Daily=3 is a TIMING)
-//	reasons [REASON[=VM]…]       why the agent has checked in since the last time, exactly;
-//	                             VM is NAME, USER/NAME or an id
+//	reasons [-merged] [REASON[=VM]…]  why the agent has checked in since the last time,
+//	                             exactly; VM is NAME, USER/NAME or an id
 //	checkins N                   how often it has checked in since then
 //	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT
 //	portal start|stop|kill       the portal in PRLPORTAL_DIR; start sets PRLPORTAL_URL
@@ -82,6 +82,8 @@ func TestScripts(t *testing.T) {
 //	exits CODE COMMAND…          run the command; it ends with the code
 //	as UID CODE COMMAND…         the same as another user (needs root)
 //	ports agent|portal N         the program listens on N network ports
+//	gone WORD…                   nothing runs any more that was started with these words on
+//	                             a Mac of the script; it has two seconds to end
 //	modes FILE MODE              permissions, as 0644
 //	chown UID FILE               (needs root)
 //	replace FILE OLD NEW         change a text file in one place
@@ -109,6 +111,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"exits":           expectExit,
 	"as":              expectExitAs,
 	"ports":           expectPorts,
+	"gone":            expectGone,
 	"modes":           expectMode,
 	"chown":           changeOwner,
 	"replace":         replaceText,
