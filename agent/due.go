@@ -39,10 +39,11 @@ func (s loopState) schedule(now time.Time, luck float64) loopState {
 		}
 		tell := now
 		if now.Sub(*due.at) > missedAfter*s.Timing.Tick {
-			tell = now.Add(part(s.Timing.WakeSplay, luck))
+			s = s.draw(luck)
+			tell = now.Add(part(s.Timing.WakeSplay, s.Lot))
 		}
 		s = s.because(now, tell, due.reason, "")
-		*due.at = now.Add(s.Timing.Daily) // a check-in that succeeds sets it right
+		*due.at = now.Add(s.Timing.Daily) // until a check-in plans anew
 	}
 	return s
 }
@@ -63,7 +64,7 @@ func (s loopState) lookAt() (time.Time, string) {
 // exchangeAt is the earliest time of the next exchange for some reasons, and
 // whether there is a reason for one.
 func (s loopState) exchangeAt(now time.Time, reasons trigger.Set) (time.Time, bool) {
-	owes := !reasons.Empty() || (s.Failures > 0 || s.Untold) && !s.NoRetry
+	owes := (!reasons.Empty() || s.Failures > 0 || s.Untold) && !s.NoRetry
 	at := latest(latest(s.RetryAt, s.NotBefore), s.OweAt)
 	if !s.LastExchange.IsZero() && s.Failures == 0 { // after a failure the backoff is the gap
 		at = latest(at, s.LastExchange.Add(s.Timing.MinimumGap))

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -19,7 +20,6 @@ import (
 func (d daemon) create(id string) {
 	d.mac.change(func(mac *fakeMac) {
 		mac.look.VMs = append(slices.Clone(mac.look.VMs), protocol.VM{VMKey: protocol.VMKey{ID: id, Owner: "alice"}, State: protocol.StateStopped})
-		mac.recalled = mac.look
 	})
 }
 
@@ -83,7 +83,6 @@ func TestReasonsSurviveARestart(t *testing.T) {
 func TestTRG_16_WhatHappenedBetweenTwoDaemons(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
-		d.mac.recalled = d.mac.look
 		stop := d.run(t)
 		time.Sleep(time.Hour)
 		stop()
@@ -165,12 +164,22 @@ func TestScheduleRecordIsWhole(t *testing.T) {
 		Bucket: trigger.Bucket{Level: 2.5, At: stepNoon}, LastExchange: stepNoon.Add(2), Failures: 3, FailingSince: stepNoon.Add(4),
 		NoRetry: true, RetryAt: stepNoon.Add(5), NotBefore: stepNoon.Add(6), Splay: 7, DailyAt: stepNoon.Add(8),
 	}
-	state.Beliefs = trigger.Remember(nil, trigger.ProductBelief{State: protocol.ProductKey, License: "L", Activated: true})
-	recalled := state.record(trigger.Set{}).recall(nil)
-	if diff := cmp.Diff(state, recalled, cmp.AllowUnexported(trigger.Set{}, trigger.Beliefs{})); diff != "" {
+	state.Beliefs = trigger.Beliefs{
+		Known: true, Product: trigger.ProductBelief{Version: "26.4.0", State: protocol.ProductKey, License: "L", Activated: true},
+		VMs: []trigger.VMBelief{{Key: protocol.VMKey{ID: "a", Owner: "alice"}, SeenBy: []string{"bob"}, State: protocol.StateRunning, Config: "c"}},
+	}
+	state.Portal, state.Origin = true, "https://portal.example.com"
+	data, err := json.Marshal(state.record(trigger.Set{}))
+	var record scheduleRecord
+	if err != nil || json.Unmarshal(data, &record) != nil {
+		t.Fatal(err)
+	}
+	recalled := record.recall()
+	recalled.Portal = true // the configuration says
+	if diff := cmp.Diff(state, recalled, cmp.AllowUnexported(trigger.Set{}, trigger.VMBelief{})); diff != "" {
 		t.Errorf("(-before +after):\n%s", diff)
 	}
-	recurring := loopState{Waiting: trigger.Set{}.Add(stepNoon, trigger.Daily, "").Add(stepNoon, trigger.AgentStart, "")}
+	recurring := loopState{Portal: true, Waiting: trigger.Set{}.Add(stepNoon, trigger.Daily, "").Add(stepNoon, trigger.AgentStart, "")}
 	if owed := recurring.record(trigger.Set{}).Owed; len(owed) != 0 {
 		t.Errorf("kept although it comes again by itself: %v", owed)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -112,11 +113,12 @@ func (f *fakePortal) Do(ctx context.Context, report protocol.Report, triggers []
 	return outcome, nil
 }
 
-// Told is what the test says; a portal that has everything unless it does.
-func (f *fakePortal) Told(protocol.Report) bool {
+// Told is true of the policy that the last report had, unless the test says that
+// the portal lacks something.
+func (f *fakePortal) Told(report protocol.Report) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.untold
+	return !f.untold && (len(f.got) == 0 || reflect.DeepEqual(f.got[len(f.got)-1].report.Policy, report.Policy))
 }
 
 func (f *fakePortal) State() checkin.State {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,10 +81,10 @@ func (a *agent) loop(ctx context.Context) error {
 				l.see(turn)
 				break
 			}
-			l.finish(turn.passResult)
 			if turn.fatal != nil {
 				return turn.fatal
 			}
+			l.finish(turn.passResult)
 		case <-wake.C:
 			l.reconfigure()
 		}
@@ -121,15 +122,15 @@ const (
 func (l *loop) recall() {
 	l.known.configuration = l.loadConfig()
 	l.known.onDisk = l.connect(l.known.configuration, protocol.Host{}, l.store)
+	if record, found := l.schedule.load(); found {
+		l.state = record.recall()
+	}
 	look, err := l.looker.Recall()
 	if err != nil {
 		l.log.Error().Err(err).Msg("recall the last look") // the first look says what it means
 		return
 	}
 	l.known.look = look
-	if record, found := l.schedule.load(); found {
-		l.state = record.recall(look.VMs)
-	}
 	rows := l.table()
 	l.view.inventory.Store(&rows)
 }
@@ -144,10 +145,21 @@ func (l *loop) resume() {
 	l.state = l.state.plan(portal.LastSuccess, rand.Float64(), portal.NextCheckin)
 }
 
-// take lets step decide, and does what it says.
+// take lets step decide, does what it says, and makes it visible.
 func (l *loop) take(what event) {
+	l.decide(what)
+	l.publish()
+}
+
+// decide lets step decide and does what it says. What must survive is kept
+// first: an action may write as well.
+func (l *loop) decide(what event) {
 	state, actions := step(wallClock(), rand.Float64(), l.state, what)
 	l.state = state
+	if slices.Contains(actions, action(startLook{})) {
+		l.schedule.begin()
+	}
+	l.schedule.note(l.state)
 	for _, next := range actions {
 		switch next := next.(type) {
 		case startLook:
@@ -156,8 +168,6 @@ func (l *loop) take(what event) {
 			l.conclude(next)
 		}
 	}
-	l.schedule.note(l.state)
-	l.publish()
 }
 
 // hearAll takes in what the sources said. A profile is not a reason by itself:
@@ -168,10 +178,11 @@ func (l *loop) hearAll(hints []trigger.Hint) {
 			l.reconfigure()
 			continue
 		}
-		l.take(happened{
+		l.decide(happened{
 			Reason: hint.Reason, UID: hint.UID, Account: l.accountOf(hint.UID), VMID: hint.VMID, State: hint.State,
 		})
 	}
+	l.publish()
 }
 
 // accountOf is the name of an account that the last look saw; empty if none.
@@ -220,22 +231,24 @@ func (l *loop) reconfigure(because ...trigger.Reason) {
 func (l *loop) begin() {
 	l.served, l.waiting = l.waiting, nil
 	l.number++
-	l.schedule.begin()
 	number, before := l.number, l.known
 	go l.beginPass(l.ctx, number, before, l.passes)
 }
 
-// see takes over what a look found, and lets the pass go on.
+// see takes over what a look found, and lets the pass go on. The pass has read
+// the configuration anew; if it is another one, that is a reason too.
 func (l *loop) see(turn *pass) {
+	now := l.known.configuration.Fingerprint() != turn.configuration.Fingerprint()
 	l.running, l.known = turn, turn.findings
-	what := looked{Untold: turn.untold}
+	what := l.configured()
+	if now {
+		what.Because = []trigger.Reason{trigger.ProfileChanged}
+	}
+	l.decide(what)
 	if !turn.lookFailed {
 		l.follow(turn.look.Accounts)
-		look := turn.look
-		what.Picture = &trigger.Picture{At: look.At, VMs: look.VMs, Product: look.Product}
 	}
-	l.take(l.configured()) // the pass has read the configuration anew
-	l.take(what)
+	l.take(turn.looked())
 }
 
 // conclude lets the pass go on as step decided.
@@ -248,6 +261,9 @@ func (l *loop) conclude(start conclude) {
 // finish takes over what a pass found, and answers those who waited for it.
 func (l *loop) finish(result passResult) {
 	l.last, l.known = result, result.findings
+	if result.erased { // what was owed, believed and waited for was another Mac's
+		l.state = loopState{Timing: l.state.Timing, Seen: l.state.Seen, Phase: l.state.Phase, Portal: l.state.Portal}
+	}
 	served := l.served
 	l.served = nil
 	l.take(passEnded{
@@ -288,7 +304,7 @@ func (l *loop) stop() {
 	go func() {
 		defer close(ended)
 		if l.state.running() {
-			<-l.passes // its look or its end: whichever is next, ctx ends the rest
+			l.keepLook(<-l.passes) // its look or its end: whichever is next, ctx ends the rest
 		}
 		l.looker.Close()
 	}()
@@ -300,11 +316,26 @@ func (l *loop) stop() {
 	l.publish()
 }
 
+// keepLook keeps what a look has found that nobody will tell any more: the next
+// daemon does.
+func (l *loop) keepLook(turn *pass) {
+	if l.state.Phase != looking || turn.lookFailed {
+		return
+	}
+	l.state, _ = step(wallClock(), rand.Float64(), l.state, turn.looked())
+	l.schedule.note(l.state)
+}
+
 // configured is what step must know of the configuration.
 func (l *loop) configured() configured {
 	c := l.known.configuration
+	origin := ""
+	if c.ServerURL != nil {
+		origin = c.ServerURL.Scheme + "://" + c.ServerURL.Host
+	}
 	return configured{
 		Portal:   c.ServerURL != nil,
+		Origin:   origin,
 		DeviceID: l.known.exchanger().State().DeviceID,
 		Timing:   timingOf(c.Timing),
 	}

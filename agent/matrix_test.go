@@ -263,7 +263,7 @@ func TestTRG_04_CreatedLongAfterEmptyHints(t *testing.T) {
 func (s *simulation) restarted(away time.Duration) *simulation {
 	next := simulate(s.t)
 	next.now, next.ticks, next.looks, next.sees = s.now.Add(away), s.ticks, s.looks, s.sees
-	next.state = s.state.record(s.state.InPass).recall(s.sees.VMs)
+	next.state = s.state.record(s.state.InPass).recall()
 	next.state.LastSuccess, next.state.DeviceID, next.state.Timing = s.state.LastSuccess, stepDevice, trigger.DefaultTiming
 	next.state = next.state.plan(s.state.LastSuccess, 0.5, s.state.Interval)
 	return next
@@ -382,9 +382,10 @@ func TestEventOfAStaleRow(t *testing.T) {
 func TestLostEventAfterTheClockWasSetBack(t *testing.T) {
 	t.Parallel()
 	s := lived(t, valid, vmRow("alice", "a", protocol.StateStopped, "1"))
+	s.until(s.state.NetAt.Add(time.Minute))
 	s.becomes(vmRow("alice", "a", protocol.StateRunning, "1"))
 	s.tell(aliceHears("a", "running"))
-	s.until(s.now.Add(5 * time.Second)) // before any look
+	s.until(s.now.Add(5 * time.Second)) // before the look
 	s.now = s.now.Add(-30 * trigger.Day)
 	s.tell(tick{})
 	s.until(s.now.Add(5 * time.Minute))

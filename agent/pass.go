@@ -13,6 +13,7 @@ import (
 	"prlagent/agent/inventory"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/agent/trigger"
 	"prlagent/store"
 )
 
@@ -33,8 +34,7 @@ type findings struct {
 	client        exchanger // nil until the Mac's identity is known
 	clientFor     string    // what client was made from
 	look          inventory.Look
-	sentPolicy    protocol.PolicyReport // as the portal has it
-	backedUp      time.Time             // last backup of the state by this daemon
+	backedUp      time.Time // last backup of the state by this daemon
 }
 
 // exchanger is the client, or one that says that there is none yet, behind the
@@ -68,6 +68,7 @@ type passResult struct {
 	outcome    checkin.Outcome
 	lookFailed bool
 	untold     bool  // the portal does not have what the look saw
+	erased     bool  // the state was another Mac's, and is discarded
 	fatal      error // the state database is damaged: a restart restores it
 }
 
@@ -122,6 +123,17 @@ func (p *pass) conclude(start conclude) {
 	p.pass.ToolRuns = int(p.countRuns() - p.tools)
 	p.pass.CommitsNow = int(p.store.Commits() - p.commits)
 	p.ended <- p
+}
+
+// looked is what step must know of the look.
+func (p *pass) looked() looked {
+	if p.lookFailed {
+		return looked{}
+	}
+	look := p.look
+	return looked{Untold: p.untold, Picture: &trigger.Picture{
+		At: look.At, VMs: look.VMs, Truncated: look.Truncated, Product: look.Product,
+	}}
 }
 
 func (p *pass) do(step passStep) {
@@ -185,7 +197,6 @@ func (p *pass) checkIn(triggers []protocol.Trigger, outcome *checkin.Outcome) (s
 		failure = cmp.Or(result.Code, protocol.CodeInternal)
 		return failed(failure, result.Detail), failure
 	}
-	p.sentPolicy = report.Policy
 	if result.Code != "" {
 		return failed(result.Code, result.Detail), ""
 	}
@@ -205,12 +216,15 @@ func (p *pass) converge() localapi.Step {
 // report sends at once what the turn itself has changed: the portal learns
 // that a policy arrived without waiting for the next reason.
 func (p *pass) report() localapi.Step {
-	changed := p.exchanger().Policy().SHA256 != p.sentPolicy.SHA256 || p.exchanger().Policy().State != p.sentPolicy.State
-	if !p.exchanged || p.failure != "" || !changed {
+	if !p.exchanged || p.failure != "" || p.exchanger().Told(p.currentReport()) {
 		return localapi.Step{Outcome: localapi.StepSkipped, Detail: "nothing new"}
 	}
 	var followUp checkin.Outcome
-	step, _ := p.checkIn(nil, &followUp)
+	step, failure := p.checkIn(nil, &followUp)
+	p.outcome.RetryAfter = max(p.outcome.RetryAfter, followUp.RetryAfter)
+	if failure == "" {
+		p.outcome.NextCheckin, p.outcome.Splay = followUp.NextCheckin, followUp.Splay
+	}
 	return step
 }
 
@@ -251,7 +265,7 @@ func (p *pass) checkIdentity(host protocol.Host) error {
 	if err != nil {
 		return err
 	}
-	p.sentPolicy = protocol.PolicyReport{}
+	p.erased = true
 	p.lookAnew()
 	p.journal.restart()
 	p.journal.add(newEvent(wallClock(), string(protocol.CodeIdentityReset), protocol.CodeIdentityReset))

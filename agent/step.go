@@ -15,12 +15,14 @@ type loopState struct {
 	Timing   trigger.Timing
 	DeviceID string // spreads the fleet; empty before the first enrollment
 	Portal   bool   // there is a portal to check in with
+	Origin   string // which one
 
 	Seen    time.Time // when step was called last
 	Phase   phase
 	Beliefs trigger.Beliefs
 
 	Waiting   trigger.Set // reasons that no look has answered
+	Heard     bool        // the pass that runs began with such reasons
 	LookAt    time.Time   // when the next look is due; zero = nothing calls for one
 	Hinted    hints       // accounts whose hints the next look answers
 	Asked     hints       // those whose hints the look of this pass answers
@@ -28,6 +30,7 @@ type loopState struct {
 	NetAt     time.Time   // when the next look is due although nothing was heard
 
 	Untold bool        // the portal does not have what the last look saw
+	Lot    float64     // of this Mac in [0, 1), for every splay of what waits; zero = not drawn
 	Owed   trigger.Set // reasons that were looked at and that no check-in has carried
 	OweAt  time.Time   // when they want to go, before any throttle; zero = at once
 	InPass trigger.Set // reasons of the pass that runs
@@ -88,6 +91,7 @@ type happened struct {
 // configured says what the configuration is now.
 type configured struct {
 	Portal   bool
+	Origin   string // of the portal
 	DeviceID string
 	Timing   trigger.Timing
 	Because  []trigger.Reason // reasons to look that came with it
@@ -163,6 +167,7 @@ func (s loopState) follow(now time.Time) loopState {
 	if s.Seen = now; back <= 0 {
 		return s
 	}
+	s.Beliefs = s.Beliefs.OnAnotherClock()
 	for _, at := range []*time.Time{
 		&s.LookAt, &s.NetAt, &s.OweAt, &s.Bucket.At, &s.LastExchange, &s.LastSuccess, &s.FailingSince, &s.RetryAt, &s.NotBefore, &s.DailyAt, &s.CadenceAt,
 	} {
@@ -189,7 +194,8 @@ func (s loopState) hear(now time.Time, luck float64, what happened) loopState {
 	case trigger.AgentStart:
 		return s.start(now, luck)
 	}
-	return s.because(now, s.splayed(now, luck, what.Reason), what.Reason, what.VMID)
+	s, tell := s.splayed(now, luck, what.Reason)
+	return s.because(now, tell, what.Reason, what.VMID)
 }
 
 // hearState takes in that a virtual machine is in a state.
@@ -218,17 +224,31 @@ func (s loopState) because(now, tell time.Time, reason trigger.Reason, vmID stri
 	}
 	s.Waiting = s.Waiting.Add(now, reason, vmID)
 	s.LookAt = soonest(s.LookAt, look)
+	s.NoRetry = false // the portal may like a report with something new in it
 	return s
 }
 
-// splayed is when a reason wants to be told: at once, or within the splay of
-// its kind.
-func (s loopState) splayed(now time.Time, luck float64, reason trigger.Reason) time.Time {
+// splayed is when a reason wants to be told: at once, or within the splay of its
+// kind after the debounce, which would gather everybody who drew less. One lot
+// is for all that waits: the earliest of several draws is no fair one.
+func (s loopState) splayed(now time.Time, luck float64, reason trigger.Reason) (loopState, time.Time) {
 	kind := trigger.Kinds[reason]
 	if kind.Splay == nil || s.firstStart(reason) {
-		return now
+		return s, now
 	}
-	return now.Add(part(s.splay(kind), luck))
+	if kind.Settle {
+		now = now.Add(s.Timing.Debounce)
+	}
+	s = s.draw(luck)
+	return s, now.Add(part(s.splay(kind), s.Lot))
+}
+
+// draw draws the lot, if there is none.
+func (s loopState) draw(luck float64) loopState {
+	if s.Lot == 0 {
+		s.Lot = luck
+	}
+	return s
 }
 
 func part(whole time.Duration, luck float64) time.Duration {
@@ -275,9 +295,10 @@ func (s loopState) hearNetwork(now time.Time, luck float64) loopState {
 	if s.Failures == 0 && !s.LastSuccess.IsZero() && now.Sub(s.LastSuccess) < s.Timing.FreshFor {
 		return s
 	}
-	tell := s.splayed(now, luck, trigger.NetworkUp)
+	s, tell := s.splayed(now, luck, trigger.NetworkUp)
 	if s.Failures > 0 && !s.waiting().Has(trigger.NetworkUp) {
-		s.RetryAt, s.NoRetry = soonest(s.RetryAt, tell), false
+		s.RetryAt = soonest(s.RetryAt, tell)
+		s.Bucket = s.Bucket.WithOne(now, s.Timing.BucketSize, s.Timing.BucketEvery) // failures have emptied it
 	}
 	return s.because(now, tell, trigger.NetworkUp, "")
 }
@@ -287,7 +308,8 @@ func (s loopState) hearNetwork(now time.Time, luck float64) loopState {
 func (s loopState) hearWake(now time.Time, luck float64) loopState {
 	waits := s.waiting()
 	if waits.Has(trigger.Daily) || waits.Has(trigger.Cadence) {
-		return s.because(now, s.splayed(now, luck, trigger.Wake), trigger.Wake, "")
+		s, tell := s.splayed(now, luck, trigger.Wake)
+		return s.because(now, tell, trigger.Wake, "")
 	}
 	s.LookAt = soonest(s.LookAt, now.Add(s.Timing.Debounce))
 	return s
@@ -297,19 +319,31 @@ func (s loopState) hearWake(now time.Time, luck float64) loopState {
 // a power cut: whatever was owed before waits for the splay too, and so does
 // what the first look finds.
 func (s loopState) start(now time.Time, luck float64) loopState {
-	tell := s.splayed(now, luck, trigger.AgentStart)
+	s, tell := s.splayed(now, luck, trigger.AgentStart)
+	waits := s.OweAt
 	s = s.because(now, tell, trigger.AgentStart, "")
-	s.OweAt = tell
+	if s.OweAt = tell; waits.After(now) && waits.Before(tell) {
+		s.OweAt = waits // the splay of the start before is not over
+	}
 	return s
 }
 
+// configure takes in the configuration. What another portal has refused or
+// asked for does not bind this one.
 func (s loopState) configure(now time.Time, luck float64, what configured) loopState {
+	if s.Origin != "" && what.Origin != "" && s.Origin != what.Origin {
+		s.Failures, s.FailingSince, s.NoRetry, s.RetryAt, s.NotBefore = 0, time.Time{}, false, time.Time{}, time.Time{}
+		s.Interval, s.CadenceAt, s.Splay, s.LastSuccess = 0, time.Time{}, 0, time.Time{}
+	}
+	if what.Origin != "" {
+		s.Origin = what.Origin
+	}
 	s.Timing, s.DeviceID, s.Portal = what.Timing, what.DeviceID, what.Portal
 	if s.DailyAt.IsZero() {
 		s.DailyAt = trigger.DailyAt(now, s.DeviceID, s.Timing.Daily)
 	}
 	for _, reason := range what.Because {
-		s = s.because(now, s.splayed(now, luck, reason), reason, "")
+		s = s.hear(now, luck, happened{Reason: reason})
 	}
 	return s
 }
@@ -318,10 +352,11 @@ func (s loopState) configure(now time.Time, luck float64, what configured) loopS
 func (s loopState) see(now time.Time, what looked) (loopState, []action) {
 	s.Phase, s.Untold = concluding, what.Untold
 	s.NetAt = now.Add(s.Timing.SafetyNet)
-	if what.Picture != nil {
-		s = s.learn(now, *what.Picture)
+	if what.Picture == nil {
+		return s.blind(now)
 	}
-	s.InPass = s.InPass.Limited(maxReasons)
+	s = s.takeAlong().learn(now, *what.Picture)
+	s.InPass = s.InPass.Limited(protocol.MaxTriggers)
 	exchangeAt, owes := s.exchangeAt(now, s.InPass)
 	exchange := s.Portal && (s.Urgent || owes && !now.Before(exchangeAt))
 	if exchange {
@@ -331,9 +366,31 @@ func (s loopState) see(now time.Time, what looked) (loopState, []action) {
 	return s, []action{conclude{Triggers: s.InPass, Exchange: exchange}}
 }
 
-// maxReasons bounds what one check-in carries, and what a Mac without a portal
-// keeps.
-const maxReasons = 64
+// blind goes on after a look that failed: there is nothing to tell, and no use
+// in looking again at once.
+func (s loopState) blind(now time.Time) (loopState, []action) {
+	s.OweAt = latest(s.OweAt, now.Add(max(s.Timing.MinimumGap, s.Timing.Debounce, time.Second)))
+	return s, []action{conclude{Triggers: s.InPass}}
+}
+
+// takeAlong puts into the pass what was heard during its look and asks for no
+// look of its own: that the agent started, that the network is there, that a
+// check is due.
+func (s loopState) takeAlong() loopState {
+	along, rest := s.Waiting.Split(needsNoLook)
+	s.InPass, s.Waiting = s.InPass.Merge(along), rest
+	if rest.Empty() && len(s.Hinted) == 0 {
+		s.LookAt = time.Time{}
+	}
+	return s
+}
+
+// needsNoLook says that a reason is about the agent and its portal, not about
+// what there is to see: any check-in answers it.
+func needsNoLook(reason trigger.Reason) bool {
+	kind := trigger.Kinds[reason]
+	return !kind.Urgent && (kind.Recurs || kind.Splay != nil)
+}
 
 // learn makes reasons of what is new in a picture. What somebody hinted at is
 // told at once; what is found beside a reason that waits for its splay waits
@@ -341,12 +398,12 @@ const maxReasons = 64
 func (s loopState) learn(now time.Time, picture trigger.Picture) loopState {
 	beliefs, news := s.Beliefs.See(picture)
 	s.Beliefs = beliefs
-	s = s.judgeHints(len(news) > 0 || !s.InPass.Empty())
+	s = s.judgeHints(len(news) > 0 || s.Heard)
 	if len(news) > 0 && (s.InPass.Empty() || len(s.Asked) > 0) {
 		s.OweAt = now
 	}
 	for _, found := range news {
-		s.InPass = s.InPass.Add(now, found.Reason, found.VMID)
+		s.InPass, s.NoRetry = s.InPass.Add(now, found.Reason, found.VMID), false
 	}
 	return s
 }
@@ -371,16 +428,18 @@ func (s loopState) judgeHints(fruitful bool) loopState {
 func (s loopState) finish(now time.Time, luck float64, what passEnded) loopState {
 	s.Phase = idle
 	s.DeviceID = what.DeviceID
-	if !what.Exchanged {
-		s.Owed, s.InPass = s.InPass, trigger.Set{}
-		return s
+	s.Owed, s.InPass = s.InPass, trigger.Set{}
+	if what.Exchanged {
+		s.Owed = what.Left
 	}
-	s.Owed, s.InPass = what.Left, trigger.Set{}
-	if what.Code == "" && s.Timing.FreshFor > 0 { // the network that flapped meanwhile has carried the report
-		s.Waiting = s.Waiting.Without(trigger.NetworkUp)
+	if !s.Portal {
+		s.Owed = trigger.Set{} // nobody will ever ask what happened when
 	}
 	if s.Owed.Empty() && s.Waiting.Empty() {
-		s.OweAt = time.Time{}
+		s.OweAt, s.Lot = time.Time{}, 0
+	}
+	if !what.Exchanged {
+		return s
 	}
 	s.NoRetry, s.NotBefore = what.NoRetry, time.Time{}
 	if what.RetryAfter > 0 {
@@ -390,12 +449,23 @@ func (s loopState) finish(now time.Time, luck float64, what passEnded) loopState
 		if s.Failures++; s.Failures == 1 {
 			s.FailingSince = now
 		}
-		s.RetryAt = now.Add(trigger.Backoff(s.Timing, s.Failures, now.Sub(s.FailingSince), what.RetryAfter, luck))
-		return s
+		return s.retry(now, luck, what.RetryAfter)
 	}
 	s.Failures, s.RetryAt, s.LastSuccess, s.Untold = 0, time.Time{}, now, false
+	_, s.Waiting = s.Waiting.Split(needsNoLook) // this check-in has answered them
 	s.Splay = min(what.Splay, maxSplay)
 	return s.plan(now, luck, what.Interval)
+}
+
+// retry plans the next attempt after a failure. Whoever then has no token does
+// not wait for the very moment of the next one: that is the same for all who
+// lost the portal together.
+func (s loopState) retry(now time.Time, luck float64, floor time.Duration) loopState {
+	s.RetryAt = now.Add(trigger.Backoff(s.Timing, s.Failures, now.Sub(s.FailingSince), floor, luck))
+	if _, token, ok := s.Bucket.Take(s.RetryAt, s.Timing.BucketSize, s.Timing.BucketEvery); !ok {
+		s.RetryAt = token.Add(part(s.Timing.BucketEvery, luck))
+	}
+	return s
 }
 
 // maxSplay bounds what a portal may ask for.
@@ -412,7 +482,7 @@ func (s loopState) begin(now time.Time) (loopState, []action) {
 	if !isDue(now, lookAt) && !(s.Portal && owes && !now.Before(exchangeAt)) {
 		return s, nil
 	}
-	s.InPass, s.Urgent = s.Owed.Merge(s.Waiting), s.Waiting.Urgent()
+	s.InPass, s.Urgent, s.Heard = s.Owed.Merge(s.Waiting), s.Waiting.Urgent(), !s.Waiting.Empty()
 	s.Owed, s.Waiting, s.LookAt = trigger.Set{}, trigger.Set{}, time.Time{}
 	s.Asked, s.Hinted = s.Hinted, nil
 	s.Phase = looking

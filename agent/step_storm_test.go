@@ -179,11 +179,14 @@ func TestStepLosesNothing(t *testing.T) {
 					if !stored || rapid.Bool().Draw(rt, "failed") {
 						ended.Code, ended.Interval = protocol.CodePortalOutage, 0
 					}
-					if stored {
-						model.told += count(sim.state.InPass)
-					} else {
+					if !stored {
 						ended.Left = sim.state.InPass
+					} else if sim.state.Portal {
+						model.told += count(sim.state.InPass)
 					}
+				}
+				if !sim.state.Portal { // nobody to tell: forgotten
+					model.told += count(sim.state.InPass)
 				}
 				sim.tell(ended)
 			},

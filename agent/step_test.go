@@ -489,9 +489,10 @@ func TestWithoutAPortal(t *testing.T) {
 	if len(s.passes) < 10 || len(s.passes) > 11 || len(s.exchanges()) != 0 {
 		t.Fatalf("%d looks and %d exchanges in ten days", len(s.passes), len(s.exchanges()))
 	}
-	s.tell(configured{Portal: true, DeviceID: stepDevice, Timing: stepTiming})
-	if len(s.exchanges()) != 1 || !s.passes[len(s.passes)-1].has(trigger.AgentStart) {
-		t.Errorf("a portal appears: %+v", s.passes[len(s.passes)-1])
+	s.tell(configured{Portal: true, DeviceID: stepDevice, Timing: stepTiming, Because: []trigger.Reason{trigger.ProfileChanged}})
+	last := s.passes[len(s.passes)-1]
+	if len(s.exchanges()) != 1 || len(last.triggers) != 1 || !last.has(trigger.ProfileChanged) {
+		t.Errorf("a portal appears, and is told what happened before: %+v", last)
 	}
 }
 

@@ -73,8 +73,19 @@ func renumber(p *pass, pending pendingRecord, problem protocol.Problem, _ error)
 		p.record.Sequence = problem.Expected - 1
 	}
 	p.base = protocol.Baseline{}
-	p.carried = mergeTriggers(pending.Triggers, p.carried)
-	return p.prepare(protocol.MaxEvents)
+	return p.replace(pending, protocol.MaxEvents)
+}
+
+// replace makes another report of one that the portal refused, with its
+// triggers. If that fails the refused one stays, and has them.
+func (p *pass) replace(refused pendingRecord, events int) (pendingRecord, error) {
+	own := p.carried
+	p.carried = mergeTriggers(refused.Triggers, own)
+	another, err := p.prepare(events)
+	if err != nil {
+		p.carried = own
+	}
+	return another, err
 }
 
 // slim gives up the events, the only part of a report that it can do without.
@@ -84,8 +95,7 @@ func slim(p *pass, pending pendingRecord, problem protocol.Problem, cause error)
 	}
 	p.options.Log.Warn().Int("events", pending.Events).Msg("the portal refused the report; its events are given up")
 	p.outcome.EventsSent = max(p.outcome.EventsSent, pending.LastEvent)
-	p.carried = mergeTriggers(pending.Triggers, p.carried)
-	return p.prepare(0)
+	return p.replace(pending, 0)
 }
 
 // unpacked sends the same report without compression, now and from now on.
@@ -104,9 +114,9 @@ func (p *pass) giveUp(pending pendingRecord, problem protocol.Problem, cause err
 	if !unrepeatable[problem.Name()] {
 		return cause
 	}
-	p.carried = mergeTriggers(pending.Triggers, p.carried)
+	left := mergeTriggers(pending.Triggers, p.carried)
 	err := p.options.Store.Update(func(tx *store.Tx) error {
-		forget := errors.Join(pendings.Delete(tx, onlyKey), p.keepLeft(tx, p.carried))
+		forget := errors.Join(pendings.Delete(tx, onlyKey), p.keepLeft(tx, left))
 		if problem.Expected == 0 {
 			return forget
 		}
@@ -116,5 +126,6 @@ func (p *pass) giveUp(pending pendingRecord, problem protocol.Problem, cause err
 	if err != nil {
 		return errors.Join(cause, fmt.Errorf("forget report: %w", err))
 	}
+	p.carried = left
 	return cause
 }

@@ -103,9 +103,6 @@ func readStanding(s *store.Store, origin string, now time.Time) (found standing,
 	return found, &pending, nil
 }
 
-// maxTriggers bounds what a long time offline collects.
-const maxTriggers = 64
-
 // mergeTriggers joins triggers of one reason and VM, as the guide's list has
 // them: counts add up, times widen. Times are whole seconds in UTC.
 func mergeTriggers(older, newer []protocol.Trigger) []protocol.Trigger {
@@ -125,5 +122,5 @@ func mergeTriggers(older, newer []protocol.Trigger) []protocol.Trigger {
 		known.LastAt = slices.MaxFunc([]time.Time{known.LastAt, trigger.LastAt}, time.Time.Compare)
 	}
 	slices.SortStableFunc(merged, func(a, b protocol.Trigger) int { return cmp.Compare(a.Reason, b.Reason) })
-	return merged[:min(len(merged), maxTriggers)]
+	return protocol.LimitTriggers(merged, protocol.MaxTriggers) // a long time offline collects many
 }

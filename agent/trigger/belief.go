@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -10,9 +11,10 @@ import (
 
 // Picture is what one look saw, as far as reasons follow from it.
 type Picture struct {
-	At      time.Time // when the look began: what an event said later is newer
-	VMs     []protocol.VM
-	Product protocol.Product
+	At        time.Time // when the look began: what an event said later is newer
+	VMs       []protocol.VM
+	Truncated bool // there are more: who is missing is not gone
+	Product   protocol.Product
 }
 
 // Beliefs are what the loop holds for true between two looks: the last picture,
@@ -21,40 +23,43 @@ type Picture struct {
 // look later, and what the agent did itself gives none. A Beliefs is a value:
 // its methods return another and leave theirs alone.
 type Beliefs struct {
-	Known   bool // there was a picture; what is seen first is no news
-	Product ProductBelief
-	vms     []vmBelief
+	Known   bool          `json:"known"` // there was a picture; what is seen first is no news
+	Product ProductBelief `json:"product,omitzero"`
+	VMs     []VMBelief    `json:"vms,omitempty"`
 }
 
-// ProductBelief is what is held for true of the license.
+// ProductBelief is what is held for true of the product and its license.
 type ProductBelief struct {
+	Version   string `json:"version,omitempty"`   // configurations compare only within one
 	State     string `json:"state,omitempty"`     // one of the Product words; empty = unknown
 	License   string `json:"license,omitempty"`   // masked by the tool
 	Activated bool   `json:"activated,omitempty"` // it once was: from then on an activation is a re-activation
 }
 
-// vmBelief is what is held for true of one virtual machine.
-type vmBelief struct {
-	key     protocol.VMKey
-	seenBy  []string
-	state   string // one of the State words; empty = not known
-	stateAt time.Time
-	config  string
+// VMBelief is what is held for true of one virtual machine.
+type VMBelief struct {
+	Key    protocol.VMKey `json:"key"`
+	SeenBy []string       `json:"seen_by,omitempty"`
+	State  string         `json:"state,omitempty"` // one of the State words; empty = not known
+	Config string         `json:"config,omitempty"`
+
+	stateAt time.Time // of the event that told the state; zero = a look did
 }
 
-// Remember makes beliefs of what was known when the daemon ended.
-func Remember(vms []protocol.VM, product ProductBelief) Beliefs {
-	beliefs := Beliefs{Known: true, Product: product}
-	for _, vm := range vms {
-		beliefs.vms = append(beliefs.vms, believe(vm))
+// OnAnotherClock are the beliefs after the clock was set back: the times of
+// events are forgotten, or no look would be newer for as long as it went back.
+func (b Beliefs) OnAnotherClock() Beliefs {
+	b.VMs = slices.Clone(b.VMs)
+	for i := range b.VMs {
+		b.VMs[i].stateAt = time.Time{}
 	}
-	return beliefs
+	return b
 }
 
-func believe(vm protocol.VM) vmBelief {
-	belief := vmBelief{key: vm.VMKey, seenBy: vm.SeenBy, config: vm.ConfigHash}
+func believe(vm protocol.VM) VMBelief {
+	belief := VMBelief{Key: vm.VMKey, SeenBy: vm.SeenBy, Config: vm.ConfigHash}
 	if vm.State != protocol.StateUnknown {
-		belief.state = vm.State
+		belief.State = vm.State
 	}
 	return belief
 }
@@ -84,24 +89,24 @@ func (b Beliefs) Hear(at time.Time, account, vmID, word string) (after Beliefs, 
 	case !settled[state]:
 		return b, "", false
 	}
-	before := b.vms[place]
+	before := b.VMs[place]
 	now := before
-	now.state, now.stateAt = state.Portal(), at
-	b.vms = slices.Clone(b.vms)
-	b.vms[place] = now
-	return b, passage(before.state, now.state), true
+	now.State, now.stateAt = state.Portal(), at
+	b.VMs = slices.Clone(b.VMs)
+	b.VMs[place] = now
+	return b, passage(before.State, now.State), before.State != ""
 }
 
 // find gives the place of a virtual machine that the account lists: its own, or
 // one that is shared with it. The same id can be in two accounts (H21).
 func (b Beliefs) find(account, vmID string) int {
 	shared := -1
-	for i, vm := range b.vms {
+	for i, vm := range b.VMs {
 		switch {
-		case vm.key.ID != vmID:
-		case vm.key.Owner == account:
+		case vm.Key.ID != vmID:
+		case vm.Key.Owner == account:
 			return i
-		case slices.Contains(vm.seenBy, account):
+		case slices.Contains(vm.SeenBy, account):
 			shared = i
 		}
 	}
@@ -132,29 +137,40 @@ type News struct {
 // could not be listed say nothing. What an event said after the look began
 // stands until the next look.
 func (b Beliefs) See(picture Picture) (Beliefs, []News) {
-	after := Beliefs{Known: true}
+	after, sameVersion := Beliefs{Known: true}, b.Product.comparable(picture.Product)
 	var news []News
-	gone := slices.Clone(b.vms)
+	gone := slices.Clone(b.VMs)
 	for _, vm := range picture.VMs {
 		now := believe(vm)
-		place := slices.IndexFunc(gone, func(old vmBelief) bool { return same(old.key, now.key) })
+		place := slices.IndexFunc(gone, func(old VMBelief) bool { return same(old.Key, now.Key) })
 		if place < 0 {
-			after.vms = append(after.vms, now)
-			if vm.Stale == "" {
+			if vm.Stale != "" && b.Known {
+				continue // it is news when somebody sees it
+			}
+			after.VMs = append(after.VMs, now)
+			if !slices.ContainsFunc(b.VMs, now.wasSharedAs) {
 				news = append(news, News{VMCreated, vm.ID})
 			}
 			continue
 		}
 		before := gone[place]
 		gone = slices.Delete(gone, place, place+1)
+		if !sameVersion {
+			before.Config = ""
+		}
 		now, found := before.turn(now, vm.Stale != "", picture.At)
-		after.vms = append(after.vms, now)
+		after.VMs = append(after.VMs, now)
 		for _, reason := range found {
 			news = append(news, News{reason, vm.ID})
 		}
 	}
 	for _, old := range gone {
-		news = append(news, News{VMRemoved, old.key.ID})
+		switch {
+		case picture.Truncated:
+			after.VMs = append(after.VMs, old)
+		case !slices.ContainsFunc(after.VMs, old.wasSharedAs):
+			news = append(news, News{VMRemoved, old.Key.ID})
+		}
 	}
 	var reason Reason
 	if after.Product, reason = b.Product.turn(picture.Product); reason != "" {
@@ -173,25 +189,38 @@ func same(a, b protocol.VMKey) bool {
 	return a.ID == b.ID && a.Owner == b.Owner && (unknown || a.Bundle == b.Bundle)
 }
 
+// wasSharedAs says that another belief is about the same shared virtual machine
+// in the name of another account: which of several has the row depends on whose
+// files could be looked at.
+func (v VMBelief) wasSharedAs(other VMBelief) bool {
+	return v.Key.ID == other.Key.ID && (slices.Contains(v.SeenBy, other.Key.Owner) || slices.Contains(other.SeenBy, v.Key.Owner))
+}
+
 // turn goes from what was believed to what a look that began at a time saw.
-func (v vmBelief) turn(now vmBelief, stale bool, began time.Time) (vmBelief, []Reason) {
+func (v VMBelief) turn(now VMBelief, stale bool, began time.Time) (VMBelief, []Reason) {
 	if stale {
 		return v, nil
 	}
 	var reasons []Reason
-	if now.state == "" || v.stateAt.After(began) {
-		now.state, now.stateAt = v.state, v.stateAt
+	if now.State == "" || v.stateAt.After(began) {
+		now.State, now.stateAt = v.State, v.stateAt
 	}
-	if reason := passage(v.state, now.state); reason != "" {
+	if reason := passage(v.State, now.State); reason != "" {
 		reasons = append(reasons, reason)
 	}
-	if now.config == "" {
-		now.config = v.config
+	if now.Config == "" {
+		now.Config = v.Config
 	}
-	if v.config != "" && v.config != now.config {
+	if v.Config != "" && v.Config != now.Config {
 		reasons = append(reasons, VMConfigChanged)
 	}
 	return now, reasons
+}
+
+// comparable says that configurations were read by one version of the product,
+// as far as anyone knows: another one adds and drops keys.
+func (p ProductBelief) comparable(product protocol.Product) bool {
+	return p.Version == "" || product.Version == "" || p.Version == product.Version
 }
 
 // turn goes to what a look saw of the license. A state that could not be read
@@ -201,17 +230,20 @@ func (p ProductBelief) turn(product protocol.Product) (ProductBelief, Reason) {
 	if !product.Installed && p.State == "" {
 		product.State = protocol.ProductDeactivated
 	}
+	p.Version = cmp.Or(product.Version, p.Version)
 	if product.State == "" {
 		return p, ""
 	}
 	active := product.State != protocol.ProductDeactivated
-	now := ProductBelief{State: product.State, License: product.License, Activated: p.Activated || active}
+	now := ProductBelief{
+		Version: p.Version, State: product.State, License: cmp.Or(product.License, p.License), Activated: p.Activated || active,
+	}
 	switch {
 	case !active || p.State == "":
 		return now, ""
 	case p.State == protocol.ProductDeactivated && !p.Activated:
 		return now, Activation
-	case p.State != now.State, p.License != "" && now.License != "" && p.License != now.License:
+	case p.State != now.State, p.License != "" && p.License != now.License:
 		return now, Reactivation
 	}
 	return now, ""

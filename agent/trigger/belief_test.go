@@ -115,7 +115,10 @@ func TestTheFirstLookIsNoNews(t *testing.T) {
 	if _, got := (Beliefs{}).See(Picture{VMs: rows, Product: activated}); len(got) != 0 {
 		t.Errorf("first: %v", got)
 	}
-	remembered := Remember([]protocol.VM{vmRow("a", protocol.StateStopped)}, ProductBelief{State: protocol.ProductDeactivated})
+	remembered := Beliefs{
+		Known: true, Product: ProductBelief{State: protocol.ProductDeactivated},
+		VMs: []VMBelief{{Key: vmRow("a", "").VMKey, State: protocol.StateStopped, Config: "c1"}},
+	}
 	want := []News{{VMStarted, "a"}, {Activation, ""}}
 	if _, got := remembered.See(Picture{VMs: rows, Product: activated}); !slices.Equal(got, want) {
 		t.Errorf("after a restart: %v", got)

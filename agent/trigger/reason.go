@@ -111,39 +111,22 @@ func (s Set) Merge(other Set) Set {
 	return Set{entries: merged}
 }
 
-// Limited is the set with at most that many entries: the reason with the most
-// virtual machines becomes one entry without any, until they fit. No count is
-// lost.
-func (s Set) Limited(most int) Set {
-	for len(s.entries) > most {
-		entries := make(map[string]int)
-		largest := ""
-		for _, entry := range s.entries {
-			if entries[entry.Reason]++; entries[entry.Reason] > entries[largest] {
-				largest = entry.Reason
-			}
-		}
-		if entries[largest] < 2 {
-			return s
-		}
-		s = s.withoutVMs(largest)
-	}
-	return s
-}
-
-// withoutVMs is the set with one entry for the reason.
-func (s Set) withoutVMs(reason string) Set {
-	var merged Set
-	for _, entry := range s.entries {
-		if entry.Reason == reason {
-			entry.VMID = ""
-		}
-		merged = merged.Merge(Set{entries: []protocol.Trigger{entry}})
-	}
-	return merged
-}
+// Limited is the set with at most that many entries, see protocol.LimitTriggers.
+func (s Set) Limited(most int) Set { return Set{entries: protocol.LimitTriggers(s.entries, most)} }
 
 func sameCause(a, b protocol.Trigger) bool { return a.Reason == b.Reason && a.VMID == b.VMID }
+
+// Split gives the reasons that are chosen, and the rest.
+func (s Set) Split(chosen func(Reason) bool) (these, rest Set) {
+	for _, entry := range s.entries {
+		if chosen(Reason(entry.Reason)) {
+			these.entries = append(these.entries, entry)
+		} else {
+			rest.entries = append(rest.entries, entry)
+		}
+	}
+	return these, rest
+}
 
 // Empty says that there is no reason.
 func (s Set) Empty() bool { return len(s.entries) == 0 }

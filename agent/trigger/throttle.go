@@ -127,6 +127,13 @@ func (b Bucket) Take(now time.Time, size int, every time.Duration) (Bucket, time
 	return b, time.Time{}, true
 }
 
+// WithOne is the bucket with at least one token.
+func (b Bucket) WithOne(now time.Time, size int, every time.Duration) Bucket {
+	b = b.fill(now, size, every)
+	b.Level = max(b.Level, 1)
+	return b
+}
+
 // Backoff is how long to wait after the given number of failures in a row, the
 // first of which was failing ago: doubling up to the cap, then a random half
 // off, so that the jitter also spreads those who are at the cap. After a long
@@ -143,7 +150,7 @@ func Backoff(timing Timing, failures int, failing, floor time.Duration, random f
 		wait = max(wait, spread(timing.CircuitInterval, 0.75, random))
 	}
 	if floor > 0 {
-		wait = max(wait, spread(min(max(floor, time.Second), Day), 1, random))
+		wait = max(wait, min(max(floor, time.Second), Day+Day/2))
 	}
 	return wait
 }
