@@ -3,6 +3,7 @@ package cmd_test
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -69,18 +70,18 @@ func withoutSplay(ts *testscript.TestScript) {
 
 // expectReasons compares why the agent checked in, as the portal's log tells
 // it, with what the script expects since the last comparison. Each occurrence
-// counts: a reason that comes twice is two words. With -merged what one check-in
-// tells of one cause is one, however often it happened.
+// counts: a reason that comes twice is two words.
 func expectReasons(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("unsupported: ! reasons")
 	}
-	s, merged := stageOf(ts), len(args) > 0 && args[0] == "-merged"
-	if merged {
-		args = args[1:]
-	}
-	wanted := make([]string, len(args))
-	for i, word := range args {
+	flags := flag.NewFlagSet("reasons", flag.ContinueOnError)
+	flags.SetOutput(ts.Stderr())
+	merged := flags.Bool("merged", false, "what one check-in tells of one cause is one, however often it happened")
+	within := flags.Duration("within", reasonsLimit, "how long all of them may take")
+	ts.Check(flags.Parse(args))
+	s, wanted := stageOf(ts), make([]string, flags.NArg())
+	for i, word := range flags.Args() {
 		reason, vm, about := strings.Cut(word, "=")
 		if wanted[i] = reason; about {
 			wanted[i] += "=" + vmID(ts, vm)
@@ -89,16 +90,16 @@ func expectReasons(ts *testscript.TestScript, neg bool, args []string) {
 	slices.Sort(wanted)
 	var got []string
 	arrived, quiet := 0, time.Now()
-	for deadline := quiet.Add(reasonsLimit); ; time.Sleep(readyPoll) {
+	for begun := quiet; ; time.Sleep(readyPoll) {
 		before := arrived
-		if got, arrived = arrivals(ts, s.arrived, merged); arrived != before {
+		if got, arrived = arrivals(ts, s.arrived, *merged); arrived != before {
 			quiet = time.Now()
 		}
-		same := slices.Equal(got, wanted)
-		if same && time.Since(quiet) > reasonsQuiet {
+		same, still := slices.Equal(got, wanted), time.Since(quiet) > reasonsQuiet
+		if same && (still || time.Since(begun) > *within+reasonsQuiet) {
 			break
 		}
-		if !same && len(got) >= len(wanted) && time.Since(quiet) > reasonsQuiet || time.Now().After(deadline) {
+		if !same && (still && len(got) >= len(wanted) || time.Since(begun) > *within) {
 			ts.Fatalf("the portal was told\n%q\nnot\n%q", got, wanted)
 		}
 	}

@@ -65,7 +65,7 @@ func TestScripts(t *testing.T) {
 //	                             an agent that has checked in; goes to the Mac's folder
 //	watched [FLAGS…] [TIMING…]   the same with processes and streams of events, at a quick
 //	                             pace (Timing.Daily=3 is a TIMING)
-//	reasons [-merged] [REASON[=VM]…]  why the agent has checked in since the last time,
+//	reasons [FLAGS…] [REASON[=VM]…]  why the agent has checked in since the last time,
 //	                             exactly; VM is NAME, USER/NAME or an id
 //	checkins N                   how often it has checked in since then
 //	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT
