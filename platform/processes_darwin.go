@@ -16,6 +16,10 @@ type processTable struct {
 	programs programs
 }
 
+// endedProcess is the state of a process that its parent has not waited for yet:
+// SZOMB of sys/proc.h. It is no process any more.
+const endedProcess = 5
+
 // Processes gives the processes of Parallels Desktop and of everybody who calls
 // a program like one of its own; Path tells them apart. It is one kernel call
 // for the whole table, and a second one, for path and arguments, for each such
@@ -32,7 +36,7 @@ func (m *Machine) Processes(ctx context.Context) ([]Process, error) {
 	defer m.processes.mu.Unlock()
 	var processes []Process
 	for index := range table {
-		if isVendorName(table[index].Proc.P_comm[:]) {
+		if process := &table[index].Proc; isVendorName(process.P_comm[:]) && process.P_stat != endedProcess {
 			processes = append(processes, m.processes.programs.processFrom(&table[index]))
 		}
 	}

@@ -38,7 +38,8 @@ const (
 // do it soon after they began, so that young processes are read at every call;
 // of the settled ones each call reads a part: a process of the vendor's that began
 // as something else long ago is found by the fourth call at the latest. A thread
-// of the kernel's own that has settled never executes anything.
+// of the kernel's own never executes anything, nor does a process that has ended
+// and whose parent does not wait for it: that one is no process any more.
 type processTable struct {
 	settled time.Duration // 0 is settledAge
 
@@ -56,7 +57,7 @@ type sighting struct {
 	inode   uint64 // of its folder in /proc
 	started int64  // clock ticks since boot
 	vendor  bool   // by its name
-	kernel  bool   // a thread of the kernel's own
+	inert   bool   // never runs a program any more: a thread of the kernel's own, or one that is only not waited for
 	call    uint64 // the last one that found it
 }
 
@@ -187,8 +188,8 @@ func (v *visit) process(pid int, inode uint64) {
 	if err != nil {
 		return // it ended meanwhile
 	}
-	vendor := isVendorName(status.name)
-	t.seen[pid] = sighting{inode: inode, started: status.started, vendor: vendor, kernel: status.kernel, call: t.call}
+	vendor := isVendorName(status.name) && !status.ended
+	t.seen[pid] = sighting{inode: inode, started: status.started, vendor: vendor, inert: status.kernel || status.ended, call: t.call}
 	if vendor {
 		v.add(status)
 	}
@@ -202,7 +203,7 @@ func (v *visit) due(pid int, seen sighting) bool {
 	}
 	young := v.now-seen.started < int64(settled/(time.Second/clockTicks))
 	itsTurn := uint64(pid)%rotation == v.table.call%rotation
-	return seen.vendor || young || itsTurn && !seen.kernel
+	return seen.vendor || !seen.inert && (young || itsTurn)
 }
 
 func (v *visit) add(status processStatus) {
@@ -252,12 +253,13 @@ type processStatus struct {
 	pid     int
 	name    []byte // part of the line
 	kernel  bool   // a thread of the kernel's own
+	ended   bool   // its parent has not waited for it yet
 	started int64  // clock ticks since boot
 	place   uint64 // where its arguments lie; 0 where we may not know
 }
 
 // parseProcessStatus reads /proc/PID/stat: `PID (NAME) STATE …`, where NAME can
-// hold anything, the flags are the 9th field, the start time is the 22nd, and the
+// hold anything, the state is the 3rd field, the flags are the 9th, the start time is the 22nd, and the
 // place of the arguments the 48th, which old kernels do not have.
 func parseProcessStatus(line []byte) (processStatus, error) {
 	opening, closing := bytes.IndexByte(line, '('), bytes.LastIndexByte(line, ')')
@@ -273,6 +275,8 @@ func parseProcessStatus(line []byte) (processStatus, error) {
 	field := 2
 	for text := range bytes.FieldsSeq(line[closing+1:]) {
 		switch field++; field {
+		case 3:
+			status.ended = text[0] == 'Z' || text[0] == 'X' // proc(5)
 		case 9:
 			var flags uint64
 			flags, err = strconv.ParseUint(string(text), 10, 64)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // vmAppRole lets the test binary play a process of the simulated Mac: named
@@ -227,6 +228,33 @@ func TestProcessKeepsItsStartAndIsForgottenAtItsEnd(t *testing.T) {
 	}
 }
 
+// What has ended is no process, though its parent has not waited for it, and is
+// not read again.
+func TestProcessThatEndedIsGoneBeforeItsParentWaits(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	program := exec.Command(placeSelf(t, root, vmAppPath))
+	program.Args[0] = filepath.Join(root, vmAppPath)
+	machine := New(root, nil)
+	if err := program.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = program.Wait() })
+	if err := program.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_PID, program.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	if found := processWith(t, machine, program.Process.Pid); found.PID != 0 {
+		t.Errorf("got %+v", found)
+	}
+	if seen := machine.processes.seen[program.Process.Pid]; seen.vendor || !seen.inert {
+		t.Errorf("it would be read again: %+v", seen)
+	}
+}
+
 // startStrangers starts processes that have nothing to do with the vendor.
 func startStrangers(t testing.TB, count int) {
 	t.Helper()
@@ -290,6 +318,7 @@ func TestParseProcessStatus(t *testing.T) {
 		PID     int
 		Name    string
 		Kernel  bool
+		Ended   bool
 		Started int64
 		Place   uint64
 	}
@@ -298,10 +327,12 @@ func TestParseProcessStatus(t *testing.T) {
 		want fields
 		bad  bool
 	}{
-		"usual":                    {line: "42 (sleep)" + newTail, want: fields{42, "sleep", false, 250, 140736}},
-		"old kernel":               {line: "42 (sleep)" + tail, want: fields{42, "sleep", false, 250, 0}},
-		"kernel thread":            {line: "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 3 0 0", want: fields{2, "kthreadd", true, 3, 0}},
-		"name with parentheses":    {line: "42 (a) S 1 (b)" + tail, want: fields{42, "a) S 1 (b", false, 250, 0}},
+		"usual":                    {line: "42 (sleep)" + newTail, want: fields{42, "sleep", false, false, 250, 140736}},
+		"old kernel":               {line: "42 (sleep)" + tail, want: fields{42, "sleep", false, false, 250, 0}},
+		"kernel thread":            {line: "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 3 0 0", want: fields{2, "kthreadd", true, false, 3, 0}},
+		"not waited for":           {line: "42 (sleep) Z 1 42 42 0 -1 4194560 0 0 0 0 1 2 0 0 20 0 1 0 250 0 0", want: fields{42, "sleep", false, true, 250, 0}},
+		"dead":                     {line: "42 (sleep) X 1 42 42 0 -1 4194560 0 0 0 0 1 2 0 0 20 0 1 0 250 0 0", want: fields{42, "sleep", false, true, 250, 0}},
+		"name with parentheses":    {line: "42 (a) S 1 (b)" + tail, want: fields{42, "a) S 1 (b", false, false, 250, 0}},
 		"name is missing":          {line: "42" + tail, bad: true},
 		"parentheses are reversed": {line: "42 )sleep(" + tail, bad: true},
 		"id is no number":          {line: "x (sleep)" + tail, bad: true},
@@ -317,7 +348,7 @@ func TestParseProcessStatus(t *testing.T) {
 			if (err != nil) != c.bad {
 				t.Errorf("got error %v", err)
 			}
-			got := fields{status.pid, string(status.name), status.kernel, status.started, status.place}
+			got := fields{status.pid, string(status.name), status.kernel, status.ended, status.started, status.place}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("status (-want +got):\n%s", diff)
 			}
