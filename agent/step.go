@@ -432,6 +432,9 @@ func (s loopState) finish(now time.Time, luck float64, what passEnded) loopState
 	if what.Exchanged {
 		s.Owed = what.Left
 	}
+	if what.Exchanged && what.Code == "" {
+		_, s.Waiting = s.Waiting.Split(needsNoLook) // this check-in has answered them
+	}
 	if !s.Portal {
 		s.Owed = trigger.Set{} // nobody will ever ask what happened when
 	}
@@ -452,7 +455,6 @@ func (s loopState) finish(now time.Time, luck float64, what passEnded) loopState
 		return s.retry(now, luck, what.RetryAfter)
 	}
 	s.Failures, s.RetryAt, s.LastSuccess, s.Untold = 0, time.Time{}, now, false
-	_, s.Waiting = s.Waiting.Split(needsNoLook) // this check-in has answered them
 	s.Splay = min(what.Splay, maxSplay)
 	return s.plan(now, luck, what.Interval)
 }
@@ -463,7 +465,13 @@ func (s loopState) finish(now time.Time, luck float64, what passEnded) loopState
 func (s loopState) retry(now time.Time, luck float64, floor time.Duration) loopState {
 	s.RetryAt = now.Add(trigger.Backoff(s.Timing, s.Failures, now.Sub(s.FailingSince), floor, luck))
 	if _, token, ok := s.Bucket.Take(s.RetryAt, s.Timing.BucketSize, s.Timing.BucketEvery); !ok {
-		s.RetryAt = token.Add(part(s.Timing.BucketEvery, luck))
+		s.RetryAt = token.Add(part(s.Timing.RetryCap/2, luck))
+	}
+	if s.Waiting.Has(trigger.NetworkUp) { // it came after the exchange began
+		var tell time.Time
+		s, tell = s.splayed(now, luck, trigger.NetworkUp)
+		s.RetryAt = soonest(s.RetryAt, tell)
+		s.Bucket = s.Bucket.WithOne(now, s.Timing.BucketSize, s.Timing.BucketEvery)
 	}
 	return s
 }
