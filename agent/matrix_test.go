@@ -396,3 +396,25 @@ func TestLostEventAfterTheClockWasSetBack(t *testing.T) {
 	s.becomes(vmRow("alice", "a", protocol.StateStopped, "1"))
 	arrival{reason: trigger.VMShutdown, vmID: "a"}.expect(t, s, s.now, trigger.DefaultTiming.SafetyNet+within30s)
 }
+
+// A network that comes up while an exchange runs, which then fails because it
+// began before, does not wait for the backoff.
+func TestTRG_10_NetworkUpWhileAnExchangeFails(t *testing.T) {
+	t.Parallel()
+	s := lived(t, valid)
+	s.portal = down
+	s.tell(happened{Reason: trigger.AppLaunch})
+	s.until(s.now.Add(6 * time.Hour)) // the backoff is at its cap
+	s.until(s.state.RetryAt.Add(s.looks + s.takes/2))
+	if s.state.Phase != concluding {
+		t.Fatalf("phase %d", s.state.Phase)
+	}
+	from := s.now
+	s.tell(happened{Reason: trigger.NetworkUp})
+	s.until(s.endsAt)
+	s.portal, s.passes = nil, nil
+	s.until(from.Add(trigger.DefaultTiming.Splay + within30s))
+	if exchanges := s.exchanges(); len(exchanges) != 1 || !exchanges[0].has(trigger.NetworkUp) || !exchanges[0].has(trigger.AppLaunch) {
+		t.Errorf("check-ins: %+v, the next attempt is at %s", exchanges, s.state.RetryAt)
+	}
+}
