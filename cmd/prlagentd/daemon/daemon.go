@@ -166,7 +166,7 @@ func runDaemon(f flags) error {
 // tuneMemory trades a little CPU in the seconds of a pass for a small idle
 // process: collections start early, and pages go back to the system.
 func tuneMemory() {
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(25)
 	debug.SetMemoryLimit(64 << 20)
 }
 
