@@ -222,6 +222,44 @@ func BenchmarkCommandLine(b *testing.B) {
 	}
 }
 
+// TestBudgetToolRuns counts the runs of the vendor's tool that a start of the
+// daemon and a change of one virtual machine cost with two users whose streams
+// run: a look is one list for each user, and one more run for each machine that
+// is new or changed. The start is one look, one that follows the streams'
+// start, and one that follows the first event, which that look's echo is; of the
+// change it is one, and the list itself has the state. A hint that just misses a look (the machine's process,
+// another echo) may cost one more.
+func TestBudgetToolRuns(t *testing.T) {
+	t.Parallel()
+	needProcesses(t)
+	const users, machines, slackLooks = 2, 5, 1
+	site := newSite(t)
+	runProgram(t, site.folder, "prlsim", "mac", "create", site.mac)
+	site.serve(t, map[string]any{
+		"Debounce": 1.0, "EchoWait": 0.3, "Splay": 0.0, "MinimumGap": 0.0, "BucketSize": 1000000, "Poll": 0.2,
+	})
+	site.start(t)
+	site.sim(t, "event", "await")
+	site.awaitQuiet(t, 5*time.Second)
+	begun := site.status(t)
+	t.Logf("the start: %d passes, tool runs %v", begun.Pass.Number, begun.ToolRuns)
+	if most := (3+slackLooks)*users + machines + users; int(begun.ToolRuns["prlctl"]) > most { // and a stream each
+		t.Errorf("%d runs of prlctl, at most %d", begun.ToolRuns["prlctl"], most)
+	}
+	for _, action := range []string{"start", "stop"} {
+		before := site.status(t)
+		site.sim(t, "vm", action, "macOS")
+		site.awaitQuiet(t, 5*time.Second)
+		after := site.status(t)
+		runs := after.ToolRuns["prlctl"] - before.ToolRuns["prlctl"]
+		t.Logf("vm %s: %d passes, %d runs of prlctl, %d of the helper", action, after.Pass.Number-before.Pass.Number,
+			runs, after.ToolRuns["prlagentd"]-before.ToolRuns["prlagentd"])
+		if most := uint64((1+slackLooks)*users + 1); runs > most || runs < users {
+			t.Errorf("%d runs of prlctl for one change, want %d to %d", runs, users, most)
+		}
+	}
+}
+
 // BenchmarkTriggerToCheckin measures how long the agent itself takes from an
 // event to the end of the check-in that tells it: from when prlsim has told the
 // event and ended, to when the daemon notes the end of the pass, which is after
