@@ -161,7 +161,9 @@ func startEmpty(t *testing.T) int {
 	if output, err := exec.Command("go", "build", "-o", filepath.Join(folder, "empty"), source).CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, output)
 	}
-	return startProgram(t, folder, "empty")
+	pid := startProgram(t, folder, "empty")
+	time.Sleep(time.Second) // its start is no idleness
+	return pid
 }
 
 func runProgram(t testing.TB, folder, program string, args ...string) {
