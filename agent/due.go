@@ -38,14 +38,23 @@ func (s loopState) schedule(now time.Time, luck float64) loopState {
 			continue
 		}
 		tell := now
-		if now.Sub(*due.at) > missedAfter*s.Timing.Tick {
+		if s.wasMissed(now, *due.at) {
 			s = s.draw(luck)
 			tell = now.Add(part(s.Timing.WakeSplay, s.Lot))
 		}
 		s = s.because(now, tell, due.reason, "")
 		*due.at = now.Add(s.Timing.Daily) // until a check-in plans anew
 	}
+	if s.Failures > 0 && s.wasMissed(now, s.RetryAt) && !s.NetAt.IsZero() { // before the first look the start has its own splay
+		s.RetryAt = now.Add(part(s.Timing.WakeSplay, luck))
+	}
 	return s
+}
+
+// wasMissed says that the Mac slept through a time: so did others, who wake at
+// the same hour.
+func (s loopState) wasMissed(now, at time.Time) bool {
+	return !at.IsZero() && now.Sub(at) > missedAfter*s.Timing.Tick
 }
 
 // missedAfter is how many ticks late a due time counts as missed.

@@ -531,3 +531,31 @@ func TestCarriedReasonsAreNotOwed(t *testing.T) {
 		t.Errorf("passes: %+v", s.passes)
 	}
 }
+
+// A Mac that sleeps through its next attempt does not make it the moment it
+// wakes: everybody's opens at nine.
+func TestAnAttemptThatWasSleptThroughIsSplayed(t *testing.T) {
+	t.Parallel()
+	var waits []time.Duration
+	for seed := range uint64(20) {
+		s := started(t)
+		s.random = rand.New(rand.NewPCG(seed, 3))
+		s.portal = down
+		s.until(stepNoon.Add(time.Hour))
+		for s.state.running() {
+			s.until(s.now.Add(s.takes))
+		}
+		s.now = s.now.Add(8 * time.Hour)
+		woke := s.now
+		s.portal, s.passes = nil, nil
+		s.tell(tick{})
+		s.until(woke.Add(stepTiming.WakeSplay + time.Minute))
+		if len(s.exchanges()) != 1 {
+			t.Fatalf("%d check-ins", len(s.exchanges()))
+		}
+		waits = append(waits, s.exchanges()[0].at.Sub(woke))
+	}
+	if slices.Max(waits)-slices.Min(waits) < stepTiming.WakeSplay/2 {
+		t.Errorf("waits %s", waits)
+	}
+}
