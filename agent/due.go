@@ -20,7 +20,7 @@ func (s loopState) plan(last time.Time, luck float64, interval time.Duration) lo
 // schedule turns due times into reasons. A due time that is further away than
 // its interval is made anew: the interval may have been another one. One that a
 // sleep or a stop has missed is splayed: it was missed by many.
-func (s loopState) schedule(now time.Time, luck float64) loopState {
+func (s loopState) schedule(now time.Time, luck float64, slept bool) loopState {
 	if s.running() || s.Timing.Daily == 0 {
 		return s
 	}
@@ -45,7 +45,7 @@ func (s loopState) schedule(now time.Time, luck float64) loopState {
 		s = s.because(now, tell, due.reason, "")
 		*due.at = now.Add(s.Timing.Daily) // until a check-in plans anew
 	}
-	if s.Failures > 0 && s.wasMissed(now, s.RetryAt) && !s.NetAt.IsZero() { // before the first look the start has its own splay
+	if slept && s.Failures > 0 && s.wasMissed(now, s.RetryAt) && !s.NetAt.IsZero() { // a start has a splay of its own
 		s.RetryAt = now.Add(part(s.Timing.WakeSplay, luck))
 	}
 	return s

@@ -139,6 +139,7 @@ func (conclude) isAction()  {}
 // step is the loop's core: what follows from an event. It has no clock, no I/O
 // and no memory but its arguments; luck, in [0, 1), is for the jitter.
 func step(now time.Time, luck float64, state loopState, what event) (loopState, []action) {
+	slept := state.wasMissed(now, state.Seen)
 	state = state.follow(now)
 	var next []action
 	switch what := what.(type) {
@@ -152,7 +153,7 @@ func step(now time.Time, luck float64, state loopState, what event) (loopState, 
 		state = state.finish(now, luck, what)
 	case tick:
 	}
-	state = state.schedule(now, luck)
+	state = state.schedule(now, luck, slept)
 	state, begun := state.begin(now)
 	return state, append(next, begun...)
 }
