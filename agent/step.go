@@ -139,7 +139,7 @@ func (conclude) isAction()  {}
 // step is the loop's core: what follows from an event. It has no clock, no I/O
 // and no memory but its arguments; luck, in [0, 1), is for the jitter.
 func step(now time.Time, luck float64, state loopState, what event) (loopState, []action) {
-	slept := state.wasMissed(now, state.Seen)
+	slept := state.wasMissed(now, state.Seen) && !state.OweAt.After(state.Seen) // else it waited for its splay
 	state = state.follow(now)
 	var next []action
 	switch what := what.(type) {

@@ -21,8 +21,8 @@ var quick = map[string]any{
 const slackThreads = 8
 
 // TestNothingIsLeftOfStreamsThatEnded restarts the service and kills the
-// streams again and again. Then the daemon has the children and descriptors
-// that it had, and no zombie. Threads have a slack.
+// streams again and again. Then the daemon has no more children and descriptors
+// than it had, and no zombie. Threads have a slack.
 func TestNothingIsLeftOfStreamsThatEnded(t *testing.T) {
 	t.Parallel()
 	needProcesses(t)
@@ -30,7 +30,7 @@ func TestNothingIsLeftOfStreamsThatEnded(t *testing.T) {
 	site.watch(t)
 	daemon := site.start(t)
 	site.sim(t, "event", "await")
-	before := site.atRest(t, daemon, usage{})
+	before := site.atRest(t, daemon)
 	for range 20 {
 		site.sim(t, "service", "restart")
 		site.sim(t, "event", "await")
@@ -45,12 +45,12 @@ func TestNothingIsLeftOfStreamsThatEnded(t *testing.T) {
 		})
 	}
 	site.sim(t, "event", "await")
-	after := site.atRest(t, daemon, before)
+	after := site.atRest(t, daemon)
 	t.Logf("before: %s; after: %s", before, after)
 	if len(after.descendants) != len(before.descendants) {
 		t.Errorf("children: %v, before: %v", after.descendants, before.descendants)
 	}
-	if after.descriptors != before.descriptors {
+	if after.descriptors > before.descriptors { // a connection that waits for more may close in between
 		t.Errorf("%d descriptors, %d before", after.descriptors, before.descriptors)
 	}
 	if after.threads > before.threads+slackThreads {
@@ -167,18 +167,17 @@ func awaitStreams(t *testing.T, daemon, count int) (found []descendant) {
 	return found
 }
 
-// atRest gives the daemon's usage when nothing runs but streams: a look is over,
-// and with it the descriptors and children that it needs.
-func (s *site) atRest(t *testing.T, daemon int, before usage) (rest usage) {
+// atRest gives the daemon's usage when nothing runs but streams: the one with
+// the fewest descriptors of several, because a poll may be under way.
+func (s *site) atRest(t *testing.T, daemon int) usage {
 	t.Helper()
 	s.awaitQuiet(t, 3*time.Second)
-	rest = readUsage(t, daemon)
-	for range 100 { // a poll may be under way
-		if rest.descriptors <= before.descriptors && len(rest.descendants) <= len(before.descendants) {
-			break
-		}
+	rest := readUsage(t, daemon)
+	for range 50 {
 		time.Sleep(20 * time.Millisecond)
-		rest = readUsage(t, daemon)
+		if now := readUsage(t, daemon); now.descriptors < rest.descriptors || len(now.descendants) < len(rest.descendants) {
+			rest = now
+		}
 	}
 	for _, child := range rest.descendants {
 		if child.state == "Z" {
