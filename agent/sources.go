@@ -19,6 +19,11 @@ import (
 // vendor and never read by us: that it changed is the hint (facts/prlctl.md 4.3).
 const LicenseFile = "/Library/Preferences/Parallels/licenses.json"
 
+// fileBackstop is how many ticks pass between two looks at a watched file of
+// which no event told (facts/macos.md 4). The loop reads the profile at every
+// tick anyway, and the safety net the license.
+const fileBackstop = 10
+
 // fileSettle is how long a file that is replaced must be quiet.
 const fileSettle = 500 * time.Millisecond
 
@@ -30,7 +35,7 @@ func listen(mac *platform.Machine, events *trigger.VMEvents, configs []string, t
 			List: mac.Processes, Every: timing.Poll, Service: events.SetService, Log: log,
 		}.Watch},
 		{Name: "license", Watch: trigger.FileWatch{
-			Path: mac.Path(LicenseFile), Backstop: timing.Tick, Settle: min(fileSettle, timing.Debounce), Log: log,
+			Path: mac.Path(LicenseFile), Backstop: fileBackstop * timing.Tick, Settle: min(fileSettle, timing.Debounce), Log: log,
 		}.Watch},
 		{Name: "network", Watch: trigger.NetworkEdges{
 			State: mac.Network, Changes: mac.NetworkChanges, Quiet: timing.NetworkSettle, Poll: timing.Tick, Log: log,
@@ -40,7 +45,7 @@ func listen(mac *platform.Machine, events *trigger.VMEvents, configs []string, t
 	for _, file := range configs {
 		sources = append(sources, trigger.Source{Name: "profile", Watch: trigger.FileWatch{
 			Path: file, Hint: trigger.Hint{Reason: trigger.ProfileChanged},
-			Backstop: timing.Tick, Settle: min(fileSettle, timing.Debounce), Log: log,
+			Backstop: fileBackstop * timing.Tick, Settle: min(fileSettle, timing.Debounce), Log: log,
 		}.Watch})
 	}
 	return sources

@@ -22,10 +22,10 @@ const (
 	clockTicks = 100
 
 	// settledAge is how old a process is that will hardly execute another program.
-	settledAge = time.Minute
+	settledAge = 20 * time.Second
 
 	// rotation is how many calls it takes to read the names of all settled processes.
-	rotation = 4
+	rotation = 12
 )
 
 // processTable is what is remembered from one call of Processes to the next, so
