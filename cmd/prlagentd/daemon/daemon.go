@@ -46,7 +46,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(stderr, "prlagentd:", err)
+	fmt.Fprintln(stderr, "prlagentd:", protocol.DisplayError(err))
 	var refusal *refusal
 	if errors.As(err, &refusal) {
 		return refusal.code

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"unicode"
+
+	"prlagent/agent/protocol"
 )
 
 // The job runs with umask 077 (launchd.Job): the folder of the log is one that
@@ -92,5 +94,22 @@ func TestH15_ALineOfTheLogSteersNothing(t *testing.T) {
 				t.Errorf("%q became %q", text, got)
 			}
 		})
+	}
+}
+
+// launchd keeps what the daemon prints in a file that a person reads.
+func TestH15_ErrorsOfTheCommandLine(t *testing.T) {
+	t.Parallel()
+	for _, text := range hostile {
+		for _, args := range [][]string{{"--" + text}, {"x" + text}, {"run", "--root", "/nowhere/" + text}} {
+			var stdout, stderr bytes.Buffer
+			if code := run(args, &stdout, &stderr); code == exitOK {
+				t.Errorf("%q was accepted", args)
+			}
+			line := strings.TrimSuffix(stderr.String(), "\n")
+			if protocol.Display(line) != line || len(line) > 5*protocol.MaxText {
+				t.Errorf("%q", line)
+			}
+		}
 	}
 }
