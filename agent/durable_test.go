@@ -52,7 +52,7 @@ func TestReasonsSurviveARestart(t *testing.T) {
 				stop := d.run(t)
 				time.Sleep(time.Hour)
 				d.portal.answer(unreachable)
-				d.portal.loses = test.loses
+				d.portal.change(func(portal *fakePortal) { portal.loses = test.loses })
 				d.create("a")
 				d.inbox.Tell(trigger.Hint{})
 				time.Sleep(20 * time.Second)

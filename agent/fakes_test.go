@@ -121,6 +121,12 @@ func (f *fakePortal) Told(report protocol.Report) bool {
 	return !f.untold && (len(f.got) == 0 || reflect.DeepEqual(f.got[len(f.got)-1].report.Policy, report.Policy))
 }
 
+func (f *fakePortal) change(how func(*fakePortal)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	how(f)
+}
+
 func (f *fakePortal) State() checkin.State {
 	return checkin.State{Enrollment: checkin.EnrollmentDone, DeviceID: "device-1"}
 }

@@ -448,7 +448,7 @@ func TestWhatThePortalLacksIsTold(t *testing.T) {
 		defer d.run(t)()
 		time.Sleep(2 * time.Hour)
 		before := len(d.portal.checkins())
-		d.portal.untold = true
+		d.portal.change(func(portal *fakePortal) { portal.untold = true })
 		time.Sleep(20 * time.Minute) // a look of the safety net
 		got := d.portal.checkins()[before:]
 		if len(got) == 0 || len(got[0].triggers) != 0 {
