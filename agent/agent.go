@@ -22,8 +22,9 @@ import (
 	"prlagent/agent/config"
 	"prlagent/agent/inventory"
 	"prlagent/agent/localapi"
+	"prlagent/agent/outbox"
 	"prlagent/agent/protocol"
-	"prlagent/agent/trigger"
+	"prlagent/agent/watch"
 	"prlagent/platform"
 	"prlagent/platform/plist"
 	"prlagent/platform/safefile"
@@ -53,7 +54,7 @@ type Options struct {
 
 // ownCollections are what the loop itself and its looker keep in the store.
 func ownCollections() []string {
-	return []string{inventory.Remembered, marks.Name(), eventRing.Name(), securityRing.Name(), schedules.Name()}
+	return []string{inventory.Remembered, eventRing.Name(), securityRing.Name(), schedules.Name()}
 }
 
 // stopLimit bounds how long a stop waits for the pass that runs.
@@ -74,14 +75,14 @@ func Run(ctx context.Context, options Options) error {
 	}
 	state, report, err := store.Open(ctx, mac.Path(StateFolder), store.Options{
 		Log: options.Log, LockWait: 3 * time.Second,
-		Collections: slices.Concat(checkin.Collections(), config.Collections(),
+		Collections: slices.Concat(checkin.Collections(), config.Collections(), outbox.Collections(),
 			ownCollections()),
 	})
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
 	defer closeStore(state, options.Log)
-	journal, err := openJournal(state, options.Log)
+	events, err := openEventLog(state, options.Log)
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return fmt.Errorf("open socket: %w", err)
 	}
-	return newAgent(wire(options, mac, tools, state), state, report, journal).serve(ctx, listener)
+	return newAgent(wire(options, mac, tools, state), state, report, events).serve(ctx, listener)
 }
 
 // looker looks at the Mac, and remembers what it saw.
@@ -102,13 +103,14 @@ type looker interface {
 // agent is the running daemon. Its fields are set once; what changes belongs
 // to the loop's goroutine, travels with a pass, or is published in the view.
 type agent struct {
-	parts
+	parts     parts
 	store     *store.Store
 	opened    store.Report
-	journal   *journal
+	eventLog  *eventLog
+	outbox    *outbox.Outbox
 	schedule  *scheduleKeeper
 	view      *view
-	inbox     *trigger.Inbox
+	inbox     *watch.Inbox
 	questions chan question
 	started   time.Time
 }
@@ -121,17 +123,18 @@ type parts struct {
 	identity   string // node.json, as a path on this disk
 	looker     looker
 	loadConfig func() config.Config // never fails as a whole
-	connect    func(config.Config, protocol.Host, *store.Store) exchanger
-	sources    []trigger.Source
+	connect    func(config.Config, protocol.Host, *store.Store, *outbox.Outbox) exchanger
+	sources    []watch.Source
 	follow     func([]inventory.Account) // after each look: whose events are wanted
 	toolRuns   func() map[string]uint64
 	setLevel   func(string) // of the log; the words of the configuration
 }
 
-func newAgent(wired parts, state *store.Store, report store.Report, journal *journal) *agent {
+func newAgent(wired parts, state *store.Store, report store.Report, events *eventLog) *agent {
+	box := outbox.New(state, events, lasts)
 	return &agent{
-		parts: wired, store: state, opened: report, journal: journal, view: &view{},
-		schedule: &scheduleKeeper{store: state, log: wired.log}, inbox: trigger.NewInbox(),
+		parts: wired, store: state, opened: report, eventLog: events, outbox: box, view: &view{},
+		schedule: &scheduleKeeper{store: state, outbox: box, log: wired.log}, inbox: watch.NewInbox(),
 		questions: make(chan question), started: wallClock(),
 	}
 }
@@ -140,21 +143,21 @@ func newAgent(wired parts, state *store.Store, report store.Report, journal *jou
 func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *store.Store) parts {
 	identity, keeper := mac.Path(IdentityFile), config.NewKeeper(state)
 	timing := loadConfig(options, mac, keeper).Timing // of the sources; it does not change on a Mac
-	events := eventsOf(mac, timing, options.Log)
+	streams := streamsOf(mac, timing, options.Log)
 	return parts{
 		log: options.Log, owner: ownerUID(options.Root),
 		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,
-		looker:     inventory.New(sourcesOf(mac, events), state, wallClock, options.Log),
-		sources:    listen(mac, events, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),
-		follow:     func(accounts []inventory.Account) { events.SetUsers(followed(accounts)) },
+		looker:     inventory.New(sourcesOf(mac, streams), state, wallClock, options.Log),
+		sources:    listen(mac, streams, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),
+		follow:     func(accounts []inventory.Account) { streams.SetUsers(followed(accounts)) },
 		loadConfig: func() config.Config { return loadConfig(options, mac, keeper) },
-		connect: func(c config.Config, host protocol.Host, state *store.Store) exchanger {
+		connect: func(c config.Config, host protocol.Host, state *store.Store, box *outbox.Outbox) exchanger {
 			version, _ := localapi.BuildVersion()
 			return checkin.New(checkin.Options{
 				ServerURL: c.ServerURL, ContentURL: c.ContentURL, Secret: c.EnrollmentSecret.Reveal(), Group: c.Group,
 				PolicyKeys: c.PolicyKeys, Certificates: c.ServerCertificates, Proxy: c.Proxy,
-				CadenceMinimum: int(c.Timing.CadenceMinimum.Seconds()),
-				Store:          state, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
+				Timing: c.Timing,
+				Store:  state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
 			})
 		},
 		toolRuns: tools.Runs,
@@ -175,13 +178,13 @@ func setLogLevel(word string) {
 func wallClock() time.Time { return time.Now().Round(0) }
 
 // sourcesOf says where on this Mac a look gets its facts from.
-func sourcesOf(mac *platform.Machine, events *trigger.VMEvents) inventory.Sources {
-	client := func(user platform.User, session bool) *prlctl.Client { return prlctl.New(mac.As(user, session)) }
+func sourcesOf(mac *platform.Machine, streams *watch.VMEvents) inventory.Sources {
+	client := func(user platform.User, session bool) *prlctl.Client {
+		return prlctl.New(announced{mac.As(user, session), func() func() { return streams.Reading(user.UID) }})
+	}
 	return inventory.Sources{
 		Mac: mac, Files: mac, Processes: mac,
-		Lister: func(user platform.User, session bool) inventory.Lister {
-			return heard{client(user, session), func() func() { return events.Reading(user.UID) }}
-		},
+		Lister:     func(user platform.User, session bool) inventory.Lister { return client(user, session) },
 		Licensing:  func(user platform.User, session bool) inventory.Licensing { return client(user, session) },
 		AppVersion: func() (string, string, error) { return appVersion(mac) },
 		Trusted: func(ctx context.Context) error {
@@ -245,6 +248,14 @@ func ownerUID(root string) uint32 {
 		return 0
 	}
 	return uint32(os.Geteuid())
+}
+
+// countRuns is how often tools were started since the daemon was.
+func (a *agent) countRuns() (total uint64) {
+	for _, runs := range a.parts.toolRuns() {
+		total += runs
+	}
+	return total
 }
 
 func closeStore(state *store.Store, log zerolog.Logger) {

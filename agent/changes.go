@@ -14,28 +14,8 @@ func changes(before, now inventory.Look) []protocol.Event {
 		return nil
 	}
 	var events []protocol.Event
-	known := make(map[protocol.VMKey]protocol.VM, len(before.VMs))
-	for _, vm := range before.VMs {
-		known[vm.VMKey] = vm
-	}
-	for _, vm := range now.VMs {
-		old, had := known[vm.VMKey]
-		delete(known, vm.VMKey)
-		switch {
-		case !had:
-			events = append(events, about(now, vm, "vm_added", "", "state", vm.State))
-		case old.Stale == "" && vm.Stale != "":
-			events = append(events, about(now, vm, "vm_stale", vm.Stale))
-		case vm.Stale == "" && old.State != vm.State:
-			events = append(events, about(now, vm, "vm_state", "", "from", old.State, "to", vm.State))
-		case vm.Stale == "" && old.Name != vm.Name:
-			events = append(events, about(now, vm, "vm_renamed", "", "from", old.Name))
-		}
-	}
-	for _, vm := range before.VMs {
-		if _, gone := known[vm.VMKey]; gone {
-			events = append(events, about(now, vm, "vm_removed", ""))
-		}
+	for _, change := range protocol.CompareVMs(before.VMs, now.VMs, now.Truncated) {
+		events = append(events, eventsOf(now, change)...)
 	}
 	if had, has := before.Product.Edition, now.Product.Edition; had != "" && has != "" && had != has {
 		events = append(events, newEvent(now.At, "product_edition", "", "from", had, "to", has))
@@ -45,6 +25,28 @@ func changes(before, now inventory.Look) []protocol.Event {
 			"from", cmp.Or(before.Product.State, "unknown"), "to", cmp.Or(now.Product.State, "unknown")))
 	}
 	return events
+}
+
+// eventsOf is what a person may want to know of a change: at most one event.
+func eventsOf(now inventory.Look, change protocol.Change) []protocol.Event {
+	switch {
+	case change.Came():
+		return []protocol.Event{about(now, *change.Now, "vm_added", "", "state", change.Now.State)}
+	case change.Went():
+		return []protocol.Event{about(now, *change.Before, "vm_removed", "")}
+	}
+	old, vm := *change.Before, *change.Now
+	switch {
+	case old.Stale == "" && vm.Stale != "":
+		return []protocol.Event{about(now, vm, "vm_stale", vm.Stale)}
+	case vm.Stale != "":
+		return nil
+	case old.State != vm.State:
+		return []protocol.Event{about(now, vm, "vm_state", "", "from", old.State, "to", vm.State)}
+	case old.Name != vm.Name:
+		return []protocol.Event{about(now, vm, "vm_renamed", "", "from", old.Name)}
+	}
+	return nil
 }
 
 func about(now inventory.Look, vm protocol.VM, kind string, code protocol.Code, data ...string) protocol.Event {

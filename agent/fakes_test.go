@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"prlagent/agent/config"
 	"prlagent/agent/inventory"
 	"prlagent/agent/localapi"
+	"prlagent/agent/outbox"
+	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
 	"prlagent/store"
 )
@@ -62,7 +65,7 @@ func (f *fakeMac) change(how func(*fakeMac)) {
 type fakePortal struct {
 	mu       sync.Mutex
 	outcome  checkin.Outcome
-	state    *store.Store
+	outbox   *outbox.Outbox
 	untold   bool // it lacks what the looks see
 	loses    bool // a failure comes before the report is stored
 	content  bool // outcome's code is about the content; the report is acknowledged
@@ -80,7 +83,7 @@ type exchanged struct {
 	events   []protocol.Event
 }
 
-func (f *fakePortal) Do(ctx context.Context, report protocol.Report, triggers []protocol.Trigger, extra checkin.Extra) (checkin.Outcome, error) {
+func (f *fakePortal) Do(ctx context.Context, report protocol.Report, _ checkin.Extra) (checkin.Outcome, error) {
 	if f.hold != nil {
 		select {
 		case <-f.hold:
@@ -90,19 +93,24 @@ func (f *fakePortal) Do(ctx context.Context, report protocol.Report, triggers []
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.got = append(f.got, exchanged{wallClock(), report, triggers, extra.Events})
+	events, err := f.outbox.Unsent()
+	if err != nil {
+		return checkin.Outcome{}, err
+	}
+	f.got = append(f.got, exchanged{wallClock(), report, f.outbox.Carried(), events})
 	outcome := f.outcome
 	outcome.Requests = 1
-	if f.loses && outcome.Code != "" {
-		outcome.Left = triggers
-	}
-	if extra.Keep != nil {
-		if err := f.state.Update(func(tx *store.Tx) error { return extra.Keep(tx, outcome.Left) }); err != nil {
-			return outcome, err
+	err = f.outbox.Update(func(_ *store.Tx, change *outbox.Change) error {
+		if !f.loses || outcome.Code == "" {
+			change.Seal()
 		}
-	}
-	if n := len(extra.Events); n > 0 && outcome.Code == "" {
-		outcome.EventsSent = extra.Events[n-1].Seq
+		if n := len(events); n > 0 && outcome.Code == "" {
+			change.Settle(events[n-1].Seq)
+		}
+		return nil
+	})
+	if err != nil {
+		return outcome, err
 	}
 	if f.arriving != nil {
 		f.policy, f.arriving = *f.arriving, nil
@@ -131,10 +139,14 @@ func (f *fakePortal) State() checkin.State {
 	return checkin.State{Enrollment: checkin.EnrollmentDone, DeviceID: "device-1"}
 }
 
-func (f *fakePortal) Policy() protocol.PolicyReport {
+func (f *fakePortal) Content() policy.Content {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.policy
+	report := f.policy
+	return policy.Content{
+		Verified: report.State == protocol.PolicyFetched, HeadVersion: report.HeadVersion, Document: []byte("{}"), Code: report.Code,
+		Pointer: protocol.PolicyPointer{PolicyID: report.PolicyID, Revision: report.Revision, SHA256: report.SHA256},
+	}
 }
 
 func (f *fakePortal) Close() {}
@@ -165,28 +177,31 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 	t.Helper()
 	folder := t.TempDir()
 	state, report, err := store.Open(t.Context(), filepath.Join(folder, "state"), store.Options{
-		Log: zerolog.Nop(), Collections: ownCollections(),
+		Log: zerolog.Nop(), Collections: slices.Concat(ownCollections(), outbox.Collections()),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = state.Close() })
-	events, err := openJournal(state, zerolog.Nop())
+	events, err := openEventLog(state, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := daemon{
 		mac:    &fakeMac{look: inventory.Look{Host: testHost}},
-		portal: &fakePortal{state: state, policy: protocol.PolicyReport{State: protocol.PolicyNone}},
+		portal: &fakePortal{policy: protocol.PolicyReport{State: protocol.PolicyNone}},
 	}
 	d.agent = newAgent(parts{
 		log: zerolog.Nop(), snapshots: folder, identity: filepath.Join(folder, "state", "node.json"),
 		looker:     d.mac,
 		loadConfig: func() config.Config { return settings },
-		connect:    func(config.Config, protocol.Host, *store.Store) exchanger { return d.portal },
-		follow:     func([]inventory.Account) {},
-		toolRuns:   func() map[string]uint64 { return nil },
-		setLevel:   func(string) {},
+		connect: func(_ config.Config, _ protocol.Host, _ *store.Store, box *outbox.Outbox) exchanger {
+			d.portal.outbox = box
+			return d.portal
+		},
+		follow:   func([]inventory.Account) {},
+		toolRuns: func() map[string]uint64 { return nil },
+		setLevel: func(string) {},
 	}, state, report, events)
 	return d
 }
@@ -194,7 +209,7 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 // again is the daemon after a restart: another process on the same Mac.
 func (d daemon) again(t *testing.T) daemon {
 	t.Helper()
-	events, err := openJournal(d.store, zerolog.Nop())
+	events, err := openEventLog(d.store, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,8 +57,8 @@ var warnables = map[protocol.Code]warnable{
 	protocol.CodeToolFailed:        {after: restarting, explainedBy: noTools},
 }
 
-// truth is a code that is true now; detail tells those of one code apart.
-type truth struct {
+// activeCode is a code that is true now; detail tells those of one code apart.
+type activeCode struct {
 	code   protocol.Code
 	detail string
 }
@@ -66,25 +66,25 @@ type truth struct {
 // judge makes the daemon's health of what is true now.
 func (l *loop) judge(status localapi.Status) localapi.Health {
 	now := wallClock().UTC()
-	truths := l.truths(status)
-	l.since = remember(l.since, truths, now)
-	return diagnose(truths, l.since, now, l.asked())
+	activeCodes := l.activeCodes(status)
+	l.since = trackSince(l.since, activeCodes, now)
+	return diagnose(activeCodes, l.since, now, l.asked())
 }
 
 // asked says that a person wanted the last pass, and wants to know its outcome.
 func (l *loop) asked() bool {
-	return trigger.SetOf(l.last.pass.Triggers).Has(trigger.Manual)
+	return trigger.SetOf(l.last.record.Triggers).Has(trigger.Manual)
 }
 
-// diagnose turns truths into conditions, worst first. One that is explained by
+// diagnose turns activeCodes into conditions, worst first. One that is explained by
 // another is left out; one that may pass by itself is pending at first, and
 // does not make the daemon degraded.
-func diagnose(truths []truth, since map[truth]time.Time, now time.Time, asked bool) localapi.Health {
+func diagnose(activeCodes []activeCode, since map[activeCode]time.Time, now time.Time, asked bool) localapi.Health {
 	health := localapi.Health{State: localapi.Healthy, Conditions: []localapi.Condition{}}
 	isTrue := func(code protocol.Code) bool {
-		return slices.ContainsFunc(truths, func(other truth) bool { return other.code == code })
+		return slices.ContainsFunc(activeCodes, func(other activeCode) bool { return other.code == code })
 	}
-	for _, one := range truths {
+	for _, one := range activeCodes {
 		row, text := warnables[one.code], one.code.Text()
 		if slices.ContainsFunc(row.explainedBy, isTrue) {
 			continue
@@ -106,10 +106,10 @@ func diagnose(truths []truth, since map[truth]time.Time, now time.Time, asked bo
 
 var severityOrder = map[protocol.Severity]int{protocol.Failure: 0, protocol.Warning: 1, protocol.Info: 2}
 
-// remember keeps when each truth was first true, and forgets those that are not.
-func remember(before map[truth]time.Time, truths []truth, now time.Time) map[truth]time.Time {
-	still := make(map[truth]time.Time, len(truths))
-	for _, one := range truths {
+// trackSince keeps when each activeCode was first true, and forgets those that are not.
+func trackSince(before map[activeCode]time.Time, activeCodes []activeCode, now time.Time) map[activeCode]time.Time {
+	still := make(map[activeCode]time.Time, len(activeCodes))
+	for _, one := range activeCodes {
 		still[one] = now
 		if first, was := before[one]; was {
 			still[one] = first
@@ -118,16 +118,16 @@ func remember(before map[truth]time.Time, truths []truth, now time.Time) map[tru
 	return still
 }
 
-// truths gathers the codes that are true now, each once.
-func (l *loop) truths(status localapi.Status) []truth {
-	var found []truth
+// activeCodes gathers the codes that are true now, each once.
+func (l *loop) activeCodes(status localapi.Status) []activeCode {
+	var found []activeCode
 	add := func(code protocol.Code, detail string) {
-		known := func(one truth) bool { return one.code == code && (one.detail == detail || detail == "") }
+		known := func(one activeCode) bool { return one.code == code && (one.detail == detail || detail == "") }
 		if code != "" && !slices.ContainsFunc(found, known) {
-			found = append(found, truth{code, detail})
+			found = append(found, activeCode{code, detail})
 		}
 	}
-	add(storeCode(l.opened.Outcome), status.Store.Reason)
+	add(storeCode(l.agent.opened.Outcome), status.Store.Reason)
 	for _, problem := range status.Config.Problems {
 		add(problem.Code, problem.Key+": "+problem.Text)
 	}
@@ -145,9 +145,9 @@ func (l *loop) truths(status localapi.Status) []truth {
 		add(l.known.look.Code, l.known.look.Detail)
 		add(licenseCode(status.Product), "")
 	}
-	add(l.stepCode(), "")
-	add(l.journal.failure(), "events")
-	if l.snapshotsOld {
+	add(l.failed, "")
+	add(l.agent.eventLog.failure(), "events")
+	if l.snapshots.old {
 		add(protocol.CodeSnapshotsOld, "")
 	}
 	return found
@@ -170,14 +170,6 @@ func portalCode(portal localapi.PortalStatus) protocol.Code {
 func licenseCode(product protocol.Product) protocol.Code {
 	if product.Installed && product.State == protocol.ProductDeactivated {
 		return protocol.CodePDDeactivated
-	}
-	return ""
-}
-
-// stepCode is the first failure of the last pass that nothing else explains.
-func (l *loop) stepCode() protocol.Code {
-	if l.last.lookFailed {
-		return l.last.pass.Steps[0].Code
 	}
 	return ""
 }

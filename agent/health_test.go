@@ -12,55 +12,55 @@ func TestConditionsThatPeopleSee(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	for name, test := range map[string]struct {
-		truths  []protocol.Code
-		lasting time.Duration
-		asked   bool
-		want    []protocol.Code // conditions, worst first; pending ones too
-		state   string
+		activeCodes []protocol.Code
+		lasting     time.Duration
+		asked       bool
+		want        []protocol.Code // conditions, worst first; pending ones too
+		state       string
 	}{
 		"nothing is wrong": {state: localapi.Healthy},
 		"an explanation is no alarm": {
-			truths: []protocol.Code{protocol.CodeNotConfigured},
-			want:   []protocol.Code{protocol.CodeNotConfigured}, state: localapi.Healthy,
+			activeCodes: []protocol.Code{protocol.CodeNotConfigured},
+			want:        []protocol.Code{protocol.CodeNotConfigured}, state: localapi.Healthy,
 		},
 		"a laptop between two networks": {
-			truths: []protocol.Code{protocol.CodePortalUnreachable}, lasting: time.Minute,
+			activeCodes: []protocol.Code{protocol.CodePortalUnreachable}, lasting: time.Minute,
 			want: []protocol.Code{protocol.CodePortalUnreachable}, state: localapi.Healthy,
 		},
 		"an outage that lasts": {
-			truths: []protocol.Code{protocol.CodePortalUnreachable}, lasting: roaming,
+			activeCodes: []protocol.Code{protocol.CodePortalUnreachable}, lasting: roaming,
 			want: []protocol.Code{protocol.CodePortalUnreachable}, state: localapi.Degraded,
 		},
 		"a person who asked sees it at once": {
-			truths: []protocol.Code{protocol.CodePortalUnreachable}, asked: true,
+			activeCodes: []protocol.Code{protocol.CodePortalUnreachable}, asked: true,
 			want: []protocol.Code{protocol.CodePortalUnreachable}, state: localapi.Degraded,
 		},
 		"what follows from another is left out": {
-			truths: []protocol.Code{protocol.CodeHeadMissing, protocol.CodePortalUnreachable}, lasting: time.Hour,
+			activeCodes: []protocol.Code{protocol.CodeHeadMissing, protocol.CodePortalUnreachable}, lasting: time.Hour,
 			want: []protocol.Code{protocol.CodePortalUnreachable}, state: localapi.Degraded,
 		},
 		"by itself it is seen": {
-			truths: []protocol.Code{protocol.CodeHeadMissing},
-			want:   []protocol.Code{protocol.CodeHeadMissing}, state: localapi.Degraded,
+			activeCodes: []protocol.Code{protocol.CodeHeadMissing},
+			want:        []protocol.Code{protocol.CodeHeadMissing}, state: localapi.Degraded,
 		},
 		"tools that may not run explain every user": {
-			truths: []protocol.Code{protocol.CodeServiceDown, protocol.CodeToolTimeout, protocol.CodeToolsUntrusted}, lasting: time.Hour,
+			activeCodes: []protocol.Code{protocol.CodeServiceDown, protocol.CodeToolTimeout, protocol.CodeToolsUntrusted}, lasting: time.Hour,
 			want: []protocol.Code{protocol.CodeToolsUntrusted}, state: localapi.Degraded,
 		},
 		"the worst comes first": {
-			truths: []protocol.Code{protocol.CodeLocallyManaged, protocol.CodeContentStale, protocol.CodeConfigInvalid},
-			want:   []protocol.Code{protocol.CodeConfigInvalid, protocol.CodeContentStale, protocol.CodeLocallyManaged}, state: localapi.Degraded,
+			activeCodes: []protocol.Code{protocol.CodeLocallyManaged, protocol.CodeContentStale, protocol.CodeConfigInvalid},
+			want:        []protocol.Code{protocol.CodeConfigInvalid, protocol.CodeContentStale, protocol.CodeLocallyManaged}, state: localapi.Degraded,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var truths []truth
-			since := make(map[truth]time.Time)
-			for _, code := range test.truths {
-				truths = append(truths, truth{code: code})
-				since[truth{code: code}] = now.Add(-test.lasting)
+			var activeCodes []activeCode
+			since := make(map[activeCode]time.Time)
+			for _, code := range test.activeCodes {
+				activeCodes = append(activeCodes, activeCode{code: code})
+				since[activeCode{code: code}] = now.Add(-test.lasting)
 			}
-			health := diagnose(truths, since, now, test.asked)
+			health := diagnose(activeCodes, since, now, test.asked)
 			var got []protocol.Code
 			for _, condition := range health.Conditions {
 				got = append(got, condition.Code)
@@ -104,14 +104,14 @@ func TestWarnablesAreSound(t *testing.T) {
 func TestSinceIsKeptWhileItLasts(t *testing.T) {
 	t.Parallel()
 	first := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	alice, bob := truth{protocol.CodeServiceDown, "alice"}, truth{protocol.CodeServiceDown, "bob"}
-	since := remember(nil, []truth{alice}, first)
-	since = remember(since, []truth{alice, bob}, first.Add(time.Minute))
+	alice, bob := activeCode{protocol.CodeServiceDown, "alice"}, activeCode{protocol.CodeServiceDown, "bob"}
+	since := trackSince(nil, []activeCode{alice}, first)
+	since = trackSince(since, []activeCode{alice, bob}, first.Add(time.Minute))
 	if !since[alice].Equal(first) || !since[bob].Equal(first.Add(time.Minute)) {
 		t.Errorf("since %v", since)
 	}
-	since = remember(since, nil, first.Add(2*time.Minute))
-	since = remember(since, []truth{alice}, first.Add(3*time.Minute))
+	since = trackSince(since, nil, first.Add(2*time.Minute))
+	since = trackSince(since, []activeCode{alice}, first.Add(3*time.Minute))
 	if !since[alice].Equal(first.Add(3 * time.Minute)) {
 		t.Errorf("a condition that came back is as old as before: %v", since[alice])
 	}

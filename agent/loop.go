@@ -6,40 +6,43 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
 	"prlagent/agent/config"
+	"prlagent/agent/enforce"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/agent/trigger"
+	"prlagent/agent/watch"
 )
 
 // question is a person's wish for a check-in on its way to the loop.
 type question struct {
-	heard chan protocol.Code          // why the loop refuses; empty = it does not
-	ended chan localapi.CheckinResult // the outcome of the pass that answers
+	refusal chan protocol.Code          // why the loop refuses; empty = it does not
+	ended   chan localapi.CheckinResult // the outcome of the pass that answers
 }
 
 // serve runs the loop and the socket until ctx is done.
 func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var parts sync.WaitGroup
-	parts.Go(func() {
+	var running sync.WaitGroup
+	running.Go(func() {
 		err := localapi.Serve(ctx, listener, localapi.Options{
-			Agent: a, Events: a.journal, Log: a.log,
-			Authorize: localapi.AuthorizeLocal(a.owner),
+			Agent: a, Events: a.eventLog, Log: a.parts.log,
+			Authorize: localapi.AuthorizeLocal(a.parts.owner),
 		})
 		if err != nil {
 			cancel(fmt.Errorf("serve socket: %w", err))
 		}
 	})
-	parts.Go(func() { trigger.Supervise(ctx, a.sources, a.inbox.Tell, a.log) })
-	a.journal.add(a.startEvents()...)
+	running.Go(func() { watch.Supervise(ctx, a.parts.sources, a.inbox.Tell, a.parts.log) })
+	a.eventLog.add(a.startEvents()...)
 	cancel(a.loop(ctx))
-	parts.Wait()
+	running.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
@@ -60,11 +63,10 @@ func (a *agent) startEvents() []protocol.Event {
 // with an error that only a restart can mend: launchd starts the daemon again,
 // and the store restores itself as it is opened.
 func (a *agent) loop(ctx context.Context) error {
-	l := &loop{agent: a, ctx: ctx, passes: make(chan *pass, 1)}
+	l := newLoop(ctx, a)
 	l.recall()
-	l.resume()
 	l.take(l.configured())
-	l.take(happened{Reason: trigger.AgentStart})
+	l.take(trigger.SourceEvent{Reason: trigger.AgentStart})
 	for {
 		wake := time.NewTimer(l.pause())
 		select {
@@ -73,18 +75,18 @@ func (a *agent) loop(ctx context.Context) error {
 			l.stop()
 			return nil
 		case asked := <-a.questions:
-			l.hear(asked)
+			l.onQuestion(asked)
 		case <-a.inbox.Ready():
-			l.hearAll(a.inbox.Take())
-		case turn := <-l.passes:
-			if l.state.Phase == looking {
-				l.see(turn)
-				break
+			l.onHints(a.inbox.Take())
+		case ended := <-l.looks:
+			if ended.fatal != nil {
+				return ended.fatal
 			}
-			if turn.fatal != nil {
-				return turn.fatal
-			}
-			l.finish(turn.passResult)
+			l.onLookDone(ended)
+		case ended := <-l.exchanges:
+			l.onExchangeDone(ended)
+		case backedUp := <-l.tidied:
+			l.onTidied(backedUp)
 		case <-wake.C:
 			l.reconfigure()
 		}
@@ -92,23 +94,39 @@ func (a *agent) loop(ctx context.Context) error {
 	}
 }
 
-// loop is the state of the loop's goroutine.
+// loop is the state of the loop's goroutine. Looks, exchanges and backups run
+// beside it, one of each kind at a time, and come back on its channels (H59).
 type loop struct {
-	*agent
-	ctx          context.Context
-	state        loopState
-	known        findings       // of the last pass
-	last         passResult     // the pass that ended last
-	written      uint64         // number of the pass that the snapshots show
-	snapshotsOld bool           // they could not be written since
-	number       uint64         // of the pass
-	passes       chan *pass     // that runs, at the end of its look and at its end
-	running      *pass          // since the end of its look
-	persons      trigger.Bucket // how often people may ask
-	waiting      []question     // for a pass that has not begun
-	served       []question     // by the pass that runs
+	agent   *agent
+	ctx     context.Context
+	state   trigger.State
+	known   knowledge  // after the last look
+	portal  connection // its client is made anew between two exchanges
+	last    endedPass  // that ended last
+	failed  protocol.Code
+	number  uint64         // of the pass that began last
+	persons trigger.Bucket // how often people may ask
+	waiting []question     // for a look that has not begun
 
-	since map[truth]time.Time // when each condition was first true
+	looking    *look     // that runs; or, while step decides on it, that just ended
+	exchanging *exchange // that runs
+	tidying    bool
+	untidy     bool      // a pass has ended since the tidying began
+	backedUp   time.Time // last backup of the state by this daemon
+	looks      chan *look
+	exchanges  chan *exchange
+	tidied     chan time.Time // with the time of the last backup
+
+	snapshots snapshots
+	since     map[activeCode]time.Time // when each condition was first true
+}
+
+// endedPass is what is remembered of a pass.
+type endedPass struct {
+	record localapi.Pass
+	told   bool // the portal has its report
+	code   protocol.Code
+	detail string
 }
 
 // Check-ins that people may ask for: a burst, and one more each interval.
@@ -117,68 +135,72 @@ const (
 	personEvery = 2 * time.Second
 )
 
-// recall begins with what the last daemon left, so that a question before the
-// first look is not answered with nothing.
-func (l *loop) recall() {
-	l.known.configuration = l.loadConfig()
-	l.known.onDisk = l.connect(l.known.configuration, protocol.Host{}, l.store)
-	if record, found := l.schedule.load(); found {
-		l.state = record.recall()
+func newLoop(ctx context.Context, a *agent) *loop {
+	connect := func(c config.Config, host protocol.Host) exchanger {
+		return a.parts.connect(c, host, a.store, a.outbox)
 	}
-	look, err := l.looker.Recall()
-	if err != nil {
-		l.log.Error().Err(err).Msg("recall the last look") // the first look says what it means
-		return
+	return &loop{
+		agent: a, ctx: ctx, portal: connection{connect: connect},
+		looks: make(chan *look, 1), exchanges: make(chan *exchange, 1), tidied: make(chan time.Time, 1),
 	}
-	l.known.look = look
-	rows := l.table()
-	l.view.inventory.Store(&rows)
 }
 
-// resume plans by the last check-in, as if the daemon had not been away.
-func (l *loop) resume() {
-	portal := l.known.exchanger().State()
-	if portal.LastSuccess.IsZero() {
+// recall begins with what the last daemon left, so that a question before the
+// first look is not answered with nothing, and plans by the last check-in, as if
+// the daemon had not been away.
+func (l *loop) recall() {
+	l.known.configuration = l.agent.parts.loadConfig()
+	l.portal.client = noExchange{l.portal.connect(l.known.configuration, protocol.Host{})}
+	l.state = l.agent.schedule.load()
+	if portal := l.portal.client.State(); !portal.LastSuccess.IsZero() {
+		l.state.Limits.LastSuccess, l.state.DeviceID, l.state.Timing = portal.LastSuccess, portal.DeviceID, l.known.configuration.Timing
+		l.state = l.state.Plan(portal.LastSuccess, rand.Float64(), portal.NextCheckin)
+	}
+	seen, err := l.agent.parts.looker.Recall()
+	if err != nil {
+		l.agent.parts.log.Error().Err(err).Msg("recall the last look") // the first look says what it means
 		return
 	}
-	l.state.LastSuccess, l.state.DeviceID, l.state.Timing = portal.LastSuccess, portal.DeviceID, timingOf(l.known.configuration.Timing)
-	l.state = l.state.plan(portal.LastSuccess, rand.Float64(), portal.NextCheckin)
+	l.known.look = seen
+	l.publishRows()
 }
 
 // take lets step decide, does what it says, and makes it visible.
-func (l *loop) take(what event) {
+func (l *loop) take(what trigger.Event) {
 	l.decide(what)
 	l.publish()
 }
 
 // decide lets step decide and does what it says. What must survive is kept
 // first: an action may write as well.
-func (l *loop) decide(what event) {
-	state, actions := step(wallClock(), rand.Float64(), l.state, what)
+func (l *loop) decide(what trigger.Event) {
+	state, actions := trigger.Step(wallClock(), rand.Float64(), l.state, what)
 	l.state = state
-	if slices.Contains(actions, action(startLook{})) {
-		l.schedule.begin()
+	for _, next := range actions {
+		if end, is := next.(trigger.Conclude); is && end.Exchange {
+			l.agent.outbox.Carry(end.Triggers.Triggers())
+		}
 	}
-	l.schedule.note(l.state)
+	l.agent.schedule.note(l.state)
 	for _, next := range actions {
 		switch next := next.(type) {
-		case startLook:
-			l.begin()
-		case conclude:
+		case trigger.StartLook:
+			l.startLook()
+		case trigger.Conclude:
 			l.conclude(next)
 		}
 	}
 }
 
-// hearAll takes in what the sources said. A profile is not a reason by itself:
+// onHints takes in what the sources said. A profile is not a reason by itself:
 // it may have changed in nothing that we read.
-func (l *loop) hearAll(hints []trigger.Hint) {
+func (l *loop) onHints(hints []watch.Hint) {
 	for _, hint := range hints {
 		if hint.Reason == trigger.ProfileChanged {
 			l.reconfigure()
 			continue
 		}
-		l.decide(happened{
+		l.decide(trigger.SourceEvent{
 			Reason: hint.Reason, UID: hint.UID, Account: l.accountOf(hint.UID), VMID: hint.VMID, State: hint.State,
 		})
 	}
@@ -195,14 +217,14 @@ func (l *loop) accountOf(uid uint32) string {
 	return ""
 }
 
-// hear takes a person's question in.
-func (l *loop) hear(asked question) {
+// onQuestion takes a person's question in.
+func (l *loop) onQuestion(asked question) {
 	var ok bool
 	if l.persons, _, ok = l.persons.Take(wallClock(), personBurst, personEvery); !ok {
-		asked.heard <- protocol.CodeTooManyRequests
+		asked.refusal <- protocol.CodeTooManyRequests
 		return
 	}
-	asked.heard <- ""
+	asked.refusal <- ""
 	l.waiting = append(l.waiting, asked)
 	l.reconfigure(trigger.Manual)
 }
@@ -210,75 +232,171 @@ func (l *loop) hear(asked question) {
 // reconfigure reads the configuration again and tells step, with the reasons
 // there are to look. A profile that came, went or changed is one by itself: it
 // may name another portal.
-func (l *loop) reconfigure(because ...trigger.Reason) {
-	if !l.state.running() { // a pass reads it by itself, and leaves it behind
-		now := l.loadConfig()
+func (l *loop) reconfigure(reasons ...trigger.Reason) {
+	if l.looking == nil { // a look reads it by itself, and leaves it behind
+		now := l.agent.parts.loadConfig()
 		if now.Fingerprint() != l.known.configuration.Fingerprint() {
-			because = append(because, trigger.ProfileChanged)
+			reasons = append(reasons, trigger.ProfileChanged)
 		}
 		l.known.configuration = now
 	}
-	if len(because) == 0 {
-		l.take(tick{})
+	if len(reasons) == 0 {
+		l.take(trigger.Tick{})
 		return
 	}
 	what := l.configured()
-	what.Because = because
+	what.Reasons = reasons
 	l.take(what)
 }
 
-// begin runs a pass beside the loop, so that the loop keeps answering.
-func (l *loop) begin() {
-	l.served, l.waiting = l.waiting, nil
+// startLook looks beside the loop, so that the loop keeps answering.
+func (l *loop) startLook() {
 	l.number++
-	number, before := l.number, l.known
-	go l.beginPass(l.ctx, number, before, l.passes)
+	l.looking = &look{
+		agent: l.agent, ctx: l.ctx, known: l.known, mayErase: l.exchanging == nil, asked: l.waiting,
+		pass: newPass(l.number, l.agent.countRuns, l.agent.store, l.agent.parts.log),
+	}
+	l.waiting = nil
+	go l.looking.run(l.looks)
 }
 
-// see takes over what a look found, and lets the pass go on. The pass has read
-// the configuration anew; if it is another one, that is a reason too.
-func (l *loop) see(turn *pass) {
-	now := l.known.configuration.Fingerprint() != turn.configuration.Fingerprint()
-	l.running, l.known = turn, turn.findings
+// onLookDone takes over what a look found, shows it, and lets step decide
+// whether to check in with it. The look has read the configuration anew; if it
+// is another one, that is a reason too.
+func (l *loop) onLookDone(ended *look) {
+	changed := l.known.configuration.Fingerprint() != ended.known.configuration.Fingerprint()
+	l.known, l.failed = ended.known, ended.failed
+	if ended.erased { // what was unreported, believed and waited for was another Mac's
+		l.state = l.state.OfAnotherMac()
+	}
 	what := l.configured()
-	if now {
-		what.Because = []trigger.Reason{trigger.ProfileChanged}
+	if changed {
+		what.Reasons = []trigger.Reason{trigger.ProfileChanged}
 	}
 	l.decide(what)
-	if !turn.lookFailed {
-		l.follow(turn.look.Accounts)
+	if ended.failed == "" {
+		l.agent.parts.follow(l.known.look.Accounts)
+		l.publishRows()
 	}
-	l.take(turn.looked())
+	l.take(trigger.LookDone{Picture: ended.picture(), PortalBehind: l.isPortalBehind()})
 }
 
-// conclude lets the pass go on as step decided.
-func (l *loop) conclude(start conclude) {
-	turn := l.running
-	l.running = nil
-	go turn.conclude(start)
+// isPortalBehind reports whether the portal lacks what the last look saw.
+func (l *loop) isPortalBehind() bool {
+	return l.failed == "" && !l.portal.client.Told(reportOf(l.known, l.policyReport()))
 }
 
-// finish takes over what a pass found, and answers those who waited for it.
-func (l *loop) finish(result passResult) {
-	l.last, l.known = result, result.findings
-	if result.erased { // what was owed, believed and waited for was another Mac's
-		l.state = loopState{Timing: l.state.Timing, Seen: l.state.Seen, Phase: l.state.Phase, Portal: l.state.Portal}
+func (l *loop) policyReport() protocol.PolicyReport {
+	return enforce.Report(l.portal.client.Content(), l.gates())
+}
+
+func (l *loop) gates() enforce.Gates {
+	return enforce.Gates{Vendor: l.known.configuration.VendorGates, ProductVersion: l.known.look.Product.Version}
+}
+
+// conclude goes on after a look as step decided: with an exchange beside the
+// loop, or not at all. Who asked for a check-in that another exchange keeps
+// waiting is answered by the next one.
+func (l *loop) conclude(end trigger.Conclude) {
+	ended := l.looking
+	l.looking = nil
+	ended.pass.Triggers = end.Triggers.Triggers()
+	if end.Exchange {
+		l.startExchange(ended)
+		return
 	}
-	served := l.served
-	l.served = nil
-	l.take(passEnded{
-		Exchanged: result.exchanged, Code: result.failure, NoRetry: result.outcome.NoRetry,
-		Left: trigger.SetOf(result.outcome.Left), RetryAfter: result.outcome.RetryAfter,
-		Interval: result.outcome.NextCheckin, Splay: result.outcome.Splay,
-		DeviceID: l.configured().DeviceID,
+	code := protocol.CodeThrottled
+	if l.known.configuration.ServerURL == nil {
+		code = protocol.CodeNotConfigured
+	}
+	ended.pass.do("exchange", func() localapi.Step { return skipped(code) })
+	ended.pass.do("converge", func() localapi.Step { return convergeStep(l.policyReport()) })
+	ended.pass.do("report", func() localapi.Step {
+		return localapi.Step{Outcome: localapi.StepSkipped, Detail: "nothing new"}
 	})
+	asked := ended.asked
+	if l.exchanging != nil && code == protocol.CodeThrottled {
+		l.waiting, asked = slices.Concat(asked, l.waiting), nil
+	}
+	l.endPass(ended.pass, endedPass{}, asked)
+}
+
+// startExchange checks in beside the loop.
+func (l *loop) startExchange(seen *look) {
+	l.portal.prepare(l.known.configuration, l.known.look.Host)
+	l.exchanging = &exchange{
+		agent: l.agent, pass: seen.pass, portal: l.portal.client, asked: seen.asked,
+		report: reportOf(l.known, l.policyReport()), seenAt: l.known.look.At, gates: l.gates(),
+	}
+	go l.exchanging.run(l.ctx, l.exchanges)
+}
+
+// onExchangeDone takes over what an exchange brought.
+func (l *loop) onExchangeDone(ended *exchange) {
+	l.exchanging = nil
+	left := l.agent.outbox.Carried()
+	l.agent.outbox.Carry(nil)
+	outcome := ended.outcome
+	l.decide(trigger.ExchangeDone{
+		Code: ended.failure, NoRetry: outcome.NoRetry, Left: trigger.SetOf(left), RetryAfter: outcome.RetryAfter,
+		Interval: outcome.NextCheckin, Splay: outcome.Splay, DeviceID: l.configured().DeviceID,
+		PortalBehind: !l.known.look.At.Equal(ended.seenAt) && l.isPortalBehind(), // what one look saw is told once until the next
+	})
+	l.endPass(ended.pass, endedPass{told: ended.failure == "", code: outcome.Code, detail: outcome.Detail}, ended.asked)
 	l.take(l.configured())
-	for _, asked := range served {
-		ended := result.pass
-		asked.ended <- localapi.CheckinResult{
-			Schema: localapi.Schema, Accepted: true, Waited: true, Reported: result.exchanged && result.failure == "",
-			Code: result.outcome.Code, Detail: result.outcome.Detail, Pass: &ended,
+}
+
+// endPass closes the record of a pass, shows it, and answers those who waited
+// for it.
+func (l *loop) endPass(p *pass, how endedPass, asked []question) {
+	how.record = p.end()
+	l.last, l.snapshots.due = how, true
+	l.tidy()
+	l.publish()
+	for _, one := range asked {
+		ended := how.record
+		one.ended <- localapi.CheckinResult{
+			Schema: localapi.Schema, Accepted: true, Waited: true, Reported: how.told,
+			Code: how.code, Detail: how.detail, Pass: &ended,
 		}
+	}
+}
+
+// backupEvery is how old the newest backup of the state may get.
+const backupEvery = 24 * time.Hour
+
+// tidy keeps a verified copy of the state, after the first pass and daily, and
+// gives memory back: the next look may be an hour away.
+func (l *loop) tidy() {
+	if l.tidying {
+		l.untidy = true
+		return
+	}
+	l.tidying = true
+	due := wallClock().Sub(l.backedUp).Abs() >= backupEvery
+	state, log, tidied, at := l.agent.store, l.agent.parts.log, l.tidied, l.backedUp
+	go func() {
+		if due {
+			if err := state.Backup(); err != nil {
+				log.Error().Err(err).Msg("back up the state") // the next pass tries again
+			} else {
+				at = wallClock()
+			}
+		}
+		debug.FreeOSMemory()
+		tidied <- at
+	}()
+}
+
+func (l *loop) onTidied(backedUp time.Time) {
+	l.tidying = false
+	if !l.backedUp.Equal(backedUp) {
+		l.backedUp = backedUp
+		l.publish()
+	}
+	if l.untidy {
+		l.untidy = false
+		l.tidy()
 	}
 }
 
@@ -286,77 +404,75 @@ func (l *loop) finish(result passResult) {
 // tick whatever is due, because timers stand still while a Mac sleeps.
 func (l *loop) pause() time.Duration {
 	longest := l.state.Timing.Tick
-	if l.state.running() {
-		return longest
-	}
 	now := wallClock()
-	next, _ := l.state.nextAt(now)
+	next, _ := l.state.NextAt(now)
 	if next.IsZero() {
 		return longest
 	}
 	return max(min(next.Sub(now), longest), time.Millisecond)
 }
 
-// stop waits a little for the pass that runs, and for what still runs for a
-// user who was late: their tools are killed by ctx.
+// stop waits a little for what runs: a look, an exchange, a backup, and what
+// still runs for a user who was late. ctx has ended them, and kills their tools.
 func (l *loop) stop() {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if l.state.running() {
-			l.keepLook(<-l.passes) // its look or its end: whichever is next, ctx ends the rest
+		if l.looking != nil {
+			l.keepLook(<-l.looks)
 		}
-		l.looker.Close()
+		if l.exchanging != nil {
+			<-l.exchanges
+		}
+		if l.tidying {
+			<-l.tidied
+		}
+		l.agent.parts.looker.Close()
 	}()
 	select {
 	case <-ended:
 	case <-time.After(stopLimit):
-		l.log.Warn().Msg("stop without waiting for everything that runs")
+		l.agent.parts.log.Warn().Msg("stop without waiting for everything that runs")
 	}
 	l.publish()
 }
 
 // keepLook keeps what a look has found that nobody will tell any more: the next
 // daemon does.
-func (l *loop) keepLook(turn *pass) {
-	if l.state.Phase != looking || turn.lookFailed {
+func (l *loop) keepLook(ended *look) {
+	if ended.failed != "" {
 		return
 	}
-	l.state, _ = step(wallClock(), rand.Float64(), l.state, turn.looked())
-	l.schedule.note(l.state)
+	state, actions := trigger.Step(wallClock(), rand.Float64(), l.state, trigger.LookDone{Picture: ended.picture()})
+	l.state = state
+	for _, next := range actions {
+		if end, is := next.(trigger.Conclude); is && end.Exchange {
+			l.agent.outbox.Carry(end.Triggers.Triggers())
+		}
+	}
+	l.agent.schedule.note(l.state)
 }
 
 // configured is what step must know of the configuration.
-func (l *loop) configured() configured {
+func (l *loop) configured() trigger.Configured {
 	c := l.known.configuration
 	origin := ""
 	if c.ServerURL != nil {
 		origin = c.ServerURL.Scheme + "://" + c.ServerURL.Host
 	}
-	return configured{
-		Portal:   c.ServerURL != nil,
-		Origin:   origin,
-		DeviceID: l.known.exchanger().State().DeviceID,
-		Timing:   timingOf(c.Timing),
-	}
-}
-
-func timingOf(t config.Timing) trigger.Timing {
-	return trigger.Timing{
-		Debounce: t.Debounce, MinimumGap: t.MinimumGap, BucketSize: t.BucketSize, BucketEvery: t.BucketRefill,
-		Splay: t.Splay, WakeSplay: t.WakeSplay, FreshFor: t.NetworkQuiet, SafetyNet: t.SafetyNet, RetryBase: t.RetryBase, RetryCap: t.RetryCap, Tick: t.Tick, Daily: t.Daily,
-		CircuitAfter: t.CircuitAfter, CircuitInterval: t.CircuitInterval,
+	return trigger.Configured{
+		Portal: c.ServerURL != nil, Origin: origin, DeviceID: l.portal.client.State().DeviceID, Timing: c.Timing,
 	}
 }
 
 // Checkin asks the loop for a check-in. With wait it returns when the pass
 // that answers it has ended.
 func (a *agent) Checkin(ctx context.Context, wait bool) localapi.CheckinResult {
-	asked := question{heard: make(chan protocol.Code, 1), ended: make(chan localapi.CheckinResult, 1)}
+	asked := question{refusal: make(chan protocol.Code, 1), ended: make(chan localapi.CheckinResult, 1)}
 	result := localapi.CheckinResult{Schema: localapi.Schema}
 	select {
 	case a.questions <- asked:
-		result.Code = <-asked.heard
+		result.Code = <-asked.refusal
 	case <-ctx.Done():
 		result.Code = gaveUp(ctx)
 	}

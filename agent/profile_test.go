@@ -26,7 +26,7 @@ func newProfiled(t *testing.T) profiled {
 	folder := t.TempDir()
 	p := profiled{daemon: newDaemon(t, config.Config{}), path: filepath.Join(folder, "managed.plist")}
 	keeper := config.NewKeeper(p.store)
-	p.loadConfig = func() config.Config {
+	p.parts.loadConfig = func() config.Config {
 		return keeper.Load(config.Paths{Managed: p.path, Local: folder + "/none", LocalOwner: uint32(os.Geteuid())}, wallClock())
 	}
 	p.install(t)

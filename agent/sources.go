@@ -7,9 +7,10 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"prlagent/agent/config"
 	"prlagent/agent/inventory"
+	"prlagent/agent/protocol"
 	"prlagent/agent/trigger"
+	"prlagent/agent/watch"
 	"prlagent/platform"
 	"prlagent/platform/tool"
 	"prlagent/prlctl"
@@ -28,32 +29,32 @@ const fileBackstop = 10
 const fileSettle = 500 * time.Millisecond
 
 // listen says what is watched on this Mac: the one table of sources.
-func listen(mac *platform.Machine, events *trigger.VMEvents, configs []string, timing config.Timing, log zerolog.Logger) []trigger.Source {
-	sources := []trigger.Source{
+func listen(mac *platform.Machine, events *watch.VMEvents, configs []string, timing protocol.Timing, log zerolog.Logger) []watch.Source {
+	sources := []watch.Source{
 		{Name: "vm_events", Watch: events.Watch},
-		{Name: "processes", Watch: trigger.Processes{
+		{Name: "processes", Watch: watch.Processes{
 			List: mac.Processes, Every: timing.Poll, Service: events.SetService, Log: log,
 		}.Watch},
-		{Name: "license", Watch: trigger.FileWatch{
+		{Name: "license", Watch: watch.FileWatch{
 			Path: mac.Path(LicenseFile), Backstop: fileBackstop * timing.Tick, Settle: min(fileSettle, timing.Debounce), Log: log,
 		}.Watch},
-		{Name: "network", Watch: trigger.NetworkEdges{
+		{Name: "network", Watch: watch.NetworkEdges{
 			State: mac.Network, Changes: mac.NetworkChanges, Quiet: timing.NetworkSettle, Poll: timing.Tick, Log: log,
 		}.Watch},
-		{Name: "wake", Watch: trigger.Wakes{Tick: timing.Tick, Stay: timing.WakeStay, Now: wallClock, Log: log}.Watch},
+		{Name: "wake", Watch: watch.Wakes{Tick: timing.Tick, Stay: timing.WakeStay, Now: wallClock, Log: log}.Watch},
 	}
 	for _, file := range configs {
-		sources = append(sources, trigger.Source{Name: "profile", Watch: trigger.FileWatch{
-			Path: file, Hint: trigger.Hint{Reason: trigger.ProfileChanged},
+		sources = append(sources, watch.Source{Name: "profile", Watch: watch.FileWatch{
+			Path: file, Hint: watch.Hint{Reason: trigger.ProfileChanged},
 			Backstop: fileBackstop * timing.Tick, Settle: min(fileSettle, timing.Debounce), Log: log,
 		}.Watch})
 	}
 	return sources
 }
 
-// eventsOf follows the virtual machines of the Mac's users.
-func eventsOf(mac *platform.Machine, timing config.Timing, log zerolog.Logger) *trigger.VMEvents {
-	return trigger.NewVMEvents(trigger.VMEventsOptions{
+// streamsOf follows the virtual machines of the Mac's users.
+func streamsOf(mac *platform.Machine, timing protocol.Timing, log zerolog.Logger) *watch.VMEvents {
+	return watch.NewVMEvents(watch.VMEventsOptions{
 		Monitor: func(ctx context.Context, user platform.User, session bool, handle func(prlctl.Event)) error {
 			if err := mac.Trusted(ctx, prlctl.Prlctl); err != nil {
 				return err
@@ -86,33 +87,27 @@ func readAs(ctx context.Context, mac *platform.Machine, user platform.User, path
 }
 
 // followed says whom to follow, from what the last look saw.
-func followed(accounts []inventory.Account) []trigger.Followed {
-	users := make([]trigger.Followed, 0, len(accounts))
+func followed(accounts []inventory.Account) []watch.Followed {
+	users := make([]watch.Followed, 0, len(accounts))
 	for _, account := range accounts {
 		configs := make(map[string]string, len(account.Bundles))
 		for id, bundle := range account.Bundles {
 			configs[id] = path.Join(bundle, "config.pvs")
 		}
-		users = append(users, trigger.Followed{User: account.User, Session: account.Session, Configs: configs})
+		users = append(users, watch.Followed{User: account.User, Session: account.Session, Configs: configs})
 	}
 	return users
 }
 
-// heard is a lister whose queries are announced, so that their echo is not
-// taken for news.
-type heard struct {
-	inventory.Lister
+// announced is how every tool is run as a user: the echo of what it does, which
+// the user's event stream tells as well, is not taken for news.
+type announced struct {
+	runner  prlctl.Runner
 	reading func() (done func())
 }
 
-// List is the user's list.
-func (h heard) List(ctx context.Context) (prlctl.Listing, error) {
-	defer h.reading()()
-	return h.Lister.List(ctx)
-}
-
-// Get is one virtual machine.
-func (h heard) Get(ctx context.Context, id string) (prlctl.VM, error) {
-	defer h.reading()()
-	return h.Lister.Get(ctx, id)
+// Run runs a tool of the vendor's.
+func (a announced) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
+	defer a.reading()()
+	return a.runner.Run(ctx, c)
 }

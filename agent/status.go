@@ -38,56 +38,65 @@ func (a *agent) Inventory() localapi.Inventory {
 	return localapi.Inventory{Schema: localapi.Schema, Rows: []protocol.Row{}}
 }
 
-// publish makes the state of the loop visible, and writes the snapshot files
-// when a pass has ended and they differ from what they were.
+// snapshots is how it stands with the snapshot files.
+type snapshots struct {
+	due bool // a pass has ended since they were written
+	old bool // they could not be written
+}
+
+// publish makes the state of the loop visible. When a pass has ended, the
+// snapshot files show it first, so that whoever sees it finds them.
 func (l *loop) publish() {
 	status := l.assemble()
-	l.view.status.Store(&status)
-	if l.state.running() || l.last.pass.Number == l.written {
-		return
+	if l.snapshots.due {
+		l.writeSnapshots(status)
 	}
+	l.agent.view.status.Store(&status)
+}
+
+// publishRows makes the rows of the last look visible.
+func (l *loop) publishRows() localapi.Inventory {
 	rows := l.table()
-	l.view.inventory.Store(&rows)
-	err := localapi.WriteSnapshots(l.snapshots, status, rows)
-	if err == nil {
-		l.written, l.snapshotsOld = l.last.pass.Number, false
-		return
+	l.agent.view.inventory.Store(&rows)
+	return rows
+}
+
+func (l *loop) writeSnapshots(status localapi.Status) {
+	err := localapi.WriteSnapshots(l.agent.parts.snapshots, status, l.publishRows())
+	if err != nil && !l.snapshots.old { // it is tried again at every tick
+		l.agent.parts.log.Error().Err(err).Msg("write snapshots")
 	}
-	if !l.snapshotsOld { // it is tried again at every tick
-		l.log.Error().Err(err).Msg("write snapshots")
-	}
-	l.snapshotsOld = true
+	l.snapshots = snapshots{due: err != nil, old: err != nil}
 }
 
 // assemble builds the status from the loop's state and the last pass.
 func (l *loop) assemble() localapi.Status {
 	version, revision := localapi.BuildVersion()
-	exchange := l.known.exchanger()
-	state, look := exchange.State(), l.known.look
-	next, because := l.state.attemptAt(wallClock())
+	state, look := l.portal.client.State(), l.known.look
+	next, because := l.state.AttemptAt(wallClock())
 	status := localapi.Status{
 		Schema: localapi.Schema,
 		At:     wallClock().UTC(),
-		Daemon: localapi.Daemon{Version: version, Revision: revision, PID: os.Getpid(), StartedAt: l.started.UTC(), Running: true},
+		Daemon: localapi.Daemon{Version: version, Revision: revision, PID: os.Getpid(), StartedAt: l.agent.started.UTC(), Running: true},
 		Config: configStatus(l.known.configuration),
-		Policy: exchange.Policy(),
+		Policy: l.policyReport(),
 		Store: localapi.StoreStatus{
-			Outcome: string(l.opened.Outcome), Reason: l.opened.Reason, BadFile: l.opened.BadFile,
-			Epoch: l.store.Epoch(), Commits: l.store.Commits(), BackedUpAt: utc(l.known.backedUp),
+			Outcome: string(l.agent.opened.Outcome), Reason: l.agent.opened.Reason, BadFile: l.agent.opened.BadFile,
+			Epoch: l.agent.store.Epoch(), Commits: l.agent.store.Commits(), BackedUpAt: utc(l.backedUp),
 		},
 		Host: look.Host, Product: look.Product, Users: listedAt(look),
 		Counts:   countsOf(look.Users, look.VMs),
-		Schedule: localapi.Schedule{DailyAt: utc(l.state.DailyAt), CheckinAt: utc(next), Because: because},
-		ToolRuns: l.toolRuns(),
+		Schedule: localapi.Schedule{DailyAt: utc(l.state.Calendar.DailyAt), CheckinAt: utc(next), Because: because},
+		ToolRuns: l.agent.parts.toolRuns(),
 	}
 	status.Portal = localapi.PortalStatus{
 		Enrollment: state.Enrollment, DeviceID: state.DeviceID, Group: state.Group,
 		LastAttemptAt: utc(state.LastAttempt), LastSuccessAt: utc(state.LastSuccess),
-		LastCode: state.LastCode, LastDetail: state.LastError, Failures: l.state.Failures, Sequence: state.Sequence,
+		LastCode: state.LastCode, LastDetail: state.LastError, Failures: l.state.Limits.Failures, Sequence: state.Sequence,
 	}
 	l.describePortal(&status.Portal, next, because)
-	if l.last.pass.Number > 0 {
-		ended := l.last.pass
+	if l.last.record.Number > 0 {
+		ended := l.last.record
 		status.Pass = &ended
 	}
 	status.Health = l.judge(status)
@@ -144,7 +153,7 @@ func listedAt(look inventory.Look) []protocol.UserLook {
 // table joins the rows of the last look with their Mac. What only the portal
 // knows is what it has told: that it has a row, by the last success.
 func (l *loop) table() localapi.Inventory {
-	look, state := l.known.look, l.known.exchanger().State()
+	look, state, policy := l.known.look, l.portal.client.State(), l.policyReport()
 	table := localapi.Inventory{Schema: localapi.Schema, At: look.At, Rows: make([]protocol.Row, 0, len(look.VMs))}
 	version, _ := localapi.BuildVersion()
 	for _, vm := range look.VMs {
@@ -155,7 +164,7 @@ func (l *loop) table() localapi.Inventory {
 			LastReportedAt: utc(state.LastSuccess),
 			Extra: protocol.RowExtra{
 				Group: state.Group.ID, GroupSource: state.Group.Source, AgentVersion: version, DeviceID: state.DeviceID,
-				PolicyState: l.known.exchanger().Policy().State, PolicyRevision: l.known.exchanger().Policy().Revision,
+				PolicyState: policy.State, PolicyRevision: policy.Revision,
 			},
 		})
 	}

@@ -34,8 +34,8 @@ type suspicion struct {
 	changed, used time.Time
 }
 
-// hear notes the changes among the triggers.
-func (s suspicion) hear(triggers []protocol.Trigger) suspicion {
+// noteChanges notes the changes among the triggers.
+func (s suspicion) noteChanges(triggers []protocol.Trigger) suspicion {
 	for _, trigger := range triggers {
 		if slices.Contains(networkReasons, trigger.Reason) && trigger.LastAt.After(s.changed) {
 			s.changed = trigger.LastAt

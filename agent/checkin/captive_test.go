@@ -65,7 +65,7 @@ func TestAChangeOfTheNetworkExcusesOneFailureForTenMinutes(t *testing.T) {
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			after, got := test.before.hear(test.heard).excuse(test.code, now)
+			after, got := test.before.noteChanges(test.heard).excuse(test.code, now)
 			if got != test.want {
 				t.Errorf("excused: %t", got)
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 	"github.com/rs/zerolog"
 
+	"prlagent/agent/outbox"
 	"prlagent/agent/protocol"
 	"prlagent/store"
 )
@@ -27,12 +28,12 @@ type Options struct {
 	PolicyKeys   []protocol.TrustedKey
 	Certificates []*x509.Certificate // replace the system's roots where present
 	Proxy        *url.URL            // nil = none
-	// CadenceMinimum is the lowest next_checkin_s that is believed, in seconds;
-	// 0 = 300 (protocol.md 2.11).
-	CadenceMinimum int
+	// Timing has the range of next_checkin_s that is believed (protocol.md 2.11).
+	Timing protocol.Timing
 
 	Store        *store.Store
-	IdentityPath string // node.json, as a path on this disk
+	Outbox       *outbox.Outbox // what is to be told beside the report
+	IdentityPath string         // node.json, as a path on this disk
 	Host         protocol.Host
 	Version      string
 	Log          zerolog.Logger
@@ -73,15 +74,10 @@ type status struct {
 	retryAt     time.Time
 }
 
-// Extra is what a report carries beside the look at the Mac.
+// Extra is what a report carries beside the look at the Mac and the outbox.
 type Extra struct {
-	Events       []protocol.Event // not acknowledged yet, oldest first; MaxEvents at most are sent, fewer where they are large
 	OpenCommands []protocol.OpenCommand
 	Results      []protocol.Result // not acknowledged yet
-	// Keep is called within each commit that stores or forgets a report, with
-	// the triggers that are in no stored report then: whoever keeps them across
-	// restarts does it there, so that none is lost or told twice. May be nil.
-	Keep func(tx *store.Tx, left []protocol.Trigger) error
 }
 
 // Outcome is how one Do went.
@@ -91,18 +87,14 @@ type Outcome struct {
 	Requests       int           // HTTP requests that were started
 	SentBytes      int           // of request bodies, as sent
 	Reply          *protocol.CheckinReply
-	SendFull       bool          // the portal asked for everything; it was sent unless there is an error
-	ContentChanged bool          // another policy is stored, or it was released
-	NextCheckin    time.Duration // what the portal asked for, clamped; 0 = it did not say
-	Splay          time.Duration // what the portal asked for, for what many Macs do at once; 0 = it did not say
-	RetryAfter     time.Duration // no earlier attempt makes sense; 0 = up to the caller's backoff
-	NoRetry        bool          // the failure is one that no repetition mends
-	// Left are the triggers that neither the portal nor a stored report has:
-	// the caller gives them to the next Do.
-	Left        []protocol.Trigger
-	EnrolledNow bool             // this Do got a token
-	EventsSent  uint64           // highest sequence number among the acknowledged events
-	Events      []protocol.Event // what the exchange itself noticed: rollback_detected, identity_reset …
+	SendFull       bool             // the portal asked for everything; it was sent unless there is an error
+	ContentChanged bool             // another policy is stored, or it was released
+	NextCheckin    time.Duration    // what the portal asked for, clamped; 0 = it did not say
+	Splay          time.Duration    // what the portal asked for, for what many Macs do at once; 0 = it did not say
+	RetryAfter     time.Duration    // no earlier attempt makes sense; 0 = up to the caller's backoff
+	NoRetry        bool             // the failure is one that no repetition mends
+	EnrolledNow    bool             // this Do got a token
+	Events         []protocol.Event // what the exchange itself noticed: rollback_detected, identity_reset …
 }
 
 // Error is the type of every error of Do.
@@ -143,9 +135,6 @@ func New(options Options) *Client {
 	if options.Elapsed == nil {
 		start := time.Now()
 		options.Elapsed = func() time.Duration { return time.Since(start) }
-	}
-	if options.CadenceMinimum == 0 {
-		options.CadenceMinimum = minCadence
 	}
 	c := &Client{options: options}
 	c.meter = &meter{next: options.Transport}
@@ -219,17 +208,15 @@ func (c *Client) become(who Identity) error {
 // portal has acknowledged the report; a failure of the content alone is in the
 // Outcome and in Policy.
 //
-// The triggers go out once: with the report, which is stored before it is sent,
-// or they are in Outcome.Left.
-func (c *Client) Do(ctx context.Context, report protocol.Report, triggers []protocol.Trigger, extra Extra) (Outcome, error) {
+// What the outbox carries goes out once: with the report, which is stored before
+// it is sent, or it is in the outbox still.
+func (c *Client) Do(ctx context.Context, report protocol.Report, extra Extra) (Outcome, error) {
 	c.running.Lock()
 	defer c.running.Unlock()
 	requests, sent := c.meter.read()
-	p := &pass{Client: c, ctx: ctx, report: &report, extra: extra, reacted: make(map[string]bool)}
-	p.carried = mergeTriggers(nil, triggers)
-	c.network = c.network.hear(triggers)
+	p := &pass{client: c, ctx: ctx, report: &report, extra: extra, reacted: make(map[string]bool)}
+	c.network = c.network.noteChanges(c.options.Outbox.Carried())
 	err := p.run()
-	p.outcome.Left = p.carried
 	requestsNow, sentNow := c.meter.read()
 	p.outcome.Requests, p.outcome.SentBytes = requestsNow-requests, sentNow-sent
 	return p.outcome, c.conclude(p, err)

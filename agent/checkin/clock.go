@@ -72,18 +72,18 @@ var clocks = store.NewCollection[clockRecord]("checkin_clock")
 // right half the round trip ago. What is new is an event.
 func (p *pass) hearTime(server time.Time) (clockRecord, error) {
 	var before clockRecord
-	err := p.options.Store.View(func(tx *store.Tx) (err error) {
+	err := p.client.options.Store.View(func(tx *store.Tx) (err error) {
 		before, _, err = clocks.Get(tx, onlyKey)
 		return err
 	})
 	if err != nil {
 		return clockRecord{}, fmt.Errorf("read trusted time: %w", err)
 	}
-	wall := p.options.Now()
+	wall := p.client.options.Now()
 	if !server.IsZero() {
 		server = server.Add(p.roundTrip / 2)
 	}
-	trusted, code := before.Hear(server, wall, p.options.Elapsed())
+	trusted, code := before.Hear(server, wall, p.client.options.Elapsed())
 	if code == "" {
 		return clockRecord{TrustedTime: trusted}, nil
 	}

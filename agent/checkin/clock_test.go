@@ -123,7 +123,7 @@ func TestProtocol17_AClockThatIsSetBackDoesNotRevive(t *testing.T) {
 	reading = 0 // a restart
 	b.crash()
 	b.wantPolicy(protocol.PolicyStale, protocol.CodeContentStale, 5, 3)
-	if _, _, ok := b.client.Content(); !ok {
+	if !b.client.Content().InForce() {
 		t.Error("an expired policy must stay in force")
 	}
 }

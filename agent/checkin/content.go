@@ -97,12 +97,12 @@ func contentCode(err error) protocol.Code {
 // one. What goes wrong changes nothing but the finding: the last good policy
 // stays (protocol.md 2.1). Only the store's errors end the pass.
 func (p *pass) refreshContent(hint *protocol.Hint) error {
-	group := p.groupOf(p.record).ID
-	stored, found, err := p.storedPolicy()
+	group := p.client.groupOf(p.record).ID
+	stored, found, err := p.client.storedPolicy()
 	if err != nil {
 		return err
 	}
-	if p.options.ContentURL == nil || len(p.options.PolicyKeys) == 0 || group == "" {
+	if p.client.options.ContentURL == nil || len(p.client.options.PolicyKeys) == 0 || group == "" {
 		return nil
 	}
 	if !p.due(hint, stored, found, group) {
@@ -111,7 +111,7 @@ func (p *pass) refreshContent(hint *protocol.Hint) error {
 		}
 		return p.find("") // the portal serves what is stored
 	}
-	p.asked = group
+	p.client.asked = group
 	err = p.fetchContent(stored, group)
 	if store.CodeOf(err) != "" {
 		return err
@@ -119,7 +119,7 @@ func (p *pass) refreshContent(hint *protocol.Hint) error {
 	if err == nil {
 		return p.find("")
 	}
-	p.outcome.Code, p.outcome.Detail = contentCode(err), p.explanation(err)
+	p.outcome.Code, p.outcome.Detail = contentCode(err), p.client.explanation(err)
 	return p.find(p.outcome.Code)
 }
 
@@ -128,7 +128,7 @@ func (p *pass) refreshContent(hint *protocol.Hint) error {
 // that serves content would have given one.
 func (p *pass) due(hint *protocol.Hint, stored policyRecord, found bool, group string) bool {
 	if !found || stored.Group != group {
-		return hint != nil || p.asked != group
+		return hint != nil || p.client.asked != group
 	}
 	if hint == nil {
 		return false
@@ -156,14 +156,14 @@ func (p *pass) fetchContent(stored policyRecord, group string) error {
 	case got.status == http.StatusNotFound:
 		return &Error{Code: protocol.CodeHeadMissing, Err: errors.New("there is no head for this group")}
 	case got.status != http.StatusOK:
-		return got.refusal(p.options.Now())
+		return got.refusal(p.client.options.Now())
 	}
 	verified, err := p.judgeHead(got.body, group)
 	if err != nil {
 		return err
 	}
 	next := policyRecord{Group: group, Head: verified.head, ETag: got.header.Get("ETag"),
-		Pointer: stored.Pointer, Document: stored.Document, FetchedAt: p.options.Now().UTC()}
+		Pointer: stored.Pointer, Document: stored.Document, FetchedAt: p.client.options.Now().UTC()}
 	if pointer := verified.head.Policy; pointer != nil {
 		next.Pointer = *pointer
 		next.Document, err = p.policyFor(*pointer, stored)
@@ -182,9 +182,9 @@ func (p *pass) fetchContent(stored policyRecord, group string) error {
 // getContent gets a file. Web servers name its type as they like; a page is
 // what they call none of ours.
 func (p *pass) getContent(etag string, limit int, folder, name string) (answer, error) {
-	got, err := p.exchange(p.ctx, call{
-		method: http.MethodGet, url: p.options.ContentURL.JoinPath(folder, url.PathEscape(name)),
-		token: p.identity().token, etag: etag, limit: limit,
+	got, err := p.client.exchange(p.ctx, call{
+		method: http.MethodGet, url: p.client.options.ContentURL.JoinPath(folder, url.PathEscape(name)),
+		token: p.client.identity().token, etag: etag, limit: limit,
 	})
 	if err == nil && got.status == http.StatusOK && errors.Is(got.checkMedia(), errWebPage) {
 		return answer{}, replyError(errWebPage)
@@ -205,7 +205,7 @@ func (p *pass) judgeHead(data []byte, group string) (verifiedHead, error) {
 	if err != nil {
 		return verifiedHead{}, err
 	}
-	payload, err := envelope.Verify(protocol.PayloadHead, p.options.PolicyKeys, 1)
+	payload, err := envelope.Verify(protocol.PayloadHead, p.client.options.PolicyKeys, 1)
 	if err != nil {
 		return verifiedHead{}, err
 	}
@@ -223,7 +223,7 @@ func (p *pass) judgeHead(data []byte, group string) (verifiedHead, error) {
 	if err := p.compareWithSeen(verified); err != nil {
 		return verifiedHead{}, err
 	}
-	if !p.judgedTime().Before(head.ExpiresAt) {
+	if !p.client.judgedTime().Before(head.ExpiresAt) {
 		return verifiedHead{}, errExpired
 	}
 	return verified, nil
@@ -232,7 +232,7 @@ func (p *pass) judgeHead(data []byte, group string) (verifiedHead, error) {
 // signersOf are the trusted keys that signed a head.
 func (p *pass) signersOf(envelope protocol.Envelope) []string {
 	var ids []string
-	for _, key := range p.options.PolicyKeys {
+	for _, key := range p.client.options.PolicyKeys {
 		if _, err := envelope.Verify(protocol.PayloadHead, []protocol.TrustedKey{key}, 1); err == nil {
 			ids = append(ids, key.ID)
 		}
@@ -241,7 +241,7 @@ func (p *pass) signersOf(envelope protocol.Envelope) []string {
 }
 
 func (p *pass) compareWithSeen(verified verifiedHead) error {
-	return p.options.Store.View(func(tx *store.Tx) error {
+	return p.client.options.Store.View(func(tx *store.Tx) error {
 		site, pinned, err := sites.Get(tx, onlyKey)
 		if err != nil {
 			return err
@@ -266,7 +266,7 @@ func (p *pass) compareWithSeen(verified verifiedHead) error {
 // can be left only by replacing all of them: then the administrator has moved
 // the Mac to another site.
 func (p *pass) stillTrusts(ids []string) bool {
-	return slices.ContainsFunc(p.options.PolicyKeys, func(key protocol.TrustedKey) bool {
+	return slices.ContainsFunc(p.client.options.PolicyKeys, func(key protocol.TrustedKey) bool {
 		return slices.Contains(ids, key.ID)
 	})
 }
@@ -284,7 +284,7 @@ func (p *pass) policyFor(pointer protocol.PolicyPointer, stored policyRecord) ([
 			return nil, err
 		}
 		if got.status != http.StatusOK {
-			return nil, got.refusal(p.options.Now())
+			return nil, got.refusal(p.client.options.Now())
 		}
 		document = got.body
 	}
@@ -305,10 +305,10 @@ func (p *pass) policyFor(pointer protocol.PolicyPointer, stored policyRecord) ([
 // it the one in force; in one commit.
 func (p *pass) storeHead(verified verifiedHead, next *policyRecord) error {
 	site := siteRecord{SiteID: verified.head.SiteID}
-	for _, key := range p.options.PolicyKeys {
+	for _, key := range p.client.options.PolicyKeys {
 		site.KeyIDs = append(site.KeyIDs, key.ID)
 	}
-	err := p.options.Store.Update(func(tx *store.Tx) error {
+	err := p.client.options.Store.Update(func(tx *store.Tx) error {
 		err := errors.Join(
 			sites.Put(tx, onlyKey, site),
 			marks.Put(tx, markKey(verified.head.SiteID, verified.head.GroupID), verified.mark))
@@ -326,7 +326,7 @@ func (p *pass) storeHead(verified verifiedHead, next *policyRecord) error {
 // find keeps the finding; a new one is an event.
 func (p *pass) find(code protocol.Code) error {
 	var before findingRecord
-	err := p.options.Store.Update(func(tx *store.Tx) error {
+	err := p.client.options.Store.Update(func(tx *store.Tx) error {
 		var err error
 		if before, _, err = findings.Get(tx, onlyKey); err != nil || before.Code == code {
 			return err
@@ -350,48 +350,28 @@ func (c *Client) storedPolicy() (record policyRecord, found bool, err error) {
 	return record, found, err
 }
 
-// Content gives the last good verified policy: the document's bytes and what
-// pins it. ok says that it is in force. After a signed release the document is
-// still given, with ok false, so that what it had placed can be lifted.
-func (c *Client) Content() (document []byte, pointer protocol.PolicyPointer, ok bool) {
-	record, found, err := c.storedPolicy()
-	if err != nil || !found || record.Document == nil {
-		return nil, protocol.PolicyPointer{}, false
-	}
-	return record.Document, record.Pointer, !record.released()
-}
-
-// Policy reports what is stored: none, fetched, or stale once the head has
-// expired, with the reason why there is nothing newer; failed where nothing good
-// was ever found. A released policy is none, with the head's version.
-func (c *Client) Policy() protocol.PolicyReport {
-	record, found, err := c.storedPolicy()
-	if err != nil {
-		return protocol.PolicyReport{State: protocol.PolicyFailed, Code: protocol.Code(store.CodeOf(err))}
-	}
+// Content gives the last good verified policy, and why there is nothing newer.
+func (c *Client) Content() policy.Content {
+	var record policyRecord
 	var finding findingRecord
-	_ = c.options.Store.View(func(tx *store.Tx) error {
+	var found bool
+	err := c.options.Store.View(func(tx *store.Tx) (err error) {
+		if record, found, err = policies.Get(tx, onlyKey); err != nil {
+			return err
+		}
 		finding, _, err = findings.Get(tx, onlyKey)
 		return err
 	})
-	report := protocol.PolicyReport{State: protocol.PolicyNone, Code: finding.Code, HeadVersion: record.Head.HeadVersion}
 	switch {
+	case err != nil:
+		return policy.Content{Unreadable: true, Code: protocol.Code(store.CodeOf(err))}
 	case !found && len(c.options.PolicyKeys) == 0:
-		report.Code = protocol.CodeNoPolicyKeys
-		return report
-	case !found && finding.Code != "":
-		report.State = protocol.PolicyFailed
-		return report
-	case !found || record.released():
-		return report
+		return policy.Content{Code: protocol.CodeNoPolicyKeys}
+	case !found:
+		return policy.Content{Code: finding.Code}
 	}
-	report.State = protocol.PolicyFetched
-	report.PolicyID, report.Revision, report.SHA256 = record.Pointer.PolicyID, record.Pointer.Revision, record.Pointer.SHA256
-	if !c.judgedTime().Before(record.Head.ExpiresAt) {
-		report.State = protocol.PolicyStale
-		if report.Code == "" {
-			report.Code = protocol.CodeContentStale
-		}
+	return policy.Content{
+		Verified: true, HeadVersion: record.Head.HeadVersion, Document: record.Document, Pointer: record.Pointer,
+		Released: record.released(), Expired: !c.judgedTime().Before(record.Head.ExpiresAt), Code: finding.Code,
 	}
-	return report
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"prlagent/agent/enforce"
 	"prlagent/agent/protocol"
 )
 
@@ -38,9 +39,9 @@ func (b *bench) keeps(code protocol.Code) {
 	b.wantPolicy(protocol.PolicyFetched, code, 5, 3)
 	b.crash()
 	b.wantPolicy(protocol.PolicyFetched, code, 5, 3)
-	document, pointer, ok := b.client.Content()
-	if !ok || pointer.Revision != 3 || !bytes.Equal(document, policyDocument("p-staff", 3)) {
-		b.t.Errorf("content %s %+v %t", document, pointer, ok)
+	content := b.client.Content()
+	if !content.InForce() || content.Pointer.Revision != 3 || !bytes.Equal(content.Document, policyDocument("p-staff", 3)) {
+		b.t.Errorf("content %+v", content)
 	}
 }
 
@@ -261,7 +262,7 @@ func TestProtocol3_ALowerHeadIsRefusedAndReported(t *testing.T) {
 	b := settled(t)
 	b.publish("staff", 4, 2)
 	b.refuses(protocol.CodeRollbackDetected)
-	b.report.Policy = b.client.Policy()
+	b.report.Policy = enforce.Report(b.client.Content(), enforce.Gates{})
 	b.portal.sent()
 	b.do("daily")
 	request := b.portal.sent()[0].checkin(t)
@@ -307,7 +308,7 @@ func TestProtocol4_AnExpiredHeadKeepsThePolicy(t *testing.T) {
 	b.do("daily")
 	b.crash()
 	b.wantPolicy(protocol.PolicyStale, protocol.CodeContentStale, 5, 3)
-	if _, _, ok := b.client.Content(); !ok {
+	if !b.client.Content().InForce() {
 		t.Error("the policy is not in force")
 	}
 	released := b.head("staff", 6, nil)
@@ -394,9 +395,9 @@ func TestASignedReleaseIsStoredAndTheDocumentKept(t *testing.T) {
 	}
 	b.crash()
 	b.wantPolicy(protocol.PolicyNone, "", 6, 0)
-	document, pointer, ok := b.client.Content()
-	if ok || pointer.Revision != 3 || !bytes.Equal(document, policyDocument("p-staff", 3)) {
-		t.Errorf("content %s %+v %t", document, pointer, ok)
+	content := b.client.Content()
+	if content.InForce() || content.Pointer.Revision != 3 || !bytes.Equal(content.Document, policyDocument("p-staff", 3)) {
+		t.Errorf("content %+v", content)
 	}
 	b.portal.sent()
 	b.do("daily")
@@ -411,7 +412,7 @@ func TestAGroupThatNeverHadAPolicyChangesNothing(t *testing.T) {
 		t.Errorf("outcome %+v", outcome)
 	}
 	b.wantPolicy(protocol.PolicyNone, "", 1, 0)
-	if document, _, ok := b.client.Content(); ok || document != nil {
+	if content := b.client.Content(); content.InForce() || content.Document != nil {
 		t.Error("there is content")
 	}
 }
@@ -424,7 +425,7 @@ func TestNothingGoodWasEverFound(t *testing.T) {
 	b.hint(1)
 	b.do("agent_start")
 	b.wantPolicy(protocol.PolicyFailed, protocol.CodeHeadSignature, 0, 0)
-	if _, _, ok := b.client.Content(); ok {
+	if b.client.Content().InForce() {
 		t.Error("there is content")
 	}
 }
@@ -498,7 +499,7 @@ func TestH08_AManagedGroupMovesTheMacOnceItsHeadVerifies(t *testing.T) {
 	if outcome := b.do("daily"); !outcome.ContentChanged || outcome.Code != "" {
 		t.Errorf("outcome %+v", outcome)
 	}
-	if got := b.client.Policy(); got.PolicyID != "p-finance" || got.HeadVersion != 1 {
+	if got := enforce.Report(b.client.Content(), enforce.Gates{}); got.PolicyID != "p-finance" || got.HeadVersion != 1 {
 		t.Errorf("policy %+v", got)
 	}
 	if got := b.client.State().Group; got.ID != "finance" || got.Source != protocol.GroupFromProfile {

@@ -16,14 +16,14 @@ import (
 // portal has not been told the managed Group yet. A token that is there stays in
 // use while the portal makes up its mind.
 func (p *pass) ensureEnrolled() error {
-	who := p.identity()
-	enrolled := who.Enrolled(origin(p.options.ServerURL))
-	if enrolled && who.GroupHint == p.options.Group {
+	who := p.client.identity()
+	enrolled := who.Enrolled(origin(p.client.options.ServerURL))
+	if enrolled && who.GroupHint == p.client.options.Group {
 		return nil
 	}
 	err := p.enroll()
 	if err != nil && enrolled {
-		p.options.Log.Warn().Str("detail", p.explanation(err)).Msg("the portal was not told the group")
+		p.client.options.Log.Warn().Str("detail", p.client.explanation(err)).Msg("the portal was not told the group")
 		return nil
 	}
 	return err
@@ -31,19 +31,19 @@ func (p *pass) ensureEnrolled() error {
 
 // enroll asks for a token with a proof of the device key (H01).
 func (p *pass) enroll() error {
-	who := p.identity()
+	who := p.client.identity()
 	body, err := p.enrollment(who)
 	if err != nil {
 		return err
 	}
-	got, err := p.exchange(p.ctx, call{
-		method: http.MethodPost, url: p.options.ServerURL.JoinPath("v1", "enroll"), body: body, limit: protocol.MaxReply,
+	got, err := p.client.exchange(p.ctx, call{
+		method: http.MethodPost, url: p.client.options.ServerURL.JoinPath("v1", "enroll"), body: body, limit: protocol.MaxReply,
 	})
 	if err != nil {
 		return err
 	}
 	if got.status < 200 || got.status > 299 {
-		return got.refusal(p.options.Now())
+		return got.refusal(p.client.options.Now())
 	}
 	reply, err := parseEnrollReply(got)
 	if err != nil {
@@ -53,8 +53,8 @@ func (p *pass) enroll() error {
 		return p.wait(who, reply)
 	}
 	who.DeviceID, who.token = reply.DeviceID, reply.Token
-	who.Origin, who.GroupHint = origin(p.options.ServerURL), p.options.Group
-	if err := p.become(who); err != nil {
+	who.Origin, who.GroupHint = origin(p.client.options.ServerURL), p.client.options.Group
+	if err := p.client.become(who); err != nil {
 		return &Error{Code: protocol.CodeNotEnrolled, Err: err}
 	}
 	p.outcome.EnrolledNow = true
@@ -68,10 +68,10 @@ func (p *pass) enrollment(who Identity) ([]byte, error) {
 		return nil, fmt.Errorf("make request id: %w", err)
 	}
 	payload, err := json.Marshal(protocol.EnrollRequest{
-		RequestID: id.String(), Secret: p.options.Secret,
+		RequestID: id.String(), Secret: p.client.options.Secret,
 		Serial: who.serial, HardwareUUID: who.hardwareUUID, DeviceKey: publicKey(who.key),
-		AgentVersion: p.options.Version, Epoch: p.options.Store.Epoch(),
-		GroupHint: p.options.Group, SentAt: p.options.Now().UTC().Truncate(time.Second),
+		AgentVersion: p.client.options.Version, Epoch: p.client.options.Store.Epoch(),
+		GroupHint: p.client.options.Group, SentAt: p.client.options.Now().UTC().Truncate(time.Second),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode enrollment: %w", err)
@@ -83,7 +83,7 @@ func (p *pass) enrollment(who Identity) ([]byte, error) {
 func (p *pass) wait(who Identity, reply protocol.EnrollReply) error {
 	if who.token == "" && who.DeviceID != reply.DeviceID {
 		who.DeviceID = reply.DeviceID
-		if err := p.become(who); err != nil {
+		if err := p.client.become(who); err != nil {
 			return &Error{Code: protocol.CodeNotEnrolled, Err: err}
 		}
 	}

@@ -145,7 +145,7 @@ func TestTriggersThatCameMeanwhileAreNotLost(t *testing.T) {
 	b.fails(protocol.CodePortalUnreachable)
 	b.line.down = false
 	b.portal.sent()
-	outcome := b.do("network_up", "manual") // the report of before goes first, and has none of them
+	b.do("network_up", "manual") // the report of before goes first, and has none of them
 	sent := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")
 	var reasons []string
 	for _, trigger := range sent[1].checkin(t).Triggers {
@@ -154,8 +154,8 @@ func TestTriggersThatCameMeanwhileAreNotLost(t *testing.T) {
 	if diff := cmp.Diff([]string{"manual", "network_up"}, reasons); diff != "" {
 		t.Error(diff)
 	}
-	if len(outcome.Left) != 0 {
-		t.Errorf("left: %+v", outcome.Left)
+	if left := b.outbox.Carried(); len(left) != 0 {
+		t.Errorf("left: %+v", left)
 	}
 }
 
@@ -163,16 +163,17 @@ func TestResultsAndEventsThatCameMeanwhileFollow(t *testing.T) {
 	t.Parallel()
 	event := func(seq uint64) protocol.Event { return protocol.Event{Seq: seq, Type: "x"} }
 	result := func(id string) protocol.Result { return protocol.Result{CommandID: id, State: "succeeded"} }
-	before := Extra{Events: []protocol.Event{event(1), event(2)}, Results: []protocol.Result{result("a")}}
+	before := Extra{Results: []protocol.Result{result("a")}}
 	cases := []struct {
-		name  string
-		now   Extra
-		sends int
-		acks  []protocol.Ack
+		name   string
+		events uint64 // that there are by then
+		now    Extra
+		sends  int
+		acks   []protocol.Ack
 	}{
-		{"nothing new", before, 1, []protocol.Ack{{CommandID: "a"}}},
-		{"a new event", Extra{Events: append(before.Events[:2:2], event(3)), Results: before.Results}, 2, []protocol.Ack{{CommandID: "a"}, {CommandID: "a"}}},
-		{"a new result", Extra{Events: before.Events, Results: []protocol.Result{result("a"), result("b")}}, 2, []protocol.Ack{{CommandID: "a"}, {CommandID: "a"}, {CommandID: "b"}}},
+		{"nothing new", 2, before, 1, []protocol.Ack{{CommandID: "a"}}},
+		{"a new event", 3, before, 2, []protocol.Ack{{CommandID: "a"}, {CommandID: "a"}}},
+		{"a new result", 2, Extra{Results: []protocol.Result{result("a"), result("b")}}, 2, []protocol.Ack{{CommandID: "a"}, {CommandID: "a"}, {CommandID: "b"}}},
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
@@ -180,12 +181,16 @@ func TestResultsAndEventsThatCameMeanwhileFollow(t *testing.T) {
 			b := newBench(t)
 			b.do("agent_start")
 			b.line.down = true
-			if _, err := b.client.Do(context.Background(), b.report, nil, before); err == nil {
+			b.events.all = []protocol.Event{event(1), event(2)}
+			if _, err := b.client.Do(context.Background(), b.report, before); err == nil {
 				t.Fatal("the portal is down")
 			}
 			b.line.down = false
 			b.portal.sent()
-			outcome, err := b.client.Do(context.Background(), b.report, nil, test.now)
+			if test.events > 2 {
+				b.events.all = append(b.events.all, event(3))
+			}
+			outcome, err := b.client.Do(context.Background(), b.report, test.now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -195,8 +200,8 @@ func TestResultsAndEventsThatCameMeanwhileFollow(t *testing.T) {
 			if diff := cmp.Diff(test.acks, outcome.Reply.Acks); diff != "" {
 				t.Error(diff)
 			}
-			if want := uint64(len(test.now.Events)); outcome.EventsSent != want {
-				t.Errorf("events sent up to %d, want %d", outcome.EventsSent, want)
+			if sent := b.sentEvents(); sent != test.events {
+				t.Errorf("events sent up to %d, want %d", sent, test.events)
 			}
 		})
 	}
@@ -317,12 +322,12 @@ func TestStopAfterEachCommit(t *testing.T) {
 	b.portal.sent()
 	b.report.VMs[0].Name = "renamed"
 
-	p := &pass{Client: b.client, ctx: context.Background(), report: &b.report, reacted: map[string]bool{}}
+	p := &pass{client: b.client, ctx: context.Background(), report: &b.report, reacted: map[string]bool{}}
 	found, _, err := readStanding(b.options.Store, origin(b.options.ServerURL), b.now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.standing = found
+	p.record, p.base = found.record, found.base
 	stored, err := p.prepare(protocol.MaxEvents) // the first commit; then the power fails
 	if err != nil {
 		t.Fatal(err)
@@ -350,7 +355,7 @@ func TestStateIsReadableWhileACheckinRuns(t *testing.T) {
 	var during State
 	b.portal.on("POST /v1/checkin", func(w http.ResponseWriter) {
 		during = b.client.State() // would wait for ever if Do kept it locked
-		_, _, _ = b.client.Content()
+		_ = b.client.Content()
 		problem(protocol.ProblemInvalidRequest)(w)
 	})
 	b.fails(protocol.CodePortalRefused)
@@ -359,8 +364,8 @@ func TestStateIsReadableWhileACheckinRuns(t *testing.T) {
 	}
 	var group sync.WaitGroup
 	for range 4 {
-		group.Go(func() { _, _ = b.client.Do(context.Background(), b.report, nil, Extra{}) })
-		group.Go(func() { _, _ = b.client.State(), b.client.Policy() })
+		group.Go(func() { _, _ = b.client.Do(context.Background(), b.report, Extra{}) })
+		group.Go(func() { _, _ = b.client.State(), b.client.Content() })
 	}
 	group.Wait()
 	if got := b.client.State(); got.Unanswered || got.Sequence != 4 {
@@ -379,7 +384,7 @@ func TestSecretsAreShownNowhere(t *testing.T) {
 		state, _ := json.Marshal(b.client.State())
 		who, _ := json.Marshal(b.client.identity())
 		fmt.Fprintf(&shown, "%+v %#v %v %s %s %v %+v %#v %d\n", outcome, outcome, err, state, who,
-			b.client.Policy(), b.client.identity(), b.client.identity(), b.client.identity())
+			b.client.Content(), b.client.identity(), b.client.identity(), b.client.identity())
 	}
 	look(b.try("agent_start"))
 	for _, answer := range []scripted{

@@ -18,6 +18,8 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"prlagent/agent/enforce"
+	"prlagent/agent/outbox"
 	"prlagent/agent/protocol"
 	"prlagent/store"
 )
@@ -34,14 +36,15 @@ type bench struct {
 	log     bytes.Buffer
 	options Options
 	client  *Client
-	left    []protocol.Trigger // of the check-in before, as the loop keeps them
+	outbox  *outbox.Outbox
+	events  *ring
 	report  protocol.Report
 	signer  ed25519.PrivateKey
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, portal: newFakePortal(t), dir: t.TempDir(), report: sampleReport(2),
+	b := &bench{t: t, events: &ring{}, portal: newFakePortal(t), dir: t.TempDir(), report: sampleReport(2),
 		now: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
 	began := b.now
 	b.portal.clock = func() time.Time { return b.now }
@@ -76,6 +79,13 @@ func (b *bench) start() {
 		b.t.Fatal(err)
 	}
 	b.options.Store = opened
+	b.outbox = outbox.New(opened, b.events, func(protocol.Trigger) bool { return true })
+	left, err := b.outbox.Load()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.outbox.Carry(left) // as the loop, with its next exchange
+	b.options.Outbox = b.outbox
 	b.configure()
 }
 
@@ -112,9 +122,33 @@ func (b *bench) do(reasons ...string) Outcome {
 
 func (b *bench) try(reasons ...string) (Outcome, error) {
 	b.t.Helper()
-	outcome, err := b.client.Do(context.Background(), b.report, mergeTriggers(b.left, b.triggers(reasons...)), Extra{})
-	b.left = outcome.Left
-	return outcome, err
+	b.outbox.Carry(protocol.CoalesceTriggers(b.outbox.Carried(), b.triggers(reasons...)))
+	return b.client.Do(context.Background(), b.report, Extra{})
+}
+
+// sentEvents is the number of the newest event that the portal has.
+func (b *bench) sentEvents() uint64 {
+	b.t.Helper()
+	unsent, err := b.outbox.Unsent()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if len(unsent) > 0 {
+		return unsent[0].Seq - 1
+	}
+	return uint64(len(b.events.all))
+}
+
+// ring are the events of the Mac.
+type ring struct{ all []protocol.Event }
+
+func (r *ring) EventsSince(seq uint64, limit int) (events []protocol.Event, next uint64, err error) {
+	for _, event := range r.all {
+		if event.Seq > seq && len(events) < limit {
+			events, next = append(events, event), event.Seq
+		}
+	}
+	return events, next, nil
 }
 
 // fails is one check-in that must fail with the code.
@@ -180,7 +214,7 @@ func (b *bench) serveHead(group string, head protocol.Head, signer ed25519.Priva
 // wantPolicy compares what is stored.
 func (b *bench) wantPolicy(state string, code protocol.Code, version, revision uint64) {
 	b.t.Helper()
-	got := b.client.Policy()
+	got := enforce.Report(b.client.Content(), enforce.Gates{})
 	if got.State != state || got.Code != code || got.HeadVersion != version || got.Revision != revision {
 		b.t.Errorf("policy %+v, want %s %q head %d revision %d", got, state, code, version, revision)
 	}

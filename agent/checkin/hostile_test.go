@@ -334,7 +334,7 @@ func TestH04_HostileServers(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			h := newHostile(t)
-			identity, policy := readFile(t, h.options.IdentityPath), h.client.Policy()
+			identity, policy := readFile(t, h.options.IdentityPath), h.client.Content()
 			rows := h.portal.rows
 			test.arrange(h)
 			h.count.take()
@@ -354,7 +354,7 @@ func TestH04_HostileServers(t *testing.T) {
 			if now := readFile(t, h.options.IdentityPath); !bytes.Equal(now, identity) {
 				t.Error("node.json changed")
 			}
-			if diff := cmp.Diff(policy, h.client.Policy()); diff != "" {
+			if diff := cmp.Diff(policy, h.client.Content()); diff != "" {
 				t.Errorf("the policy changed: %s", diff)
 			}
 			if got := h.elsewhere.Load(); got != 0 {
@@ -378,7 +378,7 @@ func (h *hostile) wantFailure(outcome Outcome, err error, code protocol.Code) {
 	if state.Enrollment != EnrollmentDone || !state.Unanswered || outcome.RetryAfter < 0 || outcome.RetryAfter > 36*time.Hour {
 		h.t.Errorf("state %+v, retry after %s", state, outcome.RetryAfter)
 	}
-	if outcome.Reply != nil || outcome.EventsSent != 0 {
+	if outcome.Reply != nil || h.sentEvents() != 0 {
 		h.t.Error("something counts as acknowledged")
 	}
 	shown, _ := json.Marshal(state)

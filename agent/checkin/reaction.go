@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"prlagent/agent/outbox"
 	"prlagent/agent/protocol"
 	"prlagent/store"
 )
@@ -79,13 +80,8 @@ func renumber(p *pass, pending pendingRecord, problem protocol.Problem, _ error)
 // replace makes another report of one that the portal refused, with its
 // triggers. If that fails the refused one stays, and has them.
 func (p *pass) replace(refused pendingRecord, events int) (pendingRecord, error) {
-	own := p.carried
-	p.carried = mergeTriggers(refused.Triggers, own)
-	another, err := p.prepare(events)
-	if err != nil {
-		p.carried = own
-	}
-	return another, err
+	p.inherited = refused.Triggers
+	return p.prepare(events)
 }
 
 // slim gives up the events, the only part of a report that it can do without.
@@ -93,17 +89,17 @@ func slim(p *pass, pending pendingRecord, problem protocol.Problem, cause error)
 	if pending.Events == 0 {
 		return pendingRecord{}, p.giveUp(pending, problem, cause)
 	}
-	p.options.Log.Warn().Int("events", pending.Events).Msg("the portal refused the report; its events are given up")
-	p.outcome.EventsSent = max(p.outcome.EventsSent, pending.LastEvent)
+	p.client.options.Log.Warn().Int("events", pending.Events).Msg("the portal refused the report; its events are given up")
+	p.givenUp = pending.LastEvent
 	return p.replace(pending, 0)
 }
 
 // unpacked sends the same report without compression, now and from now on.
 func unpacked(p *pass, pending pendingRecord, problem protocol.Problem, cause error) (pendingRecord, error) {
-	if p.plain {
+	if p.client.plain {
 		return pendingRecord{}, p.giveUp(pending, problem, cause)
 	}
-	p.plain = true
+	p.client.plain = true
 	return pending, nil
 }
 
@@ -114,9 +110,9 @@ func (p *pass) giveUp(pending pendingRecord, problem protocol.Problem, cause err
 	if !unrepeatable[problem.Name()] {
 		return cause
 	}
-	left := mergeTriggers(pending.Triggers, p.carried)
-	err := p.options.Store.Update(func(tx *store.Tx) error {
-		forget := errors.Join(pendings.Delete(tx, onlyKey), p.keepLeft(tx, left))
+	err := p.client.options.Outbox.Update(func(tx *store.Tx, change *outbox.Change) error {
+		change.Return(pending.Triggers)
+		forget := pendings.Delete(tx, onlyKey)
 		if problem.Expected == 0 {
 			return forget
 		}
@@ -126,6 +122,5 @@ func (p *pass) giveUp(pending pendingRecord, problem protocol.Problem, cause err
 	if err != nil {
 		return errors.Join(cause, fmt.Errorf("forget report: %w", err))
 	}
-	p.carried = left
 	return cause
 }

@@ -1,8 +1,6 @@
 package checkin
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -103,24 +101,13 @@ func readStanding(s *store.Store, origin string, now time.Time) (found standing,
 	return found, &pending, nil
 }
 
-// mergeTriggers joins triggers of one reason and VM, as the guide's list has
-// them: counts add up, times widen. Times are whole seconds in UTC.
-func mergeTriggers(older, newer []protocol.Trigger) []protocol.Trigger {
-	merged := make([]protocol.Trigger, 0, len(older)+len(newer))
-	for _, trigger := range slices.Concat(older, newer) {
-		trigger.FirstAt = trigger.FirstAt.UTC().Truncate(time.Second)
-		trigger.LastAt = trigger.LastAt.UTC().Truncate(time.Second)
-		same := func(t protocol.Trigger) bool { return t.Reason == trigger.Reason && t.VMID == trigger.VMID }
-		at := slices.IndexFunc(merged, same)
-		if at < 0 {
-			merged = append(merged, trigger)
-			continue
-		}
-		known := &merged[at]
-		known.Count += trigger.Count
-		known.FirstAt = slices.MinFunc([]time.Time{known.FirstAt, trigger.FirstAt}, time.Time.Compare)
-		known.LastAt = slices.MaxFunc([]time.Time{known.LastAt, trigger.LastAt}, time.Time.Compare)
+// reportTriggers are triggers as a report has them: in whole seconds of UTC, and
+// no more than fit. A long time offline collects many.
+func reportTriggers(older, newer []protocol.Trigger) []protocol.Trigger {
+	joined := protocol.CoalesceTriggers(older, newer)
+	for i := range joined {
+		joined[i].FirstAt = joined[i].FirstAt.UTC().Truncate(time.Second)
+		joined[i].LastAt = joined[i].LastAt.UTC().Truncate(time.Second)
 	}
-	slices.SortStableFunc(merged, func(a, b protocol.Trigger) int { return cmp.Compare(a.Reason, b.Reason) })
-	return protocol.LimitTriggers(merged, protocol.MaxTriggers) // a long time offline collects many
+	return protocol.LimitTriggers(joined, protocol.MaxTriggers)
 }

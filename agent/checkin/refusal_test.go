@@ -2,7 +2,6 @@ package checkin
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"net/http"
@@ -16,20 +15,20 @@ import (
 
 func TestReportsThatThePortalRefuses(t *testing.T) {
 	t.Parallel()
-	withEvents := Extra{Events: []protocol.Event{{Seq: 9, Type: "x"}}}
+	withEvents := []protocol.Event{{Seq: 9, Type: "x"}}
 	cases := []struct {
 		name    string
 		problem string
-		extra   Extra
+		events  []protocol.Event
 		answers int // how often the portal refuses
 		sends   int
 		code    protocol.Code
 	}{
 		{"too large with events", protocol.ProblemTooLarge, withEvents, 1, 2, ""},
 		{"too large without events", protocol.ProblemTooLarge, withEvents, 2, 2, protocol.CodeReportTooLarge},
-		{"too large and had none", protocol.ProblemTooLarge, Extra{}, 1, 1, protocol.CodeReportTooLarge},
+		{"too large and had none", protocol.ProblemTooLarge, nil, 1, 1, protocol.CodeReportTooLarge},
 		{"invalid with events", protocol.ProblemInvalidRequest, withEvents, 1, 2, ""},
-		{"invalid", protocol.ProblemInvalidRequest, Extra{}, 1, 1, protocol.CodePortalRefused},
+		{"invalid", protocol.ProblemInvalidRequest, nil, 1, 1, protocol.CodePortalRefused},
 		{"another protocol", protocol.ProblemUnsupported, withEvents, 1, 1, protocol.CodePortalRefused},
 	}
 	for _, test := range cases {
@@ -41,7 +40,8 @@ func TestReportsThatThePortalRefuses(t *testing.T) {
 			for range test.answers {
 				b.portal.on("POST /v1/checkin", problem(test.problem))
 			}
-			outcome, err := b.client.Do(context.Background(), b.report, b.triggers("daily"), test.extra)
+			b.events.all = test.events
+			outcome, err := b.try("daily")
 			if outcome.Code != test.code || (err == nil) != (test.code == "") {
 				t.Fatalf("outcome %q, error %v", outcome.Code, err)
 			}
@@ -72,11 +72,11 @@ func TestAReportBeyondTheProtocolsSizeIsNotSent(t *testing.T) {
 	b := newBench(t)
 	b.do("agent_start")
 	b.portal.sent()
-	many := Extra{Events: make([]protocol.Event, 900)}
-	for i := range many.Events {
-		many.Events[i] = protocol.Event{Seq: uint64(i + 1), Type: "x", Data: map[string]string{"text": strings.Repeat("e", 4000)}}
+	b.events.all = make([]protocol.Event, 900)
+	for i := range b.events.all {
+		b.events.all[i] = protocol.Event{Seq: uint64(i + 1), Type: "x", Data: map[string]string{"text": strings.Repeat("e", 4000)}}
 	}
-	if _, err := b.client.Do(context.Background(), b.report, nil, many); err != nil {
+	if _, err := b.try(); err != nil {
 		t.Fatal(err)
 	}
 	if request := b.portal.wantSent("POST /v1/checkin")[0].checkin(t); len(request.Events) != 450 || request.Events[0].Seq != 1 {
@@ -95,29 +95,26 @@ func TestEventsThatAreTooLargeTogetherGoOutInParts(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.do("agent_start")
-	var waiting []protocol.Event
 	for i := range protocol.MaxEvents {
 		noise := make([]byte, 500)
 		_, _ = rand.Read(noise)
-		waiting = append(waiting, protocol.Event{Seq: uint64(i + 1), Type: "vm_renamed",
+		b.events.all = append(b.events.all, protocol.Event{Seq: uint64(i + 1), Type: "vm_renamed",
 			Data: map[string]string{"vm_name": base64.StdEncoding.EncodeToString(noise)}})
 	}
 	var got []uint64
 	for range 8 {
 		b.portal.sent()
-		outcome, err := b.client.Do(context.Background(), b.report, nil, Extra{Events: waiting})
-		if err != nil {
-			t.Fatal(err)
-		}
+		b.do()
 		for _, event := range b.portal.wantSent("POST /v1/checkin")[0].checkin(t).Events {
 			got = append(got, event.Seq)
 		}
-		if waiting = waiting[outcome.EventsSent-waiting[0].Seq+1:]; len(waiting) == 0 {
+		if b.sentEvents() == protocol.MaxEvents {
 			break
 		}
 	}
-	if len(waiting) > 0 || len(got) != protocol.MaxEvents || !slices.IsSorted(got) {
-		t.Errorf("%d events still wait, %d came", len(waiting), len(got))
+	waiting := protocol.MaxEvents - b.sentEvents()
+	if waiting > 0 || len(got) != protocol.MaxEvents || !slices.IsSorted(got) {
+		t.Errorf("%d events still wait, %d came", waiting, len(got))
 	}
 }
 

@@ -113,25 +113,25 @@ func (p *pass) adoptGroup(named protocol.Group) error {
 	if named.ID == "" {
 		return nil
 	}
-	if managed := p.options.Group; managed != "" {
+	if managed := p.client.options.Group; managed != "" {
 		if named.ID == managed {
 			p.record.Group = named
 		}
 		return nil
 	}
-	stored, found, err := p.storedPolicy()
+	stored, found, err := p.client.storedPolicy()
 	if err != nil {
 		return err
 	}
 	if !found || stored.released() || stored.Group == named.ID {
-		p.record.Group, p.refused = named, ""
+		p.record.Group, p.client.refused = named, ""
 		return nil
 	}
 	p.record.Group.ID = stored.Group
 	p.outcome.Code = protocol.CodeGroupChangeRefused
 	p.outcome.Detail = "the portal named another group; this Mac stays in its own"
-	if p.refused != named.ID {
-		p.refused = named.ID
+	if p.client.refused != named.ID {
+		p.client.refused = named.ID
 		p.notice(protocol.CodeGroupChangeRefused, map[string]string{"group": named.ID, "stays": stored.Group})
 	}
 	return nil
@@ -140,6 +140,6 @@ func (p *pass) adoptGroup(named protocol.Group) error {
 // notice adds an event of the exchange's own.
 func (p *pass) notice(code protocol.Code, data map[string]string) {
 	p.outcome.Events = append(p.outcome.Events, protocol.Event{
-		At: p.options.Now().UTC(), Type: string(code), Code: code, Data: data,
+		At: p.client.options.Now().UTC(), Type: string(code), Code: code, Data: data,
 	})
 }

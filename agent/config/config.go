@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/url"
-	"time"
 
 	"prlagent/agent/protocol"
 )
@@ -27,9 +26,9 @@ type Config struct {
 	Mode               string              // ModeMonitor or ModeEnforce
 	VendorGates        bool                // the vendor's version gates hold for us too (H43)
 	LogLevel           string              // debug, info, warn or error
-	Timing             Timing
-	Source             Source    // where the trust keys come from
-	Problems           []Problem // what could not be used, in the order of the table of keys
+	Timing             protocol.Timing     // honored only under --root
+	Source             Source              // where the trust keys come from
+	Problems           []Problem           // what could not be used, in the order of the table of keys
 }
 
 // DestructiveLimit is how many destructive commands may start in a window (H31).
@@ -53,35 +52,6 @@ const (
 	SourceLocal   Source = "local"   // root's config.plist
 	SourceNone    Source = "none"
 )
-
-// Timing is the agent's pace (protocol.md 2.11). It is configurable only under
-// --root, for tests that cannot wait (DESIGN 4).
-type Timing struct {
-	Debounce        time.Duration // events within it are one
-	MinimumGap      time.Duration // between two check-ins
-	BucketSize      int           // check-ins that may come as a burst
-	BucketRefill    time.Duration // one more check-in each
-	Splay           time.Duration // longest random wait, unless the portal says
-	SafetyNet       time.Duration // from one look to the next, whatever no event has told
-	Poll            time.Duration // of the process table
-	NetworkSettle   time.Duration // how long the network must be quiet before it is judged
-	WakeStay        time.Duration // how long the Mac must stay awake before it counts as awake
-	EchoWait        time.Duration // how long after a query its echoes may come
-	StreamRetry     time.Duration // first wait before an event stream is started again, doubled each time
-	StreamRetryCap  time.Duration
-	WakeSplay       time.Duration // the same after a sleep that missed the daily slot
-	NetworkQuiet    time.Duration // network_up counts only this long after a success
-	Tick            time.Duration // how often the wall clock is compared with the due times
-	Daily           time.Duration // the guide's daily check
-	CadenceMinimum  time.Duration // lowest next_checkin_s that is believed
-	CadenceMaximum  time.Duration // highest
-	RetryBase       time.Duration // first wait after a failure
-	RetryCap        time.Duration // longest wait after a failure
-	CircuitAfter    time.Duration // failing this long, attempts are rare
-	CircuitInterval time.Duration // how rare
-	ProfileGrace    time.Duration // how long a missing profile stays in force (H06)
-	UserLook        time.Duration // how long a look waits for one user (H12)
-}
 
 // Problem is one thing in a file that could not be used.
 type Problem struct {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"prlagent/agent/protocol"
 )
@@ -160,13 +159,10 @@ func defaults() Config {
 		Mode:            ModeMonitor,
 		LogLevel:        "info",
 		Source:          SourceNone,
+		Timing:          protocol.DefaultTiming(),
 	}
 	c.DestructiveLimit.Count = limitCount.standard
 	c.DestructiveLimit.WindowHours = limitWindow.standard
-	for _, row := range timings {
-		*row.field(&c.Timing) = seconds(row.standard)
-	}
-	c.Timing.BucketSize = bucketSize.standard
 	return c
 }
 
@@ -179,50 +175,14 @@ type bound struct {
 var (
 	limitCount  = bound{"Count", 4, 0, 1000}
 	limitWindow = bound{"WindowHours", 24, 1, 24 * 365}
-	bucketSize  = bound{"BucketSize", 6, 1, 1000}
+	bucketSize  = bound{"BucketSize", protocol.DefaultTiming().BucketSize, 1, 1000}
 )
-
-// timingRow is one duration of Timing: default and range in seconds.
-type timingRow struct {
-	name                       string
-	standard, minimum, maximum float64
-	field                      func(*Timing) *time.Duration
-}
-
-// timings is the table of protocol.md 2.11. Minimums are for tests.
-var timings = []timingRow{
-	{"Debounce", 15, 0, 600, func(t *Timing) *time.Duration { return &t.Debounce }},
-	{"MinimumGap", 60, 0, 3600, func(t *Timing) *time.Duration { return &t.MinimumGap }},
-	{"BucketRefill", 600, 0.01, 86400, func(t *Timing) *time.Duration { return &t.BucketRefill }},
-	{"Splay", 300, 0, 86400, func(t *Timing) *time.Duration { return &t.Splay }},
-	{"WakeSplay", 600, 0, 86400, func(t *Timing) *time.Duration { return &t.WakeSplay }},
-	{"NetworkQuiet", 900, 0, 86400, func(t *Timing) *time.Duration { return &t.NetworkQuiet }},
-	{"SafetyNet", 900, 0.1, 86400, func(t *Timing) *time.Duration { return &t.SafetyNet }},
-	{"Poll", 5, 0.01, 600, func(t *Timing) *time.Duration { return &t.Poll }},
-	{"NetworkSettle", 5, 0.01, 600, func(t *Timing) *time.Duration { return &t.NetworkSettle }},
-	{"WakeStay", 60, 0.01, 600, func(t *Timing) *time.Duration { return &t.WakeStay }},
-	{"EchoWait", 2, 0.01, 600, func(t *Timing) *time.Duration { return &t.EchoWait }},
-	{"StreamRetry", 1, 0.01, 600, func(t *Timing) *time.Duration { return &t.StreamRetry }},
-	{"StreamRetryCap", 300, 0.01, 3600, func(t *Timing) *time.Duration { return &t.StreamRetryCap }},
-	{"Tick", 30, 0.01, 600, func(t *Timing) *time.Duration { return &t.Tick }},
-	{"Daily", 86400, 1, 86400, func(t *Timing) *time.Duration { return &t.Daily }},
-	{"CadenceMinimum", 300, 1, 86400, func(t *Timing) *time.Duration { return &t.CadenceMinimum }},
-	{"CadenceMaximum", 86400, 1, 86400, func(t *Timing) *time.Duration { return &t.CadenceMaximum }},
-	{"RetryBase", 5, 0.01, 3600, func(t *Timing) *time.Duration { return &t.RetryBase }},
-	{"RetryCap", 1800, 0.01, 86400, func(t *Timing) *time.Duration { return &t.RetryCap }},
-	{"CircuitAfter", 86400, 1, 604800, func(t *Timing) *time.Duration { return &t.CircuitAfter }},
-	{"ProfileGrace", 600, 0, 86400, func(t *Timing) *time.Duration { return &t.ProfileGrace }},
-	{"CircuitInterval", 3600, 0.01, 86400, func(t *Timing) *time.Duration { return &t.CircuitInterval }},
-	{"UserLook", 75, 0.1, 600, func(t *Timing) *time.Duration { return &t.UserLook }},
-}
 
 func timingNames() []string {
 	names := []string{bucketSize.name}
-	for _, row := range timings {
-		names = append(names, row.name)
+	for _, row := range protocol.Timings() {
+		names = append(names, row.Name)
 	}
 	slices.Sort(names)
 	return names
 }
-
-func seconds(value float64) time.Duration { return time.Duration(value * float64(time.Second)) }

@@ -231,20 +231,20 @@ func parseTiming(c *Config, found any) []error {
 		return []error{wrongType(found, "a dictionary")}
 	}
 	problems := whole(entry, bucketSize, &c.Timing.BucketSize)
-	for _, row := range timings {
-		value, present := entry[row.name]
+	for _, row := range protocol.Timings() {
+		value, present := entry[row.Name]
 		if !present {
 			continue
 		}
 		given, isNumber := number(value)
 		if !isNumber {
-			problems = append(problems, fmt.Errorf("%s: %w", row.name, wrongType(value, "a number of seconds")))
+			problems = append(problems, fmt.Errorf("%s: %w", row.Name, wrongType(value, "a number of seconds")))
 			continue
 		}
-		clamped := min(max(given, row.minimum), row.maximum)
-		*row.field(&c.Timing) = seconds(clamped)
+		clamped := min(max(given, row.Minimum), row.Maximum)
+		*row.Field(&c.Timing) = protocol.Seconds(clamped)
 		if clamped != given {
-			problems = append(problems, fmt.Errorf("%s: out of range, %g seconds are used", row.name, clamped))
+			problems = append(problems, fmt.Errorf("%s: out of range, %g seconds are used", row.Name, clamped))
 		}
 	}
 	return problems

@@ -1,9 +1,43 @@
 package protocol
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // MaxTriggers is how many triggers a check-in carries.
 const MaxTriggers = 64
+
+// SameCause reports whether two triggers are occurrences of one: the same reason
+// for the same virtual machine.
+func (t Trigger) SameCause(other Trigger) bool {
+	return t.Reason == other.Reason && t.VMID == other.VMID
+}
+
+// CoalesceTriggers joins triggers of one cause, as the guide's list has them:
+// counts add up, times widen, and the order is that in which each first came,
+// then by reason.
+// Its arguments stay as they are.
+func CoalesceTriggers(lists ...[]Trigger) []Trigger {
+	var joined []Trigger
+	for _, list := range lists {
+		for _, one := range list {
+			at := slices.IndexFunc(joined, one.SameCause)
+			if at < 0 {
+				joined = append(joined, one)
+				continue
+			}
+			joined[at].Count += one.Count
+			joined[at].FirstAt = slices.MinFunc([]time.Time{joined[at].FirstAt, one.FirstAt}, time.Time.Compare)
+			joined[at].LastAt = slices.MaxFunc([]time.Time{joined[at].LastAt, one.LastAt}, time.Time.Compare)
+		}
+	}
+	slices.SortStableFunc(joined, func(a, b Trigger) int {
+		return cmp.Or(a.FirstAt.Compare(b.FirstAt), cmp.Compare(a.Reason, b.Reason))
+	})
+	return joined
+}
 
 // LimitTriggers gives at most that many triggers: those of the reason with the
 // most virtual machines become one without any, until they fit. No count is

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
-	"prlagent/prlctl"
 )
 
 // Picture is what one look saw, as far as reasons follow from it.
@@ -56,7 +55,7 @@ func (b Beliefs) OnAnotherClock() Beliefs {
 	return b
 }
 
-func believe(vm protocol.VM) VMBelief {
+func beliefOf(vm protocol.VM) VMBelief {
 	belief := VMBelief{Key: vm.VMKey, SeenBy: vm.SeenBy, Config: vm.ConfigHash}
 	if vm.State != protocol.StateUnknown {
 		belief.State = vm.State
@@ -64,34 +63,34 @@ func believe(vm protocol.VM) VMBelief {
 	return belief
 }
 
-// settled are the states that an event is believed in: the others pass by
-// themselves, and the one that they pass into is told as well.
-var settled = map[prlctl.State]bool{
-	prlctl.StateRunning: true, prlctl.StateSuspended: true, prlctl.StatePaused: true, prlctl.StateStopped: true,
+// row is the belief as a look would have it, to be compared with one.
+func (v VMBelief) row() protocol.VM {
+	return protocol.VM{VMKey: v.Key, SeenBy: v.SeenBy, State: v.State, ConfigHash: v.Config}
 }
 
-// isPassing says that a state ends by itself, and that its end is told.
-func isPassing(state prlctl.State) bool {
-	return !settled[state] && state.Portal() != prlctl.PortalUnknown
-}
+// Transient is a state that ends by itself; its end is told as well.
+const Transient = "transient"
 
-// Hear takes in that an account was told a state of a virtual machine, and
-// gives the reason that it is; empty if it is no news. It is not sure where
-// only a look can say what the event means.
-func (b Beliefs) Hear(at time.Time, account, vmID, word string) (after Beliefs, reason Reason, sure bool) {
-	state := prlctl.State(word)
+// lasting are the states that an event is believed in.
+var lasting = map[string]bool{protocol.StateRunning: true, protocol.StateSuspended: true, protocol.StateStopped: true}
+
+// OnVMState takes in that an account was told a state of a virtual machine: one
+// of the State words of a row, or Transient. It gives the reason that this is;
+// empty if it is no news. It is not sure where only a look can say what the
+// event means.
+func (b Beliefs) OnVMState(at time.Time, account, vmID, state string) (after Beliefs, reason Reason, sure bool) {
 	place := b.find(account, vmID)
 	switch {
 	case place < 0:
 		return b, "", false
-	case isPassing(state):
+	case state == Transient:
 		return b, "", true
-	case !settled[state]:
+	case !lasting[state]:
 		return b, "", false
 	}
 	before := b.VMs[place]
 	now := before
-	now.State, now.stateAt = state.Portal(), at
+	now.State, now.stateAt = state, at
 	b.VMs = slices.Clone(b.VMs)
 	b.VMs[place] = now
 	return b, passage(before.State, now.State), before.State != ""
@@ -133,47 +132,14 @@ type News struct {
 	VMID   string
 }
 
-// See takes a picture in and gives what is news in it. Rows of an account that
-// could not be listed say nothing. What an event said after the look began
+// OnPicture takes a picture in and gives what is news in it. Rows of an account
+// that could not be listed say nothing. What an event said after the look began
 // stands until the next look.
-func (b Beliefs) See(picture Picture) (Beliefs, []News) {
-	after, sameVersion := Beliefs{Known: true}, b.Product.comparable(picture.Product)
-	var news []News
-	gone := slices.Clone(b.VMs)
-	for _, vm := range picture.VMs {
-		now := believe(vm)
-		place := slices.IndexFunc(gone, func(old VMBelief) bool { return same(old.Key, now.Key) })
-		if place < 0 {
-			if vm.Stale != "" && b.Known {
-				continue // it is news when somebody sees it
-			}
-			after.VMs = append(after.VMs, now)
-			if !slices.ContainsFunc(b.VMs, now.wasSharedAs) {
-				news = append(news, News{VMCreated, vm.ID})
-			}
-			continue
-		}
-		before := gone[place]
-		gone = slices.Delete(gone, place, place+1)
-		if !sameVersion {
-			before.Config = ""
-		}
-		now, found := before.turn(now, vm.Stale != "", picture.At)
-		after.VMs = append(after.VMs, now)
-		for _, reason := range found {
-			news = append(news, News{reason, vm.ID})
-		}
-	}
-	for _, old := range gone {
-		switch {
-		case picture.Truncated:
-			after.VMs = append(after.VMs, old)
-		case !slices.ContainsFunc(after.VMs, old.wasSharedAs):
-			news = append(news, News{VMRemoved, old.Key.ID})
-		}
-	}
-	var reason Reason
-	if after.Product, reason = b.Product.turn(picture.Product); reason != "" {
+func (b Beliefs) OnPicture(picture Picture) (Beliefs, []News) {
+	after, news := b.compare(picture)
+	product, reason := b.Product.turn(picture.Product)
+	after.Product = product
+	if reason != "" {
 		news = append(news, News{Reason: reason})
 	}
 	if !b.Known {
@@ -182,18 +148,53 @@ func (b Beliefs) See(picture Picture) (Beliefs, []News) {
 	return after, news
 }
 
-// same says that two keys name one virtual machine. A bundle that could not be
-// looked at is no other bundle.
-func same(a, b protocol.VMKey) bool {
-	unknown := a.Bundle == protocol.Bundle{} || b.Bundle == protocol.Bundle{}
-	return a.ID == b.ID && a.Owner == b.Owner && (unknown || a.Bundle == b.Bundle)
+// compare goes to what a picture shows of the virtual machines.
+func (b Beliefs) compare(picture Picture) (after Beliefs, news []News) {
+	sameVersion := b.Product.comparable(picture.Product)
+	before, place := b.rows()
+	compared := make(map[*protocol.VM]bool)
+	after.Known = true
+	for _, change := range protocol.CompareVMs(before, picture.VMs, picture.Truncated) {
+		compared[change.Before], compared[change.Now] = true, true
+		switch {
+		case change.Came():
+			after.VMs = append(after.VMs, beliefOf(*change.Now))
+			news = append(news, News{VMCreated, change.Now.ID})
+		case change.Went():
+			news = append(news, News{VMRemoved, change.Before.ID})
+		default:
+			believed := b.VMs[place[change.Before]]
+			if !sameVersion {
+				believed.Config = ""
+			}
+			belief, reasons := believed.turn(beliefOf(*change.Now), change.Now.Stale != "", picture.At)
+			after.VMs = append(after.VMs, belief)
+			for _, reason := range reasons {
+				news = append(news, News{reason, change.Now.ID})
+			}
+		}
+	}
+	for i := range picture.VMs { // another account's row of a shared machine
+		if vm := &picture.VMs[i]; !compared[vm] && vm.Stale == "" {
+			after.VMs = append(after.VMs, beliefOf(*vm))
+		}
+	}
+	for i := range before {
+		if picture.Truncated && !compared[&before[i]] { // who is missing has not gone
+			after.VMs = append(after.VMs, b.VMs[i])
+		}
+	}
+	return after, news
 }
 
-// wasSharedAs says that another belief is about the same shared virtual machine
-// in the name of another account: which of several has the row depends on whose
-// files could be looked at.
-func (v VMBelief) wasSharedAs(other VMBelief) bool {
-	return v.Key.ID == other.Key.ID && (slices.Contains(v.SeenBy, other.Key.Owner) || slices.Contains(other.SeenBy, v.Key.Owner))
+// rows are the beliefs as rows of a look, and the place of each.
+func (b Beliefs) rows() ([]protocol.VM, map[*protocol.VM]int) {
+	rows, place := make([]protocol.VM, len(b.VMs)), make(map[*protocol.VM]int, len(b.VMs))
+	for i, belief := range b.VMs {
+		rows[i] = belief.row()
+		place[&rows[i]] = i
+	}
+	return rows, place
 }
 
 // turn goes from what was believed to what a look that began at a time saw.

@@ -12,7 +12,7 @@ import (
 )
 
 // vmRow is a row of alice's as a look sees it.
-func vmRow(id, state string) protocol.VM {
+func aliceRow(id, state string) protocol.VM {
 	return protocol.VM{
 		VMKey: protocol.VMKey{ID: id, Owner: "alice", Bundle: protocol.Bundle{Device: 1, Inode: 7}}, State: state, ConfigHash: "c1",
 	}
@@ -27,14 +27,14 @@ var activated = protocol.Product{Installed: true, State: protocol.ProductKey, Li
 
 // seen are the beliefs after a look.
 func seen(vms ...protocol.VM) Beliefs {
-	beliefs, _ := Beliefs{}.See(Picture{At: at(0), VMs: vms, Product: activated})
+	beliefs, _ := Beliefs{}.OnPicture(Picture{At: at(0), VMs: vms, Product: activated})
 	return beliefs
 }
 
 // What differs between two looks is a reason, whether an event told it or not.
 func TestWhatALookFinds(t *testing.T) {
 	t.Parallel()
-	stopped, running, suspended := vmRow("a", protocol.StateStopped), vmRow("a", protocol.StateRunning), vmRow("a", protocol.StateSuspended)
+	stopped, running, suspended := aliceRow("a", protocol.StateStopped), aliceRow("a", protocol.StateRunning), aliceRow("a", protocol.StateSuspended)
 	cases := map[string]struct {
 		before, now []protocol.VM
 		want        []News
@@ -66,7 +66,7 @@ func TestWhatALookFinds(t *testing.T) {
 			[]protocol.VM{stopped}, []protocol.VM{stopped, vmWith(running, func(vm *protocol.VM) { vm.Owner = "bob" })}, []News{{VMCreated, "a"}},
 		},
 		"a state that nobody knows": {
-			[]protocol.VM{running}, []protocol.VM{vmRow("a", protocol.StateUnknown)}, nil,
+			[]protocol.VM{running}, []protocol.VM{aliceRow("a", protocol.StateUnknown)}, nil,
 		},
 		"a configuration that was not readable": {
 			[]protocol.VM{stopped}, []protocol.VM{vmWith(stopped, func(vm *protocol.VM) { vm.ConfigHash = "" })}, nil,
@@ -82,11 +82,11 @@ func TestWhatALookFinds(t *testing.T) {
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			beliefs, got := seen(test.before...).See(Picture{At: at(1), VMs: test.now, Product: activated})
+			beliefs, got := seen(test.before...).OnPicture(Picture{At: at(1), VMs: test.now, Product: activated})
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if _, again := beliefs.See(Picture{At: at(2), VMs: test.now, Product: activated}); len(again) != 0 {
+			if _, again := beliefs.OnPicture(Picture{At: at(2), VMs: test.now, Product: activated}); len(again) != 0 {
 				t.Errorf("the same picture again gives %v", again)
 			}
 		})
@@ -96,13 +96,13 @@ func TestWhatALookFinds(t *testing.T) {
 // What comes back after a stale look is compared with what was known before it.
 func TestStaleLooksForgetNothing(t *testing.T) {
 	t.Parallel()
-	running := vmRow("a", protocol.StateRunning)
+	running := aliceRow("a", protocol.StateRunning)
 	stale := vmWith(running, func(vm *protocol.VM) { vm.Stale, vm.State = protocol.CodeServiceDown, protocol.StateUnknown })
-	beliefs, _ := seen(running).See(Picture{At: at(1), VMs: []protocol.VM{stale}, Product: activated})
-	if _, got := beliefs.See(Picture{At: at(2), VMs: []protocol.VM{running}, Product: activated}); len(got) != 0 {
+	beliefs, _ := seen(running).OnPicture(Picture{At: at(1), VMs: []protocol.VM{stale}, Product: activated})
+	if _, got := beliefs.OnPicture(Picture{At: at(2), VMs: []protocol.VM{running}, Product: activated}); len(got) != 0 {
 		t.Errorf("back as it was: %v", got)
 	}
-	if _, got := beliefs.See(Picture{At: at(2), VMs: []protocol.VM{vmRow("a", protocol.StateStopped)}, Product: activated}); len(got) != 1 || got[0].Reason != VMShutdown {
+	if _, got := beliefs.OnPicture(Picture{At: at(2), VMs: []protocol.VM{aliceRow("a", protocol.StateStopped)}, Product: activated}); len(got) != 1 || got[0].Reason != VMShutdown {
 		t.Errorf("back and stopped: %v", got)
 	}
 }
@@ -111,16 +111,16 @@ func TestStaleLooksForgetNothing(t *testing.T) {
 // compared with what was known.
 func TestTheFirstLookIsNoNews(t *testing.T) {
 	t.Parallel()
-	rows := []protocol.VM{vmRow("a", protocol.StateRunning)}
-	if _, got := (Beliefs{}).See(Picture{VMs: rows, Product: activated}); len(got) != 0 {
+	rows := []protocol.VM{aliceRow("a", protocol.StateRunning)}
+	if _, got := (Beliefs{}).OnPicture(Picture{VMs: rows, Product: activated}); len(got) != 0 {
 		t.Errorf("first: %v", got)
 	}
 	remembered := Beliefs{
 		Known: true, Product: ProductBelief{State: protocol.ProductDeactivated},
-		VMs: []VMBelief{{Key: vmRow("a", "").VMKey, State: protocol.StateStopped, Config: "c1"}},
+		VMs: []VMBelief{{Key: aliceRow("a", "").VMKey, State: protocol.StateStopped, Config: "c1"}},
 	}
 	want := []News{{VMStarted, "a"}, {Activation, ""}}
-	if _, got := remembered.See(Picture{VMs: rows, Product: activated}); !slices.Equal(got, want) {
+	if _, got := remembered.OnPicture(Picture{VMs: rows, Product: activated}); !slices.Equal(got, want) {
 		t.Errorf("after a restart: %v", got)
 	}
 }
@@ -134,30 +134,30 @@ func TestAnEventAndItsLookAreOneReason(t *testing.T) {
 		want   []Reason
 		after  string
 	}{
-		"TRG-05 start":                           {protocol.StateStopped, []string{"starting", "running"}, []Reason{"", VMStarted}, protocol.StateRunning},
-		"TRG-06 suspend":                         {protocol.StateRunning, []string{"suspending", "suspended"}, []Reason{"", VMSuspended}, protocol.StateSuspended},
-		"TRG-06 pause":                           {protocol.StateRunning, []string{"pausing", "paused"}, []Reason{"", VMSuspended}, protocol.StateSuspended},
-		"TRG-07 resume":                          {protocol.StateSuspended, []string{"resuming", "running"}, []Reason{"", VMResumed}, protocol.StateRunning},
-		"TRG-07 a suspended one that is started": {protocol.StateSuspended, []string{"starting", "running"}, []Reason{"", VMResumed}, protocol.StateRunning},
-		"TRG-08 stop":                            {protocol.StateRunning, []string{"stopping", "stopped"}, []Reason{"", VMShutdown}, protocol.StateStopped},
-		"told twice":                             {protocol.StateStopped, []string{"running", "running"}, []Reason{VMStarted, ""}, protocol.StateRunning},
-		"a restart":                              {protocol.StateRunning, []string{"stopped", "running"}, []Reason{VMShutdown, VMStarted}, protocol.StateRunning},
-		"words that mean nothing to us":          {protocol.StateRunning, []string{"cloning", "unknown", "\x1b[31m"}, []Reason{"", "", ""}, protocol.StateRunning},
+		"TRG-05 start":                           {protocol.StateStopped, []string{Transient, protocol.StateRunning}, []Reason{"", VMStarted}, protocol.StateRunning},
+		"TRG-06 suspend":                         {protocol.StateRunning, []string{Transient, protocol.StateSuspended}, []Reason{"", VMSuspended}, protocol.StateSuspended},
+		"TRG-06 pause":                           {protocol.StateRunning, []string{Transient, protocol.StateSuspended}, []Reason{"", VMSuspended}, protocol.StateSuspended},
+		"TRG-07 resume":                          {protocol.StateSuspended, []string{Transient, protocol.StateRunning}, []Reason{"", VMResumed}, protocol.StateRunning},
+		"TRG-07 a suspended one that is started": {protocol.StateSuspended, []string{Transient, protocol.StateRunning}, []Reason{"", VMResumed}, protocol.StateRunning},
+		"TRG-08 stop":                            {protocol.StateRunning, []string{Transient, protocol.StateStopped}, []Reason{"", VMShutdown}, protocol.StateStopped},
+		"told twice":                             {protocol.StateStopped, []string{protocol.StateRunning, protocol.StateRunning}, []Reason{VMStarted, ""}, protocol.StateRunning},
+		"a restart":                              {protocol.StateRunning, []string{protocol.StateStopped, protocol.StateRunning}, []Reason{VMShutdown, VMStarted}, protocol.StateRunning},
+		"words that mean nothing to us":          {protocol.StateRunning, []string{protocol.StateUnknown, protocol.StateUnknown, protocol.StateUnknown}, []Reason{"", "", ""}, protocol.StateRunning},
 	}
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			beliefs := seen(vmRow("a", test.before))
+			beliefs := seen(aliceRow("a", test.before))
 			var got []Reason
 			for i, word := range test.events {
 				var reason Reason
-				beliefs, reason, _ = beliefs.Hear(at(1+i), "alice", "a", word)
+				beliefs, reason, _ = beliefs.OnVMState(at(1+i), "alice", "a", word)
 				got = append(got, reason)
 			}
 			if !slices.Equal(got, test.want) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
-			if _, news := beliefs.See(Picture{At: at(10), VMs: []protocol.VM{vmRow("a", test.after)}, Product: activated}); len(news) != 0 {
+			if _, news := beliefs.OnPicture(Picture{At: at(10), VMs: []protocol.VM{aliceRow("a", test.after)}, Product: activated}); len(news) != 0 {
 				t.Errorf("the look adds %v", news)
 			}
 		})
@@ -172,16 +172,16 @@ func TestWhatNeedsALook(t *testing.T) {
 		id, word string
 		sure     bool
 	}{
-		"a change":                  {"a", "running", true},
-		"what is known":             {"a", "stopped", true},
-		"a state on the way":        {"a", "starting", true},
-		"a word of a later version": {"a", "hibernating", false},
-		"a bundle that is gone":     {"a", "invalid", false},
-		"a machine never seen":      {"b", "running", false},
+		"a change":                  {"a", protocol.StateRunning, true},
+		"what is known":             {"a", protocol.StateStopped, true},
+		"a state on the way":        {"a", Transient, true},
+		"a word of a later version": {"a", protocol.StateUnknown, false},
+		"a bundle that is gone":     {"a", protocol.StateUnknown, false},
+		"a machine never seen":      {"b", protocol.StateRunning, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, _, sure := seen(vmRow("a", protocol.StateStopped)).Hear(at(1), "alice", test.id, test.word); sure != test.sure {
+			if _, _, sure := seen(aliceRow("a", protocol.StateStopped)).OnVMState(at(1), "alice", test.id, test.word); sure != test.sure {
 				t.Errorf("sure: %t", sure)
 			}
 		})
@@ -191,17 +191,17 @@ func TestWhatNeedsALook(t *testing.T) {
 // A list that was begun before an event is older than it.
 func TestALookDoesNotOverruleALaterEvent(t *testing.T) {
 	t.Parallel()
-	beliefs, reason, _ := seen(vmRow("a", protocol.StateStopped)).Hear(at(5), "alice", "a", "running")
+	beliefs, reason, _ := seen(aliceRow("a", protocol.StateStopped)).OnVMState(at(5), "alice", "a", protocol.StateRunning)
 	if reason != VMStarted {
 		t.Fatalf("got %q", reason)
 	}
-	older := Picture{At: at(4), VMs: []protocol.VM{vmRow("a", protocol.StateStopped)}, Product: activated}
-	beliefs, news := beliefs.See(older)
+	older := Picture{At: at(4), VMs: []protocol.VM{aliceRow("a", protocol.StateStopped)}, Product: activated}
+	beliefs, news := beliefs.OnPicture(older)
 	if len(news) != 0 {
 		t.Errorf("the older list gives %v", news)
 	}
 	older.At = at(6)
-	if _, news = beliefs.See(older); !slices.Equal(news, []News{{VMShutdown, "a"}}) {
+	if _, news = beliefs.OnPicture(older); !slices.Equal(news, []News{{VMShutdown, "a"}}) {
 		t.Errorf("the newer list gives %v", news)
 	}
 }
@@ -209,9 +209,9 @@ func TestALookDoesNotOverruleALaterEvent(t *testing.T) {
 // An event reaches the virtual machine that its account means.
 func TestWhoseMachineAnEventIsAbout(t *testing.T) {
 	t.Parallel()
-	own := vmRow("a", protocol.StateStopped)
+	own := aliceRow("a", protocol.StateStopped)
 	namesake := vmWith(own, func(vm *protocol.VM) { vm.Owner = "bob" })
-	shared := vmWith(vmRow("s", protocol.StateStopped), func(vm *protocol.VM) { vm.SeenBy = []string{"bob"} })
+	shared := vmWith(aliceRow("s", protocol.StateStopped), func(vm *protocol.VM) { vm.SeenBy = []string{"bob"} })
 	cases := map[string]struct {
 		account, id string
 		want        []Reason // of the same event from alice, bob and carol, one after the other
@@ -226,7 +226,7 @@ func TestWhoseMachineAnEventIsAbout(t *testing.T) {
 			beliefs := seen(own, namesake, shared)
 			for i, account := range []string{"alice", "bob", "carol"} {
 				var reason Reason
-				if beliefs, reason, _ = beliefs.Hear(at(1), account, test.id, "running"); reason != test.want[i] {
+				if beliefs, reason, _ = beliefs.OnVMState(at(1), account, test.id, protocol.StateRunning); reason != test.want[i] {
 					t.Errorf("from %s: %q, want %q", account, reason, test.want[i])
 				}
 			}
@@ -263,11 +263,11 @@ func TestTRG_02_TRG_03_GRP_11_LIC_07_Licenses(t *testing.T) {
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			beliefs, _ := Beliefs{}.See(Picture{Product: test.looks[0]})
+			beliefs, _ := Beliefs{}.OnPicture(Picture{Product: test.looks[0]})
 			var got []Reason
 			for _, product := range test.looks[1:] {
 				var news []News
-				beliefs, news = beliefs.See(Picture{Product: product})
+				beliefs, news = beliefs.OnPicture(Picture{Product: product})
 				reason := Reason("")
 				if len(news) > 0 {
 					reason = news[0].Reason
@@ -284,10 +284,10 @@ func TestTRG_02_TRG_03_GRP_11_LIC_07_Licenses(t *testing.T) {
 // A Beliefs is a value: whoever holds one keeps what they hold.
 func TestBeliefsAreAValue(t *testing.T) {
 	t.Parallel()
-	before := seen(vmRow("a", protocol.StateStopped), vmRow("b", protocol.StateStopped))
-	before.Hear(at(1), "alice", "a", "running")
-	before.See(Picture{At: at(1), VMs: []protocol.VM{vmRow("b", protocol.StateRunning)}, Product: activated})
-	if _, again, _ := before.Hear(at(1), "alice", "a", "running"); again != VMStarted {
+	before := seen(aliceRow("a", protocol.StateStopped), aliceRow("b", protocol.StateStopped))
+	before.OnVMState(at(1), "alice", "a", protocol.StateRunning)
+	before.OnPicture(Picture{At: at(1), VMs: []protocol.VM{aliceRow("b", protocol.StateRunning)}, Product: activated})
+	if _, again, _ := before.OnVMState(at(1), "alice", "a", protocol.StateRunning); again != VMStarted {
 		t.Errorf("an older value changed: %q", again)
 	}
 }
@@ -296,12 +296,11 @@ func TestBeliefsAreAValue(t *testing.T) {
 // from its first state to its last: none is lost, none told twice.
 func TestReasonsAreAWayThroughTheStates(t *testing.T) {
 	t.Parallel()
-	words := map[string]string{"running": protocol.StateRunning, "suspended": protocol.StateSuspended, "stopped": protocol.StateStopped}
 	targets := map[Reason]string{
 		VMStarted: protocol.StateRunning, VMResumed: protocol.StateRunning, VMSuspended: protocol.StateSuspended, VMShutdown: protocol.StateStopped,
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		beliefs := seen(vmRow("a", protocol.StateStopped))
+		beliefs := seen(aliceRow("a", protocol.StateStopped))
 		now, truth := at(0), protocol.StateStopped
 		told := truth
 		follow := func(reason Reason) {
@@ -315,22 +314,21 @@ func TestReasonsAreAWayThroughTheStates(t *testing.T) {
 		}
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			now = now.Add(time.Second)
-			word := rapid.SampledFrom([]string{"running", "suspended", "stopped"}).Draw(t, "state")
-			truth = words[word]
+			truth = rapid.SampledFrom([]string{protocol.StateRunning, protocol.StateSuspended, protocol.StateStopped}).Draw(t, "state")
 			if rapid.Bool().Draw(t, "told") {
 				var reason Reason
-				beliefs, reason, _ = beliefs.Hear(now, "alice", "a", word)
+				beliefs, reason, _ = beliefs.OnVMState(now, "alice", "a", truth)
 				follow(reason)
 			}
 			if rapid.Bool().Draw(t, "seen") {
 				var news []News
-				beliefs, news = beliefs.See(Picture{At: now.Add(time.Millisecond), VMs: []protocol.VM{vmRow("a", truth)}, Product: activated})
+				beliefs, news = beliefs.OnPicture(Picture{At: now.Add(time.Millisecond), VMs: []protocol.VM{aliceRow("a", truth)}, Product: activated})
 				for _, one := range news {
 					follow(one.Reason)
 				}
 			}
 		}
-		_, news := beliefs.See(Picture{At: now.Add(time.Second), VMs: []protocol.VM{vmRow("a", truth)}, Product: activated})
+		_, news := beliefs.OnPicture(Picture{At: now.Add(time.Second), VMs: []protocol.VM{aliceRow("a", truth)}, Product: activated})
 		for _, one := range news {
 			follow(one.Reason)
 		}

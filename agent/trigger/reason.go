@@ -1,6 +1,7 @@
 // Package trigger knows why the agent looks and checks in, and when: the
-// table of reasons, the set that coalesces them, the daily phase, the bucket
-// and the backoff. Everything here is pure: time comes in as an argument.
+// table of reasons, the set that coalesces them, the daily phase, the bucket,
+// the backoff, and the step of the loop. Everything here is pure: time and
+// chance come in as arguments, and nothing does I/O.
 //
 // Events are hints that say "look again, because". What was missed is found at
 // the next look, so the worst that a lost event costs is time.
@@ -46,11 +47,11 @@ type Kind struct {
 	Recurs bool // comes again by itself after a restart, so that nobody must keep it
 	// Splay is the longest random wait of the exchange, for what happens to many
 	// Macs at once; nil = none. The look does not wait for it (H46).
-	Splay func(Timing) time.Duration
+	Splay func(protocol.Timing) time.Duration
 }
 
-func splay(timing Timing) time.Duration     { return timing.Splay }
-func wakeSplay(timing Timing) time.Duration { return timing.WakeSplay }
+func splay(timing protocol.Timing) time.Duration     { return timing.Splay }
+func wakeSplay(timing protocol.Timing) time.Duration { return timing.WakeSplay }
 
 // Kinds is the table of reasons.
 var Kinds = map[Reason]Kind{
@@ -94,27 +95,11 @@ func SetOf(triggers []protocol.Trigger) Set {
 
 // Merge returns the set of both sets' reasons, in the order they first came.
 func (s Set) Merge(other Set) Set {
-	merged := slices.Clone(s.entries)
-	for _, entry := range other.entries {
-		at := slices.IndexFunc(merged, func(have protocol.Trigger) bool {
-			return sameCause(have, entry)
-		})
-		if at < 0 {
-			merged = append(merged, entry)
-			continue
-		}
-		merged[at].Count += entry.Count
-		merged[at].FirstAt = earlier(merged[at].FirstAt, entry.FirstAt)
-		merged[at].LastAt = later(merged[at].LastAt, entry.LastAt)
-	}
-	slices.SortStableFunc(merged, func(a, b protocol.Trigger) int { return a.FirstAt.Compare(b.FirstAt) })
-	return Set{entries: merged}
+	return Set{entries: protocol.CoalesceTriggers(s.entries, other.entries)}
 }
 
 // Limited is the set with at most that many entries, see protocol.LimitTriggers.
 func (s Set) Limited(most int) Set { return Set{entries: protocol.LimitTriggers(s.entries, most)} }
-
-func sameCause(a, b protocol.Trigger) bool { return a.Reason == b.Reason && a.VMID == b.VMID }
 
 // Split gives the reasons that are chosen, and the rest.
 func (s Set) Split(chosen func(Reason) bool) (these, rest Set) {
@@ -128,10 +113,10 @@ func (s Set) Split(chosen func(Reason) bool) (these, rest Set) {
 	return these, rest
 }
 
-// Empty says that there is no reason.
+// Empty reports whether there is no reason.
 func (s Set) Empty() bool { return len(s.entries) == 0 }
 
-// Has says whether the reason is among the set's.
+// Has reports whether the reason is among the set's.
 func (s Set) Has(reason Reason) bool {
 	return slices.ContainsFunc(s.entries, func(entry protocol.Trigger) bool { return entry.Reason == string(reason) })
 }
@@ -141,14 +126,14 @@ func (s Set) Without(reason Reason) Set {
 	return Set{entries: slices.DeleteFunc(slices.Clone(s.entries), func(entry protocol.Trigger) bool { return entry.Reason == string(reason) })}
 }
 
-// Adds says whether the other set has a reason and VM that this one has not.
+// Adds reports whether the other set has a reason and VM that this one has not.
 func (s Set) Adds(other Set) bool {
 	return slices.ContainsFunc(other.entries, func(entry protocol.Trigger) bool {
-		return !slices.ContainsFunc(s.entries, func(have protocol.Trigger) bool { return sameCause(have, entry) })
+		return !slices.ContainsFunc(s.entries, func(have protocol.Trigger) bool { return have.SameCause(entry) })
 	})
 }
 
-// Urgent says whether a reason of the set passes the throttle.
+// Urgent reports whether a reason of the set passes the throttle.
 func (s Set) Urgent() bool {
 	return slices.ContainsFunc(s.entries, func(entry protocol.Trigger) bool { return Kinds[Reason(entry.Reason)].Urgent })
 }
@@ -156,16 +141,9 @@ func (s Set) Urgent() bool {
 // Triggers is the set as it stands in a check-in.
 func (s Set) Triggers() []protocol.Trigger { return slices.Clone(s.entries) }
 
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
+// Durable is the set without the reasons that come again by themselves: nobody
+// has to keep those over a restart.
+func (s Set) Durable() Set {
+	_, durable := s.Split(func(reason Reason) bool { return Kinds[reason].Recurs })
+	return durable
 }

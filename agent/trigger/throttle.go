@@ -3,6 +3,8 @@ package trigger
 import (
 	"hash/fnv"
 	"time"
+
+	"prlagent/agent/protocol"
 )
 
 // Day is the interval of the guide's daily check.
@@ -11,45 +13,6 @@ const Day = 24 * time.Hour
 // dailySlack is how far the daily check may move to get nearer to the
 // device's phase: a tenth of a day either way.
 const dailySlack = Day / 10
-
-// Timing is how eager the agent is. Defaults are protocol.md 2.11; other
-// values are honored only under --root.
-type Timing struct {
-	Debounce    time.Duration // how long events of one kind may gather
-	MinimumGap  time.Duration // between two exchanges that nobody asked for
-	BucketSize  int           // exchanges in a burst
-	BucketEvery time.Duration // one more exchange each
-	Splay       time.Duration // at most, for common causes; the portal may say another
-	WakeSplay   time.Duration // at most, for a daily check that a sleep has missed
-	FreshFor    time.Duration // so long after a check-in a network that comes up is no reason for another
-	SafetyNet   time.Duration // from one look to the next, whatever no event has told
-	RetryBase   time.Duration // first backoff, doubled with each failure
-	RetryCap    time.Duration
-	Tick        time.Duration // how often the wall clock is looked at
-	Daily       time.Duration
-
-	CircuitAfter    time.Duration // failing for this long, attempts become rare; 0 = never
-	CircuitInterval time.Duration // how rare
-}
-
-// DefaultTiming is what a Mac gets.
-var DefaultTiming = Timing{
-	Debounce:    15 * time.Second,
-	MinimumGap:  time.Minute,
-	BucketSize:  6,
-	BucketEvery: 10 * time.Minute,
-	Splay:       5 * time.Minute,
-	WakeSplay:   10 * time.Minute,
-	FreshFor:    15 * time.Minute,
-	SafetyNet:   15 * time.Minute,
-	RetryBase:   5 * time.Second,
-	RetryCap:    30 * time.Minute,
-	Tick:        30 * time.Second,
-	Daily:       Day,
-
-	CircuitAfter:    Day,
-	CircuitInterval: time.Hour,
-}
 
 // Phase is the device's place in the day, the same through all reboots, so
 // that a fleet spreads itself: seconds since midnight UTC by a hash.
@@ -140,7 +103,7 @@ func (b Bucket) WithOne(now time.Time, size int, every time.Duration) Bucket {
 // outage attempts are as rare as Timing.CircuitInterval says. random is in
 // [0, 1). floor is what a server asked for with Retry-After; half of it may
 // come on top.
-func Backoff(timing Timing, failures int, failing, floor time.Duration, random float64) time.Duration {
+func Backoff(timing protocol.Timing, failures int, failing, floor time.Duration, random float64) time.Duration {
 	wait := timing.RetryBase
 	for i := 1; i < min(failures, 64) && wait < timing.RetryCap; i++ {
 		wait *= 2

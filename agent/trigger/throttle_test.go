@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"prlagent/agent/protocol"
 )
 
 func TestPhaseSpreadsTheFleet(t *testing.T) {
@@ -194,7 +196,7 @@ func TestBackoff(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for random, want := range map[float64]time.Duration{0: c.least, 1: c.most} {
-				if got := Backoff(DefaultTiming, c.failures, c.failing, c.floor, random); got != want {
+				if got := Backoff(protocol.DefaultTiming(), c.failures, c.failing, c.floor, random); got != want {
 					t.Errorf("random %g: got %s, want %s", random, got, want)
 				}
 			}
@@ -207,7 +209,7 @@ func TestBackoff(t *testing.T) {
 func TestBackoffGrowsToItsCap(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		timing := Timing{
+		timing := protocol.Timing{
 			RetryBase: time.Duration(rapid.Int64Range(1, int64(Day)).Draw(t, "base")),
 			RetryCap:  time.Duration(rapid.Int64Range(1, int64(Day)).Draw(t, "cap")),
 		}

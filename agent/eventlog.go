@@ -1,0 +1,191 @@
+package agent
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+var (
+	eventRing    = store.NewRing[protocol.Event]("events", protocol.MaxEvents)
+	securityRing = store.NewRing[protocol.Event]("events_security", protocol.MaxEvents)
+)
+
+// securityCodes mark the events that are kept in a ring of their own as well:
+// anybody can make a thousand others, by renaming a machine, and must not flush
+// them (H18).
+var securityCodes = []protocol.Code{
+	protocol.CodeRollbackDetected, protocol.CodeHeadSignature, protocol.CodeHeadWrongGroup, protocol.CodeHeadWrongSite,
+	protocol.CodePolicyHash, protocol.CodeGroupChangeRefused, protocol.CodeDuplicateIdentity, protocol.CodeIdentityReset,
+	protocol.CodeDeviceRevoked, protocol.CodeDeviceRetired, protocol.CodeToolsUntrusted,
+	protocol.CodeStateRestored, protocol.CodeStateReset, protocol.CodeServerTimeRefused, protocol.CodeProfileRemoved,
+}
+
+// eventLog is the ring of events: what happened on this Mac that a person may
+// ask about. It is written only when something happened.
+type eventLog struct {
+	store *store.Store
+	log   zerolog.Logger
+
+	mu      sync.Mutex
+	last    uint64
+	failed  protocol.Code // why the last events could not be kept; empty = they could
+	changed chan struct{} // closed and replaced at every append
+}
+
+func openEventLog(state *store.Store, log zerolog.Logger) (*eventLog, error) {
+	e := &eventLog{store: state, log: log, changed: make(chan struct{})}
+	err := state.View(func(tx *store.Tx) error {
+		last, err := eventRing.Last(tx)
+		e.last = last
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open events: %w", err)
+	}
+	return e, nil
+}
+
+// add keeps the events in one commit and wakes those who follow.
+func (e *eventLog) add(events ...protocol.Event) {
+	if len(events) == 0 {
+		return
+	}
+	var last uint64
+	err := e.store.Update(func(tx *store.Tx) error {
+		for _, event := range events {
+			seq, err := appendEvent(tx, event)
+			if err != nil {
+				return err
+			}
+			last = seq
+		}
+		return nil
+	})
+	for _, event := range events {
+		e.log.Info().Str("event", event.Type).Str("code", string(event.Code)).Msg("event")
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err != nil {
+		e.log.Error().Err(err).Msg("keep events")
+		e.failed = cmp.Or(storeErrorCode(err), protocol.CodeInternal)
+		return
+	}
+	e.last, e.failed = last, ""
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+// appendEvent puts an event into the ring, and into that of security events
+// too if it is one; there it keeps its number.
+func appendEvent(tx *store.Tx, event protocol.Event) (uint64, error) {
+	seq, err := eventRing.Append(tx, event)
+	if err != nil || !slices.Contains(securityCodes, event.Code) {
+		return seq, err
+	}
+	event.Seq = seq
+	_, err = securityRing.Append(tx, event)
+	return seq, err
+}
+
+// EventsSince gives the oldest events after seq, at most limit, and the number
+// to go on with. Numbers begin anew with the ring, so a number that was not
+// given yet is of another one: its holder gets everything.
+func (e *eventLog) EventsSince(seq uint64, limit int) ([]protocol.Event, uint64, error) {
+	if seq > e.newest() {
+		seq = 0
+	}
+	var events []protocol.Event
+	err := e.store.View(func(tx *store.Tx) (err error) {
+		if events, err = flushed(tx, seq); err != nil {
+			return err
+		}
+		return eventRing.Since(tx, seq, func(number uint64, event protocol.Event) error {
+			event.Seq = number
+			events = append(events, event)
+			if len(events) >= limit {
+				return store.ErrStop
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, seq, fmt.Errorf("read events: %w", err)
+	}
+	if events = events[:min(len(events), limit)]; len(events) > 0 {
+		seq = events[len(events)-1].Seq
+	}
+	return events, seq, nil
+}
+
+// flushed are the security events after seq that the ring no longer holds.
+func flushed(tx *store.Tx, seq uint64) (events []protocol.Event, err error) {
+	var oldest uint64
+	err = eventRing.Since(tx, seq, func(number uint64, _ protocol.Event) error {
+		oldest = number
+		return store.ErrStop
+	})
+	if err != nil || oldest <= seq+1 {
+		return nil, err
+	}
+	err = securityRing.Since(tx, 0, func(_ uint64, event protocol.Event) error {
+		if event.Seq > seq && event.Seq < oldest {
+			events = append(events, event)
+		}
+		return nil
+	})
+	return events, err
+}
+
+func (e *eventLog) newest() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.last
+}
+
+// EventsChanged is closed as soon as EventsSince has something new for the
+// holder of seq.
+func (e *eventLog) EventsChanged(seq uint64) <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.last != seq {
+		now := make(chan struct{})
+		close(now)
+		return now
+	}
+	return e.changed
+}
+
+// failure is why the last events could not be kept; empty if they could.
+func (e *eventLog) failure() protocol.Code {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.failed
+}
+
+// restart begins the numbers anew, after the ring was erased.
+func (e *eventLog) restart() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.last = 0
+}
+
+// newEvent makes an event of the given type; data comes in pairs of key and value.
+func newEvent(at time.Time, kind string, code protocol.Code, data ...string) protocol.Event {
+	made := protocol.Event{At: at.UTC().Truncate(time.Second), Type: kind, Code: code}
+	for i := 0; i+1 < len(data); i += 2 {
+		if made.Data == nil {
+			made.Data = make(map[string]string, len(data)/2)
+		}
+		made.Data[data[i]] = data[i+1]
+	}
+	return made
+}

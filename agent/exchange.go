@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"runtime"
+	"time"
+
+	"prlagent/agent/checkin"
+	"prlagent/agent/config"
+	"prlagent/agent/enforce"
+	"prlagent/agent/localapi"
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+)
+
+// exchanger is the exchange with the portal, as the loop uses it.
+type exchanger interface {
+	Do(context.Context, protocol.Report, checkin.Extra) (checkin.Outcome, error)
+	Told(protocol.Report) bool
+	State() checkin.State
+	Content() policy.Content
+	Close()
+}
+
+// exchangeLimit bounds an exchange as a whole, with the content that it fetches
+// and the report that follows from it (H59).
+const exchangeLimit = 90 * time.Second
+
+var errNoIdentity = errors.New("this Mac has no identity to check in with")
+
+// noExchange stands in before the Mac's identity is known: it shows what is on
+// disk, and exchanges nothing.
+type noExchange struct{ onDisk exchanger }
+
+func (noExchange) Do(context.Context, protocol.Report, checkin.Extra) (checkin.Outcome, error) {
+	return checkin.Outcome{Code: protocol.CodeNotReadable, Detail: "the serial number of this Mac is not readable"}, errNoIdentity
+}
+
+func (n noExchange) Told(report protocol.Report) bool { return n.onDisk.Told(report) }
+func (n noExchange) State() checkin.State             { return n.onDisk.State() }
+func (n noExchange) Content() policy.Content          { return n.onDisk.Content() }
+func (noExchange) Close()                             {}
+
+// connection is the client of the portal under the configuration of now.
+type connection struct {
+	connect func(config.Config, protocol.Host) exchanger
+	client  exchanger // what the last daemon left, to be shown until there is a client
+	madeFor string
+}
+
+// prepare makes the client anew when the configuration or the Mac's identity is
+// not what it was made from.
+func (c *connection) prepare(configuration config.Config, host protocol.Host) {
+	of := identityOf(configuration, host)
+	if of == "" || of == c.madeFor {
+		return
+	}
+	c.client.Close()
+	c.client, c.madeFor = c.connect(configuration, host), of
+}
+
+// exchange is one check-in, and the report of what it changed. It runs beside
+// the loop, and looks go on meanwhile. It belongs to the goroutine that runs it,
+// which hands it to the loop when it is over.
+type exchange struct {
+	agent  *agent
+	pass   *pass
+	portal exchanger
+	report protocol.Report
+	seenAt time.Time // of the look that the report is made of
+	gates  enforce.Gates
+	asked  []question
+
+	outcome checkin.Outcome
+	failure protocol.Code // why the portal does not have the report; empty = it has
+}
+
+// run checks in, and hands the exchange over.
+func (e *exchange) run(ctx context.Context, ended chan<- *exchange) {
+	bounded, cancel := context.WithTimeout(ctx, exchangeLimit)
+	defer cancel()
+	e.pass.do("exchange", func() (step localapi.Step) {
+		step, e.failure = e.checkIn(bounded, &e.outcome)
+		return step
+	})
+	e.pass.do("converge", func() localapi.Step {
+		e.report.Policy = enforce.Report(e.portal.Content(), e.gates)
+		return convergeStep(e.report.Policy)
+	})
+	e.pass.do("report", func() localapi.Step { return e.followUp(bounded) })
+	ended <- e
+}
+
+// checkIn is one check-in with all that is to be told. A report that arrived is
+// no failure, whatever became of the content that was fetched after it.
+func (e *exchange) checkIn(ctx context.Context, outcome *checkin.Outcome) (step localapi.Step, failure protocol.Code) {
+	result, err := e.portal.Do(ctx, e.report, checkin.Extra{})
+	*outcome = result
+	e.pass.Requests += result.Requests
+	e.pass.SentBytes += result.SentBytes
+	e.agent.eventLog.add(result.Events...)
+	if err != nil {
+		failure = cmp.Or(result.Code, protocol.CodeInternal)
+		return failed(failure, result.Detail), failure
+	}
+	if result.Code != "" {
+		return failed(result.Code, result.Detail), ""
+	}
+	return localapi.Step{Outcome: localapi.StepDone, Detail: sentDetail(result)}, ""
+}
+
+// followUp sends at once what the exchange itself has changed: the portal learns
+// that a policy arrived without waiting for the next reason.
+func (e *exchange) followUp(ctx context.Context) localapi.Step {
+	if e.failure != "" || e.portal.Told(e.report) {
+		return localapi.Step{Outcome: localapi.StepSkipped, Detail: "nothing new"}
+	}
+	var outcome checkin.Outcome
+	step, failure := e.checkIn(ctx, &outcome)
+	e.outcome.RetryAfter = max(e.outcome.RetryAfter, outcome.RetryAfter)
+	if failure == "" {
+		e.outcome.NextCheckin, e.outcome.Splay = outcome.NextCheckin, outcome.Splay
+	}
+	return step
+}
+
+func sentDetail(outcome checkin.Outcome) string {
+	switch {
+	case outcome.EnrolledNow:
+		return "enrolled"
+	case outcome.SendFull:
+		return "the portal asked for everything"
+	}
+	return ""
+}
+
+// reportOf is what the portal should know after a look.
+func reportOf(known knowledge, policy protocol.PolicyReport) protocol.Report {
+	version, _ := localapi.BuildVersion()
+	look := known.look
+	return protocol.Report{
+		Agent: protocol.AgentInfo{Version: version, Arch: runtime.GOARCH, Mode: known.configuration.Mode},
+		Host:  look.Host, Product: look.Product, Users: look.Users,
+		Policy: policy, VMs: look.VMs, Truncated: look.Truncated,
+	}
+}

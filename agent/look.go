@@ -1,0 +1,134 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	"prlagent/agent/checkin"
+	"prlagent/agent/config"
+	"prlagent/agent/inventory"
+	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
+	"prlagent/agent/trigger"
+	"prlagent/store"
+)
+
+// knowledge is what the loop knows after a look, and what the next one starts
+// from.
+type knowledge struct {
+	configuration config.Config
+	look          inventory.Look
+	identityOf    string // the Mac and configuration whose identity was checked
+}
+
+// look is one look at the Mac. It belongs to the goroutine that runs it, which
+// hands it to the loop when it is over.
+type look struct {
+	agent    *agent
+	ctx      context.Context
+	pass     *pass
+	known    knowledge // before, and then after
+	mayErase bool      // no exchange runs that uses the identity
+	asked    []question
+
+	failed protocol.Code // why nothing was seen; empty = it was
+	erased bool          // the state was another Mac's, and is discarded
+	fatal  error         // the state database is damaged: a restart restores it
+}
+
+// run looks, and hands the look over.
+func (l *look) run(ended chan<- *look) {
+	l.pass.do("observe", l.observe)
+	ended <- l
+}
+
+// observe re-reads the configuration and looks at the Mac.
+func (l *look) observe() localapi.Step {
+	parts := l.agent.parts
+	l.known.configuration = parts.loadConfig()
+	parts.setLevel(l.known.configuration.LogLevel)
+	now, err := l.collect()
+	if err != nil {
+		l.failed = cmp.Or(storeErrorCode(err), protocol.CodeInternal)
+		if errors.Is(err, store.ErrDamaged) {
+			l.fatal = err
+		}
+		return failed(l.failed, err.Error())
+	}
+	if now = l.checkIdentity(now); !l.erased {
+		l.agent.eventLog.add(changes(l.known.look, now)...)
+	}
+	l.known.look = now
+	if now.Code != "" && now.Code.Text().Severity != protocol.Info {
+		return failed(now.Code, now.Detail)
+	}
+	return localapi.Step{Outcome: localapi.StepDone, Code: now.Code, Detail: now.Detail}
+}
+
+func (l *look) collect() (inventory.Look, error) {
+	return l.agent.parts.looker.Collect(l.ctx, l.known.configuration.Timing.UserLook)
+}
+
+// checkIdentity discards everything that belongs to another Mac, as after a
+// disk was cloned or migrated: identity, epoch, and all that the store holds
+// (H02). It gives the look, made anew where it had another Mac's memory.
+func (l *look) checkIdentity(now inventory.Look) inventory.Look {
+	of := identityOf(l.known.configuration, now.Host)
+	if of == "" || of == l.known.identityOf || !l.mayErase {
+		return now
+	}
+	l.known.identityOf = of
+	fresh, err := checkin.LoadIdentity(l.agent.parts.identity, now.Host)
+	if !errors.Is(err, checkin.ErrForeign) {
+		return now // the exchange reports every other error by itself
+	}
+	if err := l.erase(fresh); err != nil {
+		l.agent.parts.log.Error().Err(err).Msg("discard the identity of another Mac")
+		l.known.identityOf = "" // the next look tries again
+		return now
+	}
+	again, err := l.collect()
+	if err != nil {
+		l.agent.parts.log.Error().Err(err).Msg("look again after the identity was discarded")
+		return now
+	}
+	return again
+}
+
+func (l *look) erase(fresh checkin.Identity) error {
+	state := l.agent.store
+	err := state.Erase()
+	if err == nil {
+		_, err = state.NewEpoch()
+	}
+	if err == nil {
+		err = fresh.Save(l.agent.parts.identity)
+	}
+	if err != nil {
+		return err
+	}
+	l.erased = true
+	l.agent.outbox.Forget()
+	l.agent.eventLog.restart()
+	l.agent.eventLog.add(newEvent(wallClock(), string(protocol.CodeIdentityReset), protocol.CodeIdentityReset))
+	return nil
+}
+
+// identityOf names the Mac and the configuration that an identity belongs to;
+// empty where there is no portal, or the Mac does not say who it is.
+func identityOf(c config.Config, host protocol.Host) string {
+	if c.ServerURL == nil || host.Serial == "" || host.HardwareUUID == "" {
+		return ""
+	}
+	return c.Fingerprint() + "/" + host.Serial + "/" + host.HardwareUUID
+}
+
+// picture is what step must know of the look; nil if it failed.
+func (l *look) picture() *trigger.Picture {
+	if l.failed != "" {
+		return nil
+	}
+	now := l.known.look
+	return &trigger.Picture{At: now.At, VMs: now.VMs, Truncated: now.Truncated, Product: now.Product}
+}

@@ -1,0 +1,218 @@
+// Package outbox holds what the portal must still hear: the reasons of
+// check-ins and the events of this Mac. What a report takes along is sealed in
+// the very commit that stores the report, and settled in the commit that stores
+// its acknowledgement; so whenever the agent is killed, everything is in exactly
+// one place, and nothing is lost or told twice.
+//
+// The loop decides when there is a reason to check in. An exchange carries the
+// reasons that the loop gave it; what none carries waits.
+package outbox
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+// Events is the ring of what happened on this Mac.
+type Events interface {
+	// EventsSince gives the oldest events after seq, at most limit, and the
+	// number to go on with.
+	EventsSince(seq uint64, limit int) ([]protocol.Event, uint64, error)
+}
+
+// record is what of the outbox is on disk.
+type record struct {
+	Reasons []protocol.Trigger `json:"reasons,omitempty"` // in no stored report
+}
+
+var (
+	records = store.NewCollection[record]("outbox")
+	marks   = store.NewCollection[uint64]("marks")
+)
+
+// Keys of the only records.
+const (
+	reasonsKey = "reasons"
+	eventsKey  = "events_sent" // the highest event that the portal has
+)
+
+// Collections names what this package keeps in the store.
+func Collections() []string { return []string{records.Name(), marks.Name()} }
+
+// Outbox is safe for concurrent use: the loop and one exchange share it.
+type Outbox struct {
+	store  *store.Store
+	events Events
+	lasts  func(protocol.Trigger) bool
+
+	mu       sync.Mutex // taken around a transaction, never within one
+	reasons  reasons
+	together func(*store.Tx) error // see Wait
+}
+
+// reasons are the reasons that no stored report has. It is a value, so that a
+// commit that fails leaves what was.
+type reasons struct {
+	waiting []protocol.Trigger // that no exchange carries
+	carried []protocol.Trigger // by the exchange that runs
+	kept    []protocol.Trigger // that are on disk
+}
+
+// New makes an outbox. lasts reports whether a reason must survive a restart:
+// others come again by themselves.
+func New(state *store.Store, events Events, lasts func(protocol.Trigger) bool) *Outbox {
+	return &Outbox{store: state, events: events, lasts: lasts}
+}
+
+// Load gives the reasons that the last daemon could not tell.
+func (o *Outbox) Load() ([]protocol.Trigger, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var found record
+	err := o.store.View(func(tx *store.Tx) (err error) {
+		found, _, err = records.Get(tx, reasonsKey)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("recall the outbox: %w", err)
+	}
+	o.reasons = reasons{waiting: found.Reasons, kept: found.Reasons}
+	return slices.Clone(found.Reasons), nil
+}
+
+// Wait notes the reasons that no exchange carries, and keeps them where a crash
+// would lose or double one; it reports whether it did. together stores what the
+// loop decides by in each commit in which reasons change place, from now on; by
+// itself that is worth a commit only if it must be kept.
+func (o *Outbox) Wait(waiting []protocol.Trigger, must bool, together func(*store.Tx) error) (kept bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.reasons.waiting, o.together = slices.Clone(waiting), together
+	if !must && sameCauses(o.reasons.kept, o.lasting(o.reasons)) {
+		return false, nil
+	}
+	err = o.update(func(_ *store.Tx, change *Change) error {
+		change.changed = true
+		return nil
+	})
+	return err == nil, err
+}
+
+// Carry gives reasons to the exchange that begins.
+func (o *Outbox) Carry(carried []protocol.Trigger) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.reasons.carried = slices.Clone(carried)
+}
+
+// Carried are the reasons of the exchange that runs which no stored report has.
+func (o *Outbox) Carried() []protocol.Trigger {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.reasons.carried)
+}
+
+// Unsent are the oldest events that the portal does not have, as many as a
+// report holds.
+func (o *Outbox) Unsent() ([]protocol.Event, error) {
+	var sent uint64
+	err := o.store.View(func(tx *store.Tx) (err error) {
+		sent, _, err = marks.Get(tx, eventsKey)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read mark of events: %w", err)
+	}
+	events, _, err := o.events.EventsSince(sent, protocol.MaxEvents)
+	return events, err
+}
+
+// Forget empties the outbox after the store was erased.
+func (o *Outbox) Forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.reasons = reasons{}
+}
+
+// Update runs one transaction of the exchange: what happens to a report, and
+// what that means for the outbox, is committed together or not at all. The
+// function must not use the outbox but through its Change.
+func (o *Outbox) Update(transact func(*store.Tx, *Change) error) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.update(transact)
+}
+
+func (o *Outbox) update(transact func(*store.Tx, *Change) error) error {
+	change := Change{reasons: o.reasons}
+	err := o.store.Update(func(tx *store.Tx) error {
+		if err := transact(tx, &change); err != nil {
+			return err
+		}
+		return o.put(tx, &change)
+	})
+	if err == nil {
+		o.reasons = change.reasons
+	}
+	return err
+}
+
+func (o *Outbox) put(tx *store.Tx, change *Change) error {
+	if change.settled > 0 {
+		if err := marks.Put(tx, eventsKey, change.settled); err != nil {
+			return fmt.Errorf("keep mark of events: %w", err)
+		}
+	}
+	if !change.changed {
+		return nil
+	}
+	change.reasons.kept = o.lasting(change.reasons)
+	if err := records.Put(tx, reasonsKey, record{Reasons: change.reasons.kept}); err != nil {
+		return fmt.Errorf("keep the outbox: %w", err)
+	}
+	if o.together == nil {
+		return nil
+	}
+	return o.together(tx)
+}
+
+// lasting is what of the reasons must be on disk.
+func (o *Outbox) lasting(all reasons) []protocol.Trigger {
+	lasting := slices.DeleteFunc(protocol.CoalesceTriggers(all.carried, all.waiting),
+		func(one protocol.Trigger) bool { return !o.lasts(one) })
+	return protocol.LimitTriggers(lasting, protocol.MaxTriggers)
+}
+
+// Change is what one transaction changes in the outbox.
+type Change struct {
+	reasons reasons
+	settled uint64 // the highest event that the portal has; 0 = as before
+	changed bool
+}
+
+// Seal notes that the report which is stored in this transaction has all that
+// is carried.
+func (c *Change) Seal() { c.reasons.carried, c.changed = nil, true }
+
+// Return takes the reasons of a report back that is forgotten in this
+// transaction.
+func (c *Change) Return(reasons []protocol.Trigger) {
+	c.reasons.carried, c.changed = protocol.CoalesceTriggers(reasons, c.reasons.carried), true
+}
+
+// Settle notes that the portal has acknowledged every event up to a number; 0 =
+// the report had none.
+func (c *Change) Settle(lastEvent uint64) { c.settled = max(c.settled, lastEvent) }
+
+// sameCauses reports whether two lists hold the same reasons of the same
+// machines. How often and when is worth no commit.
+func sameCauses(a, b []protocol.Trigger) bool {
+	lacks := func(list, from []protocol.Trigger) bool {
+		return slices.ContainsFunc(list, func(one protocol.Trigger) bool { return !slices.ContainsFunc(from, one.SameCause) })
+	}
+	return !lacks(a, b) && !lacks(b, a)
+}

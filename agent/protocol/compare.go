@@ -1,0 +1,89 @@
+package protocol
+
+import "slices"
+
+// Change is what became of one virtual machine between two looks: what reasons,
+// events and reports are made of. Before is nil for one that came, Now for one
+// that went.
+type Change struct{ Before, Now *VM }
+
+// Came reports whether the virtual machine was not there before.
+func (c Change) Came() bool { return c.Before == nil }
+
+// Went reports whether the virtual machine is not there any more.
+func (c Change) Went() bool { return c.Now == nil }
+
+// CompareVMs says what became of each virtual machine of two looks, in the order
+// of the later one, and then what went. A machine that nobody ever saw is not
+// there; one that is missing from a truncated look has not gone. Which of the
+// accounts that share a machine has its row depends on whose files could be
+// looked at, so a row that only changed its account neither came nor went.
+func CompareVMs(before, now []VM, truncated bool) []Change {
+	pairs := pairVMs(before, now)
+	var changes []Change
+	for i := range now {
+		switch at := pairs.before[i]; {
+		case at >= 0:
+			changes = append(changes, Change{&before[at], &now[i]})
+		case now[i].wasSeen() && !slices.ContainsFunc(before, now[i].isSharedRowOf):
+			changes = append(changes, Change{nil, &now[i]})
+		}
+	}
+	for i := range before {
+		if !truncated && !pairs.taken[i] && before[i].wasSeen() && !slices.ContainsFunc(now, before[i].isSharedRowOf) {
+			changes = append(changes, Change{&before[i], nil})
+		}
+	}
+	return changes
+}
+
+// vmPairs says which rows of two looks are about one machine.
+type vmPairs struct {
+	before []int  // for each row of now: its place in before; -1 = none
+	taken  []bool // for each row of before: it has a row of now
+}
+
+// pairVMs gives every row at most one partner: the same machine in the same
+// account first, then the same shared machine in the name of another account.
+func pairVMs(before, now []VM) vmPairs {
+	byID := make(map[string][]int, len(before))
+	for i, vm := range before {
+		byID[vm.ID] = append(byID[vm.ID], i)
+	}
+	pairs := vmPairs{before: make([]int, len(now)), taken: make([]bool, len(before))}
+	for i := range pairs.before {
+		pairs.before[i] = -1
+	}
+	for _, fits := range []func(VM, VM) bool{isSameRow, VM.isSharedRowOf} {
+		for i, vm := range now {
+			if pairs.before[i] >= 0 {
+				continue
+			}
+			for _, at := range byID[vm.ID] {
+				if !pairs.taken[at] && before[at].wasSeen() && fits(vm, before[at]) {
+					pairs.before[i], pairs.taken[at] = at, true
+					break
+				}
+			}
+		}
+	}
+	return pairs
+}
+
+// wasSeen reports whether anybody ever read the machine: of one that never could
+// be read nothing is known but its id.
+func (v VM) wasSeen() bool { return v.Stale == "" || !v.SeenAt.IsZero() }
+
+// isSameRow reports whether two rows are one account's word about one machine. A
+// bundle that could not be looked at is no other bundle.
+func isSameRow(a, b VM) bool {
+	unknown := a.Bundle == Bundle{} || b.Bundle == Bundle{}
+	return a.ID == b.ID && a.Owner == b.Owner && (unknown || a.Bundle == b.Bundle)
+}
+
+// isSharedRowOf reports whether another row is about the same shared machine, in
+// the name of another account.
+func (v VM) isSharedRowOf(other VM) bool {
+	return v.ID == other.ID && v.Owner != other.Owner &&
+		(slices.Contains(v.SeenBy, other.Owner) || slices.Contains(other.SeenBy, v.Owner))
+}

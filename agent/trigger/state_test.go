@@ -1,0 +1,77 @@
+package trigger
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"prlagent/agent/protocol"
+)
+
+// What must survive a restart comes back from JSON as it was; what the
+// configuration, the exchange and the next look say is not in it.
+func TestStateIsStoredAsItIs(t *testing.T) {
+	t.Parallel()
+	state := State{
+		Seen: stepNoon, Origin: "https://portal.example.com",
+		Reports: Reports{ReportAt: stepNoon.Add(time.Second)},
+		Limits: Limits{
+			Bucket: Bucket{Level: 2.5, At: stepNoon}, LastExchange: stepNoon.Add(2), Failures: 3, FailingSince: stepNoon.Add(4),
+			NoRetry: true, RetryAt: stepNoon.Add(5), NotBefore: stepNoon.Add(6), Splay: 7,
+		},
+		Calendar: Calendar{DailyAt: stepNoon.Add(8)},
+		Beliefs: Beliefs{
+			Known: true, Product: ProductBelief{Version: "26.4.0", State: protocol.ProductKey, License: "L", Activated: true},
+			VMs: []VMBelief{{Key: protocol.VMKey{ID: "a", Owner: "alice"}, SeenBy: []string{"bob"}, State: protocol.StateRunning, Config: "c"}},
+		},
+	}
+	lively := state
+	lively.Portal, lively.DeviceID, lively.Timing = true, stepDevice, stepTiming
+	lively.Looks = Looks{Running: true, At: stepNoon, SafetyLookAt: stepNoon, HintsNext: hints{501: 1}}
+	lively.Reports.Waiting = Set{}.Add(stepNoon, VMCreated, "a")
+	lively.Reports.SplayDraw, lively.Limits.Running, lively.Calendar.CadenceAt = 0.5, true, stepNoon
+	data, err := json.Marshal(lively)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var recalled State
+	if err := json.Unmarshal(data, &recalled); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(state, recalled, cmp.AllowUnexported(Set{}, VMBelief{})); diff != "" {
+		t.Errorf("(-before +after):\n%s", diff)
+	}
+}
+
+// Each part goes along with a clock that is set back: everything stays as far
+// away, or as old, as it was.
+func TestEveryPartGoesAlongWithTheClock(t *testing.T) {
+	t.Parallel()
+	at := stepNoon.Add(time.Minute)
+	state := State{
+		Seen:     stepNoon,
+		Looks:    Looks{At: at, SafetyLookAt: at},
+		Reports:  Reports{ReportAt: at},
+		Limits:   Limits{Bucket: Bucket{At: at}, LastExchange: at, LastSuccess: at, FailingSince: at, RetryAt: at, NotBefore: at},
+		Calendar: Calendar{DailyAt: at, CadenceAt: at},
+		Beliefs:  Beliefs{VMs: []VMBelief{{stateAt: at}}},
+	}
+	back := state.onClock(stepNoon.Add(-time.Hour))
+	for name, got := range map[string]time.Time{
+		"look": back.Looks.At, "safety look": back.Looks.SafetyLookAt, "report": back.Reports.ReportAt, "bucket": back.Limits.Bucket.At,
+		"last exchange": back.Limits.LastExchange, "last success": back.Limits.LastSuccess, "failing since": back.Limits.FailingSince,
+		"retry": back.Limits.RetryAt, "not before": back.Limits.NotBefore, "daily": back.Calendar.DailyAt, "cadence": back.Calendar.CadenceAt,
+	} {
+		if want := at.Add(-time.Hour); !got.Equal(want) {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	if !back.Beliefs.VMs[0].stateAt.IsZero() {
+		t.Error("the time of an event on another clock is believed")
+	}
+	if ahead := state.onClock(stepNoon.Add(time.Hour)); !ahead.Limits.RetryAt.Equal(at) || !ahead.Reports.ReportAt.Equal(at) {
+		t.Error("a clock set forward moves what is due")
+	}
+}

@@ -1,0 +1,279 @@
+package trigger
+
+import "time"
+
+// Step is the loop's core: what follows from an event. It has no clock, no I/O
+// and no memory but its arguments; random, in [0, 1), is for the jitter.
+func Step(now time.Time, random float64, state State, what Event) (State, []Action) {
+	slept := state.wasMissed(now, state.Seen) && !state.Reports.ReportAt.After(state.Seen) // else it waited for its splay
+	state = state.onClock(now)
+	var next []Action
+	switch what := what.(type) {
+	case SourceEvent:
+		state = state.onEvent(now, random, what)
+	case Configured:
+		state = state.onConfigured(now, random, what)
+	case LookDone:
+		state, next = state.onLookDone(now, what)
+	case ExchangeDone:
+		state = state.onExchangeDone(now, random, what)
+	case Tick:
+	}
+	state = state.onTime(now, random, slept)
+	state, begun := state.begin(now)
+	return state, append(next, begun...)
+}
+
+// onEvent takes in what a source said. A state is news by what is believed of
+// the virtual machine; what has no reason yet is a hint, and the look will tell.
+func (s State) onEvent(now time.Time, random float64, what SourceEvent) State {
+	if what.State != "" {
+		return s.onVMState(now, what)
+	}
+	switch what.Reason {
+	case "":
+		return s.onHint(now, what.UID)
+	case NetworkUp:
+		return s.onNetworkUp(now, random)
+	case Wake:
+		return s.onWake(now, random)
+	case AgentStart:
+		return s.onAgentStart(now, random)
+	}
+	s, tell := s.splayed(now, random, what.Reason)
+	return s.addReason(now, tell, what.Reason, what.VMID)
+}
+
+func (s State) onHint(now time.Time, uid uint32) State {
+	s.Looks = s.Looks.onHint(now, uid, s.Timing.Debounce)
+	return s
+}
+
+// onVMState takes in that a virtual machine is in a state.
+func (s State) onVMState(now time.Time, what SourceEvent) State {
+	beliefs, reason, sure := s.Beliefs.OnVMState(now, what.Account, what.VMID, what.State)
+	s.Beliefs = beliefs
+	switch {
+	case !sure:
+		return s.onHint(now, what.UID)
+	case reason == "":
+		return s
+	}
+	return s.addReason(now, now, reason, what.VMID)
+}
+
+// addReason adds a reason that wants to be told at a time. The look follows it
+// after its debounce, whatever the exchange waits for (H46). What waits already
+// keeps its place.
+func (s State) addReason(now, tell time.Time, reason Reason, vmID string) State {
+	look := now
+	if Kinds[reason].Settle {
+		look = now.Add(s.Timing.Debounce)
+	}
+	if waits := s.Reports.All(); waits.Empty() || tell.Before(s.Reports.ReportAt) && !waits.Has(reason) {
+		s.Reports.ReportAt = tell
+	}
+	s.Reports.Waiting = s.Reports.Waiting.Add(now, reason, vmID)
+	s.Looks.At = soonest(s.Looks.At, look)
+	s.Limits.NoRetry = false // the portal may like a report with something new in it
+	return s
+}
+
+// splayed is when a reason wants to be told: at once, or within the splay of its
+// kind after the debounce, which would gather everybody who drew less.
+func (s State) splayed(now time.Time, random float64, reason Reason) (State, time.Time) {
+	kind := Kinds[reason]
+	if kind.Splay == nil || s.isFirstStart(reason) {
+		return s, now
+	}
+	if kind.Settle {
+		now = now.Add(s.Timing.Debounce)
+	}
+	timing := s.Timing
+	if s.Limits.Splay > 0 {
+		timing.Splay = s.Limits.Splay
+	}
+	s.Reports = s.Reports.draw(random)
+	return s, now.Add(part(kind.Splay(timing), s.Reports.SplayDraw))
+}
+
+// isFirstStart reports whether the agent starts on a Mac that never checked in:
+// somebody is waiting for it. Any other start may be one of many, as after a
+// power cut.
+func (s State) isFirstStart(reason Reason) bool {
+	return reason == AgentStart && s.Limits.LastSuccess.IsZero()
+}
+
+// onNetworkUp takes in that the network is there (again). It is a reason only
+// for a Mac that has not been heard of for a while; one that could not be heard
+// tries again. The splay holds in both cases: the network of many came back.
+func (s State) onNetworkUp(now time.Time, random float64) State {
+	limits := s.Limits
+	if limits.Failures == 0 && !limits.LastSuccess.IsZero() && now.Sub(limits.LastSuccess) < s.Timing.NetworkQuiet {
+		return s
+	}
+	s, tell := s.splayed(now, random, NetworkUp)
+	if s.Limits.Failures > 0 && !s.Reports.All().Has(NetworkUp) {
+		s.Limits.RetryAt = soonest(s.Limits.RetryAt, tell)
+		s.Limits = s.Limits.withToken(now, s.Timing)
+	}
+	return s.addReason(now, tell, NetworkUp, "")
+}
+
+// onWake takes in that the Mac slept. Nobody told what happened meanwhile, so it
+// is looked at; it is a reason to check in if a check-in was missed.
+func (s State) onWake(now time.Time, random float64) State {
+	if waits := s.Reports.All(); waits.Has(Daily) || waits.Has(Cadence) {
+		s, tell := s.splayed(now, random, Wake)
+		return s.addReason(now, tell, Wake, "")
+	}
+	s.Looks.At = soonest(s.Looks.At, now.Add(s.Timing.Debounce))
+	return s
+}
+
+// onAgentStart takes in that the daemon starts. Many Macs may start at once, as
+// after a power cut: whatever was unreported before waits for the splay too, and
+// so does what the first look finds.
+func (s State) onAgentStart(now time.Time, random float64) State {
+	s, tell := s.splayed(now, random, AgentStart)
+	waits := s.Reports.ReportAt
+	s = s.addReason(now, tell, AgentStart, "")
+	if s.Reports.ReportAt = tell; waits.After(now) && waits.Before(tell) {
+		s.Reports.ReportAt = waits // the splay of the start before is not over
+	}
+	return s
+}
+
+// onConfigured takes in the configuration. What another portal has refused or
+// asked for does not bind this one.
+func (s State) onConfigured(now time.Time, random float64, what Configured) State {
+	if s.Origin != "" && what.Origin != "" && s.Origin != what.Origin {
+		s.Limits = s.Limits.ofAnotherPortal()
+		s.Calendar = Calendar{DailyAt: s.Calendar.DailyAt}
+	}
+	if what.Origin != "" {
+		s.Origin = what.Origin
+	}
+	s.Timing, s.DeviceID, s.Portal = what.Timing, what.DeviceID, what.Portal
+	if s.Calendar.DailyAt.IsZero() {
+		s.Calendar.DailyAt = DailyAt(now, s.DeviceID, s.Timing.Daily)
+	}
+	for _, reason := range what.Reasons {
+		s = s.onEvent(now, random, SourceEvent{Reason: reason})
+	}
+	return s
+}
+
+// onLookDone takes in what a look saw, and decides whether to check in with it.
+// While an exchange runs, what is new waits for its end; the look itself is
+// there for everybody to see.
+func (s State) onLookDone(now time.Time, what LookDone) (State, []Action) {
+	s.Looks.Running = false
+	s.Looks.SafetyLookAt = now.Add(s.Timing.SafetyNet)
+	s.Reports.PortalBehind = what.PortalBehind
+	if what.Picture == nil {
+		return s.onLookFailed(now)
+	}
+	s = s.takeAlong().learn(now, *what.Picture)
+	end := Conclude{Triggers: s.Reports.InLook}
+	at, owes := s.exchangeAt(now, s.Reports.InLook)
+	end.Exchange = s.Portal && !s.Limits.Running && (s.Reports.Urgent || owes && !now.Before(at))
+	if !end.Exchange {
+		return s.keepReasons(), []Action{end}
+	}
+	s.Limits = s.Limits.started(now, s.Timing)
+	s.Reports = s.Reports.carry()
+	return s, []Action{end}
+}
+
+// onLookFailed goes on after a look that failed: there is nothing to tell, and
+// no use in looking again at once.
+func (s State) onLookFailed(now time.Time) (State, []Action) {
+	end := Conclude{Triggers: s.Reports.InLook}
+	again := now.Add(max(s.Timing.MinimumGap, s.Timing.Debounce, time.Second))
+	s.Reports.ReportAt = latest(s.Reports.ReportAt, again)
+	return s.keepReasons(), []Action{end}
+}
+
+// keepReasons leaves the reasons of a look for a later exchange. Without a
+// portal nobody will ever ask what happened when.
+func (s State) keepReasons() State {
+	s.Reports = s.Reports.keep(s.Limits.Running)
+	if !s.Portal {
+		s.Reports.Unreported, s.Reports.UrgentNext = Set{}, false
+	}
+	s.Reports = s.Reports.settled()
+	return s
+}
+
+// takeAlong takes what came during a look and needs none of its own.
+func (s State) takeAlong() State {
+	s.Reports = s.Reports.takeAlong()
+	if s.Reports.Waiting.Empty() && len(s.Looks.HintsNext) == 0 {
+		s.Looks.At = time.Time{}
+	}
+	return s
+}
+
+// learn makes reasons of what is new in a picture. What somebody hinted at is
+// told at once; what is found beside a reason that waits for its splay waits
+// with it: it may have the same common cause.
+func (s State) learn(now time.Time, picture Picture) State {
+	beliefs, news := s.Beliefs.OnPicture(picture)
+	s.Beliefs = beliefs
+	s.Looks = s.Looks.judgeHints(len(news) > 0 || s.Reports.HadReason)
+	if len(news) > 0 && (s.Reports.InLook.Empty() || len(s.Looks.HintsNow) > 0) {
+		s.Reports.ReportAt = now
+	}
+	for _, found := range news {
+		s.Reports.InLook, s.Limits.NoRetry = s.Reports.InLook.Add(now, found.Reason, found.VMID), false
+	}
+	s.Reports = s.Reports.limited()
+	return s
+}
+
+// onExchangeDone takes the outcome of an exchange in.
+func (s State) onExchangeDone(now time.Time, random float64, what ExchangeDone) State {
+	s.Limits.Running, s.DeviceID = false, what.DeviceID
+	cameUp := s.Reports.Idle().Has(NetworkUp) // after the exchange began
+	s.Reports = s.Reports.exchanged(what.Left, what.Code == "", s.Portal)
+	s.Limits.NoRetry, s.Limits.NotBefore = what.NoRetry, time.Time{}
+	if what.RetryAfter > 0 {
+		s.Limits.NotBefore = now.Add(what.RetryAfter)
+	}
+	if what.Code != "" {
+		s.Limits = s.Limits.failed(now, random, what.RetryAfter, s.Timing)
+		return s.retryOnNetwork(now, random, cameUp)
+	}
+	s.Limits = s.Limits.succeeded(now, what.Splay)
+	s.Reports.PortalBehind = what.PortalBehind
+	return s.Plan(now, random, what.Interval)
+}
+
+// retryOnNetwork tries again within the splay where the network came up while
+// an exchange failed.
+func (s State) retryOnNetwork(now time.Time, random float64, cameUp bool) State {
+	if !cameUp {
+		return s
+	}
+	s, tell := s.splayed(now, random, NetworkUp)
+	s.Limits.RetryAt = soonest(s.Limits.RetryAt, tell)
+	s.Limits = s.Limits.withToken(now, s.Timing)
+	return s
+}
+
+// begin starts a look if one is due and none runs. Looking is never throttled,
+// and does not wait for an exchange; the exchange is (H46), and follows a look.
+func (s State) begin(now time.Time) (State, []Action) {
+	if s.Looks.Running {
+		return s, nil
+	}
+	lookAt, _ := s.Looks.next()
+	exchangeAt, owes := s.exchangeAt(now, s.Reports.Unreported)
+	wanted := s.Portal && !s.Limits.Running && (s.Reports.UrgentNext || owes && !now.Before(exchangeAt))
+	if !isDue(now, lookAt) && !wanted {
+		return s, nil
+	}
+	s.Reports, s.Looks = s.Reports.begun(), s.Looks.begun()
+	return s, []Action{StartLook{}}
+}

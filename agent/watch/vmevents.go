@@ -1,0 +1,246 @@
+package watch
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/platform"
+	"prlagent/prlctl"
+)
+
+// VMEventsOptions are what VMEvents needs of this Mac, and its pace.
+type VMEventsOptions struct {
+	// Monitor hands over the events of one user's virtual machines from one
+	// goroutine until the stream ends, which is always an error: prlctl.Monitor.
+	Monitor func(ctx context.Context, user platform.User, session bool, handle func(prlctl.Event)) error
+	// Configs reads each path as the user; nil for one that cannot be read. It
+	// ends with ctx, and must not cause events itself, as the vendor's tools do.
+	Configs func(ctx context.Context, user platform.User, paths []string) [][]byte
+
+	EchoWait  time.Duration // how long the echo of a query may take (facts/prlctl.md 3)
+	RetryBase time.Duration // before an ended stream is started again, doubled each time
+	RetryCap  time.Duration // up to this
+	Log       zerolog.Logger
+}
+
+// Followed is a user whose virtual machines are watched.
+type Followed struct {
+	User    platform.User
+	Session bool              // logged in, and the session can be entered
+	Configs map[string]string // VM id -> Mac path of its config.pvs
+}
+
+// maxStreams is how many users have a stream, which is a process of the vendor's
+// on this Mac for each. The others' changes are found by the slow poll.
+const maxStreams = 32
+
+// VMEvents watches the virtual machines of several users, each through a stream
+// of events of their own: the vendor's tool tells of one account only
+// (facts/prlctl.md 3). It supervises the streams, turns events into hints and
+// keeps the echo of our own queries out. It is safe for concurrent use.
+//
+// Whatever one user does to their stream costs the others nothing: each account
+// has its own state, its own limits and its own goroutines (H12).
+type VMEvents struct {
+	options VMEventsOptions
+	changed chan struct{} // readable when Watch has to look who is followed
+
+	mu       sync.Mutex
+	accounts map[uint32]*account
+	chosen   []uint32 // who has a stream, sorted
+	left     int      // how many have none
+	now      conditions
+}
+
+// conditions are what all streams depend on.
+type conditions struct {
+	up      bool          // the product's service runs
+	turned  chan struct{} // closed when that is no longer so
+	company chan struct{} // closed when other users are followed
+}
+
+// NewVMEvents returns a source without users, its service down.
+func NewVMEvents(options VMEventsOptions) *VMEvents {
+	return &VMEvents{
+		options:  options,
+		changed:  make(chan struct{}, 1),
+		accounts: make(map[uint32]*account),
+		now:      conditions{turned: make(chan struct{}), company: make(chan struct{})},
+	}
+}
+
+// SetService says whether the product's service runs. While it does not, there
+// is no stream: whether one would keep the service alive, or start it, is not
+// known (facts/macos.md 3.1), and one that outlived it might be deaf. When it is
+// up again streams start without the rest of their wait.
+func (v *VMEvents) SetService(up bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.now.up == up {
+		return
+	}
+	v.now.up = up
+	close(v.now.turned)
+	v.now.turned = make(chan struct{})
+}
+
+// SetUsers says who is followed, and where their virtual machines' files are:
+// after each look. A stream whose user is gone ends; one whose user has another
+// session or other machines goes on.
+func (v *VMEvents) SetUsers(users []Followed) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	chosen := choose(users, v.chosen)
+	if left := len(users) - len(chosen); left != v.left {
+		v.left = left
+		v.options.Log.Info().Int("users", left).Msg("users beyond the limit of streams: the slow poll looks at them")
+	}
+	shared := sharedMachines(users)
+	var uids []uint32
+	for _, user := range chosen {
+		v.account(user.User.UID).follow(user, shared)
+		uids = append(uids, user.User.UID)
+	}
+	slices.Sort(uids)
+	if !slices.Equal(uids, v.chosen) {
+		v.chosen = uids
+		close(v.now.company)
+		v.now.company = make(chan struct{})
+	}
+	v.forget(time.Now())
+	v.rearrange()
+}
+
+// choose gives those who have a stream: at most maxStreams, first who is logged
+// in, then who has a stream already, then who has more virtual machines. No
+// account is there twice.
+func choose(users []Followed, streaming []uint32) []Followed {
+	seen := make(map[uint32]bool, len(users))
+	chosen := slices.DeleteFunc(slices.Clone(users), func(user Followed) bool {
+		again := seen[user.User.UID]
+		seen[user.User.UID] = true
+		return again
+	})
+	slices.SortStableFunc(chosen, func(a, b Followed) int {
+		_, aStreams := slices.BinarySearch(streaming, a.User.UID)
+		_, bStreams := slices.BinarySearch(streaming, b.User.UID)
+		return cmp.Or(yesFirst(a.Session, b.Session), yesFirst(aStreams, bStreams),
+			cmp.Compare(len(b.Configs), len(a.Configs)), cmp.Compare(a.User.UID, b.User.UID))
+	})
+	return chosen[:min(len(chosen), maxStreams)]
+}
+
+// sharedMachines are the ids that more than one account has.
+func sharedMachines(users []Followed) map[string]bool {
+	seen, shared := make(map[string]bool), make(map[string]bool)
+	for _, user := range users {
+		for vmID := range user.Configs {
+			if seen[vmID] {
+				shared[vmID] = true
+			}
+			seen[vmID] = true
+		}
+	}
+	return shared
+}
+
+func yesFirst(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+// account gives what is known of a user. The caller holds the lock.
+func (v *VMEvents) account(uid uint32) *account {
+	known := v.accounts[uid]
+	if known == nil {
+		known = newAccount(uid, v.options)
+		v.accounts[uid] = known
+	}
+	return known
+}
+
+// forget drops the users who are gone and of whom nothing must be remembered.
+func (v *VMEvents) forget(now time.Time) {
+	for uid, known := range v.accounts {
+		if _, followed := slices.BinarySearch(v.chosen, uid); !followed && known.idle(now) {
+			delete(v.accounts, uid)
+		}
+	}
+}
+
+// Reading says that one of our own queries for that user runs until done is
+// called. The vendor's tool tells each machine that it lists as changed
+// (facts/prlctl.md 3); what comes meanwhile, or shortly after, is looked into
+// before it hints.
+func (v *VMEvents) Reading(uid uint32) (done func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	reader := v.account(uid)
+	reader.beginReading()
+	return sync.OnceFunc(func() { reader.endReading(time.Now()) })
+}
+
+// current gives the conditions as they are.
+func (v *VMEvents) current() conditions {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.now
+}
+
+// rearrange has Watch look who is followed.
+func (v *VMEvents) rearrange() {
+	select {
+	case v.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Watch keeps a stream for each user who is followed, and tells hints, until ctx
+// is done and every stream and every reading of files has ended. tell must not
+// block. One Watch runs at a time.
+func (v *VMEvents) Watch(ctx context.Context, tell func(Hint)) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	listeners := make(map[uint32]*listener)
+	for {
+		followed := v.followed()
+		for uid, listening := range listeners {
+			if followed[uid] != listening.account {
+				listening.stop()
+			}
+			if listening.hasEnded() {
+				delete(listeners, uid)
+			}
+		}
+		for uid, user := range followed {
+			if listeners[uid] == nil { // else one that ends, which says when it has
+				listeners[uid] = v.listen(ctx, user, tell, &running)
+			}
+		}
+		select {
+		case <-v.changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (v *VMEvents) followed() map[uint32]*account {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	followed := make(map[uint32]*account, len(v.chosen))
+	for _, uid := range v.chosen {
+		followed[uid] = v.accounts[uid]
+	}
+	return followed
+}
