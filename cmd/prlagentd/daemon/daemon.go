@@ -20,6 +20,7 @@ import (
 	"prlagent/agent"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 	"prlagent/store"
 )
 
@@ -46,7 +47,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(stderr, "prlagentd:", protocol.DisplayError(err))
+	fmt.Fprintln(stderr, "prlagentd:", text.DisplayError(err))
 	var refusal *refusal
 	if errors.As(err, &refusal) {
 		return refusal.code
