@@ -80,7 +80,7 @@ func (j *journal) add(events ...protocol.Event) {
 	defer j.mu.Unlock()
 	if err != nil {
 		j.log.Error().Err(err).Msg("keep events")
-		j.failed = cmp.Or(storeErrorCode(err), protocol.CodeInternal)
+		j.failed = cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)
 		return
 	}
 	j.last, j.failed = last, ""

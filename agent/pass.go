@@ -155,7 +155,7 @@ func (p *pass) observe() localapi.Step {
 		if errors.Is(err, store.ErrDamaged) {
 			p.fatal = err
 		}
-		return failed(cmp.Or(storeErrorCode(err), protocol.CodeInternal), err.Error())
+		return failed(cmp.Or(protocol.CodeOf(err), protocol.CodeInternal), err.Error())
 	}
 	p.journal.add(changes(p.look, look)...)
 	p.look = look
