@@ -76,7 +76,7 @@ func (e *eventLog) add(events ...protocol.Event) {
 	defer e.mu.Unlock()
 	if err != nil {
 		e.log.Error().Err(err).Msg("keep events")
-		e.failed = cmp.Or(storeErrorCode(err), protocol.CodeInternal)
+		e.failed = cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)
 		return
 	}
 	e.last, e.failed = last, ""

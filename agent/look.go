@@ -50,7 +50,7 @@ func (l *look) observe() localapi.Step {
 	parts.setLevel(l.known.configuration.LogLevel)
 	now, err := l.collect()
 	if err != nil {
-		l.failed = cmp.Or(storeErrorCode(err), protocol.CodeInternal)
+		l.failed = cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)
 		if errors.Is(err, store.ErrDamaged) {
 			l.fatal = err
 		}

@@ -180,12 +180,6 @@ var storeCodes = map[store.Outcome]protocol.Code{
 
 func storeCode(outcome store.Outcome) protocol.Code { return storeCodes[outcome] }
 
-// storeErrorCode is the stable code of the store in an error; empty if it is
-// none of its own.
-func storeErrorCode(err error) protocol.Code {
-	return protocol.Code(store.CodeOf(err))
-}
-
 func utc(t time.Time) time.Time {
 	if t.IsZero() {
 		return t

@@ -24,7 +24,7 @@ type room struct {
 
 var (
 	leaves   = []string{"platform/tool", "platform/plist", "platform/safefile"}
-	machine  = append([]string{"platform", "prlctl", "store"}, leaves...)
+	machine  = append([]string{"platform", "platform/text", "prlctl", "store"}, leaves...)
 	contract = []string{"agent/protocol", "agent/policy"}
 )
 
@@ -36,31 +36,35 @@ var house = map[string]room{
 	"platform/tool":     {nil, []string{"github.com/rs/zerolog", "golang.org/x/sys", "github.com/creack/pty"}},
 	"platform/plist":    {nil, []string{"howett.net/plist"}},
 	"platform/safefile": {nil, []string{"golang.org/x/sys"}},
+	"platform/text":     {nil, []string{"golang.org/x/text/width"}},
 	"platform":          {leaves, []string{"golang.org/x/sys", "golang.org/x/net/route"}},
 	"prlctl":            {leaves, nil},
 	"launchd":           {leaves, nil},
 	"store":             {[]string{"platform/safefile"}, []string{"go.etcd.io/bbolt", "github.com/rs/zerolog", "golang.org/x/sys"}},
 	"agent/protocol":    {nil, nil},
 	"agent/policy":      {[]string{"agent/protocol", "prlctl"}, nil},
-	"agent/trigger":     {slices.Concat(contract, machine), []string{"github.com/rs/zerolog", "github.com/fsnotify/fsnotify"}},
+	"agent/trigger":     {[]string{"agent/protocol"}, nil}, // pure: the step of the loop
+	"agent/watch":       {slices.Concat([]string{"agent/trigger"}, contract, machine), []string{"github.com/rs/zerolog", "github.com/fsnotify/fsnotify"}},
+	"agent/outbox":      {slices.Concat(contract, machine), nil},
+	"agent/enforce":     {slices.Concat([]string{"agent/outbox", "agent/lane"}, contract, machine), nil},
 	"agent/inventory":   {slices.Concat(contract, machine), []string{"github.com/rs/zerolog"}},
 	"agent/config":      {slices.Concat(contract, machine), []string{"github.com/rs/zerolog"}},
-	"agent/checkin": {slices.Concat(contract, machine),
+	"agent/checkin": {slices.Concat([]string{"agent/outbox"}, contract, machine),
 		[]string{"github.com/rs/zerolog", "github.com/hashicorp/go-retryablehttp", "github.com/google/uuid"}},
 	"agent/localapi": {slices.Concat(contract, machine), []string{"github.com/rs/zerolog", "golang.org/x/sys"}},
 	"agent":          {slices.Concat([]string{"agent/..."}, machine), []string{"github.com/rs/zerolog"}},
 
 	"cmd/prlagentd": {[]string{"cmd/prlagentd/..."}, nil},
-	"cmd/prlagentd/daemon": {[]string{"agent", "agent/config", "agent/localapi", "agent/protocol", "launchd", "store"},
+	"cmd/prlagentd/daemon": {[]string{"agent", "agent/config", "agent/localapi", "agent/protocol", "launchd", "platform/text", "store"},
 		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/kardianos/service", "gopkg.in/natefinch/lumberjack.v2"}},
 	"cmd/prlagent":     {[]string{"cmd/prlagent/..."}, nil},
 	"cmd/prlagent/cli": {[]string{"agent/localapi", "agent/policy", "agent/protocol", "platform/..."}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
 	"cmd/prlportal":    {[]string{"cmd/prlportal/..."}, nil},
-	"cmd/prlportal/portal": {slices.Concat(contract, []string{"cmd/prlportal/portal/...", "launchd", "platform/plist", "platform/safefile"}),
+	"cmd/prlportal/portal": {slices.Concat(contract, []string{"cmd/prlportal/portal/...", "launchd", "platform/plist", "platform/safefile", "platform/text"}),
 		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "go.etcd.io/bbolt", "github.com/google/uuid", "sigs.k8s.io/yaml", "golang.org/x/sys", "github.com/spf13/pflag"}},
 	"cmd/prlportal/portal/storage/storagetest": {slices.Concat(contract, []string{"cmd/prlportal/portal/storage"}), []string{"github.com/google/go-cmp"}},
 	"cmd/prlsim":      {[]string{"cmd/prlsim/..."}, nil},
-	"cmd/prlsim/sim":  {[]string{"platform/plist"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
+	"cmd/prlsim/sim":  {[]string{"platform/plist", "platform/text"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
 	"cmd/prlsim/demo": {[]string{"platform/plist"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
 }
 

@@ -52,7 +52,7 @@ func parseUsers(data []byte) ([]User, error) {
 	}
 	records, ok := tree.([]any)
 	if !ok {
-		return nil, fmt.Errorf("not a list of records but %T", tree)
+		return nil, &plist.Error{Code: plist.CodeWrongType, Err: fmt.Errorf("not a list of records but %T", tree)}
 	}
 	var users []User
 	for _, record := range records {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"prlagent/platform/plist"
 	"prlagent/platform/tool"
 )
 
@@ -41,6 +42,9 @@ func TestUsersFail(t *testing.T) {
 		"could not be run":  {err: refused},
 		"cut in the middle": {stdout: sample(t, "users.plist")[:700]},
 	}
+	plistCodes := map[string]string{
+		"no output": plist.CodeEmpty, "not a list": plist.CodeWrongType, "not a plist": plist.CodeInvalid, "cut in the middle": plist.CodeInvalid,
+	}
 	for name, reply := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -55,6 +59,10 @@ func TestUsersFail(t *testing.T) {
 			var toolError *tool.Error
 			if reply.exit != 0 && (!errors.As(err, &toolError) || toolError.Code != tool.CodeFailed) {
 				t.Errorf("got %v, want the code %s", err, tool.CodeFailed)
+			}
+			var plistError *plist.Error
+			if want := plistCodes[name]; want != "" && (!errors.As(err, &plistError) || plistError.Code != want) {
+				t.Errorf("got %v, want the code %s", err, want)
 			}
 		})
 	}

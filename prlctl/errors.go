@@ -59,6 +59,9 @@ func (e *Error) Error() string {
 	return text
 }
 
+// ErrorCode returns the code.
+func (e *Error) ErrorCode() string { return e.Code }
+
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // codedError is a kind of failure with a stable code. It is always wrapped;
-// compare with errors.Is, read the code with CodeOf.
+// compare with errors.Is.
 type codedError struct {
 	code string
 	text string
@@ -19,8 +19,8 @@ type codedError struct {
 
 func (e *codedError) Error() string { return e.text }
 
-// Code returns the stable code a person or the portal sees.
-func (e *codedError) Code() string { return e.code }
+// ErrorCode returns the stable code a person or the portal sees.
+func (e *codedError) ErrorCode() string { return e.code }
 
 // The kinds of failure. Only ErrDamaged says anything about the content of the
 // database; all others leave every file as it was (hardening H50).
@@ -42,14 +42,11 @@ var (
 	ErrIO error = &codedError{"store_io", "the state database cannot be read or written"}
 )
 
-// CodeOf returns the stable code of an error of this package, or "" for nil and
-// for errors of other origin.
-func CodeOf(err error) string {
-	var coded *codedError
-	if errors.As(err, &coded) {
-		return coded.code
-	}
-	return ""
+// Failed reports whether err is a failure of the database, one of the kinds
+// above, and not an error of other origin such as the caller's own.
+func Failed(err error) bool {
+	var kind *codedError
+	return errors.As(err, &kind)
 }
 
 // errnoKinds says which kind of failure an error number of the system is. What
@@ -83,7 +80,7 @@ var boltKinds = []struct {
 // classify wraps err with the kind of failure it is; an error that has a code
 // already is left alone.
 func classify(err error) error {
-	if err == nil || CodeOf(err) != "" {
+	if err == nil || Failed(err) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", kindOf(err), err)

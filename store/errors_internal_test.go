@@ -13,6 +13,16 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
+// CodeOf is the code that an error of this package carries, for the tests inside
+// and outside of it; empty for nil and for errors of other origin.
+func CodeOf(err error) string {
+	var kind *codedError
+	if errors.As(err, &kind) {
+		return kind.ErrorCode()
+	}
+	return ""
+}
+
 // TestH50_OnlyDamageIsDamage says for every failure of the system what it is.
 func TestH50_OnlyDamageIsDamage(t *testing.T) {
 	t.Parallel()

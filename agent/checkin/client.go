@@ -1,6 +1,7 @@
 package checkin
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -106,6 +107,9 @@ type Error struct {
 
 // Error gives the code and the explanation.
 func (e *Error) Error() string { return string(e.Code) + ": " + e.Err.Error() }
+
+// ErrorCode gives the code.
+func (e *Error) ErrorCode() string { return string(e.Code) }
 
 // Unwrap gives the explanation alone.
 func (e *Error) Unwrap() error { return e.Err }
@@ -241,10 +245,7 @@ func (c *Client) conclude(p *pass, err error) error {
 	now, line := c.options.Now(), c.options.Log.Info()
 	var failure *Error
 	if err != nil && !errors.As(err, &failure) {
-		failure = &Error{Code: protocol.CodeInternal, Err: err}
-		if code := store.CodeOf(err); code != "" {
-			failure.Code = protocol.Code(code)
-		}
+		failure = &Error{Code: cmp.Or(protocol.CodeOf(err), protocol.CodeInternal), Err: err}
 	}
 	if failure != nil {
 		failure = c.excused(failure)

@@ -1,6 +1,7 @@
 package checkin
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -86,11 +87,7 @@ func contentCode(err error) protocol.Code {
 			return row.code
 		}
 	}
-	var failure *Error
-	if errors.As(err, &failure) {
-		return failure.Code
-	}
-	return protocol.CodeInternal
+	return cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)
 }
 
 // refreshContent asks for the head where the hint says that there may be a newer
@@ -113,7 +110,7 @@ func (p *pass) refreshContent(hint *protocol.Hint) error {
 	}
 	p.client.asked = group
 	err = p.fetchContent(stored, group)
-	if store.CodeOf(err) != "" {
+	if store.Failed(err) {
 		return err
 	}
 	if err == nil {
@@ -364,7 +361,7 @@ func (c *Client) Content() policy.Content {
 	})
 	switch {
 	case err != nil:
-		return policy.Content{Unreadable: true, Code: protocol.Code(store.CodeOf(err))}
+		return policy.Content{Unreadable: true, Code: protocol.CodeOf(err)}
 	case !found && len(c.options.PolicyKeys) == 0:
 		return policy.Content{Code: protocol.CodeNoPolicyKeys}
 	case !found:

@@ -3,16 +3,21 @@ package checkin
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
+	"github.com/rs/zerolog"
 	"prlagent/agent/enforce"
+
 	"prlagent/agent/protocol"
+	"prlagent/store"
 )
 
 const (
@@ -556,4 +561,23 @@ func TestTheTokenStaysAtItsOrigin(t *testing.T) {
 			t.Errorf("%s gets the token: %t", address, got)
 		}
 	}
+}
+
+// A policy that the store cannot take is no refusal of content: the exchange ends
+// with the store's own code, and the last good policy stays.
+func TestAFullStoreEndsTheExchange(t *testing.T) {
+	t.Parallel()
+	b := settled(t)
+	b.stop()
+	opened, _, err := store.Open(t.Context(), filepath.Join(b.dir, "state"), store.Options{MaxSize: 128 << 10, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.use(opened)
+	document := fmt.Appendf(nil, `{"schema":1,"policy_id":"p-staff","revision":4,"name":%q,"groups":["staff"]}`, strings.Repeat("n", 200<<10))
+	pointer := protocol.PointTo("p-staff", 4, document)
+	b.publishHead(b.head("staff", 6, &pointer))
+	b.portal.set(func(f *fakePortal) { f.content["policies/"+pointer.SHA256+".json"] = document })
+	b.fails(protocol.CodeStoreFull)
+	b.wantPolicy(protocol.PolicyFetched, "", 5, 3)
 }

@@ -173,7 +173,7 @@ var foreignAnswers = map[int]protocol.Code{
 func (a answer) refusal(now time.Time) error {
 	failure := &Error{Code: protocol.CodePortalOutage}
 	if problem, ours := protocol.ParseProblem(a.status, a.header.Get("Content-Type"), a.body); ours {
-		failure.Code, failure.Err = problem.Code(), problem
+		failure.Code, failure.Err = protocol.CodeOf(problem), problem
 	} else {
 		if code, named := foreignAnswers[a.status]; named {
 			failure.Code = code

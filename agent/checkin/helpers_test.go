@@ -78,6 +78,12 @@ func (b *bench) start() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.use(opened)
+}
+
+// use goes on with a store, as the daemon does after a start.
+func (b *bench) use(opened *store.Store) {
+	b.t.Helper()
 	b.options.Store = opened
 	b.outbox = outbox.New(opened, b.events, func(protocol.Trigger) bool { return true })
 	left, err := b.outbox.Load()

@@ -1,6 +1,8 @@
 package checkin
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -109,5 +111,8 @@ func reportTriggers(older, newer []protocol.Trigger) []protocol.Trigger {
 		joined[i].FirstAt = joined[i].FirstAt.UTC().Truncate(time.Second)
 		joined[i].LastAt = joined[i].LastAt.UTC().Truncate(time.Second)
 	}
+	slices.SortStableFunc(joined, func(a, b protocol.Trigger) int {
+		return cmp.Or(a.FirstAt.Compare(b.FirstAt), cmp.Compare(a.Reason, b.Reason))
+	})
 	return protocol.LimitTriggers(joined, protocol.MaxTriggers)
 }

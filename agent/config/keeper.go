@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"sync"
@@ -212,9 +213,5 @@ func (c custody) problem() (Problem, bool) {
 var sourceNames = map[Source]string{SourceManaged: "profile", SourceLocal: "config.plist"}
 
 func stateProblem(err error) Problem {
-	code := protocol.CodeInternal
-	if known := store.CodeOf(err); known != "" {
-		code = protocol.Code(known)
-	}
-	return Problem{Key: "state", Code: code, Text: err.Error()}
+	return Problem{Key: "state", Code: cmp.Or(protocol.CodeOf(err), protocol.CodeInternal), Text: err.Error()}
 }

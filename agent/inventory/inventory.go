@@ -146,7 +146,7 @@ func (c *Collector) Collect(ctx context.Context, patience time.Duration) (Look, 
 	}
 	if err := c.keep(memory); err != nil {
 		c.log.Error().Err(err).Msg("the next look begins without what this one learned")
-		look.lack(first(protocol.Code(store.CodeOf(err)), protocol.CodeInternal), "memory")
+		look.lack(first(protocol.CodeOf(err), protocol.CodeInternal), "memory")
 	}
 	return look.Look, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/platform"
+	"prlagent/platform/tool"
 	"prlagent/prlctl"
 	"prlagent/store"
 )
@@ -200,6 +201,40 @@ func TestDirectoryDoesNotAnswer(t *testing.T) {
 	wantEqual(t, "rows", names(look), "alice/Windows 11 bob/Ubuntu")
 	wantEqual(t, "stale", row(t, look, "bob", linuxID).Stale, "")
 	wantEqual(t, "look", look.Code+" "+protocol.Code(look.Detail), "tool_failed users")
+}
+
+// directory is a Mac whose dscl prints one text.
+type directory string
+
+func (d directory) Run(context.Context, tool.Command) (tool.Result, error) {
+	return tool.Result{Stdout: []byte(d)}, nil
+}
+
+func (d directory) Follow(context.Context, tool.Command, func([]byte, bool)) (tool.Result, error) {
+	return tool.Result{}, errors.ErrUnsupported
+}
+
+// A list of users that cannot be read says by its code what is wrong with it.
+func TestDirectoryPrintsNonsense(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name, printed string
+		want          protocol.Code
+	}{
+		{"nothing", "", protocol.CodePlistEmpty},
+		{"no property list", "<dscl_cmd> DS Error: -14090", protocol.CodePlistInvalid},
+		{"a list that is cut short", `<plist version="1.0"><array><dict>`, protocol.CodePlistInvalid},
+		{"a dictionary", `<plist version="1.0"><dict/></plist>`, protocol.CodePlistWrongType},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.users, l.usersErr = platform.New(t.TempDir(), directory(c.printed)).Users(t.Context())
+			look := l.look()
+			wantEqual(t, "look", look.Code+" "+protocol.Code(look.Detail), c.want+" users")
+		})
+	}
 }
 
 // One empty answer of the directory must not cost every row.

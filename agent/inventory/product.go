@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -101,9 +100,8 @@ func (s *survey) askForLicense(ctx context.Context, user platform.User) (license
 // productState maps a license to the guide's words (facts/prlctl.md 4.2). No
 // answer of the service is not a deactivation; an answer without a license is.
 func productState(license prlctl.License, err error) (string, protocol.Code) {
-	var failure *prlctl.Error
 	switch {
-	case errors.As(err, &failure) && failure.Code == prlctl.CodeLicenseUnreadable:
+	case protocol.CodeOf(err) == protocol.CodeLicenseUnreadable:
 		return protocol.ProductDeactivated, ""
 	case err != nil:
 		return "", codeOf(err)

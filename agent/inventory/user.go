@@ -9,7 +9,6 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/platform"
-	"prlagent/platform/tool"
 	"prlagent/prlctl"
 )
 
@@ -147,19 +146,16 @@ func (c *Collector) lastListed(user platform.User, known map[string]*record) tim
 	return latest
 }
 
-// codeOf finds the stable code in an error of the layers below.
+// codeOf is the code of what a look could not read.
 func codeOf(err error) protocol.Code {
-	var ofPrlctl *prlctl.Error
-	var ofTool *tool.Error
-	switch {
-	case errors.As(err, &ofPrlctl) && ofPrlctl.Code == prlctl.CodeUnrecognizedOption:
+	switch code := protocol.CodeOf(err); code {
+	case "":
+		return protocol.CodeToolFailed
+	case protocol.CodeUnrecognized:
 		return protocol.CodePDVersionTooOld // what a look asks with, every version since --json knows
-	case errors.As(err, &ofPrlctl):
-		return protocol.Code(ofPrlctl.Code)
-	case errors.As(err, &ofTool):
-		return protocol.Code(ofTool.Code)
+	default:
+		return code
 	}
-	return protocol.CodeToolFailed
 }
 
 func isAbsent(err error) bool { return errors.Is(err, fs.ErrNotExist) }

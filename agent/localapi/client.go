@@ -28,17 +28,11 @@ type Error struct {
 // Error gives the text.
 func (e *Error) Error() string { return e.Text }
 
+// ErrorCode gives the code.
+func (e *Error) ErrorCode() string { return string(e.Code) }
+
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
-
-// CodeOf is the code of an error of a Client; empty if it is none.
-func CodeOf(err error) protocol.Code {
-	var known *Error
-	if errors.As(err, &known) {
-		return known.Code
-	}
-	return ""
-}
 
 const (
 	maxAnswer = 16 << 20 // bytes; 200 rows of the table take about 400 KiB

@@ -200,7 +200,7 @@ func TestH16_OverTheSocketEveryoneGetsTheirPart(t *testing.T) {
 				t.Errorf("%d rows, want %d", len(inventory.Rows), c.rows)
 			}
 			_, err = daemon.client.Checkin(t.Context(), false)
-			if CodeOf(err) != c.checkin {
+			if protocol.CodeOf(err) != c.checkin {
 				t.Errorf("checkin: %v, want code %q", err, c.checkin)
 			}
 			if asked := daemon.agent.asked.Load(); (asked > 0) != c.actor.Admin {
@@ -217,7 +217,7 @@ func TestH16_ARefusalIsA403WithItsCode(t *testing.T) {
 	if response.StatusCode != http.StatusForbidden {
 		t.Errorf("status %d, want 403", response.StatusCode)
 	}
-	if err := refusal(response); CodeOf(err) != protocol.CodeNotAllowed {
+	if err := refusal(response); protocol.CodeOf(err) != protocol.CodeNotAllowed {
 		t.Errorf("%v", err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // Agent is what the server asks of the daemon. Its answers are whole: the
@@ -164,7 +165,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	actor := caller.actor()
 	if found.admin && !actor.Admin {
 		// Not louder: any user could flood the log with it.
-		h.Log.Debug().Str("user", protocol.Display(actor.Name)).Str("path", r.URL.Path).Msg("refused a local request")
+		h.Log.Debug().Str("user", text.Display(actor.Name)).Str("path", r.URL.Path).Msg("refused a local request")
 		h.refuse(w, http.StatusForbidden, protocol.CodeNotAllowed, "")
 		return
 	}

@@ -308,7 +308,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 			if response.StatusCode != c.status {
 				t.Errorf("status %d, want %d", response.StatusCode, c.status)
 			}
-			if err := refusal(response); CodeOf(err) != protocol.CodeBadRequest {
+			if err := refusal(response); protocol.CodeOf(err) != protocol.CodeBadRequest {
 				t.Errorf("%v, want code bad_request", err)
 			}
 		})
@@ -341,7 +341,7 @@ func TestADefectOfTheRingIsNotTold(t *testing.T) {
 	daemon := startDaemon(t, Actor{Name: "bob"})
 	daemon.events.broken = errors.New("secret path")
 	_, err := daemon.client.Events(t.Context(), 0)
-	if CodeOf(err) != protocol.CodeInternal || strings.Contains(err.Error(), "secret") {
+	if protocol.CodeOf(err) != protocol.CodeInternal || strings.Contains(err.Error(), "secret") {
 		t.Errorf("%v", err)
 	}
 }
@@ -452,7 +452,7 @@ func TestACrowdedConnectionIsRefused(t *testing.T) {
 		g.open[uint32(os.Geteuid())] = servedPerUser
 		return g
 	})
-	if _, err := daemon.client.Status(t.Context()); CodeOf(err) != protocol.CodeTooManyRequests {
+	if _, err := daemon.client.Status(t.Context()); protocol.CodeOf(err) != protocol.CodeTooManyRequests {
 		t.Errorf("%v, want too_many_requests", err)
 	}
 }
@@ -494,7 +494,7 @@ func TestWaitingForACheckin(t *testing.T) {
 		daemon := start(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
-		if _, err := daemon.client.Checkin(ctx, true); CodeOf(err) != protocol.CodeCheckinTimeout {
+		if _, err := daemon.client.Checkin(ctx, true); protocol.CodeOf(err) != protocol.CodeCheckinTimeout {
 			t.Errorf("%v, want checkin_timeout", err)
 		}
 	})
@@ -580,7 +580,7 @@ func TestFollowing(t *testing.T) {
 			go daemon.stop()
 			return nil
 		})
-		if CodeOf(err) != protocol.CodeDaemonNotRunning {
+		if protocol.CodeOf(err) != protocol.CodeDaemonNotRunning {
 			t.Errorf("%v", err)
 		}
 	})

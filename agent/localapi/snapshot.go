@@ -14,6 +14,7 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/platform/plist"
 	"prlagent/platform/safefile"
+	"prlagent/platform/text"
 )
 
 const maxSnapshot = 4 << 20 // bytes
@@ -44,26 +45,18 @@ func ReadSnapshot(path string) (Status, error) {
 // In the JSON, what would steer a terminal is written in JSON's own escapes
 // (H15). Names in the property lists are those of the JSON. Points in time are
 // dates there, empty values are left out, and text is shown by
-// protocol.Display, because XML cannot carry control characters.
+// text.Display, because XML cannot carry control characters.
 func WriteSnapshots(folder string, status Status, inventory Inventory) error {
 	public := status.ForEveryone()
-	asJSON, err := encodeJSON(public)
+	asJSON, err := text.EncodeJSON(public, "", "  ")
 	if err != nil {
-		return err
+		return fmt.Errorf("encode snapshot: %w", err)
 	}
 	return errors.Join(
-		replace(snapshotFile{filepath.Join(folder, StatusJSON), 0o644, asJSON, readJSON}),
+		replace(snapshotFile{filepath.Join(folder, StatusJSON), 0o644, append(asJSON, '\n'), readJSON}),
 		writePlist(filepath.Join(folder, StatusPlist), 0o644, public),
 		writePlist(filepath.Join(folder, InventoryPlist), 0o640, inventory),
 	)
-}
-
-func encodeJSON(document any) ([]byte, error) {
-	data, err := json.MarshalIndent(document, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("encode snapshot: %w", err)
-	}
-	return append(protocol.DisplayJSON(data), '\n'), nil
 }
 
 func writePlist(path string, mode fs.FileMode, document any) error {
@@ -167,7 +160,7 @@ func plistDictionary(dictionary map[string]any) map[string]any {
 	out := make(map[string]any, len(dictionary))
 	for key, value := range dictionary {
 		if leaf := plistValue(key, value); leaf != nil {
-			out[protocol.Display(key)] = leaf
+			out[text.Display(key)] = leaf
 		}
 	}
 	return out
@@ -190,7 +183,7 @@ func plistValue(key string, value any) any {
 		return plistNumber(value)
 	case string:
 		if !isTimeKey(key) {
-			return protocol.Display(value)
+			return text.Display(value)
 		}
 		return plistDate(value)
 	}
@@ -213,10 +206,10 @@ func isTimeKey(key string) bool {
 	return strings.HasSuffix(key, "_at")
 }
 
-func plistDate(text string) any {
-	at, err := time.Parse(time.RFC3339, text)
+func plistDate(value string) any {
+	at, err := time.Parse(time.RFC3339, value)
 	if err != nil {
-		return protocol.Display(text)
+		return text.Display(value)
 	}
 	if at.IsZero() {
 		return nil

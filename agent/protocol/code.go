@@ -1,5 +1,7 @@
 package protocol
 
+import "errors"
+
 // Code is a stable, lower_snake word for a reason that a person or a program
 // will see. Every code that any part of prlagent shows has its row in Codes.
 type Code string
@@ -172,8 +174,8 @@ var Codes = map[Code]CodeText{
 	CodeDuplicateID:       {Warning, "Two virtual machines of one user carry the same id; neither is believed.", "Remove one of them in Parallels Desktop, or register it anew with a new id."},
 	CodeNoID:              {Warning, "The description of a virtual machine has no id.", "Run 'prlctl list -i --json' as its owner and compare."},
 	CodeWrongType:         {Warning, "The description of a virtual machine has a value of the wrong type and is not believed.", "Run 'prlctl list -i --json' as its owner and compare."},
-	CodeInvalidVMID:       {Warning, "A virtual machine id is not a UUID.", ""},
-	CodeVMNotFound:        {Info, "The virtual machine is not registered for this user.", ""},
+	CodeInvalidVMID:       {Warning, "A virtual machine id is not a UUID.", "Run 'prlctl list -i --json' as its owner and compare."},
+	CodeVMNotFound:        {Info, "The virtual machine is not registered for this user.", "Compare with 'prlctl list -a' as its owner; it may have been removed."},
 	CodePDDeactivated:     {Warning, "Parallels Desktop is not activated on this Mac.", "Activate it with the organization's key or by single sign-on; the agent notices by itself."},
 	CodeServiceDown:       {Warning, "The Parallels service does not answer.", "Open Parallels Desktop once, or restart the Mac; the agent tries again at the next look."},
 	CodeEdition:           {Warning, "This edition of Parallels Desktop has no full command line.", "Activate a Pro, Business or Enterprise license."},
@@ -182,21 +184,21 @@ var Codes = map[Code]CodeText{
 	CodeOperationCanceled: {Warning, "Parallels Desktop canceled the operation.", "Run 'prlagent checkin' again; if it stays, restart Parallels Desktop."},
 	CodeLicenseUnreadable: {Info, "Parallels Desktop did not show its license.", "Check the activation in Parallels Desktop."},
 	CodeOutputInvalid:     {Warning, "A Parallels tool printed something that is not its usual JSON.", "Run the tool by hand and report the output."},
-	CodeOutputTooLarge:    {Warning, "A Parallels tool printed more than the agent reads.", ""},
-	CodeOutputTooDeep:     {Warning, "A Parallels tool printed JSON that is nested too deeply.", ""},
+	CodeOutputTooLarge:    {Warning, "A Parallels tool printed more than the agent reads.", "Run the tool by hand and report the output."},
+	CodeOutputTooDeep:     {Warning, "A Parallels tool printed JSON that is nested too deeply.", "Run the tool by hand and report the output."},
 	CodeUserSession:       {Info, "The user has no session on this Mac at the moment.", "The last known rows are kept until the user logs in."},
 	CodeUserLate:          {Warning, "The programs of a user did not answer in the time that a look has for one user.", "The last known rows are shown; see what holds the user's programs, such as a dead network volume."},
 	CodeGuestOS:           {Info, "Not available for this guest system.", ""},
 	CodePDNotInstalled:    {Info, "Parallels Desktop is not installed.", "Install Parallels Desktop."},
 	CodeVMLimit:           {Warning, "The Mac has more virtual machines than one report holds.", "Virtual machines beyond the limit are left out."},
 	CodeFileInvalid:       {Info, "A file in the virtual machine's bundle is damaged.", "Start the virtual machine once, or restore the bundle."},
-	CodeFileTooLarge:      {Info, "A file in the virtual machine's bundle is larger than the agent reads.", ""},
-	CodeFileTooDeep:       {Info, "A file in the virtual machine's bundle is nested too deeply.", ""},
-	CodeDuplicateElement:  {Info, "A file in the virtual machine's bundle has a value twice and is not believed.", ""},
+	CodeFileTooLarge:      {Info, "A file in the virtual machine's bundle is larger than the agent reads.", "Start the virtual machine once, or restore the bundle."},
+	CodeFileTooDeep:       {Info, "A file in the virtual machine's bundle is nested too deeply.", "Start the virtual machine once, or restore the bundle."},
+	CodeDuplicateElement:  {Info, "A file in the virtual machine's bundle has a value twice and is not believed.", "Start the virtual machine once, or restore the bundle."},
 
 	CodeToolMissing:    {Warning, "A program that the agent needs is not there.", "Reinstall Parallels Desktop or macOS command line parts."},
 	CodeToolTimeout:    {Warning, "A program did not finish in its time and was stopped.", "See 'prlagent status' for which one; the agent tries again at the next look."},
-	CodeToolTooLarge:   {Warning, "A program printed more than the agent reads.", ""},
+	CodeToolTooLarge:   {Warning, "A program printed more than the agent reads.", "See the log for which one; run it by hand and report the output."},
 	CodeToolRefused:    {Warning, "The agent refused to start a program that way.", "This is a defect of the agent: please report it."},
 	CodeToolFailed:     {Warning, "A program failed.", "See 'prlagent status' and the log."},
 	CodeToolsUntrusted: {Failure, "The Parallels tools do not carry the vendor's signature; the agent does not run them.", "Reinstall Parallels Desktop."},
@@ -210,7 +212,7 @@ var Codes = map[Code]CodeText{
 	CodeEnrollmentPending:  {Warning, "The enrollment waits for an administrator's approval.", "Approve the device in the portal: 'prlportal approve DEVICE'."},
 	CodeEnrollmentClosed:   {Failure, "The portal does not take new devices.", "Open enrollment in the portal."},
 	CodeNotEnrolled:        {Warning, "The Mac is not enrolled yet.", "The agent tries again by itself; 'prlagent checkin' tries now."},
-	CodeDeviceUnknown:      {Warning, "The portal does not know this device; the agent enrolls again.", ""},
+	CodeDeviceUnknown:      {Warning, "The portal does not know this device; the agent enrolls again.", "Nothing to do: the agent enrolls anew."},
 	CodeDeviceRevoked:      {Failure, "The portal has revoked this device.", "Ask the portal's administrator."},
 	CodeDeviceRetired:      {Failure, "The portal has retired this device.", "Ask the portal's administrator."},
 	CodeDuplicateIdentity:  {Failure, "Two Macs report under one identity.", "Retire one of them in the portal and enroll it again."},
@@ -221,7 +223,7 @@ var Codes = map[Code]CodeText{
 	CodePortalRefused:      {Failure, "The portal refused the request.", "See 'prlagent events' and the log; the agent may need an update."},
 	CodePortalOutage:       {Warning, "Something that is not the portal answered, or the portal failed.", "Wait; the agent tries again. If it stays, check proxies."},
 	CodePortalReplyInvalid: {Warning, "The portal's answer could not be read.", "Check that ServerURL names a prlagent portal."},
-	CodePortalBusy:         {Info, "The portal asked to come back later.", ""},
+	CodePortalBusy:         {Info, "The portal asked to come back later.", "Wait; the agent tries again."},
 
 	CodePossiblyCaptive:     {Info, "The network has just changed, and something other than the portal answered: it may want a sign-in first.", "Sign in to the network; the agent tries again after a minute."},
 	CodeNetworkSignIn:       {Warning, "The network wants a sign-in before it lets anything through.", "Open a browser on this Mac and sign in to the network."},
@@ -242,7 +244,7 @@ var Codes = map[Code]CodeText{
 	CodeProfileRemoved:      {Warning, "The configuration was removed: there is no exchange with the portal, and what was received stays in force.", "Install the profile again, or uninstall the agent."},
 
 	CodeThrottled:      {Info, "The agent spaces its check-ins; the report goes out with the next one.", "Run 'prlagent checkin' to check in now."},
-	CodeReportTooLarge: {Warning, "The portal found the report too large.", ""},
+	CodeReportTooLarge: {Warning, "The portal found the report too large.", "Remove virtual machines that nobody uses; if there are few, report it."},
 
 	CodeHeadMissing:        {Warning, "The portal has no policy head for this group.", "Publish one with 'prlportal publish'; the last good policy stays."},
 	CodeHeadInvalid:        {Failure, "The policy head cannot be read.", "Publish it again; the last good policy stays."},
@@ -266,11 +268,11 @@ var Codes = map[Code]CodeText{
 	CodeStateRestored:  {Warning, "The state database was damaged and was restored from a backup.", "The bad file is kept beside it; check the disk."},
 	CodeStateReset:     {Warning, "The state database was damaged and no backup could be used; the agent began anew.", "The bad file is kept beside it; check the disk."},
 
-	CodePlistEmpty:       {Warning, "A property list is empty.", "Install the profile or write the file again."},
-	CodePlistTooLarge:    {Warning, "A property list is larger than the agent reads.", ""},
-	CodePlistTooDeep:     {Warning, "A property list is nested too deeply.", ""},
-	CodePlistInvalid:     {Warning, "A file is not a property list.", "Check it with 'plutil -lint'."},
-	CodePlistWrongType:   {Warning, "A value in a property list has the wrong type.", "Correct the named key."},
+	CodePlistEmpty:       {Warning, "A property list is empty.", "See the log for which one. Write a file again; what a program printed is looked at again with the next look."},
+	CodePlistTooLarge:    {Warning, "A property list is larger than the agent reads.", "See the log for which one, and report it if macOS made it."},
+	CodePlistTooDeep:     {Warning, "A property list is nested too deeply.", "See the log for which one, and report it if macOS made it."},
+	CodePlistInvalid:     {Warning, "What should be a property list is none.", "See the log for which one, and check it with 'plutil -lint'."},
+	CodePlistWrongType:   {Warning, "A property list has a value of the wrong type.", "See the log for which one, and correct it."},
 	CodePlistUnsupported: {Warning, "A value cannot be kept in a property list.", "This is a defect of the agent: please report it."},
 	CodePlistRoundTrip:   {Warning, "A property list did not read back as it was written.", "This is a defect of the agent: please report it."},
 
@@ -288,4 +290,22 @@ func (c Code) Text() CodeText {
 		return text
 	}
 	return CodeText{Severity: Warning, Text: string(c)}
+}
+
+// coded is an error that carries a code. The packages below this one know no
+// Code: their errors have this method, and the table of codes has their words.
+type coded interface {
+	error
+	ErrorCode() string
+}
+
+// CodeOf is the code that an error carries, however it was wrapped: the
+// outermost one, which knows most of what was asked for, and of joined errors
+// the first's. It is empty for nil and for an error without a code.
+func CodeOf(err error) Code {
+	var known coded
+	if errors.As(err, &known) {
+		return Code(known.ErrorCode())
+	}
+	return ""
 }

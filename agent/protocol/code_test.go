@@ -1,6 +1,8 @@
 package protocol
 
 import (
+	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -88,5 +90,38 @@ func TestProblemsHaveCodes(t *testing.T) {
 		if _, ok := Codes[kind.Code]; !ok {
 			t.Errorf("%s has the code %q", name, kind.Code)
 		}
+	}
+}
+
+// stamped is an error of a package that knows no Code.
+type stamped string
+
+func (s stamped) Error() string     { return "it failed" }
+func (s stamped) ErrorCode() string { return string(s) }
+
+func TestCodeOf(t *testing.T) {
+	t.Parallel()
+	plain := errors.New("plain")
+	cases := []struct {
+		name string
+		err  error
+		want Code
+	}{
+		{"no error", nil, ""},
+		{"an error without a code", plain, ""},
+		{"an error with one", stamped("tool_failed"), CodeToolFailed},
+		{"wrapped", fmt.Errorf("list users: %w", stamped("plist_invalid")), CodePlistInvalid},
+		{"joined", errors.Join(plain, fmt.Errorf("read: %w", stamped("store_io"))), CodeStoreIO},
+		{"the first of several", errors.Join(stamped("tool_timeout"), stamped("store_io")), CodeToolTimeout},
+		{"the outermost of several", fmt.Errorf("%w: %w", stamped("store_denied"), stamped("tool_failed")), CodeStoreDenied},
+		{"a problem of the portal", fmt.Errorf("send: %w", NewProblem(ProblemRateLimited, "")), CodePortalBusy},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if got := CodeOf(c.err); got != c.want {
+				t.Errorf("%v has the code %q, want %q", c.err, got, c.want)
+			}
+		})
 	}
 }

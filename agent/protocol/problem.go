@@ -109,8 +109,8 @@ func (p Problem) Error() string {
 	return fmt.Sprintf("portal: %.200s (%d): %.200s", p.Title, p.Status, p.Detail)
 }
 
-// Code is the agent's word for the problem.
-func (p Problem) Code() Code { return Problems[p.Name()].Code }
+// ErrorCode is the agent's word for the problem; empty if it is not one of ours.
+func (p Problem) ErrorCode() string { return string(Problems[p.Name()].Code) }
 
 // ParseProblem reads an error body. It is one of ours only if the media type,
 // the type's name and the status all fit the table; anything else is something

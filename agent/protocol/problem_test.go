@@ -17,7 +17,7 @@ func TestProblemsGoRound(t *testing.T) {
 			answer := httptest.NewRecorder()
 			NewProblem(name, "a detail").Write(answer)
 			problem, ours := ParseProblem(answer.Code, answer.Header().Get("Content-Type"), answer.Body.Bytes())
-			if !ours || problem.Name() != name || problem.Code() != kind.Code || problem.Status != kind.Status || problem.Retry != kind.Retry {
+			if !ours || problem.Name() != name || CodeOf(problem) != kind.Code || problem.Status != kind.Status || problem.Retry != kind.Retry {
 				t.Errorf("got %+v, %t", problem, ours)
 			}
 			if want := fmt.Sprintf("portal: %s (%d): a detail", kind.Title, kind.Status); problem.Error() != want {
@@ -73,8 +73,8 @@ func TestProblemThatIsInNoTable(t *testing.T) {
 	if got := NewProblem("no-such", ""); got.Name() != ProblemInternal || got.Status != http.StatusInternalServerError {
 		t.Errorf("got %+v", got)
 	}
-	if got := (Problem{Type: "urn:prlagent:problem:no-such"}); got.Name() != "" || got.Code() != "" {
-		t.Errorf("name %q, code %q", got.Name(), got.Code())
+	if got := (Problem{Type: "urn:prlagent:problem:no-such"}); got.Name() != "" || CodeOf(got) != "" {
+		t.Errorf("name %q, code %q", got.Name(), CodeOf(got))
 	}
 	long := Problem{Title: "t", Status: 400, Detail: strings.Repeat("x", 5000)}
 	if len(long.Error()) > 300 {

@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -16,8 +15,7 @@ func (t Trigger) SameCause(other Trigger) bool {
 }
 
 // CoalesceTriggers joins triggers of one cause, as the guide's list has them:
-// counts add up, times widen, and the order is that in which each first came,
-// then by reason.
+// counts add up, times widen, and the order is that in which each first came.
 // Its arguments stay as they are.
 func CoalesceTriggers(lists ...[]Trigger) []Trigger {
 	var joined []Trigger
@@ -33,9 +31,7 @@ func CoalesceTriggers(lists ...[]Trigger) []Trigger {
 			joined[at].LastAt = slices.MaxFunc([]time.Time{joined[at].LastAt, one.LastAt}, time.Time.Compare)
 		}
 	}
-	slices.SortStableFunc(joined, func(a, b Trigger) int {
-		return cmp.Or(a.FirstAt.Compare(b.FirstAt), cmp.Compare(a.Reason, b.Reason))
-	})
+	slices.SortStableFunc(joined, func(a, b Trigger) int { return a.FirstAt.Compare(b.FirstAt) })
 	return joined
 }
 

@@ -96,7 +96,7 @@ func (r Reports) exchanged(left Set, well, portal bool) Reports {
 // settled are the reports once nothing waits any more: the next reason draws
 // anew, and is told when it wants to be.
 func (r Reports) settled() Reports {
-	if r.Idle().Empty() {
+	if r.InLook.Empty() && r.Unreported.Empty() && r.Waiting.Empty() {
 		r.ReportAt, r.SplayDraw = time.Time{}, 0
 	}
 	return r

@@ -2,11 +2,11 @@ package watch
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
 
+	"prlagent/agent/protocol"
 	"prlagent/prlctl"
 )
 
@@ -91,8 +91,7 @@ func (l *listener) awaitTurn(ctx context.Context, now conditions) bool {
 // (facts/prlctl.md 3): no sooner than the product is another one is it worth
 // asking again. The slow poll does until then.
 func unknownCommand(err error) bool {
-	var failed *prlctl.Error
-	return errors.As(err, &failed) && failed.Code == prlctl.CodeUnrecognizedOption
+	return protocol.CodeOf(err) == protocol.CodeUnrecognized
 }
 
 func (l *listener) log(err error, wait time.Duration) {

@@ -57,6 +57,9 @@ type Error struct {
 // Error gives the code and the explanation.
 func (e *Error) Error() string { return e.Code + ": " + e.Err.Error() }
 
+// ErrorCode gives the code.
+func (e *Error) ErrorCode() string { return e.Code }
+
 // Unwrap gives the explanation alone.
 func (e *Error) Unwrap() error { return e.Err }
 

@@ -100,6 +100,9 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s: %v", e.Code, filepath.Base(e.Path), e.Err)
 }
 
+// ErrorCode gives the code.
+func (e *Error) ErrorCode() string { return e.Code }
+
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 

@@ -11,7 +11,6 @@ import (
 
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
-	"prlagent/platform/tool"
 )
 
 // Tools of the vendor, inside the application (facts/prlctl.md 1.1).
@@ -154,11 +153,10 @@ func (who *patient) product(context.Context) finding {
 
 func (who *patient) tools(ctx context.Context) finding {
 	for _, name := range []string{"prlctl", "prlsrvctl"} {
-		var failure *tool.Error
 		err := who.mac.Trusted(ctx, appTools+name)
-		switch {
-		case errors.As(err, &failure):
-			return bad(protocol.Code(failure.Code), name)
+		switch code := protocol.CodeOf(err); {
+		case code != "":
+			return bad(code, name)
 		case err != nil:
 			return blind(err.Error())
 		}

@@ -4,25 +4,22 @@ import (
 	"reflect"
 	"time"
 
-	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // clean gives a copy of a document in which every text has gone through
-// protocol.Display (H15) and has an end. Everything that is printed for people is cleaned as
-// a whole before, so that no renderer can forget one.
+// text.DisplayValue (H15). Everything that is printed for people is cleaned as a
+// whole before, so that no renderer can forget one.
 func clean[T any](document T) T {
 	value := reflect.New(reflect.TypeFor[T]()).Elem()
 	value.Set(cleaned(reflect.ValueOf(&document).Elem()))
 	return value.Interface().(T)
 }
 
-// shown is one text of others as people and management tools get it.
-func shown(text string) string { return protocol.Shorten(protocol.Display(text), protocol.MaxText) }
-
 func cleaned(value reflect.Value) reflect.Value {
 	switch value.Kind() {
 	case reflect.String:
-		return reflect.ValueOf(shown(value.String())).Convert(value.Type())
+		return reflect.ValueOf(text.DisplayValue(value.String())).Convert(value.Type())
 	case reflect.Struct:
 		return cleanedStruct(value)
 	case reflect.Slice:

@@ -17,6 +17,7 @@ import (
 
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -421,7 +422,7 @@ func TestCSVCellsAreNoFormulas(t *testing.T) {
 	for cell, want := range map[string]string{
 		"": "", "Windows 11": "Windows 11", "=1+1": "'=1+1", "\t=1": `'\x09=1`, "a=b": "a=b", "@x": "'@x",
 	} {
-		if got := protocol.DisplayCSV(cell); got != want {
+		if got := text.DisplayCSV(cell); got != want {
 			t.Errorf("%q became %q, want %q", cell, got, want)
 		}
 	}

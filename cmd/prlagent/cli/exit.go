@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,18 +42,18 @@ var exitOf = map[protocol.Code]int{
 
 // failed turns an error of the client, or of a write, into an exit.
 func failed(err error) error {
-	var known *localapi.Error
-	switch {
-	case errors.Is(err, context.Canceled):
+	if errors.Is(err, context.Canceled) {
 		return &exit{code: exitDegraded, words: &localapi.ErrorBody{Code: protocol.CodeOperationCanceled, Text: "Interrupted."}}
-	case !errors.As(err, &known):
-		return &exit{code: exitDegraded, words: &localapi.ErrorBody{Code: protocol.CodeInternal, Text: err.Error()}}
 	}
-	code, ok := exitOf[known.Code]
-	if !ok {
-		code = exitDegraded
+	words := &localapi.ErrorBody{Code: protocol.CodeInternal, Text: err.Error()}
+	if code := protocol.CodeOf(err); code != "" {
+		words.Code, words.Remedy = code, code.Text().Remedy
 	}
-	return &exit{code: code, words: &localapi.ErrorBody{Code: known.Code, Text: known.Text, Remedy: known.Remedy}}
+	var ofDaemon *localapi.Error
+	if errors.As(err, &ofDaemon) {
+		words.Text, words.Remedy = ofDaemon.Text, ofDaemon.Remedy
+	}
+	return &exit{code: cmp.Or(exitOf[words.Code], exitDegraded), words: words}
 }
 
 // explain prints the words of an exit: for people to stderr, for programs that

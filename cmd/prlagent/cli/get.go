@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prlagent/agent/localapi"
+	"prlagent/platform/text"
 )
 
 func (p *program) getCommand() *cobra.Command {
@@ -105,9 +106,9 @@ func (p *program) get(ctx context.Context, field localapi.Field, attribute bool)
 	case p.json:
 		return outcome(p.printJSON(fieldValue{localapi.Schema, field.ID, field.Kind, value, status.Daemon.Running, status.At}))
 	case attribute:
-		_, err = fmt.Fprintf(p.stdout, "<result>%s</result>\n", escapeXML(shown(value)))
+		_, err = fmt.Fprintf(p.stdout, "<result>%s</result>\n", escapeXML(text.DisplayValue(value)))
 	default:
-		_, err = fmt.Fprintln(p.stdout, shown(value))
+		_, err = fmt.Fprintln(p.stdout, text.DisplayValue(value))
 	}
 	return outcome(err)
 }

@@ -14,6 +14,7 @@ import (
 
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // hostile are strings that users, guests, tools and portals may give.
@@ -108,12 +109,12 @@ func screens(t *testing.T, change func(string) string, left bool) map[string]scr
 	return printed
 }
 
-// wantShown fails if a line is not as protocol.Display would show it.
+// wantShown fails if a line is not as text.Display would show it.
 func wantShown(t *testing.T, command string, printed screen) {
 	t.Helper()
-	for _, text := range []string{printed.stdout, printed.stderr} {
-		for line := range strings.Lines(text) {
-			if line = strings.TrimSuffix(line, "\n"); protocol.Display(line) != line {
+	for _, stream := range []string{printed.stdout, printed.stderr} {
+		for line := range strings.Lines(stream) {
+			if line = strings.TrimSuffix(line, "\n"); text.Display(line) != line {
 				t.Errorf("%s prints %.200q", command, line)
 			}
 		}
@@ -195,13 +196,13 @@ func TestH15_LongTextsHaveAnEnd(t *testing.T) {
 	}
 	for name, page := range pages {
 		for line := range strings.Lines(page) {
-			if width := protocol.DisplayWidth(line); width > 10*protocol.MaxText {
+			if width := text.Width(line); width > 10*protocol.MaxText {
 				t.Errorf("%s has a line of %d columns: %.80s", name, width, line)
 			}
 		}
 	}
-	if got := shown(strings.Repeat("漢", 100<<10)); protocol.DisplayWidth(got) > protocol.MaxText {
-		t.Errorf("a value has %d columns", protocol.DisplayWidth(got))
+	if got := text.DisplayValue(strings.Repeat("漢", 100<<10)); text.Width(got) > protocol.MaxText {
+		t.Errorf("a value has %d columns", text.Width(got))
 	}
 }
 

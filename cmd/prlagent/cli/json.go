@@ -1,33 +1,18 @@
 package cli
 
-import (
-	"encoding/json"
-	"fmt"
-	"io"
+import "prlagent/platform/text"
 
-	"prlagent/agent/protocol"
-)
-
-// printJSON prints a document for machines, indented. A person may look at it
-// all the same (H15).
-func (p *program) printJSON(document any) error {
-	data, err := json.MarshalIndent(document, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode answer: %w", err)
-	}
-	return writeLine(p.stdout, protocol.DisplayJSON(data))
-}
+// printJSON prints a document for machines, indented.
+func (p *program) printJSON(document any) error { return p.writeJSON(document, "  ") }
 
 // printLineJSON prints a document in one line.
-func (p *program) printLineJSON(document any) error {
-	data, err := json.Marshal(document)
-	if err != nil {
-		return fmt.Errorf("encode answer: %w", err)
-	}
-	return writeLine(p.stdout, protocol.DisplayJSON(data))
-}
+func (p *program) printLineJSON(document any) error { return p.writeJSON(document, "") }
 
-func writeLine(out io.Writer, data []byte) error {
-	_, err := out.Write(append(data, '\n'))
+func (p *program) writeJSON(document any, indent string) error {
+	data, err := text.EncodeJSON(document, "", indent)
+	if err != nil {
+		return err
+	}
+	_, err = p.stdout.Write(append(data, '\n'))
 	return err
 }

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"prlagent/agent/localapi"
-	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // Main runs the program with the arguments and the environment of this
@@ -77,7 +77,7 @@ func (p *program) run(ctx context.Context, arguments []string) int {
 		p.explain(known)
 		return known.code
 	}
-	fmt.Fprintf(p.stderr, "prlagent: %s\nSee 'prlagent help'.\n", protocol.DisplayError(err))
+	fmt.Fprintf(p.stderr, "prlagent: %s\nSee 'prlagent help'.\n", text.DisplayError(err))
 	return exitUsage
 }
 

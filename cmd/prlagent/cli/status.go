@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
 )
 
 func (p *program) statusCommand() *cobra.Command {
@@ -54,7 +55,7 @@ func (p *program) lastStatus(ctx context.Context) (localapi.Status, error) {
 	ctx, cancel := p.limited(ctx)
 	defer cancel()
 	status, err := p.client().Status(ctx)
-	if exitOf[localapi.CodeOf(err)] != exitNotRunning {
+	if exitOf[protocol.CodeOf(err)] != exitNotRunning {
 		return status, err
 	}
 	snapshot, snapshotError := localapi.ReadSnapshot(filepath.Join(localapi.SnapshotsUnder(p.root), localapi.StatusJSON))

@@ -10,6 +10,7 @@ import (
 
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // page collects the lines of the status for people.
@@ -21,9 +22,9 @@ type page struct {
 const labelWidth = 19
 
 // item is one line: what, and how it is.
-func (p *page) item(label, text string) {
-	blanks := max(labelWidth-protocol.DisplayWidth(label), 1)
-	fmt.Fprintf(p, "  %s%s%s\n", p.paint(dim, label), strings.Repeat(" ", blanks), text)
+func (p *page) item(label, words string) {
+	blanks := max(labelWidth-text.Width(label), 1)
+	fmt.Fprintf(p, "  %s%s%s\n", p.paint(dim, label), strings.Repeat(" ", blanks), words)
 }
 
 func (p *page) heading(text string) { fmt.Fprintf(p, "\n%s\n", p.paint(bold, text)) }

@@ -1,10 +1,6 @@
 package cli
 
-import (
-	"strings"
-
-	"prlagent/agent/protocol"
-)
+import "prlagent/platform/text"
 
 // cell is one field of a table for people.
 type cell struct {
@@ -12,11 +8,10 @@ type cell struct {
 	ink  ink // empty = plain
 }
 
-// maxCell is the widest that a cell gets, in columns of the terminal: one long
-// name must not push all others off the screen.
+// maxCell is the widest that a cell of a table gets, in columns of the terminal.
 const maxCell = 80
 
-// table aligns columns by the width that their text takes on a terminal.
+// table is a table for people whose cells may have colors.
 type table struct {
 	heads []string
 	rows  [][]cell
@@ -24,46 +19,19 @@ type table struct {
 
 // render gives the table, each line after the indent, heads in bold.
 func (t table) render(v view, indent string) string {
+	rows := make([][]string, 0, len(t.rows))
 	for _, row := range t.rows {
-		for i := range row {
-			row[i].text = protocol.Shorten(row[i].text, maxCell)
+		texts := make([]string, 0, len(row))
+		for _, field := range row {
+			texts = append(texts, field.text)
 		}
+		rows = append(rows, texts)
 	}
-	widths := t.widths()
-	heads := make([]cell, 0, len(t.heads))
-	for _, head := range t.heads {
-		heads = append(heads, cell{head, bold})
-	}
-	var out strings.Builder
-	for _, row := range append([][]cell{heads}, t.rows...) {
-		out.WriteString(indent + line(v, row, widths) + "\n")
-	}
-	return out.String()
-}
-
-func (t table) widths() []int {
-	widths := make([]int, len(t.heads))
-	for i, head := range t.heads {
-		widths[i] = protocol.DisplayWidth(head)
-	}
-	for _, row := range t.rows {
-		for i, field := range row {
-			widths[i] = max(widths[i], protocol.DisplayWidth(field.text))
+	paint := func(row, column int, shown string) string {
+		if row < 0 {
+			return v.paint(bold, shown)
 		}
+		return v.paint(t.rows[row][column].ink, shown)
 	}
-	return widths
-}
-
-// line ends at its last text: a row never has trailing blanks.
-func line(v view, row []cell, widths []int) string {
-	var out strings.Builder
-	blanks := 0
-	for i, field := range row {
-		if field.text != "" {
-			out.WriteString(strings.Repeat(" ", blanks) + v.paint(field.ink, field.text))
-			blanks = 0
-		}
-		blanks += widths[i] - protocol.DisplayWidth(field.text) + 2
-	}
-	return out.String()
+	return text.Table{Heads: t.heads, Rows: rows, Indent: indent, MaxCell: maxCell, Paint: paint}.String()
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/csv"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // usefulColumns are those of the table for people unless they choose others.
@@ -154,7 +154,7 @@ func inventoryJSON(inventory localapi.Inventory, columns []protocol.Column) map[
 }
 
 func (p *program) printCSV(inventory localapi.Inventory, columns []protocol.Column) error {
-	out := csv.NewWriter(p.stdout)
+	out := text.NewCSV(p.stdout)
 	heads := make([]string, 0, len(columns))
 	for _, column := range columns {
 		heads = append(heads, column.ID)
@@ -165,14 +165,13 @@ func (p *program) printCSV(inventory localapi.Inventory, columns []protocol.Colu
 	for _, row := range inventory.Rows {
 		fields := make([]string, 0, len(columns))
 		for _, column := range columns {
-			fields = append(fields, protocol.DisplayCSV(column.Value(row)))
+			fields = append(fields, column.Value(row))
 		}
 		if err := out.Write(fields); err != nil {
 			return err
 		}
 	}
-	out.Flush()
-	return out.Error()
+	return out.Flush()
 }
 
 // vmsPage is the table for people, with what its reasons mean below it.

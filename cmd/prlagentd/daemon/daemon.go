@@ -20,6 +20,7 @@ import (
 	"prlagent/agent"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 	"prlagent/store"
 )
 
@@ -42,20 +43,27 @@ func run(args []string, stdout, stderr io.Writer) int {
 	command.SetArgs(args)
 	command.SetOut(stdout)
 	command.SetErr(stderr)
-	err := command.Execute()
-	if err == nil {
-		return exitOK
+	if err := command.Execute(); err != nil {
+		return explain(stderr, err)
 	}
-	fmt.Fprintln(stderr, "prlagentd:", protocol.DisplayError(err))
+	return exitOK
+}
+
+// explain prints why the program ends and, where the table of codes knows it,
+// what to do; the result is the exit code.
+func explain(stderr io.Writer, err error) int {
+	fmt.Fprintln(stderr, "prlagentd:", text.DisplayError(err))
 	var refusal *refusal
 	if errors.As(err, &refusal) {
 		return refusal.code
 	}
-	if errors.Is(err, store.ErrLocked) {
-		fmt.Fprintln(stderr, protocol.CodeAlreadyRunning.Text().Remedy)
-		return exitRunning
+	if remedy := protocol.CodeOf(err).Text().Remedy; remedy != "" {
+		fmt.Fprintln(stderr, remedy)
 	}
-	if errors.Is(err, errUsage) {
+	switch {
+	case errors.Is(err, store.ErrLocked):
+		return exitRunning
+	case errors.Is(err, errUsage):
 		return exitUsage
 	}
 	return exitFailed

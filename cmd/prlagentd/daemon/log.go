@@ -10,7 +10,7 @@ import (
 	"github.com/rs/zerolog"
 	"gopkg.in/natefinch/lumberjack.v2"
 
-	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // The log keeps itself small: five files of ten megabytes.
@@ -41,7 +41,7 @@ func openLog(path, level string) (*fileLog, error) {
 	}
 	zerolog.SetGlobalLevel(parsed) // until the configuration is read
 	file := &lumberjack.Logger{Filename: path, MaxSize: logMegabytes, MaxBackups: logFiles, Compress: true}
-	return &fileLog{Logger: zerolog.New(protocol.LogWriter{Out: file}).With().Timestamp().Logger(), file: file}, nil
+	return &fileLog{Logger: zerolog.New(text.LogWriter{Out: file}).With().Timestamp().Logger(), file: file}, nil
 }
 
 // Close closes the file.

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // The job runs with umask 077 (launchd.Job): the folder of the log is one that
@@ -100,14 +101,14 @@ func TestH15_ALineOfTheLogSteersNothing(t *testing.T) {
 // launchd keeps what the daemon prints in a file that a person reads.
 func TestH15_ErrorsOfTheCommandLine(t *testing.T) {
 	t.Parallel()
-	for _, text := range hostile {
-		for _, args := range [][]string{{"--" + text}, {"x" + text}, {"run", "--root", "/nowhere/" + text}} {
+	for _, typed := range hostile {
+		for _, args := range [][]string{{"--" + typed}, {"x" + typed}, {"run", "--root", "/nowhere/" + typed}} {
 			var stdout, stderr bytes.Buffer
 			if code := run(args, &stdout, &stderr); code == exitOK {
 				t.Errorf("%q was accepted", args)
 			}
 			line := strings.TrimSuffix(stderr.String(), "\n")
-			if protocol.Display(line) != line || len(line) > 5*protocol.MaxText {
+			if text.Display(line) != line || len(line) > 5*protocol.MaxText {
 				t.Errorf("%q", line)
 			}
 		}

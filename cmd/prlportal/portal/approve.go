@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"prlagent/platform/text"
 )
 
 func newApproveCommand() *cobra.Command {
@@ -54,11 +56,11 @@ func approveDevice(ctx context.Context, w io.Writer, client *adminClient, name, 
 		return err
 	}
 	if keyID == "" {
-		_, err = fmt.Fprintf(w, "Lifted the duplicate mark of %s (%s).\n", shown(approved.DeviceID), shown(approved.MacSerial))
+		_, err = fmt.Fprintf(w, "Lifted the duplicate mark of %s (%s).\n", text.DisplayValue(approved.DeviceID), text.DisplayValue(approved.MacSerial))
 		return err
 	}
 	_, err = fmt.Fprintf(w, "Approved key %s for %s (%s).\nThe Mac enrolls at its next attempt; the old token ends with its first check-in.\n",
-		shown(keyID), shown(approved.DeviceID), shown(approved.MacSerial))
+		text.DisplayValue(keyID), text.DisplayValue(approved.DeviceID), text.DisplayValue(approved.MacSerial))
 	return err
 }
 
@@ -71,11 +73,11 @@ func findDevice(devices []deviceView, name string) (deviceView, error) {
 	}
 	switch len(found) {
 	case 0:
-		return deviceView{}, fmt.Errorf("there is no device %s", shown(name))
+		return deviceView{}, fmt.Errorf("there is no device %s", text.DisplayValue(name))
 	case 1:
 		return found[0], nil
 	}
-	return deviceView{}, fmt.Errorf("%d devices have the serial number %s; give the device id", len(found), shown(name))
+	return deviceView{}, fmt.Errorf("%d devices have the serial number %s; give the device id", len(found), text.DisplayValue(name))
 }
 
 // onlyPending is the key that waits; empty if the device is only marked.
@@ -86,11 +88,11 @@ func onlyPending(device deviceView) (string, error) {
 	case len(device.Pending) > 1:
 		var ids []string
 		for _, pending := range device.Pending {
-			ids = append(ids, fmt.Sprintf("%s (%s from %s)", shown(pending.KeyID), pending.AskedAt.Local().Format(timeForPeople), shown(pending.Source)))
+			ids = append(ids, fmt.Sprintf("%s (%s from %s)", text.DisplayValue(pending.KeyID), pending.AskedAt.Local().Format(timeForPeople), text.DisplayValue(pending.Source)))
 		}
 		return "", usageError("several keys wait; name one with --key: " + strings.Join(ids, ", "))
 	case device.Duplicate == nil:
-		return "", fmt.Errorf("nothing waits for approval at %s", shown(device.DeviceID))
+		return "", fmt.Errorf("nothing waits for approval at %s", text.DisplayValue(device.DeviceID))
 	}
 	return "", nil
 }

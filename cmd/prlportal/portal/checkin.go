@@ -15,6 +15,7 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/platform/text"
 )
 
 // replayWindow is how long the repeat of a request gets its first answer. The
@@ -140,9 +141,9 @@ func (s *server) keepReport(ctx context.Context, token string, asked report) (st
 func (s *server) logArrival(device storage.Device, triggers []protocol.Trigger) {
 	reasons := zerolog.Arr()
 	for _, one := range triggers {
-		reason := zerolog.Dict().Str("reason", protocol.Display(one.Reason)).Int("count", one.Count)
+		reason := zerolog.Dict().Str("reason", text.Display(one.Reason)).Int("count", one.Count)
 		if one.VMID != "" {
-			reason.Str("vm_id", protocol.Display(one.VMID))
+			reason.Str("vm_id", text.Display(one.VMID))
 		}
 		reasons.Dict(reason)
 	}

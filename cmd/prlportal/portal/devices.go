@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"prlagent/platform/text"
 )
 
 // deviceListing is how 'prlportal devices' shows the enrolled Macs.
@@ -47,13 +49,13 @@ func printDecisions(w io.Writer, row tableRow, zone *time.Location) error {
 	}
 	for _, pending := range device.Pending {
 		if _, err := fmt.Fprintf(w, "\n%s asks to be enrolled with another key, %s, since %s from %s.\n  If that is right: prlportal approve %s\n",
-			shown(device.MacSerial), shown(pending.KeyID), localTime(pending.AskedAt, zone), shown(pending.Source), shown(device.DeviceID)); err != nil {
+			text.DisplayValue(device.MacSerial), text.DisplayValue(pending.KeyID), localTime(pending.AskedAt, zone), text.DisplayValue(pending.Source), text.DisplayValue(device.DeviceID)); err != nil {
 			return err
 		}
 	}
 	if mark := device.Duplicate; mark != nil {
 		if _, err := fmt.Fprintf(w, "\n%s: two Macs report under this identity (%s, %d times, last %s).\n  Find the copy; then: prlportal approve %s\n",
-			shown(device.MacSerial), shown(mark.Reason), mark.Count, localTime(mark.At, zone), shown(device.DeviceID)); err != nil {
+			text.DisplayValue(device.MacSerial), text.DisplayValue(mark.Reason), mark.Count, localTime(mark.At, zone), text.DisplayValue(device.DeviceID)); err != nil {
 			return err
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // The grammar of one filter, in the command line and in a URL alike:
@@ -108,7 +108,7 @@ func parseFilter(columns []column, text string, now time.Time) (condition, error
 func findColumn(columns []column, id string) (column, error) {
 	at := slices.IndexFunc(columns, func(c column) bool { return c.id == id })
 	if at < 0 {
-		return column{}, fmt.Errorf("there is no column %q; columns are %s", protocol.Display(id), strings.Join(columnIDs(columns), ", "))
+		return column{}, fmt.Errorf("there is no column %q; columns are %s", text.Display(id), strings.Join(columnIDs(columns), ", "))
 	}
 	return columns[at], nil
 }
@@ -143,13 +143,13 @@ func (c *condition) readOperator(text string) (rest string, known bool) {
 // maxListed is how many values one "in" takes.
 const maxListed = 500
 
-func (c *condition) readValues(text string, now time.Time) error {
-	texts, err := splitValues(text, c.count == many)
+func (c *condition) readValues(given string, now time.Time) error {
+	texts, err := splitValues(given, c.count == many)
 	switch {
 	case err != nil:
 		return err
 	case c.count == 0 && len(texts) > 0:
-		return fmt.Errorf("expected nothing after it, not %q", protocol.Display(text))
+		return fmt.Errorf("expected nothing after it, not %q", text.Display(given))
 	case c.count != 0 && len(texts) == 0:
 		return fmt.Errorf("expected a value; for cells without one write '%s %s'", c.column.id, wordEmpty)
 	case len(texts) > maxListed:
@@ -162,7 +162,7 @@ func (c *condition) readValues(text string, now time.Time) error {
 	for _, value := range texts {
 		read, err := readOperand(reads, value, now)
 		if err != nil {
-			return fmt.Errorf("%w, not %q", err, protocol.Display(value))
+			return fmt.Errorf("%w, not %q", err, text.Display(value))
 		}
 		c.values = append(c.values, read)
 	}
@@ -184,21 +184,21 @@ func splitValues(text string, list bool) ([]string, error) {
 	return values, nil
 }
 
-func nextValue(text string, list bool) (value, rest string, err error) {
-	if !strings.HasPrefix(text, `"`) {
-		value = text
+func nextValue(given string, list bool) (value, rest string, err error) {
+	if !strings.HasPrefix(given, `"`) {
+		value = given
 		if list {
-			value, rest, _ = strings.Cut(text, ",")
+			value, rest, _ = strings.Cut(given, ",")
 		}
 		if value = strings.TrimSpace(value); value == "" {
 			return "", "", errors.New("expected a value between the commas")
 		}
 		if strings.ContainsRune(signs, rune(value[0])) {
-			return "", "", fmt.Errorf("expected a value, not %q; put it in double quotes if it is one", protocol.Display(value))
+			return "", "", fmt.Errorf("expected a value, not %q; put it in double quotes if it is one", text.Display(value))
 		}
 		return value, strings.TrimSpace(rest), nil
 	}
-	value, rest, err = unquote(text[1:])
+	value, rest, err = unquote(given[1:])
 	if err != nil || rest == "" {
 		return value, "", err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/platform/text"
 )
 
 // hostile are strings that users, guests and Macs may give, or a portal that
@@ -118,16 +119,16 @@ func console(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), complaints.String(), code
 }
 
-// wantShown fails if a line is not as protocol.Display would show it, or long.
+// wantShown fails if a line is not as text.Display would show it, or long.
 func wantShown(t *testing.T, command string, longest int, texts ...string) {
 	t.Helper()
-	for _, text := range texts {
-		for line := range strings.Lines(text) {
+	for _, printed := range texts {
+		for line := range strings.Lines(printed) {
 			line = strings.TrimSuffix(line, "\n")
-			if protocol.Display(line) != line {
+			if text.Display(line) != line {
 				t.Errorf("%s prints %.200q", command, line)
 			}
-			if width := protocol.DisplayWidth(line); width > longest {
+			if width := text.Width(line); width > longest {
 				t.Errorf("%s prints %d columns: %.80s", command, width, line)
 			}
 		}

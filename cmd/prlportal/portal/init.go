@@ -18,6 +18,7 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/portal/storage"
 	"prlagent/platform/safefile"
+	"prlagent/platform/text"
 )
 
 // headLifetime is how long a head counts before it must be signed again
@@ -194,7 +195,7 @@ func firstHead(siteID, groupID string, now time.Time, key ed25519.PrivateKey) ([
 }
 
 func describeSite(w io.Writer, dir string, config Config, certificateEnd time.Time) error {
-	dir = protocol.Display(dir)
+	dir = text.Display(dir)
 	_, err := fmt.Fprintf(w, `Made the site "%s" (%s).
 
   %-28s what the portal serves from; back it up
@@ -207,7 +208,7 @@ Next:
   prlportal profile --dir %s -o prlagent.mobileconfig
   prlportal devices --dir %s
 `,
-		protocol.Display(config.Name), config.SiteID,
+		text.Display(config.Name), config.SiteID,
 		filepath.Join(dir, portalFolder), filepath.Join(dir, operatorFolder), secretGroup(config),
 		dir, portalFolder, certificateFile, certificateEnd.Format(time.DateOnly),
 		filepath.Join(dir, portalFolder), dir, dir)

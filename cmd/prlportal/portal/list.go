@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // listing is a table of the admin plane as the command line shows it.
@@ -145,7 +146,7 @@ func asUsage(err error) error {
 	case errors.As(err, &wrong):
 		return usageError(wrong.Error())
 	case errors.As(err, &problem) && problem.Name() == protocol.ProblemInvalidRequest && problem.Field != "":
-		return usageError(protocol.Display(problem.Field + ": " + problem.Detail))
+		return usageError(text.Display(problem.Field + ": " + problem.Detail))
 	}
 	return err
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // version is set by the build with -ldflags "-X …"; empty otherwise.
@@ -56,7 +56,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(stderr, "prlportal:", protocol.DisplayError(err))
+		fmt.Fprintln(stderr, "prlportal:", text.DisplayError(err))
 		return exitCode(err)
 	}
 	return 0

@@ -14,6 +14,7 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/platform/plist"
 	"prlagent/platform/safefile"
+	"prlagent/platform/text"
 )
 
 // preferenceDomain is where the agent's configuration lives (DESIGN 4).
@@ -74,7 +75,7 @@ commands that the Mac allows. Strike from AllowedCommands what you do not want.
 			if err := writeProfile(options); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(command.OutOrStdout(), "Wrote %s. It holds the enrollment secret.\n", protocol.Display(options.output))
+			_, err := fmt.Fprintf(command.OutOrStdout(), "Wrote %s. It holds the enrollment secret.\n", text.Display(options.output))
 			return err
 		},
 	}

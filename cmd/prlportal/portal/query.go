@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // query is what a person or a program wants to see of a table. The command
@@ -90,7 +91,7 @@ func readQuery(values url.Values) (query, error) {
 		case paramPerPage:
 			read.PerPage, err = readCount(given[0])
 		default:
-			return query{}, queryError{protocol.Display(name), "there is no such parameter; parameters are filter, search, sort, page, per_page, since"}
+			return query{}, queryError{text.Display(name), "there is no such parameter; parameters are filter, search, sort, page, per_page, since"}
 		}
 		if err != nil || len(given) > 1 {
 			return query{}, queryError{name, "expected once, and a page and its size as numbers from 1"}
@@ -157,7 +158,7 @@ func (q query) plan(columns []column, now time.Time) (plan, error) {
 	if q.Since != "" {
 		since, err := parseSpan(q.Since, now)
 		if err != nil {
-			return plan{}, queryError{paramSince, fmt.Sprintf("%v, not %q", err, protocol.Display(q.Since))}
+			return plan{}, queryError{paramSince, fmt.Sprintf("%v, not %q", err, text.Display(q.Since))}
 		}
 		made.since = since.start
 	}

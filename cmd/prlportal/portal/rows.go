@@ -2,7 +2,6 @@ package portal
 
 import (
 	"bytes"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // tableRow is one row as the admin plane sends it, with json.Number as numbers.
@@ -95,9 +95,9 @@ func (c column) heading() string { return strings.TrimSuffix(c.title, " (UTC)") 
 
 // printRows writes the table for people, with the marks of its rows.
 func printRows(w io.Writer, columns []column, rows []tableRow, zone *time.Location) error {
-	shown := grid{}
+	shown := text.Table{MaxCell: maxCell}
 	for _, column := range columns {
-		shown.head = append(shown.head, column.heading())
+		shown.Heads = append(shown.Heads, column.heading())
 	}
 	for _, row := range rows {
 		line := make([]string, 0, len(columns))
@@ -107,9 +107,9 @@ func printRows(w io.Writer, columns []column, rows []tableRow, zone *time.Locati
 		if marks := row.marks(); marks != "" {
 			line[0] = marks + " " + line[0]
 		}
-		shown.rows = append(shown.rows, line)
+		shown.Rows = append(shown.Rows, line)
 	}
-	return shown.write(w)
+	return writeText(w, shown.String())
 }
 
 // rowWriter writes the rows of a table for machines, one at a time.
@@ -124,42 +124,29 @@ type rowWriter interface {
 func newRowWriter(w io.Writer, format, name string, columns []column) (rowWriter, error) {
 	switch format {
 	case "csv":
-		out := &csvRows{csv.NewWriter(w), columns}
-		return out, out.line(columnIDs(columns))
+		out := csvRows{text.NewCSV(w), columns}
+		return out, out.out.Write(columnIDs(columns))
 	case "json":
 		return &jsonRows{w: w, name: name, columns: columns}, nil
 	}
 	return ndjsonRows{w, columns}, nil
 }
 
-// csvRows writes cells that a spreadsheet takes for text and nothing else.
+// csvRows writes a line for each row below one of the columns' ids.
 type csvRows struct {
-	out     *csv.Writer
+	out     text.CSV
 	columns []column
 }
 
-func (c *csvRows) line(cells []string) error {
-	for i := range cells {
-		cells[i] = protocol.DisplayCSV(cells[i])
-	}
-	if err := c.out.Write(cells); err != nil {
-		return fmt.Errorf("write csv: %w", err)
-	}
-	return nil
-}
-
-func (c *csvRows) write(row tableRow) error {
+func (c csvRows) write(row tableRow) error {
 	cells := make([]string, 0, len(c.columns))
 	for _, column := range c.columns {
 		cells = append(cells, column.value(row))
 	}
-	return c.line(cells)
+	return c.out.Write(cells)
 }
 
-func (c *csvRows) end(any) error {
-	c.out.Flush()
-	return c.out.Error()
-}
+func (c csvRows) end(any) error { return c.out.Flush() }
 
 // ndjsonRows writes one row on each line and nothing else.
 type ndjsonRows struct {
@@ -168,11 +155,11 @@ type ndjsonRows struct {
 }
 
 func (n ndjsonRows) write(row tableRow) error {
-	text, err := encodeJSON(selectFields(n.columns, row), "", "")
+	encoded, err := text.EncodeJSON(selectFields(n.columns, row), "", "")
 	if err != nil {
 		return err
 	}
-	return writeText(n.w, text+"\n")
+	return writeText(n.w, string(encoded)+"\n")
 }
 
 func (n ndjsonRows) end(any) error { return nil }
@@ -187,7 +174,7 @@ type jsonRows struct {
 }
 
 func (j *jsonRows) write(row tableRow) error {
-	text, err := encodeJSON(selectFields(j.columns, row), "    ", "  ")
+	encoded, err := text.EncodeJSON(selectFields(j.columns, row), "    ", "  ")
 	if err != nil {
 		return err
 	}
@@ -196,11 +183,11 @@ func (j *jsonRows) write(row tableRow) error {
 		before = fmt.Sprintf("{\n  %q: [\n    ", j.name)
 	}
 	j.begun = true
-	return writeText(j.w, before+text)
+	return writeText(j.w, before+string(encoded))
 }
 
 func (j *jsonRows) end(about any) error {
-	text, err := encodeJSON(about, "", "  ")
+	encoded, err := text.EncodeJSON(about, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -208,11 +195,11 @@ func (j *jsonRows) end(about any) error {
 	if !j.begun {
 		before = fmt.Sprintf("{\n  %q: [],", j.name)
 	}
-	return writeText(j.w, before+strings.TrimPrefix(text, "{")+"\n")
+	return writeText(j.w, before+strings.TrimPrefix(string(encoded), "{")+"\n")
 }
 
-func writeText(w io.Writer, text string) error {
-	if _, err := io.WriteString(w, text); err != nil {
+func writeText(w io.Writer, rows string) error {
+	if _, err := io.WriteString(w, rows); err != nil {
 		return fmt.Errorf("write rows: %w", err)
 	}
 	return nil

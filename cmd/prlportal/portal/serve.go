@@ -18,9 +18,9 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/portal/storage"
 	"prlagent/platform/safefile"
+	"prlagent/platform/text"
 )
 
 // Time limits of the HTTP server.
@@ -73,7 +73,7 @@ portal's URL when it is ready.`,
 // newLog is the portal's log. Whatever a line of it has of Macs and of those
 // who connect can neither steer a terminal nor fill the disk (H15).
 func newLog(out io.Writer, level zerolog.Level) zerolog.Logger {
-	return zerolog.New(protocol.LogWriter{Out: out}).Level(level).With().Timestamp().Logger()
+	return zerolog.New(text.LogWriter{Out: out}).Level(level).With().Timestamp().Logger()
 }
 
 // serve runs the portal until ctx ends, then finishes the requests at hand.

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"prlagent/agent/protocol"
 	"prlagent/platform/safefile"
+	"prlagent/platform/text"
 )
 
 // view is a choice of columns and rows that can be kept under a name.
@@ -65,7 +65,7 @@ func (o *listOptions) useView(table string, flags *pflag.FlagSet) error {
 		return nil
 	}
 	if !known {
-		return usageError(fmt.Sprintf("there is no view %q of %s; see 'prlportal views'", protocol.Display(name), table))
+		return usageError(fmt.Sprintf("there is no view %q of %s; see 'prlportal views'", text.Display(name), table))
 	}
 	given := o.view
 	o.view = saved
@@ -143,14 +143,14 @@ func loadViews(path string) (savedViews, error) {
 }
 
 func saveViews(path string, views savedViews) error {
-	text, err := encodeJSON(views, "", "  ")
+	encoded, err := text.EncodeJSON(views, "", "  ")
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("save view: %w", err)
 	}
-	if err := safefile.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
+	if err := safefile.WriteFile(path, append(encoded, '\n'), 0o600); err != nil {
 		return fmt.Errorf("save view: %w", err)
 	}
 	return nil
@@ -188,14 +188,14 @@ func removeView(path string, views savedViews, wanted string) error {
 	table, name := filepath.Split(wanted)
 	table = filepath.Clean(table)
 	if _, known := views[table][name]; !known {
-		return usageError(fmt.Sprintf("there is no view %q", protocol.Display(wanted)))
+		return usageError(fmt.Sprintf("there is no view %q", text.Display(wanted)))
 	}
 	delete(views[table], name)
 	return saveViews(path, views)
 }
 
 func printViews(command *cobra.Command, views savedViews) error {
-	shown := grid{head: []string{"View", "Columns", "Query"}}
+	shown := text.Table{Heads: []string{"View", "Columns", "Query"}, MaxCell: maxCell}
 	for _, table := range slices.Sorted(maps.Keys(views)) {
 		for _, name := range slices.Sorted(maps.Keys(views[table])) {
 			saved := views[table][name]
@@ -203,12 +203,12 @@ func printViews(command *cobra.Command, views savedViews) error {
 			if len(saved.Columns) > 0 {
 				columns = fmt.Sprint(len(saved.Columns))
 			}
-			shown.rows = append(shown.rows, []string{table + "/" + name, columns, "/v1/admin/" + table + "?" + saved.Query.values().Encode()})
+			shown.Rows = append(shown.Rows, []string{table + "/" + name, columns, "/v1/admin/" + table + "?" + saved.Query.values().Encode()})
 		}
 	}
-	if len(shown.rows) == 0 {
+	if len(shown.Rows) == 0 {
 		_, err := fmt.Fprintln(command.OutOrStdout(), "No view was saved yet.")
 		return err
 	}
-	return shown.write(command.OutOrStdout())
+	return writeText(command.OutOrStdout(), shown.String())
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // vmListing is how 'prlportal vms' shows the Virtual Machines page.
@@ -115,7 +116,7 @@ func count(n int, thing string) string {
 func legend(reasons map[protocol.Code]struct{}) string {
 	var out strings.Builder
 	for _, code := range slices.Sorted(maps.Keys(reasons)) {
-		fmt.Fprintf(&out, "(%s) %s\n", shown(string(code)), shown(code.Text().Text))
+		fmt.Fprintf(&out, "(%s) %s\n", text.DisplayValue(string(code)), text.DisplayValue(code.Text().Text))
 	}
 	return out.String()
 }

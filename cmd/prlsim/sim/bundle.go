@@ -16,7 +16,7 @@ type element struct {
 	Children []element
 }
 
-func text(name, value string) element             { return element{Name: name, Text: value} }
+func leaf(name, value string) element             { return element{Name: name, Text: value} }
 func group(name string, inner ...element) element { return element{Name: name, Children: inner} }
 
 // encodeXML renders an element tree with the XML header.
@@ -100,9 +100,9 @@ func (m Mac) writeLockFile(vm *VM) error {
 func guestInformation(system guestOS) element {
 	return group("ParallelsVirtualMachineInformation",
 		group("GuestOsInformation",
-			text("RealOsType", system.realType),
-			text("RealOsVersion", system.realName),
-			text("OsKernelVersion", system.kernel)))
+			leaf("RealOsType", system.realType),
+			leaf("RealOsVersion", system.realName),
+			leaf("OsKernelVersion", system.kernel)))
 }
 
 // configuration is config.pvs with the elements of facts/prlctl.md 6.
@@ -110,40 +110,40 @@ func (s *State) configuration(vm *VM, system guestOS) element {
 	return group("ParallelsVirtualMachine",
 		s.identification(vm),
 		group("Security",
-			text("AccessControlList", ""), text("LockedOperationsList", ""), text("PasswordProtectedOperations", ""),
-			text("LockDownHash", ""), text("Owner", vm.Owner), text("IsOwner", "1"),
-			text("AccessForOthers", digit(vm.Shared)), text("LockedSign", "0")),
+			leaf("AccessControlList", ""), leaf("LockedOperationsList", ""), leaf("PasswordProtectedOperations", ""),
+			leaf("LockDownHash", ""), leaf("Owner", vm.Owner), leaf("IsOwner", "1"),
+			leaf("AccessForOthers", digit(vm.Shared)), leaf("LockedSign", "0")),
 		group("Settings",
-			group("General", text("OsType", fmt.Sprint(system.osType)), text("OsNumber", fmt.Sprint(system.osNumber)),
-				text("SourceOsVersion", ""), text("VmDescription", vm.Description), text("IsTemplate", "0"),
-				text("CustomProperty", ""), text("AssetId", vm.Elements["AssetId"]), text("SerialNumber", ""),
-				text("SmbiosBiosVersion", ""), text("SmbiosBoardId", "")),
-			group("Startup", text("AutoStart", "0"), text("AutoStartDelay", "0"), text("VmStartLoginMode", "0"), text("WindowMode", "0")),
-			group("Shutdown", text("AutoStop", "1"), text("OnVmWindowClose", "0"), text("WindowOnShutdown", "0"), text("ReclaimDiskSpace", "0")),
+			group("General", leaf("OsType", fmt.Sprint(system.osType)), leaf("OsNumber", fmt.Sprint(system.osNumber)),
+				leaf("SourceOsVersion", ""), leaf("VmDescription", vm.Description), leaf("IsTemplate", "0"),
+				leaf("CustomProperty", ""), leaf("AssetId", vm.Elements["AssetId"]), leaf("SerialNumber", ""),
+				leaf("SmbiosBiosVersion", ""), leaf("SmbiosBoardId", "")),
+			group("Startup", leaf("AutoStart", "0"), leaf("AutoStartDelay", "0"), leaf("VmStartLoginMode", "0"), leaf("WindowMode", "0")),
+			group("Shutdown", leaf("AutoStop", "1"), leaf("OnVmWindowClose", "0"), leaf("WindowOnShutdown", "0"), leaf("ReclaimDiskSpace", "0")),
 			toolsConfiguration(vm),
 			s.encryptionConfiguration(vm),
-			group("UsbController", group("ExternalDevices", text("Disks", "1"), text("HumanInterfaces", "1"), text("Communication", "1"),
-				text("Audio", "1"), text("Video", "1"), text("SmartCards", "1"), text("Printers", "1"), text("SmartPhones", "1"), text("Other", "1"))),
-			group("SharedCamera", text("Enabled", "1")), group("SharedCCID", text("Enabled", "0")),
-			group("SharedGamepad", text("Enabled", "1")), group("LockDown", text("Hash", ""))),
+			group("UsbController", group("ExternalDevices", leaf("Disks", "1"), leaf("HumanInterfaces", "1"), leaf("Communication", "1"),
+				leaf("Audio", "1"), leaf("Video", "1"), leaf("SmartCards", "1"), leaf("Printers", "1"), leaf("SmartPhones", "1"), leaf("Other", "1"))),
+			group("SharedCamera", leaf("Enabled", "1")), group("SharedCCID", leaf("Enabled", "0")),
+			group("SharedGamepad", leaf("Enabled", "1")), group("LockDown", leaf("Hash", ""))),
 		group("Hardware",
-			group("NetworkAdapter", text("Enabled", "1"), text("Connected", "1"), text("AdapterType", "1"),
-				text("HostInterfaceName", ""), text("MAC", vm.MAC), text("EmulatedType", "1"))))
+			group("NetworkAdapter", leaf("Enabled", "1"), leaf("Connected", "1"), leaf("AdapterType", "1"),
+				leaf("HostInterfaceName", ""), leaf("MAC", vm.MAC), leaf("EmulatedType", "1"))))
 }
 
 func (s *State) identification(vm *VM) element {
 	bundle := vm.Bundle
 	return group("Identification",
-		text("VmUuid", "{"+vm.ID+"}"),
-		text("VmType", digit(vm.Apple())),
-		text("SourceVmUuid", "{"+vm.ID+"}"),
-		text("LinkedVmUuid", ""), text("LinkedSnapshotUuid", ""),
-		text("VmName", vm.Name),
-		text("ServerUuid", "{"+s.DispatcherID+"}"), text("LastServerUuid", "{"+s.DispatcherID+"}"),
-		text("ServerHost", ""), text("VmHome", bundle+"/config.pvs"), text("VmFilesLocation", "1"),
-		text("VmCreationDate", "2026-01-15 09:30:00"),
-		text("VmUptimeStartDateTime", vm.StartedAt),
-		text("VmUptimeInSeconds", fmt.Sprint(vm.Uptime)))
+		leaf("VmUuid", "{"+vm.ID+"}"),
+		leaf("VmType", digit(vm.Apple())),
+		leaf("SourceVmUuid", "{"+vm.ID+"}"),
+		leaf("LinkedVmUuid", ""), leaf("LinkedSnapshotUuid", ""),
+		leaf("VmName", vm.Name),
+		leaf("ServerUuid", "{"+s.DispatcherID+"}"), leaf("LastServerUuid", "{"+s.DispatcherID+"}"),
+		leaf("ServerHost", ""), leaf("VmHome", bundle+"/config.pvs"), leaf("VmFilesLocation", "1"),
+		leaf("VmCreationDate", "2026-01-15 09:30:00"),
+		leaf("VmUptimeStartDateTime", vm.StartedAt),
+		leaf("VmUptimeInSeconds", fmt.Sprint(vm.Uptime)))
 }
 
 // element is a value of config.pvs that a flag has set, or what it is before.
@@ -156,14 +156,14 @@ func (vm *VM) element(name, before string) string {
 
 func toolsConfiguration(vm *VM) element {
 	return group("Tools",
-		text("ToolsVersion", vm.ToolsBuild), text("IsolatedVm", vm.element("IsolatedVm", "0")), text("NonAdminToolsUpgrade", "1"),
-		text("LockGuestOnSuspend", vm.element("LockGuestOnSuspend", "0")), text("SyncVmHostname", "0"), text("SyncSshIds", "0"),
-		group("SharedFolders", group("HostSharing", text("Enabled", "1")), group("GuestSharing", text("Enabled", "0"))),
-		group("SharedProfile", text("Enabled", "0")),
-		group("SharedApplications", text("FromWinToMac", "1"), text("FromMacToWin", "0")),
-		group("AutoUpdate", text("Enabled", vm.element("AutoUpdate", "1"))),
-		group("ClipboardSync", text("Enabled", "1"), text("PreserveTextFormatting", "1")),
-		group("DevelopOptions", text("ShowInMenu", "0")))
+		leaf("ToolsVersion", vm.ToolsBuild), leaf("IsolatedVm", vm.element("IsolatedVm", "0")), leaf("NonAdminToolsUpgrade", "1"),
+		leaf("LockGuestOnSuspend", vm.element("LockGuestOnSuspend", "0")), leaf("SyncVmHostname", "0"), leaf("SyncSshIds", "0"),
+		group("SharedFolders", group("HostSharing", leaf("Enabled", "1")), group("GuestSharing", leaf("Enabled", "0"))),
+		group("SharedProfile", leaf("Enabled", "0")),
+		group("SharedApplications", leaf("FromWinToMac", "1"), leaf("FromMacToWin", "0")),
+		group("AutoUpdate", leaf("Enabled", vm.element("AutoUpdate", "1"))),
+		group("ClipboardSync", leaf("Enabled", "1"), leaf("PreserveTextFormatting", "1")),
+		group("DevelopOptions", leaf("ShowInMenu", "0")))
 }
 
 // encryptionConfiguration names the default plugin; which plugin stands for the
@@ -176,8 +176,8 @@ func (s *State) encryptionConfiguration(vm *VM) element {
 	case vm.Encrypted:
 		plugin = "<parallels-default-plugin>"
 	}
-	return group("VmEncryptionInfo", text("Enabled", digit(vm.Encrypted)), text("PluginId", plugin),
-		text("Hash1", ""), text("Hash2", ""), text("Salt", ""))
+	return group("VmEncryptionInfo", leaf("Enabled", digit(vm.Encrypted)), leaf("PluginId", plugin),
+		leaf("Hash1", ""), leaf("Hash2", ""), leaf("Salt", ""))
 }
 
 func digit(on bool) string {

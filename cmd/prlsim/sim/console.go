@@ -1,15 +1,15 @@
 package sim
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"prlagent/platform/text"
 )
 
 // Command returns the operator's console, `prlsim`. Subcommands of other
@@ -44,10 +44,10 @@ func execute(command *cobra.Command) int {
 	case err == nil:
 		return 0
 	case errors.Is(err, errUsage) || strings.HasPrefix(err.Error(), "unknown command"):
-		fmt.Fprintf(command.ErrOrStderr(), "prlsim: %s\n", strings.TrimPrefix(err.Error(), errUsage.Error()+": "))
+		fmt.Fprintf(command.ErrOrStderr(), "prlsim: %s\n", strings.TrimPrefix(text.DisplayError(err), errUsage.Error()+": "))
 		return 2
 	}
-	fmt.Fprintf(command.ErrOrStderr(), "prlsim: %v\n", err)
+	fmt.Fprintf(command.ErrOrStderr(), "prlsim: %s\n", text.DisplayError(err))
 	return 1
 }
 
@@ -106,7 +106,7 @@ func change(command *cobra.Command, apply func(Mac, *State) (string, error)) err
 	}
 	mac.settle()
 	if message != "" {
-		fmt.Fprintln(command.OutOrStdout(), message)
+		fmt.Fprintln(command.OutOrStdout(), text.Display(message))
 	}
 	return nil
 }
@@ -126,18 +126,17 @@ func show(command *cobra.Command, asJSON bool, value any, rows ...[]string) erro
 	if asJSON {
 		return printJSON(out, value)
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		fmt.Fprintln(table, strings.Join(row, "\t"))
-	}
-	return table.Flush()
+	_, err := io.WriteString(out, text.Table{Rows: rows}.String())
+	return err
 }
 
 func printJSON(out io.Writer, value any) error {
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(value)
+	encoded, err := text.EncodeJSON(value, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(append(encoded, '\n'))
+	return err
 }
 
 func macCommand() *cobra.Command {

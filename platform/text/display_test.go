@@ -1,4 +1,4 @@
-package protocol
+package text
 
 import (
 	"errors"
@@ -42,64 +42,12 @@ func TestH15_Display(t *testing.T) {
 	}
 }
 
-func TestH15_DisplayCSV(t *testing.T) {
-	t.Parallel()
-	cases := []struct{ name, cell, want string }{
-		{"plain text", "Windows 11; test = yes", "Windows 11; test = yes"},
-		{"a formula", "=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"},
-		{"a formula behind a tab", "\t=1", `'\x09=1`},
-		{"a formula behind a line end", "\n=1", `'\x0a=1`},
-		{"a formula behind blanks", " \u00a0=1", "' \u00a0=1"},
-		{"a formula in quotes", `"=1"`, `'"=1"`},
-		{"wide signs", "＝1", "'＝1"},
-		{"a cell of countries with decimal commas", `a;=1; "@x"`, `a;'=1;' "@x"`},
-		{"an invisible first character", "\u200b=1", `\u200b=1`},
-		{"nothing", "", ""},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			if got := DisplayCSV(c.cell); got != c.want {
-				t.Errorf("%q, want %q", got, c.want)
-			}
-		})
-	}
-}
-
 func TestH15_ErrorsAreOneShortLine(t *testing.T) {
 	t.Parallel()
 	err := errors.Join(errors.New("open \x1b[2J"), errors.New(strings.Repeat("x", 100<<10)))
 	got := DisplayError(err)
-	if !strings.HasPrefix(got, `open \x1b[2J; xxx`) || !strings.HasSuffix(got, "x…") || DisplayWidth(got) != MaxText {
-		t.Errorf("%d columns: %.60s", DisplayWidth(got), got)
-	}
-}
-
-func TestH15_ShortenCountsColumns(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		text    string
-		columns int
-		want    string
-	}{{"abc", 3, "abc"}, {"abcd", 3, "ab…"}, {"開発用", 5, "開発…"}, {"開発用", 6, "開発用"}, {"e\u0301e\u0301", 2, "e\u0301e\u0301"}} {
-		if got := Shorten(c.text, c.columns); got != c.want {
-			t.Errorf("%q in %d columns is %q, want %q", c.text, c.columns, got, c.want)
-		}
-	}
-}
-
-func TestDisplayWidth(t *testing.T) {
-	t.Parallel()
-	cases := []struct {
-		text string
-		want int
-	}{
-		{"", 0}, {"abc", 3}, {"Größe", 5}, {"e\u0301", 1}, {"開発用", 6}, {"한글", 4}, {"👍", 2}, {"ｱ", 1}, {"Ａ", 2}, {"●", 1}, {"†", 1},
-	}
-	for _, c := range cases {
-		if got := DisplayWidth(c.text); got != c.want {
-			t.Errorf("%q takes %d columns, want %d", c.text, got, c.want)
-		}
+	if !strings.HasPrefix(got, `open \x1b[2J; xxx`) || !strings.HasSuffix(got, "x…") || Width(got) != MaxValue {
+		t.Errorf("%d columns: %.60s", Width(got), got)
 	}
 }
 

@@ -1,64 +1,11 @@
-package protocol
+package text
 
 import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 )
-
-// DisplayJSON is Display for a JSON text as a whole: what steers instead of
-// showing something is written in JSON's own escapes, so that the text means
-// what it meant and a person may look at it (H15). Encoders of JSON have escaped
-// the characters below the space already; its layout may have tabs and line
-// feeds. Bytes that are not UTF-8 become U+FFFD,
-// which is what readers of JSON take them for. A text with nothing to escape
-// is given back itself.
-func DisplayJSON(data []byte) []byte {
-	var out []byte // nil as long as nothing was escaped
-	above := pile(0)
-	for i := 0; i < len(data); {
-		size, shown := above.showsJSON(data[i:])
-		switch {
-		case !shown:
-			if out == nil {
-				out = append(make([]byte, 0, len(data)+64), data[:i]...)
-			}
-			character, _ := utf8.DecodeRune(data[i:])
-			out = appendEscape(out, character)
-		case out != nil:
-			out = append(out, data[i:i+size]...)
-		}
-		i += size
-	}
-	if out == nil {
-		return data
-	}
-	return out
-}
-
-// showsJSON looks at the first character of a JSON text: its size in bytes,
-// and whether it can be shown.
-func (p *pile) showsJSON(text []byte) (size int, shown bool) {
-	if text[0] >= ' ' && text[0] < 0x7f || text[0] == '\n' || text[0] == '\t' {
-		*p = 0
-		return 1, true
-	}
-	character, size := utf8.DecodeRune(text)
-	if character == utf8.RuneError && size == 1 {
-		return size, false
-	}
-	return size, p.shows(character)
-}
-
-func appendEscape(out []byte, character rune) []byte {
-	if high, low := utf16.EncodeRune(character); high != unicode.ReplacementChar {
-		return fmt.Appendf(out, `\u%04x\u%04x`, high, low)
-	}
-	return fmt.Appendf(out, `\u%04x`, character)
-}
 
 // Limits of the log, in bytes: of one string, and of a line, which has few.
 const (

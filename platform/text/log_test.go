@@ -1,61 +1,12 @@
-package protocol
+package text
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"reflect"
 	"strings"
 	"testing"
-	"unicode"
 )
-
-func TestH15_DisplayJSON(t *testing.T) {
-	t.Parallel()
-	cases := []struct{ name, text, want string }{
-		{"plain text", `{"a": "Größe 開発 👍"}`, `{"a": "Größe 開発 👍"}`},
-		{"layout", "{\n  \"a\": 1\n}", "{\n  \"a\": 1\n}"},
-		{"delete and C1 controls", "\"a\x7f\u009b31m\"", `"a\u007f\u009b31m"`},
-		{"what an encoder forgot", "\"a\x1b[2J\r\"", `"a\u001b[2J\u000d"`},
-		{"a change of direction", "\"a\u202egpj.exe\"", `"a\u202egpj.exe"`},
-		{"joiners", "\"👩\u200d💻\"", `"👩\u200d💻"`},
-		{"beyond the first plane", "\"\U000e0041\"", `"\udb40\udc41"`},
-		{"letters that show nothing", "\"\u3164\u2800\"", `"\u3164\u2800"`},
-		{"a pile of marks", "\"a" + strings.Repeat("\u0301", 9) + "\"", "\"a" + strings.Repeat("\u0301", 8) + `\u0301"`},
-		{"bytes that are not UTF-8", "\"a\xff\"", `"a\ufffd"`},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			if got := string(DisplayJSON([]byte(c.text))); got != c.want {
-				t.Errorf("%s, want %s", got, c.want)
-			}
-		})
-	}
-}
-
-// FuzzDisplayJSON: the value stays, and nothing that steers does.
-func FuzzDisplayJSON(f *testing.F) {
-	for _, seed := range []string{"Windows 11", "\x1b[2J", "\u202e\u009b", "\xff", "👩\u200d💻", "a\u0301\u0301", "\U000e0041"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		data, err := json.Marshal([]string{text})
-		if err != nil {
-			t.Fatal(err)
-		}
-		shown := DisplayJSON(data)
-		for _, character := range string(shown) {
-			if !unicode.IsGraphic(character) {
-				t.Fatalf("%q of %q steers", shown, text)
-			}
-		}
-		var before, after any
-		if errors.Join(json.Unmarshal(data, &before), json.Unmarshal(shown, &after)) != nil || !reflect.DeepEqual(before, after) {
-			t.Fatalf("%s became %s", data, shown)
-		}
-	})
-}
 
 func TestH15_LinesOfALogAreShort(t *testing.T) {
 	t.Parallel()
