@@ -229,6 +229,17 @@ func TestH43_OneHelpThatCannotBeRead(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"prlctl set security --help": CodeOutputInvalid}, got.Unread); diff != "" {
 		t.Error(diff)
 	}
+	p = oldest(t)
+	p.helps["prlctl set security --help"] = tool.Result{Stdout: []byte("Internal error.\n"), ExitCode: 255}
+	got = probed(t, p)
+	for flag, want := range map[string]Support{
+		"--rosetta-linux": Unsupported,    // its category is certain, and was read
+		"--expiration":    SupportUnknown, // its category may be another one
+	} {
+		if have := got.Flag(flag).Support; have != want {
+			t.Errorf("%s is %s, want %s", flag, have, want)
+		}
+	}
 }
 
 // The usage of a category without flags settles that there are none; words
