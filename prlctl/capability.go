@@ -32,19 +32,20 @@ type Capabilities struct {
 	Unread map[string]string `json:"unread,omitempty"`
 }
 
-// Complete says whether every help was read and everything of today's tables
-// was looked up, so that asking again would tell nothing new of this version.
-// What an earlier version of the agent has kept may lack what was added since.
-func (c Capabilities) Complete() bool {
+// Complete reports whether every help was read and all of these flags and
+// today's commands were looked up, so that asking again would tell nothing new
+// of this version. What an earlier version of the agent has kept may lack what
+// was added since.
+func (c Capabilities) Complete(flags Flags) bool {
 	if c.Version.IsZero() || len(c.Unread) > 0 {
 		return false
 	}
-	for _, flag := range settables {
-		if _, probed := c.Set[flag.name]; !probed {
+	for _, flag := range flags.Set {
+		if _, probed := c.Set[flag.Name]; !probed {
 			return false
 		}
 	}
-	for _, name := range hostSettables {
+	for _, name := range flags.HostSet {
 		if _, probed := c.HostSet[name]; !probed {
 			return false
 		}
@@ -58,7 +59,7 @@ func (c Capabilities) Complete() bool {
 }
 
 // Flag says whether `prlctl set` has the flag, for example --isolate-vm. A
-// flag that is not in the table of flags is SupportUnknown.
+// flag that was not probed is SupportUnknown.
 func (c Capabilities) Flag(name string) Ability { return known(c.Set, name) }
 
 // HostFlag says whether `prlsrvctl set` has the flag, for example

@@ -2,52 +2,31 @@ package prlctl
 
 import "slices"
 
-// settable is a flag of `prlctl set` and the category whose help shows it.
-type settable struct {
-	name     string
-	category string
-	certain  bool // the category is confirmed; the others follow the names of the categories
+// Flags are what a probe looks for. The catalogue of settings has them; this
+// package knows none by itself.
+type Flags struct {
+	Set     []Flag   // of `prlctl set`
+	HostSet []string // of `prlsrvctl set`, by their name with both dashes
 }
 
-// settables is the table of facts/prlctl.md 12: what policies may want to set,
-// by the categories of 1.5. Only that of `advanced` is confirmed, so a flag
-// counts as there in whatever help it shows up.
-var settables = []settable{
-	{"--cpus", "cpus", false}, {"--nested-virt", "optimization", false}, {"--pmu-virt", "optimization", false},
-	{"--memsize", "memory", false},
-	{"--efi-secure-boot", "boot", false}, {"--tpm", "boot", false}, {"--bios-type", "boot", false},
-	{"--sync-host-printers", "printers", false}, {"--sync-default-printer", "printers", false}, {"--show-host-printer-ui", "printers", false},
-	{"--auto-share-camera", "usb", false}, {"--auto-share-smart-card", "usb", false}, {"--auto-share-gamepad", "usb", false}, {"--support-usb30", "usb", false},
-	{"--auto-share-bluetooth", "bluetooth", false},
-	{"--autostart", "startup", false}, {"--autostart-delay", "startup", false}, {"--autostop", "startup", false},
-	{"--startup-view", "startup", false}, {"--on-shutdown", "startup", false}, {"--on-window-close", "startup", false},
-	{"--pause-idle", "startup", false}, {"--undo-disks", "startup", false},
-	{"--faster-vm", "optimization", false}, {"--adaptive-hypervisor", "optimization", false}, {"--auto-compress", "optimization", false},
-	{"--longer-battery-life", "optimization", false}, {"--battery-status", "optimization", false}, {"--resource-quota", "optimization", false},
-	{"--isolate-vm", "security", false}, {"--lock-edit-settings", "security", false}, {"--custom-pwd", "security", false},
-	{"--require-pwd", "security", false}, {"--lock-on-suspend", "security", false}, {"--asset-id", "security", false},
-	{"--smart-guard", "smartguard", false},
-	{"--expiration", "protection", false},
-	{"--time-sync", "timesync", false}, {"--time-sync-smart-mode", "timesync", false},
-	{"--disable-timezone-sync", "timesync", false}, {"--time-sync-interval", "timesync", false},
-	{"--device-set", "device_mgmt", false}, {"--device-connect", "device_mgmt", false}, {"--device-disconnect", "device_mgmt", false},
-	{"--shf-host", "shared_folders", false}, {"--shf-host-defined", "shared_folders", false}, {"--shf-host-automount", "shared_folders", false},
-	{"--shf-guest", "shared_folders", false}, {"--shf-guest-automount", "shared_folders", false},
-	{"--shared-profile", "shared_profiles", false},
-	{"--sh-app-host-to-guest", "shared_apps", false}, {"--sh-app-guest-to-host", "shared_apps", false},
-	{"--show-guest-app-folder-in-dock", "shared_apps", false}, {"--show-guest-notifications", "shared_apps", false},
-	{"--smart-mount", "smart_mounts", false},
-	{"--shared-clipboard", "misc_sharing", false}, {"--shared-cloud", "misc_sharing", false},
-	{"--sync-vm-hostname", "advanced", true}, {"--sync-ssh-ids", "advanced", true}, {"--show-dev-tools", "advanced", true},
-	{"--share-host-location", "advanced", true}, {"--rosetta-linux", "advanced", true},
-	{"--tools-autoupdate", "misc", false},
+// Flag is one flag of `prlctl set`.
+type Flag struct {
+	Name     string // with both dashes
+	Category string // whose help shows it (facts/prlctl.md 1.5)
+	// Certain says that the category is confirmed. Others follow the names of
+	// the categories, so the flag counts as there in whatever help it shows up.
+	Certain bool
 }
 
-// hostSettables are the flags of `prlsrvctl set` that matter to policies
-// (facts/prlctl.md 1.4).
-var hostSettables = []string{
-	"--require-pwd", "--lock-edit-settings", "--host-admin", "--headless-mode-feature",
-	"--mem-limit", "--min-security-level", "--cep", "--verbose-log", "--allow-attach-screenshots",
+// categories lists what the flags need, each once.
+func (f Flags) categories() []string {
+	var list []string
+	for _, flag := range f.Set {
+		if !slices.Contains(list, flag.Category) {
+			list = append(list, flag.Category)
+		}
+	}
+	return list
 }
 
 // commands are those of prlctl that not every version has (facts/prlctl.md 12).
@@ -59,14 +38,3 @@ var commands = []string{
 // anchors are commands that every version has: a text without them is no help
 // of prlctl.
 var anchors = []string{"list", "set"}
-
-// categories lists what the table needs, each once.
-func categories() []string {
-	var list []string
-	for _, flag := range settables {
-		if !slices.Contains(list, flag.category) {
-			list = append(list, flag.category)
-		}
-	}
-	return list
-}

@@ -8,13 +8,13 @@ import (
 	"prlagent/platform/tool"
 )
 
-// Probe asks the tools for their own help and says what this version can do:
-// once for prlctl, once for `prlsrvctl set`, and once for each category of
-// `prlctl set` that the table of flags needs. A help that cannot be read
-// leaves answers at SupportUnknown and is named in Unread; after one that
-// failed no other is asked for, so that tools that hang cost one timeout. The
-// error is an *Error: the version cannot be told, or ctx has ended.
-func (c *Client) Probe(ctx context.Context) (Capabilities, error) {
+// Probe asks the tools for their own help and says which of the flags this
+// version has, and what else it can do: once for prlctl, once for `prlsrvctl
+// set`, and once for each category of `prlctl set` that the flags need. A help
+// that cannot be read leaves answers at SupportUnknown and is named in Unread;
+// after one that failed no other is asked for, so that tools that hang cost one
+// timeout. The error is an *Error: the version cannot be told, or ctx has ended.
+func (c *Client) Probe(ctx context.Context, flags Flags) (Capabilities, error) {
 	version, err := c.Version(ctx)
 	if err != nil {
 		return Capabilities{}, err
@@ -23,7 +23,7 @@ func (c *Client) Probe(ctx context.Context) (Capabilities, error) {
 	general := probe.ask(ctx, Prlctl, "--help")
 	host := probe.ask(ctx, Prlsrvctl, "set", "--help")
 	sets := make(map[string]answered)
-	for _, category := range categories() {
+	for _, category := range flags.categories() {
 		sets[category] = probe.ask(ctx, Prlctl, "set", category, "--help")
 	}
 	if err := ctx.Err(); err != nil {
@@ -35,8 +35,8 @@ func (c *Client) Probe(ctx context.Context) (Capabilities, error) {
 	}
 	return Capabilities{
 		Version:  version,
-		Set:      judgeSet(sets),
-		HostSet:  judgeHostSet(host),
+		Set:      judgeSet(flags.Set, sets),
+		HostSet:  judgeHostSet(flags.HostSet, host),
 		Commands: judgeCommands(general),
 		JSON:     judgeJSON(general),
 		Unread:   probe.unread,
@@ -118,26 +118,26 @@ func (p *probing) settleAbsent(sets map[string]answered) {
 	}
 }
 
-// judgeSet looks every flag of the table up. It is there if any help shows it.
+// judgeSet looks every flag up. It is there if any help shows it.
 // It is not there if the help of its category was read and does not, and every
 // other help too where the category is only inferred.
-func judgeSet(sets map[string]answered) map[string]Ability {
+func judgeSet(flags []Flag, sets map[string]answered) map[string]Ability {
 	whole := true
 	for _, help := range sets {
 		whole = whole && help.read
 	}
-	out := make(map[string]Ability, len(settables))
-	for _, flag := range settables {
+	out := make(map[string]Ability, len(flags))
+	for _, flag := range flags {
 		ability := Ability{Support: SupportUnknown}
-		if whole || flag.certain && sets[flag.category].read {
+		if whole || flag.Certain && sets[flag.Category].read {
 			ability.Support = Unsupported
 		}
 		for _, help := range sets {
-			if help.has(flag.name) {
-				ability = Ability{Supported, longest(ability.Values, help.flags[flag.name])}
+			if help.has(flag.Name) {
+				ability = Ability{Supported, longest(ability.Values, help.flags[flag.Name])}
 			}
 		}
-		out[flag.name] = ability
+		out[flag.Name] = ability
 	}
 	return out
 }
@@ -151,9 +151,9 @@ func longest(a, b []string) []string {
 	return a
 }
 
-func judgeHostSet(help answered) map[string]Ability {
-	out := make(map[string]Ability, len(hostSettables))
-	for _, name := range hostSettables {
+func judgeHostSet(flags []string, help answered) map[string]Ability {
+	out := make(map[string]Ability, len(flags))
+	for _, name := range flags {
 		switch {
 		case !help.read:
 			out[name] = Ability{Support: SupportUnknown}

@@ -63,12 +63,30 @@ func (p *product) mapped(change func(tool.Result) tool.Result) *product {
 	return p
 }
 
+// flags are what the samples are probed for: of each category one at least.
+var flags = Flags{
+	Set: []Flag{
+		{Name: "--cpus", Category: "cpus"}, {Name: "--nested-virt", Category: "optimization"},
+		{Name: "--memsize", Category: "memory"}, {Name: "--tpm", Category: "boot"}, {Name: "--sync-host-printers", Category: "printers"},
+		{Name: "--support-usb30", Category: "usb"}, {Name: "--auto-share-bluetooth", Category: "bluetooth"},
+		{Name: "--pause-idle", Category: "startup"}, {Name: "--on-window-close", Category: "startup"},
+		{Name: "--isolate-vm", Category: "security"}, {Name: "--lock-on-suspend", Category: "security"}, {Name: "--custom-pwd", Category: "security"},
+		{Name: "--smart-guard", Category: "smartguard"}, {Name: "--expiration", Category: "protection"}, {Name: "--time-sync", Category: "timesync"},
+		{Name: "--device-set", Category: "device_mgmt"}, {Name: "--shf-host", Category: "shared_folders"}, {Name: "--shf-host-defined", Category: "shared_folders"},
+		{Name: "--shared-profile", Category: "shared_profiles"}, {Name: "--sh-app-host-to-guest", Category: "shared_apps"},
+		{Name: "--smart-mount", Category: "smart_mounts"}, {Name: "--shared-clipboard", Category: "misc_sharing"},
+		{Name: "--show-dev-tools", Category: "advanced", Certain: true}, {Name: "--rosetta-linux", Category: "advanced", Certain: true},
+		{Name: "--tools-autoupdate", Category: "misc"},
+	},
+	HostSet: []string{"--require-pwd", "--headless-mode-feature", "--mem-limit"},
+}
+
 func newest(t testing.TB) *product { return recorded(t, "26.4.0 (57513)", "help-26.txt") }
 func oldest(t testing.TB) *product { return recorded(t, "18.3.0 (53605)", "help-18.txt") }
 
 func probed(t testing.TB, p *product) Capabilities {
 	t.Helper()
-	capabilities, err := New(p).Probe(context.Background())
+	capabilities, err := New(p).Probe(context.Background(), flags)
 	if err != nil {
 		t.Fatalf("probe: %v", err)
 	}
@@ -122,7 +140,7 @@ func TestH43_WhatAVersionCanDo(t *testing.T) {
 			}
 		})
 	}
-	if !onNew.Complete() || !onOld.Complete() {
+	if !onNew.Complete(flags) || !onOld.Complete(flags) {
 		t.Errorf("unread: %v, %v", onNew.Unread, onOld.Unread)
 	}
 }
@@ -178,7 +196,7 @@ func TestH43_WhatCannotBeReadIsUnknown(t *testing.T) {
 					t.Errorf("%s is %s", command, support)
 				}
 			}
-			if got.JSON != SupportUnknown || got.Complete() || len(got.Unread) != len(categories())+2 {
+			if got.JSON != SupportUnknown || got.Complete(flags) || len(got.Unread) != len(flags.categories())+2 {
 				t.Errorf("JSON %s, unread %v", got.JSON, got.Unread)
 			}
 		})
@@ -211,6 +229,17 @@ func TestH43_OneHelpThatCannotBeRead(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"prlctl set security --help": CodeOutputInvalid}, got.Unread); diff != "" {
 		t.Error(diff)
 	}
+	p = oldest(t)
+	p.helps["prlctl set security --help"] = tool.Result{Stdout: []byte("Internal error.\n"), ExitCode: 255}
+	got = probed(t, p)
+	for flag, want := range map[string]Support{
+		"--rosetta-linux": Unsupported,    // its category is certain, and was read
+		"--expiration":    SupportUnknown, // its category may be another one
+	} {
+		if have := got.Flag(flag).Support; have != want {
+			t.Errorf("%s is %s, want %s", flag, have, want)
+		}
+	}
 }
 
 // The usage of a category without flags settles that there are none; words
@@ -220,7 +249,7 @@ func TestH43_ACategoryWithoutFlags(t *testing.T) {
 	for text, want := range map[string]Support{"Usage: prlctl set <ID | NAME> [options]\n": Unsupported, "Out of coffee.\n": SupportUnknown} {
 		p := newest(t)
 		p.helps["prlctl set bluetooth --help"] = tool.Result{Stdout: []byte(text)}
-		if got := probed(t, p); got.Flag("--auto-share-bluetooth").Support != want || got.Complete() != (want == Unsupported) {
+		if got := probed(t, p); got.Flag("--auto-share-bluetooth").Support != want || got.Complete(flags) != (want == Unsupported) {
 			t.Errorf("%q: %s, unread %v", text, got.Flag("--auto-share-bluetooth").Support, got.Unread)
 		}
 	}
@@ -288,7 +317,7 @@ func TestProbeAsksOnce(t *testing.T) {
 	t.Parallel()
 	p := newest(t)
 	probed(t, p)
-	if want := len(categories()) + 3; len(p.asked) != want || len(slices.Compact(slices.Sorted(slices.Values(p.asked)))) != want {
+	if want := len(flags.categories()) + 3; len(p.asked) != want || len(slices.Compact(slices.Sorted(slices.Values(p.asked)))) != want {
 		t.Errorf("asked %d times: %q", len(p.asked), p.asked)
 	}
 	p = newest(t)
@@ -306,12 +335,12 @@ func TestProbeWithoutAVersion(t *testing.T) {
 	t.Parallel()
 	p := newest(t)
 	p.failing["prlctl --version"] = &tool.Error{Code: tool.CodeMissing}
-	if got, err := New(p).Probe(context.Background()); errorCode(err) != tool.CodeMissing || got.Complete() {
+	if got, err := New(p).Probe(context.Background(), flags); errorCode(err) != tool.CodeMissing || got.Complete(flags) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if got, err := New(newest(t)).Probe(ctx); errorCode(err) != CodeToolFailed || got.Set != nil {
+	if got, err := New(newest(t)).Probe(ctx, flags); errorCode(err) != CodeToolFailed || got.Set != nil {
 		t.Errorf("a probe that was canceled: %+v, %v", got, err)
 	}
 }
@@ -335,10 +364,10 @@ func TestCapabilitiesAsJSON(t *testing.T) {
 		t.Errorf("%d bytes", len(data))
 	}
 	delete(got.Set, "--pause-idle")
-	if got.Complete() {
+	if got.Complete(flags) {
 		t.Error("complete without a flag that was added later")
 	}
-	if (Capabilities{}).Complete() || (Capabilities{}).Flag("--isolate-vm").Support != SupportUnknown || (Capabilities{}).Command("pack") != SupportUnknown {
+	if (Capabilities{}).Complete(flags) || (Capabilities{}).Flag("--isolate-vm").Support != SupportUnknown || (Capabilities{}).Command("pack") != SupportUnknown {
 		t.Error("the zero value knows something")
 	}
 }

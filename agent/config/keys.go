@@ -150,7 +150,9 @@ var keys = []keyRow{
 const timingKey = "Timing"
 
 // defaultCommands are the types that need no listing (DESIGN 8).
-func defaultCommands() []string { return []string{"inventory.refresh", "policy.refresh"} }
+func defaultCommands() []string {
+	return protocol.CommandNames(func(c protocol.CommandType) bool { return !c.Listed })
+}
 
 // defaults is the configuration of a Mac on which nobody configured anything.
 func defaults() Config {

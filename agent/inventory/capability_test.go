@@ -2,11 +2,14 @@ package inventory
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"prlagent/agent/policy"
 	"prlagent/platform/tool"
 	"prlagent/prlctl"
 	"prlagent/store"
@@ -46,7 +49,7 @@ func TestH43_CapabilitiesAreProbedOncePerVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 		product.runs = 0
-		got, err := Capabilities(context.Background(), state, parsed, prlctl.New(product))
+		got, err := Capabilities(context.Background(), state, parsed, prlctl.New(product), policy.Flags)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +59,7 @@ func TestH43_CapabilitiesAreProbedOncePerVersion(t *testing.T) {
 		return got
 	}
 	product.broken = true
-	if ask("26.4.0 (57513)", true).Complete() {
+	if ask("26.4.0 (57513)", true).Complete(policy.Flags) {
 		t.Fatal("a help that cannot be read made no difference")
 	}
 	product.broken = false
@@ -71,4 +74,42 @@ func TestH43_CapabilitiesAreProbedOncePerVersion(t *testing.T) {
 	ask("27.0.0 (58628)", false)
 	product.version = "26.4.0 (57513)"
 	ask("26.4.0 (57513)", true) // only one version is kept
+}
+
+// What was kept when the catalogue had fewer settings is not the whole answer
+// any more.
+func TestH43_ALargerCatalogueIsProbedAnew(t *testing.T) {
+	t.Parallel()
+	state, _, err := store.Open(context.Background(), filepath.Join(t.TempDir(), "state"), store.Options{Collections: []string{Probed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = state.Close() })
+	product := &helpful{version: "26.4.0 (57513)"}
+	version, err := prlctl.ParseVersion(product.version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(flags prlctl.Flags, wantRuns bool) prlctl.Capabilities {
+		t.Helper()
+		product.runs = 0
+		got, err := Capabilities(context.Background(), state, version, prlctl.New(product), flags)
+		if err != nil || !got.Complete(flags) || (product.runs > 0) != wantRuns {
+			t.Errorf("%d runs of the tools, complete %t, %v", product.runs, got.Complete(flags), err)
+		}
+		return got
+	}
+	fewer := policy.Flags
+	fewer.Set = slices.DeleteFunc(slices.Clone(fewer.Set), func(flag prlctl.Flag) bool { return flag.Name == "--pause-idle" })
+	ask(fewer, true)
+	ask(fewer, false)
+	got := ask(policy.Flags, true)
+	ask(policy.Flags, false)
+	more := policy.Flags
+	more.HostSet = append(slices.Clone(more.HostSet), "--of-tomorrow")
+	ask(more, true)
+	data, err := json.Marshal(got)
+	if err != nil || len(data) > 16<<10 {
+		t.Errorf("kept as %d bytes, %v", len(data), err)
+	}
 }

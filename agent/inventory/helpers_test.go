@@ -360,13 +360,13 @@ func checkGaps(t testing.TB, look Look, vm protocol.VM) {
 	row := protocol.Row{VM: vm, Host: look.Host, Product: look.Product, Status: protocol.StatusOf(look.Product, false),
 		LastCommand: protocol.CommandNone, LastReportedAt: look.At}
 	for _, column := range protocol.Columns {
-		gap := column.Gap(row)
-		empty := column.Value(row) == "" || column.ID == "vm_state" && vm.State == protocol.StateUnknown
+		gap := column.Gap(&row)
+		empty := column.Value(&row) == "" || column.ID == "vm_state" && vm.State == protocol.StateUnknown
 		if empty && (gap == "" || gap == protocol.CodeNotReportedYet) {
 			t.Errorf("%s of %q is empty without a reason (%q)", column.ID, vm.Name, gap)
 		}
-		if _, explained := vm.Gaps[column.ID]; explained && !empty && column.Remark(row) == "" {
-			t.Errorf("%s of %q is %q and has the reason %q", column.ID, vm.Name, column.Value(row), vm.Gaps[column.ID])
+		if _, explained := vm.Gaps[column.ID]; explained && !empty && column.Remark(&row) == "" {
+			t.Errorf("%s of %q is %q and has the reason %q", column.ID, vm.Name, column.Value(&row), vm.Gaps[column.ID])
 		}
 		if _, known := protocol.Codes[gap]; gap != "" && !known {
 			t.Errorf("%s of %q: the code %q is in no table", column.ID, vm.Name, gap)
@@ -416,7 +416,7 @@ func cell(t testing.TB, look Look, vm protocol.VM, id string) (value string, gap
 		t.Fatalf("no column %s", id)
 	}
 	row := protocol.Row{VM: vm, Host: look.Host, Product: look.Product, Status: protocol.StatusOf(look.Product, false)}
-	return column.Value(row), column.Gap(row)
+	return column.Value(&row), column.Gap(&row)
 }
 
 // runs counts the calls of the vendor's tools in the last look by their first

@@ -85,6 +85,7 @@ var hostileNames = map[string]string{
 	"shell":         "$(id);`id`|& -rf --all",
 	"climbing":      "../../../../etc/passwd",
 	"not UTF-8":     "a\xff\xfe\xc3(",
+	"3 KiB":         strings.Repeat("x", 3<<10), // as long as a value of a file may be, and too long for a cell
 	"64 KiB":        strings.Repeat("x", 64<<10),
 	"64 KiB of two": strings.Repeat("é", 32<<10),
 }
@@ -136,6 +137,11 @@ func checkCaps(t *testing.T, vm protocol.VM) {
 		vm.ToolsState, vm.ToolsVersion, vm.CPU} {
 		if len(value) > protocol.MaxText {
 			t.Errorf("a text of %d bytes: %.40q", len(value), value)
+		}
+	}
+	for _, column := range protocol.Columns {
+		if value := column.Value(&protocol.Row{VM: vm}); len(value) > column.Limit && column.Kind != protocol.KindTime {
+			t.Errorf("%s has %d bytes, its limit is %d", column.ID, len(value), column.Limit)
 		}
 	}
 	data, err := json.Marshal(vm)

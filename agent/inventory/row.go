@@ -3,7 +3,6 @@ package inventory
 import (
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"prlagent/agent/protocol"
 	"prlagent/platform"
@@ -24,20 +23,11 @@ var guestNames = map[string]string{
 // architectures maps the tool's `Hardware.cpu.type` to the guide's words.
 var architectures = map[string]string{"x86": protocol.CPUIntel, "arm": protocol.CPUArm}
 
-// name and text cut what a user or a guest wrote to what a report holds, at a
-// character (protocol.md 2.13). Nothing but its length is changed: who shows it
-// makes it safe to show.
-func name(value string) string { return cut(value, protocol.MaxName) }
-func text(value string) string { return cut(value, protocol.MaxText) }
-
-func cut(value string, limit int) string {
-	if len(value) <= limit {
-		return value
-	}
-	for limit > 0 && !utf8.RuneStart(value[limit]) {
-		limit--
-	}
-	return value[:limit]
+// shownName is a machine's name as it stands in its row.
+func shownName(name string) string {
+	row := protocol.VM{Name: name}
+	row.Cut()
+	return row.Name
 }
 
 // describe takes what a query by id says of the configuration. What only the
@@ -48,9 +38,9 @@ func (r *record) describe(vm prlctl.VM) {
 		OSBuild:    r.Row.OSBuild,
 		ToolsState: r.Row.ToolsState, ToolsVersion: r.Row.ToolsVersion,
 		VMKey:      protocol.VMKey{ID: vm.ID, Owner: r.User.Name, Bundle: r.Identity},
-		Name:       name(vm.Name),
-		OS:         first(guestNames[vm.OS], text(vm.OS)),
-		Serial:     text(vm.Serial()),
+		Name:       vm.Name,
+		OS:         first(guestNames[vm.OS], vm.OS),
+		Serial:     vm.Serial(),
 		Source:     protocol.SourceOther,
 		CPU:        architectures[strings.ToLower(vm.CPUType)],
 		ConfigHash: vm.ConfigHash(),
@@ -63,14 +53,23 @@ func (r *record) describe(vm prlctl.VM) {
 	case prlctl.SwitchOn:
 		r.Row.Encryption = protocol.Encrypted
 	}
-	r.explain("vm_serial", r.Row.Serial, protocol.CodeMacGuestSerial)
-	r.explain("vm_encryption", r.Row.Encryption, protocol.CodeNotShown)
-	r.explain("cpu", r.Row.CPU, protocol.CodeNotShown)
+	r.explainMissing()
+}
+
+// explainMissing gives every cell that the description leaves empty the reason
+// of its column. Who knows more says so later.
+func (r *record) explainMissing() {
+	row := protocol.Row{VM: r.Row}
+	for _, column := range protocol.Columns {
+		if column.Hidden {
+			r.explain(column.ID, column.Value(&row), column.Missing)
+		}
+	}
 }
 
 // observe takes from a listing what changes without a setting being changed.
 func (r *record) observe(vm prlctl.VM) {
-	r.Row.RawState = text(string(vm.State))
+	r.Row.RawState = string(vm.State)
 	r.Row.State = vm.State.Portal()
 	r.Row.Stale, r.Row.SeenAt = "", time.Time{}
 	r.NeverStarted = r.NeverStarted && vm.Uptime == 0 && noTools(vm.GuestTools) && r.LastUsedAt.IsZero() && !wasStarted(vm.State)
@@ -85,7 +84,7 @@ func (r *record) observeTools(tools prlctl.GuestTools) {
 	if tools == (prlctl.GuestTools{}) {
 		return
 	}
-	r.Row.ToolsState, r.Row.ToolsVersion = text(tools.State), text(tools.Version)
+	r.Row.ToolsState, r.Row.ToolsVersion = tools.State, tools.Version
 	if noTools(tools) {
 		r.Row.ToolsVersion = ""
 	}
@@ -157,9 +156,9 @@ func (r *record) takeInfo(data []byte) {
 		return
 	}
 	guest := info.Guest()
-	r.Row.OS = first(text(guest.Name), r.Row.OS)
-	r.Row.Edition = first(text(guest.Edition), r.Row.Edition)
-	r.Row.OSBuild = first(text(guest.Build), r.Row.OSBuild)
+	r.Row.OS = first(guest.Name, r.Row.OS)
+	r.Row.Edition = first(guest.Edition, r.Row.Edition)
+	r.Row.OSBuild = first(guest.Build, r.Row.OSBuild)
 }
 
 // passwordPlugin is the method that asks for a password, the default of the

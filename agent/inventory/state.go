@@ -104,7 +104,7 @@ func (s *survey) vmProcesses(ctx context.Context) (map[running][]time.Time, erro
 			continue // a user may call a program of their own by this name
 		}
 		if at := slices.Index(process.Args, vmNameFlag); at >= 0 && at+1 < len(process.Args) {
-			key := running{process.UID, name(process.Args[at+1])}
+			key := running{process.UID, shownName(process.Args[at+1])}
 			out[key] = append(out[key], process.Started)
 		}
 	}

@@ -104,11 +104,6 @@ func (s *survey) takeAccount(user platform.User, now account) protocol.UserLook 
 	return look
 }
 
-// hidden are the columns that an unreadable description leaves empty.
-var hidden = []string{
-	"vm_name", "vm_os", "vm_edition", "vm_os_build", "vm_serial", "vm_encryption", "last_used", "tools_version", "cpu",
-}
-
 // unreadable is the record of a virtual machine of which nothing but its id
 // was ever readable.
 func unreadable(user platform.User, broken prlctl.Unreadable) *record {
@@ -117,8 +112,10 @@ func unreadable(user platform.User, broken prlctl.Unreadable) *record {
 		State:  protocol.StateUnknown,
 		Source: protocol.SourceUnknown,
 	}}
-	for _, column := range hidden {
-		entry.explain(column, "", protocol.Code(broken.Code))
+	for _, column := range protocol.Columns {
+		if column.Hidden {
+			entry.explain(column.ID, "", protocol.Code(broken.Code))
+		}
 	}
 	return entry
 }

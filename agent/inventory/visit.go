@@ -252,6 +252,7 @@ func (v *visit) readBundles(ctx context.Context, found []finding) error {
 		if found.gone == "" {
 			asked := len(found.record.questions())
 			found.record.takeAnswers(answers[:asked])
+			found.record.Row.Cut() // whatever a user or a guest wrote (H51)
 			answers = answers[asked:]
 		}
 	}

@@ -79,10 +79,10 @@ func TestInventoryTravelsWhole(t *testing.T) {
 	}
 	for i, row := range got.Rows {
 		for _, column := range protocol.Columns {
-			if value, want := column.Value(row), column.Value(sent.Rows[i]); value != want {
+			if value, want := column.Value(&row), column.Value(&sent.Rows[i]); value != want {
 				t.Errorf("row %d, %s: %q, want %q", i, column.ID, value, want)
 			}
-			if gap, want := column.Gap(row), column.Gap(sent.Rows[i]); gap != want {
+			if gap, want := column.Gap(&row), column.Gap(&sent.Rows[i]); gap != want {
 				t.Errorf("row %d, %s: reason %q, want %q", i, column.ID, gap, want)
 			}
 		}

@@ -197,13 +197,9 @@ func plistNumber(number json.Number) any {
 	return number.String()
 }
 
-// isTimeKey tells the names that hold points in time in our documents.
+// isTimeKey reports whether our documents hold points in time under that name.
 func isTimeKey(key string) bool {
-	switch key {
-	case "at", "since", "first_seen", "last_used", "last_reported":
-		return true
-	}
-	return strings.HasSuffix(key, "_at")
+	return key == "at" || key == "since" || strings.HasSuffix(key, "_at") || protocol.IsTime(key)
 }
 
 func plistDate(value string) any {

@@ -6,11 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 
+	"prlagent/agent/protocol"
 	"prlagent/platform/plist"
 	"prlagent/platform/safefile"
 )
@@ -300,5 +302,41 @@ func TestH15_SnapshotsOfHostileTexts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Every point in time of a document is a date in its property list, and no
+// text is one, also those of fields and columns that are yet to come.
+func TestPointsInTimeAreDatesInPropertyLists(t *testing.T) {
+	t.Parallel()
+	check := func(where, name string, isTime bool) {
+		if isTimeKey(name) != isTime {
+			t.Errorf("%s: %q is taken for a point in time: %t", where, name, !isTime)
+		}
+	}
+	for _, document := range []any{Status{}, Inventory{}, protocol.VM{}, protocol.RowExtra{}} {
+		eachField(reflect.TypeOf(document), check)
+	}
+	for _, column := range protocol.Columns {
+		check("column", column.ID, column.Kind == protocol.KindTime)
+	}
+}
+
+// eachField calls visit with every named text and point in time below a structure.
+func eachField(structure reflect.Type, visit func(where, name string, isTime bool)) {
+	for i := range structure.NumField() {
+		field := structure.Field(i)
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		inner := field.Type
+		for inner.Kind() == reflect.Slice || inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Map {
+			inner = inner.Elem()
+		}
+		switch {
+		case inner == reflect.TypeFor[protocol.Row](): // has a form of its own
+		case inner == reflect.TypeFor[time.Time](), inner.Kind() == reflect.String:
+			visit(structure.String(), name, inner.Kind() != reflect.String)
+		case inner.Kind() == reflect.Struct:
+			eachField(inner, visit)
+		}
 	}
 }

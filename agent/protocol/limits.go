@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Version is the protocol's major version, as sent in every check-in.
@@ -64,6 +65,17 @@ func ReadLimited(r io.Reader, limit int) ([]byte, error) {
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
 	}
 	return data, nil
+}
+
+// CutText is text with at most limit bytes, cut at a character.
+func CutText(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit]
 }
 
 // checkShape walks the tokens once: depth, duplicate keys, a single value.

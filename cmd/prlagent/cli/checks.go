@@ -23,6 +23,26 @@ const (
 // minimumFree is the room that the state and its backups may need, in bytes.
 const minimumFree = 256 << 20
 
+// check is one row of the table of checks.
+type check struct {
+	id, title string
+	look      func(*patient, context.Context) finding
+}
+
+// checks are what doctor looks at, in this order.
+var checks = []check{
+	{"daemon", "The daemon answers", (*patient).daemon},
+	{"health", "The daemon calls itself healthy", (*patient).health},
+	{"configuration", "The configuration can be used", (*patient).configuration},
+	{"portal", "The portal has a report", (*patient).portal},
+	{"state", "The state database is whole", (*patient).state},
+	{"disk", "There is room for the state", (*patient).disk},
+	{"snapshot", "Management tools can read the snapshot", (*patient).snapshot},
+	{"product", "Parallels Desktop is installed", (*patient).product},
+	{"tools", "Its tools carry the vendor's signature", (*patient).tools},
+	{"users", "Every user's machines can be listed", (*patient).users},
+}
+
 func (who *patient) running() bool { return who.err == nil && who.status.Daemon.Running }
 
 func good(format string, args ...any) finding {

@@ -138,7 +138,7 @@ func inventoryJSON(inventory localapi.Inventory, columns []protocol.Column) map[
 		document := protocol.RowJSON(row)
 		gaps := make(map[string]protocol.Code)
 		for _, column := range columns {
-			if code := column.Reason(row); code != "" {
+			if code := column.Reason(&row); code != "" {
 				gaps[column.ID] = code
 			}
 		}
@@ -165,7 +165,7 @@ func (p *program) printCSV(inventory localapi.Inventory, columns []protocol.Colu
 	for _, row := range inventory.Rows {
 		fields := make([]string, 0, len(columns))
 		for _, column := range columns {
-			fields = append(fields, column.Value(row))
+			fields = append(fields, column.Value(&row))
 		}
 		if err := out.Write(fields); err != nil {
 			return err
@@ -188,7 +188,7 @@ func vmsPage(v view, inventory localapi.Inventory, columns []protocol.Column) st
 		fields := make([]cell, 0, len(columns))
 		for _, column := range columns {
 			fields = append(fields, v.field(column, row))
-			if code := column.Reason(row); code != "" {
+			if code := column.Reason(&row); code != "" {
 				reasons[code] = true
 			}
 		}
@@ -206,21 +206,21 @@ func (v view) title(column protocol.Column) string {
 const staleSign = "†"
 
 func (v view) field(column protocol.Column, row protocol.Row) cell {
-	if code := column.Gap(row); code != "" {
+	if code := column.Gap(&row); code != "" {
 		return cell{"(" + string(code) + ")", dim}
 	}
-	if code := column.Remark(row); code != "" {
-		return cell{column.Value(row) + " (" + string(code) + ")", ""}
+	if code := column.Remark(&row); code != "" {
+		return cell{column.Value(&row) + " (" + string(code) + ")", ""}
 	}
 	switch {
-	case column.Time:
-		return cell{v.stamp(column.At(row)), ""}
+	case column.Kind == protocol.KindTime:
+		return cell{v.stamp(column.At(&row)), ""}
 	case column.ID == "vm_state" && row.Stale != "":
-		return cell{column.Value(row) + " " + staleSign, yellow}
+		return cell{column.Value(&row) + " " + staleSign, yellow}
 	case column.ID == "vm_state" && row.State == protocol.StateRunning:
-		return cell{column.Value(row), green}
+		return cell{column.Value(&row), green}
 	}
-	return cell{column.Value(row), ""}
+	return cell{column.Value(&row), ""}
 }
 
 func staleNotes(v view, rows []protocol.Row) string {

@@ -382,7 +382,7 @@ func TestProfileCarriesKeysThatVerify(t *testing.T) {
 	if _, err := envelope.Verify(protocol.PayloadHead, trusted, 1); err != nil {
 		t.Error(err)
 	}
-	if read.ServerURL != "https://localhost:8443" || read.Mode != "monitor" || len(read.ServerCertificates) != 1 || len(read.AllowedCommands) != len(allCommands) {
+	if read.ServerURL != "https://localhost:8443" || read.Mode != "monitor" || len(read.ServerCertificates) != 1 || len(read.AllowedCommands) != len(protocol.CommandTypes) {
 		t.Errorf("profile is %+v", read)
 	}
 	if read.EnrollmentSecret != readSecretOf(t, dir, operatorFolder, secretFile) {

@@ -17,6 +17,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/google/go-cmp/cmp"
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/portal/storage"
@@ -189,5 +190,36 @@ func TestOpenAPIRowHasEveryColumn(t *testing.T) {
 		if _, sent := rendered[name]; !sent {
 			t.Errorf("property %s of Row is no column", name)
 		}
+	}
+}
+
+// The portal answers what is described, and nothing else; what is described as
+// protected by the admin token is.
+func TestOpenAPIDescribesEveryRoute(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	document := loadContract(t).document
+	var described []string
+	for path, item := range document.Paths.Map() {
+		for method, operation := range item.Operations() {
+			described = append(described, method+" "+path)
+			protected := false
+			if operation.Security != nil {
+				protected = slices.ContainsFunc(*operation.Security, func(need openapi3.SecurityRequirement) bool { return need["adminToken"] != nil })
+			}
+			got := portal.call(t, method, strings.NewReplacer("{", "", "}", "").Replace(path), nil)
+			if refused := got.problem(t) == protocol.ProblemUnauthenticated; protected && !refused || protected != strings.HasPrefix(path, adminPlane) {
+				t.Errorf("%s %s is described as for admins: %t; without a token it answers %d", method, path, protected, got.status)
+			}
+		}
+	}
+	var routes []string
+	for _, route := range new(server).routes() {
+		routes = append(routes, route.pattern)
+	}
+	slices.Sort(routes)
+	slices.Sort(described)
+	if diff := cmp.Diff(described, routes); diff != "" {
+		t.Errorf("(-openapi.yaml +routes):\n%s", diff)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"prlagent/agent/protocol"
 	"prlagent/platform/text"
 )
 
@@ -28,16 +29,16 @@ import (
 // operator is one row of the grammar.
 type operator struct {
 	word  string
-	kinds []kind // that it applies to
-	count int    // values it takes: 0, 1, or many
+	kinds []protocol.Kind // that it applies to
+	count int             // values it takes: 0, 1, or many
 	holds func(order int) bool
 }
 
 const many = -1
 
 var (
-	everyKind    = []kind{kindText, kindVersion, kindTime, kindNumber, kindBool}
-	orderedKinds = []kind{kindVersion, kindTime, kindNumber}
+	everyKind    = []protocol.Kind{protocol.KindText, protocol.KindVersion, protocol.KindTime, protocol.KindNumber, protocol.KindBool}
+	orderedKinds = []protocol.Kind{protocol.KindVersion, protocol.KindTime, protocol.KindNumber}
 )
 
 func isBefore(order int) bool { return order < 0 }
@@ -60,10 +61,10 @@ var operators = []operator{
 	{"=", everyKind, 1, isWithin},
 	{"<", orderedKinds, 1, isBefore},
 	{">", orderedKinds, 1, isAfter},
-	{wordContains, []kind{kindText, kindVersion}, 1, nil},
-	{"in", []kind{kindText, kindVersion, kindNumber}, many, isWithin},
-	{"before", []kind{kindTime}, 1, isBefore},
-	{"after", []kind{kindTime}, 1, isAfter},
+	{wordContains, []protocol.Kind{protocol.KindText, protocol.KindVersion}, 1, nil},
+	{"in", []protocol.Kind{protocol.KindText, protocol.KindVersion, protocol.KindNumber}, many, isWithin},
+	{"before", []protocol.Kind{protocol.KindTime}, 1, isBefore},
+	{"after", []protocol.Kind{protocol.KindTime}, 1, isAfter},
 	{wordNotEmpty, everyKind, 0, nil},
 	{wordEmpty, everyKind, 0, nil},
 }
@@ -113,7 +114,7 @@ func findColumn(columns []column, id string) (column, error) {
 	return columns[at], nil
 }
 
-func operatorsOf(of kind) []string {
+func operatorsOf(of protocol.Kind) []string {
 	var words []string
 	for _, known := range operators {
 		if slices.Contains(known.kinds, of) {
@@ -157,7 +158,7 @@ func (c *condition) readValues(given string, now time.Time) error {
 	}
 	reads := c.column.kind
 	if c.word == wordContains {
-		reads = kindText
+		reads = protocol.KindText
 	}
 	for _, value := range texts {
 		read, err := readOperand(reads, value, now)

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"prlagent/agent/protocol"
 )
 
 func TestVersionsCompareAsVersions(t *testing.T) {
@@ -34,7 +36,7 @@ func TestVersionsCompareAsVersions(t *testing.T) {
 func TestConditionsOnOneCell(t *testing.T) {
 	t.Parallel()
 	columns := []column{
-		{id: "text", kind: kindText}, {id: "version", kind: kindVersion}, {id: "time", kind: kindTime}, {id: "number", kind: kindNumber}, {id: "flag", kind: kindBool},
+		{id: "text", kind: protocol.KindText}, {id: "version", kind: protocol.KindVersion}, {id: "time", kind: protocol.KindTime}, {id: "number", kind: protocol.KindNumber}, {id: "flag", kind: protocol.KindBool},
 	}
 	noon := cell{at: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)}
 	for filter, cells := range map[string]map[cell]bool{

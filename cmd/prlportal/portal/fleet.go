@@ -249,7 +249,7 @@ func (s scan) stale(reported time.Time) bool { return s.now.Sub(reported) > s.fr
 func (t table[T]) searchText(row *T) string {
 	var text strings.Builder
 	for _, field := range t.fields {
-		if field.kind == kindTime || field.kind == kindBool || field.id == gapsColumn {
+		if field.kind == protocol.KindTime || field.kind == protocol.KindBool || field.id == gapsColumn {
 			continue
 		}
 		if value := field.cell(row).text; value != "" {

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -215,14 +215,12 @@ func (m rowMerger) past(held, next map[string]storage.Row) []storage.PastRow {
 // clipVM cuts the texts of a row, which a user or a guest chose, to the limits
 // of protocol.md 2.13. A report is not refused because of one long name.
 func clipVM(vm *protocol.VM) {
-	clipAll(
-		&vm.Name, &vm.State, &vm.RawState, &vm.OS, &vm.Edition, &vm.OSBuild, &vm.Serial,
-		&vm.Source, &vm.Encryption, &vm.ToolsVersion, &vm.ToolsState, &vm.CPU, &vm.ConfigHash)
+	vm.Cut()
 	vm.SeenBy = vm.SeenBy[:min(len(vm.SeenBy), maxSeenBy)]
 	for i := range vm.SeenBy {
-		vm.SeenBy[i] = clip(vm.SeenBy[i], protocol.MaxName)
+		vm.SeenBy[i] = protocol.CutText(vm.SeenBy[i], protocol.MaxName)
 	}
-	vm.Stale, vm.Gaps = protocol.Code(clip(string(vm.Stale), protocol.MaxName)), knownGaps(vm.Gaps)
+	vm.Gaps = knownGaps(vm.Gaps)
 }
 
 // maxSeenBy is how many other accounts of one shared virtual machine are kept.
@@ -242,33 +240,35 @@ func knownGaps(gaps map[string]protocol.Code) map[string]protocol.Code {
 func clipParts(request *protocol.CheckinRequest) {
 	request.Triggers = request.Triggers[:min(len(request.Triggers), storage.MaxTriggers)]
 	for i := range request.Triggers {
-		clipAll(&request.Triggers[i].Reason, &request.Triggers[i].VMID)
+		clipTexts(&request.Triggers[i])
 	}
-	if agent := request.Agent; agent != nil {
-		clipAll(&agent.Version, &agent.Arch, &agent.Mode)
+	if request.Agent != nil {
+		clipTexts(request.Agent)
 	}
 	if host := request.Host; host != nil {
-		clipAll(&host.ComputerName, &host.Serial, &host.HardwareUUID, &host.Model, &host.MacOS, &host.MacOSBuild, &host.CPU, &host.ConsoleUser)
+		clipTexts(host)
+		row := protocol.Row{Host: *host}
+		row.Cut()
+		*host = row.Host
 	}
 	if product := request.Product; product != nil {
-		clipAll(&product.Version, &product.Build, &product.Edition, &product.State, &product.License)
+		clipTexts(product)
+		row := protocol.Row{Product: *product}
+		row.Cut()
+		*product = row.Product
 		product.Gaps = knownGaps(product.Gaps)
 	}
-	if policy := request.Policy; policy != nil {
-		clipAll(&policy.State, &policy.PolicyID, &policy.SHA256)
+	if request.Policy != nil {
+		clipTexts(request.Policy)
 	}
 }
 
-func clipAll(texts ...*string) {
-	for _, text := range texts {
-		*text = clip(*text, protocol.MaxName)
+// clipTexts cuts every text of a structure, so that a new one is not forgotten.
+func clipTexts[T any](structure *T) {
+	value := reflect.ValueOf(structure).Elem()
+	for i := range value.NumField() {
+		if field := value.Field(i); field.Kind() == reflect.String {
+			field.SetString(protocol.CutText(field.String(), protocol.MaxName))
+		}
 	}
-}
-
-// clip cuts text to at most limit bytes without splitting a character.
-func clip(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "")
 }

@@ -22,11 +22,8 @@ const preferenceDomain = "org.prlagent.agent"
 
 // allCommands is what a Mac may be told to allow (DESIGN 8). The profile has
 // every one, so that an admin strikes what they do not want.
-var allCommands = []string{
-	"vm.delete", "vm.lock", "vm.unlock", "vm.restart", "vm.redownload",
-	"license.deactivate",
-	"windows_update.check", "windows_update.install",
-	"inventory.refresh", "policy.refresh", "diagnostics",
+func allCommands() []string {
+	return protocol.CommandNames(func(protocol.CommandType) bool { return true })
 }
 
 // preferences are the agent's configuration keys that a profile carries
@@ -159,7 +156,7 @@ func (o profileOptions) preferences(site OperatorSite) (preferences, error) {
 		"EnrollmentSecret":   secret,
 		"PolicyKeys":         []preferenceKey{policyKey},
 		"CommandKeys":        []preferenceKey{commandKey},
-		"AllowedCommands":    allCommands,
+		"AllowedCommands":    allCommands(),
 		"Mode":               o.mode,
 	}
 	if o.group != "" {

@@ -84,7 +84,7 @@ func (c column) forPeople(row tableRow, zone *time.Location) string {
 	if code := c.gap(row); code != "" {
 		return strings.TrimSpace(value + " (" + string(code) + ")")
 	}
-	if at, err := time.Parse(time.RFC3339, value); c.kind == kindTime && err == nil {
+	if at, err := time.Parse(time.RFC3339, value); c.kind == protocol.KindTime && err == nil {
 		return localTime(at, zone)
 	}
 	return orEmpty(value)

@@ -61,19 +61,42 @@ func newServer(config Config, store store, content *os.Root, log zerolog.Logger,
 	}
 }
 
-// handler routes the requests of protocol.md 2.3 that this portal answers.
+// route is one row of the table of endpoints.
+type route struct {
+	pattern string // of http.ServeMux
+	handle  func(http.ResponseWriter, *http.Request) error
+}
+
+// routes are the requests of protocol.md 2.3 that this portal answers.
+func (s *server) routes() []route {
+	return []route{
+		{"POST /v1/enroll", s.enroll},
+		{"POST /v1/checkin", s.checkin},
+		{"GET /v1/content/heads/{file}", s.head},
+		{"GET /v1/content/policies/{file}", s.policy},
+		{"GET /v1/admin/devices", s.listDevices},
+		{"GET /v1/admin/vms", s.listVMs},
+		{"GET /v1/admin/devices/{id}/history", s.deviceHistory},
+		{"POST /v1/admin/devices/{id}/approve", s.approve},
+		{"GET /healthz", s.healthz},
+		{"GET /readyz", s.readyz},
+	}
+}
+
+// adminPlane begins the path of every route that asks for the admin token.
+const adminPlane = "/v1/admin/"
+
+// handler answers the routes. Nobody can forget to protect one: the path alone
+// decides it.
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/enroll", s.answer(s.enroll))
-	mux.HandleFunc("POST /v1/checkin", s.answer(s.checkin))
-	mux.HandleFunc("GET /v1/content/heads/{file}", s.answer(s.head))
-	mux.HandleFunc("GET /v1/content/policies/{file}", s.answer(s.policy))
-	mux.HandleFunc("GET /v1/admin/devices", s.answer(s.admin(s.listDevices)))
-	mux.HandleFunc("GET /v1/admin/vms", s.answer(s.admin(s.listVMs)))
-	mux.HandleFunc("GET /v1/admin/devices/{id}/history", s.answer(s.admin(s.deviceHistory)))
-	mux.HandleFunc("POST /v1/admin/devices/{id}/approve", s.answer(s.admin(s.approve)))
-	mux.HandleFunc("GET /healthz", s.answer(s.healthz))
-	mux.HandleFunc("GET /readyz", s.answer(s.readyz))
+	for _, route := range s.routes() {
+		handle := route.handle
+		if _, path, _ := strings.Cut(route.pattern, " "); strings.HasPrefix(path, adminPlane) {
+			handle = s.admin(handle)
+		}
+		mux.HandleFunc(route.pattern, s.answer(handle))
+	}
 	mux.HandleFunc("/", s.answer(func(http.ResponseWriter, *http.Request) error {
 		return protocol.NewProblem(protocol.ProblemNotFound, "")
 	}))

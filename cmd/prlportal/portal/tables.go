@@ -61,58 +61,34 @@ func (v vmView) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// versionColumns are the columns of the guide whose values are versions.
-var versionColumns = []string{"pd_version", "tools_version", "vm_os_build"}
-
 // vmTable has the guide's twenty columns and ours (protocol.md 5.1).
 var vmTable = table[vmView]{
 	name:   "vms",
-	fields: append(guideFields(), ourFields...),
+	fields: append(rowFields(), portalFields...),
 	search: func(v *vmView) string { return v.text },
 }
 
-func guideFields() []field[vmView] {
-	fields := make([]field[vmView], 0, len(protocol.Columns)+len(ourFields))
-	for _, guide := range protocol.Columns {
-		made := field[vmView]{column: column{id: guide.ID, title: guide.Title, kind: kindText}}
-		switch {
-		case guide.Time:
-			made.kind = kindTime
-			made.at = func(v *vmView) time.Time { return guide.At(v.Row) }
-		case slices.Contains(versionColumns, guide.ID):
-			made.kind = kindVersion
-			fallthrough
-		default:
-			made.text = func(v *vmView) string { return guide.Value(v.Row) }
+// rowFields are what a row of the protocol says by itself.
+func rowFields() []field[vmView] {
+	var fields []field[vmView]
+	for _, known := range slices.Concat(protocol.Columns, protocol.OwnColumns) {
+		made := field[vmView]{column: column{known.ID, known.Title, known.Kind, known.Path}}
+		if known.Kind == protocol.KindTime {
+			made.at = func(v *vmView) time.Time { return known.At(&v.Row) }
+		} else {
+			made.text = func(v *vmView) string { return known.Value(&v.Row) }
 		}
 		fields = append(fields, made)
 	}
 	return fields
 }
 
-var ourFields = []field[vmView]{
-	{column: column{"group", "Group", kindText, "extra.group"}, text: func(v *vmView) string { return v.Extra.Group }},
-	{column: column{"group_source", "Group source", kindText, "extra.group_source"}, text: func(v *vmView) string { return v.Extra.GroupSource }},
-	{column: column{"policy_revision", "Policy revision", kindNumber, "extra.policy_revision"}, text: func(v *vmView) string { return number(v.Extra.PolicyRevision) }},
-	{column: column{"policy_state", "Policy status", kindText, "extra.policy_state"}, text: func(v *vmView) string { return v.Extra.PolicyState }},
-	{column: column{"last_command_detail", "Last command detail", kindText, "extra.last_command_detail"}, text: func(v *vmView) string { return v.Extra.LastCommandDetail }},
-	{column: column{"agent_version", "Agent version", kindVersion, "extra.agent_version"}, text: func(v *vmView) string { return v.Extra.AgentVersion }},
-	{column: column{"first_seen", "First seen", kindTime, "extra.first_seen"}, at: func(v *vmView) time.Time { return v.Extra.FirstSeenAt }},
-	{column: column{"device_id", "Device ID", kindText, "extra.device_id"}, text: func(v *vmView) string { return v.Extra.DeviceID }},
-	{column: column{id: "raw_state", title: "State in the tool's word", kind: kindText}, text: func(v *vmView) string { return v.RawState }},
-	{column: column{id: "stale", title: "Last known because", kind: kindText}, text: func(v *vmView) string { return string(v.Stale) }},
-	{column: column{id: "stale_report", title: "Report is stale", kind: kindBool}, text: func(v *vmView) string { return strconv.FormatBool(v.StaleReport) }},
-	{column: column{id: "changed_at", title: "Changed", kind: kindTime}, at: func(v *vmView) time.Time { return v.ChangedAt }},
-	{column: column{id: "removed_at", title: "Removed", kind: kindTime}, at: func(v *vmView) time.Time { return v.RemovedAt }},
-	{column: column{id: gapsColumn, title: "Empty because", kind: kindText}, text: gapsCell},
-}
-
-// number is empty for 0, which stands for none.
-func number(n uint64) string {
-	if n == 0 {
-		return ""
-	}
-	return strconv.FormatUint(n, 10)
+// portalFields are what only the portal knows of a row.
+var portalFields = []field[vmView]{
+	{column: column{id: "stale_report", title: "Report is stale", kind: protocol.KindBool}, text: func(v *vmView) string { return strconv.FormatBool(v.StaleReport) }},
+	{column: column{id: "changed_at", title: "Changed", kind: protocol.KindTime}, at: func(v *vmView) time.Time { return v.ChangedAt }},
+	{column: column{id: "removed_at", title: "Removed", kind: protocol.KindTime}, at: func(v *vmView) time.Time { return v.RemovedAt }},
+	{column: column{id: gapsColumn, title: "Empty because", kind: protocol.KindText}, text: gapsCell},
 }
 
 // gapsColumn is the reasons of the cells of a row. A search does not look there.
@@ -139,28 +115,28 @@ var deviceTable = table[deviceView]{
 }
 
 var deviceFields = []field[deviceView]{
-	{column: column{id: "computer_name", title: "Computer name", kind: kindText}, text: func(v *deviceView) string { return v.ComputerName }},
-	{column: column{id: "mac_serial", title: "Mac serial number", kind: kindText}, text: func(v *deviceView) string { return v.MacSerial }},
-	{column: column{id: "state", title: "State", kind: kindText}, text: func(v *deviceView) string { return v.State }},
-	{column: column{"group", "Group", kindText, "group.id"}, text: func(v *deviceView) string { return v.Group.ID }},
-	{column: column{id: "mode", title: "Mode", kind: kindText}, text: func(v *deviceView) string { return v.Mode }},
-	{column: column{id: "vms", title: "VMs", kind: kindNumber}, text: func(v *deviceView) string { return strconv.Itoa(v.VMs) }},
-	{column: column{id: "pd_version", title: "Parallels Desktop", kind: kindVersion}, text: func(v *deviceView) string { return v.PDVersion }},
-	{column: column{id: "agent_version", title: "Agent", kind: kindVersion}, text: func(v *deviceView) string { return v.AgentVersion }},
-	{column: column{id: "last_checkin_at", title: "Last check-in", kind: kindTime}, at: func(v *deviceView) time.Time { return v.LastCheckinAt }},
-	{column: column{id: "device_id", title: "Device ID", kind: kindText}, text: func(v *deviceView) string { return v.DeviceID }},
-	{column: column{id: "pd_state", title: "Parallels Desktop State", kind: kindText}, text: func(v *deviceView) string { return v.PDState }},
-	{column: column{id: "macos", title: "macOS", kind: kindVersion}, text: func(v *deviceView) string { return v.MacOS }},
-	{column: column{id: "model", title: "Model", kind: kindText}, text: func(v *deviceView) string { return v.Model }},
-	{column: column{id: "hardware_uuid", title: "Hardware UUID", kind: kindText}, text: func(v *deviceView) string { return v.HardwareUUID }},
-	{column: column{"group_source", "Group source", kindText, "group.source"}, text: func(v *deviceView) string { return v.Group.Source }},
-	{column: column{id: "policy_state", title: "Policy status", kind: kindText}, text: func(v *deviceView) string { return v.PolicyState }},
-	{column: column{id: "key_id", title: "Key ID", kind: kindText}, text: func(v *deviceView) string { return v.KeyID }},
-	{column: column{id: "enrolled_at", title: "Enrolled", kind: kindTime}, at: func(v *deviceView) time.Time { return v.EnrolledAt }},
-	{column: column{id: "last_reasons", title: "Last reasons", kind: kindText}, text: func(v *deviceView) string { return v.LastReasons }},
-	{column: column{id: "epoch", title: "Epoch", kind: kindText}, text: func(v *deviceView) string { return v.Epoch }},
-	{column: column{id: "sequence", title: "Sequence", kind: kindNumber}, text: func(v *deviceView) string { return strconv.FormatUint(v.Sequence, 10) }},
-	{column: column{id: "truncated", title: "Truncated", kind: kindBool}, text: func(v *deviceView) string { return strconv.FormatBool(v.Truncated) }},
-	{column: column{id: "stale_report", title: "Report is stale", kind: kindBool}, text: func(v *deviceView) string { return strconv.FormatBool(v.StaleReport) }},
-	{column: column{id: "changed_at", title: "Changed", kind: kindTime}, at: func(v *deviceView) time.Time { return v.ChangedAt }},
+	{column: column{id: "computer_name", title: "Computer name", kind: protocol.KindText}, text: func(v *deviceView) string { return v.ComputerName }},
+	{column: column{id: "mac_serial", title: "Mac serial number", kind: protocol.KindText}, text: func(v *deviceView) string { return v.MacSerial }},
+	{column: column{id: "state", title: "State", kind: protocol.KindText}, text: func(v *deviceView) string { return v.State }},
+	{column: column{"group", "Group", protocol.KindText, "group.id"}, text: func(v *deviceView) string { return v.Group.ID }},
+	{column: column{id: "mode", title: "Mode", kind: protocol.KindText}, text: func(v *deviceView) string { return v.Mode }},
+	{column: column{id: "vms", title: "VMs", kind: protocol.KindNumber}, text: func(v *deviceView) string { return strconv.Itoa(v.VMs) }},
+	{column: column{id: "pd_version", title: "Parallels Desktop", kind: protocol.KindVersion}, text: func(v *deviceView) string { return v.PDVersion }},
+	{column: column{id: "agent_version", title: "Agent", kind: protocol.KindVersion}, text: func(v *deviceView) string { return v.AgentVersion }},
+	{column: column{id: "last_checkin_at", title: "Last check-in", kind: protocol.KindTime}, at: func(v *deviceView) time.Time { return v.LastCheckinAt }},
+	{column: column{id: "device_id", title: "Device ID", kind: protocol.KindText}, text: func(v *deviceView) string { return v.DeviceID }},
+	{column: column{id: "pd_state", title: "Parallels Desktop State", kind: protocol.KindText}, text: func(v *deviceView) string { return v.PDState }},
+	{column: column{id: "macos", title: "macOS", kind: protocol.KindVersion}, text: func(v *deviceView) string { return v.MacOS }},
+	{column: column{id: "model", title: "Model", kind: protocol.KindText}, text: func(v *deviceView) string { return v.Model }},
+	{column: column{id: "hardware_uuid", title: "Hardware UUID", kind: protocol.KindText}, text: func(v *deviceView) string { return v.HardwareUUID }},
+	{column: column{"group_source", "Group source", protocol.KindText, "group.source"}, text: func(v *deviceView) string { return v.Group.Source }},
+	{column: column{id: "policy_state", title: "Policy status", kind: protocol.KindText}, text: func(v *deviceView) string { return v.PolicyState }},
+	{column: column{id: "key_id", title: "Key ID", kind: protocol.KindText}, text: func(v *deviceView) string { return v.KeyID }},
+	{column: column{id: "enrolled_at", title: "Enrolled", kind: protocol.KindTime}, at: func(v *deviceView) time.Time { return v.EnrolledAt }},
+	{column: column{id: "last_reasons", title: "Last reasons", kind: protocol.KindText}, text: func(v *deviceView) string { return v.LastReasons }},
+	{column: column{id: "epoch", title: "Epoch", kind: protocol.KindText}, text: func(v *deviceView) string { return v.Epoch }},
+	{column: column{id: "sequence", title: "Sequence", kind: protocol.KindNumber}, text: func(v *deviceView) string { return strconv.FormatUint(v.Sequence, 10) }},
+	{column: column{id: "truncated", title: "Truncated", kind: protocol.KindBool}, text: func(v *deviceView) string { return strconv.FormatBool(v.Truncated) }},
+	{column: column{id: "stale_report", title: "Report is stale", kind: protocol.KindBool}, text: func(v *deviceView) string { return strconv.FormatBool(v.StaleReport) }},
+	{column: column{id: "changed_at", title: "Changed", kind: protocol.KindTime}, at: func(v *deviceView) time.Time { return v.ChangedAt }},
 }

@@ -6,17 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-)
 
-// kind is how the values of a column compare.
-type kind string
-
-const (
-	kindText    kind = "text"       // without regard to case
-	kindVersion kind = "version"    // part by part, numbers as numbers
-	kindTime    kind = "time"       // RFC 3339 in UTC
-	kindNumber  kind = "number"     //
-	kindBool    kind = "true/false" //
+	"prlagent/agent/protocol"
 )
 
 // column says what a table has in one place. The id is its name everywhere:
@@ -24,7 +15,7 @@ const (
 type column struct {
 	id    string
 	title string
-	kind  kind
+	kind  protocol.Kind
 	path  string // where the value lies in the row's JSON; the id where empty
 }
 
@@ -45,22 +36,22 @@ type operand struct {
 }
 
 // readOperand reads the value of a filter. What a time is relative to is now.
-func readOperand(of kind, text string, now time.Time) (operand, error) {
+func readOperand(of protocol.Kind, text string, now time.Time) (operand, error) {
 	value := operand{text: text}
 	var err error
 	switch of {
-	case kindVersion:
+	case protocol.KindVersion:
 		value.version = parseVersion(text)
 		if !strings.ContainsAny(text, "0123456789") {
 			err = fmt.Errorf("expected a version like 26.1")
 		}
-	case kindTime:
+	case protocol.KindTime:
 		value.span, err = parseSpan(text, now)
-	case kindNumber:
+	case protocol.KindNumber:
 		if value.number, err = strconv.ParseFloat(text, 64); err != nil {
 			err = fmt.Errorf("expected a number")
 		}
-	case kindBool:
+	case protocol.KindBool:
 		if text = strings.ToLower(text); text != "true" && text != "false" {
 			err = fmt.Errorf("expected true or false")
 		}
@@ -71,17 +62,17 @@ func readOperand(of kind, text string, now time.Time) (operand, error) {
 // order places a cell that is not empty before (-1), in (0) or after (1) what
 // the operand names. A cell of another kind than its column's, such as a
 // version "(devel)", has no order.
-func (o operand) order(of kind, c cell) (order int, ordered bool) {
+func (o operand) order(of protocol.Kind, c cell) (order int, ordered bool) {
 	switch of {
-	case kindVersion:
+	case protocol.KindVersion:
 		parts := parseVersion(c.text)
 		if len(parts) == 0 || !parts[0].isNumber {
 			return 0, strings.EqualFold(c.text, o.text)
 		}
 		return compareNamed(parts, o.version), true
-	case kindTime:
+	case protocol.KindTime:
 		return o.span.order(c.at), true
-	case kindNumber:
+	case protocol.KindNumber:
 		number, err := strconv.ParseFloat(c.text, 64)
 		return cmp.Compare(number, o.number), err == nil
 	}
@@ -247,10 +238,10 @@ type sortKey struct {
 func (c column) sortKey(of cell) sortKey {
 	key := sortKey{empty: of.empty(), at: of.at}
 	switch c.kind {
-	case kindTime:
-	case kindNumber:
+	case protocol.KindTime:
+	case protocol.KindNumber:
 		key.number, _ = strconv.ParseFloat(of.text, 64)
-	case kindVersion:
+	case protocol.KindVersion:
 		key.version = parseVersion(of.text)
 	default:
 		key.folded = strings.ToLower(of.text)

@@ -1,0 +1,49 @@
+package protocol
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What the pages decide about each type (DESIGN 8, H31): a property that is
+// changed by accident would delete more than an admin has allowed.
+func TestH31_CommandTypes(t *testing.T) {
+	t.Parallel()
+	for property, c := range map[string]struct {
+		has  func(CommandType) bool
+		want []string
+	}{
+		"counts toward the limit": {func(c CommandType) bool { return c.Counted }, []string{"vm.delete", "vm.redownload", "license.deactivate"}},
+		"is destructive":          {func(c CommandType) bool { return c.Destructive }, []string{"vm.delete", "vm.redownload", "license.deactivate"}},
+		"needs no listing":        {func(c CommandType) bool { return !c.Listed }, []string{"inventory.refresh", "policy.refresh"}},
+		"is there": {func(CommandType) bool { return true }, []string{
+			"vm.delete", "vm.lock", "vm.unlock", "vm.restart", "vm.redownload", "license.deactivate",
+			"windows_update.check", "windows_update.install", "inventory.refresh", "policy.refresh", "diagnostics",
+		}},
+	} {
+		if diff := cmp.Diff(c.want, CommandNames(c.has)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", property, diff)
+		}
+	}
+}
+
+func TestEveryCommandTypeIsWhole(t *testing.T) {
+	t.Parallel()
+	var types []string
+	for _, command := range CommandTypes {
+		types = append(types, command.Type)
+		if command.Type == "" || !strings.HasSuffix(command.Text, ".") {
+			t.Errorf("%+v has no type or no sentence", command)
+		}
+		if command.Destructive && !command.Listed || command.Counted && !command.Destructive {
+			t.Errorf("%s takes something away, and runs without being listed; or counts and takes nothing", command.Type)
+		}
+	}
+	slices.Sort(types)
+	if len(slices.Compact(types)) != len(CommandTypes) {
+		t.Errorf("a type twice: %q", types)
+	}
+}
