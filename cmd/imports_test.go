@@ -101,6 +101,25 @@ func TestImportArrows(t *testing.T) {
 	}
 }
 
+// The step of the loop is pure: nothing it imports reads a file, a network, a
+// process or a clock that is not its argument.
+func TestTheStepDoesNoIO(t *testing.T) {
+	t.Parallel()
+	pure := []string{"cmp", "encoding/binary", "fmt", "hash/fnv", "maps", "slices", "strings", "time", module + "/agent/protocol"}
+	for _, listed := range packagesOn(t, "linux") {
+		if listed.ImportPath != module+"/agent/trigger" {
+			continue
+		}
+		for _, imported := range listed.Imports {
+			if !slices.Contains(pure, imported) {
+				t.Errorf("%s imports %s", listed.ImportPath, imported)
+			}
+		}
+		return
+	}
+	t.Fatal("there is no agent/trigger")
+}
+
 func (r room) permits(imported string) bool {
 	first, _, _ := strings.Cut(imported, "/")
 	if first != module && !strings.Contains(first, ".") {

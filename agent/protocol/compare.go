@@ -25,7 +25,7 @@ func CompareVMs(before, now []VM, truncated bool) []Change {
 		switch at := pairs.before[i]; {
 		case at >= 0:
 			changes = append(changes, Change{&before[at], &now[i]})
-		case now[i].wasSeen() && !slices.ContainsFunc(before, now[i].isSharedRowOf):
+		case now[i].wasSeen() && !slices.ContainsFunc(before, func(vm VM) bool { return vm.wasSeen() && now[i].isSharedRowOf(vm) }):
 			changes = append(changes, Change{nil, &now[i]})
 		}
 	}
