@@ -125,7 +125,7 @@ func isCategory(word string) bool {
 
 // assignment is one flag of a call with its value.
 type assignment struct {
-	settable
+	flag  settable
 	value string
 }
 
@@ -166,37 +166,38 @@ func (f settable) accepts(value string) bool {
 
 // assign changes one setting of a VM.
 func (m Mac) assign(state *State, vm *VM, set assignment) error {
-	if set.stopped && vm.State != "stopped" {
+	if set.flag.stopped && vm.State != "stopped" {
 		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
 	}
-	if element, inFile := strings.CutPrefix(set.path, pvs); inFile {
+	if element, inFile := strings.CutPrefix(set.flag.path, pvs); inFile {
 		if vm.Elements == nil {
 			vm.Elements = map[string]string{}
 		}
 		vm.Elements[element] = set.elementValue()
 		return nil
 	}
-	switch set.flag {
+	path, value := set.flag.path, set.value
+	switch set.flag.flag {
 	case "--name":
-		vm.Name = set.value
+		vm.Name = value
 		return nil
 	case "--memsize":
-		set.value += "Mb"
+		value += "Mb"
 	}
 	switch {
-	case set.path == "":
-		return fmt.Errorf("%s is not simulated yet", set.flag)
-	case strings.HasSuffix(set.path, "/enabled"): // a real boolean, facts/prlctl.md 2.1
-		set.value = strconv.FormatBool(set.value == "on")
-	case set.flag == "--shared-clipboard" && state.Product.major() < 20:
-		set.path = "Miscellaneous Sharing/Shared clipboard"
+	case path == "":
+		return fmt.Errorf("%s is not simulated yet", set.flag.flag)
+	case strings.HasSuffix(path, "/enabled"): // a real boolean, facts/prlctl.md 2.1
+		value = strconv.FormatBool(value == "on")
+	case set.flag.flag == "--shared-clipboard" && state.Product.major() < 20:
+		path = "Miscellaneous Sharing/Shared clipboard"
 	}
-	return state.override(vm, set.path, set.value, true)
+	return state.override(vm, path, value, true)
 }
 
 // elementValue is how config.pvs writes a switch (facts/prlctl.md 6).
 func (a assignment) elementValue() string {
-	if a.values == "text" {
+	if a.flag.values == "text" {
 		return a.value
 	}
 	return digit(a.value == "on" || a.value == "yes")
