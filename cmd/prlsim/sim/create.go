@@ -28,15 +28,15 @@ type NewMac struct {
 
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,30}$`)
 
-// releases are versions by their major one: those of 18, 26 and 27 have been
-// seen (facts/prlctl.md 0 and 2), the others' builds are invented.
-var releases = map[string]string{
+// versionsByMajor are versions by their major one: those of 18, 26 and 27 have
+// been seen (facts/prlctl.md 0 and 2), the others' builds are invented.
+var versionsByMajor = map[string]string{
 	"18": "18.3.0-53605", "19": "19.4.1-54985", "20": "20.1.1-55740", "26": "26.4.0-57513", "27": "27.0.0-58628",
 }
 
-// release turns a major version into a whole one and checks it.
-func release(version string) (string, error) {
-	if whole, known := releases[version]; known {
+// wholeVersion turns a major version into a whole one and checks it.
+func wholeVersion(version string) (string, error) {
+	if whole, known := versionsByMajor[version]; known {
 		return whole, nil
 	}
 	if !productVersion.MatchString(version) {
@@ -55,7 +55,7 @@ func CreateMac(dir, executable string, wanted NewMac) (Mac, error) {
 		return Mac{}, fmt.Errorf("create Mac: %w", err)
 	}
 	mac := Mac{Dir: absolute}
-	if _, err := os.Lstat(mac.marker("")); err == nil {
+	if _, err := os.Lstat(mac.markerPath("")); err == nil {
 		return Mac{}, fmt.Errorf("%s is already a simulated Mac", dir)
 	}
 	state, err := newState(wanted)
@@ -65,7 +65,7 @@ func CreateMac(dir, executable string, wanted NewMac) (Mac, error) {
 	if err := mac.makeTree(state, executable); err != nil {
 		return Mac{}, err
 	}
-	if err := mac.save(state); err != nil {
+	if err := mac.saveState(state); err != nil {
 		return Mac{}, err
 	}
 	return mac, mac.Update(func(state *State) error {
@@ -77,7 +77,7 @@ func CreateMac(dir, executable string, wanted NewMac) (Mac, error) {
 }
 
 func newState(wanted NewMac) (*State, error) {
-	version, err := release(wanted.ProductVersion)
+	version, err := wholeVersion(wanted.ProductVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func newState(wanted NewMac) (*State, error) {
 		Network: Network{Up: true, Resolvers: []string{homeResolver}},
 	}
 	for _, setting := range wanted.Assume {
-		if err := state.assume(setting); err != nil {
+		if err := state.setAssumption(setting); err != nil {
 			return nil, err
 		}
 	}
@@ -111,7 +111,7 @@ func (s *State) addUsers(wanted NewMac) error {
 		return fmt.Errorf("%w: a Mac has at least one user", errUsage)
 	}
 	for i, name := range wanted.Users {
-		if _, twice := s.user(name); twice || name == rootUser || !userName.MatchString(name) {
+		if _, twice := s.userByName(name); twice || name == rootUser || !userName.MatchString(name) {
 			return fmt.Errorf("%w: %q cannot be the name of a user", errUsage, name)
 		}
 		s.Users = append(s.Users, User{
@@ -120,12 +120,12 @@ func (s *State) addUsers(wanted NewMac) error {
 		})
 	}
 	for _, name := range append(slices.Clone(wanted.LoggedOut), wanted.Console) {
-		if _, known := s.user(name); name != "" && !known {
+		if _, known := s.userByName(name); name != "" && !known {
 			return fmt.Errorf("%w: no user %q among the users", errUsage, name)
 		}
 	}
 	s.Console = wanted.Console
-	if console, ok := s.user(s.Console); ok && !console.LoggedIn {
+	if console, ok := s.userByName(s.Console); ok && !console.LoggedIn {
 		return fmt.Errorf("%w: %s cannot be on the screen and logged out", errUsage, s.Console)
 	}
 	if s.Console == "" {
@@ -158,7 +158,7 @@ func (m Mac) makeTree(state *State, executable string) error {
 		}
 	}
 	for _, tool := range toolPaths {
-		if err := link(executable, m.Path(tool)); err != nil {
+		if err := linkProgram(executable, m.Path(tool)); err != nil {
 			return err
 		}
 		executable = m.Path(tool) // one copy at most, where it lies on another volume
@@ -177,7 +177,7 @@ const (
 // writeProductFiles renders what the product keeps outside the VMs: the
 // application's Info.plist and licenses.json.
 func (m Mac) writeProductFiles(state *State) error {
-	version, build := state.Product.parts()
+	version, build := state.Product.versionAndBuild()
 	err := m.writePlist(appFolder+"/Contents/Info.plist", map[string]any{
 		"CFBundleIdentifier": "com.parallels.desktop.console", "CFBundleName": "Parallels Desktop",
 		"CFBundleExecutable": "prl_client_app", "CFBundlePackageType": "APPL",

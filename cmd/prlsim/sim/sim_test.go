@@ -42,8 +42,8 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: filepath.Join("..", "..", "..", "testdata", "scripts", "sim")})
 }
 
-// standard is the Mac of `prlsim mac create DIR --no-processes`.
-func standard() NewMac {
+// standardMac is the Mac of `prlsim mac create DIR --no-processes`.
+func standardMac() NewMac {
 	return NewMac{
 		Users: []string{"alice", "bob"}, Seed: 1, ProductVersion: "26.4.0-57513",
 		ComputerName: "Alice's MacBook Pro", NoProcesses: true,
@@ -76,7 +76,7 @@ type call struct {
 	stdin  string
 }
 
-func as(mac Mac, caller string) call { return call{mac: mac, caller: caller} }
+func callAs(mac Mac, caller string) call { return call{mac: mac, caller: caller} }
 
 func (c call) run(t *testing.T, name string, args ...string) outcome {
 	t.Helper()
@@ -117,7 +117,7 @@ func mustUpdate(t *testing.T, mac Mac, apply func(*State) error) {
 	}
 }
 
-func golden(t *testing.T, name, got string) {
+func checkGolden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {

@@ -29,7 +29,7 @@ type State struct {
 	Apps          []App             `json:"apps,omitempty"`
 	Network       Network           `json:"network"`
 
-	events []Event // of the change under way
+	pendingEvents []Event // of the change under way
 }
 
 // Product is the installed Parallels Desktop and its license.
@@ -84,7 +84,7 @@ type VM struct {
 // (Type APPLE_VZ_VM, facts/prlctl.md 2.7).
 func (vm *VM) Apple() bool { return strings.HasSuffix(vm.Bundle, ".macvm") }
 
-func (s *State) user(name string) (User, bool) {
+func (s *State) userByName(name string) (User, bool) {
 	index := slices.IndexFunc(s.Users, func(u User) bool { return u.Name == name })
 	if index < 0 {
 		return User{}, false
@@ -145,8 +145,8 @@ func findVM(vms []*VM, idOrName string) (*VM, error) {
 	return nil, fmt.Errorf("%d virtual machines are named %q: name the user or give the id", len(found), idOrName)
 }
 
-// major returns the product's major version, for example 26.
-func (p Product) major() int {
+// majorVersion returns the product's major version, for example 26.
+func (p Product) majorVersion() int {
 	var major int
 	if _, err := fmt.Sscanf(p.Version, "%d.", &major); err != nil {
 		return 0
@@ -154,8 +154,8 @@ func (p Product) major() int {
 	return major
 }
 
-// parts splits "26.4.0-57513" into version and build.
-func (p Product) parts() (version, build string) {
+// versionAndBuild splits "26.4.0-57513" into version and build.
+func (p Product) versionAndBuild() (version, build string) {
 	version, build, _ = strings.Cut(p.Version, "-")
 	return version, build
 }

@@ -83,10 +83,10 @@ var Assumptions = []Assumption{
 
 // assumes reports whether the Mac behaves as the value says.
 func (s *State) assumes(name, value string) bool {
-	return s.assumption(name) == value
+	return s.assumedValue(name) == value
 }
 
-func (s *State) assumption(name string) string {
+func (s *State) assumedValue(name string) string {
 	if value, ok := s.Assumptions[name]; ok {
 		return value
 	}
@@ -98,8 +98,8 @@ func (s *State) assumption(name string) string {
 	return ""
 }
 
-// assume stores NAME=VALUE after checking both.
-func (s *State) assume(setting string) error {
+// setAssumption stores NAME=VALUE after checking both.
+func (s *State) setAssumption(setting string) error {
 	name, value, _ := strings.Cut(setting, "=")
 	index := slices.IndexFunc(Assumptions, func(a Assumption) bool { return a.Name == name })
 	if index < 0 {
@@ -115,7 +115,7 @@ func (s *State) assume(setting string) error {
 	return nil
 }
 
-// Fault is a trouble that is switched on, for one user or for all.
+// Fault is a failure that is switched on, for one user or for all.
 type Fault struct {
 	Name  string `json:"name"`
 	Value string `json:"value,omitempty"`
@@ -150,8 +150,8 @@ var FaultKinds = []FaultKind{
 	{"codesign", "", "codesign does not accept the application's signature"},
 }
 
-// fault returns the fault's value if it is on for the account.
-func (s *State) fault(name, account string) (value string, on bool) {
+// faultValue returns the fault's value if it is on for the account.
+func (s *State) faultValue(name, account string) (value string, on bool) {
 	for _, fault := range s.Faults {
 		if fault.Name == name && (fault.User == "" || fault.User == account) {
 			return fault.Value, true
@@ -161,24 +161,24 @@ func (s *State) fault(name, account string) (value string, on bool) {
 }
 
 func (s *State) hasFault(name, account string) bool {
-	_, on := s.fault(name, account)
+	_, on := s.faultValue(name, account)
 	return on
 }
 
 // setFault switches NAME[=VALUE] on for a user, or for all with an empty user.
 func (s *State) setFault(setting, user string) error {
 	name, value, hasValue := strings.Cut(setting, "=")
-	kind, err := faultKind(name)
+	kind, err := findFaultKind(name)
 	if err != nil {
 		return err
 	}
 	if hasValue != (kind.Value != "") {
-		return fmt.Errorf("%w: fault %s takes %s", errUsage, name, orNothing(kind.Value))
+		return fmt.Errorf("%w: fault %s takes %s", errUsage, name, valueSyntax(kind.Value))
 	}
 	if number, err := strconv.Atoi(value); hasValue && (err != nil || number < 0) {
 		return fmt.Errorf("%w: fault %s takes %s, not %q", errUsage, name, kind.Value, value)
 	}
-	if _, known := s.user(user); user != "" && user != rootUser && !known {
+	if _, known := s.userByName(user); user != "" && user != rootUser && !known {
 		return fmt.Errorf("no user %q on this Mac", user)
 	}
 	s.clearFault(name, user)
@@ -194,7 +194,7 @@ func (s *State) clearFault(name, user string) {
 	})
 }
 
-func faultKind(name string) (FaultKind, error) {
+func findFaultKind(name string) (FaultKind, error) {
 	index := slices.IndexFunc(FaultKinds, func(kind FaultKind) bool { return kind.Name == name })
 	if index < 0 {
 		return FaultKind{}, fmt.Errorf("%w: unknown fault %q (see prlsim fault kinds)", errUsage, name)
@@ -202,7 +202,7 @@ func faultKind(name string) (FaultKind, error) {
 	return FaultKinds[index], nil
 }
 
-func orNothing(text string) string {
+func valueSyntax(text string) string {
 	if text == "" {
 		return "no value"
 	}
