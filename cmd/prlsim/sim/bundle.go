@@ -67,7 +67,7 @@ func (m Mac) writeBundle(state *State, vm *VM) error {
 // writeDummies makes the files that only have to exist.
 func (m Mac) writeDummies(vm *VM) error {
 	names := []string{"NVRAM.dat"}
-	if vm.Apple() {
+	if vm.isApple() {
 		names = []string{"aux.bin", "macid.bin", "machw.bin"}
 	}
 	names = append(names, "harddisk1.hdd/DiskDescriptor.xml", "harddisk1.hdd/harddisk1.hdd.0.hds")
@@ -137,7 +137,7 @@ func (s *State) identificationElement(vm *VM) element {
 	bundle := vm.Bundle
 	return parentElement("Identification",
 		textElement("VmUuid", "{"+vm.ID+"}"),
-		textElement("VmType", boolDigit(vm.Apple())),
+		textElement("VmType", boolDigit(vm.isApple())),
 		textElement("SourceVmUuid", "{"+vm.ID+"}"),
 		textElement("LinkedVmUuid", ""), textElement("LinkedSnapshotUuid", ""),
 		textElement("VmName", vm.Name),

@@ -12,9 +12,9 @@ import (
 	"prlagent/platform/text"
 )
 
-// Command returns the operator's console, `prlsim`. Subcommands of other
+// consoleCommand returns the operator's console, `prlsim`. Subcommands of other
 // packages can be added to it.
-func Command() *cobra.Command {
+func consoleCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "prlsim",
 		Short: "A simulated Mac with Parallels Desktop to try and test with",
@@ -98,7 +98,7 @@ func changeMac(command *cobra.Command, apply func(Mac, *State) (string, error)) 
 		return err
 	}
 	var message string
-	err = mac.Update(func(state *State) (err error) {
+	err = mac.update(func(state *State) (err error) {
 		message, err = apply(mac, state)
 		return err
 	})
@@ -146,7 +146,7 @@ func macCommand() *cobra.Command {
 }
 
 func macCreateCommand() *cobra.Command {
-	var wanted NewMac
+	var wanted newMacOptions
 	var cpu string
 	command := &cobra.Command{
 		Use:   "create DIR",
@@ -169,7 +169,7 @@ stops, or when the folder is removed.`,
 			if err != nil {
 				return fmt.Errorf("find own path: %w", err)
 			}
-			mac, err := CreateMac(given[0], executable, wanted)
+			mac, err := createMac(given[0], executable, wanted)
 			if err != nil {
 				return err
 			}
@@ -206,7 +206,7 @@ func macShowCommand() *cobra.Command {
 				{"Hardware UUID", strings.ToUpper(state.HardwareUUID)}, {"Product", state.Product.summary()},
 				{"On the screen", state.Console}, {"Service", state.Service.summary()}, {"Network", state.Network.summary()},
 			}
-			for _, assumption := range Assumptions {
+			for _, assumption := range assumptions {
 				rows = append(rows, []string{"Assumed " + assumption.Name, state.assumedValue(assumption.Name)})
 			}
 			return printRows(command, asJSON, state, rows...)
@@ -216,7 +216,7 @@ func macShowCommand() *cobra.Command {
 	return command
 }
 
-func (p Product) summary() string {
+func (p product) summary() string {
 	if !p.Active {
 		return "Parallels Desktop " + p.Version + ", deactivated"
 	}
@@ -241,10 +241,10 @@ func assumptionsCommand() *cobra.Command {
 		Use: "assumptions", Short: "List the unsure behaviors that --assume switches", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
 			rows := [][]string{{"NAME", "VALUES (default first)", "MEANS", "FACT"}}
-			for _, a := range Assumptions {
+			for _, a := range assumptions {
 				rows = append(rows, []string{a.Name, strings.Join(a.Values, ", "), a.Means, a.Fact})
 			}
-			return printRows(command, asJSON, Assumptions, rows...)
+			return printRows(command, asJSON, assumptions, rows...)
 		},
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")

@@ -52,7 +52,7 @@ users are told. The event may be one that nobody knows.`,
 			if err != nil {
 				return err
 			}
-			events := make([]Event, wanted.count)
+			events := make([]eventRecord, wanted.count)
 			for i := range events {
 				events[i] = event
 			}
@@ -70,9 +70,9 @@ users are told. The event may be one that nobody knows.`,
 
 var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-func (s *State) eventToEmit(wanted emitOptions) (Event, error) {
+func (s *State) eventToEmit(wanted emitOptions) (eventRecord, error) {
 	if _, known := s.userByName(wanted.user); wanted.user != "" && !known {
-		return Event{}, fmt.Errorf("no user %q on this Mac", wanted.user)
+		return eventRecord{}, fmt.Errorf("no user %q on this Mac", wanted.user)
 	}
 	vm, err := findVM(s.ownedBy(wanted.user), wanted.vm)
 	if err == nil {
@@ -82,7 +82,7 @@ func (s *State) eventToEmit(wanted emitOptions) (Event, error) {
 		unregistered := &VM{ID: strings.ToLower(id), Owner: wanted.user, Shared: wanted.user == ""}
 		return s.newEvent(unregistered, wanted.name, wanted.state), nil
 	}
-	return Event{}, err
+	return eventRecord{}, err
 }
 
 // stormOptions is what `event storm` does.
@@ -176,7 +176,7 @@ func (m Mac) withVMInTurn(turn int, wanted stormOptions, apply func(*State, *VM)
 
 // changeVM runs a change of one VM.
 func (m Mac) changeVM(id string, apply func(*State, *VM) error) error {
-	return m.Update(func(state *State) error {
+	return m.update(func(state *State) error {
 		vm, err := findVM(state.VMs, id)
 		if err != nil {
 			return err

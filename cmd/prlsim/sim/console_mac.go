@@ -138,7 +138,7 @@ func userListCommand() *cobra.Command {
 	return command
 }
 
-func (s *State) sessionText(user User) string {
+func (s *State) sessionText(user macUser) string {
 	switch {
 	case user.Name == s.Console:
 		return "on the screen"
@@ -153,7 +153,7 @@ func userSessionCommand(use, short string, apply func(*State, int)) *cobra.Comma
 		Use: use + " NAME", Short: short, Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
 			return changeMac(command, func(_ Mac, state *State) (string, error) {
-				index := slices.IndexFunc(state.Users, func(u User) bool { return u.Name == given[0] })
+				index := slices.IndexFunc(state.Users, func(u macUser) bool { return u.Name == given[0] })
 				if index < 0 {
 					return "", fmt.Errorf("no user %q on this Mac", given[0])
 				}
@@ -241,7 +241,7 @@ func faultListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			faults := append([]Fault{}, state.Faults...)
+			faults := append([]activeFault{}, state.Faults...)
 			rows := [][]string{{"NAME", "VALUE", "USER"}}
 			for _, fault := range faults {
 				rows = append(rows, []string{fault.Name, fault.Value, fault.User})
@@ -259,10 +259,10 @@ func faultKindsCommand() *cobra.Command {
 		Use: "kinds", Short: "List the faults that can be switched on", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
 			rows := [][]string{{"NAME", "VALUE", "MEANS"}}
-			for _, kind := range FaultKinds {
+			for _, kind := range faultKinds {
 				rows = append(rows, []string{kind.Name, kind.Value, kind.Means})
 			}
-			return printRows(command, asJSON, FaultKinds, rows...)
+			return printRows(command, asJSON, faultKinds, rows...)
 		},
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")

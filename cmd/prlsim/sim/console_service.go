@@ -40,7 +40,7 @@ func serviceActionCommand(use, short string, apply func(*State)) *cobra.Command 
 	}
 }
 
-func (s Service) summary() string {
+func (s dispatcherService) summary() string {
 	switch {
 	case !s.Running:
 		return "stopped"

@@ -85,7 +85,7 @@ func (vm *VM) toolsText() string {
 }
 
 func vmCreateCommand() *cobra.Command {
-	var wanted NewVM
+	var wanted newVMOptions
 	command := &cobra.Command{
 		Use: "create", Short: "Create a VM", Args: argumentCount(0, 0),
 		Example: `  prlsim vm create --os win-11 --name "Windows 11 Lab" --user bob

@@ -11,8 +11,8 @@ import (
 	"prlagent/platform/plist"
 )
 
-// NewMac describes a Mac to create.
-type NewMac struct {
+// newMacOptions describes a Mac to create.
+type newMacOptions struct {
 	Users          []string // names; uids from 501 on
 	LoggedOut      []string // users without a session
 	Console        string   // user on the screen; empty: the first who is logged in
@@ -47,9 +47,9 @@ func wholeVersion(version string) (string, error) {
 
 var productVersion = regexp.MustCompile(`^\d{1,3}\.\d{1,3}\.\d{1,3}-\d{1,6}$`)
 
-// CreateMac makes the folder dir with the Mac's tree, the tools (links to the
+// createMac makes the folder dir with the Mac's tree, the tools (links to the
 // program `executable`) and, unless told otherwise, the five VMs.
-func CreateMac(dir, executable string, wanted NewMac) (Mac, error) {
+func createMac(dir, executable string, wanted newMacOptions) (Mac, error) {
 	absolute, err := filepath.Abs(dir)
 	if err != nil {
 		return Mac{}, fmt.Errorf("create Mac: %w", err)
@@ -68,7 +68,7 @@ func CreateMac(dir, executable string, wanted NewMac) (Mac, error) {
 	if err := mac.saveState(state); err != nil {
 		return Mac{}, err
 	}
-	return mac, mac.Update(func(state *State) error {
+	return mac, mac.update(func(state *State) error {
 		if err := errors.Join(mac.writeProductFiles(state), mac.writeNetwork(state.Network)); err != nil || wanted.Empty {
 			return err
 		}
@@ -76,7 +76,7 @@ func CreateMac(dir, executable string, wanted NewMac) (Mac, error) {
 	})
 }
 
-func newState(wanted NewMac) (*State, error) {
+func newState(wanted newMacOptions) (*State, error) {
 	version, err := wholeVersion(wanted.ProductVersion)
 	if err != nil {
 		return nil, err
@@ -89,14 +89,14 @@ func newState(wanted NewMac) (*State, error) {
 	}
 	state := &State{
 		Seed: wanted.Seed, ComputerName: wanted.ComputerName, Intel: wanted.Intel, NoProcesses: wanted.NoProcesses,
-		Service:       Service{Process: !wanted.NoProcesses},
+		Service:       dispatcherService{Process: !wanted.NoProcesses},
 		SerialNumber:  seededSerial(wanted.Seed),
 		HardwareUUID:  seededUUID(wanted.Seed, "hardware"),
 		DispatcherID:  seededUUID(wanted.Seed, "dispatcher"),
 		DispatcherKey: seededUUID(wanted.Seed, "dispatcher hardware"),
-		Product: Product{Version: version, Edition: wanted.Edition, Active: true, Activation: "SSO",
+		Product: product{Version: version, Edition: wanted.Edition, Active: true, Activation: "SSO",
 			Synced: true, LicenseUUID: seededUUID(wanted.Seed, "license"), Key: maskedKey, ActivatedAt: "2026-11-20 08:00:00"},
-		Network: Network{Up: true, Resolvers: []string{homeResolver}},
+		Network: networkState{Up: true, Resolvers: []string{homeResolver}},
 	}
 	for _, setting := range wanted.Assume {
 		if err := state.setAssumption(setting); err != nil {
@@ -106,7 +106,7 @@ func newState(wanted NewMac) (*State, error) {
 	return state, state.addUsers(wanted)
 }
 
-func (s *State) addUsers(wanted NewMac) error {
+func (s *State) addUsers(wanted newMacOptions) error {
 	if len(wanted.Users) == 0 {
 		return fmt.Errorf("%w: a Mac has at least one user", errUsage)
 	}
@@ -114,7 +114,7 @@ func (s *State) addUsers(wanted NewMac) error {
 		if _, twice := s.userByName(name); twice || name == rootUser || !userName.MatchString(name) {
 			return fmt.Errorf("%w: %q cannot be the name of a user", errUsage, name)
 		}
-		s.Users = append(s.Users, User{
+		s.Users = append(s.Users, macUser{
 			Name: name, FullName: string(name[0]-'a'+'A') + name[1:] + " Example", UID: 501 + i,
 			LoggedIn: !slices.Contains(wanted.LoggedOut, name),
 		})
@@ -150,7 +150,7 @@ func (m Mac) makeTree(state *State, executable string) error {
 		"/var/run", "/var/root", "/private/tmp", "/tmp",
 	}
 	for _, user := range state.Users {
-		folders = append(folders, user.Home()+"/Parallels", user.Home()+"/Library/Preferences")
+		folders = append(folders, user.home()+"/Parallels", user.home()+"/Library/Preferences")
 	}
 	for _, folder := range folders {
 		if err := os.MkdirAll(m.Path(folder), 0o755); err != nil {
@@ -205,7 +205,7 @@ func (m Mac) writePlist(macPath string, value map[string]any) error {
 // the second (if there is one), and a shared one.
 func (m Mac) createDefaultVMs(state *State) error {
 	first, second := state.Users[0].Name, state.Users[min(1, len(state.Users)-1)].Name
-	defaults := []NewVM{
+	defaults := []newVMOptions{
 		{OS: "win-11", Owner: first, State: "running"},
 		{OS: "ubuntu", Owner: first, State: "suspended", Description: "dev box"},
 		{OS: "macosx", Owner: first},

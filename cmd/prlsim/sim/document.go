@@ -105,7 +105,7 @@ func (s *State) keepVersionKeys(members orderedObject, vm *VM) orderedObject {
 		section := members[i].Value.(orderedObject)
 		members[i].Value = append(orderedObject{{"Shared clipboard", "on"}}, section...)
 	}
-	if vm.Apple() && s.assumes("macvm_keys", "reduced") {
+	if vm.isApple() && s.assumes("macvm_keys", "reduced") {
 		for _, key := range macvmAbsent {
 			members = members.without(key)
 		}
@@ -130,11 +130,11 @@ func (s *State) identitySection(vm *VM, bulk bool) orderedObject {
 	switch {
 	case bulk && s.assumes("bulk_home", "empty"):
 		home, homePath = "", ""
-	case vm.State == "invalid", vm.Apple() && s.assumes("macvm_home", "bundle"):
+	case vm.State == "invalid", vm.isApple() && s.assumes("macvm_home", "bundle"):
 		homePath = vm.Bundle // facts/prlctl.md 2.8 and 2.7
 	}
 	kind := "VM"
-	if vm.Apple() {
+	if vm.isApple() {
 		kind = "APPLE_VZ_VM"
 	}
 	return orderedObject{
@@ -146,7 +146,7 @@ func (s *State) identitySection(vm *VM, bulk bool) orderedObject {
 }
 
 func restoreImage(vm *VM) string {
-	if vm.Apple() {
+	if vm.isApple() {
 		return "/Users/" + vm.Owner + "/Downloads/UniversalMac_26.4.1_25E253_Restore.ipsw"
 	}
 	return ""
@@ -233,7 +233,7 @@ func (s *State) hardwareSection(vm *VM, system guestOS) orderedObject {
 		{"memory_quota", orderedObject{{"auto", "yes"}}},
 		{"hdd0", orderedObject{{"enabled", true}, {"port", "sata:0"}, {"image", vm.Bundle + "/harddisk1.hdd"}, {"type", "expanded"}, {"size", system.disk}, {"online-compact", "on"}}},
 	}
-	if !vm.Apple() {
+	if !vm.isApple() {
 		devices = devices.with(member{"cdrom0", orderedObject{{"enabled", true}, {"port", "sata:1"}, {"image", ""}, {"state", "disconnected"}}})
 	}
 	return devices.with(

@@ -193,7 +193,7 @@ func setVM(in *invocation, arguments []string) int {
 	if err != nil {
 		return in.failWith(err)
 	}
-	err = in.mac.Update(func(state *State) error {
+	err = in.mac.update(func(state *State) error {
 		vm, err := in.targetVM(state, arguments)
 		if err != nil {
 			return err

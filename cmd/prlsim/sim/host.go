@@ -48,7 +48,7 @@ func (s *State) accountRecords() []map[string][]string {
 		account("0", "System Administrator", "/bin/sh", []string{rootUser, `BUILTIN\Local System`}, "/var/root", "/private/var/root"),
 	}
 	for _, user := range s.Users {
-		accounts = append(accounts, account(strconv.Itoa(user.UID), user.FullName, "/bin/zsh", []string{user.Name}, user.Home()))
+		accounts = append(accounts, account(strconv.Itoa(user.UID), user.FullName, "/bin/zsh", []string{user.Name}, user.home()))
 	}
 	return accounts
 }
@@ -196,7 +196,7 @@ func codesign(in *invocation) int {
 
 // recordCall plays the tools of which only the arguments matter.
 func recordCall(in *invocation) int {
-	err := appendRecords(in.mac, "log", []Call{{
+	err := appendRecords(in.mac, "log", []callRecord{{
 		Time: time.Now().UTC().Format(time.RFC3339), Tool: in.name, User: in.caller, Args: in.args,
 	}})
 	if err != nil {

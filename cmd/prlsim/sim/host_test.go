@@ -47,7 +47,7 @@ func TestMacOSGuestByProcessor(t *testing.T) {
 	intel := standardMac()
 	intel.Intel = true
 	for name, test := range map[string]struct {
-		wanted NewMac
+		wanted newMacOptions
 		kind   string
 		bundle string
 	}{

@@ -70,11 +70,11 @@ func (m Mac) Load() (*State, error) {
 	return state, nil
 }
 
-// Update runs change on the state under the Mac's lock and writes the result,
+// update runs change on the state under the Mac's lock and writes the result,
 // unless change fails. The events of the change are recorded last, so that who
 // reads the state after an event sees what it reports. Then the processes that
 // wait are woken.
-func (m Mac) Update(change func(*State) error) error {
+func (m Mac) update(change func(*State) error) error {
 	unlock, err := m.lock(unix.LOCK_EX)
 	if err != nil {
 		return err
@@ -174,9 +174,9 @@ func appendRecords[T any](m Mac, file string, records []T) error {
 	return nil
 }
 
-// Event is a record of `.prlsim/events`: what the dispatcher would send to the
-// event monitors of the users named (facts/prlctl.md 3).
-type Event struct {
+// eventRecord is a record of `.prlsim/events`: what the dispatcher would send
+// to the event monitors of the users named (facts/prlctl.md 3).
+type eventRecord struct {
 	Timestamp string   `json:"timestamp"` // local time, "2006-01-02 15:04:05"
 	Users     []string `json:"users"`     // accounts that see the VM
 	VM        string   `json:"vm"`
@@ -184,30 +184,30 @@ type Event struct {
 	State     string   `json:"state,omitempty"` // "Vm state name" of a state change
 }
 
-// Call is a record of `.prlsim/log`: one run of a tool that leaves no other
+// callRecord is a record of `.prlsim/log`: one run of a tool that leaves no other
 // trace.
-type Call struct {
+type callRecord struct {
 	Time string   `json:"time"` // RFC 3339, UTC
 	Tool string   `json:"tool"`
 	User string   `json:"user"`
 	Args []string `json:"args"`
 }
 
-func (s *State) newEvent(vm *VM, name, vmState string) Event {
-	return Event{
+func (s *State) newEvent(vm *VM, name, vmState string) eventRecord {
+	return eventRecord{
 		Timestamp: time.Now().Format(time.DateTime), Users: s.viewersOf(vm),
 		VM: vm.ID, Name: name, State: vmState,
 	}
 }
 
 // recordEvents records events that come without a change of the state.
-func (m Mac) recordEvents(events ...Event) error {
+func (m Mac) recordEvents(events ...eventRecord) error {
 	err := appendRecords(m, "events", events)
 	m.wakeAll()
 	return err
 }
 
-// addEvent notes an event that Update records with the change.
+// addEvent notes an event that update records with the change.
 func (s *State) addEvent(vm *VM, name, vmState string) {
 	s.pendingEvents = append(s.pendingEvents, s.newEvent(vm, name, vmState))
 }

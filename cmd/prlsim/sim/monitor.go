@@ -172,7 +172,7 @@ func (s *eventStream) writeNewEvents() error {
 		at := s.offset
 		s.offset += int64(len(line)) + 1
 		records = rest
-		var event Event
+		var event eventRecord
 		if err := json.Unmarshal(line, &event); err != nil {
 			return fmt.Errorf("decode event: %w", err)
 		}
@@ -187,7 +187,7 @@ func (s *eventStream) writeNewEvents() error {
 
 // writeEvent writes one event, with the faults that are switched on. Its place in
 // the record seeds what is random about them.
-func (s *eventStream) writeEvent(event Event, at int64) error {
+func (s *eventStream) writeEvent(event eventRecord, at int64) error {
 	random := s.randomOf(at)
 	if s.in.state.hasFault("monitor_hangs", s.in.caller) || s.dropsEvent(random) {
 		return nil
@@ -226,7 +226,7 @@ type printedInfo struct {
 	State string `json:"Vm state name"`
 }
 
-func (s *eventStream) formatJSON(event Event) ([]byte, error) {
+func (s *eventStream) formatJSON(event eventRecord) ([]byte, error) {
 	printed := printedEvent{Timestamp: event.Timestamp, VM: s.in.state.idCase(event.VM), Name: event.Name}
 	if event.State != "" {
 		printed.Additional = &printedInfo{event.State}
@@ -235,7 +235,7 @@ func (s *eventStream) formatJSON(event Event) ([]byte, error) {
 }
 
 // formatText is the form without --json, which has not been seen.
-func (s *eventStream) formatText(event Event) []byte {
+func (s *eventStream) formatText(event eventRecord) []byte {
 	line := fmt.Appendf(nil, "%s {%s} %s", event.Timestamp, s.in.state.idCase(event.VM), event.Name)
 	if event.State != "" {
 		line = append(line, " "+event.State...)

@@ -84,7 +84,7 @@ func TestEventsOfAVMsLife(t *testing.T) {
 	}{
 		{"create", func(t *testing.T) {
 			mustUpdate(t, mac, func(s *State) error {
-				_, err := mac.createVM(s, NewVM{OS: "ubuntu", Owner: "alice", Name: "Lab"})
+				_, err := mac.createVM(s, newVMOptions{OS: "ubuntu", Owner: "alice", Name: "Lab"})
 				return err
 			})
 		}, []string{"vm_added"}},
@@ -148,7 +148,7 @@ func recordTestEvents(t *testing.T, mac Mac, event string, count int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := mac.recordEvents(slices.Repeat([]Event{told}, count)...); err != nil {
+	if err := mac.recordEvents(slices.Repeat([]eventRecord{told}, count)...); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Network is what stands for the Mac's network: the file of its resolvers.
-type Network struct {
+// networkState is what stands for the Mac's network: the file of its resolvers.
+type networkState struct {
 	Up        bool     `json:"up"`
 	Resolvers []string `json:"resolvers"`
 	VPN       string   `json:"vpn,omitempty"` // resolver in front of the others
@@ -31,7 +31,7 @@ const (
 )
 
 // writeNetwork renders the file, in one step as configd does.
-func (m Mac) writeNetwork(network Network) error {
+func (m Mac) writeNetwork(network networkState) error {
 	if !network.Up {
 		if err := os.Remove(m.Path(resolversFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("take the network down: %w", err)
@@ -50,7 +50,7 @@ func (m Mac) writeNetwork(network Network) error {
 	return writeFile(m.Path(resolversFile), []byte(out.String()))
 }
 
-func (n Network) summary() string {
+func (n networkState) summary() string {
 	switch {
 	case !n.Up:
 		return "down"
@@ -61,8 +61,8 @@ func (n Network) summary() string {
 }
 
 // setNetwork changes the network of the state and of the Mac.
-func (m Mac) setNetwork(apply func(*Network)) error {
-	return m.Update(func(state *State) error {
+func (m Mac) setNetwork(apply func(*networkState)) error {
+	return m.update(func(state *State) error {
 		apply(&state.Network)
 		return m.writeNetwork(state.Network)
 	})
@@ -85,7 +85,7 @@ the resolvers. The connection with the portal is not touched.`
 }
 
 // networkChange changes the network and says how it is.
-func networkChange(command *cobra.Command, apply func(*Network)) error {
+func networkChange(command *cobra.Command, apply func(*networkState)) error {
 	return changeMac(command, func(mac Mac, state *State) (string, error) {
 		apply(&state.Network)
 		return "The network is " + state.Network.summary(), mac.writeNetwork(state.Network)
@@ -96,7 +96,7 @@ func networkDownCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "down", Short: "Leave the network", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
-			return networkChange(command, func(network *Network) { network.Up = false })
+			return networkChange(command, func(network *networkState) { network.Up = false })
 		},
 	}
 }
@@ -109,7 +109,7 @@ func networkUpCommand() *cobra.Command {
 			if err := checkAddresses(resolvers...); err != nil {
 				return err
 			}
-			return networkChange(command, func(network *Network) {
+			return networkChange(command, func(network *networkState) {
 				network.Up = true
 				if len(resolvers) > 0 {
 					network.Resolvers = resolvers
@@ -169,12 +169,12 @@ func networkFlapCommand() *cobra.Command {
 		Use: "flap N", Short: "Leave and join the network N times; it is up in the end", Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
 			return repeatChange(command, given[0], interval, func(mac Mac) error {
-				err := mac.setNetwork(func(network *Network) { network.Up = false })
+				err := mac.setNetwork(func(network *networkState) { network.Up = false })
 				if err != nil {
 					return err
 				}
 				sleepContext(context.Background(), time.Duration(interval)*time.Millisecond)
-				return mac.setNetwork(func(network *Network) { network.Up = true })
+				return mac.setNetwork(func(network *networkState) { network.Up = true })
 			})
 		},
 	}
@@ -187,7 +187,7 @@ func networkNoiseCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use: "noise N", Short: "Write the same resolvers N times, as interfaces that do not matter come and go", Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
-			return repeatChange(command, given[0], interval, func(mac Mac) error { return mac.setNetwork(func(*Network) {}) })
+			return repeatChange(command, given[0], interval, func(mac Mac) error { return mac.setNetwork(func(*networkState) {}) })
 		},
 	}
 	command.Flags().IntVar(&interval, "interval-ms", 5, "milliseconds between two")
@@ -206,7 +206,7 @@ func networkVPNCommand() *cobra.Command {
 			if !known {
 				return fmt.Errorf("%w: usage: %s", errUsage, command.UseLine())
 			}
-			return networkChange(command, func(network *Network) { network.VPN = address })
+			return networkChange(command, func(network *networkState) { network.VPN = address })
 		},
 	}
 	command.Flags().StringVar(&resolver, "resolver", vpnResolver, "the VPN's resolver")

@@ -109,7 +109,7 @@ func changeVMState(in *invocation, name string, arguments []string) int {
 		return in.failf(exitRefused, "Unrecognized option: %s", arguments[1])
 	}
 	in.printLinef("%s", action.progress)
-	err := in.mac.Update(func(state *State) error {
+	err := in.mac.update(func(state *State) error {
 		vm, err := in.targetVM(state, arguments)
 		if err != nil {
 			return err
@@ -141,7 +141,7 @@ func deleteVM(in *invocation, arguments []string) int {
 		}
 	}
 	in.printLinef("Removing the VM...")
-	err = in.mac.Update(func(state *State) error {
+	err = in.mac.update(func(state *State) error {
 		vm, err := in.targetVM(state, arguments)
 		if err != nil {
 			return err

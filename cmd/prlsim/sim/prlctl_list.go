@@ -192,7 +192,7 @@ func flatText(members orderedObject) string {
 // it is not.
 func (in *invocation) echoConfigChanges(vms []*VM, one bool) error {
 	if in.state.assumes("list_echo", "every") || one && in.state.assumes("list_echo", "single") {
-		events := make([]Event, 0, len(vms))
+		events := make([]eventRecord, 0, len(vms))
 		for _, vm := range vms {
 			events = append(events, in.state.newEvent(vm, "vm_config_changed", ""))
 		}

@@ -214,7 +214,7 @@ func updateLicense(in *invocation) int {
 	if !in.state.Product.Active {
 		return in.failf(exitRefused, "Failed to update the license: The license is not activated.")
 	}
-	err := in.mac.Update(func(state *State) error { state.Product.Synced = true; return nil })
+	err := in.mac.update(func(state *State) error { state.Product.Synced = true; return nil })
 	if err != nil {
 		return in.failWith(err)
 	}
@@ -226,7 +226,7 @@ func updateLicense(in *invocation) int {
 func userList(in *invocation, options []string) int {
 	rows := []orderedObject{}
 	for _, user := range in.state.Users {
-		rows = append(rows, orderedObject{{"NAME", user.Name}, {"MNG_SETTINGS", "allow"}, {"DEF_VM_HOME", user.Home() + "/Parallels"}})
+		rows = append(rows, orderedObject{{"NAME", user.Name}, {"MNG_SETTINGS", "allow"}, {"DEF_VM_HOME", user.home() + "/Parallels"}})
 	}
 	switch {
 	case len(options) == 0:

@@ -106,20 +106,20 @@ func (m Mac) ownsProcess(pid int) bool {
 	state, err := m.Load()
 	return err == nil && (state.Service.PID == pid ||
 		slices.ContainsFunc(state.VMs, func(vm *VM) bool { return vm.PID == pid }) ||
-		slices.ContainsFunc(state.Apps, func(app App) bool { return app.PID == pid }))
+		slices.ContainsFunc(state.Apps, func(app runningApp) bool { return app.PID == pid }))
 }
 
-// Service is the product's dispatcher, prl_disp_service. It is down while the
-// fault service_down is on for all.
-type Service struct {
+// dispatcherService is the product's dispatcher, prl_disp_service. It is down
+// while the fault service_down is on for all.
+type dispatcherService struct {
 	Running bool `json:"running"`
 	Starts  int  `json:"starts"` // a stream of events ends when this changes
 	Process bool `json:"process"`
 	PID     int  `json:"pid,omitempty"` // 0: down, or without a process
 }
 
-// App is the product's application as one user runs it.
-type App struct {
+// runningApp is the product's application as one user runs it.
+type runningApp struct {
 	User string `json:"user"`
 	PID  int    `json:"pid"`
 }
@@ -152,17 +152,17 @@ func (m Mac) launchApp(state *State, name string) error {
 		return fmt.Errorf("no user %q on this Mac", name)
 	case !user.LoggedIn:
 		return fmt.Errorf("%s is not logged in, and the application needs a session", name)
-	case slices.ContainsFunc(state.Apps, func(app App) bool { return app.User == name }):
+	case slices.ContainsFunc(state.Apps, func(app runningApp) bool { return app.User == name }):
 		return fmt.Errorf("the application runs already for %s", name)
 	}
 	pid, err := m.startBackground(clientAppPath)
-	state.Apps = append(state.Apps, App{User: name, PID: pid})
+	state.Apps = append(state.Apps, runningApp{User: name, PID: pid})
 	return err
 }
 
 // quitApp ends the application of a user, or of all with an empty name.
 func (s *State) quitApp(name string) (ended int) {
 	before := len(s.Apps)
-	s.Apps = slices.DeleteFunc(s.Apps, func(app App) bool { return name == "" || app.User == name })
+	s.Apps = slices.DeleteFunc(s.Apps, func(app runningApp) bool { return name == "" || app.User == name })
 	return before - len(s.Apps)
 }

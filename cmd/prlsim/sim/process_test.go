@@ -204,8 +204,8 @@ func TestParallelUse(t *testing.T) {
 	for worker := range workers {
 		group.Go(func() {
 			name := fmt.Sprintf("VM %d", worker)
-			if err := mac.Update(func(state *State) error {
-				_, err := mac.createVM(state, NewVM{OS: "ubuntu", Owner: "alice", Name: name})
+			if err := mac.update(func(state *State) error {
+				_, err := mac.createVM(state, newVMOptions{OS: "ubuntu", Owner: "alice", Name: name})
 				return err
 			}); err != nil {
 				t.Error(err)
@@ -236,7 +236,7 @@ func TestParallelUse(t *testing.T) {
 		}
 	}
 	changes := 0
-	for _, event := range readRecords[Event](t, mac, "events") {
+	for _, event := range readRecords[eventRecord](t, mac, "events") {
 		if event.Name == "vm_state_changed" && slices.Contains([]string{"running", "suspended", "stopped"}, event.State) {
 			changes++
 		}
@@ -259,7 +259,7 @@ func TestMacIsFoundFromInside(t *testing.T) {
 	if got := mac.Path("/../../etc/passwd"); !strings.HasPrefix(got, mac.Dir+"/etc") {
 		t.Errorf("path %s leaves the Mac", got)
 	}
-	if _, err := CreateMac(mac.Dir, os.Args[0], standardMac()); err == nil {
+	if _, err := createMac(mac.Dir, os.Args[0], standardMac()); err == nil {
 		t.Error("a Mac is created twice in one folder")
 	}
 }

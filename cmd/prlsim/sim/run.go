@@ -1,7 +1,7 @@
 // Package sim is the simulated Mac: a folder with the tree of a Mac, and one
 // program that plays every tool the tree contains. It knows nothing of the
 // agent; each behavior cites the fact it stands on, and behaviors that are only
-// inferred or unknown can be switched with an assumption (see Assumptions).
+// inferred or unknown can be switched with an assumption (see assumptions).
 package sim
 
 import (
@@ -66,7 +66,7 @@ func Main(additional ...*cobra.Command) int {
 	if play, ok := toolByName(name); ok {
 		return runAsTool(name, play)
 	}
-	command := Command()
+	command := consoleCommand()
 	command.AddCommand(additional...)
 	return executeConsole(command)
 }

@@ -35,7 +35,7 @@ func isRunning(mac Mac, pid int) bool {
 func TestServiceProcess(t *testing.T) {
 	t.Parallel()
 	mac := macWithProcesses(t)
-	service := func() Service { return mustLoad(t, mac).Service }
+	service := func() dispatcherService { return mustLoad(t, mac).Service }
 	first := service()
 	if first.PID == 0 || !isRunning(mac, first.PID) {
 		t.Fatalf("no service on a new Mac: %+v", first)
@@ -43,20 +43,22 @@ func TestServiceProcess(t *testing.T) {
 	for _, step := range []struct {
 		name  string
 		apply func(*State) error
-		check func(before, after Service) bool
+		check func(before, after dispatcherService) bool
 	}{
 		{"another change", func(state *State) error { state.ComputerName = "x"; return nil },
-			func(before, after Service) bool { return before == after }},
+			func(before, after dispatcherService) bool { return before == after }},
 		{"one user's trouble", func(state *State) error { return state.setFault("service_down", "alice") },
-			func(before, after Service) bool { return before == after }},
+			func(before, after dispatcherService) bool { return before == after }},
 		{"restart", func(state *State) error { state.Service.Running = false; return nil },
-			func(before, after Service) bool {
+			func(before, after dispatcherService) bool {
 				return after.PID != before.PID && after.Starts == before.Starts+1 && isRunning(mac, after.PID)
 			}},
 		{"stop", func(state *State) error { return state.setFault("service_down", "") },
-			func(_, after Service) bool { return after.PID == 0 && !after.Running }},
+			func(_, after dispatcherService) bool { return after.PID == 0 && !after.Running }},
 		{"start", func(state *State) error { state.clearFault("", ""); return nil },
-			func(before, after Service) bool { return after.Starts == before.Starts+1 && isRunning(mac, after.PID) }},
+			func(before, after dispatcherService) bool {
+				return after.Starts == before.Starts+1 && isRunning(mac, after.PID)
+			}},
 	} {
 		before := service()
 		mustUpdate(t, mac, step.apply)
@@ -74,7 +76,7 @@ func TestServiceProcess(t *testing.T) {
 func TestApplication(t *testing.T) {
 	t.Parallel()
 	mac := emptyMac(t) // also without other processes
-	launch := func(user string) error { return mac.Update(func(s *State) error { return mac.launchApp(s, user) }) }
+	launch := func(user string) error { return mac.update(func(s *State) error { return mac.launchApp(s, user) }) }
 	if err := errors.Join(launch("alice"), launch("bob")); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +177,7 @@ func TestGRP_11_LIC_06_Activations(t *testing.T) {
 		t.Errorf("by single sign-on again: %v, was %v", got, before)
 	}
 	for _, key := range []string{"x", "abcdef-123456-GHJKLM-789ABC-NPQRST", otherKey + "-AAAAAA"} {
-		if err := mac.Update(func(state *State) error { return state.activateLicense(key, "pro") }); !errors.Is(err, errUsage) {
+		if err := mac.update(func(state *State) error { return state.activateLicense(key, "pro") }); !errors.Is(err, errUsage) {
 			t.Errorf("key %q: %v", key, err)
 		}
 	}
@@ -186,15 +188,15 @@ func TestNetworkFile(t *testing.T) {
 	mac := emptyMac(t)
 	for _, step := range []struct {
 		name  string
-		apply func(*Network)
+		apply func(*networkState)
 		want  string // the file's resolvers
 	}{
-		{"a new Mac", func(*Network) {}, "192.168.1.1"},
-		{"down", func(n *Network) { n.Up = false }, "no file"},
-		{"down again", func(n *Network) { n.Up = false }, "no file"},
-		{"another network", func(n *Network) { n.Up, n.Resolvers = true, []string{"172.20.10.1", "2001:db8::1"} }, "172.20.10.1 2001:db8::1"},
-		{"with a VPN", func(n *Network) { n.VPN = vpnResolver }, "10.8.0.1 172.20.10.1 2001:db8::1"},
-		{"without it", func(n *Network) { n.VPN = "" }, "172.20.10.1 2001:db8::1"},
+		{"a new Mac", func(*networkState) {}, "192.168.1.1"},
+		{"down", func(n *networkState) { n.Up = false }, "no file"},
+		{"down again", func(n *networkState) { n.Up = false }, "no file"},
+		{"another network", func(n *networkState) { n.Up, n.Resolvers = true, []string{"172.20.10.1", "2001:db8::1"} }, "172.20.10.1 2001:db8::1"},
+		{"with a VPN", func(n *networkState) { n.VPN = vpnResolver }, "10.8.0.1 172.20.10.1 2001:db8::1"},
+		{"without it", func(n *networkState) { n.VPN = "" }, "172.20.10.1 2001:db8::1"},
 	} {
 		if err := mac.setNetwork(step.apply); err != nil {
 			t.Fatal(err)

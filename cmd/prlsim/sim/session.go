@@ -189,7 +189,7 @@ func (s *State) consoleUserText() string {
 	return out.String()
 }
 
-func writeSession(out *strings.Builder, number int, user User, onConsole bool) {
+func writeSession(out *strings.Builder, number int, user macUser, onConsole bool) {
 	fmt.Fprintf(out, "    %d : <dictionary> {\n", number)
 	for _, line := range [][2]string{
 		{"kCGSSessionAuditIDKey", strconv.Itoa(100000 + user.UID)},

@@ -43,20 +43,20 @@ func TestScripts(t *testing.T) {
 }
 
 // standardMac is the Mac of `prlsim mac create DIR --no-processes`.
-func standardMac() NewMac {
-	return NewMac{
+func standardMac() newMacOptions {
+	return newMacOptions{
 		Users: []string{"alice", "bob"}, Seed: 1, ProductVersion: "26.4.0-57513",
 		ComputerName: "Alice's MacBook Pro", NoProcesses: true,
 	}
 }
 
-func newMac(t *testing.T, wanted NewMac) Mac {
+func newMac(t *testing.T, wanted newMacOptions) Mac {
 	t.Helper()
 	executable, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	mac, err := CreateMac(filepath.Join(t.TempDir(), "mac"), executable, wanted)
+	mac, err := createMac(filepath.Join(t.TempDir(), "mac"), executable, wanted)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func idOf(t *testing.T, mac Mac, owner, name string) string {
 
 func mustUpdate(t *testing.T, mac Mac, apply func(*State) error) {
 	t.Helper()
-	if err := mac.Update(apply); err != nil {
+	if err := mac.update(apply); err != nil {
 		t.Fatal(err)
 	}
 }

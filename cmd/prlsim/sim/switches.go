@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// Assumption is a behavior of the real Mac that is only inferred or unknown,
+// assumption is a behavior of the real Mac that is only inferred or unknown,
 // and that the simulated Mac can show either way.
-type Assumption struct {
+type assumption struct {
 	Name   string   `json:"name"`
 	Values []string `json:"values"` // the first is the default
 	Fact   string   `json:"fact"`   // where the doubt is written down
 	Means  string   `json:"means"`
 }
 
-// Assumptions lists every behavior that `mac create --assume NAME=VALUE`
+// assumptions lists every behavior that `mac create --assume NAME=VALUE`
 // switches.
-var Assumptions = []Assumption{
+var assumptions = []assumption{
 	{"bulk_home", []string{"empty", "filled"}, "facts/prlctl.md 2.1",
 		"whether a list of all VMs leaves Home and Home path empty"},
 	{"bulk_details", []string{"full", "sparse"}, "facts/prlctl.md 2.1",
@@ -90,7 +90,7 @@ func (s *State) assumedValue(name string) string {
 	if value, ok := s.Assumptions[name]; ok {
 		return value
 	}
-	for _, assumption := range Assumptions {
+	for _, assumption := range assumptions {
 		if assumption.Name == name {
 			return assumption.Values[0]
 		}
@@ -101,12 +101,12 @@ func (s *State) assumedValue(name string) string {
 // setAssumption stores NAME=VALUE after checking both.
 func (s *State) setAssumption(setting string) error {
 	name, value, _ := strings.Cut(setting, "=")
-	index := slices.IndexFunc(Assumptions, func(a Assumption) bool { return a.Name == name })
+	index := slices.IndexFunc(assumptions, func(a assumption) bool { return a.Name == name })
 	if index < 0 {
 		return fmt.Errorf("%w: unknown assumption %q (see prlsim mac assumptions)", errUsage, name)
 	}
-	if !slices.Contains(Assumptions[index].Values, value) {
-		return fmt.Errorf("%w: %s is one of %s", errUsage, name, strings.Join(Assumptions[index].Values, ", "))
+	if !slices.Contains(assumptions[index].Values, value) {
+		return fmt.Errorf("%w: %s is one of %s", errUsage, name, strings.Join(assumptions[index].Values, ", "))
 	}
 	if s.Assumptions == nil {
 		s.Assumptions = map[string]string{}
@@ -115,22 +115,22 @@ func (s *State) setAssumption(setting string) error {
 	return nil
 }
 
-// Fault is a failure that is switched on, for one user or for all.
-type Fault struct {
+// activeFault is a failure that is switched on, for one user or for all.
+type activeFault struct {
 	Name  string `json:"name"`
 	Value string `json:"value,omitempty"`
 	User  string `json:"user,omitempty"` // empty: all
 }
 
-// FaultKind describes a fault that can be switched on.
-type FaultKind struct {
+// faultKind describes a fault that can be switched on.
+type faultKind struct {
 	Name  string `json:"name"`
 	Value string `json:"value"` // what the value means; empty: takes none
 	Means string `json:"means"`
 }
 
-// FaultKinds lists the faults of `prlsim fault set`.
-var FaultKinds = []FaultKind{
+// faultKinds lists the faults of `prlsim fault set`.
+var faultKinds = []faultKind{
 	{"service_down", "", "prlctl and prlsrvctl: the service cannot be reached, exit 253"},
 	{"hang", "seconds (0: until killed)", "prlctl and prlsrvctl block before they do anything"},
 	{"stubborn", "", "prlctl and prlsrvctl ignore SIGTERM and SIGINT"},
@@ -182,24 +182,24 @@ func (s *State) setFault(setting, user string) error {
 		return fmt.Errorf("no user %q on this Mac", user)
 	}
 	s.clearFault(name, user)
-	s.Faults = append(s.Faults, Fault{Name: name, Value: value, User: user})
+	s.Faults = append(s.Faults, activeFault{Name: name, Value: value, User: user})
 	return nil
 }
 
 // clearFault switches one fault off, for the user or, with an empty user, for
 // all; an empty name means every fault.
 func (s *State) clearFault(name, user string) {
-	s.Faults = slices.DeleteFunc(s.Faults, func(fault Fault) bool {
+	s.Faults = slices.DeleteFunc(s.Faults, func(fault activeFault) bool {
 		return (name == "" || fault.Name == name) && (user == "" || fault.User == user)
 	})
 }
 
-func findFaultKind(name string) (FaultKind, error) {
-	index := slices.IndexFunc(FaultKinds, func(kind FaultKind) bool { return kind.Name == name })
+func findFaultKind(name string) (faultKind, error) {
+	index := slices.IndexFunc(faultKinds, func(kind faultKind) bool { return kind.Name == name })
 	if index < 0 {
-		return FaultKind{}, fmt.Errorf("%w: unknown fault %q (see prlsim fault kinds)", errUsage, name)
+		return faultKind{}, fmt.Errorf("%w: unknown fault %q (see prlsim fault kinds)", errUsage, name)
 	}
-	return FaultKinds[index], nil
+	return faultKinds[index], nil
 }
 
 func valueSyntax(text string) string {

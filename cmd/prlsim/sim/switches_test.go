@@ -24,13 +24,13 @@ func TestAssumptionsBothWays(t *testing.T) {
 	list := func(caller string, args ...string) func(*testing.T, Mac) outcome {
 		return func(t *testing.T, mac Mac) outcome { return callAs(mac, caller).run(t, "prlctl", args...) }
 	}
-	license := func(prepare func(*Product)) func(*testing.T, Mac) outcome {
+	license := func(prepare func(*product)) func(*testing.T, Mac) outcome {
 		return func(t *testing.T, mac Mac) outcome {
 			mustUpdate(t, mac, func(state *State) error { prepare(&state.Product); return nil })
 			return callAs(mac, "alice").run(t, "prlsrvctl", "info", "--license", "--json")
 		}
 	}
-	nothing := func(*Product) {}
+	nothing := func(*product) {}
 	tests := map[string]struct {
 		run  func(*testing.T, Mac) outcome
 		want map[string]outcome // by value; texts are parts, "" means empty
@@ -74,9 +74,9 @@ func TestAssumptionsBothWays(t *testing.T) {
 			return callAs(mac, "bob").run(t, "prlctl", "list", "-a", "--json")
 		}, map[string]outcome{
 			"prefix": {0, editionGate + "[\n\t{", ""}, "refused": {255, editionGate, ""}}},
-		"deactivated_license": {license(func(p *Product) { p.Active = false }), map[string]outcome{
+		"deactivated_license": {license(func(p *product) { p.Active = false }), map[string]outcome{
 			"error": {255, "", "PrlHandle_FromString: Invalid argument."}, "json": {0, `"status": "INACTIVE"`, ""}}},
-		"activation_type": {license(func(p *Product) { p.Synced = false }), map[string]outcome{
+		"activation_type": {license(func(p *product) { p.Synced = false }), map[string]outcome{
 			"at_once": {0, `"activation_type": "SSO"`, ""}, "after_update": {0, `"activation_type": ""`, ""}}},
 		"license_dates": {license(nothing), map[string]outcome{
 			"datetime": {0, `"expiration": "2027-11-20 00:00:00"`, ""}, "date": {0, `"expiration": "2027-11-20"`, ""}}},
@@ -144,7 +144,7 @@ func TestAssumptionsBothWays(t *testing.T) {
 			return got
 		}, map[string]outcome{"present": {0, "has it", ""}, "absent": {0, "lacks it", ""}}},
 	}
-	for _, assumption := range Assumptions {
+	for _, assumption := range assumptions {
 		for _, value := range assumption.Values {
 			setting := assumption.Name + "=" + value
 			t.Run(setting, func(t *testing.T) {
@@ -209,7 +209,7 @@ func TestReducedMacvmLacksKeys(t *testing.T) {
 
 func TestWrongAssumptionsAndFaults(t *testing.T) {
 	t.Parallel()
-	state := &State{Users: []User{{Name: "alice", UID: 501}}}
+	state := &State{Users: []macUser{{Name: "alice", UID: 501}}}
 	for _, setting := range []string{"nonsense=1", "bulk_home=maybe", "bulk_home", ""} {
 		if err := state.setAssumption(setting); err == nil {
 			t.Errorf("assumption %q is accepted", setting)
@@ -248,7 +248,7 @@ func TestFaults(t *testing.T) {
 		"codesign": {"codesign", rootUser, []string{"codesign", "--verify", "-R=anchor apple generic and certificate leaf[subject.OU] = \"4C6364ACXT\"",
 			"/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"}, outcome{3, "", "failed to satisfy"}},
 	}
-	for _, kind := range FaultKinds {
+	for _, kind := range faultKinds {
 		if slices.Contains([]string{"stubborn", "hang", "stopped"}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") {
 			continue // shown in TestHangingToolIsKilled, TestStoppedTool and TestMonitorFaults
 		}

@@ -135,7 +135,7 @@ func TestRecordedCalls(t *testing.T) {
 	mac := newMac(t, standardMac())
 	callAs(mac, rootUser).run(t, "logger", "-t", "prlagent", "hello")
 	callAs(mac, "alice").run(t, "osascript", "-e", "display notification \"hi\"")
-	calls := readRecords[Call](t, mac, "log")
+	calls := readRecords[callRecord](t, mac, "log")
 	if len(calls) != 2 || calls[0].Tool != "logger" || calls[1].User != "alice" || calls[1].Args[0] != "-e" {
 		t.Errorf("recorded %+v", calls)
 	}
@@ -146,9 +146,9 @@ func TestRecordedCalls(t *testing.T) {
 func TestReadingEchoes(t *testing.T) {
 	t.Parallel()
 	mac := newMac(t, standardMac())
-	before := len(readRecords[Event](t, mac, "events"))
+	before := len(readRecords[eventRecord](t, mac, "events"))
 	callAs(mac, "bob").run(t, "prlctl", "list", "Team Linux", "-i", "--json")
-	events := readRecords[Event](t, mac, "events")[before:]
+	events := readRecords[eventRecord](t, mac, "events")[before:]
 	if len(events) != 1 || events[0].Name != "vm_config_changed" || strings.Join(events[0].Users, " ") != "alice bob" {
 		t.Errorf("events %+v", events)
 	}
@@ -179,7 +179,7 @@ func TestSettings(t *testing.T) {
 		{"nonsense", false, ""},
 	} {
 		t.Run(test.setting, func(t *testing.T) {
-			err := mac.Update(func(state *State) error {
+			err := mac.update(func(state *State) error {
 				vm, err := findVM(state.VMs, id)
 				if err != nil {
 					return err

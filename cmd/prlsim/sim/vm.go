@@ -130,8 +130,8 @@ func (m Mac) unregisterVM(state *State, vm *VM) error {
 	return nil
 }
 
-// NewVM describes a VM to create.
-type NewVM struct {
+// newVMOptions describes a VM to create.
+type newVMOptions struct {
 	Name         string // empty: the system's name
 	OS           string
 	Owner        string
@@ -144,7 +144,7 @@ type NewVM struct {
 }
 
 // createVM registers a VM and makes its bundle.
-func (m Mac) createVM(state *State, wanted NewVM) (*VM, error) {
+func (m Mac) createVM(state *State, wanted newVMOptions) (*VM, error) {
 	system, err := guestSystem(wanted.OS)
 	if err != nil {
 		return nil, err
@@ -185,7 +185,7 @@ func toolsBuild(tools, product string) string {
 }
 
 // checkNewVM fills defaults in and refuses what does not fit together.
-func (s *State) checkNewVM(wanted *NewVM, system guestOS) error {
+func (s *State) checkNewVM(wanted *newVMOptions, system guestOS) error {
 	if wanted.Name == "" {
 		wanted.Name = system.name
 	}
