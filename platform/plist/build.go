@@ -26,7 +26,7 @@ func (b *builder) value(v reflect.Value, depth int) (any, error) {
 	if err := b.budget.node(); err != nil {
 		return nil, err
 	}
-	v, err := direct(v)
+	v, err := dereference(v)
 	if err != nil {
 		return nil, err
 	}
@@ -39,9 +39,9 @@ func (b *builder) value(v reflect.Value, depth int) (any, error) {
 	return b.plain(v, depth)
 }
 
-// direct follows pointers and interfaces to a value, or to a pointer that knows
-// its spelling.
-func direct(v reflect.Value) (reflect.Value, error) {
+// dereference follows pointers and interfaces to a value, or to a pointer that
+// knows its spelling.
+func dereference(v reflect.Value) (reflect.Value, error) {
 	for range MaxDepth {
 		switch {
 		case !v.IsValid():

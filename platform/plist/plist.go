@@ -95,7 +95,7 @@ func Decode(data []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fresh(raw)
+	return copyValue(raw)
 }
 
 // DecodeDict is Decode for a property list whose root must be a dictionary.
@@ -126,7 +126,7 @@ func EncodeXML(v any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := vet(tree); err != nil {
+	if err := checkEncodable(tree); err != nil {
 		return nil, err
 	}
 	data, err := libraryEncode(tree)
@@ -176,7 +176,8 @@ func recognize(data []byte) (scan, []byte, error) {
 	return scan{library.XMLFormat, scanXML}, data, nil
 }
 
-// libraryDecode gives no detail of the library's errors, because they quote content.
+// libraryDecode gives no detail of the library's errors, because they quote
+// content.
 func libraryDecode(data []byte, format int) (value any, err error) {
 	defer recoverAs(CodeInvalid, &err)
 	found, libraryErr := library.Unmarshal(data, &value)

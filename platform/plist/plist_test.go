@@ -61,7 +61,8 @@ func binaryList(objects ...[]byte) []byte {
 	return list
 }
 
-// everyType is the content of testdata/every-type.*, which Python's plistlib wrote.
+// everyType is the content of testdata/every-type.*, which Python's plistlib
+// wrote.
 func everyType() map[string]any {
 	return map[string]any{
 		"string": "plain", "unicode": "Größe 💻",
