@@ -49,7 +49,7 @@ func consoleFrom(state scutilDictionary) Console {
 			onConsole = uid
 			claims++
 		}
-		if uid >= FirstUserUID && session.values["kCGSessionLoginDoneKey"] == "TRUE" {
+		if uid >= firstUserUID && session.values["kCGSessionLoginDoneKey"] == "TRUE" {
 			console.Sessions = append(console.Sessions, uid)
 		}
 	}

@@ -17,13 +17,13 @@ import (
 // User is one person's account on the Mac.
 type User struct {
 	Name     string // short name
-	UID      uint32 // at least FirstUserUID
+	UID      uint32 // at least 501
 	Home     string // absolute Mac path
 	RealName string // as the person or the admin typed it: data, not text to trust
 }
 
 // Users gives the accounts of people, sorted by uid: uid of at least
-// FirstUserUID (H13), no service account (`_name`, nobody, daemon), and a home
+// 501 (H13), no service account (`_name`, nobody, daemon), and a home
 // folder. Whether that exists is for the user's own process to see (H11): it may
 // be on a volume that does not answer. Accounts that a directory service keeps
 // only remotely are not among them (facts/macos.md 8).
@@ -102,6 +102,6 @@ func firstValue(fields map[string]any, name string) string {
 var serviceNames = []string{"", "root", "nobody", "daemon"}
 
 func (u User) isPerson() bool {
-	return u.UID >= FirstUserUID && u.UID <= math.MaxInt32 &&
+	return u.UID >= firstUserUID && u.UID <= math.MaxInt32 &&
 		!strings.HasPrefix(u.Name, "_") && !slices.Contains(serviceNames, u.Name)
 }

@@ -42,7 +42,7 @@ func (b *builder) value(v reflect.Value, depth int) (any, error) {
 // dereference follows pointers and interfaces to a value, or to a pointer that
 // knows its spelling.
 func dereference(v reflect.Value) (reflect.Value, error) {
-	for range MaxDepth {
+	for range maxDepth {
 		switch {
 		case !v.IsValid():
 			return v, fail(CodeUnsupported, "nil")
@@ -55,7 +55,7 @@ func dereference(v reflect.Value) (reflect.Value, error) {
 		}
 		v = v.Elem()
 	}
-	return v, fail(CodeTooDeep, "more than %d pointers in a row", MaxDepth)
+	return v, fail(CodeTooDeep, "more than %d pointers in a row", maxDepth)
 }
 
 // text is for types such as addresses and UUIDs that know their spelling.
@@ -107,7 +107,7 @@ func (b *builder) array(v reflect.Value, depth int) (any, error) {
 	if err := b.budget.container(depth); err != nil {
 		return nil, err
 	}
-	array := make([]any, 0, min(v.Len(), MaxNodes))
+	array := make([]any, 0, min(v.Len(), maxNodes))
 	for i := range v.Len() {
 		value, err := b.value(v.Index(i), depth+1)
 		if err != nil {

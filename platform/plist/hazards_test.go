@@ -341,10 +341,10 @@ func TestHazardDeepNesting(t *testing.T) {
 	nested := func(levels int) []byte {
 		return document(strings.Repeat("<array>", levels) + strings.Repeat("</array>", levels))
 	}
-	if _, err := Decode(nested(MaxDepth)); err != nil {
-		t.Errorf("%d levels: %v", MaxDepth, err)
+	if _, err := Decode(nested(maxDepth)); err != nil {
+		t.Errorf("%d levels: %v", maxDepth, err)
 	}
-	_, err := Decode(nested(MaxDepth + 1))
+	_, err := Decode(nested(maxDepth + 1))
 	wantCode(t, err, CodeTooDeep)
 	_, err = Decode(document(strings.Repeat("<dict><key/>", 1000)))
 	wantCode(t, err, CodeTooDeep)
@@ -354,20 +354,20 @@ func TestHazardDeepNesting(t *testing.T) {
 	_, err = Decode([]byte(strings.Repeat("<array>", 1_500_000)))
 	wantCode(t, err, CodeTooLarge)
 
-	chain := make([][]byte, MaxDepth+1)
+	chain := make([][]byte, maxDepth+1)
 	for i := range chain {
 		chain[i] = []byte{0xA1, byte(i + 1)}
 	}
 	_, err = Decode(binaryList(append(chain, []byte{0x09})...))
 	wantCode(t, err, CodeTooDeep)
-	if _, err = Decode(binaryList(append(chain[:MaxDepth:MaxDepth], []byte{0x09})...)); err != nil {
-		t.Errorf("binary, %d levels: %v", MaxDepth, err)
+	if _, err = Decode(binaryList(append(chain[:maxDepth:maxDepth], []byte{0x09})...)); err != nil {
+		t.Errorf("binary, %d levels: %v", maxDepth, err)
 	}
 	_, err = Decode(binaryList([]byte{0xA1, 0}))
 	wantCode(t, err, CodeTooDeep)
 
 	var tower any = true
-	for range MaxDepth + 1 {
+	for range maxDepth + 1 {
 		tower = []any{tower}
 	}
 	itself := map[string]any{}
@@ -396,7 +396,7 @@ func TestHazardSharedReferenceBomb(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCode(t, s.value(root, 1), CodeTooLarge)
-	if s.budget.nodes > MaxNodes+1 || s.budget.containers > MaxContainers+1 {
+	if s.budget.nodes > maxNodes+1 || s.budget.containers > maxContainers+1 {
 		t.Errorf("visited %d values and %d arrays before giving up", s.budget.nodes, s.budget.containers)
 	}
 	_, err = Decode(bomb)

@@ -24,24 +24,24 @@ import (
 const (
 	// MaxSize is the largest property list in bytes.
 	MaxSize = 4 << 20
-	// MaxDepth is how many dictionaries and arrays may be nested.
-	MaxDepth = 64
-	// MaxNodes is how many values and keys a property list may have, each
+	// maxDepth is how many dictionaries and arrays may be nested.
+	maxDepth = 64
+	// maxNodes is how many values and keys a property list may have, each
 	// reference to a shared value of the binary format counted anew.
-	MaxNodes = 200_000
-	// MaxContainers is how many of the nodes may be dictionaries and arrays;
+	maxNodes = 200_000
+	// maxContainers is how many of the nodes may be dictionaries and arrays;
 	// the library reserves one kilobyte for every dictionary in XML.
-	MaxContainers = 32_768
-	// MaxExpanded is how many bytes all strings and data may have together,
+	maxContainers = 32_768
+	// maxExpanded is how many bytes all strings and data may have together,
 	// each reference to a shared value of the binary format counted anew.
-	MaxExpanded = 4 * MaxSize
+	maxExpanded = 4 * MaxSize
 )
 
 // Stable codes of Error.
 const (
 	CodeEmpty       = "plist_empty"             // no bytes at all: a truncated file, not an empty dictionary
-	CodeTooLarge    = "plist_too_large"         // over MaxSize, MaxNodes, MaxContainers or MaxExpanded
-	CodeTooDeep     = "plist_too_deep"          // over MaxDepth, or a value that contains itself
+	CodeTooLarge    = "plist_too_large"         // over MaxSize, maxNodes, maxContainers or maxExpanded
+	CodeTooDeep     = "plist_too_deep"          // over maxDepth, or a value that contains itself
 	CodeInvalid     = "plist_invalid"           // not a property list in XML or in the binary format
 	CodeWrongType   = "plist_wrong_type"        // valid, but the root is not what was asked for
 	CodeUnsupported = "plist_unsupported_value" // a value that a property list cannot hold unchanged

@@ -370,13 +370,13 @@ func TestBinaryStructureIsChecked(t *testing.T) {
 
 func TestLimitsAreAlikeForReadingAndWriting(t *testing.T) {
 	t.Parallel()
-	full := make([]any, MaxNodes-1)
+	full := make([]any, maxNodes-1)
 	for i := range full {
 		full[i] = true
 	}
 	for name, data := range inBothFormats(t, full) {
 		if _, err := Decode(data); err != nil {
-			t.Errorf("%s of %d values: %v", name, MaxNodes, err)
+			t.Errorf("%s of %d values: %v", name, maxNodes, err)
 		}
 	}
 	_, err := EncodeXML(append(full, true))
@@ -393,8 +393,8 @@ func TestLimits(t *testing.T) {
 	text := append([]byte{0x5F, 0x11, 0xFF, 0xFF}, strings.Repeat("y", 0xFFFF)...)
 	for name, data := range map[string][]byte{
 		"size":                  bytes.Repeat([]byte(" "), MaxSize+1),
-		"values":                document("<array>" + strings.Repeat("<true/>", MaxNodes) + "</array>"),
-		"dictionaries":          document("<array>" + strings.Repeat("<dict/>", MaxContainers) + "</array>"),
+		"values":                document("<array>" + strings.Repeat("<true/>", maxNodes) + "</array>"),
+		"dictionaries":          document("<array>" + strings.Repeat("<dict/>", maxContainers) + "</array>"),
 		"one string many times": wideBinaryList(shared, text),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -403,10 +403,10 @@ func TestLimits(t *testing.T) {
 		})
 	}
 	for name, v := range map[string]any{
-		"values":       make([]int, MaxNodes),
-		"dictionaries": make([][]int, MaxContainers),
+		"values":       make([]int, maxNodes),
+		"dictionaries": make([][]int, maxContainers),
 		"size":         strings.Repeat(long, MaxSize/len(long)),
-		"bytes":        make([]byte, MaxExpanded+1),
+		"bytes":        make([]byte, maxExpanded+1),
 	} {
 		t.Run("encode "+name, func(t *testing.T) {
 			_, err := EncodeXML(v)
