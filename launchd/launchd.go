@@ -24,8 +24,8 @@ const (
 )
 
 const (
-	folder  = "/Library/Application Support/prlagent"
-	program = folder + "/bin/prlagentd"
+	supportFolder = "/Library/Application Support/prlagent"
+	daemonPath    = supportFolder + "/bin/prlagentd"
 )
 
 // Job is a launchd job definition. A key that is no field here is left out of
@@ -67,8 +67,8 @@ func AgentJob() Job {
 		Label: Label,
 		// Program is what is executed, whatever the vector says. Relative names
 		// would be looked up on launchd's standard path.
-		Program:          program,
-		ProgramArguments: []string{program, "run"},
+		Program:          daemonPath,
+		ProgramArguments: []string{daemonPath, "run"},
 		// KeepAlive implies it; written out for the people who read the file.
 		RunAtLoad: true,
 		// Also after a clean exit: a daemon that a local user could end for good
@@ -85,7 +85,7 @@ func AgentJob() Job {
 		Umask: "077",
 		// The parent of the state folder: it holds the program, so it exists
 		// whenever the job can start, and it is root's alone to write.
-		WorkingDirectory: folder,
+		WorkingDirectory: supportFolder,
 		// Panics only: the log goes to a rotated file of our own
 		// (facts/macos.md 11), and launchd does not rotate this one.
 		StandardErrorPath: "/Library/Logs/prlagent/prlagentd.panic.log",
@@ -97,7 +97,7 @@ func AgentJob() Job {
 // Plist renders the job as an XML property list. A job that launchd would
 // refuse or read differently is an error.
 func (job Job) Plist() ([]byte, error) {
-	if err := job.check(); err != nil {
+	if err := job.validate(); err != nil {
 		return nil, fmt.Errorf("check job: %w", err)
 	}
 	data, err := plist.EncodeXML(job)
@@ -107,7 +107,7 @@ func (job Job) Plist() ([]byte, error) {
 	return data, nil
 }
 
-func (job Job) check() error {
+func (job Job) validate() error {
 	switch {
 	case job.Label == "":
 		return errors.New("no Label")

@@ -11,8 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"prlagent/platform/plist"
 )
 
 var update = flag.Bool("update", false, "write the golden file anew")
@@ -134,17 +132,6 @@ func TestSecondParserRefusesBrokenDefinitions(t *testing.T) {
 				t.Errorf("accepted as %v", tree)
 			}
 		})
-	}
-}
-
-func TestAgentJobDecodesIntoItself(t *testing.T) {
-	t.Parallel()
-	var got Job
-	if err := plist.DecodeInto(rendered(t, AgentJob()), &got); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(AgentJob(), got); diff != "" {
-		t.Error(diff)
 	}
 }
 

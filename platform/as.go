@@ -10,8 +10,8 @@ import (
 	"prlagent/platform/tool"
 )
 
-// FirstUserUID is the lowest uid of a person's account on a Mac (H13).
-const FirstUserUID = 501
+// firstUserUID is the lowest uid of a person's account on a Mac (H13).
+const firstUserUID = 501
 
 const (
 	sudoPath      = "/usr/bin/sudo"
@@ -24,7 +24,7 @@ const (
 // changes neither uid nor environment and needs a session to exist
 // (facts/macos.md 7.1, DESIGN 6).
 //
-// A uid below FirstUserUID is refused with tool_refused before anything starts.
+// A uid below 501 (H13) is refused with tool_refused before anything starts.
 // So is Command.Env: sudo resets the environment, and what of our C locale
 // survives is up to its configuration.
 func (m *Machine) As(u User, session bool) Runner {
@@ -74,7 +74,7 @@ func asUser(c tool.Command, uid uint32, session bool) (tool.Command, error) {
 
 func checkAsUser(c tool.Command, uid uint32) error {
 	switch {
-	case uid < FirstUserUID:
+	case uid < firstUserUID:
 		return errors.New("not the uid of a person's account")
 	case !filepath.IsAbs(c.Path) || filepath.Clean(c.Path) != c.Path:
 		return errors.New("the path is not absolute and clean")

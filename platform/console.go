@@ -26,7 +26,7 @@ type Console struct {
 // it can make empty but not forge. Whoever uses Sessions must bear one that
 // cannot be joined.
 func (m *Machine) Console(ctx context.Context) (Console, error) {
-	out, err := m.output(ctx, tool.Command{
+	out, err := m.runQuery(ctx, tool.Command{
 		Path:      "/usr/sbin/scutil",
 		Stdin:     []byte("show State:/Users/ConsoleUser\nquit\n"),
 		MaxOutput: 1 << 20,
@@ -37,11 +37,11 @@ func (m *Machine) Console(ctx context.Context) (Console, error) {
 	return consoleFrom(parseDictionary(string(out))), nil
 }
 
-func consoleFrom(state dictionary) Console {
+func consoleFrom(state scutilDictionary) Console {
 	var console Console
 	onConsole, claims := uint32(0), 0
-	for _, session := range state.children("SessionInfo") {
-		uid, ok := session.uid("kCGSSessionUserIDKey")
+	for _, session := range state.nestedIn("SessionInfo") {
+		uid, ok := session.uidOf("kCGSSessionUserIDKey")
 		if !ok {
 			continue
 		}
@@ -49,14 +49,14 @@ func consoleFrom(state dictionary) Console {
 			onConsole = uid
 			claims++
 		}
-		if uid >= FirstUserUID && session.values["kCGSessionLoginDoneKey"] == "TRUE" {
+		if uid >= firstUserUID && session.values["kCGSessionLoginDoneKey"] == "TRUE" {
 			console.Sessions = append(console.Sessions, uid)
 		}
 	}
 	slices.Sort(console.Sessions)
 	console.Sessions = slices.Compact(console.Sessions)
 
-	uid, ok := state.uid("UID")
+	uid, ok := state.uidOf("UID")
 	person := User{Name: state.values["Name"], UID: uid}
 	if ok && person.isPerson() && person.Name != "loginwindow" && (claims == 0 || claims == 1 && onConsole == uid) {
 		console.User, console.UID = person.Name, uid
@@ -64,7 +64,7 @@ func consoleFrom(state dictionary) Console {
 	return console
 }
 
-func (d dictionary) uid(key string) (uint32, bool) {
+func (d scutilDictionary) uidOf(key string) (uint32, bool) {
 	uid, err := strconv.ParseUint(d.values[key], 10, 32)
 	return uint32(uid), err == nil
 }

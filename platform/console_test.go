@@ -95,11 +95,11 @@ func FuzzConsole(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		console := consoleFrom(parseDictionary(text))
-		if (console.User == "") != (console.UID == 0) || console.UID != 0 && console.UID < FirstUserUID {
+		if (console.User == "") != (console.UID == 0) || console.UID != 0 && console.UID < firstUserUID {
 			t.Errorf("got user %q with uid %d", console.User, console.UID)
 		}
 		for _, uid := range console.Sessions {
-			if uid < FirstUserUID {
+			if uid < firstUserUID {
 				t.Errorf("session of uid %d", uid)
 			}
 		}

@@ -7,24 +7,24 @@ import (
 	"strings"
 )
 
-// dictionary is a dictionary or an array as scutil prints it; an array's keys
-// are its indexes.
-type dictionary struct {
+// scutilDictionary is a dictionary or an array as scutil prints it; an array's
+// keys are its indexes.
+type scutilDictionary struct {
 	values map[string]string
-	nested map[string]dictionary
+	nested map[string]scutilDictionary
 }
 
-func newDictionary() dictionary {
-	return dictionary{values: make(map[string]string), nested: make(map[string]dictionary)}
+func newDictionary() scutilDictionary {
+	return scutilDictionary{values: make(map[string]string), nested: make(map[string]scutilDictionary)}
 }
 
-// children gives the dictionaries in the array under key, in its order.
-func (d dictionary) children(key string) []dictionary {
+// nestedIn gives the dictionaries in the array under key, in its order.
+func (d scutilDictionary) nestedIn(key string) []scutilDictionary {
 	array := d.nested[key].nested
 	keys := slices.SortedFunc(maps.Keys(array), func(a, b string) int {
 		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
 	})
-	var list []dictionary
+	var list []scutilDictionary
 	for _, key := range keys {
 		list = append(list, array[key])
 	}
@@ -39,9 +39,9 @@ const maxDictionaryDepth = 16
 // promised, so what does not fit is skipped: a prompt, "No such key", a line cut
 // short. Of equal keys the first wins, so that a line break in a later value (a
 // long user name) can not replace a uid that was read already.
-func parseDictionary(text string) dictionary {
+func parseDictionary(text string) scutilDictionary {
 	top := newDictionary()
-	open := []dictionary{top}
+	open := []scutilDictionary{top}
 	ignored := 0 // open braces inside what is skipped
 	for line := range strings.Lines(text) {
 		line = strings.TrimPrefix(strings.TrimSpace(line), "> ")
@@ -53,11 +53,11 @@ func parseDictionary(text string) dictionary {
 			ignored--
 		case line == "}" && len(open) > 1:
 			open = open[:len(open)-1]
-		case !found || !opens(value):
+		case !found || !opensNested(value):
 			if _, seen := inner.values[key]; found && !seen && ignored == 0 {
 				inner.values[key] = value
 			}
-		case ignored > 0 || inner.has(key) || len(open) > maxDictionaryDepth:
+		case ignored > 0 || inner.hasNested(key) || len(open) > maxDictionaryDepth:
 			ignored++
 		default:
 			inner.nested[key] = newDictionary()
@@ -67,11 +67,11 @@ func parseDictionary(text string) dictionary {
 	return top
 }
 
-func (d dictionary) has(key string) bool {
+func (d scutilDictionary) hasNested(key string) bool {
 	_, found := d.nested[key]
 	return found
 }
 
-func opens(value string) bool {
+func opensNested(value string) bool {
 	return value == "<dictionary> {" || value == "<array> {"
 }

@@ -28,7 +28,7 @@ type pathOnDisk struct {
 
 // maxRequest caps the request, in bytes: every path at its longest, in base64,
 // with room for the JSON around it.
-const maxRequest = MaxFileQuestions * (2*maxUserPath + 64)
+const maxRequest = maxFileQuestions * (2*maxUserPath + 64)
 
 // answerLine is one answer on the child's standard output: a line of JSON, and
 // Size bytes of content behind it.
@@ -77,13 +77,13 @@ func AnswerFileQuestions(in io.Reader, out io.Writer) error {
 		return fmt.Errorf("read request: %w", err)
 	}
 	var request fileRequest
-	if err := json.Unmarshal(data, &request); err != nil || len(request.Questions) > MaxFileQuestions {
+	if err := json.Unmarshal(data, &request); err != nil || len(request.Questions) > maxFileQuestions {
 		return errors.New("that is no request")
 	}
 	if int64(request.UID) != int64(os.Geteuid()) {
 		return errors.New("not run as the user whose files they are")
 	}
-	left := int64(MaxFileContent)
+	left := int64(maxFileContent)
 	for _, question := range request.Questions {
 		answer := look(question, min(question.Max, left), request.UID)
 		left -= int64(len(answer.Data))

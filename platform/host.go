@@ -58,8 +58,8 @@ func (m *Machine) fixedFacts(ctx context.Context) (fixedFacts, error) {
 	var facts fixedFacts
 	var identityError, cpuError, modelError error
 	facts.serial, facts.hardwareUUID, identityError = m.hardwareIdentity(ctx)
-	facts.cpu, cpuError = m.cpu(ctx)
-	facts.model, modelError = m.model(ctx)
+	facts.cpu, cpuError = m.cpuKind(ctx)
+	facts.model, modelError = m.modelIdentifier(ctx)
 	if err := errors.Join(identityError, cpuError, modelError); err != nil {
 		return facts, err
 	}
@@ -70,7 +70,7 @@ func (m *Machine) fixedFacts(ctx context.Context) (fixedFacts, error) {
 }
 
 func (m *Machine) hardwareIdentity(ctx context.Context) (serial, uuid string, err error) {
-	out, err := m.output(ctx, tool.Command{
+	out, err := m.runQuery(ctx, tool.Command{
 		Path: "/usr/sbin/ioreg",
 		Args: []string{"-a", "-r", "-d1", "-c", "IOPlatformExpertDevice"},
 	})
@@ -111,10 +111,11 @@ func (m *Machine) computerName(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(result.Stdout)), nil
 }
 
-// cpu asks for a sysctl that only Apple silicon has, and that tells the truth to
-// a process under Rosetta too. An Intel Mac says that there is no such name.
-func (m *Machine) cpu(ctx context.Context) (string, error) {
-	result, err := m.tools.Run(ctx, sysctl("hw.optional.arm64"))
+// cpuKind asks for a sysctl that only Apple silicon has, and that tells the
+// truth to a process under Rosetta too. An Intel Mac says that there is no such
+// name.
+func (m *Machine) cpuKind(ctx context.Context) (string, error) {
+	result, err := m.tools.Run(ctx, sysctlCommand("hw.optional.arm64"))
 	if err != nil {
 		return "", fmt.Errorf("read kind of CPU: %w", err)
 	}
@@ -124,15 +125,15 @@ func (m *Machine) cpu(ctx context.Context) (string, error) {
 	return CPUIntel, nil
 }
 
-func (m *Machine) model(ctx context.Context) (string, error) {
-	out, err := m.output(ctx, sysctl("hw.model"))
+func (m *Machine) modelIdentifier(ctx context.Context) (string, error) {
+	out, err := m.runQuery(ctx, sysctlCommand("hw.model"))
 	if err != nil {
 		return "", fmt.Errorf("read model: %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
 
-func sysctl(name string) tool.Command {
+func sysctlCommand(name string) tool.Command {
 	return tool.Command{Path: "/usr/sbin/sysctl", Args: []string{"-n", name}}
 }
 

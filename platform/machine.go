@@ -16,7 +16,8 @@ import (
 	"prlagent/platform/tool"
 )
 
-// Runner runs one program. *tool.Runner is one, and so is what Machine.As returns.
+// Runner runs one program. *tool.Runner is one, and so is what Machine.As
+// returns.
 type Runner interface {
 	Run(context.Context, tool.Command) (tool.Result, error)
 }
@@ -46,7 +47,8 @@ func New(root string, tools Tools) *Machine {
 	return &Machine{root: root, tools: tools, trusted: make(map[string]fileState)}
 }
 
-// Path gives the place of a Mac path on this disk. It never leads out of the root.
+// Path gives the place of a Mac path on this disk. It never leads out of the
+// root.
 func (m *Machine) Path(macPath string) string {
 	return filepath.Join(m.root, filepath.Clean("/"+macPath))
 }
@@ -61,9 +63,9 @@ func (m *Machine) FreeSpace(macPath string) (uint64, error) {
 	return stat.Bavail * uint64(stat.Bsize), nil
 }
 
-// output runs a query and gives what it printed. An exit code other than 0 is a
+// runQuery runs a query and gives what it printed. An exit code other than 0 is a
 // tool.Error with the code tool_failed.
-func (m *Machine) output(ctx context.Context, c tool.Command) ([]byte, error) {
+func (m *Machine) runQuery(ctx context.Context, c tool.Command) ([]byte, error) {
 	result, err := m.tools.Run(ctx, c)
 	if err != nil {
 		return nil, err

@@ -23,11 +23,11 @@ type Route struct {
 	Gateway   string // its address; "" where the interface itself is the way
 }
 
-// Up says whether there is a default route. On a Mac there is none before the
+// Up reports whether there is a default route. On a Mac there is none before the
 // user has accepted a captive portal (facts/macos.md 2.5).
 func (n Network) Up() bool { return len(n.Routes) > 0 }
 
-// Equal says whether nothing is different between the two.
+// Equal reports whether nothing is different between the two.
 func (n Network) Equal(other Network) bool {
 	return slices.Equal(n.Routes, other.Routes) &&
 		slices.Equal(n.Addresses, other.Addresses) &&
@@ -35,7 +35,7 @@ func (n Network) Equal(other Network) bool {
 }
 
 // Network reads the state of the network. Interfaces that say nothing about the
-// way to the world (boringLinks) are left out.
+// way to the world (linkFamilies) are left out.
 //
 // A simulated Mac has no kernel of its own: there the file of the resolvers
 // stands for the network, which is up when the file names one, over a route of
@@ -79,9 +79,9 @@ func networkFrom(messages []networkMessage, resolvers []string) Network {
 		link := links[message.index]
 		switch {
 		case !link.up:
-		case message.kind == addressMessage && isRoutable(message.address) && interestOf(link.link) == interesting:
+		case message.kind == addressMessage && isRoutable(message.address) && relevanceOf(link.link) == relevantLink:
 			network.Addresses = append(network.Addresses, message.address)
-		case message.kind == routeMessage && message.isDefaultRoute(interestOf(link.link)):
+		case message.kind == routeMessage && message.isDefaultRoute(relevanceOf(link.link)):
 			network.Routes = append(network.Routes, Route{Interface: link.link, Gateway: message.gatewayText()})
 		}
 	}

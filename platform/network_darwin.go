@@ -63,7 +63,8 @@ func dumpRoutes(fetched, parsed route.RIBType, index int) ([]networkMessage, err
 	return messages, nil
 }
 
-// parseRoutes is guarded: the parser has panicked on real Macs (facts/macos.md 2.2).
+// parseRoutes is guarded: the parser has panicked on real Macs (facts/macos.md
+// 2.2).
 func parseRoutes(as route.RIBType, data []byte) (messages []networkMessage, err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
@@ -75,16 +76,17 @@ func parseRoutes(as route.RIBType, data []byte) (messages []networkMessage, err 
 		return nil, fmt.Errorf("parse message of the kernel: %w", err)
 	}
 	for _, message := range parsed {
-		messages = append(messages, translate(message))
+		messages = append(messages, translateMessage(message))
 	}
 	return messages, nil
 }
 
-// translate gives the other kind for what Network does not depend on: multicast
-// addresses, failed lookups (RTM_MISS), answers to somebody's question (RTM_GET).
-// The parser passes over an RTM_IFINFO that does not name its interface, which is
-// how the kernel says that only flags changed ([I]); routes and addresses follow.
-func translate(message route.Message) networkMessage {
+// translateMessage gives the other kind for what Network does not depend on:
+// multicast addresses, failed lookups (RTM_MISS), answers to somebody's
+// question (RTM_GET). The parser passes over an RTM_IFINFO that does not name
+// its interface, which is how the kernel says that only flags changed ([I]);
+// routes and addresses follow.
+func translateMessage(message route.Message) networkMessage {
 	switch message := message.(type) {
 	case *route.InterfaceMessage:
 		return networkMessage{kind: linkMessage, index: message.Index, link: message.Name, up: message.Flags&unix.IFF_UP != 0}
@@ -171,7 +173,7 @@ func watchKernel() (networkWatch, error) {
 		return nil, fmt.Errorf("open route socket: %w", err)
 	}
 	unix.CloseOnExec(descriptor)
-	socket, err := pollable(descriptor, "route socket")
+	socket, err := pollableFile(descriptor, "route socket")
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +185,7 @@ func watchKernel() (networkWatch, error) {
 				tell() // something was lost
 				return nil
 			}
-			if err == nil && routesMatter(buffer[:length]) {
+			if err == nil && routesCanChangeNetwork(buffer[:length]) {
 				tell()
 			}
 			return err
@@ -191,12 +193,13 @@ func watchKernel() (networkWatch, error) {
 	}, nil
 }
 
-// routesMatter says whether a message can mean a difference. One that cannot be
-// read can. The name of an interface is looked up only when all depends on it.
-func routesMatter(data []byte) bool {
+// routesCanChangeNetwork reports whether a message can mean a difference. One
+// that cannot be read can. The name of an interface is looked up only when all
+// depends on it.
+func routesCanChangeNetwork(data []byte) bool {
 	messages, err := parseRoutes(unix.NET_RT_IFLIST2, data)
 	for _, message := range messages {
-		if message.matters(message.link) && message.matters(nameOf(message)) {
+		if message.canChangeNetwork(message.link) && message.canChangeNetwork(nameOf(message)) {
 			return true
 		}
 	}

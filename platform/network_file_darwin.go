@@ -14,7 +14,7 @@ const filePeriod = 2 * time.Second
 // watchFile looks at a file's identity again and again: kqueue follows an open
 // file, and this one need not be there and is replaced by another.
 func watchFile(path string) (networkWatch, error) {
-	before := lookAt(path)
+	before := identifyFile(path)
 	return func(ctx context.Context, tell func()) error {
 		ticker := time.NewTicker(filePeriod)
 		defer ticker.Stop()
@@ -24,7 +24,7 @@ func watchFile(path string) (networkWatch, error) {
 				return nil
 			case <-ticker.C:
 			}
-			if now := lookAt(path); now != before {
+			if now := identifyFile(path); now != before {
 				before = now
 				tell()
 			}
@@ -32,17 +32,17 @@ func watchFile(path string) (networkWatch, error) {
 	}, nil
 }
 
-// fileLook is what a file is known by; zero for one that is not there.
-type fileLook struct {
+// fileIdentity is what a file is known by; zero for one that is not there.
+type fileIdentity struct {
 	device, inode uint64
 	size          int64
 	modified      unix.Timespec
 }
 
-func lookAt(path string) fileLook {
+func identifyFile(path string) fileIdentity {
 	var stat unix.Stat_t
 	if err := unix.Lstat(path, &stat); err != nil {
-		return fileLook{}
+		return fileIdentity{}
 	}
-	return fileLook{uint64(stat.Dev), stat.Ino, stat.Size, stat.Mtim}
+	return fileIdentity{uint64(stat.Dev), stat.Ino, stat.Size, stat.Mtim}
 }

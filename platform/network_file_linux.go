@@ -12,14 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchFile opens the news about a file, which need not be there, from the
-// folder that it is in.
+// watchFile opens the notifications about a file, which need not be there, from
+// the folder that it is in.
 func watchFile(path string) (networkWatch, error) {
 	descriptor, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("open inotify: %w", err)
 	}
-	queue, err := pollable(descriptor, "inotify")
+	queue, err := pollableFile(descriptor, "inotify")
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func watchFile(path string) (networkWatch, error) {
 	}, nil
 }
 
-// inotifyNames says whether events (inotify(7): watch, mask, cookie, length,
+// inotifyNames reports whether events (inotify(7): watch, mask, cookie, length,
 // name) are about the name, or so many that some were lost. It is an error when
 // the folder is gone.
 func inotifyNames(data []byte, name string) (bool, error) {

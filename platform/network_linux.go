@@ -24,7 +24,8 @@ var networkGroups = []int{
 // errNotKernel is a message that some program sent to our socket.
 var errNotKernel = errors.New("message is not from the kernel")
 
-// openNetlink opens a route socket in the network namespace of the calling thread.
+// openNetlink opens a route socket in the network namespace of the calling
+// thread.
 func openNetlink(groups ...int) (descriptor int, err error) {
 	descriptor, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -74,7 +75,7 @@ func dumpNetlink(requests ...uint16) ([]networkMessage, error) {
 	}
 	dump := &netlinkDump{descriptor: descriptor, buffer: make([]byte, netlinkBuffer)}
 	for _, request := range requests {
-		if err := dump.ask(request); err != nil {
+		if err := dump.requestTable(request); err != nil {
 			return nil, fmt.Errorf("ask kernel for its network: %w", err)
 		}
 	}
@@ -89,13 +90,14 @@ type netlinkDump struct {
 	messages   []networkMessage
 }
 
-// ask requests one table. One that changed while it was told is asked for again.
-func (d *netlinkDump) ask(kind uint16) error {
+// requestTable requests one table. One that changed while it was told is asked
+// for again.
+func (d *netlinkDump) requestTable(kind uint16) error {
 	const tries = 5
 	var err error
 	for range tries {
 		before := len(d.messages)
-		if err = d.askOnce(kind); !errors.Is(err, unix.EINTR) {
+		if err = d.requestOnce(kind); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 		d.messages = d.messages[:before]
@@ -103,7 +105,7 @@ func (d *netlinkDump) ask(kind uint16) error {
 	return err
 }
 
-func (d *netlinkDump) askOnce(kind uint16) error {
+func (d *netlinkDump) requestOnce(kind uint16) error {
 	d.sequence++
 	if err := sendNetlink(d.descriptor, kind, unix.NLM_F_DUMP, d.sequence, make([]byte, unix.SizeofIfInfomsg)); err != nil {
 		return err
@@ -125,7 +127,7 @@ func (d *netlinkDump) askOnce(kind uint16) error {
 				interrupted = unix.EINTR
 			}
 			done = done || header.kind == unix.NLMSG_DONE
-			return d.take(header, body)
+			return d.addAnswer(header, body)
 		})
 		if err != nil {
 			return err
@@ -145,8 +147,8 @@ func sendNetlink(descriptor int, kind, flags uint16, sequence uint32, body []byt
 	return unix.Sendto(descriptor, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 }
 
-// take keeps what Network needs of an answer.
-func (d *netlinkDump) take(header netlinkHeader, body []byte) error {
+// addAnswer keeps what Network needs of an answer.
+func (d *netlinkDump) addAnswer(header netlinkHeader, body []byte) error {
 	if header.kind == unix.NLMSG_ERROR || header.kind == unix.NLMSG_DONE {
 		return netlinkError(body)
 	}
@@ -176,13 +178,14 @@ func netlinkError(body []byte) error {
 	return nil
 }
 
-// watchKernel opens the kernel's news in the calling thread's network namespace.
+// watchKernel opens the kernel's notifications in the calling thread's network
+// namespace.
 func watchKernel() (networkWatch, error) {
 	descriptor, err := openNetlink(networkGroups...)
 	if err != nil {
 		return nil, err
 	}
-	socket, err := pollable(descriptor, "netlink socket")
+	socket, err := pollableFile(descriptor, "netlink socket")
 	if err != nil {
 		return nil, err
 	}
@@ -191,9 +194,9 @@ func watchKernel() (networkWatch, error) {
 		socket.Close()
 		return nil, err
 	}
-	news := netlinkNews{names: make(map[int]string)}
+	interfaces := interfaceNames{names: make(map[int]string)}
 	for _, link := range links {
-		news.names[link.index] = link.link
+		interfaces.names[link.index] = link.link
 	}
 	return func(ctx context.Context, tell func()) error {
 		buffer := make([]byte, netlinkBuffer)
@@ -206,7 +209,7 @@ func watchKernel() (networkWatch, error) {
 				tell() // something was lost
 				return nil
 			}
-			if err == nil && news.matter(data) {
+			if err == nil && interfaces.canChangeNetwork(data) {
 				tell()
 			}
 			return err
@@ -214,12 +217,13 @@ func watchKernel() (networkWatch, error) {
 	}, nil
 }
 
-// netlinkNews knows the interfaces by their numbers, because the kernel speaks
-// about addresses and routes with numbers only.
-type netlinkNews struct{ names map[int]string }
+// interfaceNames holds the names of the interfaces by their numbers: the kernel
+// reports addresses and routes with numbers only.
+type interfaceNames struct{ names map[int]string }
 
-// matter says whether a datagram can mean a difference. One that cannot be read can.
-func (n netlinkNews) matter(data []byte) bool {
+// canChangeNetwork reports whether a datagram can mean a difference. One that
+// cannot be read can.
+func (n interfaceNames) canChangeNetwork(data []byte) bool {
 	matters := false
 	err := eachNetlink(data, func(header netlinkHeader, body []byte) error {
 		messages, err := parseNetlink(header, body)
@@ -227,7 +231,7 @@ func (n netlinkNews) matter(data []byte) bool {
 			if message.kind == linkMessage {
 				n.names[message.index] = message.link
 			}
-			matters = matters || message.matters(n.names[message.index])
+			matters = matters || message.canChangeNetwork(n.names[message.index])
 			if header.kind == unix.RTM_DELLINK {
 				delete(n.names, message.index)
 			}

@@ -248,8 +248,8 @@ func TestTRG_10_NewsThatNobodyShouldHear(t *testing.T) {
 		"cannot be read":               {[]byte{1, 2, 3}, true},
 	}
 	for name, c := range cases {
-		news := netlinkNews{names: map[int]string{4: "en0", 9: "vnic0"}}
-		if got := news.matter(c.data); got != c.want {
+		interfaces := interfaceNames{names: map[int]string{4: "en0", 9: "vnic0"}}
+		if got := interfaces.canChangeNetwork(c.data); got != c.want {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
 	}
@@ -308,7 +308,9 @@ func number(kind uint16, value uint32) []byte {
 	return routeAttribute(kind, binary.NativeEndian.AppendUint32(nil, value))
 }
 
-func padded(data []byte) []byte { return append(data, make([]byte, aligned(len(data))-len(data))...) }
+func padded(data []byte) []byte {
+	return append(data, make([]byte, alignedLength(len(data))-len(data))...)
+}
 
 func netlinkMessage(kind uint16, body ...[]byte) []byte {
 	whole := slices.Concat(body...)

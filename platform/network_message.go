@@ -27,18 +27,18 @@ type networkMessage struct {
 	scoped      bool         // of a route: only for sockets that are bound to its interface
 }
 
-// isRoutable says whether an address leads beyond its own link.
+// isRoutable reports whether an address leads beyond its own link.
 func isRoutable(address netip.Addr) bool { return address.IsGlobalUnicast() }
 
-// isDefaultRoute says whether a route over a link of that interest leads to the
-// world. Scoped routes do not (facts/macos.md 2.2). Neither does the IPv6 one to
-// a link-local neighbor that an idle tunnel keeps ([I]; with an address of its
-// VPN's network as the gateway, or with none, it counts).
-func (m networkMessage) isDefaultRoute(link interest) bool {
+// isDefaultRoute reports whether a route over a link of that relevance leads to
+// the world. Scoped routes do not (facts/macos.md 2.2). Neither does the IPv6
+// one to a link-local neighbor that an idle tunnel keeps ([I]; with an address
+// of its VPN's network as the gateway, or with none, it counts).
+func (m networkMessage) isDefaultRoute(link linkRelevance) bool {
 	if m.kind != routeMessage || m.scoped || !m.destination.IsValid() || m.destination.Bits() != 0 {
 		return false
 	}
-	return link == interesting || link == tunnel && !m.gateway.IsLinkLocalUnicast()
+	return link == relevantLink || link == tunnelLink && !m.gateway.IsLinkLocalUnicast()
 }
 
 // gatewayText gives the gateway without the zone, which is the interface.
@@ -49,21 +49,21 @@ func (m networkMessage) gatewayText() string {
 	return m.gateway.WithZone("").String()
 }
 
-// matters says whether a change that the kernel told can make a difference to
-// Network. The kinds that are passed over are those of facts/macos.md 2.2:
-// failed lookups, multicast addresses, routes to link-local places, and all that
-// happens on boring links. A tunnel's routes matter, whatever they lead to: with
-// them a VPN brings its resolvers. So does its end: Linux does not say that the
-// IPv4 routes over it went too.
-func (m networkMessage) matters(link string) bool {
-	concern := interestOf(link)
+// canChangeNetwork reports whether a change that the kernel told can make a
+// difference to Network. The kinds that are passed over are those of
+// facts/macos.md 2.2: failed lookups, multicast addresses, routes to link-local
+// places, and all that happens on irrelevant links. A tunnel's routes matter,
+// whatever they lead to: with them a VPN brings its resolvers. So does its end:
+// Linux does not say that the IPv4 routes over it went too.
+func (m networkMessage) canChangeNetwork(link string) bool {
+	concern := relevanceOf(link)
 	switch m.kind {
 	case linkMessage:
-		return concern == interesting || concern == tunnel && !m.up
+		return concern == relevantLink || concern == tunnelLink && !m.up
 	case addressMessage:
-		return concern == interesting && (!m.address.IsValid() || isRoutable(m.address))
+		return concern == relevantLink && (!m.address.IsValid() || isRoutable(m.address))
 	case routeMessage:
-		return concern != boring && !isLocalDestination(m.destination)
+		return concern != irrelevantLink && !isLocalDestination(m.destination)
 	}
 	return false
 }

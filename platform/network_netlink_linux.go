@@ -40,13 +40,15 @@ func eachNetlink(data []byte, handle func(header netlinkHeader, body []byte) err
 		if err := handle(header, data[unix.SizeofNlMsghdr:length]); err != nil {
 			return err
 		}
-		data = data[min(aligned(int(length)), len(data)):]
+		data = data[min(alignedLength(int(length)), len(data)):]
 	}
 	return nil
 }
 
-// aligned rounds up to the 4 bytes on which messages and attributes begin.
-func aligned(length int) int { return (length + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1) }
+// alignedLength rounds up to the 4 bytes on which messages and attributes begin.
+func alignedLength(length int) int {
+	return (length + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1)
+}
 
 // netlinkParsers know the messages that Network depends on; what makes and what
 // removes a thing have the same form.
@@ -133,7 +135,7 @@ func parseNetlinkRoute(body []byte) ([]networkMessage, error) {
 	}
 	family, bits, table, kind := body[0], int(body[1]), uint32(body[4]), body[7]
 	cloned := binary.NativeEndian.Uint32(body[8:])&unix.RTM_F_CLONED != 0
-	destination, known := unspecified(family)
+	destination, known := unspecifiedAddress(family)
 	if !known || kind != unix.RTN_UNICAST || cloned {
 		return nil, nil
 	}
@@ -147,7 +149,7 @@ func parseNetlinkRoute(body []byte) ([]networkMessage, error) {
 		case kind == unix.RTA_MULTIPATH:
 			return eachHop(value, func(hop netlinkHop) { hops = append(hops, hop) })
 		default:
-			hops[0].take(kind, value)
+			hops[0].setAttribute(kind, value)
 		}
 		return nil
 	})
@@ -169,7 +171,7 @@ func parseNetlinkRoute(body []byte) ([]networkMessage, error) {
 	return messages, nil
 }
 
-func unspecified(family uint8) (address netip.Addr, known bool) {
+func unspecifiedAddress(family uint8) (address netip.Addr, known bool) {
 	switch family {
 	case unix.AF_INET:
 		return netip.IPv4Unspecified(), true
@@ -179,7 +181,7 @@ func unspecified(family uint8) (address netip.Addr, known bool) {
 	return netip.Addr{}, false
 }
 
-func (h *netlinkHop) take(kind uint16, value []byte) {
+func (h *netlinkHop) setAttribute(kind uint16, value []byte) {
 	switch {
 	case kind == unix.RTA_OIF && len(value) == 4:
 		h.index = int(int32(binary.NativeEndian.Uint32(value)))
@@ -198,14 +200,14 @@ func eachHop(data []byte, handle func(netlinkHop)) error {
 		}
 		hop := netlinkHop{index: int(int32(binary.NativeEndian.Uint32(data[4:])))}
 		err := eachAttribute(data[unix.SizeofRtNexthop:length], func(kind uint16, value []byte) error {
-			hop.take(kind, value)
+			hop.setAttribute(kind, value)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
 		handle(hop)
-		data = data[min(aligned(length), len(data)):]
+		data = data[min(alignedLength(length), len(data)):]
 	}
 	return nil
 }
@@ -221,7 +223,7 @@ func eachAttribute(data []byte, handle func(kind uint16, value []byte) error) er
 		if err := handle(kind, data[unix.SizeofRtAttr:length]); err != nil {
 			return err
 		}
-		data = data[min(aligned(length), len(data)):]
+		data = data[min(alignedLength(length), len(data)):]
 	}
 	return nil
 }

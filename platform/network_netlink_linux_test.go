@@ -130,11 +130,11 @@ func TestDumpIsBounded(t *testing.T) {
 	dump := &netlinkDump{messages: make([]networkMessage, maxNetworkMessages)}
 	header := netlinkHeader{kind: unix.RTM_NEWROUTE}
 	toHome := slices.Concat(routeBody(netip.MustParsePrefix("192.0.2.0/24"), unix.RT_TABLE_MAIN), number(unix.RTA_OIF, 4))
-	if err := dump.take(header, toHome); err != nil {
+	if err := dump.addAnswer(header, toHome); err != nil {
 		t.Errorf("a route that is not kept: %v", err)
 	}
 	outside := slices.Concat(routeBody(everywhere4, unix.RT_TABLE_MAIN), number(unix.RTA_OIF, 4))
-	if err := dump.take(header, outside); err != errTooManyLinks {
+	if err := dump.addAnswer(header, outside); err != errTooManyLinks {
 		t.Errorf("one too many: %v", err)
 	}
 }
@@ -155,7 +155,7 @@ func FuzzRouteMessages(f *testing.F) {
 				t.Errorf("a route to nowhere: %+v", message)
 			}
 		}
-		netlinkNews{names: map[int]string{}}.matter(data)
+		interfaceNames{names: map[int]string{}}.canChangeNetwork(data)
 		network := networkFrom(append(messages, link(4, "en0")), nil)
 		if !network.Equal(networkFrom(append(messages, link(4, "en0")), nil)) {
 			t.Error("the same tables give another network")

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollable hands a descriptor that does not block to Go's poller (kqueue on a
+// pollableFile hands a descriptor that does not block to Go's poller (kqueue on a
 // Mac, epoll on Linux), so that reading from it holds no thread, costs nothing
 // while nothing comes, and ends when a deadline says so. A route socket is a
 // socket like any other to kqueue; where the poller refuses a descriptor it is an
 // error here and not a read that never ends. After an error it is closed.
-func pollable(descriptor int, name string) (*os.File, error) {
+func pollableFile(descriptor int, name string) (*os.File, error) {
 	if err := unix.SetNonblock(descriptor, true); err != nil {
 		unix.Close(descriptor)
 		return nil, fmt.Errorf("open %s: %w", name, err)

@@ -158,20 +158,20 @@ func TestTRG_10_EachPartOfANetworkMakesADifference(t *testing.T) {
 
 func TestTRG_10_InterfacesOfNoInterest(t *testing.T) {
 	t.Parallel()
-	cases := map[string]interest{
-		"en0": interesting, "eth0": interesting, "ppp0": interesting, "bridge0": interesting, "bridge99": interesting,
-		"": interesting, "7": interesting, "lowpan0": interesting, "vnicx": interesting, "en99999999999999999999": interesting,
-		"lo": boring, "lo0": boring, "awdl0": boring, "llw0": boring, "gif0": boring, "XHC20": boring, "anpi1": boring,
-		"vnic0": boring, "vnic1": boring, "bridge100": boring, "bridge101": boring, "vmenet3": boring,
-		"utun0": tunnel, "utun12": tunnel, "ipsec0": tunnel,
+	cases := map[string]linkRelevance{
+		"en0": relevantLink, "eth0": relevantLink, "ppp0": relevantLink, "bridge0": relevantLink, "bridge99": relevantLink,
+		"": relevantLink, "7": relevantLink, "lowpan0": relevantLink, "vnicx": relevantLink, "en99999999999999999999": relevantLink,
+		"lo": irrelevantLink, "lo0": irrelevantLink, "awdl0": irrelevantLink, "llw0": irrelevantLink, "gif0": irrelevantLink, "XHC20": irrelevantLink, "anpi1": irrelevantLink,
+		"vnic0": irrelevantLink, "vnic1": irrelevantLink, "bridge100": irrelevantLink, "bridge101": irrelevantLink, "vmenet3": irrelevantLink,
+		"utun0": tunnelLink, "utun12": tunnelLink, "ipsec0": tunnelLink,
 	}
 	for name, want := range cases {
-		if got := interestOf(name); got != want {
+		if got := relevanceOf(name); got != want {
 			t.Errorf("%q: got %d, want %d", name, got, want)
 		}
 	}
-	for _, link := range boringLinks {
-		if link.source == "" || link.is == interesting {
+	for _, link := range linkFamilies {
+		if link.source == "" || link.relevance == relevantLink {
 			t.Errorf("%s: a row says why, and what for", link.name)
 		}
 	}
@@ -206,7 +206,7 @@ func TestTRG_10_ChangesThatMatter(t *testing.T) {
 		"failed lookup":               {networkMessage{}, "en0", false},
 	}
 	for name, c := range cases {
-		if got := c.message.matters(c.link); got != c.want {
+		if got := c.message.canChangeNetwork(c.link); got != c.want {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
 	}
@@ -421,7 +421,8 @@ func BenchmarkNetwork(b *testing.B) {
 	}
 }
 
-// BenchmarkNetworkChangesStop is the time from the end of ctx until nothing is left.
+// BenchmarkNetworkChangesStop is the time from the end of ctx until nothing is
+// left.
 func BenchmarkNetworkChangesStop(b *testing.B) {
 	for b.Loop() {
 		ctx, stop := context.WithCancel(b.Context())

@@ -26,58 +26,58 @@ func isVendorName[text ~string | ~[]byte](name text) bool {
 	return len(name) >= len(vendorPrefix) && string(name[:len(vendorPrefix)]) == vendorPrefix
 }
 
-// instance is one program in one process. A process that executes another
+// programInstance is one program in one process. A process that executes another
 // program keeps its id and start time, but gets that program's name, its owner
 // where the program is made so, and another place for its arguments.
-type instance struct {
-	pid     int
-	started int64 // in the kernel's own unit
-	uid     uint32
-	name    string
-	place   uint64 // an address that the kernel chooses anew for each program; 0 where it does not tell
+type programInstance struct {
+	pid         int
+	started     int64 // in the kernel's own unit
+	uid         uint32
+	name        string
+	argsAddress uint64 // an address that the kernel chooses anew for each program; 0 where it does not tell
 }
 
-// program is what an instance runs.
-type program struct {
-	path string
-	args []string
-	call uint64 // the last one that asked
+// runningProgram is what an instance runs.
+type runningProgram struct {
+	path     string
+	args     []string
+	lastCall uint64 // the last one that asked
 }
 
-// programs remembers what the vendor's processes run, so that path and arguments
-// of each are read once: a user can start any number of programs with such a
-// name. It is not safe for concurrent use.
-type programs struct {
-	known map[instance]program
-	call  uint64
+// programCache remembers what the vendor's processes run, so that path and
+// arguments of each are read once: a user can start any number of programs with
+// such a name. It is not safe for concurrent use.
+type programCache struct {
+	known       map[programInstance]runningProgram
+	currentCall uint64
 }
 
-// of gives the program of an instance. What cannot be read yet is asked for
+// lookUp gives the program of an instance. What cannot be read yet is asked for
 // again at the next call.
-func (p *programs) of(asked instance, read func() (path string, args []string)) program {
+func (p *programCache) lookUp(asked programInstance, read func() (path string, args []string)) runningProgram {
 	found, known := p.known[asked]
 	if !known {
 		found.path, found.args = read()
 		if found.path == "" {
-			return program{}
+			return runningProgram{}
 		}
 	}
 	if p.known == nil {
-		p.known = make(map[instance]program)
+		p.known = make(map[programInstance]runningProgram)
 	}
-	found.call = p.call
+	found.lastCall = p.currentCall
 	p.known[asked] = found
 	return found
 }
 
 // endCall forgets what this call did not ask for.
-func (p *programs) endCall() {
+func (p *programCache) endCall() {
 	for asked, found := range p.known {
-		if found.call != p.call {
+		if found.lastCall != p.currentCall {
 			delete(p.known, asked)
 		}
 	}
-	p.call++
+	p.currentCall++
 }
 
 // maxProcessArgs caps argv: a process names any number it likes.

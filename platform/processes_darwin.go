@@ -13,7 +13,7 @@ import (
 // processTable is what is remembered from one call of Processes to the next.
 type processTable struct {
 	mu       sync.Mutex
-	programs programs
+	programs programCache
 }
 
 // endedProcess is the state of a process that its parent has not waited for yet:
@@ -44,19 +44,19 @@ func (m *Machine) Processes(ctx context.Context) ([]Process, error) {
 	return processes, nil
 }
 
-func (p *programs) processFrom(record *unix.KinfoProc) Process {
+func (p *programCache) processFrom(record *unix.KinfoProc) Process {
 	process := Process{
 		PID:     int(record.Proc.P_pid),
 		UID:     record.Eproc.Ucred.Uid,
 		Name:    unix.ByteSliceToString(record.Proc.P_comm[:]),
 		Started: time.Unix(record.Proc.P_starttime.Unix()),
 	}
-	runs := p.of(instance{
-		pid:     process.PID,
-		started: process.Started.UnixNano(),
-		uid:     process.UID,
-		name:    process.Name,
-		place:   uint64(uintptr(unsafe.Pointer(record.Proc.User_stack))),
+	runs := p.lookUp(programInstance{
+		pid:         process.PID,
+		started:     process.Started.UnixNano(),
+		uid:         process.UID,
+		name:        process.Name,
+		argsAddress: uint64(uintptr(unsafe.Pointer(record.Proc.User_stack))),
 	}, func() (string, []string) { return programOf(process.PID) })
 	process.Path, process.Args = runs.path, runs.args
 	return process

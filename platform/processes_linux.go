@@ -24,41 +24,43 @@ const (
 	// settledAge is how old a process is that will hardly execute another program.
 	settledAge = 20 * time.Second
 
-	// rotation is how many calls it takes to read the names of all settled processes.
-	rotation = 12
+	// rereadRotation is how many calls it takes to read the names of all settled processes.
+	rereadRotation = 12
 )
 
 // processTable is what is remembered from one call of Processes to the next, so
-// that a call costs little: to read the status of each process takes most of it.
+// that a call costs little: to read the status of each process takes most of
+// it.
 //
-// A process is known by its id and the inode of its folder in /proc, which comes
-// with the listing and is another one when the id is used again. Its name can
-// not be remembered like that: a process that executes another program keeps
-// both, and nothing but the name tells. The programs that do so (a shell, sudo)
-// do it soon after they began, so that young processes are read at every call;
-// of the settled ones each call reads a part: a process of the vendor's that began
-// as something else long ago is found by the fourth call at the latest. A thread
-// of the kernel's own never executes anything, nor does a process that has ended
-// and whose parent does not wait for it: that one is no process any more.
+// A process is known by its id and the inode of its folder in /proc, which
+// comes with the listing and is another one when the id is used again. Its name
+// can not be remembered like that: a process that executes another program
+// keeps both, and nothing but the name tells. The programs that do so (a shell,
+// sudo) do it soon after they began, so that young processes are read at every
+// call; of the settled ones each call reads a part: a process of the vendor's
+// that began as something else long ago is found by the fourth call at the
+// latest. A thread of the kernel's own never executes anything, nor does a
+// process that has ended and whose parent does not wait for it: that one is no
+// process any more.
 type processTable struct {
 	settled time.Duration // 0 is settledAge
 
-	mu       sync.Mutex
-	booted   time.Time // read once: two calls must agree on when a process started
-	seen     map[int]sighting
-	call     uint64
-	programs programs
-	buffer   [8192]byte // of the listing
-	line     [2048]byte // of a status
+	mu          sync.Mutex
+	booted      time.Time // read once: two calls must agree on when a process started
+	known       map[int]knownProcess
+	currentCall uint64
+	programs    programCache
+	buffer      [8192]byte // of the listing
+	line        [2048]byte // of a status
 }
 
-// sighting is what is known of one process.
-type sighting struct {
-	inode   uint64 // of its folder in /proc
-	started int64  // clock ticks since boot
-	vendor  bool   // by its name
-	inert   bool   // never runs a program any more: a thread of the kernel's own, or one that is only not waited for
-	call    uint64 // the last one that found it
+// knownProcess is what is known of one process.
+type knownProcess struct {
+	inode      uint64 // of its folder in /proc
+	started    int64  // clock ticks since boot
+	vendor     bool   // by its name
+	neverExecs bool   // never runs a program any more: a thread of the kernel's own, or one that is only not waited for
+	lastCall   uint64 // the last one that found it
 }
 
 // Processes gives the processes of Parallels Desktop and of everybody who calls
@@ -75,7 +77,7 @@ func (m *Machine) Processes(ctx context.Context) ([]Process, error) {
 	}
 	m.processes.mu.Lock()
 	defer m.processes.mu.Unlock()
-	all, err := m.processes.list()
+	all, err := m.processes.scanAll()
 	if err != nil {
 		return nil, fmt.Errorf("read process table: %w", err)
 	}
@@ -84,23 +86,23 @@ func (m *Machine) Processes(ctx context.Context) ([]Process, error) {
 	}
 	var ours []Process
 	for _, process := range all {
-		if m.adopt(&process) {
+		if m.toMacPath(&process) {
 			ours = append(ours, process)
 		}
 	}
 	return ours, nil
 }
 
-// adopt turns the path on this disk into the Mac's.
-func (m *Machine) adopt(process *Process) bool {
+// toMacPath turns the path on this disk into the Mac's.
+func (m *Machine) toMacPath(process *Process) bool {
 	path, inside := strings.CutPrefix(process.Path, m.Path("/")+"/")
 	process.Path = "/" + path
 	process.Name = filepath.Base(path)
 	return inside
 }
 
-func (t *processTable) list() ([]Process, error) {
-	if err := t.prepare(); err != nil {
+func (t *processTable) scanAll() ([]Process, error) {
+	if err := t.initialize(); err != nil {
 		return nil, err
 	}
 	var now unix.Timespec
@@ -113,7 +115,7 @@ func (t *processTable) list() ([]Process, error) {
 	}
 	defer unix.Close(folder)
 
-	visit := visit{table: t, folder: folder, now: now.Nano() / int64(time.Second/clockTicks)}
+	visit := tableScan{table: t, folder: folder, now: now.Nano() / int64(time.Second/clockTicks)}
 	for {
 		size, err := unix.Getdents(folder, t.buffer[:])
 		if err != nil {
@@ -122,15 +124,15 @@ func (t *processTable) list() ([]Process, error) {
 		if size == 0 {
 			break
 		}
-		visitFolders(t.buffer[:size], visit.process)
+		eachProcessFolder(t.buffer[:size], visit.scanProcess)
 	}
 	t.endCall()
 	return visit.found, nil
 }
 
-func (t *processTable) prepare() (err error) {
-	if t.seen == nil {
-		t.seen = make(map[int]sighting)
+func (t *processTable) initialize() (err error) {
+	if t.known == nil {
+		t.known = make(map[int]knownProcess)
 	}
 	if t.booted.IsZero() {
 		t.booted, err = bootTime()
@@ -140,18 +142,18 @@ func (t *processTable) prepare() (err error) {
 
 // endCall forgets the processes that are gone.
 func (t *processTable) endCall() {
-	for pid, seen := range t.seen {
-		if seen.call != t.call {
-			delete(t.seen, pid)
+	for pid, seen := range t.known {
+		if seen.lastCall != t.currentCall {
+			delete(t.known, pid)
 		}
 	}
 	t.programs.endCall()
-	t.call++
+	t.currentCall++
 }
 
-// visitFolders reads what getdents(2) gives: for each entry its inode, a cookie,
-// its length, its type, and its name closed by a zero byte.
-func visitFolders(entries []byte, handle func(pid int, inode uint64)) {
+// eachProcessFolder reads what getdents(2) gives: for each entry its inode, a
+// cookie, its length, its type, and its name closed by a zero byte.
+func eachProcessFolder(entries []byte, handle func(pid int, inode uint64)) {
 	const lengthAt, nameAt = 16, 19
 	for len(entries) > nameAt {
 		length := int(binary.NativeEndian.Uint16(entries[lengthAt:]))
@@ -168,20 +170,20 @@ func visitFolders(entries []byte, handle func(pid int, inode uint64)) {
 	}
 }
 
-// visit is one call's way through the table.
-type visit struct {
+// tableScan is one call's way through the table.
+type tableScan struct {
 	table  *processTable
 	folder int   // descriptor of /proc
 	now    int64 // clock ticks since boot
 	found  []Process
 }
 
-func (v *visit) process(pid int, inode uint64) {
+func (v *tableScan) scanProcess(pid int, inode uint64) {
 	t := v.table
-	seen, known := t.seen[pid]
-	if known && seen.inode == inode && !v.due(pid, seen) {
-		seen.call = t.call
-		t.seen[pid] = seen
+	seen, known := t.known[pid]
+	if known && seen.inode == inode && !v.mustReread(pid, seen) {
+		seen.lastCall = t.currentCall
+		t.known[pid] = seen
 		return
 	}
 	status, err := v.readStatus(pid)
@@ -189,24 +191,24 @@ func (v *visit) process(pid int, inode uint64) {
 		return // it ended meanwhile
 	}
 	vendor := isVendorName(status.name) && !status.ended
-	t.seen[pid] = sighting{inode: inode, started: status.started, vendor: vendor, inert: status.kernel || status.ended, call: t.call}
+	t.known[pid] = knownProcess{inode: inode, started: status.started, vendor: vendor, neverExecs: status.kernel || status.ended, lastCall: t.currentCall}
 	if vendor {
-		v.add(status)
+		v.addProcess(status)
 	}
 }
 
-// due says whether a known process must be read again.
-func (v *visit) due(pid int, seen sighting) bool {
+// mustReread reports whether a known process must be read again.
+func (v *tableScan) mustReread(pid int, seen knownProcess) bool {
 	settled := v.table.settled
 	if settled == 0 {
 		settled = settledAge
 	}
 	young := v.now-seen.started < int64(settled/(time.Second/clockTicks))
-	itsTurn := uint64(pid)%rotation == v.table.call%rotation
-	return seen.vendor || !seen.inert && (young || itsTurn)
+	itsTurn := uint64(pid)%rereadRotation == v.table.currentCall%rereadRotation
+	return seen.vendor || !seen.neverExecs && (young || itsTurn)
 }
 
-func (v *visit) add(status processStatus) {
+func (v *tableScan) addProcess(status processStatus) {
 	folder := filepath.Join("/proc", strconv.Itoa(status.pid))
 	var owner unix.Stat_t
 	if err := unix.Stat(folder, &owner); err != nil {
@@ -216,15 +218,15 @@ func (v *visit) add(status processStatus) {
 		PID: status.pid, UID: owner.Uid, Name: string(status.name),
 		Started: v.table.booted.Add(time.Duration(status.started) * (time.Second / clockTicks)),
 	}
-	runs := v.table.programs.of(instance{
-		pid: process.PID, started: status.started, uid: process.UID, name: process.Name, place: status.place,
+	runs := v.table.programs.lookUp(programInstance{
+		pid: process.PID, started: status.started, uid: process.UID, name: process.Name, argsAddress: status.argsAddress,
 	}, func() (string, []string) { return readCommandLine(folder) })
 	process.Path, process.Args = runs.path, runs.args
 	v.found = append(v.found, process)
 }
 
 // readStatus gives a status that is valid until the next one is read.
-func (v *visit) readStatus(pid int) (processStatus, error) {
+func (v *tableScan) readStatus(pid int) (processStatus, error) {
 	var space [32]byte
 	name := append(strconv.AppendInt(space[:0], int64(pid), 10), "/stat"...)
 	file, err := unix.Openat(v.folder, string(name), unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -250,17 +252,18 @@ func readCommandLine(folder string) (path string, args []string) {
 
 // processStatus is what we need of /proc/PID/stat.
 type processStatus struct {
-	pid     int
-	name    []byte // part of the line
-	kernel  bool   // a thread of the kernel's own
-	ended   bool   // its parent has not waited for it yet
-	started int64  // clock ticks since boot
-	place   uint64 // where its arguments lie; 0 where we may not know
+	pid         int
+	name        []byte // part of the line
+	kernel      bool   // a thread of the kernel's own
+	ended       bool   // its parent has not waited for it yet
+	started     int64  // clock ticks since boot
+	argsAddress uint64 // where its arguments lie; 0 where we may not know
 }
 
 // parseProcessStatus reads /proc/PID/stat: `PID (NAME) STATE …`, where NAME can
-// hold anything, the state is the 3rd field, the flags are the 9th, the start time is the 22nd, and the
-// place of the arguments the 48th, which old kernels do not have.
+// hold anything, the state is the 3rd field, the flags are the 9th, the start
+// time is the 22nd, and the place of the arguments the 48th, which old kernels
+// do not have.
 func parseProcessStatus(line []byte) (processStatus, error) {
 	opening, closing := bytes.IndexByte(line, '('), bytes.LastIndexByte(line, ')')
 	if opening < 1 || closing < opening {
@@ -284,7 +287,7 @@ func parseProcessStatus(line []byte) (processStatus, error) {
 		case 22:
 			status.started, err = strconv.ParseInt(string(text), 10, 64)
 		case 48:
-			status.place, err = strconv.ParseUint(string(text), 10, 64)
+			status.argsAddress, err = strconv.ParseUint(string(text), 10, 64)
 		}
 		if err != nil {
 			return processStatus{}, fmt.Errorf("read process status: %w", err)

@@ -153,7 +153,7 @@ func TestProcessThatExecutesAVendorProgramIsNoticed(t *testing.T) {
 		calls    int           // that may be needed
 	}{
 		"young":                       {launcher: "/usr/bin/sudo", calls: 1},
-		"settled":                     {launcher: "/usr/bin/sudo", settled: 1, calls: rotation},
+		"settled":                     {launcher: "/usr/bin/sudo", settled: 1, calls: rereadRotation},
 		"with a vendor's name before": {launcher: "/opt/prl_vm_app", settled: 1, calls: 1},
 	}
 	for name, c := range cases {
@@ -166,7 +166,7 @@ func TestProcessThatExecutesAVendorProgramIsNoticed(t *testing.T) {
 			if before := processWith(t, machine, launcher.pid); before.Path == vmAppPath {
 				t.Fatalf("it is no VM yet: %+v", before)
 			}
-			before := machine.processes.seen[launcher.pid]
+			before := machine.processes.known[launcher.pid]
 			if _, err := io.WriteString(launcher.input, "now\n"); err != nil {
 				t.Fatal(err)
 			}
@@ -181,7 +181,7 @@ func TestProcessThatExecutesAVendorProgramIsNoticed(t *testing.T) {
 			if after.Path != vmAppPath || !slices.Equal(after.Args, []string{"--vm-name", "Windows 11"}) {
 				t.Errorf("got %+v after %d calls", after, c.calls)
 			}
-			if now := machine.processes.seen[launcher.pid]; now.inode != before.inode || now.started != before.started {
+			if now := machine.processes.known[launcher.pid]; now.inode != before.inode || now.started != before.started {
 				t.Errorf("the test is about one process: %+v, then %+v", before, now)
 			}
 		})
@@ -196,9 +196,9 @@ func TestProcessWithAnIDThatIsUsedAgainIsNoticedAtOnce(t *testing.T) {
 	machine := New(root, nil)
 	machine.processes.settled = 1
 	processWith(t, machine, 0)
-	was := machine.processes.seen[vm.pid]
-	for range rotation {
-		machine.processes.seen[vm.pid] = sighting{inode: was.inode + 1, started: 1}
+	was := machine.processes.known[vm.pid]
+	for range rereadRotation {
+		machine.processes.known[vm.pid] = knownProcess{inode: was.inode + 1, started: 1}
 		if found := processWith(t, machine, vm.pid); found.Path != vmAppPath {
 			t.Errorf("got %+v", found)
 		}
@@ -218,8 +218,8 @@ func TestProcessKeepsItsStartAndIsForgottenAtItsEnd(t *testing.T) {
 	if left := processWith(t, machine, vm.pid); left.PID != 0 {
 		t.Errorf("it has ended: %+v", left)
 	}
-	if _, known := machine.processes.seen[vm.pid]; known {
-		t.Error("its sighting is still remembered")
+	if _, known := machine.processes.known[vm.pid]; known {
+		t.Error("it is still remembered")
 	}
 	for program := range machine.processes.programs.known {
 		if program.pid == vm.pid {
@@ -250,7 +250,7 @@ func TestProcessThatEndedIsGoneBeforeItsParentWaits(t *testing.T) {
 	if found := processWith(t, machine, program.Process.Pid); found.PID != 0 {
 		t.Errorf("got %+v", found)
 	}
-	if seen := machine.processes.seen[program.Process.Pid]; seen.vendor || !seen.inert {
+	if seen := machine.processes.known[program.Process.Pid]; seen.vendor || !seen.neverExecs {
 		t.Errorf("it would be read again: %+v", seen)
 	}
 }
@@ -288,18 +288,18 @@ func TestRepeatedProcessesAllocateLittle(t *testing.T) {
 	const strangers = 100
 	startStrangers(t, strangers)
 	machine := settledMachine(t)
-	allocations := testing.AllocsPerRun(10*rotation, func() {
+	allocations := testing.AllocsPerRun(10*rereadRotation, func() {
 		if _, err := machine.Processes(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
-	known, vendors := len(machine.processes.seen), 0
-	for _, seen := range machine.processes.seen {
+	known, vendors := len(machine.processes.known), 0
+	for _, seen := range machine.processes.known {
 		if seen.vendor {
 			vendors++
 		}
 	}
-	if limit := float64(known/rotation + 16 + 10*vendors); known < strangers || allocations > limit {
+	if limit := float64(known/rereadRotation + 16 + 10*vendors); known < strangers || allocations > limit {
 		t.Errorf("%.0f allocations a call with %d processes, want at most %.0f", allocations, known, limit)
 	}
 }
@@ -313,7 +313,7 @@ func BenchmarkRepeatedProcesses(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(len(machine.processes.seen)), "processes")
+	b.ReportMetric(float64(len(machine.processes.known)), "processes")
 }
 
 func TestParseProcessStatus(t *testing.T) {
@@ -354,7 +354,7 @@ func TestParseProcessStatus(t *testing.T) {
 			if (err != nil) != c.bad {
 				t.Errorf("got error %v", err)
 			}
-			got := fields{status.pid, string(status.name), status.kernel, status.ended, status.started, status.place}
+			got := fields{status.pid, string(status.name), status.kernel, status.ended, status.started, status.argsAddress}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("status (-want +got):\n%s", diff)
 			}

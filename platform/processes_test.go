@@ -62,13 +62,13 @@ func TestProgramIsReadOncePerInstance(t *testing.T) {
 	t.Parallel()
 	var reads int
 	answer := vmAppPath
-	var known programs
-	ask := func(asked instance) string {
-		return known.of(asked, func() (string, []string) { reads++; return answer, nil }).path
+	var known programCache
+	ask := func(asked programInstance) string {
+		return known.lookUp(asked, func() (string, []string) { reads++; return answer, nil }).path
 	}
-	first := instance{pid: 7, started: 1, uid: 501, name: "prl_vm_app", place: 1}
-	second := instance{pid: 9, started: 1, uid: 501, name: "prl_vm_app", place: 1}
-	step := func(what string, asked instance, path string, wantReads int) {
+	first := programInstance{pid: 7, started: 1, uid: 501, name: "prl_vm_app", argsAddress: 1}
+	second := programInstance{pid: 9, started: 1, uid: 501, name: "prl_vm_app", argsAddress: 1}
+	step := func(what string, asked programInstance, path string, wantReads int) {
 		t.Helper()
 		reads = 0
 		if got := ask(asked); got != path || reads != wantReads {
@@ -80,12 +80,12 @@ func TestProgramIsReadOncePerInstance(t *testing.T) {
 	step("known", first, vmAppPath, 0)
 
 	answer = "/opt/other"
-	changed := []func(*instance){
-		func(i *instance) { i.pid = 8 },
-		func(i *instance) { i.started = 2 },
-		func(i *instance) { i.uid = 502 },
-		func(i *instance) { i.name = "prl_client_app" },
-		func(i *instance) { i.place = 2 },
+	changed := []func(*programInstance){
+		func(i *programInstance) { i.pid = 8 },
+		func(i *programInstance) { i.started = 2 },
+		func(i *programInstance) { i.uid = 502 },
+		func(i *programInstance) { i.name = "prl_client_app" },
+		func(i *programInstance) { i.argsAddress = 2 },
 	}
 	for index, change := range changed {
 		other := first

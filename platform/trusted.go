@@ -17,7 +17,7 @@ const CodeToolsUntrusted = "tools_untrusted"
 // vendorRequirement: signed under Apple's root by the vendor's team.
 const vendorRequirement = `anchor apple generic and certificate leaf[subject.OU] = "4C6364ACXT"`
 
-// fileState tells whether a file is still the one that was looked at. The time
+// fileState identifies the file that was looked at, as it was then. The time
 // of the last change of its metadata is in it because, unlike the time of its
 // content, no user can set it.
 type fileState struct {
@@ -48,14 +48,14 @@ func (m *Machine) Trusted(ctx context.Context, macPath string) error {
 		return fmt.Errorf("verify signature: %w", err)
 	}
 	if result.ExitCode != 0 {
-		return untrusted(macPath, fmt.Errorf("codesign refused it with exit code %d", result.ExitCode))
+		return untrustedError(macPath, fmt.Errorf("codesign refused it with exit code %d", result.ExitCode))
 	}
 	after, err := m.programFile(macPath)
 	if err != nil {
 		return err
 	}
 	if after != before {
-		return untrusted(macPath, errors.New("it changed while it was verified"))
+		return untrustedError(macPath, errors.New("it changed while it was verified"))
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -80,11 +80,11 @@ func (m *Machine) programFile(macPath string) (fileState, error) {
 		return fileState{}, fmt.Errorf("look at %s: %w", macPath, err)
 	}
 	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
-		return fileState{}, untrusted(macPath, errors.New("not a regular file"))
+		return fileState{}, untrustedError(macPath, errors.New("not a regular file"))
 	}
 	return fileState{uint64(stat.Dev), stat.Ino, uint64(stat.Size), stat.Mtim, stat.Ctim}, nil
 }
 
-func untrusted(macPath string, err error) error {
+func untrustedError(macPath string, err error) error {
 	return &tool.Error{Code: CodeToolsUntrusted, Path: macPath, Err: err}
 }

@@ -23,8 +23,8 @@ const (
 
 // Limits of one look at a user's files.
 const (
-	MaxFileQuestions = 1024
-	MaxFileContent   = 16 << 20 // bytes of all contents together; later files are safefile.ErrTooLarge
+	maxFileQuestions = 1024
+	maxFileContent   = 16 << 20 // bytes of all contents together; later files are safefile.ErrTooLarge
 
 	lookLimit     = 20 * time.Second // a dead mount holds the child no longer
 	maxUserPath   = 4096             // bytes; a Mac's own limit is 1,024
@@ -70,7 +70,7 @@ func (m *Machine) LookAtFiles(ctx context.Context, u User, questions []FileQuest
 	request := fileRequest{UID: m.UIDOnDisk(u)}
 	var asked []int // indexes of the questions that are sent
 	for i, question := range questions {
-		if err := question.check(); err != nil || len(asked) == MaxFileQuestions {
+		if err := question.check(); err != nil || len(asked) == maxFileQuestions {
 			answers[i].Err = errors.Join(errNotAsked, err)
 			continue
 		}
@@ -127,7 +127,7 @@ func (m *Machine) runHelper(ctx context.Context, u User, request fileRequest) (t
 	}
 	result, err := m.As(u, false).Run(ctx, tool.Command{
 		Path: Helper, Args: []string{HelperCommand}, Stdin: input,
-		Limit: lookLimit, MaxOutput: MaxFileContent + MaxFileQuestions*maxAnswerLine,
+		Limit: lookLimit, MaxOutput: maxFileContent + maxFileQuestions*maxAnswerLine,
 	})
 	if err == nil && result.ExitCode != 0 {
 		err = &tool.Error{Code: tool.CodeFailed, Path: Helper, Err: fmt.Errorf("exit code %d", result.ExitCode)}

@@ -132,13 +132,13 @@ func TestH11_AUsersFilesAreSeenThroughTheUsersProcess(t *testing.T) {
 func TestH11_FilesOfOneLookAreCappedTogether(t *testing.T) {
 	t.Parallel()
 	machine, _, root := helped(t)
-	place(t, root, "/Users/alice/large", strings.Repeat("x", MaxFileContent/2+1))
+	place(t, root, "/Users/alice/large", strings.Repeat("x", maxFileContent/2+1))
 	place(t, root, "/Users/alice/small", "x")
 	var questions []FileQuestion
 	for _, name := range []string{"large", "large", "small"} {
-		questions = append(questions, FileQuestion{"/Users/alice/" + name, MaxFileContent})
+		questions = append(questions, FileQuestion{"/Users/alice/" + name, maxFileContent})
 	}
-	for range MaxFileQuestions {
+	for range maxFileQuestions {
 		questions = append(questions, FileQuestion{Path: "/Users/alice"})
 	}
 	answers, err := machine.LookAtFiles(t.Context(), aliceOnDisk, questions)
@@ -146,8 +146,8 @@ func TestH11_FilesOfOneLookAreCappedTogether(t *testing.T) {
 		t.Errorf("got %v, %v, %q, %v", answers[0].Err, answers[1].Err, answers[2].Data, err)
 	}
 	last := answers[len(answers)-1]
-	if !errors.Is(last.Err, errNotAsked) || answers[MaxFileQuestions-1].Err != nil {
-		t.Errorf("question %d: %v", MaxFileQuestions, last.Err)
+	if !errors.Is(last.Err, errNotAsked) || answers[maxFileQuestions-1].Err != nil {
+		t.Errorf("question %d: %v", maxFileQuestions, last.Err)
 	}
 }
 
@@ -245,7 +245,7 @@ func TestH11_TheChildRefusesToBeSomebodyElse(t *testing.T) {
 	cases := map[string]string{
 		"another uid": fmt.Sprintf(`{"uid":%d,"questions":[{"path":"Lw=="}]}`, os.Geteuid()+1),
 		"not JSON":    "look at /",
-		"too many":    fmt.Sprintf(`{"uid":%d,"questions":[%s{}]}`, os.Geteuid(), strings.Repeat("{},", MaxFileQuestions)),
+		"too many":    fmt.Sprintf(`{"uid":%d,"questions":[%s{}]}`, os.Geteuid(), strings.Repeat("{},", maxFileQuestions)),
 		"endless":     strings.Repeat(" ", maxRequest+1),
 	}
 	for name, request := range cases {

@@ -17,18 +17,18 @@ import (
 // User is one person's account on the Mac.
 type User struct {
 	Name     string // short name
-	UID      uint32 // at least FirstUserUID
+	UID      uint32 // at least 501
 	Home     string // absolute Mac path
 	RealName string // as the person or the admin typed it: data, not text to trust
 }
 
 // Users gives the accounts of people, sorted by uid: uid of at least
-// FirstUserUID (H13), no service account (`_name`, nobody, daemon), and a home
+// 501 (H13), no service account (`_name`, nobody, daemon), and a home
 // folder. Whether that exists is for the user's own process to see (H11): it may
 // be on a volume that does not answer. Accounts that a directory service keeps
 // only remotely are not among them (facts/macos.md 8).
 func (m *Machine) Users(ctx context.Context) ([]User, error) {
-	out, err := m.output(ctx, tool.Command{
+	out, err := m.runQuery(ctx, tool.Command{
 		Path: "/usr/bin/dscl",
 		Args: []string{"-plist", ".", "-readall", "/Users", "RecordName", "UniqueID", "NFSHomeDirectory", "RealName"},
 	})
@@ -71,15 +71,15 @@ func parseUser(record any) (User, bool) {
 	if !ok {
 		return User{}, false
 	}
-	uid, err := strconv.ParseUint(attribute(fields, "UniqueID"), 10, 32)
+	uid, err := strconv.ParseUint(firstValue(fields, "UniqueID"), 10, 32)
 	if err != nil {
 		return User{}, false
 	}
 	user := User{
-		Name:     attribute(fields, "RecordName"),
+		Name:     firstValue(fields, "RecordName"),
 		UID:      uint32(uid),
-		Home:     attribute(fields, "NFSHomeDirectory"),
-		RealName: attribute(fields, "RealName"),
+		Home:     firstValue(fields, "NFSHomeDirectory"),
+		RealName: firstValue(fields, "RealName"),
 	}
 	return user, user.isPerson() && filepath.IsAbs(user.Home) && !slices.Contains(noHomes, user.Home)
 }
@@ -87,8 +87,8 @@ func parseUser(record any) (User, bool) {
 // noHomes stand for having none, as in accounts that only share files.
 var noHomes = []string{"/dev/null", "/var/empty"}
 
-// attribute gives the first value of a directory attribute, "" without one.
-func attribute(fields map[string]any, name string) string {
+// firstValue gives the first value of a directory attribute, "" without one.
+func firstValue(fields map[string]any, name string) string {
 	values, _ := fields["dsAttrTypeStandard:"+name].([]any)
 	if len(values) == 0 {
 		return ""
@@ -102,6 +102,6 @@ func attribute(fields map[string]any, name string) string {
 var serviceNames = []string{"", "root", "nobody", "daemon"}
 
 func (u User) isPerson() bool {
-	return u.UID >= FirstUserUID && u.UID <= math.MaxInt32 &&
+	return u.UID >= firstUserUID && u.UID <= math.MaxInt32 &&
 		!strings.HasPrefix(u.Name, "_") && !slices.Contains(serviceNames, u.Name)
 }

@@ -77,7 +77,7 @@ func FuzzParseUsers(f *testing.F) {
 			t.Errorf("users %v beside the error %v", users, err)
 		}
 		for _, user := range users {
-			if user.UID < FirstUserUID || user.Name == "" || !filepath.IsAbs(user.Home) {
+			if user.UID < firstUserUID || user.Name == "" || !filepath.IsAbs(user.Home) {
 				t.Errorf("not a person: %+v", user)
 			}
 		}

@@ -8,7 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// ErrStop ends a walk early; Each, EachFrom and EachReverse then return nil.
+// ErrStop ends a walk early; Each and EachFrom then return nil.
 var ErrStop = errors.New("stop the walk")
 
 // Collection is a set of records of one type, each under a key, in the order of
@@ -133,23 +133,9 @@ func (c Collection[T]) EachFrom(tx *Tx, from string, do func(key string, value T
 	return c.walk(tx, seek, (*bolt.Cursor).Next, do)
 }
 
-// EachReverse is Each from the last key to the first.
-func (c Collection[T]) EachReverse(tx *Tx, do func(key string, value T) error) error {
-	return c.walk(tx, (*bolt.Cursor).Last, (*bolt.Cursor).Prev, do)
-}
-
-// First returns the record with the lowest key.
-func (c Collection[T]) First(tx *Tx) (key string, value T, found bool, err error) {
-	return c.end(tx, c.Each)
-}
-
 // Last returns the record with the highest key.
 func (c Collection[T]) Last(tx *Tx) (key string, value T, found bool, err error) {
-	return c.end(tx, c.EachReverse)
-}
-
-func (c Collection[T]) end(tx *Tx, each func(*Tx, func(string, T) error) error) (key string, value T, found bool, err error) {
-	err = each(tx, func(k string, v T) error {
+	err = c.walk(tx, (*bolt.Cursor).Last, (*bolt.Cursor).Prev, func(k string, v T) error {
 		key, value, found = k, v, true
 		return ErrStop
 	})

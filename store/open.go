@@ -12,8 +12,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// DefaultMaxSize bounds the database file, in bytes, where Options.MaxSize is 0.
-const DefaultMaxSize = 64 << 20
+// defaultMaxSize bounds the database file, in bytes, where Options.MaxSize is 0.
+const defaultMaxSize = 64 << 20
 
 // Options say how a store is opened. The zero value is usable.
 type Options struct {
@@ -21,7 +21,7 @@ type Options struct {
 	Log zerolog.Logger
 	// Now names bad files; nil is time.Now.
 	Now func() time.Time
-	// MaxSize bounds the database file, in bytes; 0 is DefaultMaxSize.
+	// MaxSize bounds the database file, in bytes; 0 is 64 MiB.
 	MaxSize int
 	// LockWait is how long to wait for another process to let go; 0 tries once.
 	LockWait time.Duration
@@ -75,7 +75,7 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, Report, error)
 		opts.Now = time.Now
 	}
 	if opts.MaxSize == 0 {
-		opts.MaxSize = DefaultMaxSize
+		opts.MaxSize = defaultMaxSize
 	}
 	if err := prepareDir(dir); err != nil {
 		return nil, Report{}, fmt.Errorf("open state database: %w", err)

@@ -25,9 +25,6 @@ func NewRing[T any](name string, capacity int) Ring[T] {
 // Name returns the name of the ring's collection.
 func (r Ring[T]) Name() string { return r.entries.name }
 
-// Cap returns how many entries are kept.
-func (r Ring[T]) Cap() int { return r.capacity }
-
 // Len returns how many entries there are.
 func (r Ring[T]) Len(tx *Tx) int { return r.entries.Len(tx) }
 

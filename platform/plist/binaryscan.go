@@ -71,8 +71,8 @@ func newBinaryScanner(data []byte) (*binaryScanner, uint64, error) {
 	}
 	root := binary.BigEndian.Uint64(trailer[16:])
 	switch {
-	case s.objects > MaxNodes:
-		return nil, 0, fail(CodeTooLarge, "more than %d objects", MaxNodes)
+	case s.objects > maxNodes:
+		return nil, 0, fail(CodeTooLarge, "more than %d objects", maxNodes)
 	case s.offsetSize < 1 || s.offsetSize > 8 || s.refSize < 1 || s.refSize > 8:
 		return nil, 0, fail(CodeInvalid, "impossible size of offsets or references")
 	case s.table <= headerSize || s.table > end || s.table+s.objects*s.offsetSize != end:

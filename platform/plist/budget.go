@@ -11,8 +11,8 @@ type budget struct {
 // node counts one value or key.
 func (b *budget) node() error {
 	b.nodes++
-	if b.nodes > MaxNodes {
-		return fail(CodeTooLarge, "more than %d values", MaxNodes)
+	if b.nodes > maxNodes {
+		return fail(CodeTooLarge, "more than %d values", maxNodes)
 	}
 	return nil
 }
@@ -20,12 +20,12 @@ func (b *budget) node() error {
 // container counts a dictionary or array that is the depth-th of its branch;
 // the root is the first.
 func (b *budget) container(depth int) error {
-	if depth > MaxDepth {
-		return fail(CodeTooDeep, "more than %d levels", MaxDepth)
+	if depth > maxDepth {
+		return fail(CodeTooDeep, "more than %d levels", maxDepth)
 	}
 	b.containers++
-	if b.containers > MaxContainers {
-		return fail(CodeTooLarge, "more than %d dictionaries and arrays", MaxContainers)
+	if b.containers > maxContainers {
+		return fail(CodeTooLarge, "more than %d dictionaries and arrays", maxContainers)
 	}
 	return nil
 }
@@ -33,8 +33,8 @@ func (b *budget) container(depth int) error {
 // content counts the bytes of a string or of data.
 func (b *budget) content(size int) error {
 	b.expanded += size
-	if b.expanded > MaxExpanded {
-		return fail(CodeTooLarge, "more than %d bytes of strings and data", MaxExpanded)
+	if b.expanded > maxExpanded {
+		return fail(CodeTooLarge, "more than %d bytes of strings and data", maxExpanded)
 	}
 	return nil
 }

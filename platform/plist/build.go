@@ -26,7 +26,7 @@ func (b *builder) value(v reflect.Value, depth int) (any, error) {
 	if err := b.budget.node(); err != nil {
 		return nil, err
 	}
-	v, err := direct(v)
+	v, err := dereference(v)
 	if err != nil {
 		return nil, err
 	}
@@ -39,10 +39,10 @@ func (b *builder) value(v reflect.Value, depth int) (any, error) {
 	return b.plain(v, depth)
 }
 
-// direct follows pointers and interfaces to a value, or to a pointer that knows
-// its spelling.
-func direct(v reflect.Value) (reflect.Value, error) {
-	for range MaxDepth {
+// dereference follows pointers and interfaces to a value, or to a pointer that
+// knows its spelling.
+func dereference(v reflect.Value) (reflect.Value, error) {
+	for range maxDepth {
 		switch {
 		case !v.IsValid():
 			return v, fail(CodeUnsupported, "nil")
@@ -55,7 +55,7 @@ func direct(v reflect.Value) (reflect.Value, error) {
 		}
 		v = v.Elem()
 	}
-	return v, fail(CodeTooDeep, "more than %d pointers in a row", MaxDepth)
+	return v, fail(CodeTooDeep, "more than %d pointers in a row", maxDepth)
 }
 
 // text is for types such as addresses and UUIDs that know their spelling.
@@ -107,7 +107,7 @@ func (b *builder) array(v reflect.Value, depth int) (any, error) {
 	if err := b.budget.container(depth); err != nil {
 		return nil, err
 	}
-	array := make([]any, 0, min(v.Len(), MaxNodes))
+	array := make([]any, 0, min(v.Len(), maxNodes))
 	for i := range v.Len() {
 		value, err := b.value(v.Index(i), depth+1)
 		if err != nil {

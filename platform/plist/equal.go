@@ -6,20 +6,10 @@ import (
 	"time"
 )
 
-// Equal compares two values on their normal forms (facts/macos.md 6.3): integers
-// by sign and size whatever their Go type, reals as float64 (NaN equals
-// NaN), dates to the second, data by its bytes. An integer never equals a real,
-// and a boolean never an integer. nil stands for an absent value and equals only
-// nil; what no property list can hold equals nothing.
-func Equal(a, b any) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
-	treeA, errA := build(a)
-	treeB, errB := build(b)
-	return errA == nil && errB == nil && equalTrees(treeA, treeB)
-}
-
+// equalTrees compares two trees of the types that Decode gives (facts/macos.md
+// 6.3): integers by sign and size, reals as float64 (NaN equals NaN), dates to
+// the second, data by its bytes. An integer never equals a real, and a boolean
+// never an integer.
 func equalTrees(a, b any) bool {
 	switch a := a.(type) {
 	case []any:

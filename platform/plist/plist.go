@@ -8,8 +8,8 @@
 // compared (facts/macos.md 6.3). No other package imports the library.
 //
 // Property lists from outside belong to users and are never quoted: errors of
-// the decoding functions name lines, offsets, types and the fields of the
-// target, never content. Errors of the encoding functions name keys.
+// the decoding functions name lines, offsets and types, never content. Errors of
+// EncodeXML name keys.
 package plist
 
 import (
@@ -24,26 +24,26 @@ import (
 const (
 	// MaxSize is the largest property list in bytes.
 	MaxSize = 4 << 20
-	// MaxDepth is how many dictionaries and arrays may be nested.
-	MaxDepth = 64
-	// MaxNodes is how many values and keys a property list may have, each
+	// maxDepth is how many dictionaries and arrays may be nested.
+	maxDepth = 64
+	// maxNodes is how many values and keys a property list may have, each
 	// reference to a shared value of the binary format counted anew.
-	MaxNodes = 200_000
-	// MaxContainers is how many of the nodes may be dictionaries and arrays;
+	maxNodes = 200_000
+	// maxContainers is how many of the nodes may be dictionaries and arrays;
 	// the library reserves one kilobyte for every dictionary in XML.
-	MaxContainers = 32_768
-	// MaxExpanded is how many bytes all strings and data may have together,
+	maxContainers = 32_768
+	// maxExpanded is how many bytes all strings and data may have together,
 	// each reference to a shared value of the binary format counted anew.
-	MaxExpanded = 4 * MaxSize
+	maxExpanded = 4 * MaxSize
 )
 
 // Stable codes of Error.
 const (
 	CodeEmpty       = "plist_empty"             // no bytes at all: a truncated file, not an empty dictionary
-	CodeTooLarge    = "plist_too_large"         // over MaxSize, MaxNodes, MaxContainers or MaxExpanded
-	CodeTooDeep     = "plist_too_deep"          // over MaxDepth, or a value that contains itself
+	CodeTooLarge    = "plist_too_large"         // over MaxSize, maxNodes, maxContainers or maxExpanded
+	CodeTooDeep     = "plist_too_deep"          // over maxDepth, or a value that contains itself
 	CodeInvalid     = "plist_invalid"           // not a property list in XML or in the binary format
-	CodeWrongType   = "plist_wrong_type"        // valid, but not the type that was asked for, or out of its range
+	CodeWrongType   = "plist_wrong_type"        // valid, but the root is not what was asked for
 	CodeUnsupported = "plist_unsupported_value" // a value that a property list cannot hold unchanged
 	CodeRoundTrip   = "plist_round_trip"        // what was written does not read back as what was meant
 )
@@ -95,7 +95,7 @@ func Decode(data []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fresh(raw)
+	return copyValue(raw)
 }
 
 // DecodeDict is Decode for a property list whose root must be a dictionary.
@@ -111,20 +111,6 @@ func DecodeDict(data []byte) (map[string]any, error) {
 	return dictionary, nil
 }
 
-// DecodeInto is Decode into the value v points to, usually a struct whose
-// fields carry `plist:"Name"` tags. Keys that v has no field for are ignored.
-//
-// The target is replaced as a whole, never merged into, and stays as it was on
-// error. An integer that does not fit its field, an integer for a real and a
-// real for an integer are CodeWrongType.
-func DecodeInto(data []byte, v any) error {
-	tree, err := Decode(data)
-	if err != nil {
-		return err
-	}
-	return assignFresh(tree, v)
-}
-
 // EncodeXML writes v as an XML property list: indented with tabs, keys sorted,
 // closed by a newline; equal values give equal bytes.
 //
@@ -135,31 +121,34 @@ func DecodeInto(data []byte, v any) error {
 // interfaces anywhere, NaN and the infinities, the zero time, text that XML
 // cannot carry (control characters, invalid UTF-8) and dictionaries with the
 // single key CF$UID. The output is decoded and compared before it is returned.
-func EncodeXML(v any) ([]byte, error) { return encode(v, library.XMLFormat) }
-
-// EncodeBinary writes v in the binary format, under the rules of EncodeXML.
-func EncodeBinary(v any) ([]byte, error) { return encode(v, library.BinaryFormat) }
-
-func encode(v any, format int) ([]byte, error) {
+func EncodeXML(v any) ([]byte, error) {
 	tree, err := build(v)
 	if err != nil {
 		return nil, err
 	}
-	if err := vet(tree); err != nil {
+	if err := checkEncodable(tree); err != nil {
 		return nil, err
 	}
-	data, err := libraryEncode(tree, format)
+	data, err := libraryEncode(tree)
 	if err != nil {
 		return nil, err
 	}
-	written, err := Decode(data)
-	if err != nil {
-		return nil, within("read back", err)
-	}
-	if !equalTrees(tree, written) {
-		return nil, fail(CodeRoundTrip, "the written property list differs from the value")
+	if err := checkWritten(data, tree); err != nil {
+		return nil, err
 	}
 	return data, nil
+}
+
+// checkWritten refuses a property list that does not read back as the tree.
+func checkWritten(data []byte, tree any) error {
+	written, err := Decode(data)
+	if err != nil {
+		return within("read back", err)
+	}
+	if !equalTrees(tree, written) {
+		return fail(CodeRoundTrip, "the written property list differs from the value")
+	}
+	return nil
 }
 
 // scan is the guard that a format's bytes must pass before the library sees them.
@@ -187,7 +176,8 @@ func recognize(data []byte) (scan, []byte, error) {
 	return scan{library.XMLFormat, scanXML}, data, nil
 }
 
-// libraryDecode gives no detail of the library's errors, because they quote content.
+// libraryDecode gives no detail of the library's errors, because they quote
+// content.
 func libraryDecode(data []byte, format int) (value any, err error) {
 	defer recoverAs(CodeInvalid, &err)
 	found, libraryErr := library.Unmarshal(data, &value)
@@ -197,18 +187,13 @@ func libraryDecode(data []byte, format int) (value any, err error) {
 	return value, nil
 }
 
-func libraryEncode(tree any, format int) (data []byte, err error) {
+func libraryEncode(tree any) (data []byte, err error) {
 	defer recoverAs(CodeUnsupported, &err)
-	if format == library.BinaryFormat {
-		data, err = library.Marshal(tree, format)
-	} else {
-		data, err = library.MarshalIndent(tree, format, "\t")
-		data = append(data, '\n')
-	}
+	data, err = library.MarshalIndent(tree, library.XMLFormat, "\t")
 	if err != nil {
 		return nil, &Error{Code: CodeUnsupported, Err: err}
 	}
-	return data, nil
+	return append(data, '\n'), nil
 }
 
 // recoverAs turns a panic of the library, or of a method of the coded value,

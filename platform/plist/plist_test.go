@@ -14,11 +14,35 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	library "howett.net/plist"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-var encoders = map[string]func(any) ([]byte, error){"XML": EncodeXML, "binary": EncodeBinary}
+// libraryBinary writes the tree of a value in the binary format, unguarded.
+func libraryBinary(t *testing.T, v any) []byte {
+	t.Helper()
+	tree, err := build(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := library.Marshal(tree, library.BinaryFormat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// inBothFormats gives a value as we write it, and as the library writes it in
+// the binary format.
+func inBothFormats(t *testing.T, v any) map[string][]byte {
+	t.Helper()
+	data, err := EncodeXML(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string][]byte{"XML": data, "binary": libraryBinary(t, v)}
+}
 
 // binaryList assembles a binary property list of fewer than 256 objects, the
 // first of which is the root; references are one byte, offsets two.
@@ -37,7 +61,8 @@ func binaryList(objects ...[]byte) []byte {
 	return list
 }
 
-// everyType is the content of testdata/every-type.*, which Python's plistlib wrote.
+// everyType is the content of testdata/every-type.*, which Python's plistlib
+// wrote.
 func everyType() map[string]any {
 	return map[string]any{
 		"string": "plain", "unicode": "Größe 💻",
@@ -90,11 +115,7 @@ func TestEncodeXMLGolden(t *testing.T) {
 
 func TestEncodeDecodeKeepsEveryType(t *testing.T) {
 	t.Parallel()
-	for name, encode := range encoders {
-		data, err := encode(everyType())
-		if err != nil {
-			t.Fatal(name, err)
-		}
+	for name, data := range inBothFormats(t, everyType()) {
 		if diff := cmp.Diff(any(everyType()), decoded(t, data)); diff != "" {
 			t.Error(name, diff)
 		}
@@ -119,54 +140,36 @@ type sample struct {
 
 type inner struct{ ID string }
 
-func TestDecodeIntoStruct(t *testing.T) {
+func TestEncodeStruct(t *testing.T) {
 	t.Parallel()
-	size := uint32(1 << 31)
-	want := sample{
-		Name: "a", Count: -3, Size: &size, Ratio: 0.5, Enabled: true,
-		Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Key: []byte("key"), Digest: [4]byte{1, 2, 3, 4},
+	size, since := uint32(1<<31), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	value := sample{
+		Name: "a", Count: -3, Size: &size, Ratio: 0.5, Enabled: true, Since: since,
+		Key: []byte("key"), Digest: [4]byte{1, 2, 3, 4},
 		Labels: map[string]string{"x": "y"}, Inner: []inner{{"1"}, {"2"}}, Address: netip.MustParseAddr("::1"),
 		Anything: map[string]any{"n": int64(-1), "r": 1.5}, Untagged: "u",
 	}
-	for name, encode := range encoders {
-		data, err := encode(want)
-		if err != nil {
-			t.Fatal(name, err)
-		}
-		var got sample
-		if err := DecodeInto(data, &got); err != nil {
-			t.Fatal(name, err)
-		}
-		equalAddresses := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
-		if diff := cmp.Diff(want, got, equalAddresses); diff != "" {
-			t.Error(name, diff)
-		}
+	want := map[string]any{
+		"name": "a", "count": int64(-3), "size": uint64(1 << 31), "ratio": 0.5, "enabled": true, "since": since,
+		"key": []byte("key"), "digest": []byte{1, 2, 3, 4},
+		"labels": map[string]any{"x": "y"}, "inner": []any{map[string]any{"ID": "1"}, map[string]any{"ID": "2"}}, "address": "::1",
+		"anything": map[string]any{"n": int64(-1), "r": 1.5}, "Untagged": "u",
+	}
+	data, err := EncodeXML(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(any(want), decoded(t, data)); diff != "" {
+		t.Error(diff)
 	}
 }
 
-func TestDecodeIntoRefusesWrongTypes(t *testing.T) {
+func TestDecodeDictRefusesOtherRoots(t *testing.T) {
 	t.Parallel()
-	for key, value := range map[string]string{
-		"name": "<integer>1</integer>", "count": "<string>1</string>", "enabled": "<integer>1</integer>",
-		"since": "<string>2026-01-01T00:00:00Z</string>", "key": "<string>a</string>", "digest": "<data>AAEC</data>",
-		"labels": "<array/>", "inner": "<dict/>", "address": "<string>nowhere</string>", "Untagged": "<true/>",
-	} {
-		t.Run(key, func(t *testing.T) {
-			var target sample
-			err := DecodeInto(document("<dict><key>"+key+"</key>"+value+"</dict>"), &target)
-			wantCode(t, err, CodeWrongType)
-			if !strings.Contains(err.Error(), key) {
-				t.Errorf("the error %q does not name the field", err)
-			}
-		})
+	for _, value := range []string{"<array/>", "<string>text</string>", "<true/>"} {
+		_, err := DecodeDict(document(value))
+		wantCode(t, err, CodeWrongType)
 	}
-	type notAPointer struct{ A int }
-	var nilPointer *notAPointer
-	for _, target := range []any{nil, notAPointer{}, nilPointer} {
-		wantCode(t, DecodeInto(document("<dict/>"), target), CodeWrongType)
-	}
-	_, err := DecodeDict(document("<array/>"))
-	wantCode(t, err, CodeWrongType)
 }
 
 func TestEncodeRefusesWhatHasNoPropertyListType(t *testing.T) {
@@ -232,8 +235,7 @@ func TestDecodeErrorsNeverQuoteContent(t *testing.T) {
 			t.Errorf("%q does not name the line", err)
 		}
 	}
-	var target map[string]int
-	err := DecodeInto(document("<dict><key>"+secret+"</key><string>"+secret+"</string></dict>"), &target)
+	_, err := DecodeDict(document("<string>" + secret + "</string>"))
 	wantCode(t, err, CodeWrongType)
 	if strings.Contains(err.Error(), secret) {
 		t.Errorf("%q quotes the file", err)
@@ -368,13 +370,13 @@ func TestBinaryStructureIsChecked(t *testing.T) {
 
 func TestLimitsAreAlikeForReadingAndWriting(t *testing.T) {
 	t.Parallel()
-	full := make([]any, MaxNodes-1)
+	full := make([]any, maxNodes-1)
 	for i := range full {
 		full[i] = true
 	}
-	for name, encode := range encoders {
-		if _, err := encode(full); err != nil {
-			t.Errorf("%s of %d values: %v", name, MaxNodes, err)
+	for name, data := range inBothFormats(t, full) {
+		if _, err := Decode(data); err != nil {
+			t.Errorf("%s of %d values: %v", name, maxNodes, err)
 		}
 	}
 	_, err := EncodeXML(append(full, true))
@@ -391,8 +393,8 @@ func TestLimits(t *testing.T) {
 	text := append([]byte{0x5F, 0x11, 0xFF, 0xFF}, strings.Repeat("y", 0xFFFF)...)
 	for name, data := range map[string][]byte{
 		"size":                  bytes.Repeat([]byte(" "), MaxSize+1),
-		"values":                document("<array>" + strings.Repeat("<true/>", MaxNodes) + "</array>"),
-		"dictionaries":          document("<array>" + strings.Repeat("<dict/>", MaxContainers) + "</array>"),
+		"values":                document("<array>" + strings.Repeat("<true/>", maxNodes) + "</array>"),
+		"dictionaries":          document("<array>" + strings.Repeat("<dict/>", maxContainers) + "</array>"),
 		"one string many times": wideBinaryList(shared, text),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -401,10 +403,10 @@ func TestLimits(t *testing.T) {
 		})
 	}
 	for name, v := range map[string]any{
-		"values":       make([]int, MaxNodes),
-		"dictionaries": make([][]int, MaxContainers),
+		"values":       make([]int, maxNodes),
+		"dictionaries": make([][]int, maxContainers),
 		"size":         strings.Repeat(long, MaxSize/len(long)),
-		"bytes":        make([]byte, MaxExpanded+1),
+		"bytes":        make([]byte, maxExpanded+1),
 	} {
 		t.Run("encode "+name, func(t *testing.T) {
 			_, err := EncodeXML(v)

@@ -23,9 +23,9 @@ const (
 // inside of keyed archives: a dictionary with this single key. It is 32 bits.
 const uidKey = "CF$UID"
 
-// fresh makes the tree of Decode from the library's: one type for integers of
+// copyValue makes the tree of Decode from the library's: one type for integers of
 // each sign, one for reals, and no memory shared between values.
-func fresh(raw any) (any, error) {
+func copyValue(raw any) (any, error) {
 	switch raw := raw.(type) {
 	case string:
 		return strings.Clone(raw), nil
@@ -46,17 +46,17 @@ func fresh(raw any) (any, error) {
 		}
 		return map[string]any{uidKey: uint64(raw)}, nil
 	case []any:
-		return freshArray(raw)
+		return copyArray(raw)
 	case map[string]any:
-		return freshDictionary(raw)
+		return copyDictionary(raw)
 	}
 	return nil, fail(CodeInvalid, "a value of unknown type")
 }
 
-func freshArray(raw []any) (any, error) {
+func copyArray(raw []any) (any, error) {
 	array := make([]any, len(raw))
 	for i, element := range raw {
-		value, err := fresh(element)
+		value, err := copyValue(element)
 		if err != nil {
 			return nil, err
 		}
@@ -65,10 +65,10 @@ func freshArray(raw []any) (any, error) {
 	return array, nil
 }
 
-func freshDictionary(raw map[string]any) (any, error) {
+func copyDictionary(raw map[string]any) (any, error) {
 	dictionary := make(map[string]any, len(raw))
 	for key, element := range raw {
-		value, err := fresh(element)
+		value, err := copyValue(element)
 		if err != nil {
 			return nil, err
 		}

@@ -93,16 +93,6 @@ func pathError(operation, path string, err error) error {
 	return &fs.PathError{Op: operation, Path: path, Err: err}
 }
 
-// Identity gives the device and inode of what is at path, not of what a
-// symbolic link there points to.
-func Identity(path string) (device, inode uint64, err error) {
-	var stat unix.Stat_t
-	if err := unix.Lstat(path, &stat); err != nil {
-		return 0, 0, pathError("lstat", path, err)
-	}
-	return uint64(stat.Dev), stat.Ino, nil
-}
-
 // openDirectory opens the folder of a file to be written. Its last component
 // must not be a symbolic link; those before it may be (/var is one on a Mac).
 // The folder must belong to root or to us, nobody else may write in it, and a

@@ -129,31 +129,6 @@ func TestReadOwnedFile(t *testing.T) {
 	}
 }
 
-func TestIdentity(t *testing.T) {
-	t.Parallel()
-	folder := layout(t)
-	identity := func(name string) [2]uint64 {
-		device, inode, err := Identity(filepath.Join(folder, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return [2]uint64{device, inode}
-	}
-	file, link, bundle := identity("ten"), identity("link"), identity("folder")
-	if file == link || file == bundle || file[0] != bundle[0] {
-		t.Errorf("got file %v, link %v, folder %v", file, link, bundle)
-	}
-	if err := os.Rename(filepath.Join(folder, "folder"), filepath.Join(folder, "renamed")); err != nil {
-		t.Fatal(err)
-	}
-	if got := identity("renamed"); got != bundle {
-		t.Errorf("got %v after a rename, want %v", got, bundle)
-	}
-	if _, _, err := Identity(filepath.Join(folder, "nothing")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("got %v for a missing file", err)
-	}
-}
-
 // requireNoLeftovers fails if a temporary file is left in the folder.
 func requireNoLeftovers(t *testing.T, folder string) {
 	t.Helper()

@@ -370,7 +370,15 @@ func TestProfileCarriesKeysThatVerify(t *testing.T) {
 			PublicKey []byte
 		}
 	}
-	if err := plist.DecodeInto(data, &read); err != nil {
+	values, err := plist.DecodeDict(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := json.Marshal(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(encoded, &read); err != nil {
 		t.Fatal(err)
 	}
 	key, err := loadSigningKey(filepath.Join(dir, operatorFolder, policyKeyFile))

@@ -38,7 +38,7 @@ It shows what it does, checks each step, and cleans up. It needs no root.`,
 		RunE: func(command *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return run(ctx, command.OutOrStdout(), bin, keep)
+			return runDemo(ctx, command.OutOrStdout(), bin, keep)
 		},
 	}
 	command.Flags().StringVar(&bin, "bin", "", "folder of the programs; built with 'go build ./cmd/...' if not given")
@@ -46,73 +46,73 @@ It shows what it does, checks each step, and cleans up. It needs no root.`,
 	return command
 }
 
-// show is the state of one demo.
-type show struct {
-	ctx       context.Context
-	narrator  *narrator
-	folder    string // everything is in here
-	bin       string
-	mac       string // the simulated Mac
-	portal    string // the portal's folder
-	portalURL string
-	running   map[string]*process
-	memory    memory
+// demoRun is the state of one demo.
+type demoRun struct {
+	ctx          context.Context
+	narrator     *narrator
+	folder       string // everything is in here
+	binFolder    string
+	macFolder    string // the simulated Mac
+	portalFolder string // the portal's folder
+	portalURL    string
+	programs     map[string]*childProcess
+	vm           demoVM
 }
 
-// memory is what later steps compare with.
-type memory struct {
-	vm    string // id of the machine that the demo works with
+// demoVM is the virtual machine that the demo works with.
+type demoVM struct {
+	id    string
 	owner string
 }
 
-func run(ctx context.Context, out io.Writer, bin string, keep bool) error {
+func runDemo(ctx context.Context, out io.Writer, bin string, keep bool) error {
 	folder, err := os.MkdirTemp("", "prlagent-demo-")
 	if err != nil {
 		return fmt.Errorf("make a folder for the demo: %w", err)
 	}
-	s := &show{
-		ctx: ctx, narrator: newNarrator(out), folder: folder, bin: bin,
-		mac: filepath.Join(folder, "mac"), portal: filepath.Join(folder, "portal"),
-		running: make(map[string]*process),
+	s := &demoRun{
+		ctx: ctx, narrator: newNarrator(out), folder: folder, binFolder: bin,
+		macFolder: filepath.Join(folder, "mac"), portalFolder: filepath.Join(folder, "portal"),
+		programs: make(map[string]*childProcess),
 	}
-	s.narrator.hide(folder)
-	s.narrator.headline("prlagent: a Mac with Parallels Desktop, its agent and a portal, all on this machine")
+	s.narrator.hidePath(folder)
+	s.narrator.printTitle("prlagent: a Mac with Parallels Desktop, its agent and a portal, all on this machine")
 	began := time.Now()
-	err = s.play()
+	err = s.runSteps()
 	if err == nil {
-		s.narrator.success(len(steps), time.Since(began))
+		s.narrator.allStepsDone(len(demoSteps), time.Since(began))
 	}
 	if keep && err == nil {
-		s.narrator.howToPlay(s)
+		s.narrator.printNextSteps(s)
 		return nil
 	}
-	return errors.Join(err, s.clean(err != nil))
+	return errors.Join(err, s.cleanUp(err != nil))
 }
 
-// play runs the steps in their order and stops at the first that fails.
-func (s *show) play() error {
-	for number, step := range steps {
+// runSteps runs the steps in their order and stops at the first that fails.
+func (s *demoRun) runSteps() error {
+	for number, step := range demoSteps {
 		began := time.Now()
-		s.narrator.begin(number+1, step.title)
+		s.narrator.beginStep(number+1, step.title)
 		proof, err := step.run(s)
 		if err == nil {
 			err = s.ctx.Err()
 		}
 		if err != nil {
-			s.narrator.failed(err)
+			s.narrator.stepFailed(err)
 			return fmt.Errorf("step %d (%s): %w", number+1, strings.ToLower(step.title), err)
 		}
-		s.narrator.done(proof, time.Since(began))
+		s.narrator.stepDone(proof, time.Since(began))
 	}
 	return nil
 }
 
-// clean stops what runs and removes the folder; after a failure the folder
+// cleanUp stops what runs and removes the folder; after a failure the folder
 // stays, for a look at the logs.
-func (s *show) clean(failed bool) error {
-	err := errors.Join(s.stop("prlagentd", syscall.SIGTERM), s.stop("prlportal", syscall.SIGTERM))
+func (s *demoRun) cleanUp(failed bool) error {
+	err := errors.Join(s.stopProgram("prlagentd", syscall.SIGTERM), s.stopProgram("prlportal", syscall.SIGTERM))
 	if failed {
-		s.narrator.note("the folder is kept: " + s.folder)
+		s.narrator.printNote("the folder is kept: " + s.folder)
 		return err
 	}
 	return errors.Join(err, os.RemoveAll(s.folder))

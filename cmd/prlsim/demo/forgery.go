@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 )
 
-// forgeHead plays a thief of the portal: a newer policy head under the old
-// signature. The Mac must refuse it, keep what it has, and say so.
-func forgeHead(s *show) (string, error) {
-	path := filepath.Join(s.portal, "portal", "content", "heads", "default.dsse.json")
+// forgeHead plays somebody who took over the portal: a newer policy head under
+// the old signature. The Mac must refuse it, keep what it has, and say so.
+func forgeHead(s *demoRun) (string, error) {
+	path := filepath.Join(s.portalFolder, "portal", "content", "heads", "default.dsse.json")
 	genuine, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("read the head: %w", err)
@@ -21,32 +21,32 @@ func forgeHead(s *show) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s.narrator.note("change the policy head on the portal's disk, and put it back")
+	s.narrator.printNote("change the policy head on the portal's disk, and put it back")
 	refused, err := s.withHead(path, forged, "checkin", "--wait")
 	if err != nil {
 		return "", err
 	}
-	during, err := s.status()
+	during, err := s.readStatus()
 	if err != nil {
 		return "", err
 	}
 	if _, err := s.withHead(path, genuine, "checkin", "--wait"); err != nil {
 		return "", err
 	}
-	after, err := s.status()
+	after, err := s.readStatus()
 	if err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("refused with head_signature, exit code %d; the report itself arrived; afterwards: %s", refused.code, after.Health.State),
-		expect(during.has("head_signature") && refused.code == 1 && after.Health.State == "healthy", "%+v, then %s", during.Health, after.Health.State)
+		checkThat(during.hasCondition("head_signature") && refused.code == 1 && after.Health.State == "healthy", "%+v, then %s", during.Health, after.Health.State)
 }
 
 // withHead puts a head in place and runs prlagent.
-func (s *show) withHead(path string, head []byte, args ...string) (result, error) {
+func (s *demoRun) withHead(path string, head []byte, args ...string) (programResult, error) {
 	if err := os.WriteFile(path, head, 0o644); err != nil {
-		return result{}, fmt.Errorf("write the head: %w", err)
+		return programResult{}, fmt.Errorf("write the head: %w", err)
 	}
-	return s.call("prlagent", args...)
+	return s.runShown("prlagent", args...)
 }
 
 // newerHead raises the version inside an envelope and leaves the signature.

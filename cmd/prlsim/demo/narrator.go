@@ -13,9 +13,9 @@ import (
 // narrator tells the demo: one paragraph for each step, with the commands a
 // user would type and what was checked.
 type narrator struct {
-	out    io.Writer
-	color  bool
-	hidden string // a long path that is shown as $DEMO
+	out        io.Writer
+	color      bool
+	hiddenPath string // a long path that is shown as $DEMO
 }
 
 func newNarrator(out io.Writer) *narrator {
@@ -36,79 +36,79 @@ const (
 	green = "32"
 )
 
-func (n *narrator) paint(style, text string) string {
+func (n *narrator) inStyle(style, text string) string {
 	if !n.color {
 		return text
 	}
 	return "\x1b[" + style + "m" + text + "\x1b[0m"
 }
 
-func (n *narrator) hide(path string) { n.hidden = path }
+func (n *narrator) hidePath(path string) { n.hiddenPath = path }
 
-func (n *narrator) print(format string, args ...any) {
+func (n *narrator) printLinef(format string, args ...any) {
 	fmt.Fprintf(n.out, format+"\n", args...)
 }
 
-func (n *narrator) headline(text string) {
-	n.print("\n%s\n%s", n.paint(bold, text), n.paint(dim, "$DEMO is "+n.hidden))
+func (n *narrator) printTitle(text string) {
+	n.printLinef("\n%s\n%s", n.inStyle(bold, text), n.inStyle(dim, "$DEMO is "+n.hiddenPath))
 }
 
-func (n *narrator) begin(number int, title string) {
-	n.print("\n%s %s", n.paint(bold, fmt.Sprintf("%2d", number)), n.paint(bold, title))
+func (n *narrator) beginStep(number int, title string) {
+	n.printLinef("\n%s %s", n.inStyle(bold, fmt.Sprintf("%2d", number)), n.inStyle(bold, title))
 }
 
-// command shows a command line as a user would type it.
-func (n *narrator) command(program string, args []string) {
+// printCommand shows a command line as a user would type it.
+func (n *narrator) printCommand(program string, args []string) {
 	words := []string{program}
 	for _, arg := range args {
-		arg = strings.ReplaceAll(arg, n.hidden, "$DEMO")
+		arg = strings.ReplaceAll(arg, n.hiddenPath, "$DEMO")
 		if strings.ContainsAny(arg, " ()") {
 			arg = `"` + arg + `"`
 		}
 		words = append(words, arg)
 	}
-	n.print("   %s", n.paint(dim, "$ "+strings.Join(words, " ")))
+	n.printLinef("   %s", n.inStyle(dim, "$ "+strings.Join(words, " ")))
 }
 
-func (n *narrator) done(proof string, took time.Duration) {
+func (n *narrator) stepDone(proof string, took time.Duration) {
 	for i, line := range strings.Split(proof, "\n") {
 		mark := "  "
 		if i == 0 {
-			mark = n.paint(green, "✓ ")
-			line += n.paint(dim, fmt.Sprintf("  (%.1f s)", took.Seconds()))
+			mark = n.inStyle(green, "✓ ")
+			line += n.inStyle(dim, fmt.Sprintf("  (%.1f s)", took.Seconds()))
 		}
-		n.print("   %s%s", mark, line)
+		n.printLinef("   %s%s", mark, line)
 	}
 }
 
-func (n *narrator) failed(err error) { n.print("   %s %v", n.paint(red, "✗"), err) }
+func (n *narrator) stepFailed(err error) { n.printLinef("   %s %v", n.inStyle(red, "✗"), err) }
 
-func (n *narrator) note(text string) { n.print("   %s", n.paint(dim, text)) }
+func (n *narrator) printNote(text string) { n.printLinef("   %s", n.inStyle(dim, text)) }
 
-// quote shows a program's output as it is.
-func (n *narrator) quote(output []byte) {
-	n.print("")
-	for line := range strings.Lines(strings.ReplaceAll(string(output), n.hidden, "$DEMO")) {
-		n.print("   %s", strings.TrimRight(line, "\n"))
+// printOutput shows a program's output as it is.
+func (n *narrator) printOutput(output []byte) {
+	n.printLinef("")
+	for line := range strings.Lines(strings.ReplaceAll(string(output), n.hiddenPath, "$DEMO")) {
+		n.printLinef("   %s", strings.TrimRight(line, "\n"))
 	}
 }
 
-func (n *narrator) success(steps int, took time.Duration) {
-	n.print("\n%s\n", n.paint(green, fmt.Sprintf("All %d steps held, in %.1f s.", steps, took.Seconds())))
+func (n *narrator) allStepsDone(steps int, took time.Duration) {
+	n.printLinef("\n%s\n", n.inStyle(green, fmt.Sprintf("All %d steps held, in %.1f s.", steps, took.Seconds())))
 }
 
-// howToPlay ends a demo that keeps running.
-func (n *narrator) howToPlay(s *show) {
-	n.print("It keeps running. Play with it:\n")
+// printNextSteps ends a demo that keeps running.
+func (n *narrator) printNextSteps(s *demoRun) {
+	n.printLinef("It keeps running. Play with it:\n")
 	for _, line := range []string{
-		"export DEMO=" + s.folder + " PATH=" + s.bin + ":$PATH PRLAGENT_ROOT=" + s.mac,
+		"export DEMO=" + s.folder + " PATH=" + s.binFolder + ":$PATH PRLAGENT_ROOT=" + s.macFolder,
 		"prlsim vm start macOS --mac $DEMO/mac",
 		"prlagent checkin --wait && prlagent vms",
 		"prlportal vms --dir $DEMO/portal",
 		"prlsim fault set service_down --mac $DEMO/mac; prlagent checkin --wait; prlagent status",
 		"prlagent events --follow",
 	} {
-		n.print("  %s", line)
+		n.printLinef("  %s", line)
 	}
-	n.print("\nStop it and clean up:\n\n  kill %d %d; rm -rf $DEMO\n", s.running["prlagentd"].pid(), s.running["prlportal"].pid())
+	n.printLinef("\nStop it and clean up:\n\n  kill %d %d; rm -rf $DEMO\n", s.programs["prlagentd"].pid(), s.programs["prlportal"].pid())
 }

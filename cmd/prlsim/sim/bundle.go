@@ -16,8 +16,10 @@ type element struct {
 	Children []element
 }
 
-func leaf(name, value string) element             { return element{Name: name, Text: value} }
-func group(name string, inner ...element) element { return element{Name: name, Children: inner} }
+func textElement(name, value string) element { return element{Name: name, Text: value} }
+func parentElement(name string, inner ...element) element {
+	return element{Name: name, Children: inner}
+}
 
 // encodeXML renders an element tree with the XML header.
 func encodeXML(root element) []byte {
@@ -50,9 +52,9 @@ func (m Mac) writeBundle(state *State, vm *VM) error {
 	if err != nil {
 		return err
 	}
-	files := map[string][]byte{"config.pvs": encodeXML(state.configuration(vm, system))}
+	files := map[string][]byte{"config.pvs": encodeXML(state.configElement(vm, system))}
 	if vm.Started && vm.Tools != "none" {
-		files["VmInfo.pvi"] = encodeXML(guestInformation(system))
+		files["VmInfo.pvi"] = encodeXML(guestElement(system))
 	}
 	for name, content := range files {
 		if err := writeFile(m.Path(path.Join(vm.Bundle, name)), content); err != nil {
@@ -65,7 +67,7 @@ func (m Mac) writeBundle(state *State, vm *VM) error {
 // writeDummies makes the files that only have to exist.
 func (m Mac) writeDummies(vm *VM) error {
 	names := []string{"NVRAM.dat"}
-	if vm.Apple() {
+	if vm.isApple() {
 		names = []string{"aux.bin", "macid.bin", "machw.bin"}
 	}
 	names = append(names, "harddisk1.hdd/DiskDescriptor.xml", "harddisk1.hdd/harddisk1.hdd.0.hds")
@@ -88,7 +90,7 @@ func (m Mac) writeDummies(vm *VM) error {
 // (facts/prlctl.md 2.9).
 func (m Mac) writeLockFile(vm *VM) error {
 	file := m.Path(path.Join(vm.Bundle, "vm.lock"))
-	if vm.active() {
+	if vm.hasProcess() {
 		return writeFile(file, nil)
 	}
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -97,78 +99,78 @@ func (m Mac) writeLockFile(vm *VM) error {
 	return nil
 }
 
-func guestInformation(system guestOS) element {
-	return group("ParallelsVirtualMachineInformation",
-		group("GuestOsInformation",
-			leaf("RealOsType", system.realType),
-			leaf("RealOsVersion", system.realName),
-			leaf("OsKernelVersion", system.kernel)))
+func guestElement(system guestOS) element {
+	return parentElement("ParallelsVirtualMachineInformation",
+		parentElement("GuestOsInformation",
+			textElement("RealOsType", system.realType),
+			textElement("RealOsVersion", system.realName),
+			textElement("OsKernelVersion", system.kernel)))
 }
 
-// configuration is config.pvs with the elements of facts/prlctl.md 6.
-func (s *State) configuration(vm *VM, system guestOS) element {
-	return group("ParallelsVirtualMachine",
-		s.identification(vm),
-		group("Security",
-			leaf("AccessControlList", ""), leaf("LockedOperationsList", ""), leaf("PasswordProtectedOperations", ""),
-			leaf("LockDownHash", ""), leaf("Owner", vm.Owner), leaf("IsOwner", "1"),
-			leaf("AccessForOthers", digit(vm.Shared)), leaf("LockedSign", "0")),
-		group("Settings",
-			group("General", leaf("OsType", fmt.Sprint(system.osType)), leaf("OsNumber", fmt.Sprint(system.osNumber)),
-				leaf("SourceOsVersion", ""), leaf("VmDescription", vm.Description), leaf("IsTemplate", "0"),
-				leaf("CustomProperty", ""), leaf("AssetId", vm.Elements["AssetId"]), leaf("SerialNumber", ""),
-				leaf("SmbiosBiosVersion", ""), leaf("SmbiosBoardId", "")),
-			group("Startup", leaf("AutoStart", "0"), leaf("AutoStartDelay", "0"), leaf("VmStartLoginMode", "0"), leaf("WindowMode", "0")),
-			group("Shutdown", leaf("AutoStop", "1"), leaf("OnVmWindowClose", "0"), leaf("WindowOnShutdown", "0"), leaf("ReclaimDiskSpace", "0")),
-			toolsConfiguration(vm),
-			s.encryptionConfiguration(vm),
-			group("UsbController", group("ExternalDevices", leaf("Disks", "1"), leaf("HumanInterfaces", "1"), leaf("Communication", "1"),
-				leaf("Audio", "1"), leaf("Video", "1"), leaf("SmartCards", "1"), leaf("Printers", "1"), leaf("SmartPhones", "1"), leaf("Other", "1"))),
-			group("SharedCamera", leaf("Enabled", "1")), group("SharedCCID", leaf("Enabled", "0")),
-			group("SharedGamepad", leaf("Enabled", "1")), group("LockDown", leaf("Hash", ""))),
-		group("Hardware",
-			group("NetworkAdapter", leaf("Enabled", "1"), leaf("Connected", "1"), leaf("AdapterType", "1"),
-				leaf("HostInterfaceName", ""), leaf("MAC", vm.MAC), leaf("EmulatedType", "1"))))
+// configElement is config.pvs with the elements of facts/prlctl.md 6.
+func (s *State) configElement(vm *VM, system guestOS) element {
+	return parentElement("ParallelsVirtualMachine",
+		s.identificationElement(vm),
+		parentElement("Security",
+			textElement("AccessControlList", ""), textElement("LockedOperationsList", ""), textElement("PasswordProtectedOperations", ""),
+			textElement("LockDownHash", ""), textElement("Owner", vm.Owner), textElement("IsOwner", "1"),
+			textElement("AccessForOthers", boolDigit(vm.Shared)), textElement("LockedSign", "0")),
+		parentElement("Settings",
+			parentElement("General", textElement("OsType", fmt.Sprint(system.osType)), textElement("OsNumber", fmt.Sprint(system.osNumber)),
+				textElement("SourceOsVersion", ""), textElement("VmDescription", vm.Description), textElement("IsTemplate", "0"),
+				textElement("CustomProperty", ""), textElement("AssetId", vm.Elements["AssetId"]), textElement("SerialNumber", ""),
+				textElement("SmbiosBiosVersion", ""), textElement("SmbiosBoardId", "")),
+			parentElement("Startup", textElement("AutoStart", "0"), textElement("AutoStartDelay", "0"), textElement("VmStartLoginMode", "0"), textElement("WindowMode", "0")),
+			parentElement("Shutdown", textElement("AutoStop", "1"), textElement("OnVmWindowClose", "0"), textElement("WindowOnShutdown", "0"), textElement("ReclaimDiskSpace", "0")),
+			toolsElement(vm),
+			s.encryptionElement(vm),
+			parentElement("UsbController", parentElement("ExternalDevices", textElement("Disks", "1"), textElement("HumanInterfaces", "1"), textElement("Communication", "1"),
+				textElement("Audio", "1"), textElement("Video", "1"), textElement("SmartCards", "1"), textElement("Printers", "1"), textElement("SmartPhones", "1"), textElement("Other", "1"))),
+			parentElement("SharedCamera", textElement("Enabled", "1")), parentElement("SharedCCID", textElement("Enabled", "0")),
+			parentElement("SharedGamepad", textElement("Enabled", "1")), parentElement("LockDown", textElement("Hash", ""))),
+		parentElement("Hardware",
+			parentElement("NetworkAdapter", textElement("Enabled", "1"), textElement("Connected", "1"), textElement("AdapterType", "1"),
+				textElement("HostInterfaceName", ""), textElement("MAC", vm.MAC), textElement("EmulatedType", "1"))))
 }
 
-func (s *State) identification(vm *VM) element {
+func (s *State) identificationElement(vm *VM) element {
 	bundle := vm.Bundle
-	return group("Identification",
-		leaf("VmUuid", "{"+vm.ID+"}"),
-		leaf("VmType", digit(vm.Apple())),
-		leaf("SourceVmUuid", "{"+vm.ID+"}"),
-		leaf("LinkedVmUuid", ""), leaf("LinkedSnapshotUuid", ""),
-		leaf("VmName", vm.Name),
-		leaf("ServerUuid", "{"+s.DispatcherID+"}"), leaf("LastServerUuid", "{"+s.DispatcherID+"}"),
-		leaf("ServerHost", ""), leaf("VmHome", bundle+"/config.pvs"), leaf("VmFilesLocation", "1"),
-		leaf("VmCreationDate", "2026-01-15 09:30:00"),
-		leaf("VmUptimeStartDateTime", vm.StartedAt),
-		leaf("VmUptimeInSeconds", fmt.Sprint(vm.Uptime)))
+	return parentElement("Identification",
+		textElement("VmUuid", "{"+vm.ID+"}"),
+		textElement("VmType", boolDigit(vm.isApple())),
+		textElement("SourceVmUuid", "{"+vm.ID+"}"),
+		textElement("LinkedVmUuid", ""), textElement("LinkedSnapshotUuid", ""),
+		textElement("VmName", vm.Name),
+		textElement("ServerUuid", "{"+s.DispatcherID+"}"), textElement("LastServerUuid", "{"+s.DispatcherID+"}"),
+		textElement("ServerHost", ""), textElement("VmHome", bundle+"/config.pvs"), textElement("VmFilesLocation", "1"),
+		textElement("VmCreationDate", "2026-01-15 09:30:00"),
+		textElement("VmUptimeStartDateTime", vm.StartedAt),
+		textElement("VmUptimeInSeconds", fmt.Sprint(vm.Uptime)))
 }
 
-// element is a value of config.pvs that a flag has set, or what it is before.
-func (vm *VM) element(name, before string) string {
+// configValue is a value of config.pvs that a flag has set, or what it is before.
+func (vm *VM) configValue(name, before string) string {
 	if value, set := vm.Elements[name]; set {
 		return value
 	}
 	return before
 }
 
-func toolsConfiguration(vm *VM) element {
-	return group("Tools",
-		leaf("ToolsVersion", vm.ToolsBuild), leaf("IsolatedVm", vm.element("IsolatedVm", "0")), leaf("NonAdminToolsUpgrade", "1"),
-		leaf("LockGuestOnSuspend", vm.element("LockGuestOnSuspend", "0")), leaf("SyncVmHostname", "0"), leaf("SyncSshIds", "0"),
-		group("SharedFolders", group("HostSharing", leaf("Enabled", "1")), group("GuestSharing", leaf("Enabled", "0"))),
-		group("SharedProfile", leaf("Enabled", "0")),
-		group("SharedApplications", leaf("FromWinToMac", "1"), leaf("FromMacToWin", "0")),
-		group("AutoUpdate", leaf("Enabled", vm.element("AutoUpdate", "1"))),
-		group("ClipboardSync", leaf("Enabled", "1"), leaf("PreserveTextFormatting", "1")),
-		group("DevelopOptions", leaf("ShowInMenu", "0")))
+func toolsElement(vm *VM) element {
+	return parentElement("Tools",
+		textElement("ToolsVersion", vm.ToolsBuild), textElement("IsolatedVm", vm.configValue("IsolatedVm", "0")), textElement("NonAdminToolsUpgrade", "1"),
+		textElement("LockGuestOnSuspend", vm.configValue("LockGuestOnSuspend", "0")), textElement("SyncVmHostname", "0"), textElement("SyncSshIds", "0"),
+		parentElement("SharedFolders", parentElement("HostSharing", textElement("Enabled", "1")), parentElement("GuestSharing", textElement("Enabled", "0"))),
+		parentElement("SharedProfile", textElement("Enabled", "0")),
+		parentElement("SharedApplications", textElement("FromWinToMac", "1"), textElement("FromMacToWin", "0")),
+		parentElement("AutoUpdate", textElement("Enabled", vm.configValue("AutoUpdate", "1"))),
+		parentElement("ClipboardSync", textElement("Enabled", "1"), textElement("PreserveTextFormatting", "1")),
+		parentElement("DevelopOptions", textElement("ShowInMenu", "0")))
 }
 
-// encryptionConfiguration names the default plugin; which plugin stands for the
+// encryptionElement names the default plugin; which plugin stands for the
 // license-based method is unknown (facts/prlctl.md 2.9).
-func (s *State) encryptionConfiguration(vm *VM) element {
+func (s *State) encryptionElement(vm *VM) element {
 	plugin := ""
 	switch {
 	case vm.Encrypted && vm.ByLicense && s.assumes("license_plugin", "own"):
@@ -176,11 +178,11 @@ func (s *State) encryptionConfiguration(vm *VM) element {
 	case vm.Encrypted:
 		plugin = "<parallels-default-plugin>"
 	}
-	return group("VmEncryptionInfo", leaf("Enabled", digit(vm.Encrypted)), leaf("PluginId", plugin),
-		leaf("Hash1", ""), leaf("Hash2", ""), leaf("Salt", ""))
+	return parentElement("VmEncryptionInfo", textElement("Enabled", boolDigit(vm.Encrypted)), textElement("PluginId", plugin),
+		textElement("Hash1", ""), textElement("Hash2", ""), textElement("Salt", ""))
 }
 
-func digit(on bool) string {
+func boolDigit(on bool) string {
 	if on {
 		return "1"
 	}

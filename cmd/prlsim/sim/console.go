@@ -12,9 +12,9 @@ import (
 	"prlagent/platform/text"
 )
 
-// Command returns the operator's console, `prlsim`. Subcommands of other
+// consoleCommand returns the operator's console, `prlsim`. Subcommands of other
 // packages can be added to it.
-func Command() *cobra.Command {
+func consoleCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "prlsim",
 		Short: "A simulated Mac with Parallels Desktop to try and test with",
@@ -37,8 +37,9 @@ what people and the Mac do in real life.`,
 	return root
 }
 
-// execute runs the console: exit code 2 for wrong usage, 1 for other errors.
-func execute(command *cobra.Command) int {
+// executeConsole runs the console: exit code 2 for wrong usage, 1 for other
+// errors.
+func executeConsole(command *cobra.Command) int {
 	err := command.Execute()
 	switch {
 	case err == nil:
@@ -51,8 +52,8 @@ func execute(command *cobra.Command) int {
 	return 1
 }
 
-// family is a command that only groups others.
-func family(use, short string, commands ...*cobra.Command) *cobra.Command {
+// commandGroup is a command that only groups others.
+func commandGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
 	parent := &cobra.Command{
 		Use: use, Short: short,
 		RunE: func(command *cobra.Command, arguments []string) error {
@@ -66,8 +67,8 @@ func family(use, short string, commands ...*cobra.Command) *cobra.Command {
 	return parent
 }
 
-// arguments checks the number of arguments and marks the error as usage.
-func arguments(least, most int) cobra.PositionalArgs {
+// argumentCount checks the number of arguments and marks the error as usage.
+func argumentCount(least, most int) cobra.PositionalArgs {
 	return func(command *cobra.Command, given []string) error {
 		if len(given) < least || most >= 0 && len(given) > most {
 			return fmt.Errorf("%w: usage: %s", errUsage, command.UseLine())
@@ -89,30 +90,30 @@ func macOf(command *cobra.Command) (Mac, error) {
 	return mac, nil
 }
 
-// change runs a change of the Mac's state and prints what it says. When it
+// changeMac runs a change of the Mac's state and prints what it says. When it
 // returns, processes have begun and ended as the change wants.
-func change(command *cobra.Command, apply func(Mac, *State) (string, error)) error {
+func changeMac(command *cobra.Command, apply func(Mac, *State) (string, error)) error {
 	mac, err := macOf(command)
 	if err != nil {
 		return err
 	}
 	var message string
-	err = mac.Update(func(state *State) (err error) {
+	err = mac.update(func(state *State) (err error) {
 		message, err = apply(mac, state)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	mac.settle()
+	mac.waitForExits()
 	if message != "" {
 		fmt.Fprintln(command.OutOrStdout(), text.Display(message))
 	}
 	return nil
 }
 
-// loaded returns the Mac's state for commands that only read.
-func loaded(command *cobra.Command) (*State, error) {
+// loadState returns the Mac's state for commands that only read.
+func loadState(command *cobra.Command) (*State, error) {
 	mac, err := macOf(command)
 	if err != nil {
 		return nil, err
@@ -120,8 +121,8 @@ func loaded(command *cobra.Command) (*State, error) {
 	return mac.Load()
 }
 
-// show prints rows as an aligned table, or value as JSON.
-func show(command *cobra.Command, asJSON bool, value any, rows ...[]string) error {
+// printRows prints rows as an aligned table, or value as JSON.
+func printRows(command *cobra.Command, asJSON bool, value any, rows ...[]string) error {
 	out := command.OutOrStdout()
 	if asJSON {
 		return printJSON(out, value)
@@ -140,12 +141,12 @@ func printJSON(out io.Writer, value any) error {
 }
 
 func macCommand() *cobra.Command {
-	return family("mac", "Create a simulated Mac, look at it, rename it, put it to sleep",
+	return commandGroup("mac", "Create a simulated Mac, look at it, rename it, put it to sleep",
 		macCreateCommand(), macShowCommand(), macRenameCommand(), macSleepCommand(), assumptionsCommand())
 }
 
 func macCreateCommand() *cobra.Command {
-	var wanted NewMac
+	var wanted newMacOptions
 	var cpu string
 	command := &cobra.Command{
 		Use:   "create DIR",
@@ -158,7 +159,7 @@ stops, or when the folder is removed.`,
   prlsim mac create /tmp/mac --users alice,bob,carol --logged-out carol
   prlsim mac create /tmp/old --pd-version 18 --cpu intel --empty
   prlsim mac create /tmp/mac --assume bulk_home=filled`,
-		Args: arguments(1, 1),
+		Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
 			if cpu != "arm" && cpu != "intel" {
 				return fmt.Errorf("%w: --cpu is arm or intel", errUsage)
@@ -168,7 +169,7 @@ stops, or when the folder is removed.`,
 			if err != nil {
 				return fmt.Errorf("find own path: %w", err)
 			}
-			mac, err := CreateMac(given[0], executable, wanted)
+			mac, err := createMac(given[0], executable, wanted)
 			if err != nil {
 				return err
 			}
@@ -194,9 +195,9 @@ stops, or when the folder is removed.`,
 func macShowCommand() *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
-		Use: "show", Short: "Show the Mac, its product and what is assumed about it", Args: arguments(0, 0),
+		Use: "show", Short: "Show the Mac, its product and what is assumed about it", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
-			state, err := loaded(command)
+			state, err := loadState(command)
 			if err != nil {
 				return err
 			}
@@ -205,17 +206,17 @@ func macShowCommand() *cobra.Command {
 				{"Hardware UUID", strings.ToUpper(state.HardwareUUID)}, {"Product", state.Product.summary()},
 				{"On the screen", state.Console}, {"Service", state.Service.summary()}, {"Network", state.Network.summary()},
 			}
-			for _, assumption := range Assumptions {
-				rows = append(rows, []string{"Assumed " + assumption.Name, state.assumption(assumption.Name)})
+			for _, assumption := range assumptions {
+				rows = append(rows, []string{"Assumed " + assumption.Name, state.assumedValue(assumption.Name)})
 			}
-			return show(command, asJSON, state, rows...)
+			return printRows(command, asJSON, state, rows...)
 		},
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print the whole state as JSON")
 	return command
 }
 
-func (p Product) summary() string {
+func (p product) summary() string {
 	if !p.Active {
 		return "Parallels Desktop " + p.Version + ", deactivated"
 	}
@@ -224,9 +225,9 @@ func (p Product) summary() string {
 
 func macRenameCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "rename NAME", Short: "Change the computer name", Args: arguments(1, 1),
+		Use: "rename NAME", Short: "Change the computer name", Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
-			return change(command, func(_ Mac, state *State) (string, error) {
+			return changeMac(command, func(_ Mac, state *State) (string, error) {
 				state.ComputerName = given[0]
 				return "The Mac is now named " + given[0], nil
 			})
@@ -237,13 +238,13 @@ func macRenameCommand() *cobra.Command {
 func assumptionsCommand() *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
-		Use: "assumptions", Short: "List the unsure behaviors that --assume switches", Args: arguments(0, 0),
+		Use: "assumptions", Short: "List the unsure behaviors that --assume switches", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
 			rows := [][]string{{"NAME", "VALUES (default first)", "MEANS", "FACT"}}
-			for _, a := range Assumptions {
+			for _, a := range assumptions {
 				rows = append(rows, []string{a.Name, strings.Join(a.Values, ", "), a.Means, a.Fact})
 			}
-			return show(command, asJSON, Assumptions, rows...)
+			return printRows(command, asJSON, assumptions, rows...)
 		},
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")

@@ -15,20 +15,20 @@ import (
 )
 
 func eventCommand() *cobra.Command {
-	return family("event", "Make events that have no cause, and see who listens",
+	return commandGroup("event", "Make events that have no cause, and see who listens",
 		eventEmitCommand(), eventStormCommand(), eventMonitorsCommand(), eventAwaitCommand())
 }
 
-// emission is what `event emit` tells.
-type emission struct {
+// emitOptions is what `event emit` tells.
+type emitOptions struct {
 	vm, user, name, state string
 	count                 int
 }
 
 func eventEmitCommand() *cobra.Command {
-	var wanted emission
+	var wanted emitOptions
 	command := &cobra.Command{
-		Use: "emit", Short: "Tell the streams of events something that did not happen", Args: arguments(0, 0),
+		Use: "emit", Short: "Tell the streams of events something that did not happen", Args: argumentCount(0, 0),
 		Long: `Tell the streams of events something that did not happen: nothing about the VM
 changes. The VM may be one that is not registered, given by its id; then all
 users are told. The event may be one that nobody knows.`,
@@ -48,15 +48,15 @@ users are told. The event may be one that nobody knows.`,
 			if err != nil {
 				return err
 			}
-			event, err := state.emitted(wanted)
+			event, err := state.eventToEmit(wanted)
 			if err != nil {
 				return err
 			}
-			events := make([]Event, wanted.count)
+			events := make([]eventRecord, wanted.count)
 			for i := range events {
 				events[i] = event
 			}
-			return mac.tellNow(events...)
+			return mac.recordEvents(events...)
 		},
 	}
 	flags := command.Flags()
@@ -70,32 +70,32 @@ users are told. The event may be one that nobody knows.`,
 
 var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-func (s *State) emitted(wanted emission) (Event, error) {
-	if _, known := s.user(wanted.user); wanted.user != "" && !known {
-		return Event{}, fmt.Errorf("no user %q on this Mac", wanted.user)
+func (s *State) eventToEmit(wanted emitOptions) (eventRecord, error) {
+	if _, known := s.userByName(wanted.user); wanted.user != "" && !known {
+		return eventRecord{}, fmt.Errorf("no user %q on this Mac", wanted.user)
 	}
 	vm, err := findVM(s.ownedBy(wanted.user), wanted.vm)
 	if err == nil {
 		return s.newEvent(vm, wanted.name, wanted.state), nil
 	}
 	if id := strings.Trim(wanted.vm, "{}"); uuidForm.MatchString(id) {
-		stranger := &VM{ID: strings.ToLower(id), Owner: wanted.user, Shared: wanted.user == ""}
-		return s.newEvent(stranger, wanted.name, wanted.state), nil
+		unregistered := &VM{ID: strings.ToLower(id), Owner: wanted.user, Shared: wanted.user == ""}
+		return s.newEvent(unregistered, wanted.name, wanted.state), nil
 	}
-	return Event{}, err
+	return eventRecord{}, err
 }
 
-// storm is what `event storm` does.
-type storm struct {
+// stormOptions is what `event storm` does.
+type stormOptions struct {
 	vm, user                string
 	echoes, uptimes, cycles int
 	interval                int // milliseconds
 }
 
 func eventStormCommand() *cobra.Command {
-	var wanted storm
+	var wanted stormOptions
 	command := &cobra.Command{
-		Use: "storm", Short: "Many events that mean little: echoes, uptime, quick starts and stops", Args: arguments(0, 0),
+		Use: "storm", Short: "Many events that mean little: echoes, uptime, quick starts and stops", Args: argumentCount(0, 0),
 		Long: `Make many events. Echoes are vm_config_changed without any change, as reading a
 VM makes them. An uptime is a vm_config_changed where only the VM's uptime
 changed. A cycle starts a VM and stops it again. They are made in turns; the VM
@@ -111,9 +111,9 @@ is left as it was, but for its uptime and its last start.`,
 			if err != nil {
 				return err
 			}
-			ctx, stop := interruptible()
+			ctx, stop := interruptContext()
 			defer stop()
-			if err := mac.storm(ctx, wanted); err != nil {
+			if err := mac.runStorm(ctx, wanted); err != nil {
 				return err
 			}
 			fmt.Fprintf(command.OutOrStdout(), "%d echoes, %d uptimes, %d cycles\n", wanted.echoes, wanted.uptimes, wanted.cycles)
@@ -130,23 +130,23 @@ is left as it was, but for its uptime and its last start.`,
 	return command
 }
 
-func (m Mac) storm(ctx context.Context, wanted storm) error {
+func (m Mac) runStorm(ctx context.Context, wanted stormOptions) error {
 	for turn := range max(wanted.echoes, wanted.uptimes, wanted.cycles) {
-		if turn > 0 && !pause(ctx, time.Duration(wanted.interval)*time.Millisecond) {
+		if turn > 0 && !sleepContext(ctx, time.Duration(wanted.interval)*time.Millisecond) {
 			return ctx.Err()
 		}
 		for _, part := range []struct {
-			turns int
-			gust  func(*State, *VM) error
+			count int
+			apply func(*State, *VM) error
 		}{
-			{wanted.echoes, func(state *State, vm *VM) error { return m.tellNow(state.newEvent(vm, "vm_config_changed", "")) }},
+			{wanted.echoes, func(state *State, vm *VM) error { return m.recordEvents(state.newEvent(vm, "vm_config_changed", "")) }},
 			{wanted.uptimes, func(_ *State, vm *VM) error { return m.raiseUptime(vm.ID) }},
-			{wanted.cycles, func(_ *State, vm *VM) error { return m.cycle(ctx, vm.ID, wanted.interval) }},
+			{wanted.cycles, func(_ *State, vm *VM) error { return m.startAndStop(ctx, vm.ID, wanted.interval) }},
 		} {
-			if turn >= part.turns {
+			if turn >= part.count {
 				continue
 			}
-			if err := m.gust(turn, wanted, part.gust); err != nil {
+			if err := m.withVMInTurn(turn, wanted, part.apply); err != nil {
 				return err
 			}
 		}
@@ -154,8 +154,8 @@ func (m Mac) storm(ctx context.Context, wanted storm) error {
 	return nil
 }
 
-// gust picks the VM whose turn it is.
-func (m Mac) gust(turn int, wanted storm, gust func(*State, *VM) error) error {
+// withVMInTurn picks the VM whose turn it is.
+func (m Mac) withVMInTurn(turn int, wanted stormOptions, apply func(*State, *VM) error) error {
 	state, err := m.Load()
 	if err != nil {
 		return err
@@ -171,12 +171,12 @@ func (m Mac) gust(turn int, wanted storm, gust func(*State, *VM) error) error {
 	if len(vms) == 0 {
 		return errors.New("there are no VMs for a storm")
 	}
-	return gust(state, vms[turn%len(vms)])
+	return apply(state, vms[turn%len(vms)])
 }
 
 // changeVM runs a change of one VM.
 func (m Mac) changeVM(id string, apply func(*State, *VM) error) error {
-	return m.Update(func(state *State) error {
+	return m.update(func(state *State) error {
 		vm, err := findVM(state.VMs, id)
 		if err != nil {
 			return err
@@ -188,26 +188,26 @@ func (m Mac) changeVM(id string, apply func(*State, *VM) error) error {
 func (m Mac) raiseUptime(id string) error {
 	return m.changeVM(id, func(state *State, vm *VM) error {
 		vm.Uptime++
-		state.tell(vm, "vm_config_changed", "")
+		state.addEvent(vm, "vm_config_changed", "")
 		return m.writeBundle(state, vm)
 	})
 }
 
-func (m Mac) cycle(ctx context.Context, id string, interval int) error {
+func (m Mac) startAndStop(ctx context.Context, id string, interval int) error {
 	for _, action := range []string{"start", "stop"} {
-		err := m.changeVM(id, func(state *State, vm *VM) error { return m.perform(state, vm, transitions[action]) })
+		err := m.changeVM(id, func(state *State, vm *VM) error { return m.applyTransition(state, vm, transitions[action]) })
 		if err != nil {
 			return err
 		}
 		if action == "start" {
-			pause(ctx, time.Duration(interval)*time.Millisecond) // it is stopped in any case
+			sleepContext(ctx, time.Duration(interval)*time.Millisecond) // it is stopped in any case
 		}
 	}
 	return nil
 }
 
-// pause waits; false means that the context ended before.
-func pause(ctx context.Context, wait time.Duration) bool {
+// sleepContext waits; false means that the context ended before.
+func sleepContext(ctx context.Context, wait time.Duration) bool {
 	select {
 	case <-ctx.Done():
 		return false
@@ -219,18 +219,18 @@ func pause(ctx context.Context, wait time.Duration) bool {
 func eventMonitorsCommand() *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
-		Use: "monitors", Short: "List the streams of events that are connected", Args: arguments(0, 0),
+		Use: "monitors", Short: "List the streams of events that are connected", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
 			mac, err := macOf(command)
 			if err != nil {
 				return err
 			}
-			monitors := mac.Monitors()
+			monitors := mac.connectedStreams()
 			rows := [][]string{{"USER", "PROCESS"}}
 			for _, monitor := range monitors {
 				rows = append(rows, []string{monitor.User, strconv.Itoa(monitor.PID)})
 			}
-			return show(command, asJSON, monitors, rows...)
+			return printRows(command, asJSON, monitors, rows...)
 		},
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -245,7 +245,7 @@ func eventAwaitCommand() *cobra.Command {
 	var limit time.Duration
 	var gone bool
 	command := &cobra.Command{
-		Use: "await", Short: "Wait until a user's stream of events is connected", Args: arguments(0, 0),
+		Use: "await", Short: "Wait until a user's stream of events is connected", Args: argumentCount(0, 0),
 		Long: `Wait until a user's stream of events is connected: what happens from then on is
 told by it. Without a user all who are on this Mac must have one.`,
 		Example: `  prlsim event await --user alice
@@ -260,16 +260,16 @@ told by it. Without a user all who are on this Mac must have one.`,
 			if err != nil {
 				return err
 			}
-			if _, known := state.user(user); user != "" && !known {
+			if _, known := state.userByName(user); user != "" && !known {
 				return fmt.Errorf("no user %q on this Mac", user)
 			}
-			interrupted, stop := interruptible()
+			interrupted, stop := interruptContext()
 			defer stop()
 			ctx, cancel := context.WithTimeout(interrupted, limit)
 			defer cancel()
-			for !state.streamsAre(mac.Monitors(), user, !gone) {
-				if !pause(ctx, awaitPoll) {
-					return fmt.Errorf("after %s: connected are %v", limit, mac.Monitors())
+			for !state.streamsMatch(mac.connectedStreams(), user, !gone) {
+				if !sleepContext(ctx, awaitPoll) {
+					return fmt.Errorf("after %s: connected are %v", limit, mac.connectedStreams())
 				}
 			}
 			return nil
@@ -281,8 +281,8 @@ told by it. Without a user all who are on this Mac must have one.`,
 	return command
 }
 
-// streamsAre says whether the user, or each user, has a stream, or has none.
-func (s *State) streamsAre(monitors []Listener, user string, connected bool) bool {
+// streamsMatch reports whether the user, or each user, has a stream, or has none.
+func (s *State) streamsMatch(monitors []waitingProcess, user string, connected bool) bool {
 	has := map[string]bool{}
 	for _, monitor := range monitors {
 		has[monitor.User] = true
@@ -295,7 +295,7 @@ func (s *State) streamsAre(monitors []Listener, user string, connected bool) boo
 	return true
 }
 
-// interruptible ends with the terminal's interrupt or a SIGTERM.
-func interruptible() (context.Context, context.CancelFunc) {
+// interruptContext ends with the terminal's interrupt or a SIGTERM.
+func interruptContext() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 }

@@ -12,13 +12,13 @@ import (
 func isKnownState(name string) bool { return slices.Contains(knownStates, name) }
 
 func productCommand() *cobra.Command {
-	return family("product", "Activate, deactivate and update Parallels Desktop",
+	return commandGroup("product", "Activate, deactivate and update Parallels Desktop",
 		productActivateCommand(), productDeactivateCommand(), productEditionCommand(), productUpdateCommand())
 }
 
 // productChange changes the product and renders its files again.
 func productChange(command *cobra.Command, apply func(*State) error) error {
-	return change(command, func(mac Mac, state *State) (string, error) {
+	return changeMac(command, func(mac Mac, state *State) (string, error) {
 		if err := apply(state); err != nil {
 			return "", err
 		}
@@ -32,7 +32,7 @@ func productActivateCommand() *cobra.Command {
 	var sso bool
 	var key, edition string
 	command := &cobra.Command{
-		Use: "activate --sso | --key [KEY]", DisableFlagsInUseLine: true, Short: "Activate the license, or activate it again", Args: arguments(0, 1),
+		Use: "activate --sso | --key [KEY]", DisableFlagsInUseLine: true, Short: "Activate the license, or activate it again", Args: argumentCount(0, 1),
 		Long: `Activate the license by single sign-on or by a key. On a product that is active
 this activates it again: with another key the license is another one.`,
 		Example: `  prlsim product activate --sso
@@ -49,7 +49,7 @@ this activates it again: with another key the license is another one.`,
 			if err := checkEdition(edition); err != nil {
 				return err
 			}
-			return productChange(command, func(state *State) error { return state.activate(key, edition) })
+			return productChange(command, func(state *State) error { return state.activateLicense(key, edition) })
 		},
 	}
 	command.Flags().BoolVar(&sso, "sso", false, "by single sign-on")
@@ -68,7 +68,7 @@ func checkEdition(edition string) error {
 
 func productEditionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "edition EDITION", Short: "Change the edition of the license without an activation, as the license server does", Args: arguments(1, 1),
+		Use: "edition EDITION", Short: "Change the edition of the license without an activation, as the license server does", Args: argumentCount(1, 1),
 		Example: "  prlsim product edition business",
 		RunE: func(command *cobra.Command, given []string) error {
 			if err := checkEdition(given[0]); err != nil {
@@ -87,7 +87,7 @@ func productEditionCommand() *cobra.Command {
 
 func productDeactivateCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "deactivate", Short: "Take the license away", Args: arguments(0, 0),
+		Use: "deactivate", Short: "Take the license away", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
 			return productChange(command, func(state *State) error {
 				state.Product.Active, state.Product.Activation = false, ""
@@ -99,10 +99,10 @@ func productDeactivateCommand() *cobra.Command {
 
 func productUpdateCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "update VERSION", Short: "Install another version, for example 27 or 26.5.0-58001", Args: arguments(1, 1),
+		Use: "update VERSION", Short: "Install another version, for example 27 or 26.5.0-58001", Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
 			return productChange(command, func(state *State) error {
-				version, err := release(given[0])
+				version, err := wholeVersion(given[0])
 				if err == nil {
 					state.Product.Version = version
 				}
@@ -113,7 +113,7 @@ func productUpdateCommand() *cobra.Command {
 }
 
 func userCommand() *cobra.Command {
-	return family("user", "List the users, log them in and out",
+	return commandGroup("user", "List the users, log them in and out",
 		userListCommand(), userSessionCommand("login", "Give a user a session and the screen", (*State).logIn),
 		userSessionCommand("logout", "End a user's session", (*State).logOut))
 }
@@ -121,9 +121,9 @@ func userCommand() *cobra.Command {
 func userListCommand() *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
-		Use: "list", Short: "List the users", Args: arguments(0, 0),
+		Use: "list", Short: "List the users", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
-			state, err := loaded(command)
+			state, err := loadState(command)
 			if err != nil {
 				return err
 			}
@@ -131,14 +131,14 @@ func userListCommand() *cobra.Command {
 			for _, user := range state.Users {
 				rows = append(rows, []string{user.Name, strconv.Itoa(user.UID), state.sessionText(user)})
 			}
-			return show(command, asJSON, state.Users, rows...)
+			return printRows(command, asJSON, state.Users, rows...)
 		},
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return command
 }
 
-func (s *State) sessionText(user User) string {
+func (s *State) sessionText(user macUser) string {
 	switch {
 	case user.Name == s.Console:
 		return "on the screen"
@@ -150,10 +150,10 @@ func (s *State) sessionText(user User) string {
 
 func userSessionCommand(use, short string, apply func(*State, int)) *cobra.Command {
 	return &cobra.Command{
-		Use: use + " NAME", Short: short, Args: arguments(1, 1),
+		Use: use + " NAME", Short: short, Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
-			return change(command, func(_ Mac, state *State) (string, error) {
-				index := slices.IndexFunc(state.Users, func(u User) bool { return u.Name == given[0] })
+			return changeMac(command, func(_ Mac, state *State) (string, error) {
+				index := slices.IndexFunc(state.Users, func(u macUser) bool { return u.Name == given[0] })
 				if index < 0 {
 					return "", fmt.Errorf("no user %q on this Mac", given[0])
 				}
@@ -170,7 +170,8 @@ func (s *State) logIn(index int) {
 	s.Console = s.Users[index].Name
 }
 
-// logOut ends the session and its application; the screen shows the login window if it was there.
+// logOut ends the session and its application; the screen shows the login
+// window if it was there.
 func (s *State) logOut(index int) {
 	s.Users[index].LoggedIn = false
 	s.quitApp(s.Users[index].Name)
@@ -180,7 +181,7 @@ func (s *State) logOut(index int) {
 }
 
 func faultCommand() *cobra.Command {
-	parent := family("fault", "Switch troubles on and off",
+	parent := commandGroup("fault", "Switch troubles on and off",
 		faultSetCommand(), faultClearCommand(), faultListCommand(), faultKindsCommand())
 	parent.PersistentFlags().String("user", "", "only when the tools run for this user")
 	return parent
@@ -188,14 +189,14 @@ func faultCommand() *cobra.Command {
 
 func faultSetCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "set NAME[=VALUE]…", Short: "Switch faults on", Args: arguments(1, -1),
+		Use: "set NAME[=VALUE]…", Short: "Switch faults on", Args: argumentCount(1, -1),
 		Example: "  prlsim fault set service_down\n  prlsim fault set hang=0 --user bob\n  prlsim fault set slow=250",
 		RunE: func(command *cobra.Command, given []string) error {
 			user, err := command.Flags().GetString("user")
 			if err != nil {
 				return err
 			}
-			return change(command, func(_ Mac, state *State) (string, error) {
+			return changeMac(command, func(_ Mac, state *State) (string, error) {
 				for _, setting := range given {
 					if err := state.setFault(setting, user); err != nil {
 						return "", err
@@ -209,18 +210,18 @@ func faultSetCommand() *cobra.Command {
 
 func faultClearCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "clear [NAME]…", Short: "Switch faults off: those named, or all", Args: arguments(0, -1),
+		Use: "clear [NAME]…", Short: "Switch faults off: those named, or all", Args: argumentCount(0, -1),
 		RunE: func(command *cobra.Command, given []string) error {
 			user, err := command.Flags().GetString("user")
 			if err != nil {
 				return err
 			}
-			return change(command, func(_ Mac, state *State) (string, error) {
+			return changeMac(command, func(_ Mac, state *State) (string, error) {
 				if len(given) == 0 {
 					state.clearFault("", user)
 				}
 				for _, name := range given {
-					if _, err := faultKind(name); err != nil {
+					if _, err := findFaultKind(name); err != nil {
 						return "", err
 					}
 					state.clearFault(name, user)
@@ -234,18 +235,18 @@ func faultClearCommand() *cobra.Command {
 func faultListCommand() *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
-		Use: "list", Short: "List the faults that are on", Args: arguments(0, 0),
+		Use: "list", Short: "List the faults that are on", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
-			state, err := loaded(command)
+			state, err := loadState(command)
 			if err != nil {
 				return err
 			}
-			faults := append([]Fault{}, state.Faults...)
+			faults := append([]activeFault{}, state.Faults...)
 			rows := [][]string{{"NAME", "VALUE", "USER"}}
 			for _, fault := range faults {
 				rows = append(rows, []string{fault.Name, fault.Value, fault.User})
 			}
-			return show(command, asJSON, faults, rows...)
+			return printRows(command, asJSON, faults, rows...)
 		},
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -255,13 +256,13 @@ func faultListCommand() *cobra.Command {
 func faultKindsCommand() *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
-		Use: "kinds", Short: "List the faults that can be switched on", Args: arguments(0, 0),
+		Use: "kinds", Short: "List the faults that can be switched on", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
 			rows := [][]string{{"NAME", "VALUE", "MEANS"}}
-			for _, kind := range FaultKinds {
+			for _, kind := range faultKinds {
 				rows = append(rows, []string{kind.Name, kind.Value, kind.Means})
 			}
-			return show(command, asJSON, FaultKinds, rows...)
+			return printRows(command, asJSON, faultKinds, rows...)
 		},
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")

@@ -8,7 +8,7 @@ import (
 )
 
 func serviceCommand() *cobra.Command {
-	parent := family("service", "Stop and start the Parallels Service",
+	parent := commandGroup("service", "Stop and start the Parallels Service",
 		serviceActionCommand("stop", "Stop the service: the tools cannot reach it, and streams of events end", func(state *State) {
 			_ = state.setFault("service_down", "") // this one exists and takes no value
 		}),
@@ -29,18 +29,18 @@ then, and which stops the service as well when it is switched on for all users.`
 
 func serviceActionCommand(use, short string, apply func(*State)) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: short, Args: arguments(0, 0),
+		Use: use, Short: short, Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
-			return change(command, func(mac Mac, state *State) (string, error) {
+			return changeMac(command, func(mac Mac, state *State) (string, error) {
 				apply(state)
-				err := mac.matchService(state)
+				err := mac.syncService(state)
 				return "The service is " + state.Service.summary(), err
 			})
 		},
 	}
 }
 
-func (s Service) summary() string {
+func (s dispatcherService) summary() string {
 	switch {
 	case !s.Running:
 		return "stopped"
@@ -51,7 +51,7 @@ func (s Service) summary() string {
 }
 
 func appCommand() *cobra.Command {
-	parent := family("app", "Launch and quit Parallels Desktop",
+	parent := commandGroup("app", "Launch and quit Parallels Desktop",
 		appLaunchCommand(), appQuitCommand())
 	parent.Long = `Launch and quit the application, prl_client_app: a real process for each user
 who runs it, also on a Mac without processes.`
@@ -62,9 +62,9 @@ who runs it, also on a Mac without processes.`
 
 func appLaunchCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "launch", Short: "Launch the application", Args: arguments(0, 0),
+		Use: "launch", Short: "Launch the application", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
-			return change(command, func(mac Mac, state *State) (string, error) {
+			return changeMac(command, func(mac Mac, state *State) (string, error) {
 				user, err := command.Flags().GetString("user")
 				if err != nil {
 					return "", err
@@ -80,9 +80,9 @@ func appLaunchCommand() *cobra.Command {
 
 func appQuitCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "quit", Short: "Quit the application", Args: arguments(0, 0),
+		Use: "quit", Short: "Quit the application", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
-			return change(command, func(_ Mac, state *State) (string, error) {
+			return changeMac(command, func(_ Mac, state *State) (string, error) {
 				user, err := command.Flags().GetString("user")
 				if err != nil {
 					return "", err

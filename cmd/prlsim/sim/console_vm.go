@@ -8,7 +8,7 @@ import (
 )
 
 func vmCommand() *cobra.Command {
-	parent := family("vm", "Do to a virtual machine what its user would do",
+	parent := commandGroup("vm", "Do to a virtual machine what its user would do",
 		vmListCommand(), vmCreateCommand(),
 		vmActionCommand("start", "start", "Start a VM, or resume a suspended one"),
 		vmActionCommand("suspend", "suspend", "Suspend a running VM"),
@@ -21,7 +21,7 @@ func vmCommand() *cobra.Command {
 
 // vmChange runs a change on the VM named by the first argument.
 func vmChange(command *cobra.Command, idOrName string, apply func(Mac, *State, *VM) (string, error)) error {
-	return change(command, func(mac Mac, state *State) (string, error) {
+	return changeMac(command, func(mac Mac, state *State) (string, error) {
 		owner, err := command.Flags().GetString("user")
 		if err != nil {
 			return "", err
@@ -48,9 +48,9 @@ func (s *State) ownedBy(owner string) []*VM {
 func vmListCommand() *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
-		Use: "list", Short: "List the VMs of all users", Args: arguments(0, 0),
+		Use: "list", Short: "List the VMs of all users", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
-			state, err := loaded(command)
+			state, err := loadState(command)
 			if err != nil {
 				return err
 			}
@@ -63,7 +63,7 @@ func vmListCommand() *cobra.Command {
 			for _, vm := range vms {
 				rows = append(rows, []string{vm.ID, vm.Name, ownerText(vm), vm.State, vm.OS, vm.toolsText()})
 			}
-			return show(command, asJSON, vms, rows...)
+			return printRows(command, asJSON, vms, rows...)
 		},
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -85,14 +85,14 @@ func (vm *VM) toolsText() string {
 }
 
 func vmCreateCommand() *cobra.Command {
-	var wanted NewVM
+	var wanted newVMOptions
 	command := &cobra.Command{
-		Use: "create", Short: "Create a VM", Args: arguments(0, 0),
+		Use: "create", Short: "Create a VM", Args: argumentCount(0, 0),
 		Example: `  prlsim vm create --os win-11 --name "Windows 11 Lab" --user bob
   prlsim vm create --os ubuntu --never-started
   prlsim vm create --os win-11 --state running --tools outdated`,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return change(command, func(mac Mac, state *State) (string, error) {
+			return changeMac(command, func(mac Mac, state *State) (string, error) {
 				owner, err := command.Flags().GetString("user")
 				if err != nil {
 					return "", err
@@ -131,10 +131,10 @@ func (s *State) defaultOwner() string {
 // vmActionCommand makes the command for one row of the transitions.
 func vmActionCommand(use, action, short string) *cobra.Command {
 	return &cobra.Command{
-		Use: use + " NAME-OR-ID", Short: short, Args: arguments(1, 1),
+		Use: use + " NAME-OR-ID", Short: short, Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
 			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
-				return vm.Name + ": " + transitions[action].done, mac.perform(state, vm, transitions[action])
+				return vm.Name + ": " + transitions[action].participle, mac.applyTransition(state, vm, transitions[action])
 			})
 		},
 	}
@@ -143,7 +143,7 @@ func vmActionCommand(use, action, short string) *cobra.Command {
 func vmStopCommand() *cobra.Command {
 	var kill, dropState bool
 	command := &cobra.Command{
-		Use: "stop NAME-OR-ID", Short: "Shut a running VM down", Args: arguments(1, 1),
+		Use: "stop NAME-OR-ID", Short: "Shut a running VM down", Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
 			action := "stop"
 			switch {
@@ -155,7 +155,7 @@ func vmStopCommand() *cobra.Command {
 				action = "stop --drop-state"
 			}
 			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
-				return vm.Name + ": stopped", mac.perform(state, vm, transitions[action])
+				return vm.Name + ": stopped", mac.applyTransition(state, vm, transitions[action])
 			})
 		},
 	}
@@ -166,10 +166,10 @@ func vmStopCommand() *cobra.Command {
 
 func vmDeleteCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "delete NAME-OR-ID", Short: "Delete a stopped VM and its files", Args: arguments(1, 1),
+		Use: "delete NAME-OR-ID", Short: "Delete a stopped VM and its files", Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
 			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
-				return vm.Name + ": deleted", mac.remove(state, vm)
+				return vm.Name + ": deleted", mac.removeVM(state, vm)
 			})
 		},
 	}
@@ -177,10 +177,10 @@ func vmDeleteCommand() *cobra.Command {
 
 func vmUnregisterCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "unregister NAME-OR-ID", Short: "Take a stopped VM out of the list and keep its files", Args: arguments(1, 1),
+		Use: "unregister NAME-OR-ID", Short: "Take a stopped VM out of the list and keep its files", Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
 			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
-				return vm.Name + ": unregistered", mac.unregister(state, vm)
+				return vm.Name + ": unregistered", mac.unregisterVM(state, vm)
 			})
 		},
 	}
@@ -188,11 +188,11 @@ func vmUnregisterCommand() *cobra.Command {
 
 func vmRenameCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "rename NAME-OR-ID NEW-NAME", Short: "Rename a VM; its folder keeps its name", Args: arguments(2, 2),
+		Use: "rename NAME-OR-ID NEW-NAME", Short: "Rename a VM; its folder keeps its name", Args: argumentCount(2, 2),
 		RunE: func(command *cobra.Command, given []string) error {
 			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
 				old := vm.Name
-				return old + ": now " + given[1], mac.configure(state, vm, "name="+given[1], false)
+				return old + ": now " + given[1], mac.configureVM(state, vm, "name="+given[1], false)
 			})
 		},
 	}
@@ -208,11 +208,11 @@ or the path of a value in the output of prlctl list -i --json.`,
 		Example: `  prlsim vm set "Ubuntu 22.04" "description=dev box of the lab"
   prlsim vm set macOS "Advanced/Show developer tools=on" "Hardware/cpu/cpus=6"
   prlsim vm set macOS --new-key "Advanced/Added by a later version=on"`,
-		Args: arguments(2, -1),
+		Args: argumentCount(2, -1),
 		RunE: func(command *cobra.Command, given []string) error {
 			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
 				for _, setting := range given[1:] {
-					if err := mac.configure(state, vm, setting, newKey); err != nil {
+					if err := mac.configureVM(state, vm, setting, newKey); err != nil {
 						return "", err
 					}
 				}
@@ -229,13 +229,13 @@ func vmStateCommand() *cobra.Command {
 		Use:   "state NAME-OR-ID STATE",
 		Short: "Put a VM into any state, also a passing one, without rules",
 		Long:  "Put a VM into any state of the tool's vocabulary, without rules:\n" + strings.Join(knownStates, ", ") + ".",
-		Args:  arguments(2, 2),
+		Args:  argumentCount(2, 2),
 		RunE: func(command *cobra.Command, given []string) error {
 			if !isKnownState(given[1]) {
 				return fmt.Errorf("%w: unknown state %q (one of %s)", errUsage, given[1], strings.Join(knownStates, ", "))
 			}
 			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
-				return vm.Name + ": " + given[1], mac.enter(state, vm, given[1])
+				return vm.Name + ": " + given[1], mac.setVMState(state, vm, given[1])
 			})
 		},
 	}

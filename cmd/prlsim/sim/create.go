@@ -11,8 +11,8 @@ import (
 	"prlagent/platform/plist"
 )
 
-// NewMac describes a Mac to create.
-type NewMac struct {
+// newMacOptions describes a Mac to create.
+type newMacOptions struct {
 	Users          []string // names; uids from 501 on
 	LoggedOut      []string // users without a session
 	Console        string   // user on the screen; empty: the first who is logged in
@@ -28,15 +28,15 @@ type NewMac struct {
 
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,30}$`)
 
-// releases are versions by their major one: those of 18, 26 and 27 have been
-// seen (facts/prlctl.md 0 and 2), the others' builds are invented.
-var releases = map[string]string{
+// versionsByMajor are versions by their major one: those of 18, 26 and 27 have
+// been seen (facts/prlctl.md 0 and 2), the others' builds are invented.
+var versionsByMajor = map[string]string{
 	"18": "18.3.0-53605", "19": "19.4.1-54985", "20": "20.1.1-55740", "26": "26.4.0-57513", "27": "27.0.0-58628",
 }
 
-// release turns a major version into a whole one and checks it.
-func release(version string) (string, error) {
-	if whole, known := releases[version]; known {
+// wholeVersion turns a major version into a whole one and checks it.
+func wholeVersion(version string) (string, error) {
+	if whole, known := versionsByMajor[version]; known {
 		return whole, nil
 	}
 	if !productVersion.MatchString(version) {
@@ -47,15 +47,15 @@ func release(version string) (string, error) {
 
 var productVersion = regexp.MustCompile(`^\d{1,3}\.\d{1,3}\.\d{1,3}-\d{1,6}$`)
 
-// CreateMac makes the folder dir with the Mac's tree, the tools (links to the
+// createMac makes the folder dir with the Mac's tree, the tools (links to the
 // program `executable`) and, unless told otherwise, the five VMs.
-func CreateMac(dir, executable string, wanted NewMac) (Mac, error) {
+func createMac(dir, executable string, wanted newMacOptions) (Mac, error) {
 	absolute, err := filepath.Abs(dir)
 	if err != nil {
 		return Mac{}, fmt.Errorf("create Mac: %w", err)
 	}
 	mac := Mac{Dir: absolute}
-	if _, err := os.Lstat(mac.marker("")); err == nil {
+	if _, err := os.Lstat(mac.markerPath("")); err == nil {
 		return Mac{}, fmt.Errorf("%s is already a simulated Mac", dir)
 	}
 	state, err := newState(wanted)
@@ -65,10 +65,10 @@ func CreateMac(dir, executable string, wanted NewMac) (Mac, error) {
 	if err := mac.makeTree(state, executable); err != nil {
 		return Mac{}, err
 	}
-	if err := mac.save(state); err != nil {
+	if err := mac.saveState(state); err != nil {
 		return Mac{}, err
 	}
-	return mac, mac.Update(func(state *State) error {
+	return mac, mac.update(func(state *State) error {
 		if err := errors.Join(mac.writeProductFiles(state), mac.writeNetwork(state.Network)); err != nil || wanted.Empty {
 			return err
 		}
@@ -76,8 +76,8 @@ func CreateMac(dir, executable string, wanted NewMac) (Mac, error) {
 	})
 }
 
-func newState(wanted NewMac) (*State, error) {
-	version, err := release(wanted.ProductVersion)
+func newState(wanted newMacOptions) (*State, error) {
+	version, err := wholeVersion(wanted.ProductVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -89,43 +89,43 @@ func newState(wanted NewMac) (*State, error) {
 	}
 	state := &State{
 		Seed: wanted.Seed, ComputerName: wanted.ComputerName, Intel: wanted.Intel, NoProcesses: wanted.NoProcesses,
-		Service:       Service{Process: !wanted.NoProcesses},
+		Service:       dispatcherService{Process: !wanted.NoProcesses},
 		SerialNumber:  seededSerial(wanted.Seed),
 		HardwareUUID:  seededUUID(wanted.Seed, "hardware"),
 		DispatcherID:  seededUUID(wanted.Seed, "dispatcher"),
 		DispatcherKey: seededUUID(wanted.Seed, "dispatcher hardware"),
-		Product: Product{Version: version, Edition: wanted.Edition, Active: true, Activation: "SSO",
+		Product: product{Version: version, Edition: wanted.Edition, Active: true, Activation: "SSO",
 			Synced: true, LicenseUUID: seededUUID(wanted.Seed, "license"), Key: maskedKey, ActivatedAt: "2026-11-20 08:00:00"},
-		Network: Network{Up: true, Resolvers: []string{homeResolver}},
+		Network: networkState{Up: true, Resolvers: []string{homeResolver}},
 	}
 	for _, setting := range wanted.Assume {
-		if err := state.assume(setting); err != nil {
+		if err := state.setAssumption(setting); err != nil {
 			return nil, err
 		}
 	}
 	return state, state.addUsers(wanted)
 }
 
-func (s *State) addUsers(wanted NewMac) error {
+func (s *State) addUsers(wanted newMacOptions) error {
 	if len(wanted.Users) == 0 {
 		return fmt.Errorf("%w: a Mac has at least one user", errUsage)
 	}
 	for i, name := range wanted.Users {
-		if _, twice := s.user(name); twice || name == rootUser || !userName.MatchString(name) {
+		if _, twice := s.userByName(name); twice || name == rootUser || !userName.MatchString(name) {
 			return fmt.Errorf("%w: %q cannot be the name of a user", errUsage, name)
 		}
-		s.Users = append(s.Users, User{
+		s.Users = append(s.Users, macUser{
 			Name: name, FullName: string(name[0]-'a'+'A') + name[1:] + " Example", UID: 501 + i,
 			LoggedIn: !slices.Contains(wanted.LoggedOut, name),
 		})
 	}
 	for _, name := range append(slices.Clone(wanted.LoggedOut), wanted.Console) {
-		if _, known := s.user(name); name != "" && !known {
+		if _, known := s.userByName(name); name != "" && !known {
 			return fmt.Errorf("%w: no user %q among the users", errUsage, name)
 		}
 	}
 	s.Console = wanted.Console
-	if console, ok := s.user(s.Console); ok && !console.LoggedIn {
+	if console, ok := s.userByName(s.Console); ok && !console.LoggedIn {
 		return fmt.Errorf("%w: %s cannot be on the screen and logged out", errUsage, s.Console)
 	}
 	if s.Console == "" {
@@ -150,7 +150,7 @@ func (m Mac) makeTree(state *State, executable string) error {
 		"/var/run", "/var/root", "/private/tmp", "/tmp",
 	}
 	for _, user := range state.Users {
-		folders = append(folders, user.Home()+"/Parallels", user.Home()+"/Library/Preferences")
+		folders = append(folders, user.home()+"/Parallels", user.home()+"/Library/Preferences")
 	}
 	for _, folder := range folders {
 		if err := os.MkdirAll(m.Path(folder), 0o755); err != nil {
@@ -158,7 +158,7 @@ func (m Mac) makeTree(state *State, executable string) error {
 		}
 	}
 	for _, tool := range toolPaths {
-		if err := link(executable, m.Path(tool)); err != nil {
+		if err := linkProgram(executable, m.Path(tool)); err != nil {
 			return err
 		}
 		executable = m.Path(tool) // one copy at most, where it lies on another volume
@@ -177,7 +177,7 @@ const (
 // writeProductFiles renders what the product keeps outside the VMs: the
 // application's Info.plist and licenses.json.
 func (m Mac) writeProductFiles(state *State) error {
-	version, build := state.Product.parts()
+	version, build := state.Product.versionAndBuild()
 	err := m.writePlist(appFolder+"/Contents/Info.plist", map[string]any{
 		"CFBundleIdentifier": "com.parallels.desktop.console", "CFBundleName": "Parallels Desktop",
 		"CFBundleExecutable": "prl_client_app", "CFBundlePackageType": "APPL",
@@ -205,7 +205,7 @@ func (m Mac) writePlist(macPath string, value map[string]any) error {
 // the second (if there is one), and a shared one.
 func (m Mac) createDefaultVMs(state *State) error {
 	first, second := state.Users[0].Name, state.Users[min(1, len(state.Users)-1)].Name
-	defaults := []NewVM{
+	defaults := []newVMOptions{
 		{OS: "win-11", Owner: first, State: "running"},
 		{OS: "ubuntu", Owner: first, State: "suspended", Description: "dev box"},
 		{OS: "macosx", Owner: first},

@@ -69,9 +69,9 @@ var macvmAbsent = []string{"Print Management", "Travel mode", "Smart Guard", "Co
 // (facts/prlctl.md 2.1); the assumption bulk_details switches them.
 var bulkAbsent = []string{"GuestTools", "Security", "Hardware", "SMBIOS settings"}
 
-// document builds what `list -i --json` prints for the VM. In a bulk list the
+// infoDocument builds what `list -i --json` prints for the VM. In a bulk list the
 // home paths stay empty (facts/prlctl.md 2.1, bulk bug).
-func (s *State) document(vm *VM, bulk bool) (object, error) {
+func (s *State) infoDocument(vm *VM, bulk bool) (orderedObject, error) {
 	system, err := guestSystem(vm.OS)
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (s *State) document(vm *VM, bulk bool) (object, error) {
 	members = members.with(behaviorSections(vm, system)...)
 	members = members.with(s.machineSections(vm, system)...)
 	members = members.with(s.sharingSections(vm, system)...)
-	members = s.keysOfVersion(members, vm)
+	members = s.keepVersionKeys(members, vm)
 	if bulk && s.assumes("bulk_details", "sparse") {
 		for _, key := range bulkAbsent {
 			members = members.without(key)
@@ -94,18 +94,18 @@ func (s *State) document(vm *VM, bulk bool) (object, error) {
 	return members, nil
 }
 
-func (s *State) keysOfVersion(members object, vm *VM) object {
+func (s *State) keepVersionKeys(members orderedObject, vm *VM) orderedObject {
 	for _, key := range keySince {
-		if s.Product.major() < key.major {
+		if s.Product.majorVersion() < key.major {
 			members = removePath(members, strings.Split(key.path, "/"))
 		}
 	}
-	if s.Product.major() < 20 { // the key's older name, facts/prlctl.md 2.2
+	if s.Product.majorVersion() < 20 { // the key's older name, facts/prlctl.md 2.2
 		i := members.index("Miscellaneous Sharing")
-		section := members[i].Value.(object)
-		members[i].Value = append(object{{"Shared clipboard", "on"}}, section...)
+		section := members[i].Value.(orderedObject)
+		members[i].Value = append(orderedObject{{"Shared clipboard", "on"}}, section...)
 	}
-	if vm.Apple() && s.assumes("macvm_keys", "reduced") {
+	if vm.isApple() && s.assumes("macvm_keys", "reduced") {
 		for _, key := range macvmAbsent {
 			members = members.without(key)
 		}
@@ -113,7 +113,7 @@ func (s *State) keysOfVersion(members object, vm *VM) object {
 	return members
 }
 
-func removePath(members object, path []string) object {
+func removePath(members orderedObject, path []string) orderedObject {
 	if len(path) == 1 {
 		return members.without(path[0])
 	}
@@ -121,23 +121,23 @@ func removePath(members object, path []string) object {
 	if i < 0 {
 		return members
 	}
-	members[i].Value = removePath(members[i].Value.(object), path[1:])
+	members[i].Value = removePath(members[i].Value.(orderedObject), path[1:])
 	return members
 }
 
-func (s *State) identitySection(vm *VM, bulk bool) object {
+func (s *State) identitySection(vm *VM, bulk bool) orderedObject {
 	home, homePath := vm.Bundle+"/", vm.Bundle+"/config.pvs"
 	switch {
 	case bulk && s.assumes("bulk_home", "empty"):
 		home, homePath = "", ""
-	case vm.State == "invalid", vm.Apple() && s.assumes("macvm_home", "bundle"):
+	case vm.State == "invalid", vm.isApple() && s.assumes("macvm_home", "bundle"):
 		homePath = vm.Bundle // facts/prlctl.md 2.8 and 2.7
 	}
 	kind := "VM"
-	if vm.Apple() {
+	if vm.isApple() {
 		kind = "APPLE_VZ_VM"
 	}
-	return object{
+	return orderedObject{
 		{"ID", s.idCase(vm.ID)}, {"Name", vm.Name}, {"Description", vm.Description}, {"Type", kind},
 		{"State", vm.State}, {"OS", vm.OS}, {"Template", "no"}, {"Uptime", strconv.Itoa(vm.Uptime)},
 		{"Home path", homePath}, {"Home", home}, {"Restore Image", restoreImage(vm)},
@@ -146,7 +146,7 @@ func (s *State) identitySection(vm *VM, bulk bool) object {
 }
 
 func restoreImage(vm *VM) string {
-	if vm.Apple() {
+	if vm.isApple() {
 		return "/Users/" + vm.Owner + "/Downloads/UniversalMac_26.4.1_25E253_Restore.ipsw"
 	}
 	return ""
@@ -161,46 +161,46 @@ func (s *State) idCase(id string) string {
 
 // guestTools is the Tools state (facts/prlctl.md 2.2): a VM that does not run
 // shows the last known one as possibly_installed.
-func (s *State) guestTools(vm *VM) object {
+func (s *State) guestTools(vm *VM) orderedObject {
 	running := vm.State == "running" || vm.State == "paused"
 	switch {
 	case vm.Tools == "none" || !vm.Started:
-		return object{{"state", "not_installed"}}
+		return orderedObject{{"state", "not_installed"}}
 	case vm.Tools == "outdated" && (running || s.assumes("outdated_when_stopped", "outdated")):
-		return object{{"state", "outdated"}, {"version", vm.ToolsBuild}}
+		return orderedObject{{"state", "outdated"}, {"version", vm.ToolsBuild}}
 	case running:
-		return object{{"state", "installed"}, {"version", vm.ToolsBuild}}
+		return orderedObject{{"state", "installed"}, {"version", vm.ToolsBuild}}
 	}
-	return object{{"state", "possibly_installed"}, {"version", vm.ToolsBuild}}
+	return orderedObject{{"state", "possibly_installed"}, {"version", vm.ToolsBuild}}
 }
 
 // behaviorSections are the switches of facts/prlctl.md 2.5 from mouse to
 // expiration.
-func behaviorSections(vm *VM, system guestOS) object {
+func behaviorSections(vm *VM, system guestOS) orderedObject {
 	windows := system.realType == "Windows"
-	return object{
-		{"Mouse and Keyboard", object{{"Smart mouse optimized for games", "auto"}, {"Sticky mouse", "off"}, {"Smooth scrolling", onOff(windows)}, {"Keyboard optimization mode", "auto"}}},
-		{"Print Management", object{{"Synchronize with host printers", "on"}, {"Synchronize default printer", "on"}, {"Show host printer UI", "on"}}},
-		{"USB and Bluetooth", object{{"Automatic sharing cameras", "on"}, {"Automatic sharing bluetooth", "off"}, {"Automatic sharing smart cards", "off"}, {"Automatic sharing gamepads", "on"}, {"Support USB 3.0", "on"}}},
-		{"Startup and Shutdown", object{{"Autostart", "off"}, {"Autostart delay", 0}, {"Autostop", "suspend"}, {"Startup view", "window"}, {"On shutdown", "window"}, {"On window close", "keep-running"}, {"Pause idle", "off"}, {"Undo disks", "off"}}},
-		{"Optimization", object{{"Faster virtual machine", "on"}, {"Hypervisor type", "apple"}, {"Adaptive hypervisor", onOff(windows)}, {"Disabled Windows logo", "on"}, {"Auto compress virtual disks", "off"}, {"Nested virtualization", "off"}, {"PMU virtualization", "off"}, {"Longer battery life", "off"}, {"Show battery status", "on"}, {"Resource quota", "unlimited"}}},
-		{"Travel mode", object{{"Enter condition", "never"}, {"Enter threshold", 30}, {"Quit condition", "never"}}},
+	return orderedObject{
+		{"Mouse and Keyboard", orderedObject{{"Smart mouse optimized for games", "auto"}, {"Sticky mouse", "off"}, {"Smooth scrolling", onOff(windows)}, {"Keyboard optimization mode", "auto"}}},
+		{"Print Management", orderedObject{{"Synchronize with host printers", "on"}, {"Synchronize default printer", "on"}, {"Show host printer UI", "on"}}},
+		{"USB and Bluetooth", orderedObject{{"Automatic sharing cameras", "on"}, {"Automatic sharing bluetooth", "off"}, {"Automatic sharing smart cards", "off"}, {"Automatic sharing gamepads", "on"}, {"Support USB 3.0", "on"}}},
+		{"Startup and Shutdown", orderedObject{{"Autostart", "off"}, {"Autostart delay", 0}, {"Autostop", "suspend"}, {"Startup view", "window"}, {"On shutdown", "window"}, {"On window close", "keep-running"}, {"Pause idle", "off"}, {"Undo disks", "off"}}},
+		{"Optimization", orderedObject{{"Faster virtual machine", "on"}, {"Hypervisor type", "apple"}, {"Adaptive hypervisor", onOff(windows)}, {"Disabled Windows logo", "on"}, {"Auto compress virtual disks", "off"}, {"Nested virtualization", "off"}, {"PMU virtualization", "off"}, {"Longer battery life", "off"}, {"Show battery status", "on"}, {"Resource quota", "unlimited"}}},
+		{"Travel mode", orderedObject{{"Enter condition", "never"}, {"Enter threshold", 30}, {"Quit condition", "never"}}},
 		{"Security", securitySection(vm, system)},
-		{"Smart Guard", object{{"enabled", false}}},
-		{"Modality", object{{"Opacity (percentage)", 50}, {"Stay on top", "on"}, {"Show on all spaces ", "on"}, {"Capture mouse clicks", "on"}}},
-		{"Fullscreen", object{{"Use all displays", "off"}, {"Activate spaces on click", "on"}, {"Optimize for games", "off"}, {"Gamma control", "on"}, {"Scale view mode", "auto"}}},
-		{"Coherence", object{{"Show Windows systray in Mac menu", onOff(!windows)}, {"Auto-switch to full screen", onOff(!windows)}, {"Disable aero", "off"}, {"Hide minimized windows", "off"}}},
-		{"Time Synchronization", object{{"enabled", true}, {"Smart mode", "off"}, {"Interval (in seconds)", 60}, {"Timezone synchronization disabled", "off"}}},
-		{"Expiration", object{{"enabled", false}}},
+		{"Smart Guard", orderedObject{{"enabled", false}}},
+		{"Modality", orderedObject{{"Opacity (percentage)", 50}, {"Stay on top", "on"}, {"Show on all spaces ", "on"}, {"Capture mouse clicks", "on"}}},
+		{"Fullscreen", orderedObject{{"Use all displays", "off"}, {"Activate spaces on click", "on"}, {"Optimize for games", "off"}, {"Gamma control", "on"}, {"Scale view mode", "auto"}}},
+		{"Coherence", orderedObject{{"Show Windows systray in Mac menu", onOff(!windows)}, {"Auto-switch to full screen", onOff(!windows)}, {"Disable aero", "off"}, {"Hide minimized windows", "off"}}},
+		{"Time Synchronization", orderedObject{{"enabled", true}, {"Smart mode", "off"}, {"Interval (in seconds)", 60}, {"Timezone synchronization disabled", "off"}}},
+		{"Expiration", orderedObject{{"enabled", false}}},
 	}
 }
 
-func securitySection(vm *VM, system guestOS) object {
+func securitySection(vm *VM, system guestOS) orderedObject {
 	tpm := "off"
 	if system.tpm {
 		tpm = "crb"
 	}
-	return object{
+	return orderedObject{
 		{"Encrypted", yesNo(vm.Encrypted)}, {"TPM enabled", yesNo(system.tpm)}, {"TPM type", tpm},
 		{"Custom password protection", "off"}, {"Configuration is locked", "off"},
 		{"Protected", "no"}, {"Archived", "no"}, {"Packed", "no"},
@@ -208,60 +208,60 @@ func securitySection(vm *VM, system guestOS) object {
 }
 
 // machineSections are boot and hardware.
-func (s *State) machineSections(vm *VM, system guestOS) object {
+func (s *State) machineSections(vm *VM, system guestOS) orderedObject {
 	bios := "efi-arm64"
 	if s.Intel {
 		bios = "efi64"
 	}
-	return object{
+	return orderedObject{
 		{"Boot order", "cdrom0 hdd0 net0 "}, {"BIOS type", bios}, {"EFI Secure boot", onOff(system.tpm)},
 		{"Allow select boot device", "off"}, {"External boot device", ""},
-		{"SMBIOS settings", object{{"BIOS Version", ""}, {"System serial number", ""}, {"Board Manufacturer", ""}}},
-		{"Hardware", s.hardware(vm, system)},
+		{"SMBIOS settings", orderedObject{{"BIOS Version", ""}, {"System serial number", ""}, {"Board Manufacturer", ""}}},
+		{"Hardware", s.hardwareSection(vm, system)},
 	}
 }
 
-func (s *State) hardware(vm *VM, system guestOS) object {
+func (s *State) hardwareSection(vm *VM, system guestOS) orderedObject {
 	cpu := "arm"
 	if s.Intel {
 		cpu = "x86"
 	}
-	devices := object{
-		{"cpu", object{{"cpus", system.cpus}, {"auto", "off"}, {"VT-x", true}, {"hotplug", false}, {"accl", "high"}, {"mode", "64"}, {"type", cpu}}},
-		{"memory", object{{"size", system.memory}, {"auto", onOff(system.tpm)}, {"hotplug", false}}},
-		{"video", object{{"adapter-type", system.video}, {"size", "0Mb"}, {"3d-acceleration", "highest"}, {"vertical-sync", "on"}, {"high-resolution", "off"}, {"high-resolution-in-guest", "off"}, {"native-scaling-in-guest", "off"}, {"automatic-video-memory", "on"}}},
-		{"memory_quota", object{{"auto", "yes"}}},
-		{"hdd0", object{{"enabled", true}, {"port", "sata:0"}, {"image", vm.Bundle + "/harddisk1.hdd"}, {"type", "expanded"}, {"size", system.disk}, {"online-compact", "on"}}},
+	devices := orderedObject{
+		{"cpu", orderedObject{{"cpus", system.cpus}, {"auto", "off"}, {"VT-x", true}, {"hotplug", false}, {"accl", "high"}, {"mode", "64"}, {"type", cpu}}},
+		{"memory", orderedObject{{"size", system.memory}, {"auto", onOff(system.tpm)}, {"hotplug", false}}},
+		{"video", orderedObject{{"adapter-type", system.video}, {"size", "0Mb"}, {"3d-acceleration", "highest"}, {"vertical-sync", "on"}, {"high-resolution", "off"}, {"high-resolution-in-guest", "off"}, {"native-scaling-in-guest", "off"}, {"automatic-video-memory", "on"}}},
+		{"memory_quota", orderedObject{{"auto", "yes"}}},
+		{"hdd0", orderedObject{{"enabled", true}, {"port", "sata:0"}, {"image", vm.Bundle + "/harddisk1.hdd"}, {"type", "expanded"}, {"size", system.disk}, {"online-compact", "on"}}},
 	}
-	if !vm.Apple() {
-		devices = devices.with(field{"cdrom0", object{{"enabled", true}, {"port", "sata:1"}, {"image", ""}, {"state", "disconnected"}}})
+	if !vm.isApple() {
+		devices = devices.with(member{"cdrom0", orderedObject{{"enabled", true}, {"port", "sata:1"}, {"image", ""}, {"state", "disconnected"}}})
 	}
 	return devices.with(
-		field{"usb", object{{"enabled", true}}},
-		field{"net0", object{{"enabled", true}, {"type", "shared"}, {"mac", vm.MAC}, {"card", "virtio"}, {"dhcp", "yes"}}},
-		field{"sound0", object{{"enabled", true}, {"output", "Default"}, {"mixer", "Default"}}},
+		member{"usb", orderedObject{{"enabled", true}}},
+		member{"net0", orderedObject{{"enabled", true}, {"type", "shared"}, {"mac", vm.MAC}, {"card", "virtio"}, {"dhcp", "yes"}}},
+		member{"sound0", orderedObject{{"enabled", true}, {"output", "Default"}, {"mixer", "Default"}}},
 	)
 }
 
-func (s *State) sharingSections(vm *VM, system guestOS) object {
-	folders := object{{"enabled", true}}
+func (s *State) sharingSections(vm *VM, system guestOS) orderedObject {
+	folders := orderedObject{{"enabled", true}}
 	if system.realType == "Windows" {
-		folders = folders.with(field{"Projects", object{{"enabled", true}, {"path", "~/code"}, {"mode", "rw"}}})
+		folders = folders.with(member{"Projects", orderedObject{{"enabled", true}, {"path", "~/code"}, {"mode", "rw"}}})
 	}
-	network := object{{"Conditioned", "off"}}
+	network := orderedObject{{"Conditioned", "off"}}
 	if vm.State == "running" {
-		network = network.with(field{"ipAddresses", []object{{{"type", "ipv4"}, {"ip", vm.Address}}}})
+		network = network.with(member{"ipAddresses", []orderedObject{{{"type", "ipv4"}, {"ip", vm.Address}}}})
 	}
-	return object{
+	return orderedObject{
 		{"Host Shared Folders", folders},
 		{"Host defined sharing", "User home directory"},
-		{"Guest Shared Folders", object{{"enabled", false}}},
-		{"Shared Profile", object{{"enabled", false}}},
-		{"Shared Applications", object{{"enabled", true}, {"Host-to-guest apps sharing", "off"}, {"Guest-to-host apps sharing", "on"}, {"Show guest apps folder in Dock", "off"}, {"Show guest notifications", "on"}, {"Bounce dock icon when app flashes", "on"}}},
-		{"SmartMount", object{{"enabled", false}}},
+		{"Guest Shared Folders", orderedObject{{"enabled", false}}},
+		{"Shared Profile", orderedObject{{"enabled", false}}},
+		{"Shared Applications", orderedObject{{"enabled", true}, {"Host-to-guest apps sharing", "off"}, {"Guest-to-host apps sharing", "on"}, {"Show guest apps folder in Dock", "off"}, {"Show guest notifications", "on"}, {"Bounce dock icon when app flashes", "on"}}},
+		{"SmartMount", orderedObject{{"enabled", false}}},
 		{"Network", network},
-		{"Miscellaneous Sharing", object{{"Shared clipboard mode", "on"}, {"Shared cloud", "off"}}},
-		{"Advanced", object{{"VM hostname synchronization", "off"}, {"Public SSH keys synchronization", "off"}, {"Show developer tools", "off"}, {"Swipe from edges", "off"}, {"Share host location", "on"}, {"Rosetta Linux", "off"}}},
+		{"Miscellaneous Sharing", orderedObject{{"Shared clipboard mode", "on"}, {"Shared cloud", "off"}}},
+		{"Advanced", orderedObject{{"VM hostname synchronization", "off"}, {"Public SSH keys synchronization", "off"}, {"Show developer tools", "off"}, {"Swipe from edges", "off"}, {"Share host location", "on"}, {"Rosetta Linux", "off"}}},
 	}
 }
 

@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// action is one command of prlctl as its help shows it (facts/prlctl.md 1.2).
+// actionRow is one command of prlctl as its help shows it (facts/prlctl.md 1.2).
 // How the real help looks is not known; the names are.
-type action struct {
+type actionRow struct {
 	name      string
 	arguments string
 	since     int // first major version that has it; 0: all
 	until     int // last one; 0: the newest
 }
 
-// actions are the commands of 26.4.1, and what older versions call them. What
+// actionRows are the commands of 26.4.1, and what older versions call them. What
 // is in the list and not played is refused when it is called.
-var actions = []action{
+var actionRows = []actionRow{
 	{name: "list", arguments: "[-a, --all] [-i, --info] [-j, --json] [-f, --full] [-t, --template]\n       [-o, --output <field[,field...]>] [-H, --no-header]"},
 	{name: "status", arguments: "<ID | NAME>"},
 	{name: "create", arguments: "<NAME> [-o, --ostype <name>] [-d, --distribution <name>] [--dst <path>]"},
@@ -59,16 +59,16 @@ var actions = []action{
 	{name: "server", arguments: "<info>"},
 }
 
-// actions are the commands that the Mac's version has. Since when there is
-// monitor-events is not known (facts/prlctl.md 3).
-func (s *State) actions() []action {
-	all := append(slices.Clone(actions), action{name: "monitor-events", arguments: "[--json]", since: number(s.assumption("monitor_events_since"))})
-	return slices.DeleteFunc(all, func(a action) bool {
-		return s.Product.major() < a.since || a.until != 0 && s.Product.major() > a.until
+// availableActions are the commands that the Mac's version has. Since when
+// there is monitor-events is not known (facts/prlctl.md 3).
+func (s *State) availableActions() []actionRow {
+	all := append(slices.Clone(actionRows), actionRow{name: "monitor-events", arguments: "[--json]", since: decimalValue(s.assumedValue("monitor_events_since"))})
+	return slices.DeleteFunc(all, func(a actionRow) bool {
+		return s.Product.majorVersion() < a.since || a.until != 0 && s.Product.majorVersion() > a.until
 	})
 }
 
-func number(digits string) (value int) {
+func decimalValue(digits string) (value int) {
 	for _, digit := range digits {
 		value = value*10 + int(digit-'0')
 	}
@@ -86,15 +86,15 @@ func (in *invocation) wantsHelp() (code int, answered bool) {
 	}
 	text, err := help(in, in.args[:len(in.args)-1])
 	if err != nil {
-		return in.refuse(err), true
+		return in.failWith(err), true
 	}
-	if code, refused := in.gated(); refused {
+	if code, refused := in.printEditionGate(); refused {
 		return code, true
 	}
 	if in.state.assumes("help_output", "stderr_255") {
-		return in.fail(exitRefused, "%s", text), true
+		return in.failf(exitRefused, "%s", text), true
 	}
-	in.say("%s", text)
+	in.printLinef("%s", text)
 	return 0, true
 }
 
@@ -105,43 +105,43 @@ func prlctlHelp(in *invocation, words []string) (string, error) {
 	case len(words) == 0:
 		var out strings.Builder
 		out.WriteString("Usage: prlctl <action> <ID | NAME> [options]\nSupported actions are:\n")
-		for _, a := range in.state.actions() {
+		for _, a := range in.state.availableActions() {
 			fmt.Fprintf(&out, "  %s %s\n", a.name, a.arguments)
 		}
 		return strings.TrimRight(out.String(), "\n"), nil
 	case words[0] == "set" && len(words) == 2 && isCategory(words[1]):
 		return in.state.categoryHelp(words[1]), nil
 	case words[0] == "set" && len(words) == 2 && in.state.assumes("unknown_category", "unrecognized"):
-		return "", refusef("Unrecognized option: %s", words[1])
+		return "", toolErrorf("Unrecognized option: %s", words[1])
 	case words[0] == "set" && len(words) == 2:
 		return "", errNotFound
 	case words[0] == "set" && len(words) > 2: // with a VM's id, facts/prlctl.md 1.5
-		return "", refusef("Unrecognized option: %s", words[2])
+		return "", toolErrorf("Unrecognized option: %s", words[2])
 	case len(words) == 1:
 		return in.state.actionHelp(words[0])
 	}
-	return "", refusef("Unrecognized option: %s", words[1])
+	return "", toolErrorf("Unrecognized option: %s", words[1])
 }
 
 func (s *State) actionHelp(name string) (string, error) {
-	for _, a := range s.actions() {
+	for _, a := range s.availableActions() {
 		if a.name == name && name != "set" { // of `set` only the categories' help is known
 			return "Usage: prlctl " + a.name + " " + a.arguments, nil
 		}
 	}
-	return "", refusef("Unrecognized option: %s", name)
+	return "", toolErrorf("Unrecognized option: %s", name)
 }
 
 func (s *State) categoryHelp(category string) string {
 	lines := []string{"Usage: prlctl set <ID | NAME> [options]"}
-	for _, flag := range s.flagsOf(category) {
-		lines = append(lines, strings.TrimRight("  "+flag.flag+" "+offered(flag.values), " "))
+	for _, flag := range s.flagsOfCategory(category) {
+		lines = append(lines, strings.TrimRight("  "+flag.name+" "+helpSyntax(flag.values), " "))
 	}
 	return strings.Join(lines, "\n")
 }
 
-// offered writes what a flag takes: "<on | off>", "<text>", or nothing.
-func offered(values string) string {
+// helpSyntax writes what a flag takes: "<on | off>", "<text>", or nothing.
+func helpSyntax(values string) string {
 	if values == "" {
 		return ""
 	}
@@ -149,18 +149,18 @@ func offered(values string) string {
 }
 
 // hostFlags are the flags of `prlsrvctl set` (facts/prlctl.md 1.4).
-var hostFlags = []settable{
-	{flag: "--require-pwd", values: "create-vm|add-vm|remove-vm|clone-vm"},
-	{flag: "--lock-edit-settings", values: switched},
-	{flag: "--host-admin", values: "text"},
-	{flag: "--headless-mode-feature", values: switched},
-	{flag: "--verbose-log", values: switched},
-	{flag: "--cep", values: switched, inferred: true},
-	{flag: "--mem-limit", values: "text", inferred: true},
-	{flag: "--min-security-level", values: "low|normal|high", inferred: true},
-	{flag: "--mng-settings", values: "allow|deny", inferred: true},
-	{flag: "--log-rotation", values: switched, inferred: true},
-	{flag: "--allow-attach-screenshots", values: switched, inferred: true},
+var hostFlags = []setFlag{
+	{name: "--require-pwd", values: "create-vm|add-vm|remove-vm|clone-vm"},
+	{name: "--lock-edit-settings", values: onOrOff},
+	{name: "--host-admin", values: "text"},
+	{name: "--headless-mode-feature", values: onOrOff},
+	{name: "--verbose-log", values: onOrOff},
+	{name: "--cep", values: onOrOff, inferred: true},
+	{name: "--mem-limit", values: "text", inferred: true},
+	{name: "--min-security-level", values: "low|normal|high", inferred: true},
+	{name: "--mng-settings", values: "allow|deny", inferred: true},
+	{name: "--log-rotation", values: onOrOff, inferred: true},
+	{name: "--allow-attach-screenshots", values: onOrOff, inferred: true},
 }
 
 // prlsrvctlHelp is `prlsrvctl --help` and `prlsrvctl set --help`.
@@ -173,42 +173,42 @@ func prlsrvctlHelp(in *invocation, words []string) (string, error) {
 		lines := []string{"Usage: prlsrvctl set [options]"}
 		for _, flag := range hostFlags {
 			if in.state.knowsFlag(flag) {
-				lines = append(lines, "  "+flag.flag+" "+offered(flag.values))
+				lines = append(lines, "  "+flag.name+" "+helpSyntax(flag.values))
 			}
 		}
 		return strings.Join(lines, "\n"), nil
 	}
-	return "", refusef("Unrecognized option: %s", words[len(words)-1])
+	return "", toolErrorf("Unrecognized option: %s", words[len(words)-1])
 }
 
 // setVM plays `prlctl set ID --flag value …`.
 func setVM(in *invocation, arguments []string) int {
-	if _, err := in.target(in.state, arguments); err != nil {
-		return in.refuse(err)
+	if _, err := in.targetVM(in.state, arguments); err != nil {
+		return in.failWith(err)
 	}
-	if code, refused := in.gated(); refused {
+	if code, refused := in.printEditionGate(); refused {
 		return code
 	}
 	sets, err := in.state.parseSet(arguments[1:])
 	if err != nil {
-		return in.refuse(err)
+		return in.failWith(err)
 	}
-	err = in.mac.Update(func(state *State) error {
-		vm, err := in.target(state, arguments)
+	err = in.mac.update(func(state *State) error {
+		vm, err := in.targetVM(state, arguments)
 		if err != nil {
 			return err
 		}
 		for _, set := range sets {
-			if err := in.mac.assign(state, vm, set); err != nil {
+			if err := in.mac.applyFlag(state, vm, set); err != nil {
 				return err
 			}
 		}
-		state.tell(vm, "vm_config_changed", "")
+		state.addEvent(vm, "vm_config_changed", "")
 		return in.mac.writeBundle(state, vm)
 	})
 	if err != nil {
-		return in.refuse(refusef("Failed to configure the VM: %v", err))
+		return in.failWith(toolErrorf("Failed to configure the VM: %v", err))
 	}
-	in.say("The VM has been successfully configured.")
+	in.printLinef("The VM has been successfully configured.")
 	return 0
 }

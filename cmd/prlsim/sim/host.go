@@ -14,26 +14,26 @@ import (
 // dscl plays `dscl -plist . -readall /Users ATTRIBUTE…` (facts/macos.md 8).
 func dscl(in *invocation) int {
 	if len(in.args) < 4 || !slices.Equal(in.args[:4], []string{"-plist", ".", "-readall", "/Users"}) {
-		return in.fail(64, "dscl (v20.4)\nusage: dscl [options] [<datasource> [<command>]]")
+		return in.failf(64, "dscl (v20.4)\nusage: dscl [options] [<datasource> [<command>]]")
 	}
 	records := []any{}
-	for _, account := range in.state.accounts() {
-		record := map[string]any{attribute("RecordName"): account["RecordName"]}
+	for _, account := range in.state.accountRecords() {
+		record := map[string]any{attributeKey("RecordName"): account["RecordName"]}
 		for _, name := range in.args[4:] {
 			if values, has := account[name]; has {
-				record[attribute(name)] = values
+				record[attributeKey(name)] = values
 			}
 		}
 		records = append(records, record)
 	}
-	return in.sayPlist(records)
+	return in.printPlist(records)
 }
 
-func attribute(name string) string { return "dsAttrTypeStandard:" + name }
+func attributeKey(name string) string { return "dsAttrTypeStandard:" + name }
 
-// accounts are the records of /Users: the system's own and the people's.
+// accountRecords are the records of /Users: the system's own and the people's.
 // Several values of one attribute are several strings.
-func (s *State) accounts() []map[string][]string {
+func (s *State) accountRecords() []map[string][]string {
 	account := func(uid, fullName, shell string, names []string, homes ...string) map[string][]string {
 		return map[string][]string{
 			"RecordName": names, "UniqueID": {uid}, "RealName": {fullName}, "UserShell": {shell}, "NFSHomeDirectory": homes,
@@ -48,17 +48,17 @@ func (s *State) accounts() []map[string][]string {
 		account("0", "System Administrator", "/bin/sh", []string{rootUser, `BUILTIN\Local System`}, "/var/root", "/private/var/root"),
 	}
 	for _, user := range s.Users {
-		accounts = append(accounts, account(strconv.Itoa(user.UID), user.FullName, "/bin/zsh", []string{user.Name}, user.Home()))
+		accounts = append(accounts, account(strconv.Itoa(user.UID), user.FullName, "/bin/zsh", []string{user.Name}, user.home()))
 	}
 	return accounts
 }
 
-func (in *invocation) sayPlist(value any) int {
+func (in *invocation) printPlist(value any) int {
 	content, err := plist.EncodeXML(value)
 	if err != nil {
-		return in.fail(1, "%s: %v", in.name, err)
+		return in.failf(1, "%s: %v", in.name, err)
 	}
-	in.say("%s", strings.TrimRight(string(content), "\n"))
+	in.printLinef("%s", strings.TrimRight(string(content), "\n"))
 	return 0
 }
 
@@ -67,25 +67,25 @@ func (in *invocation) sayPlist(value any) int {
 func scutil(in *invocation) int {
 	switch {
 	case len(in.args) == 2 && in.args[0] == "--get":
-		return getName(in, in.args[1])
+		return scutilGet(in, in.args[1])
 	case len(in.args) == 0:
 		return scutilShell(in)
 	}
-	return in.fail(64, "usage: scutil\n\tinteractive access to the dynamic store.\n   or: scutil --get pref")
+	return in.failf(64, "usage: scutil\n\tinteractive access to the dynamic store.\n   or: scutil --get pref")
 }
 
-func getName(in *invocation, name string) int {
+func scutilGet(in *invocation, name string) int {
 	switch name {
 	case "ComputerName":
-		in.say("%s", in.state.ComputerName)
+		in.printLinef("%s", in.state.ComputerName)
 		return 0
 	case "LocalHostName":
-		in.say("%s", localHostName(in.state.ComputerName))
+		in.printLinef("%s", localHostName(in.state.ComputerName))
 		return 0
 	case "HostName":
-		return in.fail(1, "HostName: not set")
+		return in.failf(1, "HostName: not set")
 	}
-	return in.fail(1, "usage: scutil --get ComputerName|LocalHostName|HostName")
+	return in.failf(1, "usage: scutil --get ComputerName|LocalHostName|HostName")
 }
 
 // localHostName turns a name into a host name: letters, digits and hyphens.
@@ -109,11 +109,11 @@ func scutilShell(in *invocation) int {
 		case line == "quit" || line == "exit":
 			return 0
 		case line == "show State:/Users/ConsoleUser":
-			in.say("%s", strings.TrimRight(in.state.consoleUser(), "\n"))
+			in.printLinef("%s", strings.TrimRight(in.state.consoleUserText(), "\n"))
 		case strings.HasPrefix(line, "show "):
-			in.say("  No such key")
+			in.printLinef("  No such key")
 		default:
-			in.say("%s: unknown, type \"help\" for command info", line)
+			in.printLinef("%s: unknown, type \"help\" for command info", line)
 		}
 	}
 	return 0
@@ -125,9 +125,9 @@ func ioreg(in *invocation) int {
 	wanted := []string{"-a", "-c", "-d1", "-r", "IOPlatformExpertDevice"}
 	arguments := slices.Sorted(slices.Values(strings.Fields(strings.ReplaceAll(strings.Join(in.args, " "), "-d 1", "-d1"))))
 	if !slices.Equal(arguments, wanted) {
-		return in.fail(1, "ioreg: usage: ioreg [-abfilrtx] [-c class] [-d depth] [-k key] [-n name] [-p plane] [-w width]")
+		return in.failf(1, "ioreg: usage: ioreg [-abfilrtx] [-c class] [-d depth] [-k key] [-n name] [-p plane] [-w width]")
 	}
-	model, product, _ := in.state.model()
+	model, product, _ := in.state.hardwareModel()
 	device := map[string]any{
 		"IOClass": "AppleARMPE", "IOObjectClass": "IOPlatformExpertDevice", "IORegistryEntryName": model,
 		"IOPlatformSerialNumber": in.state.SerialNumber,
@@ -139,10 +139,10 @@ func ioreg(in *invocation) int {
 	if in.state.assumes("product_name", "present") {
 		device["product-name"] = []byte(product + "\x00")
 	}
-	return in.sayPlist([]any{device})
+	return in.printPlist([]any{device})
 }
 
-func (s *State) model() (identifier, product, cpu string) {
+func (s *State) hardwareModel() (identifier, product, cpu string) {
 	if s.Intel {
 		return "MacBookPro16,1", "MacBook Pro (16-inch, 2019)", "Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz"
 	}
@@ -153,9 +153,9 @@ func (s *State) model() (identifier, product, cpu string) {
 // hw.optional.arm64.
 func sysctl(in *invocation) int {
 	if len(in.args) != 2 || in.args[0] != "-n" {
-		return in.fail(1, "usage: sysctl [-bdehiNnoqx] name[=value] ...")
+		return in.failf(1, "usage: sysctl [-bdehiNnoqx] name[=value] ...")
 	}
-	model, _, cpu := in.state.model()
+	model, _, cpu := in.state.hardwareModel()
 	values := map[string]string{
 		"hw.model": model, "machdep.cpu.brand_string": cpu, "hw.memsize": "38654705664",
 		"hw.physicalcpu": "12", "hw.logicalcpu": "12",
@@ -167,9 +167,9 @@ func sysctl(in *invocation) int {
 	}
 	value, known := values[in.args[1]]
 	if !known {
-		return in.fail(1, "sysctl: unknown oid '%s'", in.args[1])
+		return in.failf(1, "sysctl: unknown oid '%s'", in.args[1])
 	}
-	in.say("%s", value)
+	in.printLinef("%s", value)
 	return 0
 }
 
@@ -180,27 +180,27 @@ const teamID = "4C6364ACXT"
 // the requirement is not met.
 func codesign(in *invocation) int {
 	if len(in.args) != 3 || in.args[0] != "--verify" || !strings.HasPrefix(in.args[1], "-R=") || in.args[1] == "-R=" {
-		return in.fail(2, "Usage: codesign --verify [-R=<requirement>] <path>")
+		return in.failf(2, "Usage: codesign --verify [-R=<requirement>] <path>")
 	}
 	path := in.args[2]
 	switch _, err := os.Stat(in.mac.Path(path)); {
 	case err != nil:
-		return in.fail(1, "%s: No such file or directory", path)
+		return in.failf(1, "%s: No such file or directory", path)
 	case path != appFolder && !strings.HasPrefix(path, appFolder+"/"):
-		return in.fail(1, "%s: code object is not signed at all", path)
+		return in.failf(1, "%s: code object is not signed at all", path)
 	case in.state.hasFault("codesign", in.caller) || !strings.Contains(in.args[1], teamID):
-		return in.fail(3, "%s: valid on disk\ntest-requirement: code failed to satisfy specified code requirement(s)", path)
+		return in.failf(3, "%s: valid on disk\ntest-requirement: code failed to satisfy specified code requirement(s)", path)
 	}
 	return 0
 }
 
 // recordCall plays the tools of which only the arguments matter.
 func recordCall(in *invocation) int {
-	err := appendRecords(in.mac, "log", []Call{{
+	err := appendRecords(in.mac, "log", []callRecord{{
 		Time: time.Now().UTC().Format(time.RFC3339), Tool: in.name, User: in.caller, Args: in.args,
 	}})
 	if err != nil {
-		return in.fail(1, "%s: %v", in.name, err)
+		return in.failf(1, "%s: %v", in.name, err)
 	}
 	return 0
 }

@@ -8,9 +8,9 @@ import (
 // What the host's tools say on an Apple silicon and on an Intel Mac.
 func TestHostFacts(t *testing.T) {
 	t.Parallel()
-	intel := standard()
+	intel := standardMac()
 	intel.Intel = true
-	macs := map[string]Mac{"arm": newMac(t, standard()), "intel": newMac(t, intel)}
+	macs := map[string]Mac{"arm": newMac(t, standardMac()), "intel": newMac(t, intel)}
 	for _, test := range []struct {
 		name, stdin, line string
 		want              map[string]string // by Mac; empty: refused
@@ -44,18 +44,18 @@ func TestHostFacts(t *testing.T) {
 // silicon only).
 func TestMacOSGuestByProcessor(t *testing.T) {
 	t.Parallel()
-	intel := standard()
+	intel := standardMac()
 	intel.Intel = true
 	for name, test := range map[string]struct {
-		wanted NewMac
+		wanted newMacOptions
 		kind   string
 		bundle string
 	}{
-		"Apple silicon": {standard(), `"Type": "APPLE_VZ_VM"`, "/Users/alice/Parallels/macOS.macvm"},
+		"Apple silicon": {standardMac(), `"Type": "APPLE_VZ_VM"`, "/Users/alice/Parallels/macOS.macvm"},
 		"Intel":         {intel, `"Type": "VM"`, "/Users/alice/Parallels/macOS.pvm"},
 	} {
 		mac := newMac(t, test.wanted)
-		if got := as(mac, "alice").run(t, "prlctl", "list", "macOS", "-i", "-j").stdout; !strings.Contains(got, test.kind) {
+		if got := callAs(mac, "alice").run(t, "prlctl", "list", "macOS", "-i", "-j").stdout; !strings.Contains(got, test.kind) {
 			t.Errorf("%s: not %s", name, test.kind)
 		}
 		if _, err := findBundle(mac, test.bundle); err != nil {

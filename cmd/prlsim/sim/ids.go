@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// digest is a stable stream of bytes for one purpose of one seed.
-func digest(seed int64, purpose string) []byte {
+// seededBytes is a stable stream of bytes for one purpose of one seed.
+func seededBytes(seed int64, purpose string) []byte {
 	sum := sha256.Sum256(fmt.Appendf(nil, "prlsim %d %s", seed, purpose))
 	return sum[:]
 }
 
 // seededUUID makes a version 4 UUID that is the same for the same seed.
 func seededUUID(seed int64, purpose string) string {
-	raw := digest(seed, purpose)[:16]
+	raw := seededBytes(seed, purpose)[:16]
 	raw[6] = raw[6]&0x0f | 0x40
 	raw[8] = raw[8]&0x3f | 0x80
 	text := hex.EncodeToString(raw)
@@ -26,7 +26,7 @@ func seededUUID(seed int64, purpose string) string {
 // number, which has no vowels and no 0 or 1.
 func seededSerial(seed int64) string {
 	const alphabet = "23456789CDFGHJKLMNPQRTVWXY"
-	raw := digest(seed, "serial")
+	raw := seededBytes(seed, "serial")
 	serial := make([]byte, 10)
 	for i := range serial {
 		serial[i] = alphabet[int(raw[i])%len(alphabet)]

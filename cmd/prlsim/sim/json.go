@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// field is one member of an object; object keeps the order of its members, as
+// member is one member of an object; orderedObject keeps their order, as
 // the real tools' output does.
-type field struct {
+type member struct {
 	Key   string
-	Value any // string, bool, int, object or []object
+	Value any // string, bool, int, orderedObject or []orderedObject
 }
 
-type object []field
+type orderedObject []member
 
 // index returns the position of key, or -1.
-func (o object) index(key string) int {
+func (o orderedObject) index(key string) int {
 	for i, member := range o {
 		if member.Key == key {
 			return i
@@ -26,12 +26,12 @@ func (o object) index(key string) int {
 }
 
 // with returns the object with more members at the end.
-func (o object) with(more ...field) object { return append(o, more...) }
+func (o orderedObject) with(more ...member) orderedObject { return append(o, more...) }
 
 // without returns the object without the member.
-func (o object) without(key string) object {
+func (o orderedObject) without(key string) orderedObject {
 	if i := o.index(key); i >= 0 {
-		return append(append(object{}, o[:i]...), o[i+1:]...)
+		return append(append(orderedObject{}, o[:i]...), o[i+1:]...)
 	}
 	return o
 }
@@ -47,14 +47,14 @@ func encodeJSON(value any) string {
 func writeJSON(out *strings.Builder, value any, indent string) {
 	switch value := value.(type) {
 	case string:
-		out.WriteString(quote(value))
+		out.WriteString(quoteJSON(value))
 	case bool:
 		out.WriteString(strconv.FormatBool(value))
 	case int:
 		out.WriteString(strconv.Itoa(value))
-	case object:
+	case orderedObject:
 		writeMembers(out, value, indent)
-	case []object:
+	case []orderedObject:
 		writeElements(out, value, indent)
 	case []string:
 		writeElements(out, value, indent)
@@ -63,14 +63,14 @@ func writeJSON(out *strings.Builder, value any, indent string) {
 	}
 }
 
-func writeMembers(out *strings.Builder, members object, indent string) {
+func writeMembers(out *strings.Builder, members orderedObject, indent string) {
 	deeper := indent + "\t"
 	out.WriteString("{")
 	for i, member := range members {
 		if i > 0 {
 			out.WriteString(",")
 		}
-		out.WriteString("\n" + deeper + quote(member.Key) + ": ")
+		out.WriteString("\n" + deeper + quoteJSON(member.Key) + ": ")
 		writeJSON(out, member.Value, deeper)
 	}
 	out.WriteString("\n" + indent + "}")
@@ -89,16 +89,16 @@ func writeElements[T any](out *strings.Builder, elements []T, indent string) {
 	out.WriteString("\n" + indent + "]")
 }
 
-// quote escapes what JSON needs and the slash, but leaves control characters
+// quoteJSON escapes what JSON needs and the slash, but leaves control characters
 // as they are.
-func quote(text string) string {
+func quoteJSON(text string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `/`, `\/`).Replace(text) + `"`
 }
 
 // applySetting replaces the value at path ("Section/Key/…") and keeps its JSON
 // type. Keys may contain slashes themselves. With addKey a missing last key is
 // appended as a string.
-func applySetting(members object, path, value string, addKey bool) (object, error) {
+func applySetting(members orderedObject, path, value string, addKey bool) (orderedObject, error) {
 	for i, member := range members {
 		if member.Key == path {
 			typed, err := sameType(member.Value, value)
@@ -109,7 +109,7 @@ func applySetting(members object, path, value string, addKey bool) (object, erro
 			return members, nil
 		}
 		rest, inside := strings.CutPrefix(path, member.Key+"/")
-		if section, ok := member.Value.(object); ok && inside {
+		if section, ok := member.Value.(orderedObject); ok && inside {
 			changed, err := applySetting(section, rest, value, addKey)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", member.Key, err)
@@ -119,7 +119,7 @@ func applySetting(members object, path, value string, addKey bool) (object, erro
 		}
 	}
 	if addKey {
-		return members.with(field{path, value}), nil
+		return members.with(member{path, value}), nil
 	}
 	return nil, fmt.Errorf("no setting %q here", path)
 }

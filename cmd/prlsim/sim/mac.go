@@ -53,13 +53,13 @@ func (m Mac) Path(macPath string) string {
 	return filepath.Join(m.Dir, filepath.Clean("/"+macPath))
 }
 
-func (m Mac) marker(name string) string {
+func (m Mac) markerPath(name string) string {
 	return filepath.Join(m.Dir, markerFolder, name)
 }
 
 // Load reads the state. It takes no lock: the file is only ever replaced whole.
 func (m Mac) Load() (*State, error) {
-	raw, err := os.ReadFile(m.marker("state.json"))
+	raw, err := os.ReadFile(m.markerPath("state.json"))
 	if err != nil {
 		return nil, fmt.Errorf("read state: %w", err)
 	}
@@ -70,10 +70,11 @@ func (m Mac) Load() (*State, error) {
 	return state, nil
 }
 
-// Update runs change on the state under the Mac's lock and writes the result,
+// update runs change on the state under the Mac's lock and writes the result,
 // unless change fails. The events of the change are recorded last, so that who
-// reads the state after an event sees what it told. Then who waits is woken.
-func (m Mac) Update(change func(*State) error) error {
+// reads the state after an event sees what it reports. Then the processes that
+// wait are woken.
+func (m Mac) update(change func(*State) error) error {
 	unlock, err := m.lock(unix.LOCK_EX)
 	if err != nil {
 		return err
@@ -86,24 +87,24 @@ func (m Mac) Update(change func(*State) error) error {
 	if err := change(state); err != nil {
 		return err
 	}
-	if err := m.matchService(state); err != nil {
+	if err := m.syncService(state); err != nil {
 		return err
 	}
-	if err := m.save(state); err != nil {
+	if err := m.saveState(state); err != nil {
 		return err
 	}
-	err = appendRecords(m, "events", state.events)
-	m.ring()
+	err = appendRecords(m, "events", state.pendingEvents)
+	m.wakeAll()
 	return err
 }
 
 // lock takes the Mac's lock with the flock operation given.
 func (m Mac) lock(operation int) (unlock func(), err error) {
-	return m.lockAt(os.O_CREATE|os.O_RDWR, operation)
+	return m.openLock(os.O_CREATE|os.O_RDWR, operation)
 }
 
-func (m Mac) lockAt(flags, operation int) (unlock func(), err error) {
-	file, err := os.OpenFile(m.marker("lock"), flags, 0o644)
+func (m Mac) openLock(flags, operation int) (unlock func(), err error) {
+	file, err := os.OpenFile(m.markerPath("lock"), flags, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
@@ -120,12 +121,12 @@ func (m Mac) lockAt(flags, operation int) (unlock func(), err error) {
 	return func() { file.Close() }, nil
 }
 
-func (m Mac) save(state *State) error {
+func (m Mac) saveState(state *State) error {
 	raw, err := json.MarshalIndent(state, "", " ")
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}
-	return writeFile(m.marker("state.json"), append(raw, '\n'))
+	return writeFile(m.markerPath("state.json"), append(raw, '\n'))
 }
 
 // writeFile replaces a file atomically and makes its folder.
@@ -162,7 +163,7 @@ func appendRecords[T any](m Mac, file string, records []T) error {
 			return fmt.Errorf("encode record: %w", err)
 		}
 	}
-	out, err := os.OpenFile(m.marker(file), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	out, err := os.OpenFile(m.markerPath(file), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("open record file: %w", err)
 	}
@@ -173,9 +174,9 @@ func appendRecords[T any](m Mac, file string, records []T) error {
 	return nil
 }
 
-// Event is a record of `.prlsim/events`: what the dispatcher would tell the
-// event monitors of the users named (facts/prlctl.md 3).
-type Event struct {
+// eventRecord is a record of `.prlsim/events`: what the dispatcher would send
+// to the event monitors of the users named (facts/prlctl.md 3).
+type eventRecord struct {
 	Timestamp string   `json:"timestamp"` // local time, "2006-01-02 15:04:05"
 	Users     []string `json:"users"`     // accounts that see the VM
 	VM        string   `json:"vm"`
@@ -183,37 +184,37 @@ type Event struct {
 	State     string   `json:"state,omitempty"` // "Vm state name" of a state change
 }
 
-// Call is a record of `.prlsim/log`: one run of a tool that leaves no other
+// callRecord is a record of `.prlsim/log`: one run of a tool that leaves no other
 // trace.
-type Call struct {
+type callRecord struct {
 	Time string   `json:"time"` // RFC 3339, UTC
 	Tool string   `json:"tool"`
 	User string   `json:"user"`
 	Args []string `json:"args"`
 }
 
-func (s *State) newEvent(vm *VM, name, vmState string) Event {
-	return Event{
+func (s *State) newEvent(vm *VM, name, vmState string) eventRecord {
+	return eventRecord{
 		Timestamp: time.Now().Format(time.DateTime), Users: s.viewersOf(vm),
 		VM: vm.ID, Name: name, State: vmState,
 	}
 }
 
-// tellNow records events that come without a change of the state.
-func (m Mac) tellNow(events ...Event) error {
+// recordEvents records events that come without a change of the state.
+func (m Mac) recordEvents(events ...eventRecord) error {
 	err := appendRecords(m, "events", events)
-	m.ring()
+	m.wakeAll()
 	return err
 }
 
-// tell notes an event that Update records with the change.
-func (s *State) tell(vm *VM, name, vmState string) {
-	s.events = append(s.events, s.newEvent(vm, name, vmState))
+// addEvent notes an event that update records with the change.
+func (s *State) addEvent(vm *VM, name, vmState string) {
+	s.pendingEvents = append(s.pendingEvents, s.newEvent(vm, name, vmState))
 }
 
-// link makes destination the same program as source: a hard link, or a copy
-// where the two lie on different volumes.
-func link(source, destination string) error {
+// linkProgram makes destination the same program as source: a hard link, or a
+// copy where the two lie on different volumes.
+func linkProgram(source, destination string) error {
 	if err := os.MkdirAll(filepath.Dir(destination), 0o755); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}

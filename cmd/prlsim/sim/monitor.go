@@ -15,25 +15,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// monitorPoll is how often a stream looks by itself; changes wake it at once.
+// monitorPoll is how often a stream polls by itself; changes wake it at once.
 const monitorPoll = 300 * time.Millisecond
 
 // stdioBuffer is what the tool gathers before it writes to anything but a
 // terminal (facts/prlctl.md 3).
 const stdioBuffer = 4 << 10
 
-// stream is one `prlctl monitor-events` (facts/prlctl.md 3): what is told to
-// the caller's account from its start on.
-type stream struct {
-	in       *invocation
-	out      *bufio.Writer
-	terminal bool // each line at once
-	json     bool
-	state    watchedFile
-	offset   int64 // in the record of events, up to where all is told
-	told     int
-	starts   int  // of the service, when the stream began
-	mute     bool // it has lost the service and does not say so
+// eventStream is one `prlctl monitor-events` (facts/prlctl.md 3): the events
+// of the VMs that the caller's account sees, from its start on.
+type eventStream struct {
+	in            *invocation
+	out           *bufio.Writer
+	terminal      bool // each line at once
+	json          bool
+	state         watchedFile
+	offset        int64 // in the record of events, up to where all is written
+	eventCount    int
+	serviceStarts int  // of the service, when the stream began
+	silent        bool // it has lost the service and does not show it
 }
 
 // streamEnd is why a stream is over, with its exit code.
@@ -46,68 +46,68 @@ func (e streamEnd) Error() string { return e.text }
 
 // monitorEvents plays `monitor-events [--json]`.
 func monitorEvents(in *invocation, arguments []string) int {
-	if !slices.ContainsFunc(in.state.actions(), func(a action) bool { return a.name == "monitor-events" }) {
-		return in.fail(exitRefused, "Unrecognized option: monitor-events")
+	if !slices.ContainsFunc(in.state.availableActions(), func(a actionRow) bool { return a.name == "monitor-events" }) {
+		return in.failf(exitRefused, "Unrecognized option: monitor-events")
 	}
 	asJSON := len(arguments) > 0 && arguments[0] == "--json"
 	if asJSON {
 		arguments = arguments[1:]
 	}
 	if len(arguments) > 0 {
-		return in.fail(exitRefused, "Unrecognized option: %s", arguments[0])
+		return in.failf(exitRefused, "Unrecognized option: %s", arguments[0])
 	}
-	if code, refused := in.gated(); refused {
+	if code, refused := in.printEditionGate(); refused {
 		return code
 	}
 	s, err := newStream(in, asJSON)
 	if err != nil {
-		return in.fail(1, "prlctl: %v", err)
+		return in.failf(1, "prlctl: %v", err)
 	}
-	bell, err := in.mac.openBell()
+	pipe, err := in.mac.createWakePipe()
 	if err != nil {
-		return in.fail(1, "prlctl: %v", err)
+		return in.failf(1, "prlctl: %v", err)
 	}
-	defer bell.close()
-	if err := bell.name(Listener{User: in.caller, PID: os.Getpid()}); err != nil {
-		return in.fail(1, "prlctl: %v", err)
+	defer pipe.close()
+	if err := pipe.publish(waitingProcess{User: in.caller, PID: os.Getpid()}); err != nil {
+		return in.failf(1, "prlctl: %v", err)
 	}
-	return s.run(bell)
+	return s.run(pipe)
 }
 
 // newStream begins at the end of what is recorded.
-func newStream(in *invocation, asJSON bool) (*stream, error) {
-	s := &stream{
+func newStream(in *invocation, asJSON bool) (*eventStream, error) {
+	s := &eventStream{
 		in: in, out: bufio.NewWriterSize(in.stdout, stdioBuffer), terminal: isTerminal(in.stdout),
-		json: asJSON, starts: in.state.Service.Starts, state: watchedFile{path: in.mac.marker("state.json")},
+		json: asJSON, serviceStarts: in.state.Service.Starts, state: watchedFile{path: in.mac.markerPath("state.json")},
 	}
 	var err error
-	s.offset, err = s.sizeOfRecord()
+	s.offset, err = s.recordSize()
 	return s, err
 }
 
-func (s *stream) run(bell *bell) int {
-	output := descriptorOf(s.in.stdout)
+func (s *eventStream) run(pipe *wakePipe) int {
+	output := fileDescriptor(s.in.stdout)
 	for {
 		var end streamEnd
-		switch err := s.look(); {
+		switch err := s.poll(); {
 		case errors.As(err, &end):
 			_ = s.out.Flush() // as the end of a program that uses stdio does
 			if end.text != "" {
-				return s.in.fail(end.code, "%s", end.text)
+				return s.in.failf(end.code, "%s", end.text)
 			}
 			return end.code
 		case err != nil: // the Mac is gone, or the terminal is
 			return 1
 		}
-		if bell.wait(monitorPoll, output) {
+		if pipe.wait(monitorPoll, output) {
 			return 1
 		}
 	}
 }
 
-// look tells what has happened and ends with an error when the stream is over.
-func (s *stream) look() error {
-	changed, err := s.state.changed()
+// poll writes what has happened and ends with an error when the stream is over.
+func (s *eventStream) poll() error {
+	changed, err := s.state.hasChanged()
 	if err != nil {
 		return err
 	}
@@ -116,30 +116,30 @@ func (s *stream) look() error {
 			return err
 		}
 	}
-	if err := s.tellNew(); err != nil {
+	if err := s.writeNewEvents(); err != nil {
 		return err
 	}
-	if s.mute || !s.in.unreachable() && s.in.state.Service.Starts == s.starts {
+	if s.silent || !s.in.isServiceUnreachable() && s.in.state.Service.Starts == s.serviceStarts {
 		return nil
 	}
-	return s.loseService()
+	return s.onServiceGone()
 }
 
-// loseService plays the end of the dispatcher. That the stream ends then is
+// onServiceGone plays the end of the dispatcher. That the stream ends then is
 // inferred, how it ends is unknown (facts/prlctl.md 3).
-func (s *stream) loseService() error {
-	switch s.in.state.assumption("monitor_end") {
+func (s *eventStream) onServiceGone() error {
+	switch s.in.state.assumedValue("monitor_end") {
 	case "0":
 		return streamEnd{}
 	case "silent":
-		s.mute = true
+		s.silent = true
 		return nil
 	}
 	return streamEnd{exitRefused, "The connection with the Parallels Service has been lost."} // invented
 }
 
-func (s *stream) sizeOfRecord() (int64, error) {
-	info, err := os.Stat(s.in.mac.marker("events"))
+func (s *eventStream) recordSize() (int64, error) {
+	info, err := os.Stat(s.in.mac.markerPath("events"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -149,13 +149,13 @@ func (s *stream) sizeOfRecord() (int64, error) {
 	return info.Size(), nil
 }
 
-// tellNew tells the events that were recorded since the last look.
-func (s *stream) tellNew() error {
-	size, err := s.sizeOfRecord()
+// writeNewEvents writes the events that were recorded since the last poll.
+func (s *eventStream) writeNewEvents() error {
+	size, err := s.recordSize()
 	if err != nil || size <= s.offset {
 		return err
 	}
-	file, err := os.Open(s.in.mac.marker("events"))
+	file, err := os.Open(s.in.mac.markerPath("events"))
 	if err != nil {
 		return err
 	}
@@ -172,35 +172,35 @@ func (s *stream) tellNew() error {
 		at := s.offset
 		s.offset += int64(len(line)) + 1
 		records = rest
-		var event Event
+		var event eventRecord
 		if err := json.Unmarshal(line, &event); err != nil {
 			return fmt.Errorf("decode event: %w", err)
 		}
-		if !slices.Contains(event.Users, s.in.caller) || s.mute {
+		if !slices.Contains(event.Users, s.in.caller) || s.silent {
 			continue
 		}
-		if err := s.tell(event, at); err != nil {
+		if err := s.writeEvent(event, at); err != nil {
 			return err
 		}
 	}
 }
 
-// tell writes one event, with the troubles that are switched on. The place in
-// the record seeds their chances.
-func (s *stream) tell(event Event, at int64) error {
-	luck := s.luck(at)
-	if s.in.state.hasFault("monitor_hangs", s.in.caller) || s.drops(luck) {
+// writeEvent writes one event, with the faults that are switched on. Its place in
+// the record seeds what is random about them.
+func (s *eventStream) writeEvent(event eventRecord, at int64) error {
+	random := s.randomOf(at)
+	if s.in.state.hasFault("monitor_hangs", s.in.caller) || s.dropsEvent(random) {
 		return nil
 	}
-	line := s.textLine(event)
+	line := s.formatText(event)
 	if s.json {
 		var err error
-		if line, err = s.jsonLine(event); err != nil {
+		if line, err = s.formatJSON(event); err != nil {
 			return err
 		}
 	}
 	if s.in.state.hasFault("monitor_noise", s.in.caller) {
-		line = append(noise(luck), line...)
+		line = append(noiseLine(random), line...)
 	}
 	if _, err := s.out.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("write event: %w", err)
@@ -210,32 +210,32 @@ func (s *stream) tell(event Event, at int64) error {
 			return fmt.Errorf("write event: %w", err)
 		}
 	}
-	s.told++
-	return s.mayDie(luck)
+	s.eventCount++
+	return s.dieAsFaulted(random)
 }
 
-// toldEvent is an event as the tool prints it (facts/prlctl.md 3).
-type toldEvent struct {
-	Timestamp  string          `json:"Timestamp"`
-	VM         string          `json:"VM ID"`
-	Name       string          `json:"Event name"`
-	Additional *toldAdditional `json:"Additional info,omitempty"`
+// printedEvent is an event as the tool prints it (facts/prlctl.md 3).
+type printedEvent struct {
+	Timestamp  string       `json:"Timestamp"`
+	VM         string       `json:"VM ID"`
+	Name       string       `json:"Event name"`
+	Additional *printedInfo `json:"Additional info,omitempty"`
 }
 
-type toldAdditional struct {
+type printedInfo struct {
 	State string `json:"Vm state name"`
 }
 
-func (s *stream) jsonLine(event Event) ([]byte, error) {
-	told := toldEvent{Timestamp: event.Timestamp, VM: s.in.state.idCase(event.VM), Name: event.Name}
+func (s *eventStream) formatJSON(event eventRecord) ([]byte, error) {
+	printed := printedEvent{Timestamp: event.Timestamp, VM: s.in.state.idCase(event.VM), Name: event.Name}
 	if event.State != "" {
-		told.Additional = &toldAdditional{event.State}
+		printed.Additional = &printedInfo{event.State}
 	}
-	return json.Marshal(told)
+	return json.Marshal(printed)
 }
 
-// textLine is the form without --json, which has not been seen.
-func (s *stream) textLine(event Event) []byte {
+// formatText is the form without --json, which has not been seen.
+func (s *eventStream) formatText(event eventRecord) []byte {
 	line := fmt.Appendf(nil, "%s {%s} %s", event.Timestamp, s.in.state.idCase(event.VM), event.Name)
 	if event.State != "" {
 		line = append(line, " "+event.State...)
@@ -243,8 +243,8 @@ func (s *stream) textLine(event Event) []byte {
 	return line
 }
 
-// descriptorOf is the file descriptor of a stream, or -1.
-func descriptorOf(stream any) int {
+// fileDescriptor is the file descriptor of a stream, or -1.
+func fileDescriptor(stream any) int {
 	if file, ok := stream.(interface{ Fd() uintptr }); ok {
 		return int(file.Fd())
 	}
@@ -252,6 +252,6 @@ func descriptorOf(stream any) int {
 }
 
 func isTerminal(stream any) bool {
-	_, err := unix.IoctlGetWinsize(descriptorOf(stream), unix.TIOCGWINSZ)
+	_, err := unix.IoctlGetWinsize(fileDescriptor(stream), unix.TIOCGWINSZ)
 	return err == nil
 }

@@ -17,14 +17,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// listener is a stream inside the test process, as on a terminal; the test
-// decides when it looks.
-type listener struct {
-	*stream
+// testStream is a stream inside the test process, as on a terminal; the test
+// decides when it polls.
+type testStream struct {
+	stream *eventStream
 	output *bytes.Buffer
 }
 
-func listen(t *testing.T, mac Mac, account string) listener {
+func openTestStream(t *testing.T, mac Mac, account string) testStream {
 	t.Helper()
 	state, err := mac.Load()
 	if err != nil {
@@ -36,18 +36,18 @@ func listen(t *testing.T, mac Mac, account string) listener {
 		t.Fatal(err)
 	}
 	s.terminal = true
-	return listener{s, output}
+	return testStream{s, output}
 }
 
-// heard is what was told since it was last called, as "EVENT" or "EVENT STATE",
-// lines that are no event left out.
-func (l listener) heard(t *testing.T) (events []string) {
+// newEvents is what was written since it was last called, as "EVENT" or "EVENT
+// STATE", lines that are no event left out.
+func (s testStream) newEvents(t *testing.T) (events []string) {
 	t.Helper()
-	l.output.Reset()
-	if err := l.look(); err != nil {
+	s.output.Reset()
+	if err := s.stream.poll(); err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(l.output.String()) {
+	for line := range strings.Lines(s.output.String()) {
 		if event := eventIn(line); event != "" {
 			events = append(events, event)
 		}
@@ -56,26 +56,26 @@ func (l listener) heard(t *testing.T) (events []string) {
 }
 
 func eventIn(line string) string {
-	var told toldEvent
-	if err := json.Unmarshal([]byte(line), &told); err != nil || told.Name == "" {
+	var printed printedEvent
+	if err := json.Unmarshal([]byte(line), &printed); err != nil || printed.Name == "" {
 		return ""
 	}
-	if told.Additional == nil {
-		return told.Name
+	if printed.Additional == nil {
+		return printed.Name
 	}
-	return told.Name + " " + told.Additional.State
+	return printed.Name + " " + printed.Additional.State
 }
 
-// What a VM's life tells (facts/prlctl.md 3), and to whom.
+// Which events a VM's changes make (facts/prlctl.md 3), and who gets them.
 func TestEventsOfAVMsLife(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
-	alice, bob := listen(t, mac, "alice"), listen(t, mac, "bob")
+	mac := newMac(t, standardMac())
+	alice, bob := openTestStream(t, mac, "alice"), openTestStream(t, mac, "bob")
 	vm := func(apply func(*State, *VM) error) func(*testing.T) {
 		return func(t *testing.T) { mustUpdate(t, mac, func(s *State) error { return withVM(s, "Lab", apply) }) }
 	}
 	act := func(action string) func(*testing.T) {
-		return vm(func(s *State, vm *VM) error { return mac.perform(s, vm, transitions[action]) })
+		return vm(func(s *State, vm *VM) error { return mac.applyTransition(s, vm, transitions[action]) })
 	}
 	for _, step := range []struct {
 		name string
@@ -84,7 +84,7 @@ func TestEventsOfAVMsLife(t *testing.T) {
 	}{
 		{"create", func(t *testing.T) {
 			mustUpdate(t, mac, func(s *State) error {
-				_, err := mac.createVM(s, NewVM{OS: "ubuntu", Owner: "alice", Name: "Lab"})
+				_, err := mac.createVM(s, newVMOptions{OS: "ubuntu", Owner: "alice", Name: "Lab"})
 				return err
 			})
 		}, []string{"vm_added"}},
@@ -94,26 +94,26 @@ func TestEventsOfAVMsLife(t *testing.T) {
 		{"suspend", act("suspend"), []string{"vm_state_changed suspending", "vm_state_changed suspended"}},
 		{"start a suspended one", act("start"), []string{"vm_state_changed resuming", "vm_state_changed running"}},
 		{"stop", act("stop"), []string{"vm_state_changed stopping", "vm_state_changed stopped"}},
-		{"any state", vm(func(s *State, vm *VM) error { return mac.enter(s, vm, "compacting") }), []string{"vm_state_changed compacting"}},
-		{"stopped again", vm(func(s *State, vm *VM) error { return mac.enter(s, vm, "stopped") }), []string{"vm_state_changed stopped"}},
-		{"rename", vm(func(s *State, vm *VM) error { return mac.configure(s, vm, "name=Lab", false) }), []string{"vm_config_changed"}},
-		{"tools", vm(func(s *State, vm *VM) error { return mac.configure(s, vm, "tools=none", false) }),
+		{"any state", vm(func(s *State, vm *VM) error { return mac.setVMState(s, vm, "compacting") }), []string{"vm_state_changed compacting"}},
+		{"stopped again", vm(func(s *State, vm *VM) error { return mac.setVMState(s, vm, "stopped") }), []string{"vm_state_changed stopped"}},
+		{"rename", vm(func(s *State, vm *VM) error { return mac.configureVM(s, vm, "name=Lab", false) }), []string{"vm_config_changed"}},
+		{"tools", vm(func(s *State, vm *VM) error { return mac.configureVM(s, vm, "tools=none", false) }),
 			[]string{"vm_config_changed", "vm_tools_state_changed"}},
-		{"set", func(t *testing.T) { as(mac, "alice").run(t, "prlctl", "set", "Lab", "--autostart-delay", "5") }, []string{"vm_config_changed"}},
-		{"read", func(t *testing.T) { as(mac, "alice").run(t, "prlctl", "list", "Lab", "-i", "-j") }, []string{"vm_config_changed"}},
-		{"ask for the state", func(t *testing.T) { as(mac, "alice").run(t, "prlctl", "status", "Lab") }, nil},
-		{"unregister", vm(mac.unregister), []string{"vm_unregistered"}},
+		{"set", func(t *testing.T) { callAs(mac, "alice").run(t, "prlctl", "set", "Lab", "--autostart-delay", "5") }, []string{"vm_config_changed"}},
+		{"read", func(t *testing.T) { callAs(mac, "alice").run(t, "prlctl", "list", "Lab", "-i", "-j") }, []string{"vm_config_changed"}},
+		{"ask for the state", func(t *testing.T) { callAs(mac, "alice").run(t, "prlctl", "status", "Lab") }, nil},
+		{"unregister", vm(mac.unregisterVM), []string{"vm_unregistered"}},
 	} {
 		step.do(t)
-		if diff := cmp.Diff(step.want, alice.heard(t)); diff != "" {
+		if diff := cmp.Diff(step.want, alice.newEvents(t)); diff != "" {
 			t.Errorf("%s (-want +told):\n%s", step.name, diff)
 		}
 	}
-	if told := bob.heard(t); told != nil {
+	if told := bob.newEvents(t); told != nil {
 		t.Errorf("bob was told %v of a VM of alice", told)
 	}
-	as(mac, "alice").run(t, "prlctl", "list", "Team Linux", "-i", "-j")
-	if told := bob.heard(t); len(told) != 1 {
+	callAs(mac, "alice").run(t, "prlctl", "list", "Team Linux", "-i", "-j")
+	if told := bob.newEvents(t); len(told) != 1 {
 		t.Errorf("bob was told %v of a shared VM", told)
 	}
 	if _, err := os.Stat(mac.Path("/Users/alice/Parallels/Lab.pvm/config.pvs")); err != nil {
@@ -132,23 +132,23 @@ func withVM(state *State, name string, apply func(*State, *VM) error) error {
 // emptyMac has no VMs, and is made quickly.
 func emptyMac(t *testing.T) Mac {
 	t.Helper()
-	wanted := standard()
+	wanted := standardMac()
 	wanted.Empty = true
 	return newMac(t, wanted)
 }
 
-// emit tells count events of a VM of alice that is not there.
-func emit(t *testing.T, mac Mac, event string, count int) {
+// recordTestEvents records count events of a VM of alice that is not there.
+func recordTestEvents(t *testing.T, mac Mac, event string, count int) {
 	t.Helper()
 	state, err := mac.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	told, err := state.emitted(emission{vm: "11111111-2222-4333-8444-555555555555", user: "alice", name: event})
+	told, err := state.eventToEmit(emitOptions{vm: "11111111-2222-4333-8444-555555555555", user: "alice", name: event})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := mac.tellNow(slices.Repeat([]Event{told}, count)...); err != nil {
+	if err := mac.recordEvents(slices.Repeat([]eventRecord{told}, count)...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -170,48 +170,49 @@ func TestMonitorFaults(t *testing.T) {
 		t.Run(test.fault, func(t *testing.T) {
 			t.Parallel()
 			mac := emptyMac(t)
-			alice, again, root := listen(t, mac, "alice"), listen(t, mac, "alice"), listen(t, mac, rootUser)
+			alice, again, root := openTestStream(t, mac, "alice"), openTestStream(t, mac, "alice"), openTestStream(t, mac, rootUser)
 			mustUpdate(t, mac, func(state *State) error { return state.setFault(test.fault, "alice") })
-			emit(t, mac, "vm_config_changed", events)
-			told := alice.heard(t)
+			recordTestEvents(t, mac, "vm_config_changed", events)
+			told := alice.newEvents(t)
 			if len(told) < test.least || len(told) > test.most {
 				t.Errorf("%d events of %d are told, want %d to %d", len(told), events, test.least, test.most)
 			}
 			if noisy := alice.output.Len() > events*150; noisy != test.noisy {
 				t.Errorf("noise: %v (%d bytes)", noisy, alice.output.Len())
 			}
-			if again.heard(t); !bytes.Equal(again.output.Bytes(), alice.output.Bytes()) {
+			if again.newEvents(t); !bytes.Equal(again.output.Bytes(), alice.output.Bytes()) {
 				t.Error("chance is another for another stream of the same user")
 			}
-			if got := root.heard(t); got != nil {
+			if got := root.newEvents(t); got != nil {
 				t.Errorf("root was told %v", got)
 			}
 			mustUpdate(t, mac, func(state *State) error { state.clearFault("", ""); return nil })
-			emit(t, mac, "vm_perfstats", 2)
-			if told := alice.heard(t); !slices.Equal(told, []string{"vm_perfstats", "vm_perfstats"}) {
+			recordTestEvents(t, mac, "vm_perfstats", 2)
+			if told := alice.newEvents(t); !slices.Equal(told, []string{"vm_perfstats", "vm_perfstats"}) {
 				t.Errorf("after the fault: %v", told)
 			}
 		})
 	}
 }
 
-// monitor is a stream that runs as a real program, started as the agent does.
-type monitor struct {
-	*exec.Cmd
+// monitorProcess is a stream that runs as a real program, started as the agent
+// does.
+type monitorProcess struct {
+	command  *exec.Cmd
 	terminal *os.File // its other end
 }
 
 var monitorAlice = []string{"-n", "-H", "-u", "#501", appTools + "/prlctl", "monitor-events", "--json"}
 
-func startMonitor(t *testing.T, mac Mac) monitor {
+func startMonitor(t *testing.T, mac Mac) monitorProcess {
 	t.Helper()
-	m := monitor{Cmd: program(mac, "/usr/bin/sudo", monitorAlice...)}
+	m := monitorProcess{command: toolCommand(mac, "/usr/bin/sudo", monitorAlice...)}
 	var err error
-	if m.terminal, err = pty.Start(m.Cmd); err != nil {
+	if m.terminal, err = pty.Start(m.command); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = m.Process.Kill()
+		_ = m.command.Process.Kill()
 		_ = m.terminal.Close()
 	})
 	awaitMonitor(t, mac)
@@ -220,7 +221,7 @@ func startMonitor(t *testing.T, mac Mac) monitor {
 
 func awaitMonitor(t *testing.T, mac Mac) {
 	t.Helper()
-	awaitTrue(t, "the stream is connected", func() bool { return len(mac.Monitors()) > 0 })
+	awaitTrue(t, "the stream is connected", func() bool { return len(mac.connectedStreams()) > 0 })
 }
 
 // awaitTrue waits for what other processes do.
@@ -240,7 +241,7 @@ func TestMonitorOnATerminal(t *testing.T) {
 	m := startMonitor(t, mac)
 	lines := bufio.NewReader(m.terminal)
 	for _, event := range []string{"vm_config_changed", "vm_perfstats"} {
-		emit(t, mac, event, 1)
+		recordTestEvents(t, mac, event, 1)
 		line, err := lines.ReadString('\n')
 		if err != nil || !strings.HasSuffix(line, "}\r\n") || eventIn(line) != event {
 			t.Errorf("got %q, %v", line, err)
@@ -252,7 +253,7 @@ func TestMonitorOnATerminal(t *testing.T) {
 func TestMonitorBuffersIntoAPipe(t *testing.T) {
 	t.Parallel()
 	mac := emptyMac(t)
-	m := program(mac, "/usr/bin/sudo", monitorAlice...)
+	m := toolCommand(mac, "/usr/bin/sudo", monitorAlice...)
 	pipe, err := m.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -268,7 +269,7 @@ func TestMonitorBuffersIntoAPipe(t *testing.T) {
 	}()
 	const events = 50 // of more than 100 bytes each
 	for range events {
-		emit(t, mac, "vm_config_changed", 1)
+		recordTestEvents(t, mac, "vm_config_changed", 1)
 	}
 	if count := <-first; count < stdioBuffer {
 		t.Errorf("got %d bytes at once, want %d", count, stdioBuffer)
@@ -283,32 +284,32 @@ func TestMonitorBuffersIntoAPipe(t *testing.T) {
 
 func TestMonitorEnds(t *testing.T) {
 	t.Parallel()
-	fault := func(setting string) func(*testing.T, Mac, monitor) {
-		return func(t *testing.T, mac Mac, _ monitor) {
+	fault := func(setting string) func(*testing.T, Mac, monitorProcess) {
+		return func(t *testing.T, mac Mac, _ monitorProcess) {
 			mustUpdate(t, mac, func(state *State) error { return state.setFault(setting, "alice") })
-			emit(t, mac, "vm_config_changed", 3)
+			recordTestEvents(t, mac, "vm_config_changed", 3)
 		}
 	}
 	for name, test := range map[string]struct {
-		do   func(*testing.T, Mac, monitor)
+		do   func(*testing.T, Mac, monitorProcess)
 		want []string // of these ends
 	}{
-		"when the service restarts": {func(t *testing.T, mac Mac, _ monitor) {
+		"when the service restarts": {func(t *testing.T, mac Mac, _ monitorProcess) {
 			mustUpdate(t, mac, func(state *State) error { state.Service.Running = false; return nil })
 		}, []string{"exit status 255"}},
-		"when the service stops": {func(t *testing.T, mac Mac, _ monitor) {
+		"when the service stops": {func(t *testing.T, mac Mac, _ monitorProcess) {
 			mustUpdate(t, mac, func(state *State) error { return state.setFault("service_down", "") })
 		}, []string{"exit status 255"}},
 		"when its user loses the service": {fault("service_down"), []string{"exit status 255"}},
 		"when it dies":                    {fault("monitor_dies=3"), []string{"signal: killed"}},
-		"when it is told to": {func(t *testing.T, _ Mac, m monitor) {
-			if err := m.Process.Signal(syscall.SIGTERM); err != nil {
+		"when it is told to": {func(t *testing.T, _ Mac, m monitorProcess) {
+			if err := m.command.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Error(err)
 			}
 		}, []string{"signal: terminated"}},
-		"when its terminal hangs up": {func(_ *testing.T, _ Mac, m monitor) { m.terminal.Close() },
+		"when its terminal hangs up": {func(_ *testing.T, _ Mac, m monitorProcess) { m.terminal.Close() },
 			[]string{"signal: hangup", "exit status 1"}},
-		"when the folder is removed": {func(t *testing.T, mac Mac, _ monitor) {
+		"when the folder is removed": {func(t *testing.T, mac Mac, _ monitorProcess) {
 			if err := os.RemoveAll(mac.Dir); err != nil {
 				t.Error(err)
 			}
@@ -319,10 +320,10 @@ func TestMonitorEnds(t *testing.T) {
 			mac := emptyMac(t)
 			m := startMonitor(t, mac)
 			test.do(t, mac, m)
-			if err := m.Wait(); !slices.Contains(test.want, fmt.Sprint(err)) {
+			if err := m.command.Wait(); !slices.Contains(test.want, fmt.Sprint(err)) {
 				t.Errorf("ended with %v, want %v", err, test.want)
 			}
-			if left := mac.Monitors(); len(left) > 0 {
+			if left := mac.connectedStreams(); len(left) > 0 {
 				t.Errorf("still connected: %v", left)
 			}
 		})
@@ -349,7 +350,7 @@ func TestMonitorIsRefused(t *testing.T) {
 			if test.fault != "" {
 				mustUpdate(t, mac, func(state *State) error { return state.setFault(test.fault, "") })
 			}
-			checkOutcome(t, as(mac, "alice").run(t, "prlctl", strings.Fields(test.words)...), test.want)
+			checkOutcome(t, callAs(mac, "alice").run(t, "prlctl", strings.Fields(test.words)...), test.want)
 		})
 	}
 }
@@ -357,13 +358,13 @@ func TestMonitorIsRefused(t *testing.T) {
 // Without --json there is one line of text for each event.
 func TestMonitorAsText(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
-	s := listen(t, mac, "alice")
-	s.json = false
+	mac := newMac(t, standardMac())
+	s := openTestStream(t, mac, "alice")
+	s.stream.json = false
 	mustUpdate(t, mac, func(state *State) error {
-		return withVM(state, "macOS", func(state *State, vm *VM) error { return mac.perform(state, vm, transitions["start"]) })
+		return withVM(state, "macOS", func(state *State, vm *VM) error { return mac.applyTransition(state, vm, transitions["start"]) })
 	})
-	if err := s.look(); err != nil {
+	if err := s.stream.poll(); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(s.output.String()), "\n")

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Network is what stands for the Mac's network: the file of its resolvers.
-type Network struct {
+// networkState is what stands for the Mac's network: the file of its resolvers.
+type networkState struct {
 	Up        bool     `json:"up"`
 	Resolvers []string `json:"resolvers"`
 	VPN       string   `json:"vpn,omitempty"` // resolver in front of the others
@@ -31,7 +31,7 @@ const (
 )
 
 // writeNetwork renders the file, in one step as configd does.
-func (m Mac) writeNetwork(network Network) error {
+func (m Mac) writeNetwork(network networkState) error {
 	if !network.Up {
 		if err := os.Remove(m.Path(resolversFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("take the network down: %w", err)
@@ -50,7 +50,7 @@ func (m Mac) writeNetwork(network Network) error {
 	return writeFile(m.Path(resolversFile), []byte(out.String()))
 }
 
-func (n Network) summary() string {
+func (n networkState) summary() string {
 	switch {
 	case !n.Up:
 		return "down"
@@ -61,15 +61,15 @@ func (n Network) summary() string {
 }
 
 // setNetwork changes the network of the state and of the Mac.
-func (m Mac) setNetwork(apply func(*Network)) error {
-	return m.Update(func(state *State) error {
+func (m Mac) setNetwork(apply func(*networkState)) error {
+	return m.update(func(state *State) error {
 		apply(&state.Network)
 		return m.writeNetwork(state.Network)
 	})
 }
 
 func networkCommand() *cobra.Command {
-	parent := family("network", "Take the Mac's network away and give it back",
+	parent := commandGroup("network", "Take the Mac's network away and give it back",
 		networkDownCommand(), networkUpCommand(), networkFlapCommand(), networkNoiseCommand(), networkVPNCommand())
 	parent.Long = `Take the Mac's network away and give it back. The network is the file
 ` + resolversFile + ` below the Mac's folder: gone without a network, else with
@@ -85,8 +85,8 @@ the resolvers. The connection with the portal is not touched.`
 }
 
 // networkChange changes the network and says how it is.
-func networkChange(command *cobra.Command, apply func(*Network)) error {
-	return change(command, func(mac Mac, state *State) (string, error) {
+func networkChange(command *cobra.Command, apply func(*networkState)) error {
+	return changeMac(command, func(mac Mac, state *State) (string, error) {
 		apply(&state.Network)
 		return "The network is " + state.Network.summary(), mac.writeNetwork(state.Network)
 	})
@@ -94,9 +94,9 @@ func networkChange(command *cobra.Command, apply func(*Network)) error {
 
 func networkDownCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "down", Short: "Leave the network", Args: arguments(0, 0),
+		Use: "down", Short: "Leave the network", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
-			return networkChange(command, func(network *Network) { network.Up = false })
+			return networkChange(command, func(network *networkState) { network.Up = false })
 		},
 	}
 }
@@ -104,12 +104,12 @@ func networkDownCommand() *cobra.Command {
 func networkUpCommand() *cobra.Command {
 	var resolvers []string
 	command := &cobra.Command{
-		Use: "up", Short: "Join the network, or another one", Args: arguments(0, 0),
+		Use: "up", Short: "Join the network, or another one", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := checkAddresses(resolvers...); err != nil {
 				return err
 			}
-			return networkChange(command, func(network *Network) {
+			return networkChange(command, func(network *networkState) {
 				network.Up = true
 				if len(resolvers) > 0 {
 					network.Resolvers = resolvers
@@ -132,9 +132,9 @@ func checkAddresses(addresses ...string) error {
 	return nil
 }
 
-// turns runs a change many times.
-func turns(command *cobra.Command, text string, interval int, turn func(Mac) error) error {
-	count, err := positive(text)
+// repeatChange runs a change many times.
+func repeatChange(command *cobra.Command, text string, interval int, turn func(Mac) error) error {
+	count, err := parseCount(text)
 	if err != nil {
 		return err
 	}
@@ -142,10 +142,10 @@ func turns(command *cobra.Command, text string, interval int, turn func(Mac) err
 	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible()
+	ctx, stop := interruptContext()
 	defer stop()
 	for i := range count {
-		if i > 0 && !pause(ctx, time.Duration(interval)*time.Millisecond) {
+		if i > 0 && !sleepContext(ctx, time.Duration(interval)*time.Millisecond) {
 			return ctx.Err()
 		}
 		if err := turn(mac); err != nil {
@@ -155,7 +155,7 @@ func turns(command *cobra.Command, text string, interval int, turn func(Mac) err
 	return nil
 }
 
-func positive(text string) (int, error) {
+func parseCount(text string) (int, error) {
 	var count int
 	if _, err := fmt.Sscanf(text, "%d", &count); err != nil || count < 1 || fmt.Sprint(count) != text {
 		return 0, fmt.Errorf("%w: %q is no number of times", errUsage, text)
@@ -166,15 +166,15 @@ func positive(text string) (int, error) {
 func networkFlapCommand() *cobra.Command {
 	var interval int
 	command := &cobra.Command{
-		Use: "flap N", Short: "Leave and join the network N times; it is up in the end", Args: arguments(1, 1),
+		Use: "flap N", Short: "Leave and join the network N times; it is up in the end", Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
-			return turns(command, given[0], interval, func(mac Mac) error {
-				err := mac.setNetwork(func(network *Network) { network.Up = false })
+			return repeatChange(command, given[0], interval, func(mac Mac) error {
+				err := mac.setNetwork(func(network *networkState) { network.Up = false })
 				if err != nil {
 					return err
 				}
-				pause(context.Background(), time.Duration(interval)*time.Millisecond)
-				return mac.setNetwork(func(network *Network) { network.Up = true })
+				sleepContext(context.Background(), time.Duration(interval)*time.Millisecond)
+				return mac.setNetwork(func(network *networkState) { network.Up = true })
 			})
 		},
 	}
@@ -185,9 +185,9 @@ func networkFlapCommand() *cobra.Command {
 func networkNoiseCommand() *cobra.Command {
 	var interval int
 	command := &cobra.Command{
-		Use: "noise N", Short: "Write the same resolvers N times, as interfaces that do not matter come and go", Args: arguments(1, 1),
+		Use: "noise N", Short: "Write the same resolvers N times, as interfaces that do not matter come and go", Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
-			return turns(command, given[0], interval, func(mac Mac) error { return mac.setNetwork(func(*Network) {}) })
+			return repeatChange(command, given[0], interval, func(mac Mac) error { return mac.setNetwork(func(*networkState) {}) })
 		},
 	}
 	command.Flags().IntVar(&interval, "interval-ms", 5, "milliseconds between two")
@@ -197,7 +197,7 @@ func networkNoiseCommand() *cobra.Command {
 func networkVPNCommand() *cobra.Command {
 	var resolver string
 	command := &cobra.Command{
-		Use: "vpn up|down", Short: "Put a VPN's resolver in front of the network's, and take it away", Args: arguments(1, 1),
+		Use: "vpn up|down", Short: "Put a VPN's resolver in front of the network's, and take it away", Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
 			if err := checkAddresses(resolver); err != nil {
 				return err
@@ -206,7 +206,7 @@ func networkVPNCommand() *cobra.Command {
 			if !known {
 				return fmt.Errorf("%w: usage: %s", errUsage, command.UseLine())
 			}
-			return networkChange(command, func(network *Network) { network.VPN = address })
+			return networkChange(command, func(network *networkState) { network.VPN = address })
 		},
 	}
 	command.Flags().StringVar(&resolver, "resolver", vpnResolver, "the VPN's resolver")

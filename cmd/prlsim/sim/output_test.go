@@ -13,32 +13,32 @@ import (
 
 func TestOutputIsStable(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
-	old := standard()
+	mac := newMac(t, standardMac())
+	old := standardMac()
 	old.ProductVersion, old.Intel = "18.3.0-53605", true
 	oldMac := newMac(t, old)
-	windows, server := idOf(t, mac, "alice", "Windows 11"), as(mac, "alice")
+	windows, server := idOf(t, mac, "alice", "Windows 11"), callAs(mac, "alice")
 	for name, result := range map[string]outcome{
 		"list_short.json":     server.run(t, "prlctl", "list", "-a", "--json"),
 		"list_bulk.json":      server.run(t, "prlctl", "list", "-a", "-i", "--json"),
 		"list_windows.json":   server.run(t, "prlctl", "list", windows, "-i", "--json"),
 		"list_windows.txt":    server.run(t, "prlctl", "list", windows, "-i"),
-		"list_pd18_bulk.json": as(oldMac, "alice").run(t, "prlctl", "list", "-a", "-i", "--json"),
+		"list_pd18_bulk.json": callAs(oldMac, "alice").run(t, "prlctl", "list", "-a", "-i", "--json"),
 		"list.txt":            server.run(t, "prlctl", "list", "-a"),
 		"info.json":           server.run(t, "prlsrvctl", "info", "--json"),
 		"info.txt":            server.run(t, "prlsrvctl", "info"),
 		"license.json":        server.run(t, "prlsrvctl", "info", "--license", "--json"),
 		"license.txt":         server.run(t, "prlsrvctl", "info", "--license"),
 		"users.json":          server.run(t, "prlsrvctl", "user", "list", "-j"),
-		"users.plist":         as(mac, rootUser).run(t, "dscl", "-plist", ".", "-readall", "/Users", "UniqueID", "NFSHomeDirectory", "RealName", "UserShell"),
+		"users.plist":         callAs(mac, rootUser).run(t, "dscl", "-plist", ".", "-readall", "/Users", "UniqueID", "NFSHomeDirectory", "RealName", "UserShell"),
 		"console_user.txt":    call{mac, rootUser, "show State:/Users/ConsoleUser\n"}.run(t, "scutil"),
-		"ioreg.plist":         as(mac, rootUser).run(t, "ioreg", "-a", "-r", "-d1", "-c", "IOPlatformExpertDevice"),
+		"ioreg.plist":         callAs(mac, rootUser).run(t, "ioreg", "-a", "-r", "-d1", "-c", "IOPlatformExpertDevice"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if result.code != 0 || result.stderr != "" {
 				t.Errorf("exit code %d, stderr %q", result.code, result.stderr)
 			}
-			golden(t, name, result.stdout)
+			checkGolden(t, name, result.stdout)
 		})
 	}
 	for _, file := range []string{"config.pvs", "VmInfo.pvi"} {
@@ -46,15 +46,15 @@ func TestOutputIsStable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, file, string(content))
+		checkGolden(t, file, string(content))
 	}
 }
 
 // Types are mixed as in facts/prlctl.md 2.1.
 func TestJSONIsReadable(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
-	result := as(mac, "alice").run(t, "prlctl", "list", "Windows 11", "-i", "--json")
+	mac := newMac(t, standardMac())
+	result := callAs(mac, "alice").run(t, "prlctl", "list", "Windows 11", "-i", "--json")
 	var documents []map[string]any
 	if err := json.Unmarshal([]byte(result.stdout), &documents); err != nil || len(documents) != 1 {
 		t.Fatalf("%d documents, %v", len(documents), err)
@@ -80,7 +80,7 @@ func TestJSONIsReadable(t *testing.T) {
 
 func TestFilesAreReadable(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
+	mac := newMac(t, standardMac())
 	for _, path := range []string{
 		"/System/Library/CoreServices/SystemVersion.plist",
 		"/Applications/Parallels Desktop.app/Contents/Info.plist",
@@ -109,7 +109,7 @@ func TestSeedsMakeDifferentMacs(t *testing.T) {
 	t.Parallel()
 	seen := map[string]string{}
 	for _, seed := range []int64{1, 2, 3} {
-		wanted := standard()
+		wanted := standardMac()
 		wanted.Seed = seed
 		state, err := newMac(t, wanted).Load()
 		if err != nil {
@@ -128,7 +128,7 @@ func TestSeedsMakeDifferentMacs(t *testing.T) {
 
 func TestControlCharactersStayRaw(t *testing.T) {
 	t.Parallel()
-	got := encodeJSON(object{{"a/b", "x\"\\\n\x01"}, {"n", 3}, {"l", []string{"y"}}})
+	got := encodeJSON(orderedObject{{"a/b", "x\"\\\n\x01"}, {"n", 3}, {"l", []string{"y"}}})
 	want := "{\n\t\"a\\/b\": \"x\\\"\\\\\n\x01\",\n\t\"n\": 3,\n\t\"l\": [\n\t\t\"y\"\n\t]\n}"
 	if got != want {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -8,32 +8,32 @@ import (
 	"time"
 )
 
-// list plays `prlctl list` (facts/prlctl.md 1.2 and 2).
-func list(in *invocation, arguments []string) int {
+// listVMs plays `prlctl list` (facts/prlctl.md 1.2 and 2).
+func listVMs(in *invocation, arguments []string) int {
 	if in.state.hasFault("list_fails_for_user", in.caller) {
-		return in.fail(exitRefused, "Failed to get the list of virtual machines: Operation canceled.")
+		return in.failf(exitRefused, "Failed to get the list of virtual machines: Operation canceled.")
 	}
 	options, err := in.parseList(arguments)
 	if err != nil {
-		return in.refuse(err)
+		return in.failWith(err)
 	}
-	vms, err := in.listed(options)
+	vms, err := in.selectVMs(options)
 	if err != nil {
-		return in.refuse(err)
+		return in.failWith(err)
 	}
-	if code, refused := in.gated(); refused {
+	if code, refused := in.printEditionGate(); refused {
 		return code
 	}
 	code := in.printList(vms, options)
-	if err := in.echo(vms, options.id != ""); err != nil {
-		return in.fail(1, "%v", err)
+	if err := in.echoConfigChanges(vms, options.id != ""); err != nil {
+		return in.failf(1, "%v", err)
 	}
 	return code
 }
 
-// listed selects the VMs: one by id, the running ones, or all. There are no
+// selectVMs selects the VMs: one by id, the running ones, or all. There are no
 // templates on the simulated Mac.
-func (in *invocation) listed(options listOptions) ([]*VM, error) {
+func (in *invocation) selectVMs(options listOptions) ([]*VM, error) {
 	visible := in.state.visibleTo(in.caller)
 	if options.id != "" {
 		vm, err := findVM(visible, options.id)
@@ -59,11 +59,11 @@ func (in *invocation) printList(vms []*VM, options listOptions) int {
 	case options.json && len(vms) == 0 && in.state.assumes("empty_list", "nothing"):
 		return 0
 	case options.json && len(vms) == 0:
-		return in.answer("[]")
+		return in.printAnswer("[]")
 	case options.json && options.info:
 		return in.printDocuments(vms, options.id == "")
 	case options.json:
-		return in.answerList(in.state.shortForm(vms, options.fields))
+		return in.printAnswerList(in.state.shortForm(vms, options.fields))
 	case options.info:
 		return in.printInfoText(vms)
 	}
@@ -72,24 +72,24 @@ func (in *invocation) printList(vms []*VM, options listOptions) int {
 }
 
 func (in *invocation) printDocuments(vms []*VM, bulk bool) int {
-	documents := make([]object, 0, len(vms))
+	documents := make([]orderedObject, 0, len(vms))
 	for _, vm := range vms {
-		document, err := in.state.document(vm, bulk)
+		document, err := in.state.infoDocument(vm, bulk)
 		if err != nil {
-			return in.fail(exitRefused, "%v", err)
+			return in.failf(exitRefused, "%v", err)
 		}
 		documents = append(documents, document)
 	}
-	return in.answerList(documents)
+	return in.printAnswerList(documents)
 }
 
 // shortForm is the JSON without -i (facts/prlctl.md 2.4).
-func (s *State) shortForm(vms []*VM, fields []string) []object {
-	rows := make([]object, 0, len(vms))
+func (s *State) shortForm(vms []*VM, fields []string) []orderedObject {
+	rows := make([]orderedObject, 0, len(vms))
 	for _, vm := range vms {
-		var row object
+		var row orderedObject
 		for _, name := range fields {
-			row = row.with(field{name, s.shortValue(vm, name)})
+			row = row.with(member{name, s.shortValue(vm, name)})
 		}
 		rows = append(rows, row)
 	}
@@ -128,7 +128,7 @@ func (in *invocation) printTable(vms []*VM, options listOptions) {
 			}
 			fmt.Fprintf(&out, "%-*s", widths[name], cell(name))
 		}
-		in.say("%s", out.String())
+		in.printLinef("%s", out.String())
 	}
 	if !options.noHeader {
 		line(func(name string) string { return titles[name] })
@@ -147,55 +147,56 @@ func (in *invocation) printTable(vms []*VM, options listOptions) {
 // seen (facts/prlctl.md 10).
 func (in *invocation) printInfoText(vms []*VM) int {
 	for _, vm := range vms {
-		document, err := in.state.document(vm, false)
+		document, err := in.state.infoDocument(vm, false)
 		if err != nil {
-			return in.fail(exitRefused, "%v", err)
+			return in.failf(exitRefused, "%v", err)
 		}
-		in.say("INFO")
+		in.printLinef("INFO")
 		for _, member := range document {
 			switch value := member.Value.(type) {
 			case string:
 				if member.Key == "ID" {
 					value = "{" + value + "}"
 				}
-				in.say("%s: %s", member.Key, value)
-			case object:
-				in.say("%s: %s", member.Key, flatText(value))
+				in.printLinef("%s: %s", member.Key, value)
+			case orderedObject:
+				in.printLinef("%s: %s", member.Key, flatText(value))
 			}
 		}
-		in.say("")
+		in.printLinef("")
 	}
 	return 0
 }
 
-func flatText(members object) string {
+func flatText(members orderedObject) string {
 	var words []string
 	for _, member := range members {
 		if member.Key == "enabled" {
 			words = append(words, map[bool]string{true: "(+)", false: "(-)"}[member.Value == true])
 			continue
 		}
-		if section, ok := member.Value.(object); ok {
+		if section, ok := member.Value.(orderedObject); ok {
 			words = append(words, "\n  "+member.Key+" "+flatText(section))
 			continue
 		}
-		if _, isList := member.Value.([]object); !isList {
+		if _, isList := member.Value.([]orderedObject); !isList {
 			words = append(words, fmt.Sprintf("%s=%v", member.Key, member.Value))
 		}
 	}
 	return strings.Join(words, " ")
 }
 
-// echo tells the monitors of every VM that was read that its configuration
-// changed, as the real dispatcher does (facts/prlctl.md 2.1 and 3). That it does
-// so where one VM is asked for is confirmed, for lists of all it is not.
-func (in *invocation) echo(vms []*VM, one bool) error {
+// echoConfigChanges tells the monitors of every VM that was read that its
+// configuration changed, as the real dispatcher does (facts/prlctl.md 2.1 and
+// 3). That it does so where one VM is asked for is confirmed, for lists of all
+// it is not.
+func (in *invocation) echoConfigChanges(vms []*VM, one bool) error {
 	if in.state.assumes("list_echo", "every") || one && in.state.assumes("list_echo", "single") {
-		events := make([]Event, 0, len(vms))
+		events := make([]eventRecord, 0, len(vms))
 		for _, vm := range vms {
 			events = append(events, in.state.newEvent(vm, "vm_config_changed", ""))
 		}
-		if err := in.mac.tellNow(events...); err != nil {
+		if err := in.mac.recordEvents(events...); err != nil {
 			return err
 		}
 	}

@@ -12,23 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How often a process of the Mac looks whether it is still needed: rarely where
-// it is told of changes.
+// How often a process of the Mac checks whether it is still needed: rarely where
+// a pipe wakes it.
 const (
-	residentPoll      = time.Second
-	residentPollAlone = 300 * time.Millisecond
+	backgroundPoll      = time.Second
+	backgroundPollAlone = 300 * time.Millisecond
 )
 
-// startResident starts a program that lives with the Mac, detached from the
-// caller's terminal and pipes, and returns its id. Its input is its bell. The
-// caller holds the Mac's lock, so the process sees the state only after its id
-// is in it.
-func (m Mac) startResident(macPath string, arguments ...string) (int, error) {
-	bell, err := m.openBell()
+// startBackground starts a program that lives with the Mac, detached from the
+// caller's terminal and pipes, and returns its id. Its input is its wake pipe.
+// The caller holds the Mac's lock, so the process sees the state only after its
+// id is in it.
+func (m Mac) startBackground(macPath string, arguments ...string) (int, error) {
+	pipe, err := m.createWakePipe()
 	if err != nil {
 		return 0, err
 	}
-	input := os.NewFile(uintptr(bell.descriptor), bell.file)
+	input := os.NewFile(uintptr(pipe.descriptor), pipe.file)
 	defer input.Close()
 	process := exec.Command(m.Path(macPath), arguments...)
 	process.Dir, process.Stdin = m.Dir, input
@@ -41,91 +41,91 @@ func (m Mac) startResident(macPath string, arguments ...string) (int, error) {
 	if err := process.Process.Release(); err != nil {
 		return 0, fmt.Errorf("detach %s: %w", filepath.Base(macPath), err)
 	}
-	return pid, bell.name(Listener{PID: pid})
+	return pid, pipe.publish(waitingProcess{PID: pid})
 }
 
-func (m Mac) startVMProcess(vm *VM) (int, error) {
-	return m.startResident(vmAppPath, "--openvm", vm.Bundle+"/config.pvs", "--vm-name", vm.Name)
+func (m Mac) startVMApp(vm *VM) (int, error) {
+	return m.startBackground(vmAppPath, "--openvm", vm.Bundle+"/config.pvs", "--vm-name", vm.Name)
 }
 
 // vmApp plays prl_vm_app.
 func vmApp(in *invocation) int {
 	if len(in.args) != 4 || in.args[0] != "--openvm" || in.args[2] != "--vm-name" {
-		return in.fail(255, "prl_vm_app: wrong arguments")
+		return in.failf(255, "prl_vm_app: wrong arguments")
 	}
-	return resident(in)
+	return runBackground(in)
 }
 
-// resident plays a program that lives while the state says that this very
+// runBackground plays a program that lives while the state says that this very
 // process runs, and while the Mac's folder exists.
-func resident(in *invocation) int {
+func runBackground(in *invocation) int {
 	// Waits until the starter has saved the id. The file is there: nothing is
 	// made in a folder that may be about to go.
-	unlock, err := in.mac.lockAt(os.O_RDWR, unix.LOCK_SH)
+	unlock, err := in.mac.openLock(os.O_RDWR, unix.LOCK_SH)
 	if err != nil {
-		return in.fail(1, "%s: %v", in.name, err)
+		return in.failf(1, "%s: %v", in.name, err)
 	}
 	unlock()
-	bell, poll := bellAt(0), residentPoll
-	if bell.descriptor < 0 {
-		poll = residentPollAlone
+	pipe, poll := inheritedWakePipe(0), backgroundPoll
+	if pipe.descriptor < 0 {
+		poll = backgroundPollAlone
 	}
-	state := watchedFile{path: in.mac.marker("state.json")}
+	state := watchedFile{path: in.mac.markerPath("state.json")}
 	for {
-		switch changed, err := state.changed(); {
+		switch changed, err := state.hasChanged(); {
 		case err != nil:
 			return 0
-		case changed && !in.mac.runsAs(os.Getpid()):
+		case changed && !in.mac.ownsProcess(os.Getpid()):
 			return 0
 		}
-		bell.wait(poll, -1)
+		pipe.wait(poll, -1)
 	}
 }
 
-// watchedFile tells whether a file that is only ever replaced whole has changed
-// since the last look.
+// watchedFile notices that a file that is only ever replaced whole has changed
+// since it was last asked.
 type watchedFile struct {
-	path string
-	seen os.FileInfo
+	path     string
+	lastSeen os.FileInfo
 }
 
-func (w *watchedFile) changed() (bool, error) {
+func (w *watchedFile) hasChanged() (bool, error) {
 	info, err := os.Stat(w.path)
 	if err != nil {
 		return false, err
 	}
-	if w.seen != nil && os.SameFile(w.seen, info) && w.seen.ModTime().Equal(info.ModTime()) {
+	if w.lastSeen != nil && os.SameFile(w.lastSeen, info) && w.lastSeen.ModTime().Equal(info.ModTime()) {
 		return false, nil
 	}
-	w.seen = info
+	w.lastSeen = info
 	return true, nil
 }
 
-// runsAs reports whether something of the Mac runs as the process.
-func (m Mac) runsAs(pid int) bool {
+// ownsProcess reports whether something of the Mac runs as the process.
+func (m Mac) ownsProcess(pid int) bool {
 	state, err := m.Load()
 	return err == nil && (state.Service.PID == pid ||
 		slices.ContainsFunc(state.VMs, func(vm *VM) bool { return vm.PID == pid }) ||
-		slices.ContainsFunc(state.Apps, func(app App) bool { return app.PID == pid }))
+		slices.ContainsFunc(state.Apps, func(app runningApp) bool { return app.PID == pid }))
 }
 
-// Service is the product's dispatcher, prl_disp_service. It is down while the
-// fault service_down is on for all.
-type Service struct {
+// dispatcherService is the product's dispatcher, prl_disp_service. It is down
+// while the fault service_down is on for all.
+type dispatcherService struct {
 	Running bool `json:"running"`
 	Starts  int  `json:"starts"` // a stream of events ends when this changes
 	Process bool `json:"process"`
 	PID     int  `json:"pid,omitempty"` // 0: down, or without a process
 }
 
-// App is the product's application as one user runs it.
-type App struct {
+// runningApp is the product's application as one user runs it.
+type runningApp struct {
 	User string `json:"user"`
 	PID  int    `json:"pid"`
 }
 
-// matchService starts and ends the dispatcher as the state says.
-func (m Mac) matchService(state *State) error {
+// syncService starts and ends the dispatcher as the state says.
+func (m Mac) syncService(state *State) error {
 	service := &state.Service
 	if state.hasFault("service_down", "") {
 		service.Running, service.PID = false, 0
@@ -138,7 +138,7 @@ func (m Mac) matchService(state *State) error {
 	if service.PID != 0 || !service.Process {
 		return nil
 	}
-	pid, err := m.startResident(dispatcherPath)
+	pid, err := m.startBackground(dispatcherPath)
 	service.PID = pid
 	return err
 }
@@ -146,23 +146,23 @@ func (m Mac) matchService(state *State) error {
 // launchApp starts the application of a user who has a session; it runs once
 // for each user (facts/macos.md 3.2).
 func (m Mac) launchApp(state *State, name string) error {
-	user, known := state.user(name)
+	user, known := state.userByName(name)
 	switch {
 	case !known:
 		return fmt.Errorf("no user %q on this Mac", name)
 	case !user.LoggedIn:
 		return fmt.Errorf("%s is not logged in, and the application needs a session", name)
-	case slices.ContainsFunc(state.Apps, func(app App) bool { return app.User == name }):
+	case slices.ContainsFunc(state.Apps, func(app runningApp) bool { return app.User == name }):
 		return fmt.Errorf("the application runs already for %s", name)
 	}
-	pid, err := m.startResident(clientAppPath)
-	state.Apps = append(state.Apps, App{User: name, PID: pid})
+	pid, err := m.startBackground(clientAppPath)
+	state.Apps = append(state.Apps, runningApp{User: name, PID: pid})
 	return err
 }
 
 // quitApp ends the application of a user, or of all with an empty name.
 func (s *State) quitApp(name string) (ended int) {
 	before := len(s.Apps)
-	s.Apps = slices.DeleteFunc(s.Apps, func(app App) bool { return name == "" || app.User == name })
+	s.Apps = slices.DeleteFunc(s.Apps, func(app runningApp) bool { return name == "" || app.User == name })
 	return before - len(s.Apps)
 }

@@ -19,7 +19,7 @@ func findBundle(mac Mac, bundle string) (os.FileInfo, error) { return os.Lstat(m
 // readRecords decodes the lines of a record file.
 func readRecords[T any](t *testing.T, mac Mac, file string) []T {
 	t.Helper()
-	in, err := os.Open(mac.marker(file))
+	in, err := os.Open(mac.markerPath(file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,9 +35,9 @@ func readRecords[T any](t *testing.T, mac Mac, file string) []T {
 	return records
 }
 
-// program runs a program of the Mac as a real process, with an empty
+// toolCommand runs a program of the Mac as a real process, with an empty
 // environment as the agent does.
-func program(mac Mac, path string, args ...string) *exec.Cmd {
+func toolCommand(mac Mac, path string, args ...string) *exec.Cmd {
 	command := exec.Command(mac.Path(path), args...)
 	command.Env = []string{}
 	return command
@@ -53,10 +53,10 @@ func childProcess(t *testing.T, mac Mac, name string) *exec.Cmd {
 		if err != nil {
 			return err
 		}
-		if err := mac.enter(state, vm, "running"); err != nil {
+		if err := mac.setVMState(state, vm, "running"); err != nil {
 			return err
 		}
-		child = program(mac, vmAppPath, "--openvm", vm.Bundle+"/config.pvs", "--vm-name", vm.Name)
+		child = toolCommand(mac, vmAppPath, "--openvm", vm.Bundle+"/config.pvs", "--vm-name", vm.Name)
 		if err := child.Start(); err != nil {
 			return err
 		}
@@ -70,12 +70,12 @@ func TestVMProcessEnds(t *testing.T) {
 	t.Parallel()
 	for name, finish := range map[string]func(*testing.T, Mac){
 		"when the VM stops": func(t *testing.T, mac Mac) {
-			if got := as(mac, "alice").run(t, "prlctl", "stop", "macOS"); got.code != 0 {
+			if got := callAs(mac, "alice").run(t, "prlctl", "stop", "macOS"); got.code != 0 {
 				t.Errorf("stop: %+v", got)
 			}
 		},
 		"when the VM is suspended": func(t *testing.T, mac Mac) {
-			if got := as(mac, "alice").run(t, "prlctl", "suspend", "macOS"); got.code != 0 {
+			if got := callAs(mac, "alice").run(t, "prlctl", "suspend", "macOS"); got.code != 0 {
 				t.Errorf("suspend: %+v", got)
 			}
 		},
@@ -87,7 +87,7 @@ func TestVMProcessEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			mac := newMac(t, standard())
+			mac := newMac(t, standardMac())
 			child := childProcess(t, mac, "macOS")
 			finish(t, mac)
 			// A process that was still starting when the folder went ends with 1.
@@ -100,7 +100,7 @@ func TestVMProcessEnds(t *testing.T) {
 
 func TestStartedVMHasAProcess(t *testing.T) {
 	t.Parallel()
-	wanted := standard()
+	wanted := standardMac()
 	wanted.NoProcesses = false
 	mac := newMac(t, wanted)
 	state, err := mac.Load()
@@ -114,7 +114,7 @@ func TestStartedVMHasAProcess(t *testing.T) {
 	if running.PID == 0 || syscall.Kill(running.PID, 0) != nil {
 		t.Errorf("no process %d", running.PID)
 	}
-	if got := as(mac, "alice").run(t, "prlctl", "pause", "Windows 11"); got.code != 0 {
+	if got := callAs(mac, "alice").run(t, "prlctl", "pause", "Windows 11"); got.code != 0 {
 		t.Errorf("pause: %+v", got)
 	}
 	after, err := mac.Load()
@@ -140,15 +140,15 @@ func TestHangingToolIsKilled(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			mac := newMac(t, standard())
+			mac := newMac(t, standardMac())
 			mustUpdate(t, mac, func(state *State) error {
 				return errors.Join(state.setFault(test.faults[0], ""), state.setFault(test.faults[len(test.faults)-1], ""))
 			})
-			log := mac.marker("log")
+			log := mac.markerPath("log")
 			if err := syscall.Mkfifo(log, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			child := program(mac, "/usr/bin/sudo", "-n", "-H", "-u", "#501", appTools+"/prlctl", "list")
+			child := toolCommand(mac, "/usr/bin/sudo", "-n", "-H", "-u", "#501", appTools+"/prlctl", "list")
 			if err := child.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -169,12 +169,12 @@ func TestHangingToolIsKilled(t *testing.T) {
 // until somebody lets it go on; other users' programs run.
 func TestStoppedTool(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
+	mac := newMac(t, standardMac())
 	mustUpdate(t, mac, func(state *State) error { return state.setFault("stopped", "alice") })
-	if _, err := program(mac, "/usr/bin/sudo", "-n", "-H", "-u", "#502", appTools+"/prlctl", "list").Output(); err != nil {
+	if _, err := toolCommand(mac, "/usr/bin/sudo", "-n", "-H", "-u", "#502", appTools+"/prlctl", "list").Output(); err != nil {
 		t.Errorf("another user's tool: %v", err)
 	}
-	child := program(mac, "/usr/bin/sudo", "-n", "-H", "-u", "#501", appTools+"/prlctl", "list")
+	child := toolCommand(mac, "/usr/bin/sudo", "-n", "-H", "-u", "#501", appTools+"/prlctl", "list")
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -193,19 +193,19 @@ func TestStoppedTool(t *testing.T) {
 // Many tools at once: nothing is lost, and every reader sees a whole state.
 func TestParallelUse(t *testing.T) {
 	t.Parallel()
-	wanted := standard()
+	wanted := standardMac()
 	wanted.Empty = true
 	mac := newMac(t, wanted)
 	const workers, rounds = 4, 2
 	prlctlAs := func(arguments ...string) ([]byte, error) {
-		return program(mac, "/usr/bin/sudo", append([]string{"-n", "-H", "-u", "#501", appTools + "/prlctl"}, arguments...)...).Output()
+		return toolCommand(mac, "/usr/bin/sudo", append([]string{"-n", "-H", "-u", "#501", appTools + "/prlctl"}, arguments...)...).Output()
 	}
 	var group sync.WaitGroup
 	for worker := range workers {
 		group.Go(func() {
 			name := fmt.Sprintf("VM %d", worker)
-			if err := mac.Update(func(state *State) error {
-				_, err := mac.createVM(state, NewVM{OS: "ubuntu", Owner: "alice", Name: name})
+			if err := mac.update(func(state *State) error {
+				_, err := mac.createVM(state, newVMOptions{OS: "ubuntu", Owner: "alice", Name: name})
 				return err
 			}); err != nil {
 				t.Error(err)
@@ -236,7 +236,7 @@ func TestParallelUse(t *testing.T) {
 		}
 	}
 	changes := 0
-	for _, event := range readRecords[Event](t, mac, "events") {
+	for _, event := range readRecords[eventRecord](t, mac, "events") {
 		if event.Name == "vm_state_changed" && slices.Contains([]string{"running", "suspended", "stopped"}, event.State) {
 			changes++
 		}
@@ -248,7 +248,7 @@ func TestParallelUse(t *testing.T) {
 
 func TestMacIsFoundFromInside(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
+	mac := newMac(t, standardMac())
 	found, err := FindMac(mac.Path("/Users/alice/Parallels"))
 	if err != nil || found != mac {
 		t.Errorf("found %v, %v", found, err)
@@ -259,7 +259,7 @@ func TestMacIsFoundFromInside(t *testing.T) {
 	if got := mac.Path("/../../etc/passwd"); !strings.HasPrefix(got, mac.Dir+"/etc") {
 		t.Errorf("path %s leaves the Mac", got)
 	}
-	if _, err := CreateMac(mac.Dir, os.Args[0], standard()); err == nil {
+	if _, err := createMac(mac.Dir, os.Args[0], standardMac()); err == nil {
 		t.Error("a Mac is created twice in one folder")
 	}
 }
@@ -274,9 +274,9 @@ func TestSessionIsReachedThroughLaunchctl(t *testing.T) {
 		command *exec.Cmd
 		want    string
 	}{
-		"sudo alone":          {program(mac, "/usr/bin/sudo", list...), "stopped"},
-		"in the session":      {program(mac, "/bin/launchctl", append([]string{"asuser", "501", "/usr/bin/sudo"}, list...)...), "running"},
-		"without the account": {program(mac, "/bin/launchctl", append([]string{"asuser", "501"}, list[4:]...)...), "could not be found"},
+		"sudo alone":          {toolCommand(mac, "/usr/bin/sudo", list...), "stopped"},
+		"in the session":      {toolCommand(mac, "/bin/launchctl", append([]string{"asuser", "501", "/usr/bin/sudo"}, list...)...), "running"},
+		"without the account": {toolCommand(mac, "/bin/launchctl", append([]string{"asuser", "501"}, list[4:]...)...), "could not be found"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,7 +1,7 @@
 // Package sim is the simulated Mac: a folder with the tree of a Mac, and one
 // program that plays every tool the tree contains. It knows nothing of the
 // agent; each behavior cites the fact it stands on, and behaviors that are only
-// inferred or unknown can be switched with an assumption (see Assumptions).
+// inferred or unknown can be switched with an assumption (see assumptions).
 package sim
 
 import (
@@ -32,8 +32,8 @@ var toolPaths = []string{
 	dispatcherPath,
 }
 
-// tool is one simulated program: it returns its exit code.
-type tool func(*invocation) int
+// toolFunc is one simulated program: it returns its exit code.
+type toolFunc func(*invocation) int
 
 // invocation is one call of a tool on one Mac.
 type invocation struct {
@@ -66,13 +66,13 @@ func Main(additional ...*cobra.Command) int {
 	if play, ok := toolByName(name); ok {
 		return runAsTool(name, play)
 	}
-	command := Command()
+	command := consoleCommand()
 	command.AddCommand(additional...)
-	return execute(command)
+	return executeConsole(command)
 }
 
-func toolByName(name string) (tool, bool) {
-	play, ok := map[string]tool{
+func toolByName(name string) (toolFunc, bool) {
+	play, ok := map[string]toolFunc{
 		"sudo":       sudo,
 		"dscl":       dscl,
 		"scutil":     scutil,
@@ -86,13 +86,13 @@ func toolByName(name string) (tool, bool) {
 		"prlsrvctl":  prlsrvctl,
 		"prl_vm_app": vmApp,
 
-		"prl_client_app":   resident,
-		"prl_disp_service": resident,
+		"prl_client_app":   runBackground,
+		"prl_disp_service": runBackground,
 	}[name]
 	return play, ok
 }
 
-func runAsTool(name string, play tool) int {
+func runAsTool(name string, play toolFunc) int {
 	mac, err := macOfThisProgram()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s (simulated): %v\n", name, err)
@@ -105,7 +105,7 @@ func runAsTool(name string, play tool) int {
 	}
 	return play(&invocation{
 		mac: mac, state: state, name: name, args: os.Args[1:],
-		caller: state.callerFrom(os.Getenv("USER")), session: sessionOf(os.Getenv(sessionVariable)),
+		caller: state.callerFrom(os.Getenv("USER")), session: parseSession(os.Getenv(sessionVariable)),
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 	})
 }
@@ -114,7 +114,7 @@ func runAsTool(name string, play tool) int {
 // USER to an account of the Mac; everything else is root, because the agent
 // clears the environment.
 func (s *State) callerFrom(user string) string {
-	if _, ok := s.user(user); ok {
+	if _, ok := s.userByName(user); ok {
 		return user
 	}
 	return rootUser
@@ -135,14 +135,14 @@ func macOfThisProgram() (Mac, error) {
 	return FindMac(filepath.Dir(executable))
 }
 
-// fail prints one line on stderr and returns the exit code.
-func (in *invocation) fail(code int, format string, args ...any) int {
+// failf prints one line on stderr and returns the exit code.
+func (in *invocation) failf(code int, format string, args ...any) int {
 	fmt.Fprintf(in.stderr, format+"\n", args...)
 	return code
 }
 
-// say prints one line on stdout.
-func (in *invocation) say(format string, args ...any) {
+// printLinef prints one line on stdout.
+func (in *invocation) printLinef(format string, args ...any) {
 	fmt.Fprintf(in.stdout, format+"\n", args...)
 }
 

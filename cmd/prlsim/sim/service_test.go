@@ -13,12 +13,12 @@ import (
 // macWithProcesses is the standard Mac with its processes.
 func macWithProcesses(t *testing.T) Mac {
 	t.Helper()
-	wanted := standard()
+	wanted := standardMac()
 	wanted.NoProcesses, wanted.LoggedOut = false, []string{"bob"}
 	return newMac(t, wanted)
 }
 
-func load(t *testing.T, mac Mac) *State {
+func mustLoad(t *testing.T, mac Mac) *State {
 	t.Helper()
 	state, err := mac.Load()
 	if err != nil {
@@ -27,43 +27,47 @@ func load(t *testing.T, mac Mac) *State {
 	return state
 }
 
-// lives says whether a process of the Mac with this id waits for its end.
-func lives(mac Mac, pid int) bool { return slices.Contains(mac.listeners(), Listener{PID: pid}) }
+// isRunning reports whether a process of the Mac with this id waits for its end.
+func isRunning(mac Mac, pid int) bool {
+	return slices.Contains(mac.waitingProcesses(), waitingProcess{PID: pid})
+}
 
 func TestServiceProcess(t *testing.T) {
 	t.Parallel()
 	mac := macWithProcesses(t)
-	service := func() Service { return load(t, mac).Service }
+	service := func() dispatcherService { return mustLoad(t, mac).Service }
 	first := service()
-	if first.PID == 0 || !lives(mac, first.PID) {
+	if first.PID == 0 || !isRunning(mac, first.PID) {
 		t.Fatalf("no service on a new Mac: %+v", first)
 	}
 	for _, step := range []struct {
 		name  string
 		apply func(*State) error
-		check func(before, after Service) bool
+		check func(before, after dispatcherService) bool
 	}{
 		{"another change", func(state *State) error { state.ComputerName = "x"; return nil },
-			func(before, after Service) bool { return before == after }},
+			func(before, after dispatcherService) bool { return before == after }},
 		{"one user's trouble", func(state *State) error { return state.setFault("service_down", "alice") },
-			func(before, after Service) bool { return before == after }},
+			func(before, after dispatcherService) bool { return before == after }},
 		{"restart", func(state *State) error { state.Service.Running = false; return nil },
-			func(before, after Service) bool {
-				return after.PID != before.PID && after.Starts == before.Starts+1 && lives(mac, after.PID)
+			func(before, after dispatcherService) bool {
+				return after.PID != before.PID && after.Starts == before.Starts+1 && isRunning(mac, after.PID)
 			}},
 		{"stop", func(state *State) error { return state.setFault("service_down", "") },
-			func(_, after Service) bool { return after.PID == 0 && !after.Running }},
+			func(_, after dispatcherService) bool { return after.PID == 0 && !after.Running }},
 		{"start", func(state *State) error { state.clearFault("", ""); return nil },
-			func(before, after Service) bool { return after.Starts == before.Starts+1 && lives(mac, after.PID) }},
+			func(before, after dispatcherService) bool {
+				return after.Starts == before.Starts+1 && isRunning(mac, after.PID)
+			}},
 	} {
 		before := service()
 		mustUpdate(t, mac, step.apply)
-		mac.settle()
+		mac.waitForExits()
 		after := service()
 		if !step.check(before, after) {
 			t.Errorf("%s: %+v, then %+v", step.name, before, after)
 		}
-		if after.PID != before.PID && lives(mac, before.PID) {
+		if after.PID != before.PID && isRunning(mac, before.PID) {
 			t.Errorf("%s: process %d still runs", step.name, before.PID)
 		}
 	}
@@ -72,13 +76,13 @@ func TestServiceProcess(t *testing.T) {
 func TestApplication(t *testing.T) {
 	t.Parallel()
 	mac := emptyMac(t) // also without other processes
-	launch := func(user string) error { return mac.Update(func(s *State) error { return mac.launchApp(s, user) }) }
+	launch := func(user string) error { return mac.update(func(s *State) error { return mac.launchApp(s, user) }) }
 	if err := errors.Join(launch("alice"), launch("bob")); err != nil {
 		t.Fatal(err)
 	}
-	apps := load(t, mac).Apps
+	apps := mustLoad(t, mac).Apps
 	for _, app := range apps {
-		if !lives(mac, app.PID) {
+		if !isRunning(mac, app.PID) {
 			t.Errorf("no process of %s", app.User)
 		}
 	}
@@ -88,11 +92,11 @@ func TestApplication(t *testing.T) {
 		}
 	}
 	mustUpdate(t, mac, func(state *State) error { state.logOut(1); return nil })
-	mac.settle()
+	mac.waitForExits()
 	if launch("bob") == nil {
 		t.Error("the application is launched without a session")
 	}
-	if !lives(mac, apps[0].PID) || lives(mac, apps[1].PID) {
+	if !isRunning(mac, apps[0].PID) || isRunning(mac, apps[1].PID) {
 		t.Error("after the logout of bob: not only the application of alice runs")
 	}
 	mustUpdate(t, mac, func(state *State) error {
@@ -101,8 +105,8 @@ func TestApplication(t *testing.T) {
 		}
 		return nil
 	})
-	mac.settle()
-	if left := mac.listeners(); len(left) > 0 {
+	mac.waitForExits()
+	if left := mac.waitingProcesses(); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 }
@@ -127,7 +131,7 @@ func TestGRP_11_LIC_06_Activations(t *testing.T) {
 	const otherKey = "ABCDEF-123456-GHJKLM-789ABC-NPQRST"
 	shown := func(t *testing.T) [5]string {
 		license := map[string]any{}
-		got := as(mac, "alice").run(t, "prlsrvctl", "info", "--license", "--json").stdout
+		got := callAs(mac, "alice").run(t, "prlsrvctl", "info", "--license", "--json").stdout
 		if err := json.Unmarshal([]byte(got), &license); err != nil {
 			t.Fatalf("%v in %s", err, got)
 		}
@@ -156,24 +160,24 @@ func TestGRP_11_LIC_06_Activations(t *testing.T) {
 	if before[1] != maskedKey || before[3] != "SSO" {
 		t.Errorf("at first: %v", before)
 	}
-	apply(func(state *State) error { return state.activate(otherKey, "business") })
+	apply(func(state *State) error { return state.activateLicense(otherKey, "business") })
 	byKey := shown(t)
 	if byKey[1] != "ABCDEF-******-******-******-NPQRST" || byKey[2] != "business" || byKey[3] != "LIC_KEY" || byKey[4] == before[4] {
 		t.Errorf("with another key: %v", byKey)
 	}
-	if raw, _ := os.ReadFile(mac.marker("state.json")); strings.Contains(string(raw), otherKey) {
+	if raw, _ := os.ReadFile(mac.markerPath("state.json")); strings.Contains(string(raw), otherKey) {
 		t.Error("the whole key is kept")
 	}
 	apply(func(state *State) error { state.Product.Edition = "enterprise"; return nil })
 	if got := shown(t); got[2] != "enterprise" || got[4] != byKey[4] {
 		t.Errorf("with another edition: %v", got)
 	}
-	apply(func(state *State) error { return state.activate("", "enterprise") })
+	apply(func(state *State) error { return state.activateLicense("", "enterprise") })
 	if got := shown(t); got != before {
 		t.Errorf("by single sign-on again: %v, was %v", got, before)
 	}
 	for _, key := range []string{"x", "abcdef-123456-GHJKLM-789ABC-NPQRST", otherKey + "-AAAAAA"} {
-		if err := mac.Update(func(state *State) error { return state.activate(key, "pro") }); !errors.Is(err, errUsage) {
+		if err := mac.update(func(state *State) error { return state.activateLicense(key, "pro") }); !errors.Is(err, errUsage) {
 			t.Errorf("key %q: %v", key, err)
 		}
 	}
@@ -184,15 +188,15 @@ func TestNetworkFile(t *testing.T) {
 	mac := emptyMac(t)
 	for _, step := range []struct {
 		name  string
-		apply func(*Network)
+		apply func(*networkState)
 		want  string // the file's resolvers
 	}{
-		{"a new Mac", func(*Network) {}, "192.168.1.1"},
-		{"down", func(n *Network) { n.Up = false }, "no file"},
-		{"down again", func(n *Network) { n.Up = false }, "no file"},
-		{"another network", func(n *Network) { n.Up, n.Resolvers = true, []string{"172.20.10.1", "2001:db8::1"} }, "172.20.10.1 2001:db8::1"},
-		{"with a VPN", func(n *Network) { n.VPN = vpnResolver }, "10.8.0.1 172.20.10.1 2001:db8::1"},
-		{"without it", func(n *Network) { n.VPN = "" }, "172.20.10.1 2001:db8::1"},
+		{"a new Mac", func(*networkState) {}, "192.168.1.1"},
+		{"down", func(n *networkState) { n.Up = false }, "no file"},
+		{"down again", func(n *networkState) { n.Up = false }, "no file"},
+		{"another network", func(n *networkState) { n.Up, n.Resolvers = true, []string{"172.20.10.1", "2001:db8::1"} }, "172.20.10.1 2001:db8::1"},
+		{"with a VPN", func(n *networkState) { n.VPN = vpnResolver }, "10.8.0.1 172.20.10.1 2001:db8::1"},
+		{"without it", func(n *networkState) { n.VPN = "" }, "172.20.10.1 2001:db8::1"},
 	} {
 		if err := mac.setNetwork(step.apply); err != nil {
 			t.Fatal(err)

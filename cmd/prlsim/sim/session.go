@@ -16,18 +16,18 @@ func sudo(in *invocation) int {
 		return code
 	}
 	if in.caller != rootUser {
-		return in.fail(1, "sudo: a password is required")
+		return in.failf(1, "sudo: a password is required")
 	}
-	account, uid, known := in.state.account(target)
+	account, uid, known := in.state.findAccount(target)
 	if !known {
-		return in.fail(1, "sudo: unknown user %s", target)
+		return in.failf(1, "sudo: unknown user %s", target)
 	}
 	if in.state.hasFault("stopped", account) {
 		if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
-			return in.fail(1, "sudo: unable to stop: %v", err)
+			return in.failf(1, "sudo: unable to stop: %v", err)
 		}
 	}
-	return in.become(program, "sudo: %s: command not found", 1, sudoEnvironment(account, uid, program))
+	return in.execProgram(program, "sudo: %s: command not found", 1, sudoEnvironment(account, uid, program))
 }
 
 // parseSudo reads the options; every other option than -n, -H and -u, and a
@@ -44,22 +44,22 @@ func (in *invocation) parseSudo() (target string, program []string, code int) {
 		case option == "-u" && len(arguments) > 0:
 			target, arguments = arguments[0], arguments[1:]
 		case option == "-u":
-			return "", nil, in.fail(1, "sudo: option requires an argument -- 'u'")
+			return "", nil, in.failf(1, "sudo: option requires an argument -- 'u'")
 		default:
-			return "", nil, in.fail(1, "sudo: invalid option -- '%s'", strings.TrimLeft(option, "-"))
+			return "", nil, in.failf(1, "sudo: invalid option -- '%s'", strings.TrimLeft(option, "-"))
 		}
 	}
 	if !seen["-n"] || !seen["-H"] || target == "" || len(arguments) == 0 {
-		return "", nil, in.fail(1, "usage: sudo -n -H -u user command [arg ...]")
+		return "", nil, in.failf(1, "usage: sudo -n -H -u user command [arg ...]")
 	}
 	return target, arguments, 0
 }
 
-// account finds an account of the Mac by name or "#UID".
-func (s *State) account(target string) (name string, uid int, known bool) {
+// findAccount finds an account of the Mac by name or "#UID".
+func (s *State) findAccount(target string) (name string, uid int, known bool) {
 	number, byUID := strings.CutPrefix(target, "#")
 	if !byUID {
-		user, known := s.user(target)
+		user, known := s.userByName(target)
 		if target == rootUser {
 			return rootUser, 0, true
 		}
@@ -80,7 +80,7 @@ func (s *State) account(target string) (name string, uid int, known bool) {
 // the simulated launchctl sets it, and every program inherits it.
 const sessionVariable = "PRLSIM_SESSION"
 
-func sessionOf(text string) int {
+func parseSession(text string) int {
 	uid, err := strconv.Atoi(text)
 	if err != nil {
 		return 0
@@ -88,9 +88,9 @@ func sessionOf(text string) int {
 	return uid
 }
 
-// keptBySudo are the variables that survive sudo's clean environment, and the
-// session, which sudo does not change.
-var keptBySudo = []string{"LANG", "LC_ALL", "LC_CTYPE", "TERM", sessionVariable}
+// sudoKeptVariables are the variables that survive sudo's clean environment,
+// and the session, which sudo does not change.
+var sudoKeptVariables = []string{"LANG", "LC_ALL", "LC_CTYPE", "TERM", sessionVariable}
 
 func sudoEnvironment(account string, uid int, program []string) []string {
 	environment := []string{
@@ -98,7 +98,7 @@ func sudoEnvironment(account string, uid int, program []string) []string {
 		"HOME=" + homeOf(account), "USER=" + account, "LOGNAME=" + account, "SHELL=/bin/zsh",
 		"SUDO_UID=0", "SUDO_GID=0", "SUDO_USER=" + rootUser, "SUDO_COMMAND=" + strings.Join(program, " "),
 	}
-	for _, name := range keptBySudo {
+	for _, name := range sudoKeptVariables {
 		if value, set := os.LookupEnv(name); set {
 			environment = append(environment, name+"="+value)
 		}
@@ -106,18 +106,18 @@ func sudoEnvironment(account string, uid int, program []string) []string {
 	return environment
 }
 
-// become replaces this process by the program at a Mac path, so that no extra
-// process stays between the caller and the program.
-func (in *invocation) become(program []string, missing string, code int, environment []string) int {
+// execProgram replaces this process by the program at a Mac path, so that no
+// extra process stays between the caller and the program.
+func (in *invocation) execProgram(program []string, missing string, code int, environment []string) int {
 	if !strings.HasPrefix(program[0], "/") {
-		return in.fail(code, missing, program[0])
+		return in.failf(code, missing, program[0])
 	}
 	path := in.mac.Path(program[0])
 	if info, err := os.Stat(path); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
-		return in.fail(code, missing, program[0])
+		return in.failf(code, missing, program[0])
 	}
 	err := syscall.Exec(path, append([]string{path}, program[1:]...), environment)
-	return in.fail(code, "%s: unable to execute %s: %v", in.name, program[0], err)
+	return in.failf(code, "%s: unable to execute %s: %v", in.name, program[0], err)
 }
 
 // launchctl plays `asuser UID COMMAND…` and `print system/LABEL`
@@ -129,9 +129,9 @@ func launchctl(in *invocation) int {
 	case len(in.args) == 2 && in.args[0] == "print":
 		return printJob(in, in.args[1])
 	case len(in.args) == 0:
-		return in.fail(1, "Usage: launchctl <subcommand> ... | help [subcommand]")
+		return in.failf(1, "Usage: launchctl <subcommand> ... | help [subcommand]")
 	}
-	return in.fail(64, "Unrecognized subcommand: %s", in.args[0])
+	return in.failf(64, "Unrecognized subcommand: %s", in.args[0])
 }
 
 // asUser runs a program in a user's bootstrap. It changes neither the account
@@ -141,13 +141,13 @@ func asUser(in *invocation, uidText string, program []string) int {
 	uid, err := strconv.Atoi(uidText)
 	user, known := in.state.userByUID(uid)
 	if err != nil || !known || in.caller != rootUser {
-		return in.fail(1, "Could not switch to audit session of user %s: 1: Operation not permitted", uidText)
+		return in.failf(1, "Could not switch to audit session of user %s: 1: Operation not permitted", uidText)
 	}
 	missing := !user.LoggedIn && in.state.assumes("asuser_without_session", "fails")
 	if missing || in.state.hasFault("no_session", user.Name) {
-		return in.fail(1, "Could not switch to audit session of user %s: 3: No such process", uidText)
+		return in.failf(1, "Could not switch to audit session of user %s: 3: No such process", uidText)
 	}
-	return in.become(program, "launchctl: could not execute %s: No such file or directory", 1,
+	return in.execProgram(program, "launchctl: could not execute %s: No such file or directory", 1,
 		append(os.Environ(), sessionVariable+"="+strconv.Itoa(user.UID)))
 }
 
@@ -158,22 +158,23 @@ const dispatcherJob = "system/com.parallels.desktop.launchdaemon"
 func printJob(in *invocation, target string) int {
 	if target != dispatcherJob {
 		label := strings.TrimPrefix(target, "system/")
-		return in.fail(113, "Bad request.\nCould not find service %q in domain for system", label)
+		return in.failf(113, "Bad request.\nCould not find service %q in domain for system", label)
 	}
 	state := "running"
 	if in.state.hasFault("service_down", in.caller) {
 		state = "not running"
 	}
-	in.say("%s = {\n\tactive count = 1\n\tpath = %s/Contents/LaunchDaemons/com.parallels.desktop.launchdaemon.plist\n\ttype = LaunchDaemon\n\tstate = %s\n}", target, appFolder, state)
+	in.printLinef("%s = {\n\tactive count = 1\n\tpath = %s/Contents/LaunchDaemons/com.parallels.desktop.launchdaemon.plist\n\ttype = LaunchDaemon\n\tstate = %s\n}", target, appFolder, state)
 	return 0
 }
 
-// consoleUser is the text of `show State:/Users/ConsoleUser` (facts/macos.md 8):
-// one session for every user who is logged in, on the screen or switched out.
-func (s *State) consoleUser() string {
+// consoleUserText is the text of `show State:/Users/ConsoleUser`
+// (facts/macos.md 8): one session for every user who is logged in, on the
+// screen or switched out.
+func (s *State) consoleUserText() string {
 	var out strings.Builder
 	name, uid, gid := "loginwindow", 0, 0
-	if user, ok := s.user(s.Console); ok {
+	if user, ok := s.userByName(s.Console); ok {
 		name, uid, gid = user.Name, user.UID, 20
 	}
 	fmt.Fprintf(&out, "<dictionary> {\n  GID : %d\n  Name : %s\n  SessionInfo : <array> {\n", gid, name)
@@ -188,7 +189,7 @@ func (s *State) consoleUser() string {
 	return out.String()
 }
 
-func writeSession(out *strings.Builder, number int, user User, onConsole bool) {
+func writeSession(out *strings.Builder, number int, user macUser, onConsole bool) {
 	fmt.Fprintf(out, "    %d : <dictionary> {\n", number)
 	for _, line := range [][2]string{
 		{"kCGSSessionAuditIDKey", strconv.Itoa(100000 + user.UID)},

@@ -42,21 +42,21 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: filepath.Join("..", "..", "..", "testdata", "scripts", "sim")})
 }
 
-// standard is the Mac of `prlsim mac create DIR --no-processes`.
-func standard() NewMac {
-	return NewMac{
+// standardMac is the Mac of `prlsim mac create DIR --no-processes`.
+func standardMac() newMacOptions {
+	return newMacOptions{
 		Users: []string{"alice", "bob"}, Seed: 1, ProductVersion: "26.4.0-57513",
 		ComputerName: "Alice's MacBook Pro", NoProcesses: true,
 	}
 }
 
-func newMac(t *testing.T, wanted NewMac) Mac {
+func newMac(t *testing.T, wanted newMacOptions) Mac {
 	t.Helper()
 	executable, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	mac, err := CreateMac(filepath.Join(t.TempDir(), "mac"), executable, wanted)
+	mac, err := createMac(filepath.Join(t.TempDir(), "mac"), executable, wanted)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ type call struct {
 	stdin  string
 }
 
-func as(mac Mac, caller string) call { return call{mac: mac, caller: caller} }
+func callAs(mac Mac, caller string) call { return call{mac: mac, caller: caller} }
 
 func (c call) run(t *testing.T, name string, args ...string) outcome {
 	t.Helper()
@@ -112,12 +112,12 @@ func idOf(t *testing.T, mac Mac, owner, name string) string {
 
 func mustUpdate(t *testing.T, mac Mac, apply func(*State) error) {
 	t.Helper()
-	if err := mac.Update(apply); err != nil {
+	if err := mac.update(apply); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func golden(t *testing.T, name, got string) {
+func checkGolden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {

@@ -20,7 +20,7 @@ const (
 
 func macSleepCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "sleep DURATION", Short: "Put the Mac to sleep for a while", Args: arguments(1, 1),
+		Use: "sleep DURATION", Short: "Put the Mac to sleep for a while", Args: argumentCount(1, 1),
 		Long: `Put the Mac to sleep: its processes, and an agent that runs for its folder, are
 stopped for that long; then they go on. The clock goes on meanwhile, and so do
 the timers of the processes, which have expired when they wake: a real Mac stops
@@ -35,9 +35,9 @@ them. The command ends when the Mac is awake.`,
 			if err != nil {
 				return err
 			}
-			ctx, stop := interruptible()
+			ctx, stop := interruptContext()
 			defer stop()
-			count, err := mac.sleep(ctx, wait)
+			count, err := mac.sleepFor(ctx, wait)
 			if err != nil {
 				return err
 			}
@@ -47,8 +47,8 @@ them. The command ends when the Mac is awake.`,
 	}
 }
 
-// sleep stops the Mac's processes until the time is over or the context ends.
-func (m Mac) sleep(ctx context.Context, wait time.Duration) (int, error) {
+// sleepFor stops the Mac's processes until the time is over or the context ends.
+func (m Mac) sleepFor(ctx context.Context, wait time.Duration) (int, error) {
 	var asleep []int
 	defer func() {
 		for _, pid := range asleep {
@@ -56,7 +56,7 @@ func (m Mac) sleep(ctx context.Context, wait time.Duration) (int, error) {
 		}
 	}()
 	for { // what was begun meanwhile goes to sleep as well
-		processes, err := m.processes()
+		processes, err := m.ownProcesses()
 		if err != nil {
 			return 0, err
 		}
@@ -70,6 +70,6 @@ func (m Mac) sleep(ctx context.Context, wait time.Duration) (int, error) {
 			break
 		}
 	}
-	pause(ctx, wait)
+	sleepContext(ctx, wait)
 	return len(asleep), nil
 }

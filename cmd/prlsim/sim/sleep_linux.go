@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// tableEntry is what /proc says of one process.
-type tableEntry struct {
+// processEntry is what /proc says of one process.
+type processEntry struct {
 	pid, parent int
 	program     string // on this disk; empty where it may not be read
 	arguments   []string
 	environment []string
 }
 
-// processes lists the processes of the Mac: those whose program lies in its
+// ownProcesses lists the processes of the Mac: those whose program lies in its
 // folder, the agents that run for it, and all that these have started. The
 // console's own process is none.
-func (m Mac) processes() ([]int, error) {
+func (m Mac) ownProcesses() ([]int, error) {
 	table, err := processTable()
 	if err != nil {
 		return nil, err
@@ -49,14 +49,14 @@ func (m Mac) processes() ([]int, error) {
 	return pids, nil
 }
 
-func (e tableEntry) liesIn(folder string) bool {
+func (e processEntry) liesIn(folder string) bool {
 	return strings.HasPrefix(e.program, folder+"/") ||
 		len(e.arguments) > 0 && strings.HasPrefix(e.arguments[0], folder+"/")
 }
 
-// isAgentOf says whether the process is an agent for the folder: a flag stands
+// isAgentOf reports whether the process is an agent for the folder: a flag stands
 // over the variable.
-func (e tableEntry) isAgentOf(folder string) bool {
+func (e processEntry) isAgentOf(folder string) bool {
 	if len(e.arguments) == 0 || filepath.Base(e.arguments[0]) != agentProgram {
 		return false
 	}
@@ -77,12 +77,12 @@ func (e tableEntry) isAgentOf(folder string) bool {
 	return root != "" && err == nil && resolved == folder
 }
 
-func processTable() ([]tableEntry, error) {
+func processTable() ([]processEntry, error) {
 	names, err := filepath.Glob("/proc/[1-9]*")
 	if err != nil {
 		return nil, fmt.Errorf("read process table: %w", err)
 	}
-	var table []tableEntry
+	var table []processEntry
 	for _, name := range names {
 		pid, err := strconv.Atoi(filepath.Base(name))
 		if err != nil {
@@ -93,7 +93,7 @@ func processTable() ([]tableEntry, error) {
 			continue // it ended meanwhile
 		}
 		program, _ := os.Readlink(filepath.Join(name, "exe")) // not of other users' processes
-		table = append(table, tableEntry{pid, parent, program, words(name, "cmdline"), words(name, "environ")})
+		table = append(table, processEntry{pid, parent, program, readStrings(name, "cmdline"), readStrings(name, "environ")})
 	}
 	return table, nil
 }
@@ -112,7 +112,7 @@ func parentOf(folder string) (int, error) {
 	return strconv.Atoi(fields[1])
 }
 
-func words(folder, file string) []string {
+func readStrings(folder, file string) []string {
 	content, err := os.ReadFile(filepath.Join(folder, file))
 	if err != nil || len(content) == 0 {
 		return nil

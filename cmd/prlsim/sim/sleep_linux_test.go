@@ -49,8 +49,8 @@ func startStandIn(t *testing.T, environment []string, arguments ...string) int {
 	return command.Process.Pid
 }
 
-// stopped says whether the kernel shows the process as stopped.
-func stopped(t *testing.T, pid int) bool {
+// isStopped reports whether the kernel shows the process as stopped.
+func isStopped(t *testing.T, pid int) bool {
 	t.Helper()
 	folder := "/proc/" + strconv.Itoa(pid)
 	line, err := os.ReadFile(folder + "/stat")
@@ -64,8 +64,8 @@ func stopped(t *testing.T, pid int) bool {
 // are not; then they go on.
 func TestSleep(t *testing.T) {
 	t.Parallel()
-	mac, other := macWithProcesses(t), newMac(t, standard())
-	state := load(t, mac)
+	mac, other := macWithProcesses(t), newMac(t, standardMac())
+	state := mustLoad(t, mac)
 	ours := []int{
 		state.Service.PID, state.VMs[0].PID,
 		startStandIn(t, nil, "run", "--root", mac.Dir), startStandIn(t, nil, "run", "--root="+mac.Dir),
@@ -79,14 +79,14 @@ func TestSleep(t *testing.T) {
 	defer wake()
 	slept := make(chan int)
 	go func() {
-		count, err := mac.sleep(ctx, time.Hour)
+		count, err := mac.sleepFor(ctx, time.Hour)
 		if err != nil {
 			t.Error(err)
 		}
 		slept <- count
 	}()
 	all := func(pids []int, want bool) bool {
-		return !slices.ContainsFunc(pids, func(pid int) bool { return stopped(t, pid) != want })
+		return !slices.ContainsFunc(pids, func(pid int) bool { return isStopped(t, pid) != want })
 	}
 	awaitTrue(t, "they sleep", func() bool { return all(ours, true) })
 	if !all(others, false) {

@@ -8,4 +8,4 @@ import "errors"
 // to which folder.
 var errNoProcessTable = errors.New("sleep is simulated on Linux only")
 
-func (m Mac) processes() ([]int, error) { return nil, errNoProcessTable }
+func (m Mac) ownProcesses() ([]int, error) { return nil, errNoProcessTable }

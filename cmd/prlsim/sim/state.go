@@ -17,23 +17,23 @@ type State struct {
 	HardwareUUID  string            `json:"hardware_uuid"`
 	Intel         bool              `json:"intel,omitempty"`
 	NoProcesses   bool              `json:"no_processes,omitempty"` // none starts by itself
-	Product       Product           `json:"product"`
-	Users         []User            `json:"users"`
+	Product       product           `json:"product"`
+	Users         []macUser         `json:"users"`
 	Console       string            `json:"console,omitempty"` // user whose session is on the screen
 	VMs           []*VM             `json:"vms"`
-	Faults        []Fault           `json:"faults,omitempty"`
+	Faults        []activeFault     `json:"faults,omitempty"`
 	Assumptions   map[string]string `json:"assumptions,omitempty"` // where they differ from the default
 	DispatcherID  string            `json:"dispatcher_id"`
 	DispatcherKey string            `json:"dispatcher_hardware_id"`
-	Service       Service           `json:"service"`
-	Apps          []App             `json:"apps,omitempty"`
-	Network       Network           `json:"network"`
+	Service       dispatcherService `json:"service"`
+	Apps          []runningApp      `json:"apps,omitempty"`
+	Network       networkState      `json:"network"`
 
-	events []Event // of the change under way
+	pendingEvents []eventRecord // of the change under way
 }
 
-// Product is the installed Parallels Desktop and its license.
-type Product struct {
+// product is the installed Parallels Desktop and its license.
+type product struct {
 	Version    string `json:"version"` // "26.4.0-57513"
 	Edition    string `json:"edition"` // standard, pro, business, enterprise
 	Active     bool   `json:"active"`
@@ -45,16 +45,16 @@ type Product struct {
 	ActivatedAt string `json:"activated_at"` // "2006-01-02 15:04:05"
 }
 
-// User is one account of the Mac.
-type User struct {
+// macUser is one account of the Mac.
+type macUser struct {
 	Name     string `json:"name"`
 	FullName string `json:"full_name"`
 	UID      int    `json:"uid"`
 	LoggedIn bool   `json:"logged_in"` // has a GUI session, on the screen or switched out
 }
 
-// Home returns the Mac path of the user's home folder.
-func (u User) Home() string { return "/Users/" + u.Name }
+// home returns the Mac path of the user's home folder.
+func (u macUser) home() string { return "/Users/" + u.Name }
 
 // VM is one registered virtual machine.
 type VM struct {
@@ -80,22 +80,22 @@ type VM struct {
 	Elements    map[string]string `json:"elements,omitempty"` // of config.pvs that no list shows
 }
 
-// Apple reports whether the VM is a macOS guest of Apple's own framework
+// isApple reports whether the VM is a macOS guest of Apple's own framework
 // (Type APPLE_VZ_VM, facts/prlctl.md 2.7).
-func (vm *VM) Apple() bool { return strings.HasSuffix(vm.Bundle, ".macvm") }
+func (vm *VM) isApple() bool { return strings.HasSuffix(vm.Bundle, ".macvm") }
 
-func (s *State) user(name string) (User, bool) {
-	index := slices.IndexFunc(s.Users, func(u User) bool { return u.Name == name })
+func (s *State) userByName(name string) (macUser, bool) {
+	index := slices.IndexFunc(s.Users, func(u macUser) bool { return u.Name == name })
 	if index < 0 {
-		return User{}, false
+		return macUser{}, false
 	}
 	return s.Users[index], true
 }
 
-func (s *State) userByUID(uid int) (User, bool) {
-	index := slices.IndexFunc(s.Users, func(u User) bool { return u.UID == uid })
+func (s *State) userByUID(uid int) (macUser, bool) {
+	index := slices.IndexFunc(s.Users, func(u macUser) bool { return u.UID == uid })
 	if index < 0 {
-		return User{}, false
+		return macUser{}, false
 	}
 	return s.Users[index], true
 }
@@ -145,8 +145,8 @@ func findVM(vms []*VM, idOrName string) (*VM, error) {
 	return nil, fmt.Errorf("%d virtual machines are named %q: name the user or give the id", len(found), idOrName)
 }
 
-// major returns the product's major version, for example 26.
-func (p Product) major() int {
+// majorVersion returns the product's major version, for example 26.
+func (p product) majorVersion() int {
 	var major int
 	if _, err := fmt.Sscanf(p.Version, "%d.", &major); err != nil {
 		return 0
@@ -154,8 +154,8 @@ func (p Product) major() int {
 	return major
 }
 
-// parts splits "26.4.0-57513" into version and build.
-func (p Product) parts() (version, build string) {
+// versionAndBuild splits "26.4.0-57513" into version and build.
+func (p product) versionAndBuild() (version, build string) {
 	version, build, _ = strings.Cut(p.Version, "-")
 	return version, build
 }

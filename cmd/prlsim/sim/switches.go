@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// Assumption is a behavior of the real Mac that is only inferred or unknown,
+// assumption is a behavior of the real Mac that is only inferred or unknown,
 // and that the simulated Mac can show either way.
-type Assumption struct {
+type assumption struct {
 	Name   string   `json:"name"`
 	Values []string `json:"values"` // the first is the default
 	Fact   string   `json:"fact"`   // where the doubt is written down
 	Means  string   `json:"means"`
 }
 
-// Assumptions lists every behavior that `mac create --assume NAME=VALUE`
+// assumptions lists every behavior that `mac create --assume NAME=VALUE`
 // switches.
-var Assumptions = []Assumption{
+var assumptions = []assumption{
 	{"bulk_home", []string{"empty", "filled"}, "facts/prlctl.md 2.1",
 		"whether a list of all VMs leaves Home and Home path empty"},
 	{"bulk_details", []string{"full", "sparse"}, "facts/prlctl.md 2.1",
@@ -83,14 +83,14 @@ var Assumptions = []Assumption{
 
 // assumes reports whether the Mac behaves as the value says.
 func (s *State) assumes(name, value string) bool {
-	return s.assumption(name) == value
+	return s.assumedValue(name) == value
 }
 
-func (s *State) assumption(name string) string {
+func (s *State) assumedValue(name string) string {
 	if value, ok := s.Assumptions[name]; ok {
 		return value
 	}
-	for _, assumption := range Assumptions {
+	for _, assumption := range assumptions {
 		if assumption.Name == name {
 			return assumption.Values[0]
 		}
@@ -98,15 +98,15 @@ func (s *State) assumption(name string) string {
 	return ""
 }
 
-// assume stores NAME=VALUE after checking both.
-func (s *State) assume(setting string) error {
+// setAssumption stores NAME=VALUE after checking both.
+func (s *State) setAssumption(setting string) error {
 	name, value, _ := strings.Cut(setting, "=")
-	index := slices.IndexFunc(Assumptions, func(a Assumption) bool { return a.Name == name })
+	index := slices.IndexFunc(assumptions, func(a assumption) bool { return a.Name == name })
 	if index < 0 {
 		return fmt.Errorf("%w: unknown assumption %q (see prlsim mac assumptions)", errUsage, name)
 	}
-	if !slices.Contains(Assumptions[index].Values, value) {
-		return fmt.Errorf("%w: %s is one of %s", errUsage, name, strings.Join(Assumptions[index].Values, ", "))
+	if !slices.Contains(assumptions[index].Values, value) {
+		return fmt.Errorf("%w: %s is one of %s", errUsage, name, strings.Join(assumptions[index].Values, ", "))
 	}
 	if s.Assumptions == nil {
 		s.Assumptions = map[string]string{}
@@ -115,22 +115,22 @@ func (s *State) assume(setting string) error {
 	return nil
 }
 
-// Fault is a trouble that is switched on, for one user or for all.
-type Fault struct {
+// activeFault is a failure that is switched on, for one user or for all.
+type activeFault struct {
 	Name  string `json:"name"`
 	Value string `json:"value,omitempty"`
 	User  string `json:"user,omitempty"` // empty: all
 }
 
-// FaultKind describes a fault that can be switched on.
-type FaultKind struct {
+// faultKind describes a fault that can be switched on.
+type faultKind struct {
 	Name  string `json:"name"`
 	Value string `json:"value"` // what the value means; empty: takes none
 	Means string `json:"means"`
 }
 
-// FaultKinds lists the faults of `prlsim fault set`.
-var FaultKinds = []FaultKind{
+// faultKinds lists the faults of `prlsim fault set`.
+var faultKinds = []faultKind{
 	{"service_down", "", "prlctl and prlsrvctl: the service cannot be reached, exit 253"},
 	{"hang", "seconds (0: until killed)", "prlctl and prlsrvctl block before they do anything"},
 	{"stubborn", "", "prlctl and prlsrvctl ignore SIGTERM and SIGINT"},
@@ -150,8 +150,8 @@ var FaultKinds = []FaultKind{
 	{"codesign", "", "codesign does not accept the application's signature"},
 }
 
-// fault returns the fault's value if it is on for the account.
-func (s *State) fault(name, account string) (value string, on bool) {
+// faultValue returns the fault's value if it is on for the account.
+func (s *State) faultValue(name, account string) (value string, on bool) {
 	for _, fault := range s.Faults {
 		if fault.Name == name && (fault.User == "" || fault.User == account) {
 			return fault.Value, true
@@ -161,48 +161,48 @@ func (s *State) fault(name, account string) (value string, on bool) {
 }
 
 func (s *State) hasFault(name, account string) bool {
-	_, on := s.fault(name, account)
+	_, on := s.faultValue(name, account)
 	return on
 }
 
 // setFault switches NAME[=VALUE] on for a user, or for all with an empty user.
 func (s *State) setFault(setting, user string) error {
 	name, value, hasValue := strings.Cut(setting, "=")
-	kind, err := faultKind(name)
+	kind, err := findFaultKind(name)
 	if err != nil {
 		return err
 	}
 	if hasValue != (kind.Value != "") {
-		return fmt.Errorf("%w: fault %s takes %s", errUsage, name, orNothing(kind.Value))
+		return fmt.Errorf("%w: fault %s takes %s", errUsage, name, valueSyntax(kind.Value))
 	}
 	if number, err := strconv.Atoi(value); hasValue && (err != nil || number < 0) {
 		return fmt.Errorf("%w: fault %s takes %s, not %q", errUsage, name, kind.Value, value)
 	}
-	if _, known := s.user(user); user != "" && user != rootUser && !known {
+	if _, known := s.userByName(user); user != "" && user != rootUser && !known {
 		return fmt.Errorf("no user %q on this Mac", user)
 	}
 	s.clearFault(name, user)
-	s.Faults = append(s.Faults, Fault{Name: name, Value: value, User: user})
+	s.Faults = append(s.Faults, activeFault{Name: name, Value: value, User: user})
 	return nil
 }
 
 // clearFault switches one fault off, for the user or, with an empty user, for
 // all; an empty name means every fault.
 func (s *State) clearFault(name, user string) {
-	s.Faults = slices.DeleteFunc(s.Faults, func(fault Fault) bool {
+	s.Faults = slices.DeleteFunc(s.Faults, func(fault activeFault) bool {
 		return (name == "" || fault.Name == name) && (user == "" || fault.User == user)
 	})
 }
 
-func faultKind(name string) (FaultKind, error) {
-	index := slices.IndexFunc(FaultKinds, func(kind FaultKind) bool { return kind.Name == name })
+func findFaultKind(name string) (faultKind, error) {
+	index := slices.IndexFunc(faultKinds, func(kind faultKind) bool { return kind.Name == name })
 	if index < 0 {
-		return FaultKind{}, fmt.Errorf("%w: unknown fault %q (see prlsim fault kinds)", errUsage, name)
+		return faultKind{}, fmt.Errorf("%w: unknown fault %q (see prlsim fault kinds)", errUsage, name)
 	}
-	return FaultKinds[index], nil
+	return faultKinds[index], nil
 }
 
-func orNothing(text string) string {
+func valueSyntax(text string) string {
 	if text == "" {
 		return "no value"
 	}

@@ -13,7 +13,7 @@ import (
 // macAssuming makes the standard Mac with one assumption.
 func macAssuming(t *testing.T, setting string) Mac {
 	t.Helper()
-	wanted := standard()
+	wanted := standardMac()
 	wanted.Assume, wanted.LoggedOut = []string{setting}, []string{"bob"}
 	return newMac(t, wanted)
 }
@@ -22,15 +22,15 @@ func macAssuming(t *testing.T, setting string) Mac {
 func TestAssumptionsBothWays(t *testing.T) {
 	t.Parallel()
 	list := func(caller string, args ...string) func(*testing.T, Mac) outcome {
-		return func(t *testing.T, mac Mac) outcome { return as(mac, caller).run(t, "prlctl", args...) }
+		return func(t *testing.T, mac Mac) outcome { return callAs(mac, caller).run(t, "prlctl", args...) }
 	}
-	license := func(prepare func(*Product)) func(*testing.T, Mac) outcome {
+	license := func(prepare func(*product)) func(*testing.T, Mac) outcome {
 		return func(t *testing.T, mac Mac) outcome {
 			mustUpdate(t, mac, func(state *State) error { prepare(&state.Product); return nil })
-			return as(mac, "alice").run(t, "prlsrvctl", "info", "--license", "--json")
+			return callAs(mac, "alice").run(t, "prlsrvctl", "info", "--license", "--json")
 		}
 	}
-	nothing := func(*Product) {}
+	nothing := func(*product) {}
 	tests := map[string]struct {
 		run  func(*testing.T, Mac) outcome
 		want map[string]outcome // by value; texts are parts, "" means empty
@@ -38,8 +38,8 @@ func TestAssumptionsBothWays(t *testing.T) {
 		"bulk_home": {list("alice", "list", "-a", "-i", "--json"), map[string]outcome{
 			"empty": {0, `"Home": ""`, ""}, "filled": {0, `"Home": "\/Users\/alice\/Parallels\/Windows 11.pvm\/"`, ""}}},
 		"bulk_details": {func(t *testing.T, mac Mac) outcome {
-			got := as(mac, "alice").run(t, "prlctl", "list", "-a", "-i", "--json")
-			one := as(mac, "alice").run(t, "prlctl", "list", "macOS", "-i", "--json").stdout
+			got := callAs(mac, "alice").run(t, "prlctl", "list", "-a", "-i", "--json")
+			one := callAs(mac, "alice").run(t, "prlctl", "list", "macOS", "-i", "--json").stdout
 			got.stdout = fmt.Sprint(strings.Contains(got.stdout, `"GuestTools"`), strings.Contains(one, `"GuestTools"`))
 			return got
 		}, map[string]outcome{"full": {0, "true true", ""}, "sparse": {0, "false true", ""}}},
@@ -66,17 +66,17 @@ func TestAssumptionsBothWays(t *testing.T) {
 		"user_without_session": {list("bob", "list", "-a"), map[string]outcome{
 			"works": {0, "Windows 11", ""}, "service_down": {253, "", "Login failed: Unable to connect to Parallels Service."}}},
 		"asuser_without_session": {func(t *testing.T, mac Mac) outcome {
-			return as(mac, rootUser).run(t, "launchctl", "asuser", "502", "/no/such/program")
+			return callAs(mac, rootUser).run(t, "launchctl", "asuser", "502", "/no/such/program")
 		}, map[string]outcome{
 			"fails": {1, "", "Could not switch to audit session"}, "works": {1, "", "could not execute /no/such/program"}}},
 		"standard_edition": {func(t *testing.T, mac Mac) outcome {
 			mustUpdate(t, mac, func(state *State) error { return state.setFault("standard_edition", "") })
-			return as(mac, "bob").run(t, "prlctl", "list", "-a", "--json")
+			return callAs(mac, "bob").run(t, "prlctl", "list", "-a", "--json")
 		}, map[string]outcome{
 			"prefix": {0, editionGate + "[\n\t{", ""}, "refused": {255, editionGate, ""}}},
-		"deactivated_license": {license(func(p *Product) { p.Active = false }), map[string]outcome{
+		"deactivated_license": {license(func(p *product) { p.Active = false }), map[string]outcome{
 			"error": {255, "", "PrlHandle_FromString: Invalid argument."}, "json": {0, `"status": "INACTIVE"`, ""}}},
-		"activation_type": {license(func(p *Product) { p.Synced = false }), map[string]outcome{
+		"activation_type": {license(func(p *product) { p.Synced = false }), map[string]outcome{
 			"at_once": {0, `"activation_type": "SSO"`, ""}, "after_update": {0, `"activation_type": ""`, ""}}},
 		"license_dates": {license(nothing), map[string]outcome{
 			"datetime": {0, `"expiration": "2027-11-20 00:00:00"`, ""}, "date": {0, `"expiration": "2027-11-20"`, ""}}},
@@ -86,7 +86,7 @@ func TestAssumptionsBothWays(t *testing.T) {
 			"all": {0, `"Preferences are locked"`, ""}, "since_20": {0, `"Custom password protection"`, ""}}},
 		"help_without_service": {func(t *testing.T, mac Mac) outcome {
 			mustUpdate(t, mac, func(state *State) error { return state.setFault("service_down", "") })
-			return as(mac, "alice").run(t, "prlctl", "set", "security", "--help")
+			return callAs(mac, "alice").run(t, "prlctl", "set", "security", "--help")
 		}, map[string]outcome{
 			"fails": {253, "", "Login failed: Unable to connect to Parallels Service."}, "works": {0, "--isolate-vm <on | off>", ""}}},
 		"help_output": {list("alice", "set", "security", "--help"), map[string]outcome{
@@ -105,25 +105,25 @@ func TestAssumptionsBothWays(t *testing.T) {
 			return outcome{stdout: strings.Join(has, " ")}
 		}, map[string]outcome{"18": {0, "18 19 20 26 27", ""}, "20": {0, "20 26 27", ""}, "26": {0, "26 27", ""}}},
 		"monitor_end": {func(t *testing.T, mac Mac) outcome {
-			s := listen(t, mac, "alice")
+			s := openTestStream(t, mac, "alice")
 			mustUpdate(t, mac, func(state *State) error { state.Service.Running = false; return nil })
 			var end streamEnd
-			if err := s.look(); !errors.As(err, &end) {
+			if err := s.stream.poll(); !errors.As(err, &end) {
 				return outcome{stdout: fmt.Sprint("stays: ", err)}
 			}
 			return outcome{end.code, "ends", end.text}
 		}, map[string]outcome{"255": {255, "ends", "has been lost."}, "0": {0, "ends", ""}, "silent": {0, "stays: <nil>", ""}}},
 		"list_echo": {func(t *testing.T, mac Mac) outcome {
-			s := listen(t, mac, "alice")
-			as(mac, "alice").run(t, "prlctl", "list", "-a", "--json")
-			bulk := len(s.heard(t))
-			as(mac, "alice").run(t, "prlctl", "list", "macOS", "-i", "--json")
-			return outcome{stdout: fmt.Sprint(bulk, " then ", len(s.heard(t)))}
+			s := openTestStream(t, mac, "alice")
+			callAs(mac, "alice").run(t, "prlctl", "list", "-a", "--json")
+			bulk := len(s.newEvents(t))
+			callAs(mac, "alice").run(t, "prlctl", "list", "macOS", "-i", "--json")
+			return outcome{stdout: fmt.Sprint(bulk, " then ", len(s.newEvents(t)))}
 		}, map[string]outcome{"every": {0, "4 then 1", ""}, "single": {0, "0 then 1", ""}, "none": {0, "0 then 0", ""}}},
 		"delete_events": {func(t *testing.T, mac Mac) outcome {
-			s := listen(t, mac, "alice")
+			s := openTestStream(t, mac, "alice")
 			call{mac, "alice", "y\n"}.run(t, "prlctl", "delete", "macOS")
-			return outcome{stdout: fmt.Sprint(s.heard(t))}
+			return outcome{stdout: fmt.Sprint(s.newEvents(t))}
 		}, map[string]outcome{"deleted": {0, "[vm_deleted]", ""}, "unregistered": {0, "[vm_unregistered]", ""},
 			"both": {0, "[vm_unregistered vm_deleted]", ""}}},
 		"license_plugin": {func(t *testing.T, mac Mac) outcome {
@@ -132,19 +132,19 @@ func TestAssumptionsBothWays(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				return mac.configure(state, vm, "encrypted=license", false)
+				return mac.configureVM(state, vm, "encrypted=license", false)
 			})
 			content, err := os.ReadFile(mac.Path("/Users/alice/Parallels/macOS.macvm/config.pvs"))
 			return outcome{stdout: string(content), stderr: fmt.Sprint(err)}
 		}, map[string]outcome{
 			"own": {0, "&lt;simulated-license-plugin&gt;", "<nil>"}, "default": {0, "&lt;parallels-default-plugin&gt;", "<nil>"}}},
 		"product_name": {func(t *testing.T, mac Mac) outcome {
-			got := as(mac, rootUser).run(t, "ioreg", "-a", "-r", "-d1", "-c", "IOPlatformExpertDevice")
+			got := callAs(mac, rootUser).run(t, "ioreg", "-a", "-r", "-d1", "-c", "IOPlatformExpertDevice")
 			got.stdout = map[bool]string{true: "has it", false: "lacks it"}[strings.Contains(got.stdout, "product-name")]
 			return got
 		}, map[string]outcome{"present": {0, "has it", ""}, "absent": {0, "lacks it", ""}}},
 	}
-	for _, assumption := range Assumptions {
+	for _, assumption := range assumptions {
 		for _, value := range assumption.Values {
 			setting := assumption.Name + "=" + value
 			t.Run(setting, func(t *testing.T) {
@@ -165,10 +165,10 @@ func onVersion(version, tool string, args ...string) func(*testing.T, Mac) outco
 	return func(t *testing.T, mac Mac) outcome {
 		t.Helper()
 		mustUpdate(t, mac, func(state *State) (err error) {
-			state.Product.Version, err = release(version)
+			state.Product.Version, err = wholeVersion(version)
 			return err
 		})
-		return as(mac, "alice").run(t, tool, args...)
+		return callAs(mac, "alice").run(t, tool, args...)
 	}
 }
 
@@ -180,7 +180,7 @@ func checkOutcome(t *testing.T, got, want outcome) {
 	}
 }
 
-// configAge tells whether listing renewed a config.pvs that was old.
+// configAge shows whether listing renewed a config.pvs that was old.
 func configAge(t *testing.T, mac Mac) outcome {
 	t.Helper()
 	config := mac.Path("/Users/bob/Parallels/Windows 11.pvm/config.pvs")
@@ -188,7 +188,7 @@ func configAge(t *testing.T, mac Mac) outcome {
 	if err := os.Chtimes(config, old, old); err != nil {
 		t.Fatal(err)
 	}
-	got := as(mac, "bob").run(t, "prlctl", "list", "-a", "-i", "--json")
+	got := callAs(mac, "bob").run(t, "prlctl", "list", "-a", "-i", "--json")
 	info, err := os.Stat(config)
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func configAge(t *testing.T, mac Mac) outcome {
 
 func TestReducedMacvmLacksKeys(t *testing.T) {
 	t.Parallel()
-	got := as(macAssuming(t, "macvm_keys=reduced"), "alice").run(t, "prlctl", "list", "macOS", "-i", "--json").stdout
+	got := callAs(macAssuming(t, "macvm_keys=reduced"), "alice").run(t, "prlctl", "list", "macOS", "-i", "--json").stdout
 	for _, key := range macvmAbsent {
 		if strings.Contains(got, `"`+key+`":`) {
 			t.Errorf("%s is still there", key)
@@ -209,9 +209,9 @@ func TestReducedMacvmLacksKeys(t *testing.T) {
 
 func TestWrongAssumptionsAndFaults(t *testing.T) {
 	t.Parallel()
-	state := &State{Users: []User{{Name: "alice", UID: 501}}}
+	state := &State{Users: []macUser{{Name: "alice", UID: 501}}}
 	for _, setting := range []string{"nonsense=1", "bulk_home=maybe", "bulk_home", ""} {
-		if err := state.assume(setting); err == nil {
+		if err := state.setAssumption(setting); err == nil {
 			t.Errorf("assumption %q is accepted", setting)
 		}
 	}
@@ -248,7 +248,7 @@ func TestFaults(t *testing.T) {
 		"codesign": {"codesign", rootUser, []string{"codesign", "--verify", "-R=anchor apple generic and certificate leaf[subject.OU] = \"4C6364ACXT\"",
 			"/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"}, outcome{3, "", "failed to satisfy"}},
 	}
-	for _, kind := range FaultKinds {
+	for _, kind := range faultKinds {
 		if slices.Contains([]string{"stubborn", "hang", "stopped"}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") {
 			continue // shown in TestHangingToolIsKilled, TestStoppedTool and TestMonitorFaults
 		}
@@ -258,23 +258,23 @@ func TestFaults(t *testing.T) {
 			if !listed {
 				t.Fatal("has no test")
 			}
-			mac := newMac(t, standard())
-			healthy := as(mac, test.caller).run(t, test.run[0], test.run[1:]...)
+			mac := newMac(t, standardMac())
+			healthy := callAs(mac, test.caller).run(t, test.run[0], test.run[1:]...)
 			victim := test.caller
 			if kind.Name == "no_session" {
 				victim = "alice"
 			}
 			mustUpdate(t, mac, func(state *State) error { return state.setFault(test.setting, victim) })
-			got := as(mac, test.caller).run(t, test.run[0], test.run[1:]...)
+			got := callAs(mac, test.caller).run(t, test.run[0], test.run[1:]...)
 			checkOutcome(t, got, test.want)
 			if kind.Name != "slow" && got == healthy {
 				t.Error("the fault makes no difference")
 			}
-			if other := as(mac, "bob").run(t, "prlctl", "list", "-a", "--json"); other.code != 0 {
+			if other := callAs(mac, "bob").run(t, "prlctl", "list", "-a", "--json"); other.code != 0 {
 				t.Errorf("bob is hit, too: %+v", other)
 			}
 			mustUpdate(t, mac, func(state *State) error { state.clearFault(kind.Name, ""); return nil })
-			if got := as(mac, test.caller).run(t, test.run[0], test.run[1:]...); got != healthy {
+			if got := callAs(mac, test.caller).run(t, test.run[0], test.run[1:]...); got != healthy {
 				t.Errorf("after the fault: %+v", got)
 			}
 		})

@@ -8,7 +8,7 @@ import (
 // Wrong uses are refused with the text and exit code of the real tools.
 func TestToolsRefuse(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
+	mac := newMac(t, standardMac())
 	for _, test := range []struct {
 		name, caller, line string
 		code               int
@@ -53,7 +53,7 @@ func TestToolsRefuse(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			words := strings.Fields(test.line)
-			got := as(mac, test.caller).run(t, words[0], words[1:]...)
+			got := callAs(mac, test.caller).run(t, words[0], words[1:]...)
 			if got.code != test.code || !strings.Contains(got.stderr, test.stderr) {
 				t.Errorf("exit code %d, stderr %q; want %d, %q", got.code, got.stderr, test.code, test.stderr)
 			}
@@ -65,7 +65,7 @@ func TestToolsRefuse(t *testing.T) {
 // others leave it and exit with 255.
 func TestTransitions(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
+	mac := newMac(t, standardMac())
 	id := idOf(t, mac, "alice", "Ubuntu 22.04")
 	for line, want := range map[string]map[string]string{
 		"start":             {"stopped": "running", "suspended": "running"},
@@ -83,11 +83,11 @@ func TestTransitions(t *testing.T) {
 					if err != nil {
 						return err
 					}
-					return mac.enter(state, vm, from)
+					return mac.setVMState(state, vm, from)
 				})
 				words := strings.Fields(line)
-				got := as(mac, "alice").run(t, "prlctl", append([]string{words[0], id}, words[1:]...)...)
-				after := as(mac, "alice").run(t, "prlctl", "list", id, "-o", "status", "-H").stdout
+				got := callAs(mac, "alice").run(t, "prlctl", append([]string{words[0], id}, words[1:]...)...)
+				after := callAs(mac, "alice").run(t, "prlctl", "list", id, "-o", "status", "-H").stdout
 				to, allowed := want[from]
 				switch {
 				case allowed && (got.code != 0 || strings.TrimSpace(after) != to):
@@ -102,7 +102,7 @@ func TestTransitions(t *testing.T) {
 
 func TestDeletePromptsAndRemovesFiles(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
+	mac := newMac(t, standardMac())
 	confirmed := call{mac, "alice", "y\n"}
 	if got := confirmed.run(t, "prlctl", "delete", "Windows 11"); got.code != 255 || !strings.Contains(got.stderr, "it is running") {
 		t.Errorf("running VM: %+v", got)
@@ -117,13 +117,13 @@ func TestDeletePromptsAndRemovesFiles(t *testing.T) {
 
 func TestPeopleSeeTheirVMsAndSharedOnes(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
+	mac := newMac(t, standardMac())
 	for caller, want := range map[string]string{
 		"alice":  "Windows 11|Ubuntu 22.04|macOS|Team Linux",
 		"bob":    "Windows 11|Team Linux",
 		rootUser: "",
 	} {
-		got := as(mac, caller).run(t, "prlctl", "list", "-a", "-o", "name", "-H").stdout
+		got := callAs(mac, caller).run(t, "prlctl", "list", "-a", "-o", "name", "-H").stdout
 		if got = strings.Join(strings.Split(strings.TrimSpace(got), "\n"), "|"); got != want {
 			t.Errorf("%s sees %q, want %q", caller, got, want)
 		}
@@ -132,10 +132,10 @@ func TestPeopleSeeTheirVMsAndSharedOnes(t *testing.T) {
 
 func TestRecordedCalls(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
-	as(mac, rootUser).run(t, "logger", "-t", "prlagent", "hello")
-	as(mac, "alice").run(t, "osascript", "-e", "display notification \"hi\"")
-	calls := readRecords[Call](t, mac, "log")
+	mac := newMac(t, standardMac())
+	callAs(mac, rootUser).run(t, "logger", "-t", "prlagent", "hello")
+	callAs(mac, "alice").run(t, "osascript", "-e", "display notification \"hi\"")
+	calls := readRecords[callRecord](t, mac, "log")
 	if len(calls) != 2 || calls[0].Tool != "logger" || calls[1].User != "alice" || calls[1].Args[0] != "-e" {
 		t.Errorf("recorded %+v", calls)
 	}
@@ -145,10 +145,10 @@ func TestRecordedCalls(t *testing.T) {
 // (facts/prlctl.md 2.1).
 func TestReadingEchoes(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
-	before := len(readRecords[Event](t, mac, "events"))
-	as(mac, "bob").run(t, "prlctl", "list", "Team Linux", "-i", "--json")
-	events := readRecords[Event](t, mac, "events")[before:]
+	mac := newMac(t, standardMac())
+	before := len(readRecords[eventRecord](t, mac, "events"))
+	callAs(mac, "bob").run(t, "prlctl", "list", "Team Linux", "-i", "--json")
+	events := readRecords[eventRecord](t, mac, "events")[before:]
 	if len(events) != 1 || events[0].Name != "vm_config_changed" || strings.Join(events[0].Users, " ") != "alice bob" {
 		t.Errorf("events %+v", events)
 	}
@@ -156,7 +156,7 @@ func TestReadingEchoes(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	mac := newMac(t, standard())
+	mac := newMac(t, standardMac())
 	id := idOf(t, mac, "alice", "macOS")
 	for _, test := range []struct {
 		setting string
@@ -179,17 +179,17 @@ func TestSettings(t *testing.T) {
 		{"nonsense", false, ""},
 	} {
 		t.Run(test.setting, func(t *testing.T) {
-			err := mac.Update(func(state *State) error {
+			err := mac.update(func(state *State) error {
 				vm, err := findVM(state.VMs, id)
 				if err != nil {
 					return err
 				}
-				return mac.configure(state, vm, test.setting, test.addKey)
+				return mac.configureVM(state, vm, test.setting, test.addKey)
 			})
 			if (err != nil) != (test.want == "") {
 				t.Fatalf("error %v", err)
 			}
-			if got := as(mac, "alice").run(t, "prlctl", "list", id, "-i", "--json").stdout; !strings.Contains(got, test.want) {
+			if got := callAs(mac, "alice").run(t, "prlctl", "list", id, "-i", "--json").stdout; !strings.Contains(got, test.want) {
 				t.Errorf("%s is not in the document", test.want)
 			}
 		})

@@ -14,7 +14,7 @@ import (
 // macOfVersion is the standard Mac with another version of the product.
 func macOfVersion(t *testing.T, version string) Mac {
 	t.Helper()
-	wanted := standard()
+	wanted := standardMac()
 	wanted.ProductVersion = version
 	return newMac(t, wanted)
 }
@@ -36,7 +36,7 @@ func TestINV_24_KeysAreThoseOfTheCaptures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			printed := as(macOfVersion(t, c.version), "alice").run(t, "prlctl", "list", c.vm, "-i", "--json").stdout
+			printed := callAs(macOfVersion(t, c.version), "alice").run(t, "prlctl", "list", c.vm, "-i", "--json").stdout
 			if diff := cmp.Diff(keysOf(t, captured), keysOf(t, []byte(printed))); diff != "" {
 				t.Errorf("(-captured +simulated):\n%s", diff)
 			}
@@ -77,11 +77,11 @@ func TestVersionsAndTheirForms(t *testing.T) {
 		"20.1.0-55732": {"prlctl version 20.1.0 (55732)", `"Version": "Desktop 20.1.0-55732"`},
 	} {
 		mac := macOfVersion(t, major)
-		checkOutcome(t, as(mac, "alice").run(t, "prlctl", "--version"), outcome{0, want[0], ""})
-		checkOutcome(t, as(mac, "alice").run(t, "prlsrvctl", "info", "--json"), outcome{0, want[1], ""})
+		checkOutcome(t, callAs(mac, "alice").run(t, "prlctl", "--version"), outcome{0, want[0], ""})
+		checkOutcome(t, callAs(mac, "alice").run(t, "prlsrvctl", "info", "--json"), outcome{0, want[1], ""})
 	}
 	for _, wrong := range []string{"17", "26.4", "26.4.0", "latest", ""} {
-		if whole, err := release(wrong); err == nil {
+		if whole, err := wholeVersion(wrong); err == nil {
 			t.Errorf("%q is %q", wrong, whole)
 		}
 	}
@@ -95,20 +95,20 @@ func TestH43_HelpOfTheVersions(t *testing.T) {
 		var all strings.Builder
 		words := [][]string{{"prlctl", "--help"}, {"prlsrvctl", "set", "--help"}}
 		var categories []string
-		for _, flag := range settables {
+		for _, flag := range setFlags {
 			if !slices.Contains(categories, flag.category) {
 				categories = append(categories, flag.category)
 				words = append(words, []string{"prlctl", "set", flag.category, "--help"})
 			}
 		}
 		for _, line := range words {
-			got := as(mac, "alice").run(t, line[0], line[1:]...)
+			got := callAs(mac, "alice").run(t, line[0], line[1:]...)
 			if got.code != 0 || got.stderr != "" {
 				t.Errorf("%q: exit code %d, stderr %q", line, got.code, got.stderr)
 			}
 			all.WriteString("$ " + strings.Join(line, " ") + "\n" + got.stdout)
 		}
-		golden(t, "help_pd"+version+".txt", all.String())
+		checkGolden(t, "help_pd"+version+".txt", all.String())
 	}
 }
 
@@ -132,9 +132,9 @@ func TestSetOfTheVersions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			mac := macOfVersion(t, c.version)
-			before := as(mac, "alice").run(t, "prlctl", "list", "Windows 11", "-i", "--json").stdout
-			checkOutcome(t, as(mac, "alice").run(t, "prlctl", append([]string{"set", "Windows 11"}, c.args...)...), c.want)
-			after := as(mac, "alice").run(t, "prlctl", "list", "Windows 11", "-i", "--json").stdout
+			before := callAs(mac, "alice").run(t, "prlctl", "list", "Windows 11", "-i", "--json").stdout
+			checkOutcome(t, callAs(mac, "alice").run(t, "prlctl", append([]string{"set", "Windows 11"}, c.args...)...), c.want)
+			after := callAs(mac, "alice").run(t, "prlctl", "list", "Windows 11", "-i", "--json").stdout
 			if changed := before != after; changed != (c.want.code == 0) {
 				t.Errorf("changed: %t", changed)
 			}
@@ -154,11 +154,11 @@ func TestSetIsReadBack(t *testing.T) {
 	} {
 		mac := macOfVersion(t, c.version)
 		id := idOf(t, mac, "alice", "Windows 11")
-		checkOutcome(t, as(mac, "alice").run(t, "prlctl", append([]string{"set", id}, strings.Fields(c.args)...)...), outcome{0, "configured", ""})
-		checkOutcome(t, as(mac, "alice").run(t, "prlctl", "list", id, "-i", "--json"), outcome{0, c.key, ""})
+		checkOutcome(t, callAs(mac, "alice").run(t, "prlctl", append([]string{"set", id}, strings.Fields(c.args)...)...), outcome{0, "configured", ""})
+		checkOutcome(t, callAs(mac, "alice").run(t, "prlctl", "list", id, "-i", "--json"), outcome{0, c.key, ""})
 	}
 	mac := macOfVersion(t, "26")
-	checkOutcome(t, as(mac, "alice").run(t, "prlctl", "set", "Windows 11", "--isolate-vm", "on", "--tools-autoupdate", "no"), outcome{0, "configured", ""})
+	checkOutcome(t, callAs(mac, "alice").run(t, "prlctl", "set", "Windows 11", "--isolate-vm", "on", "--tools-autoupdate", "no"), outcome{0, "configured", ""})
 	content, err := os.ReadFile(mac.Path("/Users/alice/Parallels/Windows 11.pvm/config.pvs"))
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestSetIsReadBack(t *testing.T) {
 func TestEditions(t *testing.T) {
 	t.Parallel()
 	for _, edition := range editions {
-		wanted := standard()
+		wanted := standardMac()
 		wanted.Edition = edition
 		mac := newMac(t, wanted)
 		gate := ""
@@ -181,14 +181,14 @@ func TestEditions(t *testing.T) {
 			gate = editionGate
 		}
 		for _, args := range [][]string{{"list", "-a", "--json"}, {"set", "usb", "--help"}, {"set", "Windows 11", "--pause-idle=on"}} {
-			got := as(mac, "alice").run(t, "prlctl", args...)
+			got := callAs(mac, "alice").run(t, "prlctl", args...)
 			if got.code != 0 || strings.HasPrefix(got.stdout, editionGate) != (gate != "") {
 				t.Errorf("%s %q: %+v", edition, args, got)
 			}
 		}
-		checkOutcome(t, as(mac, "alice").run(t, "prlsrvctl", "info", "--license", "--json"), outcome{0, `"edition": "` + edition + `"`, ""})
+		checkOutcome(t, callAs(mac, "alice").run(t, "prlsrvctl", "info", "--license", "--json"), outcome{0, `"edition": "` + edition + `"`, ""})
 	}
-	wanted := standard()
+	wanted := standardMac()
 	wanted.Edition = "home"
 	if _, err := newState(wanted); err == nil {
 		t.Error("there is no edition of that name")

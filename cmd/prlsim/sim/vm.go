@@ -13,11 +13,11 @@ import (
 // ends in, and its words. The texts are by analogy with the tool's ancestor
 // (facts/prlctl.md 5, rows "[I]").
 type transition struct {
-	from    []string
-	to      string
-	doing   string // first line of output
-	done    string // participle of the success line
-	failing string // infinitive of the error line
+	from       []string
+	to         string
+	progress   string // first line of output
+	participle string // participle of the success line
+	infinitive string // infinitive of the error line
 }
 
 // transitions holds the actions by name, and by "name flag" where a flag
@@ -33,27 +33,27 @@ var transitions = map[string]transition{
 }
 
 // errWrongState is the refusal of an action that the VM's state does not allow.
-const errWrongState refusal = "Unable to perform the action because the virtual machine is not in the required state"
+const errWrongState toolError = "Unable to perform the action because the virtual machine is not in the required state"
 
-// active reports whether the VM has a process.
-func (vm *VM) active() bool { return vm.State == "running" || vm.State == "paused" }
+// hasProcess reports whether the VM has a process.
+func (vm *VM) hasProcess() bool { return vm.State == "running" || vm.State == "paused" }
 
-// perform carries a transition out on a VM of the state, with its process,
-// bundle and event.
-func (m Mac) perform(state *State, vm *VM, action transition) error {
+// applyTransition carries a transition out on a VM of the state, with its
+// process, bundle and event.
+func (m Mac) applyTransition(state *State, vm *VM, action transition) error {
 	if !slices.Contains(action.from, vm.State) {
 		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
 	}
-	if word, has := passing[[2]string{vm.State, action.to}]; has {
-		state.tell(vm, "vm_state_changed", word)
+	if word, has := transitionalStates[[2]string{vm.State, action.to}]; has {
+		state.addEvent(vm, "vm_state_changed", word)
 	}
-	return m.enter(state, vm, action.to)
+	return m.setVMState(state, vm, action.to)
 }
 
-// passing are the words for the time between two states, which events tell
-// (facts/prlctl.md 3). The vocabulary is that of 2.3; which word belongs to
-// which change is inferred from their meaning.
-var passing = map[[2]string]string{
+// transitionalStates are the words for the time between two states, which
+// events tell (facts/prlctl.md 3). The vocabulary is that of 2.3; which word
+// belongs to which change is inferred from their meaning.
+var transitionalStates = map[[2]string]string{
 	{"stopped", "running"}:   "starting",
 	{"suspended", "running"}: "resuming",
 	{"paused", "running"}:    "continuing",
@@ -64,9 +64,9 @@ var passing = map[[2]string]string{
 	{"running", "paused"}:    "pausing",
 }
 
-// enter puts the VM into a state, without rules.
-func (m Mac) enter(state *State, vm *VM, to string) error {
-	wasActive := vm.active()
+// setVMState puts the VM into a state, without rules.
+func (m Mac) setVMState(state *State, vm *VM, to string) error {
+	wasActive := vm.hasProcess()
 	vm.State = to
 	if to == "running" && !wasActive {
 		if !vm.Started && vm.Tools != "none" && vm.ToolsBuild == "" {
@@ -75,21 +75,21 @@ func (m Mac) enter(state *State, vm *VM, to string) error {
 		vm.Started = true
 		vm.StartedAt = time.Now().Format(time.DateTime)
 	}
-	if err := m.matchProcess(state, vm); err != nil {
+	if err := m.syncVMProcess(state, vm); err != nil {
 		return err
 	}
-	state.tell(vm, "vm_state_changed", to)
+	state.addEvent(vm, "vm_state_changed", to)
 	return m.writeBundle(state, vm)
 }
 
-// matchProcess starts the VM's process if it needs one. A process that is no
+// syncVMProcess starts the VM's process if it needs one. A process that is no
 // longer needed ends by itself.
-func (m Mac) matchProcess(state *State, vm *VM) error {
+func (m Mac) syncVMProcess(state *State, vm *VM) error {
 	switch {
-	case !vm.active():
+	case !vm.hasProcess():
 		vm.PID = 0
 	case vm.PID == 0 && !state.NoProcesses:
-		pid, err := m.startVMProcess(vm)
+		pid, err := m.startVMApp(vm)
 		if err != nil {
 			return err
 		}
@@ -98,40 +98,40 @@ func (m Mac) matchProcess(state *State, vm *VM) error {
 	return nil
 }
 
-// remove deletes a stopped VM and its files (facts/prlctl.md 1.2: delete
+// removeVM deletes a stopped VM and its files (facts/prlctl.md 1.2: delete
 // removes files).
-func (m Mac) remove(state *State, vm *VM) error {
+func (m Mac) removeVM(state *State, vm *VM) error {
 	if vm.State != "stopped" {
 		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
 	}
 	if err := os.RemoveAll(m.Path(vm.Bundle)); err != nil {
 		return fmt.Errorf("remove bundle: %w", err)
 	}
-	for _, name := range goneEvents[state.assumption("delete_events")] {
-		state.tell(vm, name, "")
+	for _, name := range deletionEvents[state.assumedValue("delete_events")] {
+		state.addEvent(vm, name, "")
 	}
 	state.VMs = slices.DeleteFunc(state.VMs, func(other *VM) bool { return other.ID == vm.ID })
 	return nil
 }
 
-// goneEvents are what a deletion tells, by the assumption delete_events.
-var goneEvents = map[string][]string{
+// deletionEvents are what a deletion tells, by the assumption delete_events.
+var deletionEvents = map[string][]string{
 	"deleted": {"vm_deleted"}, "unregistered": {"vm_unregistered"}, "both": {"vm_unregistered", "vm_deleted"},
 }
 
-// unregister takes a stopped VM out of the directory and keeps its files
+// unregisterVM takes a stopped VM out of the directory and keeps its files
 // (facts/prlctl.md 1.2).
-func (m Mac) unregister(state *State, vm *VM) error {
+func (m Mac) unregisterVM(state *State, vm *VM) error {
 	if vm.State != "stopped" {
 		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
 	}
-	state.tell(vm, "vm_unregistered", "")
+	state.addEvent(vm, "vm_unregistered", "")
 	state.VMs = slices.DeleteFunc(state.VMs, func(other *VM) bool { return other.ID == vm.ID })
 	return nil
 }
 
-// NewVM describes a VM to create.
-type NewVM struct {
+// newVMOptions describes a VM to create.
+type newVMOptions struct {
 	Name         string // empty: the system's name
 	OS           string
 	Owner        string
@@ -144,7 +144,7 @@ type NewVM struct {
 }
 
 // createVM registers a VM and makes its bundle.
-func (m Mac) createVM(state *State, wanted NewVM) (*VM, error) {
+func (m Mac) createVM(state *State, wanted newVMOptions) (*VM, error) {
 	system, err := guestSystem(wanted.OS)
 	if err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ func (m Mac) createVM(state *State, wanted NewVM) (*VM, error) {
 		ID: seededUUID(state.Seed, purpose), Name: wanted.Name, Description: wanted.Description,
 		Owner: wanted.Owner, Shared: wanted.Shared, OS: wanted.OS, State: wanted.State,
 		Tools: wanted.Tools, Encrypted: wanted.Encrypted, Started: !wanted.NeverStarted,
-		MAC:     fmt.Sprintf("001C42%X", digest(state.Seed, purpose+" mac")[:3]),
+		MAC:     fmt.Sprintf("001C42%X", seededBytes(state.Seed, purpose+" mac")[:3]),
 		Address: fmt.Sprintf("10.211.55.%d", 3+state.Counter%250),
 	}
 	vm.Bundle = m.newBundle(state, vm)
@@ -166,10 +166,10 @@ func (m Mac) createVM(state *State, wanted NewVM) (*VM, error) {
 		vm.ToolsBuild = toolsBuild(vm.Tools, state.Product.Version)
 	}
 	state.VMs = append(state.VMs, vm)
-	if err := m.matchProcess(state, vm); err != nil {
+	if err := m.syncVMProcess(state, vm); err != nil {
 		return nil, err
 	}
-	state.tell(vm, "vm_added", "")
+	state.addEvent(vm, "vm_added", "")
 	return vm, m.writeBundle(state, vm)
 }
 
@@ -185,7 +185,7 @@ func toolsBuild(tools, product string) string {
 }
 
 // checkNewVM fills defaults in and refuses what does not fit together.
-func (s *State) checkNewVM(wanted *NewVM, system guestOS) error {
+func (s *State) checkNewVM(wanted *newVMOptions, system guestOS) error {
 	if wanted.Name == "" {
 		wanted.Name = system.name
 	}
@@ -195,7 +195,7 @@ func (s *State) checkNewVM(wanted *NewVM, system guestOS) error {
 	if wanted.Tools == "" {
 		wanted.Tools = "installed"
 	}
-	if _, ok := s.user(wanted.Owner); !ok {
+	if _, ok := s.userByName(wanted.Owner); !ok {
 		return fmt.Errorf("no user %q on this Mac", wanted.Owner)
 	}
 	if strings.ContainsAny(wanted.Name, "/\x00") || len(wanted.Name) > 200 {
@@ -256,8 +256,8 @@ var vmSetters = map[string]func(vm *VM, value string) error{
 	},
 }
 
-// configure changes one setting, given as NAME=VALUE, and tells the monitors.
-func (m Mac) configure(state *State, vm *VM, setting string, addKey bool) error {
+// configureVM changes one setting, given as NAME=VALUE, and tells the monitors.
+func (m Mac) configureVM(state *State, vm *VM, setting string, addKey bool) error {
 	name, value, ok := strings.Cut(setting, "=")
 	if !ok || name == "" {
 		return fmt.Errorf("%w: %q is not NAME=VALUE", errUsage, setting)
@@ -266,18 +266,18 @@ func (m Mac) configure(state *State, vm *VM, setting string, addKey bool) error 
 		if err := set(vm, value); err != nil {
 			return err
 		}
-	} else if err := state.override(vm, name, value, addKey); err != nil {
+	} else if err := state.overrideSetting(vm, name, value, addKey); err != nil {
 		return err
 	}
-	state.tell(vm, "vm_config_changed", "")
+	state.addEvent(vm, "vm_config_changed", "")
 	if name == "tools" || name == "tools-build" {
-		state.tell(vm, "vm_tools_state_changed", "")
+		state.addEvent(vm, "vm_tools_state_changed", "")
 	}
 	return m.writeBundle(state, vm)
 }
 
-func (s *State) override(vm *VM, path, value string, addKey bool) error {
-	document, err := s.document(vm, false)
+func (s *State) overrideSetting(vm *VM, path, value string, addKey bool) error {
+	document, err := s.infoDocument(vm, false)
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// row is one line of the guide's table, as both command lines print it.
-type row struct {
+// tableRow is one line of the guide's table, as both command lines print it.
+type tableRow struct {
 	User     string            `json:"user_name"`
 	Name     string            `json:"vm_name"`
 	ID       string            `json:"vm_id"`
@@ -21,8 +21,8 @@ type row struct {
 	Gaps     map[string]string `json:"gaps"`
 }
 
-// checkin is how a check-in ended.
-type checkin struct {
+// checkinResult is how a check-in ended.
+type checkinResult struct {
 	Code string `json:"code"`
 	Pass struct {
 		Number   int `json:"number"`
@@ -33,8 +33,8 @@ type checkin struct {
 	} `json:"pass"`
 }
 
-// status is what the demo reads of the daemon's status.
-type status struct {
+// daemonStatus is what the demo reads of the daemon's status.
+type daemonStatus struct {
 	Daemon struct {
 		PID     int  `json:"pid"`
 		Running bool `json:"running"`
@@ -56,7 +56,8 @@ type status struct {
 	} `json:"store"`
 }
 
-func (s status) has(code string) bool {
+// hasCondition reports whether a condition with the code is open.
+func (s daemonStatus) hasCondition(code string) bool {
 	for _, condition := range s.Health.Conditions {
 		if condition.Code == code {
 			return true
@@ -65,41 +66,41 @@ func (s status) has(code string) bool {
 	return false
 }
 
-// table is the portal's table.
-func (s *show) table() ([]row, error) {
+// portalTable is the portal's table.
+func (s *demoRun) portalTable() ([]tableRow, error) {
 	var answer struct {
-		VMs []row `json:"vms"`
+		VMs []tableRow `json:"vms"`
 	}
-	err := s.ask(&answer, "prlportal", "vms", "--dir", s.portal, "--json")
+	err := s.readJSON(&answer, "prlportal", "vms", "--dir", s.portalFolder, "--json")
 	return answer.VMs, err
 }
 
 // portalRow is one machine in the portal's table.
-func (s *show) portalRow(id, user string) (row, error) {
-	rows, err := s.table()
+func (s *demoRun) portalRow(id, user string) (tableRow, error) {
+	rows, err := s.portalTable()
 	if err != nil {
-		return row{}, err
+		return tableRow{}, err
 	}
 	for _, found := range rows {
 		if found.ID == id && found.User == user {
 			return found, nil
 		}
 	}
-	return row{}, fmt.Errorf("the portal has no row of virtual machine %s of %s", id, user)
+	return tableRow{}, fmt.Errorf("the portal has no row of virtual machine %s of %s", id, user)
 }
 
-// status asks the daemon.
-func (s *show) status() (status, error) {
-	var answer status
-	err := s.ask(&answer, "prlagent", "status", "--json")
+// readStatus asks the daemon for its status.
+func (s *demoRun) readStatus() (daemonStatus, error) {
+	var answer daemonStatus
+	err := s.readJSON(&answer, "prlagent", "status", "--json")
 	return answer, err
 }
 
 // checkIn runs a check-in that must succeed.
-func (s *show) checkIn() (checkin, error) {
-	s.narrator.command("prlagent", []string{"checkin", "--wait"})
-	var answer checkin
-	if err := s.ask(&answer, "prlagent", "checkin", "--wait", "--json"); err != nil {
+func (s *demoRun) checkIn() (checkinResult, error) {
+	s.narrator.printCommand("prlagent", []string{"checkin", "--wait"})
+	var answer checkinResult
+	if err := s.readJSON(&answer, "prlagent", "checkin", "--wait", "--json"); err != nil {
 		return answer, err
 	}
 	if answer.Code != "" {
@@ -108,23 +109,23 @@ func (s *show) checkIn() (checkin, error) {
 	return answer, nil
 }
 
-// sim is the operator's console of the simulated Mac.
-func (s *show) sim(args ...string) error {
-	_, err := s.must("prlsim", append(args, "--mac", s.mac)...)
+// runSim runs a command of prlsim on the simulated Mac.
+func (s *demoRun) runSim(args ...string) error {
+	_, err := s.mustRun("prlsim", append(args, "--mac", s.macFolder)...)
 	return err
 }
 
-// expect makes a failed check an error that says what was seen.
-func expect(holds bool, format string, args ...any) error {
+// checkThat makes a failed check an error that says what was seen.
+func checkThat(holds bool, format string, args ...any) error {
 	if holds {
 		return nil
 	}
 	return fmt.Errorf("not as promised: "+format, args...)
 }
 
-// listening counts the network ports on which a process listens, read from
+// countOpenPorts counts the network ports on which a process listens, read from
 // the kernel's own tables; an error where there is no /proc.
-func listening(pid int) (int, error) {
+func countOpenPorts(pid int) (int, error) {
 	folder := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -140,7 +141,7 @@ func listening(pid int) (int, error) {
 	count := 0
 	var failures []error
 	for _, table := range []string{"tcp", "tcp6", "udp", "udp6"} {
-		found, err := listeners(fmt.Sprintf("/proc/%d/net/%s", pid, table), sockets)
+		found, err := countListening(fmt.Sprintf("/proc/%d/net/%s", pid, table), sockets)
 		count += found
 		failures = append(failures, err)
 	}
@@ -149,9 +150,9 @@ func listening(pid int) (int, error) {
 
 // States of a socket in /proc/net (man page proc(5)): a listening TCP socket,
 // and a UDP socket that is bound and not connected.
-var openStates = map[string]bool{"0A": true, "07": true}
+var openSocketStates = map[string]bool{"0A": true, "07": true}
 
-func listeners(table string, sockets map[string]bool) (int, error) {
+func countListening(table string, sockets map[string]bool) (int, error) {
 	data, err := os.ReadFile(table)
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil // a kernel without that protocol
@@ -162,7 +163,7 @@ func listeners(table string, sockets map[string]bool) (int, error) {
 	count := 0
 	for line := range strings.Lines(string(data)) {
 		fields := strings.Fields(line)
-		if len(fields) > 9 && openStates[fields[3]] && sockets[fields[9]] {
+		if len(fields) > 9 && openSocketStates[fields[3]] && sockets[fields[9]] {
 			count++
 		}
 	}

@@ -8,11 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// vet refuses what a tree may hold but a property list cannot keep unchanged.
-func vet(tree any) error {
+// checkEncodable refuses what a tree may hold but a property list cannot keep
+// unchanged.
+func checkEncodable(tree any) error {
 	switch value := tree.(type) {
 	case string:
-		return vetText(value)
+		return checkText(value)
 	case float64:
 		if math.IsNaN(value) || math.IsInf(value, 0) {
 			return fail(CodeUnsupported, "a real that is no number or infinite")
@@ -23,39 +24,39 @@ func vet(tree any) error {
 		}
 	case []any:
 		for i, element := range value {
-			if err := vet(element); err != nil {
+			if err := checkEncodable(element); err != nil {
 				return within(fmt.Sprintf("[%d]", i), err)
 			}
 		}
 	case map[string]any:
-		return vetDictionary(value)
+		return checkDictionary(value)
 	}
 	return nil
 }
 
-func vetDictionary(dictionary map[string]any) error {
+func checkDictionary(dictionary map[string]any) error {
 	if _, reserved := dictionary[uidKey]; reserved && len(dictionary) == 1 {
 		return fail(CodeUnsupported, "a dictionary that reads back as a UID")
 	}
 	for key, value := range dictionary {
-		if err := vetText(key); err != nil {
+		if err := checkText(key); err != nil {
 			return within(fmt.Sprintf("key %q", key), err)
 		}
-		if err := vet(value); err != nil {
+		if err := checkEncodable(value); err != nil {
 			return within(fmt.Sprintf("%q", key), err)
 		}
 	}
 	return nil
 }
 
-// vetText refuses the characters that XML 1.0 has no spelling for.
-func vetText(text string) error {
-	if utf8.ValidString(text) && !strings.ContainsFunc(text, unspeakable) {
+// checkText refuses the characters that XML 1.0 has no spelling for.
+func checkText(text string) error {
+	if utf8.ValidString(text) && !strings.ContainsFunc(text, notInXML) {
 		return nil
 	}
 	return fail(CodeUnsupported, "text with control characters or invalid UTF-8")
 }
 
-func unspeakable(r rune) bool {
+func notInXML(r rune) bool {
 	return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF
 }
