@@ -70,6 +70,7 @@ type fakePortal struct {
 	arriving *protocol.PolicyReport // fetched by the next exchange
 	got      []exchanged
 	hold     chan struct{} // if not nil, an exchange waits for it
+	silent   bool          // once a report is stored, its exchange ends with the daemon
 }
 
 // exchanged is one check-in as it arrived.
@@ -100,6 +101,12 @@ func (f *fakePortal) Do(ctx context.Context, report protocol.Report, triggers []
 		if err := f.state.Update(func(tx *store.Tx) error { return extra.Keep(tx, outcome.Left) }); err != nil {
 			return outcome, err
 		}
+	}
+	if f.silent {
+		f.mu.Unlock()
+		<-ctx.Done()
+		f.mu.Lock()
+		return outcome, ctx.Err()
 	}
 	if n := len(extra.Events); n > 0 && outcome.Code == "" {
 		outcome.EventsSent = extra.Events[n-1].Seq
