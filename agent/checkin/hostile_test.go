@@ -182,7 +182,8 @@ func reset(conn net.Conn) {
 	}
 }
 
-// silence accepts the request and holds it.
+// silence accepts the request and holds it until the Mac hangs up; it does not
+// end the answer then (cutoff_test.go has one that does).
 func silence(first string) func(*hostile) {
 	return func(h *hostile) {
 		h.answers(func(w http.ResponseWriter, r *http.Request) {
@@ -193,6 +194,7 @@ func silence(first string) func(*hostile) {
 			}
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
+			panic(http.ErrAbortHandler)
 		})
 		h.impatient = true
 		h.reconnect()
