@@ -285,6 +285,9 @@ var hostileServers = []struct {
 	{"10 GB announced", endless(http.StatusOK, "Content-Length", fmt.Sprint(10<<30)), protocol.CodePortalReplyTooLarge},
 	{"10 GB unannounced", endless(http.StatusOK), protocol.CodePortalReplyTooLarge},
 	{"10 GB of an error page", endless(http.StatusForbidden), protocol.CodePortalOutage},
+	{"an error page that cannot be unpacked", func(h *hostile) {
+		page(http.StatusForbidden, "Content-Encoding", "gzip ")(h)
+	}, protocol.CodePortalOutage},
 	{"10 GB of headers", bare(func(conn net.Conn) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
 		forever(conn, "X-Canary: canary\r\n")
