@@ -10,9 +10,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
 	"prlagent/agent/config"
+	"prlagent/agent/inventory"
 	"prlagent/agent/trigger"
 	"prlagent/platform"
 	"prlagent/platform/tool"
@@ -136,5 +138,23 @@ func TestH10_ALookTrustsBothTools(t *testing.T) {
 				t.Errorf("trusted: %v", err)
 			}
 		})
+	}
+}
+
+// Whom a look saw is followed, with the file of each machine whose bundle is
+// known: without it no echo could be told from a change.
+func TestTRG_09_FollowedUsersHaveTheirFiles(t *testing.T) {
+	t.Parallel()
+	alice, bob := platform.User{Name: "alice", UID: 501}, platform.User{Name: "bob", UID: 502}
+	got := followed([]inventory.Account{
+		{User: alice, Session: true, Bundles: map[string]string{"a": "/Users/alice/Parallels/A.pvm", "b": "/Volumes/VMs/B.pvm/"}},
+		{User: bob},
+	})
+	want := []trigger.Followed{
+		{User: alice, Session: true, Configs: map[string]string{"a": "/Users/alice/Parallels/A.pvm/config.pvs", "b": "/Volumes/VMs/B.pvm/config.pvs"}},
+		{User: bob, Configs: map[string]string{}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
