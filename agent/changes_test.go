@@ -71,3 +71,29 @@ func TestProductStateIsAnEvent(t *testing.T) {
 		t.Errorf("events %+v, want product_state because of service_down", got)
 	}
 }
+
+// Another edition is no reason to check in, but an event that a person can read;
+// an edition that was not known is no other one.
+func TestLIC_06_AnotherEditionIsAnEvent(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	for name, test := range map[string]struct {
+		before, now string
+		want        []protocol.Event
+	}{
+		"another":            {"business", "enterprise", []protocol.Event{newEvent(at, "product_edition", "", "from", "business", "to", "enterprise")}},
+		"the same":           {"business", "business", nil},
+		"not known before":   {"", "business", nil},
+		"not known any more": {"business", "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			look := func(edition string) inventory.Look {
+				return inventory.Look{At: at, Product: protocol.Product{State: protocol.ProductKey, Edition: edition}}
+			}
+			if diff := cmp.Diff(test.want, changes(look(test.before), look(test.now))); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

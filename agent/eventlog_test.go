@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
 	"prlagent/agent/outbox"
@@ -113,6 +114,37 @@ func TestH18_SecurityEventsCannotBeFlushed(t *testing.T) {
 	}
 	if unsent := unsent(t, events); len(unsent) != protocol.MaxEvents || unsent[0].Seq != 2 {
 		t.Errorf("the portal gets %d events, first %+v", len(unsent), unsent[0])
+	}
+}
+
+// Every security event outlives a flood, and nothing else does: the codes by
+// name, so that a change of the table shows here.
+func TestH18_EveryCodeOfASecurityEvent(t *testing.T) {
+	t.Parallel()
+	security := []protocol.Code{
+		"rollback_detected", "head_signature", "head_wrong_group", "head_wrong_site", "policy_hash", "group_change_unsigned",
+		"duplicate_identity", "identity_reset", "device_revoked", "device_retired", "tools_untrusted",
+		"state_restored", "state_reset", "server_time_refused", "profile_removed",
+	}
+	events, _ := openTestLog(t, t.TempDir())
+	for _, code := range append([]protocol.Code{"", protocol.CodeServiceDown, protocol.CodePortalUnreachable}, security...) {
+		events.add(newEvent(time.Now(), string(code), code))
+	}
+	noise := make([]protocol.Event, protocol.MaxEvents)
+	for i := range noise {
+		noise[i] = newEvent(time.Now(), "vm_renamed", "")
+	}
+	events.add(noise...)
+	all, _, err := events.EventsSince(0, 10*protocol.MaxEvents)
+	if err != nil || len(all) < protocol.MaxEvents {
+		t.Fatalf("%d events, %v", len(all), err)
+	}
+	var kept []protocol.Code
+	for _, event := range all[:len(all)-protocol.MaxEvents] {
+		kept = append(kept, event.Code)
+	}
+	if diff := cmp.Diff(security, kept); diff != "" {
+		t.Errorf("codes that a flood leaves (-want +got):\n%s", diff)
 	}
 }
 

@@ -73,6 +73,7 @@ type fakePortal struct {
 	arriving *protocol.PolicyReport // fetched by the next exchange
 	got      []exchanged
 	hold     chan struct{} // if not nil, an exchange waits for it
+	silent   bool          // once a report is stored, its exchange ends with the daemon
 }
 
 // exchanged is one check-in as it arrived.
@@ -104,13 +105,19 @@ func (f *fakePortal) Do(ctx context.Context, report protocol.Report, _ checkin.E
 		if !f.loses || outcome.Code == "" {
 			change.Seal()
 		}
-		if n := len(events); n > 0 && outcome.Code == "" {
+		if n := len(events); n > 0 && outcome.Code == "" && !f.silent {
 			change.Settle(events[n-1].Seq)
 		}
 		return nil
 	})
 	if err != nil {
 		return outcome, err
+	}
+	if f.silent {
+		f.mu.Unlock()
+		<-ctx.Done()
+		f.mu.Lock()
+		return outcome, ctx.Err()
 	}
 	if f.arriving != nil {
 		f.policy, f.arriving = *f.arriving, nil

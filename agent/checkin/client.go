@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -29,7 +30,8 @@ type Options struct {
 	PolicyKeys   []protocol.TrustedKey
 	Certificates []*x509.Certificate // replace the system's roots where present
 	Proxy        *url.URL            // nil = none
-	// Timing has the range of next_checkin_s that is believed (protocol.md 2.11).
+	// Timing has the range of next_checkin_s that is believed (protocol.md 2.11);
+	// zero = the default.
 	Timing protocol.Timing
 
 	Store        *store.Store
@@ -140,6 +142,9 @@ func New(options Options) *Client {
 		start := time.Now()
 		options.Elapsed = func() time.Duration { return time.Since(start) }
 	}
+	if options.Timing == (protocol.Timing{}) {
+		options.Timing = protocol.DefaultTiming()
+	}
 	c := &Client{options: options}
 	c.meter = &meter{next: options.Transport}
 	if c.meter.next == nil {
@@ -174,7 +179,7 @@ func (c *Client) loadIdentity() error {
 	switch {
 	case errors.Is(err, ErrDamaged) && who.key != nil:
 		c.options.Log.Warn().Str("code", string(protocol.CodeIdentityReset)).Msg("the identity on disk is damaged; a new one is made")
-		if err := errors.Join(os.Rename(path, path+".damaged"), who.Save(path)); err != nil {
+		if err := replaceDamaged(path, who); err != nil {
 			return &Error{Code: protocol.CodeNotEnrolled, Err: err}
 		}
 		c.replaced = true
@@ -187,7 +192,16 @@ func (c *Client) loadIdentity() error {
 	return nil
 }
 
-// wasReplaced says once that a damaged identity was replaced.
+// replaceDamaged keeps a damaged identity beside the new one: what cannot be kept
+// is not overwritten.
+func replaceDamaged(path string, fresh Identity) error {
+	if err := os.Rename(path, path+".damaged"); err != nil {
+		return fmt.Errorf("keep the damaged identity: %w", err)
+	}
+	return fresh.Save(path)
+}
+
+// wasReplaced reports once that a damaged identity was replaced.
 func (c *Client) wasReplaced() bool {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()

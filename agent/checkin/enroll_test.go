@@ -285,6 +285,27 @@ func TestIdentityThatCannotBeRead(t *testing.T) {
 			}
 		})
 	}
+	t.Run("and none can be written", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t)
+		path := b.options.IdentityPath
+		if err := errors.Join(os.WriteFile(path, []byte("damaged"), 0o600), os.Chmod(b.dir, 0o777)); err != nil {
+			t.Fatal(err)
+		}
+		b.configure()
+		if who := b.client.identity(); who.key != nil {
+			t.Error("a key is used that is on no disk")
+		}
+		b.fails(protocol.CodeNotEnrolled)
+		b.portal.wantSent()
+		if err := os.Chmod(b.dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		b.do("daily")
+		if saved, err := LoadIdentity(path, b.options.Host); err != nil || !publicKey(saved.key).Equal(b.portal.device) {
+			t.Errorf("the portal knows another key than the disk: %v", err)
+		}
+	})
 	t.Run("a symbolic link", func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t)

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"prlagent/agent/protocol"
+	"prlagent/store"
 )
 
 func TestINV_34_UnchangedInventoryIsNotResent(t *testing.T) {
@@ -370,6 +371,57 @@ func TestStateIsReadableWhileACheckinRuns(t *testing.T) {
 	group.Wait()
 	if got := b.client.State(); got.Unanswered || got.Sequence != 4 {
 		t.Errorf("after: %+v", got)
+	}
+}
+
+// What State shows is written under its lock: read without it, the race detector
+// sees it here.
+func TestStateIsConsistentWhileCheckinsCome(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	ended := make(chan struct{})
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for {
+			state := b.client.State()
+			if (state.LastCode == "") != (state.LastError == "") {
+				t.Errorf("code %q and error %q do not belong together", state.LastCode, state.LastError)
+			}
+			select {
+			case <-ended:
+				return
+			default:
+			}
+		}
+	})
+	for i := range 60 {
+		b.portal.set(func(f *fakePortal) { f.loseNext = i % 2 })
+		_, _ = b.try("daily")
+	}
+	close(ended)
+	reading.Wait()
+}
+
+// A store that cannot say where the exchange stands ends it before a report is
+// made: one made from nothing would have a number that was used before.
+func TestH02_NoReportWithoutItsStanding(t *testing.T) {
+	t.Parallel()
+	for _, collection := range []string{exchanges.Name(), baselines.Name(), pendings.Name()} {
+		t.Run(collection, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.do("agent_start")
+			b.portal.sent()
+			damaged := store.NewCollection[string](collection)
+			if err := b.options.Store.Update(func(tx *store.Tx) error { return damaged.Put(tx, onlyKey, "damaged") }); err != nil {
+				t.Fatal(err)
+			}
+			if outcome, err := b.try("daily"); err == nil || outcome.Code == "" || len(b.outbox.Carried()) != 1 {
+				t.Errorf("%v, outcome %+v", err, outcome)
+			}
+			b.portal.wantSent()
+		})
 	}
 }
 

@@ -182,7 +182,8 @@ func reset(conn net.Conn) {
 	}
 }
 
-// silence accepts the request and holds it.
+// silence accepts the request and holds it until the Mac hangs up; it does not
+// end the answer then (cutoff_test.go has one that does).
 func silence(first string) func(*hostile) {
 	return func(h *hostile) {
 		h.answers(func(w http.ResponseWriter, r *http.Request) {
@@ -193,6 +194,7 @@ func silence(first string) func(*hostile) {
 			}
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
+			panic(http.ErrAbortHandler)
 		})
 		h.impatient = true
 		h.reconnect()
@@ -283,6 +285,9 @@ var hostileServers = []struct {
 	{"10 GB announced", endless(http.StatusOK, "Content-Length", fmt.Sprint(10<<30)), protocol.CodePortalReplyTooLarge},
 	{"10 GB unannounced", endless(http.StatusOK), protocol.CodePortalReplyTooLarge},
 	{"10 GB of an error page", endless(http.StatusForbidden), protocol.CodePortalOutage},
+	{"an error page that cannot be unpacked", func(h *hostile) {
+		page(http.StatusForbidden, "Content-Encoding", "gzip ")(h)
+	}, protocol.CodePortalOutage},
 	{"10 GB of headers", bare(func(conn net.Conn) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
 		forever(conn, "X-Canary: canary\r\n")

@@ -88,6 +88,24 @@ func TestAReportBeyondTheProtocolsSizeIsNotSent(t *testing.T) {
 	}
 }
 
+// A single event that is too large for its report waits, and the report goes
+// out without it.
+func TestAReportWithoutItsEventStillFits(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	b.portal.sent()
+	noise := make([]byte, protocol.MaxRequestGzip)
+	_, _ = rand.Read(noise)
+	b.events.all = []protocol.Event{{Seq: 1, Type: "x", Data: map[string]string{"text": base64.StdEncoding.EncodeToString(noise)}}}
+	if _, err := b.try("vm_started"); err != nil || b.sentEvents() != 0 {
+		t.Fatalf("%v, events up to %d are sent", err, b.sentEvents())
+	}
+	if request := b.portal.wantSent("POST /v1/checkin")[0].checkin(t); len(request.Events) != 0 || len(request.Triggers) != 1 {
+		t.Errorf("%+v", request)
+	}
+}
+
 // A user who gives machines long random names must not keep what happened from
 // the portal: events that are too large together go out in parts, and each part
 // is acknowledged.

@@ -221,12 +221,33 @@ func (c *Client) attempt(ctx context.Context, what call) (answer, error) {
 		limit = maxProblem
 	}
 	body, err := readBody(response, limit)
-	if err != nil && response.StatusCode >= 300 {
-		body = nil // what it is does not depend on an unreadable error page
-	} else if err != nil {
+	switch over := cutOff(ctx, response); {
+	case response.StatusCode >= 300:
+		if err != nil {
+			body = nil // what it is does not depend on an unreadable error page
+		}
+	case over != nil && !errors.Is(err, protocol.ErrTooLarge):
+		return answer{}, networkError(over)
+	case err != nil:
 		return answer{}, bodyError(err)
 	}
 	return answer{status: response.StatusCode, header: response.Header, body: body}, nil
+}
+
+// cutOff is why an answer had to end, if it did: its time is over, or the agent
+// stops. A server that sees its client hang up may still end the answer in good
+// order, and half of it then looks like a whole.
+func cutOff(ctx context.Context, response *http.Response) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if response.Request == nil {
+		return nil
+	}
+	if deadline, has := response.Request.Context().Deadline(); has && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 func (c *Client) request(ctx context.Context, what call) (*retryablehttp.Request, error) {

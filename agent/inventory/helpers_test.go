@@ -132,9 +132,12 @@ type fakeMac struct {
 	claims  map[string]file          // "alice /path": what alice's process says is there
 	holds   map[string]chan struct{} // lists of these accounts wait until it is closed
 
-	mu    sync.Mutex
-	asked map[string][]string // by account: paths that were looked at
-	calls []string            // "list alice", "get alice ID", "look alice", "license alice"
+	holdLicense chan struct{} // not nil: queries for the license wait until it is closed
+
+	mu     sync.Mutex
+	inside []string            // calls that went through the user's session
+	asked  map[string][]string // by account: paths that were looked at
+	calls  []string            // "list alice", "get alice ID", "look alice", "license alice"
 }
 
 func (f *fakeMac) Users(context.Context) ([]platform.User, error)        { return f.users, f.usersErr }
@@ -206,8 +209,19 @@ type asUser struct {
 	session bool
 }
 
+// ask notes a call of the vendor's tools, and whether it went through the
+// session.
+func (a asUser) ask(call string) {
+	a.note(call)
+	if a.session {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.inside = append(a.inside, call)
+	}
+}
+
 func (a asUser) List(ctx context.Context) (prlctl.Listing, error) {
-	a.note("list " + a.user.Name)
+	a.ask("list " + a.user.Name)
 	if hold := a.holds[a.user.Name]; hold != nil {
 		select {
 		case <-hold:
@@ -237,7 +251,10 @@ func (a asUser) List(ctx context.Context) (prlctl.Listing, error) {
 }
 
 func (a asUser) Get(_ context.Context, id string) (prlctl.VM, error) {
-	a.note("get " + a.user.Name + " " + id)
+	a.ask("get " + a.user.Name + " " + id)
+	if err := a.entering(); err != nil {
+		return prlctl.VM{}, err
+	}
 	if a.getErr != nil {
 		return prlctl.VM{}, a.getErr
 	}
@@ -249,8 +266,15 @@ func (a asUser) Get(_ context.Context, id string) (prlctl.VM, error) {
 	return prlctl.VM{}, &prlctl.Error{Code: prlctl.CodeVMNotFound}
 }
 
-func (a asUser) License(context.Context) (prlctl.License, error) {
-	a.note("license " + a.user.Name)
+func (a asUser) License(ctx context.Context) (prlctl.License, error) {
+	a.ask("license " + a.user.Name)
+	if a.holdLicense != nil {
+		select {
+		case <-a.holdLicense:
+		case <-ctx.Done():
+			return prlctl.License{}, &tool.Error{Code: tool.CodeFailed, Err: ctx.Err()}
+		}
+	}
 	if err := a.entering(); err != nil {
 		return prlctl.License{}, err
 	}
@@ -341,7 +365,7 @@ func (l *lab) look() Look {
 	l.t.Helper()
 	l.now = l.now.Add(time.Minute)
 	l.mu.Lock()
-	l.calls = nil
+	l.calls, l.inside = nil, nil
 	l.mu.Unlock()
 	look, err := l.collector.Collect(context.Background(), DefaultPatience)
 	if err != nil {

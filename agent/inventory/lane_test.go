@@ -66,6 +66,30 @@ func TestH12_AUserWhoHangsDelaysNobody(t *testing.T) {
 	})
 }
 
+// A license that nobody answered for is not known: neither in the look that
+// waited for it in vain, nor in those that find the query still running. It is
+// no deactivation.
+func TestINV_19_H12_ALicenseThatIsNotAnsweredIsNotKnown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		wantEqual(t, "before", l.look().Product.State, protocol.ProductKey)
+		l.holdLicense = make(chan struct{})
+		for nth, want := range []int{1, 1, 0} { // alice is asked, then bob, then nobody
+			look := l.look()
+			if product := look.Product; product.State != "" || product.License != "" || product.Gaps["pd_state"] != protocol.CodeUserLate {
+				t.Errorf("look %d: %+v", nth, product)
+			}
+			wantEqual(t, "code", look.Code, protocol.CodeUserLate)
+			wantEqual(t, "queries", l.runs()["license"], want)
+		}
+		close(l.holdLicense)
+		synctest.Wait()
+		l.holdLicense = nil
+		wantEqual(t, "afterwards", l.look().Product.State, protocol.ProductKey)
+	})
+}
+
 // timed is a look and how long it took.
 func (l *lab) timed() (Look, time.Duration) {
 	l.t.Helper()

@@ -180,6 +180,49 @@ func TestINV_02_ASessionThatCannotBeEnteredIsAskedFromOutside(t *testing.T) {
 	}
 }
 
+// The tools of a user who has a session run within it, each of them; where it
+// turns out that it cannot be entered, all that follow run without.
+func TestINV_02_EveryQueryRunsWhereTheSessionIs(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		noEntry bool
+		inside  string
+	}{
+		"a session":                  {false, "list alice, get alice " + windowsID + ", license alice"},
+		"one that cannot be entered": {true, "list alice"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.noEntry = test.noEntry
+			look := l.look()
+			wantEqual(t, "calls within a session", strings.Join(l.inside, ", "), test.inside)
+			wantEqual(t, "tools, which only the query by id may name", row(t, look, "alice", windowsID).ToolsVersion, "26.4.0-57513")
+			wantEqual(t, "bundles", len(look.Accounts[0].Bundles), 1)
+		})
+	}
+}
+
+// Where the files of each account's machines are is known after a look: whoever
+// listens to their events reads them there (TRG-09). A machine whose bundle the
+// tool did not name has none.
+func TestTRG_09_ALookSaysWhereTheBundlesAre(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	nameless := windows()
+	nameless.id, nameless.home = macID, ""
+	l.machines["alice"] = append(l.machines["alice"], nameless)
+	want := []Account{
+		{User: alice, Session: true, Bundles: map[string]string{windowsID: windows().home}},
+		{User: bob, Bundles: map[string]string{linuxID: linux().home}},
+	}
+	for _, look := range []Look{l.look(), l.look()} { // the second one from memory
+		if diff := cmp.Diff(want, look.Accounts); diff != "" {
+			t.Errorf("accounts (-want +got):\n%s", diff)
+		}
+	}
+}
+
 func TestAccountThatIsDeletedFromTheMac(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

@@ -384,6 +384,23 @@ func TestEncryption(t *testing.T) {
 	}
 }
 
+// A guest that is upgraded has another edition, name and build, at the next look
+// that reads its file; what the file leaves out stays.
+func TestINV_09_AnUpgradedGuestHasAnotherEdition(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	for _, step := range []struct{ version, kernel, want string }{
+		{"Windows 11 Home, Version 22H2", "10.0.22621", "Windows 11 / Home / 22621"},
+		{"Windows 11 Pro, Version 22H2", "10.0.22621", "Windows 11 / Pro / 22621"},
+		{"Windows 11 Enterprise, Version 24H2", "10.0.26100", "Windows 11 / Enterprise / 26100"},
+		{"", "", "Windows 11 / Enterprise / 26100"},
+	} {
+		l.info(windows().home, step.version, step.kernel)
+		got := row(t, l.look(), "alice", windowsID)
+		wantEqual(t, "after "+step.version, got.OS+" / "+got.Edition+" / "+got.OSBuild, step.want)
+	}
+}
+
 // What cannot be read for once stays as it was, also when the configuration
 // changed at the same time.
 func TestGuestFactsStayWhileTheirFileIsNotReadable(t *testing.T) {

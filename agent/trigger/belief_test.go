@@ -93,6 +93,39 @@ func TestWhatALookFinds(t *testing.T) {
 	}
 }
 
+// Configurations that two versions of the product have read do not compare;
+// those of the new version do, from the second look on.
+func TestTRG_09_ChangesAfterAnUpdateOfTheProduct(t *testing.T) {
+	t.Parallel()
+	look := func(minute int, version, config string) Picture {
+		product := activated
+		product.Version = version
+		return Picture{At: at(minute), Product: product, VMs: []protocol.VM{
+			vmWith(aliceRow("a", protocol.StateStopped), func(vm *protocol.VM) { vm.ConfigHash = config }),
+		}}
+	}
+	beliefs, _ := Beliefs{}.OnPicture(look(0, "26.3.0", "c1"))
+	for i, step := range []struct {
+		version, config string
+		want            []News
+	}{
+		{"26.3.0", "c2", []News{{VMConfigChanged, "a"}}},
+		{"26.4.0", "c3", nil}, // the update: keys came and went
+		{"26.4.0", "c3", nil},
+		{"26.4.0", "c4", []News{{VMConfigChanged, "a"}}},
+		{"", "c5", []News{{VMConfigChanged, "a"}}}, // not readable for once
+		{"26.4.0", "c6", []News{{VMConfigChanged, "a"}}},
+		{"", "c6", nil},
+		{"26.5.0", "c7", nil}, // an update that no look saw
+		{"26.5.0", "c8", []News{{VMConfigChanged, "a"}}},
+	} {
+		var news []News
+		if beliefs, news = beliefs.OnPicture(look(1+i, step.version, step.config)); !slices.Equal(news, step.want) {
+			t.Errorf("look %d, version %q: got %v, want %v", 1+i, step.version, news, step.want)
+		}
+	}
+}
+
 // What comes back after a stale look is compared with what was known before it.
 func TestStaleLooksForgetNothing(t *testing.T) {
 	t.Parallel()

@@ -116,6 +116,24 @@ func TestBucket(t *testing.T) {
 	}
 }
 
+// One token more than none is given, never one more than there are.
+func TestBucketWithOne(t *testing.T) {
+	t.Parallel()
+	const size, every = 6, 10 * time.Minute
+	for name, level := range map[string]float64{"empty": 0, "half a token": 0.5, "some": 3.5, "full": size} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bucket := Bucket{Level: level, At: noon}.WithOne(noon, size, every)
+			if want := max(level, 1); bucket.Level != want {
+				t.Errorf("%g tokens, want %g", bucket.Level, want)
+			}
+			if _, _, ok := bucket.Take(noon, size, every); !ok {
+				t.Error("no token")
+			}
+		})
+	}
+}
+
 // A token is there at the moment that was promised, and is then gone: what is
 // nearly whole is no token, or every one would be had twice.
 func TestBucketKeepsItsPromises(t *testing.T) {
@@ -201,6 +219,19 @@ func TestBackoff(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Without a time for it no outage is long enough to make attempts rare: what
+// follows streams of events has none.
+func TestBackoffWithoutACircuit(t *testing.T) {
+	t.Parallel()
+	timing := protocol.DefaultTiming()
+	timing.CircuitAfter = 0
+	for _, failing := range []time.Duration{0, Day, 365 * Day} {
+		if got := Backoff(timing, 70, failing, 0, 0); got != timing.RetryCap/2 {
+			t.Errorf("failing for %s: %s", failing, got)
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package watch
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"prlagent/agent/trigger"
@@ -49,6 +51,26 @@ func TestFileWatchDescriptors(t *testing.T) {
 	})
 	if count := openWatchers(t) - before; count != 0 {
 		t.Errorf("%d watchers are left", count)
+	}
+}
+
+// A watcher that the system has no descriptor for is an error, not a watch that
+// says nothing.
+func TestFileWatchWithoutADescriptor(t *testing.T) { // not parallel: it takes them from all
+	folder := t.TempDir()
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 3, Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := openFolderEvents(folder)
+	if restore := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); restore != nil {
+		t.Fatal(restore)
+	}
+	if !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("got %v, want EMFILE", err)
 	}
 }
 

@@ -258,6 +258,23 @@ func TestTRG_09_MoreDoubtsThanAreKeptAskForOneLook(t *testing.T) {
 	})
 }
 
+// As many doubts as are kept need no look at all of the user's machines, however
+// often each echoes; one that names no machine does.
+func TestTRG_09_AsManyDoubtsAsAreKept(t *testing.T) {
+	onFakeMac(t, func(m *bench) {
+		machines := vmIDs(maxDoubts)
+		m.known(alice, machines...)
+		m.query(alice, slices.Repeat(machines, 4)...)
+		time.Sleep(time.Minute)
+		m.wants("all of them, four times", nil)
+		for range 2 {
+			m.query(alice, machines[0], "")
+			time.Sleep(2 * manyDoubted)
+			m.wants("one without a name", []Hint{{UID: alice}})
+		}
+	})
+}
+
 // Whatever ids a stream names, what is remembered of them is bounded.
 func TestH12_InventedMachinesCostBoundedMemory(t *testing.T) {
 	onFakeMac(t, func(m *bench) {

@@ -120,6 +120,32 @@ func TestTRG_05_ServiceThatComesBackEndsTheWait(t *testing.T) {
 	})
 }
 
+// A stream that ends with its service has not failed, and what failed before it
+// was the service: the next failure is the first.
+func TestTRG_05_AServiceThatEndsForgivesItsStreams(t *testing.T) {
+	onFakeMac(t, func(m *bench) {
+		m.refuse = errKilled
+		m.SetUsers([]Followed{followed(alice)})
+		time.Sleep(10 * time.Minute)
+		m.guard.Lock()
+		m.refuse = nil
+		m.guard.Unlock()
+		for !m.streaming(alice) {
+			time.Sleep(time.Second)
+		}
+		m.SetService(false)
+		synctest.Wait()
+		m.SetService(true)
+		time.Sleep(2 * time.Second) // the shortest wait
+		starts := m.started(alice)
+		m.stream(alice).end <- errKilled
+		time.Sleep(time.Second)
+		if got := m.started(alice) - starts; got != 1 {
+			m.t.Errorf("%d starts within a second", got)
+		}
+	})
+}
+
 func TestOldProductIsAskedAgainOnlyWhenSomethingChanged(t *testing.T) {
 	onFakeMac(t, func(m *bench) {
 		m.refuse = fmt.Errorf("follow: %w", &prlctl.Error{Code: prlctl.CodeUnrecognizedOption, ExitCode: 255})

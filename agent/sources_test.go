@@ -1,0 +1,160 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/inventory"
+	"prlagent/agent/protocol"
+	"prlagent/agent/watch"
+	"prlagent/platform"
+	"prlagent/platform/tool"
+	"prlagent/prlctl"
+)
+
+// signedTools are the tools of a Mac: codesign says what the test says, and
+// streams of events go on until they are ended.
+type signedTools struct {
+	mu        sync.Mutex
+	refused   []string // paths whose signature is not the vendor's
+	streams   int      // that were started
+	endStream chan struct{}
+}
+
+func (s *signedTools) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.Path == "/usr/bin/codesign" && !slices.Contains(s.refused, c.Args[len(c.Args)-1]) {
+		return tool.Result{}, nil
+	}
+	return tool.Result{ExitCode: 3}, nil
+}
+
+func (s *signedTools) Follow(ctx context.Context, c tool.Command, _ func([]byte, bool)) (tool.Result, error) {
+	s.mu.Lock()
+	s.streams++
+	s.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return tool.Result{ExitCode: -1}, ctx.Err()
+	case <-s.endStream:
+		return tool.Result{}, nil
+	}
+}
+
+func (s *signedTools) refuse(paths ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = paths
+}
+
+func (s *signedTools) started() int {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streams
+}
+
+// placeTool puts a new file at a path of the Mac.
+func placeTool(t *testing.T, root, macPath string) {
+	t.Helper()
+	path := filepath.Join(root, macPath)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path+".new", []byte("program"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Root starts no stream of a program that is not the vendor's: its signature is
+// asked for before each start, and its stream starts when it is good.
+func TestH10_NoStreamOfAnUntrustedProgram(t *testing.T) {
+	root := t.TempDir()
+	placeTool(t, root, prlctl.Prlctl)
+	synctest.Test(t, func(t *testing.T) {
+		tools := &signedTools{endStream: make(chan struct{})}
+		tools.refuse(prlctl.Prlctl)
+		events := streamsOf(platform.New(root, tools), protocol.Timing{StreamRetry: time.Second, StreamRetryCap: time.Minute}, zerolog.Nop())
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- events.Watch(ctx, func(watch.Hint) {}) }()
+		events.SetService(true)
+		events.SetUsers([]watch.Followed{{User: platform.User{Name: "alice", UID: 501, Home: "/Users/alice"}}})
+		time.Sleep(time.Hour)
+		if got := tools.started(); got != 0 {
+			t.Errorf("%d streams of a program that is not the vendor's", got)
+		}
+		tools.refuse()
+		time.Sleep(2 * time.Minute)
+		if got := tools.started(); got != 1 {
+			t.Errorf("%d streams of the vendor's program", got)
+		}
+		placeTool(t, root, prlctl.Prlctl) // another file
+		tools.refuse(prlctl.Prlctl)
+		tools.endStream <- struct{}{}
+		time.Sleep(time.Hour)
+		if got := tools.started(); got != 1 {
+			t.Errorf("%d streams after the program was replaced", got-1)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A look uses both of the vendor's tools, and trusts neither for the other.
+func TestH10_ALookTrustsBothTools(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		refused []string
+		trusted bool
+	}{
+		"both":           {nil, true},
+		"not prlctl":     {[]string{prlctl.Prlctl}, false},
+		"not prlsrvctl":  {[]string{prlctl.Prlsrvctl}, false},
+		"neither of two": {[]string{prlctl.Prlctl, prlctl.Prlsrvctl}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root, tools := t.TempDir(), &signedTools{refused: test.refused}
+			placeTool(t, root, prlctl.Prlctl)
+			placeTool(t, root, prlctl.Prlsrvctl)
+			err := sourcesOf(platform.New(root, tools), nil).Trusted(t.Context())
+			if (err == nil) != test.trusted {
+				t.Errorf("trusted: %v", err)
+			}
+		})
+	}
+}
+
+// Whom a look saw is followed, with the file of each machine whose bundle is
+// known: without it no echo could be told from a change.
+func TestTRG_09_FollowedUsersHaveTheirFiles(t *testing.T) {
+	t.Parallel()
+	alice, bob := platform.User{Name: "alice", UID: 501}, platform.User{Name: "bob", UID: 502}
+	got := followed([]inventory.Account{
+		{User: alice, Session: true, Bundles: map[string]string{"a": "/Users/alice/Parallels/A.pvm", "b": "/Volumes/VMs/B.pvm/"}},
+		{User: bob},
+	})
+	want := []watch.Followed{
+		{User: alice, Session: true, Configs: map[string]string{"a": "/Users/alice/Parallels/A.pvm/config.pvs", "b": "/Volumes/VMs/B.pvm/config.pvs"}},
+		{User: bob, Configs: map[string]string{}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
