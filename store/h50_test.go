@@ -94,6 +94,16 @@ func TestH50_LockDecidesBeforeDamage(t *testing.T) {
 	refused(t, dir, "already_running", store.Options{})
 }
 
+// TestH50_LockIsNotTheDatabases: the lock file excludes a second daemon also
+// where there is no database that it could find locked.
+func TestH50_LockIsNotTheDatabases(t *testing.T) {
+	t.Parallel()
+	dir := newFolder(t)
+	mustOpen(t, dir, store.Options{})
+	must(t, os.Rename(filepath.Join(dir, "state.db"), dir+".moved-away"))
+	refused(t, dir, "already_running", store.Options{})
+}
+
 func TestH50_LockIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	dir := newFolder(t)
