@@ -159,6 +159,36 @@ func TestH03_RepeatSeesAHeadThatCameInBetween(t *testing.T) {
 	}
 }
 
+// A report that was overtaken by newer ones is still a repeat for a day, and
+// not the report of another Mac.
+func TestH03_AnOlderRequestIsARepeatForADay(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	older, base := m.next(t)
+	first := m.send(t, older)
+	m.base = base
+	m.checkin(t)
+	m.checkin(t)
+
+	for _, later := range []time.Duration{0, replayWindow - time.Second} {
+		portal.clock.advance(later)
+		again := m.send(t, older)
+		var replies [2]protocol.CheckinReply
+		first.decode(t, &replies[0])
+		again.decode(t, &replies[1])
+		if again.status != http.StatusOK || replies[1].Inventory != replies[0].Inventory {
+			t.Errorf("after %v: %d %s", later, again.status, again.body)
+		}
+		if view := portal.device(t); view.Duplicate != nil || view.Sequence != m.sequence {
+			t.Errorf("after %v the device is %+v", later, view)
+		}
+	}
+
+	portal.clock.advance(time.Second)
+	wantProblem(t, m.send(t, older), protocol.ProblemDuplicateIdentity)
+}
+
 func TestCheckinSameIDWithAnotherBodyConflicts(t *testing.T) {
 	t.Parallel()
 	portal := newTestPortal(t)
