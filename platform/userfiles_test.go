@@ -3,6 +3,7 @@ package platform
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -126,6 +128,40 @@ func TestH11_AUsersFilesAreSeenThroughTheUsersProcess(t *testing.T) {
 	}
 	if len(runner.calls) != 1 || !slices.Equal(runner.calls[0].Args, []string{"-n", "-H", "-u", "#501", Helper, HelperCommand}) {
 		t.Errorf("calls %v", runner.calls)
+	}
+}
+
+// A user links a file of somebody else into a bundle: the child, which can read
+// it, does not.
+func TestH11_ContentOfSomebodyElsesFileIsNotRead(t *testing.T) {
+	t.Parallel()
+	foreign := "/etc/passwd" // root's, for everybody to read
+	if os.Geteuid() == 0 {
+		foreign = filepath.Join(t.TempDir(), "file")
+		errorsAreFatal(t, os.WriteFile(foreign, []byte("content"), 0o644), os.Chown(foreign, 501, -1))
+	}
+	request, err := json.Marshal(map[string]any{
+		"uid": os.Geteuid(), "questions": []map[string]any{{"path": []byte(foreign), "max": 1 << 20}, {"path": []byte(foreign)}},
+	})
+	errorsAreFatal(t, err)
+	var out bytes.Buffer
+	if err := AnswerFileQuestions(bytes.NewReader(request), &out); err != nil {
+		t.Fatal(err)
+	}
+	content, rest, _ := strings.Cut(out.String(), "\n")
+	if content != `{"problem":"owner"}` || !strings.Contains(rest, `"inode":`) {
+		t.Errorf("its content is answered with %.100s, what it is with %.100s", content, rest)
+	}
+}
+
+func TestH11_TheChildIsKilledAtItsLimit(t *testing.T) {
+	t.Parallel()
+	machine, runner, _ := helped(t)
+	if _, err := machine.LookAtFiles(t.Context(), aliceOnDisk, []FileQuestion{{"/Users/alice", 0}}); err != nil {
+		t.Fatal(err)
+	}
+	if len(runner.calls) != 1 || runner.calls[0].Limit != 20*time.Second {
+		t.Errorf("calls %+v, want one with a limit of 20 s", runner.calls)
 	}
 }
 

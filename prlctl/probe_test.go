@@ -246,11 +246,20 @@ func TestH43_OneHelpThatCannotBeRead(t *testing.T) {
 // that are no usage settle nothing.
 func TestH43_ACategoryWithoutFlags(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]Support{"Usage: prlctl set <ID | NAME> [options]\n": Unsupported, "Out of coffee.\n": SupportUnknown} {
+	const usage = "Usage: prlctl set <ID | NAME> [options]\n"
+	for name, c := range map[string]struct {
+		help tool.Result
+		want Support
+	}{
+		"usage":                 {tool.Result{Stdout: []byte(usage)}, Unsupported},
+		"no usage":              {tool.Result{Stdout: []byte("Out of coffee.\n")}, SupportUnknown},
+		"usage after a failure": {tool.Result{Stdout: []byte(usage), ExitCode: 1}, SupportUnknown},
+		"usage and the edition": {tool.Result{Stdout: []byte(usage + editionText)}, SupportUnknown},
+	} {
 		p := newest(t)
-		p.helps["prlctl set bluetooth --help"] = tool.Result{Stdout: []byte(text)}
-		if got := probed(t, p); got.Flag("--auto-share-bluetooth").Support != want || got.Complete(flags) != (want == Unsupported) {
-			t.Errorf("%q: %s, unread %v", text, got.Flag("--auto-share-bluetooth").Support, got.Unread)
+		p.helps["prlctl set bluetooth --help"] = c.help
+		if got := probed(t, p); got.Flag("--auto-share-bluetooth").Support != c.want || got.Complete(flags) != (c.want == Unsupported) {
+			t.Errorf("%s: %s, unread %v", name, got.Flag("--auto-share-bluetooth").Support, got.Unread)
 		}
 	}
 }

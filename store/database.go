@@ -31,7 +31,7 @@ func openVerified(ctx context.Context, path string, opts Options) (*database, er
 		d.contents, err = verify(file)
 	}
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, errors.Join(err, release(file))
 	}
 	if err = d.handToBolt(path, opts); err == nil && !d.intact {
 		err = d.stamp(Report{Outcome: OutcomeRepaired, Epoch: newEpoch(), PreviousEpoch: d.header.Epoch,
@@ -110,7 +110,7 @@ func (d *database) stamp(began Report) error {
 // also ends its lock, and the mapping is lost: address space, no memory.
 func (d *database) close(stuck bool) error {
 	if stuck || d.bolt == nil {
-		_ = d.file.Close() // bbolt may have closed it already
+		_ = release(d.file) // bbolt may have closed it already
 		return nil
 	}
 	return classify(guarded(d.bolt.Close))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 
 	"prlagent/store"
 )
@@ -94,6 +95,16 @@ func TestH50_LockDecidesBeforeDamage(t *testing.T) {
 	refused(t, dir, "already_running", store.Options{})
 }
 
+// TestH50_LockIsNotTheDatabases: the lock file excludes a second daemon also
+// where there is no database that it could find locked.
+func TestH50_LockIsNotTheDatabases(t *testing.T) {
+	t.Parallel()
+	dir := newFolder(t)
+	mustOpen(t, dir, store.Options{})
+	must(t, os.Rename(filepath.Join(dir, "state.db"), dir+".moved-away"))
+	refused(t, dir, "already_running", store.Options{})
+}
+
 func TestH50_LockIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	dir := newFolder(t)
@@ -115,6 +126,63 @@ func TestH50_LockIsWaitedFor(t *testing.T) {
 	if err := <-second; err != nil {
 		t.Errorf("second open: %v", err)
 	}
+}
+
+// TestH50_ForkedChildHoldsNoLock: between its fork and its exec a child holds
+// everything open that its parent has open. What the parent lets go is free all
+// the same, or a store could not be reopened while programs are started.
+func TestH50_ForkedChildHoldsNoLock(t *testing.T) {
+	t.Parallel()
+	reopen := func(t *testing.T, dir string) {
+		t.Helper()
+		s, _, err := store.Open(context.Background(), dir, store.Options{})
+		if err != nil {
+			t.Errorf("open again: %v", err)
+			return
+		}
+		mustClose(t, s)
+	}
+	t.Run("after a close", func(t *testing.T) {
+		t.Parallel()
+		dir := newFolder(t)
+		s, _ := mustOpen(t, dir, store.Options{})
+		stayOpen(t, filepath.Join(dir, "state.lock"))
+		stayOpen(t, filepath.Join(dir, "state.db"))
+		mustClose(t, s)
+		reopen(t, dir)
+	})
+	t.Run("after an open that failed", func(t *testing.T) {
+		t.Parallel()
+		dir := folderWith(t, map[string][]byte{"state.db": []byte("damaged")})
+		inTheWay := filepath.Join(dir, "state.db.new")
+		recovering := func() time.Time { // it has locked and verified, and names the damaged file
+			stayOpen(t, filepath.Join(dir, "state.lock"))
+			must(t, os.MkdirAll(filepath.Join(inTheWay, "full"), 0o700))
+			return time.Now()
+		}
+		if s, _, err := store.Open(context.Background(), dir, store.Options{Now: recovering}); err == nil {
+			mustClose(t, s)
+			t.Fatal("opened")
+		}
+		must(t, os.RemoveAll(inTheWay))
+		reopen(t, dir)
+	})
+}
+
+// stayOpen keeps open, to the test's end, what this process has opened at path.
+func stayOpen(t *testing.T, path string) {
+	t.Helper()
+	var wanted, found unix.Stat_t
+	must(t, unix.Lstat(path, &wanted))
+	for descriptor := range 1024 {
+		if unix.Fstat(descriptor, &found) == nil && found.Dev == wanted.Dev && found.Ino == wanted.Ino {
+			duplicate, err := unix.FcntlInt(uintptr(descriptor), unix.F_DUPFD_CLOEXEC, 0)
+			must(t, err)
+			t.Cleanup(func() { must(t, unix.Close(duplicate)) })
+			return
+		}
+	}
+	t.Fatalf("%s is not open", path)
 }
 
 // TestH50_ForeignLockIsNotDamage: somebody looks into the database with another

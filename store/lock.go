@@ -44,7 +44,7 @@ func prepareDir(dir string) error {
 
 // acquireLock takes the lock file of dir, which decides who is the daemon before
 // the database is touched (hardening H50). The file is never removed: a lock on
-// a removed file would exclude nobody. The lock ends with the returned file.
+// a removed file would exclude nobody. The lock ends with release.
 func acquireLock(ctx context.Context, dir string, wait time.Duration) (*os.File, error) {
 	flags := os.O_RDWR | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_CLOEXEC
 	file, err := os.OpenFile(filepath.Join(dir, lockName), flags, 0o600)
@@ -56,6 +56,14 @@ func acquireLock(ctx context.Context, dir string, wait time.Duration) (*os.File,
 		return nil, err
 	}
 	return file, nil
+}
+
+// release gives back the lock of a file, if it has one, and closes it. To close
+// it is not enough: the lock belongs to what was opened, and a child that this
+// process has forked holds that open too until its exec.
+func release(file *os.File) error {
+	_ = syscall.Flock(int(file.Fd()), syscall.LOCK_UN) // fails if the file was closed already
+	return file.Close()
 }
 
 func waitForLock(ctx context.Context, file *os.File, wait time.Duration) error {

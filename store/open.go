@@ -87,7 +87,7 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, Report, error)
 	s := &Store{dir: dir, opts: opts, lock: lock}
 	report, err := s.open(ctx)
 	if err != nil {
-		return nil, Report{}, fmt.Errorf("open state database: %w", errors.Join(err, lock.Close()))
+		return nil, Report{}, fmt.Errorf("open state database: %w", errors.Join(err, release(lock)))
 	}
 	return s, report, nil
 }

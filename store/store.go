@@ -150,7 +150,7 @@ func (s *Store) Close() error {
 	if lock == nil {
 		return nil
 	}
-	return classify(errors.Join(s.db.close(stuck), lock.Close()))
+	return classify(errors.Join(s.db.close(stuck), release(lock)))
 }
 
 // NewEpoch starts a new epoch and returns it; for an agent that finds itself on

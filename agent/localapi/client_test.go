@@ -3,6 +3,7 @@ package localapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -30,7 +31,7 @@ func TestNobodyAnswers(t *testing.T) {
 		}, "prlagentd is not running."},
 		{"a path that does not fit", func(t *testing.T) string {
 			return "/tmp/" + strings.Repeat("x", maxSocketPath)
-		}, "The socket's path is too long"},
+		}, fmt.Sprintf("The socket's path is too long: %d bytes, at most %d.", len("/tmp/")+maxSocketPath, maxSocketPath-1)},
 		{"a daemon that hangs", hangingDaemon, "prlagentd does not answer in time."},
 		{"a daemon that drops the connection", func(t *testing.T) string {
 			return crookedDaemon(t, "")
@@ -160,13 +161,6 @@ func TestReadSnapshot(t *testing.T) {
 	}
 	if _, err := ReadSnapshot(path); err == nil {
 		t.Error("half a file was read")
-	}
-}
-
-func TestBuildVersionAlwaysHasOne(t *testing.T) {
-	t.Parallel()
-	if version, _ := BuildVersion(); version == "" {
-		t.Error("no version")
 	}
 }
 

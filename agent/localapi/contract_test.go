@@ -107,6 +107,20 @@ func TestStatusTravelsWhole(t *testing.T) {
 	}
 }
 
+func TestFieldsAreFoundByTheirID(t *testing.T) {
+	t.Parallel()
+	for _, field := range Fields {
+		if found, ok := FieldByID(field.ID); !ok || found.ID != field.ID || found.Title != field.Title {
+			t.Errorf("%s: found %v, %q", field.ID, ok, found.ID)
+		}
+	}
+	for _, id := range []string{"", "Health", "health ", "nothing"} {
+		if found, ok := FieldByID(id); ok {
+			t.Errorf("%q is %q", id, found.ID)
+		}
+	}
+}
+
 func TestFieldsHaveValues(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{

@@ -573,6 +573,14 @@ func TestFollowing(t *testing.T) {
 			t.Errorf("%+v, %v", seen, err)
 		}
 	})
+	t.Run("says that each line is one event", func(t *testing.T) {
+		t.Parallel()
+		daemon := startDaemon(t, Actor{Admin: true})
+		response := daemon.raw(t, http.MethodGet, "/v1/events?follow=1", "")
+		if got := response.Header.Get("Content-Type"); got != "application/x-ndjson" {
+			t.Errorf("Content-Type is %q", got)
+		}
+	})
 	t.Run("ends with the daemon", func(t *testing.T) {
 		t.Parallel()
 		daemon := startDaemon(t, Actor{Admin: true})

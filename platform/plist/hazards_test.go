@@ -262,6 +262,62 @@ func TestHazardDates(t *testing.T) {
 	}
 }
 
+// The calendar of the binary format counts from 2001 and has the edges of the
+// one that XML can spell: the years 0 to 9999.
+func TestHazardDatesAtTheEdgesOfTheCalendar(t *testing.T) {
+	t.Parallel()
+	epoch := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
+	for _, c := range []struct {
+		at time.Time
+		ok bool
+	}{
+		{time.Date(-1, 12, 31, 23, 59, 59, 0, time.UTC), false},
+		{time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), true},
+		{time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), true},
+		{time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), false},
+	} {
+		object := binary.BigEndian.AppendUint64([]byte{0x33}, math.Float64bits(float64(c.at.Unix()-epoch)))
+		got, err := Decode(binaryList(object))
+		if c.ok && (err != nil || got != any(c.at)) {
+			t.Errorf("%v is %v, %v", c.at, got, err)
+		}
+		if !c.ok {
+			wantCode(t, err, CodeInvalid)
+		}
+	}
+}
+
+// Integers of 16 bytes are read where 64 bits hold them; the library alone
+// would drop the upper half.
+func TestHazardIntegersOfSixteenBytes(t *testing.T) {
+	t.Parallel()
+	const ones = math.MaxUint64
+	for _, c := range []struct {
+		high, low uint64
+		want      any // nil: refused
+	}{
+		{0, 0, uint64(0)},
+		{0, 1<<63 + 5, uint64(1<<63 + 5)},
+		{0, ones, uint64(ones)},
+		{ones, ones, int64(-1)},
+		{ones, 1 << 63, int64(math.MinInt64)},
+		{ones, 1<<63 - 1, nil},
+		{ones, 0x00ff << 48, nil},
+		{ones - 1, ones, nil},
+		{1, 0, nil},
+		{1 << 63, 0, nil},
+	} {
+		object := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64([]byte{0x14}, c.high), c.low)
+		got, err := Decode(binaryList(object))
+		if c.want != nil && (err != nil || got != c.want) {
+			t.Errorf("%x %x is %v, %v, want %v", c.high, c.low, got, err, c.want)
+		}
+		if c.want == nil {
+			wantCode(t, err, CodeInvalid)
+		}
+	}
+}
+
 func TestHazardTextThatXMLCannotCarry(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{

@@ -90,6 +90,18 @@ func TestReadSocketIsNoRegularFile(t *testing.T) {
 	}
 }
 
+// Systems differ in what they say about a socket.
+func TestWhatOpenSaysOfSocketsAndLinks(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[syscall.Errno]error{
+		syscall.ENXIO: ErrNotRegular, syscall.EOPNOTSUPP: ErrNotRegular, syscall.ELOOP: ErrSymlink, syscall.EACCES: fs.ErrPermission,
+	} {
+		if err := openError("path", pathError("open", "path", said)); !errors.Is(err, want) {
+			t.Errorf("%v became %v, want %v", said, err, want)
+		}
+	}
+}
+
 // The kernel says that such files have no bytes; the cap holds for what is read.
 func TestCapHoldsForFilesThatGrow(t *testing.T) {
 	t.Parallel()
@@ -188,6 +200,16 @@ func TestWriteFile(t *testing.T) {
 			t.Errorf("got %q, %v", data, err)
 		}
 	})
+}
+
+// A target that cannot be looked at is refused before anything is written.
+func TestTargetThatCannotBeLookedAt(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), strings.Repeat("x", 300))
+	var failed *fs.PathError
+	if err := WriteFile(path, nil, 0o600); !errors.As(err, &failed) || failed.Op != "write" || !errors.Is(err, syscall.ENAMETOOLONG) {
+		t.Errorf("got %v", err)
+	}
 }
 
 // Not parallel: the umask belongs to the whole process.

@@ -15,6 +15,7 @@ func TestH15_Display(t *testing.T) {
 		{"letters of the world", "Größe 開発用 वि 한글", "Größe 開発用 वि 한글"},
 		{"a terminal's escape", "a\x1b]0;pwned\x07b", `a\x1b]0;pwned\x07b`},
 		{"line breaks and tabs", "a\r\nb\tc", `a\x0d\x0ab\x09c`},
+		{"delete among plain text", "a\x7fb", `a\x7fb`},
 		{"delete and C1 controls", "a\x7fb\u009bc\u0085d", `a\x7fb\x9bc\x85d`},
 		{"a change of direction", "a\u202egpj.exe\u2066", `a\u202egpj.exe\u2066`},
 		{"line and paragraph separators", "a\u2028b\u2029c", `a\u2028b\u2029c`},

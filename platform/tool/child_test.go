@@ -39,6 +39,7 @@ var roles = map[string]func(args []string){
 	"say":         func(args []string) { fmt.Println(args) },
 	"exit-three":  exitThree,
 	"print":       func(args []string) { fmt.Print(strings.Repeat("x", len(args[0]))) },
+	"print-error": func(args []string) { fmt.Fprint(os.Stderr, strings.Repeat("x", len(args[0]))) },
 	"flood":       func([]string) { flood(os.Stdout) },
 	"flood-error": func([]string) { flood(os.Stderr) },
 	"sleep":       func([]string) { time.Sleep(time.Minute) },

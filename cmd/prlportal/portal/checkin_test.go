@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -133,6 +134,11 @@ func TestH15_ReasonsOfACheckinAreShownSafelyAndBounded(t *testing.T) {
 	if shown := portal.device(t); shown.Sequence != 2 || len(shown.LastTriggers) != storage.MaxTriggers {
 		t.Errorf("after a check-in without reasons the device is shown with %d triggers", len(shown.LastTriggers))
 	}
+	one, _ := m.next(t)
+	m.send(t, one)
+	if shown := portal.device(t); shown.LastReasons != "manual" || len(shown.LastTriggers) != 1 {
+		t.Errorf("after a check-in with one reason the device is shown with %q", shown.LastReasons)
+	}
 }
 
 func storedVersion(t *testing.T, portal *testPortal, deviceID string) uint64 {
@@ -157,6 +163,36 @@ func TestH03_RepeatSeesAHeadThatCameInBetween(t *testing.T) {
 	if reply.Policy == nil || reply.Policy.HeadVersion != 2 {
 		t.Errorf("hint is %+v, want head version 2", reply.Policy)
 	}
+}
+
+// A report that was overtaken by newer ones is still a repeat for a day, and
+// not the report of another Mac.
+func TestH03_AnOlderRequestIsARepeatForADay(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := enrolled(t, portal)
+	older, base := m.next(t)
+	first := m.send(t, older)
+	m.base = base
+	m.checkin(t)
+	m.checkin(t)
+
+	for _, later := range []time.Duration{0, replayWindow - time.Second} {
+		portal.clock.advance(later)
+		again := m.send(t, older)
+		var replies [2]protocol.CheckinReply
+		first.decode(t, &replies[0])
+		again.decode(t, &replies[1])
+		if again.status != http.StatusOK || replies[1].Inventory != replies[0].Inventory {
+			t.Errorf("after %v: %d %s", later, again.status, again.body)
+		}
+		if view := portal.device(t); view.Duplicate != nil || view.Sequence != m.sequence {
+			t.Errorf("after %v the device is %+v", later, view)
+		}
+	}
+
+	portal.clock.advance(time.Second)
+	wantProblem(t, m.send(t, older), protocol.ProblemDuplicateIdentity)
 }
 
 func TestCheckinSameIDWithAnotherBodyConflicts(t *testing.T) {
@@ -293,6 +329,22 @@ func TestProtocol8_CompressedSizeIsBounded(t *testing.T) {
 	}
 	if source.taken > protocol.MaxRequestGzip+1 {
 		t.Errorf("%d bytes were taken, want at most %d", source.taken, protocol.MaxRequestGzip+1)
+	}
+}
+
+// The bound of a body lets through what just fits, and says of the rest that
+// it is too much as often as it is asked.
+func TestProtocol8_BoundOfABody(t *testing.T) {
+	t.Parallel()
+	for size, fits := range map[int]bool{0: true, 9: true, 10: true, 11: false, 20: false} {
+		bounded := &boundedReader{reader: bytes.NewReader(make([]byte, size)), left: 10}
+		body, err := io.ReadAll(bounded)
+		if fits && (err != nil || len(body) != size) || !fits && !errors.Is(err, protocol.ErrTooLarge) {
+			t.Errorf("of %d bytes %d were read, %v", size, len(body), err)
+		}
+		if again, err := bounded.Read(make([]byte, 10)); !fits && (again != 0 || !errors.Is(err, protocol.ErrTooLarge)) {
+			t.Errorf("of %d bytes %d more were read, %v", size, again, err)
+		}
 	}
 }
 
@@ -518,6 +570,28 @@ func wantHistory(t *testing.T, portal *testPortal, deviceID, name string) {
 	}
 }
 
+// What one report removes stands in the history in the order of the table.
+func TestINV_23_RemovedTogetherTheyStandInOrder(t *testing.T) {
+	t.Parallel()
+	portal := newTestPortal(t)
+	m := newMac(t, portal, "C02AAAAAAAAA")
+	for n := range 12 {
+		m.report.VMs = append(m.report.VMs, windows(fmt.Sprint("VM ", n)))
+	}
+	m.enroll(t, http.StatusCreated)
+	m.checkin(t)
+	m.report.VMs = m.report.VMs[:1]
+	m.checkin(t)
+	history, err := portal.store.History(t.Context(), m.deviceID)
+	if err != nil || len(history.Rows) != 12 {
+		t.Fatalf("history has %d rows, %v", len(history.Rows), err)
+	}
+	ordered := slices.IsSortedFunc(history.Rows, func(a, b storage.PastRow) int { return a.Row.VM.VMKey.Compare(b.Row.VM.VMKey) })
+	if !ordered {
+		t.Errorf("history is in no order: %v", history.Rows)
+	}
+}
+
 func TestINV_08_DeactivationChangesTheStatusOfEveryVM(t *testing.T) {
 	t.Parallel()
 	portal := newTestPortal(t)
@@ -532,6 +606,57 @@ func TestINV_08_DeactivationChangesTheStatusOfEveryVM(t *testing.T) {
 		if got := portal.vms(t)["Windows 11"]["vm_status"]; got != step.want {
 			t.Errorf("%s: status is %v, want %s", step.state, got, step.want)
 		}
+	}
+}
+
+// A part of a report is complete in itself: it is kept also when the rows that
+// came with it are of an unknown base.
+func TestCheckinKeepsEachPartByItself(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		part func(*protocol.CheckinRequest)
+		kept func(storage.Report) bool
+	}{
+		"agent": {
+			func(r *protocol.CheckinRequest) { r.Agent = &protocol.AgentInfo{Version: "9.9.9", Mode: "monitor"} },
+			func(r storage.Report) bool { return r.Agent.Version == "9.9.9" },
+		},
+		"host": {
+			func(r *protocol.CheckinRequest) { r.Host = &protocol.Host{ComputerName: "Bob's Mac"} },
+			func(r storage.Report) bool { return r.Host.ComputerName == "Bob's Mac" },
+		},
+		"product": {
+			func(r *protocol.CheckinRequest) { r.Product = &protocol.Product{Version: "27.0.0"} },
+			func(r storage.Report) bool { return r.Product.Version == "27.0.0" },
+		},
+		"policy": {
+			func(r *protocol.CheckinRequest) { r.Policy = &protocol.PolicyReport{State: protocol.PolicyFetched} },
+			func(r storage.Report) bool { return r.Policy.State == protocol.PolicyFetched },
+		},
+		"users": {
+			func(r *protocol.CheckinRequest) { r.Users = []protocol.UserLook{{Name: "bob", UID: 502}} },
+			func(r storage.Report) bool { return len(r.Users) == 1 && r.Users[0].Name == "bob" },
+		},
+		"nothing": {
+			func(*protocol.CheckinRequest) {},
+			func(r storage.Report) bool { return r.Agent.Version == "0.1.0" },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			portal := newTestPortal(t)
+			m := enrolled(t, portal)
+			request, _ := m.next(t)
+			request.Agent, request.Host, request.Product, request.Policy, request.Users = nil, nil, nil, nil, nil
+			request.Inventory = protocol.Inventory{Hash: "new", Base: "never acknowledged"}
+			c.part(&request)
+			var reply protocol.CheckinReply
+			m.send(t, request).decode(t, &reply)
+			report, err := portal.store.Report(t.Context(), m.deviceID)
+			if err != nil || reply.Inventory != protocol.InventorySendFull || !c.kept(report) {
+				t.Errorf("answered %s; kept is %+v, %v", reply.Inventory, report, err)
+			}
+		})
 	}
 }
 

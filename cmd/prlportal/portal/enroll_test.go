@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -257,6 +259,29 @@ func TestH01_LimiterForgetsTheOldestAndStaysSmall(t *testing.T) {
 	l.take("z", now.Add(2*time.Hour))
 	if len(l.buckets) != 1 {
 		t.Errorf("%d keys are kept after all were full again, want the new one", len(l.buckets))
+	}
+}
+
+// Requests come at the same time. Without its lock this fails under -race, and
+// mostly without.
+func TestH01_LimiterCountsRequestsThatComeAtOnce(t *testing.T) {
+	t.Parallel()
+	const burst = 100
+	limits := newLimiter(burst, time.Hour, 2)
+	var allowed atomic.Int64
+	var requests sync.WaitGroup
+	for range 8 {
+		requests.Go(func() {
+			for range burst {
+				if _, ok := limits.take("192.0.2.1", morning); ok {
+					allowed.Add(1)
+				}
+			}
+		})
+	}
+	requests.Wait()
+	if got := allowed.Load(); got != burst {
+		t.Errorf("%d requests were allowed, want %d", got, burst)
 	}
 }
 

@@ -82,6 +82,43 @@ func TestConditionsOnOneCell(t *testing.T) {
 	}
 }
 
+// A day is the whole of it: what is after it begins with the next one.
+func TestINV_31_BeforeAndAfterADay(t *testing.T) {
+	t.Parallel()
+	columns := vmTable.columns()
+	first := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	moments := []struct {
+		name string
+		at   time.Time
+	}{
+		{"the moment before", first.Add(-time.Nanosecond)},
+		{"its first moment", first},
+		{"its noon", first.Add(12 * time.Hour)},
+		{"its last moment", first.Add(24*time.Hour - time.Nanosecond)},
+		{"the next midnight", first.Add(24 * time.Hour)},
+	}
+	for filter, want := range map[string][]bool{
+		"last_used before 2026-11-01": {true, false, false, false, false},
+		"last_used < 2026-11-01":      {true, false, false, false, false},
+		"last_used <= 2026-11-01":     {true, true, true, true, false},
+		"last_used = 2026-11-01":      {false, true, true, true, false},
+		"last_used >= 2026-11-01":     {false, true, true, true, true},
+		"last_used > 2026-11-01":      {false, false, false, false, true},
+		"last_used after 2026-11-01":  {false, false, false, false, true},
+	} {
+		read, err := parseFilter(columns, filter, morning)
+		if err != nil {
+			t.Errorf("%s: %v", filter, err)
+			continue
+		}
+		for i, moment := range moments {
+			if got := read.matches(cell{at: moment.at}); got != want[i] {
+				t.Errorf("%s: %s matches: %v, want %v", filter, moment.name, got, want[i])
+			}
+		}
+	}
+}
+
 func FuzzParseFilter(f *testing.F) {
 	for _, wanted := range columnFilters {
 		for _, filter := range wanted {

@@ -95,6 +95,34 @@ func TestINV_28_ColumnsAreChosenAndKept(t *testing.T) {
 	}
 }
 
+// Not parallel: the environment is the whole process's.
+func TestINV_28_ViewsOfSomebodyWithoutAHome(t *testing.T) {
+	operator := operatorOf(t, twoMacs(t))
+	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", environmentName("views")} {
+		t.Setenv(name, "")
+	}
+	operator.run("vms")
+	for _, args := range [][]string{{"vms", "--view", "mine"}, {"vms", "--save-view", "mine"}} {
+		_, err := prlportal(t, append(args, operator.flags...)...)
+		if err == nil || !strings.Contains(err.Error(), "name a file with --views") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+func TestINV_28_AFileOfViewsThatSaysNull(t *testing.T) {
+	t.Parallel()
+	operator := operatorOf(t, twoMacs(t))
+	path := filepath.Join(t.TempDir(), "views.json")
+	if err := os.WriteFile(path, []byte("null\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	operator.run("vms", "--views", path, "--columns", "cpu", "--save-view", "mine")
+	if out := operator.run("vms", "--views", path, "--view", "mine"); !strings.HasPrefix(out, "CPU") {
+		t.Errorf("the view shows\n%s", out)
+	}
+}
+
 func TestINV_29_PagesOnTheCommandLine(t *testing.T) {
 	t.Parallel()
 	portal := newTestPortal(t)
@@ -167,6 +195,7 @@ func TestExportWritesAWholeFileOrNone(t *testing.T) {
 		t.Errorf("devices are %s", out)
 	}
 	operator.wrong("vms or devices", "export", "groups")
+	operator.wrong("at most 1", "export", "vms", "devices")
 	operator.wrong("csv, json or ndjson", "export", "--format", "table")
 
 	breaking := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -1,0 +1,98 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+)
+
+var notes = NewCollection[string]("notes")
+
+func openForTest(t *testing.T, dir string) *Store {
+	t.Helper()
+	s, _, err := Open(context.Background(), dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// TestStopRefusesTheUpdateThatWaits: a commit fails, and who waited for it to
+// end is not told that the next change was committed.
+func TestStopRefusesTheUpdateThatWaits(t *testing.T) {
+	t.Parallel()
+	s := openForTest(t, filepath.Join(t.TempDir(), "state"))
+	waiting, ran := make(chan error, 1), false
+	err := s.Update(func(tx *Tx) error {
+		go func() { waiting <- s.Update(func(*Tx) error { ran = true; return nil }) }()
+		waitForBlockedWriter(t)
+		_ = s.db.file.Close() // from now on every write fails
+		return notes.Put(tx, "early", "x")
+	})
+	if CodeOf(err) != "store_io" {
+		t.Errorf("the commit that fails: %v", err)
+	}
+	if err := <-waiting; CodeOf(err) != "store_io" || ran {
+		t.Errorf("the update that waited: %v, was made: %v", err, ran)
+	}
+}
+
+// waitForBlockedWriter returns when an Update of the calling test waits for
+// another to end: the stacks of all goroutines are what can tell.
+func waitForBlockedWriter(t *testing.T) {
+	t.Helper()
+	stacks := make([]byte, 4<<20)
+	for began := time.Now(); time.Since(began) < time.Minute; runtime.Gosched() {
+		for _, stack := range bytes.Split(stacks[:runtime.Stack(stacks, true)], []byte("\n\n")) {
+			if bytes.Contains(stack, []byte("sync.Mutex.Lock")) && bytes.Contains(stack, []byte("beginRWTx")) &&
+				bytes.Contains(stack, []byte("TestStopRefusesTheUpdateThatWaits")) {
+				return
+			}
+		}
+	}
+	t.Error("nobody waits")
+}
+
+// TestReportThatCannotBeForgottenFailsTheCommit: what was found at the last open
+// must not be told for ever, so a commit that cannot drop it is none.
+func TestReportThatCannotBeForgottenFailsTheCommit(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "state")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, databaseName), []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := openForTest(t, dir)
+	err := s.Update(func(tx *Tx) error {
+		tx.changed = true
+		return tx.bolt.Bucket([]byte(headerBucket)).Put([]byte(headerKey), []byte("no header"))
+	})
+	if CodeOf(err) != "store_damaged" || s.Commits() != 0 {
+		t.Errorf("got %v and %d commits", err, s.Commits())
+	}
+}
+
+// TestReadPageBetweenTheMetasAndTheHighWaterMark: a page elsewhere is damage,
+// also where the file has bytes that would do for one.
+func TestReadPageBetweenTheMetasAndTheHighWaterMark(t *testing.T) {
+	t.Parallel()
+	const size, pages, highWater = 64, 8, 5
+	content := make([]byte, pages*size)
+	for id := range uint64(pages) {
+		order.PutUint64(content[id*size:], id)
+	}
+	file := pageFile{reader: bytes.NewReader(content), size: int64(len(content)), pageSize: size}
+	for id := range uint64(pages) {
+		read, err := file.readPage(id, highWater)
+		if inside := id >= 2 && id < highWater; inside && (err != nil || read.id != id) || !inside && CodeOf(err) != "store_damaged" {
+			t.Errorf("page %d: %+v, %v", id, read, err)
+		}
+	}
+}
