@@ -21,6 +21,7 @@ import (
 	"prlagent/agent/checkin"
 	"prlagent/agent/config"
 	"prlagent/agent/inventory"
+	"prlagent/agent/lane"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/agent/trigger"
@@ -141,10 +142,11 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 	identity, keeper := mac.Path(IdentityFile), config.NewKeeper(state)
 	timing := loadConfig(options, mac, keeper).Timing // of the sources; it does not change on a Mac
 	events := eventsOf(mac, timing, options.Log)
+	lanes := lane.New(inventory.IsHang)
 	return parts{
 		log: options.Log, owner: ownerUID(options.Root),
 		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,
-		looker:     inventory.New(sourcesOf(mac, events), state, wallClock, options.Log),
+		looker:     inventory.New(sourcesOf(mac, events), lanes, state, wallClock, options.Log),
 		sources:    listen(mac, events, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),
 		follow:     func(accounts []inventory.Account) { events.SetUsers(followed(accounts)) },
 		loadConfig: func() config.Config { return loadConfig(options, mac, keeper) },

@@ -14,11 +14,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"prlagent/agent/lane"
 	"prlagent/agent/protocol"
 	"prlagent/platform"
 	"prlagent/prlctl"
@@ -73,6 +73,10 @@ type Sources struct {
 	Trusted func(context.Context) error
 }
 
+// DefaultPatience is how long a look waits for one user: the limit of one
+// query, and some more for the kill and for the files.
+const DefaultPatience = 75 * time.Second
+
 // Collector makes looks. It is used by one goroutine at a time.
 type Collector struct {
 	sources Sources
@@ -83,24 +87,27 @@ type Collector struct {
 	unused  map[string]time.Time // user -> last time the account showed no trace of the product
 	host    platform.Host        // as it was last readable
 
-	slots    *slots
-	visits   map[string]*lane[account]  // by user
-	licenses map[string]*lane[licensed] // by user
-	running  sync.WaitGroup             // what runs in the lanes
+	lanes    *lane.Lanes
+	visits   *lane.Tasks[account]
+	licenses *lane.Tasks[licensed]
 }
 
-// New returns a collector that remembers in the store between looks.
-func New(sources Sources, state *store.Store, now func() time.Time, log zerolog.Logger) *Collector {
+// New returns a collector that remembers in the store between looks, and asks
+// the tools in the users' lanes.
+func New(sources Sources, lanes *lane.Lanes, state *store.Store, now func() time.Time, log zerolog.Logger) *Collector {
 	return &Collector{
-		sources: sources, store: state, now: now, log: log,
+		sources: sources, lanes: lanes, store: state, now: now, log: log,
 		seen: make(map[string]time.Time), unused: make(map[string]time.Time),
-		slots: newSlots(), visits: make(map[string]*lane[account]), licenses: make(map[string]*lane[licensed]),
+		visits: lane.NewTasks[account](nil), licenses: lane.NewTasks[licensed](nil),
 	}
 }
 
 // Close waits for everything that still runs for a user. The ctx of the looks
 // must have ended.
-func (c *Collector) Close() { c.running.Wait() }
+func (c *Collector) Close() {
+	c.visits.Close()
+	c.licenses.Close()
+}
 
 // Look is what one look found.
 type Look struct {

@@ -75,26 +75,22 @@ func (s *survey) readLicense(ctx context.Context, all []attendance) {
 // askForLicense asks in the user's lane, for as long as the look waits for
 // anything of that user. An answer that nobody waited for is not worth keeping.
 func (s *survey) askForLicense(ctx context.Context, user platform.User) (licensed, bool) {
-	if s.licenses[user.Name] == nil {
-		s.licenses[user.Name] = &lane[licensed]{}
-	}
-	questions := s.licenses[user.Name]
-	over := time.NewTimer(s.patienceWith(user))
+	over := time.NewTimer(s.lanes.Patience(user.UID, s.patience))
 	defer over.Stop()
-	if questions.busy() {
-		if _, ended := questions.wait(ctx, over.C); !ended {
+	if s.licenses.Pending(user.Name) {
+		if _, ended := s.licenses.Wait(ctx, user.Name, over.C); !ended {
 			return licensed{}, false
 		}
 	}
 	asking := s.visitOf(user)
-	questions.begin(&s.running, func() (answer licensed) {
+	s.licenses.Start(user.Name, func() (answer licensed) {
 		answer.err = asking.ask(ctx, func(session bool) (err error) {
 			answer.license, err = asking.sources.Licensing(user, session).License(ctx)
 			return err
 		})
 		return answer
 	})
-	return questions.wait(ctx, over.C)
+	return s.licenses.Wait(ctx, user.Name, over.C)
 }
 
 // productState maps a license to the guide's words (facts/prlctl.md 4.2). No
@@ -132,7 +128,7 @@ func (s *survey) licenseUser(all []attendance) (platform.User, bool) {
 		default:
 			rank = 4
 		}
-		if attended.hangs() || s.slots.hung(user.UID) {
+		if attended.hangs() || s.lanes.Hanging(user.UID) {
 			rank -= 3
 		}
 		if attended.account.outside {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"prlagent/agent/lane"
 	"prlagent/agent/protocol"
 	"prlagent/platform"
 	"prlagent/prlctl"
@@ -23,11 +24,8 @@ func (s *survey) attendAll(ctx context.Context) []attendance {
 	all := make([]attendance, len(users))
 	var group sync.WaitGroup
 	for i, user := range users {
-		if s.visits[user.Name] == nil {
-			s.visits[user.Name] = &lane[account]{}
-		}
-		visits, next, patience := s.visits[user.Name], s.visitOf(user), s.patienceWith(user)
-		group.Go(func() { all[i] = s.attend(ctx, visits, next, patience) })
+		next, patience := s.visitOf(user), s.lanes.Patience(user.UID, s.patience)
+		group.Go(func() { all[i] = s.attend(ctx, next, patience) })
 	}
 	group.Wait()
 	return all
@@ -35,17 +33,46 @@ func (s *survey) attendAll(ctx context.Context) []attendance {
 
 func (s *survey) visitOf(user platform.User) visit {
 	return visit{
-		sources: s.sources, slots: s.slots, log: s.log, at: s.At, refused: s.refused,
-		user: user, session: s.inSession(user), hanging: s.patience / hangingAfter, known: copied(s.memory.of(user.Name)),
+		sources: s.sources, lanes: s.lanes, log: s.log, at: s.At, refused: s.refused,
+		user: user, session: s.inSession(user), runLimit: lane.RunLimit(s.patience), known: copied(s.memory.of(user.Name)),
 	}
 }
 
-// patienceWith is how long the look waits for one user.
-func (s *survey) patienceWith(user platform.User) time.Duration {
-	if s.slots.hung(user.UID) {
-		return s.patience / shortPatience
+// attendance is what a look gets from one user's lane.
+type attendance struct {
+	user    platform.User
+	account account  // of this look, unless late
+	earlier *account // what a look before this one did not wait for, if it is worth anything
+	late    bool     // nothing of this look yet; the next one takes it
+}
+
+// hangs reports whether asking this user for anything more would cost time.
+func (a attendance) hangs() bool { return a.late || a.account.code == protocol.CodeToolTimeout }
+
+// attend visits a user, and waits for it no longer than the patience. A visit
+// that an earlier look gave up on is not thrown away, but what it saw may be
+// old: it becomes what is known, and the user is visited again.
+func (c *Collector) attend(ctx context.Context, next visit, patience time.Duration) attendance {
+	over := time.NewTimer(patience)
+	defer over.Stop()
+	result := attendance{user: next.user}
+	if c.visits.Pending(next.user.Name) {
+		earlier, ended := c.visits.Wait(ctx, next.user.Name, over.C)
+		if !ended {
+			result.late = true
+			return result
+		}
+		forgotten := earlier.recalled && len(next.known) == 0 // as on a disk that was cloned
+		if earlier.isListed() && !forgotten {
+			result.earlier = &earlier
+			next.known = copied(earlier.entries)
+		}
 	}
-	return s.patience
+	c.visits.Start(next.user.Name, func() account { return next.run(ctx) })
+	var ended bool
+	result.account, ended = c.visits.Wait(ctx, next.user.Name, over.C)
+	result.late = !ended
+	return result
 }
 
 // unusedFor is how long an account without a session and without traces is not
@@ -154,5 +181,8 @@ func codeOf(err error) protocol.Code {
 		return code
 	}
 }
+
+// IsHang reports whether a run of a tool was killed at its limit.
+func IsHang(err error) bool { return err != nil && codeOf(err) == protocol.CodeToolTimeout }
 
 func isAbsent(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"prlagent/agent/lane"
 	"prlagent/agent/protocol"
 	"prlagent/platform"
 	"prlagent/prlctl"
@@ -19,17 +20,17 @@ import (
 // is new or changed, and one look at the files in its bundles. It shares
 // nothing that changes with the look that began it, because it may outlive it.
 type visit struct {
-	sources Sources
-	slots   *slots
-	log     zerolog.Logger
-	at      time.Time // of the look
-	user    platform.User
-	refused protocol.Code // why the vendor's tools may not be run; empty = they may
-	session bool          // the user has one, and it can be entered
-	hanging time.Duration // a query that takes longer is taken for one that hangs
-	known   map[string]*record
-	hung    bool // a query did not end in its time
-	outside bool // the session turned out not to be enterable
+	sources  Sources
+	lanes    *lane.Lanes
+	log      zerolog.Logger
+	at       time.Time // of the look
+	user     platform.User
+	refused  protocol.Code // why the vendor's tools may not be run; empty = they may
+	session  bool          // the user has one, and it can be entered
+	runLimit time.Duration // a query that takes longer is taken for one that hangs
+	known    map[string]*record
+	hung     bool // a query did not end in its time
+	outside  bool // the session turned out not to be enterable
 }
 
 // account is what a visit found.
@@ -115,7 +116,7 @@ func (v *visit) lookAtFiles(ctx context.Context, questions []platform.FileQuesti
 	for i := range answers {
 		answers[i].Err = errHung // until it was asked
 	}
-	err = v.slots.do(ctx, v.user.UID, v.hanging, func() (err error) {
+	err = v.lanes.Run(ctx, v.user.UID, v.runLimit, func() (err error) {
 		answers, err = v.sources.Files.LookAtFiles(ctx, v.user, questions)
 		return err
 	})
@@ -127,7 +128,7 @@ func (v *visit) lookAtFiles(ctx context.Context, questions []platform.FileQuesti
 // fails for a reason of its own the vendor's own way is tried, without it. A
 // machine that looks stopped from there and is not is found by its process.
 func (v *visit) ask(ctx context.Context, query func(session bool) error) error {
-	return v.slots.do(ctx, v.user.UID, v.hanging, func() error {
+	return v.lanes.Run(ctx, v.user.UID, v.runLimit, func() error {
 		inside := v.session && !v.outside
 		err := query(inside)
 		if err == nil || !inside || codeOf(err) != protocol.CodeToolFailed {
@@ -229,11 +230,11 @@ func (v *visit) get(ctx context.Context, id string) (vm prlctl.VM, err error) {
 	if v.hung {
 		return prlctl.VM{}, errHung
 	}
-	err = v.slots.do(ctx, v.user.UID, v.hanging, func() (err error) {
+	err = v.lanes.Run(ctx, v.user.UID, v.runLimit, func() (err error) {
 		vm, err = v.sources.Lister(v.user, v.session && !v.outside).Get(ctx, id)
 		return err
 	})
-	v.hung = isHang(err)
+	v.hung = IsHang(err)
 	return vm, err
 }
 
