@@ -54,7 +54,7 @@ type Options struct {
 
 // ownCollections are what the loop itself and its looker keep in the store.
 func ownCollections() []string {
-	return []string{inventory.Remembered, marks.Name(), eventRing.Name(), securityRing.Name(), schedules.Name()}
+	return []string{inventory.Remembered, inventory.Described, marks.Name(), eventRing.Name(), securityRing.Name(), schedules.Name()}
 }
 
 // stopLimit bounds how long a stop waits for the pass that runs.

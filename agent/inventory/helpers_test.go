@@ -47,6 +47,7 @@ type machine struct {
 	toolsState, toolsVersion  string
 	encrypted, cpu, serial    string
 	memory                    string
+	future                    string // a section that nobody knows yet
 	bulkOnly                  bool   // the query by id fails
 	sparse                    bool   // the bulk list leaves whole sections out
 	brokenCode                string // its description cannot be believed; no_id hides the id as well
@@ -79,8 +80,11 @@ func (m *machine) vm(full bool) prlctl.VM {
 		"Hardware":        map[string]any{"cpu": map[string]any{"type": m.cpu}, "memory": map[string]any{"size": m.memory}},
 		"Home":            "", "Home path": "",
 	}
+	if m.future != "" {
+		object["Future"] = map[string]any{"setting": m.future}
+	}
 	if !full && m.sparse {
-		for _, section := range []string{"GuestTools", "Security", "SMBIOS settings", "Hardware"} {
+		for _, section := range []string{"GuestTools", "Security", "SMBIOS settings", "Hardware", "Future"} {
 			delete(object, section)
 		}
 	}

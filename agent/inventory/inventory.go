@@ -1,6 +1,7 @@
 // Package inventory looks at the Mac and says what is there: every virtual
-// machine of every user, the product and the host, as the rows of the guide's
-// table (protocol.md 5.1), with a reason for every cell that is empty.
+// machine of every user with all that was observed of it, the product and the
+// host; and the rows of the guide's table (protocol.md 5.1), with a reason for
+// every cell that is empty.
 //
 // A look starts nothing and changes nothing. It runs one list per user, and
 // one query more for each virtual machine that is new or whose configuration
@@ -87,6 +88,8 @@ type Collector struct {
 	unused  map[string]time.Time // user -> last time the account showed no trace of the product
 	host    platform.Host        // as it was last readable
 
+	described map[string]description // as they are in the store, by its keys; nil until they were read
+
 	lanes    *lane.Lanes
 	visits   *lane.Tasks[account]
 	licenses *lane.Tasks[licensed]
@@ -115,7 +118,8 @@ type Look struct {
 	Host      protocol.Host
 	Product   protocol.Product
 	Users     []protocol.UserLook // accounts that use Parallels Desktop, by uid
-	VMs       []protocol.VM       // by owner, id and bundle; at most protocol.MaxVMs
+	Machines  []Machine           // by owner, id and bundle
+	VMs       []protocol.VM       // the rows of Machines, in their order; at most protocol.MaxVMs
 	Accounts  []Account           // of those in Users that are there, in their order
 	Truncated bool
 	Code      protocol.Code // the first thing that kept the look from being whole; empty = it is
@@ -192,7 +196,7 @@ type survey struct {
 	users    []platform.User
 	console  platform.Console
 	outside  map[uint32]bool // users whose session cannot be entered
-	found    []finding
+	found    []*Machine      // as the accounts list them
 }
 
 // lack notes why the look is not whole; the first reason stands.
@@ -272,11 +276,11 @@ func (s *survey) lookAtVMs(ctx context.Context) {
 	s.settle()
 }
 
-// settle makes the rows of what was found.
+// settle makes the machines of what was found, and their rows.
 func (s *survey) settle() {
 	s.Accounts = s.accounts()
-	s.VMs = remarked(s.rows(), s.Product)
-	slices.SortFunc(s.VMs, func(a, b protocol.VM) int { return a.VMKey.Compare(b.VMKey) })
+	s.Machines = s.machines()
+	s.VMs = rowsOf(s.Machines, s.Product)
 	if len(s.VMs) > protocol.MaxVMs {
 		s.VMs = share(s.VMs, protocol.MaxVMs)
 		s.truncate("")
@@ -291,9 +295,9 @@ func (s *survey) accounts() []Account {
 			continue
 		}
 		account := Account{User: user, Session: s.inSession(user), Bundles: make(map[string]string)}
-		for id, entry := range s.memory.of(user.Name) {
-			if entry.Bundle != "" {
-				account.Bundles[id] = entry.Bundle
+		for id, m := range s.memory.of(user.Name) {
+			if m.Bundle.Path != "" {
+				account.Bundles[id] = m.Bundle.Path
 			}
 		}
 		accounts = append(accounts, account)

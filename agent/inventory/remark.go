@@ -69,6 +69,7 @@ func explainAge(row *protocol.VM, product prlctl.Version) {
 // derivedSerial begins every serial number that is made from the VM's id.
 const derivedSerial = "Parallels-"
 
+// note gives the reason of an empty cell, or a remark on its value.
 func note(row *protocol.VM, column string, code protocol.Code) {
 	if row.Gaps == nil {
 		row.Gaps = make(map[string]protocol.Code)

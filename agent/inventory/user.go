@@ -10,7 +10,6 @@ import (
 	"prlagent/agent/lane"
 	"prlagent/agent/protocol"
 	"prlagent/platform"
-	"prlagent/prlctl"
 )
 
 // attendAll visits every account, all at the same time, each in its own lane.
@@ -84,15 +83,12 @@ func (s *survey) isUnused(user platform.User) bool {
 	return age >= 0 && age < unusedFor && !s.inSession(user) && !s.memory.knows(user.Name)
 }
 
-// take turns what the lanes gave into findings, in the order of the users. An
+// take turns what the lanes gave into machines, in the order of the users. An
 // account that could not be listed, or is late, keeps what it had.
 func (s *survey) take(all []attendance) {
 	for _, attended := range all {
 		user, now := attended.user, attended.account
 		if earlier := attended.earlier; earlier != nil {
-			for _, entry := range earlier.entries {
-				entry.explainLastUsed() // nobody has judged its state, and now it is too late
-			}
 			s.memory.set(user, earlier.entries)
 			s.seen[user.Name] = earlier.at
 		}
@@ -131,40 +127,25 @@ func (s *survey) takeAccount(user platform.User, now account) protocol.UserLook 
 	return look
 }
 
-// unreadable is the record of a virtual machine of which nothing but its id
-// was ever readable.
-func unreadable(user platform.User, broken prlctl.Unreadable) *record {
-	entry := &record{User: user, Row: protocol.VM{
-		VMKey:  protocol.VMKey{ID: broken.ID, Owner: user.Name},
-		State:  protocol.StateUnknown,
-		Source: protocol.SourceUnknown,
-	}}
-	for _, column := range protocol.Columns {
-		if column.Hidden {
-			entry.explain(column.ID, "", protocol.Code(broken.Code))
-		}
-	}
-	return entry
-}
-
-// keepStale keeps the last known rows of an account that cannot be listed.
-func (s *survey) keepStale(user platform.User, known map[string]*record, look protocol.UserLook) {
-	for _, entry := range known {
-		entry.markStale(look.At)
-		s.found = append(s.found, finding{user, entry, look.Code})
+// keepStale keeps the machines of an account that cannot be listed as they were
+// known.
+func (s *survey) keepStale(user platform.User, known map[string]*Machine, look protocol.UserLook) {
+	for _, m := range known {
+		m.markStale(look.Code, look.At)
+		s.found = append(s.found, m)
 	}
 	s.memory.set(user, known)
 }
 
 // lastListed is when the account was last listed, as far as anyone knows.
-func (c *Collector) lastListed(user platform.User, known map[string]*record) time.Time {
+func (c *Collector) lastListed(user platform.User, known map[string]*Machine) time.Time {
 	if seen, listed := c.seen[user.Name]; listed {
 		return seen
 	}
 	var latest time.Time
-	for _, entry := range known {
-		if entry.SeenAt != nil && entry.SeenAt.After(latest) {
-			latest = *entry.SeenAt
+	for _, m := range known {
+		if m.SeenAt.After(latest) {
+			latest = m.SeenAt
 		}
 	}
 	return latest

@@ -28,7 +28,7 @@ type visit struct {
 	refused  protocol.Code // why the vendor's tools may not be run; empty = they may
 	session  bool          // the user has one, and it can be entered
 	runLimit time.Duration // a query that takes longer is taken for one that hangs
-	known    map[string]*record
+	known    map[string]*Machine
 	hung     bool // a query did not end in its time
 	outside  bool // the session turned out not to be enterable
 }
@@ -40,20 +40,13 @@ type account struct {
 	unused    bool          // nothing in this account shows that the product was ever used
 	code      protocol.Code // why it could not be listed; empty = it was
 	doubt     protocol.Code // what is wrong beside the list; empty = nothing
-	entries   map[string]*record
-	found     []finding // its rows, in the order of the list
+	entries   map[string]*Machine
+	found     []*Machine // its machines, in the order of the list
 	truncated bool
 	outside   bool
 }
 
 func (a account) isListed() bool { return a.code == "" && !a.unused }
-
-// finding is one virtual machine as one account lists it.
-type finding struct {
-	user   platform.User
-	record *record
-	gone   protocol.Code // not empty: the account could not be listed, this is the last known row
-}
 
 // traces are what Parallels Desktop leaves in the home of someone who used it
 // (facts/macos.md 3.3). An account without any of them is not listed: on a Mac
@@ -66,7 +59,7 @@ var traces = []string{
 }
 
 func (v *visit) run(ctx context.Context) account {
-	result := account{at: v.at, recalled: len(v.known) > 0, entries: make(map[string]*record)}
+	result := account{at: v.at, recalled: len(v.known) > 0, entries: make(map[string]*Machine)}
 	if !v.session && len(v.known) == 0 && !v.hasTraces(ctx) {
 		result.unused = true
 		return result
@@ -140,39 +133,44 @@ func (v *visit) ask(ctx context.Context, query func(session bool) error) error {
 	})
 }
 
-// takeListing turns a listing into findings. A virtual machine that the
-// account no longer has is forgotten; one that cannot be read keeps its last
-// known row, and so does every one that may be the one without a name.
+// takeListing turns a listing into machines. One that the account no longer has
+// is forgotten; one that cannot be read stays as it was known, and so does every
+// one that may be the one without a name.
 func (v *visit) takeListing(ctx context.Context, listing prlctl.Listing, result *account) {
 	fresh := result.entries
-	for _, vm := range v.mostly(listing.VMs, result) {
-		entry := v.read(ctx, vm, v.known[vm.ID])
-		fresh[vm.ID] = entry
-		result.found = append(result.found, finding{user: v.user, record: entry})
+	add := func(m *Machine) {
+		fresh[m.VM.ID] = m
+		result.found = append(result.found, m)
 	}
-	stale := func(id string, entry *record, code string) {
-		fresh[id] = entry
-		result.found = append(result.found, finding{v.user, entry, protocol.Code(code)})
+	for _, vm := range v.mostly(listing.VMs, result) {
+		add(v.read(ctx, vm, v.known[vm.ID]))
 	}
 	for _, broken := range listing.Unreadable {
-		entry, had := v.known[broken.ID]
+		m, had := v.known[broken.ID]
 		switch {
 		case broken.ID == "" || fresh[broken.ID] != nil || len(fresh) >= protocol.MaxVMs:
+			continue
 		case had:
-			entry.markStale(v.at)
-			stale(broken.ID, entry, broken.Code)
+			m.markStale(protocol.Code(broken.Code), v.at)
 		default:
-			stale(broken.ID, unreadable(v.user, broken), broken.Code)
+			m = unreadable(v.user, broken)
 		}
+		add(m)
 	}
 	if at := slices.IndexFunc(listing.Unreadable, isNameless); at >= 0 {
 		for _, id := range slices.Sorted(maps.Keys(v.known)) {
 			if fresh[id] == nil {
-				v.known[id].markStale(v.at)
-				stale(id, v.known[id], listing.Unreadable[at].Code)
+				v.known[id].markStale(protocol.Code(listing.Unreadable[at].Code), v.at)
+				add(v.known[id])
 			}
 		}
 	}
+}
+
+// unreadable is a virtual machine of which nothing but its id was ever readable.
+func unreadable(user platform.User, broken prlctl.Unreadable) *Machine {
+	code := protocol.Code(broken.Code)
+	return &Machine{User: user, VM: abridged(prlctl.VM{ID: broken.ID}), Unreadable: code, Stale: code}
 }
 
 func isNameless(broken prlctl.Unreadable) bool { return broken.ID == "" }
@@ -191,33 +189,26 @@ func (v *visit) mostly(vms []prlctl.VM, result *account) []prlctl.VM {
 	return append(old, vms...)[:protocol.MaxVMs]
 }
 
-// read makes the record of a listed virtual machine: from memory where its
-// configuration is what it was, else from a query by id, which alone names the
-// bundle.
-func (v *visit) read(ctx context.Context, listed prlctl.VM, old *record) *record {
-	entry := &record{User: v.user, Listed: listed.ConfigHash()}
-	if old != nil && old.Listed == entry.Listed && old.Bundle != "" {
-		*entry = *old
-		entry.User, entry.SeenAt = v.user, nil
-	} else {
-		if old != nil {
-			entry.LastUsedAt, entry.Running, entry.Row = old.LastUsedAt, old.Running, old.Row
-		}
+// read makes the machine of a listed one: from memory where its configuration is
+// what it was, else from a query by id, which alone names the bundle.
+func (v *visit) read(ctx context.Context, listed prlctl.VM, old *Machine) *Machine {
+	m := &Machine{}
+	if old != nil {
+		*m = *old
+	}
+	m.User = v.user
+	if hash := listed.ConfigHash(); old == nil || m.listed != hash || m.Bundle.Path == "" {
 		full, err := v.get(ctx, listed.ID)
 		if err != nil {
 			v.log.Warn().Err(err).Str("user", v.user.Name).Str("vm", listed.ID).Msg("read virtual machine")
-			full, entry.Listed = listed, "" // ask again at the next look
+			full, hash = listed, "" // ask again at the next look
 		}
+		m.describe(full)
+		m.listed = hash
 		listed = full // it says more than the bulk list, and later
-		entry.Bundle = full.Bundle()
-		if old != nil {
-			entry.Bundle = first(entry.Bundle, old.Bundle)
-			entry.Identity, entry.BundleUID = old.Identity, old.BundleUID
-		}
-		entry.describe(full)
 	}
-	entry.observe(listed)
-	return entry
+	m.observe(listed)
+	return m
 }
 
 // errHung is a query that is not made.
@@ -241,21 +232,17 @@ func (v *visit) get(ctx context.Context, id string) (vm prlctl.VM, err error) {
 // readBundles takes what the files in the bundles say and the tool does not
 // (facts/prlctl.md 2.9): one look for all of them. What cannot be read now
 // stays as it was.
-func (v *visit) readBundles(ctx context.Context, found []finding) error {
+func (v *visit) readBundles(ctx context.Context, found []*Machine) error {
+	found = slices.DeleteFunc(slices.Clone(found), func(m *Machine) bool { return m.Stale != "" })
 	var questions []platform.FileQuestion
-	for _, found := range found {
-		if found.gone == "" {
-			questions = append(questions, found.record.questions()...)
-		}
+	for _, m := range found {
+		questions = append(questions, m.questions()...)
 	}
 	answers, err := v.lookAtFiles(ctx, questions)
-	for _, found := range found {
-		if found.gone == "" {
-			asked := len(found.record.questions())
-			found.record.takeAnswers(answers[:asked])
-			found.record.Row.Cut() // whatever a user or a guest wrote (H51)
-			answers = answers[asked:]
-		}
+	for _, m := range found {
+		asked := len(m.questions())
+		m.takeAnswers(answers[:asked])
+		answers = answers[asked:]
 	}
 	return err
 }
