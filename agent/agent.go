@@ -142,7 +142,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 	identity, keeper := mac.Path(IdentityFile), config.NewKeeper(state)
 	timing := loadConfig(options, mac, keeper).Timing // of the sources; it does not change on a Mac
 	events := eventsOf(mac, timing, options.Log)
-	lanes := lane.New(inventory.IsHang)
+	lanes := lane.New()
 	return parts{
 		log: options.Log, owner: ownerUID(options.Root),
 		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,

@@ -44,7 +44,7 @@ var house = map[string]room{
 	"agent/protocol":    {nil, nil},
 	"agent/policy":      {[]string{"agent/protocol", "prlctl"}, nil},
 	"agent/trigger":     {slices.Concat(contract, machine), []string{"github.com/rs/zerolog", "github.com/fsnotify/fsnotify"}},
-	"agent/lane":        {nil, nil},
+	"agent/lane":        {[]string{"agent/protocol"}, nil},
 	"agent/inventory":   {slices.Concat(contract, machine, []string{"agent/lane"}), []string{"github.com/rs/zerolog"}},
 	"agent/config":      {slices.Concat(contract, machine), []string{"github.com/rs/zerolog"}},
 	"agent/checkin": {slices.Concat(contract, machine),

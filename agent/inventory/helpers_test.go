@@ -344,7 +344,7 @@ func (l *lab) restart() {
 		Licensing:  func(user platform.User, session bool) Licensing { return as(user, session) },
 		AppVersion: func() (string, string, error) { return l.version, "57513", l.appErr },
 		Trusted:    func(context.Context) error { return l.untrusted },
-	}, lane.New(IsHang), l.state, func() time.Time { return l.now }, zerolog.Nop())
+	}, lane.New(), l.state, func() time.Time { return l.now }, zerolog.Nop())
 }
 
 func (l *lab) bundle(path string, uid uint32, inode uint64) {

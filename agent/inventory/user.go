@@ -163,7 +163,4 @@ func codeOf(err error) protocol.Code {
 	}
 }
 
-// IsHang reports whether a run of a tool was killed at its limit.
-func IsHang(err error) bool { return err != nil && codeOf(err) == protocol.CodeToolTimeout }
-
 func isAbsent(err error) bool { return errors.Is(err, fs.ErrNotExist) }

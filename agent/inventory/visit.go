@@ -225,7 +225,7 @@ func (v *visit) get(ctx context.Context, id string) (vm prlctl.VM, err error) {
 		vm, err = v.sources.Lister(v.user, v.session && !v.outside).Get(ctx, id)
 		return err
 	})
-	v.hung = IsHang(err)
+	v.hung = lane.IsHang(err)
 	return vm, err
 }
 

@@ -8,6 +8,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"prlagent/agent/protocol"
 )
 
 // Lanes bound how many runs of tools go on at once: one for each user, and two
@@ -17,7 +19,6 @@ import (
 // a slot is served in the order of asking, and asks for one run at a time, so
 // that many runs for one user take no share of another's.
 type Lanes struct {
-	isHang           func(error) bool
 	common, reserved chan struct{}
 
 	mu      sync.Mutex
@@ -26,10 +27,8 @@ type Lanes struct {
 }
 
 // New returns the lanes of one Mac, for everything that runs for its users.
-// isHang reports whether an error of a run says that it was killed at its limit.
-func New(isHang func(error) bool) *Lanes {
+func New() *Lanes {
 	return &Lanes{
-		isHang: isHang,
 		common: make(chan struct{}, 1), reserved: make(chan struct{}, 1),
 		turns: make(map[uint32]chan struct{}), hanging: make(map[uint32]bool),
 	}
@@ -58,9 +57,12 @@ func (l *Lanes) Run(ctx context.Context, uid uint32, limit time.Duration, run fu
 	})
 	err = run()
 	overdue.Stop()
-	l.setHanging(uid, err != nil && l.isHang(err))
+	l.setHanging(uid, IsHang(err))
 	return err
 }
+
+// IsHang reports whether a run was killed at its limit.
+func IsHang(err error) bool { return protocol.CodeOf(err) == protocol.CodeToolTimeout }
 
 // takeSlot waits for one of the slots that are for this user.
 func (l *Lanes) takeSlot(ctx context.Context, uid uint32) (chan struct{}, error) {

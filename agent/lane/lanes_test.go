@@ -3,20 +3,21 @@ package lane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"prlagent/platform/tool"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // errKilled is what a run that was killed at its limit returns.
-var errKilled = errors.New("killed")
-
-func newLanes() *Lanes { return New(func(err error) bool { return errors.Is(err, errKilled) }) }
+var errKilled = fmt.Errorf("list: %w", &tool.Error{Code: tool.CodeTimeout})
 
 func wantEqual[T comparable](t testing.TB, what string, got, want T) {
 	t.Helper()
@@ -81,7 +82,7 @@ func TestH12_Slots(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 10 * time.Second
-		l := newLanes()
+		l := New()
 		c := &counter{t: t, lanes: l, limit: limit, running: make(map[uint32]int)}
 		for i := range 30 {
 			c.run(uint32(501+i%3), time.Second, nil)
@@ -132,7 +133,7 @@ func TestH12_FairShares(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c := &counter{t: t, lanes: newLanes(), limit: time.Minute, running: make(map[uint32]int)}
+				c := &counter{t: t, lanes: New(), limit: time.Minute, running: make(map[uint32]int)}
 				for _, uid := range test.busy {
 					for range 30 {
 						c.run(uid, time.Second, nil)
@@ -153,7 +154,7 @@ func TestH12_FairShares(t *testing.T) {
 func TestH12_ARunThatHangsKeepsTheTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := &counter{t: t, lanes: newLanes(), limit: time.Second, running: make(map[uint32]int)}
+		c := &counter{t: t, lanes: New(), limit: time.Second, running: make(map[uint32]int)}
 		c.run(501, time.Minute, nil)
 		time.Sleep(2 * time.Second)
 		wantEqual(t, "hanging, while it goes on", c.lanes.Hanging(501), true)
@@ -164,7 +165,7 @@ func TestH12_ARunThatHangsKeepsTheTurn(t *testing.T) {
 
 func TestH12_Patience(t *testing.T) {
 	t.Parallel()
-	l := newLanes()
+	l := New()
 	const whole = 80 * time.Second
 	wantEqual(t, "with one who answers", l.Patience(501, whole), whole)
 	_ = l.Run(t.Context(), 501, time.Minute, func() error { return errKilled })

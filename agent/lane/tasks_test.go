@@ -78,7 +78,7 @@ func TestOutcomeIsPosted(t *testing.T) {
 func TestH12_KindsOfWorkShareALane(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		lanes := newLanes()
+		lanes := New()
 		looks, changes := NewTasks[time.Time](nil), NewTasks[time.Time](nil)
 		runs := func(uid uint32, count int, takes time.Duration, err error) func() time.Time {
 			return func() time.Time {
