@@ -184,7 +184,7 @@ func TestH19_PathsOfBundles(t *testing.T) {
 	for home, want := range cases {
 		entry := &Machine{Bundle: Bundle{Path: prlctl.VM{Home: home}.Bundle()}}
 		var asked []string
-		for _, question := range entry.questions() {
+		for _, question := range entry.fileQuestions() {
 			asked = append(asked, question.Path)
 		}
 		expected := []string{want, want + "/VmInfo.pvi"}

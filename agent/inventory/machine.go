@@ -63,8 +63,8 @@ func (m *Machine) State() string {
 	return m.VM.State.Portal()
 }
 
-// says reports whether the tool's word for the machine's state is this one.
-func (m *Machine) says(state prlctl.State) bool {
+// hasState reports whether the tool's word for the machine's state is this one.
+func (m *Machine) hasState(state prlctl.State) bool {
 	return strings.EqualFold(string(m.VM.State), string(state))
 }
 

@@ -149,7 +149,7 @@ func TestRemovedMachineIsForgotten(t *testing.T) {
 	l.machines["alice"] = nil
 	l.look()
 	err := l.state.View(func(tx *store.Tx) error {
-		wantEqual(t, "records", remembered.Len(tx), 1)
+		wantEqual(t, "records", records.Len(tx), 1)
 		wantEqual(t, "descriptions", descriptions.Len(tx), 1)
 		return nil
 	})

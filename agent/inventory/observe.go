@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -17,15 +18,15 @@ const (
 	maxDescription = 32 << 10
 )
 
-// name and text bound what is kept of what a user or a guest wrote. A row may
-// show less of it.
-func name(value string) string { return protocol.CutText(value, protocol.MaxName) }
-func text(value string) string { return protocol.CutText(value, protocol.MaxText) }
+// cutName and cutText bound what is kept of what a user or a guest wrote. A row
+// may show less of it.
+func cutName(value string) string { return protocol.CutText(value, protocol.MaxName) }
+func cutText(value string) string { return protocol.CutText(value, protocol.MaxText) }
 
 // describe takes what a query by id says of the configuration. What only the
 // guest can say stays until its file says otherwise.
 func (m *Machine) describe(vm prlctl.VM) {
-	m.Bundle.Path = first(vm.Bundle(), m.Bundle.Path)
+	m.Bundle.Path = cmp.Or(vm.Bundle(), m.Bundle.Path)
 	m.ConfigHash = vm.ConfigHash()
 	m.NeverStarted = vm.Uptime == 0 && noTools(vm.GuestTools)
 	m.Config, m.Unreadable, m.Guest.Name = nil, "", ""
@@ -39,9 +40,9 @@ func (m *Machine) describe(vm prlctl.VM) {
 // 2.1), which says nothing.
 func (m *Machine) observe(vm prlctl.VM) {
 	m.Stale, m.SeenAt, m.Disputed = "", time.Time{}, false
-	m.VM.State, m.VM.Uptime = prlctl.State(text(string(vm.State))), vm.Uptime
+	m.VM.State, m.VM.Uptime = prlctl.State(cutText(string(vm.State))), vm.Uptime
 	if tools := vm.GuestTools; tools != (prlctl.GuestTools{}) {
-		m.VM.GuestTools = prlctl.GuestTools{State: text(tools.State), Version: text(tools.Version)}
+		m.VM.GuestTools = prlctl.GuestTools{State: cutText(tools.State), Version: cutText(tools.Version)}
 	}
 	m.NeverStarted = m.NeverStarted && vm.Uptime == 0 && noTools(vm.GuestTools) && m.StartedAt.IsZero() && !wasStarted(vm.State)
 }
@@ -65,12 +66,12 @@ func bounded(vm prlctl.VM) prlctl.VM {
 // a report holds.
 func abridged(vm prlctl.VM) prlctl.VM {
 	data, err := json.Marshal(map[string]any{
-		"ID": vm.ID, "Name": name(vm.Name), "Type": text(vm.Type), "OS": text(vm.OS), "State": text(string(vm.State)),
+		"ID": vm.ID, "Name": cutName(vm.Name), "Type": cutText(vm.Type), "OS": cutText(vm.OS), "State": cutText(string(vm.State)),
 		"Uptime":          strconv.FormatInt(int64(vm.Uptime/time.Second), 10),
-		"GuestTools":      map[string]string{"state": text(vm.GuestTools.State), "version": text(vm.GuestTools.Version)},
+		"GuestTools":      map[string]string{"state": cutText(vm.GuestTools.State), "version": cutText(vm.GuestTools.Version)},
 		"Security":        map[string]string{"Encrypted": vm.Security.Encrypted.String()},
-		"SMBIOS settings": map[string]string{"System serial number": text(vm.SerialNumber)},
-		"Hardware":        map[string]any{"cpu": map[string]string{"type": text(vm.CPUType)}},
+		"SMBIOS settings": map[string]string{"System serial number": cutText(vm.SerialNumber)},
+		"Hardware":        map[string]any{"cpu": map[string]string{"type": cutText(vm.CPUType)}},
 	})
 	var short prlctl.VM
 	if err != nil || short.UnmarshalJSON(data) != nil {
@@ -79,9 +80,9 @@ func abridged(vm prlctl.VM) prlctl.VM {
 	return short
 }
 
-// questions are what is asked about a machine's bundle. Its path is the user's
-// word, and it is looked at as the user.
-func (m *Machine) questions() []platform.FileQuestion {
+// fileQuestions are what is asked about a machine's bundle. Its path is the
+// user's word, and it is looked at as the user.
+func (m *Machine) fileQuestions() []platform.FileQuestion {
 	if m.Bundle.Path == "" {
 		return nil
 	}
@@ -92,9 +93,9 @@ func (m *Machine) questions() []platform.FileQuestion {
 	return questions
 }
 
-// takeAnswers takes the answers to questions. What cannot be read now stays as
-// it was.
-func (m *Machine) takeAnswers(answers []platform.FileAnswer) {
+// takeFiles takes the answers to fileQuestions. What cannot be read now stays
+// as it was.
+func (m *Machine) takeFiles(answers []platform.FileAnswer) {
 	if len(answers) == 0 {
 		m.InfoUnread = true
 		return
@@ -124,10 +125,10 @@ func (m *Machine) takeInfo(data []byte) {
 	}
 	guest := info.Guest()
 	m.Guest = prlctl.GuestOS{
-		Name:    first(text(guest.Name), m.Guest.Name),
-		Edition: first(text(guest.Edition), m.Guest.Edition),
-		Version: first(text(guest.Version), m.Guest.Version),
-		Build:   first(text(guest.Build), m.Guest.Build),
+		Name:    cmp.Or(cutText(guest.Name), m.Guest.Name),
+		Edition: cmp.Or(cutText(guest.Edition), m.Guest.Edition),
+		Version: cmp.Or(cutText(guest.Version), m.Guest.Version),
+		Build:   cmp.Or(cutText(guest.Build), m.Guest.Build),
 	}
 }
 
@@ -142,7 +143,7 @@ func (m *Machine) takeConfig(data []byte) {
 		&config.VMName, &config.Owner, &config.VMCreationDate, &config.VMUptimeStartDateTime, &config.SerialNumber,
 		&config.AssetID, &config.SourceOSVersion, &config.ToolsVersion, &config.VMEncryptionInfo.PluginID,
 	} {
-		*value = text(*value)
+		*value = cutText(*value)
 	}
 	m.Config = &config
 }

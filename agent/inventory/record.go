@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ func (r record) machine(known description) *Machine {
 		m.VM = known.vm
 	default:
 		m.VM, m.ConfigHash, m.listed = abridged(prlctl.VM{ID: r.ID}), "", ""
-		m.Unreadable = first(r.Unreadable, protocol.CodeNotLookedYet)
+		m.Unreadable = cmp.Or(r.Unreadable, protocol.CodeNotLookedYet)
 	}
 	m.VM.State, m.VM.GuestTools = r.State, r.Tools
 	return m
@@ -109,31 +110,31 @@ const (
 )
 
 var (
-	remembered     = store.NewCollection[record](Remembered)
-	rememberedKeys = store.NewCollection[struct{}](Remembered) // the same, where the keys are enough
-	descriptions   = store.NewCollection[storedDescription](Described)
+	records      = store.NewCollection[record](Remembered)
+	recordKeys   = store.NewCollection[struct{}](Remembered) // the same, where the keys are enough
+	descriptions = store.NewCollection[storedDescription](Described)
 )
 
-// memory is every machine, by account and id.
-type memory map[string]map[string]*Machine
+// knownMachines are every machine, by account and id.
+type knownMachines map[string]map[string]*Machine
 
-func (c *Collector) remember() (memory, error) {
-	known := make(memory)
+func (c *Collector) loadKnown() (knownMachines, error) {
+	known := make(knownMachines)
 	err := c.store.View(func(tx *store.Tx) error {
-		if err := c.recallDescriptions(tx); err != nil {
+		if err := c.loadDescriptions(tx); err != nil {
 			return err
 		}
-		recorded := make(map[string]bool, len(c.described))
-		err := remembered.Each(tx, func(key string, kept record) error {
+		recorded := make(map[string]bool, len(c.descriptions))
+		err := records.Each(tx, func(key string, kept record) error {
 			recorded[key] = true
-			if m := kept.machine(c.described[key]); m.VM.ID != "" {
-				known.put(m)
+			if m := kept.machine(c.descriptions[key]); m.VM.ID != "" {
+				known.add(m)
 			}
 			return nil
 		})
-		for key := range c.described {
+		for key := range c.descriptions {
 			if !recorded[key] { // as when the store was erased: what is in it is not known
-				c.described[key] = description{}
+				c.descriptions[key] = description{}
 			}
 		}
 		return err
@@ -144,9 +145,9 @@ func (c *Collector) remember() (memory, error) {
 	return known, nil
 }
 
-// recallDescriptions reads the descriptions for the first look of a process.
-func (c *Collector) recallDescriptions(tx *store.Tx) error {
-	if c.described != nil {
+// loadDescriptions reads the descriptions for the first look of a process.
+func (c *Collector) loadDescriptions(tx *store.Tx) error {
+	if c.descriptions != nil {
 		return nil
 	}
 	found := make(map[string]description)
@@ -160,13 +161,13 @@ func (c *Collector) recallDescriptions(tx *store.Tx) error {
 		return nil
 	})
 	if err == nil {
-		c.described = found
+		c.descriptions = found
 	}
 	return err
 }
 
-// keep writes what changed; a look that found nothing new commits nothing.
-func (c *Collector) keep(known memory) error {
+// saveKnown writes what changed; a look that found nothing new commits nothing.
+func (c *Collector) saveKnown(known knownMachines) error {
 	wanted := make(map[string]*Machine)
 	for name, machines := range known {
 		for id, m := range machines {
@@ -174,63 +175,63 @@ func (c *Collector) keep(known memory) error {
 		}
 	}
 	err := c.store.Update(func(tx *store.Tx) error {
-		if err := forget(tx, wanted); err != nil {
+		if err := deleteGone(tx, wanted); err != nil {
 			return err
 		}
 		for _, key := range slices.Sorted(maps.Keys(wanted)) {
-			if err := remembered.Put(tx, key, recordOf(wanted[key])); err != nil {
+			if err := records.Put(tx, key, recordOf(wanted[key])); err != nil {
 				return err
 			}
 		}
-		return c.keepDescriptions(tx, wanted)
+		return c.saveDescriptions(tx, wanted)
 	})
 	if err != nil {
 		return fmt.Errorf("keep inventory: %w", err)
 	}
-	for key := range c.described {
+	for key := range c.descriptions {
 		if wanted[key] == nil {
-			delete(c.described, key)
+			delete(c.descriptions, key)
 		}
 	}
 	for key, m := range wanted {
-		c.described[key] = description{m.ConfigHash, m.VM}
+		c.descriptions[key] = description{m.ConfigHash, m.VM}
 	}
 	return nil
 }
 
-// forget deletes the records of machines that are not known any more.
-func forget(tx *store.Tx, wanted map[string]*Machine) error {
+// deleteGone deletes the records of machines that are not known any more.
+func deleteGone(tx *store.Tx, wanted map[string]*Machine) error {
 	var gone []string
-	err := rememberedKeys.Each(tx, func(key string, _ struct{}) error {
+	err := recordKeys.Each(tx, func(key string, _ struct{}) error {
 		if wanted[key] == nil {
 			gone = append(gone, key)
 		}
 		return nil
 	})
 	for _, key := range gone {
-		err = errors.Join(err, remembered.Delete(tx, key))
+		err = errors.Join(err, records.Delete(tx, key))
 	}
 	return err
 }
 
-// keepDescriptions brings the descriptions in the store up to date.
-func (c *Collector) keepDescriptions(tx *store.Tx, wanted map[string]*Machine) error {
+// saveDescriptions brings the descriptions in the store up to date.
+func (c *Collector) saveDescriptions(tx *store.Tx, wanted map[string]*Machine) error {
 	var err error
-	for key := range c.described {
+	for key := range c.descriptions {
 		if wanted[key] == nil {
 			err = errors.Join(err, descriptions.Delete(tx, key))
 		}
 	}
 	for key, m := range wanted {
-		if m.ConfigHash != "" && m.ConfigHash != c.described[key].hash {
+		if m.ConfigHash != "" && m.ConfigHash != c.descriptions[key].hash {
 			err = errors.Join(err, descriptions.Put(tx, key, storedDescription{m.ConfigHash, m.VM.Raw}))
 		}
 	}
 	return err
 }
 
-// copied makes machines that another goroutine may change.
-func copied(machines map[string]*Machine) map[string]*Machine {
+// copyMachines makes machines that another goroutine may change.
+func copyMachines(machines map[string]*Machine) map[string]*Machine {
 	out := make(map[string]*Machine, len(machines))
 	for id, m := range machines {
 		another := *m
@@ -239,32 +240,34 @@ func copied(machines map[string]*Machine) map[string]*Machine {
 	return out
 }
 
-func (m memory) put(machine *Machine) {
+func (k knownMachines) add(machine *Machine) {
 	user := machine.User.Name
-	if m[user] == nil {
-		m[user] = make(map[string]*Machine)
+	if k[user] == nil {
+		k[user] = make(map[string]*Machine)
 	}
-	m[user][machine.VM.ID] = machine
+	k[user][machine.VM.ID] = machine
 }
 
-func (m memory) of(user string) map[string]*Machine                   { return m[user] }
-func (m memory) knows(user string) bool                               { return len(m[user]) > 0 }
-func (m memory) set(user platform.User, machines map[string]*Machine) { m[user.Name] = machines }
+func (k knownMachines) ofUser(user string) map[string]*Machine { return k[user] }
+func (k knownMachines) hasUser(user string) bool               { return len(k[user]) > 0 }
+func (k knownMachines) setUser(user platform.User, machines map[string]*Machine) {
+	k[user.Name] = machines
+}
 
 // keepOnly forgets accounts that the Mac no longer has.
-func (m memory) keepOnly(users []platform.User) {
-	for name := range m {
+func (k knownMachines) keepOnly(users []platform.User) {
+	for name := range k {
 		if !slices.ContainsFunc(users, func(user platform.User) bool { return user.Name == name }) {
-			delete(m, name)
+			delete(k, name)
 		}
 	}
 }
 
 // users are the accounts that had virtual machines, for a look at which the
 // directory does not answer.
-func (m memory) users() []platform.User {
+func (k knownMachines) users() []platform.User {
 	var users []platform.User
-	for _, machines := range m {
+	for _, machines := range k {
 		for _, machine := range machines {
 			users = append(users, machine.User)
 			break

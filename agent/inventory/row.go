@@ -1,10 +1,12 @@
 package inventory
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/prlctl"
 )
 
 // guestNames are the names of the tool's distribution ids (facts/prlctl.md
@@ -59,7 +61,7 @@ func (m *Machine) fillSettings(row *protocol.VM) {
 
 // fillGuest fills the columns that the guest fills, its tools among them.
 func (m *Machine) fillGuest(row *protocol.VM) {
-	row.OS = first(m.Guest.Name, guestNames[m.VM.OS], m.VM.OS)
+	row.OS = cmp.Or(m.Guest.Name, guestNames[m.VM.OS], m.VM.OS)
 	row.Edition, row.OSBuild = m.Guest.Edition, m.Guest.Build
 	row.ToolsState = m.VM.GuestTools.State
 	if !noTools(m.VM.GuestTools) {
@@ -82,11 +84,11 @@ func (m *Machine) fillGuest(row *protocol.VM) {
 func (m *Machine) fillState(row *protocol.VM) {
 	row.RawState = string(m.VM.State)
 	if m.Stale == "" && row.State == protocol.StateUnknown {
-		note(row, "vm_state", m.unknownState())
+		noteGap(row, "vm_state", m.unknownState())
 	}
 	row.LastUsedAt = m.StartedAt
 	if m.StartedAt.IsZero() && m.NeverStarted {
-		note(row, "last_used", protocol.CodeNeverStarted)
+		noteGap(row, "last_used", protocol.CodeNeverStarted)
 	}
 }
 
@@ -95,7 +97,7 @@ func (m *Machine) unknownState() protocol.Code {
 	switch {
 	case m.Disputed:
 		return protocol.CodeStateDisputed
-	case m.says("invalid"):
+	case m.hasState(prlctl.StateInvalid):
 		return protocol.CodeVMInvalid
 	}
 	return protocol.CodeNotShown
@@ -115,6 +117,6 @@ func explainHidden(row *protocol.VM, reason func(protocol.Column) protocol.Code)
 // explain gives the reason of a column whose cell is empty.
 func explain(row *protocol.VM, column, value string, reason protocol.Code) {
 	if value == "" {
-		note(row, column, reason)
+		noteGap(row, column, reason)
 	}
 }

@@ -19,33 +19,34 @@ const (
 	vmNameFlag = "--vm-name"
 )
 
-// running names the process of a virtual machine by what the process table
+// processKey names the process of a virtual machine by what the process table
 // shows: who runs it, and the name.
-type running struct {
+type processKey struct {
 	uid  uint32
 	name string
 }
 
-// judgeStates compares what the tool says with the processes there are. A
-// "stopped" that a process contradicts is Unknown: run in the wrong session
-// the tool is known to say so of virtual machines that run (facts/prlctl.md
-// 5.4). A process also tells to the second when the machine was started.
-func (s *survey) judgeStates(ctx context.Context) {
-	processes, err := s.vmProcesses(ctx)
+// compareWithProcesses compares what the tool says with the processes there
+// are. A "stopped" that a process contradicts is Unknown: run in the wrong
+// session the tool is known to say so of virtual machines that run
+// (facts/prlctl.md 5.4). A process also tells to the second when the machine
+// was started.
+func (l *look) compareWithProcesses(ctx context.Context) {
+	processes, err := l.vmProcesses(ctx)
 	if err != nil {
-		s.log.Warn().Err(err).Msg("processes are not readable")
-		s.lack(codeOf(err), "processes")
+		l.collector.log.Warn().Err(err).Msg("processes are not readable")
+		l.noteIncomplete(codeOf(err), "processes")
 	}
-	counts := make(map[running]int) // machines of this name that may have a process, by what the tool says
-	for at, m := range s.found {
-		if m.Stale == "" && !atRest[prlctl.State(strings.ToLower(string(m.VM.State)))] && !s.listedBefore(at) {
-			counts[s.processOf(m)]++
+	counts := make(map[processKey]int) // machines of this name that may have a process, by what the tool says
+	for at, m := range l.found {
+		if m.Stale == "" && !atRest[prlctl.State(strings.ToLower(string(m.VM.State)))] && !l.listedBefore(at) {
+			counts[l.processOf(m)]++
 		}
 	}
-	for _, m := range s.found {
+	for _, m := range l.found {
 		if m.Stale == "" {
-			key := s.processOf(m)
-			m.compare(processes[key], counts[key], s.At)
+			key := l.processOf(m)
+			m.compare(processes[key], counts[key], l.result.At)
 		}
 	}
 }
@@ -62,7 +63,7 @@ const startSlack = 2 * time.Second
 // given the starts of the processes that carry its name and how many machines of
 // that name may have one.
 func (m *Machine) compare(started []time.Time, expected int, at time.Time) {
-	m.Disputed = m.says(prlctl.StateStopped) && len(started) > expected
+	m.Disputed = m.hasState(prlctl.StateStopped) && len(started) > expected
 	isRunning := m.State() == protocol.StateRunning
 	switch {
 	case !isRunning:
@@ -77,31 +78,31 @@ func (m *Machine) compare(started []time.Time, expected int, at time.Time) {
 }
 
 // vmProcesses are the start times of the machines' processes.
-func (s *survey) vmProcesses(ctx context.Context) (map[running][]time.Time, error) {
-	processes, err := s.sources.Processes.Processes(ctx)
-	out := make(map[running][]time.Time)
+func (l *look) vmProcesses(ctx context.Context) (map[processKey][]time.Time, error) {
+	processes, err := l.collector.sources.Processes.Processes(ctx)
+	out := make(map[processKey][]time.Time)
 	for _, process := range processes {
 		if path.Base(process.Path) != vmProcess || !strings.HasPrefix(process.Path, prlctl.AppBundle+"/") {
 			continue // a user may call a program of their own by this name
 		}
 		if at := slices.Index(process.Args, vmNameFlag); at >= 0 && at+1 < len(process.Args) {
-			key := running{process.UID, name(process.Args[at+1])}
+			key := processKey{process.UID, cutName(process.Args[at+1])}
 			out[key] = append(out[key], process.Started)
 		}
 	}
 	return out, err
 }
 
-func (s *survey) processOf(m *Machine) running {
-	return running{s.sources.Files.UIDOnDisk(m.User), name(m.VM.Name)}
+func (l *look) processOf(m *Machine) processKey {
+	return processKey{l.collector.sources.Files.UIDOnDisk(m.User), cutName(m.VM.Name)}
 }
 
 // listedBefore reports whether another account whose processes are the same
 // listed the same shared machine before: it has one process, so it counts once.
-func (s *survey) listedBefore(at int) bool {
-	m := s.found[at]
-	return slices.ContainsFunc(s.found[:at], func(other *Machine) bool {
-		return other.Stale == "" && sameMachine(other, m) && s.processOf(other) == s.processOf(m)
+func (l *look) listedBefore(at int) bool {
+	m := l.found[at]
+	return slices.ContainsFunc(l.found[:at], func(other *Machine) bool {
+		return other.Stale == "" && sameMachine(other, m) && l.processOf(other) == l.processOf(m)
 	})
 }
 
@@ -123,9 +124,9 @@ func sameMachine(a, b *Machine) bool {
 
 // machines joins what the accounts list: a shared machine is one, its bundle's
 // owner's, with the other accounts in SeenBy.
-func (s *survey) machines() []Machine {
+func (l *look) machines() []Machine {
 	var groups [][]*Machine
-	for _, m := range s.found {
+	for _, m := range l.found {
 		at := slices.IndexFunc(groups, func(group []*Machine) bool { return sameMachine(group[0], m) })
 		if at < 0 {
 			groups = append(groups, []*Machine{m})
@@ -135,7 +136,7 @@ func (s *survey) machines() []Machine {
 	}
 	machines := make([]Machine, 0, len(groups))
 	for _, group := range groups {
-		machines = append(machines, s.join(group))
+		machines = append(machines, l.join(group))
 	}
 	slices.SortFunc(machines, func(a, b Machine) int { return a.Key().Compare(b.Key()) })
 	return machines
@@ -145,8 +146,8 @@ func (s *survey) machines() []Machine {
 // who owns the bundle, and the owner's account speaks before another's: who
 // registers somebody's bundle must not describe it. One that was looked at now
 // speaks before a stale one.
-func (s *survey) join(group []*Machine) Machine {
-	owner := s.ownerOf(group)
+func (l *look) join(group []*Machine) Machine {
+	owner := l.ownerOf(group)
 	weight := func(m *Machine) int {
 		weight := 0
 		if m.Stale == "" {
@@ -158,7 +159,7 @@ func (s *survey) join(group []*Machine) Machine {
 		return weight
 	}
 	joined := *slices.MaxFunc(group, func(a, b *Machine) int { return weight(a) - weight(b) })
-	joined.User, joined.Session = owner, s.inSession(owner)
+	joined.User, joined.Session = owner, l.inSession(owner)
 	for _, m := range group {
 		if m.User.Name != owner.Name {
 			joined.SeenBy = append(joined.SeenBy, m.User.Name)
@@ -170,9 +171,9 @@ func (s *survey) join(group []*Machine) Machine {
 
 // ownerOf is the account whose files the bundle's are; the first that lists it
 // where that says nothing, as below a root.
-func (s *survey) ownerOf(group []*Machine) platform.User {
+func (l *look) ownerOf(group []*Machine) platform.User {
 	for _, m := range group {
-		if uid := m.Bundle.Owner; uid != nil && s.sources.Files.UIDOnDisk(m.User) == *uid {
+		if uid := m.Bundle.Owner; uid != nil && l.collector.sources.Files.UIDOnDisk(m.User) == *uid {
 			return m.User
 		}
 	}

@@ -20,59 +20,59 @@ import (
 // is new or changed, and one look at the files in its bundles. It shares
 // nothing that changes with the look that began it, because it may outlive it.
 type visit struct {
-	sources  Sources
-	lanes    *lane.Lanes
-	log      zerolog.Logger
-	at       time.Time // of the look
-	user     platform.User
-	refused  protocol.Code // why the vendor's tools may not be run; empty = they may
-	session  bool          // the user has one, and it can be entered
-	runLimit time.Duration // a query that takes longer is taken for one that hangs
-	known    map[string]*Machine
-	hung     bool // a query did not end in its time
-	outside  bool // the session turned out not to be enterable
+	sources        Sources
+	lanes          *lane.Lanes
+	log            zerolog.Logger
+	at             time.Time // of the look
+	user           platform.User
+	toolsRefused   protocol.Code // why the vendor's tools may not be run; empty = they may
+	session        bool          // the user has one, and it can be entered
+	runLimit       time.Duration // a query that takes longer is taken for one that hangs
+	known          map[string]*Machine
+	hung           bool // a query did not end in its time
+	outsideSession bool // the session turned out not to be enterable
 }
 
-// account is what a visit found.
-type account struct {
-	at        time.Time
-	recalled  bool          // it began with what was remembered of the account
-	unused    bool          // nothing in this account shows that the product was ever used
-	code      protocol.Code // why it could not be listed; empty = it was
-	doubt     protocol.Code // what is wrong beside the list; empty = nothing
-	entries   map[string]*Machine
-	found     []*Machine // its machines, in the order of the list
-	truncated bool
-	outside   bool
+// visitOutcome is what a visit found.
+type visitOutcome struct {
+	at             time.Time
+	recalled       bool                // it began with what was remembered of the account
+	unused         bool                // nothing in this account shows that the product was ever used
+	code           protocol.Code       // why it could not be listed; empty = it was
+	doubt          protocol.Code       // what is wrong beside the list; empty = nothing
+	machines       map[string]*Machine // by id
+	found          []*Machine          // its machines, in the order of the list
+	truncated      bool
+	outsideSession bool // as visit says
 }
 
-func (a account) isListed() bool { return a.code == "" && !a.unused }
+func (o visitOutcome) isListed() bool { return o.code == "" && !o.unused }
 
-// traces are what Parallels Desktop leaves in the home of someone who used it
-// (facts/macos.md 3.3). An account without any of them is not listed: on a Mac
-// of a lab with hundreds of accounts each list would cost a second.
-var traces = []string{
+// usageTraces are what Parallels Desktop leaves in the home of someone who used
+// it (facts/macos.md 3.3). An account without any of them is not listed: on a
+// Mac of a lab with hundreds of accounts each list would cost a second.
+var usageTraces = []string{
 	"Parallels",
 	"Library/Parallels",
 	"Library/Preferences/Parallels",
 	"Library/Preferences/com.parallels.Parallels Desktop.plist",
 }
 
-func (v *visit) run(ctx context.Context) account {
-	result := account{at: v.at, recalled: len(v.known) > 0, entries: make(map[string]*Machine)}
+func (v *visit) run(ctx context.Context) visitOutcome {
+	result := visitOutcome{at: v.at, recalled: len(v.known) > 0, machines: make(map[string]*Machine)}
 	if !v.session && len(v.known) == 0 && !v.hasTraces(ctx) {
 		result.unused = true
 		return result
 	}
-	if result.code = v.refused; result.code != "" {
+	if result.code = v.toolsRefused; result.code != "" {
 		return result
 	}
 	var listing prlctl.Listing
-	err := v.ask(ctx, func(session bool) (err error) {
+	err := v.runQuery(ctx, func(session bool) (err error) {
 		listing, err = v.sources.Lister(v.user, session).List(ctx)
 		return err
 	})
-	result.outside = v.outside
+	result.outsideSession = v.outsideSession
 	if err != nil {
 		v.log.Warn().Err(err).Str("user", v.user.Name).Msg("list virtual machines")
 		result.code = codeOf(err)
@@ -89,11 +89,11 @@ func (v *visit) run(ctx context.Context) account {
 	return result
 }
 
-// hasTraces says whether the account may have used the product: what may not be
-// looked at may be there.
+// hasTraces reports whether the account may have used the product: what may not
+// be looked at may be there.
 func (v *visit) hasTraces(ctx context.Context) bool {
-	questions := make([]platform.FileQuestion, len(traces))
-	for i, trace := range traces {
+	questions := make([]platform.FileQuestion, len(usageTraces))
+	for i, trace := range usageTraces {
 		questions[i].Path = path.Join(v.user.Home, trace)
 	}
 	answers, _ := v.lookAtFiles(ctx, questions) // every answer has the error
@@ -107,7 +107,7 @@ func (v *visit) lookAtFiles(ctx context.Context, questions []platform.FileQuesti
 		return answers, nil
 	}
 	for i := range answers {
-		answers[i].Err = errHung // until it was asked
+		answers[i].Err = errQueryHung // until it was asked
 	}
 	err = v.lanes.Run(ctx, v.user.UID, v.runLimit, func() (err error) {
 		answers, err = v.sources.Files.LookAtFiles(ctx, v.user, questions)
@@ -116,19 +116,19 @@ func (v *visit) lookAtFiles(ctx context.Context, questions []platform.FileQuesti
 	return answers, err
 }
 
-// ask runs a query as the user, inside their session if they have one. That
+// runQuery runs a query as the user, inside their session if they have one. That
 // the way into a session works is inferred (facts/prlctl.md 5.4); where it
 // fails for a reason of its own the vendor's own way is tried, without it. A
 // machine that looks stopped from there and is not is found by its process.
-func (v *visit) ask(ctx context.Context, query func(session bool) error) error {
+func (v *visit) runQuery(ctx context.Context, query func(session bool) error) error {
 	return v.lanes.Run(ctx, v.user.UID, v.runLimit, func() error {
-		inside := v.session && !v.outside
+		inside := v.session && !v.outsideSession
 		err := query(inside)
 		if err == nil || !inside || codeOf(err) != protocol.CodeToolFailed {
 			return err
 		}
 		v.log.Warn().Err(err).Str("user", v.user.Name).Msg("ask from outside the user's session")
-		v.outside = true
+		v.outsideSession = true
 		return query(false)
 	})
 }
@@ -136,14 +136,14 @@ func (v *visit) ask(ctx context.Context, query func(session bool) error) error {
 // takeListing turns a listing into machines. One that the account no longer has
 // is forgotten; one that cannot be read stays as it was known, and so does every
 // one that may be the one without a name.
-func (v *visit) takeListing(ctx context.Context, listing prlctl.Listing, result *account) {
-	fresh := result.entries
+func (v *visit) takeListing(ctx context.Context, listing prlctl.Listing, result *visitOutcome) {
+	fresh := result.machines
 	add := func(m *Machine) {
 		fresh[m.VM.ID] = m
 		result.found = append(result.found, m)
 	}
-	for _, vm := range v.mostly(listing.VMs, result) {
-		add(v.read(ctx, vm, v.known[vm.ID]))
+	for _, vm := range v.limitListing(listing.VMs, result) {
+		add(v.readMachine(ctx, vm, v.known[vm.ID]))
 	}
 	for _, broken := range listing.Unreadable {
 		m, had := v.known[broken.ID]
@@ -175,10 +175,10 @@ func unreadable(user platform.User, broken prlctl.Unreadable) *Machine {
 
 func isNameless(broken prlctl.Unreadable) bool { return broken.ID == "" }
 
-// mostly is what is read of a listing: all of it, unless it alone is more than
-// a report holds. Then it is cut, the known ones first, so that an account
+// limitListing is what is read of a listing: all of it, unless it alone is more
+// than a report holds. Then it is cut, the known ones first, so that an account
 // cannot make a look endless (H12).
-func (v *visit) mostly(vms []prlctl.VM, result *account) []prlctl.VM {
+func (v *visit) limitListing(vms []prlctl.VM, result *visitOutcome) []prlctl.VM {
 	if len(vms) <= protocol.MaxVMs {
 		return vms
 	}
@@ -189,16 +189,17 @@ func (v *visit) mostly(vms []prlctl.VM, result *account) []prlctl.VM {
 	return append(old, vms...)[:protocol.MaxVMs]
 }
 
-// read makes the machine of a listed one: from memory where its configuration is
-// what it was, else from a query by id, which alone names the bundle.
-func (v *visit) read(ctx context.Context, listed prlctl.VM, old *Machine) *Machine {
+// readMachine makes the machine of a listed one: from memory where its
+// configuration is what it was, else from a query by id, which alone names the
+// bundle.
+func (v *visit) readMachine(ctx context.Context, listed prlctl.VM, old *Machine) *Machine {
 	m := &Machine{}
 	if old != nil {
 		*m = *old
 	}
 	m.User = v.user
 	if hash := listed.ConfigHash(); old == nil || m.listed != hash || m.Bundle.Path == "" {
-		full, err := v.get(ctx, listed.ID)
+		full, err := v.queryVM(ctx, listed.ID)
 		if err != nil {
 			v.log.Warn().Err(err).Str("user", v.user.Name).Str("vm", listed.ID).Msg("read virtual machine")
 			full, hash = listed, "" // ask again at the next look
@@ -211,18 +212,18 @@ func (v *visit) read(ctx context.Context, listed prlctl.VM, old *Machine) *Machi
 	return m
 }
 
-// errHung is a query that is not made.
-var errHung = errors.New("a query of this user has hung before in this look")
+// errQueryHung is a query that is not made.
+var errQueryHung = errors.New("a query of this user has hung before in this look")
 
-// get queries one virtual machine. A user can stop a program that runs as them,
-// so after one that did not end in its time no other is started for them: a
-// look costs at most one time limit more for each user (H12).
-func (v *visit) get(ctx context.Context, id string) (vm prlctl.VM, err error) {
+// queryVM queries one virtual machine. A user can stop a program that runs as
+// them, so after one that did not end in its time no other is started for them:
+// a look costs at most one time limit more for each user (H12).
+func (v *visit) queryVM(ctx context.Context, id string) (vm prlctl.VM, err error) {
 	if v.hung {
-		return prlctl.VM{}, errHung
+		return prlctl.VM{}, errQueryHung
 	}
 	err = v.lanes.Run(ctx, v.user.UID, v.runLimit, func() (err error) {
-		vm, err = v.sources.Lister(v.user, v.session && !v.outside).Get(ctx, id)
+		vm, err = v.sources.Lister(v.user, v.session && !v.outsideSession).Get(ctx, id)
 		return err
 	})
 	v.hung = lane.IsHang(err)
@@ -236,12 +237,12 @@ func (v *visit) readBundles(ctx context.Context, found []*Machine) error {
 	found = slices.DeleteFunc(slices.Clone(found), func(m *Machine) bool { return m.Stale != "" })
 	var questions []platform.FileQuestion
 	for _, m := range found {
-		questions = append(questions, m.questions()...)
+		questions = append(questions, m.fileQuestions()...)
 	}
 	answers, err := v.lookAtFiles(ctx, questions)
 	for _, m := range found {
-		asked := len(m.questions())
-		m.takeAnswers(answers[:asked])
+		asked := len(m.fileQuestions())
+		m.takeFiles(answers[:asked])
 		answers = answers[asked:]
 	}
 	return err
