@@ -21,6 +21,7 @@ import (
 	"prlagent/agent/checkin"
 	"prlagent/agent/config"
 	"prlagent/agent/inventory"
+	"prlagent/agent/lane"
 	"prlagent/agent/localapi"
 	"prlagent/agent/outbox"
 	"prlagent/agent/protocol"
@@ -54,7 +55,7 @@ type Options struct {
 
 // ownCollections are what the loop itself and its looker keep in the store.
 func ownCollections() []string {
-	return []string{inventory.Remembered, eventRing.Name(), securityRing.Name(), schedules.Name()}
+	return []string{inventory.Remembered, inventory.Described, eventRing.Name(), securityRing.Name(), schedules.Name()}
 }
 
 // stopLimit bounds how long a stop waits for the pass that runs.
@@ -143,11 +144,11 @@ func newAgent(wired parts, state *store.Store, report store.Report, events *even
 func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *store.Store) parts {
 	identity, keeper := mac.Path(IdentityFile), config.NewKeeper(state)
 	timing := loadConfig(options, mac, keeper).Timing // of the sources; it does not change on a Mac
-	streams := streamsOf(mac, timing, options.Log)
+	streams, lanes := streamsOf(mac, timing, options.Log), lane.New()
 	return parts{
 		log: options.Log, owner: ownerUID(options.Root),
 		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,
-		looker:     inventory.New(sourcesOf(mac, streams), state, wallClock, options.Log),
+		looker:     inventory.New(sourcesOf(mac, streams), lanes, state, wallClock, options.Log),
 		sources:    listen(mac, streams, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),
 		follow:     func(accounts []inventory.Account) { streams.SetUsers(followed(accounts)) },
 		loadConfig: func() config.Config { return loadConfig(options, mac, keeper) },

@@ -20,9 +20,10 @@ type Prober interface {
 
 // Capabilities says which of the flags the installed version has, and what else
 // it can do (H43): as it was kept under this version, else by a probe, which
-// takes about twenty runs of the tools. Only a whole answer about this very version is kept, and it replaces
-// those of others; any other answer is good for now and is asked for again.
-// With an error of the store the answer is good all the same.
+// takes about twenty runs of the tools. Only a whole answer about this very
+// version is kept, and it replaces those of others; any other answer is good
+// for now and is asked for again. With an error of the store the answer is good
+// all the same.
 func Capabilities(ctx context.Context, state *store.Store, version prlctl.Version, prober Prober, flags prlctl.Flags) (prlctl.Capabilities, error) {
 	key := version.String()
 	var kept prlctl.Capabilities

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"prlagent/agent/lane"
 	"prlagent/agent/protocol"
 	"prlagent/platform"
 	"prlagent/platform/tool"
@@ -46,6 +47,7 @@ type machine struct {
 	toolsState, toolsVersion  string
 	encrypted, cpu, serial    string
 	memory                    string
+	future                    string // a section that nobody knows yet
 	bulkOnly                  bool   // the query by id fails
 	sparse                    bool   // the bulk list leaves whole sections out
 	brokenCode                string // its description cannot be believed; no_id hides the id as well
@@ -78,8 +80,11 @@ func (m *machine) vm(full bool) prlctl.VM {
 		"Hardware":        map[string]any{"cpu": map[string]any{"type": m.cpu}, "memory": map[string]any{"size": m.memory}},
 		"Home":            "", "Home path": "",
 	}
+	if m.future != "" {
+		object["Future"] = map[string]any{"setting": m.future}
+	}
 	if !full && m.sparse {
-		for _, section := range []string{"GuestTools", "Security", "SMBIOS settings", "Hardware"} {
+		for _, section := range []string{"GuestTools", "Security", "SMBIOS settings", "Hardware", "Future"} {
 			delete(object, section)
 		}
 	}
@@ -339,7 +344,7 @@ func (l *lab) restart() {
 		Licensing:  func(user platform.User, session bool) Licensing { return as(user, session) },
 		AppVersion: func() (string, string, error) { return l.version, "57513", l.appErr },
 		Trusted:    func(context.Context) error { return l.untrusted },
-	}, l.state, func() time.Time { return l.now }, zerolog.Nop())
+	}, lane.New(), l.state, func() time.Time { return l.now }, zerolog.Nop())
 }
 
 func (l *lab) bundle(path string, uid uint32, inode uint64) {

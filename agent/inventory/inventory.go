@@ -1,6 +1,7 @@
 // Package inventory looks at the Mac and says what is there: every virtual
-// machine of every user, the product and the host, as the rows of the guide's
-// table (protocol.md 5.1), with a reason for every cell that is empty.
+// machine of every user with all that was observed of it, the product and the
+// host; and the rows of the guide's table (protocol.md 5.1), with a reason for
+// every cell that is empty.
 //
 // A look starts nothing and changes nothing. It runs one list per user, and
 // one query more for each virtual machine that is new or whose configuration
@@ -14,11 +15,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"prlagent/agent/lane"
 	"prlagent/agent/protocol"
 	"prlagent/platform"
 	"prlagent/prlctl"
@@ -69,38 +70,47 @@ type Sources struct {
 	// AppVersion reads version and build of the installed application;
 	// fs.ErrNotExist if it is not installed.
 	AppVersion func() (version, build string, err error)
-	// Trusted says whether the vendor's tools may be run (H10).
+	// Trusted reports, by a nil error, that the vendor's tools may be run (H10).
 	Trusted func(context.Context) error
 }
 
+// DefaultPatience is how long a look waits for one user: the limit of one
+// query, and some more for the kill and for the files.
+const DefaultPatience = 75 * time.Second
+
 // Collector makes looks. It is used by one goroutine at a time.
 type Collector struct {
-	sources Sources
-	store   *store.Store
-	now     func() time.Time
-	log     zerolog.Logger
-	seen    map[string]time.Time // user -> last time the account was listed by this process
-	unused  map[string]time.Time // user -> last time the account showed no trace of the product
-	host    platform.Host        // as it was last readable
+	sources     Sources
+	store       *store.Store
+	now         func() time.Time
+	log         zerolog.Logger
+	listedAt    map[string]time.Time // user -> last time the account was listed by this process
+	unusedSince map[string]time.Time // user -> last time the account showed no trace of the product
+	host        platform.Host        // as it was last readable
 
-	slots    *slots
-	visits   map[string]*lane[account]  // by user
-	licenses map[string]*lane[licensed] // by user
-	running  sync.WaitGroup             // what runs in the lanes
+	descriptions map[string]description // as they are in the store, by its keys; nil until they were read
+
+	lanes    *lane.Lanes
+	visits   *lane.Tasks[visitOutcome]
+	licenses *lane.Tasks[licenseAnswer]
 }
 
-// New returns a collector that remembers in the store between looks.
-func New(sources Sources, state *store.Store, now func() time.Time, log zerolog.Logger) *Collector {
+// New returns a collector that remembers in the store between looks, and asks
+// the tools in the users' lanes.
+func New(sources Sources, lanes *lane.Lanes, state *store.Store, now func() time.Time, log zerolog.Logger) *Collector {
 	return &Collector{
-		sources: sources, store: state, now: now, log: log,
-		seen: make(map[string]time.Time), unused: make(map[string]time.Time),
-		slots: newSlots(), visits: make(map[string]*lane[account]), licenses: make(map[string]*lane[licensed]),
+		sources: sources, lanes: lanes, store: state, now: now, log: log,
+		listedAt: make(map[string]time.Time), unusedSince: make(map[string]time.Time),
+		visits: lane.NewTasks[visitOutcome](nil), licenses: lane.NewTasks[licenseAnswer](nil),
 	}
 }
 
 // Close waits for everything that still runs for a user. The ctx of the looks
 // must have ended.
-func (c *Collector) Close() { c.running.Wait() }
+func (c *Collector) Close() {
+	c.visits.Close()
+	c.licenses.Close()
+}
 
 // Look is what one look found.
 type Look struct {
@@ -108,7 +118,8 @@ type Look struct {
 	Host      protocol.Host
 	Product   protocol.Product
 	Users     []protocol.UserLook // accounts that use Parallels Desktop, by uid
-	VMs       []protocol.VM       // by owner, id and bundle; at most protocol.MaxVMs
+	Machines  []Machine           // by owner, id and bundle
+	VMs       []protocol.VM       // the rows of Machines, in their order; at most protocol.MaxVMs
 	Accounts  []Account           // of those in Users that are there, in their order
 	Truncated bool
 	Code      protocol.Code // the first thing that kept the look from being whole; empty = it is
@@ -132,78 +143,81 @@ type Account struct {
 // the patience. Who is late keeps the last known rows; what still runs for them
 // goes on under ctx, which is the daemon's life, and the next look takes it.
 func (c *Collector) Collect(ctx context.Context, patience time.Duration) (Look, error) {
-	memory, err := c.remember()
+	known, err := c.loadKnown()
 	if err != nil {
 		return Look{}, err
 	}
-	look := &survey{Collector: c, memory: memory, patience: patience, outside: make(map[uint32]bool), Look: Look{At: c.now().UTC()}}
-	look.lookAtHost(ctx)
-	look.lookAtUsers(ctx)
-	look.lookAtProduct(ctx)
-	look.lookAtVMs(ctx)
+	l := &look{
+		collector: c, known: known, patience: patience,
+		outsideSession: make(map[uint32]bool), result: Look{At: c.now().UTC()},
+	}
+	l.lookAtHost(ctx)
+	l.lookAtUsers(ctx)
+	l.lookAtProduct(ctx)
+	l.lookAtVMs(ctx)
 	if err := ctx.Err(); err != nil {
 		return Look{}, fmt.Errorf("look at the Mac: %w", err)
 	}
-	if err := c.keep(memory); err != nil {
+	if err := c.saveKnown(known); err != nil {
 		c.log.Error().Err(err).Msg("the next look begins without what this one learned")
-		look.lack(first(protocol.CodeOf(err), protocol.CodeInternal), "memory")
+		l.noteIncomplete(cmp.Or(protocol.CodeOf(err), protocol.CodeInternal), "memory")
 	}
-	return look.Look, nil
+	return l.result, nil
 }
 
 // Recall gives what is remembered of the last look, for the time before the
 // first one of this process: every row is stale, and At is zero. It runs no
 // tools; of the product it says what the application's bundle does.
 func (c *Collector) Recall() (Look, error) {
-	memory, err := c.remember()
+	known, err := c.loadKnown()
 	if err != nil {
 		return Look{}, err
 	}
-	look := &survey{Collector: c, memory: memory}
-	if look.lookAtVersion(); look.Product.Installed {
-		look.lackProduct(protocol.CodeNotLookedYet, licenseColumns...)
+	l := &look{collector: c, known: known}
+	if l.lookAtVersion(); l.result.Product.Installed {
+		l.noteProductGaps(protocol.CodeNotLookedYet, licenseColumns...)
 	}
-	for _, user := range memory.users() {
-		known := memory.of(user.Name)
+	for _, user := range known.users() {
+		machines := known.ofUser(user.Name)
 		listed := protocol.UserLook{
-			Name: user.Name, UID: user.UID, Count: len(known), At: c.lastListed(user, known), Code: protocol.CodeNotLookedYet,
+			Name: user.Name, UID: user.UID, Count: len(machines), At: c.lastListed(user, machines), Code: protocol.CodeNotLookedYet,
 		}
-		look.keepStale(user, known, listed)
-		look.Users = append(look.Users, listed)
+		l.keepStale(user, machines, listed)
+		l.result.Users = append(l.result.Users, listed)
 	}
-	look.settle()
-	return look.Look, nil
+	l.makeRows()
+	return l.result, nil
 }
 
-// survey is one look in the making.
-type survey struct {
-	*Collector
-	Look
-	memory   memory
-	patience time.Duration // with one user
-	refused  protocol.Code // why the vendor's tools may not be run; empty = they may
-	users    []platform.User
-	console  platform.Console
-	outside  map[uint32]bool // users whose session cannot be entered
-	found    []finding
+// look is one look in the making.
+type look struct {
+	collector      *Collector
+	result         Look
+	known          knownMachines
+	patience       time.Duration // with one user
+	toolsRefused   protocol.Code // why the vendor's tools may not be run; empty = they may
+	users          []platform.User
+	console        platform.Console
+	outsideSession map[uint32]bool // users whose session cannot be entered
+	found          []*Machine      // as the accounts list them
 }
 
-// lack notes why the look is not whole; the first reason stands.
-func (s *survey) lack(code protocol.Code, detail string) {
-	if s.Code == "" {
-		s.Code, s.Detail = code, detail
+// noteIncomplete notes why the look is not whole; the first reason stands.
+func (l *look) noteIncomplete(code protocol.Code, detail string) {
+	if l.result.Code == "" {
+		l.result.Code, l.result.Detail = code, detail
 	}
 }
 
-func (s *survey) lookAtHost(ctx context.Context) {
-	host, err := s.sources.Mac.Host(ctx)
+func (l *look) lookAtHost(ctx context.Context) {
+	host, err := l.collector.sources.Mac.Host(ctx)
 	if err != nil {
-		s.log.Warn().Err(err).Msg("some facts of the host are not readable")
-		s.lack(codeOf(err), "host")
-		host = orKnown(host, s.host)
+		l.collector.log.Warn().Err(err).Msg("some facts of the host are not readable")
+		l.noteIncomplete(codeOf(err), "host")
+		host = orKnown(host, l.collector.host)
 	}
-	s.Collector.host = host
-	s.Host = protocol.Host{
+	l.collector.host = host
+	l.result.Host = protocol.Host{
 		ComputerName: host.ComputerName,
 		Serial:       host.Serial,
 		HardwareUUID: host.HardwareUUID,
@@ -217,76 +231,76 @@ func (s *survey) lookAtHost(ctx context.Context) {
 // orKnown fills what could not be read now with what was read before.
 func orKnown(host, known platform.Host) platform.Host {
 	return platform.Host{
-		ComputerName: first(host.ComputerName, known.ComputerName),
-		Serial:       first(host.Serial, known.Serial),
-		HardwareUUID: first(host.HardwareUUID, known.HardwareUUID),
-		Model:        first(host.Model, known.Model),
-		MacOSVersion: first(host.MacOSVersion, known.MacOSVersion),
-		MacOSBuild:   first(host.MacOSBuild, known.MacOSBuild),
-		CPU:          first(host.CPU, known.CPU),
+		ComputerName: cmp.Or(host.ComputerName, known.ComputerName),
+		Serial:       cmp.Or(host.Serial, known.Serial),
+		HardwareUUID: cmp.Or(host.HardwareUUID, known.HardwareUUID),
+		Model:        cmp.Or(host.Model, known.Model),
+		MacOSVersion: cmp.Or(host.MacOSVersion, known.MacOSVersion),
+		MacOSBuild:   cmp.Or(host.MacOSBuild, known.MacOSBuild),
+		CPU:          cmp.Or(host.CPU, known.CPU),
 	}
 }
 
-func (s *survey) lookAtUsers(ctx context.Context) {
-	users, err := s.sources.Mac.Users(ctx)
+func (l *look) lookAtUsers(ctx context.Context) {
+	users, err := l.collector.sources.Mac.Users(ctx)
 	switch {
 	case err != nil:
-		s.log.Warn().Err(err).Msg("the users of the Mac are not readable")
-		s.lack(codeOf(err), "users")
-		users = s.memory.users()
+		l.collector.log.Warn().Err(err).Msg("the users of the Mac are not readable")
+		l.noteIncomplete(codeOf(err), "users")
+		users = l.known.users()
 	case len(users) == 0: // a directory that knows nobody is no proof that all are gone
-		users = s.memory.users()
+		users = l.known.users()
 	default:
-		s.memory.keepOnly(users)
+		l.known.keepOnly(users)
 	}
-	s.users = users
-	console, err := s.sources.Mac.Console(ctx)
+	l.users = users
+	console, err := l.collector.sources.Mac.Console(ctx)
 	if err != nil {
-		s.log.Warn().Err(err).Msg("the sessions of the Mac are not readable")
-		s.lack(codeOf(err), "sessions")
+		l.collector.log.Warn().Err(err).Msg("the sessions of the Mac are not readable")
+		l.noteIncomplete(codeOf(err), "sessions")
 	}
-	s.console = console
-	s.Host.ConsoleUser = console.User
+	l.console = console
+	l.result.Host.ConsoleUser = console.User
 }
 
-func (s *survey) inSession(user platform.User) bool {
-	return slices.Contains(s.console.Sessions, user.UID) && !s.outside[user.UID]
+func (l *look) inSession(user platform.User) bool {
+	return slices.Contains(l.console.Sessions, user.UID) && !l.outsideSession[user.UID]
 }
 
 // lookAtVMs visits every account that uses the product, asks one of them for
 // the license, then makes the rows.
-func (s *survey) lookAtVMs(ctx context.Context) {
-	all := s.attendAll(ctx)
-	if s.Product.Installed {
-		s.readLicense(ctx, all)
+func (l *look) lookAtVMs(ctx context.Context) {
+	visited := l.visitUsers(ctx)
+	if l.result.Product.Installed {
+		l.readLicense(ctx, visited)
 	}
-	s.take(all)
-	s.judgeStates(ctx)
-	s.settle()
+	l.takeVisits(visited)
+	l.compareWithProcesses(ctx)
+	l.makeRows()
 }
 
-// settle makes the rows of what was found.
-func (s *survey) settle() {
-	s.Accounts = s.accounts()
-	s.VMs = remarked(s.rows(), s.Product)
-	slices.SortFunc(s.VMs, func(a, b protocol.VM) int { return a.VMKey.Compare(b.VMKey) })
-	if len(s.VMs) > protocol.MaxVMs {
-		s.VMs = share(s.VMs, protocol.MaxVMs)
-		s.truncate("")
+// makeRows makes the machines of what was found, and their rows.
+func (l *look) makeRows() {
+	l.result.Accounts = l.accounts()
+	l.result.Machines = l.machines()
+	l.result.VMs = rowsOf(l.result.Machines, l.result.Product)
+	if len(l.result.VMs) > protocol.MaxVMs {
+		l.result.VMs = fairShare(l.result.VMs, protocol.MaxVMs)
+		l.noteTruncated("")
 	}
 }
 
 // accounts say where to listen: what is read here is the users' word.
-func (s *survey) accounts() []Account {
+func (l *look) accounts() []Account {
 	var accounts []Account
-	for _, user := range s.users {
-		if !slices.ContainsFunc(s.Users, func(look protocol.UserLook) bool { return look.UID == user.UID }) {
+	for _, user := range l.users {
+		if !slices.ContainsFunc(l.result.Users, func(listed protocol.UserLook) bool { return listed.UID == user.UID }) {
 			continue
 		}
-		account := Account{User: user, Session: s.inSession(user), Bundles: make(map[string]string)}
-		for id, entry := range s.memory.of(user.Name) {
-			if entry.Bundle != "" {
-				account.Bundles[id] = entry.Bundle
+		account := Account{User: user, Session: l.inSession(user), Bundles: make(map[string]string)}
+		for id, m := range l.known.ofUser(user.Name) {
+			if m.Bundle.Path != "" {
+				account.Bundles[id] = m.Bundle.Path
 			}
 		}
 		accounts = append(accounts, account)
@@ -294,14 +308,14 @@ func (s *survey) accounts() []Account {
 	return accounts
 }
 
-func (s *survey) truncate(detail string) {
-	s.Truncated = true
-	s.lack(protocol.CodeVMLimit, detail)
+func (l *look) noteTruncated(detail string) {
+	l.result.Truncated = true
+	l.noteIncomplete(protocol.CodeVMLimit, detail)
 }
 
-// share cuts rows, which are in order, to a number of them, so that an account
-// with many takes no room from one with few (H12).
-func share(rows []protocol.VM, limit int) []protocol.VM {
+// fairShare cuts rows, which are in order, to a number of them, so that an
+// account with many takes no room from one with few (H12).
+func fairShare(rows []protocol.VM, limit int) []protocol.VM {
 	count := make(map[string]int)
 	for _, row := range rows {
 		count[row.Owner]++
@@ -325,6 +339,3 @@ func share(rows []protocol.VM, limit int) []protocol.VM {
 	}
 	return kept
 }
-
-// first returns the first value that is not empty.
-func first[T ~string](values ...T) T { return cmp.Or(values...) }

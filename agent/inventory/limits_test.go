@@ -11,9 +11,8 @@ func TestLimits(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]struct{ got, want any }{
 		"a look waits for a user (H12)":            {DefaultPatience, 75 * time.Second},
-		"the part of it for one who hung":          {shortPatience, 10},
-		"the part of it after which a query hangs": {hangingAfter, 8},
 		"bytes of a file in a bundle":              {maxBundleFile, 4 << 20},
+		"bytes of a description that is kept":      {maxDescription, 32 << 10},
 		"an account without traces is skipped for": {unusedFor, time.Hour},
 		"a process is older than its state by":     {startSlack, 2 * time.Second},
 	} {

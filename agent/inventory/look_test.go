@@ -77,7 +77,7 @@ func TestQuietLooksAreOneReport(t *testing.T) {
 	l.restart()
 	after := l.look()
 	after.At = before.At
-	if diff := cmp.Diff(before, after); diff != "" {
+	if diff := cmp.Diff(before, after, cmp.AllowUnexported(Machine{}, prlctl.VM{})); diff != "" {
 		t.Errorf("(-first +second):\n%s", diff)
 	}
 }
@@ -142,7 +142,7 @@ func TestAccountsWithoutTracesAreNotListed(t *testing.T) {
 	wantEqual(t, "who was asked for traces", l.callsOf("carol"), "look carol")
 	l.look()
 	wantEqual(t, "and is not asked again at once", l.callsOf("carol"), "")
-	for _, trace := range traces {
+	for _, trace := range usageTraces {
 		l.files["/Users/carol/"+trace] = file{uid: 503}
 		l.now = l.now.Add(unusedFor)
 		wantEqual(t, "accounts, one with "+trace, len(l.look().Users), 3)
@@ -356,7 +356,7 @@ func TestH12_FairSharesOfTheReport(t *testing.T) {
 }
 
 func (l *lab) collectorKnows(user, id string) bool {
-	known, err := l.collector.remember()
+	known, err := l.collector.loadKnown()
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -383,7 +383,7 @@ func TestH12_Share(t *testing.T) {
 				}
 			}
 			got := make([]int, len(c.have))
-			for _, row := range share(rows, protocol.MaxVMs) {
+			for _, row := range fairShare(rows, protocol.MaxVMs) {
 				got[row.Owner[0]-'0']++
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {

@@ -11,90 +11,86 @@ import (
 )
 
 // lookAtProduct reads version and build from the application's bundle, which
-// works while the service is down, and says whether its tools may be run.
-func (s *survey) lookAtProduct(ctx context.Context) {
-	if s.lookAtVersion(); !s.Product.Installed {
+// works while the service is down, and asks whether its tools may be run.
+func (l *look) lookAtProduct(ctx context.Context) {
+	if l.lookAtVersion(); !l.result.Product.Installed {
 		return
 	}
-	if err := s.sources.Trusted(ctx); err != nil {
-		s.log.Warn().Err(err).Msg("the vendor's tools are not run")
-		s.refused = codeOf(err)
+	if err := l.collector.sources.Trusted(ctx); err != nil {
+		l.collector.log.Warn().Err(err).Msg("the vendor's tools are not run")
+		l.toolsRefused = codeOf(err)
 	}
 }
 
-func (s *survey) lookAtVersion() {
-	version, build, err := s.sources.AppVersion()
+func (l *look) lookAtVersion() {
+	version, build, err := l.collector.sources.AppVersion()
 	if isAbsent(err) {
-		s.refused = protocol.CodePDNotInstalled
-		s.lackProduct(s.refused, append([]string{"pd_version"}, licenseColumns...)...)
+		l.toolsRefused = protocol.CodePDNotInstalled
+		l.noteProductGaps(l.toolsRefused, append([]string{"pd_version"}, licenseColumns...)...)
 		return
 	}
-	s.Product.Installed = true
+	l.result.Product.Installed = true
 	if err != nil {
-		s.log.Warn().Err(err).Msg("the application's version is not readable")
-		s.lackProduct(protocol.CodeNotReadable, "pd_version")
+		l.collector.log.Warn().Err(err).Msg("the application's version is not readable")
+		l.noteProductGaps(protocol.CodeNotReadable, "pd_version")
 	}
-	s.Product.Version, s.Product.Build = version, build
+	l.result.Product.Version, l.result.Product.Build = version, build
 }
 
 // licenseColumns are those that follow from the license.
 var licenseColumns = []string{"pd_state", "vm_status"}
 
-// licensed is the answer of one user's tools about the license.
-type licensed struct {
+// licenseAnswer is the answer of one user's tools about the license.
+type licenseAnswer struct {
 	license prlctl.License
 	err     error
 }
 
 // readLicense asks the tools of one user, because root runs none of the
 // vendor's programs.
-func (s *survey) readLicense(ctx context.Context, all []attendance) {
-	user, anybody := s.licenseUser(all)
+func (l *look) readLicense(ctx context.Context, all []visitedUser) {
+	user, anybody := l.licenseUser(all)
 	switch {
-	case s.refused != "":
-		s.lackProduct(s.refused, licenseColumns...)
+	case l.toolsRefused != "":
+		l.noteProductGaps(l.toolsRefused, licenseColumns...)
 		return
 	case !anybody:
-		s.lackProduct(protocol.CodeUserSession, licenseColumns...)
+		l.noteProductGaps(protocol.CodeUserSession, licenseColumns...)
 		return
 	}
-	answer, ended := s.askForLicense(ctx, user)
+	answer, ended := l.askForLicense(ctx, user)
 	if !ended {
-		s.lackProduct(protocol.CodeUserLate, licenseColumns...)
+		l.noteProductGaps(protocol.CodeUserLate, licenseColumns...)
 		return
 	}
 	state, code := productState(answer.license, answer.err)
 	if code != "" {
-		s.log.Warn().Err(answer.err).Msg("read license")
-		s.lackProduct(code, licenseColumns...)
+		l.collector.log.Warn().Err(answer.err).Msg("read license")
+		l.noteProductGaps(code, licenseColumns...)
 		return
 	}
-	s.Product.State, s.Product.Edition, s.Product.License = state, answer.license.Edition, answer.license.Serial
+	l.result.Product.State, l.result.Product.Edition, l.result.Product.License = state, answer.license.Edition, answer.license.Serial
 }
 
 // askForLicense asks in the user's lane, for as long as the look waits for
 // anything of that user. An answer that nobody waited for is not worth keeping.
-func (s *survey) askForLicense(ctx context.Context, user platform.User) (licensed, bool) {
-	if s.licenses[user.Name] == nil {
-		s.licenses[user.Name] = &lane[licensed]{}
-	}
-	questions := s.licenses[user.Name]
-	over := time.NewTimer(s.patienceWith(user))
+func (l *look) askForLicense(ctx context.Context, user platform.User) (licenseAnswer, bool) {
+	over := time.NewTimer(l.collector.lanes.Patience(user.UID, l.patience))
 	defer over.Stop()
-	if questions.busy() {
-		if _, ended := questions.wait(ctx, over.C); !ended {
-			return licensed{}, false
+	if l.collector.licenses.Pending(user.Name) {
+		if _, ended := l.collector.licenses.Wait(ctx, user.Name, over.C); !ended {
+			return licenseAnswer{}, false
 		}
 	}
-	asking := s.visitOf(user)
-	questions.begin(&s.running, func() (answer licensed) {
-		answer.err = asking.ask(ctx, func(session bool) (err error) {
-			answer.license, err = asking.sources.Licensing(user, session).License(ctx)
+	visit := l.visitOf(user)
+	l.collector.licenses.Start(user.Name, func() (answer licenseAnswer) {
+		answer.err = visit.runQuery(ctx, func(session bool) (err error) {
+			answer.license, err = visit.sources.Licensing(user, session).License(ctx)
 			return err
 		})
 		return answer
 	})
-	return questions.wait(ctx, over.C)
+	return l.collector.licenses.Wait(ctx, user.Name, over.C)
 }
 
 // productState maps a license to the guide's words (facts/prlctl.md 4.2). No
@@ -116,27 +112,27 @@ func productState(license prlctl.License, err error) (string, protocol.Code) {
 // licenseUser is whose tools answer for the whole Mac: the one at the screen,
 // else anyone with a session, else the first account that uses the product.
 // Whose tools hang is asked only where nobody else can be.
-func (s *survey) licenseUser(all []attendance) (platform.User, bool) {
+func (l *look) licenseUser(all []visitedUser) (platform.User, bool) {
 	var chosen platform.User
 	best := 0
-	for _, attended := range all {
-		user := attended.user
+	for _, visited := range all {
+		user := visited.user
 		rank := 0
 		switch {
-		case attended.account.unused:
+		case visited.outcome.unused:
 			continue
-		case user.Name == s.console.User:
+		case user.Name == l.console.User:
 			rank = 6
-		case slices.Contains(s.console.Sessions, user.UID):
+		case slices.Contains(l.console.Sessions, user.UID):
 			rank = 5
 		default:
 			rank = 4
 		}
-		if attended.hangs() || s.slots.hung(user.UID) {
+		if visited.hangs() || l.collector.lanes.Hanging(user.UID) {
 			rank -= 3
 		}
-		if attended.account.outside {
-			s.outside[user.UID] = true
+		if visited.outcome.outsideSession {
+			l.outsideSession[user.UID] = true
 		}
 		if rank > best {
 			chosen, best = user, rank
@@ -145,12 +141,12 @@ func (s *survey) licenseUser(all []attendance) (platform.User, bool) {
 	return chosen, best > 0
 }
 
-func (s *survey) lackProduct(code protocol.Code, columns ...string) {
-	s.lack(code, "product")
-	if s.Product.Gaps == nil {
-		s.Product.Gaps = make(map[string]protocol.Code)
+func (l *look) noteProductGaps(code protocol.Code, columns ...string) {
+	l.noteIncomplete(code, "product")
+	if l.result.Product.Gaps == nil {
+		l.result.Product.Gaps = make(map[string]protocol.Code)
 	}
 	for _, column := range columns {
-		s.Product.Gaps[column] = code
+		l.result.Product.Gaps[column] = code
 	}
 }

@@ -41,7 +41,7 @@ func versionOf(product protocol.Product) prlctl.Version {
 func remarkTools(row *protocol.VM, product prlctl.Version) {
 	tools := prlctl.GuestTools{State: row.ToolsState, Version: row.ToolsVersion}
 	if row.ToolsVersion != "" && tools.Outdated(product) {
-		note(row, "tools_version", protocol.CodeToolsOutdated)
+		noteGap(row, "tools_version", protocol.CodeToolsOutdated)
 	}
 }
 
@@ -49,7 +49,7 @@ func remarkTools(row *protocol.VM, product prlctl.Version) {
 // value of the guide's.
 func remarkEncryption(row *protocol.VM) {
 	if row.Encryption == protocol.Encrypted {
-		note(row, "vm_encryption", protocol.CodeEncryptionMethod)
+		noteGap(row, "vm_encryption", protocol.CodeEncryptionMethod)
 	}
 }
 
@@ -58,18 +58,19 @@ func remarkEncryption(row *protocol.VM) {
 // derived holds only where none was set, and an old list does not tell.
 func explainAge(row *protocol.VM, product prlctl.Version) {
 	if row.CPU == "" && row.Gaps["cpu"] == protocol.CodeNotShown && product.TooOldFor("Hardware/cpu/type") {
-		note(row, "cpu", protocol.CodePDVersionTooOld)
+		noteGap(row, "cpu", protocol.CodePDVersionTooOld)
 	}
 	if strings.HasPrefix(row.Serial, derivedSerial) && product.TooOldFor("SMBIOS settings") {
 		row.Serial = ""
-		note(row, "vm_serial", protocol.CodePDVersionTooOld)
+		noteGap(row, "vm_serial", protocol.CodePDVersionTooOld)
 	}
 }
 
 // derivedSerial begins every serial number that is made from the VM's id.
 const derivedSerial = "Parallels-"
 
-func note(row *protocol.VM, column string, code protocol.Code) {
+// noteGap gives the reason of an empty cell, or a remark on its value.
+func noteGap(row *protocol.VM, column string, code protocol.Code) {
 	if row.Gaps == nil {
 		row.Gaps = make(map[string]protocol.Code)
 	}

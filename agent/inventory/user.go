@@ -7,137 +7,145 @@ import (
 	"sync"
 	"time"
 
+	"prlagent/agent/lane"
 	"prlagent/agent/protocol"
 	"prlagent/platform"
-	"prlagent/prlctl"
 )
 
-// attendAll visits every account, all at the same time, each in its own lane.
-func (s *survey) attendAll(ctx context.Context) []attendance {
+// visitUsers visits every account, all at the same time, each in its own lane.
+func (l *look) visitUsers(ctx context.Context) []visitedUser {
 	var users []platform.User
-	for _, user := range s.users {
-		if !s.isUnused(user) {
+	for _, user := range l.users {
+		if !l.isUnused(user) {
 			users = append(users, user)
 		}
 	}
-	all := make([]attendance, len(users))
+	all := make([]visitedUser, len(users))
 	var group sync.WaitGroup
 	for i, user := range users {
-		if s.visits[user.Name] == nil {
-			s.visits[user.Name] = &lane[account]{}
-		}
-		visits, next, patience := s.visits[user.Name], s.visitOf(user), s.patienceWith(user)
-		group.Go(func() { all[i] = s.attend(ctx, visits, next, patience) })
+		next, patience := l.visitOf(user), l.collector.lanes.Patience(user.UID, l.patience)
+		group.Go(func() { all[i] = l.collector.visitUser(ctx, next, patience) })
 	}
 	group.Wait()
 	return all
 }
 
-func (s *survey) visitOf(user platform.User) visit {
+func (l *look) visitOf(user platform.User) visit {
 	return visit{
-		sources: s.sources, slots: s.slots, log: s.log, at: s.At, refused: s.refused,
-		user: user, session: s.inSession(user), hanging: s.patience / hangingAfter, known: copied(s.memory.of(user.Name)),
+		sources: l.collector.sources, lanes: l.collector.lanes, log: l.collector.log, at: l.result.At, toolsRefused: l.toolsRefused,
+		user: user, session: l.inSession(user), runLimit: lane.RunLimit(l.patience), known: copyMachines(l.known.ofUser(user.Name)),
 	}
 }
 
-// patienceWith is how long the look waits for one user.
-func (s *survey) patienceWith(user platform.User) time.Duration {
-	if s.slots.hung(user.UID) {
-		return s.patience / shortPatience
+// visitedUser is what a look gets from one user's lane.
+type visitedUser struct {
+	user    platform.User
+	outcome visitOutcome  // of this look, unless late
+	earlier *visitOutcome // what a look before this one did not wait for, if it is worth anything
+	late    bool          // nothing of this look yet; the next one takes it
+}
+
+// hangs reports whether asking this user for anything more would cost time.
+func (u visitedUser) hangs() bool { return u.late || u.outcome.code == protocol.CodeToolTimeout }
+
+// visitUser visits a user, and waits for it no longer than the patience. A visit
+// that an earlier look gave up on is not thrown away, but what it saw may be
+// old: it becomes what is known, and the user is visited again.
+func (c *Collector) visitUser(ctx context.Context, next visit, patience time.Duration) visitedUser {
+	over := time.NewTimer(patience)
+	defer over.Stop()
+	result := visitedUser{user: next.user}
+	if c.visits.Pending(next.user.Name) {
+		earlier, ended := c.visits.Wait(ctx, next.user.Name, over.C)
+		if !ended {
+			result.late = true
+			return result
+		}
+		forgotten := earlier.recalled && len(next.known) == 0 // as on a disk that was cloned
+		if earlier.isListed() && !forgotten {
+			result.earlier = &earlier
+			next.known = copyMachines(earlier.machines)
+		}
 	}
-	return s.patience
+	c.visits.Start(next.user.Name, func() visitOutcome { return next.run(ctx) })
+	var ended bool
+	result.outcome, ended = c.visits.Wait(ctx, next.user.Name, over.C)
+	result.late = !ended
+	return result
 }
 
 // unusedFor is how long an account without a session and without traces is not
 // looked at again.
 const unusedFor = time.Hour
 
-func (s *survey) isUnused(user platform.User) bool {
-	age := s.At.Sub(s.unused[user.Name])
-	return age >= 0 && age < unusedFor && !s.inSession(user) && !s.memory.knows(user.Name)
+func (l *look) isUnused(user platform.User) bool {
+	age := l.result.At.Sub(l.collector.unusedSince[user.Name])
+	return age >= 0 && age < unusedFor && !l.inSession(user) && !l.known.hasUser(user.Name)
 }
 
-// take turns what the lanes gave into findings, in the order of the users. An
-// account that could not be listed, or is late, keeps what it had.
-func (s *survey) take(all []attendance) {
-	for _, attended := range all {
-		user, now := attended.user, attended.account
-		if earlier := attended.earlier; earlier != nil {
-			for _, entry := range earlier.entries {
-				entry.explainLastUsed() // nobody has judged its state, and now it is too late
-			}
-			s.memory.set(user, earlier.entries)
-			s.seen[user.Name] = earlier.at
+// takeVisits turns what the lanes gave into machines, in the order of the
+// users. An account that could not be listed, or is late, keeps what it had.
+func (l *look) takeVisits(all []visitedUser) {
+	for _, visited := range all {
+		user, now := visited.user, visited.outcome
+		if earlier := visited.earlier; earlier != nil {
+			l.known.setUser(user, earlier.machines)
+			l.collector.listedAt[user.Name] = earlier.at
 		}
-		if attended.late {
-			s.log.Warn().Str("user", user.Name).Msg("the look does not wait for this user")
+		if visited.late {
+			l.collector.log.Warn().Str("user", user.Name).Msg("the look does not wait for this user")
 			now.code = protocol.CodeUserLate
 		}
 		if now.unused {
-			s.unused[user.Name] = s.At
+			l.collector.unusedSince[user.Name] = l.result.At
 			continue
 		}
-		look := s.takeAccount(user, now)
+		listed := l.takeOutcome(user, now)
 		if now.truncated {
-			s.truncate(user.Name)
+			l.noteTruncated(user.Name)
 		}
-		if look.Code != "" {
-			s.lack(look.Code, user.Name)
+		if listed.Code != "" {
+			l.noteIncomplete(listed.Code, user.Name)
 		}
-		s.Users = append(s.Users, look)
+		l.result.Users = append(l.result.Users, listed)
 	}
 }
 
-func (s *survey) takeAccount(user platform.User, now account) protocol.UserLook {
-	look := protocol.UserLook{Name: user.Name, UID: user.UID, Code: now.code}
+func (l *look) takeOutcome(user platform.User, now visitOutcome) protocol.UserLook {
+	listed := protocol.UserLook{Name: user.Name, UID: user.UID, Code: now.code}
 	if now.code != "" {
-		known := s.memory.of(user.Name)
-		look.At = s.lastListed(user, known)
-		s.keepStale(user, known, look)
-		look.Count = len(known)
-		return look
+		known := l.known.ofUser(user.Name)
+		listed.At = l.collector.lastListed(user, known)
+		l.keepStale(user, known, listed)
+		listed.Count = len(known)
+		return listed
 	}
-	s.seen[user.Name] = s.At
-	s.memory.set(user, now.entries)
-	s.found = append(s.found, now.found...)
-	look.Code, look.Count = now.doubt, len(now.entries)
-	return look
+	l.collector.listedAt[user.Name] = l.result.At
+	l.known.setUser(user, now.machines)
+	l.found = append(l.found, now.found...)
+	listed.Code, listed.Count = now.doubt, len(now.machines)
+	return listed
 }
 
-// unreadable is the record of a virtual machine of which nothing but its id
-// was ever readable.
-func unreadable(user platform.User, broken prlctl.Unreadable) *record {
-	entry := &record{User: user, Row: protocol.VM{
-		VMKey:  protocol.VMKey{ID: broken.ID, Owner: user.Name},
-		State:  protocol.StateUnknown,
-		Source: protocol.SourceUnknown,
-	}}
-	for _, column := range protocol.Columns {
-		if column.Hidden {
-			entry.explain(column.ID, "", protocol.Code(broken.Code))
-		}
+// keepStale keeps the machines of an account that cannot be listed as they were
+// known.
+func (l *look) keepStale(user platform.User, known map[string]*Machine, listed protocol.UserLook) {
+	for _, m := range known {
+		m.markStale(listed.Code, listed.At)
+		l.found = append(l.found, m)
 	}
-	return entry
-}
-
-// keepStale keeps the last known rows of an account that cannot be listed.
-func (s *survey) keepStale(user platform.User, known map[string]*record, look protocol.UserLook) {
-	for _, entry := range known {
-		entry.markStale(look.At)
-		s.found = append(s.found, finding{user, entry, look.Code})
-	}
-	s.memory.set(user, known)
+	l.known.setUser(user, known)
 }
 
 // lastListed is when the account was last listed, as far as anyone knows.
-func (c *Collector) lastListed(user platform.User, known map[string]*record) time.Time {
-	if seen, listed := c.seen[user.Name]; listed {
-		return seen
+func (c *Collector) lastListed(user platform.User, known map[string]*Machine) time.Time {
+	if at, listed := c.listedAt[user.Name]; listed {
+		return at
 	}
 	var latest time.Time
-	for _, entry := range known {
-		if entry.SeenAt != nil && entry.SeenAt.After(latest) {
-			latest = *entry.SeenAt
+	for _, m := range known {
+		if m.SeenAt.After(latest) {
+			latest = m.SeenAt
 		}
 	}
 	return latest

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"prlagent/agent/lane"
 	"prlagent/agent/protocol"
 	"prlagent/platform"
 	"prlagent/prlctl"
@@ -19,66 +20,59 @@ import (
 // is new or changed, and one look at the files in its bundles. It shares
 // nothing that changes with the look that began it, because it may outlive it.
 type visit struct {
-	sources Sources
-	slots   *slots
-	log     zerolog.Logger
-	at      time.Time // of the look
-	user    platform.User
-	refused protocol.Code // why the vendor's tools may not be run; empty = they may
-	session bool          // the user has one, and it can be entered
-	hanging time.Duration // a query that takes longer is taken for one that hangs
-	known   map[string]*record
-	hung    bool // a query did not end in its time
-	outside bool // the session turned out not to be enterable
+	sources        Sources
+	lanes          *lane.Lanes
+	log            zerolog.Logger
+	at             time.Time // of the look
+	user           platform.User
+	toolsRefused   protocol.Code // why the vendor's tools may not be run; empty = they may
+	session        bool          // the user has one, and it can be entered
+	runLimit       time.Duration // a query that takes longer is taken for one that hangs
+	known          map[string]*Machine
+	hung           bool // a query did not end in its time
+	outsideSession bool // the session turned out not to be enterable
 }
 
-// account is what a visit found.
-type account struct {
-	at        time.Time
-	recalled  bool          // it began with what was remembered of the account
-	unused    bool          // nothing in this account shows that the product was ever used
-	code      protocol.Code // why it could not be listed; empty = it was
-	doubt     protocol.Code // what is wrong beside the list; empty = nothing
-	entries   map[string]*record
-	found     []finding // its rows, in the order of the list
-	truncated bool
-	outside   bool
+// visitOutcome is what a visit found.
+type visitOutcome struct {
+	at             time.Time
+	recalled       bool                // it began with what was remembered of the account
+	unused         bool                // nothing in this account shows that the product was ever used
+	code           protocol.Code       // why it could not be listed; empty = it was
+	doubt          protocol.Code       // what is wrong beside the list; empty = nothing
+	machines       map[string]*Machine // by id
+	found          []*Machine          // its machines, in the order of the list
+	truncated      bool
+	outsideSession bool // as visit says
 }
 
-func (a account) isListed() bool { return a.code == "" && !a.unused }
+func (o visitOutcome) isListed() bool { return o.code == "" && !o.unused }
 
-// finding is one virtual machine as one account lists it.
-type finding struct {
-	user   platform.User
-	record *record
-	gone   protocol.Code // not empty: the account could not be listed, this is the last known row
-}
-
-// traces are what Parallels Desktop leaves in the home of someone who used it
-// (facts/macos.md 3.3). An account without any of them is not listed: on a Mac
-// of a lab with hundreds of accounts each list would cost a second.
-var traces = []string{
+// usageTraces are what Parallels Desktop leaves in the home of someone who used
+// it (facts/macos.md 3.3). An account without any of them is not listed: on a
+// Mac of a lab with hundreds of accounts each list would cost a second.
+var usageTraces = []string{
 	"Parallels",
 	"Library/Parallels",
 	"Library/Preferences/Parallels",
 	"Library/Preferences/com.parallels.Parallels Desktop.plist",
 }
 
-func (v *visit) run(ctx context.Context) account {
-	result := account{at: v.at, recalled: len(v.known) > 0, entries: make(map[string]*record)}
+func (v *visit) run(ctx context.Context) visitOutcome {
+	result := visitOutcome{at: v.at, recalled: len(v.known) > 0, machines: make(map[string]*Machine)}
 	if !v.session && len(v.known) == 0 && !v.hasTraces(ctx) {
 		result.unused = true
 		return result
 	}
-	if result.code = v.refused; result.code != "" {
+	if result.code = v.toolsRefused; result.code != "" {
 		return result
 	}
 	var listing prlctl.Listing
-	err := v.ask(ctx, func(session bool) (err error) {
+	err := v.runQuery(ctx, func(session bool) (err error) {
 		listing, err = v.sources.Lister(v.user, session).List(ctx)
 		return err
 	})
-	result.outside = v.outside
+	result.outsideSession = v.outsideSession
 	if err != nil {
 		v.log.Warn().Err(err).Str("user", v.user.Name).Msg("list virtual machines")
 		result.code = codeOf(err)
@@ -95,11 +89,11 @@ func (v *visit) run(ctx context.Context) account {
 	return result
 }
 
-// hasTraces says whether the account may have used the product: what may not be
-// looked at may be there.
+// hasTraces reports whether the account may have used the product: what may not
+// be looked at may be there.
 func (v *visit) hasTraces(ctx context.Context) bool {
-	questions := make([]platform.FileQuestion, len(traces))
-	for i, trace := range traces {
+	questions := make([]platform.FileQuestion, len(usageTraces))
+	for i, trace := range usageTraces {
 		questions[i].Path = path.Join(v.user.Home, trace)
 	}
 	answers, _ := v.lookAtFiles(ctx, questions) // every answer has the error
@@ -113,73 +107,78 @@ func (v *visit) lookAtFiles(ctx context.Context, questions []platform.FileQuesti
 		return answers, nil
 	}
 	for i := range answers {
-		answers[i].Err = errHung // until it was asked
+		answers[i].Err = errQueryHung // until it was asked
 	}
-	err = v.slots.do(ctx, v.user.UID, v.hanging, func() (err error) {
+	err = v.lanes.Run(ctx, v.user.UID, v.runLimit, func() (err error) {
 		answers, err = v.sources.Files.LookAtFiles(ctx, v.user, questions)
 		return err
 	})
 	return answers, err
 }
 
-// ask runs a query as the user, inside their session if they have one. That
+// runQuery runs a query as the user, inside their session if they have one. That
 // the way into a session works is inferred (facts/prlctl.md 5.4); where it
 // fails for a reason of its own the vendor's own way is tried, without it. A
 // machine that looks stopped from there and is not is found by its process.
-func (v *visit) ask(ctx context.Context, query func(session bool) error) error {
-	return v.slots.do(ctx, v.user.UID, v.hanging, func() error {
-		inside := v.session && !v.outside
+func (v *visit) runQuery(ctx context.Context, query func(session bool) error) error {
+	return v.lanes.Run(ctx, v.user.UID, v.runLimit, func() error {
+		inside := v.session && !v.outsideSession
 		err := query(inside)
 		if err == nil || !inside || codeOf(err) != protocol.CodeToolFailed {
 			return err
 		}
 		v.log.Warn().Err(err).Str("user", v.user.Name).Msg("ask from outside the user's session")
-		v.outside = true
+		v.outsideSession = true
 		return query(false)
 	})
 }
 
-// takeListing turns a listing into findings. A virtual machine that the
-// account no longer has is forgotten; one that cannot be read keeps its last
-// known row, and so does every one that may be the one without a name.
-func (v *visit) takeListing(ctx context.Context, listing prlctl.Listing, result *account) {
-	fresh := result.entries
-	for _, vm := range v.mostly(listing.VMs, result) {
-		entry := v.read(ctx, vm, v.known[vm.ID])
-		fresh[vm.ID] = entry
-		result.found = append(result.found, finding{user: v.user, record: entry})
+// takeListing turns a listing into machines. One that the account no longer has
+// is forgotten; one that cannot be read stays as it was known, and so does every
+// one that may be the one without a name.
+func (v *visit) takeListing(ctx context.Context, listing prlctl.Listing, result *visitOutcome) {
+	fresh := result.machines
+	add := func(m *Machine) {
+		fresh[m.VM.ID] = m
+		result.found = append(result.found, m)
 	}
-	stale := func(id string, entry *record, code string) {
-		fresh[id] = entry
-		result.found = append(result.found, finding{v.user, entry, protocol.Code(code)})
+	for _, vm := range v.limitListing(listing.VMs, result) {
+		add(v.readMachine(ctx, vm, v.known[vm.ID]))
 	}
 	for _, broken := range listing.Unreadable {
-		entry, had := v.known[broken.ID]
+		m, had := v.known[broken.ID]
 		switch {
 		case broken.ID == "" || fresh[broken.ID] != nil || len(fresh) >= protocol.MaxVMs:
+			continue
 		case had:
-			entry.markStale(v.at)
-			stale(broken.ID, entry, broken.Code)
+			m.markStale(protocol.Code(broken.Code), v.at)
 		default:
-			stale(broken.ID, unreadable(v.user, broken), broken.Code)
+			m = unreadable(v.user, broken)
 		}
+		add(m)
 	}
 	if at := slices.IndexFunc(listing.Unreadable, isNameless); at >= 0 {
 		for _, id := range slices.Sorted(maps.Keys(v.known)) {
 			if fresh[id] == nil {
-				v.known[id].markStale(v.at)
-				stale(id, v.known[id], listing.Unreadable[at].Code)
+				v.known[id].markStale(protocol.Code(listing.Unreadable[at].Code), v.at)
+				add(v.known[id])
 			}
 		}
 	}
 }
 
+// unreadable is a virtual machine of which nothing but its id was ever readable.
+func unreadable(user platform.User, broken prlctl.Unreadable) *Machine {
+	code := protocol.Code(broken.Code)
+	return &Machine{User: user, VM: abridged(prlctl.VM{ID: broken.ID}), Unreadable: code, Stale: code}
+}
+
 func isNameless(broken prlctl.Unreadable) bool { return broken.ID == "" }
 
-// mostly is what is read of a listing: all of it, unless it alone is more than
-// a report holds. Then it is cut, the known ones first, so that an account
+// limitListing is what is read of a listing: all of it, unless it alone is more
+// than a report holds. Then it is cut, the known ones first, so that an account
 // cannot make a look endless (H12).
-func (v *visit) mostly(vms []prlctl.VM, result *account) []prlctl.VM {
+func (v *visit) limitListing(vms []prlctl.VM, result *visitOutcome) []prlctl.VM {
 	if len(vms) <= protocol.MaxVMs {
 		return vms
 	}
@@ -190,71 +189,61 @@ func (v *visit) mostly(vms []prlctl.VM, result *account) []prlctl.VM {
 	return append(old, vms...)[:protocol.MaxVMs]
 }
 
-// read makes the record of a listed virtual machine: from memory where its
+// readMachine makes the machine of a listed one: from memory where its
 // configuration is what it was, else from a query by id, which alone names the
 // bundle.
-func (v *visit) read(ctx context.Context, listed prlctl.VM, old *record) *record {
-	entry := &record{User: v.user, Listed: listed.ConfigHash()}
-	if old != nil && old.Listed == entry.Listed && old.Bundle != "" {
-		*entry = *old
-		entry.User, entry.SeenAt = v.user, nil
-	} else {
-		if old != nil {
-			entry.LastUsedAt, entry.Running, entry.Row = old.LastUsedAt, old.Running, old.Row
-		}
-		full, err := v.get(ctx, listed.ID)
+func (v *visit) readMachine(ctx context.Context, listed prlctl.VM, old *Machine) *Machine {
+	m := &Machine{}
+	if old != nil {
+		*m = *old
+	}
+	m.User = v.user
+	if hash := listed.ConfigHash(); old == nil || m.listed != hash || m.Bundle.Path == "" {
+		full, err := v.queryVM(ctx, listed.ID)
 		if err != nil {
 			v.log.Warn().Err(err).Str("user", v.user.Name).Str("vm", listed.ID).Msg("read virtual machine")
-			full, entry.Listed = listed, "" // ask again at the next look
+			full, hash = listed, "" // ask again at the next look
 		}
+		m.describe(full)
+		m.listed = hash
 		listed = full // it says more than the bulk list, and later
-		entry.Bundle = full.Bundle()
-		if old != nil {
-			entry.Bundle = first(entry.Bundle, old.Bundle)
-			entry.Identity, entry.BundleUID = old.Identity, old.BundleUID
-		}
-		entry.describe(full)
 	}
-	entry.observe(listed)
-	return entry
+	m.observe(listed)
+	return m
 }
 
-// errHung is a query that is not made.
-var errHung = errors.New("a query of this user has hung before in this look")
+// errQueryHung is a query that is not made.
+var errQueryHung = errors.New("a query of this user has hung before in this look")
 
-// get queries one virtual machine. A user can stop a program that runs as them,
-// so after one that did not end in its time no other is started for them: a
-// look costs at most one time limit more for each user (H12).
-func (v *visit) get(ctx context.Context, id string) (vm prlctl.VM, err error) {
+// queryVM queries one virtual machine. A user can stop a program that runs as
+// them, so after one that did not end in its time no other is started for them:
+// a look costs at most one time limit more for each user (H12).
+func (v *visit) queryVM(ctx context.Context, id string) (vm prlctl.VM, err error) {
 	if v.hung {
-		return prlctl.VM{}, errHung
+		return prlctl.VM{}, errQueryHung
 	}
-	err = v.slots.do(ctx, v.user.UID, v.hanging, func() (err error) {
-		vm, err = v.sources.Lister(v.user, v.session && !v.outside).Get(ctx, id)
+	err = v.lanes.Run(ctx, v.user.UID, v.runLimit, func() (err error) {
+		vm, err = v.sources.Lister(v.user, v.session && !v.outsideSession).Get(ctx, id)
 		return err
 	})
-	v.hung = isHang(err)
+	v.hung = lane.IsHang(err)
 	return vm, err
 }
 
 // readBundles takes what the files in the bundles say and the tool does not
 // (facts/prlctl.md 2.9): one look for all of them. What cannot be read now
 // stays as it was.
-func (v *visit) readBundles(ctx context.Context, found []finding) error {
+func (v *visit) readBundles(ctx context.Context, found []*Machine) error {
+	found = slices.DeleteFunc(slices.Clone(found), func(m *Machine) bool { return m.Stale != "" })
 	var questions []platform.FileQuestion
-	for _, found := range found {
-		if found.gone == "" {
-			questions = append(questions, found.record.questions()...)
-		}
+	for _, m := range found {
+		questions = append(questions, m.fileQuestions()...)
 	}
 	answers, err := v.lookAtFiles(ctx, questions)
-	for _, found := range found {
-		if found.gone == "" {
-			asked := len(found.record.questions())
-			found.record.takeAnswers(answers[:asked])
-			found.record.Row.Cut() // whatever a user or a guest wrote (H51)
-			answers = answers[asked:]
-		}
+	for _, m := range found {
+		asked := len(m.fileQuestions())
+		m.takeFiles(answers[:asked])
+		answers = answers[asked:]
 	}
 	return err
 }

@@ -1,0 +1,149 @@
+package inventory
+
+import (
+	"cmp"
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform"
+	"prlagent/prlctl"
+)
+
+// Caps in bytes: of config.pvs and VmInfo.pvi, and of the description that is
+// kept of a virtual machine, which has some 5 KB.
+const (
+	maxBundleFile  = 4 << 20
+	maxDescription = 32 << 10
+)
+
+// cutName and cutText bound what is kept of what a user or a guest wrote. A row
+// may show less of it.
+func cutName(value string) string { return protocol.CutText(value, protocol.MaxName) }
+func cutText(value string) string { return protocol.CutText(value, protocol.MaxText) }
+
+// describe takes what a query by id says of the configuration. What only the
+// guest can say stays until its file says otherwise.
+func (m *Machine) describe(vm prlctl.VM) {
+	m.Bundle.Path = cmp.Or(vm.Bundle(), m.Bundle.Path)
+	m.ConfigHash = vm.ConfigHash()
+	m.NeverStarted = vm.Uptime == 0 && noTools(vm.GuestTools)
+	m.Config, m.Unreadable, m.Guest.Name = nil, "", ""
+	tools := m.VM.GuestTools
+	m.VM = bounded(vm)
+	m.VM.GuestTools = tools
+}
+
+// observe takes from a listing what changes without a setting being changed. A
+// bulk list may leave the section of the guest's tools out (facts/prlctl.md
+// 2.1), which says nothing.
+func (m *Machine) observe(vm prlctl.VM) {
+	m.Stale, m.SeenAt, m.Disputed = "", time.Time{}, false
+	m.VM.State, m.VM.Uptime = prlctl.State(cutText(string(vm.State))), vm.Uptime
+	if tools := vm.GuestTools; tools != (prlctl.GuestTools{}) {
+		m.VM.GuestTools = prlctl.GuestTools{State: cutText(tools.State), Version: cutText(tools.Version)}
+	}
+	m.NeverStarted = m.NeverStarted && vm.Uptime == 0 && noTools(vm.GuestTools) && m.StartedAt.IsZero() && !wasStarted(vm.State)
+}
+
+// wasStarted reports whether a machine in this state has been started at some
+// time.
+func wasStarted(state prlctl.State) bool {
+	word := state.Portal()
+	return word == protocol.StateRunning || word == protocol.StateSuspended
+}
+
+// bounded cuts a description that is too large down to what the columns need.
+func bounded(vm prlctl.VM) prlctl.VM {
+	if len(vm.Raw) <= maxDescription {
+		return vm
+	}
+	return abridged(vm)
+}
+
+// abridged is a description with nothing but what the columns need, cut to what
+// a report holds.
+func abridged(vm prlctl.VM) prlctl.VM {
+	data, err := json.Marshal(map[string]any{
+		"ID": vm.ID, "Name": cutName(vm.Name), "Type": cutText(vm.Type), "OS": cutText(vm.OS), "State": cutText(string(vm.State)),
+		"Uptime":          strconv.FormatInt(int64(vm.Uptime/time.Second), 10),
+		"GuestTools":      map[string]string{"state": cutText(vm.GuestTools.State), "version": cutText(vm.GuestTools.Version)},
+		"Security":        map[string]string{"Encrypted": vm.Security.Encrypted.String()},
+		"SMBIOS settings": map[string]string{"System serial number": cutText(vm.SerialNumber)},
+		"Hardware":        map[string]any{"cpu": map[string]string{"type": cutText(vm.CPUType)}},
+	})
+	var short prlctl.VM
+	if err != nil || short.UnmarshalJSON(data) != nil {
+		return prlctl.VM{ID: vm.ID} // an id that is none
+	}
+	return short
+}
+
+// fileQuestions are what is asked about a machine's bundle. Its path is the
+// user's word, and it is looked at as the user.
+func (m *Machine) fileQuestions() []platform.FileQuestion {
+	if m.Bundle.Path == "" {
+		return nil
+	}
+	questions := []platform.FileQuestion{{Path: m.Bundle.Path}, {Path: m.Bundle.Path + "/VmInfo.pvi", Max: maxBundleFile}}
+	if m.encryption() == protocol.Encrypted {
+		questions = append(questions, platform.FileQuestion{Path: m.Bundle.Path + "/config.pvs", Max: maxBundleFile})
+	}
+	return questions
+}
+
+// takeFiles takes the answers to fileQuestions. What cannot be read now stays
+// as it was.
+func (m *Machine) takeFiles(answers []platform.FileAnswer) {
+	if len(answers) == 0 {
+		m.InfoUnread = true
+		return
+	}
+	bundle, info := answers[0], answers[1]
+	if bundle.Err == nil && bundle.Folder {
+		m.Bundle.Identity, m.Bundle.Owner = protocol.Bundle{Device: bundle.Device, Inode: bundle.Inode}, &bundle.UID
+	}
+	m.InfoUnread = info.Err != nil && !isAbsent(info.Err)
+	switch {
+	case info.Err == nil:
+		m.takeInfo(info.Data)
+	case isAbsent(info.Err):
+		m.Guest = prlctl.GuestOS{Name: m.Guest.Name}
+	}
+	if len(answers) > 2 && answers[2].Err == nil {
+		m.takeConfig(answers[2].Data)
+	}
+}
+
+// takeInfo takes the guest's own words, each of which stays until the guest has
+// another; a file that makes no sense says nothing.
+func (m *Machine) takeInfo(data []byte) {
+	info, err := prlctl.ReadVMInfo(data)
+	if err != nil {
+		return
+	}
+	guest := info.Guest()
+	m.Guest = prlctl.GuestOS{
+		Name:    cmp.Or(cutText(guest.Name), m.Guest.Name),
+		Edition: cmp.Or(cutText(guest.Edition), m.Guest.Edition),
+		Version: cmp.Or(cutText(guest.Version), m.Guest.Version),
+		Build:   cmp.Or(cutText(guest.Build), m.Guest.Build),
+	}
+}
+
+// takeConfig takes what config.pvs says and the tool does not (facts/prlctl.md
+// 2.9).
+func (m *Machine) takeConfig(data []byte) {
+	config, err := prlctl.ReadConfigPVS(data)
+	if err != nil {
+		return
+	}
+	for _, value := range []*string{
+		&config.VMName, &config.Owner, &config.VMCreationDate, &config.VMUptimeStartDateTime, &config.SerialNumber,
+		&config.AssetID, &config.SourceOSVersion, &config.ToolsVersion, &config.VMEncryptionInfo.PluginID,
+	} {
+		*value = cutText(*value)
+	}
+	m.Config = &config
+}

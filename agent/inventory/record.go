@@ -1,0 +1,278 @@
+package inventory
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform"
+	"prlagent/prlctl"
+	"prlagent/store"
+)
+
+// record is what the store keeps of one virtual machine in one account, beside
+// its description: what a look needs that cannot read everything anew. Nothing
+// in it changes while nobody does anything.
+type record struct {
+	User         platform.User     `json:"user"`
+	ID           string            `json:"id"`
+	ConfigHash   string            `json:"config_hash,omitempty"` // which description belongs to it
+	State        prlctl.State      `json:"state,omitempty"`
+	Tools        prlctl.GuestTools `json:"tools,omitzero"`
+	Bundle       string            `json:"bundle"` // Mac path
+	Identity     protocol.Bundle   `json:"identity,omitzero"`
+	BundleUID    *uint32           `json:"bundle_uid,omitempty"`
+	Config       *prlctl.ConfigPVS `json:"config,omitempty"`
+	Guest        prlctl.GuestOS    `json:"guest,omitzero"`
+	InfoUnread   bool              `json:"info_unread,omitempty"`
+	Listed       string            `json:"listed"`
+	StartedAt    time.Time         `json:"last_used,omitzero"`
+	Running      bool              `json:"running"`
+	NeverStarted bool              `json:"never_started,omitempty"`
+	Unreadable   protocol.Code     `json:"unreadable,omitempty"`
+	SeenAt       time.Time         `json:"seen_at,omitzero"`
+
+	// Older is the row that agents before this one kept in place of facts. Enough
+	// of it is read to show it until a query by id answers.
+	Older *olderRow `json:"row,omitempty"`
+}
+
+type olderRow struct {
+	ID       string `json:"vm_id"`
+	Name     string `json:"vm_name"`
+	RawState string `json:"raw_state"`
+	OS       string `json:"vm_os"`
+	Edition  string `json:"vm_edition"`
+	OSBuild  string `json:"vm_os_build"`
+}
+
+func recordOf(m *Machine) record {
+	return record{
+		User: m.User, ID: m.VM.ID, ConfigHash: m.ConfigHash, State: m.VM.State, Tools: m.VM.GuestTools,
+		Bundle: m.Bundle.Path, Identity: m.Bundle.Identity, BundleUID: m.Bundle.Owner,
+		Config: m.Config, Guest: m.Guest, InfoUnread: m.InfoUnread, Listed: m.listed,
+		StartedAt: m.StartedAt, Running: m.running, NeverStarted: m.NeverStarted,
+		Unreadable: m.Unreadable, SeenAt: m.SeenAt,
+	}
+}
+
+// machine is what the record and its description say. One without its
+// description is queried at the next look.
+func (r record) machine(known description) *Machine {
+	m := &Machine{
+		User: r.User, ConfigHash: r.ConfigHash,
+		Bundle: Bundle{Path: r.Bundle, Identity: r.Identity, Owner: r.BundleUID},
+		Config: r.Config, Guest: r.Guest, InfoUnread: r.InfoUnread, listed: r.Listed,
+		StartedAt: r.StartedAt, running: r.Running, NeverStarted: r.NeverStarted,
+		Unreadable: r.Unreadable, SeenAt: r.SeenAt,
+	}
+	switch {
+	case r.Older != nil:
+		m.VM, m.listed = abridged(prlctl.VM{ID: r.Older.ID, Name: r.Older.Name}), ""
+		m.VM.State = prlctl.State(r.Older.RawState)
+		m.Guest = prlctl.GuestOS{Name: r.Older.OS, Edition: r.Older.Edition, Build: r.Older.OSBuild}
+		return m
+	case known.hash == r.ConfigHash && known.vm.ID != "":
+		m.VM = known.vm
+	default:
+		m.VM, m.ConfigHash, m.listed = abridged(prlctl.VM{ID: r.ID}), "", ""
+		m.Unreadable = cmp.Or(r.Unreadable, protocol.CodeNotLookedYet)
+	}
+	m.VM.State, m.VM.GuestTools = r.State, r.Tools
+	return m
+}
+
+// description is what a query by id said of a virtual machine. It is larger than
+// everything else that is known of it, changes rarely, and is read from the
+// store once in the life of a process.
+type description struct {
+	hash string // of the configuration, before it was bounded
+	vm   prlctl.VM
+}
+
+// storedDescription is a description as it lies in the store, where one that
+// this version cannot read spoils nothing.
+type storedDescription struct {
+	Hash string          `json:"hash"`
+	VM   json.RawMessage `json:"vm"`
+}
+
+// Remembered and Described are the collections that a Collector keeps its memory
+// in.
+const (
+	Remembered = "inventory"
+	Described  = "inventory_vms"
+)
+
+var (
+	records      = store.NewCollection[record](Remembered)
+	recordKeys   = store.NewCollection[struct{}](Remembered) // the same, where the keys are enough
+	descriptions = store.NewCollection[storedDescription](Described)
+)
+
+// knownMachines are every machine, by account and id.
+type knownMachines map[string]map[string]*Machine
+
+func (c *Collector) loadKnown() (knownMachines, error) {
+	known := make(knownMachines)
+	err := c.store.View(func(tx *store.Tx) error {
+		if err := c.loadDescriptions(tx); err != nil {
+			return err
+		}
+		recorded := make(map[string]bool, len(c.descriptions))
+		err := records.Each(tx, func(key string, kept record) error {
+			recorded[key] = true
+			if m := kept.machine(c.descriptions[key]); m.VM.ID != "" {
+				known.add(m)
+			}
+			return nil
+		})
+		for key := range c.descriptions {
+			if !recorded[key] { // as when the store was erased: what is in it is not known
+				c.descriptions[key] = description{}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("recall inventory: %w", err)
+	}
+	return known, nil
+}
+
+// loadDescriptions reads the descriptions for the first look of a process.
+func (c *Collector) loadDescriptions(tx *store.Tx) error {
+	if c.descriptions != nil {
+		return nil
+	}
+	found := make(map[string]description)
+	err := descriptions.Each(tx, func(key string, kept storedDescription) error {
+		var vm prlctl.VM
+		if err := vm.UnmarshalJSON(kept.VM); err != nil || vm.ID == "" {
+			found[key] = description{} // the next query replaces it
+			return nil
+		}
+		found[key] = description{kept.Hash, vm}
+		return nil
+	})
+	if err == nil {
+		c.descriptions = found
+	}
+	return err
+}
+
+// saveKnown writes what changed; a look that found nothing new commits nothing.
+func (c *Collector) saveKnown(known knownMachines) error {
+	wanted := make(map[string]*Machine)
+	for name, machines := range known {
+		for id, m := range machines {
+			wanted[name+"/"+id] = m
+		}
+	}
+	err := c.store.Update(func(tx *store.Tx) error {
+		if err := deleteGone(tx, wanted); err != nil {
+			return err
+		}
+		for _, key := range slices.Sorted(maps.Keys(wanted)) {
+			if err := records.Put(tx, key, recordOf(wanted[key])); err != nil {
+				return err
+			}
+		}
+		return c.saveDescriptions(tx, wanted)
+	})
+	if err != nil {
+		return fmt.Errorf("keep inventory: %w", err)
+	}
+	for key := range c.descriptions {
+		if wanted[key] == nil {
+			delete(c.descriptions, key)
+		}
+	}
+	for key, m := range wanted {
+		c.descriptions[key] = description{m.ConfigHash, m.VM}
+	}
+	return nil
+}
+
+// deleteGone deletes the records of machines that are not known any more.
+func deleteGone(tx *store.Tx, wanted map[string]*Machine) error {
+	var gone []string
+	err := recordKeys.Each(tx, func(key string, _ struct{}) error {
+		if wanted[key] == nil {
+			gone = append(gone, key)
+		}
+		return nil
+	})
+	for _, key := range gone {
+		err = errors.Join(err, records.Delete(tx, key))
+	}
+	return err
+}
+
+// saveDescriptions brings the descriptions in the store up to date.
+func (c *Collector) saveDescriptions(tx *store.Tx, wanted map[string]*Machine) error {
+	var err error
+	for key := range c.descriptions {
+		if wanted[key] == nil {
+			err = errors.Join(err, descriptions.Delete(tx, key))
+		}
+	}
+	for key, m := range wanted {
+		if m.ConfigHash != "" && m.ConfigHash != c.descriptions[key].hash {
+			err = errors.Join(err, descriptions.Put(tx, key, storedDescription{m.ConfigHash, m.VM.Raw}))
+		}
+	}
+	return err
+}
+
+// copyMachines makes machines that another goroutine may change.
+func copyMachines(machines map[string]*Machine) map[string]*Machine {
+	out := make(map[string]*Machine, len(machines))
+	for id, m := range machines {
+		another := *m
+		out[id] = &another
+	}
+	return out
+}
+
+func (k knownMachines) add(machine *Machine) {
+	user := machine.User.Name
+	if k[user] == nil {
+		k[user] = make(map[string]*Machine)
+	}
+	k[user][machine.VM.ID] = machine
+}
+
+func (k knownMachines) ofUser(user string) map[string]*Machine { return k[user] }
+func (k knownMachines) hasUser(user string) bool               { return len(k[user]) > 0 }
+func (k knownMachines) setUser(user platform.User, machines map[string]*Machine) {
+	k[user.Name] = machines
+}
+
+// keepOnly forgets accounts that the Mac no longer has.
+func (k knownMachines) keepOnly(users []platform.User) {
+	for name := range k {
+		if !slices.ContainsFunc(users, func(user platform.User) bool { return user.Name == name }) {
+			delete(k, name)
+		}
+	}
+}
+
+// users are the accounts that had virtual machines, for a look at which the
+// directory does not answer.
+func (k knownMachines) users() []platform.User {
+	var users []platform.User
+	for _, machines := range k {
+		for _, machine := range machines {
+			users = append(users, machine.User)
+			break
+		}
+	}
+	slices.SortFunc(users, func(a, b platform.User) int { return int(a.UID) - int(b.UID) })
+	return users
+}
