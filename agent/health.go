@@ -71,14 +71,15 @@ func (l *loop) judge(status localapi.Status) localapi.Health {
 	return diagnose(activeCodes, l.since, now, l.asked())
 }
 
-// asked says that a person wanted the last pass, and wants to know its outcome.
+// asked reports whether a person wanted the last pass, and wants to know its
+// outcome.
 func (l *loop) asked() bool {
 	return trigger.SetOf(l.last.record.Triggers).Has(trigger.Manual)
 }
 
-// diagnose turns activeCodes into conditions, worst first. One that is explained by
-// another is left out; one that may pass by itself is pending at first, and
-// does not make the daemon degraded.
+// diagnose turns activeCodes into conditions, worst first. One that is
+// explained by another is left out; one that may pass by itself is pending at
+// first, and does not make the daemon degraded.
 func diagnose(activeCodes []activeCode, since map[activeCode]time.Time, now time.Time, asked bool) localapi.Health {
 	health := localapi.Health{State: localapi.Healthy, Conditions: []localapi.Condition{}}
 	isTrue := func(code protocol.Code) bool {
@@ -106,7 +107,8 @@ func diagnose(activeCodes []activeCode, since map[activeCode]time.Time, now time
 
 var severityOrder = map[protocol.Severity]int{protocol.Failure: 0, protocol.Warning: 1, protocol.Info: 2}
 
-// trackSince keeps when each activeCode was first true, and forgets those that are not.
+// trackSince keeps when each activeCode was first true, and forgets those that
+// are not.
 func trackSince(before map[activeCode]time.Time, activeCodes []activeCode, now time.Time) map[activeCode]time.Time {
 	still := make(map[activeCode]time.Time, len(activeCodes))
 	for _, one := range activeCodes {
@@ -166,7 +168,7 @@ func portalCode(portal localapi.PortalStatus) protocol.Code {
 	return cmp.Or(portal.LastCode, enrollmentCodes[portal.Enrollment])
 }
 
-// licenseCode says that the product is installed, and not activated.
+// licenseCode is the code of a product that is installed and not activated.
 func licenseCode(product protocol.Product) protocol.Code {
 	if product.Installed && product.State == protocol.ProductDeactivated {
 		return protocol.CodePDDeactivated

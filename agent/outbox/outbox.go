@@ -24,14 +24,14 @@ type Events interface {
 	EventsSince(seq uint64, limit int) ([]protocol.Event, uint64, error)
 }
 
-// record is what of the outbox is on disk.
-type record struct {
+// reasonsRecord is what of the outbox is on disk.
+type reasonsRecord struct {
 	Reasons []protocol.Trigger `json:"reasons,omitempty"` // in no stored report
 }
 
 var (
-	records = store.NewCollection[record]("outbox")
-	marks   = store.NewCollection[uint64]("marks")
+	reasonRecords = store.NewCollection[reasonsRecord]("outbox")
+	eventMarks    = store.NewCollection[uint64]("marks")
 )
 
 // Keys of the only records.
@@ -41,7 +41,7 @@ const (
 )
 
 // Collections names what this package keeps in the store.
-func Collections() []string { return []string{records.Name(), marks.Name()} }
+func Collections() []string { return []string{reasonRecords.Name(), eventMarks.Name()} }
 
 // Outbox is safe for concurrent use: the loop and one exchange share it.
 type Outbox struct {
@@ -50,13 +50,13 @@ type Outbox struct {
 	lasts  func(protocol.Trigger) bool
 
 	mu       sync.Mutex // taken around a transaction, never within one
-	reasons  reasons
+	reasons  openReasons
 	together func(*store.Tx) error // see Wait
 }
 
-// reasons are the reasons that no stored report has. It is a value, so that a
+// openReasons are the reasons that no stored report has. It is a value, so that a
 // commit that fails leaves what was.
-type reasons struct {
+type openReasons struct {
 	waiting []protocol.Trigger // that no exchange carries
 	carried []protocol.Trigger // by the exchange that runs
 	kept    []protocol.Trigger // that are on disk
@@ -72,15 +72,15 @@ func New(state *store.Store, events Events, lasts func(protocol.Trigger) bool) *
 func (o *Outbox) Load() ([]protocol.Trigger, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var found record
+	var found reasonsRecord
 	err := o.store.View(func(tx *store.Tx) (err error) {
-		found, _, err = records.Get(tx, reasonsKey)
+		found, _, err = reasonRecords.Get(tx, reasonsKey)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("recall the outbox: %w", err)
 	}
-	o.reasons = reasons{waiting: found.Reasons, kept: found.Reasons}
+	o.reasons = openReasons{waiting: found.Reasons, kept: found.Reasons}
 	return slices.Clone(found.Reasons), nil
 }
 
@@ -92,10 +92,10 @@ func (o *Outbox) Wait(waiting []protocol.Trigger, must bool, together func(*stor
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.reasons.waiting, o.together = slices.Clone(waiting), together
-	if !must && sameCauses(o.reasons.kept, o.lasting(o.reasons)) {
+	if !must && sameCauses(o.reasons.kept, o.lastingReasons(o.reasons)) {
 		return false, nil
 	}
-	err = o.update(func(_ *store.Tx, change *Change) error {
+	err = o.updateLocked(func(_ *store.Tx, change *Change) error {
 		change.changed = true
 		return nil
 	})
@@ -121,7 +121,7 @@ func (o *Outbox) Carried() []protocol.Trigger {
 func (o *Outbox) Unsent() ([]protocol.Event, error) {
 	var sent uint64
 	err := o.store.View(func(tx *store.Tx) (err error) {
-		sent, _, err = marks.Get(tx, eventsKey)
+		sent, _, err = eventMarks.Get(tx, eventsKey)
 		return err
 	})
 	if err != nil {
@@ -135,7 +135,7 @@ func (o *Outbox) Unsent() ([]protocol.Event, error) {
 func (o *Outbox) Forget() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.reasons = reasons{}
+	o.reasons = openReasons{}
 }
 
 // Update runs one transaction of the exchange: what happens to a report, and
@@ -144,16 +144,16 @@ func (o *Outbox) Forget() {
 func (o *Outbox) Update(transact func(*store.Tx, *Change) error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.update(transact)
+	return o.updateLocked(transact)
 }
 
-func (o *Outbox) update(transact func(*store.Tx, *Change) error) error {
+func (o *Outbox) updateLocked(transact func(*store.Tx, *Change) error) error {
 	change := Change{reasons: o.reasons}
 	err := o.store.Update(func(tx *store.Tx) error {
 		if err := transact(tx, &change); err != nil {
 			return err
 		}
-		return o.put(tx, &change)
+		return o.putReasons(tx, &change)
 	})
 	if err == nil {
 		o.reasons = change.reasons
@@ -161,17 +161,17 @@ func (o *Outbox) update(transact func(*store.Tx, *Change) error) error {
 	return err
 }
 
-func (o *Outbox) put(tx *store.Tx, change *Change) error {
+func (o *Outbox) putReasons(tx *store.Tx, change *Change) error {
 	if change.settled > 0 {
-		if err := marks.Put(tx, eventsKey, change.settled); err != nil {
+		if err := eventMarks.Put(tx, eventsKey, change.settled); err != nil {
 			return fmt.Errorf("keep mark of events: %w", err)
 		}
 	}
 	if !change.changed {
 		return nil
 	}
-	change.reasons.kept = o.lasting(change.reasons)
-	if err := records.Put(tx, reasonsKey, record{Reasons: change.reasons.kept}); err != nil {
+	change.reasons.kept = o.lastingReasons(change.reasons)
+	if err := reasonRecords.Put(tx, reasonsKey, reasonsRecord{Reasons: change.reasons.kept}); err != nil {
 		return fmt.Errorf("keep the outbox: %w", err)
 	}
 	if o.together == nil {
@@ -180,8 +180,8 @@ func (o *Outbox) put(tx *store.Tx, change *Change) error {
 	return o.together(tx)
 }
 
-// lasting is what of the reasons must be on disk.
-func (o *Outbox) lasting(all reasons) []protocol.Trigger {
+// lastingReasons is what of the reasons must be on disk.
+func (o *Outbox) lastingReasons(all openReasons) []protocol.Trigger {
 	lasting := slices.DeleteFunc(protocol.CoalesceTriggers(all.carried, all.waiting),
 		func(one protocol.Trigger) bool { return !o.lasts(one) })
 	return protocol.LimitTriggers(lasting, protocol.MaxTriggers)
@@ -189,7 +189,7 @@ func (o *Outbox) lasting(all reasons) []protocol.Trigger {
 
 // Change is what one transaction changes in the outbox.
 type Change struct {
-	reasons reasons
+	reasons openReasons
 	settled uint64 // the highest event that the portal has; 0 = as before
 	changed bool
 }

@@ -63,29 +63,29 @@ func beliefOf(vm protocol.VM) VMBelief {
 	return belief
 }
 
-// row is the belief as a look would have it, to be compared with one.
-func (v VMBelief) row() protocol.VM {
+// asRow is the belief as a look would have it, to be compared with one.
+func (v VMBelief) asRow() protocol.VM {
 	return protocol.VM{VMKey: v.Key, SeenBy: v.SeenBy, State: v.State, ConfigHash: v.Config}
 }
 
 // Transient is a state that ends by itself; its end is told as well.
 const Transient = "transient"
 
-// lasting are the states that an event is believed in.
-var lasting = map[string]bool{protocol.StateRunning: true, protocol.StateSuspended: true, protocol.StateStopped: true}
+// lastingStates are the states that an event is believed in.
+var lastingStates = map[string]bool{protocol.StateRunning: true, protocol.StateSuspended: true, protocol.StateStopped: true}
 
 // OnVMState takes in that an account was told a state of a virtual machine: one
 // of the State words of a row, or Transient. It gives the reason that this is;
 // empty if it is no news. It is not sure where only a look can say what the
 // event means.
 func (b Beliefs) OnVMState(at time.Time, account, vmID, state string) (after Beliefs, reason Reason, sure bool) {
-	place := b.find(account, vmID)
+	place := b.placeOf(account, vmID)
 	switch {
 	case place < 0:
 		return b, "", false
 	case state == Transient:
 		return b, "", true
-	case !lasting[state]:
+	case !lastingStates[state]:
 		return b, "", false
 	}
 	before := b.VMs[place]
@@ -93,12 +93,12 @@ func (b Beliefs) OnVMState(at time.Time, account, vmID, state string) (after Bel
 	now.State, now.stateAt = state, at
 	b.VMs = slices.Clone(b.VMs)
 	b.VMs[place] = now
-	return b, passage(before.State, now.State), before.State != ""
+	return b, reasonOfChange(before.State, now.State), before.State != ""
 }
 
-// find gives the place of a virtual machine that the account lists: its own, or
-// one that is shared with it. The same id can be in two accounts (H21).
-func (b Beliefs) find(account, vmID string) int {
+// placeOf gives the place of a virtual machine that the account lists: its own,
+// or one that is shared with it. The same id can be in two accounts (H21).
+func (b Beliefs) placeOf(account, vmID string) int {
 	shared := -1
 	for i, vm := range b.VMs {
 		switch {
@@ -112,10 +112,10 @@ func (b Beliefs) find(account, vmID string) int {
 	return shared
 }
 
-// passages are the reasons of the ways between two states. A paused virtual
+// stateReasons are the reasons of the ways between two states. A paused virtual
 // machine counts as suspended, as in the table (facts/prlctl.md 2.3), and a
 // suspended one that starts is resumed.
-var passages = map[[2]string]Reason{
+var stateReasons = map[[2]string]Reason{
 	{protocol.StateStopped, protocol.StateRunning}:   VMStarted,
 	{protocol.StateSuspended, protocol.StateRunning}: VMResumed,
 	{protocol.StateRunning, protocol.StateSuspended}: VMSuspended,
@@ -124,7 +124,7 @@ var passages = map[[2]string]Reason{
 	{protocol.StateSuspended, protocol.StateStopped}: VMShutdown,
 }
 
-func passage(from, to string) Reason { return passages[[2]string{from, to}] }
+func reasonOfChange(from, to string) Reason { return stateReasons[[2]string{from, to}] }
 
 // News is one reason that a look found.
 type News struct {
@@ -136,8 +136,8 @@ type News struct {
 // that could not be listed say nothing. What an event said after the look began
 // stands until the next look.
 func (b Beliefs) OnPicture(picture Picture) (Beliefs, []News) {
-	after, news := b.compare(picture)
-	product, reason := b.Product.turn(picture.Product)
+	after, news := b.comparePicture(picture)
+	product, reason := b.Product.seenAs(picture.Product)
 	after.Product = product
 	if reason != "" {
 		news = append(news, News{Reason: reason})
@@ -148,10 +148,10 @@ func (b Beliefs) OnPicture(picture Picture) (Beliefs, []News) {
 	return after, news
 }
 
-// compare goes to what a picture shows of the virtual machines.
-func (b Beliefs) compare(picture Picture) (after Beliefs, news []News) {
-	sameVersion := b.Product.comparable(picture.Product)
-	before, place := b.rows()
+// comparePicture goes to what a picture shows of the virtual machines.
+func (b Beliefs) comparePicture(picture Picture) (after Beliefs, news []News) {
+	sameVersion := b.Product.isSameVersion(picture.Product)
+	before, place := b.asRows()
 	compared := make(map[*protocol.VM]bool)
 	after.Known = true
 	for _, change := range protocol.CompareVMs(before, picture.VMs, picture.Truncated) {
@@ -167,7 +167,7 @@ func (b Beliefs) compare(picture Picture) (after Beliefs, news []News) {
 			if !sameVersion {
 				believed.Config = ""
 			}
-			belief, reasons := believed.turn(beliefOf(*change.Now), change.Now.Stale != "", picture.At)
+			belief, reasons := believed.seenAs(beliefOf(*change.Now), change.Now.Stale != "", picture.At)
 			after.VMs = append(after.VMs, belief)
 			for _, reason := range reasons {
 				news = append(news, News{reason, change.Now.ID})
@@ -187,18 +187,18 @@ func (b Beliefs) compare(picture Picture) (after Beliefs, news []News) {
 	return after, news
 }
 
-// rows are the beliefs as rows of a look, and the place of each.
-func (b Beliefs) rows() ([]protocol.VM, map[*protocol.VM]int) {
+// asRows are the beliefs as rows of a look, and the place of each.
+func (b Beliefs) asRows() ([]protocol.VM, map[*protocol.VM]int) {
 	rows, place := make([]protocol.VM, len(b.VMs)), make(map[*protocol.VM]int, len(b.VMs))
 	for i, belief := range b.VMs {
-		rows[i] = belief.row()
+		rows[i] = belief.asRow()
 		place[&rows[i]] = i
 	}
 	return rows, place
 }
 
-// turn goes from what was believed to what a look that began at a time saw.
-func (v VMBelief) turn(now VMBelief, stale bool, began time.Time) (VMBelief, []Reason) {
+// seenAs goes from what was believed to what a look that began at a time saw.
+func (v VMBelief) seenAs(now VMBelief, stale bool, began time.Time) (VMBelief, []Reason) {
 	if stale {
 		return v, nil
 	}
@@ -206,7 +206,7 @@ func (v VMBelief) turn(now VMBelief, stale bool, began time.Time) (VMBelief, []R
 	if now.State == "" || v.stateAt.After(began) {
 		now.State, now.stateAt = v.State, v.stateAt
 	}
-	if reason := passage(v.State, now.State); reason != "" {
+	if reason := reasonOfChange(v.State, now.State); reason != "" {
 		reasons = append(reasons, reason)
 	}
 	if now.Config == "" {
@@ -218,16 +218,16 @@ func (v VMBelief) turn(now VMBelief, stale bool, began time.Time) (VMBelief, []R
 	return now, reasons
 }
 
-// comparable says that configurations were read by one version of the product,
-// as far as anyone knows: another one adds and drops keys.
-func (p ProductBelief) comparable(product protocol.Product) bool {
+// isSameVersion reports whether configurations were read by one version of the
+// product, as far as anyone knows: another one adds and drops keys.
+func (p ProductBelief) isSameVersion(product protocol.Product) bool {
 	return p.Version == "" || product.Version == "" || p.Version == product.Version
 }
 
-// turn goes to what a look saw of the license. A state that could not be read
+// seenAs goes to what a look saw of the license. A state that could not be read
 // changes nothing, and neither does an application that is gone for a moment,
 // as while it is updated; one that never was there is not activated.
-func (p ProductBelief) turn(product protocol.Product) (ProductBelief, Reason) {
+func (p ProductBelief) seenAs(product protocol.Product) (ProductBelief, Reason) {
 	if !product.Installed && p.State == "" {
 		product.State = protocol.ProductDeactivated
 	}

@@ -11,8 +11,8 @@ type Calendar struct {
 	Interval  time.Duration `json:"-"` // the portal's; the exchange keeps it
 }
 
-func (c Calendar) shifted(by time.Duration) Calendar {
-	shift(by, &c.DailyAt, &c.CadenceAt)
+func (c Calendar) shiftTimes(by time.Duration) Calendar {
+	shiftEach(by, &c.DailyAt, &c.CadenceAt)
 	return c
 }
 
@@ -21,7 +21,7 @@ func (c Calendar) shifted(by time.Duration) Calendar {
 func (s State) Plan(last time.Time, random float64, interval time.Duration) State {
 	s.Calendar = Calendar{DailyAt: DailyAt(last, s.DeviceID, s.Timing.Daily), Interval: interval}
 	if interval > 0 {
-		s.Calendar.CadenceAt = last.Add(part(interval, 0.9+0.2*random))
+		s.Calendar.CadenceAt = last.Add(shareOf(interval, 0.9+0.2*random))
 	}
 	return s
 }
@@ -54,14 +54,14 @@ func (s State) onTime(now time.Time, random float64, slept bool) State {
 		}
 		tell := now
 		if s.wasMissed(now, *due.at) {
-			s.Reports = s.Reports.draw(random)
-			tell = now.Add(part(s.Timing.WakeSplay, s.Reports.SplayDraw))
+			s.Reports = s.Reports.drawSplay(random)
+			tell = now.Add(shareOf(s.Timing.WakeSplay, s.Reports.SplayDraw))
 		}
 		s = s.addReason(now, tell, due.reason, "")
 		*due.at = now.Add(s.Timing.Daily) // until a check-in plans anew
 	}
 	if slept && s.Limits.Failures > 0 && s.wasMissed(now, s.Limits.RetryAt) && !s.Looks.SafetyLookAt.IsZero() { // a start has a splay of its own
-		s.Limits.RetryAt = now.Add(part(s.Timing.WakeSplay, random))
+		s.Limits.RetryAt = now.Add(shareOf(s.Timing.WakeSplay, random))
 	}
 	return s
 }
@@ -88,7 +88,7 @@ func (s State) NextAt(now time.Time) (time.Time, string) {
 	if s.Looks.Running {
 		return time.Time{}, ""
 	}
-	next, why := s.Looks.next()
+	next, why := s.Looks.nextLook()
 	if s.Limits.Running {
 		return next, why
 	}

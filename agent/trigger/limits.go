@@ -20,8 +20,8 @@ type Limits struct {
 	Splay        time.Duration `json:"splay,omitempty"`        // that the portal asked for; it knows how large the fleet is
 }
 
-func (l Limits) shifted(by time.Duration) Limits {
-	shift(by, &l.Bucket.At, &l.LastExchange, &l.LastSuccess, &l.FailingSince, &l.RetryAt, &l.NotBefore)
+func (l Limits) shiftTimes(by time.Duration) Limits {
+	shiftEach(by, &l.Bucket.At, &l.LastExchange, &l.LastSuccess, &l.FailingSince, &l.RetryAt, &l.NotBefore)
 	return l
 }
 
@@ -31,8 +31,8 @@ func (l Limits) ofAnotherPortal() Limits {
 	return Limits{Running: l.Running, Bucket: l.Bucket, LastExchange: l.LastExchange}
 }
 
-// started are the limits when an exchange begins.
-func (l Limits) started(now time.Time, timing protocol.Timing) Limits {
+// onStart are the limits when an exchange begins.
+func (l Limits) onStart(now time.Time, timing protocol.Timing) Limits {
 	l.Bucket, _, _ = l.Bucket.Take(now, timing.BucketSize, timing.BucketRefill)
 	l.Running, l.LastExchange = true, now
 	return l
@@ -60,27 +60,27 @@ func (l Limits) openAt(now time.Time, timing protocol.Timing) time.Time {
 // maxSplay bounds what a portal may ask for.
 const maxSplay = time.Hour
 
-// succeeded are the limits after an exchange that went well.
-func (l Limits) succeeded(now time.Time, splay time.Duration) Limits {
+// onSuccess are the limits after an exchange that went well.
+func (l Limits) onSuccess(now time.Time, splay time.Duration) Limits {
 	l.Failures, l.RetryAt, l.LastSuccess = 0, time.Time{}, now
 	l.Splay = min(splay, maxSplay)
 	return l
 }
 
-// failed are the limits after one that did not, with the next attempt. Whoever
+// onFailure are the limits after one that did not, with the next attempt. Whoever
 // then has no token does not wait for the very moment of the next one: that is
 // the same for all who lost the portal together.
-func (l Limits) failed(now time.Time, random float64, floor time.Duration, timing protocol.Timing) Limits {
+func (l Limits) onFailure(now time.Time, random float64, floor time.Duration, timing protocol.Timing) Limits {
 	if l.Failures++; l.Failures == 1 {
 		l.FailingSince = now
 	}
 	l.RetryAt = now.Add(Backoff(timing, l.Failures, now.Sub(l.FailingSince), floor, random))
 	if _, token, ok := l.Bucket.Take(l.RetryAt, timing.BucketSize, timing.BucketRefill); !ok {
-		l.RetryAt = token.Add(part(timing.RetryCap/2, random))
+		l.RetryAt = token.Add(shareOf(timing.RetryCap/2, random))
 	}
 	return l
 }
 
-func part(whole time.Duration, share float64) time.Duration {
+func shareOf(whole time.Duration, share float64) time.Duration {
 	return time.Duration(float64(whole) * share)
 }

@@ -8,41 +8,41 @@ import (
 // Looks is what is to be looked at, and when.
 type Looks struct {
 	Running      bool
-	At           time.Time // when the next look is due; zero = nothing calls for one
-	SafetyLookAt time.Time // when the next look is due although nothing was heard
-	HintsNext    hints     // accounts whose hints the next look answers
-	HintsNow     hints     // those whose hints the look that runs answers
-	EmptyHints   hints     // looks in a row in which an account's hints proved empty
+	At           time.Time  // when the next look is due; zero = nothing calls for one
+	SafetyLookAt time.Time  // when the next look is due although nothing was heard
+	HintsNext    hintCounts // accounts whose hints the next look answers
+	HintsNow     hintCounts // those whose hints the look that runs answers
+	EmptyHints   hintCounts // looks in a row in which an account's hints proved empty
 }
 
-// hints counts by account (uid); 0 stands for everybody. It is never changed
+// hintCounts counts by account (uid); 0 stands for everybody. It is never changed
 // in place.
-type hints map[uint32]int
+type hintCounts map[uint32]int
 
-func (h hints) with(uid uint32, count int) hints {
+func (h hintCounts) withCount(uid uint32, count int) hintCounts {
 	changed := maps.Clone(h)
 	if changed == nil {
-		changed = hints{}
+		changed = hintCounts{}
 	}
 	changed[uid] = count
 	return changed
 }
 
-func (l Looks) shifted(by time.Duration) Looks {
-	shift(by, &l.At, &l.SafetyLookAt)
+func (l Looks) shiftTimes(by time.Duration) Looks {
+	shiftEach(by, &l.At, &l.SafetyLookAt)
 	return l
 }
 
-// next is when the next look is due, and why.
-func (l Looks) next() (time.Time, string) {
+// nextLook is when the next look is due, and why.
+func (l Looks) nextLook() (time.Time, string) {
 	if l.At.IsZero() || !l.SafetyLookAt.IsZero() && l.SafetyLookAt.Before(l.At) {
 		return l.SafetyLookAt, "safety net"
 	}
 	return l.At, "events"
 }
 
-// begun are the looks when one begins, which answers every hint so far.
-func (l Looks) begun() Looks {
+// onStart are the looks when one begins, which answers every hint so far.
+func (l Looks) onStart() Looks {
 	l.Running, l.At = true, time.Time{}
 	l.HintsNow, l.HintsNext = l.HintsNext, nil
 	return l
@@ -56,7 +56,7 @@ const patientAfter = 3
 // time: what its tools say then has no meaning, as an echo of our own reading
 // would, and must not keep the agent busy.
 func (l Looks) onHint(now time.Time, uid uint32, debounce time.Duration) Looks {
-	l.HintsNext = l.HintsNext.with(uid, 1)
+	l.HintsNext = l.HintsNext.withCount(uid, 1)
 	l.At = soonest(l.At, now.Add(debounce<<min(l.EmptyHints[uid], patientAfter)))
 	return l
 }
@@ -72,7 +72,7 @@ func (l Looks) judgeHints(foundSomething bool) Looks {
 		if !foundSomething {
 			empty = min(l.EmptyHints[uid]+1, patientAfter)
 		}
-		l.EmptyHints = l.EmptyHints.with(uid, empty)
+		l.EmptyHints = l.EmptyHints.withCount(uid, empty)
 	}
 	return l
 }

@@ -50,8 +50,8 @@ type Kind struct {
 	Splay func(protocol.Timing) time.Duration
 }
 
-func splay(timing protocol.Timing) time.Duration     { return timing.Splay }
-func wakeSplay(timing protocol.Timing) time.Duration { return timing.WakeSplay }
+func commonSplay(timing protocol.Timing) time.Duration { return timing.Splay }
+func wakeSplay(timing protocol.Timing) time.Duration   { return timing.WakeSplay }
 
 // Kinds is the table of reasons.
 var Kinds = map[Reason]Kind{
@@ -64,10 +64,10 @@ var Kinds = map[Reason]Kind{
 	VMResumed:       {Settle: true},
 	VMShutdown:      {Settle: true},
 	VMConfigChanged: {},
-	NetworkUp:       {Settle: true, Splay: splay},
+	NetworkUp:       {Settle: true, Splay: commonSplay},
 	Daily:           {Recurs: true},
 
-	AgentStart:     {Recurs: true, Splay: splay},
+	AgentStart:     {Recurs: true, Splay: commonSplay},
 	Wake:           {Settle: true, Splay: wakeSplay},
 	Manual:         {Urgent: true, Recurs: true}, // who asked learns that it was lost, and asks again
 	CommandResult:  {Urgent: true},

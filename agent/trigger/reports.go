@@ -24,8 +24,8 @@ type Reports struct {
 	HadReason  bool    `json:"-"` // the look that runs began with reasons
 }
 
-func (r Reports) shifted(by time.Duration) Reports {
-	shift(by, &r.ReportAt)
+func (r Reports) shiftTimes(by time.Duration) Reports {
+	shiftEach(by, &r.ReportAt)
 	return r
 }
 
@@ -35,8 +35,9 @@ func (r Reports) All() Set { return r.Carried.Merge(r.Idle()) }
 // Idle are the reasons that no exchange carries.
 func (r Reports) Idle() Set { return r.InLook.Merge(r.Unreported).Merge(r.Waiting) }
 
-// begun are the reports when a look begins, which takes every reason so far.
-func (r Reports) begun() Reports {
+// onLookStart are the reports when a look begins, which takes every reason so
+// far.
+func (r Reports) onLookStart() Reports {
 	r.Urgent, r.HadReason = r.UrgentNext || r.Waiting.Urgent(), !r.Waiting.Empty()
 	r.InLook = r.Unreported.Merge(r.Waiting)
 	r.Unreported, r.Waiting, r.UrgentNext = Set{}, Set{}, false
@@ -51,8 +52,9 @@ func (r Reports) takeAlong() Reports {
 	return r
 }
 
-// limited are the reports with no more reasons of a look than a check-in holds.
-func (r Reports) limited() Reports {
+// limitReasons are the reports with no more reasons of a look than a check-in
+// holds.
+func (r Reports) limitReasons() Reports {
 	r.InLook = r.InLook.Limited(protocol.MaxTriggers)
 	return r
 }
@@ -64,24 +66,24 @@ func needsNoLook(reason Reason) bool {
 	return !kind.Urgent && (kind.Recurs || kind.Splay != nil)
 }
 
-// carry gives what was looked at to an exchange that begins.
-func (r Reports) carry() Reports {
+// giveToExchange gives what was looked at to an exchange that begins.
+func (r Reports) giveToExchange() Reports {
 	r.Carried, r.InLook, r.Urgent = r.InLook, Set{}, false
 	return r
 }
 
-// keep leaves what was looked at for a later exchange. A wish that only the
-// exchange which runs has kept waiting stays one.
-func (r Reports) keep(exchanging bool) Reports {
+// keepForLater leaves what was looked at for a later exchange. A wish that only
+// the exchange which runs has kept waiting stays one.
+func (r Reports) keepForLater(exchanging bool) Reports {
 	r.UrgentNext = r.UrgentNext || exchanging && r.Urgent
 	r.Unreported, r.InLook, r.Urgent = r.InLook.Merge(r.Unreported), Set{}, false
 	return r
 }
 
-// exchanged are the reports after an exchange that left some reasons in no
+// onExchangeDone are the reports after an exchange that left some reasons in no
 // stored report. One that went well has answered what needs no look. Without a
 // portal nobody will ever ask.
-func (r Reports) exchanged(left Set, well, portal bool) Reports {
+func (r Reports) onExchangeDone(left Set, well, portal bool) Reports {
 	if well {
 		_, r.Waiting = r.Waiting.Split(needsNoLook)
 		_, r.Unreported = r.Unreported.Split(needsNoLook)
@@ -90,20 +92,20 @@ func (r Reports) exchanged(left Set, well, portal bool) Reports {
 	if !portal {
 		r.Unreported = Set{}
 	}
-	return r.settled()
+	return r.resetWhenEmpty()
 }
 
-// settled are the reports once nothing waits any more: the next reason draws
-// anew, and is told when it wants to be.
-func (r Reports) settled() Reports {
+// resetWhenEmpty are the reports once nothing waits any more: the next reason
+// draws anew, and is told when it wants to be.
+func (r Reports) resetWhenEmpty() Reports {
 	if r.InLook.Empty() && r.Unreported.Empty() && r.Waiting.Empty() {
 		r.ReportAt, r.SplayDraw = time.Time{}, 0
 	}
 	return r
 }
 
-// draw draws this Mac's place in every splay, if it has none.
-func (r Reports) draw(random float64) Reports {
+// drawSplay draws this Mac's place in every splay, if it has none.
+func (r Reports) drawSplay(random float64) Reports {
 	if r.SplayDraw == 0 {
 		r.SplayDraw = random
 	}

@@ -51,10 +51,10 @@ func (s State) onClock(now time.Time) State {
 	if s.Seen = now; back <= 0 {
 		return s
 	}
-	s.Looks = s.Looks.shifted(-back)
-	s.Reports = s.Reports.shifted(-back)
-	s.Limits = s.Limits.shifted(-back)
-	s.Calendar = s.Calendar.shifted(-back)
+	s.Looks = s.Looks.shiftTimes(-back)
+	s.Reports = s.Reports.shiftTimes(-back)
+	s.Limits = s.Limits.shiftTimes(-back)
+	s.Calendar = s.Calendar.shiftTimes(-back)
 	s.Beliefs = s.Beliefs.OnAnotherClock()
 	return s
 }
@@ -68,8 +68,8 @@ func (s State) Worth(older State) bool {
 		s.Beliefs.Known != older.Beliefs.Known || s.Beliefs.Product != older.Beliefs.Product
 }
 
-// shift moves times that are set.
-func shift(by time.Duration, times ...*time.Time) {
+// shiftEach moves times that are set.
+func shiftEach(by time.Duration, times ...*time.Time) {
 	for _, at := range times {
 		if !at.IsZero() {
 			*at = at.Add(by)

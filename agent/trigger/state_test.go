@@ -29,7 +29,7 @@ func TestStateIsStoredAsItIs(t *testing.T) {
 	}
 	lively := state
 	lively.Portal, lively.DeviceID, lively.Timing = true, stepDevice, stepTiming
-	lively.Looks = Looks{Running: true, At: stepNoon, SafetyLookAt: stepNoon, HintsNext: hints{501: 1}}
+	lively.Looks = Looks{Running: true, At: stepNoon, SafetyLookAt: stepNoon, HintsNext: hintCounts{501: 1}}
 	lively.Reports.Waiting = Set{}.Add(stepNoon, VMCreated, "a")
 	lively.Reports.SplayDraw, lively.Limits.Running, lively.Calendar.CadenceAt = 0.5, true, stepNoon
 	data, err := json.Marshal(lively)

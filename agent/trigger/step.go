@@ -20,7 +20,7 @@ func Step(now time.Time, random float64, state State, what Event) (State, []Acti
 	case Tick:
 	}
 	state = state.onTime(now, random, slept)
-	state, begun := state.begin(now)
+	state, begun := state.beginLook(now)
 	return state, append(next, begun...)
 }
 
@@ -40,7 +40,7 @@ func (s State) onEvent(now time.Time, random float64, what SourceEvent) State {
 	case AgentStart:
 		return s.onAgentStart(now, random)
 	}
-	s, tell := s.splayed(now, random, what.Reason)
+	s, tell := s.withSplay(now, random, what.Reason)
 	return s.addReason(now, tell, what.Reason, what.VMID)
 }
 
@@ -79,9 +79,9 @@ func (s State) addReason(now, tell time.Time, reason Reason, vmID string) State 
 	return s
 }
 
-// splayed is when a reason wants to be told: at once, or within the splay of its
-// kind after the debounce, which would gather everybody who drew less.
-func (s State) splayed(now time.Time, random float64, reason Reason) (State, time.Time) {
+// withSplay is when a reason wants to be told: at once, or within the splay of
+// its kind after the debounce, which would gather everybody who drew less.
+func (s State) withSplay(now time.Time, random float64, reason Reason) (State, time.Time) {
 	kind := Kinds[reason]
 	if kind.Splay == nil || s.isFirstStart(reason) {
 		return s, now
@@ -93,8 +93,8 @@ func (s State) splayed(now time.Time, random float64, reason Reason) (State, tim
 	if s.Limits.Splay > 0 {
 		timing.Splay = s.Limits.Splay
 	}
-	s.Reports = s.Reports.draw(random)
-	return s, now.Add(part(kind.Splay(timing), s.Reports.SplayDraw))
+	s.Reports = s.Reports.drawSplay(random)
+	return s, now.Add(shareOf(kind.Splay(timing), s.Reports.SplayDraw))
 }
 
 // isFirstStart reports whether the agent starts on a Mac that never checked in:
@@ -112,7 +112,7 @@ func (s State) onNetworkUp(now time.Time, random float64) State {
 	if limits.Failures == 0 && !limits.LastSuccess.IsZero() && now.Sub(limits.LastSuccess) < s.Timing.NetworkQuiet {
 		return s
 	}
-	s, tell := s.splayed(now, random, NetworkUp)
+	s, tell := s.withSplay(now, random, NetworkUp)
 	if s.Limits.Failures > 0 && !s.Reports.All().Has(NetworkUp) {
 		s.Limits.RetryAt = soonest(s.Limits.RetryAt, tell)
 		s.Limits = s.Limits.withToken(now, s.Timing)
@@ -124,7 +124,7 @@ func (s State) onNetworkUp(now time.Time, random float64) State {
 // is looked at; it is a reason to check in if a check-in was missed.
 func (s State) onWake(now time.Time, random float64) State {
 	if waits := s.Reports.All(); waits.Has(Daily) || waits.Has(Cadence) {
-		s, tell := s.splayed(now, random, Wake)
+		s, tell := s.withSplay(now, random, Wake)
 		return s.addReason(now, tell, Wake, "")
 	}
 	s.Looks.At = soonest(s.Looks.At, now.Add(s.Timing.Debounce))
@@ -135,7 +135,7 @@ func (s State) onWake(now time.Time, random float64) State {
 // after a power cut: whatever was unreported before waits for the splay too, and
 // so does what the first look finds.
 func (s State) onAgentStart(now time.Time, random float64) State {
-	s, tell := s.splayed(now, random, AgentStart)
+	s, tell := s.withSplay(now, random, AgentStart)
 	waits := s.Reports.ReportAt
 	s = s.addReason(now, tell, AgentStart, "")
 	if s.Reports.ReportAt = tell; waits.After(now) && waits.Before(tell) {
@@ -174,15 +174,15 @@ func (s State) onLookDone(now time.Time, what LookDone) (State, []Action) {
 	if what.Picture == nil {
 		return s.onLookFailed(now)
 	}
-	s = s.takeAlong().learn(now, *what.Picture)
+	s = s.takeAlong().learnFrom(now, *what.Picture)
 	end := Conclude{Triggers: s.Reports.InLook}
 	at, owes := s.exchangeAt(now, s.Reports.InLook)
 	end.Exchange = s.Portal && !s.Limits.Running && (s.Reports.Urgent || owes && !now.Before(at))
 	if !end.Exchange {
 		return s.keepReasons(), []Action{end}
 	}
-	s.Limits = s.Limits.started(now, s.Timing)
-	s.Reports = s.Reports.carry()
+	s.Limits = s.Limits.onStart(now, s.Timing)
+	s.Reports = s.Reports.giveToExchange()
 	return s, []Action{end}
 }
 
@@ -198,11 +198,11 @@ func (s State) onLookFailed(now time.Time) (State, []Action) {
 // keepReasons leaves the reasons of a look for a later exchange. Without a
 // portal nobody will ever ask what happened when.
 func (s State) keepReasons() State {
-	s.Reports = s.Reports.keep(s.Limits.Running)
+	s.Reports = s.Reports.keepForLater(s.Limits.Running)
 	if !s.Portal {
 		s.Reports.Unreported, s.Reports.UrgentNext = Set{}, false
 	}
-	s.Reports = s.Reports.settled()
+	s.Reports = s.Reports.resetWhenEmpty()
 	return s
 }
 
@@ -215,10 +215,10 @@ func (s State) takeAlong() State {
 	return s
 }
 
-// learn makes reasons of what is new in a picture. What somebody hinted at is
+// learnFrom makes reasons of what is new in a picture. What somebody hinted at is
 // told at once; what is found beside a reason that waits for its splay waits
 // with it: it may have the same common cause.
-func (s State) learn(now time.Time, picture Picture) State {
+func (s State) learnFrom(now time.Time, picture Picture) State {
 	beliefs, news := s.Beliefs.OnPicture(picture)
 	s.Beliefs = beliefs
 	s.Looks = s.Looks.judgeHints(len(news) > 0 || s.Reports.HadReason)
@@ -228,7 +228,7 @@ func (s State) learn(now time.Time, picture Picture) State {
 	for _, found := range news {
 		s.Reports.InLook, s.Limits.NoRetry = s.Reports.InLook.Add(now, found.Reason, found.VMID), false
 	}
-	s.Reports = s.Reports.limited()
+	s.Reports = s.Reports.limitReasons()
 	return s
 }
 
@@ -236,16 +236,16 @@ func (s State) learn(now time.Time, picture Picture) State {
 func (s State) onExchangeDone(now time.Time, random float64, what ExchangeDone) State {
 	s.Limits.Running, s.DeviceID = false, what.DeviceID
 	cameUp := s.Reports.Idle().Has(NetworkUp) // after the exchange began
-	s.Reports = s.Reports.exchanged(what.Left, what.Code == "", s.Portal)
+	s.Reports = s.Reports.onExchangeDone(what.Left, what.Code == "", s.Portal)
 	s.Limits.NoRetry, s.Limits.NotBefore = what.NoRetry, time.Time{}
 	if what.RetryAfter > 0 {
 		s.Limits.NotBefore = now.Add(what.RetryAfter)
 	}
 	if what.Code != "" {
-		s.Limits = s.Limits.failed(now, random, what.RetryAfter, s.Timing)
+		s.Limits = s.Limits.onFailure(now, random, what.RetryAfter, s.Timing)
 		return s.retryOnNetwork(now, random, cameUp)
 	}
-	s.Limits = s.Limits.succeeded(now, what.Splay)
+	s.Limits = s.Limits.onSuccess(now, what.Splay)
 	s.Reports.PortalBehind = what.PortalBehind
 	return s.Plan(now, random, what.Interval)
 }
@@ -256,24 +256,25 @@ func (s State) retryOnNetwork(now time.Time, random float64, cameUp bool) State 
 	if !cameUp {
 		return s
 	}
-	s, tell := s.splayed(now, random, NetworkUp)
+	s, tell := s.withSplay(now, random, NetworkUp)
 	s.Limits.RetryAt = soonest(s.Limits.RetryAt, tell)
 	s.Limits = s.Limits.withToken(now, s.Timing)
 	return s
 }
 
-// begin starts a look if one is due and none runs. Looking is never throttled,
-// and does not wait for an exchange; the exchange is (H46), and follows a look.
-func (s State) begin(now time.Time) (State, []Action) {
+// beginLook starts a look if one is due and none runs. Looking is never
+// throttled, and does not wait for an exchange; the exchange is (H46), and
+// follows a look.
+func (s State) beginLook(now time.Time) (State, []Action) {
 	if s.Looks.Running {
 		return s, nil
 	}
-	lookAt, _ := s.Looks.next()
+	lookAt, _ := s.Looks.nextLook()
 	exchangeAt, owes := s.exchangeAt(now, s.Reports.Unreported)
 	wanted := s.Portal && !s.Limits.Running && (s.Reports.UrgentNext || owes && !now.Before(exchangeAt))
 	if !isDue(now, lookAt) && !wanted {
 		return s, nil
 	}
-	s.Reports, s.Looks = s.Reports.begun(), s.Looks.begun()
+	s.Reports, s.Looks = s.Reports.onLookStart(), s.Looks.onStart()
 	return s, []Action{StartLook{}}
 }

@@ -30,7 +30,7 @@ func DailyAt(last time.Time, deviceID string, daily time.Duration) time.Time {
 		return due
 	}
 	slack := dailySlack/2 + time.Duration(hash(deviceID, "slack")%uint64(dailySlack/2))
-	target := nearest(due, Phase(deviceID))
+	target := nearestWithPhase(due, Phase(deviceID))
 	switch move := target.Sub(due); {
 	case move > slack:
 		return due.Add(slack)
@@ -40,8 +40,8 @@ func DailyAt(last time.Time, deviceID string, daily time.Duration) time.Time {
 	return target
 }
 
-// nearest is the moment closest to at that has the phase.
-func nearest(at time.Time, phase time.Duration) time.Time {
+// nearestWithPhase is the moment closest to at that has the phase.
+func nearestWithPhase(at time.Time, phase time.Duration) time.Time {
 	candidate := at.UTC().Truncate(Day).Add(phase)
 	for _, other := range []time.Time{candidate.Add(-Day), candidate.Add(Day)} {
 		if at.Sub(other).Abs() < at.Sub(candidate).Abs() {
@@ -66,9 +66,9 @@ type Bucket struct {
 	At    time.Time // when Level was true
 }
 
-// fill is the bucket at now. A clock that went back gives nothing and takes
+// fillTo is the bucket at now. A clock that went back gives nothing and takes
 // nothing.
-func (b Bucket) fill(now time.Time, size int, every time.Duration) Bucket {
+func (b Bucket) fillTo(now time.Time, size int, every time.Duration) Bucket {
 	if b.At.IsZero() {
 		return Bucket{Level: float64(size), At: now}
 	}
@@ -81,7 +81,7 @@ func (b Bucket) fill(now time.Time, size int, every time.Duration) Bucket {
 
 // Take takes a token. If there is none it says when there will be one.
 func (b Bucket) Take(now time.Time, size int, every time.Duration) (Bucket, time.Time, bool) {
-	b = b.fill(now, size, every)
+	b = b.fillTo(now, size, every)
 	if b.Level < 1 {
 		// Rounded up: at that moment the token must be whole.
 		return b, now.Add(time.Duration((1-b.Level)*float64(every)) + 1), false
@@ -92,7 +92,7 @@ func (b Bucket) Take(now time.Time, size int, every time.Duration) (Bucket, time
 
 // WithOne is the bucket with at least one token.
 func (b Bucket) WithOne(now time.Time, size int, every time.Duration) Bucket {
-	b = b.fill(now, size, every)
+	b = b.fillTo(now, size, every)
 	b.Level = max(b.Level, 1)
 	return b
 }
@@ -108,9 +108,9 @@ func Backoff(timing protocol.Timing, failures int, failing, floor time.Duration,
 	for i := 1; i < min(failures, 64) && wait < timing.RetryCap; i++ {
 		wait *= 2
 	}
-	wait = spread(min(wait, timing.RetryCap), 0.5, random)
+	wait = spreadWait(min(wait, timing.RetryCap), 0.5, random)
 	if timing.CircuitAfter > 0 && failing >= timing.CircuitAfter {
-		wait = max(wait, spread(timing.CircuitInterval, 0.75, random))
+		wait = max(wait, spreadWait(timing.CircuitInterval, 0.75, random))
 	}
 	if floor > 0 {
 		wait = max(wait, min(max(floor, time.Second), Day+Day/2))
@@ -118,7 +118,7 @@ func Backoff(timing protocol.Timing, failures int, failing, floor time.Duration,
 	return wait
 }
 
-// spread is from the given share of a wait to half a wait more than that.
-func spread(wait time.Duration, share, random float64) time.Duration {
+// spreadWait is from the given share of a wait to half a wait more than that.
+func spreadWait(wait time.Duration, share, random float64) time.Duration {
 	return time.Duration(float64(wait) * (share + random/2))
 }

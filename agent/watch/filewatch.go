@@ -41,28 +41,28 @@ func (f FileWatch) Watch(ctx context.Context, tell func(Hint)) error {
 	folder := watchedFolder{path: filepath.Dir(f.Path), open: f.open, log: f.Log}
 	defer folder.close()
 	burst := newQuiet(f.Settle)
-	defer burst.stop()
+	defer burst.stopTimer()
 	backstop := time.NewTicker(f.Backstop)
 	defer backstop.Stop()
 
 	known := fileIdentity(f.Path, nil)
 	for {
-		if !burst.active() {
+		if !burst.isActive() {
 			folder.arm()
 			if now := fileIdentity(f.Path, known); !sameIdentity(known, now) {
 				known = now
 				tell(f.Hint)
 			}
 		}
-		f.wait(ctx, &folder, burst, backstop.C)
+		f.waitForChange(ctx, &folder, burst, backstop.C)
 		if ctx.Err() != nil {
 			return nil
 		}
 	}
 }
 
-// wait waits for a reason to look at the file, or for more of a burst.
-func (f FileWatch) wait(ctx context.Context, folder *watchedFolder, burst *quiet, backstop <-chan time.Time) {
+// waitForChange waits for a reason to look at the file, or for more of a burst.
+func (f FileWatch) waitForChange(ctx context.Context, folder *watchedFolder, burst *burstTimer, backstop <-chan time.Time) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -70,15 +70,15 @@ func (f FileWatch) wait(ctx context.Context, folder *watchedFolder, burst *quiet
 		case <-backstop:
 			return
 		case <-burst.C:
-			burst.over()
+			burst.endBurst()
 			return
 		case event, open := <-folder.events.Events:
 			if folder.about(event, open, filepath.Base(f.Path)) {
-				burst.more()
+				burst.onEvent()
 			}
 		case err := <-folder.events.Errors:
 			folder.failed(err)
-			burst.more()
+			burst.onEvent()
 		}
 	}
 }
@@ -170,7 +170,7 @@ func (w *watchedFolder) openSmall() (folderEvents, error) {
 	return w.open(w.path)
 }
 
-// about says whether an event can mean that the file is another. Changes of
+// about reports whether an event can mean that the file is another. Changes of
 // rights alone are frequent and never do (facts/macos.md 4).
 func (w *watchedFolder) about(event fsnotify.Event, open bool, file string) bool {
 	if !open {

@@ -41,26 +41,26 @@ func (n NetworkEdges) Watch(ctx context.Context, tell func(Hint)) error {
 	following.Go(func() { n.follow(ctx, changed) })
 	defer following.Wait()
 	burst := newQuiet(n.Quiet)
-	defer burst.stop()
+	defer burst.stopTimer()
 
-	var network comparison
-	network.read(ctx, n)
+	var network networkComparison
+	network.readState(ctx, n)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
-			burst.more()
+			burst.onEvent()
 			continue
 		case <-burst.C:
-			burst.over()
+			burst.endBurst()
 		}
-		edge, ok := network.read(ctx, n)
+		edge, ok := network.readState(ctx, n)
 		if edge {
 			tell(Hint{Reason: trigger.NetworkUp})
 		}
 		if !ok {
-			burst.again(n.Poll)
+			burst.fireAgain(n.Poll)
 		}
 	}
 }
@@ -82,22 +82,22 @@ func (n NetworkEdges) follow(ctx context.Context, changed chan<- struct{}) {
 			return
 		}
 		n.Log.Warn().Err(err).Dur("retry_in", n.Poll).Msg("the kernel does not tell changes of the network")
-		if !sleep(ctx, n.Poll) {
+		if !sleepOrDone(ctx, n.Poll) {
 			return
 		}
 	}
 }
 
-// comparison holds the state that was read last.
-type comparison struct {
+// networkComparison holds the state that was read last.
+type networkComparison struct {
 	last    platform.Network
 	known   bool // there is one
 	failing bool
 }
 
-// read reads the state and says whether it is an edge. It is not ok when the
-// state could not be read: then the last one stays.
-func (c *comparison) read(ctx context.Context, n NetworkEdges) (edge, ok bool) {
+// readState reads the state and reports whether it is an edge. It is not ok
+// when the state could not be read: then the last one stays.
+func (c *networkComparison) readState(ctx context.Context, n NetworkEdges) (edge, ok bool) {
 	now, err := n.State(ctx)
 	if err != nil {
 		if !c.failing && ctx.Err() == nil {
@@ -111,28 +111,28 @@ func (c *comparison) read(ctx context.Context, n NetworkEdges) (edge, ok bool) {
 	return edge, true
 }
 
-// cameUp says whether the Mac came onto a network between two states. What is
+// cameUp reports whether the Mac came onto a network between two states. What is
 // lost is none, nor is what stays the same.
 func cameUp(before, now platform.Network) bool {
 	if !now.Up() {
 		return false
 	}
 	return !before.Up() ||
-		gained(before.Routes, now.Routes) ||
-		gained(before.Resolvers, now.Resolvers) ||
-		gained(subnets(before.Addresses), subnets(now.Addresses))
+		hasGained(before.Routes, now.Routes) ||
+		hasGained(before.Resolvers, now.Resolvers) ||
+		hasGained(subnetsOf(before.Addresses), subnetsOf(now.Addresses))
 }
 
-// gained says whether now has something that before has not.
-func gained[T comparable](before, now []T) bool {
+// hasGained reports whether now has something that before has not.
+func hasGained[T comparable](before, now []T) bool {
 	return slices.ContainsFunc(now, func(one T) bool { return !slices.Contains(before, one) })
 }
 
-// subnets is what tells one network from another behind gateways that have the
+// subnetsOf is what tells one network from another behind gateways that have the
 // same address, as at home and in the office: the whole IPv4 address, and of an
 // IPv6 address the first 64 bits, because the rest is made up anew every day
 // (temporary addresses, RFC 8981).
-func subnets(addresses []netip.Addr) []netip.Prefix {
+func subnetsOf(addresses []netip.Addr) []netip.Prefix {
 	out := make([]netip.Prefix, 0, len(addresses))
 	for _, address := range addresses {
 		address = address.Unmap()

@@ -33,34 +33,35 @@ type Processes struct {
 // clientApp is the application with its windows, one process for each user.
 const clientApp = prlctl.AppBundle + "/Contents/MacOS/prl_client_app"
 
-// role is what a process is to us.
-type role uint8
+// processRole is what a process is to us.
+type processRole uint8
 
 const (
-	stranger role = iota
-	client        // the application
-	service       // the dispatcher, one for the Mac
-	machine       // a virtual machine that runs
+	notVendors    processRole = iota
+	vendorClient              // the application
+	vendorService             // the dispatcher, one for the Mac
+	vendorMachine             // a virtual machine that runs
 )
 
-// roles are the programs that may lie anywhere in the bundle, by file name.
-var roles = map[string]role{
-	"prl_disp_service": service,
-	"prl_vm_app":       machine,
+// vendorPrograms are the programs that may lie anywhere in the bundle, by file
+// name.
+var vendorPrograms = map[string]processRole{
+	"prl_disp_service": vendorService,
+	"prl_vm_app":       vendorMachine,
 }
 
-func roleOf(process *platform.Process) role {
+func roleOf(process *platform.Process) processRole {
 	if process.Path == "" {
-		return stranger
+		return notVendors
 	}
 	program := path.Clean(process.Path)
 	if program == clientApp {
-		return client
+		return vendorClient
 	}
 	if !strings.HasPrefix(program, prlctl.AppBundle+"/") {
-		return stranger
+		return notVendors
 	}
-	return roles[path.Base(program)]
+	return vendorPrograms[path.Base(program)]
 }
 
 // Watch polls until ctx is done. It returns nil: a table that cannot be read is
@@ -72,7 +73,7 @@ func roleOf(process *platform.Process) role {
 func (p Processes) Watch(ctx context.Context, tell func(Hint)) error {
 	ticker := time.NewTicker(p.Every)
 	defer ticker.Stop()
-	table := processTable{seen: make(map[processID]sighting)}
+	table := processTable{seen: make(map[processID]seenProcess)}
 	failing := false
 	for {
 		processes, err := p.List(ctx)
@@ -102,8 +103,8 @@ type processID struct {
 	started int64 // nanoseconds
 }
 
-type sighting struct {
-	role role
+type seenProcess struct {
+	role processRole
 	uid  uint32
 	poll uint64 // the last one that found it
 }
@@ -111,7 +112,7 @@ type sighting struct {
 // processTable is what the polls found. It is one map of the few processes that
 // matter, so that a poll that finds nothing new allocates nothing.
 type processTable struct {
-	seen  map[processID]sighting
+	seen  map[processID]seenProcess
 	polls uint64
 	up    bool // the service or the application runs
 }
@@ -121,49 +122,49 @@ type processTable struct {
 func (t *processTable) poll(processes []platform.Process, tell func(Hint)) (changed, up bool) {
 	t.polls++
 	for index := range processes {
-		t.see(&processes[index], tell)
+		t.onProcess(&processes[index], tell)
 	}
 	for id, was := range t.seen {
 		if was.poll != t.polls {
 			delete(t.seen, id)
-			if was.role == machine {
+			if was.role == vendorMachine {
 				tell(Hint{UID: was.uid})
 			}
 			continue
 		}
-		up = up || was.role == client || was.role == service
+		up = up || was.role == vendorClient || was.role == vendorService
 	}
-	changed = t.first() || up != t.up
+	changed = t.firstPoll() || up != t.up
 	t.up = up
 	return changed, up
 }
 
-func (t *processTable) first() bool { return t.polls == 1 }
+func (t *processTable) firstPoll() bool { return t.polls == 1 }
 
-// see notes a process, and tells it if it is new.
-func (t *processTable) see(process *platform.Process, tell func(Hint)) {
+// onProcess notes a process, and tells it if it is new.
+func (t *processTable) onProcess(process *platform.Process, tell func(Hint)) {
 	id := processID{process.PID, process.Started.UnixNano()}
 	was, known := t.seen[id]
-	if !known || was.role == stranger {
-		was = sighting{role: roleOf(process), uid: process.UID}
+	if !known || was.role == notVendors {
+		was = seenProcess{role: roleOf(process), uid: process.UID}
 	}
 	// What cannot be told yet at the first poll is kept: it was there already.
-	if !known && was.role == stranger && !(t.first() && process.Path == "" && process.Name == path.Base(clientApp)) {
+	if !known && was.role == notVendors && !(t.firstPoll() && process.Path == "" && process.Name == path.Base(clientApp)) {
 		return
 	}
 	was.poll = t.polls
 	t.seen[id] = was
-	if !known && !t.first() {
+	if !known && !t.firstPoll() {
 		tell(newProcess(was))
 	}
 }
 
 // newProcess is the hint for a process that began.
-func newProcess(seen sighting) Hint {
+func newProcess(seen seenProcess) Hint {
 	switch seen.role {
-	case client:
+	case vendorClient:
 		return Hint{Reason: trigger.AppLaunch, UID: seen.uid}
-	case machine:
+	case vendorMachine:
 		return Hint{UID: seen.uid}
 	default: // a service: the machines of all users may have other states now
 		return Hint{}

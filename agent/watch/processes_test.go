@@ -262,7 +262,7 @@ func busyMac(size int) []platform.Process {
 // A poll that finds nothing new allocates nothing (DESIGN 11: an idle agent).
 func TestIdlePollAllocatesNothing(t *testing.T) {
 	mac := busyMac(500)
-	table := processTable{seen: make(map[processID]sighting)}
+	table := processTable{seen: make(map[processID]seenProcess)}
 	tell := func(hint Hint) { t.Errorf("told %v", hint) }
 	table.poll(mac, tell)
 	if allocations := testing.AllocsPerRun(100, func() { table.poll(mac, tell) }); allocations > 0 {
@@ -275,7 +275,7 @@ func TestIdlePollAllocatesNothing(t *testing.T) {
 
 func BenchmarkIdlePoll(b *testing.B) {
 	mac := busyMac(500)
-	table := processTable{seen: make(map[processID]sighting)}
+	table := processTable{seen: make(map[processID]seenProcess)}
 	for b.Loop() {
 		table.poll(mac, func(Hint) {})
 	}

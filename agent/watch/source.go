@@ -45,12 +45,12 @@ const (
 func Supervise(ctx context.Context, sources []Source, tell func(Hint), log zerolog.Logger) {
 	var running sync.WaitGroup
 	for _, source := range sources {
-		running.Go(func() { supervise(ctx, source, tell, log) })
+		running.Go(func() { superviseOne(ctx, source, tell, log) })
 	}
 	running.Wait()
 }
 
-func supervise(ctx context.Context, source Source, tell func(Hint), log zerolog.Logger) {
+func superviseOne(ctx context.Context, source Source, tell func(Hint), log zerolog.Logger) {
 	wait := restartBase
 	for {
 		began := time.Now()
@@ -62,7 +62,7 @@ func supervise(ctx context.Context, source Source, tell func(Hint), log zerolog.
 			wait = restartBase
 		}
 		log.Warn().Err(err).Str("source", source.Name).Dur("retry_in", wait).Msg("a source of events failed")
-		if !sleep(ctx, wait) {
+		if !sleepOrDone(ctx, wait) {
 			return
 		}
 		wait = min(2*wait, restartCap)
@@ -70,8 +70,8 @@ func supervise(ctx context.Context, source Source, tell func(Hint), log zerolog.
 	}
 }
 
-// sleep waits, and says whether ctx is still alive.
-func sleep(ctx context.Context, wait time.Duration) bool {
+// sleepOrDone waits, and reports whether ctx is still alive.
+func sleepOrDone(ctx context.Context, wait time.Duration) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -94,12 +94,12 @@ type Inbox struct {
 
 	mu    sync.Mutex
 	hints []Hint
-	seen  map[Hint]bool   // what waits
-	last  map[target]Hint // the state that came last
+	seen  map[Hint]bool       // what waits
+	last  map[hintTarget]Hint // the state that came last
 }
 
-// target is what a sequence of states is about.
-type target struct {
+// hintTarget is what a sequence of states is about.
+type hintTarget struct {
 	uid  uint32
 	vmID string
 }
@@ -111,14 +111,16 @@ func NewInbox() *Inbox {
 	return inbox
 }
 
-func (b *Inbox) reset() { b.hints, b.seen, b.last = nil, make(map[Hint]bool), make(map[target]Hint) }
+func (b *Inbox) reset() {
+	b.hints, b.seen, b.last = nil, make(map[Hint]bool), make(map[hintTarget]Hint)
+}
 
 // Tell puts a hint in. The states of one virtual machine keep their order;
 // of any other hint one is enough.
 func (b *Inbox) Tell(hint Hint) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	about := target{hint.UID, hint.VMID}
+	about := hintTarget{hint.UID, hint.VMID}
 	if b.seen[hint] && (hint.State == "" || b.last[about] == hint) {
 		return
 	}
@@ -128,7 +130,7 @@ func (b *Inbox) Tell(hint Hint) {
 		b.last[about] = hint
 	}
 	if len(b.hints) > maxHints {
-		b.flood()
+		b.dropMachines()
 	}
 	select {
 	case b.ready <- struct{}{}:
@@ -136,8 +138,8 @@ func (b *Inbox) Tell(hint Hint) {
 	}
 }
 
-// flood forgets what was said of virtual machines: a look finds it all.
-func (b *Inbox) flood() {
+// dropMachines forgets what was said of virtual machines: a look finds it all.
+func (b *Inbox) dropMachines() {
 	kept := slices.DeleteFunc(b.hints, func(hint Hint) bool { return hint.VMID != "" })
 	b.reset()
 	b.hints = append(kept[:min(len(kept), maxHints/2)], Hint{})

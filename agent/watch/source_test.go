@@ -124,7 +124,7 @@ func (m *mortal) watch(ctx context.Context, _ func(Hint)) error {
 	m.starts = append(m.starts, time.Now())
 	lives := m.lives
 	m.mu.Unlock()
-	if !sleep(ctx, lives) {
+	if !sleepOrDone(ctx, lives) {
 		return ctx.Err()
 	}
 	return errors.New("broken")

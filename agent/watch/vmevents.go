@@ -51,7 +51,7 @@ type VMEvents struct {
 	changed chan struct{} // readable when Watch has to look who is followed
 
 	mu       sync.Mutex
-	accounts map[uint32]*account
+	accounts map[uint32]*followedAccount
 	chosen   []uint32 // who has a stream, sorted
 	left     int      // how many have none
 	now      conditions
@@ -69,15 +69,15 @@ func NewVMEvents(options VMEventsOptions) *VMEvents {
 	return &VMEvents{
 		options:  options,
 		changed:  make(chan struct{}, 1),
-		accounts: make(map[uint32]*account),
+		accounts: make(map[uint32]*followedAccount),
 		now:      conditions{turned: make(chan struct{}), company: make(chan struct{})},
 	}
 }
 
-// SetService says whether the product's service runs. While it does not, there
-// is no stream: whether one would keep the service alive, or start it, is not
-// known (facts/macos.md 3.1), and one that outlived it might be deaf. When it is
-// up again streams start without the rest of their wait.
+// SetService takes in whether the product's service runs. While it does not,
+// there is no stream: whether one would keep the service alive, or start it, is
+// not known (facts/macos.md 3.1), and one that outlived it might be deaf. When
+// it is up again streams start without the rest of their wait.
 func (v *VMEvents) SetService(up bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -95,7 +95,7 @@ func (v *VMEvents) SetService(up bool) {
 func (v *VMEvents) SetUsers(users []Followed) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	chosen := choose(users, v.chosen)
+	chosen := chooseStreams(users, v.chosen)
 	if left := len(users) - len(chosen); left != v.left {
 		v.left = left
 		v.options.Log.Info().Int("users", left).Msg("users beyond the limit of streams: the slow poll looks at them")
@@ -103,7 +103,7 @@ func (v *VMEvents) SetUsers(users []Followed) {
 	shared := sharedMachines(users)
 	var uids []uint32
 	for _, user := range chosen {
-		v.account(user.User.UID).follow(user, shared)
+		v.accountOf(user.User.UID).follow(user, shared)
 		uids = append(uids, user.User.UID)
 	}
 	slices.Sort(uids)
@@ -112,14 +112,14 @@ func (v *VMEvents) SetUsers(users []Followed) {
 		close(v.now.company)
 		v.now.company = make(chan struct{})
 	}
-	v.forget(time.Now())
-	v.rearrange()
+	v.forgetIdle(time.Now())
+	v.wakeWatch()
 }
 
-// choose gives those who have a stream: at most maxStreams, first who is logged
-// in, then who has a stream already, then who has more virtual machines. No
-// account is there twice.
-func choose(users []Followed, streaming []uint32) []Followed {
+// chooseStreams gives those who have a stream: at most maxStreams, first who is
+// logged in, then who has a stream already, then who has more virtual machines.
+// No account is there twice.
+func chooseStreams(users []Followed, streaming []uint32) []Followed {
 	seen := make(map[uint32]bool, len(users))
 	chosen := slices.DeleteFunc(slices.Clone(users), func(user Followed) bool {
 		again := seen[user.User.UID]
@@ -159,8 +159,8 @@ func yesFirst(a, b bool) int {
 	return 1
 }
 
-// account gives what is known of a user. The caller holds the lock.
-func (v *VMEvents) account(uid uint32) *account {
+// accountOf gives what is known of a user. The caller holds the lock.
+func (v *VMEvents) accountOf(uid uint32) *followedAccount {
 	known := v.accounts[uid]
 	if known == nil {
 		known = newAccount(uid, v.options)
@@ -169,23 +169,23 @@ func (v *VMEvents) account(uid uint32) *account {
 	return known
 }
 
-// forget drops the users who are gone and of whom nothing must be remembered.
-func (v *VMEvents) forget(now time.Time) {
+// forgetIdle drops the users who are gone and of whom nothing must be remembered.
+func (v *VMEvents) forgetIdle(now time.Time) {
 	for uid, known := range v.accounts {
-		if _, followed := slices.BinarySearch(v.chosen, uid); !followed && known.idle(now) {
+		if _, followed := slices.BinarySearch(v.chosen, uid); !followed && known.isForgettable(now) {
 			delete(v.accounts, uid)
 		}
 	}
 }
 
-// Reading says that one of our own queries for that user runs until done is
+// Reading announces that one of our own queries for that user runs until done is
 // called. The vendor's tool tells each machine that it lists as changed
 // (facts/prlctl.md 3); what comes meanwhile, or shortly after, is looked into
 // before it hints.
 func (v *VMEvents) Reading(uid uint32) (done func()) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	reader := v.account(uid)
+	reader := v.accountOf(uid)
 	reader.beginReading()
 	return sync.OnceFunc(func() { reader.endReading(time.Now()) })
 }
@@ -197,8 +197,8 @@ func (v *VMEvents) current() conditions {
 	return v.now
 }
 
-// rearrange has Watch look who is followed.
-func (v *VMEvents) rearrange() {
+// wakeWatch has Watch look who is followed.
+func (v *VMEvents) wakeWatch() {
 	select {
 	case v.changed <- struct{}{}:
 	default:
@@ -211,9 +211,9 @@ func (v *VMEvents) rearrange() {
 func (v *VMEvents) Watch(ctx context.Context, tell func(Hint)) error {
 	var running sync.WaitGroup
 	defer running.Wait()
-	listeners := make(map[uint32]*listener)
+	listeners := make(map[uint32]*streamListener)
 	for {
-		followed := v.followed()
+		followed := v.followedAccounts()
 		for uid, listening := range listeners {
 			if followed[uid] != listening.account {
 				listening.stop()
@@ -224,7 +224,7 @@ func (v *VMEvents) Watch(ctx context.Context, tell func(Hint)) error {
 		}
 		for uid, user := range followed {
 			if listeners[uid] == nil { // else one that ends, which says when it has
-				listeners[uid] = v.listen(ctx, user, tell, &running)
+				listeners[uid] = v.startListener(ctx, user, tell, &running)
 			}
 		}
 		select {
@@ -235,10 +235,10 @@ func (v *VMEvents) Watch(ctx context.Context, tell func(Hint)) error {
 	}
 }
 
-func (v *VMEvents) followed() map[uint32]*account {
+func (v *VMEvents) followedAccounts() map[uint32]*followedAccount {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	followed := make(map[uint32]*account, len(v.chosen))
+	followed := make(map[uint32]*followedAccount, len(v.chosen))
 	for _, uid := range v.chosen {
 		followed[uid] = v.accounts[uid]
 	}

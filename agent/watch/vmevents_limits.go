@@ -20,18 +20,18 @@ const (
 	manyDoubted = 5 * time.Minute      // between two looks for more than maxDoubts
 )
 
-// flood keeps the events of one user within bounds. What is beyond is dropped,
-// and instead of it the user is looked at.
-type flood struct {
+// floodLimit keeps the events of one user within bounds. What is beyond is
+// dropped, and instead of it the user is looked at.
+type floodLimit struct {
 	bucket trigger.Bucket
 	since  time.Time // events were dropped that nobody was told of; zero = none
 	last   time.Time // one was dropped
 	told   time.Time // of a flood
 }
 
-// admit says whether the event is within bounds, and if not, whether it is the
-// first of a flood.
-func (f *flood) admit(now time.Time) (admitted, began bool) {
+// admitEvent reports whether the event is within bounds, and if not, whether it
+// is the first of a flood.
+func (f *floodLimit) admitEvent(now time.Time) (admitted, began bool) {
 	f.bucket, _, admitted = f.bucket.Take(now, floodBurst, floodEvery)
 	if admitted {
 		return true, false
@@ -43,11 +43,11 @@ func (f *flood) admit(now time.Time) (admitted, began bool) {
 	return false, began
 }
 
-// due says whether a look has to make good for what was dropped: when the flood
-// is over, and every floodTold while it lasts, but no sooner than that after the
-// last one, because a look may cause the next flood. Else when to ask again; 0 =
-// when a flood begins.
-func (f *flood) due(now time.Time) (look bool, wait time.Duration) {
+// lookDue reports whether a look has to make good for what was dropped: when
+// the flood is over, and every floodTold while it lasts, but no sooner than
+// that after the last one, because a look may cause the next flood. Else when
+// to ask again; 0 = when a flood begins.
+func (f *floodLimit) lookDue(now time.Time) (look bool, wait time.Duration) {
 	if f.since.IsZero() {
 		return false, 0
 	}
@@ -65,12 +65,12 @@ func (f *flood) due(now time.Time) (look bool, wait time.Duration) {
 	return true, 0
 }
 
-// echo tells the echo of our own queries from changes. The window is open while
-// a query runs and for a while after the last one.
+// echoFilter tells the echo of our own queries from changes. The window is open
+// while a query runs and for a while after the last one.
 //
 // Whatever the digest of a file becomes, a hint follows: so no change is lost,
 // also not one that happens between two readings, or within one.
-type echo struct {
+type echoFilter struct {
 	readers int       // queries that run
 	quiet   time.Time // the window is open until then
 	doubts  map[string]bool
@@ -79,13 +79,13 @@ type echo struct {
 	digests map[string][32]byte
 }
 
-func (e *echo) reading() bool { return e.readers > 0 }
+func (e *echoFilter) isReading() bool { return e.readers > 0 }
 
-func (e *echo) open(now time.Time) bool { return e.reading() || now.Before(e.quiet) }
+func (e *echoFilter) isOpen(now time.Time) bool { return e.isReading() || now.Before(e.quiet) }
 
-// doubt notes a virtual machine that changed within the window, or only seems
+// addDoubt notes a virtual machine that changed within the window, or only seems
 // to have. What is not named is one of many.
-func (e *echo) doubt(vmID string) {
+func (e *echoFilter) addDoubt(vmID string) {
 	if vmID == "" || len(e.doubts) == maxDoubts && !e.doubts[vmID] {
 		e.many = true
 		return
@@ -93,15 +93,16 @@ func (e *echo) doubt(vmID string) {
 	e.doubts[vmID] = true
 }
 
-// take gives what is in doubt once the window is over, else how long it is still
-// open for sure; 0 = until a query ends, or nothing is in doubt. many asks for a
-// look at all of the user's machines: not often, because all of them echo at
-// each look, and an account with more than maxDoubts would never be quiet.
-func (e *echo) take(now time.Time) (vmIDs []string, many bool, wait time.Duration) {
+// takeDoubts gives what is in doubt once the window is over, else how long it
+// is still open for sure; 0 = until a query ends, or nothing is in doubt. many
+// asks for a look at all of the user's machines: not often, because all of them
+// echo at each look, and an account with more than maxDoubts would never be
+// quiet.
+func (e *echoFilter) takeDoubts(now time.Time) (vmIDs []string, many bool, wait time.Duration) {
 	switch {
-	case len(e.doubts) == 0 && !e.many, e.reading():
+	case len(e.doubts) == 0 && !e.many, e.isReading():
 		return nil, false, 0
-	case e.open(now):
+	case e.isOpen(now):
 		return nil, false, e.quiet.Sub(now)
 	}
 	vmIDs = slices.Sorted(maps.Keys(e.doubts))
@@ -113,9 +114,9 @@ func (e *echo) take(now time.Time) (vmIDs []string, many bool, wait time.Duratio
 	return vmIDs, many, 0
 }
 
-// differs remembers a digest, and says whether it is new. To forget all costs
-// one look for each that is still there.
-func (e *echo) differs(vmID string, digest [32]byte) bool {
+// isNewDigest remembers a digest, and reports whether it is new. To forget all
+// costs one look for each that is still there.
+func (e *echoFilter) isNewDigest(vmID string, digest [32]byte) bool {
 	last, known := e.digests[vmID]
 	if known && last == digest {
 		return false
@@ -127,18 +128,18 @@ func (e *echo) differs(vmID string, digest [32]byte) bool {
 	return true
 }
 
-// pace says when a stream may start.
-type pace struct {
+// streamPace says when a stream may start.
+type streamPace struct {
 	failures int
 	began    time.Time // the last start
 	next     time.Time // no start before
 }
 
-func (p *pace) started(now time.Time, base time.Duration) { p.began, p.next = now, now.Add(base) }
+func (p *streamPace) onStart(now time.Time, base time.Duration) { p.began, p.next = now, now.Add(base) }
 
-// failed sets the wait after a stream that ended by itself: the longer, the more
-// have, until one has lived longer than the longest wait.
-func (p *pace) failed(now time.Time, timing protocol.Timing, random float64) (wait time.Duration) {
+// onFailure sets the wait after a stream that ended by itself: the longer, the
+// more have, until one has lived longer than the longest wait.
+func (p *streamPace) onFailure(now time.Time, timing protocol.Timing, random float64) (wait time.Duration) {
 	if now.Sub(p.began) > timing.RetryCap {
 		p.failures = 0
 	}
@@ -148,9 +149,9 @@ func (p *pace) failed(now time.Time, timing protocol.Timing, random float64) (wa
 	return wait
 }
 
-// interrupted is for a stream that did not end by itself, or a wait that has
+// onInterrupt is for a stream that did not end by itself, or a wait that has
 // lost its cause.
-func (p *pace) interrupted(base time.Duration) { p.failures, p.next = 0, p.began.Add(base) }
+func (p *streamPace) onInterrupt(base time.Duration) { p.failures, p.next = 0, p.began.Add(base) }
 
 func soonest(a, b time.Time) time.Time {
 	if b.Before(a) {

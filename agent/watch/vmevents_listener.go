@@ -10,19 +10,19 @@ import (
 	"prlagent/prlctl"
 )
 
-// listener has the stream of one followed user, and looks into the doubts that
-// come of it.
-type listener struct {
+// streamListener has the stream of one followed user, and looks into the doubts
+// that come of it.
+type streamListener struct {
 	source  *VMEvents
-	account *account
+	account *followedAccount
 	tell    func(Hint)
 	stop    context.CancelFunc
 	ended   chan struct{}
 }
 
-func (v *VMEvents) listen(ctx context.Context, user *account, tell func(Hint), running *sync.WaitGroup) *listener {
+func (v *VMEvents) startListener(ctx context.Context, user *followedAccount, tell func(Hint), running *sync.WaitGroup) *streamListener {
 	ctx, stop := context.WithCancel(ctx)
-	l := &listener{source: v, account: user, tell: tell, stop: stop, ended: make(chan struct{})}
+	l := &streamListener{source: v, account: user, tell: tell, stop: stop, ended: make(chan struct{})}
 	running.Go(func() {
 		defer stop()
 		var parts sync.WaitGroup
@@ -30,12 +30,12 @@ func (v *VMEvents) listen(ctx context.Context, user *account, tell func(Hint), r
 		parts.Go(func() { l.keepQuiet(ctx) })
 		parts.Wait()
 		close(l.ended)
-		v.rearrange()
+		v.wakeWatch()
 	})
 	return l
 }
 
-func (l *listener) hasEnded() bool {
+func (l *streamListener) hasEnded() bool {
 	select {
 	case <-l.ended:
 		return true
@@ -46,55 +46,55 @@ func (l *listener) hasEnded() bool {
 
 // keepStream starts the stream whenever the service is up and the pace allows
 // it, until ctx is done.
-func (l *listener) keepStream(ctx context.Context) {
+func (l *streamListener) keepStream(ctx context.Context) {
 	for ctx.Err() == nil {
 		now := l.source.current()
 		if !now.up {
-			await(ctx, now.turned, nil)
+			awaitAny(ctx, now.turned, nil)
 			continue
 		}
 		if !l.awaitTurn(ctx, now) {
 			continue
 		}
-		l.account.started(time.Now())
-		err := l.stream(ctx, now.turned)
+		l.account.onStreamStart(time.Now())
+		err := l.runStream(ctx, now.turned)
 		switch {
 		case ctx.Err() != nil || isClosed(now.turned):
-			l.account.interrupted()
+			l.account.onStreamInterrupted()
 		case unknownCommand(err):
 			l.log(err, 0)
-			l.account.interrupted()
-			await(ctx, now.turned, now.company)
+			l.account.onStreamInterrupted()
+			awaitAny(ctx, now.turned, now.company)
 		default:
-			l.log(err, l.account.failed(time.Now(), rand.Float64()))
+			l.log(err, l.account.onStreamFailed(time.Now(), rand.Float64()))
 		}
 	}
 }
 
-// awaitTurn waits until the pace allows a start, and says whether the service
+// awaitTurn waits until the pace allows a start, and reports whether the service
 // was up all the time. When it was not, the failures were of its own.
-func (l *listener) awaitTurn(ctx context.Context, now conditions) bool {
+func (l *streamListener) awaitTurn(ctx context.Context, now conditions) bool {
 	timer := time.NewTimer(l.account.untilTurn(time.Now()))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return false
 	case <-now.turned:
-		l.account.interrupted()
+		l.account.onStreamInterrupted()
 		return false
 	case <-timer.C:
 		return !isClosed(now.turned) && ctx.Err() == nil
 	}
 }
 
-// unknownCommand says that this version of the product has no stream of events
-// (facts/prlctl.md 3): no sooner than the product is another one is it worth
-// asking again. The slow poll does until then.
+// unknownCommand reports whether this version of the product has no stream of
+// events (facts/prlctl.md 3): no sooner than the product is another one is it
+// worth asking again. The slow poll does until then.
 func unknownCommand(err error) bool {
 	return protocol.CodeOf(err) == protocol.CodeUnrecognized
 }
 
-func (l *listener) log(err error, wait time.Duration) {
+func (l *streamListener) log(err error, wait time.Duration) {
 	line := l.source.options.Log.Warn().Err(err).Uint32("uid", l.account.uid)
 	if wait > 0 {
 		line = line.Dur("retry_in", wait)
@@ -102,8 +102,8 @@ func (l *listener) log(err error, wait time.Duration) {
 	line.Msg("no stream of events")
 }
 
-// await waits for one of the two channels, or for ctx.
-func await(ctx context.Context, one, other <-chan struct{}) {
+// awaitAny waits for one of the two channels, or for ctx.
+func awaitAny(ctx context.Context, one, other <-chan struct{}) {
 	select {
 	case <-ctx.Done():
 	case <-one:
@@ -127,14 +127,15 @@ const (
 	subscribedLate = 30 * time.Second // on a Mac that is busy with its own start
 )
 
-// stream runs one stream to its end, or until the service is down. What happened
-// while there was none is found by a look at the user, which has to begin after
-// the tool has subscribed: then what comes before is seen by the look, and what
-// comes later is told. So a look is asked for twice: soon, when it does for
-// nearly every Mac, and with the first event, which proves that the tool is
-// subscribed, or late where no event comes. The first event alone does for both
-// if it is sooner. A stream that ends before needs none: the next one's does.
-func (l *listener) stream(ctx context.Context, down <-chan struct{}) error {
+// runStream runs one stream to its end, or until the service is down. What
+// happened while there was none is found by a look at the user, which has to
+// begin after the tool has subscribed: then what comes before is seen by the
+// look, and what comes later is told. So a look is asked for twice: soon, when
+// it does for nearly every Mac, and with the first event, which proves that the
+// tool is subscribed, or late where no event comes. The first event alone does
+// for both if it is sooner. A stream that ends before needs none: the next
+// one's does.
+func (l *streamListener) runStream(ctx context.Context, down <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	subscribed := make(chan struct{})
@@ -160,7 +161,7 @@ func (l *listener) stream(ctx context.Context, down <-chan struct{}) error {
 }
 
 // askForLooks does so until the stream has ended, or the service is down.
-func (l *listener) askForLooks(subscribed, ended, down <-chan struct{}) {
+func (l *streamListener) askForLooks(subscribed, ended, down <-chan struct{}) {
 	soon, late := time.NewTimer(subscribedSoon), time.NewTimer(subscribedLate)
 	defer soon.Stop()
 	defer late.Stop()
@@ -185,7 +186,7 @@ func (l *listener) askForLooks(subscribed, ended, down <-chan struct{}) {
 // keepQuiet does what the account has due, until ctx is done: it reads the files
 // of machines in doubt, and tells of floods. The reader of the stream never
 // waits for it.
-func (l *listener) keepQuiet(ctx context.Context) {
+func (l *streamListener) keepQuiet(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -195,7 +196,7 @@ func (l *listener) keepQuiet(ctx context.Context) {
 		case <-l.account.wake:
 		case <-timer.C:
 		}
-		duty := l.account.due(time.Now())
+		duty := l.account.workDue(time.Now())
 		if duty.look {
 			l.tell(Hint{UID: l.account.uid})
 		}
@@ -211,7 +212,7 @@ func (l *listener) keepQuiet(ctx context.Context) {
 // lookInto reads the configurations of the machines in one go, and hints at
 // those that are not as they were read before. One that has no known file, or
 // cannot be read, is as before when it was so before.
-func (l *listener) lookInto(ctx context.Context, vmIDs []string) {
+func (l *streamListener) lookInto(ctx context.Context, vmIDs []string) {
 	user, _ := l.account.identity()
 	paths, at := l.account.configs(vmIDs)
 	var contents [][]byte
@@ -226,7 +227,7 @@ func (l *listener) lookInto(ctx context.Context, vmIDs []string) {
 		if i, known := at[vmID]; known && i < len(contents) {
 			content = contents[i]
 		}
-		if l.account.differs(vmID, prlctl.ConfigDigest(content)) {
+		if l.account.isNewDigest(vmID, prlctl.ConfigDigest(content)) {
 			l.tell(Hint{UID: l.account.uid, VMID: vmID})
 		}
 	}

@@ -6,20 +6,20 @@ import (
 	"prlagent/prlctl"
 )
 
-// meaning is what is made of an event.
-type meaning uint8
+// eventMeaning is what is made of an event.
+type eventMeaning uint8
 
 const (
-	unclear       meaning = iota // look at the machine: also every event that is not in the table
-	stateOfEvent                 // the event carries the machine's state
-	stateOfName                  // its name says the state
-	configuration                // a setting, or the echo of our own query
-	noise                        // nothing that anybody waits for
+	lookAtMachine eventMeaning = iota // look at the machine: also every event that is not in the table
+	stateOfEvent                      // the event carries the machine's state
+	stateOfName                       // its name says the state
+	configChange                      // a setting, or the echo of our own query
+	ignored                           // nothing that anybody waits for
 )
 
 // vmEvent is a row of the table.
 type vmEvent struct {
-	meaning meaning
+	meaning eventMeaning
 	state   string // of stateOfName: the state that lasts (facts/prlctl.md 2.3)
 	source  string
 }
@@ -30,26 +30,26 @@ type vmEvent struct {
 // and would do no harm: the same word twice changes nothing.
 var vmEvents = map[string]vmEvent{
 	"vm_state_changed":          {stateOfEvent, "", "facts/prlctl.md 3 [C DEVOPS, VSCODE, PDAI]"},
-	"vm_config_changed":         {configuration, "", "facts/prlctl.md 3 [C DEVOPS, PDAI]"},
-	"vm_added":                  {unclear, "", "facts/prlctl.md 3 [C all three]; it may not be listable yet"},
-	"vm_unregistered":           {unclear, "", "facts/prlctl.md 3 [C all three]"},
-	"vm_deleted":                {unclear, "", "facts/prlctl.md 3 [C DEVOPS]"},
-	"vm_tools_state_changed":    {unclear, "", "facts/prlctl.md 3 [C DEVOPS]"},
-	"vm_snapshots_tree_changed": {unclear, "", "facts/prlctl.md 3 [C DEVOPS, VSCODE]"},
-	"vm_snapshot_created":       {unclear, "", "facts/prlctl.md 3 [C PDAI]"},
-	"vm_created":                {unclear, "", "facts/prlctl.md 3 [I]"},
+	"vm_config_changed":         {configChange, "", "facts/prlctl.md 3 [C DEVOPS, PDAI]"},
+	"vm_added":                  {lookAtMachine, "", "facts/prlctl.md 3 [C all three]; it may not be listable yet"},
+	"vm_unregistered":           {lookAtMachine, "", "facts/prlctl.md 3 [C all three]"},
+	"vm_deleted":                {lookAtMachine, "", "facts/prlctl.md 3 [C DEVOPS]"},
+	"vm_tools_state_changed":    {lookAtMachine, "", "facts/prlctl.md 3 [C DEVOPS]"},
+	"vm_snapshots_tree_changed": {lookAtMachine, "", "facts/prlctl.md 3 [C DEVOPS, VSCODE]"},
+	"vm_snapshot_created":       {lookAtMachine, "", "facts/prlctl.md 3 [C PDAI]"},
+	"vm_created":                {lookAtMachine, "", "facts/prlctl.md 3 [I]"},
 	"vm_started":                {stateOfName, "running", "facts/prlctl.md 3 [I]"},
 	"vm_resumed":                {stateOfName, "running", "facts/prlctl.md 3 [I]"},
 	"vm_continued":              {stateOfName, "running", "facts/prlctl.md 3 [I]"},
 	"vm_stopped":                {stateOfName, "stopped", "facts/prlctl.md 3 [I]"},
 	"vm_suspended":              {stateOfName, "suspended", "facts/prlctl.md 3 [I; the constant is in OpenVZ's SDK]"},
 	"vm_paused":                 {stateOfName, "paused", "facts/prlctl.md 3 [I; the constant is in OpenVZ's SDK]"},
-	"vm_perfstats":              {noise, "", "facts/prlctl.md 3 [I]: figures of load, again and again"},
+	"vm_perfstats":              {ignored, "", "facts/prlctl.md 3 [I]: figures of load, again and again"},
 }
 
-// hint is what an event with this row says about a user's machine. One that
+// hintOf is what an event with this row says about a user's machine. One that
 // names no machine is about all of them.
-func (row vmEvent) hint(uid uint32, event prlctl.Event) Hint {
+func (row vmEvent) hintOf(uid uint32, event prlctl.Event) Hint {
 	if event.VMID == "" {
 		return Hint{UID: uid}
 	}
@@ -60,9 +60,9 @@ func (row vmEvent) hint(uid uint32, event prlctl.Event) Hint {
 	return Hint{UID: uid, VMID: event.VMID, State: stateOf(word)}
 }
 
-// lasting are the states that stay until somebody does something; every other
-// one that is known passes by itself (facts/prlctl.md 2.3).
-var lasting = map[prlctl.State]bool{
+// lastingStates are the states that stay until somebody does something; every
+// other one that is known passes by itself (facts/prlctl.md 2.3).
+var lastingStates = map[prlctl.State]bool{
 	prlctl.StateRunning: true, prlctl.StateSuspended: true, prlctl.StatePaused: true, prlctl.StateStopped: true,
 }
 
@@ -77,7 +77,7 @@ func stateOf(word string) string {
 		return ""
 	case known == prlctl.PortalUnknown:
 		return protocol.StateUnknown
-	case lasting[state]:
+	case lastingStates[state]:
 		return known
 	}
 	return trigger.Transient

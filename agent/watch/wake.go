@@ -33,14 +33,14 @@ type Wakes struct {
 func (w Wakes) Watch(ctx context.Context, tell func(Hint)) error {
 	ticker := time.NewTicker(w.Tick)
 	defer ticker.Stop()
-	var awake wakefulness
-	awake.last = w.wall()
+	var awake awakeTime
+	awake.last = w.wallClock()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			if slept := awake.tick(w.wall(), w.Tick, w.Stay); slept > 0 {
+			if slept := awake.onTick(w.wallClock(), w.Tick, w.Stay); slept > 0 {
 				w.Log.Info().Dur("slept", slept).Msg("the Mac woke up")
 				tell(Hint{Reason: trigger.Wake})
 			}
@@ -48,20 +48,20 @@ func (w Wakes) Watch(ctx context.Context, tell func(Hint)) error {
 	}
 }
 
-// wall is the wall clock alone: the monotonic one stands still in a sleep.
-func (w Wakes) wall() time.Time { return w.Now().Round(0) }
+// wallClock is the wall clock alone: the monotonic one stands still in a sleep.
+func (w Wakes) wallClock() time.Time { return w.Now().Round(0) }
 
-// wakefulness is how long the Mac is awake, as far as ticks of the clock show.
-type wakefulness struct {
+// awakeTime is how long the Mac is awake, as far as ticks of the clock show.
+type awakeTime struct {
 	last  time.Time     // the tick before
 	slept time.Duration // the gap that is not told yet; 0 = none
 	awake time.Duration // since that gap
 }
 
-// tick takes the wall clock of one tick. Once for each sleep, when the Mac has
+// onTick takes the wall clock of one tick. Once for each sleep, when the Mac has
 // been awake for as long as stay after it, it gives how long the sleep was;
 // otherwise 0.
-func (w *wakefulness) tick(now time.Time, tick, stay time.Duration) time.Duration {
+func (w *awakeTime) onTick(now time.Time, tick, stay time.Duration) time.Duration {
 	gap := now.Sub(w.last)
 	w.last = now
 	if gap > tick+tick/2+wakeSlack {
