@@ -85,10 +85,11 @@ func (a *agent) loop(ctx context.Context) error {
 			l.onLookDone(ended)
 		case ended := <-l.exchanges:
 			l.onExchangeDone(ended)
-		case backedUp := <-l.tidied:
-			l.onTidied(backedUp)
+		case at := <-l.backups:
+			l.onBackup(at)
 		case <-wake.C:
 			l.reconfigure()
+			l.freeMemory()
 		}
 		wake.Stop()
 	}
@@ -110,12 +111,12 @@ type loop struct {
 
 	looking    *look     // that runs; or, while step decides on it, that just ended
 	exchanging *exchange // that runs
-	tidying    bool
-	untidy     bool      // a pass has ended since the tidying began
+	backingUp  bool
+	holding    bool      // memory that a pass has needed
 	backedUp   time.Time // last backup of the state by this daemon
 	looks      chan *look
 	exchanges  chan *exchange
-	tidied     chan time.Time // with the time of the last backup
+	backups    chan time.Time // that were made; zero = it failed
 
 	snapshots snapshots
 	since     map[activeCode]time.Time // when each condition was first true
@@ -141,7 +142,7 @@ func newLoop(ctx context.Context, a *agent) *loop {
 	}
 	return &loop{
 		agent: a, ctx: ctx, portal: connection{connect: connect},
-		looks: make(chan *look, 1), exchanges: make(chan *exchange, 1), tidied: make(chan time.Time, 1),
+		looks: make(chan *look, 1), exchanges: make(chan *exchange, 1), backups: make(chan time.Time, 1),
 	}
 }
 
@@ -351,7 +352,8 @@ func (l *loop) onExchangeDone(ended *exchange) {
 func (l *loop) endPass(p *pass, how endedPass, asked []question) {
 	how.record = p.end()
 	l.last, l.snapshots.due = how, true
-	l.tidy()
+	l.backUp()
+	l.holding = true
 	l.publish()
 	for _, one := range asked {
 		ended := how.record
@@ -365,38 +367,36 @@ func (l *loop) endPass(p *pass, how endedPass, asked []question) {
 // backupEvery is how old the newest backup of the state may get.
 const backupEvery = 24 * time.Hour
 
-// tidy keeps a verified copy of the state, after the first pass and daily, and
-// gives memory back: the next look may be an hour away.
-func (l *loop) tidy() {
-	if l.tidying {
-		l.untidy = true
+// backUp keeps a verified copy of the state, after the first pass and daily.
+func (l *loop) backUp() {
+	if l.backingUp || wallClock().Sub(l.backedUp).Abs() < backupEvery {
 		return
 	}
-	l.tidying = true
-	due := wallClock().Sub(l.backedUp).Abs() >= backupEvery
-	state, log, tidied, at := l.agent.store, l.agent.parts.log, l.tidied, l.backedUp
+	l.backingUp = true
+	state, log, backups := l.agent.store, l.agent.parts.log, l.backups
 	go func() {
-		if due {
-			if err := state.Backup(); err != nil {
-				log.Error().Err(err).Msg("back up the state") // the next pass tries again
-			} else {
-				at = wallClock()
-			}
+		if err := state.Backup(); err != nil {
+			log.Error().Err(err).Msg("back up the state") // the next pass tries again
+			backups <- time.Time{}
+			return
 		}
-		debug.FreeOSMemory()
-		tidied <- at
+		backups <- wallClock()
 	}()
 }
 
-func (l *loop) onTidied(backedUp time.Time) {
-	l.tidying = false
-	if !l.backedUp.Equal(backedUp) {
-		l.backedUp = backedUp
+func (l *loop) onBackup(at time.Time) {
+	if l.backingUp = false; !at.IsZero() {
+		l.backedUp = at
 		l.publish()
 	}
-	if l.untidy {
-		l.untidy = false
-		l.tidy()
+}
+
+// freeMemory gives back what a pass has needed, once nothing goes on: the next
+// look may be a quarter of an hour away.
+func (l *loop) freeMemory() {
+	if l.holding && l.looking == nil && l.exchanging == nil {
+		l.holding = false
+		debug.FreeOSMemory()
 	}
 }
 
@@ -424,8 +424,8 @@ func (l *loop) stop() {
 		if l.exchanging != nil {
 			<-l.exchanges
 		}
-		if l.tidying {
-			<-l.tidied
+		if l.backingUp {
+			<-l.backups
 		}
 		l.agent.parts.looker.Close()
 	}()
