@@ -105,6 +105,7 @@ type loop struct {
 	portal  connection // its client is made anew between two exchanges
 	last    endedPass  // that ended last
 	failed  protocol.Code
+	began   time.Time
 	number  uint64         // of the pass that began last
 	persons trigger.Bucket // how often people may ask
 	waiting []question     // for a look that has not begun
@@ -141,7 +142,7 @@ func newLoop(ctx context.Context, a *agent) *loop {
 		return a.parts.connect(c, host, a.store, a.outbox)
 	}
 	return &loop{
-		agent: a, ctx: ctx, portal: connection{connect: connect},
+		agent: a, ctx: ctx, began: time.Now(), portal: connection{connect: connect},
 		looks: make(chan *look, 1), exchanges: make(chan *exchange, 1), backups: make(chan time.Time, 1),
 	}
 }
@@ -401,9 +402,11 @@ func (l *loop) freeMemory() {
 }
 
 // pause is how long the loop may sleep. It looks at the wall clock at every
-// tick whatever is due, because timers stand still while a Mac sleeps.
+// tick whatever is due, because timers stand still while a Mac sleeps. Ticks are
+// counted from the start, as those of the sources are: they wake the Mac once.
 func (l *loop) pause() time.Duration {
-	longest := l.state.Timing.Tick
+	tick := l.state.Timing.Tick
+	longest := tick - time.Since(l.began)%tick
 	now := wallClock()
 	next, _ := l.state.NextAt(now)
 	if next.IsZero() {

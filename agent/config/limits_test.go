@@ -21,7 +21,7 @@ func TestDefaultsAndRanges(t *testing.T) {
 		"WakeSplay":       {600, 0, 86400},
 		"NetworkQuiet":    {900, 0, 86400},
 		"SafetyNet":       {900, 0.1, 86400},
-		"Poll":            {8, 0.01, 600},
+		"Poll":            {7.5, 0.01, 600},
 		"NetworkSettle":   {5, 0.01, 600},
 		"WakeStay":        {60, 0.01, 600},
 		"EchoWait":        {2, 0.01, 600},

@@ -16,7 +16,7 @@ type Timing struct {
 	WakeSplay       time.Duration // the same for a daily check that a sleep has missed
 	NetworkQuiet    time.Duration // so long after a check-in a network that comes up is no reason for another
 	SafetyNet       time.Duration // from one look to the next, whatever no event has told
-	Poll            time.Duration // of the process table; each costs some wake-ups, and debounce and tools must fit into 30 s with it (TRG-01)
+	Poll            time.Duration // of the process table: a quarter of a tick, to wake the Mac with it; debounce and tools must fit into 30 s beside it (TRG-01)
 	NetworkSettle   time.Duration // how long the network must be quiet before it is judged
 	WakeStay        time.Duration // how long the Mac must stay awake before it counts as awake
 	EchoWait        time.Duration // how long after a query its echoes may come
@@ -51,7 +51,7 @@ var timings = []TimingRow{
 	{"WakeSplay", 600, 0, 86400, func(t *Timing) *time.Duration { return &t.WakeSplay }},
 	{"NetworkQuiet", 900, 0, 86400, func(t *Timing) *time.Duration { return &t.NetworkQuiet }},
 	{"SafetyNet", 900, 0.1, 86400, func(t *Timing) *time.Duration { return &t.SafetyNet }},
-	{"Poll", 8, 0.01, 600, func(t *Timing) *time.Duration { return &t.Poll }},
+	{"Poll", 7.5, 0.01, 600, func(t *Timing) *time.Duration { return &t.Poll }},
 	{"NetworkSettle", 5, 0.01, 600, func(t *Timing) *time.Duration { return &t.NetworkSettle }},
 	{"WakeStay", 60, 0.01, 600, func(t *Timing) *time.Duration { return &t.WakeStay }},
 	{"EchoWait", 2, 0.01, 600, func(t *Timing) *time.Duration { return &t.EchoWait }},
