@@ -63,7 +63,7 @@ var house = map[string]room{
 	"cmd/prlportal":    {[]string{"cmd/prlportal/..."}, nil},
 	"cmd/prlportal/portal": {slices.Concat(contract, []string{"cmd/prlportal/portal/...", "launchd", "platform/plist", "platform/safefile", "platform/text"}),
 		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "go.etcd.io/bbolt", "github.com/google/uuid", "sigs.k8s.io/yaml", "golang.org/x/sys", "github.com/spf13/pflag"}},
-	"cmd/prlportal/portal/storage/storagetest": {slices.Concat(contract, []string{"cmd/prlportal/portal/storage"}), []string{"github.com/google/go-cmp"}},
+	"cmd/prlportal/storage/storagetest": {slices.Concat(contract, []string{"cmd/prlportal/storage"}), []string{"github.com/google/go-cmp"}},
 	"cmd/prlsim":      {[]string{"cmd/prlsim/..."}, nil},
 	"cmd/prlsim/sim":  {[]string{"platform/plist", "platform/text"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
 	"cmd/prlsim/demo": {[]string{"platform/plist"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
@@ -71,7 +71,7 @@ var house = map[string]room{
 
 // alsoOf gives a package below another's folder that one's room.
 var alsoOf = map[string]string{
-	"cmd/prlportal/portal/storage": "cmd/prlportal/portal",
+	"cmd/prlportal/storage": "cmd/prlportal/portal",
 }
 
 func TestImportArrows(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"prlagent/agent/protocol"
-	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/cmd/prlportal/storage"
 )
 
 // fullStore saves nothing.

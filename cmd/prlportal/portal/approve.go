@@ -24,7 +24,7 @@ the Mac with the old key loses its access as soon as the new one checks in.
 DEVICE is a device id or a Mac serial number.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
-			client, err := options.open()
+			client, err := options.client()
 			if err != nil {
 				return err
 			}
@@ -38,11 +38,11 @@ DEVICE is a device id or a Mac serial number.`,
 }
 
 func approveDevice(ctx context.Context, w io.Writer, client *adminClient, name, keyID string) error {
-	list, err := client.devices(ctx)
+	devices, err := client.devices(ctx)
 	if err != nil {
 		return err
 	}
-	device, err := findDevice(list.Devices, name)
+	device, err := findDevice(devices, name)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 
 	"prlagent/agent/protocol"
 )
@@ -98,18 +97,4 @@ func sourceAddress(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
-}
-
-// sourceNetwork is what a rate limit counts against: an IPv4 address, or the
-// network of an IPv6 address, within which anybody can take as many as they like.
-func sourceNetwork(address string) string {
-	parsed, err := netip.ParseAddr(address)
-	if err != nil || parsed.Unmap().Is4() {
-		return address
-	}
-	prefix, err := parsed.WithZone("").Prefix(64)
-	if err != nil {
-		return address
-	}
-	return prefix.String()
 }

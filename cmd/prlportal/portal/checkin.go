@@ -14,7 +14,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"prlagent/agent/protocol"
-	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/cmd/prlportal/secret"
+	"prlagent/cmd/prlportal/storage"
 	"prlagent/platform/text"
 )
 
@@ -24,7 +25,7 @@ import (
 const replayWindow = 24 * time.Hour
 
 // checkin takes a report and answers it (protocol.md 2.6).
-func (s *server) checkin(w http.ResponseWriter, r *http.Request) error {
+func (s *agentServer) checkin(w http.ResponseWriter, r *http.Request) error {
 	token := bearerToken(r)
 	if token == "" {
 		return protocol.NewProblem(protocol.ProblemUnauthenticated, "")
@@ -46,7 +47,7 @@ func (s *server) checkin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	sum := sha256.Sum256(body)
-	asked := report{request: &request, body: hex.EncodeToString(sum[:16]), token: storage.HashToken(token), now: s.now().UTC()}
+	asked := report{request: &request, body: hex.EncodeToString(sum[:16]), token: secret.Hash(token), now: s.now().UTC()}
 	device, entry, err := s.keepReport(r.Context(), token, asked)
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func (s *server) checkin(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, r, http.StatusOK, s.checkinReply(device, entry, asked.now))
 }
 
-func (s *server) deviceByToken(ctx context.Context, token string) (storage.Device, error) {
+func (s *agentServer) deviceByToken(ctx context.Context, token string) (storage.Device, error) {
 	device, err := s.store.Device(ctx, storage.ByToken(token))
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.Device{}, protocol.NewProblem(protocol.ProblemDeviceUnknown, "")
@@ -107,8 +108,8 @@ type report struct {
 
 // keepReport decides and saves, in at most one commit. It gives the device as
 // it is now and the acknowledgement to send.
-func (s *server) keepReport(ctx context.Context, token string, asked report) (storage.Device, storage.Request, error) {
-	for range saveAttempts {
+func (s *agentServer) keepReport(ctx context.Context, token string, asked report) (storage.Device, storage.Request, error) {
+	for range storage.SaveAttempts {
 		device, err := s.deviceByToken(ctx, token)
 		if err != nil {
 			return storage.Device{}, storage.Request{}, err
@@ -138,7 +139,7 @@ func (s *server) keepReport(ctx context.Context, token string, asked report) (st
 }
 
 // logArrival tells why a device checked in, once for each report.
-func (s *server) logArrival(device storage.Device, triggers []protocol.Trigger) {
+func (s *agentServer) logArrival(device storage.Device, triggers []protocol.Trigger) {
 	reasons := zerolog.Arr()
 	for _, one := range triggers {
 		reason := zerolog.Dict().Str("reason", text.Display(one.Reason)).Int("count", one.Count)
@@ -158,7 +159,7 @@ type outcome struct {
 	refusal *protocol.Problem
 }
 
-func (s *server) decide(ctx context.Context, device storage.Device, asked report) (outcome, error) {
+func (s *agentServer) decide(ctx context.Context, device storage.Device, asked report) (outcome, error) {
 	if entry, known := repeated(device, asked); known {
 		if entry.Body != asked.body {
 			return outcome{refusal: conflict(protocol.ProblemSequenceConflict, device)}, nil
@@ -258,7 +259,7 @@ func remember(device *storage.Device, entry storage.Request, asked report) {
 }
 
 // checkinReply is the acknowledgement with what is computed afresh each time (H03).
-func (s *server) checkinReply(device storage.Device, entry storage.Request, now time.Time) protocol.CheckinReply {
+func (s *agentServer) checkinReply(device storage.Device, entry storage.Request, now time.Time) protocol.CheckinReply {
 	return protocol.CheckinReply{
 		ServerTime:  now,
 		NextCheckin: s.config.NextCheckinSecs,

@@ -23,7 +23,7 @@ import (
 	"github.com/google/uuid"
 
 	"prlagent/agent/protocol"
-	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/cmd/prlportal/storage"
 )
 
 func TestCheckinAnswersWithTheHint(t *testing.T) {
@@ -177,7 +177,8 @@ func TestH03_AnOlderRequestIsARepeatForADay(t *testing.T) {
 	m.checkin(t)
 	m.checkin(t)
 
-	for _, later := range []time.Duration{0, replayWindow - time.Second} {
+	const day = 24 * time.Hour
+	for _, later := range []time.Duration{0, day - time.Second} {
 		portal.clock.advance(later)
 		again := m.send(t, older)
 		var replies [2]protocol.CheckinReply
@@ -316,9 +317,12 @@ func TestProtocol8_GzipBombIsBounded(t *testing.T) {
 	if limit := len(bomb) / 8; source.taken > limit {
 		t.Errorf("%d of %d bytes were taken, want at most %d", source.taken, len(bomb), limit)
 	}
+}
 
+func TestProtocol8_GzipBombIsTooLarge(t *testing.T) {
+	t.Parallel()
 	m := enrolled(t, newTestPortal(t))
-	wantProblem(t, m.sendBody(t, bomb, "Content-Encoding", "gzip"), protocol.ProblemTooLarge)
+	wantProblem(t, m.sendBody(t, zipped(t, make([]byte, 64<<20)), "Content-Encoding", "gzip"), protocol.ProblemTooLarge)
 }
 
 func TestProtocol8_CompressedSizeIsBounded(t *testing.T) {
@@ -555,7 +559,7 @@ func wantHistory(t *testing.T, portal *testPortal, deviceID, name string) {
 	var list struct {
 		VMs []struct {
 			RemovedAt time.Time `json:"removed_at"`
-			VM        tableRow  `json:"vm"`
+			VM        sentRow   `json:"vm"`
 		} `json:"vms"`
 	}
 	if err := json.Unmarshal(got.body, &list); err != nil {
@@ -703,7 +707,7 @@ func TestINV_07_UnknownStateShowsItsReason(t *testing.T) {
 	m.report.VMs[0].State, m.report.VMs[0].Stale = protocol.StateUnknown, protocol.CodeServiceDown
 	m.checkin(t)
 	column := mustChoose(t, []string{"vm_state"}, "table")[0]
-	if got := column.forPeople(portal.vms(t)["Windows 11"], time.UTC); got != "Unknown (service_down)" {
+	if got := tableRow(portal.vms(t)["Windows 11"]).forPeople(column, time.UTC); got != "Unknown (service_down)" {
 		t.Errorf("cell is %q", got)
 	}
 }

@@ -11,14 +11,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"path/filepath"
-	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"prlagent/agent/protocol"
-	"prlagent/platform/safefile"
 )
 
 const (
@@ -29,17 +24,6 @@ const (
 	maxAdminRow = 1 << 20
 )
 
-// adminOptions say which portal an operator's command talks to.
-type adminOptions struct {
-	dir string
-	url string
-}
-
-func (o *adminOptions) addFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&o.dir, "dir", ".", "the site's folder, made by init")
-	flags.StringVar(&o.url, "url", "", "the portal's URL (default: where it listens, else as made by init)")
-}
-
 // adminClient talks to the admin plane of a running portal.
 type adminClient struct {
 	base  *url.URL
@@ -47,57 +31,21 @@ type adminClient struct {
 	http  *http.Client
 }
 
-// portalURL is where the portal of this folder listens, or should.
-func portalURL(folder string) (string, error) {
-	listening, err := safefile.ReadFile(filepath.Join(folder, listeningFile), protocol.MaxText)
-	if err == nil {
-		return strings.TrimSpace(string(listening)), nil
-	}
-	config, err := loadConfig(folder)
-	return config.URL, err
-}
-
-// open reads the admin token and the certificate from the portal's folder. The
-// token goes to a portal with that very certificate and to no other.
-func (o adminOptions) open() (*adminClient, error) {
-	folder := filepath.Join(o.dir, portalFolder)
-	if o.url == "" {
-		var err error
-		if o.url, err = portalURL(folder); err != nil {
-			return nil, err
-		}
-	}
-	base, err := url.Parse(o.url)
-	if err != nil || base.Scheme != "https" || base.Host == "" {
-		return nil, usageError("--url must be an https URL")
-	}
-	token, err := readSecretFile(filepath.Join(folder, adminTokenFile))
-	if err != nil {
-		return nil, err
-	}
-	certificates, err := loadCertificates(filepath.Join(folder, certificateFile))
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	for _, der := range certificates {
-		certificate, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, fmt.Errorf("parse certificate: %w", err)
-		}
-		pool.AddCert(certificate)
-	}
+// newClient makes a client for the portal at base. The token goes to a portal
+// with one of the certificates and to no other.
+func newClient(base *url.URL, token string, certificates *x509.CertPool) *adminClient {
 	transport := &http.Transport{
-		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:       &tls.Config{RootCAs: certificates, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:   clientTimeout,
 		ResponseHeaderTimeout: clientTimeout, // a stream may take longer as a whole
 	}
 	return &adminClient{base: base, token: token, http: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	}}
 }
 
+// close ends the connections that are idle.
 func (c *adminClient) close() { c.http.CloseIdleConnections() }
 
 // do sends body, if it is not nil, as JSON and decodes the answer into reply.
@@ -219,19 +167,21 @@ func (c *adminClient) stream(ctx context.Context, table string, asked query, vis
 // endPrefix begins the last line of a stream and no other.
 var endPrefix = []byte(`{"end":`)
 
-func (c *adminClient) devices(ctx context.Context) (deviceList, error) {
-	var list deviceList
+// devices are all devices.
+func (c *adminClient) devices(ctx context.Context) ([]deviceView, error) {
+	var list []deviceView
 	_, err := c.stream(ctx, deviceTable.name, query{}, func(data json.RawMessage) error {
 		var device deviceView
 		if err := json.Unmarshal(data, &device); err != nil {
 			return errUnexpected
 		}
-		list.Devices = append(list.Devices, device)
+		list = append(list, device)
 		return nil
 	})
 	return list, err
 }
 
+// approve settles what waits at a device and gives it as it is then.
 func (c *adminClient) approve(ctx context.Context, deviceID string, asked approval) (deviceView, error) {
 	var view deviceView
 	err := c.do(ctx, http.MethodPost, []string{"v1", "admin", "devices", deviceID, "approve"}, asked, &view)

@@ -15,13 +15,13 @@ type matcher[T any] struct {
 }
 
 type wantedField[T any] struct {
-	condition
-	field field[T]
+	condition condition
+	field     field[T]
 }
 
 type sortedField[T any] struct {
-	sorting
-	field field[T]
+	field   field[T]
+	falling bool
 }
 
 // matching binds a plan, which was made for this table's columns, to its fields.
@@ -31,21 +31,21 @@ func (t table[T]) matching(made plan) matcher[T] {
 		bound.text = t.searchText
 	}
 	for _, condition := range made.conditions {
-		bound.wanted = append(bound.wanted, wantedField[T]{condition, t.field(condition.column.id)})
+		bound.wanted = append(bound.wanted, wantedField[T]{condition: condition, field: t.field(condition.column.id)})
 	}
 	for _, key := range made.sorting {
-		bound.sorting = append(bound.sorting, sortedField[T]{key, t.field(key.column.id)})
+		bound.sorting = append(bound.sorting, sortedField[T]{field: t.field(key.column.id), falling: key.falling})
 	}
 	return bound
 }
 
 func (t table[T]) field(id string) field[T] {
-	return t.fields[slices.IndexFunc(t.fields, func(f field[T]) bool { return f.id == id })]
+	return t.fields[slices.IndexFunc(t.fields, func(f field[T]) bool { return f.column.id == id })]
 }
 
 func (m matcher[T]) matches(row *T) bool {
 	for _, wanted := range m.wanted {
-		if !wanted.matches(wanted.field.cell(row)) {
+		if !wanted.condition.matches(wanted.field.cell(row)) {
 			return false
 		}
 	}
@@ -84,7 +84,7 @@ func (c *collector[T]) add(row *T) error {
 	}
 	next := ranked[T]{seen: c.total, keys: make([]sortKey, 0, len(c.wanted.sorting))}
 	for _, key := range c.wanted.sorting {
-		next.keys = append(next.keys, key.column.sortKey(key.field.cell(row)))
+		next.keys = append(next.keys, key.field.column.sortKey(key.field.cell(row)))
 	}
 	if c.full && c.compare(next, c.kept[c.limit-1]) > 0 {
 		return nil

@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
-	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/cmd/prlportal/storage"
 	"prlagent/platform/plist"
 	"prlagent/platform/safefile"
 )

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -21,32 +20,28 @@ const (
 	cachePolicy = "public, max-age=31536000, immutable"
 )
 
-const headSuffix = ".dsse.json"
-
 var policyName = regexp.MustCompile(`^[0-9a-f]{64}\.json$`)
-
-func headPath(group string) string { return filepath.Join("heads", group+headSuffix) }
 
 // head serves a group's head. Content is signed or pinned by a signed hash,
 // can be copied to any web server, and so needs no token here.
-func (s *server) head(w http.ResponseWriter, r *http.Request) error {
-	group, isHead := strings.CutSuffix(r.PathValue("file"), headSuffix)
-	if !isHead || !validGroupID(group) {
+func (s *agentServer) head(w http.ResponseWriter, r *http.Request) error {
+	group, isHead := groupOfHead(r.PathValue("file"))
+	if !isHead {
 		return protocol.NewProblem(protocol.ProblemNotFound, "")
 	}
 	return s.serveContent(w, r, headPath(group), protocol.MaxHead, cacheHead)
 }
 
 // policy serves a policy document by its hash.
-func (s *server) policy(w http.ResponseWriter, r *http.Request) error {
+func (s *agentServer) policy(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("file")
 	if !policyName.MatchString(name) {
 		return protocol.NewProblem(protocol.ProblemNotFound, "")
 	}
-	return s.serveContent(w, r, filepath.Join("policies", name), protocol.MaxPolicy, cachePolicy)
+	return s.serveContent(w, r, policyPath(name), protocol.MaxPolicy, cachePolicy)
 }
 
-func (s *server) serveContent(w http.ResponseWriter, r *http.Request, path string, limit int, cache string) error {
+func (s *agentServer) serveContent(w http.ResponseWriter, r *http.Request, path string, limit int, cache string) error {
 	data, err := s.readContent(path, limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return protocol.NewProblem(protocol.ProblemNotFound, "")
@@ -80,7 +75,7 @@ func matches(ifNoneMatch, etag string) bool {
 }
 
 // readContent reads a regular file that cannot lie outside the content folder.
-func (s *server) readContent(path string, limit int) ([]byte, error) {
+func (s *agentServer) readContent(path string, limit int) ([]byte, error) {
 	file, err := s.content.Open(path)
 	if err != nil {
 		return nil, err
@@ -98,7 +93,7 @@ func (s *server) readContent(path string, limit int) ([]byte, error) {
 
 // hint tells an agent which head it would get: read and not verified, because
 // only the agent's own keys can. Without a readable head there is no hint.
-func (s *server) hint(group string) *protocol.Hint {
+func (s *agentServer) hint(group string) *protocol.Hint {
 	head, err := s.readHead(group)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -114,7 +109,7 @@ func (s *server) hint(group string) *protocol.Hint {
 	return hint
 }
 
-func (s *server) readHead(group string) (protocol.Head, error) {
+func (s *agentServer) readHead(group string) (protocol.Head, error) {
 	data, err := s.readContent(headPath(group), protocol.MaxHead)
 	if err != nil {
 		return protocol.Head{}, err

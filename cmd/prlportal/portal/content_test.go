@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -24,7 +25,7 @@ func writeHead(t *testing.T, portal *testPortal, group string, head protocol.Hea
 	if err != nil {
 		t.Fatal(err)
 	}
-	head.SiteID, head.GroupID, head.IssuedAt, head.ExpiresAt = portal.config.SiteID, group, morning, morning.Add(headLifetime)
+	head.SiteID, head.GroupID, head.IssuedAt, head.ExpiresAt = portal.config.SiteID, group, morning, morning.Add(30*24*time.Hour)
 	payload, err := json.Marshal(head)
 	if err != nil {
 		t.Fatal(err)
@@ -66,15 +67,16 @@ func TestFirstHeadCanBeVerified(t *testing.T) {
 	t.Parallel()
 	portal := newTestPortal(t)
 	data := portal.call(t, http.MethodGet, "/v1/content/heads/default.dsse.json", nil).body
-	public, err := publicHalf(filepath.Join(portal.dir, operatorFolder, policyKeyFile))
+	key, err := loadSigningKey(filepath.Join(portal.dir, operatorFolder, policyKeyFile))
 	if err != nil {
 		t.Fatal(err)
 	}
+	public := key.Public().(ed25519.PublicKey)
 	envelope, err := protocol.ParseEnvelope(data, protocol.MaxHead)
 	if err != nil {
 		t.Fatal(err)
 	}
-	payload, err := envelope.Verify(protocol.PayloadHead, []protocol.TrustedKey{{ID: public.KeyID, Key: public.PublicKey}}, 1)
+	payload, err := envelope.Verify(protocol.PayloadHead, []protocol.TrustedKey{{ID: protocol.KeyID(public), Key: public}}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +104,7 @@ func TestPolicyIsServedByItsHash(t *testing.T) {
 	}
 	writeHead(t, portal, "default", protocol.Head{HeadVersion: 2, Policy: new(protocol.PointTo("finance", 1, document))})
 	got := portal.call(t, http.MethodGet, "/v1/content/policies/"+name, nil)
-	if string(got.body) != string(document) || got.header.Get("Cache-Control") != cachePolicy {
+	if string(got.body) != string(document) || got.header.Get("Cache-Control") != "public, max-age=31536000, immutable" {
 		t.Errorf("answer is %d %v %s", got.status, got.header, got.body)
 	}
 	if reply := enrolled(t, portal).checkin(t); reply.Policy == nil || reply.Policy.SHA256 != hex.EncodeToString(sum[:]) {

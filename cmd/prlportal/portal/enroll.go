@@ -3,7 +3,6 @@ package portal
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -16,18 +15,15 @@ import (
 	"github.com/google/uuid"
 
 	"prlagent/agent/protocol"
-	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/cmd/prlportal/secret"
+	"prlagent/cmd/prlportal/storage"
 )
 
 // pendingRetrySecs is when a Mac that waits for approval should ask again.
 const pendingRetrySecs = 600
 
-// saveAttempts is how often a decision is taken anew because another request
-// of the same device came between.
-const saveAttempts = 5
-
 // enroll gives a Mac its identity (protocol.md 2.5, H01).
-func (s *server) enroll(w http.ResponseWriter, r *http.Request) error {
+func (s *agentServer) enroll(w http.ResponseWriter, r *http.Request) error {
 	now := s.now().UTC()
 	source := sourceAddress(r)
 	if wait, allowed := s.sources.take(sourceNetwork(source), now); !allowed {
@@ -41,7 +37,7 @@ func (s *server) enroll(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defaultGroup, accepted := s.acceptSecret(request.Secret)
+	defaultGroup, accepted := s.config.acceptSecret(request.Secret)
 	if accepted { // a wrong secret counts against no Mac
 		bucket, err := s.serialBucket(r.Context(), request)
 		if err != nil {
@@ -54,7 +50,7 @@ func (s *server) enroll(w http.ResponseWriter, r *http.Request) error {
 	asked := enrollment{
 		request: request, source: source, now: now, invited: accepted,
 		group: s.resolveGroup(request.GroupHint, defaultGroup),
-		token: newSecret(),
+		token: secret.New(),
 	}
 	reply, err := s.keepEnrollment(r.Context(), asked)
 	if err != nil {
@@ -72,7 +68,7 @@ func (s *server) enroll(w http.ResponseWriter, r *http.Request) error {
 // the Mac with its key, or, where another key asks to be a known Mac, the serial
 // number with all such keys. Anybody on a Mac can read the secret, and must not
 // use up the share of a Mac that proves its key.
-func (s *server) serialBucket(ctx context.Context, request protocol.EnrollRequest) (string, error) {
+func (s *agentServer) serialBucket(ctx context.Context, request protocol.EnrollRequest) (string, error) {
 	device, err := s.store.Device(ctx, storage.ByMac(request.Serial, request.HardwareUUID))
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return "", fmt.Errorf("find device: %w", err)
@@ -144,21 +140,9 @@ func checkEnrollment(request protocol.EnrollRequest) error {
 	return nil
 }
 
-// acceptSecret compares with every accepted secret, in a time that does not
-// depend on which one fits.
-func (s *server) acceptSecret(secret string) (defaultGroup string, accepted bool) {
-	sum := storage.HashToken(secret)
-	for _, known := range s.config.EnrollmentSecrets {
-		if subtle.ConstantTimeCompare([]byte(sum), []byte(known.SHA256)) == 1 {
-			defaultGroup, accepted = known.DefaultGroup, true
-		}
-	}
-	return defaultGroup, accepted
-}
-
 // resolveGroup finds the one group of a Mac: the first of the Mac's own
 // configuration, the secret it enrolled with, and the site (H08).
-func (s *server) resolveGroup(hint, secretDefault string) protocol.Group {
+func (s *agentServer) resolveGroup(hint, secretDefault string) protocol.Group {
 	switch {
 	case hint != "":
 		return s.config.group(hint, protocol.GroupFromProfile)
@@ -178,8 +162,8 @@ type enrollment struct {
 	now     time.Time
 }
 
-func (s *server) keepEnrollment(ctx context.Context, asked enrollment) (protocol.EnrollReply, error) {
-	for range saveAttempts {
+func (s *agentServer) keepEnrollment(ctx context.Context, asked enrollment) (protocol.EnrollReply, error) {
+	for range storage.SaveAttempts {
 		device, err := s.store.Device(ctx, storage.ByMac(asked.request.Serial, asked.request.HardwareUUID))
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return protocol.EnrollReply{}, fmt.Errorf("find device: %w", err)
@@ -226,7 +210,7 @@ func (e enrollment) decide(device *storage.Device) (protocol.EnrollReply, error)
 		device.ChangedAt = e.now
 	}
 	device.Group, device.AgentVersion = e.group, e.request.AgentVersion
-	device.Tokens = append(device.Tokens, storage.Token{SHA256: storage.HashToken(e.token), IssuedAt: e.now})
+	device.Tokens = append(device.Tokens, storage.Token{SHA256: secret.Hash(e.token), IssuedAt: e.now})
 	if excess := len(device.Tokens) - storage.MaxTokens; excess > 0 {
 		// The first one may be the only one in use; the agent never received
 		// the ones after it.
@@ -259,3 +243,6 @@ func (e enrollment) await(device *storage.Device) {
 		Key: e.request.DeviceKey, AskedAt: e.now, AgentVersion: e.request.AgentVersion, Source: e.source,
 	})
 }
+
+// retryAfterHeader says in how many seconds a client may ask again.
+const retryAfterHeader = "Retry-After"

@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
-	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/cmd/prlportal/secret"
+	"prlagent/cmd/prlportal/storage"
 )
 
 func TestEnrollGivesANewMacAnIdentity(t *testing.T) {
@@ -26,7 +27,7 @@ func TestEnrollGivesANewMacAnIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if device.Tokens[0].SHA256 != storage.HashToken(reply.Token) {
+	if device.Tokens[0].SHA256 != secret.Hash(reply.Token) {
 		t.Error("the store does not hold the token's hash")
 	}
 }
@@ -165,7 +166,7 @@ func TestEnrollRefusesAWrongSecret(t *testing.T) {
 func TestH01_TwoSecretsAreAcceptedDuringRotation(t *testing.T) {
 	t.Parallel()
 	portal := newTestPortal(t, func(config *Config) {
-		config.EnrollmentSecrets = append(config.EnrollmentSecrets, EnrollmentSecret{SHA256: storage.HashToken("the next secret")})
+		config.EnrollmentSecrets = append(config.EnrollmentSecrets, EnrollmentSecret{SHA256: secret.Hash("the next secret")})
 	})
 	newMac(t, portal, "C02AAAAAAAAA").enroll(t, http.StatusCreated)
 	next := newMac(t, portal, "C02BBBBBBBBB")
@@ -188,9 +189,9 @@ func TestH01_EnrollmentsAreLimited(t *testing.T) {
 			}
 			got := m.sendEnrollment(t, m.enrollment())
 			wantProblem(t, got, protocol.ProblemRateLimited)
-			wait, err := strconv.Atoi(got.header.Get(retryAfterHeader))
+			wait, err := strconv.Atoi(got.header.Get("Retry-After"))
 			if err != nil || wait != 1200 {
-				t.Fatalf("Retry-After is %q, want a third of an hour", got.header.Get(retryAfterHeader))
+				t.Fatalf("Retry-After is %q, want a third of an hour", got.header.Get("Retry-After"))
 			}
 			portal.clock.advance(time.Duration(wait) * time.Second)
 			m.enroll(t, http.StatusCreated)

@@ -49,7 +49,7 @@ holds them.` + vmListing.help(),
 			return writeWhole(output, write)
 		},
 	}
-	options.addFlags(command.Flags())
+	options.admin.addFlags(command.Flags())
 	options.addQueryFlags(command.Flags())
 	command.Flags().StringVar(&options.format, "format", formatCSV, "csv, json or ndjson")
 	command.Flags().StringVarP(&output, "output", "o", "-", "file to write, - for standard output")

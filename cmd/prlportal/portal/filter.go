@@ -74,9 +74,9 @@ const signs = "=!<>"
 
 // condition is one filter, read.
 type condition struct {
-	column column
-	operator
-	values []operand
+	column   column
+	operator operator
+	values   []operand
 }
 
 // parseFilter reads one filter. Its errors name the column, the operator and
@@ -93,15 +93,15 @@ func parseFilter(columns []column, text string, now time.Time) (condition, error
 	}
 	read := condition{column: found}
 	rest, known := read.readOperator(strings.TrimSpace(text[end:]))
-	if !known || !slices.Contains(read.kinds, found.kind) {
+	if !known || !slices.Contains(read.operator.kinds, found.kind) {
 		what := "an operator is missing after"
 		if known {
-			what = fmt.Sprintf("%s is no operator of", read.word)
+			what = fmt.Sprintf("%s is no operator of", read.operator.word)
 		}
 		return condition{}, fmt.Errorf("%s %s, which is a %s; operators are %s", what, found.id, found.kind, strings.Join(operatorsOf(found.kind), ", "))
 	}
 	if err := read.readValues(rest, now); err != nil {
-		return condition{}, fmt.Errorf("%s %s: %w", found.id, read.word, err)
+		return condition{}, fmt.Errorf("%s %s: %w", found.id, read.operator.word, err)
 	}
 	return read, nil
 }
@@ -145,19 +145,19 @@ func (c *condition) readOperator(text string) (rest string, known bool) {
 const maxListed = 500
 
 func (c *condition) readValues(given string, now time.Time) error {
-	texts, err := splitValues(given, c.count == many)
+	texts, err := splitValues(given, c.operator.count == many)
 	switch {
 	case err != nil:
 		return err
-	case c.count == 0 && len(texts) > 0:
+	case c.operator.count == 0 && len(texts) > 0:
 		return fmt.Errorf("expected nothing after it, not %q", text.Display(given))
-	case c.count != 0 && len(texts) == 0:
+	case c.operator.count != 0 && len(texts) == 0:
 		return fmt.Errorf("expected a value; for cells without one write '%s %s'", c.column.id, wordEmpty)
 	case len(texts) > maxListed:
 		return fmt.Errorf("expected at most %d values", maxListed)
 	}
 	reads := c.column.kind
-	if c.word == wordContains {
+	if c.operator.word == wordContains {
 		reads = protocol.KindText
 	}
 	for _, value := range texts {
@@ -228,9 +228,9 @@ func unquote(text string) (value, rest string, err error) {
 	return "", "", errQuote
 }
 
-// matches says whether the cell is one that the filter asks for.
+// matches reports whether the cell is one that the filter asks for.
 func (c condition) matches(value cell) bool {
-	switch c.word {
+	switch c.operator.word {
 	case wordEmpty:
 		return value.empty()
 	case wordNotEmpty:
@@ -239,17 +239,17 @@ func (c condition) matches(value cell) bool {
 		return strings.Contains(strings.ToLower(value.text), strings.ToLower(c.values[0].text))
 	}
 	if value.empty() {
-		return c.word == wordNot
+		return c.operator.word == wordNot
 	}
 	for _, wanted := range c.values {
 		order, ordered := wanted.order(c.column.kind, value)
 		if !ordered {
-			if c.word == wordNot {
+			if c.operator.word == wordNot {
 				return true
 			}
 			continue
 		}
-		if c.holds(order) {
+		if c.operator.holds(order) {
 			return true
 		}
 	}

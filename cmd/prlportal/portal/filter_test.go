@@ -138,7 +138,7 @@ func FuzzParseFilter(f *testing.F) {
 			t.Fatalf("error of %q would steer a terminal: %q", text, err)
 		}
 		for _, field := range vmTable.fields {
-			if field.id == read.column.id {
+			if field.column.id == read.column.id {
 				read.matches(field.cell(&view))
 			}
 		}

@@ -6,20 +6,38 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"prlagent/agent/protocol"
-	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/cmd/prlportal/storage"
 )
+
+// deviceStore finds and keeps devices.
+type deviceStore interface {
+	Device(ctx context.Context, key storage.Key) (storage.Device, error)
+	IDs(ctx context.Context, after string, limit int) ([]string, error)
+	Save(ctx context.Context, change storage.Change) error
+}
+
+// reportStore reads what devices reported.
+type reportStore interface {
+	Report(ctx context.Context, deviceID string) (storage.Report, error)
+	History(ctx context.Context, deviceID string) (storage.History, error)
+}
+
+// store is everything that the portal needs of a storage implementation.
+type store interface {
+	deviceStore
+	reportStore
+}
 
 // fleet is the read side: devices and reports as they are in the store, kept
 // decoded within a bound, because decoding is most of what a query costs. What
 // does not fit is read from the store each time. It is also the only way in
 // which the server saves, so that it never shows what was replaced.
 type fleet struct {
-	store
+	store store
 	limit int // estimated bytes of all members
 
 	mutex   sync.RWMutex
@@ -61,6 +79,26 @@ func (f *fleet) Save(ctx context.Context, change storage.Change) error {
 	return nil
 }
 
+// Device is the device with this key, from the store.
+func (f *fleet) Device(ctx context.Context, key storage.Key) (storage.Device, error) {
+	return f.store.Device(ctx, key)
+}
+
+// IDs are ids of devices in their order, from the store.
+func (f *fleet) IDs(ctx context.Context, after string, limit int) ([]string, error) {
+	return f.store.IDs(ctx, after, limit)
+}
+
+// Report is what a device reported last, from the store.
+func (f *fleet) Report(ctx context.Context, deviceID string) (storage.Report, error) {
+	return f.store.Report(ctx, deviceID)
+}
+
+// History is what a device had, from the store.
+func (f *fleet) History(ctx context.Context, deviceID string) (storage.History, error) {
+	return f.store.History(ctx, deviceID)
+}
+
 // put keeps a member if there is no newer one, and if there is room.
 func (f *fleet) put(id string, next *member) {
 	f.mutex.Lock()
@@ -87,11 +125,11 @@ func (f *fleet) member(ctx context.Context, id string) (*member, error) {
 	if held != nil && held.loaded {
 		return held, nil
 	}
-	device, err := f.Device(ctx, storage.ByID(id))
+	device, err := f.store.Device(ctx, storage.ByID(id))
 	if err != nil {
 		return nil, fmt.Errorf("load device: %w", err)
 	}
-	report, err := f.Report(ctx, id)
+	report, err := f.store.Report(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("load report: %w", err)
 	}
@@ -121,15 +159,13 @@ func (m *member) view(row storage.Row) vmView {
 	}
 }
 
-func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
-
 // idsPerRead is how many ids are read from the store at a time.
 const idsPerRead = 1000
 
 // each calls visit with every device, in the order of their ids.
 func (f *fleet) each(ctx context.Context, visit func(*member) error) error {
 	for after := ""; ; {
-		ids, err := f.IDs(ctx, after, idsPerRead)
+		ids, err := f.store.IDs(ctx, after, idsPerRead)
 		if err != nil {
 			return fmt.Errorf("list devices: %w", err)
 		}
@@ -150,18 +186,6 @@ func (f *fleet) each(ctx context.Context, visit func(*member) error) error {
 		}
 		after = ids[len(ids)-1]
 	}
-}
-
-// freshness is how old a report may be: twice the cadence in force, with its
-// jitter (protocol.md 5.1). Without a cadence of the portal's own the guide's
-// daily check is in force; agents follow one of five minutes to a day.
-func (c Config) freshness() time.Duration {
-	const day = 24 * time.Hour
-	cadence := day
-	if c.NextCheckinSecs > 0 {
-		cadence = min(max(time.Duration(c.NextCheckinSecs)*time.Second, 5*time.Minute), day)
-	}
-	return 2*cadence + time.Duration(max(c.SplaySecs, 0))*time.Second
 }
 
 // scan is one look at the fleet.
@@ -200,7 +224,7 @@ func (s scan) vms(ctx context.Context, visit func(*vmView) error) (incomplete bo
 
 // removed visits the rows that left since then and did not come back.
 func (s scan) removed(ctx context.Context, m *member, visit func(*vmView) error) (incomplete bool, err error) {
-	history, err := s.fleet.History(ctx, m.device.ID)
+	history, err := s.fleet.store.History(ctx, m.device.ID)
 	if err != nil {
 		return false, fmt.Errorf("load history: %w", err)
 	}
@@ -232,8 +256,7 @@ func (s scan) removed(ctx context.Context, m *member, visit func(*vmView) error)
 // No device is ever removed.
 func (s scan) devices(ctx context.Context, visit func(*deviceView) error) (incomplete bool, err error) {
 	return false, s.fleet.each(ctx, func(m *member) error {
-		view := viewOf(m.device, m.report)
-		view.StaleReport = s.stale(m.device.LastCheckinAt)
+		view := s.deviceView(m.device, m.report)
 		if view.ChangedAt.Before(s.since) {
 			return nil
 		}
@@ -241,21 +264,12 @@ func (s scan) devices(ctx context.Context, visit func(*deviceView) error) (incom
 	})
 }
 
-// stale says whether what was reported then is older than it should be.
-func (s scan) stale(reported time.Time) bool { return s.now.Sub(reported) > s.freshness }
-
-// searchText is what a search looks at: the values that are words,
-// versions or numbers, in lower case, each on a line of its own.
-func (t table[T]) searchText(row *T) string {
-	var text strings.Builder
-	for _, field := range t.fields {
-		if field.kind == protocol.KindTime || field.kind == protocol.KindBool || field.id == gapsColumn {
-			continue
-		}
-		if value := field.cell(row).text; value != "" {
-			text.WriteString(value)
-			text.WriteByte('\n')
-		}
-	}
-	return strings.ToLower(text.String())
+// deviceView is the device as the list of devices shows it.
+func (s scan) deviceView(device storage.Device, report storage.Report) deviceView {
+	view := viewOf(device, report)
+	view.StaleReport = s.stale(device.LastCheckinAt)
+	return view
 }
+
+// stale reports whether what was reported then is older than it should be.
+func (s scan) stale(reported time.Time) bool { return s.now.Sub(reported) > s.freshness }

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
-	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/cmd/prlportal/storage"
 )
 
 // watchedStore counts the reports that are read, and lets a test do something

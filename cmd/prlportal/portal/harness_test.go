@@ -19,7 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"prlagent/agent/protocol"
-	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/cmd/prlportal/storage"
 )
 
 // TestMain keeps the views of whoever runs the tests out of them.
@@ -116,7 +116,7 @@ func (p *testPortal) start(t testing.TB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { content.Close() })
-	p.web = httptest.NewTLSServer(newServer(p.config, p.store, content, zerolog.New(p.log), p.clock.now).handler())
+	p.web = httptest.NewTLSServer(newServer(p.config, p.store, content, zerolog.New(p.log), p.clock.now))
 	t.Cleanup(p.web.Close)
 }
 
@@ -176,24 +176,29 @@ func (p *testPortal) admin(t testing.TB, method, path string, body []byte) answe
 // device is the only device as an admin sees it.
 func (p *testPortal) device(t testing.TB) deviceView {
 	t.Helper()
-	var list deviceList
+	var list struct{ Devices []deviceView }
 	got := p.admin(t, http.MethodGet, "/v1/admin/devices", nil)
-	got.decode(t, &list)
+	if err := json.Unmarshal(got.body, &list); err != nil {
+		t.Fatalf("decode %d %s: %v", got.status, got.body, err)
+	}
 	if len(list.Devices) != 1 {
 		t.Fatalf("%d devices, want 1: %s", len(list.Devices), got.body)
 	}
 	return list.Devices[0]
 }
 
+// sentRow is a row of a table as the admin plane sends it.
+type sentRow map[string]any
+
 // vms are the rows as an admin sees them, by name.
-func (p *testPortal) vms(t testing.TB) map[string]tableRow {
+func (p *testPortal) vms(t testing.TB) map[string]sentRow {
 	t.Helper()
-	var list struct{ VMs []tableRow }
+	var list struct{ VMs []sentRow }
 	got := p.admin(t, http.MethodGet, "/v1/admin/vms?per_page=1000", nil)
 	if err := json.Unmarshal(got.body, &list); err != nil {
 		t.Fatalf("decode %s: %v", got.body, err)
 	}
-	rows := make(map[string]tableRow, len(list.VMs))
+	rows := make(map[string]sentRow, len(list.VMs))
 	for _, row := range list.VMs {
 		rows[row["vm_name"].(string)] = row
 	}

@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -122,13 +121,6 @@ func loadCertificates(path string) ([][]byte, error) {
 		return nil, fmt.Errorf("%s has no certificate", filepath.Base(path))
 	}
 	return certificates, nil
-}
-
-// newSecret is 256 random bits in base64url.
-func newSecret() string {
-	secret := make([]byte, 32)
-	_, _ = rand.Read(secret) // never fails (crypto/rand)
-	return base64.RawURLEncoding.EncodeToString(secret)
 }
 
 func readSecretFile(path string) (string, error) {

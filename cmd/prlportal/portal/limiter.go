@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -66,4 +67,18 @@ func (l *limiter) makeRoom(now time.Time) {
 	if len(l.buckets) >= l.keep {
 		delete(l.buckets, oldest)
 	}
+}
+
+// sourceNetwork is what a rate limit counts against: an IPv4 address, or the
+// network of an IPv6 address, within which anybody can take as many as they like.
+func sourceNetwork(address string) string {
+	parsed, err := netip.ParseAddr(address)
+	if err != nil || parsed.Unmap().Is4() {
+		return address
+	}
+	prefix, err := parsed.WithZone("").Prefix(64)
+	if err != nil {
+		return address
+	}
+	return prefix.String()
 }

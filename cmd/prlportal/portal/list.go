@@ -38,7 +38,7 @@ const (
 
 // listOptions are the flags of a command that lists.
 type listOptions struct {
-	adminOptions
+	admin    adminOptions
 	view     view
 	viewName string
 	saveView string
@@ -87,7 +87,7 @@ func newListCommand(shown listing, short, long string) *cobra.Command {
 			return options.list(command.Context(), shown, command.OutOrStdout())
 		},
 	}
-	options.addFlags(command.Flags())
+	options.admin.addFlags(command.Flags())
 	options.addQueryFlags(command.Flags())
 	flags := command.Flags()
 	flags.IntVar(&options.view.Query.Page, "page", 0, "page to show, from 1 (default: everything)")
@@ -210,7 +210,7 @@ func (o listOptions) list(ctx context.Context, shown listing, w io.Writer) error
 	if err != nil {
 		return err
 	}
-	client, err := o.open()
+	client, err := o.admin.client()
 	if err != nil {
 		return err
 	}

@@ -54,17 +54,22 @@ const sinceOverlap = time.Minute
 // scanner visits the rows of a table.
 type scanner[T any] func(ctx context.Context, visit func(*T) error) (incomplete bool, err error)
 
-func (s *server) listVMs(w http.ResponseWriter, r *http.Request) error {
+func (s *adminServer) listVMs(w http.ResponseWriter, r *http.Request) error {
 	return answerList(s, w, r, vmTable, scan.vms, func(rows []vmView, part page) any { return vmList{rows, part} })
 }
 
-func (s *server) listDevices(w http.ResponseWriter, r *http.Request) error {
+func (s *adminServer) listDevices(w http.ResponseWriter, r *http.Request) error {
 	return answerList(s, w, r, deviceTable, scan.devices, func(rows []deviceView, part page) any { return deviceList{rows, part} })
+}
+
+// scan looks at the fleet as it is now, or at what changed since then.
+func (s *adminServer) scan(since time.Time) scan {
+	return scan{fleet: s.fleet, now: s.now(), freshness: s.config.freshness(), since: since}
 }
 
 // answerList answers a query with one page, or with a stream of all rows where
 // the client accepts one.
-func answerList[T any](s *server, w http.ResponseWriter, r *http.Request, t table[T],
+func answerList[T any](s *adminServer, w http.ResponseWriter, r *http.Request, t table[T],
 	rows func(scan, context.Context, func(*T) error) (bool, error), reply func([]T, page) any) error {
 	now := s.now().UTC()
 	asked, err := readQuery(r.URL.Query())
@@ -79,7 +84,7 @@ func answerList[T any](s *server, w http.ResponseWriter, r *http.Request, t tabl
 	if err != nil {
 		return queryProblem(err)
 	}
-	look := scan{fleet: s.fleet, now: now, freshness: s.config.freshness(), since: made.since}
+	look := s.scan(made.since)
 	visit := func(ctx context.Context, visit func(*T) error) (bool, error) { return rows(look, ctx, visit) }
 	about := listed{AsOf: now.Add(-sinceOverlap)}
 	if streamed {
@@ -138,7 +143,7 @@ const streamBuffer = 64 << 10
 
 // stream writes a row a line. Until the first bytes are sent an error can
 // still be answered; later it breaks the stream off before its end.
-func (s *server) stream(w http.ResponseWriter, r *http.Request, rows func(emit func(any) error) (listed, error)) error {
+func (s *adminServer) stream(w http.ResponseWriter, r *http.Request, rows func(emit func(any) error) (listed, error)) error {
 	out := &streamWriter{response: w, control: http.NewResponseController(w)}
 	buffered := bufio.NewWriterSize(out, streamBuffer)
 	encoder := json.NewEncoder(buffered) // ends every value with a line end

@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
-	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/cmd/prlportal/storage"
 )
 
 // merge applies a check-in's report to what is kept of the device, and says
 // what to answer. A quiet check-in loads and writes the device only.
-func (s *server) merge(ctx context.Context, change *storage.Change, asked report) (string, error) {
+func (s *agentServer) merge(ctx context.Context, change *storage.Change, asked report) (string, error) {
 	device, request := &change.Device, asked.request
 	inventory := request.Inventory
 	confirmed := device.ConfirmedAt

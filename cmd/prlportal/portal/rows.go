@@ -26,16 +26,8 @@ func readRow(data []byte) (tableRow, error) {
 	return row, nil
 }
 
-func columnIDs(columns []column) []string {
-	ids := make([]string, len(columns))
-	for i, column := range columns {
-		ids[i] = column.id
-	}
-	return ids
-}
-
 // raw is the cell as it was sent; nil if it is empty.
-func (c column) raw(row tableRow) any {
+func (row tableRow) raw(c column) any {
 	path := c.path
 	if path == "" {
 		path = c.id
@@ -52,8 +44,8 @@ func (c column) raw(row tableRow) any {
 }
 
 // value is the cell as machines read it in one text; empty if it has none.
-func (c column) value(row tableRow) string {
-	switch value := c.raw(row).(type) {
+func (row tableRow) value(c column) string {
+	switch value := row.raw(c).(type) {
 	case string:
 		return value
 	case json.Number:
@@ -71,7 +63,7 @@ func (c column) value(row tableRow) string {
 }
 
 // gap is why the cell is empty or a state is unknown; empty where nothing is missing.
-func (c column) gap(row tableRow) protocol.Code {
+func (row tableRow) gap(c column) protocol.Code {
 	gaps, _ := row[gapsColumn].(map[string]any)
 	code, _ := gaps[c.id].(string)
 	return protocol.Code(code)
@@ -79,9 +71,9 @@ func (c column) gap(row tableRow) protocol.Code {
 
 // forPeople is the cell in local time, and with its reason where it says less
 // than it should.
-func (c column) forPeople(row tableRow, zone *time.Location) string {
-	value := c.value(row)
-	if code := c.gap(row); code != "" {
+func (row tableRow) forPeople(c column, zone *time.Location) string {
+	value := row.value(c)
+	if code := row.gap(c); code != "" {
 		return strings.TrimSpace(value + " (" + string(code) + ")")
 	}
 	if at, err := time.Parse(time.RFC3339, value); c.kind == protocol.KindTime && err == nil {
@@ -91,18 +83,18 @@ func (c column) forPeople(row tableRow, zone *time.Location) string {
 }
 
 // heading is the guide's title; people see local time, whatever it says.
-func (c column) heading() string { return strings.TrimSuffix(c.title, " (UTC)") }
+func heading(c column) string { return strings.TrimSuffix(c.title, " (UTC)") }
 
 // printRows writes the table for people, with the marks of its rows.
 func printRows(w io.Writer, columns []column, rows []tableRow, zone *time.Location) error {
 	shown := text.Table{MaxCell: maxCell}
 	for _, column := range columns {
-		shown.Heads = append(shown.Heads, column.heading())
+		shown.Heads = append(shown.Heads, heading(column))
 	}
 	for _, row := range rows {
 		line := make([]string, 0, len(columns))
 		for _, column := range columns {
-			line = append(line, column.forPeople(row, zone))
+			line = append(line, row.forPeople(column, zone))
 		}
 		if marks := row.marks(); marks != "" {
 			line[0] = marks + " " + line[0]
@@ -141,7 +133,7 @@ type csvRows struct {
 func (c csvRows) write(row tableRow) error {
 	cells := make([]string, 0, len(c.columns))
 	for _, column := range c.columns {
-		cells = append(cells, column.value(row))
+		cells = append(cells, row.value(column))
 	}
 	return c.out.Write(cells)
 }
@@ -213,7 +205,7 @@ func selectFields(columns []column, row tableRow) any {
 	}
 	fields := make(map[string]any, len(columns))
 	for _, column := range columns {
-		fields[column.id] = column.raw(row)
+		fields[column.id] = row.raw(column)
 	}
 	return fields
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"prlagent/agent/protocol"
-	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/cmd/prlportal/storage"
 )
 
 // scaleDevices is how many simulated Macs check in, once each, in one round.

@@ -18,7 +18,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/cmd/prlportal/storage"
 	"prlagent/platform/safefile"
 	"prlagent/platform/text"
 )
@@ -105,7 +105,7 @@ func serve(ctx context.Context, options serveOptions, log zerolog.Logger, ready 
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	handler := newServer(config, database, content, log, time.Now).handler()
+	handler := newServer(config, database, content, log, time.Now)
 	address := publicURL(listener.Addr(), config)
 	return run(ctx, newHTTPServer(handler, certificate, log), listener, func() error {
 		log.Info().Str("url", address).Str("site", config.SiteID).Str("version", programVersion()).Msg("ready")
@@ -113,10 +113,6 @@ func serve(ctx context.Context, options serveOptions, log zerolog.Logger, ready 
 		return errors.Join(writeReadyFile(listening, address), writeReadyFile(options.readyFile, address), ready(address))
 	})
 }
-
-// listeningFile holds the URL of the portal that runs, or ran last: the
-// operator's commands on the same machine find it there.
-const listeningFile = "listening"
 
 // refuseSigningKeys holds H31: what the portal can read, a thief of the portal
 // can read. Only its TLS key may lie in its folder.

@@ -8,8 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
+	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/secret"
 	"prlagent/platform/safefile"
 )
 
@@ -28,6 +31,8 @@ const (
 	tlsKeyFile      = "tls.key"
 	adminTokenFile  = "admin.token"
 	contentFolder   = "content"
+	headFolder      = "heads"    // in the content folder
+	policyFolder    = "policies" // in the content folder
 )
 
 // Files of the operator's folder.
@@ -89,7 +94,7 @@ var (
 	groupIDPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 )
 
-// validGroupID says whether id can name a group, and so a file of the content.
+// validGroupID reports whether id can name a group, and so a file of the content.
 func validGroupID(id string) bool { return groupIDPattern.MatchString(id) }
 
 // servedFolder is the portal's folder, given either itself or its site's folder.
@@ -159,3 +164,48 @@ func readJSONFile(path string, v any) error {
 	}
 	return nil
 }
+
+// freshness is how old a report may be: twice the cadence in force, with its
+// jitter (protocol.md 5.1). Without a cadence of the portal's own the guide's
+// daily check is in force; agents follow one of five minutes to a day.
+func (c Config) freshness() time.Duration {
+	const day = 24 * time.Hour
+	cadence := day
+	if c.NextCheckinSecs > 0 {
+		cadence = min(max(time.Duration(c.NextCheckinSecs)*time.Second, 5*time.Minute), day)
+	}
+	return 2*cadence + time.Duration(max(c.SplaySecs, 0))*time.Second
+}
+
+// acceptSecret finds the enrollment secret among those that are accepted, in a
+// time that does not depend on which one fits.
+func (c Config) acceptSecret(given string) (defaultGroup string, accepted bool) {
+	for _, known := range c.EnrollmentSecrets {
+		if secret.Matches(given, known.SHA256) {
+			defaultGroup, accepted = known.DefaultGroup, true
+		}
+	}
+	return defaultGroup, accepted
+}
+
+// acceptAdmin reports whether token is the admin token.
+func (c Config) acceptAdmin(token string) bool { return secret.Matches(token, c.AdminTokenSHA256) }
+
+// headSuffix ends the name of a group's head.
+const headSuffix = ".dsse.json"
+
+// headPath is where a group's head lies in the content folder.
+func headPath(group string) string { return filepath.Join(headFolder, group+headSuffix) }
+
+// policyPath is where a policy document lies in the content folder.
+func policyPath(name string) string { return filepath.Join(policyFolder, name) }
+
+// groupOfHead is the group whose head has this file name.
+func groupOfHead(file string) (group string, isHead bool) {
+	group, isHead = strings.CutSuffix(file, headSuffix)
+	return group, isHead && validGroupID(group)
+}
+
+// listeningFile holds the URL of the portal that runs, or ran last: the
+// operator's commands on the same machine find it there.
+const listeningFile = "listening"

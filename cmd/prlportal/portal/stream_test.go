@@ -60,7 +60,7 @@ func TestStreamThatBreaksOffIsLogged(t *testing.T) {
 				}
 				return listed{}, unreadable
 			}
-			s := &server{log: zerolog.New(&log)}
+			s := &adminServer{log: zerolog.New(&log)}
 			request := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/admin/vms", nil)
 			if err := s.stream(client, request, rows); err != nil {
 				t.Errorf("answered with %v in the midst of a stream", err)

@@ -11,36 +11,6 @@ import (
 	"prlagent/agent/protocol"
 )
 
-// field is a column together with where its value comes from. Filters, sort
-// keys, outputs and the description of the admin plane derive from it.
-type field[T any] struct {
-	column
-	text func(*T) string
-	at   func(*T) time.Time // of a time
-}
-
-func (f field[T]) cell(row *T) cell {
-	if f.at != nil {
-		return cell{at: f.at(row)}
-	}
-	return cell{text: f.text(row)}
-}
-
-// table is everything that the read side knows of rows of one type.
-type table[T any] struct {
-	name   string // of its list in JSON, in URLs and on the command line
-	fields []field[T]
-	search func(*T) string // what a search looks at
-}
-
-func (t table[T]) columns() []column {
-	columns := make([]column, len(t.fields))
-	for i, field := range t.fields {
-		columns[i] = field.column
-	}
-	return columns
-}
-
 // vmView is a row as the admin plane sends it.
 type vmView struct {
 	protocol.Row
@@ -72,7 +42,7 @@ var vmTable = table[vmView]{
 func rowFields() []field[vmView] {
 	var fields []field[vmView]
 	for _, known := range slices.Concat(protocol.Columns, protocol.OwnColumns) {
-		made := field[vmView]{column: column{known.ID, known.Title, known.Kind, known.Path}}
+		made := field[vmView]{column: column{id: known.ID, title: known.Title, kind: known.Kind, path: known.Path}}
 		if known.Kind == protocol.KindTime {
 			made.at = func(v *vmView) time.Time { return known.At(&v.Row) }
 		} else {
@@ -88,10 +58,10 @@ var portalFields = []field[vmView]{
 	{column: column{id: "stale_report", title: "Report is stale", kind: protocol.KindBool}, text: func(v *vmView) string { return strconv.FormatBool(v.StaleReport) }},
 	{column: column{id: "changed_at", title: "Changed", kind: protocol.KindTime}, at: func(v *vmView) time.Time { return v.ChangedAt }},
 	{column: column{id: "removed_at", title: "Removed", kind: protocol.KindTime}, at: func(v *vmView) time.Time { return v.RemovedAt }},
-	{column: column{id: gapsColumn, title: "Empty because", kind: protocol.KindText}, text: gapsCell},
+	{column: column{id: gapsColumn, title: "Empty because", kind: protocol.KindText}, text: gapsCell, unsearched: true},
 }
 
-// gapsColumn is the reasons of the cells of a row. A search does not look there.
+// gapsColumn has the reasons of the empty cells of a row.
 const gapsColumn = "gaps"
 
 func gapsCell(v *vmView) string {
@@ -118,7 +88,7 @@ var deviceFields = []field[deviceView]{
 	{column: column{id: "computer_name", title: "Computer name", kind: protocol.KindText}, text: func(v *deviceView) string { return v.ComputerName }},
 	{column: column{id: "mac_serial", title: "Mac serial number", kind: protocol.KindText}, text: func(v *deviceView) string { return v.MacSerial }},
 	{column: column{id: "state", title: "State", kind: protocol.KindText}, text: func(v *deviceView) string { return v.State }},
-	{column: column{"group", "Group", protocol.KindText, "group.id"}, text: func(v *deviceView) string { return v.Group.ID }},
+	{column: column{id: "group", title: "Group", kind: protocol.KindText, path: "group.id"}, text: func(v *deviceView) string { return v.Group.ID }},
 	{column: column{id: "mode", title: "Mode", kind: protocol.KindText}, text: func(v *deviceView) string { return v.Mode }},
 	{column: column{id: "vms", title: "VMs", kind: protocol.KindNumber}, text: func(v *deviceView) string { return strconv.Itoa(v.VMs) }},
 	{column: column{id: "pd_version", title: "Parallels Desktop", kind: protocol.KindVersion}, text: func(v *deviceView) string { return v.PDVersion }},
@@ -129,7 +99,7 @@ var deviceFields = []field[deviceView]{
 	{column: column{id: "macos", title: "macOS", kind: protocol.KindVersion}, text: func(v *deviceView) string { return v.MacOS }},
 	{column: column{id: "model", title: "Model", kind: protocol.KindText}, text: func(v *deviceView) string { return v.Model }},
 	{column: column{id: "hardware_uuid", title: "Hardware UUID", kind: protocol.KindText}, text: func(v *deviceView) string { return v.HardwareUUID }},
-	{column: column{"group_source", "Group source", protocol.KindText, "group.source"}, text: func(v *deviceView) string { return v.Group.Source }},
+	{column: column{id: "group_source", title: "Group source", kind: protocol.KindText, path: "group.source"}, text: func(v *deviceView) string { return v.Group.Source }},
 	{column: column{id: "policy_state", title: "Policy status", kind: protocol.KindText}, text: func(v *deviceView) string { return v.PolicyState }},
 	{column: column{id: "key_id", title: "Key ID", kind: protocol.KindText}, text: func(v *deviceView) string { return v.KeyID }},
 	{column: column{id: "enrolled_at", title: "Enrolled", kind: protocol.KindTime}, at: func(v *deviceView) time.Time { return v.EnrolledAt }},

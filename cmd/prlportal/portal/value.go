@@ -258,3 +258,12 @@ func (k sortKey) compare(other sortKey) int {
 		strings.Compare(k.folded, other.folded),
 	)
 }
+
+// columnIDs are the names of columns.
+func columnIDs(columns []column) []string {
+	ids := make([]string, len(columns))
+	for i, column := range columns {
+		ids[i] = column.id
+	}
+	return ids
+}

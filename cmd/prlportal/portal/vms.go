@@ -42,15 +42,15 @@ const (
 	markLastKnown   = "*"
 )
 
-func (r tableRow) marks() string {
+func (row tableRow) marks() string {
 	var marks string
-	if removed, _ := r["removed_at"].(string); removed != "" {
+	if removed, _ := row["removed_at"].(string); removed != "" {
 		marks += markRemoved
 	}
-	if late, _ := r["stale_report"].(bool); late {
+	if late, _ := row["stale_report"].(bool); late {
 		marks += markStaleReport
 	}
-	if r.stale() != "" {
+	if row.stale() != "" {
 		marks += markLastKnown
 	}
 	return marks
@@ -64,7 +64,7 @@ func printVMs(w io.Writer, columns []column, rows []tableRow, zone *time.Locatio
 	reasons := make(map[protocol.Code]struct{})
 	for _, row := range rows {
 		for _, column := range columns {
-			if code := column.gap(row); code != "" {
+			if code := row.gap(column); code != "" {
 				reasons[code] = struct{}{}
 			}
 		}
@@ -81,8 +81,8 @@ func printVMs(w io.Writer, columns []column, rows []tableRow, zone *time.Locatio
 }
 
 // stale is why the row is only the last known one; empty if it is fresh.
-func (r tableRow) stale() protocol.Code {
-	code, _ := r["stale"].(string)
+func (row tableRow) stale() protocol.Code {
+	code, _ := row["stale"].(string)
 	return protocol.Code(code)
 }
 

@@ -7,8 +7,6 @@ package storage
 
 import (
 	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +14,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/secret"
 )
 
 // Errors of every implementation.
@@ -25,6 +24,10 @@ var (
 	// another device holds one of its keys: read again and decide again.
 	ErrConflict = errors.New("record was changed by someone else")
 )
+
+// SaveAttempts is how often a decision is taken anew because another request of
+// the same device came between, which Save says with ErrConflict.
+const SaveAttempts = 5
 
 // Bounds of what is kept for one device.
 const (
@@ -150,7 +153,7 @@ type Key string
 func ByID(id string) Key { return Key("id:" + id) }
 
 // ByToken is the key of a bearer token.
-func ByToken(token string) Key { return byTokenHash(HashToken(token)) }
+func ByToken(token string) Key { return byTokenHash(secret.Hash(token)) }
 
 func byTokenHash(sum string) Key { return Key("token:" + sum) }
 
@@ -158,12 +161,6 @@ func byTokenHash(sum string) Key { return Key("token:" + sum) }
 func ByMac(serial, hardwareUUID string) Key {
 	// %q, so that no pair of texts reads like another pair.
 	return Key(fmt.Sprintf("mac:%q %q", strings.ToUpper(hardwareUUID), strings.ToUpper(serial)))
-}
-
-// HashToken is what is stored of a secret: its SHA-256 in hex.
-func HashToken(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
 }
 
 // Keys are all keys of the device.

@@ -15,7 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"prlagent/agent/protocol"
-	"prlagent/cmd/prlportal/portal/storage"
+	"prlagent/cmd/prlportal/secret"
+	"prlagent/cmd/prlportal/storage"
 )
 
 // Store is what is tested.
@@ -58,7 +59,7 @@ func device(id string, tokens ...string) storage.Device {
 		Group: protocol.Group{ID: "default", Source: protocol.GroupFromPrimary}, EnrolledAt: at,
 	}
 	for _, token := range tokens {
-		made.Tokens = append(made.Tokens, storage.Token{SHA256: storage.HashToken(token), IssuedAt: at})
+		made.Tokens = append(made.Tokens, storage.Token{SHA256: secret.Hash(token), IssuedAt: at})
 	}
 	return made
 }
@@ -193,7 +194,7 @@ func testCopies(t *testing.T, store Store) {
 	saved.Tokens[0].SHA256 = "changed after it was saved"
 	read := load(t, store, storage.ByID("a"))
 	read.Tokens[0].SHA256 = "changed after it was read"
-	wantEqual(t, load(t, store, storage.ByID("a")).Tokens[0].SHA256, storage.HashToken("token"))
+	wantEqual(t, load(t, store, storage.ByID("a")).Tokens[0].SHA256, secret.Hash("token"))
 }
 
 func testConcurrentChanges(t *testing.T, store Store) {

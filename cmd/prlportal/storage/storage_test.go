@@ -11,8 +11,9 @@ import (
 
 	"go.uber.org/goleak"
 
-	"prlagent/cmd/prlportal/portal/storage"
-	"prlagent/cmd/prlportal/portal/storage/storagetest"
+	"prlagent/cmd/prlportal/secret"
+	"prlagent/cmd/prlportal/storage"
+	"prlagent/cmd/prlportal/storage/storagetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -70,7 +71,7 @@ func TestBoltKeepsRecordsAfterReopening(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	device := storage.Device{ID: "a", Serial: "C02", HardwareUUID: "u", Tokens: []storage.Token{{SHA256: storage.HashToken("token")}}}
+	device := storage.Device{ID: "a", Serial: "C02", HardwareUUID: "u", Tokens: []storage.Token{{SHA256: secret.Hash("token")}}}
 	if err := errors.Join(first.Save(t.Context(), storage.Change{Device: device}), first.Close()); err != nil {
 		t.Fatal(err)
 	}
