@@ -20,7 +20,7 @@ import (
 	"prlagent/agent"
 	"prlagent/cmd/prlagent/cli"
 	"prlagent/cmd/prlagentd/daemon"
-	"prlagent/cmd/prlportal/portal"
+	portalcli "prlagent/cmd/prlportal/cli"
 	"prlagent/cmd/prlsim/demo"
 	"prlagent/cmd/prlsim/sim"
 )
@@ -30,7 +30,7 @@ import (
 func TestMain(m *testing.M) {
 	roles := map[string]func(){
 		"prlsim":    func() { syscall.Exit(sim.Main(demo.Command())) },
-		"prlportal": func() { syscall.Exit(portal.Main()) },
+		"prlportal": func() { syscall.Exit(portalcli.Main()) },
 		"prlagentd": func() { syscall.Exit(daemon.Main()) },
 		"prlagent":  func() { syscall.Exit(cli.Main()) },
 	}

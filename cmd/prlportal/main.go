@@ -1,11 +1,11 @@
 // Command prlportal is the reference management portal: what Macs with
-// prlagentd enroll with and report to. See package portal.
+// prlagentd enroll with and report to. See package cli.
 package main
 
 import (
 	"os"
 
-	"prlagent/cmd/prlportal/portal"
+	"prlagent/cmd/prlportal/cli"
 )
 
-func main() { os.Exit(portal.Main()) }
+func main() { os.Exit(cli.Main()) }

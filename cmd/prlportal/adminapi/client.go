@@ -1,0 +1,191 @@
+package adminapi
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/fleet"
+	"prlagent/cmd/prlportal/query"
+)
+
+const (
+	clientTimeout = 30 * time.Second
+	// maxAdminReply bounds an answer in one piece: a page of the longest rows.
+	maxAdminReply = 32 << 20
+	// maxAdminRow bounds a line of a stream.
+	maxAdminRow = 1 << 20
+)
+
+// Client talks to the admin plane of a running portal.
+type Client struct {
+	base  *url.URL
+	token string
+	http  *http.Client
+}
+
+// NewClient makes a client for the portal at base. The token goes to a portal
+// with one of the certificates and to no other.
+func NewClient(base *url.URL, token string, certificates *x509.CertPool) *Client {
+	transport := &http.Transport{
+		TLSClientConfig:       &tls.Config{RootCAs: certificates, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:   clientTimeout,
+		ResponseHeaderTimeout: clientTimeout, // a stream may take longer as a whole
+	}
+	return &Client{base: base, token: token, http: &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Close ends the connections that are idle.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// do sends body, if it is not nil, as JSON and decodes the answer into reply.
+func (c *Client) do(ctx context.Context, method string, path []string, body, reply any) error {
+	var content []byte
+	if body != nil {
+		var err error
+		if content, err = json.Marshal(body); err != nil {
+			return fmt.Errorf("encode request: %w", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
+	defer cancel()
+	response, err := c.ask(ctx, method, c.base.JoinPath(path...), content, "application/json")
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	data, err := protocol.ReadLimited(response.Body, maxAdminReply)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, reply); err != nil {
+		return errUnexpected
+	}
+	return nil
+}
+
+var errUnexpected = errors.New("the portal's answer is not what was asked for")
+
+// ask gives an answer that is no error; its body is to be closed.
+func (c *Client) ask(ctx context.Context, method string, target *url.URL, content []byte, accept string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(content))
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	request.Header.Set("Accept", accept)
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask the portal: %w", err)
+	}
+	if response.StatusCode == http.StatusOK {
+		return response, nil
+	}
+	defer response.Body.Close()
+	data, err := protocol.ReadLimited(response.Body, protocol.MaxReply)
+	if err != nil {
+		return nil, err
+	}
+	if problem, ours := protocol.ParseProblem(response.StatusCode, response.Header.Get("Content-Type"), data); ours {
+		return nil, problem
+	}
+	return nil, fmt.Errorf("ask the portal: it answered %s", response.Status)
+}
+
+// Rows calls visit with every row that fits, or with those of the page that
+// the query names. What it gives is a page, or listed for a whole table.
+func (c *Client) Rows(ctx context.Context, table string, asked query.Query, visit func(json.RawMessage) error) (any, error) {
+	if asked.Page == 0 && asked.PerPage == 0 {
+		return c.stream(ctx, table, asked, visit)
+	}
+	var reply map[string]json.RawMessage
+	target := c.base.JoinPath("v1", "admin", table)
+	target.RawQuery = asked.Values().Encode()
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
+	defer cancel()
+	response, err := c.ask(ctx, http.MethodGet, target, nil, "application/json")
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	data, err := protocol.ReadLimited(response.Body, maxAdminReply)
+	if err != nil {
+		return nil, err
+	}
+	var rows []json.RawMessage
+	var part Page
+	if json.Unmarshal(data, &reply) != nil || json.Unmarshal(reply[table], &rows) != nil || json.Unmarshal(data, &part) != nil || part.PerPage < 1 {
+		return nil, errUnexpected
+	}
+	for _, row := range rows {
+		if err := visit(row); err != nil {
+			return nil, err
+		}
+	}
+	return part, nil
+}
+
+// stream reads a whole table, a row at a time.
+func (c *Client) stream(ctx context.Context, table string, asked query.Query, visit func(json.RawMessage) error) (ListInfo, error) {
+	target := c.base.JoinPath("v1", "admin", table)
+	target.RawQuery = asked.Values().Encode()
+	response, err := c.ask(ctx, http.MethodGet, target, nil, StreamType)
+	if err != nil {
+		return ListInfo{}, err
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(make([]byte, 0, streamBuffer), maxAdminRow)
+	for lines.Scan() {
+		if bytes.HasPrefix(lines.Bytes(), endPrefix) {
+			var last streamEnd
+			if json.Unmarshal(lines.Bytes(), &last) != nil || last.End == nil {
+				return ListInfo{}, errUnexpected
+			}
+			return *last.End, nil
+		}
+		if err := visit(lines.Bytes()); err != nil {
+			return ListInfo{}, err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return ListInfo{}, fmt.Errorf("read rows: %w", err)
+	}
+	return ListInfo{}, errors.New("the portal's answer broke off; try again")
+}
+
+// endPrefix begins the last line of a stream and no other.
+var endPrefix = []byte(`{"end":`)
+
+// Devices are all devices.
+func (c *Client) Devices(ctx context.Context) ([]fleet.Device, error) {
+	var list []fleet.Device
+	_, err := c.stream(ctx, fleet.DeviceTable.Name, query.Query{}, func(data json.RawMessage) error {
+		var device fleet.Device
+		if err := json.Unmarshal(data, &device); err != nil {
+			return errUnexpected
+		}
+		list = append(list, device)
+		return nil
+	})
+	return list, err
+}
+
+// Approve settles what waits at a device and gives it as it is then.
+func (c *Client) Approve(ctx context.Context, deviceID string, asked Approval) (fleet.Device, error) {
+	var view fleet.Device
+	err := c.do(ctx, http.MethodPost, []string{"v1", "admin", "devices", deviceID, "approve"}, asked, &view)
+	return view, err
+}

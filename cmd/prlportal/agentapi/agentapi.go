@@ -1,0 +1,68 @@
+// Package agentapi answers the agents: enrollment, check-in and signed content,
+// as package protocol has them.
+//
+// A request is decided by a function over the device's record and kept in one
+// commit of package storage.
+package agentapi
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/cmd/prlportal/httpapi"
+	"prlagent/cmd/prlportal/site"
+	"prlagent/cmd/prlportal/storage"
+)
+
+// deviceKeeper finds and keeps devices.
+type deviceKeeper interface {
+	Device(ctx context.Context, key storage.Key) (storage.Device, error)
+	Save(ctx context.Context, change storage.Change) error
+}
+
+// reportReader reads what devices reported.
+type reportReader interface {
+	Report(ctx context.Context, deviceID string) (storage.Report, error)
+	History(ctx context.Context, deviceID string) (storage.History, error)
+}
+
+// Store is what the agent plane needs of a storage implementation.
+type Store interface {
+	deviceKeeper
+	reportReader
+}
+
+// Server answers the agents. Its methods are safe for concurrent use.
+type Server struct {
+	config  site.Config
+	store   Store
+	content *os.Root // heads and policies, read-only
+	log     zerolog.Logger
+	now     func() time.Time
+	sources *limiter // enrollments per network address
+	serials *limiter // enrollments per Mac
+}
+
+// maxLimited is how many addresses or Macs a limiter remembers.
+const maxLimited = 20_000
+
+func New(config site.Config, store Store, content *os.Root, log zerolog.Logger, now func() time.Time) *Server {
+	return &Server{
+		config: config, store: store, content: content, log: log, now: now,
+		sources: newLimiter(config.Enrollments.PerSource, time.Hour, maxLimited),
+		serials: newLimiter(config.Enrollments.PerSerial, time.Hour, maxLimited),
+	}
+}
+
+// Routes are the requests of agents.
+func (s *Server) Routes() []httpapi.Route {
+	return []httpapi.Route{
+		{Pattern: "POST /v1/enroll", Handle: s.enroll},
+		{Pattern: "POST /v1/checkin", Handle: s.checkin},
+		{Pattern: "GET /v1/content/heads/{file}", Handle: s.head},
+		{Pattern: "GET /v1/content/policies/{file}", Handle: s.policy},
+	}
+}

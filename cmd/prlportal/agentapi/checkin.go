@@ -1,0 +1,273 @@
+package agentapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/httpapi"
+	"prlagent/cmd/prlportal/secret"
+	"prlagent/cmd/prlportal/storage"
+	"prlagent/platform/text"
+)
+
+// replayWindow is how long the repeat of a request gets its first answer. The
+// newest one gets it for ever: a Mac repeats only what it sent last, and by its
+// own clock.
+const replayWindow = 24 * time.Hour
+
+// checkin takes a report and answers it (protocol.md 2.6).
+func (s *Server) checkin(w http.ResponseWriter, r *http.Request) error {
+	token := httpapi.BearerToken(r)
+	if token == "" {
+		return protocol.NewProblem(protocol.ProblemUnauthenticated, "")
+	}
+	// The device is looked up before the body is read: who has no token
+	// makes us decompress nothing.
+	if _, err := s.deviceByToken(r.Context(), token); err != nil {
+		return err
+	}
+	body, err := httpapi.ReadBody(r, protocol.MaxRequest)
+	if err != nil {
+		return err
+	}
+	var request protocol.CheckinRequest
+	if err := httpapi.DecodeBody(body, &request); err != nil {
+		return err
+	}
+	if err := checkCheckin(&request); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(body)
+	asked := report{request: &request, body: hex.EncodeToString(sum[:16]), token: secret.Hash(token), now: s.now().UTC()}
+	device, entry, err := s.keepReport(r.Context(), token, asked)
+	if err != nil {
+		return err
+	}
+	return httpapi.WriteJSON(w, r, http.StatusOK, s.checkinReply(device, entry, asked.now))
+}
+
+func (s *Server) deviceByToken(ctx context.Context, token string) (storage.Device, error) {
+	device, err := s.store.Device(ctx, storage.ByToken(token))
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.Device{}, protocol.NewProblem(protocol.ProblemDeviceUnknown, "")
+	}
+	if err != nil {
+		return storage.Device{}, fmt.Errorf("find device: %w", err)
+	}
+	return device, nil
+}
+
+// checkCheckin refuses what no agent of ours sends, and cuts texts to length.
+func checkCheckin(request *protocol.CheckinRequest) error {
+	if request.Protocol != protocol.Version {
+		return protocol.NewProblem(protocol.ProblemUnsupported, fmt.Sprintf("This portal speaks version %d.", protocol.Version))
+	}
+	if uuid.Validate(request.RequestID) != nil {
+		return httpapi.InvalidField("request_id", "The request id is not a UUID.")
+	}
+	if request.Epoch == "" || len(request.Epoch) > protocol.MaxName {
+		return httpapi.InvalidField("epoch", "The epoch is missing or too long.")
+	}
+	if request.Sequence == 0 {
+		return httpapi.InvalidField("sequence", "Sequence numbers begin with 1.")
+	}
+	inventory := &request.Inventory
+	if inventory.Hash == "" || len(inventory.Hash) > protocol.MaxName {
+		return httpapi.InvalidField("inventory.hash", "The hash is missing or too long.")
+	}
+	if len(inventory.VMs) > protocol.MaxVMs {
+		return httpapi.InvalidField("inventory.vms", fmt.Sprintf("A report holds at most %d virtual machines.", protocol.MaxVMs))
+	}
+	for i := range inventory.VMs {
+		vm := &inventory.VMs[i]
+		if vm.ID == "" || vm.Owner == "" || len(vm.ID) > protocol.MaxName || len(vm.Owner) > protocol.MaxName {
+			return httpapi.InvalidField(fmt.Sprintf("inventory.vms[%d]", i), "A virtual machine has no proper id and owner.")
+		}
+		clipVM(vm)
+	}
+	clipParts(request)
+	return nil
+}
+
+// report is a check-in that was read and checked.
+type report struct {
+	request *protocol.CheckinRequest
+	body    string // hash of the body
+	token   string // hash of the bearer token
+	now     time.Time
+}
+
+// keepReport decides and saves, in at most one commit. It gives the device as
+// it is now and the acknowledgement to send.
+func (s *Server) keepReport(ctx context.Context, token string, asked report) (storage.Device, storage.Request, error) {
+	for range storage.SaveAttempts {
+		device, err := s.deviceByToken(ctx, token)
+		if err != nil {
+			return storage.Device{}, storage.Request{}, err
+		}
+		outcome, err := s.decide(ctx, device, asked)
+		if err != nil {
+			return storage.Device{}, storage.Request{}, err
+		}
+		if outcome.change != nil {
+			err = s.store.Save(ctx, *outcome.change)
+			device = outcome.change.Device
+		}
+		switch {
+		case errors.Is(err, storage.ErrConflict):
+			continue
+		case err != nil:
+			return storage.Device{}, storage.Request{}, fmt.Errorf("save report: %w", err)
+		case outcome.refusal != nil:
+			s.log.Warn().Str("device", device.ID).Str("problem", outcome.refusal.Name()).Msg("check-in refused")
+			return storage.Device{}, storage.Request{}, *outcome.refusal
+		case outcome.change != nil: // not the repeat of what arrived before
+			s.logArrival(device, asked.request.Triggers)
+		}
+		return device, outcome.entry, nil
+	}
+	return storage.Device{}, storage.Request{}, protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy.")
+}
+
+// logArrival tells why a device checked in, once for each report.
+func (s *Server) logArrival(device storage.Device, triggers []protocol.Trigger) {
+	reasons := zerolog.Arr()
+	for _, one := range triggers {
+		reason := zerolog.Dict().Str("reason", text.Display(one.Reason)).Int("count", one.Count)
+		if one.VMID != "" {
+			reason.Str("vm_id", text.Display(one.VMID))
+		}
+		reasons.Dict(reason)
+	}
+	s.log.Info().Str("device", device.ID).Uint64("sequence", device.Sequence).Array("triggers", reasons).Msg("check-in accepted")
+}
+
+// outcome is what a check-in leads to. A refusal can have a change too: the
+// mark of a duplicate identity.
+type outcome struct {
+	entry   storage.Request
+	change  *storage.Change
+	refusal *protocol.Problem
+}
+
+func (s *Server) decide(ctx context.Context, device storage.Device, asked report) (outcome, error) {
+	if entry, known := repeated(device, asked); known {
+		if entry.Body != asked.body {
+			return outcome{refusal: conflict(protocol.ProblemSequenceConflict, device)}, nil
+		}
+		return outcome{entry: entry}, nil
+	}
+	if reason := forked(device, asked.request); reason != "" {
+		markDuplicate(&device, reason, asked.now)
+		return outcome{
+			refusal: conflict(protocol.ProblemDuplicateIdentity, device),
+			change:  &storage.Change{Device: device},
+		}, nil
+	}
+	change := storage.Change{Device: device}
+	gap := advance(&change.Device, asked.request, asked.now)
+	answer, err := s.merge(ctx, &change, asked)
+	if err != nil {
+		return outcome{}, err
+	}
+	if gap && !asked.request.Inventory.Full {
+		answer = protocol.InventorySendFull
+	}
+	entry := storage.Request{ID: asked.request.RequestID, Body: asked.body, At: asked.now, Inventory: answer}
+	remember(&change.Device, entry, asked)
+	return outcome{entry: entry, change: &change}, nil
+}
+
+// repeated finds the acknowledgement of a request that came before.
+func repeated(device storage.Device, asked report) (storage.Request, bool) {
+	newest := len(device.Requests) - 1
+	for i, entry := range device.Requests {
+		if entry.ID == asked.request.RequestID && (i == newest || asked.now.Sub(entry.At) < replayWindow) {
+			return entry, true
+		}
+	}
+	return storage.Request{}, false
+}
+
+// forked says how a request shows that two Macs report as one device (H02):
+// one uses a number that the other has used, or an epoch comes back that
+// another had replaced. One Mac never does either, whatever it lost: a
+// restored state begins a new epoch (H22).
+func forked(device storage.Device, request *protocol.CheckinRequest) string {
+	switch {
+	case slices.Contains(device.PastEpochs, request.Epoch):
+		return storage.DuplicateEpoch
+	case request.Epoch == device.Epoch && request.Sequence <= device.Sequence:
+		return storage.DuplicateSequence
+	}
+	return ""
+}
+
+func markDuplicate(device *storage.Device, reason string, now time.Time) {
+	mark := storage.Duplicate{Reason: reason, At: now, Count: 1}
+	if device.Duplicate != nil {
+		mark.Count += device.Duplicate.Count
+	}
+	device.Duplicate, device.ChangedAt = &mark, now
+}
+
+func conflict(name string, device storage.Device) *protocol.Problem {
+	problem := protocol.NewProblem(name, "")
+	problem.Expected = device.Sequence + 1
+	return &problem
+}
+
+// advance moves the device to the request's epoch and number, and says
+// whether numbers in between are missing.
+func advance(device *storage.Device, request *protocol.CheckinRequest, now time.Time) (gap bool) {
+	if request.Epoch != device.Epoch {
+		if device.Epoch != "" {
+			device.PastEpochs = append(device.PastEpochs, device.Epoch)
+			excess := max(0, len(device.PastEpochs)-storage.MaxPastEpochs)
+			device.PastEpochs = slices.Delete(device.PastEpochs, 0, excess)
+		}
+		device.Epoch, device.Sequence, device.ChangedAt = request.Epoch, request.Sequence, now
+		return false
+	}
+	gap = request.Sequence != device.Sequence+1
+	device.Sequence = request.Sequence
+	return gap
+}
+
+// remember keeps the acknowledgement for repeats, notes the check-in, and
+// retires the tokens that were given out before the one that was used.
+func remember(device *storage.Device, entry storage.Request, asked report) {
+	device.LastCheckinAt = asked.now
+	if len(asked.request.Triggers) > 0 {
+		device.LastTriggers = asked.request.Triggers
+	}
+	device.Requests = slices.DeleteFunc(device.Requests, func(r storage.Request) bool { return asked.now.Sub(r.At) >= replayWindow })
+	device.Requests = append(device.Requests, entry)
+	excess := max(0, len(device.Requests)-storage.MaxRequests)
+	device.Requests = slices.Delete(device.Requests, 0, excess)
+	used := slices.IndexFunc(device.Tokens, func(t storage.Token) bool { return t.SHA256 == asked.token })
+	device.Tokens = slices.Delete(device.Tokens, 0, max(0, used))
+}
+
+// checkinReply is the acknowledgement with what is computed afresh each time (H03).
+func (s *Server) checkinReply(device storage.Device, entry storage.Request, now time.Time) protocol.CheckinReply {
+	return protocol.CheckinReply{
+		ServerTime:  now,
+		NextCheckin: s.config.NextCheckinSecs,
+		SplaySecs:   s.config.SplaySecs,
+		Group:       device.Group,
+		Policy:      s.hint(device.Group.ID),
+		Inventory:   entry.Inventory,
+		Acks:        entry.Acks,
+	}
+}

@@ -1,0 +1,250 @@
+package agentapi
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/httpapi"
+	"prlagent/cmd/prlportal/secret"
+	"prlagent/cmd/prlportal/site"
+	"prlagent/cmd/prlportal/storage"
+)
+
+// pendingRetrySecs is when a Mac that waits for approval should ask again.
+const pendingRetrySecs = 600
+
+// enroll gives a Mac its identity (protocol.md 2.5, H01).
+func (s *Server) enroll(w http.ResponseWriter, r *http.Request) error {
+	now := s.now().UTC()
+	source := httpapi.SourceAddress(r)
+	if wait, allowed := s.sources.take(sourceNetwork(source), now); !allowed {
+		return rateLimited(w, wait)
+	}
+	body, err := httpapi.ReadBody(r, httpapi.MaxSmallBody)
+	if err != nil {
+		return err
+	}
+	request, err := openEnrollment(body)
+	if err != nil {
+		return err
+	}
+	defaultGroup, accepted := s.config.AcceptSecret(request.Secret)
+	if accepted { // a wrong secret counts against no Mac
+		bucket, err := s.serialBucket(r.Context(), request)
+		if err != nil {
+			return err
+		}
+		if wait, allowed := s.serials.take(bucket, now); !allowed {
+			return rateLimited(w, wait)
+		}
+	}
+	asked := enrollment{
+		request: request, source: source, now: now, invited: accepted,
+		group: s.resolveGroup(request.GroupHint, defaultGroup),
+		token: secret.New(),
+	}
+	reply, err := s.keepEnrollment(r.Context(), asked)
+	if err != nil {
+		s.log.Warn().Str("source", source).Bool("secret_accepted", accepted).Msg("enrollment refused")
+		return err
+	}
+	s.log.Info().Str("device", reply.DeviceID).Str("source", source).Str("state", reply.State).Msg("enrollment")
+	if reply.State == protocol.EnrollPending {
+		return httpapi.WriteJSON(w, r, http.StatusAccepted, reply)
+	}
+	return httpapi.WriteJSON(w, r, http.StatusCreated, reply)
+}
+
+// serialBucket is what an enrollment with an accepted secret counts against:
+// the Mac with its key, or, where another key asks to be a known Mac, the serial
+// number with all such keys. Anybody on a Mac can read the secret, and must not
+// use up the share of a Mac that proves its key.
+func (s *Server) serialBucket(ctx context.Context, request protocol.EnrollRequest) (string, error) {
+	device, err := s.store.Device(ctx, storage.ByMac(request.Serial, request.HardwareUUID))
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return "", fmt.Errorf("find device: %w", err)
+	}
+	if device.ID != "" && !device.Key.Equal(request.DeviceKey) {
+		return request.Serial, nil
+	}
+	return protocol.KeyID(request.DeviceKey) + " " + request.Serial, nil
+}
+
+func rateLimited(w http.ResponseWriter, wait time.Duration) error {
+	w.Header().Set(retryAfterHeader, strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	return protocol.NewProblem(protocol.ProblemRateLimited, "")
+}
+
+// openEnrollment gives the request inside an envelope that the request's own
+// key signed: whoever sent it holds that key. The bytes that were verified
+// are the bytes that are used.
+func openEnrollment(body []byte) (protocol.EnrollRequest, error) {
+	refused := func(detail string) (protocol.EnrollRequest, error) {
+		return protocol.EnrollRequest{}, protocol.NewProblem(protocol.ProblemInvalidRequest, detail)
+	}
+	var envelope protocol.Envelope
+	if err := httpapi.DecodeBody(body, &envelope); err != nil {
+		return protocol.EnrollRequest{}, err
+	}
+	claimed, err := base64.StdEncoding.DecodeString(envelope.Payload)
+	if err != nil {
+		return refused("The envelope's payload is not base64.")
+	}
+	var unverified protocol.EnrollRequest
+	if err := httpapi.DecodeBody(claimed, &unverified); err != nil {
+		return protocol.EnrollRequest{}, err
+	}
+	if len(unverified.DeviceKey) != ed25519.PublicKeySize {
+		return protocol.EnrollRequest{}, httpapi.InvalidField("device_key", "The device key is not an Ed25519 key.")
+	}
+	trusted := []protocol.TrustedKey{{ID: protocol.KeyID(unverified.DeviceKey), Key: unverified.DeviceKey}}
+	payload, err := envelope.Verify(protocol.PayloadEnroll, trusted, 1)
+	if err != nil {
+		return refused("The envelope is not signed by the device key in it.")
+	}
+	var request protocol.EnrollRequest
+	if err := httpapi.DecodeBody(payload, &request); err != nil {
+		return protocol.EnrollRequest{}, err
+	}
+	return request, checkEnrollment(request)
+}
+
+func checkEnrollment(request protocol.EnrollRequest) error {
+	for _, field := range []struct {
+		name, value string
+		optional    bool
+	}{
+		{"serial", request.Serial, false},
+		{"hardware_uuid", request.HardwareUUID, false},
+		{"request_id", request.RequestID, false},
+		{"epoch", request.Epoch, true},
+		{"agent_version", request.AgentVersion, true},
+		{"secret", request.Secret, true},
+	} {
+		if field.value == "" && !field.optional || len(field.value) > protocol.MaxName {
+			return httpapi.InvalidField(field.name, "The field is missing or too long.")
+		}
+	}
+	if request.GroupHint != "" && !site.ValidGroupID(request.GroupHint) {
+		return httpapi.InvalidField("group_hint", "That is not a group id.")
+	}
+	return nil
+}
+
+// resolveGroup finds the one group of a Mac: the first of the Mac's own
+// configuration, the secret it enrolled with, and the site (H08).
+func (s *Server) resolveGroup(hint, secretDefault string) protocol.Group {
+	switch {
+	case hint != "":
+		return s.config.Group(hint, protocol.GroupFromProfile)
+	case secretDefault != "":
+		return s.config.Group(secretDefault, protocol.GroupFromSecret)
+	}
+	return s.config.Group(s.config.PrimaryGroup, protocol.GroupFromPrimary)
+}
+
+// enrollment is a verified request and what the portal would give for it.
+type enrollment struct {
+	request protocol.EnrollRequest
+	invited bool // with a secret that is accepted
+	source  string
+	group   protocol.Group
+	token   string
+	now     time.Time
+}
+
+func (s *Server) keepEnrollment(ctx context.Context, asked enrollment) (protocol.EnrollReply, error) {
+	for range storage.SaveAttempts {
+		device, err := s.store.Device(ctx, storage.ByMac(asked.request.Serial, asked.request.HardwareUUID))
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return protocol.EnrollReply{}, fmt.Errorf("find device: %w", err)
+		}
+		reply, err := asked.decide(&device)
+		if err != nil {
+			return protocol.EnrollReply{}, err
+		}
+		err = s.store.Save(ctx, storage.Change{Device: device})
+		if err == nil {
+			return reply, nil
+		}
+		if !errors.Is(err, storage.ErrConflict) {
+			return protocol.EnrollReply{}, fmt.Errorf("save device: %w", err)
+		}
+	}
+	return protocol.EnrollReply{}, protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy.")
+}
+
+// decide changes the device, which is empty for a new Mac, and answers.
+//
+// The secret lets a Mac ask; a device that proves its key needs none (H01), so
+// that a rotated secret locks no device out. It then stays in its group.
+func (e enrollment) decide(device *storage.Device) (protocol.EnrollReply, error) {
+	proven := device.ID != "" && device.Key.Equal(e.request.DeviceKey)
+	if !e.invited && !proven {
+		return protocol.EnrollReply{}, protocol.NewProblem(protocol.ProblemEnrollmentRefused, "")
+	}
+	if !e.invited && e.request.GroupHint == "" {
+		e.group = device.Group
+	}
+	if device.ID == "" {
+		if err := e.begin(device); err != nil {
+			return protocol.EnrollReply{}, err
+		}
+	}
+	reply := protocol.EnrollReply{DeviceID: device.ID, ServerTime: e.now}
+	if !device.Key.Equal(e.request.DeviceKey) {
+		e.await(device)
+		reply.State, reply.RetryAfter = protocol.EnrollPending, pendingRetrySecs
+		return reply, nil
+	}
+	if device.Group != e.group || device.AgentVersion != e.request.AgentVersion {
+		device.ChangedAt = e.now
+	}
+	device.Group, device.AgentVersion = e.group, e.request.AgentVersion
+	device.Tokens = append(device.Tokens, storage.Token{SHA256: secret.Hash(e.token), IssuedAt: e.now})
+	if excess := len(device.Tokens) - storage.MaxTokens; excess > 0 {
+		// The first one may be the only one in use; the agent never received
+		// the ones after it.
+		device.Tokens = slices.Delete(device.Tokens, 1, 1+excess)
+	}
+	reply.State, reply.Token, reply.Group = protocol.EnrollApproved, e.token, device.Group
+	return reply, nil
+}
+
+func (e enrollment) begin(device *storage.Device) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return fmt.Errorf("make device id: %w", err)
+	}
+	*device = storage.Device{
+		ID: id.String(), Serial: e.request.Serial, HardwareUUID: e.request.HardwareUUID,
+		Key: e.request.DeviceKey, EnrolledAt: e.now, ChangedAt: e.now,
+	}
+	return nil
+}
+
+// await notes that another key wants to be this device. The first ones are
+// kept: a flood of keys cannot push out the one that a person looks at.
+func (e enrollment) await(device *storage.Device) {
+	known := slices.ContainsFunc(device.Pending, func(p storage.PendingKey) bool { return p.Key.Equal(e.request.DeviceKey) })
+	if known || len(device.Pending) >= storage.MaxPending {
+		return
+	}
+	device.Pending = append(device.Pending, storage.PendingKey{
+		Key: e.request.DeviceKey, AskedAt: e.now, AgentVersion: e.request.AgentVersion, Source: e.source,
+	})
+}
+
+// retryAfterHeader says in how many seconds a client may ask again.
+const retryAfterHeader = "Retry-After"

@@ -1,0 +1,68 @@
+package agentapi
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"prlagent/agent/protocol"
+)
+
+// Whatever a report says of a Mac and its machines has an end, also in fields
+// that are yet to come.
+func TestH51_EveryTextOfAReportIsCut(t *testing.T) {
+	t.Parallel()
+	host, product, agent := protocol.Host{}, protocol.Product{}, protocol.AgentInfo{}
+	policy, machine, reason := protocol.PolicyReport{}, protocol.VM{SeenBy: []string{""}}, protocol.Trigger{}
+	parts := []any{&host, &product, &agent, &policy, &machine, &reason}
+	long := strings.Repeat("é", 10_000)
+	for _, part := range parts {
+		eachText(reflect.ValueOf(part), func(text reflect.Value) { text.SetString(long) })
+	}
+	machine.ID, machine.Owner = "id", "alice" // refused where they are too long
+	request := protocol.CheckinRequest{
+		Protocol: protocol.Version, RequestID: uuid.NewString(), Epoch: "epoch", Sequence: 1,
+		Host: &host, Product: &product, Agent: &agent, Policy: &policy, Triggers: []protocol.Trigger{reason},
+		Inventory: protocol.Inventory{Hash: "hash", VMs: []protocol.VM{machine}},
+	}
+	if err := checkCheckin(&request); err != nil {
+		t.Fatal(err)
+	}
+	row := protocol.Row{Host: host, Product: product, VM: request.Inventory.VMs[0]}
+	row.Product.Build = "" // stands beside the version in one cell
+	for _, column := range protocol.Columns {
+		if value := column.Value(&row); column.Limit > 0 && len(value) > column.Limit {
+			t.Errorf("%s has %d bytes, its limit is %d", column.ID, len(value), column.Limit)
+		}
+	}
+	for _, part := range append(parts[:4], &request.Triggers[0], &request.Inventory.VMs[0]) {
+		eachText(reflect.ValueOf(part), func(text reflect.Value) {
+			if text.Len() > protocol.MaxName || !utf8.ValidString(text.String()) {
+				t.Errorf("%T keeps a text of %d bytes", part, text.Len())
+			}
+		})
+	}
+}
+
+// eachText calls visit with every text of a structure and of its lists.
+func eachText(value reflect.Value, visit func(reflect.Value)) {
+	switch value.Kind() {
+	case reflect.String:
+		visit(value)
+	case reflect.Pointer:
+		eachText(value.Elem(), visit)
+	case reflect.Slice:
+		for i := range value.Len() {
+			eachText(value.Index(i), visit)
+		}
+	case reflect.Struct:
+		for i := range value.NumField() {
+			if value.Type().Field(i).IsExported() {
+				eachText(value.Field(i), visit)
+			}
+		}
+	}
+}

@@ -1,0 +1,211 @@
+package agentapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/storage"
+)
+
+// merge applies a check-in's report to what is kept of the device, and says
+// what to answer. A quiet check-in loads and writes the device only.
+func (s *Server) merge(ctx context.Context, change *storage.Change, asked report) (string, error) {
+	device, request := &change.Device, asked.request
+	inventory := request.Inventory
+	confirmed := device.ConfirmedAt
+	applies := inventory.Full || inventory.Hash == device.ReportHash || inventory.Base != "" && inventory.Base == device.ReportHash
+	if applies {
+		device.ConfirmedAt = asked.now
+	}
+	if inventory.Hash == device.ReportHash && !inventory.Full {
+		return protocol.InventoryOK, nil
+	}
+	if !applies && !hasParts(request) {
+		return protocol.InventorySendFull, nil
+	}
+	kept, err := s.store.Report(ctx, device.ID)
+	if err != nil {
+		return "", fmt.Errorf("load report: %w", err)
+	}
+	if err := mergeParts(&kept, request, asked.now); err != nil {
+		return "", err
+	}
+	change.Report = &kept
+	if !applies {
+		return protocol.InventorySendFull, nil
+	}
+	merger := rowMerger{now: asked.now, confirmed: confirmed}
+	removed, fits, err := merger.apply(&kept, inventory)
+	if err != nil {
+		return "", err
+	}
+	if !fits {
+		device.ConfirmedAt = confirmed
+		return protocol.InventorySendFull, nil
+	}
+	device.ReportHash = inventory.Hash
+	if len(removed) == 0 {
+		return protocol.InventoryOK, nil
+	}
+	history, err := s.store.History(ctx, device.ID)
+	if err != nil {
+		return "", fmt.Errorf("load history: %w", err)
+	}
+	history.Rows = append(history.Rows, removed...)
+	history.Rows = slices.Delete(history.Rows, 0, max(0, len(history.Rows)-storage.MaxHistory))
+	change.History = &history
+	return protocol.InventoryOK, nil
+}
+
+func hasParts(request *protocol.CheckinRequest) bool {
+	return request.Agent != nil || request.Host != nil || request.Product != nil || request.Policy != nil || request.Users != nil
+}
+
+// mergeParts replaces the parts that the request carries; each is complete in
+// itself, so no base is needed. It notes when what a table shows has changed.
+func mergeParts(kept *storage.Report, request *protocol.CheckinRequest, now time.Time) error {
+	before := *kept
+	replaceParts(kept, request)
+	shown := func(r storage.Report) []any {
+		r.Policy.Verdicts, r.Policy.Counts = nil, nil
+		return []any{r.Agent, r.Host, r.Product, r.Policy}
+	}
+	same, err := sameJSON(shown(before), shown(*kept))
+	if err != nil {
+		return err
+	}
+	if !same {
+		kept.ChangedAt = now
+	}
+	return nil
+}
+
+// sameJSON compares values as they are stored.
+func sameJSON(a, b any) (bool, error) {
+	left, err := json.Marshal(a)
+	if err != nil {
+		return false, fmt.Errorf("encode report: %w", err)
+	}
+	right, err := json.Marshal(b)
+	if err != nil {
+		return false, fmt.Errorf("encode report: %w", err)
+	}
+	return bytes.Equal(left, right), nil
+}
+
+func replaceParts(kept *storage.Report, request *protocol.CheckinRequest) {
+	if request.Agent != nil {
+		kept.Agent = *request.Agent
+	}
+	if request.Host != nil {
+		kept.Host = *request.Host
+	}
+	if request.Product != nil {
+		kept.Product = *request.Product
+	}
+	if request.Policy != nil {
+		kept.Policy = *request.Policy
+	}
+	if request.Users != nil || request.Inventory.Full {
+		kept.Users = request.Users
+	}
+}
+
+// rowMerger brings rows up to date.
+type rowMerger struct {
+	now       time.Time
+	confirmed time.Time // when the rows held so far were last confirmed
+}
+
+// apply replaces the rows (full) or changes them (delta) and gives those that
+// left. Deltas that add up to more rows than a report may have do not fit, and
+// change nothing: no agent of ours sends them.
+func (m rowMerger) apply(kept *storage.Report, inventory protocol.Inventory) (removed []storage.PastRow, fits bool, err error) {
+	held := make(map[string]storage.Row, len(kept.Rows))
+	for _, row := range kept.Rows {
+		held[row.VM.VMKey.String()] = row
+	}
+	next := make(map[string]storage.Row, len(held)+len(inventory.VMs))
+	if !inventory.Full {
+		for key, row := range held {
+			next[key] = row
+		}
+	}
+	for _, key := range inventory.Removed {
+		delete(next, key.String())
+	}
+	for _, vm := range inventory.VMs {
+		key := vm.VMKey.String()
+		before, known := held[key]
+		if next[key], err = m.row(vm, before, known); err != nil {
+			return nil, false, err
+		}
+	}
+	if len(next) > protocol.MaxVMs {
+		return nil, false, nil
+	}
+	removed = m.past(held, next)
+	m.noteChange(kept, next, len(removed) > 0 || kept.Truncated != inventory.Truncated)
+	kept.Truncated = inventory.Truncated
+	kept.Rows = kept.Rows[:0]
+	for _, row := range next {
+		kept.Rows = append(kept.Rows, row)
+	}
+	slices.SortFunc(kept.Rows, compareRows)
+	return removed, true, nil
+}
+
+func (m rowMerger) noteChange(kept *storage.Report, rows map[string]storage.Row, changed bool) {
+	for _, row := range rows {
+		changed = changed || row.ChangedAt.Equal(m.now)
+	}
+	if changed {
+		kept.RowsChangedAt = m.now
+	}
+}
+
+func compareRows(a, b storage.Row) int { return a.VM.VMKey.Compare(b.VM.VMKey) }
+
+// row joins a reported virtual machine with what was known of it. A row that
+// goes stale keeps the time of the last check-in that vouched for it (INV-17).
+func (m rowMerger) row(vm protocol.VM, before storage.Row, known bool) (storage.Row, error) {
+	row := storage.Row{VM: vm, FirstSeenAt: m.now, ChangedAt: m.now}
+	if known {
+		same, err := sameJSON(before.VM, vm)
+		if err != nil {
+			return storage.Row{}, err
+		}
+		row.FirstSeenAt = before.FirstSeenAt
+		if same {
+			row.ChangedAt = before.ChangedAt
+		}
+	}
+	if vm.Stale != "" && known {
+		row.ReportedAt = m.reportedAt(before)
+	}
+	return row, nil
+}
+
+func (m rowMerger) reportedAt(row storage.Row) time.Time {
+	if row.VM.Stale != "" {
+		return row.ReportedAt
+	}
+	return m.confirmed
+}
+
+func (m rowMerger) past(held, next map[string]storage.Row) []storage.PastRow {
+	var removed []storage.PastRow
+	for key, row := range held {
+		if _, still := next[key]; !still {
+			row.ReportedAt = m.reportedAt(row)
+			removed = append(removed, storage.PastRow{Row: row, RemovedAt: m.now})
+		}
+	}
+	slices.SortFunc(removed, func(a, b storage.PastRow) int { return compareRows(a.Row, b.Row) })
+	return removed
+}

@@ -1,0 +1,156 @@
+// Package cli is the command line of prlportal: its main, the operator's
+// commands (init, profile, lists, export, views, approve) and serve.
+//
+// A command parses its flags, calls the package that does the work, and prints
+// for people or for machines. What it prints may come from a Mac or from a
+// portal that lies, and is shown with package platform/text (H15).
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"prlagent/platform/text"
+)
+
+// version is set by the build with -ldflags "-X …"; empty otherwise.
+var version string
+
+// Exit codes.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// usageError is a mistake in how the program was called.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// Main runs prlportal with the process's own arguments and returns its exit
+// code: 0, 1 for a failure, 2 for wrong usage.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+}
+
+// execute runs one command line. Its error may have words of a Mac or of
+// whoever typed them (H15).
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(stderr, "prlportal:", text.DisplayError(err))
+		return exitCode(err)
+	}
+	return 0
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "prlportal",
+		Short: "The reference management portal of prlagent",
+		Long: `Prlportal is what Macs with prlagentd enroll with and report to, and the
+operator's commands for it. Begin with 'prlportal init DIR'.
+
+Every flag has a twin in the environment, shown in brackets; the flag wins.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args: func(_ *cobra.Command, given []string) error {
+			if len(given) > 0 {
+				return usageError(fmt.Sprintf("there is no command %q; see 'prlportal help'", given[0]))
+			}
+			return nil
+		},
+		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err.Error()) })
+	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(),
+		newDevicesCommand(), newVMsCommand(), newExportCommand(), newViewsCommand(), newApproveCommand(), newVersionCommand())
+	for _, command := range root.Commands() {
+		bindEnvironment(command)
+	}
+	return root
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(command.OutOrStdout(), "prlportal", programVersion())
+			return err
+		},
+	}
+}
+
+// programVersion is the version of this build, from the linker or from what
+// the go command recorded.
+func programVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+// bindEnvironment gives each flag of the command its twin: --ready-file is
+// also PRLPORTAL_READY_FILE.
+func bindEnvironment(command *cobra.Command) {
+	command.Flags().VisitAll(func(flag *pflag.Flag) {
+		flag.Usage += " [" + environmentName(flag.Name) + "]"
+	})
+	checkArguments := command.Args
+	command.Args = func(command *cobra.Command, args []string) error {
+		if checkArguments == nil {
+			return nil
+		}
+		if err := checkArguments(command, args); err != nil {
+			return usageError(err.Error())
+		}
+		return nil
+	}
+	command.PreRunE = func(command *cobra.Command, _ []string) error { return readEnvironment(command) }
+}
+
+func readEnvironment(command *cobra.Command) error {
+	var failed error
+	command.Flags().VisitAll(func(flag *pflag.Flag) {
+		value, set := os.LookupEnv(environmentName(flag.Name))
+		if !set || flag.Changed || failed != nil {
+			return
+		}
+		if err := command.Flags().Set(flag.Name, value); err != nil {
+			failed = usageError(fmt.Sprintf("%s: %v", environmentName(flag.Name), err))
+		}
+	})
+	return failed
+}
+
+func environmentName(flag string) string {
+	return "PRLPORTAL_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}

@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"prlagent/cmd/prlportal/fleet"
+	"prlagent/cmd/prlportal/query"
+	"prlagent/platform/text"
+)
+
+// deviceListing is how 'prlportal devices' shows the enrolled Macs.
+var deviceListing = listing{
+	name:      fleet.DeviceTable.Name,
+	columns:   fleet.DeviceTable.Columns(),
+	sets:      map[string]int{"all": len(fleet.DeviceTable.Fields)},
+	machines:  "all",
+	forPeople: query.ColumnIDs(fleet.DeviceTable.Columns()[:10]),
+	print:     printDevices,
+}
+
+func newDevicesCommand() *cobra.Command {
+	return newListCommand(deviceListing, "List the enrolled Macs and what waits for a person",
+		`Devices prints the enrolled Macs and, below them, what a person must decide.
+A ! precedes a Mac that has not checked in for longer than twice the check-in
+interval (stale_report).`)
+}
+
+// printDevices writes the table, and below it one line for each thing that a
+// person must decide.
+func printDevices(w io.Writer, columns []query.Column, rows []tableRow, zone *time.Location) error {
+	if err := printRows(w, columns, rows, zone); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if err := printDecisions(w, row, zone); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printDecisions(w io.Writer, row tableRow, zone *time.Location) error {
+	device, err := deviceOf(row)
+	if err != nil {
+		return err
+	}
+	for _, pending := range device.Pending {
+		if _, err := fmt.Fprintf(w, "\n%s asks to be enrolled with another key, %s, since %s from %s.\n  If that is right: prlportal approve %s\n",
+			text.DisplayValue(device.MacSerial), text.DisplayValue(pending.KeyID), localTime(pending.AskedAt, zone), text.DisplayValue(pending.Source), text.DisplayValue(device.DeviceID)); err != nil {
+			return err
+		}
+	}
+	if mark := device.Duplicate; mark != nil {
+		if _, err := fmt.Fprintf(w, "\n%s: two Macs report under this identity (%s, %d times, last %s).\n  Find the copy; then: prlportal approve %s\n",
+			text.DisplayValue(device.MacSerial), text.DisplayValue(mark.Reason), mark.Count, localTime(mark.At, zone), text.DisplayValue(device.DeviceID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deviceOf reads a row of the devices' table as what it was made from.
+func deviceOf(row tableRow) (fleet.Device, error) {
+	var device fleet.Device
+	data, err := json.Marshal(row)
+	if err == nil {
+		err = json.Unmarshal(data, &device)
+	}
+	if err != nil {
+		return fleet.Device{}, fmt.Errorf("read device: %w", err)
+	}
+	return device, nil
+}
+
+func orEmpty(text string) string {
+	if text == "" {
+		return emptyCell
+	}
+	return text
+}
+
+func localTime(at time.Time, zone *time.Location) string {
+	if at.IsZero() {
+		return emptyCell
+	}
+	return at.In(zone).Format(timeForPeople)
+}

@@ -1,0 +1,273 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/adminapi"
+	"prlagent/cmd/prlportal/fleet"
+	"prlagent/cmd/prlportal/query"
+	"prlagent/platform/text"
+)
+
+// listing is a table of the admin plane as the command line shows it.
+type listing struct {
+	name      string
+	columns   []query.Column
+	sets      map[string]int // name of a set -> how many of the columns it has
+	machines  string         // the set of csv, where none is asked for
+	forPeople []string       // columns that fit a terminal and say the most
+	print     func(w io.Writer, columns []query.Column, rows []tableRow, zone *time.Location) error
+}
+
+// Formats of a list.
+const (
+	formatTable  = "table"
+	formatCSV    = "csv"
+	formatJSON   = "json"
+	formatNDJSON = "ndjson"
+)
+
+// listOptions are the flags of a command that lists.
+type listOptions struct {
+	admin    adminOptions
+	view     view
+	viewName string
+	saveView string
+	viewFile string
+	format   string
+	json     bool
+}
+
+const filterHelp = `
+
+A filter is COLUMN OPERATOR VALUE, and every --filter must hold:
+  vm_state=Running        vm_state!=Running       vm_name contains win
+  pd_version<26.1         and <=, >, >=           vm_os in "Windows 11, Pro", macOS
+  last_used before 2026-11-01      last_reported after -7d
+  vm_serial empty         vm_serial not empty
+Text compares without regard to case, versions part by part; 2026-11-01 is the
+whole day, in UTC. An empty cell fits "empty" and != only.
+
+--since lists what changed since then, with the rows that were removed. Give
+as_of of the JSON as the next one: rows may come again, and none is missed. That
+a check-in confirmed a row is no change of it.
+
+--columns takes ids; %s for a set; or +ID and -ID to show and hide.
+--save-view keeps columns, filters, search, sort and page size under a name for
+--view; the view "default" is what people get without --view.
+
+Columns: `
+
+func newListCommand(shown listing, short, long string) *cobra.Command {
+	var options listOptions
+	command := &cobra.Command{
+		Use:   shown.name + " --dir DIR",
+		Short: short,
+		Long:  long + shown.help(),
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if options.json {
+				options.format = formatJSON
+			}
+			if !slices.Contains([]string{formatTable, formatCSV, formatJSON, formatNDJSON}, options.format) {
+				return usageError("--format is table, csv, json or ndjson")
+			}
+			if err := options.settle(shown, command.Flags()); err != nil {
+				return err
+			}
+			return options.list(command.Context(), shown, command.OutOrStdout())
+		},
+	}
+	options.admin.addFlags(command.Flags())
+	options.addQueryFlags(command.Flags())
+	flags := command.Flags()
+	flags.IntVar(&options.view.Query.Page, "page", 0, "page to show, from 1 (default: everything)")
+	flags.IntVar(&options.view.Query.PerPage, "per-page", 0, "rows of a page: 10, 20, 30, 40 … 1000 (default 40, with --page)")
+	flags.StringVar(&options.format, "format", formatTable, "table, csv, json or ndjson")
+	flags.BoolVar(&options.json, "json", false, "same as --format json")
+	return command
+}
+
+func (l listing) help() string {
+	sets := "all"
+	if len(l.sets) > 1 {
+		sets = "guide or all"
+	}
+	return fmt.Sprintf(filterHelp, sets) + strings.Join(query.ColumnIDs(l.columns), ", ") + "."
+}
+
+func (o *listOptions) addQueryFlags(flags *pflag.FlagSet) {
+	asked := &o.view.Query
+	flags.StringArrayVar(&asked.Filters, "filter", nil, "COLUMN OPERATOR VALUE; repeat it, all must hold")
+	flags.StringVar(&asked.Search, "search", "", "part of any text of the row")
+	flags.StringSliceVar(&asked.Sort, "sort", nil, "columns, the first counts most; -COLUMN for falling")
+	flags.StringVar(&asked.Since, "since", "", "only what changed since: a time, or -1h, -7d")
+	flags.StringSliceVar(&o.view.Columns, "columns", nil, "columns to show")
+	flags.StringVar(&o.viewName, "view", "", "saved view to begin with")
+	flags.StringVar(&o.saveView, "save-view", "", "name to save this view under")
+	flags.StringVar(&o.viewFile, "views", "", "file of saved views (default: views.json in the user's configuration)")
+}
+
+// settle adds the saved view, checks what is asked for, and saves it if wished.
+func (o *listOptions) settle(shown listing, flags *pflag.FlagSet) error {
+	if err := o.useView(shown.name, flags); err != nil {
+		return err
+	}
+	if _, err := shown.choose(o.view.Columns, o.format); err != nil {
+		return err
+	}
+	if flags.Changed("page") && o.view.Query.Page < 1 || flags.Changed("per-page") && o.view.Query.PerPage < 1 {
+		return usageError("--page and --per-page are numbers from 1")
+	}
+	if _, err := o.view.Query.Plan(shown.columns, time.Now()); err != nil {
+		return asUsage(err)
+	}
+	if o.saveView != "" {
+		return o.keepView(shown.name)
+	}
+	return nil
+}
+
+// asUsage makes a mistake in a query one in how the program was called, also
+// where only the portal found it.
+func asUsage(err error) error {
+	var wrong query.Error
+	var problem protocol.Problem
+	switch {
+	case errors.As(err, &wrong):
+		return usageError(wrong.Error())
+	case errors.As(err, &problem) && problem.Name() == protocol.ProblemInvalidRequest && problem.Field != "":
+		return usageError(text.Display(problem.Field + ": " + problem.Detail))
+	}
+	return err
+}
+
+// choose turns the flag into columns; without one the format decides, and
+// JSON has everything, which is nil.
+func (l listing) choose(ids []string, format string) ([]query.Column, error) {
+	relative := len(ids) > 0 && !slices.ContainsFunc(ids, func(id string) bool { return !strings.HasPrefix(id, "+") && !strings.HasPrefix(id, "-") })
+	switch {
+	case len(ids) == 0 && (format == formatJSON || format == formatNDJSON):
+		return nil, nil
+	case relative:
+		return l.change(ids, format)
+	case len(ids) == 0 && format == formatTable:
+		ids = l.forPeople
+	case len(ids) == 0:
+		ids = []string{l.machines}
+	}
+	if size, isSet := l.sets[ids[0]]; isSet && len(ids) == 1 {
+		return l.columns[:size], nil
+	}
+	chosen := make([]query.Column, 0, len(ids))
+	for _, id := range ids {
+		found, err := query.FindColumn(l.columns, id)
+		if err != nil {
+			return nil, usageError("--columns: " + err.Error())
+		}
+		chosen = append(chosen, found)
+	}
+	return chosen, nil
+}
+
+// change shows (+) and hides (-) columns of those that the format would have.
+func (l listing) change(changes []string, format string) ([]query.Column, error) {
+	if format != formatTable {
+		format = formatCSV
+	}
+	before, err := l.choose(nil, format)
+	if err != nil {
+		return nil, err
+	}
+	chosen := slices.Clone(before)
+	for _, change := range changes {
+		found, err := query.FindColumn(l.columns, change[1:])
+		if err != nil {
+			return nil, usageError("--columns: " + err.Error())
+		}
+		chosen = slices.DeleteFunc(chosen, func(c query.Column) bool { return c.ID == found.ID })
+		if change[0] == '+' {
+			chosen = append(chosen, found)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, usageError("--columns hides every column")
+	}
+	return chosen, nil
+}
+
+func (o listOptions) list(ctx context.Context, shown listing, w io.Writer) error {
+	columns, err := shown.choose(o.view.Columns, o.format)
+	if err != nil {
+		return err
+	}
+	client, err := o.admin.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if o.format == formatTable {
+		return o.forPeople(ctx, client, shown, columns, w)
+	}
+	buffered := bufio.NewWriter(w)
+	out, err := newRowWriter(buffered, o.format, shown.name, columns)
+	if err != nil {
+		return err
+	}
+	about, err := client.Rows(ctx, shown.name, o.view.Query, func(data json.RawMessage) error {
+		row, err := readRow(data)
+		if err != nil {
+			return err
+		}
+		return out.write(row)
+	})
+	if err != nil {
+		return asUsage(err)
+	}
+	return errors.Join(out.end(about), buffered.Flush())
+}
+
+func (o listOptions) forPeople(ctx context.Context, client *adminapi.Client, shown listing, columns []query.Column, w io.Writer) error {
+	var rows []tableRow
+	about, err := client.Rows(ctx, shown.name, o.view.Query, func(data json.RawMessage) error {
+		row, err := readRow(data)
+		rows = append(rows, row)
+		return err
+	})
+	if err != nil {
+		return asUsage(err)
+	}
+	if len(rows) == 0 {
+		_, err := fmt.Fprintln(w, shown.nothing(o.view.Query))
+		return err
+	}
+	if err := shown.print(w, columns, rows, time.Local); err != nil {
+		return err
+	}
+	if part, paged := about.(adminapi.Page); paged {
+		_, err = fmt.Fprintf(w, "\nPage %d of %d, %d in all.\n", part.Page, (part.Total+part.PerPage-1)/part.PerPage, part.Total)
+	}
+	return err
+}
+
+func (l listing) nothing(asked query.Query) string {
+	switch {
+	case len(asked.Values()) > 0:
+		return "Nothing fits."
+	case l.name == fleet.DeviceTable.Name:
+		return "No Mac has enrolled yet."
+	}
+	return "No virtual machine was reported yet."
+}

@@ -1,0 +1,222 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/fleet"
+	"prlagent/cmd/prlportal/query"
+	"prlagent/platform/text"
+)
+
+// tableRow is one row as the admin plane sends it, with json.Number as numbers.
+type tableRow map[string]any
+
+func readRow(data []byte) (tableRow, error) {
+	var row tableRow
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber() // an inode does not fit a float
+	if err := decoder.Decode(&row); err != nil {
+		return nil, fmt.Errorf("read row: %w", err)
+	}
+	return row, nil
+}
+
+// raw is the cell as it was sent; nil if it is empty.
+func (row tableRow) raw(c query.Column) any {
+	path := c.Path
+	if path == "" {
+		path = c.ID
+	}
+	fields := map[string]any(row)
+	for outer, inner, deeper := strings.Cut(path, "."); deeper; outer, inner, deeper = strings.Cut(path, ".") {
+		fields, _ = fields[outer].(map[string]any)
+		path = inner
+	}
+	if fields[path] == "" {
+		return nil
+	}
+	return fields[path]
+}
+
+// value is the cell as machines read it in one text; empty if it has none.
+func (row tableRow) value(c query.Column) string {
+	switch value := row.raw(c).(type) {
+	case string:
+		return value
+	case json.Number:
+		return value.String()
+	case bool:
+		return strconv.FormatBool(value)
+	case map[string]any:
+		codes := make(map[string]string, len(value))
+		for id, code := range value {
+			codes[id], _ = code.(string)
+		}
+		return fleet.GapsText(codes)
+	}
+	return ""
+}
+
+// gap is why the cell is empty or a state is unknown; empty where nothing is missing.
+func (row tableRow) gap(c query.Column) protocol.Code {
+	gaps, _ := row[fleet.GapsColumn].(map[string]any)
+	code, _ := gaps[c.ID].(string)
+	return protocol.Code(code)
+}
+
+// forPeople is the cell in local time, and with its reason where it says less
+// than it should.
+func (row tableRow) forPeople(c query.Column, zone *time.Location) string {
+	value := row.value(c)
+	if code := row.gap(c); code != "" {
+		return strings.TrimSpace(value + " (" + string(code) + ")")
+	}
+	if at, err := time.Parse(time.RFC3339, value); c.Kind == protocol.KindTime && err == nil {
+		return localTime(at, zone)
+	}
+	return orEmpty(value)
+}
+
+// heading is the guide's title; people see local time, whatever it says.
+func heading(c query.Column) string { return strings.TrimSuffix(c.Title, " (UTC)") }
+
+// printRows writes the table for people, with the marks of its rows.
+func printRows(w io.Writer, columns []query.Column, rows []tableRow, zone *time.Location) error {
+	shown := text.Table{MaxCell: maxCell}
+	for _, column := range columns {
+		shown.Heads = append(shown.Heads, heading(column))
+	}
+	for _, row := range rows {
+		line := make([]string, 0, len(columns))
+		for _, column := range columns {
+			line = append(line, row.forPeople(column, zone))
+		}
+		if marks := row.marks(); marks != "" {
+			line[0] = marks + " " + line[0]
+		}
+		shown.Rows = append(shown.Rows, line)
+	}
+	return writeText(w, shown.String())
+}
+
+// rowWriter writes the rows of a table for machines, one at a time.
+type rowWriter interface {
+	write(row tableRow) error
+	// end writes what comes after the last row; about is a page or listed.
+	end(about any) error
+}
+
+// newRowWriter writes rows as csv, json or ndjson. Without columns JSON has
+// every field as it was sent.
+func newRowWriter(w io.Writer, format, name string, columns []query.Column) (rowWriter, error) {
+	switch format {
+	case "csv":
+		out := csvRows{text.NewCSV(w), columns}
+		return out, out.out.Write(query.ColumnIDs(columns))
+	case "json":
+		return &jsonRows{w: w, name: name, columns: columns}, nil
+	}
+	return ndjsonRows{w, columns}, nil
+}
+
+// csvRows writes a line for each row below one of the columns' ids.
+type csvRows struct {
+	out     text.CSV
+	columns []query.Column
+}
+
+func (c csvRows) write(row tableRow) error {
+	cells := make([]string, 0, len(c.columns))
+	for _, column := range c.columns {
+		cells = append(cells, row.value(column))
+	}
+	return c.out.Write(cells)
+}
+
+func (c csvRows) end(any) error { return c.out.Flush() }
+
+// ndjsonRows writes one row on each line and nothing else.
+type ndjsonRows struct {
+	w       io.Writer
+	columns []query.Column
+}
+
+func (n ndjsonRows) write(row tableRow) error {
+	encoded, err := text.EncodeJSON(selectFields(n.columns, row), "", "")
+	if err != nil {
+		return err
+	}
+	return writeText(n.w, string(encoded)+"\n")
+}
+
+func (n ndjsonRows) end(any) error { return nil }
+
+// jsonRows writes one object: the rows under the table's name, and what there
+// is to say about them.
+type jsonRows struct {
+	w       io.Writer
+	name    string
+	columns []query.Column
+	begun   bool
+}
+
+func (j *jsonRows) write(row tableRow) error {
+	encoded, err := text.EncodeJSON(selectFields(j.columns, row), "    ", "  ")
+	if err != nil {
+		return err
+	}
+	before := ",\n    "
+	if !j.begun {
+		before = fmt.Sprintf("{\n  %q: [\n    ", j.name)
+	}
+	j.begun = true
+	return writeText(j.w, before+string(encoded))
+}
+
+func (j *jsonRows) end(about any) error {
+	encoded, err := text.EncodeJSON(about, "", "  ")
+	if err != nil {
+		return err
+	}
+	before := "\n  ],"
+	if !j.begun {
+		before = fmt.Sprintf("{\n  %q: [],", j.name)
+	}
+	return writeText(j.w, before+strings.TrimPrefix(string(encoded), "{")+"\n")
+}
+
+func writeText(w io.Writer, rows string) error {
+	if _, err := io.WriteString(w, rows); err != nil {
+		return fmt.Errorf("write rows: %w", err)
+	}
+	return nil
+}
+
+// selectFields gives the row as it was sent, or only the columns asked for,
+// null where they are empty.
+func selectFields(columns []query.Column, row tableRow) any {
+	if columns == nil {
+		return row
+	}
+	fields := make(map[string]any, len(columns))
+	for _, column := range columns {
+		fields[column.ID] = row.raw(column)
+	}
+	return fields
+}
+
+// timeForPeople is local time with its zone; machines get RFC 3339 in UTC.
+const timeForPeople = "2006-01-02 15:04 MST"
+
+// emptyCell stands where there is nothing to say.
+const emptyCell = "–"
+
+// maxCell is the widest that a cell of a table gets, in columns of the terminal.
+const maxCell = 36

@@ -1,0 +1,107 @@
+package fleet
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/storage"
+)
+
+// States of a device, as an admin reads them.
+const (
+	StateOK        = "ok"
+	StatePending   = "pending_approval"
+	StateDuplicate = "duplicate_identity"
+)
+
+// Device is a device as the admin plane shows it: no token, no secret.
+type Device struct {
+	DeviceID      string             `json:"device_id"`
+	State         string             `json:"state"`
+	ComputerName  string             `json:"computer_name,omitempty"`
+	MacSerial     string             `json:"mac_serial"`
+	HardwareUUID  string             `json:"hardware_uuid"`
+	Model         string             `json:"model,omitempty"`
+	MacOS         string             `json:"macos,omitempty"`
+	PDVersion     string             `json:"pd_version,omitempty"`
+	PDState       string             `json:"pd_state,omitempty"`
+	AgentVersion  string             `json:"agent_version"`
+	Mode          string             `json:"mode,omitempty"`
+	Group         protocol.Group     `json:"group"`
+	PolicyState   string             `json:"policy_state,omitempty"`
+	KeyID         string             `json:"key_id"`
+	EnrolledAt    time.Time          `json:"enrolled_at"`
+	LastCheckinAt time.Time          `json:"last_checkin_at,omitzero"`
+	LastTriggers  []protocol.Trigger `json:"last_triggers,omitempty"` // see storage.Device
+	LastReasons   string             `json:"last_reasons,omitempty"`  // of LastTriggers, each once
+	Epoch         string             `json:"epoch,omitempty"`
+	Sequence      uint64             `json:"sequence"`
+	VMs           int                `json:"vms"`
+	Truncated     bool               `json:"truncated"`
+	StaleReport   bool               `json:"stale_report"` // it has not checked in for longer than it should
+	ChangedAt     time.Time          `json:"changed_at"`   // any change but of check-in times and reasons
+	Pending       []PendingKey       `json:"pending,omitempty"`
+	Duplicate     *storage.Duplicate `json:"duplicate,omitempty"`
+}
+
+// PendingKey is a key that waits for approval.
+type PendingKey struct {
+	KeyID        string    `json:"key_id"`
+	AskedAt      time.Time `json:"asked_at"`
+	AgentVersion string    `json:"agent_version"`
+	Source       string    `json:"source"`
+}
+
+func agentVersion(device storage.Device, report storage.Report) string {
+	if report.Agent.Version != "" {
+		return report.Agent.Version
+	}
+	return device.AgentVersion
+}
+
+func viewOf(device storage.Device, report storage.Report) Device {
+	view := Device{
+		DeviceID: device.ID, State: stateOf(device),
+		ComputerName: report.Host.ComputerName, MacSerial: device.Serial, HardwareUUID: device.HardwareUUID,
+		Model: report.Host.Model, MacOS: report.Host.MacOS,
+		PDVersion: report.Product.Version, PDState: report.Product.State,
+		AgentVersion: agentVersion(device, report), Mode: report.Agent.Mode,
+		Group: device.Group, PolicyState: report.Policy.State, KeyID: protocol.KeyID(device.Key),
+		EnrolledAt: device.EnrolledAt, LastCheckinAt: device.LastCheckinAt, LastTriggers: device.LastTriggers, LastReasons: reasonsOf(device.LastTriggers),
+		Epoch: device.Epoch, Sequence: device.Sequence,
+		VMs: len(report.Rows), Truncated: report.Truncated, Duplicate: device.Duplicate,
+		ChangedAt: latest(device.EnrolledAt, device.ChangedAt, report.ChangedAt, report.RowsChangedAt).UTC(),
+	}
+	for _, pending := range device.Pending {
+		view.Pending = append(view.Pending, PendingKey{
+			KeyID: protocol.KeyID(pending.Key), AskedAt: pending.AskedAt,
+			AgentVersion: pending.AgentVersion, Source: pending.Source,
+		})
+	}
+	return view
+}
+
+// reasonsOf is the words of triggers, each once.
+func reasonsOf(triggers []protocol.Trigger) string {
+	var reasons []string
+	for _, one := range triggers {
+		if !slices.Contains(reasons, one.Reason) {
+			reasons = append(reasons, one.Reason)
+		}
+	}
+	return strings.Join(reasons, ", ")
+}
+
+func stateOf(device storage.Device) string {
+	switch {
+	case device.Duplicate != nil:
+		return StateDuplicate
+	case len(device.Pending) > 0:
+		return StatePending
+	}
+	return StateOK
+}
+
+func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }

@@ -1,0 +1,188 @@
+// Package fleet is the read side of the portal: every device and virtual machine
+// as an admin sees them, the columns of the two tables, and a cache that keeps
+// them decoded.
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"prlagent/cmd/prlportal/storage"
+)
+
+// deviceStore finds and keeps devices.
+type deviceStore interface {
+	Device(ctx context.Context, key storage.Key) (storage.Device, error)
+	IDs(ctx context.Context, after string, limit int) ([]string, error)
+	Save(ctx context.Context, change storage.Change) error
+}
+
+// reportStore reads what devices reported.
+type reportStore interface {
+	Report(ctx context.Context, deviceID string) (storage.Report, error)
+	History(ctx context.Context, deviceID string) (storage.History, error)
+}
+
+// Store is everything that the portal needs of a storage implementation.
+type Store interface {
+	deviceStore
+	reportStore
+}
+
+// Fleet is the read side: devices and reports as they are in the store, kept
+// decoded within a bound, because decoding is most of what a query costs. What
+// does not fit is read from the store each time. It is also the only way in
+// which the server saves, so that it never shows what was replaced.
+type Fleet struct {
+	store Store
+	limit int // estimated bytes of all members
+
+	mutex   sync.RWMutex
+	members map[string]*member // by device id
+	size    int
+}
+
+// MaxBytes is room for some 40,000 Macs with three virtual machines each.
+const MaxBytes = 256 << 20
+
+// member is one device in memory. It is never changed. One without a loaded
+// report only says which version is the oldest that may take its place.
+type member struct {
+	version uint64
+	loaded  bool
+	device  storage.Device
+	report  storage.Report
+	texts   []string // of each row, what a search looks at
+	size    int
+}
+
+// Estimates of what a member takes beside its texts.
+const (
+	bytesPerDevice = 1536
+	bytesPerRow    = 768
+)
+
+func New(store Store, limit int) *Fleet {
+	return &Fleet{store: store, limit: limit, members: make(map[string]*member)}
+}
+
+// Save saves, and forgets what it replaced. A reader that has loaded the older
+// version in the meantime cannot bring it back.
+func (f *Fleet) Save(ctx context.Context, change storage.Change) error {
+	if err := f.store.Save(ctx, change); err != nil {
+		return err
+	}
+	f.put(change.Device.ID, &member{version: change.Device.Version + 1})
+	return nil
+}
+
+// Device is the device with this key, from the store.
+func (f *Fleet) Device(ctx context.Context, key storage.Key) (storage.Device, error) {
+	return f.store.Device(ctx, key)
+}
+
+// IDs are ids of devices in their order, from the store.
+func (f *Fleet) IDs(ctx context.Context, after string, limit int) ([]string, error) {
+	return f.store.IDs(ctx, after, limit)
+}
+
+// Report is what a device reported last, from the store.
+func (f *Fleet) Report(ctx context.Context, deviceID string) (storage.Report, error) {
+	return f.store.Report(ctx, deviceID)
+}
+
+// History is what a device had, from the store.
+func (f *Fleet) History(ctx context.Context, deviceID string) (storage.History, error) {
+	return f.store.History(ctx, deviceID)
+}
+
+// put keeps a member if there is no newer one, and if there is room.
+func (f *Fleet) put(id string, next *member) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	before := f.members[id]
+	if before != nil && (before.version > next.version || before.version == next.version && before.loaded) {
+		return
+	}
+	if before != nil {
+		f.size -= before.size
+	}
+	if f.size+next.size > f.limit {
+		next = &member{version: next.version}
+	}
+	f.size += next.size
+	f.members[id] = next
+}
+
+// member gives a device as the store has it.
+func (f *Fleet) member(ctx context.Context, id string) (*member, error) {
+	f.mutex.RLock()
+	held := f.members[id]
+	f.mutex.RUnlock()
+	if held != nil && held.loaded {
+		return held, nil
+	}
+	device, err := f.store.Device(ctx, storage.ByID(id))
+	if err != nil {
+		return nil, fmt.Errorf("load device: %w", err)
+	}
+	report, err := f.store.Report(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("load report: %w", err)
+	}
+	read := newMember(device, report)
+	f.put(id, read)
+	return read, nil
+}
+
+// newMember leaves out what no table shows.
+func newMember(device storage.Device, report storage.Report) *member {
+	device.Tokens, device.Requests, device.PastEpochs = nil, nil, nil
+	report.Users, report.Policy.Verdicts, report.Policy.Counts = nil, nil, nil
+	made := &member{version: device.Version, loaded: true, device: device, report: report, size: bytesPerDevice}
+	for _, row := range report.Rows {
+		view := made.view(row)
+		text := VMTable.SearchText(&view)
+		made.texts = append(made.texts, text)
+		made.size += bytesPerRow + 2*len(text)
+	}
+	return made
+}
+
+func (m *member) view(row storage.Row) VM {
+	return VM{
+		Row:       RowOf(m.device, m.report, row),
+		ChangedAt: latest(row.FirstSeenAt, row.ChangedAt, m.report.ChangedAt, m.device.ChangedAt).UTC(),
+	}
+}
+
+// idsPerRead is how many ids are read from the store at a time.
+const idsPerRead = 1000
+
+// each calls visit with every device, in the order of their ids.
+func (f *Fleet) each(ctx context.Context, visit func(*member) error) error {
+	for after := ""; ; {
+		ids, err := f.store.IDs(ctx, after, idsPerRead)
+		if err != nil {
+			return fmt.Errorf("list devices: %w", err)
+		}
+		for _, id := range ids {
+			found, err := f.member(ctx, id)
+			if errors.Is(err, storage.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := visit(found); err != nil {
+				return err
+			}
+		}
+		if len(ids) < idsPerRead {
+			return nil
+		}
+		after = ids[len(ids)-1]
+	}
+}

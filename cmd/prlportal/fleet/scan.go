@@ -1,0 +1,98 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/storage"
+)
+
+// Scan is one look at the fleet.
+type Scan struct {
+	Fleet     *Fleet
+	Now       time.Time
+	Freshness time.Duration
+	Since     time.Time // zero: everything as it is
+}
+
+// VMs calls visit with every row; where since is set, with the rows that
+// changed since then and those that were removed. The view is used again for
+// the next row. It is incomplete if a history does not reach back far enough.
+func (s Scan) VMs(ctx context.Context, visit func(*VM) error) (incomplete bool, err error) {
+	var view VM
+	err = s.Fleet.each(ctx, func(m *member) error {
+		for i, row := range m.report.Rows {
+			view = m.view(row)
+			view.text, view.StaleReport = m.texts[i], s.stale(view.LastReportedAt)
+			if view.ChangedAt.Before(s.Since) {
+				continue
+			}
+			if err := visit(&view); err != nil {
+				return err
+			}
+		}
+		if s.Since.IsZero() || m.device.LastCheckinAt.Before(s.Since) {
+			return nil // nothing can have been removed
+		}
+		short, err := s.removed(ctx, m, visit)
+		incomplete = incomplete || short
+		return err
+	})
+	return incomplete, err
+}
+
+// removed visits the rows that left since then and did not come back.
+func (s Scan) removed(ctx context.Context, m *member, visit func(*VM) error) (incomplete bool, err error) {
+	history, err := s.Fleet.store.History(ctx, m.device.ID)
+	if err != nil {
+		return false, fmt.Errorf("load history: %w", err)
+	}
+	rows := history.Rows
+	incomplete = len(rows) >= storage.MaxHistory && !rows[0].RemovedAt.Before(s.Since)
+	newest := make(map[protocol.VMKey]storage.PastRow)
+	for _, past := range rows {
+		newest[past.VM.VMKey] = past // oldest first
+	}
+	for _, row := range m.report.Rows {
+		delete(newest, row.VM.VMKey)
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(newest), protocol.VMKey.Compare) {
+		past := newest[key]
+		if past.RemovedAt.Before(s.Since) {
+			continue
+		}
+		view := m.view(past.Row)
+		view.LastReportedAt, view.ChangedAt, view.RemovedAt = past.ReportedAt, past.RemovedAt.UTC(), past.RemovedAt.UTC()
+		view.text = VMTable.SearchText(&view)
+		if err := visit(&view); err != nil {
+			return incomplete, err
+		}
+	}
+	return incomplete, nil
+}
+
+// Devices calls visit with every device, or with those that changed since.
+// No device is ever removed.
+func (s Scan) Devices(ctx context.Context, visit func(*Device) error) (incomplete bool, err error) {
+	return false, s.Fleet.each(ctx, func(m *member) error {
+		view := s.Device(m.device, m.report)
+		if view.ChangedAt.Before(s.Since) {
+			return nil
+		}
+		return visit(&view)
+	})
+}
+
+// Device is the device as the list of devices shows it.
+func (s Scan) Device(device storage.Device, report storage.Report) Device {
+	view := viewOf(device, report)
+	view.StaleReport = s.stale(device.LastCheckinAt)
+	return view
+}
+
+// stale reports whether what was reported then is older than it should be.
+func (s Scan) stale(reported time.Time) bool { return s.Now.Sub(reported) > s.Freshness }

@@ -1,0 +1,92 @@
+package fleet
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/query"
+)
+
+// VMTable has the guide's twenty columns and ours (protocol.md 5.1).
+var VMTable = query.Table[VM]{
+	Name:   "vms",
+	Fields: append(rowFields(), portalFields...),
+	Search: func(v *VM) string { return v.text },
+}
+
+// rowFields are what a row of the protocol says by itself.
+func rowFields() []query.Field[VM] {
+	var fields []query.Field[VM]
+	for _, known := range slices.Concat(protocol.Columns, protocol.OwnColumns) {
+		made := query.Field[VM]{Column: query.Column{ID: known.ID, Title: known.Title, Kind: known.Kind, Path: known.Path}}
+		if known.Kind == protocol.KindTime {
+			made.At = func(v *VM) time.Time { return known.At(&v.Row) }
+		} else {
+			made.Text = func(v *VM) string { return known.Value(&v.Row) }
+		}
+		fields = append(fields, made)
+	}
+	return fields
+}
+
+// portalFields are what only the portal knows of a row.
+var portalFields = []query.Field[VM]{
+	{Column: query.Column{ID: "stale_report", Title: "Report is stale", Kind: protocol.KindBool}, Text: func(v *VM) string { return strconv.FormatBool(v.StaleReport) }},
+	{Column: query.Column{ID: "changed_at", Title: "Changed", Kind: protocol.KindTime}, At: func(v *VM) time.Time { return v.ChangedAt }},
+	{Column: query.Column{ID: "removed_at", Title: "Removed", Kind: protocol.KindTime}, At: func(v *VM) time.Time { return v.RemovedAt }},
+	{Column: query.Column{ID: GapsColumn, Title: "Empty because", Kind: protocol.KindText}, Text: gapsCell, Unsearched: true},
+}
+
+// GapsColumn has the reasons of the empty cells of a row.
+const GapsColumn = "gaps"
+
+func gapsCell(v *VM) string {
+	gaps, _ := protocol.RowJSON(v.Row)[GapsColumn].(map[string]protocol.Code)
+	return GapsText(gaps)
+}
+
+// GapsText is the reasons of empty cells in one cell: "cpu=no_tools; vm_os=…".
+func GapsText[Code ~string](gaps map[string]Code) string {
+	texts := make([]string, 0, len(gaps))
+	for _, id := range slices.Sorted(maps.Keys(gaps)) {
+		texts = append(texts, id+"="+string(gaps[id]))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// DeviceTable has the enrolled Macs.
+var DeviceTable = query.Table[Device]{
+	Name:   "devices",
+	Fields: deviceFields,
+}
+
+var deviceFields = []query.Field[Device]{
+	{Column: query.Column{ID: "computer_name", Title: "Computer name", Kind: protocol.KindText}, Text: func(v *Device) string { return v.ComputerName }},
+	{Column: query.Column{ID: "mac_serial", Title: "Mac serial number", Kind: protocol.KindText}, Text: func(v *Device) string { return v.MacSerial }},
+	{Column: query.Column{ID: "state", Title: "State", Kind: protocol.KindText}, Text: func(v *Device) string { return v.State }},
+	{Column: query.Column{ID: "group", Title: "Group", Kind: protocol.KindText, Path: "group.id"}, Text: func(v *Device) string { return v.Group.ID }},
+	{Column: query.Column{ID: "mode", Title: "Mode", Kind: protocol.KindText}, Text: func(v *Device) string { return v.Mode }},
+	{Column: query.Column{ID: "vms", Title: "VMs", Kind: protocol.KindNumber}, Text: func(v *Device) string { return strconv.Itoa(v.VMs) }},
+	{Column: query.Column{ID: "pd_version", Title: "Parallels Desktop", Kind: protocol.KindVersion}, Text: func(v *Device) string { return v.PDVersion }},
+	{Column: query.Column{ID: "agent_version", Title: "Agent", Kind: protocol.KindVersion}, Text: func(v *Device) string { return v.AgentVersion }},
+	{Column: query.Column{ID: "last_checkin_at", Title: "Last check-in", Kind: protocol.KindTime}, At: func(v *Device) time.Time { return v.LastCheckinAt }},
+	{Column: query.Column{ID: "device_id", Title: "Device ID", Kind: protocol.KindText}, Text: func(v *Device) string { return v.DeviceID }},
+	{Column: query.Column{ID: "pd_state", Title: "Parallels Desktop State", Kind: protocol.KindText}, Text: func(v *Device) string { return v.PDState }},
+	{Column: query.Column{ID: "macos", Title: "macOS", Kind: protocol.KindVersion}, Text: func(v *Device) string { return v.MacOS }},
+	{Column: query.Column{ID: "model", Title: "Model", Kind: protocol.KindText}, Text: func(v *Device) string { return v.Model }},
+	{Column: query.Column{ID: "hardware_uuid", Title: "Hardware UUID", Kind: protocol.KindText}, Text: func(v *Device) string { return v.HardwareUUID }},
+	{Column: query.Column{ID: "group_source", Title: "Group source", Kind: protocol.KindText, Path: "group.source"}, Text: func(v *Device) string { return v.Group.Source }},
+	{Column: query.Column{ID: "policy_state", Title: "Policy status", Kind: protocol.KindText}, Text: func(v *Device) string { return v.PolicyState }},
+	{Column: query.Column{ID: "key_id", Title: "Key ID", Kind: protocol.KindText}, Text: func(v *Device) string { return v.KeyID }},
+	{Column: query.Column{ID: "enrolled_at", Title: "Enrolled", Kind: protocol.KindTime}, At: func(v *Device) time.Time { return v.EnrolledAt }},
+	{Column: query.Column{ID: "last_reasons", Title: "Last reasons", Kind: protocol.KindText}, Text: func(v *Device) string { return v.LastReasons }},
+	{Column: query.Column{ID: "epoch", Title: "Epoch", Kind: protocol.KindText}, Text: func(v *Device) string { return v.Epoch }},
+	{Column: query.Column{ID: "sequence", Title: "Sequence", Kind: protocol.KindNumber}, Text: func(v *Device) string { return strconv.FormatUint(v.Sequence, 10) }},
+	{Column: query.Column{ID: "truncated", Title: "Truncated", Kind: protocol.KindBool}, Text: func(v *Device) string { return strconv.FormatBool(v.Truncated) }},
+	{Column: query.Column{ID: "stale_report", Title: "Report is stale", Kind: protocol.KindBool}, Text: func(v *Device) string { return strconv.FormatBool(v.StaleReport) }},
+	{Column: query.Column{ID: "changed_at", Title: "Changed", Kind: protocol.KindTime}, At: func(v *Device) time.Time { return v.ChangedAt }},
+}

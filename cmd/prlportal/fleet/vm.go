@@ -1,0 +1,50 @@
+package fleet
+
+import (
+	"encoding/json"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/storage"
+)
+
+// RowOf joins a row with its Mac. A fresh row was confirmed when its device
+// was; a stale one keeps its own time (INV-17).
+func RowOf(device storage.Device, report storage.Report, row storage.Row) protocol.Row {
+	reportedAt := device.ConfirmedAt
+	if row.VM.Stale != "" {
+		reportedAt = row.ReportedAt
+	}
+	return protocol.Row{
+		VM: row.VM, Host: report.Host, Product: report.Product,
+		Status:         protocol.StatusOf(report.Product, false),
+		LastCommand:    protocol.CommandNone,
+		LastReportedAt: reportedAt,
+		Extra: protocol.RowExtra{
+			Group: device.Group.ID, GroupSource: device.Group.Source,
+			PolicyRevision: report.Policy.Revision, PolicyState: report.Policy.State,
+			AgentVersion: agentVersion(device, report),
+			FirstSeenAt:  row.FirstSeenAt, DeviceID: device.ID,
+		},
+	}
+}
+
+// VM is a row as the admin plane sends it.
+type VM struct {
+	protocol.Row
+	StaleReport bool      // the report is older than freshness
+	ChangedAt   time.Time // by what was reported; LastReportedAt does not count
+	RemovedAt   time.Time // zero: the Mac has it
+	text        string    // what a search looks at
+}
+
+// MarshalJSON adds to protocol.RowJSON what only the table knows.
+func (v VM) MarshalJSON() ([]byte, error) {
+	out := protocol.RowJSON(v.Row)
+	out["stale_report"] = v.StaleReport
+	out["changed_at"] = v.ChangedAt
+	if !v.RemovedAt.IsZero() {
+		out["removed_at"] = v.RemovedAt
+	}
+	return json.Marshal(out)
+}

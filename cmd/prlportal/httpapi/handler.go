@@ -1,0 +1,124 @@
+// Package httpapi is what the portal's planes share of HTTP: bodies within
+// bounds, problems as answers, JSON, and a log without secrets.
+package httpapi
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform/text"
+)
+
+// SourceAddress is where the request came from, without the port.
+func SourceAddress(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// Handle answers a request, or gives what is wrong as a protocol.Problem.
+type Handle func(http.ResponseWriter, *http.Request) error
+
+// Route is one row of a table of endpoints.
+type Route struct {
+	Pattern string // of http.ServeMux
+	Handle  Handle
+}
+
+// NewHandler answers the routes, and everything else with a problem.
+func NewHandler(routes []Route, log zerolog.Logger, now func() time.Time) http.Handler {
+	r := responder{log: log, now: now}
+	mux := http.NewServeMux()
+	for _, known := range routes {
+		mux.HandleFunc(known.Pattern, r.answer(known.Handle))
+	}
+	mux.HandleFunc("/", r.answer(func(http.ResponseWriter, *http.Request) error {
+		return protocol.NewProblem(protocol.ProblemNotFound, "")
+	}))
+	return r.logged(mux)
+}
+
+// responder turns errors into answers and tells the log of requests.
+type responder struct {
+	log zerolog.Logger
+	now func() time.Time
+}
+
+// answer turns the error of a handler into a problem. An error that is not a
+// protocol.Problem is a failure of the portal, logged and not shown, unless
+// the client has gone.
+func (p responder) answer(handle Handle) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if cause := recover(); cause != nil {
+				p.log.Error().Str("route", r.Pattern).Interface("cause", cause).Msg("handler panicked")
+				protocol.NewProblem(protocol.ProblemInternal, "").Write(w)
+			}
+		}()
+		err := handle(w, r)
+		if err == nil {
+			return
+		}
+		var problem protocol.Problem
+		if !errors.As(err, &problem) {
+			level := zerolog.ErrorLevel
+			if r.Context().Err() != nil {
+				level = zerolog.DebugLevel
+			}
+			p.log.WithLevel(level).Str("route", r.Pattern).Err(err).Msg("request failed")
+			problem = protocol.NewProblem(protocol.ProblemInternal, "")
+		}
+		writeProblem(w, problem)
+	}
+}
+
+func writeProblem(w http.ResponseWriter, problem protocol.Problem) {
+	if problem.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	problem.Write(w)
+}
+
+// recorder remembers the status for the log.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets a handler set the deadlines of the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// logged writes one line per request: its route and never its headers, query
+// or body, which may hold secrets.
+func (p responder) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := p.now()
+		recorded := &recorder{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(recorded, r)
+		p.log.Info().Str("route", r.Pattern).Int("status", recorded.status).
+			Str("source", SourceAddress(r)).Dur("ms", p.now().Sub(began)).Msg("request")
+	})
+}
+
+// WriteTimeout is how long an answer may take to be written, and each part of a
+// stream.
+const WriteTimeout = 60 * time.Second
+
+// NewLog is the portal's log. Whatever a line of it has of Macs and of those
+// who connect can neither steer a terminal nor fill the disk (H15).
+func NewLog(out io.Writer, level zerolog.Level) zerolog.Logger {
+	return zerolog.New(text.LogWriter{Out: out}).Level(level).With().Timestamp().Logger()
+}

@@ -1,0 +1,187 @@
+// Package query asks for rows of a table: filters, search, order and pages, in
+// the same words on the command line, in a saved view and in a URL. It knows
+// columns and cells, and not what they are of.
+package query
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform/text"
+)
+
+// Query is what a person or a program wants to see of a table. The command
+// line, a saved view and a URL say the same with the same words.
+type Query struct {
+	Filters []string `json:"filter,omitempty"` // all must hold, see parseFilter
+	Search  string   `json:"search,omitempty"` // part of any text of the row
+	Sort    []string `json:"sort,omitempty"`   // column ids, the first counts most; - before one turns it
+	Page    int      `json:"page,omitempty"`   // from 1; 0: the first
+	PerPage int      `json:"per_page,omitempty"`
+	Since   string   `json:"since,omitempty"` // only what changed since then, a time as in filters
+}
+
+// Names of a query's parts in a URL, and of problems with them.
+const (
+	paramFilter  = "filter"
+	paramSearch  = "search"
+	ParamSort    = "sort"
+	ParamPage    = "page"
+	paramPerPage = "per_page"
+	paramSince   = "since"
+)
+
+// Limits of a query. They hold the portal's memory and time within bounds.
+const (
+	maxFilters     = 32
+	maxFilterText  = 8 << 10 // bytes
+	maxSearchText  = protocol.MaxName
+	maxSortKeys    = 8
+	defaultPerPage = 40
+	maxPerPage     = 1000
+	// MaxSorted is how many rows are held to be put in order: a page may not
+	// lie deeper, and a sorted table as a whole may not have more.
+	MaxSorted = 100_000
+)
+
+// Error says which part of a query is wrong, and what was expected.
+type Error struct{ Part, Text string }
+
+func (e Error) Error() string { return e.Part + ": " + e.Text }
+
+// Values is the query as part of a URL.
+func (q Query) Values() url.Values {
+	values := url.Values{}
+	for _, filter := range q.Filters {
+		values.Add(paramFilter, filter)
+	}
+	for name, text := range map[string]string{paramSearch: q.Search, ParamSort: strings.Join(q.Sort, ","), paramSince: q.Since} {
+		if text != "" {
+			values.Set(name, text)
+		}
+	}
+	for name, number := range map[string]int{ParamPage: q.Page, paramPerPage: q.PerPage} {
+		if number != 0 {
+			values.Set(name, strconv.Itoa(number))
+		}
+	}
+	return values
+}
+
+// Parse reads the query of a URL. A parameter that there is not is an
+// error: a misspelled filter must not show everything.
+func Parse(values url.Values) (Query, error) {
+	var read Query
+	for name, given := range values {
+		var err error
+		switch name {
+		case paramFilter:
+			read.Filters = given
+			continue
+		case paramSearch:
+			read.Search = given[0]
+		case ParamSort:
+			read.Sort = strings.Split(given[0], ",")
+		case paramSince:
+			read.Since = given[0]
+		case ParamPage:
+			read.Page, err = readCount(given[0])
+		case paramPerPage:
+			read.PerPage, err = readCount(given[0])
+		default:
+			return Query{}, Error{text.Display(name), "there is no such parameter; parameters are filter, search, sort, page, per_page, since"}
+		}
+		if err != nil || len(given) > 1 {
+			return Query{}, Error{name, "expected once, and a page and its size as numbers from 1"}
+		}
+	}
+	return read, nil
+}
+
+func readCount(text string) (int, error) {
+	number, err := strconv.ParseUint(text, 10, 31)
+	if err == nil && number == 0 {
+		return 0, strconv.ErrRange
+	}
+	return int(number), err
+}
+
+// sorting is one key of the order of rows.
+type sorting struct {
+	column  Column
+	falling bool
+}
+
+// Plan is a query that was checked against the columns of a table.
+type Plan struct {
+	conditions []condition
+	search     string // lower case
+	sorting    []sorting
+	Page       int
+	PerPage    int
+	Since      time.Time
+}
+
+// Plan checks the query; its error is a queryError.
+func (q Query) Plan(columns []Column, now time.Time) (Plan, error) {
+	made := Plan{search: strings.ToLower(q.Search), Page: max(q.Page, 1), PerPage: q.PerPage}
+	if made.PerPage == 0 {
+		made.PerPage = defaultPerPage
+	}
+	switch {
+	case len(q.Filters) > maxFilters:
+		return Plan{}, Error{paramFilter, fmt.Sprintf("expected at most %d filters", maxFilters)}
+	case len(q.Search) > maxSearchText:
+		return Plan{}, Error{paramSearch, fmt.Sprintf("expected at most %d bytes", maxSearchText)}
+	case made.Page < 1 || q.Page < 0:
+		return Plan{}, Error{ParamPage, "expected a number from 1"}
+	case made.PerPage < 1 || made.PerPage > maxPerPage:
+		return Plan{}, Error{paramPerPage, fmt.Sprintf("expected a number from 1 to %d", maxPerPage)}
+	case made.Page > MaxSorted/made.PerPage:
+		return Plan{}, Error{ParamPage, fmt.Sprintf("expected a page within the first %d rows; filter, or read the table as a whole", MaxSorted)}
+	}
+	for i, text := range q.Filters {
+		read, err := parseFilter(columns, text[:min(len(text), maxFilterText)], now)
+		if len(text) > maxFilterText {
+			err = fmt.Errorf("expected at most %d bytes", maxFilterText)
+		}
+		if err != nil {
+			return Plan{}, Error{fmt.Sprintf("%s[%d]", paramFilter, i), err.Error()}
+		}
+		made.conditions = append(made.conditions, read)
+	}
+	if err := made.readSorting(columns, q.Sort); err != nil {
+		return Plan{}, Error{ParamSort, err.Error()}
+	}
+	if q.Since != "" {
+		since, err := parseSpan(q.Since, now)
+		if err != nil {
+			return Plan{}, Error{paramSince, fmt.Sprintf("%v, not %q", err, text.Display(q.Since))}
+		}
+		made.Since = since.start
+	}
+	return made, nil
+}
+
+func (p *Plan) readSorting(columns []Column, keys []string) error {
+	if len(keys) > maxSortKeys {
+		return fmt.Errorf("expected at most %d columns", maxSortKeys)
+	}
+	for _, key := range keys {
+		id, falling := strings.CutPrefix(strings.TrimSpace(key), "-")
+		found, err := FindColumn(columns, id)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(p.sorting, func(s sorting) bool { return s.column.ID == id }) {
+			return fmt.Errorf("expected %s once", id)
+		}
+		p.sorting = append(p.sorting, sorting{found, falling})
+	}
+	return nil
+}

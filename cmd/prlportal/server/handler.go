@@ -1,0 +1,75 @@
+// Package server is the running portal: it joins the agent plane and the admin
+// plane on one TLS listener, over one database and one folder of content.
+//
+// The portal holds no signing key: policies and commands are signed on the
+// operator's machine (H31), and what the portal says is never authority.
+package server
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/adminapi"
+	"prlagent/cmd/prlportal/agentapi"
+	"prlagent/cmd/prlportal/fleet"
+	"prlagent/cmd/prlportal/httpapi"
+	"prlagent/cmd/prlportal/site"
+)
+
+// NewHandler answers both planes and the questions of a load balancer.
+func NewHandler(config site.Config, store fleet.Store, content *os.Root, log zerolog.Logger, now func() time.Time) http.Handler {
+	devices := fleet.New(store, fleet.MaxBytes)
+	return httpapi.NewHandler(routes(
+		agentapi.New(config, devices, content, log, now),
+		adminapi.New(config, devices, log, now),
+		healthServer{store: devices, log: log},
+	), log, now)
+}
+
+// plane is one part of what the portal answers.
+type plane interface{ Routes() []httpapi.Route }
+
+// routes are the requests of protocol.md 2.3 that this portal answers.
+func routes(planes ...plane) []httpapi.Route {
+	var all []httpapi.Route
+	for _, part := range planes {
+		all = append(all, part.Routes()...)
+	}
+	return all
+}
+
+// idLister lists devices.
+type idLister interface {
+	IDs(ctx context.Context, after string, limit int) ([]string, error)
+}
+
+// healthServer says whether the portal is alive, and whether it can work.
+type healthServer struct {
+	store idLister
+	log   zerolog.Logger
+}
+
+func (s healthServer) Routes() []httpapi.Route {
+	return []httpapi.Route{
+		{Pattern: "GET /healthz", Handle: s.healthz},
+		{Pattern: "GET /readyz", Handle: s.readyz},
+	}
+}
+
+func (s healthServer) healthz(w http.ResponseWriter, r *http.Request) error {
+	return httpapi.WriteJSON(w, r, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// readyz also asks the store.
+func (s healthServer) readyz(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.store.IDs(r.Context(), "", 1); err != nil {
+		s.log.Error().Err(err).Msg("store does not answer")
+		return protocol.NewProblem(protocol.ProblemUnavailable, "The store does not answer.")
+	}
+	return s.healthz(w, r)
+}

@@ -1,0 +1,180 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/cmd/prlportal/httpapi"
+	"prlagent/cmd/prlportal/site"
+	"prlagent/cmd/prlportal/storage"
+	"prlagent/platform/safefile"
+)
+
+// Time limits of the HTTP server.
+const (
+	headerTimeout   = 10 * time.Second
+	readTimeout     = 30 * time.Second
+	idleTimeout     = 2 * time.Minute
+	shutdownTimeout = 10 * time.Second
+	maxHeaderBytes  = 16 << 10
+)
+
+// Options say what to serve, and where.
+type Options struct {
+	Folder    string
+	Listen    string
+	ReadyFile string // gets the portal's URL when it is ready; none where empty
+	Version   string // of the program, for the log
+}
+
+// Serve runs the portal until ctx ends, then finishes the requests at hand.
+// It calls ready with the portal's URL once connections are accepted.
+func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(string) error) (err error) {
+	config, err := site.LoadConfig(options.Folder)
+	if err != nil {
+		return err
+	}
+	if err := refuseSigningKeys(options.Folder); err != nil {
+		return err
+	}
+	warnOfOperator(options.Folder, log)
+	certificate, err := tls.LoadX509KeyPair(filepath.Join(options.Folder, site.CertificateFile), filepath.Join(options.Folder, site.TLSKeyFile))
+	if err != nil {
+		return fmt.Errorf("load certificate: %w", err)
+	}
+	content, err := os.OpenRoot(filepath.Join(options.Folder, site.ContentFolder))
+	if err != nil {
+		return fmt.Errorf("open content folder: %w", err)
+	}
+	defer content.Close()
+	database, err := storage.OpenBolt(filepath.Join(options.Folder, site.DatabaseFile))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, database.Close()) }()
+	listener, err := net.Listen("tcp", options.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	handler := NewHandler(config, database, content, log, time.Now)
+	address := publicURL(listener.Addr(), config)
+	return run(ctx, newHTTPServer(handler, certificate, log), listener, func() error {
+		log.Info().Str("url", address).Str("site", config.SiteID).Str("version", options.Version).Msg("ready")
+		listening := filepath.Join(options.Folder, site.ListeningFile)
+		return errors.Join(writeReadyFile(listening, address), writeReadyFile(options.ReadyFile, address), ready(address))
+	})
+}
+
+// refuseSigningKeys holds H31: what the portal can read, a thief of the portal
+// can read. Only its TLS key may lie in its folder.
+func refuseSigningKeys(folder string) error {
+	keys, err := filepath.Glob(filepath.Join(folder, "*.key"))
+	if err != nil {
+		return fmt.Errorf("look for keys: %w", err)
+	}
+	for _, key := range keys {
+		if filepath.Base(key) != site.TLSKeyFile {
+			return fmt.Errorf("%s lies in the portal's folder; move it to the operator's folder", filepath.Base(key))
+		}
+	}
+	return nil
+}
+
+// warnOfOperator says that the operator's folder, as init made it, still lies
+// beside the portal's where the portal could read it.
+func warnOfOperator(folder string, log zerolog.Logger) {
+	beside := filepath.Join(filepath.Dir(folder), site.OperatorFolder)
+	if key, err := os.Open(filepath.Join(beside, site.PolicyKeyFile)); err == nil {
+		key.Close()
+		log.Warn().Str("folder", beside).Msg("the signing keys are readable to the portal; move this folder to the operator's machine")
+	}
+}
+
+// newHTTPServer limits every phase of a connection. Session tickets are Go's
+// default, and most of what a check-in costs is saved by them (protocol.md 4.1).
+func newHTTPServer(handler http.Handler, certificate tls.Certificate, log zerolog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      httpapi.WriteTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
+		ErrorLog:          stdlog.New(connectionLog{log}, "", 0),
+	}
+}
+
+// connectionLog takes net/http's own complaints, such as failed handshakes.
+type connectionLog struct{ log zerolog.Logger }
+
+func (c connectionLog) Write(line []byte) (int, error) {
+	c.log.Debug().Str("detail", strings.TrimSpace(string(line))).Msg("connection failed")
+	return len(line), nil
+}
+
+// run serves until ctx ends and then shuts down within shutdownTimeout.
+func run(ctx context.Context, web *http.Server, listener net.Listener, ready func() error) error {
+	failed := make(chan error, 1)
+	go func() { failed <- web.ServeTLS(listener, "", "") }()
+	if err := ready(); err != nil {
+		return errors.Join(err, web.Close(), served(<-failed))
+	}
+	select {
+	case err := <-failed:
+		return served(err)
+	case <-ctx.Done():
+	}
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	err := web.Shutdown(limit)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("shut down: %w", err), web.Close())
+	}
+	return errors.Join(err, served(<-failed))
+}
+
+func served(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve: %w", err)
+}
+
+// publicURL is how the portal is reached: its own address, or where it listens
+// on all of them, the name of the configuration with the listener's port.
+func publicURL(address net.Addr, config site.Config) string {
+	host, port, err := net.SplitHostPort(address.String())
+	if err != nil {
+		return config.URL
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		if configured, err := url.Parse(config.URL); err == nil {
+			host = configured.Hostname()
+		}
+	}
+	public := url.URL{Scheme: "https", Host: net.JoinHostPort(host, port)}
+	return public.String()
+}
+
+func writeReadyFile(path, address string) error {
+	if path == "" {
+		return nil
+	}
+	if err := safefile.WriteFile(path, []byte(address+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write ready file: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package site
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/secret"
+	"prlagent/platform/safefile"
+)
+
+// headLifetime is how long a head counts before it must be signed again
+// (protocol.md 2.4).
+const headLifetime = 30 * 24 * time.Hour
+
+// DefaultPort is what serve listens on and what the first URL names.
+const DefaultPort = "8443"
+
+// Options is what a site is made from.
+type Options struct {
+	Name         string
+	Hosts        []string // names and addresses of the certificate; the first one is in the URL
+	PrimaryGroup string
+	DefaultGroup string // of the enrollment secret; empty = none
+	Now          time.Time
+}
+
+// Create creates the site's two folders in dir; neither may exist.
+func (s Options) Create(dir string) (Config, error) {
+	if err := s.Check(); err != nil {
+		return Config{}, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return Config{}, fmt.Errorf("make folder: %w", err)
+	}
+	if err := makeFolders(dir); err != nil {
+		return Config{}, err
+	}
+	enrollmentSecret, adminToken := secret.New(), secret.New()
+	config := s.config(enrollmentSecret, adminToken)
+	files, err := s.files(config, enrollmentSecret, adminToken)
+	if err != nil {
+		return Config{}, err
+	}
+	for name, content := range files {
+		if err := safefile.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			return Config{}, fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	return config, nil
+}
+
+// Check says what is missing or wrong before anything is made.
+func (s Options) Check() error {
+	if !ValidGroupID(s.PrimaryGroup) || s.DefaultGroup != "" && !ValidGroupID(s.DefaultGroup) {
+		return errors.New("a group id is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit")
+	}
+	if len(s.Hosts) == 0 || s.Name == "" {
+		return errors.New("a site needs a name and at least one host")
+	}
+	return nil
+}
+
+// makeFolders refuses to touch a site that is there already.
+func makeFolders(dir string) error {
+	for _, name := range []string{PortalFolder, OperatorFolder} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("%s exists already; nothing was changed", filepath.Join(dir, name))
+		} else if err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
+	}
+	for _, name := range []string{headFolder, policyFolder} {
+		if err := os.MkdirAll(filepath.Join(dir, PortalFolder, ContentFolder, name), 0o700); err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s Options) config(enrollmentSecret, adminToken string) Config {
+	groups := []GroupConfig{{ID: s.PrimaryGroup, Name: s.PrimaryGroup}}
+	if s.DefaultGroup != "" && s.DefaultGroup != s.PrimaryGroup {
+		groups = append(groups, GroupConfig{ID: s.DefaultGroup, Name: s.DefaultGroup})
+	}
+	address := url.URL{Scheme: "https", Host: net.JoinHostPort(s.Hosts[0], DefaultPort)}
+	return Config{
+		SiteID:            uuid.NewString(),
+		Name:              s.Name,
+		URL:               address.String(),
+		PrimaryGroup:      s.PrimaryGroup,
+		Groups:            groups,
+		EnrollmentSecrets: []EnrollmentSecret{{SHA256: secret.Hash(enrollmentSecret), DefaultGroup: s.DefaultGroup}},
+		AdminTokenSHA256:  secret.Hash(adminToken),
+		NextCheckinSecs:   3600,
+		SplaySecs:         300,
+		Enrollments:       EnrollmentLimits{PerSource: 600, PerSerial: 12},
+	}
+}
+
+// files are the site's files by their path below its folder.
+func (s Options) files(config Config, enrollmentSecret, adminToken string) (map[string][]byte, error) {
+	policyKey, policyPEM, err := newSigningKey()
+	if err != nil {
+		return nil, err
+	}
+	_, commandPEM, err := newSigningKey()
+	if err != nil {
+		return nil, err
+	}
+	certificate, tlsKey, err := newCertificate(s.Name, s.Hosts, s.Now)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{
+		filepath.Join(OperatorFolder, PolicyKeyFile):  policyPEM,
+		filepath.Join(OperatorFolder, CommandKeyFile): commandPEM,
+		filepath.Join(OperatorFolder, SecretFile):     []byte(enrollmentSecret + "\n"),
+		filepath.Join(PortalFolder, CertificateFile):  certificate,
+		filepath.Join(PortalFolder, TLSKeyFile):       tlsKey,
+		filepath.Join(PortalFolder, AdminTokenFile):   []byte(adminToken + "\n"),
+	}
+	for _, group := range config.Groups {
+		head, err := firstHead(config.SiteID, group.ID, s.Now, policyKey)
+		if err != nil {
+			return nil, err
+		}
+		files[filepath.Join(PortalFolder, ContentFolder, HeadPath(group.ID))] = head
+	}
+	return addJSONFiles(files, config)
+}
+
+func addJSONFiles(files map[string][]byte, config Config) (map[string][]byte, error) {
+	for name, value := range map[string]any{
+		filepath.Join(PortalFolder, ConfigFile): config,
+		filepath.Join(OperatorFolder, SiteFile): OperatorSite{SiteID: config.SiteID, Name: config.Name, URL: config.URL},
+	} {
+		content, err := json.MarshalIndent(value, "", "  ")
+		if err != nil {
+			return nil, fmt.Errorf("encode %s: %w", name, err)
+		}
+		files[name] = append(content, '\n')
+	}
+	return files, nil
+}
+
+// firstHead says that the group has no policy; from it on, versions rise.
+func firstHead(siteID, groupID string, now time.Time, key ed25519.PrivateKey) ([]byte, error) {
+	issued := now.UTC().Truncate(time.Second)
+	payload, err := json.Marshal(protocol.Head{
+		SiteID: siteID, GroupID: groupID, HeadVersion: 1,
+		IssuedAt: issued, ExpiresAt: issued.Add(headLifetime),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode head: %w", err)
+	}
+	return protocol.Sign(protocol.PayloadHead, payload, key).JSON()
+}

@@ -1,0 +1,213 @@
+// Package site is a portal's site on disk: its two folders, the configuration,
+// the keys, and how init makes them.
+package site
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/secret"
+	"prlagent/platform/safefile"
+)
+
+// The two folders of a site: what serve may read, and what only the operator
+// needs. The second one can live on another machine (H31).
+const (
+	PortalFolder   = "portal"
+	OperatorFolder = "operator"
+)
+
+// Files of the portal's folder.
+const (
+	ConfigFile      = "config.json"
+	DatabaseFile    = "portal.db"
+	CertificateFile = "tls.crt"
+	TLSKeyFile      = "tls.key"
+	AdminTokenFile  = "admin.token"
+	ContentFolder   = "content"
+	headFolder      = "heads"    // in the content folder
+	policyFolder    = "policies" // in the content folder
+)
+
+// Files of the operator's folder.
+const (
+	SiteFile       = "site.json"
+	PolicyKeyFile  = "policy.key"
+	CommandKeyFile = "command.key"
+	SecretFile     = "enrollment.secret"
+)
+
+// maxSiteFile is the largest of a site's small files, in bytes.
+const maxSiteFile = 256 << 10
+
+// Config is the portal's own configuration, config.json. It has no secret in
+// the clear: a copy of the file opens nothing.
+type Config struct {
+	SiteID            string             `json:"site_id"`
+	Name              string             `json:"name"`
+	URL               string             `json:"url"` // where agents and the operator reach the portal
+	PrimaryGroup      string             `json:"primary_group"`
+	Groups            []GroupConfig      `json:"groups"`
+	EnrollmentSecrets []EnrollmentSecret `json:"enrollment_secrets"` // two while one replaces the other
+	AdminTokenSHA256  string             `json:"admin_token_sha256"`
+	NextCheckinSecs   int                `json:"next_checkin_s"`
+	SplaySecs         int                `json:"splay_s"`
+	Enrollments       EnrollmentLimits   `json:"enrollment_limits"`
+}
+
+// GroupConfig gives a group a name for people.
+type GroupConfig struct {
+	ID   string `json:"id"`
+	Name string `json:"name,omitempty"`
+}
+
+// EnrollmentSecret is one accepted secret, known by its SHA-256 in hex.
+type EnrollmentSecret struct {
+	SHA256       string `json:"sha256"`
+	DefaultGroup string `json:"default_group,omitempty"`
+}
+
+// EnrollmentLimits are enrollments per hour, allowed in one go and refilled
+// evenly. Many Macs can share one source address.
+type EnrollmentLimits struct {
+	PerSource int `json:"per_source_per_hour"`
+	PerSerial int `json:"per_serial_per_hour"`
+}
+
+// OperatorSite is site.json: what the operator's commands know of the site
+// without asking a portal, which could lie.
+type OperatorSite struct {
+	SiteID string `json:"site_id"`
+	Name   string `json:"name"`
+	URL    string `json:"url"`
+}
+
+var (
+	errNoSite      = errors.New("there is no site here; make one with 'prlportal init'")
+	errConfig      = errors.New("config.json cannot be used")
+	groupIDPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+)
+
+// ValidGroupID reports whether id can name a group, and so a file of the content.
+func ValidGroupID(id string) bool { return groupIDPattern.MatchString(id) }
+
+// ServedFolder is the portal's folder, given either itself or its site's folder.
+func ServedFolder(dir string) string {
+	inside := filepath.Join(dir, PortalFolder)
+	if _, err := os.Stat(filepath.Join(inside, ConfigFile)); err == nil {
+		return inside
+	}
+	return dir
+}
+
+// LoadConfig reads and checks the portal's configuration.
+func LoadConfig(folder string) (Config, error) {
+	var config Config
+	if err := readJSONFile(filepath.Join(folder, ConfigFile), &config); err != nil {
+		return Config{}, err
+	}
+	return config, config.check()
+}
+
+func (c Config) check() error {
+	switch {
+	case c.SiteID == "":
+		return fmt.Errorf("%w: site_id is missing", errConfig)
+	case !ValidGroupID(c.PrimaryGroup):
+		return fmt.Errorf("%w: primary_group is not a group id", errConfig)
+	case len(c.AdminTokenSHA256) != 64:
+		return fmt.Errorf("%w: admin_token_sha256 is not a SHA-256", errConfig)
+	case c.Enrollments.PerSource < 1 || c.Enrollments.PerSerial < 1:
+		return fmt.Errorf("%w: enrollment_limits must be positive", errConfig)
+	}
+	for _, secret := range c.EnrollmentSecrets {
+		if len(secret.SHA256) != 64 || secret.DefaultGroup != "" && !ValidGroupID(secret.DefaultGroup) {
+			return fmt.Errorf("%w: an enrollment secret is not valid", errConfig)
+		}
+	}
+	return nil
+}
+
+// Group gives a group id its name.
+func (c Config) Group(id, source string) protocol.Group {
+	group := protocol.Group{ID: id, Source: source}
+	for _, known := range c.Groups {
+		if known.ID == id {
+			group.Name = known.Name
+		}
+	}
+	return group
+}
+
+func LoadOperatorSite(dir string) (OperatorSite, error) {
+	var site OperatorSite
+	err := readJSONFile(filepath.Join(dir, OperatorFolder, SiteFile), &site)
+	return site, err
+}
+
+func readJSONFile(path string, v any) error {
+	data, err := safefile.ReadFile(path, maxSiteFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w (no %s)", errNoSite, path)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", filepath.Base(path), err)
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("decode %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+// Freshness is how old a report may be: twice the cadence in force, with its
+// jitter (protocol.md 5.1). Without a cadence of the portal's own the guide's
+// daily check is in force; agents follow one of five minutes to a day.
+func (c Config) Freshness() time.Duration {
+	const day = 24 * time.Hour
+	cadence := day
+	if c.NextCheckinSecs > 0 {
+		cadence = min(max(time.Duration(c.NextCheckinSecs)*time.Second, 5*time.Minute), day)
+	}
+	return 2*cadence + time.Duration(max(c.SplaySecs, 0))*time.Second
+}
+
+// AcceptSecret finds the enrollment secret among those that are accepted, in a
+// time that does not depend on which one fits.
+func (c Config) AcceptSecret(given string) (defaultGroup string, accepted bool) {
+	for _, known := range c.EnrollmentSecrets {
+		if secret.Matches(given, known.SHA256) {
+			defaultGroup, accepted = known.DefaultGroup, true
+		}
+	}
+	return defaultGroup, accepted
+}
+
+// AcceptAdmin reports whether token is the admin token.
+func (c Config) AcceptAdmin(token string) bool { return secret.Matches(token, c.AdminTokenSHA256) }
+
+// headSuffix ends the name of a group's head.
+const headSuffix = ".dsse.json"
+
+// HeadPath is where a group's head lies in the content folder.
+func HeadPath(group string) string { return filepath.Join(headFolder, group+headSuffix) }
+
+// PolicyPath is where a policy document lies in the content folder.
+func PolicyPath(name string) string { return filepath.Join(policyFolder, name) }
+
+// GroupOfHead is the group whose head has this file name.
+func GroupOfHead(file string) (group string, isHead bool) {
+	group, isHead = strings.CutSuffix(file, headSuffix)
+	return group, isHead && ValidGroupID(group)
+}
+
+// ListeningFile holds the URL of the portal that runs, or ran last: the
+// operator's commands on the same machine find it there.
+const ListeningFile = "listening"
