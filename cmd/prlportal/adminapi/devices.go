@@ -98,7 +98,7 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return fmt.Errorf("load report: %w", err)
 		}
-		return httpapi.WriteJSON(w, r, http.StatusOK, s.scan(time.Time{}).Device(device, report))
+		return httpapi.WriteJSON(w, r, http.StatusOK, s.scan(s.now(), time.Time{}).Device(device, report))
 	}
 	return protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy.")
 }

@@ -53,8 +53,8 @@ func (s *Server) listDevices(w http.ResponseWriter, r *http.Request) error {
 }
 
 // scan looks at the fleet as it is now, or at what changed since then.
-func (s *Server) scan(since time.Time) fleet.Scan {
-	return fleet.Scan{Fleet: s.fleet, Now: s.now(), Freshness: s.config.Freshness(), Since: since}
+func (s *Server) scan(now, since time.Time) fleet.Scan {
+	return fleet.Scan{Fleet: s.fleet, Now: now, Freshness: s.config.Freshness(), Since: since}
 }
 
 // answerList answers a query with one page, or with a stream of all rows where
@@ -74,7 +74,7 @@ func answerList[T any](s *Server, w http.ResponseWriter, r *http.Request, t quer
 	if err != nil {
 		return queryProblem(err)
 	}
-	look := s.scan(made.Since)
+	look := s.scan(now, made.Since)
 	visit := func(ctx context.Context, visit func(*T) error) (bool, error) { return rows(look, ctx, visit) }
 	about := ListInfo{AsOf: now.Add(-sinceOverlap)}
 	if streamed {
