@@ -18,29 +18,30 @@ import (
 // Server answers those who have the admin token. Its methods are safe for
 // concurrent use.
 type Server struct {
-	config site.Config
-	fleet  *fleet.Fleet
-	log    zerolog.Logger
-	now    func() time.Time
+	config  site.Config
+	devices *fleet.Fleet
+	log     zerolog.Logger
+	now     func() time.Time
 }
 
-func New(config site.Config, fleet *fleet.Fleet, log zerolog.Logger, now func() time.Time) *Server {
-	return &Server{config: config, fleet: fleet, log: log, now: now}
+// New makes the server of one site.
+func New(config site.Config, devices *fleet.Fleet, log zerolog.Logger, now func() time.Time) *Server {
+	return &Server{config: config, devices: devices, log: log, now: now}
 }
 
 // Routes are the requests of admins. Nobody can forget to protect one: they all
-// pass through protect.
+// pass through requireAdmin.
 func (s *Server) Routes() []httpapi.Route {
-	return s.protect([]httpapi.Route{
+	return s.requireAdmin([]httpapi.Route{
 		{Pattern: "GET /v1/admin/devices", Handle: s.listDevices},
 		{Pattern: "GET /v1/admin/vms", Handle: s.listVMs},
 		{Pattern: "GET /v1/admin/devices/{id}/history", Handle: s.deviceHistory},
-		{Pattern: "POST /v1/admin/devices/{id}/approve", Handle: s.approve},
+		{Pattern: "POST /v1/admin/devices/{id}/approve", Handle: s.approveDevice},
 	})
 }
 
-// protect lets only the admin token in.
-func (s *Server) protect(routes []httpapi.Route) []httpapi.Route {
+// requireAdmin lets only the admin token in.
+func (s *Server) requireAdmin(routes []httpapi.Route) []httpapi.Route {
 	protected := make([]httpapi.Route, 0, len(routes))
 	for _, open := range routes {
 		protected = append(protected, httpapi.Route{Pattern: open.Pattern, Handle: func(w http.ResponseWriter, r *http.Request) error {

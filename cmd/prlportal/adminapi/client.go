@@ -28,9 +28,9 @@ const (
 
 // Client talks to the admin plane of a running portal.
 type Client struct {
-	base  *url.URL
-	token string
-	http  *http.Client
+	baseURL    *url.URL
+	adminToken string
+	httpClient *http.Client
 }
 
 // NewClient makes a client for the portal at base. The token goes to a portal
@@ -41,17 +41,18 @@ func NewClient(base *url.URL, token string, certificates *x509.CertPool) *Client
 		TLSHandshakeTimeout:   clientTimeout,
 		ResponseHeaderTimeout: clientTimeout, // a stream may take longer as a whole
 	}
-	return &Client{base: base, token: token, http: &http.Client{
+	return &Client{baseURL: base, adminToken: token, httpClient: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
 // Close ends the connections that are idle.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.httpClient.CloseIdleConnections() }
 
-// do sends body, if it is not nil, as JSON and decodes the answer into reply.
-func (c *Client) do(ctx context.Context, method string, path []string, body, reply any) error {
+// exchangeJSON sends body, if it is not nil, as JSON and decodes the answer
+// into reply.
+func (c *Client) exchangeJSON(ctx context.Context, method string, path []string, body, reply any) error {
 	var content []byte
 	if body != nil {
 		var err error
@@ -61,7 +62,7 @@ func (c *Client) do(ctx context.Context, method string, path []string, body, rep
 	}
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
-	response, err := c.ask(ctx, method, c.base.JoinPath(path...), content, "application/json")
+	response, err := c.doRequest(ctx, method, c.baseURL.JoinPath(path...), content, "application/json")
 	if err != nil {
 		return err
 	}
@@ -78,15 +79,15 @@ func (c *Client) do(ctx context.Context, method string, path []string, body, rep
 
 var errUnexpected = errors.New("the portal's answer is not what was asked for")
 
-// ask gives an answer that is no error; its body is to be closed.
-func (c *Client) ask(ctx context.Context, method string, target *url.URL, content []byte, accept string) (*http.Response, error) {
+// doRequest gives an answer that is no error; its body is to be closed.
+func (c *Client) doRequest(ctx context.Context, method string, target *url.URL, content []byte, accept string) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(content))
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
-	request.Header.Set("Authorization", "Bearer "+c.token)
+	request.Header.Set("Authorization", "Bearer "+c.adminToken)
 	request.Header.Set("Accept", accept)
-	response, err := c.http.Do(request)
+	response, err := c.httpClient.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("ask the portal: %w", err)
 	}
@@ -105,17 +106,17 @@ func (c *Client) ask(ctx context.Context, method string, target *url.URL, conten
 }
 
 // Rows calls visit with every row that fits, or with those of the page that
-// the query names. What it gives is a page, or listed for a whole table.
+// the query names. What it gives is a Page, or a ListInfo for a whole table.
 func (c *Client) Rows(ctx context.Context, table string, asked query.Query, visit func(json.RawMessage) error) (any, error) {
 	if asked.Page == 0 && asked.PerPage == 0 {
-		return c.stream(ctx, table, asked, visit)
+		return c.streamRows(ctx, table, asked, visit)
 	}
 	var reply map[string]json.RawMessage
-	target := c.base.JoinPath("v1", "admin", table)
+	target := c.baseURL.JoinPath("v1", "admin", table)
 	target.RawQuery = asked.Values().Encode()
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
-	response, err := c.ask(ctx, http.MethodGet, target, nil, "application/json")
+	response, err := c.doRequest(ctx, http.MethodGet, target, nil, "application/json")
 	if err != nil {
 		return nil, err
 	}
@@ -137,11 +138,11 @@ func (c *Client) Rows(ctx context.Context, table string, asked query.Query, visi
 	return part, nil
 }
 
-// stream reads a whole table, a row at a time.
-func (c *Client) stream(ctx context.Context, table string, asked query.Query, visit func(json.RawMessage) error) (ListInfo, error) {
-	target := c.base.JoinPath("v1", "admin", table)
+// streamRows reads a whole table, a row at a time.
+func (c *Client) streamRows(ctx context.Context, table string, asked query.Query, visit func(json.RawMessage) error) (ListInfo, error) {
+	target := c.baseURL.JoinPath("v1", "admin", table)
 	target.RawQuery = asked.Values().Encode()
-	response, err := c.ask(ctx, http.MethodGet, target, nil, StreamType)
+	response, err := c.doRequest(ctx, http.MethodGet, target, nil, StreamType)
 	if err != nil {
 		return ListInfo{}, err
 	}
@@ -172,7 +173,7 @@ var endPrefix = []byte(`{"end":`)
 // Devices are all devices.
 func (c *Client) Devices(ctx context.Context) ([]fleet.Device, error) {
 	var list []fleet.Device
-	_, err := c.stream(ctx, fleet.DeviceTable.Name, query.Query{}, func(data json.RawMessage) error {
+	_, err := c.streamRows(ctx, fleet.DeviceTable.Name, query.Query{}, func(data json.RawMessage) error {
 		var device fleet.Device
 		if err := json.Unmarshal(data, &device); err != nil {
 			return errUnexpected
@@ -186,6 +187,6 @@ func (c *Client) Devices(ctx context.Context) ([]fleet.Device, error) {
 // Approve settles what waits at a device and gives it as it is then.
 func (c *Client) Approve(ctx context.Context, deviceID string, asked Approval) (fleet.Device, error) {
 	var view fleet.Device
-	err := c.do(ctx, http.MethodPost, []string{"v1", "admin", "devices", deviceID, "approve"}, asked, &view)
+	err := c.exchangeJSON(ctx, http.MethodPost, []string{"v1", "admin", "devices", deviceID, "approve"}, asked, &view)
 	return view, err
 }

@@ -36,11 +36,11 @@ func (s *Server) deviceHistory(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	report, err := s.fleet.Report(r.Context(), device.ID)
+	report, err := s.devices.Report(r.Context(), device.ID)
 	if err != nil {
 		return fmt.Errorf("load report: %w", err)
 	}
-	history, err := s.fleet.History(r.Context(), device.ID)
+	history, err := s.devices.History(r.Context(), device.ID)
 	if err != nil {
 		return fmt.Errorf("load history: %w", err)
 	}
@@ -54,7 +54,7 @@ func (s *Server) deviceHistory(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deviceByID(r *http.Request) (storage.Device, error) {
-	device, err := s.fleet.Device(r.Context(), storage.ByID(r.PathValue("id")))
+	device, err := s.devices.Device(r.Context(), storage.ByID(r.PathValue("id")))
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.Device{}, protocol.NewProblem(protocol.ProblemNotFound, "There is no such device.")
 	}
@@ -64,11 +64,11 @@ func (s *Server) deviceByID(r *http.Request) (storage.Device, error) {
 	return device, nil
 }
 
-// approve settles what waits for a person: the named pending key becomes the
-// device's key and the other ones are dropped; the mark of a duplicate
-// identity is lifted. Tokens given out before stay alive until the Mac with
-// the new key has used its first one (H01).
-func (s *Server) approve(w http.ResponseWriter, r *http.Request) error {
+// approveDevice settles what waits for a person: the named pending key becomes
+// the device's key and the other ones are dropped; the mark of a duplicate
+// identity is lifted. Tokens given out before stay alive until the Mac with the
+// new key has used its first one (H01).
+func (s *Server) approveDevice(w http.ResponseWriter, r *http.Request) error {
 	body, err := httpapi.ReadBody(r, httpapi.MaxSmallBody)
 	if err != nil {
 		return err
@@ -82,11 +82,11 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if err := settle(&device, asked.KeyID); err != nil {
+		if err := settlePending(&device, asked.KeyID); err != nil {
 			return err
 		}
 		device.ChangedAt = s.now().UTC()
-		err = s.fleet.Save(r.Context(), storage.Change{Device: device})
+		err = s.devices.Save(r.Context(), storage.Change{Device: device})
 		if errors.Is(err, storage.ErrConflict) {
 			continue
 		}
@@ -94,16 +94,16 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request) error {
 			return fmt.Errorf("save device: %w", err)
 		}
 		s.log.Info().Str("device", device.ID).Str("key", asked.KeyID).Msg("approved")
-		report, err := s.fleet.Report(r.Context(), device.ID)
+		report, err := s.devices.Report(r.Context(), device.ID)
 		if err != nil {
 			return fmt.Errorf("load report: %w", err)
 		}
-		return httpapi.WriteJSON(w, r, http.StatusOK, s.scan(s.now(), time.Time{}).Device(device, report))
+		return httpapi.WriteJSON(w, r, http.StatusOK, s.newScan(s.now(), time.Time{}).Device(device, report))
 	}
 	return protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy.")
 }
 
-func settle(device *storage.Device, keyID string) error {
+func settlePending(device *storage.Device, keyID string) error {
 	if len(device.Pending) == 0 && device.Duplicate == nil {
 		return protocol.NewProblem(protocol.ProblemInvalidRequest, "Nothing waits for approval.")
 	}

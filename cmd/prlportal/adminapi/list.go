@@ -41,8 +41,8 @@ type vmList struct {
 // record, so that the next look cannot miss one that was under way.
 const sinceOverlap = time.Minute
 
-// scanner visits the rows of a table.
-type scanner[T any] func(ctx context.Context, visit func(*T) error) (incomplete bool, err error)
+// rowScanner visits the rows of a table.
+type rowScanner[T any] func(ctx context.Context, visit func(*T) error) (incomplete bool, err error)
 
 func (s *Server) listVMs(w http.ResponseWriter, r *http.Request) error {
 	return answerList(s, w, r, fleet.VMTable, fleet.Scan.VMs, func(rows []fleet.VM, part Page) any { return vmList{rows, part} })
@@ -52,9 +52,9 @@ func (s *Server) listDevices(w http.ResponseWriter, r *http.Request) error {
 	return answerList(s, w, r, fleet.DeviceTable, fleet.Scan.Devices, func(rows []fleet.Device, part Page) any { return deviceList{rows, part} })
 }
 
-// scan looks at the fleet as it is now, or at what changed since then.
-func (s *Server) scan(now, since time.Time) fleet.Scan {
-	return fleet.Scan{Fleet: s.fleet, Now: now, Freshness: s.config.Freshness(), Since: since}
+// newScan looks at the fleet as it is now, or at what changed since then.
+func (s *Server) newScan(now, since time.Time) fleet.Scan {
+	return fleet.Scan{Fleet: s.devices, Now: now, Freshness: s.config.Freshness(), Since: since}
 }
 
 // answerList answers a query with one page, or with a stream of all rows where
@@ -74,11 +74,11 @@ func answerList[T any](s *Server, w http.ResponseWriter, r *http.Request, t quer
 	if err != nil {
 		return queryProblem(err)
 	}
-	look := s.scan(now, made.Since)
+	look := s.newScan(now, made.Since)
 	visit := func(ctx context.Context, visit func(*T) error) (bool, error) { return rows(look, ctx, visit) }
 	about := ListInfo{AsOf: now.Add(-sinceOverlap)}
 	if streamed {
-		return s.stream(w, r, func(emit func(any) error) (ListInfo, error) {
+		return s.streamRows(w, r, func(emit func(any) error) (ListInfo, error) {
 			return emitAll(r.Context(), t.Matching(made), visit, about, func(row *T) error { return emit(row) })
 		})
 	}
@@ -101,7 +101,7 @@ func queryProblem(err error) error {
 var errTooManyToSort = query.Error{Part: query.ParamSort, Text: "expected fewer rows than this table has; filter, or leave the order as it is"}
 
 // emitAll emits every row that fits, as it comes, or in the order asked for.
-func emitAll[T any](ctx context.Context, wanted query.Matcher[T], rows scanner[T], about ListInfo, emit func(*T) error) (ListInfo, error) {
+func emitAll[T any](ctx context.Context, wanted query.Matcher[T], rows rowScanner[T], about ListInfo, emit func(*T) error) (ListInfo, error) {
 	var err error
 	if !wanted.Ordered() {
 		about.Incomplete, err = rows(ctx, func(row *T) error {

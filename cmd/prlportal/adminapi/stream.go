@@ -25,9 +25,9 @@ type streamEnd struct {
 // streamBuffer is how much of a stream is sent at a time.
 const streamBuffer = 64 << 10
 
-// stream writes a row a line. Until the first bytes are sent an error can
+// streamRows writes a row a line. Until the first bytes are sent an error can
 // still be answered; later it breaks the stream off before its end.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, rows func(emit func(any) error) (ListInfo, error)) error {
+func (s *Server) streamRows(w http.ResponseWriter, r *http.Request, rows func(emit func(any) error) (ListInfo, error)) error {
 	out := &streamWriter{response: w, control: http.NewResponseController(w)}
 	buffered := bufio.NewWriterSize(out, streamBuffer)
 	encoder := json.NewEncoder(buffered) // ends every value with a line end

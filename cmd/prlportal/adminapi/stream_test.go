@@ -62,7 +62,7 @@ func TestStreamThatBreaksOffIsLogged(t *testing.T) {
 			}
 			s := &Server{log: zerolog.New(&log)}
 			request := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/admin/vms", nil)
-			if err := s.stream(client, request, rows); err != nil {
+			if err := s.streamRows(client, request, rows); err != nil {
 				t.Errorf("answered with %v in the midst of a stream", err)
 			}
 			if got := log.String(); !strings.Contains(got, `"level":"`+c.level+`"`) || !strings.Contains(got, "stream broke off") {

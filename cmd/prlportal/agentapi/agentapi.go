@@ -37,32 +37,33 @@ type Store interface {
 
 // Server answers the agents. Its methods are safe for concurrent use.
 type Server struct {
-	config  site.Config
-	store   Store
-	content *os.Root // heads and policies, read-only
-	log     zerolog.Logger
-	now     func() time.Time
-	sources *limiter // enrollments per network address
-	serials *limiter // enrollments per Mac
+	config        site.Config
+	store         Store
+	content       *os.Root // heads and policies, read-only
+	log           zerolog.Logger
+	now           func() time.Time
+	sourceLimiter *rateLimiter // enrollments per network address
+	serialLimiter *rateLimiter // enrollments per Mac
 }
 
 // maxLimited is how many addresses or Macs a limiter remembers.
 const maxLimited = 20_000
 
+// New makes the server of one site; content is its folder of heads and policies.
 func New(config site.Config, store Store, content *os.Root, log zerolog.Logger, now func() time.Time) *Server {
 	return &Server{
 		config: config, store: store, content: content, log: log, now: now,
-		sources: newLimiter(config.Enrollments.PerSource, time.Hour, maxLimited),
-		serials: newLimiter(config.Enrollments.PerSerial, time.Hour, maxLimited),
+		sourceLimiter: newRateLimiter(config.Enrollments.PerSource, time.Hour, maxLimited),
+		serialLimiter: newRateLimiter(config.Enrollments.PerSerial, time.Hour, maxLimited),
 	}
 }
 
 // Routes are the requests of agents.
 func (s *Server) Routes() []httpapi.Route {
 	return []httpapi.Route{
-		{Pattern: "POST /v1/enroll", Handle: s.enroll},
-		{Pattern: "POST /v1/checkin", Handle: s.checkin},
-		{Pattern: "GET /v1/content/heads/{file}", Handle: s.head},
-		{Pattern: "GET /v1/content/policies/{file}", Handle: s.policy},
+		{Pattern: "POST /v1/enroll", Handle: s.handleEnroll},
+		{Pattern: "POST /v1/checkin", Handle: s.handleCheckin},
+		{Pattern: "GET /v1/content/heads/{file}", Handle: s.serveHead},
+		{Pattern: "GET /v1/content/policies/{file}", Handle: s.servePolicy},
 	}
 }

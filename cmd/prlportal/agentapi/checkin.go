@@ -25,8 +25,8 @@ import (
 // own clock.
 const replayWindow = 24 * time.Hour
 
-// checkin takes a report and answers it (protocol.md 2.6).
-func (s *Server) checkin(w http.ResponseWriter, r *http.Request) error {
+// handleCheckin takes a report and answers it (protocol.md 2.6).
+func (s *Server) handleCheckin(w http.ResponseWriter, r *http.Request) error {
 	token := httpapi.BearerToken(r)
 	if token == "" {
 		return protocol.NewProblem(protocol.ProblemUnauthenticated, "")
@@ -48,7 +48,7 @@ func (s *Server) checkin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	sum := sha256.Sum256(body)
-	asked := report{request: &request, body: hex.EncodeToString(sum[:16]), token: secret.Hash(token), now: s.now().UTC()}
+	asked := receivedCheckin{request: &request, body: hex.EncodeToString(sum[:16]), token: secret.Hash(token), now: s.now().UTC()}
 	device, entry, err := s.keepReport(r.Context(), token, asked)
 	if err != nil {
 		return err
@@ -99,8 +99,8 @@ func checkCheckin(request *protocol.CheckinRequest) error {
 	return nil
 }
 
-// report is a check-in that was read and checked.
-type report struct {
+// receivedCheckin is a check-in that was read and checked.
+type receivedCheckin struct {
 	request *protocol.CheckinRequest
 	body    string // hash of the body
 	token   string // hash of the bearer token
@@ -109,13 +109,13 @@ type report struct {
 
 // keepReport decides and saves, in at most one commit. It gives the device as
 // it is now and the acknowledgement to send.
-func (s *Server) keepReport(ctx context.Context, token string, asked report) (storage.Device, storage.Request, error) {
+func (s *Server) keepReport(ctx context.Context, token string, asked receivedCheckin) (storage.Device, storage.Request, error) {
 	for range storage.SaveAttempts {
 		device, err := s.deviceByToken(ctx, token)
 		if err != nil {
 			return storage.Device{}, storage.Request{}, err
 		}
-		outcome, err := s.decide(ctx, device, asked)
+		outcome, err := s.decideCheckin(ctx, device, asked)
 		if err != nil {
 			return storage.Device{}, storage.Request{}, err
 		}
@@ -152,44 +152,44 @@ func (s *Server) logArrival(device storage.Device, triggers []protocol.Trigger) 
 	s.log.Info().Str("device", device.ID).Uint64("sequence", device.Sequence).Array("triggers", reasons).Msg("check-in accepted")
 }
 
-// outcome is what a check-in leads to. A refusal can have a change too: the
-// mark of a duplicate identity.
-type outcome struct {
+// checkinOutcome is what a check-in leads to. A refusal can have a change too:
+// the mark of a duplicate identity.
+type checkinOutcome struct {
 	entry   storage.Request
 	change  *storage.Change
 	refusal *protocol.Problem
 }
 
-func (s *Server) decide(ctx context.Context, device storage.Device, asked report) (outcome, error) {
-	if entry, known := repeated(device, asked); known {
+func (s *Server) decideCheckin(ctx context.Context, device storage.Device, asked receivedCheckin) (checkinOutcome, error) {
+	if entry, known := earlierAnswer(device, asked); known {
 		if entry.Body != asked.body {
-			return outcome{refusal: conflict(protocol.ProblemSequenceConflict, device)}, nil
+			return checkinOutcome{refusal: sequenceProblem(protocol.ProblemSequenceConflict, device)}, nil
 		}
-		return outcome{entry: entry}, nil
+		return checkinOutcome{entry: entry}, nil
 	}
-	if reason := forked(device, asked.request); reason != "" {
+	if reason := duplicateReason(device, asked.request); reason != "" {
 		markDuplicate(&device, reason, asked.now)
-		return outcome{
-			refusal: conflict(protocol.ProblemDuplicateIdentity, device),
+		return checkinOutcome{
+			refusal: sequenceProblem(protocol.ProblemDuplicateIdentity, device),
 			change:  &storage.Change{Device: device},
 		}, nil
 	}
 	change := storage.Change{Device: device}
-	gap := advance(&change.Device, asked.request, asked.now)
-	answer, err := s.merge(ctx, &change, asked)
+	gap := advanceSequence(&change.Device, asked.request, asked.now)
+	answer, err := s.mergeReport(ctx, &change, asked)
 	if err != nil {
-		return outcome{}, err
+		return checkinOutcome{}, err
 	}
 	if gap && !asked.request.Inventory.Full {
 		answer = protocol.InventorySendFull
 	}
 	entry := storage.Request{ID: asked.request.RequestID, Body: asked.body, At: asked.now, Inventory: answer}
-	remember(&change.Device, entry, asked)
-	return outcome{entry: entry, change: &change}, nil
+	noteCheckin(&change.Device, entry, asked)
+	return checkinOutcome{entry: entry, change: &change}, nil
 }
 
-// repeated finds the acknowledgement of a request that came before.
-func repeated(device storage.Device, asked report) (storage.Request, bool) {
+// earlierAnswer finds the acknowledgement of a request that came before.
+func earlierAnswer(device storage.Device, asked receivedCheckin) (storage.Request, bool) {
 	newest := len(device.Requests) - 1
 	for i, entry := range device.Requests {
 		if entry.ID == asked.request.RequestID && (i == newest || asked.now.Sub(entry.At) < replayWindow) {
@@ -199,11 +199,11 @@ func repeated(device storage.Device, asked report) (storage.Request, bool) {
 	return storage.Request{}, false
 }
 
-// forked says how a request shows that two Macs report as one device (H02):
-// one uses a number that the other has used, or an epoch comes back that
-// another had replaced. One Mac never does either, whatever it lost: a
-// restored state begins a new epoch (H22).
-func forked(device storage.Device, request *protocol.CheckinRequest) string {
+// duplicateReason says how a request shows that two Macs report as one device
+// (H02): one uses a number that the other has used, or an epoch comes back that
+// another had replaced. One Mac never does either, whatever it lost: a restored
+// state begins a new epoch (H22).
+func duplicateReason(device storage.Device, request *protocol.CheckinRequest) string {
 	switch {
 	case slices.Contains(device.PastEpochs, request.Epoch):
 		return storage.DuplicateEpoch
@@ -221,15 +221,15 @@ func markDuplicate(device *storage.Device, reason string, now time.Time) {
 	device.Duplicate, device.ChangedAt = &mark, now
 }
 
-func conflict(name string, device storage.Device) *protocol.Problem {
+func sequenceProblem(name string, device storage.Device) *protocol.Problem {
 	problem := protocol.NewProblem(name, "")
 	problem.Expected = device.Sequence + 1
 	return &problem
 }
 
-// advance moves the device to the request's epoch and number, and says
+// advanceSequence moves the device to the request's epoch and number, and says
 // whether numbers in between are missing.
-func advance(device *storage.Device, request *protocol.CheckinRequest, now time.Time) (gap bool) {
+func advanceSequence(device *storage.Device, request *protocol.CheckinRequest, now time.Time) (gap bool) {
 	if request.Epoch != device.Epoch {
 		if device.Epoch != "" {
 			device.PastEpochs = append(device.PastEpochs, device.Epoch)
@@ -244,9 +244,9 @@ func advance(device *storage.Device, request *protocol.CheckinRequest, now time.
 	return gap
 }
 
-// remember keeps the acknowledgement for repeats, notes the check-in, and
+// noteCheckin keeps the acknowledgement for repeats, notes the check-in, and
 // retires the tokens that were given out before the one that was used.
-func remember(device *storage.Device, entry storage.Request, asked report) {
+func noteCheckin(device *storage.Device, entry storage.Request, asked receivedCheckin) {
 	device.LastCheckinAt = asked.now
 	if len(asked.request.Triggers) > 0 {
 		device.LastTriggers = asked.request.Triggers
@@ -259,14 +259,15 @@ func remember(device *storage.Device, entry storage.Request, asked report) {
 	device.Tokens = slices.Delete(device.Tokens, 0, max(0, used))
 }
 
-// checkinReply is the acknowledgement with what is computed afresh each time (H03).
+// checkinReply is the acknowledgement with what is computed afresh each time
+// (H03).
 func (s *Server) checkinReply(device storage.Device, entry storage.Request, now time.Time) protocol.CheckinReply {
 	return protocol.CheckinReply{
 		ServerTime:  now,
 		NextCheckin: s.config.NextCheckinSecs,
 		SplaySecs:   s.config.SplaySecs,
 		Group:       device.Group,
-		Policy:      s.hint(device.Group.ID),
+		Policy:      s.policyHint(device.Group.ID),
 		Inventory:   entry.Inventory,
 		Acks:        entry.Acks,
 	}

@@ -312,6 +312,7 @@ func TestCheckinRefusesWhatNoAgentSends(t *testing.T) {
 	}
 }
 
+// One Mac, many requests at once: each one counts once or is refused.
 func TestCheckinConcurrently(t *testing.T) {
 	t.Parallel()
 	portal := portaltest.New(t)

@@ -23,9 +23,9 @@ const (
 
 var policyName = regexp.MustCompile(`^[0-9a-f]{64}\.json$`)
 
-// head serves a group's head. Content is signed or pinned by a signed hash,
+// serveHead serves a group's head. Content is signed or pinned by a signed hash,
 // can be copied to any web server, and so needs no token here.
-func (s *Server) head(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) serveHead(w http.ResponseWriter, r *http.Request) error {
 	group, isHead := site.GroupOfHead(r.PathValue("file"))
 	if !isHead {
 		return protocol.NewProblem(protocol.ProblemNotFound, "")
@@ -33,8 +33,8 @@ func (s *Server) head(w http.ResponseWriter, r *http.Request) error {
 	return s.serveContent(w, r, site.HeadPath(group), protocol.MaxHead, cacheHead)
 }
 
-// policy serves a policy document by its hash.
-func (s *Server) policy(w http.ResponseWriter, r *http.Request) error {
+// servePolicy serves a policy document by its hash.
+func (s *Server) servePolicy(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("file")
 	if !policyName.MatchString(name) {
 		return protocol.NewProblem(protocol.ProblemNotFound, "")
@@ -55,7 +55,7 @@ func (s *Server) serveContent(w http.ResponseWriter, r *http.Request, path strin
 	header := w.Header()
 	header.Set("ETag", etag)
 	header.Set("Cache-Control", cache)
-	if matches(r.Header.Get("If-None-Match"), etag) {
+	if matchesETag(r.Header.Get("If-None-Match"), etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
@@ -64,8 +64,8 @@ func (s *Server) serveContent(w http.ResponseWriter, r *http.Request, path strin
 	return nil
 }
 
-// matches is the weak comparison of RFC 9110, 13.1.2.
-func matches(ifNoneMatch, etag string) bool {
+// matchesETag is the weak comparison of RFC 9110, 13.1.2.
+func matchesETag(ifNoneMatch, etag string) bool {
 	for candidate := range strings.SplitSeq(ifNoneMatch, ",") {
 		candidate = strings.TrimPrefix(strings.TrimSpace(candidate), "W/")
 		if candidate == etag || candidate == "*" {
@@ -92,9 +92,10 @@ func (s *Server) readContent(path string, limit int) ([]byte, error) {
 	return protocol.ReadLimited(file, limit)
 }
 
-// hint tells an agent which head it would get: read and not verified, because
-// only the agent's own keys can. Without a readable head there is no hint.
-func (s *Server) hint(group string) *protocol.Hint {
+// policyHint tells an agent which head it would get: read and not verified,
+// because only the agent's own keys can. Without a readable head there is no
+// hint.
+func (s *Server) policyHint(group string) *protocol.Hint {
 	head, err := s.readHead(group)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

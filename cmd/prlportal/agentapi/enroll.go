@@ -24,11 +24,11 @@ import (
 // pendingRetrySecs is when a Mac that waits for approval should ask again.
 const pendingRetrySecs = 600
 
-// enroll gives a Mac its identity (protocol.md 2.5, H01).
-func (s *Server) enroll(w http.ResponseWriter, r *http.Request) error {
+// handleEnroll gives a Mac its identity (protocol.md 2.5, H01).
+func (s *Server) handleEnroll(w http.ResponseWriter, r *http.Request) error {
 	now := s.now().UTC()
 	source := httpapi.SourceAddress(r)
-	if wait, allowed := s.sources.take(sourceNetwork(source), now); !allowed {
+	if wait, allowed := s.sourceLimiter.take(sourceNetwork(source), now); !allowed {
 		return rateLimited(w, wait)
 	}
 	body, err := httpapi.ReadBody(r, httpapi.MaxSmallBody)
@@ -45,11 +45,11 @@ func (s *Server) enroll(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if wait, allowed := s.serials.take(bucket, now); !allowed {
+		if wait, allowed := s.serialLimiter.take(bucket, now); !allowed {
 			return rateLimited(w, wait)
 		}
 	}
-	asked := enrollment{
+	asked := enrollAttempt{
 		request: request, source: source, now: now, invited: accepted,
 		group: s.resolveGroup(request.GroupHint, defaultGroup),
 		token: secret.New(),
@@ -154,8 +154,8 @@ func (s *Server) resolveGroup(hint, secretDefault string) protocol.Group {
 	return s.config.Group(s.config.PrimaryGroup, protocol.GroupFromPrimary)
 }
 
-// enrollment is a verified request and what the portal would give for it.
-type enrollment struct {
+// enrollAttempt is a verified request and what the portal would give for it.
+type enrollAttempt struct {
 	request protocol.EnrollRequest
 	invited bool // with a secret that is accepted
 	source  string
@@ -164,7 +164,7 @@ type enrollment struct {
 	now     time.Time
 }
 
-func (s *Server) keepEnrollment(ctx context.Context, asked enrollment) (protocol.EnrollReply, error) {
+func (s *Server) keepEnrollment(ctx context.Context, asked enrollAttempt) (protocol.EnrollReply, error) {
 	for range storage.SaveAttempts {
 		device, err := s.store.Device(ctx, storage.ByMac(asked.request.Serial, asked.request.HardwareUUID))
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -189,7 +189,7 @@ func (s *Server) keepEnrollment(ctx context.Context, asked enrollment) (protocol
 //
 // The secret lets a Mac ask; a device that proves its key needs none (H01), so
 // that a rotated secret locks no device out. It then stays in its group.
-func (e enrollment) decide(device *storage.Device) (protocol.EnrollReply, error) {
+func (e enrollAttempt) decide(device *storage.Device) (protocol.EnrollReply, error) {
 	proven := device.ID != "" && device.Key.Equal(e.request.DeviceKey)
 	if !e.invited && !proven {
 		return protocol.EnrollReply{}, protocol.NewProblem(protocol.ProblemEnrollmentRefused, "")
@@ -198,13 +198,13 @@ func (e enrollment) decide(device *storage.Device) (protocol.EnrollReply, error)
 		e.group = device.Group
 	}
 	if device.ID == "" {
-		if err := e.begin(device); err != nil {
+		if err := e.newDevice(device); err != nil {
 			return protocol.EnrollReply{}, err
 		}
 	}
 	reply := protocol.EnrollReply{DeviceID: device.ID, ServerTime: e.now}
 	if !device.Key.Equal(e.request.DeviceKey) {
-		e.await(device)
+		e.addPending(device)
 		reply.State, reply.RetryAfter = protocol.EnrollPending, pendingRetrySecs
 		return reply, nil
 	}
@@ -222,7 +222,7 @@ func (e enrollment) decide(device *storage.Device) (protocol.EnrollReply, error)
 	return reply, nil
 }
 
-func (e enrollment) begin(device *storage.Device) error {
+func (e enrollAttempt) newDevice(device *storage.Device) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return fmt.Errorf("make device id: %w", err)
@@ -234,9 +234,9 @@ func (e enrollment) begin(device *storage.Device) error {
 	return nil
 }
 
-// await notes that another key wants to be this device. The first ones are
+// addPending notes that another key wants to be this device. The first ones are
 // kept: a flood of keys cannot push out the one that a person looks at.
-func (e enrollment) await(device *storage.Device) {
+func (e enrollAttempt) addPending(device *storage.Device) {
 	known := slices.ContainsFunc(device.Pending, func(p storage.PendingKey) bool { return p.Key.Equal(e.request.DeviceKey) })
 	if known || len(device.Pending) >= storage.MaxPending {
 		return

@@ -6,37 +6,37 @@ import (
 	"time"
 )
 
-// limiter is a token bucket for each key. It remembers a bounded number of
+// rateLimiter is a token bucket for each key. It remembers a bounded number of
 // keys; when it must forget, it forgets full buckets first, which nobody can
 // tell from new ones, and then the oldest.
-type limiter struct {
+type rateLimiter struct {
 	burst  float64
 	refill time.Duration // from empty to full
 	keep   int
 
 	mutex   sync.Mutex
-	buckets map[string]bucket
+	buckets map[string]tokenBucket
 }
 
-type bucket struct {
+type tokenBucket struct {
 	tokens float64
 	at     time.Time
 }
 
-func newLimiter(burst int, refill time.Duration, keep int) *limiter {
-	return &limiter{burst: float64(burst), refill: refill, keep: keep, buckets: make(map[string]bucket)}
+func newRateLimiter(burst int, refill time.Duration, keep int) *rateLimiter {
+	return &rateLimiter{burst: float64(burst), refill: refill, keep: keep, buckets: make(map[string]tokenBucket)}
 }
 
 // take uses one token of the key's bucket. Without one it says how long to wait.
-func (l *limiter) take(key string, now time.Time) (wait time.Duration, allowed bool) {
+func (l *rateLimiter) take(key string, now time.Time) (wait time.Duration, allowed bool) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	current, known := l.buckets[key]
 	if !known {
 		l.makeRoom(now)
-		current = bucket{tokens: l.burst, at: now}
+		current = tokenBucket{tokens: l.burst, at: now}
 	}
-	current = bucket{tokens: l.tokens(current, now), at: now}
+	current = tokenBucket{tokens: l.tokens(current, now), at: now}
 	if current.tokens < 1 {
 		l.buckets[key] = current
 		return time.Duration((1 - current.tokens) / l.burst * float64(l.refill)), false
@@ -46,12 +46,12 @@ func (l *limiter) take(key string, now time.Time) (wait time.Duration, allowed b
 	return 0, true
 }
 
-func (l *limiter) tokens(b bucket, now time.Time) float64 {
+func (l *rateLimiter) tokens(b tokenBucket, now time.Time) float64 {
 	elapsed := max(now.Sub(b.at), 0)
 	return min(l.burst, b.tokens+l.burst*float64(elapsed)/float64(l.refill))
 }
 
-func (l *limiter) makeRoom(now time.Time) {
+func (l *rateLimiter) makeRoom(now time.Time) {
 	if len(l.buckets) < l.keep {
 		return
 	}

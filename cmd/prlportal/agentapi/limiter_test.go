@@ -21,7 +21,7 @@ func TestH01_LimitsCountNetworks(t *testing.T) {
 
 func TestH01_LimiterForgetsTheOldestAndStaysSmall(t *testing.T) {
 	t.Parallel()
-	l := newLimiter(1, time.Hour, 3)
+	l := newRateLimiter(1, time.Hour, 3)
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	for _, key := range []string{"a", "b", "c", "d"} {
 		now = now.Add(time.Second)
@@ -49,7 +49,7 @@ func TestH01_LimiterForgetsTheOldestAndStaysSmall(t *testing.T) {
 func TestH01_LimiterCountsRequestsThatComeAtOnce(t *testing.T) {
 	t.Parallel()
 	const burst = 100
-	limits := newLimiter(burst, time.Hour, 2)
+	limits := newRateLimiter(burst, time.Hour, 2)
 	now := time.Now()
 	var allowed atomic.Int64
 	var requests sync.WaitGroup

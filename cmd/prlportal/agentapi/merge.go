@@ -12,9 +12,9 @@ import (
 	"prlagent/cmd/prlportal/storage"
 )
 
-// merge applies a check-in's report to what is kept of the device, and says
+// mergeReport applies a check-in's report to what is kept of the device, and says
 // what to answer. A quiet check-in loads and writes the device only.
-func (s *Server) merge(ctx context.Context, change *storage.Change, asked report) (string, error) {
+func (s *Server) mergeReport(ctx context.Context, change *storage.Change, asked receivedCheckin) (string, error) {
 	device, request := &change.Device, asked.request
 	inventory := request.Inventory
 	confirmed := device.ConfirmedAt
@@ -40,7 +40,7 @@ func (s *Server) merge(ctx context.Context, change *storage.Change, asked report
 		return protocol.InventorySendFull, nil
 	}
 	merger := rowMerger{now: asked.now, confirmed: confirmed}
-	removed, fits, err := merger.apply(&kept, inventory)
+	removed, fits, err := merger.applyInventory(&kept, inventory)
 	if err != nil {
 		return "", err
 	}
@@ -122,10 +122,10 @@ type rowMerger struct {
 	confirmed time.Time // when the rows held so far were last confirmed
 }
 
-// apply replaces the rows (full) or changes them (delta) and gives those that
-// left. Deltas that add up to more rows than a report may have do not fit, and
-// change nothing: no agent of ours sends them.
-func (m rowMerger) apply(kept *storage.Report, inventory protocol.Inventory) (removed []storage.PastRow, fits bool, err error) {
+// applyInventory replaces the rows (full) or changes them (delta) and gives
+// those that left. Deltas that add up to more rows than a report may have do
+// not fit, and change nothing: no agent of ours sends them.
+func (m rowMerger) applyInventory(kept *storage.Report, inventory protocol.Inventory) (removed []storage.PastRow, fits bool, err error) {
 	held := make(map[string]storage.Row, len(kept.Rows))
 	for _, row := range kept.Rows {
 		held[row.VM.VMKey.String()] = row
@@ -142,14 +142,14 @@ func (m rowMerger) apply(kept *storage.Report, inventory protocol.Inventory) (re
 	for _, vm := range inventory.VMs {
 		key := vm.VMKey.String()
 		before, known := held[key]
-		if next[key], err = m.row(vm, before, known); err != nil {
+		if next[key], err = m.mergeRow(vm, before, known); err != nil {
 			return nil, false, err
 		}
 	}
 	if len(next) > protocol.MaxVMs {
 		return nil, false, nil
 	}
-	removed = m.past(held, next)
+	removed = m.removedRows(held, next)
 	m.noteChange(kept, next, len(removed) > 0 || kept.Truncated != inventory.Truncated)
 	kept.Truncated = inventory.Truncated
 	kept.Rows = kept.Rows[:0]
@@ -171,9 +171,9 @@ func (m rowMerger) noteChange(kept *storage.Report, rows map[string]storage.Row,
 
 func compareRows(a, b storage.Row) int { return a.VM.VMKey.Compare(b.VM.VMKey) }
 
-// row joins a reported virtual machine with what was known of it. A row that
+// mergeRow joins a reported virtual machine with what was known of it. A row that
 // goes stale keeps the time of the last check-in that vouched for it (INV-17).
-func (m rowMerger) row(vm protocol.VM, before storage.Row, known bool) (storage.Row, error) {
+func (m rowMerger) mergeRow(vm protocol.VM, before storage.Row, known bool) (storage.Row, error) {
 	row := storage.Row{VM: vm, FirstSeenAt: m.now, ChangedAt: m.now}
 	if known {
 		same, err := sameJSON(before.VM, vm)
@@ -198,7 +198,7 @@ func (m rowMerger) reportedAt(row storage.Row) time.Time {
 	return m.confirmed
 }
 
-func (m rowMerger) past(held, next map[string]storage.Row) []storage.PastRow {
+func (m rowMerger) removedRows(held, next map[string]storage.Row) []storage.PastRow {
 	var removed []storage.PastRow
 	for key, row := range held {
 		if _, still := next[key]; !still {

@@ -312,7 +312,6 @@ func TestCheckinCutsLongTexts(t *testing.T) {
 	}
 }
 
-// One Mac, many requests at once: each one counts once or is refused.
 // A hostile device that adds rows report by report gets no further than an
 // honest one, and what it says of its Mac stays short in every row.
 func TestCheckinRowsDoNotAddUp(t *testing.T) {

@@ -36,9 +36,10 @@ func portalURL(folder string) (string, error) {
 	return config.URL, err
 }
 
-// client reads the admin token and the certificate from the portal's folder. The
-// token goes to a portal with that very certificate and to no other.
-func (o adminOptions) client() (*adminapi.Client, error) {
+// openClient reads the admin token and the certificate from the portal's
+// folder. The token goes to a portal with that very certificate and to no
+// other.
+func (o adminOptions) openClient() (*adminapi.Client, error) {
 	folder := filepath.Join(o.dir, site.PortalFolder)
 	if o.url == "" {
 		var err error

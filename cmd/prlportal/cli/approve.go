@@ -26,7 +26,7 @@ the Mac with the old key loses its access as soon as the new one checks in.
 DEVICE is a device id or a Mac serial number.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
-			client, err := options.client()
+			client, err := options.openClient()
 			if err != nil {
 				return err
 			}

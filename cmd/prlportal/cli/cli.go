@@ -42,12 +42,12 @@ func (e usageError) Error() string { return string(e) }
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	return runCommand(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
-// execute runs one command line. Its error may have words of a Mac or of
+// runCommand runs one command line. Its error may have words of a Mac or of
 // whoever typed them (H15).
-func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRootCommand()
 	root.SetArgs(args)
 	root.SetOut(stdout)

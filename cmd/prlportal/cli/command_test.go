@@ -289,7 +289,8 @@ func TestH01_ApproveCommand(t *testing.T) {
 	}
 }
 
-// usePortalsCertificate makes the operator's commands trust httptest's certificate.
+// usePortalsCertificate makes the operator's commands trust httptest's
+// certificate.
 func usePortalsCertificate(t *testing.T, portal *portaltest.Portal) {
 	t.Helper()
 	if err := safefile.WriteFile(filepath.Join(portal.Dir, site.PortalFolder, site.CertificateFile), encodePEM("CERTIFICATE", portal.Web.Certificate().Raw), 0o600); err != nil {

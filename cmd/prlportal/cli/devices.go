@@ -14,13 +14,13 @@ import (
 )
 
 // deviceListing is how 'prlportal devices' shows the enrolled Macs.
-var deviceListing = listing{
-	name:      fleet.DeviceTable.Name,
-	columns:   fleet.DeviceTable.Columns(),
-	sets:      map[string]int{"all": len(fleet.DeviceTable.Fields)},
-	machines:  "all",
-	forPeople: query.ColumnIDs(fleet.DeviceTable.Columns()[:10]),
-	print:     printDevices,
+var deviceListing = tableListing{
+	name:         fleet.DeviceTable.Name,
+	columns:      fleet.DeviceTable.Columns(),
+	columnSets:   map[string]int{"all": len(fleet.DeviceTable.Fields)},
+	csvSet:       "all",
+	usualColumns: query.ColumnIDs(fleet.DeviceTable.Columns()[:10]),
+	printTable:   printDevices,
 }
 
 func newDevicesCommand() *cobra.Command {

@@ -23,7 +23,7 @@ func newExportCommand() *cobra.Command {
 		Long: `Export writes all rows, or those that fit, with all columns. A file appears as a
 whole or not at all, and only its owner can read it. The rows pass through as
 they come, so that a table of any size needs no memory; with --sort the portal
-holds them.` + vmListing.help(),
+holds them.` + vmListing.helpText(),
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			shown := vmListing
@@ -35,14 +35,14 @@ holds them.` + vmListing.help(),
 			if !slices.Contains([]string{formatCSV, formatJSON, formatNDJSON}, options.format) {
 				return usageError("--format is csv, json or ndjson")
 			}
-			if err := options.settle(shown, command.Flags()); err != nil {
+			if err := options.applyView(shown, command.Flags()); err != nil {
 				return err
 			}
 			options.view.Query.Page, options.view.Query.PerPage = 0, 0
 			if len(options.view.Columns) == 0 && options.format == formatCSV {
 				options.view.Columns = []string{"all"}
 			}
-			write := func(w io.Writer) error { return options.list(command.Context(), shown, w) }
+			write := func(w io.Writer) error { return options.writeList(command.Context(), shown, w) }
 			if output == "-" {
 				return write(command.OutOrStdout())
 			}

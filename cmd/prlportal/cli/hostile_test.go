@@ -96,7 +96,7 @@ func hostilePortal(t *testing.T, portal *portaltest.Portal, change func(string) 
 func console(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, complaints bytes.Buffer
-	code = execute(t.Context(), args, &out, &complaints)
+	code = runCommand(t.Context(), args, &out, &complaints)
 	return out.String(), complaints.String(), code
 }
 

@@ -23,7 +23,7 @@ the operator's machine: the portal never needs it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			options.Now = time.Now()
-			if err := options.Check(); err != nil {
+			if err := options.Validate(); err != nil {
 				return usageError(err.Error())
 			}
 			made, err := options.Create(args[0])

@@ -21,14 +21,14 @@ import (
 	"prlagent/platform/text"
 )
 
-// listing is a table of the admin plane as the command line shows it.
-type listing struct {
-	name      string
-	columns   []query.Column
-	sets      map[string]int // name of a set -> how many of the columns it has
-	machines  string         // the set of csv, where none is asked for
-	forPeople []string       // columns that fit a terminal and say the most
-	print     func(w io.Writer, columns []query.Column, rows []tableRow, zone *time.Location) error
+// tableListing is a table of the admin plane as the command line shows it.
+type tableListing struct {
+	name         string
+	columns      []query.Column
+	columnSets   map[string]int // name of a set -> how many of the columns it has
+	csvSet       string         // the set of csv, where none is asked for
+	usualColumns []string       // columns that fit a terminal and say the most
+	printTable   func(w io.Writer, columns []query.Column, rows []tableRow, zone *time.Location) error
 }
 
 // Formats of a list.
@@ -42,12 +42,12 @@ const (
 // listOptions are the flags of a command that lists.
 type listOptions struct {
 	admin    adminOptions
-	view     view
+	view     tableView
 	viewName string
 	saveView string
 	viewFile string
 	format   string
-	json     bool
+	asJSON   bool
 }
 
 const filterHelp = `
@@ -70,24 +70,24 @@ a check-in confirmed a row is no change of it.
 
 Columns: `
 
-func newListCommand(shown listing, short, long string) *cobra.Command {
+func newListCommand(shown tableListing, short, long string) *cobra.Command {
 	var options listOptions
 	command := &cobra.Command{
 		Use:   shown.name + " --dir DIR",
 		Short: short,
-		Long:  long + shown.help(),
+		Long:  long + shown.helpText(),
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if options.json {
+			if options.asJSON {
 				options.format = formatJSON
 			}
 			if !slices.Contains([]string{formatTable, formatCSV, formatJSON, formatNDJSON}, options.format) {
 				return usageError("--format is table, csv, json or ndjson")
 			}
-			if err := options.settle(shown, command.Flags()); err != nil {
+			if err := options.applyView(shown, command.Flags()); err != nil {
 				return err
 			}
-			return options.list(command.Context(), shown, command.OutOrStdout())
+			return options.writeList(command.Context(), shown, command.OutOrStdout())
 		},
 	}
 	options.admin.addFlags(command.Flags())
@@ -96,13 +96,13 @@ func newListCommand(shown listing, short, long string) *cobra.Command {
 	flags.IntVar(&options.view.Query.Page, "page", 0, "page to show, from 1 (default: everything)")
 	flags.IntVar(&options.view.Query.PerPage, "per-page", 0, "rows of a page: 10, 20, 30, 40 … 1000 (default 40, with --page)")
 	flags.StringVar(&options.format, "format", formatTable, "table, csv, json or ndjson")
-	flags.BoolVar(&options.json, "json", false, "same as --format json")
+	flags.BoolVar(&options.asJSON, "json", false, "same as --format json")
 	return command
 }
 
-func (l listing) help() string {
+func (l tableListing) helpText() string {
 	sets := "all"
-	if len(l.sets) > 1 {
+	if len(l.columnSets) > 1 {
 		sets = "guide or all"
 	}
 	return fmt.Sprintf(filterHelp, sets) + strings.Join(query.ColumnIDs(l.columns), ", ") + "."
@@ -120,12 +120,13 @@ func (o *listOptions) addQueryFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.viewFile, "views", "", "file of saved views (default: views.json in the user's configuration)")
 }
 
-// settle adds the saved view, checks what is asked for, and saves it if wished.
-func (o *listOptions) settle(shown listing, flags *pflag.FlagSet) error {
+// applyView adds the saved view, checks what is asked for, and saves it if
+// wished.
+func (o *listOptions) applyView(shown tableListing, flags *pflag.FlagSet) error {
 	if err := o.useView(shown.name, flags); err != nil {
 		return err
 	}
-	if _, err := shown.choose(o.view.Columns, o.format); err != nil {
+	if _, err := shown.chooseColumns(o.view.Columns, o.format); err != nil {
 		return err
 	}
 	if flags.Changed("page") && o.view.Query.Page < 1 || flags.Changed("per-page") && o.view.Query.PerPage < 1 {
@@ -154,21 +155,21 @@ func asUsage(err error) error {
 	return err
 }
 
-// choose turns the flag into columns; without one the format decides, and
+// chooseColumns turns the flag into columns; without one the format decides, and
 // JSON has everything, which is nil.
-func (l listing) choose(ids []string, format string) ([]query.Column, error) {
+func (l tableListing) chooseColumns(ids []string, format string) ([]query.Column, error) {
 	relative := len(ids) > 0 && !slices.ContainsFunc(ids, func(id string) bool { return !strings.HasPrefix(id, "+") && !strings.HasPrefix(id, "-") })
 	switch {
 	case len(ids) == 0 && (format == formatJSON || format == formatNDJSON):
 		return nil, nil
 	case relative:
-		return l.change(ids, format)
+		return l.changeColumns(ids, format)
 	case len(ids) == 0 && format == formatTable:
-		ids = l.forPeople
+		ids = l.usualColumns
 	case len(ids) == 0:
-		ids = []string{l.machines}
+		ids = []string{l.csvSet}
 	}
-	if size, isSet := l.sets[ids[0]]; isSet && len(ids) == 1 {
+	if size, isSet := l.columnSets[ids[0]]; isSet && len(ids) == 1 {
 		return l.columns[:size], nil
 	}
 	chosen := make([]query.Column, 0, len(ids))
@@ -182,12 +183,13 @@ func (l listing) choose(ids []string, format string) ([]query.Column, error) {
 	return chosen, nil
 }
 
-// change shows (+) and hides (-) columns of those that the format would have.
-func (l listing) change(changes []string, format string) ([]query.Column, error) {
+// changeColumns shows (+) and hides (-) columns of those that the format would
+// have.
+func (l tableListing) changeColumns(changes []string, format string) ([]query.Column, error) {
 	if format != formatTable {
 		format = formatCSV
 	}
-	before, err := l.choose(nil, format)
+	before, err := l.chooseColumns(nil, format)
 	if err != nil {
 		return nil, err
 	}
@@ -208,18 +210,18 @@ func (l listing) change(changes []string, format string) ([]query.Column, error)
 	return chosen, nil
 }
 
-func (o listOptions) list(ctx context.Context, shown listing, w io.Writer) error {
-	columns, err := shown.choose(o.view.Columns, o.format)
+func (o listOptions) writeList(ctx context.Context, shown tableListing, w io.Writer) error {
+	columns, err := shown.chooseColumns(o.view.Columns, o.format)
 	if err != nil {
 		return err
 	}
-	client, err := o.admin.client()
+	client, err := o.admin.openClient()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	if o.format == formatTable {
-		return o.forPeople(ctx, client, shown, columns, w)
+		return o.writeTable(ctx, client, shown, columns, w)
 	}
 	buffered := bufio.NewWriter(w)
 	out, err := newRowWriter(buffered, o.format, shown.name, columns)
@@ -239,7 +241,7 @@ func (o listOptions) list(ctx context.Context, shown listing, w io.Writer) error
 	return errors.Join(out.end(about), buffered.Flush())
 }
 
-func (o listOptions) forPeople(ctx context.Context, client *adminapi.Client, shown listing, columns []query.Column, w io.Writer) error {
+func (o listOptions) writeTable(ctx context.Context, client *adminapi.Client, shown tableListing, columns []query.Column, w io.Writer) error {
 	var rows []tableRow
 	about, err := client.Rows(ctx, shown.name, o.view.Query, func(data json.RawMessage) error {
 		row, err := readRow(data)
@@ -250,10 +252,10 @@ func (o listOptions) forPeople(ctx context.Context, client *adminapi.Client, sho
 		return asUsage(err)
 	}
 	if len(rows) == 0 {
-		_, err := fmt.Fprintln(w, shown.nothing(o.view.Query))
+		_, err := fmt.Fprintln(w, shown.emptyMessage(o.view.Query))
 		return err
 	}
-	if err := shown.print(w, columns, rows, time.Local); err != nil {
+	if err := shown.printTable(w, columns, rows, time.Local); err != nil {
 		return err
 	}
 	if part, paged := about.(adminapi.Page); paged {
@@ -262,7 +264,7 @@ func (o listOptions) forPeople(ctx context.Context, client *adminapi.Client, sho
 	return err
 }
 
-func (l listing) nothing(asked query.Query) string {
+func (l tableListing) emptyMessage(asked query.Query) string {
 	switch {
 	case len(asked.Values()) > 0:
 		return "Nothing fits."

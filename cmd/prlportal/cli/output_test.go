@@ -89,7 +89,7 @@ func TestVMsOutput(t *testing.T) {
 
 func mustChoose(t *testing.T, ids []string, format string) []query.Column {
 	t.Helper()
-	columns, err := vmListing.choose(ids, format)
+	columns, err := vmListing.chooseColumns(ids, format)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestDevicesOutput(t *testing.T) {
 	}
 	var out bytes.Buffer
 	rows := []tableRow{rowAsSent(t, devices[0]), rowAsSent(t, devices[1])}
-	columns, err := deviceListing.choose(nil, formatTable)
+	columns, err := deviceListing.chooseColumns(nil, formatTable)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,20 +88,20 @@ commands that the Mac allows. Strike from AllowedCommands what you do not want.
 }
 
 func writeProfile(options profileOptions) error {
-	if err := options.check(); err != nil {
+	if err := options.checkFlags(); err != nil {
 		return err
 	}
 	operator, err := site.LoadOperatorSite(options.dir)
 	if err != nil {
 		return err
 	}
-	wanted, err := options.preferences(operator)
+	wanted, err := options.readPreferences(operator)
 	if err != nil {
 		return err
 	}
 	var document any = wanted
 	if options.format == "mobileconfig" {
-		document, err = options.profile(operator, wanted)
+		document, err = options.wrapProfile(operator, wanted)
 		if err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ func writeProfile(options profileOptions) error {
 	return nil
 }
 
-func (o profileOptions) check() error {
+func (o profileOptions) checkFlags() error {
 	switch {
 	case o.output == "":
 		return usageError("--output is missing")
@@ -132,9 +132,9 @@ func (o profileOptions) check() error {
 	return nil
 }
 
-// preferences reads what a Mac must trust from the operator's folder; from the
-// portal's only its certificate.
-func (o profileOptions) preferences(operator site.OperatorSite) (preferences, error) {
+// readPreferences reads what a Mac must trust from the operator's folder; from
+// the portal's only its certificate.
+func (o profileOptions) readPreferences(operator site.OperatorSite) (preferences, error) {
 	certificates, err := site.LoadCertificates(filepath.Join(o.dir, site.PortalFolder, site.CertificateFile))
 	if err != nil {
 		return nil, err
@@ -175,9 +175,9 @@ func publicHalf(path string) (preferenceKey, error) {
 	return preferenceKey{KeyID: protocol.KeyID(public), PublicKey: public}, nil
 }
 
-// profile wraps the preferences. Its UUIDs derive from the site and the
+// wrapProfile wraps the preferences. Its UUIDs derive from the site and the
 // group, so that a profile made again replaces the one before it.
-func (o profileOptions) profile(operator site.OperatorSite, wanted preferences) (configurationProfile, error) {
+func (o profileOptions) wrapProfile(operator site.OperatorSite, wanted preferences) (configurationProfile, error) {
 	namespace, err := uuid.Parse(operator.SiteID)
 	if err != nil {
 		return configurationProfile{}, fmt.Errorf("site id: %w", err)

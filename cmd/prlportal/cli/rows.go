@@ -28,8 +28,8 @@ func readRow(data []byte) (tableRow, error) {
 	return row, nil
 }
 
-// raw is the cell as it was sent; nil if it is empty.
-func (row tableRow) raw(c query.Column) any {
+// rawCell is the cell as it was sent; nil if it is empty.
+func (row tableRow) rawCell(c query.Column) any {
 	path := c.Path
 	if path == "" {
 		path = c.ID
@@ -45,9 +45,9 @@ func (row tableRow) raw(c query.Column) any {
 	return fields[path]
 }
 
-// value is the cell as machines read it in one text; empty if it has none.
-func (row tableRow) value(c query.Column) string {
-	switch value := row.raw(c).(type) {
+// cellText is the cell as machines read it in one text; empty if it has none.
+func (row tableRow) cellText(c query.Column) string {
+	switch value := row.rawCell(c).(type) {
 	case string:
 		return value
 	case json.Number:
@@ -64,18 +64,19 @@ func (row tableRow) value(c query.Column) string {
 	return ""
 }
 
-// gap is why the cell is empty or a state is unknown; empty where nothing is missing.
-func (row tableRow) gap(c query.Column) protocol.Code {
+// gapCode is why the cell is empty or a state is unknown; empty where nothing
+// is missing.
+func (row tableRow) gapCode(c query.Column) protocol.Code {
 	gaps, _ := row[fleet.GapsColumn].(map[string]any)
 	code, _ := gaps[c.ID].(string)
 	return protocol.Code(code)
 }
 
-// forPeople is the cell in local time, and with its reason where it says less
+// displayCell is the cell in local time, and with its reason where it says less
 // than it should.
-func (row tableRow) forPeople(c query.Column, zone *time.Location) string {
-	value := row.value(c)
-	if code := row.gap(c); code != "" {
+func (row tableRow) displayCell(c query.Column, zone *time.Location) string {
+	value := row.cellText(c)
+	if code := row.gapCode(c); code != "" {
 		return strings.TrimSpace(value + " (" + string(code) + ")")
 	}
 	if at, err := time.Parse(time.RFC3339, value); c.Kind == protocol.KindTime && err == nil {
@@ -84,21 +85,21 @@ func (row tableRow) forPeople(c query.Column, zone *time.Location) string {
 	return orEmpty(value)
 }
 
-// heading is the guide's title; people see local time, whatever it says.
-func heading(c query.Column) string { return strings.TrimSuffix(c.Title, " (UTC)") }
+// columnHeading is the guide's title; people see local time, whatever it says.
+func columnHeading(c query.Column) string { return strings.TrimSuffix(c.Title, " (UTC)") }
 
 // printRows writes the table for people, with the marks of its rows.
 func printRows(w io.Writer, columns []query.Column, rows []tableRow, zone *time.Location) error {
 	shown := text.Table{MaxCell: maxCell}
 	for _, column := range columns {
-		shown.Heads = append(shown.Heads, heading(column))
+		shown.Heads = append(shown.Heads, columnHeading(column))
 	}
 	for _, row := range rows {
 		line := make([]string, 0, len(columns))
 		for _, column := range columns {
-			line = append(line, row.forPeople(column, zone))
+			line = append(line, row.displayCell(column, zone))
 		}
-		if marks := row.marks(); marks != "" {
+		if marks := row.rowMarks(); marks != "" {
 			line[0] = marks + " " + line[0]
 		}
 		shown.Rows = append(shown.Rows, line)
@@ -109,7 +110,7 @@ func printRows(w io.Writer, columns []query.Column, rows []tableRow, zone *time.
 // rowWriter writes the rows of a table for machines, one at a time.
 type rowWriter interface {
 	write(row tableRow) error
-	// end writes what comes after the last row; about is a page or listed.
+	// end writes what comes after the last row; about is an adminapi.Page or ListInfo.
 	end(about any) error
 }
 
@@ -135,7 +136,7 @@ type csvRows struct {
 func (c csvRows) write(row tableRow) error {
 	cells := make([]string, 0, len(c.columns))
 	for _, column := range c.columns {
-		cells = append(cells, row.value(column))
+		cells = append(cells, row.cellText(column))
 	}
 	return c.out.Write(cells)
 }
@@ -207,7 +208,7 @@ func selectFields(columns []query.Column, row tableRow) any {
 	}
 	fields := make(map[string]any, len(columns))
 	for _, column := range columns {
-		fields[column.ID] = row.raw(column)
+		fields[column.ID] = row.rawCell(column)
 	}
 	return fields
 }

@@ -19,14 +19,14 @@ import (
 	"prlagent/platform/text"
 )
 
-// view is a choice of columns and rows that can be kept under a name.
-type view struct {
+// tableView is a choice of columns and rows that can be kept under a name.
+type tableView struct {
 	Columns []string    `json:"columns,omitempty"`
 	Query   query.Query `json:"query,omitzero"`
 }
 
 // savedViews are the views of one person: name of a table -> name -> view.
-type savedViews map[string]map[string]view
+type savedViews map[string]map[string]tableView
 
 // defaultView is what people get where they name no view. What machines get
 // never depends on it.
@@ -100,7 +100,7 @@ func (o *listOptions) keepView(table string) error {
 		return err
 	}
 	if views[table] == nil {
-		views[table] = make(map[string]view)
+		views[table] = make(map[string]tableView)
 	}
 	kept := o.view
 	kept.Query.Page = 0

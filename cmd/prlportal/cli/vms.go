@@ -17,13 +17,13 @@ import (
 )
 
 // vmListing is how 'prlportal vms' shows the Virtual Machines page.
-var vmListing = listing{
-	name:      fleet.VMTable.Name,
-	columns:   fleet.VMTable.Columns(),
-	sets:      map[string]int{"guide": len(protocol.Columns), "all": len(fleet.VMTable.Fields)},
-	machines:  "guide",
-	forPeople: []string{"vm_name", "user_name", "computer_name", "vm_state", "vm_os", "last_used"},
-	print:     printVMs,
+var vmListing = tableListing{
+	name:         fleet.VMTable.Name,
+	columns:      fleet.VMTable.Columns(),
+	columnSets:   map[string]int{"guide": len(protocol.Columns), "all": len(fleet.VMTable.Fields)},
+	csvSet:       "guide",
+	usualColumns: []string{"vm_name", "user_name", "computer_name", "vm_state", "vm_os", "last_used"},
+	printTable:   printVMs,
 }
 
 func newVMsCommand() *cobra.Command {
@@ -44,7 +44,7 @@ const (
 	markLastKnown   = "*"
 )
 
-func (row tableRow) marks() string {
+func (row tableRow) rowMarks() string {
 	var marks string
 	if removed, _ := row["removed_at"].(string); removed != "" {
 		marks += markRemoved
@@ -52,7 +52,7 @@ func (row tableRow) marks() string {
 	if late, _ := row["stale_report"].(bool); late {
 		marks += markStaleReport
 	}
-	if row.stale() != "" {
+	if row.staleCode() != "" {
 		marks += markLastKnown
 	}
 	return marks
@@ -66,37 +66,37 @@ func printVMs(w io.Writer, columns []query.Column, rows []tableRow, zone *time.L
 	reasons := make(map[protocol.Code]struct{})
 	for _, row := range rows {
 		for _, column := range columns {
-			if code := row.gap(column); code != "" {
+			if code := row.gapCode(column); code != "" {
 				reasons[code] = struct{}{}
 			}
 		}
-		if code := row.stale(); code != "" {
+		if code := row.staleCode(); code != "" {
 			reasons[code] = struct{}{}
 		}
 	}
-	text := "\n" + summary(rows)
+	text := "\n" + tableSummary(rows)
 	if len(reasons) > 0 {
-		text += "\n" + legend(reasons)
+		text += "\n" + gapLegend(reasons)
 	}
 	_, err := io.WriteString(w, text)
 	return err
 }
 
-// stale is why the row is only the last known one; empty if it is fresh.
-func (row tableRow) stale() protocol.Code {
+// staleCode is why the row is only the last known one; empty if it is fresh.
+func (row tableRow) staleCode() protocol.Code {
 	code, _ := row["stale"].(string)
 	return protocol.Code(code)
 }
 
-func summary(rows []tableRow) string {
+func tableSummary(rows []tableRow) string {
 	macs, marked := make(map[any]struct{}), make(map[rune]int)
 	for _, row := range rows {
 		macs[row["mac_serial"]] = struct{}{}
-		for _, mark := range row.marks() {
+		for _, mark := range row.rowMarks() {
 			marked[mark]++
 		}
 	}
-	text := count(len(rows), "virtual machine") + " on " + count(len(macs), "Mac")
+	text := countOf(len(rows), "virtual machine") + " on " + countOf(len(macs), "Mac")
 	for _, mark := range []struct{ sign, words string }{
 		{markLastKnown, "as last known"}, {markStaleReport, "not reported for too long"}, {markRemoved, "removed"},
 	} {
@@ -107,15 +107,15 @@ func summary(rows []tableRow) string {
 	return text + ".\n"
 }
 
-func count(n int, thing string) string {
+func countOf(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// legend explains the reason codes that stand in the table.
-func legend(reasons map[protocol.Code]struct{}) string {
+// gapLegend explains the reason codes that stand in the table.
+func gapLegend(reasons map[protocol.Code]struct{}) string {
 	var out strings.Builder
 	for _, code := range slices.Sorted(maps.Keys(reasons)) {
 		fmt.Fprintf(&out, "(%s) %s\n", text.DisplayValue(string(code)), text.DisplayValue(code.Text().Text))

@@ -72,7 +72,7 @@ func viewOf(device storage.Device, report storage.Report) Device {
 		EnrolledAt: device.EnrolledAt, LastCheckinAt: device.LastCheckinAt, LastTriggers: device.LastTriggers, LastReasons: reasonsOf(device.LastTriggers),
 		Epoch: device.Epoch, Sequence: device.Sequence,
 		VMs: len(report.Rows), Truncated: report.Truncated, Duplicate: device.Duplicate,
-		ChangedAt: latest(device.EnrolledAt, device.ChangedAt, report.ChangedAt, report.RowsChangedAt).UTC(),
+		ChangedAt: latestTime(device.EnrolledAt, device.ChangedAt, report.ChangedAt, report.RowsChangedAt).UTC(),
 	}
 	for _, pending := range device.Pending {
 		view.Pending = append(view.Pending, PendingKey{
@@ -104,4 +104,4 @@ func stateOf(device storage.Device) string {
 	return StateOK
 }
 
-func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
+func latestTime(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }

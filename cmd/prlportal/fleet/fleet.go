@@ -37,19 +37,19 @@ type Store interface {
 // which the server saves, so that it never shows what was replaced.
 type Fleet struct {
 	store Store
-	limit int // estimated bytes of all members
+	limit int // estimated bytes of all that is cached
 
-	mutex   sync.RWMutex
-	members map[string]*member // by device id
-	size    int
+	mutex  sync.RWMutex
+	cached map[string]*cachedDevice // by device id
+	size   int
 }
 
 // MaxBytes is room for some 40,000 Macs with three virtual machines each.
 const MaxBytes = 256 << 20
 
-// member is one device in memory. It is never changed. One without a loaded
+// cachedDevice is one device in memory. It is never changed. One without a loaded
 // report only says which version is the oldest that may take its place.
-type member struct {
+type cachedDevice struct {
 	version uint64
 	loaded  bool
 	device  storage.Device
@@ -58,14 +58,16 @@ type member struct {
 	size    int
 }
 
-// Estimates of what a member takes beside its texts.
+// Estimates of what a cached device takes beside its texts.
 const (
 	bytesPerDevice = 1536
 	bytesPerRow    = 768
 )
 
+// New makes a fleet over a store that keeps at most limit estimated bytes
+// decoded.
 func New(store Store, limit int) *Fleet {
-	return &Fleet{store: store, limit: limit, members: make(map[string]*member)}
+	return &Fleet{store: store, limit: limit, cached: make(map[string]*cachedDevice)}
 }
 
 // Save saves, and forgets what it replaced. A reader that has loaded the older
@@ -74,7 +76,7 @@ func (f *Fleet) Save(ctx context.Context, change storage.Change) error {
 	if err := f.store.Save(ctx, change); err != nil {
 		return err
 	}
-	f.put(change.Device.ID, &member{version: change.Device.Version + 1})
+	f.cacheDevice(change.Device.ID, &cachedDevice{version: change.Device.Version + 1})
 	return nil
 }
 
@@ -98,11 +100,11 @@ func (f *Fleet) History(ctx context.Context, deviceID string) (storage.History, 
 	return f.store.History(ctx, deviceID)
 }
 
-// put keeps a member if there is no newer one, and if there is room.
-func (f *Fleet) put(id string, next *member) {
+// cacheDevice keeps a device if there is no newer one, and if there is room.
+func (f *Fleet) cacheDevice(id string, next *cachedDevice) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
-	before := f.members[id]
+	before := f.cached[id]
 	if before != nil && (before.version > next.version || before.version == next.version && before.loaded) {
 		return
 	}
@@ -110,16 +112,16 @@ func (f *Fleet) put(id string, next *member) {
 		f.size -= before.size
 	}
 	if f.size+next.size > f.limit {
-		next = &member{version: next.version}
+		next = &cachedDevice{version: next.version}
 	}
 	f.size += next.size
-	f.members[id] = next
+	f.cached[id] = next
 }
 
-// member gives a device as the store has it.
-func (f *Fleet) member(ctx context.Context, id string) (*member, error) {
+// loadDevice gives a device as the store has it.
+func (f *Fleet) loadDevice(ctx context.Context, id string) (*cachedDevice, error) {
 	f.mutex.RLock()
-	held := f.members[id]
+	held := f.cached[id]
 	f.mutex.RUnlock()
 	if held != nil && held.loaded {
 		return held, nil
@@ -132,18 +134,18 @@ func (f *Fleet) member(ctx context.Context, id string) (*member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load report: %w", err)
 	}
-	read := newMember(device, report)
-	f.put(id, read)
+	read := newCachedDevice(device, report)
+	f.cacheDevice(id, read)
 	return read, nil
 }
 
-// newMember leaves out what no table shows.
-func newMember(device storage.Device, report storage.Report) *member {
+// newCachedDevice leaves out what no table shows.
+func newCachedDevice(device storage.Device, report storage.Report) *cachedDevice {
 	device.Tokens, device.Requests, device.PastEpochs = nil, nil, nil
 	report.Users, report.Policy.Verdicts, report.Policy.Counts = nil, nil, nil
-	made := &member{version: device.Version, loaded: true, device: device, report: report, size: bytesPerDevice}
+	made := &cachedDevice{version: device.Version, loaded: true, device: device, report: report, size: bytesPerDevice}
 	for _, row := range report.Rows {
-		view := made.view(row)
+		view := made.rowView(row)
 		text := VMTable.SearchText(&view)
 		made.texts = append(made.texts, text)
 		made.size += bytesPerRow + 2*len(text)
@@ -151,25 +153,25 @@ func newMember(device storage.Device, report storage.Report) *member {
 	return made
 }
 
-func (m *member) view(row storage.Row) VM {
+func (m *cachedDevice) rowView(row storage.Row) VM {
 	return VM{
 		Row:       RowOf(m.device, m.report, row),
-		ChangedAt: latest(row.FirstSeenAt, row.ChangedAt, m.report.ChangedAt, m.device.ChangedAt).UTC(),
+		ChangedAt: latestTime(row.FirstSeenAt, row.ChangedAt, m.report.ChangedAt, m.device.ChangedAt).UTC(),
 	}
 }
 
 // idsPerRead is how many ids are read from the store at a time.
 const idsPerRead = 1000
 
-// each calls visit with every device, in the order of their ids.
-func (f *Fleet) each(ctx context.Context, visit func(*member) error) error {
+// eachDevice calls visit with every device, in the order of their ids.
+func (f *Fleet) eachDevice(ctx context.Context, visit func(*cachedDevice) error) error {
 	for after := ""; ; {
 		ids, err := f.store.IDs(ctx, after, idsPerRead)
 		if err != nil {
 			return fmt.Errorf("list devices: %w", err)
 		}
 		for _, id := range ids {
-			found, err := f.member(ctx, id)
+			found, err := f.loadDevice(ctx, id)
 			if errors.Is(err, storage.ErrNotFound) {
 				continue
 			}

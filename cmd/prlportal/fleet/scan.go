@@ -24,10 +24,10 @@ type Scan struct {
 // the next row. It is incomplete if a history does not reach back far enough.
 func (s Scan) VMs(ctx context.Context, visit func(*VM) error) (incomplete bool, err error) {
 	var view VM
-	err = s.Fleet.each(ctx, func(m *member) error {
+	err = s.Fleet.eachDevice(ctx, func(m *cachedDevice) error {
 		for i, row := range m.report.Rows {
-			view = m.view(row)
-			view.text, view.StaleReport = m.texts[i], s.stale(view.LastReportedAt)
+			view = m.rowView(row)
+			view.searchText, view.StaleReport = m.texts[i], s.isStale(view.LastReportedAt)
 			if view.ChangedAt.Before(s.Since) {
 				continue
 			}
@@ -38,15 +38,15 @@ func (s Scan) VMs(ctx context.Context, visit func(*VM) error) (incomplete bool, 
 		if s.Since.IsZero() || m.device.LastCheckinAt.Before(s.Since) {
 			return nil // nothing can have been removed
 		}
-		short, err := s.removed(ctx, m, visit)
+		short, err := s.removedRows(ctx, m, visit)
 		incomplete = incomplete || short
 		return err
 	})
 	return incomplete, err
 }
 
-// removed visits the rows that left since then and did not come back.
-func (s Scan) removed(ctx context.Context, m *member, visit func(*VM) error) (incomplete bool, err error) {
+// removedRows visits the rows that left since then and did not come back.
+func (s Scan) removedRows(ctx context.Context, m *cachedDevice, visit func(*VM) error) (incomplete bool, err error) {
 	history, err := s.Fleet.store.History(ctx, m.device.ID)
 	if err != nil {
 		return false, fmt.Errorf("load history: %w", err)
@@ -65,9 +65,9 @@ func (s Scan) removed(ctx context.Context, m *member, visit func(*VM) error) (in
 		if past.RemovedAt.Before(s.Since) {
 			continue
 		}
-		view := m.view(past.Row)
+		view := m.rowView(past.Row)
 		view.LastReportedAt, view.ChangedAt, view.RemovedAt = past.ReportedAt, past.RemovedAt.UTC(), past.RemovedAt.UTC()
-		view.text = VMTable.SearchText(&view)
+		view.searchText = VMTable.SearchText(&view)
 		if err := visit(&view); err != nil {
 			return incomplete, err
 		}
@@ -78,7 +78,7 @@ func (s Scan) removed(ctx context.Context, m *member, visit func(*VM) error) (in
 // Devices calls visit with every device, or with those that changed since.
 // No device is ever removed.
 func (s Scan) Devices(ctx context.Context, visit func(*Device) error) (incomplete bool, err error) {
-	return false, s.Fleet.each(ctx, func(m *member) error {
+	return false, s.Fleet.eachDevice(ctx, func(m *cachedDevice) error {
 		view := s.Device(m.device, m.report)
 		if view.ChangedAt.Before(s.Since) {
 			return nil
@@ -90,9 +90,9 @@ func (s Scan) Devices(ctx context.Context, visit func(*Device) error) (incomplet
 // Device is the device as the list of devices shows it.
 func (s Scan) Device(device storage.Device, report storage.Report) Device {
 	view := viewOf(device, report)
-	view.StaleReport = s.stale(device.LastCheckinAt)
+	view.StaleReport = s.isStale(device.LastCheckinAt)
 	return view
 }
 
-// stale reports whether what was reported then is older than it should be.
-func (s Scan) stale(reported time.Time) bool { return s.Now.Sub(reported) > s.Freshness }
+// isStale reports whether what was reported then is older than it should be.
+func (s Scan) isStale(reported time.Time) bool { return s.Now.Sub(reported) > s.Freshness }

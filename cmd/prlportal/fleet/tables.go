@@ -15,7 +15,7 @@ import (
 var VMTable = query.Table[VM]{
 	Name:   "vms",
 	Fields: append(rowFields(), portalFields...),
-	Search: func(v *VM) string { return v.text },
+	Search: func(v *VM) string { return v.searchText },
 }
 
 // rowFields are what a row of the protocol says by itself.

@@ -35,7 +35,7 @@ type VM struct {
 	StaleReport bool      // the report is older than freshness
 	ChangedAt   time.Time // by what was reported; LastReportedAt does not count
 	RemovedAt   time.Time // zero: the Mac has it
-	text        string    // what a search looks at
+	searchText  string    // what a search looks at
 }
 
 // MarshalJSON adds to protocol.RowJSON what only the table knows.

@@ -35,27 +35,27 @@ type Route struct {
 
 // NewHandler answers the routes, and everything else with a problem.
 func NewHandler(routes []Route, log zerolog.Logger, now func() time.Time) http.Handler {
-	r := responder{log: log, now: now}
+	r := requestResponder{log: log, now: now}
 	mux := http.NewServeMux()
 	for _, known := range routes {
-		mux.HandleFunc(known.Pattern, r.answer(known.Handle))
+		mux.HandleFunc(known.Pattern, r.answerErrors(known.Handle))
 	}
-	mux.HandleFunc("/", r.answer(func(http.ResponseWriter, *http.Request) error {
+	mux.HandleFunc("/", r.answerErrors(func(http.ResponseWriter, *http.Request) error {
 		return protocol.NewProblem(protocol.ProblemNotFound, "")
 	}))
-	return r.logged(mux)
+	return r.logRequests(mux)
 }
 
-// responder turns errors into answers and tells the log of requests.
-type responder struct {
+// requestResponder turns errors into answers and tells the log of requests.
+type requestResponder struct {
 	log zerolog.Logger
 	now func() time.Time
 }
 
-// answer turns the error of a handler into a problem. An error that is not a
-// protocol.Problem is a failure of the portal, logged and not shown, unless
-// the client has gone.
-func (p responder) answer(handle Handle) http.HandlerFunc {
+// answerErrors turns the error of a handler into a problem. An error that is
+// not a protocol.Problem is a failure of the portal, logged and not shown,
+// unless the client has gone.
+func (p requestResponder) answerErrors(handle Handle) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if cause := recover(); cause != nil {
@@ -87,26 +87,26 @@ func writeProblem(w http.ResponseWriter, problem protocol.Problem) {
 	problem.Write(w)
 }
 
-// recorder remembers the status for the log.
-type recorder struct {
+// statusRecorder remembers the status for the log.
+type statusRecorder struct {
 	http.ResponseWriter
 	status int
 }
 
-func (r *recorder) WriteHeader(status int) {
+func (r *statusRecorder) WriteHeader(status int) {
 	r.status = status
 	r.ResponseWriter.WriteHeader(status)
 }
 
 // Unwrap lets a handler set the deadlines of the connection.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// logged writes one line per request: its route and never its headers, query
+// logRequests writes one line per request: its route and never its headers, query
 // or body, which may hold secrets.
-func (p responder) logged(next http.Handler) http.Handler {
+func (p requestResponder) logRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := p.now()
-		recorded := &recorder{ResponseWriter: w, status: http.StatusOK}
+		recorded := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(recorded, r)
 		p.log.Info().Str("route", r.Pattern).Int("status", recorded.status).
 			Str("source", SourceAddress(r)).Dur("ms", p.now().Sub(began)).Msg("request")

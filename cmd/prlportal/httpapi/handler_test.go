@@ -21,12 +21,12 @@ func TestH15_ALineOfTheRequestLogSteersNothing(t *testing.T) {
 		t.Run(evil.Name, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
-			p := responder{log: NewLog(&out, zerolog.DebugLevel), now: time.Now}
+			p := requestResponder{log: NewLog(&out, zerolog.DebugLevel), now: time.Now}
 			for _, fail := range []func(){func() {}, func() { panic(evil.Text) }} {
 				request := httptest.NewRequest(http.MethodGet, "/", nil)
 				request.Pattern, request.RemoteAddr = evil.Text, evil.Text
-				handle := p.answer(func(http.ResponseWriter, *http.Request) error { fail(); return errors.New(evil.Text) })
-				p.logged(handle).ServeHTTP(httptest.NewRecorder(), request)
+				handle := p.answerErrors(func(http.ResponseWriter, *http.Request) error { fail(); return errors.New(evil.Text) })
+				p.logRequests(handle).ServeHTTP(httptest.NewRecorder(), request)
 			}
 			const events = 4
 			hostile.WantSafeLog(t, out.Bytes(), events)

@@ -35,7 +35,7 @@ func ReadBody(r *http.Request, limit int) ([]byte, error) {
 // inflate bounds both sides: what is read and what comes out of it. It stops
 // at the first byte too many, so a bomb costs no more than a large report.
 func inflate(compressed io.Reader, limit int) ([]byte, error) {
-	bounded := &boundedReader{reader: compressed, left: protocol.MaxRequestGzip}
+	bounded := &boundedReader{reader: compressed, remaining: protocol.MaxRequestGzip}
 	decompressor, err := gzip.NewReader(bounded)
 	if err != nil {
 		return nil, fmt.Errorf("read gzip: %w", err)
@@ -46,16 +46,16 @@ func inflate(compressed io.Reader, limit int) ([]byte, error) {
 // boundedReader fails with protocol.ErrTooLarge where io.LimitReader would
 // only end, which would look like a truncated body.
 type boundedReader struct {
-	reader io.Reader
-	left   int
+	reader    io.Reader
+	remaining int
 }
 
 func (b *boundedReader) Read(buffer []byte) (int, error) {
-	if b.left < 0 {
+	if b.remaining < 0 {
 		return 0, protocol.ErrTooLarge
 	}
-	n, err := b.reader.Read(buffer[:min(len(buffer), b.left+1)])
-	if b.left -= n; b.left < 0 {
+	n, err := b.reader.Read(buffer[:min(len(buffer), b.remaining+1)])
+	if b.remaining -= n; b.remaining < 0 {
 		return n, protocol.ErrTooLarge
 	}
 	return n, err

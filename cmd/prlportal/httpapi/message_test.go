@@ -72,7 +72,7 @@ func TestProtocol8_CompressedSizeIsBounded(t *testing.T) {
 func TestProtocol8_BoundOfABody(t *testing.T) {
 	t.Parallel()
 	for size, fits := range map[int]bool{0: true, 9: true, 10: true, 11: false, 20: false} {
-		bounded := &boundedReader{reader: bytes.NewReader(make([]byte, size)), left: 10}
+		bounded := &boundedReader{reader: bytes.NewReader(make([]byte, size)), remaining: 10}
 		body, err := io.ReadAll(bounded)
 		if fits && (err != nil || len(body) != size) || !fits && !errors.Is(err, protocol.ErrTooLarge) {
 			t.Errorf("of %d bytes %d were read, %v", size, len(body), err)

@@ -56,6 +56,7 @@ func decodeStream(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openap
 	}
 }
 
+// LoadContract reads openapi.yaml once.
 func LoadContract(t testing.TB) Contract {
 	t.Helper()
 	loaded, err := readContract()

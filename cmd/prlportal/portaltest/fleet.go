@@ -36,7 +36,7 @@ func TwoMacs(t *testing.T) *Portal {
 }
 
 // ColumnFilters are filters of every column of the guide and what they show of
-// twoMacs: Win, Deb, both or nothing.
+// TwoMacs: Win, Deb, both or nothing.
 var ColumnFilters = map[string][][2]string{
 	"user_name":     {{"user_name=ALICE", "Win"}, {"user_name != alice", "Deb"}, {"user_name in bob, carol", "Deb"}, {"user_name empty", ""}},
 	"computer_name": {{"computer_name=Bob's Mac", "Deb"}, {"computer_name contains alice", "Win"}},

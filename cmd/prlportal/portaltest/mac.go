@@ -30,6 +30,7 @@ type Mac struct {
 	Report   protocol.Report
 }
 
+// NewMac is a Mac of alice with one virtual machine, which is yet to enroll.
 func NewMac(t testing.TB, portal *Portal, serial string) *Mac {
 	t.Helper()
 	return &Mac{
@@ -46,6 +47,7 @@ func NewMac(t testing.TB, portal *Portal, serial string) *Mac {
 	}
 }
 
+// NewKey makes a device key.
 func NewKey(t testing.TB) ed25519.PrivateKey {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(nil)
@@ -65,6 +67,7 @@ func WindowsVM(name string) protocol.VM {
 	}
 }
 
+// Enrollment is what the Mac enrolls with.
 func (m *Mac) Enrollment() protocol.EnrollRequest {
 	return protocol.EnrollRequest{
 		RequestID: uuid.NewString(), Secret: m.Secret, Serial: m.Serial, HardwareUUID: m.hardware,
@@ -73,6 +76,7 @@ func (m *Mac) Enrollment() protocol.EnrollRequest {
 	}
 }
 
+// SendEnrollment signs the request with the Mac's key and sends it.
 func (m *Mac) SendEnrollment(t testing.TB, request protocol.EnrollRequest) Answer {
 	t.Helper()
 	payload, err := json.Marshal(request)
@@ -118,6 +122,7 @@ func (m *Mac) Next(t testing.TB) (protocol.CheckinRequest, protocol.Baseline) {
 	return request, base
 }
 
+// Send sends a check-in with the Mac's token.
 func (m *Mac) Send(t testing.TB, request protocol.CheckinRequest) Answer {
 	t.Helper()
 	body, err := json.Marshal(request)
@@ -127,6 +132,7 @@ func (m *Mac) Send(t testing.TB, request protocol.CheckinRequest) Answer {
 	return m.SendBody(t, body)
 }
 
+// SendBody sends the body of a check-in as it is.
 func (m *Mac) SendBody(t testing.TB, body []byte, headers ...string) Answer {
 	t.Helper()
 	return m.portal.Call(t, http.MethodPost, "/v1/checkin", body, append(headers, "Authorization", "Bearer "+m.Token)...)
@@ -163,7 +169,7 @@ func Enrolled(t testing.TB, portal *Portal) *Mac {
 	return m
 }
 
-// BenchEnroll and benchCheckin are enroll and checkin without the checks that
+// BenchEnroll and BenchCheckin are Enroll and Checkin without the checks that
 // would be measured with them.
 func (m *Mac) BenchEnroll(b *testing.B) {
 	b.Helper()
@@ -182,6 +188,7 @@ func (m *Mac) BenchEnroll(b *testing.B) {
 	m.Token = reply.Token
 }
 
+// BenchCheckin is as BenchEnroll, for a check-in.
 func (m *Mac) BenchCheckin(b *testing.B) {
 	b.Helper()
 	request, base := m.Next(b)

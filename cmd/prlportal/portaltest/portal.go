@@ -35,12 +35,14 @@ type clock struct {
 	time  time.Time
 }
 
+// Now is the time that the portal sees.
 func (c *clock) Now() time.Time {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	return c.time
 }
 
+// Advance moves the clock.
 func (c *clock) Advance(d time.Duration) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -78,6 +80,7 @@ type Portal struct {
 	Contract   Contract
 }
 
+// New makes a site, changes its configuration and serves it until the test ends.
 func New(t testing.TB, changes ...func(*site.Config)) *Portal {
 	t.Helper()
 	p := &Portal{Dir: t.TempDir(), Store: storage.NewMemory(), Clock: &clock{time: Morning}, Log: &LogBuffer{}}
@@ -96,6 +99,7 @@ func New(t testing.TB, changes ...func(*site.Config)) *Portal {
 	return p
 }
 
+// ReadSecretOf reads a secret of a site.
 func ReadSecretOf(t testing.TB, path ...string) string {
 	t.Helper()
 	secret, err := site.ReadSecret(filepath.Join(path...))
@@ -105,6 +109,7 @@ func ReadSecretOf(t testing.TB, path ...string) string {
 	return secret
 }
 
+// Start serves the site as it is now, at another address.
 func (p *Portal) Start(t testing.TB) {
 	t.Helper()
 	content, err := os.OpenRoot(filepath.Join(p.Dir, site.PortalFolder, site.ContentFolder))
@@ -130,6 +135,7 @@ func (a Answer) Problem(t testing.TB) string {
 	return problem.Name()
 }
 
+// Decode reads the body of an answer as what the agent reads.
 func (a Answer) Decode(t testing.TB, v any) {
 	t.Helper()
 	if err := protocol.Decode(a.Body, protocol.MaxReply, v); err != nil {
@@ -164,6 +170,7 @@ func (p *Portal) Call(t testing.TB, method, path string, body []byte, headers ..
 	return got
 }
 
+// Admin sends a request with the admin token.
 func (p *Portal) Admin(t testing.TB, method, path string, body []byte) Answer {
 	t.Helper()
 	return p.Call(t, method, path, body, "Authorization", "Bearer "+p.AdminToken)
@@ -204,6 +211,7 @@ func (p *Portal) VMs(t testing.TB) map[string]Row {
 	return rows
 }
 
+// WantProblem ends the test unless the answer is the problem of that name.
 func WantProblem(t testing.TB, got Answer, name string) {
 	t.Helper()
 	if got.Problem(t) != name {
@@ -211,6 +219,7 @@ func WantProblem(t testing.TB, got Answer, name string) {
 	}
 }
 
+// MustContain fails for every part that the text does not have.
 func MustContain(t testing.TB, text string, parts ...string) {
 	t.Helper()
 	for _, part := range parts {

@@ -34,7 +34,7 @@ type operator struct {
 	holds func(order int) bool
 }
 
-const many = -1
+const manyValues = -1
 
 var (
 	everyKind    = []protocol.Kind{protocol.KindText, protocol.KindVersion, protocol.KindTime, protocol.KindNumber, protocol.KindBool}
@@ -43,7 +43,7 @@ var (
 
 func isBefore(order int) bool { return order < 0 }
 
-func isWithin(order int) bool { return order == 0 }
+func isEqual(order int) bool { return order == 0 }
 
 func isAfter(order int) bool { return order > 0 }
 
@@ -60,19 +60,19 @@ var operators = []operator{
 	{wordNot, everyKind, 1, func(order int) bool { return order != 0 }},
 	{"<=", orderedKinds, 1, func(order int) bool { return order <= 0 }},
 	{">=", orderedKinds, 1, func(order int) bool { return order >= 0 }},
-	{"=", everyKind, 1, isWithin},
+	{"=", everyKind, 1, isEqual},
 	{"<", orderedKinds, 1, isBefore},
 	{">", orderedKinds, 1, isAfter},
 	{wordContains, []protocol.Kind{protocol.KindText, protocol.KindVersion}, 1, nil},
-	{"in", []protocol.Kind{protocol.KindText, protocol.KindVersion, protocol.KindNumber}, many, isWithin},
+	{"in", []protocol.Kind{protocol.KindText, protocol.KindVersion, protocol.KindNumber}, manyValues, isEqual},
 	{"before", []protocol.Kind{protocol.KindTime}, 1, isBefore},
 	{"after", []protocol.Kind{protocol.KindTime}, 1, isAfter},
 	{wordNotEmpty, everyKind, 0, nil},
 	{wordEmpty, everyKind, 0, nil},
 }
 
-// signs are what operators without letters are made of.
-const signs = "=!<>"
+// operatorSigns are what operators without letters are made of.
+const operatorSigns = "=!<>"
 
 // condition is one filter, read.
 type condition struct {
@@ -125,7 +125,7 @@ func (c *condition) readOperator(text string) (rest string, known bool) {
 			continue
 		}
 		rest := text[len(candidate.word):]
-		isWord := !strings.ContainsAny(candidate.word, signs)
+		isWord := !strings.ContainsAny(candidate.word, operatorSigns)
 		if isWord && rest != "" && rest[0] != ' ' && rest[0] != '"' {
 			continue // the beginning of another word
 		}
@@ -139,7 +139,7 @@ func (c *condition) readOperator(text string) (rest string, known bool) {
 const maxListed = 500
 
 func (c *condition) readValues(given string, now time.Time) error {
-	texts, err := splitValues(given, c.operator.count == many)
+	texts, err := splitValues(given, c.operator.count == manyValues)
 	switch {
 	case err != nil:
 		return err
@@ -188,7 +188,7 @@ func nextValue(given string, list bool) (value, rest string, err error) {
 		if value = strings.TrimSpace(value); value == "" {
 			return "", "", errors.New("expected a value between the commas")
 		}
-		if strings.ContainsRune(signs, rune(value[0])) {
+		if strings.ContainsRune(operatorSigns, rune(value[0])) {
 			return "", "", fmt.Errorf("expected a value, not %q; put it in double quotes if it is one", text.Display(value))
 		}
 		return value, strings.TrimSpace(rest), nil
@@ -226,13 +226,13 @@ func unquote(text string) (value, rest string, err error) {
 func (c condition) matches(value Cell) bool {
 	switch c.operator.word {
 	case wordEmpty:
-		return value.empty()
+		return value.isEmpty()
 	case wordNotEmpty:
-		return !value.empty()
+		return !value.isEmpty()
 	case wordContains:
 		return strings.Contains(strings.ToLower(value.text), strings.ToLower(c.values[0].text))
 	}
-	if value.empty() {
+	if value.isEmpty() {
 		return c.operator.word == wordNot
 	}
 	for _, wanted := range c.values {

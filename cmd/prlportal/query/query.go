@@ -111,17 +111,17 @@ func readCount(text string) (int, error) {
 	return int(number), err
 }
 
-// sorting is one key of the order of rows.
-type sorting struct {
-	column  Column
-	falling bool
+// sortColumn is one key of the order of rows.
+type sortColumn struct {
+	column     Column
+	descending bool
 }
 
 // Plan is a query that was checked against the columns of a table.
 type Plan struct {
 	conditions []condition
 	search     string // lower case
-	sorting    []sorting
+	sorting    []sortColumn
 	Page       int
 	PerPage    int
 	Since      time.Time
@@ -178,10 +178,10 @@ func (p *Plan) readSorting(columns []Column, keys []string) error {
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(p.sorting, func(s sorting) bool { return s.column.ID == id }) {
+		if slices.ContainsFunc(p.sorting, func(s sortColumn) bool { return s.column.ID == id }) {
 			return fmt.Errorf("expected %s once", id)
 		}
-		p.sorting = append(p.sorting, sorting{found, falling})
+		p.sorting = append(p.sorting, sortColumn{found, falling})
 	}
 	return nil
 }

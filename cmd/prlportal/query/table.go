@@ -20,6 +20,7 @@ type Field[T any] struct {
 	Unsearched bool
 }
 
+// Cell is the value of the row in this column.
 func (f Field[T]) Cell(row *T) Cell {
 	if f.At != nil {
 		return Cell{at: f.At(row)}
@@ -34,6 +35,7 @@ type Table[T any] struct {
 	Search func(*T) string // what a search looks at
 }
 
+// Columns are the columns of the table in their order.
 func (t Table[T]) Columns() []Column {
 	columns := make([]Column, len(t.Fields))
 	for i, field := range t.Fields {
@@ -58,6 +60,7 @@ func (t Table[T]) SearchText(row *T) string {
 	return strings.ToLower(text.String())
 }
 
+// FindColumn finds a column by its id; the error names those that there are.
 func FindColumn(columns []Column, id string) (Column, error) {
 	at := slices.IndexFunc(columns, func(c Column) bool { return c.ID == id })
 	if at < 0 {

@@ -16,13 +16,13 @@ type Cell struct {
 	at   time.Time
 }
 
-func (c Cell) empty() bool { return c.text == "" && c.at.IsZero() }
+func (c Cell) isEmpty() bool { return c.text == "" && c.at.IsZero() }
 
 // operand is a value that cells are compared with, read for the column's kind.
 type operand struct {
 	text    string
 	version []versionPart
-	span    span
+	span    timeSpan
 	number  float64
 }
 
@@ -70,11 +70,11 @@ func (o operand) order(of protocol.Kind, c Cell) (order int, ordered bool) {
 	return 0, strings.EqualFold(c.text, o.text)
 }
 
-// span is the time that a text names: "2026-11-01" is the whole day. Its end
+// timeSpan is the time that a text names: "2026-11-01" is the whole day. Its end
 // is the first moment after it.
-type span struct{ start, end time.Time }
+type timeSpan struct{ start, end time.Time }
 
-func (s span) order(at time.Time) int {
+func (s timeSpan) order(at time.Time) int {
 	switch {
 	case at.Before(s.start):
 		return -1
@@ -107,21 +107,21 @@ var ageUnits = map[byte]time.Duration{
 const maxAge = 9999
 
 // parseSpan reads a time in UTC, or how long ago: -30m, -12h, -7d, -2w.
-func parseSpan(text string, now time.Time) (span, error) {
+func parseSpan(text string, now time.Time) (timeSpan, error) {
 	if age, relative := strings.CutPrefix(text, "-"); relative && age != "" {
 		unit, known := ageUnits[age[len(age)-1]]
 		count, err := strconv.ParseUint(age[:len(age)-1], 10, 32)
 		if known && err == nil && count <= maxAge {
 			start := now.Add(-time.Duration(count) * unit).UTC()
-			return span{start, start.Add(time.Second)}, nil
+			return timeSpan{start, start.Add(time.Second)}, nil
 		}
 	}
 	for _, way := range spanLayouts {
 		if start, err := time.Parse(way.layout, text); err == nil {
-			return span{start.UTC(), start.UTC().Add(way.length)}, nil
+			return timeSpan{start.UTC(), start.UTC().Add(way.length)}, nil
 		}
 	}
-	return span{}, fmt.Errorf("expected a time: 2026-11-23, 2026-11-23T09:00Z, or how long ago: -7d, -12h, -30m")
+	return timeSpan{}, fmt.Errorf("expected a time: 2026-11-23, 2026-11-23T09:00Z, or how long ago: -7d, -12h, -30m")
 }
 
 // sortKey is a cell made ready to be compared with others of its column.
@@ -134,7 +134,7 @@ type sortKey struct {
 }
 
 func (c Column) sortKey(of Cell) sortKey {
-	key := sortKey{empty: of.empty(), at: of.at}
+	key := sortKey{empty: of.isEmpty(), at: of.at}
 	switch c.Kind {
 	case protocol.KindTime:
 	case protocol.KindNumber:

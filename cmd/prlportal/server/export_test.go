@@ -8,7 +8,7 @@ import (
 // Patterns are the routes of the whole portal.
 func Patterns() []string {
 	var all []string
-	for _, known := range routes(new(agentapi.Server), new(adminapi.Server), healthServer{}) {
+	for _, known := range joinRoutes(new(agentapi.Server), new(adminapi.Server), healthServer{}) {
 		all = append(all, known.Pattern)
 	}
 	return all

@@ -24,7 +24,7 @@ import (
 // NewHandler answers both planes and the questions of a load balancer.
 func NewHandler(config site.Config, store fleet.Store, content *os.Root, log zerolog.Logger, now func() time.Time) http.Handler {
 	devices := fleet.New(store, fleet.MaxBytes)
-	return httpapi.NewHandler(routes(
+	return httpapi.NewHandler(joinRoutes(
 		agentapi.New(config, devices, content, log, now),
 		adminapi.New(config, devices, log, now),
 		healthServer{store: devices, log: log},
@@ -34,8 +34,8 @@ func NewHandler(config site.Config, store fleet.Store, content *os.Root, log zer
 // plane is one part of what the portal answers.
 type plane interface{ Routes() []httpapi.Route }
 
-// routes are the requests of protocol.md 2.3 that this portal answers.
-func routes(planes ...plane) []httpapi.Route {
+// joinRoutes are the requests of protocol.md 2.3 that this portal answers.
+func joinRoutes(planes ...plane) []httpapi.Route {
 	var all []httpapi.Route
 	for _, part := range planes {
 		all = append(all, part.Routes()...)
@@ -54,6 +54,7 @@ type healthServer struct {
 	log   zerolog.Logger
 }
 
+// Routes are the requests of a load balancer.
 func (s healthServer) Routes() []httpapi.Route {
 	return []httpapi.Route{
 		{Pattern: "GET /healthz", Handle: s.healthz},

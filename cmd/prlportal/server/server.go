@@ -70,7 +70,7 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 	}
 	handler := NewHandler(config, database, content, log, time.Now)
 	address := publicURL(listener.Addr(), config)
-	return run(ctx, newHTTPServer(handler, certificate, log), listener, func() error {
+	return serveUntilDone(ctx, newHTTPServer(handler, certificate, log), listener, func() error {
 		log.Info().Str("url", address).Str("site", config.SiteID).Str("version", options.Version).Msg("ready")
 		listening := filepath.Join(options.Folder, site.ListeningFile)
 		return errors.Join(writeReadyFile(listening, address), writeReadyFile(options.ReadyFile, address), ready(address))
@@ -125,16 +125,17 @@ func (c connectionLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// run serves until ctx ends and then shuts down within shutdownTimeout.
-func run(ctx context.Context, web *http.Server, listener net.Listener, ready func() error) error {
+// serveUntilDone serves until ctx ends and then shuts down within
+// shutdownTimeout.
+func serveUntilDone(ctx context.Context, web *http.Server, listener net.Listener, ready func() error) error {
 	failed := make(chan error, 1)
 	go func() { failed <- web.ServeTLS(listener, "", "") }()
 	if err := ready(); err != nil {
-		return errors.Join(err, web.Close(), served(<-failed))
+		return errors.Join(err, web.Close(), serveError(<-failed))
 	}
 	select {
 	case err := <-failed:
-		return served(err)
+		return serveError(err)
 	case <-ctx.Done():
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
@@ -143,10 +144,10 @@ func run(ctx context.Context, web *http.Server, listener net.Listener, ready fun
 	if err != nil {
 		err = errors.Join(fmt.Errorf("shut down: %w", err), web.Close())
 	}
-	return errors.Join(err, served(<-failed))
+	return errors.Join(err, serveError(<-failed))
 }
 
-func served(err error) error {
+func serveError(err error) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

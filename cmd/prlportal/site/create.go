@@ -25,7 +25,7 @@ const headLifetime = 30 * 24 * time.Hour
 // DefaultPort is what serve listens on and what the first URL names.
 const DefaultPort = "8443"
 
-// Options is what a site is made from.
+// Options are what a site is made from.
 type Options struct {
 	Name         string
 	Hosts        []string // names and addresses of the certificate; the first one is in the URL
@@ -34,9 +34,9 @@ type Options struct {
 	Now          time.Time
 }
 
-// Create creates the site's two folders in dir; neither may exist.
+// Create makes the site's two folders in dir; neither may exist.
 func (s Options) Create(dir string) (Config, error) {
-	if err := s.Check(); err != nil {
+	if err := s.Validate(); err != nil {
 		return Config{}, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -46,8 +46,8 @@ func (s Options) Create(dir string) (Config, error) {
 		return Config{}, err
 	}
 	enrollmentSecret, adminToken := secret.New(), secret.New()
-	config := s.config(enrollmentSecret, adminToken)
-	files, err := s.files(config, enrollmentSecret, adminToken)
+	config := s.newConfig(enrollmentSecret, adminToken)
+	files, err := s.siteFiles(config, enrollmentSecret, adminToken)
 	if err != nil {
 		return Config{}, err
 	}
@@ -59,8 +59,8 @@ func (s Options) Create(dir string) (Config, error) {
 	return config, nil
 }
 
-// Check says what is missing or wrong before anything is made.
-func (s Options) Check() error {
+// Validate says what is missing or wrong before anything is made.
+func (s Options) Validate() error {
 	if !ValidGroupID(s.PrimaryGroup) || s.DefaultGroup != "" && !ValidGroupID(s.DefaultGroup) {
 		return errors.New("a group id is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit")
 	}
@@ -87,7 +87,7 @@ func makeFolders(dir string) error {
 	return nil
 }
 
-func (s Options) config(enrollmentSecret, adminToken string) Config {
+func (s Options) newConfig(enrollmentSecret, adminToken string) Config {
 	groups := []GroupConfig{{ID: s.PrimaryGroup, Name: s.PrimaryGroup}}
 	if s.DefaultGroup != "" && s.DefaultGroup != s.PrimaryGroup {
 		groups = append(groups, GroupConfig{ID: s.DefaultGroup, Name: s.DefaultGroup})
@@ -107,8 +107,8 @@ func (s Options) config(enrollmentSecret, adminToken string) Config {
 	}
 }
 
-// files are the site's files by their path below its folder.
-func (s Options) files(config Config, enrollmentSecret, adminToken string) (map[string][]byte, error) {
+// siteFiles are the site's files by their path below its folder.
+func (s Options) siteFiles(config Config, enrollmentSecret, adminToken string) (map[string][]byte, error) {
 	policyKey, policyPEM, err := newSigningKey()
 	if err != nil {
 		return nil, err

@@ -123,6 +123,7 @@ func LoadCertificates(path string) ([][]byte, error) {
 	return certificates, nil
 }
 
+// ReadSecret reads a file of one secret.
 func ReadSecret(path string) (string, error) {
 	data, err := safefile.ReadFile(path, maxSiteFile)
 	if err != nil {

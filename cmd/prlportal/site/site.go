@@ -114,10 +114,10 @@ func LoadConfig(folder string) (Config, error) {
 	if err := readJSONFile(filepath.Join(folder, ConfigFile), &config); err != nil {
 		return Config{}, err
 	}
-	return config, config.check()
+	return config, config.validate()
 }
 
-func (c Config) check() error {
+func (c Config) validate() error {
 	switch {
 	case c.SiteID == "":
 		return fmt.Errorf("%w: site_id is missing", errConfig)
@@ -147,6 +147,7 @@ func (c Config) Group(id, source string) protocol.Group {
 	return group
 }
 
+// LoadOperatorSite reads site.json of the site in dir.
 func LoadOperatorSite(dir string) (OperatorSite, error) {
 	var site OperatorSite
 	err := readJSONFile(filepath.Join(dir, OperatorFolder, SiteFile), &site)

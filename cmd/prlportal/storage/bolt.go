@@ -40,7 +40,7 @@ const batchDelay = 2 * time.Millisecond
 // is read as a whole before it is used, about a second for 100 MB.
 func OpenBolt(path string) (*Bolt, error) {
 	var db *bbolt.DB
-	err := guarded(func() (err error) {
+	err := guardDamage(func() (err error) {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
 		return err
 	})
@@ -53,15 +53,15 @@ func OpenBolt(path string) (*Bolt, error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	db.MaxBatchDelay = batchDelay
-	if err := guarded(func() error { return errors.Join(db.View(verify), db.Update(makeBuckets)) }); err != nil {
+	if err := guardDamage(func() error { return errors.Join(db.View(verifyRecords), db.Update(makeBuckets)) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare database: %w", err), db.Close())
 	}
 	return &Bolt{db: db}, nil
 }
 
-// guarded makes an error of what bbolt does with a damaged file: it panics, or
-// reads beyond the end of what is mapped.
-func guarded(work func() error) (err error) {
+// guardDamage makes an error of what bbolt does with a damaged file: it panics,
+// or reads beyond the end of what is mapped.
+func guardDamage(work func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -71,9 +71,9 @@ func guarded(work func() error) (err error) {
 	return work()
 }
 
-// verify reads every record. It stays in its goroutine, where guarded can catch
-// what a damaged page does; tx.Check would not.
-func verify(tx *bbolt.Tx) error {
+// verifyRecords reads every record. It stays in its goroutine, where
+// guardDamage can catch what a damaged page does; tx.Check would not.
+func verifyRecords(tx *bbolt.Tx) error {
 	return tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
 		return bucket.ForEach(func(_, data []byte) error {
 			if string(name) != string(bucketKeys) && !json.Valid(data) {
@@ -99,12 +99,12 @@ func (b *Bolt) Close() error { return b.db.Close() }
 // Device finds one device; ErrNotFound if no device has the key.
 func (b *Bolt) Device(ctx context.Context, key Key) (Device, error) {
 	var device Device
-	err := b.view(ctx, func(tx *bbolt.Tx) error {
+	err := b.readTransaction(ctx, func(tx *bbolt.Tx) error {
 		id := tx.Bucket(bucketKeys).Get([]byte(key))
 		if id == nil {
 			return ErrNotFound
 		}
-		return load(tx, bucketDevices, id, &device)
+		return loadRecord(tx, bucketDevices, id, &device)
 	})
 	return device, err
 }
@@ -113,7 +113,7 @@ func (b *Bolt) Device(ctx context.Context, key Key) (Device, error) {
 // the id given.
 func (b *Bolt) IDs(ctx context.Context, after string, limit int) ([]string, error) {
 	var ids []string
-	err := b.view(ctx, func(tx *bbolt.Tx) error {
+	err := b.readTransaction(ctx, func(tx *bbolt.Tx) error {
 		cursor := tx.Bucket(bucketDevices).Cursor()
 		id, _ := cursor.Seek([]byte(after))
 		if string(id) == after {
@@ -130,18 +130,18 @@ func (b *Bolt) IDs(ctx context.Context, after string, limit int) ([]string, erro
 // Report is the device's report; an empty one if it never reported.
 func (b *Bolt) Report(ctx context.Context, id string) (Report, error) {
 	var report Report
-	err := b.view(ctx, func(tx *bbolt.Tx) error { return loadOptional(tx, bucketReports, []byte(id), &report) })
+	err := b.readTransaction(ctx, func(tx *bbolt.Tx) error { return loadOptional(tx, bucketReports, []byte(id), &report) })
 	return report, err
 }
 
 // History is the device's history; an empty one if nothing was ever removed.
 func (b *Bolt) History(ctx context.Context, id string) (History, error) {
 	var history History
-	err := b.view(ctx, func(tx *bbolt.Tx) error { return loadOptional(tx, bucketHistory, []byte(id), &history) })
+	err := b.readTransaction(ctx, func(tx *bbolt.Tx) error { return loadOptional(tx, bucketHistory, []byte(id), &history) })
 	return history, err
 }
 
-func (b *Bolt) view(ctx context.Context, read func(*bbolt.Tx) error) error {
+func (b *Bolt) readTransaction(ctx context.Context, read func(*bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -171,16 +171,16 @@ func saveIn(tx *bbolt.Tx, change Change) error {
 		return err
 	}
 	change.Device.Version++
-	if err := save(tx, bucketDevices, id, change.Device); err != nil {
+	if err := saveRecord(tx, bucketDevices, id, change.Device); err != nil {
 		return err
 	}
 	if change.Report != nil {
-		if err := save(tx, bucketReports, id, change.Report); err != nil {
+		if err := saveRecord(tx, bucketReports, id, change.Report); err != nil {
 			return err
 		}
 	}
 	if change.History != nil {
-		return save(tx, bucketHistory, id, change.History)
+		return saveRecord(tx, bucketHistory, id, change.History)
 	}
 	return nil
 }
@@ -209,22 +209,22 @@ func moveKeys(tx *bbolt.Tx, before, after Device) error {
 	return nil
 }
 
-func load(tx *bbolt.Tx, bucket, key []byte, v any) error {
+func loadRecord(tx *bbolt.Tx, bucket, key []byte, v any) error {
 	data := tx.Bucket(bucket).Get(key)
 	if data == nil {
 		return ErrNotFound
 	}
-	return decode(data, v)
+	return decodeRecord(data, v)
 }
 
 func loadOptional(tx *bbolt.Tx, bucket, key []byte, v any) error {
-	if err := load(tx, bucket, key, v); !errors.Is(err, ErrNotFound) {
+	if err := loadRecord(tx, bucket, key, v); !errors.Is(err, ErrNotFound) {
 		return err
 	}
 	return nil
 }
 
-func save(tx *bbolt.Tx, bucket, key []byte, v any) error {
+func saveRecord(tx *bbolt.Tx, bucket, key []byte, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode record: %w", err)
@@ -232,7 +232,7 @@ func save(tx *bbolt.Tx, bucket, key []byte, v any) error {
 	return tx.Bucket(bucket).Put(key, data)
 }
 
-func decode(data []byte, v any) error {
+func decodeRecord(data []byte, v any) error {
 	if err := json.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("decode record: %w", err)
 	}

@@ -41,7 +41,7 @@ func (m *Memory) Device(ctx context.Context, key Key) (Device, error) {
 	if !known {
 		return Device{}, cmp.Or(ctx.Err(), ErrNotFound)
 	}
-	return record[Device](ctx, m.devices, id)
+	return readRecord[Device](ctx, m.devices, id)
 }
 
 // IDs is as Bolt.IDs.
@@ -63,21 +63,21 @@ func (m *Memory) IDs(ctx context.Context, after string, limit int) ([]string, er
 func (m *Memory) Report(ctx context.Context, id string) (Report, error) {
 	m.mutex.RLock()
 	defer m.mutex.RUnlock()
-	return record[Report](ctx, m.reports, id)
+	return readRecord[Report](ctx, m.reports, id)
 }
 
 // History is as Bolt.History.
 func (m *Memory) History(ctx context.Context, id string) (History, error) {
 	m.mutex.RLock()
 	defer m.mutex.RUnlock()
-	return record[History](ctx, m.history, id)
+	return readRecord[History](ctx, m.history, id)
 }
 
 // Save is as Bolt.Save.
 func (m *Memory) Save(ctx context.Context, change Change) error {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	before, err := record[Device](ctx, m.devices, change.Device.ID)
+	before, err := readRecord[Device](ctx, m.devices, change.Device.ID)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (m *Memory) Save(ctx context.Context, change Change) error {
 	if err != nil {
 		return err
 	}
-	m.keep(before, change.Device, encoded)
+	m.keepChange(before, change.Device, encoded)
 	return nil
 }
 
@@ -122,7 +122,7 @@ func encodeChange(change Change) (encodedChange, error) {
 	return encoded, nil
 }
 
-func (m *Memory) keep(before, after Device, encoded encodedChange) {
+func (m *Memory) keepChange(before, after Device, encoded encodedChange) {
 	for _, key := range lostKeys(before, after) {
 		delete(m.keys, key)
 	}
@@ -138,8 +138,8 @@ func (m *Memory) keep(before, after Device, encoded encodedChange) {
 	}
 }
 
-// record decodes one record; a missing one is the zero value.
-func record[T any](ctx context.Context, from map[string][]byte, id string) (T, error) {
+// readRecord decodes one record; a missing one is the zero value.
+func readRecord[T any](ctx context.Context, from map[string][]byte, id string) (T, error) {
 	var value T
 	if err := ctx.Err(); err != nil {
 		return value, err
@@ -148,5 +148,5 @@ func record[T any](ctx context.Context, from map[string][]byte, id string) (T, e
 	if !known {
 		return value, nil
 	}
-	return value, decode(data, &value)
+	return value, decodeRecord(data, &value)
 }

@@ -92,7 +92,8 @@ const (
 	DuplicateEpoch    = "epochs_alternate" // an epoch came back after another replaced it
 )
 
-// Request is an acknowledged check-in, kept so that its repeat gets the same answer.
+// Request is an acknowledged check-in, kept so that its repeat gets the same
+// answer.
 type Request struct {
 	ID        string         `json:"id"`
 	Body      string         `json:"body"` // hash of the decoded body

@@ -50,28 +50,28 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 	}
 }
 
-var at = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+var enrolledAt = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 
-func device(id string, tokens ...string) storage.Device {
+func newDevice(id string, tokens ...string) storage.Device {
 	made := storage.Device{
 		ID: id, Serial: "C02" + id, HardwareUUID: "uuid-" + id,
 		Key:   ed25519.PublicKey("an ed25519 public key, 32 bytes."),
-		Group: protocol.Group{ID: "default", Source: protocol.GroupFromPrimary}, EnrolledAt: at,
+		Group: protocol.Group{ID: "default", Source: protocol.GroupFromPrimary}, EnrolledAt: enrolledAt,
 	}
 	for _, token := range tokens {
-		made.Tokens = append(made.Tokens, storage.Token{SHA256: secret.Hash(token), IssuedAt: at})
+		made.Tokens = append(made.Tokens, storage.Token{SHA256: secret.Hash(token), IssuedAt: enrolledAt})
 	}
 	return made
 }
 
-func save(t *testing.T, store Store, change storage.Change) {
+func mustSave(t *testing.T, store Store, change storage.Change) {
 	t.Helper()
 	if err := store.Save(t.Context(), change); err != nil {
 		t.Fatalf("Save: %v", err)
 	}
 }
 
-func load(t *testing.T, store Store, key storage.Key) storage.Device {
+func mustLoad(t *testing.T, store Store, key storage.Key) storage.Device {
 	t.Helper()
 	found, err := store.Device(t.Context(), key)
 	if err != nil {
@@ -108,47 +108,47 @@ func testNotFound(t *testing.T, store Store) {
 }
 
 func testKeys(t *testing.T, store Store) {
-	saved := device("a", "one", "two")
-	save(t, store, storage.Change{Device: saved})
+	saved := newDevice("a", "one", "two")
+	mustSave(t, store, storage.Change{Device: saved})
 	saved.Version = 1
 	for _, key := range []storage.Key{
 		storage.ByID("a"), storage.ByToken("one"), storage.ByToken("two"),
 		storage.ByMac("C02a", "uuid-a"), storage.ByMac("c02A", "UUID-A"),
 	} {
-		wantEqual(t, load(t, store, key), saved)
+		wantEqual(t, mustLoad(t, store, key), saved)
 	}
 }
 
 func testLostKeys(t *testing.T, store Store) {
-	save(t, store, storage.Change{Device: device("a", "old", "new")})
-	changed := load(t, store, storage.ByID("a"))
+	mustSave(t, store, storage.Change{Device: newDevice("a", "old", "new")})
+	changed := mustLoad(t, store, storage.ByID("a"))
 	changed.Tokens = changed.Tokens[1:]
-	save(t, store, storage.Change{Device: changed})
+	mustSave(t, store, storage.Change{Device: changed})
 	_, err := store.Device(t.Context(), storage.ByToken("old"))
 	wantError(t, err, storage.ErrNotFound)
-	wantEqual(t, load(t, store, storage.ByToken("new")).Version, uint64(2))
+	wantEqual(t, mustLoad(t, store, storage.ByToken("new")).Version, uint64(2))
 }
 
 func testStaleVersion(t *testing.T, store Store) {
-	save(t, store, storage.Change{Device: device("a")})
-	wantError(t, store.Save(t.Context(), storage.Change{Device: device("a")}), storage.ErrConflict)
-	ahead := device("b")
+	mustSave(t, store, storage.Change{Device: newDevice("a")})
+	wantError(t, store.Save(t.Context(), storage.Change{Device: newDevice("a")}), storage.ErrConflict)
+	ahead := newDevice("b")
 	ahead.Version = 7
 	wantError(t, store.Save(t.Context(), storage.Change{Device: ahead}), storage.ErrConflict)
 }
 
 func testOneHolder(t *testing.T, store Store) {
-	save(t, store, storage.Change{Device: device("a", "token")})
-	sameToken := device("b", "token")
+	mustSave(t, store, storage.Change{Device: newDevice("a", "token")})
+	sameToken := newDevice("b", "token")
 	wantError(t, store.Save(t.Context(), storage.Change{Device: sameToken}), storage.ErrConflict)
-	sameMac := device("c")
+	sameMac := newDevice("c")
 	sameMac.Serial, sameMac.HardwareUUID = "C02a", "uuid-a"
 	wantError(t, store.Save(t.Context(), storage.Change{Device: sameMac}), storage.ErrConflict)
 }
 
 func testNothingLeft(t *testing.T, store Store) {
-	save(t, store, storage.Change{Device: device("a", "token")})
-	refused := device("b", "fresh", "token")
+	mustSave(t, store, storage.Change{Device: newDevice("a", "token")})
+	refused := newDevice("b", "fresh", "token")
 	wantError(t, store.Save(t.Context(), storage.Change{Device: refused, Report: &storage.Report{Truncated: true}}), storage.ErrConflict)
 	for _, key := range []storage.Key{storage.ByID("b"), storage.ByToken("fresh")} {
 		_, err := store.Device(t.Context(), key)
@@ -161,10 +161,10 @@ func testNothingLeft(t *testing.T, store Store) {
 
 func testReports(t *testing.T, store Store) {
 	vm := protocol.VM{VMKey: protocol.VMKey{ID: "id", Owner: "alice"}, Name: "Windows", Gaps: map[string]protocol.Code{"cpu": protocol.CodeNotShown}}
-	report := storage.Report{Host: protocol.Host{Serial: "C02a"}, Rows: []storage.Row{{VM: vm, FirstSeenAt: at}}}
-	history := storage.History{Rows: []storage.PastRow{{Row: storage.Row{VM: vm}, RemovedAt: at}}}
-	save(t, store, storage.Change{Device: device("a"), Report: &report, History: &history})
-	save(t, store, storage.Change{Device: load(t, store, storage.ByID("a"))})
+	report := storage.Report{Host: protocol.Host{Serial: "C02a"}, Rows: []storage.Row{{VM: vm, FirstSeenAt: enrolledAt}}}
+	history := storage.History{Rows: []storage.PastRow{{Row: storage.Row{VM: vm}, RemovedAt: enrolledAt}}}
+	mustSave(t, store, storage.Change{Device: newDevice("a"), Report: &report, History: &history})
+	mustSave(t, store, storage.Change{Device: mustLoad(t, store, storage.ByID("a"))})
 	gotReport, err := store.Report(t.Context(), "a")
 	wantError(t, err, nil)
 	wantEqual(t, gotReport, report)
@@ -175,7 +175,7 @@ func testReports(t *testing.T, store Store) {
 
 func testPages(t *testing.T, store Store) {
 	for _, id := range []string{"c", "a", "d", "b"} {
-		save(t, store, storage.Change{Device: device(id)})
+		mustSave(t, store, storage.Change{Device: newDevice(id)})
 	}
 	for _, page := range []struct {
 		after string
@@ -189,17 +189,17 @@ func testPages(t *testing.T, store Store) {
 }
 
 func testCopies(t *testing.T, store Store) {
-	saved := device("a", "token")
-	save(t, store, storage.Change{Device: saved})
+	saved := newDevice("a", "token")
+	mustSave(t, store, storage.Change{Device: saved})
 	saved.Tokens[0].SHA256 = "changed after it was saved"
-	read := load(t, store, storage.ByID("a"))
+	read := mustLoad(t, store, storage.ByID("a"))
 	read.Tokens[0].SHA256 = "changed after it was read"
-	wantEqual(t, load(t, store, storage.ByID("a")).Tokens[0].SHA256, secret.Hash("token"))
+	wantEqual(t, mustLoad(t, store, storage.ByID("a")).Tokens[0].SHA256, secret.Hash("token"))
 }
 
 func testConcurrentChanges(t *testing.T, store Store) {
-	save(t, store, storage.Change{Device: device("a")})
-	read := load(t, store, storage.ByID("a"))
+	mustSave(t, store, storage.Change{Device: newDevice("a")})
+	read := mustLoad(t, store, storage.ByID("a"))
 	results := make([]error, 8)
 	var group sync.WaitGroup
 	for i := range results {
@@ -214,7 +214,7 @@ func testConcurrentChanges(t *testing.T, store Store) {
 	for i, err := range results {
 		if err == nil {
 			won++
-			wantEqual(t, load(t, store, storage.ByID("a")).AgentVersion, fmt.Sprint(i))
+			wantEqual(t, mustLoad(t, store, storage.ByID("a")).AgentVersion, fmt.Sprint(i))
 			continue
 		}
 		wantError(t, err, storage.ErrConflict)
@@ -225,7 +225,7 @@ func testConcurrentChanges(t *testing.T, store Store) {
 func testCanceled(t *testing.T, store Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantError(t, store.Save(ctx, storage.Change{Device: device("a")}), context.Canceled)
+	wantError(t, store.Save(ctx, storage.Change{Device: newDevice("a")}), context.Canceled)
 	_, err := store.IDs(ctx, "", 1)
 	wantError(t, err, context.Canceled)
 	_, err = store.Device(t.Context(), storage.ByID("a"))
