@@ -29,8 +29,9 @@ const (
 type stage struct {
 	folder    string
 	running   map[string]*process // by name, see agentName
-	portalURL string              // of the last start, to start there again
+	portal    *reservedPort       // where every portal of the script listens
 	arrived   int                 // check-ins that the script has looked at
+	unproven  bool                // the last comparison expected nothing, which only a later one proves
 }
 
 type stageKey struct{}
@@ -139,6 +140,9 @@ func (s *stage) close(t testscript.T) {
 			test.Logf("%s:\n%s", filepath.Base(log), content[max(0, len(content)-4000):])
 		}
 	}
+	if s.portal != nil {
+		s.portal.release()
+	}
 	if err := os.RemoveAll(s.folder); err != nil {
 		test.Errorf("at the end: %v", err)
 	}
@@ -175,37 +179,52 @@ func control(ts *testscript.TestScript, neg bool, args []string, name string, st
 	}
 }
 
-// startPortal starts the portal on a free port, or where it was before.
+// startPortal starts the portal at the address that is the script's own.
 func startPortal(ts *testscript.TestScript) {
 	s := stageOf(ts)
-	listen := "127.0.0.1:0"
-	if s.portalURL != "" {
-		listen = strings.TrimPrefix(s.portalURL, "https://")
+	if s.portal == nil {
+		reserved, err := reservePort()
+		ts.Check(err)
+		s.portal = reserved
 	}
 	ready := filepath.Join(s.folder, "portal.url")
 	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
 		ts.Check(err)
 	}
-	started := s.start(ts, portalName, ts.Getenv("PORTAL_LOG"), "prlportal", "serve", "--listen", listen, "--ready-file", ready)
+	started := s.start(ts, portalName, ts.Getenv("PORTAL_LOG"), "prlportal", "serve", "--listen", s.portal.address, "--ready-file", ready)
+	var url string
 	started.awaitReady(ts, func() bool {
-		url, err := os.ReadFile(ready)
-		s.portalURL = strings.TrimSpace(string(url))
-		return err == nil && s.portalURL != ""
+		content, err := os.ReadFile(ready)
+		url = strings.TrimSpace(string(content))
+		return err == nil && url != ""
 	})
-	ts.Setenv("PRLPORTAL_URL", s.portalURL)
+	ts.Setenv("PRLPORTAL_URL", url)
 }
 
-// startAgent starts the daemon and waits for the end of its first pass.
+// startAgent starts the daemon and waits for the end of its first pass, and for
+// the snapshots of it, which are written after it is shown.
 func startAgent(ts *testscript.TestScript) {
 	root := ts.Getenv("PRLAGENT_ROOT")
 	started := stageOf(ts).start(ts, agentName(root), root+".err", "prlagentd", "run")
-	client := localapi.NewClient(localapi.SocketUnder(root))
+	client, pid := localapi.NewClient(localapi.SocketUnder(root)), started.command.Process.Pid
 	started.awaitReady(ts, func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), readyLimit)
 		defer cancel()
 		status, err := client.Status(ctx)
-		return err == nil && status.Pass != nil && status.Daemon.PID == started.command.Process.Pid
+		return err == nil && status.Pass != nil && status.Daemon.PID == pid && hasSnapshots(root, pid)
 	})
+}
+
+// hasSnapshots reports whether a daemon has written its snapshots, of which
+// inventory.plist is the last.
+func hasSnapshots(root string, pid int) bool {
+	folder := localapi.SnapshotsUnder(root)
+	status, err := localapi.ReadSnapshot(filepath.Join(folder, localapi.StatusJSON))
+	if err != nil || status.Daemon.PID != pid {
+		return false
+	}
+	_, err = os.Stat(filepath.Join(folder, localapi.InventoryPlist))
+	return err == nil
 }
 
 // beginEnrolled is the beginning of most scripts.
