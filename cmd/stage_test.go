@@ -27,11 +27,11 @@ const (
 
 // stage is what one script has set up.
 type stage struct {
-	folder    string
-	running   map[string]*process // by name, see agentName
-	portal    *reservedPort       // where every portal of the script listens
-	arrived   int                 // check-ins that the script has looked at
-	unproven  bool                // the last comparison expected nothing, which only a later one proves
+	folder   string
+	running  map[string]*process // by name, see agentName
+	portal   *reservedPort       // where every portal of the script listens
+	arrived  int                 // check-ins that the script has looked at
+	unproven bool                // the last comparison expected nothing, which only a later one proves
 }
 
 type stageKey struct{}
@@ -129,6 +129,9 @@ func (s *stage) close(t testscript.T) {
 		Logf(format string, args ...any)
 		Failed() bool
 	})
+	if s.unproven && !test.Failed() {
+		test.Errorf("the last comparison expects nothing: only another one after it finds what comes late")
+	}
 	for name := range s.running {
 		if err := s.stop(name, syscall.SIGTERM); err != nil {
 			test.Errorf("at the end: %v", err)
