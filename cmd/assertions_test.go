@@ -234,7 +234,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: until PATH VALUE COMMAND…")
 	}
-	for deadline := time.Now().Add(readyLimit); ; time.Sleep(readyPoll) {
+	for deadline := time.Now().Add(readyLimit); ; time.Sleep(untilPoll) {
 		_ = ts.Exec(args[2], args[3:]...) // its exit code says how healthy things are
 		err := check(ts.ReadFile("stdout"), args[0], args[1])
 		if err == nil {
@@ -282,8 +282,7 @@ func expectExitAs(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	uid, err := strconv.ParseUint(args[0], 10, 32)
 	ts.Check(err)
-	command := exec.Command(filepath.Join(stageOf(ts).folder, "prlsim"), args[3:]...) // others cannot reach the usual links
-	command.Args[0] = args[2]
+	command := exec.Command(stageOf(ts).program(args[2]), args[3:]...)
 	command.Env = []string{"PRLAGENT_ROOT=" + ts.Getenv("PRLAGENT_ROOT"), "GORACE=" + ts.Getenv("GORACE")}
 	command.Dir = "/"
 	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}

@@ -37,8 +37,7 @@ func TestBudgetSize(t *testing.T) {
 	t.Parallel()
 	for _, target := range strings.Split(*targets, ",") {
 		t.Run(target, func(t *testing.T) {
-			folder := t.TempDir()
-			buildStripped(t, folder, target, "prlagentd", "prlagent")
+			folder := programsFor(t, target)
 			for _, program := range []string{"prlagentd", "prlagent"} {
 				info, err := os.Stat(filepath.Join(folder, program))
 				if err != nil {
@@ -53,18 +52,17 @@ func TestBudgetSize(t *testing.T) {
 	}
 }
 
-func buildStripped(t testing.TB, folder, target string, programs ...string) {
-	t.Helper()
-	system, arch, _ := strings.Cut(target, "/")
-	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", folder + "/"}
-	for _, program := range programs {
-		args = append(args, module+"/cmd/"+program)
+// programsFor gives the folder of the programs for a system; those for this one
+// are there already.
+func programsFor(t *testing.T, target string) string {
+	if target == runtime.GOOS+"/"+runtime.GOARCH {
+		return programsAsShipped(t)
 	}
-	command := exec.Command("go", args...)
-	command.Env = append(os.Environ(), "GOOS="+system, "GOARCH="+arch, "CGO_ENABLED=0")
-	if output, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, output)
+	folder := t.TempDir()
+	if err := build(folder, target, "prlagentd", "prlagent"); err != nil {
+		t.Fatal(err)
 	}
+	return folder
 }
 
 // TestBudgetIdle measures the daemon when everything that its start caused is
@@ -201,9 +199,7 @@ func waitUntil(t testing.TB, ready func() bool) {
 // BenchmarkCommandLine times the programs as a user runs them, offline: with
 // no daemon, status answers from the snapshot.
 func BenchmarkCommandLine(b *testing.B) {
-	folder := b.TempDir()
-	buildStripped(b, folder, runtime.GOOS+"/"+runtime.GOARCH, "prlagent", "prlsim")
-	mac := filepath.Join(folder, "mac")
+	folder, mac := programsAsShipped(b), filepath.Join(b.TempDir(), "mac")
 	runProgram(b, folder, "prlsim", "mac", "create", mac, "--no-processes")
 	for _, args := range [][]string{{"version"}, {"status", "--root", mac}, {"doctor", "--root", mac}} {
 		b.Run(args[0], func(b *testing.B) {

@@ -23,10 +23,12 @@ import (
 const (
 	readyLimit = 30 * time.Second
 	readyPoll  = 15 * time.Millisecond
+	untilPoll  = 40 * time.Millisecond // each look is a program that starts
 )
 
 // stage is what one script has set up.
 type stage struct {
+	programs string // folder of ours
 	folder   string
 	running  map[string]*process // by name, see agentName
 	portal   *reservedPort       // where every portal of the script listens
@@ -35,6 +37,9 @@ type stage struct {
 }
 
 type stageKey struct{}
+
+// program is the path of one of ours.
+func (s *stage) program(name string) string { return filepath.Join(s.programs, name) }
 
 func stageOf(ts *testscript.TestScript) *stage { return ts.Value(stageKey{}).(*stage) }
 
@@ -61,7 +66,7 @@ func (s *stage) start(ts *testscript.TestScript, name, output, program string, a
 	log, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ts.Check(err)
 	defer log.Close()
-	command := exec.Command(program, args...)
+	command := exec.Command(s.program(program), args...)
 	command.Dir, command.Stderr = s.folder, log
 	for _, variable := range environment {
 		if value := ts.Getenv(variable); value != "" {
