@@ -61,8 +61,10 @@ func scripts(t *testing.T) []string {
 //	reasons [FLAGS…] [REASON[=VM]…]  why the agent has checked in since the last time,
 //	                             exactly; VM is NAME, USER/NAME or an id
 //	checkins N                   how often it has checked in since then
-//	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT
+//	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT; stop 2s has a limit
 //	portal start|stop|kill       the portal in PRLPORTAL_DIR; start sets PRLPORTAL_URL
+//	portal slow DURATION         the same, but each request of an agent waits so long
+//	portal asked                 wait until one does
 //	stranger KIND CODE COMMAND…  run the command while something else, KIND, answers in
 //	                             the place of the portal, which is stopped
 //	profile [FLAGS…]             install the portal's profile (FLAGS of prlportal profile)

@@ -22,6 +22,7 @@ import (
 // Limits of what a script waits for, and how often it looks.
 const (
 	readyLimit = 30 * time.Second
+	stopLimit  = 30 * time.Second
 	readyPoll  = 15 * time.Millisecond
 	untilPoll  = 40 * time.Millisecond // each look is a program that starts
 )
@@ -32,6 +33,7 @@ type stage struct {
 	folder   string
 	running  map[string]*process // by name, see agentName
 	portal   *reservedPort       // where every portal of the script listens
+	front    *slowFront          // what is slow for it
 	arrived  int                 // check-ins that the script has looked at
 	unproven bool                // the last comparison expected nothing, which only a later one proves
 }
@@ -103,7 +105,7 @@ func (p *process) words() string {
 }
 
 // stop ends a program and says what was wrong with its end.
-func (s *stage) stop(name string, how syscall.Signal) error {
+func (s *stage) stop(name string, how syscall.Signal, limit time.Duration) error {
 	running := s.running[name]
 	if running == nil {
 		return fmt.Errorf("%s does not run", name)
@@ -112,10 +114,10 @@ func (s *stage) stop(name string, how syscall.Signal) error {
 	_ = running.command.Process.Signal(how) // it may have ended by itself: the exit code tells
 	select {
 	case <-running.ended:
-	case <-time.After(readyLimit):
+	case <-time.After(limit):
 		_ = running.command.Process.Kill()
 		<-running.ended
-		return fmt.Errorf("%s did not stop on %s", name, how)
+		return fmt.Errorf("%s did not stop within %s of %s", name, limit, how)
 	}
 	if code := running.command.ProcessState.ExitCode(); how == syscall.SIGTERM && code != 0 {
 		return fmt.Errorf("%s ended with %d: %s", name, code, running.words())
@@ -137,8 +139,9 @@ func (s *stage) close(t testscript.T) {
 	if s.unproven && !test.Failed() {
 		test.Errorf("the last comparison expects nothing: only another one after it finds what comes late")
 	}
+	s.closeFront()
 	for name := range s.running {
-		if err := s.stop(name, syscall.SIGTERM); err != nil {
+		if err := s.stop(name, syscall.SIGTERM, stopLimit); err != nil {
 			test.Errorf("at the end: %v", err)
 		}
 	}
@@ -164,6 +167,18 @@ func run(ts *testscript.TestScript, program string, args ...string) {
 }
 
 func controlPortal(ts *testscript.TestScript, neg bool, args []string) {
+	s := stageOf(ts)
+	switch {
+	case !neg && len(args) == 2 && args[0] == "slow":
+		delay, err := time.ParseDuration(args[1])
+		ts.Check(err)
+		startSlowPortal(ts, delay)
+		return
+	case !neg && len(args) == 1 && args[0] == "asked" && s.front != nil:
+		s.front.awaitAsked(ts)
+		return
+	}
+	s.closeFront()
 	control(ts, neg, args, portalName, startPortal)
 }
 
@@ -172,16 +187,22 @@ func controlAgent(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func control(ts *testscript.TestScript, neg bool, args []string, name string, start func(*testscript.TestScript)) {
+	limit := stopLimit
+	if len(args) == 2 && args[0] == "stop" {
+		within, err := time.ParseDuration(args[1])
+		ts.Check(err)
+		limit, args = within, args[:1]
+	}
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: agent|portal start|stop|kill")
+		ts.Fatalf("usage: agent|portal start|stop [LIMIT]|kill")
 	}
 	switch args[0] {
 	case "start":
 		start(ts)
 	case "stop":
-		ts.Check(stageOf(ts).stop(name, syscall.SIGTERM))
+		ts.Check(stageOf(ts).stop(name, syscall.SIGTERM, limit))
 	case "kill":
-		ts.Check(stageOf(ts).stop(name, syscall.SIGKILL))
+		ts.Check(stageOf(ts).stop(name, syscall.SIGKILL, limit))
 	default:
 		ts.Fatalf("unknown word %q", args[0])
 	}
@@ -195,11 +216,17 @@ func startPortal(ts *testscript.TestScript) {
 		ts.Check(err)
 		s.portal = reserved
 	}
+	servePortal(ts, s.portal.address)
+}
+
+// servePortal starts the portal at an address of loopback.
+func servePortal(ts *testscript.TestScript, address string) {
+	s := stageOf(ts)
 	ready := filepath.Join(s.folder, "portal.url")
 	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
 		ts.Check(err)
 	}
-	started := s.start(ts, portalName, ts.Getenv("PORTAL_LOG"), "prlportal", "serve", "--listen", s.portal.address, "--ready-file", ready)
+	started := s.start(ts, portalName, ts.Getenv("PORTAL_LOG"), "prlportal", "serve", "--listen", address, "--ready-file", ready)
 	var url string
 	started.awaitReady(ts, func() bool {
 		content, err := os.ReadFile(ready)
