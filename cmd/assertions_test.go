@@ -22,7 +22,11 @@ import (
 // steps are the parts of a path: .name, [index], [len], [*] and [name=value].
 var steps = regexp.MustCompile(`\.([^.\[\]]+)|\[([^\]]*)\]`)
 
-var errMissing = errors.New("there is no such value")
+// What may be wrong with a value.
+var (
+	errMissing = errors.New("there is no such value")
+	errDiffers = errors.New("it is another")
+)
 
 // find gives the values at a path; more than one only behind [*] or a filter.
 func find(document, path string) ([]any, error) {
@@ -170,7 +174,7 @@ func check(document, path string, wanted ...string) error {
 			return fmt.Errorf("%s: compare %q with %q: %w", path, got, wanted[0], err)
 		}
 		if !is {
-			return fmt.Errorf("%s is %q, not %q", path, got, wanted[0])
+			return fmt.Errorf("%s is %q, not %q: %w", path, got, wanted[0], errDiffers)
 		}
 	}
 	return nil
@@ -180,16 +184,41 @@ func expectJSON(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 || len(args) > 3 {
 		ts.Fatalf("usage: json FILE PATH [VALUE]")
 	}
-	document := ts.ReadFile(args[0])
-	err := check(document, args[1], args[2:]...)
-	switch {
-	case err != nil && !neg:
-		ts.Fatalf("%v\nin %s", err, document)
-	case err == nil && neg:
-		ts.Fatalf("%s holds in %s", strings.Join(args[1:], " "), document)
-	case err != nil && len(args) == 3 && errors.Is(err, errMissing):
-		ts.Fatalf("%v\nin %s", err, document) // a typing error must not look like a proof
+	document, judge := ts.ReadFile(args[0]), check
+	if neg {
+		judge = checkNot
 	}
+	if err := judge(document, args[1], args[2:]...); err != nil {
+		ts.Fatalf("%v\nin %s", err, document)
+	}
+}
+
+// checkNot says what speaks against a value not being there, or not being the
+// wanted one: also that the document has no place for it, since a typing error
+// or a renamed field must not look like a proof.
+func checkNot(document, path string, wanted ...string) error {
+	err := check(document, path, wanted...)
+	switch {
+	case err == nil:
+		return fmt.Errorf("%s holds", strings.Join(append([]string{path}, wanted...), " "))
+	case len(wanted) > 0 && errors.Is(err, errDiffers):
+		return nil
+	case len(wanted) > 0 || !errors.Is(err, errMissing):
+		return err
+	}
+	if _, err := find(document, parent(path)); err != nil {
+		return fmt.Errorf("nothing can be at %s: %w", path, err)
+	}
+	return nil
+}
+
+// parent is the path of what a value is in; empty for the whole document.
+func parent(path string) string {
+	found := steps.FindAllStringIndex(path, -1)
+	if len(found) == 0 {
+		return ""
+	}
+	return path[:found[len(found)-1][0]]
 }
 
 func remember(ts *testscript.TestScript, neg bool, args []string) {
@@ -205,7 +234,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: until PATH VALUE COMMAND…")
 	}
-	for deadline := time.Now().Add(readyLimit); ; time.Sleep(readyPoll) {
+	for deadline := time.Now().Add(readyLimit); ; time.Sleep(untilPoll) {
 		_ = ts.Exec(args[2], args[3:]...) // its exit code says how healthy things are
 		err := check(ts.ReadFile("stdout"), args[0], args[1])
 		if err == nil {
@@ -253,8 +282,7 @@ func expectExitAs(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	uid, err := strconv.ParseUint(args[0], 10, 32)
 	ts.Check(err)
-	command := exec.Command(filepath.Join(stageOf(ts).folder, "prlsim"), args[3:]...) // others cannot reach the usual links
-	command.Args[0] = args[2]
+	command := exec.Command(stageOf(ts).program(args[2]), args[3:]...)
 	command.Env = []string{"PRLAGENT_ROOT=" + ts.Getenv("PRLAGENT_ROOT"), "GORACE=" + ts.Getenv("GORACE")}
 	command.Dir = "/"
 	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}

@@ -18,11 +18,11 @@ import (
 )
 
 // The figures of DESIGN 11 that only the programs as they ship can show. The
-// sizes are a test like any other; the others take their time and depend on
-// the machine:
+// sizes are a test like any other; the idle daemon takes its time and is a step
+// of CI; the others depend on the machine:
 //
 //	go test ./cmd -run TestBudgetSize -targets linux/amd64,darwin/arm64,darwin/amd64 -v
-//	go test ./cmd -run TestBudgetIdle -idle 60s -v
+//	go test ./cmd -run TestBudgetIdle -idle 20s -v
 //	go test ./cmd -run xxx -bench BenchmarkCommandLine
 //	go test ./cmd -run xxx -bench BenchmarkTriggerToCheckin -benchtime 40x
 var (
@@ -37,8 +37,7 @@ func TestBudgetSize(t *testing.T) {
 	t.Parallel()
 	for _, target := range strings.Split(*targets, ",") {
 		t.Run(target, func(t *testing.T) {
-			folder := t.TempDir()
-			buildStripped(t, folder, target, "prlagentd", "prlagent")
+			folder := programsFor(t, target)
 			for _, program := range []string{"prlagentd", "prlagent"} {
 				info, err := os.Stat(filepath.Join(folder, program))
 				if err != nil {
@@ -53,18 +52,17 @@ func TestBudgetSize(t *testing.T) {
 	}
 }
 
-func buildStripped(t testing.TB, folder, target string, programs ...string) {
-	t.Helper()
-	system, arch, _ := strings.Cut(target, "/")
-	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", folder + "/"}
-	for _, program := range programs {
-		args = append(args, module+"/cmd/"+program)
+// programsFor gives the folder of the programs for a system; those for this one
+// are there already.
+func programsFor(t *testing.T, target string) string {
+	if target == runtime.GOOS+"/"+runtime.GOARCH {
+		return programsAsShipped(t)
 	}
-	command := exec.Command("go", args...)
-	command.Env = append(os.Environ(), "GOOS="+system, "GOARCH="+arch, "CGO_ENABLED=0")
-	if output, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, output)
+	folder := t.TempDir()
+	if err := build(folder, target, "prlagentd", "prlagent"); err != nil {
+		t.Fatal(err)
 	}
+	return folder
 }
 
 // TestBudgetIdle measures the daemon when everything that its start caused is
@@ -72,24 +70,25 @@ func buildStripped(t testing.TB, folder, target string, programs ...string) {
 // default pace.
 func TestBudgetIdle(t *testing.T) {
 	if *idle == 0 {
-		t.Skip("run with -idle 60s")
+		t.Skip("run with -idle 20s")
 	}
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
 	}
+	surround(t, 100)
 	for _, users := range []string{"alice,bob", "alice,bob,carol,dave,erin,frank,grace,heidi"} {
 		count := 1 + strings.Count(users, ",")
 		t.Run(fmt.Sprintf("%d users", count), func(t *testing.T) {
+			t.Parallel() // they mostly wait
 			site := newSite(t)
 			runProgram(t, site.folder, "prlsim", "mac", "create", site.mac, "--users", users)
 			runProgram(t, site.folder, "prlsim", "app", "launch", "--mac", site.mac)
 			site.serve(t, map[string]any{"Debounce": 1.0}) // that of the first looks
-			surround(t, 100)
-			daemon := site.start(t)
+			daemon, empty := site.start(t), startEmpty(t)
 			waitUntil(t, func() bool { return site.status(t).Portal.Sequence > 0 })
 			site.awaitQuiet(t, 8*time.Second)
 			time.Sleep(settled)
-			measureIdle(t, daemon, maxResident+int64(count-2)*maxStreamResident)
+			judgeIdle(t, daemon, empty, maxResident+int64(count-2)*maxStreamResident)
 		})
 	}
 }
@@ -98,40 +97,60 @@ func TestBudgetIdle(t *testing.T) {
 // little.
 const settled = time.Minute
 
-// The budget of an idle daemon (DESIGN 11). How often it wakes and what it
-// computes depends on what else the machine does; the number of wake-ups has a
-// slack for that, the time is only told.
+// The budget of an idle daemon (DESIGN 11), and what the test accepts. Memory
+// and bytes are as they should be on any machine. How often the daemon wakes and
+// what it computes depends on what else the machine does, so the gates are wider
+// than the budget, and one of a few windows is enough: others only add to it.
 const (
 	maxResident       = 15 << 20  // bytes, with two users
 	maxStreamResident = 256 << 10 // bytes for each further one: a stream has two threads
-	maxWakeups        = 1.0       // a second
-	slackWakeups      = 5.0       // a second
-	maxIdleCPUMinute  = 15 * time.Millisecond
+
+	budgetWakeups = 1.0 // a second, above an empty program
+	maxWakeups    = 2.0
+	budgetIdleCPU = 15 * time.Millisecond // a minute
+	maxIdleCPU    = 60 * time.Millisecond
+
+	idleWindows = 6
 )
 
-func measureIdle(t *testing.T, daemon int, resident int64) {
-	empty := startEmpty(t)
+// judgeIdle measures one window after the other until one is within the limits.
+func judgeIdle(t *testing.T, daemon, empty int, resident int64) {
+	t.Helper()
+	var problems []string
+	for range idleWindows {
+		if problems = measureIdle(t, daemon, empty, resident); len(problems) == 0 {
+			return
+		}
+		t.Logf("over the limit: %s", strings.Join(problems, "; "))
+	}
+	t.Errorf("no window was within the limits; the last: %s", strings.Join(problems, "; "))
+}
+
+func measureIdle(t *testing.T, daemon, empty int, resident int64) (problems []string) {
+	t.Helper()
 	emptyBefore, before := readUsage(t, empty), readUsage(t, daemon)
 	time.Sleep(*idle)
 	emptyAfter, after := readUsage(t, empty), readUsage(t, daemon)
 	perSecond := float64(after.wakeups-before.wakeups-emptyAfter.wakeups+emptyBefore.wakeups) / idle.Seconds()
 	cpu := time.Duration(float64(after.cpu-before.cpu) * float64(time.Minute) / float64(*idle))
+	written := after.written - before.written
 	var beside int64
 	for _, child := range after.descendants {
 		beside += child.rss
 	}
 	t.Logf("idle for %s: RSS %.1f MiB, CPU %.1f ms/min (budget %s), %.2f wake-ups/s above an empty program (budget %.0f), %d bytes written, %d threads, %d descriptors",
-		*idle, mebibytes(after.rss), cpu.Seconds()*1000, maxIdleCPUMinute, perSecond, maxWakeups, after.written-before.written, after.threads, after.descriptors)
+		*idle, mebibytes(after.rss), cpu.Seconds()*1000, budgetIdleCPU, perSecond, budgetWakeups, written, after.threads, after.descriptors)
 	t.Logf("beside it: %d processes with RSS %.1f MiB; %d processes on the machine", len(after.descendants), mebibytes(beside), processes(t))
-	if after.written != before.written {
-		t.Errorf("an idle daemon wrote %d bytes", after.written-before.written)
+	limit := func(over bool, problem string, args ...any) {
+		if over {
+			problems = append(problems, fmt.Sprintf(problem, args...))
+		}
 	}
-	if after.rss > resident {
-		t.Errorf("resident memory is %d bytes, at most %d", after.rss, resident)
-	}
-	if perSecond > slackWakeups {
-		t.Errorf("%.2f wake-ups/s", perSecond)
-	}
+	limit(written != 0, "%d bytes written", written)
+	limit(after.rss > resident, "%d bytes of resident memory, at most %d", after.rss, resident)
+	limit(perSecond > maxWakeups, "%.2f wake-ups/s, at most %.0f", perSecond, maxWakeups)
+	limit(cpu > maxIdleCPU, "%s of processor time a minute, at most %s", cpu, maxIdleCPU)
+	return problems
 }
 
 func mebibytes(bytes int64) float64 { return float64(bytes) / (1 << 20) }
@@ -201,9 +220,7 @@ func waitUntil(t testing.TB, ready func() bool) {
 // BenchmarkCommandLine times the programs as a user runs them, offline: with
 // no daemon, status answers from the snapshot.
 func BenchmarkCommandLine(b *testing.B) {
-	folder := b.TempDir()
-	buildStripped(b, folder, runtime.GOOS+"/"+runtime.GOARCH, "prlagent", "prlsim")
-	mac := filepath.Join(folder, "mac")
+	folder, mac := programsAsShipped(b), filepath.Join(b.TempDir(), "mac")
 	runProgram(b, folder, "prlsim", "mac", "create", mac, "--no-processes")
 	for _, args := range [][]string{{"version"}, {"status", "--root", mac}, {"doctor", "--root", mac}} {
 		b.Run(args[0], func(b *testing.B) {

@@ -5,10 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -24,23 +22,10 @@ var kills = flag.Int("kills", 50, "kill -9 the daemon this often")
 // never took for two.
 func TestKill9AtRandomMoments(t *testing.T) {
 	t.Parallel()
-	folder, err := os.MkdirTemp("", "kill") // short: the socket's path is limited
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	buildStripped(t, folder, runtime.GOOS+"/"+runtime.GOARCH, "prlagentd", "prlagent", "prlportal", "prlsim")
-	mac, site, ready := filepath.Join(folder, "mac"), filepath.Join(folder, "site"), filepath.Join(folder, "url")
+	own := newSite(t)
+	folder, mac, site := own.folder, own.mac, own.portal
 	runProgram(t, folder, "prlsim", "mac", "create", mac, "--no-processes", "--users", "alice")
-	runProgram(t, folder, "prlportal", "init", site)
-	startProgram(t, folder, "prlportal", "serve", "--dir", site, "--listen", "127.0.0.1:0", "--ready-file", ready)
-	waitUntil(t, func() bool { data, err := os.ReadFile(ready); return err == nil && len(data) > 0 })
-	url, err := os.ReadFile(ready)
-	if err != nil {
-		t.Fatal(err)
-	}
-	runProgram(t, folder, "prlportal", "profile", "--dir", site, "--url", strings.TrimSpace(string(url)),
-		"--format", "plist", "-o", filepath.Join(mac, "Library/Managed Preferences/org.prlagent.agent.plist"))
+	own.serve(t, map[string]any{})
 
 	const seed = 20261123
 	moments := rand.New(rand.NewPCG(seed, seed))

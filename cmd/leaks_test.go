@@ -66,7 +66,6 @@ const maxEnd = 2 * time.Second
 func TestTheDaemonEndsWithAllItStarted(t *testing.T) {
 	t.Parallel()
 	needProcesses(t)
-	programs := newSite(t).folder
 	cases := map[string]func(t *testing.T, site *site, daemon int){
 		"idle": func(*testing.T, *site, int) {},
 		"with streams that ignore SIGTERM": func(t *testing.T, site *site, daemon int) {
@@ -95,7 +94,7 @@ func TestTheDaemonEndsWithAllItStarted(t *testing.T) {
 	}
 	for name, disturb := range cases {
 		t.Run(name, func(t *testing.T) {
-			site := siteWith(t, programs)
+			site := newSite(t)
 			site.watch(t)
 			command := site.begin(t)
 			daemon := command.Process.Pid

@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"prlagent/cmd/prlsim/sim"
 )
 
 // expectPorts counts the ports of a program in the kernel's own tables.
@@ -108,10 +110,10 @@ func expectLawfulCalls(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func toolCalls(ts *testscript.TestScript) []toolCall {
-	var calls []toolCall
-	for line := range strings.Lines(ts.ReadFile(macOf(ts).Path(callsFile))) {
-		var call toolCall
+func toolCalls(ts *testscript.TestScript) []sim.Start {
+	var calls []sim.Start
+	for line := range strings.Lines(ts.ReadFile(macOf(ts).Path(sim.StartsFile))) {
+		var call sim.Start
 		ts.Check(json.Unmarshal([]byte(line), &call))
 		calls = append(calls, call)
 	}
@@ -119,7 +121,7 @@ func toolCalls(ts *testscript.TestScript) []toolCall {
 }
 
 // lawfulSudo gives the uid of sudo -n -H -u #UID PROGRAM ….
-func lawfulSudo(ts *testscript.TestScript, call toolCall) string {
+func lawfulSudo(ts *testscript.TestScript, call sim.Start) string {
 	if len(call.Args) < 5 || !slices.Equal(call.Args[:3], []string{"-n", "-H", "-u"}) || !filepath.IsAbs(call.Args[4]) {
 		ts.Fatalf("sudo was called with %q", call.Args)
 	}
@@ -132,7 +134,7 @@ func lawfulSudo(ts *testscript.TestScript, call toolCall) string {
 }
 
 // lawfulIDs checks that prlctl was told ids and words of its own only.
-func lawfulIDs(ts *testscript.TestScript, call toolCall) {
+func lawfulIDs(ts *testscript.TestScript, call sim.Start) {
 	own := []string{"list", "info"}
 	for _, arg := range call.Args {
 		if _, err := uuid.Parse(arg); err != nil && !strings.HasPrefix(arg, "-") && !slices.Contains(own, arg) {

@@ -1,55 +1,26 @@
 // Package cmd_test tries the programs as a whole: every script below
 // testdata/scripts is a Mac, a portal and an agent of its own, used by command
-// lines that a person could type. The test binary plays every program: ours
-// and the tools of the simulated Mac.
+// lines that a person could type. The programs are the ones that ship, and
+// prlsim plays the tools of the simulated Mac.
 package cmd_test
 
 import (
-	"encoding/json"
-	"errors"
-	"flag"
+	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"syscall"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"prlagent/agent"
-	"prlagent/cmd/prlagent/cli"
-	"prlagent/cmd/prlagentd/daemon"
-	portalcli "prlagent/cmd/prlportal/cli"
-	"prlagent/cmd/prlsim/demo"
-	"prlagent/cmd/prlsim/sim"
 )
-
-// TestMain makes the roles. They end with syscall.Exit, because os.Exit waits
-// a second in a program built with -race.
-func TestMain(m *testing.M) {
-	roles := map[string]func(){
-		"prlsim":    func() { syscall.Exit(sim.Main(demo.Command())) },
-		"prlportal": func() { syscall.Exit(portalcli.Main()) },
-		"prlagentd": func() { syscall.Exit(daemon.Main()) },
-		"prlagent":  func() { syscall.Exit(cli.Main()) },
-	}
-	for _, name := range sim.ToolNames() {
-		roles[name] = func() {
-			noteToolCall()
-			syscall.Exit(sim.Main())
-		}
-	}
-	if err := flag.Set("test.parallel", "4"); err != nil { // scripts wait more than they compute; -parallel still wins
-		panic(err)
-	}
-	testscript.Main(m, roles)
-}
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("..", "testdata", "scripts"),
+		Files:               scripts(t),
 		Setup:               setUp,
 		Cmds:                commands,
 		Condition:           condition,
@@ -57,6 +28,28 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		WorkdirRoot:         t.TempDir(),
 	})
+}
+
+// scripts are all scripts, with those first that wait most: of a watched Mac.
+func scripts(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "testdata", "scripts", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no scripts: %v", err)
+	}
+	var first, rest []string
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(content, []byte("\nwatched")) {
+			first = append(first, file)
+		} else {
+			rest = append(rest, file)
+		}
+	}
+	return append(first, rest...)
 }
 
 // commands are what scripts have beside testscript's own.
@@ -68,8 +61,10 @@ func TestScripts(t *testing.T) {
 //	reasons [FLAGS…] [REASON[=VM]…]  why the agent has checked in since the last time,
 //	                             exactly; VM is NAME, USER/NAME or an id
 //	checkins N                   how often it has checked in since then
-//	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT
+//	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT; stop 2s has a limit
 //	portal start|stop|kill       the portal in PRLPORTAL_DIR; start sets PRLPORTAL_URL
+//	portal slow DURATION         the same, but each request of an agent waits so long
+//	portal asked                 wait until one does
 //	stranger KIND CODE COMMAND…  run the command while something else, KIND, answers in
 //	                             the place of the portal, which is stopped
 //	profile [FLAGS…]             install the portal's profile (FLAGS of prlportal profile)
@@ -126,13 +121,18 @@ func setUp(env *testscript.Env) error {
 	if err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
-	s := &stage{folder: folder, running: make(map[string]*process)}
-	env.Values[stageKey{}] = s
-	env.Defer(func() { s.close(env.T()) })
-	if err := copyProgram(filepath.Join(folder, "prlsim")); err != nil {
+	programs, err := builtPrograms()
+	if err != nil {
 		return err
 	}
-	env.Setenv("PATH", folder+string(filepath.ListSeparator)+env.Getenv("PATH"))
+	s := &stage{programs: programs, folder: folder, running: make(map[string]*process)}
+	env.Values[stageKey{}] = s
+	env.Defer(func() { s.close(env.T()) })
+	if err := copyProgram(s.program("prlsim"), filepath.Join(folder, "prlsim")); err != nil {
+		return err
+	}
+	path := []string{folder, s.programs, env.Getenv("PATH")}
+	env.Setenv("PATH", strings.Join(path, string(filepath.ListSeparator)))
 	mac := filepath.Join(folder, "mac")
 	for name, value := range map[string]string{
 		"MAC":           mac,
@@ -147,38 +147,13 @@ func setUp(env *testscript.Env) error {
 		"PRLPORTAL_DIR": filepath.Join(folder, "portal"),
 		"PRLPORTAL_URL": "",
 		"NO_COLOR":      "1",
-		"ESC":           "\x1b",   // begins a command to a terminal
-		"BIDI":          "\u202e", // turns the direction of writing
-		"GORACE":        "halt_on_error=1",
+		"ESC":           "\x1b",            // begins a command to a terminal
+		"BIDI":          "\u202e",          // turns the direction of writing
+		"GORACE":        "halt_on_error=1", // see programs_test.go
 	} {
 		env.Setenv(name, value)
 	}
 	return nil
-}
-
-// copyProgram gives a script a file of its own for the tools of its Macs, which
-// are links to prlsim: links of other scripts that come and go would change the
-// file's status time, and to the agent a tool that changes is not trusted (H10).
-// The lock keeps other scripts from starting a program in the meantime, which
-// would hold the file open for writing for a moment, and so not executable.
-func copyProgram(to string) error {
-	executable, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find own path: %w", err)
-	}
-	from, err := os.Open(executable)
-	if err != nil {
-		return fmt.Errorf("copy program: %w", err)
-	}
-	defer from.Close()
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	copied, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
-	if err != nil {
-		return fmt.Errorf("copy program: %w", err)
-	}
-	_, err = io.Copy(copied, from)
-	return errors.Join(err, copied.Close())
 }
 
 // condition is [root]: whether the test runs as root.
@@ -187,37 +162,4 @@ func condition(name string) (bool, error) {
 		return os.Geteuid() == 0, nil
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
-}
-
-// toolCall is one start of a simulated tool.
-type toolCall struct {
-	Tool string   `json:"tool"`
-	Args []string `json:"args"`
-}
-
-// callsFile is where tools note their calls, on a Mac that has the file.
-const callsFile = "/.prlsim/calls"
-
-// noteToolCall keeps the command line that a simulated tool was started with.
-func noteToolCall() {
-	executable, err := os.Executable()
-	if err != nil {
-		return
-	}
-	mac, err := sim.FindMac(filepath.Dir(executable))
-	if err != nil {
-		return
-	}
-	file, err := os.OpenFile(mac.Path(callsFile), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		return // nobody asked for it
-	}
-	defer file.Close()
-	line, err := json.Marshal(toolCall{filepath.Base(executable), os.Args[1:]})
-	if err == nil {
-		_, err = file.Write(append(line, '\n'))
-	}
-	if err != nil {
-		panic(err)
-	}
 }

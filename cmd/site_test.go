@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,15 +30,30 @@ type site struct {
 func newSite(t testing.TB) *site {
 	t.Helper()
 	folder := shortFolder(t)
-	buildStripped(t, folder, runtime.GOOS+"/"+runtime.GOARCH, "prlagentd", "prlagent", "prlportal", "prlsim")
-	return siteWith(t, folder)
+	s := &site{folder: filepath.Join(folder, "bin"), mac: filepath.Join(folder, "mac"), portal: filepath.Join(folder, "portal")}
+	shipped := programsAsShipped(t)
+	if err := os.Mkdir(s.folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range programNames {
+		place := os.Symlink
+		if program == "prlsim" {
+			place = copyProgram
+		}
+		if err := place(filepath.Join(shipped, program), filepath.Join(s.folder, program)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
 }
 
-// siteWith is a site of its own with the programs of another one.
-func siteWith(t testing.TB, programs string) *site {
+func programsAsShipped(t testing.TB) string {
 	t.Helper()
-	folder := shortFolder(t)
-	return &site{folder: programs, mac: filepath.Join(folder, "mac"), portal: filepath.Join(folder, "portal")}
+	folder, err := shippedPrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder
 }
 
 // shortFolder is one whose name is short: the length of a socket's path is limited.

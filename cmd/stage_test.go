@@ -22,18 +22,26 @@ import (
 // Limits of what a script waits for, and how often it looks.
 const (
 	readyLimit = 30 * time.Second
+	stopLimit  = 30 * time.Second
 	readyPoll  = 15 * time.Millisecond
+	untilPoll  = 40 * time.Millisecond // each look is a program that starts
 )
 
 // stage is what one script has set up.
 type stage struct {
-	folder    string
-	running   map[string]*process // by name, see agentName
-	portalURL string              // of the last start, to start there again
-	arrived   int                 // check-ins that the script has looked at
+	programs string // folder of ours
+	folder   string
+	running  map[string]*process // by name, see agentName
+	portal   *reservedPort       // where every portal of the script listens
+	front    *slowFront          // what is slow for it
+	arrived  int                 // check-ins that the script has looked at
+	unproven bool                // the last comparison expected nothing, which only a later one proves
 }
 
 type stageKey struct{}
+
+// program is the path of one of ours.
+func (s *stage) program(name string) string { return filepath.Join(s.programs, name) }
 
 func stageOf(ts *testscript.TestScript) *stage { return ts.Value(stageKey{}).(*stage) }
 
@@ -60,7 +68,7 @@ func (s *stage) start(ts *testscript.TestScript, name, output, program string, a
 	log, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ts.Check(err)
 	defer log.Close()
-	command := exec.Command(program, args...)
+	command := exec.Command(s.program(program), args...)
 	command.Dir, command.Stderr = s.folder, log
 	for _, variable := range environment {
 		if value := ts.Getenv(variable); value != "" {
@@ -97,7 +105,7 @@ func (p *process) words() string {
 }
 
 // stop ends a program and says what was wrong with its end.
-func (s *stage) stop(name string, how syscall.Signal) error {
+func (s *stage) stop(name string, how syscall.Signal, limit time.Duration) error {
 	running := s.running[name]
 	if running == nil {
 		return fmt.Errorf("%s does not run", name)
@@ -106,10 +114,10 @@ func (s *stage) stop(name string, how syscall.Signal) error {
 	_ = running.command.Process.Signal(how) // it may have ended by itself: the exit code tells
 	select {
 	case <-running.ended:
-	case <-time.After(readyLimit):
+	case <-time.After(limit):
 		_ = running.command.Process.Kill()
 		<-running.ended
-		return fmt.Errorf("%s did not stop on %s", name, how)
+		return fmt.Errorf("%s did not stop within %s of %s", name, limit, how)
 	}
 	if code := running.command.ProcessState.ExitCode(); how == syscall.SIGTERM && code != 0 {
 		return fmt.Errorf("%s ended with %d: %s", name, code, running.words())
@@ -128,8 +136,12 @@ func (s *stage) close(t testscript.T) {
 		Logf(format string, args ...any)
 		Failed() bool
 	})
+	if s.unproven && !test.Failed() {
+		test.Errorf("the last comparison expects nothing: only another one after it finds what comes late")
+	}
+	s.closeFront()
 	for name := range s.running {
-		if err := s.stop(name, syscall.SIGTERM); err != nil {
+		if err := s.stop(name, syscall.SIGTERM, stopLimit); err != nil {
 			test.Errorf("at the end: %v", err)
 		}
 	}
@@ -138,6 +150,9 @@ func (s *stage) close(t testscript.T) {
 			content, _ := os.ReadFile(log)
 			test.Logf("%s:\n%s", filepath.Base(log), content[max(0, len(content)-4000):])
 		}
+	}
+	if s.portal != nil {
+		s.portal.release()
 	}
 	if err := os.RemoveAll(s.folder); err != nil {
 		test.Errorf("at the end: %v", err)
@@ -152,6 +167,18 @@ func run(ts *testscript.TestScript, program string, args ...string) {
 }
 
 func controlPortal(ts *testscript.TestScript, neg bool, args []string) {
+	s := stageOf(ts)
+	switch {
+	case !neg && len(args) == 2 && args[0] == "slow":
+		delay, err := time.ParseDuration(args[1])
+		ts.Check(err)
+		startSlowPortal(ts, delay)
+		return
+	case !neg && len(args) == 1 && args[0] == "asked" && s.front != nil:
+		s.front.awaitAsked(ts)
+		return
+	}
+	s.closeFront()
 	control(ts, neg, args, portalName, startPortal)
 }
 
@@ -160,52 +187,79 @@ func controlAgent(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func control(ts *testscript.TestScript, neg bool, args []string, name string, start func(*testscript.TestScript)) {
+	limit := stopLimit
+	if len(args) == 2 && args[0] == "stop" {
+		within, err := time.ParseDuration(args[1])
+		ts.Check(err)
+		limit, args = within, args[:1]
+	}
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: agent|portal start|stop|kill")
+		ts.Fatalf("usage: agent|portal start|stop [LIMIT]|kill")
 	}
 	switch args[0] {
 	case "start":
 		start(ts)
 	case "stop":
-		ts.Check(stageOf(ts).stop(name, syscall.SIGTERM))
+		ts.Check(stageOf(ts).stop(name, syscall.SIGTERM, limit))
 	case "kill":
-		ts.Check(stageOf(ts).stop(name, syscall.SIGKILL))
+		ts.Check(stageOf(ts).stop(name, syscall.SIGKILL, limit))
 	default:
 		ts.Fatalf("unknown word %q", args[0])
 	}
 }
 
-// startPortal starts the portal on a free port, or where it was before.
+// startPortal starts the portal at the address that is the script's own.
 func startPortal(ts *testscript.TestScript) {
 	s := stageOf(ts)
-	listen := "127.0.0.1:0"
-	if s.portalURL != "" {
-		listen = strings.TrimPrefix(s.portalURL, "https://")
+	if s.portal == nil {
+		reserved, err := reservePort()
+		ts.Check(err)
+		s.portal = reserved
 	}
+	servePortal(ts, s.portal.address)
+}
+
+// servePortal starts the portal at an address of loopback.
+func servePortal(ts *testscript.TestScript, address string) {
+	s := stageOf(ts)
 	ready := filepath.Join(s.folder, "portal.url")
 	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
 		ts.Check(err)
 	}
-	started := s.start(ts, portalName, ts.Getenv("PORTAL_LOG"), "prlportal", "serve", "--listen", listen, "--ready-file", ready)
+	started := s.start(ts, portalName, ts.Getenv("PORTAL_LOG"), "prlportal", "serve", "--listen", address, "--ready-file", ready)
+	var url string
 	started.awaitReady(ts, func() bool {
-		url, err := os.ReadFile(ready)
-		s.portalURL = strings.TrimSpace(string(url))
-		return err == nil && s.portalURL != ""
+		content, err := os.ReadFile(ready)
+		url = strings.TrimSpace(string(content))
+		return err == nil && url != ""
 	})
-	ts.Setenv("PRLPORTAL_URL", s.portalURL)
+	ts.Setenv("PRLPORTAL_URL", url)
 }
 
-// startAgent starts the daemon and waits for the end of its first pass.
+// startAgent starts the daemon and waits for the end of its first pass, and for
+// the snapshots of it, which are written after it is shown.
 func startAgent(ts *testscript.TestScript) {
 	root := ts.Getenv("PRLAGENT_ROOT")
 	started := stageOf(ts).start(ts, agentName(root), root+".err", "prlagentd", "run")
-	client := localapi.NewClient(localapi.SocketUnder(root))
+	client, pid := localapi.NewClient(localapi.SocketUnder(root)), started.command.Process.Pid
 	started.awaitReady(ts, func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), readyLimit)
 		defer cancel()
 		status, err := client.Status(ctx)
-		return err == nil && status.Pass != nil && status.Daemon.PID == started.command.Process.Pid
+		return err == nil && status.Pass != nil && status.Daemon.PID == pid && hasSnapshots(root, pid)
 	})
+}
+
+// hasSnapshots reports whether a daemon has written its snapshots, of which
+// inventory.plist is the last.
+func hasSnapshots(root string, pid int) bool {
+	folder := localapi.SnapshotsUnder(root)
+	status, err := localapi.ReadSnapshot(filepath.Join(folder, localapi.StatusJSON))
+	if err != nil || status.Daemon.PID != pid {
+		return false
+	}
+	_, err = os.Stat(filepath.Join(folder, localapi.InventoryPlist))
+	return err == nil
 }
 
 // beginEnrolled is the beginning of most scripts.

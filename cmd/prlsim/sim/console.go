@@ -83,7 +83,7 @@ func macOf(command *cobra.Command) (Mac, error) {
 	if err != nil {
 		return Mac{}, err
 	}
-	mac, err := FindMac(path) // "" is the current folder
+	mac, err := findMac(path) // "" is the current folder
 	if err != nil {
 		return Mac{}, fmt.Errorf("%w; name one with --mac, or make one with: prlsim mac create DIR", err)
 	}

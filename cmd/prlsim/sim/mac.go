@@ -32,8 +32,8 @@ type Mac struct {
 	Dir string // absolute
 }
 
-// FindMac returns the Mac that contains path, walking up to the marker folder.
-func FindMac(path string) (Mac, error) {
+// findMac returns the Mac that contains path, walking up to the marker folder.
+func findMac(path string) (Mac, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return Mac{}, fmt.Errorf("find simulated Mac: %w", err)

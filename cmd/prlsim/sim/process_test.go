@@ -249,11 +249,11 @@ func TestParallelUse(t *testing.T) {
 func TestMacIsFoundFromInside(t *testing.T) {
 	t.Parallel()
 	mac := newMac(t, standardMac())
-	found, err := FindMac(mac.Path("/Users/alice/Parallels"))
+	found, err := findMac(mac.Path("/Users/alice/Parallels"))
 	if err != nil || found != mac {
 		t.Errorf("found %v, %v", found, err)
 	}
-	if _, err := FindMac(os.TempDir()); !errors.Is(err, errNoMac) {
+	if _, err := findMac(os.TempDir()); !errors.Is(err, errNoMac) {
 		t.Errorf("outside: %v", err)
 	}
 	if got := mac.Path("/../../etc/passwd"); !strings.HasPrefix(got, mac.Dir+"/etc") {

@@ -48,9 +48,9 @@ type invocation struct {
 	stderr  io.Writer
 }
 
-// ToolNames returns the base names of all tools that Main can play. A test
+// toolNames returns the base names of all tools that Main can play. A test
 // binary registers them (with "prlsim") to stand in for the real program.
-func ToolNames() []string {
+func toolNames() []string {
 	names := make([]string, 0, len(toolPaths))
 	for _, path := range toolPaths {
 		names = append(names, filepath.Base(path))
@@ -98,6 +98,10 @@ func runAsTool(name string, play toolFunc) int {
 		fmt.Fprintf(os.Stderr, "%s (simulated): %v\n", name, err)
 		return 1
 	}
+	if err := mac.noteStart(name, os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "%s (simulated): %v\n", name, err)
+		return 1
+	}
 	state, err := mac.Load()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s (simulated): %v\n", name, err)
@@ -124,7 +128,7 @@ func (s *State) callerFrom(user string) string {
 // environment, which callers clear.
 func macOfThisProgram() (Mac, error) {
 	if filepath.IsAbs(os.Args[0]) {
-		if mac, err := FindMac(filepath.Dir(os.Args[0])); err == nil {
+		if mac, err := findMac(filepath.Dir(os.Args[0])); err == nil {
 			return mac, nil
 		}
 	}
@@ -132,7 +136,7 @@ func macOfThisProgram() (Mac, error) {
 	if err != nil {
 		return Mac{}, fmt.Errorf("find own path: %w", err)
 	}
-	return FindMac(filepath.Dir(executable))
+	return findMac(filepath.Dir(executable))
 }
 
 // failf prints one line on stderr and returns the exit code.

@@ -21,13 +21,43 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestMain(m *testing.M) {
 	play := func() { syscall.Exit(Main()) }
 	commands := map[string]func(){"prlsim": play}
-	for _, name := range ToolNames() {
+	for _, name := range toolNames() {
 		commands[name] = play
 	}
 	if filepath.Base(os.Args[0]) == agentProgram {
 		agentStandIn()
 	}
-	testscript.Main(m, commands)
+	testscript.Main(keeping{m}, commands)
+}
+
+// keeping keeps the Macs of tests until the last test has ended: while files
+// are removed, a file system without a journal is slow to make others.
+type keeping struct{ *testing.M }
+
+var keptMacs string // folder
+
+func (k keeping) Run() int {
+	folder, err := os.MkdirTemp("", "macs")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(folder)
+	keptMacs = folder
+	return k.M.Run()
+}
+
+// macFolder is an empty folder for a Mac. One with processes goes with its
+// test: they end when it is gone.
+func macFolder(t *testing.T, wanted newMacOptions) string {
+	t.Helper()
+	if !wanted.NoProcesses {
+		return t.TempDir()
+	}
+	folder, err := os.MkdirTemp(keptMacs, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder
 }
 
 // agentStandIn plays an agent: called prlagentd it says that it is there and
@@ -56,7 +86,7 @@ func newMac(t *testing.T, wanted newMacOptions) Mac {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mac, err := createMac(filepath.Join(t.TempDir(), "mac"), executable, wanted)
+	mac, err := createMac(filepath.Join(macFolder(t, wanted), "mac"), executable, wanted)
 	if err != nil {
 		t.Fatal(err)
 	}

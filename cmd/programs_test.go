@@ -1,0 +1,119 @@
+package cmd_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// programNames are the programs of this module.
+var programNames = []string{"prlagentd", "prlagent", "prlportal", "prlsim"}
+
+// roles are the programs that copies of the test binary play, by name: none but
+// with the race detector, see racing_test.go.
+var roles map[string]func()
+
+func TestMain(m *testing.M) {
+	if play, is := roles[filepath.Base(os.Args[0])]; is {
+		play()
+	}
+	if err := flag.Set("test.parallel", "8"); err != nil { // scripts wait more than they compute; -parallel still wins
+		panic(err)
+	}
+	code := m.Run()
+	removePrograms()
+	os.Exit(code)
+}
+
+// What the tests share: the programs as they ship, and those of scripts, which
+// are the same but for the roles.
+var (
+	shippedPrograms = sync.OnceValues(func() (string, error) { return buildPrograms(nil) })
+	builtPrograms   = sync.OnceValues(func() (string, error) {
+		if len(roles) == 0 {
+			return shippedPrograms()
+		}
+		return buildPrograms(slices.Collect(maps.Keys(roles)))
+	})
+	programFolders []string
+)
+
+// buildPrograms makes a folder of all programs, which other accounts can run.
+// Those that are played are copies of the test binary.
+func buildPrograms(played []string) (string, error) {
+	folder, err := os.MkdirTemp("", "prl")
+	if err != nil {
+		return "", fmt.Errorf("make folder: %w", err)
+	}
+	programFolders = append(programFolders, folder)
+	if err := os.Chmod(folder, 0o755); err != nil {
+		return "", fmt.Errorf("make folder: %w", err)
+	}
+	built := slices.DeleteFunc(slices.Clone(programNames), func(name string) bool { return slices.Contains(played, name) })
+	if err := build(folder, runtime.GOOS+"/"+runtime.GOARCH, built...); err != nil {
+		return "", err
+	}
+	for _, name := range played {
+		executable, err := os.Executable()
+		if err != nil {
+			return "", fmt.Errorf("find own path: %w", err)
+		}
+		if err := copyProgram(executable, filepath.Join(folder, name)); err != nil {
+			return "", err
+		}
+	}
+	return folder, nil
+}
+
+func removePrograms() {
+	for _, folder := range programFolders {
+		_ = os.RemoveAll(folder)
+	}
+}
+
+// build builds programs as they ship: stripped, without C.
+func build(folder, target string, programs ...string) error {
+	system, arch, _ := strings.Cut(target, "/")
+	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", folder + "/"}
+	for _, program := range programs {
+		args = append(args, module+"/cmd/"+program)
+	}
+	command := exec.Command("go", args...)
+	command.Env = append(os.Environ(), "GOOS="+system, "GOARCH="+arch, "CGO_ENABLED=0")
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("build for %s: %w\n%s", target, err, output)
+	}
+	return nil
+}
+
+// copyProgram gives a script a file of its own for the tools of its Macs, which
+// are links to prlsim: links of other scripts that come and go would change the
+// file's status time, and to the agent a tool that changes is not trusted (H10).
+// The lock keeps other scripts from starting a program in the meantime, which
+// would hold the file open for writing for a moment, and so not executable.
+func copyProgram(from, to string) error {
+	program, err := os.Open(from)
+	if err != nil {
+		return fmt.Errorf("copy program: %w", err)
+	}
+	defer program.Close()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	copied, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err != nil {
+		return fmt.Errorf("copy program: %w", err)
+	}
+	_, err = io.Copy(copied, program)
+	return errors.Join(err, copied.Close())
+}
