@@ -86,7 +86,7 @@ func TestReadPageBetweenTheMetasAndTheHighWaterMark(t *testing.T) {
 	const size, pages, highWater = 64, 8, 5
 	content := make([]byte, pages*size)
 	for id := range uint64(pages) {
-		order.PutUint64(content[id*size:], id)
+		byteOrder.PutUint64(content[id*size:], id)
 	}
 	file := pageFile{reader: bytes.NewReader(content), size: int64(len(content)), pageSize: size}
 	for id := range uint64(pages) {
