@@ -25,6 +25,8 @@ type Store struct {
 	// unkeptReport is set while the header has a report the caller may not have kept.
 	unkeptReport atomic.Bool
 
+	writerMutex sync.Mutex // one Update at a time, until it is known whether it stopped the store
+
 	backupMutex  sync.Mutex // one Backup or Erase at a time
 	backedUp     uint64     // commits at the last backup
 	everBackedUp bool
@@ -69,29 +71,31 @@ func (s *Store) Update(change func(*Tx) error) error { return s.transact(true, c
 
 // transact runs one guarded transaction. A panic, and any failure of a commit
 // but a full disk, stops the store: whoever goes on must close and open it, so
-// that the file is verified before it is used again.
+// that the file is verified before it is used again. A change that waits for
+// its turn gets it only after that, and is refused: bbolt alone would let it in
+// as soon as it has rolled back.
 func (s *Store) transact(writable bool, work func(*Tx) error) error {
+	if writable {
+		s.writerMutex.Lock()
+		defer s.writerMutex.Unlock()
+	}
 	if err := s.reasonStopped(); err != nil {
 		return err
 	}
-	began, ended := false, false
+	ended := false
 	err := runGuarded(func() error {
 		tx, err := s.db.bolt.Begin(writable)
 		if err != nil {
 			return withKind(fmt.Errorf("begin transaction: %w", err))
 		}
-		began = true
 		defer func() {
 			_ = tx.Rollback() // after a commit this does nothing
 			ended = true
 		}()
-		if err := s.reasonStopped(); err != nil { // the writer before may have stopped it
-			return err
-		}
 		return s.runTx(tx, work)
 	})
 	if isPanic(err) {
-		s.stopUse(err, !began || !ended)
+		s.stopUse(err, !ended)
 	}
 	return err
 }
