@@ -11,7 +11,6 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,14 +144,23 @@ func TestEveryKeyIsRead(t *testing.T) {
 		"AllowedCommands": "vm.lock", "DestructiveLimit": "2 in 48 hours", "ServerCertificates": "CN=portal",
 		"Mode": "enforce", "Proxy": "http://user:xxxxx@proxy.example:3128", "LogLevel": "debug", "VendorGates": "true",
 	}
-	for _, value := range c.Values() {
-		if value.Key.Name != timingKey && value.Value != want[value.Key.Name] {
-			t.Errorf("%s: %q, want %q", value.Key.Name, value.Value, want[value.Key.Name])
+	for name, value := range shownValues(c) {
+		if name != timingKey && value != want[name] {
+			t.Errorf("%s: %q, want %q", name, value, want[name])
 		}
 	}
 	if c.EnrollmentSecret.Reveal() != "canary" || c.Source != SourceManaged {
 		t.Errorf("secret or source %s", c.Source)
 	}
+}
+
+// shownValues are the values in force, as people see them.
+func shownValues(c Config) map[string]string {
+	values := make(map[string]string, len(keyTable))
+	for _, key := range keyTable {
+		values[key.name] = key.show(c)
+	}
+	return values
 }
 
 func TestContentURLFollowsServerURL(t *testing.T) {
@@ -204,7 +212,7 @@ func TestH05_TrustKeysComeFromOneSource(t *testing.T) {
 			}
 			if managed := c.Source == SourceManaged; managed == (len(c.PolicyKeys) > 0) || managed == (c.DestructiveLimit.Count == 100) ||
 				managed == (c.EnrollmentSecret != "") || managed == (c.Mode == ModeEnforce) {
-				t.Errorf("mixed: %+v", c.Values())
+				t.Errorf("mixed: %+v", shownValues(c))
 			}
 			var ignored []string
 			for _, problem := range c.Problems {
@@ -331,8 +339,7 @@ func TestUnusableValuesAreReportedAndReplaced(t *testing.T) {
 			if strings.Contains(fmt.Sprint(c.Problems), "canary") {
 				t.Errorf("a value is shown: %v", c.Problems)
 			}
-			at := slices.IndexFunc(c.Values(), func(v Value) bool { return v.Key.Name == test.key })
-			if got := c.Values()[at].Value; got != test.want {
+			if got := shownValues(c)[test.key]; got != test.want {
 				t.Errorf("in force %q, want %q", got, test.want)
 			}
 		})
@@ -357,7 +364,7 @@ func TestTimingCountsOnlyUnderRoot(t *testing.T) {
 	t.Parallel()
 	m := newMac(t)
 	m.managed(dict{"Timing": dict{"Debounce": 0.05, "MinimumGap": 1, "BucketSize": 3, "RetryCap": 1e9, "Splay": "soon"}})
-	if c := Load(m.paths); c.Timing != defaults().Timing || len(c.Problems) != 0 {
+	if c := Load(m.paths); c.Timing != defaultConfig().Timing || len(c.Problems) != 0 {
 		t.Errorf("without --root: %+v %v", c.Timing, c.Problems)
 	}
 	m.paths.Root = true
@@ -388,16 +395,16 @@ func TestFingerprintFollowsEveryKey(t *testing.T) {
 	if again := Load(m.paths).Fingerprint(); again != before {
 		t.Error("the same configuration has two fingerprints")
 	}
-	for _, row := range Keys() {
+	for _, row := range keyTable {
 		fewer := dict{}
 		for name, value := range values {
-			if name != row.Name {
+			if name != row.name {
 				fewer[name] = value
 			}
 		}
 		m.managed(fewer)
 		if Load(m.paths).Fingerprint() == before {
-			t.Errorf("%s does not change the fingerprint", row.Name)
+			t.Errorf("%s does not change the fingerprint", row.name)
 		}
 	}
 	values["Proxy"] = "http://user:other@proxy.example"
@@ -448,8 +455,8 @@ func TestLogLevelOfAFlag(t *testing.T) {
 
 func TestTableOfKeysIsComplete(t *testing.T) {
 	t.Parallel()
-	for _, row := range Keys() {
-		if row.Name == "" || row.Type == "" || !strings.HasSuffix(row.Doc, ".") {
+	for _, row := range keyTable {
+		if row.name == "" || row.valueType == "" || !strings.HasSuffix(row.doc, ".") {
 			t.Errorf("%+v", row)
 		}
 	}

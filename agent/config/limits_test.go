@@ -59,7 +59,7 @@ func TestDefaultsAndRanges(t *testing.T) {
 			}
 		})
 	}
-	if rows := len(protocol.Timings()) + len([]bound{limitCount, limitWindow, bucketSize}); rows != len(want) {
+	if rows := len(protocol.Timings()) + len([]intRange{limitCount, limitWindow, bucketSize}); rows != len(want) {
 		t.Errorf("%d rows, %d are known here", rows, len(want))
 	}
 	if maxFile != 1<<20 || maxGroup != 64 {
