@@ -30,6 +30,9 @@ type mac struct {
 	paths Paths
 }
 
+// loadNow is what the files say, whatever was there before.
+func loadNow(paths Paths) Config { return readFiles(paths).buildConfig(paths) }
+
 func newMac(t *testing.T) mac {
 	t.Helper()
 	dir := t.TempDir()
@@ -93,7 +96,7 @@ func problemsOf(c Config, name string) []string {
 
 func TestNothingConfiguredGivesDefaults(t *testing.T) {
 	t.Parallel()
-	c := Load(newMac(t).paths)
+	c := loadNow(newMac(t).paths)
 	if c.ServerURL != nil || c.ContentURL != nil || c.Mode != ModeMonitor || c.LogLevel != "info" || c.Source != SourceNone {
 		t.Errorf("defaults: %+v", c)
 	}
@@ -134,7 +137,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		"Mode":               "enforce", "Proxy": "http://user:hush@proxy.example:3128", "LogLevel": "debug", "VendorGates": true,
 		"PayloadUUID": "1", "_manualProfile": true, "SomethingNew": 1,
 	})
-	c := Load(m.paths)
+	c := loadNow(m.paths)
 	if len(c.Problems) != 0 {
 		t.Fatalf("problems: %v", c.Problems)
 	}
@@ -167,11 +170,11 @@ func TestContentURLFollowsServerURL(t *testing.T) {
 	t.Parallel()
 	m := newMac(t)
 	m.managed(dict{"ServerURL": "https://portal.example/"})
-	if got := Load(m.paths).ContentURL.String(); got != "https://portal.example/v1/content" {
+	if got := loadNow(m.paths).ContentURL.String(); got != "https://portal.example/v1/content" {
 		t.Error(got)
 	}
 	m.managed(dict{"ContentURL": "https://cdn.example/"})
-	if c := Load(m.paths); c.ContentURL != nil {
+	if c := loadNow(m.paths); c.ContentURL != nil {
 		t.Errorf("content without a portal: %v", c.ContentURL)
 	}
 }
@@ -206,7 +209,7 @@ func TestH05_TrustKeysComeFromOneSource(t *testing.T) {
 			if test.managed != nil {
 				m.managed(test.managed)
 			}
-			c := Load(m.paths)
+			c := loadNow(m.paths)
 			if got := showURL(c.ServerURL); got != test.server || c.LogLevel != test.level || c.Source != test.source {
 				t.Errorf("server %q, level %s, source %s", got, c.LogLevel, c.Source)
 			}
@@ -234,7 +237,7 @@ func TestH05_AnUnreadableProfileIsNotAMissingOne(t *testing.T) {
 	if err := os.WriteFile(m.paths.Managed, []byte("<plist"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c := Load(m.paths)
+	c := loadNow(m.paths)
 	if c.ServerURL != nil || c.Source != SourceNone {
 		t.Errorf("server %v, source %s", c.ServerURL, c.Source)
 	}
@@ -272,7 +275,7 @@ func TestH05_LocalFileMustBePrivate(t *testing.T) {
 			t.Parallel()
 			m := newMac(t)
 			test.arrange(&m)
-			c := Load(m.paths)
+			c := loadNow(m.paths)
 			problems := problemsOf(c, m.paths.Local)
 			if c.ServerURL != nil || len(problems) != 1 || !strings.Contains(problems[0], test.says) {
 				t.Errorf("server %v, problems %v", c.ServerURL, problems)
@@ -331,7 +334,7 @@ func TestUnusableValuesAreReportedAndReplaced(t *testing.T) {
 			t.Parallel()
 			m := newMac(t)
 			m.managed(dict{test.key: test.give})
-			c := Load(m.paths)
+			c := loadNow(m.paths)
 			problems := strings.Join(problemsOf(c, test.key), "\n")
 			if !strings.Contains(problems, string(protocol.CodeConfigInvalid)) || !strings.Contains(problems, test.says) {
 				t.Errorf("problems %q, want %q", problems, test.says)
@@ -353,7 +356,7 @@ func TestBadCertificatesNeverMeanSystemRoots(t *testing.T) {
 			t.Parallel()
 			m := newMac(t)
 			m.managed(dict{"ServerURL": "https://portal.example", "ServerCertificates": give})
-			if c := Load(m.paths); c.ServerURL != nil || c.ContentURL != nil {
+			if c := loadNow(m.paths); c.ServerURL != nil || c.ContentURL != nil {
 				t.Errorf("portal %v is used with the system's roots", c.ServerURL)
 			}
 		})
@@ -364,11 +367,11 @@ func TestTimingCountsOnlyUnderRoot(t *testing.T) {
 	t.Parallel()
 	m := newMac(t)
 	m.managed(dict{"Timing": dict{"Debounce": 0.05, "MinimumGap": 1, "BucketSize": 3, "RetryCap": 1e9, "Splay": "soon"}})
-	if c := Load(m.paths); c.Timing != defaultConfig().Timing || len(c.Problems) != 0 {
+	if c := loadNow(m.paths); c.Timing != defaultConfig().Timing || len(c.Problems) != 0 {
 		t.Errorf("without --root: %+v %v", c.Timing, c.Problems)
 	}
 	m.paths.Root = true
-	c := Load(m.paths)
+	c := loadNow(m.paths)
 	if c.Timing.Debounce != 50*time.Millisecond || c.Timing.MinimumGap != time.Second || c.Timing.BucketSize != 3 ||
 		c.Timing.RetryCap != 24*time.Hour || c.Timing.Splay != 5*time.Minute {
 		t.Errorf("under --root: %+v", c.Timing)
@@ -391,8 +394,8 @@ func TestFingerprintFollowsEveryKey(t *testing.T) {
 	m := newMac(t)
 	m.paths.Root = true
 	m.managed(values)
-	before := Load(m.paths).Fingerprint()
-	if again := Load(m.paths).Fingerprint(); again != before {
+	before := loadNow(m.paths).Fingerprint()
+	if again := loadNow(m.paths).Fingerprint(); again != before {
 		t.Error("the same configuration has two fingerprints")
 	}
 	for _, row := range keyTable {
@@ -403,13 +406,13 @@ func TestFingerprintFollowsEveryKey(t *testing.T) {
 			}
 		}
 		m.managed(fewer)
-		if Load(m.paths).Fingerprint() == before {
+		if loadNow(m.paths).Fingerprint() == before {
 			t.Errorf("%s does not change the fingerprint", row.name)
 		}
 	}
 	values["Proxy"] = "http://user:other@proxy.example"
 	m.managed(values)
-	if Load(m.paths).Fingerprint() == before {
+	if loadNow(m.paths).Fingerprint() == before {
 		t.Error("a new proxy password does not change the fingerprint")
 	}
 }
@@ -441,7 +444,7 @@ func TestSecretIsShownNowhere(t *testing.T) {
 
 func TestLogLevelOfAFlag(t *testing.T) {
 	t.Parallel()
-	c := Load(newMac(t).paths)
+	c := loadNow(newMac(t).paths)
 	if got := c.WithLogLevel("debug"); got.LogLevel != "debug" || len(got.Problems) != 0 {
 		t.Errorf("%s %v", got.LogLevel, got.Problems)
 	}
@@ -479,7 +482,7 @@ func FuzzLoad(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		c := Load(paths)
+		c := loadNow(paths)
 		if c.ServerURL != nil && (c.ServerURL.Scheme != "https" || c.ContentURL == nil) {
 			t.Errorf("server %v, content %v", c.ServerURL, c.ContentURL)
 		}

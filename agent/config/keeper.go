@@ -52,8 +52,8 @@ func Collections() []string { return []string{keptProfiles.Name()} }
 // NewKeeper makes a Keeper that remembers in the given store.
 func NewKeeper(state *store.Store) *Keeper { return &Keeper{store: state} }
 
-// Load is the configuration in force at a time of day: what Load gives, or what
-// the file held that was there before. A Problem says where the two differ
+// Load is the configuration in force at a time of day: what the files say, or
+// what the file held that was there before. A Problem says where the two differ
 // (profile_missing), and that there was a configuration once (profile_removed).
 func (k *Keeper) Load(paths Paths, now time.Time) Config {
 	k.mutex.Lock()

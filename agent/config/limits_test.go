@@ -46,12 +46,12 @@ func TestDefaultsAndRanges(t *testing.T) {
 		m := newMac(t)
 		m.paths.Root = true
 		m.managed(dict{"Timing": dict{name: value}, "DestructiveLimit": dict{name: value}})
-		return inForce(Load(m.paths), name)
+		return inForce(loadNow(m.paths), name)
 	}
 	for name, want := range want {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := inForce(Load(newMac(t).paths), name); got != want.standard {
+			if got := inForce(loadNow(newMac(t).paths), name); got != want.standard {
 				t.Errorf("default %g, want %g", got, want.standard)
 			}
 			if got := (limits{want.standard, given(t, name, -1), given(t, name, 1e9)}); got != want {

@@ -24,16 +24,12 @@ type Paths struct {
 	Root       bool   // started with --root: Timing is honored
 }
 
-// Load reads both files. A missing file is no problem, an unreadable one is.
-func Load(paths Paths) Config {
-	return readFiles(paths).buildConfig(paths)
-}
-
 // configFiles are the two files as they were read.
 type configFiles struct {
 	managed, local configFile
 }
 
+// readFiles reads both files. A missing file is no problem, an unreadable one is.
 func readFiles(paths Paths) configFiles {
 	return configFiles{
 		managed: readFile(paths.Managed, paths.LocalOwner, false),
