@@ -18,7 +18,7 @@ import (
 // exchanger is the exchange with the portal, as the loop uses it.
 type exchanger interface {
 	Do(context.Context, protocol.Report, checkin.Extra) (checkin.Outcome, error)
-	Told(protocol.Report) bool
+	Acknowledged(protocol.Report) bool
 	State() checkin.State
 	Content() policy.Content
 	Close()
@@ -38,10 +38,10 @@ func (noExchange) Do(context.Context, protocol.Report, checkin.Extra) (checkin.O
 	return checkin.Outcome{Code: protocol.CodeNotReadable, Detail: "the serial number of this Mac is not readable"}, errNoIdentity
 }
 
-func (n noExchange) Told(report protocol.Report) bool { return n.onDisk.Told(report) }
-func (n noExchange) State() checkin.State             { return n.onDisk.State() }
-func (n noExchange) Content() policy.Content          { return n.onDisk.Content() }
-func (noExchange) Close()                             {}
+func (n noExchange) Acknowledged(report protocol.Report) bool { return n.onDisk.Acknowledged(report) }
+func (n noExchange) State() checkin.State                     { return n.onDisk.State() }
+func (n noExchange) Content() policy.Content                  { return n.onDisk.Content() }
+func (noExchange) Close()                                     {}
 
 // connection is the client of the portal under the configuration of now.
 type connection struct {
@@ -114,7 +114,7 @@ func (e *exchange) checkIn(ctx context.Context, outcome *checkin.Outcome) (step 
 // followUp sends at once what the exchange itself has changed: the portal learns
 // that a policy arrived without waiting for the next reason.
 func (e *exchange) followUp(ctx context.Context) localapi.Step {
-	if e.failure != "" || e.portal.Told(e.report) {
+	if e.failure != "" || e.portal.Acknowledged(e.report) {
 		return localapi.Step{Outcome: localapi.StepSkipped, Detail: "nothing new"}
 	}
 	var outcome checkin.Outcome

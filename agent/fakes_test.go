@@ -128,9 +128,9 @@ func (f *fakePortal) Do(ctx context.Context, report protocol.Report, _ checkin.E
 	return outcome, nil
 }
 
-// Told is true of the policy that the last report had, unless the test says that
+// Acknowledged is true of the policy that the last report had, unless the test says that
 // the portal lacks something.
-func (f *fakePortal) Told(report protocol.Report) bool {
+func (f *fakePortal) Acknowledged(report protocol.Report) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return !f.untold && (len(f.got) == 0 || reflect.DeepEqual(f.got[len(f.got)-1].report.Policy, report.Policy))

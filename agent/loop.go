@@ -285,7 +285,7 @@ func (l *loop) onLookDone(ended *look) {
 
 // isPortalBehind reports whether the portal lacks what the last look saw.
 func (l *loop) isPortalBehind() bool {
-	return l.failed == "" && !l.portal.client.Told(reportOf(l.known, l.policyReport()))
+	return l.failed == "" && !l.portal.client.Acknowledged(reportOf(l.known, l.policyReport()))
 }
 
 func (l *loop) policyReport() protocol.PolicyReport {

@@ -24,9 +24,10 @@ import (
 // settings are a configuration with a portal and the default timing.
 func settings(t *testing.T) config.Config {
 	t.Helper()
-	c := config.Load(config.Paths{Managed: t.TempDir() + "/none", Local: t.TempDir() + "/none"})
-	c.ServerURL = &url.URL{Scheme: "https", Host: "portal.example.com"}
-	return c
+	return config.Config{
+		ServerURL: &url.URL{Scheme: "https", Host: "portal.example.com"},
+		Mode:      config.ModeMonitor, LogLevel: "info", Source: config.SourceNone, Timing: protocol.DefaultTiming(),
+	}
 }
 
 func TestTRG_11_OneDailyCheckinWhenNothingElseHappens(t *testing.T) {

@@ -43,9 +43,9 @@ type answerLine struct {
 
 var errUnreadable = errors.New("not readable")
 
-// problems are the words for what can be wrong with a path; the first of a word
-// is the error that it stands for, and the last is for everything else.
-var problems = []struct {
+// problemWords are the words for what can be wrong with a path; the first of a
+// word is the error that it stands for, and the last is for everything else.
+var problemWords = []struct {
 	word string
 	err  error
 }{
@@ -59,8 +59,8 @@ var problems = []struct {
 	{"unreadable", errUnreadable},
 }
 
-func problemWord(err error) string {
-	for _, problem := range problems {
+func wordOf(err error) string {
+	for _, problem := range problemWords {
 		if errors.Is(err, problem.err) {
 			return problem.word
 		}
@@ -85,18 +85,18 @@ func AnswerFileQuestions(in io.Reader, out io.Writer) error {
 	}
 	left := int64(maxFileContent)
 	for _, question := range request.Questions {
-		answer := look(question, min(question.Max, left), request.UID)
+		answer := answerQuestion(question, min(question.Max, left), request.UID)
 		left -= int64(len(answer.Data))
 		// Each answer goes out at once: when the next path turns out to lie on
 		// a dead mount, those before it are not lost.
-		if err := answer.write(out); err != nil {
+		if err := answer.writeTo(out); err != nil {
 			return fmt.Errorf("write answer: %w", err)
 		}
 	}
 	return nil
 }
 
-func look(question pathOnDisk, max int64, uid uint32) FileAnswer {
+func answerQuestion(question pathOnDisk, max int64, uid uint32) FileAnswer {
 	path := string(question.Path)
 	if question.Max > 0 {
 		data, err := safefile.ReadOwnedFile(path, uid, max)
@@ -112,10 +112,10 @@ func look(question pathOnDisk, max int64, uid uint32) FileAnswer {
 	}
 }
 
-func (a FileAnswer) write(out io.Writer) error {
+func (a FileAnswer) writeTo(out io.Writer) error {
 	line := answerLine{Folder: a.Folder, Device: a.Device, Inode: a.Inode, UID: a.UID, Size: int64(len(a.Data))}
 	if a.Err != nil {
-		line = answerLine{Problem: problemWord(a.Err)}
+		line = answerLine{Problem: wordOf(a.Err)}
 	}
 	head, err := json.Marshal(line)
 	if err != nil {
@@ -160,7 +160,7 @@ func parseAnswer(output []byte, question pathOnDisk) (FileAnswer, []byte, error)
 		return FileAnswer{}, nil, errAnswers
 	}
 	if line.Problem != "" {
-		answer, err := line.problem()
+		answer, err := line.errorAnswer()
 		return answer, rest, err
 	}
 	if line.Size < 0 || line.Size > question.Max || line.Size > int64(len(rest)) {
@@ -173,8 +173,8 @@ func parseAnswer(output []byte, question pathOnDisk) (FileAnswer, []byte, error)
 	return answer, rest[line.Size:], nil
 }
 
-func (l answerLine) problem() (FileAnswer, error) {
-	for _, known := range problems {
+func (l answerLine) errorAnswer() (FileAnswer, error) {
+	for _, known := range problemWords {
 		if known.word == l.Problem && l == (answerLine{Problem: l.Problem}) {
 			return FileAnswer{Err: known.err}, nil
 		}

@@ -70,7 +70,7 @@ func (m *Machine) LookAtFiles(ctx context.Context, u User, questions []FileQuest
 	request := fileRequest{UID: m.UIDOnDisk(u)}
 	var asked []int // indexes of the questions that are sent
 	for i, question := range questions {
-		if err := question.check(); err != nil || len(asked) == maxFileQuestions {
+		if err := question.validate(); err != nil || len(asked) == maxFileQuestions {
 			answers[i].Err = errors.Join(errNotAsked, err)
 			continue
 		}
@@ -98,8 +98,8 @@ func (m *Machine) LookAtFiles(ctx context.Context, u User, questions []FileQuest
 
 var errNotAsked = errors.New("not a path to look at")
 
-// check refuses what is no path. Paths come from the tools, and so from users.
-func (q FileQuestion) check() error {
+// validate refuses what is no path. Paths come from the tools, and so from users.
+func (q FileQuestion) validate() error {
 	switch {
 	case !filepath.IsAbs(q.Path) || filepath.Clean(q.Path) != q.Path:
 		return errors.New("not absolute and clean")

@@ -26,8 +26,8 @@ var backupNames = []string{"state.db.bak", "state.db.bak.1", "state.db.bak.2", "
 // moves the older backups one place on. Without a commit since the last backup
 // it does nothing. On an error the older backups are as they were.
 func (s *Store) Backup() error {
-	s.backup.Lock()
-	defer s.backup.Unlock()
+	s.backupMutex.Lock()
+	defer s.backupMutex.Unlock()
 	if s.everBackedUp && s.backedUp == s.Commits() {
 		return nil
 	}
@@ -43,7 +43,7 @@ func (s *Store) writeBackup() error {
 	if _, err := verifyFile(copied); err != nil {
 		return errors.Join(fmt.Errorf("verify backup: %w", err), removeIfThere(copied))
 	}
-	if err := rotate(s.dir); err != nil {
+	if err := rotateBackups(s.dir); err != nil {
 		return fmt.Errorf("rotate backups: %w", err)
 	}
 	s.everBackedUp, s.backedUp = true, commits
@@ -64,30 +64,30 @@ func (s *Store) copyTo(path string) error {
 func writeNew(path string, fill func(io.Writer) error) error {
 	file, err := os.OpenFile(path, newFileFlags, 0o600)
 	if err != nil {
-		return classify(fmt.Errorf("create %s: %w", filepath.Base(path), err))
+		return withKind(fmt.Errorf("create %s: %w", filepath.Base(path), err))
 	}
 	err = fill(file)
 	if err == nil {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
-		return classify(fmt.Errorf("write %s: %w", filepath.Base(path), err))
+		return withKind(fmt.Errorf("write %s: %w", filepath.Base(path), err))
 	}
 	return nil
 }
 
-// rotate moves every backup one place on, the oldest is lost, and the copy in
-// the making becomes the newest. Cut off at any point it leaves each backup
-// under one of the names.
-func rotate(dir string) error {
+// rotateBackups moves every backup one place on, the oldest is lost, and the
+// copy in the making becomes the newest. Cut off at any point it leaves each
+// backup under one of the names.
+func rotateBackups(dir string) error {
 	for i := len(backupNames) - 1; i > 0; i-- {
 		err := os.Rename(filepath.Join(dir, backupNames[i-1]), filepath.Join(dir, backupNames[i]))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return classify(err)
+			return withKind(err)
 		}
 	}
 	if err := os.Rename(filepath.Join(dir, freshCopyName), filepath.Join(dir, backupNames[0])); err != nil {
-		return classify(err)
+		return withKind(err)
 	}
 	return syncDir(dir)
 }
@@ -95,14 +95,14 @@ func rotate(dir string) error {
 func syncDir(dir string) error {
 	folder, err := os.Open(dir)
 	if err != nil {
-		return classify(fmt.Errorf("open state folder: %w", err))
+		return withKind(fmt.Errorf("open state folder: %w", err))
 	}
-	return classify(errors.Join(folder.Sync(), folder.Close()))
+	return withKind(errors.Join(folder.Sync(), folder.Close()))
 }
 
 func removeIfThere(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return classify(fmt.Errorf("remove %s: %w", filepath.Base(path), err))
+		return withKind(fmt.Errorf("remove %s: %w", filepath.Base(path), err))
 	}
 	return nil
 }

@@ -26,30 +26,30 @@ func (c Collection[T]) Name() string { return c.name }
 // with the same content is left alone and makes no commit necessary.
 func (c Collection[T]) Put(tx *Tx, key string, value T) error {
 	if err := tx.mayChange(c.name); err != nil {
-		return c.wrap("put", err)
+		return c.wrapError("put", err)
 	}
-	raw, err := seal(c.name, []byte(key), value)
+	raw, err := encodeRecord(c.name, []byte(key), value)
 	if err != nil {
-		return c.wrap("put", err)
+		return c.wrapError("put", err)
 	}
-	bucket, err := tx.ensure(c.name)
+	bucket, err := tx.ensureBucket(c.name)
 	if err != nil {
-		return c.wrap("put", err)
+		return c.wrapError("put", err)
 	}
 	present := bucket.Get([]byte(key))
 	if bytes.Equal(present, raw) {
 		return nil
 	}
-	if err := tx.count(c.name, []byte(key), present, raw); err != nil {
-		return c.wrap("put", err)
+	if err := tx.countChange(c.name, []byte(key), present, raw); err != nil {
+		return c.wrapError("put", err)
 	}
-	return c.wrap("put", bucket.Put([]byte(key), raw))
+	return c.wrapError("put", bucket.Put([]byte(key), raw))
 }
 
 // Delete removes a record. One that is not there makes no commit necessary.
 func (c Collection[T]) Delete(tx *Tx, key string) error {
 	if err := tx.mayChange(c.name); err != nil {
-		return c.wrap("delete", err)
+		return c.wrapError("delete", err)
 	}
 	bucket := tx.bolt.Bucket([]byte(c.name))
 	if bucket == nil {
@@ -59,26 +59,26 @@ func (c Collection[T]) Delete(tx *Tx, key string) error {
 	if present == nil {
 		return nil
 	}
-	if err := tx.count(c.name, []byte(key), present, nil); err != nil {
-		return c.wrap("delete", err)
+	if err := tx.countChange(c.name, []byte(key), present, nil); err != nil {
+		return c.wrapError("delete", err)
 	}
-	return c.wrap("delete", bucket.Delete([]byte(key)))
+	return c.wrapError("delete", bucket.Delete([]byte(key)))
 }
 
-// count enters in the tally that present becomes next (nil: none).
-func (tx *Tx) count(name string, key, present, next []byte) error {
-	kept, err := tx.tally(name)
+// countChange enters in the tally that present becomes next (nil: none).
+func (tx *Tx) countChange(name string, key, present, next []byte) error {
+	kept, err := tx.tallyOf(name)
 	if err != nil {
 		return err
 	}
 	if present != nil {
-		if _, err := unseal(name, key, present); err != nil {
+		if _, err := checkRecord(name, key, present); err != nil {
 			return err
 		}
-		kept.remove(present)
+		kept.removeRow(present)
 	}
 	if next != nil {
-		kept.add(next)
+		kept.addRow(next)
 	}
 	tx.changed = true
 	return nil
@@ -107,13 +107,13 @@ func (c Collection[T]) Get(tx *Tx, key string) (value T, found bool, err error) 
 	if raw == nil {
 		return value, false, nil
 	}
-	err = decode(c.name, []byte(key), raw, &value)
-	return value, err == nil, c.wrap("get", err)
+	err = decodeRecord(c.name, []byte(key), raw, &value)
+	return value, err == nil, c.wrapError("get", err)
 }
 
 // Len returns the number of records.
 func (c Collection[T]) Len(tx *Tx) int {
-	kept, err := tx.tally(c.name)
+	kept, err := tx.tallyOf(c.name)
 	if err != nil {
 		return 0
 	}
@@ -124,27 +124,27 @@ func (c Collection[T]) Len(tx *Tx) int {
 // error, which Each returns (ErrStop ends the walk without one). Within do,
 // nothing may be changed: collect the keys and change afterwards.
 func (c Collection[T]) Each(tx *Tx, do func(key string, value T) error) error {
-	return c.walk(tx, (*bolt.Cursor).First, (*bolt.Cursor).Next, do)
+	return c.walkRecords(tx, (*bolt.Cursor).First, (*bolt.Cursor).Next, do)
 }
 
 // EachFrom is Each, beginning with the first key that is not below from.
 func (c Collection[T]) EachFrom(tx *Tx, from string, do func(key string, value T) error) error {
 	seek := func(cursor *bolt.Cursor) ([]byte, []byte) { return cursor.Seek([]byte(from)) }
-	return c.walk(tx, seek, (*bolt.Cursor).Next, do)
+	return c.walkRecords(tx, seek, (*bolt.Cursor).Next, do)
 }
 
 // Last returns the record with the highest key.
 func (c Collection[T]) Last(tx *Tx) (key string, value T, found bool, err error) {
-	err = c.walk(tx, (*bolt.Cursor).Last, (*bolt.Cursor).Prev, func(k string, v T) error {
+	err = c.walkRecords(tx, (*bolt.Cursor).Last, (*bolt.Cursor).Prev, func(k string, v T) error {
 		key, value, found = k, v, true
 		return ErrStop
 	})
 	return key, value, found, err
 }
 
-// edge returns the key that a cursor's First or Last finds, whatever the record
-// under it is.
-func (c Collection[T]) edge(tx *Tx, to move) (key string, found bool) {
+// edgeKey returns the key that a cursor's First or Last finds, whatever the
+// record under it is.
+func (c Collection[T]) edgeKey(tx *Tx, to cursorMove) (key string, found bool) {
 	bucket := tx.bolt.Bucket([]byte(c.name))
 	if bucket == nil {
 		return "", false
@@ -153,9 +153,9 @@ func (c Collection[T]) edge(tx *Tx, to move) (key string, found bool) {
 	return string(raw), raw != nil
 }
 
-type move = func(*bolt.Cursor) (key, value []byte)
+type cursorMove = func(*bolt.Cursor) (key, value []byte)
 
-func (c Collection[T]) walk(tx *Tx, start, next move, do func(key string, value T) error) error {
+func (c Collection[T]) walkRecords(tx *Tx, start, next cursorMove, do func(key string, value T) error) error {
 	bucket := tx.bolt.Bucket([]byte(c.name))
 	if bucket == nil {
 		return nil
@@ -165,8 +165,8 @@ func (c Collection[T]) walk(tx *Tx, start, next move, do func(key string, value 
 	cursor := bucket.Cursor()
 	for key, raw := start(cursor); key != nil; key, raw = next(cursor) {
 		var value T
-		if err := decode(c.name, key, raw, &value); err != nil {
-			return c.wrap("walk", err)
+		if err := decodeRecord(c.name, key, raw, &value); err != nil {
+			return c.wrapError("walk", err)
 		}
 		err := do(string(key), value)
 		if errors.Is(err, ErrStop) {
@@ -179,7 +179,7 @@ func (c Collection[T]) walk(tx *Tx, start, next move, do func(key string, value 
 	return nil
 }
 
-func (c Collection[T]) wrap(verb string, err error) error {
+func (c Collection[T]) wrapError(verb string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -12,9 +12,9 @@ import (
 
 // database is a verified file in bbolt's hands.
 type database struct {
-	bolt *bolt.DB
-	file *os.File
-	contents
+	bolt     *bolt.DB
+	file     *os.File
+	contents fileContents
 }
 
 // openVerified locks the file at path, verifies it, hands the same descriptor to
@@ -28,20 +28,20 @@ func openVerified(ctx context.Context, path string, opts Options) (*database, er
 	}
 	d := &database{file: file}
 	if err = waitForLock(ctx, file, opts.LockWait); err == nil {
-		d.contents, err = verify(file)
+		d.contents, err = verifyOpen(file)
 	}
 	if err != nil {
-		return nil, errors.Join(err, release(file))
+		return nil, errors.Join(err, unlockAndClose(file))
 	}
-	if err = d.handToBolt(path, opts); err == nil && !d.intact {
-		err = d.stamp(Report{Outcome: OutcomeRepaired, Epoch: newEpoch(), PreviousEpoch: d.header.Epoch,
+	if err = d.handToBolt(path, opts); err == nil && !d.contents.intact {
+		err = d.startEpoch(Report{Outcome: OutcomeRepaired, Epoch: newEpoch(), PreviousEpoch: d.contents.header.Epoch,
 			Reason: "one of the two metas was invalid: the last commit may be lost"})
 	}
 	if err == nil {
-		err = d.check()
+		err = d.checkWithBolt()
 	}
 	if err != nil {
-		return nil, errors.Join(err, d.close(panicked(err)))
+		return nil, errors.Join(err, d.close(isPanic(err)))
 	}
 	return d, nil
 }
@@ -56,25 +56,25 @@ func (d *database) handToBolt(path string, opts Options) error {
 		NoStatistics: true,
 		OpenFile:     func(string, int, os.FileMode) (*os.File, error) { return d.file, nil },
 	}
-	err := guarded(func() (err error) {
+	err := runGuarded(func() (err error) {
 		d.bolt, err = bolt.Open(path, 0o600, settings)
 		return err
 	})
 	if err != nil {
-		return classify(fmt.Errorf("open with bbolt: %w", err))
+		return withKind(fmt.Errorf("open with bbolt: %w", err))
 	}
 	return nil
 }
 
-// check lets bbolt check itself.
-func (d *database) check() error {
-	return guarded(func() error {
+// checkWithBolt lets bbolt check itself.
+func (d *database) checkWithBolt() error {
+	return runGuarded(func() error {
 		return d.bolt.View(func(tx *bolt.Tx) error {
 			var first error
 			// Check blocks until every finding is taken.
 			for finding := range tx.Check() {
 				if first == nil {
-					first = damaged("bbolt: %v", finding)
+					first = damagedError("bbolt: %v", finding)
 				}
 			}
 			return first
@@ -82,26 +82,27 @@ func (d *database) check() error {
 	})
 }
 
-// stamp starts the epoch of a report, and keeps the report if it has a reason.
-func (d *database) stamp(began Report) error {
-	stamped := header{Format: formatOfRecords, Epoch: began.Epoch, PreviousEpoch: d.header.Epoch}
+// startEpoch starts the epoch of a report, and keeps the report if it has a
+// reason.
+func (d *database) startEpoch(began Report) error {
+	stamped := storeHeader{Format: formatOfRecords, Epoch: began.Epoch, PreviousEpoch: d.contents.header.Epoch}
 	if began.Reason != "" {
-		stamped.Untold = &began
+		stamped.UnkeptReport = &began
 	}
 
-	err := guarded(func() error {
+	err := runGuarded(func() error {
 		return d.bolt.Update(func(tx *bolt.Tx) error {
 			own := &Tx{bolt: tx}
-			if err := own.stampEpoch(stamped.Epoch, stamped.Untold); err != nil {
+			if err := own.stampEpoch(stamped.Epoch, stamped.UnkeptReport); err != nil {
 				return err
 			}
-			return own.finish()
+			return own.writeBookkeeping()
 		})
 	})
 	if err != nil {
-		return classify(fmt.Errorf("start new epoch: %w", err))
+		return withKind(fmt.Errorf("start new epoch: %w", err))
 	}
-	d.header = stamped
+	d.contents.header = stamped
 	return nil
 }
 
@@ -110,21 +111,21 @@ func (d *database) stamp(began Report) error {
 // also ends its lock, and the mapping is lost: address space, no memory.
 func (d *database) close(stuck bool) error {
 	if stuck || d.bolt == nil {
-		_ = release(d.file) // bbolt may have closed it already
+		_ = unlockAndClose(d.file) // bbolt may have closed it already
 		return nil
 	}
-	return classify(guarded(d.bolt.Close))
+	return withKind(runGuarded(d.bolt.Close))
 }
 
 // makeEmpty makes a database without records at path.
 func makeEmpty(path string, began Report, opts Options) error {
 	file, err := os.OpenFile(path, newFileFlags, 0o600)
 	if err != nil {
-		return classify(fmt.Errorf("create database: %w", err))
+		return withKind(fmt.Errorf("create database: %w", err))
 	}
 	d := &database{file: file}
 	if err = d.handToBolt(path, opts); err == nil {
-		err = d.stamp(began)
+		err = d.startEpoch(began)
 	}
-	return errors.Join(err, d.close(panicked(err)))
+	return errors.Join(err, d.close(isPanic(err)))
 }

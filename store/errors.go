@@ -77,9 +77,9 @@ var boltKinds = []struct {
 	{bolterrors.ErrVersionMismatch, ErrDamaged},
 }
 
-// classify wraps err with the kind of failure it is; an error that has a code
+// withKind wraps err with the kind of failure it is; an error that has a code
 // already is left alone.
-func classify(err error) error {
+func withKind(err error) error {
 	if err == nil || Failed(err) {
 		return err
 	}
@@ -102,11 +102,11 @@ func kindOf(err error) error {
 	return ErrIO
 }
 
-func damaged(format string, args ...any) error {
+func damagedError(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...))
 }
 
-func denied(format string, args ...any) error {
+func deniedError(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrDenied, fmt.Sprintf(format, args...))
 }
 
@@ -117,10 +117,10 @@ func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.reason) 
 
 func (e *panicError) Unwrap() error { return ErrDamaged }
 
-// guarded runs work and turns a panic, also one from a fault in the memory
+// runGuarded runs work and turns a panic, also one from a fault in the memory
 // mapping, into an error that is ErrDamaged. SetPanicOnFault holds for the
 // calling goroutine only, so work must not leave it.
-func guarded(work func() error) (err error) {
+func runGuarded(work func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if reason := recover(); reason != nil {
@@ -130,7 +130,7 @@ func guarded(work func() error) (err error) {
 	return work()
 }
 
-func panicked(err error) bool {
+func isPanic(err error) bool {
 	var caught *panicError
 	return errors.As(err, &caught)
 }

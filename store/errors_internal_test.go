@@ -46,14 +46,14 @@ func TestH50_OnlyDamageIsDamage(t *testing.T) {
 		{"already classified", fmt.Errorf("open: %w", ErrLocked), "already_running"},
 		{"no bbolt file", bolterrors.ErrInvalid, "store_damaged"},
 		{"wrong checksum", bolterrors.ErrChecksum, "store_damaged"},
-		{"panic", guarded(func() error { panic("page 7 already freed") }), "store_damaged"},
+		{"panic", runGuarded(func() error { panic("page 7 already freed") }), "store_damaged"},
 		{"nothing", nil, ""},
 		{"the caller's own", errCaller, "store_io"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			err := classify(c.err)
+			err := withKind(c.err)
 			if CodeOf(err) != c.code {
 				t.Errorf("%v has code %q, want %q", err, CodeOf(err), c.code)
 			}
@@ -129,7 +129,7 @@ func FuzzWalk(f *testing.F) {
 			return
 		}
 		d, err := openVerified(t.Context(), path, Options{})
-		if errors.Is(err, ErrDamaged) && !panicked(err) {
+		if errors.Is(err, ErrDamaged) && !isPanic(err) {
 			return // bbolt is stricter, about the heads of the meta pages
 		}
 		if err != nil {

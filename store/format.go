@@ -22,7 +22,7 @@ const (
 	formatVersion = 2
 
 	pageHeaderSize   = 16
-	elementSize      = 16
+	entrySize        = 16
 	bucketHeaderSize = 16
 	metaSize         = 64
 	metaSummedSize   = 56
@@ -37,7 +37,7 @@ const (
 	maxPageSize   = 1 << 24
 )
 
-var order = binary.LittleEndian
+var byteOrder = binary.LittleEndian
 
 // pageFile reads a database file with plain reads: no mapping, so that damage
 // is a value and never a fault, and a failing disk is an error number.
@@ -47,8 +47,8 @@ type pageFile struct {
 	pageSize int64
 }
 
-// meta is one valid meta page.
-type meta struct {
+// metaPage is one valid meta page.
+type metaPage struct {
 	pageSize  int64
 	root      uint64
 	freelist  uint64
@@ -60,15 +60,15 @@ type meta struct {
 // failure is the system's.
 func (f pageFile) readAt(length, offset int64) ([]byte, error) {
 	if offset < 0 || length < 0 || offset > f.size || length > f.size-offset {
-		return nil, damaged("%d bytes at %d are beyond the end (%d)", length, offset, f.size)
+		return nil, damagedError("%d bytes at %d are beyond the end (%d)", length, offset, f.size)
 	}
 	buffer := make([]byte, length)
 	_, err := f.reader.ReadAt(buffer, offset)
 	if errors.Is(err, io.EOF) {
-		return nil, damaged("the file ends within %d bytes at %d", length, offset)
+		return nil, damagedError("the file ends within %d bytes at %d", length, offset)
 	}
 	if err != nil {
-		return nil, classify(fmt.Errorf("read: %w", err))
+		return nil, withKind(fmt.Errorf("read: %w", err))
 	}
 	return buffer, nil
 }
@@ -76,10 +76,10 @@ func (f pageFile) readAt(length, offset int64) ([]byte, error) {
 // readMetas finds both metas and returns the one that counts: the valid one with
 // the higher transaction id. intact is false if only one is valid: the other may
 // have been the last commit.
-func readMetas(file pageFile) (newest meta, intact bool, err error) {
+func readMetas(file pageFile) (newest metaPage, intact bool, err error) {
 	first, firstErr := readMeta(file, 0)
 	if firstErr != nil && !errors.Is(firstErr, ErrDamaged) {
-		return meta{}, false, firstErr
+		return metaPage{}, false, firstErr
 	}
 	if firstErr != nil {
 		newest, err = findSecondMeta(file)
@@ -90,9 +90,9 @@ func readMetas(file pageFile) (newest meta, intact bool, err error) {
 	case errors.Is(err, ErrDamaged):
 		return first, false, nil
 	case err != nil:
-		return meta{}, false, err
+		return metaPage{}, false, err
 	case second.pageSize != first.pageSize:
-		return meta{}, false, damaged("the metas name page sizes %d and %d", first.pageSize, second.pageSize)
+		return metaPage{}, false, damagedError("the metas name page sizes %d and %d", first.pageSize, second.pageSize)
 	case second.txid > first.txid:
 		return second, true, nil
 	}
@@ -100,46 +100,46 @@ func readMetas(file pageFile) (newest meta, intact bool, err error) {
 }
 
 // findSecondMeta looks for the second meta at every possible page size.
-func findSecondMeta(file pageFile) (meta, error) {
+func findSecondMeta(file pageFile) (metaPage, error) {
 	for pageSize := int64(minPageSize); pageSize <= maxPageSize; pageSize *= 2 {
 		found, err := readMeta(file, pageSize)
 		if err == nil && found.pageSize == pageSize {
 			return found, nil
 		}
 		if err != nil && !errors.Is(err, ErrDamaged) {
-			return meta{}, err
+			return metaPage{}, err
 		}
 	}
-	return meta{}, damaged("both metas are invalid")
+	return metaPage{}, damagedError("both metas are invalid")
 }
 
-func readMeta(file pageFile, offset int64) (meta, error) {
+func readMeta(file pageFile, offset int64) (metaPage, error) {
 	raw, err := file.readAt(metaSize, offset+pageHeaderSize)
 	if err != nil {
-		return meta{}, err
+		return metaPage{}, err
 	}
 	sum := fnv.New64a()
 	_, _ = sum.Write(raw[:metaSummedSize])
-	found := meta{
-		pageSize:  int64(order.Uint32(raw[8:])),
-		root:      order.Uint64(raw[16:]),
-		freelist:  order.Uint64(raw[32:]),
-		highWater: order.Uint64(raw[40:]),
-		txid:      order.Uint64(raw[48:]),
+	found := metaPage{
+		pageSize:  int64(byteOrder.Uint32(raw[8:])),
+		root:      byteOrder.Uint64(raw[16:]),
+		freelist:  byteOrder.Uint64(raw[32:]),
+		highWater: byteOrder.Uint64(raw[40:]),
+		txid:      byteOrder.Uint64(raw[48:]),
 	}
 	switch {
-	case order.Uint32(raw) != formatMagic, order.Uint32(raw[4:]) != formatVersion:
-		return meta{}, damaged("no meta at %d", offset)
-	case order.Uint64(raw[metaSummedSize:]) != sum.Sum64():
-		return meta{}, damaged("wrong checksum of the meta at %d", offset)
+	case byteOrder.Uint32(raw) != formatMagic, byteOrder.Uint32(raw[4:]) != formatVersion:
+		return metaPage{}, damagedError("no meta at %d", offset)
+	case byteOrder.Uint64(raw[metaSummedSize:]) != sum.Sum64():
+		return metaPage{}, damagedError("wrong checksum of the meta at %d", offset)
 	case found.pageSize < minPageSize || found.pageSize > maxPageSize || found.pageSize&(found.pageSize-1) != 0:
-		return meta{}, damaged("impossible page size %d", found.pageSize)
+		return metaPage{}, damagedError("impossible page size %d", found.pageSize)
 	}
 	return found, nil
 }
 
-// page is one page with its overflow pages.
-type page struct {
+// filePage is one page with its overflow pages.
+type filePage struct {
 	id    uint64
 	flags uint16
 	count int
@@ -148,53 +148,53 @@ type page struct {
 }
 
 // readPage reads page id below the high water mark, its overflow included.
-func (f pageFile) readPage(id, highWater uint64) (page, error) {
+func (f pageFile) readPage(id, highWater uint64) (filePage, error) {
 	if id < firstDataPage || id >= highWater {
-		return page{}, damaged("page %d is not between 2 and %d", id, highWater)
+		return filePage{}, damagedError("page %d is not between 2 and %d", id, highWater)
 	}
 	offset := int64(id) * f.pageSize
 	header, err := f.readAt(pageHeaderSize, offset)
 	if err != nil {
-		return page{}, err
+		return filePage{}, err
 	}
 	read := parsePageHeader(header)
 	if read.id != id {
-		return page{}, damaged("page %d says it is page %d", id, read.id)
+		return filePage{}, damagedError("page %d says it is page %d", id, read.id)
 	}
 	if read.pages > highWater-id {
-		return page{}, damaged("page %d runs over the high water mark", id)
+		return filePage{}, damagedError("page %d runs over the high water mark", id)
 	}
 	read.data, err = f.readAt(int64(read.pages)*f.pageSize, offset)
 	return read, err
 }
 
-func parsePageHeader(raw []byte) page {
-	return page{
-		id:    order.Uint64(raw),
-		flags: order.Uint16(raw[8:]),
-		count: int(order.Uint16(raw[10:])),
-		pages: uint64(order.Uint32(raw[12:])) + 1,
+func parsePageHeader(raw []byte) filePage {
+	return filePage{
+		id:    byteOrder.Uint64(raw),
+		flags: byteOrder.Uint16(raw[8:]),
+		count: int(byteOrder.Uint16(raw[10:])),
+		pages: uint64(byteOrder.Uint32(raw[12:])) + 1,
 	}
 }
 
-// element is one entry of a branch page (child is set) or of a leaf page.
-type element struct {
+// pageEntry is one entry of a branch page (child is set) or of a leaf page.
+type pageEntry struct {
 	bucket bool
 	child  uint64
 	key    []byte
 	value  []byte
 }
 
-// elements decodes the entries of a branch or leaf page; every offset is checked
-// against the page before it is followed.
-func (p page) elements() ([]element, error) {
-	tableEnd := uint64(pageHeaderSize + p.count*elementSize)
+// decodeEntries decodes the entries of a branch or leaf page; every offset is
+// checked against the page before it is followed.
+func (p filePage) decodeEntries() ([]pageEntry, error) {
+	tableEnd := uint64(pageHeaderSize + p.count*entrySize)
 	if tableEnd > uint64(len(p.data)) {
-		return nil, damaged("page %d cannot hold %d entries", p.id, p.count)
+		return nil, damagedError("page %d cannot hold %d entries", p.id, p.count)
 	}
-	entries := make([]element, p.count)
+	entries := make([]pageEntry, p.count)
 	for i := range entries {
-		entry, err := p.element(uint64(pageHeaderSize+i*elementSize), tableEnd)
+		entry, err := p.decodeEntry(uint64(pageHeaderSize+i*entrySize), tableEnd)
 		if err != nil {
 			return nil, fmt.Errorf("page %d, entry %d: %w", p.id, i, err)
 		}
@@ -203,26 +203,26 @@ func (p page) elements() ([]element, error) {
 	return entries, nil
 }
 
-func (p page) element(at, tableEnd uint64) (element, error) {
-	raw := p.data[at : at+elementSize]
-	var entry element
+func (p filePage) decodeEntry(at, tableEnd uint64) (pageEntry, error) {
+	raw := p.data[at : at+entrySize]
+	var entry pageEntry
 	var start, keySize, valueSize uint64
 	if p.flags == flagBranch {
-		start, keySize = uint64(order.Uint32(raw)), uint64(order.Uint32(raw[4:]))
-		entry.child = order.Uint64(raw[8:])
+		start, keySize = uint64(byteOrder.Uint32(raw)), uint64(byteOrder.Uint32(raw[4:]))
+		entry.child = byteOrder.Uint64(raw[8:])
 	} else {
-		flags := order.Uint32(raw)
+		flags := byteOrder.Uint32(raw)
 		if flags > flagBucket {
-			return element{}, damaged("unknown flags %#x", flags)
+			return pageEntry{}, damagedError("unknown flags %#x", flags)
 		}
 		entry.bucket = flags == flagBucket
-		start, keySize = uint64(order.Uint32(raw[4:])), uint64(order.Uint32(raw[8:]))
-		valueSize = uint64(order.Uint32(raw[12:]))
+		start, keySize = uint64(byteOrder.Uint32(raw[4:])), uint64(byteOrder.Uint32(raw[8:]))
+		valueSize = uint64(byteOrder.Uint32(raw[12:]))
 	}
 	start += at
 	end := start + keySize + valueSize
 	if start < tableEnd || end > uint64(len(p.data)) || keySize == 0 {
-		return element{}, damaged("key at %d to %d", start, end)
+		return pageEntry{}, damagedError("key at %d to %d", start, end)
 	}
 	entry.key = p.data[start : start+keySize]
 	entry.value = p.data[start+keySize : end]
@@ -231,18 +231,18 @@ func (p page) element(at, tableEnd uint64) (element, error) {
 
 // freePages decodes a freelist page. A count of 0xFFFF means that the count is
 // the first number of the list.
-func (p page) freePages() ([]uint64, error) {
+func (p filePage) freePages() ([]uint64, error) {
 	count, at := uint64(p.count), uint64(pageHeaderSize)
 	room := (uint64(len(p.data)) - pageHeaderSize) / 8
 	if p.count == 0xFFFF {
-		count, at, room = order.Uint64(p.data[at:]), at+8, room-1
+		count, at, room = byteOrder.Uint64(p.data[at:]), at+8, room-1
 	}
 	if count > room {
-		return nil, damaged("freelist page %d cannot hold %d numbers", p.id, count)
+		return nil, damagedError("freelist page %d cannot hold %d numbers", p.id, count)
 	}
 	ids := make([]uint64, count)
 	for i := range ids {
-		ids[i] = order.Uint64(p.data[at+uint64(i)*8:])
+		ids[i] = byteOrder.Uint64(p.data[at+uint64(i)*8:])
 	}
 	return ids, nil
 }

@@ -24,20 +24,20 @@ func prepareDir(dir string) error {
 		err = syncDir(filepath.Dir(dir)) // else a power loss may take it away, whatever is in it
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return classify(fmt.Errorf("make state folder: %w", err))
+		return withKind(fmt.Errorf("make state folder: %w", err))
 	}
 	info, err := os.Lstat(dir)
 	if err != nil {
-		return classify(fmt.Errorf("inspect state folder: %w", err))
+		return withKind(fmt.Errorf("inspect state folder: %w", err))
 	}
 	if !info.IsDir() {
-		return denied("%s is not a folder (links are not followed)", dir)
+		return deniedError("%s is not a folder (links are not followed)", dir)
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return denied("%s has mode %04o: others may write there", dir, mode)
+		return deniedError("%s has mode %04o: others may write there", dir, mode)
 	}
 	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
-		return denied("%s belongs to uid %d, not to uid %d", dir, owner, os.Geteuid())
+		return deniedError("%s belongs to uid %d, not to uid %d", dir, owner, os.Geteuid())
 	}
 	return nil
 }
@@ -49,7 +49,7 @@ func acquireLock(ctx context.Context, dir string, wait time.Duration) (*os.File,
 	flags := os.O_RDWR | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_CLOEXEC
 	file, err := os.OpenFile(filepath.Join(dir, lockName), flags, 0o600)
 	if err != nil {
-		return nil, classify(fmt.Errorf("open lock file: %w", err))
+		return nil, withKind(fmt.Errorf("open lock file: %w", err))
 	}
 	if err := waitForLock(ctx, file, wait); err != nil {
 		_ = file.Close()
@@ -58,10 +58,10 @@ func acquireLock(ctx context.Context, dir string, wait time.Duration) (*os.File,
 	return file, nil
 }
 
-// release gives back the lock of a file, if it has one, and closes it. To close
-// it is not enough: the lock belongs to what was opened, and a child that this
-// process has forked holds that open too until its exec.
-func release(file *os.File) error {
+// unlockAndClose gives back the lock of a file, if it has one, and closes it.
+// To close it is not enough: the lock belongs to what was opened, and a child
+// that this process has forked holds that open too until its exec.
+func unlockAndClose(file *os.File) error {
 	_ = syscall.Flock(int(file.Fd()), syscall.LOCK_UN) // fails if the file was closed already
 	return file.Close()
 }
@@ -77,7 +77,7 @@ func waitForLock(ctx context.Context, file *os.File, wait time.Duration) error {
 			return nil
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			return classify(fmt.Errorf("lock: %w", err))
+			return withKind(fmt.Errorf("lock: %w", err))
 		}
 		if wait <= 0 {
 			return fmt.Errorf("lock: %w", ErrLocked)

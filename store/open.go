@@ -66,10 +66,10 @@ type Report struct {
 
 // Open opens the state database in dir, after it took the lock and verified the
 // file, and restores it from a backup if, and only if, it is damaged. dir is
-// made (0700, its parent must exist) if absent, and refused (ErrDenied) if it is
-// a symbolic link, belongs to another user or is writable by others. Errors are
-// of the kinds of this package, or ctx's; with any of them the database file is as
-// it was.
+// made (0700, its parent must exist) if absent, and refused (ErrDenied) if it
+// is a symbolic link, belongs to another user or is writable by others. Errors
+// are of the kinds of this package, or ctx's; with any of them the database
+// file is as it was.
 func Open(ctx context.Context, dir string, opts Options) (*Store, Report, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -84,15 +84,15 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, Report, error)
 	if err != nil {
 		return nil, Report{}, fmt.Errorf("open state database: %w", err)
 	}
-	s := &Store{dir: dir, opts: opts, lock: lock}
-	report, err := s.open(ctx)
+	s := &Store{dir: dir, opts: opts, lockFile: lock}
+	report, err := s.openDatabase(ctx)
 	if err != nil {
-		return nil, Report{}, fmt.Errorf("open state database: %w", errors.Join(err, release(lock)))
+		return nil, Report{}, fmt.Errorf("open state database: %w", errors.Join(err, unlockAndClose(lock)))
 	}
 	return s, report, nil
 }
 
-func (s *Store) open(ctx context.Context) (Report, error) {
+func (s *Store) openDatabase(ctx context.Context) (Report, error) {
 	if err := s.removeLeftovers(); err != nil {
 		return Report{}, err
 	}
@@ -100,14 +100,14 @@ func (s *Store) open(ctx context.Context) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	s.db, s.epoch = db, db.header.Epoch
-	if err := errors.Join(s.tighten(), s.makeCollections()); err != nil {
+	s.db, s.epoch = db, db.contents.header.Epoch
+	if err := errors.Join(s.restoreMode(), s.makeCollections()); err != nil {
 		return Report{}, errors.Join(err, db.close(s.stuck))
 	}
 	s.commits.Store(0)
-	s.untold.Store(db.header.Untold != nil)
+	s.unkeptReport.Store(db.contents.header.UnkeptReport != nil)
 	report.Epoch = s.epoch
-	s.log(report)
+	s.logReport(report)
 	return report, nil
 }
 
@@ -121,7 +121,7 @@ func (s *Store) openOrRecover(ctx context.Context) (Report, *database, error) {
 	if !errors.Is(err, ErrDamaged) {
 		return Report{}, nil, err
 	}
-	report, err := s.recover(ctx, err)
+	report, err := s.recoverDatabase(ctx, err)
 	if err != nil {
 		return Report{}, nil, err
 	}
@@ -135,31 +135,31 @@ func (s *Store) openPresent(ctx context.Context, path string) (*database, error)
 		return nil, errMissing
 	}
 	if err != nil {
-		return nil, classify(fmt.Errorf("inspect: %w", err))
+		return nil, withKind(fmt.Errorf("inspect: %w", err))
 	}
 	return openVerified(ctx, path, s.opts)
 }
 
 func presentReport(db *database) Report {
-	if db.header.Untold != nil {
-		return *db.header.Untold
+	if db.contents.header.UnkeptReport != nil {
+		return *db.contents.header.UnkeptReport
 	}
 	return Report{Outcome: OutcomeOpened}
 }
 
-// tighten gives the file its mode back if somebody changed it.
-func (s *Store) tighten() error {
+// restoreMode gives the file its mode back if somebody changed it.
+func (s *Store) restoreMode() error {
 	info, err := s.db.file.Stat()
 	if err == nil && info.Mode().Perm() != 0o600 {
 		err = s.db.file.Chmod(0o600)
 	}
-	return classify(err)
+	return withKind(err)
 }
 
 func (s *Store) makeCollections() error {
 	return s.Update(func(tx *Tx) error {
 		for _, name := range s.opts.Collections {
-			if _, err := tx.ensure(name); err != nil {
+			if _, err := tx.ensureBucket(name); err != nil {
 				return err
 			}
 		}
@@ -167,7 +167,7 @@ func (s *Store) makeCollections() error {
 	})
 }
 
-func (s *Store) log(report Report) {
+func (s *Store) logReport(report Report) {
 	event := s.opts.Log.Info()
 	if report.Reason != "" {
 		event = s.opts.Log.Error()

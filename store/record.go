@@ -24,15 +24,15 @@ const (
 	checksumSize    = 8
 )
 
-// header is the record of headerBucket under headerKey.
-type header struct {
+// storeHeader is the record of headerBucket under headerKey.
+type storeHeader struct {
 	Format        int    `json:"format"`
 	Epoch         string `json:"epoch"`
 	PreviousEpoch string `json:"previous_epoch,omitempty"`
-	// Untold is the report of the event this epoch began with, until the caller
+	// UnkeptReport is the report of the event this epoch began with, until the caller
 	// has committed something: it must not be lost with a process that is killed
 	// between the restore and its own first record of it.
-	Untold *Report `json:"untold,omitempty"`
+	UnkeptReport *Report `json:"untold,omitempty"`
 }
 
 // commitMark is the record of headerBucket under commitKey: the number of the
@@ -44,30 +44,31 @@ type commitMark struct {
 	Number uint64 `json:"number,string"`
 }
 
-// tally is what a collection knows about itself, kept in the same transaction as
-// its rows: how many there are, and the sum of their checksums. The sum notices
-// what a count cannot: a row that a lost write has put back to an older state.
-type tally struct {
+// rowTally is what a collection knows about itself, kept in the same
+// transaction as its rows: how many there are, and the sum of their checksums.
+// The sum notices what a count cannot: a row that a lost write has put back to
+// an older state.
+type rowTally struct {
 	Rows int    `json:"rows"`
 	Sum  uint64 `json:"sum,string"`
 }
 
-func (t *tally) add(raw []byte) {
+func (t *rowTally) addRow(raw []byte) {
 	t.Rows++
 	t.Sum += storedChecksum(raw)
 }
 
-func (t *tally) remove(raw []byte) {
+func (t *rowTally) removeRow(raw []byte) {
 	t.Rows--
 	t.Sum -= storedChecksum(raw)
 }
 
-// checksum covers bucket, key and value, each with its length, so that a record
-// that turns up in a wrong place is noticed as well as a changed one. It is
-// SHA-256 cut to 64 bits: fast in hardware on every Mac, and, unlike a CRC, not
-// linear, which the sums in the tallies need. It guards against accidents; who
-// can write the file as root can also compute it.
-func checksum(bucket string, key, value []byte) uint64 {
+// recordChecksum covers bucket, key and value, each with its length, so that a
+// record that turns up in a wrong place is noticed as well as a changed one. It
+// is SHA-256 cut to 64 bits: fast in hardware on every Mac, and, unlike a CRC,
+// not linear, which the sums in the tallies need. It guards against accidents;
+// who can write the file as root can also compute it.
+func recordChecksum(bucket string, key, value []byte) uint64 {
 	sum := sha256.New()
 	for _, part := range [][]byte{[]byte(bucket), key, value} {
 		var length [8]byte
@@ -80,29 +81,29 @@ func checksum(bucket string, key, value []byte) uint64 {
 
 func storedChecksum(raw []byte) uint64 { return binary.BigEndian.Uint64(raw) }
 
-// seal encodes a value as it lies in the file: checksum, then JSON.
-func seal(bucket string, key []byte, value any) ([]byte, error) {
+// encodeRecord encodes a value as it lies in the file: checksum, then JSON.
+func encodeRecord(bucket string, key []byte, value any) ([]byte, error) {
 	encoded, err := json.Marshal(value)
 	if err != nil {
 		return nil, fmt.Errorf("encode record of %s: %w", bucket, err)
 	}
-	raw := binary.BigEndian.AppendUint64(make([]byte, 0, checksumSize+len(encoded)), checksum(bucket, key, encoded))
+	raw := binary.BigEndian.AppendUint64(make([]byte, 0, checksumSize+len(encoded)), recordChecksum(bucket, key, encoded))
 	return append(raw, encoded...), nil
 }
 
-// unseal checks a record and returns its JSON, which lies in the memory mapping
-// and ends with the transaction.
-func unseal(bucket string, key, raw []byte) ([]byte, error) {
-	if len(raw) < checksumSize || storedChecksum(raw) != checksum(bucket, key, raw[checksumSize:]) {
-		return nil, damaged("wrong checksum of a record of %s", bucket)
+// checkRecord checks a record and returns its JSON, which lies in the memory
+// mapping and ends with the transaction.
+func checkRecord(bucket string, key, raw []byte) ([]byte, error) {
+	if len(raw) < checksumSize || storedChecksum(raw) != recordChecksum(bucket, key, raw[checksumSize:]) {
+		return nil, damagedError("wrong checksum of a record of %s", bucket)
 	}
 	return raw[checksumSize:], nil
 }
 
-// decode checks a record and decodes it. JSON that does not fit the type is no
-// damage: it was committed like that, by another version of the program.
-func decode(bucket string, key, raw []byte, into any) error {
-	encoded, err := unseal(bucket, key, raw)
+// decodeRecord checks a record and decodes it. JSON that does not fit the type
+// is no damage: it was committed like that, by another version of the program.
+func decodeRecord(bucket string, key, raw []byte, into any) error {
+	encoded, err := checkRecord(bucket, key, raw)
 	if err != nil {
 		return err
 	}

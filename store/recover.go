@@ -32,11 +32,11 @@ func (s *Store) removeLeftovers() error {
 		removeIfThere(filepath.Join(s.dir, freshCopyName)))
 }
 
-// recover puts a good database in the place of a damaged or missing one: the
-// newest backup that verifies, else an empty one. It is made aside, with a new
-// epoch, and takes its place in one step; until then the damaged file stays
-// where it is, and afterwards under a name of its own.
-func (s *Store) recover(ctx context.Context, cause error) (report Report, err error) {
+// recoverDatabase puts a good database in the place of a damaged or missing
+// one: the newest backup that verifies, else an empty one. It is made aside,
+// with a new epoch, and takes its place in one step; until then the damaged
+// file stays where it is, and afterwards under a name of its own.
+func (s *Store) recoverDatabase(ctx context.Context, cause error) (report Report, err error) {
 	report = Report{Outcome: OutcomeReset, Reason: cause.Error(), Epoch: newEpoch()}
 	missing := errors.Is(cause, errMissing)
 	if missing && !s.anyBackup() {
@@ -56,7 +56,7 @@ func (s *Store) recover(ctx context.Context, cause error) (report Report, err er
 		}
 	}
 	if err := os.Rename(filepath.Join(s.dir, freshName), filepath.Join(s.dir, databaseName)); err != nil {
-		return Report{}, classify(fmt.Errorf("install database: %w", err))
+		return Report{}, withKind(fmt.Errorf("install database: %w", err))
 	}
 	if err := syncDir(s.dir); err != nil {
 		return Report{}, err
@@ -91,8 +91,8 @@ func (s *Store) prepareFresh(ctx context.Context, report *Report) error {
 	return makeEmpty(filepath.Join(s.dir, freshName), *report, s.opts)
 }
 
-// freshFrom copies the backup the report names to state.db.new, verifies the copy,
-// and gives it the epoch of the report, which learns the epoch before.
+// freshFrom copies the backup the report names to state.db.new, verifies the
+// copy, and gives it the epoch of the report, which learns the epoch before.
 func (s *Store) freshFrom(ctx context.Context, report *Report) error {
 	source, err := openRegular(filepath.Join(s.dir, report.RestoredFrom), os.O_RDONLY)
 	if err != nil {
@@ -111,11 +111,11 @@ func (s *Store) freshFrom(ctx context.Context, report *Report) error {
 	if err != nil {
 		return err
 	}
-	if report.PreviousEpoch = db.header.Epoch; !db.intact {
-		report.PreviousEpoch = db.header.PreviousEpoch // opening it has started a new one already
+	if report.PreviousEpoch = db.contents.header.Epoch; !db.contents.intact {
+		report.PreviousEpoch = db.contents.header.PreviousEpoch // opening it has started a new one already
 	}
-	err = db.stamp(*report)
-	return errors.Join(err, db.close(panicked(err)))
+	err = db.startEpoch(*report)
+	return errors.Join(err, db.close(isPanic(err)))
 }
 
 func (s *Store) anyBackup() bool {
@@ -139,7 +139,7 @@ func (s *Store) nameForBad() (string, error) {
 			return name, nil
 		}
 		if err != nil {
-			return "", classify(fmt.Errorf("keep damaged file: %w", err))
+			return "", withKind(fmt.Errorf("keep damaged file: %w", err))
 		}
 		name = fmt.Sprintf("%s-%d", base, n)
 	}
@@ -150,7 +150,7 @@ func (s *Store) nameForBad() (string, error) {
 func (s *Store) keepBad(name string) error {
 	err := os.Link(filepath.Join(s.dir, databaseName), filepath.Join(s.dir, name))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return classify(fmt.Errorf("keep damaged file: %w", err))
+		return withKind(fmt.Errorf("keep damaged file: %w", err))
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func (s *Store) keepBad(name string) error {
 func (s *Store) keptAlready() (string, error) {
 	file, err := os.Lstat(filepath.Join(s.dir, databaseName))
 	if err != nil {
-		return "", classify(fmt.Errorf("inspect damaged file: %w", err))
+		return "", withKind(fmt.Errorf("inspect damaged file: %w", err))
 	}
 	kept, err := s.badFiles()
 	if err != nil {
@@ -178,7 +178,7 @@ func (s *Store) keptAlready() (string, error) {
 func (s *Store) badFiles() ([]string, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
-		return nil, classify(fmt.Errorf("list state folder: %w", err))
+		return nil, withKind(fmt.Errorf("list state folder: %w", err))
 	}
 	var names []string
 	for _, entry := range entries {

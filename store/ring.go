@@ -31,21 +31,21 @@ func (r Ring[T]) Len(tx *Tx) int { return r.entries.Len(tx) }
 // Append adds an entry and returns its sequence number. It decodes no other
 // entry, so entries of a type that an older version had stand in nobody's way.
 func (r Ring[T]) Append(tx *Tx, value T) (uint64, error) {
-	key, _ := r.entries.edge(tx, (*bolt.Cursor).Last)
-	next := sequence(key) + 1
+	key, _ := r.entries.edgeKey(tx, (*bolt.Cursor).Last)
+	next := sequenceOf(key) + 1
 	if err := r.entries.Put(tx, sequenceKey(next), value); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
 	}
-	return next, r.trim(tx)
+	return next, r.trimOldest(tx)
 }
 
-// trim drops the oldest entries beyond the capacity: more than one only if the
-// capacity was lowered.
-func (r Ring[T]) trim(tx *Tx) error {
+// trimOldest drops the oldest entries beyond the capacity: more than one only
+// if the capacity was lowered.
+func (r Ring[T]) trimOldest(tx *Tx) error {
 	for r.Len(tx) > r.capacity {
-		oldest, found := r.entries.edge(tx, (*bolt.Cursor).First)
+		oldest, found := r.entries.edgeKey(tx, (*bolt.Cursor).First)
 		if !found {
-			return damaged("ring %s counts entries it does not have", r.Name())
+			return damagedError("ring %s counts entries it does not have", r.Name())
 		}
 		if err := r.entries.Delete(tx, oldest); err != nil {
 			return fmt.Errorf("trim: %w", err)
@@ -61,22 +61,22 @@ func (r Ring[T]) Since(tx *Tx, after uint64, do func(sequence uint64, value T) e
 		return nil
 	}
 	return r.entries.EachFrom(tx, sequenceKey(after+1), func(key string, value T) error {
-		return do(sequence(key), value)
+		return do(sequenceOf(key), value)
 	})
 }
 
 // Last returns the sequence number of the newest entry, 0 if there is none.
 func (r Ring[T]) Last(tx *Tx) (uint64, error) {
 	key, _, _, err := r.entries.Last(tx)
-	return sequence(key), err
+	return sequenceOf(key), err
 }
 
 func sequenceKey(sequence uint64) string {
 	return string(binary.BigEndian.AppendUint64(nil, sequence))
 }
 
-// sequence reads a key; no key is 0.
-func sequence(key string) uint64 {
+// sequenceOf reads a key; no key is 0.
+func sequenceOf(key string) uint64 {
 	if len(key) != 8 {
 		return 0
 	}

@@ -16,21 +16,23 @@ import (
 // Store is the open state database. It is safe for concurrent use; one Update
 // runs at a time.
 type Store struct {
-	dir     string
-	opts    Options
-	lock    *os.File
-	db      *database
-	commits atomic.Uint64
+	dir      string
+	opts     Options
+	lockFile *os.File
+	db       *database
+	commits  atomic.Uint64
 
-	// untold is set while the header has a report the caller may not have kept.
-	untold atomic.Bool
+	// unkeptReport is set while the header has a report the caller may not have kept.
+	unkeptReport atomic.Bool
 
-	backup       sync.Mutex // one Backup or Erase at a time
+	writerMutex sync.Mutex // one Update at a time, until it is known whether it stopped the store
+
+	backupMutex  sync.Mutex // one Backup or Erase at a time
 	backedUp     uint64     // commits at the last backup
 	everBackedUp bool
 
-	state sync.Mutex // guards what follows
-	epoch string
+	stateMutex sync.Mutex // guards what follows
+	epoch      string
 	// stopped is why the store can no longer be used.
 	stopped error
 	// stuck is set when bbolt's own locks were left locked by a panic: Close
@@ -41,7 +43,7 @@ type Store struct {
 // Tx is one transaction, valid only within the function it is passed to.
 type Tx struct {
 	bolt    *bolt.Tx
-	tallies map[string]*tally // of collections changed in this transaction
+	tallies map[string]*rowTally // of collections changed in this transaction
 	changed bool
 	walking int
 }
@@ -49,8 +51,8 @@ type Tx struct {
 // Epoch returns the epoch of this state: 128 random bits in hex. It is a new one
 // after every event that may have lost a commit (hardening H22).
 func (s *Store) Epoch() string {
-	s.state.Lock()
-	defer s.state.Unlock()
+	s.stateMutex.Lock()
+	defer s.stateMutex.Unlock()
 	return s.epoch
 }
 
@@ -69,29 +71,31 @@ func (s *Store) Update(change func(*Tx) error) error { return s.transact(true, c
 
 // transact runs one guarded transaction. A panic, and any failure of a commit
 // but a full disk, stops the store: whoever goes on must close and open it, so
-// that the file is verified before it is used again.
+// that the file is verified before it is used again. A change that waits for
+// its turn gets it only after that, and is refused: bbolt alone would let it in
+// as soon as it has rolled back.
 func (s *Store) transact(writable bool, work func(*Tx) error) error {
-	if err := s.usable(); err != nil {
+	if writable {
+		s.writerMutex.Lock()
+		defer s.writerMutex.Unlock()
+	}
+	if err := s.reasonStopped(); err != nil {
 		return err
 	}
-	began, ended := false, false
-	err := guarded(func() error {
+	ended := false
+	err := runGuarded(func() error {
 		tx, err := s.db.bolt.Begin(writable)
 		if err != nil {
-			return classify(fmt.Errorf("begin transaction: %w", err))
+			return withKind(fmt.Errorf("begin transaction: %w", err))
 		}
-		began = true
 		defer func() {
 			_ = tx.Rollback() // after a commit this does nothing
 			ended = true
 		}()
-		if err := s.usable(); err != nil { // the writer before may have stopped it
-			return err
-		}
 		return s.runTx(tx, work)
 	})
-	if panicked(err) {
-		s.stop(err, !began || !ended)
+	if isPanic(err) {
+		s.stopUse(err, !ended)
 	}
 	return err
 }
@@ -104,35 +108,35 @@ func (s *Store) runTx(tx *bolt.Tx, work func(*Tx) error) error {
 	if !own.changed {
 		return nil
 	}
-	if s.untold.Load() {
+	if s.unkeptReport.Load() {
 		if err := own.forgetReport(); err != nil {
 			return err
 		}
 	}
-	if err := own.finish(); err != nil {
+	if err := own.writeBookkeeping(); err != nil {
 		return err
 	}
-	if err := classify(tx.Commit()); err != nil {
+	if err := withKind(tx.Commit()); err != nil {
 		if !errors.Is(err, ErrFull) {
-			s.stop(err, false)
+			s.stopUse(err, false)
 		}
 		return fmt.Errorf("commit: %w", err)
 	}
 	s.commits.Add(1)
-	s.untold.Store(false)
+	s.unkeptReport.Store(false)
 	return nil
 }
 
-func (s *Store) usable() error {
-	s.state.Lock()
-	defer s.state.Unlock()
+func (s *Store) reasonStopped() error {
+	s.stateMutex.Lock()
+	defer s.stateMutex.Unlock()
 	return s.stopped
 }
 
-func (s *Store) stop(reason error, stuck bool) {
+func (s *Store) stopUse(reason error, stuck bool) {
 	s.opts.Log.Error().Err(reason).Msg("state database stopped")
-	s.state.Lock()
-	defer s.state.Unlock()
+	s.stateMutex.Lock()
+	defer s.stateMutex.Unlock()
 	if s.stopped == nil {
 		s.stopped = fmt.Errorf("state database stopped: %w", reason)
 	}
@@ -142,15 +146,15 @@ func (s *Store) stop(reason error, stuck bool) {
 // Close waits for open transactions, closes the database and gives back the
 // lock. A second Close does nothing.
 func (s *Store) Close() error {
-	s.state.Lock()
-	stuck, lock := s.stuck, s.lock
-	s.lock = nil
+	s.stateMutex.Lock()
+	stuck, lock := s.stuck, s.lockFile
+	s.lockFile = nil
 	s.stopped = fmt.Errorf("state database: %w", os.ErrClosed)
-	s.state.Unlock()
+	s.stateMutex.Unlock()
 	if lock == nil {
 		return nil
 	}
-	return classify(errors.Join(s.db.close(stuck), release(lock)))
+	return withKind(errors.Join(s.db.close(stuck), unlockAndClose(lock)))
 }
 
 // NewEpoch starts a new epoch and returns it; for an agent that finds itself on
@@ -161,8 +165,8 @@ func (s *Store) NewEpoch() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("start new epoch: %w", err)
 	}
-	s.state.Lock()
-	defer s.state.Unlock()
+	s.stateMutex.Lock()
+	defer s.stateMutex.Unlock()
 	s.epoch = epoch
 	return epoch, nil
 }
@@ -175,87 +179,87 @@ func newEpoch() string {
 
 // stampEpoch writes the header with a new epoch and the report to be told; the
 // present epoch becomes the previous one.
-func (tx *Tx) stampEpoch(epoch string, untold *Report) error {
+func (tx *Tx) stampEpoch(epoch string, unkept *Report) error {
 	bucket, err := tx.bolt.CreateBucketIfNotExists([]byte(headerBucket))
 	if err != nil {
-		return classify(fmt.Errorf("make header: %w", err))
+		return withKind(fmt.Errorf("make header: %w", err))
 	}
-	stamped := header{Format: formatOfRecords, Epoch: epoch, Untold: untold}
+	stamped := storeHeader{Format: formatOfRecords, Epoch: epoch, UnkeptReport: unkept}
 	if raw := bucket.Get([]byte(headerKey)); raw != nil {
-		var present header
-		if err := decode(headerBucket, []byte(headerKey), raw, &present); err != nil {
+		var present storeHeader
+		if err := decodeRecord(headerBucket, []byte(headerKey), raw, &present); err != nil {
 			return err
 		}
 		stamped.PreviousEpoch = present.Epoch
 	}
 	tx.changed = true
-	return putSealed(bucket, headerBucket, headerKey, stamped)
+	return putRecord(bucket, headerBucket, headerKey, stamped)
 }
 
 // forgetReport drops the report that was to be told.
 func (tx *Tx) forgetReport() error {
 	bucket := tx.bolt.Bucket([]byte(headerBucket))
-	var present header
-	if err := decode(headerBucket, []byte(headerKey), bucket.Get([]byte(headerKey)), &present); err != nil {
+	var present storeHeader
+	if err := decodeRecord(headerBucket, []byte(headerKey), bucket.Get([]byte(headerKey)), &present); err != nil {
 		return err
 	}
-	present.Untold = nil
-	return putSealed(bucket, headerBucket, headerKey, present)
+	present.UnkeptReport = nil
+	return putRecord(bucket, headerBucket, headerKey, present)
 }
 
-func putSealed(bucket *bolt.Bucket, name, key string, value any) error {
-	raw, err := seal(name, []byte(key), value)
+func putRecord(bucket *bolt.Bucket, name, key string, value any) error {
+	raw, err := encodeRecord(name, []byte(key), value)
 	if err != nil {
 		return err
 	}
-	return classify(bucket.Put([]byte(key), raw))
+	return withKind(bucket.Put([]byte(key), raw))
 }
 
-// tally returns the tally of a collection for reading and changing.
-func (tx *Tx) tally(name string) (*tally, error) {
+// tallyOf returns the tally of a collection for reading and changing.
+func (tx *Tx) tallyOf(name string) (*rowTally, error) {
 	if known := tx.tallies[name]; known != nil {
 		return known, nil
 	}
-	loaded := &tally{}
+	loaded := &rowTally{}
 	if bucket := tx.bolt.Bucket([]byte(tallyBucket)); bucket != nil {
 		if raw := bucket.Get([]byte(name)); raw != nil {
-			if err := decode(tallyBucket, []byte(name), raw, loaded); err != nil {
+			if err := decodeRecord(tallyBucket, []byte(name), raw, loaded); err != nil {
 				return nil, err
 			}
 		}
 	}
 	if tx.tallies == nil {
-		tx.tallies = map[string]*tally{}
+		tx.tallies = map[string]*rowTally{}
 	}
 	tx.tallies[name] = loaded
 	return loaded, nil
 }
 
-// finish writes what the store itself keeps of a transaction.
-func (tx *Tx) finish() error {
+// writeBookkeeping writes what the store itself keeps of a transaction.
+func (tx *Tx) writeBookkeeping() error {
 	if err := tx.writeTallies(); err != nil {
 		return err
 	}
 	bucket := tx.bolt.Bucket([]byte(headerBucket))
-	return putSealed(bucket, headerBucket, commitKey, commitMark{Number: uint64(tx.bolt.ID())})
+	return putRecord(bucket, headerBucket, commitKey, commitMark{Number: uint64(tx.bolt.ID())})
 }
 
 // writeTallies stores the tallies of the collections this transaction looked at.
 func (tx *Tx) writeTallies() error {
 	bucket, err := tx.bolt.CreateBucketIfNotExists([]byte(tallyBucket))
 	if err != nil {
-		return classify(fmt.Errorf("make tallies: %w", err))
+		return withKind(fmt.Errorf("make tallies: %w", err))
 	}
 	for name, kept := range tx.tallies {
-		if err := putSealed(bucket, tallyBucket, name, kept); err != nil {
+		if err := putRecord(bucket, tallyBucket, name, kept); err != nil {
 			return fmt.Errorf("write tally of %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// ensure makes a collection that is not there yet.
-func (tx *Tx) ensure(name string) (*bolt.Bucket, error) {
+// ensureBucket makes a collection that is not there yet.
+func (tx *Tx) ensureBucket(name string) (*bolt.Bucket, error) {
 	if bucket := tx.bolt.Bucket([]byte(name)); bucket != nil {
 		return bucket, nil
 	}
@@ -264,9 +268,9 @@ func (tx *Tx) ensure(name string) (*bolt.Bucket, error) {
 	}
 	bucket, err := tx.bolt.CreateBucket([]byte(name))
 	if err != nil {
-		return nil, classify(fmt.Errorf("make collection %s: %w", name, err))
+		return nil, withKind(fmt.Errorf("make collection %s: %w", name, err))
 	}
-	if _, err := tx.tally(name); err != nil {
+	if _, err := tx.tallyOf(name); err != nil {
 		return nil, err
 	}
 	tx.changed = true
@@ -278,20 +282,20 @@ func (tx *Tx) ensure(name string) (*bolt.Bucket, error) {
 // an error or a crash it must be repeated. It is no secure deletion: freed pages
 // and the file system may keep old bytes.
 func (s *Store) Erase() error {
-	s.backup.Lock()
-	defer s.backup.Unlock()
-	if err := s.Update((*Tx).erase); err != nil {
+	s.backupMutex.Lock()
+	defer s.backupMutex.Unlock()
+	if err := s.Update((*Tx).eraseRecords); err != nil {
 		return fmt.Errorf("erase: %w", err)
 	}
 	for _, name := range backupNames {
 		if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return classify(fmt.Errorf("erase backup: %w", err))
+			return withKind(fmt.Errorf("erase backup: %w", err))
 		}
 	}
 	return s.writeBackup()
 }
 
-func (tx *Tx) erase() error {
+func (tx *Tx) eraseRecords() error {
 	var full []string
 	err := tx.bolt.ForEach(func(name []byte, bucket *bolt.Bucket) error {
 		if key, _ := bucket.Cursor().First(); key != nil && collectionName.Match(name) {
@@ -300,16 +304,16 @@ func (tx *Tx) erase() error {
 		return nil
 	})
 	if err != nil {
-		return classify(err)
+		return withKind(err)
 	}
 	for _, name := range full {
 		if err := tx.bolt.DeleteBucket([]byte(name)); err != nil {
-			return classify(fmt.Errorf("empty collection %s: %w", name, err))
+			return withKind(fmt.Errorf("empty collection %s: %w", name, err))
 		}
-		if _, err := tx.ensure(name); err != nil {
+		if _, err := tx.ensureBucket(name); err != nil {
 			return err
 		}
-		tx.tallies[name] = &tally{}
+		tx.tallies[name] = &rowTally{}
 	}
 	return nil
 }

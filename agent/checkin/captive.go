@@ -28,14 +28,14 @@ var captiveSigns = map[protocol.Code]bool{
 	protocol.CodeNetworkSignIn:     true,
 }
 
-// suspicion is when the network changed last, and which change has been taken
+// networkChange is when the network changed last, and which change has been taken
 // for a captive network already. Each change excuses one failure.
-type suspicion struct {
-	changed, used time.Time
+type networkChange struct {
+	changed, excused time.Time
 }
 
 // noteChanges notes the changes among the triggers.
-func (s suspicion) noteChanges(triggers []protocol.Trigger) suspicion {
+func (s networkChange) noteChanges(triggers []protocol.Trigger) networkChange {
 	for _, trigger := range triggers {
 		if slices.Contains(networkReasons, trigger.Reason) && trigger.LastAt.After(s.changed) {
 			s.changed = trigger.LastAt
@@ -44,21 +44,22 @@ func (s suspicion) noteChanges(triggers []protocol.Trigger) suspicion {
 	return s
 }
 
-// excuse says whether a failure may be the network's and no reason for alarm.
-func (s suspicion) excuse(code protocol.Code, now time.Time) (suspicion, bool) {
+// excuseFailure reports whether a failure may be the network's and no reason for
+// alarm.
+func (s networkChange) excuseFailure(code protocol.Code, now time.Time) (networkChange, bool) {
 	recent := !s.changed.IsZero() && now.Sub(s.changed).Abs() <= captiveWindow
-	if !captiveSigns[code] || !recent || s.used.Equal(s.changed) {
+	if !captiveSigns[code] || !recent || s.excused.Equal(s.changed) {
 		return s, false
 	}
-	s.used = s.changed
+	s.excused = s.changed
 	return s, true
 }
 
-// excused is the failure as it stands after a change of the network.
-func (c *Client) excused(failure *Error) *Error {
-	now, may := c.network.excuse(failure.Code, c.options.Now())
-	if c.network = now; !may {
+// withNetworkExcuse is the failure as it stands after a change of the network.
+func (c *Client) withNetworkExcuse(failure *exchangeError) *exchangeError {
+	now, may := c.networkChange.excuseFailure(failure.Code, c.options.Now())
+	if c.networkChange = now; !may {
 		return failure
 	}
-	return &Error{Code: protocol.CodePossiblyCaptive, RetryAfter: max(failure.RetryAfter, captiveRetry), Err: failure.Err}
+	return &exchangeError{Code: protocol.CodePossiblyCaptive, RetryAfter: max(failure.RetryAfter, captiveRetry), Err: failure.Err}
 }

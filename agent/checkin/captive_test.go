@@ -46,30 +46,30 @@ func TestAChangeOfTheNetworkExcusesOneFailureForTenMinutes(t *testing.T) {
 		return []protocol.Trigger{{Reason: "daily", LastAt: now.Add(time.Hour)}, {Reason: "network_up", LastAt: at}}
 	}
 	cases := []struct {
-		name   string
-		before suspicion
-		heard  []protocol.Trigger
-		code   protocol.Code
-		want   bool
+		name     string
+		before   networkChange
+		triggers []protocol.Trigger
+		code     protocol.Code
+		want     bool
 	}{
-		{"no change", suspicion{}, changed(time.Time{})[:1], protocol.CodePortalWebPage, false},
-		{"just now", suspicion{}, changed(now), protocol.CodePortalWebPage, true},
-		{"ten minutes ago", suspicion{}, changed(now.Add(-captiveWindow)), protocol.CodePortalWebPage, true},
-		{"longer ago", suspicion{}, changed(now.Add(-captiveWindow - 1)), protocol.CodePortalWebPage, false},
-		{"a clock that was set back", suspicion{}, changed(now.Add(year)), protocol.CodePortalWebPage, false},
-		{"used up", suspicion{changed: now, used: now}, nil, protocol.CodePortalWebPage, false},
-		{"used up and told again", suspicion{changed: now, used: now}, changed(now), protocol.CodePortalWebPage, false},
-		{"used up, and changed again", suspicion{changed: now.Add(-time.Minute), used: now.Add(-time.Minute)}, changed(now), protocol.CodePortalWebPage, true},
-		{"a failure of another kind", suspicion{}, changed(now), protocol.CodePortalDNS, false},
+		{"no change", networkChange{}, changed(time.Time{})[:1], protocol.CodePortalWebPage, false},
+		{"just now", networkChange{}, changed(now), protocol.CodePortalWebPage, true},
+		{"ten minutes ago", networkChange{}, changed(now.Add(-captiveWindow)), protocol.CodePortalWebPage, true},
+		{"longer ago", networkChange{}, changed(now.Add(-captiveWindow - 1)), protocol.CodePortalWebPage, false},
+		{"a clock that was set back", networkChange{}, changed(now.Add(year)), protocol.CodePortalWebPage, false},
+		{"used up", networkChange{changed: now, excused: now}, nil, protocol.CodePortalWebPage, false},
+		{"used up and told again", networkChange{changed: now, excused: now}, changed(now), protocol.CodePortalWebPage, false},
+		{"used up, and changed again", networkChange{changed: now.Add(-time.Minute), excused: now.Add(-time.Minute)}, changed(now), protocol.CodePortalWebPage, true},
+		{"a failure of another kind", networkChange{}, changed(now), protocol.CodePortalDNS, false},
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			after, got := test.before.noteChanges(test.heard).excuse(test.code, now)
+			after, got := test.before.noteChanges(test.triggers).excuseFailure(test.code, now)
 			if got != test.want {
 				t.Errorf("excused: %t", got)
 			}
-			if _, twice := after.excuse(protocol.CodePortalWebPage, now); got && twice {
+			if _, twice := after.excuseFailure(protocol.CodePortalWebPage, now); got && twice {
 				t.Error("excused twice")
 			}
 		})

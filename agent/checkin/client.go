@@ -35,7 +35,7 @@ type Options struct {
 	Timing protocol.Timing
 
 	Store        *store.Store
-	Outbox       *outbox.Outbox // what is to be told beside the report
+	Outbox       *outbox.Outbox // what the portal must hear beside the report
 	IdentityPath string         // node.json, as a path on this disk
 	Host         protocol.Host
 	Version      string
@@ -53,23 +53,23 @@ type Options struct {
 type Client struct {
 	options Options
 	retry   *retryablehttp.Client
-	meter   *meter
+	meter   *requestMeter
 
-	running sync.Mutex // one Do at a time; guards the next four
-	asked   string     // group whose head was asked for without a hint
-	plain   bool       // the portal does not take gzip
-	refused string     // group that an unsigned answer named and that was not believed
-	network suspicion
+	exchangeMutex sync.Mutex // one Do at a time; guards the next four
+	askedGroup    string     // group whose head was asked for without a hint
+	noCompression bool       // the portal does not take gzip
+	refusedGroup  string     // group that an unsigned answer named and that was not believed
+	networkChange networkChange
 
-	mutex    sync.Mutex // guards what follows
-	who      Identity
-	loaded   bool
-	replaced bool // a damaged identity was replaced, and no Outcome has said so
-	status   status
+	stateMutex sync.Mutex // guards what follows
+	identity   Identity
+	loaded     bool
+	replaced   bool // a damaged identity was replaced, and no Outcome has said so
+	status     attemptStatus
 }
 
-// status is what State shows beside what is on disk.
-type status struct {
+// attemptStatus is what State shows beside what is on disk.
+type attemptStatus struct {
 	condition   protocol.Code // enrollment_pending, device_revoked, device_retired … or empty
 	lastAttempt time.Time
 	lastCode    protocol.Code
@@ -100,32 +100,32 @@ type Outcome struct {
 	Events         []protocol.Event // what the exchange itself noticed: rollback_detected, identity_reset …
 }
 
-// Error is the type of every error of Do.
-type Error struct {
+// exchangeError is the type of every error of Do.
+type exchangeError struct {
 	Code       protocol.Code
 	RetryAfter time.Duration // 0 = the portal did not say
 	Err        error
 }
 
 // Error gives the code and the explanation.
-func (e *Error) Error() string { return string(e.Code) + ": " + e.Err.Error() }
+func (e *exchangeError) Error() string { return string(e.Code) + ": " + e.Err.Error() }
 
 // ErrorCode gives the code.
-func (e *Error) ErrorCode() string { return string(e.Code) }
+func (e *exchangeError) ErrorCode() string { return string(e.Code) }
 
 // Unwrap gives the explanation alone.
-func (e *Error) Unwrap() error { return e.Err }
+func (e *exchangeError) Unwrap() error { return e.Err }
 
-// explanation is an error in words, without the code that stands beside it. The
-// portal has a say in it, so it is cut to length, and secrets that it was sent
-// and gives back are not repeated.
-func (c *Client) explanation(err error) string {
-	var failure *Error
+// explainError gives an error in words, without the code that stands beside it.
+// The portal has a say in it, so it is cut to length, and secrets that it was
+// sent and gives back are not repeated.
+func (c *Client) explainError(err error) string {
+	var failure *exchangeError
 	if errors.As(err, &failure) {
 		err = failure.Err
 	}
 	text := err.Error()
-	for _, secret := range []string{c.identity().token, c.options.Secret} {
+	for _, secret := range []string{c.currentIdentity().token, c.options.Secret} {
 		if secret != "" {
 			text = strings.ReplaceAll(text, secret, "[secret]")
 		}
@@ -146,7 +146,7 @@ func New(options Options) *Client {
 		options.Timing = protocol.DefaultTiming()
 	}
 	c := &Client{options: options}
-	c.meter = &meter{next: options.Transport}
+	c.meter = &requestMeter{next: options.Transport}
 	if c.meter.next == nil {
 		c.meter.next = newTransport(options.Certificates, options.Proxy)
 	}
@@ -160,35 +160,35 @@ func New(options Options) *Client {
 // Close gives back idle connections.
 func (c *Client) Close() { c.retry.HTTPClient.CloseIdleConnections() }
 
-// identity is a copy of who we are at the moment.
-func (c *Client) identity() Identity {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	return c.who
+// currentIdentity is a copy of the identity in use.
+func (c *Client) currentIdentity() Identity {
+	c.stateMutex.Lock()
+	defer c.stateMutex.Unlock()
+	return c.identity
 }
 
 // loadIdentity reads node.json once. A damaged file is kept beside the new one.
 func (c *Client) loadIdentity() error {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
+	c.stateMutex.Lock()
+	defer c.stateMutex.Unlock()
 	if c.loaded {
 		return nil
 	}
 	path := c.options.IdentityPath
 	who, err := LoadIdentity(path, c.options.Host)
 	switch {
-	case errors.Is(err, ErrDamaged) && who.key != nil:
+	case errors.Is(err, errDamaged) && who.key != nil:
 		c.options.Log.Warn().Str("code", string(protocol.CodeIdentityReset)).Msg("the identity on disk is damaged; a new one is made")
 		if err := replaceDamaged(path, who); err != nil {
-			return &Error{Code: protocol.CodeNotEnrolled, Err: err}
+			return &exchangeError{Code: protocol.CodeNotEnrolled, Err: err}
 		}
 		c.replaced = true
 	case errors.Is(err, ErrForeign):
-		return &Error{Code: protocol.CodeIdentityReset, Err: err}
+		return &exchangeError{Code: protocol.CodeIdentityReset, Err: err}
 	case err != nil:
-		return &Error{Code: protocol.CodeNotEnrolled, Err: err}
+		return &exchangeError{Code: protocol.CodeNotEnrolled, Err: err}
 	}
-	c.who, c.loaded = who, true
+	c.identity, c.loaded = who, true
 	return nil
 }
 
@@ -201,86 +201,87 @@ func replaceDamaged(path string, fresh Identity) error {
 	return fresh.Save(path)
 }
 
-// wasReplaced reports once that a damaged identity was replaced.
-func (c *Client) wasReplaced() bool {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
+// takeReplaced reports whether a damaged identity was replaced, once.
+func (c *Client) takeReplaced() bool {
+	c.stateMutex.Lock()
+	defer c.stateMutex.Unlock()
 	replaced := c.replaced
 	c.replaced = false
 	return replaced
 }
 
-// become saves a changed identity, then uses it.
-func (c *Client) become(who Identity) error {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
+// adoptIdentity saves a changed identity, then uses it.
+func (c *Client) adoptIdentity(who Identity) error {
+	c.stateMutex.Lock()
+	defer c.stateMutex.Unlock()
 	if err := who.Save(c.options.IdentityPath); err != nil {
 		return err
 	}
-	c.who = who
+	c.identity = who
 	return nil
 }
 
 // Do is one check-in: it enrolls if it must, sends what is left unanswered, then
-// the report, and fetches new content. The error is an *Error and nil if the
+// the report, and fetches new content. The error has a code and is nil if the
 // portal has acknowledged the report; a failure of the content alone is in the
 // Outcome and in Policy.
 //
 // What the outbox carries goes out once: with the report, which is stored before
 // it is sent, or it is in the outbox still.
 func (c *Client) Do(ctx context.Context, report protocol.Report, extra Extra) (Outcome, error) {
-	c.running.Lock()
-	defer c.running.Unlock()
-	requests, sent := c.meter.read()
-	p := &pass{client: c, ctx: ctx, report: &report, extra: extra, reacted: make(map[string]bool)}
-	c.network = c.network.noteChanges(c.options.Outbox.Carried())
-	err := p.run()
-	requestsNow, sentNow := c.meter.read()
-	p.outcome.Requests, p.outcome.SentBytes = requestsNow-requests, sentNow-sent
-	return p.outcome, c.conclude(p, err)
+	c.exchangeMutex.Lock()
+	defer c.exchangeMutex.Unlock()
+	requests, sent := c.meter.totals()
+	e := &exchange{client: c, ctx: ctx, report: &report, extra: extra, reacted: make(map[string]bool)}
+	c.networkChange = c.networkChange.noteChanges(c.options.Outbox.Carried())
+	err := e.run()
+	requestsNow, sentNow := c.meter.totals()
+	e.outcome.Requests, e.outcome.SentBytes = requestsNow-requests, sentNow-sent
+	return e.outcome, c.recordOutcome(e, err)
 }
 
-// Told says whether the portal has acknowledged exactly this report. It is true
-// without a portal, and where the store cannot say: that is no reason to talk.
-func (c *Client) Told(report protocol.Report) bool {
+// Acknowledged reports whether the portal has acknowledged exactly this report.
+// It is true without a portal, and where the store cannot say: that is no
+// reason to talk.
+func (c *Client) Acknowledged(report protocol.Report) bool {
 	if c.options.ServerURL == nil {
 		return true
 	}
-	found, _, err := readStanding(c.options.Store, origin(c.options.ServerURL), c.options.Now())
+	found, _, err := readStoredState(c.options.Store, originOf(c.options.ServerURL), c.options.Now())
 	if err != nil {
 		return true
 	}
 	now, err := report.Baseline()
-	return err != nil || now.Hash == found.base.Hash
+	return err != nil || now.Hash == found.baseline.Hash
 }
 
-// conclude notes how a Do ended, for State and for the log.
-func (c *Client) conclude(p *pass, err error) error {
+// recordOutcome notes how an exchange ended, for State and for the log.
+func (c *Client) recordOutcome(e *exchange, err error) error {
 	now, line := c.options.Now(), c.options.Log.Info()
-	var failure *Error
+	var failure *exchangeError
 	if err != nil && !errors.As(err, &failure) {
-		failure = &Error{Code: cmp.Or(protocol.CodeOf(err), protocol.CodeInternal), Err: err}
+		failure = &exchangeError{Code: cmp.Or(protocol.CodeOf(err), protocol.CodeInternal), Err: err}
 	}
 	if failure != nil {
-		failure = c.excused(failure)
-		p.outcome.Code, p.outcome.Detail, p.outcome.RetryAfter = failure.Code, c.explanation(failure), failure.RetryAfter
-		p.outcome.NoRetry = mendsNever(failure)
+		failure = c.withNetworkExcuse(failure)
+		e.outcome.Code, e.outcome.Detail, e.outcome.RetryAfter = failure.Code, c.explainError(failure), failure.RetryAfter
+		e.outcome.NoRetry = isPermanent(failure)
 		line = c.options.Log.Warn()
 	}
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
+	c.stateMutex.Lock()
+	defer c.stateMutex.Unlock()
 	c.status.lastAttempt, c.status.retryAt = now, time.Time{}
 	if failure != nil {
 		c.status.condition = conditionOf(failure.Code, c.status.condition)
 	} else {
 		c.status.condition = ""
 	}
-	if p.outcome.RetryAfter > 0 {
-		c.status.retryAt = now.Add(p.outcome.RetryAfter)
+	if e.outcome.RetryAfter > 0 {
+		c.status.retryAt = now.Add(e.outcome.RetryAfter)
 	}
-	c.status.lastCode, c.status.lastError = p.outcome.Code, p.outcome.Detail
-	line.Str("code", string(p.outcome.Code)).Str("detail", p.outcome.Detail).
-		Int("requests", p.outcome.Requests).Int("sent_bytes", p.outcome.SentBytes).Msg("check-in")
+	c.status.lastCode, c.status.lastError = e.outcome.Code, e.outcome.Detail
+	line.Str("code", string(e.outcome.Code)).Str("detail", e.outcome.Detail).
+		Int("requests", e.outcome.Requests).Int("sent_bytes", e.outcome.SentBytes).Msg("check-in")
 	if failure == nil {
 		return nil
 	}

@@ -12,22 +12,22 @@ import (
 // Limits of what a server's time is worth (H07, protocol.md 2.13).
 const (
 	maxAhead = 24 * time.Hour  // beyond the wall clock, more is not believed
-	maxSkew  = 5 * time.Minute // either way, more is told
+	maxSkew  = 5 * time.Minute // either way, more is reported
 )
 
-// TrustedTime is the least that the time of day can be: the highest server time
+// trustedTime is the least that the time of day can be: the highest server time
 // that was believed, and what has passed since by a clock that nobody can set.
 // Setting this Mac's clock does not move it, and it never goes back, also not
 // across restarts. It lags by the time that the other clock did not run.
-type TrustedTime struct {
+type trustedTime struct {
 	Time    time.Time     `json:"time,omitzero"` // zero = no server time was believed yet
 	Reading time.Duration `json:"reading"`       // of the other clock at Time
 }
 
-// At is the trusted time at a reading of the other clock; zero if there is none.
+// at is the trusted time at a reading of the other clock; zero if there is none.
 // A reading below the one of before means that the clock began anew: then at
 // least the reading itself has passed.
-func (t TrustedTime) At(reading time.Duration) time.Time {
+func (t trustedTime) at(reading time.Duration) time.Time {
 	if t.Time.IsZero() {
 		return t.Time
 	}
@@ -38,12 +38,12 @@ func (t TrustedTime) At(reading time.Duration) time.Time {
 	return t.Time.Add(passed)
 }
 
-// Hear takes a server's time in, which is a hint with a cap: it counts unless it
+// note takes a server's time in, which is a hint with a cap: it counts unless it
 // is more than a day beyond the wall clock, and it never moves the trusted time
 // back. The code says what a person should know: server_time_refused, clock_skew
 // or nothing.
-func (t TrustedTime) Hear(server, wall time.Time, reading time.Duration) (TrustedTime, protocol.Code) {
-	now := TrustedTime{Time: t.At(reading), Reading: reading}
+func (t trustedTime) note(server, wall time.Time, reading time.Duration) (trustedTime, protocol.Code) {
+	now := trustedTime{Time: t.at(reading), Reading: reading}
 	if server.IsZero() {
 		return now, ""
 	}
@@ -60,44 +60,45 @@ func (t TrustedTime) Hear(server, wall time.Time, reading time.Duration) (Truste
 	return now, ""
 }
 
-// clockRecord is the trusted time, and what was told about the clocks.
+// clockRecord is the trusted time, and what was reported about the clocks. The
+// time is embedded for the form in which it is stored.
 type clockRecord struct {
-	TrustedTime
-	Told protocol.Code `json:"told,omitempty"`
+	trustedTime
+	Reported protocol.Code `json:"told,omitempty"`
 }
 
-var clocks = store.NewCollection[clockRecord]("checkin_clock")
+var clockRecords = store.NewCollection[clockRecord]("checkin_clock")
 
-// hearTime is what the clocks say after an answer of the portal: its time was
-// right half the round trip ago. What is new is an event.
-func (p *pass) hearTime(server time.Time) (clockRecord, error) {
+// noteServerTime is what the clocks say after an answer of the portal: its time
+// was right half the round trip ago. What is new is an event.
+func (e *exchange) noteServerTime(server time.Time) (clockRecord, error) {
 	var before clockRecord
-	err := p.client.options.Store.View(func(tx *store.Tx) (err error) {
-		before, _, err = clocks.Get(tx, onlyKey)
+	err := e.client.options.Store.View(func(tx *store.Tx) (err error) {
+		before, _, err = clockRecords.Get(tx, onlyKey)
 		return err
 	})
 	if err != nil {
 		return clockRecord{}, fmt.Errorf("read trusted time: %w", err)
 	}
-	wall := p.client.options.Now()
+	wall := e.client.options.Now()
 	if !server.IsZero() {
-		server = server.Add(p.roundTrip / 2)
+		server = server.Add(e.roundTrip / 2)
 	}
-	trusted, code := before.Hear(server, wall, p.client.options.Elapsed())
+	trusted, code := before.trustedTime.note(server, wall, e.client.options.Elapsed())
 	if code == "" {
-		return clockRecord{TrustedTime: trusted}, nil
+		return clockRecord{trustedTime: trusted}, nil
 	}
-	p.outcome.Code = code
-	p.outcome.Detail = "the portal's clock says " + server.UTC().Format(time.RFC3339) + ", this Mac's " + wall.UTC().Format(time.RFC3339)
-	if code != before.Told {
-		p.notice(code, map[string]string{"detail": p.outcome.Detail})
+	e.outcome.Code = code
+	e.outcome.Detail = "the portal's clock says " + server.UTC().Format(time.RFC3339) + ", this Mac's " + wall.UTC().Format(time.RFC3339)
+	if code != before.Reported {
+		e.addEvent(code, map[string]string{"detail": e.outcome.Detail})
 	}
-	return clockRecord{TrustedTime: trusted, Told: code}, nil
+	return clockRecord{trustedTime: trusted, Reported: code}, nil
 }
 
-// judgedTime is what expiry is judged by: the trusted time where there is one,
+// expiryTime is what expiry is judged by: the trusted time where there is one,
 // else the wall clock.
-func (c *Client) judgedTime() time.Time {
+func (c *Client) expiryTime() time.Time {
 	if trusted := c.trustedTime(); !trusted.IsZero() {
 		return trusted
 	}
@@ -108,10 +109,10 @@ func (c *Client) judgedTime() time.Time {
 func (c *Client) trustedTime() time.Time {
 	var record clockRecord
 	_ = c.options.Store.View(func(tx *store.Tx) (err error) {
-		record, _, err = clocks.Get(tx, onlyKey)
+		record, _, err = clockRecords.Get(tx, onlyKey)
 		return err
 	})
-	return record.At(c.options.Elapsed())
+	return record.trustedTime.at(c.options.Elapsed())
 }
 
 // wallTick is how often a running request is held against the wall clock.

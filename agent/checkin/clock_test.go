@@ -20,25 +20,25 @@ const year = 365 * 24 * time.Hour
 func TestH07_ServerTimeIsAHintWithACap(t *testing.T) {
 	t.Parallel()
 	wall := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
-	known := TrustedTime{Time: wall.Add(-time.Hour), Reading: time.Minute}
+	known := trustedTime{Time: wall.Add(-time.Hour), Reading: time.Minute}
 	cases := []struct {
 		name   string
-		before TrustedTime
+		before trustedTime
 		server time.Time
 		want   time.Time // after a reading of two minutes
 		code   protocol.Code
 	}{
-		{"the first one", TrustedTime{}, wall, wall, ""},
+		{"the first one", trustedTime{}, wall, wall, ""},
 		{"no time at all", known, time.Time{}, wall.Add(-time.Hour + time.Minute), ""},
-		{"the first, and none", TrustedTime{}, time.Time{}, time.Time{}, ""},
+		{"the first, and none", trustedTime{}, time.Time{}, time.Time{}, ""},
 		{"later", known, wall.Add(time.Second), wall.Add(time.Second), ""},
 		{"earlier than trusted", known, wall.Add(-2 * time.Hour), wall.Add(-time.Hour + time.Minute), protocol.CodeClockSkew},
 		{"five minutes ahead", known, wall.Add(maxSkew), wall.Add(maxSkew), ""},
 		{"more than five minutes ahead", known, wall.Add(maxSkew + 1), wall.Add(maxSkew + 1), protocol.CodeClockSkew},
-		{"more than five minutes behind", TrustedTime{}, wall.Add(-maxSkew - 1), wall.Add(-maxSkew - 1), protocol.CodeClockSkew},
+		{"more than five minutes behind", trustedTime{}, wall.Add(-maxSkew - 1), wall.Add(-maxSkew - 1), protocol.CodeClockSkew},
 		{"a day ahead", known, wall.Add(maxAhead), wall.Add(maxAhead), protocol.CodeClockSkew},
 		{"more than a day ahead", known, wall.Add(maxAhead + 1), wall.Add(-time.Hour + time.Minute), protocol.CodeServerTimeRefused},
-		{"more than a day ahead, the first", TrustedTime{}, wall.Add(maxAhead + 1), time.Time{}, protocol.CodeServerTimeRefused},
+		{"more than a day ahead, the first", trustedTime{}, wall.Add(maxAhead + 1), time.Time{}, protocol.CodeServerTimeRefused},
 		{"80 years ahead", known, wall.Add(80 * year), wall.Add(-time.Hour + time.Minute), protocol.CodeServerTimeRefused},
 		{"80 years behind", known, wall.Add(-80 * year), wall.Add(-time.Hour + time.Minute), protocol.CodeClockSkew},
 		{"the end of the calendar", known, time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), wall.Add(-time.Hour + time.Minute), protocol.CodeServerTimeRefused},
@@ -46,11 +46,11 @@ func TestH07_ServerTimeIsAHintWithACap(t *testing.T) {
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got, code := test.before.Hear(test.server, wall, 2*time.Minute)
-			if !got.At(2*time.Minute).Equal(test.want) || code != test.code {
-				t.Errorf("%s %q, want %s %q", got.At(2*time.Minute), code, test.want, test.code)
+			got, code := test.before.note(test.server, wall, 2*time.Minute)
+			if !got.at(2*time.Minute).Equal(test.want) || code != test.code {
+				t.Errorf("%s %q, want %s %q", got.at(2*time.Minute), code, test.want, test.code)
 			}
-			if later := got.At(time.Hour); !got.Time.IsZero() && !later.Equal(test.want.Add(58*time.Minute)) {
+			if later := got.at(time.Hour); !got.Time.IsZero() && !later.Equal(test.want.Add(58*time.Minute)) {
 				t.Errorf("58 minutes later it is %s", later)
 			}
 		})
@@ -67,9 +67,9 @@ func TestH07_TrustedTimeNeverGoesBack(t *testing.T) {
 	anywhere := func(from time.Time) time.Time { return from.Add(jumps[random.IntN(len(jumps))]) }
 	for range 500 {
 		real := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
-		var trusted TrustedTime
+		var trusted trustedTime
 		var reading time.Duration
-		last := trusted.At(reading)
+		last := trusted.at(reading)
 		for range 50 {
 			switch random.IntN(4) {
 			case 0: // a restart: the other clock begins anew
@@ -78,9 +78,9 @@ func TestH07_TrustedTimeNeverGoesBack(t *testing.T) {
 				reading += time.Duration(random.IntN(int(24 * time.Hour)))
 			}
 			wall, server := anywhere(real), anywhere(real)
-			before := trusted.At(reading)
-			heard, code := trusted.Hear(server, wall, reading)
-			now := heard.At(reading)
+			before := trusted.at(reading)
+			next, code := trusted.note(server, wall, reading)
+			now := next.at(reading)
 			if now.Before(last) || now.Before(before) {
 				t.Fatalf("it was %s, and is %s", last, now)
 			}
@@ -90,7 +90,7 @@ func TestH07_TrustedTimeNeverGoesBack(t *testing.T) {
 			if refused := server.Sub(wall) > maxAhead; refused != (code == protocol.CodeServerTimeRefused) {
 				t.Fatalf("%s ahead: %q", server.Sub(wall), code)
 			}
-			trusted, last = heard, now
+			trusted, last = next, now
 		}
 	}
 }

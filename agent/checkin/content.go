@@ -26,8 +26,8 @@ type policyRecord struct {
 	FetchedAt time.Time              `json:"fetched_at"`
 }
 
-// released: the head says, signed, that the group has no policy.
-func (r policyRecord) released() bool { return r.Head.Policy == nil }
+// isReleased reports whether the head says, signed, that the group has no policy.
+func (r policyRecord) isReleased() bool { return r.Head.Policy == nil }
 
 // markRecord is the highest head of a group that ever verified, and who signed
 // it: it counts as long as one of them is trusted. A key that was stolen could
@@ -45,16 +45,16 @@ type siteRecord struct {
 	KeyIDs []string `json:"key_ids"`
 }
 
-// findingRecord is why the last look for content did not bring what it should.
-type findingRecord struct {
+// contentProblem is why the last look for content did not bring what it should.
+type contentProblem struct {
 	Code protocol.Code `json:"code,omitempty"`
 }
 
 var (
-	sites    = store.NewCollection[siteRecord]("content_site")
-	marks    = store.NewCollection[markRecord]("content_mark") // key: markKey
-	policies = store.NewCollection[policyRecord]("content_policy")
-	findings = store.NewCollection[findingRecord]("content_finding")
+	siteRecords     = store.NewCollection[siteRecord]("content_site")
+	headMarks       = store.NewCollection[markRecord]("content_mark") // key: markKey
+	policyRecords   = store.NewCollection[policyRecord]("content_policy")
+	contentProblems = store.NewCollection[contentProblem]("content_finding")
 )
 
 func markKey(site, group string) string { return fmt.Sprintf("%q %q", site, group) }
@@ -90,60 +90,61 @@ func contentCode(err error) protocol.Code {
 	return cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)
 }
 
-// refreshContent asks for the head where the hint says that there may be a newer
-// one. What goes wrong changes nothing but the finding: the last good policy
-// stays (protocol.md 2.1). Only the store's errors end the pass.
-func (p *pass) refreshContent(hint *protocol.Hint) error {
-	group := p.client.groupOf(p.record).ID
-	stored, found, err := p.client.storedPolicy()
+// refreshContent asks for the head where the hint says that there may be a
+// newer one. What goes wrong changes nothing but the content's problem: the
+// last good policy stays (protocol.md 2.1). Only the store's errors end the
+// exchange.
+func (e *exchange) refreshContent(hint *protocol.Hint) error {
+	group := e.client.groupOf(e.record).ID
+	stored, found, err := e.client.storedPolicy()
 	if err != nil {
 		return err
 	}
-	if p.client.options.ContentURL == nil || len(p.client.options.PolicyKeys) == 0 || group == "" {
+	if e.client.options.ContentURL == nil || len(e.client.options.PolicyKeys) == 0 || group == "" {
 		return nil
 	}
-	if !p.due(hint, stored, found, group) {
+	if !e.headIsDue(hint, stored, found, group) {
 		if hint == nil {
 			return nil
 		}
-		return p.find("") // the portal serves what is stored
+		return e.recordContentProblem("") // the portal serves what is stored
 	}
-	p.client.asked = group
-	err = p.fetchContent(stored, group)
+	e.client.askedGroup = group
+	err = e.fetchContent(stored, group)
 	if store.Failed(err) {
 		return err
 	}
 	if err == nil {
-		return p.find("")
+		return e.recordContentProblem("")
 	}
-	p.outcome.Code, p.outcome.Detail = contentCode(err), p.client.explanation(err)
-	return p.find(p.outcome.Code)
+	e.outcome.Code, e.outcome.Detail = contentCode(err), e.client.explainError(err)
+	return e.recordContentProblem(e.outcome.Code)
 }
 
-// due says whether to ask: if the hint differs from what is stored, or nothing is
-// stored for the group. Without a hint that is asked once per start: a portal
-// that serves content would have given one.
-func (p *pass) due(hint *protocol.Hint, stored policyRecord, found bool, group string) bool {
+// headIsDue reports whether to ask: if the hint differs from what is stored, or
+// nothing is stored for the group. Without a hint that is asked once per start:
+// a portal that serves content would have given one.
+func (e *exchange) headIsDue(hint *protocol.Hint, stored policyRecord, found bool, group string) bool {
 	if !found || stored.Group != group {
-		return hint != nil || p.client.asked != group
+		return hint != nil || e.client.askedGroup != group
 	}
 	if hint == nil {
 		return false
 	}
 	var pinned string
-	if !stored.released() {
+	if !stored.isReleased() {
 		pinned = stored.Head.Policy.SHA256
 	}
 	return hint.HeadVersion != stored.Head.HeadVersion || hint.SHA256 != pinned
 }
 
 // fetchContent gets, judges and stores the group's head and its policy.
-func (p *pass) fetchContent(stored policyRecord, group string) error {
+func (e *exchange) fetchContent(stored policyRecord, group string) error {
 	var etag string
 	if stored.Group == group {
 		etag = stored.ETag
 	}
-	got, err := p.getContent(etag, protocol.MaxHead, "heads", group+".dsse.json")
+	got, err := e.getContent(etag, protocol.MaxHead, "heads", group+".dsse.json")
 	if err != nil {
 		return err
 	}
@@ -151,40 +152,40 @@ func (p *pass) fetchContent(stored policyRecord, group string) error {
 	case got.status == http.StatusNotModified && etag != "":
 		return nil
 	case got.status == http.StatusNotFound:
-		return &Error{Code: protocol.CodeHeadMissing, Err: errors.New("there is no head for this group")}
+		return &exchangeError{Code: protocol.CodeHeadMissing, Err: errors.New("there is no head for this group")}
 	case got.status != http.StatusOK:
-		return got.refusal(p.client.options.Now())
+		return got.refusalError(e.client.options.Now())
 	}
-	verified, err := p.judgeHead(got.body, group)
+	verified, err := e.verifyHead(got.body, group)
 	if err != nil {
 		return err
 	}
 	next := policyRecord{Group: group, Head: verified.head, ETag: got.header.Get("ETag"),
-		Pointer: stored.Pointer, Document: stored.Document, FetchedAt: p.client.options.Now().UTC()}
+		Pointer: stored.Pointer, Document: stored.Document, FetchedAt: e.client.options.Now().UTC()}
 	if pointer := verified.head.Policy; pointer != nil {
 		next.Pointer = *pointer
-		next.Document, err = p.policyFor(*pointer, stored)
+		next.Document, err = e.policyFor(*pointer, stored)
 	}
 	if err != nil {
-		return errors.Join(err, p.storeHead(verified, nil))
+		return errors.Join(err, e.storeHead(verified, nil))
 	}
-	if err := p.storeHead(verified, &next); err != nil {
+	if err := e.storeHead(verified, &next); err != nil {
 		return err
 	}
-	p.outcome.ContentChanged = stored.released() != next.released() ||
-		!next.released() && stored.Pointer != next.Pointer
+	e.outcome.ContentChanged = stored.isReleased() != next.isReleased() ||
+		!next.isReleased() && stored.Pointer != next.Pointer
 	return nil
 }
 
 // getContent gets a file. Web servers name its type as they like; a page is
 // what they call none of ours.
-func (p *pass) getContent(etag string, limit int, folder, name string) (answer, error) {
-	got, err := p.client.exchange(p.ctx, call{
-		method: http.MethodGet, url: p.client.options.ContentURL.JoinPath(folder, url.PathEscape(name)),
-		token: p.client.identity().token, etag: etag, limit: limit,
+func (e *exchange) getContent(etag string, limit int, folder, name string) (portalAnswer, error) {
+	got, err := e.client.sendRequest(e.ctx, portalRequest{
+		method: http.MethodGet, url: e.client.options.ContentURL.JoinPath(folder, url.PathEscape(name)),
+		token: e.client.currentIdentity().token, etag: etag, limit: limit,
 	})
 	if err == nil && got.status == http.StatusOK && errors.Is(got.checkMedia(), errWebPage) {
-		return answer{}, replyError(errWebPage)
+		return portalAnswer{}, replyError(errWebPage)
 	}
 	return got, err
 }
@@ -195,14 +196,14 @@ type verifiedHead struct {
 	mark markRecord
 }
 
-// judgeHead verifies first and reads the verified bytes only; then it compares
+// verifyHead verifies first and reads the verified bytes only; then it compares
 // with what this Mac has seen before (protocol.md 2.4).
-func (p *pass) judgeHead(data []byte, group string) (verifiedHead, error) {
+func (e *exchange) verifyHead(data []byte, group string) (verifiedHead, error) {
 	envelope, err := protocol.ParseEnvelope(data, protocol.MaxHead)
 	if err != nil {
 		return verifiedHead{}, err
 	}
-	payload, err := envelope.Verify(protocol.PayloadHead, p.client.options.PolicyKeys, 1)
+	payload, err := envelope.Verify(protocol.PayloadHead, e.client.options.PolicyKeys, 1)
 	if err != nil {
 		return verifiedHead{}, err
 	}
@@ -215,21 +216,21 @@ func (p *pass) judgeHead(data []byte, group string) (verifiedHead, error) {
 	}
 	sum := sha256.Sum256(payload)
 	verified := verifiedHead{head: head, mark: markRecord{
-		HeadVersion: head.HeadVersion, SHA256: hex.EncodeToString(sum[:]), KeyIDs: p.signersOf(envelope),
+		HeadVersion: head.HeadVersion, SHA256: hex.EncodeToString(sum[:]), KeyIDs: e.signersOf(envelope),
 	}}
-	if err := p.compareWithSeen(verified); err != nil {
+	if err := e.compareWithSeen(verified); err != nil {
 		return verifiedHead{}, err
 	}
-	if !p.client.judgedTime().Before(head.ExpiresAt) {
+	if !e.client.expiryTime().Before(head.ExpiresAt) {
 		return verifiedHead{}, errExpired
 	}
 	return verified, nil
 }
 
 // signersOf are the trusted keys that signed a head.
-func (p *pass) signersOf(envelope protocol.Envelope) []string {
+func (e *exchange) signersOf(envelope protocol.Envelope) []string {
 	var ids []string
-	for _, key := range p.client.options.PolicyKeys {
+	for _, key := range e.client.options.PolicyKeys {
 		if _, err := envelope.Verify(protocol.PayloadHead, []protocol.TrustedKey{key}, 1); err == nil {
 			ids = append(ids, key.ID)
 		}
@@ -237,18 +238,18 @@ func (p *pass) signersOf(envelope protocol.Envelope) []string {
 	return ids
 }
 
-func (p *pass) compareWithSeen(verified verifiedHead) error {
-	return p.client.options.Store.View(func(tx *store.Tx) error {
-		site, pinned, err := sites.Get(tx, onlyKey)
+func (e *exchange) compareWithSeen(verified verifiedHead) error {
+	return e.client.options.Store.View(func(tx *store.Tx) error {
+		site, pinned, err := siteRecords.Get(tx, onlyKey)
 		if err != nil {
 			return err
 		}
-		if pinned && site.SiteID != verified.head.SiteID && p.stillTrusts(site.KeyIDs) {
+		if pinned && site.SiteID != verified.head.SiteID && e.stillTrusts(site.KeyIDs) {
 			return protocol.ErrWrongSite
 		}
-		seen, found, err := marks.Get(tx, markKey(verified.head.SiteID, verified.head.GroupID))
+		seen, found, err := headMarks.Get(tx, markKey(verified.head.SiteID, verified.head.GroupID))
 		switch {
-		case err != nil || !found || !p.stillTrusts(seen.KeyIDs):
+		case err != nil || !found || !e.stillTrusts(seen.KeyIDs):
 			return err
 		case verified.mark.HeadVersion < seen.HeadVersion:
 			return fmt.Errorf("%w: %d after %d", protocol.ErrRollback, verified.mark.HeadVersion, seen.HeadVersion)
@@ -259,21 +260,21 @@ func (p *pass) compareWithSeen(verified verifiedHead) error {
 	})
 }
 
-// stillTrusts says whether the Mac's configuration has any of the keys. A site
+// stillTrusts reports whether the Mac's configuration has any of the keys. A site
 // can be left only by replacing all of them: then the administrator has moved
 // the Mac to another site.
-func (p *pass) stillTrusts(ids []string) bool {
-	return slices.ContainsFunc(p.client.options.PolicyKeys, func(key protocol.TrustedKey) bool {
+func (e *exchange) stillTrusts(ids []string) bool {
+	return slices.ContainsFunc(e.client.options.PolicyKeys, func(key protocol.TrustedKey) bool {
 		return slices.Contains(ids, key.ID)
 	})
 }
 
 // policyFor gives the document that the pointer pins: the stored one, or one
 // that is fetched, checked and readable.
-func (p *pass) policyFor(pointer protocol.PolicyPointer, stored policyRecord) ([]byte, error) {
+func (e *exchange) policyFor(pointer protocol.PolicyPointer, stored policyRecord) ([]byte, error) {
 	document := stored.Document
 	if pointer.CheckPolicy(document) != nil {
-		got, err := p.getContent("", pointer.Size, "policies", pointer.SHA256+".json")
+		got, err := e.getContent("", pointer.Size, "policies", pointer.SHA256+".json")
 		if errors.Is(err, protocol.ErrTooLarge) {
 			return nil, fmt.Errorf("%w: it is longer than the head says", protocol.ErrPolicyHash)
 		}
@@ -281,7 +282,7 @@ func (p *pass) policyFor(pointer protocol.PolicyPointer, stored policyRecord) ([
 			return nil, err
 		}
 		if got.status != http.StatusOK {
-			return nil, got.refusal(p.client.options.Now())
+			return nil, got.refusalError(e.client.options.Now())
 		}
 		document = got.body
 	}
@@ -300,17 +301,17 @@ func (p *pass) policyFor(pointer protocol.PolicyPointer, stored policyRecord) ([
 
 // storeHead notes that the head was seen, and, if its policy is at hand, makes
 // it the one in force; in one commit.
-func (p *pass) storeHead(verified verifiedHead, next *policyRecord) error {
+func (e *exchange) storeHead(verified verifiedHead, next *policyRecord) error {
 	site := siteRecord{SiteID: verified.head.SiteID}
-	for _, key := range p.client.options.PolicyKeys {
+	for _, key := range e.client.options.PolicyKeys {
 		site.KeyIDs = append(site.KeyIDs, key.ID)
 	}
-	err := p.client.options.Store.Update(func(tx *store.Tx) error {
+	err := e.client.options.Store.Update(func(tx *store.Tx) error {
 		err := errors.Join(
-			sites.Put(tx, onlyKey, site),
-			marks.Put(tx, markKey(verified.head.SiteID, verified.head.GroupID), verified.mark))
+			siteRecords.Put(tx, onlyKey, site),
+			headMarks.Put(tx, markKey(verified.head.SiteID, verified.head.GroupID), verified.mark))
 		if next != nil {
-			err = errors.Join(err, policies.Put(tx, onlyKey, *next))
+			err = errors.Join(err, policyRecords.Put(tx, onlyKey, *next))
 		}
 		return err
 	})
@@ -320,28 +321,29 @@ func (p *pass) storeHead(verified verifiedHead, next *policyRecord) error {
 	return nil
 }
 
-// find keeps the finding; a new one is an event.
-func (p *pass) find(code protocol.Code) error {
-	var before findingRecord
-	err := p.client.options.Store.Update(func(tx *store.Tx) error {
+// recordContentProblem stores why the content is not what it should be, empty
+// for no reason; a new one is an event.
+func (e *exchange) recordContentProblem(code protocol.Code) error {
+	var before contentProblem
+	err := e.client.options.Store.Update(func(tx *store.Tx) error {
 		var err error
-		if before, _, err = findings.Get(tx, onlyKey); err != nil || before.Code == code {
+		if before, _, err = contentProblems.Get(tx, onlyKey); err != nil || before.Code == code {
 			return err
 		}
-		return findings.Put(tx, onlyKey, findingRecord{Code: code})
+		return contentProblems.Put(tx, onlyKey, contentProblem{Code: code})
 	})
 	if err != nil {
-		return fmt.Errorf("store finding: %w", err)
+		return fmt.Errorf("store content problem: %w", err)
 	}
 	if code != "" && code != before.Code {
-		p.notice(code, map[string]string{"detail": p.outcome.Detail})
+		e.addEvent(code, map[string]string{"detail": e.outcome.Detail})
 	}
 	return nil
 }
 
 func (c *Client) storedPolicy() (record policyRecord, found bool, err error) {
 	err = c.options.Store.View(func(tx *store.Tx) error {
-		record, found, err = policies.Get(tx, onlyKey)
+		record, found, err = policyRecords.Get(tx, onlyKey)
 		return err
 	})
 	return record, found, err
@@ -350,13 +352,13 @@ func (c *Client) storedPolicy() (record policyRecord, found bool, err error) {
 // Content gives the last good verified policy, and why there is nothing newer.
 func (c *Client) Content() policy.Content {
 	var record policyRecord
-	var finding findingRecord
+	var problem contentProblem
 	var found bool
 	err := c.options.Store.View(func(tx *store.Tx) (err error) {
-		if record, found, err = policies.Get(tx, onlyKey); err != nil {
+		if record, found, err = policyRecords.Get(tx, onlyKey); err != nil {
 			return err
 		}
-		finding, _, err = findings.Get(tx, onlyKey)
+		problem, _, err = contentProblems.Get(tx, onlyKey)
 		return err
 	})
 	switch {
@@ -365,10 +367,10 @@ func (c *Client) Content() policy.Content {
 	case !found && len(c.options.PolicyKeys) == 0:
 		return policy.Content{Code: protocol.CodeNoPolicyKeys}
 	case !found:
-		return policy.Content{Code: finding.Code}
+		return policy.Content{Code: problem.Code}
 	}
 	return policy.Content{
 		Verified: true, HeadVersion: record.Head.HeadVersion, Document: record.Document, Pointer: record.Pointer,
-		Released: record.released(), Expired: !c.judgedTime().Before(record.Head.ExpiresAt), Code: finding.Code,
+		Released: record.isReleased(), Expired: !c.expiryTime().Before(record.Head.ExpiresAt), Code: problem.Code,
 	}
 }

@@ -89,7 +89,7 @@ func (h halting) expect(t *testing.T, code protocol.Code, within time.Duration, 
 	})
 }
 
-// What is too large is told as that, however long it took.
+// What is too large is reported as that, however long it took.
 func TestAnEndlessAnswerIsTooLargeAlsoAtItsLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

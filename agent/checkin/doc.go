@@ -23,5 +23,5 @@
 // a megabyte, or anything that was known before. What may be a network that
 // wants a sign-in first is no alarm while the network has just changed
 // (facts/macos.md 2.5). Expiry is judged by a time that neither a portal nor the
-// Mac's clock can move at will (H07, TrustedTime).
+// Mac's clock can move at will (H07, trustedTime).
 package checkin

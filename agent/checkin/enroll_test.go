@@ -42,11 +42,11 @@ func TestH01_TheKeyIsWrittenBeforeItIsUsed(t *testing.T) {
 	b := newBench(t)
 	b.line.down = true
 	b.fails(protocol.CodePortalUnreachable)
-	before := b.client.identity().key
+	before := b.client.currentIdentity().key
 	b.crash()
 	b.line.down = false
 	b.do("agent_start")
-	if !before.Equal(b.client.identity().key) || !b.portal.device.Equal(before.Public()) {
+	if !before.Equal(b.client.currentIdentity().key) || !b.portal.device.Equal(before.Public()) {
 		t.Error("the device key did not survive a restart")
 	}
 }
@@ -55,7 +55,7 @@ func TestH01_ADeviceThatIsUnknownReenrollsWithItsKey(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.do("agent_start")
-	old := b.client.identity()
+	old := b.client.currentIdentity()
 	b.portal.forget()
 	b.portal.sent()
 	outcome := b.do("daily")
@@ -63,7 +63,7 @@ func TestH01_ADeviceThatIsUnknownReenrollsWithItsKey(t *testing.T) {
 	if string(sent[0].body) != string(sent[2].body) {
 		t.Error("the report changed while its token did")
 	}
-	if !outcome.EnrolledNow || !outcome.SendFull || b.client.identity().token == old.token {
+	if !outcome.EnrolledNow || !outcome.SendFull || b.client.currentIdentity().token == old.token {
 		t.Errorf("outcome %+v", outcome)
 	}
 }
@@ -72,7 +72,7 @@ func TestH01_PendingEnrollmentKeepsTheOldToken(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.do("agent_start")
-	token := b.client.identity().token
+	token := b.client.currentIdentity().token
 	b.portal.set(func(f *fakePortal) { f.pending = true })
 	b.portal.on("POST /v1/checkin", problem(protocol.ProblemDeviceUnknown))
 	outcome := b.fails(protocol.CodeEnrollmentPending)
@@ -83,7 +83,7 @@ func TestH01_PendingEnrollmentKeepsTheOldToken(t *testing.T) {
 		t.Errorf("state %+v", b.client.State())
 	}
 	b.crash()
-	if b.client.identity().token != token {
+	if b.client.currentIdentity().token != token {
 		t.Error("the old token is gone")
 	}
 	b.do("daily") // and works
@@ -221,7 +221,7 @@ func TestH02_AnIdentityOfAnotherMacIsNotUsed(t *testing.T) {
 			if !errors.Is(err, test.wants) {
 				t.Fatalf("load: %v, want %v", err, test.wants)
 			}
-			if fresh := who.token == "" && !who.key.Equal(b.client.identity().key); fresh != (test.wants != nil) {
+			if fresh := who.token == "" && !who.key.Equal(b.client.currentIdentity().key); fresh != (test.wants != nil) {
 				t.Errorf("fresh: %t", fresh)
 			}
 		})
@@ -293,7 +293,7 @@ func TestIdentityThatCannotBeRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.configure()
-		if who := b.client.identity(); who.key != nil {
+		if who := b.client.currentIdentity(); who.key != nil {
 			t.Error("a key is used that is on no disk")
 		}
 		b.fails(protocol.CodeNotEnrolled)
@@ -319,7 +319,7 @@ func TestIdentityThatCannotBeRead(t *testing.T) {
 	t.Run("before the Mac is known", func(t *testing.T) {
 		t.Parallel()
 		_, err := LoadIdentity(t.TempDir()+"/node.json", protocol.Host{Serial: "C02XYZ"})
-		if !errors.Is(err, ErrHostUnknown) {
+		if !errors.Is(err, errHostUnknown) {
 			t.Error(err)
 		}
 	})
@@ -329,7 +329,7 @@ func TestAnotherPortalGetsAnotherToken(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.do("agent_start")
-	old := b.client.identity().token
+	old := b.client.currentIdentity().token
 	b.portal.sent()
 	other := newFakePortal(t)
 	other.clock = b.portal.clock
@@ -395,7 +395,7 @@ func TestNotConfigured(t *testing.T) {
 	b.options.ServerURL = nil
 	b.configure()
 	outcome, err := b.client.Do(context.Background(), b.report, Extra{})
-	var failure *Error
+	var failure *exchangeError
 	if !errors.As(err, &failure) || outcome.Code != protocol.CodeNotConfigured || outcome.Requests != 0 {
 		t.Errorf("%v %+v", err, outcome)
 	}

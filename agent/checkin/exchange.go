@@ -17,83 +17,83 @@ import (
 	"prlagent/store"
 )
 
-// pass is one Do.
-type pass struct {
-	client    *Client
-	ctx       context.Context
-	report    *protocol.Report
-	extra     Extra
-	outcome   Outcome
-	inherited []protocol.Trigger // of a stored report that the next one replaces
-	givenUp   uint64             // up to this event the portal would not have any; 0 = none
-	record    exchangeRecord
-	base      protocol.Baseline
-	reacted   map[string]bool // problems that were reacted to; each once
-	roundTrip time.Duration   // of the last answer
+// exchange is one Do with the portal.
+type exchange struct {
+	client            *Client
+	ctx               context.Context
+	report            *protocol.Report
+	extra             Extra
+	outcome           Outcome
+	inheritedTriggers []protocol.Trigger // of a stored report that the next one replaces
+	droppedUpTo       uint64             // up to this event the portal would not have any; 0 = none
+	record            exchangeRecord
+	baseline          protocol.Baseline
+	reacted           map[string]bool // problems that were reacted to; each once
+	roundTrip         time.Duration   // of the last answer
 }
 
-func (p *pass) run() error {
-	if p.client.options.ServerURL == nil {
-		return &Error{Code: protocol.CodeNotConfigured, Err: errors.New("no ServerURL is configured")}
+func (e *exchange) run() error {
+	if e.client.options.ServerURL == nil {
+		return &exchangeError{Code: protocol.CodeNotConfigured, Err: errors.New("no ServerURL is configured")}
 	}
-	if err := p.client.loadIdentity(); err != nil {
+	if err := e.client.loadIdentity(); err != nil {
 		return err
 	}
-	if p.client.wasReplaced() {
-		p.notice(protocol.CodeIdentityReset, map[string]string{"reason": "node.json was damaged; it is kept as node.json.damaged"})
+	if e.client.takeReplaced() {
+		e.addEvent(protocol.CodeIdentityReset, map[string]string{"reason": "node.json was damaged; it is kept as node.json.damaged"})
 	}
-	if err := p.ensureEnrolled(); err != nil {
+	if err := e.ensureEnrolled(); err != nil {
 		return err
 	}
-	if err := p.exchangeReports(); err != nil {
+	if err := e.exchangeReports(); err != nil {
 		return err
 	}
-	return p.refreshContent(p.outcome.Reply.Policy)
+	return e.refreshContent(e.outcome.Reply.Policy)
 }
 
 // exchangeReports sends the unanswered report of before, then this one if it
 // says anything else, then everything if the portal asks for it.
-func (p *pass) exchangeReports() error {
-	found, expired, err := readStanding(p.client.options.Store, origin(p.client.options.ServerURL), p.client.options.Now())
+func (e *exchange) exchangeReports() error {
+	found, expired, err := readStoredState(e.client.options.Store, originOf(e.client.options.ServerURL), e.client.options.Now())
 	if err != nil {
 		return err
 	}
-	p.record, p.base = found.record, found.base
+	e.record, e.baseline = found.record, found.baseline
 	if expired != nil {
-		p.inherited = expired.Triggers
+		e.inheritedTriggers = expired.Triggers
 	}
 	if found.pending != nil {
 		resumed := *found.pending
-		if err := p.deliver(resumed); err != nil {
+		if err := e.deliverReport(resumed); err != nil {
 			return err
 		}
-		enough, err := p.saidBy(resumed)
+		enough, err := e.coveredBy(resumed)
 		if err != nil || enough {
 			return err
 		}
 	}
-	if err := p.sendReport(); err != nil {
+	if err := e.sendReport(); err != nil {
 		return err
 	}
-	if p.outcome.Reply.Inventory != protocol.InventorySendFull {
+	if e.outcome.Reply.Inventory != protocol.InventorySendFull {
 		return nil
 	}
-	p.outcome.SendFull = true
-	return p.sendReport()
+	e.outcome.SendFull = true
+	return e.sendReport()
 }
 
-func (p *pass) sendReport() error {
-	pending, err := p.prepare(protocol.MaxEvents)
+func (e *exchange) sendReport() error {
+	pending, err := e.prepareReport(protocol.MaxEvents)
 	if err != nil {
 		return err
 	}
-	return p.deliver(pending)
+	return e.deliverReport(pending)
 }
 
-// saidBy tells whether an older report that was just acknowledged has told the
-// portal everything that this one would.
-func (p *pass) saidBy(older pendingRecord) (bool, error) {
-	now, err := p.report.Baseline()
+// coveredBy reports whether an older report that was just acknowledged has told
+// the portal everything that this one would.
+func (e *exchange) coveredBy(older pendingRecord) (bool, error) {
+	now, err := e.report.Baseline()
 	if err != nil {
 		return false, fmt.Errorf("hash report: %w", err)
 	}
@@ -101,65 +101,65 @@ func (p *pass) saidBy(older pendingRecord) (bool, error) {
 	for _, id := range older.Results {
 		sent[id] = true
 	}
-	unsent, err := p.client.options.Outbox.Unsent()
+	unsent, err := e.client.options.Outbox.Unsent()
 	if err != nil {
 		return false, err
 	}
-	news := now.Hash != p.base.Hash || len(p.client.options.Outbox.Carried()) > 0 || len(unsent) > 0
-	for _, result := range p.extra.Results {
+	news := now.Hash != e.baseline.Hash || len(e.client.options.Outbox.Carried()) > 0 || len(unsent) > 0
+	for _, result := range e.extra.Results {
 		news = news || !sent[result.CommandID]
 	}
 	return !news, nil
 }
 
-// prepare makes the next report, with at most that many events, and stores it
-// before anybody sends it.
-func (p *pass) prepare(events int) (pendingRecord, error) {
-	pending, err := p.compose(events)
+// prepareReport makes the next report, with at most that many events, and
+// stores it before anybody sends it.
+func (e *exchange) prepareReport(events int) (pendingRecord, error) {
+	pending, err := e.composeReport(events)
 	if err != nil {
 		return pendingRecord{}, err
 	}
-	err = p.client.options.Outbox.Update(func(tx *store.Tx, change *outbox.Change) error {
+	err = e.client.options.Outbox.Update(func(tx *store.Tx, change *outbox.Change) error {
 		change.Seal()
-		change.Settle(p.givenUp)
-		return pendings.Put(tx, onlyKey, pending)
+		change.Settle(e.droppedUpTo)
+		return pendingRecords.Put(tx, onlyKey, pending)
 	})
 	if err != nil {
 		return pendingRecord{}, fmt.Errorf("store report: %w", err)
 	}
-	p.inherited = nil // they are in the stored report now
+	e.inheritedTriggers = nil // they are in the stored report now
 	return pending, nil
 }
 
-// compose builds the report's exact bytes. If it is too large, half of its
+// composeReport builds the report's exact bytes. If it is too large, half of its
 // events wait for the next report, the newer ones: what is acknowledged is
 // everything up to a number.
-func (p *pass) compose(events int) (pendingRecord, error) {
+func (e *exchange) composeReport(events int) (pendingRecord, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return pendingRecord{}, fmt.Errorf("make request id: %w", err)
 	}
-	unsent, err := p.client.options.Outbox.Unsent()
+	unsent, err := e.client.options.Outbox.Unsent()
 	if err != nil {
 		return pendingRecord{}, err
 	}
-	triggers := reportTriggers(p.inherited, p.client.options.Outbox.Carried())
-	now := p.client.options.Now().UTC()
+	triggers := reportTriggers(e.inheritedTriggers, e.client.options.Outbox.Carried())
+	now := e.client.options.Now().UTC()
 	pending := pendingRecord{
-		Epoch: p.record.Epoch, Origin: p.record.Origin, RequestID: id.String(),
-		Sequence: p.record.Sequence + 1, CreatedAt: now, Triggers: triggers,
+		Epoch: e.record.Epoch, Origin: e.record.Origin, RequestID: id.String(),
+		Sequence: e.record.Sequence + 1, CreatedAt: now, Triggers: triggers,
 	}
 	request := protocol.CheckinRequest{
 		Protocol: protocol.Version, RequestID: pending.RequestID, Epoch: pending.Epoch, Sequence: pending.Sequence,
 		SentAt: now.Truncate(time.Second), Triggers: triggers,
-		OpenCommands: p.extra.OpenCommands, Results: p.extra.Results,
+		OpenCommands: e.extra.OpenCommands, Results: e.extra.Results,
 	}
 	request.Events = unsent[:min(len(unsent), events)]
-	baseline, err := p.report.Fill(&request, p.base)
+	baseline, err := e.report.Fill(&request, e.baseline)
 	if err != nil {
 		return pendingRecord{}, fmt.Errorf("fill report: %w", err)
 	}
-	if baseline.Hash != p.base.Hash {
+	if baseline.Hash != e.baseline.Hash {
 		pending.Baseline = &baseline
 	}
 	if pending.Body, err = json.Marshal(request); err != nil {
@@ -167,16 +167,16 @@ func (p *pass) compose(events int) (pendingRecord, error) {
 	}
 	if tooLarge(pending.Body) {
 		if len(request.Events) > 0 {
-			return p.compose(len(request.Events) / 2)
+			return e.composeReport(len(request.Events) / 2)
 		}
-		return pendingRecord{}, &Error{Code: protocol.CodeReportTooLarge, Err: errors.New("the report is larger than the protocol allows")}
+		return pendingRecord{}, &exchangeError{Code: protocol.CodeReportTooLarge, Err: errors.New("the report is larger than the protocol allows")}
 	}
-	pending.note(request)
+	pending.noteRequest(request)
 	return pending, nil
 }
 
-// note keeps what of the request must be known once it is acknowledged.
-func (r *pendingRecord) note(request protocol.CheckinRequest) {
+// noteRequest keeps what of the request must be known once it is acknowledged.
+func (r *pendingRecord) noteRequest(request protocol.CheckinRequest) {
 	for _, result := range request.Results {
 		r.Results = append(r.Results, result.CommandID)
 	}
@@ -190,51 +190,51 @@ func tooLarge(body []byte) bool {
 	if len(body) > protocol.MaxRequest {
 		return true
 	}
-	packed, _ := pack(body)
+	packed, _ := compressBody(body)
 	return len(packed) > protocol.MaxRequestGzip
 }
 
-// deliver sends a stored report until it is acknowledged, or until there is
+// deliverReport sends a stored report until it is acknowledged, or until there is
 // nothing left to try. Each of our problems is reacted to once.
-func (p *pass) deliver(pending pendingRecord) error {
+func (e *exchange) deliverReport(pending pendingRecord) error {
 	for {
-		reply, err := p.send(pending)
+		reply, err := e.sendPending(pending)
 		if err == nil {
-			return p.accept(pending, reply)
+			return e.acceptReply(pending, reply)
 		}
 		var problem protocol.Problem
 		if !errors.As(err, &problem) {
 			return err
 		}
 		name := problem.Name()
-		react, known := reactions[name]
-		if !known || p.reacted[name] {
-			return p.giveUp(pending, problem, err)
+		react, known := problemReactions[name]
+		if !known || e.reacted[name] {
+			return e.giveUp(pending, problem, err)
 		}
-		p.reacted[name] = true
-		if pending, err = react(p, pending, problem, err); err != nil {
+		e.reacted[name] = true
+		if pending, err = react(e, pending, problem, err); err != nil {
 			return err
 		}
 	}
 }
 
-func (p *pass) send(pending pendingRecord) (protocol.CheckinReply, error) {
+func (e *exchange) sendPending(pending pendingRecord) (protocol.CheckinReply, error) {
 	body, packed := pending.Body, false
-	if !p.client.plain {
-		body, packed = pack(pending.Body)
+	if !e.client.noCompression {
+		body, packed = compressBody(pending.Body)
 	}
-	began := p.client.options.Elapsed()
-	got, err := p.client.exchange(p.ctx, call{
-		method: http.MethodPost, url: p.client.options.ServerURL.JoinPath("v1", "checkin"), token: p.client.identity().token,
-		body: body, packed: packed, limit: protocol.MaxReply,
+	began := e.client.options.Elapsed()
+	got, err := e.client.sendRequest(e.ctx, portalRequest{
+		method: http.MethodPost, url: e.client.options.ServerURL.JoinPath("v1", "checkin"), token: e.client.currentIdentity().token,
+		body: body, compressed: packed, limit: protocol.MaxReply,
 	})
 	if err != nil {
 		return protocol.CheckinReply{}, err
 	}
 	if got.status != http.StatusOK {
-		return protocol.CheckinReply{}, got.refusal(p.client.options.Now())
+		return protocol.CheckinReply{}, got.refusalError(e.client.options.Now())
 	}
-	p.roundTrip = min(p.client.options.Elapsed()-began, requestLimit)
+	e.roundTrip = min(e.client.options.Elapsed()-began, requestLimit)
 	reply, err := parseReply(got)
 	if err != nil {
 		return protocol.CheckinReply{}, replyError(err)
@@ -242,56 +242,56 @@ func (p *pass) send(pending pendingRecord) (protocol.CheckinReply, error) {
 	return reply, nil
 }
 
-// accept stores what the portal has acknowledged, in one commit.
-func (p *pass) accept(pending pendingRecord, reply protocol.CheckinReply) error {
-	p.record.Sequence = pending.Sequence
-	p.record.LastSuccess = p.client.options.Now().UTC()
-	p.record.NextCheckin = p.client.cadence(reply.NextCheckin)
-	if err := p.adoptGroup(reply.Group); err != nil {
+// acceptReply stores what the portal has acknowledged, in one commit.
+func (e *exchange) acceptReply(pending pendingRecord, reply protocol.CheckinReply) error {
+	e.record.Sequence = pending.Sequence
+	e.record.LastSuccess = e.client.options.Now().UTC()
+	e.record.NextCheckin = e.client.clampCadence(reply.NextCheckin)
+	if err := e.adoptGroup(reply.Group); err != nil {
 		return err
 	}
-	clock, err := p.hearTime(reply.ServerTime)
+	clock, err := e.noteServerTime(reply.ServerTime)
 	if err != nil {
 		return err
 	}
 	full := reply.Inventory == protocol.InventorySendFull
 	switch {
 	case full:
-		p.base = protocol.Baseline{}
+		e.baseline = protocol.Baseline{}
 	case pending.Baseline != nil:
-		p.base = *pending.Baseline
+		e.baseline = *pending.Baseline
 	}
-	err = p.client.options.Outbox.Update(func(tx *store.Tx, change *outbox.Change) error {
+	err = e.client.options.Outbox.Update(func(tx *store.Tx, change *outbox.Change) error {
 		change.Settle(pending.LastEvent)
 		var base error
 		if full {
-			base = baselines.Delete(tx, onlyKey)
+			base = baselineRecords.Delete(tx, onlyKey)
 		} else if pending.Baseline != nil {
-			base = baselines.Put(tx, onlyKey, *pending.Baseline)
+			base = baselineRecords.Put(tx, onlyKey, *pending.Baseline)
 		}
-		return errors.Join(base, exchanges.Put(tx, onlyKey, p.record), clocks.Put(tx, onlyKey, clock), pendings.Delete(tx, onlyKey))
+		return errors.Join(base, exchangeRecords.Put(tx, onlyKey, e.record), clockRecords.Put(tx, onlyKey, clock), pendingRecords.Delete(tx, onlyKey))
 	})
 	if err != nil {
 		return fmt.Errorf("store acknowledgement: %w", err)
 	}
-	p.keep(pending, reply)
+	e.keepReply(pending, reply)
 	return nil
 }
 
-// keep puts the reply into the outcome; acknowledgements of an earlier reply of
-// the same pass stay.
-func (p *pass) keep(pending pendingRecord, reply protocol.CheckinReply) {
-	if p.outcome.Reply != nil {
-		reply.Acks = append(p.outcome.Reply.Acks, reply.Acks...)
+// keepReply puts the reply into the outcome; acknowledgements of an earlier
+// reply of the same exchange stay.
+func (e *exchange) keepReply(pending pendingRecord, reply protocol.CheckinReply) {
+	if e.outcome.Reply != nil {
+		reply.Acks = append(e.outcome.Reply.Acks, reply.Acks...)
 	}
-	p.outcome.Reply = &reply
-	p.outcome.NextCheckin = time.Duration(p.record.NextCheckin) * time.Second
-	p.outcome.Splay = time.Duration(max(reply.SplaySecs, 0)) * time.Second
+	e.outcome.Reply = &reply
+	e.outcome.NextCheckin = time.Duration(e.record.NextCheckin) * time.Second
+	e.outcome.Splay = time.Duration(max(reply.SplaySecs, 0)) * time.Second
 }
 
-// cadence clamps what the portal asks for, in seconds; nothing asked stays
+// clampCadence clamps what the portal asks for, in seconds; nothing asked stays
 // nothing.
-func (c *Client) cadence(asked int) int {
+func (c *Client) clampCadence(asked int) int {
 	if asked <= 0 {
 		return 0
 	}
@@ -301,7 +301,7 @@ func (c *Client) cadence(asked int) int {
 
 // parseReply reads an acknowledgement. A captive network's page has the wrong
 // media type or no sense, and is a failure.
-func parseReply(got answer) (protocol.CheckinReply, error) {
+func parseReply(got portalAnswer) (protocol.CheckinReply, error) {
 	var reply protocol.CheckinReply
 	if err := decodeJSON(got, &reply); err != nil {
 		return protocol.CheckinReply{}, err
@@ -317,7 +317,7 @@ func parseReply(got answer) (protocol.CheckinReply, error) {
 	return reply, nil
 }
 
-func decodeJSON(got answer, v any) error {
+func decodeJSON(got portalAnswer, v any) error {
 	if err := got.checkMedia(); err != nil {
 		return err
 	}

@@ -323,13 +323,13 @@ func TestStopAfterEachCommit(t *testing.T) {
 	b.portal.sent()
 	b.report.VMs[0].Name = "renamed"
 
-	p := &pass{client: b.client, ctx: context.Background(), report: &b.report, reacted: map[string]bool{}}
-	found, _, err := readStanding(b.options.Store, origin(b.options.ServerURL), b.now)
+	e := &exchange{client: b.client, ctx: context.Background(), report: &b.report, reacted: map[string]bool{}}
+	found, _, err := readStoredState(b.options.Store, originOf(b.options.ServerURL), b.now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.record, p.base = found.record, found.base
-	stored, err := p.prepare(protocol.MaxEvents) // the first commit; then the power fails
+	e.record, e.baseline = found.record, found.baseline
+	stored, err := e.prepareReport(protocol.MaxEvents) // the first commit; then the power fails
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -407,7 +407,7 @@ func TestStateIsConsistentWhileCheckinsCome(t *testing.T) {
 // made: one made from nothing would have a number that was used before.
 func TestH02_NoReportWithoutItsStanding(t *testing.T) {
 	t.Parallel()
-	for _, collection := range []string{exchanges.Name(), baselines.Name(), pendings.Name()} {
+	for _, collection := range []string{exchangeRecords.Name(), baselineRecords.Name(), pendingRecords.Name()} {
 		t.Run(collection, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
@@ -434,9 +434,9 @@ func TestSecretsAreShownNowhere(t *testing.T) {
 	var shown strings.Builder
 	look := func(outcome Outcome, err error) {
 		state, _ := json.Marshal(b.client.State())
-		who, _ := json.Marshal(b.client.identity())
+		who, _ := json.Marshal(b.client.currentIdentity())
 		fmt.Fprintf(&shown, "%+v %#v %v %s %s %v %+v %#v %d\n", outcome, outcome, err, state, who,
-			b.client.Content(), b.client.identity(), b.client.identity(), b.client.identity())
+			b.client.Content(), b.client.currentIdentity(), b.client.currentIdentity(), b.client.currentIdentity())
 	}
 	look(b.try("agent_start"))
 	for _, answer := range []scripted{
@@ -448,7 +448,7 @@ func TestSecretsAreShownNowhere(t *testing.T) {
 	}
 	b.line.down = true
 	look(b.try("daily"))
-	seed := b.client.identity().key.Seed()
+	seed := b.client.currentIdentity().key.Seed()
 	shown.WriteString(b.log.String())
 	for _, leak := range []string{"canary", fmt.Sprint(seed), fmt.Sprintf("%x", seed), fmt.Sprintf("%#v", seed)} {
 		if strings.Contains(shown.String(), leak) {
@@ -465,24 +465,24 @@ func TestSecretsAreShownNowhere(t *testing.T) {
 func TestToldIsWhatWasAcknowledged(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	if b.client.Told(b.report) {
+	if b.client.Acknowledged(b.report) {
 		t.Error("told before the first check-in")
 	}
 	b.do("agent_start")
-	if !b.client.Told(b.report) {
+	if !b.client.Acknowledged(b.report) {
 		t.Error("not told after it")
 	}
 	b.report.VMs[0].ToolsVersion = "27.0.0"
-	if b.client.Told(b.report) {
+	if b.client.Acknowledged(b.report) {
 		t.Error("a change of a row is told before it was")
 	}
 	b.portal.set(func(f *fakePortal) { f.loseNext = 1 })
 	b.fails(protocol.CodePortalUnreachable)
-	if b.client.Told(b.report) {
+	if b.client.Acknowledged(b.report) {
 		t.Error("told although nobody answered")
 	}
 	b.do()
-	if !b.client.Told(b.report) {
+	if !b.client.Acknowledged(b.report) {
 		t.Error("not told after the report was repeated")
 	}
 }

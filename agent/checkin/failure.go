@@ -34,14 +34,14 @@ var networkFailures = []struct {
 	fits func(error) bool
 	code protocol.Code
 }{
-	{is(errOverTime), protocol.CodePortalTimeout},
-	{is(context.Canceled), protocol.CodePortalUnreachable}, // the agent stops
-	{is(errProxySignIn), protocol.CodeProxySignIn},
-	{is(errProxyRefused), protocol.CodeProxyRefused},
-	{as[x509.HostnameError], protocol.CodePortalWrongName},
+	{isError(errOverTime), protocol.CodePortalTimeout},
+	{isError(context.Canceled), protocol.CodePortalUnreachable}, // the agent stops
+	{isError(errProxySignIn), protocol.CodeProxySignIn},
+	{isError(errProxyRefused), protocol.CodeProxyRefused},
+	{isErrorType[x509.HostnameError], protocol.CodePortalWrongName},
 	{isExpired, protocol.CodePortalExpired},
-	{as[*tls.CertificateVerificationError], protocol.CodePortalCertificate},
-	{as[*net.DNSError], protocol.CodePortalDNS},
+	{isErrorType[*tls.CertificateVerificationError], protocol.CodePortalCertificate},
+	{isErrorType[*net.DNSError], protocol.CodePortalDNS},
 	{isTimeout, protocol.CodePortalTimeout},
 	{isDial, protocol.CodePortalUnreachable},
 	{isInterrupted, protocol.CodePortalInterrupted},
@@ -49,11 +49,11 @@ var networkFailures = []struct {
 	{isNoHTTP, protocol.CodePortalOutage},
 }
 
-func is(target error) func(error) bool {
+func isError(target error) func(error) bool {
 	return func(err error) bool { return errors.Is(err, target) }
 }
 
-func as[T error](err error) bool {
+func isErrorType[T error](err error) bool {
 	var found T
 	return errors.As(err, &found)
 }
@@ -86,7 +86,7 @@ func isInterrupted(err error) bool {
 }
 
 func isTLS(err error) bool {
-	return as[tls.RecordHeaderError](err) || as[tls.AlertError](err) || errors.Is(err, http.ErrSchemeMismatch) ||
+	return isErrorType[tls.RecordHeaderError](err) || isErrorType[tls.AlertError](err) || errors.Is(err, http.ErrSchemeMismatch) ||
 		strings.Contains(err.Error(), "tls: ")
 }
 
@@ -102,14 +102,14 @@ func networkError(err error) error {
 	}
 	for _, row := range networkFailures {
 		if row.fits(err) {
-			return &Error{Code: row.code, Err: plain(err)}
+			return &exchangeError{Code: row.code, Err: plainError(err)}
 		}
 	}
-	return &Error{Code: protocol.CodePortalUnreachable, Err: plain(err)}
+	return &exchangeError{Code: protocol.CodePortalUnreachable, Err: plainError(err)}
 }
 
-// plain gives an error whose text quotes a stranger words of our own.
-func plain(err error) error {
+// plainError gives an error whose text quotes a stranger words of our own.
+func plainError(err error) error {
 	if isNoHTTP(err) {
 		return errors.New("the answer is not HTTP")
 	}
@@ -120,23 +120,23 @@ func plain(err error) error {
 func bodyError(err error) error {
 	switch {
 	case errors.Is(err, protocol.ErrTooLarge):
-		return &Error{Code: protocol.CodePortalReplyTooLarge, Err: err}
+		return &exchangeError{Code: protocol.CodePortalReplyTooLarge, Err: err}
 	case isTimeout(err), isInterrupted(err), errors.Is(err, context.Canceled):
 		return networkError(err)
 	}
-	return &Error{Code: protocol.CodePortalReplyInvalid, Err: err}
+	return &exchangeError{Code: protocol.CodePortalReplyInvalid, Err: err}
 }
 
 // replyError is the error of an answer that arrived whole and makes no sense.
 func replyError(err error) error {
 	if errors.Is(err, errWebPage) {
-		return &Error{Code: protocol.CodePortalWebPage, Err: err}
+		return &exchangeError{Code: protocol.CodePortalWebPage, Err: err}
 	}
-	return &Error{Code: protocol.CodePortalReplyInvalid, Err: err}
+	return &exchangeError{Code: protocol.CodePortalReplyInvalid, Err: err}
 }
 
 // checkMedia refuses an answer that does not say that it is JSON.
-func (a answer) checkMedia() error {
+func (a portalAnswer) checkMedia() error {
 	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
 	switch {
 	case err != nil:
@@ -149,16 +149,16 @@ func (a answer) checkMedia() error {
 	return nil
 }
 
-// mendsNever says that the portal itself called the failure one that no
+// isPermanent reports whether the portal itself called the failure one that no
 // repetition mends (protocol.md 2.12): the next reason is soon enough.
-func mendsNever(failure *Error) bool {
+func isPermanent(failure *exchangeError) bool {
 	var problem protocol.Problem
-	return errors.As(failure.Err, &problem) && problem.Retry == protocol.RetryNever && conditions[failure.Code] != probed
+	return errors.As(failure.Err, &problem) && problem.Retry == protocol.RetryNever && enrollmentConditions[failure.Code] != retryHourly
 }
 
-// foreignAnswers are the statuses of what stands between the Mac and the portal
+// foreignStatuses are the statuses of what stands between the Mac and the portal
 // that have a name of their own; all others are outages.
-var foreignAnswers = map[int]protocol.Code{
+var foreignStatuses = map[int]protocol.Code{
 	http.StatusMovedPermanently:              protocol.CodePortalRedirect,
 	http.StatusFound:                         protocol.CodePortalRedirect,
 	http.StatusSeeOther:                      protocol.CodePortalRedirect,
@@ -168,23 +168,23 @@ var foreignAnswers = map[int]protocol.Code{
 	http.StatusNetworkAuthenticationRequired: protocol.CodeNetworkSignIn,
 }
 
-// refusal makes an error of an answer that is not the wanted one: a problem of
-// our own table, or something in between that answered (H04).
-func (a answer) refusal(now time.Time) error {
-	failure := &Error{Code: protocol.CodePortalOutage}
+// refusalError makes an error of an answer that is not the wanted one: a
+// problem of our own table, or something in between that answered (H04).
+func (a portalAnswer) refusalError(now time.Time) error {
+	failure := &exchangeError{Code: protocol.CodePortalOutage}
 	if problem, ours := protocol.ParseProblem(a.status, a.header.Get("Content-Type"), a.body); ours {
 		failure.Code, failure.Err = protocol.CodeOf(problem), problem
 	} else {
-		if code, named := foreignAnswers[a.status]; named {
+		if code, named := foreignStatuses[a.status]; named {
 			failure.Code = code
 		}
 		failure.Err = fmt.Errorf("something that is not the portal answered with status %d", a.status)
 	}
 	if wait, said := retryAfter(a.header, now); said {
-		failure.RetryAfter = above(wait)
+		failure.RetryAfter = addJitter(wait)
 	}
-	if conditions[failure.Code] == probed {
-		failure.RetryAfter = max(failure.RetryAfter, above(probeInterval))
+	if enrollmentConditions[failure.Code] == retryHourly {
+		failure.RetryAfter = max(failure.RetryAfter, addJitter(probeInterval))
 	}
 	return failure
 }

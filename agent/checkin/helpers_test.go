@@ -161,7 +161,7 @@ func (r *ring) EventsSince(seq uint64, limit int) (events []protocol.Event, next
 func (b *bench) fails(code protocol.Code) Outcome {
 	b.t.Helper()
 	outcome, err := b.try("daily")
-	var failure *Error
+	var failure *exchangeError
 	if !errors.As(err, &failure) || failure.Code != code || outcome.Code != code {
 		b.t.Fatalf("check-in: %v (outcome %q), want %s", err, outcome.Code, code)
 	}

@@ -91,7 +91,7 @@ func (h *hostile) heal() {
 func (h *hostile) unanswered() (record pendingRecord) {
 	h.t.Helper()
 	err := h.options.Store.View(func(tx *store.Tx) (err error) {
-		record, _, err = pendings.Get(tx, onlyKey)
+		record, _, err = pendingRecords.Get(tx, onlyKey)
 		return err
 	})
 	if err != nil {
@@ -468,7 +468,7 @@ func TestProtocol20_CanariesAreInNoLog(t *testing.T) {
 	t.Parallel()
 	h := newHostile(t)
 	h.options.Log = h.options.Log.Level(-1)
-	seed := h.client.identity().key.Seed()
+	seed := h.client.currentIdentity().key.Seed()
 	for _, name := range []string{protocol.ProblemInternal, protocol.ProblemEnrollmentClosed, protocol.ProblemDeviceUnknown} {
 		h.answers(func(w http.ResponseWriter, r *http.Request) {
 			protocol.NewProblem(name, "you sent "+r.Header.Get("Authorization")+" "+theSecret).Write(w)
@@ -487,7 +487,7 @@ func TestProtocol20_CanariesAreInNoLog(t *testing.T) {
 	if text := h.log.String(); !strings.Contains(text, "check-in") || len(text) < 1000 {
 		t.Fatalf("the log says %q", text)
 	}
-	for _, secret := range []string{"canary", theSecret, fmt.Sprintf("%x", seed), fmt.Sprint(seed), h.client.identity().token} {
+	for _, secret := range []string{"canary", theSecret, fmt.Sprintf("%x", seed), fmt.Sprint(seed), h.client.currentIdentity().token} {
 		if strings.Contains(h.log.String(), secret) {
 			t.Errorf("the log holds %s", secret)
 		}

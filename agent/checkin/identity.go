@@ -24,11 +24,11 @@ var (
 	// Mac (H02). The caller discards its state (store.Erase, store.NewEpoch),
 	// then saves the fresh one.
 	ErrForeign = errors.New("the identity on disk belongs to another Mac")
-	// ErrDamaged comes with a fresh identity: the one on disk cannot be read.
-	ErrDamaged = errors.New("the identity on disk is damaged")
-	// ErrHostUnknown: there is no identity yet, and none can be made before the
+	// errDamaged comes with a fresh identity: the one on disk cannot be read.
+	errDamaged = errors.New("the identity on disk is damaged")
+	// errHostUnknown: there is no identity yet, and none can be made before the
 	// Mac's serial number and hardware UUID are known.
-	ErrHostUnknown = errors.New("serial number or hardware UUID of this Mac is unknown")
+	errHostUnknown = errors.New("serial number or hardware UUID of this Mac is unknown")
 )
 
 // Identity is what node.json holds. Key and token are not exported, and no
@@ -73,17 +73,17 @@ func LoadIdentity(path string, host protocol.Host) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("read identity: %w", err)
 	}
-	return judgeIdentity(data, host)
+	return checkIdentity(data, host)
 }
 
-func judgeIdentity(data []byte, host protocol.Host) (Identity, error) {
+func checkIdentity(data []byte, host protocol.Host) (Identity, error) {
 	known, err := parseIdentity(data)
 	if err == nil && known.belongsTo(host) {
 		return known, nil
 	}
 	reason := ErrForeign
 	if err != nil {
-		reason = ErrDamaged
+		reason = errDamaged
 	}
 	fresh, err := newIdentity(host)
 	if err != nil {
@@ -94,7 +94,7 @@ func judgeIdentity(data []byte, host protocol.Host) (Identity, error) {
 
 func newIdentity(host protocol.Host) (Identity, error) {
 	if host.Serial == "" || host.HardwareUUID == "" {
-		return Identity{}, ErrHostUnknown
+		return Identity{}, errHostUnknown
 	}
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -108,7 +108,7 @@ func parseIdentity(data []byte) (Identity, error) {
 	var file identityFile
 	if json.Unmarshal(data, &file) != nil || file.Version != identityVersion ||
 		len(file.Seed) != ed25519.SeedSize || file.Serial == "" || file.HardwareUUID == "" {
-		return Identity{}, ErrDamaged
+		return Identity{}, errDamaged
 	}
 	return Identity{
 		DeviceID: file.DeviceID, Origin: file.Origin, GroupHint: file.GroupHint,
@@ -139,7 +139,7 @@ func (i Identity) Save(path string) error {
 	return nil
 }
 
-// Enrolled says whether there is a token for the portal at origin.
+// Enrolled reports whether there is a token for the portal at origin.
 func (i Identity) Enrolled(origin string) bool { return i.token != "" && i.Origin == origin }
 
 // Format shows the device id to every verb, and never key or token.
@@ -150,8 +150,8 @@ func (i Identity) Format(state fmt.State, _ rune) {
 // MarshalText shows the device id to every encoder.
 func (i Identity) MarshalText() ([]byte, error) { return []byte("device " + i.DeviceID), nil }
 
-// origin is what a token is bound to: scheme, host and port.
-func origin(location *url.URL) string {
+// originOf is what a token is bound to: scheme, host and port.
+func originOf(location *url.URL) string {
 	if location == nil {
 		return ""
 	}

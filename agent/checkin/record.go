@@ -42,52 +42,52 @@ const pendingLife = 24 * time.Hour
 const onlyKey = "current"
 
 var (
-	exchanges = store.NewCollection[exchangeRecord]("checkin_exchange")
-	baselines = store.NewCollection[protocol.Baseline]("checkin_baseline")
-	pendings  = store.NewCollection[pendingRecord]("checkin_pending")
+	exchangeRecords = store.NewCollection[exchangeRecord]("checkin_exchange")
+	baselineRecords = store.NewCollection[protocol.Baseline]("checkin_baseline")
+	pendingRecords  = store.NewCollection[pendingRecord]("checkin_pending")
 )
 
 // Collections names what this package keeps in the store.
 func Collections() []string {
-	return []string{exchanges.Name(), baselines.Name(), pendings.Name(), clocks.Name(),
-		sites.Name(), marks.Name(), policies.Name(), findings.Name()}
+	return []string{exchangeRecords.Name(), baselineRecords.Name(), pendingRecords.Name(), clockRecords.Name(),
+		siteRecords.Name(), headMarks.Name(), policyRecords.Name(), contentProblems.Name()}
 }
 
-// standing is what the store says before a report.
-type standing struct {
-	record  exchangeRecord
-	base    protocol.Baseline
-	pending *pendingRecord
+// storedState is what the store says before a report.
+type storedState struct {
+	record   exchangeRecord
+	baseline protocol.Baseline
+	pending  *pendingRecord
 }
 
-// readStanding loads where the exchange stands. With another epoch or another
+// readStoredState loads where the exchange stands. With another epoch or another
 // portal nothing that was acknowledged counts; a pending report of theirs, or
 // one that is too old, is returned as expired.
 //
 // Numbers rise through an epoch whatever the portal's address is: the same
 // portal may be behind another one, or be the one of before again, and a number
 // used twice is a copy of this Mac to it (H02).
-func readStanding(s *store.Store, origin string, now time.Time) (found standing, expired *pendingRecord, err error) {
+func readStoredState(s *store.Store, origin string, now time.Time) (found storedState, expired *pendingRecord, err error) {
 	epoch := s.Epoch()
 	var pending pendingRecord
 	var unanswered bool
 	err = s.View(func(tx *store.Tx) error {
-		if found.record, _, err = exchanges.Get(tx, onlyKey); err != nil {
+		if found.record, _, err = exchangeRecords.Get(tx, onlyKey); err != nil {
 			return err
 		}
-		if found.base, _, err = baselines.Get(tx, onlyKey); err != nil {
+		if found.baseline, _, err = baselineRecords.Get(tx, onlyKey); err != nil {
 			return err
 		}
-		pending, unanswered, err = pendings.Get(tx, onlyKey)
+		pending, unanswered, err = pendingRecords.Get(tx, onlyKey)
 		return err
 	})
 	if err != nil {
-		return standing{}, nil, err
+		return storedState{}, nil, err
 	}
 	if found.record.Epoch != epoch {
-		found = standing{record: exchangeRecord{Epoch: epoch, Origin: origin}}
+		found = storedState{record: exchangeRecord{Epoch: epoch, Origin: origin}}
 	} else if found.record.Origin != origin {
-		found = standing{record: exchangeRecord{Epoch: epoch, Origin: origin, Sequence: found.record.Sequence}}
+		found = storedState{record: exchangeRecord{Epoch: epoch, Origin: origin, Sequence: found.record.Sequence}}
 	}
 	if !unanswered {
 		return found, nil, nil

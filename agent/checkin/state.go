@@ -35,7 +35,7 @@ type State struct {
 	Unanswered  bool           `json:"unanswered,omitempty"` // a report waits for its acknowledgement
 	NextCheckin time.Duration  `json:"-"`                    // what the portal asked for last, clamped
 	HeadVersion uint64         `json:"head_version,omitempty"`
-	TrustedTime time.Time      `json:"trusted_time,omitzero"` // see TrustedTime
+	TrustedTime time.Time      `json:"trusted_time,omitzero"` // the least that the time of day can be (H07)
 }
 
 // enrollmentWords says what a condition is called; a pending or a reset
@@ -53,18 +53,18 @@ var enrollmentWords = map[protocol.Code]string{
 // State gives a consistent picture, also while a Do runs. What the store cannot
 // tell is left empty.
 func (c *Client) State() State {
-	server := origin(c.options.ServerURL)
+	server := originOf(c.options.ServerURL)
 	state := State{Enrollment: EnrollmentNotConfigured}
 	var record exchangeRecord
 	_ = c.options.Store.View(func(tx *store.Tx) error {
 		var err error
-		if record, _, err = exchanges.Get(tx, onlyKey); err != nil {
+		if record, _, err = exchangeRecords.Get(tx, onlyKey); err != nil {
 			return err
 		}
-		if _, state.Unanswered, err = pendings.Get(tx, onlyKey); err != nil {
+		if _, state.Unanswered, err = pendingRecords.Get(tx, onlyKey); err != nil {
 			return err
 		}
-		policy, _, err := policies.Get(tx, onlyKey)
+		policy, _, err := policyRecords.Get(tx, onlyKey)
 		state.HeadVersion = policy.Head.HeadVersion
 		return err
 	})
@@ -78,13 +78,13 @@ func (c *Client) State() State {
 		state.LastSuccess, state.Sequence = record.LastSuccess, record.Sequence
 		state.NextCheckin = time.Duration(record.NextCheckin) * time.Second
 	}
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	state.DeviceID = c.who.DeviceID
+	c.stateMutex.Lock()
+	defer c.stateMutex.Unlock()
+	state.DeviceID = c.identity.DeviceID
 	state.LastAttempt, state.LastCode, state.LastError = c.status.lastAttempt, c.status.lastCode, c.status.lastError
 	state.RetryAt = c.status.retryAt
 	state.Enrollment = EnrollmentNone
-	if c.who.Enrolled(server) {
+	if c.identity.Enrolled(server) {
 		state.Enrollment = EnrollmentDone
 	}
 	if word, is := enrollmentWords[c.status.condition]; is {
@@ -109,37 +109,37 @@ func (c *Client) groupOf(record exchangeRecord) protocol.Group {
 // adoptGroup takes the group that an unsigned answer names, unless a verified
 // policy of another group is in force: then only a managed Group moves the Mac
 // (H08).
-func (p *pass) adoptGroup(named protocol.Group) error {
+func (e *exchange) adoptGroup(named protocol.Group) error {
 	if named.ID == "" {
 		return nil
 	}
-	if managed := p.client.options.Group; managed != "" {
+	if managed := e.client.options.Group; managed != "" {
 		if named.ID == managed {
-			p.record.Group = named
+			e.record.Group = named
 		}
 		return nil
 	}
-	stored, found, err := p.client.storedPolicy()
+	stored, found, err := e.client.storedPolicy()
 	if err != nil {
 		return err
 	}
-	if !found || stored.released() || stored.Group == named.ID {
-		p.record.Group, p.client.refused = named, ""
+	if !found || stored.isReleased() || stored.Group == named.ID {
+		e.record.Group, e.client.refusedGroup = named, ""
 		return nil
 	}
-	p.record.Group.ID = stored.Group
-	p.outcome.Code = protocol.CodeGroupChangeRefused
-	p.outcome.Detail = "the portal named another group; this Mac stays in its own"
-	if p.client.refused != named.ID {
-		p.client.refused = named.ID
-		p.notice(protocol.CodeGroupChangeRefused, map[string]string{"group": named.ID, "stays": stored.Group})
+	e.record.Group.ID = stored.Group
+	e.outcome.Code = protocol.CodeGroupChangeRefused
+	e.outcome.Detail = "the portal named another group; this Mac stays in its own"
+	if e.client.refusedGroup != named.ID {
+		e.client.refusedGroup = named.ID
+		e.addEvent(protocol.CodeGroupChangeRefused, map[string]string{"group": named.ID, "stays": stored.Group})
 	}
 	return nil
 }
 
-// notice adds an event of the exchange's own.
-func (p *pass) notice(code protocol.Code, data map[string]string) {
-	p.outcome.Events = append(p.outcome.Events, protocol.Event{
-		At: p.client.options.Now().UTC(), Type: string(code), Code: code, Data: data,
+// addEvent adds an event of the exchange's own.
+func (e *exchange) addEvent(code protocol.Code, data map[string]string) {
+	e.outcome.Events = append(e.outcome.Events, protocol.Event{
+		At: e.client.options.Now().UTC(), Type: string(code), Code: code, Data: data,
 	})
 }

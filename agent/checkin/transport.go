@@ -29,11 +29,11 @@ const (
 	dialLimit      = 15 * time.Second
 	retryBase      = 5 * time.Second
 	retryCap       = 30 * time.Minute
-	patience       = 30 * time.Second // a longer wait is the caller's
+	maxRetryWait   = 30 * time.Second // a longer wait is the caller's
 	retryAfterLow  = time.Second
 	retryAfterHigh = 24 * time.Hour
 	probeInterval  = time.Hour // of a revoked or retired device (H04)
-	maxProblem     = 64 << 10  // bytes of an error body that are read
+	maxProblemBody = 64 << 10  // bytes of an error body that are read
 )
 
 // newTransport keeps one connection per host and its TLS session; HTTP/1.1,
@@ -60,14 +60,14 @@ func newTransport(certificates []*x509.Certificate, proxy *url.URL) *http.Transp
 	transport.Protocols.SetHTTP1(true)
 	if proxy != nil {
 		transport.Proxy = http.ProxyURL(proxy)
-		transport.OnProxyConnectResponse = judgeProxy
+		transport.OnProxyConnectResponse = checkProxyAnswer
 	}
 	return transport
 }
 
-// judgeProxy tells a proxy that does not connect from a portal that does not
-// answer.
-func judgeProxy(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+// checkProxyAnswer tells a proxy that does not connect from a portal that does
+// not answer.
+func checkProxyAnswer(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
 	switch answer.StatusCode {
 	case http.StatusOK:
 		return nil
@@ -92,7 +92,7 @@ func newRetryClient(transport http.RoundTripper) *retryablehttp.Client {
 		RetryWaitMin: retryBase,
 		RetryWaitMax: retryCap,
 		CheckRetry:   checkRetry,
-		Backoff:      backoff,
+		Backoff:      retryBackoff,
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}
 }
@@ -102,7 +102,7 @@ func checkRetry(ctx context.Context, response *http.Response, err error) (bool, 
 	if err != nil || response == nil || ctx.Err() != nil {
 		return false, nil
 	}
-	if wait, said := retryAfter(response.Header, time.Now()); said && wait > patience {
+	if wait, said := retryAfter(response.Header, time.Now()); said && wait > maxRetryWait {
 		return false, nil
 	}
 	switch status := response.StatusCode; status {
@@ -115,21 +115,21 @@ func checkRetry(ctx context.Context, response *http.Response, err error) (bool, 
 	}
 }
 
-// backoff waits as long as the portal asked and up to half as long again, or
+// retryBackoff waits as long as the portal asked and up to half as long again, or
 // half to all of a capped exponential: the jitter comes after the cap, so that
 // a fleet that waits at the cap still spreads (protocol.md 2.11).
-func backoff(base, limit time.Duration, attempt int, response *http.Response) time.Duration {
+func retryBackoff(base, limit time.Duration, attempt int, response *http.Response) time.Duration {
 	if response != nil {
 		if wait, said := retryAfter(response.Header, time.Now()); said {
-			return above(wait)
+			return addJitter(wait)
 		}
 	}
 	wait := min(limit, base<<min(attempt, 20))
 	return wait/2 + rand.N(wait/2+1)
 }
 
-// above adds up to half: the wait itself is a floor.
-func above(wait time.Duration) time.Duration { return wait + rand.N(wait/2+1) }
+// addJitter adds up to half: the wait itself is a floor.
+func addJitter(wait time.Duration) time.Duration { return wait + rand.N(wait/2+1) }
 
 // retryAfter reads Retry-After, in seconds or as a date, clamped to one second
 // and a day.
@@ -152,73 +152,73 @@ func retryAfter(header http.Header, now time.Time) (time.Duration, bool) {
 	return time.Duration(min(seconds, retryAfterHigh.Seconds()) * float64(time.Second)), true
 }
 
-// meter counts what goes out.
-type meter struct {
+// requestMeter counts what goes out.
+type requestMeter struct {
 	next     http.RoundTripper
 	requests atomic.Int64
 	sent     atomic.Int64
 }
 
 // RoundTrip counts the request and passes it on.
-func (m *meter) RoundTrip(request *http.Request) (*http.Response, error) {
+func (m *requestMeter) RoundTrip(request *http.Request) (*http.Response, error) {
 	m.requests.Add(1)
 	m.sent.Add(max(request.ContentLength, 0))
 	return m.next.RoundTrip(request)
 }
 
 // CloseIdleConnections passes the wish on.
-func (m *meter) CloseIdleConnections() {
+func (m *requestMeter) CloseIdleConnections() {
 	if closer, can := m.next.(interface{ CloseIdleConnections() }); can {
 		closer.CloseIdleConnections()
 	}
 }
 
-func (m *meter) read() (requests, sent int) {
+func (m *requestMeter) totals() (requests, sent int) {
 	return int(m.requests.Load()), int(m.sent.Load())
 }
 
-// call is one request.
-type call struct {
-	method string
-	url    *url.URL
-	token  string // sent only if url has the origin that the token belongs to
-	etag   string
-	body   []byte
-	packed bool // body is gzip
-	limit  int  // bytes of the answer's body, after unpacking
+// portalRequest is one request.
+type portalRequest struct {
+	method     string
+	url        *url.URL
+	token      string // sent only if url has the origin that the token belongs to
+	etag       string
+	body       []byte
+	compressed bool // body is gzip
+	limit      int  // bytes of the answer's body, after unpacking
 }
 
-// answer is what came back, whatever the status.
-type answer struct {
+// portalAnswer is what came back, whatever the status.
+type portalAnswer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// exchange sends a request and reads its answer, in bounded time and space.
-func (c *Client) exchange(ctx context.Context, what call) (answer, error) {
+// sendRequest sends a request and reads its answer, in bounded time and space.
+func (c *Client) sendRequest(ctx context.Context, what portalRequest) (portalAnswer, error) {
 	ctx, stop := limitWallClock(ctx, exchangeLimit, c.options.Now)
 	defer stop()
-	got, err := c.attempt(ctx, what)
+	got, err := c.sendOnce(ctx, what)
 	if err != nil && errors.Is(context.Cause(ctx), errOverTime) {
-		return answer{}, networkError(errOverTime)
+		return portalAnswer{}, networkError(errOverTime)
 	}
 	return got, err
 }
 
-func (c *Client) attempt(ctx context.Context, what call) (answer, error) {
-	request, err := c.request(ctx, what)
+func (c *Client) sendOnce(ctx context.Context, what portalRequest) (portalAnswer, error) {
+	request, err := c.newRequest(ctx, what)
 	if err != nil {
-		return answer{}, &Error{Code: protocol.CodeInternal, Err: err}
+		return portalAnswer{}, &exchangeError{Code: protocol.CodeInternal, Err: err}
 	}
 	response, err := c.retry.Do(request)
 	if err != nil {
-		return answer{}, networkError(err)
+		return portalAnswer{}, networkError(err)
 	}
 	defer response.Body.Close()
 	limit := what.limit
 	if response.StatusCode >= 300 {
-		limit = maxProblem
+		limit = maxProblemBody
 	}
 	body, err := readBody(response, limit)
 	switch over := cutOff(ctx, response); {
@@ -227,11 +227,11 @@ func (c *Client) attempt(ctx context.Context, what call) (answer, error) {
 			body = nil // what it is does not depend on an unreadable error page
 		}
 	case over != nil && !errors.Is(err, protocol.ErrTooLarge):
-		return answer{}, networkError(over)
+		return portalAnswer{}, networkError(over)
 	case err != nil:
-		return answer{}, bodyError(err)
+		return portalAnswer{}, bodyError(err)
 	}
-	return answer{status: response.StatusCode, header: response.Header, body: body}, nil
+	return portalAnswer{status: response.StatusCode, header: response.Header, body: body}, nil
 }
 
 // cutOff is why an answer had to end, if it did: its time is over, or the agent
@@ -250,7 +250,7 @@ func cutOff(ctx context.Context, response *http.Response) error {
 	return nil
 }
 
-func (c *Client) request(ctx context.Context, what call) (*retryablehttp.Request, error) {
+func (c *Client) newRequest(ctx context.Context, what portalRequest) (*retryablehttp.Request, error) {
 	var body any
 	if what.body != nil {
 		body = what.body
@@ -268,13 +268,13 @@ func (c *Client) request(ctx context.Context, what call) (*retryablehttp.Request
 	if what.body != nil {
 		header.Set("Content-Type", "application/json")
 	}
-	if what.packed {
+	if what.compressed {
 		header.Set("Content-Encoding", "gzip")
 	}
 	if what.etag != "" {
 		header.Set("If-None-Match", what.etag)
 	}
-	if what.token != "" && origin(what.url) == c.identity().Origin {
+	if what.token != "" && originOf(what.url) == c.currentIdentity().Origin {
 		header.Set("Authorization", "Bearer "+what.token)
 	}
 	return request, nil
@@ -297,8 +297,8 @@ func readBody(response *http.Response, limit int) ([]byte, error) {
 	return protocol.ReadLimited(reader, limit)
 }
 
-// pack compresses a body if that makes it smaller.
-func pack(body []byte) ([]byte, bool) {
+// compressBody compresses a body if that makes it smaller.
+func compressBody(body []byte) ([]byte, bool) {
 	var packed bytes.Buffer
 	writer, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression) // the level is valid
 	_, _ = writer.Write(body)                                       // a Buffer takes everything

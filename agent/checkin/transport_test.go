@@ -285,9 +285,9 @@ func TestBackoffSpreadsAfterTheCap(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			different := false
-			first := backoff(retryBase, retryCap, test.attempt, test.response)
+			first := retryBackoff(retryBase, retryCap, test.attempt, test.response)
 			for range 200 {
-				wait := backoff(retryBase, retryCap, test.attempt, test.response)
+				wait := retryBackoff(retryBase, retryCap, test.attempt, test.response)
 				if wait < test.low || wait > test.high {
 					t.Fatalf("%v, want %v to %v", wait, test.low, test.high)
 				}
@@ -352,7 +352,7 @@ func TestErrorsDoNotQuoteTheAddress(t *testing.T) {
 
 func TestSmallBodiesAreNotPacked(t *testing.T) {
 	t.Parallel()
-	if body, packed := pack([]byte(`{}`)); packed || string(body) != `{}` {
+	if body, packed := compressBody([]byte(`{}`)); packed || string(body) != `{}` {
 		t.Errorf("%q %t", body, packed)
 	}
 }
@@ -364,14 +364,14 @@ func FuzzAnswers(f *testing.F) {
 	f.Add([]byte(`{"type":"urn:prlagent:problem:device-retired","status":410}`))
 	f.Add([]byte("\x1f\x8b"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got := answer{status: http.StatusGone, header: http.Header{"Content-Type": {"application/json"}}, body: data}
+		got := portalAnswer{status: http.StatusGone, header: http.Header{"Content-Type": {"application/json"}}, body: data}
 		if reply, err := parseReply(got); err == nil && len(reply.Commands) > protocol.MaxCommandReply {
 			t.Error("too many commands")
 		}
 		if reply, err := parseEnrollReply(got); err == nil && reply.State == protocol.EnrollApproved && !plainText(reply.Token) {
 			t.Errorf("token %q", reply.Token)
 		}
-		if got.refusal(time.Time{}) == nil {
+		if got.refusalError(time.Time{}) == nil {
 			t.Error("an error status is no error")
 		}
 		response := &http.Response{Header: http.Header{"Content-Encoding": {"gzip"}}, Body: io.NopCloser(bytes.NewReader(data))}

@@ -82,23 +82,8 @@ func (c Config) WithLogLevel(level string) Config {
 func (c Config) Fingerprint() string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q\n", c.Source)
-	for _, key := range keys {
-		fmt.Fprintf(sum, "%s=%q\n", key.Name, key.exact(c))
+	for _, key := range keyTable {
+		fmt.Fprintf(sum, "%s=%q\n", key.name, key.fingerprintText(c))
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:32]
-}
-
-// Value is one key as it is in force.
-type Value struct {
-	Key   Key
-	Value string // for people; secrets and passwords hidden, keys by their ids
-}
-
-// Values lists every key with the value in force, in the order of Keys.
-func (c Config) Values() []Value {
-	values := make([]Value, len(keys))
-	for i, key := range keys {
-		values[i] = Value{Key: key.Key, Value: key.show(c)}
-	}
-	return values
 }

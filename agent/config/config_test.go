@@ -11,7 +11,6 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +29,9 @@ type mac struct {
 	t     *testing.T
 	paths Paths
 }
+
+// loadNow is what the files say, whatever was there before.
+func loadNow(paths Paths) Config { return readFiles(paths).buildConfig(paths) }
 
 func newMac(t *testing.T) mac {
 	t.Helper()
@@ -94,7 +96,7 @@ func problemsOf(c Config, name string) []string {
 
 func TestNothingConfiguredGivesDefaults(t *testing.T) {
 	t.Parallel()
-	c := Load(newMac(t).paths)
+	c := loadNow(newMac(t).paths)
 	if c.ServerURL != nil || c.ContentURL != nil || c.Mode != ModeMonitor || c.LogLevel != "info" || c.Source != SourceNone {
 		t.Errorf("defaults: %+v", c)
 	}
@@ -135,7 +137,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		"Mode":               "enforce", "Proxy": "http://user:hush@proxy.example:3128", "LogLevel": "debug", "VendorGates": true,
 		"PayloadUUID": "1", "_manualProfile": true, "SomethingNew": 1,
 	})
-	c := Load(m.paths)
+	c := loadNow(m.paths)
 	if len(c.Problems) != 0 {
 		t.Fatalf("problems: %v", c.Problems)
 	}
@@ -145,9 +147,9 @@ func TestEveryKeyIsRead(t *testing.T) {
 		"AllowedCommands": "vm.lock", "DestructiveLimit": "2 in 48 hours", "ServerCertificates": "CN=portal",
 		"Mode": "enforce", "Proxy": "http://user:xxxxx@proxy.example:3128", "LogLevel": "debug", "VendorGates": "true",
 	}
-	for _, value := range c.Values() {
-		if value.Key.Name != timingKey && value.Value != want[value.Key.Name] {
-			t.Errorf("%s: %q, want %q", value.Key.Name, value.Value, want[value.Key.Name])
+	for name, value := range shownValues(c) {
+		if name != timingKey && value != want[name] {
+			t.Errorf("%s: %q, want %q", name, value, want[name])
 		}
 	}
 	if c.EnrollmentSecret.Reveal() != "canary" || c.Source != SourceManaged {
@@ -155,15 +157,24 @@ func TestEveryKeyIsRead(t *testing.T) {
 	}
 }
 
+// shownValues are the values in force, as people see them.
+func shownValues(c Config) map[string]string {
+	values := make(map[string]string, len(keyTable))
+	for _, key := range keyTable {
+		values[key.name] = key.show(c)
+	}
+	return values
+}
+
 func TestContentURLFollowsServerURL(t *testing.T) {
 	t.Parallel()
 	m := newMac(t)
 	m.managed(dict{"ServerURL": "https://portal.example/"})
-	if got := Load(m.paths).ContentURL.String(); got != "https://portal.example/v1/content" {
+	if got := loadNow(m.paths).ContentURL.String(); got != "https://portal.example/v1/content" {
 		t.Error(got)
 	}
 	m.managed(dict{"ContentURL": "https://cdn.example/"})
-	if c := Load(m.paths); c.ContentURL != nil {
+	if c := loadNow(m.paths); c.ContentURL != nil {
 		t.Errorf("content without a portal: %v", c.ContentURL)
 	}
 }
@@ -198,13 +209,13 @@ func TestH05_TrustKeysComeFromOneSource(t *testing.T) {
 			if test.managed != nil {
 				m.managed(test.managed)
 			}
-			c := Load(m.paths)
+			c := loadNow(m.paths)
 			if got := showURL(c.ServerURL); got != test.server || c.LogLevel != test.level || c.Source != test.source {
 				t.Errorf("server %q, level %s, source %s", got, c.LogLevel, c.Source)
 			}
 			if managed := c.Source == SourceManaged; managed == (len(c.PolicyKeys) > 0) || managed == (c.DestructiveLimit.Count == 100) ||
 				managed == (c.EnrollmentSecret != "") || managed == (c.Mode == ModeEnforce) {
-				t.Errorf("mixed: %+v", c.Values())
+				t.Errorf("mixed: %+v", shownValues(c))
 			}
 			var ignored []string
 			for _, problem := range c.Problems {
@@ -226,7 +237,7 @@ func TestH05_AnUnreadableProfileIsNotAMissingOne(t *testing.T) {
 	if err := os.WriteFile(m.paths.Managed, []byte("<plist"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c := Load(m.paths)
+	c := loadNow(m.paths)
 	if c.ServerURL != nil || c.Source != SourceNone {
 		t.Errorf("server %v, source %s", c.ServerURL, c.Source)
 	}
@@ -264,7 +275,7 @@ func TestH05_LocalFileMustBePrivate(t *testing.T) {
 			t.Parallel()
 			m := newMac(t)
 			test.arrange(&m)
-			c := Load(m.paths)
+			c := loadNow(m.paths)
 			problems := problemsOf(c, m.paths.Local)
 			if c.ServerURL != nil || len(problems) != 1 || !strings.Contains(problems[0], test.says) {
 				t.Errorf("server %v, problems %v", c.ServerURL, problems)
@@ -323,7 +334,7 @@ func TestUnusableValuesAreReportedAndReplaced(t *testing.T) {
 			t.Parallel()
 			m := newMac(t)
 			m.managed(dict{test.key: test.give})
-			c := Load(m.paths)
+			c := loadNow(m.paths)
 			problems := strings.Join(problemsOf(c, test.key), "\n")
 			if !strings.Contains(problems, string(protocol.CodeConfigInvalid)) || !strings.Contains(problems, test.says) {
 				t.Errorf("problems %q, want %q", problems, test.says)
@@ -331,8 +342,7 @@ func TestUnusableValuesAreReportedAndReplaced(t *testing.T) {
 			if strings.Contains(fmt.Sprint(c.Problems), "canary") {
 				t.Errorf("a value is shown: %v", c.Problems)
 			}
-			at := slices.IndexFunc(c.Values(), func(v Value) bool { return v.Key.Name == test.key })
-			if got := c.Values()[at].Value; got != test.want {
+			if got := shownValues(c)[test.key]; got != test.want {
 				t.Errorf("in force %q, want %q", got, test.want)
 			}
 		})
@@ -346,7 +356,7 @@ func TestBadCertificatesNeverMeanSystemRoots(t *testing.T) {
 			t.Parallel()
 			m := newMac(t)
 			m.managed(dict{"ServerURL": "https://portal.example", "ServerCertificates": give})
-			if c := Load(m.paths); c.ServerURL != nil || c.ContentURL != nil {
+			if c := loadNow(m.paths); c.ServerURL != nil || c.ContentURL != nil {
 				t.Errorf("portal %v is used with the system's roots", c.ServerURL)
 			}
 		})
@@ -357,11 +367,11 @@ func TestTimingCountsOnlyUnderRoot(t *testing.T) {
 	t.Parallel()
 	m := newMac(t)
 	m.managed(dict{"Timing": dict{"Debounce": 0.05, "MinimumGap": 1, "BucketSize": 3, "RetryCap": 1e9, "Splay": "soon"}})
-	if c := Load(m.paths); c.Timing != defaults().Timing || len(c.Problems) != 0 {
+	if c := loadNow(m.paths); c.Timing != defaultConfig().Timing || len(c.Problems) != 0 {
 		t.Errorf("without --root: %+v %v", c.Timing, c.Problems)
 	}
 	m.paths.Root = true
-	c := Load(m.paths)
+	c := loadNow(m.paths)
 	if c.Timing.Debounce != 50*time.Millisecond || c.Timing.MinimumGap != time.Second || c.Timing.BucketSize != 3 ||
 		c.Timing.RetryCap != 24*time.Hour || c.Timing.Splay != 5*time.Minute {
 		t.Errorf("under --root: %+v", c.Timing)
@@ -384,25 +394,25 @@ func TestFingerprintFollowsEveryKey(t *testing.T) {
 	m := newMac(t)
 	m.paths.Root = true
 	m.managed(values)
-	before := Load(m.paths).Fingerprint()
-	if again := Load(m.paths).Fingerprint(); again != before {
+	before := loadNow(m.paths).Fingerprint()
+	if again := loadNow(m.paths).Fingerprint(); again != before {
 		t.Error("the same configuration has two fingerprints")
 	}
-	for _, row := range Keys() {
+	for _, row := range keyTable {
 		fewer := dict{}
 		for name, value := range values {
-			if name != row.Name {
+			if name != row.name {
 				fewer[name] = value
 			}
 		}
 		m.managed(fewer)
-		if Load(m.paths).Fingerprint() == before {
-			t.Errorf("%s does not change the fingerprint", row.Name)
+		if loadNow(m.paths).Fingerprint() == before {
+			t.Errorf("%s does not change the fingerprint", row.name)
 		}
 	}
 	values["Proxy"] = "http://user:other@proxy.example"
 	m.managed(values)
-	if Load(m.paths).Fingerprint() == before {
+	if loadNow(m.paths).Fingerprint() == before {
 		t.Error("a new proxy password does not change the fingerprint")
 	}
 }
@@ -434,7 +444,7 @@ func TestSecretIsShownNowhere(t *testing.T) {
 
 func TestLogLevelOfAFlag(t *testing.T) {
 	t.Parallel()
-	c := Load(newMac(t).paths)
+	c := loadNow(newMac(t).paths)
 	if got := c.WithLogLevel("debug"); got.LogLevel != "debug" || len(got.Problems) != 0 {
 		t.Errorf("%s %v", got.LogLevel, got.Problems)
 	}
@@ -448,8 +458,8 @@ func TestLogLevelOfAFlag(t *testing.T) {
 
 func TestTableOfKeysIsComplete(t *testing.T) {
 	t.Parallel()
-	for _, row := range Keys() {
-		if row.Name == "" || row.Type == "" || !strings.HasSuffix(row.Doc, ".") {
+	for _, row := range keyTable {
+		if row.name == "" || row.valueType == "" || !strings.HasSuffix(row.doc, ".") {
 			t.Errorf("%+v", row)
 		}
 	}
@@ -472,7 +482,7 @@ func FuzzLoad(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		c := Load(paths)
+		c := loadNow(paths)
 		if c.ServerURL != nil && (c.ServerURL.Scheme != "https" || c.ContentURL == nil) {
 			t.Errorf("server %v, content %v", c.ServerURL, c.ContentURL)
 		}

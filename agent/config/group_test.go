@@ -23,7 +23,7 @@ func TestGRP_03_GroupIDs(t *testing.T) {
 			if good {
 				want = id
 			}
-			if c := Load(m.paths); c.Group != want || (len(problemsOf(c, "Group")) == 0) != good {
+			if c := loadNow(m.paths); c.Group != want || (len(problemsOf(c, "Group")) == 0) != good {
 				t.Errorf("group %q, problems %v", c.Group, c.Problems)
 			}
 		})

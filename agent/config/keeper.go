@@ -18,61 +18,62 @@ import (
 //
 // The file that the trust keys come from is believed to be removed when two
 // reads, ten minutes apart, missed it and none in between found it. Until then
-// what it held stays in force; afterwards only what upholds the policy that the
-// Mac has: there is nobody to exchange with, and no command runs. A file that is there decides at once, whatever it
-// says, and so does a profile that comes in place of config.plist.
+// what it held stays in force; afterwards only what holds the Mac to the policy
+// that it has: there is nobody to exchange with, and no command runs. A file
+// that is there decides at once, whatever it says, and so does a profile that
+// comes in place of config.plist.
 //
-// Both the first missing read and what the file held are in the store, so that a
-// restart forgets neither. Only what may be secret is not, and lacks after it:
-// a Mac that is enrolled does without. A Keeper is safe for concurrent use.
+// Both the first missing read and what the file held are in the store, so that
+// a restart forgets neither. Only what may be secret is not, and lacks after
+// it: a Mac that is enrolled does without. A Keeper is safe for concurrent use.
 type Keeper struct {
 	store *store.Store
 
 	mutex  sync.Mutex
 	loaded bool
-	kept   custody
+	kept   keptProfile
 	values map[string]any // of the file in force, with all secrets
 	stored bool           // kept is in the store
 }
 
-// custody is what must be known of the file in force when it is not there.
-type custody struct {
+// keptProfile is what must be known of the file in force when it is not there.
+type keptProfile struct {
 	Source   Source    `json:"source"`             // of the trust keys; empty = there never were any
 	Values   []byte    `json:"values,omitempty"`   // the file as a property list, without secrets
 	MissedAt time.Time `json:"missed_at,omitzero"` // first read that did not find it; zero = it is there
 	Removed  bool      `json:"removed,omitempty"`  // believed
 }
 
-var custodies = store.NewCollection[custody]("config_kept")
+var keptProfiles = store.NewCollection[keptProfile]("config_kept")
 
 // Collections names what this package keeps in the store.
-func Collections() []string { return []string{custodies.Name()} }
+func Collections() []string { return []string{keptProfiles.Name()} }
 
 // NewKeeper makes a Keeper that remembers in the given store.
 func NewKeeper(state *store.Store) *Keeper { return &Keeper{store: state} }
 
-// Load is the configuration in force at a time of day: what Load gives, or what
-// the file held that was there before. A Problem says where the two differ
+// Load is the configuration in force at a time of day: what the files say, or
+// what the file held that was there before. A Problem says where the two differ
 // (profile_missing), and that there was a configuration once (profile_removed).
 func (k *Keeper) Load(paths Paths, now time.Time) Config {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
-	recalled := k.recall()
-	found := read(paths)
-	held := found.with(k.kept.Source, k.values).assemble(paths)
-	next, hold := k.kept.judge(found, now, held.Timing.ProfileGrace)
+	recalled := k.loadKept()
+	found := readFiles(paths)
+	held := found.withValues(k.kept.Source, k.values).buildConfig(paths)
+	next, hold := k.kept.afterRead(found, now, held.Timing.ProfileGrace)
 	inForce := held
 	if !hold {
-		inForce = found.assemble(paths)
+		inForce = found.buildConfig(paths)
 	}
-	next, values := k.update(next, found)
+	next, values := k.holdValues(next, found)
 	if next.Removed {
-		inForce.uphold(values)
+		inForce.takeStaying(values)
 	}
-	if problem, is := next.problem(); is {
+	if problem, is := next.missingProblem(); is {
 		inForce.Problems = append(inForce.Problems, problem)
 	}
-	for _, err := range []error{recalled, k.remember(next, values)} {
+	for _, err := range []error{recalled, k.saveKept(next, values)} {
 		if err != nil {
 			inForce.Problems = append(inForce.Problems, stateProblem(err))
 		}
@@ -80,57 +81,57 @@ func (k *Keeper) Load(paths Paths, now time.Time) Config {
 	return inForce
 }
 
-// judge decides what a read means: what is known from now on, and whether the
+// afterRead decides what a read means: what is kept from now on, and whether the
 // file of before stays in force. It has no clock and no memory but its
 // arguments.
-func (c custody) judge(found files, now time.Time, grace time.Duration) (next custody, hold bool) {
-	_, source := found.trust()
+func (p keptProfile) afterRead(found configFiles, now time.Time, grace time.Duration) (next keptProfile, hold bool) {
+	_, source := found.trustValues()
 	switch {
-	case c.Source == "", source == SourceManaged, !found.of(c.Source).missing:
-		return c.present(found, source), false
-	case c.Removed && source == SourceNone:
-		return c, false
-	case c.Removed:
-		return custody{Source: source}, false
-	case c.MissedAt.IsZero() || now.Before(c.MissedAt): // a clock that was set back proves nothing
-		c.MissedAt = now.UTC().Truncate(time.Second)
-		return c, true
-	case now.Sub(c.MissedAt) < grace:
-		return c, true
+	case p.Source == "", source == SourceManaged, !found.fileOf(p.Source).missing:
+		return p.whenFound(found, source), false
+	case p.Removed && source == SourceNone:
+		return p, false
+	case p.Removed:
+		return keptProfile{Source: source}, false
+	case p.MissedAt.IsZero() || now.Before(p.MissedAt): // a clock that was set back proves nothing
+		p.MissedAt = now.UTC().Truncate(time.Second)
+		return p, true
+	case now.Sub(p.MissedAt) < grace:
+		return p, true
 	case source != SourceNone: // config.plist takes over from the profile
-		return custody{Source: source}, false
+		return keptProfile{Source: source}, false
 	}
-	return custody{Source: c.Source, MissedAt: c.MissedAt, Removed: true}, false
+	return keptProfile{Source: p.Source, MissedAt: p.MissedAt, Removed: true}, false
 }
 
-// present is what is known once a file is there. One that has no trust keys any
+// whenFound is what is kept once a file is there. One that has no trust keys any
 // more ends what was; one that cannot be read does not.
-func (c custody) present(found files, source Source) custody {
-	unreadable := c.Source != "" && found.of(c.Source).problem != nil
+func (p keptProfile) whenFound(found configFiles, source Source) keptProfile {
+	unreadable := p.Source != "" && found.fileOf(p.Source).problem != nil
 	switch {
 	case source != SourceNone:
-		return custody{Source: source}
+		return keptProfile{Source: source}
 	case unreadable:
-		return custody{Source: c.Source, Values: c.Values}
+		return keptProfile{Source: p.Source, Values: p.Values}
 	}
-	return custody{}
+	return keptProfile{}
 }
 
-// update adds to a decision what the file in force holds.
-func (k *Keeper) update(next custody, found files) (custody, map[string]any) {
-	values, _ := found.trust()
+// holdValues adds to a decision what the file in force holds.
+func (k *Keeper) holdValues(next keptProfile, found configFiles) (keptProfile, map[string]any) {
+	values, _ := found.trustValues()
 	switch {
 	case next.Source == "":
 		return next, nil
 	case next.Removed && !k.kept.Removed:
-		values = selected(k.values, func(key keyRow) bool { return key.stays })
+		values = selectValues(k.values, func(key keyRow) bool { return key.staysAfterRemoval })
 	case !next.MissedAt.IsZero(), next.Values != nil:
 		return next, k.values
 	case next.Source == k.kept.Source && k.kept.Values != nil && reflect.DeepEqual(values, k.values):
 		next.Values = k.kept.Values
 		return next, k.values
 	}
-	encoded, err := plist.EncodeXML(selected(values, func(key keyRow) bool { return !key.secret }))
+	encoded, err := plist.EncodeXML(selectValues(values, func(key keyRow) bool { return !key.secret }))
 	if err != nil { // it was a property list a moment ago
 		return next, values
 	}
@@ -138,33 +139,33 @@ func (k *Keeper) update(next custody, found files) (custody, map[string]any) {
 	return next, values
 }
 
-// selected are the values of some of our keys.
-func selected(values map[string]any, wanted func(keyRow) bool) map[string]any {
+// selectValues are the values of some of our keys.
+func selectValues(values map[string]any, wanted func(keyRow) bool) map[string]any {
 	some := make(map[string]any, len(values))
-	for _, key := range keys {
-		if value, present := values[key.Name]; present && wanted(key) {
-			some[key.Name] = value
+	for _, key := range keyTable {
+		if value, present := values[key.name]; present && wanted(key) {
+			some[key.name] = value
 		}
 	}
 	return some
 }
 
-// uphold takes over what a removed file leaves behind.
-func (c *Config) uphold(values map[string]any) {
-	for _, key := range keys {
-		if key.stays {
-			c.take(key, values)
+// takeStaying reads the keys that stay in force after their file was removed.
+func (c *Config) takeStaying(values map[string]any) {
+	for _, key := range keyTable {
+		if key.staysAfterRemoval {
+			c.takeKey(key, values)
 		}
 	}
 }
 
-// recall reads once what was known before a restart.
-func (k *Keeper) recall() error {
+// loadKept reads once what was known before a restart.
+func (k *Keeper) loadKept() error {
 	if k.loaded {
 		return nil
 	}
 	err := k.store.View(func(tx *store.Tx) (err error) {
-		k.kept, _, err = custodies.Get(tx, onlyKey)
+		k.kept, _, err = keptProfiles.Get(tx, onlyKey)
 		return err
 	})
 	if err != nil {
@@ -181,14 +182,14 @@ func (k *Keeper) recall() error {
 
 const onlyKey = "current"
 
-// remember writes what has changed, and nothing else.
-func (k *Keeper) remember(next custody, values map[string]any) error {
+// saveKept writes what has changed, and nothing else.
+func (k *Keeper) saveKept(next keptProfile, values map[string]any) error {
 	if k.stored && reflect.DeepEqual(next, k.kept) {
 		k.values = values
 		return nil
 	}
 	k.kept, k.values = next, values
-	err := k.store.Update(func(tx *store.Tx) error { return custodies.Put(tx, onlyKey, next) })
+	err := k.store.Update(func(tx *store.Tx) error { return keptProfiles.Put(tx, onlyKey, next) })
 	if err != nil {
 		k.stored = false
 		return fmt.Errorf("keep configuration: %w", err)
@@ -197,14 +198,14 @@ func (k *Keeper) remember(next custody, values map[string]any) error {
 	return nil
 }
 
-// problem says what a person should know of a file that is not there.
-func (c custody) problem() (Problem, bool) {
-	name := sourceNames[c.Source]
+// missingProblem says what a person should know of a file that is not there.
+func (p keptProfile) missingProblem() (Problem, bool) {
+	name := sourceNames[p.Source]
 	switch {
-	case c.Removed:
-		return Problem{Key: name, Code: protocol.CodeProfileRemoved, Text: "missed since " + c.MissedAt.UTC().Format(time.RFC3339)}, true
-	case !c.MissedAt.IsZero():
-		return Problem{Key: name, Code: protocol.CodeProfileMissing, Text: "missed since " + c.MissedAt.UTC().Format(time.RFC3339)}, true
+	case p.Removed:
+		return Problem{Key: name, Code: protocol.CodeProfileRemoved, Text: "missed since " + p.MissedAt.UTC().Format(time.RFC3339)}, true
+	case !p.MissedAt.IsZero():
+		return Problem{Key: name, Code: protocol.CodeProfileMissing, Text: "missed since " + p.MissedAt.UTC().Format(time.RFC3339)}, true
 	}
 	return Problem{}, false
 }

@@ -161,7 +161,7 @@ func TestH06_ARestartForgetsNeitherTheProfileNorWhenItWasMissed(t *testing.T) {
 		{"policy keys", before.PolicyKeys, held.PolicyKeys},
 		{"command keys", before.CommandKeys, held.CommandKeys},
 		{"commands", before.AllowedCommands, held.AllowedCommands},
-		{"certificates", wholeCertificates(before), wholeCertificates(held)},
+		{"certificates", exactCertificates(before), exactCertificates(held)},
 		{"mode", before.Mode, held.Mode},
 	} {
 		if diff := cmp.Diff(kept.was, kept.kept); diff != "" {
@@ -322,11 +322,11 @@ func TestH06_AStateThatCannotBeWrittenIsSaid(t *testing.T) {
 // Every state of both files, after every history.
 func TestH06_EveryDecision(t *testing.T) {
 	t.Parallel()
-	fileStates := map[string]file{
+	fileStates := map[string]configFile{
 		"missing": {missing: true}, "unreadable": {problem: &Problem{}}, "without trust keys": {values: dict{"LogLevel": "info"}},
 		"with trust keys": {values: dict{"Mode": "monitor"}},
 	}
-	kept := map[string]custody{
+	kept := map[string]keptProfile{
 		"nothing":         {},
 		"managed":         {Source: SourceManaged, Values: []byte("v")},
 		"managed missing": {Source: SourceManaged, Values: []byte("v"), MissedAt: noon},
@@ -341,8 +341,8 @@ func TestH06_EveryDecision(t *testing.T) {
 		for managedIs, managed := range fileStates {
 			for localIs, local := range fileStates {
 				for _, wait := range waits {
-					found, now := files{managed: managed, local: local}, noon.Add(wait)
-					next, hold := before.judge(found, now, grace)
+					found, now := configFiles{managed: managed, local: local}, noon.Add(wait)
+					next, hold := before.afterRead(found, now, grace)
 					for _, broken := range brokenRules(before, found, now, grace, next, hold) {
 						t.Errorf("%s, profile %s, config.plist %s, after %s: %s (%+v, hold %t)", was, managedIs, localIs, wait, broken, next, hold)
 					}
@@ -353,14 +353,14 @@ func TestH06_EveryDecision(t *testing.T) {
 }
 
 // brokenRules are the sentences of H06 and H05 that a decision breaks.
-func brokenRules(before custody, found files, now time.Time, grace time.Duration, next custody, hold bool) (broken []string) {
+func brokenRules(before keptProfile, found configFiles, now time.Time, grace time.Duration, next keptProfile, hold bool) (broken []string) {
 	rule := func(holds bool, format string, arguments ...any) {
 		if !holds {
 			broken = append(broken, fmt.Sprintf(format, arguments...))
 		}
 	}
-	_, source := found.trust()
-	missing := before.Source != "" && found.of(before.Source).missing
+	_, source := found.trustValues()
+	missing := before.Source != "" && found.fileOf(before.Source).missing
 	missedLong := !before.MissedAt.IsZero() && now.Sub(before.MissedAt) >= grace
 	rule(!hold || missing, "what is there must decide")
 	rule(!hold || source != SourceManaged, "a profile must win")

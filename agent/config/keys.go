@@ -11,136 +11,123 @@ import (
 	"prlagent/agent/protocol"
 )
 
-// Key is one row of the table of keys, as documentation and `prlagent config`
-// show it.
-type Key struct {
-	Name    string
-	Type    string // property list type and what it must hold
-	Default string
-	Trust   bool   // comes from one source as a whole (H05)
-	Doc     string // one sentence
-}
-
-// Keys lists every key that is read; all others are ignored.
-func Keys() []Key {
-	list := make([]Key, len(keys))
-	for i, key := range keys {
-		list[i] = key.Key
-	}
-	return list
-}
-
-// keyRow adds to a Key how it is read and shown.
+// keyRow is one key: what it is called, how it is read, kept and shown.
 type keyRow struct {
-	Key
-	parse  func(*Config, any) []error // reads a value; what fails leaves the default
-	show   func(Config) string        // for people
-	whole  func(Config) string        // everything that matters, for Fingerprint; nil = show
-	secret bool                       // the value may hold one, and is written nowhere
-	stays  bool                       // upholds the policy that the Mac has, also after the file was removed (H06)
+	name         string
+	valueType    string // property list type and what it must hold
+	defaultWords string // for people
+	trusted      bool   // comes from one source as a whole (H05)
+	doc          string // one sentence
+
+	parse             func(*Config, any) []error // reads a value; what fails leaves the default
+	show              func(Config) string        // for people
+	exact             func(Config) string        // everything that matters, for Fingerprint; nil = show
+	secret            bool                       // the value may hold one, and is written nowhere
+	staysAfterRemoval bool                       // holds the Mac to the policy that it has, also after the file was removed (H06)
 }
 
-func (k keyRow) exact(c Config) string {
-	if k.whole != nil {
-		return k.whole(c)
+func (k keyRow) fingerprintText(c Config) string {
+	if k.exact != nil {
+		return k.exact(c)
 	}
 	return k.show(c)
 }
 
-var keys = []keyRow{
+// keyTable lists every key that is read; all others are ignored.
+var keyTable = []keyRow{
 	{
-		Key: Key{"ServerURL", "string, https URL", "", true,
-			"The portal to enroll with and to report to; without it the agent observes only."},
-		parse: single(parseServerURL, func(c *Config) **url.URL { return &c.ServerURL }),
+		name: "ServerURL", valueType: "string, https URL", defaultWords: "", trusted: true,
+		doc:   "The portal to enroll with and to report to; without it the agent observes only.",
+		parse: singleValue(parseServerURL, func(c *Config) **url.URL { return &c.ServerURL }),
 		show:  func(c Config) string { return showURL(c.ServerURL) },
 	},
 	{
-		Key: Key{"ContentURL", "string, https URL", "ServerURL/v1/content", true,
-			"Where the signed policies are fetched; a plain web server will do."},
-		parse: single(parseServerURL, func(c *Config) **url.URL { return &c.ContentURL }),
+		name: "ContentURL", valueType: "string, https URL", defaultWords: "ServerURL/v1/content", trusted: true,
+		doc:   "Where the signed policies are fetched; a plain web server will do.",
+		parse: singleValue(parseServerURL, func(c *Config) **url.URL { return &c.ContentURL }),
 		show:  func(c Config) string { return showURL(c.ContentURL) },
 	},
 	{
-		Key: Key{"EnrollmentSecret", "string", "", true,
-			"Shared with the portal; it lets a new device ask, and proves nothing else."},
-		parse:  single(parseSecret, func(c *Config) *Secret { return &c.EnrollmentSecret }),
+		name: "EnrollmentSecret", valueType: "string", defaultWords: "", trusted: true,
+		doc:    "Shared with the portal; it lets a new device ask, and proves nothing else.",
+		parse:  singleValue(parseSecret, func(c *Config) *Secret { return &c.EnrollmentSecret }),
 		show:   func(c Config) string { return showSecret(c.EnrollmentSecret) },
-		whole:  func(c Config) string { return c.EnrollmentSecret.Reveal() },
+		exact:  func(c Config) string { return c.EnrollmentSecret.Reveal() },
 		secret: true,
 	},
 	{
-		Key: Key{"Group", "string of a-z, 0-9, '.', '_' and '-'", "", true,
-			"The Mac's group; wins over whatever the portal says."},
-		parse: single(parseGroup, func(c *Config) *string { return &c.Group }),
-		show:  func(c Config) string { return c.Group },
-		stays: true,
+		name: "Group", valueType: "string of a-z, 0-9, '.', '_' and '-'", defaultWords: "", trusted: true,
+		doc:               "The Mac's group; wins over whatever the portal says.",
+		parse:             singleValue(parseGroup, func(c *Config) *string { return &c.Group }),
+		show:              func(c Config) string { return c.Group },
+		staysAfterRemoval: true,
 	},
 	{
-		Key: Key{"PolicyKeys", "array of dictionaries {KeyID: string, PublicKey: data}", "none", true,
-			"Ed25519 keys; a policy counts only if one of them signed its head."},
-		parse: list(parseTrustedKey, func(c *Config) *[]protocol.TrustedKey { return &c.PolicyKeys }),
+		name: "PolicyKeys", valueType: "array of dictionaries {KeyID: string, PublicKey: data}", defaultWords: "none", trusted: true,
+		doc:   "Ed25519 keys; a policy counts only if one of them signed its head.",
+		parse: listOf(parseTrustedKey, func(c *Config) *[]protocol.TrustedKey { return &c.PolicyKeys }),
 		show:  func(c Config) string { return showKeys(c.PolicyKeys) },
-		whole: func(c Config) string { return wholeKeys(c.PolicyKeys) },
+		exact: func(c Config) string { return exactKeys(c.PolicyKeys) },
 	},
 	{
-		Key: Key{"CommandKeys", "array of dictionaries {KeyID: string, PublicKey: data}", "none", true,
-			"Ed25519 keys; without one no command runs."},
-		parse: list(parseTrustedKey, func(c *Config) *[]protocol.TrustedKey { return &c.CommandKeys }),
+		name: "CommandKeys", valueType: "array of dictionaries {KeyID: string, PublicKey: data}", defaultWords: "none", trusted: true,
+		doc:   "Ed25519 keys; without one no command runs.",
+		parse: listOf(parseTrustedKey, func(c *Config) *[]protocol.TrustedKey { return &c.CommandKeys }),
 		show:  func(c Config) string { return showKeys(c.CommandKeys) },
-		whole: func(c Config) string { return wholeKeys(c.CommandKeys) },
+		exact: func(c Config) string { return exactKeys(c.CommandKeys) },
 	},
 	{
-		Key: Key{"AllowedCommands", "array of strings", strings.Join(defaultCommands(), ", "), true,
-			"Command types that may run on this Mac; all others are rejected."},
-		parse: list(parseName, func(c *Config) *[]string { return &c.AllowedCommands }),
+		name: "AllowedCommands", valueType: "array of strings", defaultWords: strings.Join(defaultCommands(), ", "), trusted: true,
+		doc:   "Command types that may run on this Mac; all others are rejected.",
+		parse: listOf(parseName, func(c *Config) *[]string { return &c.AllowedCommands }),
 		show:  func(c Config) string { return strings.Join(c.AllowedCommands, ", ") },
 	},
 	{
-		Key: Key{"DestructiveLimit", "dictionary {Count: integer, WindowHours: integer}", "4 in 24 hours", true,
-			"How many destructive commands may start in a window; a brake against mistakes."},
+		name: "DestructiveLimit", valueType: "dictionary {Count: integer, WindowHours: integer}", defaultWords: "4 in 24 hours", trusted: true,
+		doc:   "How many destructive commands may start in a window; a brake against mistakes.",
 		parse: parseDestructiveLimit,
 		show: func(c Config) string {
 			return fmt.Sprintf("%d in %d hours", c.DestructiveLimit.Count, c.DestructiveLimit.WindowHours)
 		},
 	},
 	{
-		Key: Key{"ServerCertificates", "array of data, DER certificates", "the system's roots", true,
-			"The only certificates that a portal's certificate may chain to."},
-		parse: list(parseCertificate, func(c *Config) *[]*x509.Certificate { return &c.ServerCertificates }),
+		name: "ServerCertificates", valueType: "array of data, DER certificates", defaultWords: "the system's roots", trusted: true,
+		doc:   "The only certificates that a portal's certificate may chain to.",
+		parse: listOf(parseCertificate, func(c *Config) *[]*x509.Certificate { return &c.ServerCertificates }),
 		show:  showCertificates,
-		whole: wholeCertificates,
+		exact: exactCertificates,
 	},
 	{
-		Key: Key{"Mode", "string, monitor or enforce", ModeMonitor, true,
-			"monitor observes, plans and reports; enforce applies the policy."},
-		parse: single(oneOf(ModeMonitor, ModeEnforce), func(c *Config) *string { return &c.Mode }),
-		show:  func(c Config) string { return c.Mode },
-		stays: true,
+		name: "Mode", valueType: "string, monitor or enforce", defaultWords: ModeMonitor, trusted: true,
+		doc:               "monitor observes, plans and reports; enforce applies the policy.",
+		parse:             singleValue(oneOfWords(ModeMonitor, ModeEnforce), func(c *Config) *string { return &c.Mode }),
+		show:              func(c Config) string { return c.Mode },
+		staysAfterRemoval: true,
 	},
 	{
-		Key: Key{"Proxy", "string, http or https URL", "none", false,
-			"A proxy for everything the agent sends."},
-		parse:  single(parseProxy, func(c *Config) **url.URL { return &c.Proxy }),
+		name: "Proxy", valueType: "string, http or https URL", defaultWords: "none",
+		doc:    "A proxy for everything the agent sends.",
+		parse:  singleValue(parseProxy, func(c *Config) **url.URL { return &c.Proxy }),
 		show:   showProxy,
-		whole:  wholeProxy,
+		exact:  exactProxy,
 		secret: true,
 	},
 	{
-		Key: Key{"VendorGates", "boolean", "false", true,
-			"Apply no policy below Parallels Desktop 20.1.0, as the vendor's portal; otherwise what a version can do is probed."},
-		parse: single(parseBool, func(c *Config) *bool { return &c.VendorGates }),
-		show:  func(c Config) string { return strconv.FormatBool(c.VendorGates) },
-		stays: true,
+		name: "VendorGates", valueType: "boolean", defaultWords: "false", trusted: true,
+		doc:               "Apply no policy below Parallels Desktop 20.1.0, as the vendor's portal; otherwise what a version can do is probed.",
+		parse:             singleValue(parseBool, func(c *Config) *bool { return &c.VendorGates }),
+		show:              func(c Config) string { return strconv.FormatBool(c.VendorGates) },
+		staysAfterRemoval: true,
 	},
 	{
-		Key: Key{"LogLevel", "string, debug, info, warn or error", "info", false,
-			"How much the log says."},
-		parse: single(logLevel, func(c *Config) *string { return &c.LogLevel }),
+		name: "LogLevel", valueType: "string, debug, info, warn or error", defaultWords: "info",
+		doc:   "How much the log says.",
+		parse: singleValue(logLevel, func(c *Config) *string { return &c.LogLevel }),
 		show:  func(c Config) string { return c.LogLevel },
 	},
 	{
-		Key: Key{timingKey, "dictionary of numbers, in seconds", "the protocol's pace", false,
-			"Honored only under --root, for tests: " + strings.Join(timingNames(), ", ") + "."},
+		name: timingKey, valueType: "dictionary of numbers, in seconds", defaultWords: "the protocol's pace",
+		doc:   "Honored only under --root, for tests: " + strings.Join(timingNames(), ", ") + ".",
 		parse: parseTiming,
 		show:  func(c Config) string { return fmt.Sprintf("%+v", c.Timing) },
 	},
@@ -154,8 +141,9 @@ func defaultCommands() []string {
 	return protocol.CommandNames(func(c protocol.CommandType) bool { return !c.Listed })
 }
 
-// defaults is the configuration of a Mac on which nobody configured anything.
-func defaults() Config {
+// defaultConfig is the configuration of a Mac on which nobody configured
+// anything.
+func defaultConfig() Config {
 	c := Config{
 		AllowedCommands: defaultCommands(),
 		Mode:            ModeMonitor,
@@ -163,21 +151,21 @@ func defaults() Config {
 		Source:          SourceNone,
 		Timing:          protocol.DefaultTiming(),
 	}
-	c.DestructiveLimit.Count = limitCount.standard
-	c.DestructiveLimit.WindowHours = limitWindow.standard
+	c.DestructiveLimit.Count = limitCount.defaultValue
+	c.DestructiveLimit.WindowHours = limitWindow.defaultValue
 	return c
 }
 
-// bound is a whole number's default and the range it is clamped to.
-type bound struct {
-	name                       string
-	standard, minimum, maximum int
+// intRange is a whole number's default and the range it is clamped to.
+type intRange struct {
+	name                           string
+	defaultValue, minimum, maximum int
 }
 
 var (
-	limitCount  = bound{"Count", 4, 0, 1000}
-	limitWindow = bound{"WindowHours", 24, 1, 24 * 365}
-	bucketSize  = bound{"BucketSize", protocol.DefaultTiming().BucketSize, 1, 1000}
+	limitCount  = intRange{"Count", 4, 0, 1000}
+	limitWindow = intRange{"WindowHours", 24, 1, 24 * 365}
+	bucketSize  = intRange{"BucketSize", protocol.DefaultTiming().BucketSize, 1, 1000}
 )
 
 func timingNames() []string {

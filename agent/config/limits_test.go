@@ -46,12 +46,12 @@ func TestDefaultsAndRanges(t *testing.T) {
 		m := newMac(t)
 		m.paths.Root = true
 		m.managed(dict{"Timing": dict{name: value}, "DestructiveLimit": dict{name: value}})
-		return inForce(Load(m.paths), name)
+		return inForce(loadNow(m.paths), name)
 	}
 	for name, want := range want {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := inForce(Load(newMac(t).paths), name); got != want.standard {
+			if got := inForce(loadNow(newMac(t).paths), name); got != want.standard {
 				t.Errorf("default %g, want %g", got, want.standard)
 			}
 			if got := (limits{want.standard, given(t, name, -1), given(t, name, 1e9)}); got != want {
@@ -59,7 +59,7 @@ func TestDefaultsAndRanges(t *testing.T) {
 			}
 		})
 	}
-	if rows := len(protocol.Timings()) + len([]bound{limitCount, limitWindow, bucketSize}); rows != len(want) {
+	if rows := len(protocol.Timings()) + len([]intRange{limitCount, limitWindow, bucketSize}); rows != len(want) {
 		t.Errorf("%d rows, %d are known here", rows, len(want))
 	}
 	if maxFile != 1<<20 || maxGroup != 64 {

@@ -24,74 +24,70 @@ type Paths struct {
 	Root       bool   // started with --root: Timing is honored
 }
 
-// Load reads both files. A missing file is no problem, an unreadable one is.
-func Load(paths Paths) Config {
-	return read(paths).assemble(paths)
+// configFiles are the two files as they were read.
+type configFiles struct {
+	managed, local configFile
 }
 
-// files are the two files as they were read.
-type files struct {
-	managed, local file
-}
-
-func read(paths Paths) files {
-	return files{
+// readFiles reads both files. A missing file is no problem, an unreadable one is.
+func readFiles(paths Paths) configFiles {
+	return configFiles{
 		managed: readFile(paths.Managed, paths.LocalOwner, false),
 		local:   readFile(paths.Local, paths.LocalOwner, true),
 	}
 }
 
-// trust is what the trust keys come from.
-func (f files) trust() (map[string]any, Source) { return trustSource(f.managed, f.local) }
+// trustValues is what the trust keys come from.
+func (f configFiles) trustValues() (map[string]any, Source) { return trustSource(f.managed, f.local) }
 
-// of is the file that a source means.
-func (f files) of(source Source) file {
+// fileOf is the file that a source means.
+func (f configFiles) fileOf(source Source) configFile {
 	if source == SourceManaged {
 		return f.managed
 	}
 	return f.local
 }
 
-// with puts other values in the place of a source's file.
-func (f files) with(source Source, values map[string]any) files {
+// withValues puts other values in the place of a source's file.
+func (f configFiles) withValues(source Source, values map[string]any) configFiles {
 	switch {
 	case values == nil:
 	case source == SourceManaged:
-		f.managed = file{values: values}
+		f.managed = configFile{values: values}
 	case source == SourceLocal:
-		f.local = file{values: values}
+		f.local = configFile{values: values}
 	}
 	return f
 }
 
-// assemble makes the configuration that the files add up to.
-func (f files) assemble(paths Paths) Config {
+// buildConfig makes the configuration that the files add up to.
+func (f configFiles) buildConfig(paths Paths) Config {
 	managed, local := f.managed, f.local
-	c := defaults()
-	for _, read := range []file{managed, local} {
+	c := defaultConfig()
+	for _, read := range []configFile{managed, local} {
 		if read.problem != nil {
 			c.Problems = append(c.Problems, *read.problem)
 		}
 	}
 	trust, source := trustSource(managed, local)
 	c.Source = source
-	for _, key := range keys {
-		if key.Name == timingKey && !paths.Root {
+	for _, key := range keyTable {
+		if key.name == timingKey && !paths.Root {
 			continue
 		}
 		origin := trust
-		if !key.Trust {
-			origin = firstWith(key.Name, managed, local)
+		if !key.trusted {
+			origin = firstWith(key.name, managed, local)
 		}
-		c.take(key, origin)
+		c.takeKey(key, origin)
 	}
 	c.noteIgnored(source, local)
-	c.finish(trust)
+	c.fillDependent(trust)
 	return c
 }
 
-// file is what was found at one path.
-type file struct {
+// configFile is what was found at one path.
+type configFile struct {
 	values  map[string]any // nil if the file is missing or unreadable
 	missing bool
 	problem *Problem
@@ -100,36 +96,36 @@ type file struct {
 // readFile reads one property list. A private file must be closed to all but
 // its owner: it may hold the enrollment secret, and 0600 is how root says that
 // nobody else wrote it.
-func readFile(path string, owner uint32, private bool) file {
+func readFile(path string, owner uint32, private bool) configFile {
 	data, err := safefile.ReadOwnedFile(path, owner, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return file{missing: true}
+		return configFile{missing: true}
 	}
 	if err == nil && private {
 		err = checkPrivate(path)
 	}
 	if err != nil {
-		return unreadable(path, err)
+		return unreadableFile(path, err)
 	}
 	values, err := plist.DecodeDict(data)
 	if err != nil {
-		return unreadable(path, err)
+		return unreadableFile(path, err)
 	}
 	for name := range values {
 		if isMetadata(name) {
 			delete(values, name)
 		}
 	}
-	return file{values: values}
+	return configFile{values: values}
 }
 
-func unreadable(path string, err error) file {
+func unreadableFile(path string, err error) configFile {
 	reason := err
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {
 		reason = pathError.Err
 	}
-	return file{problem: &Problem{Key: path, Code: protocol.CodeConfigUnreadable, Text: reason.Error()}}
+	return configFile{problem: &Problem{Key: path, Code: protocol.CodeConfigUnreadable, Text: reason.Error()}}
 }
 
 // checkPrivate looks at the mode after the read. Only the owner of the folder
@@ -145,7 +141,8 @@ func checkPrivate(path string) error {
 	return nil
 }
 
-// isMetadata says whether MDM put the key there for itself (facts/macos.md 5.3).
+// isMetadata reports whether MDM put the key there for itself (facts/macos.md
+// 5.3).
 func isMetadata(name string) bool {
 	return strings.HasPrefix(name, "Payload") || name == "_manualProfile"
 }
@@ -153,7 +150,7 @@ func isMetadata(name string) bool {
 // trustSource picks the one file that the trust keys come from (H05). An
 // unreadable managed file hides whether it has any, so it is the source, with
 // nothing in it.
-func trustSource(managed, local file) (map[string]any, Source) {
+func trustSource(managed, local configFile) (map[string]any, Source) {
 	switch {
 	case hasTrustKey(managed.values):
 		return managed.values, SourceManaged
@@ -166,15 +163,15 @@ func trustSource(managed, local file) (map[string]any, Source) {
 }
 
 func hasTrustKey(values map[string]any) bool {
-	for _, key := range keys {
-		if _, present := values[key.Name]; key.Trust && present {
+	for _, key := range keyTable {
+		if _, present := values[key.name]; key.trusted && present {
 			return true
 		}
 	}
 	return false
 }
 
-func firstWith(name string, files ...file) map[string]any {
+func firstWith(name string, files ...configFile) map[string]any {
 	for _, candidate := range files {
 		if _, present := candidate.values[name]; present {
 			return candidate.values
@@ -183,35 +180,35 @@ func firstWith(name string, files ...file) map[string]any {
 	return nil
 }
 
-// take reads one key from its file into its field.
-func (c *Config) take(key keyRow, origin map[string]any) {
-	value, present := origin[key.Name]
+// takeKey reads one key from its file into its field.
+func (c *Config) takeKey(key keyRow, origin map[string]any) {
+	value, present := origin[key.name]
 	if !present {
 		return
 	}
 	for _, err := range key.parse(c, value) {
-		c.Problems = append(c.Problems, Problem{Key: key.Name, Code: protocol.CodeConfigInvalid, Text: err.Error()})
+		c.Problems = append(c.Problems, Problem{Key: key.name, Code: protocol.CodeConfigInvalid, Text: err.Error()})
 	}
 }
 
-// noteIgnored says which keys of config.plist do not count because the other
+// noteIgnored lists which keys of config.plist do not count because the other
 // file is the source.
-func (c *Config) noteIgnored(source Source, local file) {
+func (c *Config) noteIgnored(source Source, local configFile) {
 	if source == SourceLocal {
 		return
 	}
-	for _, key := range keys {
-		if _, present := local.values[key.Name]; key.Trust && present {
-			c.Problems = append(c.Problems, Problem{Key: key.Name, Code: protocol.CodeConfigMixedSource,
+	for _, key := range keyTable {
+		if _, present := local.values[key.name]; key.trusted && present {
+			c.Problems = append(c.Problems, Problem{Key: key.name, Code: protocol.CodeConfigMixedSource,
 				Text: "in config.plist: ignored, trust keys come from the profile only"})
 		}
 	}
 }
 
-// finish fills in what depends on more than one key. Certificates that were
-// given but cannot be used must not turn into trust in the system's roots, so
-// there is no portal then.
-func (c *Config) finish(trust map[string]any) {
+// fillDependent fills in what depends on more than one key. Certificates that
+// were given but cannot be used must not turn into trust in the system's roots,
+// so there is no portal then.
+func (c *Config) fillDependent(trust map[string]any) {
 	if _, given := trust["ServerCertificates"]; given && len(c.ServerCertificates) == 0 && c.ServerURL != nil {
 		c.ServerURL = nil
 		c.Problems = append(c.Problems, Problem{Key: "ServerCertificates", Code: protocol.CodeConfigInvalid,

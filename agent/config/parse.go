@@ -15,8 +15,8 @@ import (
 	"prlagent/agent/protocol"
 )
 
-// single reads a value into one field, or leaves the field as it is.
-func single[T any](read func(any) (T, error), field func(*Config) *T) func(*Config, any) []error {
+// singleValue reads a value into one field, or leaves the field as it is.
+func singleValue[T any](read func(any) (T, error), field func(*Config) *T) func(*Config, any) []error {
 	return func(c *Config, found any) []error {
 		value, err := read(found)
 		if err != nil {
@@ -27,9 +27,9 @@ func single[T any](read func(any) (T, error), field func(*Config) *T) func(*Conf
 	}
 }
 
-// list reads an array element by element; an element that cannot be used is
+// listOf reads an array element by element; an element that cannot be used is
 // reported and left out.
-func list[T any](read func(any) (T, error), field func(*Config) *[]T) func(*Config, any) []error {
+func listOf[T any](read func(any) (T, error), field func(*Config) *[]T) func(*Config, any) []error {
 	return func(c *Config, found any) []error {
 		elements, isArray := found.([]any)
 		if !isArray {
@@ -130,7 +130,7 @@ func parseName(found any) (string, error) {
 	if !isString {
 		return "", wrongType(found, "a string")
 	}
-	if text == "" || len(text) > protocol.MaxName || strings.ContainsFunc(text, unprintable) {
+	if text == "" || len(text) > protocol.MaxName || strings.ContainsFunc(text, isUnprintable) {
 		return "", fmt.Errorf("found an unusable string, expected 1 to %d printable bytes", protocol.MaxName)
 	}
 	return text, nil
@@ -145,18 +145,18 @@ func parseGroup(found any) (string, error) {
 	if !isString {
 		return "", wrongType(found, "a string")
 	}
-	odd := func(r rune) bool { return !alphanumeric(r) && !strings.ContainsRune("._-", r) }
-	if id == "" || len(id) > maxGroup || !alphanumeric(rune(id[0])) || strings.ContainsFunc(id, odd) {
+	odd := func(r rune) bool { return !isAlphanumeric(r) && !strings.ContainsRune("._-", r) }
+	if id == "" || len(id) > maxGroup || !isAlphanumeric(rune(id[0])) || strings.ContainsFunc(id, odd) {
 		return "", fmt.Errorf("found an unusable string, expected 1 to %d of a-z, 0-9, '.', '_' and '-'", maxGroup)
 	}
 	return id, nil
 }
 
-func alphanumeric(r rune) bool { return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' }
+func isAlphanumeric(r rune) bool { return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' }
 
-func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+func isUnprintable(r rune) bool { return !unicode.IsPrint(r) }
 
-func oneOf(words ...string) func(any) (string, error) {
+func oneOfWords(words ...string) func(any) (string, error) {
 	expected := "one of " + strings.Join(words, ", ")
 	return func(found any) (string, error) {
 		text, isString := found.(string)
@@ -170,7 +170,7 @@ func oneOf(words ...string) func(any) (string, error) {
 	}
 }
 
-func logLevel(found any) (string, error) { return oneOf("debug", "info", "warn", "error")(found) }
+func logLevel(found any) (string, error) { return oneOfWords("debug", "info", "warn", "error")(found) }
 
 func parseTrustedKey(found any) (protocol.TrustedKey, error) {
 	entry, isDictionary := found.(map[string]any)
@@ -221,8 +221,8 @@ func parseDestructiveLimit(c *Config, found any) []error {
 		return []error{wrongType(found, "a dictionary {Count, WindowHours}")}
 	}
 	return append(
-		whole(entry, limitCount, &c.DestructiveLimit.Count),
-		whole(entry, limitWindow, &c.DestructiveLimit.WindowHours)...)
+		parseWhole(entry, limitCount, &c.DestructiveLimit.Count),
+		parseWhole(entry, limitWindow, &c.DestructiveLimit.WindowHours)...)
 }
 
 func parseTiming(c *Config, found any) []error {
@@ -230,13 +230,13 @@ func parseTiming(c *Config, found any) []error {
 	if !isDictionary {
 		return []error{wrongType(found, "a dictionary")}
 	}
-	problems := whole(entry, bucketSize, &c.Timing.BucketSize)
+	problems := parseWhole(entry, bucketSize, &c.Timing.BucketSize)
 	for _, row := range protocol.Timings() {
 		value, present := entry[row.Name]
 		if !present {
 			continue
 		}
-		given, isNumber := number(value)
+		given, isNumber := asNumber(value)
 		if !isNumber {
 			problems = append(problems, fmt.Errorf("%s: %w", row.Name, wrongType(value, "a number of seconds")))
 			continue
@@ -250,13 +250,13 @@ func parseTiming(c *Config, found any) []error {
 	return problems
 }
 
-// whole reads a whole number of a dictionary, clamped to its bound.
-func whole(entry map[string]any, limits bound, field *int) []error {
+// parseWhole reads a whole number of a dictionary, clamped to its bound.
+func parseWhole(entry map[string]any, limits intRange, field *int) []error {
 	value, present := entry[limits.name]
 	if !present {
 		return nil
 	}
-	given, isNumber := number(value)
+	given, isNumber := asNumber(value)
 	if !isNumber || given != math.Trunc(given) {
 		return []error{fmt.Errorf("%s: %w", limits.name, wrongType(value, "an integer"))}
 	}
@@ -268,7 +268,7 @@ func whole(entry map[string]any, limits bound, field *int) []error {
 	return nil
 }
 
-func number(value any) (float64, bool) {
+func asNumber(value any) (float64, bool) {
 	switch value := value.(type) {
 	case uint64:
 		return float64(value), true

@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// hidden is what everybody sees of a Secret.
-const hidden = "[secret]"
+// hiddenSecret is what everybody sees of a Secret.
+const hiddenSecret = "[secret]"
 
 // Secret is a string that no format verb, encoder or log shows; only Reveal
 // does. An empty Secret looks like any other.
@@ -16,17 +16,17 @@ type Secret string
 func (s Secret) Reveal() string { return string(s) }
 
 // String hides the value.
-func (s Secret) String() string { return hidden }
+func (s Secret) String() string { return hiddenSecret }
 
 // GoString hides the value from %#v.
-func (s Secret) GoString() string { return hidden }
+func (s Secret) GoString() string { return hiddenSecret }
 
 // Format hides the value from every verb, also from those that make no sense
 // for a string and would print it as part of the complaint.
-func (s Secret) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, hidden) }
+func (s Secret) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, hiddenSecret) }
 
 // MarshalText hides the value from text encoders and from zerolog.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+func (s Secret) MarshalText() ([]byte, error) { return []byte(hiddenSecret), nil }
 
 // MarshalJSON hides the value from JSON encoders.
-func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
+func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hiddenSecret + `"`), nil }

@@ -23,7 +23,7 @@ func showProxy(c Config) string {
 	return c.Proxy.Redacted()
 }
 
-func wholeProxy(c Config) string { return showURL(c.Proxy) }
+func exactProxy(c Config) string { return showURL(c.Proxy) }
 
 func showSecret(secret Secret) string {
 	if secret == "" {
@@ -40,7 +40,7 @@ func showKeys(trusted []protocol.TrustedKey) string {
 	return strings.Join(ids, ", ")
 }
 
-func wholeKeys(trusted []protocol.TrustedKey) string {
+func exactKeys(trusted []protocol.TrustedKey) string {
 	var text strings.Builder
 	for _, key := range trusted {
 		text.WriteString(hex.EncodeToString(key.Key))
@@ -56,7 +56,7 @@ func showCertificates(c Config) string {
 	return strings.Join(names, "; ")
 }
 
-func wholeCertificates(c Config) string {
+func exactCertificates(c Config) string {
 	sum := sha256.New()
 	for _, parsed := range c.ServerCertificates {
 		sum.Write(parsed.Raw)

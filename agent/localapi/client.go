@@ -43,16 +43,16 @@ const (
 type Client struct {
 	socket string
 	http   *http.Client
-	// welcome is how long Follow waits to be let in; after that it waits for
+	// followTimeout is how long Follow waits to be let in; after that it waits for
 	// events without a limit.
-	welcome time.Duration
+	followTimeout time.Duration
 }
 
 // NewClient makes a client for the socket at a path, see SocketUnder. It opens
 // nothing yet, and keeps no connection between requests.
 func NewClient(socket string) *Client {
 	var dialer net.Dialer
-	return &Client{socket: socket, welcome: 10 * time.Second, http: &http.Client{Transport: &http.Transport{
+	return &Client{socket: socket, followTimeout: 10 * time.Second, http: &http.Client{Transport: &http.Transport{
 		DisableKeepAlives:  true,
 		DisableCompression: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -64,14 +64,14 @@ func NewClient(socket string) *Client {
 // Status asks what the daemon is doing and why.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var status Status
-	err := c.get(ctx, "/v1/status", &status)
+	err := c.getDocument(ctx, "/v1/status", &status)
 	return status, err
 }
 
 // Inventory asks for the table.
 func (c *Client) Inventory(ctx context.Context) (Inventory, error) {
 	var inventory Inventory
-	err := c.get(ctx, "/v1/vms", &inventory)
+	err := c.getDocument(ctx, "/v1/vms", &inventory)
 	return inventory, err
 }
 
@@ -80,18 +80,18 @@ func (c *Client) Inventory(ctx context.Context) (Inventory, error) {
 func (c *Client) Events(ctx context.Context, since uint64) (EventList, error) {
 	var list EventList
 	query := url.Values{"since": {strconv.FormatUint(since, 10)}}
-	err := c.get(ctx, "/v1/events?"+query.Encode(), &list)
+	err := c.getDocument(ctx, "/v1/events?"+query.Encode(), &list)
 	return list, err
 }
 
 // Checkin asks for a check-in now, and with wait for how it ended.
 func (c *Client) Checkin(ctx context.Context, wait bool) (CheckinResult, error) {
-	body, err := json.Marshal(CheckinRequest{Wait: wait})
+	body, err := json.Marshal(checkinRequest{Wait: wait})
 	if err != nil {
 		return CheckinResult{}, fmt.Errorf("encode request: %w", err)
 	}
 	var result CheckinResult
-	err = c.ask(ctx, http.MethodPost, "/v1/checkin", body, &result)
+	err = c.askDaemon(ctx, http.MethodPost, "/v1/checkin", body, &result)
 	var known *Error
 	if wait && errors.As(err, &known) && errors.Is(err, context.DeadlineExceeded) {
 		words := protocol.CodeCheckinTimeout.Text()
@@ -107,22 +107,22 @@ func (c *Client) Follow(ctx context.Context, since uint64, each func(protocol.Ev
 	query := url.Values{"follow": {"1"}, "since": {strconv.FormatUint(since, 10)}}
 	bounded, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	patience := time.AfterFunc(c.welcome, func() { cancel(context.DeadlineExceeded) })
-	response, err := c.send(bounded, http.MethodGet, "/v1/events?"+query.Encode(), nil)
+	patience := time.AfterFunc(c.followTimeout, func() { cancel(context.DeadlineExceeded) })
+	response, err := c.sendRequest(bounded, http.MethodGet, "/v1/events?"+query.Encode(), nil)
 	patience.Stop()
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return refusal(response)
+		return readRefusal(response)
 	}
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() {
 		var event protocol.Event
 		if err := protocol.Decode(lines.Bytes(), maxLine, &event); err != nil {
-			return unreadable(err)
+			return unreadableAnswer(err)
 		}
 		if err := each(event); err != nil {
 			return err
@@ -134,47 +134,47 @@ func (c *Client) Follow(ctx context.Context, since uint64, each func(protocol.Ev
 	return &Error{protocol.CodeDaemonNotRunning, "prlagentd stopped.", protocol.CodeDaemonNotRunning.Text().Remedy, lines.Err()}
 }
 
-func (c *Client) get(ctx context.Context, path string, document any) error {
-	return c.ask(ctx, http.MethodGet, path, nil, document)
+func (c *Client) getDocument(ctx context.Context, path string, document any) error {
+	return c.askDaemon(ctx, http.MethodGet, path, nil, document)
 }
 
-func (c *Client) ask(ctx context.Context, method, path string, body []byte, document any) error {
-	response, err := c.send(ctx, method, path, body)
+func (c *Client) askDaemon(ctx context.Context, method, path string, body []byte, document any) error {
+	response, err := c.sendRequest(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return refusal(response)
+		return readRefusal(response)
 	}
 	data, err := protocol.ReadLimited(response.Body, maxAnswer)
 	if err != nil && !errors.Is(err, protocol.ErrTooLarge) {
-		return c.unreachable(err)
+		return c.unreachableError(err)
 	}
 	if err == nil {
 		err = protocol.Decode(data, maxAnswer, document)
 	}
 	if err != nil {
-		return unreadable(err)
+		return unreadableAnswer(err)
 	}
 	return nil
 }
 
-func (c *Client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+func (c *Client) sendRequest(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, "http://prlagentd"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, c.unreachable(err)
+		return nil, c.unreachableError(err)
 	}
 	return response, nil
 }
 
-// unreachable tells a daemon that is not there from one that hangs; both have
-// one code, because for a program both mean that nobody answers.
-func (c *Client) unreachable(err error) error {
+// unreachableError tells a daemon that is not there from one that hangs; both
+// have one code, because for a program both mean that nobody answers.
+func (c *Client) unreachableError(err error) error {
 	words := protocol.CodeDaemonNotRunning.Text()
 	found := &Error{Code: protocol.CodeDaemonNotRunning, Text: words.Text, Remedy: words.Remedy, Err: err}
 	switch {
@@ -190,20 +190,20 @@ func (c *Client) unreachable(err error) error {
 	return found
 }
 
-// refusal reads the body of an answer that is not 200.
-func refusal(response *http.Response) error {
+// readRefusal reads the body of an answer that is not 200.
+func readRefusal(response *http.Response) error {
 	data, err := protocol.ReadLimited(response.Body, maxBody)
 	if err != nil {
-		return unreadable(err)
+		return unreadableAnswer(err)
 	}
 	var body ErrorBody
 	if err := protocol.Decode(data, maxBody, &body); err != nil || body.Code == "" {
-		return unreadable(fmt.Errorf("status %d", response.StatusCode))
+		return unreadableAnswer(fmt.Errorf("status %d", response.StatusCode))
 	}
 	return &Error{Code: body.Code, Text: body.Text, Remedy: body.Remedy}
 }
 
-func unreadable(err error) error {
+func unreadableAnswer(err error) error {
 	return &Error{
 		Code: protocol.CodeInternal, Text: "prlagentd gave an answer that could not be read.",
 		Remedy: "Check that prlagent and prlagentd have the same version.", Err: err,

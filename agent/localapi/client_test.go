@@ -41,7 +41,7 @@ func TestNobodyAnswers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			client := NewClient(c.path(t))
-			client.welcome = 30 * time.Millisecond
+			client.followTimeout = 30 * time.Millisecond
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 			defer cancel()
 			_, err := client.Status(ctx)

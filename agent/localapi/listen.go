@@ -15,9 +15,9 @@ import (
 
 // Errors of Listen.
 var (
-	ErrPathTooLong = errors.New("socket path is too long")
-	ErrInUse       = errors.New("another daemon answers at the socket")
-	ErrNotSocket   = errors.New("something else than a socket is in the way")
+	errPathTooLong = errors.New("socket path is too long")
+	errInUse       = errors.New("another daemon answers at the socket")
+	errNotSocket   = errors.New("something else than a socket is in the way")
 )
 
 // dialTimeout is how long Listen waits for a daemon that may be there. A full
@@ -31,7 +31,7 @@ const dialTimeout = time.Second
 func Listen(ctx context.Context, path string) (net.Listener, error) {
 	if len(path) >= maxSocketPath {
 		return nil, fmt.Errorf("%w: %q has %d bytes, at most %d fit; use a shorter folder",
-			ErrPathTooLong, path, len(path), maxSocketPath-1)
+			errPathTooLong, path, len(path), maxSocketPath-1)
 	}
 	if err := removeStale(ctx, path); err != nil {
 		return nil, err
@@ -58,16 +58,16 @@ func removeStale(ctx context.Context, path string) error {
 		return fmt.Errorf("look at socket: %w", err)
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%w: %s", ErrNotSocket, path)
+		return fmt.Errorf("%w: %s", errNotSocket, path)
 	}
 	dialer := net.Dialer{Timeout: dialTimeout}
 	connection, err := dialer.DialContext(ctx, "unix", path)
 	if err == nil {
 		connection.Close()
-		return fmt.Errorf("%w: %s", ErrInUse, path)
+		return fmt.Errorf("%w: %s", errInUse, path)
 	}
 	if !errors.Is(err, unix.ECONNREFUSED) {
-		return fmt.Errorf("%w: %w", ErrInUse, err)
+		return fmt.Errorf("%w: %w", errInUse, err)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove stale socket: %w", err)
@@ -87,8 +87,8 @@ const (
 	maxHeaderBytes = 8 << 10
 )
 
-// gate is a listener that knows its peers and counts their connections.
-type gate struct {
+// peerListener is a listener that knows its peers and counts their connections.
+type peerListener struct {
 	net.Listener
 	exempt map[uint32]bool
 
@@ -97,18 +97,18 @@ type gate struct {
 	total int
 }
 
-func newGate(listener net.Listener, exempt ...uint32) *gate {
-	g := &gate{Listener: listener, exempt: make(map[uint32]bool), open: make(map[uint32]int)}
+func newPeerListener(listener net.Listener, exempt ...uint32) *peerListener {
+	l := &peerListener{Listener: listener, exempt: make(map[uint32]bool), open: make(map[uint32]int)}
 	for _, uid := range exempt {
-		g.exempt[uid] = true
+		l.exempt[uid] = true
 	}
-	return g
+	return l
 }
 
 // Accept gives the next connection that may stay; the others are closed.
-func (g *gate) Accept() (net.Conn, error) {
+func (l *peerListener) Accept() (net.Conn, error) {
 	for {
-		connection, err := g.Listener.Accept()
+		connection, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
@@ -117,56 +117,56 @@ func (g *gate) Accept() (net.Conn, error) {
 			connection.Close()
 			continue
 		}
-		number, ok := g.enter(peer.UID)
+		number, ok := l.admitConnection(peer.UID)
 		if !ok {
 			connection.Close()
 			continue
 		}
-		return &guest{Conn: connection, peer: peer, crowded: number > servedPerUser, leave: g.leaver(peer.UID)}, nil
+		return &peerConn{Conn: connection, peer: peer, overLimit: number > servedPerUser, leave: l.leaveFunc(peer.UID)}, nil
 	}
 }
 
-// enter counts a connection in; number is how many its user has with it, 0
+// admitConnection counts a connection in; number is how many its user has with it, 0
 // for a user who is not counted.
-func (g *gate) enter(uid uint32) (number int, ok bool) {
-	if g.exempt[uid] {
+func (l *peerListener) admitConnection(uid uint32) (number int, ok bool) {
+	if l.exempt[uid] {
 		return 0, true
 	}
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	if g.open[uid] >= openPerUser || g.total >= openForOthers {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	if l.open[uid] >= openPerUser || l.total >= openForOthers {
 		return 0, false
 	}
-	g.open[uid]++
-	g.total++
-	return g.open[uid], true
+	l.open[uid]++
+	l.total++
+	return l.open[uid], true
 }
 
-// leaver counts the connection out, once.
-func (g *gate) leaver(uid uint32) func() {
+// leaveFunc counts the connection out, once.
+func (l *peerListener) leaveFunc(uid uint32) func() {
 	return sync.OnceFunc(func() {
-		if g.exempt[uid] {
+		if l.exempt[uid] {
 			return
 		}
-		g.mutex.Lock()
-		defer g.mutex.Unlock()
-		g.total--
-		if g.open[uid]--; g.open[uid] == 0 {
-			delete(g.open, uid)
+		l.mutex.Lock()
+		defer l.mutex.Unlock()
+		l.total--
+		if l.open[uid]--; l.open[uid] == 0 {
+			delete(l.open, uid)
 		}
 	})
 }
 
-// guest is a connection whose user is known.
-type guest struct {
+// peerConn is a connection whose user is known.
+type peerConn struct {
 	net.Conn
-	peer    Peer
-	crowded bool // its user has too many: it gets a refusal and nothing else
-	leave   func()
+	peer      Peer
+	overLimit bool // its user has too many: it gets a refusal and nothing else
+	leave     func()
 }
 
 // Close gives the place back.
-func (g *guest) Close() error {
-	g.leave()
-	return g.Conn.Close()
+func (c *peerConn) Close() error {
+	c.leave()
+	return c.Conn.Close()
 }

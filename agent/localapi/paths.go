@@ -4,11 +4,11 @@ import "path/filepath"
 
 // Where things are on a Mac (DESIGN 4).
 const (
-	SocketPath     = "/var/run/prlagent.sock"
-	SnapshotFolder = "/Library/Application Support/prlagent"
+	macSocketPath     = "/var/run/prlagent.sock"
+	macSnapshotFolder = "/Library/Application Support/prlagent"
 )
 
-// Names of the snapshot files in SnapshotFolder.
+// Names of the snapshot files in macSnapshotFolder.
 const (
 	StatusJSON     = "status.json"     // world-readable, Status.ForEveryone
 	StatusPlist    = "status.plist"    // the same for readers of property lists
@@ -17,8 +17,8 @@ const (
 
 // SocketUnder is the socket of the Mac in the folder root; of this Mac if root
 // is empty.
-func SocketUnder(root string) string { return filepath.Join(root, SocketPath) }
+func SocketUnder(root string) string { return filepath.Join(root, macSocketPath) }
 
 // SnapshotsUnder is the folder of the snapshot files of the Mac in the folder
 // root; of this Mac if root is empty.
-func SnapshotsUnder(root string) string { return filepath.Join(root, SnapshotFolder) }
+func SnapshotsUnder(root string) string { return filepath.Join(root, macSnapshotFolder) }

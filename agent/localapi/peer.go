@@ -36,7 +36,7 @@ func peerOf(connection net.Conn) (Peer, error) {
 	}
 	var peer Peer
 	var peerError error
-	err = raw.Control(func(descriptor uintptr) { peer, peerError = credentials(int(descriptor)) })
+	err = raw.Control(func(descriptor uintptr) { peer, peerError = peerCredentials(int(descriptor)) })
 	if err := errors.Join(err, peerError); err != nil {
 		return Peer{}, fmt.Errorf("read peer credentials: %w", err)
 	}
@@ -48,16 +48,16 @@ func peerOf(connection net.Conn) (Peer, error) {
 // admins. A uid that the directory does not know is an actor without a name
 // and without rights.
 func AuthorizeLocal(ownerUID uint32) func(Peer) Actor {
-	return authorizer{owner: ownerUID, adminGroup: adminGroupID, account: lookUpAccount}.actor
+	return peerAuthorizer{owner: ownerUID, adminGroup: adminGroupID, account: lookUpAccount}.actorOf
 }
 
-type authorizer struct {
+type peerAuthorizer struct {
 	owner      uint32
 	adminGroup string // gid in decimal; empty = there is no such group
 	account    func(uid uint32) (name string, groups []string, err error)
 }
 
-func (a authorizer) actor(peer Peer) Actor {
+func (a peerAuthorizer) actorOf(peer Peer) Actor {
 	name, groups, err := a.account(peer.UID)
 	if err != nil {
 		name, groups = "", nil

@@ -2,7 +2,8 @@ package localapi
 
 import "golang.org/x/sys/unix"
 
-// maxSocketPath is the size of sun_path, its closing zero included (facts/macos.md 14).
+// maxSocketPath is the size of sun_path, its closing zero included
+// (facts/macos.md 14).
 const maxSocketPath = 104
 
 // adminGroupID is the gid of the group admin.
@@ -11,8 +12,8 @@ const adminGroupID = "80"
 // adminGroupNumber owns files that administrators may read.
 const adminGroupNumber = 80
 
-// credentials reads LOCAL_PEERCRED and LOCAL_PEERPID.
-func credentials(descriptor int) (Peer, error) {
+// peerCredentials reads LOCAL_PEERCRED and LOCAL_PEERPID.
+func peerCredentials(descriptor int) (Peer, error) {
 	found, err := unix.GetsockoptXucred(descriptor, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
 	if err != nil {
 		return Peer{}, err

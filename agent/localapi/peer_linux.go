@@ -12,8 +12,8 @@ const adminGroupID = ""
 // adminGroupNumber is none: files for administrators keep their group.
 const adminGroupNumber = -1
 
-// credentials reads SO_PEERCRED.
-func credentials(descriptor int) (Peer, error) {
+// peerCredentials reads SO_PEERCRED.
+func peerCredentials(descriptor int) (Peer, error) {
 	found, err := unix.GetsockoptUcred(descriptor, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		return Peer{}, err

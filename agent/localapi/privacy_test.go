@@ -25,7 +25,7 @@ func TestH16_AuthorizeLocalDecides(t *testing.T) {
 		502: {"bob", []string{"20", "8", "800"}},
 		503: {"owner", []string{"20"}},
 	}
-	a := authorizer{owner: 503, adminGroup: "80", account: func(uid uint32) (string, []string, error) {
+	a := peerAuthorizer{owner: 503, adminGroup: "80", account: func(uid uint32) (string, []string, error) {
 		found, ok := directory[uid]
 		if !ok {
 			return "", []string{"80"}, errors.New("unknown user")
@@ -46,7 +46,7 @@ func TestH16_AuthorizeLocalDecides(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			if got := a.actor(Peer{UID: c.uid}); got != c.want {
+			if got := a.actorOf(Peer{UID: c.uid}); got != c.want {
 				t.Errorf("%+v, want %+v", got, c.want)
 			}
 		})
@@ -55,8 +55,8 @@ func TestH16_AuthorizeLocalDecides(t *testing.T) {
 
 func TestH16_NoAdminGroupHasNoMembers(t *testing.T) {
 	t.Parallel()
-	a := authorizer{owner: 503, account: func(uint32) (string, []string, error) { return "bob", []string{""}, nil }}
-	if a.actor(Peer{UID: 502}).Admin {
+	a := peerAuthorizer{owner: 503, account: func(uint32) (string, []string, error) { return "bob", []string{""}, nil }}
+	if a.actorOf(Peer{UID: 502}).Admin {
 		t.Error("a user became admin by a group that does not exist")
 	}
 }
@@ -217,7 +217,7 @@ func TestH16_ARefusalIsA403WithItsCode(t *testing.T) {
 	if response.StatusCode != http.StatusForbidden {
 		t.Errorf("status %d, want 403", response.StatusCode)
 	}
-	if err := refusal(response); protocol.CodeOf(err) != protocol.CodeNotAllowed {
+	if err := readRefusal(response); protocol.CodeOf(err) != protocol.CodeNotAllowed {
 		t.Errorf("%v", err)
 	}
 }

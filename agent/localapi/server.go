@@ -58,14 +58,14 @@ const (
 // follows and waits, closes the listener and every connection, and returns
 // nil. Any other end is an error.
 func Serve(ctx context.Context, listener net.Listener, options Options) error {
-	return serve(ctx, newGate(listener, 0, uint32(os.Geteuid())), options)
+	return serveConnections(ctx, newPeerListener(listener, 0, uint32(os.Geteuid())), options)
 }
 
-func serve(ctx context.Context, entrance *gate, options Options) error {
+func serveConnections(ctx context.Context, entrance *peerListener, options Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	server := &http.Server{
-		Handler:           &handler{options},
+		Handler:           &apiHandler{options},
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       headerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -73,13 +73,13 @@ func serve(ctx context.Context, entrance *gate, options Options) error {
 		ErrorLog:          log.New(debugWriter{options.Log}, "", 0),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext: func(ctx context.Context, connection net.Conn) context.Context {
-			return context.WithValue(ctx, sessionKey{}, newSession(connection, options.Authorize))
+			return context.WithValue(ctx, peerSessionKey{}, newPeerSession(connection, options.Authorize))
 		},
 	}
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
-		stopped <- stop(server)
+		stopped <- stopServer(server)
 	}()
 	err := server.Serve(entrance)
 	cancel()
@@ -89,8 +89,8 @@ func serve(ctx context.Context, entrance *gate, options Options) error {
 	return errors.Join(err, <-stopped)
 }
 
-// stop lets answers that are on their way out finish.
-func stop(server *http.Server) error {
+// stopServer lets answers that are on their way out finish.
+func stopServer(server *http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
@@ -107,126 +107,126 @@ func (w debugWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// session is one connection. The directory is asked outside the accept loop,
+// peerSession is one connection. The directory is asked outside the accept loop,
 // because it may be slow.
-type session struct {
-	crowded bool
-	actor   func() Actor
+type peerSession struct {
+	overLimit bool
+	actor     func() Actor
 }
 
-type sessionKey struct{}
+type peerSessionKey struct{}
 
-func newSession(connection net.Conn, authorize func(Peer) Actor) session {
-	known, ok := connection.(*guest)
+func newPeerSession(connection net.Conn, authorize func(Peer) Actor) peerSession {
+	known, ok := connection.(*peerConn)
 	if !ok {
-		return session{actor: func() Actor { return Actor{} }}
+		return peerSession{actor: func() Actor { return Actor{} }}
 	}
-	return session{
-		crowded: known.crowded,
-		actor:   sync.OnceValue(func() Actor { return authorize(known.peer) }),
+	return peerSession{
+		overLimit: known.overLimit,
+		actor:     sync.OnceValue(func() Actor { return authorize(known.peer) }),
 	}
 }
 
-// handler is the API: one row of endpoints per thing to ask.
-type handler struct{ Options }
+// apiHandler is the API: one row of endpoints per thing to ask.
+type apiHandler struct{ options Options }
 
-type endpoint struct {
+type apiEndpoint struct {
 	method string
 	admin  bool // refused for everyone else
-	serve  func(*handler, http.ResponseWriter, *http.Request, Actor)
+	serve  func(*apiHandler, http.ResponseWriter, *http.Request, Actor)
 }
 
-var endpoints = map[string]endpoint{
-	"/v1/status":  {http.MethodGet, false, (*handler).status},
-	"/v1/vms":     {http.MethodGet, false, (*handler).inventory},
-	"/v1/events":  {http.MethodGet, false, (*handler).events},
-	"/v1/checkin": {http.MethodPost, true, (*handler).checkin},
+var apiEndpoints = map[string]apiEndpoint{
+	"/v1/status":  {http.MethodGet, false, (*apiHandler).serveStatus},
+	"/v1/vms":     {http.MethodGet, false, (*apiHandler).serveInventory},
+	"/v1/events":  {http.MethodGet, false, (*apiHandler).serveEvents},
+	"/v1/checkin": {http.MethodPost, true, (*apiHandler).serveCheckin},
 }
 
 // ServeHTTP finds the endpoint and decides whether the actor may use it.
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	caller, ok := r.Context().Value(sessionKey{}).(session)
-	if !ok || caller.crowded {
+	caller, ok := r.Context().Value(peerSessionKey{}).(peerSession)
+	if !ok || caller.overLimit {
 		w.Header().Set("Connection", "close")
-		h.refuse(w, http.StatusTooManyRequests, protocol.CodeTooManyRequests, "You have too many open connections.")
+		h.writeRefusal(w, http.StatusTooManyRequests, protocol.CodeTooManyRequests, "You have too many open connections.")
 		return
 	}
-	found, ok := endpoints[r.URL.Path]
+	found, ok := apiEndpoints[r.URL.Path]
 	if !ok {
-		h.refuse(w, http.StatusNotFound, protocol.CodeBadRequest, "There is nothing at this path.")
+		h.writeRefusal(w, http.StatusNotFound, protocol.CodeBadRequest, "There is nothing at this path.")
 		return
 	}
 	if r.Method != found.method {
 		w.Header().Set("Allow", found.method)
-		h.refuse(w, http.StatusMethodNotAllowed, protocol.CodeBadRequest, "This path takes "+found.method+" only.")
+		h.writeRefusal(w, http.StatusMethodNotAllowed, protocol.CodeBadRequest, "This path takes "+found.method+" only.")
 		return
 	}
 	actor := caller.actor()
 	if found.admin && !actor.Admin {
 		// Not louder: any user could flood the log with it.
-		h.Log.Debug().Str("user", text.Display(actor.Name)).Str("path", r.URL.Path).Msg("refused a local request")
-		h.refuse(w, http.StatusForbidden, protocol.CodeNotAllowed, "")
+		h.options.Log.Debug().Str("user", text.Display(actor.Name)).Str("path", r.URL.Path).Msg("refused a local request")
+		h.writeRefusal(w, http.StatusForbidden, protocol.CodeNotAllowed, "")
 		return
 	}
 	found.serve(h, w, r, actor)
 }
 
-func (h *handler) status(w http.ResponseWriter, _ *http.Request, actor Actor) {
-	h.answer(w, http.StatusOK, statusFor(actor, h.Agent.Status()))
+func (h *apiHandler) serveStatus(w http.ResponseWriter, _ *http.Request, actor Actor) {
+	h.writeAnswer(w, http.StatusOK, statusFor(actor, h.options.Agent.Status()))
 }
 
-func (h *handler) inventory(w http.ResponseWriter, _ *http.Request, actor Actor) {
-	h.answer(w, http.StatusOK, inventoryFor(actor, h.Agent.Inventory()))
+func (h *apiHandler) serveInventory(w http.ResponseWriter, _ *http.Request, actor Actor) {
+	h.writeAnswer(w, http.StatusOK, inventoryFor(actor, h.options.Agent.Inventory()))
 }
 
-func (h *handler) checkin(w http.ResponseWriter, r *http.Request, _ Actor) {
-	var request CheckinRequest
+func (h *apiHandler) serveCheckin(w http.ResponseWriter, r *http.Request, _ Actor) {
+	var request checkinRequest
 	body, err := protocol.ReadLimited(r.Body, maxBody)
 	if err == nil && len(body) > 0 {
 		err = protocol.Decode(body, maxBody, &request)
 	}
 	if err != nil {
-		h.refuse(w, http.StatusBadRequest, protocol.CodeBadRequest, fmt.Sprintf("The body is not a check-in request: %v.", err))
+		h.writeRefusal(w, http.StatusBadRequest, protocol.CodeBadRequest, fmt.Sprintf("The body is not a check-in request: %v.", err))
 		return
 	}
 	if err := stayOpen(w); err != nil {
 		return
 	}
-	h.answer(w, http.StatusOK, h.Agent.Checkin(r.Context(), request.Wait))
+	h.writeAnswer(w, http.StatusOK, h.options.Agent.Checkin(r.Context(), request.Wait))
 }
 
-func (h *handler) events(w http.ResponseWriter, r *http.Request, actor Actor) {
+func (h *apiHandler) serveEvents(w http.ResponseWriter, r *http.Request, actor Actor) {
 	query := r.URL.Query()
-	since, err := number(query.Get("since"))
+	since, err := parseSequence(query.Get("since"))
 	if err != nil {
-		h.refuse(w, http.StatusBadRequest, protocol.CodeBadRequest, "since is not a number.")
+		h.writeRefusal(w, http.StatusBadRequest, protocol.CodeBadRequest, "since is not a number.")
 		return
 	}
 	if query.Get("follow") == "1" {
-		h.follow(w, r, actor, since)
+		h.followEvents(w, r, actor, since)
 		return
 	}
-	events, next, err := h.Events.EventsSince(since, maxEventPage)
+	events, next, err := h.options.Events.EventsSince(since, maxEventPage)
 	if err != nil {
-		h.fail(w, err)
+		h.writeFailure(w, err)
 		return
 	}
-	h.answer(w, http.StatusOK, EventList{Schema: Schema, Events: eventsFor(actor, events), Next: next})
+	h.writeAnswer(w, http.StatusOK, EventList{Schema: Schema, Events: eventsFor(actor, events), Next: next})
 }
 
-// follow writes each event as one line of JSON until the client leaves or the
-// server stops. A client that does not read is dropped after writeTimeout.
-func (h *handler) follow(w http.ResponseWriter, r *http.Request, actor Actor, since uint64) {
+// followEvents writes each event as one line of JSON until the client leaves or
+// the server stops. A client that does not read is dropped after writeTimeout.
+func (h *apiHandler) followEvents(w http.ResponseWriter, r *http.Request, actor Actor, since uint64) {
 	if err := stayOpen(w); err != nil {
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	control := http.NewResponseController(w)
 	for {
-		events, next, err := h.Events.EventsSince(since, maxEventPage)
+		events, next, err := h.options.Events.EventsSince(since, maxEventPage)
 		if err != nil {
-			h.Log.Error().Err(err).Msg("read events for a local follower")
+			h.options.Log.Error().Err(err).Msg("read events for a local follower")
 			return
 		}
 		if writeLines(w, control, eventsFor(actor, events)) != nil {
@@ -239,7 +239,7 @@ func (h *handler) follow(w http.ResponseWriter, r *http.Request, actor Actor, si
 		select {
 		case <-r.Context().Done():
 			return
-		case <-h.Events.EventsChanged(since):
+		case <-h.options.Events.EventsChanged(since):
 		}
 	}
 }
@@ -265,32 +265,33 @@ func writeLines(w io.Writer, control *http.ResponseController, events []protocol
 	return control.Flush()
 }
 
-func number(text string) (uint64, error) {
+func parseSequence(text string) (uint64, error) {
 	if text == "" {
 		return 0, nil
 	}
 	return strconv.ParseUint(text, 10, 64)
 }
 
-// fail answers for a defect or a trouble of the daemon; the cause is for the log.
-func (h *handler) fail(w http.ResponseWriter, err error) {
-	h.Log.Error().Err(err).Msg("local request failed")
-	h.refuse(w, http.StatusInternalServerError, protocol.CodeInternal, "")
+// writeFailure answers for a defect or a trouble of the daemon; the cause is
+// for the log.
+func (h *apiHandler) writeFailure(w http.ResponseWriter, err error) {
+	h.options.Log.Error().Err(err).Msg("local request failed")
+	h.writeRefusal(w, http.StatusInternalServerError, protocol.CodeInternal, "")
 }
 
-// refuse answers with the code's words, or with text where it says more.
-func (h *handler) refuse(w http.ResponseWriter, status int, code protocol.Code, text string) {
+// writeRefusal answers with the code's words, or with text where it says more.
+func (h *apiHandler) writeRefusal(w http.ResponseWriter, status int, code protocol.Code, text string) {
 	words := code.Text()
 	if text == "" {
 		text = words.Text
 	}
-	h.answer(w, status, ErrorBody{Code: code, Text: text, Remedy: words.Remedy})
+	h.writeAnswer(w, status, ErrorBody{Code: code, Text: text, Remedy: words.Remedy})
 }
 
-func (h *handler) answer(w http.ResponseWriter, status int, document any) {
+func (h *apiHandler) writeAnswer(w http.ResponseWriter, status int, document any) {
 	data, err := json.Marshal(document)
 	if err != nil {
-		h.Log.Error().Err(err).Msg("encode local answer")
+		h.options.Log.Error().Err(err).Msg("encode local answer")
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
@@ -301,6 +302,6 @@ func (h *handler) answer(w http.ResponseWriter, status int, document any) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(data)+1))
 	w.WriteHeader(status)
 	if _, err := w.Write(append(data, '\n')); err != nil {
-		h.Log.Debug().Err(err).Msg("local client left")
+		h.options.Log.Debug().Err(err).Msg("local client left")
 	}
 }

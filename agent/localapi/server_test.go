@@ -118,10 +118,10 @@ func socketPath(t *testing.T) string {
 
 func startDaemon(t *testing.T, actor Actor) *daemon {
 	t.Helper()
-	return startGated(t, actor, func(listener net.Listener) *gate { return newGate(listener, 0, uint32(os.Geteuid())) })
+	return startDaemonBehind(t, actor, func(listener net.Listener) *peerListener { return newPeerListener(listener, 0, uint32(os.Geteuid())) })
 }
 
-func startGated(t *testing.T, actor Actor, entrance func(net.Listener) *gate) *daemon {
+func startDaemonBehind(t *testing.T, actor Actor, entrance func(net.Listener) *peerListener) *daemon {
 	t.Helper()
 	d := &daemon{agent: &fakeAgent{}, events: newRing(sampleEvents()...), socket: socketPath(t)}
 	listener, err := Listen(t.Context(), d.socket)
@@ -131,7 +131,7 @@ func startGated(t *testing.T, actor Actor, entrance func(net.Listener) *gate) *d
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	options := Options{Agent: d.agent, Events: d.events, Authorize: func(Peer) Actor { return actor }, Log: zerolog.Nop()}
-	go func() { ended <- serve(ctx, entrance(listener), options) }()
+	go func() { ended <- serveConnections(ctx, entrance(listener), options) }()
 	d.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	t.Cleanup(func() {
 		if err := d.stop(); err != nil {
@@ -145,7 +145,7 @@ func startGated(t *testing.T, actor Actor, entrance func(net.Listener) *gate) *d
 // raw sends a request that the client would not make.
 func (d *daemon) raw(t *testing.T, method, path, body string) *http.Response {
 	t.Helper()
-	response, err := d.client.send(t.Context(), method, path, []byte(body))
+	response, err := d.client.sendRequest(t.Context(), method, path, []byte(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,23 +167,23 @@ func TestListenRefusesWhatItMustNotReplace(t *testing.T) {
 			}
 			t.Cleanup(func() { listener.Close() })
 			return path
-		}, ErrInUse},
+		}, errInUse},
 		{"a file", func(t *testing.T, path string) string {
 			if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			return path
-		}, ErrNotSocket},
+		}, errNotSocket},
 		{"a link to a stale socket", func(t *testing.T, path string) string {
 			leaveStale(t, path+"t")
 			if err := os.Symlink(path+"t", path); err != nil {
 				t.Fatal(err)
 			}
 			return path
-		}, ErrNotSocket},
+		}, errNotSocket},
 		{"a path that does not fit", func(_ *testing.T, path string) string {
 			return path + strings.Repeat("x", maxSocketPath-len(path))
-		}, ErrPathTooLong},
+		}, errPathTooLong},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -308,7 +308,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 			if response.StatusCode != c.status {
 				t.Errorf("status %d, want %d", response.StatusCode, c.status)
 			}
-			if err := refusal(response); protocol.CodeOf(err) != protocol.CodeBadRequest {
+			if err := readRefusal(response); protocol.CodeOf(err) != protocol.CodeBadRequest {
 				t.Errorf("%v, want code bad_request", err)
 			}
 		})
@@ -348,9 +348,9 @@ func TestADefectOfTheRingIsNotTold(t *testing.T) {
 
 func TestAUserCannotStarveTheSocket(t *testing.T) {
 	t.Parallel()
-	var entrance *gate
-	daemon := startGated(t, Actor{Name: "mallory"}, func(listener net.Listener) *gate {
-		entrance = newGate(listener)
+	var entrance *peerListener
+	daemon := startDaemonBehind(t, Actor{Name: "mallory"}, func(listener net.Listener) *peerListener {
+		entrance = newPeerListener(listener)
 		return entrance
 	})
 	var held []net.Conn
@@ -396,49 +396,49 @@ func TestTheGateCounts(t *testing.T) {
 	t.Parallel()
 	t.Run("a user's connections end at the limit, others' do not", func(t *testing.T) {
 		t.Parallel()
-		g := newGate(nil, 0)
+		g := newPeerListener(nil, 0)
 		for range openPerUser {
-			if _, ok := g.enter(501); !ok {
+			if _, ok := g.admitConnection(501); !ok {
 				t.Fatal("refused too early")
 			}
 		}
-		if _, ok := g.enter(501); ok {
+		if _, ok := g.admitConnection(501); ok {
 			t.Error("a connection over the limit was let in")
 		}
-		if _, ok := g.enter(502); !ok {
+		if _, ok := g.admitConnection(502); !ok {
 			t.Error("another user was kept out")
 		}
-		if number, ok := g.enter(0); !ok || number != 0 {
+		if number, ok := g.admitConnection(0); !ok || number != 0 {
 			t.Errorf("root: %d, %t", number, ok)
 		}
 	})
 	t.Run("many users together end at the total", func(t *testing.T) {
 		t.Parallel()
-		g := newGate(nil, 0)
+		g := newPeerListener(nil, 0)
 		for i := range openForOthers {
-			if _, ok := g.enter(uint32(501 + i)); !ok {
+			if _, ok := g.admitConnection(uint32(501 + i)); !ok {
 				t.Fatal("refused too early")
 			}
 		}
-		if _, ok := g.enter(9999); ok {
+		if _, ok := g.admitConnection(9999); ok {
 			t.Error("a connection over the total was let in")
 		}
-		if _, ok := g.enter(0); !ok {
+		if _, ok := g.admitConnection(0); !ok {
 			t.Error("root was kept out")
 		}
 	})
 	t.Run("who leaves twice is counted out once", func(t *testing.T) {
 		t.Parallel()
-		g := newGate(nil)
-		g.enter(501)
-		g.enter(501)
-		leave := g.leaver(501)
+		g := newPeerListener(nil)
+		g.admitConnection(501)
+		g.admitConnection(501)
+		leave := g.leaveFunc(501)
 		leave()
 		leave()
 		if g.open[501] != 1 || g.total != 1 {
 			t.Errorf("%d of the user, %d in all; want 1 and 1", g.open[501], g.total)
 		}
-		g.leaver(501)()
+		g.leaveFunc(501)()
 		if len(g.open) != 0 || g.total != 0 {
 			t.Errorf("%v, %d; want nothing", g.open, g.total)
 		}
@@ -447,8 +447,8 @@ func TestTheGateCounts(t *testing.T) {
 
 func TestACrowdedConnectionIsRefused(t *testing.T) {
 	t.Parallel()
-	daemon := startGated(t, Actor{Admin: true}, func(listener net.Listener) *gate {
-		g := newGate(listener)
+	daemon := startDaemonBehind(t, Actor{Admin: true}, func(listener net.Listener) *peerListener {
+		g := newPeerListener(listener)
 		g.open[uint32(os.Geteuid())] = servedPerUser
 		return g
 	})

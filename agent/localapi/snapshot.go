@@ -53,7 +53,7 @@ func WriteSnapshots(folder string, status Status, inventory Inventory) error {
 		return fmt.Errorf("encode snapshot: %w", err)
 	}
 	return errors.Join(
-		replace(snapshotFile{filepath.Join(folder, StatusJSON), 0o644, append(asJSON, '\n'), readJSON}),
+		replaceSnapshot(snapshotFile{filepath.Join(folder, StatusJSON), 0o644, append(asJSON, '\n'), readJSON}),
 		writePlist(filepath.Join(folder, StatusPlist), 0o644, public),
 		writePlist(filepath.Join(folder, InventoryPlist), 0o640, inventory),
 	)
@@ -68,7 +68,7 @@ func writePlist(path string, mode fs.FileMode, document any) error {
 	if err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
 	}
-	return replace(snapshotFile{path, mode, data, plist.DecodeDict})
+	return replaceSnapshot(snapshotFile{path, mode, data, plist.DecodeDict})
 }
 
 // snapshotFile is one file to be: where, who may read it, what is in it, and
@@ -80,9 +80,9 @@ type snapshotFile struct {
 	read func([]byte) (map[string]any, error)
 }
 
-// replace writes the file if it says something new. A file for administrators
-// is opened to the group only once it belongs to that group.
-func replace(file snapshotFile) error {
+// replaceSnapshot writes the file if it says something new. A file for
+// administrators is opened to the group only once it belongs to that group.
+func replaceSnapshot(file snapshotFile) error {
 	if file.isCurrent() {
 		return nil
 	}
@@ -108,7 +108,7 @@ func wrapWrite(err error) error {
 	return nil
 }
 
-// isCurrent says whether the file on disk has the mode and, apart from the
+// isCurrent reports whether the file on disk has the mode and, apart from the
 // time of the document, the content.
 func (f snapshotFile) isCurrent() bool {
 	info, err := os.Lstat(f.path)

@@ -178,8 +178,8 @@ type EventList struct {
 	Next   uint64           `json:"next"` // ask with since=Next for what comes later
 }
 
-// CheckinRequest asks for a check-in now.
-type CheckinRequest struct {
+// checkinRequest asks for a check-in now.
+type checkinRequest struct {
 	Wait bool `json:"wait"`
 }
 

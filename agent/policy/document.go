@@ -13,8 +13,8 @@ import (
 	"prlagent/agent/protocol"
 )
 
-// Schema is the version of the document's form that this code reads.
-const Schema = 1
+// documentSchema is the version of the document's form that this code reads.
+const documentSchema = 1
 
 // Document is one policy as published. Its sections are kept as they came:
 // each is read by the catalogue that knows its settings.
@@ -34,8 +34,8 @@ type Document struct {
 	WindowsUpdates   json.RawMessage `json:"windows_updates,omitempty"`
 }
 
-// Features are the names that a document may list in requires.
-var Features = []string{}
+// knownFeatures are the names that a document may list in requires.
+var knownFeatures = []string{}
 
 // Errors of reading a document.
 var (
@@ -55,13 +55,13 @@ func Parse(data []byte) (Document, error) {
 		return Document{}, err
 	}
 	switch {
-	case document.Schema != Schema:
-		return Document{}, fmt.Errorf("%w: schema %d, this agent reads %d", ErrInvalid, document.Schema, Schema)
+	case document.Schema != documentSchema:
+		return Document{}, fmt.Errorf("%w: schema %d, this agent reads %d", ErrInvalid, document.Schema, documentSchema)
 	case document.PolicyID == "" || document.Revision == 0 || strings.TrimSpace(document.Name) == "":
 		return Document{}, fmt.Errorf("%w: policy_id, revision and name are mandatory", ErrInvalid)
 	}
 	for _, feature := range document.Requires {
-		if !slices.Contains(Features, feature) {
+		if !slices.Contains(knownFeatures, feature) {
 			return Document{}, fmt.Errorf("%w: %.80q", ErrUnsupported, feature)
 		}
 	}

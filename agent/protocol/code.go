@@ -292,9 +292,9 @@ func (c Code) Text() CodeText {
 	return CodeText{Severity: Warning, Text: string(c)}
 }
 
-// coded is an error that carries a code. The packages below this one know no
+// codedError is an error that carries a code. The packages below this one know no
 // Code: their errors have this method, and the table of codes has their words.
-type coded interface {
+type codedError interface {
 	error
 	ErrorCode() string
 }
@@ -303,7 +303,7 @@ type coded interface {
 // outermost one, which knows most of what was asked for, and of joined errors
 // the first's. It is empty for nil and for an error without a code.
 func CodeOf(err error) Code {
-	var known coded
+	var known codedError
 	if errors.As(err, &known) {
 		return Code(known.ErrorCode())
 	}

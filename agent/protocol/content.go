@@ -61,7 +61,7 @@ func ParseHead(payload []byte) (Head, error) {
 	return head, nil
 }
 
-// CheckPolicy says whether data is the document that the pointer pins.
+// CheckPolicy checks that data is the document that the pointer pins.
 func (p PolicyPointer) CheckPolicy(data []byte) error {
 	sum := sha256.Sum256(data)
 	if len(data) != p.Size || hex.EncodeToString(sum[:]) != p.SHA256 {

@@ -21,7 +21,7 @@ const (
 	MaxReply        = 1 << 20
 	MaxHead         = 16 << 10
 	MaxPolicy       = 256 << 10
-	MaxDepth        = 16 // levels of JSON nesting
+	maxDepth        = 16 // levels of JSON nesting
 	MaxVMs          = 200
 	MaxEvents       = 1000
 	MaxName         = 255
@@ -39,7 +39,7 @@ var (
 
 // Decode reads one JSON value of at most limit bytes into v, which must be a
 // pointer to a fresh value. It refuses what two decoders could read
-// differently: duplicate keys, trailing bytes, more than MaxDepth levels. Keys
+// differently: duplicate keys, trailing bytes, more than maxDepth levels. Keys
 // that differ in case only are duplicates too, because encoding/json takes
 // either for the same field. Unknown fields are ignored.
 func Decode(data []byte, limit int, v any) error {
@@ -100,8 +100,8 @@ func checkValue(decoder *json.Decoder, depth int) error {
 	if !isDelim {
 		return nil
 	}
-	if depth++; depth > MaxDepth {
-		return fmt.Errorf("%w: more than %d levels", ErrTooDeep, MaxDepth)
+	if depth++; depth > maxDepth {
+		return fmt.Errorf("%w: more than %d levels", ErrTooDeep, maxDepth)
 	}
 	if delim == '{' {
 		return checkObject(decoder, depth)

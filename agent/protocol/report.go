@@ -30,7 +30,8 @@ type Baseline struct {
 	VMs   map[string]VMMark `json:"vms"`   // VMKey.String() -> mark
 }
 
-// VMMark is one acknowledged row: its key, to name it when it is gone, and its hash.
+// VMMark is one acknowledged row: its key, to name it when it is gone, and its
+// hash.
 type VMMark struct {
 	Key  VMKey  `json:"key"`
 	Hash string `json:"hash"`
@@ -69,12 +70,13 @@ func (r *Report) Baseline() (Baseline, error) {
 		}
 		base.VMs[vm.VMKey.String()] = VMMark{Key: vm.VMKey, Hash: hash}
 	}
-	base.Hash = base.total(r.Truncated)
+	base.Hash = base.totalHash(r.Truncated)
 	return base, nil
 }
 
-// total is the hash over all others, in an order that does not depend on maps.
-func (b Baseline) total(truncated bool) string {
+// totalHash is the hash over all others, in an order that does not depend on
+// maps.
+func (b Baseline) totalHash(truncated bool) string {
 	sum := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(b.Parts)) {
 		fmt.Fprintf(sum, "%s=%s\n", name, b.Parts[name])

@@ -42,8 +42,8 @@ type TimingRow struct {
 	Field                      func(*Timing) *time.Duration
 }
 
-// timings is the table of protocol.md 2.11.
-var timings = []TimingRow{
+// timingTable is the table of protocol.md 2.11.
+var timingTable = []TimingRow{
 	{"Debounce", 15, 0, 600, func(t *Timing) *time.Duration { return &t.Debounce }},
 	{"MinimumGap", 60, 0, 3600, func(t *Timing) *time.Duration { return &t.MinimumGap }},
 	{"BucketRefill", 600, 0.01, 86400, func(t *Timing) *time.Duration { return &t.BucketRefill }},
@@ -69,16 +69,16 @@ var timings = []TimingRow{
 	{"UserLook", 75, 0.1, 600, func(t *Timing) *time.Duration { return &t.UserLook }},
 }
 
-// standardBucket is how many check-ins may come as a burst.
-const standardBucket = 6
+// defaultBucketSize is how many check-ins may come as a burst.
+const defaultBucketSize = 6
 
 // Timings are the durations of Timing, each with its default and its range.
-func Timings() []TimingRow { return slices.Clone(timings) }
+func Timings() []TimingRow { return slices.Clone(timingTable) }
 
 // DefaultTiming is what a Mac gets.
 func DefaultTiming() Timing {
-	timing := Timing{BucketSize: standardBucket}
-	for _, row := range timings {
+	timing := Timing{BucketSize: defaultBucketSize}
+	for _, row := range timingTable {
 		*row.Field(&timing) = Seconds(row.Standard)
 	}
 	return timing

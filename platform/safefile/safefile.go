@@ -27,13 +27,13 @@ var (
 // link at the last component is ErrSymlink; a directory, FIFO, socket or device
 // is ErrNotRegular and never blocks; one byte more than max is ErrTooLarge.
 func ReadFile(path string, max int64) ([]byte, error) {
-	return read(path, max, func(*unix.Stat_t) error { return nil })
+	return readAccepted(path, max, func(*unix.Stat_t) error { return nil })
 }
 
 // ReadOwnedFile is ReadFile for a file that must belong to uid, else ErrOwner.
 // The check is on the open file, so it holds for the bytes that are returned.
 func ReadOwnedFile(path string, uid uint32, max int64) ([]byte, error) {
-	return read(path, max, func(stat *unix.Stat_t) error {
+	return readAccepted(path, max, func(stat *unix.Stat_t) error {
 		if stat.Uid != uid {
 			return ErrOwner
 		}
@@ -41,7 +41,7 @@ func ReadOwnedFile(path string, uid uint32, max int64) ([]byte, error) {
 	})
 }
 
-func read(path string, max int64, accept func(*unix.Stat_t) error) ([]byte, error) {
+func readAccepted(path string, max int64, accept func(*unix.Stat_t) error) ([]byte, error) {
 	file, err := os.OpenFile(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, openError(path, err)
@@ -52,7 +52,7 @@ func read(path string, max int64, accept func(*unix.Stat_t) error) ([]byte, erro
 	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
 		return nil, pathError("stat", path, err)
 	}
-	if err := errors.Join(regular(&stat), accept(&stat)); err != nil {
+	if err := errors.Join(checkRegular(&stat), accept(&stat)); err != nil {
 		return nil, pathError("read", path, err)
 	}
 	if stat.Size > max {
@@ -79,7 +79,7 @@ func openError(path string, err error) error {
 	return err
 }
 
-func regular(stat *unix.Stat_t) error {
+func checkRegular(stat *unix.Stat_t) error {
 	switch stat.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		return nil
@@ -110,7 +110,7 @@ func openDirectory(path string) (*os.File, error) {
 		directory.Close()
 		return nil, pathError("stat", name, err)
 	}
-	if !trustworthy(stat.Uid, uint32(os.Geteuid()), uint32(stat.Mode)) {
+	if !isTrustworthy(stat.Uid, uint32(os.Geteuid()), uint32(stat.Mode)) {
 		directory.Close()
 		return nil, pathError("write in", name, ErrUnsafeDirectory)
 	}
@@ -125,7 +125,7 @@ func directoryError(name string, err error) error {
 	return err
 }
 
-func trustworthy(owner, euid, mode uint32) bool {
+func isTrustworthy(owner, euid, mode uint32) bool {
 	ours := owner == euid
 	if !ours && owner != 0 || mode&0o002 != 0 {
 		return false

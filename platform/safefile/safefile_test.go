@@ -271,7 +271,7 @@ func TestTrustworthy(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := trustworthy(c.owner, c.euid, c.mode); got != c.want {
+			if got := isTrustworthy(c.owner, c.euid, c.mode); got != c.want {
 				t.Errorf("got %v", got)
 			}
 		})

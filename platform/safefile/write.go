@@ -31,7 +31,7 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	}
 	defer directory.Close()
 	target := filepath.Base(path)
-	if err := replaceable(directory, target); err != nil {
+	if err := checkReplaceable(directory, target); err != nil {
 		return pathError("write", path, err)
 	}
 	temporary := TempPrefix + rand.Text()
@@ -48,8 +48,8 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	return nil
 }
 
-// replaceable accepts a missing or a regular file.
-func replaceable(directory *os.File, name string) error {
+// checkReplaceable accepts a missing or a regular file.
+func checkReplaceable(directory *os.File, name string) error {
 	var stat unix.Stat_t
 	err := unix.Fstatat(int(directory.Fd()), name, &stat, unix.AT_SYMLINK_NOFOLLOW)
 	if errors.Is(err, unix.ENOENT) {
@@ -58,7 +58,7 @@ func replaceable(directory *os.File, name string) error {
 	if err != nil {
 		return err
 	}
-	return regular(&stat)
+	return checkRegular(&stat)
 }
 
 // writeTemporary leaves a complete file on the disk, or none.
@@ -69,15 +69,16 @@ func writeTemporary(directory *os.File, name string, data []byte, perm fs.FileMo
 		return err
 	}
 	file := os.NewFile(uintptr(descriptor), name)
-	err = errors.Join(fill(file, data, perm), file.Close())
+	err = errors.Join(writeContent(file, data, perm), file.Close())
 	if err != nil {
 		return errors.Join(err, unix.Unlinkat(int(directory.Fd()), name, 0))
 	}
 	return nil
 }
 
-// fill sets the final mode after the content, so that nobody reads a part.
-func fill(file *os.File, data []byte, perm fs.FileMode) error {
+// writeContent sets the final mode after the content, so that nobody reads a
+// part.
+func writeContent(file *os.File, data []byte, perm fs.FileMode) error {
 	if _, err := file.Write(data); err != nil {
 		return err
 	}

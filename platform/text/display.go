@@ -27,17 +27,17 @@ func Display(text string) string {
 	}
 	var out strings.Builder
 	out.Grow(len(text) + 16)
-	before, above := rune(0), pile(0)
+	before, above := rune(0), markCount(0)
 	for i := 0; i < len(text); {
 		character, size := utf8.DecodeRuneInString(text[i:])
 		switch {
 		case character == utf8.RuneError && size == 1:
 			fmt.Fprintf(&out, `\x%02x`, text[i])
 			character = 0 // what was written is no character that could be joined
-		case above.shows(character) || isJoiner(character) && joins(before):
+		case above.canShow(character) || isJoiner(character) && canJoin(before):
 			out.WriteString(text[i : i+size])
 		default:
-			out.WriteString(escaped(character))
+			out.WriteString(escapeRune(character))
 			character = 0
 		}
 		before = character
@@ -46,15 +46,15 @@ func Display(text string) string {
 	return out.String()
 }
 
-// MaxValue is the longest that one value of others gets in a line for people,
+// maxValue is the longest that one value of others gets in a line for people,
 // in columns: what the wire carries as one text is shown whole.
-const MaxValue = 1 << 10
+const maxValue = 1 << 10
 
-// DisplayValue is one value of others within a line: Display, at most MaxValue
+// DisplayValue is one value of others within a line: Display, at most maxValue
 // columns wide.
-func DisplayValue(value string) string { return Shorten(Display(value), MaxValue) }
+func DisplayValue(value string) string { return shorten(Display(value), maxValue) }
 
-// DisplayError is an error in one line for a person, at most MaxValue columns
+// DisplayError is an error in one line for a person, at most maxValue columns
 // wide. Errors that were joined are separated by semicolons.
 func DisplayError(err error) string {
 	return DisplayValue(strings.ReplaceAll(err.Error(), "\n", "; "))
@@ -70,20 +70,20 @@ func isPlain(text string) bool {
 	return true
 }
 
-// blanks are letters and symbols by their class that show nothing: Hangul
+// blankLetters are letters and symbols by their class that show nothing: Hangul
 // fillers and the empty Braille pattern.
-var blanks = map[rune]bool{0x115f: true, 0x1160: true, 0x3164: true, 0xffa0: true, 0x2800: true}
+var blankLetters = map[rune]bool{0x115f: true, 0x1160: true, 0x3164: true, 0xffa0: true, 0x2800: true}
 
-func isVisible(character rune) bool { return unicode.IsGraphic(character) && !blanks[character] }
+func isVisible(character rune) bool { return unicode.IsGraphic(character) && !blankLetters[character] }
 
 // maxMarks is how many marks one character may carry. Scripts use up to four.
 const maxMarks = 8
 
-// pile counts the marks on the last character that takes a column.
-type pile int
+// markCount counts the marks on the last character that takes a column.
+type markCount int
 
-// shows says whether a character can be shown where it stands.
-func (p *pile) shows(character rune) bool {
+// canShow reports whether a character can be shown where it stands.
+func (p *markCount) canShow(character rune) bool {
 	switch {
 	case !isVisible(character):
 		return false
@@ -95,13 +95,13 @@ func (p *pile) shows(character rune) bool {
 	return *p <= maxMarks
 }
 
-// joins says whether a joiner may follow: runs of joiners show nothing.
-func joins(before rune) bool { return before >= utf8.RuneSelf && isVisible(before) }
+// canJoin reports whether a joiner may follow: runs of joiners show nothing.
+func canJoin(before rune) bool { return before >= utf8.RuneSelf && isVisible(before) }
 
 // isJoiner tells the zero-width joiner and non-joiner.
 func isJoiner(character rune) bool { return character == 0x200c || character == 0x200d }
 
-func escaped(character rune) string {
+func escapeRune(character rune) string {
 	switch {
 	case character < 0x100:
 		return fmt.Sprintf(`\x%02x`, character)

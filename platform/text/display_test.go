@@ -47,7 +47,7 @@ func TestH15_ErrorsAreOneShortLine(t *testing.T) {
 	t.Parallel()
 	err := errors.Join(errors.New("open \x1b[2J"), errors.New(strings.Repeat("x", 100<<10)))
 	got := DisplayError(err)
-	if !strings.HasPrefix(got, `open \x1b[2J; xxx`) || !strings.HasSuffix(got, "x…") || Width(got) != MaxValue {
+	if !strings.HasPrefix(got, `open \x1b[2J; xxx`) || !strings.HasSuffix(got, "x…") || Width(got) != maxValue {
 		t.Errorf("%d columns: %.60s", Width(got), got)
 	}
 }

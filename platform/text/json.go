@@ -21,21 +21,21 @@ func EncodeJSON(document any, prefix, indent string) ([]byte, error) {
 	if err := encoder.Encode(document); err != nil {
 		return nil, fmt.Errorf("encode json: %w", err)
 	}
-	return DisplayJSON(bytes.TrimSuffix(out.Bytes(), []byte("\n"))), nil
+	return displayJSON(bytes.TrimSuffix(out.Bytes(), []byte("\n"))), nil
 }
 
-// DisplayJSON is Display for a JSON text as a whole: what steers instead of
+// displayJSON is Display for a JSON text as a whole: what steers instead of
 // showing something is written in JSON's own escapes, so that the text means
 // what it meant and a person may look at it (H15). Encoders of JSON have escaped
 // the characters below the space already; its layout may have tabs and line
 // feeds. Bytes that are not UTF-8 become U+FFFD,
 // which is what readers of JSON take them for. A text with nothing to escape
 // is given back itself.
-func DisplayJSON(data []byte) []byte {
+func displayJSON(data []byte) []byte {
 	var out []byte // nil as long as nothing was escaped
-	above := pile(0)
+	above := markCount(0)
 	for i := 0; i < len(data); {
-		size, shown := above.showsJSON(data[i:])
+		size, shown := above.canShowJSON(data[i:])
 		switch {
 		case !shown:
 			if out == nil {
@@ -54,9 +54,9 @@ func DisplayJSON(data []byte) []byte {
 	return out
 }
 
-// showsJSON looks at the first character of a JSON text: its size in bytes,
+// canShowJSON looks at the first character of a JSON text: its size in bytes,
 // and whether it can be shown.
-func (p *pile) showsJSON(text []byte) (size int, shown bool) {
+func (p *markCount) canShowJSON(text []byte) (size int, shown bool) {
 	if text[0] >= ' ' && text[0] < 0x7f || text[0] == '\n' || text[0] == '\t' {
 		*p = 0
 		return 1, true
@@ -65,7 +65,7 @@ func (p *pile) showsJSON(text []byte) (size int, shown bool) {
 	if character == utf8.RuneError && size == 1 {
 		return size, false
 	}
-	return size, p.shows(character)
+	return size, p.canShow(character)
 }
 
 func appendEscape(out []byte, character rune) []byte {

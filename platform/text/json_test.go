@@ -26,7 +26,7 @@ func TestH15_DisplayJSON(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			if got := string(DisplayJSON([]byte(c.text))); got != c.want {
+			if got := string(displayJSON([]byte(c.text))); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
@@ -43,7 +43,7 @@ func FuzzDisplayJSON(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		shown := DisplayJSON(data)
+		shown := displayJSON(data)
 		for _, character := range string(shown) {
 			if !unicode.IsGraphic(character) {
 				t.Fatalf("%q of %q steers", shown, text)

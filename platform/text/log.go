@@ -25,15 +25,15 @@ type LogWriter struct{ Out io.Writer }
 func (w LogWriter) Write(line []byte) (int, error) {
 	short := shortStrings(line)
 	if len(short) > maxLogLine {
-		short = fmt.Appendf(nil, `{"level":"error","message":"a line of the log is too long","bytes":%d,"begin":%s}`+"\n", len(line), quoted(short[:maxLogText]))
+		short = fmt.Appendf(nil, `{"level":"error","message":"a line of the log is too long","bytes":%d,"begin":%s}`+"\n", len(line), quoteJSON(short[:maxLogText]))
 	}
-	if _, err := w.Out.Write(DisplayJSON(short)); err != nil {
+	if _, err := w.Out.Write(displayJSON(short)); err != nil {
 		return 0, err
 	}
 	return len(line), nil
 }
 
-func quoted(text []byte) []byte {
+func quoteJSON(text []byte) []byte {
 	data, _ := json.Marshal(string(text)) // every string has a form in JSON
 	return data
 }

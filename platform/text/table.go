@@ -15,8 +15,8 @@ type Table struct {
 	Paint func(row, column int, text string) string
 }
 
-// gutter is how many blanks stand between two columns.
-const gutter = 2
+// columnGap is how many blanks stand between two columns.
+const columnGap = 2
 
 // String aligns the columns by the width that their text takes on a terminal.
 // Every cell goes through Display, so that none can leave its place (H15). A
@@ -24,23 +24,23 @@ const gutter = 2
 func (t Table) String() string {
 	lines := make([][]string, 0, len(t.Rows)+1)
 	for _, row := range append([][]string{t.Heads}, t.Rows...) {
-		lines = append(lines, t.shown(row))
+		lines = append(lines, t.displayCells(row))
 	}
 	widths := widthsOf(lines)
 	var out strings.Builder
 	for i, line := range lines {
 		if row := i - 1; row >= 0 || t.Heads != nil {
-			out.WriteString(t.Indent + t.line(row, line, widths) + "\n")
+			out.WriteString(t.Indent + t.formatLine(row, line, widths) + "\n")
 		}
 	}
 	return out.String()
 }
 
-func (t Table) shown(row []string) []string {
+func (t Table) displayCells(row []string) []string {
 	cells := make([]string, len(row))
 	for i, cell := range row {
 		if cells[i] = Display(cell); t.MaxCell > 0 {
-			cells[i] = Shorten(cells[i], t.MaxCell)
+			cells[i] = shorten(cells[i], t.MaxCell)
 		}
 	}
 	return cells
@@ -59,20 +59,20 @@ func widthsOf(lines [][]string) []int {
 	return widths
 }
 
-func (t Table) line(row int, cells []string, widths []int) string {
+func (t Table) formatLine(row int, cells []string, widths []int) string {
 	var out strings.Builder
 	blanks := 0
 	for i, cell := range cells {
 		if cell = strings.TrimRight(cell, " "); cell != "" {
-			out.WriteString(strings.Repeat(" ", blanks) + t.painted(row, i, cell))
+			out.WriteString(strings.Repeat(" ", blanks) + t.paintCell(row, i, cell))
 			blanks = 0
 		}
-		blanks += widths[i] - Width(cell) + gutter
+		blanks += widths[i] - Width(cell) + columnGap
 	}
 	return out.String()
 }
 
-func (t Table) painted(row, column int, cell string) string {
+func (t Table) paintCell(row, column int, cell string) string {
 	if t.Paint == nil {
 		return cell
 	}

@@ -34,9 +34,9 @@ func widthOf(character rune) int {
 	return 1
 }
 
-// Shorten cuts text, which must have gone through Display, to a number of
+// shorten cuts text, which must have gone through Display, to a number of
 // columns of a terminal, with an ellipsis as the last one.
-func Shorten(text string, columns int) string {
+func shorten(text string, columns int) string {
 	if len(text) <= columns || Width(text) <= columns {
 		return text
 	}

@@ -9,7 +9,7 @@ func TestH15_ShortenCountsColumns(t *testing.T) {
 		columns int
 		want    string
 	}{{"abc", 3, "abc"}, {"abcd", 3, "ab…"}, {"開発用", 5, "開発…"}, {"開発用", 6, "開発用"}, {"e\u0301e\u0301", 2, "e\u0301e\u0301"}} {
-		if got := Shorten(c.text, c.columns); got != c.want {
+		if got := shorten(c.text, c.columns); got != c.want {
 			t.Errorf("%q in %d columns is %q, want %q", c.text, c.columns, got, c.want)
 		}
 	}

@@ -10,46 +10,46 @@ import (
 	"time"
 )
 
-// collection is a program whose output is kept until it has ended.
-type collection struct {
-	*process
+// outputRun is a program whose output is kept until it has ended.
+type outputRun struct {
+	program        *childProcess
 	limit          time.Duration
 	deadline       time.Time // by the wall clock
-	stdout, stderr *capture
-	overflow       chan struct{} // closed when one of the two streams is full
+	stdout, stderr *outputCapture
+	overflowed     chan struct{} // closed when one of the two streams is full
 }
 
-// collect is the way of Run.
-func (r *Runner) collect(ctx context.Context, p *process) (Result, *Error) {
-	run := r.newCollection(p)
-	if err := run.start(); err != nil {
+// collectOutput is the mode of Run.
+func (r *Runner) collectOutput(ctx context.Context, p *childProcess) (Result, *Error) {
+	run := r.newOutputRun(p)
+	if err := run.program.start(); err != nil {
 		return noResult, err
 	}
 	stopped := r.reasonToStop(ctx, run)
-	if stopped != nil && !run.stop(r.grace()) {
-		return noResult, notKilled(stopped)
+	if stopped != nil && !run.program.stop(r.gracePeriod()) {
+		return noResult, notKilledError(stopped)
 	}
 	if run.stdout.full || run.stderr.full {
-		stopped = tooLarge(p.command.Path)
+		stopped = tooLargeError(p.command.Path)
 	}
-	code, err := run.outcome(stopped)
-	return Result{Stdout: run.stdout.kept(), Stderr: run.stderr.kept(), ExitCode: code}, err
+	code, err := run.program.exitOutcome(stopped)
+	return Result{Stdout: run.stdout.buffer.Bytes(), Stderr: run.stderr.buffer.Bytes(), ExitCode: code}, err
 }
 
-func (r *Runner) newCollection(p *process) *collection {
+func (r *Runner) newOutputRun(p *childProcess) *outputRun {
 	c := p.command
-	run := &collection{process: p, limit: cmp.Or(c.Limit, QueryLimit), overflow: make(chan struct{})}
+	run := &outputRun{program: p, limit: cmp.Or(c.Limit, QueryLimit), overflowed: make(chan struct{})}
 	run.deadline = r.wallClock().Add(run.limit)
-	tell := sync.OnceFunc(func() { close(run.overflow) })
-	run.stdout = &capture{max: cmp.Or(c.MaxOutput, DefaultMaxStdout), tell: tell}
-	run.stderr = &capture{max: cmp.Or(c.MaxOutput, DefaultMaxStderr), tell: tell}
+	tell := sync.OnceFunc(func() { close(run.overflowed) })
+	run.stdout = &outputCapture{max: cmp.Or(c.MaxOutput, defaultMaxStdout), reportFull: tell}
+	run.stderr = &outputCapture{max: cmp.Or(c.MaxOutput, defaultMaxStderr), reportFull: tell}
 
 	p.cmd.Stdout, p.cmd.Stderr = run.stdout, run.stderr
 	if c.Stdin != nil {
 		p.cmd.Stdin = bytes.NewReader(c.Stdin)
 	}
 	p.cmd.SysProcAttr = ownGroup()
-	p.cmd.WaitDelay = r.grace()
+	p.cmd.WaitDelay = r.gracePeriod()
 	return run
 }
 
@@ -57,35 +57,35 @@ func (r *Runner) newCollection(p *process) *collection {
 // stop it. It watches two clocks. Timers stand still while a Mac sleeps
 // (facts/macos.md 2.4), so the wall clock is compared on a coarse tick; the
 // timer holds when somebody sets the wall clock back.
-func (r *Runner) reasonToStop(ctx context.Context, run *collection) *Error {
-	path := run.command.Path
+func (r *Runner) reasonToStop(ctx context.Context, run *outputRun) *Error {
+	path := run.program.command.Path
 	timer := time.NewTimer(run.limit)
 	defer timer.Stop()
 	tick := time.NewTicker(cmp.Or(r.tick, wallClockTick))
 	defer tick.Stop()
 	for {
 		select {
-		case <-run.ended:
+		case <-run.program.ended:
 			return nil
 		case <-ctx.Done():
-			return interrupted(ctx, path)
-		case <-run.overflow:
-			return tooLarge(path)
+			return interruptedError(ctx, path)
+		case <-run.overflowed:
+			return tooLargeError(path)
 		case <-timer.C:
-			return timeout(path, run.limit)
+			return timeoutError(path, run.limit)
 		case <-tick.C:
 			if !r.wallClock().Before(run.deadline) {
-				return timeout(path, run.limit)
+				return timeoutError(path, run.limit)
 			}
 		}
 	}
 }
 
-func timeout(path string, limit time.Duration) *Error {
+func timeoutError(path string, limit time.Duration) *Error {
 	return &Error{CodeTimeout, path, fmt.Errorf("killed at its limit of %s", limit)}
 }
 
-func tooLarge(path string) *Error {
+func tooLargeError(path string) *Error {
 	return &Error{CodeTooLarge, path, errors.New("printed more than the cap")}
 }
 
@@ -97,23 +97,21 @@ func (r *Runner) wallClock() time.Time {
 	return time.Now().Round(0)
 }
 
-// capture keeps what one stream prints, up to a cap. Beyond it, it swallows
+// outputCapture keeps what one stream prints, up to a cap. Beyond it, it swallows
 // the rest so that the program can be ended instead of blocking on a full pipe.
-type capture struct {
-	buffer bytes.Buffer
-	max    int
-	full   bool
-	tell   func()
+type outputCapture struct {
+	buffer     bytes.Buffer
+	max        int
+	full       bool
+	reportFull func()
 }
 
 // Write never fails.
-func (c *capture) Write(data []byte) (int, error) {
+func (c *outputCapture) Write(data []byte) (int, error) {
 	if c.full || c.buffer.Len()+len(data) > c.max {
 		c.full = true
-		c.tell()
+		c.reportFull()
 		return len(data), nil
 	}
 	return c.buffer.Write(data)
 }
-
-func (c *capture) kept() []byte { return c.buffer.Bytes() }

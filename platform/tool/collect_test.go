@@ -11,9 +11,9 @@ func TestCutOutputOfAProgramThatHasEnded(t *testing.T) {
 			t.Parallel()
 			for range 16 {
 				runner := new(Runner)
-				program := runner.prepare(Command{Path: testBinary(t), Args: []string{role, "123456789"}, MaxOutput: 8}, role)
+				program := runner.newProcess(Command{Path: testBinary(t), Args: []string{role, "123456789"}, MaxOutput: 8}, role)
 				program.started = func() { <-program.ended }
-				result, err := runner.collect(t.Context(), program)
+				result, err := runner.collectOutput(t.Context(), program)
 				if err == nil {
 					t.Fatalf("%q and %q count as all it printed", result.Stdout, result.Stderr)
 				}

@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// actions are the words that may be logged as the first argument of a program.
-// A word that is not here is not logged: the next first argument could be a
-// name, a path or a licence key.
-var actions = map[string][]string{
+// loggedActions are the words that may be logged as the first argument of a
+// program. A word that is not here is not logged: the next first argument could
+// be a name, a path or a licence key.
+var loggedActions = map[string][]string{
 	"codesign":  {"--verify"},
 	"defaults":  {"delete", "export", "import", "read", "write"},
 	"launchctl": {"asuser", "bootout", "bootstrap", "enable", "kickstart", "print"},
@@ -22,23 +22,23 @@ var actions = map[string][]string{
 	"scutil":    {"--get"},
 }
 
-// describe gives the program that a run is about and its action, looking
+// describeRun gives the program that a run is about and its action, looking
 // through the programs that only start another one.
-func describe(path string, args []string) (program, action string) {
+func describeRun(path string, args []string) (program, action string) {
 	program = filepath.Base(path)
-	for wraps(program, args) {
+	for isWrapper(program, args) {
 		inner := slices.IndexFunc(args, filepath.IsAbs)
 		if inner < 0 {
 			break
 		}
 		program, args = filepath.Base(args[inner]), args[inner+1:]
 	}
-	if len(args) > 0 && slices.Contains(actions[program], args[0]) {
+	if len(args) > 0 && slices.Contains(loggedActions[program], args[0]) {
 		action = args[0]
 	}
 	return program, action
 }
 
-func wraps(program string, args []string) bool {
+func isWrapper(program string, args []string) bool {
 	return program == "sudo" || program == "launchctl" && len(args) > 0 && args[0] == "asuser"
 }

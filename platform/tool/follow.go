@@ -17,7 +17,7 @@ import (
 //
 // line is called from one goroutine, never after Follow has returned. text has
 // no end of line and is valid during the call only. A line longer than MaxOutput
-// (0 is DefaultMaxLine) is handed over up to there, as cut, and its rest is
+// (0 is 64 KiB) is handed over up to there, as cut, and its rest is
 // thrown away (H13). While line takes its time the program waits.
 //
 // A program that closes its terminal has nothing more to say, and is stopped
@@ -25,12 +25,12 @@ import (
 // nevertheless: the kernel takes the terminal from that process, and what it may
 // still hold is not waited for beyond the grace.
 func (r *Runner) Follow(ctx context.Context, c Command, line func(text []byte, cut bool)) (Result, error) {
-	return r.run(ctx, c, func(ctx context.Context, p *process) (Result, *Error) {
-		return r.follow(ctx, p, line)
+	return r.runLogged(ctx, c, func(ctx context.Context, p *childProcess) (Result, *Error) {
+		return r.followLines(ctx, p, line)
 	})
 }
 
-func (r *Runner) follow(ctx context.Context, p *process, line func(text []byte, cut bool)) (Result, *Error) {
+func (r *Runner) followLines(ctx context.Context, p *childProcess, line func(text []byte, cut bool)) (Result, *Error) {
 	path := p.command.Path
 	if p.command.Stdin != nil || p.command.Limit != 0 {
 		return noResult, &Error{CodeRefused, path, errors.New("a followed program has no input and no limit")}
@@ -40,32 +40,32 @@ func (r *Runner) follow(ctx context.Context, p *process, line func(text []byte, 
 		return noResult, &Error{CodeFailed, path, err}
 	}
 	defer screen.close()
-	screen.attach(p.cmd)
+	screen.attachTo(p.cmd)
 	if err := p.start(); err != nil {
 		return noResult, err
 	}
-	screen.read(&lines{max: cmp.Or(p.command.MaxOutput, DefaultMaxLine), handle: line})
+	screen.readLines(&lineSplitter{max: cmp.Or(p.command.MaxOutput, defaultMaxLine), handle: line})
 
 	stopped := r.reasonToLeave(ctx, p, screen)
-	if stopped != nil && !p.stop(r.grace()) {
-		return noResult, notKilled(stopped)
+	if stopped != nil && !p.stop(r.gracePeriod()) {
+		return noResult, notKilledError(stopped)
 	}
-	within(r.grace(), screen.silent)
-	code, failed := p.outcome(stopped)
+	closesWithin(r.gracePeriod(), screen.silent)
+	code, failed := p.exitOutcome(stopped)
 	return Result{ExitCode: code}, failed
 }
 
 // reasonToLeave waits for the end of the program, which is nil, or a reason to
 // stop it.
-func (r *Runner) reasonToLeave(ctx context.Context, p *process, screen *terminal) *Error {
+func (r *Runner) reasonToLeave(ctx context.Context, p *childProcess, screen *pseudoTerminal) *Error {
 	select {
 	case <-p.ended:
 		return nil
 	case <-ctx.Done():
-		return interrupted(ctx, p.command.Path)
+		return interruptedError(ctx, p.command.Path)
 	case <-screen.silent:
 	}
-	if within(r.grace(), p.ended) { // as every program whose terminal is closed by its end
+	if closesWithin(r.gracePeriod(), p.ended) { // as every program whose terminal is closed by its end
 		return nil
 	}
 	return &Error{CodeFailed, p.command.Path, errors.New("closed its terminal and lived on")}

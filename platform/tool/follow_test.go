@@ -72,7 +72,7 @@ func TestFollowedProgramIsOnATerminalOfItsOwn(t *testing.T) {
 func TestH13_LongLineIsCutAndTheStreamGoesOn(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct{ asked, longest int }{
-		"by default": {0, DefaultMaxLine},
+		"by default": {0, defaultMaxLine},
 		"by the cap": {100, 100},
 	}
 	for name, c := range cases {

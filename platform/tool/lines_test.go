@@ -14,11 +14,11 @@ type heard struct {
 }
 
 func split(max int, chunks ...string) (got []heard) {
-	out := lines{max: max, handle: func(text []byte, cut bool) { got = append(got, heard{string(text), cut}) }}
+	out := lineSplitter{max: max, handle: func(text []byte, cut bool) { got = append(got, heard{string(text), cut}) }}
 	for _, chunk := range chunks {
 		out.write([]byte(chunk))
 	}
-	out.end()
+	out.flushLast()
 	return got
 }
 

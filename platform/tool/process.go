@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// process is one program while it runs.
-type process struct {
+// childProcess is one program while it runs.
+type childProcess struct {
 	command   Command
 	cmd       *exec.Cmd
 	started   func()        // counts the run
@@ -21,9 +21,9 @@ type process struct {
 	kill      func(group int, signal syscall.Signal)
 }
 
-func (r *Runner) prepare(c Command, program string) *process {
+func (r *Runner) newProcess(c Command, program string) *childProcess {
 	file := filepath.Join(r.Root, c.Path)
-	p := &process{
+	p := &childProcess{
 		command: c,
 		cmd: &exec.Cmd{
 			Path: file,
@@ -32,7 +32,7 @@ func (r *Runner) prepare(c Command, program string) *process {
 			Env:  slices.Concat(c.Env, fixedEnvironment),
 			Dir:  "/",
 		},
-		started: func() { r.count(program) },
+		started: func() { r.countRun(program) },
 		ended:   make(chan struct{}),
 		kill:    r.kill,
 	}
@@ -42,11 +42,11 @@ func (r *Runner) prepare(c Command, program string) *process {
 	return p
 }
 
-func (r *Runner) grace() time.Duration { return cmp.Or(r.Grace, DefaultGrace) }
+func (r *Runner) gracePeriod() time.Duration { return cmp.Or(r.Grace, defaultGrace) }
 
 // start starts the program and has it waited for. One thread does both: the
 // kernel ties a child's parent-death signal to the thread that started it.
-func (p *process) start() *Error {
+func (p *childProcess) start() *Error {
 	started := make(chan error)
 	go func() {
 		release := holdThread()
@@ -67,17 +67,17 @@ func (p *process) start() *Error {
 }
 
 // stop ends the group, and reports whether it did.
-func (p *process) stop(grace time.Duration) bool {
+func (p *childProcess) stop(grace time.Duration) bool {
 	p.kill(p.cmd.Process.Pid, syscall.SIGTERM)
-	if within(grace, p.ended) {
+	if closesWithin(grace, p.ended) {
 		return true
 	}
 	p.kill(p.cmd.Process.Pid, syscall.SIGKILL)
-	return within(2*grace, p.ended) // one of them is for a pipe that somebody else holds
+	return closesWithin(2*grace, p.ended) // one of them is for a pipe that somebody else holds
 }
 
-// within reports whether the channel is closed before the duration is over.
-func within(duration time.Duration, closed <-chan struct{}) bool {
+// closesWithin reports whether the channel is closed before the duration is over.
+func closesWithin(duration time.Duration, closed <-chan struct{}) bool {
 	timer := time.NewTimer(duration)
 	defer timer.Stop()
 	select {
@@ -88,18 +88,18 @@ func within(duration time.Duration, closed <-chan struct{}) bool {
 	}
 }
 
-// outcome is what an ended program leaves: its exit code, or why it does not
+// exitOutcome is what an ended program leaves: its exit code, or why it does not
 // count. What is left of the group of one that does not count is killed.
-func (p *process) outcome(stopped *Error) (exitCode int, err *Error) {
-	if err := p.failure(stopped); err != nil {
+func (p *childProcess) exitOutcome(stopped *Error) (exitCode int, err *Error) {
+	if err := p.runError(stopped); err != nil {
 		p.kill(p.cmd.Process.Pid, syscall.SIGKILL)
 		return -1, err
 	}
 	return p.cmd.ProcessState.ExitCode(), nil
 }
 
-// failure tells a run that counts from one that does not.
-func (p *process) failure(stopped *Error) *Error {
+// runError is why a run does not count; nil if it does.
+func (p *childProcess) runError(stopped *Error) *Error {
 	if stopped != nil {
 		return stopped
 	}
@@ -115,8 +115,8 @@ func (p *process) failure(stopped *Error) *Error {
 	return &Error{CodeFailed, p.command.Path, fmt.Errorf("read the output: %w", p.waitError)}
 }
 
-// notKilled says that the end was asked for and could not be brought about.
-func notKilled(stopped *Error) *Error {
+// notKilledError is for an end that was asked for and could not be brought about.
+func notKilledError(stopped *Error) *Error {
 	return &Error{stopped.Code, stopped.Path, fmt.Errorf("%w, and can not be killed", stopped.Err)}
 }
 

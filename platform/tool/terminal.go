@@ -10,32 +10,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a pseudo-terminal: a program has one end, we read the other.
+// pseudoTerminal is a pseudo-terminal: a program has one end, we read the other.
 //
 // It is read with select(2) before each read(2), beside a pipe that stops the
 // reading. A blocked read could not be stopped, and Go's own poller can not be
 // used: kqueue does not work for this device on macOS (golang.org/issue/22099).
-type terminal struct {
+type pseudoTerminal struct {
 	ours, theirs *os.File
 	// Closing wake makes woken readable, which ends the reading.
 	woken, wake *os.File
 	silent      chan struct{} // closed when nothing more is read
 }
 
-func openTerminal() (*terminal, error) {
+func openTerminal() (*pseudoTerminal, error) {
 	ours, theirs, err := pty.Open()
 	if err != nil {
 		return nil, fmt.Errorf("open terminal: %w", err)
 	}
-	t := &terminal{ours: ours, theirs: theirs}
-	if err := t.prepare(); err != nil {
+	t := &pseudoTerminal{ours: ours, theirs: theirs}
+	if err := t.setUp(); err != nil {
 		t.close()
 		return nil, fmt.Errorf("prepare terminal: %w", err)
 	}
 	return t, nil
 }
 
-func (t *terminal) prepare() (err error) {
+func (t *pseudoTerminal) setUp() (err error) {
 	if t.woken, t.wake, err = os.Pipe(); err != nil {
 		return err
 	}
@@ -50,33 +50,33 @@ func (t *terminal) prepare() (err error) {
 	return unix.IoctlSetTermios(int(t.theirs.Fd()), setTermios, mode)
 }
 
-// attach makes the terminal the program's.
-func (t *terminal) attach(cmd *exec.Cmd) {
+// attachTo makes the terminal the program's.
+func (t *pseudoTerminal) attachTo(cmd *exec.Cmd) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = t.theirs, t.theirs, t.theirs
 	cmd.SysProcAttr = ownSession()
 }
 
-// read leaves the program's end to the program, which has it by now, and reads
-// until the end of what is printed.
-func (t *terminal) read(out *lines) {
+// readLines leaves the program's end to the program, which has it by now, and
+// reads until the end of what is printed.
+func (t *pseudoTerminal) readLines(out *lineSplitter) {
 	_ = t.theirs.Close()
 	t.silent = make(chan struct{})
 	go func() {
 		defer close(t.silent)
 		buffer := make([]byte, 4096) // what a terminal holds
-		for t.readable() {
+		for t.waitReadable() {
 			count, err := t.ours.Read(buffer)
 			out.write(buffer[:count])
 			if err != nil { // EOF on a Mac, EIO on Linux: nobody has the other end any more
 				break
 			}
 		}
-		out.end()
+		out.flushLast()
 	}()
 }
 
-// readable waits for something to read or the end of it; false means to stop.
-func (t *terminal) readable() bool {
+// waitReadable waits for something to read or the end of it; false means to stop.
+func (t *pseudoTerminal) waitReadable() bool {
 	ours, woken := int(t.ours.Fd()), int(t.woken.Fd())
 	for {
 		var ready unix.FdSet
@@ -94,7 +94,7 @@ func (t *terminal) readable() bool {
 
 // close ends the reading, and gives everything back. Whoever still has the
 // other end is hung up on.
-func (t *terminal) close() {
+func (t *pseudoTerminal) close() {
 	if t.wake != nil {
 		_ = t.wake.Close()
 	}

@@ -29,19 +29,16 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Wall-clock limits by the kind of run.
-const (
-	QueryLimit = 60 * time.Second // reading a list, a setting, a fact
-	SetLimit   = 2 * time.Minute  // changing a setting
-	PowerLimit = 10 * time.Minute // starting, suspending, stopping a virtual machine
-)
+// QueryLimit is the wall-clock limit of a run that reads a list, a setting or a
+// fact.
+const QueryLimit = 60 * time.Second
 
 // Defaults where a Command or a Runner does not say.
 const (
-	DefaultMaxStdout = 16 << 20        // bytes
-	DefaultMaxStderr = 1 << 20         // bytes
-	DefaultMaxLine   = 64 << 10        // bytes of one line of a program that is followed (H13)
-	DefaultGrace     = 5 * time.Second // between SIGTERM and SIGKILL
+	defaultMaxStdout = 16 << 20        // bytes
+	defaultMaxStderr = 1 << 20         // bytes
+	defaultMaxLine   = 64 << 10        // bytes of one line of a program that is followed (H13)
+	defaultGrace     = 5 * time.Second // between SIGTERM and SIGKILL
 	wallClockTick    = 5 * time.Second // how often a running program is compared with the wall clock
 )
 
@@ -61,7 +58,7 @@ type Command struct {
 	Stdin     []byte        // what the program reads; nil is /dev/null; not for Follow
 	Env       []string      // KEY=VALUE beside the fixed environment, which can not be overridden
 	Limit     time.Duration // wall-clock kill timer; 0 is QueryLimit; not for Follow
-	MaxOutput int           // bytes per stream; 0 is DefaultMaxStdout and DefaultMaxStderr; more is CodeTooLarge; see Follow
+	MaxOutput int           // bytes per stream; 0 is 16 MiB of output and 1 MiB of errors; more is CodeTooLarge; see Follow
 }
 
 // Result is what a run left behind. Beside an error it holds what was seen up
@@ -77,7 +74,7 @@ type Result struct {
 type Runner struct {
 	Root  string         // absolute, prefixed to Command.Path and to nothing else; "" on a Mac
 	Log   zerolog.Logger // gets one line at debug level for every run
-	Grace time.Duration  // from SIGTERM to SIGKILL, and for a pipe or terminal that outlives its program; 0 is DefaultGrace
+	Grace time.Duration  // from SIGTERM to SIGKILL, and for a pipe or terminal that outlives its program; 0 is 5 s
 
 	now  func() time.Time                       // wall clock; nil is time.Now
 	tick time.Duration                          // 0 is wallClockTick
@@ -117,7 +114,7 @@ func (r *Runner) Runs() map[string]uint64 {
 	return maps.Clone(r.runs)
 }
 
-func (r *Runner) count(program string) {
+func (r *Runner) countRun(program string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.runs == nil {
@@ -138,16 +135,16 @@ func (r *Runner) count(program string) {
 // One that not even SIGKILL ends, because the kernel holds it (a dead mount), is
 // given up after two more graces.
 func (r *Runner) Run(ctx context.Context, c Command) (Result, error) {
-	return r.run(ctx, c, r.collect)
+	return r.runLogged(ctx, c, r.collectOutput)
 }
 
-// way is how a program that may start is started, watched and ended.
-type way func(context.Context, *process) (Result, *Error)
+// runMode is how a program that may start is started, watched and ended.
+type runMode func(context.Context, *childProcess) (Result, *Error)
 
-func (r *Runner) run(ctx context.Context, c Command, carryOut way) (Result, error) {
-	program, action := describe(c.Path, c.Args)
+func (r *Runner) runLogged(ctx context.Context, c Command, carryOut runMode) (Result, error) {
+	program, action := describeRun(c.Path, c.Args)
 	begun := time.Now()
-	result, err := r.attempt(ctx, c, program, carryOut)
+	result, err := r.runValid(ctx, c, program, carryOut)
 	result.Duration = time.Since(begun)
 
 	line := r.Log.Debug().Str("tool", program).Dur("took_ms", result.Duration).Int("exit", result.ExitCode)
@@ -162,21 +159,21 @@ func (r *Runner) run(ctx context.Context, c Command, carryOut way) (Result, erro
 	return result, nil
 }
 
-func (r *Runner) attempt(ctx context.Context, c Command, program string, carryOut way) (Result, *Error) {
-	if err := c.check(); err != nil {
+func (r *Runner) runValid(ctx context.Context, c Command, program string, carryOut runMode) (Result, *Error) {
+	if err := c.validate(); err != nil {
 		return noResult, &Error{CodeRefused, c.Path, err}
 	}
 	if ctx.Err() != nil {
-		return noResult, interrupted(ctx, c.Path)
+		return noResult, interruptedError(ctx, c.Path)
 	}
-	return carryOut(ctx, r.prepare(c, program))
+	return carryOut(ctx, r.newProcess(c, program))
 }
 
 // noResult is that of a program that did not run to its end.
 var noResult = Result{ExitCode: -1}
 
-// check refuses what must never reach the kernel.
-func (c Command) check() error {
+// validate refuses what must never reach the kernel.
+func (c Command) validate() error {
 	if !filepath.IsAbs(c.Path) || filepath.Clean(c.Path) != c.Path {
 		return errors.New("the path is not absolute and clean")
 	}
@@ -185,7 +182,7 @@ func (c Command) check() error {
 	}
 	for _, entry := range c.Env {
 		key, _, found := strings.Cut(entry, "=")
-		if !found || key == "" || reserved(key) {
+		if !found || key == "" || isReserved(key) {
 			return errors.New("the environment entry is not allowed")
 		}
 	}
@@ -196,8 +193,9 @@ func (c Command) check() error {
 // the wording and the numbers of tools the same on every Mac.
 var fixedEnvironment = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LANG=C", "LC_ALL=C"}
 
-// reserved names are fixed, or make the loader run somebody else's code.
-func reserved(key string) bool {
+// isReserved reports whether a name is fixed, or makes the loader run somebody
+// else's code.
+func isReserved(key string) bool {
 	fixed := slices.ContainsFunc(fixedEnvironment, func(entry string) bool {
 		return strings.HasPrefix(entry, key+"=")
 	})
@@ -211,7 +209,7 @@ func startError(path string, err error) *Error {
 	return &Error{CodeFailed, path, err}
 }
 
-func interrupted(ctx context.Context, path string) *Error {
+func interruptedError(ctx context.Context, path string) *Error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return &Error{CodeTimeout, path, ctx.Err()}
 	}

@@ -344,7 +344,7 @@ func TestDescribe(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			program, action := describe(c.path, c.args)
+			program, action := describeRun(c.path, c.args)
 			if program != c.program || action != c.action {
 				t.Errorf("got %q %q, want %q %q", program, action, c.program, c.action)
 			}

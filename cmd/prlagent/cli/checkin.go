@@ -30,33 +30,33 @@ a portal the agent looks at this Mac only, which is exit code 0.`,
 			if wait && !cmd.Flags().Changed("timeout") && p.environment("PRLAGENT_TIMEOUT") == "" {
 				p.timeout = waitTimeout
 			}
-			return p.checkin(cmd.Context(), wait)
+			return p.runCheckin(cmd.Context(), wait)
 		},
 	}
 	command.Flags().BoolVar(&wait, "wait", false, "return when the check-in has ended")
 	return command
 }
 
-func (p *program) checkin(ctx context.Context, wait bool) error {
+func (p *program) runCheckin(ctx context.Context, wait bool) error {
 	result, err := p.askCheckin(ctx, wait)
 	if err != nil {
-		return failed(err)
+		return exitFor(err)
 	}
 	if p.json {
 		err = p.printJSON(result)
 	} else {
-		_, err = fmt.Fprint(p.stdout, checkinPage(p.view(), clean(result)))
+		_, err = fmt.Fprint(p.stdout, checkinPage(p.newView(), cleanDocument(result)))
 	}
 	if err != nil {
-		return failed(err)
+		return exitFor(err)
 	}
 	if wentWell(result) {
 		return nil
 	}
-	return &exit{code: exitDegraded}
+	return &exitError{code: exitDegraded}
 }
 
-// wentWell says that nobody has to do anything: the report arrived, or was
+// wentWell reports whether nobody has to do anything: the report arrived, or was
 // asked for, and what came with it is nothing but an explanation.
 func wentWell(result localapi.CheckinResult) bool {
 	explained := result.Code == "" || result.Reported && result.Code.Text().Severity == protocol.Info
@@ -66,21 +66,21 @@ func wentWell(result localapi.CheckinResult) bool {
 // askCheckin says on a terminal that it waits, once that takes longer than a
 // person's patience.
 func (p *program) askCheckin(ctx context.Context, wait bool) (result localapi.CheckinResult, err error) {
-	ctx, cancel := p.limited(ctx)
+	ctx, cancel := p.withTimeout(ctx)
 	defer cancel()
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
-		result, err = p.client().Checkin(ctx, wait)
+		result, err = p.newClient().Checkin(ctx, wait)
 	}()
-	timer := time.NewTimer(p.patience)
+	timer := time.NewTimer(p.progressDelay)
 	defer timer.Stop()
 	select {
 	case <-answered:
 		return result, err
 	case <-timer.C:
 	}
-	if p.watched && !p.json {
+	if p.progressShown && !p.json {
 		fmt.Fprintln(p.stderr, "The agent looks at every user's virtual machines and then checks in; Ctrl-C stops waiting, not the check-in …")
 	}
 	<-answered
@@ -88,19 +88,19 @@ func (p *program) askCheckin(ctx context.Context, wait bool) (result localapi.Ch
 }
 
 // checkinPage is the outcome for people.
-func checkinPage(v view, result localapi.CheckinResult) string {
-	headline := v.paint(green, "✓") + " The check-in is done.\n"
+func checkinPage(v outputView, result localapi.CheckinResult) string {
+	headline := v.paint(styleGreen, "✓") + " The check-in is done.\n"
 	switch {
 	case !result.Accepted:
-		headline = v.paint(red, "✗") + " The agent did not take the request.\n"
+		headline = v.paint(styleRed, "✗") + " The agent did not take the request.\n"
 	case result.Code != "" && result.Reported:
-		headline = v.paint(yellow, "–") + " The report has arrived; what came after it was refused.\n"
+		headline = v.paint(styleYellow, "–") + " The report has arrived; what came after it was refused.\n"
 	case result.Code != "":
-		headline = v.paint(red, "✗") + " The check-in failed.\n"
+		headline = v.paint(styleRed, "✗") + " The check-in failed.\n"
 	case notExchanged(result.Pass):
-		headline = v.paint(yellow, "–") + " The agent looked at this Mac and did not check in.\n"
+		headline = v.paint(styleYellow, "–") + " The agent looked at this Mac and did not check in.\n"
 	case !result.Waited:
-		headline = v.paint(green, "✓") + " The agent checks in now; 'prlagent status' shows how it ends.\n"
+		headline = v.paint(styleGreen, "✓") + " The agent checks in now; 'prlagent status' shows how it ends.\n"
 	}
 	if result.Pass != nil {
 		headline += passLines(v, *result.Pass)
@@ -108,7 +108,7 @@ func checkinPage(v view, result localapi.CheckinResult) string {
 	return headline + reasonLines(v, result.Code, result.Detail)
 }
 
-// notExchanged says whether a pass ended without asking the portal.
+// notExchanged reports whether a pass ended without asking the portal.
 func notExchanged(pass *localapi.Pass) bool {
 	return pass != nil && slices.ContainsFunc(pass.Steps, func(step localapi.Step) bool {
 		return step.Name == "exchange" && step.Outcome == localapi.StepSkipped
@@ -116,12 +116,12 @@ func notExchanged(pass *localapi.Pass) bool {
 }
 
 // reasonLines are a code, what it means and what to do; nothing for no code.
-func reasonLines(v view, code protocol.Code, detail string) string {
+func reasonLines(v outputView, code protocol.Code, detail string) string {
 	if code == "" {
 		return ""
 	}
 	words := code.Text()
-	out := fmt.Sprintf("  %s %s\n", v.paint(bold, string(code)+":"), joined(" ", words.Text, detail))
+	out := fmt.Sprintf("  %s %s\n", v.paint(styleBold, string(code)+":"), joinParts(" ", words.Text, detail))
 	if words.Remedy != "" {
 		out += "  → " + words.Remedy + "\n"
 	}

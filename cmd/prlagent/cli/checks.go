@@ -23,100 +23,101 @@ const (
 // minimumFree is the room that the state and its backups may need, in bytes.
 const minimumFree = 256 << 20
 
-// check is one row of the table of checks.
-type check struct {
+// doctorCheck is one row of the table of checks.
+type doctorCheck struct {
 	id, title string
-	look      func(*patient, context.Context) finding
+	look      func(*checkedMac, context.Context) checkResult
 }
 
-// checks are what doctor looks at, in this order.
-var checks = []check{
-	{"daemon", "The daemon answers", (*patient).daemon},
-	{"health", "The daemon calls itself healthy", (*patient).health},
-	{"configuration", "The configuration can be used", (*patient).configuration},
-	{"portal", "The portal has a report", (*patient).portal},
-	{"state", "The state database is whole", (*patient).state},
-	{"disk", "There is room for the state", (*patient).disk},
-	{"snapshot", "Management tools can read the snapshot", (*patient).snapshot},
-	{"product", "Parallels Desktop is installed", (*patient).product},
-	{"tools", "Its tools carry the vendor's signature", (*patient).tools},
-	{"users", "Every user's machines can be listed", (*patient).users},
+// doctorChecks are what doctor looks at, in this order.
+var doctorChecks = []doctorCheck{
+	{"daemon", "The daemon answers", (*checkedMac).checkDaemon},
+	{"health", "The daemon calls itself healthy", (*checkedMac).checkHealth},
+	{"configuration", "The configuration can be used", (*checkedMac).checkConfiguration},
+	{"portal", "The portal has a report", (*checkedMac).checkPortal},
+	{"state", "The state database is whole", (*checkedMac).checkState},
+	{"disk", "There is room for the state", (*checkedMac).checkDisk},
+	{"snapshot", "Management tools can read the snapshot", (*checkedMac).checkSnapshot},
+	{"product", "Parallels Desktop is installed", (*checkedMac).checkProduct},
+	{"tools", "Its tools carry the vendor's signature", (*checkedMac).checkTools},
+	{"users", "Every user's machines can be listed", (*checkedMac).checkUsers},
 }
 
-func (who *patient) running() bool { return who.err == nil && who.status.Daemon.Running }
+func (m *checkedMac) daemonRuns() bool { return m.err == nil && m.status.Daemon.Running }
 
-func good(format string, args ...any) finding {
-	return finding{Outcome: outcomeOK, Text: fmt.Sprintf(format, args...)}
+func okResult(format string, args ...any) checkResult {
+	return checkResult{Outcome: outcomeOK, Text: fmt.Sprintf(format, args...)}
 }
 
-// bad is a finding in the words of a code; detail says more where there is more.
-func bad(code protocol.Code, detail string) finding {
+// codeResult is a result in the words of a code; detail says more where there
+// is more.
+func codeResult(code protocol.Code, detail string) checkResult {
 	words := code.Text()
 	outcome := outcomeWarning
 	if words.Severity == protocol.Failure {
 		outcome = outcomeFailure
 	}
-	return finding{Outcome: outcome, Code: code, Text: joined(" ", words.Text, detail), Remedy: words.Remedy}
+	return checkResult{Outcome: outcome, Code: code, Text: joinParts(" ", words.Text, detail), Remedy: words.Remedy}
 }
 
-// blind is the finding of a check that could not look.
-func blind(why string) finding {
-	return finding{Outcome: outcomeUnknown, Text: "Not looked at: " + why + "."}
+// unknownResult is that of a check that could not look.
+func unknownResult(why string) checkResult {
+	return checkResult{Outcome: outcomeUnknown, Text: "Not looked at: " + why + "."}
 }
 
 const noDaemon = "the daemon is not running"
 
-func (who *patient) daemon(context.Context) finding {
+func (m *checkedMac) checkDaemon(context.Context) checkResult {
 	switch {
-	case who.running():
-		return good("Version %s, process %d.", who.status.Daemon.Version, who.status.Daemon.PID)
-	case who.err == nil:
-		return bad(protocol.CodeDaemonNotRunning, "It left a snapshot.")
+	case m.daemonRuns():
+		return okResult("Version %s, process %d.", m.status.Daemon.Version, m.status.Daemon.PID)
+	case m.err == nil:
+		return codeResult(protocol.CodeDaemonNotRunning, "It left a snapshot.")
 	}
-	return bad(protocol.CodeDaemonNotRunning, "")
+	return codeResult(protocol.CodeDaemonNotRunning, "")
 }
 
-func (who *patient) health(context.Context) finding {
-	if !who.running() {
-		return blind(noDaemon)
+func (m *checkedMac) checkHealth(context.Context) checkResult {
+	if !m.daemonRuns() {
+		return unknownResult(noDaemon)
 	}
-	if who.status.Health.State == localapi.Healthy {
-		return good("No condition needs a person.")
+	if m.status.Health.State == localapi.Healthy {
+		return okResult("No condition needs a person.")
 	}
 	var codes []string
-	for _, condition := range who.status.Health.Conditions {
+	for _, condition := range m.status.Health.Conditions {
 		if needsPerson(condition) {
 			codes = append(codes, string(condition.Code))
 		}
 	}
-	return finding{Outcome: outcomeWarning, Text: "It is degraded: " + strings.Join(codes, ", ") + ".", Remedy: "See 'prlagent status'."}
+	return checkResult{Outcome: outcomeWarning, Text: "It is degraded: " + strings.Join(codes, ", ") + ".", Remedy: "See 'prlagent status'."}
 }
 
-func (who *patient) configuration(context.Context) finding {
-	switch problems := who.status.Config.Problems; {
-	case !who.running():
-		return blind(noDaemon)
+func (m *checkedMac) checkConfiguration(context.Context) checkResult {
+	switch problems := m.status.Config.Problems; {
+	case !m.daemonRuns():
+		return unknownResult(noDaemon)
 	case len(problems) > 0:
-		return bad(problems[0].Code, problems[0].Key+": "+problems[0].Text)
-	case who.status.Config.Source == "none":
-		return good("None is there: the agent observes and answers locally.")
+		return codeResult(problems[0].Code, problems[0].Key+": "+problems[0].Text)
+	case m.status.Config.Source == "none":
+		return okResult("None is there: the agent observes and answers locally.")
 	}
-	return good("Source %s, mode %s.", who.status.Config.Source, who.status.Config.Mode)
+	return okResult("Source %s, mode %s.", m.status.Config.Source, m.status.Config.Mode)
 }
 
-func (who *patient) portal(context.Context) finding {
-	portal := who.status.Portal
+func (m *checkedMac) checkPortal(context.Context) checkResult {
+	portal := m.status.Portal
 	switch {
-	case !who.running():
-		return blind(noDaemon)
+	case !m.daemonRuns():
+		return unknownResult(noDaemon)
 	case portal.URL == "":
-		return good("No portal is configured.")
+		return okResult("No portal is configured.")
 	case portal.LastCode != "":
-		return bad(portal.LastCode, portal.LastDetail)
+		return codeResult(portal.LastCode, portal.LastDetail)
 	case portal.LastSuccessAt.IsZero():
-		return bad(protocol.CodeNotEnrolled, "")
+		return codeResult(protocol.CodeNotEnrolled, "")
 	}
-	return good("%s has it since %s.", portal.URL, portal.LastSuccessAt.UTC().Format("2006-01-02 15:04:05 UTC"))
+	return okResult("%s has it since %s.", portal.URL, portal.LastSuccessAt.UTC().Format("2006-01-02 15:04:05 UTC"))
 }
 
 // stateCodes are the outcomes of opening the state database that a person
@@ -125,76 +126,76 @@ var stateCodes = map[string]protocol.Code{
 	"repaired": protocol.CodeStateRestored, "restored": protocol.CodeStateRestored, "reset": protocol.CodeStateReset,
 }
 
-func (who *patient) state(context.Context) finding {
-	if who.err != nil {
-		return blind("there is neither a daemon nor a snapshot")
+func (m *checkedMac) checkState(context.Context) checkResult {
+	if m.err != nil {
+		return unknownResult("there is neither a daemon nor a snapshot")
 	}
-	if code, known := stateCodes[who.status.Store.Outcome]; known {
-		return bad(code, who.status.Store.Reason)
+	if code, known := stateCodes[m.status.Store.Outcome]; known {
+		return codeResult(code, m.status.Store.Reason)
 	}
-	return good("It was %s when the daemon started.", who.status.Store.Outcome)
+	return okResult("It was %s when the daemon started.", m.status.Store.Outcome)
 }
 
-func (who *patient) disk(context.Context) finding {
-	free, err := who.mac.FreeSpace(stateFolder)
+func (m *checkedMac) checkDisk(context.Context) checkResult {
+	free, err := m.mac.FreeSpace(stateFolder)
 	switch {
 	case err != nil:
-		return blind("the state folder is not there")
+		return unknownResult("the state folder is not there")
 	case free < minimumFree:
-		return bad(protocol.CodeStoreFull, fmt.Sprintf("%d MB are free.", free>>20))
+		return codeResult(protocol.CodeStoreFull, fmt.Sprintf("%d MB are free.", free>>20))
 	}
-	return good("%.1f GB are free.", float64(free)/1e9)
+	return okResult("%.1f GB are free.", float64(free)/1e9)
 }
 
-func (who *patient) snapshot(context.Context) finding {
-	info, err := os.Lstat(filepath.Join(localapi.SnapshotsUnder(who.root), localapi.StatusPlist))
+func (m *checkedMac) checkSnapshot(context.Context) checkResult {
+	info, err := os.Lstat(filepath.Join(localapi.SnapshotsUnder(m.root), localapi.StatusPlist))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return finding{Outcome: outcomeWarning, Text: "There is no status.plist.", Remedy: "Start the daemon once."}
+		return checkResult{Outcome: outcomeWarning, Text: "There is no status.plist.", Remedy: "Start the daemon once."}
 	case err != nil:
-		return blind(err.Error())
+		return unknownResult(err.Error())
 	case info.Mode().Perm()&0o004 == 0:
-		return finding{Outcome: outcomeWarning, Text: "status.plist is not readable by all.", Remedy: "Restart the daemon; it sets the mode anew."}
+		return checkResult{Outcome: outcomeWarning, Text: "status.plist is not readable by all.", Remedy: "Restart the daemon; it sets the mode anew."}
 	}
-	return good("status.plist, of %s.", info.ModTime().UTC().Format("2006-01-02 15:04:05 UTC"))
+	return okResult("status.plist, of %s.", info.ModTime().UTC().Format("2006-01-02 15:04:05 UTC"))
 }
 
-func (who *patient) product(context.Context) finding {
-	_, err := os.Lstat(who.mac.Path(appBundle))
+func (m *checkedMac) checkProduct(context.Context) checkResult {
+	_, err := os.Lstat(m.mac.Path(appBundle))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return bad(protocol.CodePDNotInstalled, "")
+		return codeResult(protocol.CodePDNotInstalled, "")
 	case err != nil:
-		return blind(err.Error())
+		return unknownResult(err.Error())
 	}
-	product := who.status.Product
-	return good("%s.", joined(", ", appBundle, product.Version, product.Edition, product.State))
+	product := m.status.Product
+	return okResult("%s.", joinParts(", ", appBundle, product.Version, product.Edition, product.State))
 }
 
-func (who *patient) tools(ctx context.Context) finding {
+func (m *checkedMac) checkTools(ctx context.Context) checkResult {
 	for _, name := range []string{"prlctl", "prlsrvctl"} {
-		err := who.mac.Trusted(ctx, appTools+name)
+		err := m.mac.Trusted(ctx, appTools+name)
 		switch code := protocol.CodeOf(err); {
 		case code != "":
-			return bad(code, name)
+			return codeResult(code, name)
 		case err != nil:
-			return blind(err.Error())
+			return unknownResult(err.Error())
 		}
 	}
-	return good("prlctl and prlsrvctl do.")
+	return okResult("prlctl and prlsrvctl do.")
 }
 
-func (who *patient) users(context.Context) finding {
-	if !who.running() {
-		return blind(noDaemon)
+func (m *checkedMac) checkUsers(context.Context) checkResult {
+	if !m.daemonRuns() {
+		return unknownResult(noDaemon)
 	}
-	if who.status.Restricted {
-		return blind("only administrators see other users; use sudo")
+	if m.status.Restricted {
+		return unknownResult("only administrators see other users; use sudo")
 	}
-	for _, user := range who.status.Users {
+	for _, user := range m.status.Users {
 		if user.Code != "" {
-			return bad(user.Code, user.Name)
+			return codeResult(user.Code, user.Name)
 		}
 	}
-	return good("%d users, %d virtual machines.", who.status.Counts.Users, who.status.Counts.VMs)
+	return okResult("%d users, %d virtual machines.", m.status.Counts.Users, m.status.Counts.VMs)
 }

@@ -285,7 +285,7 @@ func TestProgressIsForSomebodyWhoWatches(t *testing.T) {
 			daemon.serve(t, root, admin)
 			p, stdout, _ := testProgram(map[string]string{"PRLAGENT_ROOT": root})
 			progress := &signaling{written: make(chan string, 4)}
-			p.stderr, p.watched, p.patience = progress, c.watched, 0
+			p.stderr, p.progressShown, p.progressDelay = progress, c.watched, 0
 			arguments := []string{"checkin", "--wait"}
 			if c.json {
 				arguments = append(arguments, "--json")

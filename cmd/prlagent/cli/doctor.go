@@ -24,7 +24,7 @@ Exit codes: 0 every check is good, 1 one is not or could not look, 3 the daemon
 is not running.`,
 		Example: "  prlagent doctor\n  prlagent doctor --json | jq -r '.checks[] | select(.outcome != \"ok\") | .id'",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return p.doctor(cmd.Context()) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return p.runDoctor(cmd.Context()) },
 	}
 }
 
@@ -36,8 +36,8 @@ const (
 	outcomeFailure = "failure"
 )
 
-// finding is what one check found.
-type finding struct {
+// checkResult is what one check found.
+type checkResult struct {
 	ID      string        `json:"id"` // stable
 	Title   string        `json:"title"`
 	Outcome string        `json:"outcome"`
@@ -46,15 +46,15 @@ type finding struct {
 	Remedy  string        `json:"remedy,omitempty"`
 }
 
-// diagnosis is everything that doctor prints.
-type diagnosis struct {
-	Schema int       `json:"schema"`
-	Worst  string    `json:"worst"`
-	Checks []finding `json:"checks"`
+// doctorReport is everything that doctor prints.
+type doctorReport struct {
+	Schema int           `json:"schema"`
+	Worst  string        `json:"worst"`
+	Checks []checkResult `json:"checks"`
 }
 
-// patient is what the checks look at.
-type patient struct {
+// checkedMac is what the checks look at.
+type checkedMac struct {
 	mac    *platform.Machine
 	status localapi.Status // the daemon's; its last snapshot if it does not run
 	err    error           // why there is no status at all
@@ -63,38 +63,38 @@ type patient struct {
 
 func checkHelp() string {
 	out := ""
-	for _, check := range checks {
+	for _, check := range doctorChecks {
 		out += fmt.Sprintf("  %-14s %s\n", check.id, check.title)
 	}
 	return out
 }
 
-func (p *program) doctor(ctx context.Context) error {
-	who := &patient{root: p.root, mac: platform.New(p.root, &tool.Runner{Root: p.root})}
-	who.status, who.err = p.lastStatus(ctx)
-	found := who.examine(ctx)
+func (p *program) runDoctor(ctx context.Context) error {
+	m := &checkedMac{root: p.root, mac: platform.New(p.root, &tool.Runner{Root: p.root})}
+	m.status, m.err = p.lastStatus(ctx)
+	found := m.runChecks(ctx)
 	var err error
 	if p.json {
 		err = p.printJSON(found)
 	} else {
-		_, err = fmt.Fprint(p.stdout, doctorPage(p.view(), clean(found)))
+		_, err = fmt.Fprint(p.stdout, doctorPage(p.newView(), cleanDocument(found)))
 	}
 	switch {
 	case err != nil:
-		return failed(err)
-	case !who.running():
-		return &exit{code: exitNotRunning}
+		return exitFor(err)
+	case !m.daemonRuns():
+		return &exitError{code: exitNotRunning}
 	case found.Worst != outcomeOK:
-		return &exit{code: exitDegraded}
+		return &exitError{code: exitDegraded}
 	}
 	return nil
 }
 
-// examine makes every check; one that fails stops none of the others.
-func (who *patient) examine(ctx context.Context) diagnosis {
-	found := diagnosis{Schema: localapi.Schema, Worst: outcomeOK}
-	for _, check := range checks {
-		one := check.look(who, ctx)
+// runChecks makes every check; one that fails stops none of the others.
+func (m *checkedMac) runChecks(ctx context.Context) doctorReport {
+	found := doctorReport{Schema: localapi.Schema, Worst: outcomeOK}
+	for _, check := range doctorChecks {
+		one := check.look(m, ctx)
 		one.ID, one.Title = check.id, check.title
 		found.Checks = append(found.Checks, one)
 		if severityOf[one.Outcome] > severityOf[found.Worst] {
@@ -107,14 +107,14 @@ func (who *patient) examine(ctx context.Context) diagnosis {
 var severityOf = map[string]int{outcomeOK: 0, outcomeUnknown: 1, outcomeWarning: 2, outcomeFailure: 3}
 
 // doctorPage is a diagnosis for people.
-func doctorPage(v view, found diagnosis) string {
+func doctorPage(v outputView, found doctorReport) string {
 	marks := map[string]string{
-		outcomeOK: v.paint(green, "✓"), outcomeUnknown: v.paint(yellow, "?"),
-		outcomeWarning: v.paint(yellow, "!"), outcomeFailure: v.paint(red, "✗"),
+		outcomeOK: v.paint(styleGreen, "✓"), outcomeUnknown: v.paint(styleYellow, "?"),
+		outcomeWarning: v.paint(styleYellow, "!"), outcomeFailure: v.paint(styleRed, "✗"),
 	}
 	page, bad := "", 0
 	for _, one := range found.Checks {
-		page += fmt.Sprintf("%s %s\n", marks[one.Outcome], v.paint(bold, one.Title))
+		page += fmt.Sprintf("%s %s\n", marks[one.Outcome], v.paint(styleBold, one.Title))
 		page += fmt.Sprintf("    %s\n", one.Text)
 		if one.Outcome == outcomeOK {
 			continue

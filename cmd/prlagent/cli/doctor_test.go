@@ -12,14 +12,14 @@ import (
 )
 
 // outcomes runs doctor and gives the outcome of every check by its id.
-func outcomes(t *testing.T, root string) (map[string]finding, diagnosis, int) {
+func outcomes(t *testing.T, root string) (map[string]checkResult, doctorReport, int) {
 	t.Helper()
 	got := run(t, root, "doctor", "--json")
-	var found diagnosis
+	var found doctorReport
 	if err := json.Unmarshal([]byte(got.stdout), &found); err != nil {
 		t.Fatalf("%v; stdout: %s", err, got.stdout)
 	}
-	byID := make(map[string]finding, len(found.Checks))
+	byID := make(map[string]checkResult, len(found.Checks))
 	for _, one := range found.Checks {
 		byID[one.ID] = one
 	}
@@ -109,7 +109,7 @@ func TestDoctorLooksAtTheSnapshotsMode(t *testing.T) {
 func TestChecksHaveStableIDs(t *testing.T) {
 	t.Parallel()
 	var ids []string
-	for _, check := range checks {
+	for _, check := range doctorChecks {
 		ids = append(ids, check.id)
 	}
 	want := []string{"daemon", "health", "configuration", "portal", "state", "disk", "snapshot", "product", "tools", "users"}

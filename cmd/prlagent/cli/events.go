@@ -29,9 +29,9 @@ events are one document per line.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if follow {
-				return p.follow(cmd.Context(), since, cmd.Flags().Changed("since"))
+				return p.followEvents(cmd.Context(), since, cmd.Flags().Changed("since"))
 			}
-			return p.events(cmd.Context(), since)
+			return p.runEvents(cmd.Context(), since)
 		},
 	}
 	command.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens next")
@@ -39,35 +39,35 @@ events are one document per line.`,
 	return command
 }
 
-func (p *program) events(ctx context.Context, since uint64) error {
+func (p *program) runEvents(ctx context.Context, since uint64) error {
 	list, err := p.allEvents(ctx, since)
 	if err != nil {
-		return failed(err)
+		return exitFor(err)
 	}
 	if p.json {
-		return outcome(p.printJSON(list))
+		return exitOrNil(p.printJSON(list))
 	}
 	for _, event := range list.Events {
 		if err := p.printEvent(event); err != nil {
-			return failed(err)
+			return exitFor(err)
 		}
 	}
 	return nil
 }
 
-// outcome is the exit of a command that only prints.
-func outcome(err error) error {
+// exitOrNil is the exit of a command that only prints.
+func exitOrNil(err error) error {
 	if err != nil {
-		return failed(err)
+		return exitFor(err)
 	}
 	return nil
 }
 
 // allEvents reads page after page, under one time limit.
 func (p *program) allEvents(ctx context.Context, since uint64) (localapi.EventList, error) {
-	ctx, cancel := p.limited(ctx)
+	ctx, cancel := p.withTimeout(ctx)
 	defer cancel()
-	client := p.client()
+	client := p.newClient()
 	all := localapi.EventList{Schema: localapi.Schema, Events: []protocol.Event{}, Next: since}
 	for {
 		list, err := client.Events(ctx, all.Next)
@@ -85,21 +85,21 @@ func (p *program) allEvents(ctx context.Context, since uint64) (localapi.EventLi
 // lastEvents is how many past events a follower sees first.
 const lastEvents = 10
 
-func (p *program) follow(ctx context.Context, since uint64, chosen bool) error {
+func (p *program) followEvents(ctx context.Context, since uint64, chosen bool) error {
 	if !chosen {
 		list, err := p.allEvents(ctx, 0)
 		if err != nil {
-			return failed(err)
+			return exitFor(err)
 		}
 		if len(list.Events) > lastEvents {
 			since = list.Events[len(list.Events)-lastEvents-1].Seq
 		}
 	}
-	err := p.client().Follow(ctx, since, p.printFollowed)
+	err := p.newClient().Follow(ctx, since, p.printFollowed)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return nil
 	}
-	return outcome(err)
+	return exitOrNil(err)
 }
 
 func (p *program) printFollowed(event protocol.Event) error {
@@ -110,18 +110,18 @@ func (p *program) printFollowed(event protocol.Event) error {
 }
 
 func (p *program) printEvent(event protocol.Event) error {
-	_, err := fmt.Fprintln(p.stdout, eventLine(p.view(), clean(event)))
+	_, err := fmt.Fprintln(p.stdout, eventLine(p.newView(), cleanDocument(event)))
 	return err
 }
 
 // eventLine is one event for people.
-func eventLine(v view, event protocol.Event) string {
-	text := fmt.Sprintf("%6d  %s  %s", event.Seq, v.stamp(event.At), v.paint(bold, event.Type))
+func eventLine(v outputView, event protocol.Event) string {
+	text := fmt.Sprintf("%6d  %s  %s", event.Seq, v.localTime(event.At), v.paint(styleBold, event.Type))
 	if event.Code != "" {
-		text += "  " + v.paint(severitySigns[event.Code.Text().Severity].ink, codeWords(event.Code))
+		text += "  " + v.paint(severitySigns[event.Code.Text().Severity].style, codeWords(event.Code))
 	}
 	for _, key := range slices.Sorted(maps.Keys(event.Data)) {
-		text += "  " + v.paint(dim, key+"=") + event.Data[key]
+		text += "  " + v.paint(styleDim, key+"=") + event.Data[key]
 	}
 	return text
 }

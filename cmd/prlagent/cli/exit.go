@@ -19,15 +19,15 @@ const (
 	exitRefused    = 4
 )
 
-// exit ends the program with a code. Its words, if it has any, are printed;
+// exitError ends the program with a code. Its words, if it has any, are printed;
 // without them the output has said everything already.
-type exit struct {
+type exitError struct {
 	code  int
 	words *localapi.ErrorBody
 }
 
 // Error gives the words, or the code for want of them.
-func (e *exit) Error() string {
+func (e *exitError) Error() string {
 	if e.words == nil {
 		return fmt.Sprintf("exit code %d", e.code)
 	}
@@ -40,10 +40,10 @@ var exitOf = map[protocol.Code]int{
 	protocol.CodeNotAllowed:       exitRefused,
 }
 
-// failed turns an error of the client, or of a write, into an exit.
-func failed(err error) error {
+// exitFor turns an error of the client, or of a write, into an exit.
+func exitFor(err error) error {
 	if errors.Is(err, context.Canceled) {
-		return &exit{code: exitDegraded, words: &localapi.ErrorBody{Code: protocol.CodeOperationCanceled, Text: "Interrupted."}}
+		return &exitError{code: exitDegraded, words: &localapi.ErrorBody{Code: protocol.CodeOperationCanceled, Text: "Interrupted."}}
 	}
 	words := &localapi.ErrorBody{Code: protocol.CodeInternal, Text: err.Error()}
 	if code := protocol.CodeOf(err); code != "" {
@@ -53,19 +53,19 @@ func failed(err error) error {
 	if errors.As(err, &ofDaemon) {
 		words.Text, words.Remedy = ofDaemon.Text, ofDaemon.Remedy
 	}
-	return &exit{code: cmp.Or(exitOf[words.Code], exitDegraded), words: words}
+	return &exitError{code: cmp.Or(exitOf[words.Code], exitDegraded), words: words}
 }
 
-// explain prints the words of an exit: for people to stderr, for programs that
-// asked for JSON to stdout too.
-func (p *program) explain(e *exit) {
+// explainExit prints the words of an exit: for people to stderr, for programs
+// that asked for JSON to stdout too.
+func (p *program) explainExit(e *exitError) {
 	if e.words == nil {
 		return
 	}
 	if p.json {
 		p.printJSON(e.words)
 	}
-	words := clean(*e.words)
+	words := cleanDocument(*e.words)
 	fmt.Fprintf(p.stderr, "prlagent: %s\n", words.Text)
 	if words.Remedy != "" {
 		fmt.Fprintf(p.stderr, "  → %s\n", words.Remedy)

@@ -33,8 +33,8 @@ func TestFailed(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			var got *exit
-			if !errors.As(failed(c.err), &got) || got.code != c.code || got.words == nil {
+			var got *exitError
+			if !errors.As(exitFor(c.err), &got) || got.code != c.code || got.words == nil {
 				t.Fatalf("got %+v, want exit code %d", got, c.code)
 			}
 			if diff := cmp.Diff(c.want, *got.words); diff != "" {

@@ -139,10 +139,10 @@ func testProgram(environment map[string]string) (*program, *bytes.Buffer, *bytes
 	var stdout, stderr bytes.Buffer
 	return &program{
 		stdout: &stdout, stderr: &stderr,
-		environment: func(name string) string { return environment[name] },
-		now:         func() time.Time { return time.Date(2026, 11, 23, 9, 41, 30, 0, time.UTC) },
-		zone:        time.FixedZone("CET", 3600),
-		patience:    time.Hour,
+		environment:   func(name string) string { return environment[name] },
+		now:           func() time.Time { return time.Date(2026, 11, 23, 9, 41, 30, 0, time.UTC) },
+		zone:          time.FixedZone("CET", 3600),
+		progressDelay: time.Hour,
 	}, &stdout, &stderr
 }
 

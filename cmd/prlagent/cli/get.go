@@ -29,13 +29,13 @@ its snapshot answers, and the exit code is 0 all the same. Fields:
 		ValidArgsFunction: completeField,
 		RunE: func(cmd *cobra.Command, arguments []string) error {
 			if len(arguments) == 0 {
-				return outcome(p.listFields())
+				return exitOrNil(p.listFields())
 			}
 			field, found := localapi.FieldByID(arguments[0])
 			if !found {
 				return fmt.Errorf("there is no field %q; 'prlagent get' lists them", arguments[0])
 			}
-			return p.get(cmd.Context(), field, attribute)
+			return p.runGet(cmd.Context(), field, attribute)
 		},
 	}
 	command.Flags().BoolVar(&attribute, "ea", false, "print <result>…</result> for Jamf")
@@ -78,11 +78,11 @@ func (p *program) listFields() error {
 		}
 		return p.printJSON(document)
 	}
-	fields := table{heads: []string{"FIELD", "KIND", "WHAT"}}
+	fields := styledTable{heads: []string{"FIELD", "KIND", "WHAT"}}
 	for _, field := range localapi.Fields {
-		fields.rows = append(fields.rows, []cell{{field.ID, ""}, {field.Kind, ""}, {field.Title, ""}})
+		fields.rows = append(fields.rows, []tableCell{{field.ID, ""}, {field.Kind, ""}, {field.Title, ""}})
 	}
-	_, err := fmt.Fprint(p.stdout, fields.render(p.view(), ""))
+	_, err := fmt.Fprint(p.stdout, fields.render(p.newView(), ""))
 	return err
 }
 
@@ -96,21 +96,21 @@ type fieldValue struct {
 	At     time.Time `json:"at"`   // of the status that the value is from
 }
 
-func (p *program) get(ctx context.Context, field localapi.Field, attribute bool) error {
+func (p *program) runGet(ctx context.Context, field localapi.Field, attribute bool) error {
 	status, err := p.lastStatus(ctx)
 	if err != nil {
-		return failed(err)
+		return exitFor(err)
 	}
 	value := field.Value(status)
 	switch {
 	case p.json:
-		return outcome(p.printJSON(fieldValue{localapi.Schema, field.ID, field.Kind, value, status.Daemon.Running, status.At}))
+		return exitOrNil(p.printJSON(fieldValue{localapi.Schema, field.ID, field.Kind, value, status.Daemon.Running, status.At}))
 	case attribute:
 		_, err = fmt.Fprintf(p.stdout, "<result>%s</result>\n", escapeXML(text.DisplayValue(value)))
 	default:
 		_, err = fmt.Fprintln(p.stdout, text.DisplayValue(value))
 	}
-	return outcome(err)
+	return exitOrNil(err)
 }
 
 func escapeXML(text string) string {

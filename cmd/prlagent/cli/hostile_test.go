@@ -187,12 +187,12 @@ func TestH15_LongTextsHaveAnEnd(t *testing.T) {
 	t.Parallel()
 	daemon := sampleDaemon(t)
 	daemon.spoil(func(ours string) string { return ours + strings.Repeat("x", 100<<10) })
-	v := view{zone: time.UTC}
-	found := diagnosis{Checks: []finding{{Outcome: outcomeFailure}}}
+	v := outputView{zone: time.UTC}
+	found := doctorReport{Checks: []checkResult{{Outcome: outcomeFailure}}}
 	spoil(reflect.ValueOf(&found).Elem(), func(ours string) string { return ours + strings.Repeat("x", 100<<10) })
 	pages := map[string]string{
-		"status": statusPage(v, clean(daemon.status)), "vms": vmsPage(v, clean(daemon.inventory), protocol.Columns),
-		"checkin": checkinPage(v, clean(daemon.checkin)), "event": eventLine(v, clean(daemon.events[0])), "doctor": doctorPage(v, clean(found)),
+		"status": statusPage(v, cleanDocument(daemon.status)), "vms": vmsPage(v, cleanDocument(daemon.inventory), protocol.Columns),
+		"checkin": checkinPage(v, cleanDocument(daemon.checkin)), "event": eventLine(v, cleanDocument(daemon.events[0])), "doctor": doctorPage(v, cleanDocument(found)),
 	}
 	for name, page := range pages {
 		for line := range strings.Lines(page) {

@@ -29,8 +29,8 @@ func Main() int {
 	defer stop()
 	p := &program{
 		stdout: os.Stdout, stderr: os.Stderr, environment: os.Getenv,
-		terminal: isTerminal(os.Stdout), watched: isTerminal(os.Stderr),
-		now: time.Now, zone: time.Local, patience: 2 * time.Second,
+		terminal: isTerminal(os.Stdout), progressShown: isTerminal(os.Stderr),
+		now: time.Now, zone: time.Local, progressDelay: 2 * time.Second,
 	}
 	return p.run(ctx, os.Args[1:])
 }
@@ -47,10 +47,10 @@ type program struct {
 	stdout, stderr io.Writer
 	environment    func(string) string
 	terminal       bool // stdout is one
-	watched        bool // stderr is a terminal: somebody sees progress
+	progressShown  bool // stderr is a terminal: somebody sees progress
 	now            func() time.Time
 	zone           *time.Location
-	patience       time.Duration // how long to wait before progress is shown
+	progressDelay  time.Duration // how long to wait before progress is shown
 
 	root    string
 	timeout time.Duration
@@ -64,24 +64,24 @@ const (
 
 // run executes one command line; the result is the exit code.
 func (p *program) run(ctx context.Context, arguments []string) int {
-	root := p.command()
+	root := p.rootCommand()
 	root.SetArgs(arguments)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	err := root.ExecuteContext(ctx)
-	var known *exit
+	var known *exitError
 	switch {
 	case err == nil:
 		return exitHealthy
 	case errors.As(err, &known):
-		p.explain(known)
+		p.explainExit(known)
 		return known.code
 	}
 	fmt.Fprintf(p.stderr, "prlagent: %s\nSee 'prlagent help'.\n", text.DisplayError(err))
 	return exitUsage
 }
 
-func (p *program) command() *cobra.Command {
+func (p *program) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "prlagent",
 		Short:         "Show what the agent on this Mac does and why",
@@ -99,7 +99,7 @@ func (p *program) command() *cobra.Command {
 	flags.DurationVar(&p.timeout, "timeout", p.defaultTimeout(), "how long to wait for the daemon (environment: PRLAGENT_TIMEOUT)")
 	flags.BoolVar(&p.json, "json", false, "print JSON with stable names")
 	root.AddCommand(p.statusCommand(), p.vmsCommand(), p.checkinCommand(), p.eventsCommand(), p.getCommand(), p.doctorCommand(), p.versionCommand())
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return p.settle() }
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return p.resolveFlags() }
 	return root
 }
 
@@ -125,8 +125,8 @@ func (p *program) defaultTimeout() time.Duration {
 	return limit
 }
 
-// settle makes the flags ready to use.
-func (p *program) settle() error {
+// resolveFlags makes the flags ready to use.
+func (p *program) resolveFlags() error {
 	if p.timeout <= 0 {
 		return fmt.Errorf("--timeout and PRLAGENT_TIMEOUT must be a time above zero, such as 30s, not %v", p.timeout)
 	}
@@ -141,12 +141,12 @@ func (p *program) settle() error {
 	return nil
 }
 
-func (p *program) client() *localapi.Client {
+func (p *program) newClient() *localapi.Client {
 	return localapi.NewClient(localapi.SocketUnder(p.root))
 }
 
-// limited is ctx with the time limit of --timeout.
-func (p *program) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+// withTimeout is ctx with the time limit of --timeout.
+func (p *program) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, p.timeout)
 }
 

@@ -24,27 +24,27 @@ Users who are not administrators see health and counts.
 Exit codes: 0 healthy, 1 degraded, 3 the daemon is not running.`,
 		Example: "  prlagent status\n  prlagent status --json | jq -r '.health.conditions[].code'",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return p.status(cmd.Context()) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return p.runStatus(cmd.Context()) },
 	}
 }
 
-func (p *program) status(ctx context.Context) error {
+func (p *program) runStatus(ctx context.Context) error {
 	status, err := p.lastStatus(ctx)
 	if err != nil {
-		return failed(err)
+		return exitFor(err)
 	}
 	if p.json {
 		err = p.printJSON(status)
 	} else {
-		_, err = fmt.Fprint(p.stdout, statusPage(p.view(), clean(status)))
+		_, err = fmt.Fprint(p.stdout, statusPage(p.newView(), cleanDocument(status)))
 	}
 	switch {
 	case err != nil:
-		return failed(err)
+		return exitFor(err)
 	case !status.Daemon.Running:
-		return &exit{code: exitNotRunning}
+		return &exitError{code: exitNotRunning}
 	case status.Health.State != localapi.Healthy:
-		return &exit{code: exitDegraded}
+		return &exitError{code: exitDegraded}
 	}
 	return nil
 }
@@ -52,9 +52,9 @@ func (p *program) status(ctx context.Context) error {
 // lastStatus asks the daemon; if it does not run, its snapshot answers, with
 // Daemon.Running false. Without a snapshot the daemon's error stands.
 func (p *program) lastStatus(ctx context.Context) (localapi.Status, error) {
-	ctx, cancel := p.limited(ctx)
+	ctx, cancel := p.withTimeout(ctx)
 	defer cancel()
-	status, err := p.client().Status(ctx)
+	status, err := p.newClient().Status(ctx)
 	if exitOf[protocol.CodeOf(err)] != exitNotRunning {
 		return status, err
 	}

@@ -13,38 +13,40 @@ import (
 	"prlagent/platform/text"
 )
 
-// page collects the lines of the status for people.
-type page struct {
-	view
-	strings.Builder
+// pageWriter collects the lines of the status for people.
+type pageWriter struct {
+	view outputView
+	text strings.Builder
 }
 
 const labelWidth = 19
 
-// item is one line: what, and how it is.
-func (p *page) item(label, words string) {
+// addItem is one line: what, and how it is.
+func (p *pageWriter) addItem(label, words string) {
 	blanks := max(labelWidth-text.Width(label), 1)
-	fmt.Fprintf(p, "  %s%s%s\n", p.paint(dim, label), strings.Repeat(" ", blanks), words)
+	fmt.Fprintf(&p.text, "  %s%s%s\n", p.view.paint(styleDim, label), strings.Repeat(" ", blanks), words)
 }
 
-func (p *page) heading(text string) { fmt.Fprintf(p, "\n%s\n", p.paint(bold, text)) }
+func (p *pageWriter) addHeading(text string) {
+	fmt.Fprintf(&p.text, "\n%s\n", p.view.paint(styleBold, text))
+}
 
 // statusPage is the status as a person reads it. All its texts must be clean.
-func statusPage(v view, status localapi.Status) string {
-	p := &page{view: v}
-	p.headline(status)
-	p.agent(status)
-	p.portal(status.Portal)
-	p.mac(status)
-	p.users(status.Users)
-	p.pass(status.Pass)
-	p.conditions("What needs a look", status.Health.Conditions, needsPerson)
-	p.conditions("May pass by itself", status.Health.Conditions, func(c localapi.Condition) bool { return c.Pending })
-	p.conditions("Good to know", status.Health.Conditions, func(c localapi.Condition) bool { return !needsPerson(c) && !c.Pending })
+func statusPage(v outputView, status localapi.Status) string {
+	p := &pageWriter{view: v}
+	p.addHeadline(status)
+	p.addAgent(status)
+	p.addPortal(status.Portal)
+	p.addMac(status)
+	p.addUsers(status.Users)
+	p.addPass(status.Pass)
+	p.addConditions("What needs a look", status.Health.Conditions, needsPerson)
+	p.addConditions("May pass by itself", status.Health.Conditions, func(c localapi.Condition) bool { return c.Pending })
+	p.addConditions("Good to know", status.Health.Conditions, func(c localapi.Condition) bool { return !needsPerson(c) && !c.Pending })
 	if status.Restricted {
-		fmt.Fprintf(p, "\n%s\n", p.paint(dim, restrictedNote(status)))
+		fmt.Fprintf(&p.text, "\n%s\n", p.view.paint(styleDim, restrictedNote(status)))
 	}
-	return p.String()
+	return p.text.String()
 }
 
 func restrictedNote(status localapi.Status) string {
@@ -58,50 +60,50 @@ func needsPerson(condition localapi.Condition) bool {
 	return condition.Severity != protocol.Info && !condition.Pending
 }
 
-// headline says the one thing that matters.
-func (p *page) headline(status localapi.Status) {
-	color, text := green, "prlagent is healthy"
+// addHeadline says the one thing that matters.
+func (p *pageWriter) addHeadline(status localapi.Status) {
+	color, text := styleGreen, "prlagent is healthy"
 	if status.Health.State != localapi.Healthy {
-		color, text = yellow, "prlagent is degraded"
+		color, text = styleYellow, "prlagent is degraded"
 		open := 0
 		for _, condition := range status.Health.Conditions {
 			if needsPerson(condition) {
 				open++
 			}
 			if condition.Severity == protocol.Failure && !condition.Pending {
-				color = red
+				color = styleRed
 			}
 		}
 		if open > 0 {
-			text += ": " + plural(open, "thing") + " to look at"
+			text += ": " + countWords(open, "thing") + " to look at"
 		}
 	}
 	if status.Daemon.Running {
-		fmt.Fprintf(p, "%s %s\n\n", p.paint(color, "●"), p.paint(bold, text))
+		fmt.Fprintf(&p.text, "%s %s\n\n", p.view.paint(color, "●"), p.view.paint(styleBold, text))
 		return
 	}
-	fmt.Fprintf(p, "%s %s\n", p.paint(red, "○"), p.paint(bold, "prlagentd is not running"))
-	fmt.Fprintf(p, "  Below is the snapshot that it left; nothing in it has changed since %s.\n", p.moment(status.At))
-	fmt.Fprintf(p, "  It said: %s\n  → %s\n\n", text, protocol.CodeDaemonNotRunning.Text().Remedy)
+	fmt.Fprintf(&p.text, "%s %s\n", p.view.paint(styleRed, "○"), p.view.paint(styleBold, "prlagentd is not running"))
+	fmt.Fprintf(&p.text, "  Below is the snapshot that it left; nothing in it has changed since %s.\n", p.view.momentWords(status.At))
+	fmt.Fprintf(&p.text, "  It said: %s\n  → %s\n\n", text, protocol.CodeDaemonNotRunning.Text().Remedy)
 }
 
-func (p *page) agent(status localapi.Status) {
+func (p *pageWriter) addAgent(status localapi.Status) {
 	version := "version " + status.Daemon.Version
 	if status.Daemon.Revision != "" {
 		version += " (" + status.Daemon.Revision + ")"
 	}
 	if status.Daemon.Running {
-		p.item("Daemon", fmt.Sprintf("%s, process %d, since %s", version, status.Daemon.PID, p.moment(status.Daemon.StartedAt)))
+		p.addItem("Daemon", fmt.Sprintf("%s, process %d, since %s", version, status.Daemon.PID, p.view.momentWords(status.Daemon.StartedAt)))
 	} else {
-		p.item("Daemon", version)
+		p.addItem("Daemon", version)
 	}
-	p.item("Configuration", sourceWords(status.Config)+", mode "+status.Config.Mode)
+	p.addItem("Configuration", sourceWords(status.Config)+", mode "+status.Config.Mode)
 	for _, problem := range status.Config.Problems {
-		p.item("", p.paint(yellow, problem.Key+": "+problem.Text))
+		p.addItem("", p.view.paint(styleYellow, problem.Key+": "+problem.Text))
 	}
-	p.item("Policy", policyWords(status.Policy))
+	p.addItem("Policy", policyWords(status.Policy))
 	if status.Store.Outcome != "" {
-		p.item("State", joined(", ", status.Store.Outcome, status.Store.Reason, prefixed("bad file kept: ", status.Store.BadFile)))
+		p.addItem("State", joinParts(", ", status.Store.Outcome, status.Store.Reason, withPrefix("bad file kept: ", status.Store.BadFile)))
 	}
 }
 
@@ -129,21 +131,21 @@ func policyWords(policy protocol.PolicyReport) string {
 	return words
 }
 
-func (p *page) portal(portal localapi.PortalStatus) {
+func (p *pageWriter) addPortal(portal localapi.PortalStatus) {
 	if portal.URL == "" {
-		p.item("Portal", "none configured; the agent observes and reports locally only")
+		p.addItem("Portal", "none configured; the agent observes and reports locally only")
 		return
 	}
-	p.item("Portal", portal.URL)
-	p.item("  enrollment", joined(", ",
-		strings.ReplaceAll(portal.Enrollment, "_", " ")+prefixed(" as ", portal.DeviceID), groupWords(portal.Group)))
-	p.item("  last success", p.moment(portal.LastSuccessAt))
+	p.addItem("Portal", portal.URL)
+	p.addItem("  enrollment", joinParts(", ",
+		strings.ReplaceAll(portal.Enrollment, "_", " ")+withPrefix(" as ", portal.DeviceID), groupWords(portal.Group)))
+	p.addItem("  last success", p.view.momentWords(portal.LastSuccessAt))
 	if portal.LastCode != "" {
-		p.item("  last attempt", p.moment(portal.LastAttemptAt)+": "+p.paint(red, string(portal.LastCode))+prefixed(", ", portal.LastDetail))
-		p.item("", portal.LastCode.Text().Text+" "+p.paint(dim, plural(portal.Failures, "failure")+" in a row"))
+		p.addItem("  last attempt", p.view.momentWords(portal.LastAttemptAt)+": "+p.view.paint(styleRed, string(portal.LastCode))+withPrefix(", ", portal.LastDetail))
+		p.addItem("", portal.LastCode.Text().Text+" "+p.view.paint(styleDim, countWords(portal.Failures, "failure")+" in a row"))
 	}
 	if !portal.NextAttemptAt.IsZero() {
-		p.item("  next attempt", p.moment(portal.NextAttemptAt)+prefixed(", because of ", portal.NextReason))
+		p.addItem("  next attempt", p.view.momentWords(portal.NextAttemptAt)+withPrefix(", because of ", portal.NextReason))
 	}
 }
 
@@ -162,30 +164,30 @@ func groupWords(group protocol.Group) string {
 	return "group " + cmp.Or(group.Name, group.ID) + " (" + source + ")"
 }
 
-func (p *page) mac(status localapi.Status) {
+func (p *pageWriter) addMac(status localapi.Status) {
 	host, product, counts := status.Host, status.Product, status.Counts
 	if host.Serial != "" || host.ComputerName != "" {
-		p.item("Mac", joined(", ", host.ComputerName, host.Serial, host.Model, prefixed("macOS ", host.MacOS), host.CPU))
+		p.addItem("Mac", joinParts(", ", host.ComputerName, host.Serial, host.Model, withPrefix("macOS ", host.MacOS), host.CPU))
 	}
 	if product.Installed {
-		version := product.Version + prefixed(" (", product.Build)
+		version := product.Version + withPrefix(" (", product.Build)
 		if product.Build != "" {
 			version += ")"
 		}
-		p.item("Parallels Desktop", joined(", ", version, product.Edition, product.State, prefixed("license ", product.License)))
+		p.addItem("Parallels Desktop", joinParts(", ", version, product.Edition, product.State, withPrefix("license ", product.License)))
 	} else {
-		p.item("Parallels Desktop", "not installed")
+		p.addItem("Parallels Desktop", "not installed")
 	}
-	machines := plural(counts.VMs, "virtual machine") + " of " + plural(counts.Users, "user") + fmt.Sprintf(", %d running", counts.Running)
+	machines := countWords(counts.VMs, "virtual machine") + " of " + countWords(counts.Users, "user") + fmt.Sprintf(", %d running", counts.Running)
 	if counts.Stale > 0 {
 		machines += fmt.Sprintf(", %d known from before only", counts.Stale)
 	}
-	p.item("Inventory", machines)
+	p.addItem("Inventory", machines)
 	if !status.Schedule.DailyAt.IsZero() {
-		p.item("Daily check", p.moment(status.Schedule.DailyAt))
+		p.addItem("Daily check", p.view.momentWords(status.Schedule.DailyAt))
 	}
 	if len(status.ToolRuns) > 0 {
-		p.item("Tool runs", toolWords(status.ToolRuns)+" since the start")
+		p.addItem("Tool runs", toolWords(status.ToolRuns)+" since the start")
 	}
 }
 
@@ -197,22 +199,22 @@ func toolWords(runs map[string]uint64) string {
 	return strings.Join(words, ", ")
 }
 
-func (p *page) users(users []protocol.UserLook) {
+func (p *pageWriter) addUsers(users []protocol.UserLook) {
 	if len(users) == 0 {
 		return
 	}
-	p.heading("Users")
-	looks := table{heads: []string{"USER", "VMS", "LISTED", "REASON"}}
+	p.addHeading("Users")
+	looks := styledTable{heads: []string{"USER", "VMS", "LISTED", "REASON"}}
 	for _, user := range users {
-		listed := cell{"not yet", dim}
+		listed := tableCell{"not yet", styleDim}
 		if !user.At.IsZero() {
-			listed = cell{p.stamp(user.At), ""}
+			listed = tableCell{p.view.localTime(user.At), ""}
 		}
-		looks.rows = append(looks.rows, []cell{
-			{user.Name, ""}, {fmt.Sprint(user.Count), ""}, listed, {codeWords(user.Code), yellow},
+		looks.rows = append(looks.rows, []tableCell{
+			{user.Name, ""}, {fmt.Sprint(user.Count), ""}, listed, {codeWords(user.Code), styleYellow},
 		})
 	}
-	p.WriteString(looks.render(p.view, "  "))
+	p.text.WriteString(looks.render(p.view, "  "))
 }
 
 // codeWords is a code with what it means; empty for none.
@@ -224,39 +226,39 @@ func codeWords(code protocol.Code) string {
 }
 
 // stepSigns mark how a step went.
-var stepSigns = map[string]cell{
-	localapi.StepDone:    {"✓", green},
-	localapi.StepFailed:  {"✗", red},
-	localapi.StepSkipped: {"–", dim},
+var stepSigns = map[string]tableCell{
+	localapi.StepDone:    {"✓", styleGreen},
+	localapi.StepFailed:  {"✗", styleRed},
+	localapi.StepSkipped: {"–", styleDim},
 }
 
-func (p *page) pass(pass *localapi.Pass) {
+func (p *pageWriter) addPass(pass *localapi.Pass) {
 	if pass == nil {
 		return
 	}
-	p.heading("Last pass")
-	p.WriteString(passLines(p.view, *pass))
+	p.addHeading("Last pass")
+	p.text.WriteString(passLines(p.view, *pass))
 }
 
 // passLines are a pass and its steps; checkin --wait prints them too.
-func passLines(v view, pass localapi.Pass) string {
-	steps := table{heads: []string{"", "STEP", "TOOK", "DETAIL"}}
+func passLines(v outputView, pass localapi.Pass) string {
+	steps := styledTable{heads: []string{"", "STEP", "TOOK", "DETAIL"}}
 	for _, step := range pass.Steps {
-		length := took(time.Duration(step.Millis) * time.Millisecond)
+		length := durationWords(time.Duration(step.Millis) * time.Millisecond)
 		if step.Outcome == localapi.StepSkipped {
 			length = ""
 		}
-		steps.rows = append(steps.rows, []cell{
+		steps.rows = append(steps.rows, []tableCell{
 			stepSigns[step.Outcome], {step.Name, ""}, {length, ""}, {stepWords(step), ""},
 		})
 	}
 	when := "still running"
 	if !pass.EndedAt.IsZero() {
-		when = "took " + took(pass.EndedAt.Sub(pass.StartedAt))
+		when = "took " + durationWords(pass.EndedAt.Sub(pass.StartedAt))
 	}
 	return fmt.Sprintf("  number %d at %s, %s, because of %s\n%s  %s, %d bytes sent, %s, %s\n",
-		pass.Number, v.moment(pass.StartedAt), when, triggerWords(pass.Triggers), steps.render(v, "  "),
-		plural(pass.Requests, "request"), pass.SentBytes, plural(pass.ToolRuns, "tool run"), plural(pass.CommitsNow, "commit"))
+		pass.Number, v.momentWords(pass.StartedAt), when, triggerWords(pass.Triggers), steps.render(v, "  "),
+		countWords(pass.Requests, "request"), pass.SentBytes, countWords(pass.ToolRuns, "tool run"), countWords(pass.CommitsNow, "commit"))
 }
 
 // stepWords say why a step went as it did; its detail says more than its code.
@@ -280,45 +282,45 @@ func triggerWords(triggers []protocol.Trigger) string {
 }
 
 // severitySigns mark a condition.
-var severitySigns = map[protocol.Severity]cell{
-	protocol.Info:    {"·", dim},
-	protocol.Warning: {"!", yellow},
-	protocol.Failure: {"✗", red},
+var severitySigns = map[protocol.Severity]tableCell{
+	protocol.Info:    {"·", styleDim},
+	protocol.Warning: {"!", styleYellow},
+	protocol.Failure: {"✗", styleRed},
 }
 
-func (p *page) conditions(title string, conditions []localapi.Condition, chosen func(localapi.Condition) bool) {
+func (p *pageWriter) addConditions(title string, conditions []localapi.Condition, chosen func(localapi.Condition) bool) {
 	first := true
 	for _, condition := range conditions {
 		if !chosen(condition) {
 			continue
 		}
 		if first {
-			p.heading(title)
+			p.addHeading(title)
 			first = false
 		}
 		sign := severitySigns[condition.Severity]
-		fmt.Fprintf(p, "  %s %s%s\n", p.paint(sign.ink, cmp.Or(sign.text, "!")), p.paint(bold, string(condition.Code)), p.since(condition.Since))
-		fmt.Fprintf(p, "    %s\n", joined(" ", condition.Text, condition.Detail))
+		fmt.Fprintf(&p.text, "  %s %s%s\n", p.view.paint(sign.style, cmp.Or(sign.text, "!")), p.view.paint(styleBold, string(condition.Code)), p.sinceWords(condition.Since))
+		fmt.Fprintf(&p.text, "    %s\n", joinParts(" ", condition.Text, condition.Detail))
 		if condition.Remedy != "" {
-			fmt.Fprintf(p, "    → %s\n", condition.Remedy)
+			fmt.Fprintf(&p.text, "    → %s\n", condition.Remedy)
 		}
 	}
 }
 
-func (p *page) since(at time.Time) string {
+func (p *pageWriter) sinceWords(at time.Time) string {
 	if at.IsZero() {
 		return ""
 	}
-	return " " + p.paint(dim, "since "+p.stamp(at))
+	return " " + p.view.paint(styleDim, "since "+p.view.localTime(at))
 }
 
-// joined puts the separator between the parts that are not empty.
-func joined(separator string, parts ...string) string {
+// joinParts puts the separator between the parts that are not empty.
+func joinParts(separator string, parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), separator)
 }
 
-// prefixed is the text after its prefix; empty if there is no text.
-func prefixed(prefix, text string) string {
+// withPrefix is the text after its prefix; empty if there is no text.
+func withPrefix(prefix, text string) string {
 	if text == "" {
 		return ""
 	}

@@ -2,23 +2,23 @@ package cli
 
 import "prlagent/platform/text"
 
-// cell is one field of a table for people.
-type cell struct {
-	text string
-	ink  ink // empty = plain
+// tableCell is one field of a table for people.
+type tableCell struct {
+	text  string
+	style textStyle // empty = plain
 }
 
 // maxCell is the widest that a cell of a table gets, in columns of the terminal.
 const maxCell = 80
 
-// table is a table for people whose cells may have colors.
-type table struct {
+// styledTable is a table for people whose cells may have colors.
+type styledTable struct {
 	heads []string
-	rows  [][]cell
+	rows  [][]tableCell
 }
 
 // render gives the table, each line after the indent, heads in bold.
-func (t table) render(v view, indent string) string {
+func (t styledTable) render(v outputView, indent string) string {
 	rows := make([][]string, 0, len(t.rows))
 	for _, row := range t.rows {
 		texts := make([]string, 0, len(row))
@@ -29,9 +29,9 @@ func (t table) render(v view, indent string) string {
 	}
 	paint := func(row, column int, shown string) string {
 		if row < 0 {
-			return v.paint(bold, shown)
+			return v.paint(styleBold, shown)
 		}
-		return v.paint(t.rows[row][column].ink, shown)
+		return v.paint(t.rows[row][column].style, shown)
 	}
 	return text.Table{Heads: t.heads, Rows: rows, Indent: indent, MaxCell: maxCell, Paint: paint}.String()
 }

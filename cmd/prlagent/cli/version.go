@@ -25,16 +25,16 @@ func (p *program) versionCommand() *cobra.Command {
 		Long:    "Print the version of this program. The daemon's is 'prlagent get agent_version'.",
 		Example: "  prlagent version\n  prlagent version --json",
 		Args:    cobra.NoArgs,
-		RunE:    func(*cobra.Command, []string) error { return outcome(p.version()) },
+		RunE:    func(*cobra.Command, []string) error { return exitOrNil(p.runVersion()) },
 	}
 }
 
-func (p *program) version() error {
+func (p *program) runVersion() error {
 	version, revision := localapi.BuildVersion()
 	document := versionDocument{localapi.Schema, version, revision, runtime.GOOS + "/" + runtime.GOARCH, runtime.Version()}
 	if p.json {
 		return p.printJSON(document)
 	}
-	_, err := fmt.Fprintf(p.stdout, "prlagent %s\n", joined(" ", version, revision, document.Platform, document.Go))
+	_, err := fmt.Fprintf(p.stdout, "prlagent %s\n", joinParts(" ", version, revision, document.Platform, document.Go))
 	return err
 }

@@ -24,7 +24,7 @@ const (
 	formatJSON  = "json"
 )
 
-var formats = []string{formatTable, formatCSV, formatJSON}
+var vmsFormats = []string{formatTable, formatCSV, formatJSON}
 
 func (p *program) vmsCommand() *cobra.Command {
 	var columns, format string
@@ -44,19 +44,19 @@ csv and JSON have all. Columns:
 			if p.json {
 				format = formatJSON
 			}
-			if !slices.Contains(formats, format) {
-				return fmt.Errorf("--format must be one of %s, not %q", strings.Join(formats, ", "), format)
+			if !slices.Contains(vmsFormats, format) {
+				return fmt.Errorf("--format must be one of %s, not %q", strings.Join(vmsFormats, ", "), format)
 			}
 			chosen, err := chooseColumns(columns, format)
 			if err != nil {
 				return err
 			}
-			return p.vms(cmd.Context(), chosen, format)
+			return p.runVMs(cmd.Context(), chosen, format)
 		},
 	}
 	command.Flags().StringVar(&columns, "columns", "", "columns by id with commas between, or all")
-	command.Flags().StringVar(&format, "format", formatTable, strings.Join(formats, ", "))
-	completeFrom(command, "format", formats)
+	command.Flags().StringVar(&format, "format", formatTable, strings.Join(vmsFormats, ", "))
+	completeFrom(command, "format", vmsFormats)
 	completeFrom(command, "columns", append(columnIDs(), "all"))
 	return command
 }
@@ -109,12 +109,12 @@ func columnsByID(ids []string) ([]protocol.Column, error) {
 	return columns, nil
 }
 
-func (p *program) vms(ctx context.Context, columns []protocol.Column, format string) error {
-	ctx, cancel := p.limited(ctx)
+func (p *program) runVMs(ctx context.Context, columns []protocol.Column, format string) error {
+	ctx, cancel := p.withTimeout(ctx)
 	defer cancel()
-	inventory, err := p.client().Inventory(ctx)
+	inventory, err := p.newClient().Inventory(ctx)
 	if err != nil {
-		return failed(err)
+		return exitFor(err)
 	}
 	switch format {
 	case formatJSON:
@@ -122,10 +122,10 @@ func (p *program) vms(ctx context.Context, columns []protocol.Column, format str
 	case formatCSV:
 		err = p.printCSV(inventory, columns)
 	default:
-		_, err = fmt.Fprint(p.stdout, vmsPage(p.view(), clean(inventory), columns))
+		_, err = fmt.Fprint(p.stdout, vmsPage(p.newView(), cleanDocument(inventory), columns))
 	}
 	if err != nil {
-		return failed(err)
+		return exitFor(err)
 	}
 	return nil
 }
@@ -175,19 +175,19 @@ func (p *program) printCSV(inventory localapi.Inventory, columns []protocol.Colu
 }
 
 // vmsPage is the table for people, with what its reasons mean below it.
-func vmsPage(v view, inventory localapi.Inventory, columns []protocol.Column) string {
+func vmsPage(v outputView, inventory localapi.Inventory, columns []protocol.Column) string {
 	if len(inventory.Rows) == 0 {
 		return "No virtual machines.\n" + vmsNote(v, inventory)
 	}
-	machines := table{}
+	machines := styledTable{}
 	reasons := make(map[protocol.Code]bool)
 	for _, column := range columns {
-		machines.heads = append(machines.heads, v.title(column))
+		machines.heads = append(machines.heads, v.columnTitle(column))
 	}
 	for _, row := range inventory.Rows {
-		fields := make([]cell, 0, len(columns))
+		fields := make([]tableCell, 0, len(columns))
 		for _, column := range columns {
-			fields = append(fields, v.field(column, row))
+			fields = append(fields, v.fieldCell(column, row))
 			if code := column.Reason(&row); code != "" {
 				reasons[code] = true
 			}
@@ -197,33 +197,33 @@ func vmsPage(v view, inventory localapi.Inventory, columns []protocol.Column) st
 	return machines.render(v, "") + staleNotes(v, inventory.Rows) + reasonNotes(v, reasons) + vmsNote(v, inventory)
 }
 
-// title is the guide's, with the zone that the times are shown in.
-func (v view) title(column protocol.Column) string {
+// columnTitle is the guide's, with the zone that the times are shown in.
+func (v outputView) columnTitle(column protocol.Column) string {
 	return strings.TrimSuffix(column.Title, " (UTC)")
 }
 
 // staleSign marks rows that are only the last known ones.
 const staleSign = "†"
 
-func (v view) field(column protocol.Column, row protocol.Row) cell {
+func (v outputView) fieldCell(column protocol.Column, row protocol.Row) tableCell {
 	if code := column.Gap(&row); code != "" {
-		return cell{"(" + string(code) + ")", dim}
+		return tableCell{"(" + string(code) + ")", styleDim}
 	}
 	if code := column.Remark(&row); code != "" {
-		return cell{column.Value(&row) + " (" + string(code) + ")", ""}
+		return tableCell{column.Value(&row) + " (" + string(code) + ")", ""}
 	}
 	switch {
 	case column.Kind == protocol.KindTime:
-		return cell{v.stamp(column.At(&row)), ""}
+		return tableCell{v.localTime(column.At(&row)), ""}
 	case column.ID == "vm_state" && row.Stale != "":
-		return cell{column.Value(&row) + " " + staleSign, yellow}
+		return tableCell{column.Value(&row) + " " + staleSign, styleYellow}
 	case column.ID == "vm_state" && row.State == protocol.StateRunning:
-		return cell{column.Value(&row), green}
+		return tableCell{column.Value(&row), styleGreen}
 	}
-	return cell{column.Value(&row), ""}
+	return tableCell{column.Value(&row), ""}
 }
 
-func staleNotes(v view, rows []protocol.Row) string {
+func staleNotes(v outputView, rows []protocol.Row) string {
 	var out strings.Builder
 	for _, row := range rows {
 		if row.Stale == "" {
@@ -231,10 +231,10 @@ func staleNotes(v view, rows []protocol.Row) string {
 		}
 		seen := ""
 		if !row.SeenAt.IsZero() {
-			seen = "last seen " + v.moment(row.SeenAt)
+			seen = "last seen " + v.momentWords(row.SeenAt)
 		}
 		fmt.Fprintf(&out, "%s %s of %s: %s\n", staleSign, row.Name, row.Owner,
-			joined("; ", "only the last known row", seen, codeWords(row.Stale)))
+			joinParts("; ", "only the last known row", seen, codeWords(row.Stale)))
 	}
 	if out.Len() == 0 {
 		return ""
@@ -242,7 +242,7 @@ func staleNotes(v view, rows []protocol.Row) string {
 	return "\n" + out.String()
 }
 
-func reasonNotes(v view, reasons map[protocol.Code]bool) string {
+func reasonNotes(v outputView, reasons map[protocol.Code]bool) string {
 	if len(reasons) == 0 {
 		return ""
 	}
@@ -250,13 +250,13 @@ func reasonNotes(v view, reasons map[protocol.Code]bool) string {
 	out.WriteString("\n")
 	for _, code := range slices.Sorted(maps.Keys(reasons)) {
 		words := code.Text()
-		out.WriteString(v.paint(dim, fmt.Sprintf("(%s) %s", code, joined(" ", words.Text, words.Remedy))) + "\n")
+		out.WriteString(v.paint(styleDim, fmt.Sprintf("(%s) %s", code, joinParts(" ", words.Text, words.Remedy))) + "\n")
 	}
 	return out.String()
 }
 
-func vmsNote(v view, inventory localapi.Inventory) string {
-	looked := "As of " + v.moment(inventory.At) + "."
+func vmsNote(v outputView, inventory localapi.Inventory) string {
+	looked := "As of " + v.momentWords(inventory.At) + "."
 	if inventory.At.IsZero() {
 		looked = "The agent has not looked yet."
 	}

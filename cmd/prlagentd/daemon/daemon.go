@@ -35,27 +35,27 @@ const (
 
 // Main runs the program and gives its exit code.
 func Main() int {
-	return run(os.Args[1:], os.Stdout, os.Stderr)
+	return runProgram(os.Args[1:], os.Stdout, os.Stderr)
 }
 
-func run(args []string, stdout, stderr io.Writer) int {
+func runProgram(args []string, stdout, stderr io.Writer) int {
 	command := newCommand()
 	command.SetArgs(args)
 	command.SetOut(stdout)
 	command.SetErr(stderr)
 	if err := command.Execute(); err != nil {
-		return explain(stderr, err)
+		return explainEnd(stderr, err)
 	}
 	return exitOK
 }
 
-// explain prints why the program ends and, where the table of codes knows it,
+// explainEnd prints why the program ends and, where the table of codes knows it,
 // what to do; the result is the exit code.
-func explain(stderr io.Writer, err error) int {
+func explainEnd(stderr io.Writer, err error) int {
 	fmt.Fprintln(stderr, "prlagentd:", text.DisplayError(err))
-	var refusal *refusal
-	if errors.As(err, &refusal) {
-		return refusal.code
+	var known *exitError
+	if errors.As(err, &known) {
+		return known.code
 	}
 	if remedy := protocol.CodeOf(err).Text().Remedy; remedy != "" {
 		fmt.Fprintln(stderr, remedy)
@@ -69,21 +69,21 @@ func explain(stderr io.Writer, err error) int {
 	return exitFailed
 }
 
-// refusal is an error with an exit code of its own.
-type refusal struct {
+// exitError is an error with an exit code of its own.
+type exitError struct {
 	code int
 	text string
 }
 
-func (r *refusal) Error() string { return r.text }
+func (e *exitError) Error() string { return e.text }
 
 var errUsage = errors.New("see 'prlagentd help'")
 
-// flags are the flags of every command; each has an environment twin.
-type flags struct{ root, config, logLevel string }
+// programFlags are the flags of every command; each has an environment twin.
+type programFlags struct{ root, config, logLevel string }
 
 func newCommand() *cobra.Command {
-	var f flags
+	var f programFlags
 	root := &cobra.Command{
 		Use:           "prlagentd",
 		Short:         "The endpoint agent for Macs that run Parallels Desktop",
@@ -109,7 +109,7 @@ func noArguments(command *cobra.Command, given []string) error {
 	return nil
 }
 
-func runCommand(f *flags) *cobra.Command {
+func runCommand(f *programFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
 		Short: "Run in the foreground until SIGTERM (what launchd starts)",
@@ -143,7 +143,7 @@ func versionCommand() *cobra.Command {
 }
 
 // runDaemon checks who we are, opens the log and runs until a signal.
-func runDaemon(f flags) error {
+func runDaemon(f programFlags) error {
 	root, err := checkRoot(f.root)
 	if err != nil {
 		return err
@@ -159,13 +159,13 @@ func runDaemon(f flags) error {
 		}
 	}
 	tuneMemory()
-	options := agent.Options{Root: root, Config: f.config, LogLevel: f.logLevel, Log: log.Logger}
+	options := agent.Options{Root: root, Config: f.config, LogLevel: f.logLevel, Log: log.logger}
 	return underServiceManager(func(ctx context.Context) error {
 		ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
 		err := agent.Run(ctx, options)
 		if err != nil {
-			log.Error().Err(err).Msg("stop")
+			log.logger.Error().Err(err).Msg("stop")
 		}
 		return err
 	})
@@ -184,12 +184,12 @@ func tuneMemory() {
 func checkRoot(root string) (string, error) {
 	if root == "" {
 		if os.Geteuid() != 0 {
-			return "", &refusal{exitRefused, "must run as root; use sudo, or --root for a simulated Mac"}
+			return "", &exitError{exitRefused, "must run as root; use sudo, or --root for a simulated Mac"}
 		}
 		return "", nil
 	}
 	if runtime.GOOS == "darwin" && os.Geteuid() == 0 {
-		return "", &refusal{exitRefused, "--root is refused for root on macOS"}
+		return "", &exitError{exitRefused, "--root is refused for root on macOS"}
 	}
 	absolute, err := filepath.Abs(root)
 	if err != nil {
@@ -200,10 +200,10 @@ func checkRoot(root string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("open --root: %w (make a simulated Mac with 'prlsim mac create DIR')", err)
 	case !info.IsDir():
-		return "", &refusal{exitUsage, "--root is not a folder: " + absolute}
+		return "", &exitError{exitUsage, "--root is not a folder: " + absolute}
 	}
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
-		return "", &refusal{exitRefused, "--root must belong to you: " + absolute}
+		return "", &exitError{exitRefused, "--root must belong to you: " + absolute}
 	}
 	return absolute, nil
 }

@@ -21,7 +21,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	}{
 		{"no code", errors.New("broken"), exitFailed, ""},
 		{"wrong usage", fmt.Errorf("unknown flag: %w", errUsage), exitUsage, ""},
-		{"a refusal", &refusal{exitRefused, "not root"}, exitRefused, ""},
+		{"a refusal", &exitError{exitRefused, "not root"}, exitRefused, ""},
 		{"another daemon", fmt.Errorf("open state: %w", store.ErrLocked), exitRunning, protocol.CodeAlreadyRunning},
 		{"no permission", fmt.Errorf("open state: %w", store.ErrDenied), exitFailed, protocol.CodeStoreDenied},
 	}
@@ -33,7 +33,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 				want += c.remedy.Text().Remedy + "\n"
 			}
 			var stderr bytes.Buffer
-			if code := explain(&stderr, c.err); code != c.code || stderr.String() != want {
+			if code := explainEnd(&stderr, c.err); code != c.code || stderr.String() != want {
 				t.Errorf("exit code %d with %q, want %d with %q", code, stderr.String(), c.code, want)
 			}
 		})

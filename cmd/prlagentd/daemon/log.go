@@ -21,8 +21,8 @@ const (
 
 // fileLog is the rotated log file.
 type fileLog struct {
-	zerolog.Logger
-	file *lumberjack.Logger
+	logger zerolog.Logger
+	file   *lumberjack.Logger
 }
 
 // openLog opens the log in a folder that anybody may list; the file itself is
@@ -36,12 +36,12 @@ func openLog(path, level string) (*fileLog, error) {
 	if level != "" {
 		var err error
 		if parsed, err = zerolog.ParseLevel(level); err != nil {
-			return nil, &refusal{exitUsage, "--log-level must be debug, info, warn or error"}
+			return nil, &exitError{exitUsage, "--log-level must be debug, info, warn or error"}
 		}
 	}
 	zerolog.SetGlobalLevel(parsed) // until the configuration is read
 	file := &lumberjack.Logger{Filename: path, MaxSize: logMegabytes, MaxBackups: logFiles, Compress: true}
-	return &fileLog{Logger: zerolog.New(text.LogWriter{Out: file}).With().Timestamp().Logger(), file: file}, nil
+	return &fileLog{logger: zerolog.New(text.LogWriter{Out: file}).With().Timestamp().Logger(), file: file}, nil
 }
 
 // Close closes the file.

@@ -25,7 +25,7 @@ func TestLogIsPrivateInAFolderThatIsNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log.Info().Msg("begin")
+	log.logger.Info().Msg("begin")
 	log.Close()
 	modes := map[string]fs.FileMode{filepath.Dir(path): fs.ModeDir | 0o755, path: 0o600}
 	for name, want := range modes {
@@ -71,7 +71,7 @@ func TestH15_ALineOfTheLogSteersNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			log.Warn().Str("user", text).Strs("users", []string{text}).Err(errors.New(text)).
+			log.logger.Warn().Str("user", text).Strs("users", []string{text}).Err(errors.New(text)).
 				AnErr("cause", errors.New(text)).Interface("panic", text).Str(text, "key").Msg(text)
 			log.Close()
 			written, err := os.ReadFile(path)
@@ -104,7 +104,7 @@ func TestH15_ErrorsOfTheCommandLine(t *testing.T) {
 	for _, typed := range hostile {
 		for _, args := range [][]string{{"--" + typed}, {"x" + typed}, {"run", "--root", "/nowhere/" + typed}} {
 			var stdout, stderr bytes.Buffer
-			if code := run(args, &stdout, &stderr); code == exitOK {
+			if code := runProgram(args, &stdout, &stderr); code == exitOK {
 				t.Errorf("%q was accepted", args)
 			}
 			line := strings.TrimSuffix(stderr.String(), "\n")

@@ -9,8 +9,8 @@ import (
 	"prlagent/launchd"
 )
 
-// program is the daemon as a service manager sees it.
-type program struct {
+// managedDaemon is the daemon as a service manager sees it.
+type managedDaemon struct {
 	run    func(context.Context) error
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -21,7 +21,7 @@ type program struct {
 // the platform's manager. Its own signal handling, install and control are not
 // used (facts/macos.md 1): RunWait waits for the daemon itself.
 func underServiceManager(run func(context.Context) error) error {
-	p := &program{run: run, done: make(chan struct{})}
+	p := &managedDaemon{run: run, done: make(chan struct{})}
 	s, err := service.New(p, &service.Config{
 		Name:   launchd.Label,
 		Option: service.KeyValue{"RunWait": func() { <-p.done }},
@@ -36,7 +36,7 @@ func underServiceManager(run func(context.Context) error) error {
 }
 
 // Start begins the daemon and returns.
-func (p *program) Start(service.Service) error {
+func (p *managedDaemon) Start(service.Service) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	go func() {
@@ -47,7 +47,7 @@ func (p *program) Start(service.Service) error {
 }
 
 // Stop ends the daemon and waits for it.
-func (p *program) Stop(service.Service) error {
+func (p *managedDaemon) Stop(service.Service) error {
 	p.cancel()
 	<-p.done
 	return nil
