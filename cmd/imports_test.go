@@ -65,7 +65,7 @@ var house = map[string]room{
 		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "go.etcd.io/bbolt", "github.com/google/uuid", "sigs.k8s.io/yaml", "golang.org/x/sys", "github.com/spf13/pflag"}},
 	"cmd/prlportal/portal/storage/storagetest": {slices.Concat(contract, []string{"cmd/prlportal/portal/storage"}), []string{"github.com/google/go-cmp"}},
 	"cmd/prlsim":      {[]string{"cmd/prlsim/..."}, nil},
-	"cmd/prlsim/sim":  {[]string{"platform/plist", "platform/text"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
+	"cmd/prlsim/sim":  {[]string{"platform/plist", "platform/text"}, []string{"github.com/spf13/cobra", "golang.org/x/sys", "golang.org/x/text/unicode/norm"}},
 	"cmd/prlsim/demo": {[]string{"platform/plist"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
 }
 
