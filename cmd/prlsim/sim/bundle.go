@@ -4,16 +4,19 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 )
 
 // element is one XML element of a bundle's files: either text or children.
 type element struct {
-	Name     string
-	Text     string
-	Children []element
+	Name       string
+	Attributes [][2]string
+	Text       string
+	Children   []element
 }
 
 func textElement(name, value string) element { return element{Name: name, Text: value} }
@@ -30,7 +33,11 @@ func encodeXML(root element) []byte {
 }
 
 func writeElement(out *strings.Builder, e element, indent string) {
-	fmt.Fprintf(out, "%s<%s>", indent, e.Name)
+	fmt.Fprintf(out, "%s<%s", indent, e.Name)
+	for _, attribute := range e.Attributes {
+		fmt.Fprintf(out, " %s=\"%s\"", attribute[0], attribute[1])
+	}
+	out.WriteString(">")
 	if len(e.Children) > 0 {
 		out.WriteString("\n")
 		for _, child := range e.Children {
@@ -44,6 +51,7 @@ func writeElement(out *strings.Builder, e element, indent string) {
 }
 
 // writeBundle renders the VM's folder from the state (facts/prlctl.md 6 and 8).
+// VmInfo.pvi is there from creation on (captures.md 2).
 func (m Mac) writeBundle(state *State, vm *VM) error {
 	if vm.State == "invalid" { // the bundle is missing or damaged, facts/prlctl.md 2.3
 		return nil
@@ -52,10 +60,11 @@ func (m Mac) writeBundle(state *State, vm *VM) error {
 	if err != nil {
 		return err
 	}
-	files := map[string][]byte{"config.pvs": encodeXML(state.configElement(vm, system))}
-	if vm.Started && vm.Tools != "none" {
-		files["VmInfo.pvi"] = encodeXML(guestElement(system))
+	config, err := state.configElement(vm, system)
+	if err != nil {
+		return err
 	}
+	files := map[string][]byte{"config.pvs": encodeXML(config), "VmInfo.pvi": encodeXML(state.vmInfoElement(vm, system))}
 	for name, content := range files {
 		if err := writeFile(m.Path(path.Join(vm.Bundle, name)), content); err != nil {
 			return err
@@ -99,92 +108,38 @@ func (m Mac) writeLockFile(vm *VM) error {
 	return nil
 }
 
-func guestElement(system guestOS) element {
-	return parentElement("ParallelsVirtualMachineInformation",
-		parentElement("GuestOsInformation",
-			textElement("RealOsType", system.realType),
-			textElement("RealOsVersion", system.realName),
-			textElement("OsKernelVersion", system.kernel)))
-}
-
-// configElement is config.pvs with the elements of facts/prlctl.md 6.
-func (s *State) configElement(vm *VM, system guestOS) element {
-	return parentElement("ParallelsVirtualMachine",
-		s.identificationElement(vm),
-		parentElement("Security",
-			textElement("AccessControlList", ""), textElement("LockedOperationsList", ""), textElement("PasswordProtectedOperations", ""),
-			textElement("LockDownHash", ""), textElement("Owner", vm.Owner), textElement("IsOwner", "1"),
-			textElement("AccessForOthers", boolDigit(vm.Shared)), textElement("LockedSign", "0")),
-		parentElement("Settings",
-			parentElement("General", textElement("OsType", fmt.Sprint(system.osType)), textElement("OsNumber", fmt.Sprint(system.osNumber)),
-				textElement("SourceOsVersion", ""), textElement("VmDescription", vm.Description), textElement("IsTemplate", "0"),
-				textElement("CustomProperty", ""), textElement("AssetId", vm.Elements["AssetId"]), textElement("SerialNumber", ""),
-				textElement("SmbiosBiosVersion", ""), textElement("SmbiosBoardId", "")),
-			parentElement("Startup", textElement("AutoStart", "0"), textElement("AutoStartDelay", "0"), textElement("VmStartLoginMode", "0"), textElement("WindowMode", "0")),
-			parentElement("Shutdown", textElement("AutoStop", "1"), textElement("OnVmWindowClose", "0"), textElement("WindowOnShutdown", "0"), textElement("ReclaimDiskSpace", "0")),
-			toolsElement(vm),
-			s.encryptionElement(vm),
-			parentElement("UsbController", parentElement("ExternalDevices", textElement("Disks", "1"), textElement("HumanInterfaces", "1"), textElement("Communication", "1"),
-				textElement("Audio", "1"), textElement("Video", "1"), textElement("SmartCards", "1"), textElement("Printers", "1"), textElement("SmartPhones", "1"), textElement("Other", "1"))),
-			parentElement("SharedCamera", textElement("Enabled", "1")), parentElement("SharedCCID", textElement("Enabled", "0")),
-			parentElement("SharedGamepad", textElement("Enabled", "1")), parentElement("LockDown", textElement("Hash", ""))),
-		parentElement("Hardware",
-			parentElement("NetworkAdapter", textElement("Enabled", "1"), textElement("Connected", "1"), textElement("AdapterType", "1"),
-				textElement("HostInterfaceName", ""), textElement("MAC", vm.MAC), textElement("EmulatedType", "1"))))
-}
-
-func (s *State) identificationElement(vm *VM) element {
-	bundle := vm.Bundle
-	return parentElement("Identification",
-		textElement("VmUuid", "{"+vm.ID+"}"),
-		textElement("VmType", boolDigit(vm.isApple())),
-		textElement("SourceVmUuid", "{"+vm.ID+"}"),
-		textElement("LinkedVmUuid", ""), textElement("LinkedSnapshotUuid", ""),
-		textElement("VmName", vm.Name),
-		textElement("ServerUuid", "{"+s.DispatcherID+"}"), textElement("LastServerUuid", "{"+s.DispatcherID+"}"),
-		textElement("ServerHost", ""), textElement("VmHome", bundle+"/config.pvs"), textElement("VmFilesLocation", "1"),
-		textElement("VmCreationDate", "2026-01-15 09:30:00"),
-		textElement("VmUptimeStartDateTime", vm.StartedAt),
-		textElement("VmUptimeInSeconds", fmt.Sprint(vm.Uptime)))
-}
-
-// configValue is a value of config.pvs that a flag has set, or what it is before.
-func (vm *VM) configValue(name, before string) string {
-	if value, set := vm.Elements[name]; set {
-		return value
+// restoreBundle replaces a bundle by a copy: same content and times, new inodes.
+func (m Mac) restoreBundle(vm *VM) error {
+	if vm.hasProcess() {
+		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
 	}
-	return before
-}
-
-func toolsElement(vm *VM) element {
-	return parentElement("Tools",
-		textElement("ToolsVersion", vm.ToolsBuild), textElement("IsolatedVm", vm.configValue("IsolatedVm", "0")), textElement("NonAdminToolsUpgrade", "1"),
-		textElement("LockGuestOnSuspend", vm.configValue("LockGuestOnSuspend", "0")), textElement("SyncVmHostname", "0"), textElement("SyncSshIds", "0"),
-		parentElement("SharedFolders", parentElement("HostSharing", textElement("Enabled", "1")), parentElement("GuestSharing", textElement("Enabled", "0"))),
-		parentElement("SharedProfile", textElement("Enabled", "0")),
-		parentElement("SharedApplications", textElement("FromWinToMac", "1"), textElement("FromMacToWin", "0")),
-		parentElement("AutoUpdate", textElement("Enabled", vm.configValue("AutoUpdate", "1"))),
-		parentElement("ClipboardSync", textElement("Enabled", "1"), textElement("PreserveTextFormatting", "1")),
-		parentElement("DevelopOptions", textElement("ShowInMenu", "0")))
-}
-
-// encryptionElement names the default plugin; which plugin stands for the
-// license-based method is unknown (facts/prlctl.md 2.9).
-func (s *State) encryptionElement(vm *VM) element {
-	plugin := ""
-	switch {
-	case vm.Encrypted && vm.ByLicense && s.assumes("license_plugin", "own"):
-		plugin = "<simulated-license-plugin>" // invented
-	case vm.Encrypted:
-		plugin = "<parallels-default-plugin>"
+	bundle := m.Path(vm.Bundle)
+	copied, old := bundle+".restored", bundle+".old"
+	if err := copyTree(bundle, copied); err != nil {
+		return fmt.Errorf("copy bundle: %w", err)
 	}
-	return parentElement("VmEncryptionInfo", textElement("Enabled", boolDigit(vm.Encrypted)), textElement("PluginId", plugin),
-		textElement("Hash1", ""), textElement("Hash2", ""), textElement("Salt", ""))
+	if err := errors.Join(os.Rename(bundle, old), os.Rename(copied, bundle)); err != nil {
+		return fmt.Errorf("replace bundle: %w", err)
+	}
+	if err := os.RemoveAll(old); err != nil {
+		return fmt.Errorf("remove replaced bundle: %w", err)
+	}
+	return nil
 }
 
-func boolDigit(on bool) string {
-	if on {
-		return "1"
+// copyTree copies folders and regular files with their modification times.
+func copyTree(from, to string) error {
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return err
 	}
-	return "0"
+	return filepath.WalkDir(from, func(file string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := os.Lstat(file)
+		if err != nil {
+			return err
+		}
+		return os.Chtimes(to+strings.TrimPrefix(file, from), info.ModTime(), info.ModTime())
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -141,13 +142,13 @@ func printJSON(out io.Writer, value any) error {
 }
 
 func macCommand() *cobra.Command {
-	return commandGroup("mac", "Create a simulated Mac, look at it, rename it, put it to sleep",
-		macCreateCommand(), macShowCommand(), macRenameCommand(), macSleepCommand(), assumptionsCommand())
+	return commandGroup("mac", "Create a simulated Mac, look at it, rename it, reboot it, put it to sleep",
+		macCreateCommand(), macShowCommand(), macRenameCommand(), macSerialCommand(), macRebootCommand(), macSleepCommand(), assumptionsCommand())
 }
 
 func macCreateCommand() *cobra.Command {
 	var wanted newMacOptions
-	var cpu string
+	var cpu, serial string
 	command := &cobra.Command{
 		Use:   "create DIR",
 		Short: "Make a folder that stands for a Mac",
@@ -165,6 +166,9 @@ stops, or when the folder is removed.`,
 				return fmt.Errorf("%w: --cpu is arm or intel", errUsage)
 			}
 			wanted.Intel = cpu == "intel"
+			if command.Flags().Changed("serial") {
+				wanted.Serial = &serial
+			}
 			executable, err := os.Executable()
 			if err != nil {
 				return fmt.Errorf("find own path: %w", err)
@@ -182,11 +186,14 @@ stops, or when the folder is removed.`,
 	flags.StringSliceVar(&wanted.LoggedOut, "logged-out", nil, "users without a session")
 	flags.StringVar(&wanted.Console, "console", "", "user on the screen (default: the first who is logged in)")
 	flags.BoolVar(&wanted.Empty, "empty", false, "no virtual machines")
-	flags.StringVar(&wanted.ProductVersion, "pd-version", "26.4.0-57513", "version of Parallels Desktop, whole or 18, 19, 20, 26, 27")
+	flags.StringVar(&wanted.ProductVersion, "pd-version", "26.4.0-57513", "version of Parallels Desktop, whole or 15, 16, 18, 19, 20, 26, 27")
 	flags.StringVar(&wanted.Edition, "edition", "enterprise", "standard, pro, business or enterprise")
 	flags.StringVar(&cpu, "cpu", "arm", "arm or intel")
 	flags.Int64Var(&wanted.Seed, "seed", 1, "ids and serial numbers are the same for the same seed")
 	flags.StringVar(&wanted.ComputerName, "name", "Alice's MacBook Pro", "computer name")
+	flags.StringVar(&serial, "serial", "", "serial number, which may be blank (default: one of the seed)")
+	flags.BoolVar(&wanted.NoSerial, "no-serial", false, "the hardware has no serial number")
+	flags.StringVar(&wanted.License, "license", "active", "active, graced, expired, invalid or none")
 	flags.BoolVar(&wanted.NoProcesses, "no-processes", false, "no process starts by itself: neither the service nor VMs have one")
 	flags.StringArrayVar(&wanted.Assume, "assume", nil, "NAME=VALUE of an unsure behavior (see prlsim mac assumptions)")
 	return command
@@ -203,7 +210,8 @@ func macShowCommand() *cobra.Command {
 			}
 			rows := [][]string{
 				{"Computer name", state.ComputerName}, {"Serial number", state.SerialNumber},
-				{"Hardware UUID", strings.ToUpper(state.HardwareUUID)}, {"Product", state.Product.summary()},
+				{"Hardware UUID", strings.ToUpper(state.HardwareUUID)}, {"Volume", state.Volume.summary()},
+				{"Booted", state.BootedAt.Format(time.DateTime)}, {"Product", state.Product.summary()},
 				{"On the screen", state.Console}, {"Service", state.Service.summary()}, {"Network", state.Network.summary()},
 			}
 			for _, assumption := range assumptions {
@@ -217,8 +225,11 @@ func macShowCommand() *cobra.Command {
 }
 
 func (p product) summary() string {
-	if !p.Active {
+	switch {
+	case !p.isInstalled():
 		return "Parallels Desktop " + p.Version + ", deactivated"
+	case p.LicenseStatus != "ACTIVE":
+		return "Parallels Desktop " + p.Version + " " + p.Edition + ", license " + strings.ToLower(p.LicenseStatus)
 	}
 	return "Parallels Desktop " + p.Version + " " + p.Edition + ", activated by " + p.Activation
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/spf13/cobra"
 )
@@ -13,7 +12,7 @@ func isKnownState(name string) bool { return slices.Contains(knownStates, name) 
 
 func productCommand() *cobra.Command {
 	return commandGroup("product", "Activate, deactivate and update Parallels Desktop",
-		productActivateCommand(), productDeactivateCommand(), productEditionCommand(), productUpdateCommand())
+		productActivateCommand(), productDeactivateCommand(), productLicenseCommand(), productEditionCommand(), productUpdateCommand())
 }
 
 // productChange changes the product and renders its files again.
@@ -75,7 +74,7 @@ func productEditionCommand() *cobra.Command {
 				return err
 			}
 			return productChange(command, func(state *State) error {
-				if !state.Product.Active {
+				if !state.Product.isInstalled() {
 					return errors.New("the product is not activated")
 				}
 				state.Product.Edition = given[0]
@@ -90,9 +89,18 @@ func productDeactivateCommand() *cobra.Command {
 		Use: "deactivate", Short: "Take the license away", Args: argumentCount(0, 0),
 		RunE: func(command *cobra.Command, _ []string) error {
 			return productChange(command, func(state *State) error {
-				state.Product.Active, state.Product.Activation = false, ""
-				return nil
+				return state.Product.setLicenseStatus(noLicense)
 			})
+		},
+	}
+}
+
+func productLicenseCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "license STATUS", Short: "Let the license be active, graced, expired or invalid, or let there be none", Args: argumentCount(1, 1),
+		Example: "  prlsim product license expired\n  prlsim product license none",
+		RunE: func(command *cobra.Command, given []string) error {
+			return productChange(command, func(state *State) error { return state.Product.setLicenseStatus(given[0]) })
 		},
 	}
 }
@@ -109,74 +117,6 @@ func productUpdateCommand() *cobra.Command {
 				return err
 			})
 		},
-	}
-}
-
-func userCommand() *cobra.Command {
-	return commandGroup("user", "List the users, log them in and out",
-		userListCommand(), userSessionCommand("login", "Give a user a session and the screen", (*State).logIn),
-		userSessionCommand("logout", "End a user's session", (*State).logOut))
-}
-
-func userListCommand() *cobra.Command {
-	var asJSON bool
-	command := &cobra.Command{
-		Use: "list", Short: "List the users", Args: argumentCount(0, 0),
-		RunE: func(command *cobra.Command, _ []string) error {
-			state, err := loadState(command)
-			if err != nil {
-				return err
-			}
-			rows := [][]string{{"NAME", "UID", "SESSION"}}
-			for _, user := range state.Users {
-				rows = append(rows, []string{user.Name, strconv.Itoa(user.UID), state.sessionText(user)})
-			}
-			return printRows(command, asJSON, state.Users, rows...)
-		},
-	}
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return command
-}
-
-func (s *State) sessionText(user macUser) string {
-	switch {
-	case user.Name == s.Console:
-		return "on the screen"
-	case user.LoggedIn:
-		return "switched out"
-	}
-	return "none"
-}
-
-func userSessionCommand(use, short string, apply func(*State, int)) *cobra.Command {
-	return &cobra.Command{
-		Use: use + " NAME", Short: short, Args: argumentCount(1, 1),
-		RunE: func(command *cobra.Command, given []string) error {
-			return changeMac(command, func(_ Mac, state *State) (string, error) {
-				index := slices.IndexFunc(state.Users, func(u macUser) bool { return u.Name == given[0] })
-				if index < 0 {
-					return "", fmt.Errorf("no user %q on this Mac", given[0])
-				}
-				apply(state, index)
-				return given[0] + ": " + state.sessionText(state.Users[index]), nil
-			})
-		},
-	}
-}
-
-// logIn puts the user on the screen; who was there is switched out.
-func (s *State) logIn(index int) {
-	s.Users[index].LoggedIn = true
-	s.Console = s.Users[index].Name
-}
-
-// logOut ends the session and its application; the screen shows the login
-// window if it was there.
-func (s *State) logOut(index int) {
-	s.Users[index].LoggedIn = false
-	s.quitApp(s.Users[index].Name)
-	if s.Console == s.Users[index].Name {
-		s.Console = ""
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/text/unicode/norm"
 )
 
 func vmCommand() *cobra.Command {
@@ -14,7 +15,7 @@ func vmCommand() *cobra.Command {
 		vmActionCommand("suspend", "suspend", "Suspend a running VM"),
 		vmActionCommand("resume", "resume", "Resume a suspended or paused VM"),
 		vmActionCommand("pause", "pause", "Pause a running VM"),
-		vmStopCommand(), vmDeleteCommand(), vmUnregisterCommand(), vmRenameCommand(), vmSetCommand(), vmStateCommand())
+		vmStopCommand(), vmDeleteCommand(), vmUnregisterCommand(), vmRestoreCommand(), vmRenameCommand(), vmSetCommand(), vmStateCommand())
 	parent.PersistentFlags().String("user", "", "owner of the VM, where several have one of that name")
 	return parent
 }
@@ -86,12 +87,16 @@ func (vm *VM) toolsText() string {
 
 func vmCreateCommand() *cobra.Command {
 	var wanted newVMOptions
+	var decomposed bool
 	command := &cobra.Command{
 		Use: "create", Short: "Create a VM", Args: argumentCount(0, 0),
 		Example: `  prlsim vm create --os win-11 --name "Windows 11 Lab" --user bob
   prlsim vm create --os ubuntu --never-started
   prlsim vm create --os win-11 --state running --tools outdated`,
 		RunE: func(command *cobra.Command, _ []string) error {
+			if decomposed {
+				wanted.Name = norm.NFD.String(wanted.Name)
+			}
 			return changeMac(command, func(mac Mac, state *State) (string, error) {
 				owner, err := command.Flags().GetString("user")
 				if err != nil {
@@ -110,13 +115,14 @@ func vmCreateCommand() *cobra.Command {
 	}
 	flags := command.Flags()
 	flags.StringVar(&wanted.Name, "name", "", "name (default: that of the operating system)")
-	flags.StringVar(&wanted.OS, "os", "win-11", "operating system: win-11, win-10, ubuntu, debian, fedora-core, linux, macosx")
+	flags.BoolVar(&decomposed, "nfd", false, "accents of the name are characters of their own, as from an old volume")
+	flags.StringVar(&wanted.OS, "os", "win-11", "operating system: win-11, win-10, win-2022, ubuntu, debian, fedora-core, linux, macosx")
 	flags.StringVar(&wanted.State, "state", "stopped", "stopped, running or suspended")
 	flags.StringVar(&wanted.Tools, "tools", "installed", "Parallels Tools: installed, outdated or none")
 	flags.StringVar(&wanted.Description, "description", "", "description")
 	flags.BoolVar(&wanted.Shared, "shared", false, "in /Users/Shared/Parallels, seen by all users")
 	flags.BoolVar(&wanted.NeverStarted, "never-started", false, "created, but not started yet")
-	flags.BoolVar(&wanted.Encrypted, "encrypted", false, "encrypted")
+	flags.BoolVar(&wanted.Encrypted, "encrypted", false, "encrypted by a password, "+vmPassword)
 	return command
 }
 
@@ -186,16 +192,33 @@ func vmUnregisterCommand() *cobra.Command {
 	}
 }
 
-func vmRenameCommand() *cobra.Command {
+func vmRestoreCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "rename NAME-OR-ID NEW-NAME", Short: "Rename a VM; its folder keeps its name", Args: argumentCount(2, 2),
+		Use: "restore NAME-OR-ID", Short: "Replace the bundle of a VM at rest by a copy, as a restore from a backup does", Args: argumentCount(1, 1),
 		RunE: func(command *cobra.Command, given []string) error {
+			return vmChange(command, given[0], func(mac Mac, _ *State, vm *VM) (string, error) {
+				return vm.Name + ": restored", mac.restoreBundle(vm)
+			})
+		},
+	}
+}
+
+func vmRenameCommand() *cobra.Command {
+	var decomposed bool
+	command := &cobra.Command{
+		Use: "rename NAME-OR-ID NEW-NAME", Short: "Rename a VM; its folder keeps its name, and so does its process", Args: argumentCount(2, 2),
+		RunE: func(command *cobra.Command, given []string) error {
+			if decomposed {
+				given[1] = norm.NFD.String(given[1])
+			}
 			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
 				old := vm.Name
 				return old + ": now " + given[1], mac.configureVM(state, vm, "name="+given[1], false)
 			})
 		},
 	}
+	command.Flags().BoolVar(&decomposed, "nfd", false, "accents of the name are characters of their own")
+	return command
 }
 
 func vmSetCommand() *cobra.Command {
@@ -203,8 +226,9 @@ func vmSetCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "set NAME-OR-ID SETTING=VALUE…",
 		Short: "Change settings as the user would in the VM's configuration",
-		Long: `Change settings. SETTING is name, description, encrypted, tools or tools-build,
-or the path of a value in the output of prlctl list -i --json.`,
+		Long: `Change settings. SETTING is name, description, encrypted, tools, tools-build,
+address, guest-build, product-edition (Windows' number: 48 Pro, 101 Home), or the
+path of a value in the output of prlctl list -i --json.`,
 		Example: `  prlsim vm set "Ubuntu 22.04" "description=dev box of the lab"
   prlsim vm set macOS "Advanced/Show developer tools=on" "Hardware/cpu/cpus=6"
   prlsim vm set macOS --new-key "Advanced/Added by a later version=on"`,

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"time"
 
 	"prlagent/platform/plist"
 )
@@ -23,15 +24,19 @@ type newMacOptions struct {
 	Seed           int64
 	ComputerName   string
 	NoProcesses    bool     // neither the service nor running VMs have a process
+	NoSerial       bool     // the hardware tells no serial number
+	Serial         *string  // nil: one of the seed; it may be blank
+	License        string   // noLicense or one of licenseStatuses; empty: active
 	Assume         []string // NAME=VALUE
 }
 
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,30}$`)
 
-// versionsByMajor are versions by their major one: those of 18, 26 and 27 have
-// been seen (facts/prlctl.md 0 and 2), the others' builds are invented.
+// versionsByMajor are versions by their major one: those of 15, 16, 18, 26 and 27
+// have been seen (facts/prlctl.md 0 and 2, captures.md; of 15 and 16 the numbers
+// without the build), the others' builds are invented.
 var versionsByMajor = map[string]string{
-	"18": "18.3.0-53605", "19": "19.4.1-54985", "20": "20.1.1-55740", "26": "26.4.0-57513", "27": "27.0.0-58628",
+	"15": "15.1.5-47309", "16": "16.5.1-49187", "18": "18.3.0-53605", "19": "19.4.1-54985", "20": "20.1.1-55740", "26": "26.4.0-57513", "27": "27.0.0-58628",
 }
 
 // wholeVersion turns a major version into a whole one and checks it.
@@ -40,7 +45,7 @@ func wholeVersion(version string) (string, error) {
 		return whole, nil
 	}
 	if !productVersion.MatchString(version) {
-		return "", fmt.Errorf("%w: a version is one of 18, 19, 20, 26 and 27 or looks like 26.4.0-57513, not %q", errUsage, version)
+		return "", fmt.Errorf("%w: a version is one of 15, 16, 18, 19, 20, 26 and 27 or looks like 26.4.0-57513, not %q", errUsage, version)
 	}
 	return version, nil
 }
@@ -69,7 +74,7 @@ func createMac(dir, executable string, wanted newMacOptions) (Mac, error) {
 		return Mac{}, err
 	}
 	return mac, mac.update(func(state *State) error {
-		if err := errors.Join(mac.writeProductFiles(state), mac.writeNetwork(state.Network)); err != nil || wanted.Empty {
+		if err := errors.Join(mac.writeProductFiles(state), mac.writeNetwork(state.Network), mac.writeVolume(state)); err != nil || wanted.Empty {
 			return err
 		}
 		return mac.createDefaultVMs(state)
@@ -94,9 +99,20 @@ func newState(wanted newMacOptions) (*State, error) {
 		HardwareUUID:  seededUUID(wanted.Seed, "hardware"),
 		DispatcherID:  seededUUID(wanted.Seed, "dispatcher"),
 		DispatcherKey: seededUUID(wanted.Seed, "dispatcher hardware"),
-		Product: product{Version: version, Edition: wanted.Edition, Active: true, Activation: "SSO",
+		Volume:        newVolume(wanted.Seed),
+		BootedAt:      time.Now().Truncate(time.Second),
+		NoSerial:      wanted.NoSerial,
+		Product: product{Version: version, Edition: wanted.Edition, LicenseStatus: "ACTIVE", Activation: "SSO",
 			Synced: true, LicenseUUID: seededUUID(wanted.Seed, "license"), Key: maskedKey, ActivatedAt: "2026-11-20 08:00:00"},
 		Network: networkState{Up: true, Resolvers: []string{homeResolver}},
+	}
+	if wanted.Serial != nil {
+		state.SerialNumber = *wanted.Serial
+	}
+	if wanted.License != "" {
+		if err := state.Product.setLicenseStatus(wanted.License); err != nil {
+			return nil, err
+		}
 	}
 	for _, setting := range wanted.Assume {
 		if err := state.setAssumption(setting); err != nil {
@@ -111,11 +127,11 @@ func (s *State) addUsers(wanted newMacOptions) error {
 		return fmt.Errorf("%w: a Mac has at least one user", errUsage)
 	}
 	for i, name := range wanted.Users {
-		if _, twice := s.userByName(name); twice || name == rootUser || !userName.MatchString(name) {
-			return fmt.Errorf("%w: %q cannot be the name of a user", errUsage, name)
+		if err := s.checkUserName(name); err != nil {
+			return err
 		}
 		s.Users = append(s.Users, macUser{
-			Name: name, FullName: string(name[0]-'a'+'A') + name[1:] + " Example", UID: 501 + i,
+			Name: name, FullName: string(name[0]-'a'+'A') + name[1:] + " Example", UID: firstUID + i,
 			LoggedIn: !slices.Contains(wanted.LoggedOut, name),
 		})
 	}
@@ -152,10 +168,8 @@ func (m Mac) makeTree(state *State, executable string) error {
 	for _, user := range state.Users {
 		folders = append(folders, user.home()+"/Parallels", user.home()+"/Library/Preferences")
 	}
-	for _, folder := range folders {
-		if err := os.MkdirAll(m.Path(folder), 0o755); err != nil {
-			return fmt.Errorf("make folder: %w", err)
-		}
+	if err := m.makeFolders(folders...); err != nil {
+		return err
 	}
 	for _, tool := range toolPaths {
 		if err := linkProgram(executable, m.Path(tool)); err != nil {
@@ -168,6 +182,18 @@ func (m Mac) makeTree(state *State, executable string) error {
 		"ProductUserVisibleVersion": macOSVersion, "ProductVersion": macOSVersion, "iOSSupportVersion": macOSVersion,
 	})
 }
+
+func (m Mac) makeFolders(folders ...string) error {
+	for _, folder := range folders {
+		if err := os.MkdirAll(m.Path(folder), 0o755); err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
+	}
+	return nil
+}
+
+// firstUID is the uid of the first account that is made on a Mac.
+const firstUID = 501
 
 const (
 	macOSVersion = "26.4.1"

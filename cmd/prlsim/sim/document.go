@@ -2,10 +2,9 @@ package sim
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // guestOS is what an operating system's VMs have in common. The values are
@@ -13,28 +12,42 @@ import (
 type guestOS struct {
 	id       string // JSON "OS"
 	name     string // default VM name
-	osType   int    // config.pvs OsType
+	osType   int    // config.pvs OsType, VmInfo.pvi RealOsTypeId
 	osNumber int    // config.pvs OsNumber
-	realType string // VmInfo.pvi
-	realName string
-	kernel   string
 	memory   string
 	disk     string
 	video    string
 	cpus     int
 	tpm      bool
+
+	build          int    // Windows: third number of the kernel's version
+	displayVersion string // Windows: "24H2"
+	server         bool   // Windows
+	realType       string // others, see the assumption vminfo_other
+	realName       string
+	kernel         string
 }
 
-// guestSystems lists the systems a VM can be created with. The integers of
-// config.pvs are not documented (facts/prlctl.md 6).
+const (
+	osTypeMac     = 7
+	osTypeWindows = 8
+	osTypeLinux   = 9
+)
+
+func (g guestOS) isWindows() bool { return g.osType == osTypeWindows }
+
+// guestSystems lists the systems a VM can be created with. Of the numbers of
+// config.pvs those of Windows 10, macOS and "other Linux" are known
+// (captures.md 4.4), the other OsNumbers are invented.
 var guestSystems = []guestOS{
-	{"win-11", "Windows 11", 8, 2065, "Windows", "Windows 11 Pro, Version 24H2", "10.0.26100", "8192Mb", "131072Mb", "parallels", 4, true},
-	{"win-10", "Windows 10", 8, 2064, "Windows", "Windows 10 Pro, Version 22H2", "10.0.19045", "4096Mb", "65536Mb", "parallels", 2, false},
-	{"ubuntu", "Ubuntu 22.04", 9, 2314, "Linux", "Ubuntu 22.04.5 LTS", "5.15.0-152-generic", "2048Mb", "65536Mb", "virtio", 2, false},
-	{"debian", "Debian 12", 9, 2316, "Linux", "Debian GNU/Linux 12 (bookworm)", "6.1.0-28-arm64", "2048Mb", "65536Mb", "virtio", 2, false},
-	{"fedora-core", "Fedora 42", 9, 2311, "Linux", "Fedora Linux 42 (Workstation Edition)", "6.14.0-63.fc42.aarch64", "2048Mb", "65536Mb", "virtio", 2, false},
-	{"linux", "Linux", 9, 2309, "Linux", "Linux", "6.6.0", "2048Mb", "65536Mb", "virtio", 2, false},
-	{"macosx", "macOS", 7, 1795, "macOS", "macOS 26.4.1", "25E253", "8192Mb", "131072Mb", "parallels", 4, false},
+	{id: "win-11", name: "Windows 11", osType: osTypeWindows, osNumber: 2065, build: 26100, displayVersion: "24H2", memory: "8192Mb", disk: "131072Mb", video: "parallels", cpus: 4, tpm: true},
+	{id: "win-10", name: "Windows 10", osType: osTypeWindows, osNumber: 2063, build: 19045, displayVersion: "22H2", memory: "4096Mb", disk: "65536Mb", video: "parallels", cpus: 2},
+	{id: "win-2022", name: "Windows Server 2022", osType: osTypeWindows, osNumber: 2064, build: 20348, displayVersion: "21H2", server: true, memory: "4096Mb", disk: "65536Mb", video: "parallels", cpus: 2},
+	{id: "ubuntu", name: "Ubuntu 22.04", osType: osTypeLinux, osNumber: 2314, realType: "Linux", realName: "Ubuntu 22.04.5 LTS", kernel: "5.15.0-152-generic", memory: "2048Mb", disk: "65536Mb", video: "virtio", cpus: 2},
+	{id: "debian", name: "Debian 12", osType: osTypeLinux, osNumber: 2316, realType: "Linux", realName: "Debian GNU/Linux 12 (bookworm)", kernel: "6.1.0-28-arm64", memory: "2048Mb", disk: "65536Mb", video: "virtio", cpus: 2},
+	{id: "fedora-core", name: "Fedora 42", osType: osTypeLinux, osNumber: 2311, realType: "Linux", realName: "Fedora Linux 42 (Workstation Edition)", kernel: "6.14.0-63.fc42.aarch64", memory: "2048Mb", disk: "65536Mb", video: "virtio", cpus: 2},
+	{id: "linux", name: "Linux", osType: osTypeLinux, osNumber: 2559, realType: "Linux", realName: "Linux", kernel: "6.6.0", memory: "2048Mb", disk: "65536Mb", video: "virtio", cpus: 2},
+	{id: "macosx", name: "macOS", osType: osTypeMac, osNumber: 1795, realType: "macOS", realName: "macOS 26.4.1", kernel: "25E253", memory: "8192Mb", disk: "131072Mb", video: "parallels", cpus: 4},
 }
 
 func guestSystem(id string) (guestOS, error) {
@@ -46,83 +59,6 @@ func guestSystem(id string) (guestOS, error) {
 		known = append(known, system.id)
 	}
 	return guestOS{}, fmt.Errorf("%w: unknown operating system %q (one of %s)", errUsage, id, strings.Join(known, ", "))
-}
-
-// keySince lists the keys that older versions do not print, by path
-// (facts/prlctl.md 2.2, column V, and 2.6).
-var keySince = []struct {
-	path  string
-	major int
-}{
-	{"Restore Image", 20}, {"Print Management", 20}, {"Guest Shared Folders", 20}, {"Network", 20},
-	{"Security/Packed", 20}, {"Advanced/Rosetta Linux", 20}, {"Miscellaneous Sharing/Shared clipboard mode", 20},
-	{"USB and Bluetooth/Automatic sharing gamepads", 18}, {"Security/TPM type", 18}, {"SMBIOS settings", 18},
-	{"Hardware/cpu/auto", 18}, {"Hardware/cpu/type", 18},
-}
-
-// macvmAbsent lists the sections that a macOS VM might lack. No full capture of
-// one exists (facts/prlctl.md 2.7); the assumption macvm_keys switches them.
-var macvmAbsent = []string{"Print Management", "Travel mode", "Smart Guard", "Coherence", "Expiration", "SMBIOS settings", "EFI Secure boot"}
-
-// bulkAbsent lists the sections that a list of all VMs might leave out: that it
-// can be incomplete beyond the home paths is confirmed, which sections is not
-// (facts/prlctl.md 2.1); the assumption bulk_details switches them.
-var bulkAbsent = []string{"GuestTools", "Security", "Hardware", "SMBIOS settings"}
-
-// infoDocument builds what `list -i --json` prints for the VM. In a bulk list the
-// home paths stay empty (facts/prlctl.md 2.1, bulk bug).
-func (s *State) infoDocument(vm *VM, bulk bool) (orderedObject, error) {
-	system, err := guestSystem(vm.OS)
-	if err != nil {
-		return nil, err
-	}
-	members := s.identitySection(vm, bulk)
-	members = members.with(behaviorSections(vm, system)...)
-	members = members.with(s.machineSections(vm, system)...)
-	members = members.with(s.sharingSections(vm, system)...)
-	members = s.keepVersionKeys(members, vm)
-	if bulk && s.assumes("bulk_details", "sparse") {
-		for _, key := range bulkAbsent {
-			members = members.without(key)
-		}
-	}
-	for _, path := range slices.Sorted(maps.Keys(vm.Settings)) {
-		if members, err = applySetting(members, path, fmt.Sprint(vm.Settings[path]), true); err != nil {
-			return nil, err
-		}
-	}
-	return members, nil
-}
-
-func (s *State) keepVersionKeys(members orderedObject, vm *VM) orderedObject {
-	for _, key := range keySince {
-		if s.Product.majorVersion() < key.major {
-			members = removePath(members, strings.Split(key.path, "/"))
-		}
-	}
-	if s.Product.majorVersion() < 20 { // the key's older name, facts/prlctl.md 2.2
-		i := members.index("Miscellaneous Sharing")
-		section := members[i].Value.(orderedObject)
-		members[i].Value = append(orderedObject{{"Shared clipboard", "on"}}, section...)
-	}
-	if vm.isApple() && s.assumes("macvm_keys", "reduced") {
-		for _, key := range macvmAbsent {
-			members = members.without(key)
-		}
-	}
-	return members
-}
-
-func removePath(members orderedObject, path []string) orderedObject {
-	if len(path) == 1 {
-		return members.without(path[0])
-	}
-	i := members.index(path[0])
-	if i < 0 {
-		return members
-	}
-	members[i].Value = removePath(members[i].Value.(orderedObject), path[1:])
-	return members
 }
 
 func (s *State) identitySection(vm *VM, bulk bool) orderedObject {
@@ -140,14 +76,14 @@ func (s *State) identitySection(vm *VM, bulk bool) orderedObject {
 	return orderedObject{
 		{"ID", s.idCase(vm.ID)}, {"Name", vm.Name}, {"Description", vm.Description}, {"Type", kind},
 		{"State", vm.State}, {"OS", vm.OS}, {"Template", "no"}, {"Uptime", strconv.Itoa(vm.Uptime)},
-		{"Home path", homePath}, {"Home", home}, {"Restore Image", restoreImage(vm)},
+		{"Home path", homePath}, {"Home", home}, {"Restore Image", s.restoreImage(vm)},
 		{"GuestTools", s.guestTools(vm)},
 	}
 }
 
-func restoreImage(vm *VM) string {
+func (s *State) restoreImage(vm *VM) string {
 	if vm.isApple() {
-		return "/Users/" + vm.Owner + "/Downloads/UniversalMac_26.4.1_25E253_Restore.ipsw"
+		return s.homeOf(vm.Owner) + "/Downloads/UniversalMac_26.4.1_25E253_Restore.ipsw"
 	}
 	return ""
 }
@@ -159,10 +95,11 @@ func (s *State) idCase(id string) string {
 	return id
 }
 
-// guestTools is the Tools state (facts/prlctl.md 2.2): a VM that does not run
-// shows the last known one as possibly_installed.
+// guestTools is the Tools state (facts/prlctl.md 2.2): a VM that does not run,
+// or runs only since some seconds, shows the last known one as
+// possibly_installed (captures.md 2).
 func (s *State) guestTools(vm *VM) orderedObject {
-	running := vm.State == "running" || vm.State == "paused"
+	running := vm.hasProcess() && s.areToolsReady(vm, time.Now())
 	switch {
 	case vm.Tools == "none" || !vm.Started:
 		return orderedObject{{"state", "not_installed"}}
@@ -177,7 +114,7 @@ func (s *State) guestTools(vm *VM) orderedObject {
 // behaviorSections are the switches of facts/prlctl.md 2.5 from mouse to
 // expiration.
 func behaviorSections(vm *VM, system guestOS) orderedObject {
-	windows := system.realType == "Windows"
+	windows := system.isWindows()
 	return orderedObject{
 		{"Mouse and Keyboard", orderedObject{{"Smart mouse optimized for games", "auto"}, {"Sticky mouse", "off"}, {"Smooth scrolling", onOff(windows)}, {"Keyboard optimization mode", "auto"}}},
 		{"Print Management", orderedObject{{"Synchronize with host printers", "on"}, {"Synchronize default printer", "on"}, {"Show host printer UI", "on"}}},
@@ -238,19 +175,19 @@ func (s *State) hardwareSection(vm *VM, system guestOS) orderedObject {
 	}
 	return devices.with(
 		member{"usb", orderedObject{{"enabled", true}}},
-		member{"net0", orderedObject{{"enabled", true}, {"type", "shared"}, {"mac", vm.MAC}, {"card", "virtio"}, {"dhcp", "yes"}}},
+		member{"net0", s.networkAdapter(vm, system)},
 		member{"sound0", orderedObject{{"enabled", true}, {"output", "Default"}, {"mixer", "Default"}}},
 	)
 }
 
 func (s *State) sharingSections(vm *VM, system guestOS) orderedObject {
 	folders := orderedObject{{"enabled", true}}
-	if system.realType == "Windows" {
+	if system.isWindows() {
 		folders = folders.with(member{"Projects", orderedObject{{"enabled", true}, {"path", "~/code"}, {"mode", "rw"}}})
 	}
 	network := orderedObject{{"Conditioned", "off"}}
 	if vm.State == "running" {
-		network = network.with(member{"ipAddresses", []orderedObject{{{"type", "ipv4"}, {"ip", vm.Address}}}})
+		network = network.with(member{"ipAddresses", ipAddresses(vm)})
 	}
 	return orderedObject{
 		{"Host Shared Folders", folders},

@@ -7,18 +7,22 @@ import (
 )
 
 // actionRow is one command of prlctl as its help shows it (facts/prlctl.md 1.2).
-// How the real help looks is not known; the names are.
+// The names are known, how the real help looks is not: it is laid out like that
+// of the ancestor (captures.md 5.3), or plainly (the assumption help_layout).
 type actionRow struct {
 	name      string
 	arguments string
-	since     int // first major version that has it; 0: all
-	until     int // last one; 0: the newest
+	since     int    // first major version that has it; 0: all
+	until     int    // last one; 0: the newest
+	layout    string // value of help_layout that shows it; empty: all
 }
 
 // actionRows are the commands of 26.4.1, and what older versions call them. What
 // is in the list and not played is refused when it is called.
 var actionRows = []actionRow{
-	{name: "list", arguments: "[-a, --all] [-i, --info] [-j, --json] [-f, --full] [-t, --template]\n       [-o, --output <field[,field...]>] [-H, --no-header]"},
+	{name: "list", layout: "ancestor", arguments: "[-a, --all] [-o, --output <field[,field...]>] [-L, --list] [-S, --stopped]\n       [-t, --template] [-n, --name] [-H, --no-header]"},
+	{name: "list", layout: "ancestor", arguments: "[<ID | NAME>] -i, --info [-a, --all] [-f, --full] [-j, --json]"},
+	{name: "list", layout: "plain", arguments: "[-a, --all] [-i, --info] [-j, --json] [-f, --full] [-t, --template]\n       [-o, --output <field[,field...]>] [-H, --no-header]"},
 	{name: "status", arguments: "<ID | NAME>"},
 	{name: "create", arguments: "<NAME> [-o, --ostype <name>] [-d, --distribution <name>] [--dst <path>]"},
 	{name: "clone", arguments: "<ID | NAME> --name <NAME> [--linked] [--dst <path>]"},
@@ -64,7 +68,8 @@ var actionRows = []actionRow{
 func (s *State) availableActions() []actionRow {
 	all := append(slices.Clone(actionRows), actionRow{name: "monitor-events", arguments: "[--json]", since: decimalValue(s.assumedValue("monitor_events_since"))})
 	return slices.DeleteFunc(all, func(a actionRow) bool {
-		return s.Product.majorVersion() < a.since || a.until != 0 && s.Product.majorVersion() > a.until
+		return s.Product.majorVersion() < a.since || a.until != 0 && s.Product.majorVersion() > a.until ||
+			a.layout != "" && !s.assumes("help_layout", a.layout)
 	})
 }
 
@@ -104,7 +109,7 @@ func prlctlHelp(in *invocation, words []string) (string, error) {
 	switch {
 	case len(words) == 0:
 		var out strings.Builder
-		out.WriteString("Usage: prlctl <action> <ID | NAME> [options]\nSupported actions are:\n")
+		out.WriteString(in.state.helpHeader("prlctl") + "Usage: prlctl ACTION <ID | NAME> [OPTIONS] ...\nSupported actions are:\n")
 		for _, a := range in.state.availableActions() {
 			fmt.Fprintf(&out, "  %s %s\n", a.name, a.arguments)
 		}
@@ -117,35 +122,69 @@ func prlctlHelp(in *invocation, words []string) (string, error) {
 		return "", errNotFound
 	case words[0] == "set" && len(words) > 2: // with a VM's id, facts/prlctl.md 1.5
 		return "", toolErrorf("Unrecognized option: %s", words[2])
+	case words[0] == "set" && len(words) == 1:
+		return in.state.categoriesHelp(), nil
 	case len(words) == 1:
 		return in.state.actionHelp(words[0])
 	}
 	return "", toolErrorf("Unrecognized option: %s", words[1])
 }
 
+// helpHeader is the version line of the ancestor's layout.
+func (s *State) helpHeader(tool string) string {
+	if s.assumes("help_layout", "plain") {
+		return ""
+	}
+	version, build := s.Product.versionAndBuild()
+	return fmt.Sprintf("%s version %s (%s)\n\n", tool, version, build)
+}
+
 func (s *State) actionHelp(name string) (string, error) {
+	var lines []string
 	for _, a := range s.availableActions() {
-		if a.name == name && name != "set" { // of `set` only the categories' help is known
-			return "Usage: prlctl " + a.name + " " + a.arguments, nil
+		if a.name == name {
+			lines = append(lines, "Usage: prlctl "+a.name+" "+a.arguments)
 		}
 	}
-	return "", toolErrorf("Unrecognized option: %s", name)
+	if len(lines) == 0 {
+		return "", toolErrorf("Unrecognized option: %s", name)
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+// setCategories are the categories of 26.4.1 in its order (facts/prlctl.md 1.5).
+var setCategories = strings.Fields("cpus memory boot video mouse keyboard printers usb bluetooth startup optimization travel security " +
+	"smartguard protection modality fullscreen coherence timesync device_mgmt shared_folders shared_profiles shared_apps " +
+	"smart_mounts misc_sharing advanced misc network_cond")
+
+// categoriesHelp is `prlctl set --help`, which lists the categories with examples
+// (captures.md 5.1). Its layout is invented.
+func (s *State) categoriesHelp() string {
+	return s.helpHeader("prlctl") + "Usage: prlctl set <ID | NAME> [OPTIONS]\n" +
+		"The options are shown by category: prlctl set <category> --help\nCategories are:\n  " +
+		strings.Join(setCategories, "\n  ") + "\nExamples:\n  prlctl set shared_folders --help\n  prlctl set startup --help"
 }
 
 func (s *State) categoryHelp(category string) string {
-	lines := []string{"Usage: prlctl set <ID | NAME> [options]"}
-	for _, flag := range s.flagsOfCategory(category) {
-		lines = append(lines, strings.TrimRight("  "+flag.name+" "+helpSyntax(flag.values), " "))
+	lines := []string{"Usage: prlctl set <ID | NAME> [OPTIONS]"}
+	for i, flag := range s.flagsOfCategory(category) {
+		lines = append(lines, s.flagLine(flag, i))
 	}
 	return strings.Join(lines, "\n")
 }
 
-// helpSyntax writes what a flag takes: "<on | off>", "<text>", or nothing.
-func helpSyntax(values string) string {
-	if values == "" {
-		return ""
+// flagLine is one flag of a help: "--x <on|off>", "--x <text>", or "--x" alone.
+// 26.3.2 writes no blanks around the bars; the ancestor mixes both (captures.md
+// 5.3), here with every second flag.
+func (s *State) flagLine(flag setFlag, index int) string {
+	bar := "|"
+	if s.Product.majorVersion() < 26 && index%2 == 0 && s.assumes("help_spacing", "mixed") {
+		bar = " | "
 	}
-	return "<" + strings.ReplaceAll(values, "|", " | ") + ">"
+	if flag.values == "" {
+		return "  " + flag.name
+	}
+	return "  " + flag.name + " <" + strings.ReplaceAll(flag.values, "|", bar) + ">"
 }
 
 // hostFlags are the flags of `prlsrvctl set` (facts/prlctl.md 1.4).
@@ -167,48 +206,16 @@ var hostFlags = []setFlag{
 func prlsrvctlHelp(in *invocation, words []string) (string, error) {
 	switch strings.Join(words, " ") {
 	case "":
-		return "Usage: prlsrvctl <action> [options]\nSupported actions are:\n  info [-j, --json] [--license]\n  user <list | set>\n" +
+		return in.state.helpHeader("prlsrvctl") + "Usage: prlsrvctl ACTION [OPTIONS]\nSupported actions are:\n  info [-j, --json] [--license]\n  user <list | set>\n" +
 			"  set [options]\n  install-license --key <key>\n  update-license\n  deactivate-license", nil
 	case "set":
-		lines := []string{"Usage: prlsrvctl set [options]"}
-		for _, flag := range hostFlags {
+		lines := []string{"Usage: prlsrvctl set [OPTIONS]"}
+		for i, flag := range hostFlags {
 			if in.state.knowsFlag(flag) {
-				lines = append(lines, "  "+flag.name+" "+helpSyntax(flag.values))
+				lines = append(lines, in.state.flagLine(flag, i))
 			}
 		}
 		return strings.Join(lines, "\n"), nil
 	}
 	return "", toolErrorf("Unrecognized option: %s", words[len(words)-1])
-}
-
-// setVM plays `prlctl set ID --flag value …`.
-func setVM(in *invocation, arguments []string) int {
-	if _, err := in.targetVM(in.state, arguments); err != nil {
-		return in.failWith(err)
-	}
-	if code, refused := in.printEditionGate(); refused {
-		return code
-	}
-	sets, err := in.state.parseSet(arguments[1:])
-	if err != nil {
-		return in.failWith(err)
-	}
-	err = in.mac.update(func(state *State) error {
-		vm, err := in.targetVM(state, arguments)
-		if err != nil {
-			return err
-		}
-		for _, set := range sets {
-			if err := in.mac.applyFlag(state, vm, set); err != nil {
-				return err
-			}
-		}
-		state.addEvent(vm, "vm_config_changed", "")
-		return in.mac.writeBundle(state, vm)
-	})
-	if err != nil {
-		return in.failWith(toolErrorf("Failed to configure the VM: %v", err))
-	}
-	in.printLinef("The VM has been successfully configured.")
-	return 0
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -130,11 +131,13 @@ func ioreg(in *invocation) int {
 	model, product, _ := in.state.hardwareModel()
 	device := map[string]any{
 		"IOClass": "AppleARMPE", "IOObjectClass": "IOPlatformExpertDevice", "IORegistryEntryName": model,
-		"IOPlatformSerialNumber": in.state.SerialNumber,
-		"IOPlatformUUID":         strings.ToUpper(in.state.HardwareUUID),
-		"manufacturer":           []byte("Apple Inc.\x00"),
-		"model":                  []byte(model + "\x00"),
-		"compatible":             []byte(model + "\x00AppleARM\x00"),
+		"IOPlatformUUID": strings.ToUpper(in.state.HardwareUUID),
+		"manufacturer":   []byte("Apple Inc.\x00"),
+		"model":          []byte(model + "\x00"),
+		"compatible":     []byte(model + "\x00AppleARM\x00"),
+	}
+	if !in.state.NoSerial { // as on a Mac whose board was replaced
+		device["IOPlatformSerialNumber"] = in.state.SerialNumber
 	}
 	if in.state.assumes("product_name", "present") {
 		device["product-name"] = []byte(product + "\x00")
@@ -160,6 +163,8 @@ func sysctl(in *invocation) int {
 		"hw.model": model, "machdep.cpu.brand_string": cpu, "hw.memsize": "38654705664",
 		"hw.physicalcpu": "12", "hw.logicalcpu": "12",
 		"kern.osproductversion": macOSVersion, "kern.osversion": macOSBuild,
+		"kern.boottime":        fmt.Sprintf("{ sec = %d, usec = 0 } %s", in.state.BootedAt.Unix(), in.state.BootedAt.Format(time.ANSIC)),
+		"kern.bootsessionuuid": strings.ToUpper(in.state.Volume.BootSession),
 	}
 	if !in.state.Intel {
 		values["hw.optional.arm64"] = "1"

@@ -18,7 +18,7 @@ const (
 	markerFolder   = ".prlsim"
 	appFolder      = "/Applications/Parallels Desktop.app"
 	appTools       = appFolder + "/Contents/MacOS"
-	vmAppPath      = appTools + "/prl_vm_app"
+	vmAppPath      = appTools + "/Parallels VM.app/Contents/MacOS/prl_vm_app"
 	clientAppPath  = appTools + "/prl_client_app"
 	dispatcherPath = appTools + "/Parallels Service.app/Contents/MacOS/prl_disp_service"
 	sharedVMHome   = "/Users/Shared/Parallels"

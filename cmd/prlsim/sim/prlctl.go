@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"slices"
@@ -100,7 +99,8 @@ func (in *invocation) failWith(err error) int {
 
 // changeVMState carries out one of the transitions.
 func changeVMState(in *invocation, name string, arguments []string) int {
-	if _, err := in.targetVM(in.state, arguments); err != nil {
+	target, err := in.targetVM(in.state, arguments)
+	if err != nil {
 		return in.failWith(err)
 	}
 	rule := strings.Join(append([]string{name}, arguments[1:]...), " ")
@@ -108,8 +108,11 @@ func changeVMState(in *invocation, name string, arguments []string) int {
 	if !known {
 		return in.failf(exitRefused, "Unrecognized option: %s", arguments[1])
 	}
+	if err := in.checkAction(target); err != nil {
+		return in.failAction(action.infinitive, err)
+	}
 	in.printLinef("%s", action.progress)
-	err := in.mac.update(func(state *State) error {
+	err = in.mac.update(func(state *State) error {
 		vm, err := in.targetVM(state, arguments)
 		if err != nil {
 			return err
@@ -117,7 +120,7 @@ func changeVMState(in *invocation, name string, arguments []string) int {
 		return in.mac.applyTransition(state, vm, action)
 	})
 	if err != nil {
-		return in.failWith(toolErrorf("Failed to %s the VM: %v", action.infinitive, err))
+		return in.failAction(action.infinitive, err)
 	}
 	in.printLinef("The VM has been successfully %s.", action.participle)
 	return 0
@@ -133,10 +136,12 @@ func deleteVM(in *invocation, arguments []string) int {
 	if len(arguments) > 1 {
 		return in.failf(exitRefused, "Unrecognized option: %s", arguments[1])
 	}
+	if err := in.checkAction(vm); err != nil {
+		return in.failAction("remove", err)
+	}
 	if in.asksBeforeDelete() {
 		fmt.Fprintf(in.stdout, "Are you sure you want to delete the virtual machine \"%s\"? (y/n): ", vm.Name)
-		line, _ := bufio.NewReader(in.stdin).ReadString('\n') // an ended input answers nothing
-		if answer := strings.TrimSpace(line); answer != "y" && answer != "Y" {
+		if answer := in.readLine(); answer != "y" && answer != "Y" {
 			return in.failf(exitRefused, "Operation canceled.")
 		}
 	}
@@ -149,7 +154,7 @@ func deleteVM(in *invocation, arguments []string) int {
 		return in.mac.removeVM(state, vm)
 	})
 	if err != nil {
-		return in.failWith(toolErrorf("Failed to remove the VM: %v", err))
+		return in.failAction("remove", err)
 	}
 	in.printLinef("The VM has been successfully removed.")
 	return 0
@@ -177,9 +182,9 @@ func printStatus(in *invocation, arguments []string) int {
 
 // listOptions are the options of `prlctl list` that the simulated tool knows.
 type listOptions struct {
-	all, info, json, full, noHeader, template bool
-	fields                                    []string
-	id                                        string
+	all, info, json, full, noHeader, template, stopped, name, listFields bool
+	fields                                                               []string
+	id                                                                   string
 }
 
 // parseList reads `list [ID] [options]`.
@@ -188,6 +193,8 @@ func (in *invocation) parseList(arguments []string) (options listOptions, err er
 		"-a": &options.all, "--all": &options.all, "-i": &options.info, "--info": &options.info,
 		"-j": &options.json, "--json": &options.json, "-f": &options.full, "--full": &options.full,
 		"-t": &options.template, "--template": &options.template, "-H": &options.noHeader, "--no-header": &options.noHeader,
+		"-S": &options.stopped, "--stopped": &options.stopped, "-n": &options.name, "--name": &options.name,
+		"-L": &options.listFields, "--list": &options.listFields,
 	}
 	options.fields = []string{"uuid", "status", "ip_configured", "name"}
 	for i := 0; i < len(arguments); i++ {

@@ -17,6 +17,13 @@ func listVMs(in *invocation, arguments []string) int {
 	if err != nil {
 		return in.failWith(err)
 	}
+	if in.state.Product.LicenseStatus == "EXPIRED" && in.state.assumes("expired_list", "refused") {
+		return in.failWith(toolErrorf("Failed to get the list of virtual machines: %v", errLicenseExpired))
+	}
+	if options.listFields { // the names of the fields (facts/prlctl.md 1.2)
+		in.printLinef("%s", strings.Join(listFields, "\n"))
+		return 0
+	}
 	vms, err := in.selectVMs(options)
 	if err != nil {
 		return in.failWith(err)
@@ -24,6 +31,7 @@ func listVMs(in *invocation, arguments []string) int {
 	if code, refused := in.printEditionGate(); refused {
 		return code
 	}
+	in.promptInList(vms)
 	code := in.printList(vms, options)
 	if err := in.echoConfigChanges(vms, options.id != ""); err != nil {
 		return in.failf(1, "%v", err)
@@ -47,7 +55,7 @@ func (in *invocation) selectVMs(options listOptions) ([]*VM, error) {
 	}
 	var vms []*VM
 	for _, vm := range visible {
-		if options.all || vm.State == "running" {
+		if options.stopped && vm.State == "stopped" || !options.stopped && (options.all || vm.State == "running") {
 			vms = append(vms, vm)
 		}
 	}

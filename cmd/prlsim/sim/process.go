@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,6 +32,7 @@ func (m Mac) startBackground(macPath string, arguments ...string) (int, error) {
 	input := os.NewFile(uintptr(pipe.descriptor), pipe.file)
 	defer input.Close()
 	process := exec.Command(m.Path(macPath), arguments...)
+	process.Args[0] = m.Dir + macPath // as it is called, also where a clean path looks otherwise
 	process.Dir, process.Stdin = m.Dir, input
 	process.Env = []string{}
 	process.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -44,21 +46,93 @@ func (m Mac) startBackground(macPath string, arguments ...string) (int, error) {
 	return pid, pipe.publish(waitingProcess{PID: pid})
 }
 
-func (m Mac) startVMApp(vm *VM) (int, error) {
-	return m.startBackground(vmAppPath, "--openvm", vm.Bundle+"/config.pvs", "--vm-name", vm.Name)
+// vmAppCalled is how a VM's process is called: with a doubled slash
+// (captures.md 4.3).
+const vmAppCalled = appTools + "//Parallels VM.app/Contents/MacOS/prl_vm_app"
+
+func (m Mac) startVMApp(state *State, vm *VM) (int, error) {
+	return m.startBackground(vmAppCalled, state.vmAppArguments(vm)...)
 }
 
-// vmApp plays prl_vm_app.
+// vmAppArguments are those of four pastes (captures.md 4.3). That --dir-uuid is
+// the account's directory of VMs is inferred.
+func (s *State) vmAppArguments(vm *VM) []string {
+	return []string{"--vm-name", vm.Name, "--uuid", "{" + s.idCase(vm.ID) + "}", "--dir-uuid", "{" + s.idCase(s.directoryID(vm.Owner)) + "}", "--log-dir", vm.Bundle}
+}
+
+// directoryID is the id of an account's directory of VMs.
+func (s *State) directoryID(account string) string {
+	if s.assumes("dir_uuid", "one") {
+		return seededUUID(s.Seed, "directory of VMs")
+	}
+	user, _ := s.userByName(account)
+	return seededUUID(s.Seed, fmt.Sprintf("directory of VMs of %d", user.UID))
+}
+
+// vmApp plays prl_vm_app, and the guest's Tools in it.
 func vmApp(in *invocation) int {
-	if len(in.args) != 4 || in.args[0] != "--openvm" || in.args[2] != "--vm-name" {
+	if len(in.args) != 8 || in.args[0] != "--vm-name" || in.args[2] != "--uuid" || in.args[4] != "--dir-uuid" || in.args[6] != "--log-dir" {
 		return in.failf(255, "prl_vm_app: wrong arguments")
 	}
-	return runBackground(in)
+	return in.liveWhileNeeded(vmProcess{in, strings.ToLower(strings.Trim(in.args[3], "{}"))})
 }
 
-// runBackground plays a program that lives while the state says that this very
-// process runs, and while the Mac's folder exists.
-func runBackground(in *invocation) int {
+// vmProcess is what a VM's process does while it lives.
+type vmProcess struct {
+	in *invocation
+	id string
+}
+
+// changed returns when the Tools report, if they have not since the start.
+func (p vmProcess) changed(state *State) (wakeAt time.Time) {
+	vm, err := findVM(state.VMs, p.id)
+	if err != nil {
+		return time.Time{}
+	}
+	if arguments := p.argumentsNow(state, vm); !slices.Equal(arguments, p.in.args) {
+		called := p.in.mac.Dir + vmAppCalled
+		err := syscall.Exec(called, append([]string{called}, arguments...), []string{})
+		p.in.failf(1, "prl_vm_app: %v", err)
+	}
+	return vm.ToolsReadyAt
+}
+
+// argumentsNow are those that the process table shows. A name that changed stays
+// as it was at the start (captures.md 4.3, inferred), unless the Mac is assumed
+// to show the present one.
+func (p vmProcess) argumentsNow(state *State, vm *VM) []string {
+	if state.assumes("process_name", "current") {
+		return state.vmAppArguments(vm)
+	}
+	return p.in.args
+}
+
+// wake makes the Tools report.
+func (p vmProcess) wake() error {
+	return p.in.mac.update(func(state *State) error {
+		vm, err := findVM(state.VMs, p.id)
+		if err != nil || vm.ToolsReadyAt.IsZero() || !state.areToolsReady(vm, time.Now()) {
+			return err
+		}
+		return p.in.mac.reportTools(state, vm)
+	})
+}
+
+// idleProcess does nothing while it lives.
+type idleProcess struct{}
+
+func (idleProcess) changed(*State) (wakeAt time.Time) { return time.Time{} }
+func (idleProcess) wake() error                       { return nil }
+
+func runBackground(in *invocation) int { return in.liveWhileNeeded(idleProcess{}) }
+
+// liveWhileNeeded plays a program that lives while the state says that this very
+// process runs, and while the Mac's folder exists. The program is told of each
+// change, and woken when it asks to be.
+func (in *invocation) liveWhileNeeded(program interface {
+	changed(*State) (wakeAt time.Time)
+	wake() error
+}) int {
 	// Waits until the starter has saved the id. The file is there: nothing is
 	// made in a folder that may be about to go.
 	unlock, err := in.mac.openLock(os.O_RDWR, unix.LOCK_SH)
@@ -70,13 +144,25 @@ func runBackground(in *invocation) int {
 	if pipe.descriptor < 0 {
 		poll = backgroundPollAlone
 	}
-	state := watchedFile{path: in.mac.markerPath("state.json")}
+	file := watchedFile{path: in.mac.markerPath("state.json")}
+	var wakeAt time.Time
 	for {
-		switch changed, err := state.hasChanged(); {
-		case err != nil:
+		changed, err := file.hasChanged()
+		if err != nil {
 			return 0
-		case changed && !in.mac.ownsProcess(os.Getpid()):
-			return 0
+		}
+		if changed {
+			state, err := in.mac.Load()
+			if err != nil || !state.ownsProcess(os.Getpid()) {
+				return 0
+			}
+			wakeAt = program.changed(state)
+		}
+		if !wakeAt.IsZero() && !time.Now().Before(wakeAt) {
+			wakeAt = time.Time{}
+			if err := program.wake(); err != nil {
+				return 0
+			}
 		}
 		pipe.wait(poll, -1)
 	}
@@ -102,11 +188,10 @@ func (w *watchedFile) hasChanged() (bool, error) {
 }
 
 // ownsProcess reports whether something of the Mac runs as the process.
-func (m Mac) ownsProcess(pid int) bool {
-	state, err := m.Load()
-	return err == nil && (state.Service.PID == pid ||
-		slices.ContainsFunc(state.VMs, func(vm *VM) bool { return vm.PID == pid }) ||
-		slices.ContainsFunc(state.Apps, func(app runningApp) bool { return app.PID == pid }))
+func (s *State) ownsProcess(pid int) bool {
+	return s.Service.PID == pid ||
+		slices.ContainsFunc(s.VMs, func(vm *VM) bool { return vm.PID == pid }) ||
+		slices.ContainsFunc(s.Apps, func(app runningApp) bool { return app.PID == pid })
 }
 
 // dispatcherService is the product's dispatcher, prl_disp_service. It is down

@@ -56,7 +56,7 @@ func childProcess(t *testing.T, mac Mac, name string) *exec.Cmd {
 		if err := mac.setVMState(state, vm, "running"); err != nil {
 			return err
 		}
-		child = toolCommand(mac, vmAppPath, "--openvm", vm.Bundle+"/config.pvs", "--vm-name", vm.Name)
+		child = toolCommand(mac, vmAppPath, state.vmAppArguments(vm)...)
 		if err := child.Start(); err != nil {
 			return err
 		}

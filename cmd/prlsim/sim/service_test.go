@@ -111,12 +111,13 @@ func TestApplication(t *testing.T) {
 	}
 }
 
-// The programs lie where the agent looks for them (facts/prlctl.md 1.1).
+// The programs lie where the agent looks for them (facts/prlctl.md 1.1,
+// captures.md 4.3).
 func TestWhereTheProgramsLie(t *testing.T) {
 	t.Parallel()
 	mac := emptyMac(t)
 	bundle := mac.Path("/Applications/Parallels Desktop.app/Contents/MacOS")
-	for _, program := range []string{"prl_client_app", "prl_vm_app", "Parallels Service.app/Contents/MacOS/prl_disp_service"} {
+	for _, program := range []string{"prl_client_app", "Parallels VM.app/Contents/MacOS/prl_vm_app", "Parallels Service.app/Contents/MacOS/prl_disp_service"} {
 		if info, err := os.Stat(filepath.Join(bundle, program)); err != nil || info.Mode()&0o111 == 0 {
 			t.Errorf("%s: %v", program, err)
 		}

@@ -27,7 +27,7 @@ func sudo(in *invocation) int {
 			return in.failf(1, "sudo: unable to stop: %v", err)
 		}
 	}
-	return in.execProgram(program, "sudo: %s: command not found", 1, sudoEnvironment(account, uid, program))
+	return in.execProgram(program, "sudo: %s: command not found", 1, in.state.sudoEnvironment(account, uid, program))
 }
 
 // parseSudo reads the options; every other option than -n, -H and -u, and a
@@ -92,10 +92,10 @@ func parseSession(text string) int {
 // and the session, which sudo does not change.
 var sudoKeptVariables = []string{"LANG", "LC_ALL", "LC_CTYPE", "TERM", sessionVariable}
 
-func sudoEnvironment(account string, uid int, program []string) []string {
+func (s *State) sudoEnvironment(account string, uid int, program []string) []string {
 	environment := []string{
 		"PATH=/usr/bin:/bin:/usr/sbin:/sbin",
-		"HOME=" + homeOf(account), "USER=" + account, "LOGNAME=" + account, "SHELL=/bin/zsh",
+		"HOME=" + s.homeOf(account), "USER=" + account, "LOGNAME=" + account, "SHELL=/bin/zsh",
 		"SUDO_UID=0", "SUDO_GID=0", "SUDO_USER=" + rootUser, "SUDO_COMMAND=" + strings.Join(program, " "),
 	}
 	for _, name := range sudoKeptVariables {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 const rootUser = "root"
@@ -14,7 +15,10 @@ type State struct {
 	Counter       int               `json:"counter"` // ids handed out
 	ComputerName  string            `json:"computer_name"`
 	SerialNumber  string            `json:"serial_number"`
+	NoSerial      bool              `json:"no_serial,omitempty"` // the hardware has no such key
 	HardwareUUID  string            `json:"hardware_uuid"`
+	Volume        volume            `json:"volume"`
+	BootedAt      time.Time         `json:"booted_at"`
 	Intel         bool              `json:"intel,omitempty"`
 	NoProcesses   bool              `json:"no_processes,omitempty"` // none starts by itself
 	Product       product           `json:"product"`
@@ -34,10 +38,11 @@ type State struct {
 
 // product is the installed Parallels Desktop and its license.
 type product struct {
-	Version    string `json:"version"` // "26.4.0-57513"
-	Edition    string `json:"edition"` // standard, pro, business, enterprise
-	Active     bool   `json:"active"`
-	Activation string `json:"activation"` // SSO, LIC_KEY
+	Version string `json:"version"` // "26.4.0-57513"
+	Edition string `json:"edition"` // standard, pro, business, enterprise
+	// LicenseStatus is one of licenseStatuses; empty: no license is installed.
+	LicenseStatus string `json:"license_status"`
+	Activation    string `json:"activation"` // SSO, LIC_KEY
 	// Synced is false from an activation to the next update-license.
 	Synced      bool   `json:"synced"`
 	LicenseUUID string `json:"license_uuid"`
@@ -50,34 +55,46 @@ type macUser struct {
 	Name     string `json:"name"`
 	FullName string `json:"full_name"`
 	UID      int    `json:"uid"`
-	LoggedIn bool   `json:"logged_in"` // has a GUI session, on the screen or switched out
+	LoggedIn bool   `json:"logged_in"`      // has a GUI session, on the screen or switched out
+	Home     string `json:"home,omitempty"` // Mac path; empty: that of the name
 }
 
 // home returns the Mac path of the user's home folder.
-func (u macUser) home() string { return "/Users/" + u.Name }
+func (u macUser) home() string {
+	if u.Home != "" {
+		return u.Home
+	}
+	return "/Users/" + u.Name
+}
 
 // VM is one registered virtual machine.
 type VM struct {
-	ID          string            `json:"id"` // lower case, no braces
-	Name        string            `json:"name"`
-	Description string            `json:"description,omitempty"`
-	Owner       string            `json:"owner"`
-	Shared      bool              `json:"shared,omitempty"`
-	OS          string            `json:"os"` // distribution id of facts/prlctl.md 2.2
-	State       string            `json:"state"`
-	Bundle      string            `json:"bundle"` // Mac path of the .pvm or .macvm folder
-	Tools       string            `json:"tools"`  // installed, outdated, none
-	ToolsBuild  string            `json:"tools_build,omitempty"`
-	Encrypted   bool              `json:"encrypted,omitempty"`
-	ByLicense   bool              `json:"by_license,omitempty"` // how it is encrypted; else by a password
-	Started     bool              `json:"started"`              // ever
-	Uptime      int               `json:"uptime"`               // seconds
-	StartedAt   string            `json:"started_at,omitempty"`
-	MAC         string            `json:"mac"`
-	Address     string            `json:"address"` // IPv4 while running
-	PID         int               `json:"pid,omitempty"`
-	Settings    map[string]any    `json:"settings,omitempty"` // overrides of the document by path
-	Elements    map[string]string `json:"elements,omitempty"` // of config.pvs that no list shows
+	ID          string `json:"id"` // lower case, no braces
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+	Owner       string `json:"owner"`
+	Shared      bool   `json:"shared,omitempty"`
+	OS          string `json:"os"` // distribution id of facts/prlctl.md 2.2
+	State       string `json:"state"`
+	Bundle      string `json:"bundle"` // Mac path of the .pvm or .macvm folder
+	Tools       string `json:"tools"`  // installed, outdated, none
+	ToolsBuild  string `json:"tools_build,omitempty"`
+	Encrypted   bool   `json:"encrypted,omitempty"`
+	ByLicense   bool   `json:"by_license,omitempty"` // how it is encrypted; else by a password
+	Started     bool   `json:"started"`              // ever
+	Uptime      int    `json:"uptime"`               // seconds
+	StartedAt   string `json:"started_at,omitempty"`
+	MAC         string `json:"mac"`
+	Address     string `json:"address"` // IPv4 while running
+	PID         int    `json:"pid,omitempty"`
+	// When the Tools report after a start, and whether they ever did.
+	ToolsReadyAt   time.Time `json:"tools_ready_at,omitzero"`
+	ToolsReported  bool      `json:"tools_reported,omitempty"`
+	GuestBuild     int       `json:"guest_build,omitempty"`     // of Windows; 0: the system's
+	ProductEdition int       `json:"product_edition,omitempty"` // Windows' PRODUCT_* number; 0: Pro
+
+	Settings map[string]any    `json:"settings,omitempty"` // overrides of the document by path
+	Elements map[string]string `json:"elements,omitempty"` // of config.pvs that no list shows
 }
 
 // isApple reports whether the VM is a macOS guest of Apple's own framework

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -18,6 +19,12 @@ func macAssuming(t *testing.T, setting string) Mac {
 	return newMac(t, wanted)
 }
 
+// assumptionTest shows one behavior.
+type assumptionTest struct {
+	run  func(*testing.T, Mac) outcome
+	want map[string]outcome // by value; texts are parts, "" means empty
+}
+
 // Each unsure behavior is shown both ways.
 func TestAssumptionsBothWays(t *testing.T) {
 	t.Parallel()
@@ -31,10 +38,7 @@ func TestAssumptionsBothWays(t *testing.T) {
 		}
 	}
 	nothing := func(*product) {}
-	tests := map[string]struct {
-		run  func(*testing.T, Mac) outcome
-		want map[string]outcome // by value; texts are parts, "" means empty
-	}{
+	tests := map[string]assumptionTest{
 		"bulk_home": {list("alice", "list", "-a", "-i", "--json"), map[string]outcome{
 			"empty": {0, `"Home": ""`, ""}, "filled": {0, `"Home": "\/Users\/alice\/Parallels\/Windows 11.pvm\/"`, ""}}},
 		"bulk_details": {func(t *testing.T, mac Mac) outcome {
@@ -74,8 +78,6 @@ func TestAssumptionsBothWays(t *testing.T) {
 			return callAs(mac, "bob").run(t, "prlctl", "list", "-a", "--json")
 		}, map[string]outcome{
 			"prefix": {0, editionGate + "[\n\t{", ""}, "refused": {255, editionGate, ""}}},
-		"deactivated_license": {license(func(p *product) { p.Active = false }), map[string]outcome{
-			"error": {255, "", "PrlHandle_FromString: Invalid argument."}, "json": {0, `"status": "INACTIVE"`, ""}}},
 		"activation_type": {license(func(p *product) { p.Synced = false }), map[string]outcome{
 			"at_once": {0, `"activation_type": "SSO"`, ""}, "after_update": {0, `"activation_type": ""`, ""}}},
 		"license_dates": {license(nothing), map[string]outcome{
@@ -88,9 +90,9 @@ func TestAssumptionsBothWays(t *testing.T) {
 			mustUpdate(t, mac, func(state *State) error { return state.setFault("service_down", "") })
 			return callAs(mac, "alice").run(t, "prlctl", "set", "security", "--help")
 		}, map[string]outcome{
-			"fails": {253, "", "Login failed: Unable to connect to Parallels Service."}, "works": {0, "--isolate-vm <on | off>", ""}}},
+			"fails": {253, "", "Login failed: Unable to connect to Parallels Service."}, "works": {0, "--isolate-vm <on|off>", ""}}},
 		"help_output": {list("alice", "set", "security", "--help"), map[string]outcome{
-			"stdout": {0, "--isolate-vm <on | off>", ""}, "stderr_255": {255, "", "--isolate-vm <on | off>"}}},
+			"stdout": {0, "--isolate-vm <on|off>", ""}, "stderr_255": {255, "", "--isolate-vm <on|off>"}}},
 		"unknown_category": {list("alice", "set", "coffee", "--help"), map[string]outcome{
 			"not_found": {255, "", "could not be found"}, "unrecognized": {255, "", "Unrecognized option: coffee"}}},
 		"inferred_flags": {list("alice", "set", "macOS", "--lock-on-suspend=on"), map[string]outcome{
@@ -144,6 +146,7 @@ func TestAssumptionsBothWays(t *testing.T) {
 			return got
 		}, map[string]outcome{"present": {0, "has it", ""}, "absent": {0, "lacks it", ""}}},
 	}
+	maps.Copy(tests, captureAssumptions())
 	for _, assumption := range assumptions {
 		for _, value := range assumption.Values {
 			setting := assumption.Name + "=" + value
@@ -245,6 +248,9 @@ func TestFaults(t *testing.T) {
 		"crash":               {"crash", "alice", bulk, outcome{1, `"ID": "`, "terminated"}},
 		"list_fails_for_user": {"list_fails_for_user", "alice", bulk, outcome{255, "", "Operation canceled."}},
 		"no_session":          {"no_session", rootUser, asUser, outcome{1, "", "Could not switch to audit session"}},
+		"progress":            {"progress", "alice", bulk, outcome{0, "100%[\n\t{", ""}},
+		"info_line":           {"info_line", "alice", bulk, outcome{0, "INFO\n[\n\t{", ""}},
+		"credentials":         {"credentials", "alice", []string{"prlctl", "set", "macOS", "--share-host-location", "on"}, outcome{255, "", "you must enter the host OS administrator's credentials."}},
 		"codesign": {"codesign", rootUser, []string{"codesign", "--verify", "-R=anchor apple generic and certificate leaf[subject.OU] = \"4C6364ACXT\"",
 			"/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"}, outcome{3, "", "failed to satisfy"}},
 	}

@@ -92,12 +92,16 @@ func faultDuration(value string, unit time.Duration) time.Duration {
 // printEditionGate prints the Standard edition's text. With refused set the
 // tool ends with the code and without an answer.
 func (in *invocation) printEditionGate() (code int, refused bool) {
-	standard := in.state.Product.Active && in.state.Product.Edition == "standard"
-	if !standard && !in.state.hasFault("standard_edition", in.caller) {
+	if !in.isStandardEdition() {
 		return 0, false
 	}
 	fmt.Fprint(in.stdout, editionGate)
 	return exitRefused, in.state.assumes("standard_edition", "refused")
+}
+
+func (in *invocation) isStandardEdition() bool {
+	product := in.state.Product
+	return product.isInstalled() && product.Edition == "standard" || in.state.hasFault("standard_edition", in.caller)
 }
 
 // printAnswerList prints a JSON list of VMs, whose first may have a key twice,
@@ -116,6 +120,12 @@ func (in *invocation) printAnswer(json string) int {
 		// Control characters inside strings and text around the JSON, facts/prlctl.md 2.1.
 		json = strings.Replace(json, `"Description": "`, "\"Description\": \"a\x01b\x0b\r\n\t", 1)
 		json = "The Parallels Service is being updated.\x07\n" + json + "\nDone.\x00"
+	}
+	if in.state.hasFault("info_line", in.caller) { // before the JSON of 8, captures.md 3
+		in.printLinef("INFO")
+	}
+	if in.state.hasFault("progress", in.caller) { // glued to the JSON by 11.2, captures.md 3
+		fmt.Fprint(in.stdout, "Operation progress ... 50%Operation progress ... 100%")
 	}
 	in.printLinef("%s", json)
 	return 0

@@ -176,5 +176,7 @@ func (m Mac) waitForExits() {
 }
 
 func (m Mac) hasLeftoverProcesses() bool {
-	return slices.ContainsFunc(m.waitingProcesses(), func(w waitingProcess) bool { return w.User == "" && !m.ownsProcess(w.PID) })
+	waiting := m.waitingProcesses()
+	state, err := m.Load()
+	return slices.ContainsFunc(waiting, func(w waitingProcess) bool { return w.User == "" && (err != nil || !state.ownsProcess(w.PID)) })
 }
