@@ -1,6 +1,6 @@
 package prlctl
 
-// Support says whether the installed version has a command, an option or a
+// Support is whether the installed version has a command, an option or a
 // flag. Nothing is ever Supported that the tools' own help did not show.
 type Support string
 
@@ -50,7 +50,7 @@ func (c Capabilities) Complete(flags Flags) bool {
 			return false
 		}
 	}
-	for _, name := range commands {
+	for _, name := range probedCommands {
 		if _, probed := c.Commands[name]; !probed {
 			return false
 		}
@@ -58,15 +58,15 @@ func (c Capabilities) Complete(flags Flags) bool {
 	return true
 }
 
-// Flag says whether `prlctl set` has the flag, for example --isolate-vm. A
+// Flag tells whether `prlctl set` has the flag, for example --isolate-vm. A
 // flag that was not probed is SupportUnknown.
-func (c Capabilities) Flag(name string) Ability { return known(c.Set, name) }
+func (c Capabilities) Flag(name string) Ability { return abilityOf(c.Set, name) }
 
-// HostFlag says whether `prlsrvctl set` has the flag, for example
+// HostFlag tells whether `prlsrvctl set` has the flag, for example
 // --require-pwd.
-func (c Capabilities) HostFlag(name string) Ability { return known(c.HostSet, name) }
+func (c Capabilities) HostFlag(name string) Ability { return abilityOf(c.HostSet, name) }
 
-// Command says whether prlctl has the command, for example monitor-events.
+// Command tells whether prlctl has the command, for example monitor-events.
 func (c Capabilities) Command(name string) Support {
 	if support, probed := c.Commands[name]; probed {
 		return support
@@ -74,7 +74,7 @@ func (c Capabilities) Command(name string) Support {
 	return SupportUnknown
 }
 
-func known(abilities map[string]Ability, name string) Ability {
+func abilityOf(abilities map[string]Ability, name string) Ability {
 	if ability, probed := abilities[name]; probed {
 		return ability
 	}

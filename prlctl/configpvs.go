@@ -32,7 +32,7 @@ type ConfigPVS struct {
 	VMEncryptionInfo   VMEncryptionInfo
 }
 
-// VMEncryptionInfo says whether and by what a VM is encrypted. Its hashes and
+// VMEncryptionInfo is whether and by what a VM is encrypted. Its hashes and
 // salt are never read.
 type VMEncryptionInfo struct {
 	Enabled  Switch
@@ -57,10 +57,10 @@ var configFields = map[string]func(*ConfigPVS, string){
 	"Settings/General/OsType":              func(c *ConfigPVS, text string) { c.OSType = fileNumber(text) },
 	"Settings/General/OsNumber":            func(c *ConfigPVS, text string) { c.OSNumber = fileNumber(text) },
 	"Settings/Tools/ToolsVersion":          func(c *ConfigPVS, text string) { c.ToolsVersion = text },
-	"Settings/Tools/IsolatedVm":            func(c *ConfigPVS, text string) { c.IsolatedVM = ParseSwitch(text) },
-	"Settings/Tools/LockGuestOnSuspend":    func(c *ConfigPVS, text string) { c.LockGuestOnSuspend = ParseSwitch(text) },
-	"Settings/Tools/AutoUpdate/Enabled":    func(c *ConfigPVS, text string) { c.AutoUpdate = ParseSwitch(text) },
-	"Settings/VmEncryptionInfo/Enabled":    func(c *ConfigPVS, text string) { c.VMEncryptionInfo.Enabled = ParseSwitch(text) },
+	"Settings/Tools/IsolatedVm":            func(c *ConfigPVS, text string) { c.IsolatedVM = parseSwitch(text) },
+	"Settings/Tools/LockGuestOnSuspend":    func(c *ConfigPVS, text string) { c.LockGuestOnSuspend = parseSwitch(text) },
+	"Settings/Tools/AutoUpdate/Enabled":    func(c *ConfigPVS, text string) { c.AutoUpdate = parseSwitch(text) },
+	"Settings/VmEncryptionInfo/Enabled":    func(c *ConfigPVS, text string) { c.VMEncryptionInfo.Enabled = parseSwitch(text) },
 	"Settings/VmEncryptionInfo/PluginId":   func(c *ConfigPVS, text string) { c.VMEncryptionInfo.PluginID = text },
 }
 

@@ -65,9 +65,9 @@ func (e *Error) ErrorCode() string { return e.Code }
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// failure maps what a tool printed, or its exit code, to a code. Texts are
+// knownText maps what a tool printed, or its exit code, to a code. Texts are
 // compared without regard to case.
-type failure struct {
+type knownText struct {
 	code string
 	text string // part of the output; empty: any
 	exit int    // exit code; 0: any
@@ -75,7 +75,7 @@ type failure struct {
 
 // failures is read from top to bottom, the first match counts: words say more
 // than exit codes, which are SDK results cut to one byte (facts/prlctl.md 5).
-var failures = []failure{
+var failures = []knownText{
 	{code: CodeServiceDown, text: "unable to connect to parallels service"},
 	{code: CodeEdition, text: editionText},
 	{code: CodeLicenseUnreadable, text: "prlhandle_fromstring"},
@@ -112,12 +112,12 @@ func exitError(result tool.Result) *Error {
 	if known, ok := knownFailure(result); ok {
 		return known
 	}
-	return &Error{Code: CodeToolFailed, ExitCode: result.ExitCode, Text: firstLine(messages(result))}
+	return &Error{Code: CodeToolFailed, ExitCode: result.ExitCode, Text: firstLine(toolMessages(result))}
 }
 
 // knownFailure looks a result up in the table of failures.
 func knownFailure(result tool.Result) (*Error, bool) {
-	said := messages(result)
+	said := toolMessages(result)
 	lower := bytes.ToLower(said)
 	for _, known := range failures {
 		if known.exit != 0 && known.exit != result.ExitCode {
@@ -130,17 +130,17 @@ func knownFailure(result tool.Result) (*Error, bool) {
 	return nil, false
 }
 
-// messages is what a tool said besides its answer: its standard error, then
+// toolMessages is what a tool said besides its answer: its standard error, then
 // its standard output up to the JSON. What stands inside or behind the JSON is
 // a user's data and never a message (H14).
-func messages(result tool.Result) []byte {
+func toolMessages(result tool.Result) []byte {
 	before, _ := splitJSON(result.Stdout)
-	said := append([]byte(nil), capped(result.Stderr)...)
+	said := append([]byte(nil), cappedMessage(result.Stderr)...)
 	said = append(said, '\n')
-	return append(said, capped(before)...)
+	return append(said, cappedMessage(before)...)
 }
 
-func capped(text []byte) []byte { return text[:min(len(text), maxMessage)] }
+func cappedMessage(text []byte) []byte { return text[:min(len(text), maxMessage)] }
 
 // licenseKey matches a license key as the tools print it, masked or not.
 var licenseKey = regexp.MustCompile(`[0-9A-Za-z]{6}(-[0-9A-Za-z*]{6}){4}`)
@@ -149,7 +149,7 @@ var licenseKey = regexp.MustCompile(`[0-9A-Za-z]{6}(-[0-9A-Za-z*]{6}){4}`)
 // formatting characters and without a license key, cut to maxTextLine.
 func firstLine(said []byte) string {
 	for line := range bytes.Lines(said) {
-		text := strings.TrimSpace(strings.Map(printable, string(line)))
+		text := strings.TrimSpace(strings.Map(blankIfUnprintable, string(line)))
 		if text == "" {
 			continue
 		}
@@ -162,7 +162,7 @@ func firstLine(said []byte) string {
 	return ""
 }
 
-func printable(r rune) rune {
+func blankIfUnprintable(r rune) rune {
 	if unicode.IsPrint(r) {
 		return r
 	}

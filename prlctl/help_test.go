@@ -20,8 +20,8 @@ func TestHelpFlagsAreWholeWords(t *testing.T) {
 	} {
 		for rest, whole := range follows {
 			help, err := readHelp(tool.Result{Stderr: []byte("--other " + flag + rest)})
-			if err != nil || help.has(flag) != whole {
-				t.Errorf("%.8s before %q: shown %t, %v, want %t", flag, rest, help.has(flag), err, whole)
+			if err != nil || help.hasFlag(flag) != whole {
+				t.Errorf("%.8s before %q: shown %t, %v, want %t", flag, rest, help.hasFlag(flag), err, whole)
 			}
 		}
 	}
@@ -35,7 +35,7 @@ func TestHelpMentionsWholeWords(t *testing.T) {
 		"": false, "pac": false, "apack": false, "packz": false, "0pack": false, "pack9": false, "mpack5": false,
 		"pack_on": false, "_pack": false, "pack-on": false, "pack on": true,
 	} {
-		if got := (helpText{text: text}).mentions("pack"); got != want {
+		if got := (helpText{text: text}).mentionsWord("pack"); got != want {
 			t.Errorf("%q mentions it: %t, want %t", text, got, want)
 		}
 	}

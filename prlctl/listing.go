@@ -36,7 +36,7 @@ func readListing(output []byte) (Listing, error) {
 		return Listing{}, err
 	}
 	var listing Listing
-	if doc.next() == '{' {
+	if doc.peekToken() == '{' {
 		err = listing.readOnly(doc)
 	} else {
 		err = listing.readArray(doc)
@@ -45,37 +45,37 @@ func readListing(output []byte) (Listing, error) {
 		return Listing{}, outputError(err)
 	}
 	listing.dropSharedIDs()
-	listing.Notes = doc.notes(before)
+	listing.Notes = doc.outputNotes(before)
 	return listing, nil
 }
 
 // readArray reads the objects one by one, so that the tree of only one of them
 // is in memory.
 func (l *Listing) readArray(doc *document) error {
-	more, err := doc.begin('[', ']')
-	for ; more && err == nil; more, err = doc.separator(']') {
-		object, err := doc.read()
+	more, err := doc.openContainer('[', ']')
+	for ; more && err == nil; more, err = doc.nextItem(']') {
+		object, err := doc.readValue()
 		if err != nil {
 			return err
 		}
 		if len(l.VMs)+len(l.Unreadable) == maxObjects {
 			return errSize
 		}
-		l.add(object)
+		l.addObject(object)
 	}
 	return err
 }
 
 // readOnly reads a single object that stands without an array.
 func (l *Listing) readOnly(doc *document) error {
-	object, err := doc.read()
+	object, err := doc.readValue()
 	if err == nil && len(object.fields()) > 0 {
-		l.add(object)
+		l.addObject(object)
 	}
 	return err
 }
 
-func (l *Listing) add(object element) {
+func (l *Listing) addObject(object element) {
 	vm, broken := readVM(object)
 	if broken != nil {
 		l.Unreadable = append(l.Unreadable, *broken)
@@ -108,8 +108,8 @@ func (l *Listing) dropSharedIDs() {
 	l.VMs = kept
 }
 
-// only returns the one virtual machine that was asked for.
-func (l Listing) only(id string) (VM, error) {
+// onlyVM returns the one virtual machine that was asked for.
+func (l Listing) onlyVM(id string) (VM, error) {
 	switch {
 	case len(l.Unreadable) > 0:
 		return VM{}, &Error{Code: l.Unreadable[0].Code}
@@ -128,7 +128,7 @@ var (
 
 // openJSON checks the size of an output and finds where its JSON starts.
 func openJSON(output []byte) (doc *document, before []byte, err error) {
-	if len(output) > MaxOutput {
+	if len(output) > maxOutput {
 		return nil, nil, &Error{Code: CodeOutputTooLarge}
 	}
 	before, rest := splitJSON(output)
@@ -164,15 +164,15 @@ func firstByte(text []byte) byte {
 	return 0
 }
 
-// notes lists the oddities once all JSON is read. The edition gate's sentence
+// outputNotes lists the oddities once all JSON is read. The edition gate's sentence
 // counts only before the JSON (H14).
-func (d *document) notes(before []byte) []string {
+func (d *document) outputNotes(before []byte) []string {
 	var notes []string
-	lower := bytes.ToLower(capped(before))
+	lower := bytes.ToLower(cappedMessage(before))
 	if bytes.Contains(lower, []byte(editionText)) {
 		notes = append(notes, NoteEditionNotice)
 	}
-	if firstByte(before) != 0 || d.next() != 0 {
+	if firstByte(before) != 0 || d.peekToken() != 0 {
 		notes = append(notes, NoteTextAroundJSON)
 	}
 	if d.dropped {

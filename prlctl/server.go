@@ -63,18 +63,18 @@ func readServerInfo(output []byte) (ServerInfo, error) {
 		OS:                root.at("OS").text(),
 		VMHome:            root.at("VM home").text(),
 		HardwareID:        root.at("Hardware Id").text(),
-		StartedAsService:  root.at("Started as service").setting(),
+		StartedAsService:  root.at("Started as service").switchValue(),
 		ExternalDevices:   root.at("External device auto connect").text(),
-		CustomPassword:    root.at("Custom password protection").setting(),
-		PreferencesLocked: root.at("Preferences are locked").setting(),
+		CustomPassword:    root.at("Custom password protection").switchValue(),
+		PreferencesLocked: root.at("Preferences are locked").switchValue(),
 		RequirePassword:   readActions(root.at("Require password to")),
-		SignedIn:          root.at("Signed In").setting(),
+		SignedIn:          root.at("Signed In").switchValue(),
 		License: ServerLicense{
 			State:      license.at("state").text(),
 			Key:        maskKey(license.at("key").text()),
-			Restricted: license.at("restricted").setting(),
+			Restricted: license.at("restricted").switchValue(),
 		},
-		Notes: root.doc.notes(before),
+		Notes: root.doc.outputNotes(before),
 	}, nil
 }
 
@@ -102,16 +102,16 @@ func readLicense(output []byte) (License, error) {
 		UUID:                 root.at("uuid").text(),
 		Edition:              root.at("edition").text(),
 		ActivationType:       root.at("activation_type").text(),
-		Trial:                root.at("is_trial").setting(),
-		Volume:               root.at("is_volume").setting(),
+		Trial:                root.at("is_trial").switchValue(),
+		Volume:               root.at("is_volume").switchValue(),
 		Expiration:           root.at("expiration").text(),
 		MainPeriodEndsAt:     root.at("main_period_ends_at").text(),
 		GracePeriodEndsAt:    root.at("grace_period_ends_at").text(),
 		CPUTotal:             root.at("cpu_total").integer(),
 		MaxMemory:            root.at("max_memory").integer(),
-		AdvancedRestrictions: root.at("advanced_restrictions").word(),
-		DeferredActivation:   root.at("deferred_activation").word(),
-		Notes:                root.doc.notes(before),
+		AdvancedRestrictions: root.at("advanced_restrictions").textOrLiteral(),
+		DeferredActivation:   root.at("deferred_activation").textOrLiteral(),
+		Notes:                root.doc.outputNotes(before),
 	}, nil
 }
 
@@ -121,7 +121,7 @@ func readObject(output []byte) (root element, before []byte, err error) {
 	if err != nil {
 		return element{}, nil, err
 	}
-	root, err = doc.read()
+	root, err = doc.readValue()
 	if err == nil && root.node().kind != kindObject {
 		err = errSyntax
 	}

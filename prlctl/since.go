@@ -9,7 +9,7 @@ var keySince = map[string]int{
 	"Hardware/cpu/auto": 18, "Hardware/cpu/type": 18,
 }
 
-// TooOldFor says that a version is known to be older than the first whose list
+// TooOldFor reports whether a version is known to be older than the first whose list
 // shows the key, given by its path with slashes. Of an unknown version, and of
 // a key that every version shows, nothing is said.
 func (v Version) TooOldFor(key string) bool {
@@ -19,7 +19,7 @@ func (v Version) TooOldFor(key string) bool {
 // toolsOutdated is the state in which the product calls the tools old.
 const toolsOutdated = "outdated"
 
-// Outdated says whether Parallels Tools are older than the product: by the
+// Outdated reports whether Parallels Tools are older than the product: by the
 // product's own word; where it only remembers them, because the machine does
 // not run, by their version (facts/prlctl.md 2.2).
 func (g GuestTools) Outdated(product Version) bool {

@@ -67,7 +67,7 @@ const (
 	typeAppleVZ = "APPLE_VZ_VM"
 )
 
-// MacOSGuest says whether the guest is macOS, on Apple silicon or Intel.
+// MacOSGuest reports whether the guest is macOS, on Apple silicon or Intel.
 func (v VM) MacOSGuest() bool {
 	return v.OS == osMacOS || v.Type == typeAppleVZ
 }
@@ -119,7 +119,7 @@ func (v *VM) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	doc := document{source: data}
-	root, err := doc.read()
+	root, err := doc.readValue()
 	if err != nil {
 		return outputError(err)
 	}
@@ -141,7 +141,7 @@ func readVM(root element) (VM, *Unreadable) {
 		return VM{}, &Unreadable{ID: id, Code: CodeDuplicateKey}
 	}
 	for _, key := range []string{"Name", "State", "Home", "Home path"} {
-		if root.at(key).misnamed() {
+		if root.at(key).isNotText() {
 			return VM{}, &Unreadable{ID: id, Code: CodeWrongType}
 		}
 	}
@@ -152,8 +152,8 @@ func readVM(root element) (VM, *Unreadable) {
 		Type:         root.at("Type").text(),
 		State:        State(root.at("State").text()),
 		OS:           root.at("OS").text(),
-		Template:     root.at("Template").setting(),
-		Uptime:       seconds(root.at("Uptime").integer()),
+		Template:     root.at("Template").switchValue(),
+		Uptime:       uptimeOf(root.at("Uptime").integer()),
 		HomePath:     root.at("Home path").text(),
 		Home:         root.at("Home").text(),
 		GuestTools:   readGuestTools(root.at("GuestTools")),
@@ -173,11 +173,11 @@ func readID(root element) (id, code string) {
 	}
 	field := root.at("ID")
 	switch {
-	case field.misnamed():
+	case field.isNotText():
 		return "", CodeWrongType
 	case field.text() == "":
 		return "", CodeNoID
-	case !root.once("ID"):
+	case !root.hasOnce("ID"):
 		return "", CodeDuplicateKey
 	}
 	id, err := ParseID(field.text())
@@ -193,14 +193,14 @@ func readGuestTools(section element) GuestTools {
 
 func readSecurity(section element) Security {
 	return Security{
-		Encrypted:      section.at("Encrypted").setting(),
-		TPMEnabled:     section.at("TPM enabled").setting(),
+		Encrypted:      section.at("Encrypted").switchValue(),
+		TPMEnabled:     section.at("TPM enabled").switchValue(),
 		TPMType:        section.at("TPM type").text(),
-		CustomPassword: section.at("Custom password protection").setting(),
-		Locked:         section.at("Configuration is locked").setting(),
-		Protected:      section.at("Protected").setting(),
-		Archived:       section.at("Archived").setting(),
-		Packed:         section.at("Packed").setting(),
+		CustomPassword: section.at("Custom password protection").switchValue(),
+		Locked:         section.at("Configuration is locked").switchValue(),
+		Protected:      section.at("Protected").switchValue(),
+		Archived:       section.at("Archived").switchValue(),
+		Packed:         section.at("Packed").switchValue(),
 	}
 }
 
@@ -215,14 +215,14 @@ func readDisks(hardware element) []Disk {
 		disks = append(disks, Disk{
 			Name:    name,
 			Image:   device.at("image").text(),
-			Enabled: device.at("enabled").setting(),
+			Enabled: device.at("enabled").switchValue(),
 		})
 	}
 	return disks
 }
 
-// seconds turns a counter into a duration; what no counter can be is 0.
-func seconds(count int64) time.Duration {
+// uptimeOf turns a counter into a duration; what no counter can be is 0.
+func uptimeOf(count int64) time.Duration {
 	const most = 100 * 365 * 24 * 60 * 60
 	if count < 0 || count > most {
 		return 0

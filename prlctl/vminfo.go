@@ -63,7 +63,7 @@ func (i VMInfo) Guest() GuestOS {
 		Name:    name,
 		Edition: edition,
 		Version: version,
-		Build:   build(i.OSKernelVersion, strings.HasPrefix(name, "Windows")),
+		Build:   osBuild(i.OSKernelVersion, strings.HasPrefix(name, "Windows")),
 	}
 }
 
@@ -83,8 +83,8 @@ func splitEdition(text string) (name, edition string) {
 	return strings.Join(words[:length], " "), strings.Join(words[length:], " ")
 }
 
-// build returns what follows major and minor version of a Windows kernel.
-func build(kernel string, windows bool) string {
+// osBuild returns what follows major and minor version of a Windows kernel.
+func osBuild(kernel string, windows bool) string {
 	kernel = strings.TrimSpace(kernel)
 	parts := strings.SplitN(kernel, ".", 3)
 	if !windows || len(parts) < 3 {
