@@ -85,16 +85,6 @@ func (c *Client) ServerInfo(ctx context.Context) (ServerInfo, error) {
 	return readAnswer(result, readServerInfo)
 }
 
-// License reads the license. A license that the product itself cannot read is
-// license_unreadable. Every error is an *Error.
-func (c *Client) License(ctx context.Context) (License, error) {
-	result, err := c.runQuery(ctx, Prlsrvctl, "info", "--license", "--json")
-	if err != nil {
-		return License{}, err
-	}
-	return readAnswer(result, readLicense)
-}
-
 // Version asks prlctl for its own version, which is the product's. Every error
 // is an *Error.
 func (c *Client) Version(ctx context.Context) (Version, error) {

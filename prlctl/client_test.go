@@ -249,3 +249,15 @@ func TestRunnerErrorsKeepTheirCode(t *testing.T) {
 		})
 	}
 }
+
+// inTurn answers one command after the other, the last result again and again.
+type inTurn struct {
+	results  []tool.Result
+	commands []tool.Command
+}
+
+func (r *inTurn) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+	result := r.results[min(len(r.commands), len(r.results)-1)]
+	r.commands = append(r.commands, c)
+	return result, nil
+}

@@ -97,7 +97,7 @@ func (m *eventMonitor) refillBudget(now time.Time) {
 
 // keepMessage notes what the tool said beside events.
 func (m *eventMonitor) keepMessage(text []byte) {
-	words, _ := splitJSON(text)
+	words := wordsBefore(text)
 	if len(m.messages)+len(words) < maxMessage {
 		m.messages = append(append(m.messages, words...), '\n')
 	}
