@@ -74,6 +74,8 @@ func TestCaptures_3_WordsAroundTheJSON(t *testing.T) {
 		"a list whose last machine is bad":    {`[{"ID":"` + windowsID + `"},{"ID":"b", bad "ips":[{"type":"ipv4"}]}]`, -1},
 		"a list that a word interrupts":       {strings.Replace(oneMachine, `,"Network"`, "\nOperation canceled\n"+`,"Network"`, 1), -1},
 		"the addresses of a list cut in half": {oneMachine[60:], -1},
+		"an empty list behind two objects":    {`{"a":1}{"b":2}[]`, -1},
+		"a list inside of a broken one":       {`[{"ID":"` + windowsID + `","a":` + oneMachine + `, bad`, -1},
 		"two lists":                           {oneMachine + oneMachine, -1},
 		"words that enclose the list":         {`[{"k":` + oneMachine + `}]`, 0},
 		"and more words":                      {`x [{"k":` + oneMachine + `}] y`, -1},

@@ -38,48 +38,6 @@ func TestReadConfigPVSReadsOddValuesAsNothing(t *testing.T) {
 	}
 }
 
-func TestReadVMInfo(t *testing.T) {
-	t.Parallel()
-	got, err := ReadVMInfo(sample(t, "VmInfo.pvi"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := VMInfo{
-		RealOSType: "8", RealOSVersion: "Windows 11 Pro, Version 22H2", OSKernelVersion: "10.0.22621",
-		UEFIPlatformKeySHA256: "6b0e5f1f6c0a7d0d7c3f0a4f5c9f1d2e3b4a5968778695a4b3c2d1e0f1021324",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("VmInfo.pvi (-want +got):\n%s", diff)
-	}
-	bare, err := ReadVMInfo([]byte(`<GuestOsInformation><RealOsVersion>Windows 11 Pro</RealOsVersion></GuestOsInformation>`))
-	if err != nil || bare.RealOSVersion != "Windows 11 Pro" {
-		t.Errorf("GuestOsInformation as the root: got %+v, %v", bare, err)
-	}
-}
-
-func TestINV_09_GuestSystem(t *testing.T) {
-	t.Parallel()
-	cases := []struct {
-		version, kernel string
-		want            GuestOS
-	}{
-		{"Windows 11 Pro, Version 22H2", "10.0.22621", GuestOS{"Windows 11", "Pro", "22H2", "22621"}},
-		{"Microsoft Windows 11 Enterprise LTSC, Version 24H2, ", "10.0.26100.1742", GuestOS{"Windows 11", "Enterprise LTSC", "24H2", "26100.1742"}},
-		{"Windows Server 2012 R2 Standard", "6.3.9600", GuestOS{"Windows Server 2012 R2", "Standard", "", "9600"}},
-		{"Windows 10", "", GuestOS{"Windows 10", "", "", ""}},
-		{"Windows", "10.0", GuestOS{"Windows", "", "", "10.0"}},
-		{"Windows Server", "", GuestOS{"Windows Server", "", "", ""}},
-		{"Ubuntu 24.04.1 LTS", "6.8.0-41-generic", GuestOS{"Ubuntu 24.04.1 LTS", "", "", "6.8.0-41-generic"}},
-		{"", "", GuestOS{}},
-	}
-	for _, c := range cases {
-		got := VMInfo{RealOSVersion: c.version, OSKernelVersion: c.kernel}.Guest()
-		if diff := cmp.Diff(c.want, got); diff != "" {
-			t.Errorf("%q, %q (-want +got):\n%s", c.version, c.kernel, diff)
-		}
-	}
-}
-
 func TestH11_FilesOfUsersAreCappedAndNotQuoted(t *testing.T) {
 	t.Parallel()
 	const secret = "s3cr3t"
