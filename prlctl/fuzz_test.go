@@ -128,7 +128,7 @@ func FuzzConfigPVS(f *testing.F) {
 	seed(f, "config.pvs", "VmInfo.pvi")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		config, err := ReadConfigPVS(data)
-		if err != nil && config != (ConfigPVS{}) {
+		if err != nil && !reflect.DeepEqual(config, ConfigPVS{}) {
 			t.Fatalf("an error and an answer: %v, %+v", err, config)
 		}
 		if id, err := ParseID(config.VMUUID); config.VMUUID != "" && (err != nil || id != config.VMUUID) {

@@ -15,11 +15,17 @@ func TestReadConfigPVS(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := ConfigPVS{
-		VMUUID: windowsID, SourceVMUUID: "59c836ea-ac37-4d18-be17-c49763bf46fb", VMName: "Windows & 11", Owner: "user1",
+		VMUUID: windowsID, SourceVMUUID: "59c836ea-ac37-4d18-be17-c49763bf46fb", VMName: "Windows & 11",
 		VMCreationDate: "2026-03-01 09:15:00", VMUptimeStartDateTime: "2026-11-20 07:58:12",
 		AssetID: "ACME-42", SourceOSVersion: "10.0.22621", OSType: 8, OSNumber: 2067,
 		ToolsVersion: "26.4.0-57513", IsolatedVM: SwitchOff, LockGuestOnSuspend: SwitchOn, AutoUpdate: SwitchOn,
-		VMEncryptionInfo: VMEncryptionInfo{Enabled: SwitchOn, PluginID: "<parallels-default-plugin>"},
+		VMEncryptionInfo: VMEncryptionInfo{Enabled: SwitchOn, PluginID: "<parallels-default-plugin>", SecretKeySourceType: "1"},
+		AutoStart:        "start-host", AutoStop: "suspend", WindowMode: "headless", OnVMWindowClose: "keep-running", ActionOnStop: "close",
+		Hypervisor: "apple", ScaleViewMode: "auto", UndoDisks: "on", TravelEnter: "below-threshold", TravelQuit: "never", Firmware: "efi-arm64",
+		Network: []NetworkAdapter{
+			{Enabled: SwitchOn, Connected: SwitchOn, Mode: "shared", Card: "virtio"},
+			{Enabled: SwitchOn, Connected: SwitchOff, Mode: "bridged", Card: "e1000"},
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("config.pvs (-want +got):\n%s", diff)
@@ -33,8 +39,8 @@ func TestReadConfigPVSReadsOddValuesAsNothing(t *testing.T) {
 		<Settings><General><OsType>many</OsType><OsNumber>99999999999</OsNumber></General><Tools><IsolatedVm>2</IsolatedVm></Tools></Settings>
 		<Hardware><Identification><VmUuid>{f11d8098-10fe-40d9-871e-27af1e66161e}</VmUuid></Identification></Hardware>
 	</ParallelsVirtualMachine>`))
-	if err != nil || got != (ConfigPVS{}) {
-		t.Errorf("want nothing, got %+v, %v", got, err)
+	if diff := cmp.Diff(ConfigPVS{}, got); err != nil || diff != "" {
+		t.Errorf("want nothing, got %v, %s", err, diff)
 	}
 }
 

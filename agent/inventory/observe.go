@@ -140,8 +140,9 @@ func (m *Machine) takeConfig(data []byte) {
 		return
 	}
 	for _, value := range []*string{
-		&config.VMName, &config.Owner, &config.VMCreationDate, &config.VMUptimeStartDateTime, &config.SerialNumber,
-		&config.AssetID, &config.SourceOSVersion, &config.ToolsVersion, &config.VMEncryptionInfo.PluginID,
+		&config.VMName, &config.VMCreationDate, &config.VMUptimeStartDateTime, &config.SerialNumber,
+		&config.AssetID, &config.SourceOSVersion, &config.ToolsVersion,
+		&config.VMEncryptionInfo.PluginID, &config.VMEncryptionInfo.SecretKeySourceType, &config.VMEncryptionInfo.SecretKeyID,
 	} {
 		*value = cutText(*value)
 	}
