@@ -104,8 +104,9 @@ func (h helpText) hasFlag(flag string) bool {
 	return shown
 }
 
-// commandSections are the commands that begin a line, each with its text up to the
-// next one; where a command stands twice, the first counts.
+// commandSections are the commands that begin a line, each with its text up to
+// the next one; what stands twice, as list does (facts/captures.md 5.3), is
+// joined.
 func (h helpText) commandSections() map[string]string {
 	out := make(map[string]string)
 	found := helpCommand.FindAllStringSubmatchIndex(h.text, -1)
@@ -114,9 +115,7 @@ func (h helpText) commandSections() map[string]string {
 		if i+1 < len(found) {
 			end = found[i+1][0]
 		}
-		if name := h.text[at[2]:at[3]]; out[name] == "" {
-			out[name] = h.text[at[2]:end]
-		}
+		out[h.text[at[2]:at[3]]] += h.text[at[2]:end] + "\n"
 	}
 	return out
 }

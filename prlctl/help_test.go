@@ -1,6 +1,7 @@
 package prlctl
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,5 +39,46 @@ func TestHelpMentionsWholeWords(t *testing.T) {
 		if got := (helpText{text: text}).mentionsWord("pack"); got != want {
 			t.Errorf("%q mentions it: %t, want %t", text, got, want)
 		}
+	}
+}
+
+// Captures 5.3: list stands twice in the help of the ancestor, and only the
+// second line has --json.
+func TestCaptures_5_3_ListStandsTwice(t *testing.T) {
+	t.Parallel()
+	const text = `prlctl version 26.3.2 (57398)
+Usage: prlctl ACTION <ID | NAME> [OPTIONS]
+Supported actions are:
+  list [-a, --all] [-t, --template] [-o, --output name[,name...]]
+  set <ID | NAME> [--isolate-vm <on|off>]
+  list -i, --info [-a, --all] [-j, --json]
+  monitor-events [--json]
+`
+	help, err := readHelp(tool.Result{Stdout: []byte(text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := judgeJSON(helpAnswer{help: help, read: true}); got != Supported {
+		t.Errorf("list --json is %s", got)
+	}
+	if got := help.flags["--isolate-vm"]; !slices.Equal(got, []string{"on", "off"}) {
+		t.Errorf("--isolate-vm takes %q", got)
+	}
+}
+
+// Captures 2 (1.5) and 5.4: help is no proof of acceptance.
+func TestCaptures_5_4_WhatSetRefusesIsNotSupported(t *testing.T) {
+	t.Parallel()
+	const flag = "--auto-share-bluetooth"
+	shown := map[string]Ability{flag: {Support: Supported, Values: []string{"on", "off"}}}
+	c := Capabilities{Set: shown, HostSet: shown}
+	if !c.Refuse(false, flag) || c.Refuse(false, flag) {
+		t.Error("what is news is not told")
+	}
+	if c.Flag(flag).Support != Unsupported || c.HostFlag(flag).Support != Supported {
+		t.Errorf("%s: %s, of the host %s", flag, c.Flag(flag).Support, c.HostFlag(flag).Support)
+	}
+	if c.Refuse(true, flag); c.HostFlag(flag).Support != Unsupported {
+		t.Errorf("%s of the host: %s", flag, c.HostFlag(flag).Support)
 	}
 }

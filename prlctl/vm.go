@@ -25,7 +25,8 @@ type VM struct {
 	Home         string        // the bundle with a trailing slash; may be empty in the bulk list
 	GuestTools   GuestTools
 	Security     Security
-	CPUType      string // of the guest: x86 or arm
+	CPUType      string // of the guest: x86 or arm; versions before 18 do not say
+	BIOSType     string // legacy, efi32, efi64 or efi-arm64
 	SerialNumber string // SMBIOS serial number, empty unless it was overridden
 	Disks        []Disk // hard disks in the order of their names
 
@@ -70,6 +71,22 @@ const (
 // MacOSGuest reports whether the guest is macOS, on Apple silicon or Intel.
 func (v VM) MacOSGuest() bool {
 	return v.OS == osMacOS || v.Type == typeAppleVZ
+}
+
+// WindowsGuest reports whether the guest is configured as a Windows.
+func (v VM) WindowsGuest() bool { return strings.HasPrefix(v.OS, "win") }
+
+// firmwareArchitectures says which processors boot by a BIOS type, for versions
+// that do not show the processor's type.
+var firmwareArchitectures = map[string]string{"efi-arm64": "arm", "efi64": "x86", "efi32": "x86", "legacy": "x86"}
+
+// Architecture returns x86 or arm: the processor's type, or else what the BIOS
+// type tells of it. It is empty where the tool shows neither.
+func (v VM) Architecture() string {
+	if v.CPUType != "" {
+		return strings.ToLower(v.CPUType)
+	}
+	return firmwareArchitectures[strings.ToLower(v.BIOSType)]
 }
 
 // Bundle returns the path of the bundle without a trailing slash, from Home or
@@ -159,6 +176,7 @@ func readVM(root element) (VM, *Unreadable) {
 		GuestTools:   readGuestTools(root.at("GuestTools")),
 		Security:     readSecurity(root.at("Security")),
 		CPUType:      root.at("Hardware", "cpu", "type").text(),
+		BIOSType:     root.at("BIOS type").text(),
 		SerialNumber: strings.TrimSpace(root.at("SMBIOS settings", "System serial number").text()),
 		Disks:        readDisks(root.at("Hardware")),
 		Raw:          bytes.Clone(root.raw()),
