@@ -94,7 +94,7 @@ func (i VMInfo) Guest() GuestOS {
 		Version: i.DisplayVersion, DeviceName: i.DeviceName, SerialNumber: i.SerialNumber, BitLockerStatus: i.BitLockerStatus,
 	}
 	text := strings.TrimRight(strings.TrimSpace(i.RealOSVersion), ", ")
-	if startsWithDigit(text) {
+	if IsVersionText(text) {
 		version, _, _ := strings.Cut(text, ",")
 		guest.Build = i.buildOf(version)
 		guest.Edition = windowsEdition(i.RealOSDetails)
@@ -150,8 +150,8 @@ func windowsEdition(details string) string {
 	return ""
 }
 
-// startsWithDigit reports whether a text is a version and no name.
-func startsWithDigit(text string) bool { return text != "" && text[0] >= '0' && text[0] <= '9' }
+// IsVersionText reports whether a text of a guest is a version and no name.
+func IsVersionText(text string) bool { return text != "" && text[0] >= '0' && text[0] <= '9' }
 
 // splitEdition cuts "Windows 11 Pro" behind the release's name.
 func splitEdition(text string) (name, edition string) {
