@@ -206,7 +206,7 @@ var Codes = map[Code]CodeText{
 	CodeOutputTooDeep:     {Warning, "A Parallels tool printed JSON that is nested too deeply.", "Run the tool by hand and report the output."},
 	CodeUserSession:       {Info, "The user has no session on this Mac at the moment.", "The last known rows are kept until the user logs in."},
 	CodeUserLate:          {Warning, "The programs of a user did not answer in the time that a look has for one user.", "The last known rows are shown; see what holds the user's programs, such as a dead network volume."},
-	CodeGuestOS:           {Info, "Not available for this guest system.", "Nothing to do: this guest has no such setting or value."},
+	CodeGuestOS:           {Info, "Not available for this guest system.", "Nothing needs to be done: this guest has no such setting or value."},
 	CodePDNotInstalled:    {Info, "Parallels Desktop is not installed.", "Install Parallels Desktop."},
 	CodeVMLimit:           {Warning, "The Mac has more virtual machines than one report holds.", "Virtual machines beyond the limit are left out."},
 	CodeFileInvalid:       {Info, "A file in the virtual machine's bundle is damaged.", "Start the virtual machine once, or restore the bundle."},
