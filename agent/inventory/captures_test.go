@@ -148,9 +148,10 @@ func TestINV_14_WhereTheKeyComesFrom(t *testing.T) {
 	wantEqual(t, "remark", got.Gaps["vm_encryption"], protocol.CodeEncryptionMethod)
 }
 
-// Before a start was seen, the newest write into the bundle stands for the last
-// use, and says so. The start of the uptime counter is none (captures 2).
-func TestINV_16_NewestWriteStandsForTheLastUse(t *testing.T) {
+// Before a start was seen, the process's last write into the bundle stands for
+// the last use, and says so. The start of the uptime counter is none (captures
+// 2).
+func TestINV_16_LastWriteStandsForTheLastUse(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	vm := l.machines["alice"][0]
@@ -162,6 +163,9 @@ func TestINV_16_NewestWriteStandsForTheLastUse(t *testing.T) {
 	got := row(t, l.look(), "alice", windowsID)
 	wantEqual(t, "last used", got.LastUsedAt, noon.Add(-24*time.Hour-time.Second))
 	wantEqual(t, "remark", got.Gaps["last_used"], protocol.CodeWrittenAt)
+	wrote("/VmInfo.pvi", noon)
+	wantEqual(t, "with another file written for another reason", row(t, l.look(), "alice", windowsID).LastUsedAt, noon.Add(-24*time.Hour-time.Second))
+	wrote("/VmInfo.pvi", noon.Add(-48*time.Hour))
 
 	wrote("/parallels.log", noon.Add(240*time.Hour)) // by a clock that was wrong
 	l.restart()

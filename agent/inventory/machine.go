@@ -31,7 +31,7 @@ type Machine struct {
 	Guest  prlctl.GuestOS    // what VmInfo.pvi says of the guest
 
 	StartedAt    time.Time // last start that was observed, UTC; zero if none was
-	WrittenAt    time.Time // newest write of its process into the bundle, UTC, while no start was observed; zero if not known
+	WrittenAt    time.Time // last write of its process into the bundle, UTC, while no start was observed; zero if not known
 	NeverStarted bool      // true until it has an uptime or has shown its tools
 	Disputed     bool      // the tool says that it is stopped, and a process that runs it contradicts
 	InfoUnread   bool      // VmInfo.pvi, or where it is, could not be read at the newest look at it

@@ -81,9 +81,10 @@ func abridged(vm prlctl.VM) prlctl.VM {
 	return short
 }
 
-// writtenFiles are what a machine's process writes while it runs, and nobody
-// else: its log all the time, the other when Parallels Tools report (facts/
-// prlctl.md 2.9). Listing a machine may touch its config.pvs.
+// writtenFiles are what a machine's process writes while it runs: its log, all
+// the time, or else what Parallels Tools report (facts/prlctl.md 2.9). The first
+// that is there counts, since the second is written for other reasons as well,
+// and listing a machine may touch its config.pvs.
 var writtenFiles = []string{"/parallels.log", "/VmInfo.pvi"}
 
 // fileQuestions are what is asked about a machine's bundle. Its path is the
@@ -136,17 +137,14 @@ func (m *Machine) takeFiles(answers []platform.FileAnswer, at time.Time) {
 	}
 }
 
-// takeWrites takes the newest write. One in the future is a wrong clock's, and
+// takeWrites takes the last write. One in the future is a wrong clock's, and
 // says nothing.
 func (m *Machine) takeWrites(files []platform.FileAnswer, at time.Time) {
-	var newest time.Time
 	for _, file := range files {
-		if file.Err == nil && !file.Folder && file.ModifiedAt.After(newest) && !file.ModifiedAt.After(at.Add(startSlack)) {
-			newest = file.ModifiedAt
+		if file.Err == nil && !file.Folder && !file.ModifiedAt.IsZero() && !file.ModifiedAt.After(at.Add(startSlack)) {
+			m.WrittenAt = file.ModifiedAt.UTC().Truncate(time.Second)
+			return
 		}
-	}
-	if !newest.IsZero() {
-		m.WrittenAt = newest.UTC().Truncate(time.Second)
 	}
 }
 
