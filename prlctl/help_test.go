@@ -46,20 +46,27 @@ func TestHelpMentionsWholeWords(t *testing.T) {
 // second line has --json.
 func TestCaptures_5_3_ListStandsTwice(t *testing.T) {
 	t.Parallel()
-	const text = `prlctl version 26.3.2 (57398)
+	const first, second = "  list [-a, --all] [-t, --template] [-o, --output name[,name...]]\n", "  list -i, --info [-a, --all] [-j, --json]\n"
+	text := func(one, two string) string {
+		return `prlctl version 26.3.2 (57398)
 Usage: prlctl ACTION <ID | NAME> [OPTIONS]
 Supported actions are:
-  list [-a, --all] [-t, --template] [-o, --output name[,name...]]
-  set <ID | NAME> [--isolate-vm <on|off>]
-  list -i, --info [-a, --all] [-j, --json]
-  monitor-events [--json]
+` + one + `  set <ID | NAME> [--isolate-vm <on|off>]
+` + two + `  monitor-events [--json]
 `
-	help, err := readHelp(tool.Result{Stdout: []byte(text)})
+	}
+	for _, text := range []string{text(second, first), text(first, second)} {
+		help, err := readHelp(tool.Result{Stdout: []byte(text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := judgeJSON(helpAnswer{help: help, read: true}); got != Supported {
+			t.Errorf("list --json is %s", got)
+		}
+	}
+	help, err := readHelp(tool.Result{Stdout: []byte(text(first, second))})
 	if err != nil {
 		t.Fatal(err)
-	}
-	if got := judgeJSON(helpAnswer{help: help, read: true}); got != Supported {
-		t.Errorf("list --json is %s", got)
 	}
 	if got := help.flags["--isolate-vm"]; !slices.Equal(got, []string{"on", "off"}) {
 		t.Errorf("--isolate-vm takes %q", got)

@@ -86,9 +86,10 @@ func argumentID(args []string, flag string) (id string, ok bool) {
 	return id, ok
 }
 
-// findAccounts says whose the processes are: the account with their uid. Where
-// several have it, as below a root, or none, it is the one account that lists
-// the machine, or the one that is known to have the same directory.
+// findAccounts says whose the processes are: the account with their uid that
+// lists the machine. Where several have that uid, as below a root, or none, it is
+// the only account that lists the machine, or else the one that is known to have
+// the same directory.
 func (l *look) findAccounts(processes []vmProcess) {
 	directories := make(map[string][]string) // accounts by their directory
 	for i := range processes {
@@ -109,20 +110,15 @@ func (l *look) findAccounts(processes []vmProcess) {
 	}
 }
 
-// accountsFor are the accounts that may have a process: by its uid, and if that
-// is not one account's alone, those of them that list the machine; of nobody's
-// uid, all that list it.
+// accountsFor are the accounts that may have a process: of those that list the
+// machine the ones with its uid, or all where nobody has that uid.
 func (l *look) accountsFor(process *vmProcess) []string {
-	var byUID []string
+	var byUID, listing []string
 	for _, user := range l.users {
 		if l.collector.sources.Files.UIDOnDisk(user) == process.uid {
 			byUID = append(byUID, user.Name)
 		}
 	}
-	if len(byUID) == 1 {
-		return byUID
-	}
-	var listing []string
 	for _, m := range l.listedByID[process.machine] {
 		name := m.User.Name
 		if !slices.Contains(listing, name) && (len(byUID) == 0 || slices.Contains(byUID, name)) {

@@ -186,6 +186,28 @@ func TestCaptures_4_3_OneIDInTwoAccounts(t *testing.T) {
 	}
 }
 
+// A directory that two accounts seem to have tells nothing: the process may be
+// either's.
+func TestCaptures_4_3_DirectoryOfTwoAccounts(t *testing.T) {
+	t.Parallel()
+	const directory = "a0000000-0000-4000-8000-000000000000"
+	l := newLab(t)
+	l.oneAccount = true
+	copied := windows()
+	copied.home = "/Users/bob/Parallels/Windows 11.pvm"
+	l.bundle(copied.home, 502, 201)
+	alices := windows()
+	alices.id, alices.home, alices.state = secondID, "/Users/alice/Parallels/Second.pvm", "running"
+	l.machines["bob"][0].state = "running"
+	l.machines["bob"], l.machines["alice"] = append(l.machines["bob"], copied), append(l.machines["alice"], alices)
+	l.processIn(0, linuxID, directory, noon)   // only bob's
+	l.processIn(0, secondID, directory, noon)  // only alice's
+	l.processIn(0, windowsID, directory, noon) // of both
+	look := l.look()
+	wantEqual(t, "alice's", row(t, look, "alice", windowsID).State, protocol.StateUnknown)
+	wantEqual(t, "bob's", row(t, look, "bob", windowsID).State, protocol.StateUnknown)
+}
+
 // Two accounts have a machine of one name: each is judged by its own processes.
 func TestINV_07_SameNameInTwoAccounts(t *testing.T) {
 	t.Parallel()
@@ -217,6 +239,7 @@ func TestINV_07_OtherProcesses(t *testing.T) {
 		{UID: 501, Path: program, Args: []string{"--vm-name", "--uuid", windowsID}},
 		{UID: 501, Path: program, Args: []string{"--vm-name", "x", "--log-dir", "--uuid", windowsID}},
 		{UID: 501, Path: program, Args: []string{"--uuid", windowsID, "--uuid", linuxID}},
+		{UID: 501, Path: program, Args: []string{"--uuid", linuxID, "--uuid", windowsID}},
 	}
 	wantEqual(t, "state", row(t, l.look(), "alice", windowsID).State, protocol.StateStopped)
 }
