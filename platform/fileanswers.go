@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,6 +39,7 @@ type answerLine struct {
 	Device  uint64 `json:"device,omitempty"`
 	Inode   uint64 `json:"inode,omitempty"`
 	UID     uint32 `json:"uid,omitempty"`
+	Changed int64  `json:"changed,omitempty"` // seconds since 1970
 	Size    int64  `json:"size,omitempty"`
 }
 
@@ -108,12 +110,15 @@ func answerQuestion(question pathOnDisk, max int64, uid uint32) FileAnswer {
 	}
 	return FileAnswer{
 		Folder: stat.Mode&unix.S_IFMT == unix.S_IFDIR,
-		Device: uint64(stat.Dev), Inode: stat.Ino, UID: stat.Uid,
+		Device: uint64(stat.Dev), Inode: stat.Ino, UID: stat.Uid, ModifiedAt: time.Unix(stat.Mtim.Unix()).Truncate(time.Second),
 	}
 }
 
 func (a FileAnswer) writeTo(out io.Writer) error {
 	line := answerLine{Folder: a.Folder, Device: a.Device, Inode: a.Inode, UID: a.UID, Size: int64(len(a.Data))}
+	if !a.ModifiedAt.IsZero() {
+		line.Changed = a.ModifiedAt.Unix()
+	}
 	if a.Err != nil {
 		line = answerLine{Problem: wordOf(a.Err)}
 	}
@@ -167,6 +172,9 @@ func parseAnswer(output []byte, question pathOnDisk) (FileAnswer, []byte, error)
 		return FileAnswer{}, nil, errAnswers
 	}
 	answer := FileAnswer{Folder: line.Folder, Device: line.Device, Inode: line.Inode, UID: line.UID}
+	if line.Changed != 0 {
+		answer.ModifiedAt = time.Unix(line.Changed, 0)
+	}
 	if question.Max > 0 {
 		answer = FileAnswer{Data: rest[:line.Size:line.Size]}
 	}

@@ -44,7 +44,8 @@ type FileQuestion struct {
 type FileAnswer struct {
 	Folder        bool // a folder, and not a link to one
 	Device, Inode uint64
-	UID           uint32 // who owns it; below a root the account that plays all users
+	UID           uint32    // who owns it; below a root the account that plays all users
+	ModifiedAt    time.Time // last change of its content, to the second
 	Data          []byte
 	Err           error // unwraps to an error of safefile, to fs.ErrNotExist or fs.ErrPermission; holds no path and no content
 }

@@ -72,7 +72,9 @@ func TestH11_AUsersFilesAreSeenThroughTheUsersProcess(t *testing.T) {
 	place(t, root, "/Users/alice/large", strings.Repeat("x", 11))
 	place(t, root, "/Users/alice/empty", "")
 	inAlice := func(name string) string { return filepath.Join(root, "Users/alice", name) }
+	changed := time.Date(2024, 3, 1, 9, 15, 0, 0, time.UTC)
 	err := errors.Join(
+		os.Chtimes(inAlice("a.pvm/config.pvs"), changed, changed),
 		os.Symlink("/dev/zero", inAlice("zero")),
 		os.Symlink("a.pvm", inAlice("folder-link")),
 		unix.Mkfifo(inAlice("fifo"), 0o644),
@@ -125,6 +127,9 @@ func TestH11_AUsersFilesAreSeenThroughTheUsersProcess(t *testing.T) {
 		if got.Err != nil && strings.Contains(got.Err.Error(), "alice") {
 			t.Errorf("%.40q is in its error: %v", c.path, got.Err)
 		}
+	}
+	if at := answers[1].ModifiedAt; !at.Equal(changed) || !answers[3].ModifiedAt.IsZero() {
+		t.Errorf("changed at %s, with content at %s", at, answers[3].ModifiedAt)
 	}
 	if len(runner.calls) != 1 || !slices.Equal(runner.calls[0].Args, []string{"-n", "-H", "-u", "#501", Helper, HelperCommand}) {
 		t.Errorf("calls %v", runner.calls)

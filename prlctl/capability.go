@@ -1,7 +1,10 @@
 package prlctl
 
-// Support says whether the installed version has a command, an option or a
-// flag. Nothing is ever Supported that the tools' own help did not show.
+import "slices"
+
+// Support is whether the installed version has a command, an option or a
+// flag. Nothing is ever Supported that the tools' own help did not show; and
+// what a help shows may still be refused (facts/captures.md 5.4).
 type Support string
 
 // Values of Support.
@@ -26,6 +29,10 @@ type Capabilities struct {
 	HostSet  map[string]Ability `json:"host_set"` // flags of `prlsrvctl set`
 	Commands map[string]Support `json:"commands"` // of prlctl: monitor-events, pack, …
 	JSON     Support            `json:"json"`     // `prlctl list --json`
+	// Refused are the flags that `prlctl set` and `prlsrvctl set` did not
+	// recognize, in order, whatever their help says.
+	Refused     []string `json:"refused,omitempty"`
+	HostRefused []string `json:"host_refused,omitempty"`
 	// Unread names each help that could not be read, with the code of an
 	// Error; while there is one, some answers are SupportUnknown that a later
 	// probe may give.
@@ -50,7 +57,7 @@ func (c Capabilities) Complete(flags Flags) bool {
 			return false
 		}
 	}
-	for _, name := range commands {
+	for _, name := range probedCommands {
 		if _, probed := c.Commands[name]; !probed {
 			return false
 		}
@@ -58,15 +65,31 @@ func (c Capabilities) Complete(flags Flags) bool {
 	return true
 }
 
-// Flag says whether `prlctl set` has the flag, for example --isolate-vm. A
-// flag that was not probed is SupportUnknown.
-func (c Capabilities) Flag(name string) Ability { return known(c.Set, name) }
+// Flag tells whether `prlctl set` has the flag, for example --isolate-vm. A
+// flag that was not probed is SupportUnknown, one that was refused Unsupported.
+func (c Capabilities) Flag(name string) Ability { return abilityOf(c.Set, c.Refused, name) }
 
-// HostFlag says whether `prlsrvctl set` has the flag, for example
+// HostFlag tells whether `prlsrvctl set` has the flag, for example
 // --require-pwd.
-func (c Capabilities) HostFlag(name string) Ability { return known(c.HostSet, name) }
+func (c Capabilities) HostFlag(name string) Ability {
+	return abilityOf(c.HostSet, c.HostRefused, name)
+}
 
-// Command says whether prlctl has the command, for example monitor-events.
+// Refuse notes a flag that the tool did not recognize when it was to set it: of
+// prlsrvctl if host, else of prlctl. It reports whether that is news.
+func (c *Capabilities) Refuse(host bool, flag string) bool {
+	refused := &c.Refused
+	if host {
+		refused = &c.HostRefused
+	}
+	at, known := slices.BinarySearch(*refused, flag)
+	if !known {
+		*refused = slices.Insert(slices.Clone(*refused), at, flag)
+	}
+	return !known
+}
+
+// Command tells whether prlctl has the command, for example monitor-events.
 func (c Capabilities) Command(name string) Support {
 	if support, probed := c.Commands[name]; probed {
 		return support
@@ -74,7 +97,10 @@ func (c Capabilities) Command(name string) Support {
 	return SupportUnknown
 }
 
-func known(abilities map[string]Ability, name string) Ability {
+func abilityOf(abilities map[string]Ability, refused []string, name string) Ability {
+	if slices.Contains(refused, name) {
+		return Ability{Support: Unsupported}
+	}
 	if ability, probed := abilities[name]; probed {
 		return ability
 	}

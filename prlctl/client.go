@@ -24,9 +24,9 @@ const (
 	Prlsrvctl = AppBundle + "/Contents/MacOS/prlsrvctl"
 )
 
-// MaxOutput caps the standard output of one query in bytes. A thousand virtual
+// maxOutput caps the standard output of one query in bytes. A thousand virtual
 // machines take about 4.5 MB.
-const MaxOutput = 16 << 20
+const maxOutput = 16 << 20
 
 // A Runner starts one program as one macOS user and waits for its end. A
 // program that ran and exited with a code other than 0 is a Result, not an
@@ -47,11 +47,11 @@ func New(r Runner) *Client { return &Client{runner: r} }
 // may leave Home and HomePath empty; Get fills them (facts/prlctl.md 2.1).
 // Every error is an *Error.
 func (c *Client) List(ctx context.Context) (Listing, error) {
-	result, err := c.run(ctx, Prlctl, "list", "-a", "-i", "--json")
+	result, err := c.runQuery(ctx, Prlctl, "list", "-a", "-i", "--json")
 	if err != nil {
 		return Listing{}, err
 	}
-	return answer(result, readListing)
+	return readAnswer(result, readListing)
 }
 
 // Get reads one virtual machine by its UUID, in any case, with or without
@@ -64,54 +64,44 @@ func (c *Client) Get(ctx context.Context, id string) (VM, error) {
 	if err != nil {
 		return VM{}, err
 	}
-	result, err := c.run(ctx, Prlctl, "list", id, "-i", "--json")
+	result, err := c.runQuery(ctx, Prlctl, "list", id, "-i", "--json")
 	if err != nil {
 		return VM{}, err
 	}
-	listing, err := answer(result, readListing)
+	listing, err := readAnswer(result, readListing)
 	if err != nil {
 		return VM{}, err
 	}
-	return listing.only(id)
+	return listing.onlyVM(id)
 }
 
 // ServerInfo reads the host-wide settings and the product version. Every error
 // is an *Error.
 func (c *Client) ServerInfo(ctx context.Context) (ServerInfo, error) {
-	result, err := c.run(ctx, Prlsrvctl, "info", "--json")
+	result, err := c.runQuery(ctx, Prlsrvctl, "info", "--json")
 	if err != nil {
 		return ServerInfo{}, err
 	}
-	return answer(result, readServerInfo)
-}
-
-// License reads the license. A license that the product itself cannot read is
-// license_unreadable. Every error is an *Error.
-func (c *Client) License(ctx context.Context) (License, error) {
-	result, err := c.run(ctx, Prlsrvctl, "info", "--license", "--json")
-	if err != nil {
-		return License{}, err
-	}
-	return answer(result, readLicense)
+	return readAnswer(result, readServerInfo)
 }
 
 // Version asks prlctl for its own version, which is the product's. Every error
 // is an *Error.
 func (c *Client) Version(ctx context.Context) (Version, error) {
-	result, err := c.run(ctx, Prlctl, "--version")
+	result, err := c.runQuery(ctx, Prlctl, "--version")
 	if err != nil {
 		return Version{}, err
 	}
-	return answer(result, readVersion)
+	return readAnswer(result, readVersion)
 }
 
-// run starts one query and turns whatever is not a clean exit into an *Error.
-func (c *Client) run(ctx context.Context, path string, args ...string) (tool.Result, error) {
+// runQuery starts one query and turns whatever is not a clean exit into an *Error.
+func (c *Client) runQuery(ctx context.Context, path string, args ...string) (tool.Result, error) {
 	result, err := c.runner.Run(ctx, tool.Command{
 		Path:      path,
 		Args:      args,
 		Limit:     tool.QueryLimit,
-		MaxOutput: MaxOutput,
+		MaxOutput: maxOutput,
 	})
 	if err != nil {
 		return tool.Result{}, runError(err)
@@ -122,9 +112,9 @@ func (c *Client) run(ctx context.Context, path string, args ...string) (tool.Res
 	return result, nil
 }
 
-// answer reads the output of a query that exited with 0. Where there is no
+// readAnswer reads the output of a query that exited with 0. Where there is no
 // answer in it, the text may still say why.
-func answer[T any](result tool.Result, read func([]byte) (T, error)) (T, error) {
+func readAnswer[T any](result tool.Result, read func([]byte) (T, error)) (T, error) {
 	value, err := read(result.Stdout)
 	if err == nil {
 		return value, nil
@@ -139,7 +129,7 @@ func answer[T any](result tool.Result, read func([]byte) (T, error)) (T, error) 
 // readVersion finds the line "prlctl version 26.3.2 (57398)" among the lines
 // of the output.
 func readVersion(output []byte) (Version, error) {
-	if len(output) > MaxOutput {
+	if len(output) > maxOutput {
 		return Version{}, &Error{Code: CodeOutputTooLarge}
 	}
 	for line := range bytes.Lines(output) {

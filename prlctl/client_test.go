@@ -56,7 +56,7 @@ func TestH10_CommandsRunInsideTheApplication(t *testing.T) {
 			if err := queries[name](New(runner)); err != nil {
 				t.Fatal(err)
 			}
-			commands := []tool.Command{{Path: want.path, Args: want.args, Limit: tool.QueryLimit, MaxOutput: MaxOutput}}
+			commands := []tool.Command{{Path: want.path, Args: want.args, Limit: tool.QueryLimit, MaxOutput: maxOutput}}
 			if diff := cmp.Diff(commands, runner.commands); diff != "" {
 				t.Errorf("commands (-want +got):\n%s", diff)
 			}
@@ -194,7 +194,7 @@ func TestOutputWithoutAnswer(t *testing.T) {
 		"truncated":         {`[{"ID":"` + windowsID + `","Name":"Win`, CodeOutputInvalid},
 		"cut array":         {`[{"ID":"` + windowsID + `"}`, CodeOutputInvalid},
 		"too deep":          {`[` + deep, CodeOutputTooDeep},
-		"too large":         {`[{"ID":"` + strings.Repeat("a", MaxOutput), CodeOutputTooLarge},
+		"too large":         {`[{"ID":"` + strings.Repeat("a", maxOutput), CodeOutputTooLarge},
 		"too many values":   {`[{"a":[` + strings.Repeat("0,", maxValues) + `0]}]`, CodeOutputTooLarge},
 		"too many machines": {`[` + strings.Repeat("{},", maxObjects) + `{}]`, CodeOutputTooLarge},
 	}
@@ -248,4 +248,16 @@ func TestRunnerErrorsKeepTheirCode(t *testing.T) {
 			}
 		})
 	}
+}
+
+// inTurn answers one command after the other, the last result again and again.
+type inTurn struct {
+	results  []tool.Result
+	commands []tool.Command
+}
+
+func (r *inTurn) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+	result := r.results[min(len(r.commands), len(r.results)-1)]
+	r.commands = append(r.commands, c)
+	return result, nil
 }

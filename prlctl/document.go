@@ -21,10 +21,10 @@ var (
 	errSize   = errors.New("JSON of too many values")
 )
 
-type kind uint8
+type valueKind uint8
 
 const (
-	kindNull kind = iota
+	kindNull valueKind = iota
 	kindSwitch
 	kindNumber
 	kindText
@@ -37,7 +37,7 @@ type span struct{ start, end int }
 
 // node is one value of a document.
 type node struct {
-	kind     kind
+	kind     valueKind
 	repeated bool // an object that has a key twice
 	key      span // inside the quotes; empty unless a member of an object
 	value    span
@@ -65,18 +65,18 @@ type document struct {
 	replaced bool // bytes that are no UTF-8 were replaced
 }
 
-// read reads the next value and makes it the current one. An error is
+// readValue reads the next value and makes it the current one. An error is
 // errSyntax, errDepth or errSize.
-func (d *document) read() (element, error) {
+func (d *document) readValue() (element, error) {
 	d.text, d.nodes, d.children, d.open = d.text[:0], d.nodes[:0], d.children[:0], d.open[:0]
 	d.repeated = false
-	root, err := d.value(1)
+	root, err := d.appendValue(1)
 	return element{d, root}, err
 }
 
-// next skips blanks, which here are all bytes up to 0x20, and returns the next
+// peekToken skips blanks, which here are all bytes up to 0x20, and returns the next
 // byte without taking it; 0 at the end.
-func (d *document) next() byte {
+func (d *document) peekToken() byte {
 	for d.at < len(d.source) && d.source[d.at] <= ' ' {
 		d.at++
 	}
@@ -86,8 +86,8 @@ func (d *document) next() byte {
 	return d.source[d.at]
 }
 
-// value reads one value at the given depth and returns its node.
-func (d *document) value(depth int) (int, error) {
+// appendValue reads one value at the given depth and returns its node.
+func (d *document) appendValue(depth int) (int, error) {
 	if depth > maxDepth {
 		return 0, errDepth
 	}
@@ -97,7 +97,7 @@ func (d *document) value(depth int) (int, error) {
 	}
 	d.nodes = append(d.nodes, node{})
 	start := len(d.text)
-	kind, err := d.contents(index, depth)
+	kind, err := d.appendContents(index, depth)
 	if err != nil {
 		return 0, err
 	}
@@ -106,30 +106,30 @@ func (d *document) value(depth int) (int, error) {
 	return index, nil
 }
 
-// contents reads what the next byte announces.
-func (d *document) contents(index, depth int) (kind, error) {
-	switch d.next() {
+// appendContents reads what the next byte announces.
+func (d *document) appendContents(index, depth int) (valueKind, error) {
+	switch d.peekToken() {
 	case '{':
-		return kindObject, d.object(index, depth)
+		return kindObject, d.appendObject(index, depth)
 	case '[':
-		return kindArray, d.array(index, depth)
+		return kindArray, d.appendArray(index, depth)
 	case '"':
-		return kindText, d.quoted()
+		return kindText, d.appendString()
 	case 't':
-		return kindSwitch, d.literal("true")
+		return kindSwitch, d.appendLiteral("true")
 	case 'f':
-		return kindSwitch, d.literal("false")
+		return kindSwitch, d.appendLiteral("false")
 	case 'n':
-		return kindNull, d.literal("null")
+		return kindNull, d.appendLiteral("null")
 	}
-	return kindNumber, d.number()
+	return kindNumber, d.appendNumber()
 }
 
-func (d *document) object(index, depth int) error {
+func (d *document) appendObject(index, depth int) error {
 	mark := len(d.open)
-	more, err := d.begin('{', '}')
-	for ; more && err == nil; more, err = d.separator('}') {
-		err = d.member(depth)
+	more, err := d.openContainer('{', '}')
+	for ; more && err == nil; more, err = d.nextItem('}') {
+		err = d.appendMember(depth)
 		if err != nil {
 			return err
 		}
@@ -138,25 +138,25 @@ func (d *document) object(index, depth int) error {
 		return err
 	}
 	d.sortKeys(index, d.open[mark:])
-	d.close(index, mark)
+	d.closeContainer(index, mark)
 	return nil
 }
 
-// member reads one key with its value.
-func (d *document) member(depth int) error {
-	if d.next() != '"' {
+// appendMember reads one key with its value.
+func (d *document) appendMember(depth int) error {
+	if d.peekToken() != '"' {
 		return errSyntax
 	}
 	start := len(d.text)
-	if err := d.quoted(); err != nil {
+	if err := d.appendString(); err != nil {
 		return err
 	}
 	key := span{start + 1, len(d.text) - 1}
-	if d.next() != ':' {
+	if d.peekToken() != ':' {
 		return errSyntax
 	}
-	d.take()
-	child, err := d.value(depth + 1)
+	d.copyByte()
+	child, err := d.appendValue(depth + 1)
 	if err != nil {
 		return err
 	}
@@ -165,11 +165,11 @@ func (d *document) member(depth int) error {
 	return nil
 }
 
-func (d *document) array(index, depth int) error {
+func (d *document) appendArray(index, depth int) error {
 	mark := len(d.open)
-	more, err := d.begin('[', ']')
-	for ; more && err == nil; more, err = d.separator(']') {
-		child, err := d.value(depth + 1)
+	more, err := d.openContainer('[', ']')
+	for ; more && err == nil; more, err = d.nextItem(']') {
+		child, err := d.appendValue(depth + 1)
 		if err != nil {
 			return err
 		}
@@ -178,44 +178,44 @@ func (d *document) array(index, depth int) error {
 	if err != nil {
 		return err
 	}
-	d.close(index, mark)
+	d.closeContainer(index, mark)
 	return nil
 }
 
-// begin takes the opening bracket; more is false for an empty container.
-func (d *document) begin(opening, closing byte) (more bool, err error) {
-	if d.next() != opening {
+// openContainer takes the opening bracket; more is false for an empty container.
+func (d *document) openContainer(opening, closing byte) (more bool, err error) {
+	if d.peekToken() != opening {
 		return false, errSyntax
 	}
-	d.take()
-	if d.next() != closing {
+	d.copyByte()
+	if d.peekToken() != closing {
 		return true, nil
 	}
-	d.take()
+	d.copyByte()
 	return false, nil
 }
 
-// separator takes the comma or the closing bracket behind a child.
-func (d *document) separator(closing byte) (more bool, err error) {
-	switch d.next() {
+// nextItem takes the comma or the closing bracket behind a child.
+func (d *document) nextItem(closing byte) (more bool, err error) {
+	switch d.peekToken() {
 	case ',':
-		d.take()
+		d.copyByte()
 		return true, nil
 	case closing:
-		d.take()
+		d.copyByte()
 		return false, nil
 	}
 	return false, errSyntax
 }
 
-// take copies one byte of structure.
-func (d *document) take() {
+// copyByte copies one byte of structure.
+func (d *document) copyByte() {
 	d.text = append(d.text, d.source[d.at])
 	d.at++
 }
 
-// close moves a container's children from the stack to their final place.
-func (d *document) close(index, mark int) {
+// closeContainer moves a container's children from the stack to their final place.
+func (d *document) closeContainer(index, mark int) {
 	d.nodes[index].first = len(d.children)
 	d.nodes[index].count = len(d.open) - mark
 	d.children = append(d.children, d.open[mark:]...)
@@ -237,7 +237,7 @@ func (d *document) key(index int) []byte {
 	return d.text[d.nodes[index].key.start:d.nodes[index].key.end]
 }
 
-func (d *document) literal(word string) error {
+func (d *document) appendLiteral(word string) error {
 	if !bytes.HasPrefix(d.source[d.at:], []byte(word)) {
 		return errSyntax
 	}
@@ -246,28 +246,28 @@ func (d *document) literal(word string) error {
 	return nil
 }
 
-// number copies a number of JSON's grammar as it is written.
-func (d *document) number() error {
+// appendNumber copies a number of JSON's grammar as it is written.
+func (d *document) appendNumber() error {
 	start := d.at
-	if d.peek() == '-' {
+	if d.peekByte() == '-' {
 		d.at++
 	}
 	leading := d.at
-	if d.digits() == 0 || (d.source[leading] == '0' && d.at-leading > 1) {
+	if d.skipDigits() == 0 || (d.source[leading] == '0' && d.at-leading > 1) {
 		return errSyntax
 	}
-	if d.peek() == '.' {
+	if d.peekByte() == '.' {
 		d.at++
-		if d.digits() == 0 {
+		if d.skipDigits() == 0 {
 			return errSyntax
 		}
 	}
-	if c := d.peek(); c == 'e' || c == 'E' {
+	if c := d.peekByte(); c == 'e' || c == 'E' {
 		d.at++
-		if c := d.peek(); c == '+' || c == '-' {
+		if c := d.peekByte(); c == '+' || c == '-' {
 			d.at++
 		}
-		if d.digits() == 0 {
+		if d.skipDigits() == 0 {
 			return errSyntax
 		}
 	}
@@ -275,18 +275,18 @@ func (d *document) number() error {
 	return nil
 }
 
-// peek returns the byte at hand, blanks included; 0 at the end.
-func (d *document) peek() byte {
+// peekByte returns the byte at hand, blanks included; 0 at the end.
+func (d *document) peekByte() byte {
 	if d.at < len(d.source) {
 		return d.source[d.at]
 	}
 	return 0
 }
 
-// digits skips decimal digits and returns how many there were.
-func (d *document) digits() int {
+// skipDigits skips decimal digits and returns how many there were.
+func (d *document) skipDigits() int {
 	start := d.at
-	for c := d.peek(); c >= '0' && c <= '9'; c = d.peek() {
+	for c := d.peekByte(); c >= '0' && c <= '9'; c = d.peekByte() {
 		d.at++
 	}
 	return d.at - start

@@ -65,8 +65,8 @@ func (e element) field(key string) element {
 	return element{e.doc, absent}
 }
 
-// once says whether an object has the key exactly once.
-func (e element) once(key string) bool {
+// hasOnce reports whether an object has the key exactly once.
+func (e element) hasOnce(key string) bool {
 	count := 0
 	for _, member := range e.fields() {
 		if string(e.doc.key(member)) == key {
@@ -98,9 +98,9 @@ func (e element) text() string {
 	return text
 }
 
-// word returns a string's value or a number or boolean as it is written: the
+// textOrLiteral returns a string's value or a number or boolean as it is written: the
 // tools mix types (facts/prlctl.md 2.1).
-func (e element) word() string {
+func (e element) textOrLiteral() string {
 	switch e.node().kind {
 	case kindNumber, kindSwitch:
 		return string(e.raw())
@@ -110,14 +110,14 @@ func (e element) word() string {
 
 // integer returns a number, also one written as a string; 0 if it is neither.
 func (e element) integer() int64 {
-	number, err := strconv.ParseInt(strings.TrimSpace(e.word()), 10, 64)
+	number, err := strconv.ParseInt(strings.TrimSpace(e.textOrLiteral()), 10, 64)
 	if err != nil {
 		return 0
 	}
 	return number
 }
 
-func (e element) setting() Switch { return ParseSwitch(e.word()) }
+func (e element) switchValue() Switch { return parseSwitch(e.textOrLiteral()) }
 
-// misnamed says that a value is there and is no string.
-func (e element) misnamed() bool { return e.exists() && e.node().kind != kindText }
+// isNotText reports whether a value is there and is no string.
+func (e element) isNotText() bool { return e.exists() && e.node().kind != kindText }

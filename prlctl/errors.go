@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -21,11 +22,17 @@ const (
 	CodeVMBusy             = "vm_busy"             // another operation runs; try later
 	CodeOperationCanceled  = "operation_canceled"  // may have worked all the same: look
 	CodeLicenseUnreadable  = "license_unreadable"  // the product cannot read its own license
-	CodeInvalidVMID        = "invalid_vm_id"       // not a UUID
-	CodeOutputInvalid      = "output_invalid"      // no JSON, broken JSON, or not the answer asked for
-	CodeOutputTooLarge     = "output_too_large"    // more than MaxOutput, or more values than any real answer
-	CodeOutputTooDeep      = "output_too_deep"     // JSON nested deeper than any real answer
-	CodeToolFailed         = "tool_failed"         // any other failure of the tool
+	CodeNoLicense          = "no_license"          // none is installed
+	CodeLicenseExpired     = "license_expired"     // nothing runs until it is renewed
+	CodeAdminPassword      = "admin_password_required"
+	CodeVMPassword         = "vm_password_required" // the machine is encrypted
+	CodeGuestOS            = "guest_os"             // not applicable: this guest has no such setting
+	CodeVMConfigInvalid    = "vm_config_invalid"    // the product calls the machine's configuration invalid
+	CodeInvalidVMID        = "invalid_vm_id"        // not a UUID
+	CodeOutputInvalid      = "output_invalid"       // no JSON, broken JSON, or not the answer asked for
+	CodeOutputTooLarge     = "output_too_large"     // more than MaxOutput, or more values than any real answer
+	CodeOutputTooDeep      = "output_too_deep"      // JSON nested deeper than any real answer
+	CodeToolFailed         = "tool_failed"          // any other failure of the tool
 )
 
 // Codes of Unreadable, and of Error where a single object was asked for.
@@ -65,27 +72,74 @@ func (e *Error) ErrorCode() string { return e.Code }
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// failure maps what a tool printed, or its exit code, to a code. Texts are
-// compared without regard to case.
-type failure struct {
-	code string
-	text string // part of the output; empty: any
-	exit int    // exit code; 0: any
+// knownText maps what a tool printed, or its exit code, to a code; what to do
+// then stands with the code (agent/protocol). Texts are compared without regard
+// to case.
+type knownText struct {
+	code   string
+	text   string // part of the output, in lower case; empty: any
+	exit   int    // exit code; 0: any
+	source string // section of facts/prlctl.md or facts/captures.md
+	// notApplicable: nothing failed, what was asked for does not exist for this
+	// version or this guest.
+	notApplicable bool
+	// inPrompt: the text begins a line with a name that a user chose in front of
+	// it, which may look like JSON.
+	inPrompt bool
 }
 
-// failures is read from top to bottom, the first match counts: words say more
+// knownTexts is read from top to bottom, the first match counts: words say more
 // than exit codes, which are SDK results cut to one byte (facts/prlctl.md 5).
-var failures = []failure{
-	{code: CodeServiceDown, text: "unable to connect to parallels service"},
-	{code: CodeEdition, text: editionText},
-	{code: CodeLicenseUnreadable, text: "prlhandle_fromstring"},
-	{code: CodeUnrecognizedOption, text: "unrecognized option"},
-	{code: CodeVMNotFound, text: "the virtual machine could not be found"},
-	{code: CodeVMNotFound, text: "is not registered in the virtual machine directory"},
-	{code: CodeVMBusy, text: "the virtual machine is busy"},
-	{code: CodeVMBusy, text: "data synchronization is currently in progress"},
-	{code: CodeOperationCanceled, text: "operation canceled"},
-	{code: CodeServiceDown, exit: 253},
+// The prompt comes first, because it quotes a name that may hold any other text.
+var knownTexts = []knownText{
+	{code: CodeVMPassword, text: "' is encrypted - password required to continue operation", source: "captures 4.2", inPrompt: true},
+	{code: CodeServiceDown, text: "unable to connect to parallels service", source: "prlctl 5.5"},
+	{code: CodeEdition, text: editionText, source: "prlctl 1.1"},
+	{code: CodeNoLicense, text: "no licenses installed", source: "captures 4.1"},
+	{code: CodeLicenseExpired, text: "was activated for a limited period of time that has now expired", source: "captures 4.2"},
+	{code: CodeLicenseUnreadable, text: "prlhandle_fromstring", source: "prlctl 4.2"},
+	{code: CodeAdminPassword, text: "you must enter the host os administrator's credentials", source: "captures 4.2"},
+	{code: CodeUnrecognizedOption, text: "unrecognized option", source: "prlctl 1.5", notApplicable: true},
+	{code: CodeGuestOS, text: "is not supported by the guest operating system", source: "captures 4.2", notApplicable: true},
+	{code: CodeVMConfigInvalid, text: "the virtual machine configuration is invalid", source: "captures 4.2"},
+	{code: CodeVMNotFound, text: "the virtual machine could not be found", source: "prlctl 5"},
+	{code: CodeVMNotFound, text: "is not registered in the virtual machine directory", source: "prlctl 5"},
+	{code: CodeVMBusy, text: "the virtual machine is busy", source: "prlctl 5, captures 3"},
+	{code: CodeVMBusy, text: "data synchronization is currently in progress", source: "prlctl 5"},
+	{code: CodeOperationCanceled, text: "operation canceled", source: "prlctl 1.2"},
+	{code: CodeServiceDown, exit: 253, source: "prlctl 5.5"},
+}
+
+// promptStart begins the line of a prompt that quotes a machine's name.
+const promptStart = "virtual machine '"
+
+// matches reports whether a tool that ended with this exit code, and said this
+// before its JSON, says what the entry is about; output is its standard output
+// as a whole. Both are in lower case.
+func (k knownText) matches(exit int, said, output []byte) bool {
+	if k.exit != 0 && k.exit != exit {
+		return false
+	}
+	if !k.inPrompt {
+		return bytes.Contains(said, []byte(k.text))
+	}
+	for _, text := range [][]byte{said, output} {
+		for line := range bytes.Lines(text) {
+			if bytes.HasPrefix(line, []byte(promptStart)) && bytes.Contains(line, []byte(k.text)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// IsNotApplicable reports whether the error says that what was asked for does
+// not exist for this version of the product or for this guest, so that nothing
+// has failed.
+func IsNotApplicable(err error) bool {
+	code := errorCode(err)
+	at := slices.IndexFunc(knownTexts, func(known knownText) bool { return known.code == code })
+	return at >= 0 && knownTexts[at].notApplicable
 }
 
 // editionText is the edition gate's sentence without its capitals
@@ -112,35 +166,31 @@ func exitError(result tool.Result) *Error {
 	if known, ok := knownFailure(result); ok {
 		return known
 	}
-	return &Error{Code: CodeToolFailed, ExitCode: result.ExitCode, Text: firstLine(messages(result))}
+	return &Error{Code: CodeToolFailed, ExitCode: result.ExitCode, Text: firstLine(toolMessages(result))}
 }
 
-// knownFailure looks a result up in the table of failures.
+// knownFailure looks a result up in the table of known texts.
 func knownFailure(result tool.Result) (*Error, bool) {
-	said := messages(result)
-	lower := bytes.ToLower(said)
-	for _, known := range failures {
-		if known.exit != 0 && known.exit != result.ExitCode {
-			continue
-		}
-		if bytes.Contains(lower, []byte(known.text)) {
+	said := toolMessages(result)
+	lower, output := bytes.ToLower(said), bytes.ToLower(cappedMessage(result.Stdout))
+	for _, known := range knownTexts {
+		if known.matches(result.ExitCode, lower, output) {
 			return &Error{Code: known.code, ExitCode: result.ExitCode, Text: firstLine(said)}, true
 		}
 	}
 	return nil, false
 }
 
-// messages is what a tool said besides its answer: its standard error, then
+// toolMessages is what a tool said besides its answer: its standard error, then
 // its standard output up to the JSON. What stands inside or behind the JSON is
 // a user's data and never a message (H14).
-func messages(result tool.Result) []byte {
-	before, _ := splitJSON(result.Stdout)
-	said := append([]byte(nil), capped(result.Stderr)...)
+func toolMessages(result tool.Result) []byte {
+	said := append([]byte(nil), cappedMessage(result.Stderr)...)
 	said = append(said, '\n')
-	return append(said, capped(before)...)
+	return append(said, cappedMessage(wordsBefore(result.Stdout))...)
 }
 
-func capped(text []byte) []byte { return text[:min(len(text), maxMessage)] }
+func cappedMessage(text []byte) []byte { return text[:min(len(text), maxMessage)] }
 
 // licenseKey matches a license key as the tools print it, masked or not.
 var licenseKey = regexp.MustCompile(`[0-9A-Za-z]{6}(-[0-9A-Za-z*]{6}){4}`)
@@ -149,7 +199,7 @@ var licenseKey = regexp.MustCompile(`[0-9A-Za-z]{6}(-[0-9A-Za-z*]{6}){4}`)
 // formatting characters and without a license key, cut to maxTextLine.
 func firstLine(said []byte) string {
 	for line := range bytes.Lines(said) {
-		text := strings.TrimSpace(strings.Map(printable, string(line)))
+		text := strings.TrimSpace(strings.Map(blankIfUnprintable, string(line)))
 		if text == "" {
 			continue
 		}
@@ -162,11 +212,21 @@ func firstLine(said []byte) string {
 	return ""
 }
 
-func printable(r rune) rune {
+func blankIfUnprintable(r rune) rune {
 	if unicode.IsPrint(r) {
 		return r
 	}
 	return ' '
+}
+
+// maskKeys masks each of the keys that the tools join by ";" (facts/captures.md
+// 3).
+func maskKeys(joined string) string {
+	keys := strings.Split(joined, ";")
+	for i, key := range keys {
+		keys[i] = maskKey(key)
+	}
+	return strings.Join(keys, ";")
 }
 
 // maskKey hides the middle groups of a license key, as current versions of the

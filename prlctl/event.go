@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// MaxEvent caps one line of the event stream in bytes (H13). A real one has
+// maxEventLine caps one line of the event stream in bytes (H13). A real one has
 // some 200.
-const MaxEvent = 64 << 10
+const maxEventLine = 64 << 10
 
 // maxEventWord caps the name of an event and of a state; the longest that is
 // known has 25 letters.
@@ -23,22 +23,22 @@ type Event struct {
 	State string // "Vm state name", for example running; empty but for a change of state
 }
 
-// ParseEvent reads one line. Keys that are not known are passed over, and so is
+// parseEvent reads one line. Keys that are not known are passed over, and so is
 // a value of a wrong type. An error is an *Error: output_too_large,
 // output_too_deep, output_invalid for what is not exactly one JSON object, and
 // duplicate_key (H14).
-func ParseEvent(line []byte) (Event, error) {
-	if len(line) > MaxEvent {
+func parseEvent(line []byte) (Event, error) {
+	if len(line) > maxEventLine {
 		return Event{}, &Error{Code: CodeOutputTooLarge}
 	}
 	doc := document{source: line, text: make([]byte, 0, len(line)), nodes: make([]node, 0, 8)}
-	object, err := doc.read()
+	object, err := doc.readValue()
 	switch {
 	case err != nil:
 		return Event{}, outputError(err)
 	case object.node().kind != kindObject:
 		return Event{}, &Error{Code: CodeOutputInvalid, Err: errNoJSON}
-	case doc.next() != 0:
+	case doc.peekToken() != 0:
 		return Event{}, &Error{Code: CodeOutputInvalid, Err: errBehindEvent}
 	case doc.repeated:
 		return Event{}, &Error{Code: CodeDuplicateKey}

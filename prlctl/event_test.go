@@ -35,7 +35,7 @@ func TestParseEvent(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := ParseEvent([]byte(c.line))
+			got, err := parseEvent([]byte(c.line))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -49,7 +49,7 @@ func TestParseEvent(t *testing.T) {
 func TestH13_EventsThatCannotBeTrusted(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct{ line, code string }{
-		"longer than 64 KiB":      {`{"x":"` + strings.Repeat("x", MaxEvent) + `"}`, CodeOutputTooLarge},
+		"longer than 64 KiB":      {`{"x":"` + strings.Repeat("x", maxEventLine) + `"}`, CodeOutputTooLarge},
 		"deeper than any answer":  {`{"x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`, CodeOutputTooDeep},
 		"a key twice":             {`{"VM ID":"` + windowsID + `","VM ID":"00000000-0000-4000-8000-000000000000","Event name":"vm_added"}`, CodeDuplicateKey},
 		"a key twice, deeper":     {`{"Additional info":{"Vm state name":"running","Vm state name":"stopped"}}`, CodeDuplicateKey},
@@ -65,7 +65,7 @@ func TestH13_EventsThatCannotBeTrusted(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := ParseEvent([]byte(c.line))
+			got, err := parseEvent([]byte(c.line))
 			if errorCode(err) != c.code || got != (Event{}) {
 				t.Errorf("want %s and no event, got %v and %+v", c.code, err, got)
 			}
@@ -86,7 +86,7 @@ func FuzzEvent(f *testing.F) {
 		f.Add([]byte(line))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		event, err := ParseEvent(line)
+		event, err := parseEvent(line)
 		if err != nil {
 			if errorCode(err) == CodeOutputInvalid && isPlainObject(line) {
 				t.Fatalf("valid JSON refused: %v", err)
@@ -117,7 +117,7 @@ func isPlainObject(line []byte) bool {
 	return json.Unmarshal(line, &object) == nil && object != nil
 }
 
-// foldsKeys says that the standard decoder may have taken a key of other
+// foldsKeys reports whether the standard decoder may have taken a key of other
 // letters for ours, which it compares without regard to case.
 func foldsKeys(line []byte) bool {
 	var object map[string]json.RawMessage

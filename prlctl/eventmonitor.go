@@ -24,16 +24,16 @@ type Follow = func(ctx context.Context, c tool.Command, line func(text []byte, c
 // whoever reads slowly, so handle must not block. A line that cannot be read
 // (cut, no JSON, a repeated key) is handed over as the zero Event.
 func Monitor(ctx context.Context, follow Follow, handle func(Event)) error {
-	monitor := monitoring{handle: handle, readable: maxEventBytes, filled: time.Now()}
+	monitor := eventMonitor{handle: handle, readBudget: maxEventBytes, refilledAt: time.Now()}
 	result, err := follow(ctx, tool.Command{
 		Path:      Prlctl,
 		Args:      []string{"monitor-events", "--json"},
-		MaxOutput: MaxEvent,
-	}, monitor.line)
+		MaxOutput: maxEventLine,
+	}, monitor.onLine)
 	if err != nil {
 		return runError(err)
 	}
-	return monitor.ended(result)
+	return monitor.endError(result)
 }
 
 // How many bytes of lines are read as JSON: so many each step of time, and so
@@ -45,17 +45,17 @@ const (
 	maxEventBytes = 4 << 20
 )
 
-// monitoring is one stream under way.
-type monitoring struct {
-	handle func(Event)
-	said   []byte // what was no event since the last event: why the tool ends
-	events bool   // there was one
+// eventMonitor is one stream under way.
+type eventMonitor struct {
+	handle   func(Event)
+	messages []byte // what was no event since the last event: why the tool ends
+	sawEvent bool   // there was one
 
-	readable int // bytes
-	filled   time.Time
+	readBudget int // bytes
+	refilledAt time.Time
 }
 
-func (m *monitoring) line(text []byte, cut bool) {
+func (m *eventMonitor) onLine(text []byte, cut bool) {
 	text = bytes.TrimSpace(text)
 	if len(text) == 0 && !cut {
 		return
@@ -64,54 +64,54 @@ func (m *monitoring) line(text []byte, cut bool) {
 		m.handle(Event{})
 		return
 	}
-	event, err := ParseEvent(text)
+	event, err := parseEvent(text)
 	if err != nil {
-		m.keep(text)
+		m.keepMessage(text)
 	} else {
-		m.said, m.events = m.said[:0], true
+		m.messages, m.sawEvent = m.messages[:0], true
 	}
 	m.handle(event)
 }
 
 // mayRead takes a line's bytes from what may be read.
-func (m *monitoring) mayRead(size int) bool {
-	if size > m.readable {
-		m.refill(time.Now())
+func (m *eventMonitor) mayRead(size int) bool {
+	if size > m.readBudget {
+		m.refillBudget(time.Now())
 	}
-	if size > m.readable {
+	if size > m.readBudget {
 		return false
 	}
-	m.readable -= size
+	m.readBudget -= size
 	return true
 }
 
-// refill adds what time has earned, in steps that are worth some bytes.
-func (m *monitoring) refill(now time.Time) {
-	earned := now.Sub(m.filled) / refillStep * bytesEachStep
+// refillBudget adds what time has earned, in steps that are worth some bytes.
+func (m *eventMonitor) refillBudget(now time.Time) {
+	earned := now.Sub(m.refilledAt) / refillStep * bytesEachStep
 	if earned == 0 {
 		return
 	}
-	m.readable = int(min(maxEventBytes, time.Duration(m.readable)+earned))
-	m.filled = now
+	m.readBudget = int(min(maxEventBytes, time.Duration(m.readBudget)+earned))
+	m.refilledAt = now
 }
 
-// keep notes what the tool said beside events.
-func (m *monitoring) keep(text []byte) {
-	words, _ := splitJSON(text)
-	if len(m.said)+len(words) < maxMessage {
-		m.said = append(append(m.said, words...), '\n')
+// keepMessage notes what the tool said beside events.
+func (m *eventMonitor) keepMessage(text []byte) {
+	words := wordsBefore(text)
+	if len(m.messages)+len(words) < maxMessage {
+		m.messages = append(append(m.messages, words...), '\n')
 	}
 }
 
-// ended says why the stream is over. On a terminal the tool's two outputs are
+// endError says why the stream is over. On a terminal the tool's two outputs are
 // one. An end that is none of the known ones is tool_failed, also with exit 0.
 // A tool that has told an event knows the command, whatever its last words.
-func (m *monitoring) ended(result tool.Result) error {
-	known, ok := knownFailure(tool.Result{Stderr: m.said, ExitCode: result.ExitCode})
-	if ok && !(m.events && known.Code == CodeUnrecognizedOption) {
+func (m *eventMonitor) endError(result tool.Result) error {
+	known, ok := knownFailure(tool.Result{Stderr: m.messages, ExitCode: result.ExitCode})
+	if ok && !(m.sawEvent && known.Code == CodeUnrecognizedOption) {
 		return known
 	}
-	return &Error{Code: CodeToolFailed, ExitCode: result.ExitCode, Text: firstLine(m.said), Err: errStreamEnded}
+	return &Error{Code: CodeToolFailed, ExitCode: result.ExitCode, Text: firstLine(m.messages), Err: errStreamEnded}
 }
 
 var errStreamEnded = errors.New("the stream of events ended")

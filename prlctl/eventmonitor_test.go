@@ -128,7 +128,7 @@ func TestMonitorEndsWithItsContext(t *testing.T) {
 // are read again.
 func TestH12_FloodOfLinesIsNotReadAsJSON(t *testing.T) {
 	t.Parallel()
-	long := []byte(`{"Event name":"vm_added","x":"` + strings.Repeat("x", MaxEvent-40) + `"}`)
+	long := []byte(`{"Event name":"vm_added","x":"` + strings.Repeat("x", maxEventLine-40) + `"}`)
 	const lines = 20_000
 	synctest.Test(t, func(t *testing.T) {
 		var read, unread int
@@ -168,18 +168,18 @@ func TestH12_FloodOfLinesIsNotReadAsJSON(t *testing.T) {
 // What the tool says beside events is kept only up to a cap.
 func TestH12_WordsBesideEventsAreCapped(t *testing.T) {
 	t.Parallel()
-	monitor := monitoring{handle: func(Event) {}, readable: maxEventBytes, filled: time.Now()}
+	monitor := eventMonitor{handle: func(Event) {}, readBudget: maxEventBytes, refilledAt: time.Now()}
 	for range 1000 {
-		monitor.line(bytes.Repeat([]byte("x"), 100), false)
+		monitor.onLine(bytes.Repeat([]byte("x"), 100), false)
 	}
-	if len(monitor.said) > maxMessage {
-		t.Errorf("%d bytes are kept", len(monitor.said))
+	if len(monitor.messages) > maxMessage {
+		t.Errorf("%d bytes are kept", len(monitor.messages))
 	}
 }
 
 func BenchmarkParseEvent(b *testing.B) {
 	for b.Loop() {
-		if _, err := ParseEvent([]byte(stateLine)); err != nil {
+		if _, err := parseEvent([]byte(stateLine)); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -187,9 +187,9 @@ func BenchmarkParseEvent(b *testing.B) {
 
 // BenchmarkFlood is what a line costs of which there are too many.
 func BenchmarkFlood(b *testing.B) {
-	monitor := monitoring{handle: func(Event) {}, filled: time.Now()}
+	monitor := eventMonitor{handle: func(Event) {}, refilledAt: time.Now()}
 	line := []byte(stateLine)
 	for b.Loop() {
-		monitor.line(line, false)
+		monitor.onLine(line, false)
 	}
 }

@@ -13,7 +13,7 @@ type Flags struct {
 type Flag struct {
 	Name     string // with both dashes
 	Category string // whose help shows it (facts/prlctl.md 1.5)
-	// Certain says that the category is confirmed. Others follow the names of
+	// Certain: the category is confirmed. Others follow the names of
 	// the categories, so the flag counts as there in whatever help it shows up.
 	Certain bool
 }
@@ -29,12 +29,12 @@ func (f Flags) categories() []string {
 	return list
 }
 
-// commands are those of prlctl that not every version has (facts/prlctl.md 12).
-var commands = []string{
+// probedCommands are those of prlctl that not every version has (facts/prlctl.md 12).
+var probedCommands = []string{
 	"monitor-events", "pack", "unpack", "archive", "unarchive", "encrypt", "decrypt", "change-passwd",
 	"protection-set", "protection-remove", "installtools", "capture",
 }
 
-// anchors are commands that every version has: a text without them is no help
+// anchorCommands are commands that every version has: a text without them is no help
 // of prlctl.
-var anchors = []string{"list", "set"}
+var anchorCommands = []string{"list", "set"}

@@ -18,6 +18,10 @@ func seed(f *testing.F, names ...string) {
 // the output at all, and holds what must be true of every listing.
 func FuzzList(f *testing.F) {
 	seed(f, "list-noise.txt", "list-standard-edition.txt", "list-untrusted.json", "list-mixed-types.json", "list-text-form.txt", "list-linux-suspended.json")
+	for _, name := range []string{"{}", "[]", `x {"a`} {
+		f.Add([]byte(prompt(name) + oneMachine))
+	}
+	f.Add([]byte("Operation progress 100 %" + oneMachine))
 	f.Fuzz(func(t *testing.T, output []byte) {
 		listing, err := readListing(output)
 		if err != nil {
@@ -92,6 +96,8 @@ func FuzzServerInfo(f *testing.F) {
 
 func FuzzLicense(f *testing.F) {
 	seed(f, "info-license.json", "info-license-standard.txt", "info-license-broken.txt")
+	f.Add([]byte("Searching for installed licenses...\nNo licenses installed.\n"))
+	f.Add([]byte("Searching for installed licenses...\n    status=\"ACTIVE\"\n    serial=\"6J9A5T-AAAAAA-BBBBBB-CCCCCC-RN17ZA\"\n"))
 	f.Fuzz(func(t *testing.T, output []byte) {
 		license, err := readLicense(output)
 		if err != nil && !reflect.DeepEqual(license, License{}) {
@@ -122,7 +128,7 @@ func FuzzConfigPVS(f *testing.F) {
 	seed(f, "config.pvs", "VmInfo.pvi")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		config, err := ReadConfigPVS(data)
-		if err != nil && config != (ConfigPVS{}) {
+		if err != nil && !reflect.DeepEqual(config, ConfigPVS{}) {
 			t.Fatalf("an error and an answer: %v, %+v", err, config)
 		}
 		if id, err := ParseID(config.VMUUID); config.VMUUID != "" && (err != nil || id != config.VMUUID) {
@@ -132,7 +138,8 @@ func FuzzConfigPVS(f *testing.F) {
 }
 
 func FuzzVMInfo(f *testing.F) {
-	seed(f, "VmInfo.pvi", "config.pvs")
+	seed(f, "VmInfo.pvi", "VmInfo-27.pvi", "VmInfo-new.pvi", "config.pvs")
+	f.Add([]byte(`<VmInfo><GuestOsInformation><RealOsVersion>Windows 11 Pro, Version 22H2</RealOsVersion></GuestOsInformation></VmInfo>`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		info, err := ReadVMInfo(data)
 		if err != nil && info != (VMInfo{}) {

@@ -66,7 +66,7 @@ func appendMembers(object element) {
 	counted := false
 	for _, member := range object.fields() {
 		doc.path = append(doc.path, member)
-		if !doc.volatile() && appendMember(element{doc, member}) {
+		if !doc.onVolatilePath() && appendMember(element{doc, member}) {
 			counted = true
 		}
 		doc.path = doc.path[:len(doc.path)-1]
@@ -96,8 +96,8 @@ func appendMember(member element) bool {
 	return true
 }
 
-// volatile says whether the member that path leads to does not count.
-func (d *document) volatile() bool {
+// onVolatilePath reports whether the member that path leads to does not count.
+func (d *document) onVolatilePath() bool {
 	for _, pattern := range volatilePaths {
 		if len(pattern) == len(d.path) && d.leadsTo(pattern) {
 			return true

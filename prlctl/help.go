@@ -62,11 +62,11 @@ func (h *helpText) readFlags() error {
 	h.flags = make(map[string][]string)
 	for _, at := range helpFlag.FindAllStringSubmatchIndex(h.text, -1) {
 		name := h.text[at[2]:at[3]]
-		if wordGoesOn(h.text[at[3]:]) {
+		if isPartOfWord(h.text[at[3]:]) {
 			continue
 		}
 		values := h.flags[name]
-		for _, value := range choice(h.text[at[3]:]) {
+		for _, value := range readChoice(h.text[at[3]:]) {
 			if len(values) < maxHelpValues && !slices.Contains(values, value) {
 				values = append(values, value)
 			}
@@ -79,15 +79,15 @@ func (h *helpText) readFlags() error {
 	return nil
 }
 
-// wordGoesOn says that what was found is only the beginning of another word.
-func wordGoesOn(rest string) bool {
+// isPartOfWord reports whether what was found is only the beginning of another word.
+func isPartOfWord(rest string) bool {
 	return rest != "" && (rest[0] == '-' || rest[0] == '_' || rest[0] >= 'A' && rest[0] <= 'Z' || isLowerOrDigit(rest[0]))
 }
 
 func isLowerOrDigit(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
 
-// choice reads "<on | off>" behind a flag.
-func choice(text string) []string {
+// readChoice reads "<on | off>" behind a flag.
+func readChoice(text string) []string {
 	found := helpChoice.FindStringSubmatch(text[:min(len(text), 512)])
 	if found == nil {
 		return nil
@@ -99,14 +99,15 @@ func choice(text string) []string {
 	return words
 }
 
-func (h helpText) has(flag string) bool {
+func (h helpText) hasFlag(flag string) bool {
 	_, shown := h.flags[flag]
 	return shown
 }
 
-// sections are the commands that begin a line, each with its text up to the
-// next one; where a command stands twice, the first counts.
-func (h helpText) sections() map[string]string {
+// commandSections are the commands that begin a line, each with its text up to
+// the next one; what stands twice, as list does (facts/captures.md 5.3), is
+// joined.
+func (h helpText) commandSections() map[string]string {
 	out := make(map[string]string)
 	found := helpCommand.FindAllStringSubmatchIndex(h.text, -1)
 	for i, at := range found {
@@ -114,15 +115,13 @@ func (h helpText) sections() map[string]string {
 		if i+1 < len(found) {
 			end = found[i+1][0]
 		}
-		if name := h.text[at[2]:at[3]]; out[name] == "" {
-			out[name] = h.text[at[2]:end]
-		}
+		out[h.text[at[2]:at[3]]] += h.text[at[2]:end] + "\n"
 	}
 	return out
 }
 
-// mentions says whether the word stands anywhere in the text by itself.
-func (h helpText) mentions(word string) bool {
+// mentionsWord reports whether the word stands anywhere in the text by itself.
+func (h helpText) mentionsWord(word string) bool {
 	words := strings.FieldsFunc(strings.ToLower(h.text), func(r rune) bool {
 		return r != '-' && r != '_' && (r < 'a' || r > 'z') && (r < '0' || r > '9')
 	})

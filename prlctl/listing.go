@@ -1,8 +1,10 @@
 package prlctl
 
 import (
-	"bytes"
 	"errors"
+	"slices"
+
+	"prlagent/platform/tool"
 )
 
 // Listing is what one call of `prlctl list -i --json` said. VMs keep the
@@ -29,53 +31,81 @@ const (
 
 // readListing reads the output of `list -i --json`: an array of objects. {}
 // and [] are no virtual machines; no JSON at all is an error, since taking
-// silence for an empty Mac would report every machine as removed.
+// silence for an empty Mac would report every machine as removed. With words
+// around it more is asked of an answer: some object must have an ID, and where
+// there are none the words must not be those of a failure.
 func readListing(output []byte) (Listing, error) {
-	doc, before, err := openJSON(output)
+	answer, err := readList(output, readObjects)
 	if err != nil {
 		return Listing{}, err
 	}
+	listing := answer.content
+	if answer.words && len(listing.VMs) == 0 {
+		if err := listing.doubt(output); err != nil {
+			return Listing{}, err
+		}
+	}
+	listing.dropSharedIDs()
+	listing.Notes = answer.notes
+	return listing, nil
+}
+
+// doubt is why a listing with words around it, and without a machine that can be
+// read, is no answer.
+func (l *Listing) doubt(output []byte) error {
+	if len(l.Unreadable) == 0 {
+		failure, known := knownFailure(tool.Result{Stdout: output})
+		if known && failure.Code != CodeEdition { // which lists all the same
+			return failure
+		}
+		return nil
+	}
+	if !slices.ContainsFunc(l.Unreadable, func(broken Unreadable) bool { return broken.ID != "" }) {
+		return outputError(errOtherForm)
+	}
+	return nil
+}
+
+// readObjects reads an array of objects, or one object that stands without an
+// array.
+func readObjects(doc *document) (Listing, error) {
 	var listing Listing
-	if doc.next() == '{' {
+	var err error
+	if doc.peekToken() == '{' {
 		err = listing.readOnly(doc)
 	} else {
 		err = listing.readArray(doc)
 	}
-	if err != nil {
-		return Listing{}, outputError(err)
-	}
-	listing.dropSharedIDs()
-	listing.Notes = doc.notes(before)
-	return listing, nil
+	return listing, err
 }
 
 // readArray reads the objects one by one, so that the tree of only one of them
 // is in memory.
 func (l *Listing) readArray(doc *document) error {
-	more, err := doc.begin('[', ']')
-	for ; more && err == nil; more, err = doc.separator(']') {
-		object, err := doc.read()
+	more, err := doc.openContainer('[', ']')
+	for ; more && err == nil; more, err = doc.nextItem(']') {
+		object, err := doc.readValue()
 		if err != nil {
 			return err
 		}
 		if len(l.VMs)+len(l.Unreadable) == maxObjects {
 			return errSize
 		}
-		l.add(object)
+		l.addObject(object)
 	}
 	return err
 }
 
 // readOnly reads a single object that stands without an array.
 func (l *Listing) readOnly(doc *document) error {
-	object, err := doc.read()
+	object, err := doc.readValue()
 	if err == nil && len(object.fields()) > 0 {
-		l.add(object)
+		l.addObject(object)
 	}
 	return err
 }
 
-func (l *Listing) add(object element) {
+func (l *Listing) addObject(object element) {
 	vm, broken := readVM(object)
 	if broken != nil {
 		l.Unreadable = append(l.Unreadable, *broken)
@@ -108,8 +138,8 @@ func (l *Listing) dropSharedIDs() {
 	l.VMs = kept
 }
 
-// only returns the one virtual machine that was asked for.
-func (l Listing) only(id string) (VM, error) {
+// onlyVM returns the one virtual machine that was asked for.
+func (l Listing) onlyVM(id string) (VM, error) {
 	switch {
 	case len(l.Unreadable) > 0:
 		return VM{}, &Error{Code: l.Unreadable[0].Code}
@@ -121,76 +151,4 @@ func (l Listing) only(id string) (VM, error) {
 	return l.VMs[0], nil
 }
 
-var (
-	errOtherVM = errors.New("the answer is about another virtual machine")
-	errNoJSON  = errors.New("no JSON in the output")
-)
-
-// openJSON checks the size of an output and finds where its JSON starts.
-func openJSON(output []byte) (doc *document, before []byte, err error) {
-	if len(output) > MaxOutput {
-		return nil, nil, &Error{Code: CodeOutputTooLarge}
-	}
-	before, rest := splitJSON(output)
-	if len(rest) == 0 {
-		return nil, nil, &Error{Code: CodeOutputInvalid, Err: errNoJSON}
-	}
-	return &document{source: rest}, before, nil
-}
-
-// splitJSON cuts an output where its JSON starts: at the first bracket that
-// can open an answer of the tools, which "[warning]" in a message cannot.
-func splitJSON(output []byte) (before, rest []byte) {
-	for at, c := range output {
-		if c != '[' && c != '{' {
-			continue
-		}
-		switch inner := firstByte(output[at+1:]); {
-		case c == '[' && (inner == '{' || inner == ']'),
-			c == '{' && (inner == '"' || inner == '}'):
-			return output[:at], output[at:]
-		}
-	}
-	return output, nil
-}
-
-// firstByte returns the first byte that is not blank, 0 if there is none.
-func firstByte(text []byte) byte {
-	for _, c := range text {
-		if c > ' ' {
-			return c
-		}
-	}
-	return 0
-}
-
-// notes lists the oddities once all JSON is read. The edition gate's sentence
-// counts only before the JSON (H14).
-func (d *document) notes(before []byte) []string {
-	var notes []string
-	lower := bytes.ToLower(capped(before))
-	if bytes.Contains(lower, []byte(editionText)) {
-		notes = append(notes, NoteEditionNotice)
-	}
-	if firstByte(before) != 0 || d.next() != 0 {
-		notes = append(notes, NoteTextAroundJSON)
-	}
-	if d.dropped {
-		notes = append(notes, NoteControlBytes)
-	}
-	if d.replaced {
-		notes = append(notes, NoteInvalidUTF8)
-	}
-	return notes
-}
-
-// outputError gives broken JSON its code. It never quotes the output.
-func outputError(err error) *Error {
-	switch {
-	case errors.Is(err, errDepth):
-		return &Error{Code: CodeOutputTooDeep, Err: err}
-	case errors.Is(err, errSize):
-		return &Error{Code: CodeOutputTooLarge, Err: err}
-	}
-	return &Error{Code: CodeOutputInvalid, Err: err}
-}
+var errOtherVM = errors.New("the answer is about another virtual machine")

@@ -19,12 +19,12 @@ func (c *Client) Probe(ctx context.Context, flags Flags) (Capabilities, error) {
 	if err != nil {
 		return Capabilities{}, err
 	}
-	probe := &probing{client: c, unread: make(map[string]string)}
-	general := probe.ask(ctx, Prlctl, "--help")
-	host := probe.ask(ctx, Prlsrvctl, "set", "--help")
-	sets := make(map[string]answered)
+	probe := &helpProbe{client: c, unread: make(map[string]string)}
+	general := probe.askHelp(ctx, Prlctl, "--help")
+	host := probe.askHelp(ctx, Prlsrvctl, "set", "--help")
+	sets := make(map[string]helpAnswer)
 	for _, category := range flags.categories() {
-		sets[category] = probe.ask(ctx, Prlctl, "set", category, "--help")
+		sets[category] = probe.askHelp(ctx, Prlctl, "set", category, "--help")
 	}
 	if err := ctx.Err(); err != nil {
 		return Capabilities{}, runError(err)
@@ -43,27 +43,27 @@ func (c *Client) Probe(ctx context.Context, flags Flags) (Capabilities, error) {
 	}, nil
 }
 
-// answered is a help, or that there is none.
-type answered struct {
-	helpText
+// helpAnswer is a help, or that there is none.
+type helpAnswer struct {
+	help   helpText
 	read   bool
 	absent bool // the tool does not know what was asked for, or shows no flag of it
 }
 
-// probing is one probe under way.
-type probing struct {
-	client *Client
-	failed string // code of the help that could not be read
-	unread map[string]string
+// helpProbe is one probe under way.
+type helpProbe struct {
+	client     *Client
+	failedCode string // code of the help that could not be read
+	unread     map[string]string
 }
 
-// ask runs one help. `prlctl set <category> --help` takes no VM id
+// askHelp runs one help. `prlctl set <category> --help` takes no VM id
 // (facts/prlctl.md 1.5).
-func (p *probing) ask(ctx context.Context, path string, args ...string) answered {
+func (p *helpProbe) askHelp(ctx context.Context, path string, args ...string) helpAnswer {
 	name := helpName(path, args)
-	if p.failed != "" {
-		p.unread[name] = p.failed
-		return answered{}
+	if p.failedCode != "" {
+		p.unread[name] = p.failedCode
+		return helpAnswer{}
 	}
 	result, err := p.client.runner.Run(ctx, tool.Command{Path: path, Args: args, Limit: tool.QueryLimit, MaxOutput: maxHelp})
 	var help helpText
@@ -74,19 +74,19 @@ func (p *probing) ask(ctx context.Context, path string, args ...string) answered
 	}
 	switch code := errorCode(err); {
 	case err == nil:
-		return answered{helpText: help, read: true}
-	case code == CodeOutputInvalid && result.ExitCode == 0 && bytes.Contains(bytes.ToLower(capped(result.Stdout)), []byte("usage")):
+		return helpAnswer{help: help, read: true}
+	case code == CodeOutputInvalid && result.ExitCode == 0 && bytes.Contains(bytes.ToLower(cappedMessage(result.Stdout)), []byte("usage")):
 		p.unread[name] = code
-		return answered{absent: true} // a category without a flag
+		return helpAnswer{absent: true} // a category without a flag
 	case code == CodeUnrecognizedOption, code == CodeVMNotFound: // a category taken for a machine's name
 		p.unread[name] = code
-		return answered{absent: true}
+		return helpAnswer{absent: true}
 	case code == CodeOutputInvalid:
 		p.unread[name] = code // another text may make sense
 	default:
-		p.failed, p.unread[name] = code, code
+		p.failedCode, p.unread[name] = code, code
 	}
-	return answered{}
+	return helpAnswer{}
 }
 
 func helpName(path string, args []string) string {
@@ -102,7 +102,7 @@ func helpName(path string, args []string) string {
 
 // settleAbsent takes a category that the tool does not know, or of which it
 // shows the usage without a flag, as read and empty, provided that it knows another: then help by category works in this version.
-func (p *probing) settleAbsent(sets map[string]answered) {
+func (p *helpProbe) settleAbsent(sets map[string]helpAnswer) {
 	works := false
 	for _, help := range sets {
 		works = works || help.read
@@ -112,7 +112,7 @@ func (p *probing) settleAbsent(sets map[string]answered) {
 	}
 	for category, help := range sets {
 		if help.absent {
-			sets[category] = answered{read: true}
+			sets[category] = helpAnswer{read: true}
 			delete(p.unread, helpName(Prlctl, []string{"set", category, "--help"}))
 		}
 	}
@@ -121,10 +121,10 @@ func (p *probing) settleAbsent(sets map[string]answered) {
 // judgeSet looks every flag up. It is there if any help shows it.
 // It is not there if the help of its category was read and does not, and every
 // other help too where the category is only inferred.
-func judgeSet(flags []Flag, sets map[string]answered) map[string]Ability {
+func judgeSet(flags []Flag, sets map[string]helpAnswer) map[string]Ability {
 	whole := true
-	for _, help := range sets {
-		whole = whole && help.read
+	for _, answer := range sets {
+		whole = whole && answer.read
 	}
 	out := make(map[string]Ability, len(flags))
 	for _, flag := range flags {
@@ -132,9 +132,9 @@ func judgeSet(flags []Flag, sets map[string]answered) map[string]Ability {
 		if whole || flag.Certain && sets[flag.Category].read {
 			ability.Support = Unsupported
 		}
-		for _, help := range sets {
-			if help.has(flag.Name) {
-				ability = Ability{Supported, longest(ability.Values, help.flags[flag.Name])}
+		for _, answer := range sets {
+			if answer.help.hasFlag(flag.Name) {
+				ability = Ability{Supported, moreValues(ability.Values, answer.help.flags[flag.Name])}
 			}
 		}
 		out[flag.Name] = ability
@@ -142,23 +142,23 @@ func judgeSet(flags []Flag, sets map[string]answered) map[string]Ability {
 	return out
 }
 
-// longest prefers the help that says more; of two that say as much, the first
+// moreValues prefers the help that says more; of two that say as much, the first
 // in order, so that the result does not depend on a map's.
-func longest(a, b []string) []string {
+func moreValues(a, b []string) []string {
 	if len(b) > len(a) || len(b) == len(a) && slices.Compare(b, a) < 0 {
 		return b
 	}
 	return a
 }
 
-func judgeHostSet(flags []string, help answered) map[string]Ability {
+func judgeHostSet(flags []string, answer helpAnswer) map[string]Ability {
 	out := make(map[string]Ability, len(flags))
 	for _, name := range flags {
 		switch {
-		case !help.read:
+		case !answer.read:
 			out[name] = Ability{Support: SupportUnknown}
-		case help.has(name):
-			out[name] = Ability{Supported, help.flags[name]}
+		case answer.help.hasFlag(name):
+			out[name] = Ability{Supported, answer.help.flags[name]}
 		default:
 			out[name] = Ability{Support: Unsupported}
 		}
@@ -169,19 +169,19 @@ func judgeHostSet(flags []string, help answered) map[string]Ability {
 // judgeCommands believes only a text that shows the commands which every
 // version has; a command that is mentioned elsewhere than at the beginning of
 // a line is neither there nor not there.
-func judgeCommands(help answered) map[string]Support {
-	sections, out := help.sections(), make(map[string]Support, len(commands))
-	believed := help.read
-	for _, anchor := range anchors {
+func judgeCommands(answer helpAnswer) map[string]Support {
+	sections, out := answer.help.commandSections(), make(map[string]Support, len(probedCommands))
+	believed := answer.read
+	for _, anchor := range anchorCommands {
 		_, shown := sections[anchor]
 		believed = believed && shown
 	}
-	for _, name := range commands {
+	for _, name := range probedCommands {
 		_, shown := sections[name]
 		switch {
 		case believed && shown:
 			out[name] = Supported
-		case believed && !help.mentions(name):
+		case believed && !answer.help.mentionsWord(name):
 			out[name] = Unsupported
 		default:
 			out[name] = SupportUnknown
@@ -191,15 +191,15 @@ func judgeCommands(help answered) map[string]Support {
 }
 
 // judgeJSON looks for the option among those of `list`.
-func judgeJSON(help answered) Support {
-	list := helpText{text: help.sections()["list"]}
-	if !help.read || list.readFlags() != nil {
+func judgeJSON(answer helpAnswer) Support {
+	list := helpText{text: answer.help.commandSections()["list"]}
+	if !answer.read || list.readFlags() != nil {
 		return SupportUnknown
 	}
 	switch {
-	case list.has("--json"):
+	case list.hasFlag("--json"):
 		return Supported
-	case len(list.flags) > 0 && !help.mentions("json"):
+	case len(list.flags) > 0 && !answer.help.mentionsWord("json"):
 		return Unsupported
 	}
 	return SupportUnknown

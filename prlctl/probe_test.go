@@ -402,13 +402,13 @@ func FuzzHelp(f *testing.F) {
 				t.Fatalf("flag %q with %d values", flag, len(values))
 			}
 		}
-		answer := answered{helpText: help, read: true}
+		answer := helpAnswer{help: help, read: true}
 		for command, support := range judgeCommands(answer) {
-			if support == Supported && !help.mentions(command) {
+			if support == Supported && !help.mentionsWord(command) {
 				t.Fatalf("%s is there and nowhere in the text", command)
 			}
 		}
-		if judgeJSON(answer) == Supported && !help.has("--json") {
+		if judgeJSON(answer) == Supported && !help.hasFlag("--json") {
 			t.Fatal("--json is there and nowhere in the text")
 		}
 	})

@@ -17,33 +17,33 @@ var canonicalEscapes = map[rune]byte{
 	'"': '"', '\\': '\\', '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't',
 }
 
-// quoted copies a string in its canonical form. Raw control bytes, which the
+// appendString copies a string in its canonical form. Raw control bytes, which the
 // tools let through, are dropped (facts/prlctl.md 2.1).
-func (d *document) quoted() error {
-	d.take()
+func (d *document) appendString() error {
+	d.copyByte()
 	for {
-		d.plain()
-		switch c := d.peek(); {
+		d.appendPlain()
+		switch c := d.peekByte(); {
 		case c == '"':
-			d.take()
+			d.copyByte()
 			return nil
 		case d.at == len(d.source):
 			return errSyntax
 		case c == '\\':
-			if err := d.escape(); err != nil {
+			if err := d.appendEscape(); err != nil {
 				return err
 			}
 		case c < ' ':
 			d.dropped = true
 			d.at++
 		default:
-			d.rune()
+			d.appendCharacter()
 		}
 	}
 }
 
-// plain copies a run of ASCII that needs no attention.
-func (d *document) plain() {
+// appendPlain copies a run of ASCII that needs no attention.
+func (d *document) appendPlain() {
 	start := d.at
 	for d.at < len(d.source) {
 		c := d.source[d.at]
@@ -55,8 +55,8 @@ func (d *document) plain() {
 	d.text = append(d.text, d.source[start:d.at]...)
 }
 
-// rune copies one character beyond ASCII.
-func (d *document) rune() {
+// appendCharacter copies one character beyond ASCII.
+func (d *document) appendCharacter() {
 	r, size := utf8.DecodeRune(d.source[d.at:])
 	if r == utf8.RuneError && size == 1 {
 		d.replaced = true
@@ -65,10 +65,10 @@ func (d *document) rune() {
 	d.at += size
 }
 
-// escape reads one escape sequence and writes the character it stands for.
-func (d *document) escape() error {
+// appendEscape reads one escape sequence and writes the character it stands for.
+func (d *document) appendEscape() error {
 	d.at++
-	letter := d.peek()
+	letter := d.peekByte()
 	if letter == 'u' {
 		r, err := d.unicodeEscape()
 		if err != nil {
@@ -89,7 +89,7 @@ func (d *document) escape() error {
 // unicodeEscape reads uXXXX, or two of them that make one character. Half a
 // pair becomes the replacement character.
 func (d *document) unicodeEscape() (rune, error) {
-	r, ok := d.hex(d.at + 1)
+	r, ok := d.hexRune(d.at + 1)
 	if !ok {
 		return 0, errSyntax
 	}
@@ -98,7 +98,7 @@ func (d *document) unicodeEscape() (rune, error) {
 		return r, nil
 	}
 	if d.at+1 < len(d.source) && d.source[d.at] == '\\' && d.source[d.at+1] == 'u' {
-		low, ok := d.hex(d.at + 2)
+		low, ok := d.hexRune(d.at + 2)
 		if pair := utf16.DecodeRune(r, low); ok && pair != utf8.RuneError {
 			d.at += 6
 			return pair, nil
@@ -108,8 +108,8 @@ func (d *document) unicodeEscape() (rune, error) {
 	return utf8.RuneError, nil
 }
 
-// hex reads four hexadecimal digits at a position of the source.
-func (d *document) hex(at int) (rune, bool) {
+// hexRune reads four hexadecimal digits at a position of the source.
+func (d *document) hexRune(at int) (rune, bool) {
 	if at+4 > len(d.source) {
 		return 0, false
 	}

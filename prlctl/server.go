@@ -22,60 +22,58 @@ type ServerInfo struct {
 // ServerLicense is the short form of the license in ServerInfo.
 type ServerLicense struct {
 	State      string // valid, or why not
-	Key        string // masked: at most the first and last group are shown
+	Key        string // masked: at most the first and last group are shown; several are joined by ";"
 	Restricted Switch
 }
 
-// License is what `prlsrvctl info --license --json` says (facts/prlctl.md 4.2).
-type License struct {
-	Status               string // ACTIVE; other words were not seen
-	Serial               string // masked: at most the first and last group are shown
-	UUID                 string
-	Edition              string // standard, pro, business, enterprise
-	ActivationType       string // LIC_KEY, SSO or empty
-	Trial                Switch
-	Volume               Switch
-	Expiration           string // a date; its form was not seen
-	MainPeriodEndsAt     string // a date; its form was not seen
-	GracePeriodEndsAt    string // a date; its form was not seen
-	CPUTotal             int64  // most virtual CPUs of a machine
-	MaxMemory            int64  // most memory of a machine in MB; -1 is unlimited
-	AdvancedRestrictions string
-	DeferredActivation   string
-	Notes                []string // oddities of the output, see the Note constants
-}
-
 func readServerInfo(output []byte) (ServerInfo, error) {
-	root, before, err := readObject(output)
+	answer, err := readObject(output, serverInfoOf)
 	if err != nil {
 		return ServerInfo{}, err
 	}
-	license := root.at("License")
-	if root.node().repeated || license.node().repeated {
+	if answer.content.repeated {
 		return ServerInfo{}, &Error{Code: CodeDuplicateKey}
 	}
+	info := answer.content.value
+	info.Notes = answer.notes
+	return info, nil
+}
+
+// trusted is a value with whether its object has a key twice, and so two
+// readings.
+type trusted[T any] struct {
+	value    T
+	repeated bool
+}
+
+func serverInfoOf(doc *document) (trusted[ServerInfo], error) {
+	root, err := doc.readValue()
+	if err != nil {
+		return trusted[ServerInfo]{}, err
+	}
+	license := root.at("License")
 	versionText := root.at("Version").text()
 	version, _ := ParseVersion(versionText)
-	return ServerInfo{
+	info := ServerInfo{
 		ID:                root.at("ID").text(),
 		Version:           version,
 		VersionText:       versionText,
 		OS:                root.at("OS").text(),
 		VMHome:            root.at("VM home").text(),
 		HardwareID:        root.at("Hardware Id").text(),
-		StartedAsService:  root.at("Started as service").setting(),
+		StartedAsService:  root.at("Started as service").switchValue(),
 		ExternalDevices:   root.at("External device auto connect").text(),
-		CustomPassword:    root.at("Custom password protection").setting(),
-		PreferencesLocked: root.at("Preferences are locked").setting(),
+		CustomPassword:    root.at("Custom password protection").switchValue(),
+		PreferencesLocked: root.at("Preferences are locked").switchValue(),
 		RequirePassword:   readActions(root.at("Require password to")),
-		SignedIn:          root.at("Signed In").setting(),
+		SignedIn:          root.at("Signed In").switchValue(),
 		License: ServerLicense{
 			State:      license.at("state").text(),
-			Key:        maskKey(license.at("key").text()),
-			Restricted: license.at("restricted").setting(),
+			Key:        maskKeys(license.at("key").text()),
+			Restricted: license.at("restricted").switchValue(),
 		},
-		Notes: root.doc.notes(before),
-	}, nil
+	}
+	return trusted[ServerInfo]{info, root.node().repeated || license.node().repeated}, nil
 }
 
 func readActions(list element) []string {
@@ -86,47 +84,4 @@ func readActions(list element) []string {
 		}
 	}
 	return actions
-}
-
-func readLicense(output []byte) (License, error) {
-	root, before, err := readObject(output)
-	if err != nil {
-		return License{}, err
-	}
-	if root.node().repeated {
-		return License{}, &Error{Code: CodeDuplicateKey}
-	}
-	return License{
-		Status:               root.at("status").text(),
-		Serial:               maskKey(root.at("serial").text()),
-		UUID:                 root.at("uuid").text(),
-		Edition:              root.at("edition").text(),
-		ActivationType:       root.at("activation_type").text(),
-		Trial:                root.at("is_trial").setting(),
-		Volume:               root.at("is_volume").setting(),
-		Expiration:           root.at("expiration").text(),
-		MainPeriodEndsAt:     root.at("main_period_ends_at").text(),
-		GracePeriodEndsAt:    root.at("grace_period_ends_at").text(),
-		CPUTotal:             root.at("cpu_total").integer(),
-		MaxMemory:            root.at("max_memory").integer(),
-		AdvancedRestrictions: root.at("advanced_restrictions").word(),
-		DeferredActivation:   root.at("deferred_activation").word(),
-		Notes:                root.doc.notes(before),
-	}, nil
-}
-
-// readObject reads an output that is one object.
-func readObject(output []byte) (root element, before []byte, err error) {
-	doc, before, err := openJSON(output)
-	if err != nil {
-		return element{}, nil, err
-	}
-	root, err = doc.read()
-	if err == nil && root.node().kind != kindObject {
-		err = errSyntax
-	}
-	if err != nil {
-		return element{}, nil, outputError(err)
-	}
-	return root, before, nil
 }

@@ -32,6 +32,33 @@ func TestINV_24_KeysThatAVersionLacks(t *testing.T) {
 	}
 }
 
+// Captures 2: Print Management goes by the guest, not by the version.
+func TestCaptures_2_PrintManagementGoesByTheGuest(t *testing.T) {
+	t.Parallel()
+	for os, lacks := range map[string]bool{"win-11": false, "win-2025": false, "macosx": true, "ubuntu": true} {
+		vm := VM{OS: os}
+		if vm.LacksKey("Print Management/Synchronize with host printers") != lacks || vm.LacksKey("Security/Encrypted") {
+			t.Errorf("%s lacks Print Management: %t", os, !lacks)
+		}
+	}
+	if (Version{16, 5, 0, 0}).TooOldFor("Print Management") {
+		t.Error("version 16 is too old for Print Management")
+	}
+}
+
+// Versions before 18 show no type of processor; the BIOS type tells it.
+func TestINV_24_ArchitectureByTheBIOSType(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ cpu, bios, want string }{
+		{"arm", "efi64", "arm"}, {"X86", "", "x86"}, {"", "efi-arm64", "arm"}, {"", "efi64", "x86"}, {"", "efi32", "x86"}, {"", "legacy", "x86"},
+		{"", "", ""}, {"", "coreboot", ""},
+	} {
+		if got := (VM{CPUType: c.cpu, BIOSType: c.bios}).Architecture(); got != c.want {
+			t.Errorf("%q, %q: %q, want %q", c.cpu, c.bios, got, c.want)
+		}
+	}
+}
+
 func TestINV_27_ToolsThatAreOutdated(t *testing.T) {
 	t.Parallel()
 	product := Version{26, 4, 0, 57513}

@@ -20,16 +20,16 @@ var switchWords = map[string]Switch{
 	"off": SwitchOff, "no": SwitchOff, "false": SwitchOff, "0": SwitchOff,
 }
 
-// ParseSwitch reads one word of the tools, in any case. Other words are
+// parseSwitch reads one word of the tools, in any case. Other words are
 // SwitchUnknown.
-func ParseSwitch(word string) Switch {
+func parseSwitch(word string) Switch {
 	return switchWords[strings.ToLower(strings.TrimSpace(word))]
 }
 
-// On says whether the switch is known to be on.
+// On reports whether the switch is known to be on.
 func (s Switch) On() bool { return s == SwitchOn }
 
-// Off says whether the switch is known to be off.
+// Off reports whether the switch is known to be off.
 func (s Switch) Off() bool { return s == SwitchOff }
 
 // String returns on, off or unknown.

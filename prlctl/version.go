@@ -21,31 +21,31 @@ const maxVersionText = 128
 // end of a text, behind nothing or a blank.
 var versionPattern = regexp.MustCompile(`(?:^|\s)(\d{1,5})\.(\d{1,5})(?:\.(\d{1,5}))?(?:\s*\((\d{1,9})\)|-(\d{1,9}))?\s*$`)
 
-// ErrVersion is a text that names no version.
-var ErrVersion = errors.New("not a version of Parallels Desktop")
+// errNotVersion is a text that names no version.
+var errNotVersion = errors.New("not a version of Parallels Desktop")
 
 // ParseVersion reads a version as the tools write it: "26.3.2 (57398)",
 // "26.4.0-57513", "Desktop 26.3.2-57398", "prlctl version 26.3.2 (57398)"
 // (facts/prlctl.md 1.1). The build may be missing, and so may the patch level.
-// The error is ErrVersion.
+// The error is errNotVersion.
 func ParseVersion(text string) (Version, error) {
 	if len(text) > maxVersionText {
-		return Version{}, ErrVersion
+		return Version{}, errNotVersion
 	}
 	found := versionPattern.FindStringSubmatch(text)
 	if found == nil {
-		return Version{}, ErrVersion
+		return Version{}, errNotVersion
 	}
 	return Version{
-		Major: number(found[1]),
-		Minor: number(found[2]),
-		Patch: number(found[3]),
-		Build: number(found[4] + found[5]),
+		Major: numberOf(found[1]),
+		Minor: numberOf(found[2]),
+		Patch: numberOf(found[3]),
+		Build: numberOf(found[4] + found[5]),
 	}, nil
 }
 
-// number reads digits that the pattern has found, of which none is 0.
-func number(digits string) int {
+// numberOf reads digits that the pattern has found, of which none is 0.
+func numberOf(digits string) int {
 	value, _ := strconv.Atoi(digits)
 	return value
 }
@@ -64,7 +64,7 @@ func (v Version) Compare(other Version) int {
 	return cmp.Compare(v.Build, other.Build)
 }
 
-// IsZero says whether the version is not known.
+// IsZero reports whether the version is not known.
 func (v Version) IsZero() bool { return v == Version{} }
 
 // String returns "26.3.2 (57398)", without the build if it is not known, and
@@ -83,7 +83,7 @@ func (v Version) String() string {
 func (v Version) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote; an empty text is the zero
-// version. The error is ErrVersion.
+// version. The error is errNotVersion.
 func (v *Version) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*v = Version{}

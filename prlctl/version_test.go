@@ -31,7 +31,7 @@ func TestParseVersion(t *testing.T) {
 		"", "26", "v", "26.x.1", "26.3.2 (57398) beta", "1.2.3.4", "x26.3.2", "123456.0.0", "26.3.2 (9999999999)",
 		strings.Repeat(" ", maxVersionText) + "26.3.2",
 	} {
-		if got, err := ParseVersion(text); !errors.Is(err, ErrVersion) {
+		if got, err := ParseVersion(text); !errors.Is(err, errNotVersion) {
 			t.Errorf("%q: want an error, got %v", text, got)
 		}
 	}

@@ -25,7 +25,8 @@ type VM struct {
 	Home         string        // the bundle with a trailing slash; may be empty in the bulk list
 	GuestTools   GuestTools
 	Security     Security
-	CPUType      string // of the guest: x86 or arm
+	CPUType      string // of the guest: x86 or arm; versions before 18 do not say
+	BIOSType     string // legacy, efi32, efi64 or efi-arm64
 	SerialNumber string // SMBIOS serial number, empty unless it was overridden
 	Disks        []Disk // hard disks in the order of their names
 
@@ -67,9 +68,25 @@ const (
 	typeAppleVZ = "APPLE_VZ_VM"
 )
 
-// MacOSGuest says whether the guest is macOS, on Apple silicon or Intel.
+// MacOSGuest reports whether the guest is macOS, on Apple silicon or Intel.
 func (v VM) MacOSGuest() bool {
 	return v.OS == osMacOS || v.Type == typeAppleVZ
+}
+
+// WindowsGuest reports whether the guest is configured as a Windows.
+func (v VM) WindowsGuest() bool { return strings.HasPrefix(v.OS, "win") }
+
+// firmwareArchitectures says which processors boot by a BIOS type, for versions
+// that do not show the processor's type.
+var firmwareArchitectures = map[string]string{"efi-arm64": "arm", "efi64": "x86", "efi32": "x86", "legacy": "x86"}
+
+// Architecture returns x86 or arm: the processor's type, or else what the BIOS
+// type tells of it. It is empty where the tool shows neither.
+func (v VM) Architecture() string {
+	if v.CPUType != "" {
+		return strings.ToLower(v.CPUType)
+	}
+	return firmwareArchitectures[strings.ToLower(v.BIOSType)]
 }
 
 // Bundle returns the path of the bundle without a trailing slash, from Home or
@@ -119,7 +136,7 @@ func (v *VM) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	doc := document{source: data}
-	root, err := doc.read()
+	root, err := doc.readValue()
 	if err != nil {
 		return outputError(err)
 	}
@@ -141,7 +158,7 @@ func readVM(root element) (VM, *Unreadable) {
 		return VM{}, &Unreadable{ID: id, Code: CodeDuplicateKey}
 	}
 	for _, key := range []string{"Name", "State", "Home", "Home path"} {
-		if root.at(key).misnamed() {
+		if root.at(key).isNotText() {
 			return VM{}, &Unreadable{ID: id, Code: CodeWrongType}
 		}
 	}
@@ -152,13 +169,14 @@ func readVM(root element) (VM, *Unreadable) {
 		Type:         root.at("Type").text(),
 		State:        State(root.at("State").text()),
 		OS:           root.at("OS").text(),
-		Template:     root.at("Template").setting(),
-		Uptime:       seconds(root.at("Uptime").integer()),
+		Template:     root.at("Template").switchValue(),
+		Uptime:       uptimeOf(root.at("Uptime").integer()),
 		HomePath:     root.at("Home path").text(),
 		Home:         root.at("Home").text(),
 		GuestTools:   readGuestTools(root.at("GuestTools")),
 		Security:     readSecurity(root.at("Security")),
 		CPUType:      root.at("Hardware", "cpu", "type").text(),
+		BIOSType:     root.at("BIOS type").text(),
 		SerialNumber: strings.TrimSpace(root.at("SMBIOS settings", "System serial number").text()),
 		Disks:        readDisks(root.at("Hardware")),
 		Raw:          bytes.Clone(root.raw()),
@@ -173,11 +191,11 @@ func readID(root element) (id, code string) {
 	}
 	field := root.at("ID")
 	switch {
-	case field.misnamed():
+	case field.isNotText():
 		return "", CodeWrongType
 	case field.text() == "":
 		return "", CodeNoID
-	case !root.once("ID"):
+	case !root.hasOnce("ID"):
 		return "", CodeDuplicateKey
 	}
 	id, err := ParseID(field.text())
@@ -193,14 +211,14 @@ func readGuestTools(section element) GuestTools {
 
 func readSecurity(section element) Security {
 	return Security{
-		Encrypted:      section.at("Encrypted").setting(),
-		TPMEnabled:     section.at("TPM enabled").setting(),
+		Encrypted:      section.at("Encrypted").switchValue(),
+		TPMEnabled:     section.at("TPM enabled").switchValue(),
 		TPMType:        section.at("TPM type").text(),
-		CustomPassword: section.at("Custom password protection").setting(),
-		Locked:         section.at("Configuration is locked").setting(),
-		Protected:      section.at("Protected").setting(),
-		Archived:       section.at("Archived").setting(),
-		Packed:         section.at("Packed").setting(),
+		CustomPassword: section.at("Custom password protection").switchValue(),
+		Locked:         section.at("Configuration is locked").switchValue(),
+		Protected:      section.at("Protected").switchValue(),
+		Archived:       section.at("Archived").switchValue(),
+		Packed:         section.at("Packed").switchValue(),
 	}
 }
 
@@ -215,14 +233,14 @@ func readDisks(hardware element) []Disk {
 		disks = append(disks, Disk{
 			Name:    name,
 			Image:   device.at("image").text(),
-			Enabled: device.at("enabled").setting(),
+			Enabled: device.at("enabled").switchValue(),
 		})
 	}
 	return disks
 }
 
-// seconds turns a counter into a duration; what no counter can be is 0.
-func seconds(count int64) time.Duration {
+// uptimeOf turns a counter into a duration; what no counter can be is 0.
+func uptimeOf(count int64) time.Duration {
 	const most = 100 * 365 * 24 * 60 * 60
 	if count < 0 || count > most {
 		return 0

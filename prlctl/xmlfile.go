@@ -17,16 +17,16 @@ const (
 
 // Codes of the errors of ReadConfigPVS and ReadVMInfo.
 const (
-	CodeFileInvalid  = "file_invalid"   // no XML, another kind of file, or a value beyond its cap
-	CodeFileTooLarge = "file_too_large" // more than MaxFile
-	CodeFileTooDeep  = "file_too_deep"
-	CodeDuplicate    = "duplicate_element" // a value we read is there twice: two readings
+	CodeFileInvalid      = "file_invalid"   // no XML, another kind of file, or a value beyond its cap
+	CodeFileTooLarge     = "file_too_large" // more than MaxFile
+	CodeFileTooDeep      = "file_too_deep"
+	CodeDuplicateElement = "duplicate_element" // a value we read is there twice: two readings
 )
 
-// wanted says what to do with the text of the element at a path of names from
+// elementFilter says what to do with the text of the element at a path of names from
 // the root down; keep is nil if it is of no interest. Elements with one key are
 // one value.
-type wanted func(path []string) (key string, keep func(text string))
+type elementFilter func(path []string) (key string, keep func(text string))
 
 // openElement is an element whose end was not read yet.
 type openElement struct {
@@ -36,7 +36,7 @@ type openElement struct {
 
 // xmlReader walks an XML file once.
 type xmlReader struct {
-	want wanted
+	want elementFilter
 	path []string
 	open []openElement
 	seen map[string]bool // keys of what was kept
@@ -46,7 +46,7 @@ type xmlReader struct {
 // off. Attributes, comments, unknown elements and document types are passed
 // over; no entity but XML's own five is known, so nothing expands. Errors are
 // *Error and hold nothing of the file.
-func readXML(data []byte, want wanted) error {
+func readXML(data []byte, want elementFilter) error {
 	if len(data) > MaxFile {
 		return &Error{Code: CodeFileTooLarge}
 	}
@@ -64,26 +64,26 @@ func readXML(data []byte, want wanted) error {
 		if _, isStart := token.(xml.StartElement); isStart {
 			elements++
 		}
-		if code := reader.take(token); code != "" {
+		if code := reader.onToken(token); code != "" {
 			return &Error{Code: code}
 		}
 	}
 }
 
-// take handles one token and returns the code of what is wrong with it.
-func (r *xmlReader) take(token xml.Token) (code string) {
+// onToken handles one token and returns the code of what is wrong with it.
+func (r *xmlReader) onToken(token xml.Token) (code string) {
 	switch token := token.(type) {
 	case xml.StartElement:
-		return r.start(token.Name.Local)
+		return r.onStart(token.Name.Local)
 	case xml.CharData:
-		return r.characters(token)
+		return r.onText(token)
 	case xml.EndElement:
-		r.end()
+		r.onEnd()
 	}
 	return ""
 }
 
-func (r *xmlReader) start(name string) (code string) {
+func (r *xmlReader) onStart(name string) (code string) {
 	if len(r.path) == maxFileDepth {
 		return CodeFileTooDeep
 	}
@@ -94,13 +94,13 @@ func (r *xmlReader) start(name string) (code string) {
 		return ""
 	}
 	if r.seen[key] {
-		return CodeDuplicate
+		return CodeDuplicateElement
 	}
 	r.seen[key] = true
 	return ""
 }
 
-func (r *xmlReader) characters(text []byte) (code string) {
+func (r *xmlReader) onText(text []byte) (code string) {
 	if len(r.open) == 0 {
 		return ""
 	}
@@ -115,7 +115,7 @@ func (r *xmlReader) characters(text []byte) (code string) {
 	return ""
 }
 
-func (r *xmlReader) end() {
+func (r *xmlReader) onEnd() {
 	element := r.open[len(r.open)-1]
 	r.path = r.path[:len(r.path)-1]
 	r.open = r.open[:len(r.open)-1]

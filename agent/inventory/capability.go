@@ -48,6 +48,9 @@ func Capabilities(ctx context.Context, state *store.Store, version prlctl.Versio
 	if err != nil {
 		return prlctl.Capabilities{}, fmt.Errorf("probe capabilities: %w", err)
 	}
+	if kept.Version == fresh.Version { // what was refused stays so
+		fresh.Refused, fresh.HostRefused = kept.Refused, kept.HostRefused
+	}
 	if !fresh.Complete(flags) || fresh.Version != version {
 		return fresh, nil
 	}
@@ -63,4 +66,28 @@ func Capabilities(ctx context.Context, state *store.Store, version prlctl.Versio
 		return fresh, fmt.Errorf("keep capabilities: %w", err)
 	}
 	return fresh, nil
+}
+
+// Refuse keeps that this version's `prlctl set`, or `prlsrvctl set` if host, did
+// not recognize a flag, whatever its help says: Capabilities give it as not
+// supported from then on, until the product is updated.
+func Refuse(state *store.Store, version prlctl.Version, host bool, flag string) error {
+	key := version.String()
+	err := state.Update(func(tx *store.Tx) error {
+		kept, found, err := probed.Get(tx, key)
+		if err != nil {
+			return err
+		}
+		if !found {
+			kept = prlctl.Capabilities{Version: version}
+		}
+		if !kept.Refuse(host, flag) {
+			return nil
+		}
+		return probed.Put(tx, key, kept)
+	})
+	if err != nil {
+		return fmt.Errorf("keep refused flag: %w", err)
+	}
+	return nil
 }

@@ -106,6 +106,7 @@ func (m *machine) vm(full bool) prlctl.VM {
 type file struct {
 	inode  uint64
 	uid    uint32
+	at     time.Time // last change
 	data   string
 	failed error // reading it fails
 }
@@ -181,7 +182,7 @@ func (f *fakeMac) answer(user platform.User, question platform.FileQuestion) pla
 	case !ok:
 		return platform.FileAnswer{Err: fs.ErrNotExist}
 	case question.Max == 0:
-		return platform.FileAnswer{Folder: found.inode != 0, Device: 1, Inode: found.inode, UID: found.uid}
+		return platform.FileAnswer{Folder: found.inode != 0, Device: 1, Inode: found.inode, UID: found.uid, ModifiedAt: found.at}
 	case found.failed != nil:
 		return platform.FileAnswer{Err: found.failed}
 	case found.uid != f.UIDOnDisk(user):
@@ -357,11 +358,27 @@ func (l *lab) info(bundle, version, kernel string) {
 		version + "</RealOsVersion><OsKernelVersion>" + kernel + "</OsKernelVersion></GuestOsInformation></ParallelsVmInfo>"}
 }
 
-// process is one that runs a machine of that name.
-func (l *lab) process(uid uint32, name string, started time.Time) {
+// guestInfo puts the elements of GuestOsInformation into a bundle, in the real
+// file's form (captures 2).
+func (l *lab) guestInfo(bundle, elements string) {
+	l.files[bundle+"/VmInfo.pvi"] = file{uid: l.files[bundle].uid,
+		data: `<VmInfo dyn_lists="" schemaVersion="1.0"><GuestOsInformation dyn_lists="">` + elements + `</GuestOsInformation></VmInfo>`}
+}
+
+// process is one that runs the machine with that id (captures 4.3).
+func (l *lab) process(uid uint32, id string, started time.Time) {
+	l.processIn(uid, id, fmt.Sprintf("%08x-0000-4000-8000-000000000000", uid), started)
+}
+
+// processIn says which directory of virtual machines it has.
+func (l *lab) processIn(uid uint32, id, directory string, started time.Time) {
 	l.processes = append(l.processes, platform.Process{
-		PID: 4711, UID: uid, Name: "prl_vm_app", Started: started, Args: []string{"--vm-name", name, "--uuid", "x"},
-		Path: "/Applications/Parallels Desktop.app/Contents/MacOS/Parallels VM.app/Contents/MacOS/prl_vm_app",
+		PID: 4711, UID: uid, Name: "prl_vm_app", Started: started,
+		Path: "/Applications/Parallels Desktop.app/Contents/MacOS//Parallels VM.app/Contents/MacOS/prl_vm_app",
+		Args: []string{
+			"--vm-name", "as it was called once", "--uuid", "{" + strings.ToUpper(id) + "}", "--dir-uuid", "{" + directory + "}",
+			"--log-dir", "/Users/alice/Parallels/Windows 11.pvm",
+		},
 	})
 }
 

@@ -100,7 +100,8 @@ func TestH19_HostileStringsAreData(t *testing.T) {
 			m.name, m.state, m.toolsVersion, m.toolsState, m.serial = hostile, hostile, hostile, hostile, hostile
 			m.os, m.memory, m.encrypted, m.cpu = hostile, hostile, hostile, hostile
 			m.home = "/Users/alice/Parallels/" + hostile + ".pvm"
-			l.process(501, hostile, noon)
+			l.process(501, windowsID, noon)
+			l.processes[0].Args[1], l.processes[0].Args[7] = hostile, m.home
 			look := l.look()
 
 			wantEqual(t, "bob", userLook(t, look, "bob").Code, "")
@@ -187,7 +188,7 @@ func TestH19_PathsOfBundles(t *testing.T) {
 		for _, question := range entry.fileQuestions() {
 			asked = append(asked, question.Path)
 		}
-		expected := []string{want, want + "/VmInfo.pvi"}
+		expected := []string{want, want + "/VmInfo.pvi", want + "/parallels.log", want + "/VmInfo.pvi"}
 		if want == "" {
 			expected = nil
 		}

@@ -198,8 +198,9 @@ type look struct {
 	toolsRefused   protocol.Code // why the vendor's tools may not be run; empty = they may
 	users          []platform.User
 	console        platform.Console
-	outsideSession map[uint32]bool // users whose session cannot be entered
-	found          []*Machine      // as the accounts list them
+	outsideSession map[uint32]bool       // users whose session cannot be entered
+	found          []*Machine            // as the accounts list them
+	listedByID     map[string][]*Machine // the same, once the users are visited
 }
 
 // noteIncomplete notes why the look is not whole; the first reason stands.

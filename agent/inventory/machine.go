@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ type Machine struct {
 	Guest  prlctl.GuestOS    // what VmInfo.pvi says of the guest
 
 	StartedAt    time.Time // last start that was observed, UTC; zero if none was
+	WrittenAt    time.Time // last write of its process into the bundle, UTC, while no start was observed; zero if not known
 	NeverStarted bool      // true until it has an uptime or has shown its tools
 	Disputed     bool      // the tool says that it is stopped, and a process that runs it contradicts
 	InfoUnread   bool      // VmInfo.pvi, or where it is, could not be read at the newest look at it
@@ -68,9 +70,6 @@ func (m *Machine) hasState(state prlctl.State) bool {
 	return strings.EqualFold(string(m.VM.State), string(state))
 }
 
-// windows reports whether the guest is configured as a Windows.
-func (m *Machine) windows() bool { return strings.HasPrefix(m.VM.OS, "win") }
-
 // encryption is the guide's word; empty if the tool does not show it.
 func (m *Machine) encryption() string {
 	switch {
@@ -78,16 +77,23 @@ func (m *Machine) encryption() string {
 		return protocol.NotEncrypted
 	case !m.VM.Security.Encrypted.On():
 		return ""
-	case m.Config != nil && m.Config.VMEncryptionInfo.PluginID == passwordPlugin:
-		return protocol.EncryptedPassword
+	case m.Config == nil:
+		return protocol.Encrypted
 	}
-	return protocol.Encrypted
+	return cmp.Or(encryptionWords[m.Config.VMEncryptionInfo.Method()], protocol.Encrypted)
 }
 
-// passwordPlugin is the method that asks for a password, the default of the
-// product (facts/prlctl.md 2.9). Which one means "by license" is not known, so
-// every other one stays plain "Encrypted".
-const passwordPlugin = "<parallels-default-plugin>"
+// encryptionWords are the guide's words for the methods that are known.
+var encryptionWords = map[prlctl.EncryptionMethod]string{
+	prlctl.MethodPassword: protocol.EncryptedPassword,
+	prlctl.MethodLicense:  protocol.EncryptedByLicense,
+}
+
+// serial is the serial number that the guest sees: the one that was set, what
+// the guest's tools report (facts/captures.md 2), or the derived one.
+func (m *Machine) serial() string {
+	return cmp.Or(m.VM.SerialNumber, m.Guest.SerialNumber, m.VM.Serial())
+}
 
 // withoutTools is why the guest has told nothing.
 func (m *Machine) withoutTools() protocol.Code {

@@ -45,7 +45,7 @@ func TestMachineHoldsWhatWasObserved(t *testing.T) {
 	vm.state, vm.encrypted, vm.future = "running", "yes", "kept"
 	l.files[vm.home+"/config.pvs"] = file{uid: 501, data: encryptedPVS}
 	started := noon.Add(-time.Hour)
-	l.process(501, vm.name, started)
+	l.process(501, vm.id, started)
 	look := l.look()
 
 	m := machineOf(t, look, "alice", windowsID)
@@ -278,7 +278,7 @@ func TestDescriptionIsLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
-			l.process(501, "Windows 11", noon)
+			l.process(501, windowsID, noon)
 			l.machines["alice"][0].state = "running"
 			before := row(t, l.look(), "alice", windowsID)
 			if err := l.state.Update(lose); err != nil {

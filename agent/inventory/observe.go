@@ -72,6 +72,7 @@ func abridged(vm prlctl.VM) prlctl.VM {
 		"Security":        map[string]string{"Encrypted": vm.Security.Encrypted.String()},
 		"SMBIOS settings": map[string]string{"System serial number": cutText(vm.SerialNumber)},
 		"Hardware":        map[string]any{"cpu": map[string]string{"type": cutText(vm.CPUType)}},
+		"BIOS type":       cutText(vm.BIOSType),
 	})
 	var short prlctl.VM
 	if err != nil || short.UnmarshalJSON(data) != nil {
@@ -80,6 +81,12 @@ func abridged(vm prlctl.VM) prlctl.VM {
 	return short
 }
 
+// writtenFiles are what a machine's process writes while it runs: its log, all
+// the time, or else what Parallels Tools report (facts/prlctl.md 2.9). The first
+// that is there counts, since the second is written for other reasons as well,
+// and listing a machine may touch its config.pvs.
+var writtenFiles = []string{"/parallels.log", "/VmInfo.pvi"}
+
 // fileQuestions are what is asked about a machine's bundle. Its path is the
 // user's word, and it is looked at as the user.
 func (m *Machine) fileQuestions() []platform.FileQuestion {
@@ -87,15 +94,24 @@ func (m *Machine) fileQuestions() []platform.FileQuestion {
 		return nil
 	}
 	questions := []platform.FileQuestion{{Path: m.Bundle.Path}, {Path: m.Bundle.Path + "/VmInfo.pvi", Max: maxBundleFile}}
+	if m.asksForWrites() {
+		for _, name := range writtenFiles {
+			questions = append(questions, platform.FileQuestion{Path: m.Bundle.Path + name})
+		}
+	}
 	if m.encryption() == protocol.Encrypted {
 		questions = append(questions, platform.FileQuestion{Path: m.Bundle.Path + "/config.pvs", Max: maxBundleFile})
 	}
 	return questions
 }
 
-// takeFiles takes the answers to fileQuestions. What cannot be read now stays
-// as it was.
-func (m *Machine) takeFiles(answers []platform.FileAnswer) {
+// asksForWrites reports whether the bundle's writes stand for the last use: no
+// start was seen.
+func (m *Machine) asksForWrites() bool { return m.StartedAt.IsZero() && !m.NeverStarted }
+
+// takeFiles takes the answers to fileQuestions in a look at that time. What
+// cannot be read now stays as it was.
+func (m *Machine) takeFiles(answers []platform.FileAnswer, at time.Time) {
 	if len(answers) == 0 {
 		m.InfoUnread = true
 		return
@@ -111,8 +127,24 @@ func (m *Machine) takeFiles(answers []platform.FileAnswer) {
 	case isAbsent(info.Err):
 		m.Guest = prlctl.GuestOS{Name: m.Guest.Name}
 	}
-	if len(answers) > 2 && answers[2].Err == nil {
-		m.takeConfig(answers[2].Data)
+	rest := answers[2:]
+	if m.asksForWrites() {
+		m.takeWrites(rest[:len(writtenFiles)], at)
+		rest = rest[len(writtenFiles):]
+	}
+	if len(rest) > 0 && rest[0].Err == nil {
+		m.takeConfig(rest[0].Data)
+	}
+}
+
+// takeWrites takes the last write. One in the future is a wrong clock's, and
+// says nothing.
+func (m *Machine) takeWrites(files []platform.FileAnswer, at time.Time) {
+	for _, file := range files {
+		if file.Err == nil && !file.Folder && !file.ModifiedAt.IsZero() && !file.ModifiedAt.After(at.Add(startSlack)) {
+			m.WrittenAt = file.ModifiedAt.UTC().Truncate(time.Second)
+			return
+		}
 	}
 }
 
@@ -125,10 +157,13 @@ func (m *Machine) takeInfo(data []byte) {
 	}
 	guest := info.Guest()
 	m.Guest = prlctl.GuestOS{
-		Name:    cmp.Or(cutText(guest.Name), m.Guest.Name),
-		Edition: cmp.Or(cutText(guest.Edition), m.Guest.Edition),
-		Version: cmp.Or(cutText(guest.Version), m.Guest.Version),
-		Build:   cmp.Or(cutText(guest.Build), m.Guest.Build),
+		Name:            cmp.Or(cutText(guest.Name), m.Guest.Name),
+		Edition:         cmp.Or(cutText(guest.Edition), m.Guest.Edition),
+		Version:         cmp.Or(cutText(guest.Version), m.Guest.Version),
+		Build:           cmp.Or(cutText(guest.Build), m.Guest.Build),
+		DeviceName:      cmp.Or(cutText(guest.DeviceName), m.Guest.DeviceName),
+		SerialNumber:    cmp.Or(cutText(guest.SerialNumber), m.Guest.SerialNumber),
+		BitLockerStatus: cmp.Or(cutText(guest.BitLockerStatus), m.Guest.BitLockerStatus),
 	}
 }
 
@@ -140,8 +175,9 @@ func (m *Machine) takeConfig(data []byte) {
 		return
 	}
 	for _, value := range []*string{
-		&config.VMName, &config.Owner, &config.VMCreationDate, &config.VMUptimeStartDateTime, &config.SerialNumber,
-		&config.AssetID, &config.SourceOSVersion, &config.ToolsVersion, &config.VMEncryptionInfo.PluginID,
+		&config.VMName, &config.VMCreationDate, &config.VMUptimeStartDateTime, &config.SerialNumber,
+		&config.AssetID, &config.SourceOSVersion, &config.ToolsVersion,
+		&config.VMEncryptionInfo.PluginID, &config.VMEncryptionInfo.SecretKeySourceType, &config.VMEncryptionInfo.SecretKeyID,
 	} {
 		*value = cutText(*value)
 	}

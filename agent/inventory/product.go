@@ -64,12 +64,15 @@ func (l *look) readLicense(ctx context.Context, all []visitedUser) {
 		return
 	}
 	state, code := productState(answer.license, answer.err)
-	if code != "" {
+	if state == "" {
 		l.collector.log.Warn().Err(answer.err).Msg("read license")
 		l.noteProductGaps(code, licenseColumns...)
 		return
 	}
 	l.result.Product.State, l.result.Product.Edition, l.result.Product.License = state, answer.license.Edition, answer.license.Serial
+	if code != "" {
+		l.setProductGap("pd_state", code)
+	}
 }
 
 // askForLicense asks in the user's lane, for as long as the look waits for
@@ -93,20 +96,39 @@ func (l *look) askForLicense(ctx context.Context, user platform.User) (licenseAn
 	return l.collector.licenses.Wait(ctx, user.Name, over.C)
 }
 
-// productState maps a license to the guide's words (facts/prlctl.md 4.2). No
-// answer of the service is not a deactivation; an answer without a license is.
+// licenseStates are what the standing of a license means for the product, and
+// the remark beside the guide's word, which does not say it all (facts/
+// prlctl.md 4.2, facts/captures.md 4.1).
+var licenseStates = map[prlctl.LicenseStanding]struct {
+	activated bool
+	remark    protocol.Code
+}{
+	prlctl.LicenseNone:     {false, protocol.CodeNoLicense},
+	prlctl.LicenseInForce:  {true, ""},
+	prlctl.LicenseInGrace:  {true, protocol.CodeLicenseGrace},
+	prlctl.LicenseExpired:  {false, protocol.CodeLicenseExpired},
+	prlctl.LicenseInvalid:  {false, protocol.CodeLicenseInvalid},
+	prlctl.LicenseInactive: {false, protocol.CodeLicenseInactive},
+}
+
+// productState maps a license to the guide's words, with the remark beside; or
+// gives the reason why there is no word. No answer of the service is not a
+// deactivation; an answer without a license is.
 func productState(license prlctl.License, err error) (string, protocol.Code) {
-	switch {
-	case protocol.CodeOf(err) == protocol.CodeLicenseUnreadable:
-		return protocol.ProductDeactivated, ""
+	switch code := protocol.CodeOf(err); {
+	case code == protocol.CodeLicenseUnreadable, code == protocol.CodeLicenseExpired:
+		return protocol.ProductDeactivated, code
 	case err != nil:
 		return "", codeOf(err)
-	case license.Status != "ACTIVE":
-		return protocol.ProductDeactivated, ""
-	case license.ActivationType == "SSO":
-		return protocol.ProductSSO, ""
 	}
-	return protocol.ProductKey, ""
+	standing := licenseStates[license.Standing()]
+	switch {
+	case !standing.activated:
+		return protocol.ProductDeactivated, standing.remark
+	case license.ActivationType == "SSO":
+		return protocol.ProductSSO, standing.remark
+	}
+	return protocol.ProductKey, standing.remark
 }
 
 // licenseUser is whose tools answer for the whole Mac: the one at the screen,
@@ -143,10 +165,16 @@ func (l *look) licenseUser(all []visitedUser) (platform.User, bool) {
 
 func (l *look) noteProductGaps(code protocol.Code, columns ...string) {
 	l.noteIncomplete(code, "product")
+	for _, column := range columns {
+		l.setProductGap(column, code)
+	}
+}
+
+// setProductGap gives the reason of an empty cell of the product, or a remark on
+// its value.
+func (l *look) setProductGap(column string, code protocol.Code) {
 	if l.result.Product.Gaps == nil {
 		l.result.Product.Gaps = make(map[string]protocol.Code)
 	}
-	for _, column := range columns {
-		l.result.Product.Gaps[column] = code
-	}
+	l.result.Product.Gaps[column] = code
 }

@@ -32,6 +32,7 @@ type record struct {
 	InfoUnread   bool              `json:"info_unread,omitempty"`
 	Listed       string            `json:"listed"`
 	StartedAt    time.Time         `json:"last_used,omitzero"`
+	WrittenAt    time.Time         `json:"written_at,omitzero"`
 	Running      bool              `json:"running"`
 	NeverStarted bool              `json:"never_started,omitempty"`
 	Unreadable   protocol.Code     `json:"unreadable,omitempty"`
@@ -56,7 +57,7 @@ func recordOf(m *Machine) record {
 		User: m.User, ID: m.VM.ID, ConfigHash: m.ConfigHash, State: m.VM.State, Tools: m.VM.GuestTools,
 		Bundle: m.Bundle.Path, Identity: m.Bundle.Identity, BundleUID: m.Bundle.Owner,
 		Config: m.Config, Guest: m.Guest, InfoUnread: m.InfoUnread, Listed: m.listed,
-		StartedAt: m.StartedAt, Running: m.running, NeverStarted: m.NeverStarted,
+		StartedAt: m.StartedAt, WrittenAt: m.WrittenAt, Running: m.running, NeverStarted: m.NeverStarted,
 		Unreadable: m.Unreadable, SeenAt: m.SeenAt,
 	}
 }
@@ -68,8 +69,11 @@ func (r record) machine(known description) *Machine {
 		User: r.User, ConfigHash: r.ConfigHash,
 		Bundle: Bundle{Path: r.Bundle, Identity: r.Identity, Owner: r.BundleUID},
 		Config: r.Config, Guest: r.Guest, InfoUnread: r.InfoUnread, listed: r.Listed,
-		StartedAt: r.StartedAt, running: r.Running, NeverStarted: r.NeverStarted,
+		StartedAt: r.StartedAt, WrittenAt: r.WrittenAt, running: r.Running, NeverStarted: r.NeverStarted,
 		Unreadable: r.Unreadable, SeenAt: r.SeenAt,
+	}
+	if prlctl.IsVersionText(m.Guest.Name) {
+		m.Guest.Name = "" // agents before this one took the file's version for a name
 	}
 	switch {
 	case r.Older != nil:

@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"cmp"
-	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -10,14 +9,25 @@ import (
 )
 
 // guestNames are the names of the tool's distribution ids (facts/prlctl.md
-// 2.2) for guests that have not told their own; an id that is not here is
+// 2.2; the ids that were not seen in a list are inferred) for guests that have not told their own; an id that is not here is
 // shown as it is.
 var guestNames = map[string]string{
-	"win-11": "Windows 11", "win-10": "Windows 10", "win-8.1": "Windows 8.1", "win-7": "Windows 7",
-	"macosx": "macOS", "ubuntu": "Ubuntu", "debian": "Debian", "fedora-core": "Fedora", "linux": "Linux",
+	"win-11": "Windows 11", "win-10": "Windows 10", "win-8.1": "Windows 8.1", "win-8": "Windows 8", "win-7": "Windows 7",
+	"win-vista": "Windows Vista", "win-xp": "Windows XP", "win-2000": "Windows 2000", "win-nt": "Windows NT",
+	"win-me": "Windows ME", "win-98": "Windows 98", "win-95": "Windows 95", "win-311": "Windows 3.11", "win": "Windows",
+	"win-2025": "Windows Server 2025", "win-2022": "Windows Server 2022", "win-2019": "Windows Server 2019",
+	"win-2016": "Windows Server 2016", "win-2012": "Windows Server 2012", "win-2008": "Windows Server 2008",
+	"win-2003": "Windows Server 2003",
+	"macosx":   "macOS", "macos": "macOS",
+	"ubuntu": "Ubuntu", "debian": "Debian", "kali": "Kali Linux", "mint": "Linux Mint", "elementary": "elementary OS",
+	"fedora-core": "Fedora", "fedora": "Fedora", "centos": "CentOS", "rhel": "Red Hat Enterprise Linux", "redhat": "Red Hat Linux",
+	"rocky": "Rocky Linux", "alma": "AlmaLinux", "almalinux": "AlmaLinux", "oracle": "Oracle Linux",
+	"suse": "SUSE Linux", "opensuse": "openSUSE", "manjaro": "Manjaro", "arch": "Arch Linux", "gentoo": "Gentoo",
+	"mandriva": "Mandriva", "xandros": "Xandros", "linux": "Linux",
+	"android": "Android", "chrome": "Chrome OS", "freebsd": "FreeBSD", "solaris": "Solaris", "msdos": "MS-DOS", "os2": "OS/2",
 }
 
-// architectures maps the tool's `Hardware.cpu.type` to the guide's words.
+// architectures maps the tool's words for the processor to the guide's words.
 var architectures = map[string]string{"x86": protocol.CPUIntel, "arm": protocol.CPUArm}
 
 // rowsOf are the machines as rows of the guide's table.
@@ -53,9 +63,9 @@ func (m *Machine) row() protocol.VM {
 func (m *Machine) fillSettings(row *protocol.VM) {
 	row.Name = m.VM.Name
 	row.Source = protocol.SourceOther
-	row.Serial = m.VM.Serial()
+	row.Serial = m.serial()
 	row.Encryption = m.encryption()
-	row.CPU = architectures[strings.ToLower(m.VM.CPUType)]
+	row.CPU = architectures[m.VM.Architecture()]
 	row.ConfigHash = m.ConfigHash
 }
 
@@ -74,7 +84,7 @@ func (m *Machine) fillGuest(row *protocol.VM) {
 	}
 	explain(row, "vm_os", row.OS, reason)
 	explain(row, "vm_os_build", row.OSBuild, reason)
-	if !m.windows() {
+	if !m.VM.WindowsGuest() {
 		reason = protocol.CodeGuestOS // editions are Windows' own
 	}
 	explain(row, "vm_edition", row.Edition, reason)
@@ -86,9 +96,13 @@ func (m *Machine) fillState(row *protocol.VM) {
 	if m.Stale == "" && row.State == protocol.StateUnknown {
 		noteGap(row, "vm_state", m.unknownState())
 	}
-	row.LastUsedAt = m.StartedAt
-	if m.StartedAt.IsZero() && m.NeverStarted {
+	switch row.LastUsedAt = m.StartedAt; {
+	case !m.StartedAt.IsZero():
+	case m.NeverStarted:
 		noteGap(row, "last_used", protocol.CodeNeverStarted)
+	case !m.WrittenAt.IsZero():
+		row.LastUsedAt = m.WrittenAt
+		noteGap(row, "last_used", protocol.CodeWrittenAt)
 	}
 }
 

@@ -249,7 +249,7 @@ func TestINV_23_RemovedMachineLeaves(t *testing.T) {
 func TestINV_33_StoppedMachinesHaveWholeRows(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.process(501, "Windows 11", noon.Add(-time.Hour))
+	l.process(501, windowsID, noon.Add(-time.Hour))
 	l.machines["alice"][0].state = "running"
 	l.look()
 	l.processes, l.machines["alice"][0].state = nil, "stopped"

@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"context"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -12,43 +11,53 @@ import (
 	"prlagent/prlctl"
 )
 
-// vmProcess is the program that runs one virtual machine; its argv names it
-// (facts/macos.md 3.2).
-const (
-	vmProcess  = "prl_vm_app"
-	vmNameFlag = "--vm-name"
-)
-
-// processKey names the process of a virtual machine by what the process table
-// shows: who runs it, and the name.
-type processKey struct {
-	uid  uint32
-	name string
-}
-
 // compareWithProcesses compares what the tool says with the processes there
 // are. A "stopped" that a process contradicts is Unknown: run in the wrong
 // session the tool is known to say so of virtual machines that run
 // (facts/prlctl.md 5.4). A process also tells to the second when the machine
 // was started.
 func (l *look) compareWithProcesses(ctx context.Context) {
-	processes, err := l.vmProcesses(ctx)
+	processes, err := l.collector.sources.Processes.Processes(ctx)
 	if err != nil {
 		l.collector.log.Warn().Err(err).Msg("processes are not readable")
 		l.noteIncomplete(codeOf(err), "processes")
 	}
-	counts := make(map[processKey]int) // machines of this name that may have a process, by what the tool says
-	for at, m := range l.found {
-		if m.Stale == "" && !atRest[prlctl.State(strings.ToLower(string(m.VM.State)))] && !l.listedBefore(at) {
-			counts[l.processOf(m)]++
-		}
-	}
+	l.listedByID = make(map[string][]*Machine, len(l.found))
 	for _, m := range l.found {
-		if m.Stale == "" {
-			key := l.processOf(m)
-			m.compare(processes[key], counts[key], l.result.At)
+		l.listedByID[m.VM.ID] = append(l.listedByID[m.VM.ID], m)
+	}
+	byID := l.vmProcesses(processes)
+	for _, m := range l.found {
+		if m.Stale != "" {
+			continue
+		}
+		var started []time.Time
+		for _, process := range byID[m.VM.ID] {
+			if l.mayRun(process, m) {
+				started = append(started, process.started)
+			}
+		}
+		m.compare(started, l.expectedProcesses(byID[m.VM.ID], m), l.result.At)
+	}
+}
+
+// expectedProcesses is how many machines of this one's id may have a process, by
+// what the tool says, of those whose processes cannot be told from its own. A
+// shared machine has one process, wherever it is listed.
+func (l *look) expectedProcesses(processes []vmProcess, m *Machine) int {
+	var counted []*Machine
+	for _, other := range l.listedByID[m.VM.ID] {
+		if other.Stale != "" || atRest[prlctl.State(strings.ToLower(string(other.VM.State)))] {
+			continue
+		}
+		rivals := other == m || slices.ContainsFunc(processes, func(process vmProcess) bool {
+			return l.mayRun(process, m) && l.mayRun(process, other)
+		})
+		if rivals && !slices.ContainsFunc(counted, func(counted *Machine) bool { return sameMachine(counted, other) }) {
+			counted = append(counted, other)
 		}
 	}
+	return len(counted)
 }
 
 // atRest are the states in which a machine has no process. While it stops, or
@@ -60,8 +69,7 @@ var atRest = map[prlctl.State]bool{prlctl.StateStopped: true, prlctl.StateSuspen
 const startSlack = 2 * time.Second
 
 // compare settles the machine's state and last start in a look at that time,
-// given the starts of the processes that carry its name and how many machines of
-// that name may have one.
+// given the starts of its processes and how many machines may have these.
 func (m *Machine) compare(started []time.Time, expected int, at time.Time) {
 	m.Disputed = m.hasState(prlctl.StateStopped) && len(started) > expected
 	isRunning := m.State() == protocol.StateRunning
@@ -75,35 +83,6 @@ func (m *Machine) compare(started []time.Time, expected int, at time.Time) {
 		m.StartedAt = at.Truncate(time.Second)
 	}
 	m.running = isRunning
-}
-
-// vmProcesses are the start times of the machines' processes.
-func (l *look) vmProcesses(ctx context.Context) (map[processKey][]time.Time, error) {
-	processes, err := l.collector.sources.Processes.Processes(ctx)
-	out := make(map[processKey][]time.Time)
-	for _, process := range processes {
-		if path.Base(process.Path) != vmProcess || !strings.HasPrefix(process.Path, prlctl.AppBundle+"/") {
-			continue // a user may call a program of their own by this name
-		}
-		if at := slices.Index(process.Args, vmNameFlag); at >= 0 && at+1 < len(process.Args) {
-			key := processKey{process.UID, cutName(process.Args[at+1])}
-			out[key] = append(out[key], process.Started)
-		}
-	}
-	return out, err
-}
-
-func (l *look) processOf(m *Machine) processKey {
-	return processKey{l.collector.sources.Files.UIDOnDisk(m.User), cutName(m.VM.Name)}
-}
-
-// listedBefore reports whether another account whose processes are the same
-// listed the same shared machine before: it has one process, so it counts once.
-func (l *look) listedBefore(at int) bool {
-	m := l.found[at]
-	return slices.ContainsFunc(l.found[:at], func(other *Machine) bool {
-		return other.Stale == "" && sameMachine(other, m) && l.processOf(other) == l.processOf(m)
-	})
 }
 
 // sameMachine reports whether what two accounts list is one shared machine: the

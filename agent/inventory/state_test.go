@@ -61,7 +61,7 @@ func TestINV_07_AccessFailureIsUnknown(t *testing.T) {
 func TestINV_07_ReasonOfAStaleStateIsItsOwn(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.process(501, "Windows 11", noon)
+	l.process(501, windowsID, noon)
 	l.look()
 	l.listErr["alice"] = errService
 	look := l.look()
@@ -69,32 +69,36 @@ func TestINV_07_ReasonOfAStaleStateIsItsOwn(t *testing.T) {
 	wantEqual(t, "reason", gap, protocol.CodeServiceDown)
 }
 
+// secondID is the id of another machine of alice's, of the same name.
+const secondID = "aaaaaaaa-0000-4000-8000-000000000001"
+
 // What processes there are against what the tool says (facts/prlctl.md 5.4).
 func TestINV_07_StateAgainstProcesses(t *testing.T) {
 	t.Parallel()
 	second := func() *machine { // alice's other machine, of the same name
 		m := windows()
-		m.id, m.home = "aaaaaaaa-0000-4000-8000-000000000001", "/Users/alice/Parallels/Second.pvm"
+		m.id, m.home = secondID, "/Users/alice/Parallels/Second.pvm"
 		return m
 	}
 	cases := map[string]struct {
-		states    []string // of alice's machines, all of one name
-		processes int      // of that name, alice's
-		bobs      int      // of that name, bob's
-		want      []string
+		states []string // of alice's machines, all of one name
+		alices []string // ids of the machines that her processes run
+		bobs   []string // and his
+		want   []string
 	}{
-		"stopped, and no process":           {[]string{"stopped"}, 0, 0, []string{"Stopped"}},
-		"stopped, but a process":            {[]string{"stopped"}, 1, 0, []string{"Unknown"}},
-		"stopped, process of somebody else": {[]string{"stopped"}, 0, 1, []string{"Stopped"}},
-		"running":                           {[]string{"running"}, 1, 0, []string{"Running"}},
-		"running without a process":         {[]string{"running"}, 0, 0, []string{"Running"}},
-		"stopping":                          {[]string{"stopping"}, 1, 0, []string{"Stopped"}},
-		"suspended, but a process":          {[]string{"suspended"}, 1, 0, []string{"Suspended"}},
-		"one of two runs":                   {[]string{"running", "stopped"}, 1, 0, []string{"Running", "Stopped"}},
-		"one of two is paused":              {[]string{"paused", "stopped"}, 1, 0, []string{"Suspended", "Stopped"}},
-		"one of two is stopping":            {[]string{"stopping", "stopped"}, 1, 0, []string{"Stopped", "Stopped"}},
-		"one runs, both have processes":     {[]string{"running", "stopped"}, 2, 0, []string{"Running", "Unknown"}},
-		"nobody knows which of two":         {[]string{"stopped", "stopped"}, 1, 0, []string{"Unknown", "Unknown"}},
+		"stopped, and no process":           {[]string{"stopped"}, nil, nil, []string{"Stopped"}},
+		"stopped, but a process":            {[]string{"stopped"}, []string{windowsID}, nil, []string{"Unknown"}},
+		"stopped, process of somebody else": {[]string{"stopped"}, nil, []string{windowsID}, []string{"Stopped"}},
+		"running":                           {[]string{"running"}, []string{windowsID}, nil, []string{"Running"}},
+		"running without a process":         {[]string{"running"}, nil, nil, []string{"Running"}},
+		"stopping":                          {[]string{"stopping"}, []string{windowsID}, nil, []string{"Stopped"}},
+		"suspended, but a process":          {[]string{"suspended"}, []string{windowsID}, nil, []string{"Suspended"}},
+		"one of two runs":                   {[]string{"running", "stopped"}, []string{windowsID}, nil, []string{"Running", "Stopped"}},
+		"one of two is paused":              {[]string{"paused", "stopped"}, []string{windowsID}, nil, []string{"Suspended", "Stopped"}},
+		"one of two is stopping":            {[]string{"stopping", "stopped"}, []string{windowsID}, nil, []string{"Stopped", "Stopped"}},
+		"one runs, both have processes":     {[]string{"running", "stopped"}, []string{windowsID, secondID}, nil, []string{"Running", "Unknown"}},
+		"the second of two has a process":   {[]string{"stopped", "stopped"}, []string{secondID}, nil, []string{"Stopped", "Unknown"}},
+		"nobody lists what runs":            {[]string{"stopped", "stopped"}, []string{linuxID}, nil, []string{"Stopped", "Stopped"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -105,11 +109,11 @@ func TestINV_07_StateAgainstProcesses(t *testing.T) {
 			for i, state := range c.states {
 				l.machines["alice"][i].state = state
 			}
-			for range c.processes {
-				l.process(501, "Windows 11", noon)
+			for _, id := range c.alices {
+				l.process(501, id, noon)
 			}
-			for range c.bobs {
-				l.process(502, "Windows 11", noon)
+			for _, id := range c.bobs {
+				l.process(502, id, noon)
 			}
 			look := l.look()
 			for i, want := range c.want {
@@ -127,13 +131,90 @@ func TestINV_07_StateAgainstProcesses(t *testing.T) {
 	}
 }
 
+// Captures 4.3: the name in a process's arguments is the one at its start. A
+// machine that was renamed while it runs keeps its process, and another that
+// bears the old name now has none.
+func TestCaptures_4_3_RenamedWhileItRuns(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	heir := windows()
+	heir.id, heir.home = secondID, "/Users/alice/Parallels/Second.pvm"
+	l.machines["alice"] = append(l.machines["alice"], heir)
+	l.machines["alice"][0].name, l.machines["alice"][0].state = "Accounting", "running"
+	l.process(501, windowsID, noon.Add(-time.Hour))
+	l.processes[0].Args[1] = heir.name
+	look := l.look()
+	wantEqual(t, "the renamed one", row(t, look, "alice", windowsID).State, protocol.StateRunning)
+	wantEqual(t, "its start", row(t, look, "alice", windowsID).LastUsedAt, noon.Add(-time.Hour))
+	wantEqual(t, "its heir", row(t, look, "alice", secondID).State, protocol.StateStopped)
+}
+
+// One id in two accounts is two machines, each with its own process: by the uid,
+// or where that tells nothing by the account's directory of virtual machines.
+func TestCaptures_4_3_OneIDInTwoAccounts(t *testing.T) {
+	t.Parallel()
+	const alicesDirectory, bobsDirectory = "a0000000-0000-4000-8000-000000000000", "b0000000-0000-4000-8000-000000000000"
+	for name, prepare := range map[string]func(l *lab){
+		"by the uid": func(l *lab) { l.processIn(502, windowsID, bobsDirectory, noon) },
+		"by the directory, one account plays all": func(l *lab) {
+			l.oneAccount = true
+			l.processIn(0, linuxID, bobsDirectory, noon) // which only bob lists
+			l.processIn(0, windowsID, bobsDirectory, noon)
+		},
+		"by the directory, root runs them": func(l *lab) {
+			l.processIn(0, linuxID, bobsDirectory, noon)
+			l.processIn(0, windowsID, bobsDirectory, noon)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			copied := windows()
+			copied.home, copied.state = "/Users/bob/Parallels/Windows 11.pvm", "running"
+			l.bundle(copied.home, 502, 201)
+			l.machines["bob"][0].state = "running"
+			l.machines["bob"] = append(l.machines["bob"], copied)
+			prepare(l)
+			look := l.look()
+			wantEqual(t, "alice's", row(t, look, "alice", windowsID).State, protocol.StateStopped)
+			wantEqual(t, "bob's start", row(t, look, "bob", windowsID).LastUsedAt, noon)
+			l.processIn(l.processes[0].UID, windowsID, alicesDirectory, noon)
+			if l.processes[0].UID == 502 { // who runs what, a process may say what it likes
+				wantEqual(t, "alice's, by another's word", row(t, l.look(), "alice", windowsID).State, protocol.StateStopped)
+			}
+		})
+	}
+}
+
+// A directory that two accounts seem to have tells nothing: the process may be
+// either's.
+func TestCaptures_4_3_DirectoryOfTwoAccounts(t *testing.T) {
+	t.Parallel()
+	const directory = "a0000000-0000-4000-8000-000000000000"
+	l := newLab(t)
+	l.oneAccount = true
+	copied := windows()
+	copied.home = "/Users/bob/Parallels/Windows 11.pvm"
+	l.bundle(copied.home, 502, 201)
+	alices := windows()
+	alices.id, alices.home, alices.state = secondID, "/Users/alice/Parallels/Second.pvm", "running"
+	l.machines["bob"][0].state = "running"
+	l.machines["bob"], l.machines["alice"] = append(l.machines["bob"], copied), append(l.machines["alice"], alices)
+	l.processIn(0, linuxID, directory, noon)   // only bob's
+	l.processIn(0, secondID, directory, noon)  // only alice's
+	l.processIn(0, windowsID, directory, noon) // of both
+	look := l.look()
+	wantEqual(t, "alice's", row(t, look, "alice", windowsID).State, protocol.StateUnknown)
+	wantEqual(t, "bob's", row(t, look, "bob", windowsID).State, protocol.StateUnknown)
+}
+
 // Two accounts have a machine of one name: each is judged by its own processes.
 func TestINV_07_SameNameInTwoAccounts(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	l.machines["bob"][0].name = "Windows 11"
 	l.machines["bob"][0].state = "running"
-	l.process(502, "Windows 11", noon)
+	l.process(502, linuxID, noon)
 	look := l.look()
 	wantEqual(t, "alice's", row(t, look, "alice", windowsID).State, protocol.StateStopped)
 	wantEqual(t, "bob's", row(t, look, "bob", linuxID).State, protocol.StateRunning)
@@ -144,12 +225,21 @@ func TestINV_07_SameNameInTwoAccounts(t *testing.T) {
 func TestINV_07_OtherProcesses(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	args := []string{"--vm-name", "Windows 11"}
+	args := []string{"--vm-name", "Windows 11", "--uuid", windowsID}
+	const program = "/Applications/Parallels Desktop.app/Contents/MacOS/prl_vm_app"
 	l.processes = []platform.Process{
 		{UID: 501, Path: "/tmp/editor", Args: args}, {UID: 501, Args: args},
-		{UID: 501, Path: "/Applications/prl_vm_app", Args: []string{"--vm-name"}},
-		{UID: 501, Path: "/Applications/prl_vm_app"},
+		{UID: 501, Path: "/Applications/prl_vm_app", Args: args},
+		{UID: 501, Path: "/Applications/Parallels Desktop.app/../prl_vm_app", Args: args},
 		{UID: 501, Path: "/Users/alice/prl_vm_app", Args: args},
+		{UID: 501, Path: program},
+		{UID: 501, Path: program, Args: []string{"--uuid"}},
+		{UID: 501, Path: program, Args: []string{"--vm-name", "Windows 11"}},
+		{UID: 501, Path: program, Args: []string{"--uuid", "Windows 11"}},
+		{UID: 501, Path: program, Args: []string{"--vm-name", "--uuid", windowsID}},
+		{UID: 501, Path: program, Args: []string{"--vm-name", "x", "--log-dir", "--uuid", windowsID}},
+		{UID: 501, Path: program, Args: []string{"--uuid", windowsID, "--uuid", linuxID}},
+		{UID: 501, Path: program, Args: []string{"--uuid", linuxID, "--uuid", windowsID}},
 	}
 	wantEqual(t, "state", row(t, l.look(), "alice", windowsID).State, protocol.StateStopped)
 }
@@ -211,11 +301,12 @@ func TestINV_07_SharedMachineCountsOnce(t *testing.T) {
 		l := newLab(t)
 		alices, bobs := l.shared(501)
 		alices.state, bobs.state = "running", "running"
-		l.process(502, "Windows 11", noon)
+		l.process(502, windowsID, noon)
 		m := own(l, "bob")
 		look := l.look()
 		wantEqual(t, "rows", len(look.VMs), 2)
 		wantEqual(t, "shared", row(t, look, "alice", windowsID).State, protocol.StateRunning)
+		wantEqual(t, "its start, whoever of its listers started it", row(t, look, "alice", windowsID).LastUsedAt, noon)
 		wantEqual(t, "bob's own", row(t, look, "bob", m.id).State, protocol.StateStopped)
 	})
 	t.Run("one account plays all users, as below a root", func(t *testing.T) {
@@ -224,9 +315,9 @@ func TestINV_07_SharedMachineCountsOnce(t *testing.T) {
 		alices, bobs := l.shared(0)
 		alices.state, bobs.state = "running", "running"
 		l.oneAccount = true
-		l.process(0, "Windows 11", noon)
-		l.process(0, "Windows 11", noon)
 		m := own(l, "bob")
+		l.process(0, windowsID, noon)
+		l.process(0, m.id, noon)
 		look := l.look()
 		wantEqual(t, "shared", row(t, look, "alice", windowsID).State, protocol.StateRunning)
 		wantEqual(t, "the second process is another machine's", row(t, look, "bob", m.id).State, protocol.StateUnknown)
@@ -297,7 +388,7 @@ func TestINV_16_LastUsed(t *testing.T) {
 
 	started := noon.Add(-90*time.Minute + 123456789)
 	vm.state = "running"
-	l.process(501, vm.name, started.In(time.FixedZone("CET", 3600)))
+	l.process(501, vm.id, started.In(time.FixedZone("CET", 3600)))
 	wantEqual(t, "the process's start, to the second, UTC", lastUsed(), started.Truncate(time.Second))
 	l.processes[0].Started = started.Add(time.Second) // the same start, counted by a corrected clock
 	wantEqual(t, "the same start", lastUsed(), started.Truncate(time.Second))
@@ -312,7 +403,7 @@ func TestINV_16_LastUsed(t *testing.T) {
 	byLook := lastUsed()
 	wantEqual(t, "the look's time where there is no process", byLook, l.now)
 	wantEqual(t, "still that start", lastUsed(), byLook)
-	l.process(501, vm.name, time.Time{})
+	l.process(501, vm.id, time.Time{})
 	wantEqual(t, "a process without a time says nothing", lastUsed(), byLook)
 
 	vm.state, l.processes = "suspended", nil
@@ -328,12 +419,17 @@ func TestINV_16_TwoOfOneName(t *testing.T) {
 	second.id, second.home = "aaaaaaaa-0000-4000-8000-000000000001", "/Users/alice/Parallels/Second.pvm"
 	l.machines["alice"] = append(l.machines["alice"], second)
 	l.machines["alice"][0].state, second.state = "running", "running"
-	l.process(501, "Windows 11", noon.Add(-2*time.Hour))
-	l.process(501, "Windows 11", noon.Add(-time.Hour))
+	l.process(501, windowsID, noon.Add(-2*time.Hour))
+	l.process(501, secondID, noon.Add(-time.Hour))
 	look := l.look()
-	for _, vm := range look.VMs[:2] {
-		wantEqual(t, "nobody knows which process is whose", vm.LastUsedAt, look.At)
-	}
+	wantEqual(t, "the first", row(t, look, "alice", windowsID).LastUsedAt, noon.Add(-2*time.Hour))
+	wantEqual(t, "the second", row(t, look, "alice", secondID).LastUsedAt, noon.Add(-time.Hour))
+	l = newLab(t)
+	l.machines["alice"][0].state = "running"
+	l.process(501, windowsID, noon.Add(-2*time.Hour))
+	l.process(501, windowsID, noon.Add(-time.Hour))
+	look = l.look()
+	wantEqual(t, "nobody knows which of two processes is the machine's", row(t, look, "alice", windowsID).LastUsedAt, look.At)
 }
 
 func TestINV_19_ProductState(t *testing.T) {
@@ -344,15 +440,17 @@ func TestINV_19_ProductState(t *testing.T) {
 		want    string
 		gap     protocol.Code
 	}{
-		"SSO":           {prlctl.License{Status: "ACTIVE", ActivationType: "SSO"}, nil, "Activated (SSO)", ""},
-		"key":           {prlctl.License{Status: "ACTIVE", ActivationType: "LIC_KEY"}, nil, "Activated (License Key)", ""},
-		"old version":   {prlctl.License{Status: "ACTIVE"}, nil, "Activated (License Key)", ""},
-		"not active":    {prlctl.License{Status: "EXPIRED", ActivationType: "SSO"}, nil, "Deactivated", ""},
-		"no license":    {prlctl.License{}, nil, "Deactivated", ""},
-		"unreadable":    {prlctl.License{}, &prlctl.Error{Code: prlctl.CodeLicenseUnreadable}, "Deactivated", ""},
-		"service down":  {prlctl.License{}, errService, "", protocol.CodeServiceDown},
-		"only the gate": {prlctl.License{}, &prlctl.Error{Code: prlctl.CodeEdition}, "", protocol.CodeEdition},
-		"hanging":       {prlctl.License{}, &tool.Error{Code: tool.CodeTimeout}, "", protocol.CodeToolTimeout},
+		"SSO":               {prlctl.License{Status: "ACTIVE", ActivationType: "SSO"}, nil, "Activated (SSO)", ""},
+		"key":               {prlctl.License{Status: "ACTIVE", ActivationType: "LIC_KEY"}, nil, "Activated (License Key)", ""},
+		"old version":       {prlctl.License{Status: "ACTIVE"}, nil, "Activated (License Key)", ""},
+		"not active":        {prlctl.License{Status: "EXPIRED", ActivationType: "SSO"}, nil, "Deactivated", ""},
+		"in grace":          {prlctl.License{Status: "GRACED", ActivationType: "SSO"}, nil, "Activated (SSO)", ""},
+		"expired, in words": {prlctl.License{}, &prlctl.Error{Code: prlctl.CodeLicenseExpired}, "Deactivated", ""},
+		"no license":        {prlctl.License{}, nil, "Deactivated", ""},
+		"unreadable":        {prlctl.License{}, &prlctl.Error{Code: prlctl.CodeLicenseUnreadable}, "Deactivated", ""},
+		"service down":      {prlctl.License{}, errService, "", protocol.CodeServiceDown},
+		"only the gate":     {prlctl.License{}, &prlctl.Error{Code: prlctl.CodeEdition}, "", protocol.CodeEdition},
+		"hanging":           {prlctl.License{}, &tool.Error{Code: tool.CodeTimeout}, "", protocol.CodeToolTimeout},
 		"Standard edition": {prlctl.License{Status: "ACTIVE", Edition: "standard", ActivationType: "LIC_KEY",
 			Notes: []string{prlctl.NoteEditionNotice}}, nil, "Activated (License Key)", ""},
 	}

@@ -242,7 +242,7 @@ func (v *visit) readBundles(ctx context.Context, found []*Machine) error {
 	answers, err := v.lookAtFiles(ctx, questions)
 	for _, m := range found {
 		asked := len(m.fileQuestions())
-		m.takeFiles(answers[:asked])
+		m.takeFiles(answers[:asked], v.at)
 		answers = answers[asked:]
 	}
 	return err

@@ -53,6 +53,15 @@ const (
 	CodeVMBusy            Code = "vm_busy"
 	CodeOperationCanceled Code = "operation_canceled"
 	CodeLicenseUnreadable Code = "license_unreadable"
+	CodeNoLicense         Code = "no_license"
+	CodeLicenseGrace      Code = "license_grace"
+	CodeLicenseExpired    Code = "license_expired"
+	CodeLicenseInvalid    Code = "license_invalid"
+	CodeLicenseInactive   Code = "license_inactive"
+	CodeAdminPassword     Code = "admin_password_required"
+	CodeVMPassword        Code = "vm_password_required"
+	CodeVMConfigInvalid   Code = "vm_config_invalid"
+	CodeWrittenAt         Code = "last_used_from_files"
 	CodeOutputInvalid     Code = "output_invalid"
 	CodeOutputTooLarge    Code = "output_too_large"
 	CodeOutputTooDeep     Code = "output_too_deep"
@@ -183,12 +192,21 @@ var Codes = map[Code]CodeText{
 	CodeVMBusy:            {Info, "The virtual machine is busy with another operation.", "Wait; the agent tries again."},
 	CodeOperationCanceled: {Warning, "Parallels Desktop canceled the operation.", "Run 'prlagent checkin' again; if it stays, restart Parallels Desktop."},
 	CodeLicenseUnreadable: {Info, "Parallels Desktop did not show its license.", "Check the activation in Parallels Desktop."},
+	CodeNoLicense:         {Warning, "No license of Parallels Desktop is installed.", "Activate it with the organization's key or by single sign-on; the agent notices by itself."},
+	CodeLicenseGrace:      {Warning, "The license is over; for some days more Parallels Desktop works on.", "Renew the license, or let the Mac reach the license server."},
+	CodeLicenseExpired:    {Warning, "The license of Parallels Desktop has expired.", "Renew the license, then run 'prlagent checkin'."},
+	CodeLicenseInvalid:    {Warning, "Parallels Desktop calls its license invalid.", "Activate it anew with the organization's key or by single sign-on."},
+	CodeLicenseInactive:   {Warning, "The license of Parallels Desktop is not active, by a word that the agent does not know.", "Run 'prlsrvctl info --license' and compare its status."},
+	CodeAdminPassword:     {Warning, "Parallels Desktop asks for the name and password of an administrator of the Mac before it does this.", "Lift the password requirement in its security preferences, or do it by hand as an administrator."},
+	CodeVMPassword:        {Info, "The virtual machine is encrypted, and its password is needed.", "Its user opens it with the password; the agent has none."},
+	CodeVMConfigInvalid:   {Warning, "Parallels Desktop calls the configuration of the virtual machine invalid.", "Open its configuration in Parallels Desktop, correct what is marked there, and start it once."},
+	CodeWrittenAt:         {Info, "The agent has not seen a start; this is when the virtual machine last wrote to its files.", ""},
 	CodeOutputInvalid:     {Warning, "A Parallels tool printed something that is not its usual JSON.", "Run the tool by hand and report the output."},
 	CodeOutputTooLarge:    {Warning, "A Parallels tool printed more than the agent reads.", "Run the tool by hand and report the output."},
 	CodeOutputTooDeep:     {Warning, "A Parallels tool printed JSON that is nested too deeply.", "Run the tool by hand and report the output."},
 	CodeUserSession:       {Info, "The user has no session on this Mac at the moment.", "The last known rows are kept until the user logs in."},
 	CodeUserLate:          {Warning, "The programs of a user did not answer in the time that a look has for one user.", "The last known rows are shown; see what holds the user's programs, such as a dead network volume."},
-	CodeGuestOS:           {Info, "Not available for this guest system.", ""},
+	CodeGuestOS:           {Info, "Not available for this guest system.", "Nothing needs to be done: this guest has no such setting or value."},
 	CodePDNotInstalled:    {Info, "Parallels Desktop is not installed.", "Install Parallels Desktop."},
 	CodeVMLimit:           {Warning, "The Mac has more virtual machines than one report holds.", "Virtual machines beyond the limit are left out."},
 	CodeFileInvalid:       {Info, "A file in the virtual machine's bundle is damaged.", "Start the virtual machine once, or restore the bundle."},

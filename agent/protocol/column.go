@@ -73,13 +73,14 @@ var Columns = []Column{
 	{ID: "last_command", Title: "Last command", Kind: KindText, Limit: MaxName, Missing: CodeNotReportedYet,
 		field: func(r *Row) any { return &r.LastCommand }},
 	{ID: "last_used", Title: "Last used date (UTC)", Kind: KindTime, Hidden: true, Missing: CodeNotSeenRunning,
-		field: func(r *Row) any { return &r.LastUsedAt }},
+		Remarks: []Code{CodeWrittenAt}, field: func(r *Row) any { return &r.LastUsedAt }},
 	{ID: "last_reported", Title: "Last reported date (UTC)", Kind: KindTime, Missing: CodeNotReportedYet,
 		field: func(r *Row) any { return &r.LastReportedAt }},
 	{ID: "pd_version", Title: "Parallels Desktop Version", Kind: KindVersion, Limit: MaxName, Missing: CodeNotReportedYet,
 		field: func(r *Row) any { return &r.Product.Version }, text: productVersion},
 	{ID: "pd_state", Title: "Parallels Desktop State", Kind: KindText, Limit: MaxName, Missing: CodeNotReportedYet,
-		field: func(r *Row) any { return &r.Product.State }},
+		Remarks: []Code{CodeNoLicense, CodeLicenseGrace, CodeLicenseExpired, CodeLicenseInvalid, CodeLicenseInactive, CodeLicenseUnreadable},
+		field:   func(r *Row) any { return &r.Product.State }},
 	{ID: "tools_version", Title: "Parallels Tools Version", Kind: KindVersion, Limit: MaxName, Hidden: true, Missing: CodeNotShown,
 		Remarks: []Code{CodeToolsOutdated}, field: func(r *Row) any { return &r.ToolsVersion }},
 	{ID: "mac_serial", Title: "Mac serial number", Kind: KindText, Limit: MaxName, Missing: CodeNotReportedYet,
@@ -199,7 +200,8 @@ func (c Column) Gap(r *Row) Code {
 
 // Remark is the code beside a cell that has a value; empty if there is none.
 func (c Column) Remark(r *Row) Code {
-	if code := r.Gaps[c.ID]; slices.Contains(c.Remarks, code) && c.Value(r) != "" {
+	code := cmp.Or(r.Gaps[c.ID], r.Product.Gaps[c.ID])
+	if slices.Contains(c.Remarks, code) && c.Value(r) != "" {
 		return code
 	}
 	return ""

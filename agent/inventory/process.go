@@ -1,0 +1,141 @@
+package inventory
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"prlagent/platform"
+	"prlagent/prlctl"
+)
+
+// vmProgram is the program that runs one virtual machine, and the arguments
+// that say which (facts/captures.md 4.3). Its name is there too, as it was when
+// the machine started: one that was renamed since, and another that bears the
+// old name now, would be taken for each other.
+const (
+	vmProgram     = "prl_vm_app"
+	nameFlag      = "--vm-name"
+	machineFlag   = "--uuid"
+	directoryFlag = "--dir-uuid"
+	logFlag       = "--log-dir"
+)
+
+// vmProcess is one process of a virtual machine. Of its arguments nothing but
+// the two ids is kept.
+type vmProcess struct {
+	machine   string // id of the virtual machine
+	directory string // id of the account's directory of virtual machines; empty if it does not say
+	uid       uint32
+	account   string // whose it is, by name; empty if nobody knows
+	started   time.Time
+}
+
+// vmProcesses are the machines' processes, by the machines' ids.
+func (l *look) vmProcesses(processes []platform.Process) map[string][]vmProcess {
+	var found []vmProcess
+	for i := range processes {
+		if process, ok := vmProcessOf(&processes[i]); ok {
+			found = append(found, process)
+		}
+	}
+	l.findAccounts(found)
+	byID := make(map[string][]vmProcess)
+	for _, process := range found {
+		byID[process.machine] = append(byID[process.machine], process)
+	}
+	return byID
+}
+
+// vmProcessOf reads a process of the process table. A user may call a program of
+// their own by the vendor's name, so it must lie in the bundle.
+func vmProcessOf(process *platform.Process) (vmProcess, bool) {
+	program := path.Clean(process.Path) // it has "MacOS//Parallels VM.app"
+	if path.Base(program) != vmProgram || !strings.HasPrefix(program, prlctl.AppBundle+"/") {
+		return vmProcess{}, false
+	}
+	machine, ok := argumentID(process.Args, machineFlag)
+	if !ok {
+		return vmProcess{}, false
+	}
+	directory, _ := argumentID(process.Args, directoryFlag)
+	return vmProcess{machine: machine, directory: directory, uid: process.UID, started: process.Started}, true
+}
+
+// valueFlags are the arguments that have a value behind them, which is not
+// looked at for flags: a name may be "--uuid".
+var valueFlags = []string{nameFlag, machineFlag, directoryFlag, logFlag}
+
+// argumentID is the id behind a flag. A flag that is there twice has two
+// readings, and so none.
+func argumentID(args []string, flag string) (id string, ok bool) {
+	for at := 0; at < len(args); at++ {
+		if !slices.Contains(valueFlags, args[at]) || at+1 == len(args) {
+			continue
+		}
+		if args[at] == flag {
+			read, err := prlctl.ParseID(args[at+1])
+			if ok || err != nil {
+				return "", false
+			}
+			id, ok = read, true
+		}
+		at++
+	}
+	return id, ok
+}
+
+// findAccounts says whose the processes are: the account with their uid that
+// lists the machine. Where several have that uid, as below a root, or none, it is
+// the only account that lists the machine, or else the one that is known to have
+// the same directory.
+func (l *look) findAccounts(processes []vmProcess) {
+	directories := make(map[string][]string) // accounts by their directory
+	for i := range processes {
+		process := &processes[i]
+		if accounts := l.accountsFor(process); len(accounts) == 1 {
+			process.account = accounts[0]
+			if !slices.Contains(directories[process.directory], process.account) {
+				directories[process.directory] = append(directories[process.directory], process.account)
+			}
+		}
+	}
+	for i := range processes {
+		process := &processes[i]
+		known := directories[process.directory]
+		if process.account == "" && process.directory != "" && len(known) == 1 && slices.Contains(l.accountsFor(process), known[0]) {
+			process.account = known[0]
+		}
+	}
+}
+
+// accountsFor are the accounts that may have a process: of those that list the
+// machine the ones with its uid, or all where nobody has that uid.
+func (l *look) accountsFor(process *vmProcess) []string {
+	var byUID, listing []string
+	for _, user := range l.users {
+		if l.collector.sources.Files.UIDOnDisk(user) == process.uid {
+			byUID = append(byUID, user.Name)
+		}
+	}
+	for _, m := range l.listedByID[process.machine] {
+		name := m.User.Name
+		if !slices.Contains(listing, name) && (len(byUID) == 0 || slices.Contains(byUID, name)) {
+			listing = append(listing, name)
+		}
+	}
+	return listing
+}
+
+// mayRun reports whether the process may be this machine's: it has its id, and
+// its account lists it, or nobody knows which account's it is. Of a shared
+// machine it may be any account's that lists it.
+func (l *look) mayRun(process vmProcess, m *Machine) bool {
+	if process.account == "" {
+		return slices.Contains(l.accountsFor(&process), m.User.Name)
+	}
+	return process.account == m.User.Name || slices.ContainsFunc(l.listedByID[m.VM.ID], func(other *Machine) bool {
+		return other.User.Name == process.account && sameMachine(other, m)
+	})
+}
