@@ -365,23 +365,6 @@ func (l *lab) guestInfo(bundle, elements string) {
 		data: `<VmInfo dyn_lists="" schemaVersion="1.0"><GuestOsInformation dyn_lists="">` + elements + `</GuestOsInformation></VmInfo>`}
 }
 
-// process is one that runs the machine with that id (captures 4.3).
-func (l *lab) process(uid uint32, id string, started time.Time) {
-	l.processIn(uid, id, fmt.Sprintf("%08x-0000-4000-8000-000000000000", uid), started)
-}
-
-// processIn says which directory of virtual machines it has.
-func (l *lab) processIn(uid uint32, id, directory string, started time.Time) {
-	l.processes = append(l.processes, platform.Process{
-		PID: 4711, UID: uid, Name: "prl_vm_app", Started: started,
-		Path: "/Applications/Parallels Desktop.app/Contents/MacOS//Parallels VM.app/Contents/MacOS/prl_vm_app",
-		Args: []string{
-			"--vm-name", "as it was called once", "--uuid", "{" + strings.ToUpper(id) + "}", "--dir-uuid", "{" + directory + "}",
-			"--log-dir", "/Users/alice/Parallels/Windows 11.pvm",
-		},
-	})
-}
-
 // look makes one look, which must succeed, a minute after the one before.
 func (l *lab) look() Look {
 	l.t.Helper()
