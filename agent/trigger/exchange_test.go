@@ -101,3 +101,25 @@ func TestH59_AFailedExchangeLosesNothing(t *testing.T) {
 		t.Errorf("told: %+v", exchanges)
 	}
 }
+
+// A network that flaps while an exchange runs is answered by that exchange,
+// also where a look has taken the reason along.
+func TestH59_TRG_10_FlapsDuringAnExchangeAreAnswered(t *testing.T) {
+	t.Parallel()
+	s := lived(t, valid)
+	s.until(s.now.Add(3 * time.Hour))
+	s.takes, s.looks = s.state.Timing.Debounce+10*time.Second, 20*time.Second
+	s.tell(SourceEvent{Reason: AppLaunch})
+	for !s.state.Limits.Running {
+		s.until(s.now.Add(time.Second))
+	}
+	s.passes = nil
+	s.tell(SourceEvent{Reason: AppLaunch}) // a look begins beside the exchange
+	s.tell(SourceEvent{Reason: NetworkUp})
+	s.until(s.now.Add(2 * time.Hour))
+	for _, pass := range s.exchanges() {
+		if pass.has(NetworkUp) {
+			t.Errorf("told again: %+v", pass)
+		}
+	}
+}

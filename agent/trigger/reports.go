@@ -87,6 +87,7 @@ func (r Reports) onExchangeDone(left Set, well, portal bool) Reports {
 	if well {
 		_, r.Waiting = r.Waiting.Split(needsNoLook)
 		_, r.Unreported = r.Unreported.Split(needsNoLook)
+		_, r.InLook = r.InLook.Split(needsNoLook) // of a look that began beside the exchange
 	}
 	r.Unreported, r.Carried = left.Merge(r.Unreported), Set{}
 	if !portal {
