@@ -36,7 +36,7 @@ var house = map[string]room{
 	"platform/tool":     {nil, []string{"github.com/rs/zerolog", "golang.org/x/sys", "github.com/creack/pty"}},
 	"platform/plist":    {nil, []string{"howett.net/plist"}},
 	"platform/safefile": {nil, []string{"golang.org/x/sys"}},
-	"platform/text":     {nil, []string{"golang.org/x/text/width"}},
+	"platform/text":     {nil, []string{"golang.org/x/text/width", "golang.org/x/text/unicode/norm"}},
 	"platform":          {leaves, []string{"golang.org/x/sys", "golang.org/x/net/route"}},
 	"prlctl":            {leaves, nil},
 	"launchd":           {leaves, nil},
@@ -67,7 +67,7 @@ var house = map[string]room{
 		[]string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/agentapi": {slices.Concat(portal("httpapi", "secret", "site", "storage"), []string{"agent/protocol", "platform/text"}), // no query: an agent asks for nothing of another
 		[]string{"github.com/rs/zerolog", "github.com/google/uuid"}},
-	"cmd/prlportal/adminapi": {slices.Concat(portal("fleet", "httpapi", "query", "site", "storage"), []string{"agent/protocol"}), []string{"github.com/rs/zerolog"}},
+	"cmd/prlportal/adminapi": {slices.Concat(portal("fleet", "httpapi", "query", "site", "storage"), []string{"agent/protocol", "platform/text"}), []string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/fleet":    {slices.Concat(portal("query", "storage"), []string{"agent/protocol"}), nil},
 	"cmd/prlportal/httpapi":  {[]string{"agent/protocol", "platform/text"}, []string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/query":    {[]string{"agent/protocol", "platform/text"}, nil}, // pure: columns and cells
