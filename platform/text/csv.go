@@ -13,6 +13,11 @@ import (
 // for text and nothing else, see DisplayCSV.
 type CSV struct{ out *csv.Writer }
 
+// ByteOrderMark at the beginning of a csv file tells Excel that it is UTF-8; without
+// one it reads names in the encoding of its system. Other programs may take it for
+// a part of the first head.
+const ByteOrderMark = "\ufeff"
+
 // NewCSV makes a writer of csv; what it has written is complete after Flush.
 func NewCSV(out io.Writer) CSV { return CSV{csv.NewWriter(out)} }
 

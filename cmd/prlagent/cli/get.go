@@ -31,7 +31,7 @@ its snapshot answers, and the exit code is 0 all the same. Fields:
 			if len(arguments) == 0 {
 				return exitOrNil(p.listFields())
 			}
-			field, found := localapi.FieldByID(arguments[0])
+			field, found := localapi.FieldByID(text.TypedWord(arguments[0]))
 			if !found {
 				return fmt.Errorf("there is no field %q; 'prlagent get' lists them", arguments[0])
 			}

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -28,6 +30,7 @@ var vmsFormats = []string{formatTable, formatCSV, formatJSON}
 
 func (p *program) vmsCommand() *cobra.Command {
 	var columns, format string
+	var bom bool
 	command := &cobra.Command{
 		Use:   "vms",
 		Short: "List the virtual machines of this Mac",
@@ -41,21 +44,25 @@ csv and JSON have all. Columns:
 		Example: "  prlagent vms\n  prlagent vms --columns all\n  prlagent vms --columns user_name,vm_name,vm_os_build --format csv",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if p.json {
+			if format = text.TypedWord(format); p.json {
 				format = formatJSON
 			}
 			if !slices.Contains(vmsFormats, format) {
 				return fmt.Errorf("--format must be one of %s, not %q", strings.Join(vmsFormats, ", "), format)
 			}
+			if bom && format != formatCSV {
+				return errors.New("--bom is for --format csv")
+			}
 			chosen, err := chooseColumns(columns, format)
 			if err != nil {
 				return err
 			}
-			return p.runVMs(cmd.Context(), chosen, format)
+			return p.runVMs(cmd.Context(), chosen, format, bom)
 		},
 	}
 	command.Flags().StringVar(&columns, "columns", "", "columns by id with commas between, or all")
 	command.Flags().StringVar(&format, "format", formatTable, strings.Join(vmsFormats, ", "))
+	command.Flags().BoolVar(&bom, "bom", false, "begin csv with a byte order mark, by which Excel knows it as UTF-8")
 	completeFrom(command, "format", vmsFormats)
 	completeFrom(command, "columns", append(columnIDs(), "all"))
 	return command
@@ -89,7 +96,7 @@ func columnHelp() string {
 // chooseColumns reads the flag; without it the format decides.
 func chooseColumns(flag, format string) ([]protocol.Column, error) {
 	switch {
-	case flag == "all", flag == "" && format != formatTable:
+	case text.TypedWord(flag) == "all", flag == "" && format != formatTable:
 		return protocol.Columns, nil
 	case flag == "":
 		return columnsByID(usefulColumns)
@@ -100,7 +107,7 @@ func chooseColumns(flag, format string) ([]protocol.Column, error) {
 func columnsByID(ids []string) ([]protocol.Column, error) {
 	columns := make([]protocol.Column, 0, len(ids))
 	for _, id := range ids {
-		column, found := protocol.ColumnByID(strings.TrimSpace(id))
+		column, found := protocol.ColumnByID(text.TypedWord(id))
 		if !found {
 			return nil, fmt.Errorf("there is no column %q; 'prlagent vms --help' lists them", id)
 		}
@@ -109,7 +116,7 @@ func columnsByID(ids []string) ([]protocol.Column, error) {
 	return columns, nil
 }
 
-func (p *program) runVMs(ctx context.Context, columns []protocol.Column, format string) error {
+func (p *program) runVMs(ctx context.Context, columns []protocol.Column, format string, bom bool) error {
 	ctx, cancel := p.withTimeout(ctx)
 	defer cancel()
 	inventory, err := p.newClient().Inventory(ctx)
@@ -120,7 +127,7 @@ func (p *program) runVMs(ctx context.Context, columns []protocol.Column, format 
 	case formatJSON:
 		err = p.printJSON(inventoryJSON(inventory, columns))
 	case formatCSV:
-		err = p.printCSV(inventory, columns)
+		err = p.printCSV(inventory, columns, bom)
 	default:
 		_, err = fmt.Fprint(p.stdout, vmsPage(p.newView(), cleanDocument(inventory), columns))
 	}
@@ -153,7 +160,12 @@ func inventoryJSON(inventory localapi.Inventory, columns []protocol.Column) map[
 	return map[string]any{"schema": inventory.Schema, "at": inventory.At, "rows": rows, "restricted": inventory.Restricted}
 }
 
-func (p *program) printCSV(inventory localapi.Inventory, columns []protocol.Column) error {
+func (p *program) printCSV(inventory localapi.Inventory, columns []protocol.Column, bom bool) error {
+	if bom {
+		if _, err := io.WriteString(p.stdout, text.ByteOrderMark); err != nil {
+			return fmt.Errorf("write csv: %w", err)
+		}
+	}
 	out := text.NewCSV(p.stdout)
 	heads := make([]string, 0, len(columns))
 	for _, column := range columns {

@@ -11,6 +11,7 @@ import (
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/storage"
+	"prlagent/platform/text"
 )
 
 // pastVMList is the history of a device.
@@ -54,7 +55,7 @@ func (s *Server) deviceHistory(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deviceByID(r *http.Request) (storage.Device, error) {
-	device, err := s.devices.Device(r.Context(), storage.ByID(r.PathValue("id")))
+	device, err := s.devices.Device(r.Context(), storage.ByID(text.TypedID(r.PathValue("id"))))
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.Device{}, protocol.NewProblem(protocol.ProblemNotFound, "There is no such device.")
 	}
@@ -82,7 +83,7 @@ func (s *Server) approveDevice(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if err := settlePending(&device, asked.KeyID); err != nil {
+		if err := settlePending(&device, text.TypedID(asked.KeyID)); err != nil {
 			return err
 		}
 		device.ChangedAt = s.now().UTC()

@@ -71,6 +71,9 @@ func answerList[T any](s *Server, w http.ResponseWriter, r *http.Request, t quer
 		return httpapi.InvalidField(query.ParamPage, "A stream has no pages.")
 	}
 	made, err := asked.Plan(t.Columns(), now)
+	if err == nil {
+		err = made.CheckSince(now)
+	}
 	if err != nil {
 		return queryProblem(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"prlagent/cmd/prlportal/secret"
 	"prlagent/cmd/prlportal/site"
 	"prlagent/cmd/prlportal/storage"
+	"prlagent/platform/text"
 )
 
 // pendingRetrySecs is when a Mac that waits for approval should ask again.
@@ -117,6 +118,7 @@ func openEnrollment(body []byte) (protocol.EnrollRequest, error) {
 	if err := httpapi.DecodeBody(payload, &request); err != nil {
 		return protocol.EnrollRequest{}, err
 	}
+	request.GroupHint = text.TypedWord(request.GroupHint) // somebody typed it into a profile
 	return request, checkEnrollment(request)
 }
 
@@ -137,7 +139,7 @@ func checkEnrollment(request protocol.EnrollRequest) error {
 		}
 	}
 	if request.GroupHint != "" && !site.ValidGroupID(request.GroupHint) {
-		return httpapi.InvalidField("group_hint", "That is not a group id.")
+		return httpapi.InvalidField("group_hint", "That is not a group id: 1 to 64 of a-z 0-9 . _ - that begin with a letter or digit.")
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ DEVICE is a device id or a Mac serial number.`,
 				return err
 			}
 			defer client.Close()
-			return approveDevice(command.Context(), command.OutOrStdout(), client, args[0], keyID)
+			return approveDevice(command.Context(), command.OutOrStdout(), client, args[0], text.TypedID(keyID))
 		},
 	}
 	options.addFlags(command.Flags())
@@ -68,8 +68,9 @@ func approveDevice(ctx context.Context, w io.Writer, client *adminapi.Client, na
 
 func findDevice(devices []fleet.Device, name string) (fleet.Device, error) {
 	var found []fleet.Device
+	wanted := text.TypedID(name)
 	for _, device := range devices {
-		if strings.EqualFold(device.DeviceID, name) || strings.EqualFold(device.MacSerial, name) {
+		if text.TypedID(device.DeviceID) == wanted || text.TypedID(device.MacSerial) == wanted {
 			found = append(found, device)
 		}
 	}

@@ -85,7 +85,9 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 		},
 		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err.Error()) })
+	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
+		return usageError(err.Error() + hintAtTypography(command.Flags().Args()))
+	})
 	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(),
 		newDevicesCommand(), newVMsCommand(), newExportCommand(), newViewsCommand(), newApproveCommand(), newVersionCommand())
 	for _, command := range root.Commands() {
@@ -130,11 +132,26 @@ func bindEnvironment(command *cobra.Command) {
 			return nil
 		}
 		if err := checkArguments(command, args); err != nil {
-			return usageError(err.Error())
+			return usageError(err.Error() + hintAtTypography(args))
 		}
 		return nil
 	}
 	command.PreRunE = func(command *cobra.Command, _ []string) error { return readEnvironment(command) }
+}
+
+// hintAtTypography says why an argument that was pasted from a chat is none of the
+// flags that it looks like.
+func hintAtTypography(args []string) string {
+	for _, arg := range args {
+		straight := text.Straighten(arg)
+		switch {
+		case straight != arg && strings.HasPrefix(straight, "-"):
+			return fmt.Sprintf("; %q begins with a dash, flags begin with two hyphens", text.Display(arg))
+		case straight != arg && strings.Contains(straight, `"`):
+			return fmt.Sprintf("; %q has curly quotes, which are none for the shell", text.Display(arg))
+		}
+	}
+	return ""
 }
 
 func readEnvironment(command *cobra.Command) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prlagent/platform/safefile"
+	"prlagent/platform/text"
 )
 
 // newExportCommand lists for machines only: everything, into a file.
@@ -27,11 +28,16 @@ holds them.` + vmListing.helpText(),
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			shown := vmListing
-			if len(args) == 1 && args[0] == deviceListing.name {
-				shown = deviceListing
-			} else if len(args) == 1 && args[0] != vmListing.name {
-				return usageError("export writes vms or devices")
+			if len(args) == 1 {
+				switch text.TypedWord(args[0]) {
+				case vmListing.name:
+				case deviceListing.name:
+					shown = deviceListing
+				default:
+					return usageError("export writes vms or devices")
+				}
 			}
+			options.format = text.TypedWord(options.format)
 			if !slices.Contains([]string{formatCSV, formatJSON, formatNDJSON}, options.format) {
 				return usageError("--format is csv, json or ndjson")
 			}

@@ -23,6 +23,7 @@ the operator's machine: the portal never needs it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			options.Now = time.Now()
+			options.PrimaryGroup, options.DefaultGroup = text.TypedWord(options.PrimaryGroup), text.TypedWord(options.DefaultGroup)
 			if err := options.Validate(); err != nil {
 				return usageError(err.Error())
 			}

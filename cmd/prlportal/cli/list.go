@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,6 +49,7 @@ type listOptions struct {
 	viewFile string
 	format   string
 	asJSON   bool
+	bom      bool
 }
 
 const filterHelp = `
@@ -78,7 +80,7 @@ func newListCommand(shown tableListing, short, long string) *cobra.Command {
 		Long:  long + shown.helpText(),
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if options.asJSON {
+			if options.format = text.TypedWord(options.format); options.asJSON {
 				options.format = formatJSON
 			}
 			if !slices.Contains([]string{formatTable, formatCSV, formatJSON, formatNDJSON}, options.format) {
@@ -93,12 +95,29 @@ func newListCommand(shown tableListing, short, long string) *cobra.Command {
 	options.admin.addFlags(command.Flags())
 	options.addQueryFlags(command.Flags())
 	flags := command.Flags()
-	flags.IntVar(&options.view.Query.Page, "page", 0, "page to show, from 1 (default: everything)")
-	flags.IntVar(&options.view.Query.PerPage, "per-page", 0, "rows of a page: 10, 20, 30, 40 … 1000 (default 40, with --page)")
+	flags.Var(countFlag{&options.view.Query.Page}, "page", "page to show, from 1 (default: everything)")
+	flags.Var(countFlag{&options.view.Query.PerPage}, "per-page", "rows of a page: 10, 20, 30, 40 … 1000 (default 40, with --page)")
 	flags.StringVar(&options.format, "format", formatTable, "table, csv, json or ndjson")
 	flags.BoolVar(&options.asJSON, "json", false, "same as --format json")
 	return command
 }
+
+// countFlag is a number from 1, read as in the URL of the admin plane.
+type countFlag struct{ number *int }
+
+func (c countFlag) String() string {
+	if c.number == nil || *c.number == 0 {
+		return ""
+	}
+	return strconv.Itoa(*c.number)
+}
+
+func (c countFlag) Set(typed string) (err error) {
+	*c.number, err = query.ParseCount(typed)
+	return err
+}
+
+func (c countFlag) Type() string { return "int" }
 
 func (l tableListing) helpText() string {
 	sets := "all"
@@ -118,25 +137,41 @@ func (o *listOptions) addQueryFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.viewName, "view", "", "saved view to begin with")
 	flags.StringVar(&o.saveView, "save-view", "", "name to save this view under")
 	flags.StringVar(&o.viewFile, "views", "", "file of saved views (default: views.json in the user's configuration)")
+	flags.BoolVar(&o.bom, "bom", false, "begin csv with a byte order mark, by which Excel knows it as UTF-8")
 }
 
 // applyView adds the saved view, checks what is asked for, and saves it if
 // wished.
 func (o *listOptions) applyView(shown tableListing, flags *pflag.FlagSet) error {
+	if o.bom && o.format != formatCSV {
+		return usageError("--bom is for csv")
+	}
+	if err := checkGiven(flags); err != nil {
+		return err
+	}
 	if err := o.useView(shown.name, flags); err != nil {
 		return err
 	}
 	if _, err := shown.chooseColumns(o.view.Columns, o.format); err != nil {
 		return err
 	}
-	if flags.Changed("page") && o.view.Query.Page < 1 || flags.Changed("per-page") && o.view.Query.PerPage < 1 {
-		return usageError("--page and --per-page are numbers from 1")
-	}
 	if _, err := o.view.Query.Plan(shown.columns, time.Now()); err != nil {
 		return asUsage(err)
 	}
 	if o.saveView != "" {
 		return o.keepView(shown.name)
+	}
+	return nil
+}
+
+// checkGiven refuses flags without a value, as a variable that is not set leaves
+// them: they would list everything.
+func checkGiven(flags *pflag.FlagSet) error {
+	for _, name := range []string{"search", "sort", "since", "columns"} {
+		given := flags.Lookup(name)
+		if given.Changed && strings.Trim(text.TrimTyped(given.Value.String()), "[]") == "" {
+			return usageError(name + ": expected a value")
+		}
 	}
 	return nil
 }
@@ -157,7 +192,11 @@ func asUsage(err error) error {
 
 // chooseColumns turns the flag into columns; without one the format decides, and
 // JSON has everything, which is nil.
-func (l tableListing) chooseColumns(ids []string, format string) ([]query.Column, error) {
+func (l tableListing) chooseColumns(typed []string, format string) ([]query.Column, error) {
+	ids := make([]string, len(typed))
+	for i, id := range typed {
+		ids[i] = text.TypedWord(id)
+	}
 	relative := len(ids) > 0 && !slices.ContainsFunc(ids, func(id string) bool { return !strings.HasPrefix(id, "+") && !strings.HasPrefix(id, "-") })
 	switch {
 	case len(ids) == 0 && (format == formatJSON || format == formatNDJSON):
@@ -224,6 +263,9 @@ func (o listOptions) writeList(ctx context.Context, shown tableListing, w io.Wri
 		return o.writeTable(ctx, client, shown, columns, w)
 	}
 	buffered := bufio.NewWriter(w)
+	if o.bom {
+		_, _ = buffered.WriteString(text.ByteOrderMark) // Flush gives the error
+	}
 	out, err := newRowWriter(buffered, o.format, shown.name, columns)
 	if err != nil {
 		return err

@@ -70,6 +70,7 @@ commands that the Mac allows. Strike from AllowedCommands what you do not want.
 /Library/Application Support/prlagent/config.plist.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
+			options.readTyped()
 			if err := writeProfile(options); err != nil {
 				return err
 			}
@@ -116,6 +117,12 @@ func writeProfile(options profileOptions) error {
 	return nil
 }
 
+// readTyped takes fixed words, ids and the URL as people type them.
+func (o *profileOptions) readTyped() {
+	o.format, o.mode, o.group = text.TypedWord(o.format), text.TypedWord(o.mode), text.TypedWord(o.group)
+	o.url = text.TrimTyped(o.url)
+}
+
 func (o profileOptions) checkFlags() error {
 	switch {
 	case o.output == "":
@@ -127,7 +134,7 @@ func (o profileOptions) checkFlags() error {
 	case o.url != "" && !strings.HasPrefix(o.url, "https://"):
 		return usageError("--url must begin with https://")
 	case o.group != "" && !site.ValidGroupID(o.group):
-		return usageError("--group is not a group id")
+		return usageError("--group is a group id: 1 to 64 of a-z 0-9 . _ - that begin with a letter or digit")
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"prlagent/agent/protocol"
 	"prlagent/platform/text"
@@ -21,8 +23,9 @@ import (
 // in a list, with spaces at its ends or with a sign at its beginning is written
 // in double quotes, in which \" and \\ are a quote and a backslash.
 //
-// Text compares without regard to case. A value names what it says and no
-// more: the time 2026-11-01 is that whole day, and a version's build counts
+// Text compares without regard to case, to composed and decomposed forms of a
+// character, to typographic quotes and dashes, and to braces around an id. A value
+// names what it says and no more: the time 2026-11-01 is that whole day, and a version's build counts
 // only where it is given. An empty cell is not equal to anything, and neither
 // before nor after anything.
 
@@ -83,18 +86,20 @@ type condition struct {
 
 // parseFilter reads one filter. Its errors name the column, the operator and
 // what is expected.
-func parseFilter(columns []Column, text string, now time.Time) (condition, error) {
-	text = strings.TrimSpace(text)
-	end := strings.IndexFunc(text, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') })
+func parseFilter(columns []Column, typed string, now time.Time) (condition, error) {
+	filter := unquoteFilter(text.TrimTyped(typed))
+	end := strings.IndexFunc(filter, func(r rune) bool {
+		return unicode.IsSpace(r) || strings.ContainsRune(operatorSigns+typographicSigns, r)
+	})
 	if end < 0 {
-		end = len(text)
+		end = len(filter)
 	}
-	found, err := FindColumn(columns, text[:end])
+	found, err := FindColumn(columns, filter[:end])
 	if err != nil {
 		return condition{}, err
 	}
 	read := condition{column: found}
-	rest, known := read.readOperator(strings.TrimSpace(text[end:]))
+	rest, known := read.readOperator(text.TrimTyped(filter[end:]))
 	if !known || !slices.Contains(read.operator.kinds, found.Kind) {
 		what := "an operator is missing after"
 		if known {
@@ -108,6 +113,19 @@ func parseFilter(columns []Column, text string, now time.Time) (condition, error
 	return read, nil
 }
 
+// unquoteFilter takes quotes off that stand around the filter as a whole, as a
+// shell leaves them where they are not its own: no filter begins with one.
+func unquoteFilter(filter string) string {
+	first, size := utf8.DecodeRuneInString(filter)
+	last, lastSize := utf8.DecodeLastRuneInString(filter)
+	if isDoubleQuote(first) && isDoubleQuote(last) && len(filter) > size+lastSize {
+		return text.TrimTyped(filter[size : len(filter)-lastSize])
+	}
+	return filter
+}
+
+func isDoubleQuote(character rune) bool { return text.Straighten(string(character)) == `"` }
+
 func operatorsOf(of protocol.Kind) []string {
 	var words []string
 	for _, known := range operators {
@@ -118,21 +136,43 @@ func operatorsOf(of protocol.Kind) []string {
 	return words
 }
 
-// readOperator takes the operator off the text.
-func (c *condition) readOperator(text string) (rest string, known bool) {
+// typographicSigns stand for the signs that are typed in two characters.
+const typographicSigns = "≠≤≥"
+
+var signsAsTyped = strings.NewReplacer("≠", wordNot, "≤", "<=", "≥", ">=")
+
+// readOperator takes the operator off what is left of a filter.
+func (c *condition) readOperator(filter string) (rest string, known bool) {
+	if sign, size := utf8.DecodeRuneInString(filter); strings.ContainsRune(typographicSigns, sign) {
+		filter = signsAsTyped.Replace(filter[:size]) + filter[size:]
+	}
 	for _, candidate := range operators {
-		if len(text) < len(candidate.word) || !strings.EqualFold(text[:len(candidate.word)], candidate.word) {
-			continue
+		rest, found := strings.CutPrefix(filter, candidate.word)
+		if !strings.ContainsAny(candidate.word, operatorSigns) {
+			rest, found = cutWords(filter, strings.Fields(candidate.word))
 		}
-		rest := text[len(candidate.word):]
-		isWord := !strings.ContainsAny(candidate.word, operatorSigns)
-		if isWord && rest != "" && rest[0] != ' ' && rest[0] != '"' {
-			continue // the beginning of another word
+		if found {
+			c.operator = candidate
+			return text.TrimTyped(rest), true
 		}
-		c.operator = candidate
-		return strings.TrimSpace(rest), true
 	}
 	return "", false
+}
+
+// cutWords takes words off the beginning, in any letter case and with any blanks
+// between. Each must be a whole word.
+func cutWords(filter string, words []string) (rest string, found bool) {
+	for _, word := range words {
+		filter = text.TrimTyped(filter)
+		if len(filter) < len(word) || !strings.EqualFold(filter[:len(word)], word) {
+			return "", false
+		}
+		filter = filter[len(word):]
+		if next, size := utf8.DecodeRuneInString(filter); size > 0 && !unicode.IsSpace(next) && !isDoubleQuote(next) {
+			return "", false // the beginning of another word
+		}
+	}
+	return filter, true
 }
 
 // maxListed is how many values one "in" takes.
@@ -180,20 +220,15 @@ func splitValues(text string, list bool) ([]string, error) {
 }
 
 func nextValue(given string, list bool) (value, rest string, err error) {
-	if !strings.HasPrefix(given, `"`) {
-		value = given
-		if list {
-			value, rest, _ = strings.Cut(given, ",")
-		}
-		if value = strings.TrimSpace(value); value == "" {
-			return "", "", errors.New("expected a value between the commas")
-		}
-		if strings.ContainsRune(operatorSigns, rune(value[0])) {
-			return "", "", fmt.Errorf("expected a value, not %q; put it in double quotes if it is one", text.Display(value))
-		}
-		return value, strings.TrimSpace(rest), nil
+	opening, size := utf8.DecodeRuneInString(given)
+	if !isDoubleQuote(opening) {
+		return nextBareValue(given, list)
 	}
-	value, rest, err = unquote(given[1:])
+	closes := isDoubleQuote
+	if opening == '"' {
+		closes = func(r rune) bool { return r == '"' } // typographic ones are part of the value
+	}
+	value, rest, err = unquote(given[size:], closes)
 	if err != nil || rest == "" {
 		return value, "", err
 	}
@@ -201,23 +236,43 @@ func nextValue(given string, list bool) (value, rest string, err error) {
 	if !list || !more {
 		return "", "", errQuote
 	}
-	return value, strings.TrimSpace(rest), nil
+	return value, text.TrimTyped(rest), nil
+}
+
+// nextBareValue gives a value that is in no quotes.
+func nextBareValue(given string, list bool) (value, rest string, err error) {
+	value = given
+	if list {
+		value, rest, _ = strings.Cut(given, ",")
+	}
+	value = text.TrimTyped(value)
+	straight := text.Straighten(value)
+	switch {
+	case value == "":
+		return "", "", errors.New("expected a value between the commas")
+	case strings.ContainsRune(operatorSigns, rune(value[0])),
+		len(straight) > 1 && strings.HasPrefix(straight, "'") && strings.HasSuffix(straight, "'"):
+		return "", "", fmt.Errorf("expected a value, not %q; put it in double quotes if it is one", text.Display(value))
+	}
+	return value, text.TrimTyped(rest), nil
 }
 
 // unquote reads up to the closing quote.
-func unquote(text string) (value, rest string, err error) {
+func unquote(given string, closes func(rune) bool) (value, rest string, err error) {
 	var out strings.Builder
-	for i := 0; i < len(text); i++ {
+	for i := 0; i < len(given); {
+		character, size := utf8.DecodeRuneInString(given[i:])
 		switch {
-		case text[i] == '"':
+		case closes(character):
 			if out.Len() == 0 {
 				return "", "", errors.New("expected something between the quotes")
 			}
-			return out.String(), strings.TrimSpace(text[i+1:]), nil
-		case text[i] == '\\' && i+1 < len(text) && strings.ContainsRune(`"\`, rune(text[i+1])):
+			return out.String(), text.TrimTyped(given[i+size:]), nil
+		case character == '\\' && i+1 < len(given) && strings.ContainsRune(`"\`, rune(given[i+1])):
 			i++
 		}
-		out.WriteByte(text[i])
+		out.WriteString(given[i : i+size])
+		i += size
 	}
 	return "", "", errQuote
 }
@@ -230,7 +285,7 @@ func (c condition) matches(value Cell) bool {
 	case wordNotEmpty:
 		return !value.isEmpty()
 	case wordContains:
-		return strings.Contains(strings.ToLower(value.text), strings.ToLower(c.values[0].text))
+		return strings.Contains(comparisonKey(value.text), c.values[0].text)
 	}
 	if value.isEmpty() {
 		return c.operator.word == wordNot

@@ -44,7 +44,7 @@ func TestConditionsOnOneCell(t *testing.T) {
 		`text="a \"b\" \\ c"`:            {{text: `a "b" \ c`}: true},
 		`text contains "="`:              {{text: "a=b"}: true, {text: "ab"}: false, {}: false},
 		"text!=a":                        {{text: "A"}: false, {text: "b"}: true, {}: true},
-		"TEXT=a":                         nil,
+		"TEXT=a":                         {{text: "A"}: true, {text: "b"}: false, {}: false},
 		"text IN a , b":                  {{text: "b"}: true, {text: "a , b"}: false},
 		"text empty":                     {{}: true, {text: "a"}: false},
 		"text Not Empty":                 {{}: false, {text: "a"}: true},

@@ -4,7 +4,9 @@
 package query
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -77,38 +79,57 @@ func (q Query) Values() url.Values {
 // error: a misspelled filter must not show everything.
 func Parse(values url.Values) (Query, error) {
 	var read Query
-	for name, given := range values {
-		var err error
-		switch name {
-		case paramFilter:
-			read.Filters = given
-			continue
-		case paramSearch:
-			read.Search = given[0]
-		case ParamSort:
-			read.Sort = strings.Split(given[0], ",")
-		case paramSince:
-			read.Since = given[0]
-		case ParamPage:
-			read.Page, err = readCount(given[0])
-		case paramPerPage:
-			read.PerPage, err = readCount(given[0])
-		default:
-			return Query{}, Error{text.Display(name), "there is no such parameter; parameters are filter, search, sort, page, per_page, since"}
+	seen := make(map[string]bool, len(values))
+	for _, typed := range slices.Sorted(maps.Keys(values)) {
+		name, given := text.TypedWord(typed), values[typed]
+		if seen[name] || name != paramFilter && len(given) != 1 {
+			return Query{}, Error{text.Display(name), "expected once"}
 		}
-		if err != nil || len(given) > 1 {
-			return Query{}, Error{name, "expected once, and a page and its size as numbers from 1"}
+		seen[name] = true
+		if err := read.set(name, given); err != nil {
+			return Query{}, err
 		}
 	}
 	return read, nil
 }
 
-func readCount(text string) (int, error) {
-	number, err := strconv.ParseUint(text, 10, 31)
-	if err == nil && number == 0 {
-		return 0, strconv.ErrRange
+// set reads one parameter. One without a value is more likely a mistake of who
+// made the URL than the wish to see everything.
+func (q *Query) set(name string, given []string) error {
+	var err error
+	switch name {
+	case paramFilter:
+		q.Filters = given
+		return nil
+	case paramSearch:
+		q.Search = given[0]
+	case ParamSort:
+		q.Sort = strings.Split(given[0], ",")
+	case paramSince:
+		q.Since = given[0]
+	case ParamPage:
+		q.Page, err = ParseCount(given[0])
+	case paramPerPage:
+		q.PerPage, err = ParseCount(given[0])
+	default:
+		return Error{text.Display(name), "there is no such parameter; parameters are filter, search, sort, page, per_page, since"}
 	}
-	return int(number), err
+	if text.TrimTyped(given[0]) == "" {
+		return Error{name, "expected a value"}
+	}
+	if err != nil {
+		return Error{name, "expected a page and its size as numbers from 1"}
+	}
+	return nil
+}
+
+// ParseCount reads the number of a page or its size, from 1.
+func ParseCount(typed string) (int, error) {
+	number, err := strconv.ParseUint(text.TrimTyped(typed), 10, 31)
+	if err != nil || number == 0 {
+		return 0, errors.New("expected a number from 1")
+	}
+	return int(number), nil
 }
 
 // sortColumn is one key of the order of rows.
@@ -120,7 +141,7 @@ type sortColumn struct {
 // Plan is a query that was checked against the columns of a table.
 type Plan struct {
 	conditions []condition
-	search     string // lower case
+	search     string // made comparable
 	sorting    []sortColumn
 	Page       int
 	PerPage    int
@@ -129,7 +150,7 @@ type Plan struct {
 
 // Plan checks the query; its error is a queryError.
 func (q Query) Plan(columns []Column, now time.Time) (Plan, error) {
-	made := Plan{search: strings.ToLower(q.Search), Page: max(q.Page, 1), PerPage: q.PerPage}
+	made := Plan{search: searchKey(q.Search), Page: max(q.Page, 1), PerPage: q.PerPage}
 	if made.PerPage == 0 {
 		made.PerPage = defaultPerPage
 	}
@@ -138,6 +159,8 @@ func (q Query) Plan(columns []Column, now time.Time) (Plan, error) {
 		return Plan{}, Error{paramFilter, fmt.Sprintf("expected at most %d filters", maxFilters)}
 	case len(q.Search) > maxSearchText:
 		return Plan{}, Error{paramSearch, fmt.Sprintf("expected at most %d bytes", maxSearchText)}
+	case q.Search != "" && made.search == "":
+		return Plan{}, Error{paramSearch, "expected a part of a text"}
 	case made.Page < 1 || q.Page < 0:
 		return Plan{}, Error{ParamPage, "expected a number from 1"}
 	case made.PerPage < 1 || made.PerPage > maxPerPage:
@@ -168,18 +191,36 @@ func (q Query) Plan(columns []Column, now time.Time) (Plan, error) {
 	return made, nil
 }
 
+// CheckSince refuses a time that has not come by the clock of who answers: nothing
+// can have changed since then.
+func (p Plan) CheckSince(now time.Time) error {
+	if p.Since.After(now) {
+		return Error{paramSince, fmt.Sprintf("expected a time that has come, not %s; at the portal it is %s", p.Since.Format(time.RFC3339), now.UTC().Format(time.RFC3339))}
+	}
+	return nil
+}
+
+// searchKey is what a search looks for: without blanks and quotes around.
+func searchKey(typed string) string {
+	part := text.TrimTyped(typed)
+	if straight := text.Straighten(part); len(straight) > 1 && strings.HasPrefix(straight, `"`) && strings.HasSuffix(straight, `"`) {
+		part = text.TrimTyped(straight[1 : len(straight)-1])
+	}
+	return comparisonKey(part)
+}
+
 func (p *Plan) readSorting(columns []Column, keys []string) error {
 	if len(keys) > maxSortKeys {
 		return fmt.Errorf("expected at most %d columns", maxSortKeys)
 	}
 	for _, key := range keys {
-		id, falling := strings.CutPrefix(strings.TrimSpace(key), "-")
+		id, falling := strings.CutPrefix(text.TypedWord(key), "-")
 		found, err := FindColumn(columns, id)
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(p.sorting, func(s sortColumn) bool { return s.column.ID == id }) {
-			return fmt.Errorf("expected %s once", id)
+		if slices.ContainsFunc(p.sorting, func(s sortColumn) bool { return s.column.ID == found.ID }) {
+			return fmt.Errorf("expected %s once", found.ID)
 		}
 		p.sorting = append(p.sorting, sortColumn{found, falling})
 	}

@@ -45,7 +45,7 @@ func (t Table[T]) Columns() []Column {
 }
 
 // SearchText is what a search looks at: the values that are words,
-// versions or numbers, in lower case, each on a line of its own.
+// versions or numbers, made comparable, each on a line of its own.
 func (t Table[T]) SearchText(row *T) string {
 	var text strings.Builder
 	for _, field := range t.Fields {
@@ -53,18 +53,20 @@ func (t Table[T]) SearchText(row *T) string {
 			continue
 		}
 		if value := field.Cell(row).text; value != "" {
-			text.WriteString(value)
+			text.WriteString(comparisonKey(value))
 			text.WriteByte('\n')
 		}
 	}
-	return strings.ToLower(text.String())
+	return text.String()
 }
 
-// FindColumn finds a column by its id; the error names those that there are.
-func FindColumn(columns []Column, id string) (Column, error) {
+// FindColumn finds a column by its id as typed; the error names those that there
+// are.
+func FindColumn(columns []Column, typed string) (Column, error) {
+	id := text.TypedWord(typed)
 	at := slices.IndexFunc(columns, func(c Column) bool { return c.ID == id })
 	if at < 0 {
-		return Column{}, fmt.Errorf("there is no column %q; columns are %s", text.Display(id), strings.Join(ColumnIDs(columns), ", "))
+		return Column{}, fmt.Errorf("there is no column %q; columns are %s", text.Display(typed), strings.Join(ColumnIDs(columns), ", "))
 	}
 	return columns[at], nil
 }

@@ -2,12 +2,13 @@ package query
 
 import (
 	"cmp"
-	"fmt"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // Cell is one value of a row. A time has no text.
@@ -18,36 +19,62 @@ type Cell struct {
 
 func (c Cell) isEmpty() bool { return c.text == "" && c.at.IsZero() }
 
+// comparisonKey is what texts are compared by: letter case, composed and decomposed
+// forms, typographic signs and the braces around an id make no difference.
+func comparisonKey(value string) string {
+	return text.Fold(text.Straighten(trimBraces(value)))
+}
+
+// trimBraces takes the braces, or one of them, off an id or a part of one.
+func trimBraces(value string) string {
+	if !strings.HasPrefix(value, "{") && !strings.HasSuffix(value, "}") {
+		return value
+	}
+	id := strings.TrimSuffix(strings.TrimPrefix(value, "{"), "}")
+	if id == "" || strings.Trim(id, "0123456789abcdefABCDEF-") != "" {
+		return value
+	}
+	return id
+}
+
 // operand is a value that cells are compared with, read for the column's kind.
 type operand struct {
-	text    string
+	text    string // made comparable
 	version []versionPart
 	span    timeSpan
 	number  float64
 }
 
 // readOperand reads the value of a filter. What a time is relative to is now.
-func readOperand(of protocol.Kind, text string, now time.Time) (operand, error) {
-	value := operand{text: text}
+func readOperand(of protocol.Kind, typed string, now time.Time) (operand, error) {
+	value := operand{text: comparisonKey(typed)}
+	if of == protocol.KindText {
+		return value, nil // all of it counts, also a blank within quotes
+	}
+	value.text = text.TypedWord(typed)
 	var err error
 	switch of {
 	case protocol.KindVersion:
-		value.version = parseVersion(text)
-		if !strings.ContainsAny(text, "0123456789") {
-			err = fmt.Errorf("expected a version like 26.1")
-		}
+		value.version, err = readVersion(value.text)
 	case protocol.KindTime:
-		value.span, err = parseSpan(text, now)
+		value.span, err = parseSpan(typed, now)
 	case protocol.KindNumber:
-		if value.number, err = strconv.ParseFloat(text, 64); err != nil {
-			err = fmt.Errorf("expected a number")
-		}
+		value.number, err = readNumber(value.text)
 	case protocol.KindBool:
-		if text = strings.ToLower(text); text != "true" && text != "false" {
-			err = fmt.Errorf("expected true or false")
+		if value.text != "true" && value.text != "false" {
+			err = errors.New("expected true or false")
 		}
 	}
 	return value, err
+}
+
+// readNumber knows no exponents, hexadecimal digits, NaN or infinity.
+func readNumber(word string) (float64, error) {
+	number, err := strconv.ParseFloat(word, 64)
+	if err != nil || strings.Trim(word, "-.0123456789") != "" {
+		return 0, errors.New("expected a number, without a unit")
+	}
+	return number, nil
 }
 
 // order places a cell that is not empty before (-1), in (0) or after (1) what
@@ -58,7 +85,7 @@ func (o operand) order(of protocol.Kind, c Cell) (order int, ordered bool) {
 	case protocol.KindVersion:
 		parts := parseVersion(c.text)
 		if len(parts) == 0 || !parts[0].isNumber {
-			return 0, strings.EqualFold(c.text, o.text)
+			return 0, comparisonKey(c.text) == o.text
 		}
 		return compareNamed(parts, o.version), true
 	case protocol.KindTime:
@@ -67,7 +94,7 @@ func (o operand) order(of protocol.Kind, c Cell) (order int, ordered bool) {
 		number, err := strconv.ParseFloat(c.text, 64)
 		return cmp.Compare(number, o.number), err == nil
 	}
-	return 0, strings.EqualFold(c.text, o.text)
+	return 0, comparisonKey(c.text) == o.text
 }
 
 // timeSpan is the time that a text names: "2026-11-01" is the whole day. Its end
@@ -89,39 +116,66 @@ var spanLayouts = []struct {
 	layout string
 	length time.Duration
 }{
-	{time.RFC3339Nano, time.Second},
+	{"2006-01-02T15:04:05Z07:00", time.Second}, // also with a fraction of a second
 	{"2006-01-02T15:04:05", time.Second},
-	{"2006-01-02 15:04:05", time.Second},
 	{"2006-01-02T15:04Z07:00", time.Minute},
 	{"2006-01-02T15:04", time.Minute},
-	{"2006-01-02 15:04", time.Minute},
 	{"2006-01-02", 24 * time.Hour},
 }
 
 // ageUnits are the units of a relative time such as -7d.
-var ageUnits = map[byte]time.Duration{
-	's': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour,
+var ageUnits = map[string]time.Duration{
+	"s": time.Second, "sec": time.Second, "second": time.Second, "seconds": time.Second,
+	"m": time.Minute, "min": time.Minute, "minute": time.Minute, "minutes": time.Minute,
+	"h": time.Hour, "hour": time.Hour, "hours": time.Hour,
+	"d": 24 * time.Hour, "day": 24 * time.Hour, "days": 24 * time.Hour,
+	"w": 7 * 24 * time.Hour, "week": 7 * 24 * time.Hour, "weeks": 7 * 24 * time.Hour,
 }
 
 // maxAge is the longest relative time, in units: no multiplication overflows.
 const maxAge = 9999
 
+var (
+	errTime  = errors.New("expected a time: 2026-11-23, 2026-11-23T09:00Z, or how long ago: -7d, -12h, -30m")
+	errMonth = errors.New("expected a unit that cannot be minutes or months: -30m, -60d")
+)
+
 // parseSpan reads a time in UTC, or how long ago: -30m, -12h, -7d, -2w.
-func parseSpan(text string, now time.Time) (timeSpan, error) {
-	if age, relative := strings.CutPrefix(text, "-"); relative && age != "" {
-		unit, known := ageUnits[age[len(age)-1]]
-		count, err := strconv.ParseUint(age[:len(age)-1], 10, 32)
-		if known && err == nil && count <= maxAge {
-			start := now.Add(-time.Duration(count) * unit).UTC()
-			return timeSpan{start, start.Add(time.Second)}, nil
+func parseSpan(typed string, now time.Time) (timeSpan, error) {
+	word := text.TypedWord(typed)
+	if age, relative := strings.CutPrefix(word, "-"); relative {
+		if strings.HasSuffix(text.TrimTyped(typed), "M") && strings.Trim(age, "0123456789 ") == "m" {
+			return timeSpan{}, errMonth
 		}
+		return parseAge(age, now)
+	}
+	// 2026-11-23 09:00 UTC is 2026-11-23T09:00, and blanks stand in no other place.
+	moment := strings.ToUpper(word)
+	for _, utc := range []string{"UTC", "GMT"} {
+		moment = strings.TrimSpace(strings.TrimSuffix(moment, utc))
+	}
+	date, clock, hasClock := strings.Cut(moment, " ")
+	if hasClock {
+		moment = date + "T" + strings.ReplaceAll(clock, " ", "")
 	}
 	for _, way := range spanLayouts {
-		if start, err := time.Parse(way.layout, text); err == nil {
+		if start, err := time.Parse(way.layout, moment); err == nil {
 			return timeSpan{start.UTC(), start.UTC().Add(way.length)}, nil
 		}
 	}
-	return timeSpan{}, fmt.Errorf("expected a time: 2026-11-23, 2026-11-23T09:00Z, or how long ago: -7d, -12h, -30m")
+	return timeSpan{}, errTime
+}
+
+// parseAge reads how long ago something was.
+func parseAge(age string, now time.Time) (timeSpan, error) {
+	digits := len(age) - len(strings.TrimLeft(age, "0123456789"))
+	unit, known := ageUnits[strings.TrimSpace(age[digits:])]
+	count, err := strconv.ParseUint(age[:digits], 10, 32)
+	if !known || err != nil || count > maxAge {
+		return timeSpan{}, errTime
+	}
+	start := now.Add(-time.Duration(count) * unit).UTC()
+	return timeSpan{start, start.Add(time.Second)}, nil
 }
 
 // sortKey is a cell made ready to be compared with others of its column.
@@ -142,7 +196,7 @@ func (c Column) sortKey(of Cell) sortKey {
 	case protocol.KindVersion:
 		key.version = parseVersion(of.text)
 	default:
-		key.folded = strings.ToLower(of.text)
+		key.folded = comparisonKey(of.text)
 	}
 	return key
 }

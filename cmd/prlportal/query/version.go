@@ -2,6 +2,8 @@ package query
 
 import (
 	"cmp"
+	"errors"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -45,6 +47,22 @@ func parseVersion(text string) []versionPart {
 		at = end
 	}
 	return parts
+}
+
+// readVersion reads the version that a filter names. What parseVersion would
+// leave out is not understood: 26.* would be 26.0.0.
+func readVersion(word string) ([]versionPart, error) {
+	version := parseVersion(word)
+	isForeign := func(r rune) bool {
+		return r >= 0x80 || !isDigit(byte(r)) && !isLetter(byte(r)) && !strings.ContainsRune(".,-_+() ", r)
+	}
+	switch {
+	case !slices.ContainsFunc(version, func(p versionPart) bool { return p.isNumber }):
+		return nil, errors.New("expected a version like 26.1")
+	case strings.ContainsFunc(word, isForeign), slices.Contains(version, versionPart{word: "x"}):
+		return nil, errors.New("expected a version like 26.1, of which every part counts; for all of 26 write >=26 and <27")
+	}
+	return version, nil
 }
 
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }
