@@ -44,11 +44,12 @@ func (s *Server) handleCheckin(w http.ResponseWriter, r *http.Request) error {
 	if err := httpapi.DecodeBody(body, &request); err != nil {
 		return err
 	}
-	if err := checkCheckin(&request); err != nil {
+	now := s.now().UTC()
+	if err := checkCheckin(&request, now); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(body)
-	asked := receivedCheckin{request: &request, body: hex.EncodeToString(sum[:16]), token: secret.Hash(token), now: s.now().UTC()}
+	asked := receivedCheckin{request: &request, body: hex.EncodeToString(sum[:16]), token: secret.Hash(token), now: now}
 	device, entry, err := s.keepReport(r.Context(), token, asked)
 	if err != nil {
 		return err
@@ -67,8 +68,9 @@ func (s *Server) deviceByToken(ctx context.Context, token string) (storage.Devic
 	return device, nil
 }
 
-// checkCheckin refuses what no agent of ours sends, and cuts texts to length.
-func checkCheckin(request *protocol.CheckinRequest) error {
+// checkCheckin refuses what no agent of ours sends, cuts texts to length and takes
+// times out that cannot be.
+func checkCheckin(request *protocol.CheckinRequest, now time.Time) error {
 	if request.Protocol != protocol.Version {
 		return protocol.NewProblem(protocol.ProblemUnsupported, fmt.Sprintf("This portal speaks version %d.", protocol.Version))
 	}
@@ -94,6 +96,7 @@ func checkCheckin(request *protocol.CheckinRequest) error {
 			return httpapi.InvalidField(fmt.Sprintf("inventory.vms[%d]", i), "A virtual machine has no proper id and owner.")
 		}
 		clipVM(vm)
+		judgeTimes(vm, now)
 	}
 	clipParts(request)
 	return nil
@@ -244,9 +247,10 @@ func advanceSequence(device *storage.Device, request *protocol.CheckinRequest, n
 	return gap
 }
 
-// noteCheckin keeps the acknowledgement for repeats, notes the check-in, and
-// retires the tokens that were given out before the one that was used.
+// noteCheckin keeps the acknowledgement for repeats, notes the check-in and how the
+// Mac's clock goes, and retires the tokens that were given out before the one that was used.
 func noteCheckin(device *storage.Device, entry storage.Request, asked receivedCheckin) {
+	noteClock(device, asked.request.SentAt, asked.now)
 	device.LastCheckinAt = asked.now
 	if len(asked.request.Triggers) > 0 {
 		device.LastTriggers = asked.request.Triggers

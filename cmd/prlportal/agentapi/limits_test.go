@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -28,7 +29,7 @@ func TestH51_EveryTextOfAReportIsCut(t *testing.T) {
 		Host: &host, Product: &product, Agent: &agent, Policy: &policy, Triggers: []protocol.Trigger{reason},
 		Inventory: protocol.Inventory{Hash: "hash", VMs: []protocol.VM{machine}},
 	}
-	if err := checkCheckin(&request); err != nil {
+	if err := checkCheckin(&request, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	row := protocol.Row{Host: host, Product: product, VM: request.Inventory.VMs[0]}

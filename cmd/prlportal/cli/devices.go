@@ -55,6 +55,12 @@ func printDecisions(w io.Writer, row tableRow, zone *time.Location) error {
 			return err
 		}
 	}
+	if device.ClockAhead != 0 {
+		if _, err := fmt.Fprintf(w, "\n%s: its clock is %s the portal's, and dates that it reports are as wrong.\n  Set date and time of the Mac automatically; if every Mac has this, set those of the portal.\n",
+			text.DisplayValue(device.MacSerial), skewWords(device.ClockAhead)); err != nil {
+			return err
+		}
+	}
 	if mark := device.Duplicate; mark != nil {
 		if _, err := fmt.Fprintf(w, "\n%s: two Macs report under this identity (%s, %d times, last %s).\n  Find the copy; then: prlportal approve %s\n",
 			text.DisplayValue(device.MacSerial), text.DisplayValue(mark.Reason), mark.Count, localTime(mark.At, zone), text.DisplayValue(device.DeviceID)); err != nil {
@@ -62,6 +68,20 @@ func printDecisions(w io.Writer, row tableRow, zone *time.Location) error {
 		}
 	}
 	return nil
+}
+
+// skewWords says how far a clock is ahead of another one or behind it.
+func skewWords(aheadSecs int64) string {
+	ahead := time.Duration(aheadSecs) * time.Second
+	side := "ahead of"
+	if ahead < 0 {
+		side = "behind"
+	}
+	const day = 24 * time.Hour
+	if ahead = ahead.Abs(); ahead >= 2*day {
+		return fmt.Sprintf("%d days %s", ahead/day, side)
+	}
+	return fmt.Sprintf("%d h %d min %s", ahead/time.Hour, ahead%time.Hour/time.Minute, side)
 }
 
 // deviceOf reads a row of the devices' table as what it was made from.

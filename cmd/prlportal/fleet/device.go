@@ -36,6 +36,7 @@ type Device struct {
 	LastCheckinAt time.Time          `json:"last_checkin_at,omitzero"`
 	LastTriggers  []protocol.Trigger `json:"last_triggers,omitempty"` // see storage.Device
 	LastReasons   string             `json:"last_reasons,omitempty"`  // of LastTriggers, each once
+	ClockAhead    int64              `json:"clock_ahead_s,omitempty"` // seconds that its clock is before the portal's; 0 if it is right
 	Epoch         string             `json:"epoch,omitempty"`
 	Sequence      uint64             `json:"sequence"`
 	VMs           int                `json:"vms"`
@@ -73,6 +74,9 @@ func viewOf(device storage.Device, report storage.Report) Device {
 		Epoch: device.Epoch, Sequence: device.Sequence,
 		VMs: len(report.Rows), Truncated: report.Truncated, Duplicate: device.Duplicate,
 		ChangedAt: latestTime(device.EnrolledAt, device.ChangedAt, report.ChangedAt, report.RowsChangedAt).UTC(),
+	}
+	if device.Clock.Wrong {
+		view.ClockAhead = device.Clock.AheadSecs
 	}
 	for _, pending := range device.Pending {
 		view.Pending = append(view.Pending, PendingKey{

@@ -58,6 +58,14 @@ func GapsText[Code ~string](gaps map[string]Code) string {
 	return strings.Join(texts, "; ")
 }
 
+// clockCell is empty where the clock is right.
+func clockCell(v *Device) string {
+	if v.ClockAhead == 0 {
+		return ""
+	}
+	return strconv.FormatInt(v.ClockAhead, 10)
+}
+
 // DeviceTable has the enrolled Macs.
 var DeviceTable = query.Table[Device]{
 	Name:   "devices",
@@ -89,4 +97,5 @@ var deviceFields = []query.Field[Device]{
 	{Column: query.Column{ID: "truncated", Title: "Truncated", Kind: protocol.KindBool}, Text: func(v *Device) string { return strconv.FormatBool(v.Truncated) }},
 	{Column: query.Column{ID: "stale_report", Title: "Report is stale", Kind: protocol.KindBool}, Text: func(v *Device) string { return strconv.FormatBool(v.StaleReport) }},
 	{Column: query.Column{ID: "changed_at", Title: "Changed", Kind: protocol.KindTime}, At: func(v *Device) time.Time { return v.ChangedAt }},
+	{Column: query.Column{ID: "clock_ahead_s", Title: "Clock ahead (s)", Kind: protocol.KindNumber}, Text: clockCell},
 }

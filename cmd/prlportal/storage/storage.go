@@ -60,9 +60,16 @@ type Device struct {
 	// LastTriggers are why the Mac checked in last. A check-in that only
 	// completes the one before has no reason, and leaves them.
 	LastTriggers []protocol.Trigger `json:"last_triggers,omitempty"`
+	Clock        Clock              `json:"clock,omitzero"`
 	ReportHash   string             `json:"report_hash,omitempty"`
 	ConfirmedAt  time.Time          `json:"confirmed_at,omitzero"` // last check-in that vouched for the report held
 	ChangedAt    time.Time          `json:"changed_at,omitzero"`   // last change of its identity, group or marks
+}
+
+// Clock is how the Mac's clock goes by the portal's.
+type Clock struct {
+	AheadSecs int64 `json:"ahead_s"`         // when it made its last report; 0 is anything near
+	Wrong     bool  `json:"wrong,omitempty"` // not only a report that was under way for long
 }
 
 // Token is a bearer token given out, known only by its SHA-256.
