@@ -59,8 +59,9 @@ A filter is COLUMN OPERATOR VALUE, and every --filter must hold:
   pd_version<26.1         and <=, >, >=           vm_os in "Windows 11, Pro", macOS
   last_used before 2026-11-01      last_reported after -7d
   vm_serial empty         vm_serial not empty
-Text compares without regard to case, versions part by part; 2026-11-01 is the
-whole day, in UTC. An empty cell fits "empty" and != only.
+Text compares without regard to case, to composed and decomposed characters (é), to
+typographic quotes and dashes and to braces around ids; versions part by part;
+2026-11-01 is the whole day, in UTC. An empty cell fits "empty" and != only.
 
 --since lists what changed since then, with the rows that were removed. Give
 as_of of the JSON as the next one: rows may come again, and none is missed. That
