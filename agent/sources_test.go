@@ -158,3 +158,31 @@ func TestTRG_09_FollowedUsersHaveTheirFiles(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// recordedRuns is a runner that does nothing but note what was run.
+type recordedRuns struct{ log *[]string }
+
+func (r recordedRuns) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+	*r.log = append(*r.log, c.Args[0])
+	return tool.Result{}, nil
+}
+
+// Whatever is run for a user is announced before it starts and until it has
+// ended, whatever it is: a setting of ours echoes as a query does.
+func TestTRG_09_EveryRunForAUserIsAnnounced(t *testing.T) {
+	t.Parallel()
+	var log []string
+	runner := announced{recordedRuns{&log}, func() func() {
+		log = append(log, "announced")
+		return func() { log = append(log, "over") }
+	}}
+	for _, verb := range []string{"list", "set", "delete"} {
+		if _, err := runner.Run(t.Context(), tool.Command{Path: prlctl.Prlctl, Args: []string{verb}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"announced", "list", "over", "announced", "set", "over", "announced", "delete", "over"}
+	if diff := cmp.Diff(want, log); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
