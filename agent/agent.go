@@ -126,7 +126,7 @@ type parts struct {
 	loadConfig func() config.Config // never fails as a whole
 	connect    func(config.Config, protocol.Host, *store.Store, *outbox.Outbox) exchanger
 	sources    []watch.Source
-	follow     func([]inventory.Account) // after each look: whose events are wanted
+	follow     func([]inventory.Account) (beyond []uint32) // after each look: whose events are wanted; gives whose are not heard
 	toolRuns   func() map[string]uint64
 	setLevel   func(string) // of the log; the words of the configuration
 }
@@ -150,7 +150,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,
 		looker:     inventory.New(sourcesOf(mac, streams), lanes, state, wallClock, options.Log),
 		sources:    listen(mac, streams, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),
-		follow:     func(accounts []inventory.Account) { streams.SetUsers(followed(accounts)) },
+		follow:     func(accounts []inventory.Account) []uint32 { return streams.SetUsers(followed(accounts)) },
 		loadConfig: func() config.Config { return loadConfig(options, mac, keeper) },
 		connect: func(c config.Config, host protocol.Host, state *store.Store, box *outbox.Outbox) exchanger {
 			version, _ := localapi.BuildVersion()

@@ -13,22 +13,25 @@ import (
 	"prlagent/agent/trigger"
 )
 
+var drawnUIDs = map[string]uint32{"alice": 501, "bob": 502}
+
 // drawnRow is a row as a look may make it: of one's own machine or of a shared
 // one, with a bundle that could be looked at or not, fresh or stale.
 func drawnRow(t *rapid.T, id, owner string) protocol.VM {
 	vm := protocol.VM{
-		VMKey: protocol.VMKey{ID: id, Owner: owner},
-		Name:  rapid.SampledFrom([]string{"Windows", "Linux"}).Draw(t, "name"),
+		VMKey: protocol.VMKey{ID: id, UID: drawnUIDs[owner]}, Owner: owner,
+		Name: rapid.SampledFrom([]string{"Windows", "Linux"}).Draw(t, "name"),
 		State: rapid.SampledFrom([]string{
 			protocol.StateRunning, protocol.StateStopped, protocol.StateSuspended, protocol.StateUnknown,
 		}).Draw(t, "state"),
 		ConfigHash: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "config"),
 	}
 	if rapid.Bool().Draw(t, "bundle could be looked at") {
-		vm.Bundle = protocol.Bundle{Device: 1, Inode: uint64(id[0])}
+		vm.Bundle = protocol.Bundle{Volume: "disk", Inode: rapid.Uint64Range(7, 8).Draw(t, "inode")}
 	}
 	if rapid.Bool().Draw(t, "shared") {
-		vm.SeenBy = []string{map[string]string{"alice": "bob", "bob": "alice"}[owner]}
+		other := map[string]string{"alice": "bob", "bob": "alice"}[owner]
+		vm.SeenBy = []protocol.Account{{UID: drawnUIDs[other], Name: other}}
 	}
 	switch rapid.SampledFrom([]string{"", "", "", "stale", "never read"}).Draw(t, "freshness") {
 	case "stale":
@@ -121,6 +124,11 @@ func TestReasonsEventsAndDeltaAgree(t *testing.T) {
 				protocol.StateSuspended + protocol.StateStopped: trigger.VMShutdown,
 			}[from+to]
 			if !slices.Contains(said.reasons[reason], event.Data["vm_id"]) {
+				t.Fatalf("event %+v without its reason among %v", event.Data, said.reasons)
+			}
+		}
+		for _, event := range said.events["vm_bundle_changed"] {
+			if !slices.Contains(said.reasons[trigger.VMConfigChanged], event.Data["vm_id"]) {
 				t.Fatalf("event %+v without its reason among %v", event.Data, said.reasons)
 			}
 		}

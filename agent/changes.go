@@ -2,19 +2,26 @@ package agent
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
 
 	"prlagent/agent/inventory"
 	"prlagent/agent/protocol"
 )
 
 // changes are the events between two looks: what came, went, or is in another
-// state. A first look has nothing to be compared with.
+// state. The first look of a process has nothing of that kind to be compared
+// with; but who is who, and in which bundle, was remembered.
 func changes(before, now inventory.Look) []protocol.Event {
+	events := renamedAccounts(before, now)
 	if before.At.IsZero() {
-		return nil
+		for _, change := range protocol.CompareVMs(asSeen(before.VMs), now.VMs, now.Truncated) {
+			events = append(events, bundleEvents(now, change)...)
+		}
+		return events
 	}
-	var events []protocol.Event
 	for _, change := range protocol.CompareVMs(before.VMs, now.VMs, now.Truncated) {
+		events = append(events, bundleEvents(now, change)...)
 		events = append(events, eventsOf(now, change)...)
 	}
 	if had, has := before.Product.Edition, now.Product.Edition; had != "" && has != "" && had != has {
@@ -27,7 +34,42 @@ func changes(before, now inventory.Look) []protocol.Event {
 	return events
 }
 
-// eventsOf is what a person may want to know of a change: at most one event.
+// renamedAccounts are the accounts that are called something else than before.
+func renamedAccounts(before, now inventory.Look) []protocol.Event {
+	names := make(map[uint32]string, len(before.Users))
+	for _, user := range before.Users {
+		names[user.UID] = user.Name
+	}
+	var events []protocol.Event
+	for _, user := range now.Users {
+		if had := names[user.UID]; had != "" && had != user.Name {
+			events = append(events, newEvent(now.At, "account_renamed", "", "uid", fmt.Sprint(user.UID), "user_name", user.Name, "from", had))
+		}
+	}
+	return events
+}
+
+// asSeen are remembered rows, to be compared with a look by what does not go
+// stale.
+func asSeen(remembered []protocol.VM) []protocol.VM {
+	rows := slices.Clone(remembered)
+	for i := range rows {
+		rows[i].Stale = ""
+	}
+	return rows
+}
+
+// bundleEvents tell that a machine is in another bundle than before: it was
+// restored from a copy, or moved to another volume (H21).
+func bundleEvents(now inventory.Look, change protocol.Change) []protocol.Event {
+	if !change.BundleChanged() || change.Now.Stale != "" {
+		return nil
+	}
+	return []protocol.Event{about(now, *change.Now, "vm_bundle_changed", "")}
+}
+
+// eventsOf is what a person may want to know of a change beside: at most one
+// event.
 func eventsOf(now inventory.Look, change protocol.Change) []protocol.Event {
 	switch {
 	case change.Came():
@@ -50,5 +92,5 @@ func eventsOf(now inventory.Look, change protocol.Change) []protocol.Event {
 }
 
 func about(now inventory.Look, vm protocol.VM, kind string, code protocol.Code, data ...string) protocol.Event {
-	return newEvent(now.At, kind, code, append([]string{"user_name", vm.Owner, "vm_id", vm.ID, "vm_name", vm.Name}, data...)...)
+	return newEvent(now.At, kind, code, append([]string{"uid", fmt.Sprint(vm.UID), "user_name", vm.Owner, "vm_id", vm.ID, "vm_name", vm.Name}, data...)...)
 }

@@ -13,14 +13,17 @@ import (
 func TestChangesBetweenTwoLooks(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	vm := protocol.VM{VMKey: protocol.VMKey{ID: "id-1", Owner: "alice"}, Name: "Windows 11", State: protocol.StateStopped}
+	vm := protocol.VM{VMKey: protocol.VMKey{ID: "id-1", UID: 501}, Owner: "alice", Name: "Windows 11", State: protocol.StateStopped}
 	with := func(change func(*protocol.VM)) protocol.VM {
 		changed := vm
 		change(&changed)
 		return changed
 	}
+	bundle := func(inode uint64) func(*protocol.VM) {
+		return func(v *protocol.VM) { v.Bundle = protocol.Bundle{Volume: "v", Inode: inode} }
+	}
 	about := func(kind string, code protocol.Code, data ...string) protocol.Event {
-		return newEvent(at, kind, code, append([]string{"user_name", "alice", "vm_id", "id-1", "vm_name", "Windows 11"}, data...)...)
+		return newEvent(at, kind, code, append([]string{"uid", "501", "user_name", "alice", "vm_id", "id-1", "vm_name", "Windows 11"}, data...)...)
 	}
 	for name, test := range map[string]struct {
 		before, now []protocol.VM
@@ -37,6 +40,15 @@ func TestChangesBetweenTwoLooks(t *testing.T) {
 			[]protocol.VM{with(func(v *protocol.VM) { v.Name = "Old" })}, []protocol.VM{vm},
 			[]protocol.Event{about("vm_renamed", "", "from", "Old")},
 		},
+		"H21 another bundle": {
+			[]protocol.VM{with(bundle(7))}, []protocol.VM{with(bundle(8))}, []protocol.Event{about("vm_bundle_changed", "")},
+		},
+		"H21 another bundle and another state": {
+			[]protocol.VM{with(bundle(7))}, []protocol.VM{with(func(v *protocol.VM) { bundle(8)(v); v.State = protocol.StateRunning })},
+			[]protocol.Event{about("vm_bundle_changed", ""), about("vm_state", "", "from", "Stopped", "to", "Running")},
+		},
+		"H21 a bundle that was not readable": {[]protocol.VM{vm}, []protocol.VM{with(bundle(8))}, nil},
+		"H21 another owner's name":           {[]protocol.VM{with(func(v *protocol.VM) { v.Owner = "old" })}, []protocol.VM{vm}, nil},
 		"no longer seen": {
 			[]protocol.VM{vm}, []protocol.VM{with(func(v *protocol.VM) { v.Stale, v.State = protocol.CodeServiceDown, protocol.StateUnknown })},
 			[]protocol.Event{about("vm_stale", protocol.CodeServiceDown)},
@@ -45,6 +57,65 @@ func TestChangesBetweenTwoLooks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := changes(inventory.Look{At: at, VMs: test.before}, inventory.Look{At: at, VMs: test.now})
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// An account is its uid: called otherwise, it is the same. That is told once,
+// also where it happened while no agent ran.
+func TestH21_INV_02_ARenamedAccountIsAnEvent(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	alice, alicia := protocol.UserLook{Name: "alice", UID: 501}, protocol.UserLook{Name: "alicia", UID: 501}
+	renamed := newEvent(at, "account_renamed", "", "uid", "501", "user_name", "alicia", "from", "alice")
+	for name, test := range map[string]struct {
+		before, now inventory.Look
+		want        []protocol.Event
+	}{
+		"between two looks": {inventory.Look{At: at, Users: []protocol.UserLook{alice}}, inventory.Look{At: at, Users: []protocol.UserLook{alicia}}, []protocol.Event{renamed}},
+		"as was remembered": {inventory.Look{Users: []protocol.UserLook{alice}}, inventory.Look{At: at, Users: []protocol.UserLook{alicia}}, []protocol.Event{renamed}},
+		"not at all":        {inventory.Look{At: at, Users: []protocol.UserLook{alice}}, inventory.Look{At: at, Users: []protocol.UserLook{alice}}, nil},
+		"a new account":     {inventory.Look{At: at}, inventory.Look{At: at, Users: []protocol.UserLook{alice}}, nil},
+		"a name that went to another": {
+			inventory.Look{At: at, Users: []protocol.UserLook{alice}}, inventory.Look{At: at, Users: []protocol.UserLook{{Name: "alice", UID: 502}}}, nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(test.want, changes(test.before, test.now)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// A bundle that was restored while no agent ran is told by the first look.
+func TestH21_ABundleIsComparedWithTheRememberedOne(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	now := protocol.VM{VMKey: protocol.VMKey{ID: "id-1", UID: 501}, State: protocol.StateRunning, Bundle: protocol.Bundle{Volume: "v", Inode: 8}}
+	remembered := now
+	remembered.Stale, remembered.State, remembered.Bundle.Inode = protocol.CodeNotLookedYet, protocol.StateUnknown, 7
+	for name, test := range map[string]struct {
+		remembered protocol.VM
+		want       []string
+	}{
+		"another":                {remembered, []string{"vm_bundle_changed"}},
+		"the same":               {now, nil},
+		"of an agent before":     {protocol.VM{VMKey: now.VMKey, Stale: protocol.CodeNotLookedYet, Bundle: protocol.Bundle{Device: 1, Inode: 8}}, nil},
+		"another machine's":      {protocol.VM{VMKey: protocol.VMKey{ID: "id-2", UID: 501}, Bundle: remembered.Bundle}, nil},
+		"another account's":      {protocol.VM{VMKey: protocol.VMKey{ID: "id-1", UID: 502}, Bundle: remembered.Bundle}, nil},
+		"one that nobody looked": {protocol.VM{VMKey: now.VMKey, Stale: protocol.CodeNotLookedYet}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var got []string
+			for _, event := range changes(inventory.Look{VMs: []protocol.VM{test.remembered}}, inventory.Look{At: at, VMs: []protocol.VM{now}}) {
+				got = append(got, event.Type)
+			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)
 			}

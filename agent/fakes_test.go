@@ -206,7 +206,7 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 			d.portal.outbox = box
 			return d.portal
 		},
-		follow:   func([]inventory.Account) {},
+		follow:   func([]inventory.Account) []uint32 { return nil },
 		toolRuns: func() map[string]uint64 { return nil },
 		setLevel: func(string) {},
 	}, state, report, events)

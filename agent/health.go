@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -141,8 +142,8 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 	if l.known.look.At.IsZero() {
 		add(protocol.CodeNotLookedYet, "")
 	} else {
-		for _, user := range status.Users {
-			add(user.Code, user.Name)
+		for _, one := range userCodes(status.Users) {
+			add(one.code, one.detail)
 		}
 		add(l.known.look.Code, l.known.look.Detail)
 		add(licenseCode(status.Product), "")
@@ -151,6 +152,26 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 	add(l.agent.eventLog.failure(), "events")
 	if l.snapshots.old {
 		add(protocol.CodeSnapshotsOld, "")
+	}
+	return found
+}
+
+// userCodes are what the accounts lack. Those whose changes are found by looks
+// only are told as one: a Mac of a lab may have hundreds.
+func userCodes(users []protocol.UserLook) []activeCode {
+	var found []activeCode
+	unheard := 0
+	for _, user := range users {
+		switch user.Code {
+		case "":
+		case protocol.CodeStreamLimit:
+			unheard++
+		default:
+			found = append(found, activeCode{user.Code, user.Who()})
+		}
+	}
+	if unheard > 0 {
+		found = append(found, activeCode{protocol.CodeStreamLimit, fmt.Sprintf("%d users", unheard)})
 	}
 	return found
 }

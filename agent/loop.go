@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -202,21 +203,9 @@ func (l *loop) onHints(hints []watch.Hint) {
 			l.reconfigure()
 			continue
 		}
-		l.decide(trigger.SourceEvent{
-			Reason: hint.Reason, UID: hint.UID, Account: l.accountOf(hint.UID), VMID: hint.VMID, State: hint.State,
-		})
+		l.decide(trigger.SourceEvent{Reason: hint.Reason, UID: hint.UID, VMID: hint.VMID, State: hint.State})
 	}
 	l.publish()
-}
-
-// accountOf is the name of an account that the last look saw; empty if none.
-func (l *loop) accountOf(uid uint32) string {
-	for _, user := range l.known.look.Users {
-		if user.UID == uid {
-			return user.Name
-		}
-	}
-	return ""
 }
 
 // onQuestion takes a person's question in.
@@ -277,10 +266,22 @@ func (l *loop) onLookDone(ended *look) {
 	}
 	l.decide(what)
 	if ended.failed == "" {
-		l.agent.parts.follow(l.known.look.Accounts)
+		l.known.look.Users = remarkStreams(l.known.look.Users, l.agent.parts.follow(l.known.look.Accounts))
 		l.publishRows()
 	}
 	l.take(trigger.LookDone{Picture: ended.picture(), PortalBehind: l.isPortalBehind()})
+}
+
+// remarkStreams remarks on the accounts that are listed, and not heard between
+// two looks.
+func remarkStreams(users []protocol.UserLook, beyond []uint32) []protocol.UserLook {
+	users = slices.Clone(users)
+	for i := range users {
+		if slices.Contains(beyond, users[i].UID) {
+			users[i].Code = cmp.Or(users[i].Code, protocol.CodeStreamLimit)
+		}
+	}
+	return users
 }
 
 // isPortalBehind reports whether the portal lacks what the last look saw.

@@ -329,7 +329,7 @@ func TestBeforeTheFirstLookTheLastKnownIsShown(t *testing.T) {
 		d.mac.hold = make(chan struct{})
 		d.mac.recalled = inventory.Look{
 			Users: []protocol.UserLook{{Name: "alice", UID: 501, Count: 1, Code: protocol.CodeNotLookedYet}},
-			VMs:   []protocol.VM{{VMKey: protocol.VMKey{ID: "1", Owner: "alice"}, Name: "Windows", State: protocol.StateUnknown, Stale: protocol.CodeNotLookedYet}},
+			VMs:   []protocol.VM{{VMKey: protocol.VMKey{ID: "1", UID: 501}, Owner: "alice", Name: "Windows", State: protocol.StateUnknown, Stale: protocol.CodeNotLookedYet}},
 		}
 		defer d.run(t)()
 		synctest.Wait()

@@ -19,7 +19,7 @@ import (
 // create gives alice one more virtual machine, of which nobody tells.
 func (d daemon) create(id string) {
 	d.mac.change(func(mac *fakeMac) {
-		mac.look.VMs = append(slices.Clone(mac.look.VMs), protocol.VM{VMKey: protocol.VMKey{ID: id, Owner: "alice"}, State: protocol.StateStopped})
+		mac.look.VMs = append(slices.Clone(mac.look.VMs), protocol.VM{VMKey: protocol.VMKey{ID: id, UID: 501}, Owner: "alice", State: protocol.StateStopped})
 	})
 }
 
@@ -88,7 +88,7 @@ func TestTRG_16_WhatHappenedBetweenTwoDaemons(t *testing.T) {
 		stop()
 		told := len(d.portal.checkins())
 		d.mac.change(func(mac *fakeMac) {
-			mac.look.VMs = []protocol.VM{{VMKey: protocol.VMKey{ID: "a", Owner: "alice"}, State: protocol.StateRunning}}
+			mac.look.VMs = []protocol.VM{{VMKey: protocol.VMKey{ID: "a", UID: 501}, Owner: "alice", State: protocol.StateRunning}}
 		})
 		d = d.again(t)
 		stop = d.run(t)

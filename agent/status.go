@@ -121,9 +121,12 @@ func configStatus(c config.Config) localapi.ConfigStatus {
 }
 
 func countsOf(users []protocol.UserLook, vms []protocol.VM) localapi.Counts {
-	counts := localapi.Counts{Users: len(users), VMs: len(vms)}
+	counts := localapi.Counts{VMs: len(vms)}
 	for _, user := range users {
-		if user.Code != "" {
+		if !user.IsLookedAt() {
+			continue
+		}
+		if counts.Users++; !user.IsListed() {
 			counts.UsersFailed++
 		}
 	}
@@ -143,7 +146,7 @@ func countsOf(users []protocol.UserLook, vms []protocol.VM) localapi.Counts {
 func listedAt(look inventory.Look) []protocol.UserLook {
 	users := slices.Clone(look.Users)
 	for i := range users {
-		if users[i].At.IsZero() && users[i].Code == "" {
+		if users[i].At.IsZero() && users[i].IsListed() {
 			users[i].At = look.At
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,7 @@ const maxRequest = maxFileQuestions * (2*maxUserPath + 64)
 type answerLine struct {
 	Problem string `json:"problem,omitempty"` // a word of problems
 	Folder  bool   `json:"folder,omitempty"`
+	Volume  string `json:"volume,omitempty"`
 	Device  uint64 `json:"device,omitempty"`
 	Inode   uint64 `json:"inode,omitempty"`
 	UID     uint32 `json:"uid,omitempty"`
@@ -108,14 +110,18 @@ func answerQuestion(question pathOnDisk, max int64, uid uint32) FileAnswer {
 	if err := unix.Lstat(path, &stat); err != nil {
 		return FileAnswer{Err: err}
 	}
-	return FileAnswer{
+	answer := FileAnswer{
 		Folder: stat.Mode&unix.S_IFMT == unix.S_IFDIR,
 		Device: uint64(stat.Dev), Inode: stat.Ino, UID: stat.Uid, ModifiedAt: time.Unix(stat.Mtim.Unix()).Truncate(time.Second),
 	}
+	if answer.Folder {
+		answer.Volume = volumeID(path)
+	}
+	return answer
 }
 
 func (a FileAnswer) writeTo(out io.Writer) error {
-	line := answerLine{Folder: a.Folder, Device: a.Device, Inode: a.Inode, UID: a.UID, Size: int64(len(a.Data))}
+	line := answerLine{Folder: a.Folder, Volume: a.Volume, Device: a.Device, Inode: a.Inode, UID: a.UID, Size: int64(len(a.Data))}
 	if !a.ModifiedAt.IsZero() {
 		line.Changed = a.ModifiedAt.Unix()
 	}
@@ -168,10 +174,10 @@ func parseAnswer(output []byte, question pathOnDisk) (FileAnswer, []byte, error)
 		answer, err := line.errorAnswer()
 		return answer, rest, err
 	}
-	if line.Size < 0 || line.Size > question.Max || line.Size > int64(len(rest)) {
+	if !isVolumeID(line.Volume) || line.Size < 0 || line.Size > question.Max || line.Size > int64(len(rest)) {
 		return FileAnswer{}, nil, errAnswers
 	}
-	answer := FileAnswer{Folder: line.Folder, Device: line.Device, Inode: line.Inode, UID: line.UID}
+	answer := FileAnswer{Folder: line.Folder, Volume: line.Volume, Device: line.Device, Inode: line.Inode, UID: line.UID}
 	if line.Changed != 0 {
 		answer.ModifiedAt = time.Unix(line.Changed, 0)
 	}
@@ -180,6 +186,15 @@ func parseAnswer(output []byte, question pathOnDisk) (FileAnswer, []byte, error)
 	}
 	return answer, rest[line.Size:], nil
 }
+
+// isVolumeID reports whether a child that may be anything names a volume in no
+// other signs than ours does.
+func isVolumeID(id string) bool {
+	return len(id) <= maxVolumeID && strings.Trim(id, "0123456789abcdefABCDEF-") == ""
+}
+
+// maxVolumeID is the length of a UUID.
+const maxVolumeID = 36
 
 func (l answerLine) errorAnswer() (FileAnswer, error) {
 	for _, known := range problemWords {

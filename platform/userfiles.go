@@ -42,12 +42,16 @@ type FileQuestion struct {
 // make that process say anything: to believe it is to believe the user about
 // the user's own files.
 type FileAnswer struct {
-	Folder        bool // a folder, and not a link to one
-	Device, Inode uint64
-	UID           uint32    // who owns it; below a root the account that plays all users
-	ModifiedAt    time.Time // last change of its content, to the second
-	Data          []byte
-	Err           error // unwraps to an error of safefile, to fs.ErrNotExist or fs.ErrPermission; holds no path and no content
+	Folder bool // a folder, and not a link to one
+	// Volume is the id of a folder's volume, the same after each reboot; empty
+	// where it has none. Device is st_dev, which is another one in each boot.
+	Volume     string
+	Device     uint64
+	Inode      uint64
+	UID        uint32    // who owns it; below a root the account that plays all users
+	ModifiedAt time.Time // last change of its content, to the second
+	Data       []byte
+	Err        error // unwraps to an error of safefile, to fs.ErrNotExist or fs.ErrPermission; holds no path and no content
 }
 
 // LookAtFiles has a child process with the user's uid look at paths under that

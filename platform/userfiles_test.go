@@ -124,6 +124,9 @@ func TestH11_AUsersFilesAreSeenThroughTheUsersProcess(t *testing.T) {
 		if c.max == 0 && got.Err == nil && (got.Inode == 0 || got.UID != uint32(os.Geteuid())) {
 			t.Errorf("%.40q: inode %d of %d", c.path, got.Inode, got.UID)
 		}
+		if c.max == 0 && got.Err == nil && (got.Device == 0 || got.Volume != "" && !got.Folder) {
+			t.Errorf("%.40q: device %d, volume %q", c.path, got.Device, got.Volume)
+		}
 		if got.Err != nil && strings.Contains(got.Err.Error(), "alice") {
 			t.Errorf("%.40q is in its error: %v", c.path, got.Err)
 		}
@@ -210,6 +213,9 @@ func TestH11_HostileAnswers(t *testing.T) {
 		"negative":          {answer{stdout: "{}\n{\"size\":-1}\n"}, []string{"", "tool_failed"}, tool.CodeFailed},
 		"own words":         {answer{stdout: "{\"problem\":\"rm -rf\"}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
 		"problem and size":  {answer{stdout: "{\"problem\":\"link\",\"size\":3}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
+		"volume":            {answer{stdout: "{\"volume\":\"0E5C2F1A-9C3B-4B7E-8D55-6A0F4C1B7D21\"}\n{}\n"}, []string{"", ""}, ""},
+		"text as volume":    {answer{stdout: "{\"volume\":\"\\u001b[31m\"}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
+		"endless volume":    {answer{stdout: "{\"volume\":\"" + strings.Repeat("0", 37) + "\"}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
 		"unknown field":     {answer{stdout: "{\"path\":\"/etc\"}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
 		"endless line":      {answer{stdout: "{" + strings.Repeat(" ", 1<<16) + "}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
 		"more than asked":   {answer{stdout: "{}\n{}\n{}\n"}, []string{"", ""}, tool.CodeFailed},

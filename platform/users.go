@@ -14,55 +14,70 @@ import (
 	"prlagent/platform/tool"
 )
 
-// User is one person's account on the Mac.
+// User is one account on the Mac. It is its uid: the name can change, and two
+// records can have one uid.
 type User struct {
 	Name     string // short name
-	UID      uint32 // at least 501
+	UID      uint32 // a person's is at least 501
 	Home     string // absolute Mac path
 	RealName string // as the person or the admin typed it: data, not text to trust
 }
 
-// Users gives the accounts of people, sorted by uid: uid of at least
-// 501 (H13), no service account (`_name`, nobody, daemon), and a home
-// folder. Whether that exists is for the user's own process to see (H11): it may
-// be on a volume that does not answer. Accounts that a directory service keeps
-// only remotely are not among them (facts/macos.md 8).
-func (m *Machine) Users(ctx context.Context) ([]User, error) {
+// Users are the accounts that the Mac has a record of, sorted by uid.
+type Users struct {
+	// People have a uid of at least 501 (H13) and a home folder, and are no service
+	// account (`_name`, nobody, daemon). Whether the home exists is for the user's
+	// own process to see (H11): it may be on a volume that does not answer. Each
+	// uid is there once, under the first of its names.
+	People []User
+	Others []User // with whatever is in their records
+}
+
+// Users gives the accounts that the Mac has a record of. Those that a directory
+// service keeps only remotely are not among them (facts/macos.md 8).
+func (m *Machine) Users(ctx context.Context) (Users, error) {
 	out, err := m.runQuery(ctx, tool.Command{
 		Path: "/usr/bin/dscl",
 		Args: []string{"-plist", ".", "-readall", "/Users", "RecordName", "UniqueID", "NFSHomeDirectory", "RealName"},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list users: %w", err)
+		return Users{}, fmt.Errorf("list users: %w", err)
 	}
 	users, err := parseUsers(out)
 	if err != nil {
-		return nil, fmt.Errorf("list users: %w", err)
+		return Users{}, fmt.Errorf("list users: %w", err)
 	}
 	return users, nil
 }
 
 // parseUsers reads the list of records of `dscl -plist … -readall`: each is a
-// dictionary whose values are lists of strings. Records that are not a person's
-// account, or that lack what one needs, are left out.
-func parseUsers(data []byte) ([]User, error) {
+// dictionary whose values are lists of strings. Those without a name or a uid
+// are left out.
+func parseUsers(data []byte) (Users, error) {
 	tree, err := plist.Decode(data)
 	if err != nil {
-		return nil, err
+		return Users{}, err
 	}
 	records, ok := tree.([]any)
 	if !ok {
-		return nil, &plist.Error{Code: plist.CodeWrongType, Err: fmt.Errorf("not a list of records but %T", tree)}
+		return Users{}, &plist.Error{Code: plist.CodeWrongType, Err: fmt.Errorf("not a list of records but %T", tree)}
 	}
-	var users []User
+	var users Users
 	for _, record := range records {
-		if user, ok := parseUser(record); ok {
-			users = append(users, user)
+		switch user, ok := parseUser(record); {
+		case !ok:
+		case user.isPerson() && user.hasHome():
+			users.People = append(users.People, user)
+		default:
+			users.Others = append(users.Others, user)
 		}
 	}
-	slices.SortFunc(users, func(a, b User) int {
-		return cmp.Or(cmp.Compare(a.UID, b.UID), cmp.Compare(a.Name, b.Name))
-	})
+	for _, list := range [][]User{users.People, users.Others} {
+		slices.SortFunc(list, func(a, b User) int {
+			return cmp.Or(cmp.Compare(a.UID, b.UID), cmp.Compare(a.Name, b.Name))
+		})
+	}
+	users.People = slices.CompactFunc(users.People, func(a, b User) bool { return a.UID == b.UID })
 	return users, nil
 }
 
@@ -71,8 +86,8 @@ func parseUser(record any) (User, bool) {
 	if !ok {
 		return User{}, false
 	}
-	uid, err := strconv.ParseUint(firstValue(fields, "UniqueID"), 10, 32)
-	if err != nil {
+	uid, err := strconv.ParseInt(firstValue(fields, "UniqueID"), 10, 64) // nobody's is -2, in 32 bits
+	if err != nil || uid > math.MaxUint32 || uid < math.MinInt32 {
 		return User{}, false
 	}
 	user := User{
@@ -81,7 +96,7 @@ func parseUser(record any) (User, bool) {
 		Home:     firstValue(fields, "NFSHomeDirectory"),
 		RealName: firstValue(fields, "RealName"),
 	}
-	return user, user.isPerson() && filepath.IsAbs(user.Home) && !slices.Contains(noHomes, user.Home)
+	return user, user.Name != ""
 }
 
 // noHomes stand for having none, as in accounts that only share files.
@@ -101,7 +116,21 @@ func firstValue(fields map[string]any, name string) string {
 // print as a large number.
 var serviceNames = []string{"", "root", "nobody", "daemon"}
 
-func (u User) isPerson() bool {
-	return u.UID >= firstUserUID && u.UID <= math.MaxInt32 &&
-		!strings.HasPrefix(u.Name, "_") && !slices.Contains(serviceNames, u.Name)
+// isPerson reports whether the account may be a person's, by its uid and name.
+func (u User) isPerson() bool { return !u.HasLowUID() && !u.HasHighUID() && !u.IsService() }
+
+// HasLowUID reports whether the account's uid is below those of people, as that
+// of an administrator whom the login window does not show. Nothing is run as it
+// (H13).
+func (u User) HasLowUID() bool { return u.UID < firstUserUID }
+
+// HasHighUID reports whether the account's uid is more than the tools take,
+// which read it as a negative number.
+func (u User) HasHighUID() bool { return u.UID > math.MaxInt32 }
+
+// IsService reports whether the account's name is one of the system's.
+func (u User) IsService() bool {
+	return strings.HasPrefix(u.Name, "_") || slices.Contains(serviceNames, u.Name)
 }
+
+func (u User) hasHome() bool { return filepath.IsAbs(u.Home) && !slices.Contains(noHomes, u.Home) }

@@ -26,6 +26,39 @@ func TestH13_UsersAreThePeopleOfThisMac(t *testing.T) {
 		{Name: "moved", UID: 503, Home: "/Users/moved-away", RealName: "Home is gone"}, // for the user's own process to see
 		{Name: "noreal", UID: 505, Home: "/Users/noreal"},
 	}
+	if diff := cmp.Diff(want, users.People); diff != "" {
+		t.Errorf("users (-want +got):\n%s", diff)
+	}
+}
+
+// record is one of a directory, as dscl prints it.
+func record(name, uid, home string) string {
+	value := func(key, text string) string {
+		return "<key>dsAttrTypeStandard:" + key + "</key><array><string>" + text + "</string></array>"
+	}
+	return "<dict>" + value("RecordName", name) + value("UniqueID", uid) + value("NFSHomeDirectory", home) + "</dict>"
+}
+
+// An account is its uid; whoever is no person, or cannot be run as, is kept
+// apart and not lost.
+func TestINV_02_AccountsAreTheirUIDs(t *testing.T) {
+	t.Parallel()
+	users, err := parseUsers([]byte(`<plist version="1.0"><array>` +
+		record("zoe", "501", "/Users/zoe") + record("alice", "501", "/Users/alice") + record("hiddenadmin", "499", "/var/hiddenadmin") +
+		record("far", "2147483648", "/Users/far") + record("last", "2147483647", "/Users/last") + record("nobody", "-2", "/var/empty") +
+		record("_service", "600", "/Users/service") + record("sharing", "601", "/dev/null") + record("beyond", "4294967296", "/Users/beyond") +
+		record("", "602", "/Users/noname") + record("nonumber", "x", "/Users/x") + `</array></plist>`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Users{
+		People: []User{{Name: "alice", UID: 501, Home: "/Users/alice"}, {Name: "last", UID: 2147483647, Home: "/Users/last"}},
+		Others: []User{
+			{Name: "hiddenadmin", UID: 499, Home: "/var/hiddenadmin"}, {Name: "_service", UID: 600, Home: "/Users/service"},
+			{Name: "sharing", UID: 601, Home: "/dev/null"}, {Name: "far", UID: 2147483648, Home: "/Users/far"},
+			{Name: "nobody", UID: 4294967294, Home: "/var/empty"},
+		},
+	}
 	if diff := cmp.Diff(want, users); diff != "" {
 		t.Errorf("users (-want +got):\n%s", diff)
 	}
@@ -50,7 +83,7 @@ func TestUsersFail(t *testing.T) {
 			t.Parallel()
 			runner := &fakeRunner{answers: map[string]answer{dsclLine: reply}}
 			users, err := New(t.TempDir(), runner).Users(t.Context())
-			if err == nil || users != nil {
+			if err == nil || users.People != nil || users.Others != nil {
 				t.Errorf("got %v, %v", users, err)
 			}
 			if reply.err != nil && !errors.Is(err, reply.err) {
@@ -73,10 +106,10 @@ func FuzzParseUsers(f *testing.F) {
 	f.Add([]byte(`<plist version="1.0"><array><dict><key>dsAttrTypeStandard:UniqueID</key><string>501</string></dict><true/></array></plist>`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		users, err := parseUsers(data)
-		if err != nil && users != nil {
+		if err != nil && (users.People != nil || users.Others != nil) {
 			t.Errorf("users %v beside the error %v", users, err)
 		}
-		for _, user := range users {
+		for _, user := range users.People {
 			if user.UID < firstUserUID || user.Name == "" || !filepath.IsAbs(user.Home) {
 				t.Errorf("not a person: %+v", user)
 			}

@@ -276,8 +276,8 @@ func sampleReport(vms int) protocol.Report {
 	}
 	for i := range vms {
 		report.VMs = append(report.VMs, protocol.VM{
-			VMKey: protocol.VMKey{ID: fmt.Sprintf("00000000-0000-0000-0000-%012d", i), Owner: "alice", Bundle: protocol.Bundle{Device: 1, Inode: uint64(i + 1)}},
-			Name:  fmt.Sprintf("Windows %d", i), State: protocol.StateStopped, OS: "Windows 11", Source: protocol.SourceOther})
+			VMKey: protocol.VMKey{ID: fmt.Sprintf("00000000-0000-0000-0000-%012d", i), UID: 501}, Owner: "alice", Bundle: protocol.Bundle{Device: 1, Inode: uint64(i + 1)},
+			Name: fmt.Sprintf("Windows %d", i), State: protocol.StateStopped, OS: "Windows 11", Source: protocol.SourceOther})
 	}
 	return report
 }

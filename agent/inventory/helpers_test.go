@@ -36,6 +36,9 @@ var (
 	bob   = platform.User{Name: "bob", UID: 502, Home: "/Users/bob"}
 )
 
+// disk is the volume of the Mac's files.
+const disk = "0E5C2F1A-9C3B-4B7E-8D55-6A0F4C1B7D21"
+
 // noon is when every test begins.
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
@@ -115,11 +118,14 @@ type file struct {
 // looks.
 type fakeMac struct {
 	users    []platform.User
+	others   []platform.User // accounts with a record that are no person's
 	usersErr error
 	console  platform.Console
 	host     platform.Host
 	hostErr  error
 
+	volume    string // id of the disk that the files are on; empty if it has none that lasts
+	device    uint64 // number of that disk, which every boot gives anew
 	files     map[string]file
 	processes []platform.Process
 	machines  map[string][]*machine // by account
@@ -146,7 +152,9 @@ type fakeMac struct {
 	calls  []string            // "list alice", "get alice ID", "look alice", "license alice"
 }
 
-func (f *fakeMac) Users(context.Context) ([]platform.User, error)        { return f.users, f.usersErr }
+func (f *fakeMac) Users(context.Context) (platform.Users, error) {
+	return platform.Users{People: f.users, Others: f.others}, f.usersErr
+}
 func (f *fakeMac) Console(context.Context) (platform.Console, error)     { return f.console, nil }
 func (f *fakeMac) Host(context.Context) (platform.Host, error)           { return f.host, f.hostErr }
 func (f *fakeMac) Processes(context.Context) ([]platform.Process, error) { return f.processes, nil }
@@ -182,7 +190,9 @@ func (f *fakeMac) answer(user platform.User, question platform.FileQuestion) pla
 	case !ok:
 		return platform.FileAnswer{Err: fs.ErrNotExist}
 	case question.Max == 0:
-		return platform.FileAnswer{Folder: found.inode != 0, Device: 1, Inode: found.inode, UID: found.uid, ModifiedAt: found.at}
+		return platform.FileAnswer{
+			Folder: found.inode != 0, Volume: f.volume, Device: f.device, Inode: found.inode, UID: found.uid, ModifiedAt: found.at,
+		}
 	case found.failed != nil:
 		return platform.FileAnswer{Err: found.failed}
 	case found.uid != f.UIDOnDisk(user):
@@ -314,7 +324,8 @@ func newLab(t testing.TB) *lab {
 	}
 	t.Cleanup(func() { _ = state.Close() })
 	l := &lab{t: t, now: noon, state: state, fakeMac: &fakeMac{
-		users:    []platform.User{alice, bob},
+		users:  []platform.User{alice, bob},
+		volume: disk, device: 1,
 		console:  platform.Console{User: "alice", UID: 501, Sessions: []uint32{501}},
 		host:     platform.Host{ComputerName: "Alice's Mac", Serial: "C02XL0THJGH5", HardwareUUID: "D16E8CA5-3B60-5BBE-AFF4-5BA1012DD0CC", CPU: platform.CPUArm},
 		machines: map[string][]*machine{"alice": {windows()}, "bob": {linux()}},

@@ -28,7 +28,7 @@ import (
 
 // Mac says who uses the Mac and what it is.
 type Mac interface {
-	Users(context.Context) ([]platform.User, error)
+	Users(context.Context) (platform.Users, error)
 	Console(context.Context) (platform.Console, error)
 	Host(context.Context) (platform.Host, error)
 }
@@ -84,9 +84,10 @@ type Collector struct {
 	store       *store.Store
 	now         func() time.Time
 	log         zerolog.Logger
-	listedAt    map[string]time.Time // user -> last time the account was listed by this process
-	unusedSince map[string]time.Time // user -> last time the account showed no trace of the product
-	host        platform.Host        // as it was last readable
+	listedAt    map[uint32]time.Time // by uid: last time the account was listed by this process
+	unusedSince map[uint32]time.Time // by uid: last time the account showed no trace of the product
+	unlooked    unlookedAccounts
+	host        platform.Host // as it was last readable
 
 	descriptions map[string]description // as they are in the store, by its keys; nil until they were read
 
@@ -100,7 +101,7 @@ type Collector struct {
 func New(sources Sources, lanes *lane.Lanes, state *store.Store, now func() time.Time, log zerolog.Logger) *Collector {
 	return &Collector{
 		sources: sources, lanes: lanes, store: state, now: now, log: log,
-		listedAt: make(map[string]time.Time), unusedSince: make(map[string]time.Time),
+		listedAt: make(map[uint32]time.Time), unusedSince: make(map[uint32]time.Time), unlooked: newUnlooked(),
 		visits: lane.NewTasks[visitOutcome](nil), licenses: lane.NewTasks[licenseAnswer](nil),
 	}
 }
@@ -118,7 +119,7 @@ type Look struct {
 	Host      protocol.Host
 	Product   protocol.Product
 	Users     []protocol.UserLook // accounts that use Parallels Desktop, by uid
-	Machines  []Machine           // by owner, id and bundle
+	Machines  []Machine           // by owner and id
 	VMs       []protocol.VM       // the rows of Machines, in their order; at most protocol.MaxVMs
 	Accounts  []Account           // of those in Users that are there, in their order
 	Truncated bool
@@ -178,7 +179,7 @@ func (c *Collector) Recall() (Look, error) {
 		l.noteProductGaps(protocol.CodeNotLookedYet, licenseColumns...)
 	}
 	for _, user := range known.users() {
-		machines := known.ofUser(user.Name)
+		machines := known.ofUser(user.UID)
 		listed := protocol.UserLook{
 			Name: user.Name, UID: user.UID, Count: len(machines), At: c.lastListed(user, machines), Code: protocol.CodeNotLookedYet,
 		}
@@ -197,10 +198,13 @@ type look struct {
 	patience       time.Duration // with one user
 	toolsRefused   protocol.Code // why the vendor's tools may not be run; empty = they may
 	users          []platform.User
+	others         []platform.User // records of accounts that are not looked at
+	knowsUsers     bool            // the directory said who there is
 	console        platform.Console
 	outsideSession map[uint32]bool       // users whose session cannot be entered
 	found          []*Machine            // as the accounts list them
 	listedByID     map[string][]*Machine // the same, once the users are visited
+	runners        []uint32              // uids that run a virtual machine
 }
 
 // noteIncomplete notes why the look is not whole; the first reason stands.
@@ -248,20 +252,31 @@ func (l *look) lookAtUsers(ctx context.Context) {
 	case err != nil:
 		l.collector.log.Warn().Err(err).Msg("the users of the Mac are not readable")
 		l.noteIncomplete(codeOf(err), "users")
-		users = l.known.users()
-	case len(users) == 0: // a directory that knows nobody is no proof that all are gone
-		users = l.known.users()
+		l.users = l.known.users()
+	case len(users.People) == 0: // a directory that knows nobody is no proof that all are gone
+		l.users = l.known.users()
 	default:
-		l.known.keepOnly(users)
+		l.known.keepOnly(users.People)
+		l.users, l.others, l.knowsUsers = users.People, users.Others, true
 	}
-	l.users = users
 	console, err := l.collector.sources.Mac.Console(ctx)
 	if err != nil {
 		l.collector.log.Warn().Err(err).Msg("the sessions of the Mac are not readable")
 		l.noteIncomplete(codeOf(err), "sessions")
 	}
 	l.console = console
-	l.result.Host.ConsoleUser = console.User
+	l.result.Host.ConsoleUser = l.nameOf(console)
+}
+
+// nameOf is what the directory calls whoever sits at the Mac; for an account
+// that it does not know, what the system says.
+func (l *look) nameOf(console platform.Console) string {
+	for _, user := range l.users {
+		if console.User != "" && user.UID == console.UID {
+			return user.Name
+		}
+	}
+	return console.User
 }
 
 func (l *look) inSession(user platform.User) bool {
@@ -277,6 +292,7 @@ func (l *look) lookAtVMs(ctx context.Context) {
 	}
 	l.takeVisits(visited)
 	l.compareWithProcesses(ctx)
+	l.nameUnlooked()
 	l.makeRows()
 }
 
@@ -285,9 +301,27 @@ func (l *look) makeRows() {
 	l.result.Accounts = l.accounts()
 	l.result.Machines = l.machines()
 	l.result.VMs = rowsOf(l.result.Machines, l.result.Product)
-	if len(l.result.VMs) > protocol.MaxVMs {
-		l.result.VMs = fairShare(l.result.VMs, protocol.MaxVMs)
-		l.noteTruncated("")
+	if all := l.result.VMs; len(all) > protocol.MaxVMs {
+		l.result.VMs = fairShare(all, protocol.MaxVMs)
+		l.noteLeftOut(all)
+	}
+}
+
+// noteLeftOut notes whose rows did not fit, and how many.
+func (l *look) noteLeftOut(all []protocol.VM) {
+	missing := make(map[uint32]int)
+	for _, row := range all {
+		missing[row.UID]++
+	}
+	for _, row := range l.result.VMs {
+		missing[row.UID]--
+	}
+	for i := range l.result.Users {
+		listed := &l.result.Users[i]
+		if listed.LeftOut += missing[listed.UID]; missing[listed.UID] > 0 {
+			listed.Code = cmp.Or(listed.Code, protocol.CodeVMLimit)
+			l.noteTruncated(listed.Who())
+		}
 	}
 }
 
@@ -299,7 +333,7 @@ func (l *look) accounts() []Account {
 			continue
 		}
 		account := Account{User: user, Session: l.inSession(user), Bundles: make(map[string]string)}
-		for id, m := range l.known.ofUser(user.Name) {
+		for id, m := range l.known.ofUser(user.UID) {
 			if m.Bundle.Path != "" {
 				account.Bundles[id] = m.Bundle.Path
 			}
@@ -317,9 +351,9 @@ func (l *look) noteTruncated(detail string) {
 // fairShare cuts rows, which are in order, to a number of them, so that an
 // account with many takes no room from one with few (H12).
 func fairShare(rows []protocol.VM, limit int) []protocol.VM {
-	count := make(map[string]int)
+	count := make(map[uint32]int)
 	for _, row := range rows {
-		count[row.Owner]++
+		count[row.UID]++
 	}
 	fits := func(each int) bool {
 		total := 0
@@ -332,9 +366,9 @@ func fairShare(rows []protocol.VM, limit int) []protocol.VM {
 	for !fits(each) {
 		each--
 	}
-	kept, taken := make([]protocol.VM, 0, limit), make(map[string]int)
+	kept, taken := make([]protocol.VM, 0, limit), make(map[uint32]int)
 	for _, row := range rows {
-		if taken[row.Owner]++; taken[row.Owner] <= each {
+		if taken[row.UID]++; taken[row.UID] <= each {
 			kept = append(kept, row)
 		}
 	}

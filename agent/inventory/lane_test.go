@@ -126,7 +126,7 @@ func TestH12_LateAnswerOfAForgottenMemory(t *testing.T) {
 		l.holds = map[string]chan struct{}{"alice": hold}
 		l.look()
 		err := l.state.Update(func(tx *store.Tx) error {
-			return errors.Join(records.Delete(tx, "alice/"+windowsID), records.Delete(tx, "bob/"+linuxID))
+			return errors.Join(records.Delete(tx, recordKey(alice.UID, windowsID)), records.Delete(tx, recordKey(bob.UID, linuxID)))
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -273,7 +273,8 @@ func TestDirectoryPrintsNonsense(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
-			l.users, l.usersErr = platform.New(t.TempDir(), directory(c.printed)).Users(t.Context())
+			users, err := platform.New(t.TempDir(), directory(c.printed)).Users(t.Context())
+			l.users, l.usersErr = users.People, err
 			look := l.look()
 			wantEqual(t, "look", look.Code+" "+protocol.Code(look.Detail), c.want+" users")
 		})
@@ -349,18 +350,18 @@ func TestH12_FairSharesOfTheReport(t *testing.T) {
 	wantEqual(t, "look", look.Code, protocol.CodeVMLimit)
 	wantEqual(t, "queries", l.runs()["get"], protocol.MaxVMs-1)
 	row(t, look, "bob", linuxID)
-	wantEqual(t, "known among the kept ones", l.collectorKnows("alice", windowsID), true)
+	wantEqual(t, "known among the kept ones", l.collectorKnows(alice, windowsID), true)
 	before := reportOf(t, look)
 	wantEqual(t, "queries of a quiet look", func() int { look = l.look(); return l.runs()["get"] }(), 0)
 	wantEqual(t, "report of a quiet look", reportOf(t, look), before)
 }
 
-func (l *lab) collectorKnows(user, id string) bool {
+func (l *lab) collectorKnows(user platform.User, id string) bool {
 	known, err := l.collector.loadKnown()
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	return known[user][id] != nil
+	return known[user.UID][id] != nil
 }
 
 func TestH12_Share(t *testing.T) {
@@ -379,12 +380,12 @@ func TestH12_Share(t *testing.T) {
 			var rows []protocol.VM
 			for account, count := range c.have {
 				for i := range count {
-					rows = append(rows, protocol.VM{VMKey: protocol.VMKey{Owner: fmt.Sprint(account), ID: fmt.Sprintf("%03d", i)}})
+					rows = append(rows, protocol.VM{VMKey: protocol.VMKey{UID: uint32(account), ID: fmt.Sprintf("%03d", i)}})
 				}
 			}
 			got := make([]int, len(c.have))
 			for _, row := range fairShare(rows, protocol.MaxVMs) {
-				got[row.Owner[0]-'0']++
+				got[row.UID]++
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

@@ -14,9 +14,9 @@ import (
 // could not be read now is what was read last. The row of the guide's table is
 // a projection of it.
 type Machine struct {
-	User    platform.User // whose it is: of those who list it the one who owns the bundle, as far as that can be seen
-	Session bool          // the user has a GUI session, and it can be entered
-	SeenBy  []string      // other accounts that list it, by name, in order
+	User    platform.User      // whose it is: of those who list it the one who owns the bundle, as far as that can be seen
+	Session bool               // the user has a GUI session, and it can be entered
+	SeenBy  []protocol.Account // other accounts that list it, by uid
 	Bundle  Bundle
 
 	// VM is the description of the newest query by id, with every key that the
@@ -45,7 +45,8 @@ type Machine struct {
 }
 
 // Bundle is the folder of a virtual machine. All of it is the word of the user's
-// tools and processes.
+// tools and processes. It is no part of what the machine is: one that moved, or
+// was restored from a copy, is the same machine (H21).
 type Bundle struct {
 	Path     string          // Mac path; empty if the tool did not say
 	Identity protocol.Bundle // zero where it could not be looked at
@@ -54,7 +55,7 @@ type Bundle struct {
 
 // Key tells the machine apart from all others.
 func (m *Machine) Key() protocol.VMKey {
-	return protocol.VMKey{ID: m.VM.ID, Owner: m.User.Name, Bundle: m.Bundle.Identity}
+	return protocol.VMKey{ID: m.VM.ID, UID: m.User.UID}
 }
 
 // State is the inventory's word for the machine's state.

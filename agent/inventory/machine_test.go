@@ -53,7 +53,7 @@ func TestMachineHoldsWhatWasObserved(t *testing.T) {
 	wantEqual(t, "session", m.Session, true)
 	wantEqual(t, "session of who is away", machineOf(t, look, "bob", linuxID).Session, false)
 	wantEqual(t, "bundle", m.Bundle.Path, vm.home)
-	wantEqual(t, "bundle's identity", m.Bundle.Identity, protocol.Bundle{Device: 1, Inode: 100})
+	wantEqual(t, "bundle's identity", m.Bundle.Identity, protocol.Bundle{Volume: disk, Inode: 100})
 	wantEqual(t, "bundle's owner", *m.Bundle.Owner, 501)
 	wantEqual(t, "a key that nobody knows", future(t, m), "kept")
 	wantEqual(t, "where config.pvs says it came from", m.Config.SourceVMUUID, macID)
@@ -194,7 +194,7 @@ func TestH21_SharedMachineIsOneMachine(t *testing.T) {
 	m := look.Machines[0]
 	wantEqual(t, "user", m.User, bob)
 	wantEqual(t, "session", m.Session, false)
-	wantEqual(t, "seen by", strings.Join(m.SeenBy, " "), "alice")
+	wantEqual(t, "seen by", fmt.Sprint(m.SeenBy), "[{501 alice}]")
 	wantEqual(t, "name", m.VM.Name, "as bob says")
 }
 
@@ -266,7 +266,7 @@ func TestOlderRecords(t *testing.T) {
 // A description that is lost, or that this version cannot read, is read anew.
 func TestDescriptionIsLost(t *testing.T) {
 	t.Parallel()
-	key := "alice/" + windowsID
+	key := recordKey(alice.UID, windowsID)
 	cases := map[string]func(*store.Tx) error{
 		"not there":  func(tx *store.Tx) error { return descriptions.Delete(tx, key) },
 		"unreadable": func(tx *store.Tx) error { return descriptions.Put(tx, key, storedDescription{"", []byte(`{"ID":1}`)}) },

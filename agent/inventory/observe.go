@@ -118,7 +118,7 @@ func (m *Machine) takeFiles(answers []platform.FileAnswer, at time.Time) {
 	}
 	bundle, info := answers[0], answers[1]
 	if bundle.Err == nil && bundle.Folder {
-		m.Bundle.Identity, m.Bundle.Owner = protocol.Bundle{Device: bundle.Device, Inode: bundle.Inode}, &bundle.UID
+		m.Bundle.Identity, m.Bundle.Owner = identityOf(bundle), &bundle.UID
 	}
 	m.InfoUnread = info.Err != nil && !isAbsent(info.Err)
 	switch {
@@ -146,6 +146,15 @@ func (m *Machine) takeWrites(files []platform.FileAnswer, at time.Time) {
 			return
 		}
 	}
+}
+
+// identityOf names a folder by what outlives a reboot, as far as its volume has
+// that (H21).
+func identityOf(folder platform.FileAnswer) protocol.Bundle {
+	if folder.Volume == "" {
+		return protocol.Bundle{Device: folder.Device, Inode: folder.Inode}
+	}
+	return protocol.Bundle{Volume: folder.Volume, Inode: folder.Inode}
 }
 
 // takeInfo takes the guest's own words, each of which stays until the guest has

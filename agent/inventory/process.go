@@ -28,7 +28,7 @@ type vmProcess struct {
 	machine   string // id of the virtual machine
 	directory string // id of the account's directory of virtual machines; empty if it does not say
 	uid       uint32
-	account   string // whose it is, by name; empty if nobody knows
+	account   uint32 // uid of whose it is, which below a root is not the process's; 0 if nobody knows
 	started   time.Time
 }
 
@@ -38,6 +38,7 @@ func (l *look) vmProcesses(processes []platform.Process) map[string][]vmProcess 
 	for i := range processes {
 		if process, ok := vmProcessOf(&processes[i]); ok {
 			found = append(found, process)
+			l.runners = append(l.runners, process.uid)
 		}
 	}
 	l.findAccounts(found)
@@ -91,7 +92,7 @@ func argumentID(args []string, flag string) (id string, ok bool) {
 // the only account that lists the machine, or else the one that is known to have
 // the same directory.
 func (l *look) findAccounts(processes []vmProcess) {
-	directories := make(map[string][]string) // accounts by their directory
+	directories := make(map[string][]uint32) // accounts by their directory
 	for i := range processes {
 		process := &processes[i]
 		if accounts := l.accountsFor(process); len(accounts) == 1 {
@@ -104,7 +105,7 @@ func (l *look) findAccounts(processes []vmProcess) {
 	for i := range processes {
 		process := &processes[i]
 		known := directories[process.directory]
-		if process.account == "" && process.directory != "" && len(known) == 1 && slices.Contains(l.accountsFor(process), known[0]) {
+		if process.account == 0 && process.directory != "" && len(known) == 1 && slices.Contains(l.accountsFor(process), known[0]) {
 			process.account = known[0]
 		}
 	}
@@ -112,17 +113,17 @@ func (l *look) findAccounts(processes []vmProcess) {
 
 // accountsFor are the accounts that may have a process: of those that list the
 // machine the ones with its uid, or all where nobody has that uid.
-func (l *look) accountsFor(process *vmProcess) []string {
-	var byUID, listing []string
+func (l *look) accountsFor(process *vmProcess) []uint32 {
+	var byUID, listing []uint32
 	for _, user := range l.users {
 		if l.collector.sources.Files.UIDOnDisk(user) == process.uid {
-			byUID = append(byUID, user.Name)
+			byUID = append(byUID, user.UID)
 		}
 	}
 	for _, m := range l.listedByID[process.machine] {
-		name := m.User.Name
-		if !slices.Contains(listing, name) && (len(byUID) == 0 || slices.Contains(byUID, name)) {
-			listing = append(listing, name)
+		uid := m.User.UID
+		if !slices.Contains(listing, uid) && (len(byUID) == 0 || slices.Contains(byUID, uid)) {
+			listing = append(listing, uid)
 		}
 	}
 	return listing
@@ -132,10 +133,10 @@ func (l *look) accountsFor(process *vmProcess) []string {
 // its account lists it, or nobody knows which account's it is. Of a shared
 // machine it may be any account's that lists it.
 func (l *look) mayRun(process vmProcess, m *Machine) bool {
-	if process.account == "" {
-		return slices.Contains(l.accountsFor(&process), m.User.Name)
+	if process.account == 0 {
+		return slices.Contains(l.accountsFor(&process), m.User.UID)
 	}
-	return process.account == m.User.Name || slices.ContainsFunc(l.listedByID[m.VM.ID], func(other *Machine) bool {
-		return other.User.Name == process.account && sameMachine(other, m)
+	return process.account == m.User.UID || slices.ContainsFunc(l.listedByID[m.VM.ID], func(other *Machine) bool {
+		return other.User.UID == process.account && sameMachine(other, m)
 	})
 }

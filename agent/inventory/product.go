@@ -80,20 +80,20 @@ func (l *look) readLicense(ctx context.Context, all []visitedUser) {
 func (l *look) askForLicense(ctx context.Context, user platform.User) (licenseAnswer, bool) {
 	over := time.NewTimer(l.collector.lanes.Patience(user.UID, l.patience))
 	defer over.Stop()
-	if l.collector.licenses.Pending(user.Name) {
-		if _, ended := l.collector.licenses.Wait(ctx, user.Name, over.C); !ended {
+	if l.collector.licenses.Pending(user.UID) {
+		if _, ended := l.collector.licenses.Wait(ctx, user.UID, over.C); !ended {
 			return licenseAnswer{}, false
 		}
 	}
 	visit := l.visitOf(user)
-	l.collector.licenses.Start(user.Name, func() (answer licenseAnswer) {
+	l.collector.licenses.Start(user.UID, func() (answer licenseAnswer) {
 		answer.err = visit.runQuery(ctx, func(session bool) (err error) {
 			answer.license, err = visit.sources.Licensing(user, session).License(ctx)
 			return err
 		})
 		return answer
 	})
-	return l.collector.licenses.Wait(ctx, user.Name, over.C)
+	return l.collector.licenses.Wait(ctx, user.UID, over.C)
 }
 
 // licenseStates are what the standing of a license means for the product, and
@@ -143,7 +143,7 @@ func (l *look) licenseUser(all []visitedUser) (platform.User, bool) {
 		switch {
 		case visited.outcome.unused:
 			continue
-		case user.Name == l.console.User:
+		case l.console.User != "" && user.UID == l.console.UID:
 			rank = 6
 		case slices.Contains(l.console.Sessions, user.UID):
 			rank = 5

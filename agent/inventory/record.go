@@ -119,8 +119,8 @@ var (
 	descriptions = store.NewCollection[storedDescription](Described)
 )
 
-// knownMachines are every machine, by account and id.
-type knownMachines map[string]map[string]*Machine
+// knownMachines are every machine, by uid of the account and id.
+type knownMachines map[uint32]map[string]*Machine
 
 func (c *Collector) loadKnown() (knownMachines, error) {
 	known := make(knownMachines)
@@ -173,9 +173,9 @@ func (c *Collector) loadDescriptions(tx *store.Tx) error {
 // saveKnown writes what changed; a look that found nothing new commits nothing.
 func (c *Collector) saveKnown(known knownMachines) error {
 	wanted := make(map[string]*Machine)
-	for name, machines := range known {
+	for uid, machines := range known {
 		for id, m := range machines {
-			wanted[name+"/"+id] = m
+			wanted[recordKey(uid, id)] = m
 		}
 	}
 	err := c.store.Update(func(tx *store.Tx) error {
@@ -202,6 +202,11 @@ func (c *Collector) saveKnown(known knownMachines) error {
 	}
 	return nil
 }
+
+// recordKey is where the record of a machine lies. Agents before this one had
+// the account's name in it: theirs are read, and go with the next look, which
+// finds nobody's machine under their key.
+func recordKey(uid uint32, id string) string { return fmt.Sprintf("%d/%s", uid, id) }
 
 // deleteGone deletes the records of machines that are not known any more.
 func deleteGone(tx *store.Tx, wanted map[string]*Machine) error {
@@ -245,24 +250,29 @@ func copyMachines(machines map[string]*Machine) map[string]*Machine {
 }
 
 func (k knownMachines) add(machine *Machine) {
-	user := machine.User.Name
-	if k[user] == nil {
-		k[user] = make(map[string]*Machine)
+	uid := machine.User.UID
+	if k[uid] == nil {
+		k[uid] = make(map[string]*Machine)
 	}
-	k[user][machine.VM.ID] = machine
+	k[uid][machine.VM.ID] = machine
 }
 
-func (k knownMachines) ofUser(user string) map[string]*Machine { return k[user] }
-func (k knownMachines) hasUser(user string) bool               { return len(k[user]) > 0 }
+func (k knownMachines) ofUser(uid uint32) map[string]*Machine { return k[uid] }
+func (k knownMachines) hasUser(uid uint32) bool               { return len(k[uid]) > 0 }
+
+// setUser keeps an account's machines, under what the account is called now.
 func (k knownMachines) setUser(user platform.User, machines map[string]*Machine) {
-	k[user.Name] = machines
+	for _, m := range machines {
+		m.User = user
+	}
+	k[user.UID] = machines
 }
 
 // keepOnly forgets accounts that the Mac no longer has.
 func (k knownMachines) keepOnly(users []platform.User) {
-	for name := range k {
-		if !slices.ContainsFunc(users, func(user platform.User) bool { return user.Name == name }) {
-			delete(k, name)
+	for uid := range k {
+		if !slices.ContainsFunc(users, func(user platform.User) bool { return user.UID == uid }) {
+			delete(k, uid)
 		}
 	}
 }
@@ -277,6 +287,6 @@ func (k knownMachines) users() []platform.User {
 			break
 		}
 	}
-	slices.SortFunc(users, func(a, b platform.User) int { return int(a.UID) - int(b.UID) })
+	slices.SortFunc(users, func(a, b platform.User) int { return cmp.Compare(a.UID, b.UID) })
 	return users
 }

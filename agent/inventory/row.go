@@ -42,7 +42,7 @@ func rowsOf(machines []Machine, product protocol.Product) []protocol.VM {
 // row is the machine as a row of the guide's table, with a reason for every
 // cell that is empty. What depends on the product is remarked beside.
 func (m *Machine) row() protocol.VM {
-	row := protocol.VM{VMKey: m.Key(), SeenBy: m.SeenBy, State: m.State(), Stale: m.Stale}
+	row := protocol.VM{VMKey: m.Key(), Owner: m.User.Name, Bundle: m.Bundle.Identity, SeenBy: m.SeenBy, State: m.State(), Stale: m.Stale}
 	if m.Stale != "" && !m.SeenAt.IsZero() {
 		row.SeenAt = m.SeenAt.UTC().Truncate(time.Second)
 	}

@@ -149,7 +149,7 @@ func TestINV_05_RenamedMachine(t *testing.T) {
 			got := row(t, l.look(), "alice", windowsID)
 			wantEqual(t, "name", got.Name, "Accounting")
 			wantEqual(t, "edition", got.Edition, "Pro")
-			wantEqual(t, "bundle", got.Bundle, protocol.Bundle{Device: 1, Inode: 100})
+			wantEqual(t, "bundle", got.Bundle, protocol.Bundle{Volume: disk, Inode: 100})
 		})
 	}
 }

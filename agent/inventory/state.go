@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -86,7 +87,9 @@ func (m *Machine) compare(started []time.Time, expected int, at time.Time) {
 }
 
 // sameMachine reports whether what two accounts list is one shared machine: the
-// same id and the same bundle (H21), by device and inode where they are known.
+// same id and the same bundle (H21), by volume and inode where they are known.
+// What was read in another boot, from a volume whose id does not last, is told
+// by the path.
 // Both accounts' processes must also have seen the same owner: each can say
 // what it likes, and to pass for the owner of somebody else's machine is not to
 // be had by saying so.
@@ -94,11 +97,12 @@ func sameMachine(a, b *Machine) bool {
 	if a.VM.ID != b.VM.ID {
 		return false
 	}
-	if a.Bundle.Owner != nil || b.Bundle.Owner != nil {
-		return a.Bundle.Identity == b.Bundle.Identity &&
-			a.Bundle.Owner != nil && b.Bundle.Owner != nil && *a.Bundle.Owner == *b.Bundle.Owner
+	samePath := a.Bundle.Path != "" && strings.EqualFold(a.Bundle.Path, b.Bundle.Path)
+	if a.Bundle.Owner == nil && b.Bundle.Owner == nil {
+		return samePath
 	}
-	return a.Bundle.Path != "" && strings.EqualFold(a.Bundle.Path, b.Bundle.Path)
+	return a.Bundle.Owner != nil && b.Bundle.Owner != nil && *a.Bundle.Owner == *b.Bundle.Owner &&
+		!a.Bundle.Identity.IsOther(b.Bundle.Identity) && (a.Bundle.Identity == b.Bundle.Identity || samePath)
 }
 
 // machines joins what the accounts list: a shared machine is one, its bundle's
@@ -132,7 +136,7 @@ func (l *look) join(group []*Machine) Machine {
 		if m.Stale == "" {
 			weight += 2
 		}
-		if m.User.Name == owner.Name {
+		if m.User.UID == owner.UID {
 			weight++
 		}
 		return weight
@@ -140,16 +144,18 @@ func (l *look) join(group []*Machine) Machine {
 	joined := *slices.MaxFunc(group, func(a, b *Machine) int { return weight(a) - weight(b) })
 	joined.User, joined.Session = owner, l.inSession(owner)
 	for _, m := range group {
-		if m.User.Name != owner.Name {
-			joined.SeenBy = append(joined.SeenBy, m.User.Name)
+		if m.User.UID != owner.UID {
+			joined.SeenBy = append(joined.SeenBy, protocol.Account{UID: m.User.UID, Name: m.User.Name})
 		}
 	}
-	slices.Sort(joined.SeenBy)
+	slices.SortFunc(joined.SeenBy, func(a, b protocol.Account) int { return cmp.Compare(a.UID, b.UID) })
 	return joined
 }
 
 // ownerOf is the account whose files the bundle's are; the first that lists it
-// where that says nothing, as below a root.
+// where that says nothing, as below a root. It is always one that lists it, and
+// no account lists an id twice: two bundles under one id are never one
+// account's, whoever owns them, and their keys differ.
 func (l *look) ownerOf(group []*Machine) platform.User {
 	for _, m := range group {
 		if uid := m.Bundle.Owner; uid != nil && l.collector.sources.Files.UIDOnDisk(m.User) == *uid {

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -33,7 +34,7 @@ func (l *look) visitUsers(ctx context.Context) []visitedUser {
 func (l *look) visitOf(user platform.User) visit {
 	return visit{
 		sources: l.collector.sources, lanes: l.collector.lanes, log: l.collector.log, at: l.result.At, toolsRefused: l.toolsRefused,
-		user: user, session: l.inSession(user), runLimit: lane.RunLimit(l.patience), known: copyMachines(l.known.ofUser(user.Name)),
+		user: user, session: l.inSession(user), runLimit: lane.RunLimit(l.patience), known: copyMachines(l.known.ofUser(user.UID)),
 	}
 }
 
@@ -55,8 +56,8 @@ func (c *Collector) visitUser(ctx context.Context, next visit, patience time.Dur
 	over := time.NewTimer(patience)
 	defer over.Stop()
 	result := visitedUser{user: next.user}
-	if c.visits.Pending(next.user.Name) {
-		earlier, ended := c.visits.Wait(ctx, next.user.Name, over.C)
+	if c.visits.Pending(next.user.UID) {
+		earlier, ended := c.visits.Wait(ctx, next.user.UID, over.C)
 		if !ended {
 			result.late = true
 			return result
@@ -67,9 +68,9 @@ func (c *Collector) visitUser(ctx context.Context, next visit, patience time.Dur
 			next.known = copyMachines(earlier.machines)
 		}
 	}
-	c.visits.Start(next.user.Name, func() visitOutcome { return next.run(ctx) })
+	c.visits.Start(next.user.UID, func() visitOutcome { return next.run(ctx) })
 	var ended bool
-	result.outcome, ended = c.visits.Wait(ctx, next.user.Name, over.C)
+	result.outcome, ended = c.visits.Wait(ctx, next.user.UID, over.C)
 	result.late = !ended
 	return result
 }
@@ -79,8 +80,8 @@ func (c *Collector) visitUser(ctx context.Context, next visit, patience time.Dur
 const unusedFor = time.Hour
 
 func (l *look) isUnused(user platform.User) bool {
-	age := l.result.At.Sub(l.collector.unusedSince[user.Name])
-	return age >= 0 && age < unusedFor && !l.inSession(user) && !l.known.hasUser(user.Name)
+	age := l.result.At.Sub(l.collector.unusedSince[user.UID])
+	return age >= 0 && age < unusedFor && !l.inSession(user) && !l.known.hasUser(user.UID)
 }
 
 // takeVisits turns what the lanes gave into machines, in the order of the
@@ -90,19 +91,19 @@ func (l *look) takeVisits(all []visitedUser) {
 		user, now := visited.user, visited.outcome
 		if earlier := visited.earlier; earlier != nil {
 			l.known.setUser(user, earlier.machines)
-			l.collector.listedAt[user.Name] = earlier.at
+			l.collector.listedAt[user.UID] = earlier.at
 		}
 		if visited.late {
 			l.collector.log.Warn().Str("user", user.Name).Msg("the look does not wait for this user")
 			now.code = protocol.CodeUserLate
 		}
 		if now.unused {
-			l.collector.unusedSince[user.Name] = l.result.At
+			l.collector.unusedSince[user.UID] = l.result.At
 			continue
 		}
 		listed := l.takeOutcome(user, now)
-		if now.truncated {
-			l.noteTruncated(user.Name)
+		if listed.LeftOut > 0 {
+			l.noteTruncated(listed.Who())
 		}
 		if listed.Code != "" {
 			l.noteIncomplete(listed.Code, user.Name)
@@ -114,16 +115,19 @@ func (l *look) takeVisits(all []visitedUser) {
 func (l *look) takeOutcome(user platform.User, now visitOutcome) protocol.UserLook {
 	listed := protocol.UserLook{Name: user.Name, UID: user.UID, Code: now.code}
 	if now.code != "" {
-		known := l.known.ofUser(user.Name)
+		known := l.known.ofUser(user.UID)
 		listed.At = l.collector.lastListed(user, known)
 		l.keepStale(user, known, listed)
 		listed.Count = len(known)
 		return listed
 	}
-	l.collector.listedAt[user.Name] = l.result.At
+	l.collector.listedAt[user.UID] = l.result.At
 	l.known.setUser(user, now.machines)
 	l.found = append(l.found, now.found...)
-	listed.Code, listed.Count = now.doubt, len(now.machines)
+	listed.Code, listed.Count, listed.LeftOut = now.doubt, len(now.machines), now.leftOut
+	if listed.LeftOut > 0 {
+		listed.Code = cmp.Or(listed.Code, protocol.CodeVMLimit)
+	}
 	return listed
 }
 
@@ -139,7 +143,7 @@ func (l *look) keepStale(user platform.User, known map[string]*Machine, listed p
 
 // lastListed is when the account was last listed, as far as anyone knows.
 func (c *Collector) lastListed(user platform.User, known map[string]*Machine) time.Time {
-	if at, listed := c.listedAt[user.Name]; listed {
+	if at, listed := c.listedAt[user.UID]; listed {
 		return at
 	}
 	var latest time.Time

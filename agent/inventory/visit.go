@@ -42,8 +42,8 @@ type visitOutcome struct {
 	doubt          protocol.Code       // what is wrong beside the list; empty = nothing
 	machines       map[string]*Machine // by id
 	found          []*Machine          // its machines, in the order of the list
-	truncated      bool
-	outsideSession bool // as visit says
+	leftOut        int                 // virtual machines beyond the limit
+	outsideSession bool                // as visit says
 }
 
 func (o visitOutcome) isListed() bool { return o.code == "" && !o.unused }
@@ -182,7 +182,7 @@ func (v *visit) limitListing(vms []prlctl.VM, result *visitOutcome) []prlctl.VM 
 	if len(vms) <= protocol.MaxVMs {
 		return vms
 	}
-	result.truncated = true
+	result.leftOut = len(vms) - protocol.MaxVMs
 	isNew := func(vm prlctl.VM) bool { return v.known[vm.ID] == nil }
 	old := slices.DeleteFunc(slices.Clone(vms), isNew)
 	vms = slices.DeleteFunc(slices.Clone(vms), func(vm prlctl.VM) bool { return !isNew(vm) })

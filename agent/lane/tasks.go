@@ -12,34 +12,34 @@ import (
 // one account go on side by side, and share the account's turns in Lanes run
 // by run. Tasks may be used by several goroutines.
 type Tasks[T any] struct {
-	posted  func(account string)
+	posted  func(uid uint32)
 	running sync.WaitGroup
 
 	mu       sync.Mutex
-	outcomes map[string]chan T // by account; there is one from the start until its outcome is taken
+	outcomes map[uint32]chan T // by uid; there is one from the start until its outcome is taken
 }
 
 // NewTasks returns a kind of work. posted, which may be nil, is called by the
 // goroutine of each task as soon as its outcome can be taken, and must not
 // wait: it is the hint of a loop to take it.
-func NewTasks[T any](posted func(account string)) *Tasks[T] {
-	return &Tasks[T]{posted: posted, outcomes: make(map[string]chan T)}
+func NewTasks[T any](posted func(uid uint32)) *Tasks[T] {
+	return &Tasks[T]{posted: posted, outcomes: make(map[uint32]chan T)}
 }
 
 // Start begins a task for the account, and reports whether it did: not while
 // another one runs, or its outcome was not taken.
-func (t *Tasks[T]) Start(account string, work func() T) bool {
+func (t *Tasks[T]) Start(uid uint32, work func() T) bool {
 	outcome := make(chan T, 1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.outcomes[account] != nil {
+	if t.outcomes[uid] != nil {
 		return false
 	}
-	t.outcomes[account] = outcome
+	t.outcomes[uid] = outcome
 	t.running.Go(func() {
 		outcome <- work()
 		if t.posted != nil {
-			t.posted(account)
+			t.posted(uid)
 		}
 	})
 	return true
@@ -47,13 +47,13 @@ func (t *Tasks[T]) Start(account string, work func() T) bool {
 
 // Pending reports whether a task of the account runs, or its outcome was not
 // taken.
-func (t *Tasks[T]) Pending(account string) bool { return t.outcomeOf(account) != nil }
+func (t *Tasks[T]) Pending(uid uint32) bool { return t.outcomeOf(uid) != nil }
 
 // Take takes the outcome of the account's task, if it is there.
-func (t *Tasks[T]) Take(account string) (outcome T, ended bool) {
+func (t *Tasks[T]) Take(uid uint32) (outcome T, ended bool) {
 	select {
-	case outcome = <-t.outcomeOf(account):
-		t.forget(account)
+	case outcome = <-t.outcomeOf(uid):
+		t.forget(uid)
 		return outcome, true
 	default:
 		return outcome, false
@@ -62,14 +62,14 @@ func (t *Tasks[T]) Take(account string) (outcome T, ended bool) {
 
 // Wait takes the outcome of the account's task, for which it waits until the
 // time is over or ctx ends. A task that has not ended by then goes on.
-func (t *Tasks[T]) Wait(ctx context.Context, account string, over <-chan time.Time) (outcome T, ended bool) {
-	pending := t.outcomeOf(account)
+func (t *Tasks[T]) Wait(ctx context.Context, uid uint32, over <-chan time.Time) (outcome T, ended bool) {
+	pending := t.outcomeOf(uid)
 	if pending == nil {
 		return outcome, false
 	}
 	select {
 	case outcome = <-pending:
-		t.forget(account)
+		t.forget(uid)
 		return outcome, true
 	case <-over:
 	case <-ctx.Done():
@@ -81,15 +81,15 @@ func (t *Tasks[T]) Wait(ctx context.Context, account string, over <-chan time.Ti
 // ended.
 func (t *Tasks[T]) Close() { t.running.Wait() }
 
-func (t *Tasks[T]) outcomeOf(account string) chan T {
+func (t *Tasks[T]) outcomeOf(uid uint32) chan T {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.outcomes[account]
+	return t.outcomes[uid]
 }
 
 // forget is for who took the outcome: nobody else can.
-func (t *Tasks[T]) forget(account string) {
+func (t *Tasks[T]) forget(uid uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.outcomes, account)
+	delete(t.outcomes, uid)
 }

@@ -2,6 +2,7 @@ package lane
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,24 +14,24 @@ func TestTaskOutlivesTheAsker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tasks := NewTasks[string](nil)
 		slow := func() string { time.Sleep(time.Minute); return "late" }
-		wantEqual(t, "started", tasks.Start("alice", slow), true)
-		_, ended := tasks.Wait(t.Context(), "alice", time.After(time.Second))
+		wantEqual(t, "started", tasks.Start(501, slow), true)
+		_, ended := tasks.Wait(t.Context(), 501, time.After(time.Second))
 		wantEqual(t, "ended within a second", ended, false)
-		wantEqual(t, "another while it runs", tasks.Start("alice", slow), false)
-		_, ended = tasks.Take("alice")
+		wantEqual(t, "another while it runs", tasks.Start(501, slow), false)
+		_, ended = tasks.Take(501)
 		wantEqual(t, "there", ended, false)
 
 		time.Sleep(2 * time.Minute)
-		wantEqual(t, "another before the outcome is taken", tasks.Start("alice", slow), false)
-		wantEqual(t, "pending", tasks.Pending("alice"), true)
-		outcome, ended := tasks.Take("alice")
+		wantEqual(t, "another before the outcome is taken", tasks.Start(501, slow), false)
+		wantEqual(t, "pending", tasks.Pending(501), true)
+		outcome, ended := tasks.Take(501)
 		wantEqual(t, "ended", ended, true)
 		wantEqual(t, "outcome", outcome, "late")
-		wantEqual(t, "pending, once taken", tasks.Pending("alice"), false)
-		_, ended = tasks.Wait(t.Context(), "alice", nil)
+		wantEqual(t, "pending, once taken", tasks.Pending(501), false)
+		_, ended = tasks.Wait(t.Context(), 501, nil)
 		wantEqual(t, "taken twice", ended, false)
-		wantEqual(t, "another", tasks.Start("alice", func() string { return "next" }), true)
-		outcome, _ = tasks.Wait(t.Context(), "alice", time.After(time.Second))
+		wantEqual(t, "another", tasks.Start(501, func() string { return "next" }), true)
+		outcome, _ = tasks.Wait(t.Context(), 501, time.After(time.Second))
 		wantEqual(t, "outcome", outcome, "next")
 	})
 }
@@ -40,10 +41,10 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tasks := NewTasks[string](nil)
 		ctx, cancel := context.WithCancel(t.Context())
-		tasks.Start("alice", func() string { <-ctx.Done(); time.Sleep(time.Second); return "" })
+		tasks.Start(501, func() string { <-ctx.Done(); time.Sleep(time.Second); return "" })
 		time.AfterFunc(time.Minute, cancel)
 		began := time.Now()
-		_, ended := tasks.Wait(ctx, "alice", nil)
+		_, ended := tasks.Wait(ctx, 501, nil)
 		wantEqual(t, "ended", ended, false)
 		wantEqual(t, "waited", time.Since(began), time.Minute)
 		tasks.Close()
@@ -57,19 +58,19 @@ func TestOutcomeIsPosted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string
 		var tasks *Tasks[string]
-		tasks = NewTasks[string](func(account string) {
-			outcome, ended := tasks.Take(account)
+		tasks = NewTasks[string](func(uid uint32) {
+			outcome, ended := tasks.Take(uid)
 			wantEqual(t, "ended", ended, true)
-			got = append(got, account+" "+outcome)
+			got = append(got, fmt.Sprint(uid, " ", outcome))
 			if len(got) == 1 { // who hears of one may start the next
-				wantEqual(t, "next", tasks.Start(account, func() string { return "twice" }), true)
+				wantEqual(t, "next", tasks.Start(uid, func() string { return "twice" }), true)
 			}
 		})
-		tasks.Start("alice", func() string { return "once" })
+		tasks.Start(501, func() string { return "once" })
 		tasks.Close()
 		wantEqual(t, "posted", len(got), 2)
-		wantEqual(t, "first", got[0], "alice once")
-		wantEqual(t, "second", got[1], "alice twice")
+		wantEqual(t, "first", got[0], "501 once")
+		wantEqual(t, "second", got[1], "501 twice")
 	})
 }
 
@@ -89,19 +90,19 @@ func TestH12_KindsOfWorkShareALane(t *testing.T) {
 			}
 		}
 		began := time.Now()
-		looks.Start("alice", runs(501, 3, time.Second, nil))
-		changes.Start("alice", runs(501, 20, time.Second, nil))
-		changes.Start("bob", runs(502, 1, time.Minute, errKilled)) // hangs
-		look, _ := looks.Wait(t.Context(), "alice", nil)
+		looks.Start(501, runs(501, 3, time.Second, nil))
+		changes.Start(501, runs(501, 20, time.Second, nil))
+		changes.Start(502, runs(502, 1, time.Minute, errKilled)) // hangs
+		look, _ := looks.Wait(t.Context(), 501, nil)
 		wantEqual(t, "alice's look, beside her changes", look.Sub(began) <= 6*time.Second, true)
-		change, _ := changes.Wait(t.Context(), "alice", nil)
+		change, _ := changes.Wait(t.Context(), 501, nil)
 		wantEqual(t, "alice's changes, beside bob who hangs", change.Sub(began), 23*time.Second)
-		looks.Start("bob", runs(502, 1, time.Second, nil))
-		looks.Start("carol", runs(503, 1, time.Second, nil))
+		looks.Start(502, runs(502, 1, time.Second, nil))
+		looks.Start(503, runs(503, 1, time.Second, nil))
 		began = time.Now()
-		look, _ = looks.Wait(t.Context(), "carol", nil)
+		look, _ = looks.Wait(t.Context(), 503, nil)
 		wantEqual(t, "carol's look, beside bob who hangs", look.Sub(began), time.Second)
-		look, _ = looks.Wait(t.Context(), "bob", nil)
+		look, _ = looks.Wait(t.Context(), 502, nil)
 		wantEqual(t, "bob's own look, which waits for his change", look.Sub(began) > 30*time.Second, true)
 		changes.Close()
 	})

@@ -17,6 +17,7 @@ type Peer struct {
 
 // Actor is what a peer may do, decided once per connection (H16).
 type Actor struct {
+	UID   uint32
 	Name  string // account name; empty if the directory does not know the uid
 	Admin bool   // root, the owner of a simulated Mac, or a member of the admin group
 }
@@ -63,7 +64,7 @@ func (a peerAuthorizer) actorOf(peer Peer) Actor {
 		name, groups = "", nil
 	}
 	member := a.adminGroup != "" && slices.Contains(groups, a.adminGroup)
-	return Actor{Name: name, Admin: peer.UID == 0 || peer.UID == a.owner || member}
+	return Actor{UID: peer.UID, Name: name, Admin: peer.UID == 0 || peer.UID == a.owner || member}
 }
 
 // lookUpAccount asks the system's directory, which also knows the groups that

@@ -1,6 +1,7 @@
 package localapi
 
 import (
+	"fmt"
 	"slices"
 
 	"prlagent/agent/protocol"
@@ -32,21 +33,33 @@ func inventoryFor(actor Actor, inventory Inventory) Inventory {
 
 // isMine never lets an actor without a name own anything.
 func isMine(actor Actor, vm protocol.VM) bool {
-	return actor.Name != "" && (vm.Owner == actor.Name || slices.Contains(vm.SeenBy, actor.Name))
+	return actor.Name != "" && vm.IsListedBy(actor.UID)
 }
 
-// eventUser is the key of an event's data that names the user it is about, as
-// in protocol.VMKey.
-const eventUser = "user_name"
+// eventUID and eventUser are the keys of an event's data that say which user it
+// is about. Events of agents before this one have the name only; where the uid
+// is there it decides, because a name can go to another account.
+const (
+	eventUID  = "uid"
+	eventUser = "user_name"
+)
+
+func isAbout(actor Actor, event protocol.Event) bool {
+	uid, named := event.Data[eventUID]
+	if !named {
+		return actor.Name != "" && event.Data[eventUser] == actor.Name
+	}
+	return actor.Name != "" && uid == fmt.Sprint(actor.UID)
+}
 
 // personalData are the keys whose presence makes an event one about somebody.
-var personalData = []string{eventUser, "user", "uid", "vm_id", "vm_name", "vm"}
+var personalData = []string{eventUser, eventUID, "user", "vm_id", "vm_name", "vm"}
 
 func eventsFor(actor Actor, events []protocol.Event) []protocol.Event {
 	visible := make([]protocol.Event, 0, len(events))
 	for _, event := range events {
 		switch {
-		case actor.Admin, actor.Name != "" && event.Data[eventUser] == actor.Name:
+		case actor.Admin, isAbout(actor, event):
 			visible = append(visible, event)
 		case !isPersonal(event):
 			event.Data = nil

@@ -37,11 +37,11 @@ func TestH16_AuthorizeLocalDecides(t *testing.T) {
 		uid  uint32
 		want Actor
 	}{
-		{"root", 0, Actor{"root", true}},
-		{"a member of the admin group", 501, Actor{"alice", true}},
-		{"a user whose gid only looks like it", 502, Actor{"bob", false}},
-		{"the owner of a simulated Mac", 503, Actor{"owner", true}},
-		{"a uid that the directory does not know", 999, Actor{"", false}},
+		{"root", 0, Actor{0, "root", true}},
+		{"a member of the admin group", 501, Actor{501, "alice", true}},
+		{"a user whose gid only looks like it", 502, Actor{502, "bob", false}},
+		{"the owner of a simulated Mac", 503, Actor{503, "owner", true}},
+		{"a uid that the directory does not know", 999, Actor{999, "", false}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -78,7 +78,7 @@ var secretsOf = map[string][]string{
 
 func TestH16_AStrangerSeesHealthAndCountsOnly(t *testing.T) {
 	t.Parallel()
-	for _, actor := range []Actor{{Name: "mallory"}, {Name: ""}} {
+	for _, actor := range []Actor{{UID: 504, Name: "mallory"}, {UID: 501, Name: ""}, {}} {
 		documents := map[string]any{
 			"status": statusFor(actor, sampleStatus()),
 			"vms":    inventoryFor(actor, sampleInventory()),
@@ -100,7 +100,7 @@ func TestH16_AStrangerSeesHealthAndCountsOnly(t *testing.T) {
 
 func TestH16_AnOwnerlessRowBelongsToNobody(t *testing.T) {
 	t.Parallel()
-	inventory := Inventory{Rows: []protocol.Row{{VM: protocol.VM{Name: "orphan", SeenBy: []string{""}}}}}
+	inventory := Inventory{Rows: []protocol.Row{{VM: protocol.VM{Name: "orphan", SeenBy: []protocol.Account{{}}}}}}
 	if got := inventoryFor(Actor{}, inventory); len(got.Rows) != 0 {
 		t.Errorf("a nameless actor sees %d rows", len(got.Rows))
 	}
@@ -115,9 +115,11 @@ func TestH16_AUserSeesTheirOwn(t *testing.T) {
 		events []uint64
 		marked bool
 	}{
-		{"the owner of two", Actor{Name: "alice"}, []string{"…01", "…02"}, []uint64{1, 3, 4}, true},
-		{"one with a VM and a shared one", Actor{Name: "bob"}, []string{"…02", "…03"}, []uint64{1, 2, 4}, true},
-		{"an administrator", Actor{Name: "carol", Admin: true}, []string{"…01", "…02", "…03"}, []uint64{1, 2, 3, 4}, false},
+		{"the owner of two", Actor{UID: 501, Name: "alice"}, []string{"…01", "…02"}, []uint64{1, 3, 4}, true},
+		{"one with a VM and a shared one", Actor{UID: 502, Name: "bob"}, []string{"…02", "…03"}, []uint64{1, 2, 4}, true},
+		{"a renamed account", Actor{UID: 501, Name: "alicia"}, []string{"…01", "…02"}, []uint64{1, 3, 4}, true},
+		{"who took a name over", Actor{UID: 504, Name: "alice"}, nil, []uint64{1, 4}, true},
+		{"an administrator", Actor{UID: 503, Name: "carol", Admin: true}, []string{"…01", "…02", "…03"}, []uint64{1, 2, 3, 4}, false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -154,10 +156,10 @@ func TestH16_EventsKeepTheirDataForAdminsAndTheirUser(t *testing.T) {
 		}
 		return nil
 	}
-	if about(Actor{Name: "alice"}, 3)["vm_name"] != "Windows 11" {
+	if about(Actor{UID: 501, Name: "alice"}, 3)["vm_name"] != "Windows 11" {
 		t.Error("alice does not see her own event's data")
 	}
-	if data := about(Actor{Name: "alice"}, 4); data != nil {
+	if data := about(Actor{UID: 501, Name: "alice"}, 4); data != nil {
 		t.Errorf("alice sees the agent's data %v", data)
 	}
 	if about(Actor{Admin: true}, 4)["detail"] != "i/o timeout" {
@@ -177,8 +179,8 @@ func TestH16_OverTheSocketEveryoneGetsTheirPart(t *testing.T) {
 		passSeen bool
 		checkin  protocol.Code
 	}{
-		{"administrator", Actor{Name: "carol", Admin: true}, 3, true, ""},
-		{"user", Actor{Name: "bob"}, 2, false, protocol.CodeNotAllowed},
+		{"administrator", Actor{UID: 503, Name: "carol", Admin: true}, 3, true, ""},
+		{"user", Actor{UID: 502, Name: "bob"}, 2, false, protocol.CodeNotAllowed},
 		{"unknown uid", Actor{}, 0, false, protocol.CodeNotAllowed},
 	}
 	for _, c := range cases {
@@ -212,7 +214,7 @@ func TestH16_OverTheSocketEveryoneGetsTheirPart(t *testing.T) {
 
 func TestH16_ARefusalIsA403WithItsCode(t *testing.T) {
 	t.Parallel()
-	daemon := startDaemon(t, Actor{Name: "bob"})
+	daemon := startDaemon(t, Actor{UID: 502, Name: "bob"})
 	response := daemon.raw(t, http.MethodPost, "/v1/checkin", `{}`)
 	if response.StatusCode != http.StatusForbidden {
 		t.Errorf("status %d, want 403", response.StatusCode)

@@ -88,14 +88,14 @@ func sampleProduct() protocol.Product {
 func sampleInventory() Inventory {
 	return Inventory{Schema: Schema, At: at("09:40:01"), Rows: []protocol.Row{
 		sampleRow(protocol.VM{
-			VMKey: protocol.VMKey{ID: "0f1e2d3c-0000-4000-8000-000000000001", Owner: "alice", Bundle: protocol.Bundle{Device: 16777221, Inode: 4711}},
-			Name:  "Windows 11", State: protocol.StateRunning, RawState: "running", OS: "Windows 11", Edition: "Enterprise",
+			VMKey: protocol.VMKey{ID: "0f1e2d3c-0000-4000-8000-000000000001", UID: 501}, Owner: "alice", Bundle: protocol.Bundle{Volume: "0E5C2F1A-9C3B-4B7E-8D55-6A0F4C1B7D21", Inode: 4711},
+			Name: "Windows 11", State: protocol.StateRunning, RawState: "running", OS: "Windows 11", Edition: "Enterprise",
 			OSBuild: "26100.2314", Serial: "Parallels-0F 1E 2D 3C", Source: protocol.SourceOther, Encryption: protocol.NotEncrypted,
 			LastUsedAt: at("08:12:44"), ToolsVersion: "26.4.0-57513", ToolsState: "installed", CPU: protocol.CPUArm, ConfigHash: "9d3c",
 		}),
 		sampleRow(protocol.VM{
-			VMKey:  protocol.VMKey{ID: "0f1e2d3c-0000-4000-8000-000000000002", Owner: "alice", Bundle: protocol.Bundle{Device: 16777221, Inode: 4712}},
-			SeenBy: []string{"bob"},
+			VMKey: protocol.VMKey{ID: "0f1e2d3c-0000-4000-8000-000000000002", UID: 501}, Owner: "alice", Bundle: protocol.Bundle{Volume: "0E5C2F1A-9C3B-4B7E-8D55-6A0F4C1B7D21", Inode: 4712},
+			SeenBy: []protocol.Account{{UID: 502, Name: "bob"}},
 			Name:   "開発用 Ubuntu 24.04", State: protocol.StateStopped, RawState: "stopped", OS: "Ubuntu", Source: protocol.SourceUnknown,
 			CPU: protocol.CPUArm, ConfigHash: "77aa",
 			Gaps: map[string]protocol.Code{
@@ -104,8 +104,8 @@ func sampleInventory() Inventory {
 			},
 		}),
 		sampleRow(protocol.VM{
-			VMKey: protocol.VMKey{ID: "0f1e2d3c-0000-4000-8000-000000000003", Owner: "bob", Bundle: protocol.Bundle{Device: 16777221, Inode: 4713}},
-			Name:  "Evil\x1b[2J\u202egpj.exe", State: protocol.StateSuspended, RawState: "suspended", OS: "Windows 11",
+			VMKey: protocol.VMKey{ID: "0f1e2d3c-0000-4000-8000-000000000003", UID: 502}, Owner: "bob", Bundle: protocol.Bundle{Volume: "0E5C2F1A-9C3B-4B7E-8D55-6A0F4C1B7D21", Inode: 4713},
+			Name: "Evil\x1b[2J\u202egpj.exe", State: protocol.StateSuspended, RawState: "suspended", OS: "Windows 11",
 			Source: protocol.SourceOther, LastUsedAt: at("07:00:00").AddDate(0, 0, -3), ToolsVersion: "26.3.1-57300",
 			Stale: protocol.CodeUserSession, SeenAt: at("07:58:04"),
 			Gaps: map[string]protocol.Code{"vm_edition": protocol.CodeUserSession},
@@ -125,7 +125,7 @@ func sampleEvents() []protocol.Event {
 	return []protocol.Event{
 		{Seq: 1, At: at("07:58:02"), Type: "agent_started", Data: map[string]string{"version": "1.0.0"}},
 		{Seq: 2, At: at("07:58:04"), Type: "user_not_listed", Code: protocol.CodeUserSession, Data: map[string]string{"user_name": "bob"}},
-		{Seq: 3, At: at("08:12:44"), Type: "vm_started", Data: map[string]string{"user_name": "alice", "vm_name": "Windows 11"}},
+		{Seq: 3, At: at("08:12:44"), Type: "vm_started", Data: map[string]string{"uid": "501", "user_name": "alice", "vm_name": "Windows 11"}},
 		{Seq: 4, At: at("09:30:00"), Type: "checkin_failed", Code: protocol.CodePortalUnreachable, Data: map[string]string{"detail": "i/o timeout"}},
 	}
 }

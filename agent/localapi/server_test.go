@@ -286,7 +286,7 @@ func TestOnlyAUnixSocketHasAPeer(t *testing.T) {
 
 func TestRequestsThatMakeNoSense(t *testing.T) {
 	t.Parallel()
-	daemon := startDaemon(t, Actor{Name: "carol", Admin: true})
+	daemon := startDaemon(t, Actor{UID: 503, Name: "carol", Admin: true})
 	cases := []struct {
 		name, method, path, body string
 		status                   int
@@ -338,7 +338,7 @@ func TestHeadersAreLimited(t *testing.T) {
 
 func TestADefectOfTheRingIsNotTold(t *testing.T) {
 	t.Parallel()
-	daemon := startDaemon(t, Actor{Name: "bob"})
+	daemon := startDaemon(t, Actor{UID: 502, Name: "bob"})
 	daemon.events.broken = errors.New("secret path")
 	_, err := daemon.client.Events(t.Context(), 0)
 	if protocol.CodeOf(err) != protocol.CodeInternal || strings.Contains(err.Error(), "secret") {
@@ -349,7 +349,7 @@ func TestADefectOfTheRingIsNotTold(t *testing.T) {
 func TestAUserCannotStarveTheSocket(t *testing.T) {
 	t.Parallel()
 	var entrance *peerListener
-	daemon := startDaemonBehind(t, Actor{Name: "mallory"}, func(listener net.Listener) *peerListener {
+	daemon := startDaemonBehind(t, Actor{UID: 504, Name: "mallory"}, func(listener net.Listener) *peerListener {
 		entrance = newPeerListener(listener)
 		return entrance
 	})
@@ -555,7 +555,7 @@ func TestFollowing(t *testing.T) {
 	})
 	t.Run("shows a user no more than a list does", func(t *testing.T) {
 		t.Parallel()
-		daemon := startDaemon(t, Actor{Name: "mallory"})
+		daemon := startDaemon(t, Actor{UID: 504, Name: "mallory"})
 		enough := errors.New("enough")
 		var seen []protocol.Event
 		err := daemon.client.Follow(t.Context(), 0, func(event protocol.Event) error {

@@ -70,6 +70,11 @@ const (
 	CodeGuestOS           Code = "guest_os"
 	CodePDNotInstalled    Code = "pd_not_installed"
 	CodeVMLimit           Code = "vm_limit"
+	CodeStreamLimit       Code = "stream_limit"
+	CodeAccountNotLocal   Code = "account_not_local"
+	CodeAccountUIDLow     Code = "account_uid_too_low"
+	CodeAccountUIDHigh    Code = "account_uid_too_high"
+	CodeAccountHidden     Code = "account_hidden"
 	CodeFileInvalid       Code = "file_invalid"
 	CodeFileTooLarge      Code = "file_too_large"
 	CodeFileTooDeep       Code = "file_too_deep"
@@ -209,6 +214,11 @@ var Codes = map[Code]CodeText{
 	CodeGuestOS:           {Info, "Not available for this guest system.", "Nothing needs to be done: this guest has no such setting or value."},
 	CodePDNotInstalled:    {Info, "Parallels Desktop is not installed.", "Install Parallels Desktop."},
 	CodeVMLimit:           {Warning, "The Mac has more virtual machines than one report holds.", "Virtual machines beyond the limit are left out."},
+	CodeStreamLimit:       {Info, "More users have virtual machines than are listened to at a time.", "Nothing to do: the changes of those beyond the limit are found by the next look."},
+	CodeAccountNotLocal:   {Info, "A user who is logged in has no account of this Mac's own, and is not looked at.", "Make the account a mobile account of this Mac if it has virtual machines."},
+	CodeAccountUIDLow:     {Warning, "An account with a user id below 501 runs virtual machines; it is not looked at.", "Move the virtual machines to an account of a person, with a user id of at least 501."},
+	CodeAccountUIDHigh:    {Info, "An account has a user id that the tools cannot be run as (2147483648 or more), and is not looked at.", "Give the account a lower user id if it has virtual machines."},
+	CodeAccountHidden:     {Warning, "An account that is marked as no person's, by its name or by having no home, uses this Mac or runs virtual machines; it is not looked at.", "Use an account with an ordinary name and a home folder."},
 	CodeFileInvalid:       {Info, "A file in the virtual machine's bundle is damaged.", "Start the virtual machine once, or restore the bundle."},
 	CodeFileTooLarge:      {Info, "A file in the virtual machine's bundle is larger than the agent reads.", "Start the virtual machine once, or restore the bundle."},
 	CodeFileTooDeep:       {Info, "A file in the virtual machine's bundle is nested too deeply.", "Start the virtual machine once, or restore the bundle."},

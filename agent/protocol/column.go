@@ -244,8 +244,9 @@ func RowJSON(r Row) map[string]any {
 	}
 	out["gaps"] = gaps
 	out["raw_state"] = r.RawState
+	out["uid"] = r.UID
 	out["bundle"] = r.Bundle
-	out["seen_by"] = append([]string{}, r.SeenBy...)
+	out["seen_by"] = names(r.SeenBy)
 	out["stale"] = r.Stale
 	if !r.SeenAt.IsZero() {
 		out["seen_at"] = r.SeenAt.UTC()
@@ -255,12 +256,20 @@ func RowJSON(r Row) map[string]any {
 	return out
 }
 
+func names(accounts []Account) []string {
+	names := make([]string, len(accounts))
+	for i, account := range accounts {
+		names[i] = account.Name
+	}
+	return names
+}
+
 // MarshalJSON writes the row by its columns, see RowJSON.
 func (r Row) MarshalJSON() ([]byte, error) { return json.Marshal(RowJSON(r)) }
 
 // UnmarshalJSON reads what RowJSON wrote. Every column has the value and the
 // reason that it had there; what is in no column does not travel (a product's
-// version and build arrive as one text).
+// version and build arrive as one text, who shares a machine by name alone).
 func (r *Row) UnmarshalJSON(data []byte) error {
 	var beside struct {
 		VM

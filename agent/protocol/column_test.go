@@ -142,10 +142,9 @@ func TestStatusOf(t *testing.T) {
 func TestVMKey(t *testing.T) {
 	t.Parallel()
 	keys := []VMKey{
-		{ID: "b", Owner: "alice"},
-		{ID: "a", Owner: "bob"},
-		{ID: "a", Owner: "bob", Bundle: Bundle{Device: 1, Inode: 17}},
-		{ID: "a", Owner: "bob", Bundle: Bundle{Device: 17, Inode: 1}},
+		{ID: "b", UID: 501},
+		{ID: "a", UID: 502},
+		{ID: "a", UID: 5020},
 	}
 	seen := make(map[string]bool)
 	for i, key := range keys {
@@ -268,7 +267,7 @@ func TestKindsOfColumns(t *testing.T) {
 
 // notColumns are what travels of a machine and is no cell: structures, with
 // limits of their own.
-var notColumns = []string{"bundle", "seen_by", "gaps"}
+var notColumns = []string{"uid", "bundle", "seen_by", "gaps"}
 
 // Each field that travels has the one entry whose id is its name, and that
 // entry lies in this field: nothing that is added to a row goes without a

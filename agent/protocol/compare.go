@@ -44,7 +44,8 @@ type vmPairs struct {
 }
 
 // pairVMs gives every row at most one partner: the same machine in the same
-// account first, then the same shared machine in the name of another account.
+// account first, then the same shared machine in the name of another account,
+// and last one that was kept before keys had a uid, which may be anybody's.
 func pairVMs(before, now []VM) vmPairs {
 	byID := make(map[string][]int, len(before))
 	for i, vm := range before {
@@ -54,7 +55,7 @@ func pairVMs(before, now []VM) vmPairs {
 	for i := range pairs.before {
 		pairs.before[i] = -1
 	}
-	for _, fits := range []func(VM, VM) bool{isSameRow, VM.isSharedRowOf} {
+	for _, fits := range []func(VM, VM) bool{isSameRow, VM.isSharedRowOf, isOlderRow} {
 		for i, vm := range now {
 			if pairs.before[i] >= 0 {
 				continue
@@ -74,16 +75,31 @@ func pairVMs(before, now []VM) vmPairs {
 // be read nothing is known but its id.
 func (v VM) wasSeen() bool { return v.Stale == "" || !v.SeenAt.IsZero() }
 
-// isSameRow reports whether two rows are one account's word about one machine. A
-// bundle that could not be looked at is no other bundle.
-func isSameRow(a, b VM) bool {
-	unknown := a.Bundle == Bundle{} || b.Bundle == Bundle{}
-	return a.ID == b.ID && a.Owner == b.Owner && (unknown || a.Bundle == b.Bundle)
+// isSameRow reports whether two rows are one account's word about one machine,
+// whatever became of its bundle (H21).
+func isSameRow(a, b VM) bool { return a.VMKey == b.VMKey }
+
+// isOlderRow reports whether two rows may be about one machine because one of
+// them does not say whose it is.
+func isOlderRow(a, b VM) bool { return a.ID == b.ID && (a.UID == 0 || b.UID == 0) }
+
+// BundleChanged reports whether the machine's bundle is another one than before:
+// it was restored from a copy, or moved to another volume.
+func (c Change) BundleChanged() bool {
+	return c.Before != nil && c.Now != nil && c.Now.Bundle.IsOther(c.Before.Bundle)
 }
 
 // isSharedRowOf reports whether another row is about the same shared machine, in
 // the name of another account.
 func (v VM) isSharedRowOf(other VM) bool {
-	return v.ID == other.ID && v.Owner != other.Owner &&
-		(slices.Contains(v.SeenBy, other.Owner) || slices.Contains(other.SeenBy, v.Owner))
+	return v.ID == other.ID && v.UID != other.UID && (v.isSeenBy(other.UID) || other.isSeenBy(v.UID))
 }
+
+// isSeenBy reports whether the account lists the machine, which is another's.
+func (v VM) isSeenBy(uid uint32) bool {
+	return slices.ContainsFunc(v.SeenBy, func(account Account) bool { return account.UID == uid })
+}
+
+// IsListedBy reports whether the account has the machine in its list: its own,
+// or one that is shared with it.
+func (v VM) IsListedBy(uid uint32) bool { return uid != 0 && (v.UID == uid || v.isSeenBy(uid)) }

@@ -25,7 +25,7 @@ func samplePolicy() PolicyReport {
 		SHA256: "9c41d7f1e5c8b3a297d6e4f5a8b1c2d3e4f5061728394a5b6c7d8e9f00112233", HeadVersion: 41,
 		Counts: map[string]int{StrengthEnforced: 9, StrengthDeterred: 1, StrengthReverted: 2, StrengthMonitored: 1, StrengthNotEnforceable: 1},
 		Verdicts: []Verdict{
-			{Path: "vm_settings.golden_image.clipboard", VM: &VMKey{ID: sampleVM().ID, Owner: "alice", Bundle: sampleVM().Bundle},
+			{Path: "vm_settings.golden_image.clipboard", VM: &VMKey{ID: sampleVM().ID, UID: 501},
 				Verdict: "not_applicable", Strength: StrengthMonitored, Code: CodeGuestOS, Since: noon},
 			{Path: "security_controls.org_license_only", Verdict: "not_enforceable", Strength: StrengthNotEnforceable, Code: CodeNotShown, Since: noon},
 		},
@@ -35,8 +35,8 @@ func samplePolicy() PolicyReport {
 // sampleVM is a row with no empty cell.
 func sampleVM() VM {
 	return VM{
-		VMKey:  VMKey{ID: "f11d8098-10fe-40d9-871e-27af1e66161e", Owner: "alice", Bundle: Bundle{Device: 16777234, Inode: 12345678}},
-		SeenBy: []string{"bob"}, Name: "Windows 11", State: StateSuspended, RawState: "paused", OS: "Windows 11", Edition: "Pro", OSBuild: "26100",
+		VMKey: VMKey{ID: "f11d8098-10fe-40d9-871e-27af1e66161e", UID: 501}, Owner: "alice", Bundle: Bundle{Volume: "0E5C2F1A-9C3B-4B7E-8D55-6A0F4C1B7D21", Inode: 12345678},
+		SeenBy: []Account{{UID: 502, Name: "bob"}}, Name: "Windows 11", State: StateSuspended, RawState: "paused", OS: "Windows 11", Edition: "Pro", OSBuild: "26100",
 		Serial: "Parallels-F1 1D 80 98 10 FE 40 D9 87 1E 27 AF 1E 66 16 1E", Source: SourceOther, Encryption: EncryptedPassword,
 		LastUsedAt: noon.Add(-26 * time.Hour), ToolsVersion: "26.4.0-57513", ToolsState: "possibly_installed", CPU: CPUArm,
 		ConfigHash: "51aa0b1c2d3e4f5061728394a5b6c7d8",
@@ -46,8 +46,8 @@ func sampleVM() VM {
 // gappyVM is a row of a user who cannot be listed, of a machine that never ran.
 func gappyVM() VM {
 	return VM{
-		VMKey: VMKey{ID: "7d0c9c1e-4f5b-4c39-9d0e-2b7c3a1f6e55", Owner: "bob"},
-		Name:  "=macOS\x1b[31m", State: StateUnknown, RawState: "stopped", OS: "macOS", Source: SourceOther, Encryption: NotEncrypted, CPU: CPUArm,
+		VMKey: VMKey{ID: "7d0c9c1e-4f5b-4c39-9d0e-2b7c3a1f6e55", UID: 502}, Owner: "bob",
+		Name: "=macOS\x1b[31m", State: StateUnknown, RawState: "stopped", OS: "macOS", Source: SourceOther, Encryption: NotEncrypted, CPU: CPUArm,
 		Stale: CodeServiceDown, SeenAt: noon.Add(-time.Hour),
 		Gaps: map[string]Code{"vm_edition": CodeGuestOS, "vm_os_build": CodeNeverStarted, "vm_serial": CodeMacGuestSerial,
 			"tools_version": CodeNeverStarted, "last_used": CodeNeverStarted},
@@ -129,7 +129,7 @@ func sampleCommand() Command {
 	vm := sampleVM()
 	return Command{
 		CommandID: "0198e001-0000-7000-8000-000000000001", Type: "vm.delete",
-		Target: CommandTarget{DeviceID: "0198f6b2-0000-7000-8000-000000000002", MacSerial: sampleHost().Serial, Owner: vm.Owner,
+		Target: CommandTarget{DeviceID: "0198f6b2-0000-7000-8000-000000000002", MacSerial: sampleHost().Serial, UID: vm.UID, Owner: vm.Owner,
 			VMID: vm.ID, VMName: vm.Name, Bundle: vm.Bundle},
 		Params: map[string]any{"grace_s": float64(60)}, IssuedAt: noon, NotBefore: noon.Add(time.Hour), ExpiresAt: noon.AddDate(0, 0, 30),
 		TimeoutS: 600, IssuedBy: "operator@example", Reason: "left the company",

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -35,41 +36,67 @@ const (
 	CPUArm   = "Arm"
 )
 
-// Bundle names a VM's folder by what cannot be renamed: the device and inode
-// of the folder. Zero where it could not be looked at.
+// Bundle names a VM's folder by what neither a rename nor a reboot changes: the
+// id of its volume, and its inode there (H21). Zero where it could not be looked
+// at.
 type Bundle struct {
+	Volume string `json:"volume,omitempty"` // the volume's UUID; elsewhere than macOS the file system's own id
+	// Device is st_dev, and set only where the volume has no id that lasts: the
+	// numbers are given anew at each boot, so two of them say nothing of each
+	// other. Agents before this one set nothing else.
 	Device uint64 `json:"device,omitempty"`
 	Inode  uint64 `json:"inode,omitempty"`
 }
 
-// VMKey tells VMs apart: the same id can be registered in two accounts, and
-// the same account can get another bundle under an old id (H21).
+// IsOther reports whether two bundles are two folders for sure, as after one was
+// restored from a copy: another inode, or another volume where both have an id
+// that lasts.
+func (b Bundle) IsOther(than Bundle) bool {
+	if b == (Bundle{}) || than == (Bundle{}) {
+		return false
+	}
+	return b.Inode != than.Inode || b.Volume != than.Volume && b.Volume != "" && than.Volume != ""
+}
+
+// VMKey tells VMs apart: the same id can be registered in two accounts (H21).
 type VMKey struct {
-	ID     string `json:"vm_id"`
-	Owner  string `json:"user_name"`
-	Bundle Bundle `json:"bundle,omitzero"`
+	ID  string `json:"vm_id"`
+	UID uint32 `json:"uid"` // of the owner; 0 in what was kept or sent before keys had it
 }
 
 // String is the key in one word, for maps, stores and logs.
-func (k VMKey) String() string {
-	return fmt.Sprintf("%s/%s/%x.%x", k.ID, k.Owner, k.Bundle.Device, k.Bundle.Inode)
+func (k VMKey) String() string { return fmt.Sprintf("%s/%d", k.ID, k.UID) }
+
+// Compare orders keys by owner, then id.
+func (k VMKey) Compare(other VMKey) int {
+	return cmp.Or(cmp.Compare(k.UID, other.UID), cmp.Compare(k.ID, other.ID))
 }
 
-// Compare orders keys by owner, then id, then bundle.
-func (k VMKey) Compare(other VMKey) int {
-	return cmp.Or(
-		cmp.Compare(k.Owner, other.Owner),
-		cmp.Compare(k.ID, other.ID),
-		cmp.Compare(k.Bundle.Device, other.Bundle.Device),
-		cmp.Compare(k.Bundle.Inode, other.Bundle.Inode),
-	)
+// Account is one account of the Mac. It is its uid; the name is what the
+// directory called it then, for people.
+type Account struct {
+	UID  uint32 `json:"uid"`
+	Name string `json:"user_name"`
+}
+
+// UnmarshalJSON takes a bare name as well, which is what was kept and sent
+// before, and what RowJSON writes: its uid is 0.
+func (a *Account) UnmarshalJSON(data []byte) error {
+	*a = Account{}
+	if json.Unmarshal(data, &a.Name) == nil {
+		return nil
+	}
+	type account Account
+	return json.Unmarshal(data, (*account)(a))
 }
 
 // VM is what the agent observed of one virtual machine. Empty cells of the
 // table have their reason in Gaps.
 type VM struct {
 	VMKey
-	SeenBy       []string        `json:"seen_by,omitempty"` // other accounts that list a shared VM
+	Owner        string          `json:"user_name"` // name of the owner's account
+	Bundle       Bundle          `json:"bundle,omitzero"`
+	SeenBy       []Account       `json:"seen_by,omitempty"` // other accounts that list a shared VM, by uid
 	Name         string          `json:"vm_name"`
 	State        string          `json:"vm_state"`            // one of the State words
 	RawState     string          `json:"raw_state,omitempty"` // as the tool said it
@@ -114,11 +141,35 @@ type Product struct {
 
 // UserLook says how listing one account's VMs went.
 type UserLook struct {
-	Name  string    `json:"user_name"`
-	UID   uint32    `json:"uid"`
-	Code  Code      `json:"code,omitempty"` // why the account could not be listed; empty = it was
-	At    time.Time `json:"at,omitzero"`    // last time it was listed
-	Count int       `json:"vms"`
+	Name    string    `json:"user_name"`
+	UID     uint32    `json:"uid"`
+	Code    Code      `json:"code,omitempty"`     // why the account could not be listed, or what its list lacks; empty = it was
+	At      time.Time `json:"at,omitzero"`        // last time it was listed
+	Count   int       `json:"vms"`                // virtual machines of its list
+	LeftOut int       `json:"left_out,omitempty"` // beyond Count or the report's room: those that no row is for
+}
+
+// IsListed reports whether the account was listed in the look.
+func (u UserLook) IsListed() bool {
+	return u.Code == "" || u.Code == CodeVMLimit || u.Code == CodeStreamLimit
+}
+
+// IsLookedAt reports whether anybody tries to list the account; of one that
+// nobody does, only Name, UID and Code say something.
+func (u UserLook) IsLookedAt() bool {
+	switch u.Code {
+	case CodeAccountNotLocal, CodeAccountUIDLow, CodeAccountUIDHigh, CodeAccountHidden:
+		return false
+	}
+	return true
+}
+
+// Who is the account in a message, with the number of what its rows lack.
+func (u UserLook) Who() string {
+	if u.LeftOut > 0 {
+		return fmt.Sprintf("%s, %d left out", u.Name, u.LeftOut)
+	}
+	return u.Name
 }
 
 // Row is one line of the guide's table: a VM joined with its Mac and with

@@ -165,7 +165,8 @@ type Command struct {
 type CommandTarget struct {
 	DeviceID  string `json:"device_id"`
 	MacSerial string `json:"mac_serial"`
-	Owner     string `json:"user_name,omitempty"`
+	UID       uint32 `json:"uid,omitempty"`       // of the VM's owner
+	Owner     string `json:"user_name,omitempty"` // what the owner's account was called, for people
 	VMID      string `json:"vm_id,omitempty"`
 	VMName    string `json:"vm_name,omitempty"`
 	Bundle    Bundle `json:"bundle,omitzero"`

@@ -89,12 +89,16 @@ func (b Baseline) totalHash(truncated bool) string {
 }
 
 // Fill puts into request what the portal does not have yet, judged by base,
-// the report it acknowledged last. An empty base sends everything. The result
-// is the baseline to keep once this request is acknowledged.
+// the report it acknowledged last. An empty base sends everything, and so does
+// one that was kept before keys had a uid: its rows cannot be named any more. The
+// result is the baseline to keep once this request is acknowledged.
 func (r *Report) Fill(request *CheckinRequest, base Baseline) (Baseline, error) {
 	now, err := r.Baseline()
 	if err != nil {
 		return Baseline{}, err
+	}
+	if base.isOlder() {
+		base = Baseline{}
 	}
 	request.Inventory = Inventory{Hash: now.Hash}
 	if now.Hash == base.Hash {
@@ -120,6 +124,16 @@ func (r *Report) Fill(request *CheckinRequest, base Baseline) (Baseline, error) 
 		}
 	}
 	return now, nil
+}
+
+// isOlder reports whether the baseline was kept before keys had a uid.
+func (b Baseline) isOlder() bool {
+	for _, mark := range b.VMs {
+		if mark.Key.UID == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // hashJSON is the first 32 hex digits of the SHA-256 of v as JSON; maps are

@@ -19,7 +19,7 @@ func drawReport(t *rapid.T) Report {
 		Product: Product{Installed: rapid.Bool().Draw(t, "installed")},
 		Policy:  PolicyReport{State: rapid.SampledFrom([]string{PolicyNone, PolicyFetched}).Draw(t, "policy")},
 	}
-	for _, owner := range []string{"alice", "bob"} {
+	for i, owner := range []string{"alice", "bob"} {
 		if rapid.Bool().Draw(t, "uses "+owner) {
 			report.Users = append(report.Users, UserLook{Name: owner})
 		}
@@ -27,7 +27,7 @@ func drawReport(t *rapid.T) Report {
 			if !rapid.Bool().Draw(t, "has") {
 				continue
 			}
-			vm := VM{VMKey: VMKey{ID: fmt.Sprint(id), Owner: owner, Bundle: Bundle{Inode: rapid.Uint64Range(0, 1).Draw(t, "inode")}},
+			vm := VM{VMKey: VMKey{ID: fmt.Sprint(id), UID: 501 + uint32(i)}, Owner: owner, Bundle: Bundle{Inode: rapid.Uint64Range(0, 1).Draw(t, "inode")},
 				Name: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "name")}
 			if rapid.Bool().Draw(t, "gap") {
 				vm.Gaps = map[string]Code{"cpu": CodeNotShown, "vm_os": CodeNoTools}
@@ -187,7 +187,9 @@ func TestBaselineSeesEveryChange(t *testing.T) {
 		"policy":    func(r *Report) { r.Policy.Verdicts[0].Since = noon.Add(time.Second) },
 		"row":       func(r *Report) { r.VMs[0].SeenBy = nil },
 		"gap":       func(r *Report) { r.VMs[1].Gaps["cpu"] = CodeNotShown },
-		"key":       func(r *Report) { r.VMs[1].Bundle.Inode = 1 },
+		"key":       func(r *Report) { r.VMs[1].UID = 503 },
+		"owner":     func(r *Report) { r.VMs[1].Owner = "robert" },
+		"bundle":    func(r *Report) { r.VMs[1].Bundle.Inode = 1 },
 		"truncated": func(r *Report) { r.Truncated = true },
 		"no rows":   func(r *Report) { r.VMs = nil },
 	}

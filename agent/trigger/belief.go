@@ -37,10 +37,11 @@ type ProductBelief struct {
 
 // VMBelief is what is held for true of one virtual machine.
 type VMBelief struct {
-	Key    protocol.VMKey `json:"key"`
-	SeenBy []string       `json:"seen_by,omitempty"`
-	State  string         `json:"state,omitempty"` // one of the State words; empty = not known
-	Config string         `json:"config,omitempty"`
+	Key    protocol.VMKey     `json:"key"`
+	SeenBy []protocol.Account `json:"seen_by,omitempty"`
+	Bundle protocol.Bundle    `json:"bundle,omitzero"`
+	State  string             `json:"state,omitempty"` // one of the State words; empty = not known
+	Config string             `json:"config,omitempty"`
 
 	stateAt time.Time // of the event that told the state; zero = a look did
 }
@@ -56,7 +57,7 @@ func (b Beliefs) OnAnotherClock() Beliefs {
 }
 
 func beliefOf(vm protocol.VM) VMBelief {
-	belief := VMBelief{Key: vm.VMKey, SeenBy: vm.SeenBy, Config: vm.ConfigHash}
+	belief := VMBelief{Key: vm.VMKey, SeenBy: vm.SeenBy, Bundle: vm.Bundle, Config: vm.ConfigHash}
 	if vm.State != protocol.StateUnknown {
 		belief.State = vm.State
 	}
@@ -65,7 +66,7 @@ func beliefOf(vm protocol.VM) VMBelief {
 
 // asRow is the belief as a look would have it, to be compared with one.
 func (v VMBelief) asRow() protocol.VM {
-	return protocol.VM{VMKey: v.Key, SeenBy: v.SeenBy, State: v.State, ConfigHash: v.Config}
+	return protocol.VM{VMKey: v.Key, SeenBy: v.SeenBy, Bundle: v.Bundle, State: v.State, ConfigHash: v.Config}
 }
 
 // Transient is a state that ends by itself; its end is told as well.
@@ -78,8 +79,8 @@ var lastingStates = map[string]bool{protocol.StateRunning: true, protocol.StateS
 // of the State words of a row, or Transient. It gives the reason that this is;
 // empty if it is no news. It is not sure where only a look can say what the
 // event means.
-func (b Beliefs) OnVMState(at time.Time, account, vmID, state string) (after Beliefs, reason Reason, sure bool) {
-	place := b.placeOf(account, vmID)
+func (b Beliefs) OnVMState(at time.Time, uid uint32, vmID, state string) (after Beliefs, reason Reason, sure bool) {
+	place := b.placeOf(uid, vmID)
 	switch {
 	case place < 0:
 		return b, "", false
@@ -98,14 +99,14 @@ func (b Beliefs) OnVMState(at time.Time, account, vmID, state string) (after Bel
 
 // placeOf gives the place of a virtual machine that the account lists: its own,
 // or one that is shared with it. The same id can be in two accounts (H21).
-func (b Beliefs) placeOf(account, vmID string) int {
+func (b Beliefs) placeOf(uid uint32, vmID string) int {
 	shared := -1
-	for i, vm := range b.VMs {
-		switch {
-		case vm.Key.ID != vmID:
-		case vm.Key.Owner == account:
+	for i, belief := range b.VMs {
+		switch vm := belief.asRow(); {
+		case vm.ID != vmID:
+		case vm.UID == uid:
 			return i
-		case slices.Contains(vm.SeenBy, account):
+		case vm.IsListedBy(uid):
 			shared = i
 		}
 	}
@@ -212,7 +213,10 @@ func (v VMBelief) seenAs(now VMBelief, stale bool, began time.Time) (VMBelief, [
 	if now.Config == "" {
 		now.Config = v.Config
 	}
-	if v.Config != "" && v.Config != now.Config {
+	if now.Bundle == (protocol.Bundle{}) {
+		now.Bundle = v.Bundle
+	}
+	if v.Config != "" && v.Config != now.Config || now.Bundle.IsOther(v.Bundle) {
 		reasons = append(reasons, VMConfigChanged)
 	}
 	return now, reasons

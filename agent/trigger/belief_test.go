@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ import (
 // vmRow is a row of alice's as a look sees it.
 func aliceRow(id, state string) protocol.VM {
 	return protocol.VM{
-		VMKey: protocol.VMKey{ID: id, Owner: "alice", Bundle: protocol.Bundle{Device: 1, Inode: 7}}, State: state, ConfigHash: "c1",
+		VMKey: protocol.VMKey{ID: id, UID: 501}, Owner: "alice", Bundle: protocol.Bundle{Volume: "v", Inode: 7}, State: state, ConfigHash: "c1",
 	}
 }
 
@@ -57,13 +58,20 @@ func TestWhatALookFinds(t *testing.T) {
 		"removed": {[]protocol.VM{stopped}, nil, []News{{VMRemoved, "a"}}},
 		"another bundle under the id": { // H21
 			[]protocol.VM{stopped}, []protocol.VM{vmWith(stopped, func(vm *protocol.VM) { vm.Bundle.Inode = 8 })},
-			[]News{{VMCreated, "a"}, {VMRemoved, "a"}},
+			[]News{{VMConfigChanged, "a"}},
+		},
+		"another bundle under the id, while it was not readable": {
+			[]protocol.VM{stopped, aliceRow("b", protocol.StateStopped)},
+			[]protocol.VM{stopped, vmWith(aliceRow("b", protocol.StateStopped), func(vm *protocol.VM) { vm.Bundle = protocol.Bundle{} })}, nil,
+		},
+		"H21 a renamed account": {
+			[]protocol.VM{stopped}, []protocol.VM{vmWith(stopped, func(vm *protocol.VM) { vm.Owner = "alicia" })}, nil,
 		},
 		"a bundle that was not readable before": {
 			[]protocol.VM{vmWith(stopped, func(vm *protocol.VM) { vm.Bundle = protocol.Bundle{} })}, []protocol.VM{stopped}, nil,
 		},
 		"the id in another account": { // H21
-			[]protocol.VM{stopped}, []protocol.VM{stopped, vmWith(running, func(vm *protocol.VM) { vm.Owner = "bob" })}, []News{{VMCreated, "a"}},
+			[]protocol.VM{stopped}, []protocol.VM{stopped, vmWith(running, func(vm *protocol.VM) { vm.UID, vm.Owner = 502, "bob" })}, []News{{VMCreated, "a"}},
 		},
 		"a state that nobody knows": {
 			[]protocol.VM{running}, []protocol.VM{aliceRow("a", protocol.StateUnknown)}, nil,
@@ -158,6 +166,30 @@ func TestTheFirstLookIsNoNews(t *testing.T) {
 	}
 }
 
+// What an agent before this one believed names no uids. The first look after
+// the update takes its machines for the same ones, and still tells what changed.
+func TestH21_OlderBeliefsGiveNoFalseNews(t *testing.T) {
+	t.Parallel()
+	const older = `{"known":true,"product":{"state":"Activated (License Key)"},"vms":[
+		{"key":{"vm_id":"a","user_name":"alice","bundle":{"device":16777234,"inode":7}},"seen_by":["bob"],"state":"Stopped","config":"c1"},
+		{"key":{"vm_id":"b","user_name":"alice","bundle":{"device":16777234,"inode":8}},"state":"Stopped","config":"c1"}]}`
+	var beliefs Beliefs
+	if err := json.Unmarshal([]byte(older), &beliefs); err != nil {
+		t.Fatal(err)
+	}
+	now := []protocol.VM{
+		vmWith(aliceRow("a", protocol.StateStopped), func(vm *protocol.VM) { vm.SeenBy = []protocol.Account{{UID: 502, Name: "bob"}} }),
+		aliceRow("b", protocol.StateRunning),
+	}
+	after, news := beliefs.OnPicture(Picture{At: at(1), VMs: now, Product: activated})
+	if want := []News{{VMStarted, "b"}}; !slices.Equal(news, want) {
+		t.Errorf("got %v, want %v", news, want)
+	}
+	if _, news = after.OnPicture(Picture{At: at(2), VMs: now, Product: activated}); len(news) != 0 {
+		t.Errorf("and again %v", news)
+	}
+}
+
 // An event is believed at once, and the look that follows has nothing to add.
 func TestAnEventAndItsLookAreOneReason(t *testing.T) {
 	t.Parallel()
@@ -184,7 +216,7 @@ func TestAnEventAndItsLookAreOneReason(t *testing.T) {
 			var got []Reason
 			for i, word := range test.events {
 				var reason Reason
-				beliefs, reason, _ = beliefs.OnVMState(at(1+i), "alice", "a", word)
+				beliefs, reason, _ = beliefs.OnVMState(at(1+i), 501, "a", word)
 				got = append(got, reason)
 			}
 			if !slices.Equal(got, test.want) {
@@ -214,7 +246,7 @@ func TestWhatNeedsALook(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, _, sure := seen(aliceRow("a", protocol.StateStopped)).OnVMState(at(1), "alice", test.id, test.word); sure != test.sure {
+			if _, _, sure := seen(aliceRow("a", protocol.StateStopped)).OnVMState(at(1), 501, test.id, test.word); sure != test.sure {
 				t.Errorf("sure: %t", sure)
 			}
 		})
@@ -224,7 +256,7 @@ func TestWhatNeedsALook(t *testing.T) {
 // A list that was begun before an event is older than it.
 func TestALookDoesNotOverruleALaterEvent(t *testing.T) {
 	t.Parallel()
-	beliefs, reason, _ := seen(aliceRow("a", protocol.StateStopped)).OnVMState(at(5), "alice", "a", protocol.StateRunning)
+	beliefs, reason, _ := seen(aliceRow("a", protocol.StateStopped)).OnVMState(at(5), 501, "a", protocol.StateRunning)
 	if reason != VMStarted {
 		t.Fatalf("got %q", reason)
 	}
@@ -243,8 +275,8 @@ func TestALookDoesNotOverruleALaterEvent(t *testing.T) {
 func TestWhoseMachineAnEventIsAbout(t *testing.T) {
 	t.Parallel()
 	own := aliceRow("a", protocol.StateStopped)
-	namesake := vmWith(own, func(vm *protocol.VM) { vm.Owner = "bob" })
-	shared := vmWith(aliceRow("s", protocol.StateStopped), func(vm *protocol.VM) { vm.SeenBy = []string{"bob"} })
+	namesake := vmWith(own, func(vm *protocol.VM) { vm.UID, vm.Owner = 502, "bob" })
+	shared := vmWith(aliceRow("s", protocol.StateStopped), func(vm *protocol.VM) { vm.SeenBy = []protocol.Account{{UID: 502, Name: "bob"}} })
 	cases := map[string]struct {
 		account, id string
 		want        []Reason // of the same event from alice, bob and carol, one after the other
@@ -259,7 +291,7 @@ func TestWhoseMachineAnEventIsAbout(t *testing.T) {
 			beliefs := seen(own, namesake, shared)
 			for i, account := range []string{"alice", "bob", "carol"} {
 				var reason Reason
-				if beliefs, reason, _ = beliefs.OnVMState(at(1), account, test.id, protocol.StateRunning); reason != test.want[i] {
+				if beliefs, reason, _ = beliefs.OnVMState(at(1), uids[account], test.id, protocol.StateRunning); reason != test.want[i] {
 					t.Errorf("from %s: %q, want %q", account, reason, test.want[i])
 				}
 			}
@@ -318,9 +350,9 @@ func TestTRG_02_TRG_03_GRP_11_LIC_07_Licenses(t *testing.T) {
 func TestBeliefsAreAValue(t *testing.T) {
 	t.Parallel()
 	before := seen(aliceRow("a", protocol.StateStopped), aliceRow("b", protocol.StateStopped))
-	before.OnVMState(at(1), "alice", "a", protocol.StateRunning)
+	before.OnVMState(at(1), 501, "a", protocol.StateRunning)
 	before.OnPicture(Picture{At: at(1), VMs: []protocol.VM{aliceRow("b", protocol.StateRunning)}, Product: activated})
-	if _, again, _ := before.OnVMState(at(1), "alice", "a", protocol.StateRunning); again != VMStarted {
+	if _, again, _ := before.OnVMState(at(1), 501, "a", protocol.StateRunning); again != VMStarted {
 		t.Errorf("an older value changed: %q", again)
 	}
 }
@@ -350,7 +382,7 @@ func TestReasonsAreAWayThroughTheStates(t *testing.T) {
 			truth = rapid.SampledFrom([]string{protocol.StateRunning, protocol.StateSuspended, protocol.StateStopped}).Draw(t, "state")
 			if rapid.Bool().Draw(t, "told") {
 				var reason Reason
-				beliefs, reason, _ = beliefs.OnVMState(now, "alice", "a", truth)
+				beliefs, reason, _ = beliefs.OnVMState(now, 501, "a", truth)
 				follow(reason)
 			}
 			if rapid.Bool().Draw(t, "seen") {

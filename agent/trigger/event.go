@@ -15,11 +15,10 @@ type Tick struct{}
 
 // SourceEvent says: look again, because.
 type SourceEvent struct {
-	Reason  Reason // empty: let the look, or what is believed, say why
-	UID     uint32 // the account that it was heard from; 0 = none
-	Account string // its name
-	VMID    string
-	State   string // that the VM is in now: a State word of a row, or Transient; empty = it names none
+	Reason Reason // empty: let the look, or what is believed, say why
+	UID    uint32 // the account that it was heard from; 0 = none
+	VMID   string
+	State  string // that the VM is in now: a State word of a row, or Transient; empty = it names none
 }
 
 // Configured says what the configuration is now.

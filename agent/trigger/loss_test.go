@@ -24,8 +24,6 @@ type lossyMac struct {
 	coming  []fleetEvent // events on their way
 }
 
-var lossyUsers = map[string]uint32{"alice": 501, "bob": 502}
-
 func newLossyMac(t testing.TB, seed uint64) *lossyMac {
 	m := &lossyMac{
 		random: rand.New(rand.NewPCG(seed, 28)),
@@ -83,7 +81,7 @@ func (m *lossyMac) say(vm protocol.VM, words ...string) {
 		}
 		for range 1 + m.random.IntN(2) {
 			at := m.now.Add(time.Duration(m.random.Int64N(int64(3 * time.Second))))
-			m.coming = append(m.coming, fleetEvent{at, SourceEvent{UID: lossyUsers[vm.Owner], Account: vm.Owner, VMID: vm.ID, State: word}})
+			m.coming = append(m.coming, fleetEvent{at, SourceEvent{UID: vm.UID, VMID: vm.ID, State: word}})
 		}
 	}
 	slices.SortStableFunc(m.coming, func(a, b fleetEvent) int { return a.at.Compare(b.at) })
@@ -96,7 +94,7 @@ func (m *lossyMac) disturb() {
 		if m.chance(0.05) { // the stream is killed, and starts again after a while
 			m.deaf[owner] = m.now.Add(time.Duration(m.random.Int64N(int64(10 * time.Minute))))
 			if m.chance(0.5) { // of which, for once, nobody is told
-				m.coming = append(m.coming, fleetEvent{m.deaf[owner], SourceEvent{UID: lossyUsers[owner], Account: owner}})
+				m.coming = append(m.coming, fleetEvent{m.deaf[owner], SourceEvent{UID: uids[owner]}})
 			}
 		}
 		m.late[owner] = m.chance(0.1)

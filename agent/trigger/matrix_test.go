@@ -14,9 +14,12 @@ import (
 // within30s is how long the conformance rows give a reason that has no splay.
 const within30s = 30 * time.Second
 
+// uids are the accounts of these tests.
+var uids = map[string]uint32{"alice": 501, "bob": 502, "carol": 503}
+
 // vmRow is a row of the inventory as a look makes it.
 func vmRow(owner, id, state, config string) protocol.VM {
-	return protocol.VM{VMKey: protocol.VMKey{Owner: owner, ID: id}, State: state, ConfigHash: config}
+	return protocol.VM{VMKey: protocol.VMKey{UID: uids[owner], ID: id}, Owner: owner, State: state, ConfigHash: config}
 }
 
 var (
@@ -49,7 +52,7 @@ func aliceHears(vmID, word string) SourceEvent {
 		"running": protocol.StateRunning, "suspended": protocol.StateSuspended, "paused": protocol.StateSuspended, "stopped": protocol.StateStopped,
 		"starting": Transient, "suspending": Transient, "pausing": Transient, "resuming": Transient, "stopping": Transient,
 	}[word]
-	return SourceEvent{UID: 501, Account: "alice", VMID: vmID, State: state}
+	return SourceEvent{UID: 501, VMID: vmID, State: state}
 }
 
 // arrival is one line of the guide's list: what happens on a Mac, and the only
@@ -252,7 +255,7 @@ func TestTRG_04_CreatedLongAfterEmptyHints(t *testing.T) {
 	t.Parallel()
 	s := lived(t, valid)
 	for range 10 {
-		s.tell(SourceEvent{UID: 501, Account: "alice"})
+		s.tell(SourceEvent{UID: 501})
 		s.until(s.now.Add(3 * time.Minute))
 	}
 	s.until(s.now.Add(6 * time.Hour))

@@ -66,7 +66,7 @@ func (s *simulation) rumble(within time.Duration) {
 		// Echoes that the source could not tell from changes, and changes of the
 		// uptime alone: the configuration's hash stays.
 		{1000, func(s *simulation, _ int) { s.tell(aliceHears("a", "")) }},
-		{500, func(s *simulation, _ int) { s.tell(SourceEvent{UID: 502, Account: "bob", VMID: "b"}) }},
+		{500, func(s *simulation, _ int) { s.tell(SourceEvent{UID: 502, VMID: "b"}) }},
 		// Edges of networks that nobody cares for end in the source (trigger); even
 		// if they did not.
 		{200, func(s *simulation, _ int) { s.tell(SourceEvent{Reason: NetworkUp}) }},

@@ -24,7 +24,10 @@ func TestStateIsStoredAsItIs(t *testing.T) {
 		Calendar: Calendar{DailyAt: stepNoon.Add(8)},
 		Beliefs: Beliefs{
 			Known: true, Product: ProductBelief{Version: "26.4.0", State: protocol.ProductKey, License: "L", Activated: true},
-			VMs: []VMBelief{{Key: protocol.VMKey{ID: "a", Owner: "alice"}, SeenBy: []string{"bob"}, State: protocol.StateRunning, Config: "c"}},
+			VMs: []VMBelief{{
+				Key: protocol.VMKey{ID: "a", UID: 501}, SeenBy: []protocol.Account{{UID: 502, Name: "bob"}}, Bundle: protocol.Bundle{Volume: "v", Inode: 7},
+				State: protocol.StateRunning, Config: "c",
+			}},
 		},
 	}
 	lively := state

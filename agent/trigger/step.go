@@ -51,7 +51,7 @@ func (s State) onHint(now time.Time, uid uint32) State {
 
 // onVMState takes in that a virtual machine is in a state.
 func (s State) onVMState(now time.Time, what SourceEvent) State {
-	beliefs, reason, sure := s.Beliefs.OnVMState(now, what.Account, what.VMID, what.State)
+	beliefs, reason, sure := s.Beliefs.OnVMState(now, what.UID, what.VMID, what.State)
 	s.Beliefs = beliefs
 	switch {
 	case !sure:

@@ -55,7 +55,7 @@ func TestEmptyHintsAreAnsweredLater(t *testing.T) {
 	for nth, want := range []time.Duration{1, 2, 4, 8, 8, 8} {
 		s.passes = nil
 		from := s.now
-		s.tell(SourceEvent{UID: 501, Account: "alice"})
+		s.tell(SourceEvent{UID: 501})
 		s.until(from.Add(want*protocol.DefaultTiming().Debounce + s.looks + s.takes))
 		if len(s.passes) != 1 || s.passes[0].at.Sub(from) != want*protocol.DefaultTiming().Debounce+s.looks {
 			t.Fatalf("hint %d: passes %+v since %s, want one after %d debounces", nth, s.passes, from, want)

@@ -53,7 +53,7 @@ type VMEvents struct {
 	mu       sync.Mutex
 	accounts map[uint32]*followedAccount
 	chosen   []uint32 // who has a stream, sorted
-	left     int      // how many have none
+	beyond   int      // how many have none
 	now      conditions
 }
 
@@ -91,14 +91,15 @@ func (v *VMEvents) SetService(up bool) {
 
 // SetUsers says who is followed, and where their virtual machines' files are:
 // after each look. A stream whose user is gone ends; one whose user has another
-// session or other machines goes on.
-func (v *VMEvents) SetUsers(users []Followed) {
+// session or other machines goes on. It gives the uids of those who have none
+// because they are beyond the limit, sorted.
+func (v *VMEvents) SetUsers(users []Followed) (beyond []uint32) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	chosen := chooseStreams(users, v.chosen)
-	if left := len(users) - len(chosen); left != v.left {
-		v.left = left
-		v.options.Log.Info().Int("users", left).Msg("users beyond the limit of streams: the slow poll looks at them")
+	chosen, beyond := chooseStreams(users, v.chosen)
+	if len(beyond) != v.beyond {
+		v.beyond = len(beyond)
+		v.options.Log.Info().Int("users", v.beyond).Msg("users beyond the limit of streams: the slow poll looks at them")
 	}
 	shared := sharedMachines(users)
 	var uids []uint32
@@ -114,14 +115,15 @@ func (v *VMEvents) SetUsers(users []Followed) {
 	}
 	v.forgetIdle(time.Now())
 	v.wakeWatch()
+	return beyond
 }
 
 // chooseStreams gives those who have a stream: at most maxStreams, first who is
 // logged in, then who has a stream already, then who has more virtual machines.
-// No account is there twice.
-func chooseStreams(users []Followed, streaming []uint32) []Followed {
+// No account is there twice. The uids of the others are beyond the limit.
+func chooseStreams(users []Followed, streaming []uint32) (chosen []Followed, beyond []uint32) {
 	seen := make(map[uint32]bool, len(users))
-	chosen := slices.DeleteFunc(slices.Clone(users), func(user Followed) bool {
+	chosen = slices.DeleteFunc(slices.Clone(users), func(user Followed) bool {
 		again := seen[user.User.UID]
 		seen[user.User.UID] = true
 		return again
@@ -132,7 +134,12 @@ func chooseStreams(users []Followed, streaming []uint32) []Followed {
 		return cmp.Or(yesFirst(a.Session, b.Session), yesFirst(aStreams, bStreams),
 			cmp.Compare(len(b.Configs), len(a.Configs)), cmp.Compare(a.User.UID, b.User.UID))
 	})
-	return chosen[:min(len(chosen), maxStreams)]
+	room := min(len(chosen), maxStreams)
+	for _, user := range chosen[room:] {
+		beyond = append(beyond, user.User.UID)
+	}
+	slices.Sort(beyond)
+	return chosen[:room], beyond
 }
 
 // sharedMachines are the ids that more than one account has.

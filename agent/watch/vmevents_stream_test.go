@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -234,6 +235,25 @@ func TestH12_AtMost32Streams(t *testing.T) {
 		if streams, _ := m.running(); streams != maxStreams || !m.streaming(600) || m.streaming(669) {
 			m.t.Error("who is logged in has no stream, or there are too many")
 		}
+	})
+}
+
+// Who is beyond the limit is named, and a second name of an account that has a
+// stream is not.
+func TestINV_02_H12_WhoIsBeyondTheLimitOfStreams(t *testing.T) {
+	onFakeMac(t, func(m *bench) {
+		var users []Followed
+		for uid := range uint32(maxStreams) {
+			users = append(users, followed(600+uid))
+		}
+		if beyond := m.SetUsers(append(users, users...)); len(beyond) != 0 {
+			m.t.Errorf("two names each: %v", beyond)
+		}
+		m.settled(users...)
+		if beyond := m.SetUsers(append(users, followed(801), followed(800), followed(800))); !slices.Equal(beyond, []uint32{800, 801}) {
+			m.t.Errorf("two more: %v", beyond)
+		}
+		m.settled()
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"prlagent/agent/localapi"
@@ -192,10 +193,32 @@ func (m *checkedMac) checkUsers(context.Context) checkResult {
 	if m.status.Restricted {
 		return unknownResult("only administrators see other users; use sudo")
 	}
-	for _, user := range m.status.Users {
-		if user.Code != "" {
-			return codeResult(user.Code, user.Name)
+	worst, others := lackingUsers(m.status.Users)
+	if worst.Code == "" {
+		return okResult("%d users, %d virtual machines.", m.status.Counts.Users, m.status.Counts.VMs)
+	}
+	detail := worst.Who()
+	if len(others) > 0 {
+		detail += "; also " + strings.Join(others, ", ")
+	}
+	return codeResult(worst.Code, detail)
+}
+
+// lackingUsers gives the user whose list lacks something for the worst reason,
+// and the others in words.
+func lackingUsers(users []protocol.UserLook) (worst protocol.UserLook, others []string) {
+	severity := func(user protocol.UserLook) int {
+		return slices.Index([]protocol.Severity{protocol.Info, protocol.Warning, protocol.Failure}, user.Code.Text().Severity)
+	}
+	for _, user := range users {
+		if user.Code != "" && (worst.Code == "" || severity(user) > severity(worst)) {
+			worst = user
 		}
 	}
-	return okResult("%d users, %d virtual machines.", m.status.Counts.Users, m.status.Counts.VMs)
+	for _, user := range users {
+		if user.Code != "" && user.UID != worst.UID {
+			others = append(others, user.Who()+": "+string(user.Code))
+		}
+	}
+	return worst, others
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
 )
 
 // outcomes runs doctor and gives the outcome of every check by its id.
@@ -62,7 +63,14 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 		says   string
 	}{
 		"a user who cannot be listed": {asIs, "users", "user_session", "bob"},
-		"an unreachable portal":       {asIs, "portal", "portal_unreachable", "i/o timeout"},
+		"INV-02 an account that nobody looks at, beside others": {
+			func(d *fakeDaemon) {
+				d.status.Users = append(d.status.Users,
+					protocol.UserLook{Name: "hiddenadmin", UID: 499, Code: protocol.CodeAccountUIDLow},
+					protocol.UserLook{Name: "carol", UID: 503, Code: protocol.CodeVMLimit, LeftOut: 7})
+			}, "users", "account_uid_too_low", "hiddenadmin; also bob: user_session, carol, 7 left out: vm_limit",
+		},
+		"an unreachable portal": {asIs, "portal", "portal_unreachable", "i/o timeout"},
 		"a restored state": {
 			func(d *fakeDaemon) { d.status.Store.Outcome, d.status.Store.Reason = "restored", "page 7" },
 			"state", "state_restored", "page 7",

@@ -70,9 +70,15 @@ func contract[T any](t *testing.T, name string) T {
 
 func sampleDaemon(t *testing.T) *fakeDaemon {
 	t.Helper()
+	inventory := contract[localapi.Inventory](t, "vms.json")
+	for _, row := range inventory.Rows {
+		for i := range row.SeenBy {
+			row.SeenBy[i].UID = user.UID // a daemon has it; the document has the name
+		}
+	}
 	return &fakeDaemon{
 		status:    contract[localapi.Status](t, "status.json"),
-		inventory: contract[localapi.Inventory](t, "vms.json"),
+		inventory: inventory,
 		events:    contract[localapi.EventList](t, "events.json").Events,
 		checkin:   contract[localapi.CheckinResult](t, "checkin-result.json"),
 	}
@@ -124,8 +130,8 @@ func (d *fakeDaemon) serve(t *testing.T, root string, actor localapi.Actor) (sto
 }
 
 var (
-	admin = localapi.Actor{Name: "carol", Admin: true}
-	user  = localapi.Actor{Name: "bob"}
+	admin = localapi.Actor{UID: 503, Name: "carol", Admin: true}
+	user  = localapi.Actor{UID: 502, Name: "bob"}
 )
 
 // screen is what one run of the program printed, and its exit code.

@@ -207,11 +207,18 @@ func (p *pageWriter) addUsers(users []protocol.UserLook) {
 	looks := styledTable{heads: []string{"USER", "VMS", "LISTED", "REASON"}}
 	for _, user := range users {
 		listed := tableCell{"not yet", styleDim}
-		if !user.At.IsZero() {
+		count := fmt.Sprint(user.Count)
+		switch {
+		case !user.At.IsZero():
 			listed = tableCell{p.view.localTime(user.At), ""}
+		case !user.IsLookedAt():
+			count, listed = "–", tableCell{"never", styleDim}
+		}
+		if user.LeftOut > 0 {
+			count += fmt.Sprintf(" of %d", user.Count+user.LeftOut)
 		}
 		looks.rows = append(looks.rows, []tableCell{
-			{user.Name, ""}, {fmt.Sprint(user.Count), ""}, listed, {codeWords(user.Code), styleYellow},
+			{user.Name, ""}, {count, ""}, listed, {codeWords(user.Code), styleYellow},
 		})
 	}
 	p.text.WriteString(looks.render(p.view, "  "))

@@ -14,13 +14,17 @@ func clipVM(vm *protocol.VM) {
 	vm.Cut()
 	vm.SeenBy = vm.SeenBy[:min(len(vm.SeenBy), maxSeenBy)]
 	for i := range vm.SeenBy {
-		vm.SeenBy[i] = protocol.CutText(vm.SeenBy[i], protocol.MaxName)
+		vm.SeenBy[i].Name = protocol.CutText(vm.SeenBy[i].Name, protocol.MaxName)
 	}
+	vm.Bundle.Volume = protocol.CutText(vm.Bundle.Volume, maxVolume)
 	vm.Gaps = knownGaps(vm.Gaps)
 }
 
 // maxSeenBy is how many other accounts of one shared virtual machine are kept.
 const maxSeenBy = 32
+
+// maxVolume is the length of a UUID, which is the longest id of a volume.
+const maxVolume = 36
 
 // knownGaps keeps the reasons of cells that the table has.
 func knownGaps(gaps map[string]protocol.Code) map[string]protocol.Code {

@@ -17,7 +17,7 @@ import (
 func TestH51_EveryTextOfAReportIsCut(t *testing.T) {
 	t.Parallel()
 	host, product, agent := protocol.Host{}, protocol.Product{}, protocol.AgentInfo{}
-	policy, machine, reason := protocol.PolicyReport{}, protocol.VM{SeenBy: []string{""}}, protocol.Trigger{}
+	policy, machine, reason := protocol.PolicyReport{}, protocol.VM{SeenBy: []protocol.Account{{}}}, protocol.Trigger{}
 	parts := []any{&host, &product, &agent, &policy, &machine, &reason}
 	long := strings.Repeat("é", 10_000)
 	for _, part := range parts {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/storage"
 )
 
@@ -38,6 +39,9 @@ func (s *Server) mergeReport(ctx context.Context, change *storage.Change, asked 
 	change.Report = &kept
 	if !applies {
 		return protocol.InventorySendFull, nil
+	}
+	if err := identifyRows(inventory.VMs, kept.Users); err != nil {
+		return "", err
 	}
 	merger := rowMerger{now: asked.now, confirmed: confirmed}
 	removed, fits, err := merger.applyInventory(&kept, inventory)
@@ -116,6 +120,18 @@ func replaceParts(kept *storage.Report, request *protocol.CheckinRequest) {
 	}
 }
 
+// identifyRows gives the rows of an agent that does not say whose they are the
+// uids of the accounts that it lists.
+func identifyRows(vms []protocol.VM, users []protocol.UserLook) error {
+	for i := range vms {
+		storage.Identify(&vms[i], users)
+		if vms[i].UID == 0 {
+			return httpapi.InvalidField(fmt.Sprintf("inventory.vms[%d].uid", i), "Nobody knows whose virtual machine it is.")
+		}
+	}
+	return nil
+}
+
 // rowMerger brings rows up to date.
 type rowMerger struct {
 	now       time.Time
@@ -124,23 +140,27 @@ type rowMerger struct {
 
 // applyInventory replaces the rows (full) or changes them (delta) and gives
 // those that left. Deltas that add up to more rows than a report may have do
-// not fit, and change nothing: no agent of ours sends them.
+// not fit, and change nothing: no agent of ours sends them. Neither do those of
+// an agent that names what left without its owner's uid.
 func (m rowMerger) applyInventory(kept *storage.Report, inventory protocol.Inventory) (removed []storage.PastRow, fits bool, err error) {
-	held := make(map[string]storage.Row, len(kept.Rows))
-	for _, row := range kept.Rows {
-		held[row.VM.VMKey.String()] = row
+	if slices.ContainsFunc(inventory.Removed, func(key protocol.VMKey) bool { return key.UID == 0 }) {
+		return nil, false, nil
 	}
-	next := make(map[string]storage.Row, len(held)+len(inventory.VMs))
+	held := make(map[protocol.VMKey]storage.Row, len(kept.Rows))
+	for _, row := range kept.Rows {
+		held[row.VM.VMKey] = row
+	}
+	next := make(map[protocol.VMKey]storage.Row, len(held)+len(inventory.VMs))
 	if !inventory.Full {
 		for key, row := range held {
 			next[key] = row
 		}
 	}
 	for _, key := range inventory.Removed {
-		delete(next, key.String())
+		delete(next, key)
 	}
 	for _, vm := range inventory.VMs {
-		key := vm.VMKey.String()
+		key := vm.VMKey
 		before, known := held[key]
 		if next[key], err = m.mergeRow(vm, before, known); err != nil {
 			return nil, false, err
@@ -160,7 +180,7 @@ func (m rowMerger) applyInventory(kept *storage.Report, inventory protocol.Inven
 	return removed, true, nil
 }
 
-func (m rowMerger) noteChange(kept *storage.Report, rows map[string]storage.Row, changed bool) {
+func (m rowMerger) noteChange(kept *storage.Report, rows map[protocol.VMKey]storage.Row, changed bool) {
 	for _, row := range rows {
 		changed = changed || row.ChangedAt.Equal(m.now)
 	}
@@ -198,7 +218,7 @@ func (m rowMerger) reportedAt(row storage.Row) time.Time {
 	return m.confirmed
 }
 
-func (m rowMerger) removedRows(held, next map[string]storage.Row) []storage.PastRow {
+func (m rowMerger) removedRows(held, next map[protocol.VMKey]storage.Row) []storage.PastRow {
 	var removed []storage.PastRow
 	for key, row := range held {
 		if _, still := next[key]; !still {

@@ -346,7 +346,8 @@ func TestCheckinCutsTheTextsOfEveryRow(t *testing.T) {
 	long := strings.Repeat("n", 10_000)
 	m.Report.Host.ComputerName, m.Report.Product.Version, m.Report.Agent.Version = long, long, long
 	vm := portaltest.WindowsVM("Windows 11")
-	vm.SeenBy = slices.Repeat([]string{long}, 100)
+	vm.SeenBy = slices.Repeat([]protocol.Account{{UID: 502, Name: long}}, 100)
+	vm.Bundle.Volume = long
 	vm.Gaps = map[string]protocol.Code{protocol.Columns[0].ID: protocol.CodeNeverStarted, "of the future": protocol.Code(long)}
 	m.Report.VMs = []protocol.VM{vm}
 	m.Checkin(t)

@@ -27,7 +27,7 @@ func sampleRows(t *testing.T) []tableRow {
 	fresh := portaltest.WindowsVM("=cmd|' /C calc'!A0")
 	fresh.ID, fresh.Gaps = "2a4d3b2c-7e2f-4a74-8d6c-3a2a5a2b8c4f", map[string]protocol.Code{"last_used": protocol.CodeNeverStarted}
 	hostile := portaltest.WindowsVM("name\x1b[2J\u202egpj.exe\nnext line")
-	hostile.ID, hostile.Owner, hostile.Stale = "3b5e4c3d-8f3a-4b85-9e7d-4b3b6b3c9d5a", "bob", protocol.CodeUserSession
+	hostile.ID, hostile.UID, hostile.Owner, hostile.Stale = "3b5e4c3d-8f3a-4b85-9e7d-4b3b6b3c9d5a", 502, "bob", protocol.CodeUserSession
 	hostile.Gaps = map[string]protocol.Code{"last_used": protocol.CodeNotSeenRunning}
 	rows := make([]tableRow, 0, 3)
 	for i, vm := range []protocol.VM{running, fresh, hostile} {

@@ -90,14 +90,34 @@ func (f *Fleet) IDs(ctx context.Context, after string, limit int) ([]string, err
 	return f.store.IDs(ctx, after, limit)
 }
 
-// Report is what a device reported last, from the store.
+// Report is what a device reported last, from the store; healed, where it was
+// kept by a portal before this one.
 func (f *Fleet) Report(ctx context.Context, deviceID string) (storage.Report, error) {
-	return f.store.Report(ctx, deviceID)
+	report, err := f.store.Report(ctx, deviceID)
+	if err != nil || !report.IsOlder() {
+		return report, err
+	}
+	history, err := f.store.History(ctx, deviceID)
+	if err != nil {
+		return storage.Report{}, fmt.Errorf("load history: %w", err)
+	}
+	storage.Heal(&report, &history)
+	return report, nil
 }
 
-// History is what a device had, from the store.
+// History is what a device had, from the store; healed, where it was kept by a
+// portal before this one.
 func (f *Fleet) History(ctx context.Context, deviceID string) (storage.History, error) {
-	return f.store.History(ctx, deviceID)
+	history, err := f.store.History(ctx, deviceID)
+	if err != nil || !history.IsOlder() {
+		return history, err
+	}
+	report, err := f.store.Report(ctx, deviceID)
+	if err != nil {
+		return storage.History{}, fmt.Errorf("load report: %w", err)
+	}
+	storage.Heal(&report, &history)
+	return history, nil
 }
 
 // cacheDevice keeps a device if there is no newer one, and if there is room.
@@ -130,7 +150,7 @@ func (f *Fleet) loadDevice(ctx context.Context, id string) (*cachedDevice, error
 	if err != nil {
 		return nil, fmt.Errorf("load device: %w", err)
 	}
-	report, err := f.store.Report(ctx, id)
+	report, err := f.Report(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("load report: %w", err)
 	}

@@ -47,7 +47,7 @@ func (s Scan) VMs(ctx context.Context, visit func(*VM) error) (incomplete bool, 
 
 // removedRows visits the rows that left since then and did not come back.
 func (s Scan) removedRows(ctx context.Context, m *cachedDevice, visit func(*VM) error) (incomplete bool, err error) {
-	history, err := s.Fleet.store.History(ctx, m.device.ID)
+	history, err := s.Fleet.History(ctx, m.device.ID)
 	if err != nil {
 		return false, fmt.Errorf("load history: %w", err)
 	}

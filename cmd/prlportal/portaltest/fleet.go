@@ -27,7 +27,7 @@ func TwoMacs(t *testing.T) *Portal {
 	second.Report.Host.ComputerName = "Bob's Mac"
 	second.Report.Product = protocol.Product{Installed: true, Version: "26.10.1", Build: "60001", State: protocol.ProductDeactivated}
 	deb := WindowsVM("Deb")
-	deb.Name, deb.ID, deb.Owner, deb.Source, deb.CPU = "Deb", "2a4d3b2c-7e2f-4a74-8d6c-3a2a5a2b8c4f", "bob", "Golden Debian", protocol.CPUIntel
+	deb.Name, deb.ID, deb.UID, deb.Owner, deb.Source, deb.CPU = "Deb", "2a4d3b2c-7e2f-4a74-8d6c-3a2a5a2b8c4f", 502, "bob", "Golden Debian", protocol.CPUIntel
 	deb.OS, deb.Encryption, deb.Gaps = "Debian GNU/Linux 12", protocol.EncryptedPassword, nil
 	second.Report.VMs = []protocol.VM{deb}
 	second.Enroll(t, http.StatusCreated)

@@ -60,8 +60,8 @@ func NewKey(t testing.TB) ed25519.PrivateKey {
 // WindowsVM is a virtual machine of alice, named by its name.
 func WindowsVM(name string) protocol.VM {
 	return protocol.VM{
-		VMKey: protocol.VMKey{ID: uuid.NewSHA1(uuid.NameSpaceOID, []byte(name)).String(), Owner: "alice", Bundle: protocol.Bundle{Device: 1, Inode: 2}},
-		Name:  name, State: protocol.StateStopped, OS: "win-11", Source: protocol.SourceOther,
+		VMKey: protocol.VMKey{ID: uuid.NewSHA1(uuid.NameSpaceOID, []byte(name)).String(), UID: 501},
+		Owner: "alice", Bundle: protocol.Bundle{Volume: "0E5C2F1A-9C3B-4B7E-8D55-6A0F4C1B7D21", Inode: 2}, Name: name, State: protocol.StateStopped, OS: "win-11", Source: protocol.SourceOther,
 		Encryption: protocol.NotEncrypted, CPU: protocol.CPUArm,
 		Gaps: map[string]protocol.Code{"vm_edition": protocol.CodeNeverStarted},
 	}

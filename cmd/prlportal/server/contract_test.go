@@ -28,7 +28,7 @@ func TestOpenAPINamesEveryField(t *testing.T) {
 		"CheckinRequest": protocol.CheckinRequest{}, "CheckinReply": protocol.CheckinReply{},
 		"Trigger": protocol.Trigger{}, "AgentInfo": protocol.AgentInfo{}, "Host": protocol.Host{}, "Product": protocol.Product{},
 		"UserLook": protocol.UserLook{}, "PolicyReport": protocol.PolicyReport{}, "Verdict": protocol.Verdict{},
-		"Inventory": protocol.Inventory{}, "VM": protocol.VM{}, "VMKey": protocol.VMKey{}, "Bundle": protocol.Bundle{},
+		"Inventory": protocol.Inventory{}, "VM": protocol.VM{}, "VMKey": protocol.VMKey{}, "Account": protocol.Account{}, "Bundle": protocol.Bundle{},
 		"Hint": protocol.Hint{}, "Ack": protocol.Ack{}, "OpenCommand": protocol.OpenCommand{}, "Result": protocol.Result{}, "Event": protocol.Event{},
 		"Head": protocol.Head{}, "PolicyPointer": protocol.PolicyPointer{}, "RowExtra": protocol.RowExtra{},
 		"Device": fleet.Device{}, "PendingKey": fleet.PendingKey{}, "Duplicate": storage.Duplicate{}, "Approval": adminapi.Approval{},

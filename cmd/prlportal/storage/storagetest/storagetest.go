@@ -160,7 +160,7 @@ func testNothingLeft(t *testing.T, store Store) {
 }
 
 func testReports(t *testing.T, store Store) {
-	vm := protocol.VM{VMKey: protocol.VMKey{ID: "id", Owner: "alice"}, Name: "Windows", Gaps: map[string]protocol.Code{"cpu": protocol.CodeNotShown}}
+	vm := protocol.VM{VMKey: protocol.VMKey{ID: "id", UID: 501}, Owner: "alice", Name: "Windows", Gaps: map[string]protocol.Code{"cpu": protocol.CodeNotShown}}
 	report := storage.Report{Host: protocol.Host{Serial: "C02a"}, Rows: []storage.Row{{VM: vm, FirstSeenAt: enrolledAt}}}
 	history := storage.History{Rows: []storage.PastRow{{Row: storage.Row{VM: vm}, RemovedAt: enrolledAt}}}
 	mustSave(t, store, storage.Change{Device: newDevice("a"), Report: &report, History: &history})
