@@ -142,8 +142,8 @@ func newAgent(wired parts, state *store.Store, report store.Report, events *even
 
 // wire says what the daemon is made of on a Mac.
 func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *store.Store) parts {
-	identity, keeper := mac.Path(IdentityFile), config.NewKeeper(state)
-	timing := loadConfig(options, mac, keeper).Timing // of the sources; it does not change on a Mac
+	identity, keeper, began := mac.Path(IdentityFile), config.NewKeeper(state), time.Now()
+	timing := loadConfig(options, mac, keeper, 0).Timing // of the sources; it does not change on a Mac
 	streams, lanes := streamsOf(mac, timing, options.Log), lane.New()
 	return parts{
 		log: options.Log, owner: ownerUID(options.Root),
@@ -151,7 +151,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 		looker:     inventory.New(sourcesOf(mac, streams), lanes, state, wallClock, options.Log),
 		sources:    listen(mac, streams, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),
 		follow:     func(accounts []inventory.Account) []uint32 { return streams.SetUsers(followed(accounts)) },
-		loadConfig: func() config.Config { return loadConfig(options, mac, keeper) },
+		loadConfig: func() config.Config { return loadConfig(options, mac, keeper, time.Since(began)) },
 		connect: func(c config.Config, host protocol.Host, state *store.Store, box *outbox.Outbox) exchanger {
 			version, _ := localapi.BuildVersion()
 			return checkin.New(checkin.Options{
@@ -211,14 +211,15 @@ func appVersion(mac *platform.Machine) (version, build string, err error) {
 }
 
 // loadConfig reads the configuration anew; what has just disappeared stays in
-// force for a while (H06).
-func loadConfig(options Options, mac *platform.Machine, keeper *config.Keeper) config.Config {
+// force for a while (H06). uptime is by Go's monotonic clock, which stands still
+// while a Mac sleeps (facts/macos.md 2.4).
+func loadConfig(options Options, mac *platform.Machine, keeper *config.Keeper, uptime time.Duration) config.Config {
 	return keeper.Load(config.Paths{
 		Managed:    mac.Path(ManagedConfig),
 		Local:      localConfig(options, mac),
 		LocalOwner: ownerUID(options.Root),
 		Root:       options.Root != "",
-	}, wallClock()).WithLogLevel(options.LogLevel)
+	}, wallClock(), uptime).WithLogLevel(options.LogLevel)
 }
 
 func localConfig(options Options, mac *platform.Machine) string {

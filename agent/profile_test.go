@@ -25,9 +25,9 @@ func newProfiled(t *testing.T) profiled {
 	t.Helper()
 	folder := t.TempDir()
 	p := profiled{daemon: newDaemon(t, config.Config{}), path: filepath.Join(folder, "managed.plist")}
-	keeper := config.NewKeeper(p.store)
+	keeper, began := config.NewKeeper(p.store), time.Now()
 	p.parts.loadConfig = func() config.Config {
-		return keeper.Load(config.Paths{Managed: p.path, Local: folder + "/none", LocalOwner: uint32(os.Geteuid())}, wallClock())
+		return keeper.Load(config.Paths{Managed: p.path, Local: folder + "/none", LocalOwner: uint32(os.Geteuid())}, wallClock(), time.Since(began))
 	}
 	p.install(t)
 	return p

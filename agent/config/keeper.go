@@ -20,8 +20,9 @@ import (
 // reads, ten minutes apart, missed it and none in between found it. Until then
 // what it held stays in force; afterwards only what holds the Mac to the policy
 // that it has: there is nobody to exchange with, and no command runs. A file
-// that is there decides at once, whatever it says, and so does a profile that
-// comes in place of config.plist.
+// that can be read decides at once, whatever it says, and so does a profile that
+// comes in place of config.plist. One that is there and cannot be read, whole or
+// in part, decides nothing: what was in force stays for as long as that lasts.
 //
 // Both the first missing read and what the file held are in the store, so that
 // a restart forgets neither. Only what may be secret is not, and lacks after
@@ -29,11 +30,21 @@ import (
 type Keeper struct {
 	store *store.Store
 
-	mutex  sync.Mutex
-	loaded bool
-	kept   keptProfile
-	values map[string]any // of the file in force, with all secrets
-	stored bool           // kept is in the store
+	mutex    sync.Mutex
+	loaded   bool
+	kept     keptProfile
+	values   map[string]any            // of the file in force, with all secrets
+	readable map[Source]map[string]any // values of each file when it was read last
+	stored   bool                      // kept is in the store
+	missed   missedTime
+}
+
+// missedTime counts how long a file is missed, by what this process has seen
+// pass: neither a clock that is set nor a Mac that sleeps makes it longer. Before
+// the process began there is nothing but the clock.
+type missedTime struct {
+	earlier time.Duration // before this process
+	since   time.Duration // first read of this process that missed it, by its uptime
 }
 
 // keptProfile is what must be known of the file in force when it is not there.
@@ -50,18 +61,25 @@ var keptProfiles = store.NewCollection[keptProfile]("config_kept")
 func Collections() []string { return []string{keptProfiles.Name()} }
 
 // NewKeeper makes a Keeper that remembers in the given store.
-func NewKeeper(state *store.Store) *Keeper { return &Keeper{store: state} }
+func NewKeeper(state *store.Store) *Keeper {
+	return &Keeper{store: state, readable: make(map[Source]map[string]any)}
+}
 
 // Load is the configuration in force at a time of day: what the files say, or
 // what the file held that was there before. A Problem says where the two differ
-// (profile_missing), and that there was a configuration once (profile_removed).
-func (k *Keeper) Load(paths Paths, now time.Time) Config {
+// (profile_missing, config_unreadable), and that there was a configuration once
+// (profile_removed). uptime is how long this process has run, without the time
+// that the Mac slept.
+func (k *Keeper) Load(paths Paths, now time.Time, uptime time.Duration) Config {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
-	recalled := k.loadKept()
-	found := readFiles(paths)
+	recalled := k.loadKept(now, uptime)
+	found := k.recall(readFiles(paths))
 	held := found.withValues(k.kept.Source, k.values).buildConfig(paths)
-	next, hold := k.kept.afterRead(found, now, held.Timing.ProfileGrace)
+	next, hold := k.kept.afterRead(found, k.patientTime(now, uptime), held.Timing.ProfileGrace)
+	if next.MissedAt != k.kept.MissedAt {
+		k.missed = missedTime{since: uptime}
+	}
 	inForce := held
 	if !hold {
 		inForce = found.buildConfig(paths)
@@ -81,14 +99,48 @@ func (k *Keeper) Load(paths Paths, now time.Time) Config {
 	return inForce
 }
 
+// recall gives each file that cannot be read what it held before. A profile that
+// came beside a config.plist in force, and was never read, takes nothing from it.
+func (k *Keeper) recall(found configFiles) configFiles {
+	for _, file := range []struct {
+		source Source
+		*configFile
+	}{{SourceManaged, &found.managed}, {SourceLocal, &found.local}} {
+		before := k.readable[file.source]
+		switch {
+		case file.problem == nil:
+			k.readable[file.source] = file.values
+		case k.kept.Removed && file.source == k.kept.Source: // it stays removed until it can be read
+		case file.source == k.kept.Source:
+			file.values = k.values
+		case before != nil:
+			file.values = before
+		case file.source == SourceManaged && k.kept.Source == SourceLocal && !k.kept.Removed:
+			file.values = map[string]any{}
+		}
+	}
+	return found
+}
+
+// patientTime is the time of day by a clock that began with the first read that
+// missed the file, and counts what passed since.
+func (k *Keeper) patientTime(now time.Time, uptime time.Duration) time.Time {
+	if k.kept.MissedAt.IsZero() {
+		return now
+	}
+	return k.kept.MissedAt.Add(k.missed.earlier + uptime - k.missed.since)
+}
+
 // afterRead decides what a read means: what is kept from now on, and whether the
 // file of before stays in force. It has no clock and no memory but its
 // arguments.
 func (p keptProfile) afterRead(found configFiles, now time.Time, grace time.Duration) (next keptProfile, hold bool) {
 	_, source := found.trustValues()
 	switch {
+	case p.Source != "" && source == SourceNone && found.isHidden(p.Source):
+		return p, !p.Removed
 	case p.Source == "", source == SourceManaged, !found.fileOf(p.Source).missing:
-		return p.whenFound(found, source), false
+		return p.whenFound(source), false
 	case p.Removed && source == SourceNone:
 		return p, false
 	case p.Removed:
@@ -105,16 +157,12 @@ func (p keptProfile) afterRead(found configFiles, now time.Time, grace time.Dura
 }
 
 // whenFound is what is kept once a file is there. One that has no trust keys any
-// more ends what was; one that cannot be read does not.
-func (p keptProfile) whenFound(found configFiles, source Source) keptProfile {
-	unreadable := p.Source != "" && found.fileOf(p.Source).problem != nil
-	switch {
-	case source != SourceNone:
-		return keptProfile{Source: source}
-	case unreadable:
-		return keptProfile{Source: p.Source, Values: p.Values}
+// more ends what was.
+func (p keptProfile) whenFound(source Source) keptProfile {
+	if source == SourceNone {
+		return keptProfile{}
 	}
-	return keptProfile{}
+	return keptProfile{Source: source}
 }
 
 // holdValues adds to a decision what the file in force holds.
@@ -160,7 +208,7 @@ func (c *Config) takeStaying(values map[string]any) {
 }
 
 // loadKept reads once what was known before a restart.
-func (k *Keeper) loadKept() error {
+func (k *Keeper) loadKept(now time.Time, uptime time.Duration) error {
 	if k.loaded {
 		return nil
 	}
@@ -172,6 +220,7 @@ func (k *Keeper) loadKept() error {
 		return fmt.Errorf("recall configuration: %w", err)
 	}
 	k.loaded = true
+	k.missed = missedTime{earlier: max(0, now.Sub(k.kept.MissedAt)), since: uptime} // a clock that was set back proves nothing
 	if k.kept.Values != nil {
 		if k.values, err = plist.DecodeDict(k.kept.Values); err != nil {
 			return fmt.Errorf("recall configuration: %w", err)

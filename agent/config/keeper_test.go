@@ -25,7 +25,8 @@ type keeperMac struct {
 	state  string
 	store  *store.Store
 	keeper *Keeper
-	now    time.Time
+	now    time.Time     // by the clock of the Mac
+	uptime time.Duration // of the process
 }
 
 func newKeeperMac(t *testing.T) *keeperMac {
@@ -42,7 +43,7 @@ func (m *keeperMac) start() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.store, m.keeper = opened, NewKeeper(opened)
+	m.store, m.keeper, m.uptime = opened, NewKeeper(opened), 0
 }
 
 func (m *keeperMac) restart() {
@@ -55,8 +56,15 @@ func (m *keeperMac) restart() {
 
 // after lets time pass and reads again.
 func (m *keeperMac) after(wait time.Duration) Config {
-	m.now = m.now.Add(wait)
-	return m.keeper.Load(m.paths, m.now)
+	m.now, m.uptime = m.now.Add(wait), m.uptime+wait
+	return m.keeper.Load(m.paths, m.now, m.uptime)
+}
+
+// afterStep sets the clock, or lets the Mac sleep, and reads again: nothing
+// passed for the process.
+func (m *keeperMac) afterStep(step time.Duration) Config {
+	m.now = m.now.Add(step)
+	return m.keeper.Load(m.paths, m.now, m.uptime)
 }
 
 func (m *keeperMac) remove(path string) {
@@ -240,7 +248,6 @@ func TestH06_AFileThatIsThereDecidesAtOnce(t *testing.T) {
 		{"another server", func(m *keeperMac) { m.managed(dict{"ServerURL": "https://next.example"}) }, "https://next.example", SourceManaged, ""},
 		{"no trust keys any more", func(m *keeperMac) { m.managed(dict{"LogLevel": "info"}) }, "", SourceNone, ""},
 		{"nothing in it", func(m *keeperMac) { m.managed(dict{}) }, "", SourceNone, ""},
-		{"unreadable", func(m *keeperMac) { _ = os.WriteFile(m.paths.Managed, []byte("garbage"), 0o644) }, "", SourceNone, protocol.CodeConfigUnreadable},
 		{"no trust keys, and config.plist", func(m *keeperMac) {
 			m.local(dict{"ServerURL": localServer})
 			m.managed(dict{"LogLevel": "info"})
@@ -290,9 +297,147 @@ func TestH06_ClocksThatJump(t *testing.T) {
 	m.remove(m.paths.Managed)
 	m.after(0)
 	const year = 365 * 24 * time.Hour
-	m.want(m.after(-80*year), managedServer, SourceManaged, protocol.CodeProfileMissing)
+	for _, step := range []time.Duration{-80 * year, 80 * year, 80 * year, -time.Hour} {
+		m.want(m.afterStep(step), managedServer, SourceManaged, protocol.CodeProfileMissing)
+		m.want(m.after(2*time.Minute), managedServer, SourceManaged, protocol.CodeProfileMissing)
+	}
+	m.want(m.after(2*time.Minute), "", SourceNone, protocol.CodeProfileRemoved)
+	m.want(m.afterStep(-80*year), "", SourceNone, protocol.CodeProfileRemoved)
+}
+
+// A Mac that starts with a clock that is behind counts anew: what passed since
+// the file was missed cannot be told.
+func TestH06_AClockThatIsBehindAfterARestart(t *testing.T) {
+	t.Parallel()
+	m := newKeeperMac(t)
+	m.managed(dict{"ServerURL": managedServer})
+	m.after(0)
+	m.remove(m.paths.Managed)
+	m.after(9 * time.Minute)
+	m.restart()
+	m.want(m.afterStep(-time.Hour), managedServer, SourceManaged, protocol.CodeProfileMissing)
 	m.want(m.after(9*time.Minute), managedServer, SourceManaged, protocol.CodeProfileMissing)
-	m.want(m.after(80*year), "", SourceNone, protocol.CodeProfileRemoved)
+	m.want(m.after(time.Minute), "", SourceNone, protocol.CodeProfileRemoved)
+}
+
+// damages are the ways in which a file can be there and not be read as a whole.
+var damages = map[string]func(m *keeperMac, path string){
+	"0 bytes": func(m *keeperMac, path string) { m.overwrite(path, "") },
+	"half a file": func(m *keeperMac, path string) {
+		m.overwrite(path, "<?xml version=\"1.0\"?><plist><dict><key>Mode</key>")
+	},
+	"no dictionary":   func(m *keeperMac, path string) { m.overwrite(path, "<plist><array/></plist>") },
+	"no plist at all": func(m *keeperMac, path string) { m.overwrite(path, "garbage") },
+	"another owner":   func(m *keeperMac, _ string) { m.paths.LocalOwner++ },
+	"a folder": func(m *keeperMac, path string) {
+		m.remove(path)
+		if err := os.Mkdir(path, 0o700); err != nil {
+			m.t.Fatal(err)
+		}
+	},
+}
+
+func (m *keeperMac) overwrite(path, content string) {
+	m.t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func codesOf(c Config) (codes []protocol.Code) {
+	for _, problem := range c.Problems {
+		codes = append(codes, problem.Code)
+	}
+	return codes
+}
+
+// However long it lasts, and over a restart.
+func TestH06_AFileThatCannotBeReadChangesNothing(t *testing.T) {
+	t.Parallel()
+	for _, source := range []Source{SourceManaged, SourceLocal} {
+		for damage, inflict := range damages {
+			t.Run(damage+", "+string(source), func(t *testing.T) {
+				t.Parallel()
+				m := newKeeperMac(t)
+				path := m.paths.Managed
+				if source == SourceLocal {
+					path = m.paths.Local
+				}
+				m.write(path, 0o600, managedProfile(t))
+				before := m.after(0)
+				inflict(m, path)
+				for _, wait := range []time.Duration{time.Second, 11 * time.Minute, 365 * 24 * time.Hour} {
+					held := m.after(wait)
+					if held.Source != source || held.Fingerprint() != before.Fingerprint() || !slices.Contains(codesOf(held), protocol.CodeConfigUnreadable) {
+						t.Errorf("after %s: source %s, %+v, problems %v", wait, held.Source, shownValues(held), held.Problems)
+					}
+				}
+				m.restart()
+				held := m.after(time.Hour)
+				if held.Mode != ModeEnforce || held.Group != "finance" || !held.VendorGates || len(held.PolicyKeys) != 1 || len(held.CommandKeys) != 1 ||
+					showURL(held.ServerURL) != managedServer || !slices.Contains(codesOf(held), protocol.CodeConfigUnreadable) {
+					t.Errorf("after a restart: %+v, problems %v", shownValues(held), held.Problems)
+				}
+			})
+		}
+	}
+}
+
+// A profile that was never read says nothing about config.plist, which was in
+// force; and it is not the way to get rid of what a removed profile left.
+func TestH06_AProfileThatWasNeverReadEndsNothing(t *testing.T) {
+	t.Parallel()
+	m := newKeeperMac(t)
+	local := managedProfile(t)
+	local["ServerURL"] = localServer
+	delete(local, "Proxy") // is no trust key, and counts from either file
+	m.local(local)
+	before := m.after(0)
+	m.overwrite(m.paths.Managed, "")
+	held := m.after(time.Hour)
+	m.want(held, localServer, SourceLocal, protocol.CodeConfigUnreadable)
+	if held.Fingerprint() != before.Fingerprint() {
+		t.Errorf("in force: %+v", shownValues(held))
+	}
+	m.restart()
+	m.want(m.after(time.Hour), localServer, SourceLocal, protocol.CodeConfigUnreadable)
+	m.remove(m.paths.Local)
+	m.want(m.after(time.Hour), localServer, SourceLocal, "config_unreadable profile_missing")
+	m.want(m.after(10*time.Minute), "", SourceNone, "config_unreadable profile_removed")
+	m.local(local)
+	m.wantPolicyUpheld(m.after(time.Hour)) // the profile hides whether config.plist may count
+	m.remove(m.paths.Managed)
+	m.want(m.after(time.Hour), localServer, SourceLocal, "")
+}
+
+func TestH06_ARemovedProfileThatComesBackDamagedStaysRemoved(t *testing.T) {
+	t.Parallel()
+	m := newKeeperMac(t)
+	m.managed(managedProfile(t))
+	m.after(0)
+	m.remove(m.paths.Managed)
+	m.after(0)
+	m.after(time.Hour)
+	for range 2 {
+		m.overwrite(m.paths.Managed, "")
+		c := m.after(time.Hour)
+		m.want(c, "", SourceNone, "config_unreadable profile_removed")
+		m.wantPolicyUpheld(c)
+		m.restart()
+	}
+}
+
+// What a profile holds beside the trust keys stays too.
+func TestH06_AProfileBesideConfigPlist(t *testing.T) {
+	t.Parallel()
+	m := newKeeperMac(t)
+	m.local(dict{"ServerURL": localServer})
+	m.managed(dict{"Proxy": "http://proxy.example:3128"})
+	before := m.after(0)
+	m.overwrite(m.paths.Managed, "")
+	if held := m.after(time.Hour); held.Fingerprint() != before.Fingerprint() || held.Proxy == nil {
+		t.Errorf("in force: %+v", shownValues(held))
+	}
 }
 
 func TestH06_AMacThatNeverHadAProfileMissesNone(t *testing.T) {
@@ -360,6 +505,10 @@ func brokenRules(before keptProfile, found configFiles, now time.Time, grace tim
 		}
 	}
 	_, source := found.trustValues()
+	if before.Source != "" && source == SourceNone && found.isHidden(before.Source) {
+		rule(cmp.Equal(before, next) && hold == !before.Removed, "what cannot be read must change nothing")
+		return broken
+	}
 	missing := before.Source != "" && found.fileOf(before.Source).missing
 	missedLong := !before.MissedAt.IsZero() && now.Sub(before.MissedAt) >= grace
 	rule(!hold || missing, "what is there must decide")

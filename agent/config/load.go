@@ -48,6 +48,12 @@ func (f configFiles) fileOf(source Source) configFile {
 	return f.local
 }
 
+// isHidden reports whether it cannot be known what a source's file says, or
+// whether a profile stands before it.
+func (f configFiles) isHidden(source Source) bool {
+	return f.managed.isHidden() || f.fileOf(source).isHidden()
+}
+
 // withValues puts other values in the place of a source's file.
 func (f configFiles) withValues(source Source, values map[string]any) configFiles {
 	switch {
@@ -88,10 +94,12 @@ func (f configFiles) buildConfig(paths Paths) Config {
 
 // configFile is what was found at one path.
 type configFile struct {
-	values  map[string]any // nil if the file is missing or unreadable
+	values  map[string]any // nil if the file is missing, or unreadable and never read
 	missing bool
-	problem *Problem
+	problem *Problem // why it is unreadable
 }
+
+func (f configFile) isHidden() bool { return f.problem != nil && f.values == nil }
 
 // readFile reads one property list. A private file must be closed to all but
 // its owner: it may hold the enrollment secret, and 0600 is how root says that
@@ -147,14 +155,13 @@ func isMetadata(name string) bool {
 	return strings.HasPrefix(name, "Payload") || name == "_manualProfile"
 }
 
-// trustSource picks the one file that the trust keys come from (H05). An
-// unreadable managed file hides whether it has any, so it is the source, with
-// nothing in it.
+// trustSource picks the one file that the trust keys come from (H05). A managed
+// file that cannot be read hides whether it has any, so no other may have them.
 func trustSource(managed, local configFile) (map[string]any, Source) {
 	switch {
 	case hasTrustKey(managed.values):
 		return managed.values, SourceManaged
-	case managed.problem != nil:
+	case managed.isHidden():
 		return nil, SourceNone
 	case hasTrustKey(local.values):
 		return local.values, SourceLocal
