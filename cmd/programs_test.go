@@ -85,7 +85,8 @@ func removePrograms() {
 // build builds programs as they ship: stripped, without C.
 func build(folder, target string, programs ...string) error {
 	system, arch, _ := strings.Cut(target, "/")
-	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", folder + "/"}
+	// The agent speaks HTTP/1.1 only: what it ships with has no HTTP/2.
+	args := []string{"build", "-tags=nethttpomithttp2", "-trimpath", "-ldflags=-s -w", "-o", folder + "/"}
 	for _, program := range programs {
 		args = append(args, module+"/cmd/"+program)
 	}
