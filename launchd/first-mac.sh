@@ -1,0 +1,968 @@
+#!/bin/sh
+# first-mac.sh asks a Mac with Parallels Desktop what we could not find out
+# without one, and writes the answers into one archive: see first-mac.md. It
+# needs nothing of ours, reads only, and sends nothing.
+#
+# It is POSIX sh and awk, because nothing else is sure to be on every Mac.
+set -u
+export LC_ALL=C COPYFILE_DISABLE=1
+umask 077
+
+usage() {
+  cat <<'TEXT'
+usage: sh first-mac.sh [--list] [--yes] [--output FILE] [--events SECONDS] [--sudo]
+
+  --list            show the steps and their commands, and run none
+  --yes             do not ask before each step
+  --output FILE     the archive (default: first-mac-DATE.tar.gz in this folder)
+  --events SECONDS  how long to listen with --yes, when nobody presses Return (default 60)
+  --sudo            also the questions that need an administrator
+  --root DIR        a simulated Mac instead of this one, for tests
+
+Exit codes: 0 archive written, 1 not written, 2 usage, 130 interrupted.
+TEXT
+}
+
+say() { printf '%s\n' "$*"; }
+fail() { printf 'first-mac.sh: %s\n' "$*" >&2; exit 1; }
+wrong() { printf 'first-mac.sh: %s\n' "$*" >&2; usage >&2; exit 2; }
+
+list='' all='' output='' events=60 administrator='' root=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    --list) list=yes ;;
+    --yes) all=yes ;;
+    --sudo) administrator=yes ;;
+    --output | --events | --root)
+      [ $# -ge 2 ] || wrong "$1 needs a value"
+      case $1 in --output) output=$2 ;; --events) events=$2 ;; --root) root=$2 ;; esac
+      shift ;;
+    --help | -h) usage; exit 0 ;;
+    *) wrong "unknown option $1" ;;
+  esac
+  shift
+done
+case $events in '' | *[!0-9]* | ?????*) wrong '--events takes a number of seconds' ;; esac
+case $root in '' | /*) ;; *) wrong '--root takes an absolute path' ;; esac
+root=${root%/}
+
+account=${USER:-$(id -un)}
+app="$root/Applications/Parallels Desktop.app"
+bin="$app/Contents/MacOS"
+prlctl="$bin/prlctl"
+prlsrvctl="$bin/prlsrvctl"
+cap=4194304        # bytes kept of one output or file
+query=30           # seconds for a command; one that hangs is killed
+work='' step='' number=0 vms='' skipped=''
+
+# ---- The program that reads and replaces -----------------------------------
+
+# It has four tasks: values prints the values of a key of a JSON text, learn
+# notes names that must not leave the Mac, redact replaces, check looks whether
+# one is left. Placeholders are held as a number between two bytes that no UTF-8
+# text has, so that none is replaced twice.
+write_program() {
+  cat >"$work/program" <<'AWK'
+BEGIN {
+  FS = "\n"
+  FROM = "\376"; TO = "\377"; DIGITS = "\370\371\372\373\374\375"
+  map = ENVIRON["FIRSTMAC_WORK"] "/map"; work = ENVIRON["FIRSTMAC_WORK"]; root = ENVIRON["FIRSTMAC_ROOT"]; sought = ENVIRON["FIRSTMAC_KEY"]
+  h = "[0-9A-Fa-f]"; h2 = h h; h4 = h2 h2; h6 = h4 h2
+  UUID = h4 h4 "-" h4 "-" h4 "-" h4 "-" h4 h4 h4
+  k = "[0-9A-Za-z*]"; k6 = k k k k k k
+  KEY = k6 "-" k6 "-" k6 "-" k6 "-" k6
+  MAC = h2 ":" h2 ":" h2 ":" h2 ":" h2 ":" h2
+  SERIAL = "Parallels-" h2
+  for (i = 0; i < 15; i++) SERIAL = SERIAL " " h2
+  for (i = 0; i < 32; i++) HASH = HASH h
+  b = "[A-Za-z0-9+/=]"; b8 = b b b b b b b b
+  BLOB = b8 b8 b8 b8 b8 b8
+  fill(ORDINARY, "windows win win10 win11 macos mac os x osx linux ubuntu debian fedora kali centos rocky alma arch arm intel pro home server lts vm test new on off yes no auto running stopped suspended paused invalid admin administrator root user users shared parallels desktop default guest the a an and of local system virtual machine name")
+  fill(FOLDER, "Parallels Library Preferences Logs Documents Desktop Downloads Movies Music Pictures Public Applications Shared Containers Caches Snapshots config.pvs config.pvs.backup VmInfo.pvi NVRAM.dat parallels.log aux.bin macid.bin machw.bin DiskDescriptor.xml vm.lock Contents MacOS Managed home var root")
+  FOLDER["Application Support"]; FOLDER["Applications (Parallels)"]; FOLDER["Virtual Machines.localized"]; FOLDER["Managed Preferences"]
+  FOLDER["com.parallels.Parallels Desktop.plist"]; FOLDER["com.parallels.desktop.console.plist"]
+  n = split("User home directory|All disks|Off|On|Default|Mute|Wi-Fi|Ethernet|Shared|Host-Only|<parallels-default-plugin>|Parallels Desktop|Null|None", list, "|")
+  for (i = 1; i <= n; i++) SENTENCE[list[i]]
+  OPEN["Event name"]; OPEN["Vm state name"]; OPEN["IsOwner"]
+  load()
+  depth = 0; key = ""; element = ""; text = ""; waiting = 0
+}
+
+function fill(set, words,  list, n, i) { n = split(words, list, " "); for (i = 1; i <= n; i++) set[list[i]] }
+
+# -- The map: kind, whether it is an ordinary word, placeholder, original.
+
+function load(  line, part) {
+  while ((getline line < map) > 0) {
+    split(line, part, "\t")
+    used[part[1], numberOf(part[1], part[3])]
+    add(part[1], part[2], part[3], substr(line, length(part[1]) + length(part[2]) + length(part[3]) + 4))
+  }
+  close(map)
+}
+
+function add(kind, ordinary, placeholder, original,  i) {
+  if ((kind, original) in at) return at[kind, original]
+  i = ++entries
+  kinds[i] = kind; plain[i] = ordinary; shown[i] = placeholder; originals[i] = original; folded[i] = tolower(original)
+  at[kind, original] = i; taken[tolower(placeholder)]
+  return i
+}
+
+function note(kind, ordinary, placeholder, original) {
+  if ((kind, original) in at) return at[kind, original]
+  print kind "\t" ordinary "\t" placeholder "\t" original >> map
+  return add(kind, ordinary, placeholder, original)
+}
+
+function mark(i,  out) {
+  changed[kinds[i]]++
+  if (i == 0) return FROM TO
+  while (i > 0) { out = substr(DIGITS, i % 6 + 1, 1) out; i = int(i / 6) }
+  return FROM out TO
+}
+
+# entry finds or makes the entry of an original; forms of one thing share a number.
+function entry(kind, original,  number, i) {
+  if ((kind, original) in at) return at[kind, original]
+  for (i = 1; i <= entries && !number; i++) if (kinds[i] == kind && folded[i] == tolower(original)) number = numberOf(kind, shown[i])
+  if (!number) { number = 1; while ((kind, number) in used) number++ }
+  used[kind, number]
+  return note(kind, isOrdinary(original), placeholderOf(kind, number, original), original)
+}
+
+function numberOf(kind, placeholder) {
+  if (kind == "mac") { gsub(/:/, "", placeholder); return substr(placeholder, 7) + 0 }
+  sub(/@.*/, "", placeholder); sub(/.*[^0-9]/, "", placeholder)
+  return placeholder + 0
+}
+
+function placeholderOf(kind, number, original,  digits) {
+  digits = sprintf("%06d", number)
+  if (kind == "uuid") return (original ~ /[a-f]/ || original !~ /[A-F]/ ? "aaaaaaaa" : "AAAAAAAA") "-0000-4000-8000-000000" digits
+  if (kind == "key") return (original ~ /\*/ ? "AAAAAA-******-******-******-" : "AAAAAA-AAAAAA-AAAAAA-AAAAAA-") digits
+  if (kind == "mac") return original ~ /:/ ? "00:1c:42:" substr(digits, 1, 2) ":" substr(digits, 3, 2) ":" substr(digits, 5, 2) : "001C42" digits
+  if (kind == "serial of a vm") return "Parallels-AA AA AA AA 00 00 40 00 80 00 00 00 00 " substr(digits, 1, 2) " " substr(digits, 3, 2) " " substr(digits, 5, 2)
+  if (kind == "address") return original ~ /:/ ? "2001:db8::" number : "192.0.2." number
+  if (kind == "mail") return "mail-" number "@example.com"
+  if (kind == "vm") return "VM-" number
+  return kind "-" number
+}
+
+function isOrdinary(original,  words, list, n, i) {
+  words = tolower(original)
+  gsub(/[^a-z\200-\367]+/, " ", words)
+  n = split(words, list, " ")
+  if (length(original) < 3) return 1
+  for (i = 1; i <= n; i++) if (!(list[i] in ORDINARY)) return 0
+  return n > 0 || length(original) < 6
+}
+
+# -- Learning: the forms in which a name can stand in an output.
+
+function learn(kind, original,  i) {
+  gsub(/[\t\r]/, " ", original)
+  if (original == "" || original ~ /^[-0-9.]*$/ && length(original) < 3) return
+  i = entry(kind, original)
+  form(i, json(original)); form(i, swap(json(original), "/", "\\/"))
+  form(i, xml(original, "&apos;", "&quot;")); form(i, xml(original, "&#39;", "&#34;"))
+  form(i, xml(original, "'", "&quot;")); form(i, xml(original, "'", "\""))
+  form(i, swap(original, " ", "%20"))
+}
+
+function form(i, text) { if (!((kinds[i], text) in at)) note(kinds[i], plain[i], shown[i], text) }
+function json(s) { return swap(swap(s, "\\", "\\\\"), "\"", "\\\"") }
+function xml(s, apostrophe, quote) {
+  s = swap(swap(swap(s, "&", "&amp;"), "<", "&lt;"), ">", "&gt;")
+  return swap(swap(s, "'", apostrophe), "\"", quote)
+}
+
+# swap replaces texts as they are: awks do not agree on backslashes in gsub.
+function swap(s, old, new,  from, out) {
+  while (old != "" && (from = index(s, old)) > 0) { out = out substr(s, 1, from - 1) new; s = substr(s, from + length(old)) }
+  return out s
+}
+
+# -- Replacing in one line.
+
+function bounded(s, from, size,  before, behind) {
+  before = from > 1 ? substr(s, from - 1, 1) : " "; behind = substr(s, from + size, 1)
+  return before !~ /[A-Za-z0-9\200-\367]/ && (behind == "" || behind !~ /[A-Za-z0-9\200-\367]/)
+}
+
+function terms(s, everywhere,  i) {
+  for (i = 1; i <= ordered; i++) s = term(s, order[i], everywhere)
+  return s
+}
+
+# term replaces one original. The name of a virtual machine that is an ordinary
+# word is replaced only where it stands as one: alone in quotes, at the end of a
+# line, or behind --vm-name. Other ordinary words are left to paths and values.
+function term(s, i, everywhere,  out, from, low, size) {
+  size = length(originals[i]); low = tolower(s)
+  while ((from = index(low, folded[i])) > 0) {
+    if (bounded(s, from, size) && (!plain[i] || everywhere && kinds[i] == "vm" && standsAlone(s, from, size))) out = out substr(s, 1, from - 1) mark(i)
+    else out = out substr(s, 1, from + size - 1)
+    s = substr(s, from + size); low = substr(low, from + size)
+  }
+  return out s
+}
+
+function standsAlone(s, from, size,  head, tail) {
+  head = substr(s, 1, from - 1); tail = substr(s, from + size)
+  return (head ~ /['"]$/ && tail ~ /^['"]/) || head ~ /--vm-name $/ || (head ~ /[ \t]$/ && tail ~ /^[\r]?$/)
+}
+
+# pattern replaces whatever has a form.
+function pattern(s, shape, kind,  out, found, from, size) {
+  while (match(s, shape)) {
+    found = substr(s, RSTART, RLENGTH); from = RSTART; size = RLENGTH
+    if (isOf(kind, found) && (kind != "address" || bounded(s, from, size))) out = out substr(s, 1, from - 1) mark(entry(kind, found))
+    else out = out substr(s, 1, from + size - 1)
+    s = substr(s, from + size)
+  }
+  return out s
+}
+
+function isOf(kind, found,  part, i) {
+  if (kind == "uuid") return found !~ /^[0-]*$/
+  if (kind != "address") return 1
+  if (found ~ /:/) return found ~ /::/ && length(found) > 3 || gsub(/:/, ":", found) == 7
+  if (split(found, part, ".") != 4) return 0
+  for (i = 1; i <= 4; i++) if (part[i] > 255) return 0
+  return found !~ /^(127\.0\.0\.1|0\.0\.0\.0|255\..*)$/
+}
+
+function serials(s,  out, found, from, size, id) {
+  while (match(s, SERIAL)) {
+    from = RSTART; size = RLENGTH; found = substr(s, from, size); id = tolower(substr(found, 11)); gsub(/ /, "", id)
+    id = substr(id, 1, 8) "-" substr(id, 9, 4) "-" substr(id, 13, 4) "-" substr(id, 17, 4) "-" substr(id, 21)
+    id = numberOf("uuid", shown[entry("uuid", id)])
+    out = out substr(s, 1, from - 1) mark(note("serial of a vm", 0, placeholderOf("serial of a vm", id, found), found))
+    s = substr(s, from + size)
+  }
+  return out s
+}
+
+function patterns(s) {
+  s = serials(s)
+  s = pattern(s, UUID, "uuid"); s = pattern(s, KEY, "key"); s = pattern(s, MAC, "mac")
+  s = pattern(s, "001[Cc]42" h6, "mac")
+  if (s ~ /@/) s = pattern(s, "[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+", "mail")
+  s = pattern(s, "[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+", "address")
+  if (s ~ /:/) s = pattern(s, "[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f]*", "address")
+  s = pattern(s, HASH h "*", "hash"); s = pattern(s, BLOB b "*", "data")
+  return s
+}
+
+# paths replaces the folders of people: what is behind /Users, /Volumes and ~.
+function paths(s,  out, from, size, separator, kind, body, end) {
+  while (match(s, /(\\?\/(Users|Volumes)\\?\/)|(~\\?\/)/)) {
+    from = RSTART; size = RLENGTH
+    separator = substr(s, from, size) ~ /\\/ ? "\\/" : "/"
+    out = out substr(s, 1, from + size - 1)
+    kind = substr(s, from, size) ~ /Users/ ? "user" : substr(s, from, size) ~ /Volumes/ ? "volume" : ""
+    body = substr(s, from + size); end = endOfPath(body)
+    out = out folders(substr(body, 1, end - 1), separator, kind)
+    s = substr(body, end)
+  }
+  return out s
+}
+
+# endOfPath is where something else than the path begins. A quote is part of the
+# name behind a backslash.
+function endOfPath(s,  i, c) {
+  for (i = 1; i <= length(s); i++) {
+    c = substr(s, i, 1)
+    if (c == "\\") { i++; continue }
+    if (c == "\"" || c == "<" || c == ">" || c == "\r") return i
+    if (c == "'" && substr(s, i + 1) ~ /^($|[ ,;:)])/) return i
+    if (c == " " && substr(s, i, 4) ~ /^ (--[a-z]|-> )/) return i
+    if (c == ":" && substr(s, i + 1, 1) == " ") return i
+  }
+  return i
+}
+
+function folders(s, separator, kind,  list, n, i, out) {
+  n = split(separator == "/" ? s : swap(s, "\\/", "/"), list, "/")
+  for (i = 1; i <= n; i++) {
+    out = out (i > 1 ? separator : "")
+    if (i == 1 && kind != "" && list[1] != "Shared" && list[1] != "") out = out mark(entry(kind, list[1]))
+    else out = out folder(list[i])
+  }
+  return out
+}
+
+function folder(name,  ending, base) {
+  if (name == "" || name in FOLDER || name ~ /^harddisk[0-9]*[.]hdd/ || name ~ /^\.+$/) return name
+  ending = ""; base = name
+  if (match(name, /[.][A-Za-z0-9]+$/) && RLENGTH <= 7 && RSTART > 1) { ending = substr(name, RSTART); base = substr(name, 1, RSTART - 1) }
+  if (("vm", base) in at || ending ~ /^[.](pvm|macvm|pvmp)$/) return mark(entry("vm", base)) ending
+  return mark(entry("item", base)) ending
+}
+
+# -- Values by what they are: whatever is not known to be harmless is replaced.
+
+function isPrivate(name) {
+  if (name in OPEN) return 0
+  return name ~ /([Nn]ame|[Dd]escription|[Ss]erial( number|Number)?|Hash[0-9]*|Salt|KeyId|Owner|User|[Pp]assword|AssetId|DeviceId|CustomProperty|Comment|Note|[Hh]ost|Label)$/
+}
+
+function isHarmless(v, name) {
+  if (v == "-" || v in SENTENCE || name ~ /^(RealOs.*|OsKernelVersion|DisplayVersion|BitLockerStatus|Boot order)$/) return 1
+  if (v ~ /^[a-z0-9][a-z0-9_.:+*-]*$/ && length(v) <= 32) return 1
+  if (v ~ /^[A-Z][A-Z_]*$/ && length(v) <= 16) return 1
+  if (v ~ /^-?[0-9]+ ?(Mb|MB|Gb|GB|Kb|KB)?$/ || v ~ /^[0-9][0-9 :.()TZ-]*$/) return 1
+  return v ~ /^Desktop [0-9.-]+$/ || v ~ /^(macOS|Mac OS X) [0-9.]+ ?\([0-9A-Za-z]+\)$/
+}
+
+# isDone tells that nothing but placeholders and harmless text is in a value.
+function isDone(v) { return v ~ FROM && (v ~ /^(\\?\/(Users|Volumes)\\?\/|~)/ || v ~ ("^[{]?" FROM "[^" TO "]*" TO "[}]?$")) }
+
+function value(v, name) {
+  if (v ~ /^[ \t\r]*$/ || isDone(v)) return v
+  if (v ~ /^\{\\"/) return embedded(v)
+  if (isPrivate(name) && v !~ /^[01]$/) return mark(("vm", v) in at ? at["vm", v] : entry("name", v))
+  if (tolower(name) == "mac") return mark(entry("mac", v))
+  if (v ~ FROM) return v ~ ("^[" FROM DIGITS TO "a-z0-9_.:;{}-]*$") ? v : mark(entry("text", reveal(v)))
+  if (isHarmless(v, name)) return v
+  if (v ~ /^\\?\/(Applications|Library|System|dev|usr|bin|sbin)(\\?\/|$)/) return v
+  return mark(entry("text", v))
+}
+
+# embedded is a JSON text inside a JSON string.
+function embedded(v,  saved, out) {
+  v = swap(swap(v, "\\\"", "\""), "\\\\", "\\")
+  saved = depth
+  out = objects(v)
+  depth = saved
+  return json(out)
+}
+
+# objects replaces in the strings of a JSON text.
+function objects(s,  list, n, i, string, outer, j, c, out) {
+  n = split(s, list, "\"")
+  for (i = 1; i <= n; i++) {
+    outer = list[i]; out = out outer
+    for (j = 1; j <= length(outer); j++) {
+      c = substr(outer, j, 1)
+      if (c == "{" || c == "[") parents[++depth] = key
+      else if ((c == "}" || c == "]") && depth > 0) key = parents[depth--]
+    }
+    if (i == n) break
+    string = list[++i]
+    while (string ~ /(^|[^\\])(\\\\)*\\$/ && i < n) string = string "\"" list[++i]
+    if (list[i + 1] ~ /^[ \t]*:/) { key = string; out = out "\"" keyOf(string) "\"" }
+    else out = out "\"" value(string, key) "\""
+  }
+  return out
+}
+
+function keyOf(name) {
+  if (depth > 0 && parents[depth] ~ /Shared Folders$/ && name !~ /^(enabled|Automount|path|mode)$/) return mark(entry("share", name))
+  return name ~ /^[A-Za-z0-9 _.,:()\/\\-]*$/ || name ~ FROM ? name : mark(entry("key name", name))
+}
+
+# elements replaces in the text between the tags of XML.
+function elements(s,  list, n, i, end, tag, out) {
+  n = split(s, list, "<")
+  out = value(list[1], element)
+  for (i = 2; i <= n; i++) {
+    end = index(list[i], ">")
+    if (end == 0) { out = out "<"; continue }
+    tag = substr(list[i], 1, end)
+    if (tag ~ /^!--/) tag = "!-- -->"
+    else if (tag ~ /^[A-Za-z]/) { element = tag; sub(/[ \t\/>].*/, "", element); tag = attributes(tag) }
+    else if (tag ~ /^\//) element = ""
+    if (element == "key") { out = out "<" tag substr(list[i], end + 1); continue }
+    out = out "<" tag value(substr(list[i], end + 1), element)
+  }
+  return out
+}
+
+function attributes(tag,  list, n, i) {
+  n = split(tag, list, "\"")
+  tag = list[1]
+  for (i = 2; i <= n; i++) tag = tag "\"" (i % 2 ? list[i] : value(list[i], "attribute"))
+  return tag
+}
+
+# -- Tasks.
+
+# isTerm tells kinds that are looked for everywhere; others are what a form or a
+# place made of them.
+function isTerm(i) { return kinds[i] ~ /^(user|person|computer|serial|vm)$/ }
+
+function sortByLength(  i, j) {
+  for (i = 1; i <= entries; i++) {
+    if (!isTerm(i)) continue
+    for (j = ordered++; j > 0 && length(originals[order[j]]) < length(originals[i]); j--) order[j + 1] = order[j]
+    order[j + 1] = i
+  }
+}
+
+function reveal(s,  out, from, end, i, j, digits) {
+  while ((from = index(s, FROM)) > 0) {
+    end = index(s, TO); digits = substr(s, from + 1, end - from - 1); i = 0
+    for (j = 1; j <= length(digits); j++) i = i * 6 + index(DIGITS, substr(digits, j, 1)) - 1
+    out = out substr(s, 1, from - 1) shown[i]
+    s = substr(s, end + 1)
+  }
+  return out s
+}
+
+function clean(s,  out, i, c) {
+  if (s !~ /[\370-\377]/) return s
+  for (i = 1; i <= length(s); i++) { c = substr(s, i, 1); out = out (c ~ /[\370-\377]/ ? "?" : c) }
+  return out
+}
+
+function redact(s) {
+  s = clean(swap(swap(s, work "/", ""), root, ""))
+  if (mode == "help") return reveal(terms(s, 0))
+  s = terms(patterns(paths(s)), mode == "text")
+  if (mode == "json") s = objects(s)
+  if (mode == "xml") s = elements(s)
+  return reveal(s)
+}
+
+function quotes(s) { gsub(/\\./, "", s); return gsub(/"/, "", s) }
+
+function values(s,  list, n, i, string) {
+  n = split(s, list, "\"")
+  for (i = 2; i <= n; i++) {
+    string = list[i]
+    while (string ~ /(^|[^\\])(\\\\)*\\$/ && i < n) string = string "\"" list[++i]
+    i++
+    if (list[i] ~ /^[ \t]*:/) { key = string; if (list[i] ~ /^[ \t]*:[ \t]*$/) continue }
+    else if (key == sought) print decoded(string)
+  }
+}
+
+function decoded(s,  out, c) {
+  while (match(s, /\\./)) {
+    out = out substr(s, 1, RSTART - 1); c = substr(s, RSTART + 1, 1); s = substr(s, RSTART + 2)
+    if (c == "u") { out = out utf8(hex(substr(s, 1, 4))); s = substr(s, 5) }
+    else if (index("\"\\/", c)) out = out c
+    else out = out "?"
+  }
+  return out s
+}
+
+function hex(s,  i, n) { for (i = 1; i <= length(s); i++) n = n * 16 + index("123456789abcdef", tolower(substr(s, i, 1))); return n + 0 }
+
+function utf8(n) {
+  if (n < 32) return "?"
+  if (n < 128) return sprintf("%c", n)
+  if (n < 2048) return sprintf("%c%c", 192 + int(n / 64), 128 + n % 64)
+  return sprintf("%c%c%c", 224 + int(n / 4096), 128 + int(n / 64) % 64, 128 + n % 64)
+}
+
+NR == 1 && task == "redact" { sortByLength() }
+{
+  if (task == "learn") { learn(kind, $0); next }
+  if (task == "check") {
+    low = tolower($0)
+    if (FILENAME in left) next
+    for (i = 1; i <= entries; i++)
+      if (!plain[i] && (isTerm(i) || kinds[i] ~ /^(uuid|key|mac|mail)$/) && !(folded[i] in taken) &&
+        (from = index(low, folded[i])) > 0 && (length(folded[i]) > 5 || bounded($0, from, length(folded[i])))) { left[FILENAME]; print FILENAME; next }
+    next
+  }
+  # A string of JSON may have a raw line end in it.
+  if (mode == "json" || task == "values") {
+    text = waiting ? text "\n" $0 : $0
+    if (quotes(text) % 2 && length(text) < 65536 && waiting++ < 64) next
+    waiting = 0
+    if (task == "values") values(text); else print redact(text)
+    text = ""
+    next
+  }
+  print redact($0)
+}
+
+END {
+  if (waiting && task == "values") values(text)
+  else if (waiting) print redact(text)
+  if (task != "redact") exit
+  for (kind in changed) print kind "\t" changed[kind] > (work "/stats")
+}
+AWK
+}
+
+# program runs it, and notes if it failed; the names it knows are in the folder that is removed at the end.
+program() {
+  FIRSTMAC_WORK="$work" FIRSTMAC_ROOT="$root" FIRSTMAC_KEY="${sought:-}" awk -f "$work/program" "$@" || : >"$work/broken"
+}
+
+learn() { program -v task=learn -v kind="$1"; }
+json_values() { tr -d '\000' | { sought=$1; program -v task=values; }; }
+redact() { tr -d '\000' | program -v task=redact -v mode="$1"; }
+
+# ---- Running a command with a limit and a cap ------------------------------
+
+clock() {
+  if [ "$fine" ]; then perl -MTime::HiRes=time -e 'printf "%.3f", time'; else date +%s; fi
+}
+
+rest() { sleep "$1" 2>/dev/null || sleep 1; }
+
+# tree prints a process and all below it.
+tree() {
+  ps -A -o pid= -o ppid= | awk -v top="$1" '
+    { parent[$1] = $2 }
+    END { for (p in parent) for (q = p; q in parent && n[p]++ < 64; q = parent[q]) if (q == top) { print p; break } }'
+}
+
+end_process() { # SIGNAL PID
+  [ "$2" ] || return 0
+  for process in $(tree "$2"); do kill "-$1" "$process" 2>/dev/null; done
+  return 0
+}
+
+# begin starts a command in a slot: its output goes through a cap, it has no
+# input and, where perl is there, no terminal that it could ask for a password.
+begin() { # SLOT COMMAND…
+  slot="$work/$1"
+  shift
+  mkdir -p "$slot"
+  rm -f "$slot/code" "$slot/done" "$slot/pid"
+  : >"$slot/out"
+  : >"$slot/err"
+  # shellcheck disable=SC2016 # perl's variable
+  if [ "$detach" ]; then set -- perl -MPOSIX -e 'POSIX::setsid(); exec {$ARGV[0]} @ARGV or exit 127' "$@"; fi
+  (
+    { { {
+      "$@" </dev/null 2>&1 1>&3 3>&- &
+      child=$!
+      echo "$child" >"$slot/pid"
+      wait "$child"
+      echo "$?" >"$slot/code.new"
+      mv "$slot/code.new" "$slot/code"
+    } | head -c "$cap" >"$slot/err"; } 3>&1 | head -c "$cap" >"$slot/out"; }
+    : >"$slot/done"
+  ) 2>/dev/null &
+  started=$(clock)
+}
+
+# finish waits for it until its limit and kills it then; a limit of 0 is now.
+finish() { # SLOT LIMIT
+  slot="$work/$1" ended=exit code=null
+  deadline=$(($(date +%s) + $2))
+  while [ ! -e "$slot/done" ] && [ "$(date +%s)" -lt "$deadline" ]; do rest 0.05; done
+  if [ ! -e "$slot/done" ]; then
+    ended=killed
+    for signal in TERM KILL; do
+      end_process "$signal" "$(cat "$slot/pid" 2>/dev/null)"
+      tries=0
+      while [ ! -e "$slot/done" ] && [ "$tries" -lt 20 ]; do
+        rest 0.1
+        tries=$((tries + 1))
+      done
+      [ ! -e "$slot/done" ] || break
+    done
+  fi
+  seconds=$(awk -v a="$started" -v b="$(clock)" 'BEGIN { printf "%.3f", b - a }')
+  [ ! -s "$slot/code" ] || [ "$ended" = killed ] || code=$(cat "$slot/code")
+}
+
+# ---- The manifest -----------------------------------------------------------
+
+quoted() { printf '"%s"' "$(printf '%s' "$1" | tr -d '\000-\037' | sed 's/\\/\\\\/g; s/"/\\"/g')"; }
+
+# keep replaces what a slot holds and notes it in the manifest.
+keep() { # QUESTION MODE SLOT COMMAND…
+  question=$1 mode=$2 slot="$work/$3"
+  shift 3
+  number=$((number + 1))
+  name=$(printf '%03d' "$number")
+  rm -f "$work/stats" "$work/replaced"
+  for stream in out err; do
+    if [ ! -s "$slot/$stream" ]; then
+      : >"$folder/$name.$stream"
+      continue
+    fi
+    kind=$mode
+    if [ "$stream" = err ] && [ "$mode" != help ]; then kind=text; fi
+    redact "$kind" <"$slot/$stream" >"$folder/$name.$stream"
+    if [ -e "$work/stats" ]; then cat "$work/stats" >>"$work/replaced"; rm -f "$work/stats"; fi
+  done
+  truncated=false
+  for stream in out err; do
+    [ "$(wc -c <"$slot/$stream")" -lt "$cap" ] || truncated=true
+  done
+  command="$(quoted "${1##*/}")"
+  shift
+  for argument in "$@"; do command="$command,$(quoted "$argument")"; done
+  command=$(printf '%s\n' "$command" | redact text)
+  replaced=''
+  if [ -e "$work/replaced" ]; then
+    replaced=$(sort "$work/replaced" | awk -F '\t' '{ n[$1] += $2 } END { for (k in n) printf "%s\"%s\":%d", c++ ? "," : "", k, n[k] }')
+  fi
+  printf '{"step":"%s","question":"%s","command":[%s],"stdout":"%s.out","stderr":"%s.err","exit":%s,"ended":"%s","seconds":%s,"truncated":%s,"replaced":{%s}}\n' \
+    "$step" "$question" "$command" "$name" "$name" "$code" "$ended" "$seconds" "$truncated" "$replaced" >>"$work/entries"
+}
+
+# run is one command of a step. MODE says how its output is read: help (no
+# names are in it), text, json or xml.
+run() { # QUESTION LIMIT MODE COMMAND…
+  if [ "$list" ]; then
+    shown=${4##*/}
+    shift 4
+    say "    $shown $*"
+    return
+  fi
+  question_=$1 limit=$2 mode_=$3
+  shift 3
+  begin tool "$@"
+  finish tool "$limit"
+  keep "$question_" "$mode_" tool "$@"
+}
+
+# ---- Files ------------------------------------------------------------------
+
+# links tells that some folder of the path, or its end, is a link.
+links() {
+  rest_=$1 part_="$root"
+  while [ "$rest_" ]; do
+    rest_=${rest_#/}
+    part_="$part_/${rest_%%/*}"
+    [ ! -h "$part_" ] || return 0
+    case $rest_ in */*) rest_=/${rest_#*/} ;; *) rest_='' ;; esac
+  done
+  return 1
+}
+
+# file keeps one file of at most the cap; links and all that is no plain file
+# are left alone.
+file() { # QUESTION MODE PATH
+  if [ "$list" ]; then
+    say "    read $3"
+    return
+  fi
+  case $3 in */../* | */..) return ;; /*) ;; *) return ;; esac
+  mkdir -p "$work/file"
+  : >"$work/file/out"
+  : >"$work/file/err"
+  code=0 ended=exit seconds=0
+  if links "$3"; then
+    ended=link code=null
+  elif [ ! -f "$root$3" ]; then
+    ended=missing code=null
+  elif [ ! -r "$root$3" ]; then
+    ended=refused code=null
+  else
+    begin file head -c "$cap" "$root$3"
+    finish file "$query"
+  fi
+  keep "$1" "$2" file read "$3"
+}
+
+# ---- Questions to the person ------------------------------------------------
+
+ask() { # asks before a step; fails if it is not wanted
+  [ ! "$all" ] || return 0
+  while :; do
+    printf '  Run this step? [y]es, [n]o, [a]ll, [q]uit: '
+    read -r answer || answer=q
+    case $answer in
+      '' | y | Y | yes) return 0 ;;
+      n | N | no) return 1 ;;
+      a | A | all) all=yes persons=${persons:-yes}; return 0 ;;
+      q | Q | quit) say ''; say 'Nothing was kept.'; exit 1 ;;
+    esac
+  done
+}
+
+# wait_for waits for Return, or with --yes for half of --events.
+wait_for() {
+  say "  $1"
+  if [ "$persons" ]; then
+    printf '  Press Return then: '
+    read -r answer || say ''
+  else
+    say "  You have $((events / 2)) seconds."
+    rest "$((events / 2))"
+  fi
+}
+
+begin_step() { # NAME MINUTES WHAT IT READS
+  step=$1
+  say ''
+  say "$1 (about $2): $3"
+  [ "$list" ] || ask || { skipped="$skipped,\"$1\""; say '  left out'; return 1; }
+}
+
+# ---- The steps --------------------------------------------------------------
+
+categories='cpus memory boot video mouse keyboard printers usb bluetooth startup optimization travel security smartguard protection
+modality fullscreen coherence timesync device_mgmt shared_folders shared_profiles shared_apps smart_mounts misc_sharing advanced misc network_cond'
+
+versions() {
+  begin_step versions '1 minute' 'the versions of macOS and Parallels Desktop, and who owns its programs' || return 0
+  run 'macos.md 8' 10 help sw_vers
+  run 'macos.md 8' 10 help uname -m
+  run 'macos.md 8' 10 help "$root/usr/sbin/sysctl" -n hw.optional.arm64
+  run 'prlctl.md 1.1' $query help "$prlctl" --version
+  run 'prlctl.md 1.1' $query help "$prlsrvctl" --version
+  run 'macos.md 15.11' 10 text ls -ldn "$app" "$bin" "$prlctl" "$prlsrvctl" "$root/usr/local/bin" "$root/usr/local/bin/prlctl"
+  run 'acting.md 4' $query text codesign -dv "$app"
+}
+
+help_texts() {
+  begin_step help '2 minutes' 'the help texts of prlctl and prlsrvctl' || return 0
+  run 'prlctl.md 11.1' $query help "$prlctl" --help
+  for action in list create snapshot-list; do run 'prlctl.md 11.1' $query help "$prlctl" "$action" --help; done
+  run 'prlctl.md 11.1' $query help "$prlctl" set --help
+  for category in $categories; do
+    question=11.1
+    case $category in misc_sharing) question=11.2 ;; security) question=11.3 ;; esac
+    run "prlctl.md $question" $query help "$prlctl" set "$category" --help
+  done
+  run 'prlctl.md 11.1' $query help "$prlsrvctl" --help
+  run 'prlctl.md 11.1' $query help "$prlsrvctl" set --help
+}
+
+license() {
+  begin_step license '1 minute' 'the state of the license and the settings of Parallels Desktop; keys are replaced' || return 0
+  run 'prlctl.md 11.6' $query text "$prlsrvctl" info
+  run 'prlctl.md 11.6' $query json "$prlsrvctl" info --json
+  run 'prlctl.md 11.6' $query text "$prlsrvctl" info --license
+  run 'prlctl.md 11.6' $query json "$prlsrvctl" info --license --json
+  run 'prlctl.md 1.3' $query json "$prlsrvctl" user list --json
+  run 'prlctl.md 1.3' $query json "$prlsrvctl" net list --json
+  file 'captures.md 4.5' json /Library/Preferences/Parallels/licenses.json
+}
+
+lists() {
+  begin_step lists '2 minutes' 'the list of your virtual machines and their settings; names are replaced' || return 0
+  if [ ! "$list" ]; then : >"$work/before"; rest 1; fi
+  run 'prlctl.md 2.4' 60 text "$prlctl" list -a
+  run 'prlctl.md 2.4' 60 json "$prlctl" list -a --json
+  run 'prlctl.md 2.4' 60 json "$prlctl" list -a -t --json
+  run 'prlctl.md 11.12' 60 json "$prlctl" list -a -i --json
+  run 'prlctl.md 1.2' $query help "$prlctl" list -L
+  run 'prlctl.md 5' $query text "$prlctl" list 00000000-0000-4000-8000-000000000000 -i --json
+  [ ! "$list" ] || vms=ID
+  for vm in $vms; do
+    run 'prlctl.md 2.1' $query json "$prlctl" list "$vm" -i --json
+    run 'prlctl.md 1.2' $query text "$prlctl" status "$vm"
+    run 'prlctl.md 10' $query json "$prlctl" snapshot-list "$vm" --json
+  done
+}
+
+bundles() {
+  begin_step bundles '1 minute' 'config.pvs and VmInfo.pvi of each virtual machine, never its disks; names, paths, ids and all free text are replaced' || return 0
+  if [ "$list" ]; then
+    say '    read …/NAME.pvm/config.pvs'
+    say '    read …/NAME.pvm/VmInfo.pvi'
+    return
+  fi
+  while IFS= read -r home <&4; do
+    home=${home%/}
+    file 'prlctl.md 11.7' xml "$home/config.pvs"
+    file 'captures.md 2' xml "$home/VmInfo.pvi"
+    if [ -e "$work/before" ] && ! links "$home/config.pvs"; then
+      run 'prlctl.md 11.12' 10 text find "$root$home/config.pvs" -newer "$work/before"
+    fi
+  done 4<"$work/homes"
+}
+
+mac() {
+  begin_step mac '1 minute' 'processes, service and network interfaces of Parallels Desktop, and its preferences without their values' || return 0
+  processes
+  run 'macos.md 15.1' $query text "$root/bin/launchctl" print system/com.parallels.desktop.launchdaemon
+  run 'macos.md 15.8' 10 help ifconfig -l
+  run 'macos.md 15.6' 10 text ls -ldn "$root/Users/$account/Parallels" "$root/Users/$account/Library/Preferences/com.parallels.Parallels Desktop.plist" "$root/Library/Preferences/Parallels" "$root/Library/Preferences/Parallels/licenses.json"
+  run 'macos.md 15.13' 10 text ls -ldn "$root/Library/Managed Preferences" "$root/Library/Managed Preferences/com.parallels.desktop.managedprefs.plist"
+  run 'acting.md 2' $query xml defaults export 'com.parallels.Parallels Desktop' -
+  run 'acting.md 2' $query xml defaults export com.parallels.desktop.managedprefs -
+}
+
+# processes keeps those of Parallels Desktop only.
+processes() {
+  # shellcheck disable=SC2016 # the inner shell's variable
+  run 'captures.md 4.3' 10 text sh -c 'ps -axww -o pid= -o ppid= -o uid= -o command= | grep -F "$0" | grep -v "grep -F"' "$bin"
+}
+
+listen() {
+  begin_step events '3 minutes' 'what Parallels Desktop tells while you start and stop a virtual machine' || return 0
+  if [ "$list" ]; then
+    say '    prlctl monitor-events --json   while you start and stop a virtual machine'
+    return
+  fi
+  kept=$detach detach=''
+  # The tool writes at once only to a terminal: script(1) gives it one.
+  if [ "$(uname)" = Darwin ]; then
+    begin events script -q /dev/null "$prlctl" monitor-events --json
+  else
+    begin events script -q -c "exec '$(printf '%s' "$prlctl" | sed "s/'/'\\\\''/g")' monitor-events --json" /dev/null
+  fi
+  detach=$kept begun=$started
+  rest 1
+  wait_for 'Please start a virtual machine in Parallels Desktop, and wait until you see its desktop.'
+  run 'captures.md 2' 60 json "$prlctl" list -a -i --json
+  processes
+  wait_for 'Please suspend it or shut it down, and wait until it has.'
+  rest 1
+  started=$begun
+  finish events 0
+  [ "$ended" != killed ] || ended=stopped
+  keep 'prlctl.md 11.5' json events "$prlctl" monitor-events --json
+}
+
+# as_others needs an administrator: the same list in other ways, and what root
+# may read. It runs nothing but these.
+as_others() {
+  [ "$administrator" ] || return 0
+  begin_step sudo '1 minute' 'the list as a root service would ask for it; needs an administrator'"'"'s password' || return 0
+  sudo="$root/usr/bin/sudo" launchctl="$root/bin/launchctl" uid=$(id -u)
+  kept=$detach detach=''
+  [ "$list" ] || [ "$root" ] || "$sudo" -v
+  run 'prlctl.md 11.4' 60 json "$sudo" -n "$prlctl" list -a --json
+  run 'prlctl.md 11.4' 60 json "$sudo" -n -H -u "$account" "$prlctl" list -a --json
+  run 'prlctl.md 11.4' 60 json "$sudo" -n "$launchctl" asuser "$uid" "$sudo" -n -H -u "$account" "$prlctl" list -a --json
+  run 'macos.md 15.3' 10 text "$sudo" -n "$launchctl" asuser 248 /usr/bin/true
+  run 'macos.md 15.6' 10 text "$sudo" -n ls -ldn "/Users/$account/Parallels" "/Users/$account/Library/Preferences/com.parallels.Parallels Desktop.plist"
+  detach=$kept
+}
+
+steps() { versions; help_texts; license; lists; bundles; mac; listen; as_others; }
+
+# ---- Names that must not leave this Mac -------------------------------------
+
+# answer prints what a command says, for the script itself.
+answer() { # COMMAND…
+  begin names "$@"
+  finish names "$query"
+  cat "$work/names/out"
+}
+
+learn_names() {
+  : >"$work/map"
+  for name in "$account" "$(id -un)" "${LOGNAME:-}" "${HOME##*/}"; do printf '%s\n' "$name"; done | grep -v -x -e root -e '' | learn user
+  answer "$root/usr/bin/dscl" -plist . -readall /Users RecordName RealName | people
+  learn user <"$work/accounts"
+  learn person <"$work/persons"
+  for name in ComputerName LocalHostName HostName; do answer "$root/usr/sbin/scutil" --get "$name"; done | learn computer
+  { hostname; hostname | sed 's/[.].*//'; } 2>/dev/null | grep -v -x -e localhost -e '' | learn computer
+  device=$(answer "$root/usr/sbin/ioreg" -a -r -d1 -c IOPlatformExpertDevice | tr -d '\n\t')
+  printf '%s\n' "$device" | sed -n 's/.*<key>IOPlatformSerialNumber<\/key> *<string>\([^<]*\)<.*/\1/p' | learn serial
+  answer "$prlctl" list -a -i --json >"$work/list"
+  answer "$prlctl" list -a --json >"$work/short"
+  { json_values Name <"$work/list"; json_values name <"$work/short"; } | learn vm
+  vms=$(json_values uuid <"$work/short" | tr 'A-F' 'a-f' | grep -xE '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}' | sort -u)
+  json_values Home <"$work/list" >"$work/homes.all"
+  for vm in $vms; do answer "$prlctl" list "$vm" -i --json | json_values Home; done >>"$work/homes.all"
+  grep '^/' "$work/homes.all" | sort -u >"$work/homes"
+  sed -n 's/\/*$//; s/.*\/\([^/]*\)[.][a-z]*$/\1/p' "$work/homes" | learn vm
+}
+
+# people takes the accounts of persons from a property list of dscl.
+people() {
+  : >"$work/accounts"
+  : >"$work/persons"
+  tr '\t' ' ' | sed 's/&apos;/'"'"'/g; s/&#39;/'"'"'/g; s/&quot;/"/g; s/&#34;/"/g; s/&lt;/</g; s/&gt;/>/g; s/&amp;/\&/g' |
+    awk -v accounts="$work/accounts" -v persons="$work/persons" '
+      /<dict>/ { name = ""; full = "" }
+      /<key>/ { key = $0 }
+      /<string>/ {
+        text = $0; sub(/.*<string>/, "", text); sub(/<\/string>.*/, "", text)
+        if (key ~ /RecordName/ && name == "") name = text
+        if (key ~ /RealName/ && full == "") full = text
+      }
+      /<\/dict>/ {
+        if (name != "" && name !~ /^(_|root$|daemon$|nobody$)/) { print name >> accounts; if (full != "") print full >> persons }
+      }'
+}
+
+# ---- The archive ------------------------------------------------------------
+
+# withhold takes out whatever still has a name in it.
+withhold() {
+  withheld=''
+  program -v task=check "$folder"/*.out "$folder"/*.err >"$work/withheld"
+  while IFS= read -r kept; do
+    withheld="$withheld,\"${kept##*/}\""
+    : >"$kept"
+  done <"$work/withheld"
+}
+
+write_manifest() {
+  {
+    printf '{"format":1,"written":"%s","system":"%s","simulated":%s,"skipped":[%s],"withheld":[%s],"entries":[\n' \
+      "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(uname)" "$([ "$root" ] && echo true || echo false)" "${skipped#,}" "${withheld#,}"
+    sed '$!s/$/,/' "$work/entries"
+    printf ']}\n'
+  } >"$folder/manifest.json"
+  [ ! "$(program -v task=check "$folder/manifest.json")" ] || fail 'a name is left in the manifest; nothing was kept. Please tell us.'
+}
+
+# check_program ends everything if names cannot be replaced.
+check_program() {
+  if [ -e "$work/broken" ] || [ ! -s "$work/map" ]; then fail 'names cannot be replaced on this Mac; nothing was kept. Please tell us.'; fi
+}
+
+write_archive() {
+  withhold
+  write_manifest
+  check_program
+  { tar --format=ustar --numeric-owner -C "$work" -cf - first-mac && : >"$work/packed"; } | gzip -9n >"$work/archive"
+  if [ ! -e "$work/packed" ] || [ ! -s "$work/archive" ]; then fail 'the archive cannot be made'; fi
+  (set -C && cat "$work/archive" >"$output") 2>/dev/null || fail "$output cannot be written, or is there already"
+}
+
+clean_up() {
+  trap - EXIT
+  [ "$work" ] || return 0
+  for slot in "$work"/*/pid; do
+    [ -e "$slot" ] && [ ! -e "${slot%pid}done" ] && end_process KILL "$(cat "$slot")"
+  done
+  rm -rf "$work"
+}
+
+introduce() {
+  cat <<'TEXT'
+This asks your Mac how Parallels Desktop behaves, for an open project that has no Mac.
+
+It reads: versions, help texts, the state of the license, the settings of your virtual
+machines, two small files of each (config.pvs, VmInfo.pvi), processes of Parallels Desktop.
+It never reads: disks, documents, passwords. It changes nothing: it starts, stops and
+sets nothing by itself, and follows no links.
+Names of people, machines and files, paths, ids, addresses, serial numbers and license keys
+are replaced by placeholders such as VM-1.
+Nothing leaves this Mac by itself: you get one archive, look at it, and send it or not.
+It takes about 15 minutes. Ctrl-C ends it and leaves nothing behind.
+TEXT
+}
+
+persons=''
+[ "$all" ] || persons=yes
+introduce
+if [ "$list" ]; then
+  steps
+  exit 0
+fi
+[ "$(id -u)" != 0 ] || [ "$root" ] || wrong 'run it as yourself, without sudo: root has other virtual machines'
+[ -x "$prlctl" ] || fail "there is no Parallels Desktop at $app"
+[ "$output" ] || output="first-mac-$(date +%Y%m%d-%H%M%S).tar.gz"
+if [ -e "$output" ] || [ -h "$output" ]; then fail "$output is there already"; fi
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/first-mac.XXXXXX") || fail 'cannot make a folder for temporary files'
+trap clean_up EXIT
+trap 'clean_up; say ""; say "Interrupted: nothing was kept."; exit 130' INT TERM HUP
+folder="$work/first-mac"
+mkdir "$folder"
+: >"$work/entries"
+fine='' detach=''
+if perl -MTime::HiRes -MPOSIX -e 1 2>/dev/null; then fine=yes detach=yes; fi
+write_program
+say ''
+say 'Reading names, to be able to replace them …'
+learn_names
+check_program
+steps
+write_archive
+say ''
+say "The answers are in $output"
+say "Look at them (tar -xzf), then send the file as first-mac.md says. Nothing was sent."
