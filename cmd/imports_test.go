@@ -82,6 +82,8 @@ var house = map[string]room{
 	"cmd/prlsim":                       {[]string{"cmd/prlsim/..."}, nil},
 	"cmd/prlsim/sim":                   {[]string{"platform/plist", "platform/text"}, []string{"github.com/spf13/cobra", "golang.org/x/sys", "golang.org/x/text/unicode/norm"}},
 	"cmd/prlsim/demo":                  {[]string{"platform/plist"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
+	// platform/tool for the types of prlctl's Runner; the simulator is only run.
+	"cmd/prlsim/replay": {[]string{"platform/text", "platform/tool", "prlctl"}, []string{"github.com/spf13/cobra"}},
 }
 
 // portal gives the portal's own packages below its folder. The two planes do

@@ -68,6 +68,7 @@ BEGIN {
   FROM = "\376"; TO = "\377"; DIGITS = "\370\371\372\373\374\375"
   map = ENVIRON["FIRSTMAC_WORK"] "/map"; work = ENVIRON["FIRSTMAC_WORK"]; root = ENVIRON["FIRSTMAC_ROOT"]; sought = ENVIRON["FIRSTMAC_KEY"]
   h = "[0-9A-Fa-f]"; h2 = h h; h4 = h2 h2; h6 = h4 h2
+  NOBODY = "00000000-0000-4000-8000-000000000000" # whom the script asks for in vain
   UUID = h4 h4 "-" h4 "-" h4 "-" h4 "-" h4 h4 h4
   k = "[0-9A-Za-z*]"; k6 = k k k k k k
   KEY = k6 "-" k6 "-" k6 "-" k6 "-" k6
@@ -225,7 +226,7 @@ function pattern(s, shape, kind,  out, found, from, size) {
 }
 
 function isOf(kind, found,  part, i) {
-  if (kind == "uuid") return found !~ /^[0-]*$/
+  if (kind == "uuid") return found !~ /^[0-]*$/ && found != NOBODY
   if (kind != "address") return 1
   if (found ~ /:/) return found ~ /::/ && length(found) > 3 || gsub(/:/, ":", found) == 7
   if (split(found, part, ".") != 4) return 0

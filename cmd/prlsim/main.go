@@ -7,9 +7,10 @@ import (
 	"os"
 
 	"prlagent/cmd/prlsim/demo"
+	"prlagent/cmd/prlsim/replay"
 	"prlagent/cmd/prlsim/sim"
 )
 
 func main() {
-	os.Exit(sim.Main(demo.Command()))
+	os.Exit(sim.Main(demo.Command(), replay.Command()))
 }

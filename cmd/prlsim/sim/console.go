@@ -39,10 +39,14 @@ what people and the Mac do in real life.`,
 }
 
 // executeConsole runs the console: exit code 2 for wrong usage, 1 for other
-// errors.
+// errors, and its own for an error that has one.
 func executeConsole(command *cobra.Command) int {
 	err := command.Execute()
+	var coded interface{ ExitCode() int }
 	switch {
+	case errors.As(err, &coded):
+		fmt.Fprintf(command.ErrOrStderr(), "prlsim: %s\n", text.DisplayError(err))
+		return coded.ExitCode()
 	case err == nil:
 		return 0
 	case errors.Is(err, errUsage) || strings.HasPrefix(err.Error(), "unknown command"):
