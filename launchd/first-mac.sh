@@ -10,11 +10,13 @@ umask 077
 
 usage() {
   cat <<'TEXT'
-usage: sh first-mac.sh [--list] [--yes] [--output FILE] [--events SECONDS] [--sudo]
+usage: sh first-mac.sh [--list] [--yes] [--output FILE] [--limit SECONDS]
+                       [--events SECONDS] [--sudo]
 
   --list            show the steps and their commands, and run none
   --yes             do not ask before each step
   --output FILE     the archive (default: first-mac-DATE.tar.gz in this folder)
+  --limit SECONDS   how long a command may take before it is killed (default 60)
   --events SECONDS  how long to listen with --yes, when nobody presses Return (default 60)
   --sudo            also the questions that need an administrator
   --root DIR        a simulated Mac instead of this one, for tests
@@ -27,22 +29,24 @@ say() { printf '%s\n' "$*"; }
 fail() { printf 'first-mac.sh: %s\n' "$*" >&2; exit 1; }
 wrong() { printf 'first-mac.sh: %s\n' "$*" >&2; usage >&2; exit 2; }
 
-list='' all='' output='' events=60 administrator='' root=''
+list='' all='' output='' limit=60 events=60 administrator='' root=''
 while [ $# -gt 0 ]; do
   case $1 in
     --list) list=yes ;;
     --yes) all=yes ;;
     --sudo) administrator=yes ;;
-    --output | --events | --root)
+    --output | --limit | --events | --root)
       [ $# -ge 2 ] || wrong "$1 needs a value"
-      case $1 in --output) output=$2 ;; --events) events=$2 ;; --root) root=$2 ;; esac
+      case $1 in --output) output=$2 ;; --limit) limit=$2 ;; --events) events=$2 ;; --root) root=$2 ;; esac
       shift ;;
     --help | -h) usage; exit 0 ;;
     *) wrong "unknown option $1" ;;
   esac
   shift
 done
-case $events in '' | *[!0-9]* | ?????*) wrong '--events takes a number of seconds' ;; esac
+for seconds in "$limit" "$events"; do
+  case $seconds in '' | *[!0-9]* | ?????*) wrong 'seconds are a number' ;; esac
+done
 case $root in '' | /*) ;; *) wrong '--root takes an absolute path' ;; esac
 root=${root%/}
 
@@ -52,8 +56,7 @@ bin="$app/Contents/MacOS"
 prlctl="$bin/prlctl"
 prlsrvctl="$bin/prlsrvctl"
 cap=4194304        # bytes kept of one output or file
-query=30           # seconds for a command; one that hangs is killed
-work='' step='' number=0 vms='' skipped=''
+work='' step='' number=0 vms='' skipped='' detach=''
 
 # ---- The program that reads and replaces -----------------------------------
 
@@ -256,6 +259,27 @@ function patterns(s) {
   return s
 }
 
+# arguments replaces the values of a machine's process: its name may be that of
+# another account's machine, and written in another way than in lists.
+function arguments(s,  out, option, rest, end, name) {
+  if (s !~ /prl_vm_app/) return s
+  while (match(s, /--(vm-name|log-dir|openvm) /)) {
+    option = substr(s, RSTART, RLENGTH); out = out substr(s, 1, RSTART + RLENGTH - 1); rest = substr(s, RSTART + RLENGTH)
+    end = match(rest, / --(vm-name|uuid|dir-uuid|log-dir|openvm) /) ? RSTART : length(rest) + 1
+    name = substr(rest, 1, end - 1)
+    if (option == "--vm-name ") out = out mark(("vm", name) in at ? at["vm", name] : entry("name", name))
+    else out = out wholePath(name)
+    s = substr(rest, end)
+  }
+  return out s
+}
+
+function wholePath(path,  list) {
+  split(path, list, "/")
+  if (path !~ /^\/(Users|Volumes)\//) return mark(entry("text", path))
+  return "/" list[2] "/" folders(substr(path, length(list[2]) + 3), "/", list[2] == "Users" ? "user" : "volume")
+}
+
 # paths replaces the folders of people: what is behind /Users, /Volumes and ~.
 function paths(s,  out, from, size, separator, kind, body, end) {
   while (match(s, /(\\?\/(Users|Volumes)\\?\/)|(~\\?\/)/)) {
@@ -323,13 +347,15 @@ function isDone(v) { return v ~ FROM && (v ~ /^(\\?\/(Users|Volumes)\\?\/|~)/ ||
 function value(v, name) {
   if (v ~ /^[ \t\r]*$/ || isDone(v)) return v
   if (v ~ /^\{\\"/) return embedded(v)
-  if (isPrivate(name) && v !~ /^[01]$/) return mark(("vm", v) in at ? at["vm", v] : entry("name", v))
+  if (isPrivate(name) && v !~ /^[01]$/) return named(restored(v))
   if (tolower(name) == "mac") return mark(entry("mac", v))
   if (v ~ FROM) return v ~ ("^[" FROM DIGITS TO "a-z0-9_.:;{}-]*$") ? v : mark(entry("text", reveal(v)))
   if (isHarmless(v, name)) return v
   if (v ~ /^\\?\/(Applications|Library|System|dev|usr|bin|sbin)(\\?\/|$)/) return v
   return mark(entry("text", v))
 }
+
+function named(v) { return mark(("vm", v) in at ? at["vm", v] : ("vm", decoded(v)) in at ? at["vm", decoded(v)] : entry("name", v)) }
 
 # embedded is a JSON text inside a JSON string.
 function embedded(v,  saved, out) {
@@ -384,7 +410,10 @@ function elements(s,  list, n, i, end, tag, out) {
 function attributes(tag,  list, n, i) {
   n = split(tag, list, "\"")
   tag = list[1]
-  for (i = 2; i <= n; i++) tag = tag "\"" (i % 2 ? list[i] : value(list[i], "attribute"))
+  for (i = 2; i <= n; i++) {
+    if (i % 2 || list[i - 1] ~ /[ \t](dyn_lists|schemaVersion|version)=$/) tag = tag "\"" list[i]
+    else tag = tag "\"" value(list[i], "attribute")
+  }
   return tag
 }
 
@@ -402,11 +431,14 @@ function sortByLength(  i, j) {
   }
 }
 
-function reveal(s,  out, from, end, i, j, digits) {
+function reveal(s) { return unmarked(s, shown) }
+function restored(s) { return unmarked(s, originals) }
+
+function unmarked(s, texts,  out, from, end, i, j, digits) {
   while ((from = index(s, FROM)) > 0) {
     end = index(s, TO); digits = substr(s, from + 1, end - from - 1); i = 0
     for (j = 1; j <= length(digits); j++) i = i * 6 + index(DIGITS, substr(digits, j, 1)) - 1
-    out = out substr(s, 1, from - 1) shown[i]
+    out = out substr(s, 1, from - 1) texts[i]
     s = substr(s, end + 1)
   }
   return out s
@@ -421,7 +453,7 @@ function clean(s,  out, i, c) {
 function redact(s) {
   s = clean(swap(swap(s, work "/", ""), root, ""))
   if (mode == "help") return reveal(terms(s, 0))
-  s = terms(patterns(paths(s)), mode == "text")
+  s = terms(patterns(paths(mode == "text" ? arguments(s) : s)), mode == "text")
   if (mode == "json") s = objects(s)
   if (mode == "xml") s = elements(s)
   return reveal(s)
@@ -502,10 +534,6 @@ redact() { tr -d '\000' | program -v task=redact -v mode="$1"; }
 
 # ---- Running a command with a limit and a cap ------------------------------
 
-clock() {
-  if [ "$fine" ]; then perl -MTime::HiRes=time -e 'printf "%.3f", time'; else date +%s; fi
-}
-
 rest() { sleep "$1" 2>/dev/null || sleep 1; }
 
 # tree prints a process and all below it.
@@ -515,23 +543,31 @@ tree() {
     END { for (p in parent) for (q = p; q in parent && n[p]++ < 64; q = parent[q]) if (q == top) { print p; break } }'
 }
 
-end_process() { # SIGNAL PID
-  [ "$2" ] || return 0
-  for process in $(tree "$2"); do kill "-$1" "$process" 2>/dev/null; done
+signal() { # SIGNAL PID…
+  how_=$1
+  shift
+  for process in "$@"; do kill "-$how_" "$process" 2>/dev/null; done
   return 0
 }
 
-# begin starts a command in a slot: its output goes through a cap, it has no
-# input and, where perl is there, no terminal that it could ask for a password.
+# A program that perl starts in a session of its own cannot ask for a password on
+# the terminal, and its time is measured to the millisecond.
+# shellcheck disable=SC2016 # perl's variables
+apart='$file = shift; setsid(); $began = time; $child = fork;
+if (defined $child && !$child) { exec {$ARGV[0]} @ARGV or _exit(127) }
+waitpid $child, 0; $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
+open $out, ">", $file; printf $out "%.3f", time - $began; close $out; _exit($code)'
+
+# begin starts a command in a slot: its output goes through a cap, and it has no
+# input.
 begin() { # SLOT COMMAND…
   slot="$work/$1"
   shift
   mkdir -p "$slot"
-  rm -f "$slot/code" "$slot/done" "$slot/pid"
+  rm -f "$slot/code" "$slot/done" "$slot/pid" "$slot/seconds"
   : >"$slot/out"
   : >"$slot/err"
-  # shellcheck disable=SC2016 # perl's variable
-  if [ "$detach" ]; then set -- perl -MPOSIX -e 'POSIX::setsid(); exec {$ARGV[0]} @ARGV or exit 127' "$@"; fi
+  if [ "$detach" ]; then set -- perl -MPOSIX=setsid,_exit -MTime::HiRes=time -e "$apart" "$slot/seconds" "$@"; fi
   (
     { { {
       "$@" </dev/null 2>&1 1>&3 3>&- &
@@ -542,19 +578,26 @@ begin() { # SLOT COMMAND…
       mv "$slot/code.new" "$slot/code"
     } | head -c "$cap" >"$slot/err"; } 3>&1 | head -c "$cap" >"$slot/out"; }
     : >"$slot/done"
-  ) 2>/dev/null &
-  started=$(clock)
+  ) >/dev/null 2>&1 &
+  started=$(date +%s)
 }
 
 # finish waits for it until its limit and kills it then; a limit of 0 is now.
 finish() { # SLOT LIMIT
   slot="$work/$1" ended=exit code=null
-  deadline=$(($(date +%s) + $2))
-  while [ ! -e "$slot/done" ] && [ "$(date +%s)" -lt "$deadline" ]; do rest 0.05; done
+  deadline=$(($(date +%s) + $2)) pause=0.02 polls=0
+  while [ ! -e "$slot/done" ] && [ "$2" != 0 ]; do
+    polls=$((polls + 1))
+    [ "$polls" -lt 10 ] || pause=0.1
+    [ $((polls % 10)) != 0 ] || [ "$(date +%s)" -lt "$deadline" ] || break
+    rest "$pause"
+  done
   if [ ! -e "$slot/done" ]; then
     ended=killed
-    for signal in TERM KILL; do
-      end_process "$signal" "$(cat "$slot/pid" 2>/dev/null)"
+    doomed=$(tree "$(cat "$slot/pid" 2>/dev/null)") # before the first ends and leaves the others
+    for how in TERM KILL; do
+      # shellcheck disable=SC2086 # one word for each process
+      signal "$how" $doomed
       tries=0
       while [ ! -e "$slot/done" ] && [ "$tries" -lt 20 ]; do
         rest 0.1
@@ -563,13 +606,18 @@ finish() { # SLOT LIMIT
       [ ! -e "$slot/done" ] || break
     done
   fi
-  seconds=$(awk -v a="$started" -v b="$(clock)" 'BEGIN { printf "%.3f", b - a }')
+  if [ -s "$slot/seconds" ]; then seconds=$(cat "$slot/seconds"); else seconds=$(($(date +%s) - started)); fi
   [ ! -s "$slot/code" ] || [ "$ended" = killed ] || code=$(cat "$slot/code")
 }
 
 # ---- The manifest -----------------------------------------------------------
 
-quoted() { printf '"%s"' "$(printf '%s' "$1" | tr -d '\000-\037' | sed 's/\\/\\\\/g; s/"/\\"/g')"; }
+quoted() {
+  case $1 in
+    *[!A-Za-z0-9_.:/\ -]*) printf '"%s"' "$(printf '%s' "$1" | tr -d '\000-\037' | sed 's/\\/\\\\/g; s/"/\\"/g')" ;;
+    *) printf '"%s"' "$1" ;;
+  esac
+}
 
 # keep replaces what a slot holds and notes it in the manifest.
 keep() { # QUESTION MODE SLOT COMMAND…
@@ -589,13 +637,11 @@ keep() { # QUESTION MODE SLOT COMMAND…
     if [ -e "$work/stats" ]; then cat "$work/stats" >>"$work/replaced"; rm -f "$work/stats"; fi
   done
   truncated=false
-  for stream in out err; do
-    [ "$(wc -c <"$slot/$stream")" -lt "$cap" ] || truncated=true
-  done
+  [ ! "$(find "$slot/out" "$slot/err" -size "+$((cap / 512 - 1))")" ] || truncated=true
   command="$(quoted "${1##*/}")"
   shift
   for argument in "$@"; do command="$command,$(quoted "$argument")"; done
-  command=$(printf '%s\n' "$command" | redact text)
+  case "$*" in *[!a-z\ -]*) command=$(printf '%s\n' "$command" | redact text) ;; esac # an id or a path
   replaced=''
   if [ -e "$work/replaced" ]; then
     replaced=$(sort "$work/replaced" | awk -F '\t' '{ n[$1] += $2 } END { for (k in n) printf "%s\"%s\":%d", c++ ? "," : "", k, n[k] }')
@@ -606,18 +652,18 @@ keep() { # QUESTION MODE SLOT COMMAND…
 
 # run is one command of a step. MODE says how its output is read: help (no
 # names are in it), text, json or xml.
-run() { # QUESTION LIMIT MODE COMMAND…
+run() { # QUESTION MODE COMMAND…
   if [ "$list" ]; then
-    shown=${4##*/}
-    shift 4
+    shown=${3##*/}
+    shift 3
     say "    $shown $*"
     return
   fi
-  question_=$1 limit=$2 mode_=$3
-  shift 3
+  question=$1 mode=$2
+  shift 2
   begin tool "$@"
   finish tool "$limit"
-  keep "$question_" "$mode_" tool "$@"
+  keep "$question" "$mode" tool "$@"
 }
 
 # ---- Files ------------------------------------------------------------------
@@ -654,7 +700,7 @@ file() { # QUESTION MODE PATH
     ended=refused code=null
   else
     begin file head -c "$cap" "$root$3"
-    finish file "$query"
+    finish file "$limit"
   fi
   keep "$1" "$2" file read "$3"
 }
@@ -701,54 +747,54 @@ modality fullscreen coherence timesync device_mgmt shared_folders shared_profile
 
 versions() {
   begin_step versions '1 minute' 'the versions of macOS and Parallels Desktop, and who owns its programs' || return 0
-  run 'macos.md 8' 10 help sw_vers
-  run 'macos.md 8' 10 help uname -m
-  run 'macos.md 8' 10 help "$root/usr/sbin/sysctl" -n hw.optional.arm64
-  run 'prlctl.md 1.1' $query help "$prlctl" --version
-  run 'prlctl.md 1.1' $query help "$prlsrvctl" --version
-  run 'macos.md 15.11' 10 text ls -ldn "$app" "$bin" "$prlctl" "$prlsrvctl" "$root/usr/local/bin" "$root/usr/local/bin/prlctl"
-  run 'acting.md 4' $query text codesign -dv "$app"
+  run 'macos.md 8' help sw_vers
+  run 'macos.md 8' help uname -m
+  run 'macos.md 8' help "$root/usr/sbin/sysctl" -n hw.optional.arm64
+  run 'prlctl.md 1.1' help "$prlctl" --version
+  run 'prlctl.md 1.1' help "$prlsrvctl" --version
+  run 'macos.md 15.11' text ls -ldn "$app" "$bin" "$prlctl" "$prlsrvctl" "$root/usr/local/bin" "$root/usr/local/bin/prlctl"
+  run 'acting.md 4' text codesign -dv "$app"
 }
 
 help_texts() {
   begin_step help '2 minutes' 'the help texts of prlctl and prlsrvctl' || return 0
-  run 'prlctl.md 11.1' $query help "$prlctl" --help
-  for action in list create snapshot-list; do run 'prlctl.md 11.1' $query help "$prlctl" "$action" --help; done
-  run 'prlctl.md 11.1' $query help "$prlctl" set --help
+  run 'prlctl.md 11.1' help "$prlctl" --help
+  for action in list snapshot-list; do run 'prlctl.md 11.1' help "$prlctl" "$action" --help; done
+  run 'prlctl.md 11.1' help "$prlctl" set --help
   for category in $categories; do
     question=11.1
     case $category in misc_sharing) question=11.2 ;; security) question=11.3 ;; esac
-    run "prlctl.md $question" $query help "$prlctl" set "$category" --help
+    run "prlctl.md $question" help "$prlctl" set "$category" --help
   done
-  run 'prlctl.md 11.1' $query help "$prlsrvctl" --help
-  run 'prlctl.md 11.1' $query help "$prlsrvctl" set --help
+  run 'prlctl.md 11.1' help "$prlsrvctl" --help
+  run 'prlctl.md 11.1' help "$prlsrvctl" set --help
 }
 
 license() {
   begin_step license '1 minute' 'the state of the license and the settings of Parallels Desktop; keys are replaced' || return 0
-  run 'prlctl.md 11.6' $query text "$prlsrvctl" info
-  run 'prlctl.md 11.6' $query json "$prlsrvctl" info --json
-  run 'prlctl.md 11.6' $query text "$prlsrvctl" info --license
-  run 'prlctl.md 11.6' $query json "$prlsrvctl" info --license --json
-  run 'prlctl.md 1.3' $query json "$prlsrvctl" user list --json
-  run 'prlctl.md 1.3' $query json "$prlsrvctl" net list --json
+  run 'prlctl.md 11.6' text "$prlsrvctl" info
+  run 'prlctl.md 11.6' json "$prlsrvctl" info --json
+  run 'prlctl.md 11.6' text "$prlsrvctl" info --license
+  run 'prlctl.md 11.6' json "$prlsrvctl" info --license --json
+  run 'prlctl.md 1.3' json "$prlsrvctl" user list --json
+  run 'prlctl.md 1.3' json "$prlsrvctl" net list --json
   file 'captures.md 4.5' json /Library/Preferences/Parallels/licenses.json
 }
 
 lists() {
   begin_step lists '2 minutes' 'the list of your virtual machines and their settings; names are replaced' || return 0
   if [ ! "$list" ]; then : >"$work/before"; rest 1; fi
-  run 'prlctl.md 2.4' 60 text "$prlctl" list -a
-  run 'prlctl.md 2.4' 60 json "$prlctl" list -a --json
-  run 'prlctl.md 2.4' 60 json "$prlctl" list -a -t --json
-  run 'prlctl.md 11.12' 60 json "$prlctl" list -a -i --json
-  run 'prlctl.md 1.2' $query help "$prlctl" list -L
-  run 'prlctl.md 5' $query text "$prlctl" list 00000000-0000-4000-8000-000000000000 -i --json
+  run 'prlctl.md 2.4' text "$prlctl" list -a
+  run 'prlctl.md 2.4' json "$prlctl" list -a --json
+  run 'prlctl.md 2.4' json "$prlctl" list -a -t --json
+  run 'prlctl.md 11.12' json "$prlctl" list -a -i --json
+  run 'prlctl.md 1.2' help "$prlctl" list -L
+  run 'prlctl.md 5' text "$prlctl" list 00000000-0000-4000-8000-000000000000 -i --json
   [ ! "$list" ] || vms=ID
   for vm in $vms; do
-    run 'prlctl.md 2.1' $query json "$prlctl" list "$vm" -i --json
-    run 'prlctl.md 1.2' $query text "$prlctl" status "$vm"
-    run 'prlctl.md 10' $query json "$prlctl" snapshot-list "$vm" --json
+    run 'prlctl.md 2.1' json "$prlctl" list "$vm" -i --json
+    run 'prlctl.md 1.2' text "$prlctl" status "$vm"
+    run 'prlctl.md 10' json "$prlctl" snapshot-list "$vm" --json
   done
 }
 
@@ -764,7 +810,7 @@ bundles() {
     file 'prlctl.md 11.7' xml "$home/config.pvs"
     file 'captures.md 2' xml "$home/VmInfo.pvi"
     if [ -e "$work/before" ] && ! links "$home/config.pvs"; then
-      run 'prlctl.md 11.12' 10 text find "$root$home/config.pvs" -newer "$work/before"
+      run 'prlctl.md 11.12' text find "$root$home/config.pvs" -newer "$work/before"
     fi
   done 4<"$work/homes"
 }
@@ -772,18 +818,18 @@ bundles() {
 mac() {
   begin_step mac '1 minute' 'processes, service and network interfaces of Parallels Desktop, and its preferences without their values' || return 0
   processes
-  run 'macos.md 15.1' $query text "$root/bin/launchctl" print system/com.parallels.desktop.launchdaemon
-  run 'macos.md 15.8' 10 help ifconfig -l
-  run 'macos.md 15.6' 10 text ls -ldn "$root/Users/$account/Parallels" "$root/Users/$account/Library/Preferences/com.parallels.Parallels Desktop.plist" "$root/Library/Preferences/Parallels" "$root/Library/Preferences/Parallels/licenses.json"
-  run 'macos.md 15.13' 10 text ls -ldn "$root/Library/Managed Preferences" "$root/Library/Managed Preferences/com.parallels.desktop.managedprefs.plist"
-  run 'acting.md 2' $query xml defaults export 'com.parallels.Parallels Desktop' -
-  run 'acting.md 2' $query xml defaults export com.parallels.desktop.managedprefs -
+  run 'macos.md 15.1' text "$root/bin/launchctl" print system/com.parallels.desktop.launchdaemon
+  run 'macos.md 15.8' help ifconfig -l
+  run 'macos.md 15.6' text ls -ldn "$root/Users/$account/Parallels" "$root/Users/$account/Library/Preferences/com.parallels.Parallels Desktop.plist" "$root/Library/Preferences/Parallels" "$root/Library/Preferences/Parallels/licenses.json"
+  run 'macos.md 15.13' text ls -ldn "$root/Library/Managed Preferences" "$root/Library/Managed Preferences/com.parallels.desktop.managedprefs.plist"
+  run 'acting.md 2' xml defaults export 'com.parallels.Parallels Desktop' -
+  run 'acting.md 2' xml defaults export com.parallels.desktop.managedprefs -
 }
 
 # processes keeps those of Parallels Desktop only.
 processes() {
   # shellcheck disable=SC2016 # the inner shell's variable
-  run 'captures.md 4.3' 10 text sh -c 'ps -axww -o pid= -o ppid= -o uid= -o command= | grep -F "$0" | grep -v "grep -F"' "$bin"
+  run 'captures.md 4.3' text sh -c 'LC_ALL=en_US.UTF-8 ps -axww -o pid= -o ppid= -o uid= -o command= | grep -F "$0" | grep -v "grep -F"' "$bin"
 }
 
 listen() {
@@ -802,7 +848,7 @@ listen() {
   detach=$kept begun=$started
   rest 1
   wait_for 'Please start a virtual machine in Parallels Desktop, and wait until you see its desktop.'
-  run 'captures.md 2' 60 json "$prlctl" list -a -i --json
+  run 'captures.md 2' json "$prlctl" list -a -i --json
   processes
   wait_for 'Please suspend it or shut it down, and wait until it has.'
   rest 1
@@ -820,11 +866,11 @@ as_others() {
   sudo="$root/usr/bin/sudo" launchctl="$root/bin/launchctl" uid=$(id -u)
   kept=$detach detach=''
   [ "$list" ] || [ "$root" ] || "$sudo" -v
-  run 'prlctl.md 11.4' 60 json "$sudo" -n "$prlctl" list -a --json
-  run 'prlctl.md 11.4' 60 json "$sudo" -n -H -u "$account" "$prlctl" list -a --json
-  run 'prlctl.md 11.4' 60 json "$sudo" -n "$launchctl" asuser "$uid" "$sudo" -n -H -u "$account" "$prlctl" list -a --json
-  run 'macos.md 15.3' 10 text "$sudo" -n "$launchctl" asuser 248 /usr/bin/true
-  run 'macos.md 15.6' 10 text "$sudo" -n ls -ldn "/Users/$account/Parallels" "/Users/$account/Library/Preferences/com.parallels.Parallels Desktop.plist"
+  run 'prlctl.md 11.4' json "$sudo" -n "$prlctl" list -a --json
+  run 'prlctl.md 11.4' json "$sudo" -n -H -u "$account" "$prlctl" list -a --json
+  run 'prlctl.md 11.4' json "$sudo" -n "$launchctl" asuser "$uid" "$sudo" -n -H -u "$account" "$prlctl" list -a --json
+  run 'macos.md 15.3' text "$sudo" -n "$launchctl" asuser 248 /usr/bin/true
+  run 'macos.md 15.6' text "$sudo" -n ls -ldn "/Users/$account/Parallels" "/Users/$account/Library/Preferences/com.parallels.Parallels Desktop.plist"
   detach=$kept
 }
 
@@ -835,7 +881,7 @@ steps() { versions; help_texts; license; lists; bundles; mac; listen; as_others;
 # answer prints what a command says, for the script itself.
 answer() { # COMMAND…
   begin names "$@"
-  finish names "$query"
+  finish names "$limit"
   cat "$work/names/out"
 }
 
@@ -917,7 +963,8 @@ clean_up() {
   trap - EXIT
   [ "$work" ] || return 0
   for slot in "$work"/*/pid; do
-    [ -e "$slot" ] && [ ! -e "${slot%pid}done" ] && end_process KILL "$(cat "$slot")"
+    # shellcheck disable=SC2046 # one word for each process
+    [ -e "$slot" ] && [ ! -e "${slot%pid}done" ] && signal KILL $(tree "$(cat "$slot")")
   done
   rm -rf "$work"
 }
@@ -955,8 +1002,7 @@ trap 'clean_up; say ""; say "Interrupted: nothing was kept."; exit 130' INT TERM
 folder="$work/first-mac"
 mkdir "$folder"
 : >"$work/entries"
-fine='' detach=''
-if perl -MTime::HiRes -MPOSIX -e 1 2>/dev/null; then fine=yes detach=yes; fi
+if perl -MTime::HiRes -MPOSIX -e 1 2>/dev/null; then detach=yes; fi
 write_program
 say ''
 say 'Reading names, to be able to replace them …'

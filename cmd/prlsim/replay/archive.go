@@ -76,18 +76,18 @@ const (
 
 // openArchive reads the archive at a path.
 func openArchive(path string) (capture, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return capture{}, fmt.Errorf("open archive: %w", err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
+	info, err := os.Stat(path) // a pipe would wait for its writer when it is opened
 	if err != nil {
 		return capture{}, fmt.Errorf("open archive: %w", err)
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxArchive {
 		return capture{}, fmt.Errorf("%w: no plain file, or more than %d MiB", errBroken, maxArchive>>20)
 	}
+	file, err := os.Open(path)
+	if err != nil {
+		return capture{}, fmt.Errorf("open archive: %w", err)
+	}
+	defer file.Close()
 	return readArchive(file)
 }
 
@@ -97,7 +97,7 @@ func readArchive(from io.Reader) (capture, error) {
 	if err != nil {
 		return capture{}, fmt.Errorf("%w: %w", errBroken, err)
 	}
-	files, err := readFiles(tar.NewReader(io.LimitReader(unpacked, maxUnpacked)))
+	files, err := readFiles(unpacked)
 	if err != nil {
 		return capture{}, fmt.Errorf("%w: %w", errBroken, err)
 	}
@@ -108,7 +108,9 @@ func readArchive(from io.Reader) (capture, error) {
 	return read, read.check()
 }
 
-func readFiles(archive *tar.Reader) (map[string][]byte, error) {
+// readFiles reads the files of a tar.
+func readFiles(unpacked io.Reader) (map[string][]byte, error) {
+	archive := tar.NewReader(io.LimitReader(unpacked, maxUnpacked))
 	files, total := make(map[string][]byte), int64(0)
 	for {
 		header, err := archive.Next()
