@@ -55,7 +55,7 @@ app="$root/Applications/Parallels Desktop.app"
 bin="$app/Contents/MacOS"
 prlctl="$bin/prlctl"
 prlsrvctl="$bin/prlsrvctl"
-cap=4194304        # bytes kept of one output or file
+cap=2097152        # bytes kept of one output or file
 work='' step='' number=0 vms='' skipped='' detach=''
 
 # ---- The program that reads and replaces -----------------------------------
@@ -789,7 +789,7 @@ lists() {
   run 'prlctl.md 2.4' json "$prlctl" list -a -t --json
   run 'prlctl.md 11.12' json "$prlctl" list -a -i --json
   run 'prlctl.md 1.2' help "$prlctl" list -L
-  run 'prlctl.md 5' text "$prlctl" list 00000000-0000-4000-8000-000000000000 -i --json
+  run 'prlctl.md 5' json "$prlctl" list 00000000-0000-4000-8000-000000000000 -i --json
   [ ! "$list" ] || vms=ID
   for vm in $vms; do
     run 'prlctl.md 2.1' json "$prlctl" list "$vm" -i --json

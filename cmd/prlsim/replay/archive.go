@@ -17,13 +17,15 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 )
 
-// Caps of an archive. The script keeps 4 MiB of an output and some 200 files.
+// Caps of an archive. The script keeps 2 MiB of an output, which placeholders can
+// make some times longer, and some 200 files.
 const (
 	maxArchive  = 64 << 20  // bytes of the file
 	maxUnpacked = 128 << 20 // bytes of all that is in it
-	maxFile     = 4 << 20   // bytes of one file
+	maxFile     = 16 << 20  // bytes of one file
 	maxFiles    = 2000
 )
 
@@ -143,8 +145,8 @@ func readFiles(unpacked io.Reader) (map[string][]byte, error) {
 // plainName is a file's name: no folder, no dot in front.
 var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$`)
 
-// checkHeader returns a file's name in the archive's folder, or nothing for the
-// folder itself.
+// checkHeader returns a file's name in the archive's folder, or nothing for what
+// is passed over.
 func checkHeader(header *tar.Header) (string, error) {
 	switch header.Typeflag {
 	case tar.TypeDir:
@@ -156,10 +158,13 @@ func checkHeader(header *tar.Header) (string, error) {
 	default:
 		return "", fmt.Errorf("%q is neither a file nor a folder", header.Name)
 	}
-	if len(header.Name) <= len(archiveFolder) || header.Name[:len(archiveFolder)] != archiveFolder {
+	name, inside := strings.CutPrefix(header.Name, archiveFolder)
+	if !inside {
 		return "", fmt.Errorf("%q is outside of %s", header.Name, archiveFolder)
 	}
-	name := header.Name[len(archiveFolder):]
+	if name == ".DS_Store" || strings.HasPrefix(name, "._") {
+		return "", nil // left by a person who has looked at it on a Mac
+	}
 	if !plainName.MatchString(name) {
 		return "", fmt.Errorf("%q is no name of a file here", header.Name)
 	}

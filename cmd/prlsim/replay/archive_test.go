@@ -64,6 +64,8 @@ func TestArchiveIsRead(t *testing.T) {
 	read, err := readArchive(bytes.NewReader(withManifest(t, manifest, func(archive *tar.Writer) {
 		putFile(t, archive, "first-mac/001.out", "prlctl version 26.4.0 (57513)\n")
 		putFile(t, archive, "first-mac/001.err", "")
+		putFile(t, archive, "first-mac/.DS_Store", "of the Finder")
+		putFile(t, archive, "first-mac/._001.out", "of tar")
 	})))
 	if err != nil {
 		t.Fatal(err)

@@ -1,8 +1,10 @@
 package replay
 
 import (
+	"archive/tar"
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -202,9 +204,39 @@ func TestScriptOnASimulatedMac(t *testing.T) {
 	if len(read.Withheld) > 0 || !read.Simulated || len(read.Skipped) > 0 {
 		t.Errorf("withheld %v, skipped %v", read.Withheld, read.Skipped)
 	}
+	expectNoOwner(t, s.archive)
 	expectSimulatorFindsItself(t, s.archive)
 	if _, err := exec.LookPath("script"); err == nil {
 		expectEvents(t, read)
+	}
+}
+
+// expectNoOwner looks at what tar and gzip note by themselves.
+func expectNoOwner(t *testing.T, archive string) {
+	t.Helper()
+	file, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	unpacked, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if unpacked.Name != "" || !unpacked.ModTime.IsZero() {
+		t.Errorf("gzip notes %q of %s", unpacked.Name, unpacked.ModTime)
+	}
+	for files := tar.NewReader(unpacked); ; {
+		header, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if header.Uname != "" || header.Gname != "" || header.Format != tar.FormatUSTAR {
+			t.Errorf("tar notes %s, %s and %s of %s", header.Uname, header.Gname, header.Format, header.Name)
+		}
 	}
 }
 
@@ -269,6 +301,7 @@ echo "$(basename "$0") $*" >>'` + mac.calls + `'
 case "$*" in
   --version) echo "prlctl version 26.4.0 (57513)" ;;
   'list -a --json') echo '[{"uuid": "1F4F7D2E-9D0A-4A6C-8E57-3A1D0C9B5E11", "status": "stopped", "name": "Tax \u00e9\u0301 {}"}]' ;;
+  status*) echo 'xTax é́ {}y' ;;
   list*-i*) cat '` + filepath.Join(mac.root, "list") + `' ;;
   *) echo "Unrecognized option: $1" >&2; exit 255 ;;
 esac
@@ -314,6 +347,10 @@ func TestScriptReplacesWhatItDoesNotKnow(t *testing.T) {
 			t.Errorf("%s holds %q:\n%s", name, found, content)
 		}
 	}
+	entry, _ := read.find("prlctl", "status", "aaaaaaaa-0000-4000-8000-000000000001")
+	if len(read.Withheld) != 1 || read.Withheld[0] != entry.Stdout || len(read.stdout(entry)) > 0 {
+		t.Errorf("a name inside of a word: withheld %v, not %s", read.Withheld, entry.Stdout)
+	}
 	if got := strings.Join(read.Skipped, " "); got != "help license mac events" {
 		t.Errorf("skipped %s", got)
 	}
@@ -342,7 +379,7 @@ esac`)
 		t.Errorf("a tool that hangs: %+v", entry)
 	}
 	entry, found := read.find("prlctl", "--version")
-	if !found || !entry.Truncated || len(read.stdout(entry)) > maxFile {
+	if !found || !entry.Truncated || len(read.stdout(entry)) > 3<<20 {
 		t.Errorf("a tool that prints for ever: %+v", entry)
 	}
 	expectGone(t, mac.root)
