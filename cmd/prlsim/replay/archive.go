@@ -207,11 +207,21 @@ func (c capture) find(command ...string) (entry, bool) {
 // stdout is what an entry printed, or the content of a file.
 func (c capture) stdout(e entry) []byte { return c.files[e.Stdout] }
 
-// printed is both outputs of a command, nothing if it was not captured.
+// printed is both outputs of a command, nothing if it was not captured or the
+// service was down.
 func (c capture) printed(command ...string) string {
 	entry, found := c.find(command...)
-	if !found {
+	if !found || c.serviceWasDown(entry) {
 		return ""
 	}
-	return string(c.files[entry.Stdout]) + "\n" + string(c.files[entry.Stderr])
+	return c.outputs(entry)
+}
+
+func (c capture) outputs(e entry) string {
+	return string(c.files[e.Stdout]) + "\n" + string(c.files[e.Stderr])
+}
+
+// serviceWasDown reports whether a command got no answer at all (facts/prlctl.md 5).
+func (c capture) serviceWasDown(e entry) bool {
+	return strings.Contains(c.outputs(e), "Unable to connect to Parallels Service")
 }

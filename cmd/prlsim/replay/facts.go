@@ -265,7 +265,7 @@ const noSuchMachine = "00000000-0000-4000-8000-000000000000"
 
 func checkNotFound(r *reading) outcome {
 	entry, found := r.find("prlctl", "list", noSuchMachine, "-i", "--json")
-	if !found || entry.Exit == nil {
+	if !found || entry.Exit == nil || r.serviceWasDown(entry) {
 		return outcome{}
 	}
 	said := string(r.files[entry.Stderr])
@@ -309,7 +309,7 @@ func checkLicenseText(r *reading) outcome {
 		return outcome{}
 	}
 	header := strings.Contains(said, "Searching for installed licenses...")
-	body := strings.Contains(said, "No licenses installed.") || regexp.MustCompile(`(?m)^    status="[A-Z]+"`).MatchString(said)
+	body := strings.Contains(said, noLicense) || regexp.MustCompile(`(?m)^    status="[A-Z]+"`).MatchString(said)
 	return agreesIf(header && body, "the header is there: %t, and its lines as captured: %t", header, body)
 }
 

@@ -111,7 +111,7 @@ func TestNothingDiffers(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	checkGolden(t, "mac-27.golden", said)
-	want := likeness{version: "27.0.2-58700", edition: "pro", machines: []guest{
+	want := likeness{version: "27.0.2-58700", edition: "pro", licensed: true, machines: []guest{
 		{name: "VM-1", system: "win-11", state: "running"}, {name: "VM-2", system: "macosx", state: "stopped"},
 	}}
 	if diff := cmp.Diff(want, simulator.asked, cmp.AllowUnexported(likeness{}, guest{})); diff != "" {
@@ -273,13 +273,32 @@ func TestClientThatDoesNotUnderstand(t *testing.T) {
 	}
 }
 
+// Where the service was down, what the tools say of it is no difference.
+func TestServiceThatWasDown(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(filepath.Join("testdata", "mac-27.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var changed []string
+	for _, file := range txtar.Parse(data).Files {
+		if words := strings.Fields(file.Name); strings.HasPrefix(words[0], "prl") && file.Name != "prlctl --version" && !strings.Contains(file.Name, "!") {
+			changed = append(changed, "-- "+file.Name+" --\n", "-- "+file.Name+" ! 253 --\nLogin failed: Unable to connect to Parallels Service.\n-- unused --\n")
+		}
+	}
+	read := captureOf(t, "mac-27.txtar", changed...)
+	if said, err := replayed(t, read, &likeCaptured{recorded: recorded{captureOf(t, "mac-27.txtar")}}); err != nil {
+		t.Errorf("%v\n%s", err, said)
+	}
+}
+
 // Words of the archive never become an argument of the simulator.
 func TestLikenessOfAHostileArchive(t *testing.T) {
 	t.Parallel()
 	read := captureOf(t, "mac-27.txtar", `"OS": "win-11"`, `"OS": "--mac=\/etc"`, `"State": "running"`, `"State": "running --root"`,
 		`"edition": "pro"`, `"edition": "--assume"`, `"Name": "VM-1"`, `"Name": "$(reboot)"`)
 	got := readByClient(t.Context(), read).likeness()
-	want := likeness{version: "27.0.2-58700", machines: []guest{
+	want := likeness{version: "27.0.2-58700", licensed: true, machines: []guest{
 		{name: "VM-1", system: "linux", state: "stopped"}, {name: "VM-2", system: "macosx", state: "stopped"},
 	}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(likeness{}, guest{})); diff != "" {

@@ -35,6 +35,7 @@ type likeness struct {
 	version  string // as of --pd-version
 	edition  string // empty: the simulator's own
 	intel    bool
+	licensed bool
 	machines []guest
 }
 
@@ -43,6 +44,9 @@ type guest struct {
 	name, system, state, tools string
 	encrypted, shared          bool
 }
+
+// noLicense is what the tool says without one (facts/captures.md 4.1).
+const noLicense = "No licenses installed."
 
 // Words of an archive that may become an argument.
 var (
@@ -55,8 +59,9 @@ var (
 func (r *reading) likeness() likeness {
 	v := r.version
 	like := likeness{
-		version: fmt.Sprintf("%d.%d.%d-%d", v.Major, v.Minor, v.Patch, v.Build),
-		intel:   !strings.Contains(r.printed("sysctl", "-n", "hw.optional.arm64"), "1"),
+		version:  fmt.Sprintf("%d.%d.%d-%d", v.Major, v.Minor, v.Patch, v.Build),
+		licensed: !strings.Contains(r.printed("prlsrvctl", "info", "--license"), noLicense),
+		intel:    !strings.Contains(r.printed("sysctl", "-n", "hw.optional.arm64"), "1"),
 	}
 	if slices.Contains(editions, r.license.Edition) {
 		like.edition = r.license.Edition
@@ -105,6 +110,11 @@ func (p program) create(ctx context.Context, like likeness) (simulatedMac, error
 	}
 	if err := p.console(ctx, arguments...); err != nil {
 		return nil, errors.Join(err, mac.remove())
+	}
+	if !like.licensed {
+		if err := p.console(ctx, "product", "deactivate", "--mac", mac.dir); err != nil {
+			return nil, errors.Join(err, mac.remove())
+		}
 	}
 	for _, guest := range like.machines {
 		// A system that the simulator does not have makes no machine: the report says so.
@@ -217,7 +227,7 @@ func (r *reading) compareWithSimulator(ctx context.Context, simulator simulator)
 func (r *reading) compareWith(ctx context.Context, mac simulatedMac) error {
 	for _, c := range comparisons() {
 		entry, found := r.find(append([]string{filepath.Base(c.tool)}, c.args...)...)
-		if !found || entry.Exit == nil {
+		if !found || entry.Exit == nil || r.serviceWasDown(entry) {
 			continue
 		}
 		if err := r.compareRun(ctx, mac, strings.Join(entry.Command, " "), entry, c); err != nil {
@@ -251,6 +261,7 @@ func (r *reading) compareRun(ctx context.Context, mac simulatedMac, what string,
 	stdout, stderr := r.files[entry.Stdout], r.files[entry.Stderr]
 	if *entry.Exit != simulated.ExitCode {
 		r.noteSimulator(what, "exit %d, simulated %d", *entry.Exit, simulated.ExitCode)
+		return nil
 	}
 	if len(stdout) > 0 != (len(simulated.Stdout) > 0) {
 		r.noteSimulator(what, "prints on standard output: %t, simulated %t", len(stdout) > 0, len(simulated.Stdout) > 0)
