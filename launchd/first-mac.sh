@@ -69,6 +69,7 @@ write_program() {
 BEGIN {
   FS = "\n"
   FROM = "\376"; TO = "\377"; DIGITS = "\370\371\372\373\374\375"
+  LINE = "\367" # a line end in a string: split() of the Mac's awk also splits at a real one
   map = ENVIRON["FIRSTMAC_WORK"] "/map"; work = ENVIRON["FIRSTMAC_WORK"]; root = ENVIRON["FIRSTMAC_ROOT"]; sought = ENVIRON["FIRSTMAC_KEY"]
   h = "[0-9A-Fa-f]"; h2 = h h; h4 = h2 h2; h6 = h4 h2
   NOBODY = "00000000-0000-4000-8000-000000000000" # whom the script asks for in vain
@@ -155,7 +156,7 @@ function placeholderOf(kind, number, original,  digits) {
 
 function isOrdinary(original,  words, list, n, i) {
   words = tolower(original)
-  gsub(/[^a-z\200-\367]+/, " ", words)
+  gsub(/[^a-z\200-\364]+/, " ", words)
   n = split(words, list, " ")
   if (length(original) < 3) return 1
   for (i = 1; i <= n; i++) if (!(list[i] in ORDINARY)) return 0
@@ -191,7 +192,7 @@ function swap(s, old, new,  from, out) {
 
 function bounded(s, from, size,  before, behind) {
   before = from > 1 ? substr(s, from - 1, 1) : " "; behind = substr(s, from + size, 1)
-  return before !~ /[A-Za-z0-9\200-\367]/ && (behind == "" || behind !~ /[A-Za-z0-9\200-\367]/)
+  return before !~ /[A-Za-z0-9\200-\364]/ && (behind == "" || behind !~ /[A-Za-z0-9\200-\364]/)
 }
 
 function terms(s, everywhere,  i) {
@@ -445,18 +446,18 @@ function unmarked(s, texts,  out, from, end, i, j, digits) {
 }
 
 function clean(s,  out, i, c) {
-  if (s !~ /[\370-\377]/) return s
-  for (i = 1; i <= length(s); i++) { c = substr(s, i, 1); out = out (c ~ /[\370-\377]/ ? "?" : c) }
+  if (s !~ /[\365-\377]/) return s
+  for (i = 1; i <= length(s); i++) { c = substr(s, i, 1); out = out (c ~ /[\365-\377]/ ? "?" : c) }
   return out
 }
 
 function redact(s) {
-  s = clean(swap(swap(s, work "/", ""), root, ""))
+  s = swap(swap(s, work "/", ""), root, "")
   if (mode == "help") return reveal(terms(s, 0))
   s = terms(patterns(paths(mode == "text" ? arguments(s) : s)), mode == "text")
   if (mode == "json") s = objects(s)
   if (mode == "xml") s = elements(s)
-  return reveal(s)
+  return swap(reveal(s), LINE, "\n")
 }
 
 function quotes(s) { gsub(/\\./, "", s); return gsub(/"/, "", s) }
@@ -468,7 +469,7 @@ function values(s,  list, n, i, string) {
     while (string ~ /(^|[^\\])(\\\\)*\\$/ && i < n) string = string "\"" list[++i]
     i++
     if (list[i] ~ /^[ \t]*:/) { key = string; if (list[i] ~ /^[ \t]*:[ \t]*$/) continue }
-    else if (key == sought) print decoded(string)
+    else if (key == sought) print swap(decoded(string), LINE, "\n")
   }
 }
 
@@ -504,14 +505,14 @@ NR == 1 && task == "redact" { sortByLength() }
   }
   # A string of JSON may have a raw line end in it.
   if (mode == "json" || task == "values") {
-    text = waiting ? text "\n" $0 : $0
+    text = waiting ? text LINE clean($0) : clean($0)
     if (quotes(text) % 2 && length(text) < 65536 && waiting++ < 64) next
     waiting = 0
     if (task == "values") values(text); else print redact(text)
     text = ""
     next
   }
-  print redact($0)
+  print redact(clean($0))
 }
 
 END {

@@ -56,11 +56,17 @@ type scriptRun struct {
 // startScript starts the script on the Mac below root, as alice.
 func startScript(t *testing.T, root string, arguments ...string) *scriptRun {
 	t.Helper()
+	return startScriptWith(t, "", root, arguments...)
+}
+
+// startScriptWith has folders before those of PATH.
+func startScriptWith(t *testing.T, before, root string, arguments ...string) *scriptRun {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), scriptLimit)
 	t.Cleanup(cancel)
 	s := &scriptRun{archive: filepath.Join(t.TempDir(), "answers.tar.gz"), temp: t.TempDir()}
 	s.command = exec.CommandContext(ctx, "sh", append([]string{scriptPath, "--root", root, "--output", s.archive}, arguments...)...)
-	s.command.Env = []string{"PATH=" + os.Getenv("PATH"), "USER=alice", "HOME=/Users/alice", "TMPDIR=" + s.temp}
+	s.command.Env = []string{"PATH=" + before + os.Getenv("PATH"), "USER=alice", "HOME=/Users/alice", "TMPDIR=" + s.temp}
 	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.command.Cancel = func() error { return syscall.Kill(-s.command.Process.Pid, syscall.SIGKILL) }
 	s.command.Stderr = &s.errors
@@ -234,8 +240,8 @@ func expectNoOwner(t *testing.T, archive string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if header.Uname != "" || header.Gname != "" || header.Format != tar.FormatUSTAR {
-			t.Errorf("tar notes %s, %s and %s of %s", header.Uname, header.Gname, header.Format, header.Name)
+		if header.Uname != "" || header.Gname != "" || len(header.PAXRecords) > 0 {
+			t.Errorf("tar notes %q, %q and %v of %s", header.Uname, header.Gname, header.PAXRecords, header.Name)
 		}
 	}
 }
@@ -288,7 +294,8 @@ func newFakeMac(t *testing.T, before string) fakeMac {
 	bin := filepath.Join(mac.root, "Applications/Parallels Desktop.app/Contents/MacOS")
 	bundle := filepath.Join(mac.root, "Users/alice/Parallels/Tax.pvm")
 	secret := filepath.Join(mac.root, "secret")
-	list := `[{"ID": "1f4f7d2e-9d0a-4a6c-8e57-3a1d0c9b5e11", "Name": "Tax \u00e9\u0301 {}", "Description": "secret words", "State": "stopped",
+	list := `[{"ID": "1f4f7d2e-9d0a-4a6c-8e57-3a1d0c9b5e11", "Name": "Tax \u00e9\u0301 {}", "Description": "secret words
+and more secret ones \"quoted secret\"", "State": "stopped",
 "Home": "\/Users\/alice\/Parallels\/Tax.pvm\/", "Host Shared Folders": {"enabled": true, "secret share": {"path": "\/Volumes\/secret disk\/a b"}},
 "Hardware": {"net0": {"mac": "AABBCCDDEEF1"}}, "Network": {"ipAddresses": [{"type": "ipv6", "ip": "fe80::aabb:1"}, {"ip": "10.211.55.77"}]},
 "New key": "Parallels-1F 4F 7D 2E 9D 0A 4A 6C 8E 57 3A 1D 0C 9B 5E 11", "Other": "mail secret@example.org", "Nothing": "Some Secret Words"}]`
@@ -334,8 +341,27 @@ func (s *scriptRun) answerSteps(t *testing.T, wanted ...string) {
 // followed, and steps that are not wanted are not run.
 func TestScriptReplacesWhatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
+	for _, awk := range []string{"awk", "mawk", "gawk", "original-awk"} { // the last is the Mac's
+		program, err := exec.LookPath(awk)
+		if err != nil && awk != "awk" {
+			continue
+		}
+		t.Run(awk, func(t *testing.T) {
+			t.Parallel()
+			folder := t.TempDir()
+			if err := os.Symlink(program, filepath.Join(folder, "awk")); err != nil {
+				t.Fatal(err)
+			}
+			expectReplaced(t, folder)
+		})
+	}
+}
+
+// expectReplaced runs the script with the programs of a folder before others.
+func expectReplaced(t *testing.T, programs string) {
+	t.Helper()
 	mac := newFakeMac(t, "")
-	s := startScript(t, mac.root)
+	s := startScriptWith(t, programs+":", mac.root)
 	s.answerSteps(t, "versions", "lists", "bundles")
 	read := s.mustEnd(t)
 	forbidden := regexp.MustCompile(`(?i)secret|tax|alice|1f4f7d2e|1F 4F|aabbccdd|fe80|10\.211`)
