@@ -28,6 +28,10 @@ var (
 		protocol.CodePortalReplyTooLarge, protocol.CodeProxySignIn, protocol.CodeProxyRefused,
 		protocol.CodeNetworkSignIn, protocol.CodePossiblyCaptive,
 	}
+	unusedConfig = []protocol.Code{
+		protocol.CodeProfileRemoved, protocol.CodeConfigUnreadable, protocol.CodeConfigInvalid,
+		protocol.CodeConfigUnknownKey, protocol.CodeConfigNestedKey, protocol.CodeConfigNoKeys,
+	}
 	noTools = []protocol.Code{protocol.CodePDNotInstalled, protocol.CodeToolsUntrusted}
 )
 
@@ -46,7 +50,7 @@ var warnables = map[protocol.Code]warnable{
 	protocol.CodePortalDNS:         {after: roaming},
 	protocol.CodePortalTimeout:     {after: roaming},
 	protocol.CodePortalInterrupted: {after: roaming},
-	protocol.CodeNotConfigured:     {explainedBy: []protocol.Code{protocol.CodeProfileRemoved}},
+	protocol.CodeNotConfigured:     {explainedBy: unusedConfig},
 	protocol.CodeNotEnrolled:       {after: restarting, explainedBy: noPortal},
 	protocol.CodeHeadMissing:       {explainedBy: noPortal},
 	protocol.CodeContentStale:      {explainedBy: noPortal},

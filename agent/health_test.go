@@ -39,6 +39,10 @@ func TestConditionsThatPeopleSee(t *testing.T) {
 			activeCodes: []protocol.Code{protocol.CodeHeadMissing, protocol.CodePortalUnreachable}, lasting: time.Hour,
 			want: []protocol.Code{protocol.CodePortalUnreachable}, state: localapi.Degraded,
 		},
+		"a profile with a misspelled key is not called none": {
+			activeCodes: []protocol.Code{protocol.CodeNotConfigured, protocol.CodeConfigUnknownKey},
+			want:        []protocol.Code{protocol.CodeConfigUnknownKey}, state: localapi.Degraded,
+		},
 		"by itself it is seen": {
 			activeCodes: []protocol.Code{protocol.CodeHeadMissing},
 			want:        []protocol.Code{protocol.CodeHeadMissing}, state: localapi.Degraded,

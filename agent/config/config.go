@@ -57,7 +57,7 @@ const (
 type Problem struct {
 	Key  string        `json:"key"` // name of the key; the file's path where the whole file is meant
 	Code protocol.Code `json:"code"`
-	Text string        `json:"text"` // found and expected types; never a value
+	Text string        `json:"text"` // what was found, with its value unless it may hold a secret, and what was expected
 }
 
 // WithLogLevel is the configuration with the level of a flag or an environment

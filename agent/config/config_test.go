@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"math/big"
 	"os"
@@ -339,13 +340,123 @@ func TestUnusableValuesAreReportedAndReplaced(t *testing.T) {
 			if !strings.Contains(problems, string(protocol.CodeConfigInvalid)) || !strings.Contains(problems, test.says) {
 				t.Errorf("problems %q, want %q", problems, test.says)
 			}
-			if strings.Contains(fmt.Sprint(c.Problems), "canary") {
-				t.Errorf("a value is shown: %v", c.Problems)
+			if shown := strings.Contains(fmt.Sprint(c.Problems), "canary"); shown != valuesShown[test.name] {
+				t.Errorf("the value is shown: %t, in %v", shown, c.Problems)
 			}
 			if got := shownValues(c)[test.key]; got != test.want {
 				t.Errorf("in force %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// valuesShown are the cases of the above whose value holds no secret: a person
+// sees it, to find it in the profile.
+var valuesShown = map[string]bool{
+	"file content": true, "no URL at all": true, "group that is a path": true,
+	"unknown mode": true, "unknown level": true, "proxy that is none": true,
+}
+
+// What is refused is shown as it was found, in one short line, and never with
+// what may be a secret.
+func TestRefusedValuesAreShown(t *testing.T) {
+	t.Parallel()
+	good, _ := key(t)
+	cases := []struct {
+		name  string
+		key   string
+		give  any
+		shown string // "" = the problem ends with what was expected
+	}{
+		{"text", "Mode", "Enforced", `: "Enforced"`},
+		{"a host without a scheme", "ServerURL", "portal.example/base", `: "portal.example/base"`},
+		{"an integer", "ServerURL", 5, ": 5"},
+		{"a real", "Group", 1.5, ": 1.5"},
+		{"a boolean", "LogLevel", true, ": true"},
+		{"data", "Group", []byte{1, 2, 3}, ": 3 bytes"},
+		{"a date", "Mode", time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC), ": 2026-11-23T09:00:00Z"},
+		{"an element", "AllowedCommands", []any{"vm.lock", "vm.delet"}, `element 2: found no type of command, expected vm.delete: "vm.delet"`},
+		{"a number out of range", "DestructiveLimit", dict{"Count": -1}, "Count: out of range, 0 is used: -1"},
+		{"what steers a terminal", "Mode", "a\u202eb", `: "a\u202eb"`},
+		{"something long", "Mode", strings.Repeat("x", 1<<10), "xxxxxxxx…\""},
+		{"a password in a URL", "ServerURL", "https://user:hush@portal.example/", `: "https://[secret]@portal.example/"`},
+		{"a password in what is no URL", "Proxy", "user:hu/s@hush@proxy.example:3128", `: "[secret]@proxy.example:3128"`},
+		{"a query", "ServerURL", "https://portal.example/?hush", `: "https://portal.example/?[secret]"`},
+		{"a fragment", "ServerURL", "https://portal.example/#hush", `: "https://portal.example/#[secret]"`},
+		{"a secret", "EnrollmentSecret", 12345, "expected a string of at most 255 bytes"},
+		{"a private key by mistake", "PolicyKeys", "hush", "expected an array"},
+		{"a private key in place of a public one", "PolicyKeys", []any{dict{"KeyID": good["KeyID"], "PublicKey": "hush"}}, "expected data"},
+		{"a key's id in the wrong place", "PolicyKeys", []any{dict{"KeyId": "x"}}, "KeyID: found nothing, expected a string; KeyId: not read, it is called KeyID"},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMac(t)
+			m.managed(dict{test.key: test.give})
+			problems := problemsOf(loadNow(m.paths), test.key)
+			if len(problems) != 1 || !strings.HasSuffix(problems[0], test.shown) || strings.Contains(problems[0], "hush") || len(problems[0]) > 300 {
+				t.Errorf("%q, want it to end with %q", problems, test.shown)
+			}
+		})
+	}
+}
+
+// What people type and paste survives, where it can be told what is meant.
+func TestTypedValuesSurvive(t *testing.T) {
+	t.Parallel()
+	good, id := key(t)
+	typed := dict{"KeyID": " " + strings.ToUpper(id) + "\n", "PublicKey": good["PublicKey"]}
+	der := certificateDER(t)
+	asPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	cases := []struct {
+		name string
+		key  string
+		give any
+		want string
+	}{
+		{"blanks around a URL", "ServerURL", " https://portal.example/\n", "https://portal.example"},
+		{"what comes along with a copy from a page", "ServerURL", "\ufeffhttps://portal.example\u00a0\u200b", "https://portal.example"},
+		{"upper case in a URL", "ServerURL", "HTTPS://Portal.Example/Base", "https://portal.example/Base"},
+		{"blanks around a proxy", "Proxy", "\thttp://proxy.example:3128 ", "http://proxy.example:3128"},
+		{"blanks around a group", "Group", " finance ", "finance"},
+		{"upper case in a mode", "Mode", "Enforce ", "enforce"},
+		{"upper case in a level", "LogLevel", "DEBUG", "debug"},
+		{"upper case in a command", "AllowedCommands", []any{" VM.Delete"}, "vm.delete"},
+		{"a command of a later version", "AllowedCommands", []any{"vm.paint"}, "vm.paint"},
+		{"upper-case hex and a line end", "PolicyKeys", []any{typed}, id},
+		{"a certificate as .pem", "ServerCertificates", []any{asPEM}, "CN=portal"},
+		{"1 for true, as macOS takes it", "VendorGates", 1, "true"},
+		{"0 for false", "VendorGates", 0, "false"},
+		{"-1 for true", "VendorGates", -1, "true"},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMac(t)
+			m.managed(dict{test.key: test.give})
+			c := loadNow(m.paths)
+			if got := shownValues(c)[test.key]; got != test.want || len(c.Problems) != 0 {
+				t.Errorf("%q, problems %v; want %q", got, c.Problems, test.want)
+			}
+		})
+	}
+	m := newMac(t)
+	m.managed(dict{"EnrollmentSecret": "canary\n"})
+	if c := loadNow(m.paths); c.EnrollmentSecret.Reveal() != "canary" {
+		t.Errorf("the secret has %d bytes", len(c.EnrollmentSecret.Reveal()))
+	}
+}
+
+func TestPortsOutOfRangeAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"ServerURL", "Proxy"} {
+		for port, good := range map[string]bool{"1": true, "65535": true, "0": false, "65536": false} {
+			m := newMac(t)
+			m.managed(dict{name: "https://host.example:" + port})
+			if problems := problemsOf(loadNow(m.paths), name); (len(problems) == 0) != good {
+				t.Errorf("%s with port %s: %v", name, port, problems)
+			}
+		}
 	}
 }
 

@@ -247,7 +247,7 @@ func TestH06_AFileThatIsThereDecidesAtOnce(t *testing.T) {
 	}{
 		{"another server", func(m *keeperMac) { m.managed(dict{"ServerURL": "https://next.example"}) }, "https://next.example", SourceManaged, ""},
 		{"no trust keys any more", func(m *keeperMac) { m.managed(dict{"LogLevel": "info"}) }, "", SourceNone, ""},
-		{"nothing in it", func(m *keeperMac) { m.managed(dict{}) }, "", SourceNone, ""},
+		{"nothing in it", func(m *keeperMac) { m.managed(dict{}) }, "", SourceNone, protocol.CodeConfigNoKeys},
 		{"no trust keys, and config.plist", func(m *keeperMac) {
 			m.local(dict{"ServerURL": localServer})
 			m.managed(dict{"LogLevel": "info"})

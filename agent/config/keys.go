@@ -50,7 +50,7 @@ var keyTable = []keyRow{
 	{
 		name: "EnrollmentSecret", valueType: "string", defaultWords: "", trusted: true,
 		doc:    "Shared with the portal; it lets a new device ask, and proves nothing else.",
-		parse:  singleValue(parseSecret, func(c *Config) *Secret { return &c.EnrollmentSecret }),
+		parse:  hideRefused(singleValue(parseSecret, func(c *Config) *Secret { return &c.EnrollmentSecret })),
 		show:   func(c Config) string { return showSecret(c.EnrollmentSecret) },
 		exact:  func(c Config) string { return c.EnrollmentSecret.Reveal() },
 		secret: true,
@@ -65,21 +65,21 @@ var keyTable = []keyRow{
 	{
 		name: "PolicyKeys", valueType: "array of dictionaries {KeyID: string, PublicKey: data}", defaultWords: "none", trusted: true,
 		doc:   "Ed25519 keys; a policy counts only if one of them signed its head.",
-		parse: listOf(parseTrustedKey, func(c *Config) *[]protocol.TrustedKey { return &c.PolicyKeys }),
+		parse: hideRefused(listOf(parseTrustedKey, func(c *Config) *[]protocol.TrustedKey { return &c.PolicyKeys })),
 		show:  func(c Config) string { return showKeys(c.PolicyKeys) },
 		exact: func(c Config) string { return exactKeys(c.PolicyKeys) },
 	},
 	{
 		name: "CommandKeys", valueType: "array of dictionaries {KeyID: string, PublicKey: data}", defaultWords: "none", trusted: true,
 		doc:   "Ed25519 keys; without one no command runs.",
-		parse: listOf(parseTrustedKey, func(c *Config) *[]protocol.TrustedKey { return &c.CommandKeys }),
+		parse: hideRefused(listOf(parseTrustedKey, func(c *Config) *[]protocol.TrustedKey { return &c.CommandKeys })),
 		show:  func(c Config) string { return showKeys(c.CommandKeys) },
 		exact: func(c Config) string { return exactKeys(c.CommandKeys) },
 	},
 	{
 		name: "AllowedCommands", valueType: "array of strings", defaultWords: strings.Join(defaultCommands(), ", "), trusted: true,
 		doc:   "Command types that may run on this Mac; all others are rejected.",
-		parse: listOf(parseName, func(c *Config) *[]string { return &c.AllowedCommands }),
+		parse: listOf(parseCommand, func(c *Config) *[]string { return &c.AllowedCommands }),
 		show:  func(c Config) string { return strings.Join(c.AllowedCommands, ", ") },
 	},
 	{

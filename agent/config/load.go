@@ -32,8 +32,8 @@ type configFiles struct {
 // readFiles reads both files. A missing file is no problem, an unreadable one is.
 func readFiles(paths Paths) configFiles {
 	return configFiles{
-		managed: readFile(paths.Managed, paths.LocalOwner, false),
-		local:   readFile(paths.Local, paths.LocalOwner, true),
+		managed: readFile(paths.Managed, paths.LocalOwner, SourceManaged),
+		local:   readFile(paths.Local, paths.LocalOwner, SourceLocal),
 	}
 }
 
@@ -74,6 +74,7 @@ func (f configFiles) buildConfig(paths Paths) Config {
 		if read.problem != nil {
 			c.Problems = append(c.Problems, *read.problem)
 		}
+		c.Problems = append(c.Problems, read.odd...)
 	}
 	trust, source := trustSource(managed, local)
 	c.Source = source
@@ -96,20 +97,21 @@ func (f configFiles) buildConfig(paths Paths) Config {
 type configFile struct {
 	values  map[string]any // nil if the file is missing, or unreadable and never read
 	missing bool
-	problem *Problem // why it is unreadable
+	problem *Problem  // why it is unreadable
+	odd     []Problem // names in it that are not read
 }
 
 func (f configFile) isHidden() bool { return f.problem != nil && f.values == nil }
 
-// readFile reads one property list. A private file must be closed to all but
-// its owner: it may hold the enrollment secret, and 0600 is how root says that
-// nobody else wrote it.
-func readFile(path string, owner uint32, private bool) configFile {
+// readFile reads one property list. Root's config.plist must be closed to all
+// but its owner: it may hold the enrollment secret, and 0600 is how root says
+// that nobody else wrote it.
+func readFile(path string, owner uint32, source Source) configFile {
 	data, err := safefile.ReadOwnedFile(path, owner, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return configFile{missing: true}
 	}
-	if err == nil && private {
+	if err == nil && source == SourceLocal {
 		err = checkPrivate(path)
 	}
 	if err != nil {
@@ -119,12 +121,13 @@ func readFile(path string, owner uint32, private bool) configFile {
 	if err != nil {
 		return unreadableFile(path, err)
 	}
+	odd := nameProblems(values, sourceNames[source])
 	for name := range values {
 		if isMetadata(name) {
 			delete(values, name)
 		}
 	}
-	return configFile{values: values}
+	return configFile{values: values, odd: odd}
 }
 
 func unreadableFile(path string, err error) configFile {

@@ -1,13 +1,16 @@
 package config
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -20,7 +23,7 @@ func singleValue[T any](read func(any) (T, error), field func(*Config) *T) func(
 	return func(c *Config, found any) []error {
 		value, err := read(found)
 		if err != nil {
-			return []error{err}
+			return []error{&refusedValue{err, found}}
 		}
 		*field(c) = value
 		return nil
@@ -33,13 +36,13 @@ func listOf[T any](read func(any) (T, error), field func(*Config) *[]T) func(*Co
 	return func(c *Config, found any) []error {
 		elements, isArray := found.([]any)
 		if !isArray {
-			return []error{wrongType(found, "an array")}
+			return []error{&refusedValue{wrongType(found, "an array"), found}}
 		}
 		values, problems := make([]T, 0, len(elements)), []error(nil)
 		for i, element := range elements {
 			value, err := read(element)
 			if err != nil {
-				problems = append(problems, fmt.Errorf("element %d: %w", i+1, err))
+				problems = append(problems, &refusedValue{fmt.Errorf("element %d: %w", i+1, err), element})
 				continue
 			}
 			values = append(values, value)
@@ -76,23 +79,38 @@ func kindWord(value any) string {
 	return "something unknown"
 }
 
+// parseBool takes an integer as CFPreferencesGetAppBooleanValue does: anything
+// but 0 is true.
 func parseBool(found any) (bool, error) {
-	value, isBool := found.(bool)
-	if !isBool {
-		return false, wrongType(found, "a boolean")
+	switch value := found.(type) {
+	case bool:
+		return value, nil
+	case uint64:
+		return value != 0, nil
+	case int64:
+		return value != 0, nil
 	}
-	return value, nil
+	return false, wrongType(found, "a boolean")
+}
+
+// typedText is a string without what comes along when it is typed or pasted.
+func typedText(found any) (text string, isString bool) {
+	text, isString = found.(string)
+	return trimTyped(text), isString
 }
 
 // parseServerURL takes https only: the token and the policy hints travel there.
 func parseServerURL(found any) (*url.URL, error) {
-	text, isString := found.(string)
+	text, isString := typedText(found)
 	if !isString {
 		return nil, wrongType(found, "a string with an https URL")
 	}
 	parsed, err := url.Parse(text)
 	if err != nil {
-		return nil, errors.New("found a string that is no URL, expected an https URL")
+		return nil, errors.New("found a string that is no URL, expected an https URL such as https://host/path")
+	}
+	if parsed.Scheme == "" {
+		return nil, errors.New("found no scheme, expected https://host/path")
 	}
 	if parsed.Scheme != "https" {
 		return nil, errors.New("found a URL with another scheme, expected https")
@@ -100,33 +118,60 @@ func parseServerURL(found any) (*url.URL, error) {
 	if parsed.Hostname() == "" || parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "" {
 		return nil, errors.New("found a URL without a host or with a user, query or fragment, expected https://host/path")
 	}
+	if !usablePort(parsed) {
+		return nil, errors.New("found a port out of range, expected 1 to 65535")
+	}
 	parsed.Path, parsed.RawPath = strings.TrimRight(parsed.Path, "/"), ""
+	parsed.Host = strings.ToLower(parsed.Host)
 	return parsed, nil
 }
 
+func usablePort(location *url.URL) bool {
+	if location.Port() == "" {
+		return true
+	}
+	port, err := strconv.ParseUint(location.Port(), 10, 16)
+	return err == nil && port != 0
+}
+
 func parseProxy(found any) (*url.URL, error) {
-	text, isString := found.(string)
+	text, isString := typedText(found)
 	if !isString {
 		return nil, wrongType(found, "a string with the proxy's URL")
 	}
 	parsed, err := url.Parse(text)
-	if err != nil || parsed.Hostname() == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
+	if err != nil || parsed.Hostname() == "" || parsed.Scheme != "http" && parsed.Scheme != "https" || !usablePort(parsed) {
 		return nil, errors.New("found a string that is no URL of a proxy, expected http://host:port or https://host:port")
 	}
 	return parsed, nil
 }
 
 func parseSecret(found any) (Secret, error) {
-	text, isString := found.(string)
+	text, isString := typedText(found)
 	if !isString || len(text) > protocol.MaxName {
 		return "", wrongType(found, fmt.Sprintf("a string of at most %d bytes", protocol.MaxName))
 	}
 	return Secret(text), nil
 }
 
+// parseCommand reads the type of a command. One that this version does not have
+// is for a later one; a misspelled one is refused.
+func parseCommand(found any) (string, error) {
+	name, err := parseName(found)
+	if err != nil {
+		return "", err
+	}
+	name = strings.ToLower(name)
+	known := protocol.CommandNames(func(protocol.CommandType) bool { return true })
+	if near := nearestName(name, known, misspelledByOne); near != "" && !slices.Contains(known, name) {
+		return "", errors.New("found no type of command, expected " + near)
+	}
+	return name, nil
+}
+
 // parseName reads an identifier: it ends up in messages, file names and tables.
 func parseName(found any) (string, error) {
-	text, isString := found.(string)
+	text, isString := typedText(found)
 	if !isString {
 		return "", wrongType(found, "a string")
 	}
@@ -141,7 +186,7 @@ const maxGroup = 64
 
 // parseGroup reads a group id, which is also the name of a file of the content.
 func parseGroup(found any) (string, error) {
-	id, isString := found.(string)
+	id, isString := typedText(found)
 	if !isString {
 		return "", wrongType(found, "a string")
 	}
@@ -159,10 +204,11 @@ func isUnprintable(r rune) bool { return !unicode.IsPrint(r) }
 func oneOfWords(words ...string) func(any) (string, error) {
 	expected := "one of " + strings.Join(words, ", ")
 	return func(found any) (string, error) {
-		text, isString := found.(string)
+		text, isString := typedText(found)
 		if !isString {
 			return "", wrongType(found, expected)
 		}
+		text = strings.ToLower(text)
 		if !slices.Contains(words, text) {
 			return "", errors.New("found another word, expected " + expected)
 		}
@@ -177,7 +223,7 @@ func parseTrustedKey(found any) (protocol.TrustedKey, error) {
 	if !isDictionary {
 		return protocol.TrustedKey{}, wrongType(found, "a dictionary {KeyID, PublicKey}")
 	}
-	id, isString := entry["KeyID"].(string)
+	id, isString := typedText(entry["KeyID"])
 	if !isString {
 		return protocol.TrustedKey{}, fmt.Errorf("KeyID: %w", wrongTypeIn(entry, "KeyID", "a string"))
 	}
@@ -189,15 +235,19 @@ func parseTrustedKey(found any) (protocol.TrustedKey, error) {
 		return protocol.TrustedKey{}, fmt.Errorf("PublicKey: found %d bytes, expected %d", len(raw), ed25519.PublicKeySize)
 	}
 	key := ed25519.PublicKey(raw)
-	if protocol.KeyID(key) != id {
-		return protocol.TrustedKey{}, errors.New("KeyID: found the id of another key, expected the first 16 hex digits of PublicKey's SHA-256")
+	if right := protocol.KeyID(key); right != strings.ToLower(id) {
+		return protocol.TrustedKey{}, fmt.Errorf("KeyID: found the id of another key, %q; expected %s, the first 16 hex digits of PublicKey's SHA-256",
+			shorten(id, maxNameShown), right)
 	}
-	return protocol.TrustedKey{ID: id, Key: key}, nil
+	return protocol.TrustedKey{ID: protocol.KeyID(key), Key: key}, nil
 }
 
 func wrongTypeIn(dictionary map[string]any, key, expected string) error {
 	value, present := dictionary[key]
 	if !present {
+		for _, problem := range unknownNames(dictionary, key) {
+			return fmt.Errorf("found nothing, expected %s; %w", expected, problem)
+		}
 		return errors.New("found nothing, expected " + expected)
 	}
 	return wrongType(value, expected)
@@ -208,9 +258,12 @@ func parseCertificate(found any) (*x509.Certificate, error) {
 	if !isData {
 		return nil, wrongType(found, "data with a DER certificate")
 	}
+	if block, rest := pem.Decode(raw); block != nil && len(bytes.TrimSpace(rest)) == 0 { // a .pem as data
+		raw = block.Bytes
+	}
 	parsed, err := x509.ParseCertificate(raw)
 	if err != nil {
-		return nil, errors.New("found data that is no certificate, expected DER")
+		return nil, errors.New("found data that is no certificate, expected one in DER or PEM")
 	}
 	return parsed, nil
 }
@@ -218,19 +271,20 @@ func parseCertificate(found any) (*x509.Certificate, error) {
 func parseDestructiveLimit(c *Config, found any) []error {
 	entry, isDictionary := found.(map[string]any)
 	if !isDictionary {
-		return []error{wrongType(found, "a dictionary {Count, WindowHours}")}
+		return []error{&refusedValue{wrongType(found, "a dictionary {Count, WindowHours}"), found}}
 	}
-	return append(
+	return slices.Concat(
 		parseWhole(entry, limitCount, &c.DestructiveLimit.Count),
-		parseWhole(entry, limitWindow, &c.DestructiveLimit.WindowHours)...)
+		parseWhole(entry, limitWindow, &c.DestructiveLimit.WindowHours),
+		unknownNames(entry, limitCount.name, limitWindow.name))
 }
 
 func parseTiming(c *Config, found any) []error {
 	entry, isDictionary := found.(map[string]any)
 	if !isDictionary {
-		return []error{wrongType(found, "a dictionary")}
+		return []error{&refusedValue{wrongType(found, "a dictionary"), found}}
 	}
-	problems := parseWhole(entry, bucketSize, &c.Timing.BucketSize)
+	problems := append(parseWhole(entry, bucketSize, &c.Timing.BucketSize), unknownNames(entry, timingNames()...)...)
 	for _, row := range protocol.Timings() {
 		value, present := entry[row.Name]
 		if !present {
@@ -238,13 +292,13 @@ func parseTiming(c *Config, found any) []error {
 		}
 		given, isNumber := asNumber(value)
 		if !isNumber {
-			problems = append(problems, fmt.Errorf("%s: %w", row.Name, wrongType(value, "a number of seconds")))
+			problems = append(problems, &refusedValue{fmt.Errorf("%s: %w", row.Name, wrongType(value, "a number of seconds")), value})
 			continue
 		}
 		clamped := min(max(given, row.Minimum), row.Maximum)
 		*row.Field(&c.Timing) = protocol.Seconds(clamped)
 		if clamped != given {
-			problems = append(problems, fmt.Errorf("%s: out of range, %g seconds are used", row.Name, clamped))
+			problems = append(problems, &refusedValue{fmt.Errorf("%s: out of range, %g seconds are used", row.Name, clamped), value})
 		}
 	}
 	return problems
@@ -258,12 +312,12 @@ func parseWhole(entry map[string]any, limits intRange, field *int) []error {
 	}
 	given, isNumber := asNumber(value)
 	if !isNumber || given != math.Trunc(given) {
-		return []error{fmt.Errorf("%s: %w", limits.name, wrongType(value, "an integer"))}
+		return []error{&refusedValue{fmt.Errorf("%s: %w", limits.name, wrongType(value, "an integer")), value}}
 	}
 	clamped := min(max(given, float64(limits.minimum)), float64(limits.maximum))
 	*field = int(clamped)
 	if clamped != given {
-		return []error{fmt.Errorf("%s: out of range, %d is used", limits.name, *field)}
+		return []error{&refusedValue{fmt.Errorf("%s: out of range, %d is used", limits.name, *field), value}}
 	}
 	return nil
 }

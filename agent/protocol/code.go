@@ -90,6 +90,9 @@ const (
 	CodeNotConfigured      Code = "not_configured"
 	CodeConfigInvalid      Code = "config_invalid"
 	CodeConfigUnreadable   Code = "config_unreadable"
+	CodeConfigUnknownKey   Code = "config_unknown_key"
+	CodeConfigNestedKey    Code = "config_nested_key"
+	CodeConfigNoKeys       Code = "config_no_keys"
 	CodeConfigMixedSource  Code = "config_ignored_local"
 	CodeLocallyManaged     Code = "locally_managed"
 	CodeEnrollmentRefused  Code = "enrollment_refused"
@@ -233,7 +236,10 @@ var Codes = map[Code]CodeText{
 
 	CodeNotConfigured:      {Info, "No portal is configured; the agent observes and reports locally only.", "Install a configuration profile for org.prlagent.agent that has ServerURL."},
 	CodeConfigInvalid:      {Failure, "The configuration has a value that cannot be used.", "Correct the named key in the profile or config.plist."},
-	CodeConfigUnreadable:   {Failure, "The configuration could not be read.", "Check owner and mode: root:wheel, 0600 for config.plist."},
+	CodeConfigUnreadable:   {Failure, "The configuration is there and cannot be read; what was in force stays.", "Install the profile again. For config.plist check that it is a whole property list, and belongs to root with the mode 0600."},
+	CodeConfigUnknownKey:   {Warning, "The configuration has a key that is not read, and is close to one that is.", "Correct the key's name in the profile or config.plist."},
+	CodeConfigNestedKey:    {Warning, "Keys of the configuration stand inside a dictionary, where they are not read.", "Move them to the top level of the settings for org.prlagent.agent."},
+	CodeConfigNoKeys:       {Warning, "The configuration is there, and has none of the agent's keys.", "Check the profile's settings for org.prlagent.agent: they need at least ServerURL."},
 	CodeConfigMixedSource:  {Info, "Trust keys in config.plist are ignored because a profile is installed.", "Remove them from config.plist."},
 	CodeLocallyManaged:     {Info, "The configuration comes from root's config.plist, not from MDM.", ""},
 	CodeEnrollmentRefused:  {Failure, "The portal refused the enrollment.", "Check EnrollmentSecret in the profile against the portal's."},

@@ -1,0 +1,84 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// maxValueShown is how much of a refused value a person sees, in bytes.
+const maxValueShown = 80
+
+// refusedValue is a value that could not be used, with the reason.
+type refusedValue struct {
+	reason error
+	value  any
+}
+
+// Error is the reason and the value; what may be a password in a URL is hidden.
+func (r *refusedValue) Error() string {
+	if value := showRefused(r.value); value != "" {
+		return r.reason.Error() + ": " + value
+	}
+	return r.reason.Error()
+}
+
+// Unwrap is the reason.
+func (r *refusedValue) Unwrap() error { return r.reason }
+
+// hideRefused makes a reader of a key that never shows what it refuses.
+func hideRefused(parse func(*Config, any) []error) func(*Config, any) []error {
+	return func(c *Config, found any) []error {
+		problems := parse(c, found)
+		for i, problem := range problems {
+			var refused *refusedValue
+			if errors.As(problem, &refused) {
+				problems[i] = refused.reason
+			}
+		}
+		return problems
+	}
+}
+
+// showRefused is a value for people; empty for what has no short form.
+func showRefused(value any) string {
+	switch value := value.(type) {
+	case string:
+		return fmt.Sprintf("%q", shorten(hidePassword(value), maxValueShown))
+	case []byte:
+		return fmt.Sprintf("%d bytes", len(value))
+	case time.Time:
+		return value.UTC().Format(time.RFC3339)
+	case []any, map[string]any:
+		return ""
+	}
+	return fmt.Sprint(value)
+}
+
+// hidePassword hides what may be a secret in a URL, or in what was meant as one:
+// everything before the last @, a query and a fragment.
+func hidePassword(text string) string {
+	if at := strings.LastIndexByte(text, '@'); at >= 0 {
+		scheme, _, has := strings.Cut(text[:at], "://")
+		if !has {
+			scheme = ""
+		} else {
+			scheme += "://"
+		}
+		text = scheme + hiddenSecret + text[at:]
+	}
+	if end := strings.IndexAny(text, "?#"); end >= 0 {
+		text = text[:end+1] + hiddenSecret
+	}
+	return text
+}
+
+// trimTyped removes what comes along when a value is typed or pasted: blanks
+// around it, line ends, and characters that nobody sees.
+func trimTyped(text string) string {
+	return strings.TrimFunc(text, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("\u200b\u200c\u200d\u2060\ufeff", r)
+	})
+}
