@@ -91,7 +91,9 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return fmt.Errorf("open socket: %w", err)
 	}
-	return newAgent(wire(options, mac, tools, state), state, report, events).serve(ctx, listener)
+	wired := wire(options, mac, tools, state)
+	wired.restoreSocket = listener.Restore
+	return newAgent(wired, state, report, events).serve(ctx, listener)
 }
 
 // looker looks at the Mac, and remembers what it saw.
@@ -129,6 +131,8 @@ type parts struct {
 	follow     func([]inventory.Account) (beyond []uint32) // after each look: whose events are wanted; gives whose are not heard
 	toolRuns   func() map[string]uint64
 	setLevel   func(string) // of the log; the words of the configuration
+
+	restoreSocket func(context.Context) (restored bool, err error) // if something removed its file
 }
 
 func newAgent(wired parts, state *store.Store, report store.Report, events *eventLog) *agent {

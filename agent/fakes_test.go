@@ -209,6 +209,8 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 		follow:   func([]inventory.Account) []uint32 { return nil },
 		toolRuns: func() map[string]uint64 { return nil },
 		setLevel: func(string) {},
+
+		restoreSocket: func(context.Context) (bool, error) { return false, nil },
 	}, state, report, events)
 	return d
 }

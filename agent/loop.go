@@ -90,6 +90,7 @@ func (a *agent) loop(ctx context.Context) error {
 			l.onBackup(at)
 		case <-wake.C:
 			l.reconfigure()
+			l.restoreSocket()
 			l.freeMemory()
 		}
 		wake.Stop()
@@ -116,6 +117,7 @@ type loop struct {
 	backingUp  bool
 	holding    bool      // memory that a pass has needed
 	backedUp   time.Time // last backup of the state by this daemon
+	socketLost bool      // and could not be made again
 	looks      chan *look
 	exchanges  chan *exchange
 	backups    chan time.Time // that were made; zero = it failed

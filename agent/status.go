@@ -61,6 +61,19 @@ func (l *loop) publishRows() localapi.Inventory {
 	return rows
 }
 
+// restoreSocket makes the socket again if something removed it: at every tick,
+// because nobody can ask meanwhile.
+func (l *loop) restoreSocket() {
+	restored, err := l.agent.parts.restoreSocket(l.ctx)
+	switch log := l.agent.parts.log; {
+	case err != nil && !l.socketLost:
+		log.Error().Err(err).Msg("make the socket again") // the next tick tries again
+	case restored:
+		log.Warn().Msg("the socket was removed, and is made again")
+	}
+	l.socketLost = err != nil
+}
+
 func (l *loop) writeSnapshots(status localapi.Status) {
 	err := localapi.WriteSnapshots(l.agent.parts.snapshots, status, l.publishRows())
 	if err != nil && !l.snapshots.old { // it is tried again at every tick

@@ -7,11 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"prlagent/agent/protocol"
 )
@@ -41,6 +44,10 @@ const (
 
 // Client asks the daemon. The time limit of a request is that of its context.
 type Client struct {
+	// DaemonLives reports whether the daemon's process is there, and is asked where
+	// nobody listens at the socket; nil = it is not.
+	DaemonLives func() bool
+
 	socket string
 	http   *http.Client
 	// followTimeout is how long Follow waits to be let in; after that it waits for
@@ -172,22 +179,31 @@ func (c *Client) sendRequest(ctx context.Context, method, path string, body []by
 	return response, nil
 }
 
-// unreachableError tells a daemon that is not there from one that hangs; both
-// have one code, because for a program both mean that nobody answers.
+// unreachableError tells a daemon that is not there from one that does not
+// answer: it hangs, it dropped the connection, or its socket is gone.
 func (c *Client) unreachableError(err error) error {
-	words := protocol.CodeDaemonNotRunning.Text()
-	found := &Error{Code: protocol.CodeDaemonNotRunning, Text: words.Text, Remedy: words.Remedy, Err: err}
+	code := protocol.CodeDaemonSilent
+	if isNobodyThere(err) && (c.DaemonLives == nil || !c.DaemonLives()) {
+		code = protocol.CodeDaemonNotRunning
+	}
+	words := code.Text()
+	found := &Error{Code: code, Text: words.Text, Remedy: words.Remedy, Err: err}
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, context.DeadlineExceeded):
 		found.Text = "prlagentd does not answer in time."
-		found.Remedy = "Try again with a longer --timeout; if it stays, restart it: sudo launchctl kickstart -k system/org.prlagent.agent"
 	case len(c.socket) >= maxSocketPath:
+		found.Code = protocol.CodeDaemonNotRunning
 		found.Text = fmt.Sprintf("The socket's path is too long: %d bytes, at most %d.", len(c.socket), maxSocketPath-1)
 		found.Remedy = "Use a shorter --root folder."
 	}
 	return found
+}
+
+// isNobodyThere reports whether there is no socket, or nobody who listens at it.
+func isNobodyThere(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED)
 }
 
 // readRefusal reads the body of an answer that is not 200.

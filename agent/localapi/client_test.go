@@ -21,21 +21,22 @@ func TestNobodyAnswers(t *testing.T) {
 	cases := []struct {
 		name string
 		path func(t *testing.T) string
+		code protocol.Code
 		text string
 	}{
-		{"no socket", socketPath, "prlagentd is not running."},
+		{"no socket", socketPath, protocol.CodeDaemonNotRunning, "prlagentd is not running."},
 		{"a stale socket", func(t *testing.T) string {
 			path := socketPath(t)
 			leaveStale(t, path)
 			return path
-		}, "prlagentd is not running."},
+		}, protocol.CodeDaemonNotRunning, "prlagentd is not running."},
 		{"a path that does not fit", func(t *testing.T) string {
 			return "/tmp/" + strings.Repeat("x", maxSocketPath)
-		}, fmt.Sprintf("The socket's path is too long: %d bytes, at most %d.", len("/tmp/")+maxSocketPath, maxSocketPath-1)},
-		{"a daemon that hangs", hangingDaemon, "prlagentd does not answer in time."},
+		}, protocol.CodeDaemonNotRunning, fmt.Sprintf("The socket's path is too long: %d bytes, at most %d.", len("/tmp/")+maxSocketPath, maxSocketPath-1)},
+		{"a daemon that hangs", hangingDaemon, protocol.CodeDaemonSilent, "prlagentd does not answer in time."},
 		{"a daemon that drops the connection", func(t *testing.T) string {
 			return crookedDaemon(t, "")
-		}, "prlagentd is not running."},
+		}, protocol.CodeDaemonSilent, "prlagentd does not answer."},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -45,10 +46,21 @@ func TestNobodyAnswers(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 			defer cancel()
 			_, err := client.Status(ctx)
-			expectError(t, err, protocol.CodeDaemonNotRunning, c.text)
+			expectError(t, err, c.code, c.text)
 			err = client.Follow(t.Context(), 0, func(protocol.Event) error { return nil })
-			expectError(t, err, protocol.CodeDaemonNotRunning, c.text)
+			expectError(t, err, c.code, c.text)
 		})
+	}
+}
+
+// A daemon whose process is there runs, whatever became of its socket.
+func TestADaemonWithoutItsSocket(t *testing.T) {
+	t.Parallel()
+	for lives, want := range map[bool]protocol.Code{true: protocol.CodeDaemonSilent, false: protocol.CodeDaemonNotRunning} {
+		client := NewClient(socketPath(t))
+		client.DaemonLives = func() bool { return lives }
+		_, err := client.Status(t.Context())
+		expectError(t, err, want, want.Text().Text)
 	}
 }
 

@@ -1,79 +1,10 @@
 package localapi
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"net"
-	"os"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
-
-// Errors of Listen.
-var (
-	errPathTooLong = errors.New("socket path is too long")
-	errInUse       = errors.New("another daemon answers at the socket")
-	errNotSocket   = errors.New("something else than a socket is in the way")
-)
-
-// dialTimeout is how long Listen waits for a daemon that may be there. A full
-// queue of a busy one counts as an answer.
-const dialTimeout = time.Second
-
-// Listen opens the socket that every user of the Mac may connect to: it
-// connects first, removes the file only if it is a socket and nobody answers,
-// listens, and sets mode 0666 (facts/macos.md 14). Peer credentials decide who
-// may do what. The file goes away when the listener is closed.
-func Listen(ctx context.Context, path string) (net.Listener, error) {
-	if len(path) >= maxSocketPath {
-		return nil, fmt.Errorf("%w: %q has %d bytes, at most %d fit; use a shorter folder",
-			errPathTooLong, path, len(path), maxSocketPath-1)
-	}
-	if err := removeStale(ctx, path); err != nil {
-		return nil, err
-	}
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	if err := os.Chmod(path, 0o666); err != nil {
-		listener.Close()
-		return nil, fmt.Errorf("open socket for everyone: %w", err)
-	}
-	return listener, nil
-}
-
-// removeStale leaves path free, or says who holds it.
-func removeStale(ctx context.Context, path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look at socket: %w", err)
-	}
-	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%w: %s", errNotSocket, path)
-	}
-	dialer := net.Dialer{Timeout: dialTimeout}
-	connection, err := dialer.DialContext(ctx, "unix", path)
-	if err == nil {
-		connection.Close()
-		return fmt.Errorf("%w: %s", errInUse, path)
-	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
-		return fmt.Errorf("%w: %w", errInUse, err)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove stale socket: %w", err)
-	}
-	return nil
-}
 
 // Connections at a time. Root and the daemon's own user are not counted, so
 // nobody else can keep an administrator with sudo out.

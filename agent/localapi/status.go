@@ -50,13 +50,20 @@ type Daemon struct {
 	Revision  string    `json:"revision,omitempty"`
 	PID       int       `json:"pid,omitempty"`
 	StartedAt time.Time `json:"started_at,omitzero"`
-	Running   bool      `json:"running"` // false in a snapshot that the client read from disk
+	Running   bool      `json:"running"`         // false in a snapshot that the client read from disk
+	State     string    `json:"state,omitempty"` // then: NotRunning or NotAnswering
 }
 
 // Words of Health.State.
 const (
 	Healthy  = "healthy"
 	Degraded = "degraded" // something needs a person
+)
+
+// Words of Daemon.State.
+const (
+	NotRunning   = "not_running"
+	NotAnswering = "not_answering"
 )
 
 // Health is the sum of all conditions that need a person or explain a state.

@@ -165,6 +165,7 @@ const (
 
 	CodeNotAllowed       Code = "not_allowed"
 	CodeDaemonNotRunning Code = "daemon_not_running"
+	CodeDaemonSilent     Code = "daemon_not_answering"
 	CodeBadRequest       Code = "bad_request"
 	CodeTooManyRequests  Code = "too_many_requests"
 	CodeCheckinTimeout   Code = "checkin_timeout"
@@ -312,6 +313,7 @@ var Codes = map[Code]CodeText{
 
 	CodeNotAllowed:       {Failure, "You may not do this.", "Ask an administrator of this Mac, or use sudo."},
 	CodeDaemonNotRunning: {Failure, "prlagentd is not running.", "Start it: sudo launchctl kickstart system/org.prlagent.agent"},
+	CodeDaemonSilent:     {Failure, "prlagentd does not answer.", "Try again in half a minute, or with a longer --timeout; if it stays, restart it: sudo launchctl kickstart -k system/org.prlagent.agent"},
 	CodeBadRequest:       {Failure, "The request makes no sense.", "See 'prlagent help'."},
 	CodeTooManyRequests:  {Info, "Too many requests in a short time.", "Wait a minute."},
 	CodeCheckinTimeout:   {Warning, "The check-in did not finish in time; it goes on.", "Run 'prlagent status' to see how it ended."},

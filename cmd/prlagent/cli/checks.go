@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,16 +67,18 @@ func unknownResult(why string) checkResult {
 	return checkResult{Outcome: outcomeUnknown, Text: "Not looked at: " + why + "."}
 }
 
-const noDaemon = "the daemon is not running"
+const noDaemon = "the daemon does not answer"
 
 func (m *checkedMac) checkDaemon(context.Context) checkResult {
 	switch {
 	case m.daemonRuns():
 		return okResult("Version %s, process %d.", m.status.Daemon.Version, m.status.Daemon.PID)
+	case m.err == nil && m.status.Daemon.State == localapi.NotAnswering:
+		return codeResult(protocol.CodeDaemonSilent, fmt.Sprintf("Its snapshot is of process %d.", m.status.Daemon.PID))
 	case m.err == nil:
 		return codeResult(protocol.CodeDaemonNotRunning, "It left a snapshot.")
 	}
-	return codeResult(protocol.CodeDaemonNotRunning, "")
+	return codeResult(cmp.Or(protocol.CodeOf(m.err), protocol.CodeDaemonNotRunning), "")
 }
 
 func (m *checkedMac) checkHealth(context.Context) checkResult {

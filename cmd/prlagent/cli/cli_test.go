@@ -255,6 +255,32 @@ func TestADaemonThatHangsIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// It is not called one that does not run, also where a snapshot answers for it.
+func TestADaemonThatHangsIsSaidToHang(t *testing.T) {
+	t.Parallel()
+	root, daemon := mac(t), sampleDaemon(t)
+	if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), daemon.status, daemon.inventory); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("unix", localapi.SocketUnder(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for arguments, want := range map[string]string{
+		"status":         "prlagentd does not answer\n",
+		"status --json":  `"state": "not_answering"`,
+		"checkin --json": `"code": "daemon_not_answering"`,
+		"doctor --json":  `"code": "daemon_not_answering"`,
+		"vms --json":     `"code": "daemon_not_answering"`,
+	} {
+		got := run(t, root, append(strings.Fields(arguments), "--timeout", "20ms")...)
+		if got.code != exitNotRunning || !strings.Contains(got.stdout, want) || strings.Contains(got.stdout+got.stderr, "not running") {
+			t.Errorf("%s: %+v, want exit code 3 and %q", arguments, got, want)
+		}
+	}
+}
+
 func TestCheckinThatTakesTooLong(t *testing.T) {
 	t.Parallel()
 	daemon, root := sampleDaemon(t), mac(t)

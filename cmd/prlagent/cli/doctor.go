@@ -21,7 +21,7 @@ It works without the daemon and without a network, and changes nothing. A check
 that cannot look says so and is not good. Checks:
 ` + checkHelp() + `
 Exit codes: 0 every check is good, 1 one is not or could not look, 3 the daemon
-is not running.`,
+is not running or does not answer.`,
 		Example: "  prlagent doctor\n  prlagent doctor --json | jq -r '.checks[] | select(.outcome != \"ok\") | .id'",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return p.runDoctor(cmd.Context()) },

@@ -37,6 +37,7 @@ func (e *exitError) Error() string {
 // exitOf are the codes of errors that do not end in exitDegraded.
 var exitOf = map[protocol.Code]int{
 	protocol.CodeDaemonNotRunning: exitNotRunning,
+	protocol.CodeDaemonSilent:     exitNotRunning,
 	protocol.CodeNotAllowed:       exitRefused,
 }
 

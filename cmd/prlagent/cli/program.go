@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"prlagent/agent/localapi"
+	"prlagent/platform"
 	"prlagent/platform/text"
 )
 
@@ -142,7 +143,25 @@ func (p *program) resolveFlags() error {
 }
 
 func (p *program) newClient() *localapi.Client {
-	return localapi.NewClient(localapi.SocketUnder(p.root))
+	client := localapi.NewClient(localapi.SocketUnder(p.root))
+	client.DaemonLives = p.daemonLives
+	return client
+}
+
+// daemonLives reports whether the process that wrote the last snapshot is there.
+// Its name is looked at too: the id may be another's by now.
+func (p *program) daemonLives() bool {
+	snapshot, err := p.snapshot()
+	if err != nil || snapshot.Daemon.PID == 0 {
+		return false
+	}
+	name, err := platform.ProcessName(snapshot.Daemon.PID)
+	return err == nil && name == "prlagentd"
+}
+
+// snapshot is what the daemon has left on disk.
+func (p *program) snapshot() (localapi.Status, error) {
+	return localapi.ReadSnapshot(filepath.Join(localapi.SnapshotsUnder(p.root), localapi.StatusJSON))
 }
 
 // withTimeout is ctx with the time limit of --timeout.
@@ -160,8 +179,8 @@ Exit codes:
   1  degraded: something needs a person ('prlagent status' says what),
      or the command failed
   2  the command line makes no sense
-  3  the daemon is not running; 'status' prints what it left behind,
-     and 'get' answers from that with 0
+  3  the daemon is not running, or does not answer; 'status' prints what it
+     left behind, and 'get' answers from that with 0
   4  refused: you may not do this
 
 Output for people has local time with its zone and is in color only on a

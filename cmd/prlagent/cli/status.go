@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -18,10 +17,12 @@ func (p *program) statusCommand() *cobra.Command {
 		Long: `Show the daemon, the portal, the configuration, Parallels Desktop, the users
 and the last pass, and what needs a person with what to do next.
 
-If the daemon is not running, its last snapshot is shown and marked as such.
+If the daemon is not running, or does not answer, its last snapshot is shown
+and marked as such.
 Users who are not administrators see health and counts.
 
-Exit codes: 0 healthy, 1 degraded, 3 the daemon is not running.`,
+Exit codes: 0 healthy, 1 degraded, 3 the daemon is not running or does not
+answer.`,
 		Example: "  prlagent status\n  prlagent status --json | jq -r '.health.conditions[].code'",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return p.runStatus(cmd.Context()) },
@@ -49,8 +50,9 @@ func (p *program) runStatus(ctx context.Context) error {
 	return nil
 }
 
-// lastStatus asks the daemon; if it does not run, its snapshot answers, with
-// Daemon.Running false. Without a snapshot the daemon's error stands.
+// lastStatus asks the daemon; if it does not run or answer, its snapshot answers,
+// with Daemon.Running false and Daemon.State. Without a snapshot the daemon's
+// error stands.
 func (p *program) lastStatus(ctx context.Context) (localapi.Status, error) {
 	ctx, cancel := p.withTimeout(ctx)
 	defer cancel()
@@ -58,9 +60,13 @@ func (p *program) lastStatus(ctx context.Context) (localapi.Status, error) {
 	if exitOf[protocol.CodeOf(err)] != exitNotRunning {
 		return status, err
 	}
-	snapshot, snapshotError := localapi.ReadSnapshot(filepath.Join(localapi.SnapshotsUnder(p.root), localapi.StatusJSON))
+	snapshot, snapshotError := p.snapshot()
 	if snapshotError != nil {
 		return localapi.Status{}, err
+	}
+	snapshot.Daemon.State = localapi.NotRunning
+	if protocol.CodeOf(err) == protocol.CodeDaemonSilent {
+		snapshot.Daemon.State = localapi.NotAnswering
 	}
 	return snapshot, nil
 }

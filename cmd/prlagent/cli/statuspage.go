@@ -82,9 +82,13 @@ func (p *pageWriter) addHeadline(status localapi.Status) {
 		fmt.Fprintf(&p.text, "%s %s\n\n", p.view.paint(color, "●"), p.view.paint(styleBold, text))
 		return
 	}
-	fmt.Fprintf(&p.text, "%s %s\n", p.view.paint(styleRed, "○"), p.view.paint(styleBold, "prlagentd is not running"))
+	code, headline := protocol.CodeDaemonNotRunning, "prlagentd is not running"
+	if status.Daemon.State == localapi.NotAnswering {
+		code, headline = protocol.CodeDaemonSilent, "prlagentd does not answer"
+	}
+	fmt.Fprintf(&p.text, "%s %s\n", p.view.paint(styleRed, "○"), p.view.paint(styleBold, headline))
 	fmt.Fprintf(&p.text, "  Below is the snapshot that it left; nothing in it has changed since %s.\n", p.view.momentWords(status.At))
-	fmt.Fprintf(&p.text, "  It said: %s\n  → %s\n\n", text, protocol.CodeDaemonNotRunning.Text().Remedy)
+	fmt.Fprintf(&p.text, "  It said: %s\n  → %s\n\n", text, code.Text().Remedy)
 }
 
 func (p *pageWriter) addAgent(status localapi.Status) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/rs/zerolog"
 	"gopkg.in/natefinch/lumberjack.v2"
@@ -22,7 +23,7 @@ const (
 // fileLog is the rotated log file.
 type fileLog struct {
 	logger zerolog.Logger
-	file   *lumberjack.Logger
+	file   *logFile
 }
 
 // openLog opens the log in a folder that anybody may list; the file itself is
@@ -40,12 +41,58 @@ func openLog(path, level string) (*fileLog, error) {
 		}
 	}
 	zerolog.SetGlobalLevel(parsed) // until the configuration is read
-	file := &lumberjack.Logger{Filename: path, MaxSize: logMegabytes, MaxBackups: logFiles, Compress: true}
+	file := &logFile{rotated: &lumberjack.Logger{Filename: path, MaxSize: logMegabytes, MaxBackups: logFiles, Compress: true}}
 	return &fileLog{logger: zerolog.New(text.LogWriter{Out: file}).With().Timestamp().Logger(), file: file}, nil
 }
 
 // Close closes the file.
 func (l *fileLog) Close() { _ = l.file.Close() }
+
+// logFile is the rotated file, which writes where a reader looks: a file that
+// was deleted or replaced since the last record is made anew (H53).
+type logFile struct {
+	mutex   sync.Mutex
+	rotated *lumberjack.Logger
+	written fs.FileInfo // the file after the last record; nil = none is open
+}
+
+// Write writes one record.
+func (f *logFile) Write(record []byte) (int, error) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	path := f.rotated.Filename
+	if found, err := os.Lstat(path); f.written != nil && (err != nil || !os.SameFile(found, f.written)) {
+		if err := f.reopen(found); err != nil {
+			return 0, err
+		}
+	}
+	n, err := f.rotated.Write(record)
+	f.written, _ = os.Lstat(path) // nil if it is gone already: the next record looks again
+	return n, err
+}
+
+// reopen lets the next write open the path anew. What stands there and is no
+// file is no log, and may lead elsewhere.
+func (f *logFile) reopen(found fs.FileInfo) error {
+	path := f.rotated.Filename
+	if found != nil && !found.Mode().IsRegular() {
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("remove what is no log: %w", err)
+		}
+	}
+	if err := makeLogFolder(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("make log folder: %w", err)
+	}
+	return f.rotated.Close()
+}
+
+// Close closes the file.
+func (f *logFile) Close() error {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.written = nil
+	return f.rotated.Close()
+}
 
 // makeLogFolder sets the mode of a folder that it makes: under the job's umask
 // of 077 nobody but root could list it. One that is there keeps its own.

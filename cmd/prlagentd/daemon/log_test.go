@@ -46,6 +46,49 @@ func TestLogIsPrivateInAFolderThatIsNot(t *testing.T) {
 	}
 }
 
+// Whatever became of the file between two records, the next one is where a
+// reader looks for it (H53), in a file that is for root.
+func TestALogThatWasDeletedOrReplacedIsMadeAnew(t *testing.T) {
+	for name, change := range map[string]func(path string) error{
+		"deleted":         os.Remove,
+		"with its folder": func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
+		"moved":           func(path string) error { return os.Rename(path, path+".old") },
+		"replaced by a file": func(path string) error {
+			return errors.Join(os.Remove(path), os.WriteFile(path, []byte("theirs\n"), 0o600))
+		},
+		"replaced by a link": func(path string) error {
+			elsewhere := filepath.Join(filepath.Dir(filepath.Dir(path)), "elsewhere")
+			return errors.Join(os.WriteFile(elsewhere, nil, 0o600), os.Remove(path), os.Symlink(elsewhere, path))
+		},
+		"replaced by a pipe": func(path string) error { return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "log", "prlagentd.log")
+			log, err := openLog(path, "info")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer log.Close()
+			log.logger.Info().Msg("before")
+			if err := change(path); err != nil {
+				t.Fatal(err)
+			}
+			log.logger.Info().Msg("after")
+			log.logger.Info().Msg("later")
+			written, err := os.ReadFile(path)
+			if err != nil || !bytes.Contains(written, []byte("after")) || !bytes.Contains(written, []byte("later")) {
+				t.Errorf("%q, %v", written, err)
+			}
+			if info, err := os.Lstat(path); err != nil || info.Mode() != 0o600 {
+				t.Errorf("%v, %v", info.Mode(), err)
+			}
+			if elsewhere, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(path)), "elsewhere")); err == nil && len(elsewhere) > 0 {
+				t.Errorf("through the link: %q", elsewhere)
+			}
+		})
+	}
+}
+
 // hostile are strings that users, guests and tools may give.
 var hostile = map[string]string{
 	"an escape sequence":    "\x1b[2J\x1b]52;c;cm0gLXJm\x07",

@@ -1,0 +1,22 @@
+package platform
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestProcessName(t *testing.T) {
+	t.Parallel()
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := filepath.Base(executable)
+	if name, err := ProcessName(os.Getpid()); err != nil || name != want[:min(len(want), 15)] {
+		t.Errorf("%q, %v; want %q", name, err, want)
+	}
+	if name, err := ProcessName(1 << 30); err == nil {
+		t.Errorf("a process that is not there is called %q", name)
+	}
+}
