@@ -35,7 +35,7 @@ var errNoIdentity = errors.New("this Mac has no identity to check in with")
 type noExchange struct{ onDisk exchanger }
 
 func (noExchange) Do(context.Context, protocol.Report, checkin.Extra) (checkin.Outcome, error) {
-	return checkin.Outcome{Code: protocol.CodeNotReadable, Detail: "the serial number of this Mac is not readable"}, errNoIdentity
+	return checkin.Outcome{Code: protocol.CodeMacUnidentified}, errNoIdentity
 }
 
 func (n noExchange) Acknowledged(report protocol.Report) bool { return n.onDisk.Acknowledged(report) }

@@ -151,6 +151,7 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 		}
 		add(l.known.look.Code, l.known.look.Detail)
 		add(licenseCode(status.Product), "")
+		add(identityCode(status.Host), "")
 	}
 	add(l.failed, "")
 	add(l.agent.eventLog.failure(), "events")
@@ -191,6 +192,17 @@ var enrollmentCodes = map[string]protocol.Code{
 // last attempt failed, else why there is no enrollment.
 func portalCode(portal localapi.PortalStatus) protocol.Code {
 	return cmp.Or(portal.LastCode, enrollmentCodes[portal.Enrollment])
+}
+
+// identityCode is the code of a Mac that lacks what it is known by.
+func identityCode(host protocol.Host) protocol.Code {
+	switch {
+	case host.HardwareUUID == "":
+		return protocol.CodeMacUnidentified
+	case host.Serial == "":
+		return protocol.CodeNoSerial
+	}
+	return ""
 }
 
 // licenseCode is the code of a product that is installed and not activated.

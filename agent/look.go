@@ -118,7 +118,7 @@ func (l *look) erase(fresh checkin.Identity) error {
 // identityOf names the Mac and the configuration that an identity belongs to;
 // empty where there is no portal, or the Mac does not say who it is.
 func identityOf(c config.Config, host protocol.Host) string {
-	if c.ServerURL == nil || host.Serial == "" || host.HardwareUUID == "" {
+	if c.ServerURL == nil || host.HardwareUUID == "" { // a Mac can be without a serial number
 		return ""
 	}
 	return c.Fingerprint() + "/" + host.Serial + "/" + host.HardwareUUID

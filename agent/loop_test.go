@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -368,6 +369,36 @@ func TestH02_TheFirstReportOfACloneIsItsOwn(t *testing.T) {
 			t.Errorf("%d check-ins after %d looks, want one after a second look", len(got), d.mac.looks)
 		}
 	})
+}
+
+// A Mac without a serial number checks in by its hardware UUID, and says that it
+// has none; one without a hardware UUID is none that a portal could know.
+func TestAMacWithoutASerialOrAHardwareUUID(t *testing.T) {
+	for name, test := range map[string]struct {
+		host     protocol.Host
+		reported bool
+		code     protocol.Code
+	}{
+		"no serial":        {protocol.Host{HardwareUUID: testHost.HardwareUUID}, true, protocol.CodeNoSerial},
+		"no hardware UUID": {protocol.Host{Serial: testHost.Serial}, false, protocol.CodeMacUnidentified},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDaemon(t, settings(t))
+				d.mac.change(func(m *fakeMac) { m.look.Host = test.host })
+				defer d.run(t)()
+				synctest.Wait()
+				answer := d.ask(t)
+				if answer.Reported != test.reported || !test.reported && answer.Code != test.code {
+					t.Errorf("answer %+v", answer)
+				}
+				health := d.Status().Health
+				if !slices.ContainsFunc(health.Conditions, func(c localapi.Condition) bool { return c.Code == test.code }) {
+					t.Errorf("health %+v", health)
+				}
+			})
+		})
+	}
 }
 
 func TestH02_ResetThatFailsIsTriedAgain(t *testing.T) {

@@ -11,6 +11,17 @@ import (
 	"prlagent/platform/tool"
 )
 
+// CodeMacUnidentified is the code of a Mac that does not say who it is.
+const CodeMacUnidentified = "mac_unidentified"
+
+// errNoHardwareUUID: ioreg answered, and has none.
+var errNoHardwareUUID error = unidentifiedError{}
+
+type unidentifiedError struct{}
+
+func (unidentifiedError) Error() string     { return "no hardware UUID" }
+func (unidentifiedError) ErrorCode() string { return CodeMacUnidentified }
+
 // The two kinds of CPU, in the guide's words.
 const (
 	CPUIntel = "Intel"
@@ -20,7 +31,7 @@ const (
 // Host is what the Mac is.
 type Host struct {
 	ComputerName string // as set in System Settings; "" when none is set
-	Serial       string
+	Serial       string // "" where the Mac has none, as after some repairs
 	HardwareUUID string
 	Model        string // such as MacBookPro18,3
 	MacOSVersion string // such as 26.1
@@ -84,7 +95,8 @@ func (m *Machine) hardwareIdentity(ctx context.Context) (serial, uuid string, er
 }
 
 // parseHardwareIdentity reads `ioreg -a -r`: a list with the one device, or the
-// device itself.
+// device itself. A serial number can be missing or blank; a Mac without a
+// hardware UUID is none that can be told from others.
 func parseHardwareIdentity(data []byte) (serial, uuid string, err error) {
 	tree, err := plist.Decode(data)
 	if err != nil {
@@ -96,8 +108,9 @@ func parseHardwareIdentity(data []byte) (serial, uuid string, err error) {
 	device, _ := tree.(map[string]any)
 	serial, _ = device["IOPlatformSerialNumber"].(string)
 	uuid, _ = device["IOPlatformUUID"].(string)
-	if serial == "" || uuid == "" {
-		return "", "", errors.New("no serial number or no hardware UUID")
+	serial, uuid = strings.TrimSpace(serial), strings.TrimSpace(uuid)
+	if uuid == "" {
+		return "", "", errNoHardwareUUID
 	}
 	return serial, uuid, nil
 }

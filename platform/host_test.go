@@ -55,6 +55,14 @@ func TestHost(t *testing.T) {
 		},
 		"device without a serial": {
 			answers: map[string]answer{ioregLine: {stdout: `<plist version="1.0"><array><dict><key>IOPlatformUUID</key><string>U</string></dict></array></plist>`}},
+			want:    without(func(h *Host) { h.Serial, h.HardwareUUID = "", "U" }),
+		},
+		"device with a blank serial": {
+			answers: map[string]answer{ioregLine: {stdout: `<plist version="1.0"><array><dict><key>IOPlatformSerialNumber</key><string>  </string><key>IOPlatformUUID</key><string>U</string></dict></array></plist>`}},
+			want:    without(func(h *Host) { h.Serial, h.HardwareUUID = "", "U" }),
+		},
+		"device without a hardware UUID": {
+			answers: map[string]answer{ioregLine: {stdout: `<plist version="1.0"><array><dict><key>IOPlatformSerialNumber</key><string>S</string></dict></array></plist>`}},
 			want:    without(func(h *Host) { h.Serial, h.HardwareUUID = "", "" }),
 			fails:   true,
 		},
@@ -122,7 +130,7 @@ func FuzzParseHardwareIdentity(f *testing.F) {
 	f.Add([]byte(`<plist version="1.0"><array><string/></array></plist>`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		serial, uuid, err := parseHardwareIdentity(data)
-		if (err == nil) != (serial != "" && uuid != "") {
+		if (err == nil) != (uuid != "") || err != nil && serial != "" {
 			t.Errorf("got %q, %q, %v", serial, uuid, err)
 		}
 	})

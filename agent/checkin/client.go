@@ -180,13 +180,15 @@ func (c *Client) loadIdentity() error {
 	case errors.Is(err, errDamaged) && who.key != nil:
 		c.options.Log.Warn().Str("code", string(protocol.CodeIdentityReset)).Msg("the identity on disk is damaged; a new one is made")
 		if err := replaceDamaged(path, who); err != nil {
-			return &exchangeError{Code: protocol.CodeNotEnrolled, Err: err}
+			return &exchangeError{Code: protocol.CodeIdentityUnreadable, Err: err}
 		}
 		c.replaced = true
 	case errors.Is(err, ErrForeign):
 		return &exchangeError{Code: protocol.CodeIdentityReset, Err: err}
+	case errors.Is(err, errHostUnknown):
+		return &exchangeError{Code: protocol.CodeMacUnidentified, Err: err}
 	case err != nil:
-		return &exchangeError{Code: protocol.CodeNotEnrolled, Err: err}
+		return &exchangeError{Code: protocol.CodeIdentityUnreadable, Err: err}
 	}
 	c.identity, c.loaded = who, true
 	return nil

@@ -55,7 +55,7 @@ func (e *exchange) enroll() error {
 	who.DeviceID, who.token = reply.DeviceID, reply.Token
 	who.Origin, who.GroupHint = originOf(e.client.options.ServerURL), e.client.options.Group
 	if err := e.client.adoptIdentity(who); err != nil {
-		return &exchangeError{Code: protocol.CodeNotEnrolled, Err: err}
+		return &exchangeError{Code: protocol.CodeIdentityUnreadable, Err: err}
 	}
 	e.outcome.EnrolledNow = true
 	return nil
@@ -84,7 +84,7 @@ func (e *exchange) awaitApproval(who Identity, reply protocol.EnrollReply) error
 	if who.token == "" && who.DeviceID != reply.DeviceID {
 		who.DeviceID = reply.DeviceID
 		if err := e.client.adoptIdentity(who); err != nil {
-			return &exchangeError{Code: protocol.CodeNotEnrolled, Err: err}
+			return &exchangeError{Code: protocol.CodeIdentityUnreadable, Err: err}
 		}
 	}
 	failure := &exchangeError{Code: protocol.CodeEnrollmentPending, Err: errors.New("the portal waits for an administrator's approval")}

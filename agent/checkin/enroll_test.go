@@ -213,6 +213,7 @@ func TestH02_AnIdentityOfAnotherMacIsNotUsed(t *testing.T) {
 		{"nothing known this time", protocol.Host{}, nil},
 		{"only the serial known", protocol.Host{Serial: other.Serial}, nil},
 		{"another serial", protocol.Host{Serial: "other", HardwareUUID: other.HardwareUUID}, ErrForeign},
+		{"a serial that is gone", protocol.Host{HardwareUUID: other.HardwareUUID}, nil},
 		{"another logic board", protocol.Host{Serial: other.Serial, HardwareUUID: "other"}, ErrForeign},
 	}
 	for _, test := range cases {
@@ -296,7 +297,7 @@ func TestIdentityThatCannotBeRead(t *testing.T) {
 		if who := b.client.currentIdentity(); who.key != nil {
 			t.Error("a key is used that is on no disk")
 		}
-		b.fails(protocol.CodeNotEnrolled)
+		b.fails(protocol.CodeIdentityUnreadable)
 		b.portal.wantSent()
 		if err := os.Chmod(b.dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -314,13 +315,24 @@ func TestIdentityThatCannotBeRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.configure()
-		b.fails(protocol.CodeNotEnrolled)
+		b.fails(protocol.CodeIdentityUnreadable)
 	})
 	t.Run("before the Mac is known", func(t *testing.T) {
 		t.Parallel()
 		_, err := LoadIdentity(t.TempDir()+"/node.json", protocol.Host{Serial: "C02XYZ"})
 		if !errors.Is(err, errHostUnknown) {
 			t.Error(err)
+		}
+	})
+	t.Run("without a serial", func(t *testing.T) {
+		t.Parallel()
+		path, bare := t.TempDir()+"/node.json", protocol.Host{HardwareUUID: "11111111-2222-3333-4444-555555555555"}
+		made, err := LoadIdentity(path, bare)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := LoadIdentity(path, bare); err != nil || !again.key.Equal(made.key) {
+			t.Errorf("the second time: %v", err)
 		}
 	})
 }

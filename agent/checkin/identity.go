@@ -27,8 +27,8 @@ var (
 	// errDamaged comes with a fresh identity: the one on disk cannot be read.
 	errDamaged = errors.New("the identity on disk is damaged")
 	// errHostUnknown: there is no identity yet, and none can be made before the
-	// Mac's serial number and hardware UUID are known.
-	errHostUnknown = errors.New("serial number or hardware UUID of this Mac is unknown")
+	// Mac's hardware UUID is known.
+	errHostUnknown = errors.New("the hardware UUID of this Mac is unknown")
 )
 
 // Identity is what node.json holds. Key and token are not exported, and no
@@ -38,7 +38,7 @@ type Identity struct {
 	Origin    string // scheme://host:port that the token belongs to and is sent to
 	GroupHint string // the managed Group that the portal was told at enrollment
 
-	serial       string
+	serial       string // empty where the Mac has none
 	hardwareUUID string
 	key          ed25519.PrivateKey
 	token        string
@@ -93,7 +93,7 @@ func checkIdentity(data []byte, host protocol.Host) (Identity, error) {
 }
 
 func newIdentity(host protocol.Host) (Identity, error) {
-	if host.Serial == "" || host.HardwareUUID == "" {
+	if host.HardwareUUID == "" {
 		return Identity{}, errHostUnknown
 	}
 	_, key, err := ed25519.GenerateKey(nil)
@@ -107,7 +107,7 @@ func newIdentity(host protocol.Host) (Identity, error) {
 func parseIdentity(data []byte) (Identity, error) {
 	var file identityFile
 	if json.Unmarshal(data, &file) != nil || file.Version != identityVersion ||
-		len(file.Seed) != ed25519.SeedSize || file.Serial == "" || file.HardwareUUID == "" {
+		len(file.Seed) != ed25519.SeedSize || file.HardwareUUID == "" {
 		return Identity{}, errDamaged
 	}
 	return Identity{

@@ -37,6 +37,8 @@ const (
 	CodeNotReadable       Code = "not_readable"
 	CodeNotShown          Code = "not_shown"
 	CodeMacGuestSerial    Code = "mac_guest_serial"
+	CodeNoSerial          Code = "mac_without_serial"
+	CodeMacUnidentified   Code = "mac_unidentified"
 	CodeStateDisputed     Code = "state_disputed"
 	CodeVMInvalid         Code = "vm_invalid"
 	CodeUnreadableVM      Code = "unreadable_vm"
@@ -105,6 +107,7 @@ const (
 	CodeDuplicateIdentity  Code = "duplicate_identity"
 	CodeSequenceConflict   Code = "sequence_conflict"
 	CodeIdentityReset      Code = "identity_reset"
+	CodeIdentityUnreadable Code = "identity_unreadable"
 	CodePortalUnreachable  Code = "portal_unreachable"
 	CodePortalCertificate  Code = "portal_certificate"
 	CodePortalRefused      Code = "portal_refused"
@@ -169,6 +172,7 @@ const (
 	CodeBadRequest       Code = "bad_request"
 	CodeTooManyRequests  Code = "too_many_requests"
 	CodeCheckinTimeout   Code = "checkin_timeout"
+	CodeInterrupted      Code = "interrupted"
 	CodeInternal         Code = "internal"
 )
 
@@ -176,7 +180,7 @@ const (
 var Codes = map[Code]CodeText{
 	CodeNotLookedYet:      {Info, "The agent has just started and has not looked at this Mac yet.", "Wait for the end of the first look; until then the last known rows are shown."},
 	CodeNotReportedYet:    {Info, "The Mac has not reported this value yet.", "Wait for the next check-in, or run 'prlagent checkin'."},
-	CodePDVersionTooOld:   {Info, "This version of Parallels Desktop does not report this value.", "Update Parallels Desktop."},
+	CodePDVersionTooOld:   {Info, "This version of Parallels Desktop is too old for this.", "Update Parallels Desktop."},
 	CodeNeverStarted:      {Info, "The virtual machine was never started.", "Start it once with Parallels Tools installed."},
 	CodeNoTools:           {Info, "Parallels Tools are not installed in the guest.", "Install Parallels Tools."},
 	CodeEncryptionMethod:  {Info, "The virtual machine is encrypted; by a password or by the license cannot be told.", ""},
@@ -185,6 +189,8 @@ var Codes = map[Code]CodeText{
 	CodeNotReadable:       {Info, "The agent could not read the file that holds this value.", "On macOS, grant the agent Full Disk Access by profile if the bundle is in a protected folder."},
 	CodeNotShown:          {Info, "Parallels Desktop does not show this value for this virtual machine.", ""},
 	CodeMacGuestSerial:    {Info, "The serial number of a macOS guest is not visible from the host.", ""},
+	CodeNoSerial:          {Warning, "This Mac has no serial number; the portal knows it by its hardware UUID.", "Have the serial number written anew where the Mac was repaired; until then find it by its name or hardware UUID."},
+	CodeMacUnidentified:   {Failure, "This Mac does not tell its hardware UUID, by which the portal knows it.", "Run 'ioreg -rd1 -c IOPlatformExpertDevice' and see what it says of IOPlatformUUID; the agent asks again at every look."},
 	CodeStateDisputed:     {Info, "Parallels Desktop says the virtual machine is stopped, but a process of it runs.", "Run 'prlagent checkin' again; if it stays, restart Parallels Desktop."},
 	CodeVMInvalid:         {Info, "Parallels Desktop calls this virtual machine invalid: its files are missing or damaged.", "Restore the bundle, or remove the virtual machine."},
 	CodeUnreadableVM:      {Warning, "The description of a virtual machine could not be read.", "Run 'prlctl list -i --json' as its owner and compare."},
@@ -217,7 +223,7 @@ var Codes = map[Code]CodeText{
 	CodeUserLate:          {Warning, "The programs of a user did not answer in the time that a look has for one user.", "The last known rows are shown; see what holds the user's programs, such as a dead network volume."},
 	CodeGuestOS:           {Info, "Not available for this guest system.", "Nothing needs to be done: this guest has no such setting or value."},
 	CodePDNotInstalled:    {Info, "Parallels Desktop is not installed.", "Install Parallels Desktop."},
-	CodeVMLimit:           {Warning, "The Mac has more virtual machines than one report holds.", "Virtual machines beyond the limit are left out."},
+	CodeVMLimit:           {Warning, "The Mac has more virtual machines than one report holds; those beyond the limit are left out.", "Remove virtual machines that nobody uses."},
 	CodeStreamLimit:       {Info, "More users have virtual machines than are listened to at a time.", "Nothing to do: the changes of those beyond the limit are found by the next look."},
 	CodeAccountNotLocal:   {Info, "A user who is logged in has no account of this Mac's own, and is not looked at.", "Make the account a mobile account of this Mac if it has virtual machines."},
 	CodeAccountUIDLow:     {Warning, "An account with a user id below 501 runs virtual machines; it is not looked at.", "Move the virtual machines to an account of a person, with a user id of at least 501."},
@@ -253,6 +259,7 @@ var Codes = map[Code]CodeText{
 	CodeDuplicateIdentity:  {Failure, "Two Macs report under one identity.", "Retire one of them in the portal and enroll it again."},
 	CodeSequenceConflict:   {Warning, "The portal has another report under this number.", "The agent goes on with a new number by itself."},
 	CodeIdentityReset:      {Warning, "The identity on disk belongs to another Mac and was discarded.", "Nothing to do: the agent enrolls anew."},
+	CodeIdentityUnreadable: {Failure, "The agent's identity on this Mac cannot be read or kept.", "Check node.json in the state folder: a file of root's with the mode 0600, on a disk with room."},
 	CodePortalUnreachable:  {Warning, "The portal cannot be reached.", "Check the network and ServerURL."},
 	CodePortalCertificate:  {Failure, "The portal's certificate is not trusted.", "Check ServerCertificates in the profile, or a captive network in between."},
 	CodePortalRefused:      {Failure, "The portal refused the request.", "See 'prlagent events' and the log; the agent may need an update."},
@@ -317,6 +324,7 @@ var Codes = map[Code]CodeText{
 	CodeBadRequest:       {Failure, "The request makes no sense.", "See 'prlagent help'."},
 	CodeTooManyRequests:  {Info, "Too many requests in a short time.", "Wait a minute."},
 	CodeCheckinTimeout:   {Warning, "The check-in did not finish in time; it goes on.", "Run 'prlagent status' to see how it ended."},
+	CodeInterrupted:      {Info, "It was interrupted by the person who asked.", "Run the command again."},
 	CodeInternal:         {Failure, "The agent met a defect of its own.", "See the log and report it."},
 }
 

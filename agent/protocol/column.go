@@ -83,7 +83,7 @@ var Columns = []Column{
 		field:   func(r *Row) any { return &r.Product.State }},
 	{ID: "tools_version", Title: "Parallels Tools Version", Kind: KindVersion, Limit: MaxName, Hidden: true, Missing: CodeNotShown,
 		Remarks: []Code{CodeToolsOutdated}, field: func(r *Row) any { return &r.ToolsVersion }},
-	{ID: "mac_serial", Title: "Mac serial number", Kind: KindText, Limit: MaxName, Missing: CodeNotReportedYet,
+	{ID: "mac_serial", Title: "Mac serial number", Kind: KindText, Limit: MaxName, Missing: CodeNoSerial,
 		field: func(r *Row) any { return &r.Host.Serial }},
 	{ID: "cpu", Title: "CPU", Kind: KindText, Limit: MaxName, Hidden: true, Missing: CodeNotShown,
 		field: func(r *Row) any { return &r.CPU }},

@@ -44,7 +44,7 @@ var exitOf = map[protocol.Code]int{
 // exitFor turns an error of the client, or of a write, into an exit.
 func exitFor(err error) error {
 	if errors.Is(err, context.Canceled) {
-		return &exitError{code: exitDegraded, words: &localapi.ErrorBody{Code: protocol.CodeOperationCanceled, Text: "Interrupted."}}
+		return &exitError{code: exitDegraded, words: &localapi.ErrorBody{Code: protocol.CodeInterrupted, Text: "Interrupted."}}
 	}
 	words := &localapi.ErrorBody{Code: protocol.CodeInternal, Text: err.Error()}
 	if code := protocol.CodeOf(err); code != "" {

@@ -28,7 +28,7 @@ func TestFailed(t *testing.T) {
 		{"a code of the layers below", &plist.Error{Code: plist.CodeInvalid, Err: errors.New("neither XML nor binary")}, exitDegraded,
 			localapi.ErrorBody{Code: protocol.CodePlistInvalid, Text: "plist_invalid: neither XML nor binary", Remedy: protocol.CodePlistInvalid.Text().Remedy}},
 		{"interrupted", fmt.Errorf("ask: %w", context.Canceled), exitDegraded,
-			localapi.ErrorBody{Code: protocol.CodeOperationCanceled, Text: "Interrupted."}},
+			localapi.ErrorBody{Code: protocol.CodeInterrupted, Text: "Interrupted."}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

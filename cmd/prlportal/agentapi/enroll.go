@@ -1,6 +1,7 @@
 package agentapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
@@ -77,7 +78,7 @@ func (s *Server) serialBucket(ctx context.Context, request protocol.EnrollReques
 		return "", fmt.Errorf("find device: %w", err)
 	}
 	if device.ID != "" && !device.Key.Equal(request.DeviceKey) {
-		return request.Serial, nil
+		return cmp.Or(request.Serial, request.HardwareUUID), nil
 	}
 	return protocol.KeyID(request.DeviceKey) + " " + request.Serial, nil
 }
@@ -127,7 +128,7 @@ func checkEnrollment(request protocol.EnrollRequest) error {
 		name, value string
 		optional    bool
 	}{
-		{"serial", request.Serial, false},
+		{"serial", request.Serial, true}, // some Macs have none
 		{"hardware_uuid", request.HardwareUUID, false},
 		{"request_id", request.RequestID, false},
 		{"epoch", request.Epoch, true},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -262,12 +263,45 @@ func TestGRP_03_PrimaryGroupTakesWhomNoOtherGroupClaims(t *testing.T) {
 	}
 }
 
+// A Mac can be without a serial number: the hardware UUID tells two of them apart.
+func TestMacsWithoutASerialEnroll(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	enroll := func(uuid string) string {
+		m := portaltest.NewMac(t, portal, "")
+		request := m.Enrollment()
+		request.HardwareUUID = uuid
+		payload, err := json.Marshal(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := protocol.Sign(protocol.PayloadEnroll, payload, m.Key).JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := portal.Call(t, http.MethodPost, "/v1/enroll", body)
+		var reply protocol.EnrollReply
+		if err := json.Unmarshal(got.Body, &reply); err != nil {
+			t.Fatalf("answer is %d %s", got.Status, got.Body)
+		}
+		return reply.DeviceID + " " + reply.State
+	}
+	first, second, again := enroll("11111111-1111-4111-8111-111111111111"), enroll("22222222-2222-4222-8222-222222222222"), enroll("11111111-1111-4111-8111-111111111111")
+	id, _, _ := strings.Cut(first, " ")
+	if !strings.HasSuffix(first, protocol.EnrollApproved) || !strings.HasSuffix(second, protocol.EnrollApproved) || strings.HasPrefix(second, id) {
+		t.Errorf("two Macs are %q and %q", first, second)
+	}
+	if again != id+" "+protocol.EnrollPending { // another key for a Mac that is known
+		t.Errorf("the first one again, with another key: %q", again)
+	}
+}
+
 func TestEnrollRefusesIncompleteRequests(t *testing.T) {
 	t.Parallel()
 	portal := portaltest.New(t)
 	m := portaltest.NewMac(t, portal, "C02AAAAAAAAA")
 	for field, spoil := range map[string]func(*protocol.EnrollRequest){
-		"serial":        func(r *protocol.EnrollRequest) { r.Serial = "" },
+		"serial":        func(r *protocol.EnrollRequest) { r.Serial = strings.Repeat("C", 300) },
 		"hardware_uuid": func(r *protocol.EnrollRequest) { r.HardwareUUID = "" },
 		"request_id":    func(r *protocol.EnrollRequest) { r.RequestID = "" },
 		"group_hint":    func(r *protocol.EnrollRequest) { r.GroupHint = "../../etc" },
