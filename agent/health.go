@@ -68,9 +68,11 @@ type activeCode struct {
 	detail string
 }
 
-// judge makes the daemon's health of what is true now.
+// judge makes the daemon's health of what is true now. Its times keep Go's
+// monotonic reading, so that a condition lasts as long as the Mac was awake with
+// it, whatever the clock was set to.
 func (l *loop) judge(status localapi.Status) localapi.Health {
-	now := wallClock().UTC()
+	now := time.Now()
 	activeCodes := l.activeCodes(status)
 	l.since = trackSince(l.since, activeCodes, now)
 	return diagnose(activeCodes, l.since, now, l.asked())
@@ -98,7 +100,7 @@ func diagnose(activeCodes []activeCode, since map[activeCode]time.Time, now time
 		pending := !asked && now.Sub(since[one]) < row.after
 		health.Conditions = append(health.Conditions, localapi.Condition{
 			Code: one.code, Severity: text.Severity, Text: text.Text, Remedy: text.Remedy, Detail: one.detail,
-			Since: since[one], Pending: pending,
+			Since: since[one].UTC(), Pending: pending,
 		})
 		if text.Severity != protocol.Info && !pending {
 			health.State = localapi.Degraded

@@ -105,6 +105,25 @@ func TestWarnablesAreSound(t *testing.T) {
 	}
 }
 
+// What may pass by itself has the time that really passed: a reading of the wall
+// clock alone would count a sleep, and a clock that is set.
+func TestConditionsLastByTheMonotonicClock(t *testing.T) {
+	t.Parallel() // in a bubble no time has a monotonic reading
+	d := newDaemon(t, settings(t))
+	l := newLoop(t.Context(), d.agent)
+	l.recall()
+	l.failed = protocol.CodeServiceDown
+	health := l.judge(localapi.Status{})
+	if since := l.since[activeCode{code: protocol.CodeServiceDown}]; since.IsZero() || since == since.Round(0) {
+		t.Errorf("since %v has no monotonic reading", since)
+	}
+	for _, condition := range health.Conditions {
+		if condition.Since != condition.Since.Round(0) {
+			t.Errorf("%s is shown since %v", condition.Code, condition.Since)
+		}
+	}
+}
+
 func TestSinceIsKeptWhileItLasts(t *testing.T) {
 	t.Parallel()
 	first := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)

@@ -45,10 +45,14 @@ func (s State) OfAnotherMac() State {
 
 // onClock takes everything that was planned along with a clock that was set
 // back: what was a minute away stays a minute away, and what happened a minute
-// ago stays a minute old. A clock that was set forward only makes things due.
+// ago stays a minute old. A clock that was set forward, like a sleep, only makes
+// things due: an outage is no longer by it.
 func (s State) onClock(now time.Time) State {
-	back := s.Seen.Sub(now)
+	back, missed := s.Seen.Sub(now), s.wasMissed(now, s.Seen)
 	if s.Seen = now; back <= 0 {
+		if missed {
+			shiftEach(-back, &s.Limits.FailingSince)
+		}
 		return s
 	}
 	s.Looks = s.Looks.shiftTimes(-back)

@@ -74,6 +74,13 @@ func TestEveryPartGoesAlongWithTheClock(t *testing.T) {
 	if !back.Beliefs.VMs[0].stateAt.IsZero() {
 		t.Error("the time of an event on another clock is believed")
 	}
+	if slept := state.onClock(stepNoon.Add(time.Hour)); !slept.Limits.FailingSince.Equal(state.Limits.FailingSince.Add(time.Hour)) {
+		t.Error("an outage is longer by a sleep, or a clock set forward")
+	}
+	awake := state.onClock(stepNoon.Add(state.Timing.Tick))
+	if !awake.Limits.FailingSince.Equal(state.Limits.FailingSince) {
+		t.Error("an outage does not last")
+	}
 	if ahead := state.onClock(stepNoon.Add(time.Hour)); !ahead.Limits.RetryAt.Equal(at) || !ahead.Reports.ReportAt.Equal(at) {
 		t.Error("a clock set forward moves what is due")
 	}

@@ -463,7 +463,7 @@ func TestBackoffGrowsAndIsForgotten(t *testing.T) {
 func TestCircuitAfterADayOfFailures(t *testing.T) {
 	t.Parallel()
 	s := started(t)
-	s.portal = down
+	s.portal, s.ticks = down, true // it knows by them that it was awake
 	s.until(stepNoon.Add(25 * time.Hour))
 	s.passes = nil
 	from := s.now
