@@ -83,23 +83,26 @@ type knownText struct {
 	// notApplicable: nothing failed, what was asked for does not exist for this
 	// version or this guest.
 	notApplicable bool
-	// inPrompt: the text begins a line with a name that a user chose in front of
-	// it, which may look like JSON.
+	// inPrompt: the text ends a prompt, with a name in front of it that a user
+	// chose, which may look like JSON and have several lines.
 	inPrompt bool
+	// beginsLine: the text counts only where a line begins with it, because much
+	// follows from it and a message may quote a name.
+	beginsLine bool
 }
 
 // knownTexts is read from top to bottom, the first match counts: words say more
 // than exit codes, which are SDK results cut to one byte (facts/prlctl.md 5).
 // The prompt comes first, because it quotes a name that may hold any other text.
 var knownTexts = []knownText{
-	{code: CodeVMPassword, text: "' is encrypted - password required to continue operation", source: "captures 4.2", inPrompt: true},
+	{code: CodeVMPassword, text: promptText, source: "captures 4.2", inPrompt: true},
 	{code: CodeServiceDown, text: "unable to connect to parallels service", source: "prlctl 5.5"},
 	{code: CodeEdition, text: editionText, source: "prlctl 1.1"},
 	{code: CodeNoLicense, text: "no licenses installed", source: "captures 4.1"},
 	{code: CodeLicenseExpired, text: "was activated for a limited period of time that has now expired", source: "captures 4.2"},
 	{code: CodeLicenseUnreadable, text: "prlhandle_fromstring", source: "prlctl 4.2"},
 	{code: CodeAdminPassword, text: "you must enter the host os administrator's credentials", source: "captures 4.2"},
-	{code: CodeUnrecognizedOption, text: "unrecognized option", source: "prlctl 1.5", notApplicable: true},
+	{code: CodeUnrecognizedOption, text: "unrecognized option", source: "prlctl 5", notApplicable: true, beginsLine: true},
 	{code: CodeGuestOS, text: "is not supported by the guest operating system", source: "captures 4.2", notApplicable: true},
 	{code: CodeVMConfigInvalid, text: "the virtual machine configuration is invalid", source: "captures 4.2"},
 	{code: CodeVMNotFound, text: "the virtual machine could not be found", source: "prlctl 5"},
@@ -110,8 +113,11 @@ var knownTexts = []knownText{
 	{code: CodeServiceDown, exit: 253, source: "prlctl 5.5"},
 }
 
-// promptStart begins the line of a prompt that quotes a machine's name.
-const promptStart = "virtual machine '"
+// A prompt has a machine's name between these two; the first begins a line.
+const (
+	promptStart = "virtual machine '"
+	promptText  = "' is encrypted - password required to continue operation"
+)
 
 // matches reports whether a tool that ended with this exit code, and said this
 // before its JSON, says what the entry is about; output is its standard output
@@ -120,17 +126,30 @@ func (k knownText) matches(exit int, said, output []byte) bool {
 	if k.exit != 0 && k.exit != exit {
 		return false
 	}
-	if !k.inPrompt {
-		return bytes.Contains(said, []byte(k.text))
+	switch {
+	case k.inPrompt:
+		return hasPrompt(said) || hasPrompt(output)
+	case k.beginsLine:
+		return fromLine(said, k.text) != nil
 	}
-	for _, text := range [][]byte{said, output} {
-		for line := range bytes.Lines(text) {
-			if bytes.HasPrefix(line, []byte(promptStart)) && bytes.Contains(line, []byte(k.text)) {
-				return true
-			}
+	return bytes.Contains(said, []byte(k.text))
+}
+
+// hasPrompt reports whether a text in lower case has the prompt of an encrypted
+// machine.
+func hasPrompt(text []byte) bool {
+	return bytes.Contains(fromLine(text, promptStart), []byte(promptText))
+}
+
+// fromLine is a text from the first line on that begins with the words; nil if
+// none does. Progress returns to the beginning of its line.
+func fromLine(text []byte, words string) []byte {
+	for at := 0; at < len(text); at++ {
+		if begins := at == 0 || text[at-1] == '\n' || text[at-1] == '\r'; begins && bytes.HasPrefix(text[at:], []byte(words)) {
+			return text[at:]
 		}
 	}
-	return false
+	return nil
 }
 
 // IsNotApplicable reports whether the error says that what was asked for does

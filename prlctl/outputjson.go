@@ -52,6 +52,7 @@ var (
 	errManyAnswers = errors.New("more than one answer in the output")
 	errOtherForm   = errors.New("JSON of another form in the output")
 	errMuchBroken  = errors.New("too much in the output begins like JSON")
+	errInPrompt    = errors.New("the JSON may be the name of a virtual machine in a prompt")
 )
 
 // maxRereads bounds the work on an output in which much begins like JSON, as a
@@ -61,7 +62,7 @@ const maxRereads = 8
 // readList finds the array of objects in an output, or the one object that
 // stands without an array. Arrays may stand behind a text that begins like JSON
 // and breaks off, as the name of a virtual machine can; what lies inside of such
-// a text is not the answer.
+// a text, or may, is not the answer.
 func readList[T any](output []byte, read func(*document) (T, error)) (outputAnswer[T], error) {
 	scan, err := scanOutput(output, read)
 	if err != nil {
@@ -69,12 +70,12 @@ func readList[T any](output []byte, read func(*document) (T, error)) (outputAnsw
 	}
 	array, object := &scan.arrays.first, &scan.objects.first
 	switch {
-	case scan.arrays.count == 1 && array.end > array.brokenEnd:
-		return scan.answer(array), nil
+	case scan.arrays.count == 1 && !scan.isPart(array):
+		return scan.answer(array)
 	case scan.arrays.count > 1:
 		return outputAnswer[T]{}, outputError(errManyAnswers)
 	case scan.arrays.count == 0 && scan.objects.count == 1 && object.brokenEnd == 0:
-		return scan.answer(object), nil
+		return scan.answer(object)
 	}
 	return scan.emptyAnswer()
 }
@@ -88,7 +89,7 @@ func readObject[T any](output []byte, read func(*document) (T, error)) (outputAn
 	object := &scan.objects.first
 	switch {
 	case scan.objects.count == 1 && object.brokenEnd == 0:
-		return scan.answer(object), nil
+		return scan.answer(object)
 	case scan.objects.count > 1 && scan.brokenEnd == 0:
 		return outputAnswer[T]{}, outputError(errManyAnswers)
 	}
@@ -161,8 +162,35 @@ func (s *outputScan[T]) problem(otherwise error) error {
 	return otherwise
 }
 
-func (s *outputScan[T]) answer(found *foundValue[T]) outputAnswer[T] {
+// isPart reports whether a value may be a part of a text that begins before it
+// like JSON and breaks off: a broken list goes on behind its lists of addresses,
+// and has a key or an item before them. Behind the name in a prompt stands the
+// answer alone.
+func (s *outputScan[T]) isPart(found *foundValue[T]) bool {
+	if found.brokenEnd == 0 {
+		return false
+	}
+	before := bytes.TrimRight(s.output[:found.start], blanks)
+	isValue := bytes.HasSuffix(before, []byte(",")) || bytes.HasSuffix(before, []byte("["))
+	if key, colon := bytes.CutSuffix(before, []byte(":")); colon { // that of "Please enter password:" is none
+		isValue = bytes.HasSuffix(bytes.TrimRight(key, blanks), []byte(`"`))
+	}
+	return isValue || firstByte(s.output[found.end:]) != 0
+}
+
+// mayBeName reports whether what stands before and behind a value may be one
+// prompt, and so the value the name of a virtual machine. With two prompts it
+// need not be; which of them it is cannot be told.
+func mayBeName(before, behind []byte) bool {
+	return bytes.Contains(bytes.ToLower(before), []byte(promptStart)) && bytes.Contains(bytes.ToLower(behind), []byte(promptText))
+}
+
+// answer makes the answer of what was found.
+func (s *outputScan[T]) answer(found *foundValue[T]) (outputAnswer[T], error) {
 	before, behind := s.output[:found.start], s.output[found.end:]
+	if mayBeName(before, behind) {
+		return outputAnswer[T]{}, outputError(errInPrompt)
+	}
 	answer := outputAnswer[T]{content: found.content, words: firstByte(before) != 0 || firstByte(behind) != 0}
 	// The edition gate's sentence counts only before the JSON (H14).
 	if bytes.Contains(bytes.ToLower(cappedMessage(before)), []byte(editionText)) {
@@ -177,7 +205,7 @@ func (s *outputScan[T]) answer(found *foundValue[T]) outputAnswer[T] {
 	if found.replaced {
 		answer.notes = append(answer.notes, NoteInvalidUTF8)
 	}
-	return answer
+	return answer, nil
 }
 
 // emptyAnswer is for an output in which nothing but an empty list or object
@@ -189,7 +217,7 @@ func (s *outputScan[T]) emptyAnswer() (outputAnswer[T], error) {
 	alone := s.empty == 1 && s.arrays.count+s.objects.count == 0 && s.brokenEnd == 0
 	if at := s.startOfEmpty(rest); alone && at >= 0 {
 		var none T
-		return s.answer(&foundValue[T]{content: none, start: at, end: len(rest)}), nil
+		return s.answer(&foundValue[T]{content: none, start: at, end: len(rest)})
 	}
 	switch {
 	case s.brokenEnd > 0:

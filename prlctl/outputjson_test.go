@@ -25,7 +25,7 @@ func prompt(name string) string {
 func TestCaptures_4_2_PromptBeforeTheList(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
-		"Windows 11", "{}", "[]", `x {"a`, `x [{"a`, `{"a":1}`, `[{"a":"`, "{ }", "[warning]", `"`, `\"`, "{\"", "[]\n[]", "'", strings.Repeat(`{"`, 200),
+		"Windows 11", "{}", "[]", `x {"a`, `x [{"a`, `{"a":1}`, `[{"a":"`, "{ }", "[warning]", `"`, `\"`, "{\"", "[]\n[]", "'", "a\nb", "no licenses installed\rUnrecognized option: x", strings.Repeat(`{"`, 200),
 	} {
 		listing, err := readListing([]byte(prompt(name) + oneMachine + "\n"))
 		if err != nil || len(listing.VMs) != 1 || listing.VMs[0].Name != "One" || len(listing.Unreadable) != 0 {
@@ -38,8 +38,16 @@ func TestCaptures_4_2_PromptBeforeTheList(t *testing.T) {
 			}
 		}
 		_, err = New(&scripted{result: tool.Result{Stdout: []byte(prompt(name))}}).List(context.Background())
-		if errorCode(err) != CodeVMPassword && !strings.Contains(name, "\n") {
+		if errorCode(err) != CodeVMPassword {
 			t.Errorf("prompt for %q alone: %v, want %s", name, err, CodeVMPassword)
+		}
+	}
+	for _, name := range []string{oneMachine, oneMachine[1 : len(oneMachine)-1], "a\n" + oneMachine, oneMachine + "' is encrypted", `{"a` + oneMachine} {
+		for _, output := range []string{prompt(name), "Operation progress 10 %\r" + prompt(name), prompt("x") + prompt(name), prompt(name) + "\n"} {
+			listing, err := New(&scripted{result: tool.Result{Stdout: []byte(output)}}).List(context.Background())
+			if errorCode(err) != CodeVMPassword {
+				t.Errorf("a name that is a list, and no list: %q gives %d machines, %v", output, len(listing.VMs), err)
+			}
 		}
 	}
 	twice := prompt(`[{"ID":"11111111-1111-4111-8111-111111111111"}]`) + oneMachine
@@ -56,30 +64,34 @@ func TestCaptures_3_WordsAroundTheJSON(t *testing.T) {
 		output string
 		want   int // machines; -1 is an error
 	}{
-		"progress, glued":                     {"Operation progress 0 %\rOperation progress 100 %" + oneMachine, 1},
-		"an INFO line":                        {"[INFO] Starting {list} …\n" + oneMachine, 1},
-		"the edition gate":                    {"This feature is not available in this edition of Parallels Desktop. \n" + oneMachine, 1},
-		"words behind":                        {oneMachine + "\nDone {}. []", 1},
-		"words behind that break off":         {oneMachine + ` {"a`, 1},
-		"an empty list":                       {" [ ]\r\n", 0},
-		"an empty list behind progress":       {"Operation progress 100 %[]", 0},
-		"an empty list behind the gate":       {"This feature is not available in this edition of Parallels Desktop. \n[]\n", 0},
-		"an empty list with words behind":     {"[]\nDone.", -1},
-		"an empty object with words behind":   {"{} and more", -1},
-		"an empty list behind a failure":      {"Operation canceled\n[]", -1},
-		"two empty lists":                     {"[]\n[]", -1},
-		"an empty list behind an object":      {`{"a":1}[]`, -1},
-		"an empty list behind a broken list":  {`[{"ID":"` + windowsID + `", []`, -1},
-		"a list whose first machine is bad":   {`[{"ID":"a", bad},{"ID":"` + windowsID + `"}]`, -1},
-		"a list whose last machine is bad":    {`[{"ID":"` + windowsID + `"},{"ID":"b", bad "ips":[{"type":"ipv4"}]}]`, -1},
-		"a list that a word interrupts":       {strings.Replace(oneMachine, `,"Network"`, "\nOperation canceled\n"+`,"Network"`, 1), -1},
-		"the addresses of a list cut in half": {oneMachine[60:], -1},
-		"an empty list behind two objects":    {`{"a":1}{"b":2}[]`, -1},
-		"a list inside of a broken one":       {`[{"ID":"` + windowsID + `","a":` + oneMachine + `, bad`, -1},
-		"two lists":                           {oneMachine + oneMachine, -1},
-		"words that enclose the list":         {`[{"k":` + oneMachine + `}]`, 0},
-		"and more words":                      {`x [{"k":` + oneMachine + `}] y`, -1},
-		"nothing but a bad object in words":   {`x [{"k":1}] y`, -1},
+		"progress, glued":                      {"Operation progress 0 %\rOperation progress 100 %" + oneMachine, 1},
+		"an INFO line":                         {"[INFO] Starting {list} …\n" + oneMachine, 1},
+		"the edition gate":                     {"This feature is not available in this edition of Parallels Desktop. \n" + oneMachine, 1},
+		"words behind":                         {oneMachine + "\nDone {}. []", 1},
+		"words behind that break off":          {oneMachine + ` {"a`, 1},
+		"an empty list":                        {" [ ]\r\n", 0},
+		"an empty list behind progress":        {"Operation progress 100 %[]", 0},
+		"an empty list behind the gate":        {"This feature is not available in this edition of Parallels Desktop. \n[]\n", 0},
+		"an empty list with words behind":      {"[]\nDone.", -1},
+		"an empty object with words behind":    {"{} and more", -1},
+		"an empty list behind a failure":       {"Operation canceled\n[]", -1},
+		"two empty lists":                      {"[]\n[]", -1},
+		"an empty list behind an object":       {`{"a":1}[]`, -1},
+		"an empty list behind a broken list":   {`[{"ID":"` + windowsID + `", []`, -1},
+		"a list whose first machine is bad":    {`[{"ID":"a", bad},{"ID":"` + windowsID + `"}]`, -1},
+		"a list whose last machine is bad":     {`[{"ID":"` + windowsID + `"},{"ID":"b", bad "ips":[{"type":"ipv4"}]}]`, -1},
+		"a list that a word interrupts":        {strings.Replace(oneMachine, `,"Network"`, "\nOperation canceled\n"+`,"Network"`, 1), -1},
+		"the addresses of a list cut in half":  {oneMachine[60:], -1},
+		"an empty list behind two objects":     {`{"a":1}{"b":2}[]`, -1},
+		"a list inside of a broken one":        {`[{"ID":"` + windowsID + `","a":` + oneMachine + `, bad`, -1},
+		"a list in the middle of a broken one": {`[{"ID":"a", bad "ips" : ` + oneMachine + `},{"ID":"b"}]`, -1},
+		"a list that a broken one ends with":   {`[{"ID":"a", bad "ips" : ` + oneMachine, -1},
+		"a list behind a broken word of one":   {`[{"ID":"a", bad ` + oneMachine + `}]`, -1},
+		"and as an item of it":                 {`[{"ID":"a", bad "ips" : [1, ` + oneMachine, -1},
+		"two lists":                            {oneMachine + oneMachine, -1},
+		"words that enclose the list":          {`[{"k":` + oneMachine + `}]`, 0},
+		"and more words":                       {`x [{"k":` + oneMachine + `}] y`, -1},
+		"nothing but a bad object in words":    {`x [{"k":1}] y`, -1},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -128,6 +140,23 @@ func TestPropertyWordsNeverShortenAList(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("%q\n%s", before+list+behind, diff)
+		}
+	})
+}
+
+// A prompt for whatever name is no list, also where the name is one.
+func TestPropertyAPromptIsNoList(t *testing.T) {
+	t.Parallel()
+	parts := rapid.SliceOfN(rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
+		oneMachine, oneMachine[1 : len(oneMachine)-1], "[]", "{}", "[", "]", "{", `{"a`, `"`, `\`, "\n", "\r", "' is encrypted", "Virtual machine '", "Please enter password: ",
+	})), 0, 5)
+	rapid.Check(t, func(t *rapid.T) {
+		output := ""
+		for range rapid.IntRange(1, 3).Draw(t, "prompts") {
+			output += prompt(strings.Join(parts.Draw(t, "name"), ""))
+		}
+		if listing, err := readListing([]byte(output)); err == nil {
+			t.Fatalf("%q: %d machines", output, len(listing.VMs))
 		}
 	})
 }
