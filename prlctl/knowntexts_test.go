@@ -28,6 +28,10 @@ func TestCaptures_4_2_ErrorTexts(t *testing.T) {
 		"encrypted, with a name that is another text": {
 			prompt("Unable to connect to Parallels Service"), CodeVMPassword, false},
 		"encrypted, with a name that looks like JSON": {prompt(`{"a":[]`), CodeVMPassword, false},
+		"encrypted, with a name of two lines that are other texts": {
+			prompt("No licenses installed.\nUnrecognized option: --tpm"), CodeVMPassword, false},
+		"a name that says the version has no such flag": {
+			"The shared folder name 'Unrecognized option: --tpm' already used for VM\n", CodeToolFailed, false},
 		"the guest has no such setting": {
 			"Unable to commit VM configuration: Smart card sharing is not supported by the guest operating system.\nFailed to configure the virtual machine.\n",
 			CodeGuestOS, true},
@@ -106,6 +110,11 @@ func TestCaptures_4_1_Licenses(t *testing.T) {
 		"the text form, two readings":      {[]tool.Result{unknown, ok("    status=\"ACTIVE\"\n    status=\"EXPIRED\"\n")}, License{}, LicenseNone, CodeDuplicateKey},
 		"a text without a status":          {[]tool.Result{unknown, ok(header + "    edition=\"pro\"\n")}, License{}, LicenseNone, CodeOutputInvalid},
 		"a status in the middle of a line": {[]tool.Result{unknown, ok(header + "he said status=\"ACTIVE\" to me\n")}, License{}, LicenseNone, CodeOutputInvalid},
+		"another form of object":           {[]tool.Result{ok(`{"license":{"status":"ACTIVE"}}`)}, License{}, LicenseNone, CodeOutputInvalid},
+		"an object without a status":       {[]tool.Result{ok(`{"edition":"pro"}`)}, License{}, LicenseNone, CodeOutputInvalid},
+		"a status that is a number":        {[]tool.Result{ok(`{"status":1,"edition":"pro"}`)}, License{}, LicenseNone, CodeOutputInvalid},
+		"a status that is empty":           {[]tool.Result{ok(`{"status":""}`)}, License{}, LicenseNone, CodeOutputInvalid},
+		"a text with an empty status":      {[]tool.Result{unknown, ok(header + "    status=\"\"\n")}, License{}, LicenseNone, CodeOutputInvalid},
 		"service down":                     {[]tool.Result{{ExitCode: 253}}, License{}, LicenseNone, CodeServiceDown},
 	}
 	for name, c := range cases {

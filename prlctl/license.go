@@ -2,6 +2,7 @@ package prlctl
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -96,10 +97,13 @@ func readLicense(output []byte) (License, error) {
 		}
 		return License{}, err
 	}
-	if answer.content.repeated {
-		return License{}, &Error{Code: CodeDuplicateKey}
-	}
 	license := answer.content.value
+	switch {
+	case answer.content.repeated:
+		return License{}, &Error{Code: CodeDuplicateKey}
+	case answer.content.filled && license.Status == "":
+		return License{}, outputError(errNoStatus)
+	}
 	license.Notes = answer.notes
 	return license, nil
 }
@@ -125,8 +129,12 @@ func licenseOf(doc *document) (trusted[License], error) {
 		AdvancedRestrictions: root.at("advanced_restrictions").textOrLiteral(),
 		DeferredActivation:   root.at("deferred_activation").textOrLiteral(),
 	}
-	return trusted[License]{license, root.node().repeated}, nil
+	return trusted[License]{license, root.node().repeated, root.node().count > 0}, nil
 }
+
+// errNoStatus is a license of a form that we do not know. That none is installed
+// is told by an object without keys, or by a text.
+var errNoStatus = errors.New("a license without a status")
 
 // licenseField is a line of the text form, such as `    status="ACTIVE"`
 // (facts/captures.md 4.1).
@@ -156,6 +164,9 @@ func licenseOfText(fields map[string][]string) (License, error) {
 		if len(values) > 1 {
 			return License{}, &Error{Code: CodeDuplicateKey}
 		}
+	}
+	if value("status") == "" {
+		return License{}, outputError(errNoStatus)
 	}
 	return License{
 		Status: value("status"), Serial: maskKeys(value("serial")), UUID: value("uuid"),

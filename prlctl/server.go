@@ -40,10 +40,11 @@ func readServerInfo(output []byte) (ServerInfo, error) {
 }
 
 // trusted is a value with whether its object has a key twice, and so two
-// readings.
+// readings. The zero value is that of an object without any key.
 type trusted[T any] struct {
 	value    T
 	repeated bool
+	filled   bool // the object has keys
 }
 
 func serverInfoOf(doc *document) (trusted[ServerInfo], error) {
@@ -73,7 +74,7 @@ func serverInfoOf(doc *document) (trusted[ServerInfo], error) {
 			Restricted: license.at("restricted").switchValue(),
 		},
 	}
-	return trusted[ServerInfo]{info, root.node().repeated || license.node().repeated}, nil
+	return trusted[ServerInfo]{info, root.node().repeated || license.node().repeated, root.node().count > 0}, nil
 }
 
 func readActions(list element) []string {

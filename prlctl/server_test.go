@@ -59,7 +59,7 @@ func TestObjectsThatAreNoAnswer(t *testing.T) {
 		"truncated":             {`{"status":"ACT`, CodeOutputInvalid},
 		"duplicate key":         {`{"status":"ACTIVE","status":"x","Version":"a","Version":"b"}`, CodeDuplicateKey},
 		"too deep":              {`{"a":` + strings.Repeat("[", 100), CodeOutputTooDeep},
-		"wrong types, no error": {`{"status":7,"License":[],"Require password to":"x","Version":{}}`, ""},
+		"wrong types, no error": {`{"status":"ACTIVE","edition":7,"is_trial":[],"License":[],"Require password to":"x","Version":{}}`, ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
