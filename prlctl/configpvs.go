@@ -130,12 +130,18 @@ type configReader struct {
 // 16.
 const maxAdapters = 64
 
+// maxConfigDepth is deeper than any element that is read.
+const maxConfigDepth = 12
+
 // element is the reader's elementFilter.
 func (r *configReader) element(path []string) (string, func(string)) {
 	if path[0] != configRoot {
 		return "", nil
 	}
 	r.rooted = true
+	if len(path) > maxConfigDepth {
+		return "", nil
+	}
 	key := strings.Join(path[1:], "/")
 	if set, known := configFields[key]; known {
 		return key, func(text string) { set(&r.config, text) }

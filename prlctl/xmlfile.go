@@ -13,6 +13,7 @@ const (
 	MaxFile      = 4 << 20 // bytes of one file
 	maxFileDepth = 64
 	maxFileValue = 4 << 10 // bytes of one value that is kept
+	maxFileName  = 128     // bytes of an element's name; real ones stay below 50
 )
 
 // Codes of the errors of ReadConfigPVS and ReadVMInfo.
@@ -84,8 +85,11 @@ func (r *xmlReader) onToken(token xml.Token) (code string) {
 }
 
 func (r *xmlReader) onStart(name string) (code string) {
-	if len(r.path) == maxFileDepth {
+	switch {
+	case len(r.path) == maxFileDepth:
 		return CodeFileTooDeep
+	case len(name) > maxFileName: // paths are made of it for each element below
+		return CodeFileInvalid
 	}
 	r.path = append(r.path, name)
 	key, keep := r.want(r.path)

@@ -44,6 +44,17 @@ func TestReadConfigPVSReadsOddValuesAsNothing(t *testing.T) {
 	}
 }
 
+// What is read lies near the root; a path is not even made for what lies deeper.
+func TestReadConfigPVSReadsNearTheRoot(t *testing.T) {
+	t.Parallel()
+	for depth, want := range map[int]string{maxConfigDepth: "apple", maxConfigDepth + 1: ""} {
+		path := "ParallelsVirtualMachine/Settings/" + strings.Repeat("a/", depth-3) + "HypervisorType"
+		if got, err := ReadConfigPVS([]byte(elementAt(path, "1"))); err != nil || got.Hypervisor != want {
+			t.Errorf("%d deep: %q, %v, want %q", depth, got.Hypervisor, err, want)
+		}
+	}
+}
+
 func TestH11_FilesOfUsersAreCappedAndNotQuoted(t *testing.T) {
 	t.Parallel()
 	const secret = "s3cr3t"
@@ -60,6 +71,7 @@ func TestH11_FilesOfUsersAreCappedAndNotQuoted(t *testing.T) {
 		"two names":            {inRoot("<Identification><VmName>a</VmName><VmName>" + secret + "</VmName></Identification>"), CodeDuplicateElement},
 		"two identifications":  {inRoot("<Identification><VmName>a</VmName></Identification><Identification><VmName>" + secret + "</VmName></Identification>"), CodeDuplicateElement},
 		"a huge value":         {inRoot("<Identification><VmName>" + strings.Repeat(secret, 1000) + "</VmName></Identification>"), CodeFileInvalid},
+		"a huge name":          {inRoot("<a" + strings.Repeat(secret, 1000) + "/>"), CodeFileInvalid},
 		"too deep":             {inRoot(strings.Repeat("<"+secret+">", maxFileDepth)), CodeFileTooDeep},
 		"too large":            {inRoot(strings.Repeat(secret, MaxFile/len(secret))), CodeFileTooLarge},
 	}
