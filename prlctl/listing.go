@@ -114,15 +114,18 @@ func (l *Listing) addObject(object element) {
 	l.VMs = append(l.VMs, vm)
 }
 
-// dropSharedIDs takes out virtual machines that carry one ID: which of them is
-// the real one cannot be told.
+// dropSharedIDs takes out virtual machines that carry one ID, with one that
+// cannot be read or among themselves: which of them is the real one cannot be
+// told.
 func (l *Listing) dropSharedIDs() {
 	count := make(map[string]int, len(l.VMs))
 	for _, vm := range l.VMs {
 		count[vm.ID]++
 	}
-	if len(count) == len(l.VMs) {
-		return
+	for _, broken := range l.Unreadable {
+		if count[broken.ID] > 0 {
+			count[broken.ID]++
+		}
 	}
 	kept := l.VMs[:0]
 	for _, vm := range l.VMs {

@@ -21,7 +21,7 @@ func TestListReadsTheSamples(t *testing.T) {
 	cases := map[string]VM{
 		"list-windows-running.json": {
 			ID: windowsID, Name: "Windows 11", Type: "VM", State: StateRunning, OS: "win-11",
-			Template: SwitchOff, Uptime: 1011878 * time.Second,
+			Template: SwitchOff, Uptime: 1011878 * time.Second, uptimeShown: true,
 			HomePath:   "/Users/user1/Parallels/Windows 11.pvm/config.pvs",
 			Home:       "/Users/user1/Parallels/Windows 11.pvm/",
 			GuestTools: GuestTools{State: "installed", Version: "26.4.0-57513"},
@@ -34,7 +34,7 @@ func TestListReadsTheSamples(t *testing.T) {
 		},
 		"list-linux-suspended.json": {
 			ID: "59c836ea-ac37-4d18-be17-c49763bf46fb", Name: "Ubuntu 22.04", Description: "dev box", Type: "VM",
-			State: StateSuspended, OS: "ubuntu", Template: SwitchOff, Uptime: 345608 * time.Second,
+			State: StateSuspended, OS: "ubuntu", Template: SwitchOff, Uptime: 345608 * time.Second, uptimeShown: true,
 			HomePath:   "/Users/user1/Parallels/Ubuntu 22.04.pvm/config.pvs",
 			Home:       "/Users/user1/Parallels/Ubuntu 22.04.pvm/",
 			GuestTools: GuestTools{State: "possibly_installed", Version: "18.3.0-53605"},
@@ -47,7 +47,7 @@ func TestListReadsTheSamples(t *testing.T) {
 		},
 		"list-mixed-types.json": {
 			ID: windowsID, Name: "Mixed", State: "Paused", OS: "win-11", Template: SwitchOff,
-			Uptime:     1011878 * time.Second,
+			Uptime: 1011878 * time.Second, uptimeShown: true,
 			GuestTools: GuestTools{State: "not_installed"},
 			Security: Security{
 				Encrypted: SwitchOn, TPMEnabled: SwitchOn, CustomPassword: SwitchOff, Locked: SwitchOn,
@@ -164,6 +164,41 @@ func TestH14_UntrustedObjectsDoNotSinkTheirNeighbors(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, listing.Unreadable); diff != "" {
 		t.Errorf("unreadable (-want +got):\n%s", diff)
+	}
+}
+
+// Which of two objects with one ID is the machine cannot be told, also where one
+// of them cannot be read.
+func TestH14_OneIDThatIsReadableOnce(t *testing.T) {
+	t.Parallel()
+	const good, bad = `{"ID":"` + windowsID + `","Name":"One"}`, `{"ID":"` + windowsID + `","Name":"a","Name":"b"}`
+	for _, output := range []string{"[" + good + "," + bad + "]", "[" + bad + "," + good + "]"} {
+		listing := listed(t, []byte(output))
+		if len(listing.VMs) != 0 || len(listing.Unreadable) == 0 {
+			t.Errorf("%s: %+v", output, listing)
+		}
+		for _, broken := range listing.Unreadable {
+			if broken.ID != windowsID {
+				t.Errorf("%s: unreadable %+v", output, broken)
+			}
+		}
+	}
+}
+
+// An uptime that the tool does not show is not one of zero.
+func TestUptimeThatIsNotShown(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]bool{
+		`"0"`: true, `" 12 "`: true, `7`: true, `null`: false, `""`: false, `"-1"`: false, `"12.5"`: false, `[]`: false,
+		`"99999999999999999999999999"`: false, `9223372036854775807`: false,
+	} {
+		vm := single(t, []byte(`[{"ID":"`+windowsID+`","Uptime":`+value+`}]`))
+		if vm.ShowsUptime() != want {
+			t.Errorf("%s: shown %t, %s", value, vm.ShowsUptime(), vm.Uptime)
+		}
+	}
+	if vm := single(t, []byte(`[{"ID":"`+windowsID+`"}]`)); vm.ShowsUptime() {
+		t.Error("shown where there is none")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -34,7 +35,8 @@ type VM struct {
 	// needless escapes, no raw control bytes. Keys keep their order.
 	Raw json.RawMessage
 
-	configHash string
+	configHash  string
+	uptimeShown bool
 }
 
 // GuestTools is what is known of Parallels Tools in the guest.
@@ -67,6 +69,10 @@ const (
 	osMacOS     = "macosx"
 	typeAppleVZ = "APPLE_VZ_VM"
 )
+
+// ShowsUptime reports whether the tool showed Uptime as a number, so that zero is
+// its word: not every list shows every key.
+func (v VM) ShowsUptime() bool { return v.uptimeShown }
 
 // MacOSGuest reports whether the guest is macOS, on Apple silicon or Intel.
 func (v VM) MacOSGuest() bool {
@@ -162,6 +168,7 @@ func readVM(root element) (VM, *Unreadable) {
 			return VM{}, &Unreadable{ID: id, Code: CodeWrongType}
 		}
 	}
+	uptime, uptimeShown := uptimeOf(root.at("Uptime"))
 	return VM{
 		ID:           id,
 		Name:         root.at("Name").text(),
@@ -170,7 +177,8 @@ func readVM(root element) (VM, *Unreadable) {
 		State:        State(root.at("State").text()),
 		OS:           root.at("OS").text(),
 		Template:     root.at("Template").switchValue(),
-		Uptime:       uptimeOf(root.at("Uptime").integer()),
+		Uptime:       uptime,
+		uptimeShown:  uptimeShown,
 		HomePath:     root.at("Home path").text(),
 		Home:         root.at("Home").text(),
 		GuestTools:   readGuestTools(root.at("GuestTools")),
@@ -239,13 +247,15 @@ func readDisks(hardware element) []Disk {
 	return disks
 }
 
-// uptimeOf turns a counter into a duration; what no counter can be is 0.
-func uptimeOf(count int64) time.Duration {
+// uptimeOf turns a counter into a duration. What is none, or can be none, is 0
+// and not shown.
+func uptimeOf(counter element) (uptime time.Duration, shown bool) {
 	const most = 100 * 365 * 24 * 60 * 60
-	if count < 0 || count > most {
-		return 0
+	count, err := strconv.ParseInt(strings.TrimSpace(counter.textOrLiteral()), 10, 64)
+	if err != nil || count < 0 || count > most {
+		return 0, false
 	}
-	return time.Duration(count) * time.Second
+	return time.Duration(count) * time.Second, true
 }
 
 // ParseID checks a UUID of the form 8-4-4-4-12, in any case, with or without
