@@ -1,8 +1,6 @@
 package prlctl
 
-import (
-	"strings"
-)
+import "strings"
 
 // VMInfo is what we read of a bundle's VmInfo.pvi, into which the machine's
 // process writes what Parallels Tools report (facts/captures.md 2). The file is
@@ -15,7 +13,7 @@ type VMInfo struct {
 	// RealOSDetails is "ServicePack: a.b; SuiteMask: 0x…; ProductType: n;
 	// ProductEdition: n" for Windows.
 	RealOSDetails   string
-	OSKernelVersion string // absent in 15 and 16, empty in 27
+	OSKernelVersion string // absent in 15 and 16, empty in 27.0.2's template
 	DisplayVersion  string // 27; its form was not seen
 	DeviceName      string // 27; the guest's own name
 	SerialNumber    string // 27; its form was not seen
@@ -24,24 +22,22 @@ type VMInfo struct {
 	UEFIPlatformKeySHA256 string // Tools 26.3.3 and later
 }
 
-// infoElement is an element of VmInfo.pvi that is read, wherever it stands: only
-// newer versions' outer elements are known.
-type infoElement struct {
-	parent string // empty: any
-	set    func(*VMInfo, string)
-}
+// guestSection is the element in which all stands that is read, wherever it is
+// itself.
+const guestSection = "GuestOsInformation"
 
-var infoElements = map[string]infoElement{
-	"RealOsType":            {"GuestOsInformation", func(i *VMInfo, text string) { i.RealOSType = text }},
-	"RealOsTypeId":          {"GuestOsInformation", func(i *VMInfo, text string) { i.RealOSTypeID = fileNumber(text) }},
-	"RealOsVersion":         {"GuestOsInformation", func(i *VMInfo, text string) { i.RealOSVersion = text }},
-	"RealOsDetails":         {"GuestOsInformation", func(i *VMInfo, text string) { i.RealOSDetails = text }},
-	"OsKernelVersion":       {"GuestOsInformation", func(i *VMInfo, text string) { i.OSKernelVersion = text }},
-	"DisplayVersion":        {"GuestOsInformation", func(i *VMInfo, text string) { i.DisplayVersion = text }},
-	"DeviceName":            {"GuestOsInformation", func(i *VMInfo, text string) { i.DeviceName = text }},
-	"SerialNumber":          {"GuestOsInformation", func(i *VMInfo, text string) { i.SerialNumber = text }},
-	"BitLockerStatus":       {"GuestOsInformation", func(i *VMInfo, text string) { i.BitLockerStatus = text }},
-	"UefiPlatformKeySha256": {"", func(i *VMInfo, text string) { i.UEFIPlatformKeySHA256 = text }},
+// guestFields are the elements of it that are read.
+var guestFields = map[string]func(*VMInfo, string){
+	"RealOsType":            func(i *VMInfo, text string) { i.RealOSType = text },
+	"RealOsTypeId":          func(i *VMInfo, text string) { i.RealOSTypeID = fileNumber(text) },
+	"RealOsVersion":         func(i *VMInfo, text string) { i.RealOSVersion = text },
+	"RealOsDetails":         func(i *VMInfo, text string) { i.RealOSDetails = text },
+	"OsKernelVersion":       func(i *VMInfo, text string) { i.OSKernelVersion = text },
+	"DisplayVersion":        func(i *VMInfo, text string) { i.DisplayVersion = text },
+	"DeviceName":            func(i *VMInfo, text string) { i.DeviceName = text },
+	"SerialNumber":          func(i *VMInfo, text string) { i.SerialNumber = text },
+	"BitLockerStatus":       func(i *VMInfo, text string) { i.BitLockerStatus = text },
+	"UefiPlatformKeySha256": func(i *VMInfo, text string) { i.UEFIPlatformKeySHA256 = text },
 }
 
 // unknownGuest is the RealOsTypeId of a guest that never told what it is.
@@ -54,13 +50,13 @@ func ReadVMInfo(data []byte) (VMInfo, error) {
 	var info VMInfo
 	err := readXML(data, func(path []string) (string, func(string)) {
 		name := path[len(path)-1]
-		element, known := infoElements[name]
-		if !known || element.parent != "" && (len(path) < 2 || path[len(path)-2] != element.parent) {
+		set, known := guestFields[name]
+		if !known || len(path) < 2 || path[len(path)-2] != guestSection {
 			return "", nil
 		}
 		return name, func(text string) {
 			if !strings.EqualFold(text, "unknown") {
-				element.set(&info, text)
+				set(&info, text)
 			}
 		}
 	})
@@ -87,55 +83,58 @@ type GuestOS struct {
 }
 
 // Guest takes the file's texts apart. A version is no name: for Windows the file
-// has only numbers, and the name is the list's. A text that is a name was seen
-// in no real file; it is taken as it is.
+// has only numbers, and the name is the list's. What other systems have there
+// was not seen: a text that is no version is taken for a name as it is.
 func (i VMInfo) Guest() GuestOS {
 	guest := GuestOS{
 		Version: i.DisplayVersion, DeviceName: i.DeviceName, SerialNumber: i.SerialNumber, BitLockerStatus: i.BitLockerStatus,
 	}
-	text := strings.TrimRight(strings.TrimSpace(i.RealOSVersion), ", ")
-	if IsVersionText(text) {
-		version, _, _ := strings.Cut(text, ",")
-		guest.Build = i.buildOf(version)
-		guest.Edition = windowsEdition(i.RealOSDetails)
+	if i.isWindows() {
+		guest.Build, guest.Edition = windowsBuild(i.RealOSVersion), windowsEdition(i.RealOSDetails)
 		return guest
 	}
-	text, version, _ := strings.Cut(text, ", Version ")
-	guest.Name, guest.Edition = splitEdition(text)
-	if guest.Version == "" {
-		guest.Version = version
+	text := strings.TrimRight(strings.TrimSpace(i.RealOSVersion), ", ")
+	guest.Build = strings.TrimSpace(i.OSKernelVersion)
+	switch {
+	case !IsVersionText(text):
+		guest.Name = text
+	case guest.Build == "":
+		guest.Build = text
 	}
-	if edition := windowsEdition(i.RealOSDetails); edition != "" {
-		guest.Edition = edition
-	}
-	guest.Build = osBuild(i.OSKernelVersion, strings.HasPrefix(guest.Name, "Windows"))
 	return guest
 }
 
-// isWindows reports whether the guest says that it is Windows, by any of its
-// marks: the text of the type, its number, or the comma before the service pack.
+// isWindows reports whether the guest says that it is Windows: by the number of
+// its type, or where that says nothing by the type's text, or else by its
+// version: the comma before a service pack, or the name.
 func (i VMInfo) isWindows() bool {
-	return i.RealOSTypeID == windowsType || strings.HasPrefix(i.RealOSType, "Microsoft Windows") || strings.Contains(i.RealOSVersion, ",")
+	switch {
+	case i.RealOSTypeID != 0:
+		return i.RealOSTypeID == windowsType
+	case i.RealOSType != "":
+		return strings.HasPrefix(i.RealOSType, "Microsoft Windows")
+	}
+	return windowsBuild(i.RealOSVersion) != "" && strings.Contains(i.RealOSVersion, ",") || strings.Contains(i.RealOSVersion, "Windows")
 }
 
 // windowsType is the RealOsTypeId of Windows (facts/captures.md 2, 4.4).
 const windowsType = 8
 
-// buildOf is the build of a version that consists of numbers: on Windows the
-// third one. What other systems have there was not seen; the kernel's version
-// comes first.
-func (i VMInfo) buildOf(version string) string {
-	version = strings.TrimSpace(version)
-	if !i.isWindows() {
-		if kernel := strings.TrimSpace(i.OSKernelVersion); kernel != "" {
-			return kernel
+// windowsBuild is the third number of a version such as "10.0.22631, "; empty if
+// the text has another form. OsKernelVersion is no help, since no real file had
+// it filled for Windows (facts/captures.md 2).
+func windowsBuild(text string) string {
+	version, _, _ := strings.Cut(text, ",")
+	numbers := strings.Split(strings.TrimSpace(version), ".")
+	for _, number := range numbers {
+		if number == "" || strings.Trim(number, "0123456789") != "" {
+			return ""
 		}
-		return version
 	}
-	if numbers := strings.Split(version, "."); len(numbers) > 2 {
-		return numbers[2]
+	if len(numbers) < 3 {
+		return ""
 	}
-	return osBuild(i.OSKernelVersion, true)
+	return numbers[2]
 }
 
 // windowsEdition is the edition that RealOsDetails name; empty for none, and for
@@ -152,29 +151,3 @@ func windowsEdition(details string) string {
 
 // IsVersionText reports whether a text of a guest is a version and no name.
 func IsVersionText(text string) bool { return text != "" && text[0] >= '0' && text[0] <= '9' }
-
-// splitEdition cuts "Windows 11 Pro" behind the release's name.
-func splitEdition(text string) (name, edition string) {
-	words := strings.Fields(strings.TrimPrefix(text, "Microsoft "))
-	if len(words) < 2 || words[0] != "Windows" {
-		return text, ""
-	}
-	length := 2
-	if words[1] == "Server" {
-		length = min(3, len(words))
-	}
-	if length < len(words) && words[length] == "R2" {
-		length++
-	}
-	return strings.Join(words[:length], " "), strings.Join(words[length:], " ")
-}
-
-// osBuild returns what follows major and minor version of a Windows kernel.
-func osBuild(kernel string, windows bool) string {
-	kernel = strings.TrimSpace(kernel)
-	parts := strings.SplitN(kernel, ".", 3)
-	if !windows || len(parts) < 3 {
-		return kernel
-	}
-	return parts[2]
-}

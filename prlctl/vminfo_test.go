@@ -73,17 +73,23 @@ func TestINV_09_INV_26_GuestSystem(t *testing.T) {
 		"an edition that is no number":          {windows + "<RealOsVersion>10.0.22631, </RealOsVersion>" + details("Pro"), GuestOS{Build: "22631"}},
 		"no edition":                            {windows + "<RealOsVersion>10.0.22631, </RealOsVersion>", GuestOS{Build: "22631"}},
 		"Windows by its comma alone":            {"<RealOsVersion>10.0.22631, </RealOsVersion>", GuestOS{Build: "22631"}},
-		"Windows of two numbers and a kernel":   {windows + "<RealOsVersion>10.0, </RealOsVersion><OsKernelVersion>10.0.19045</OsKernelVersion>", GuestOS{Build: "19045"}},
 		"unknown, as when Tools never reported": {windows + "<RealOsVersion>unknown</RealOsVersion>", GuestOS{}},
-		"empty elements":                        {"<RealOsType/><RealOsVersion/><RealOsDetails/><OsKernelVersion/>", GuestOS{}},
-		"a type that was never known":           {"<RealOsTypeId>255</RealOsTypeId><RealOsVersion>10.0.22631, </RealOsVersion>" + details("48"), GuestOS{}},
-		"Linux, a version":                      {"<RealOsTypeId>9</RealOsTypeId><RealOsVersion>6.8.0-41-generic</RealOsVersion>", GuestOS{Build: "6.8.0-41-generic"}},
+		"another's unknown words": {"<RealOsTypeId>9</RealOsTypeId><RealOsVersion>Unknown</RealOsVersion><OsKernelVersion>unknown</OsKernelVersion>" +
+			"<SerialNumber>UNKNOWN</SerialNumber><DeviceName>unknown</DeviceName>", GuestOS{}},
+		"elements of another section": {"<Other><RealOsTypeId>9</RealOsTypeId><RealOsVersion>24.04</RealOsVersion></Other>", GuestOS{}},
+		"empty elements":              {"<RealOsType/><RealOsVersion/><RealOsDetails/><OsKernelVersion/>", GuestOS{}},
+		"a type that was never known": {"<RealOsTypeId>255</RealOsTypeId><RealOsVersion>10.0.22631, </RealOsVersion>" + details("48"), GuestOS{}},
+		"Linux, a version":            {"<RealOsTypeId>9</RealOsTypeId><RealOsVersion>6.8.0-41-generic</RealOsVersion>", GuestOS{Build: "6.8.0-41-generic"}},
 		"Linux, a version and a kernel": {
 			"<RealOsTypeId>9</RealOsTypeId><RealOsVersion>24.04</RealOsVersion><OsKernelVersion>6.8.0-41-generic</OsKernelVersion>",
 			GuestOS{Build: "6.8.0-41-generic"}},
 		"Linux, a name": {
 			"<RealOsTypeId>9</RealOsTypeId><RealOsVersion>Ubuntu 24.04.1 LTS</RealOsVersion><OsKernelVersion>6.8.0-41-generic</OsKernelVersion>",
 			GuestOS{Name: "Ubuntu 24.04.1 LTS", Build: "6.8.0-41-generic"}},
+		"Linux with a comma and an edition": {
+			"<RealOsTypeId>9</RealOsTypeId><RealOsVersion>24.4.1, noble</RealOsVersion>" + details("48"), GuestOS{Build: "24.4.1, noble"}},
+		"Linux by its text, with a comma": {
+			"<RealOsType>Linux</RealOsType><RealOsVersion>24.4.1, noble</RealOsVersion>" + details("48"), GuestOS{Build: "24.4.1, noble"}},
 		"macOS, a version": {"<RealOsTypeId>7</RealOsTypeId><RealOsVersion>15.1</RealOsVersion>", GuestOS{Build: "15.1"}},
 	}
 	for name, c := range cases {
@@ -100,26 +106,20 @@ func TestINV_09_INV_26_GuestSystem(t *testing.T) {
 	}
 }
 
-// A text that is a name, as no real file was seen to have.
-func TestINV_09_GuestSystemAsAText(t *testing.T) {
+// No real file had a name where Windows has its version, or a kernel's version
+// beside it (captures 2): neither is taken apart, and none is the name.
+func TestCaptures_2_TextsThatNoWindowsHas(t *testing.T) {
 	t.Parallel()
-	cases := []struct {
-		version, kernel string
-		want            GuestOS
-	}{
-		{"Windows 11 Pro, Version 22H2", "10.0.22621", GuestOS{Name: "Windows 11", Edition: "Pro", Version: "22H2", Build: "22621"}},
-		{"Microsoft Windows 11 Enterprise LTSC, Version 24H2, ", "10.0.26100.1742", GuestOS{Name: "Windows 11", Edition: "Enterprise LTSC", Version: "24H2", Build: "26100.1742"}},
-		{"Windows Server 2012 R2 Standard", "6.3.9600", GuestOS{Name: "Windows Server 2012 R2", Edition: "Standard", Version: "", Build: "9600"}},
-		{"Windows 10", "", GuestOS{Name: "Windows 10", Edition: "", Version: "", Build: ""}},
-		{"Windows", "10.0", GuestOS{Name: "Windows", Edition: "", Version: "", Build: "10.0"}},
-		{"Windows Server", "", GuestOS{Name: "Windows Server", Edition: "", Version: "", Build: ""}},
-		{"Ubuntu 24.04.1 LTS", "6.8.0-41-generic", GuestOS{Name: "Ubuntu 24.04.1 LTS", Edition: "", Version: "", Build: "6.8.0-41-generic"}},
-		{"", "", GuestOS{}},
-	}
-	for _, c := range cases {
-		got := VMInfo{RealOSVersion: c.version, OSKernelVersion: c.kernel}.Guest()
-		if diff := cmp.Diff(c.want, got); diff != "" {
-			t.Errorf("%q, %q (-want +got):\n%s", c.version, c.kernel, diff)
+	const details = "ServicePack: 0.0; SuiteMask: 0x100; ProductType: 1; ProductEdition: 48"
+	for _, info := range []VMInfo{
+		{RealOSTypeID: 8, RealOSVersion: "Windows 11 Home, Version 22H2", OSKernelVersion: "10.0.22621", RealOSDetails: details},
+		{RealOSType: "Microsoft Windows, 64bit, 4 cpu(s), page: 4096b", RealOSVersion: "Eleven", OSKernelVersion: "10.0.22621", RealOSDetails: details},
+		{RealOSVersion: "Microsoft Windows 11 Enterprise LTSC, Version 24H2, ", OSKernelVersion: "10.0.26100.1742", RealOSDetails: details},
+		{RealOSTypeID: 8, RealOSVersion: "10.0, ", OSKernelVersion: "10.0.19045", RealOSDetails: details},
+		{RealOSTypeID: 8, RealOSVersion: "10.0.Pro, ", RealOSDetails: details},
+	} {
+		if diff := cmp.Diff(GuestOS{Edition: "Pro"}, info.Guest()); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", info, diff)
 		}
 	}
 }

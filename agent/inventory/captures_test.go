@@ -196,6 +196,66 @@ func TestINV_16_NeverStartedIsNotUsed(t *testing.T) {
 	wantEqual(t, "reason", got.Gaps["last_used"], protocol.CodeNeverStarted)
 }
 
+// That a machine was never started, or has no tools, is said where the tool says
+// so, and not where it leaves something out (captures 4.5: older versions show
+// less).
+func TestINV_16_INV_26_WhatIsNotShownIsNotNever(t *testing.T) {
+	t.Parallel()
+	for lacks, want := range map[string]struct{ lastUsed, edition protocol.Code }{
+		"":           {protocol.CodeNeverStarted, protocol.CodeNeverStarted},
+		"Uptime":     {protocol.CodeWrittenAt, protocol.CodeNoTools},
+		"GuestTools": {protocol.CodeWrittenAt, protocol.CodeNotShown},
+	} {
+		l := newLab(t)
+		vm := l.machines["alice"][0]
+		vm.uptime, vm.toolsState, vm.toolsVersion, vm.lacks = 0, "not_installed", "", lacks
+		l.files[vm.home+"/VmInfo.pvi"] = file{uid: 501, data: "<VmInfo/>", at: noon.Add(-time.Hour)}
+		got := row(t, l.look(), "alice", windowsID)
+		wantEqual(t, "without "+lacks+": last used", got.Gaps["last_used"], want.lastUsed)
+		wantEqual(t, "without "+lacks+": edition", got.Gaps["vm_edition"], want.edition)
+	}
+	l := newLab(t)
+	vm := l.machines["alice"][0]
+	vm.sparse, l.getErr = true, errService
+	wantEqual(t, "of a bulk list alone", row(t, l.look(), "alice", windowsID).Gaps["last_used"], protocol.CodeNotSeenRunning)
+}
+
+// A machine whose system was replaced has nothing of the system before.
+func TestINV_09_AnotherSystemInTheMachine(t *testing.T) {
+	t.Parallel()
+	for name, elements := range map[string]string{
+		"a version": "<RealOsTypeId>9</RealOsTypeId><RealOsVersion>6.8.0-41-generic</RealOsVersion>",
+		"a name":    "<RealOsTypeId>9</RealOsTypeId><RealOsVersion>Ubuntu 24.04.1 LTS</RealOsVersion>",
+	} {
+		l := newLab(t)
+		l.guestInfo(windows().home, realWindows+"<DisplayVersion>23H2</DisplayVersion><BitLockerStatus>on</BitLockerStatus>")
+		l.look()
+		l.machines["alice"][0].os = "ubuntu"
+		l.guestInfo(windows().home, elements)
+		look := l.look()
+		got := row(t, look, "alice", windowsID)
+		wantEqual(t, name+": edition", got.Edition, "")
+		wantEqual(t, name+": reason", got.Gaps["vm_edition"], protocol.CodeGuestOS)
+		guest := machineOf(t, look, "alice", windowsID).Guest
+		wantEqual(t, name+": what the other told", guest.Version+guest.BitLockerStatus, "")
+		if got.OSBuild == "22631" || got.OS == "Windows 11" {
+			t.Errorf("%s: still %s, %s", name, got.OS, got.OSBuild)
+		}
+	}
+}
+
+// The start of a process is by the clock of that time, which may have been wrong.
+func TestINV_16_AStartInTheFuture(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	vm := l.machines["alice"][0]
+	vm.state = "running"
+	l.process(501, vm.id, noon.Add(90*24*time.Hour))
+	look := l.look()
+	wantEqual(t, "last used", row(t, look, "alice", windowsID).LastUsedAt, look.At)
+	wantEqual(t, "a look later", row(t, l.look(), "alice", windowsID).LastUsedAt, look.At)
+}
+
 // The guide has three words for the license; what they do not say stands beside.
 func TestINV_19_WordsOfTheLicense(t *testing.T) {
 	t.Parallel()

@@ -53,6 +53,7 @@ type machine struct {
 	future                    string // a section that nobody knows yet
 	bulkOnly                  bool   // the query by id fails
 	sparse                    bool   // the bulk list leaves whole sections out
+	lacks                     string // a key that no list shows
 	brokenCode                string // its description cannot be believed; no_id hides the id as well
 }
 
@@ -91,6 +92,7 @@ func (m *machine) vm(full bool) prlctl.VM {
 			delete(object, section)
 		}
 	}
+	delete(object, m.lacks)
 	if full && m.home != "" {
 		object["Home"], object["Home path"] = m.home+"/", m.home+"/config.pvs"
 	}
@@ -340,7 +342,7 @@ func newLab(t testing.TB) *lab {
 		version: "26.4.0",
 	}}
 	l.bundle(windows().home, 501, 100)
-	l.info(windows().home, "Windows 11 Pro, Version 22H2", "10.0.22621")
+	l.windowsInfo(windows().home, windowsPro, "22621")
 	l.bundle(linux().home, 502, 200)
 	l.info(linux().home, "Ubuntu 24.04.1 LTS", "6.8.0-45")
 	l.restart()
@@ -363,7 +365,22 @@ func (l *lab) bundle(path string, uid uint32, inode uint64) {
 	l.files[path] = file{uid: uid, inode: inode}
 }
 
-// info puts what the guest told about itself into a bundle.
+// Windows' numbers of its editions.
+const (
+	windowsEnterprise = 4
+	windowsPro        = 48
+	windowsHome       = 101
+)
+
+// windowsInfo puts what a Windows told about itself into a bundle.
+func (l *lab) windowsInfo(bundle string, edition int, build string) {
+	l.guestInfo(bundle, fmt.Sprintf("<RealOsType>Microsoft Windows, 64bit, 4 cpu(s), page: 4096b</RealOsType><RealOsTypeId>8</RealOsTypeId>"+
+		"<RealOsVersion>10.0.%s, </RealOsVersion><DisplayVersion>22H2</DisplayVersion>"+
+		"<RealOsDetails>ServicePack: 0.0; SuiteMask: 0x100; ProductType: 1; ProductEdition: %d</RealOsDetails>", build, edition))
+}
+
+// info puts what a guest that is no Windows told about itself into a bundle, in
+// one of the forms that it may have.
 func (l *lab) info(bundle, version, kernel string) {
 	l.files[bundle+"/VmInfo.pvi"] = file{uid: l.files[bundle].uid, data: "<ParallelsVmInfo><GuestOsInformation><RealOsVersion>" +
 		version + "</RealOsVersion><OsKernelVersion>" + kernel + "</OsKernelVersion></GuestOsInformation></ParallelsVmInfo>"}

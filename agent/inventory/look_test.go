@@ -408,7 +408,7 @@ func BenchmarkQuietLook1000VMs(b *testing.B) {
 			m.id, m.home = fmt.Sprintf("%08d-0000-4000-8000-%012d", account, i), fmt.Sprintf("%s/Parallels/%d.pvm", user.Home, i)
 			l.machines[user.Name] = append(l.machines[user.Name], m)
 			l.bundle(m.home, user.UID, uint64(1000*account+i+1))
-			l.info(m.home, "Windows 11 Pro", "10.0.22621")
+			l.windowsInfo(m.home, windowsPro, "22621")
 		}
 	}
 	listings := map[string]prlctl.Listing{}

@@ -101,7 +101,7 @@ func (m *Machine) withoutTools() protocol.Code {
 	switch {
 	case m.NeverStarted:
 		return protocol.CodeNeverStarted
-	case noTools(m.VM.GuestTools):
+	case m.VM.GuestTools.State != "" && noTools(m.VM.GuestTools):
 		return protocol.CodeNoTools
 	}
 	return protocol.CodeNotShown

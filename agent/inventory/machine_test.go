@@ -57,7 +57,7 @@ func TestMachineHoldsWhatWasObserved(t *testing.T) {
 	wantEqual(t, "bundle's owner", *m.Bundle.Owner, 501)
 	wantEqual(t, "a key that nobody knows", future(t, m), "kept")
 	wantEqual(t, "where config.pvs says it came from", m.Config.SourceVMUUID, macID)
-	wantEqual(t, "guest", m.Guest, prlctl.GuestOS{Name: "Windows 11", Edition: "Pro", Version: "22H2", Build: "22621"})
+	wantEqual(t, "guest", m.Guest, prlctl.GuestOS{Edition: "Pro", Version: "22H2", Build: "22621"})
 	wantEqual(t, "state", m.VM.State, prlctl.StateRunning)
 	wantEqual(t, "started", m.StartedAt, started)
 	wantEqual(t, "stale", m.Stale, "")

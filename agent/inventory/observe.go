@@ -28,7 +28,7 @@ func cutText(value string) string { return protocol.CutText(value, protocol.MaxT
 func (m *Machine) describe(vm prlctl.VM) {
 	m.Bundle.Path = cmp.Or(vm.Bundle(), m.Bundle.Path)
 	m.ConfigHash = vm.ConfigHash()
-	m.NeverStarted = vm.Uptime == 0 && noTools(vm.GuestTools)
+	m.NeverStarted = vm.ShowsUptime() && vm.GuestTools.State != "" && showsNoUse(vm)
 	m.Config, m.Unreadable, m.Guest.Name = nil, "", ""
 	tools := m.VM.GuestTools
 	m.VM = bounded(vm)
@@ -44,8 +44,11 @@ func (m *Machine) observe(vm prlctl.VM) {
 	if tools := vm.GuestTools; tools != (prlctl.GuestTools{}) {
 		m.VM.GuestTools = prlctl.GuestTools{State: cutText(tools.State), Version: cutText(tools.Version)}
 	}
-	m.NeverStarted = m.NeverStarted && vm.Uptime == 0 && noTools(vm.GuestTools) && m.StartedAt.IsZero() && !wasStarted(vm.State)
+	m.NeverStarted = m.NeverStarted && showsNoUse(vm) && m.StartedAt.IsZero() && !wasStarted(vm.State)
 }
+
+// showsNoUse reports whether nothing that is shown of a machine tells of a start.
+func showsNoUse(vm prlctl.VM) bool { return vm.Uptime == 0 && noTools(vm.GuestTools) }
 
 // wasStarted reports whether a machine in this state has been started at some
 // time.
@@ -158,13 +161,17 @@ func identityOf(folder platform.FileAnswer) protocol.Bundle {
 }
 
 // takeInfo takes the guest's own words, each of which stays until the guest has
-// another; a file that makes no sense says nothing.
+// another; a file that makes no sense says nothing. Of a system that is another
+// than before, nothing of the system before is true.
 func (m *Machine) takeInfo(data []byte) {
 	info, err := prlctl.ReadVMInfo(data)
 	if err != nil {
 		return
 	}
 	guest := info.Guest()
+	if tellsAnother(guest.Name, m.Guest.Name) || tellsAnother(guest.Build, m.Guest.Build) {
+		m.Guest = prlctl.GuestOS{DeviceName: m.Guest.DeviceName, SerialNumber: m.Guest.SerialNumber}
+	}
 	m.Guest = prlctl.GuestOS{
 		Name:            cmp.Or(cutText(guest.Name), m.Guest.Name),
 		Edition:         cmp.Or(cutText(guest.Edition), m.Guest.Edition),
@@ -175,6 +182,10 @@ func (m *Machine) takeInfo(data []byte) {
 		BitLockerStatus: cmp.Or(cutText(guest.BitLockerStatus), m.Guest.BitLockerStatus),
 	}
 }
+
+// tellsAnother reports whether a guest tells a text of itself that is not the known
+// one.
+func tellsAnother(told, known string) bool { return told != "" && cutText(told) != known }
 
 // takeConfig takes what config.pvs says and the tool does not (facts/prlctl.md
 // 2.9).

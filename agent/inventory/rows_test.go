@@ -389,16 +389,21 @@ func TestEncryption(t *testing.T) {
 func TestINV_09_AnUpgradedGuestHasAnotherEdition(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	for _, step := range []struct{ version, kernel, want string }{
-		{"Windows 11 Home, Version 22H2", "10.0.22621", "Windows 11 / Home / 22621"},
-		{"Windows 11 Pro, Version 22H2", "10.0.22621", "Windows 11 / Pro / 22621"},
-		{"Windows 11 Enterprise, Version 24H2", "10.0.26100", "Windows 11 / Enterprise / 26100"},
-		{"", "", "Windows 11 / Enterprise / 26100"},
+	for _, step := range []struct {
+		edition     int
+		build, want string
+	}{
+		{windowsHome, "22621", "Windows 11 / Home / 22621"},
+		{windowsPro, "22621", "Windows 11 / Pro / 22621"},
+		{windowsEnterprise, "26100", "Windows 11 / Enterprise / 26100"},
 	} {
-		l.info(windows().home, step.version, step.kernel)
+		l.windowsInfo(windows().home, step.edition, step.build)
 		got := row(t, l.look(), "alice", windowsID)
-		wantEqual(t, "after "+step.version, got.OS+" / "+got.Edition+" / "+got.OSBuild, step.want)
+		wantEqual(t, "after "+step.build, got.OS+" / "+got.Edition+" / "+got.OSBuild, step.want)
 	}
+	l.info(windows().home, "", "")
+	got := row(t, l.look(), "alice", windowsID)
+	wantEqual(t, "after nothing", got.OS+" / "+got.Edition+" / "+got.OSBuild, "Windows 11 / Enterprise / 26100")
 }
 
 // What cannot be read for once stays as it was, also when the configuration
@@ -418,7 +423,7 @@ func TestGuestFactsStayWhileTheirFileIsNotReadable(t *testing.T) {
 	l.files[windows().home+"/VmInfo.pvi"] = file{uid: 501, data: "no XML"}
 	got = row(t, l.look(), "alice", windowsID)
 	wantEqual(t, "edition of a broken file", got.Edition, "")
-	l.info(windows().home, "Windows 11 Enterprise", "10.0.26100")
+	l.windowsInfo(windows().home, windowsEnterprise, "26100")
 	got = row(t, l.look(), "alice", windowsID)
 	wantEqual(t, "edition after an upgrade", got.Edition+" "+got.OSBuild, "Enterprise 26100")
 }

@@ -70,13 +70,14 @@ var atRest = map[prlctl.State]bool{prlctl.StateStopped: true, prlctl.StateSuspen
 const startSlack = 2 * time.Second
 
 // compare settles the machine's state and last start in a look at that time,
-// given the starts of its processes and how many machines may have these.
+// given the starts of its processes and how many machines may have these. A start
+// in the future is a wrong clock's, and says nothing.
 func (m *Machine) compare(started []time.Time, expected int, at time.Time) {
 	m.Disputed = m.hasState(prlctl.StateStopped) && len(started) > expected
 	isRunning := m.State() == protocol.StateRunning
 	switch {
 	case !isRunning:
-	case len(started) == 1 && expected == 1 && !started[0].IsZero():
+	case len(started) == 1 && expected == 1 && !started[0].IsZero() && !started[0].After(at.Add(startSlack)):
 		if at := started[0].UTC().Truncate(time.Second); at.Sub(m.StartedAt).Abs() >= startSlack {
 			m.StartedAt = at
 		}
