@@ -213,7 +213,7 @@ var Codes = map[Code]CodeText{
 	CodeLicenseInvalid:    {Warning, "Parallels Desktop calls its license invalid.", "Activate it anew with the organization's key or by single sign-on."},
 	CodeLicenseInactive:   {Warning, "The license of Parallels Desktop is not active, by a word that the agent does not know.", "Run 'prlsrvctl info --license' and compare its status."},
 	CodeAdminPassword:     {Warning, "Parallels Desktop asks for the name and password of an administrator of the Mac before it does this.", "Lift the password requirement in its security preferences, or do it by hand as an administrator."},
-	CodeVMPassword:        {Info, "The virtual machine is encrypted, and its password is needed.", "Its user opens it with the password; the agent has none."},
+	CodeVMPassword:        {Warning, "The virtual machine is encrypted, and its password is needed.", "Its user opens it with the password; the agent has none."},
 	CodeVMConfigInvalid:   {Warning, "Parallels Desktop calls the configuration of the virtual machine invalid.", "Open its configuration in Parallels Desktop, correct what is marked there, and start it once."},
 	CodeWrittenAt:         {Info, "The agent has not seen a start; this is when the virtual machine last wrote to its files.", ""},
 	CodeOutputInvalid:     {Warning, "A Parallels tool printed something that is not its usual JSON.", "Run the tool by hand and report the output."},

@@ -31,7 +31,9 @@ func listVMs(in *invocation, arguments []string) int {
 	if code, refused := in.printEditionGate(); refused {
 		return code
 	}
-	in.promptInList(vms)
+	if in.promptInList(vms) {
+		return 0
+	}
 	code := in.printList(vms, options)
 	if err := in.echoConfigChanges(vms, options.id != ""); err != nil {
 		return in.failf(1, "%v", err)

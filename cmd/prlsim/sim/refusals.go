@@ -55,16 +55,18 @@ func (in *invocation) printEncryptionPrompt(vm *VM) {
 }
 
 // promptInList prints the prompt of each encrypted VM before a list of them, on a
-// Mac whose list does so. Nobody answers there.
-func (in *invocation) promptInList(vms []*VM) {
-	if !in.state.assumes("encryption_prompt", "list") {
-		return
-	}
+// Mac whose list does so, and reports whether nothing else comes. Nobody answers
+// there.
+func (in *invocation) promptInList(vms []*VM) (ends bool) {
+	ends = in.state.assumes("encryption_prompt", "instead_of_list")
+	prompted := false
 	for _, vm := range vms {
-		if vm.Encrypted && !vm.ByLicense {
+		if vm.Encrypted && !vm.ByLicense && (ends || in.state.assumes("encryption_prompt", "list")) {
 			in.printEncryptionPrompt(vm)
+			prompted = true
 		}
 	}
+	return ends && prompted
 }
 
 // readLine reads one line of the input without taking more of it. An ended input
