@@ -185,6 +185,24 @@ func TestH14_OneIDThatIsReadableOnce(t *testing.T) {
 	}
 }
 
+// Captures 4.5: up to version 15 the list has no sections.
+func TestCaptures_4_5_FlatForm(t *testing.T) {
+	t.Parallel()
+	for output, want := range map[string]Switch{
+		`"Encrypted":"yes","TPM enabled":"no"`:                  SwitchOn,
+		`"Encrypted":"no"`:                                      SwitchOff,
+		`"Security":{"Encrypted":"no"},"Encrypted":"yes"`:       SwitchOff,
+		`"Security":{"TPM enabled":"no"},"Encrypted":"yes"`:     SwitchUnknown,
+		`"Security":"what is this","Encrypted":"yes"`:           SwitchUnknown,
+		`"Description":"Encrypted","Archived":{"Encrypted":""}`: SwitchUnknown,
+	} {
+		vm := single(t, []byte(`[{"ID":"`+windowsID+`",`+output+`}]`))
+		if vm.Security.Encrypted != want {
+			t.Errorf("%s: encrypted %s, want %s", output, vm.Security.Encrypted, want)
+		}
+	}
+}
+
 // An uptime that the tool does not show is not one of zero.
 func TestUptimeThatIsNotShown(t *testing.T) {
 	t.Parallel()
