@@ -69,18 +69,35 @@ func (s *Server) handleEnroll(w http.ResponseWriter, r *http.Request) error {
 }
 
 // serialBucket is what an enrollment with an accepted secret counts against:
-// the Mac with its key, or, where another key asks to be a known Mac, the serial
-// number with all such keys. Anybody on a Mac can read the secret, and must not
+// the Mac with its key, or, where another key asks to be a known Mac, that Mac with
+// all such keys. Anybody on a Mac can read the secret, and must not
 // use up the share of a Mac that proves its key.
 func (s *Server) serialBucket(ctx context.Context, request protocol.EnrollRequest) (string, error) {
-	device, err := s.store.Device(ctx, storage.ByMac(request.Serial, request.HardwareUUID))
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return "", fmt.Errorf("find device: %w", err)
+	device, err := s.knownMac(ctx, request)
+	if err != nil {
+		return "", err
 	}
 	if device.ID != "" && !device.Key.Equal(request.DeviceKey) {
-		return cmp.Or(request.Serial, request.HardwareUUID), nil
+		return cmp.Or(device.Serial, device.HardwareUUID), nil // as kept: the request can spell them in many ways
 	}
 	return protocol.KeyID(request.DeviceKey) + " " + request.Serial, nil
+}
+
+// knownMac is the device of the Mac that asks; empty if there is none. A Mac that
+// had no serial number and has one now, as after a second repair, is the device
+// with its hardware UUID.
+func (s *Server) knownMac(ctx context.Context, request protocol.EnrollRequest) (storage.Device, error) {
+	device, err := s.store.Device(ctx, storage.ByMac(request.Serial, request.HardwareUUID))
+	if errors.Is(err, storage.ErrNotFound) && request.Serial != "" {
+		device, err = s.store.Device(ctx, storage.ByMac("", request.HardwareUUID))
+	}
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.Device{}, nil
+	}
+	if err != nil {
+		return storage.Device{}, fmt.Errorf("find device: %w", err)
+	}
+	return device, nil
 }
 
 func rateLimited(w http.ResponseWriter, wait time.Duration) error {
@@ -169,9 +186,9 @@ type enrollAttempt struct {
 
 func (s *Server) keepEnrollment(ctx context.Context, asked enrollAttempt) (protocol.EnrollReply, error) {
 	for range storage.SaveAttempts {
-		device, err := s.store.Device(ctx, storage.ByMac(asked.request.Serial, asked.request.HardwareUUID))
-		if err != nil && !errors.Is(err, storage.ErrNotFound) {
-			return protocol.EnrollReply{}, fmt.Errorf("find device: %w", err)
+		device, err := s.knownMac(ctx, asked.request)
+		if err != nil {
+			return protocol.EnrollReply{}, err
 		}
 		reply, err := asked.decide(&device)
 		if err != nil {
@@ -211,9 +228,11 @@ func (e enrollAttempt) decide(device *storage.Device) (protocol.EnrollReply, err
 		reply.State, reply.RetryAfter = protocol.EnrollPending, pendingRetrySecs
 		return reply, nil
 	}
-	if device.Group != e.group || device.AgentVersion != e.request.AgentVersion {
+	serial := cmp.Or(device.Serial, e.request.Serial) // gained, with the key proven
+	if device.Group != e.group || device.AgentVersion != e.request.AgentVersion || device.Serial != serial {
 		device.ChangedAt = e.now
 	}
+	device.Serial = serial
 	device.Group, device.AgentVersion = e.group, e.request.AgentVersion
 	device.Tokens = append(device.Tokens, storage.Token{SHA256: secret.Hash(e.token), IssuedAt: e.now})
 	if excess := len(device.Tokens) - storage.MaxTokens; excess > 0 {

@@ -296,6 +296,58 @@ func TestMacsWithoutASerialEnroll(t *testing.T) {
 	}
 }
 
+// A Mac without a serial number gains one, as after a second repair. It is the
+// same device if it proves its key, and waits for a person if it does not.
+func TestH57_AGainedSerialIsTheSameDevice(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.Enrolled(t, portal)
+	bare := portaltest.NewMac(t, portal, "")
+	bare.Enroll(t, http.StatusCreated)
+	id, key := bare.DeviceID, bare.Key
+
+	bare.Serial, bare.Key = "C02GAINED", portaltest.NewKey(t)
+	if reply := bare.Enroll(t, http.StatusAccepted); reply.DeviceID != id {
+		t.Errorf("another key is device %s, want %s", reply.DeviceID, id)
+	}
+	if device, err := portal.Store.Device(t.Context(), storage.ByID(id)); err != nil || device.Serial != "" {
+		t.Errorf("serial %q before the key is proven, %v", device.Serial, err)
+	}
+	bare.Key = key
+	if reply := bare.Enroll(t, http.StatusCreated); reply.DeviceID != id {
+		t.Errorf("device %s, want %s", reply.DeviceID, id)
+	}
+	for _, serial := range []string{"C02GAINED", ""} { // also when it is lost again
+		bare.Serial = serial
+		bare.Enroll(t, http.StatusCreated)
+	}
+	device, err := portal.Store.Device(t.Context(), storage.ByID(id))
+	if err != nil || device.Serial != "C02GAINED" {
+		t.Errorf("serial %q, %v", device.Serial, err)
+	}
+	if m.DeviceID == id {
+		t.Error("two Macs are one device")
+	}
+}
+
+// The serial number in a request is typed by whoever sends it.
+func TestH01_ASerialInOtherLettersIsNoNewShare(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t, func(config *site.Config) { config.Enrollments = site.EnrollmentLimits{PerSource: 100, PerSerial: 3} })
+	portaltest.NewMac(t, portal, "abcdefg").Enroll(t, http.StatusCreated)
+	refused := 0
+	for i := range 7 {
+		stranger := portaltest.NewMac(t, portal, "abcdefg")
+		stranger.Serial = "abcdefg"[:i] + strings.ToUpper("abcdefg"[i:])
+		if got := stranger.SendEnrollment(t, stranger.Enrollment()); got.Status == http.StatusTooManyRequests {
+			refused++
+		}
+	}
+	if refused != 4 {
+		t.Errorf("%d of 7 were refused, want all but 3", refused)
+	}
+}
+
 func TestEnrollRefusesIncompleteRequests(t *testing.T) {
 	t.Parallel()
 	portal := portaltest.New(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,7 @@ func newApproveCommand() *cobra.Command {
 impostor) waits for approval. Approve it only if you know why its key changed:
 the Mac with the old key loses its access as soon as the new one checks in.
 
-DEVICE is a device id or a Mac serial number.`,
+DEVICE is a device id, a Mac serial number or a hardware UUID.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			client, err := options.openClient()
@@ -58,19 +59,23 @@ func approveDevice(ctx context.Context, w io.Writer, client *adminapi.Client, na
 		return err
 	}
 	if keyID == "" {
-		_, err = fmt.Fprintf(w, "Lifted the duplicate mark of %s (%s).\n", text.DisplayValue(approved.DeviceID), text.DisplayValue(approved.MacSerial))
+		_, err = fmt.Fprintf(w, "Lifted the duplicate mark of %s (%s).\n", text.DisplayValue(approved.DeviceID), macName(approved))
 		return err
 	}
 	_, err = fmt.Fprintf(w, "Approved key %s for %s (%s).\nThe Mac enrolls at its next attempt; the old token ends with its first check-in.\n",
-		text.DisplayValue(keyID), text.DisplayValue(approved.DeviceID), text.DisplayValue(approved.MacSerial))
+		text.DisplayValue(keyID), text.DisplayValue(approved.DeviceID), macName(approved))
 	return err
 }
 
 func findDevice(devices []fleet.Device, name string) (fleet.Device, error) {
 	var found []fleet.Device
 	wanted := text.TypedID(name)
+	if wanted == "" { // as the serial number of a Mac that has none
+		return fleet.Device{}, usageError("name the device by its id, serial number or hardware UUID")
+	}
 	for _, device := range devices {
-		if text.TypedID(device.DeviceID) == wanted || text.TypedID(device.MacSerial) == wanted {
+		ids := []string{text.TypedID(device.DeviceID), text.TypedID(device.MacSerial), text.TypedID(device.HardwareUUID)}
+		if slices.Contains(ids, wanted) {
 			found = append(found, device)
 		}
 	}
@@ -80,7 +85,7 @@ func findDevice(devices []fleet.Device, name string) (fleet.Device, error) {
 	case 1:
 		return found[0], nil
 	}
-	return fleet.Device{}, fmt.Errorf("%d devices have the serial number %s; give the device id", len(found), text.DisplayValue(name))
+	return fleet.Device{}, fmt.Errorf("%d devices are %s; give the device id", len(found), text.DisplayValue(name))
 }
 
 // onlyPending is the key that waits; empty if the device is only marked.

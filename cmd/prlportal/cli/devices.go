@@ -51,23 +51,32 @@ func printDecisions(w io.Writer, row tableRow, zone *time.Location) error {
 	}
 	for _, pending := range device.Pending {
 		if _, err := fmt.Fprintf(w, "\n%s asks to be enrolled with another key, %s, since %s from %s.\n  If that is right: prlportal approve %s\n",
-			text.DisplayValue(device.MacSerial), text.DisplayValue(pending.KeyID), localTime(pending.AskedAt, zone), text.DisplayValue(pending.Source), text.DisplayValue(device.DeviceID)); err != nil {
+			macName(device), text.DisplayValue(pending.KeyID), localTime(pending.AskedAt, zone), text.DisplayValue(pending.Source), text.DisplayValue(device.DeviceID)); err != nil {
 			return err
 		}
 	}
 	if device.ClockAhead != 0 {
 		if _, err := fmt.Fprintf(w, "\n%s: its clock is %s the portal's, and dates that it reports are as wrong.\n  Set date and time of the Mac automatically; if every Mac has this, set those of the portal.\n",
-			text.DisplayValue(device.MacSerial), skewWords(device.ClockAhead)); err != nil {
+			macName(device), skewWords(device.ClockAhead)); err != nil {
 			return err
 		}
 	}
 	if mark := device.Duplicate; mark != nil {
 		if _, err := fmt.Fprintf(w, "\n%s: two Macs report under this identity (%s, %d times, last %s).\n  Find the copy; then: prlportal approve %s\n",
-			text.DisplayValue(device.MacSerial), text.DisplayValue(mark.Reason), mark.Count, localTime(mark.At, zone), text.DisplayValue(device.DeviceID)); err != nil {
+			macName(device), text.DisplayValue(mark.Reason), mark.Count, localTime(mark.At, zone), text.DisplayValue(device.DeviceID)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// macName is what people know a Mac by: its serial number, or where it has none
+// its hardware UUID.
+func macName(device fleet.Device) string {
+	if device.MacSerial == "" {
+		return "hardware UUID " + text.DisplayValue(device.HardwareUUID)
+	}
+	return text.DisplayValue(device.MacSerial)
 }
 
 // skewWords says how far a clock is ahead of another one or behind it.

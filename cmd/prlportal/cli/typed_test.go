@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/csv"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +68,17 @@ func TestDevicesAndGroupsAsPeopleTypeThem(t *testing.T) {
 			t.Errorf("approve %q: %v", typed, err)
 		}
 	}
+	bare := portaltest.NewMac(t, portal, "")
+	bare.Enroll(t, http.StatusCreated)
+	hardware := bare.Enrollment().HardwareUUID
+	bare.Key = portaltest.NewKey(t)
+	bare.Enroll(t, http.StatusAccepted)
+	portaltest.MustContain(t, operator.run("devices"), "hardware UUID "+hardware+" asks to be enrolled")
+	for _, typed := range []string{"", " ", "{}"} { // no serial number is no name
+		operator.wrong("name the device", "approve", typed)
+	}
+	portaltest.MustContain(t, operator.run("approve", strings.ToLower(hardware)), "Approved key", bare.DeviceID+" (hardware UUID "+hardware+")")
+
 	path := filepath.Join(t.TempDir(), "prlagent.plist")
 	mustRun(t, "profile", "--dir", portal.Dir, "-o", path, "--format", "PLIST", "--mode", " Monitor", "--group", " Finance–EU ")
 	if data, err := os.ReadFile(path); err != nil || !strings.Contains(string(data), "<string>finance-eu</string>") || !strings.Contains(string(data), "<string>monitor</string>") {
