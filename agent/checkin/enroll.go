@@ -1,6 +1,7 @@
 package checkin
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,17 +14,18 @@ import (
 )
 
 // ensureEnrolled gets a token where there is none for this portal, or where the
-// portal has not been told the managed Group yet. A token that is there stays in
-// use while the portal makes up its mind.
+// portal has not been told the managed Group or a serial number that the Mac has
+// gained. A token that is there stays in use while the portal makes up its mind.
 func (e *exchange) ensureEnrolled() error {
 	who := e.client.currentIdentity()
 	enrolled := who.Enrolled(originOf(e.client.options.ServerURL))
-	if enrolled && who.GroupHint == e.client.options.Group {
+	gained := who.gainedSerial(e.client.options.Host)
+	if enrolled && who.GroupHint == e.client.options.Group && gained == "" {
 		return nil
 	}
 	err := e.enroll()
 	if err != nil && enrolled {
-		e.client.options.Log.Warn().Str("detail", e.client.explainError(err)).Msg("the portal was not told the group")
+		e.client.options.Log.Warn().Str("detail", e.client.explainError(err)).Msg("the portal was not told the group or the serial number")
 		return nil
 	}
 	return err
@@ -32,6 +34,7 @@ func (e *exchange) ensureEnrolled() error {
 // enroll asks for a token with a proof of the device key (H01).
 func (e *exchange) enroll() error {
 	who := e.client.currentIdentity()
+	who.serial = cmp.Or(who.serial, who.gainedSerial(e.client.options.Host)) // kept once the portal has it
 	body, err := e.enrollmentRequest(who)
 	if err != nil {
 		return err

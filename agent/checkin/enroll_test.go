@@ -229,6 +229,44 @@ func TestH02_AnIdentityOfAnotherMacIsNotUsed(t *testing.T) {
 	}
 }
 
+// A Mac that had no serial number gets one: it is the same Mac with the same key,
+// and tells the portal once.
+func TestH57_AGainedSerialIsToldAndResetsNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	serial := b.options.Host.Serial
+	b.options.Host.Serial = ""
+	if err := os.Remove(b.options.IdentityPath); err != nil {
+		t.Fatal(err)
+	}
+	b.configure()
+	b.do("agent_start")
+	before := b.client.currentIdentity()
+	b.portal.sent()
+
+	b.options.Host.Serial = serial
+	b.configure()
+	b.line.down = true
+	b.fails(protocol.CodePortalUnreachable)
+	b.line.down = false
+	b.do("daily")
+	asked := b.portal.wantSent("POST /v1/enroll", "POST /v1/checkin", "POST /v1/checkin")[0]
+	envelope, err := protocol.ParseEnvelope(asked.body, protocol.MaxRequest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told := b.portal.openEnrollment(envelope); told.Serial != serial || !told.DeviceKey.Equal(before.key.Public()) {
+		t.Errorf("the portal was told %q", told.Serial)
+	}
+	b.crash()
+	b.do("daily")
+	b.portal.wantSent("POST /v1/checkin")
+
+	b.options.Host.Serial = "C02OTHER" // from now on it is one that can be compared
+	b.configure()
+	b.fails(protocol.CodeIdentityReset)
+}
+
 func TestH02_AClonedDiskEnrollsAnew(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

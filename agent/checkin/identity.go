@@ -38,7 +38,7 @@ type Identity struct {
 	Origin    string // scheme://host:port that the token belongs to and is sent to
 	GroupHint string // the managed Group that the portal was told at enrollment
 
-	serial       string // empty where the Mac has none
+	serial       string // empty where the Mac had none when it enrolled
 	hardwareUUID string
 	key          ed25519.PrivateKey
 	token        string
@@ -118,10 +118,19 @@ func parseIdentity(data []byte) (Identity, error) {
 }
 
 // belongsTo compares with what is known of the Mac: a fact that could not be
-// read this time proves nothing against the identity.
+// read this time proves nothing against the identity, and neither does a serial
+// number that a Mac without one has gained, as after a second repair.
 func (i Identity) belongsTo(host protocol.Host) bool {
 	same := func(ours, theirs string) bool { return theirs == "" || strings.EqualFold(ours, theirs) }
-	return same(i.serial, host.Serial) && same(i.hardwareUUID, host.HardwareUUID)
+	return (i.serial == "" || same(i.serial, host.Serial)) && same(i.hardwareUUID, host.HardwareUUID)
+}
+
+// gainedSerial is the serial number of a Mac that enrolled without one.
+func (i Identity) gainedSerial(host protocol.Host) string {
+	if i.serial != "" {
+		return ""
+	}
+	return host.Serial
 }
 
 // Save writes node.json, 0600.
