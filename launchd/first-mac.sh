@@ -77,6 +77,10 @@ BEGIN {
   k = "[0-9A-Za-z*]"; k6 = k k k k k k
   KEY = k6 "-" k6 "-" k6 "-" k6 "-" k6
   MAC = h2 ":" h2 ":" h2 ":" h2 ":" h2 ":" h2
+  DASHED = h2 "-" h2 "-" h2 "-" h2 "-" h2 "-" h2
+  BARE = "^" h6 h6 "$"
+  TAG = "^[A-Za-z][A-Za-z0-9_.:-]*([ \t]+[A-Za-z_:][A-Za-z0-9_.:-]*[ \t]*=[ \t]*(\"[^\"]*\"|'[^']*'))*[ \t]*/?>$"
+  PAIR = "[A-Za-z][A-Za-z0-9_]*=(\"[^\"]*\"|'[^']*')"
   SERIAL = "Parallels-" h2
   for (i = 0; i < 15; i++) SERIAL = SERIAL " " h2
   for (i = 0; i < 32; i++) HASH = HASH h
@@ -90,7 +94,7 @@ BEGIN {
   for (i = 1; i <= n; i++) SENTENCE[list[i]]
   OPEN["Event name"]; OPEN["Vm state name"]; OPEN["IsOwner"]
   load()
-  depth = 0; key = ""; element = ""; text = ""; waiting = 0
+  depth = 0; key = ""; element = ""; text = ""; waiting = 0; wrapped = ""
 }
 
 function fill(set, words,  list, n, i) { n = split(words, list, " "); for (i = 1; i <= n; i++) set[list[i]] }
@@ -137,16 +141,17 @@ function entry(kind, original,  number, i) {
 }
 
 function numberOf(kind, placeholder) {
-  if (kind == "mac") { gsub(/:/, "", placeholder); return substr(placeholder, 7) + 0 }
+  if (kind == "mac") { gsub(/[:-]/, "", placeholder); return substr(placeholder, 7) + 0 }
   sub(/@.*/, "", placeholder); sub(/.*[^0-9]/, "", placeholder)
   return placeholder + 0
 }
 
-function placeholderOf(kind, number, original,  digits) {
+function placeholderOf(kind, number, original,  digits, c) {
   digits = sprintf("%06d", number)
   if (kind == "uuid") return (original ~ /[a-f]/ || original !~ /[A-F]/ ? "aaaaaaaa" : "AAAAAAAA") "-0000-4000-8000-000000" digits
   if (kind == "key") return (original ~ /\*/ ? "AAAAAA-******-******-******-" : "AAAAAA-AAAAAA-AAAAAA-AAAAAA-") digits
-  if (kind == "mac") return original ~ /:/ ? "00:1c:42:" substr(digits, 1, 2) ":" substr(digits, 3, 2) ":" substr(digits, 5, 2) : "001C42" digits
+  if (kind == "mac" && match(original, /[:-]/)) { c = substr(original, RSTART, 1); return "00" c "1c" c "42" c substr(digits, 1, 2) c substr(digits, 3, 2) c substr(digits, 5, 2) }
+  if (kind == "mac") return "001C42" digits
   if (kind == "serial of a vm") return "Parallels-AA AA AA AA 00 00 40 00 80 00 00 00 00 " substr(digits, 1, 2) " " substr(digits, 3, 2) " " substr(digits, 5, 2)
   if (kind == "address") return original ~ /:/ ? "2001:db8::" number : "192.0.2." number
   if (kind == "mail") return "mail-" number "@example.com"
@@ -222,7 +227,7 @@ function standsAlone(s, from, size,  head, tail) {
 function pattern(s, shape, kind,  out, found, from, size) {
   while (match(s, shape)) {
     found = substr(s, RSTART, RLENGTH); from = RSTART; size = RLENGTH
-    if (isOf(kind, found) && (kind != "address" || bounded(s, from, size))) out = out substr(s, 1, from - 1) mark(entry(kind, found))
+    if (isOf(kind, found) && (shape != DASHED && kind != "address" || bounded(s, from, size))) out = out substr(s, 1, from - 1) mark(entry(kind, found))
     else out = out substr(s, 1, from + size - 1)
     s = substr(s, from + size)
   }
@@ -232,7 +237,7 @@ function pattern(s, shape, kind,  out, found, from, size) {
 function isOf(kind, found,  part, i) {
   if (kind == "uuid") return found !~ /^[0-]*$/ && found != NOBODY
   if (kind != "address") return 1
-  if (found ~ /:/) return found ~ /::/ && length(found) > 3 || gsub(/:/, ":", found) == 7
+  if (found ~ /:/) { i = gsub(/:/, ":", found); return found ~ /::/ && length(found) > 3 || i == 7 || i == 5 } # 5: a MAC address without leading zeros
   if (split(found, part, ".") != 4) return 0
   for (i = 1; i <= 4; i++) if (part[i] > 255) return 0
   return found !~ /^(127\.0\.0\.1|0\.0\.0\.0|255\..*)$/
@@ -251,7 +256,7 @@ function serials(s,  out, found, from, size, id) {
 
 function patterns(s) {
   s = serials(s)
-  s = pattern(s, UUID, "uuid"); s = pattern(s, KEY, "key"); s = pattern(s, MAC, "mac")
+  s = pattern(s, UUID, "uuid"); s = pattern(s, KEY, "key"); s = pattern(s, MAC, "mac"); s = pattern(s, DASHED, "mac")
   s = pattern(s, "001[Cc]42" h6, "mac")
   if (s ~ /@/) s = pattern(s, "[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+", "mail")
   s = pattern(s, "[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+", "address")
@@ -331,7 +336,12 @@ function folder(name,  ending, base) {
 
 function isPrivate(name) {
   if (name in OPEN) return 0
-  return name ~ /([Nn]ame|[Dd]escription|[Ss]erial( number|Number)?|Hash[0-9]*|Salt|KeyId|Owner|User|[Pp]assword|AssetId|DeviceId|CustomProperty|Comment|Note|[Hh]ost|Label)$/
+  return name ~ /([Nn]ame|[Dd]escription|[Ss]erial( number|Number)?|Hash[0-9]*|Salt|KeyId|[Oo]wner|[Uu]ser|[Pp]assword|AssetId|DeviceId|CustomProperty|Comment|Note|[Hh]ost|Label)$/
+}
+
+# isAccess tells what lets somebody in, or says to whom something belongs.
+function isAccess(name) {
+  return tolower(name) ~ /(organi[sz]ation|company|account|login|signed in as|registered to|e-?mail|domain|server|proxy|url|token|secret|hwid|(^|[ _])key|lic_key_hash)$/
 }
 
 function isHarmless(v, name) {
@@ -349,7 +359,8 @@ function value(v, name) {
   if (v ~ /^[ \t\r]*$/ || isDone(v)) return v
   if (v ~ /^\{\\"/) return embedded(v)
   if (isPrivate(name) && v !~ /^[01]$/) return named(restored(v))
-  if (tolower(name) == "mac") return mark(entry("mac", v))
+  if (isAccess(name) && v !~ /^([01]|on|off|yes|no|true|false|auto)$/) return named(restored(v))
+  if (tolower(name) == "mac" || v ~ BARE && v ~ /[A-Fa-f]/) return mark(entry("mac", v))
   if (v ~ FROM) return v ~ ("^[" FROM DIGITS TO "a-z0-9_.:;{}-]*$") ? v : mark(entry("text", reveal(v)))
   if (isHarmless(v, name)) return v
   if (v ~ /^\\?\/(Applications|Library|System|dev|usr|bin|sbin)(\\?\/|$)/) return v
@@ -357,6 +368,26 @@ function value(v, name) {
 }
 
 function named(v) { return mark(("vm", v) in at ? at["vm", v] : ("vm", decoded(v)) in at ? at["vm", decoded(v)] : entry("name", v)) }
+
+# fields replaces in a line of NAME: VALUE, or of NAME="VALUE" once or more.
+function fields(s,  out, found, name, rest) {
+  if (match(s, PAIR)) {
+    while (match(s, PAIR)) {
+      found = substr(s, RSTART, RLENGTH); rest = substr(s, 1, RSTART - 1); s = substr(s, RSTART + RLENGTH)
+      name = found; sub(/=.*/, "", name); found = substr(found, length(name) + 2)
+      out = out between(rest, out) name "=" substr(found, 1, 1) value(substr(found, 2, length(found) - 2), name) substr(found, 1, 1)
+    }
+    return out between(s, out)
+  }
+  if (!match(s, /^[ \t]*[A-Za-z][^:=]*[:=][ \t]*/)) return s
+  out = substr(s, 1, RLENGTH); rest = substr(s, RLENGTH + 1); name = out
+  gsub(/^[ \t]+|[ \t]*[:=][ \t]*$/, "", name)
+  return out value(rest, name)
+}
+
+# between is what stands beside the pairs of a line: the name in front of them,
+# or the rest of a value with a quote in it.
+function between(s, before) { return s ~ /^[ \t,;\r]*$/ || before == "" && s ~ /^[ \t]*[A-Za-z][A-Za-z ]*:[ \t]*$/ ? s : value(s, "") }
 
 # embedded is a JSON text inside a JSON string.
 function embedded(v,  saved, out) {
@@ -380,7 +411,7 @@ function objects(s,  list, n, i, string, outer, j, c, out) {
     if (i == n) break
     string = list[++i]
     while (string ~ /(^|[^\\])(\\\\)*\\$/ && i < n) string = string "\"" list[++i]
-    if (list[i + 1] ~ /^[ \t]*:/) { key = string; out = out "\"" keyOf(string) "\"" }
+    if (list[i + 1] ~ /^[ \t]*:/) { key = decoded(string); out = out "\"" keyOf(string) "\"" }
     else out = out "\"" value(string, key) "\""
   }
   return out
@@ -391,31 +422,49 @@ function keyOf(name) {
   return name ~ /^[A-Za-z0-9 _.,:()\/\\-]*$/ || name ~ FROM ? name : mark(entry("key name", name))
 }
 
+# unwrapped makes plain text of CDATA and drops comments; either may end in
+# another line.
+function unwrapped(s,  out, from, end) {
+  while (s != "") {
+    end = wrapped == "" ? 0 : index(s, wrapped)
+    if (wrapped != "") {
+      from = end ? substr(s, 1, end - 1) : s
+      if (wrapped == "]]>") out = out xml(from, "'", "\"")
+      if (!end) return out
+      s = substr(s, end + 3); wrapped = ""
+    }
+    if (!match(s, /<!(--|\[CDATA\[)/)) return out s
+    out = out substr(s, 1, RSTART - 1); wrapped = RLENGTH == 4 ? "-->" : "]]>"
+    s = substr(s, RSTART + RLENGTH)
+  }
+  return out
+}
+
 # elements replaces in the text between the tags of XML.
 function elements(s,  list, n, i, end, tag, out) {
-  n = split(s, list, "<")
+  n = split(unwrapped(s), list, "<")
   out = value(list[1], element)
   for (i = 2; i <= n; i++) {
     end = index(list[i], ">")
     if (end == 0) { out = out "<"; continue }
     tag = substr(list[i], 1, end)
-    if (tag ~ /^!--/) tag = "!-- -->"
-    else if (tag ~ /^[A-Za-z]/) { element = tag; sub(/[ \t\/>].*/, "", element); tag = attributes(tag) }
-    else if (tag ~ /^\//) element = ""
-    if (element == "key") { out = out "<" tag substr(list[i], end + 1); continue }
+    if (tag ~ TAG) { element = tag; sub(/[ \t\/>].*/, "", element); tag = attributes(tag) }
+    else if (tag ~ /^\/[A-Za-z][A-Za-z0-9_.:-]*[ \t]*>$/) element = ""
+    else if (tag !~ /^(\?xml( (version|encoding|standalone)="[A-Za-z0-9.-]*")*[ ]?\?|!DOCTYPE plist PUBLIC "-\/\/Apple[A-Za-z ]*\/\/DTD PLIST 1.0\/\/EN" "https?:\/\/www.apple.com\/DTDs\/PropertyList-1.0.dtd")>$/) tag = "!-- -->"
+    if (element == "key") { out = out "<" tag keyOf(substr(list[i], end + 1)); continue }
     out = out "<" tag value(substr(list[i], end + 1), element)
   }
   return out
 }
 
-function attributes(tag,  list, n, i) {
-  n = split(tag, list, "\"")
-  tag = list[1]
-  for (i = 2; i <= n; i++) {
-    if (i % 2 || list[i - 1] ~ /[ \t](dyn_lists|schemaVersion|version)=$/) tag = tag "\"" list[i]
-    else tag = tag "\"" value(list[i], "attribute")
+function attributes(tag,  out, name, quote, end) {
+  while (match(tag, /=[ \t]*["']/)) {
+    out = out substr(tag, 1, RSTART + RLENGTH - 1); name = substr(tag, 1, RSTART - 1)
+    quote = substr(tag, RSTART + RLENGTH - 1, 1); tag = substr(tag, RSTART + RLENGTH); end = index(tag, quote)
+    out = out (name ~ /[ \t](dyn_lists|schemaVersion|version)[ \t]*$/ ? substr(tag, 1, end - 1) : value(substr(tag, 1, end - 1), "attribute")) quote
+    tag = substr(tag, end + 1)
   }
-  return tag
+  return out tag
 }
 
 # -- Tasks.
@@ -456,6 +505,7 @@ function redact(s) {
   if (mode == "help") return reveal(terms(s, 0))
   s = terms(patterns(paths(mode == "text" ? arguments(s) : s)), mode == "text")
   if (mode == "json") s = objects(s)
+  if (mode == "fields") s = fields(s)
   if (mode == "xml") s = elements(s)
   return swap(reveal(s), LINE, "\n")
 }
@@ -652,7 +702,7 @@ keep() { # QUESTION MODE SLOT COMMAND…
 }
 
 # run is one command of a step. MODE says how its output is read: help (no
-# names are in it), text, json or xml.
+# names are in it), text, fields, json or xml.
 run() { # QUESTION MODE COMMAND…
   if [ "$list" ]; then
     shown=${3##*/}
@@ -773,9 +823,9 @@ help_texts() {
 
 license() {
   begin_step license '1 minute' 'the state of the license and the settings of Parallels Desktop; keys are replaced' || return 0
-  run 'prlctl.md 11.6' text "$prlsrvctl" info
+  run 'prlctl.md 11.6' fields "$prlsrvctl" info
   run 'prlctl.md 11.6' json "$prlsrvctl" info --json
-  run 'prlctl.md 11.6' text "$prlsrvctl" info --license
+  run 'prlctl.md 11.6' fields "$prlsrvctl" info --license
   run 'prlctl.md 11.6' json "$prlsrvctl" info --license --json
   run 'prlctl.md 1.3' json "$prlsrvctl" user list --json
   run 'prlctl.md 1.3' json "$prlsrvctl" net list --json

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,10 +63,16 @@ func startScript(t *testing.T, root string, arguments ...string) *scriptRun {
 // startScriptWith has folders before those of PATH.
 func startScriptWith(t *testing.T, before, root string, arguments ...string) *scriptRun {
 	t.Helper()
+	return startScriptIn(t, []string{"sh"}, before, root, arguments...)
+}
+
+// startScriptIn runs the script in a shell.
+func startScriptIn(t *testing.T, shell []string, before, root string, arguments ...string) *scriptRun {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), scriptLimit)
 	t.Cleanup(cancel)
 	s := &scriptRun{archive: filepath.Join(t.TempDir(), "answers.tar.gz"), temp: t.TempDir()}
-	s.command = exec.CommandContext(ctx, "sh", append([]string{scriptPath, "--root", root, "--output", s.archive}, arguments...)...)
+	s.command = exec.CommandContext(ctx, shell[0], slices.Concat(shell[1:], []string{scriptPath, "--root", root, "--output", s.archive}, arguments)...)
 	s.command.Env = []string{"PATH=" + before + os.Getenv("PATH"), "USER=alice", "HOME=/Users/alice", "TMPDIR=" + s.temp}
 	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.command.Cancel = func() error { return syscall.Kill(-s.command.Process.Pid, syscall.SIGKILL) }
