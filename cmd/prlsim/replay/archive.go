@@ -26,6 +26,7 @@ const (
 	maxArchive  = 64 << 20  // bytes of the file
 	maxUnpacked = 128 << 20 // bytes of all that is in it
 	maxFile     = 16 << 20  // bytes of one file
+	maxManifest = 2 << 20   // a list in it takes many times its bytes in memory
 	maxFiles    = 2000
 )
 
@@ -104,6 +105,9 @@ func readArchive(from io.Reader) (capture, error) {
 		return capture{}, fmt.Errorf("%w: %w", errBroken, err)
 	}
 	read := capture{files: files}
+	if len(files[manifestName]) > maxManifest {
+		return capture{}, fmt.Errorf("%w: a manifest of more than %d MiB", errBroken, maxManifest>>20)
+	}
 	if err := json.Unmarshal(files[manifestName], &read.manifest); err != nil {
 		return capture{}, fmt.Errorf("%w: read manifest: %w", errBroken, err)
 	}

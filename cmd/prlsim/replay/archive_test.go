@@ -128,6 +128,7 @@ func TestBrokenManifestsAreRefused(t *testing.T) {
 	for name, manifest := range map[string]string{
 		"no JSON":           `format 1`,
 		"another format":    `{"format":2}`,
+		"a large one":       `{"format":1,"skipped":["` + strings.Repeat("x", maxManifest) + `"],"entries":[]}`,
 		"no command":        `{"format":1,"entries":[{"stdout":"manifest.json","stderr":"manifest.json"}]}`,
 		"no such file":      `{"format":1,"entries":[{"command":["x"],"stdout":"../../x","stderr":"manifest.json"}]}`,
 		"a wrong type":      `{"format":1,"entries":[{"command":"x"}]}`,
