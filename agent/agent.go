@@ -146,8 +146,8 @@ func newAgent(wired parts, state *store.Store, report store.Report, events *even
 
 // wire says what the daemon is made of on a Mac.
 func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *store.Store) parts {
-	identity, keeper, began := mac.Path(IdentityFile), config.NewKeeper(state), time.Now()
-	timing := loadConfig(options, mac, keeper, 0).Timing // of the sources; it does not change on a Mac
+	identity, keeper, awake := mac.Path(IdentityFile), config.NewKeeper(state), awakeClock(options.Log)
+	timing := loadConfig(options, mac, keeper, awake()).Timing // of the sources; it does not change on a Mac
 	streams, lanes := streamsOf(mac, timing, options.Log), lane.New()
 	return parts{
 		log: options.Log, owner: ownerUID(options.Root),
@@ -155,7 +155,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 		looker:     inventory.New(sourcesOf(mac, streams), lanes, state, wallClock, options.Log),
 		sources:    listen(mac, streams, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),
 		follow:     func(accounts []inventory.Account) []uint32 { return streams.SetUsers(followed(accounts)) },
-		loadConfig: func() config.Config { return loadConfig(options, mac, keeper, time.Since(began)) },
+		loadConfig: func() config.Config { return loadConfig(options, mac, keeper, awake()) },
 		connect: func(c config.Config, host protocol.Host, state *store.Store, box *outbox.Outbox) exchanger {
 			version, _ := localapi.BuildVersion()
 			return checkin.New(checkin.Options{
@@ -215,15 +215,25 @@ func appVersion(mac *platform.Machine) (version, build string, err error) {
 }
 
 // loadConfig reads the configuration anew; what has just disappeared stays in
-// force for a while (H06). uptime is by Go's monotonic clock, which stands still
-// while a Mac sleeps (facts/macos.md 2.4).
-func loadConfig(options Options, mac *platform.Machine, keeper *config.Keeper, uptime time.Duration) config.Config {
+// force for a while (H06).
+func loadConfig(options Options, mac *platform.Machine, keeper *config.Keeper, awake config.AwakeTime) config.Config {
 	return keeper.Load(config.Paths{
 		Managed:    mac.Path(ManagedConfig),
 		Local:      localConfig(options, mac),
 		LocalOwner: ownerUID(options.Root),
 		Root:       options.Root != "",
-	}, wallClock(), uptime).WithLogLevel(options.LogLevel)
+	}, wallClock(), awake).WithLogLevel(options.LogLevel)
+}
+
+// awakeClock asks the kernel once, and goes on by Go's own clock, which stands
+// still while a Mac sleeps as the kernel's does (facts/macos.md 2.4).
+func awakeClock(log zerolog.Logger) func() config.AwakeTime {
+	boot, awake, err := platform.AwakeTime()
+	if err != nil {
+		log.Warn().Err(err).Msg("how long this Mac is awake is not known; after a restart the patience with a missing profile begins anew")
+	}
+	began := time.Now()
+	return func() config.AwakeTime { return config.AwakeTime{Boot: boot, Awake: awake + time.Since(began)} }
 }
 
 func localConfig(options Options, mac *platform.Machine) string {

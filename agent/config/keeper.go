@@ -36,15 +36,15 @@ type Keeper struct {
 	values   map[string]any            // of the file in force, with all secrets
 	readable map[Source]map[string]any // values of each file when it was read last
 	stored   bool                      // kept is in the store
-	missed   missedTime
 }
 
-// missedTime counts how long a file is missed, by what this process has seen
-// pass: neither a clock that is set nor a Mac that sleeps makes it longer. Before
-// the process began there is nothing but the clock.
-type missedTime struct {
-	earlier time.Duration // before this process
-	since   time.Duration // first read of this process that missed it, by its uptime
+// AwakeTime is how long a Mac has been awake since a boot. How long a file is
+// missed is counted by it, because neither a clock that is set nor a Mac that
+// sleeps makes it longer, and a restart of this process not shorter. What passed
+// before another boot cannot be told, and does not count.
+type AwakeTime struct {
+	Boot  string        `json:"boot"` // tells boots apart; empty = not known, as another one
+	Awake time.Duration `json:"awake"`
 }
 
 // keptProfile is what must be known of the file in force when it is not there.
@@ -52,6 +52,7 @@ type keptProfile struct {
 	Source   Source    `json:"source"`             // of the trust keys; empty = there never were any
 	Values   []byte    `json:"values,omitempty"`   // the file as a property list, without secrets
 	MissedAt time.Time `json:"missed_at,omitzero"` // first read that did not find it; zero = it is there
+	Missed   AwakeTime `json:"missed,omitzero"`    // first read of this boot that did not find it
 	Removed  bool      `json:"removed,omitempty"`  // believed
 }
 
@@ -68,17 +69,16 @@ func NewKeeper(state *store.Store) *Keeper {
 // Load is the configuration in force at a time of day: what the files say, or
 // what the file held that was there before. A Problem says where the two differ
 // (profile_missing, config_unreadable), and that there was a configuration once
-// (profile_removed). uptime is how long this process has run, without the time
-// that the Mac slept.
-func (k *Keeper) Load(paths Paths, now time.Time, uptime time.Duration) Config {
+// (profile_removed).
+func (k *Keeper) Load(paths Paths, now time.Time, awake AwakeTime) Config {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
-	recalled := k.loadKept(now, uptime)
+	recalled := k.loadKept(awake)
 	found := k.recall(readFiles(paths))
 	held := found.withValues(k.kept.Source, k.values).buildConfig(paths)
-	next, hold := k.kept.afterRead(found, k.patientTime(now, uptime), held.Timing.ProfileGrace)
+	next, hold := k.kept.afterRead(found, k.kept.patientTime(now, awake), held.Timing.ProfileGrace)
 	if next.MissedAt != k.kept.MissedAt {
-		k.missed = missedTime{since: uptime}
+		next.Missed = awake
 	}
 	inForce := held
 	if !hold {
@@ -123,12 +123,12 @@ func (k *Keeper) recall(found configFiles) configFiles {
 }
 
 // patientTime is the time of day by a clock that began with the first read that
-// missed the file, and counts what passed since.
-func (k *Keeper) patientTime(now time.Time, uptime time.Duration) time.Time {
-	if k.kept.MissedAt.IsZero() {
+// missed the file, and counts what the Mac was awake since.
+func (p keptProfile) patientTime(now time.Time, awake AwakeTime) time.Time {
+	if p.MissedAt.IsZero() {
 		return now
 	}
-	return k.kept.MissedAt.Add(k.missed.earlier + uptime - k.missed.since)
+	return p.MissedAt.Add(max(0, awake.Awake-p.Missed.Awake))
 }
 
 // afterRead decides what a read means: what is kept from now on, and whether the
@@ -153,7 +153,7 @@ func (p keptProfile) afterRead(found configFiles, now time.Time, grace time.Dura
 	case source != SourceNone: // config.plist takes over from the profile
 		return keptProfile{Source: source}, false
 	}
-	return keptProfile{Source: p.Source, MissedAt: p.MissedAt, Removed: true}, false
+	return keptProfile{Source: p.Source, MissedAt: p.MissedAt, Missed: p.Missed, Removed: true}, false
 }
 
 // whenFound is what is kept once a file is there. One that has no trust keys any
@@ -208,7 +208,7 @@ func (c *Config) takeStaying(values map[string]any) {
 }
 
 // loadKept reads once what was known before a restart.
-func (k *Keeper) loadKept(now time.Time, uptime time.Duration) error {
+func (k *Keeper) loadKept(awake AwakeTime) error {
 	if k.loaded {
 		return nil
 	}
@@ -220,7 +220,9 @@ func (k *Keeper) loadKept(now time.Time, uptime time.Duration) error {
 		return fmt.Errorf("recall configuration: %w", err)
 	}
 	k.loaded = true
-	k.missed = missedTime{earlier: max(0, now.Sub(k.kept.MissedAt)), since: uptime} // a clock that was set back proves nothing
+	if !k.kept.MissedAt.IsZero() && (awake.Boot == "" || awake.Boot != k.kept.Missed.Boot) {
+		k.kept.Missed = awake
+	}
 	if k.kept.Values != nil {
 		if k.values, err = plist.DecodeDict(k.kept.Values); err != nil {
 			return fmt.Errorf("recall configuration: %w", err)

@@ -25,13 +25,13 @@ type keeperMac struct {
 	state  string
 	store  *store.Store
 	keeper *Keeper
-	now    time.Time     // by the clock of the Mac
-	uptime time.Duration // of the process
+	now    time.Time // by the clock of the Mac
+	awake  AwakeTime
 }
 
 func newKeeperMac(t *testing.T) *keeperMac {
 	t.Helper()
-	m := &keeperMac{mac: newMac(t), state: filepath.Join(t.TempDir(), "state"), now: noon}
+	m := &keeperMac{mac: newMac(t), state: filepath.Join(t.TempDir(), "state"), now: noon, awake: AwakeTime{"boot 1", time.Hour}}
 	m.start()
 	t.Cleanup(func() { _ = m.store.Close() })
 	return m
@@ -43,7 +43,7 @@ func (m *keeperMac) start() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.store, m.keeper, m.uptime = opened, NewKeeper(opened), 0
+	m.store, m.keeper = opened, NewKeeper(opened)
 }
 
 func (m *keeperMac) restart() {
@@ -54,17 +54,24 @@ func (m *keeperMac) restart() {
 	m.start()
 }
 
+// reboot restarts the Mac.
+func (m *keeperMac) reboot(boot string) {
+	m.t.Helper()
+	m.awake = AwakeTime{Boot: boot}
+	m.restart()
+}
+
 // after lets time pass and reads again.
 func (m *keeperMac) after(wait time.Duration) Config {
-	m.now, m.uptime = m.now.Add(wait), m.uptime+wait
-	return m.keeper.Load(m.paths, m.now, m.uptime)
+	m.now, m.awake.Awake = m.now.Add(wait), m.awake.Awake+wait
+	return m.keeper.Load(m.paths, m.now, m.awake)
 }
 
 // afterStep sets the clock, or lets the Mac sleep, and reads again: nothing
 // passed for the process.
 func (m *keeperMac) afterStep(step time.Duration) Config {
 	m.now = m.now.Add(step)
-	return m.keeper.Load(m.paths, m.now, m.uptime)
+	return m.keeper.Load(m.paths, m.now, m.awake)
 }
 
 func (m *keeperMac) remove(path string) {
@@ -318,6 +325,42 @@ func TestH06_AClockThatIsBehindAfterARestart(t *testing.T) {
 	m.want(m.afterStep(-time.Hour), managedServer, SourceManaged, protocol.CodeProfileMissing)
 	m.want(m.after(9*time.Minute), managedServer, SourceManaged, protocol.CodeProfileMissing)
 	m.want(m.after(time.Minute), "", SourceNone, protocol.CodeProfileRemoved)
+}
+
+// A restart of the process goes on counting what passed; a clock that is set, or a
+// Mac that sleeps, in between is nothing that passed. What passed before a boot
+// cannot be told, and the count begins anew with it.
+func TestH06_PatienceOverARestartCountsWhatPassed(t *testing.T) {
+	t.Parallel()
+	const year = 365 * 24 * time.Hour
+	for name, test := range map[string]struct {
+		restart func(m *keeperMac)
+		again   []time.Duration // reads after it; the last one believes
+	}{
+		"the same boot":            {(*keeperMac).restart, []time.Duration{0, 4*time.Minute + 59*time.Second, time.Second}},
+		"with the clock forward":   {func(m *keeperMac) { m.now = m.now.Add(year); m.restart() }, []time.Duration{0, 4 * time.Minute, time.Minute}},
+		"with the clock back":      {func(m *keeperMac) { m.now = m.now.Add(-year); m.restart() }, []time.Duration{0, 4 * time.Minute, time.Minute}},
+		"twice":                    {func(m *keeperMac) { m.restart(); m.after(0); m.restart() }, []time.Duration{0, 4 * time.Minute, time.Minute}},
+		"another boot":             {func(m *keeperMac) { m.now = m.now.Add(year); m.reboot("boot 2") }, []time.Duration{0, 9 * time.Minute, time.Minute}},
+		"another boot, a process":  {func(m *keeperMac) { m.reboot("boot 2"); m.after(0); m.after(3 * time.Minute); m.restart() }, []time.Duration{0, 6 * time.Minute, time.Minute}},
+		"a boot that is not known": {func(m *keeperMac) { m.reboot("") }, []time.Duration{0, 9 * time.Minute, time.Minute}},
+		"never known, a process":   {func(m *keeperMac) { m.reboot(""); m.after(9 * time.Minute); m.restart() }, []time.Duration{0, 9 * time.Minute, time.Minute}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newKeeperMac(t)
+			m.managed(dict{"ServerURL": managedServer})
+			m.after(0)
+			m.remove(m.paths.Managed)
+			m.after(0)
+			m.after(5 * time.Minute)
+			test.restart(m)
+			for _, wait := range test.again[:len(test.again)-1] {
+				m.want(m.after(wait), managedServer, SourceManaged, protocol.CodeProfileMissing)
+			}
+			m.want(m.after(test.again[len(test.again)-1]), "", SourceNone, protocol.CodeProfileRemoved)
+		})
+	}
 }
 
 // damages are the ways in which a file can be there and not be read as a whole.
