@@ -9,6 +9,7 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/platform"
+	"prlagent/platform/text"
 	"prlagent/prlctl"
 )
 
@@ -98,7 +99,7 @@ func sameMachine(a, b *Machine) bool {
 	if a.VM.ID != b.VM.ID {
 		return false
 	}
-	samePath := a.Bundle.Path != "" && strings.EqualFold(a.Bundle.Path, b.Bundle.Path)
+	samePath := a.Bundle.Path != "" && text.Fold(a.Bundle.Path) == text.Fold(b.Bundle.Path)
 	if a.Bundle.Owner == nil && b.Bundle.Owner == nil {
 		return samePath
 	}

@@ -81,6 +81,16 @@ func (l *lab) shared(owner uint32) (alices, bobs *machine) {
 	return alices, bobs
 }
 
+// Two accounts' tools can write one path in the two forms of Unicode.
+func TestH21_SharedMachineIsOneRowInBothForms(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	alices, bobs := windows(), windows() // nothing but the path tells that it is one
+	l.machines["alice"], l.machines["bob"] = []*machine{alices}, []*machine{bobs}
+	alices.home, bobs.home = "/Users/Shared/Caf\u00e9.pvm", "/Users/Shared/Cafe\u0301.PVM"
+	wantEqual(t, "rows", len(l.look().VMs), 1)
+}
+
 func TestH21_SharedMachineIsOneRow(t *testing.T) {
 	t.Parallel()
 	for owner, uid := range map[string]uint32{"alice": 501, "bob": 502} {

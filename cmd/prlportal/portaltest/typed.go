@@ -77,6 +77,7 @@ var TypedQueries = []TypedQuery{
 	{"filter", "vm_name≠Café", Deb, ""},
 	{"filter", "vm_name='Café'", "", "put it in double quotes if it is one"},
 	{"filter", "vm_name=“Café", "", "a value in double quotes to end with one"},
+	{"filter", "vm_name contains \"\u200b\"", "", "a character that can be seen"}, // every text has nothing in it
 	{"search", "  bob's ", Deb, ""},
 	{"search", "“Bob’s Mac”", Deb, ""},
 	{"search", " \u00a0", "", "search: expected"},

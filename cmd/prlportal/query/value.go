@@ -48,8 +48,11 @@ type operand struct {
 // readOperand reads the value of a filter. What a time is relative to is now.
 func readOperand(of protocol.Kind, typed string, now time.Time) (operand, error) {
 	value := operand{text: comparisonKey(typed)}
-	if of == protocol.KindText {
-		return value, nil // all of it counts, also a blank within quotes
+	if of == protocol.KindText { // all of it counts, also a blank within quotes
+		if value.text == "" { // which every text contains
+			return value, errors.New("expected a value with a character that can be seen")
+		}
+		return value, nil
 	}
 	value.text = text.TypedWord(typed)
 	var err error
