@@ -35,14 +35,17 @@ func changes(before, now inventory.Look) []protocol.Event {
 }
 
 // renamedAccounts are the accounts that are called something else than before.
+// What one without a record is called depends on whether it is at the console.
 func renamedAccounts(before, now inventory.Look) []protocol.Event {
 	names := make(map[uint32]string, len(before.Users))
 	for _, user := range before.Users {
-		names[user.UID] = user.Name
+		if user.IsLookedAt() {
+			names[user.UID] = user.Name
+		}
 	}
 	var events []protocol.Event
 	for _, user := range now.Users {
-		if had := names[user.UID]; had != "" && had != user.Name {
+		if had := names[user.UID]; had != "" && had != user.Name && user.IsLookedAt() {
 			events = append(events, newEvent(now.At, "account_renamed", "", "uid", fmt.Sprint(user.UID), "user_name", user.Name, "from", had))
 		}
 	}

@@ -79,6 +79,10 @@ func TestH21_INV_02_ARenamedAccountIsAnEvent(t *testing.T) {
 		"as was remembered": {inventory.Look{Users: []protocol.UserLook{alice}}, inventory.Look{At: at, Users: []protocol.UserLook{alicia}}, []protocol.Event{renamed}},
 		"not at all":        {inventory.Look{At: at, Users: []protocol.UserLook{alice}}, inventory.Look{At: at, Users: []protocol.UserLook{alice}}, nil},
 		"a new account":     {inventory.Look{At: at}, inventory.Look{At: at, Users: []protocol.UserLook{alice}}, nil},
+		"one that is not looked at": {
+			inventory.Look{At: at, Users: []protocol.UserLook{{Name: "uid 70001", UID: 70001, Code: protocol.CodeAccountNotLocal}}},
+			inventory.Look{At: at, Users: []protocol.UserLook{{Name: "network", UID: 70001, Code: protocol.CodeAccountNotLocal}}}, nil,
+		},
 		"a name that went to another": {
 			inventory.Look{At: at, Users: []protocol.UserLook{alice}}, inventory.Look{At: at, Users: []protocol.UserLook{{Name: "alice", UID: 502}}}, nil,
 		},

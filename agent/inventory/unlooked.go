@@ -18,10 +18,11 @@ const maxUnlooked = 32
 type unlookedAccounts struct {
 	haveRun map[uint32]bool
 	named   map[uint32]protocol.Code // in the log
+	names   map[uint32]string        // of accounts without a record, as the console called them
 }
 
 func newUnlooked() unlookedAccounts {
-	return unlookedAccounts{haveRun: make(map[uint32]bool), named: make(map[uint32]protocol.Code)}
+	return unlookedAccounts{haveRun: make(map[uint32]bool), named: make(map[uint32]protocol.Code), names: make(map[uint32]string)}
 }
 
 // nameUnlooked adds to the users of the look the accounts that it leaves out,
@@ -31,19 +32,23 @@ func (l *look) nameUnlooked() {
 		return
 	}
 	var unlooked []protocol.UserLook
-	for _, uid := range l.missedAccounts() {
+	missed := l.missedAccounts()
+	named := missed[:min(len(missed), maxUnlooked)]
+	for _, uid := range named {
 		account := l.accountOf(uid)
 		unlooked = append(unlooked, protocol.UserLook{Name: account.Name, UID: uid, Code: l.reasonUnlooked(account)})
 	}
-	unlooked = unlooked[:min(len(unlooked), maxUnlooked)]
+	if more := len(missed) - len(named); more > 0 {
+		unlooked[len(unlooked)-1].LeftOut = more
+	}
 	l.result.Users = append(l.result.Users, unlooked...)
 	slices.SortStableFunc(l.result.Users, func(a, b protocol.UserLook) int { return cmp.Compare(a.UID, b.UID) })
 	l.logUnlooked(unlooked)
 }
 
-// missedAccounts are the uids, in order, that are no looked-at account's and
-// have a session, have run a virtual machine, or have a record as if they were a
-// person's.
+// missedAccounts are the uids that are no looked-at account's and have a session,
+// have run a virtual machine, or have a record as if they were a person's; in
+// order, those first that are more than a text about sessions.
 func (l *look) missedAccounts() []uint32 {
 	for _, uid := range l.runners {
 		l.collector.unlooked.haveRun[uid] = true
@@ -58,7 +63,21 @@ func (l *look) missedAccounts() []uint32 {
 		}
 	}
 	slices.Sort(missed)
-	return slices.DeleteFunc(slices.Compact(missed), l.isLookedAt)
+	missed = slices.DeleteFunc(slices.Compact(missed), l.isLookedAt)
+	isSure := func(uid uint32) bool {
+		_, recorded := l.recordOf(uid)
+		return recorded || l.collector.unlooked.haveRun[uid]
+	}
+	slices.SortStableFunc(missed, func(a, b uint32) int {
+		switch {
+		case isSure(a) == isSure(b):
+			return 0
+		case isSure(a):
+			return -1
+		}
+		return 1
+	})
+	return missed
 }
 
 // isLookedAt reports whether the uid is that of an account that is looked at:
@@ -71,17 +90,26 @@ func (l *look) isLookedAt(uid uint32) bool {
 
 // accountOf is what is known of an account that is not looked at.
 func (l *look) accountOf(uid uint32) platform.User {
-	if at := slices.IndexFunc(l.others, func(user platform.User) bool { return user.UID == uid }); at >= 0 {
-		return l.others[at]
+	if user, recorded := l.recordOf(uid); recorded {
+		return user
 	}
 	if l.console.UID == uid && l.console.User != "" {
-		return platform.User{Name: l.console.User, UID: uid}
+		l.collector.unlooked.names[uid] = l.console.User
 	}
-	return platform.User{Name: fmt.Sprintf("uid %d", uid), UID: uid}
+	return platform.User{Name: cmp.Or(l.collector.unlooked.names[uid], fmt.Sprintf("uid %d", uid)), UID: uid}
+}
+
+// recordOf is the record of an account that is not looked at.
+func (l *look) recordOf(uid uint32) (platform.User, bool) {
+	at := slices.IndexFunc(l.others, func(user platform.User) bool { return user.UID == uid })
+	if at < 0 {
+		return platform.User{}, false
+	}
+	return l.others[at], true
 }
 
 func (l *look) reasonUnlooked(account platform.User) protocol.Code {
-	hasRecord := slices.ContainsFunc(l.others, func(user platform.User) bool { return user.UID == account.UID })
+	_, hasRecord := l.recordOf(account.UID)
 	switch {
 	case account.HasLowUID():
 		return protocol.CodeAccountUIDLow

@@ -118,14 +118,38 @@ func TestINV_02_NamedOnce(t *testing.T) {
 	wantEqual(t, "the look itself", first.Code, "")
 }
 
-// A name with line breaks can forge any number of sessions (platform.Console).
+// A name with line breaks can forge any number of sessions (platform.Console): they
+// have an end, which is said, and hide nobody whose account is known otherwise.
 func TestINV_02_ForgedSessionsHaveAnEnd(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	for uid := range uint32(1000) {
 		l.console.Sessions = append(l.console.Sessions, 1000+uid)
 	}
-	wantEqual(t, "users", len(l.look().Users), 2+maxUnlooked)
+	l.others = []platform.User{{Name: "far", UID: 1 << 31, Home: "/Users/far"}}
+	l.process(5000, macID, noon)
+	look := l.look()
+	wantEqual(t, "users", len(look.Users), 2+maxUnlooked)
+	wantEqual(t, "a record", userLook(t, look, "far").Code, protocol.CodeAccountUIDHigh)
+	wantEqual(t, "who runs a machine", userLook(t, look, "uid 5000").Code, protocol.CodeAccountNotLocal)
+	var said []string
+	for _, user := range look.Users {
+		if user.LeftOut > 0 {
+			said = append(said, user.Who())
+		}
+	}
+	wantEqual(t, "the rest", strings.Join(said, "; "), fmt.Sprintf("uid %d and %d more accounts", 1000+maxUnlooked-3, 1002-maxUnlooked))
+}
+
+// An account without a record keeps the name that the console told, when somebody
+// else is at the console.
+func TestINV_02_TheConsolesNameStays(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.console = platform.Console{User: "network", UID: 70001, Sessions: []uint32{501, 70001}}
+	l.look()
+	l.console = platform.Console{User: "alice", UID: 501, Sessions: []uint32{501, 70001}}
+	wantEqual(t, "code", userLook(t, l.look(), "network").Code, protocol.CodeAccountNotLocal)
 }
 
 // Beyond the limit of machines an account is named with how many are missing.

@@ -141,12 +141,15 @@ type Product struct {
 
 // UserLook says how listing one account's VMs went.
 type UserLook struct {
-	Name    string    `json:"user_name"`
-	UID     uint32    `json:"uid"`
-	Code    Code      `json:"code,omitempty"`     // why the account could not be listed, or what its list lacks; empty = it was
-	At      time.Time `json:"at,omitzero"`        // last time it was listed
-	Count   int       `json:"vms"`                // virtual machines of its list
-	LeftOut int       `json:"left_out,omitempty"` // beyond Count or the report's room: those that no row is for
+	Name  string    `json:"user_name"`
+	UID   uint32    `json:"uid"`
+	Code  Code      `json:"code,omitempty"` // why the account could not be listed, or what its list lacks; empty = it was
+	At    time.Time `json:"at,omitzero"`    // last time it was listed
+	Count int       `json:"vms"`            // virtual machines of its list
+	// LeftOut is beyond Count or the report's room: machines that no row is for. Of
+	// an account that nobody tries to list it is how many more such accounts are
+	// not named.
+	LeftOut int `json:"left_out,omitempty"`
 }
 
 // IsListed reports whether the account was listed in the look.
@@ -155,7 +158,7 @@ func (u UserLook) IsListed() bool {
 }
 
 // IsLookedAt reports whether anybody tries to list the account; of one that
-// nobody does, only Name, UID and Code say something.
+// nobody does, only Name, UID, Code and LeftOut say something.
 func (u UserLook) IsLookedAt() bool {
 	switch u.Code {
 	case CodeAccountNotLocal, CodeAccountUIDLow, CodeAccountUIDHigh, CodeAccountHidden:
@@ -164,9 +167,13 @@ func (u UserLook) IsLookedAt() bool {
 	return true
 }
 
-// Who is the account in a message, with the number of what its rows lack.
+// Who is the account in a message, with the number of what its rows lack, or of
+// accounts like it.
 func (u UserLook) Who() string {
-	if u.LeftOut > 0 {
+	switch {
+	case u.LeftOut > 0 && !u.IsLookedAt():
+		return fmt.Sprintf("%s and %d more accounts", u.Name, u.LeftOut)
+	case u.LeftOut > 0:
 		return fmt.Sprintf("%s, %d left out", u.Name, u.LeftOut)
 	}
 	return u.Name

@@ -216,9 +216,9 @@ func (p *pageWriter) addUsers(users []protocol.UserLook) {
 		case !user.At.IsZero():
 			listed = tableCell{p.view.localTime(user.At), ""}
 		case !user.IsLookedAt():
-			count, listed = "–", tableCell{"never", styleDim}
+			user.Name, count, listed = user.Who(), "–", tableCell{"never", styleDim}
 		}
-		if user.LeftOut > 0 {
+		if user.LeftOut > 0 && user.IsLookedAt() {
 			count += fmt.Sprintf(" of %d", user.Count+user.LeftOut)
 		}
 		looks.rows = append(looks.rows, []tableCell{
