@@ -107,7 +107,7 @@ var keyTable = []keyRow{
 	{
 		name: "Proxy", valueType: "string, http or https URL", defaultWords: "none",
 		doc:    "A proxy for everything the agent sends.",
-		parse:  singleValue(parseProxy, func(c *Config) **url.URL { return &c.Proxy }),
+		parse:  hideProxyRefused(singleValue(parseProxy, func(c *Config) **url.URL { return &c.Proxy })),
 		show:   showProxy,
 		exact:  exactProxy,
 		secret: true,

@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // singleValue reads a value into one field, or leaves the field as it is.
@@ -94,18 +95,18 @@ func parseBool(found any) (bool, error) {
 }
 
 // typedText is a string without what comes along when it is typed or pasted.
-func typedText(found any) (text string, isString bool) {
-	text, isString = found.(string)
-	return trimTyped(text), isString
+func typedText(found any) (value string, isString bool) {
+	value, isString = found.(string)
+	return text.TrimTyped(value), isString
 }
 
 // parseServerURL takes https only: the token and the policy hints travel there.
 func parseServerURL(found any) (*url.URL, error) {
-	text, isString := typedText(found)
+	typed, isString := typedText(found)
 	if !isString {
 		return nil, wrongType(found, "a string with an https URL")
 	}
-	parsed, err := url.Parse(text)
+	parsed, err := url.Parse(typed)
 	if err != nil {
 		return nil, errors.New("found a string that is no URL, expected an https URL such as https://host/path")
 	}
@@ -121,9 +122,21 @@ func parseServerURL(found any) (*url.URL, error) {
 	if !usablePort(parsed) {
 		return nil, errors.New("found a port out of range, expected 1 to 65535")
 	}
+	if oddHost(parsed) {
+		return nil, errors.New("found a host with a character that no host has, expected letters, digits, hyphens and dots")
+	}
 	parsed.Path, parsed.RawPath = strings.TrimRight(parsed.Path, "/"), ""
 	parsed.Host = strings.ToLower(parsed.Host)
 	return parsed, nil
+}
+
+// oddHost reports whether a host has a character that looks like one of a host's,
+// or like nothing at all: a dash of a text editor, a blank without width. Such a
+// host is never found.
+func oddHost(location *url.URL) bool {
+	return strings.ContainsFunc(location.Hostname(), func(r rune) bool {
+		return !unicode.In(r, unicode.Letter, unicode.Mark, unicode.Digit) && !strings.ContainsRune("-._:%", r)
+	})
 }
 
 func usablePort(location *url.URL) bool {
@@ -135,23 +148,23 @@ func usablePort(location *url.URL) bool {
 }
 
 func parseProxy(found any) (*url.URL, error) {
-	text, isString := typedText(found)
+	typed, isString := typedText(found)
 	if !isString {
 		return nil, wrongType(found, "a string with the proxy's URL")
 	}
-	parsed, err := url.Parse(text)
-	if err != nil || parsed.Hostname() == "" || parsed.Scheme != "http" && parsed.Scheme != "https" || !usablePort(parsed) {
+	parsed, err := url.Parse(typed)
+	if err != nil || parsed.Hostname() == "" || parsed.Scheme != "http" && parsed.Scheme != "https" || !usablePort(parsed) || oddHost(parsed) {
 		return nil, errors.New("found a string that is no URL of a proxy, expected http://host:port or https://host:port")
 	}
 	return parsed, nil
 }
 
 func parseSecret(found any) (Secret, error) {
-	text, isString := typedText(found)
-	if !isString || len(text) > protocol.MaxName {
+	typed, isString := typedText(found)
+	if !isString || len(typed) > protocol.MaxName {
 		return "", wrongType(found, fmt.Sprintf("a string of at most %d bytes", protocol.MaxName))
 	}
-	return Secret(text), nil
+	return Secret(typed), nil
 }
 
 // parseCommand reads the type of a command. One that this version does not have
@@ -171,14 +184,14 @@ func parseCommand(found any) (string, error) {
 
 // parseName reads an identifier: it ends up in messages, file names and tables.
 func parseName(found any) (string, error) {
-	text, isString := typedText(found)
+	typed, isString := typedText(found)
 	if !isString {
 		return "", wrongType(found, "a string")
 	}
-	if text == "" || len(text) > protocol.MaxName || strings.ContainsFunc(text, isUnprintable) {
+	if typed == "" || len(typed) > protocol.MaxName || strings.ContainsFunc(typed, isUnprintable) {
 		return "", fmt.Errorf("found an unusable string, expected 1 to %d printable bytes", protocol.MaxName)
 	}
-	return text, nil
+	return typed, nil
 }
 
 // maxGroup is the longest group id in bytes.
@@ -204,15 +217,15 @@ func isUnprintable(r rune) bool { return !unicode.IsPrint(r) }
 func oneOfWords(words ...string) func(any) (string, error) {
 	expected := "one of " + strings.Join(words, ", ")
 	return func(found any) (string, error) {
-		text, isString := typedText(found)
+		typed, isString := typedText(found)
 		if !isString {
 			return "", wrongType(found, expected)
 		}
-		text = strings.ToLower(text)
-		if !slices.Contains(words, text) {
+		typed = strings.ToLower(typed)
+		if !slices.Contains(words, typed) {
 			return "", errors.New("found another word, expected " + expected)
 		}
-		return text, nil
+		return typed, nil
 	}
 }
 

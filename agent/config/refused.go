@@ -3,9 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // maxValueShown is how much of a refused value a person sees, in bytes.
@@ -36,6 +36,26 @@ func hideRefused(parse func(*Config, any) []error) func(*Config, any) []error {
 			var refused *refusedValue
 			if errors.As(problem, &refused) {
 				problems[i] = refused.reason
+			}
+		}
+		return problems
+	}
+}
+
+// plainProxy is a proxy, or what was meant as one, that has no room for a password.
+var plainProxy = regexp.MustCompile(`^([A-Za-z0-9+.-]+://)?[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$`)
+
+// hideProxyRefused makes a reader of a proxy that shows what it refuses if there
+// can be no password in it, and otherwise at most what is behind the last @.
+func hideProxyRefused(parse func(*Config, any) []error) func(*Config, any) []error {
+	return func(c *Config, found any) []error {
+		problems := parse(c, found)
+		for _, problem := range problems {
+			var refused *refusedValue
+			if errors.As(problem, &refused) {
+				if value, isString := refused.value.(string); isString && !plainProxy.MatchString(value[strings.LastIndexByte(value, '@')+1:]) {
+					refused.value = hiddenSecret
+				}
 			}
 		}
 		return problems
@@ -73,12 +93,4 @@ func hidePassword(text string) string {
 		text = text[:end+1] + hiddenSecret
 	}
 	return text
-}
-
-// trimTyped removes what comes along when a value is typed or pasted: blanks
-// around it, line ends, and characters that nobody sees.
-func trimTyped(text string) string {
-	return strings.TrimFunc(text, func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("\u200b\u200c\u200d\u2060\ufeff", r)
-	})
 }

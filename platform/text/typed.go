@@ -82,9 +82,11 @@ func isInvisible(character rune) bool {
 	return unicode.Is(unicode.Cf, character) && !isJoiner(character)
 }
 
-// TrimTyped takes blanks and invisible characters off both ends.
+// TrimTyped takes blanks, line ends and all that shows nothing off both ends.
 func TrimTyped(typed string) string {
-	return strings.TrimFunc(typed, func(character rune) bool { return unicode.IsSpace(character) || isInvisible(character) })
+	return strings.TrimFunc(typed, func(character rune) bool {
+		return unicode.IsSpace(character) || unicode.In(character, unicode.Cc, unicode.Cf)
+	})
 }
 
 // TypedWord is a fixed word, such as the name of a column, a unit or a format,

@@ -78,6 +78,7 @@ func TestTypedWordsAndIDs(t *testing.T) {
 	t.Parallel()
 	for typed, want := range map[string]string{
 		" VM_Name\t": "vm_name", "\u00a0CSV\ufeff": "csv", "finance–eu": "finance-eu", "": "",
+		"\u200etable\x00": "table", "table\u200d": "table", "\u00adtable\u202c": "table",
 	} {
 		if got := TypedWord(typed); got != want {
 			t.Errorf("the word %+q is %q, want %q", typed, got, want)
