@@ -53,7 +53,8 @@ func (l *fileLog) Close() { _ = l.file.Close() }
 type logFile struct {
 	mutex   sync.Mutex
 	rotated *lumberjack.Logger
-	written fs.FileInfo // the file after the last record; nil = none is open
+	open    bool
+	written fs.FileInfo // the file after the last record; nil = it was gone by then
 }
 
 // Write writes one record.
@@ -61,13 +62,14 @@ func (f *logFile) Write(record []byte) (int, error) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	path := f.rotated.Filename
-	if found, err := os.Lstat(path); f.written != nil && (err != nil || !os.SameFile(found, f.written)) {
+	if found, err := os.Lstat(path); f.open && (err != nil || f.written == nil || !os.SameFile(found, f.written)) {
 		if err := f.reopen(found); err != nil {
 			return 0, err
 		}
 	}
 	n, err := f.rotated.Write(record)
-	f.written, _ = os.Lstat(path) // nil if it is gone already: the next record looks again
+	f.open = true
+	f.written, _ = os.Lstat(path)
 	return n, err
 }
 
@@ -90,7 +92,7 @@ func (f *logFile) reopen(found fs.FileInfo) error {
 func (f *logFile) Close() error {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
-	f.written = nil
+	f.open = false
 	return f.rotated.Close()
 }
 

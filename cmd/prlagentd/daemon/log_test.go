@@ -157,3 +157,22 @@ func TestH15_ErrorsOfTheCommandLine(t *testing.T) {
 		}
 	}
 }
+
+// A file that was deleted while a record was written is made anew by the next.
+func TestALogThatWasDeletedDuringARecordIsMadeAnew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log", "prlagentd.log")
+	log, err := openLog(path, "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	log.logger.Info().Msg("before")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	log.file.written = nil // as it was gone when the record had been written
+	log.logger.Info().Msg("after")
+	if written, err := os.ReadFile(path); err != nil || !bytes.Contains(written, []byte("after")) {
+		t.Errorf("%q, %v", written, err)
+	}
+}
