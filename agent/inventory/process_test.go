@@ -202,6 +202,21 @@ func TestINV_07_OtherProcesses(t *testing.T) {
 	wantEqual(t, "state", row(t, l.look(), "alice", windowsID).State, protocol.StateStopped)
 }
 
+// A process that was started by a clock that was ahead is no start in the future;
+// one whose look has a clock that is behind gets its start back from the next look.
+func TestINV_11_AStartInTheFutureIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.machines["alice"][0].state = "running"
+	id := l.machines["alice"][0].id
+	l.process(501, id, noon.Add(30*24*time.Hour))
+	look := l.look()
+	wantEqual(t, "last used", row(t, look, "alice", id).LastUsedAt, look.At.Truncate(time.Second))
+	l.processes = nil
+	l.process(501, id, noon.Add(-time.Hour))
+	wantEqual(t, "with the right clock", row(t, l.look(), "alice", id).LastUsedAt, noon.Add(-time.Hour))
+}
+
 // A shared machine has one process, wherever it is listed.
 func TestINV_07_SharedMachineCountsOnce(t *testing.T) {
 	t.Parallel()
