@@ -344,7 +344,7 @@ func TestH06_PatienceOverARestartCountsWhatPassed(t *testing.T) {
 		"another boot":             {func(m *keeperMac) { m.now = m.now.Add(year); m.reboot("boot 2") }, []time.Duration{0, 9 * time.Minute, time.Minute}},
 		"another boot, a process":  {func(m *keeperMac) { m.reboot("boot 2"); m.after(0); m.after(3 * time.Minute); m.restart() }, []time.Duration{0, 6 * time.Minute, time.Minute}},
 		"a boot that is not known": {func(m *keeperMac) { m.reboot("") }, []time.Duration{0, 9 * time.Minute, time.Minute}},
-		"never known, a process":   {func(m *keeperMac) { m.reboot(""); m.after(9 * time.Minute); m.restart() }, []time.Duration{0, 9 * time.Minute, time.Minute}},
+		"never known, a process":   {func(m *keeperMac) { m.reboot(""); m.after(0); m.after(9 * time.Minute); m.restart() }, []time.Duration{0, 9 * time.Minute, time.Minute}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -120,6 +120,29 @@ func TestINV_16_DatesThatCannotBe(t *testing.T) {
 	}
 }
 
+// A stale row is no older, and no younger, than it can be.
+func TestINV_17_SeenAtThatCannotBe(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ said, want time.Time }{
+		"yesterday": {portaltest.Morning.Add(-24 * time.Hour), portaltest.Morning.Add(-24 * time.Hour)},
+		"tomorrow":  {portaltest.Morning.Add(24 * time.Hour), time.Time{}},
+		"1751":      {time.Date(1751, 12, 31, 0, 0, 0, 0, time.UTC), time.Time{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			portal := portaltest.New(t)
+			m := portaltest.NewMac(t, portal, "C02AAAAAAAAA")
+			m.Report.VMs[0].Stale, m.Report.VMs[0].SeenAt = protocol.CodeServiceDown, c.said
+			m.Enroll(t, http.StatusCreated)
+			m.Checkin(t)
+			report, err := portal.Store.Report(t.Context(), m.DeviceID)
+			if err != nil || !report.Rows[0].VM.SeenAt.Equal(c.want) {
+				t.Errorf("seen at %v, want %v; %v", report.Rows[0].VM.SeenAt, c.want, err)
+			}
+		})
+	}
+}
+
 // What a wrong clock says stands neither first nor last among the dates.
 func TestINV_16_DatesThatCannotBeAreNotSorted(t *testing.T) {
 	t.Parallel()

@@ -53,7 +53,10 @@ func healedPast(history storage.History) (keys []string) {
 
 func TestH21_OlderRowsAreHealed(t *testing.T) {
 	t.Parallel()
-	users := []protocol.UserLook{{Name: "alice", UID: 501}, {Name: "bob", UID: 502}}
+	users := []protocol.UserLook{
+		{Name: "bob", UID: 70001, Code: protocol.CodeAccountNotLocal}, // somebody else of that name, whose machines nobody lists
+		{Name: "alice", UID: 501}, {Name: "bob", UID: 502},
+	}
 	cases := map[string]struct {
 		rows []storage.Row
 		past []storage.PastRow
