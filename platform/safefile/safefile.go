@@ -1,6 +1,10 @@
 // Package safefile reads and writes files the way a root daemon must: atomically,
 // without following a symbolic link at the last component, regular files only,
 // and never more than was agreed.
+//
+// Root's own files and those that it believes are read and written through a
+// Folder, which nobody but root can change or exchange. ReadFile is for facts in
+// files of others, which prove nothing.
 package safefile
 
 import (
@@ -33,12 +37,16 @@ func ReadFile(path string, max int64) ([]byte, error) {
 // ReadOwnedFile is ReadFile for a file that must belong to uid, else ErrOwner.
 // The check is on the open file, so it holds for the bytes that are returned.
 func ReadOwnedFile(path string, uid uint32, max int64) ([]byte, error) {
-	return readAccepted(path, max, func(stat *unix.Stat_t) error {
+	return readAccepted(path, max, ownedBy(uid))
+}
+
+func ownedBy(uid uint32) func(*unix.Stat_t) error {
+	return func(stat *unix.Stat_t) error {
 		if stat.Uid != uid {
 			return ErrOwner
 		}
 		return nil
-	})
+	}
 }
 
 func readAccepted(path string, max int64, accept func(*unix.Stat_t) error) ([]byte, error) {
@@ -47,7 +55,12 @@ func readAccepted(path string, max int64, accept func(*unix.Stat_t) error) ([]by
 		return nil, openError(path, err)
 	}
 	defer file.Close()
+	return readOpen(file, max, accept)
+}
 
+// readOpen reads a file that is open, if it is one to be read.
+func readOpen(file *os.File, max int64, accept func(*unix.Stat_t) error) ([]byte, error) {
+	path := file.Name()
 	var stat unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
 		return nil, pathError("stat", path, err)
@@ -73,7 +86,7 @@ func openError(path string, err error) error {
 	switch {
 	case errors.Is(err, unix.ELOOP):
 		return pathError("open", path, ErrSymlink)
-	case errors.Is(err, unix.ENXIO), errors.Is(err, unix.EOPNOTSUPP):
+	case errors.Is(err, unix.ENXIO), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EISDIR):
 		return pathError("open", path, ErrNotRegular)
 	}
 	return err
@@ -96,9 +109,9 @@ func pathError(operation, path string, err error) error {
 // openDirectory opens the folder of a file to be written. Its last component
 // must not be a symbolic link; those before it may be (/var is one on a Mac).
 // The folder must belong to root or to us, nobody else may write in it, and a
-// group may only where it is our own folder: whoever can write in a folder can
-// replace what we put there. A sticky bit changes nothing about that, so /tmp
-// and its like are refused.
+// group may only where it is our own folder and we are not root: whoever can
+// write in a folder can replace what we put there. A sticky bit changes nothing
+// about that, so /tmp and its like are refused.
 func openDirectory(path string) (*os.File, error) {
 	name := filepath.Dir(path)
 	directory, err := os.OpenFile(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -130,5 +143,5 @@ func isTrustworthy(owner, euid, mode uint32) bool {
 	if !ours && owner != 0 || mode&0o002 != 0 {
 		return false
 	}
-	return ours || mode&0o020 == 0
+	return ours && euid != 0 || mode&0o020 == 0
 }

@@ -21,8 +21,8 @@ const TempPrefix = ".prlagent-tmp-"
 // A symbolic link at the target is refused with ErrSymlink, anything else that
 // is not a regular file with ErrNotRegular. The folder must exist and must not
 // be one in which others can write: owned by root or by us, not writable by
-// others (sticky or not), writable by a group only if it is ours; else
-// ErrUnsafeDirectory. Symbolic links before the folder's own name are followed,
+// others (sticky or not), writable by a group only if it is ours and we are not
+// root; else ErrUnsafeDirectory. Symbolic links before the folder's own name are followed,
 // so the path up to there must be under the caller's control.
 func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	directory, err := openDirectory(path)
@@ -30,12 +30,24 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 		return err
 	}
 	defer directory.Close()
+	return replaceFile(directory, path, data, access{perm.Perm(), -1})
+}
+
+// access is who may open a file.
+type access struct {
+	perm  fs.FileMode
+	group int // -1 = that of who makes it
+}
+
+// replaceFile replaces the file at the last component of path in a folder that
+// is open.
+func replaceFile(directory *os.File, path string, data []byte, may access) error {
 	target := filepath.Base(path)
 	if err := checkReplaceable(directory, target); err != nil {
 		return pathError("write", path, err)
 	}
 	temporary := TempPrefix + rand.Text()
-	if err := writeTemporary(directory, temporary, data, perm.Perm()); err != nil {
+	if err := writeTemporary(directory, temporary, data, may); err != nil {
 		return pathError("write", path, err)
 	}
 	descriptor := int(directory.Fd())
@@ -62,27 +74,32 @@ func checkReplaceable(directory *os.File, name string) error {
 }
 
 // writeTemporary leaves a complete file on the disk, or none.
-func writeTemporary(directory *os.File, name string, data []byte, perm fs.FileMode) error {
+func writeTemporary(directory *os.File, name string, data []byte, may access) error {
 	descriptor, err := unix.Openat(int(directory.Fd()), name,
 		unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
 	file := os.NewFile(uintptr(descriptor), name)
-	err = errors.Join(writeContent(file, data, perm), file.Close())
+	err = errors.Join(writeContent(file, data, may), file.Close())
 	if err != nil {
 		return errors.Join(err, unix.Unlinkat(int(directory.Fd()), name, 0))
 	}
 	return nil
 }
 
-// writeContent sets the final mode after the content, so that nobody reads a
+// writeContent sets group and mode after the content, so that nobody reads a
 // part.
-func writeContent(file *os.File, data []byte, perm fs.FileMode) error {
+func writeContent(file *os.File, data []byte, may access) error {
 	if _, err := file.Write(data); err != nil {
 		return err
 	}
-	if err := file.Chmod(perm); err != nil {
+	if may.group >= 0 {
+		if err := file.Chown(-1, may.group); err != nil {
+			return err
+		}
+	}
+	if err := file.Chmod(may.perm); err != nil {
 		return err
 	}
 	return file.Sync() // F_FULLFSYNC on a Mac (facts/macos.md 9)
