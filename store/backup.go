@@ -6,8 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"syscall"
 )
 
 const (
@@ -17,7 +15,7 @@ const (
 )
 
 // newFileFlags open a file that must not be there yet.
-const newFileFlags = os.O_RDWR | os.O_CREATE | os.O_EXCL | syscall.O_NOFOLLOW | syscall.O_CLOEXEC
+const newFileFlags = os.O_RDWR | os.O_CREATE | os.O_EXCL
 
 // backupNames are the backups, newest first.
 var backupNames = []string{"state.db.bak", "state.db.bak.1", "state.db.bak.2", "state.db.bak.3"}
@@ -36,23 +34,22 @@ func (s *Store) Backup() error {
 
 func (s *Store) writeBackup() error {
 	commits := s.Commits() // a commit during the copy belongs to the next backup
-	copied := filepath.Join(s.dir, freshCopyName)
-	if err := s.copyTo(copied); err != nil {
-		return errors.Join(fmt.Errorf("back up: %w", err), removeIfThere(copied))
+	if err := s.copyTo(freshCopyName); err != nil {
+		return errors.Join(fmt.Errorf("back up: %w", err), s.removeIfThere(freshCopyName))
 	}
-	if _, err := verifyFile(copied); err != nil {
-		return errors.Join(fmt.Errorf("verify backup: %w", err), removeIfThere(copied))
+	if _, err := verifyFile(s.folder, freshCopyName); err != nil {
+		return errors.Join(fmt.Errorf("verify backup: %w", err), s.removeIfThere(freshCopyName))
 	}
-	if err := rotateBackups(s.dir); err != nil {
+	if err := s.rotateBackups(); err != nil {
 		return fmt.Errorf("rotate backups: %w", err)
 	}
 	s.everBackedUp, s.backedUp = true, commits
 	return nil
 }
 
-func (s *Store) copyTo(path string) error {
+func (s *Store) copyTo(name string) error {
 	return s.View(func(tx *Tx) error {
-		return writeNew(path, func(file io.Writer) error {
+		return s.writeNew(name, func(file io.Writer) error {
 			_, err := tx.bolt.WriteTo(file)
 			return err
 		})
@@ -61,17 +58,17 @@ func (s *Store) copyTo(path string) error {
 
 // writeNew makes a file that must not be there yet, 0600, and flushes it to the
 // disk.
-func writeNew(path string, fill func(io.Writer) error) error {
-	file, err := os.OpenFile(path, newFileFlags, 0o600)
+func (s *Store) writeNew(name string, fill func(io.Writer) error) error {
+	file, err := s.folder.OpenFile(name, newFileFlags, 0o600)
 	if err != nil {
-		return withKind(fmt.Errorf("create %s: %w", filepath.Base(path), err))
+		return withKind(fmt.Errorf("create %s: %w", name, err))
 	}
 	err = fill(file)
 	if err == nil {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
-		return withKind(fmt.Errorf("write %s: %w", filepath.Base(path), err))
+		return withKind(fmt.Errorf("write %s: %w", name, err))
 	}
 	return nil
 }
@@ -79,30 +76,22 @@ func writeNew(path string, fill func(io.Writer) error) error {
 // rotateBackups moves every backup one place on, the oldest is lost, and the
 // copy in the making becomes the newest. Cut off at any point it leaves each
 // backup under one of the names.
-func rotateBackups(dir string) error {
+func (s *Store) rotateBackups() error {
 	for i := len(backupNames) - 1; i > 0; i-- {
-		err := os.Rename(filepath.Join(dir, backupNames[i-1]), filepath.Join(dir, backupNames[i]))
+		err := s.folder.Rename(backupNames[i-1], backupNames[i])
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return withKind(err)
 		}
 	}
-	if err := os.Rename(filepath.Join(dir, freshCopyName), filepath.Join(dir, backupNames[0])); err != nil {
+	if err := s.folder.Rename(freshCopyName, backupNames[0]); err != nil {
 		return withKind(err)
 	}
-	return syncDir(dir)
+	return withKind(s.folder.Sync())
 }
 
-func syncDir(dir string) error {
-	folder, err := os.Open(dir)
-	if err != nil {
-		return withKind(fmt.Errorf("open state folder: %w", err))
-	}
-	return withKind(errors.Join(folder.Sync(), folder.Close()))
-}
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return withKind(fmt.Errorf("remove %s: %w", filepath.Base(path), err))
+func (s *Store) removeIfThere(name string) error {
+	if err := s.folder.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return withKind(fmt.Errorf("remove %s: %w", name, err))
 	}
 	return nil
 }

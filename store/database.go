@@ -8,6 +8,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"prlagent/platform/safefile"
 )
 
 // database is a verified file in bbolt's hands.
@@ -17,12 +19,12 @@ type database struct {
 	contents fileContents
 }
 
-// openVerified locks the file at path, verifies it, hands the same descriptor to
+// openVerified locks a file of the folder, verifies it, hands the same descriptor to
 // bbolt, so that what was verified is what is used, and lets bbolt check it once
 // more. If only one meta is valid, the database gets a new epoch: the commit that
 // does so also overwrites the invalid meta, which Check would not accept.
-func openVerified(ctx context.Context, path string, opts Options) (*database, error) {
-	file, err := openRegular(path, os.O_RDWR)
+func openVerified(ctx context.Context, folder *safefile.Folder, name string, opts Options) (*database, error) {
+	file, err := openRegular(folder, name, os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +35,7 @@ func openVerified(ctx context.Context, path string, opts Options) (*database, er
 	if err != nil {
 		return nil, errors.Join(err, unlockAndClose(file))
 	}
-	if err = d.handToBolt(path, opts); err == nil && !d.contents.intact {
+	if err = d.handToBolt(opts); err == nil && !d.contents.intact {
 		err = d.startEpoch(Report{Outcome: OutcomeRepaired, Epoch: newEpoch(), PreviousEpoch: d.contents.header.Epoch,
 			Reason: "one of the two metas was invalid: the last commit may be lost"})
 	}
@@ -48,7 +50,7 @@ func openVerified(ctx context.Context, path string, opts Options) (*database, er
 
 // handToBolt opens the database on the descriptor that is open, with the options
 // of facts/macos.md 9.
-func (d *database) handToBolt(path string, opts Options) error {
+func (d *database) handToBolt(opts Options) error {
 	settings := &bolt.Options{
 		Timeout:      max(opts.LockWait, time.Millisecond), // 0 is for ever
 		FreelistType: bolt.FreelistMapType,
@@ -57,7 +59,7 @@ func (d *database) handToBolt(path string, opts Options) error {
 		OpenFile:     func(string, int, os.FileMode) (*os.File, error) { return d.file, nil },
 	}
 	err := runGuarded(func() (err error) {
-		d.bolt, err = bolt.Open(path, 0o600, settings)
+		d.bolt, err = bolt.Open(d.file.Name(), 0o600, settings)
 		return err
 	})
 	if err != nil {
@@ -117,14 +119,14 @@ func (d *database) close(stuck bool) error {
 	return withKind(runGuarded(d.bolt.Close))
 }
 
-// makeEmpty makes a database without records at path.
-func makeEmpty(path string, began Report, opts Options) error {
-	file, err := os.OpenFile(path, newFileFlags, 0o600)
+// makeEmpty makes a database without records in the folder.
+func makeEmpty(folder *safefile.Folder, name string, began Report, opts Options) error {
+	file, err := folder.OpenFile(name, newFileFlags, 0o600)
 	if err != nil {
 		return withKind(fmt.Errorf("create database: %w", err))
 	}
 	d := &database{file: file}
-	if err = d.handToBolt(path, opts); err == nil {
+	if err = d.handToBolt(opts); err == nil {
 		err = d.startEpoch(began)
 	}
 	return errors.Join(err, d.close(isPanic(err)))

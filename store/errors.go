@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"prlagent/platform/safefile"
 )
 
 // codedError is a kind of failure with a stable code. It is always wrapped;
@@ -87,6 +89,11 @@ func withKind(err error) error {
 }
 
 func kindOf(err error) error {
+	for _, refusal := range []error{safefile.ErrUnsafeDirectory, safefile.ErrSymlink, safefile.ErrNotRegular} {
+		if errors.Is(err, refusal) {
+			return ErrDenied
+		}
+	}
 	for _, row := range boltKinds {
 		if errors.Is(err, row.cause) {
 			return row.kind

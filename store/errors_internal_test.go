@@ -11,6 +11,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"prlagent/platform/safefile"
 )
 
 // CodeOf is the code that an error of this package carries, for the tests inside
@@ -84,8 +86,9 @@ func (r failingReader) ReadAt(buffer []byte, offset int64) (int, error) {
 // error is the disk's.
 func TestH50_FailingDiskIsNotDamage(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "state.db")
-	if err := makeEmpty(path, Report{Epoch: "epoch"}, Options{}); err != nil {
+	folder := openedFolder(t)
+	path := filepath.Join(folder.Path(), databaseName)
+	if err := makeEmpty(folder, databaseName, Report{Epoch: "epoch"}, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	file, err := os.Open(path)
@@ -106,6 +109,16 @@ func TestH50_FailingDiskIsNotDamage(t *testing.T) {
 	}
 }
 
+func openedFolder(t *testing.T) *safefile.Folder {
+	t.Helper()
+	folder, err := safefile.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = folder.Close() })
+	return folder
+}
+
 // FuzzWalk patches a healthy file. The reader must return, without a panic, and
 // what it accepts must be safe for bbolt to check and walk.
 func FuzzWalk(f *testing.F) {
@@ -118,17 +131,17 @@ func FuzzWalk(f *testing.F) {
 	f.Fuzz(func(t *testing.T, offset uint32, patch []byte) {
 		content := append([]byte(nil), healthy...)
 		copy(content[int(offset)%len(content):], patch)
-		path := filepath.Join(t.TempDir(), "state.db")
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+		folder := openedFolder(t)
+		if err := os.WriteFile(filepath.Join(folder.Path(), databaseName), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := verifyFile(path); err != nil {
+		if _, err := verifyFile(folder, databaseName); err != nil {
 			if !errors.Is(err, ErrDamaged) {
 				t.Errorf("error without damage: %v", err)
 			}
 			return
 		}
-		d, err := openVerified(t.Context(), path, Options{})
+		d, err := openVerified(t.Context(), folder, databaseName, Options{})
 		if errors.Is(err, ErrDamaged) && !isPanic(err) {
 			return // bbolt is stricter, about the heads of the meta pages
 		}

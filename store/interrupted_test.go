@@ -176,4 +176,7 @@ func closeFolder(t *testing.T, dir string, mode os.FileMode) {
 		must(t, os.Chown(filepath.Join(dir, name), nobody, -1))
 	}
 	must(t, os.Chown(dir, nobody, -1))
+	for above := filepath.Dir(dir); above != filepath.Clean(os.TempDir()) && above != "/"; above = filepath.Dir(above) {
+		must(t, os.Chmod(above, 0o755)) // it looks at the whole chain
+	}
 }

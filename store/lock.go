@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"prlagent/platform/safefile"
 )
 
 const (
@@ -16,38 +18,48 @@ const (
 	lockPoll = 50 * time.Millisecond
 )
 
-// prepareDir makes dir (its parent must exist) and refuses one in which another
-// user could exchange files.
-func prepareDir(dir string) error {
-	err := os.Mkdir(dir, 0o700)
-	if err == nil {
-		err = syncDir(filepath.Dir(dir)) // else a power loss may take it away, whatever is in it
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return withKind(fmt.Errorf("make state folder: %w", err))
-	}
+// openDir makes dir (its parent must exist) and refuses one in which another
+// user could exchange files, or which another user could exchange (H53).
+func openDir(dir string) (*safefile.Folder, error) {
 	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeDir(dir)
+	}
 	if err != nil {
-		return withKind(fmt.Errorf("inspect state folder: %w", err))
+		return nil, withKind(fmt.Errorf("inspect state folder: %w", err))
 	}
 	if !info.IsDir() {
-		return deniedError("%s is not a folder (links are not followed)", dir)
+		return nil, deniedError("%s is not a folder (links are not followed)", dir)
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return deniedError("%s has mode %04o: others may write there", dir, mode)
+		return nil, deniedError("%s has mode %04o: others may write there", dir, mode)
 	}
 	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
-		return deniedError("%s belongs to uid %d, not to uid %d", dir, owner, os.Geteuid())
+		return nil, deniedError("%s belongs to uid %d, not to uid %d", dir, owner, os.Geteuid())
 	}
-	return nil
+	folder, err := safefile.OpenFolder(dir)
+	if err != nil {
+		return nil, withKind(fmt.Errorf("open state folder: %w", err))
+	}
+	return folder, nil
 }
 
-// acquireLock takes the lock file of dir, which decides who is the daemon before
-// the database is touched (hardening H50). The file is never removed: a lock on
-// a removed file would exclude nobody. The lock ends with release.
-func acquireLock(ctx context.Context, dir string, wait time.Duration) (*os.File, error) {
-	flags := os.O_RDWR | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_CLOEXEC
-	file, err := os.OpenFile(filepath.Join(dir, lockName), flags, 0o600)
+func makeDir(dir string) (*safefile.Folder, error) {
+	if _, err := os.Lstat(filepath.Dir(dir)); err != nil {
+		return nil, withKind(fmt.Errorf("make state folder: %w", err))
+	}
+	folder, err := safefile.MakeFolder(dir, 0o700)
+	if err != nil {
+		return nil, withKind(fmt.Errorf("make state folder: %w", err))
+	}
+	return folder, nil
+}
+
+// acquireLock takes the lock file of a folder, which decides who is the daemon
+// before the database is touched (hardening H50). The file is never removed: a
+// lock on a removed file would exclude nobody. The lock ends with release.
+func acquireLock(ctx context.Context, folder *safefile.Folder, wait time.Duration) (*os.File, error) {
+	file, err := folder.OpenFile(lockName, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, withKind(fmt.Errorf("open lock file: %w", err))
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -67,7 +65,8 @@ type Report struct {
 // Open opens the state database in dir, after it took the lock and verified the
 // file, and restores it from a backup if, and only if, it is damaged. dir is
 // made (0700, its parent must exist) if absent, and refused (ErrDenied) if it
-// is a symbolic link, belongs to another user or is writable by others. Errors
+// is a symbolic link, belongs to another user, or if others can write in it or
+// exchange it or a folder above it (safefile.OpenFolder). Errors
 // are of the kinds of this package, or ctx's; with any of them the database
 // file is as it was.
 func Open(ctx context.Context, dir string, opts Options) (*Store, Report, error) {
@@ -77,17 +76,18 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, Report, error)
 	if opts.MaxSize == 0 {
 		opts.MaxSize = defaultMaxSize
 	}
-	if err := prepareDir(dir); err != nil {
-		return nil, Report{}, fmt.Errorf("open state database: %w", err)
-	}
-	lock, err := acquireLock(ctx, dir, opts.LockWait)
+	folder, err := openDir(dir)
 	if err != nil {
 		return nil, Report{}, fmt.Errorf("open state database: %w", err)
 	}
-	s := &Store{dir: dir, opts: opts, lockFile: lock}
+	lock, err := acquireLock(ctx, folder, opts.LockWait)
+	if err != nil {
+		return nil, Report{}, fmt.Errorf("open state database: %w", errors.Join(err, folder.Close()))
+	}
+	s := &Store{folder: folder, opts: opts, lockFile: lock}
 	report, err := s.openDatabase(ctx)
 	if err != nil {
-		return nil, Report{}, fmt.Errorf("open state database: %w", errors.Join(err, unlockAndClose(lock)))
+		return nil, Report{}, fmt.Errorf("open state database: %w", errors.Join(err, unlockAndClose(lock), folder.Close()))
 	}
 	return s, report, nil
 }
@@ -113,8 +113,7 @@ func (s *Store) openDatabase(ctx context.Context) (Report, error) {
 
 // openOrRecover opens the database as it is, or what recovery puts in its place.
 func (s *Store) openOrRecover(ctx context.Context) (Report, *database, error) {
-	path := filepath.Join(s.dir, databaseName)
-	db, err := s.openPresent(ctx, path)
+	db, err := s.openPresent(ctx)
 	if err == nil {
 		return presentReport(db), db, nil
 	}
@@ -125,19 +124,19 @@ func (s *Store) openOrRecover(ctx context.Context) (Report, *database, error) {
 	if err != nil {
 		return Report{}, nil, err
 	}
-	db, err = openVerified(ctx, path, s.opts)
+	db, err = openVerified(ctx, s.folder, databaseName, s.opts)
 	return report, db, err
 }
 
-func (s *Store) openPresent(ctx context.Context, path string) (*database, error) {
-	_, err := os.Lstat(path)
+func (s *Store) openPresent(ctx context.Context) (*database, error) {
+	_, err := s.folder.Lstat(databaseName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errMissing
 	}
 	if err != nil {
 		return nil, withKind(fmt.Errorf("inspect: %w", err))
 	}
-	return openVerified(ctx, path, s.opts)
+	return openVerified(ctx, s.folder, databaseName, s.opts)
 }
 
 func presentReport(db *database) Report {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -28,8 +27,8 @@ var errMissing = fmt.Errorf("%w: state.db is missing", ErrDamaged)
 // names, and the lock is held.
 func (s *Store) removeLeftovers() error {
 	return errors.Join(
-		removeIfThere(filepath.Join(s.dir, freshName)),
-		removeIfThere(filepath.Join(s.dir, freshCopyName)))
+		s.removeIfThere(freshName),
+		s.removeIfThere(freshCopyName))
 }
 
 // recoverDatabase puts a good database in the place of a damaged or missing
@@ -55,11 +54,11 @@ func (s *Store) recoverDatabase(ctx context.Context, cause error) (report Report
 			return Report{}, errors.Join(err, s.removeLeftovers())
 		}
 	}
-	if err := os.Rename(filepath.Join(s.dir, freshName), filepath.Join(s.dir, databaseName)); err != nil {
+	if err := s.folder.Rename(freshName, databaseName); err != nil {
 		return Report{}, withKind(fmt.Errorf("install database: %w", err))
 	}
-	if err := syncDir(s.dir); err != nil {
-		return Report{}, err
+	if err := s.folder.Sync(); err != nil {
+		return Report{}, withKind(err)
 	}
 	if report.BadFile == "" {
 		return report, nil
@@ -84,30 +83,29 @@ func (s *Store) prepareFresh(ctx context.Context, report *Report) error {
 		default:
 			return err
 		}
-		if err := removeIfThere(filepath.Join(s.dir, freshName)); err != nil {
+		if err := s.removeIfThere(freshName); err != nil {
 			return err
 		}
 	}
-	return makeEmpty(filepath.Join(s.dir, freshName), *report, s.opts)
+	return makeEmpty(s.folder, freshName, *report, s.opts)
 }
 
 // freshFrom copies the backup the report names to state.db.new, verifies the
 // copy, and gives it the epoch of the report, which learns the epoch before.
 func (s *Store) freshFrom(ctx context.Context, report *Report) error {
-	source, err := openRegular(filepath.Join(s.dir, report.RestoredFrom), os.O_RDONLY)
+	source, err := openRegular(s.folder, report.RestoredFrom, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
 	defer source.Close()
-	fresh := filepath.Join(s.dir, freshName)
-	err = writeNew(fresh, func(file io.Writer) error {
+	err = s.writeNew(freshName, func(file io.Writer) error {
 		_, err := io.Copy(file, source)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	db, err := openVerified(ctx, fresh, s.opts)
+	db, err := openVerified(ctx, s.folder, freshName, s.opts)
 	if err != nil {
 		return err
 	}
@@ -120,7 +118,7 @@ func (s *Store) freshFrom(ctx context.Context, report *Report) error {
 
 func (s *Store) anyBackup() bool {
 	return slices.ContainsFunc(backupNames, func(name string) bool {
-		_, err := os.Lstat(filepath.Join(s.dir, name))
+		_, err := s.folder.Lstat(name)
 		return err == nil
 	})
 }
@@ -134,7 +132,7 @@ func (s *Store) nameForBad() (string, error) {
 	base := badPrefix + s.opts.Now().UTC().Format(badTime)
 	name := base
 	for n := 1; ; n++ {
-		_, err := os.Lstat(filepath.Join(s.dir, name))
+		_, err := s.folder.Lstat(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return name, nil
 		}
@@ -148,7 +146,7 @@ func (s *Store) nameForBad() (string, error) {
 // keepBad gives the damaged file its second name, so that it survives when the
 // new one takes the first.
 func (s *Store) keepBad(name string) error {
-	err := os.Link(filepath.Join(s.dir, databaseName), filepath.Join(s.dir, name))
+	err := s.folder.Link(databaseName, name)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return withKind(fmt.Errorf("keep damaged file: %w", err))
 	}
@@ -157,7 +155,7 @@ func (s *Store) keepBad(name string) error {
 
 // keptAlready returns the second name of the damaged file, or "".
 func (s *Store) keptAlready() (string, error) {
-	file, err := os.Lstat(filepath.Join(s.dir, databaseName))
+	file, err := s.folder.Lstat(databaseName)
 	if err != nil {
 		return "", withKind(fmt.Errorf("inspect damaged file: %w", err))
 	}
@@ -166,8 +164,8 @@ func (s *Store) keptAlready() (string, error) {
 		return "", err
 	}
 	for _, name := range kept {
-		other, err := os.Lstat(filepath.Join(s.dir, name))
-		if err == nil && os.SameFile(file, other) {
+		other, err := s.folder.Lstat(name)
+		if err == nil && file.IsSameFile(other) {
 			return name, nil
 		}
 	}
@@ -176,16 +174,12 @@ func (s *Store) keptAlready() (string, error) {
 
 // badFiles lists the damaged files, oldest first.
 func (s *Store) badFiles() ([]string, error) {
-	entries, err := os.ReadDir(s.dir)
+	names, err := s.folder.Names()
 	if err != nil {
 		return nil, withKind(fmt.Errorf("list state folder: %w", err))
 	}
-	var names []string
-	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), badPrefix) {
-			names = append(names, entry.Name())
-		}
-	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, badPrefix) })
+	slices.Sort(names)
 	return names, nil
 }
 
@@ -198,7 +192,7 @@ func (s *Store) pruneBad(justKept string) error {
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return name == justKept })
 	for len(names) >= badFilesKept {
-		if err := removeIfThere(filepath.Join(s.dir, names[0])); err != nil {
+		if err := s.removeIfThere(names[0]); err != nil {
 			return err
 		}
 		names = names[1:]

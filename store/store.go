@@ -6,17 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
 	bolt "go.etcd.io/bbolt"
+
+	"prlagent/platform/safefile"
 )
 
 // Store is the open state database. It is safe for concurrent use; one Update
 // runs at a time.
 type Store struct {
-	dir      string
+	folder   *safefile.Folder
 	opts     Options
 	lockFile *os.File
 	db       *database
@@ -154,7 +155,7 @@ func (s *Store) Close() error {
 	if lock == nil {
 		return nil
 	}
-	return withKind(errors.Join(s.db.close(stuck), unlockAndClose(lock)))
+	return withKind(errors.Join(s.db.close(stuck), unlockAndClose(lock), s.folder.Close()))
 }
 
 // NewEpoch starts a new epoch and returns it; for an agent that finds itself on
@@ -288,8 +289,8 @@ func (s *Store) Erase() error {
 		return fmt.Errorf("erase: %w", err)
 	}
 	for _, name := range backupNames {
-		if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return withKind(fmt.Errorf("erase backup: %w", err))
+		if err := s.removeIfThere(name); err != nil {
+			return fmt.Errorf("erase backup: %w", err)
 		}
 	}
 	return s.writeBackup()

@@ -202,7 +202,7 @@ func (r *recorder) enters(info syscallInfo) error {
 // replaying the recording: it must end with the folder as it is.
 var changingCalls = map[int]func(r *recorder, call syscallInfo, result int64) (*change, error){
 	unix.SYS_OPENAT: func(r *recorder, call syscallInfo, _ int64) (*change, error) {
-		name, err := r.nameAt(call.argument(1))
+		name, err := r.nameAt(call, 0)
 		if name == "" || call.argument(2)&unix.O_CREAT == 0 {
 			return nil, err
 		}
@@ -224,10 +224,10 @@ var changingCalls = map[int]func(r *recorder, call syscallInfo, result int64) (*
 		return r.onFile(call, change{Op: opSync})
 	},
 	unix.SYS_RENAMEAT: func(r *recorder, call syscallInfo, _ int64) (*change, error) {
-		return r.onNames(call, opRename, 1, 3)
+		return r.onNames(call, opRename, 0, 2)
 	},
-	unix.SYS_LINKAT:   func(r *recorder, call syscallInfo, _ int64) (*change, error) { return r.onNames(call, opLink, 1, 3) },
-	unix.SYS_UNLINKAT: func(r *recorder, call syscallInfo, _ int64) (*change, error) { return r.onNames(call, opRemove, 1, 1) },
+	unix.SYS_LINKAT:   func(r *recorder, call syscallInfo, _ int64) (*change, error) { return r.onNames(call, opLink, 0, 2) },
+	unix.SYS_UNLINKAT: func(r *recorder, call syscallInfo, _ int64) (*change, error) { return r.onNames(call, opRemove, 0, 0) },
 }
 
 func (r *recorder) left(call syscallInfo, result int64) (*change, error) {
@@ -238,12 +238,16 @@ func (r *recorder) left(call syscallInfo, result int64) (*change, error) {
 	return made(r, call, result)
 }
 
-// nameAt reads a path from the child's memory and returns the name in the
-// folder, or "".
-func (r *recorder) nameAt(address uint64) (string, error) {
-	raw, err := r.memory(address, pathMax)
-	path, _, _ := bytes.Cut(raw, []byte{0})
-	return r.nameOf(string(path)), err
+// nameAt reads a path from the child's memory, that of the argument after the
+// folder which it is relative to, and returns the name in the folder, or "".
+func (r *recorder) nameAt(call syscallInfo, argument int) (string, error) {
+	raw, err := r.memory(call.argument(argument+1), pathMax)
+	end, _, _ := bytes.Cut(raw, []byte{0})
+	path := string(end)
+	if !filepath.IsAbs(path) && r.nameOfDescriptor(call.descriptor(argument)) == folderItself {
+		path = filepath.Join(r.dir, path)
+	}
+	return r.nameOf(path), err
 }
 
 func (r *recorder) nameOf(path string) string {
@@ -287,11 +291,11 @@ func (r *recorder) onFile(call syscallInfo, made change) (*change, error) {
 }
 
 func (r *recorder) onNames(call syscallInfo, op string, from, to int) (*change, error) {
-	name, err := r.nameAt(call.argument(from))
+	name, err := r.nameAt(call, from)
 	if err != nil || name == "" {
 		return nil, err
 	}
-	target, err := r.nameAt(call.argument(to))
+	target, err := r.nameAt(call, to)
 	return &change{Op: op, Name: name, To: target}, err
 }
 

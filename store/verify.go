@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"syscall"
+
+	"prlagent/platform/safefile"
 )
 
 // fileContents is what a verified file turned out to hold.
@@ -17,8 +17,8 @@ type fileContents struct {
 // verifyFile reads a whole database file without mapping it and checks
 // structure, records and tallies. The error is ErrDamaged only if the content is
 // wrong, never for a failure of the system.
-func verifyFile(path string) (fileContents, error) {
-	file, err := openRegular(path, os.O_RDONLY)
+func verifyFile(folder *safefile.Folder, name string) (fileContents, error) {
+	file, err := openRegular(folder, name, os.O_RDONLY)
 	if err != nil {
 		return fileContents{}, err
 	}
@@ -37,18 +37,10 @@ func verifyOpen(file *os.File) (fileContents, error) {
 }
 
 // openRegular opens a file that must be a regular one and no link.
-func openRegular(path string, access int) (*os.File, error) {
-	file, err := os.OpenFile(path, access|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+func openRegular(folder *safefile.Folder, name string, access int) (*os.File, error) {
+	file, err := folder.OpenFile(name, access, 0)
 	if err != nil {
 		return nil, withKind(fmt.Errorf("open: %w", err))
-	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = deniedError("%s is not a regular file", filepath.Base(path))
-	}
-	if err != nil {
-		_ = file.Close()
-		return nil, withKind(err)
 	}
 	return file, nil
 }

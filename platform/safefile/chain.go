@@ -45,8 +45,9 @@ type chain struct {
 
 // openChain opens the folder at a path. See OpenFolder for what it refuses.
 func (c *chain) openChain(path string) (*os.File, error) {
-	if !filepath.IsAbs(path) {
-		return nil, pathError("open", path, errRelative)
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, pathError("open", path, err)
 	}
 	at, rest := "/", components(path)
 	folder, err := os.OpenFile(at, folderFlags, 0)
@@ -73,12 +74,11 @@ func (c *chain) openChain(path string) (*os.File, error) {
 	return folder, nil
 }
 
-// components are the names on the way from "/" to a path; none for "/" itself.
+// components are the names on the way from "/" to a clean path; none for "/"
+// itself.
 func components(path string) []string {
-	return strings.FieldsFunc(filepath.Clean(path), func(c rune) bool { return c == '/' })
+	return strings.FieldsFunc(path, func(c rune) bool { return c == '/' })
 }
-
-var errRelative = errors.New("not an absolute path")
 
 const folderFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 
