@@ -41,7 +41,7 @@ const (
 	IdentityFile  = StateFolder + "/node.json"
 	LocalConfig   = SupportFolder + "/config.plist"
 	ManagedConfig = "/Library/Managed Preferences/org.prlagent.agent.plist"
-	LogFolder     = "/Library/Logs/prlagent"
+	LogFolder     = SupportFolder + "/logs" // with launchd's file for standard error (H53)
 	LogFile       = LogFolder + "/prlagentd.log"
 )
 

@@ -56,8 +56,8 @@ var house = map[string]room{
 	"agent":          {slices.Concat([]string{"agent/..."}, machine), []string{"github.com/rs/zerolog"}},
 
 	"cmd/prlagentd": {[]string{"cmd/prlagentd/..."}, nil},
-	"cmd/prlagentd/daemon": {[]string{"agent", "agent/config", "agent/localapi", "agent/protocol", "launchd", "platform/text", "store"},
-		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/kardianos/service", "gopkg.in/natefinch/lumberjack.v2"}},
+	"cmd/prlagentd/daemon": {[]string{"agent", "agent/config", "agent/localapi", "agent/protocol", "launchd", "platform/safefile", "platform/text", "store"},
+		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/kardianos/service"}},
 	"cmd/prlagent":     {[]string{"cmd/prlagent/..."}, nil},
 	"cmd/prlagent/cli": {[]string{"agent/localapi", "agent/policy", "agent/protocol", "platform/..."}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
 	"cmd/prlportal":    {[]string{"cmd/prlportal/cli"}, nil},

@@ -87,8 +87,10 @@ func AgentJob() Job {
 		// whenever the job can start, and it is root's alone to write.
 		WorkingDirectory: supportFolder,
 		// Panics only: the log goes to a rotated file of our own
-		// (facts/macos.md 11), and launchd does not rotate this one.
-		StandardErrorPath: "/Library/Logs/prlagent/prlagentd.panic.log",
+		// (facts/macos.md 11), and launchd does not rotate this one: the daemon
+		// empties it at its start. launchd opens it as root and makes no folder,
+		// so it lies where only root can put a link in its place (H53).
+		StandardErrorPath: supportFolder + "/logs/prlagentd.panic.log",
 		// launchd ends the tools that still run when the daemon dies.
 		AbandonProcessGroup: false,
 	}

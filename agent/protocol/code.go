@@ -153,6 +153,7 @@ const (
 	CodeStoreDamaged   Code = "store_damaged"
 	CodeStoreFull      Code = "store_full"
 	CodeStoreDenied    Code = "store_denied"
+	CodeFolderWritable Code = "folder_writable"
 	CodeStoreIO        Code = "store_io"
 	CodeSnapshotsOld   Code = "snapshots_old"
 	CodeStateRestored  Code = "state_restored"
@@ -305,6 +306,7 @@ var Codes = map[Code]CodeText{
 	CodeStoreDamaged:   {Failure, "The state database is damaged.", "Restart the agent: it restores a backup and keeps the bad file."},
 	CodeStoreFull:      {Failure, "The disk is full; the agent cannot keep its state.", "Free some disk space."},
 	CodeStoreDenied:    {Failure, "The agent may not write its state folder.", "Check owner and mode of the state folder."},
+	CodeFolderWritable: {Failure, "Others than root can change a folder above the agent's files.", "Give the folder to root, and take the right to write from its group and others: sudo chown root FOLDER; sudo chmod go-w FOLDER."},
 	CodeStoreIO:        {Failure, "The state database cannot be read or written.", "Check the disk; the agent tries again."},
 	CodeSnapshotsOld:   {Failure, "The snapshot files could not be written; what other programs read there is old.", "Free some disk space; the agent tries again. If it stays, see the log."},
 	CodeStateRestored:  {Warning, "The state database was damaged and was restored from a backup.", "The bad file is kept beside it; check the disk."},

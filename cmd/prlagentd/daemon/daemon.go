@@ -15,11 +15,13 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"prlagent/agent"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/launchd"
 	"prlagent/platform/text"
 	"prlagent/store"
 )
@@ -148,11 +150,17 @@ func runDaemon(f programFlags) error {
 	if err != nil {
 		return err
 	}
+	panicLog := filepath.Join(root, launchd.AgentJob().StandardErrorPath)
+	if err := boundPanicLog(os.Stderr, panicLog); err != nil {
+		fmt.Fprintln(os.Stderr, "prlagentd:", text.DisplayError(err))
+	}
 	log, err := openLog(filepath.Join(root, agent.LogFile), f.logLevel)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
+	zerolog.ErrorHandler = tellOnce(os.Stderr)
+	tellOfOldLogs(log.logger, filepath.Join(root, oldLogFolder))
 	if root != "" {
 		if err := installSelf(root); err != nil {
 			return err
@@ -169,6 +177,17 @@ func runDaemon(f programFlags) error {
 		}
 		return err
 	})
+}
+
+// oldLogFolder is where the log was before it moved below the support folder.
+// Members of the admin group can exchange it, so root does nothing there.
+const oldLogFolder = "/Library/Logs/prlagent"
+
+// tellOfOldLogs says that there are logs which nobody writes or removes any more.
+func tellOfOldLogs(log zerolog.Logger, folder string) {
+	if _, err := os.Lstat(folder); err == nil {
+		log.Warn().Str("folder", oldLogFolder).Msg("logs of an older version are left; remove the folder by hand")
+	}
 }
 
 // tuneMemory trades a little CPU in the seconds of a pass for a small idle

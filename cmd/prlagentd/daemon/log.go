@@ -1,38 +1,33 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/rs/zerolog"
-	"gopkg.in/natefinch/lumberjack.v2"
 
 	"prlagent/platform/text"
 )
 
-// The log keeps itself small: five files of ten megabytes.
+// The log keeps itself small, whatever is written to it: a file of ten megabytes
+// and five more, compressed.
 const (
-	logMegabytes = 10
-	logFiles     = 5
+	maxLogSize  = 10 << 20 // bytes
+	rotatedLogs = 5
 )
 
 // fileLog is the rotated log file.
 type fileLog struct {
 	logger zerolog.Logger
-	file   *logFile
+	file   *rotatedFile
 }
 
 // openLog opens the log in a folder that anybody may list; the file itself is
 // for root (facts/macos.md 11). Whatever a line of it has of others' names and
 // errors can neither steer a terminal nor fill the disk (H15).
 func openLog(path, level string) (*fileLog, error) {
-	if err := makeLogFolder(filepath.Dir(path)); err != nil {
-		return nil, fmt.Errorf("make log folder: %w", err)
-	}
 	parsed := zerolog.InfoLevel
 	if level != "" {
 		var err error
@@ -40,72 +35,45 @@ func openLog(path, level string) (*fileLog, error) {
 			return nil, &exitError{exitUsage, "--log-level must be debug, info, warn or error"}
 		}
 	}
+	file := &rotatedFile{path: path, maxSize: maxLogSize, kept: rotatedLogs}
+	if err := file.findFolder(); err != nil {
+		return nil, err
+	}
 	zerolog.SetGlobalLevel(parsed) // until the configuration is read
-	file := &logFile{rotated: &lumberjack.Logger{Filename: path, MaxSize: logMegabytes, MaxBackups: logFiles, Compress: true}}
 	return &fileLog{logger: zerolog.New(text.LogWriter{Out: file}).With().Timestamp().Logger(), file: file}, nil
 }
 
 // Close closes the file.
 func (l *fileLog) Close() { _ = l.file.Close() }
 
-// logFile is the rotated file, which writes where a reader looks: a file that
-// was deleted or replaced since the last record is made anew (H53).
-type logFile struct {
-	mutex   sync.Mutex
-	rotated *lumberjack.Logger
-	open    bool
-	written fs.FileInfo // the file after the last record; nil = it was gone by then
-}
-
-// Write writes one record.
-func (f *logFile) Write(record []byte) (int, error) {
-	f.mutex.Lock()
-	defer f.mutex.Unlock()
-	path := f.rotated.Filename
-	if found, err := os.Lstat(path); f.open && (err != nil || f.written == nil || !os.SameFile(found, f.written)) {
-		if err := f.reopen(found); err != nil {
-			return 0, err
-		}
+// tellOnce makes an error handler for zerolog that tells the first error only: a
+// log that cannot be written must not fill launchd's file beside it.
+func tellOnce(stderr io.Writer) func(error) {
+	var once sync.Once
+	return func(err error) {
+		once.Do(func() { fmt.Fprintln(stderr, "prlagentd: the log cannot be written:", text.DisplayError(err)) })
 	}
-	n, err := f.rotated.Write(record)
-	f.open = true
-	f.written, _ = os.Lstat(path)
-	return n, err
 }
 
-// reopen lets the next write open the path anew. What stands there and is no
-// file is no log, and may lead elsewhere.
-func (f *logFile) reopen(found fs.FileInfo) error {
-	path := f.rotated.Filename
-	if found != nil && !found.Mode().IsRegular() {
-		if err := os.Remove(path); err != nil {
-			return fmt.Errorf("remove what is no log: %w", err)
-		}
-	}
-	if err := makeLogFolder(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("make log folder: %w", err)
-	}
-	return f.rotated.Close()
-}
+// maxPanicLog is how large the file may be that launchd keeps of our standard
+// error, in bytes. launchd does not rotate it (facts/macos.md 11).
+const maxPanicLog = 1 << 20
 
-// Close closes the file.
-func (f *logFile) Close() error {
-	f.mutex.Lock()
-	defer f.mutex.Unlock()
-	f.open = false
-	return f.rotated.Close()
-}
-
-// makeLogFolder sets the mode of a folder that it makes: under the job's umask
-// of 077 nobody but root could list it. One that is there keeps its own.
-func makeLogFolder(folder string) error {
-	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
+// boundPanicLog empties launchd's file for our standard error if it is too large.
+// It is done through the descriptor that launchd gave us: nothing is opened by a
+// path, and a file that lies elsewhere is left alone.
+func boundPanicLog(stderr *os.File, path string) error {
+	ours, err := stderr.Stat()
+	if err != nil || !ours.Mode().IsRegular() || ours.Size() <= maxPanicLog {
 		return err
 	}
-	if err := os.Mkdir(folder, 0o755); errors.Is(err, fs.ErrExist) {
-		return nil
-	} else if err != nil {
+	there, err := os.Lstat(path)
+	if err != nil || !os.SameFile(ours, there) {
 		return err
 	}
-	return os.Chmod(folder, 0o755)
+	if err := stderr.Truncate(0); err != nil {
+		return fmt.Errorf("empty the panic log: %w", err)
+	}
+	_, err = stderr.Seek(0, io.SeekStart)
+	return err
 }

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/safefile"
 	"prlagent/platform/text"
 )
 
@@ -170,7 +171,9 @@ func TestALogThatWasDeletedDuringARecordIsMadeAnew(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	log.file.written = nil // as it was gone when the record had been written
+	if gone, err := safefile.EntryOf(log.file.file); err != nil || gone.Links != 0 || !gone.IsSameFile(log.file.written) {
+		t.Errorf("what was written to is %+v, remembered as %+v, %v", gone, log.file.written, err)
+	}
 	log.logger.Info().Msg("after")
 	if written, err := os.ReadFile(path); err != nil || !bytes.Contains(written, []byte("after")) {
 		t.Errorf("%q, %v", written, err)
