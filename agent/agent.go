@@ -132,6 +132,8 @@ type parts struct {
 	toolRuns   func() map[string]uint64
 	setLevel   func(string) // of the log; the words of the configuration
 
+	ownFolders []string // that nobody but root may be able to change, as paths on this disk
+
 	restoreSocket func(context.Context) (restored bool, err error) // if something removed its file
 }
 
@@ -167,6 +169,8 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 		},
 		toolRuns: tools.Runs,
 		setLevel: setLogLevel,
+
+		ownFolders: append(localapi.OwnFoldersUnder(options.Root), filepath.Dir(localConfig(options, mac))),
 	}
 }
 
@@ -246,12 +250,15 @@ func localConfig(options Options, mac *platform.Machine) string {
 // prepareFolders makes the agent's own folders. Modes are set on purpose: the
 // job's umask is 077, and the snapshot's folder must be readable by all.
 func prepareFolders(mac *platform.Machine) error {
-	for folder, mode := range map[string]fs.FileMode{SupportFolder: 0o755, StateFolder: 0o700} {
-		path := mac.Path(folder)
-		if err := os.MkdirAll(path, 0o755); err != nil {
+	for _, own := range []struct {
+		folder string
+		mode   fs.FileMode
+	}{{SupportFolder, 0o755}, {StateFolder, 0o700}} {
+		made, err := safefile.MakeFolder(mac.Path(own.folder), 0o755)
+		if err != nil {
 			return fmt.Errorf("make folder: %w", err)
 		}
-		if err := os.Chmod(path, mode); err != nil {
+		if err := errors.Join(made.Chmod(own.mode), made.Close()); err != nil {
 			return fmt.Errorf("set mode of folder: %w", err)
 		}
 	}

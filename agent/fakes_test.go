@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -199,7 +200,7 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 		portal: &fakePortal{policy: protocol.PolicyReport{State: protocol.PolicyNone}},
 	}
 	d.agent = newAgent(parts{
-		log: zerolog.Nop(), snapshots: folder, identity: filepath.Join(folder, "state", "node.json"),
+		log: zerolog.Nop(), owner: uint32(os.Geteuid()), snapshots: folder, identity: filepath.Join(folder, "state", "node.json"),
 		looker:     d.mac,
 		loadConfig: func() config.Config { return settings },
 		connect: func(_ config.Config, _ protocol.Host, _ *store.Store, box *outbox.Outbox) exchanger {

@@ -29,7 +29,7 @@ var (
 		protocol.CodeNetworkSignIn, protocol.CodePossiblyCaptive,
 	}
 	unusedConfig = []protocol.Code{
-		protocol.CodeProfileRemoved, protocol.CodeConfigUnreadable, protocol.CodeConfigInvalid,
+		protocol.CodeProfileRemoved, protocol.CodeConfigUnreadable, protocol.CodeFolderWritable, protocol.CodeConfigInvalid,
 		protocol.CodeConfigUnknownKey, protocol.CodeConfigNestedKey, protocol.CodeConfigNoKeys,
 	}
 	noTools = []protocol.Code{protocol.CodePDNotInstalled, protocol.CodeToolsUntrusted}
@@ -137,8 +137,13 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 		}
 	}
 	add(storeCode(l.agent.opened.Outcome), status.Store.Reason)
+	for _, folder := range l.known.unsafe {
+		add(protocol.CodeFolderWritable, folder)
+	}
 	for _, problem := range status.Config.Problems {
-		add(problem.Code, problem.Key+": "+problem.Text)
+		if problem.Code != protocol.CodeFolderWritable { // said by its folder, once
+			add(problem.Code, problem.Key+": "+problem.Text)
+		}
 	}
 	if status.Config.LocallyManaged {
 		add(protocol.CodeLocallyManaged, "")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"prlagent/agent/checkin"
 	"prlagent/agent/config"
@@ -11,6 +12,7 @@ import (
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/agent/trigger"
+	"prlagent/platform/safefile"
 	"prlagent/store"
 )
 
@@ -19,7 +21,8 @@ import (
 type knowledge struct {
 	configuration config.Config
 	look          inventory.Look
-	identityOf    string // the Mac and configuration whose identity was checked
+	identityOf    string   // the Mac and configuration whose identity was checked
+	unsafe        []string // which folders others can change, and how
 }
 
 // look is one look at the Mac. It belongs to the goroutine that runs it, which
@@ -48,6 +51,7 @@ func (l *look) observe() localapi.Step {
 	parts := l.agent.parts
 	l.known.configuration = parts.loadConfig()
 	parts.setLevel(l.known.configuration.LogLevel)
+	l.known.unsafe = unsafeFolders(parts.ownFolders, parts.owner)
 	now, err := l.collect()
 	if err != nil {
 		l.failed = cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)
@@ -64,6 +68,18 @@ func (l *look) observe() localapi.Step {
 		return failed(now.Code, now.Detail)
 	}
 	return localapi.Step{Outcome: localapi.StepDone, Code: now.Code, Detail: now.Detail}
+}
+
+// unsafeFolders says which of the folders, or of those above them, others than
+// root can change (H53), each once.
+func unsafeFolders(folders []string, owner uint32) (found []string) {
+	for _, folder := range folders {
+		err := safefile.CheckFolder(folder, owner)
+		if errors.Is(err, safefile.ErrUnsafeDirectory) && !slices.Contains(found, err.Error()) {
+			found = append(found, err.Error())
+		}
+	}
+	return found
 }
 
 func (l *look) collect() (inventory.Look, error) {

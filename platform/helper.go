@@ -7,39 +7,33 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"prlagent/platform/safefile"
 )
 
 var errReplaceable = errors.New("somebody else could have replaced it")
 
 // checkHelper makes sure that nobody but root, or who plays root, can have put
 // the helper where it is: otherwise one user's program would run as another
-// user. It must be a file and no link, it and every folder above it ours or
-// root's, and not writable by others; a folder that is must be sticky.
+// user. It must be a file of ours or root's and no link, not writable by others,
+// in a folder that is nobody else's either (safefile.OpenFolder).
 func (m *Machine) checkHelper() error {
 	path := m.Path(Helper)
-	lowest, err := filepath.EvalSymlinks(filepath.Dir(path))
+	folder, err := safefile.OpenFolder(filepath.Dir(path))
+	if errors.Is(err, safefile.ErrUnsafeDirectory) {
+		return fmt.Errorf("a folder above the program: %w", errReplaceable)
+	}
 	if err != nil {
 		return withoutPath(err)
 	}
-	var stat unix.Stat_t
-	if err := unix.Lstat(path, &stat); err != nil {
-		return err
+	defer folder.Close()
+	program, err := folder.Lstat(filepath.Base(path))
+	if err != nil {
+		return withoutPath(err)
 	}
-	if stat.Mode&unix.S_IFMT != unix.S_IFREG || !isOurs(stat.Uid) || stat.Mode&0o002 != 0 || stat.Uid == 0 && stat.Mode&0o020 != 0 {
+	if !program.Regular || !isOurs(program.UID) || program.Mode&0o002 != 0 || program.UID == 0 && program.Mode&0o020 != 0 {
 		return fmt.Errorf("the program: %w", errReplaceable)
 	}
-	for folder := lowest; ; folder = filepath.Dir(folder) {
-		if err := unix.Lstat(folder, &stat); err != nil {
-			return err
-		}
-		if !isOurs(stat.Uid) || stat.Mode&0o002 != 0 && stat.Mode&unix.S_ISVTX == 0 {
-			return fmt.Errorf("a folder above the program: %w", errReplaceable)
-		}
-		if folder == filepath.Dir(folder) {
-			return nil
-		}
-	}
+	return nil
 }
 
 func isOurs(uid uint32) bool { return uid == 0 || uid == uint32(os.Geteuid()) }

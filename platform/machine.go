@@ -53,6 +53,18 @@ func (m *Machine) Path(macPath string) string {
 	return filepath.Join(m.root, filepath.Clean("/"+macPath))
 }
 
+// Owner is the uid of who plays root: 0, or below a root whose folder that is.
+func (m *Machine) Owner() (uint32, error) {
+	if m.root == "" {
+		return 0, nil
+	}
+	var stat unix.Stat_t
+	if err := unix.Stat(m.root, &stat); err != nil {
+		return 0, fmt.Errorf("look at root: %w", err)
+	}
+	return stat.Uid, nil
+}
+
 // FreeSpace gives the bytes that an ordinary process can still write on the
 // volume that holds macPath. Purgeable space does not count (facts/macos.md 8).
 func (m *Machine) FreeSpace(macPath string) (uint64, error) {

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +18,7 @@ import (
 
 	"prlagent/agent/outbox"
 	"prlagent/agent/protocol"
+	"prlagent/platform/safefile"
 	"prlagent/store"
 )
 
@@ -197,7 +198,12 @@ func (c *Client) loadIdentity() error {
 // replaceDamaged keeps a damaged identity beside the new one: what cannot be kept
 // is not overwritten.
 func replaceDamaged(path string, fresh Identity) error {
-	if err := os.Rename(path, path+".damaged"); err != nil {
+	folder, err := safefile.OpenFolder(filepath.Dir(path))
+	if err == nil {
+		name := filepath.Base(path)
+		err = errors.Join(folder.Rename(name, name+".damaged"), folder.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("keep the damaged identity: %w", err)
 	}
 	return fresh.Save(path)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"prlagent/agent/protocol"
@@ -62,7 +63,7 @@ const identityVersion = 1
 // uses it. Errors: ErrForeign and ErrDamaged with a fresh identity that is not
 // written yet, ErrHostUnknown, and those of reading and writing the file.
 func LoadIdentity(path string, host protocol.Host) (Identity, error) {
-	data, err := safefile.ReadOwnedFile(path, uint32(os.Geteuid()), maxIdentity)
+	data, err := readIdentity(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		fresh, err := newIdentity(host)
 		if err != nil {
@@ -74,6 +75,15 @@ func LoadIdentity(path string, host protocol.Host) (Identity, error) {
 		return Identity{}, fmt.Errorf("read identity: %w", err)
 	}
 	return checkIdentity(data, host)
+}
+
+func readIdentity(path string) ([]byte, error) {
+	folder, err := safefile.OpenFolder(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	return folder.ReadOwnedFile(filepath.Base(path), uint32(os.Geteuid()), maxIdentity)
 }
 
 func checkIdentity(data []byte, host protocol.Host) (Identity, error) {
@@ -142,7 +152,12 @@ func (i Identity) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("encode identity: %w", err)
 	}
-	if err := safefile.WriteFile(path, data, 0o600); err != nil {
+	folder, err := safefile.OpenFolder(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("write identity: %w", err)
+	}
+	defer folder.Close()
+	if err := folder.WriteFile(filepath.Base(path), data, 0o600, -1); err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}
 	return nil

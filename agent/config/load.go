@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"path/filepath"
 	"strings"
 
 	"prlagent/agent/protocol"
@@ -105,14 +105,12 @@ func (f configFile) isHidden() bool { return f.problem != nil && f.values == nil
 
 // readFile reads one property list. Root's config.plist must be closed to all
 // but its owner: it may hold the enrollment secret, and 0600 is how root says
-// that nobody else wrote it.
+// that nobody else wrote it. Neither is believed in a folder that others can
+// change or exchange (H53).
 func readFile(path string, owner uint32, source Source) configFile {
-	data, err := safefile.ReadOwnedFile(path, owner, maxFile)
+	data, err := readTrusted(path, owner, source)
 	if errors.Is(err, fs.ErrNotExist) {
 		return configFile{missing: true}
-	}
-	if err == nil && source == SourceLocal {
-		err = checkPrivate(path)
 	}
 	if err != nil {
 		return unreadableFile(path, err)
@@ -131,23 +129,39 @@ func readFile(path string, owner uint32, source Source) configFile {
 }
 
 func unreadableFile(path string, err error) configFile {
-	reason := err
+	reason, code := err, protocol.CodeConfigUnreadable
 	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
+	switch {
+	case errors.Is(err, safefile.ErrUnsafeDirectory):
+		code = protocol.CodeFolderWritable
+	case errors.As(err, &pathError):
 		reason = pathError.Err
 	}
-	return configFile{problem: &Problem{Key: path, Code: protocol.CodeConfigUnreadable, Text: reason.Error()}}
+	return configFile{problem: &Problem{Key: path, Code: code, Text: reason.Error()}}
+}
+
+func readTrusted(path string, owner uint32, source Source) ([]byte, error) {
+	folder, err := safefile.OpenFolder(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	data, err := folder.ReadOwnedFile(filepath.Base(path), owner, maxFile)
+	if err == nil && source == SourceLocal {
+		err = checkPrivate(folder, filepath.Base(path))
+	}
+	return data, err
 }
 
 // checkPrivate looks at the mode after the read. Only the owner of the folder
 // could swap the file in between, and that is root.
-func checkPrivate(path string) error {
-	info, err := os.Lstat(path)
+func checkPrivate(folder *safefile.Folder, name string) error {
+	entry, err := folder.Lstat(name)
 	if err != nil {
 		return fmt.Errorf("check mode: %w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("found mode %04o, expected 0600", mode)
+	if entry.Mode&0o077 != 0 {
+		return fmt.Errorf("found mode %04o, expected 0600", entry.Mode)
 	}
 	return nil
 }

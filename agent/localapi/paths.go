@@ -15,6 +15,24 @@ const (
 	InventoryPlist = "inventory.plist" // root and the admin group, Inventory
 )
 
+// macOwnFolders are the folders whose files root believes, runs or writes: of the
+// agent's programs, state and logs, and of both configurations.
+var macOwnFolders = []string{
+	macSnapshotFolder, macSnapshotFolder + "/bin", macSnapshotFolder + "/state", macSnapshotFolder + "/logs",
+	"/Library/Managed Preferences",
+}
+
+// OwnFoldersUnder are the folders of the Mac in the folder root that nobody but
+// root may be able to change, or to exchange by one above them (H53); of this Mac
+// if root is empty.
+func OwnFoldersUnder(root string) []string {
+	folders := make([]string, 0, len(macOwnFolders))
+	for _, folder := range macOwnFolders {
+		folders = append(folders, filepath.Join(root, folder))
+	}
+	return folders
+}
+
 // SocketUnder is the socket of the Mac in the folder root; of this Mac if root
 // is empty.
 func SocketUnder(root string) string { return filepath.Join(root, macSocketPath) }

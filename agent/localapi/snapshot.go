@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"time"
@@ -52,14 +51,19 @@ func WriteSnapshots(folder string, status Status, inventory Inventory) error {
 	if err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
 	}
+	opened, err := safefile.OpenFolder(folder)
+	if err != nil {
+		return wrapWrite(err)
+	}
+	defer opened.Close()
 	return errors.Join(
-		replaceSnapshot(snapshotFile{filepath.Join(folder, StatusJSON), 0o644, append(asJSON, '\n'), readJSON}),
-		writePlist(filepath.Join(folder, StatusPlist), 0o644, public),
-		writePlist(filepath.Join(folder, InventoryPlist), 0o640, inventory),
+		replaceSnapshot(opened, snapshotFile{StatusJSON, 0o644, append(asJSON, '\n'), readJSON}),
+		writePlist(opened, StatusPlist, 0o644, public),
+		writePlist(opened, InventoryPlist, 0o640, inventory),
 	)
 }
 
-func writePlist(path string, mode fs.FileMode, document any) error {
+func writePlist(folder *safefile.Folder, name string, mode fs.FileMode, document any) error {
 	dictionary, err := plistTree(document)
 	if err != nil {
 		return err
@@ -68,37 +72,29 @@ func writePlist(path string, mode fs.FileMode, document any) error {
 	if err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
 	}
-	return replaceSnapshot(snapshotFile{path, mode, data, plist.DecodeDict})
+	return replaceSnapshot(folder, snapshotFile{name, mode, data, plist.DecodeDict})
 }
 
-// snapshotFile is one file to be: where, who may read it, what is in it, and
+// snapshotFile is one file to be: its name, who may read it, what is in it, and
 // how its format is read.
 type snapshotFile struct {
-	path string
+	name string
 	mode fs.FileMode
 	data []byte
 	read func([]byte) (map[string]any, error)
 }
 
-// replaceSnapshot writes the file if it says something new. A file for
-// administrators is opened to the group only once it belongs to that group.
-func replaceSnapshot(file snapshotFile) error {
-	if file.isCurrent() {
+// replaceSnapshot writes the file if it says something new. One that is not for
+// everybody is for the administrators.
+func replaceSnapshot(folder *safefile.Folder, file snapshotFile) error {
+	if file.isCurrent(folder) {
 		return nil
 	}
-	private := file.mode&0o004 == 0
-	if !private {
-		return wrapWrite(safefile.WriteFile(file.path, file.data, file.mode))
+	group := -1
+	if file.mode&0o004 == 0 && os.Geteuid() == 0 {
+		group = adminGroupNumber
 	}
-	if err := safefile.WriteFile(file.path, file.data, 0o600); err != nil {
-		return wrapWrite(err)
-	}
-	if os.Geteuid() == 0 && adminGroupNumber >= 0 {
-		if err := os.Lchown(file.path, -1, adminGroupNumber); err != nil {
-			return wrapWrite(err)
-		}
-	}
-	return wrapWrite(os.Chmod(file.path, file.mode))
+	return wrapWrite(folder.WriteFile(file.name, file.data, file.mode, group))
 }
 
 func wrapWrite(err error) error {
@@ -110,12 +106,12 @@ func wrapWrite(err error) error {
 
 // isCurrent reports whether the file on disk has the mode and, apart from the
 // time of the document, the content.
-func (f snapshotFile) isCurrent() bool {
-	info, err := os.Lstat(f.path)
-	if err != nil || info.Mode() != f.mode {
+func (f snapshotFile) isCurrent(folder *safefile.Folder) bool {
+	entry, err := folder.Lstat(f.name)
+	if err != nil || entry.Mode != f.mode {
 		return false
 	}
-	data, err := safefile.ReadFile(f.path, maxSnapshot)
+	data, err := folder.ReadFile(f.name, maxSnapshot)
 	if err != nil {
 		return false
 	}

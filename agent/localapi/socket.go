@@ -63,7 +63,7 @@ func (s *Socket) open(ctx context.Context) error {
 	listener.SetUnlinkOnClose(false) // it does not look whose file that is
 	file, err := os.Lstat(s.path)
 	if err == nil {
-		err = os.Chmod(s.path, 0o666)
+		err = openForEveryone(s.path)
 	}
 	if err != nil {
 		listener.Close()
@@ -71,6 +71,16 @@ func (s *Socket) open(ctx context.Context) error {
 	}
 	s.listener, s.file = listener, file
 	return nil
+}
+
+// openForEveryone follows no link: a Mac's /var/run may have a group that writes
+// there.
+func openForEveryone(path string) error {
+	err := unix.Fchmodat(unix.AT_FDCWD, path, 0o666, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.EOPNOTSUPP) { // Linux before 6.6
+		return os.Chmod(path, 0o666)
+	}
+	return err
 }
 
 // Restore makes the socket's file anew if it is not there, and reports whether

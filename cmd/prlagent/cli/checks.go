@@ -13,6 +13,7 @@ import (
 
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/platform/safefile"
 )
 
 // Tools of the vendor, inside the application (facts/prlctl.md 1.1).
@@ -39,6 +40,7 @@ var doctorChecks = []doctorCheck{
 	{"portal", "The portal has a report", (*checkedMac).checkPortal},
 	{"state", "The state database is whole", (*checkedMac).checkState},
 	{"disk", "There is room for the state", (*checkedMac).checkDisk},
+	{"folders", "Only root can change the agent's folders", (*checkedMac).checkFolders},
 	{"snapshot", "Management tools can read the snapshot", (*checkedMac).checkSnapshot},
 	{"product", "Parallels Desktop is installed", (*checkedMac).checkProduct},
 	{"tools", "Its tools carry the vendor's signature", (*checkedMac).checkTools},
@@ -149,6 +151,30 @@ func (m *checkedMac) checkDisk(context.Context) checkResult {
 		return codeResult(protocol.CodeStoreFull, fmt.Sprintf("%d MB are free.", free>>20))
 	}
 	return okResult("%.1f GB are free.", float64(free)/1e9)
+}
+
+// checkFolders looks at the folders itself: a daemon below a folder that others
+// can change does not start.
+func (m *checkedMac) checkFolders(context.Context) checkResult {
+	owner, err := m.mac.Owner()
+	if err != nil {
+		return unknownResult(err.Error())
+	}
+	folders := localapi.OwnFoldersUnder(m.root)
+	var found []string
+	for _, folder := range folders {
+		switch err := safefile.CheckFolder(folder, owner); {
+		case err == nil:
+		case !errors.Is(err, safefile.ErrUnsafeDirectory):
+			return unknownResult(err.Error())
+		case !slices.Contains(found, err.Error()):
+			found = append(found, err.Error())
+		}
+	}
+	if len(found) > 0 {
+		return codeResult(protocol.CodeFolderWritable, strings.Join(found, "; ")+".")
+	}
+	return okResult("%d folders, and every folder above them.", len(folders))
 }
 
 func (m *checkedMac) checkSnapshot(context.Context) checkResult {

@@ -120,7 +120,7 @@ func TestChecksHaveStableIDs(t *testing.T) {
 	for _, check := range doctorChecks {
 		ids = append(ids, check.id)
 	}
-	want := []string{"daemon", "health", "configuration", "portal", "state", "disk", "snapshot", "product", "tools", "users"}
+	want := []string{"daemon", "health", "configuration", "portal", "state", "disk", "folders", "snapshot", "product", "tools", "users"}
 	if !slices.Equal(ids, want) {
 		t.Errorf("ids %v; scripts of admins rely on %v", ids, want)
 	}
