@@ -26,6 +26,8 @@ type Error struct {
 	Text   string
 	Remedy string
 	Err    error // the cause, if there is one
+	// RetryAfterS is when to ask again, in seconds; 0 = the daemon does not say.
+	RetryAfterS int
 }
 
 // Error gives the text.
@@ -102,7 +104,7 @@ func (c *Client) Checkin(ctx context.Context, wait bool) (CheckinResult, error) 
 	var known *Error
 	if wait && errors.As(err, &known) && errors.Is(err, context.DeadlineExceeded) {
 		words := protocol.CodeCheckinTimeout.Text()
-		return CheckinResult{}, &Error{protocol.CodeCheckinTimeout, words.Text, words.Remedy, err}
+		return CheckinResult{}, &Error{Code: protocol.CodeCheckinTimeout, Text: words.Text, Remedy: words.Remedy, Err: err}
 	}
 	return result, err
 }
@@ -138,7 +140,9 @@ func (c *Client) Follow(ctx context.Context, since uint64, each func(protocol.Ev
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return &Error{protocol.CodeDaemonNotRunning, "prlagentd stopped.", protocol.CodeDaemonNotRunning.Text().Remedy, lines.Err()}
+	return &Error{
+		Code: protocol.CodeDaemonNotRunning, Text: "prlagentd stopped.", Remedy: protocol.CodeDaemonNotRunning.Text().Remedy, Err: lines.Err(),
+	}
 }
 
 func (c *Client) getDocument(ctx context.Context, path string, document any) error {
@@ -216,7 +220,7 @@ func readRefusal(response *http.Response) error {
 	if err := protocol.Decode(data, maxBody, &body); err != nil || body.Code == "" {
 		return unreadableAnswer(fmt.Errorf("status %d", response.StatusCode))
 	}
-	return &Error{Code: body.Code, Text: body.Text, Remedy: body.Remedy}
+	return &Error{Code: body.Code, Text: body.Text, Remedy: body.Remedy, RetryAfterS: body.RetryAfterS}
 }
 
 func unreadableAnswer(err error) error {

@@ -18,10 +18,13 @@ const (
 	maxHeaderBytes = 8 << 10
 )
 
-// peerListener is a listener that knows its peers and counts their connections.
+// peerListener is a listener that knows its peers and counts their connections,
+// and what they cost.
 type peerListener struct {
 	net.Listener
 	exempt map[uint32]bool
+	peerOf func(net.Conn) (Peer, error)
+	rate   *rateLimiter
 
 	mutex sync.Mutex
 	open  map[uint32]int
@@ -29,11 +32,14 @@ type peerListener struct {
 }
 
 func newPeerListener(listener net.Listener, exempt ...uint32) *peerListener {
-	l := &peerListener{Listener: listener, exempt: make(map[uint32]bool), open: make(map[uint32]int)}
+	exempted := make(map[uint32]bool)
 	for _, uid := range exempt {
-		l.exempt[uid] = true
+		exempted[uid] = true
 	}
-	return l
+	return &peerListener{
+		Listener: listener, exempt: exempted, open: make(map[uint32]int),
+		peerOf: peerOf, rate: newRateLimiter(time.Now, exempted),
+	}
 }
 
 // Accept gives the next connection that may stay; the others are closed.
@@ -43,8 +49,13 @@ func (l *peerListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		peer, err := peerOf(connection)
+		peer, err := l.peerOf(connection)
 		if err != nil {
+			connection.Close()
+			continue
+		}
+		wait, inTime := l.rate.take(peer.UID)
+		if !inTime && !l.rate.mayTell(peer.UID) {
 			connection.Close()
 			continue
 		}
@@ -53,7 +64,10 @@ func (l *peerListener) Accept() (net.Conn, error) {
 			connection.Close()
 			continue
 		}
-		return &peerConn{Conn: connection, peer: peer, overLimit: number > servedPerUser, leave: l.leaveFunc(peer.UID)}, nil
+		return &peerConn{
+			Conn: connection, peer: peer, overLimit: number > servedPerUser, wait: wait,
+			rate: l.rate, leave: l.leaveFunc(peer.UID),
+		}, nil
 	}
 }
 
@@ -92,7 +106,9 @@ func (l *peerListener) leaveFunc(uid uint32) func() {
 type peerConn struct {
 	net.Conn
 	peer      Peer
-	overLimit bool // its user has too many: it gets a refusal and nothing else
+	overLimit bool          // its user has too many: it gets a refusal and nothing else
+	wait      time.Duration // its user asks too often, and may again after this
+	rate      *rateLimiter
 	leave     func()
 }
 

@@ -7,6 +7,8 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"sync"
+	"time"
 )
 
 // Peer is who connected, as the kernel says it.
@@ -20,6 +22,9 @@ type Actor struct {
 	UID   uint32
 	Name  string // account name; empty if the directory does not know the uid
 	Admin bool   // root, the owner of a simulated Mac, or a member of the admin group
+	// Unresolved: the directory did not answer in time, so name and groups are
+	// unknown.
+	Unresolved bool
 }
 
 // errNoSocket means that a connection is not one of a unix socket.
@@ -46,10 +51,12 @@ func peerOf(connection net.Conn) (Peer, error) {
 
 // AuthorizeLocal makes the decision of H16: root, ownerUID (the owner of a
 // simulated Mac plays root) and the members of the Mac's admin group are
-// admins. A uid that the directory does not know is an actor without a name
-// and without rights.
+// admins. The first two are so by their uid, before anybody asks the directory
+// (H66). A uid that the directory does not know is an actor without a name and
+// without rights.
 func AuthorizeLocal(ownerUID uint32) func(Peer) Actor {
-	return peerAuthorizer{owner: ownerUID, adminGroup: adminGroupID, account: lookUpAccount}.actorOf
+	asked := &directory{account: lookUpAccount, patience: directoryPatience}
+	return peerAuthorizer{owner: ownerUID, adminGroup: adminGroupID, account: asked.lookUp}.actorOf
 }
 
 type peerAuthorizer struct {
@@ -59,12 +66,80 @@ type peerAuthorizer struct {
 }
 
 func (a peerAuthorizer) actorOf(peer Peer) Actor {
+	if peer.UID == 0 || peer.UID == a.owner {
+		return Actor{UID: peer.UID, Admin: true}
+	}
 	name, groups, err := a.account(peer.UID)
 	if err != nil {
-		name, groups = "", nil
+		return Actor{UID: peer.UID, Unresolved: errors.Is(err, errDirectorySilent)}
 	}
 	member := a.adminGroup != "" && slices.Contains(groups, a.adminGroup)
-	return Actor{UID: peer.UID, Name: name, Admin: peer.UID == 0 || peer.UID == a.owner || member}
+	return Actor{UID: peer.UID, Name: name, Admin: member}
+}
+
+const (
+	directoryPatience = 2 * time.Second
+	maxLookUps        = 8 // at a time, those that hang included
+)
+
+var errDirectorySilent = errors.New("the directory does not answer in time")
+
+// directory asks the system's directory, which may be a server far away that
+// hangs: with a deadline, about each user once at a time, and no more while too
+// many questions are open. It is safe for concurrent use.
+type directory struct {
+	account  func(uid uint32) (name string, groups []string, err error)
+	patience time.Duration
+
+	mutex sync.Mutex
+	open  map[uint32]*lookUp
+}
+
+// lookUp is a question to the directory; its answer is there once done is closed.
+type lookUp struct {
+	done   chan struct{}
+	name   string
+	groups []string
+	err    error
+}
+
+// lookUp gives name and groups of a user; errDirectorySilent if that takes too
+// long.
+func (d *directory) lookUp(uid uint32) (string, []string, error) {
+	question := d.ask(uid)
+	if question == nil {
+		return "", nil, errDirectorySilent
+	}
+	patience := time.NewTimer(d.patience)
+	defer patience.Stop()
+	select {
+	case <-question.done:
+		return question.name, question.groups, question.err
+	case <-patience.C:
+		return "", nil, errDirectorySilent
+	}
+}
+
+// ask gives the open question about a user, or asks; nil if too many are open.
+func (d *directory) ask(uid uint32) *lookUp {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if question := d.open[uid]; question != nil || len(d.open) >= maxLookUps {
+		return question
+	}
+	question := &lookUp{done: make(chan struct{})}
+	if d.open == nil {
+		d.open = make(map[uint32]*lookUp)
+	}
+	d.open[uid] = question
+	go func() {
+		question.name, question.groups, question.err = d.account(uid)
+		close(question.done)
+		d.mutex.Lock()
+		defer d.mutex.Unlock()
+		delete(d.open, uid)
+	}()
+	return question
 }
 
 // lookUpAccount asks the system's directory, which also knows the groups that

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -111,6 +112,9 @@ func (w debugWriter) Write(line []byte) (int, error) {
 // because it may be slow.
 type peerSession struct {
 	overLimit bool
+	peer      Peer
+	wait      time.Duration // see peerConn
+	rate      *rateLimiter
 	actor     func() Actor
 }
 
@@ -119,12 +123,21 @@ type peerSessionKey struct{}
 func newPeerSession(connection net.Conn, authorize func(Peer) Actor) peerSession {
 	known, ok := connection.(*peerConn)
 	if !ok {
-		return peerSession{actor: func() Actor { return Actor{} }}
+		return peerSession{overLimit: true, actor: func() Actor { return Actor{} }}
 	}
 	return peerSession{
-		overLimit: known.overLimit,
-		actor:     sync.OnceValue(func() Actor { return authorize(known.peer) }),
+		overLimit: known.overLimit, peer: known.peer, wait: known.wait, rate: known.rate,
+		actor: sync.OnceValue(func() Actor { return authorize(known.peer) }),
 	}
+}
+
+// mayAsk counts a request in. If its user asks too often, wait is the time until
+// the next one gets an answer.
+func (s peerSession) mayAsk() (wait time.Duration, ok bool) {
+	if s.wait > 0 {
+		return s.wait, false
+	}
+	return s.rate.take(s.peer.UID)
 }
 
 // apiHandler is the API: one row of endpoints per thing to ask.
@@ -133,14 +146,15 @@ type apiHandler struct{ options Options }
 type apiEndpoint struct {
 	method string
 	admin  bool // refused for everyone else
+	named  bool // refused where the directory does not say who asks
 	serve  func(*apiHandler, http.ResponseWriter, *http.Request, Actor)
 }
 
 var apiEndpoints = map[string]apiEndpoint{
-	"/v1/status":  {http.MethodGet, false, (*apiHandler).serveStatus},
-	"/v1/vms":     {http.MethodGet, false, (*apiHandler).serveInventory},
-	"/v1/events":  {http.MethodGet, false, (*apiHandler).serveEvents},
-	"/v1/checkin": {http.MethodPost, true, (*apiHandler).serveCheckin},
+	"/v1/status":  {http.MethodGet, false, false, (*apiHandler).serveStatus},
+	"/v1/vms":     {http.MethodGet, false, true, (*apiHandler).serveInventory},
+	"/v1/events":  {http.MethodGet, false, true, (*apiHandler).serveEvents},
+	"/v1/checkin": {http.MethodPost, true, true, (*apiHandler).serveCheckin},
 }
 
 // ServeHTTP finds the endpoint and decides whether the actor may use it.
@@ -152,6 +166,11 @@ func (h *apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.writeRefusal(w, http.StatusTooManyRequests, protocol.CodeTooManyRequests, "You have too many open connections.")
 		return
 	}
+	if wait, ok := caller.mayAsk(); !ok {
+		h.refuseForNow(w, wait)
+		return
+	}
+	w = &countedWriter{ResponseWriter: w, charge: func(units int) { caller.rate.charge(caller.peer.UID, units) }}
 	found, ok := apiEndpoints[r.URL.Path]
 	if !ok {
 		h.writeRefusal(w, http.StatusNotFound, protocol.CodeBadRequest, "There is nothing at this path.")
@@ -163,6 +182,10 @@ func (h *apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	actor := caller.actor()
+	if found.named && actor.Unresolved {
+		h.writeRefusal(w, http.StatusServiceUnavailable, protocol.CodeDirectorySilent, "")
+		return
+	}
 	if found.admin && !actor.Admin {
 		// Not louder: any user could flood the log with it.
 		h.options.Log.Debug().Str("user", text.Display(actor.Name)).Str("path", r.URL.Path).Msg("refused a local request")
@@ -287,6 +310,35 @@ func (h *apiHandler) writeRefusal(w http.ResponseWriter, status int, code protoc
 	}
 	h.writeAnswer(w, status, ErrorBody{Code: code, Text: text, Remedy: words.Remedy})
 }
+
+// refuseForNow tells a user who asks too often when to ask again.
+func (h *apiHandler) refuseForNow(w http.ResponseWriter, wait time.Duration) {
+	seconds := int(math.Ceil(wait.Seconds()))
+	w.Header().Set("Connection", "close")
+	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	h.writeAnswer(w, http.StatusTooManyRequests, ErrorBody{
+		Code: protocol.CodeTooManyRequests, Text: "You ask prlagentd too often.",
+		Remedy: fmt.Sprintf("Ask again in %d s; root is not held up.", seconds), RetryAfterS: seconds,
+	})
+}
+
+// countedWriter charges for each answerUnit of an answer.
+type countedWriter struct {
+	http.ResponseWriter
+	charge func(units int)
+	sent   int // bytes
+}
+
+// Write writes a part of the answer.
+func (w *countedWriter) Write(part []byte) (int, error) {
+	before := w.sent
+	w.sent += len(part)
+	w.charge(w.sent/answerUnit - before/answerUnit)
+	return w.ResponseWriter.Write(part)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (h *apiHandler) writeAnswer(w http.ResponseWriter, status int, document any) {
 	data, err := json.Marshal(document)

@@ -123,6 +123,21 @@ func startDaemon(t *testing.T, actor Actor) *daemon {
 
 func startDaemonBehind(t *testing.T, actor Actor, entrance func(net.Listener) *peerListener) *daemon {
 	t.Helper()
+	return startDaemonWith(t, io.Discard, actor, entrance)
+}
+
+func startDaemonWith(t *testing.T, log io.Writer, actor Actor, entrance func(net.Listener) *peerListener) *daemon {
+	t.Helper()
+	return startDaemonOf(t, Options{Authorize: func(Peer) Actor { return actor }, Log: zerolog.New(log).Level(zerolog.InfoLevel)}, entrance)
+}
+
+func startDaemonAuthorizing(t *testing.T, authorize func(Peer) Actor, entrance func(net.Listener) *peerListener) *daemon {
+	t.Helper()
+	return startDaemonOf(t, Options{Authorize: authorize, Log: zerolog.Nop()}, entrance)
+}
+
+func startDaemonOf(t *testing.T, options Options, entrance func(net.Listener) *peerListener) *daemon {
+	t.Helper()
 	d := &daemon{agent: &fakeAgent{}, events: newRing(sampleEvents()...), socket: socketPath(t)}
 	listener, err := Listen(t.Context(), d.socket)
 	if err != nil {
@@ -130,7 +145,7 @@ func startDaemonBehind(t *testing.T, actor Actor, entrance func(net.Listener) *p
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	options := Options{Agent: d.agent, Events: d.events, Authorize: func(Peer) Actor { return actor }, Log: zerolog.Nop()}
+	options.Agent, options.Events = d.agent, d.events
 	go func() { ended <- serveConnections(ctx, entrance(listener), options) }()
 	d.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	t.Cleanup(func() {

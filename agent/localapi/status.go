@@ -206,6 +206,9 @@ type ErrorBody struct {
 	Code   protocol.Code `json:"code"`
 	Text   string        `json:"text"`
 	Remedy string        `json:"remedy,omitempty"`
+	// RetryAfterS is when to ask again, in seconds from now; 0 = it is not a
+	// question of time.
+	RetryAfterS int `json:"retry_after_s,omitempty"`
 }
 
 // ForEveryone is the part of a status that any user of the Mac may see, and

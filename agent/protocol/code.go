@@ -172,6 +172,7 @@ const (
 	CodeDaemonSilent     Code = "daemon_not_answering"
 	CodeBadRequest       Code = "bad_request"
 	CodeTooManyRequests  Code = "too_many_requests"
+	CodeDirectorySilent  Code = "directory_silent"
 	CodeCheckinTimeout   Code = "checkin_timeout"
 	CodeInterrupted      Code = "interrupted"
 	CodeInternal         Code = "internal"
@@ -324,6 +325,7 @@ var Codes = map[Code]CodeText{
 	CodeDaemonNotRunning: {Failure, "prlagentd is not running.", "Start it: sudo launchctl kickstart system/org.prlagent.agent"},
 	CodeDaemonSilent:     {Failure, "prlagentd does not answer.", "Try again in half a minute, or with a longer --timeout; if it stays, restart it: sudo launchctl kickstart -k system/org.prlagent.agent"},
 	CodeBadRequest:       {Failure, "The request makes no sense.", "See 'prlagent help'."},
+	CodeDirectorySilent:  {Warning, "The Mac's directory service does not say in time who you are.", "Use sudo, or try again later; 'prlagent status' answers everybody."},
 	CodeTooManyRequests:  {Info, "Too many requests in a short time.", "Wait a minute."},
 	CodeCheckinTimeout:   {Warning, "The check-in did not finish in time; it goes on.", "Run 'prlagent status' to see how it ended."},
 	CodeInterrupted:      {Info, "It was interrupted by the person who asked.", "Run the command again."},

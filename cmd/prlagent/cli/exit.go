@@ -52,7 +52,7 @@ func exitFor(err error) error {
 	}
 	var ofDaemon *localapi.Error
 	if errors.As(err, &ofDaemon) {
-		words.Text, words.Remedy = ofDaemon.Text, ofDaemon.Remedy
+		words.Text, words.Remedy, words.RetryAfterS = ofDaemon.Text, ofDaemon.Remedy, ofDaemon.RetryAfterS
 	}
 	return &exitError{code: cmp.Or(exitOf[words.Code], exitDegraded), words: words}
 }
