@@ -59,7 +59,10 @@ var warnables = map[protocol.Code]warnable{
 	protocol.CodeToolTimeout:       {after: restarting, explainedBy: slices.Concat(noTools, []protocol.Code{protocol.CodeServiceDown})},
 	protocol.CodeOperationCanceled: {after: restarting, explainedBy: slices.Concat(noTools, []protocol.Code{protocol.CodeServiceDown})},
 	protocol.CodeToolMissing:       {explainedBy: noTools},
-	protocol.CodeToolFailed:        {after: restarting, explainedBy: noTools},
+	// Nothing is opened there any more.
+	protocol.CodeIdentityUnreadable: {explainedBy: []protocol.Code{protocol.CodeFolderWritable}},
+	protocol.CodeSnapshotsOld:       {explainedBy: []protocol.Code{protocol.CodeFolderWritable}},
+	protocol.CodeToolFailed:         {after: restarting, explainedBy: noTools},
 }
 
 // activeCode is a code that is true now; detail tells those of one code apart.
