@@ -110,6 +110,7 @@ type agent struct {
 	store     *store.Store
 	opened    store.Report
 	eventLog  *eventLog
+	quota     eventQuota // of the look that runs
 	outbox    *outbox.Outbox
 	schedule  *scheduleKeeper
 	view      *view

@@ -88,13 +88,15 @@ func (e *eventLog) add(events ...protocol.Event) {
 // too if it is one; there it keeps its number.
 func appendEvent(tx *store.Tx, event protocol.Event) (uint64, error) {
 	seq, err := eventRing.Append(tx, event)
-	if err != nil || !slices.Contains(securityCodes, event.Code) {
+	if err != nil || !isSecurityEvent(event) {
 		return seq, err
 	}
 	event.Seq = seq
 	_, err = securityRing.Append(tx, event)
 	return seq, err
 }
+
+func isSecurityEvent(event protocol.Event) bool { return slices.Contains(securityCodes, event.Code) }
 
 // EventsSince gives the oldest events after seq, at most limit, and the number
 // to go on with. Numbers begin anew with the ring, so a number that was not

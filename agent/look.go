@@ -61,7 +61,7 @@ func (l *look) observe() localapi.Step {
 		return failed(l.failed, err.Error())
 	}
 	if now = l.checkIdentity(now); !l.erased {
-		l.agent.eventLog.add(changes(l.known.look, now)...)
+		l.agent.eventLog.add(l.agent.quota.limit(changes(l.known.look, now), wallClock())...)
 	}
 	l.known.look = now
 	if now.Code != "" && now.Code.Text().Severity != protocol.Info {

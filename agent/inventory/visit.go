@@ -31,7 +31,12 @@ type visit struct {
 	known          map[string]*Machine
 	hung           bool // a query did not end in its time
 	outsideSession bool // the session turned out not to be enterable
+	unread         int  // virtual machines that could not be read
 }
+
+// maxUnreadLines is how many of them a visit names in the log: a user can have a
+// thousand.
+const maxUnreadLines = 3
 
 // visitOutcome is what a visit found.
 type visitOutcome struct {
@@ -79,6 +84,9 @@ func (v *visit) run(ctx context.Context) visitOutcome {
 		return result
 	}
 	v.takeListing(ctx, listing, &result)
+	if v.unread > maxUnreadLines {
+		v.log.Warn().Str("user", v.user.Name).Int("machines", v.unread).Msg("more virtual machines are not read")
+	}
 	if err := v.readBundles(ctx, result.found); err != nil {
 		v.log.Warn().Err(err).Str("user", v.user.Name).Msg("look at the bundles")
 		result.doubt = codeOf(err)
@@ -201,7 +209,9 @@ func (v *visit) readMachine(ctx context.Context, listed prlctl.VM, old *Machine)
 	if hash := listed.ConfigHash(); old == nil || m.listed != hash || m.Bundle.Path == "" {
 		full, err := v.queryVM(ctx, listed.ID)
 		if err != nil {
-			v.log.Warn().Err(err).Str("user", v.user.Name).Str("vm", listed.ID).Msg("read virtual machine")
+			if v.unread++; v.unread <= maxUnreadLines {
+				v.log.Warn().Err(err).Str("user", v.user.Name).Str("vm", listed.ID).Msg("read virtual machine")
+			}
 			full, hash = listed, "" // ask again at the next look
 		}
 		m.describe(full)

@@ -1,0 +1,79 @@
+package agent
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// How many events one user's machines may make: so many at once, and then so many
+// an hour. A user who renames machines without end needs most of a day for the
+// ring of events, and for a log of a few lines; nobody else's are flushed in an
+// afternoon.
+const (
+	userEventBurst   = 100
+	userEventsAnHour = 60
+)
+
+// eventQuota counts the events about each user. It belongs to the look that runs.
+type eventQuota struct{ users map[string]*userEvents }
+
+// userEvents is what a user still may make, and what was left out of it.
+type userEvents struct {
+	tokens  float64
+	at      time.Time
+	leftOut int       // since it was told
+	toldAt  time.Time // when it was told last
+}
+
+// limit leaves out what is too much about one user, and says so once an hour.
+// Events about nobody and those of security stay.
+func (q *eventQuota) limit(events []protocol.Event, now time.Time) []protocol.Event {
+	kept := make([]protocol.Event, 0, len(events))
+	for _, event := range events {
+		uid, personal := event.Data["uid"]
+		if !personal || isSecurityEvent(event) {
+			kept = append(kept, event)
+			continue
+		}
+		user := q.user(uid, now)
+		if user.tokens < 1 {
+			user.leftOut++
+			continue
+		}
+		user.tokens--
+		kept = append(kept, event)
+	}
+	for _, uid := range slices.Sorted(maps.Keys(q.users)) {
+		user := q.users[uid]
+		if user.leftOut > 0 && now.Sub(user.toldAt) >= time.Hour {
+			kept = append(kept, newEvent(now, "events_left_out", "", "uid", uid, "count", fmt.Sprint(user.leftOut)))
+			user.leftOut, user.toldAt = 0, now
+		}
+		if user.leftOut == 0 && user.filled(now) == userEventBurst {
+			delete(q.users, uid)
+		}
+	}
+	return kept
+}
+
+func (q *eventQuota) user(uid string, now time.Time) *userEvents {
+	if q.users == nil {
+		q.users = make(map[string]*userEvents)
+	}
+	user := q.users[uid]
+	if user == nil {
+		user = &userEvents{tokens: userEventBurst, at: now}
+		q.users[uid] = user
+	}
+	user.tokens, user.at = user.filled(now), now
+	return user
+}
+
+// filled is what there is by now; a clock that was set back fills nothing.
+func (u *userEvents) filled(now time.Time) float64 {
+	return min(u.tokens+max(now.Sub(u.at).Hours(), 0)*userEventsAnHour, userEventBurst)
+}
