@@ -873,6 +873,7 @@ mac() {
   run 'macos.md 15.8' help ifconfig -l
   run 'macos.md 15.6' text ls -ldn "$root/Users/$account/Parallels" "$root/Users/$account/Library/Preferences/com.parallels.Parallels Desktop.plist" "$root/Library/Preferences/Parallels" "$root/Library/Preferences/Parallels/licenses.json"
   run 'macos.md 15.13' text ls -ldn "$root/Library/Managed Preferences" "$root/Library/Managed Preferences/com.parallels.desktop.managedprefs.plist"
+  run 'macos.md 15.11' text ls -ldn "$root/" "$root/Library" "$root/Library/Application Support" "$root/Library/LaunchDaemons" "$root/Library/Logs" "$root/Applications" "$root/private/var/run"
   run 'acting.md 2' xml defaults export 'com.parallels.Parallels Desktop' -
   run 'acting.md 2' xml defaults export com.parallels.desktop.managedprefs -
 }
