@@ -86,8 +86,8 @@ func (r failingReader) ReadAt(buffer []byte, offset int64) (int, error) {
 // error is the disk's.
 func TestH50_FailingDiskIsNotDamage(t *testing.T) {
 	t.Parallel()
-	folder := openedFolder(t)
-	path := filepath.Join(folder.Path(), databaseName)
+	dir := t.TempDir()
+	folder, path := openedFolder(t, dir), filepath.Join(dir, databaseName)
 	if err := makeEmpty(folder, databaseName, Report{Epoch: "epoch"}, Options{}); err != nil {
 		t.Fatal(err)
 	}
@@ -109,9 +109,9 @@ func TestH50_FailingDiskIsNotDamage(t *testing.T) {
 	}
 }
 
-func openedFolder(t *testing.T) *safefile.Folder {
+func openedFolder(t *testing.T, dir string) *safefile.Folder {
 	t.Helper()
-	folder, err := safefile.OpenFolder(t.TempDir())
+	folder, err := safefile.OpenFolder(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,10 +131,11 @@ func FuzzWalk(f *testing.F) {
 	f.Fuzz(func(t *testing.T, offset uint32, patch []byte) {
 		content := append([]byte(nil), healthy...)
 		copy(content[int(offset)%len(content):], patch)
-		folder := openedFolder(t)
-		if err := os.WriteFile(filepath.Join(folder.Path(), databaseName), content, 0o600); err != nil {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, databaseName), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		folder := openedFolder(t, dir)
 		if _, err := verifyFile(folder, databaseName); err != nil {
 			if !errors.Is(err, ErrDamaged) {
 				t.Errorf("error without damage: %v", err)

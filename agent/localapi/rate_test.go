@@ -3,11 +3,13 @@ package localapi
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -199,6 +201,7 @@ func TestNoRequestOfAUserFillsTheLog(t *testing.T) {
 	t.Parallel()
 	var lines countedLines
 	d := startLoggingDaemon(t, &lines)
+	var senders sync.WaitGroup
 	for _, request := range []string{
 		"GET /v1/checkin HTTP/1.1\r\nHost: x\r\n\r\n", "POST /v1/checkin HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n{{{{{",
 		"DELETE /v1/status HTTP/1.1\r\nHost: x\r\n\r\n", "GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -206,20 +209,29 @@ func TestNoRequestOfAUserFillsTheLog(t *testing.T) {
 		"GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 2*maxHeaderBytes) + "\r\n\r\n", "",
 	} {
 		for range 20 {
-			connection, err := net.Dial("unix", d.socket)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, _ = connection.Write([]byte(request)) // the other end may have left
-			_ = connection.Close()
+			senders.Go(func() { d.send(t, request) })
 		}
 	}
+	senders.Wait()
 	if err := d.stop(); err != nil {
 		t.Fatal(err)
 	}
 	if got := lines.many.Load(); got != 0 {
 		t.Errorf("%d lines, the last: %s", got, text.Display(lines.last.Load().(string)))
 	}
+}
+
+// send sends bytes on a connection of their own, and waits for the answer.
+func (d *daemon) send(t *testing.T, request string) {
+	connection, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: d.socket, Net: "unix"})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	_, _ = connection.Write([]byte(request)) // the other end may have left
+	_ = connection.CloseWrite()
+	_, _ = io.Copy(io.Discard, connection)
+	_ = connection.Close()
 }
 
 // countedLines is a log that counts.

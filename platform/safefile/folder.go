@@ -51,9 +51,6 @@ func openFolder(path string, walk chain) (*Folder, error) {
 // Close gives the folder back.
 func (f *Folder) Close() error { return f.handle.Close() }
 
-// Path is where the folder was opened; for words only.
-func (f *Folder) Path() string { return f.path }
-
 // Chmod sets the mode of the folder itself.
 func (f *Folder) Chmod(perm fs.FileMode) error { return f.handle.Chmod(perm.Perm()) }
 
