@@ -51,6 +51,7 @@ var allowedOpens = map[string]map[string]string{
 	},
 	"agent/watch/filewatch.go":      {"os.Open": "counts the names in a folder, opens none of them"},
 	"cmd/prlagentd/daemon/look.go":  installsBelowRoot,
+	"platform/awake_linux.go":       {"safefile.ReadFile": kernelFiles},
 	"platform/fileanswers.go":       {"safefile.ReadOwnedFile": "runs with the user's uid (H11)"},
 	"platform/host.go":              {"safefile.ReadFile": "facts: the version of macOS, on the sealed volume"},
 	"platform/network_resolvers.go": {"safefile.ReadFile": "facts: the resolvers, which are compared only"},
