@@ -135,6 +135,8 @@ const (
 
 	CodeThrottled      Code = "throttled"
 	CodeReportTooLarge Code = "report_too_large"
+	CodeReportTrimmed  Code = "report_trimmed"
+	CodeEventsDropped  Code = "events_dropped"
 
 	CodeHeadMissing        Code = "head_missing"
 	CodeHeadInvalid        Code = "head_invalid"
@@ -289,6 +291,8 @@ var Codes = map[Code]CodeText{
 
 	CodeThrottled:      {Info, "The agent spaces its check-ins; the report goes out with the next one.", "Run 'prlagent checkin' to check in now."},
 	CodeReportTooLarge: {Warning, "The portal found the report too large.", "Remove virtual machines that nobody uses; if there are few, report it."},
+	CodeReportTrimmed:  {Warning, "There is more on this Mac than a report holds; the rest follows as soon as it fits.", "See which user's virtual machines have long names or texts."},
+	CodeEventsDropped:  {Warning, "Events of this Mac were lost before the portal heard of them.", "See 'prlagent events' on the Mac for those that it still has."},
 
 	CodeHeadMissing:        {Warning, "The portal has no policy head for this group.", "Publish one with 'prlportal publish'; the last good policy stays."},
 	CodeHeadInvalid:        {Failure, "The policy head cannot be read.", "Publish it again; the last good policy stays."},

@@ -210,23 +210,6 @@ func (c Column) Remark(r *Row) Code {
 // Reason is the code of an empty cell, or else the one beside its value.
 func (c Column) Reason(r *Row) Code { return cmp.Or(c.Gap(r), c.Remark(r)) }
 
-// Cut shortens every text of the row to its column's limit, at a character.
-// Nothing but its length is changed: who shows it makes it safe to show.
-func (r *Row) Cut() {
-	for _, column := range everyColumn {
-		if value, isText := column.field(r).(*string); isText {
-			*value = CutText(*value, column.Limit)
-		}
-	}
-}
-
-// Cut does the same with what travels of one machine.
-func (vm *VM) Cut() {
-	row := Row{VM: *vm}
-	row.Cut()
-	*vm = row.VM
-}
-
 // RowJSON is a row as machines read it: every column by its id (null where it
 // is empty), the reasons of the empty ones and the remarks on others under
 // `gaps`, and ours beside them.

@@ -96,7 +96,7 @@ type Inventory struct {
 	Full      bool    `json:"full,omitempty"`
 	VMs       []VM    `json:"vms,omitempty"`
 	Removed   []VMKey `json:"removed,omitempty"`
-	Truncated bool    `json:"truncated,omitempty"` // more than MaxVMs
+	Truncated bool    `json:"truncated,omitempty"` // more than MaxVMs, or than fit (H51)
 }
 
 // CheckinReply answers a check-in.
@@ -192,6 +192,7 @@ type PolicyReport struct {
 	HeadVersion uint64         `json:"head_version,omitempty"`
 	Counts      map[string]int `json:"counts,omitempty"`   // strength word -> settings
 	Verdicts    []Verdict      `json:"verdicts,omitempty"` // settings that are not simply in place
+	LeftOut     int            `json:"left_out,omitempty"` // verdicts that wait for a report with more room (H51)
 }
 
 // States of a policy on a device.
