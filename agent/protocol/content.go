@@ -52,11 +52,14 @@ func ParseHead(payload []byte) (Head, error) {
 	if err := json.Unmarshal(payload, &said); err != nil || said.Policy == nil {
 		return Head{}, fmt.Errorf("%w: it does not say which policy", ErrHeadInvalid)
 	}
-	if head.SiteID == "" || head.GroupID == "" || head.HeadVersion == 0 || head.ExpiresAt.IsZero() {
+	if head.SiteID == "" || !ValidName(head.GroupID) || head.ExpiresAt.IsZero() {
 		return Head{}, fmt.Errorf("%w: a mandatory field is missing", ErrHeadInvalid)
 	}
-	if p := head.Policy; p != nil && (p.PolicyID == "" || len(p.SHA256) != sha256.Size*2 || p.Size <= 0 || p.Size > MaxPolicy) {
+	if p := head.Policy; p != nil && (p.PolicyID == "" || len(p.SHA256) != sha256.Size*2 || !ValidName(p.SHA256)) {
 		return Head{}, fmt.Errorf("%w: its policy pointer is incomplete", ErrHeadInvalid)
+	}
+	if err := Bound(&head); err != nil {
+		return Head{}, fmt.Errorf("%w: %w", ErrHeadInvalid, err)
 	}
 	return head, nil
 }

@@ -125,7 +125,7 @@ func ParseProblem(status int, contentType string, body []byte) (Problem, bool) {
 		return Problem{}, false
 	}
 	kind, known := Problems[problem.Name()]
-	if !known || kind.Status != status || problem.Status != status {
+	if !known || kind.Status != status || problem.Status != status || Bound(&problem) != nil {
 		return Problem{}, false
 	}
 	return problem, true
