@@ -56,11 +56,12 @@ type Client struct {
 	retry   *retryablehttp.Client
 	meter   *requestMeter
 
-	exchangeMutex sync.Mutex // one Do at a time; guards the next four
+	exchangeMutex sync.Mutex // one Do at a time; guards the next five
 	askedGroup    string     // group whose head was asked for without a hint
 	noCompression bool       // the portal does not take gzip
 	refusedGroup  string     // group that an unsigned answer named and that was not believed
 	networkChange networkChange
+	trimmed       bool // the last report left something of this Mac out
 
 	stateMutex sync.Mutex // guards what follows
 	identity   Identity
@@ -125,13 +126,7 @@ func (c *Client) explainError(err error) string {
 	if errors.As(err, &failure) {
 		err = failure.Err
 	}
-	text := err.Error()
-	for _, secret := range []string{c.currentIdentity().token, c.options.Secret} {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "[secret]")
-		}
-	}
-	return strings.ToValidUTF8(text[:min(len(text), protocol.MaxText)], "")
+	return protocol.CutText(strings.ToValidUTF8(c.secrets().redact(err.Error()), ""), protocol.MaxText)
 }
 
 // New makes a client. Nothing is sent before the first Do.
@@ -239,6 +234,7 @@ func (c *Client) adoptIdentity(who Identity) error {
 func (c *Client) Do(ctx context.Context, report protocol.Report, extra Extra) (Outcome, error) {
 	c.exchangeMutex.Lock()
 	defer c.exchangeMutex.Unlock()
+	report = report.Cut()
 	requests, sent := c.meter.totals()
 	e := &exchange{client: c, ctx: ctx, report: &report, extra: extra, reacted: make(map[string]bool)}
 	c.networkChange = c.networkChange.noteChanges(c.options.Outbox.Carried())
@@ -259,6 +255,7 @@ func (c *Client) Acknowledged(report protocol.Report) bool {
 	if err != nil {
 		return true
 	}
+	report = report.Cut()
 	now, err := report.Baseline()
 	return err != nil || now.Hash == found.baseline.Hash
 }
@@ -274,6 +271,7 @@ func (c *Client) recordOutcome(e *exchange, err error) error {
 		failure = c.withNetworkExcuse(failure)
 		e.outcome.Code, e.outcome.Detail, e.outcome.RetryAfter = failure.Code, c.explainError(failure), failure.RetryAfter
 		e.outcome.NoRetry = isPermanent(failure)
+		failure = &exchangeError{Code: failure.Code, RetryAfter: failure.RetryAfter, Err: &redactedError{e.outcome.Detail, failure.Err}}
 		line = c.options.Log.Warn()
 	}
 	c.stateMutex.Lock()

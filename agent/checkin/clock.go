@@ -22,6 +22,42 @@ const (
 type trustedTime struct {
 	Time    time.Time     `json:"time,omitzero"` // zero = no server time was believed yet
 	Reading time.Duration `json:"reading"`       // of the other clock at Time
+	Doubt   timeDoubt     `json:"doubt,omitzero"`
+}
+
+// A trusted time that is ahead, because a portal lied while this Mac's clock was
+// wrong, is dropped when as many answers in a row contradict it, each so long
+// after the one before, and each in agreement with the wall clock and with the
+// time that has passed in between (H65).
+const (
+	doubtQuorum   = 3
+	doubtInterval = time.Hour
+)
+
+// timeDoubt is what speaks against the trusted time.
+type timeDoubt struct {
+	Answers int           `json:"answers"` // that contradicted it
+	Server  time.Time     `json:"server"`  // time of the last of them
+	Reading time.Duration `json:"reading"` // of the other clock then
+}
+
+// with is the doubt after another answer that contradicts the trusted time. The
+// other clock stands still while the Mac sleeps, so more may have passed.
+func (d timeDoubt) with(server time.Time, reading time.Duration) timeDoubt {
+	first := timeDoubt{Answers: 1, Server: server, Reading: reading}
+	passed := reading - d.Reading
+	if passed < 0 { // it began anew
+		passed = max(reading, 0)
+	}
+	unexplained := server.Sub(d.Server) - passed
+	switch {
+	case d.Answers == 0 || unexplained < -maxSkew || unexplained > maxAhead:
+		return first
+	case passed < doubtInterval:
+		return d
+	}
+	first.Answers += d.Answers
+	return first
 }
 
 // at is the trusted time at a reading of the other clock; zero if there is none.
@@ -40,10 +76,10 @@ func (t trustedTime) at(reading time.Duration) time.Time {
 
 // note takes a server's time in, which is a hint with a cap: it counts unless it
 // is more than a day beyond the wall clock, and it never moves the trusted time
-// back. The code says what a person should know: server_time_refused, clock_skew
-// or nothing.
+// back, unless it is doubted (timeDoubt). The code says what a person should know:
+// server_time_refused, clock_skew, trusted_time_reset or nothing.
 func (t trustedTime) note(server, wall time.Time, reading time.Duration) (trustedTime, protocol.Code) {
-	now := trustedTime{Time: t.at(reading), Reading: reading}
+	now := trustedTime{Time: t.at(reading), Reading: reading, Doubt: t.Doubt}
 	if server.IsZero() {
 		return now, ""
 	}
@@ -51,13 +87,21 @@ func (t trustedTime) note(server, wall time.Time, reading time.Duration) (truste
 	if ahead > maxAhead {
 		return now, protocol.CodeServerTimeRefused
 	}
+	contradicted := now.Time.Sub(server) > maxSkew
 	if server.After(now.Time) {
 		now.Time = server.UTC()
 	}
+	now.Doubt = timeDoubt{}
 	if ahead.Abs() > maxSkew {
 		return now, protocol.CodeClockSkew
 	}
-	return now, ""
+	if !contradicted {
+		return now, ""
+	}
+	if now.Doubt = t.Doubt.with(server, reading); now.Doubt.Answers < doubtQuorum {
+		return now, ""
+	}
+	return trustedTime{Time: server.UTC(), Reading: reading}, protocol.CodeTrustedTimeReset
 }
 
 // clockRecord is the trusted time, and what was reported about the clocks. The

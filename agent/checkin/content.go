@@ -107,7 +107,7 @@ func (e *exchange) refreshContent(hint *protocol.Hint) error {
 		if hint == nil {
 			return nil
 		}
-		return e.recordContentProblem("") // the portal serves what is stored
+		return e.recordContentProblem("", "") // the portal serves what is stored
 	}
 	e.client.askedGroup = group
 	err = e.fetchContent(stored, group)
@@ -115,10 +115,42 @@ func (e *exchange) refreshContent(hint *protocol.Hint) error {
 		return err
 	}
 	if err == nil {
-		return e.recordContentProblem("")
+		return e.recordContentProblem("", "")
 	}
 	e.outcome.Code, e.outcome.Detail = contentCode(err), e.client.explainError(err)
-	return e.recordContentProblem(e.outcome.Code)
+	return e.recordContentProblem(e.outcome.Code, e.outcome.Detail)
+}
+
+// mayStillHaveContent are the failures of a report after which the portal, or the
+// host of its content, may well have a policy: nothing that a user writes into a
+// report may keep a policy away (H51).
+var mayStillHaveContent = []protocol.Code{
+	protocol.CodeReportTooLarge, protocol.CodePortalRefused, protocol.CodeSequenceConflict, protocol.CodePortalOutage, protocol.CodeInternal,
+}
+
+// refreshContentAnyway asks for the head although the report did not arrive. Of
+// a head that is not served nothing is said: the report's failure is the news.
+func (e *exchange) refreshContentAnyway(failure error) error {
+	group := e.client.groupOf(e.record).ID
+	if !slices.Contains(mayStillHaveContent, protocol.CodeOf(failure)) || e.client.options.ContentURL == nil ||
+		len(e.client.options.PolicyKeys) == 0 || group == "" {
+		return nil
+	}
+	stored, _, err := e.client.storedPolicy()
+	if err != nil {
+		return err
+	}
+	err = e.fetchContent(stored, group)
+	var unserved *exchangeError
+	switch {
+	case errors.As(err, &unserved):
+		return nil
+	case err == nil:
+		return e.recordContentProblem("", "")
+	case store.Failed(err):
+		return err
+	}
+	return e.recordContentProblem(contentCode(err), e.client.explainError(err))
 }
 
 // headIsDue reports whether to ask: if the hint differs from what is stored, or
@@ -135,13 +167,13 @@ func (e *exchange) headIsDue(hint *protocol.Hint, stored policyRecord, found boo
 	if !stored.isReleased() {
 		pinned = stored.Head.Policy.SHA256
 	}
-	return hint.HeadVersion != stored.Head.HeadVersion || hint.SHA256 != pinned
+	return hint.HeadVersion != stored.Head.HeadVersion || hint.SHA256 != pinned || e.isBehindMark(stored)
 }
 
 // fetchContent gets, judges and stores the group's head and its policy.
 func (e *exchange) fetchContent(stored policyRecord, group string) error {
 	var etag string
-	if stored.Group == group {
+	if stored.Group == group && !e.isBehindMark(stored) {
 		etag = stored.ETag
 	}
 	got, err := e.getContent(etag, protocol.MaxHead, "heads", group+".dsse.json")
@@ -154,7 +186,7 @@ func (e *exchange) fetchContent(stored policyRecord, group string) error {
 	case got.status == http.StatusNotFound:
 		return &exchangeError{Code: protocol.CodeHeadMissing, Err: errors.New("there is no head for this group")}
 	case got.status != http.StatusOK:
-		return got.refusalError(e.client.options.Now())
+		return e.client.refusalError(got)
 	}
 	verified, err := e.verifyHead(got.body, group)
 	if err != nil {
@@ -203,6 +235,7 @@ func (e *exchange) verifyHead(data []byte, group string) (verifiedHead, error) {
 	if err != nil {
 		return verifiedHead{}, err
 	}
+	envelope.PayloadType = e.client.secrets().redact(envelope.PayloadType) // an error quotes it
 	payload, err := envelope.Verify(protocol.PayloadHead, e.client.options.PolicyKeys, 1)
 	if err != nil {
 		return verifiedHead{}, err
@@ -247,17 +280,37 @@ func (e *exchange) compareWithSeen(verified verifiedHead) error {
 		if pinned && site.SiteID != verified.head.SiteID && e.stillTrusts(site.KeyIDs) {
 			return protocol.ErrWrongSite
 		}
-		seen, found, err := headMarks.Get(tx, markKey(verified.head.SiteID, verified.head.GroupID))
-		switch {
-		case err != nil || !found || !e.stillTrusts(seen.KeyIDs):
+		key := markKey(verified.head.SiteID, verified.head.GroupID)
+		seen, _, err := headMarks.Get(tx, key)
+		if err != nil {
 			return err
-		case verified.mark.HeadVersion < seen.HeadVersion:
-			return fmt.Errorf("%w: %d after %d", protocol.ErrRollback, verified.mark.HeadVersion, seen.HeadVersion)
-		case verified.mark.HeadVersion == seen.HeadVersion && verified.mark.SHA256 != seen.SHA256:
-			return protocol.ErrHeadConflict
+		}
+		for _, seen := range []markRecord{seen, e.client.currentIdentity().marks[key]} {
+			if err := e.compareWithMark(verified.mark, seen); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
+}
+
+func (e *exchange) compareWithMark(mark, seen markRecord) error {
+	switch {
+	case !e.stillTrusts(seen.KeyIDs):
+		return nil
+	case mark.HeadVersion < seen.HeadVersion:
+		return fmt.Errorf("%w: %d after %d", protocol.ErrRollback, mark.HeadVersion, seen.HeadVersion)
+	case mark.HeadVersion == seen.HeadVersion && mark.SHA256 != seen.SHA256:
+		return protocol.ErrHeadConflict
+	}
+	return nil
+}
+
+// isBehindMark reports whether this Mac has seen a newer head than the stored
+// one, as after the store was restored from a backup (H65).
+func (e *exchange) isBehindMark(stored policyRecord) bool {
+	seen := e.client.currentIdentity().marks[markKey(stored.Head.SiteID, stored.Group)]
+	return e.stillTrusts(seen.KeyIDs) && seen.HeadVersion > stored.Head.HeadVersion
 }
 
 // stillTrusts reports whether the Mac's configuration has any of the keys. A site
@@ -282,7 +335,7 @@ func (e *exchange) policyFor(pointer protocol.PolicyPointer, stored policyRecord
 			return nil, err
 		}
 		if got.status != http.StatusOK {
-			return nil, got.refusalError(e.client.options.Now())
+			return nil, e.client.refusalError(got)
 		}
 		document = got.body
 	}
@@ -299,9 +352,15 @@ func (e *exchange) policyFor(pointer protocol.PolicyPointer, stored policyRecord
 	return document, nil
 }
 
-// storeHead notes that the head was seen, and, if its policy is at hand, makes
-// it the one in force; in one commit.
+// storeHead notes that the head was seen, in node.json first, which outlives the
+// store (H65); and, if its policy is at hand, makes it the one in force.
 func (e *exchange) storeHead(verified verifiedHead, next *policyRecord) error {
+	key := markKey(verified.head.SiteID, verified.head.GroupID)
+	if who, changed := e.client.currentIdentity().withMark(key, verified.mark, e.stillTrusts); changed {
+		if err := e.client.adoptIdentity(who); err != nil {
+			return &exchangeError{Code: protocol.CodeIdentityUnreadable, Err: err}
+		}
+	}
 	site := siteRecord{SiteID: verified.head.SiteID}
 	for _, key := range e.client.options.PolicyKeys {
 		site.KeyIDs = append(site.KeyIDs, key.ID)
@@ -309,7 +368,7 @@ func (e *exchange) storeHead(verified verifiedHead, next *policyRecord) error {
 	err := e.client.options.Store.Update(func(tx *store.Tx) error {
 		err := errors.Join(
 			siteRecords.Put(tx, onlyKey, site),
-			headMarks.Put(tx, markKey(verified.head.SiteID, verified.head.GroupID), verified.mark))
+			headMarks.Put(tx, key, verified.mark))
 		if next != nil {
 			err = errors.Join(err, policyRecords.Put(tx, onlyKey, *next))
 		}
@@ -323,7 +382,7 @@ func (e *exchange) storeHead(verified verifiedHead, next *policyRecord) error {
 
 // recordContentProblem stores why the content is not what it should be, empty
 // for no reason; a new one is an event.
-func (e *exchange) recordContentProblem(code protocol.Code) error {
+func (e *exchange) recordContentProblem(code protocol.Code, detail string) error {
 	var before contentProblem
 	err := e.client.options.Store.Update(func(tx *store.Tx) error {
 		var err error
@@ -336,7 +395,7 @@ func (e *exchange) recordContentProblem(code protocol.Code) error {
 		return fmt.Errorf("store content problem: %w", err)
 	}
 	if code != "" && code != before.Code {
-		e.addEvent(code, map[string]string{"detail": e.outcome.Detail})
+		e.addEvent(code, map[string]string{"detail": detail})
 	}
 	return nil
 }

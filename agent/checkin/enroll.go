@@ -46,7 +46,7 @@ func (e *exchange) enroll() error {
 		return err
 	}
 	if got.status < 200 || got.status > 299 {
-		return got.refusalError(e.client.options.Now())
+		return e.client.refusalError(got)
 	}
 	reply, err := parseEnrollReply(got)
 	if err != nil {
@@ -92,8 +92,7 @@ func (e *exchange) awaitApproval(who Identity, reply protocol.EnrollReply) error
 	}
 	failure := &exchangeError{Code: protocol.CodeEnrollmentPending, Err: errors.New("the portal waits for an administrator's approval")}
 	if reply.RetryAfter > 0 {
-		asked := min(time.Duration(min(reply.RetryAfter, 1<<20))*time.Second, retryAfterHigh)
-		failure.RetryAfter = addJitter(asked)
+		failure.RetryAfter = addJitter(time.Duration(reply.RetryAfter) * time.Second)
 	}
 	return failure
 }
@@ -103,9 +102,12 @@ func parseEnrollReply(got portalAnswer) (protocol.EnrollReply, error) {
 	if err := decodeJSON(got, &reply); err != nil {
 		return protocol.EnrollReply{}, err
 	}
+	if err := protocol.Bound(&reply); err != nil {
+		return protocol.EnrollReply{}, err
+	}
 	approved := reply.State == protocol.EnrollApproved && plainText(reply.Token)
 	pending := reply.State == protocol.EnrollPending && reply.Token == ""
-	if !approved && !pending || !plainText(reply.DeviceID) {
+	if !approved && !pending || !protocol.ValidName(reply.DeviceID) || newRedactor(reply.Token).isIn(reply.DeviceID) {
 		return protocol.EnrollReply{}, errors.New("the answer to an enrollment is incomplete")
 	}
 	return reply, nil

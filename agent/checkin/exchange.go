@@ -3,14 +3,11 @@ package checkin
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"prlagent/agent/outbox"
 	"prlagent/agent/protocol"
@@ -26,6 +23,7 @@ type exchange struct {
 	outcome           Outcome
 	inheritedTriggers []protocol.Trigger // of a stored report that the next one replaces
 	droppedUpTo       uint64             // up to this event the portal would not have any; 0 = none
+	shed              protocol.Shed      // what the last report could not take along
 	record            exchangeRecord
 	baseline          protocol.Baseline
 	reacted           map[string]bool // problems that were reacted to; each once
@@ -46,8 +44,9 @@ func (e *exchange) run() error {
 		return err
 	}
 	if err := e.exchangeReports(); err != nil {
-		return err
+		return errors.Join(err, e.refreshContentAnyway(err))
 	}
+	e.noteShed()
 	return e.refreshContent(e.outcome.Reply.Policy)
 }
 
@@ -112,88 +111,6 @@ func (e *exchange) coveredBy(older pendingRecord) (bool, error) {
 	return !news, nil
 }
 
-// prepareReport makes the next report, with at most that many events, and
-// stores it before anybody sends it.
-func (e *exchange) prepareReport(events int) (pendingRecord, error) {
-	pending, err := e.composeReport(events)
-	if err != nil {
-		return pendingRecord{}, err
-	}
-	err = e.client.options.Outbox.Update(func(tx *store.Tx, change *outbox.Change) error {
-		change.Seal()
-		change.Settle(e.droppedUpTo)
-		return pendingRecords.Put(tx, onlyKey, pending)
-	})
-	if err != nil {
-		return pendingRecord{}, fmt.Errorf("store report: %w", err)
-	}
-	e.inheritedTriggers = nil // they are in the stored report now
-	return pending, nil
-}
-
-// composeReport builds the report's exact bytes. If it is too large, half of its
-// events wait for the next report, the newer ones: what is acknowledged is
-// everything up to a number.
-func (e *exchange) composeReport(events int) (pendingRecord, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return pendingRecord{}, fmt.Errorf("make request id: %w", err)
-	}
-	unsent, err := e.client.options.Outbox.Unsent()
-	if err != nil {
-		return pendingRecord{}, err
-	}
-	triggers := reportTriggers(e.inheritedTriggers, e.client.options.Outbox.Carried())
-	now := e.client.options.Now().UTC()
-	pending := pendingRecord{
-		Epoch: e.record.Epoch, Origin: e.record.Origin, RequestID: id.String(),
-		Sequence: e.record.Sequence + 1, CreatedAt: now, Triggers: triggers,
-	}
-	request := protocol.CheckinRequest{
-		Protocol: protocol.Version, RequestID: pending.RequestID, Epoch: pending.Epoch, Sequence: pending.Sequence,
-		SentAt: now.Truncate(time.Second), Triggers: triggers,
-		OpenCommands: e.extra.OpenCommands, Results: e.extra.Results,
-	}
-	request.Events = unsent[:min(len(unsent), events)]
-	baseline, err := e.report.Fill(&request, e.baseline)
-	if err != nil {
-		return pendingRecord{}, fmt.Errorf("fill report: %w", err)
-	}
-	if baseline.Hash != e.baseline.Hash {
-		pending.Baseline = &baseline
-	}
-	if pending.Body, err = json.Marshal(request); err != nil {
-		return pendingRecord{}, fmt.Errorf("encode report: %w", err)
-	}
-	if tooLarge(pending.Body) {
-		if len(request.Events) > 0 {
-			return e.composeReport(len(request.Events) / 2)
-		}
-		return pendingRecord{}, &exchangeError{Code: protocol.CodeReportTooLarge, Err: errors.New("the report is larger than the protocol allows")}
-	}
-	pending.noteRequest(request)
-	return pending, nil
-}
-
-// noteRequest keeps what of the request must be known once it is acknowledged.
-func (r *pendingRecord) noteRequest(request protocol.CheckinRequest) {
-	for _, result := range request.Results {
-		r.Results = append(r.Results, result.CommandID)
-	}
-	r.Events = len(request.Events)
-	for _, event := range request.Events {
-		r.LastEvent = max(r.LastEvent, event.Seq)
-	}
-}
-
-func tooLarge(body []byte) bool {
-	if len(body) > protocol.MaxRequest {
-		return true
-	}
-	packed, _ := compressBody(body)
-	return len(packed) > protocol.MaxRequestGzip
-}
-
 // deliverReport sends a stored report until it is acknowledged, or until there is
 // nothing left to try. Each of our problems is reacted to once.
 func (e *exchange) deliverReport(pending pendingRecord) error {
@@ -232,10 +149,10 @@ func (e *exchange) sendPending(pending pendingRecord) (protocol.CheckinReply, er
 		return protocol.CheckinReply{}, err
 	}
 	if got.status != http.StatusOK {
-		return protocol.CheckinReply{}, got.refusalError(e.client.options.Now())
+		return protocol.CheckinReply{}, e.client.refusalError(got)
 	}
 	e.roundTrip = min(e.client.options.Elapsed()-began, requestLimit)
-	reply, err := parseReply(got)
+	reply, err := e.client.parseReply(got)
 	if err != nil {
 		return protocol.CheckinReply{}, replyError(err)
 	}
@@ -274,6 +191,7 @@ func (e *exchange) acceptReply(pending pendingRecord, reply protocol.CheckinRepl
 	if err != nil {
 		return fmt.Errorf("store acknowledgement: %w", err)
 	}
+	e.noteLostEvents(pending.Lost)
 	e.keepReply(pending, reply)
 	return nil
 }
@@ -286,7 +204,7 @@ func (e *exchange) keepReply(pending pendingRecord, reply protocol.CheckinReply)
 	}
 	e.outcome.Reply = &reply
 	e.outcome.NextCheckin = time.Duration(e.record.NextCheckin) * time.Second
-	e.outcome.Splay = time.Duration(max(reply.SplaySecs, 0)) * time.Second
+	e.outcome.Splay = time.Duration(reply.SplaySecs) * time.Second
 }
 
 // clampCadence clamps what the portal asks for, in seconds; nothing asked stays
@@ -301,20 +219,33 @@ func (c *Client) clampCadence(asked int) int {
 
 // parseReply reads an acknowledgement. A captive network's page has the wrong
 // media type or no sense, and is a failure.
-func parseReply(got portalAnswer) (protocol.CheckinReply, error) {
+func (c *Client) parseReply(got portalAnswer) (protocol.CheckinReply, error) {
 	var reply protocol.CheckinReply
 	if err := decodeJSON(got, &reply); err != nil {
+		return protocol.CheckinReply{}, err
+	}
+	if err := protocol.Bound(&reply); err != nil {
 		return protocol.CheckinReply{}, err
 	}
 	if reply.Inventory != protocol.InventoryOK && reply.Inventory != protocol.InventorySendFull {
 		return protocol.CheckinReply{}, errors.New("the answer does not say what became of the inventory")
 	}
-	if group := reply.Group; group.ID != "" && !plainText(group.ID) || len(group.Name) > protocol.MaxName || len(group.Source) > protocol.MaxName {
+	if !isUsableGroup(reply.Group, newRedactor(c.currentIdentity().token)) {
 		return protocol.CheckinReply{}, errors.New("the answer names an unusable group")
 	}
-	// Delivery is level-triggered: what is cut off comes again.
-	reply.Commands = reply.Commands[:min(len(reply.Commands), protocol.MaxCommandReply)]
 	return reply, nil
+}
+
+// isUsableGroup reports whether the group can be asked for and shown. The token
+// must not come back as its name. The enrollment secret may: it can be made of
+// the group's name.
+func isUsableGroup(group protocol.Group, token redactor) bool {
+	for _, text := range []string{group.ID, group.Name, group.Source} {
+		if len(text) > protocol.MaxName || token.isIn(text) {
+			return false
+		}
+	}
+	return group.ID == "" || protocol.ValidName(group.ID)
 }
 
 func decodeJSON(got portalAnswer, v any) error {
@@ -324,7 +255,7 @@ func decodeJSON(got portalAnswer, v any) error {
 	return protocol.Decode(got.body, protocol.MaxReply, v)
 }
 
-// plainText accepts what may stand in a header, a path and a table.
+// plainText accepts what may stand in a header.
 func plainText(text string) bool {
 	odd := func(r rune) bool { return r <= ' ' || r >= 0x7f }
 	return text != "" && len(text) <= protocol.MaxName && !strings.ContainsFunc(text, odd)

@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
-	"time"
 
 	"prlagent/agent/protocol"
 )
@@ -170,9 +169,11 @@ var foreignStatuses = map[int]protocol.Code{
 
 // refusalError makes an error of an answer that is not the wanted one: a
 // problem of our own table, or something in between that answered (H04).
-func (a portalAnswer) refusalError(now time.Time) error {
+func (c *Client) refusalError(a portalAnswer) error {
 	failure := &exchangeError{Code: protocol.CodePortalOutage}
 	if problem, ours := protocol.ParseProblem(a.status, a.header.Get("Content-Type"), a.body); ours {
+		hidden := c.secrets()
+		problem.Title, problem.Detail, problem.Instance, problem.Field = hidden.redact(problem.Title), hidden.redact(problem.Detail), hidden.redact(problem.Instance), hidden.redact(problem.Field)
 		failure.Code, failure.Err = protocol.CodeOf(problem), problem
 	} else {
 		if code, named := foreignStatuses[a.status]; named {
@@ -180,7 +181,7 @@ func (a portalAnswer) refusalError(now time.Time) error {
 		}
 		failure.Err = fmt.Errorf("something that is not the portal answered with status %d", a.status)
 	}
-	if wait, said := retryAfter(a.header, now); said {
+	if wait, said := retryAfter(a.header, c.options.Now()); said {
 		failure.RetryAfter = addJitter(wait)
 	}
 	if enrollmentConditions[failure.Code] == retryHourly {

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"prlagent/agent/protocol"
@@ -43,6 +45,7 @@ type Identity struct {
 	hardwareUUID string
 	key          ed25519.PrivateKey
 	token        string
+	marks        map[string]markRecord // by markKey; a copy of those in the store, which may be lost (H65)
 }
 
 // identityFile is node.json.
@@ -55,6 +58,8 @@ type identityFile struct {
 	Origin       string `json:"origin,omitempty"`
 	GroupHint    string `json:"group_hint,omitempty"`
 	Token        string `json:"token,omitempty"`
+
+	HeadMarks map[string]markRecord `json:"head_marks,omitempty"`
 }
 
 const identityVersion = 1
@@ -123,7 +128,7 @@ func parseIdentity(data []byte) (Identity, error) {
 	return Identity{
 		DeviceID: file.DeviceID, Origin: file.Origin, GroupHint: file.GroupHint,
 		serial: file.Serial, hardwareUUID: file.HardwareUUID,
-		key: ed25519.NewKeyFromSeed(file.Seed), token: file.Token,
+		key: ed25519.NewKeyFromSeed(file.Seed), token: file.Token, marks: file.HeadMarks,
 	}, nil
 }
 
@@ -148,6 +153,7 @@ func (i Identity) Save(path string) error {
 	data, err := json.Marshal(identityFile{
 		Version: identityVersion, Seed: i.key.Seed(), Serial: i.serial, HardwareUUID: i.hardwareUUID,
 		DeviceID: i.DeviceID, Origin: i.Origin, GroupHint: i.GroupHint, Token: i.token,
+		HeadMarks: i.marks,
 	})
 	if err != nil {
 		return fmt.Errorf("encode identity: %w", err)
@@ -161,6 +167,32 @@ func (i Identity) Save(path string) error {
 		return fmt.Errorf("write identity: %w", err)
 	}
 	return nil
+}
+
+// Bounds of what node.json holds of heads, so that it stays readable.
+const (
+	maxMarks      = 16 // groups that this Mac was in
+	maxMarkKeyIDs = 8
+)
+
+// withMark is the identity with the mark of a group, and whether that changes
+// anything. If there are too many, those that no trusted key has signed go first.
+func (i Identity) withMark(key string, mark markRecord, trusts func([]string) bool) (Identity, bool) {
+	mark.KeyIDs = mark.KeyIDs[:min(len(mark.KeyIDs), maxMarkKeyIDs)]
+	if before := i.marks[key]; before.SHA256 == mark.SHA256 && slices.Equal(before.KeyIDs, mark.KeyIDs) {
+		return i, false
+	}
+	marks := make(map[string]markRecord, len(i.marks)+1)
+	marks[key] = mark
+	for _, trusted := range []bool{true, false} {
+		for _, other := range slices.Sorted(maps.Keys(i.marks)) {
+			if other != key && trusts(i.marks[other].KeyIDs) == trusted && len(marks) < maxMarks {
+				marks[other] = i.marks[other]
+			}
+		}
+	}
+	i.marks = marks
+	return i, true
 }
 
 // Enrolled reports whether there is a token for the portal at origin.

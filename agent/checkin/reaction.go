@@ -71,11 +71,11 @@ func enrollAgain(e *exchange, pending pendingRecord, _ protocol.Problem, _ error
 // renumberReport goes on with the number that the portal expects, and with
 // everything.
 func renumberReport(e *exchange, pending pendingRecord, problem protocol.Problem, _ error) (pendingRecord, error) {
-	e.record.Sequence = pending.Sequence
-	if problem.Expected > 0 {
-		e.record.Sequence = problem.Expected - 1
+	last, err := e.judgeSequence(pending.Sequence, problem.Expected)
+	if err != nil {
+		return pendingRecord{}, err
 	}
-	e.baseline = protocol.Baseline{}
+	e.record.Sequence, e.baseline = last, protocol.Baseline{}
 	return e.replaceReport(pending, protocol.MaxEvents)
 }
 
@@ -94,7 +94,11 @@ func dropEvents(e *exchange, pending pendingRecord, problem protocol.Problem, ca
 	}
 	e.client.options.Log.Warn().Int("events", pending.Events).Msg("the portal refused the report; its events are given up")
 	e.droppedUpTo = pending.LastEvent
-	return e.replaceReport(pending, 0)
+	next, err := e.replaceReport(pending, 0)
+	if err == nil {
+		e.noteLostEvents(pending.Events)
+	}
+	return next, err
 }
 
 // sendUncompressed sends the same report without compression, now and from now
@@ -114,13 +118,17 @@ func (e *exchange) giveUp(pending pendingRecord, problem protocol.Problem, cause
 	if !neverRepeated[problem.Name()] {
 		return cause
 	}
-	err := e.client.options.Outbox.Update(func(tx *store.Tx, change *outbox.Change) error {
+	last, err := e.judgeSequence(pending.Sequence, problem.Expected)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	err = e.client.options.Outbox.Update(func(tx *store.Tx, change *outbox.Change) error {
 		change.Return(pending.Triggers)
 		forget := pendingRecords.Delete(tx, onlyKey)
 		if problem.Expected == 0 {
 			return forget
 		}
-		e.record.Sequence = problem.Expected - 1
+		e.record.Sequence = last
 		return errors.Join(forget, baselineRecords.Delete(tx, onlyKey), exchangeRecords.Put(tx, onlyKey, e.record))
 	})
 	if err != nil {

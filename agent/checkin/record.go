@@ -32,6 +32,7 @@ type pendingRecord struct {
 	Results   []string           `json:"results,omitempty"` // command ids
 	LastEvent uint64             `json:"last_event,omitempty"`
 	Events    int                `json:"events,omitempty"` // how many
+	Lost      int                `json:"lost,omitempty"`   // events before the last one that no ring has any more
 }
 
 // pendingLife is how long an unanswered report is worth repeating: as long as a

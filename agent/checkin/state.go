@@ -97,6 +97,9 @@ func (c *Client) State() State {
 func (c *Client) groupOf(record exchangeRecord) protocol.Group {
 	managed := c.options.Group
 	if managed == "" {
+		if !protocol.ValidName(record.Group.ID) { // agents before the one grammar believed others (H63)
+			return protocol.Group{}
+		}
 		return record.Group
 	}
 	group := protocol.Group{ID: managed, Source: protocol.GroupFromProfile}

@@ -363,15 +363,16 @@ func FuzzAnswers(f *testing.F) {
 	f.Add([]byte(`{"state":"approved","device_id":"d","token":"t"}`))
 	f.Add([]byte(`{"type":"urn:prlagent:problem:device-retired","status":410}`))
 	f.Add([]byte("\x1f\x8b"))
+	client := &Client{options: Options{Now: time.Now, Secret: theSecret}}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got := portalAnswer{status: http.StatusGone, header: http.Header{"Content-Type": {"application/json"}}, body: data}
-		if reply, err := parseReply(got); err == nil && len(reply.Commands) > protocol.MaxCommandReply {
+		if reply, err := client.parseReply(got); err == nil && len(reply.Commands) > protocol.MaxCommandReply {
 			t.Error("too many commands")
 		}
 		if reply, err := parseEnrollReply(got); err == nil && reply.State == protocol.EnrollApproved && !plainText(reply.Token) {
 			t.Errorf("token %q", reply.Token)
 		}
-		if got.refusalError(time.Time{}) == nil {
+		if client.refusalError(got) == nil {
 			t.Error("an error status is no error")
 		}
 		response := &http.Response{Header: http.Header{"Content-Encoding": {"gzip"}}, Body: io.NopCloser(bytes.NewReader(data))}

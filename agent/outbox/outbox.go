@@ -131,6 +131,27 @@ func (o *Outbox) Unsent() ([]protocol.Event, error) {
 	return events, err
 }
 
+// Lost is how many events the portal will not hear of once it has these, which
+// are the oldest of Unsent: they were flushed before anybody told them.
+func (o *Outbox) Lost(events []protocol.Event) (int, error) {
+	if len(events) == 0 {
+		return 0, nil
+	}
+	var sent uint64
+	err := o.store.View(func(tx *store.Tx) (err error) {
+		sent, _, err = eventMarks.Get(tx, eventsKey)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read mark of events: %w", err)
+	}
+	last := events[len(events)-1].Seq
+	if last < sent { // numbers began anew
+		sent = 0
+	}
+	return max(int(last-sent)-len(events), 0), nil
+}
+
 // Forget empties the outbox after the store was erased.
 func (o *Outbox) Forget() {
 	o.mu.Lock()

@@ -106,6 +106,7 @@ const (
 	CodeDeviceRetired      Code = "device_retired"
 	CodeDuplicateIdentity  Code = "duplicate_identity"
 	CodeSequenceConflict   Code = "sequence_conflict"
+	CodeEpochRenewed       Code = "epoch_renewed"
 	CodeIdentityReset      Code = "identity_reset"
 	CodeIdentityUnreadable Code = "identity_unreadable"
 	CodePortalUnreachable  Code = "portal_unreachable"
@@ -130,6 +131,7 @@ const (
 	CodeProxyRefused        Code = "proxy_refused"
 	CodeClockSkew           Code = "clock_skew"
 	CodeServerTimeRefused   Code = "server_time_refused"
+	CodeTrustedTimeReset    Code = "trusted_time_reset"
 	CodeProfileMissing      Code = "profile_missing"
 	CodeProfileRemoved      Code = "profile_removed"
 
@@ -262,6 +264,7 @@ var Codes = map[Code]CodeText{
 	CodeDeviceRetired:      {Failure, "The portal has retired this device.", "Ask the portal's administrator."},
 	CodeDuplicateIdentity:  {Failure, "Two Macs report under one identity.", "Retire one of them in the portal and enroll it again."},
 	CodeSequenceConflict:   {Warning, "The portal has another report under this number.", "The agent goes on with a new number by itself."},
+	CodeEpochRenewed:       {Warning, "The portal asked for a number of reports that cannot be; this Mac reports from the beginning, in a new epoch.", "Find out what answers in the portal's place, or repair its database."},
 	CodeIdentityReset:      {Warning, "The identity on disk belongs to another Mac and was discarded.", "Nothing to do: the agent enrolls anew."},
 	CodeIdentityUnreadable: {Failure, "The agent's identity on this Mac cannot be read or kept.", "Check node.json in the state folder: a file of root's with the mode 0600, on a disk with room."},
 	CodePortalUnreachable:  {Warning, "The portal cannot be reached.", "Check the network and ServerURL."},
@@ -286,6 +289,7 @@ var Codes = map[Code]CodeText{
 	CodeProxyRefused:        {Warning, "A proxy refused the way to the portal.", "Let the proxy pass connections to the portal's address."},
 	CodeClockSkew:           {Warning, "The clocks of this Mac and of the portal differ by more than five minutes.", "Set date and time of this Mac automatically; then check the portal's clock."},
 	CodeServerTimeRefused:   {Warning, "The portal's time is more than a day ahead of this Mac's clock, and is not believed.", "Check date and time of this Mac, then the portal's clock."},
+	CodeTrustedTimeReset:    {Warning, "The time that this Mac trusted was ahead of three later answers of the portal and of its own clock, and is corrected.", "Find out what had set this Mac's clock or the portal's ahead."},
 	CodeProfileMissing:      {Info, "The configuration has just disappeared; the last one stays in force for the moment.", "Nothing to do if the profile is being replaced; it is believed to be removed ten minutes after it was missed first."},
 	CodeProfileRemoved:      {Warning, "The configuration was removed: there is no exchange with the portal, and what was received stays in force.", "Install the profile again, or uninstall the agent."},
 
