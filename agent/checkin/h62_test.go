@@ -1,0 +1,171 @@
+package checkin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"prlagent/agent/protocol"
+)
+
+// shownShard finds a part of a secret in a text, as long as a part may not be.
+func shownShard(text string, secrets ...string) string {
+	for _, secret := range secrets {
+		for at := 0; at+shardLength <= len(secret); at++ {
+			if part := secret[at : at+shardLength]; strings.Contains(text, part) {
+				return part
+			}
+		}
+	}
+	return ""
+}
+
+// longSecret is longer than any text of ours is before it is cut.
+var longSecret = "canary" + strings.Repeat("0123456789abcdefghijklmnopqrstuvwxyz", 7)[:protocol.MaxName-6]
+
+// Whatever sends a secret back, in whichever field, with whatever before it, so
+// that it ends at any place of a text that is cut: no part of it is in the log, the
+// status, an event, an error or the detail that a person reads.
+func TestH62_NoSinkShowsAPartOfASecret(t *testing.T) {
+	t.Parallel()
+	type answer struct {
+		name string
+		give func(w http.ResponseWriter, pad, token string)
+	}
+	problemWith := func(set func(*protocol.Problem, string)) func(http.ResponseWriter, string, string) {
+		return func(w http.ResponseWriter, pad, token string) {
+			made := protocol.NewProblem(protocol.ProblemDeviceRevoked, "")
+			set(&made, pad+token+" "+pad+longSecret)
+			made.Write(w)
+		}
+	}
+	answers := []answer{
+		{"the detail of a problem", problemWith(func(p *protocol.Problem, text string) { p.Detail = text })},
+		{"the title of a problem", problemWith(func(p *protocol.Problem, text string) { p.Title = text })},
+		{"a time", func(w http.ResponseWriter, pad, token string) {
+			plainAnswer(200, "application/json", fmt.Sprintf(`{"inventory":"ok","server_time":%q}`, pad+token+longSecret))(w)
+		}},
+		{"the group", func(w http.ResponseWriter, _, token string) {
+			answerJSON(w, 200, protocol.CheckinReply{Inventory: "ok", Group: protocol.Group{ID: token}})
+		}},
+		{"a part of the token as the group", func(w http.ResponseWriter, _, token string) {
+			answerJSON(w, 200, protocol.CheckinReply{Inventory: "ok", Group: protocol.Group{ID: "g-" + token[3:20]}})
+		}},
+		{"the name of the group", func(w http.ResponseWriter, pad, token string) {
+			answerJSON(w, 200, protocol.CheckinReply{Inventory: "ok", Group: protocol.Group{ID: "staff", Name: pad + token}})
+		}},
+		{"the word for the inventory", func(w http.ResponseWriter, pad, token string) {
+			answerJSON(w, 200, protocol.CheckinReply{Inventory: pad + token + longSecret})
+		}},
+		{"a page", func(w http.ResponseWriter, pad, token string) {
+			plainAnswer(403, "text/html "+token, pad+token+longSecret)(w)
+		}},
+	}
+	for _, test := range answers {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b := newContentBench(t)
+			b.options.Secret, b.portal.secret = longSecret, longSecret
+			b.options.Proxy = &url.URL{Scheme: "http", Host: "proxy", User: url.UserPassword("user", "canary-of-the-proxy")}
+			b.configure()
+			b.do("agent_start")
+			token := b.client.currentIdentity().token
+			for length := 150; length < 205; length++ { // what a problem's words are cut at is in there
+				b.portal.on(checkin, func(w http.ResponseWriter) { test.give(w, strings.Repeat("p", length), token) })
+				outcome, err := b.try("daily")
+				state, _ := json.Marshal(b.client.State())
+				events, _ := json.Marshal(outcome.Events)
+				for sink, text := range map[string]string{
+					"log": b.log.String(), "status": string(state), "events": string(events), "error": fmt.Sprint(err), "detail": outcome.Detail,
+				} {
+					if part := shownShard(text, token, longSecret, "canary-of-the-proxy"); part != "" {
+						t.Fatalf("after %d bytes the %s shows %s: %.500s", length, sink, part, text)
+					}
+				}
+				b.log.Reset()
+			}
+		})
+	}
+}
+
+// A head's envelope is a stranger's word until it is verified; so is a policy's
+// place.
+func TestH62_ContentThatRepeatsTheToken(t *testing.T) {
+	t.Parallel()
+	b := settled(t)
+	token := b.client.currentIdentity().token
+	for length := 30; length < 85; length++ { // so is what is quoted of a type
+		b.hint(uint64(100 + length))
+		b.portal.on(staffHead, plainAnswer(200, "application/json", fmt.Sprintf(`{"payloadType":%q,"payload":"","signatures":[]}`, strings.Repeat("p", length)+token)))
+		outcome, _ := b.try("daily")
+		events, _ := json.Marshal(outcome.Events)
+		if part := shownShard(outcome.Detail+b.log.String()+string(events), token); part != "" || outcome.Code != protocol.CodeHeadInvalid {
+			t.Fatalf("%q shows %s: %s", outcome.Code, part, outcome.Detail)
+		}
+	}
+}
+
+// The device's id is shown to everybody, so it must not be the token.
+func TestH62_TheTokenAsTheDeviceID(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	token := "canary-" + strings.Repeat("0123456789", 4)
+	b.portal.on("POST /v1/enroll", func(w http.ResponseWriter) {
+		answerJSON(w, http.StatusCreated, protocol.EnrollReply{State: protocol.EnrollApproved, DeviceID: "d-" + token[5:30], Token: token})
+	})
+	b.fails(protocol.CodePortalReplyInvalid)
+	if state := b.client.State(); state.DeviceID != "" || state.Enrollment != EnrollmentNone {
+		t.Errorf("state %+v", state)
+	}
+}
+
+func TestH62_Redaction(t *testing.T) {
+	t.Parallel()
+	r := newRedactor("0123456789abcdef", "short", "")
+	for text, want := range map[string]string{
+		"":                                   "",
+		"nothing":                            "nothing",
+		"0123456789abcdef":                   "[secret]",
+		"a 0123456789abcdef, 0123456789abc.": "a [secret], [secret].",
+		"89abcdef at the end of a cut":       "[secret] at the end of a cut",
+		"a cut at 456789ab":                  "a cut at [secret]",
+		"0123456789abcdef0123456789abcdef":   "[secret][secret]",
+		"1234567 is too little":              "1234567 is too little",
+		"a short one":                        "a [secret] one",
+		"é0123456789abcdefé":                 "é[secret]é",
+	} {
+		if got := r.redact(text); got != want && !(text == "0123456789abcdef0123456789abcdef" && got == hidden) {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+}
+
+// FuzzH62_Redaction: whatever stands around a secret, and however much of it was
+// cut off, no part of it is left, and all other texts stay.
+func FuzzH62_Redaction(f *testing.F) {
+	f.Add("before", "0123456789abcdef", "after", 0, 16)
+	f.Add("0123", "0123456789abcdef", "cdef", 3, 12)
+	f.Add("aaaaaaa", "aaaaaaaaaa", "a", 0, 10)
+	f.Fuzz(func(t *testing.T, before, secret, after string, from, to int) {
+		if len(secret) < shardLength || from < 0 || to > len(secret) || to-from < shardLength || len(before)+len(secret)+len(after) > 1<<12 {
+			t.Skip()
+		}
+		r := newRedactor(secret)
+		text := before + secret[from:to] + after
+		got := r.redact(text)
+		for _, rest := range strings.Split(got, hidden) {
+			if part := shownShard(rest, secret); part != "" {
+				t.Fatalf("%q shows %q of %q", got, part, secret)
+			}
+		}
+		if !r.isIn(text) {
+			t.Fatal("it is not found")
+		}
+		if shownShard(before, secret) == "" && r.redact(before) != before {
+			t.Fatalf("%q became %q", before, r.redact(before))
+		}
+	})
+}
