@@ -64,7 +64,11 @@ func scripts(t *testing.T) []string {
 //	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT; stop 2s has a limit
 //	portal start|stop|kill       the portal in PRLPORTAL_DIR; start sets PRLPORTAL_URL
 //	portal slow DURATION         the same, but each request of an agent waits so long
-//	portal asked                 wait until one does
+//	portal evil FILE             the same, but agents get the answers of a list in JSON, each
+//	                             an evilAnswer: status, headers, body or file, a delay, or
+//	                             the portal's own answer with fields changed
+//	portal asked                 wait until an agent asks one of these
+//	portal answered              wait until the list is used up
 //	stranger KIND CODE COMMAND…  run the command while something else, KIND, answers in
 //	                             the place of the portal, which is stopped
 //	profile [FLAGS…]             install the portal's profile (FLAGS of prlportal profile)

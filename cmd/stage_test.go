@@ -33,7 +33,7 @@ type stage struct {
 	folder   string
 	running  map[string]*process // by name, see agentName
 	portal   *reservedPort       // where every portal of the script listens
-	front    *slowFront          // what is slow for it
+	front    *evilPortal         // what answers in its place
 	arrived  int                 // check-ins that the script has looked at
 	unproven bool                // the last comparison expected nothing, which only a later one proves
 }
@@ -170,12 +170,18 @@ func controlPortal(ts *testscript.TestScript, neg bool, args []string) {
 	s := stageOf(ts)
 	switch {
 	case !neg && len(args) == 2 && args[0] == "slow":
-		delay, err := time.ParseDuration(args[1])
+		_, err := time.ParseDuration(args[1])
 		ts.Check(err)
-		startSlowPortal(ts, delay)
+		startEvilPortal(ts, evilAnswer{Times: -1, Real: true, Delay: args[1]})
+		return
+	case !neg && len(args) == 2 && args[0] == "evil":
+		startEvilPortal(ts, readAnswers(ts, args[1])...)
 		return
 	case !neg && len(args) == 1 && args[0] == "asked" && s.front != nil:
-		s.front.awaitAsked(ts)
+		s.front.await(ts, "nobody has asked the portal", s.front.asked)
+		return
+	case !neg && len(args) == 1 && args[0] == "answered" && s.front != nil:
+		s.front.await(ts, "the answers are not used up", s.front.played)
 		return
 	}
 	s.closeFront()
