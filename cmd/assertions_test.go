@@ -354,6 +354,22 @@ func expectSecretsOnlyIn(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// expectNoPartOf finds secrets that were cut before they were hidden.
+func expectNoPartOf(ts *testscript.TestScript, neg bool, args []string) {
+	const part = 8
+	if neg || len(args) < 2 || len(args[0]) < 2*part {
+		ts.Fatalf("usage: no-part-of SECRET FILE…")
+	}
+	for _, file := range args[1:] {
+		content := ts.ReadFile(file)
+		for at := 0; at+part <= len(args[0]); at++ {
+			if shown := args[0][at : at+part]; strings.Contains(content, shown) {
+				ts.Fatalf("%s shows %s:\n%s", file, shown, content)
+			}
+		}
+	}
+}
+
 // isProgram tells the links to the test binary on the Mac.
 func isProgram(entry fs.DirEntry) bool {
 	info, err := entry.Info()

@@ -88,6 +88,7 @@ func scripts(t *testing.T) []string {
 //	replace FILE OLD NEW         change a text file in one place
 //	toolcalls                    every call of the vendor's tools was a lawful one (H13)
 //	secrets-only-in FILE…        no other file of the script holds a secret
+//	no-part-of SECRET FILE…      none of the files (or stdout, stderr) holds 8 bytes of the secret
 //
 // PATH is like .vms[vm_name=macOS].vm_state, .pass.triggers[0].reason,
 // .vms[*].user_name or .vms[len]. VALUE is the text itself, or >X, <X (numbers,
@@ -116,6 +117,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"replace":         replaceText,
 	"toolcalls":       expectLawfulCalls,
 	"secrets-only-in": expectSecretsOnlyIn,
+	"no-part-of":      expectNoPartOf,
 }
 
 // setUp gives a script a short folder of its own, because the path of a unix
