@@ -26,6 +26,7 @@ var securityCodes = []protocol.Code{
 	protocol.CodePolicyHash, protocol.CodeGroupChangeRefused, protocol.CodeDuplicateIdentity, protocol.CodeIdentityReset,
 	protocol.CodeDeviceRevoked, protocol.CodeDeviceRetired, protocol.CodeToolsUntrusted,
 	protocol.CodeStateRestored, protocol.CodeStateReset, protocol.CodeServerTimeRefused, protocol.CodeProfileRemoved,
+	protocol.CodeEpochRenewed, protocol.CodeTrustedTimeReset, protocol.CodeEventsDropped,
 }
 
 // eventLog is the ring of events: what happened on this Mac that a person may
