@@ -2,6 +2,7 @@ package checkin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -88,6 +89,21 @@ func TestH62_NoSinkShowsAPartOfASecret(t *testing.T) {
 				b.log.Reset()
 			}
 		})
+	}
+}
+
+// What is longer than people read is cut last: the cut leaves no beginning of a
+// secret.
+func TestH62_RedactedThenCut(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("agent_start")
+	token := b.client.currentIdentity().token
+	for length := protocol.MaxText - len(token); length <= protocol.MaxText; length++ {
+		shown := b.client.explainError(errors.New(strings.Repeat("p", length) + token + strings.Repeat("p", 100)))
+		if rest := strings.TrimLeft(shown, "p"); !strings.HasPrefix(hidden+strings.Repeat("p", 100), rest) || len(shown) != protocol.MaxText {
+			t.Fatalf("%d bytes end with %q", len(shown), rest)
+		}
 	}
 }
 

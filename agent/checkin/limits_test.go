@@ -30,6 +30,11 @@ func TestLimits(t *testing.T) {
 		"server time ahead of the wall clock (H07)": {maxAhead, 24 * time.Hour},
 		"skew that is told (H07)":                   {maxSkew, 5 * time.Minute},
 		"the wall clock is looked at":               {wallTick, time.Second},
+		"answers that drop a trusted time (H65)":    {doubtQuorum, 3},
+		"time between two of them (H65)":            {doubtInterval, time.Hour},
+		"groups whose heads node.json knows (H65)":  {maxMarks, 16},
+		"bytes of a secret that stay hidden (H62)":  {shardLength, 8},
+		"a jump of the sequence (H52)":              {protocol.MaxSequenceJump, 1 << 20},
 	} {
 		if fmt.Sprint(limit.got) != fmt.Sprint(limit.want) {
 			t.Errorf("%s: %v, want %v", name, limit.got, limit.want)

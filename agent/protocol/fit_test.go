@@ -119,6 +119,9 @@ func TestH51_WhatIsShedFirst(t *testing.T) {
 		if kept := composed.Request.Policy.Verdicts; composed.Request.Policy.LeftOut != 40-len(kept) {
 			t.Errorf("%d verdicts, and %d left out", len(kept), composed.Request.Policy.LeftOut)
 		}
+		if inventory := composed.Request.Inventory; inventory.Truncated != (composed.Shed.Rows > 0) || len(inventory.VMs)+composed.Shed.Rows != len(report.VMs) {
+			t.Errorf("%d rows are there and %d are not: truncated is %t", len(inventory.VMs), composed.Shed.Rows, inventory.Truncated)
+		}
 		if room > 16<<10 && (len(composed.Request.Events) == 0 || len(composed.Request.Policy.Verdicts) == 0) {
 			t.Errorf("with room for %d bytes nothing is heard of events or verdicts", room)
 		}
