@@ -3,7 +3,8 @@
 // enrolls, reports, and fetches the signed content.
 //
 // What must survive a crash is in two places. node.json has who we are: the
-// device key, the token and the Mac they belong to (H01, H02). The store has
+// device key, the token and the Mac they belong to (H01, H02), and which heads
+// were seen, because it outlives the store (H65). The store has
 // where the exchange stands: the last acknowledged baseline and sequence number,
 // the one report that was sent and not answered, and the last good policy.
 //
@@ -16,7 +17,8 @@
 // Only a problem of our own table changes what the agent believes about its
 // identity (H04). Only a verified head changes its policy. A group named by an
 // unsigned answer is believed only while no policy of another group is in force
-// (H08).
+// (H08). A number that a portal names is believed within bounds, a name if it can
+// be a file's (H52, H63), and no text shows a part of a secret (H62).
 //
 // Each way in which an exchange can fail has a code of its own, with text and
 // remedy in the one table of codes; none of them costs more than a minute awake,

@@ -20,6 +20,11 @@
 //   - Inventory is a delta against the report that the portal acknowledged
 //     last, named by its hash. A portal that does not hold that base answers
 //     "send_full". An unchanged report is its hash and nothing else.
+//   - A report always fits (Compose): texts are cut where the portal cuts them,
+//     and what is too much in all is shed, of each user what is beyond a fair
+//     share, and follows as a delta against what was acknowledged (H51).
+//   - Numbers in an answer have bounds, in one table, whoever speaks for the portal
+//     (Bound, H52).
 //   - The reply is never authority over policy: its policy field says that a
 //     newer head may exist. The head is fetched, verified against the keys in
 //     the Mac's own configuration, and pins the policy by its hash.

@@ -148,10 +148,10 @@ func drawText(t *rapid.T, random *rand.Rand) string {
 func drawHostileReport(t *rapid.T, random *rand.Rand) (Report, CheckinRequest) {
 	report := Report{Host: Host{ComputerName: drawText(t, random)}, Product: Product{Installed: true, Version: drawText(t, random)}}
 	var request CheckinRequest
-	for user := range rapid.IntRange(1, 4).Draw(t, "users") {
+	for user := range rapid.IntRange(1, 3).Draw(t, "users") {
 		uid := uint32(501 + user)
 		report.Users = append(report.Users, UserLook{Name: fmt.Sprint("user", uid), UID: uid})
-		for i := range rapid.IntRange(0, 40).Draw(t, "machines") {
+		for i := range rapid.IntRange(0, 30).Draw(t, "machines") {
 			vm := VM{VMKey: VMKey{ID: fmt.Sprintf("%012d", i), UID: uid}, Owner: fmt.Sprint("user", uid), State: StateRunning,
 				Name: drawText(t, random), OS: drawText(t, random), RawState: drawText(t, random), ToolsVersion: drawText(t, random)}
 			if i%8 == 0 {
@@ -206,7 +206,7 @@ func TestH51_AnyContentFitsAndArrives(t *testing.T) {
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		drawn, request := drawHostileReport(t, random)
 		report := drawn.Cut()
-		limit := rapid.IntRange(48<<10, 160<<10).Draw(t, "limit")
+		limit := rapid.IntRange(40<<10, 100<<10).Draw(t, "limit")
 		fits := func(body []byte) bool { return len(body) <= limit }
 		var portal portalCopy
 		var base Baseline
