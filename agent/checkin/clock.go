@@ -18,7 +18,7 @@ const (
 // trustedTime is the least that the time of day can be: the highest server time
 // that was believed, and what has passed since by a clock that nobody can set.
 // Setting this Mac's clock does not move it, and it never goes back, also not
-// across restarts. It lags by the time that the other clock did not run.
+// across restarts, unless enough speaks against it. It lags by the time that the other clock did not run.
 type trustedTime struct {
 	Time    time.Time     `json:"time,omitzero"` // zero = no server time was believed yet
 	Reading time.Duration `json:"reading"`       // of the other clock at Time

@@ -172,8 +172,10 @@ var foreignStatuses = map[int]protocol.Code{
 func (c *Client) refusalError(a portalAnswer) error {
 	failure := &exchangeError{Code: protocol.CodePortalOutage}
 	if problem, ours := protocol.ParseProblem(a.status, a.header.Get("Content-Type"), a.body); ours {
-		hidden := c.secrets()
-		problem.Title, problem.Detail, problem.Instance, problem.Field = hidden.redact(problem.Title), hidden.redact(problem.Detail), hidden.redact(problem.Instance), hidden.redact(problem.Field)
+		secrets := c.secrets()
+		for _, text := range []*string{&problem.Title, &problem.Detail, &problem.Instance, &problem.Field} {
+			*text = secrets.redact(*text)
+		}
 		failure.Code, failure.Err = protocol.CodeOf(problem), problem
 	} else {
 		if code, named := foreignStatuses[a.status]; named {

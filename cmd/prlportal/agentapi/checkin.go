@@ -95,10 +95,9 @@ func checkCheckin(request *protocol.CheckinRequest, now time.Time) error {
 		if vm.ID == "" || vm.Owner == "" || len(vm.ID) > protocol.MaxName || len(vm.Owner) > protocol.MaxName {
 			return httpapi.InvalidField(fmt.Sprintf("inventory.vms[%d]", i), "A virtual machine has no proper id and owner.")
 		}
-		clipVM(vm)
 		judgeTimes(vm, now)
 	}
-	clipParts(request)
+	request.Cut()
 	return nil
 }
 
