@@ -1,11 +1,12 @@
 package platform
 
 import (
-	"bytes"
-	"encoding/binary"
-	"errors"
+	"strings"
 	"time"
 )
+
+// VendorBundle is where Parallels Desktop is installed on a Mac.
+const VendorBundle = "/Applications/Parallels Desktop.app"
 
 // Process is one running program of Parallels Desktop, or one that is called
 // like one.
@@ -15,7 +16,11 @@ type Process struct {
 	Name    string    // at most 16 bytes on a Mac, 15 on Linux
 	Path    string    // Mac path of the program; "" when it cannot be read, as when it just begins or ends
 	Started time.Time // with PID it names a process for good
-	Args    []string  // argv without argv[0], not to be changed; only where Path is known
+
+	// What a program inside VendorBundle was started with, and no other (H61):
+	// the ids of a virtual machine and of its account's directory of them, as
+	// they are written there, unchecked.
+	Arguments VMArguments
 }
 
 // vendorPrefix begins the names of all processes of Parallels Desktop:
@@ -39,35 +44,104 @@ type programInstance struct {
 
 // runningProgram is what an instance runs.
 type runningProgram struct {
-	path     string
-	args     []string
-	lastCall uint64 // the last one that asked
+	path      string
+	arguments VMArguments
 }
+
+// Limits of reading what a process runs. The kernel may have to fetch the
+// process's memory for it, from a mount that is dead, and holds the caller until
+// then (H61).
+const (
+	readLimit       = time.Second           // for all that one call of Processes has to read
+	leastReadTime   = 10 * time.Millisecond // for each of them, also when others have used that up
+	maxReadsOfUser  = 4                     // that the kernel holds at the same time, of processes of one user
+	maxReadsOfUsers = 64                    // and of all users
+)
 
 // programCache remembers what the vendor's processes run, so that path and
 // arguments of each are read once: a user can start any number of programs with
 // such a name. It is not safe for concurrent use.
 type programCache struct {
-	known       map[programInstance]runningProgram
+	known       map[programInstance]cachedProgram
+	reading     map[programInstance]chan runningProgram // what the kernel holds
+	waited      time.Duration                           // in this call
 	currentCall uint64
 }
 
-// lookUp gives the program of an instance. What cannot be read yet is asked for
-// again at the next call.
-func (p *programCache) lookUp(asked programInstance, read func() (path string, args []string)) runningProgram {
+type cachedProgram struct {
+	runningProgram
+	lastCall uint64 // the last one that asked
+}
+
+// lookUp gives the program of an instance. What cannot be read yet, or in the
+// time that is left of this call, is asked for again at the next one.
+func (p *programCache) lookUp(asked programInstance, read func() runningProgram) runningProgram {
 	found, known := p.known[asked]
 	if !known {
-		found.path, found.args = read()
+		found.runningProgram = p.readInTime(asked, read)
 		if found.path == "" {
 			return runningProgram{}
 		}
 	}
 	if p.known == nil {
-		p.known = make(map[programInstance]runningProgram)
+		p.known = make(map[programInstance]cachedProgram)
 	}
 	found.lastCall = p.currentCall
 	p.known[asked] = found
+	return found.runningProgram
+}
+
+// readInTime gives nothing for what the kernel holds. One that it held before
+// is not waited for again.
+func (p *programCache) readInTime(asked programInstance, read func() runningProgram) runningProgram {
+	if result, held := p.reading[asked]; held {
+		select {
+		case found := <-result:
+			delete(p.reading, asked)
+			return found
+		default:
+			return runningProgram{}
+		}
+	}
+	if p.isFull(asked.uid) {
+		return runningProgram{}
+	}
+	result := make(chan runningProgram, 1)
+	go func() { result <- read() }()
+	found, ended := p.await(result)
+	if !ended {
+		if p.reading == nil {
+			p.reading = make(map[programInstance]chan runningProgram)
+		}
+		p.reading[asked] = result
+	}
 	return found
+}
+
+// await waits for what is left of this call's time.
+func (p *programCache) await(result <-chan runningProgram) (found runningProgram, ended bool) {
+	begun := time.Now()
+	defer func() { p.waited += time.Since(begun) }()
+	timer := time.NewTimer(max(readLimit-p.waited, leastReadTime))
+	defer timer.Stop()
+	select {
+	case found = <-result:
+		return found, true
+	case <-timer.C:
+		return runningProgram{}, false
+	}
+}
+
+// isFull reports whether no more is read for this user until the kernel gives
+// something back.
+func (p *programCache) isFull(uid uint32) bool {
+	held := 0
+	for other := range p.reading {
+		if other.uid == uid {
+			held++
+		}
+	}
+	return held >= maxReadsOfUser || len(p.reading) >= maxReadsOfUsers
 }
 
 // endCall forgets what this call did not ask for.
@@ -77,38 +151,25 @@ func (p *programCache) endCall() {
 			delete(p.known, asked)
 		}
 	}
+	for asked, result := range p.reading {
+		if len(result) > 0 { // in time for the next call, or of a process that is gone
+			if found := <-result; found.path != "" {
+				p.keep(asked, found)
+			}
+			delete(p.reading, asked)
+		}
+	}
+	p.waited = 0
 	p.currentCall++
 }
 
-// maxProcessArgs caps argv: a process names any number it likes.
-const maxProcessArgs = 4096
-
-// parseProcessArgs reads the kernel's kern.procargs2: the number of arguments as
-// 32 bits in the machine's byte order, the program's path, padding of zero
-// bytes, then argv and the environment, each closed by a zero byte
-// (facts/macos.md 3.2). argv[0] is left out, and so is the environment.
-func parseProcessArgs(data []byte) (path string, args []string, err error) {
-	if len(data) < 4 {
-		return "", nil, errors.New("process arguments are too short")
+// keep remembers what came too late for this call until the end of the next.
+func (p *programCache) keep(asked programInstance, found runningProgram) {
+	if p.known == nil {
+		p.known = make(map[programInstance]cachedProgram)
 	}
-	count := binary.NativeEndian.Uint32(data)
-	if count > maxProcessArgs {
-		return "", nil, errors.New("too many process arguments")
-	}
-	program, rest, found := bytes.Cut(data[4:], []byte{0})
-	if !found {
-		return "", nil, errors.New("process arguments are cut short")
-	}
-	rest = bytes.TrimLeft(rest, "\x00")
-	for index := range count {
-		argument, next, found := bytes.Cut(rest, []byte{0})
-		if !found {
-			return "", nil, errors.New("process arguments are cut short")
-		}
-		if index > 0 {
-			args = append(args, string(argument))
-		}
-		rest = next
-	}
-	return string(program), args, nil
+	p.known[asked] = cachedProgram{found, p.currentCall + 1}
 }
+
+// isInside reports whether a clean path lies below a folder.
+func isInside(path, folder string) bool { return strings.HasPrefix(path, folder+"/") }

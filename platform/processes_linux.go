@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -77,7 +78,7 @@ func (m *Machine) Processes(ctx context.Context) ([]Process, error) {
 	}
 	m.processes.mu.Lock()
 	defer m.processes.mu.Unlock()
-	all, err := m.processes.scanAll()
+	all, err := m.processes.scanAll(m.Path(VendorBundle))
 	if err != nil {
 		return nil, fmt.Errorf("read process table: %w", err)
 	}
@@ -101,7 +102,7 @@ func (m *Machine) toMacPath(process *Process) bool {
 	return inside
 }
 
-func (t *processTable) scanAll() ([]Process, error) {
+func (t *processTable) scanAll(bundle string) ([]Process, error) {
 	if err := t.initialize(); err != nil {
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func (t *processTable) scanAll() ([]Process, error) {
 	}
 	defer unix.Close(folder)
 
-	visit := tableScan{table: t, folder: folder, now: now.Nano() / int64(time.Second/clockTicks)}
+	visit := tableScan{table: t, folder: folder, bundle: bundle, now: now.Nano() / int64(time.Second/clockTicks)}
 	for {
 		size, err := unix.Getdents(folder, t.buffer[:])
 		if err != nil {
@@ -173,8 +174,9 @@ func eachProcessFolder(entries []byte, handle func(pid int, inode uint64)) {
 // tableScan is one call's way through the table.
 type tableScan struct {
 	table  *processTable
-	folder int   // descriptor of /proc
-	now    int64 // clock ticks since boot
+	folder int    // descriptor of /proc
+	bundle string // the vendor's, as a path on this disk
+	now    int64  // clock ticks since boot
 	found  []Process
 }
 
@@ -220,8 +222,8 @@ func (v *tableScan) addProcess(status processStatus) {
 	}
 	runs := v.table.programs.lookUp(programInstance{
 		pid: process.PID, started: status.started, uid: process.UID, name: process.Name, argsAddress: status.argsAddress,
-	}, func() (string, []string) { return readCommandLine(folder) })
-	process.Path, process.Args = runs.path, runs.args
+	}, func() runningProgram { return readCommandLine(folder, v.bundle) })
+	process.Path, process.Arguments = runs.path, runs.arguments
 	v.found = append(v.found, process)
 }
 
@@ -241,13 +243,29 @@ func (v *tableScan) readStatus(pid int) (processStatus, error) {
 	return parseProcessStatus(v.table.line[:size])
 }
 
-func readCommandLine(folder string) (path string, args []string) {
-	data, err := os.ReadFile(filepath.Join(folder, "cmdline"))
-	if err != nil || len(data) == 0 {
-		return "", nil
+// readCommandLine gives what a process runs. Its path is what it is called by:
+// a tool of a simulated Mac is a link, and the kernel would tell where that
+// leads. The arguments count only where the path lies in the vendor's bundle
+// (H61).
+func readCommandLine(folder, bundle string) runningProgram {
+	file, err := os.Open(filepath.Join(folder, "cmdline"))
+	if err != nil {
+		return runningProgram{}
 	}
-	words := strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
-	return words[0], words[1:]
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxArguments))
+	if err != nil {
+		return runningProgram{}
+	}
+	path, _, whole := bytes.Cut(data, []byte{0})
+	if !whole {
+		return runningProgram{}
+	}
+	program := runningProgram{path: string(path)}
+	if isInside(filepath.Clean(program.path), bundle) {
+		program.arguments = parseVMArguments(data)
+	}
+	return program
 }
 
 // processStatus is what we need of /proc/PID/stat.

@@ -2,11 +2,14 @@ package platform
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -28,12 +31,15 @@ func vmAppRole() {
 	_, _ = os.Stdout.WriteString("there\n")
 	_, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	if become && err == nil {
-		_ = syscall.Exec(os.Args[2], []string{os.Args[2], "--vm-name", "Windows 11"}, nil)
+		_ = syscall.Exec(os.Args[2], []string{os.Args[2], "--uuid", vmID}, nil)
 	}
 	syscall.Exit(0) // os.Exit waits a second in a program built with -race
 }
 
-const becomeWord = "become"
+const (
+	becomeWord = "become"
+	vmID       = "{5fbaabe3-0000-4000-8000-000000000001}"
+)
 
 // actor is a process of a simulated Mac that the test binary plays.
 type actor struct {
@@ -90,7 +96,7 @@ func placeSelf(t *testing.T, root, macPath string) (path string) {
 
 func startVMApp(t *testing.T, root string) actor {
 	t.Helper()
-	return startActor(t, root, vmAppPath, "--vm-name", "Windows 11")
+	return startActor(t, root, vmAppPath, "--vm-name", "Windows 11", "--uuid", vmID, "--dir-uuid", "{2}")
 }
 
 func TestProcessesOfASimulatedMac(t *testing.T) {
@@ -110,7 +116,7 @@ func TestProcessesOfASimulatedMac(t *testing.T) {
 	}
 	processes[0].Started = time.Time{}
 	want := Process{
-		PID: vm.pid, UID: uint32(os.Geteuid()), Name: "prl_vm_app", Path: vmAppPath, Args: []string{"--vm-name", "Windows 11"},
+		PID: vm.pid, UID: uint32(os.Geteuid()), Name: "prl_vm_app", Path: vmAppPath, Arguments: VMArguments{VMID: vmID, DirectoryID: "{2}"},
 	}
 	if diff := cmp.Diff(want, processes[0]); diff != "" {
 		t.Errorf("process (-want +got):\n%s", diff)
@@ -122,7 +128,7 @@ func TestProcessesOfThisMachine(t *testing.T) {
 	vm := startVMApp(t, t.TempDir())
 	machine := New("", nil)
 	found := processWith(t, machine, vm.pid)
-	if found.Name != "prl_vm_app" || !slices.Equal(found.Args, []string{"--vm-name", "Windows 11"}) {
+	if found.Name != "prl_vm_app" || found.Path == "" || found.Arguments != (VMArguments{}) { // its folder is not the bundle (H61)
 		t.Errorf("the VM's process: %+v", found)
 	}
 	if self := processWith(t, machine, os.Getpid()); self.PID != 0 {
@@ -178,7 +184,7 @@ func TestProcessThatExecutesAVendorProgramIsNoticed(t *testing.T) {
 					break
 				}
 			}
-			if after.Path != vmAppPath || !slices.Equal(after.Args, []string{"--vm-name", "Windows 11"}) {
+			if after.Path != vmAppPath || after.Arguments.VMID != vmID {
 				t.Errorf("got %+v after %d calls", after, c.calls)
 			}
 			if now := machine.processes.known[launcher.pid]; now.inode != before.inode || now.started != before.started {
@@ -314,6 +320,48 @@ func BenchmarkRepeatedProcesses(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(len(machine.processes.known)), "processes")
+}
+
+// A user starts programs that are called like the vendor's, with as much of
+// arguments as the kernel takes, also the vendor's own program. What that costs
+// the daemon does not grow with the arguments.
+func TestH61_HugeArgumentsOfManyProcesses(t *testing.T) {
+	root := t.TempDir()
+	var huge []string
+	for range 18 {
+		huge = append(huge, strings.Repeat("x", 100_000))
+	}
+	const processes = 20
+	for i := range processes {
+		folder := fmt.Sprintf("/Users/alice/%d", i)
+		if i%2 == 0 {
+			folder = fmt.Sprintf("%s/%d", VendorBundle, i)
+		}
+		startActor(t, root, folder+"/prl_vm_app", append([]string{"--uuid", vmID}, huge...)...)
+	}
+	machine := New(root, nil)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	found, err := machine.Processes(t.Context())
+	runtime.ReadMemStats(&after)
+	ours := 0
+	for _, process := range found {
+		want := VMArguments{}
+		if isInside(process.Path, VendorBundle) {
+			ours++
+			want.VMID = vmID
+		}
+		if process.Arguments != want {
+			t.Errorf("%s: %+v", process.Path, process.Arguments)
+		}
+	}
+	if err != nil || len(found) != processes || ours != processes/2 {
+		t.Errorf("%d processes, %d in the bundle, %v", len(found), ours, err)
+	}
+	const limit = 1 << 20
+	if cost := after.TotalAlloc - before.TotalAlloc; cost > limit {
+		t.Errorf("%d processes with %d bytes of arguments each cost %d bytes, want at most %d", processes, 18*100_000, cost, limit)
+	}
 }
 
 func TestParseProcessStatus(t *testing.T) {

@@ -1,62 +1,13 @@
 package platform
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
+	"testing/synctest"
+	"time"
 )
 
-// processArgs lays out what the kernel gives: count, path, padding, strings.
-func processArgs(count uint32, path, padding string, words ...string) []byte {
-	data := binary.NativeEndian.AppendUint32(nil, count)
-	data = append(data, path...)
-	data = append(data, padding...)
-	for _, word := range words {
-		data = append(append(data, word...), 0)
-	}
-	return data
-}
-
 const vmAppPath = "/Applications/Parallels Desktop.app/Contents/MacOS/Parallels VM.app/Contents/MacOS/prl_vm_app"
-
-func TestParseProcessArgs(t *testing.T) {
-	t.Parallel()
-	cases := map[string]struct {
-		data []byte
-		path string
-		args []string
-		bad  bool
-	}{
-		"arguments, environment left out": {
-			data: processArgs(3, vmAppPath, "\x00\x00\x00\x00", "prl_vm_app", "--vm-name", "Windows 11", "SECRET=x"),
-			path: vmAppPath, args: []string{"--vm-name", "Windows 11"},
-		},
-		"empty argument":       {data: processArgs(3, "/a", "\x00", "a", "", "b"), path: "/a", args: []string{"", "b"}},
-		"only argv[0]":         {data: processArgs(1, "/a", "\x00", "a"), path: "/a"},
-		"no arguments":         {data: processArgs(0, "/a", "\x00"), path: "/a"},
-		"nothing":              {bad: true},
-		"three bytes":          {data: []byte{1, 0, 0}, bad: true},
-		"path not closed":      {data: processArgs(1, "/a", ""), bad: true},
-		"fewer than announced": {data: processArgs(2, "/a", "\x00", "a"), bad: true},
-		"argument not closed":  {data: bytes.TrimRight(processArgs(1, "/a", "\x00", "abc"), "\x00"), bad: true},
-		"absurd count":         {data: processArgs(1<<31, "/a", "\x00", "a"), bad: true},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			path, args, err := parseProcessArgs(c.data)
-			if (err != nil) != c.bad || path != c.path {
-				t.Errorf("got path %q, %v", path, err)
-			}
-			if diff := cmp.Diff(c.args, args); diff != "" {
-				t.Errorf("arguments (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
 
 func TestProgramIsReadOncePerInstance(t *testing.T) {
 	t.Parallel()
@@ -64,7 +15,7 @@ func TestProgramIsReadOncePerInstance(t *testing.T) {
 	answer := vmAppPath
 	var known programCache
 	ask := func(asked programInstance) string {
-		return known.lookUp(asked, func() (string, []string) { reads++; return answer, nil }).path
+		return known.lookUp(asked, func() runningProgram { reads++; return runningProgram{path: answer} }).path
 	}
 	first := programInstance{pid: 7, started: 1, uid: 501, name: "prl_vm_app", argsAddress: 1}
 	second := programInstance{pid: 9, started: 1, uid: 501, name: "prl_vm_app", argsAddress: 1}
@@ -102,13 +53,51 @@ func TestProgramIsReadOncePerInstance(t *testing.T) {
 	step("known at last", second, vmAppPath, 0)
 }
 
-func FuzzParseProcessArgs(f *testing.F) {
-	f.Add(processArgs(3, vmAppPath, "\x00\x00", "prl_vm_app", "--vm-name", "Windows 11", "HOME=/"))
-	f.Add(processArgs(4096, "/a", "\x00", "a"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		path, args, err := parseProcessArgs(data)
-		if err != nil && (path != "" || args != nil) || len(args) > maxProcessArgs {
-			t.Errorf("got %q, %q, %v", path, args, err)
+// What the kernel holds delays neither the other processes nor the next call
+// for long, is asked for once, and counts as soon as it is there.
+func TestH61_AProcessThatTheKernelHoldsDelaysNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var known programCache
+		release, asked := make(chan struct{}), 0
+		held := func() runningProgram { asked++; <-release; return runningProgram{path: vmAppPath} }
+		quick := func() runningProgram { return runningProgram{path: "/quick"} }
+		instance := func(pid int, uid uint32) programInstance { return programInstance{pid: pid, uid: uid} }
+		for call := range 3 {
+			begun := time.Now()
+			if got := known.lookUp(instance(1000+call, 503), quick); got.path != "/quick" {
+				t.Errorf("call %d: the one before is %+v", call, got)
+			}
+			for pid := range 20 {
+				if got := known.lookUp(instance(pid, 501), held); got.path != "" {
+					t.Errorf("call %d: %d is %+v", call, pid, got)
+				}
+			}
+			if got := known.lookUp(instance(2000+call, 502), quick); got.path != "/quick" {
+				t.Errorf("call %d: another user's is %+v", call, got)
+			}
+			known.endCall()
+			want := readLimit + (maxReadsOfUser-1)*leastReadTime
+			if call > 0 {
+				want = 0
+			}
+			if took := time.Since(begun); took != want {
+				t.Errorf("call %d took %s, want %s", call, took, want)
+			}
+			if asked != maxReadsOfUser {
+				t.Errorf("call %d: %d reads are held, want %d", call, asked, maxReadsOfUser)
+			}
+		}
+		close(release)
+		synctest.Wait()
+		known.endCall()
+		for pid := range maxReadsOfUser {
+			if got := known.lookUp(instance(pid, 501), held); got.path != vmAppPath {
+				t.Errorf("%d is %+v once the kernel let it go", pid, got)
+			}
+		}
+		if asked != maxReadsOfUser || len(known.reading) != 0 {
+			t.Errorf("%d reads, %d left", asked, len(known.reading))
 		}
 	})
 }

@@ -101,7 +101,8 @@ func TestH19_HostileStringsAreData(t *testing.T) {
 			m.os, m.memory, m.encrypted, m.cpu = hostile, hostile, hostile, hostile
 			m.home = "/Users/alice/Parallels/" + hostile + ".pvm"
 			l.process(501, windowsID, noon)
-			l.processes[0].Args[1], l.processes[0].Args[7] = hostile, m.home
+			l.process(501, windowsID, noon)
+			l.processes[1].Arguments = platform.VMArguments{VMID: hostile, DirectoryID: hostile}
 			look := l.look()
 
 			wantEqual(t, "bob", userLook(t, look, "bob").Code, "")

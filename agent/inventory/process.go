@@ -10,20 +10,13 @@ import (
 	"prlagent/prlctl"
 )
 
-// vmProgram is the program that runs one virtual machine, and the arguments
-// that say which (facts/captures.md 4.3). Its name is there too, as it was when
-// the machine started: one that was renamed since, and another that bears the
-// old name now, would be taken for each other.
-const (
-	vmProgram     = "prl_vm_app"
-	nameFlag      = "--vm-name"
-	machineFlag   = "--uuid"
-	directoryFlag = "--dir-uuid"
-	logFlag       = "--log-dir"
-)
+// vmProgram is the program that runs one virtual machine. Which one its
+// arguments say by an id (facts/captures.md 4.3). Its name is there too, as it
+// was when the machine started, and is not kept: one that was renamed since, and
+// another that bears the old name now, would be taken for each other.
+const vmProgram = "prl_vm_app"
 
-// vmProcess is one process of a virtual machine. Of its arguments nothing but
-// the two ids is kept.
+// vmProcess is one process of a virtual machine.
 type vmProcess struct {
 	machine   string // id of the virtual machine
 	directory string // id of the account's directory of virtual machines; empty if it does not say
@@ -56,35 +49,12 @@ func vmProcessOf(process *platform.Process) (vmProcess, bool) {
 	if path.Base(program) != vmProgram || !strings.HasPrefix(program, prlctl.AppBundle+"/") {
 		return vmProcess{}, false
 	}
-	machine, ok := argumentID(process.Args, machineFlag)
-	if !ok {
+	machine, err := prlctl.ParseID(process.Arguments.VMID)
+	if err != nil {
 		return vmProcess{}, false
 	}
-	directory, _ := argumentID(process.Args, directoryFlag)
+	directory, _ := prlctl.ParseID(process.Arguments.DirectoryID) // empty for what is none
 	return vmProcess{machine: machine, directory: directory, uid: process.UID, started: process.Started}, true
-}
-
-// valueFlags are the arguments that have a value behind them, which is not
-// looked at for flags: a name may be "--uuid".
-var valueFlags = []string{nameFlag, machineFlag, directoryFlag, logFlag}
-
-// argumentID is the id behind a flag. A flag that is there twice has two
-// readings, and so none.
-func argumentID(args []string, flag string) (id string, ok bool) {
-	for at := 0; at < len(args); at++ {
-		if !slices.Contains(valueFlags, args[at]) || at+1 == len(args) {
-			continue
-		}
-		if args[at] == flag {
-			read, err := prlctl.ParseID(args[at+1])
-			if ok || err != nil {
-				return "", false
-			}
-			id, ok = read, true
-		}
-		at++
-	}
-	return id, ok
 }
 
 // findAccounts says whose the processes are: the account with their uid that

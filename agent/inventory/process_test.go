@@ -19,11 +19,8 @@ func (l *lab) process(uid uint32, id string, started time.Time) {
 func (l *lab) processIn(uid uint32, id, directory string, started time.Time) {
 	l.processes = append(l.processes, platform.Process{
 		PID: 4711, UID: uid, Name: "prl_vm_app", Started: started,
-		Path: "/Applications/Parallels Desktop.app/Contents/MacOS//Parallels VM.app/Contents/MacOS/prl_vm_app",
-		Args: []string{
-			"--vm-name", "as it was called once", "--uuid", "{" + strings.ToUpper(id) + "}", "--dir-uuid", "{" + directory + "}",
-			"--log-dir", "/Users/alice/Parallels/Windows 11.pvm",
-		},
+		Path:      "/Applications/Parallels Desktop.app/Contents/MacOS//Parallels VM.app/Contents/MacOS/prl_vm_app",
+		Arguments: platform.VMArguments{VMID: "{" + strings.ToUpper(id) + "}", DirectoryID: "{" + directory + "}"},
 	})
 }
 
@@ -100,7 +97,6 @@ func TestCaptures_4_3_RenamedWhileItRuns(t *testing.T) {
 	l.machines["alice"] = append(l.machines["alice"], heir)
 	l.machines["alice"][0].name, l.machines["alice"][0].state = "Accounting", "running"
 	l.process(501, windowsID, noon.Add(-time.Hour))
-	l.processes[0].Args[1] = heir.name
 	look := l.look()
 	wantEqual(t, "the renamed one", row(t, look, "alice", windowsID).State, protocol.StateRunning)
 	wantEqual(t, "its start", row(t, look, "alice", windowsID).LastUsedAt, noon.Add(-time.Hour))
@@ -183,21 +179,17 @@ func TestINV_07_SameNameInTwoAccounts(t *testing.T) {
 func TestINV_07_OtherProcesses(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	args := []string{"--vm-name", "Windows 11", "--uuid", windowsID}
+	args := platform.VMArguments{VMID: windowsID}
 	const program = "/Applications/Parallels Desktop.app/Contents/MacOS/prl_vm_app"
 	l.processes = []platform.Process{
-		{UID: 501, Path: "/tmp/editor", Args: args}, {UID: 501, Args: args},
-		{UID: 501, Path: "/Applications/prl_vm_app", Args: args},
-		{UID: 501, Path: "/Applications/Parallels Desktop.app/../prl_vm_app", Args: args},
-		{UID: 501, Path: "/Users/alice/prl_vm_app", Args: args},
+		{UID: 501, Path: "/tmp/editor", Arguments: args}, {UID: 501, Arguments: args},
+		{UID: 501, Path: "/Applications/prl_vm_app", Arguments: args},
+		{UID: 501, Path: "/Applications/Parallels Desktop.app/../prl_vm_app", Arguments: args},
+		{UID: 501, Path: "/Users/alice/prl_vm_app", Arguments: args},
 		{UID: 501, Path: program},
-		{UID: 501, Path: program, Args: []string{"--uuid"}},
-		{UID: 501, Path: program, Args: []string{"--vm-name", "Windows 11"}},
-		{UID: 501, Path: program, Args: []string{"--uuid", "Windows 11"}},
-		{UID: 501, Path: program, Args: []string{"--vm-name", "--uuid", windowsID}},
-		{UID: 501, Path: program, Args: []string{"--vm-name", "x", "--log-dir", "--uuid", windowsID}},
-		{UID: 501, Path: program, Args: []string{"--uuid", windowsID, "--uuid", linuxID}},
-		{UID: 501, Path: program, Args: []string{"--uuid", linuxID, "--uuid", windowsID}},
+		{UID: 501, Path: program, Arguments: platform.VMArguments{DirectoryID: windowsID}},
+		{UID: 501, Path: program, Arguments: platform.VMArguments{VMID: "Windows 11"}},
+		{UID: 501, Path: program, Arguments: platform.VMArguments{VMID: windowsID + windowsID}},
 	}
 	wantEqual(t, "state", row(t, l.look(), "alice", windowsID).State, protocol.StateStopped)
 }
