@@ -11,20 +11,20 @@ import (
 )
 
 // kernelRecord lays a process out as a Mac's kernel does, with addresses of the
-// kernel's around what we read.
+// kernel's around what we read. Its offsets stand for themselves.
 func kernelRecord(pid int32, uid uint32, name string, started time.Time, state byte) []byte {
-	record := []byte(strings.Repeat("\xa5", recordSize))
+	record := []byte(strings.Repeat("\xa5", 648))
 	put := binary.NativeEndian.PutUint32
-	binary.NativeEndian.PutUint64(record[recordStartSeconds:], uint64(started.Unix()))
-	put(record[recordStartMicros:], uint32(started.Nanosecond()/1000))
-	put(record[recordStartMicros+4:], 0)
-	record[recordState] = state
-	put(record[recordPID:], uint32(pid))
-	binary.NativeEndian.PutUint64(record[recordUserStack:], 0xffffffff_a5a5a5a5)
-	copy(record[recordName:recordName+recordNameSize], make([]byte, recordNameSize))
-	copy(record[recordName:recordName+recordNameSize], name)
-	put(record[recordUID:], uid)
-	put(record[recordGroup:], uint32(pid-1))
+	binary.NativeEndian.PutUint64(record[0:], uint64(started.Unix()))
+	put(record[8:], uint32(started.Nanosecond()/1000))
+	put(record[12:], 0)
+	record[36] = state
+	put(record[40:], uint32(pid))
+	binary.NativeEndian.PutUint64(record[56:], 0xffffffff_a5a5a5a5)
+	copy(record[243:260], make([]byte, 17))
+	copy(record[243:260], name)
+	put(record[420:], uid)
+	put(record[564:], uint32(pid-1))
 	return record
 }
 

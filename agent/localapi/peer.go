@@ -9,13 +9,12 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"prlagent/platform"
 )
 
 // Peer is who connected, as the kernel says it.
-type Peer struct {
-	UID uint32
-	PID int // 0 where the system does not say; for the log only, it may have been reused
-}
+type Peer = platform.Peer
 
 // Actor is what a peer may do, decided once per connection (H16).
 type Actor struct {
@@ -42,7 +41,7 @@ func peerOf(connection net.Conn) (Peer, error) {
 	}
 	var peer Peer
 	var peerError error
-	err = raw.Control(func(descriptor uintptr) { peer, peerError = peerCredentials(int(descriptor)) })
+	err = raw.Control(func(descriptor uintptr) { peer, peerError = platform.PeerOf(int(descriptor)) })
 	if err := errors.Join(err, peerError); err != nil {
 		return Peer{}, fmt.Errorf("read peer credentials: %w", err)
 	}

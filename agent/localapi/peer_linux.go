@@ -1,7 +1,5 @@
 package localapi
 
-import "golang.org/x/sys/unix"
-
 // maxSocketPath is the size of sun_path, its closing zero included.
 const maxSocketPath = 108
 
@@ -11,12 +9,3 @@ const adminGroupID = ""
 
 // adminGroupNumber is none: files for administrators keep their group.
 const adminGroupNumber = -1
-
-// peerCredentials reads SO_PEERCRED.
-func peerCredentials(descriptor int) (Peer, error) {
-	found, err := unix.GetsockoptUcred(descriptor, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil {
-		return Peer{}, err
-	}
-	return Peer{UID: found.Uid, PID: int(found.Pid)}, nil
-}
