@@ -1,9 +1,10 @@
 package agent
 
 import (
-	"io"
+	"os"
 
 	"prlagent/platform"
+	"prlagent/prlctl"
 )
 
 // Program is where the daemon's own program is on a Mac. Run as a user with
@@ -13,7 +14,14 @@ const (
 	LookCommand = platform.HelperCommand
 )
 
+// ErrNotDaemon is AnswerLook's error for everybody but the daemon.
+var ErrNotDaemon = platform.ErrNotDaemon
+
 // AnswerLook is all that such a child does: see platform.AnswerFileQuestions.
-func AnswerLook(in io.Reader, out io.Writer) error {
-	return platform.AnswerFileQuestions(in, out)
+func AnswerLook(input *os.File) error {
+	readers := make(map[string]platform.FileReader)
+	for name, read := range prlctl.FileReaders() {
+		readers[name] = platform.FileReader{Max: prlctl.MaxFile, Read: read}
+	}
+	return platform.AnswerFileQuestions(input, readers)
 }

@@ -63,27 +63,28 @@ func streamsOf(mac *platform.Machine, timing protocol.Timing, log zerolog.Logger
 				return mac.Follow(ctx, user, session, c, line)
 			}, handle)
 		},
-		Configs: func(ctx context.Context, user platform.User, paths []string) [][]byte {
-			return readAs(ctx, mac, user, paths)
+		Digests: func(ctx context.Context, user platform.User, paths []string) [][32]byte {
+			return digestAs(ctx, mac, user, paths)
 		},
 		EchoWait: timing.EchoWait, RetryBase: timing.StreamRetry, RetryCap: timing.StreamRetryCap, Log: log,
 	})
 }
 
-// readAs reads files as the user whose they are; nil for one that cannot be read.
-func readAs(ctx context.Context, mac *platform.Machine, user platform.User, paths []string) [][]byte {
+// digestAs has files digested as the user whose they are; zero for one that
+// cannot be read.
+func digestAs(ctx context.Context, mac *platform.Machine, user platform.User, paths []string) [][32]byte {
 	questions := make([]platform.FileQuestion, len(paths))
 	for i, file := range paths {
-		questions[i] = platform.FileQuestion{Path: file, Max: prlctl.MaxFile}
+		questions[i] = platform.FileQuestion{Path: file, Reader: prlctl.DigestReader}
 	}
-	contents := make([][]byte, len(paths))
+	digests := make([][32]byte, len(paths))
 	answers, _ := mac.LookAtFiles(ctx, user, questions) // what failed is in the answers
 	for i, answer := range answers {
 		if answer.Err == nil {
-			contents[i] = answer.Data
+			digests[i], _ = prlctl.DecodeDigest(answer.Fields) // zero for nonsense
 		}
 	}
-	return contents
+	return digests
 }
 
 // followed says whom to follow, from what the last look saw.

@@ -15,7 +15,7 @@ import (
 
 // Helper is our own program, which also answers questions about a user's files
 // when it is run as that user with HelperCommand: it then is AnswerFileQuestions
-// between its standard input and output.
+// on its standard input.
 const (
 	Helper        = "/Library/Application Support/prlagent/bin/prlagentd"
 	HelperCommand = "look"
@@ -24,21 +24,33 @@ const (
 // Limits of one look at a user's files.
 const (
 	maxFileQuestions = 1024
-	maxFileContent   = 16 << 20 // bytes of all contents together; later files are safefile.ErrTooLarge
+	maxFileContent   = 16 << 20  // bytes of all files that are read together, and of what is answered about them; later ones are safefile.ErrTooLarge
+	maxFileFields    = 512 << 10 // bytes of what is answered about one file; more is safefile.ErrTooLarge
 
 	lookLimit     = 20 * time.Second // a dead mount holds the child no longer
 	maxUserPath   = 4096             // bytes; a Mac's own limit is 1,024
-	maxAnswerLine = 512              // bytes of an answer without the content
+	maxAnswerLine = 512              // bytes of an answer without the fields
 )
 
 // FileQuestion asks about one path under a user's control.
 type FileQuestion struct {
-	Path string // absolute Mac path; what stands in it is the user's word
-	Max  int64  // 0: only what lies there; else also the content of a regular file of at most so many bytes
+	Path   string // absolute Mac path; what stands in it is the user's word
+	Reader string // empty: only what lies there; else what the reader of that name finds in the content of a regular file
 }
 
+// FileReader reads the fields of one kind of file that root may know, from the
+// content of a file of at most Max bytes. They leave the child as JSON; the
+// content does not (H60).
+type FileReader struct {
+	Max  int64
+	Read func(content []byte) (fields any, err error)
+}
+
+// ErrNotUnderstood is a file that its reader makes no sense of.
+var ErrNotUnderstood = errors.New("not understood")
+
 // FileAnswer is what the user's own process saw at a path. Without an Err, a
-// question with Max has its Data, and every other one the rest. The user can
+// question with a Reader has its Fields, and every other one the rest. The user can
 // make that process say anything: to believe it is to believe the user about
 // the user's own files.
 type FileAnswer struct {
@@ -50,8 +62,8 @@ type FileAnswer struct {
 	Inode      uint64
 	UID        uint32    // who owns it; below a root the account that plays all users
 	ModifiedAt time.Time // last change of its content, to the second
-	Data       []byte
-	Err        error // unwraps to an error of safefile, to fs.ErrNotExist or fs.ErrPermission; holds no path and no content
+	Fields     []byte    // one JSON value
+	Err        error     // unwraps to an error of safefile, to fs.ErrNotExist, fs.ErrPermission or ErrNotUnderstood; holds no path and no content
 }
 
 // LookAtFiles has a child process with the user's uid look at paths under that
@@ -80,7 +92,7 @@ func (m *Machine) LookAtFiles(ctx context.Context, u User, questions []FileQuest
 			continue
 		}
 		asked = append(asked, i)
-		request.Questions = append(request.Questions, pathOnDisk{[]byte(m.Path(question.Path)), question.Max})
+		request.Questions = append(request.Questions, pathOnDisk{[]byte(m.Path(question.Path)), question.Reader})
 	}
 	if len(asked) == 0 {
 		return answers, nil
@@ -112,8 +124,8 @@ func (q FileQuestion) validate() error {
 		return errors.New("too long")
 	case strings.ContainsRune(q.Path, 0):
 		return errors.New("has a zero byte")
-	case q.Max < 0:
-		return errors.New("the limit is negative")
+	case len(q.Reader) > maxReaderName:
+		return errors.New("no name of a reader")
 	}
 	return nil
 }
@@ -131,7 +143,7 @@ func (m *Machine) runHelper(ctx context.Context, u User, request fileRequest) (t
 		return tool.Result{}, &tool.Error{Code: tool.CodeRefused, Path: Helper, Err: err}
 	}
 	result, err := m.As(u, false).Run(ctx, tool.Command{
-		Path: Helper, Args: []string{HelperCommand}, Stdin: input,
+		Path: Helper, Args: []string{HelperCommand}, Stdin: input, Socket: true,
 		Limit: lookLimit, MaxOutput: maxFileContent + maxFileQuestions*maxAnswerLine,
 	})
 	if err == nil && result.ExitCode != 0 {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,11 +32,19 @@ func helperRole() {
 	if len(os.Args) != 2 || os.Args[1] != HelperCommand {
 		syscall.Exit(2)
 	}
-	if err := AnswerFileQuestions(os.Stdin, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if err := AnswerFileQuestions(os.Stdin, testReaders); err != nil {
+		fmt.Println(err)
 		syscall.Exit(1)
 	}
 	syscall.Exit(0)
+}
+
+// testReaders tell all of a file, which no reader of ours does, or how large it is.
+var testReaders = map[string]FileReader{
+	"text": {10, func(content []byte) (any, error) { return string(content), nil }},
+	"size": {maxFileContent, func(content []byte) (any, error) { return len(content), nil }},
+	"none": {10, func([]byte) (any, error) { return nil, errors.New("no such form") }},
+	"huge": {10, func([]byte) (any, error) { return strings.Repeat("x", maxFileFields), nil }},
 }
 
 // sudoRunner plays sudo: it starts the program behind -n -H -u '#UID'.
@@ -84,33 +93,37 @@ func TestH11_AUsersFilesAreSeenThroughTheUsersProcess(t *testing.T) {
 	}
 	cases := []struct {
 		path   string
-		max    int64
+		reader string
 		folder bool
-		data   string
+		fields string
 		err    error
 	}{
-		{"/Users/alice/a.pvm", 0, true, "", nil},
-		{"/Users/alice/a.pvm/config.pvs", 0, false, "", nil},
-		{"/Users/alice/folder-link", 0, false, "", nil},
-		{"/Users/alice/a.pvm/config.pvs", 10, false, "<xml/>", nil},
-		{"/Users/alice/empty", 10, false, "", nil},
-		{"/Users/alice/large", 10, false, "", safefile.ErrTooLarge},
-		{"/Users/alice/fifo", 10, false, "", safefile.ErrNotRegular},
-		{"/Users/alice/a.pvm", 10, false, "", safefile.ErrNotRegular},
-		{"/Users/alice/zero", 10, false, "", safefile.ErrSymlink},
-		{"/Users/alice/nothing", 10, false, "", fs.ErrNotExist},
-		{"/Users/alice/nothing", 0, false, "", fs.ErrNotExist},
-		{"/Users/alice/empty/below", 0, false, "", fs.ErrNotExist},
-		{"/Users/alice/../../etc/passwd", 10, false, "", errNotAsked},
-		{"Parallels/relative", 10, false, "", errNotAsked},
-		{"/Users/alice/\x00", 10, false, "", errNotAsked},
-		{"/" + strings.Repeat("x", 64<<10), 0, false, "", errNotAsked},
-		{"/Users/alice/a.pvm", -1, false, "", errNotAsked},
-		{"/Users/alice/\xff\n%s$(id)\u202e", 10, false, "", fs.ErrNotExist},
+		{"/Users/alice/a.pvm", "", true, "", nil},
+		{"/Users/alice/a.pvm/config.pvs", "", false, "", nil},
+		{"/Users/alice/folder-link", "", false, "", nil},
+		{"/Users/alice/a.pvm/config.pvs", "text", false, `"\u003cxml/\u003e"`, nil},
+		{"/Users/alice/a.pvm/config.pvs", "size", false, "6", nil},
+		{"/Users/alice/a.pvm/config.pvs", "none", false, "", ErrNotUnderstood},
+		{"/Users/alice/a.pvm/config.pvs", "huge", false, "", safefile.ErrTooLarge},
+		{"/Users/alice/a.pvm/config.pvs", "unknown", false, "", errUnreadable},
+		{"/Users/alice/a.pvm/config.pvs", strings.Repeat("x", maxReaderName+1), false, "", errNotAsked},
+		{"/Users/alice/empty", "text", false, `""`, nil},
+		{"/Users/alice/large", "text", false, "", safefile.ErrTooLarge},
+		{"/Users/alice/fifo", "text", false, "", safefile.ErrNotRegular},
+		{"/Users/alice/a.pvm", "text", false, "", safefile.ErrNotRegular},
+		{"/Users/alice/zero", "text", false, "", safefile.ErrSymlink},
+		{"/Users/alice/nothing", "text", false, "", fs.ErrNotExist},
+		{"/Users/alice/nothing", "", false, "", fs.ErrNotExist},
+		{"/Users/alice/empty/below", "", false, "", fs.ErrNotExist},
+		{"/Users/alice/../../etc/passwd", "text", false, "", errNotAsked},
+		{"Parallels/relative", "text", false, "", errNotAsked},
+		{"/Users/alice/\x00", "text", false, "", errNotAsked},
+		{"/" + strings.Repeat("x", 64<<10), "", false, "", errNotAsked},
+		{"/Users/alice/\xff\n%s$(id)\u202e", "text", false, "", fs.ErrNotExist},
 	}
 	var questions []FileQuestion
 	for _, c := range cases {
-		questions = append(questions, FileQuestion{c.path, c.max})
+		questions = append(questions, FileQuestion{c.path, c.reader})
 	}
 	answers, err := machine.LookAtFiles(t.Context(), aliceOnDisk, questions)
 	if err != nil || len(answers) != len(cases) {
@@ -118,13 +131,13 @@ func TestH11_AUsersFilesAreSeenThroughTheUsersProcess(t *testing.T) {
 	}
 	for i, c := range cases {
 		got := answers[i]
-		if got.Folder != c.folder || string(got.Data) != c.data || !errors.Is(got.Err, c.err) {
-			t.Errorf("%.40q with %d: got %+v, want %+v", c.path, c.max, got, c)
+		if got.Folder != c.folder || string(got.Fields) != c.fields || !errors.Is(got.Err, c.err) {
+			t.Errorf("%.40q with %q: got %+v, want %+v", c.path, c.reader, got, c)
 		}
-		if c.max == 0 && got.Err == nil && (got.Inode == 0 || got.UID != uint32(os.Geteuid())) {
+		if c.reader == "" && got.Err == nil && (got.Inode == 0 || got.UID != uint32(os.Geteuid())) {
 			t.Errorf("%.40q: inode %d of %d", c.path, got.Inode, got.UID)
 		}
-		if c.max == 0 && got.Err == nil && (got.Device == 0 || got.Volume != "" && !got.Folder) {
+		if c.reader == "" && got.Err == nil && (got.Device == 0 || got.Volume != "" && !got.Folder) {
 			t.Errorf("%.40q: device %d, volume %q", c.path, got.Device, got.Volume)
 		}
 		if got.Err != nil && strings.Contains(got.Err.Error(), "alice") {
@@ -149,23 +162,31 @@ func TestH11_ContentOfSomebodyElsesFileIsNotRead(t *testing.T) {
 		errorsAreFatal(t, os.WriteFile(foreign, []byte("content"), 0o644), os.Chown(foreign, 501, -1))
 	}
 	request, err := json.Marshal(map[string]any{
-		"uid": os.Geteuid(), "questions": []map[string]any{{"path": []byte(foreign), "max": 1 << 20}, {"path": []byte(foreign)}},
+		"uid": os.Geteuid(), "questions": []map[string]any{{"path": []byte(foreign), "reader": "size"}, {"path": []byte(foreign)}},
 	})
 	errorsAreFatal(t, err)
-	var out bytes.Buffer
-	if err := AnswerFileQuestions(bytes.NewReader(request), &out); err != nil {
+	talk := &talk{Reader: bytes.NewReader(request)}
+	if err := answerRequest(talk, fileLooker{readers: testReaders}); err != nil {
 		t.Fatal(err)
 	}
-	content, rest, _ := strings.Cut(out.String(), "\n")
+	content, rest, _ := strings.Cut(talk.String(), "\n")
 	if content != `{"problem":"owner"}` || !strings.Contains(rest, `"inode":`) {
 		t.Errorf("its content is answered with %.100s, what it is with %.100s", content, rest)
 	}
 }
 
+// talk is one end of a conversation.
+type talk struct {
+	io.Reader
+	bytes.Buffer // what was answered
+}
+
+func (t *talk) Read(into []byte) (int, error) { return t.Reader.Read(into) }
+
 func TestH11_TheChildIsKilledAtItsLimit(t *testing.T) {
 	t.Parallel()
 	machine, runner, _ := helped(t)
-	if _, err := machine.LookAtFiles(t.Context(), aliceOnDisk, []FileQuestion{{"/Users/alice", 0}}); err != nil {
+	if _, err := machine.LookAtFiles(t.Context(), aliceOnDisk, []FileQuestion{{Path: "/Users/alice"}}); err != nil {
 		t.Fatal(err)
 	}
 	if len(runner.calls) != 1 || runner.calls[0].Limit != 20*time.Second {
@@ -180,14 +201,14 @@ func TestH11_FilesOfOneLookAreCappedTogether(t *testing.T) {
 	place(t, root, "/Users/alice/small", "x")
 	var questions []FileQuestion
 	for _, name := range []string{"large", "large", "small"} {
-		questions = append(questions, FileQuestion{"/Users/alice/" + name, maxFileContent})
+		questions = append(questions, FileQuestion{"/Users/alice/" + name, "size"})
 	}
 	for range maxFileQuestions {
 		questions = append(questions, FileQuestion{Path: "/Users/alice"})
 	}
 	answers, err := machine.LookAtFiles(t.Context(), aliceOnDisk, questions)
-	if err != nil || answers[0].Err != nil || !errors.Is(answers[1].Err, safefile.ErrTooLarge) || string(answers[2].Data) != "x" {
-		t.Errorf("got %v, %v, %q, %v", answers[0].Err, answers[1].Err, answers[2].Data, err)
+	if err != nil || answers[0].Err != nil || !errors.Is(answers[1].Err, safefile.ErrTooLarge) || string(answers[2].Fields) != "1" {
+		t.Errorf("got %v, %v, %q, %v", answers[0].Err, answers[1].Err, answers[2].Fields, err)
 	}
 	last := answers[len(answers)-1]
 	if !errors.Is(last.Err, errNotAsked) || answers[maxFileQuestions-1].Err != nil {
@@ -199,26 +220,28 @@ func TestH11_FilesOfOneLookAreCappedTogether(t *testing.T) {
 // asked for, and what came before nonsense still counts.
 func TestH11_HostileAnswers(t *testing.T) {
 	t.Parallel()
-	questions := []FileQuestion{{"/Users/alice/a", 0}, {"/Users/alice/b", 4}}
+	questions := []FileQuestion{{Path: "/Users/alice/a"}, {"/Users/alice/b", "text"}}
 	cases := map[string]struct {
 		reply answer
-		want  []string // data or error of each answer
+		want  []string // fields or error of each answer
 		code  string
 	}{
-		"as asked":          {answer{stdout: "{\"inode\":7}\n{\"size\":3}\nabc"}, []string{"", "abc"}, ""},
+		"as asked":          {answer{stdout: "{\"inode\":7}\n{\"size\":3}\n[7]"}, []string{"", "[7]"}, ""},
+		"no JSON":           {answer{stdout: "{\"inode\":7}\n{\"size\":3}\nabc"}, []string{"", "tool_failed"}, tool.CodeFailed},
+		"no fields":         {answer{stdout: "{\"inode\":7}\n{\"inode\":7}\n"}, []string{"", "tool_failed"}, tool.CodeFailed},
 		"problem":           {answer{stdout: "{\"problem\":\"link\"}\n{\"problem\":\"denied\"}\n"}, []string{"is a symbolic link", "permission denied"}, ""},
 		"cut short":         {answer{stdout: "{\"inode\":7}\n{\"size\":3}\na"}, []string{"", "tool_failed"}, tool.CodeFailed},
-		"larger than asked": {answer{stdout: "{\"inode\":7}\n{\"size\":5}\nabcde"}, []string{"", "tool_failed"}, tool.CodeFailed},
+		"larger than asked": {answer{stdout: fmt.Sprintf("{\"inode\":7}\n{\"size\":%d}\n\"%s\"", maxFileFields+2, strings.Repeat("x", maxFileFields))}, []string{"", "tool_failed"}, tool.CodeFailed},
 		"not asked for":     {answer{stdout: "{\"inode\":7,\"size\":1}\nx{}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
 		"negative":          {answer{stdout: "{}\n{\"size\":-1}\n"}, []string{"", "tool_failed"}, tool.CodeFailed},
 		"own words":         {answer{stdout: "{\"problem\":\"rm -rf\"}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
 		"problem and size":  {answer{stdout: "{\"problem\":\"link\",\"size\":3}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
-		"volume":            {answer{stdout: "{\"volume\":\"0E5C2F1A-9C3B-4B7E-8D55-6A0F4C1B7D21\"}\n{}\n"}, []string{"", ""}, ""},
+		"volume":            {answer{stdout: "{\"volume\":\"0E5C2F1A-9C3B-4B7E-8D55-6A0F4C1B7D21\"}\n{\"size\":2}\n[]"}, []string{"", "[]"}, ""},
 		"text as volume":    {answer{stdout: "{\"volume\":\"\\u001b[31m\"}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
 		"endless volume":    {answer{stdout: "{\"volume\":\"" + strings.Repeat("0", 37) + "\"}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
 		"unknown field":     {answer{stdout: "{\"path\":\"/etc\"}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
 		"endless line":      {answer{stdout: "{" + strings.Repeat(" ", 1<<16) + "}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
-		"more than asked":   {answer{stdout: "{}\n{}\n{}\n"}, []string{"", ""}, tool.CodeFailed},
+		"more than asked":   {answer{stdout: "{}\n{\"size\":2}\n[]{}\n"}, []string{"", "[]"}, tool.CodeFailed},
 		"nothing":           {answer{}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},
 		"exit code":         {answer{stdout: "{}\n", exit: 1}, []string{"", "tool_failed"}, tool.CodeFailed},
 		"killed in between": {answer{stdout: "{}\n", err: &tool.Error{Code: tool.CodeTimeout, Path: sudoPath, Err: errors.New("killed")}},
@@ -236,7 +259,7 @@ func TestH11_HostileAnswers(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.code)
 			}
 			for i, want := range c.want {
-				got := string(answers[i].Data)
+				got := string(answers[i].Fields)
 				if answers[i].Err != nil {
 					got = answers[i].Err.Error()
 				}
@@ -272,7 +295,7 @@ func TestH11_OneUserNeverRunsWhatAnotherCouldHavePutThere(t *testing.T) {
 			if err := c.spoil(filepath.Join(root, Helper)); err != nil {
 				t.Fatal(err)
 			}
-			answers, err := machine.LookAtFiles(t.Context(), aliceOnDisk, []FileQuestion{{"/Users/alice", 0}})
+			answers, err := machine.LookAtFiles(t.Context(), aliceOnDisk, []FileQuestion{{Path: "/Users/alice"}})
 			var refused *tool.Error
 			if !errors.As(err, &refused) || refused.Code != c.code || !errors.Is(answers[0].Err, err) {
 				t.Errorf("got %v, %v", answers, err)
@@ -298,14 +321,108 @@ func TestH11_TheChildRefusesToBeSomebodyElse(t *testing.T) {
 	for name, request := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var out bytes.Buffer
-			if err := AnswerFileQuestions(strings.NewReader(request), &out); err == nil || out.Len() > 0 {
-				t.Errorf("answered %q, %v", out.String(), err)
+			talk := &talk{Reader: strings.NewReader(request)}
+			if err := answerRequest(talk, fileLooker{readers: testReaders}); err == nil || talk.Len() > 0 {
+				t.Errorf("answered %q, %v", talk.String(), err)
 			}
 		})
 	}
-	if err := AnswerFileQuestions(failingReader{}, io.Discard); err == nil {
+	if err := answerRequest(&talk{Reader: failingReader{}}, fileLooker{}); err == nil {
 		t.Error("no request, no error")
+	}
+}
+
+// runHelperBy runs our program below a root with a socket that somebody made.
+func runHelperBy(t *testing.T, program string, input *os.File) (output string, err error) {
+	t.Helper()
+	command := exec.Command(program, HelperCommand)
+	command.Stdin = input
+	text, err := command.CombinedOutput()
+	return string(text), err
+}
+
+// Whoever runs the child learns nothing from it: it wants a socket, of who plays
+// root where it lies. A link to it lies nowhere else, and a copy below a root of
+// somebody else's looks at nothing outside of it.
+func TestH60_TheChildAnswersNobodyButItsDaemon(t *testing.T) {
+	t.Parallel()
+	_, _, root := helped(t)
+	place(t, root, "/Users/alice/secret", "secret")
+	helper := filepath.Join(root, Helper)
+	outside := t.TempDir()
+	link := filepath.Join(outside, Helper)
+	errorsAreFatal(t, os.MkdirAll(filepath.Dir(link), 0o755), os.Symlink(helper, link), os.Symlink(outside, filepath.Join(root, "out")))
+	place(t, outside, "/secret", "secret")
+	elsewhere := filepath.Join(outside, filepath.Base(Helper))
+	errorsAreFatal(t, os.Link(helper, elsewhere))
+	request := func(path string) []byte {
+		data, err := json.Marshal(fileRequest{UID: uint32(os.Geteuid()), Questions: []pathOnDisk{{[]byte(path), "text"}}})
+		errorsAreFatal(t, err)
+		return data
+	}
+	file := filepath.Join(outside, "request")
+	errorsAreFatal(t, os.WriteFile(file, request(filepath.Join(root, "Users/alice/secret")), 0o644))
+	opened, err := os.Open(file)
+	errorsAreFatal(t, err)
+	defer opened.Close()
+	reading, writing, err := os.Pipe()
+	errorsAreFatal(t, err)
+	defer reading.Close()
+	_, err = writing.Write(request(filepath.Join(root, "Users/alice/secret")))
+	errorsAreFatal(t, err, writing.Close())
+	for name, input := range map[string]*os.File{"nothing": nil, "a file": opened, "a pipe": reading} {
+		output, err := runHelperBy(t, helper, input)
+		if err == nil || output != ErrNotDaemon.Error()+"\n" {
+			t.Errorf("%s: %q, %v", name, output, err)
+		}
+	}
+
+	sockets := map[string]struct{ program, path, answer string }{
+		"the daemon's":         {helper, filepath.Join(root, "Users/alice/secret"), `"secret"`},
+		"through a link":       {link, filepath.Join(root, "Users/alice/secret"), `"secret"`}, // it lies where it leads
+		"outside of the root":  {helper, filepath.Join(outside, "secret"), `{"problem":"unreadable"}`},
+		"outside by a link":    {helper, filepath.Join(root, "out/secret"), `{"problem":"unreadable"}`},
+		"outside by a dot":     {helper, root + "/../" + filepath.Base(outside) + "/secret", `{"problem":"unreadable"}`},
+		"outside through link": {link, filepath.Join(outside, "secret"), `{"problem":"unreadable"}`},
+		"not where it belongs": {elsewhere, filepath.Join(outside, "secret"), ""},
+	}
+	for name, c := range sockets {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		errorsAreFatal(t, err)
+		ours, theirs := os.NewFile(uintptr(pair[0]), ""), os.NewFile(uintptr(pair[1]), "")
+		_, err = ours.Write(request(c.path))
+		errorsAreFatal(t, err, unix.Shutdown(pair[0], unix.SHUT_WR))
+		output, failed := runHelperBy(t, c.program, theirs)
+		theirs.Close()
+		answer, err := io.ReadAll(ours)
+		if err != nil && !errors.Is(err, unix.ECONNRESET) || !strings.Contains(string(answer), c.answer) || c.answer == "" && (len(answer) > 0 || failed == nil) {
+			t.Errorf("%s: answered %q, printed %q, %v", name, answer, output, err)
+		}
+		ours.Close()
+	}
+}
+
+// A socket of another account's is refused: who may be root makes one.
+func TestH60_ASocketOfAnotherAccountIsRefused(t *testing.T) {
+	t.Parallel()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	errorsAreFatal(t, err)
+	ours, theirs := os.NewFile(uintptr(pair[0]), ""), os.NewFile(uintptr(pair[1]), "")
+	defer ours.Close()
+	defer theirs.Close()
+	root := t.TempDir()
+	if err := checkDaemon(theirs, root); err != nil {
+		t.Errorf("the owner's own: %v", err)
+	}
+	notMine := "/proc/1" // of root
+	if os.Geteuid() == 0 {
+		errorsAreFatal(t, os.Chown(root, 501, -1))
+		notMine = root
+	} else if err := checkDaemon(theirs, ""); !errors.Is(err, ErrNotDaemon) {
+		t.Errorf("root's on a Mac: %v", err)
+	}
+	if err := checkDaemon(theirs, notMine); !errors.Is(err, ErrNotDaemon) {
+		t.Errorf("somebody else's: %v", err)
 	}
 }
 
@@ -314,18 +431,18 @@ type failingReader struct{}
 func (failingReader) Read([]byte) (int, error) { return 0, errors.New("closed") }
 
 func FuzzParseAnswers(f *testing.F) {
-	f.Add([]byte("{\"folder\":true,\"device\":1,\"inode\":7,\"uid\":501}\n{\"size\":3}\nabc"))
+	f.Add([]byte("{\"folder\":true,\"device\":1,\"inode\":7,\"uid\":501}\n{\"size\":3}\n[7]"))
 	f.Add([]byte("{\"problem\":\"absent\"}\n{\"problem\":\"unreadable\"}\n"))
 	f.Add([]byte("{\"size\":-1}\n"))
-	questions := []pathOnDisk{{[]byte("/a"), 0}, {[]byte("/b"), 4}}
+	questions := []pathOnDisk{{[]byte("/a"), ""}, {[]byte("/b"), "text"}}
 	f.Fuzz(func(t *testing.T, output []byte) {
 		answers, err := parseAnswers(output, questions)
 		if len(answers) > len(questions) || err == nil && len(answers) != len(questions) {
 			t.Fatalf("%d answers, %v", len(answers), err)
 		}
 		for i, answer := range answers {
-			if int64(len(answer.Data)) > questions[i].Max {
-				t.Errorf("%d bytes where %d were asked for", len(answer.Data), questions[i].Max)
+			if len(answer.Fields) > maxFileFields || questions[i].Reader == "" && len(answer.Fields) > 0 {
+				t.Errorf("%d bytes of fields about question %d", len(answer.Fields), i)
 			}
 		}
 	})

@@ -19,6 +19,7 @@ import (
 	"prlagent/agent/lane"
 	"prlagent/agent/protocol"
 	"prlagent/platform"
+	"prlagent/platform/safefile"
 	"prlagent/platform/tool"
 	"prlagent/prlctl"
 	"prlagent/store"
@@ -191,7 +192,7 @@ func (f *fakeMac) answer(user platform.User, question platform.FileQuestion) pla
 	switch {
 	case !ok:
 		return platform.FileAnswer{Err: fs.ErrNotExist}
-	case question.Max == 0:
+	case question.Reader == "":
 		return platform.FileAnswer{
 			Folder: found.inode != 0, Volume: f.volume, Device: f.device, Inode: found.inode, UID: found.uid, ModifiedAt: found.at,
 		}
@@ -200,7 +201,20 @@ func (f *fakeMac) answer(user platform.User, question platform.FileQuestion) pla
 	case found.uid != f.UIDOnDisk(user):
 		return platform.FileAnswer{Err: errors.New("belongs to somebody else")}
 	}
-	return platform.FileAnswer{Data: []byte(found.data)}
+	return readFields([]byte(found.data), question.Reader)
+}
+
+// readFields gives what the process of a user tells of a file.
+func readFields(content []byte, reader string) platform.FileAnswer {
+	if len(content) > prlctl.MaxFile {
+		return platform.FileAnswer{Err: safefile.ErrTooLarge}
+	}
+	found, err := prlctl.FileReaders()[reader](content)
+	if err != nil {
+		return platform.FileAnswer{Err: platform.ErrNotUnderstood}
+	}
+	fields, err := json.Marshal(found)
+	return platform.FileAnswer{Fields: fields, Err: err}
 }
 
 func (f *fakeMac) noteFile(user, path string) {

@@ -3,6 +3,7 @@ package inventory
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"time"
 
@@ -11,12 +12,9 @@ import (
 	"prlagent/prlctl"
 )
 
-// Caps in bytes: of config.pvs and VmInfo.pvi, and of the description that is
-// kept of a virtual machine, which has some 5 KB.
-const (
-	maxBundleFile  = 4 << 20
-	maxDescription = 32 << 10
-)
+// maxDescription caps the description that is kept of a virtual machine, which
+// has some 5 KB, in bytes.
+const maxDescription = 32 << 10
 
 // cutName and cutText bound what is kept of what a user or a guest wrote. A row
 // may show less of it.
@@ -96,14 +94,14 @@ func (m *Machine) fileQuestions() []platform.FileQuestion {
 	if m.Bundle.Path == "" {
 		return nil
 	}
-	questions := []platform.FileQuestion{{Path: m.Bundle.Path}, {Path: m.Bundle.Path + "/VmInfo.pvi", Max: maxBundleFile}}
+	questions := []platform.FileQuestion{{Path: m.Bundle.Path}, {Path: m.Bundle.Path + "/VmInfo.pvi", Reader: prlctl.InfoReader}}
 	if m.asksForWrites() {
 		for _, name := range writtenFiles {
 			questions = append(questions, platform.FileQuestion{Path: m.Bundle.Path + name})
 		}
 	}
 	if m.encryption() == protocol.Encrypted {
-		questions = append(questions, platform.FileQuestion{Path: m.Bundle.Path + "/config.pvs", Max: maxBundleFile})
+		questions = append(questions, platform.FileQuestion{Path: m.Bundle.Path + "/config.pvs", Reader: prlctl.ConfigReader})
 	}
 	return questions
 }
@@ -123,10 +121,10 @@ func (m *Machine) takeFiles(answers []platform.FileAnswer, at time.Time) {
 	if bundle.Err == nil && bundle.Folder {
 		m.Bundle.Identity, m.Bundle.Owner = identityOf(bundle), &bundle.UID
 	}
-	m.InfoUnread = info.Err != nil && !isAbsent(info.Err)
+	m.InfoUnread = info.Err != nil && !isAbsent(info.Err) && !errors.Is(info.Err, platform.ErrNotUnderstood)
 	switch {
 	case info.Err == nil:
-		m.takeInfo(info.Data)
+		m.takeInfo(info.Fields)
 	case isAbsent(info.Err):
 		m.Guest = prlctl.GuestOS{Name: m.Guest.Name}
 	}
@@ -136,7 +134,7 @@ func (m *Machine) takeFiles(answers []platform.FileAnswer, at time.Time) {
 		rest = rest[len(writtenFiles):]
 	}
 	if len(rest) > 0 && rest[0].Err == nil {
-		m.takeConfig(rest[0].Data)
+		m.takeConfig(rest[0].Fields)
 	}
 }
 
@@ -163,8 +161,8 @@ func identityOf(folder platform.FileAnswer) protocol.Bundle {
 // takeInfo takes the guest's own words, each of which stays until the guest has
 // another; a file that makes no sense says nothing. Of a system that is another
 // than before, nothing of the system before is true.
-func (m *Machine) takeInfo(data []byte) {
-	info, err := prlctl.ReadVMInfo(data)
+func (m *Machine) takeInfo(fields []byte) {
+	info, err := prlctl.DecodeVMInfo(fields)
 	if err != nil {
 		return
 	}
@@ -189,8 +187,8 @@ func tellsAnother(told, known string) bool { return told != "" && cutText(told) 
 
 // takeConfig takes what config.pvs says and the tool does not (facts/prlctl.md
 // 2.9).
-func (m *Machine) takeConfig(data []byte) {
-	config, err := prlctl.ReadConfigPVS(data)
+func (m *Machine) takeConfig(fields []byte) {
+	config, err := prlctl.DecodeConfigPVS(fields)
 	if err != nil {
 		return
 	}

@@ -18,9 +18,10 @@ type VMEventsOptions struct {
 	// Monitor hands over the events of one user's virtual machines from one
 	// goroutine until the stream ends, which is always an error: prlctl.Monitor.
 	Monitor func(ctx context.Context, user platform.User, session bool, handle func(prlctl.Event)) error
-	// Configs reads each path as the user; nil for one that cannot be read. It
-	// ends with ctx, and must not cause events itself, as the vendor's tools do.
-	Configs func(ctx context.Context, user platform.User, paths []string) [][]byte
+	// Digests gives the prlctl.ConfigDigest of each path, read as the user; zero
+	// for one that cannot be read. It ends with ctx, and must not cause events
+	// itself, as the vendor's tools do.
+	Digests func(ctx context.Context, user platform.User, paths []string) [][32]byte
 
 	EchoWait  time.Duration // how long the echo of a query may take (facts/prlctl.md 3)
 	RetryBase time.Duration // before an ended stream is started again, doubled each time

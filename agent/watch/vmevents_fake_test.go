@@ -74,7 +74,7 @@ func (m *fakeMac) monitor(ctx context.Context, user platform.User, session bool,
 	}
 }
 
-func (m *fakeMac) configs(ctx context.Context, user platform.User, paths []string) [][]byte {
+func (m *fakeMac) digests(ctx context.Context, user platform.User, paths []string) [][32]byte {
 	m.guard.Lock()
 	m.readings[user.UID]++
 	m.reads++
@@ -93,13 +93,13 @@ func (m *fakeMac) configs(ctx context.Context, user platform.User, paths []strin
 	}
 	m.guard.Lock()
 	defer m.guard.Unlock()
-	contents := make([][]byte, len(paths))
+	digests := make([][32]byte, len(paths))
 	for i, path := range paths {
 		if text, found := m.files[path]; found {
-			contents[i] = []byte(text)
+			digests[i] = prlctl.ConfigDigest([]byte(text))
 		}
 	}
-	return contents
+	return digests
 }
 
 // bench is a running source on a fake Mac, and what it told.
@@ -136,7 +136,7 @@ func newBench(t *testing.T) *bench {
 		files: make(map[string]string), readings: make(map[uint32]int),
 	}
 	m := &bench{fakeMac: mac, t: t, VMEvents: NewVMEvents(VMEventsOptions{
-		Monitor: mac.monitor, Configs: mac.configs, Log: zerolog.Nop(),
+		Monitor: mac.monitor, Digests: mac.digests, Log: zerolog.Nop(),
 		EchoWait: 2 * time.Second, RetryBase: time.Second, RetryCap: time.Minute,
 	})}
 	ctx, cancel := context.WithCancel(t.Context())

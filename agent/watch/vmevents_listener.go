@@ -209,25 +209,25 @@ func (l *streamListener) keepQuiet(ctx context.Context) {
 	}
 }
 
-// lookInto reads the configurations of the machines in one go, and hints at
+// lookInto has the configurations of the machines digested in one go, and hints at
 // those that are not as they were read before. One that has no known file, or
 // cannot be read, is as before when it was so before.
 func (l *streamListener) lookInto(ctx context.Context, vmIDs []string) {
 	user, _ := l.account.identity()
 	paths, at := l.account.configs(vmIDs)
-	var contents [][]byte
+	var digests [][32]byte
 	if len(paths) > 0 {
-		contents = l.source.options.Configs(ctx, user, paths)
+		digests = l.source.options.Digests(ctx, user, paths)
 	}
 	if ctx.Err() != nil {
 		return
 	}
 	for _, vmID := range vmIDs {
-		var content []byte
-		if i, known := at[vmID]; known && i < len(contents) {
-			content = contents[i]
+		var digest [32]byte
+		if i, known := at[vmID]; known && i < len(digests) {
+			digest = digests[i]
 		}
-		if l.account.isNewDigest(vmID, prlctl.ConfigDigest(content)) {
+		if l.account.isNewDigest(vmID, digest) {
 			l.tell(Hint{UID: l.account.uid, VMID: vmID})
 		}
 	}

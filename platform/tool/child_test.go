@@ -52,6 +52,16 @@ var roles = map[string]func(args []string){
 	"leave-behind":  func(args []string) { leaveBehind(args[0]) },
 	"read-all":      readAll,
 
+	"answer":       answer,
+	"answer-flood": func([]string) { flood(os.Stdin) },
+	"hold-socket": func([]string) { // until the other end is gone
+		_, _ = unix.Poll([]unix.PollFd{{Fd: 0}}, int(time.Minute.Milliseconds()))
+	},
+	"answer-and-leave": func([]string) {
+		answer(nil)
+		leaveHolder()
+	},
+
 	"repeat":          func(args []string) { repeat(args[0]) },
 	"terminal":        describeTerminal,
 	"number":          func(args []string) { number(args[0]) },
@@ -195,5 +205,23 @@ func holdTerminal(how, pipe string) {
 	command.Stdin, command.Stdout = file, os.Stdout
 	if err := command.Start(); err != nil {
 		panic(err)
+	}
+}
+
+// answer answers on the standard input with what came there, and prints what
+// must not count.
+func answer([]string) {
+	request, err := io.ReadAll(os.Stdin)
+	fmt.Println("printed")
+	kind, kindError := unix.GetsockoptInt(0, unix.SOL_SOCKET, unix.SO_TYPE)
+	fmt.Fprintf(os.Stdin, "%d bytes, %v, stream %t, %v\n", len(request), err, kind == unix.SOCK_STREAM, kindError)
+}
+
+// leaveHolder leaves a process behind that holds the standard input.
+func leaveHolder() {
+	holder := exec.Command(os.Args[0], "hold-socket")
+	holder.Stdin = os.Stdin
+	if err := holder.Start(); err != nil {
+		exit(1)
 	}
 }

@@ -21,7 +21,10 @@ type outputRun struct {
 
 // collectOutput is the mode of Run.
 func (r *Runner) collectOutput(ctx context.Context, p *childProcess) (Result, *Error) {
-	run := r.newOutputRun(p)
+	run, err := r.newOutputRun(p)
+	if err != nil {
+		return noResult, err
+	}
 	if err := run.program.start(); err != nil {
 		return noResult, err
 	}
@@ -32,11 +35,11 @@ func (r *Runner) collectOutput(ctx context.Context, p *childProcess) (Result, *E
 	if run.stdout.full || run.stderr.full {
 		stopped = tooLargeError(p.command.Path)
 	}
-	code, err := run.program.exitOutcome(stopped)
-	return Result{Stdout: run.stdout.buffer.Bytes(), Stderr: run.stderr.buffer.Bytes(), ExitCode: code}, err
+	code, failed := run.program.exitOutcome(stopped)
+	return Result{Stdout: run.stdout.buffer.Bytes(), Stderr: run.stderr.buffer.Bytes(), ExitCode: code}, failed
 }
 
-func (r *Runner) newOutputRun(p *childProcess) *outputRun {
+func (r *Runner) newOutputRun(p *childProcess) (*outputRun, *Error) {
 	c := p.command
 	run := &outputRun{program: p, limit: cmp.Or(c.Limit, QueryLimit), overflowed: make(chan struct{})}
 	run.deadline = r.wallClock().Add(run.limit)
@@ -44,13 +47,22 @@ func (r *Runner) newOutputRun(p *childProcess) *outputRun {
 	run.stdout = &outputCapture{max: cmp.Or(c.MaxOutput, defaultMaxStdout), reportFull: tell}
 	run.stderr = &outputCapture{max: cmp.Or(c.MaxOutput, defaultMaxStderr), reportFull: tell}
 
-	p.cmd.Stdout, p.cmd.Stderr = run.stdout, run.stderr
-	if c.Stdin != nil {
-		p.cmd.Stdin = bytes.NewReader(c.Stdin)
-	}
 	p.cmd.SysProcAttr = ownGroup()
 	p.cmd.WaitDelay = r.gracePeriod()
-	return run
+	p.cmd.Stderr = run.stderr
+	switch {
+	case c.Socket:
+		var err error
+		if p.talk, err = newConversation(c.Stdin, run.stdout); err != nil {
+			return nil, &Error{CodeFailed, c.Path, err}
+		}
+		p.cmd.Stdin = p.talk.theirs
+		return run, nil
+	case c.Stdin != nil:
+		p.cmd.Stdin = bytes.NewReader(c.Stdin)
+	}
+	p.cmd.Stdout = run.stdout
+	return run, nil
 }
 
 // reasonToStop waits for the end of the program, which is nil, or a reason to

@@ -32,7 +32,7 @@ func (r *Runner) Follow(ctx context.Context, c Command, line func(text []byte, c
 
 func (r *Runner) followLines(ctx context.Context, p *childProcess, line func(text []byte, cut bool)) (Result, *Error) {
 	path := p.command.Path
-	if p.command.Stdin != nil || p.command.Limit != 0 {
+	if p.command.Stdin != nil || p.command.Socket || p.command.Limit != 0 {
 		return noResult, &Error{CodeRefused, path, errors.New("a followed program has no input and no limit")}
 	}
 	screen, err := openTerminal()

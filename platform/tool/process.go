@@ -16,6 +16,7 @@ type childProcess struct {
 	command   Command
 	cmd       *exec.Cmd
 	started   func()        // counts the run
+	talk      *conversation // nil where the program reads no socket
 	ended     chan struct{} // closed when the program is gone and its pipes read
 	waitError error         // what Wait said; to be read after ended
 	kill      func(group int, signal syscall.Signal)
@@ -52,11 +53,13 @@ func (p *childProcess) start() *Error {
 		release := holdThread()
 		defer release()
 		err := p.cmd.Start()
+		p.talk.begin(err == nil)
 		started <- err
 		if err != nil {
 			return
 		}
 		p.waitError = p.cmd.Wait()
+		p.talk.end(p.cmd.WaitDelay)
 		close(p.ended)
 	}()
 	if err := <-started; err != nil {

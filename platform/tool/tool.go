@@ -56,6 +56,7 @@ type Command struct {
 	Path      string        // absolute path on the Mac, clean (no "..", no doubled slashes)
 	Args      []string      // argv without argv[0]; never secrets, every process on the Mac can read them
 	Stdin     []byte        // what the program reads; nil is /dev/null; not for Follow
+	Socket    bool          // its standard input is a socket of ours that it answers on, which is Result.Stdout; not for Follow
 	Env       []string      // KEY=VALUE beside the fixed environment, which can not be overridden
 	Limit     time.Duration // wall-clock kill timer; 0 is QueryLimit; not for Follow
 	MaxOutput int           // bytes per stream; 0 is 16 MiB of output and 1 MiB of errors; more is CodeTooLarge; see Follow

@@ -19,17 +19,21 @@ import (
 const lookLimit = 30 * time.Second
 
 // lookCommand is the child through which the daemon sees a user's files (H11).
-// It reads a request and answers it; it is nothing for people.
+// It answers the daemon's request and nobody else's (H60).
 func lookCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    agent.LookCommand,
 		Short:  "Answer the daemon's questions about this user's files",
 		Hidden: true,
 		Args:   noArguments,
-		RunE: func(command *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			timer := time.AfterFunc(lookLimit, func() { os.Exit(exitFailed) })
 			defer timer.Stop()
-			return agent.AnswerLook(command.InOrStdin(), command.OutOrStdout())
+			err := agent.AnswerLook(os.Stdin)
+			if errors.Is(err, agent.ErrNotDaemon) {
+				return &exitError{exitRefused, "look is nothing for people: " + err.Error()}
+			}
+			return err
 		},
 	}
 }
