@@ -12,8 +12,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -28,7 +31,6 @@ import (
 	"prlagent/agent/watch"
 	"prlagent/platform"
 	"prlagent/platform/plist"
-	"prlagent/platform/safefile"
 	"prlagent/platform/tool"
 	"prlagent/prlctl"
 	"prlagent/store"
@@ -91,6 +93,7 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return fmt.Errorf("open socket: %w", err)
 	}
+	mac.ToolChanged = toolChanges(events)
 	wired := wire(options, mac, tools, state)
 	wired.restoreSocket = listener.Restore
 	return newAgent(wired, state, report, events).serve(ctx, listener)
@@ -175,6 +178,29 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 	}
 }
 
+// toolChangesEvery is how often it is told that the vendor's tools are exchanged
+// under the agent's hands: who can do so at will must not flush other events.
+const toolChangesEvery = time.Hour
+
+// toolChanges tells that a run of one of the vendor's tools does not count (H58).
+func toolChanges(events *eventLog) func(macPath string) {
+	var mu sync.Mutex
+	var told time.Time
+	discarded := 0 // since then
+	return func(macPath string) {
+		mu.Lock()
+		defer mu.Unlock()
+		discarded++
+		now := wallClock()
+		if age := now.Sub(told); age >= 0 && age < toolChangesEvery {
+			return
+		}
+		events.add(newEvent(now, string(protocol.CodeToolsChanged), protocol.CodeToolsChanged,
+			"tool", path.Base(macPath), "discarded_runs", strconv.Itoa(discarded)))
+		told, discarded = now, 0
+	}
+}
+
 // setLogLevel holds for every logger of the program, so that a change of the
 // profile takes effect without a restart.
 func setLogLevel(word string) {
@@ -206,7 +232,7 @@ func sourcesOf(mac *platform.Machine, streams *watch.VMEvents) inventory.Sources
 // appVersion reads the bundle of the application, which answers while the
 // service is down (facts/macos.md 8).
 func appVersion(mac *platform.Machine) (version, build string, err error) {
-	data, err := safefile.ReadFile(mac.Path(prlctl.AppBundle+"/Contents/Info.plist"), plist.MaxSize)
+	data, err := mac.ReadFile(context.Background(), prlctl.AppBundle+"/Contents/Info.plist", plist.MaxSize)
 	if err != nil {
 		return "", "", fmt.Errorf("read application version: %w", err)
 	}

@@ -24,7 +24,7 @@ var (
 var securityCodes = []protocol.Code{
 	protocol.CodeRollbackDetected, protocol.CodeHeadSignature, protocol.CodeHeadWrongGroup, protocol.CodeHeadWrongSite,
 	protocol.CodePolicyHash, protocol.CodeGroupChangeRefused, protocol.CodeDuplicateIdentity, protocol.CodeIdentityReset,
-	protocol.CodeDeviceRevoked, protocol.CodeDeviceRetired, protocol.CodeToolsUntrusted,
+	protocol.CodeDeviceRevoked, protocol.CodeDeviceRetired, protocol.CodeToolsUntrusted, protocol.CodeToolsChanged,
 	protocol.CodeStateRestored, protocol.CodeStateReset, protocol.CodeServerTimeRefused, protocol.CodeProfileRemoved,
 	protocol.CodeEpochRenewed, protocol.CodeTrustedTimeReset, protocol.CodeEventsDropped,
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"prlagent/platform/tool"
 )
@@ -24,26 +25,38 @@ const (
 // changes neither uid nor environment and needs a session to exist
 // (facts/macos.md 7.1, DESIGN 6).
 //
+// A program of the vendor's runs only as Trusted says, and what it said counts
+// only if it is the same file at its end: else the error is a *tool.Error with
+// the code tools_changed (H58).
+//
 // A uid below 501 (H13) is refused with tool_refused before anything starts.
 // So is Command.Env: sudo resets the environment, and what of our C locale
 // survives is up to its configuration.
 func (m *Machine) As(u User, session bool) Runner {
-	return userRunner{runner: m.tools, uid: u.UID, session: session}
+	return userRunner{machine: m, uid: u.UID, session: session}
 }
 
 type userRunner struct {
-	runner  Runner
+	machine *Machine
 	uid     uint32
 	session bool
 }
 
 // Run runs c as the user.
 func (r userRunner) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
-	c, err := asUser(c, r.uid, r.session)
+	wrapped, err := asUser(c, r.uid, r.session)
 	if err != nil {
 		return tool.Result{ExitCode: -1}, err
 	}
-	return r.runner.Run(ctx, c)
+	check, err := r.machine.pinTrusted(ctx, c.Path)
+	if err != nil {
+		return tool.Result{ExitCode: -1}, err
+	}
+	result, err := r.machine.tools.Run(ctx, wrapped)
+	if changed := check(); changed != nil {
+		return tool.Result{ExitCode: -1, Duration: result.Duration}, changed
+	}
+	return result, err
 }
 
 // Follow follows c as tool.Runner.Follow does, as the user. Whose program it is,
@@ -51,11 +64,36 @@ func (r userRunner) Run(ctx context.Context, c tool.Command) (tool.Result, error
 func (m *Machine) Follow(
 	ctx context.Context, u User, session bool, c tool.Command, line func(text []byte, cut bool),
 ) (tool.Result, error) {
-	c, err := asUser(c, u.UID, session)
+	wrapped, err := asUser(c, u.UID, session)
 	if err != nil {
 		return tool.Result{ExitCode: -1}, err
 	}
-	return m.tools.Follow(ctx, c, line)
+	check, err := m.pinTrusted(ctx, c.Path)
+	if err != nil {
+		return tool.Result{ExitCode: -1}, err
+	}
+	return m.followChecked(ctx, wrapped, line, check)
+}
+
+// followChecked follows a program that lives for days, during which the vendor
+// may be updated: it is checked once, before anything that it said counts.
+func (m *Machine) followChecked(
+	ctx context.Context, c tool.Command, line func(text []byte, cut bool), check func() error,
+) (tool.Result, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	checkOnce := sync.OnceValue(check)
+	result, err := m.tools.Follow(ctx, c, func(text []byte, cut bool) {
+		if checkOnce() != nil {
+			stop()
+			return
+		}
+		line(text, cut)
+	})
+	if changed := checkOnce(); changed != nil {
+		err = changed
+	}
+	return result, err
 }
 
 // asUser is the command that runs c as the user.

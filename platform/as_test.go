@@ -21,6 +21,19 @@ func requireCode(t *testing.T, err error, code string) {
 	}
 }
 
+// trustingMachine has verified its prlctl.
+func trustingMachine(t *testing.T, tools Tools) *Machine {
+	t.Helper()
+	machine := New(t.TempDir(), tools)
+	place(t, machine.root, prlctlPath, "program")
+	for path, isProgram := range map[string]bool{VendorBundle: false, prlctlPath: true} {
+		state, err := machine.programState(t.Context(), path, isProgram)
+		errorsAreFatal(t, err)
+		machine.trusted[path] = state
+	}
+	return machine
+}
+
 func TestH13_ProgramsRunAsTheUserByNumber(t *testing.T) {
 	t.Parallel()
 	alice := User{Name: "alice; rm -rf /", UID: 501, Home: "/Users/alice"}
@@ -43,7 +56,7 @@ func TestH13_ProgramsRunAsTheUserByNumber(t *testing.T) {
 			want := asked
 			want.Path, want.Args = c.path, c.args
 			runner := &fakeRunner{answers: map[string]answer{line(want): {stdout: "out", exit: 3}}}
-			result, err := New("", runner).As(alice, c.session).Run(t.Context(), asked)
+			result, err := trustingMachine(t, runner).As(alice, c.session).Run(t.Context(), asked)
 			if err != nil || result.ExitCode != 3 || string(result.Stdout) != "out" {
 				t.Errorf("got %+v, %v", result, err)
 			}
@@ -73,7 +86,7 @@ func TestH13_FollowedProgramsRunAsTheUserByNumber(t *testing.T) {
 			want.Path, want.Args = c.path, c.args
 			runner := &fakeRunner{answers: map[string]answer{line(want): {stdout: "one\ntwo\n", exit: 3}}}
 			var lines []string
-			result, err := New("", runner).Follow(t.Context(), User{UID: 501}, c.session, asked, func(text []byte, _ bool) {
+			result, err := trustingMachine(t, runner).Follow(t.Context(), User{UID: 501}, c.session, asked, func(text []byte, _ bool) {
 				lines = append(lines, string(text))
 			})
 			if err != nil || result.ExitCode != 3 || !slices.Equal(lines, []string{"one", "two"}) {

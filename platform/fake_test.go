@@ -63,6 +63,19 @@ func (r *fakeRunner) times(path string) int {
 	return count
 }
 
+// timesAbout counts the runs so far that have this as their last argument.
+func (r *fakeRunner) timesAbout(last string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	count := 0
+	for _, c := range r.asked {
+		if len(c.Args) > 0 && c.Args[len(c.Args)-1] == last {
+			count++
+		}
+	}
+	return count
+}
+
 func line(c tool.Command) string { return strings.Join(append([]string{c.Path}, c.Args...), " ") }
 
 func sample(t testing.TB, name string) string {

@@ -32,19 +32,26 @@ type Tools interface {
 // Machine is this Mac, or a simulated one below a root. It is safe for
 // concurrent use.
 type Machine struct {
+	// ToolChanged is told of each run of a vendor's program that does not count
+	// because the program was exchanged (H58); nil is nobody. It is set before
+	// the first run, must not block, and may be called at the same time.
+	ToolChanged func(macPath string)
+
 	root      string
 	tools     Tools
 	processes processTable
+	calls     fileCalls
+	lstat     func(path string, stat *unix.Stat_t) error
 
 	mu      sync.Mutex
-	fixed   *fixedFacts          // read once: they never change while we run
-	trusted map[string]fileState // by Mac path: the file as it was when its signature was verified
+	fixed   *fixedFacts             // read once: they never change while we run
+	trusted map[string]programState // by Mac path: the program as it was when its signature was verified
 }
 
 // New returns the machine whose root volume is the folder root, an absolute path;
 // "" is the real one. The tools start programs with the same root.
 func New(root string, tools Tools) *Machine {
-	return &Machine{root: root, tools: tools, trusted: make(map[string]fileState)}
+	return &Machine{root: root, tools: tools, calls: newFileCalls(), lstat: unix.Lstat, trusted: make(map[string]programState)}
 }
 
 // Path gives the place of a Mac path on this disk. It never leads out of the

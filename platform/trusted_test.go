@@ -12,20 +12,27 @@ import (
 	"prlagent/platform/tool"
 )
 
-const codesignLine = `/usr/bin/codesign --verify -R=anchor apple generic and certificate leaf[subject.OU] = "4C6364ACXT" ` + prlctlPath
+const (
+	codesignLine = `/usr/bin/codesign --verify -R=anchor apple generic` +
+		` and certificate 1[field.1.2.840.113635.100.6.2.6] exists and certificate leaf[field.1.2.840.113635.100.6.1.13] exists` +
+		` and certificate leaf[subject.OU] = "4C6364ACXT" ` + prlctlPath
+	applicationLine = `/usr/bin/codesign --verify --ignore-resources -R=identifier "com.parallels.desktop.console" and anchor apple generic` +
+		` and certificate 1[field.1.2.840.113635.100.6.2.6] exists and certificate leaf[field.1.2.840.113635.100.6.1.13] exists` +
+		` and certificate leaf[subject.OU] = "4C6364ACXT" ` + VendorBundle
+)
 
 func TestH10_GoodSignatureIsAskedForOncePerFile(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	place(t, root, prlctlPath, "program")
-	runner := &fakeRunner{answers: map[string]answer{codesignLine: {}}}
+	runner := &fakeRunner{answers: map[string]answer{codesignLine: {}, applicationLine: {}}}
 	machine := New(root, runner)
 	requireTrusted := func(runs int) {
 		t.Helper()
 		if err := machine.Trusted(t.Context(), prlctlPath); err != nil {
 			t.Fatal(err)
 		}
-		if got := runner.times("/usr/bin/codesign"); got != runs {
+		if got := runner.timesAbout(prlctlPath); got != runs {
 			t.Errorf("codesign ran %d times, want %d", got, runs)
 		}
 	}
@@ -105,7 +112,7 @@ func TestH10_WhatIsNotTrusted(t *testing.T) {
 			if c.prepare != nil {
 				c.prepare(t, filepath.Join(root, prlctlPath))
 			}
-			machine := New(root, &fakeRunner{answers: map[string]answer{codesignLine: c.reply}})
+			machine := New(root, &fakeRunner{answers: map[string]answer{codesignLine: c.reply, applicationLine: {}}})
 			for range 2 { // a bad answer is not remembered as a good one
 				requireCode(t, machine.Trusted(t.Context(), prlctlPath), c.code)
 			}

@@ -88,6 +88,7 @@ const (
 	CodeToolRefused    Code = "tool_refused"
 	CodeToolFailed     Code = "tool_failed"
 	CodeToolsUntrusted Code = "tools_untrusted"
+	CodeToolsChanged   Code = "tools_changed"
 
 	CodeNotConfigured      Code = "not_configured"
 	CodeConfigInvalid      Code = "config_invalid"
@@ -246,6 +247,7 @@ var Codes = map[Code]CodeText{
 	CodeToolRefused:    {Warning, "The agent refused to start a program that way.", "This is a defect of the agent: please report it."},
 	CodeToolFailed:     {Warning, "A program failed.", "See 'prlagent status' and the log."},
 	CodeToolsUntrusted: {Failure, "The Parallels tools do not carry the vendor's signature; the agent does not run them.", "Reinstall Parallels Desktop."},
+	CodeToolsChanged:   {Warning, "A Parallels tool was exchanged while the agent used it; what it said does not count.", "Nothing to do after an update. Else find out what exchanges the application, and let administrators only change it."},
 
 	CodeNotConfigured:      {Info, "No portal is configured; the agent observes and reports locally only.", "Install a configuration profile for org.prlagent.agent that has ServerURL."},
 	CodeConfigInvalid:      {Failure, "The configuration has a value that cannot be used.", "Correct the named key in the profile or config.plist."},
