@@ -64,46 +64,39 @@ func (m *Machine) Trusted(ctx context.Context, macPath string) error {
 
 // trustedState gives the state in which the program is trusted.
 func (m *Machine) trustedState(ctx context.Context, macPath string) (programState, error) {
-	if err := m.verify(ctx, VendorBundle, false, "--verify", "--ignore-resources", "-R="+applicationRequirement, VendorBundle); err != nil {
+	_, err := m.verify(ctx, VendorBundle, false, "--verify", "--ignore-resources", "-R="+applicationRequirement, VendorBundle)
+	if err != nil {
 		return programState{}, err
 	}
-	if err := m.verify(ctx, macPath, true, "--verify", "-R="+vendorRequirement, macPath); err != nil {
-		return programState{}, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.trusted[macPath], nil
+	return m.verify(ctx, macPath, true, "--verify", "-R="+vendorRequirement, macPath)
 }
 
 // verify asks codesign about a program, or the application, unless it is as it
-// was when it was good. The contents of all the application's files, which are
-// a gigabyte, are not looked at.
-func (m *Machine) verify(ctx context.Context, macPath string, isProgram bool, args ...string) error {
+// was when it was good, and gives how it is. The contents of all the
+// application's files, which are a gigabyte, are not looked at.
+func (m *Machine) verify(ctx context.Context, macPath string, isProgram bool, args ...string) (programState, error) {
 	before, err := m.programState(ctx, macPath, isProgram)
-	if err != nil {
-		return err
-	}
-	if m.wasTrusted(macPath, before) {
-		return nil
+	if err != nil || m.wasTrusted(macPath, before) {
+		return before, err
 	}
 	result, err := m.tools.Run(ctx, tool.Command{Path: "/usr/bin/codesign", Args: args})
 	if err != nil {
-		return fmt.Errorf("verify signature: %w", err)
+		return programState{}, fmt.Errorf("verify signature: %w", err)
 	}
 	if result.ExitCode != 0 {
-		return untrustedError(macPath, fmt.Errorf("codesign refused it with exit code %d", result.ExitCode))
+		return programState{}, untrustedError(macPath, fmt.Errorf("codesign refused it with exit code %d", result.ExitCode))
 	}
 	after, err := m.programState(ctx, macPath, isProgram)
 	if err != nil {
-		return err
+		return programState{}, err
 	}
 	if after != before {
-		return untrustedError(macPath, errors.New("it changed while it was verified"))
+		return programState{}, untrustedError(macPath, errors.New("it changed while it was verified"))
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.trusted[macPath] = after
-	return nil
+	return after, nil
 }
 
 func (m *Machine) wasTrusted(macPath string, now programState) bool {
@@ -135,7 +128,7 @@ func (m *Machine) pinTrusted(ctx context.Context, macPath string) (check func() 
 		}
 		return &tool.Error{Code: CodeToolsChanged, Path: macPath, Err: errors.New("it was exchanged while it was used")}
 	}
-	return check, check() // codesign, if it ran, took its time
+	return check, nil
 }
 
 // programState looks at a program, or another file of the application.
