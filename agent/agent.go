@@ -41,6 +41,7 @@ const (
 	SupportFolder = "/Library/Application Support/prlagent"
 	StateFolder   = SupportFolder + "/state"
 	IdentityFile  = StateFolder + "/node.json"
+	ChildrenFile  = StateFolder + "/children"
 	LocalConfig   = SupportFolder + "/config.plist"
 	ManagedConfig = "/Library/Managed Preferences/org.prlagent.agent.plist"
 	LogFolder     = SupportFolder + "/logs" // with launchd's file for standard error (H53)
@@ -63,9 +64,10 @@ func ownCollections() []string {
 // stopLimit bounds how long a stop waits for the pass that runs.
 const stopLimit = 2 * time.Second
 
-// toolGrace is what a program gets to end by itself. It is shorter than
-// stopLimit, so that one that does not is killed before the daemon is gone:
-// macOS ends no child with its parent.
+// toolGrace is what a program gets to end by itself at a stop. It is shorter than
+// stopLimit; what is left then is killed before the daemon is gone, and what a
+// hard kill of the daemon leaves at the next start: macOS ends no child with its
+// parent.
 const toolGrace = stopLimit / 2
 
 // Run is the daemon: it returns when ctx is done, or with the reason why it
@@ -85,6 +87,10 @@ func Run(ctx context.Context, options Options) error {
 		return fmt.Errorf("open state: %w", err)
 	}
 	defer closeStore(state, options.Log)
+	defer tools.KillAll()
+	if err := recordChildren(mac, tools, options.Log); err != nil {
+		options.Log.Warn().Err(err).Msg("what is started now could outlive a kill")
+	}
 	events, err := openEventLog(state, options.Log)
 	if err != nil {
 		return err
@@ -176,6 +182,21 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 
 		ownFolders: append(localapi.OwnFoldersUnder(options.Root), filepath.Dir(localConfig(options, mac))),
 	}
+}
+
+// recordChildren ends what a daemon before this one left running when it was
+// killed hard, and has what this one starts written down. Only the daemon that
+// holds the store may do so.
+func recordChildren(mac *platform.Machine, tools *tool.Runner, log zerolog.Logger) error {
+	ended, err := platform.EndLeftovers(mac.Path(ChildrenFile))
+	for _, pid := range ended {
+		log.Warn().Int("pid", pid).Msg("ended what an agent that was killed had left running")
+	}
+	record, openError := platform.OpenChildRecord(mac.Path(ChildrenFile))
+	if openError == nil {
+		tools.Children = record
+	}
+	return errors.Join(err, openError)
 }
 
 // toolChangesEvery is how often it is told that the vendor's tools are exchanged

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -60,6 +61,28 @@ func TestKill9AtRandomMoments(t *testing.T) {
 	readJSON(t, &portal, folder, "prlportal", "vms", "--dir", site, "--json")
 	if !slices.Equal(byID(local.Rows), byID(portal.VMs)) || len(local.Rows) != 4 {
 		t.Errorf("the Mac has %v, the portal %v", local.Rows, portal.VMs)
+	}
+}
+
+// Every signal that ends a program and can be caught is an orderly stop.
+func TestEverySignalThatCanBeCaughtIsAStop(t *testing.T) {
+	t.Parallel()
+	own := newSite(t)
+	runProgram(t, own.folder, "prlsim", "mac", "create", own.mac, "--no-processes", "--users", "alice")
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+		daemon := exec.Command(filepath.Join(own.folder, "prlagentd"), "run", "--root", own.mac)
+		if err := daemon.Start(); err != nil {
+			t.Fatal(err)
+		}
+		waitUntil(t, func() bool {
+			return exec.Command(filepath.Join(own.folder, "prlagent"), "get", "health", "--root", own.mac).Run() == nil
+		})
+		if err := daemon.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if err := daemon.Wait(); err != nil {
+			t.Errorf("%v: %v", signal, err)
+		}
 	}
 }
 

@@ -91,7 +91,9 @@ func AgentJob() Job {
 		// empties it at its start. launchd opens it as root and makes no folder,
 		// so it lies where only root can put a link in its place (H53).
 		StandardErrorPath: supportFolder + "/logs/prlagentd.panic.log",
-		// launchd ends the tools that still run when the daemon dies.
+		// launchd ends what is left in the daemon's own process group when it
+		// dies. The tools are not: each leads a group of its own, which the
+		// daemon ends before it goes, or at its next start if it was killed.
 		AbandonProcessGroup: false,
 	}
 }

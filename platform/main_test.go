@@ -9,5 +9,6 @@ import (
 func TestMain(m *testing.M) {
 	helperRole()
 	vmAppRole()
+	killedDaemonRole()
 	os.Exit(m.Run())
 }

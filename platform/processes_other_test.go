@@ -2,5 +2,6 @@
 
 package platform
 
-// vmAppRole: only Linux has the process table that the tests can fill.
-func vmAppRole() {}
+// Only Linux has the process table that the tests can fill.
+func vmAppRole()        {}
+func killedDaemonRole() {}

@@ -19,5 +19,4 @@ var (
 	_ = [1]int{}[unsafe.Offsetof(unix.ExternProc{}.P_comm)-recordName]
 	_ = [1]int{}[unsafe.Sizeof(unix.ExternProc{}.P_comm)-recordNameSize]
 	_ = [1]int{}[unsafe.Offsetof(unix.KinfoProc{}.Eproc)+unsafe.Offsetof(unix.Eproc{}.Ucred)+unsafe.Offsetof(unix.Ucred{}.Uid)-recordUID]
-	_ = [1]int{}[unsafe.Offsetof(unix.KinfoProc{}.Eproc)+unsafe.Offsetof(unix.Eproc{}.Pgid)-recordGroup]
 )

@@ -21,7 +21,6 @@ const (
 	recordUserStack    = 56  // kp_proc.user_stack, an address of 64 bits
 	recordName         = 243 // kp_proc.p_comm
 	recordUID          = 420 // kp_eproc.e_ucred.cr_uid, 32 bits: the effective one
-	recordGroup        = 564 // kp_eproc.e_pgid, 32 bits
 
 	recordNameSize = 17 // MAXCOMLEN + 1
 )
@@ -33,7 +32,6 @@ const endedProcess = 5
 // processRecord is what we need of a record.
 type processRecord struct {
 	instance programInstance // started in microseconds since 1970
-	group    int             // id of its process group
 	ended    bool
 }
 
@@ -62,7 +60,6 @@ func parseProcessRecord(record []byte) processRecord {
 			uid: number(recordUID), name: string(name),
 			argsAddress: binary.NativeEndian.Uint64(record[recordUserStack:]),
 		},
-		group: int(int32(number(recordGroup))),
 		ended: record[recordState] == endedProcess,
 	}
 }

@@ -24,7 +24,6 @@ func kernelRecord(pid int32, uid uint32, name string, started time.Time, state b
 	copy(record[243:260], make([]byte, 17))
 	copy(record[243:260], name)
 	put(record[420:], uid)
-	put(record[564:], uint32(pid-1))
 	return record
 }
 
@@ -44,26 +43,26 @@ func TestParseProcessTable(t *testing.T) {
 		table = append(table, record...)
 	}
 	type record struct {
-		PID, Group int
-		UID        uint32
-		Name       string
-		Started    int64
-		Address    uint64
-		Ended      bool
+		PID     int
+		UID     uint32
+		Name    string
+		Started int64
+		Address uint64
+		Ended   bool
 	}
 	var got []record
 	err := parseProcessTable(table, func(r processRecord) {
 		i := r.instance
-		got = append(got, record{i.pid, r.group, i.uid, i.name, i.started, i.argsAddress, r.ended})
+		got = append(got, record{i.pid, i.uid, i.name, i.started, i.argsAddress, r.ended})
 	})
 	const address = 0xffffffff_a5a5a5a5
 	want := []record{
-		{0, -1, 0, "kernel_task", 0, address, false},
-		{511, 510, 501, "prl_vm_app", at.UnixMicro(), address, false},
-		{512, 511, 4294967294, "prl_disp_service", at.UnixMicro(), address, false},
-		{513, 512, 501, "seventeen bytes!!", at.UnixMicro(), address, false},
-		{99999, 99998, 501, "prl_vm_app", -1e6, address, true},
-		{-1, -2, 0, "", 0, address, false},
+		{0, 0, "kernel_task", 0, address, false},
+		{511, 501, "prl_vm_app", at.UnixMicro(), address, false},
+		{512, 4294967294, "prl_disp_service", at.UnixMicro(), address, false},
+		{513, 501, "seventeen bytes!!", at.UnixMicro(), address, false},
+		{99999, 501, "prl_vm_app", -1e6, address, true},
+		{-1, 0, "", 0, address, false},
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v, records (-want +got):\n%s", err, diff)

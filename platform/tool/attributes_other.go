@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownGroup makes the program a group leader. macOS has no parent-death signal:
-// a program outlives an agent that was killed hard until its own end.
+// ownGroup makes the program a group leader. macOS has no parent-death signal,
+// and launchd ends only what is in the agent's own group: a program outlives an
+// agent that was killed hard until the next one ends it (Runner.Children).
 func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

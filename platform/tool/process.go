@@ -15,6 +15,7 @@ import (
 type childProcess struct {
 	command   Command
 	cmd       *exec.Cmd
+	runner    *Runner
 	started   func()        // counts the run
 	talk      *conversation // nil where the program reads no socket
 	ended     chan struct{} // closed when the program is gone and its pipes read
@@ -33,6 +34,7 @@ func (r *Runner) newProcess(c Command, program string) *childProcess {
 			Env:  slices.Concat(c.Env, fixedEnvironment),
 			Dir:  "/",
 		},
+		runner:  r,
 		started: func() { r.countRun(program) },
 		ended:   make(chan struct{}),
 		kill:    r.kill,
@@ -54,11 +56,15 @@ func (p *childProcess) start() *Error {
 		defer release()
 		err := p.cmd.Start()
 		p.talk.begin(err == nil)
+		if err == nil {
+			p.runner.onBegan(p.cmd.Process)
+		}
 		started <- err
 		if err != nil {
 			return
 		}
 		p.waitError = p.cmd.Wait()
+		p.runner.onEnded(p.cmd.Process)
 		p.talk.end(p.cmd.WaitDelay)
 		close(p.ended)
 	}()

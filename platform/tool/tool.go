@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -73,16 +74,19 @@ type Result struct {
 // Runner starts programs. The zero value is ready to use and logs nothing. It
 // is safe for concurrent use and must not be copied after the first run.
 type Runner struct {
-	Root  string         // absolute, prefixed to Command.Path and to nothing else; "" on a Mac
-	Log   zerolog.Logger // gets one line at debug level for every run
-	Grace time.Duration  // from SIGTERM to SIGKILL, and for a pipe or terminal that outlives its program; 0 is 5 s
+	Root string         // absolute, prefixed to Command.Path and to nothing else; "" on a Mac
+	Log  zerolog.Logger // gets one line at debug level for every run
+	// Children is told of each program that lives; nil is nobody.
+	Children Children
+	Grace    time.Duration // from SIGTERM to SIGKILL, and for a pipe or terminal that outlives its program; 0 is 5 s
 
 	now  func() time.Time                       // wall clock; nil is time.Now
 	tick time.Duration                          // 0 is wallClockTick
 	kill func(group int, signal syscall.Signal) // nil is the kernel's
 
-	mu   sync.Mutex
-	runs map[string]uint64
+	mu     sync.Mutex
+	runs   map[string]uint64
+	living map[int]*os.Process // whose end we wait for
 }
 
 // Error says why a run has no result. A program that ran to its end is never

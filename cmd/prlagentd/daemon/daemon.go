@@ -169,7 +169,7 @@ func runDaemon(f programFlags) error {
 	tuneMemory()
 	options := agent.Options{Root: root, Config: f.config, LogLevel: f.logLevel, Log: log.logger}
 	return underServiceManager(func(ctx context.Context) error {
-		ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+		ctx, stop := signal.NotifyContext(ctx, stopSignals...)
 		defer stop()
 		err := agent.Run(ctx, options)
 		if err != nil {
@@ -189,6 +189,10 @@ func tellOfOldLogs(log zerolog.Logger, folder string) {
 		log.Warn().Str("folder", oldLogFolder).Msg("logs of an older version are left; remove the folder by hand")
 	}
 }
+
+// stopSignals are an orderly stop, of which nothing that was started is left: all
+// that end a program and can be caught, but those of its own crashes.
+var stopSignals = []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT}
 
 // tuneMemory trades a little CPU in the seconds of a pass for a small idle
 // process: collections start early, and pages go back to the system.
