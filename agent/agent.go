@@ -31,6 +31,7 @@ import (
 	"prlagent/agent/watch"
 	"prlagent/platform"
 	"prlagent/platform/plist"
+	"prlagent/platform/safefile"
 	"prlagent/platform/tool"
 	"prlagent/prlctl"
 	"prlagent/store"
@@ -99,7 +100,7 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return fmt.Errorf("open socket: %w", err)
 	}
-	mac.ToolChanged = toolChanges(events)
+	mac.ToolChanged = toolChanges(events, wallClock)
 	wired := wire(options, mac, tools, state)
 	wired.restoreSocket = listener.Restore
 	return newAgent(wired, state, report, events).serve(ctx, listener)
@@ -204,7 +205,7 @@ func recordChildren(mac *platform.Machine, tools *tool.Runner, log zerolog.Logge
 const toolChangesEvery = time.Hour
 
 // toolChanges tells that a run of one of the vendor's tools does not count (H58).
-func toolChanges(events *eventLog) func(macPath string) {
+func toolChanges(events *eventLog, clock func() time.Time) func(macPath string) {
 	var mu sync.Mutex
 	var told time.Time
 	discarded := 0 // since then
@@ -212,7 +213,7 @@ func toolChanges(events *eventLog) func(macPath string) {
 		mu.Lock()
 		defer mu.Unlock()
 		discarded++
-		now := wallClock()
+		now := clock()
 		if age := now.Sub(told); age >= 0 && age < toolChangesEvery {
 			return
 		}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"prlagent/platform"
 	"prlagent/platform/tool"
 	"prlagent/prlctl"
+	"prlagent/store"
 )
 
 // signedTools are the tools of a Mac: codesign says what the test says, and
@@ -184,5 +186,43 @@ func TestTRG_09_EveryRunForAUserIsAnnounced(t *testing.T) {
 	want := []string{"announced", "list", "over", "announced", "set", "over", "announced", "delete", "over"}
 	if diff := cmp.Diff(want, log); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// platform ties the vendor's programs to where prlctl calls them.
+func TestH58_TheVendorsToolsLieInItsBundle(t *testing.T) {
+	t.Parallel()
+	if prlctl.AppBundle != platform.VendorBundle {
+		t.Errorf("%q and %q", prlctl.AppBundle, platform.VendorBundle)
+	}
+}
+
+// Who can exchange the tools at will makes a security event an hour, which tells
+// how many runs did not count, and flushes nothing.
+func TestH58_ExchangedToolsAreASecurityEvent(t *testing.T) {
+	t.Parallel()
+	events, state := openTestLog(t, t.TempDir())
+	now := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+	changed := toolChanges(events, func() time.Time { return now })
+	for range 90 {
+		changed(prlctl.Prlctl)
+		now = now.Add(time.Minute)
+	}
+	now = now.Add(-time.Hour) // a clock that was set back tells nothing of an hour
+	changed(prlctl.Prlsrvctl)
+	var kept []protocol.Event
+	err := state.View(func(tx *store.Tx) error {
+		return securityRing.Since(tx, 0, func(_ uint64, event protocol.Event) error {
+			kept = append(kept, event)
+			return nil
+		})
+	})
+	var got []string
+	for _, event := range kept {
+		got = append(got, fmt.Sprint(event.Type, " ", event.Code, " ", event.Data["tool"], " ", event.Data["discarded_runs"]))
+	}
+	want := []string{"tools_changed tools_changed prlctl 1", "tools_changed tools_changed prlctl 60", "tools_changed tools_changed prlsrvctl 30"}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v, events (-want +got):\n%s", err, diff)
 	}
 }

@@ -3,6 +3,7 @@ package platform
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,9 +23,9 @@ func TestADeadMountInTheApplicationsPlaceStopsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		machine := New(root, &fakeRunner{answers: map[string]answer{codesignLine: {}, applicationLine: {}}})
 		revive := make(chan struct{})
-		held := 0
+		var held atomic.Int64
 		machine.lstat = func(path string, stat *unix.Stat_t) error {
-			held++
+			held.Add(1)
 			<-revive
 			return unix.Lstat(path, stat)
 		}
@@ -36,8 +37,8 @@ func TestADeadMountInTheApplicationsPlaceStopsNothing(t *testing.T) {
 				t.Errorf("call %d took %s", call, took)
 			}
 		}
-		if held != maxFileCalls {
-			t.Errorf("%d calls are held, want %d", held, maxFileCalls)
+		if held.Load() != maxFileCalls {
+			t.Errorf("%d calls are held, want %d", held.Load(), maxFileCalls)
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		stop()

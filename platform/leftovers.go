@@ -45,7 +45,7 @@ const maxRecord = 64 << 10
 // OpenChildRecord begins a record at a path on this disk, in a folder that is
 // ours alone. What it held is forgotten: see EndLeftovers before.
 func OpenChildRecord(path string) (*ChildRecord, error) {
-	boot, err := bootID()
+	boot, _, err := AwakeTime()
 	if err != nil {
 		return nil, fmt.Errorf("open record of children: %w", err)
 	}
@@ -110,7 +110,7 @@ func EndLeftovers(path string) (ended []int, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read record of children: %w", err)
 	}
-	boot, err := bootID()
+	boot, _, err := AwakeTime()
 	if err != nil || boot != left.Boot {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package platform
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,8 +60,9 @@ func TestH61_AProcessThatTheKernelHoldsDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var known programCache
-		release, asked := make(chan struct{}), 0
-		held := func() runningProgram { asked++; <-release; return runningProgram{path: vmAppPath} }
+		release := make(chan struct{})
+		var asked atomic.Int64
+		held := func() runningProgram { asked.Add(1); <-release; return runningProgram{path: vmAppPath} }
 		quick := func() runningProgram { return runningProgram{path: "/quick"} }
 		instance := func(pid int, uid uint32) programInstance { return programInstance{pid: pid, uid: uid} }
 		for call := range 3 {
@@ -84,8 +86,8 @@ func TestH61_AProcessThatTheKernelHoldsDelaysNoOther(t *testing.T) {
 			if took := time.Since(begun); took != want {
 				t.Errorf("call %d took %s, want %s", call, took, want)
 			}
-			if asked != maxReadsOfUser {
-				t.Errorf("call %d: %d reads are held, want %d", call, asked, maxReadsOfUser)
+			if asked.Load() != maxReadsOfUser {
+				t.Errorf("call %d: %d reads are held, want %d", call, asked.Load(), maxReadsOfUser)
 			}
 		}
 		close(release)
@@ -96,8 +98,8 @@ func TestH61_AProcessThatTheKernelHoldsDelaysNoOther(t *testing.T) {
 				t.Errorf("%d is %+v once the kernel let it go", pid, got)
 			}
 		}
-		if asked != maxReadsOfUser || len(known.reading) != 0 {
-			t.Errorf("%d reads, %d left", asked, len(known.reading))
+		if asked.Load() != maxReadsOfUser || len(known.reading) != 0 {
+			t.Errorf("%d reads, %d left", asked.Load(), len(known.reading))
 		}
 	})
 }

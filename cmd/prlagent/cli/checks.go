@@ -13,12 +13,13 @@ import (
 
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/platform"
 	"prlagent/platform/safefile"
 )
 
 // Tools of the vendor, inside the application (facts/prlctl.md 1.1).
 const (
-	appBundle   = "/Applications/Parallels Desktop.app"
+	appBundle   = platform.VendorBundle
 	appTools    = appBundle + "/Contents/MacOS/"
 	stateFolder = "/Library/Application Support/prlagent"
 )
