@@ -17,7 +17,7 @@ const (
 	maxFileCalls  = 16              // at the same time; the next waits its turn
 )
 
-// fileCalls are the calls that are under way. The zero value is ready to use.
+// fileCalls are the calls that are under way.
 type fileCalls struct {
 	slots chan struct{}
 }

@@ -84,9 +84,9 @@ func (p *programCache) vendorProcesses(table []byte, read func(pid int) runningP
 }
 
 // programOf puts together what a process runs: the kernel's path, and its
-// arguments only where that lies in the vendor's bundle (H61). Where the kernel
-// does not know a path, forged and stale ones are better than none only on a
-// kernel that has no such call: parseProcessArgs says what that one is worth.
+// arguments only where that lies in the vendor's bundle (H61). A kernel that has
+// no call for the path (known is false) leaves the one beside the arguments,
+// which parseProcessArgs says the worth of; a file without a path has none.
 func programOf(kernelPath func() (path string, known bool), arguments func() ([]byte, error)) runningProgram {
 	path, known := kernelPath()
 	if known && !isInside(filepath.Clean(path), VendorBundle) {
