@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -219,10 +220,15 @@ func (m Mac) writeProductFiles(state *State) error {
 	return writeFile(m.Path("/Library/Preferences/Parallels/licenses.json"), licenses)
 }
 
+// writePlist leaves a file alone that says the same: what changes the license
+// does not touch the application.
 func (m Mac) writePlist(macPath string, value map[string]any) error {
 	content, err := plist.EncodeXML(value)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", macPath, err)
+	}
+	if was, err := os.ReadFile(m.Path(macPath)); err == nil && bytes.Equal(was, content) {
+		return nil
 	}
 	return writeFile(m.Path(macPath), content)
 }
