@@ -65,7 +65,7 @@ var house = map[string]room{
 		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/uuid"}},
 	"cmd/prlportal/server": {slices.Concat(portal("adminapi", "agentapi", "fleet", "httpapi", "site", "storage"), []string{"agent/protocol", "platform/safefile"}),
 		[]string{"github.com/rs/zerolog"}},
-	"cmd/prlportal/agentapi": {slices.Concat(portal("httpapi", "secret", "site", "storage"), []string{"agent/protocol", "platform/text"}), // no query: an agent asks for nothing of another
+	"cmd/prlportal/agentapi": {slices.Concat(portal("httpapi", "limit", "secret", "site", "storage"), []string{"agent/protocol", "platform/text"}), // no query: an agent asks for nothing of another
 		[]string{"github.com/rs/zerolog", "github.com/google/uuid"}},
 	"cmd/prlportal/adminapi": {slices.Concat(portal("fleet", "httpapi", "query", "site", "storage"), []string{"agent/protocol", "platform/text"}), []string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/fleet":    {slices.Concat(portal("query", "storage"), []string{"agent/protocol"}), nil},
@@ -74,6 +74,7 @@ var house = map[string]room{
 	"cmd/prlportal/site":     {slices.Concat(portal("secret"), []string{"agent/protocol", "platform/safefile"}), []string{"github.com/google/uuid"}},
 	"cmd/prlportal/storage":  {slices.Concat(portal("secret"), []string{"agent/protocol"}), []string{"go.etcd.io/bbolt"}},
 	"cmd/prlportal/secret":   {nil, nil},
+	"cmd/prlportal/limit":    {nil, []string{"golang.org/x/time/rate"}},
 	// What only tests import.
 	"cmd/prlportal/storage/storagetest": {slices.Concat(portal("secret", "storage"), []string{"agent/protocol"}), []string{"github.com/google/go-cmp"}},
 	"cmd/prlportal/portaltest": {slices.Concat(portal("adminapi", "fleet", "server", "site", "storage"), []string{"agent/protocol"}),

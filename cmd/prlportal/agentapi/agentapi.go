@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"prlagent/cmd/prlportal/httpapi"
+	"prlagent/cmd/prlportal/limit"
 	"prlagent/cmd/prlportal/site"
 	"prlagent/cmd/prlportal/storage"
 )
@@ -42,19 +43,19 @@ type Server struct {
 	content       *os.Root // heads and policies, read-only
 	log           zerolog.Logger
 	now           func() time.Time
-	sourceLimiter *rateLimiter // enrollments per network address
-	serialLimiter *rateLimiter // enrollments per Mac
+	sourceBuckets *limit.Buckets // enrollments per network address
+	serialBuckets *limit.Buckets // enrollments per Mac
 }
 
-// maxLimited is how many addresses or Macs a limiter remembers.
+// maxLimited is how many addresses or Macs are remembered that asked.
 const maxLimited = 20_000
 
 // New makes the server of one site; content is its folder of heads and policies.
 func New(config site.Config, store Store, content *os.Root, log zerolog.Logger, now func() time.Time) *Server {
 	return &Server{
 		config: config, store: store, content: content, log: log, now: now,
-		sourceLimiter: newRateLimiter(config.Enrollments.PerSource, time.Hour, maxLimited),
-		serialLimiter: newRateLimiter(config.Enrollments.PerSerial, time.Hour, maxLimited),
+		sourceBuckets: limit.NewBuckets(config.Enrollments.PerSource, time.Hour, maxLimited),
+		serialBuckets: limit.NewBuckets(config.Enrollments.PerSerial, time.Hour, maxLimited),
 	}
 }
 

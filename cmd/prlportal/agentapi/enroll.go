@@ -17,6 +17,7 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/httpapi"
+	"prlagent/cmd/prlportal/limit"
 	"prlagent/cmd/prlportal/secret"
 	"prlagent/cmd/prlportal/site"
 	"prlagent/cmd/prlportal/storage"
@@ -30,7 +31,7 @@ const pendingRetrySecs = 600
 func (s *Server) handleEnroll(w http.ResponseWriter, r *http.Request) error {
 	now := s.now().UTC()
 	source := httpapi.SourceAddress(r)
-	if wait, allowed := s.sourceLimiter.take(sourceNetwork(source), now); !allowed {
+	if wait, allowed := s.sourceBuckets.Take(limit.Network(source), now); !allowed {
 		return rateLimited(w, wait)
 	}
 	body, err := httpapi.ReadBody(r, httpapi.MaxSmallBody)
@@ -47,7 +48,7 @@ func (s *Server) handleEnroll(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if wait, allowed := s.serialLimiter.take(bucket, now); !allowed {
+		if wait, allowed := s.serialBuckets.Take(bucket, now); !allowed {
 			return rateLimited(w, wait)
 		}
 	}
