@@ -8,6 +8,7 @@ package agentapi
 import (
 	"context"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -38,24 +39,30 @@ type Store interface {
 
 // Server answers the agents. Its methods are safe for concurrent use.
 type Server struct {
-	config        site.Config
-	store         Store
-	content       *os.Root // heads and policies, read-only
-	log           zerolog.Logger
-	now           func() time.Time
-	sourceBuckets *limit.Buckets // enrollments per network address
-	serialBuckets *limit.Buckets // enrollments per Mac
+	config  site.Config
+	store   Store
+	content *os.Root // heads and policies, read-only
+	log     zerolog.Logger
+	now     func() time.Time
+
+	sourceBuckets   *limit.Buckets // enrollments per network
+	serialBuckets   *limit.Buckets // enrollments per Mac
+	unprovenBuckets *limit.Buckets // per network, enrollments that prove neither a key nor the secret
+	enrollTurns     limit.Turns    // to read and verify an enrollment
 }
 
-// maxLimited is how many addresses or Macs are remembered that asked.
+// maxLimited is how many networks, Macs or devices are remembered that asked.
 const maxLimited = 20_000
 
 // New makes the server of one site; content is its folder of heads and policies.
 func New(config site.Config, store Store, content *os.Root, log zerolog.Logger, now func() time.Time) *Server {
+	perHour := func(burst int) *limit.Buckets { return limit.NewBuckets(burst, time.Hour, maxLimited) }
 	return &Server{
 		config: config, store: store, content: content, log: log, now: now,
-		sourceBuckets: limit.NewBuckets(config.Enrollments.PerSource, time.Hour, maxLimited),
-		serialBuckets: limit.NewBuckets(config.Enrollments.PerSerial, time.Hour, maxLimited),
+		sourceBuckets:   perHour(config.Enrollments.PerSource),
+		serialBuckets:   perHour(config.Enrollments.PerSerial),
+		unprovenBuckets: perHour(config.Enrollments.PerSource),
+		enrollTurns:     limit.NewTurns(runtime.GOMAXPROCS(0)),
 	}
 }
 

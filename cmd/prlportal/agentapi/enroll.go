@@ -31,31 +31,18 @@ const pendingRetrySecs = 600
 func (s *Server) handleEnroll(w http.ResponseWriter, r *http.Request) error {
 	now := s.now().UTC()
 	source := httpapi.SourceAddress(r)
-	if wait, allowed := s.sourceBuckets.Take(limit.Network(source), now); !allowed {
-		return rateLimited(w, wait)
-	}
-	body, err := httpapi.ReadBody(r, httpapi.MaxSmallBody)
+	request, err := s.readEnrollment(r)
 	if err != nil {
-		return err
-	}
-	request, err := openEnrollment(body)
-	if err != nil {
-		return err
+		return s.refuseUnproven(w, source, now, err)
 	}
 	defaultGroup, accepted := s.config.AcceptSecret(request.Secret)
-	if accepted { // a wrong secret counts against no Mac
-		bucket, err := s.serialBucket(r.Context(), request)
-		if err != nil {
-			return err
-		}
-		if wait, allowed := s.serialBuckets.Take(bucket, now); !allowed {
-			return rateLimited(w, wait)
-		}
-	}
 	asked := enrollAttempt{
 		request: request, source: source, now: now, invited: accepted,
 		group: s.resolveGroup(request.GroupHint, defaultGroup),
 		token: secret.New(),
+	}
+	if err := s.limitEnrollment(w, r, asked); err != nil {
+		return err
 	}
 	reply, err := s.keepEnrollment(r.Context(), asked)
 	if err != nil {
@@ -69,19 +56,64 @@ func (s *Server) handleEnroll(w http.ResponseWriter, r *http.Request) error {
 	return httpapi.WriteJSON(w, r, http.StatusCreated, reply)
 }
 
-// serialBucket is what an enrollment with an accepted secret counts against:
-// the Mac with its key, or, where another key asks to be a known Mac, that Mac with
-// all such keys. Anybody on a Mac can read the secret, and must not
-// use up the share of a Mac that proves its key.
-func (s *Server) serialBucket(ctx context.Context, request protocol.EnrollRequest) (string, error) {
-	device, err := s.knownMac(ctx, request)
+// readEnrollment reads a request that anybody can send, a few of them at a time.
+func (s *Server) readEnrollment(r *http.Request) (request protocol.EnrollRequest, err error) {
+	body, err := httpapi.ReadBody(r, httpapi.MaxSmallBody)
 	if err != nil {
-		return "", err
+		return request, err
 	}
-	if device.ID != "" && !device.Key.Equal(request.DeviceKey) {
-		return cmp.Or(device.Serial, device.HardwareUUID), nil // as kept: the request can spell them in many ways
+	err = s.enrollTurns.Do(r.Context(), func() error {
+		request, err = openEnrollment(body)
+		return err
+	})
+	return request, err
+}
+
+// limitEnrollment draws on the buckets of the network and of the Mac, if the
+// request proves a known key or the right secret. All others share a bucket of
+// their own, so that they hold up no Mac behind the same address (H56).
+func (s *Server) limitEnrollment(w http.ResponseWriter, r *http.Request, asked enrollAttempt) error {
+	device, err := s.knownMac(r.Context(), asked.request)
+	if err != nil {
+		return err
 	}
-	return protocol.KeyID(request.DeviceKey) + " " + request.Serial, nil
+	if !asked.invited && !asked.proves(device) {
+		return s.refuseUnproven(w, asked.source, asked.now, protocol.NewProblem(protocol.ProblemEnrollmentRefused, ""))
+	}
+	if wait, allowed := s.sourceBuckets.Take(limit.Network(asked.source), asked.now); !allowed {
+		return rateLimited(w, wait)
+	}
+	if wait, allowed := s.serialBuckets.Take(asked.serialBucket(device), asked.now); !allowed {
+		return rateLimited(w, wait)
+	}
+	return nil
+}
+
+// refuseUnproven is the answer to what proves nothing: the reason, as long as its
+// network has not sent too much of that.
+func (s *Server) refuseUnproven(w http.ResponseWriter, source string, now time.Time, reason error) error {
+	if wait, allowed := s.unprovenBuckets.Take(limit.Network(source), now); !allowed {
+		return rateLimited(w, wait)
+	}
+	s.log.Warn().Str("source", source).Err(reason).Msg("enrollment refused")
+	return reason
+}
+
+// proves reports whether the request is signed by the key of the device, which
+// is empty for a new Mac.
+func (e enrollAttempt) proves(device storage.Device) bool {
+	return device.ID != "" && device.Key.Equal(e.request.DeviceKey)
+}
+
+// serialBucket is what an enrollment counts against: the Mac with its key, or,
+// where another key asks to be a known Mac, that Mac with all such keys. Anybody
+// on a Mac can read the secret, and must not use up the share of a Mac that proves
+// its key.
+func (e enrollAttempt) serialBucket(device storage.Device) string {
+	if device.ID != "" && !e.proves(device) {
+		return cmp.Or(device.Serial, device.HardwareUUID) // as kept: the request can spell them in many ways
+	}
+	return protocol.KeyID(e.request.DeviceKey) + " " + e.request.Serial
 }
 
 // knownMac is the device of the Mac that asks; empty if there is none. A Mac that
@@ -211,8 +243,7 @@ func (s *Server) keepEnrollment(ctx context.Context, asked enrollAttempt) (proto
 // The secret lets a Mac ask; a device that proves its key needs none (H01), so
 // that a rotated secret locks no device out. It then stays in its group.
 func (e enrollAttempt) decide(device *storage.Device) (protocol.EnrollReply, error) {
-	proven := device.ID != "" && device.Key.Equal(e.request.DeviceKey)
-	if !e.invited && !proven {
+	if !e.invited && !e.proves(*device) {
 		return protocol.EnrollReply{}, protocol.NewProblem(protocol.ProblemEnrollmentRefused, "")
 	}
 	if !e.invited && e.request.GroupHint == "" {
