@@ -248,7 +248,7 @@ func names(accounts []Account) []string {
 }
 
 // MarshalJSON writes the row by its columns, see RowJSON.
-func (r Row) MarshalJSON() ([]byte, error) { return json.Marshal(RowJSON(r)) }
+func (r Row) MarshalJSON() ([]byte, error) { return Encode(RowJSON(r)) }
 
 // UnmarshalJSON reads what RowJSON wrote. Every column has the value and the
 // reason that it had there; what is in no column does not travel (a product's

@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"encoding/json"
 	"fmt"
 	"mime"
 	"net/http"
@@ -133,7 +132,7 @@ func ParseProblem(status int, contentType string, body []byte) (Problem, bool) {
 
 // Write sends the problem as the answer to a request.
 func (p Problem) Write(w http.ResponseWriter) {
-	body, err := json.Marshal(p)
+	body, err := Encode(p)
 	if err != nil { // a Problem is strings and numbers
 		w.WriteHeader(http.StatusInternalServerError)
 		return

@@ -31,6 +31,7 @@ func (s *Server) streamRows(w http.ResponseWriter, r *http.Request, rows func(em
 	out := &streamWriter{response: w, control: http.NewResponseController(w)}
 	buffered := bufio.NewWriterSize(out, streamBuffer)
 	encoder := json.NewEncoder(buffered) // ends every value with a line end
+	encoder.SetEscapeHTML(false)
 	about, err := rows(encoder.Encode)
 	if err == nil {
 		err = errors.Join(encoder.Encode(streamEnd{End: &about}), buffered.Flush())

@@ -3,7 +3,6 @@ package agentapi
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -91,11 +90,11 @@ func mergeParts(kept *storage.Report, request *protocol.CheckinRequest, now time
 
 // sameJSON compares values as they are stored.
 func sameJSON(a, b any) (bool, error) {
-	left, err := json.Marshal(a)
+	left, err := protocol.Encode(a)
 	if err != nil {
 		return false, fmt.Errorf("encode report: %w", err)
 	}
-	right, err := json.Marshal(b)
+	right, err := protocol.Encode(b)
 	if err != nil {
 		return false, fmt.Errorf("encode report: %w", err)
 	}

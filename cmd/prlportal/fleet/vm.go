@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"encoding/json"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -46,5 +45,5 @@ func (v VM) MarshalJSON() ([]byte, error) {
 	if !v.RemovedAt.IsZero() {
 		out["removed_at"] = v.RemovedAt
 	}
-	return json.Marshal(out)
+	return protocol.Encode(out)
 }

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -72,9 +71,12 @@ func bodyProblem(err error, limit int) error {
 	return protocol.NewProblem(protocol.ProblemInvalidRequest, "The body could not be read.")
 }
 
-// DecodeBody decodes a message under the rules of protocol.Decode.
+// DecodeBody decodes a message under the rules of protocol.DecodeRequest.
 func DecodeBody(body []byte, v any) error {
-	err := protocol.Decode(body, protocol.MaxRequest, v)
+	err := protocol.DecodeRequest(body, v)
+	if errors.Is(err, protocol.ErrTooManyTokens) {
+		return protocol.NewProblem(protocol.ProblemTooLarge, fmt.Sprintf("The body may have %d tokens of JSON.", protocol.MaxTokens))
+	}
 	for _, known := range []error{protocol.ErrTooDeep, protocol.ErrDuplicateKey, protocol.ErrTrailingBytes} {
 		if errors.Is(err, known) {
 			return protocol.NewProblem(protocol.ProblemInvalidRequest, "The "+known.Error()+".")
@@ -107,7 +109,7 @@ const worthCompressing = 1400
 
 // WriteJSON sends v, compressed if that pays and the client can read it.
 func WriteJSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
-	body, err := json.Marshal(v)
+	body, err := protocol.Encode(v)
 	if err != nil {
 		return err
 	}

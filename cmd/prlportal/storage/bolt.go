@@ -10,6 +10,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"prlagent/agent/protocol"
 )
 
 // Errors of OpenBolt.
@@ -225,7 +227,7 @@ func loadOptional(tx *bbolt.Tx, bucket, key []byte, v any) error {
 }
 
 func saveRecord(tx *bbolt.Tx, bucket, key []byte, v any) error {
-	data, err := json.Marshal(v)
+	data, err := protocol.Encode(v)
 	if err != nil {
 		return fmt.Errorf("encode record: %w", err)
 	}

@@ -3,11 +3,12 @@ package storage
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
+
+	"prlagent/agent/protocol"
 )
 
 // Memory is a store that is gone when the program ends. It keeps records as
@@ -106,16 +107,16 @@ type encodedChange struct{ device, report, history []byte }
 func encodeChange(change Change) (encodedChange, error) {
 	var encoded encodedChange
 	var err error
-	if encoded.device, err = json.Marshal(change.Device); err != nil {
+	if encoded.device, err = protocol.Encode(change.Device); err != nil {
 		return encodedChange{}, fmt.Errorf("encode record: %w", err)
 	}
 	if change.Report != nil {
-		if encoded.report, err = json.Marshal(change.Report); err != nil {
+		if encoded.report, err = protocol.Encode(change.Report); err != nil {
 			return encodedChange{}, fmt.Errorf("encode record: %w", err)
 		}
 	}
 	if change.History != nil {
-		if encoded.history, err = json.Marshal(change.History); err != nil {
+		if encoded.history, err = protocol.Encode(change.History); err != nil {
 			return encodedChange{}, fmt.Errorf("encode record: %w", err)
 		}
 	}
