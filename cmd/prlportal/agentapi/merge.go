@@ -59,8 +59,9 @@ func (s *Server) mergeReport(ctx context.Context, change *storage.Change, asked 
 	if err != nil {
 		return "", fmt.Errorf("load history: %w", err)
 	}
-	history.Rows = append(history.Rows, removed...)
-	history.Rows = slices.Delete(history.Rows, 0, max(0, len(history.Rows)-storage.MaxHistory))
+	if err := history.Add(removed, asked.now); err != nil {
+		return "", err
+	}
 	change.History = &history
 	return protocol.InventoryOK, nil
 }

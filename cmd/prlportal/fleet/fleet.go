@@ -15,6 +15,7 @@ import (
 // deviceStore finds and keeps devices.
 type deviceStore interface {
 	Device(ctx context.Context, key storage.Key) (storage.Device, error)
+	ID(ctx context.Context, key storage.Key) (string, error)
 	IDs(ctx context.Context, after string, limit int) ([]string, error)
 	Save(ctx context.Context, change storage.Change) error
 }
@@ -84,6 +85,9 @@ func (f *Fleet) Save(ctx context.Context, change storage.Change) error {
 func (f *Fleet) Device(ctx context.Context, key storage.Key) (storage.Device, error) {
 	return f.store.Device(ctx, key)
 }
+
+// ID is the id of the device with this key, from the store.
+func (f *Fleet) ID(ctx context.Context, key storage.Key) (string, error) { return f.store.ID(ctx, key) }
 
 // IDs are ids of devices in their order, from the store.
 func (f *Fleet) IDs(ctx context.Context, after string, limit int) ([]string, error) {

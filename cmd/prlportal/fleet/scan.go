@@ -51,10 +51,9 @@ func (s Scan) removedRows(ctx context.Context, m *cachedDevice, visit func(*VM) 
 	if err != nil {
 		return false, fmt.Errorf("load history: %w", err)
 	}
-	rows := history.Rows
-	incomplete = len(rows) >= storage.MaxHistory && !rows[0].RemovedAt.Before(s.Since)
+	incomplete = !history.Covers(s.Since)
 	newest := make(map[protocol.VMKey]storage.PastRow)
-	for _, past := range rows {
+	for _, past := range history.Rows {
 		newest[past.VM.VMKey] = past // oldest first
 	}
 	for _, row := range m.report.Rows {

@@ -10,8 +10,6 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
-
-	"prlagent/agent/protocol"
 )
 
 // Errors of OpenBolt.
@@ -111,6 +109,20 @@ func (b *Bolt) Device(ctx context.Context, key Key) (Device, error) {
 	return device, err
 }
 
+// ID is the id of the device that has the key, without reading the device;
+// ErrNotFound if no device has it.
+func (b *Bolt) ID(ctx context.Context, key Key) (id string, err error) {
+	err = b.readTransaction(ctx, func(tx *bbolt.Tx) error {
+		held := tx.Bucket(bucketKeys).Get([]byte(key))
+		if held == nil {
+			return ErrNotFound
+		}
+		id = string(held)
+		return nil
+	})
+	return id, err
+}
+
 // IDs lists the ids of at most limit devices in their order, beginning after
 // the id given.
 func (b *Bolt) IDs(ctx context.Context, after string, limit int) ([]string, error) {
@@ -152,15 +164,20 @@ func (b *Bolt) readTransaction(ctx context.Context, read func(*bbolt.Tx) error) 
 
 // Save keeps the change in one commit, which it may share with others. It is
 // ErrConflict if the stored device is not of the version that the change
-// started from; Version 0 makes a new device.
+// started from, and ErrTooLarge beyond the bounds of one device; Version 0 makes a
+// new device.
 func (b *Bolt) Save(ctx context.Context, change Change) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return b.db.Batch(func(tx *bbolt.Tx) error { return saveIn(tx, change) })
+	encoded, err := encodeChange(change)
+	if err != nil {
+		return err
+	}
+	return b.db.Batch(func(tx *bbolt.Tx) error { return saveIn(tx, change, encoded) })
 }
 
-func saveIn(tx *bbolt.Tx, change Change) error {
+func saveIn(tx *bbolt.Tx, change Change, encoded encodedChange) error {
 	id := []byte(change.Device.ID)
 	var before Device
 	if err := loadOptional(tx, bucketDevices, id, &before); err != nil {
@@ -172,17 +189,15 @@ func saveIn(tx *bbolt.Tx, change Change) error {
 	if err := moveKeys(tx, before, change.Device); err != nil {
 		return err
 	}
-	change.Device.Version++
-	if err := saveRecord(tx, bucketDevices, id, change.Device); err != nil {
-		return err
-	}
-	if change.Report != nil {
-		if err := saveRecord(tx, bucketReports, id, change.Report); err != nil {
+	for _, record := range []struct{ bucket, data []byte }{
+		{bucketDevices, encoded.device}, {bucketReports, encoded.report}, {bucketHistory, encoded.history},
+	} {
+		if record.data == nil {
+			continue
+		}
+		if err := tx.Bucket(record.bucket).Put(id, record.data); err != nil {
 			return err
 		}
-	}
-	if change.History != nil {
-		return saveRecord(tx, bucketHistory, id, change.History)
 	}
 	return nil
 }
@@ -222,21 +237,6 @@ func loadRecord(tx *bbolt.Tx, bucket, key []byte, v any) error {
 func loadOptional(tx *bbolt.Tx, bucket, key []byte, v any) error {
 	if err := loadRecord(tx, bucket, key, v); !errors.Is(err, ErrNotFound) {
 		return err
-	}
-	return nil
-}
-
-func saveRecord(tx *bbolt.Tx, bucket, key []byte, v any) error {
-	data, err := protocol.Encode(v)
-	if err != nil {
-		return fmt.Errorf("encode record: %w", err)
-	}
-	return tx.Bucket(bucket).Put(key, data)
-}
-
-func decodeRecord(data []byte, v any) error {
-	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("decode record: %w", err)
 	}
 	return nil
 }

@@ -3,12 +3,9 @@ package storage
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
-
-	"prlagent/agent/protocol"
 )
 
 // Memory is a store that is gone when the program ends. It keeps records as
@@ -43,6 +40,17 @@ func (m *Memory) Device(ctx context.Context, key Key) (Device, error) {
 		return Device{}, cmp.Or(ctx.Err(), ErrNotFound)
 	}
 	return readRecord[Device](ctx, m.devices, id)
+}
+
+// ID is as Bolt.ID.
+func (m *Memory) ID(ctx context.Context, key Key) (string, error) {
+	m.mutex.RLock()
+	defer m.mutex.RUnlock()
+	id, known := m.keys[key]
+	if !known {
+		return "", cmp.Or(ctx.Err(), ErrNotFound)
+	}
+	return id, ctx.Err()
 }
 
 // IDs is as Bolt.IDs.
@@ -85,7 +93,6 @@ func (m *Memory) Save(ctx context.Context, change Change) error {
 	if before.Version != change.Device.Version || m.keysTaken(change.Device) {
 		return ErrConflict
 	}
-	change.Device.Version++
 	encoded, err := encodeChange(change)
 	if err != nil {
 		return err
@@ -99,28 +106,6 @@ func (m *Memory) keysTaken(device Device) bool {
 		holder, taken := m.keys[key]
 		return taken && holder != device.ID
 	})
-}
-
-// encodedChange is a change ready to be kept without a further error.
-type encodedChange struct{ device, report, history []byte }
-
-func encodeChange(change Change) (encodedChange, error) {
-	var encoded encodedChange
-	var err error
-	if encoded.device, err = protocol.Encode(change.Device); err != nil {
-		return encodedChange{}, fmt.Errorf("encode record: %w", err)
-	}
-	if change.Report != nil {
-		if encoded.report, err = protocol.Encode(change.Report); err != nil {
-			return encodedChange{}, fmt.Errorf("encode record: %w", err)
-		}
-	}
-	if change.History != nil {
-		if encoded.history, err = protocol.Encode(change.History); err != nil {
-			return encodedChange{}, fmt.Errorf("encode record: %w", err)
-		}
-	}
-	return encoded, nil
 }
 
 func (m *Memory) keepChange(before, after Device, encoded encodedChange) {

@@ -23,20 +23,24 @@ var (
 	// ErrConflict says that the device was changed since it was read, or that
 	// another device holds one of its keys: read again and decide again.
 	ErrConflict = errors.New("record was changed by someone else")
+	// ErrTooLarge says that a record would be larger than a device may have.
+	ErrTooLarge = errors.New("record is too large")
 )
 
 // SaveAttempts is how often a decision is taken anew because another request of
 // the same device came between, which Save says with ErrConflict.
 const SaveAttempts = 5
 
-// Bounds of what is kept for one device.
+// Bounds of what is kept for one device, whatever it sends (H56). A report can
+// be larger than a request, because it adds up from several.
 const (
-	MaxRequests   = 256 // acknowledgements of the last day
-	MaxTokens     = 4
-	MaxPending    = 4
-	MaxPastEpochs = 16
-	MaxHistory    = 500 // rows of removed virtual machines
-	MaxTriggers   = 64  // reasons of one check-in
+	MaxDeviceBytes = 256 << 10
+	MaxReportBytes = 2 * protocol.MaxRequest
+	MaxRequests    = 64 // acknowledgements of the last day
+	MaxTokens      = 4
+	MaxPending     = 4
+	MaxPastEpochs  = 16
+	MaxTriggers    = 64 // reasons of one check-in
 )
 
 // Device is one enrolled Mac and where its conversation with the portal stands.
@@ -133,17 +137,6 @@ type Row struct {
 	// the check-ins that repeat it. All others were reported at the device's
 	// ConfirmedAt.
 	ReportedAt time.Time `json:"reported_at,omitzero"`
-}
-
-// History is the virtual machines that the Mac had, oldest first.
-type History struct {
-	Rows []PastRow `json:"rows,omitempty"` // at most MaxHistory
-}
-
-// PastRow is a virtual machine that left the list.
-type PastRow struct {
-	Row
-	RemovedAt time.Time `json:"removed_at"` // when the portal learned of it
 }
 
 // Change is what one Save keeps, in one commit. Report and History stay as

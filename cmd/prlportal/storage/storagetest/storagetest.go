@@ -22,6 +22,7 @@ import (
 // Store is what is tested.
 type Store interface {
 	Device(ctx context.Context, key storage.Key) (storage.Device, error)
+	ID(ctx context.Context, key storage.Key) (string, error)
 	IDs(ctx context.Context, after string, limit int) ([]string, error)
 	Report(ctx context.Context, deviceID string) (storage.Report, error)
 	History(ctx context.Context, deviceID string) (storage.History, error)
@@ -42,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"what was read shares nothing":            testCopies,
 		"of concurrent changes one wins":          testConcurrentChanges,
 		"a canceled context stops the call":       testCanceled,
+		"H56: records have an end":                testTooLarge,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -98,6 +100,8 @@ func testNotFound(t *testing.T, store Store) {
 	for _, key := range []storage.Key{storage.ByID("a"), storage.ByToken("t"), storage.ByMac("s", "u")} {
 		_, err := store.Device(t.Context(), key)
 		wantError(t, err, storage.ErrNotFound)
+		_, err = store.ID(t.Context(), key)
+		wantError(t, err, storage.ErrNotFound)
 	}
 	report, err := store.Report(t.Context(), "a")
 	wantError(t, err, nil)
@@ -116,6 +120,9 @@ func testKeys(t *testing.T, store Store) {
 		storage.ByMac("C02a", "uuid-a"), storage.ByMac("c02A", "UUID-A"),
 	} {
 		wantEqual(t, mustLoad(t, store, key), saved)
+		id, err := store.ID(t.Context(), key)
+		wantError(t, err, nil)
+		wantEqual(t, id, saved.ID)
 	}
 }
 
@@ -152,6 +159,8 @@ func testNothingLeft(t *testing.T, store Store) {
 	wantError(t, store.Save(t.Context(), storage.Change{Device: refused, Report: &storage.Report{Truncated: true}}), storage.ErrConflict)
 	for _, key := range []storage.Key{storage.ByID("b"), storage.ByToken("fresh")} {
 		_, err := store.Device(t.Context(), key)
+		wantError(t, err, storage.ErrNotFound)
+		_, err = store.ID(t.Context(), key)
 		wantError(t, err, storage.ErrNotFound)
 	}
 	report, err := store.Report(t.Context(), "b")
@@ -220,6 +229,25 @@ func testConcurrentChanges(t *testing.T, store Store) {
 		wantError(t, err, storage.ErrConflict)
 	}
 	wantEqual(t, won, 1)
+}
+
+func testTooLarge(t *testing.T, store Store) {
+	kept := storage.Report{Host: protocol.Host{ComputerName: strings.Repeat("<", storage.MaxReportBytes/2)}} // as many bytes in the store
+	mustSave(t, store, storage.Change{Device: newDevice("a", "token"), Report: &kept})
+	device := mustLoad(t, store, storage.ByID("a"))
+	long := strings.Repeat("x", storage.MaxReportBytes)
+	history := storage.History{Rows: []storage.PastRow{{Row: storage.Row{VM: protocol.VM{Name: long}}}}}
+	for _, change := range []storage.Change{
+		{Device: device, Report: &storage.Report{Host: protocol.Host{ComputerName: long}}},
+		{Device: device, History: &history},
+		{Device: newDevice(strings.Repeat("b", storage.MaxDeviceBytes))},
+	} {
+		wantError(t, store.Save(t.Context(), change), storage.ErrTooLarge)
+	}
+	wantEqual(t, mustLoad(t, store, storage.ByID("a")), device)
+	report, err := store.Report(t.Context(), "a")
+	wantError(t, err, nil)
+	wantEqual(t, report, kept)
 }
 
 func testCanceled(t *testing.T, store Store) {
