@@ -22,6 +22,7 @@ import (
 // deviceKeeper finds and keeps devices.
 type deviceKeeper interface {
 	Device(ctx context.Context, key storage.Key) (storage.Device, error)
+	ID(ctx context.Context, key storage.Key) (string, error)
 	Save(ctx context.Context, change storage.Change) error
 }
 
@@ -49,6 +50,10 @@ type Server struct {
 	serialBuckets   *limit.Buckets // enrollments per Mac
 	unprovenBuckets *limit.Buckets // per network, enrollments that prove neither a key nor the secret
 	enrollTurns     limit.Turns    // to read and verify an enrollment
+	deviceBuckets   *limit.Buckets // check-ins per device
+	deviceSlots     *limit.Slots   // check-ins per device that are under way
+	decodeTurns     limit.Turns    // to unpack and decode a check-in
+	noticeBuckets   *limit.Buckets // lines of the log about a device that asks too often
 }
 
 // maxLimited is how many networks, Macs or devices are remembered that asked.
@@ -63,6 +68,10 @@ func New(config site.Config, store Store, content *os.Root, log zerolog.Logger, 
 		serialBuckets:   perHour(config.Enrollments.PerSerial),
 		unprovenBuckets: perHour(config.Enrollments.PerSource),
 		enrollTurns:     limit.NewTurns(runtime.GOMAXPROCS(0)),
+		deviceBuckets:   perHour(config.CheckinsPerHour()),
+		deviceSlots:     limit.NewSlots(checkinsUnderWay),
+		decodeTurns:     limit.NewTurns(runtime.GOMAXPROCS(0)),
+		noticeBuckets:   perHour(1),
 	}
 }
 

@@ -81,7 +81,10 @@ func TestCheckinEncodings(t *testing.T) {
 // FuzzBodies: whatever a client sends, the portal neither fails nor answers
 // with anything but its own problems.
 func FuzzBodies(f *testing.F) {
-	portal := portaltest.New(f)
+	portal := portaltest.New(f, func(config *site.Config) {
+		config.Enrollments = site.EnrollmentLimits{PerSource: 1 << 30, PerSerial: 1 << 30}
+		config.Checkins.PerDevice = 1 << 30
+	})
 	m := portaltest.Enrolled(f, portal)
 	request, _ := m.Next(f)
 	report, err := json.Marshal(request)
@@ -130,6 +133,7 @@ func BenchmarkQuietCheckin(b *testing.B) {
 	b.Cleanup(func() { database.Close() })
 	portal.Store = database
 	portal.Config.Enrollments = site.EnrollmentLimits{PerSource: 1 << 20, PerSerial: 1 << 20}
+	portal.Config.Checkins.PerDevice = 1 << 20
 	portal.Start(b)
 	portal.Contract = portaltest.Contract{}
 	portal.Web.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = 64

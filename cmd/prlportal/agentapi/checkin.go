@@ -31,31 +31,77 @@ func (s *Server) handleCheckin(w http.ResponseWriter, r *http.Request) error {
 	if token == "" {
 		return protocol.NewProblem(protocol.ProblemUnauthenticated, "")
 	}
-	// The device is looked up before the body is read: who has no token
-	// makes us decompress nothing.
-	if _, err := s.deviceByToken(r.Context(), token); err != nil {
-		return err
-	}
-	body, err := httpapi.ReadBody(r, protocol.MaxRequest)
+	release, err := s.admitDevice(w, r, token)
 	if err != nil {
 		return err
 	}
-	var request protocol.CheckinRequest
-	if err := httpapi.DecodeBody(body, &request); err != nil {
+	defer release()
+	asked, err := s.readCheckin(r, token)
+	if err != nil {
 		return err
 	}
-	now := s.now().UTC()
-	if err := checkCheckin(&request, now); err != nil {
-		return err
-	}
-	sum := sha256.Sum256(body)
-	asked := receivedCheckin{request: &request, body: hex.EncodeToString(sum[:16]), token: secret.Hash(token), now: now}
 	device, entry, err := s.keepReport(r.Context(), token, asked)
 	if err != nil {
 		return err
 	}
 	return httpapi.WriteJSON(w, r, http.StatusOK, s.checkinReply(device, entry, asked.now))
 }
+
+// checkinsUnderWay is how many check-ins of one device may be under way at a
+// time. A Mac has one, and perhaps one that it has given up.
+const checkinsUnderWay = 4
+
+// admitDevice looks up whose token it is and draws on the device's bucket, before
+// anything of the body is read (H56). The check-in is under way until release.
+func (s *Server) admitDevice(w http.ResponseWriter, r *http.Request, token string) (release func(), err error) {
+	id, err := s.store.ID(r.Context(), storage.ByToken(token))
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, protocol.NewProblem(protocol.ProblemDeviceUnknown, "")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find device: %w", err)
+	}
+	now := s.now().UTC()
+	wait, allowed := s.deviceBuckets.Take(id, now)
+	if allowed && s.deviceSlots.Take(id) {
+		return func() { s.deviceSlots.Release(id) }, nil
+	}
+	if _, first := s.noticeBuckets.Take(id, now); first {
+		s.log.Warn().Str("device", id).Str("source", httpapi.SourceAddress(r)).Msg("device checks in too often")
+	}
+	return nil, rateLimited(w, max(wait, time.Second))
+}
+
+// readCheckin reads a check-in. Only what takes our time waits for its turn: a
+// client that sends slowly holds up nobody.
+func (s *Server) readCheckin(r *http.Request, token string) (receivedCheckin, error) {
+	sent, err := httpapi.ReceiveBody(r, protocol.MaxRequest)
+	if err != nil {
+		return receivedCheckin{}, err
+	}
+	asked := receivedCheckin{request: new(protocol.CheckinRequest), token: secret.Hash(token), now: s.now().UTC()}
+	ctx, cancel := context.WithTimeout(r.Context(), longestQueue)
+	defer cancel()
+	err = s.decodeTurns.Do(ctx, func() error {
+		body, err := sent.Unpack()
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(body)
+		asked.body = hex.EncodeToString(sum[:16])
+		if err := httpapi.DecodeBody(body, asked.request); err != nil {
+			return err
+		}
+		return checkCheckin(asked.request, asked.now)
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return receivedCheckin{}, protocol.NewProblem(protocol.ProblemUnavailable, "The portal has too much to do.")
+	}
+	return asked, err
+}
+
+// longestQueue is how long a check-in waits for its turn to be decoded.
+const longestQueue = 10 * time.Second
 
 func (s *Server) deviceByToken(ctx context.Context, token string) (storage.Device, error) {
 	device, err := s.store.Device(ctx, storage.ByToken(token))
@@ -107,6 +153,7 @@ type receivedCheckin struct {
 	body    string // hash of the body
 	token   string // hash of the bearer token
 	now     time.Time
+	unfit   bool // what the device would have with it is more than it may have
 }
 
 // keepReport decides and saves, in at most one commit. It gives the device as
@@ -127,6 +174,9 @@ func (s *Server) keepReport(ctx context.Context, token string, asked receivedChe
 		}
 		switch {
 		case errors.Is(err, storage.ErrConflict):
+			continue
+		case errors.Is(err, storage.ErrTooLarge) && !asked.unfit:
+			asked.unfit = true
 			continue
 		case err != nil:
 			return storage.Device{}, storage.Request{}, fmt.Errorf("save report: %w", err)

@@ -17,6 +17,9 @@ import (
 func (s *Server) mergeReport(ctx context.Context, change *storage.Change, asked receivedCheckin) (string, error) {
 	device, request := &change.Device, asked.request
 	inventory := request.Inventory
+	if asked.unfit {
+		return protocol.InventorySendFull, nil
+	}
 	confirmed := device.ConfirmedAt
 	applies := inventory.Full || inventory.Hash == device.ReportHash || inventory.Base != "" && inventory.Base == device.ReportHash
 	if applies {

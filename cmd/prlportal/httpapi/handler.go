@@ -102,13 +102,18 @@ func (r *statusRecorder) WriteHeader(status int) {
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // logRequests writes one line per request: its route and never its headers, query
-// or body, which may hold secrets.
+// or body, which may hold secrets. Those that came too often are debug lines: who
+// refused them says so, once.
 func (p requestResponder) logRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := p.now()
 		recorded := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(recorded, r)
-		p.log.Info().Str("route", r.Pattern).Int("status", recorded.status).
+		level := zerolog.InfoLevel
+		if recorded.status == http.StatusTooManyRequests {
+			level = zerolog.DebugLevel
+		}
+		p.log.WithLevel(level).Str("route", r.Pattern).Int("status", recorded.status).
 			Str("source", SourceAddress(r)).Dur("ms", p.now().Sub(began)).Msg("request")
 	})
 }

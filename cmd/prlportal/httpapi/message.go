@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,26 +21,63 @@ const MaxSmallBody = 16 << 10
 // ReadBody reads a request's body of at most limit bytes, decompressed if it
 // says gzip. Errors are problems.
 func ReadBody(r *http.Request, limit int) ([]byte, error) {
-	switch encoding := r.Header.Get("Content-Encoding"); encoding {
-	case "", "identity":
-		body, err := protocol.ReadLimited(r.Body, limit)
-		return body, bodyProblem(err, limit)
-	case "gzip":
-		body, err := inflate(r.Body, limit)
-		return body, bodyProblem(err, limit)
+	sent, err := ReceiveBody(r, limit)
+	if err != nil {
+		return nil, err
 	}
-	return nil, protocol.NewProblem(protocol.ProblemEncoding, "Send the body as gzip or as it is.")
+	return sent.Unpack()
 }
 
-// inflate bounds both sides: what is read and what comes out of it. It stops
-// at the first byte too many, so a bomb costs no more than a large report.
-func inflate(compressed io.Reader, limit int) ([]byte, error) {
+// SentBody is a request's body as it came.
+type SentBody struct {
+	data    []byte
+	limit   int // of what is in it
+	gzipped bool
+}
+
+// ReceiveBody reads a body as it is sent, which takes as long as the client
+// likes; Unpack, which takes our time, is a step of its own. Errors are problems.
+func ReceiveBody(r *http.Request, limit int) (SentBody, error) {
+	sent := SentBody{limit: limit}
+	most := limit
+	switch encoding := r.Header.Get("Content-Encoding"); encoding {
+	case "", "identity":
+	case "gzip":
+		sent.gzipped, most = true, protocol.MaxRequestGzip
+	default:
+		return SentBody{}, protocol.NewProblem(protocol.ProblemEncoding, "Send the body as gzip or as it is.")
+	}
+	data, err := protocol.ReadLimited(r.Body, most)
+	sent.data = data
+	return sent, bodyProblem(err, limit)
+}
+
+// Unpack is what is in the body. It stops at the first byte too many, so a bomb
+// costs no more than a large report. Errors are problems.
+func (b SentBody) Unpack() ([]byte, error) {
+	if !b.gzipped {
+		return b.data, nil
+	}
+	body, err := inflate(bytes.NewReader(b.data), b.limit, b.expectedSize())
+	return body, bodyProblem(err, b.limit)
+}
+
+// inflate bounds both sides: what is read and what comes out of it. It makes room
+// for what is expected.
+func inflate(compressed io.Reader, limit, expected int) ([]byte, error) {
 	bounded := &boundedReader{reader: compressed, remaining: protocol.MaxRequestGzip}
 	decompressor, err := gzip.NewReader(bounded)
 	if err != nil {
 		return nil, fmt.Errorf("read gzip: %w", err)
 	}
-	return protocol.ReadLimited(decompressor, limit)
+	body := bytes.NewBuffer(make([]byte, 0, expected+bytes.MinRead))
+	if _, err := body.ReadFrom(io.LimitReader(decompressor, int64(limit)+1)); err != nil {
+		return nil, fmt.Errorf("read gzip: %w", err)
+	}
+	if body.Len() > limit {
+		return nil, fmt.Errorf("%w: more than %d bytes", protocol.ErrTooLarge, limit)
+	}
+	return body.Bytes(), nil
 }
 
 // boundedReader fails with protocol.ErrTooLarge where io.LimitReader would
@@ -58,6 +96,17 @@ func (b *boundedReader) Read(buffer []byte) (int, error) {
 		return n, protocol.ErrTooLarge
 	}
 	return n, err
+}
+
+// expectedSize is how large gzip says that its content is, in its last four
+// bytes (RFC 1952, 2.3.1), within what can be true.
+func (b SentBody) expectedSize() int {
+	const mostPacked = 1032 // bytes that deflate makes one of, at the very most
+	tail := b.data[max(0, len(b.data)-4):]
+	if len(tail) < 4 {
+		return 0
+	}
+	return min(int(binary.LittleEndian.Uint32(tail)), b.limit, mostPacked*len(b.data))
 }
 
 // bodyProblem names what is wrong with a body, without showing any of it.

@@ -46,7 +46,7 @@ func TestProtocol8_GzipBombIsBounded(t *testing.T) {
 	t.Parallel()
 	bomb := gzipped(t, make([]byte, 64<<20))
 	source := &countingReader{reader: bytes.NewReader(bomb)}
-	if _, err := inflate(source, protocol.MaxRequest); !errors.Is(err, protocol.ErrTooLarge) {
+	if _, err := inflate(source, protocol.MaxRequest, 0); !errors.Is(err, protocol.ErrTooLarge) {
 		t.Fatalf("inflate: %v, want ErrTooLarge", err)
 	}
 	// Zeros shrink a thousandfold: 2 MiB and the reader's buffer are a few
@@ -59,7 +59,7 @@ func TestProtocol8_GzipBombIsBounded(t *testing.T) {
 func TestProtocol8_CompressedSizeIsBounded(t *testing.T) {
 	t.Parallel()
 	source := &countingReader{reader: bytes.NewReader(append(gzipped(t, []byte("{}")), make([]byte, 1<<20)...))}
-	if _, err := inflate(source, protocol.MaxRequest); err == nil {
+	if _, err := inflate(source, protocol.MaxRequest, 0); err == nil {
 		t.Fatal("a body with a megabyte of padding was read")
 	}
 	if source.taken > protocol.MaxRequestGzip+1 {

@@ -39,6 +39,7 @@ func BenchmarkThousandDevices(b *testing.B) {
 	b.Cleanup(func() { database.Close() })
 	portal.Store = database
 	portal.Config.Enrollments = site.EnrollmentLimits{PerSource: 1 << 20, PerSerial: 1 << 20}
+	portal.Config.Checkins.PerDevice = 1 << 20
 	portal.Start(b)
 	portal.Contract = portaltest.Contract{}
 	bare := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -3,6 +3,7 @@
 package site
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,6 +62,7 @@ type Config struct {
 	NextCheckinSecs   int                `json:"next_checkin_s"`
 	SplaySecs         int                `json:"splay_s"`
 	Enrollments       EnrollmentLimits   `json:"enrollment_limits"`
+	Checkins          CheckinLimits      `json:"checkin_limits,omitzero"`
 }
 
 // GroupConfig gives a group a name for people.
@@ -81,6 +83,18 @@ type EnrollmentLimits struct {
 	PerSource int `json:"per_source_per_hour"`
 	PerSerial int `json:"per_serial_per_hour"`
 }
+
+// CheckinLimits are check-ins per hour, allowed in one go and refilled evenly.
+type CheckinLimits struct {
+	PerDevice int `json:"per_device_per_hour"` // 0 is defaultCheckinsPerHour
+}
+
+// defaultCheckinsPerHour is ten times what an agent does that nobody hurries
+// (protocol.md 2.11), so that a person who asks for check-ins is not refused.
+const defaultCheckinsPerHour = 120
+
+// CheckinsPerHour is how many check-ins one device may do in an hour.
+func (c Config) CheckinsPerHour() int { return cmp.Or(c.Checkins.PerDevice, defaultCheckinsPerHour) }
 
 // OperatorSite is site.json: what the operator's commands know of the site
 // without asking a portal, which could lie.
@@ -127,6 +141,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: admin_token_sha256 is not a SHA-256", errConfig)
 	case c.Enrollments.PerSource < 1 || c.Enrollments.PerSerial < 1:
 		return fmt.Errorf("%w: enrollment_limits must be positive", errConfig)
+	case c.Checkins.PerDevice < 0:
+		return fmt.Errorf("%w: checkin_limits must not be negative", errConfig)
 	}
 	for _, secret := range c.EnrollmentSecrets {
 		if len(secret.SHA256) != 64 || secret.DefaultGroup != "" && !ValidGroupID(secret.DefaultGroup) {
