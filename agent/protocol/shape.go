@@ -203,11 +203,18 @@ func foldCase(key string) string {
 // Encode is v as JSON, as it is sent and kept: without the escapes that a text
 // needs inside of HTML only, and that would make six bytes of each '<' (H56).
 func Encode(v any) ([]byte, error) {
-	var out bytes.Buffer
+	var out encodedValue
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
+	err := encoder.Encode(v)
+	return out.data, err
+}
+
+// encodedValue takes what an Encoder writes, which is one value in one piece and
+// a line end, and makes no more room than it needs.
+type encodedValue struct{ data []byte }
+
+func (e *encodedValue) Write(value []byte) (int, error) {
+	e.data = append(e.data, bytes.TrimSuffix(value, []byte("\n"))...)
+	return len(value), nil
 }

@@ -3,7 +3,10 @@ package agentapi
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -94,15 +97,20 @@ func mergeParts(kept *storage.Report, request *protocol.CheckinRequest, now time
 
 // sameJSON compares values as they are stored.
 func sameJSON(a, b any) (bool, error) {
-	left, err := protocol.Encode(a)
-	if err != nil {
+	var pair encodedPair
+	return pair.same(a, b)
+}
+
+// encodedPair is room to compare many values as they are stored.
+type encodedPair struct{ left, right bytes.Buffer }
+
+func (p *encodedPair) same(a, b any) (bool, error) {
+	p.left.Reset()
+	p.right.Reset()
+	if err := errors.Join(json.NewEncoder(&p.left).Encode(a), json.NewEncoder(&p.right).Encode(b)); err != nil {
 		return false, fmt.Errorf("encode report: %w", err)
 	}
-	right, err := protocol.Encode(b)
-	if err != nil {
-		return false, fmt.Errorf("encode report: %w", err)
-	}
-	return bytes.Equal(left, right), nil
+	return bytes.Equal(p.left.Bytes(), p.right.Bytes()), nil
 }
 
 func replaceParts(kept *storage.Report, request *protocol.CheckinRequest) {
@@ -139,35 +147,35 @@ func identifyRows(vms []protocol.VM, users []protocol.UserLook) error {
 type rowMerger struct {
 	now       time.Time
 	confirmed time.Time // when the rows held so far were last confirmed
+	compared  encodedPair
 }
 
 // applyInventory replaces the rows (full) or changes them (delta) and gives
 // those that left. Deltas that add up to more rows than a report may have do
 // not fit, and change nothing: no agent of ours sends them. Neither do those of
 // an agent that names what left without its owner's uid.
-func (m rowMerger) applyInventory(kept *storage.Report, inventory protocol.Inventory) (removed []storage.PastRow, fits bool, err error) {
+func (m *rowMerger) applyInventory(kept *storage.Report, inventory protocol.Inventory) (removed []storage.PastRow, fits bool, err error) {
 	if slices.ContainsFunc(inventory.Removed, func(key protocol.VMKey) bool { return key.UID == 0 }) {
 		return nil, false, nil
 	}
-	held := make(map[protocol.VMKey]storage.Row, len(kept.Rows))
-	for _, row := range kept.Rows {
-		held[row.VM.VMKey] = row
+	held := make(map[protocol.VMKey]*storage.Row, len(kept.Rows))
+	for i := range kept.Rows {
+		held[kept.Rows[i].VM.VMKey] = &kept.Rows[i]
 	}
-	next := make(map[protocol.VMKey]storage.Row, len(held)+len(inventory.VMs))
+	next := make(map[protocol.VMKey]*storage.Row, len(inventory.VMs))
 	if !inventory.Full {
-		for key, row := range held {
-			next[key] = row
-		}
+		maps.Copy(next, held)
 	}
 	for _, key := range inventory.Removed {
 		delete(next, key)
 	}
-	for _, vm := range inventory.VMs {
-		key := vm.VMKey
-		before, known := held[key]
-		if next[key], err = m.mergeRow(vm, before, known); err != nil {
+	merged := make([]storage.Row, len(inventory.VMs))
+	for i := range inventory.VMs {
+		vm := &inventory.VMs[i]
+		if merged[i], err = m.mergeRow(vm, held[vm.VMKey]); err != nil {
 			return nil, false, err
 		}
+		next[vm.VMKey] = &merged[i]
 	}
 	if len(next) > protocol.MaxVMs {
 		return nil, false, nil
@@ -175,15 +183,15 @@ func (m rowMerger) applyInventory(kept *storage.Report, inventory protocol.Inven
 	removed = m.removedRows(held, next)
 	m.noteChange(kept, next, len(removed) > 0 || kept.Truncated != inventory.Truncated)
 	kept.Truncated = inventory.Truncated
-	kept.Rows = kept.Rows[:0]
+	kept.Rows = make([]storage.Row, 0, len(next)) // those that were held are still read
 	for _, row := range next {
-		kept.Rows = append(kept.Rows, row)
+		kept.Rows = append(kept.Rows, *row)
 	}
 	slices.SortFunc(kept.Rows, compareRows)
 	return removed, true, nil
 }
 
-func (m rowMerger) noteChange(kept *storage.Report, rows map[protocol.VMKey]storage.Row, changed bool) {
+func (m *rowMerger) noteChange(kept *storage.Report, rows map[protocol.VMKey]*storage.Row, changed bool) {
 	for _, row := range rows {
 		changed = changed || row.ChangedAt.Equal(m.now)
 	}
@@ -196,37 +204,40 @@ func compareRows(a, b storage.Row) int { return a.VM.VMKey.Compare(b.VM.VMKey) }
 
 // mergeRow joins a reported virtual machine with what was known of it. A row that
 // goes stale keeps the time of the last check-in that vouched for it (INV-17).
-func (m rowMerger) mergeRow(vm protocol.VM, before storage.Row, known bool) (storage.Row, error) {
-	row := storage.Row{VM: vm, FirstSeenAt: m.now, ChangedAt: m.now}
-	if known {
-		same, err := sameJSON(before.VM, vm)
-		if err != nil {
-			return storage.Row{}, err
-		}
-		row.FirstSeenAt = before.FirstSeenAt
-		if same {
-			row.ChangedAt = before.ChangedAt
-		}
+// Before is nil for one that was not known.
+func (m *rowMerger) mergeRow(vm *protocol.VM, before *storage.Row) (storage.Row, error) {
+	row := storage.Row{VM: *vm, FirstSeenAt: m.now, ChangedAt: m.now}
+	if before == nil {
+		return row, nil
 	}
-	if vm.Stale != "" && known {
+	same, err := m.compared.same(&before.VM, vm)
+	if err != nil {
+		return storage.Row{}, err
+	}
+	row.FirstSeenAt = before.FirstSeenAt
+	if same {
+		row.ChangedAt = before.ChangedAt
+	}
+	if vm.Stale != "" {
 		row.ReportedAt = m.reportedAt(before)
 	}
 	return row, nil
 }
 
-func (m rowMerger) reportedAt(row storage.Row) time.Time {
+func (m *rowMerger) reportedAt(row *storage.Row) time.Time {
 	if row.VM.Stale != "" {
 		return row.ReportedAt
 	}
 	return m.confirmed
 }
 
-func (m rowMerger) removedRows(held, next map[protocol.VMKey]storage.Row) []storage.PastRow {
+func (m *rowMerger) removedRows(held, next map[protocol.VMKey]*storage.Row) []storage.PastRow {
 	var removed []storage.PastRow
 	for key, row := range held {
 		if _, still := next[key]; !still {
-			row.ReportedAt = m.reportedAt(row)
-			removed = append(removed, storage.PastRow{Row: row, RemovedAt: m.now})
+			past := storage.PastRow{Row: *row, RemovedAt: m.now}
+			past.ReportedAt = m.reportedAt(row)
+			removed = append(removed, past)
 		}
 	}
 	slices.SortFunc(removed, func(a, b storage.PastRow) int { return compareRows(a.Row, b.Row) })
