@@ -63,7 +63,7 @@ var house = map[string]room{
 	"cmd/prlportal":    {[]string{"cmd/prlportal/cli"}, nil},
 	"cmd/prlportal/cli": {slices.Concat(portal("adminapi", "fleet", "httpapi", "query", "server", "site"), []string{"agent/protocol", "platform/plist", "platform/safefile", "platform/text"}),
 		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/uuid"}},
-	"cmd/prlportal/server": {slices.Concat(portal("adminapi", "agentapi", "fleet", "httpapi", "site", "storage"), []string{"agent/protocol", "platform/safefile"}),
+	"cmd/prlportal/server": {slices.Concat(portal("adminapi", "agentapi", "fleet", "httpapi", "limit", "site", "storage"), []string{"agent/protocol", "platform/safefile"}),
 		[]string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/agentapi": {slices.Concat(portal("httpapi", "limit", "secret", "site", "storage"), []string{"agent/protocol", "platform/text"}), // no query: an agent asks for nothing of another
 		[]string{"github.com/rs/zerolog", "github.com/google/uuid"}},

@@ -112,6 +112,7 @@ func newHTTPServer(handler http.Handler, certificate tls.Certificate, log zerolo
 		WriteTimeout:      httpapi.WriteTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         newConnectionLimiter(maxConnectionsPerSource, maxConnections).onState,
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
 		ErrorLog:          stdlog.New(connectionLog{log}, "", 0),
 	}
