@@ -61,15 +61,18 @@ func (s *Server) admitDevice(w http.ResponseWriter, r *http.Request, token strin
 	if err != nil {
 		return nil, fmt.Errorf("find device: %w", err)
 	}
-	now := s.now().UTC()
-	wait, allowed := s.deviceBuckets.Take(id, now)
-	if allowed && s.deviceSlots.Take(id) {
-		return func() { s.deviceSlots.Release(id) }, nil
+	now, wait := s.now().UTC(), time.Second
+	if s.deviceSlots.Take(id) {
+		var allowed bool
+		if wait, allowed = s.deviceBuckets.Take(id, now); allowed {
+			return func() { s.deviceSlots.Release(id) }, nil
+		}
+		s.deviceSlots.Release(id)
 	}
 	if _, first := s.noticeBuckets.Take(id, now); first {
 		s.log.Warn().Str("device", id).Str("source", httpapi.SourceAddress(r)).Msg("device checks in too often")
 	}
-	return nil, rateLimited(w, max(wait, time.Second))
+	return nil, rateLimited(w, wait)
 }
 
 // readCheckin reads a check-in. Only what takes our time waits for its turn: a
