@@ -1,0 +1,135 @@
+package agentapi_test
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/portaltest"
+	"prlagent/cmd/prlportal/site"
+)
+
+// Bodies of an enrolled device that are small and would be much work, or much
+// memory: each is refused before anything is made of it.
+func TestH56_ABodyOfAMillionTokensIsRefusedBeforeItIsDecoded(t *testing.T) {
+	portal := portaltest.New(t)
+	m := portaltest.Enrolled(t, portal)
+	before := storedVersion(t, portal, m.DeviceID)
+	list := func(item string, n int) string { return strings.TrimSuffix(strings.Repeat(item+",", n), ",") }
+	head := `{"protocol":1,"request_id":"` + uuid.NewString() + `","epoch":"` + m.Epoch + `","sequence":2,`
+	for name, body := range map[string]string{
+		"numbers that nobody reads": head + `"of_the_future":[` + list("0", 1_000_000) + `]}`,
+		"empty machines":            head + `"inventory":{"hash":"h","full":true,"vms":[` + list("{}", 600_000) + `]}}`,
+		"a machine with many users": head + `"inventory":{"hash":"h","full":true,"vms":[{"seen_by":[` + list("{}", 600_000) + `]}]}}`,
+		"empty verdicts":            head + `"policy":{"verdicts":[` + list("{}", 600_000) + `]},"inventory":{"hash":"h"}}`,
+		"empty events":              head + `"events":[` + list("{}", 600_000) + `],"inventory":{"hash":"h"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			small := zipped(t, []byte(body))
+			if len(body) > protocol.MaxRequest || len(small) > 8<<10 {
+				t.Fatalf("the body has %d bytes, packed %d", len(body), len(small))
+			}
+			request := httptest.NewRequest(http.MethodPost, "/v1/checkin", bytes.NewReader(small))
+			request.Header.Set("Authorization", "Bearer "+m.Token)
+			request.Header.Set("Content-Encoding", "gzip")
+			recorded := httptest.NewRecorder()
+			var earlier, later runtime.MemStats
+			runtime.ReadMemStats(&earlier)
+			portal.Web.Config.Handler.ServeHTTP(recorded, request)
+			runtime.ReadMemStats(&later)
+			problem, _ := protocol.ParseProblem(recorded.Code, recorded.Header().Get("Content-Type"), recorded.Body.Bytes())
+			if problem.Name() != protocol.ProblemTooLarge {
+				t.Errorf("answer is %d %s", recorded.Code, recorded.Body)
+			}
+			if taken := later.TotalAlloc - earlier.TotalAlloc; taken > uint64(len(body))+256<<10 {
+				t.Errorf("%d bytes of memory for a body of %d", taken, len(body))
+			}
+		})
+	}
+	if after := storedVersion(t, portal, m.DeviceID); after != before {
+		t.Error("a refused body changed the device")
+	}
+}
+
+// unread is a body that must not be read.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body was read")
+	return 0, http.ErrBodyReadAfterClose
+}
+
+func TestH56_ADeviceHasABucketBeforeItsBodyIsRead(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t, func(config *site.Config) { config.Checkins.PerDevice = 3 })
+	m, other := portaltest.Enrolled(t, portal), portaltest.NewMac(t, portal, "C02BBBBBBBBB")
+	m.Checkin(t)
+	m.Checkin(t)
+	for range 2 {
+		request := httptest.NewRequest(http.MethodPost, "/v1/checkin", unread{t})
+		request.Header.Set("Authorization", "Bearer "+m.Token)
+		recorded := httptest.NewRecorder()
+		portal.Web.Config.Handler.ServeHTTP(recorded, request)
+		if recorded.Code != http.StatusTooManyRequests || recorded.Header().Get("Retry-After") != "1200" {
+			t.Fatalf("answer is %d, Retry-After %s", recorded.Code, recorded.Header().Get("Retry-After"))
+		}
+	}
+	m.Enroll(t, http.StatusCreated) // another token is no other device
+	request, _ := m.Next(t)
+	m.Sequence--
+	portaltest.WantProblem(t, m.Send(t, request), protocol.ProblemRateLimited)
+	other.Enroll(t, http.StatusCreated)
+	other.Checkin(t)
+	if n := strings.Count(portal.Log.String(), "device checks in too often"); n != 1 {
+		t.Errorf("the log says %d times that a device checks in too often", n)
+	}
+	portal.Clock.Advance(1200e9)
+	m.Checkin(t)
+}
+
+// slowBody is a body that arrives when the test says so.
+type slowBody struct{ arrives chan struct{} }
+
+func (s slowBody) Read([]byte) (int, error) {
+	<-s.arrives
+	return 0, http.ErrBodyReadAfterClose
+}
+
+// A device that sends its bodies slowly, or many at a time, takes up no more than
+// its own few places, and nobody's turn.
+func TestH56_SlowBodiesHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	slow, good := portaltest.Enrolled(t, portal), portaltest.NewMac(t, portal, "C02BBBBBBBBB")
+	body := slowBody{make(chan struct{})}
+	answers := make(chan int, 100)
+	for range cap(answers) {
+		go func() {
+			request := httptest.NewRequest(http.MethodPost, "/v1/checkin", body)
+			request.Header.Set("Authorization", "Bearer "+slow.Token)
+			recorded := httptest.NewRecorder()
+			portal.Web.Config.Handler.ServeHTTP(recorded, request)
+			answers <- recorded.Code
+		}()
+	}
+	for range cap(answers) - 4 {
+		if status := <-answers; status != http.StatusTooManyRequests {
+			t.Errorf("one of too many at a time was answered %d", status)
+		}
+	}
+	good.Enroll(t, http.StatusCreated)
+	good.Checkin(t)
+	close(body.arrives)
+	for range 4 {
+		if status := <-answers; status != http.StatusBadRequest {
+			t.Errorf("one that broke off was answered %d", status)
+		}
+	}
+	slow.Checkin(t)
+}
