@@ -93,11 +93,12 @@ func TestH56_ADeviceHasABucketBeforeItsBodyIsRead(t *testing.T) {
 	m.Checkin(t)
 }
 
-// slowBody is a body that arrives when the test says so.
-type slowBody struct{ arrives chan struct{} }
+// slowBody is a body that says when it is read, and ends when the test says so.
+type slowBody struct{ read, ends chan struct{} }
 
 func (s slowBody) Read([]byte) (int, error) {
-	<-s.arrives
+	s.read <- struct{}{}
+	<-s.ends
 	return 0, http.ErrBodyReadAfterClose
 }
 
@@ -105,11 +106,12 @@ func (s slowBody) Read([]byte) (int, error) {
 // its own few places, and nobody's turn.
 func TestH56_SlowBodiesHoldUpNobody(t *testing.T) {
 	t.Parallel()
+	const requests, atATime = 100, 4
 	portal := portaltest.New(t)
 	slow, good := portaltest.Enrolled(t, portal), portaltest.NewMac(t, portal, "C02BBBBBBBBB")
-	body := slowBody{make(chan struct{})}
-	answers := make(chan int, 100)
-	for range cap(answers) {
+	body := slowBody{read: make(chan struct{}), ends: make(chan struct{})}
+	answers := make(chan int, requests)
+	for range requests {
 		go func() {
 			request := httptest.NewRequest(http.MethodPost, "/v1/checkin", body)
 			request.Header.Set("Authorization", "Bearer "+slow.Token)
@@ -118,15 +120,24 @@ func TestH56_SlowBodiesHoldUpNobody(t *testing.T) {
 			answers <- recorded.Code
 		}()
 	}
-	for range cap(answers) - 4 {
-		if status := <-answers; status != http.StatusTooManyRequests {
-			t.Errorf("one of too many at a time was answered %d", status)
+	beingRead := 0
+	for range requests { // each is either read or refused
+		select {
+		case <-body.read:
+			beingRead++
+		case status := <-answers:
+			if status != http.StatusTooManyRequests {
+				t.Errorf("one of too many at a time was answered %d", status)
+			}
 		}
+	}
+	if beingRead != atATime {
+		t.Errorf("%d bodies of one device are read at a time, want %d", beingRead, atATime)
 	}
 	good.Enroll(t, http.StatusCreated)
 	good.Checkin(t)
-	close(body.arrives)
-	for range 4 {
+	close(body.ends)
+	for range beingRead {
 		if status := <-answers; status != http.StatusBadRequest {
 			t.Errorf("one that broke off was answered %d", status)
 		}
