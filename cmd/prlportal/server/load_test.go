@@ -178,20 +178,25 @@ func TestH56_TheDatabaseDoesNotGrowWithTraffic(t *testing.T) {
 }
 
 // hostileCounts is how many check-ins of the hostile device had which answer.
-type hostileCounts struct{ accepted, tooLarge, limited, other atomic.Int64 }
+type hostileCounts struct{ accepted, tooLarge, busy, limited, failed atomic.Int64 }
+
+// worked is how many the portal did more for than to look up whose they are.
+func (c *hostileCounts) worked() int64 {
+	return c.accepted.Load() + c.tooLarge.Load() + c.busy.Load()
+}
 
 func (c *hostileCounts) add(status int, err error) {
 	switch {
 	case err != nil:
-		c.other.Add(1)
+		c.failed.Add(1)
 	case status == http.StatusOK:
 		c.accepted.Add(1)
 	case status == http.StatusRequestEntityTooLarge:
 		c.tooLarge.Add(1)
 	case status == http.StatusTooManyRequests:
 		c.limited.Add(1)
-	default:
-		c.other.Add(1)
+	default: // several of one device at a time can come between each other
+		c.busy.Add(1)
 	}
 }
 
@@ -287,13 +292,12 @@ func TestH56_LoadOfOneHostileDevice(t *testing.T) {
 
 	all := slices.Sorted(slices.Values(slices.Concat(latencies...)))
 	grown, size := int64(after.Sys)-int64(before.Sys), portal.databaseSize(t)
-	t.Logf("%d hostile check-ins in %v: %d accepted, %d too large, %d too many, %d failed", total, took,
-		counts.accepted.Load(), counts.tooLarge.Load(), counts.limited.Load(), counts.other.Load())
+	t.Logf("%d hostile check-ins in %v: %d accepted, %d too large, %d found the device busy, %d too many, %d failed", total, took,
+		counts.accepted.Load(), counts.tooLarge.Load(), counts.busy.Load(), counts.limited.Load(), counts.failed.Load())
 	t.Logf("%d good ones: p50 %v, p99 %v (want %v), longest %v, %d refused", len(all), all[len(all)/2], all[len(all)*99/100], longestGoodWait, all[len(all)-1], refused.Load())
 	t.Logf("memory grew by %d bytes, the database has %d", grown, size)
-	worked := counts.accepted.Load() + counts.tooLarge.Load()
-	if most := int64(portal.Config.CheckinsPerHour()); worked > most || counts.other.Load() > 0 {
-		t.Errorf("the portal worked for %d hostile check-ins, its bucket has %d; %d failed", worked, most, counts.other.Load())
+	if most := int64(portal.Config.CheckinsPerHour()); counts.worked() > most || counts.failed.Load() > 0 {
+		t.Errorf("the portal worked for %d hostile check-ins, its bucket has %d; %d failed", counts.worked(), most, counts.failed.Load())
 	}
 	if grown > loadMemory {
 		t.Errorf("memory grew by %d bytes, want at most %d", grown, loadMemory)
