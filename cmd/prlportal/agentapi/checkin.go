@@ -49,7 +49,7 @@ func (s *Server) handleCheckin(w http.ResponseWriter, r *http.Request) error {
 
 // checkinsUnderWay is how many check-ins of one device may be under way at a
 // time. A Mac has one, and perhaps one that it has given up.
-const checkinsUnderWay = 4
+const checkinsUnderWay = 2
 
 // admitDevice looks up whose token it is and draws on the device's bucket, before
 // anything of the body is read (H56). The check-in is under way until release.

@@ -106,7 +106,7 @@ func (s slowBody) Read([]byte) (int, error) {
 // its own few places, and nobody's turn.
 func TestH56_SlowBodiesHoldUpNobody(t *testing.T) {
 	t.Parallel()
-	const requests, atATime = 100, 4
+	const requests, atATime = 100, 2
 	portal := portaltest.New(t)
 	slow, good := portaltest.Enrolled(t, portal), portaltest.NewMac(t, portal, "C02BBBBBBBBB")
 	body := slowBody{read: make(chan struct{}), ends: make(chan struct{})}
