@@ -88,6 +88,7 @@ func (p *Product) cut() {
 
 func (p *PolicyReport) cut() {
 	cutTexts(p)
+	p.Counts = cutCounts(p.Counts)
 	p.Verdicts = cutEach(p.Verdicts, MaxVerdicts)
 	for i, verdict := range p.Verdicts {
 		if verdict.VM != nil {
@@ -95,6 +96,18 @@ func (p *PolicyReport) cut() {
 			p.Verdicts[i].VM = &key
 		}
 	}
+}
+
+// cutCounts keeps as many counts as there can be words for, and more.
+func cutCounts(counts map[string]int) map[string]int {
+	if counts == nil {
+		return nil
+	}
+	short := make(map[string]int, MaxEventData)
+	for _, word := range slices.Sorted(maps.Keys(counts))[:min(len(counts), MaxEventData)] {
+		short[CutText(word, MaxName)] = counts[word]
+	}
+	return short
 }
 
 // cutResults keeps the first results: the others wait until these are

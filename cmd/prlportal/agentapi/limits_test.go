@@ -1,7 +1,10 @@
 package agentapi
 
 import (
+	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +51,45 @@ func TestH51_EveryTextOfAReportIsCut(t *testing.T) {
 	}
 }
 
+// Accounts, verdicts, events, results and open commands have an end too, each and
+// in number.
+func TestH56_EveryListOfAReportIsCut(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("é", 10_000)
+	data, counts := make(map[string]string), make(map[string]int)
+	for i := range 1000 {
+		data[fmt.Sprint(i)], counts[fmt.Sprint(i)] = long, i
+	}
+	data[long], counts[long] = "", 1
+	request := protocol.CheckinRequest{
+		Protocol: protocol.Version, RequestID: uuid.NewString(), Epoch: "epoch", Sequence: 1,
+		Users:        slices.Repeat([]protocol.UserLook{{Name: long, Code: protocol.Code(long)}}, 1000),
+		OpenCommands: []protocol.OpenCommand{{CommandID: long, State: long}},
+		Results:      []protocol.Result{{CommandID: long, State: long, Code: protocol.Code(long), Message: long, Observed: data}},
+		Events:       []protocol.Event{{Type: long, Code: protocol.Code(long), Data: maps.Clone(data)}},
+		Policy: &protocol.PolicyReport{
+			State: long, PolicyID: long, SHA256: long, Counts: counts,
+			Verdicts: slices.Repeat([]protocol.Verdict{{Path: long, VM: &protocol.VMKey{ID: long}, Verdict: long, Strength: long, Code: protocol.Code(long)}}, 8000),
+		},
+		Inventory: protocol.Inventory{Hash: "hash"},
+	}
+	if err := checkCheckin(&request, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	eachText(reflect.ValueOf(&request), func(text reflect.Value) {
+		if text.Len() > protocol.MaxText || !utf8.ValidString(text.String()) {
+			t.Errorf("a text of %d bytes is kept: %.20s", text.Len(), text.String())
+		}
+	})
+	if n := len(request.Results[0].Message); n <= protocol.MaxName {
+		t.Errorf("a message is cut to %d bytes", n)
+	}
+	got := []int{len(request.Users), len(request.Policy.Verdicts), len(request.Policy.Counts), len(request.Events[0].Data), len(request.Results[0].Observed)}
+	if want := []int{protocol.MaxUsers, protocol.MaxVerdicts, protocol.MaxEventData, protocol.MaxEventData, protocol.MaxEventData}; !slices.Equal(got, want) {
+		t.Errorf("%v are kept, want %v", got, want)
+	}
+}
+
 // eachText calls visit with every text of a structure and of its lists.
 func eachText(value reflect.Value, visit func(reflect.Value)) {
 	switch value.Kind() {
@@ -58,6 +100,11 @@ func eachText(value reflect.Value, visit func(reflect.Value)) {
 	case reflect.Slice:
 		for i := range value.Len() {
 			eachText(value.Index(i), visit)
+		}
+	case reflect.Map:
+		for _, key := range value.MapKeys() {
+			visit(key)
+			eachText(value.MapIndex(key), visit)
 		}
 	case reflect.Struct:
 		for i := range value.NumField() {
