@@ -2,6 +2,7 @@ package agentapi_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -143,4 +144,43 @@ func TestH56_SlowBodiesHoldUpNobody(t *testing.T) {
 		}
 	}
 	slow.Checkin(t)
+}
+
+// Deltas that add up to more than a device may have change nothing: the portal
+// asks for a whole report, which has an end of its own.
+func TestH56_DeltasDoNotAddUpBeyondTheRoomOfADevice(t *testing.T) {
+	t.Parallel()
+	const machines = 30 // of each report, which they fill
+	portal := portaltest.New(t)
+	m := portaltest.Enrolled(t, portal)
+	control := strings.Repeat("\x01", protocol.MaxName) // six bytes of JSON each
+	m.Report.VMs = nil
+	answers := ""
+	for turn := range 3 {
+		for i := range machines {
+			vm := portaltest.WindowsVM(fmt.Sprint(turn, " ", i))
+			for _, text := range []*string{&vm.Name, &vm.OS, &vm.Edition, &vm.OSBuild, &vm.Serial, &vm.ToolsVersion, &vm.ToolsState, &vm.RawState} {
+				*text = control
+			}
+			for uid := range uint32(32) {
+				vm.SeenBy = append(vm.SeenBy, protocol.Account{UID: 600 + uid, Name: control})
+			}
+			m.Report.VMs = append(m.Report.VMs, vm)
+		}
+		request, base := m.Next(t)
+		var reply protocol.CheckinReply
+		m.Send(t, request).Decode(t, &reply)
+		if answers += reply.Inventory + " "; reply.Inventory == protocol.InventoryOK {
+			m.Base = base
+		}
+	}
+	if answers != "ok ok send_full " {
+		t.Errorf("the deltas were answered with %s", answers)
+	}
+	report, err := portal.Store.Report(t.Context(), m.DeviceID)
+	if err != nil || len(report.Rows) != 2*machines {
+		t.Errorf("%d rows are kept (%v), want those of before", len(report.Rows), err)
+	}
+	m.Report.VMs, m.Base = m.Report.VMs[:machines], protocol.Baseline{}
+	m.Checkin(t)
 }
