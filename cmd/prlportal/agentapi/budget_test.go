@@ -86,6 +86,9 @@ func mustAccept(t testing.TB, handle http.Handler, request *http.Request) {
 // What a report costs in memory is the same on every machine, and is held here;
 // its time is the benchmark's.
 func TestH56_TheLargestReportStaysInItsBudgetOfMemory(t *testing.T) {
+	if portaltest.RaceEnabled {
+		t.Skip("the race detector takes memory of its own")
+	}
 	handle, next := largestReports(t)
 	mustAccept(t, handle, next())
 	const reports = 5

@@ -209,6 +209,9 @@ func descriptorLimit(t *testing.T) int {
 // 3,000 connections that never finish what they send, and one that does.
 func TestH56_HalfSentConnectionsHoldUpNobody(t *testing.T) {
 	attackers := min(3000, (descriptorLimit(t)-500)/2) // both ends are ours
+	if testing.Short() {
+		attackers = min(attackers, 800)
+	}
 	address, trusted := servedSite(t)
 	before := memoryInUse()
 	conns := halfSent(t, address, trusted, attackers)
@@ -239,6 +242,9 @@ func TestH56_HalfSentConnectionsHoldUpNobody(t *testing.T) {
 	}
 	taken := int64(memoryInUse()) - int64(before)
 	open := stillOpen(t, conns)
+	for tries := 0; open > maxConnectionsPerSource && tries < 10; tries++ { // who reads from one closes it last
+		open = stillOpen(t, conns)
+	}
 	t.Logf("%d of %d connections are open, %d bytes of memory", open, attackers, taken)
 	if open > maxConnectionsPerSource {
 		t.Errorf("%d half-sent connections are open, want at most %d", open, maxConnectionsPerSource)

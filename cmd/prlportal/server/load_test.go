@@ -151,10 +151,13 @@ func aMillionTokens(t *testing.T) []byte {
 func TestH56_TheDatabaseDoesNotGrowWithTraffic(t *testing.T) {
 	portal := newLoadedPortal(t)
 	hostile := portal.enrolled(t, "C02HOSTILE")
-	turn, traffic := 0, 0
+	turn, traffic, reports := 0, 0, 15
+	if testing.Short() {
+		reports = 3
+	}
 	for range 2 {
 		portal.Clock.Advance(time.Hour)
-		for range 15 {
+		for range reports {
 			turn++
 			body := fullOfLessThan(t, hostile, turn)
 			traffic += len(body)
@@ -246,14 +249,15 @@ func TestH56_LoadOfOneHostileDevice(t *testing.T) {
 	if testing.Short() {
 		total = min(total, 1000)
 	}
-	if raceEnabled {
-		total = min(total, 200)
+	valid := hostileReports
+	if portaltest.RaceEnabled {
+		total, valid = min(total, 200), 10
 	}
 	portal := newLoadedPortal(t)
 	hostile := portal.enrolled(t, "C02HOSTILE")
 	var attack [][]byte
 	tokens := aMillionTokens(t)
-	for turn := range hostileReports {
+	for turn := range valid {
 		attack = append(attack, fullOfLessThan(t, hostile, turn), tokens)
 	}
 	good, reports := make([]*portaltest.Mac, goodDevices), make([][][]byte, goodDevices)
