@@ -89,7 +89,7 @@ func (r *pendingRecord) noteRequest(request protocol.CheckinRequest) {
 
 // fitsWire reports whether a portal takes the body.
 func fitsWire(body []byte) bool {
-	if len(body) > protocol.MaxRequest {
+	if protocol.CheckRequest(body) != nil {
 		return false
 	}
 	packed, _ := compressBody(body)

@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -85,7 +84,7 @@ func (r *Report) composeWithin(request CheckinRequest, base Baseline, room int) 
 	if err != nil {
 		return Composed{}, err
 	}
-	body, err := json.Marshal(request)
+	body, err := Encode(request)
 	if err != nil || len(body) <= room {
 		return Composed{Request: request, Body: body, Baseline: now}, err
 	}
@@ -99,7 +98,7 @@ func (r *Report) composeWithin(request CheckinRequest, base Baseline, room int) 
 	if f.now.Hash == base.Hash {
 		f.request.Inventory = Inventory{Hash: base.Hash}
 	}
-	body, err = json.Marshal(f.request)
+	body, err = Encode(f.request)
 	return Composed{Request: f.request, Body: body, Baseline: f.now, Shed: f.lost}, err
 }
 
@@ -326,7 +325,7 @@ func fairShares(wants map[uint32]int, room int) map[uint32]int {
 
 // sizeOf is how many bytes a value has in a request, with the comma behind it.
 func sizeOf(v any) (int, error) {
-	data, err := json.Marshal(v)
+	data, err := Encode(v)
 	return len(data) + 1, err
 }
 
