@@ -45,6 +45,7 @@ type ConfigPVS struct {
 	IsolatedVM         Switch
 	LockGuestOnSuspend Switch
 	AutoUpdate         Switch // of Parallels Tools
+	GuestSharing       Switch // the guest's folders are shared to the Mac
 	VMEncryptionInfo   VMEncryptionInfo
 }
 
@@ -84,11 +85,13 @@ var configFields = map[string]func(*ConfigPVS, string){
 	"Settings/General/OsType":              func(c *ConfigPVS, text string) { c.OSType = fileNumber(text) },
 	"Settings/General/OsNumber":            func(c *ConfigPVS, text string) { c.OSNumber = fileNumber(text) },
 	"Settings/Tools/ToolsVersion":          func(c *ConfigPVS, text string) { c.ToolsVersion = text },
-	"Settings/Tools/IsolatedVm":            func(c *ConfigPVS, text string) { c.IsolatedVM = parseSwitch(text) },
-	"Settings/Tools/LockGuestOnSuspend":    func(c *ConfigPVS, text string) { c.LockGuestOnSuspend = parseSwitch(text) },
-	"Settings/Tools/AutoUpdate/Enabled":    func(c *ConfigPVS, text string) { c.AutoUpdate = parseSwitch(text) },
-	"Settings/VmEncryptionInfo/Enabled":    func(c *ConfigPVS, text string) { c.VMEncryptionInfo.Enabled = parseSwitch(text) },
+	"Settings/Tools/IsolatedVm":            func(c *ConfigPVS, text string) { c.IsolatedVM = ParseSwitch(text) },
+	"Settings/Tools/LockGuestOnSuspend":    func(c *ConfigPVS, text string) { c.LockGuestOnSuspend = ParseSwitch(text) },
+	"Settings/Tools/AutoUpdate/Enabled":    func(c *ConfigPVS, text string) { c.AutoUpdate = ParseSwitch(text) },
+	"Settings/VmEncryptionInfo/Enabled":    func(c *ConfigPVS, text string) { c.VMEncryptionInfo.Enabled = ParseSwitch(text) },
 	"Settings/VmEncryptionInfo/PluginId":   func(c *ConfigPVS, text string) { c.VMEncryptionInfo.PluginID = text },
+
+	"Settings/Tools/SharedFolders/GuestSharing/Enabled": func(c *ConfigPVS, text string) { c.GuestSharing = ParseSwitch(text) },
 
 	"Settings/VmEncryptionInfo/SecretKeySourceType": func(c *ConfigPVS, text string) { c.VMEncryptionInfo.SecretKeySourceType = text },
 	"Settings/VmEncryptionInfo/SecretKeyId":         func(c *ConfigPVS, text string) { c.VMEncryptionInfo.SecretKeyID = text },
@@ -99,8 +102,8 @@ const adapterElement = "Hardware/NetworkAdapter"
 
 // adapterFields are the elements below a network card that are read.
 var adapterFields = map[string]func(*NetworkAdapter, string){
-	"Enabled":      func(a *NetworkAdapter, text string) { a.Enabled = parseSwitch(text) },
-	"Connected":    func(a *NetworkAdapter, text string) { a.Connected = parseSwitch(text) },
+	"Enabled":      func(a *NetworkAdapter, text string) { a.Enabled = ParseSwitch(text) },
+	"Connected":    func(a *NetworkAdapter, text string) { a.Connected = ParseSwitch(text) },
 	"EmulatedType": func(a *NetworkAdapter, text string) { a.Mode = wordOf(networkModes, text) },
 	"AdapterType":  func(a *NetworkAdapter, text string) { a.Card = wordOf(networkCards, text) },
 }

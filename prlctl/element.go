@@ -117,7 +117,7 @@ func (e element) integer() int64 {
 	return number
 }
 
-func (e element) switchValue() Switch { return parseSwitch(e.textOrLiteral()) }
+func (e element) switchValue() Switch { return ParseSwitch(e.textOrLiteral()) }
 
 // isNotText reports whether a value is there and is no string.
 func (e element) isNotText() bool { return e.exists() && e.node().kind != kindText }

@@ -171,7 +171,7 @@ func licenseOfText(fields map[string][]string) (License, error) {
 	return License{
 		Status: value("status"), Serial: maskKeys(value("serial")), UUID: value("uuid"),
 		Edition: value("edition"), ActivationType: value("activation_type"),
-		Trial: parseSwitch(value("is_trial")), Volume: parseSwitch(value("is_volume")),
+		Trial: ParseSwitch(value("is_trial")), Volume: ParseSwitch(value("is_volume")),
 		Expiration: value("expiration"), MainPeriodEndsAt: value("main_period_ends_at"), GracePeriodEndsAt: value("grace_period_ends_at"),
 	}, nil
 }

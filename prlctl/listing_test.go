@@ -30,7 +30,8 @@ func TestListReadsTheSamples(t *testing.T) {
 				Locked: SwitchOff, Protected: SwitchOff, Archived: SwitchOff, Packed: SwitchOff,
 			},
 			CPUType: "arm", BIOSType: "efi-arm64",
-			Disks: []Disk{{"hdd0", "/Users/user1/Parallels/Windows 11.pvm/harddisk1.hdd", SwitchOn}},
+			Disks:    []Disk{{"hdd0", "/Users/user1/Parallels/Windows 11.pvm/harddisk1.hdd", SwitchOn}},
+			Adapters: []Adapter{{Name: "net0", Type: "shared", Enabled: SwitchOn}},
 		},
 		"list-linux-suspended.json": {
 			ID: "59c836ea-ac37-4d18-be17-c49763bf46fb", Name: "Ubuntu 22.04", Description: "dev box", Type: "VM",
@@ -43,7 +44,8 @@ func TestListReadsTheSamples(t *testing.T) {
 				Locked: SwitchOff, Protected: SwitchOff, Archived: SwitchOff,
 			},
 			CPUType: "arm", BIOSType: "efi-arm64",
-			Disks: []Disk{{"hdd0", "/Users/user1/Parallels/Ubuntu 22.04.pvm/Ubuntu Linux-0.hdd", SwitchOn}},
+			Disks:    []Disk{{"hdd0", "/Users/user1/Parallels/Ubuntu 22.04.pvm/Ubuntu Linux-0.hdd", SwitchOn}},
+			Adapters: []Adapter{{Name: "net0", Type: "shared", Enabled: SwitchOn}},
 		},
 		"list-mixed-types.json": {
 			ID: windowsID, Name: "Mixed", State: "Paused", OS: "win-11", Template: SwitchOff,

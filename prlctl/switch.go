@@ -20,9 +20,9 @@ var switchWords = map[string]Switch{
 	"off": SwitchOff, "no": SwitchOff, "false": SwitchOff, "0": SwitchOff,
 }
 
-// parseSwitch reads one word of the tools, in any case. Other words are
-// SwitchUnknown.
-func parseSwitch(word string) Switch {
+// ParseSwitch reads one word of the tools or of their files, in any case. Other
+// words are SwitchUnknown.
+func ParseSwitch(word string) Switch {
 	return switchWords[strings.ToLower(strings.TrimSpace(word))]
 }
 

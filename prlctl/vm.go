@@ -2,9 +2,11 @@ package prlctl
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +32,8 @@ type VM struct {
 	BIOSType     string // legacy, efi32, efi64 or efi-arm64
 	SerialNumber string // SMBIOS serial number, empty unless it was overridden
 	Disks        []Disk // hard disks in the order of their names
+	// Adapters are the network adapters in the order of their numbers.
+	Adapters []Adapter
 
 	// Raw is the whole object in canonical text: no blanks between tokens, no
 	// needless escapes, no raw control bytes. Keys keep their order.
@@ -61,6 +65,16 @@ type Security struct {
 type Disk struct {
 	Name    string // hdd0, hdd1, …
 	Image   string // path of the image
+	Enabled Switch
+}
+
+// Adapter is one network adapter. The words are the tool's, which has several
+// spellings for some (facts/acting.md 1).
+type Adapter struct {
+	Name    string // net0, net1, …: what the tool takes in --device-set
+	Type    string // shared, bridged, host or host-only
+	Iface   string // of a bridged one; empty or default for the Mac's default adapter
+	State   string // disconnected, or connected; not said where it is connected
 	Enabled Switch
 }
 
@@ -187,6 +201,7 @@ func readVM(root element) (VM, *Unreadable) {
 		BIOSType:     root.at("BIOS type").text(),
 		SerialNumber: strings.TrimSpace(root.at("SMBIOS settings", "System serial number").text()),
 		Disks:        readDisks(root.at("Hardware")),
+		Adapters:     readAdapters(root.at("Hardware")),
 		Raw:          bytes.Clone(root.raw()),
 		configHash:   configHash(root),
 	}, nil
@@ -254,6 +269,35 @@ func readDisks(hardware element) []Disk {
 		})
 	}
 	return disks
+}
+
+func readAdapters(hardware element) []Adapter {
+	var adapters []Adapter
+	for _, member := range hardware.fields() {
+		name := string(hardware.doc.key(member))
+		device := element{hardware.doc, member}
+		if !isAdapterName(name) || device.node().kind != kindObject {
+			continue
+		}
+		adapters = append(adapters, Adapter{
+			Name:    name,
+			Type:    device.at("type").text(),
+			Iface:   device.at("iface").text(),
+			State:   device.at("state").text(),
+			Enabled: device.at("enabled").switchValue(),
+		})
+	}
+	slices.SortFunc(adapters, func(a, b Adapter) int { // net10 is after net9
+		return cmp.Or(cmp.Compare(len(a.Name), len(b.Name)), cmp.Compare(a.Name, b.Name))
+	})
+	return adapters
+}
+
+// isAdapterName reports whether the tool can be told to set the device of this
+// name as a network adapter.
+func isAdapterName(name string) bool {
+	number, is := strings.CutPrefix(name, "net")
+	return is && number != "" && len(number) <= 3 && strings.Trim(number, "0123456789") == ""
 }
 
 // uptimeOf turns a counter into a duration. What is none, or can be none, is 0

@@ -118,7 +118,7 @@ func TestSwitchWords(t *testing.T) {
 	}
 	for value, words := range want {
 		for word := range strings.SplitSeq(words, "|") {
-			if got := parseSwitch(word); got != value {
+			if got := ParseSwitch(word); got != value {
 				t.Errorf("%q: want %s, got %s", word, value, got)
 			}
 		}
