@@ -1,14 +1,8 @@
-// Package policy is the policy model, shared with the portal so that what is
-// linted there is what is obeyed here (protocol.md 2.8).
 package policy
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
+	"time"
 
 	"prlagent/agent/protocol"
 )
@@ -16,69 +10,194 @@ import (
 // documentSchema is the version of the document's form that this code reads.
 const documentSchema = 1
 
-// Document is one policy as published. Its sections are kept as they came:
-// each is read by the catalogue that knows its settings.
+// Document is one policy as published (protocol.md 2.8).
 type Document struct {
-	Schema      int      `json:"schema"`
-	PolicyID    string   `json:"policy_id"`
-	Revision    uint64   `json:"revision"`
-	Name        string   `json:"name"`
-	Description string   `json:"description,omitempty"`
-	Groups      []string `json:"groups"`             // none: not in force anywhere
-	Requires    []string `json:"requires,omitempty"` // features that must be understood
+	PolicyID    string
+	Revision    uint64
+	Name        string
+	Description string
+	Groups      []string // none: not in force anywhere
+	Requires    []string // features that must be understood
 
-	GoldenImage      json.RawMessage `json:"golden_image,omitempty"`
-	SecurityControls json.RawMessage `json:"security_controls,omitempty"`
-	VMSettings       json.RawMessage `json:"vm_settings,omitempty"`
-	Product          json.RawMessage `json:"product,omitempty"`
-	WindowsUpdates   json.RawMessage `json:"windows_updates,omitempty"`
+	GoldenImage *GoldenImage // nil: none is offered
+	VMSettings  VMSettings
+	Adopt       Adopt
+	// NotCarriedOut are the paths of what the document asks for and this version
+	// does not do yet: members of security_controls, product and
+	// windows_updates.
+	NotCarriedOut []string
+	// Ignored are members that this version does not know. Who reads a policy
+	// obeys the rest, so that a newer policy does not release an older agent;
+	// who publishes one refuses them.
+	Ignored []*Error
+}
+
+// VMSettings is the section of that name.
+type VMSettings struct {
+	GoldenImage Scope // of machines from the organization's golden images
+	Other       Scope // of all others
+
+	// BeyondGuide: settings that the guide rules out for macOS guests are set
+	// there all the same, where the tools take them.
+	BeyondGuide bool
+	// OnUnsupported says what becomes of a value that cannot be set.
+	OnUnsupported OnUnsupported
+	// MaxWait is how long a change that interrupts somebody, or needs the machine
+	// shut down, waits before it is overdue; 0: without end. At its end a change
+	// that interrupts is made; no machine is ever shut down for a setting.
+	MaxWait time.Duration
+	// RemindEvery is how often, at most, a user is reminded of a machine that has
+	// to be shut down; 0: never.
+	RemindEvery time.Duration
+}
+
+// OnUnsupported is one of the words below.
+type OnUnsupported string
+
+// Words of OnUnsupported.
+const (
+	Leave    OnUnsupported = "leave"    // the value stays as it is, and is reported
+	Stricter OnUnsupported = "stricter" // the next stricter value is set, where there is one
+)
+
+// Scope are the settings of one kind of machines. A setting that is not in it is
+// not managed; one that is false is managed.
+type Scope struct {
+	Managed  bool             // the scope is in the document
+	Settings map[string]Value // by the settings' names
+	Unknown  []string         // names that the catalogue does not have, in order
+}
+
+// Adopt names machines that count as from a golden image although the agent did
+// not provision them (H42): those in VMIDs, and those that were first seen
+// before a day. What a user can write, the bundle's name, only narrows the
+// latter.
+type Adopt struct {
+	VMIDs           []string  // in lower case
+	FirstSeenBefore time.Time // by the agent's own record; zero: none
+	BundleNames     []string  // patterns of path.Match for the bundle's last name; empty: any
+}
+
+// GoldenImage is what new machines are made from.
+type GoldenImage struct {
+	ID          string
+	Name        string
+	Description string
+	Images      []Image // in the order of the document, at most one for each architecture
+	// RolloutPercent is the share of Macs that are offered it.
+	RolloutPercent int
+	MaxKBps        int    // of a download; 0: no limit
+	Window         string // of the day, for downloads; empty: any time
+}
+
+// Image is a golden image for one architecture.
+type Image struct {
+	Architecture string // arm64 or x86_64
+	URL          string
+	SHA256       string // lower-case hex
+	Size         int64  // bytes; 0: not said
+	Mirrors      []string
+	Format       string // pvmp, zip or tgz
 }
 
 // knownFeatures are the names that a document may list in requires.
 var knownFeatures = []string{}
 
-// Errors of reading a document.
-var (
-	ErrInvalid     = errors.New("policy is not valid")
-	ErrUnsupported = errors.New("policy needs a feature that is not there")
-)
-
-// Parse reads a document of at most protocol.MaxPolicy bytes. A null anywhere
-// is refused: absent means "not managed", and null is how people unset by
-// accident. An unknown name in requires refuses the whole document.
+// Parse reads a document of at most protocol.MaxPolicy bytes. The error is a
+// join of *Error; a document with one is not to be obeyed at all. A null
+// anywhere is refused: absent means "not managed", and null is how people unset
+// by accident. An unknown setting is kept by its name, and an unknown name in
+// requires refuses the whole document.
 func Parse(data []byte) (Document, error) {
-	var document Document
-	if err := protocol.Decode(data, protocol.MaxPolicy, &document); err != nil {
-		return Document{}, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	if err := refuseNull(data); err != nil {
-		return Document{}, err
-	}
-	switch {
-	case document.Schema != documentSchema:
-		return Document{}, fmt.Errorf("%w: schema %d, this agent reads %d", ErrInvalid, document.Schema, documentSchema)
-	case document.PolicyID == "" || document.Revision == 0 || strings.TrimSpace(document.Name) == "":
-		return Document{}, fmt.Errorf("%w: policy_id, revision and name are mandatory", ErrInvalid)
-	}
-	for _, feature := range document.Requires {
-		if !slices.Contains(knownFeatures, feature) {
-			return Document{}, fmt.Errorf("%w: %.80q", ErrUnsupported, feature)
+	document, problems := Check(data)
+	if len(problems) > 0 {
+		joined := make([]error, len(problems))
+		for i, problem := range problems {
+			joined[i] = problem
 		}
+		return Document{}, errors.Join(joined...)
 	}
 	return document, nil
 }
 
-// refuseNull reports the first null of a document whose shape is sound.
-func refuseNull(data []byte) error {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	for {
-		offset := decoder.InputOffset()
-		token, err := decoder.Token()
-		if err != nil {
-			return nil // the end: Decode has read the same bytes before
-		}
-		if token == nil {
-			return fmt.Errorf("%w: null near byte %d; leave the setting out instead", ErrInvalid, offset)
+// Check reads a document as Parse does, and says everything that is wrong with
+// it: at most 64 errors in the order of the document.
+func Check(data []byte) (Document, []*Error) {
+	root, problem := readTree(data)
+	if problem != nil {
+		return Document{}, []*Error{problem}
+	}
+	reader := &documentReader{}
+	reader.readDocument(root)
+	return reader.document, reader.problems
+}
+
+// scopeOf gives the scope of a machine and the path of it.
+func (d *Document) scopeOf(m *Machine) (*Scope, string) {
+	if m.Origin == OriginGolden || d.Adopt.matches(m) {
+		return &d.VMSettings.GoldenImage, "vm_settings.golden_image"
+	}
+	return &d.VMSettings.Other, "vm_settings.other"
+}
+
+// InGroup reports whether the document names the group.
+func (d *Document) InGroup(group string) bool {
+	for _, name := range d.Groups {
+		if name == group {
+			return true
 		}
 	}
+	return false
 }
+
+// Reading a document: which member is read by what. A member without a reader
+// is ignored.
+type memberReaders map[string]func(*documentReader, node)
+
+var documentMembers = memberReaders{
+	"schema": func(r *documentReader, n node) {
+		if schema, ok := r.number(n, 0, 1<<31); ok && schema != documentSchema {
+			r.fail(invalid(n.path, protocol.CodePolicyWrongValue, "schema %d, this version reads %d", schema, documentSchema))
+		}
+	},
+	"policy_id": func(r *documentReader, n node) { r.document.PolicyID = r.name(n) },
+	"revision": func(r *documentReader, n node) {
+		revision, _ := r.number(n, 1, 1<<53)
+		r.document.Revision = uint64(max(revision, 0))
+	},
+	"name":              func(r *documentReader, n node) { r.document.Name = r.mandatory(n) },
+	"description":       func(r *documentReader, n node) { r.document.Description = r.text(n) },
+	"groups":            func(r *documentReader, n node) { r.document.Groups = r.list(n, r.name) },
+	"requires":          func(r *documentReader, n node) { r.document.Requires = r.list(n, r.feature) },
+	"golden_image":      func(r *documentReader, n node) { r.document.GoldenImage = r.goldenImage(n) },
+	"vm_settings":       func(r *documentReader, n node) { r.object(n, vmSettingsMembers) },
+	"adopt":             func(r *documentReader, n node) { r.adopt(n) },
+	"security_controls": (*documentReader).notCarriedOut,
+	"product":           (*documentReader).notCarriedOut,
+	"windows_updates":   (*documentReader).notCarriedOut,
+}
+
+var vmSettingsMembers = memberReaders{
+	"golden_image": func(r *documentReader, n node) { r.document.VMSettings.GoldenImage = r.scope(n) },
+	"other":        func(r *documentReader, n node) { r.document.VMSettings.Other = r.scope(n) },
+	"beyond_guide": func(r *documentReader, n node) { r.document.VMSettings.BeyondGuide = r.truth(n) },
+	"on_unsupported": func(r *documentReader, n node) {
+		r.document.VMSettings.OnUnsupported = OnUnsupported(r.oneOf(n, string(Leave), string(Stricter)))
+	},
+	"max_wait_h": func(r *documentReader, n node) {
+		hours, _ := r.number(n, 1, MaxWaitHours)
+		r.document.VMSettings.MaxWait = time.Duration(hours) * time.Hour
+	},
+	"remind_every_weeks": func(r *documentReader, n node) {
+		weeks, _ := r.number(n, 0, MaxRemindWeeks)
+		r.document.VMSettings.RemindEvery = time.Duration(weeks) * week
+	},
+}
+
+// Bounds of members of vm_settings.
+const (
+	MaxWaitHours   = 24 * 365
+	MaxRemindWeeks = 52
+)
+
+const week = 7 * 24 * time.Hour

@@ -5,76 +5,26 @@ import "prlagent/prlctl"
 // Flags are what a policy may want to set, and so what a version of the
 // product is probed for (H43).
 var Flags = prlctl.Flags{
-	// The table of facts/prlctl.md 12, by the categories of 1.5. Only that of
-	// `advanced` is confirmed.
-	Set: []prlctl.Flag{
-		{Name: "--cpus", Category: "cpus"},
-		{Name: "--nested-virt", Category: "optimization"},
-		{Name: "--pmu-virt", Category: "optimization"},
-		{Name: "--memsize", Category: "memory"},
-		{Name: "--efi-secure-boot", Category: "boot"},
-		{Name: "--tpm", Category: "boot"},
-		{Name: "--bios-type", Category: "boot"},
-		{Name: "--sync-host-printers", Category: "printers"},
-		{Name: "--sync-default-printer", Category: "printers"},
-		{Name: "--show-host-printer-ui", Category: "printers"},
-		{Name: "--auto-share-camera", Category: "usb"},
-		{Name: "--auto-share-smart-card", Category: "usb"},
-		{Name: "--auto-share-gamepad", Category: "usb"},
-		{Name: "--support-usb30", Category: "usb"},
-		{Name: "--auto-share-bluetooth", Category: "bluetooth"},
-		{Name: "--autostart", Category: "startup"},
-		{Name: "--autostart-delay", Category: "startup"},
-		{Name: "--autostop", Category: "startup"},
-		{Name: "--startup-view", Category: "startup"},
-		{Name: "--on-shutdown", Category: "startup"},
-		{Name: "--on-window-close", Category: "startup"},
-		{Name: "--pause-idle", Category: "startup"},
-		{Name: "--undo-disks", Category: "startup"},
-		{Name: "--faster-vm", Category: "optimization"},
-		{Name: "--adaptive-hypervisor", Category: "optimization"},
-		{Name: "--auto-compress", Category: "optimization"},
-		{Name: "--longer-battery-life", Category: "optimization"},
-		{Name: "--battery-status", Category: "optimization"},
-		{Name: "--resource-quota", Category: "optimization"},
-		{Name: "--isolate-vm", Category: "security"},
-		{Name: "--lock-edit-settings", Category: "security"},
-		{Name: "--custom-pwd", Category: "security"},
-		{Name: "--require-pwd", Category: "security"},
-		{Name: "--lock-on-suspend", Category: "security"},
-		{Name: "--asset-id", Category: "security"},
-		{Name: "--smart-guard", Category: "smartguard"},
-		{Name: "--expiration", Category: "protection"},
-		{Name: "--time-sync", Category: "timesync"},
-		{Name: "--time-sync-smart-mode", Category: "timesync"},
-		{Name: "--disable-timezone-sync", Category: "timesync"},
-		{Name: "--time-sync-interval", Category: "timesync"},
-		{Name: "--device-set", Category: "device_mgmt"},
-		{Name: "--device-connect", Category: "device_mgmt"},
-		{Name: "--device-disconnect", Category: "device_mgmt"},
-		{Name: "--shf-host", Category: "shared_folders"},
-		{Name: "--shf-host-defined", Category: "shared_folders"},
-		{Name: "--shf-host-automount", Category: "shared_folders"},
-		{Name: "--shf-guest", Category: "shared_folders"},
-		{Name: "--shf-guest-automount", Category: "shared_folders"},
-		{Name: "--shared-profile", Category: "shared_profiles"},
-		{Name: "--sh-app-host-to-guest", Category: "shared_apps"},
-		{Name: "--sh-app-guest-to-host", Category: "shared_apps"},
-		{Name: "--show-guest-app-folder-in-dock", Category: "shared_apps"},
-		{Name: "--show-guest-notifications", Category: "shared_apps"},
-		{Name: "--smart-mount", Category: "smart_mounts"},
-		{Name: "--shared-clipboard", Category: "misc_sharing"},
-		{Name: "--shared-cloud", Category: "misc_sharing"},
-		{Name: "--sync-vm-hostname", Category: "advanced", Certain: true},
-		{Name: "--sync-ssh-ids", Category: "advanced", Certain: true},
-		{Name: "--show-dev-tools", Category: "advanced", Certain: true},
-		{Name: "--share-host-location", Category: "advanced", Certain: true},
-		{Name: "--rosetta-linux", Category: "advanced", Certain: true},
-		{Name: "--tools-autoupdate", Category: "misc"},
-	},
+	Set: flagsOf(Settings),
 	// What matters to policies of facts/prlctl.md 1.4.
 	HostSet: []string{
 		"--require-pwd", "--lock-edit-settings", "--host-admin", "--headless-mode-feature",
 		"--mem-limit", "--min-security-level", "--cep", "--verbose-log", "--allow-attach-screenshots",
 	},
+}
+
+// flagsOf are the flags of the settings, each once.
+func flagsOf(settings []Setting) []prlctl.Flag {
+	var flags []prlctl.Flag
+	seen := make(map[string]bool)
+	for i := range settings {
+		for _, part := range settings[i].Parts {
+			if seen[part.Flag] {
+				continue
+			}
+			seen[part.Flag] = true
+			flags = append(flags, prlctl.Flag{Name: part.Flag, Category: part.Category, Certain: part.Certain})
+		}
+	}
+	return flags
 }

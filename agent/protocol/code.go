@@ -154,6 +154,35 @@ const (
 	CodeNoPolicyKeys       Code = "no_policy_keys"
 	CodeGroupChangeRefused Code = "group_change_unsigned"
 
+	CodePolicySyntax        Code = "policy_syntax"
+	CodePolicyNull          Code = "policy_null"
+	CodePolicyDuplicateKey  Code = "policy_duplicate_key"
+	CodePolicyTooDeep       Code = "policy_too_deep"
+	CodePolicyTooLarge      Code = "policy_too_large"
+	CodePolicyWrongType     Code = "policy_wrong_type"
+	CodePolicyWrongValue    Code = "policy_wrong_value"
+	CodePolicyMissing       Code = "policy_missing_member"
+	CodePolicyUnknownMember Code = "policy_unknown_member"
+	CodePolicyConflict      Code = "policy_conflict"
+
+	CodeNotSetYet           Code = "not_set_yet"
+	CodeMonitorMode         Code = "monitor_mode"
+	CodeVMRunning           Code = "vm_running"
+	CodeVMInUse             Code = "vm_in_use"
+	CodeVMSuspended         Code = "vm_suspended"
+	CodeVMPacked            Code = "vm_packed"
+	CodeGuestOSArch         Code = "guest_os_arch"
+	CodeNeedsWindowsTools   Code = "needs_windows_tools"
+	CodeNoPublicWay         Code = "no_public_way"
+	CodeStricterValue       Code = "stricter_value"
+	CodeSettingUnknown      Code = "setting_unknown"
+	CodeSectionNotSupported Code = "section_not_supported"
+	CodeReleaseUnproven     Code = "release_unproven"
+	CodeNotObservable       Code = "not_observable"
+	CodeNotVerified         Code = "not_verified"
+	CodeContended           Code = "contended"
+	CodeLockReleasing       Code = "lock_releasing"
+
 	CodeAlreadyRunning Code = "already_running"
 	CodeStoreDamaged   Code = "store_damaged"
 	CodeStoreFull      Code = "store_full"
@@ -312,6 +341,35 @@ var Codes = map[Code]CodeText{
 	CodeUnsupportedFeature: {Failure, "The policy needs a feature that this agent does not have.", "Update the agent; the last good policy stays."},
 	CodeNoPolicyKeys:       {Info, "No policy keys are configured; no policy is accepted.", "Add PolicyKeys to the profile."},
 	CodeGroupChangeRefused: {Info, "The portal named another group without a signature; this Mac stays in its group.", "Set Group in the profile to move the Mac."},
+
+	CodePolicySyntax:        {Failure, "The policy is no JSON, or half of it is missing.", "Publish it anew with 'prlportal publish'."},
+	CodePolicyNull:          {Failure, "A member of the policy is null, which is neither a value nor \"not managed\".", "Leave the member out to not manage it, or give it a value."},
+	CodePolicyDuplicateKey:  {Failure, "A member of the policy stands there twice.", "Remove one of the two."},
+	CodePolicyTooDeep:       {Failure, "The policy is nested too deeply.", "Remove the member that is named: no member of a policy is that deep."},
+	CodePolicyTooLarge:      {Failure, "The policy is larger than 256 KiB.", "Shorten its lists, or make two policies of it."},
+	CodePolicyWrongType:     {Failure, "A member of the policy has a value of the wrong type.", "Compare with the description of the setting: true and false stand without quotes."},
+	CodePolicyWrongValue:    {Failure, "A member of the policy has a value that does not exist.", "Use one of the values that the message names."},
+	CodePolicyMissing:       {Failure, "The policy lacks a mandatory member.", "Add the member that the message names."},
+	CodePolicyUnknownMember: {Warning, "The policy has a member that this version does not know; it is ignored.", "Correct its name, or update the agent."},
+	CodePolicyConflict:      {Failure, "Two settings of the policy ask for different values of one and the same thing.", "Remove one of the two settings that the message names."},
+
+	CodeNotSetYet:           {Info, "The value differs from the policy's, and the agent is about to set it.", "Nothing to do: the next look shows how it ended."},
+	CodeMonitorMode:         {Info, "The value differs from the policy's; the agent only monitors, and would set it.", "Set Mode to enforce in the profile, and publish with enforcement, once the reports are as expected."},
+	CodeVMRunning:           {Info, "The virtual machine runs, and this can be set only while it is shut down.", "Shut the virtual machine down; suspending is not enough."},
+	CodeVMInUse:             {Info, "Somebody may be working in the virtual machine, and setting this would interrupt them.", "Suspend or shut down the virtual machine; the value is set then, or at the policy's deadline."},
+	CodeVMSuspended:         {Info, "The virtual machine is suspended, and its configuration cannot be changed.", "Resume the virtual machine; what needs it shut down waits for that."},
+	CodeVMPacked:            {Info, "The virtual machine is packed or archived, and its configuration cannot be changed.", "Unpack the virtual machine in Parallels Desktop."},
+	CodeGuestOSArch:         {Info, "Not available for macOS guests on Apple silicon.", "Nothing needs to be done; beyond_guide in the policy uses what the tools take there all the same."},
+	CodeNeedsWindowsTools:   {Info, "Available only for Windows guests with Parallels Tools.", "Install Parallels Tools if the guest is a Windows."},
+	CodeNoPublicWay:         {Warning, "The tools of Parallels Desktop have no public way to set this value.", "Choose another value, or on_unsupported: stricter where the setting has a stricter one."},
+	CodeStricterValue:       {Info, "The policy's value cannot be set; the stricter one that on_unsupported asks for is used.", "Nothing to do; choose a value that can be set to be rid of this remark."},
+	CodeSettingUnknown:      {Warning, "This version of the agent does not know the setting.", "Update the agent, or correct the setting's name in the policy."},
+	CodeSectionNotSupported: {Warning, "This version of the agent does not carry out this part of the policy.", "Update the agent, or remove the part from the policy."},
+	CodeReleaseUnproven:     {Warning, "A lock is not placed before its release was seen to work on a real Mac.", "Set AllowUnprovenLocks in the profile to place it all the same, on a Mac where you can lift it by hand."},
+	CodeNotObservable:       {Warning, "The value is not shown, so nobody could tell whether setting it worked; the agent leaves it alone.", "See 'prlagent doctor': a file may be unreadable, or this version does not show the value."},
+	CodeNotVerified:         {Warning, "The value was set, and a look afterwards shows another one.", "See 'prlagent policy explain' for what is shown; set it by hand as the owner and compare."},
+	CodeContended:           {Warning, "Something puts the value back again and again; the agent sets it once an hour and at each start of the virtual machine.", "Find what changes it: a user, a script, or another manager of the same virtual machines."},
+	CodeLockReleasing:       {Info, "A lock that the agent placed is being lifted.", "Nothing to do; if it stays, lift it in the configuration of the virtual machine, under Security."},
 
 	CodeAlreadyRunning: {Failure, "Another prlagentd runs on this Mac.", "Use the one that runs; 'prlagent status' shows it."},
 	CodeStoreDamaged:   {Failure, "The state database is damaged.", "Restart the agent: it restores a backup and keeps the bad file."},

@@ -18,7 +18,7 @@ const (
 	MaxReply        = 1 << 20
 	MaxHead         = 16 << 10
 	MaxPolicy       = 256 << 10
-	maxDepth        = 16       // levels of JSON nesting
+	MaxDepth        = 16       // levels of JSON nesting
 	MaxTokens       = 64 << 10 // JSON tokens of a request (H56)
 	maxItems        = 8 << 10  // of one list of a request
 	MaxVMs          = 200
@@ -40,7 +40,7 @@ var (
 
 // Decode reads one JSON value of at most limit bytes into v, which must be a
 // pointer to a fresh value. It refuses what two decoders could read
-// differently: duplicate keys, trailing bytes, more than maxDepth levels. Keys
+// differently: duplicate keys, trailing bytes, more than MaxDepth levels. Keys
 // that differ in case only are duplicates too, because encoding/json takes
 // either for the same field. Unknown fields are ignored.
 func Decode(data []byte, limit int, v any) error {

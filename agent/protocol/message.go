@@ -218,6 +218,19 @@ const (
 	StrengthNotEnforceable = "not_enforceable"
 )
 
+// Verdicts on a setting: whether it is as the policy wants it, and why not.
+const (
+	VerdictInPlace       = "in_place"
+	VerdictPending       = "pending"        // about to be set; in monitor mode: would be
+	VerdictDeferred      = "deferred"       // waits for the machine or its user
+	VerdictPartial       = "partial"        // a part of it is not to be had here
+	VerdictNotApplicable = "not_applicable" // nothing is wrong: this guest or version has no such setting
+	VerdictUnsupported   = "unsupported"
+	VerdictUnknown       = "unknown" // its value is not shown
+	VerdictContended     = "contended"
+	VerdictFailed        = "failed"
+)
+
 // Verdict is the outcome of one setting that is not simply in place.
 type Verdict struct {
 	Path     string    `json:"path"`

@@ -38,7 +38,7 @@ type shapeScanner struct {
 	tokens int
 	values int // at the top
 	depth  int // of open
-	open   [maxDepth]container
+	open   [MaxDepth]container
 }
 
 // container is an object or a list that is not closed yet.
@@ -103,8 +103,8 @@ func (s *shapeScanner) comma() error {
 }
 
 func (s *shapeScanner) openContainer() error {
-	if s.depth == maxDepth {
-		return fmt.Errorf("%w: more than %d levels", ErrTooDeep, maxDepth)
+	if s.depth == MaxDepth {
+		return fmt.Errorf("%w: more than %d levels", ErrTooDeep, MaxDepth)
 	}
 	inside := &s.open[s.depth]
 	inside.isObject = s.data[s.at] == '{'

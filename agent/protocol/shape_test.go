@@ -31,7 +31,7 @@ func (w *tokenWalk) value(depth int) error {
 	if !isDelim {
 		return nil
 	}
-	if depth++; depth > maxDepth {
+	if depth++; depth > MaxDepth {
 		return ErrTooDeep
 	}
 	seen := make(map[string]bool)

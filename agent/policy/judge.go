@@ -1,0 +1,373 @@
+package policy
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// machinePlan is the plan of one machine in the making.
+type machinePlan struct {
+	p           *planner
+	m           *Machine
+	memory      VMMemory
+	untouchable protocol.Code // why nothing can be set now
+	steps       []Step
+	gaps        []Gap                    // of all settings so far: a flag that two want is judged once
+	changed     map[string]SettingMemory // what to remember, if it is not what was
+	judged      int                      // settings so far of which something was remembered
+	lock        *wanted                  // a lock of ours that is in place
+}
+
+// judgement is one setting of one machine being judged.
+type judgement struct {
+	p       *planner
+	mp      *machinePlan
+	m       *Machine
+	w       *wanted
+	before  SettingMemory // what is remembered of it
+	after   SettingMemory
+	cloned  bool // after has calls of its own
+	gaps    []Gap
+	inPlace int // parts that are as they are wanted
+	steps   int // that it has added
+	waits   bool
+}
+
+// ranks order verdicts: of a setting's parts the highest counts.
+var ranks = map[string]int{
+	protocol.VerdictNotApplicable: 1, protocol.VerdictUnknown: 2, protocol.VerdictUnsupported: 3,
+	protocol.VerdictPending: 4, protocol.VerdictDeferred: 5, protocol.VerdictContended: 6, protocol.VerdictFailed: 7,
+}
+
+// lastingRank is the highest rank of what no step could change.
+const lastingRank = 3
+
+// judge finds the verdict on a setting, and the steps that it needs.
+func (mp *machinePlan) judge(w *wanted) {
+	j := judgement{p: mp.p, mp: mp, m: mp.m, w: w, before: mp.memory.Settings[w.setting.Name]}
+	j.after = j.before
+	j.after.Path, j.after.Value = w.path, w.value
+	if j.before.Value != w.value {
+		j.after.WaitingSince, j.after.SeenAtRest, j.after.Established = time.Time{}, false, false
+	}
+	verdict, code := j.ruleOut()
+	if verdict == "" {
+		verdict, code = j.look()
+	}
+	if w.setting.Lock && verdict == protocol.VerdictInPlace {
+		mp.holdsLock(&j)
+	}
+	j.conclude(verdict, code)
+}
+
+// judgeUnknown is the verdict on a setting that is not in the catalogue.
+func (mp *machinePlan) judgeUnknown(name, path string) {
+	unknown := &Setting{Name: name, Standard: protocol.StrengthNotEnforceable, Admin: protocol.StrengthNotEnforceable}
+	j := judgement{p: mp.p, mp: mp, m: mp.m, w: &wanted{setting: unknown, path: path}, before: mp.memory.Settings[name]}
+	j.after = SettingMemory{Path: path, Since: j.before.Since, Verdict: j.before.Verdict, Code: j.before.Code}
+	j.conclude(protocol.VerdictUnsupported, protocol.CodeSettingUnknown)
+}
+
+// ruleOut is the verdict on a setting that is not for this machine, or that
+// cannot be set anywhere; empty if it has to be looked at.
+func (j *judgement) ruleOut() (string, protocol.Code) {
+	switch {
+	case j.m.Unreadable != "":
+		return protocol.VerdictUnknown, j.m.Unreadable
+	case j.p.gated:
+		return protocol.VerdictNotApplicable, protocol.CodePDVersionTooOld
+	}
+	if code := j.w.setting.whyNotGuest(&j.m.VM, j.p.document.VMSettings.BeyondGuide); code != "" {
+		return protocol.VerdictNotApplicable, code
+	}
+	if slices.Contains(j.w.setting.NoWay, j.w.set) {
+		return protocol.VerdictUnsupported, protocol.CodeNoPublicWay
+	}
+	return "", ""
+}
+
+// look compares every part with what the machine shows.
+func (j *judgement) look() (string, protocol.Code) {
+	parts, set := 0, false // set: the part before is being set
+	for i := range j.w.parts {
+		part := &j.w.parts[i]
+		steps := len(j.mp.steps)
+		switch {
+		case part.Keep != "":
+			j.keep(part)
+			continue
+		case part.isUnread():
+			if set && !part.absent && !j.isRefused(j.before.Calls[part.Flag], part.spell) {
+				j.addStep(part, part.Flag, "", "")
+			}
+			continue
+		case part.Adapters:
+			parts++ // a machine without an adapter has no network
+			for k := range j.m.VM.Adapters {
+				adapter := &j.m.VM.Adapters[k]
+				word := adapterWord(adapter)
+				j.lookAt(part, part.Flag+" "+adapter.Name, adapter.Name, word, word != "")
+			}
+		default:
+			shown, known := part.show(j.p.values, part.places, j.m.Config)
+			if !known && part.absent {
+				continue // this version has nothing of the kind
+			}
+			parts++
+			j.lookAt(part, part.Flag, "", shown, known)
+		}
+		set = len(j.mp.steps) > steps
+	}
+	if parts == 0 {
+		return protocol.VerdictNotApplicable, protocol.CodeUnrecognized
+	}
+	return j.worst()
+}
+
+// lookAt compares one flag, or one adapter, with what is shown.
+func (j *judgement) lookAt(part *wantedPart, target, adapter, shown string, known bool) {
+	if known && part.satisfies(&part.word, shown) {
+		j.inPlace++
+		j.noteInPlace(target, part.word.Set[0])
+		return
+	}
+	gap := Gap{Target: target, Wanted: part.word.Set[0], Shown: shown}
+	if at := slices.IndexFunc(j.mp.gaps, func(other Gap) bool { return other.Target == target }); at >= 0 {
+		gap.Verdict, gap.Code = j.mp.gaps[at].Verdict, j.mp.gaps[at].Code
+	} else {
+		j.noteDrift(target, part.word.Set[0])
+		var step bool
+		if gap.Verdict, gap.Code, step = j.whatToDo(part, target, known); step {
+			j.addStep(part, target, adapter, shown)
+		}
+	}
+	j.waits = j.waits || gap.Verdict == protocol.VerdictDeferred
+	j.gaps = append(j.gaps, gap)
+	j.mp.gaps = append(j.mp.gaps, gap)
+}
+
+// whatToDo is the verdict on a flag that is not as it is wanted, and whether it
+// is to be set now.
+func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdict string, code protocol.Code, step bool) {
+	call := j.after.Calls[target]
+	switch {
+	case !known:
+		return protocol.VerdictUnknown, protocol.CodeNotObservable, false
+	case part.absent:
+		return protocol.VerdictNotApplicable, protocol.CodeUnrecognized, false
+	case j.w.setting.Lock && !j.p.desired.AllowUnprovenLocks && call.Word != lockedWord:
+		return protocol.VerdictUnsupported, protocol.CodeReleaseUnproven, false
+	case j.isRefused(call, part.spell):
+		return protocol.VerdictNotApplicable, call.Code, false
+	case j.mp.untouchable != "":
+		return protocol.VerdictDeferred, j.mp.untouchable, false
+	case part.Stopped && j.m.activity() != activityStopped:
+		return protocol.VerdictDeferred, protocol.CodeVMRunning, false
+	case j.wouldInterrupt():
+		return protocol.VerdictDeferred, protocol.CodeVMInUse, false
+	case !j.p.desired.Enforce:
+		return protocol.VerdictPending, protocol.CodeMonitorMode, true
+	case call.Contended:
+		return protocol.VerdictContended, protocol.CodeContended, j.isDue(call.WrittenAt)
+	case call.Failures > 0:
+		return protocol.VerdictFailed, call.Code, call.Failures < firstRetries || j.m.RetryNow || j.isDue(call.FailedAt)
+	}
+	return protocol.VerdictPending, protocol.CodeNotSetYet, true
+}
+
+// isRefused reports whether this version of the product has refused to write
+// this word here.
+func (j *judgement) isRefused(call CallMemory, word string) bool {
+	return call.Refused != "" && call.Refused == j.p.version && call.Word == word
+}
+
+// isDue reports whether what was done at that time may be done again: once an
+// hour, and after each start of the machine (H41).
+func (j *judgement) isDue(last time.Time) bool {
+	return j.p.observed.Now.Sub(last) >= slowRetry || j.m.StartedAt.After(last)
+}
+
+// wouldInterrupt reports whether setting the value now may interrupt somebody's
+// work. What was in place before, and was changed by somebody, is put back at
+// once.
+func (j *judgement) wouldInterrupt() bool {
+	if !slices.Contains(j.w.setting.Disruptive, j.w.value) || !j.m.AtWork || j.m.activity() != activityRunning {
+		return false
+	}
+	waiting := j.after.WaitingSince
+	atRest := j.after.SeenAtRest || !waiting.IsZero() && j.m.StartedAt.After(waiting)
+	deadline := j.deadline()
+	isOver := !deadline.IsZero() && !j.p.observed.Now.Before(deadline)
+	return !j.after.Established && !atRest && !isOver
+}
+
+// deadline is when the setting has waited for long enough; zero: never.
+func (j *judgement) deadline() time.Time {
+	if j.after.WaitingSince.IsZero() || j.p.document == nil || j.p.document.VMSettings.MaxWait == 0 {
+		return time.Time{}
+	}
+	return j.after.WaitingSince.Add(j.p.document.VMSettings.MaxWait)
+}
+
+// keep puts back what setting the others changes: in the same go, and, if that
+// was interrupted, once they are in place.
+func (j *judgement) keep(part *wantedPart) {
+	shown, known := part.show(j.p.values, part.places, j.m.Config)
+	call := j.after.Calls[part.Flag]
+	switch {
+	case !known || part.absent:
+	case j.steps > 0 && shown == part.Keep:
+		if j.p.desired.Enforce && (call.Prior != part.Keep || call.Holds) {
+			j.setCall(part.Flag, func(c *CallMemory) { c.Prior, c.Holds = part.Keep, false })
+		}
+		j.addStep(part, part.Flag, "", shown)
+	case j.steps > 0 || call.Prior != part.Keep || call.Holds:
+	case shown == part.Keep:
+		j.setCall(part.Flag, func(c *CallMemory) { c.Holds = true })
+	case j.inPlace > 0 && j.mp.untouchable == "":
+		j.addStep(part, part.Flag, "", shown)
+	}
+}
+
+// addStep plans one call.
+func (j *judgement) addStep(part *wantedPart, target, adapter, shown string) {
+	step := Step{
+		VM: j.m.Key, Setting: j.w.setting.Name, Path: j.w.path, Value: j.w.value,
+		Target: target, Word: part.spell, Prior: shown, InFile: part.onlyInFile(),
+		part: part.Part, word: part.word, adapter: adapter,
+	}
+	step.Unlocks = j.w.setting.Lock && part.spell != lockedWord
+	if adapter == "" {
+		step.Args = []string{argument(part.Flag, part.spell)}
+	} else {
+		step.Args = append([]string{part.Flag, adapter}, part.word.With...)
+	}
+	j.steps++
+	j.mp.steps = append(j.mp.steps, step)
+}
+
+// noteInPlace remembers that a flag was seen as it is wanted.
+func (j *judgement) noteInPlace(target, word string) {
+	call := j.after.Calls[target]
+	calm := call.Contended && call.isCalm(j.p.observed.Now)
+	if call.Wanted == word && call.Holds && call.Failures == 0 && call.Refused == "" && !calm || j.m.Stale != "" || !j.p.desired.Enforce {
+		return
+	}
+	j.setCall(target, func(c *CallMemory) {
+		c.Wanted, c.Holds = word, true
+		c.Failures, c.FailedAt, c.Code, c.Refused = 0, time.Time{}, "", ""
+		c.Contended = c.Contended && !calm
+	})
+}
+
+// noteDrift remembers that a flag was found changed after it had been in place.
+func (j *judgement) noteDrift(target, word string) {
+	call := j.after.Calls[target]
+	if call.Holds && call.Wanted == word && j.p.desired.Enforce && j.m.Stale == "" {
+		j.setCall(target, func(c *CallMemory) { c.drifted(j.p.observed.Now.UTC()) })
+	}
+}
+
+// setCall changes what is remembered of a flag.
+func (j *judgement) setCall(target string, change func(*CallMemory)) {
+	if !j.cloned {
+		calls := make(map[string]CallMemory, len(j.after.Calls)+1)
+		maps.Copy(calls, j.after.Calls)
+		j.after.Calls, j.cloned = calls, true
+	}
+	call := j.after.Calls[target]
+	call.LastDrifts = slices.Clone(call.LastDrifts)
+	change(&call)
+	j.after.Calls[target] = call
+}
+
+// worst is the verdict of the parts together: the one of the highest rank, or
+// that a part is not to be had.
+func (j *judgement) worst() (string, protocol.Code) {
+	verdict, code := protocol.VerdictInPlace, protocol.Code("")
+	for _, gap := range j.gaps {
+		if ranks[gap.Verdict] > ranks[verdict] {
+			verdict, code = gap.Verdict, gap.Code
+		}
+	}
+	switch {
+	case verdict == protocol.VerdictInPlace && j.w.set != j.w.value:
+		code = protocol.CodeStricterValue
+	case ranks[verdict] > 0 && ranks[verdict] <= lastingRank && j.inPlace > 0:
+		verdict = protocol.VerdictPartial
+	}
+	return verdict, code
+}
+
+// conclude makes the verdict, and remembers what the next plan needs of it.
+func (j *judgement) conclude(verdict string, code protocol.Code) {
+	now := j.p.observed.Now.UTC()
+	if j.after.Since.IsZero() || j.before.Verdict != verdict || j.before.Code != code || j.before.Value != j.w.value {
+		j.after.Since = now
+	}
+	if j.before.Verdict != "" {
+		j.mp.judged++
+	}
+	j.after.Verdict, j.after.Code = verdict, code
+	j.noteWaiting(now)
+	if !j.p.desired.Enforce {
+		j.after.Established = false
+	} else if ranks[verdict] <= lastingRank && j.inPlace > 0 && j.m.Stale == "" {
+		j.after.Established = true
+	}
+	v := Verdict{
+		Path: j.w.path, Setting: j.w.setting.Name, VM: j.m.Key, Value: j.w.value,
+		Verdict: verdict, Code: code, Since: j.after.Since, WaitingSince: j.after.WaitingSince, Gaps: j.gaps,
+	}
+	v.Standard, v.Admin = j.strength(verdict)
+	if j.waits {
+		v.Deadline = j.deadline()
+		v.Overdue = !v.Deadline.IsZero() && !now.Before(v.Deadline)
+	}
+	j.p.result.Verdicts = append(j.p.result.Verdicts, v)
+	if j.cloned || !j.after.sameBut(&j.before) {
+		j.mp.remember(j.w.setting.Name, j.after)
+	}
+}
+
+// noteWaiting dates the wait of what is deferred, and notes that meanwhile the
+// machine was at rest.
+func (j *judgement) noteWaiting(now time.Time) {
+	if !j.waits {
+		j.after.WaitingSince, j.after.SeenAtRest = time.Time{}, false
+		return
+	}
+	if j.after.WaitingSince.IsZero() {
+		j.after.WaitingSince = now
+	}
+	j.after.SeenAtRest = j.after.SeenAtRest || j.m.isAtRest()
+}
+
+// strength is how firmly the setting holds under this verdict.
+func (j *judgement) strength(verdict string) (standard, admin string) {
+	switch verdict {
+	case protocol.VerdictNotApplicable, protocol.VerdictUnsupported, protocol.VerdictUnknown, protocol.VerdictFailed:
+		return protocol.StrengthNotEnforceable, protocol.StrengthNotEnforceable
+	}
+	if !j.p.desired.Enforce {
+		return protocol.StrengthMonitored, protocol.StrengthMonitored
+	}
+	return j.w.setting.Standard, j.w.setting.Admin
+}
+
+// remember changes what is remembered of one setting.
+func (mp *machinePlan) remember(name string, memory SettingMemory) {
+	if mp.changed == nil {
+		mp.changed = make(map[string]SettingMemory, len(mp.memory.Settings)+1)
+		maps.Copy(mp.changed, mp.memory.Settings)
+	}
+	mp.changed[name] = memory
+}
+
+func (mp *machinePlan) forget(name string) {
+	mp.remember(name, SettingMemory{})
+	delete(mp.changed, name)
+}

@@ -1,0 +1,98 @@
+package policy
+
+import (
+	"slices"
+
+	"prlagent/agent/protocol"
+)
+
+// lockedWord is what the lock's flag is set to, and shows, while it is placed.
+const lockedWord = "on"
+
+// release ends the management of what the policy does not manage any more. A
+// value stays as it is; a lock that we placed is lifted, and stays remembered
+// until it is seen to be gone.
+func (mp *machinePlan) release() {
+	if mp.judged == len(mp.memory.Settings) {
+		return // all that is remembered is still managed
+	}
+	for name, memory := range mp.memory.Settings {
+		if mp.isManaged(name) {
+			continue
+		}
+		if setting := Find(name); setting != nil && setting.Lock && mp.lifts(setting, memory) {
+			continue
+		}
+		mp.forget(name)
+	}
+}
+
+// isManaged reports whether a verdict on the setting was found.
+func (mp *machinePlan) isManaged(name string) bool {
+	verdicts := mp.p.result.Verdicts
+	for i := len(verdicts) - 1; i >= 0 && verdicts[i].VM == mp.m.Key; i-- {
+		if verdicts[i].Setting == name {
+			return true
+		}
+	}
+	return false
+}
+
+// lifts plans the lifting of a lock that is not wanted any more. It reports
+// whether it is ours and may still be there.
+func (mp *machinePlan) lifts(setting *Setting, memory SettingMemory) bool {
+	part := &setting.Parts[0]
+	call := memory.Calls[part.Flag]
+	shown, known := part.show(mp.p.values, part.slots(), mp.m.Config)
+	if call.Word != lockedWord || known && shown != lockedWord && mp.m.Stale == "" {
+		return false
+	}
+	w := wanted{setting: setting, path: memory.Path, value: memory.Value, set: False,
+		parts: []wantedPart{{Part: part, word: part.Words[False], spell: part.Words[False].Set[0]}}}
+	j := judgement{p: mp.p, mp: mp, m: mp.m, w: &w, before: memory, after: memory}
+	verdict, code, step := j.whatToDo(&w.parts[0], part.Flag, known)
+	if step {
+		j.addStep(&w.parts[0], part.Flag, "", shown)
+		mp.steps[len(mp.steps)-1].Restores = true
+	}
+	if verdict == protocol.VerdictPending && mp.p.desired.Enforce {
+		code = protocol.CodeLockReleasing
+	}
+	j.waits = verdict == protocol.VerdictDeferred
+	j.conclude(verdict, code)
+	return true
+}
+
+// holdsLock notes that our lock is where it is wanted.
+func (mp *machinePlan) holdsLock(j *judgement) {
+	if part := &j.w.parts[0]; j.w.set == True && j.after.Calls[part.Flag].Word == lockedWord {
+		mp.lock = j.w
+	}
+}
+
+// orderedSteps are the steps in the order in which they can succeed: a lock of
+// ours is lifted before all others, and placed again behind them (H45).
+func (mp *machinePlan) orderedSteps() []Step {
+	if len(mp.steps) == 0 {
+		return nil
+	}
+	if at := slices.IndexFunc(mp.steps, func(s Step) bool { return s.Unlocks }); at >= 0 {
+		lift := mp.steps[at]
+		lift.StopsOthers = len(mp.steps) > 1
+		return slices.Concat([]Step{lift}, mp.steps[:at], mp.steps[at+1:])
+	}
+	if mp.lock == nil {
+		return mp.steps
+	}
+	others := mp.steps
+	mp.steps = nil
+	part := mp.lock.parts[0]
+	j := judgement{p: mp.p, mp: mp, m: mp.m, w: mp.lock}
+	for _, value := range []Value{False, True} {
+		part.word = part.Words[value]
+		part.spell = part.word.Set[0]
+		j.addStep(&part, part.Flag, "", lockedWord)
+	}
+	mp.steps[0].StopsOthers = true
+	return slices.Concat(mp.steps[:1], others, mp.steps[1:])
+}

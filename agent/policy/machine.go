@@ -1,0 +1,145 @@
+package policy
+
+import (
+	"strings"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/prlctl"
+)
+
+// Machine is what Plan has to know of one virtual machine.
+type Machine struct {
+	Key    protocol.VMKey // id and owner
+	VM     prlctl.VM      // the newest description by id
+	Config *prlctl.ConfigPVS
+	Origin Origin
+	// FirstSeen is when the agent saw the machine first; StartedAt its last start
+	// that was observed. Zero if not known.
+	FirstSeen time.Time
+	StartedAt time.Time
+	// AtWork: while it runs, somebody may be working in it. True if in doubt.
+	AtWork bool
+	// RetryNow: somebody asked, or something about the machine has changed, so
+	// that what failed is tried again without waiting.
+	RetryNow bool
+
+	// Unreadable is why no description can be believed, Stale why the machine
+	// could not be looked at now: VM is as it was seen last. Disputed: the tool
+	// says that it is stopped, and a process contradicts.
+	Unreadable protocol.Code
+	Stale      protocol.Code
+	Disputed   bool
+}
+
+// Origin is where a machine came from.
+type Origin string
+
+// Origins. A machine of unknown source is in the scope of the others until it is
+// adopted.
+const (
+	OriginUnknown Origin = ""
+	OriginGolden  Origin = "golden_image" // any golden image of the organization (conformance VMS-05)
+	OriginOther   Origin = "other"
+)
+
+// Activities of a machine, as far as they decide what may be set.
+type activity int
+
+const (
+	activityBusy      activity = iota // between two states, or one that we do not know
+	activityStopped                   // shut down
+	activitySuspended                 // has a saved state, which belongs to its configuration
+	activityRunning
+)
+
+var activities = map[prlctl.State]activity{
+	prlctl.StateStopped: activityStopped, prlctl.StateRunning: activityRunning,
+	prlctl.StateSuspended: activitySuspended, prlctl.StatePaused: activitySuspended,
+}
+
+func (m *Machine) activity() activity {
+	return activities[prlctl.State(strings.ToLower(string(m.VM.State)))]
+}
+
+// whyUntouchable is why nothing at all can be set on the machine now; empty if
+// something can.
+func (m *Machine) whyUntouchable() protocol.Code {
+	switch {
+	case m.Stale != "":
+		return m.Stale
+	case strings.EqualFold(string(m.VM.State), string(prlctl.StateInvalid)):
+		return protocol.CodeVMInvalid
+	case m.Disputed:
+		return protocol.CodeStateDisputed
+	case m.VM.Security.Packed.On(), m.VM.Security.Archived.On():
+		return protocol.CodeVMPacked
+	}
+	switch m.activity() {
+	case activityBusy:
+		return protocol.CodeVMBusy
+	case activitySuspended:
+		return protocol.CodeVMSuspended
+	}
+	return ""
+}
+
+// isAtRest reports whether nobody can be working in the machine.
+func (m *Machine) isAtRest() bool {
+	at := m.activity()
+	return m.Stale == "" && !m.Disputed && (at == activityStopped || at == activitySuspended)
+}
+
+// index is where the catalogue finds things.
+type index struct {
+	byName map[string]*Setting
+	paths  *prlctl.Paths
+	slots  map[string]int // place in the description -> its index in what paths reads
+}
+
+// catalogue is the index of Settings.
+var catalogue = newIndex(Settings)
+
+func newIndex(settings []Setting) index {
+	made := index{byName: make(map[string]*Setting), slots: make(map[string]int)}
+	var paths []string
+	for i := range settings {
+		made.byName[settings[i].Name] = &settings[i]
+		for _, part := range settings[i].Parts {
+			for _, path := range part.Shown {
+				if _, has := made.slots[path]; !has {
+					made.slots[path] = len(paths)
+					paths = append(paths, path)
+				}
+			}
+		}
+	}
+	made.paths = prlctl.NewPaths(paths...)
+	return made
+}
+
+// Find is the setting of that name; nil if the catalogue has none.
+func Find(name string) *Setting { return catalogue.byName[name] }
+
+// show is what a machine shows for a part, as it is compared: known is false
+// where it shows nothing. values are what the paths of the catalogue read.
+func (p *Part) show(values []string, slots []int, config *prlctl.ConfigPVS) (shown string, known bool) {
+	for _, slot := range slots {
+		if values[slot] != "" {
+			return p.Read.understand(values[slot]), true
+		}
+	}
+	if p.File == nil || config == nil {
+		return "", false
+	}
+	shown = p.Read.understand(p.File(config))
+	return shown, shown != "" || p.Read == ReadText
+}
+
+func (p *Part) slots() []int {
+	slots := make([]int, len(p.Shown))
+	for i, path := range p.Shown {
+		slots[i] = catalogue.slots[path]
+	}
+	return slots
+}

@@ -1,0 +1,184 @@
+package policy
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// Memory is what is remembered between two plans, by machine. Plan never
+// changes it; what it gives back replaces the entries of some machines.
+type Memory map[protocol.VMKey]VMMemory
+
+// VMMemory is what is remembered of one machine: its settings by their names. It
+// is a plain value that is kept as JSON. An empty one is not kept.
+type VMMemory struct {
+	Settings map[string]SettingMemory `json:"settings,omitempty"`
+	// ToldAt is when the owner was told last that the machine has to be suspended
+	// or shut down.
+	ToldAt time.Time `json:"told_at,omitzero"`
+}
+
+// SettingMemory is what is remembered of one setting of one machine.
+type SettingMemory struct {
+	Path    string        `json:"path"`
+	Value   Value         `json:"value"` // what the policy wanted
+	Verdict string        `json:"verdict"`
+	Code    protocol.Code `json:"code,omitempty"`
+	Since   time.Time     `json:"since"` // verdict and code are the same
+	// WaitingSince is when the value was deferred first, under whatever code;
+	// zero while it is not.
+	WaitingSince time.Time `json:"waiting_since,omitzero"`
+	// SeenAtRest: while it was deferred the machine was suspended or shut down,
+	// so that what would have interrupted somebody may be set.
+	SeenAtRest bool `json:"seen_at_rest,omitempty"`
+	// Established: all of the value that can be had was in place once, under
+	// enforcement. What somebody changes then is put back at once.
+	Established bool                  `json:"established,omitempty"`
+	Calls       map[string]CallMemory `json:"calls,omitempty"` // by Step.Target
+}
+
+// CallMemory is what is remembered of one flag, or of one network adapter.
+type CallMemory struct {
+	Word      string    `json:"word,omitempty"`  // what we wrote last
+	Prior     string    `json:"prior,omitempty"` // what was shown before we wrote first
+	WrittenAt time.Time `json:"written_at,omitzero"`
+
+	Wanted string `json:"wanted,omitempty"` // the word that was seen in place, by us or from the start
+	Holds  bool   `json:"holds,omitempty"`  // it still was when it was seen last
+
+	Drifts     int         `json:"drifts,omitempty"`      // how often it was found changed after it was in place
+	LastDrifts []time.Time `json:"last_drifts,omitempty"` // the last three
+	Contended  bool        `json:"contended,omitempty"`   // see H41
+
+	Failures int           `json:"failures,omitempty"` // in a row
+	FailedAt time.Time     `json:"failed_at,omitzero"`
+	Code     protocol.Code `json:"code,omitempty"` // of the last failure or refusal
+	// Refused is the version of the product that does not have the flag, or not
+	// for this guest; another version is asked again.
+	Refused string `json:"refused,omitempty"`
+}
+
+// Timing of retries (H41).
+const (
+	contentionDrifts = 3         // so many drifts
+	contentionWindow = time.Hour // within
+	slowRetry        = time.Hour
+	calmAfter        = 2 * time.Hour // without a drift, a contended value is no more so
+	firstRetries     = 2             // failures in a row before retries slow down
+)
+
+// Outcome is how a step ended.
+type Outcome struct {
+	Proven bool // Step.Proven said so of a look after it
+	// Code is what the tool's answer meant; empty where it said nothing.
+	Code protocol.Code
+	// NotApplicable: the tool said that this version, or this guest, has no such
+	// flag (prlctl.IsNotApplicable).
+	NotApplicable bool
+}
+
+// Begin is the memory to keep before a step is carried out: what will be
+// written, and what was there before.
+func (m VMMemory) Begin(step Step, now time.Time) VMMemory {
+	return m.changeCall(step, func(call *CallMemory) {
+		call.WrittenAt = now.UTC()
+		if step.Unlocks { // the lock stays ours until it is seen to be gone
+			return
+		}
+		if call.Word == "" {
+			call.Prior = step.Prior
+		}
+		call.Word = step.Word
+	})
+}
+
+// End is the memory to keep after a step was carried out and looked at, on this
+// version of the product.
+func (m VMMemory) End(step Step, outcome Outcome, version string, now time.Time) VMMemory {
+	return m.changeCall(step, func(call *CallMemory) {
+		switch {
+		case outcome.Proven:
+			if call.Holds = !step.Unlocks; call.Holds {
+				call.Wanted = step.Word
+			}
+			call.Failures, call.FailedAt, call.Code, call.Refused = 0, time.Time{}, "", ""
+		case outcome.NotApplicable:
+			call.Refused, call.Code = version, outcome.Code
+		default:
+			call.Failures++
+			call.FailedAt, call.Code = now.UTC(), outcome.Code
+			if call.Code == "" {
+				call.Code = protocol.CodeNotVerified
+			}
+		}
+	})
+}
+
+// Told is the memory to keep once the machine's owner was told.
+func (m VMMemory) Told(now time.Time) VMMemory {
+	m.ToldAt = now.UTC()
+	return m
+}
+
+// IsEmpty reports whether there is nothing to keep.
+func (m VMMemory) IsEmpty() bool { return len(m.Settings) == 0 }
+
+// changeCall is a copy of the memory with the step's call changed.
+func (m VMMemory) changeCall(step Step, change func(*CallMemory)) VMMemory {
+	m.Settings = maps.Clone(m.Settings)
+	if m.Settings == nil {
+		m.Settings = make(map[string]SettingMemory)
+	}
+	setting := m.Settings[step.Setting]
+	setting.Path, setting.Value = step.Path, step.Value
+	setting.setCall(step.Target, change)
+	m.Settings[step.Setting] = setting
+	return m
+}
+
+// setCall changes one call, and no map that others may hold.
+func (s *SettingMemory) setCall(target string, change func(*CallMemory)) {
+	call := s.Calls[target]
+	call.LastDrifts = slices.Clone(call.LastDrifts)
+	change(&call)
+	s.Calls = maps.Clone(s.Calls)
+	if s.Calls == nil {
+		s.Calls = make(map[string]CallMemory)
+	}
+	s.Calls[target] = call
+}
+
+// Drifts is how often the setting was found changed after it had been in place.
+func (s SettingMemory) Drifts() int {
+	total := 0
+	for _, call := range s.Calls {
+		total += call.Drifts
+	}
+	return total
+}
+
+// sameBut reports whether two memories differ in nothing but their calls.
+func (s *SettingMemory) sameBut(other *SettingMemory) bool {
+	return s.Path == other.Path && s.Value == other.Value && s.Verdict == other.Verdict && s.Code == other.Code &&
+		s.Since.Equal(other.Since) && s.WaitingSince.Equal(other.WaitingSince) &&
+		s.SeenAtRest == other.SeenAtRest && s.Established == other.Established
+}
+
+// drifted notes that the value is not in place any more.
+func (c *CallMemory) drifted(now time.Time) {
+	c.Holds = false
+	c.Drifts++
+	c.LastDrifts = append(c.LastDrifts, now)
+	c.LastDrifts = c.LastDrifts[max(0, len(c.LastDrifts)-contentionDrifts):]
+	if len(c.LastDrifts) == contentionDrifts && now.Sub(c.LastDrifts[0]) < contentionWindow {
+		c.Contended = true
+	}
+}
+
+// isCalm reports whether a contended value has stayed in place for long enough.
+func (c *CallMemory) isCalm(now time.Time) bool {
+	return len(c.LastDrifts) == 0 || now.Sub(c.LastDrifts[len(c.LastDrifts)-1]) >= calmAfter
+}

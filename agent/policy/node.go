@@ -1,0 +1,138 @@
+package policy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	"prlagent/agent/protocol"
+)
+
+// node is one value of a document with the path that leads to it.
+type node struct {
+	path    string
+	scalar  any // string, bool or json.Number; nil for an object or a list
+	members []member
+	items   []node
+	isList  bool
+}
+
+type member struct {
+	name  string
+	value node
+}
+
+// maxErrors caps what is reported of one document.
+const maxErrors = 64
+
+// readTree reads the text of a document. It refuses what two readers could
+// understand differently, with the path of the place: null, a key twice, also in
+// another case, more than protocol.MaxDepth levels, a second value.
+func readTree(data []byte) (node, *Error) {
+	if len(data) > protocol.MaxPolicy {
+		return node{}, invalid("", protocol.CodePolicyTooLarge, "it has %d bytes, at most %d are read", len(data), protocol.MaxPolicy)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	root, err := readNode(decoder, "", 0)
+	if err != nil {
+		return node{}, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return node{}, invalid("", protocol.CodePolicySyntax, "it is followed by something else")
+	}
+	return root, nil
+}
+
+func readNode(decoder *json.Decoder, path string, depth int) (node, *Error) {
+	token, err := decoder.Token()
+	if err != nil {
+		return node{}, invalid(path, protocol.CodePolicySyntax, "%.80s", err)
+	}
+	delim, isDelim := token.(json.Delim)
+	switch {
+	case token == nil:
+		return node{}, invalid(path, protocol.CodePolicyNull, "null; leave the member out instead")
+	case !isDelim:
+		return node{path: path, scalar: token}, nil
+	case depth >= protocol.MaxDepth:
+		return node{}, invalid(path, protocol.CodePolicyTooDeep, "more than %d levels", protocol.MaxDepth)
+	}
+	read, seen := node{path: path, isList: delim == '['}, make(map[string]bool)
+	for decoder.More() {
+		if problem := read.readNext(decoder, depth, seen); problem != nil {
+			return node{}, problem
+		}
+	}
+	if _, err := decoder.Token(); err != nil {
+		return node{}, invalid(path, protocol.CodePolicySyntax, "%.80s", err)
+	}
+	return read, nil
+}
+
+// readNext reads the next item of a list or the next member of an object, whose
+// names so far were seen.
+func (n *node) readNext(decoder *json.Decoder, depth int, seen map[string]bool) *Error {
+	if n.isList {
+		item, problem := readNode(decoder, fmt.Sprintf("%s[%d]", n.path, len(n.items)), depth+1)
+		n.items = append(n.items, item)
+		return problem
+	}
+	token, err := decoder.Token()
+	if err != nil {
+		return invalid(n.path, protocol.CodePolicySyntax, "%.80s", err)
+	}
+	name, _ := token.(string)
+	path := below(n.path, name)
+	if folded := foldCase(name); seen[folded] {
+		return invalid(path, protocol.CodePolicyDuplicateKey, "it stands there twice")
+	} else {
+		seen[folded] = true
+	}
+	value, problem := readNode(decoder, path, depth+1)
+	n.members = append(n.members, member{name, value})
+	return problem
+}
+
+// below is the path of a member. A name is the document's word, and cut.
+func below(path, name string) string {
+	name = protocol.CutText(name, 80)
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+// foldCase gives names that a reader who does not mind the case takes for one
+// another the same spelling.
+func foldCase(name string) string {
+	return strings.Map(func(character rune) rune {
+		lowest := character
+		for next := unicode.SimpleFold(character); next != character; next = unicode.SimpleFold(next) {
+			lowest = min(lowest, next)
+		}
+		return lowest
+	}, name)
+}
+
+func (n node) isObject() bool { return n.scalar == nil && !n.isList }
+
+// kind is what the value is, for people.
+func (n node) kind() string {
+	switch n.scalar.(type) {
+	case string:
+		return "a text"
+	case bool:
+		return "true or false"
+	case json.Number:
+		return "a number"
+	}
+	if n.isList {
+		return "a list"
+	}
+	return "an object"
+}

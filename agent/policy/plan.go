@@ -1,0 +1,306 @@
+package policy
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/prlctl"
+)
+
+// Desired is what is wanted of this Mac.
+type Desired struct {
+	// Document is the last good policy. Without one nothing is planned, and
+	// nothing that is remembered is forgotten, unless Released.
+	Document *Document
+	// Released: a signed head says that the group has no policy. Management
+	// ends: values stay, locks that we placed are lifted.
+	Released bool
+	Enforce  bool // false: monitor mode (H40)
+	// AllowUnprovenLocks: locks whose release was not seen on a real Mac may be
+	// placed (H67).
+	AllowUnprovenLocks bool
+	// VendorGates: VM settings need the version that the vendor's portal needs
+	// (H43).
+	VendorGates bool
+}
+
+// Observed is what was seen of this Mac.
+type Observed struct {
+	Now          time.Time
+	Version      prlctl.Version // of the installed product; zero if not known
+	Capabilities prlctl.Capabilities
+	// Closed is why nothing may be run at all; empty if something may.
+	Closed   protocol.Code
+	Machines []Machine
+	Memory   Memory
+}
+
+// Result is a plan.
+type Result struct {
+	// Steps are what to do, those of one machine in their order and side by
+	// side. Empty where everything is as it is wanted, and in monitor mode.
+	Steps []Step
+	// WouldDo are the steps that monitor mode leaves out.
+	WouldDo []Step
+	// Verdicts has one for each setting of each machine in a managed scope, in
+	// the order of the machines and of the catalogue, and then those on the
+	// document as a whole.
+	Verdicts []Verdict
+	Notices  []Notice // to people, at most one for each user
+	// Memory are the machines of which something else is remembered now. One that
+	// IsEmpty is forgotten.
+	Memory Memory
+}
+
+// Verdict is whether one setting of one machine is as it is wanted, and why not.
+type Verdict struct {
+	Path    string // of the setting in the document
+	Setting string
+	VM      protocol.VMKey // zero for a part of the document that is not carried out
+	Value   Value          // that the policy wants
+
+	Verdict string        // a Verdict word of protocol
+	Code    protocol.Code // why; empty where nothing is to be said
+	// Standard and Admin are how firmly it holds for a standard user and for an
+	// administrator of the Mac: Strength words of protocol.
+	Standard string
+	Admin    string
+	Since    time.Time // verdict and code are the same
+
+	// Of a deferred one: since when, until when by the policy (zero: without end),
+	// and whether that is over.
+	WaitingSince time.Time
+	Deadline     time.Time
+	Overdue      bool
+	// Gaps are the flags that are not as they are wanted.
+	Gaps []Gap
+}
+
+// Gap is one flag of a setting that is not as it is wanted.
+type Gap struct {
+	Target  string // as Step.Target
+	Wanted  string
+	Shown   string // empty: nothing shows it
+	Verdict string
+	Code    protocol.Code
+}
+
+// Notice is what one user is to be told: machines of theirs wait for them.
+type Notice struct {
+	UID      uint32
+	VMs      []protocol.VMKey
+	Deadline time.Time // the earliest; zero: none
+}
+
+// vendorVersion is the first version in which the vendor's portal sets VM
+// settings (conformance VMS-01).
+var vendorVersion = prlctl.Version{Major: 26, Minor: 1}
+
+// Plan says what to do so that the machines are as the policy wants them, and
+// how they are. It is a function of its arguments.
+func Plan(desired Desired, observed Observed) Result {
+	p := newPlanner(desired, observed)
+	if desired.Document == nil && !desired.Released {
+		return p.result
+	}
+	for i := range observed.Machines {
+		p.plan(&observed.Machines[i])
+	}
+	p.notCarriedOut()
+	p.notify()
+	return p.result
+}
+
+// planner is one plan in the making.
+type planner struct {
+	desired  Desired
+	observed Observed
+	document *Document // nil while released
+	gated    bool
+	version  string
+	golden   scopePlan
+	other    scopePlan
+	values   []string // what a machine shows at the catalogue's paths
+	result   Result
+}
+
+// scopePlan is a scope of the document, prepared once for all machines.
+type scopePlan struct {
+	path    string
+	wanted  []wanted // in the order of setting
+	unknown []string
+}
+
+// wanted is one setting of a scope.
+type wanted struct {
+	setting *Setting
+	path    string
+	value   Value // the policy's
+	set     Value // what is set for it: a stricter one, where that is asked for
+	parts   []wantedPart
+}
+
+// wantedPart is one flag of a wanted setting.
+type wantedPart struct {
+	*Part
+	word   Word
+	spell  string // the way to write it
+	places []int
+	absent bool // this version does not have the flag
+}
+
+func newPlanner(desired Desired, observed Observed) *planner {
+	p := &planner{desired: desired, observed: observed, version: observed.Version.String()}
+	p.result.Memory = make(Memory)
+	p.gated = desired.VendorGates && !observed.Version.IsZero() && observed.Version.Compare(vendorVersion) < 0
+	if !desired.Released {
+		p.document = desired.Document
+	}
+	if p.document != nil {
+		p.golden = p.prepare(&p.document.VMSettings.GoldenImage, "vm_settings.golden_image")
+		p.other = p.prepare(&p.document.VMSettings.Other, "vm_settings.other")
+		p.result.Verdicts = make([]Verdict, 0, len(observed.Machines)*max(len(p.golden.wanted), len(p.other.wanted)))
+	}
+	return p
+}
+
+func (p *planner) prepare(scope *Scope, path string) scopePlan {
+	prepared := scopePlan{path: path, unknown: scope.Unknown}
+	for i := range Settings {
+		setting := &Settings[i]
+		value, managed := scope.Settings[setting.Name]
+		if !managed {
+			continue
+		}
+		w := wanted{setting: setting, path: below(path, setting.Name), value: value, set: value}
+		if stricter, has := setting.Stricter[value]; has && p.document.VMSettings.OnUnsupported == Stricter {
+			w.set = stricter
+		}
+		for j := range setting.Parts {
+			part := &setting.Parts[j]
+			word, sets := part.wordFor(w.set)
+			if part.Keep != "" {
+				word, sets = Word{Set: []string{part.Keep}}, w.set == True
+			}
+			if sets {
+				w.parts = append(w.parts, p.preparePart(part, word))
+			}
+		}
+		prepared.wanted = append(prepared.wanted, w)
+	}
+	slices.SortStableFunc(prepared.wanted, func(a, b wanted) int { return cmp.Compare(a.setting.Order, b.setting.Order) })
+	return prepared
+}
+
+func (p *planner) preparePart(part *Part, word Word) wantedPart {
+	ability := p.observed.Capabilities.Flag(part.Flag)
+	prepared := wantedPart{Part: part, word: word, spell: word.Set[0], places: part.slots()}
+	prepared.absent = ability.Support == prlctl.Unsupported || part.Evidence.Level == Unknown && ability.Support != prlctl.Supported
+	for _, spelling := range word.Set {
+		if slices.Contains(ability.Values, spelling) {
+			prepared.spell = spelling
+			break
+		}
+	}
+	return prepared
+}
+
+// plan plans one machine.
+func (p *planner) plan(m *Machine) {
+	p.values = catalogue.paths.Read(m.VM, p.values)
+	mp := machinePlan{p: p, m: m, memory: p.observed.Memory[m.Key], untouchable: cmp.Or(p.observed.Closed, m.whyUntouchable())}
+	if p.document != nil {
+		scope := &p.other
+		if chosen, _ := p.document.scopeOf(m); chosen == &p.document.VMSettings.GoldenImage {
+			scope = &p.golden
+		}
+		for i := range scope.wanted {
+			mp.judge(&scope.wanted[i])
+		}
+		for _, name := range scope.unknown {
+			mp.judgeUnknown(name, below(scope.path, name))
+		}
+	}
+	mp.release()
+	p.take(&mp)
+}
+
+// take takes what was planned for a machine into the result.
+func (p *planner) take(mp *machinePlan) {
+	steps := mp.orderedSteps()
+	if p.desired.Enforce {
+		p.result.Steps = append(p.result.Steps, steps...)
+	} else {
+		p.result.WouldDo = append(p.result.WouldDo, steps...)
+	}
+	if mp.changed != nil {
+		p.result.Memory[mp.m.Key] = VMMemory{Settings: mp.changed, ToldAt: mp.memory.ToldAt}
+	}
+}
+
+// notCarriedOut adds a verdict for each part of the document that this version
+// only knows by name. It has no machine, and no time of its own.
+func (p *planner) notCarriedOut() {
+	if p.document == nil {
+		return
+	}
+	for _, path := range p.document.NotCarriedOut {
+		p.result.Verdicts = append(p.result.Verdicts, Verdict{Path: path, Verdict: protocol.VerdictUnsupported, Code: protocol.CodeSectionNotSupported,
+			Standard: protocol.StrengthNotEnforceable, Admin: protocol.StrengthNotEnforceable})
+	}
+}
+
+// notify finds who is to be told that machines of theirs have to be suspended or
+// shut down: nobody more often than the policy says.
+func (p *planner) notify() {
+	if p.document == nil || !p.desired.Enforce || p.document.VMSettings.RemindEvery == 0 {
+		return
+	}
+	told := make(map[uint32]time.Time)
+	for key, memory := range p.observed.Memory {
+		if memory.ToldAt.After(told[key.UID]) {
+			told[key.UID] = memory.ToldAt
+		}
+	}
+	for i := range p.result.Verdicts {
+		v := &p.result.Verdicts[i]
+		waits := v.Code == protocol.CodeVMRunning || v.Code == protocol.CodeVMInUse
+		if last := told[v.VM.UID]; !waits || !last.IsZero() && p.observed.Now.Sub(last) < p.document.VMSettings.RemindEvery {
+			continue
+		}
+		p.addNotice(v)
+	}
+}
+
+func (p *planner) addNotice(v *Verdict) {
+	at := slices.IndexFunc(p.result.Notices, func(n Notice) bool { return n.UID == v.VM.UID })
+	if at < 0 {
+		at = len(p.result.Notices)
+		p.result.Notices = append(p.result.Notices, Notice{UID: v.VM.UID})
+	}
+	notice := &p.result.Notices[at]
+	if !slices.Contains(notice.VMs, v.VM) {
+		notice.VMs = append(notice.VMs, v.VM)
+	}
+	if !v.Deadline.IsZero() && (notice.Deadline.IsZero() || v.Deadline.Before(notice.Deadline)) {
+		notice.Deadline = v.Deadline
+	}
+}
+
+// State is how far a policy is carried out, by its verdicts: one of the Policy
+// words of protocol. What waits for a machine or its user is still converging.
+func State(verdicts []Verdict) string {
+	state := protocol.PolicyConverged
+	for i := range verdicts {
+		switch verdicts[i].Verdict {
+		case protocol.VerdictInPlace, protocol.VerdictNotApplicable:
+		case protocol.VerdictPending, protocol.VerdictDeferred:
+			state = protocol.PolicyConverging
+		default:
+			return protocol.PolicyPartial
+		}
+	}
+	return state
+}
