@@ -236,7 +236,7 @@ func (j *judgement) keep(part *wantedPart) {
 func (j *judgement) addStep(part *wantedPart, target, adapter, shown string) {
 	step := Step{
 		VM: j.m.Key, Setting: j.w.setting.Name, Path: j.w.path, Value: j.w.value,
-		Target: target, Word: part.spell, Prior: shown, InFile: part.onlyInFile(),
+		Target: target, Word: part.spell, Prior: shown, InFile: part.File != nil && described(j.p.values, part.places) == "",
 		part: part.Part, word: part.word, adapter: adapter,
 	}
 	step.Unlocks = j.w.setting.Lock && part.spell != lockedWord

@@ -48,7 +48,7 @@ func (mp *machinePlan) lifts(setting *Setting, memory SettingMemory) bool {
 		return false
 	}
 	w := wanted{setting: setting, path: memory.Path, value: memory.Value, set: False,
-		parts: []wantedPart{{Part: part, word: part.Words[False], spell: part.Words[False].Set[0]}}}
+		parts: []wantedPart{{Part: part, word: part.Words[False], spell: part.Words[False].Set[0], places: part.slots()}}}
 	j := judgement{p: mp.p, mp: mp, m: mp.m, w: &w, before: memory, after: memory}
 	verdict, code, step := j.whatToDo(&w.parts[0], part.Flag, known)
 	if step {

@@ -124,16 +124,25 @@ func Find(name string) *Setting { return catalogue.byName[name] }
 // show is what a machine shows for a part, as it is compared: known is false
 // where it shows nothing. values are what the paths of the catalogue read.
 func (p *Part) show(values []string, slots []int, config *prlctl.ConfigPVS) (shown string, known bool) {
-	for _, slot := range slots {
-		if values[slot] != "" {
-			return p.Read.understand(values[slot]), true
-		}
+	if text := described(values, slots); text != "" {
+		return p.Read.understand(text), true
 	}
 	if p.File == nil || config == nil {
 		return "", false
 	}
 	shown = p.Read.understand(p.File(config))
 	return shown, shown != "" || p.Read == ReadText
+}
+
+// described is the first of the places in the description that there is; empty
+// if there is none.
+func described(values []string, slots []int) string {
+	for _, slot := range slots {
+		if values[slot] != "" {
+			return values[slot]
+		}
+	}
+	return ""
 }
 
 func (p *Part) slots() []int {

@@ -171,10 +171,6 @@ func (p *Part) wordFor(value Value) (Word, bool) {
 // others, and cannot be verified.
 func (p *Part) isUnread() bool { return len(p.Shown) == 0 && p.File == nil && !p.Adapters }
 
-// onlyInFile reports whether config.pvs alone shows the part, which the product
-// writes some seconds after a call has ended.
-func (p *Part) onlyInFile() bool { return len(p.Shown) == 0 && p.File != nil }
-
 // understand gives what the tool shows the spelling that is compared; empty if
 // it shows nothing.
 func (r Reading) understand(shown string) string {
