@@ -15,7 +15,7 @@ type machinePlan struct {
 	memory      VMMemory
 	untouchable protocol.Code // why nothing can be set now
 	steps       []Step
-	gaps        []Gap                    // of all settings so far: a flag that two want is judged once
+	gaps        int                      // where those of this machine begin in the plan's
 	changed     map[string]SettingMemory // what to remember, if it is not what was
 	judged      int                      // settings so far of which something was remembered
 	lock        *wanted                  // a lock of ours that is in place
@@ -29,10 +29,10 @@ type judgement struct {
 	w       *wanted
 	before  SettingMemory // what is remembered of it
 	after   SettingMemory
-	cloned  bool // after has calls of its own
-	gaps    []Gap
-	inPlace int // parts that are as they are wanted
-	steps   int // that it has added
+	changed bool // what is remembered of a flag
+	gaps    int  // where those of this setting begin in the plan's
+	inPlace int  // parts that are as they are wanted
+	steps   int  // that it has added
 	waits   bool
 }
 
@@ -45,10 +45,14 @@ var ranks = map[string]int{
 // lastingRank is the highest rank of what no step could change.
 const lastingRank = 3
 
+// begin begins to judge a setting of which this is remembered.
+func (mp *machinePlan) begin(w *wanted, before SettingMemory) judgement {
+	return judgement{p: mp.p, mp: mp, m: mp.m, w: w, gaps: len(mp.p.gaps), before: before, after: before}
+}
+
 // judge finds the verdict on a setting, and the steps that it needs.
 func (mp *machinePlan) judge(w *wanted) {
-	j := judgement{p: mp.p, mp: mp, m: mp.m, w: w, before: mp.memory.Settings[w.setting.Name]}
-	j.after = j.before
+	j := mp.begin(w, mp.memory.Settings[w.setting.Name])
 	j.after.Path, j.after.Value = w.path, w.value
 	if j.before.Value != w.value {
 		j.after.WaitingSince, j.after.SeenAtRest, j.after.Established = time.Time{}, false, false
@@ -66,7 +70,7 @@ func (mp *machinePlan) judge(w *wanted) {
 // judgeUnknown is the verdict on a setting that is not in the catalogue.
 func (mp *machinePlan) judgeUnknown(name, path string) {
 	unknown := &Setting{Name: name, Standard: protocol.StrengthNotEnforceable, Admin: protocol.StrengthNotEnforceable}
-	j := judgement{p: mp.p, mp: mp, m: mp.m, w: &wanted{setting: unknown, path: path}, before: mp.memory.Settings[name]}
+	j := mp.begin(&wanted{setting: unknown, path: path}, mp.memory.Settings[name])
 	j.after = SettingMemory{Path: path, Since: j.before.Since, Verdict: j.before.Verdict, Code: j.before.Code}
 	j.conclude(protocol.VerdictUnsupported, protocol.CodeSettingUnknown)
 }
@@ -100,7 +104,7 @@ func (j *judgement) look() (string, protocol.Code) {
 			j.keep(part)
 			continue
 		case part.isUnread():
-			if set && !part.absent && !j.isRefused(j.before.Calls[part.Flag], part.spell) {
+			if set && !part.absent && !j.isRefused(j.before.Call(part.Flag), part.spell) {
 				j.addStep(part, part.Flag, "", "")
 			}
 			continue
@@ -135,8 +139,8 @@ func (j *judgement) lookAt(part *wantedPart, target, adapter, shown string, know
 		return
 	}
 	gap := Gap{Target: target, Wanted: part.word.Set[0], Shown: shown}
-	if at := slices.IndexFunc(j.mp.gaps, func(other Gap) bool { return other.Target == target }); at >= 0 {
-		gap.Verdict, gap.Code = j.mp.gaps[at].Verdict, j.mp.gaps[at].Code
+	if other := j.mp.gapOf(target); other != nil { // another setting wants the same
+		gap.Verdict, gap.Code = other.Verdict, other.Code
 	} else {
 		j.noteDrift(target, part.word.Set[0])
 		var step bool
@@ -145,14 +149,23 @@ func (j *judgement) lookAt(part *wantedPart, target, adapter, shown string, know
 		}
 	}
 	j.waits = j.waits || gap.Verdict == protocol.VerdictDeferred
-	j.gaps = append(j.gaps, gap)
-	j.mp.gaps = append(j.mp.gaps, gap)
+	j.p.gaps = append(j.p.gaps, gap)
+}
+
+// gapOf is the gap that was found for this flag of the machine; nil if none was.
+func (mp *machinePlan) gapOf(target string) *Gap {
+	for i := mp.gaps; i < len(mp.p.gaps); i++ {
+		if mp.p.gaps[i].Target == target {
+			return &mp.p.gaps[i]
+		}
+	}
+	return nil
 }
 
 // whatToDo is the verdict on a flag that is not as it is wanted, and whether it
 // is to be set now.
 func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdict string, code protocol.Code, step bool) {
-	call := j.after.Calls[target]
+	call := j.after.Call(target)
 	switch {
 	case !known:
 		return protocol.VerdictUnknown, protocol.CodeNotObservable, false
@@ -216,7 +229,7 @@ func (j *judgement) deadline() time.Time {
 // was interrupted, once they are in place.
 func (j *judgement) keep(part *wantedPart) {
 	shown, known := part.show(j.p.values, part.places, j.m.Config)
-	call := j.after.Calls[part.Flag]
+	call := j.after.Call(part.Flag)
 	switch {
 	case !known || part.absent:
 	case j.steps > 0 && shown == part.Keep:
@@ -237,12 +250,10 @@ func (j *judgement) addStep(part *wantedPart, target, adapter, shown string) {
 	step := Step{
 		VM: j.m.Key, Setting: j.w.setting.Name, Path: j.w.path, Value: j.w.value,
 		Target: target, Word: part.spell, Prior: shown, InFile: part.File != nil && described(j.p.values, part.places) == "",
-		part: part.Part, word: part.word, adapter: adapter,
+		part: part.Part, word: &part.word, adapter: adapter,
 	}
 	step.Unlocks = j.w.setting.Lock && part.spell != lockedWord
-	if adapter == "" {
-		step.Args = []string{argument(part.Flag, part.spell)}
-	} else {
+	if step.Args = part.args; adapter != "" {
 		step.Args = append([]string{part.Flag, adapter}, part.word.With...)
 	}
 	j.steps++
@@ -251,9 +262,10 @@ func (j *judgement) addStep(part *wantedPart, target, adapter, shown string) {
 
 // noteInPlace remembers that a flag was seen as it is wanted.
 func (j *judgement) noteInPlace(target, word string) {
-	call := j.after.Calls[target]
-	calm := call.Contended && call.isCalm(j.p.observed.Now)
-	if call.Wanted == word && call.Holds && call.Failures == 0 && call.Refused == "" && !calm || j.m.Stale != "" || !j.p.desired.Enforce {
+	call := j.after.find(target)
+	calm := call != nil && call.Contended && call.isCalm(j.p.observed.Now)
+	known := call != nil && call.Holds && call.Wanted == word && call.Failures == 0 && call.Refused == "" && !calm
+	if known || j.m.Stale != "" || !j.p.desired.Enforce {
 		return
 	}
 	j.setCall(target, func(c *CallMemory) {
@@ -265,7 +277,7 @@ func (j *judgement) noteInPlace(target, word string) {
 
 // noteDrift remembers that a flag was found changed after it had been in place.
 func (j *judgement) noteDrift(target, word string) {
-	call := j.after.Calls[target]
+	call := j.after.Call(target)
 	if call.Holds && call.Wanted == word && j.p.desired.Enforce && j.m.Stale == "" {
 		j.setCall(target, func(c *CallMemory) { c.drifted(j.p.observed.Now.UTC()) })
 	}
@@ -273,22 +285,18 @@ func (j *judgement) noteDrift(target, word string) {
 
 // setCall changes what is remembered of a flag.
 func (j *judgement) setCall(target string, change func(*CallMemory)) {
-	if !j.cloned {
-		calls := make(map[string]CallMemory, len(j.after.Calls)+1)
-		maps.Copy(calls, j.after.Calls)
-		j.after.Calls, j.cloned = calls, true
-	}
-	call := j.after.Calls[target]
-	call.LastDrifts = slices.Clone(call.LastDrifts)
-	change(&call)
-	j.after.Calls[target] = call
+	j.after.setCall(target, change)
+	j.changed = true
 }
 
 // worst is the verdict of the parts together: the one of the highest rank, or
 // that a part is not to be had.
 func (j *judgement) worst() (string, protocol.Code) {
 	verdict, code := protocol.VerdictInPlace, protocol.Code("")
-	for _, gap := range j.gaps {
+	if len(j.p.gaps) == j.gaps && j.w.set == j.w.value {
+		return verdict, code
+	}
+	for _, gap := range j.p.gaps[j.gaps:] {
 		if ranks[gap.Verdict] > ranks[verdict] {
 			verdict, code = gap.Verdict, gap.Code
 		}
@@ -315,20 +323,24 @@ func (j *judgement) conclude(verdict string, code protocol.Code) {
 	j.noteWaiting(now)
 	if !j.p.desired.Enforce {
 		j.after.Established = false
-	} else if ranks[verdict] <= lastingRank && j.inPlace > 0 && j.m.Stale == "" {
+	} else if !j.after.Established && j.inPlace > 0 && j.m.Stale == "" && ranks[verdict] <= lastingRank {
 		j.after.Established = true
 	}
 	v := Verdict{
 		Path: j.w.path, Setting: j.w.setting.Name, VM: j.m.Key, Value: j.w.value,
-		Verdict: verdict, Code: code, Since: j.after.Since, WaitingSince: j.after.WaitingSince, Gaps: j.gaps,
+		Verdict: verdict, Code: code, Since: j.after.Since, WaitingSince: j.after.WaitingSince,
+	}
+	if end := len(j.p.gaps); end > j.gaps {
+		v.Gaps = j.p.gaps[j.gaps:end:end]
 	}
 	v.Standard, v.Admin = j.strength(verdict)
 	if j.waits {
 		v.Deadline = j.deadline()
 		v.Overdue = !v.Deadline.IsZero() && !now.Before(v.Deadline)
+		j.p.waiting = append(j.p.waiting, len(j.p.result.Verdicts))
 	}
 	j.p.result.Verdicts = append(j.p.result.Verdicts, v)
-	if j.cloned || !j.after.sameBut(&j.before) {
+	if j.changed || !j.after.sameBut(&j.before) {
 		j.mp.remember(j.w.setting.Name, j.after)
 	}
 }

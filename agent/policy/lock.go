@@ -42,14 +42,15 @@ func (mp *machinePlan) isManaged(name string) bool {
 // whether it is ours and may still be there.
 func (mp *machinePlan) lifts(setting *Setting, memory SettingMemory) bool {
 	part := &setting.Parts[0]
-	call := memory.Calls[part.Flag]
+	call := memory.Call(part.Flag)
 	shown, known := part.show(mp.p.values, part.slots(), mp.m.Config)
 	if call.Word != lockedWord || known && shown != lockedWord && mp.m.Stale == "" {
 		return false
 	}
 	w := wanted{setting: setting, path: memory.Path, value: memory.Value, set: False,
-		parts: []wantedPart{{Part: part, word: part.Words[False], spell: part.Words[False].Set[0], places: part.slots()}}}
-	j := judgement{p: mp.p, mp: mp, m: mp.m, w: &w, before: memory, after: memory}
+		parts: []wantedPart{mp.p.preparePart(part, part.Words[False])}}
+	w.parts[0].absent = false // it was placed by this flag
+	j := mp.begin(&w, memory)
 	verdict, code, step := j.whatToDo(&w.parts[0], part.Flag, known)
 	if step {
 		j.addStep(&w.parts[0], part.Flag, "", shown)
@@ -65,7 +66,7 @@ func (mp *machinePlan) lifts(setting *Setting, memory SettingMemory) bool {
 
 // holdsLock notes that our lock is where it is wanted.
 func (mp *machinePlan) holdsLock(j *judgement) {
-	if part := &j.w.parts[0]; j.w.set == True && j.after.Calls[part.Flag].Word == lockedWord {
+	if part := &j.w.parts[0]; j.w.set == True && j.after.Call(part.Flag).Word == lockedWord {
 		mp.lock = j.w
 	}
 }
@@ -86,11 +87,9 @@ func (mp *machinePlan) orderedSteps() []Step {
 	}
 	others := mp.steps
 	mp.steps = nil
-	part := mp.lock.parts[0]
-	j := judgement{p: mp.p, mp: mp, m: mp.m, w: mp.lock}
+	j := mp.begin(mp.lock, SettingMemory{})
 	for _, value := range []Value{False, True} {
-		part.word = part.Words[value]
-		part.spell = part.word.Set[0]
+		part := mp.p.preparePart(mp.lock.parts[0].Part, mp.lock.parts[0].Words[value])
 		j.addStep(&part, part.Flag, "", lockedWord)
 	}
 	mp.steps[0].StopsOthers = true

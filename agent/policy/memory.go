@@ -36,12 +36,13 @@ type SettingMemory struct {
 	SeenAtRest bool `json:"seen_at_rest,omitempty"`
 	// Established: all of the value that can be had was in place once, under
 	// enforcement. What somebody changes then is put back at once.
-	Established bool                  `json:"established,omitempty"`
-	Calls       map[string]CallMemory `json:"calls,omitempty"` // by Step.Target
+	Established bool         `json:"established,omitempty"`
+	Calls       []CallMemory `json:"calls,omitempty"` // at most one of each target
 }
 
 // CallMemory is what is remembered of one flag, or of one network adapter.
 type CallMemory struct {
+	Target    string    `json:"target"`          // as Step.Target
 	Word      string    `json:"word,omitempty"`  // what we wrote last
 	Prior     string    `json:"prior,omitempty"` // what was shown before we wrote first
 	WrittenAt time.Time `json:"written_at,omitzero"`
@@ -139,16 +140,35 @@ func (m VMMemory) changeCall(step Step, change func(*CallMemory)) VMMemory {
 	return m
 }
 
-// setCall changes one call, and no map that others may hold.
+// setCall changes one call, and nothing that others may hold.
 func (s *SettingMemory) setCall(target string, change func(*CallMemory)) {
-	call := s.Calls[target]
-	call.LastDrifts = slices.Clone(call.LastDrifts)
-	change(&call)
-	s.Calls = maps.Clone(s.Calls)
-	if s.Calls == nil {
-		s.Calls = make(map[string]CallMemory)
+	s.Calls = slices.Clone(s.Calls)
+	call := s.find(target)
+	if call == nil {
+		s.Calls = append(s.Calls, CallMemory{Target: target})
+		call = &s.Calls[len(s.Calls)-1]
 	}
-	s.Calls[target] = call
+	call.LastDrifts = slices.Clone(call.LastDrifts)
+	change(call)
+}
+
+// find is what is remembered of a target, not to be changed; nil if nothing is.
+func (s *SettingMemory) find(target string) *CallMemory {
+	for i := range s.Calls {
+		if s.Calls[i].Target == target {
+			return &s.Calls[i]
+		}
+	}
+	return nil
+}
+
+// Call is what is remembered of a target; all but the target is empty if nothing
+// is.
+func (s *SettingMemory) Call(target string) CallMemory {
+	if call := s.find(target); call != nil {
+		return *call
+	}
+	return CallMemory{Target: target}
 }
 
 // Drifts is how often the setting was found changed after it had been in place.

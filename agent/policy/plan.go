@@ -123,6 +123,9 @@ type planner struct {
 	golden   scopePlan
 	other    scopePlan
 	values   []string // what a machine shows at the catalogue's paths
+	steps    []Step   // room for those of a machine
+	gaps     []Gap    // of all verdicts so far
+	waiting  []int    // the verdicts of what waits
 	result   Result
 }
 
@@ -147,6 +150,7 @@ type wantedPart struct {
 	*Part
 	word   Word
 	spell  string // the way to write it
+	args   []string
 	places []int
 	absent bool // this version does not have the flag
 }
@@ -204,13 +208,14 @@ func (p *planner) preparePart(part *Part, word Word) wantedPart {
 			break
 		}
 	}
+	prepared.args = []string{argument(part.Flag, prepared.spell)}
 	return prepared
 }
 
 // plan plans one machine.
 func (p *planner) plan(m *Machine) {
 	p.values = catalogue.paths.Read(m.VM, p.values)
-	mp := machinePlan{p: p, m: m, memory: p.observed.Memory[m.Key], untouchable: cmp.Or(p.observed.Closed, m.whyUntouchable())}
+	mp := machinePlan{p: p, m: m, memory: p.observed.Memory[m.Key], steps: p.steps[:0], gaps: len(p.gaps), untouchable: cmp.Or(p.observed.Closed, m.whyUntouchable())}
 	if p.document != nil {
 		scope := &p.other
 		if chosen, _ := p.document.scopeOf(m); chosen == &p.document.VMSettings.GoldenImage {
@@ -229,6 +234,7 @@ func (p *planner) plan(m *Machine) {
 
 // take takes what was planned for a machine into the result.
 func (p *planner) take(mp *machinePlan) {
+	p.steps = mp.steps
 	steps := mp.orderedSteps()
 	if p.desired.Enforce {
 		p.result.Steps = append(p.result.Steps, steps...)
@@ -255,7 +261,7 @@ func (p *planner) notCarriedOut() {
 // notify finds who is to be told that machines of theirs have to be suspended or
 // shut down: nobody more often than the policy says.
 func (p *planner) notify() {
-	if p.document == nil || !p.desired.Enforce || p.document.VMSettings.RemindEvery == 0 {
+	if len(p.waiting) == 0 || p.document == nil || !p.desired.Enforce || p.document.VMSettings.RemindEvery == 0 {
 		return
 	}
 	told := make(map[uint32]time.Time)
@@ -264,8 +270,8 @@ func (p *planner) notify() {
 			told[key.UID] = memory.ToldAt
 		}
 	}
-	for i := range p.result.Verdicts {
-		v := &p.result.Verdicts[i]
+	for _, at := range p.waiting {
+		v := &p.result.Verdicts[at]
 		waits := v.Code == protocol.CodeVMRunning || v.Code == protocol.CodeVMInUse
 		if last := told[v.VM.UID]; !waits || !last.IsZero() && p.observed.Now.Sub(last) < p.document.VMSettings.RemindEvery {
 			continue

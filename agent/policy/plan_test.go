@@ -203,7 +203,8 @@ func TestFailuresSlowDown(t *testing.T) {
 	m.after(59 * time.Minute).plan()
 	m.end(m.after(time.Minute).plan(clipboardCall), done)
 	wantVerdict(t, m.shows(windowsVM, clipboardOff).plan(), "clipboard", "in_place ")
-	if call := m.observed.Memory[m.observed.Machines[0].Key].Settings["clipboard"].Calls["--shared-clipboard"]; call.Failures != 0 || call.Prior != "on" {
+	setting := m.observed.Memory[m.observed.Machines[0].Key].Settings["clipboard"]
+	if call := setting.Call("--shared-clipboard"); call.Failures != 0 || call.Prior != "on" {
 		t.Errorf("remembered %+v", call)
 	}
 }

@@ -28,7 +28,7 @@ type Step struct {
 	StopsOthers bool
 
 	part    *Part
-	word    Word
+	word    *Word
 	adapter string // whose word is compared, for a part of adapters
 }
 
@@ -46,11 +46,11 @@ func (s *Step) Proven(vm prlctl.VM, config *prlctl.ConfigPVS) bool {
 	}
 	if s.adapter != "" {
 		at := slices.IndexFunc(vm.Adapters, func(a prlctl.Adapter) bool { return a.Name == s.adapter })
-		return at >= 0 && s.part.satisfies(&s.word, adapterWord(&vm.Adapters[at]))
+		return at >= 0 && s.part.satisfies(s.word, adapterWord(&vm.Adapters[at]))
 	}
 	values := catalogue.paths.Read(vm, nil)
 	shown, known := s.part.show(values, s.part.slots(), config)
-	return known && s.part.satisfies(&s.word, shown)
+	return known && s.part.satisfies(s.word, shown)
 }
 
 // argument is one option with its value. They stand in one argument, so that no
