@@ -92,3 +92,14 @@ func TestCaptures_2_NetworkAdapters(t *testing.T) {
 		t.Errorf("one card with two readings: %v", err)
 	}
 }
+
+// The elements of facts/prlctl.md 6 that policies read.
+func TestReadConfigPVSSharing(t *testing.T) {
+	t.Parallel()
+	const file = `<ParallelsVirtualMachine><Settings><Tools><SharedFolders><HostSharing><Enabled>1</Enabled></HostSharing>
+		<GuestSharing><Enabled>0</Enabled></GuestSharing></SharedFolders><IsolatedVm>1</IsolatedVm></Tools></Settings></ParallelsVirtualMachine>`
+	config, err := ReadConfigPVS([]byte(file))
+	if err != nil || config.GuestSharing != SwitchOff || config.IsolatedVM != SwitchOn {
+		t.Errorf("read %+v, %v", config, err)
+	}
+}

@@ -30,5 +30,6 @@
 // A document that could not be read, an expired head, or none at all is no
 // reason to plan with less: pass the last good document. Only Desired.Released,
 // which a signed head says, ends management: values stay, locks that we placed
-// are lifted.
+// are lifted. A person's `prlagent release --locks` is a plan with Released as
+// well, and monitor mode from then on (H47).
 package policy

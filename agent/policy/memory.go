@@ -87,6 +87,7 @@ func (m VMMemory) Begin(step Step, now time.Time) VMMemory {
 	return m.changeCall(step, func(call *CallMemory) {
 		call.WrittenAt = now.UTC()
 		if step.Unlocks { // the lock stays ours until it is seen to be gone
+			call.Holds = false
 			return
 		}
 		if call.Word == "" {
@@ -102,9 +103,7 @@ func (m VMMemory) End(step Step, outcome Outcome, version string, now time.Time)
 	return m.changeCall(step, func(call *CallMemory) {
 		switch {
 		case outcome.Proven:
-			if call.Holds = !step.Unlocks; call.Holds {
-				call.Wanted = step.Word
-			}
+			call.Wanted, call.Holds = step.Word, true
 			call.Failures, call.FailedAt, call.Code, call.Refused = 0, time.Time{}, "", ""
 		case outcome.NotApplicable:
 			call.Refused, call.Code = version, outcome.Code

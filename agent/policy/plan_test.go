@@ -290,7 +290,11 @@ func TestH45_TheLockIsLast(t *testing.T) {
 	if !again.Steps[0].Unlocks || !again.Steps[0].StopsOthers || again.Steps[0].Restores {
 		t.Errorf("the lock is lifted by %+v", again.Steps[0])
 	}
-	// A crash behind each of the three leaves what the next plan goes on with.
+	// A crash in the middle or behind each of the three leaves what the next plan
+	// goes on with.
+	lift := again.Steps[0]
+	m.observed.Memory[lift.VM] = m.observed.Memory[lift.VM].Begin(lift, m.observed.Now)
+	m.shows(windowsVM).after(time.Minute).plan(clipboardCall, lock)
 	m.end(policy.Result{Steps: again.Steps[:1]}, done)
 	m.shows(windowsVM).after(time.Minute).plan(clipboardCall, lock)
 	m.shows(windowsVM, clipboardOff).plan(lock)
@@ -448,5 +452,18 @@ func TestStepIsProvenByALook(t *testing.T) {
 	}
 	if steps[4].Proven(after.VM, nil) || steps[0].Proven(prlctl.VM{}, nil) {
 		t.Error("proven by nothing")
+	}
+}
+
+// What was there before us stays remembered, whatever is written over it later.
+func TestPriorIsWhatWasThereBeforeUs(t *testing.T) {
+	t.Parallel()
+	const autostart = "Startup and Shutdown/Autostart"
+	m := newMac(t, other(t, `"startup":"manual"`), windowsVM, change{autostart, "start-app"})
+	m.end(m.plan("--autostart=off"), done)
+	m.end(m.shows(windowsVM, change{autostart, "open-window"}).after(time.Hour).plan("--autostart=off"), done)
+	setting := m.observed.Memory[m.observed.Machines[0].Key].Settings["startup"]
+	if call := setting.Call("--autostart"); call.Prior != "start-app" || call.Word != "off" || call.Drifts != 1 || !call.WrittenAt.Equal(noon.Add(time.Hour)) {
+		t.Errorf("remembered %+v", call)
 	}
 }

@@ -23,7 +23,8 @@ type world struct {
 	desired  policy.Desired
 	observed policy.Observed
 	machines []*simMachine
-	lies     int // calls that are about to fail with nothing done
+	lies     int             // calls that are about to be lost with nothing done
+	done     map[string]bool // the machine and the setting of each call
 }
 
 // drawMachine is a random machine.
@@ -147,6 +148,10 @@ func (w *world) carryOut(step policy.Step) {
 		w.lies--
 		return // a crash, or a call that was lost
 	}
+	if w.done == nil {
+		w.done = make(map[string]bool)
+	}
+	w.done[step.VM.String()+" "+step.Setting] = true
 	at := slices.IndexFunc(w.machines, func(s *simMachine) bool { return s.key == step.VM })
 	memory := w.observed.Memory[step.VM].Begin(step, w.observed.Now)
 	outcome := w.machines[at].set(step.Args)
@@ -252,4 +257,31 @@ func (w *world) wantSettled(result policy.Result) {
 			w.t.Fatalf("%s of %s is %s %s: %+v", v.Path, v.VM.ID, v.Verdict, v.Code, v.Gaps)
 		}
 	}
+}
+
+// What monitor mode says it would do is what enforcement then does: the same
+// settings of the same machines (H40).
+func TestH40_MonitorModePredicts(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := &world{t: t, desired: policy.Desired{Document: drawDocument(t), AllowUnprovenLocks: rapid.Bool().Draw(t, "locks")}}
+		w.observed = policy.Observed{Now: noon, Memory: policy.Memory{}}
+		for i := range rapid.IntRange(1, 3).Draw(t, "machines") {
+			s := drawMachine(t, i)
+			s.state, s.noFile = "stopped", false
+			w.machines = append(w.machines, s)
+		}
+		before := w.snapshot()
+		monitored := w.converge()
+		w.wantOnly(before, nil)
+		predicted := make(map[string]bool)
+		for _, step := range monitored.WouldDo {
+			predicted[step.VM.String()+" "+step.Setting] = true
+		}
+		w.desired.Enforce = true
+		w.converge()
+		if !maps.Equal(predicted, w.done) && len(predicted)+len(w.done) > 0 {
+			t.Fatalf("predicted %v, done %v", predicted, w.done)
+		}
+	})
 }
