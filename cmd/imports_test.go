@@ -33,24 +33,23 @@ var (
 // of the Mac and the daemon's start also use the contract itself, for its
 // columns and codes.
 var house = map[string]room{
-	"platform/tool":       {nil, []string{"github.com/rs/zerolog", "golang.org/x/sys", "github.com/creack/pty"}},
-	"platform/plist":      {nil, []string{"howett.net/plist"}},
-	"platform/safefile":   {nil, []string{"golang.org/x/sys"}},
-	"platform/text":       {nil, []string{"golang.org/x/text/width", "golang.org/x/text/unicode/norm"}},
-	"platform":            {leaves, []string{"golang.org/x/sys", "golang.org/x/net/route"}},
-	"prlctl":              {leaves, nil},
-	"launchd":             {leaves, nil},
-	"store":               {[]string{"platform/safefile"}, []string{"go.etcd.io/bbolt", "github.com/rs/zerolog", "golang.org/x/sys"}},
-	"agent/protocol":      {nil, nil},
-	"agent/policy":        {[]string{"agent/protocol", "prlctl"}, nil},
-	"agent/policy/schema": {[]string{"agent/policy"}, []string{"github.com/google/jsonschema-go"}}, // not in the agent
-	"agent/trigger":       {[]string{"agent/protocol"}, nil},                                       // pure: the step of the loop
-	"agent/watch":         {slices.Concat([]string{"agent/trigger"}, contract, machine), []string{"github.com/rs/zerolog", "github.com/fsnotify/fsnotify"}},
-	"agent/outbox":        {slices.Concat(contract, machine), nil},
-	"agent/enforce":       {slices.Concat([]string{"agent/outbox", "agent/lane"}, contract, machine), nil},
-	"agent/lane":          {[]string{"agent/protocol"}, nil},
-	"agent/inventory":     {slices.Concat([]string{"agent/lane"}, contract, machine), []string{"github.com/rs/zerolog"}},
-	"agent/config":        {slices.Concat(contract, machine), []string{"github.com/rs/zerolog"}},
+	"platform/tool":     {nil, []string{"github.com/rs/zerolog", "golang.org/x/sys", "github.com/creack/pty"}},
+	"platform/plist":    {nil, []string{"howett.net/plist"}},
+	"platform/safefile": {nil, []string{"golang.org/x/sys"}},
+	"platform/text":     {nil, []string{"golang.org/x/text/width", "golang.org/x/text/unicode/norm"}},
+	"platform":          {leaves, []string{"golang.org/x/sys", "golang.org/x/net/route"}},
+	"prlctl":            {leaves, nil},
+	"launchd":           {leaves, nil},
+	"store":             {[]string{"platform/safefile"}, []string{"go.etcd.io/bbolt", "github.com/rs/zerolog", "golang.org/x/sys"}},
+	"agent/protocol":    {nil, nil},
+	"agent/policy":      {[]string{"agent/protocol", "prlctl"}, nil},
+	"agent/trigger":     {[]string{"agent/protocol"}, nil}, // pure: the step of the loop
+	"agent/watch":       {slices.Concat([]string{"agent/trigger"}, contract, machine), []string{"github.com/rs/zerolog", "github.com/fsnotify/fsnotify"}},
+	"agent/outbox":      {slices.Concat(contract, machine), nil},
+	"agent/enforce":     {slices.Concat([]string{"agent/outbox", "agent/lane"}, contract, machine), nil},
+	"agent/lane":        {[]string{"agent/protocol"}, nil},
+	"agent/inventory":   {slices.Concat([]string{"agent/lane"}, contract, machine), []string{"github.com/rs/zerolog"}},
+	"agent/config":      {slices.Concat(contract, machine), []string{"github.com/rs/zerolog"}},
 	"agent/checkin": {slices.Concat([]string{"agent/outbox"}, contract, machine),
 		[]string{"github.com/rs/zerolog", "github.com/hashicorp/go-retryablehttp", "github.com/google/uuid"}},
 	"agent/localapi": {slices.Concat(contract, machine), []string{"github.com/rs/zerolog", "golang.org/x/sys"}},
@@ -86,6 +85,9 @@ var house = map[string]room{
 	"cmd/prlsim/demo":                  {[]string{"platform/plist"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
 	// platform/tool for the types of prlctl's Runner; the simulator is only run.
 	"cmd/prlsim/replay": {[]string{"platform/text", "platform/tool", "prlctl"}, []string{"github.com/spf13/cobra"}},
+
+	// No program of the Mac has the policy's schema.
+	"agent/policy/schema": {[]string{"agent/policy"}, []string{"github.com/google/jsonschema-go"}},
 }
 
 // portal gives the portal's own packages below its folder. The two planes do

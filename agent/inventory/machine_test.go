@@ -3,6 +3,7 @@ package inventory
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
 	"prlagent/prlctl"
 	"prlagent/store"
@@ -181,6 +183,37 @@ func TestH12_DescriptionIsBounded(t *testing.T) {
 	l.restart()
 	wantEqual(t, "report of the next process", reportOf(t, l.look()), report)
 	wantEqual(t, "its queries", l.runs()["get"], 0)
+}
+
+// No user gets around a policy by a long description: what a policy looks at is
+// kept of it.
+func TestH12_PolicySeesThroughALongDescription(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../../testdata/prlctl/list-windows-running.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(data, &list); err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Replace(string(list[0]), `"Projects"`, `"`+strings.Repeat("x", maxDescription)+`"`, 1)
+	long = strings.Replace(long, `"net0":`, `"net1":{"enabled":true,"type":"bridged","iface":"en5","state":"disconnected"},"net0":`, 1)
+	var whole prlctl.VM
+	if err := whole.UnmarshalJSON([]byte(long)); err != nil {
+		t.Fatal(err)
+	}
+	kept := bounded(whole)
+	if len(kept.Raw) > maxDescription || len(kept.Raw) == len(whole.Raw) {
+		t.Errorf("%d of %d bytes are kept", len(kept.Raw), len(whole.Raw))
+	}
+	paths := prlctl.NewPaths(policy.Shown()...)
+	if diff := cmp.Diff(paths.Read(whole, nil), paths.Read(kept, nil)); diff != "" {
+		t.Errorf("settings (-whole +kept):\n%s", diff)
+	}
+	if diff := cmp.Diff(whole.Adapters, kept.Adapters); diff != "" || len(kept.Adapters) != 2 {
+		t.Errorf("adapters (-whole +kept):\n%s", diff)
+	}
 }
 
 // A shared machine is one, with everybody who lists it, and its owner's words.

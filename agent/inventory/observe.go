@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
+	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
 	"prlagent/platform"
 	"prlagent/prlctl"
@@ -55,7 +57,8 @@ func wasStarted(state prlctl.State) bool {
 	return word == protocol.StateRunning || word == protocol.StateSuspended
 }
 
-// bounded cuts a description that is too large down to what the columns need.
+// bounded cuts a description that is too large down to what the columns and the
+// policy need.
 func bounded(vm prlctl.VM) prlctl.VM {
 	if len(vm.Raw) <= maxDescription {
 		return vm
@@ -64,22 +67,68 @@ func bounded(vm prlctl.VM) prlctl.VM {
 }
 
 // abridged is a description with nothing but what the columns need, cut to what
-// a report holds.
+// a report holds, and what a policy needs: no user gets around one by a long
+// description.
 func abridged(vm prlctl.VM) prlctl.VM {
-	data, err := json.Marshal(map[string]any{
+	short := map[string]any{
 		"ID": vm.ID, "Name": cutName(vm.Name), "Type": cutText(vm.Type), "OS": cutText(vm.OS), "State": cutText(string(vm.State)),
 		"Uptime":          strconv.FormatInt(int64(vm.Uptime/time.Second), 10),
-		"GuestTools":      map[string]string{"state": cutText(vm.GuestTools.State), "version": cutText(vm.GuestTools.Version)},
-		"Security":        map[string]string{"Encrypted": vm.Security.Encrypted.String()},
-		"SMBIOS settings": map[string]string{"System serial number": cutText(vm.SerialNumber)},
-		"Hardware":        map[string]any{"cpu": map[string]string{"type": cutText(vm.CPUType)}},
+		"GuestTools":      map[string]any{"state": cutText(vm.GuestTools.State), "version": cutText(vm.GuestTools.Version)},
+		"Security":        map[string]any{"Encrypted": vm.Security.Encrypted.String(), "Packed": vm.Security.Packed.String(), "Archived": vm.Security.Archived.String()},
+		"SMBIOS settings": map[string]any{"System serial number": cutText(vm.SerialNumber)},
+		"Hardware":        map[string]any{"cpu": map[string]any{"type": cutText(vm.CPUType)}},
 		"BIOS type":       cutText(vm.BIOSType),
-	})
-	var short prlctl.VM
-	if err != nil || short.UnmarshalJSON(data) != nil {
+	}
+	keepSettings(short, vm)
+	data, err := json.Marshal(short)
+	var kept prlctl.VM
+	if err != nil || kept.UnmarshalJSON(data) != nil {
 		return prlctl.VM{ID: vm.ID} // an id that is none
 	}
-	return short
+	return kept
+}
+
+// Caps of what an abridged description keeps of settings: bytes of a word, which
+// is longer than any of the tool's, and network adapters, of which a real machine
+// has at most as many.
+const (
+	maxSettingWord = 64
+	maxAdapters    = 16
+)
+
+// shownSettings are the places where a policy looks.
+var shownSettings = policy.Shown()
+
+var readSettings = prlctl.NewPaths(shownSettings...)
+
+// keepSettings puts into an abridged description what a policy looks at.
+func keepSettings(short map[string]any, vm prlctl.VM) {
+	cut := func(word string) string { return protocol.CutText(word, maxSettingWord) }
+	for i, value := range readSettings.Read(vm, nil) {
+		if value != "" {
+			putAt(short, strings.Split(shownSettings[i], "/"), cut(value))
+		}
+	}
+	for _, adapter := range vm.Adapters[:min(len(vm.Adapters), maxAdapters)] {
+		for key, value := range map[string]string{"type": adapter.Type, "iface": adapter.Iface, "state": adapter.State, "enabled": adapter.Enabled.String()} {
+			if value != "" {
+				putAt(short, []string{"Hardware", adapter.Name, key}, cut(value))
+			}
+		}
+	}
+}
+
+// putAt puts a value below these keys.
+func putAt(object map[string]any, keys []string, value string) {
+	for _, key := range keys[:len(keys)-1] {
+		below, is := object[key].(map[string]any)
+		if !is {
+			below = make(map[string]any)
+			object[key] = below
+		}
+		object = below
+	}
+	object[keys[len(keys)-1]] = value
 }
 
 // writtenFiles are what a machine's process writes while it runs: its log, all

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -95,6 +96,7 @@ type index struct {
 	byName map[string]*Setting
 	paths  *prlctl.Paths
 	slots  map[string]int // place in the description -> its index in what paths reads
+	shown  []string       // the places, in the order of the indices
 }
 
 // catalogue is the index of Settings.
@@ -102,24 +104,27 @@ var catalogue = newIndex(Settings)
 
 func newIndex(settings []Setting) index {
 	made := index{byName: make(map[string]*Setting), slots: make(map[string]int)}
-	var paths []string
 	for i := range settings {
 		made.byName[settings[i].Name] = &settings[i]
 		for _, part := range settings[i].Parts {
 			for _, path := range part.Shown {
 				if _, has := made.slots[path]; !has {
-					made.slots[path] = len(paths)
-					paths = append(paths, path)
+					made.slots[path] = len(made.shown)
+					made.shown = append(made.shown, path)
 				}
 			}
 		}
 	}
-	made.paths = prlctl.NewPaths(paths...)
+	made.paths = prlctl.NewPaths(made.shown...)
 	return made
 }
 
 // Find is the setting of that name; nil if the catalogue has none.
 func Find(name string) *Setting { return catalogue.byName[name] }
+
+// Shown are the places in a description where settings are read. Who keeps less than the whole
+// description keeps these, and the network adapters.
+func Shown() []string { return slices.Clone(catalogue.shown) }
 
 // show is what a machine shows for a part, as it is compared: known is false
 // where it shows nothing. values are what the paths of the catalogue read.

@@ -103,7 +103,7 @@ func (m VMMemory) End(step Step, outcome Outcome, version string, now time.Time)
 	return m.changeCall(step, func(call *CallMemory) {
 		switch {
 		case outcome.Proven:
-			call.Wanted, call.Holds = step.Word, true
+			call.Wanted, call.Holds = step.word.Set[0], true
 			call.Failures, call.FailedAt, call.Code, call.Refused = 0, time.Time{}, "", ""
 		case outcome.NotApplicable:
 			call.Refused, call.Code = version, outcome.Code

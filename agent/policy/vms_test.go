@@ -282,6 +282,12 @@ func TestH43_FlagsThatTheVersionLacks(t *testing.T) {
 	wantVerdict(t, result, "clipboard", "not_applicable unrecognized_option")
 	wantVerdict(t, result, "no_share_mac_folders", "pending not_set_yet")
 	wantCalls(t, result.Steps, "--shf-host=off", "--shf-host-defined=off", "--shf-host-automount=off", "--tools-autoupdate=off")
+	// Whichever spelling was written, what is remembered is one and the same.
+	update := result.Steps[len(result.Steps)-1]
+	memory := result.Memory[update.VM].Begin(update, noon).End(update, policy.Outcome{Proven: true}, "", noon)
+	if setting := memory.Settings["no_tools_autoupdate"]; setting.Call(update.Target).Wanted != "no" || setting.Call(update.Target).Word != "off" {
+		t.Errorf("remembered %+v", setting)
+	}
 	m = machineOf(t, windowsVM, change{"SmartMount/enabled", true}, change{"Host Shared Folders/enabled", false}, change{"Host defined sharing", "Off"})
 	observed.Machines[0] = m
 	wantVerdict(t, policy.Plan(policy.Desired{Document: wants, Enforce: true}, observed), "no_share_mac_folders", "partial unrecognized_option")
