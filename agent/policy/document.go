@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -141,14 +142,7 @@ func (d *Document) scopeOf(m *Machine) (*Scope, string) {
 }
 
 // InGroup reports whether the document names the group.
-func (d *Document) InGroup(group string) bool {
-	for _, name := range d.Groups {
-		if name == group {
-			return true
-		}
-	}
-	return false
-}
+func (d *Document) InGroup(group string) bool { return slices.Contains(d.Groups, group) }
 
 // Reading a document: which member is read by what. A member without a reader
 // is ignored.

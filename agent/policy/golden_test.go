@@ -71,6 +71,9 @@ func TestGoldenPlans(t *testing.T) {
 
 func wantGolden(t *testing.T, name, got string) {
 	t.Helper()
+	if found := dishonest.FindString(got); found != "" {
+		t.Errorf("the plan says %q", found)
+	}
 	path := filepath.Join("testdata", "plans", name+".txt")
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
