@@ -7,7 +7,10 @@ package agentapi
 
 import (
 	"context"
+	"hash/fnv"
 	"os"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -20,6 +23,7 @@ import (
 // deviceKeeper finds and keeps devices.
 type deviceKeeper interface {
 	Device(ctx context.Context, key storage.Key) (storage.Device, error)
+	LiveIDs(ctx context.Context, serial string, limit int) ([]string, error)
 	Save(ctx context.Context, change storage.Change) error
 }
 
@@ -44,6 +48,17 @@ type Server struct {
 	now           func() time.Time
 	sourceLimiter *rateLimiter // enrollments per network address
 	serialLimiter *rateLimiter // enrollments per Mac
+	serialLocks   serialLocks
+}
+
+// serialLocks let one enrollment of a serial number be decided at a time: two that
+// find it unknown would make two devices of it (H57).
+type serialLocks [64]sync.Mutex
+
+func (l *serialLocks) of(serial string) *sync.Mutex {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(strings.ToUpper(serial)))
+	return &l[sum.Sum32()%uint32(len(l))]
 }
 
 // maxLimited is how many addresses or Macs a limiter remembers.
