@@ -172,7 +172,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 		connect: func(c config.Config, host protocol.Host, state *store.Store, box *outbox.Outbox) exchanger {
 			version, _ := localapi.BuildVersion()
 			return checkin.New(checkin.Options{
-				ServerURL: c.ServerURL, ContentURL: c.ContentURL, Secret: c.EnrollmentSecret.Reveal(), Group: c.Group,
+				ServerURL: c.ServerURL, ContentURL: c.ContentURL, Secret: c.EnrollmentSecret.Reveal(), SiteID: c.SiteID, Group: c.Group,
 				PolicyKeys: c.PolicyKeys, Certificates: c.ServerCertificates, Proxy: c.Proxy,
 				Timing: c.Timing,
 				Store:  state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,

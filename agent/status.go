@@ -103,7 +103,7 @@ func (l *loop) assemble() localapi.Status {
 		ToolRuns: l.agent.parts.toolRuns(),
 	}
 	status.Portal = localapi.PortalStatus{
-		Enrollment: state.Enrollment, DeviceID: state.DeviceID, Group: state.Group,
+		Enrollment: state.Enrollment, DeviceID: state.DeviceID, KeyID: state.KeyID, Group: state.Group,
 		LastAttemptAt: utc(state.LastAttempt), LastSuccessAt: utc(state.LastSuccess),
 		LastCode: state.LastCode, LastDetail: state.LastError, Failures: l.state.Limits.Failures, Sequence: state.Sequence,
 	}

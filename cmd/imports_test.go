@@ -61,13 +61,14 @@ var house = map[string]room{
 	"cmd/prlagent":     {[]string{"cmd/prlagent/..."}, nil},
 	"cmd/prlagent/cli": {[]string{"agent/localapi", "agent/policy", "agent/protocol", "platform/..."}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
 	"cmd/prlportal":    {[]string{"cmd/prlportal/cli"}, nil},
-	"cmd/prlportal/cli": {slices.Concat(portal("adminapi", "fleet", "httpapi", "query", "server", "site"), []string{"agent/protocol", "platform/plist", "platform/safefile", "platform/text"}),
+	"cmd/prlportal/cli": {slices.Concat(portal("adminapi", "audit", "fleet", "httpapi", "query", "server", "site"), []string{"agent/protocol", "platform/plist", "platform/safefile", "platform/text"}),
 		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/uuid"}},
-	"cmd/prlportal/server": {slices.Concat(portal("adminapi", "agentapi", "fleet", "httpapi", "limit", "site", "storage"), []string{"agent/protocol", "platform/safefile"}),
+	"cmd/prlportal/server": {slices.Concat(portal("adminapi", "agentapi", "audit", "fleet", "httpapi", "limit", "site", "storage"), []string{"agent/protocol", "platform/safefile"}),
 		[]string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/agentapi": {slices.Concat(portal("httpapi", "limit", "secret", "site", "storage"), []string{"agent/protocol", "platform/text"}), // no query: an agent asks for nothing of another
 		[]string{"github.com/rs/zerolog", "github.com/google/uuid"}},
-	"cmd/prlportal/adminapi": {slices.Concat(portal("fleet", "httpapi", "query", "site", "storage"), []string{"agent/protocol", "platform/text"}), []string{"github.com/rs/zerolog"}},
+	"cmd/prlportal/adminapi": {slices.Concat(portal("audit", "fleet", "httpapi", "query", "site", "storage"), []string{"agent/protocol", "platform/text"}), []string{"github.com/google/uuid", "github.com/rs/zerolog"}},
+	"cmd/prlportal/audit":    {nil, nil},
 	"cmd/prlportal/fleet":    {slices.Concat(portal("query", "storage"), []string{"agent/protocol"}), nil},
 	"cmd/prlportal/httpapi":  {[]string{"agent/protocol", "platform/text"}, []string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/query":    {[]string{"agent/protocol", "platform/text"}, nil}, // pure: columns and cells
@@ -77,7 +78,7 @@ var house = map[string]room{
 	"cmd/prlportal/limit":    {nil, []string{"golang.org/x/time/rate"}},
 	// What only tests import.
 	"cmd/prlportal/storage/storagetest": {slices.Concat(portal("secret", "storage"), []string{"agent/protocol"}), []string{"github.com/google/go-cmp"}},
-	"cmd/prlportal/portaltest": {slices.Concat(portal("adminapi", "fleet", "server", "site", "storage"), []string{"agent/protocol"}),
+	"cmd/prlportal/portaltest": {slices.Concat(portal("adminapi", "audit", "fleet", "server", "site", "storage"), []string{"agent/protocol"}),
 		[]string{"github.com/getkin/kin-openapi", "github.com/google/uuid", "github.com/rs/zerolog"}},
 	"cmd/prlportal/portaltest/hostile": {nil, nil},
 	"cmd/prlsim":                       {[]string{"cmd/prlsim/..."}, nil},

@@ -73,7 +73,7 @@ func (s *site) serve(t testing.TB, timing map[string]any) {
 	t.Helper()
 	ready := s.portal + ".url"
 	runProgram(t, s.folder, "prlportal", "init", s.portal)
-	s.portalPID = startProgram(t, s.folder, "prlportal", "serve", "--dir", s.portal, "--listen", "127.0.0.1:0", "--ready-file", ready)
+	s.portalPID = startProgram(t, s.folder, "prlportal", "serve", "--demo", "--dir", s.portal, "--listen", "127.0.0.1:0", "--ready-file", ready)
 	waitUntil(t, func() bool { data, err := os.ReadFile(ready); return err == nil && len(data) > 0 })
 	url, err := os.ReadFile(ready)
 	if err != nil {

@@ -232,7 +232,7 @@ func servePortal(ts *testscript.TestScript, address string) {
 	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
 		ts.Check(err)
 	}
-	started := s.start(ts, portalName, ts.Getenv("PORTAL_LOG"), "prlportal", "serve", "--listen", address, "--ready-file", ready)
+	started := s.start(ts, portalName, ts.Getenv("PORTAL_LOG"), "prlportal", "serve", "--demo", "--listen", address, "--ready-file", ready)
 	var url string
 	started.awaitReady(ts, func() bool {
 		content, err := os.ReadFile(ready)

@@ -27,6 +27,7 @@ type Options struct {
 	ServerURL    *url.URL // nil: not configured, every Do says so
 	ContentURL   *url.URL // nil: no policy is fetched
 	Secret       string
+	SiteID       string // that the configuration names; empty where it names none
 	Group        string // managed; empty = the portal says
 	PolicyKeys   []protocol.TrustedKey
 	Certificates []*x509.Certificate // replace the system's roots where present
@@ -222,6 +223,14 @@ func (c *Client) adoptIdentity(who Identity) error {
 	}
 	c.identity = who
 	return nil
+}
+
+// noteRequest remembers the id of an enrollment that is about to be sent. It is
+// written with what the portal answers.
+func (c *Client) noteRequest(id protocol.RequestID) {
+	c.stateMutex.Lock()
+	defer c.stateMutex.Unlock()
+	c.identity.lastRequest = id
 }
 
 // Do is one check-in: it enrolls if it must, sends what is left unanswered, then

@@ -5,10 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
-
-	"github.com/google/uuid"
 
 	"prlagent/agent/protocol"
 )
@@ -31,10 +30,32 @@ func (e *exchange) ensureEnrolled() error {
 	return err
 }
 
-// enroll asks for a token with a proof of the device key (H01).
+// enroll asks for a token with a proof of the device key (H01). Where the portal
+// has a newer proof, as of a request whose answer was lost, one more is made that
+// is newer still.
 func (e *exchange) enroll() error {
+	now := e.client.options.Now()
+	err := e.askForToken(now)
+	var problem protocol.Problem
+	if !errors.As(err, &problem) || problem.Name() != protocol.ProblemEnrollmentReplay {
+		return err
+	}
+	newer := now
+	if asked := time.UnixMilli(int64(min(problem.Expected, math.MaxInt64))); asked.After(now) {
+		if asked.Sub(now) > protocol.EnrollmentLife {
+			return err // no portal of ours has one of then
+		}
+		newer = asked
+	}
+	return e.askForToken(newer)
+}
+
+// askForToken sends one proof, of the time given or later.
+func (e *exchange) askForToken(at time.Time) error {
 	who := e.client.currentIdentity()
 	who.serial = cmp.Or(who.serial, who.gainedSerial(e.client.options.Host)) // kept once the portal has it
+	who.lastRequest = protocol.NewRequestID(at, who.lastRequest)
+	e.client.noteRequest(who.lastRequest)
 	body, err := e.enrollmentRequest(who)
 	if err != nil {
 		return err
@@ -66,12 +87,9 @@ func (e *exchange) enroll() error {
 
 // enrollmentRequest is the signed request.
 func (e *exchange) enrollmentRequest(who Identity) ([]byte, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("make request id: %w", err)
-	}
 	payload, err := json.Marshal(protocol.EnrollRequest{
-		RequestID: id.String(), Secret: e.client.options.Secret,
+		RequestID: who.lastRequest.String(), Secret: e.client.options.Secret,
+		Origin: originOf(e.client.options.ServerURL), SiteID: e.client.options.SiteID,
 		Serial: who.serial, HardwareUUID: who.hardwareUUID, DeviceKey: publicKey(who.key),
 		AgentVersion: e.client.options.Version, Epoch: e.client.options.Store.Epoch(),
 		GroupHint: e.client.options.Group, SentAt: e.client.options.Now().UTC().Truncate(time.Second),

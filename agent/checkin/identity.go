@@ -46,6 +46,7 @@ type Identity struct {
 	key          ed25519.PrivateKey
 	token        string
 	marks        map[string]markRecord // by markKey; a copy of those in the store, which may be lost (H65)
+	lastRequest  protocol.RequestID    // of the last enrollment; those of one device rise (H54)
 }
 
 // identityFile is node.json.
@@ -59,7 +60,8 @@ type identityFile struct {
 	GroupHint    string `json:"group_hint,omitempty"`
 	Token        string `json:"token,omitempty"`
 
-	HeadMarks map[string]markRecord `json:"head_marks,omitempty"`
+	HeadMarks   map[string]markRecord `json:"head_marks,omitempty"`
+	LastRequest string                `json:"last_request,omitempty"`
 }
 
 const identityVersion = 1
@@ -125,11 +127,15 @@ func parseIdentity(data []byte) (Identity, error) {
 		len(file.Seed) != ed25519.SeedSize || file.HardwareUUID == "" {
 		return Identity{}, errDamaged
 	}
-	return Identity{
+	known := Identity{
 		DeviceID: file.DeviceID, Origin: file.Origin, GroupHint: file.GroupHint,
 		serial: file.Serial, hardwareUUID: file.HardwareUUID,
 		key: ed25519.NewKeyFromSeed(file.Seed), token: file.Token, marks: file.HeadMarks,
-	}, nil
+	}
+	if last, err := protocol.ParseRequestID(file.LastRequest); err == nil {
+		known.lastRequest = last
+	}
+	return known, nil
 }
 
 // belongsTo compares with what is known of the Mac: a fact that could not be
@@ -150,11 +156,15 @@ func (i Identity) gainedSerial(host protocol.Host) string {
 
 // Save writes node.json, 0600.
 func (i Identity) Save(path string) error {
-	data, err := json.Marshal(identityFile{
+	file := identityFile{
 		Version: identityVersion, Seed: i.key.Seed(), Serial: i.serial, HardwareUUID: i.hardwareUUID,
 		DeviceID: i.DeviceID, Origin: i.Origin, GroupHint: i.GroupHint, Token: i.token,
 		HeadMarks: i.marks,
-	})
+	}
+	if i.lastRequest != (protocol.RequestID{}) {
+		file.LastRequest = i.lastRequest.String()
+	}
+	data, err := json.Marshal(file)
 	if err != nil {
 		return fmt.Errorf("encode identity: %w", err)
 	}
@@ -207,13 +217,12 @@ func (i Identity) Format(state fmt.State, _ rune) {
 func (i Identity) MarshalText() ([]byte, error) { return []byte("device " + i.DeviceID), nil }
 
 // originOf is what a token is bound to: scheme, host and port.
-func originOf(location *url.URL) string {
-	if location == nil {
+func originOf(location *url.URL) string { return protocol.OriginOf(location) }
+
+// keyID is the short name of the device key; empty before there is one.
+func (i Identity) keyID() string {
+	if i.key == nil {
 		return ""
 	}
-	port := location.Port()
-	if port == "" {
-		port = "443"
-	}
-	return location.Scheme + "://" + strings.ToLower(location.Hostname()) + ":" + port
+	return protocol.KeyID(publicKey(i.key))
 }

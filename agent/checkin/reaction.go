@@ -39,13 +39,18 @@ var neverRepeated = map[string]bool{
 // enrollmentConditions are codes that describe the enrollment until the next
 // success; an outage does not change them.
 var enrollmentConditions = map[protocol.Code]retryPace{
-	protocol.CodeEnrollmentPending: retryUsual,
-	protocol.CodeEnrollmentRefused: retryUsual,
-	protocol.CodeEnrollmentClosed:  retryHourly,
-	protocol.CodeDeviceRevoked:     retryHourly,
-	protocol.CodeDeviceRetired:     retryHourly,
-	protocol.CodeDuplicateIdentity: retryHourly,
-	protocol.CodeIdentityReset:     retryUsual,
+	protocol.CodeEnrollmentPending:     retryUsual,
+	protocol.CodeEnrollmentRefused:     retryUsual,
+	protocol.CodeEnrollmentClosed:      retryHourly,
+	protocol.CodeEnrollmentWrongPortal: retryUsual,
+	protocol.CodeEnrollmentStale:       retryUsual,
+	protocol.CodeEnrollmentReplayed:    retryUsual,
+	protocol.CodeEnrollmentRejected:    retryHourly,
+	protocol.CodePendingKeysFull:       retryUsual,
+	protocol.CodeDeviceRevoked:         retryHourly,
+	protocol.CodeDeviceRetired:         retryHourly,
+	protocol.CodeDuplicateIdentity:     retryHourly,
+	protocol.CodeIdentityReset:         retryUsual,
 }
 
 // retryPace says how soon another attempt makes sense.

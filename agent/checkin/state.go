@@ -13,7 +13,7 @@ const (
 	EnrollmentNone          = "not_enrolled"
 	EnrollmentPending       = "pending"
 	EnrollmentDone          = "enrolled"
-	EnrollmentRefused       = "refused" // wrong secret, or the portal takes no new devices
+	EnrollmentRefused       = "refused" // as by a wrong secret, a wrong clock, or a portal that takes no new devices
 	EnrollmentRevoked       = "revoked"
 	EnrollmentRetired       = "retired"
 	EnrollmentDuplicate     = "duplicate"
@@ -25,6 +25,7 @@ type State struct {
 	Enrollment  string         `json:"enrollment"` // one of the Enrollment words
 	Server      string         `json:"server,omitempty"`
 	DeviceID    string         `json:"device_id,omitempty"`
+	KeyID       string         `json:"key_id,omitempty"` // of the device key, which an administrator compares (H55)
 	Group       protocol.Group `json:"group"`
 	LastAttempt time.Time      `json:"last_attempt,omitzero"` // since the agent started
 	LastSuccess time.Time      `json:"last_success,omitzero"`
@@ -41,13 +42,18 @@ type State struct {
 // enrollmentWords says what a condition is called; a pending or a reset
 // enrollment with a token of before is still one.
 var enrollmentWords = map[protocol.Code]string{
-	protocol.CodeEnrollmentPending: EnrollmentPending,
-	protocol.CodeEnrollmentRefused: EnrollmentRefused,
-	protocol.CodeEnrollmentClosed:  EnrollmentRefused,
-	protocol.CodeDeviceRevoked:     EnrollmentRevoked,
-	protocol.CodeDeviceRetired:     EnrollmentRetired,
-	protocol.CodeDuplicateIdentity: EnrollmentDuplicate,
-	protocol.CodeIdentityReset:     EnrollmentForeign,
+	protocol.CodeEnrollmentPending:     EnrollmentPending,
+	protocol.CodeEnrollmentRefused:     EnrollmentRefused,
+	protocol.CodeEnrollmentClosed:      EnrollmentRefused,
+	protocol.CodeEnrollmentWrongPortal: EnrollmentRefused,
+	protocol.CodeEnrollmentStale:       EnrollmentRefused,
+	protocol.CodeEnrollmentReplayed:    EnrollmentRefused,
+	protocol.CodeEnrollmentRejected:    EnrollmentRefused,
+	protocol.CodePendingKeysFull:       EnrollmentRefused,
+	protocol.CodeDeviceRevoked:         EnrollmentRevoked,
+	protocol.CodeDeviceRetired:         EnrollmentRetired,
+	protocol.CodeDuplicateIdentity:     EnrollmentDuplicate,
+	protocol.CodeIdentityReset:         EnrollmentForeign,
 }
 
 // State gives a consistent picture, also while a Do runs. What the store cannot
@@ -80,7 +86,7 @@ func (c *Client) State() State {
 	}
 	c.stateMutex.Lock()
 	defer c.stateMutex.Unlock()
-	state.DeviceID = c.identity.DeviceID
+	state.DeviceID, state.KeyID = c.identity.DeviceID, c.identity.keyID()
 	state.LastAttempt, state.LastCode, state.LastError = c.status.lastAttempt, c.status.lastCode, c.status.lastError
 	state.RetryAt = c.status.retryAt
 	state.Enrollment = EnrollmentNone

@@ -16,6 +16,7 @@ type Config struct {
 	ServerURL          *url.URL // https, without trailing slash; nil = no portal, observe only
 	ContentURL         *url.URL // https; ServerURL/v1/content unless set; nil without a ServerURL
 	EnrollmentSecret   Secret
+	SiteID             string // of the portal's site; empty = any behind ServerURL (H54)
 	Group              string // empty = the portal says (H08)
 	PolicyKeys         []protocol.TrustedKey
 	CommandKeys        []protocol.TrustedKey

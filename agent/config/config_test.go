@@ -506,7 +506,7 @@ func TestFingerprintFollowsEveryKey(t *testing.T) {
 	t.Parallel()
 	trusted, _ := key(t)
 	values := dict{
-		"ServerURL": "https://portal.example", "ContentURL": "https://cdn.example", "EnrollmentSecret": "canary", "Group": "x",
+		"ServerURL": "https://portal.example", "ContentURL": "https://cdn.example", "EnrollmentSecret": "canary", "SiteID": "5b1f6c3e-8d0a-4c1b-9e57-0f6a2d3c4b5e", "Group": "x",
 		"PolicyKeys": []any{trusted}, "CommandKeys": []any{trusted}, "AllowedCommands": []any{}, "DestructiveLimit": dict{"Count": 1},
 		"ServerCertificates": []any{certificateDER(t)}, "Mode": "enforce", "Proxy": "http://user:hush@proxy.example",
 		"LogLevel": "warn", "VendorGates": true, "Timing": dict{"Tick": 1},

@@ -56,6 +56,12 @@ var keyTable = []keyRow{
 		secret: true,
 	},
 	{
+		name: "SiteID", valueType: "string, UUID", defaultWords: "", trusted: true,
+		doc:   "The site of the portal; an enrollment is worth nothing at another one.",
+		parse: singleValue(parseSiteID, func(c *Config) *string { return &c.SiteID }),
+		show:  func(c Config) string { return c.SiteID },
+	},
+	{
 		name: "Group", valueType: "string of a-z, 0-9, '.', '_' and '-'", defaultWords: "", trusted: true,
 		doc:               "The Mac's group; wins over whatever the portal says.",
 		parse:             singleValue(parseGroup, func(c *Config) *string { return &c.Group }),

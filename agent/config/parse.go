@@ -194,6 +194,18 @@ func parseName(found any) (string, error) {
 	return typed, nil
 }
 
+// parseSiteID reads the id of a site, which 'prlportal init' makes.
+func parseSiteID(found any) (string, error) {
+	id, isString := typedText(found)
+	if !isString {
+		return "", wrongType(found, "a string")
+	}
+	if id = strings.ToLower(id); !protocol.ValidName(id) {
+		return "", errors.New("found an unusable string, expected the site_id of the portal's config.json")
+	}
+	return id, nil
+}
+
 // maxGroup is the longest group id in bytes.
 const maxGroup = 64
 

@@ -103,6 +103,7 @@ type PortalStatus struct {
 	URL           string         `json:"url,omitempty"`
 	Enrollment    string         `json:"enrollment"` // one of the Enrollment words of package checkin
 	DeviceID      string         `json:"device_id,omitempty"`
+	KeyID         string         `json:"key_id,omitempty"` // of the device key; no secret
 	Group         protocol.Group `json:"group,omitzero"`
 	LastAttemptAt time.Time      `json:"last_attempt_at,omitzero"`
 	LastSuccessAt time.Time      `json:"last_success_at,omitzero"`

@@ -90,32 +90,37 @@ const (
 	CodeToolsUntrusted Code = "tools_untrusted"
 	CodeToolsChanged   Code = "tools_changed"
 
-	CodeNotConfigured      Code = "not_configured"
-	CodeConfigInvalid      Code = "config_invalid"
-	CodeConfigUnreadable   Code = "config_unreadable"
-	CodeConfigUnknownKey   Code = "config_unknown_key"
-	CodeConfigNestedKey    Code = "config_nested_key"
-	CodeConfigNoKeys       Code = "config_no_keys"
-	CodeConfigMixedSource  Code = "config_ignored_local"
-	CodeLocallyManaged     Code = "locally_managed"
-	CodeEnrollmentRefused  Code = "enrollment_refused"
-	CodeEnrollmentPending  Code = "enrollment_pending"
-	CodeEnrollmentClosed   Code = "enrollment_closed"
-	CodeNotEnrolled        Code = "not_enrolled"
-	CodeDeviceUnknown      Code = "device_unknown"
-	CodeDeviceRevoked      Code = "device_revoked"
-	CodeDeviceRetired      Code = "device_retired"
-	CodeDuplicateIdentity  Code = "duplicate_identity"
-	CodeSequenceConflict   Code = "sequence_conflict"
-	CodeEpochRenewed       Code = "epoch_renewed"
-	CodeIdentityReset      Code = "identity_reset"
-	CodeIdentityUnreadable Code = "identity_unreadable"
-	CodePortalUnreachable  Code = "portal_unreachable"
-	CodePortalCertificate  Code = "portal_certificate"
-	CodePortalRefused      Code = "portal_refused"
-	CodePortalOutage       Code = "portal_outage"
-	CodePortalReplyInvalid Code = "portal_reply_invalid"
-	CodePortalBusy         Code = "portal_busy"
+	CodeNotConfigured         Code = "not_configured"
+	CodeConfigInvalid         Code = "config_invalid"
+	CodeConfigUnreadable      Code = "config_unreadable"
+	CodeConfigUnknownKey      Code = "config_unknown_key"
+	CodeConfigNestedKey       Code = "config_nested_key"
+	CodeConfigNoKeys          Code = "config_no_keys"
+	CodeConfigMixedSource     Code = "config_ignored_local"
+	CodeLocallyManaged        Code = "locally_managed"
+	CodeEnrollmentRefused     Code = "enrollment_refused"
+	CodeEnrollmentPending     Code = "enrollment_pending"
+	CodeEnrollmentClosed      Code = "enrollment_closed"
+	CodeEnrollmentWrongPortal Code = "enrollment_wrong_portal"
+	CodeEnrollmentStale       Code = "enrollment_stale"
+	CodeEnrollmentReplayed    Code = "enrollment_replayed"
+	CodeEnrollmentRejected    Code = "enrollment_rejected"
+	CodePendingKeysFull       Code = "pending_keys_full"
+	CodeNotEnrolled           Code = "not_enrolled"
+	CodeDeviceUnknown         Code = "device_unknown"
+	CodeDeviceRevoked         Code = "device_revoked"
+	CodeDeviceRetired         Code = "device_retired"
+	CodeDuplicateIdentity     Code = "duplicate_identity"
+	CodeSequenceConflict      Code = "sequence_conflict"
+	CodeEpochRenewed          Code = "epoch_renewed"
+	CodeIdentityReset         Code = "identity_reset"
+	CodeIdentityUnreadable    Code = "identity_unreadable"
+	CodePortalUnreachable     Code = "portal_unreachable"
+	CodePortalCertificate     Code = "portal_certificate"
+	CodePortalRefused         Code = "portal_refused"
+	CodePortalOutage          Code = "portal_outage"
+	CodePortalReplyInvalid    Code = "portal_reply_invalid"
+	CodePortalBusy            Code = "portal_busy"
 
 	CodePossiblyCaptive     Code = "possibly_captive"
 	CodeNetworkSignIn       Code = "network_sign_in"
@@ -278,32 +283,37 @@ var Codes = map[Code]CodeText{
 	CodeToolsUntrusted: {Failure, "The Parallels tools do not carry the vendor's signature; the agent does not run them.", "Reinstall Parallels Desktop."},
 	CodeToolsChanged:   {Warning, "A Parallels tool was exchanged while the agent used it; what it said does not count.", "Nothing to do after an update. Else find out what exchanges the application, and let administrators only change it."},
 
-	CodeNotConfigured:      {Info, "No portal is configured; the agent observes and reports locally only.", "Install a configuration profile for org.prlagent.agent that has ServerURL."},
-	CodeConfigInvalid:      {Failure, "The configuration has a value that cannot be used.", "Correct the named key in the profile or config.plist."},
-	CodeConfigUnreadable:   {Failure, "The configuration is there and cannot be read; what was in force stays.", "Install the profile again. For config.plist check that it is a whole property list, and belongs to root with the mode 0600."},
-	CodeConfigUnknownKey:   {Warning, "The configuration has a key that is not read, and is close to one that is.", "Correct the key's name in the profile or config.plist."},
-	CodeConfigNestedKey:    {Warning, "Keys of the configuration stand inside a dictionary, where they are not read.", "Move them to the top level of the settings for org.prlagent.agent."},
-	CodeConfigNoKeys:       {Warning, "The configuration is there, and has none of the agent's keys.", "Check the profile's settings for org.prlagent.agent: they need at least ServerURL."},
-	CodeConfigMixedSource:  {Info, "Trust keys in config.plist are ignored because a profile is installed.", "Remove them from config.plist."},
-	CodeLocallyManaged:     {Info, "The configuration comes from root's config.plist, not from MDM.", ""},
-	CodeEnrollmentRefused:  {Failure, "The portal refused the enrollment.", "Check EnrollmentSecret in the profile against the portal's."},
-	CodeEnrollmentPending:  {Warning, "The enrollment waits for an administrator's approval.", "Approve the device in the portal: 'prlportal approve DEVICE'."},
-	CodeEnrollmentClosed:   {Failure, "The portal does not take new devices.", "Open enrollment in the portal."},
-	CodeNotEnrolled:        {Warning, "The Mac is not enrolled yet.", "The agent tries again by itself; 'prlagent checkin' tries now."},
-	CodeDeviceUnknown:      {Warning, "The portal does not know this device; the agent enrolls again.", "Nothing to do: the agent enrolls anew."},
-	CodeDeviceRevoked:      {Failure, "The portal has revoked this device.", "Ask the portal's administrator."},
-	CodeDeviceRetired:      {Failure, "The portal has retired this device.", "Ask the portal's administrator."},
-	CodeDuplicateIdentity:  {Failure, "Two Macs report under one identity.", "Retire one of them in the portal and enroll it again."},
-	CodeSequenceConflict:   {Warning, "The portal has another report under this number.", "The agent goes on with a new number by itself."},
-	CodeEpochRenewed:       {Warning, "The portal asked for a number of reports that cannot be; this Mac reports from the beginning, in a new epoch.", "Find out what answers in the portal's place, or repair its database."},
-	CodeIdentityReset:      {Warning, "The identity on disk belongs to another Mac and was discarded.", "Nothing to do: the agent enrolls anew."},
-	CodeIdentityUnreadable: {Failure, "The agent's identity on this Mac cannot be read or kept.", "Check node.json in the state folder: a file of root's with the mode 0600, on a disk with room."},
-	CodePortalUnreachable:  {Warning, "The portal cannot be reached.", "Check the network and ServerURL."},
-	CodePortalCertificate:  {Failure, "The portal's certificate is not trusted.", "Check ServerCertificates in the profile, or a captive network in between."},
-	CodePortalRefused:      {Failure, "The portal refused the request.", "See 'prlagent events' and the log; the agent may need an update."},
-	CodePortalOutage:       {Warning, "Something that is not the portal answered, or the portal failed.", "Wait; the agent tries again. If it stays, check proxies."},
-	CodePortalReplyInvalid: {Warning, "The portal's answer could not be read.", "Check that ServerURL names a prlagent portal."},
-	CodePortalBusy:         {Info, "The portal asked to come back later.", "Wait; the agent tries again."},
+	CodeNotConfigured:         {Info, "No portal is configured; the agent observes and reports locally only.", "Install a configuration profile for org.prlagent.agent that has ServerURL."},
+	CodeConfigInvalid:         {Failure, "The configuration has a value that cannot be used.", "Correct the named key in the profile or config.plist."},
+	CodeConfigUnreadable:      {Failure, "The configuration is there and cannot be read; what was in force stays.", "Install the profile again. For config.plist check that it is a whole property list, and belongs to root with the mode 0600."},
+	CodeConfigUnknownKey:      {Warning, "The configuration has a key that is not read, and is close to one that is.", "Correct the key's name in the profile or config.plist."},
+	CodeConfigNestedKey:       {Warning, "Keys of the configuration stand inside a dictionary, where they are not read.", "Move them to the top level of the settings for org.prlagent.agent."},
+	CodeConfigNoKeys:          {Warning, "The configuration is there, and has none of the agent's keys.", "Check the profile's settings for org.prlagent.agent: they need at least ServerURL."},
+	CodeConfigMixedSource:     {Info, "Trust keys in config.plist are ignored because a profile is installed.", "Remove them from config.plist."},
+	CodeLocallyManaged:        {Info, "The configuration comes from root's config.plist, not from MDM.", ""},
+	CodeEnrollmentRefused:     {Failure, "The portal refused the enrollment.", "Check EnrollmentSecret in the profile against the portal's."},
+	CodeEnrollmentPending:     {Warning, "The enrollment waits for an administrator's approval.", "Compare the key id of 'prlagent status' with that of 'prlportal devices', then approve it: 'prlportal approve DEVICE'."},
+	CodeEnrollmentClosed:      {Failure, "The portal does not take new devices.", "Open enrollment in the portal."},
+	CodeEnrollmentWrongPortal: {Failure, "The portal is not the one that this enrollment names.", "Check ServerURL and SiteID in the profile; a portal with another address than its own needs it in origins of its config.json."},
+	CodeEnrollmentStale:       {Failure, "The clocks of this Mac and of the portal differ by more than a day; the portal enrolls no Mac like that.", "Set date and time of this Mac automatically; then check the portal's clock."},
+	CodeEnrollmentReplayed:    {Warning, "The portal has a newer enrollment of this device.", "Wait; the agent asks anew. If it stays, check this Mac's clock, and whether its disk was copied."},
+	CodeEnrollmentRejected:    {Failure, "An administrator of the portal rejected this Mac's key.", "If that was a mistake: 'prlportal approve DEVICE --key KEY' with the key id of 'prlagent status'."},
+	CodePendingKeysFull:       {Failure, "Too many keys wait for approval under this Mac's serial number, and the portal lists no more.", "Clear the list in the portal with 'prlportal reject DEVICE --all'; the agent asks again by itself."},
+	CodeNotEnrolled:           {Warning, "The Mac is not enrolled yet.", "The agent tries again by itself; 'prlagent checkin' tries now."},
+	CodeDeviceUnknown:         {Warning, "The portal does not know this device; the agent enrolls again.", "Nothing to do: the agent enrolls anew."},
+	CodeDeviceRevoked:         {Failure, "The portal has revoked this device.", "Ask the portal's administrator."},
+	CodeDeviceRetired:         {Failure, "The portal has retired this device.", "Ask the portal's administrator."},
+	CodeDuplicateIdentity:     {Failure, "Two Macs report under one identity.", "Retire one of them in the portal and enroll it again."},
+	CodeSequenceConflict:      {Warning, "The portal has another report under this number.", "The agent goes on with a new number by itself."},
+	CodeEpochRenewed:          {Warning, "The portal asked for a number of reports that cannot be; this Mac reports from the beginning, in a new epoch.", "Find out what answers in the portal's place, or repair its database."},
+	CodeIdentityReset:         {Warning, "The identity on disk belongs to another Mac and was discarded.", "Nothing to do: the agent enrolls anew."},
+	CodeIdentityUnreadable:    {Failure, "The agent's identity on this Mac cannot be read or kept.", "Check node.json in the state folder: a file of root's with the mode 0600, on a disk with room."},
+	CodePortalUnreachable:     {Warning, "The portal cannot be reached.", "Check the network and ServerURL."},
+	CodePortalCertificate:     {Failure, "The portal's certificate is not trusted.", "Check ServerCertificates in the profile, or a captive network in between."},
+	CodePortalRefused:         {Failure, "The portal refused the request.", "See 'prlagent events' and the log; the agent may need an update."},
+	CodePortalOutage:          {Warning, "Something that is not the portal answered, or the portal failed.", "Wait; the agent tries again. If it stays, check proxies."},
+	CodePortalReplyInvalid:    {Warning, "The portal's answer could not be read.", "Check that ServerURL names a prlagent portal."},
+	CodePortalBusy:            {Info, "The portal asked to come back later.", "Wait; the agent tries again."},
 
 	CodePossiblyCaptive:     {Info, "The network has just changed, and something other than the portal answered: it may want a sign-in first.", "Sign in to the network; the agent tries again after a minute."},
 	CodeNetworkSignIn:       {Warning, "The network wants a sign-in before it lets anything through.", "Open a browser on this Mac and sign in to the network."},

@@ -152,7 +152,7 @@ func sampleReply() CheckinReply {
 
 func enrollRequest() EnrollRequest {
 	return EnrollRequest{
-		RequestID: "0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e10", Secret: "from the profile", Serial: sampleHost().Serial, HardwareUUID: sampleHost().HardwareUUID,
+		RequestID: "0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e10", Origin: "https://portal.example:443", SiteID: "5b1f6c3e-8d0a-4c1b-9e57-0f6a2d3c4b5e", Secret: "from the profile", Serial: sampleHost().Serial, HardwareUUID: sampleHost().HardwareUUID,
 		DeviceKey: publicOf(keyFrom(2)), AgentVersion: "0.3.0", Epoch: sampleRequest().Epoch, GroupHint: "finance", SentAt: noon,
 	}
 }

@@ -7,10 +7,13 @@ import (
 
 // EnrollRequest asks for an identity. It travels as the payload of an
 // envelope of type PayloadEnroll, signed with DeviceKey: a proof that the
-// sender holds the key (H01).
+// sender holds the key (H01). It is good for the portal that it names, once and
+// for EnrollmentLife (H54).
 type EnrollRequest struct {
-	RequestID    string            `json:"request_id"`
-	Secret       string            `json:"secret"` // proves nothing but that a profile was read
+	RequestID    string            `json:"request_id"`        // a RequestID, newer than that of any enrollment of the device before
+	Origin       string            `json:"origin"`            // of the portal that it is meant for, as OriginOf
+	SiteID       string            `json:"site_id,omitempty"` // that the Mac was configured for; empty where its profile is older
+	Secret       string            `json:"secret"`            // proves nothing but that a profile was read
 	Serial       string            `json:"serial"`
 	HardwareUUID string            `json:"hardware_uuid"`
 	DeviceKey    ed25519.PublicKey `json:"device_key"`
@@ -19,6 +22,10 @@ type EnrollRequest struct {
 	GroupHint    string            `json:"group_hint,omitempty"`
 	SentAt       time.Time         `json:"sent_at"`
 }
+
+// EnrollmentLife is how far an enrollment may be from the portal's clock, in both
+// directions (H54).
+const EnrollmentLife = 24 * time.Hour
 
 // EnrollReply answers an enrollment: 201 with a token, or 202 without one
 // while it waits for approval.

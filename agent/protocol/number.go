@@ -51,7 +51,7 @@ var answerNumbers = []answerNumber{
 	{"EnrollReply.server_time", 0, 0, judged, "not used: the first check-in brings another"},
 	{"EnrollReply.retry_after_s", 0, longestWait, clamped, ""},
 	{"Problem.status", 0, 0, judged, "it must be that of the answer and of the table of problems (H04)"},
-	{"Problem.expected", 0, 0, judged, "at most MaxSequenceJump beyond ours, else a new epoch begins"},
+	{"Problem.expected", 0, 0, judged, "of a report at most MaxSequenceJump beyond ours, else a new epoch begins; of an enrollment at most EnrollmentLife beyond the clock (H54)"},
 	{"Head.head_version", 1, MaxVersion, refused, ""},
 	{"Head.policy.revision", 0, MaxVersion, refused, ""},
 	{"Head.policy.size", 1, MaxPolicy, refused, ""},

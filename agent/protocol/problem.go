@@ -23,7 +23,9 @@ type Problem struct {
 	Instance string `json:"instance,omitempty"`
 	Retry    string `json:"retry"` // never, later or reenroll
 	Field    string `json:"field,omitempty"`
-	Expected uint64 `json:"expected,omitempty"` // sequence-conflict: the number to go on with
+	// Expected is the number to go on with: of a report's sequence, or, for
+	// enrollment-replayed, the least time of a request id in milliseconds.
+	Expected uint64 `json:"expected,omitempty"`
 }
 
 // Values of Problem.Retry.
@@ -50,6 +52,11 @@ const (
 	ProblemDeviceUnknown     = "device-unknown"
 	ProblemEnrollmentRefused = "enrollment-refused"
 	ProblemEnrollmentClosed  = "enrollment-closed"
+	ProblemWrongPortal       = "enrollment-wrong-portal"
+	ProblemEnrollmentStale   = "enrollment-stale"
+	ProblemEnrollmentReplay  = "enrollment-replayed"
+	ProblemEnrollmentDenied  = "enrollment-rejected"
+	ProblemPendingFull       = "pending-keys-full"
 	ProblemDeviceRevoked     = "device-revoked"
 	ProblemDeviceRetired     = "device-retired"
 	ProblemDuplicateIdentity = "duplicate-identity"
@@ -70,6 +77,11 @@ var Problems = map[string]ProblemKind{
 	ProblemDeviceUnknown:     {http.StatusUnauthorized, "The device is not known", RetryReenroll, CodeDeviceUnknown},
 	ProblemEnrollmentRefused: {http.StatusForbidden, "The enrollment secret is not valid", RetryLater, CodeEnrollmentRefused},
 	ProblemEnrollmentClosed:  {http.StatusForbidden, "Enrollment is closed", RetryLater, CodeEnrollmentClosed},
+	ProblemWrongPortal:       {http.StatusForbidden, "The enrollment is meant for another portal", RetryLater, CodeEnrollmentWrongPortal},
+	ProblemEnrollmentStale:   {http.StatusForbidden, "The enrollment is more than a day from the portal's clock", RetryLater, CodeEnrollmentStale},
+	ProblemEnrollmentReplay:  {http.StatusConflict, "A newer enrollment of this device came before", RetryLater, CodeEnrollmentReplayed},
+	ProblemEnrollmentDenied:  {http.StatusForbidden, "An administrator rejected this key", RetryLater, CodeEnrollmentRejected},
+	ProblemPendingFull:       {http.StatusConflict, "Too many keys wait for approval as this device", RetryLater, CodePendingKeysFull},
 	ProblemDeviceRevoked:     {http.StatusForbidden, "The device is revoked", RetryLater, CodeDeviceRevoked},
 	ProblemDeviceRetired:     {http.StatusGone, "The device is retired", RetryLater, CodeDeviceRetired},
 	ProblemDuplicateIdentity: {http.StatusConflict, "Two devices report under one identity", RetryLater, CodeDuplicateIdentity},

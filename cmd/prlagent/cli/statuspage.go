@@ -135,6 +135,9 @@ func policyWords(policy protocol.PolicyReport) string {
 	return words
 }
 
+// enrolled is the word for an enrollment that is done, of agent/checkin.
+const enrolled = "enrolled"
+
 func (p *pageWriter) addPortal(portal localapi.PortalStatus) {
 	if portal.URL == "" {
 		p.addItem("Portal", "none configured; the agent observes and reports locally only")
@@ -143,6 +146,9 @@ func (p *pageWriter) addPortal(portal localapi.PortalStatus) {
 	p.addItem("Portal", portal.URL)
 	p.addItem("  enrollment", joinParts(", ",
 		strings.ReplaceAll(portal.Enrollment, "_", " ")+withPrefix(" as ", portal.DeviceID), groupWords(portal.Group)))
+	if portal.KeyID != "" && portal.Enrollment != enrolled {
+		p.addItem("  key", portal.KeyID+", which an administrator compares with 'prlportal devices'")
+	}
 	p.addItem("  last success", p.view.momentWords(portal.LastSuccessAt))
 	if portal.LastCode != "" {
 		p.addItem("  last attempt", p.view.momentWords(portal.LastAttemptAt)+": "+p.view.paint(styleRed, string(portal.LastCode))+withPrefix(", ", portal.LastDetail))

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/audit"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/site"
@@ -20,13 +21,17 @@ import (
 type Server struct {
 	config  site.Config
 	devices *fleet.Fleet
+	record  Recorder
 	log     zerolog.Logger
 	now     func() time.Time
 }
 
+// Recorder keeps what administrators decide.
+type Recorder interface{ Append(entry audit.Entry) error }
+
 // New makes the server of one site.
-func New(config site.Config, devices *fleet.Fleet, log zerolog.Logger, now func() time.Time) *Server {
-	return &Server{config: config, devices: devices, log: log, now: now}
+func New(config site.Config, devices *fleet.Fleet, record Recorder, log zerolog.Logger, now func() time.Time) *Server {
+	return &Server{config: config, devices: devices, record: record, log: log, now: now}
 }
 
 // Routes are the requests of admins. Nobody can forget to protect one: they all
@@ -36,7 +41,9 @@ func (s *Server) Routes() []httpapi.Route {
 		{Pattern: "GET /v1/admin/devices", Handle: s.listDevices},
 		{Pattern: "GET /v1/admin/vms", Handle: s.listVMs},
 		{Pattern: "GET /v1/admin/devices/{id}/history", Handle: s.deviceHistory},
-		{Pattern: "POST /v1/admin/devices/{id}/approve", Handle: s.approveDevice},
+		{Pattern: "POST /v1/admin/devices/{id}/approve", Handle: s.settle(audit.ActionApprove, s.approve)},
+		{Pattern: "POST /v1/admin/devices/{id}/reject", Handle: s.settle(audit.ActionReject, s.reject)},
+		{Pattern: "POST /v1/admin/devices/{id}/retire", Handle: s.settle(audit.ActionRetire, s.retire)},
 	})
 }
 

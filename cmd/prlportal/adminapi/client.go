@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -184,9 +185,14 @@ func (c *Client) Devices(ctx context.Context) ([]fleet.Device, error) {
 	return list, err
 }
 
-// Approve settles what waits at a device and gives it as it is then.
-func (c *Client) Approve(ctx context.Context, deviceID string, asked Approval) (fleet.Device, error) {
+// Decide sends a decision, one of the actions of package audit, and gives the
+// device as it is then.
+func (c *Client) Decide(ctx context.Context, action, deviceID string, asked Decision) (fleet.Device, error) {
+	if deviceID == "" || strings.HasPrefix(deviceID, ".") {
+		return fleet.Device{}, errUnexpected
+	}
 	var view fleet.Device
-	err := c.exchangeJSON(ctx, http.MethodPost, []string{"v1", "admin", "devices", deviceID, "approve"}, asked, &view)
+	// The id is what the portal said: one element of the path, whatever it is.
+	err := c.exchangeJSON(ctx, http.MethodPost, []string{"v1", "admin", "devices", url.PathEscape(deviceID), action}, asked, &view)
 	return view, err
 }

@@ -7,8 +7,11 @@ package agentapi
 
 import (
 	"context"
+	"hash/fnv"
 	"os"
 	"runtime"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,6 +26,7 @@ import (
 type deviceKeeper interface {
 	Device(ctx context.Context, key storage.Key) (storage.Device, error)
 	ID(ctx context.Context, key storage.Key) (string, error)
+	LiveIDs(ctx context.Context, serial string, limit int) ([]string, error)
 	Save(ctx context.Context, change storage.Change) error
 }
 
@@ -54,6 +58,17 @@ type Server struct {
 	deviceSlots     *limit.Slots   // check-ins per device that are under way
 	decodeTurns     limit.Turns    // to unpack and decode a check-in
 	noticeBuckets   *limit.Buckets // lines of the log about a device that asks too often
+	serialLocks     serialLocks
+}
+
+// serialLocks let one enrollment of a serial number be decided at a time: two that
+// find it unknown would make two devices of it (H57).
+type serialLocks [64]sync.Mutex
+
+func (l *serialLocks) of(serial string) *sync.Mutex {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(strings.ToUpper(serial)))
+	return &l[sum.Sum32()%uint32(len(l))]
 }
 
 // maxLimited is how many networks, Macs or devices are remembered that asked.

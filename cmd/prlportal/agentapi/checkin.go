@@ -216,14 +216,18 @@ type checkinOutcome struct {
 }
 
 func (s *Server) decideCheckin(ctx context.Context, device storage.Device, asked receivedCheckin) (checkinOutcome, error) {
+	if device.Duplicate != nil { // served nothing until a person decides (H55)
+		return checkinOutcome{refusal: sequenceProblem(protocol.ProblemDuplicateIdentity, device)}, nil
+	}
 	if entry, known := earlierAnswer(device, asked); known {
 		if entry.Body != asked.body {
 			return checkinOutcome{refusal: sequenceProblem(protocol.ProblemSequenceConflict, device)}, nil
 		}
 		return checkinOutcome{entry: entry}, nil
 	}
-	if reason := duplicateReason(device, asked.request); reason != "" {
-		markDuplicate(&device, reason, asked.now)
+	if mark := suspicion(device, asked.request); mark.Reason != "" {
+		mark.At, mark.Count = asked.now, 1
+		device.Duplicate, device.ChangedAt = &mark, asked.now
 		return checkinOutcome{
 			refusal: sequenceProblem(protocol.ProblemDuplicateIdentity, device),
 			change:  &storage.Change{Device: device},
@@ -254,26 +258,22 @@ func earlierAnswer(device storage.Device, asked receivedCheckin) (storage.Reques
 	return storage.Request{}, false
 }
 
-// duplicateReason says how a request shows that two Macs report as one device
-// (H02): one uses a number that the other has used, or an epoch comes back that
-// another had replaced. One Mac never does either, whatever it lost: a restored
-// state begins a new epoch (H22).
-func duplicateReason(device storage.Device, request *protocol.CheckinRequest) string {
+// suspicion says how a request shows that it is not of the one Mac that the
+// device is: two report as it (H02), where one uses a number that the other has
+// used, or an epoch comes back that another had replaced; or it names another Mac
+// (H57). One Mac never does any, whatever it lost: a restored state begins a new
+// epoch (H22). The reason is empty where nothing is wrong.
+func suspicion(device storage.Device, request *protocol.CheckinRequest) storage.Duplicate {
+	if reported, differs := identityDiffers(device, request.Host); differs {
+		return storage.Duplicate{Reason: storage.DuplicateIdentity, Reported: reported}
+	}
 	switch {
 	case slices.Contains(device.PastEpochs, request.Epoch):
-		return storage.DuplicateEpoch
+		return storage.Duplicate{Reason: storage.DuplicateEpoch}
 	case request.Epoch == device.Epoch && request.Sequence <= device.Sequence:
-		return storage.DuplicateSequence
+		return storage.Duplicate{Reason: storage.DuplicateSequence}
 	}
-	return ""
-}
-
-func markDuplicate(device *storage.Device, reason string, now time.Time) {
-	mark := storage.Duplicate{Reason: reason, At: now, Count: 1}
-	if device.Duplicate != nil {
-		mark.Count += device.Duplicate.Count
-	}
-	device.Duplicate, device.ChangedAt = &mark, now
+	return storage.Duplicate{}
 }
 
 func sequenceProblem(name string, device storage.Device) *protocol.Problem {

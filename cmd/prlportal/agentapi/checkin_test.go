@@ -258,7 +258,8 @@ func TestH02_ANumberUsedTwiceIsADuplicateIdentity(t *testing.T) {
 	if view.Sequence != m.Sequence {
 		t.Errorf("the refused report moved the sequence to %d", view.Sequence)
 	}
-	m.Checkin(t)
+	request, _ = m.Next(t) // it is served nothing until a person decides (H55)
+	portaltest.WantProblem(t, m.Send(t, request), protocol.ProblemDuplicateIdentity)
 	if view := portal.Device(t); view.State != fleet.StateDuplicate {
 		t.Error("the mark is gone although nobody lifted it")
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,4 +153,23 @@ func TestUnreadableHeadIsNoHint(t *testing.T) {
 		t.Errorf("hint is %+v, want none", reply.Policy)
 	}
 	portaltest.MustContain(t, portal.Log.String(), "head cannot be read")
+}
+
+// Names of groups, files and devices that are none end where they enter.
+func TestH63_NamesInRequests(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	for _, name := range []string{"..%2F..%2Fconfig.json", "%2e%2e%2fpolicies%2fx", ".hidden", "a%2Fb", "a%00b", strings.Repeat("z", 65), "%C3%A9"} {
+		for _, path := range []string{"/v1/content/heads/" + name + ".dsse.json", "/v1/content/policies/" + name + ".json"} {
+			portaltest.WantProblem(t, portal.Call(t, http.MethodGet, path, nil), protocol.ProblemNotFound)
+		}
+		portaltest.WantProblem(t, portal.Admin(t, http.MethodGet, "/v1/admin/devices/"+name+"/history", nil), protocol.ProblemNotFound)
+		portaltest.WantProblem(t, portal.Admin(t, http.MethodPost, "/v1/admin/devices/"+name+"/retire", []byte("{}")), protocol.ProblemNotFound)
+	}
+	m := portaltest.NewMac(t, portal, "C02AAAAAAAAA")
+	for _, hint := range []string{"../../../etc/passwd%2f..", ".hidden", "a b", strings.Repeat("z", 65)} {
+		request := m.Enrollment()
+		request.GroupHint = hint
+		portaltest.WantProblem(t, portal.Call(t, http.MethodPost, "/v1/enroll", m.EnrollmentBody(t, request)), protocol.ProblemInvalidRequest)
+	}
 }

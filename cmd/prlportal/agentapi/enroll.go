@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,13 +20,9 @@ import (
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/limit"
 	"prlagent/cmd/prlportal/secret"
-	"prlagent/cmd/prlportal/site"
 	"prlagent/cmd/prlportal/storage"
 	"prlagent/platform/text"
 )
-
-// pendingRetrySecs is when a Mac that waits for approval should ask again.
-const pendingRetrySecs = 600
 
 // handleEnroll gives a Mac its identity (protocol.md 2.5, H01).
 func (s *Server) handleEnroll(w http.ResponseWriter, r *http.Request) error {
@@ -35,9 +32,13 @@ func (s *Server) handleEnroll(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return s.refuseUnproven(w, source, now, err)
 	}
+	id, err := checkAudience(s.config, request, now)
+	if err != nil {
+		return s.refuseUnproven(w, source, now, err)
+	}
 	defaultGroup, accepted := s.config.AcceptSecret(request.Secret)
 	asked := enrollAttempt{
-		request: request, source: source, now: now, invited: accepted,
+		request: request, id: id, source: source, now: now, invited: accepted,
 		group: s.resolveGroup(request.GroupHint, defaultGroup),
 		token: secret.New(),
 	}
@@ -73,7 +74,7 @@ func (s *Server) readEnrollment(r *http.Request) (request protocol.EnrollRequest
 // request proves a known key or the right secret. All others share a bucket of
 // their own, so that they hold up no Mac behind the same address (H56).
 func (s *Server) limitEnrollment(w http.ResponseWriter, r *http.Request, asked enrollAttempt) error {
-	device, err := s.knownMac(r.Context(), asked.request)
+	device, err := s.findClaimed(r.Context(), asked.request)
 	if err != nil {
 		return err
 	}
@@ -95,35 +96,49 @@ func (s *Server) refuseUnproven(w http.ResponseWriter, source string, now time.T
 	if wait, allowed := s.unprovenBuckets.Take(limit.Network(source), now); !allowed {
 		return rateLimited(w, wait)
 	}
-	s.log.Warn().Str("source", source).Err(reason).Msg("enrollment refused")
+	s.log.Warn().Str("source", source).Str("detail", text.DisplayError(reason)).Msg("enrollment refused")
 	return reason
 }
 
 // proves reports whether the request is signed by the key of the device, which
-// is empty for a new Mac.
+// is empty for a new Mac (H01).
 func (e enrollAttempt) proves(device storage.Device) bool {
-	return device.ID != "" && device.Key.Equal(e.request.DeviceKey)
+	return device.ID != "" && isSameMac(device, e.request) && device.Key.Equal(e.request.DeviceKey)
 }
 
 // serialBucket is what an enrollment counts against: the Mac with its key, or,
-// where another key asks to be a known Mac, that Mac with all such keys. Anybody
-// on a Mac can read the secret, and must not use up the share of a Mac that proves
-// its key.
+// where a key that nobody knows asks to be a known Mac, the serial number with all
+// such keys from one network. Anybody on a Mac can read the secret, and must not
+// use up the share of a Mac that proves its key or that waits for a person.
 func (e enrollAttempt) serialBucket(device storage.Device) string {
-	if device.ID != "" && !e.proves(device) {
-		return cmp.Or(device.Serial, device.HardwareUUID) // as kept: the request can spell them in many ways
+	_, waits := storage.FindKey(device.Pending, protocol.KeyID(e.request.DeviceKey))
+	if device.ID != "" && !waits && !e.proves(device) {
+		return cmp.Or(device.Serial, device.HardwareUUID) + " " + limit.Network(e.source) // as kept: the request can spell them in many ways
 	}
 	return protocol.KeyID(e.request.DeviceKey) + " " + e.request.Serial
 }
 
-// knownMac is the device of the Mac that asks; empty if there is none. A Mac that
-// had no serial number and has one now, as after a second repair, is the device
-// with its hardware UUID.
-func (s *Server) knownMac(ctx context.Context, request protocol.EnrollRequest) (storage.Device, error) {
-	device, err := s.store.Device(ctx, storage.ByMac(request.Serial, request.HardwareUUID))
-	if errors.Is(err, storage.ErrNotFound) && request.Serial != "" {
-		device, err = s.store.Device(ctx, storage.ByMac("", request.HardwareUUID))
+// findClaimed is the device that an enrollment is about: the Mac itself, or the
+// living device with its serial number (H57). A Mac that had no serial number and
+// has one now, as after a second repair, is the device with its hardware UUID,
+// unless the number is another's. It is empty for a new Mac.
+func (s *Server) findClaimed(ctx context.Context, request protocol.EnrollRequest) (storage.Device, error) {
+	device, err := s.deviceOrNone(ctx, storage.ByMac(request.Serial, request.HardwareUUID))
+	if err != nil || device.ID != "" || request.Serial == "" {
+		return device, err
 	}
+	ids, err := s.store.LiveIDs(ctx, request.Serial, 1)
+	if err != nil {
+		return storage.Device{}, fmt.Errorf("find device: %w", err)
+	}
+	if len(ids) > 0 {
+		return s.deviceOrNone(ctx, storage.ByID(ids[0]))
+	}
+	return s.deviceOrNone(ctx, storage.ByMac("", request.HardwareUUID))
+}
+
+func (s *Server) deviceOrNone(ctx context.Context, key storage.Key) (storage.Device, error) {
+	device, err := s.store.Device(ctx, key)
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.Device{}, nil
 	}
@@ -131,6 +146,12 @@ func (s *Server) knownMac(ctx context.Context, request protocol.EnrollRequest) (
 		return storage.Device{}, fmt.Errorf("find device: %w", err)
 	}
 	return device, nil
+}
+
+// isSameMac reports whether a request is of the Mac that the device is. Another
+// hardware UUID is another Mac with its serial number.
+func isSameMac(device storage.Device, request protocol.EnrollRequest) bool {
+	return strings.EqualFold(device.HardwareUUID, request.HardwareUUID)
 }
 
 func rateLimited(w http.ResponseWriter, wait time.Duration) error {
@@ -189,8 +210,8 @@ func checkEnrollment(request protocol.EnrollRequest) error {
 			return httpapi.InvalidField(field.name, "The field is missing or too long.")
 		}
 	}
-	if request.GroupHint != "" && !site.ValidGroupID(request.GroupHint) {
-		return httpapi.InvalidField("group_hint", "That is not a group id: 1 to 64 of a-z 0-9 . _ - that begin with a letter or digit.")
+	if request.GroupHint != "" && !protocol.ValidName(request.GroupHint) {
+		return httpapi.InvalidField("group_hint", "That is not a group id: 1 to 64 of a-z 0-9 . _ - that do not begin with a dot.")
 	}
 	return nil
 }
@@ -210,6 +231,7 @@ func (s *Server) resolveGroup(hint, secretDefault string) protocol.Group {
 // enrollAttempt is a verified request and what the portal would give for it.
 type enrollAttempt struct {
 	request protocol.EnrollRequest
+	id      protocol.RequestID
 	invited bool // with a secret that is accepted
 	source  string
 	group   protocol.Group
@@ -218,8 +240,11 @@ type enrollAttempt struct {
 }
 
 func (s *Server) keepEnrollment(ctx context.Context, asked enrollAttempt) (protocol.EnrollReply, error) {
+	lock := s.serialLocks.of(asked.request.Serial)
+	lock.Lock()
+	defer lock.Unlock()
 	for range storage.SaveAttempts {
-		device, err := s.knownMac(ctx, asked.request)
+		device, err := s.findClaimed(ctx, asked.request)
 		if err != nil {
 			return protocol.EnrollReply{}, err
 		}
@@ -255,25 +280,43 @@ func (e enrollAttempt) decide(device *storage.Device) (protocol.EnrollReply, err
 		}
 	}
 	reply := protocol.EnrollReply{DeviceID: device.ID, ServerTime: e.now}
-	if !device.Key.Equal(e.request.DeviceKey) {
-		e.addPending(device)
+	if !e.proves(*device) {
 		reply.State, reply.RetryAfter = protocol.EnrollPending, pendingRetrySecs
-		return reply, nil
+		return reply, e.addPending(device)
 	}
+	if err := e.checkServed(*device); err != nil {
+		return protocol.EnrollReply{}, err
+	}
+	e.giveToken(device)
+	reply.State, reply.Token, reply.Group = protocol.EnrollApproved, e.token, device.Group
+	return reply, nil
+}
+
+// checkServed refuses a proof by a device that a person ended or has to decide on
+// (H55), and one that came before (H54).
+func (e enrollAttempt) checkServed(device storage.Device) error {
+	switch {
+	case device.IsRetired():
+		return protocol.NewProblem(protocol.ProblemDeviceRetired, "")
+	case device.Duplicate != nil:
+		return protocol.NewProblem(protocol.ProblemDuplicateIdentity, "")
+	}
+	return checkNewer(e.id, device.LastEnrollment)
+}
+
+func (e enrollAttempt) giveToken(device *storage.Device) {
 	serial := cmp.Or(device.Serial, e.request.Serial) // gained, with the key proven
 	if device.Group != e.group || device.AgentVersion != e.request.AgentVersion || device.Serial != serial {
 		device.ChangedAt = e.now
 	}
 	device.Serial = serial
-	device.Group, device.AgentVersion = e.group, e.request.AgentVersion
+	device.Group, device.AgentVersion, device.LastEnrollment = e.group, e.request.AgentVersion, e.id.String()
 	device.Tokens = append(device.Tokens, storage.Token{SHA256: secret.Hash(e.token), IssuedAt: e.now})
 	if excess := len(device.Tokens) - storage.MaxTokens; excess > 0 {
 		// The first one may be the only one in use; the agent never received
 		// the ones after it.
 		device.Tokens = slices.Delete(device.Tokens, 1, 1+excess)
 	}
-	reply.State, reply.Token, reply.Group = protocol.EnrollApproved, e.token, device.Group
-	return reply, nil
 }
 
 func (e enrollAttempt) newDevice(device *storage.Device) error {
@@ -286,18 +329,6 @@ func (e enrollAttempt) newDevice(device *storage.Device) error {
 		Key: e.request.DeviceKey, EnrolledAt: e.now, ChangedAt: e.now,
 	}
 	return nil
-}
-
-// addPending notes that another key wants to be this device. The first ones are
-// kept: a flood of keys cannot push out the one that a person looks at.
-func (e enrollAttempt) addPending(device *storage.Device) {
-	known := slices.ContainsFunc(device.Pending, func(p storage.PendingKey) bool { return p.Key.Equal(e.request.DeviceKey) })
-	if known || len(device.Pending) >= storage.MaxPending {
-		return
-	}
-	device.Pending = append(device.Pending, storage.PendingKey{
-		Key: e.request.DeviceKey, AskedAt: e.now, AgentVersion: e.request.AgentVersion, Source: e.source,
-	})
 }
 
 // retryAfterHeader says in how many seconds a client may ask again.

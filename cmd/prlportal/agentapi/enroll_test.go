@@ -104,10 +104,11 @@ func TestH01_UnknownKeyWaitsAndTheOldTokenLives(t *testing.T) {
 	if got := portal.Admin(t, http.MethodPost, approvePath, []byte(`{"key_id":"`+keyID+`"}`)); got.Status != http.StatusOK {
 		t.Fatalf("approve answered %d %s", got.Status, got.Body)
 	}
-	m.Checkin(t) // until the new key is used
+	request, _ := m.Next(t)
+	portaltest.WantProblem(t, m.Send(t, request), protocol.ProblemDeviceUnknown) // what was decided on has ended (H55)
 	erased.Enroll(t, http.StatusCreated)
 	erased.Checkin(t)
-	request, _ := m.Next(t)
+	request, _ = m.Next(t)
 	portaltest.WantProblem(t, m.Send(t, request), protocol.ProblemDeviceUnknown)
 	if view := portal.Device(t); view.State != fleet.StateOK || view.KeyID != keyID {
 		t.Errorf("device is %+v, want it settled with key %s", view, keyID)

@@ -1,5 +1,5 @@
 // Package cli is the command line of prlportal: its main, the operator's
-// commands (init, profile, lists, export, views, approve) and serve.
+// commands (init, profile, lists, export, views, approve, reject, retire) and serve.
 //
 // A command parses its flags, calls the package that does the work, and prints
 // for people or for machines. What it prints may come from a Mac or from a
@@ -89,7 +89,7 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 		return usageError(err.Error() + hintAtTypography(command.Flags().Args()))
 	})
 	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(),
-		newDevicesCommand(), newVMsCommand(), newExportCommand(), newViewsCommand(), newApproveCommand(), newVersionCommand())
+		newDevicesCommand(), newVMsCommand(), newExportCommand(), newViewsCommand(), newApproveCommand(), newRejectCommand(), newRetireCommand(), newVersionCommand())
 	for _, command := range root.Commands() {
 		bindEnvironment(command)
 	}

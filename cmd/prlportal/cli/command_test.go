@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/portaltest"
 	"prlagent/cmd/prlportal/site"
 	"prlagent/platform/safefile"
@@ -66,17 +68,17 @@ func mustRun(t *testing.T, args ...string) string {
 // serving runs 'prlportal serve' until the test ends and gives its URL.
 func serving(t *testing.T, dir string) string {
 	t.Helper()
-	address, _ := servingWithLog(t, dir)
+	address, _ := servingWithLog(t, dir, "--demo")
 	return address
 }
 
-func servingWithLog(t *testing.T, dir string) (string, *portaltest.LogBuffer) {
+func servingWithLog(t *testing.T, dir string, flags ...string) (string, *portaltest.LogBuffer) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	reader, writer := io.Pipe()
 	log := &portaltest.LogBuffer{}
 	root := newRootCommand()
-	root.SetArgs([]string{"serve", "--dir", filepath.Join(dir, site.PortalFolder), "--listen", "127.0.0.1:0", "--ready-file", filepath.Join(dir, "ready")})
+	root.SetArgs(append([]string{"serve", "--dir", filepath.Join(dir, site.PortalFolder), "--listen", "127.0.0.1:0", "--ready-file", filepath.Join(dir, "ready")}, flags...))
 	root.SetOut(writer)
 	root.SetErr(log)
 	ended := make(chan error, 1)
@@ -185,7 +187,7 @@ func TestServeAnswersItsOperator(t *testing.T) {
 	if out := mustRun(t, "vms", "--dir", dir, "--url", address, "--json"); !strings.HasPrefix(out, "{\n  \"vms\": [],\n  \"total\": 0,\n  \"as_of\": ") {
 		t.Errorf("vms --json printed %s", out)
 	}
-	if _, err := prlportal(t, "serve", "--dir", dir, "--listen", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "in use by another prlportal") {
+	if _, err := prlportal(t, "serve", "--demo", "--dir", dir, "--listen", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "in use by another prlportal") {
 		t.Errorf("second serve: %v", err)
 	}
 	if _, err := prlportal(t, "approve", "C02", "--dir", dir, "--url", address); err == nil || !strings.Contains(err.Error(), "no device C02") {
@@ -256,8 +258,24 @@ func TestH31_ServeWarnsOfTheOperatorsKeysBesideIt(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	mustRun(t, "init", dir)
-	_, log := servingWithLog(t, dir)
+	_, log := servingWithLog(t, dir, "--demo")
 	portaltest.MustContain(t, log.String(), "readable to the portal", filepath.Join(dir, site.OperatorFolder))
+}
+
+// A site as init makes it is not served by the account that made it, except to
+// try things.
+func TestH64_ServeRefusesKeysThatItCanRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	mustRun(t, "init", dir)
+	_, err := prlportal(t, "serve", "--dir", dir, "--listen", "127.0.0.1:0")
+	if err == nil || exitCode(err) != exitFailure || !strings.Contains(err.Error(), site.OperatorFolder) || !strings.Contains(err.Error(), "--demo") {
+		t.Errorf("serve: %v, want a refusal", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, site.PortalFolder, site.DatabaseFile)); err == nil {
+		t.Error("it made a database before it refused")
+	}
+	serving(t, dir)
 }
 
 func TestServeNeedsNothingOfTheOperator(t *testing.T) {
@@ -289,6 +307,66 @@ func TestH01_ApproveCommand(t *testing.T) {
 	}
 }
 
+// A profile for an address that the portal may not know says so.
+func TestH54_ProfileNamesAnAddressThatThePortalMustKnow(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	mustRun(t, "init", dir)
+	output := filepath.Join(t.TempDir(), "x.plist")
+	run := func(flags ...string) string {
+		return mustRun(t, append([]string{"profile", "--dir", dir, "--format", "plist", "-o", output}, flags...)...)
+	}
+	portaltest.MustContain(t, run("--url", "https://proxy.example"), `add "https://proxy.example:443" to "origins"`)
+	for _, known := range []string{run(), run("--url", "https://localhost:8443")} {
+		if strings.Contains(known, "origins") {
+			t.Errorf("it says %s", known)
+		}
+	}
+}
+
+func TestH55_RejectAndRetireCommands(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.Enrolled(t, portal)
+	bogus := portaltest.NewMac(t, portal, m.Serial)
+	bogus.Enroll(t, http.StatusAccepted)
+	usePortalsCertificate(t, portal)
+	flags := []string{"--dir", portal.Dir, "--url", portal.Web.URL}
+	run := func(args ...string) string { t.Helper(); return mustRun(t, append(args, flags...)...) }
+	refused := func(words string, args ...string) {
+		t.Helper()
+		if _, err := prlportal(t, append(args, flags...)...); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%v: %v, want %q", args, err, words)
+		}
+	}
+	portaltest.MustContain(t, run("devices"), bogus.KeyID(), "prlportal reject "+m.DeviceID)
+	portaltest.MustContain(t, run("reject", m.Serial, "--reason", "nobody erased it"), "Rejected 1 of 1 waiting keys at "+m.DeviceID)
+	refused("no key waits", "reject", m.Serial)
+	refused("No key waits", "reject", m.Serial, "--all")
+	refused("no device", "retire", "C02NOBODY")
+
+	board := m.OtherMac(t, "D16E8CA5-3B60-5BBE-AFF4-5BA1012DD0CC")
+	board.Enroll(t, http.StatusAccepted)
+	portaltest.MustContain(t, run("devices"), "as another Mac, D16E8CA5-3B60-5BBE-AFF4-5BA1012DD0CC", "prlportal approve "+m.DeviceID+" --supersede")
+	refused("--supersede", "approve", m.Serial)
+	portaltest.MustContain(t, run("approve", m.Serial, "--supersede"), "as the new device", "Retired "+m.DeviceID)
+	board.Enroll(t, http.StatusCreated)
+	board.Checkin(t)
+
+	var retired fleet.Device // the serial number is that of the living one now
+	if err := json.Unmarshal([]byte(run("retire", m.Serial, "--json")), &retired); err != nil || retired.DeviceID != board.DeviceID || retired.State != fleet.StateRetired {
+		t.Errorf("retire --json: %+v, %v", retired, err)
+	}
+	log, err := os.ReadFile(portal.AuditPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	portaltest.MustContain(t, string(log), `"action":"reject"`, "nobody erased it", `"by":"`, `"supersedes":["`+m.DeviceID+`"]`, `"action":"retire"`)
+	for _, command := range []string{"approve", "reject", "retire"} {
+		portaltest.MustContain(t, mustRun(t, command, "--help"), "Examples:", "prlportal "+command+" C02", "--json", "--reason", "exit code", "[PRLPORTAL_REASON]")
+	}
+}
+
 // usePortalsCertificate makes the operator's commands trust httptest's
 // certificate.
 func usePortalsCertificate(t *testing.T, portal *portaltest.Portal) {
@@ -311,7 +389,7 @@ func TestUsageErrors(t *testing.T) {
 		{"vms", "--dir", dir, "--format", "xml"},
 		{"devices", "--dir", dir, "--url", "http://127.0.0.1"},
 		{"serve", "--no-such-flag"},
-		{"approve"},
+		{"approve"}, {"reject"}, {"retire"}, {"reject", "C02", "--all", "--key", "1"},
 	} {
 		if _, err := prlportal(t, args...); exitCode(err) != exitUsage {
 			t.Errorf("%v: error %v is not a usage error", args, err)

@@ -50,8 +50,7 @@ func printDecisions(w io.Writer, row tableRow, zone *time.Location) error {
 		return err
 	}
 	for _, pending := range device.Pending {
-		if _, err := fmt.Fprintf(w, "\n%s asks to be enrolled with another key, %s, since %s from %s.\n  If that is right: prlportal approve %s\n",
-			macName(device), text.DisplayValue(pending.KeyID), localTime(pending.AskedAt, zone), text.DisplayValue(pending.Source), text.DisplayValue(device.DeviceID)); err != nil {
+		if err := printPending(w, device, pending, zone); err != nil {
 			return err
 		}
 	}
@@ -61,13 +60,41 @@ func printDecisions(w io.Writer, row tableRow, zone *time.Location) error {
 			return err
 		}
 	}
-	if mark := device.Duplicate; mark != nil {
-		if _, err := fmt.Fprintf(w, "\n%s: two Macs report under this identity (%s, %d times, last %s).\n  Find the copy; then: prlportal approve %s\n",
-			macName(device), text.DisplayValue(mark.Reason), mark.Count, localTime(mark.At, zone), text.DisplayValue(device.DeviceID)); err != nil {
-			return err
-		}
+	return printMark(w, device, zone)
+}
+
+// printPending says what a waiting key asks for, and with what it is let in or
+// refused.
+func printPending(w io.Writer, device fleet.Device, pending fleet.PendingKey, zone *time.Location) error {
+	asks, flags := "asks to be enrolled with another key", ""
+	if len(device.Pending) > 1 {
+		flags = " --key " + text.DisplayValue(pending.KeyID)
 	}
-	return nil
+	approve := flags
+	if pending.HardwareUUID != "" {
+		asks = "asks to be enrolled as another Mac, " + text.DisplayValue(pending.HardwareUUID) + ", with the key"
+		approve += " --supersede"
+	}
+	id := text.DisplayValue(device.DeviceID)
+	_, err := fmt.Fprintf(w, "\n%s %s, %s, since %s from %s.\n  If 'prlagent status' on that Mac shows this key and that is right: prlportal approve %s%s\n  If not: prlportal reject %s%s\n",
+		macName(device), asks, text.DisplayValue(pending.KeyID), localTime(pending.AskedAt, zone), text.DisplayValue(pending.Source), id, approve, id, flags)
+	return err
+}
+
+// printMark says why a device is served nothing.
+func printMark(w io.Writer, device fleet.Device, zone *time.Location) error {
+	mark, id := device.Duplicate, text.DisplayValue(device.DeviceID)
+	if mark == nil {
+		return nil
+	}
+	if device.State == fleet.StateDiffers {
+		_, err := fmt.Fprintf(w, "\n%s: since %s it reports as another Mac, %s, and is served nothing.\n  Look at that Mac; then: prlportal approve %s, or: prlportal retire %s\n",
+			macName(device), localTime(mark.At, zone), text.DisplayValue(mark.Reported), id, id)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s: two Macs report under this identity (%s, since %s), and neither is served.\n  Find the copy; then: prlportal approve %s\n",
+		macName(device), text.DisplayValue(mark.Reason), localTime(mark.At, zone), id)
+	return err
 }
 
 // macName is what people know a Mac by: its serial number, or where it has none

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,7 +131,7 @@ func TestH15_NothingOfMacsSteersTheTerminal(t *testing.T) {
 		{"devices --format csv", anyLength}, {"devices --json", anyLength}, {"devices --format ndjson", anyLength},
 		{"vms --format csv", anyLength}, {"vms --json", anyLength}, {"vms --format ndjson", anyLength}, {"vms --json --page 1", anyLength},
 		{"export vms", anyLength}, {"export devices --format json", anyLength},
-		{"approve", 8 << 10}, {"approve --key 1", 8 << 10},
+		{"approve", 8 << 10}, {"approve --key 1", 8 << 10}, {"reject --key 1", 8 << 10}, {"retire", 8 << 10},
 	}
 	printedBy := func(t *testing.T, text string) map[string]string {
 		portal := portaltest.New(t)
@@ -140,11 +141,12 @@ func TestH15_NothingOfMacsSteersTheTerminal(t *testing.T) {
 		printed := make(map[string]string)
 		for _, command := range commands {
 			args := append(strings.Fields(command.line), flags...)
-			if args[0] == "approve" {
+			decides := slices.Contains([]string{"approve", "reject", "retire"}, args[0])
+			if decides {
 				args = append(args, string([]rune(m.Serial+text)))
 			}
 			stdout, stderr, code := console(t, args...)
-			if code != 0 && args[0] != "approve" {
+			if code != 0 && !decides {
 				t.Errorf("%s: exit code %d: %.300s", command.line, code, stderr)
 			}
 			wantShown(t, command.line, command.longest, stdout, stderr)

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"maps"
+	"net/url"
 	"path/filepath"
 	"strings"
 
@@ -74,7 +75,7 @@ commands that the Mac allows. Strike from AllowedCommands what you do not want.
 			if err := writeProfile(options); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(command.OutOrStdout(), "Wrote %s. It holds the enrollment secret.\n", text.Display(options.output))
+			_, err := fmt.Fprintf(command.OutOrStdout(), "Wrote %s. It holds the enrollment secret.\n%s", text.Display(options.output), options.originNote())
 			return err
 		},
 	}
@@ -117,6 +118,25 @@ func writeProfile(options profileOptions) error {
 	return nil
 }
 
+// originNote says what the portal needs to be told if it does not know the URL of
+// the profile for its own: no Mac could enroll there (H54).
+func (o profileOptions) originNote() string {
+	folder := filepath.Join(o.dir, site.PortalFolder)
+	config, err := site.LoadConfig(folder)
+	if o.url == "" || err != nil {
+		return ""
+	}
+	if listening, err := safefile.ReadFile(filepath.Join(folder, site.ListeningFile), protocol.MaxText); err == nil {
+		config.Origins = append(config.Origins, strings.TrimSpace(string(listening)))
+	}
+	location, err := url.Parse(o.url)
+	if err != nil || config.AcceptsOrigin(protocol.OriginOf(location)) {
+		return ""
+	}
+	return fmt.Sprintf("If the portal neither listens at this port nor has the name in its certificate, add %q to \"origins\" in %s and restart it: Macs enroll at addresses that it knows.\n",
+		protocol.OriginOf(location), text.Display(filepath.Join(folder, site.ConfigFile)))
+}
+
 // readTyped takes fixed words, ids and the URL as people type them.
 func (o *profileOptions) readTyped() {
 	o.format, o.mode, o.group = text.TypedWord(o.format), text.TypedWord(o.mode), text.TypedWord(o.group)
@@ -133,8 +153,8 @@ func (o profileOptions) checkFlags() error {
 		return usageError("--mode is monitor or enforce")
 	case o.url != "" && !strings.HasPrefix(o.url, "https://"):
 		return usageError("--url must begin with https://")
-	case o.group != "" && !site.ValidGroupID(o.group):
-		return usageError("--group is a group id: 1 to 64 of a-z 0-9 . _ - that begin with a letter or digit")
+	case o.group != "" && !protocol.ValidName(o.group):
+		return usageError("--group is a group id: 1 to 64 of a-z 0-9 . _ - that do not begin with a dot")
 	}
 	return nil
 }
@@ -162,6 +182,7 @@ func (o profileOptions) readPreferences(operator site.OperatorSite) (preferences
 		"ServerURL":          cmp.Or(o.url, operator.URL),
 		"ServerCertificates": certificates, // DER
 		"EnrollmentSecret":   secret,
+		"SiteID":             operator.SiteID,
 		"PolicyKeys":         []preferenceKey{policyKey},
 		"CommandKeys":        []preferenceKey{commandKey},
 		"AllowedCommands":    allCommands(),

@@ -14,6 +14,8 @@ const (
 	StateOK        = "ok"
 	StatePending   = "pending_approval"
 	StateDuplicate = "duplicate_identity"
+	StateDiffers   = "identity_differs" // it reports another Mac than the one that enrolled (H57)
+	StateRetired   = "retired"
 )
 
 // Device is a device as the admin plane shows it: no token, no secret.
@@ -43,14 +45,19 @@ type Device struct {
 	Truncated     bool               `json:"truncated"`
 	StaleReport   bool               `json:"stale_report"` // it has not checked in for longer than it should
 	ChangedAt     time.Time          `json:"changed_at"`   // any change but of check-in times and reasons
+	RetiredAt     time.Time          `json:"retired_at,omitzero"`
+	SupersededBy  string             `json:"superseded_by,omitempty"` // id of the device that took its place
 	Pending       []PendingKey       `json:"pending,omitempty"`
+	Rejected      []PendingKey       `json:"rejected,omitempty"`
 	Duplicate     *storage.Duplicate `json:"duplicate,omitempty"`
 }
 
-// PendingKey is a key that waits for approval.
+// PendingKey is a key that waits for approval, or that was rejected.
 type PendingKey struct {
 	KeyID        string    `json:"key_id"`
+	HardwareUUID string    `json:"hardware_uuid,omitempty"` // of another Mac with the serial number; its approval retires this device (H57)
 	AskedAt      time.Time `json:"asked_at"`
+	LastAskedAt  time.Time `json:"last_asked_at"`
 	AgentVersion string    `json:"agent_version"`
 	Source       string    `json:"source"`
 }
@@ -72,19 +79,25 @@ func viewOf(device storage.Device, report storage.Report) Device {
 		Group: device.Group, PolicyState: report.Policy.State, KeyID: protocol.KeyID(device.Key),
 		EnrolledAt: device.EnrolledAt, LastCheckinAt: device.LastCheckinAt, LastTriggers: device.LastTriggers, LastReasons: reasonsOf(device.LastTriggers),
 		Epoch: device.Epoch, Sequence: device.Sequence,
+		RetiredAt: device.RetiredAt, SupersededBy: device.SupersededBy, Pending: keysOf(device.Pending), Rejected: keysOf(device.Rejected),
 		VMs: len(report.Rows), Truncated: report.Truncated, Duplicate: device.Duplicate,
 		ChangedAt: latestTime(device.EnrolledAt, device.ChangedAt, report.ChangedAt, report.RowsChangedAt).UTC(),
 	}
 	if device.Clock.Wrong {
 		view.ClockAhead = device.Clock.AheadSecs
 	}
-	for _, pending := range device.Pending {
-		view.Pending = append(view.Pending, PendingKey{
-			KeyID: protocol.KeyID(pending.Key), AskedAt: pending.AskedAt,
-			AgentVersion: pending.AgentVersion, Source: pending.Source,
+	return view
+}
+
+func keysOf(keys []storage.PendingKey) []PendingKey {
+	var views []PendingKey
+	for _, key := range keys {
+		views = append(views, PendingKey{
+			KeyID: protocol.KeyID(key.Key), HardwareUUID: key.HardwareUUID, AskedAt: key.AskedAt, LastAskedAt: key.HeardAt(),
+			AgentVersion: key.AgentVersion, Source: key.Source,
 		})
 	}
-	return view
+	return views
 }
 
 // reasonsOf is the words of triggers, each once.
@@ -100,6 +113,10 @@ func reasonsOf(triggers []protocol.Trigger) string {
 
 func stateOf(device storage.Device) string {
 	switch {
+	case device.IsRetired():
+		return StateRetired
+	case device.Duplicate != nil && device.Duplicate.Reason == storage.DuplicateIdentity:
+		return StateDiffers
 	case device.Duplicate != nil:
 		return StateDuplicate
 	case len(device.Pending) > 0:

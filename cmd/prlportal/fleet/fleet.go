@@ -17,6 +17,7 @@ type deviceStore interface {
 	Device(ctx context.Context, key storage.Key) (storage.Device, error)
 	ID(ctx context.Context, key storage.Key) (string, error)
 	IDs(ctx context.Context, after string, limit int) ([]string, error)
+	LiveIDs(ctx context.Context, serial string, limit int) ([]string, error)
 	Save(ctx context.Context, change storage.Change) error
 }
 
@@ -92,6 +93,12 @@ func (f *Fleet) ID(ctx context.Context, key storage.Key) (string, error) { retur
 // IDs are ids of devices in their order, from the store.
 func (f *Fleet) IDs(ctx context.Context, after string, limit int) ([]string, error) {
 	return f.store.IDs(ctx, after, limit)
+}
+
+// LiveIDs are ids of the devices with a serial number that are not retired, from
+// the store.
+func (f *Fleet) LiveIDs(ctx context.Context, serial string, limit int) ([]string, error) {
+	return f.store.LiveIDs(ctx, serial, limit)
 }
 
 // Report is what a device reported last, from the store; healed, where it was

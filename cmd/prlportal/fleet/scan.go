@@ -35,7 +35,7 @@ func (s Scan) VMs(ctx context.Context, visit func(*VM) error) (incomplete bool, 
 				return err
 			}
 		}
-		if s.Since.IsZero() || m.device.LastCheckinAt.Before(s.Since) {
+		if s.Since.IsZero() || m.device.LastCheckinAt.Before(s.Since) && m.device.ChangedAt.Before(s.Since) {
 			return nil // nothing can have been removed
 		}
 		short, err := s.removedRows(ctx, m, visit)

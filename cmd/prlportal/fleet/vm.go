@@ -9,7 +9,10 @@ import (
 
 // RowOf joins a row with its Mac. A fresh row was confirmed when its device
 // was; a stale one keeps its own time (INV-17).
+//
+// Which Mac it is says the device's record, whatever the report says (H57).
 func RowOf(device storage.Device, report storage.Report, row storage.Row) protocol.Row {
+	report.Host.Serial, report.Host.HardwareUUID = device.Serial, device.HardwareUUID
 	reportedAt := device.ConfirmedAt
 	if row.VM.Stale != "" {
 		reportedAt = row.ReportedAt

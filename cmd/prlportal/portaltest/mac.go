@@ -5,7 +5,9 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"testing"
 
@@ -28,6 +30,8 @@ type Mac struct {
 	Sequence uint64
 	Base     protocol.Baseline
 	Report   protocol.Report
+
+	lastRequest protocol.RequestID
 }
 
 // NewMac is a Mac of alice with one virtual machine, which is yet to enroll.
@@ -67,10 +71,11 @@ func WindowsVM(name string) protocol.VM {
 	}
 }
 
-// Enrollment is what the Mac enrolls with.
+// Enrollment is what the Mac enrolls with; each one is newer than the one before.
 func (m *Mac) Enrollment() protocol.EnrollRequest {
+	m.lastRequest = protocol.NewRequestID(m.portal.Clock.Now(), m.lastRequest)
 	return protocol.EnrollRequest{
-		RequestID: uuid.NewString(), Secret: m.Secret, Serial: m.Serial, HardwareUUID: m.hardware,
+		RequestID: m.lastRequest.String(), Origin: m.portal.Config.URL, SiteID: m.portal.Config.SiteID, Secret: m.Secret, Serial: m.Serial, HardwareUUID: m.hardware,
 		DeviceKey: m.Key.Public().(ed25519.PublicKey), AgentVersion: "0.1.0", Epoch: m.Epoch,
 		GroupHint: m.Hint, SentAt: m.portal.Clock.Now(),
 	}
@@ -84,11 +89,7 @@ func (m *Mac) SendEnrollment(t testing.TB, request protocol.EnrollRequest) Answe
 		t.Fatal(err)
 	}
 	m.portal.Contract.CheckSchema(t, "EnrollRequest", payload)
-	body, err := protocol.Sign(protocol.PayloadEnroll, payload, m.Key).JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m.portal.Call(t, http.MethodPost, "/v1/enroll", body)
+	return m.portal.Call(t, http.MethodPost, "/v1/enroll", m.EnrollmentBody(t, request))
 }
 
 // Enroll enrolls and keeps what it got.
@@ -237,4 +238,51 @@ func MacWithVMs(t *testing.T, portal *Portal, n int) *Mac {
 	m.Enroll(t, http.StatusCreated)
 	m.Checkin(t)
 	return m
+}
+
+// EnrollmentBody is the signed request as it is sent.
+func (m *Mac) EnrollmentBody(t testing.TB, request protocol.EnrollRequest) []byte {
+	t.Helper()
+	payload, err := json.Marshal(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := protocol.Sign(protocol.PayloadEnroll, payload, m.Key).JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// EnrollFrom enrolls from a network address and gives the problem of the answer,
+// or the state of the enrollment.
+func (m *Mac) EnrollFrom(t testing.TB, address string) string {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/enroll", bytes.NewReader(m.EnrollmentBody(t, m.Enrollment())))
+	request.RemoteAddr = net.JoinHostPort(address, "40000")
+	recorder := httptest.NewRecorder()
+	m.portal.Web.Config.Handler.ServeHTTP(recorder, request)
+	got := Answer{Status: recorder.Code, Header: recorder.Header(), Body: recorder.Body.Bytes()}
+	if got.Status >= http.StatusMultipleChoices {
+		return got.Problem(t)
+	}
+	var reply protocol.EnrollReply
+	got.Decode(t, &reply)
+	if reply.Token != "" {
+		m.Token, m.DeviceID = reply.Token, reply.DeviceID
+	}
+	return reply.State
+}
+
+// KeyID is the short name of the Mac's key.
+func (m *Mac) KeyID() string { return protocol.KeyID(m.Key.Public().(ed25519.PublicKey)) }
+
+// OtherMac is a Mac with the serial number of this one, and with a hardware UUID
+// and a key of its own.
+func (m *Mac) OtherMac(t testing.TB, hardwareUUID string) *Mac {
+	t.Helper()
+	other := NewMac(t, m.portal, m.Serial)
+	other.hardware = hardwareUUID
+	other.Epoch = "epoch-of-" + hardwareUUID
+	return other
 }

@@ -20,6 +20,7 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/adminapi"
+	"prlagent/cmd/prlportal/audit"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/server"
 	"prlagent/cmd/prlportal/site"
@@ -117,7 +118,12 @@ func (p *Portal) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { content.Close() })
-	p.Web = httptest.NewTLSServer(server.NewHandler(p.Config, p.Store, content, zerolog.New(p.Log), p.Clock.Now))
+	record, err := audit.Open(p.AuditPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { record.Close() })
+	p.Web = httptest.NewTLSServer(server.NewHandler(p.Config, p.Store, content, record, zerolog.New(p.Log), p.Clock.Now))
 	t.Cleanup(p.Web.Close)
 }
 
@@ -142,6 +148,9 @@ func (a Answer) Decode(t testing.TB, v any) {
 		t.Fatalf("decode %d %s: %v", a.Status, a.Body, err)
 	}
 }
+
+// AuditPath is where decisions are recorded.
+func (p *Portal) AuditPath() string { return filepath.Join(p.Dir, site.PortalFolder, site.AuditFile) }
 
 // Call sends a request as it is and holds the exchange against openapi.yaml.
 func (p *Portal) Call(t testing.TB, method, path string, body []byte, headers ...string) Answer {
@@ -203,6 +212,30 @@ func (p *Portal) AskAsTyped(t testing.TB, table string, asked url.Values) Answer
 func (p *Portal) Admin(t testing.TB, method, path string, body []byte) Answer {
 	t.Helper()
 	return p.Call(t, method, path, body, "Authorization", "Bearer "+p.AdminToken)
+}
+
+// Decide is what an admin decides of a device: approve, reject or retire.
+func (p *Portal) Decide(t testing.TB, action, deviceID string, asked adminapi.Decision) Answer {
+	t.Helper()
+	body, err := json.Marshal(asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Admin(t, http.MethodPost, "/v1/admin/devices/"+deviceID+"/"+action, body)
+}
+
+// MustDecide is Decide, and the device as it is then.
+func (p *Portal) MustDecide(t testing.TB, action, deviceID string, asked adminapi.Decision) fleet.Device {
+	t.Helper()
+	got := p.Decide(t, action, deviceID, asked)
+	if got.Status != http.StatusOK {
+		t.Fatalf("%s answered %d %s", action, got.Status, got.Body)
+	}
+	var view fleet.Device
+	if err := json.Unmarshal(got.Body, &view); err != nil {
+		t.Fatal(err)
+	}
+	return view
 }
 
 // Device is the only device as an admin sees it.

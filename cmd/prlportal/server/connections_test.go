@@ -121,7 +121,7 @@ func servedSite(t *testing.T) (address string, trusted *tls.Config) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	go func() {
-		ended <- Serve(ctx, Options{Folder: filepath.Join(dir, site.PortalFolder), Listen: "127.0.0.1:0"}, zerolog.Nop(), func(url string) error {
+		ended <- Serve(ctx, Options{Folder: filepath.Join(dir, site.PortalFolder), Listen: "127.0.0.1:0", Demo: true}, zerolog.Nop(), func(url string) error {
 			ready <- url
 			return nil
 		})

@@ -31,7 +31,7 @@ func TestOpenAPINamesEveryField(t *testing.T) {
 		"Inventory": protocol.Inventory{}, "VM": protocol.VM{}, "VMKey": protocol.VMKey{}, "Account": protocol.Account{}, "Bundle": protocol.Bundle{},
 		"Hint": protocol.Hint{}, "Ack": protocol.Ack{}, "OpenCommand": protocol.OpenCommand{}, "Result": protocol.Result{}, "Event": protocol.Event{},
 		"Head": protocol.Head{}, "PolicyPointer": protocol.PolicyPointer{}, "RowExtra": protocol.RowExtra{},
-		"Device": fleet.Device{}, "PendingKey": fleet.PendingKey{}, "Duplicate": storage.Duplicate{}, "Approval": adminapi.Approval{},
+		"Device": fleet.Device{}, "PendingKey": fleet.PendingKey{}, "Duplicate": storage.Duplicate{}, "Decision": adminapi.Decision{},
 	} {
 		schema, found := document.Components.Schemas[name]
 		if !found {

@@ -22,11 +22,11 @@ import (
 )
 
 // NewHandler answers both planes and the questions of a load balancer.
-func NewHandler(config site.Config, store fleet.Store, content *os.Root, log zerolog.Logger, now func() time.Time) http.Handler {
+func NewHandler(config site.Config, store fleet.Store, content *os.Root, record adminapi.Recorder, log zerolog.Logger, now func() time.Time) http.Handler {
 	devices := fleet.New(store, fleet.MaxBytes)
 	return httpapi.NewHandler(joinRoutes(
 		agentapi.New(config, devices, content, log, now),
-		adminapi.New(config, devices, log, now),
+		adminapi.New(config, devices, record, log, now),
 		healthServer{store: devices, log: log},
 	), log, now)
 }

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	stdlog "log"
@@ -11,11 +13,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"prlagent/cmd/prlportal/audit"
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/site"
 	"prlagent/cmd/prlportal/storage"
@@ -37,6 +41,7 @@ type Options struct {
 	Listen    string
 	ReadyFile string // gets the portal's URL when it is ready; none where empty
 	Version   string // of the program, for the log
+	Demo      bool   // serve although signing keys can be read here, to try things
 }
 
 // Serve runs the portal until ctx ends, then finishes the requests at hand.
@@ -46,10 +51,9 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 	if err != nil {
 		return err
 	}
-	if err := refuseSigningKeys(options.Folder); err != nil {
+	if err := checkSigningKeys(options, log); err != nil {
 		return err
 	}
-	warnOfOperator(options.Folder, log)
 	certificate, err := tls.LoadX509KeyPair(filepath.Join(options.Folder, site.CertificateFile), filepath.Join(options.Folder, site.TLSKeyFile))
 	if err != nil {
 		return fmt.Errorf("load certificate: %w", err)
@@ -64,42 +68,23 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
+	record, err := audit.Open(filepath.Join(options.Folder, site.AuditFile))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, record.Close()) }()
 	listener, err := net.Listen("tcp", options.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	handler := NewHandler(config, database, content, log, time.Now)
 	address := publicURL(listener.Addr(), config)
+	config.Origins = append(config.Origins, ownOrigins(config, address, certificate.Leaf)...)
+	handler := NewHandler(config, database, content, record, log, time.Now)
 	return serveUntilDone(ctx, newHTTPServer(handler, certificate, log), listener, func() error {
 		log.Info().Str("url", address).Str("site", config.SiteID).Str("version", options.Version).Msg("ready")
 		listening := filepath.Join(options.Folder, site.ListeningFile)
 		return errors.Join(writeReadyFile(listening, address), writeReadyFile(options.ReadyFile, address), ready(address))
 	})
-}
-
-// refuseSigningKeys holds H31: what the portal can read, a thief of the portal
-// can read. Only its TLS key may lie in its folder.
-func refuseSigningKeys(folder string) error {
-	keys, err := filepath.Glob(filepath.Join(folder, "*.key"))
-	if err != nil {
-		return fmt.Errorf("look for keys: %w", err)
-	}
-	for _, key := range keys {
-		if filepath.Base(key) != site.TLSKeyFile {
-			return fmt.Errorf("%s lies in the portal's folder; move it to the operator's folder", filepath.Base(key))
-		}
-	}
-	return nil
-}
-
-// warnOfOperator says that the operator's folder, as init made it, still lies
-// beside the portal's where the portal could read it.
-func warnOfOperator(folder string, log zerolog.Logger) {
-	beside := filepath.Join(filepath.Dir(folder), site.OperatorFolder)
-	if key, err := os.Open(filepath.Join(beside, site.PolicyKeyFile)); err == nil {
-		key.Close()
-		log.Warn().Str("folder", beside).Msg("the signing keys are readable to the portal; move this folder to the operator's machine")
-	}
 }
 
 // newHTTPServer limits every phase of a connection. Session tickets are Go's
@@ -169,6 +154,28 @@ func publicURL(address net.Addr, config site.Config) string {
 	}
 	public := url.URL{Scheme: "https", Host: net.JoinHostPort(host, port)}
 	return public.String()
+}
+
+// ownOrigins are the URLs of the names in the portal's certificate, at the port
+// that it listens on and at that of its configured URL. An agent that checks the
+// certificate reaches nobody else there.
+func ownOrigins(config site.Config, address string, certificate *x509.Certificate) []string {
+	origins := []string{address}
+	names := slices.Clone(certificate.DNSNames)
+	for _, ip := range certificate.IPAddresses {
+		names = append(names, ip.String())
+	}
+	for _, known := range []string{config.URL, address} {
+		location, err := url.Parse(known)
+		if err != nil {
+			continue
+		}
+		for _, name := range names {
+			made := url.URL{Scheme: "https", Host: net.JoinHostPort(name, cmp.Or(location.Port(), "443"))}
+			origins = append(origins, made.String())
+		}
+	}
+	return origins
 }
 
 func writeReadyFile(path, address string) error {

@@ -53,6 +53,8 @@ func TestAdminPlaneNeedsTheAdminToken(t *testing.T) {
 		{http.MethodGet, "/v1/admin/vms"},
 		{http.MethodGet, "/v1/admin/devices/" + m.DeviceID + "/history"},
 		{http.MethodPost, "/v1/admin/devices/" + m.DeviceID + "/approve"},
+		{http.MethodPost, "/v1/admin/devices/" + m.DeviceID + "/reject"},
+		{http.MethodPost, "/v1/admin/devices/" + m.DeviceID + "/retire"},
 	} {
 		for _, authorization := range []string{"", "Bearer ", "Bearer " + m.Token, "Basic " + portal.AdminToken, portal.AdminToken} {
 			got := portal.Call(t, route.method, route.path, nil, "Authorization", authorization)

@@ -61,8 +61,8 @@ func (s Options) Create(dir string) (Config, error) {
 
 // Validate says what is missing or wrong before anything is made.
 func (s Options) Validate() error {
-	if !ValidGroupID(s.PrimaryGroup) || s.DefaultGroup != "" && !ValidGroupID(s.DefaultGroup) {
-		return errors.New("a group id is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit")
+	if !protocol.ValidName(s.PrimaryGroup) || s.DefaultGroup != "" && !protocol.ValidName(s.DefaultGroup) {
+		return errors.New("a group id is 1 to 64 of a-z 0-9 . _ - and does not begin with a dot")
 	}
 	if len(s.Hosts) == 0 || s.Name == "" {
 		return errors.New("a site needs a name and at least one host")

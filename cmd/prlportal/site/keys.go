@@ -48,22 +48,40 @@ func encodeKey(key any) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: pemPrivateKey, Bytes: der}), nil
 }
 
+// MaxKeyFile is the largest file that is taken for a key, in bytes.
+const MaxKeyFile = 16 << 10
+
 // LoadSigningKey reads one of the operator's keys; errors never show content.
 func LoadSigningKey(path string) (ed25519.PrivateKey, error) {
 	data, err := safefile.ReadFile(path, maxSiteFile)
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
 	}
-	block, _ := pem.Decode(data)
-	if block == nil || block.Type != pemPrivateKey {
-		return nil, fmt.Errorf("%s %w", filepath.Base(path), errNotAKey)
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	key, isEd25519 := parsed.(ed25519.PrivateKey)
-	if err != nil || !isEd25519 {
+	key, found := signingKeyIn(data)
+	if !found {
 		return nil, fmt.Errorf("%s %w", filepath.Base(path), errNotAKey)
 	}
 	return key, nil
+}
+
+// HasSigningKey reports whether data has a key that LoadSigningKey reads.
+func HasSigningKey(data []byte) bool {
+	_, found := signingKeyIn(data)
+	return found
+}
+
+// signingKeyIn is the first Ed25519 private key in PEM, whatever stands before it.
+func signingKeyIn(data []byte) (ed25519.PrivateKey, bool) {
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != pemPrivateKey {
+			continue
+		}
+		parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if key, isEd25519 := parsed.(ed25519.PrivateKey); err == nil && isEd25519 {
+			return key, true
+		}
+	}
+	return nil, false
 }
 
 // newCertificate makes a self-signed ECDSA certificate for hosts, and its key,

@@ -8,9 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ const (
 	CertificateFile = "tls.crt"
 	TLSKeyFile      = "tls.key"
 	AdminTokenFile  = "admin.token"
+	AuditFile       = "audit.log" // what administrators decided
 	ContentFolder   = "content"
 	headFolder      = "heads"    // in the content folder
 	policyFolder    = "policies" // in the content folder
@@ -54,7 +56,8 @@ const maxSiteFile = 256 << 10
 type Config struct {
 	SiteID            string             `json:"site_id"`
 	Name              string             `json:"name"`
-	URL               string             `json:"url"` // where agents and the operator reach the portal
+	URL               string             `json:"url"`               // where agents and the operator reach the portal
+	Origins           []string           `json:"origins,omitempty"` // further URLs under which agents reach it, as through a proxy (H54)
 	PrimaryGroup      string             `json:"primary_group"`
 	Groups            []GroupConfig      `json:"groups"`
 	EnrollmentSecrets []EnrollmentSecret `json:"enrollment_secrets"` // two while one replaces the other
@@ -105,13 +108,9 @@ type OperatorSite struct {
 }
 
 var (
-	errNoSite      = errors.New("there is no site here; make one with 'prlportal init'")
-	errConfig      = errors.New("config.json cannot be used")
-	groupIDPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+	errNoSite = errors.New("there is no site here; make one with 'prlportal init'")
+	errConfig = errors.New("config.json cannot be used")
 )
-
-// ValidGroupID reports whether id can name a group, and so a file of the content.
-func ValidGroupID(id string) bool { return groupIDPattern.MatchString(id) }
 
 // ServedFolder is the portal's folder, given either itself or its site's folder.
 func ServedFolder(dir string) string {
@@ -135,7 +134,7 @@ func (c Config) validate() error {
 	switch {
 	case c.SiteID == "":
 		return fmt.Errorf("%w: site_id is missing", errConfig)
-	case !ValidGroupID(c.PrimaryGroup):
+	case !protocol.ValidName(c.PrimaryGroup):
 		return fmt.Errorf("%w: primary_group is not a group id", errConfig)
 	case len(c.AdminTokenSHA256) != 64:
 		return fmt.Errorf("%w: admin_token_sha256 is not a SHA-256", errConfig)
@@ -144,8 +143,18 @@ func (c Config) validate() error {
 	case c.Checkins.PerDevice < 0:
 		return fmt.Errorf("%w: checkin_limits must not be negative", errConfig)
 	}
+	for _, group := range c.Groups {
+		if !protocol.ValidName(group.ID) {
+			return fmt.Errorf("%w: groups has an id that is no group id", errConfig)
+		}
+	}
+	for _, origin := range c.Origins {
+		if location, err := url.Parse(origin); err != nil || location.Scheme != "https" || location.Host == "" {
+			return fmt.Errorf("%w: origins has a value that is no https URL", errConfig)
+		}
+	}
 	for _, secret := range c.EnrollmentSecrets {
-		if len(secret.SHA256) != 64 || secret.DefaultGroup != "" && !ValidGroupID(secret.DefaultGroup) {
+		if len(secret.SHA256) != 64 || secret.DefaultGroup != "" && !protocol.ValidName(secret.DefaultGroup) {
 			return fmt.Errorf("%w: an enrollment secret is not valid", errConfig)
 		}
 	}
@@ -196,6 +205,15 @@ func (c Config) Freshness() time.Duration {
 	return 2*cadence + time.Duration(max(c.SplaySecs, 0))*time.Second
 }
 
+// AcceptsOrigin reports whether the portal is reached at an origin, which is as
+// protocol.OriginOf gives it.
+func (c Config) AcceptsOrigin(origin string) bool {
+	return origin != "" && slices.ContainsFunc(append([]string{c.URL}, c.Origins...), func(known string) bool {
+		location, err := url.Parse(known)
+		return err == nil && protocol.OriginOf(location) == origin
+	})
+}
+
 // AcceptSecret finds the enrollment secret among those that are accepted, in a
 // time that does not depend on which one fits.
 func (c Config) AcceptSecret(given string) (defaultGroup string, accepted bool) {
@@ -222,7 +240,7 @@ func PolicyPath(name string) string { return filepath.Join(policyFolder, name) }
 // GroupOfHead is the group whose head has this file name.
 func GroupOfHead(file string) (group string, isHead bool) {
 	group, isHead = strings.CutSuffix(file, headSuffix)
-	return group, isHead && ValidGroupID(group)
+	return group, isHead && protocol.ValidName(group)
 }
 
 // ListeningFile holds the URL of the portal that runs, or ran last: the

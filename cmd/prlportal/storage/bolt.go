@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,10 +54,21 @@ func OpenBolt(path string) (*Bolt, error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	db.MaxBatchDelay = batchDelay
-	if err := guardDamage(func() error { return errors.Join(db.View(verifyRecords), db.Update(makeBuckets)) }); err != nil {
+	if err := guardDamage(func() error { return prepare(db) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare database: %w", err), db.Close())
 	}
 	return &Bolt{db: db}, nil
+}
+
+// prepare changes nothing before everything was read.
+func prepare(db *bbolt.DB) error {
+	if err := db.View(verifyRecords); err != nil {
+		return err
+	}
+	if err := db.Update(makeBuckets); err != nil {
+		return err
+	}
+	return addMissingKeys(db)
 }
 
 // guardDamage makes an error of what bbolt does with a damaged file: it panics,
@@ -91,6 +103,38 @@ func makeBuckets(tx *bbolt.Tx) error {
 		}
 	}
 	return nil
+}
+
+// addMissingKeys gives devices of a portal before this one the keys that they
+// lack. It writes nothing where there are none.
+func addMissingKeys(db *bbolt.DB) error {
+	missing := make(map[Key]string)
+	err := db.View(func(tx *bbolt.Tx) error {
+		keys := tx.Bucket(bucketKeys)
+		return tx.Bucket(bucketDevices).ForEach(func(_, data []byte) error {
+			var device Device
+			if err := decodeRecord(data, &device); err != nil {
+				return err
+			}
+			for _, key := range device.Keys() {
+				if keys.Get([]byte(key)) == nil {
+					missing[key] = device.ID
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	return db.Update(func(tx *bbolt.Tx) error {
+		for key, id := range missing {
+			if err := tx.Bucket(bucketKeys).Put([]byte(key), []byte(id)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Close waits for open transactions and closes the file.
@@ -134,6 +178,21 @@ func (b *Bolt) IDs(ctx context.Context, after string, limit int) ([]string, erro
 			id, _ = cursor.Next()
 		}
 		for ; id != nil && len(ids) < limit; id, _ = cursor.Next() {
+			ids = append(ids, string(id))
+		}
+		return nil
+	})
+	return ids, err
+}
+
+// LiveIDs are the ids of at most limit devices that have this serial number and
+// are not retired.
+func (b *Bolt) LiveIDs(ctx context.Context, serial string, limit int) ([]string, error) {
+	var ids []string
+	err := b.readTransaction(ctx, func(tx *bbolt.Tx) error {
+		prefix := []byte(bySerial(serial))
+		cursor := tx.Bucket(bucketKeys).Cursor()
+		for key, id := cursor.Seek(prefix); bytes.HasPrefix(key, prefix) && len(ids) < limit; key, id = cursor.Next() {
 			ids = append(ids, string(id))
 		}
 		return nil

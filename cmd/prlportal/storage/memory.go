@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -66,6 +67,23 @@ func (m *Memory) IDs(ctx context.Context, after string, limit int) ([]string, er
 		from++
 	}
 	return ids[from:min(len(ids), from+limit)], nil
+}
+
+// LiveIDs is as Bolt.LiveIDs.
+func (m *Memory) LiveIDs(ctx context.Context, serial string, limit int) ([]string, error) {
+	m.mutex.RLock()
+	defer m.mutex.RUnlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var ids []string
+	for key, id := range m.keys {
+		if strings.HasPrefix(string(key), string(bySerial(serial))) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids[:min(len(ids), limit)], nil
 }
 
 // Report is as Bolt.Report.

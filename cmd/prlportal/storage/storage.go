@@ -38,29 +38,36 @@ const (
 	MaxReportBytes = 2 * protocol.MaxRequest
 	MaxRequests    = 64 // acknowledgements of the last day
 	MaxTokens      = 4
-	MaxPending     = 4
+	MaxPending     = 8
+	MaxRejected    = 16
 	MaxPastEpochs  = 16
 	MaxTriggers    = 64 // reasons of one check-in
 )
 
 // Device is one enrolled Mac and where its conversation with the portal stands.
 type Device struct {
-	ID            string            `json:"id"`      // UUIDv7
-	Version       uint64            `json:"version"` // of this record, rises with every Save
-	Serial        string            `json:"serial"`
-	HardwareUUID  string            `json:"hardware_uuid"`
-	Key           ed25519.PublicKey `json:"key"`
-	Group         protocol.Group    `json:"group"`
-	EnrolledAt    time.Time         `json:"enrolled_at"`
-	AgentVersion  string            `json:"agent_version"`
-	Tokens        []Token           `json:"tokens,omitempty"`    // oldest first
-	Pending       []PendingKey      `json:"pending,omitempty"`   // wait for a person (H01)
-	Duplicate     *Duplicate        `json:"duplicate,omitempty"` // two Macs report as this device (H02)
-	Epoch         string            `json:"epoch,omitempty"`
-	Sequence      uint64            `json:"sequence,omitempty"` // highest accepted in Epoch
-	PastEpochs    []string          `json:"past_epochs,omitempty"`
-	Requests      []Request         `json:"requests,omitempty"` // oldest first
-	LastCheckinAt time.Time         `json:"last_checkin_at,omitzero"`
+	ID           string            `json:"id"`      // UUIDv7
+	Version      uint64            `json:"version"` // of this record, rises with every Save
+	Serial       string            `json:"serial"`
+	HardwareUUID string            `json:"hardware_uuid"`
+	Key          ed25519.PublicKey `json:"key"`
+	Group        protocol.Group    `json:"group"`
+	EnrolledAt   time.Time         `json:"enrolled_at"`
+	AgentVersion string            `json:"agent_version"`
+	Tokens       []Token           `json:"tokens,omitempty"`    // oldest first
+	Pending      []PendingKey      `json:"pending,omitempty"`   // wait for a person (H01)
+	Rejected     []PendingKey      `json:"rejected,omitempty"`  // a person did not let in, oldest first (H55)
+	Duplicate    *Duplicate        `json:"duplicate,omitempty"` // it is not the one Mac that it says (H02, H57)
+	RetiredAt    time.Time         `json:"retired_at,omitzero"` // zero: it is not
+	SupersededBy string            `json:"superseded_by,omitempty"`
+	// LastEnrollment is the request id of the last enrollment with Key: an older
+	// one is a replay (H54).
+	LastEnrollment string    `json:"last_enrollment,omitempty"`
+	Epoch          string    `json:"epoch,omitempty"`
+	Sequence       uint64    `json:"sequence,omitempty"` // highest accepted in Epoch
+	PastEpochs     []string  `json:"past_epochs,omitempty"`
+	Requests       []Request `json:"requests,omitempty"` // oldest first
+	LastCheckinAt  time.Time `json:"last_checkin_at,omitzero"`
 	// LastTriggers are why the Mac checked in last. A check-in that only
 	// completes the one before has no reason, and leaves them.
 	LastTriggers []protocol.Trigger `json:"last_triggers,omitempty"`
@@ -85,22 +92,35 @@ type Token struct {
 // PendingKey is a key that asked to be this device and is not the one known.
 type PendingKey struct {
 	Key          ed25519.PublicKey `json:"key"`
-	AskedAt      time.Time         `json:"asked_at"`
+	AskedAt      time.Time         `json:"asked_at"` // for the first time
+	LastAskedAt  time.Time         `json:"last_asked_at,omitzero"`
+	LastRequest  string            `json:"last_request,omitempty"`  // id of the request of then
+	HardwareUUID string            `json:"hardware_uuid,omitempty"` // of the Mac that asked, where it is another one (H57)
 	AgentVersion string            `json:"agent_version"`
-	Source       string            `json:"source"` // network address
+	Source       string            `json:"source"` // network address that it asked from first
 }
 
-// Duplicate is the mark of H02.
+// HeardAt is when the key asked last.
+func (p PendingKey) HeardAt() time.Time {
+	if p.LastAskedAt.IsZero() {
+		return p.AskedAt
+	}
+	return p.LastAskedAt
+}
+
+// Duplicate is the mark of a device that is served nothing until a person decides.
 type Duplicate struct {
-	Reason string    `json:"reason"` // one of the Duplicate words
-	At     time.Time `json:"at"`     // last time it was seen
-	Count  int       `json:"count"`
+	Reason   string    `json:"reason"`             // one of the Duplicate words
+	Reported string    `json:"reported,omitempty"` // serial number and hardware UUID of a report that differs
+	At       time.Time `json:"at"`                 // last time it was seen
+	Count    int       `json:"count"`
 }
 
 // Reasons of a Duplicate.
 const (
 	DuplicateSequence = "sequence_fork"    // a number of one epoch used for two reports
 	DuplicateEpoch    = "epochs_alternate" // an epoch came back after another replaced it
+	DuplicateIdentity = "report_differs"   // a report names another Mac than the one that enrolled (H57)
 )
 
 // Request is an acknowledged check-in, kept so that its repeat gets the same
@@ -164,9 +184,19 @@ func ByMac(serial, hardwareUUID string) Key {
 	return Key(fmt.Sprintf("mac:%q %q", strings.ToUpper(hardwareUUID), strings.ToUpper(serial)))
 }
 
+// bySerial begins the keys of the devices with this serial number that are not
+// retired. There is one of them, unless a portal before this one let in more.
+func bySerial(serial string) Key { return Key(fmt.Sprintf("serial:%q ", strings.ToUpper(serial))) }
+
+// IsRetired reports whether a person has ended the device.
+func (d Device) IsRetired() bool { return !d.RetiredAt.IsZero() }
+
 // Keys are all keys of the device.
 func (d Device) Keys() []Key {
 	keys := []Key{ByID(d.ID), ByMac(d.Serial, d.HardwareUUID)}
+	if d.Serial != "" && !d.IsRetired() {
+		keys = append(keys, bySerial(d.Serial)+Key(d.ID))
+	}
 	for _, token := range d.Tokens {
 		keys = append(keys, byTokenHash(token.SHA256))
 	}

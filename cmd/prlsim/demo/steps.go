@@ -101,7 +101,7 @@ func shortenWaits(profile string) error {
 func (s *demoRun) startPortal(listen string) error {
 	ready := filepath.Join(s.folder, "portal.url")
 	_ = os.Remove(ready)
-	if err := s.startProgram("prlportal", "serve", "--dir", s.portalFolder, "--listen", listen, "--ready-file", ready); err != nil {
+	if err := s.startProgram("prlportal", "serve", "--demo", "--dir", s.portalFolder, "--listen", listen, "--ready-file", ready); err != nil {
 		return err
 	}
 	return s.waitUntil("start of the portal", func() bool {

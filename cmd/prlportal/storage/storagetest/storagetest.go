@@ -24,6 +24,7 @@ type Store interface {
 	Device(ctx context.Context, key storage.Key) (storage.Device, error)
 	ID(ctx context.Context, key storage.Key) (string, error)
 	IDs(ctx context.Context, after string, limit int) ([]string, error)
+	LiveIDs(ctx context.Context, serial string, limit int) ([]string, error)
 	Report(ctx context.Context, deviceID string) (storage.Report, error)
 	History(ctx context.Context, deviceID string) (storage.History, error)
 	Save(ctx context.Context, change storage.Change) error
@@ -32,18 +33,19 @@ type Store interface {
 // Run tests the stores that open makes; each call must give an empty one.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for name, test := range map[string]func(*testing.T, Store){
-		"unknown devices are not found":           testNotFound,
-		"a device comes back by every key":        testKeys,
-		"keys that a device lost find nothing":    testLostKeys,
-		"a stale version is a conflict":           testStaleVersion,
-		"a key has one holder":                    testOneHolder,
-		"a refused change leaves nothing behind":  testNothingLeft,
-		"report and history stay unless replaced": testReports,
-		"devices are listed in pages by id":       testPages,
-		"what was read shares nothing":            testCopies,
-		"of concurrent changes one wins":          testConcurrentChanges,
-		"a canceled context stops the call":       testCanceled,
-		"H56: records have an end":                testTooLarge,
+		"unknown devices are not found":                   testNotFound,
+		"a device comes back by every key":                testKeys,
+		"keys that a device lost find nothing":            testLostKeys,
+		"a stale version is a conflict":                   testStaleVersion,
+		"a key has one holder":                            testOneHolder,
+		"a refused change leaves nothing behind":          testNothingLeft,
+		"report and history stay unless replaced":         testReports,
+		"devices are listed in pages by id":               testPages,
+		"living devices are found by their serial number": testLiveIDs,
+		"what was read shares nothing":                    testCopies,
+		"of concurrent changes one wins":                  testConcurrentChanges,
+		"a canceled context stops the call":               testCanceled,
+		"H56: records have an end":                        testTooLarge,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -258,4 +260,27 @@ func testCanceled(t *testing.T, store Store) {
 	wantError(t, err, context.Canceled)
 	_, err = store.Device(t.Context(), storage.ByID("a"))
 	wantError(t, err, storage.ErrNotFound)
+}
+
+func testLiveIDs(t *testing.T, store Store) {
+	for _, id := range []string{"b", "a", "c"} {
+		device := newDevice(id)
+		device.Serial = "C02 \"x\""
+		if id == "c" {
+			device.RetiredAt = enrolledAt
+		}
+		mustSave(t, store, storage.Change{Device: device})
+	}
+	other := newDevice("d")
+	other.Serial = "C02 \"x\" "
+	mustSave(t, store, storage.Change{Device: other})
+	for serial, want := range map[string]string{`C02 "x"`: "[a b]", `c02 "X"`: "[a b]", "C02": "[]", "": "[]"} {
+		ids, err := store.LiveIDs(t.Context(), serial, 10)
+		if err != nil || fmt.Sprint(ids) != want {
+			t.Errorf("%q: %v, %v, want %s", serial, ids, err, want)
+		}
+	}
+	if ids, err := store.LiveIDs(t.Context(), `C02 "x"`, 1); err != nil || fmt.Sprint(ids) != "[a]" {
+		t.Errorf("the first one: %v, %v", ids, err)
+	}
 }
