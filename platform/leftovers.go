@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"prlagent/platform/safefile"
 )
@@ -49,7 +48,12 @@ func OpenChildRecord(path string) (*ChildRecord, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open record of children: %w", err)
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	folder, err := safefile.OpenFolder(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("open record of children: %w", err)
+	}
+	defer folder.Close()
+	file, err := folder.OpenFile(filepath.Base(path), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open record of children: %w", err)
 	}
@@ -97,9 +101,10 @@ func (r *ChildRecord) write() error {
 // EndLeftovers kills what a daemon that was killed hard left running, with all
 // that is in its process groups, and gives the ids. A process is ours if it has
 // the id, the start time and the boot that were written down: never by its name,
-// nor by its program, which sudo and launchctl exchange for another in place. Nobody else may write the file, and no other daemon run.
+// nor by its program, which sudo and launchctl exchange for another in place.
+// Nobody else may write the file, and no other daemon run.
 func EndLeftovers(path string) (ended []int, err error) {
-	data, err := safefile.ReadOwnedFile(path, uint32(os.Geteuid()), maxRecord)
+	data, err := readChildRecord(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -124,6 +129,15 @@ func EndLeftovers(path string) (ended []int, err error) {
 		}
 	}
 	return ended, nil
+}
+
+func readChildRecord(path string) ([]byte, error) {
+	folder, err := safefile.OpenFolder(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	return folder.ReadOwnedFile(filepath.Base(path), uint32(os.Geteuid()), maxRecord)
 }
 
 // parseChildRecord reads the first value of the file; every id in it is one that

@@ -96,10 +96,7 @@ func TestWhatAKilledDaemonLeftIsEndedAtTheNextStart(t *testing.T) {
 		}
 	}
 
-	var group []int // all of it goes
-	for _, process := range processesOfGroup(t, ours) {
-		group = append(group, process)
-	}
+	group := processesOfGroup(t, ours) // all of it goes
 	if len(group) < 2 {
 		t.Errorf("the group is %v", group)
 	}
