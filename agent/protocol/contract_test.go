@@ -32,6 +32,14 @@ func samplePolicy() PolicyReport {
 	}
 }
 
+// sampleHealth is that of a Mac with a wrong key, where a user's tools fail.
+func sampleHealth() HealthReport {
+	return HealthReport{State: Unhealthy, Conditions: []ReportedCondition{
+		{Code: CodeConfigInvalid, Since: noon.Add(-48 * time.Hour), Count: 1, Subject: "DailyCheckTime"},
+		{Code: CodeServiceDown, Since: noon.Add(-time.Hour), Count: 1},
+	}}
+}
+
 // sampleVM is a row with no empty cell.
 func sampleVM() VM {
 	return VM{
@@ -67,7 +75,7 @@ func sampleReport() Report {
 	return Report{
 		Agent: AgentInfo{Version: "0.3.0", Arch: "arm64", Mode: "monitor"}, Host: sampleHost(), Product: sampleProduct(),
 		Users:  []UserLook{{Name: "alice", UID: 501, Count: 1}, {Name: "bob", UID: 502, Code: CodeServiceDown, At: noon.Add(-time.Hour), Count: 1}},
-		Policy: samplePolicy(), VMs: []VM{sampleVM(), gappyVM()},
+		Policy: samplePolicy(), Health: sampleHealth(), VMs: []VM{sampleVM(), gappyVM()},
 	}
 }
 

@@ -9,12 +9,13 @@ import (
 // Limits of the lists of a report, in entries, and of the id of a volume, which
 // is at most a UUID, in bytes. Both sides cut there.
 const (
-	MaxSeenBy    = 32   // other accounts of one shared machine
-	MaxUsers     = 256  // accounts
-	MaxVerdicts  = 4096 // settings that are not simply in place
-	MaxResults   = 64
-	MaxEventData = 16
-	maxVolume    = 36
+	MaxSeenBy     = 32   // other accounts of one shared machine
+	MaxUsers      = 256  // accounts
+	MaxVerdicts   = 4096 // settings that are not simply in place
+	MaxConditions = 32   // of the agent's health; fewer than are ever true at once
+	MaxResults    = 64
+	MaxEventData  = 16
+	maxVolume     = 36
 )
 
 // Cut shortens every text of the row to its column's limit, at a character.
@@ -49,6 +50,7 @@ func (r Report) Cut() Report {
 	r.Product.cut()
 	r.Users = cutEach(r.Users, MaxUsers)
 	r.Policy.cut()
+	r.Health.cut()
 	r.VMs = slices.Clone(r.VMs)
 	for i := range r.VMs {
 		r.VMs[i].Cut()
@@ -72,6 +74,9 @@ func (q *CheckinRequest) Cut() {
 	q.Users = cutEach(q.Users, MaxUsers)
 	if q.Policy != nil {
 		q.Policy.cut()
+	}
+	if q.Health != nil {
+		q.Health.cut()
 	}
 	for i := range q.Inventory.VMs {
 		q.Inventory.VMs[i].Cut()

@@ -90,7 +90,7 @@ func TestH51_WhatIsShedFirst(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(51, 2))
 	report := hogged(random).Cut()
-	report.VMs = report.VMs[150:]
+	report.VMs, report.Health = report.VMs[150:], sampleHealth()
 	for range 40 {
 		report.Policy.Verdicts = append(report.Policy.Verdicts, Verdict{Path: noise(random, 200)})
 	}
@@ -116,6 +116,9 @@ func TestH51_WhatIsShedFirst(t *testing.T) {
 			}
 		}
 		before = composed.Shed
+		if health := composed.Request.Health; health == nil || len(health.Conditions) != 2 {
+			t.Errorf("with room for %d bytes the agent's health is %+v: it is never shed", room, health)
+		}
 		if kept := composed.Request.Policy.Verdicts; composed.Request.Policy.LeftOut != 40-len(kept) {
 			t.Errorf("%d verdicts, and %d left out", len(kept), composed.Request.Policy.LeftOut)
 		}
@@ -256,6 +259,7 @@ func TestH51_EveryTextIsCut(t *testing.T) {
 		Agent: AgentInfo{Version: long}, Host: Host{ComputerName: long, Model: long}, Product: Product{License: long, Gaps: map[string]Code{"cpu": CodeNotShown, long: "x", "vm_os": Code(long)}},
 		Users:  slices.Repeat([]UserLook{{Name: long, UID: 501, Code: Code(long)}}, MaxUsers+1),
 		Policy: PolicyReport{PolicyID: long, Verdicts: slices.Repeat([]Verdict{{Path: long, VM: &VMKey{ID: long}}}, MaxVerdicts+1)},
+		Health: HealthReport{State: long, Conditions: slices.Repeat([]ReportedCondition{{Code: Code(long), Subject: long}}, MaxConditions+1)},
 		VMs: []VM{{VMKey: VMKey{ID: long}, Owner: long, Name: long, RawState: long, ToolsState: long, ConfigHash: long, Stale: Code(long),
 			Bundle: Bundle{Volume: long}, SeenBy: slices.Repeat([]Account{{Name: long}}, MaxSeenBy+1), Gaps: map[string]Code{long: CodeNoTools}}},
 	}
@@ -283,7 +287,7 @@ func TestH51_EveryTextIsCut(t *testing.T) {
 // wantShort walks all texts and lists of a request.
 func wantShort(t *testing.T, request CheckinRequest) {
 	t.Helper()
-	lists := map[string]int{"Triggers": MaxTriggers, "Users": MaxUsers, "Verdicts": MaxVerdicts, "Results": MaxResults, "Events": MaxEvents, "SeenBy": MaxSeenBy}
+	lists := map[string]int{"Triggers": MaxTriggers, "Users": MaxUsers, "Verdicts": MaxVerdicts, "Conditions": MaxConditions, "Results": MaxResults, "Events": MaxEvents, "SeenBy": MaxSeenBy}
 	for path, value := range leavesOf(request) {
 		if len(value.text) > MaxText || len(value.text) > MaxName && !strings.HasSuffix(path, ".Message") && !strings.Contains(path, ".Data") && !strings.Contains(path, ".Observed") {
 			t.Errorf("%s has %d bytes", path, len(value.text))

@@ -74,8 +74,8 @@ type AgentInfo struct {
 	Mode    string `json:"mode"` // monitor or enforce
 }
 
-// CheckinRequest is a report. Agent, Host, Product, Users and Policy are sent
-// when they differ from the last acknowledged report; Inventory.Hash covers
+// CheckinRequest is a report. Agent, Host, Product, Users, Policy and Health are
+// sent when they differ from the last acknowledged report; Inventory.Hash covers
 // them and the rows, so the portal can tell that it missed something.
 type CheckinRequest struct {
 	Protocol     int           `json:"protocol"`
@@ -89,6 +89,7 @@ type CheckinRequest struct {
 	Product      *Product      `json:"product,omitempty"`
 	Users        []UserLook    `json:"users,omitzero"` // empty says that nobody uses the product any more
 	Policy       *PolicyReport `json:"policy,omitempty"`
+	Health       *HealthReport `json:"health,omitempty"` // agents before it send none
 	Inventory    Inventory     `json:"inventory"`
 	OpenCommands []OpenCommand `json:"open_commands,omitempty"` // everything the agent still holds
 	Results      []Result      `json:"results,omitempty"`       // kept until acknowledged

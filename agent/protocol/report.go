@@ -18,6 +18,7 @@ type Report struct {
 	Product   Product
 	Users     []UserLook
 	Policy    PolicyReport
+	Health    HealthReport
 	VMs       []VM // at most MaxVMs
 	Truncated bool
 }
@@ -51,6 +52,7 @@ var reportParts = []reportPart{
 	{"product", func(r *Report) any { return r.Product }, func(q *CheckinRequest, r *Report) { q.Product = &r.Product }},
 	{"users", func(r *Report) any { return r.Users }, func(q *CheckinRequest, r *Report) { q.Users = append([]UserLook{}, r.Users...) }},
 	{"policy", func(r *Report) any { return r.Policy }, func(q *CheckinRequest, r *Report) { q.Policy = &r.Policy }},
+	{"health", func(r *Report) any { return r.Health }, func(q *CheckinRequest, r *Report) { q.Health = &r.Health }},
 }
 
 // Baseline hashes the report part by part.

@@ -18,6 +18,7 @@ func drawReport(t *rapid.T) Report {
 		Host:    Host{ComputerName: rapid.SampledFrom([]string{"", "Mac"}).Draw(t, "computer")},
 		Product: Product{Installed: rapid.Bool().Draw(t, "installed")},
 		Policy:  PolicyReport{State: rapid.SampledFrom([]string{PolicyNone, PolicyFetched}).Draw(t, "policy")},
+		Health:  HealthReport{State: rapid.SampledFrom([]string{Healthy, Degraded}).Draw(t, "health")},
 	}
 	for i, owner := range []string{"alice", "bob"} {
 		if rapid.Bool().Draw(t, "uses "+owner) {
@@ -99,6 +100,9 @@ func (p *portalCopy) takeParts(request CheckinRequest) {
 	}
 	if request.Policy != nil {
 		p.report.Policy = *request.Policy
+	}
+	if request.Health != nil {
+		p.report.Health = *request.Health
 	}
 	if request.Users != nil {
 		p.report.Users = request.Users

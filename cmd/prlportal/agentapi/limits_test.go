@@ -71,6 +71,7 @@ func TestH56_EveryListOfAReportIsCut(t *testing.T) {
 			State: long, PolicyID: long, SHA256: long, Counts: counts,
 			Verdicts: slices.Repeat([]protocol.Verdict{{Path: long, VM: &protocol.VMKey{ID: long}, Verdict: long, Strength: long, Code: protocol.Code(long)}}, 8000),
 		},
+		Health:    &protocol.HealthReport{State: long, Conditions: slices.Repeat([]protocol.ReportedCondition{{Code: protocol.Code(long), Subject: long}}, 1000)},
 		Inventory: protocol.Inventory{Hash: "hash"},
 	}
 	if err := checkCheckin(&request, time.Now()); err != nil {
@@ -84,8 +85,8 @@ func TestH56_EveryListOfAReportIsCut(t *testing.T) {
 	if n := len(request.Results[0].Message); n <= protocol.MaxName {
 		t.Errorf("a message is cut to %d bytes", n)
 	}
-	got := []int{len(request.Users), len(request.Policy.Verdicts), len(request.Policy.Counts), len(request.Events[0].Data), len(request.Results[0].Observed)}
-	if want := []int{protocol.MaxUsers, protocol.MaxVerdicts, protocol.MaxEventData, protocol.MaxEventData, protocol.MaxEventData}; !slices.Equal(got, want) {
+	got := []int{len(request.Users), len(request.Policy.Verdicts), len(request.Policy.Counts), len(request.Health.Conditions), len(request.Events[0].Data), len(request.Results[0].Observed)}
+	if want := []int{protocol.MaxUsers, protocol.MaxVerdicts, protocol.MaxEventData, protocol.MaxConditions, protocol.MaxEventData, protocol.MaxEventData}; !slices.Equal(got, want) {
 		t.Errorf("%v are kept, want %v", got, want)
 	}
 }

@@ -46,6 +46,7 @@ func NewMac(t testing.TB, portal *Portal, serial string) *Mac {
 			Product: protocol.Product{Installed: true, Version: "26.4.0", Build: "57513", State: protocol.ProductKey},
 			Users:   []protocol.UserLook{{Name: "alice", UID: 501, Count: 1}},
 			Policy:  protocol.PolicyReport{State: protocol.PolicyNone},
+			Health:  protocol.HealthReport{State: protocol.Healthy},
 			VMs:     []protocol.VM{WindowsVM("Windows 11")},
 		},
 	}
