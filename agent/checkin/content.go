@@ -123,9 +123,12 @@ func (e *exchange) refreshContent(hint *protocol.Hint) error {
 
 // mayStillHaveContent are the failures of a report after which the portal, or the
 // host of its content, may well have a policy: nothing that a user writes into a
-// report may keep a policy away (H51).
+// report may keep a policy away, be it what the portal refuses or what something
+// before it takes offence at, which answers in its place or breaks the line (H51).
 var mayStillHaveContent = []protocol.Code{
 	protocol.CodeReportTooLarge, protocol.CodePortalRefused, protocol.CodeSequenceConflict, protocol.CodePortalOutage, protocol.CodeInternal,
+	protocol.CodePortalInterrupted, protocol.CodePortalTimeout, protocol.CodePortalReplyInvalid, protocol.CodePortalReplyTooLarge,
+	protocol.CodePortalWebPage, protocol.CodePortalRedirect,
 }
 
 // refreshContentAnyway asks for the head although the report did not arrive. Of
@@ -174,7 +177,7 @@ func (e *exchange) headIsDue(hint *protocol.Hint, stored policyRecord, found boo
 func (e *exchange) fetchContent(stored policyRecord, group string) error {
 	var etag string
 	if stored.Group == group && !e.isBehindMark(stored) {
-		etag = stored.ETag
+		etag = usableETag(stored.ETag)
 	}
 	got, err := e.getContent(etag, protocol.MaxHead, "heads", group+".dsse.json")
 	if err != nil {
@@ -192,7 +195,7 @@ func (e *exchange) fetchContent(stored policyRecord, group string) error {
 	if err != nil {
 		return err
 	}
-	next := policyRecord{Group: group, Head: verified.head, ETag: got.header.Get("ETag"),
+	next := policyRecord{Group: group, Head: verified.head, ETag: usableETag(got.header.Get("ETag")),
 		Pointer: stored.Pointer, Document: stored.Document, FetchedAt: e.client.options.Now().UTC()}
 	if pointer := verified.head.Policy; pointer != nil {
 		next.Pointer = *pointer
@@ -207,6 +210,16 @@ func (e *exchange) fetchContent(stored policyRecord, group string) error {
 	e.outcome.ContentChanged = stored.isReleased() != next.isReleased() ||
 		!next.isReleased() && stored.Pointer != next.Pointer
 	return nil
+}
+
+// usableETag is a validator that is worth being sent back, else nothing: with one
+// that no server takes, as a long one, every later request would be refused, and
+// that for good (H52).
+func usableETag(etag string) string {
+	if !plainText(etag) {
+		return ""
+	}
+	return etag
 }
 
 // getContent gets a file. Web servers name its type as they like; a page is
@@ -320,6 +333,29 @@ func (e *exchange) stillTrusts(ids []string) bool {
 	return slices.ContainsFunc(e.client.options.PolicyKeys, func(key protocol.TrustedKey) bool {
 		return slices.Contains(ids, key.ID)
 	})
+}
+
+// shareMarks gives node.json the marks that only the store has, as after node.json
+// was lost or restored: else both could be lost one after the other (H65). The
+// other way round it takes a head that is fetched anew.
+func (e *exchange) shareMarks() error {
+	who, changed := e.client.currentIdentity(), false
+	err := e.client.options.Store.View(func(tx *store.Tx) error {
+		return headMarks.Each(tx, func(key string, seen markRecord) error {
+			if e.stillTrusts(seen.KeyIDs) && seen.HeadVersion > who.marks[key].HeadVersion {
+				next, news := who.withMark(key, seen, e.stillTrusts)
+				who, changed = next, changed || news
+			}
+			return nil
+		})
+	})
+	if err != nil || !changed {
+		return err
+	}
+	if err := e.client.adoptIdentity(who); err != nil { // no reason not to talk
+		e.client.options.Log.Warn().Err(err).Msg("node.json does not have the marks of heads")
+	}
+	return nil
 }
 
 // policyFor gives the document that the pointer pins: the stored one, or one

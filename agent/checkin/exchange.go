@@ -40,6 +40,9 @@ func (e *exchange) run() error {
 	if e.client.takeReplaced() {
 		e.addEvent(protocol.CodeIdentityReset, map[string]string{"reason": "node.json was damaged; it is kept as node.json.damaged"})
 	}
+	if err := e.shareMarks(); err != nil {
+		return err
+	}
 	if err := e.ensureEnrolled(); err != nil {
 		return err
 	}

@@ -1,11 +1,15 @@
 package checkin
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"prlagent/agent/protocol"
@@ -101,6 +105,32 @@ func TestH51_APolicyIsFetchedWithoutAReport(t *testing.T) {
 	}
 }
 
+// What stands before the portal and takes offence at a text in a report, as a
+// scanner for viruses does, keeps no policy away, however it says so.
+func TestH51_APolicyIsFetchedAroundWhatIsBeforeThePortal(t *testing.T) {
+	t.Parallel()
+	for code, answer := range map[protocol.Code]scripted{
+		protocol.CodePortalOutage:        plainAnswer(403, "text/html", "blocked"),
+		protocol.CodePortalInterrupted:   func(http.ResponseWriter) { panic(syscall.ECONNRESET) },
+		protocol.CodePortalTimeout:       func(http.ResponseWriter) { panic(context.DeadlineExceeded) },
+		protocol.CodePortalWebPage:       plainAnswer(200, "text/html", "blocked"),
+		protocol.CodePortalReplyInvalid:  plainAnswer(200, "application/json", "blocked"),
+		protocol.CodePortalReplyTooLarge: plainAnswer(200, "application/json", strings.Repeat(" ", protocol.MaxReply+1)),
+		protocol.CodePortalRedirect:      plainAnswer(302, "text/html", "blocked"),
+	} {
+		t.Run(string(code), func(t *testing.T) {
+			t.Parallel()
+			b := settled(t)
+			b.publish("staff", 6, 4)
+			b.portal.on(checkin, answer)
+			if outcome, err := b.try("daily"); err == nil || outcome.Code != code || !outcome.ContentChanged {
+				t.Errorf("%v, outcome %+v", err, outcome)
+			}
+			b.wantPolicy(protocol.PolicyFetched, "", 6, 4)
+		})
+	}
+}
+
 // A head that is refused without a report is said as with one; one that is not
 // served is not: the report's failure is the news.
 func TestH51_ContentWithoutAReportIsJudgedAsEver(t *testing.T) {
@@ -144,5 +174,93 @@ func TestH51_LostEventsAreCounted(t *testing.T) {
 	outcome = b.do("daily")
 	if at := slices.IndexFunc(outcome.Events, func(event protocol.Event) bool { return event.Code == protocol.CodeEventsDropped }); at < 0 || outcome.Events[at].Data["count"] != "2" {
 		t.Errorf("events that the portal refuses: %+v", outcome.Events)
+	}
+}
+
+// fillTexts puts another long random text into every text of a structure.
+func fillTexts[T any](structure *T, text func() string) {
+	value := reflect.ValueOf(structure).Elem()
+	for i := range value.NumField() {
+		if field := value.Field(i); field.Kind() == reflect.String {
+			field.SetString(text())
+		}
+	}
+}
+
+// Everything that a report has is at its limit at the same time, in signs that
+// JSON makes six bytes of or that do not compress: it still fits and tells the
+// state of a machine.
+func TestH51_EverythingAtItsLimit(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(51, 10))
+	for name, text := range map[string]func() string{
+		"gibberish": func() string { return gibberish(random) },
+		"control characters": func() string {
+			text := make([]byte, protocol.MaxText)
+			for i := range text {
+				text[i] = byte(random.IntN(0x20))
+			}
+			return string(text)
+		},
+		"no UTF-8": func() string {
+			text := make([]byte, protocol.MaxText)
+			for i := range text {
+				text[i] = byte(0x80 + random.IntN(0x80))
+			}
+			return string(text)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := settled(t)
+			fillTexts(&b.report.Host, text)
+			fillTexts(&b.report.Agent, text)
+			fillTexts(&b.report.Product, text)
+			fillTexts(&b.report.Policy, text)
+			for i := range uint32(protocol.MaxUsers) {
+				look := protocol.UserLook{UID: 501 + i}
+				fillTexts(&look, text)
+				b.report.Users = append(b.report.Users, look)
+			}
+			for i := len(b.report.VMs); i < protocol.MaxVMs; i++ {
+				vm := protocol.VM{VMKey: protocol.VMKey{ID: fmt.Sprintf("66666666-0000-0000-0000-%012d", i), UID: 600 + uint32(i)%50}}
+				fillTexts(&vm, text)
+				b.report.VMs = append(b.report.VMs, vm)
+			}
+			for i := range protocol.MaxVerdicts {
+				verdict := protocol.Verdict{VM: &b.report.VMs[i%protocol.MaxVMs].VMKey}
+				fillTexts(&verdict, text)
+				b.report.Policy.Verdicts = append(b.report.Policy.Verdicts, verdict)
+			}
+			b.report.VMs[0].State = protocol.StateRunning
+			b.portal.on(checkin, func(w http.ResponseWriter) {
+				answerJSON(w, http.StatusOK, protocol.CheckinReply{Inventory: protocol.InventoryOK})
+			})
+			outcome, err := b.try("vm_started")
+			sent := b.portal.sent()
+			if err != nil || len(sent) == 0 {
+				t.Fatalf("%q %v, %d requests", outcome.Code, err, len(sent))
+			}
+			request := sent[0].checkin(t)
+			if !slices.ContainsFunc(request.Inventory.VMs, func(vm protocol.VM) bool {
+				return vm.VMKey == b.report.VMs[0].VMKey && vm.State == protocol.StateRunning
+			}) {
+				t.Errorf("the start is not among %d rows", len(request.Inventory.VMs))
+			}
+		})
+	}
+}
+
+// The best compression of a text of few signs costs seconds for each megabyte,
+// which any user could have root's daemon spend again and again. gzip says in its
+// header how thorough it was (RFC 1952, XFL).
+func TestH51_LargeBodiesAreNotCompressedAtAnyPrice(t *testing.T) {
+	t.Parallel()
+	const thorough = 2
+	for size, want := range map[int]bool{1 << 10: true, mostThorough: true, mostThorough + 1: false, protocol.MaxRequest: false} {
+		packed, smaller := compressBody(bytes.Repeat([]byte("a"), size))
+		if !smaller || packed[8] == thorough != want {
+			t.Errorf("%d bytes: header % x", size, packed[:10])
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -213,4 +214,27 @@ func wantSane(t *testing.T, b *bench, outcome Outcome, body string) {
 	if state.Sequence > protocol.MaxVersion || state.TrustedTime.Sub(b.now) > day {
 		t.Errorf("after %s the Mac believes %+v", body, state)
 	}
+}
+
+// A validator of one answer that no later request can be made with, because
+// servers refuse headers that long, keeps no later head away.
+func TestH52_AValidatorThatNobodyTakesIsNotKept(t *testing.T) {
+	t.Parallel()
+	b := settled(t)
+	b.publish("staff", 6, 4)
+	next := b.portal.content["heads/staff.dsse.json"]
+	b.portal.on(staffHead, func(w http.ResponseWriter) {
+		w.Header().Set("ETag", strconv.Quote(strings.Repeat("e", 60<<10)))
+		_, _ = w.Write(next)
+	})
+	b.do("daily")
+	b.wantPolicy(protocol.PolicyFetched, "", 6, 4)
+	b.crash()
+	b.portal.sent()
+	b.publish("staff", 7, 5)
+	b.do("daily")
+	if sent := b.portal.sent(); len(sent[1].header.Get("If-None-Match")) > protocol.MaxName {
+		t.Errorf("%s has a validator of %d bytes", sent[1].what, len(sent[1].header.Get("If-None-Match")))
+	}
+	b.wantPolicy(protocol.PolicyFetched, "", 7, 5)
 }

@@ -70,6 +70,46 @@ func TestH65_ARestoredStoreBringsNoOldHeadBack(t *testing.T) {
 	b.wantPolicy(protocol.PolicyFetched, "", 10, 8)
 }
 
+// node.json is lost, or restored, and some time later the store: each has given
+// the other its marks in between.
+func TestH65_OneIsLostAfterTheOther(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func(b *bench, early []byte) error{
+		"removed":   func(b *bench, _ []byte) error { return os.Remove(b.options.IdentityPath) },
+		"restored":  func(b *bench, early []byte) error { return os.WriteFile(b.options.IdentityPath, early, 0o600) },
+		"unusable":  func(b *bench, _ []byte) error { return os.WriteFile(b.options.IdentityPath, []byte("{"), 0o600) },
+		"as it was": func(*bench, []byte) error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := settled(t)
+			old := b.portal.content["heads/staff.dsse.json"]
+			oldHint := *b.portal.reply.Policy
+			early := readFile(t, b.options.IdentityPath)
+			b.publish("staff", 9, 7)
+			b.do("daily")
+			b.stop()
+			if err := damage(b, early); err != nil {
+				t.Fatal(err)
+			}
+			b.start()
+			b.portal.set(func(f *fakePortal) { f.device, f.sequence, f.held = nil, 0, "" }) // approved again, if it must be
+			b.do("daily")
+			b.stop()
+			if err := os.RemoveAll(filepath.Join(b.dir, "state")); err != nil {
+				t.Fatal(err)
+			}
+			b.start()
+			b.portal.set(func(f *fakePortal) {
+				f.content["heads/staff.dsse.json"], f.reply.Policy, f.sequence, f.held = old, &oldHint, 0, ""
+			})
+			if outcome := b.do("agent_start"); outcome.Code != protocol.CodeRollbackDetected || b.client.Content().InForce() {
+				t.Errorf("outcome %+v, content %+v", outcome, b.client.Content())
+			}
+		})
+	}
+}
+
 // A mark counts as long as one of its signers is trusted, in node.json as in the
 // store, and node.json stays small whatever groups a Mac was in.
 func TestH65_MarksInNodeJSON(t *testing.T) {

@@ -300,7 +300,8 @@ func packAlways(body []byte) ([]byte, error) {
 }
 
 // directly serves a request without a socket. A handler that aborts is a
-// connection that broke; down is a portal that cannot be reached.
+// connection that broke, and one that panics with another error fails with that;
+// down is a portal that cannot be reached.
 type directly struct {
 	handler http.Handler
 	down    bool
@@ -317,8 +318,11 @@ func (d *directly) RoundTrip(r *http.Request) (response *http.Response, err erro
 	}
 	recorder := httptest.NewRecorder()
 	defer func() {
-		if recover() != nil {
+		if cause := recover(); cause != nil {
 			response, err = nil, errBroken
+			if other, is := cause.(error); is && !errors.Is(other, http.ErrAbortHandler) {
+				err = other
+			}
 		}
 	}()
 	d.handler.ServeHTTP(recorder, r)

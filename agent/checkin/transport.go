@@ -297,10 +297,19 @@ func readBody(response *http.Response, limit int) ([]byte, error) {
 	return protocol.ReadLimited(reader, limit)
 }
 
+// mostThorough is the largest body that is worth the best compression, in bytes.
+// Of a text of few different signs, which a user can write, it costs seconds for
+// each megabyte, and brings little (H51).
+const mostThorough = 64 << 10
+
 // compressBody compresses a body if that makes it smaller.
 func compressBody(body []byte) ([]byte, bool) {
+	level := gzip.BestCompression
+	if len(body) > mostThorough {
+		level = gzip.DefaultCompression
+	}
 	var packed bytes.Buffer
-	writer, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression) // the level is valid
+	writer, _ := gzip.NewWriterLevel(&packed, level) // the level is valid
 	_, _ = writer.Write(body)                                       // a Buffer takes everything
 	_ = writer.Close()
 	if packed.Len() >= len(body) {
