@@ -310,7 +310,7 @@ func compressBody(body []byte) ([]byte, bool) {
 	}
 	var packed bytes.Buffer
 	writer, _ := gzip.NewWriterLevel(&packed, level) // the level is valid
-	_, _ = writer.Write(body)                                       // a Buffer takes everything
+	_, _ = writer.Write(body)                        // a Buffer takes everything
 	_ = writer.Close()
 	if packed.Len() >= len(body) {
 		return body, false
