@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -51,6 +52,7 @@ type Client struct {
 	DaemonLives func() bool
 
 	socket string
+	peerOf func(net.Conn) (Peer, error)
 	http   *http.Client
 	// followTimeout is how long Follow waits to be let in; after that it waits for
 	// events without a limit.
@@ -60,14 +62,41 @@ type Client struct {
 // NewClient makes a client for the socket at a path, see SocketUnder. It opens
 // nothing yet, and keeps no connection between requests.
 func NewClient(socket string) *Client {
-	var dialer net.Dialer
-	return &Client{socket: socket, followTimeout: 10 * time.Second, http: &http.Client{Transport: &http.Transport{
+	c := &Client{socket: socket, peerOf: peerOf, followTimeout: 10 * time.Second}
+	c.http = &http.Client{Transport: &http.Transport{
 		DisableKeepAlives:  true,
 		DisableCompression: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", socket)
-		},
-	}}}
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+	}}
+	return c
+}
+
+// errStranger: what answers at the socket is not the daemon.
+var errStranger = errors.New("the socket belongs to a process that is not root's")
+
+// dial connects to the daemon, which is root's, or on a simulated Mac the owner's
+// of the socket's folder. A Mac's own folder may have a group that can put another
+// socket there: nobody takes its word. A system that does not say whose it is, which
+// nobody at the other end can bring about, is no reason to say nothing.
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	var dialer net.Dialer
+	connection, err := dialer.DialContext(ctx, "unix", c.socket)
+	if err != nil {
+		return nil, err
+	}
+	if peer, err := c.peerOf(connection); err == nil && peer.UID != 0 && peer.UID != ownerOf(filepath.Dir(c.socket)) {
+		return nil, errors.Join(errStranger, connection.Close())
+	}
+	return connection, nil
+}
+
+// ownerOf is who owns a folder; root if that cannot be told.
+func ownerOf(folder string) uint32 {
+	var stat unix.Stat_t
+	if err := unix.Stat(folder, &stat); err != nil {
+		return 0
+	}
+	return stat.Uid
 }
 
 // Status asks what the daemon is doing and why.
@@ -195,6 +224,8 @@ func (c *Client) unreachableError(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
+	case errors.Is(err, errStranger):
+		found.Text, found.Remedy = "Something else than prlagentd answers at its socket.", "See whose process it is: sudo lsof "+c.socket
 	case errors.Is(err, context.DeadlineExceeded):
 		found.Text = "prlagentd does not answer in time."
 	case len(c.socket) >= maxSocketPath:

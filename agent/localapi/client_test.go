@@ -183,3 +183,20 @@ func TestTheClientKeepsNoConnection(t *testing.T) {
 		t.Error("the connection stays open")
 	}
 }
+
+// H53: in the folder of the socket a group may be able to put another socket.
+// Nobody is told what that says, root least of all.
+func TestH53_NobodyElseAnswersInTheDaemonsPlace(t *testing.T) {
+	t.Parallel()
+	us := uint32(os.Geteuid())
+	for uid, believed := range map[uint32]bool{0: true, us: true, us + 1: false, 501: us == 501} {
+		running := startDaemon(t, Actor{Admin: true})
+		client := NewClient(running.socket)
+		client.peerOf = func(net.Conn) (Peer, error) { return Peer{UID: uid}, nil }
+		_, err := client.Status(t.Context())
+		var known *Error
+		if told := err == nil; told != believed || !told && (!errors.As(err, &known) || known.Code != protocol.CodeDaemonSilent || !errors.Is(err, errStranger)) {
+			t.Errorf("uid %d: %v", uid, err)
+		}
+	}
+}
