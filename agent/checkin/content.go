@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"prlagent/agent/policy"
@@ -57,7 +59,10 @@ var (
 	contentProblems = store.NewCollection[contentProblem]("content_finding")
 )
 
-func markKey(site, group string) string { return fmt.Sprintf("%q %q", site, group) }
+func markKey(site, group string) string { return marksOfSite(site) + strconv.Quote(group) }
+
+// marksOfSite is how the keys of a site's marks begin.
+func marksOfSite(site string) string { return strconv.Quote(site) + " " }
 
 // errExpired: a head that is past its time is no reason to change anything.
 var errExpired = errors.New("head has expired")
@@ -257,6 +262,9 @@ func (e *exchange) verifyHead(data []byte, group string) (verifiedHead, error) {
 	if err != nil {
 		return verifiedHead{}, err
 	}
+	if site := e.client.options.SiteID; site != "" && !strings.EqualFold(site, head.SiteID) {
+		return verifiedHead{}, protocol.ErrWrongSite
+	}
 	if head.GroupID != group {
 		return verifiedHead{}, protocol.ErrWrongGroup
 	}
@@ -290,7 +298,7 @@ func (e *exchange) compareWithSeen(verified verifiedHead) error {
 		if err != nil {
 			return err
 		}
-		if pinned && site.SiteID != verified.head.SiteID && e.stillTrusts(site.KeyIDs) {
+		if pinned && site.SiteID != verified.head.SiteID && e.stillTrusts(site.KeyIDs) || e.hasMarkOfOtherSite(verified.head.SiteID) {
 			return protocol.ErrWrongSite
 		}
 		key := markKey(verified.head.SiteID, verified.head.GroupID)
@@ -305,6 +313,17 @@ func (e *exchange) compareWithSeen(verified verifiedHead) error {
 		}
 		return nil
 	})
+}
+
+// hasMarkOfOtherSite reports whether node.json has the mark of another site's
+// head: the site is pinned there, too, and outlives the store (H65).
+func (e *exchange) hasMarkOfOtherSite(site string) bool {
+	for key, seen := range e.client.currentIdentity().marks {
+		if !strings.HasPrefix(key, marksOfSite(site)) && e.stillTrusts(seen.KeyIDs) {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *exchange) compareWithMark(mark, seen markRecord) error {

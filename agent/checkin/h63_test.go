@@ -85,16 +85,27 @@ func TestH63_AGroupOfBefore(t *testing.T) {
 	}
 }
 
-// A signed head names files, too.
+// A signed head names files, too, and a site, which node.json keeps: that one has
+// to stay readable.
 func TestH63_NamesInAHead(t *testing.T) {
 	t.Parallel()
-	b := settled(t)
-	head := b.head("staff", 6, &protocol.PolicyPointer{PolicyID: "p", Revision: 4, Size: 10, SHA256: strings.Repeat("../x", 16)})
-	b.publishHead(head)
-	b.refuses(protocol.CodeHeadInvalid)
-	for _, request := range b.portal.sent() {
-		if strings.Contains(request.what, "/policies/") {
-			t.Errorf("%s", request.what)
-		}
+	for name, change := range map[string]func(*protocol.Head){
+		"a file":      func(head *protocol.Head) { head.Policy.SHA256 = strings.Repeat("../x", 16) },
+		"a site":      func(head *protocol.Head) { head.SiteID = "../x" },
+		"a long site": func(head *protocol.Head) { head.SiteID = strings.Repeat("\x01", 1000) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := settled(t)
+			head := b.head("staff", 6, &protocol.PolicyPointer{PolicyID: "p", Revision: 4, Size: 10, SHA256: strings.Repeat("a", 64)})
+			change(&head)
+			b.publishHead(head)
+			b.refuses(protocol.CodeHeadInvalid)
+			for _, request := range b.portal.sent() {
+				if strings.Contains(request.what, "/policies/") {
+					t.Errorf("%s", request.what)
+				}
+			}
+		})
 	}
 }

@@ -70,6 +70,42 @@ func TestH65_ARestoredStoreBringsNoOldHeadBack(t *testing.T) {
 	b.wantPolicy(protocol.PolicyFetched, "", 10, 8)
 }
 
+// Nor does a lost store open the Mac to another site that the same key signs for.
+func TestH65_ALostStoreLeavesTheSitePinned(t *testing.T) {
+	t.Parallel()
+	b := settled(t)
+	b.stop()
+	if err := os.RemoveAll(filepath.Join(b.dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	b.publish("staff", 9, 7)
+	other := b.head("staff", 9, nil)
+	other.SiteID = "another"
+	b.publishHead(other)
+	b.portal.set(func(f *fakePortal) { f.sequence, f.held = 0, "" })
+	if outcome := b.do("agent_start"); outcome.Code != protocol.CodeHeadWrongSite || b.client.Content().Verified {
+		t.Errorf("outcome %+v, content %+v", outcome, b.client.Content())
+	}
+	b.publish("staff", 9, 7)
+	b.do("daily")
+	b.wantPolicy(protocol.PolicyFetched, "", 9, 7)
+}
+
+// A profile that names the site pins it from the beginning, whatever is lost.
+func TestH65_TheProfilePinsTheSite(t *testing.T) {
+	t.Parallel()
+	for site, code := range map[string]protocol.Code{"": "", strings.ToUpper(theSite): "", "another": protocol.CodeHeadWrongSite} {
+		b := newContentBench(t)
+		b.options.SiteID = site
+		b.configure()
+		b.publish("staff", 5, 3)
+		if outcome := b.do("agent_start"); outcome.Code != code || b.client.Content().Verified != (code == "") {
+			t.Errorf("site %q: outcome %+v", site, outcome)
+		}
+	}
+}
+
 // node.json is lost, or restored, and some time later the store: each has given
 // the other its marks in between.
 func TestH65_OneIsLostAfterTheOther(t *testing.T) {

@@ -52,7 +52,7 @@ func ParseHead(payload []byte) (Head, error) {
 	if err := json.Unmarshal(payload, &said); err != nil || said.Policy == nil {
 		return Head{}, fmt.Errorf("%w: it does not say which policy", ErrHeadInvalid)
 	}
-	if head.SiteID == "" || !ValidName(head.GroupID) || head.ExpiresAt.IsZero() {
+	if !ValidName(head.SiteID) || !ValidName(head.GroupID) || head.ExpiresAt.IsZero() {
 		return Head{}, fmt.Errorf("%w: a mandatory field is missing", ErrHeadInvalid)
 	}
 	if p := head.Policy; p != nil && (p.PolicyID == "" || len(p.SHA256) != sha256.Size*2 || !ValidName(p.SHA256)) {
