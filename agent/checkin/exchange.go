@@ -255,7 +255,7 @@ func decodeJSON(got portalAnswer, v any) error {
 	if err := got.checkMedia(); err != nil {
 		return err
 	}
-	return protocol.Decode(got.body, protocol.MaxReply, v)
+	return protocol.DecodeReply(got.body, v)
 }
 
 // plainText accepts what may stand in a header.

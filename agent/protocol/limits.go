@@ -21,6 +21,7 @@ const (
 	MaxDepth        = 16       // levels of JSON nesting
 	MaxTokens       = 64 << 10 // JSON tokens of a request (H56)
 	maxItems        = 8 << 10  // of one list of a request
+	maxReplyTokens  = 16 << 10 // JSON tokens of an answer; a full one has some hundreds
 	MaxVMs          = 200
 	MaxEvents       = 1000
 	MaxName         = 255
@@ -57,6 +58,18 @@ func Decode(data []byte, limit int, v any) error {
 // bounds too: a body of 2 kB can unpack to a million tokens (H56).
 func DecodeRequest(data []byte, v any) error {
 	if err := CheckRequest(data); err != nil {
+		return err
+	}
+	return unmarshal(data, v)
+}
+
+// DecodeReply is Decode for what a portal answers: a megabyte of the smallest
+// values, which is a kilobyte when packed, would take a hundred of the daemon (H56).
+func DecodeReply(data []byte, v any) error {
+	if len(data) > MaxReply {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), MaxReply)
+	}
+	if err := checkShape(data, shapeLimits{tokens: maxReplyTokens}); err != nil {
 		return err
 	}
 	return unmarshal(data, v)
