@@ -3,13 +3,8 @@ package agent
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
-	"net"
-	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"prlagent/agent/config"
@@ -19,46 +14,6 @@ import (
 	"prlagent/agent/trigger"
 	"prlagent/agent/watch"
 )
-
-// question is a person's wish for a check-in on its way to the loop.
-type question struct {
-	refusal chan protocol.Code          // why the loop refuses; empty = it does not
-	ended   chan localapi.CheckinResult // the outcome of the pass that answers
-}
-
-// serve runs the loop and the socket until ctx is done.
-func (a *agent) serve(ctx context.Context, listener net.Listener) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var running sync.WaitGroup
-	running.Go(func() {
-		err := localapi.Serve(ctx, listener, localapi.Options{
-			Agent: a, Events: a.eventLog, Log: a.parts.log,
-			Authorize: localapi.AuthorizeLocal(a.parts.owner),
-		})
-		if err != nil {
-			cancel(fmt.Errorf("serve socket: %w", err))
-		}
-	})
-	running.Go(func() { watch.Supervise(ctx, a.parts.sources, a.inbox.Tell, a.parts.log) })
-	a.eventLog.add(a.startEvents()...)
-	cancel(a.loop(ctx))
-	running.Wait()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	return nil
-}
-
-// startEvents say that the daemon began, and what it found of its state.
-func (a *agent) startEvents() []protocol.Event {
-	version, _ := localapi.BuildVersion()
-	events := []protocol.Event{newEvent(a.started, "agent_started", "", "version", version)}
-	if code := storeCode(a.opened.Outcome); code != "" {
-		events = append(events, newEvent(a.started, string(code), code, "reason", a.opened.Reason, "bad_file", a.opened.BadFile))
-	}
-	return events
-}
 
 // loop is the one goroutine that owns the loop's state. It ends with ctx, or
 // with an error that only a restart can mend: launchd starts the daemon again,
@@ -134,12 +89,6 @@ type endedPass struct {
 	detail string
 }
 
-// Check-ins that people may ask for: a burst, and one more each interval.
-const (
-	personBurst = 30
-	personEvery = 2 * time.Second
-)
-
 func newLoop(ctx context.Context, a *agent) *loop {
 	connect := func(c config.Config, host protocol.Host) exchanger {
 		return a.parts.connect(c, host, a.store, a.outbox)
@@ -208,18 +157,6 @@ func (l *loop) onHints(hints []watch.Hint) {
 		l.decide(trigger.SourceEvent{Reason: hint.Reason, UID: hint.UID, VMID: hint.VMID, State: hint.State})
 	}
 	l.publish()
-}
-
-// onQuestion takes a person's question in.
-func (l *loop) onQuestion(asked question) {
-	var ok bool
-	if l.persons, _, ok = l.persons.Take(wallClock(), personBurst, personEvery); !ok {
-		asked.refusal <- protocol.CodeTooManyRequests
-		return
-	}
-	asked.refusal <- ""
-	l.waiting = append(l.waiting, asked)
-	l.reconfigure(trigger.Manual)
 }
 
 // reconfigure reads the configuration again and tells step, with the reasons
@@ -368,42 +305,6 @@ func (l *loop) endPass(p *pass, how endedPass, asked []question) {
 	}
 }
 
-// backupEvery is how old the newest backup of the state may get.
-const backupEvery = 24 * time.Hour
-
-// backUp keeps a verified copy of the state, after the first pass and daily.
-func (l *loop) backUp() {
-	if l.backingUp || wallClock().Sub(l.backedUp).Abs() < backupEvery {
-		return
-	}
-	l.backingUp = true
-	state, log, backups := l.agent.store, l.agent.parts.log, l.backups
-	go func() {
-		if err := state.Backup(); err != nil {
-			log.Error().Err(err).Msg("back up the state") // the next pass tries again
-			backups <- time.Time{}
-			return
-		}
-		backups <- wallClock()
-	}()
-}
-
-func (l *loop) onBackup(at time.Time) {
-	if l.backingUp = false; !at.IsZero() {
-		l.backedUp = at
-		l.publish()
-	}
-}
-
-// freeMemory gives back what a pass has needed, once nothing goes on: the next
-// look may be a quarter of an hour away.
-func (l *loop) freeMemory() {
-	if l.holding && l.looking == nil && l.exchanging == nil {
-		l.holding = false
-		debug.FreeOSMemory()
-	}
-}
-
 // pause is how long the loop may sleep. It looks at the wall clock at every
 // tick whatever is due, because timers stand still while a Mac sleeps. Ticks are
 // counted from the start, as those of the sources are: they wake the Mac once.
@@ -469,37 +370,4 @@ func (l *loop) configured() trigger.Configured {
 	return trigger.Configured{
 		Portal: c.ServerURL != nil, Origin: origin, DeviceID: l.portal.client.State().DeviceID, Timing: c.Timing,
 	}
-}
-
-// Checkin asks the loop for a check-in. With wait it returns when the pass
-// that answers it has ended.
-func (a *agent) Checkin(ctx context.Context, wait bool) localapi.CheckinResult {
-	asked := question{refusal: make(chan protocol.Code, 1), ended: make(chan localapi.CheckinResult, 1)}
-	result := localapi.CheckinResult{Schema: localapi.Schema}
-	select {
-	case a.questions <- asked:
-		result.Code = <-asked.refusal
-	case <-ctx.Done():
-		result.Code = gaveUp(ctx)
-	}
-	result.Accepted = result.Code == ""
-	if !result.Accepted || !wait {
-		return result
-	}
-	select {
-	case ended := <-asked.ended:
-		return ended
-	case <-ctx.Done():
-		result.Code = gaveUp(ctx)
-		return result
-	}
-}
-
-// gaveUp is why nobody waits any more: the asker's time is over, else the
-// daemon ends.
-func gaveUp(ctx context.Context) protocol.Code {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return protocol.CodeCheckinTimeout
-	}
-	return protocol.CodeDaemonNotRunning
 }
