@@ -59,7 +59,7 @@ type Options struct {
 
 // ownCollections are what the loop itself and its looker keep in the store.
 func ownCollections() []string {
-	return []string{inventory.Remembered, inventory.Described, eventRing.Name(), securityRing.Name(), schedules.Name()}
+	return []string{inventory.Remembered, inventory.Described, eventRing.Name(), securityRing.Name(), schedules.Name(), troubleRecords.Name()}
 }
 
 // stopLimit bounds how long a stop waits for the pass that runs.
@@ -110,6 +110,7 @@ func Run(ctx context.Context, options Options) error {
 type looker interface {
 	Collect(ctx context.Context, patience time.Duration) (inventory.Look, error)
 	Recall() (inventory.Look, error)
+	Visiting() []inventory.Visiting
 	Close()
 }
 
@@ -120,7 +121,7 @@ type agent struct {
 	store     *store.Store
 	opened    store.Report
 	eventLog  *eventLog
-	quota     eventQuota // of the look that runs
+	quota     eventQuota
 	outbox    *outbox.Outbox
 	schedule  *scheduleKeeper
 	view      *view

@@ -70,6 +70,7 @@ type exchange struct {
 	portal exchanger
 	report protocol.Report
 	seenAt time.Time // of the look that the report is made of
+	began  time.Time
 	gates  enforce.Gates
 	asked  []question
 
@@ -81,7 +82,7 @@ type exchange struct {
 func (e *exchange) run(ctx context.Context, ended chan<- *exchange) {
 	bounded, cancel := context.WithTimeout(ctx, exchangeLimit)
 	defer cancel()
-	e.pass.do("exchange", func() (step localapi.Step) {
+	e.pass.do(stepExchange, func() (step localapi.Step) {
 		step, e.failure = e.checkIn(bounded, &e.outcome)
 		return step
 	})
@@ -137,12 +138,12 @@ func sentDetail(outcome checkin.Outcome) string {
 }
 
 // reportOf is what the portal should know after a look.
-func reportOf(known knowledge, policy protocol.PolicyReport) protocol.Report {
+func reportOf(known knowledge, policy protocol.PolicyReport, health protocol.HealthReport) protocol.Report {
 	version, _ := localapi.BuildVersion()
 	look := known.look
 	return protocol.Report{
 		Agent: protocol.AgentInfo{Version: version, Arch: runtime.GOARCH, Mode: known.configuration.Mode},
 		Host:  look.Host, Product: look.Product, Users: look.Users,
-		Policy: policy, VMs: look.VMs, Truncated: look.Truncated,
+		Policy: policy, Health: health, VMs: look.VMs, Truncated: look.Truncated,
 	}
 }

@@ -58,10 +58,11 @@ type loop struct {
 	agent   *agent
 	ctx     context.Context
 	state   trigger.State
-	known   knowledge  // after the last look
-	portal  connection // its client is made anew between two exchanges
-	last    endedPass  // that ended last
-	failed  protocol.Code
+	known   knowledge     // after the last look
+	portal  connection    // its client is made anew between two exchanges
+	last    endedPass     // that ended last
+	failed  protocol.Code // why the last look saw nothing; empty = it did
+	failing protocol.Code // why the last check-in did not arrive; empty = it did
 	began   time.Time
 	number  uint64         // of the pass that began last
 	persons trigger.Bucket // how often people may ask
@@ -78,7 +79,10 @@ type loop struct {
 	backups    chan time.Time // that were made; zero = it failed
 
 	snapshots snapshots
-	since     map[activeCode]time.Time // when each condition was first true
+
+	active     []activeCode      // what is true, as it was judged last
+	conditions trackedConditions // the same, and for how long
+	troubles   troubles
 }
 
 // endedPass is what is remembered of a pass.
@@ -103,6 +107,8 @@ func newLoop(ctx context.Context, a *agent) *loop {
 // first look is not answered with nothing, and plans by the last check-in, as if
 // the daemon had not been away.
 func (l *loop) recall() {
+	l.troubles = recallTroubles(l.agent.store, l.agent.parts.log)
+	l.conditions, l.failing = l.troubles.tracked(), l.troubles.failing()
 	l.known.configuration = l.agent.parts.loadConfig()
 	l.portal.client = noExchange{l.portal.connect(l.known.configuration, protocol.Host{})}
 	l.state = l.agent.schedule.load()
@@ -165,7 +171,7 @@ func (l *loop) onHints(hints []watch.Hint) {
 func (l *loop) reconfigure(reasons ...trigger.Reason) {
 	if l.looking == nil { // a look reads it by itself, and leaves it behind
 		now := l.agent.parts.loadConfig()
-		if now.Fingerprint() != l.known.configuration.Fingerprint() {
+		if l.noteConfiguration(now) {
 			reasons = append(reasons, trigger.ProfileChanged)
 		}
 		l.known.configuration = now
@@ -177,6 +183,24 @@ func (l *loop) reconfigure(reasons ...trigger.Reason) {
 	what := l.configured()
 	what.Reasons = reasons
 	l.take(what)
+}
+
+// noteConfiguration reports whether the configuration is another one than before,
+// and then writes an event. That it has vanished is told as a trouble.
+func (l *loop) noteConfiguration(now config.Config) (changed bool) {
+	before := l.known.configuration
+	if now.Fingerprint() == before.Fingerprint() {
+		return false
+	}
+	if !isRemoved(now) && !isRemoved(before) {
+		l.agent.eventLog.add(newEvent(wallClock(), "configuration_changed", "", "source", string(now.Source)))
+	}
+	return true
+}
+
+// isRemoved reports whether there was a configuration once, and there is none.
+func isRemoved(c config.Config) bool {
+	return slices.ContainsFunc(c.Problems, func(problem config.Problem) bool { return problem.Code == protocol.CodeProfileRemoved })
 }
 
 // startLook looks beside the loop, so that the loop keeps answering.
@@ -194,10 +218,11 @@ func (l *loop) startLook() {
 // whether to check in with it. The look has read the configuration anew; if it
 // is another one, that is a reason too.
 func (l *loop) onLookDone(ended *look) {
-	changed := l.known.configuration.Fingerprint() != ended.known.configuration.Fingerprint()
+	changed := l.noteConfiguration(ended.known.configuration)
 	l.known, l.failed = ended.known, ended.failed
 	if ended.erased { // what was unreported, believed and waited for was another Mac's
 		l.state = l.state.OfAnotherMac()
+		l.troubles.open, l.failing = nil, ""
 	}
 	what := l.configured()
 	if changed {
@@ -225,7 +250,12 @@ func remarkStreams(users []protocol.UserLook, beyond []uint32) []protocol.UserLo
 
 // isPortalBehind reports whether the portal lacks what the last look saw.
 func (l *loop) isPortalBehind() bool {
-	return l.failed == "" && !l.portal.client.Acknowledged(reportOf(l.known, l.policyReport()))
+	return l.failed == "" && !l.portal.client.Acknowledged(l.report())
+}
+
+// report is what the portal should know after the last look.
+func (l *loop) report() protocol.Report {
+	return reportOf(l.known, l.policyReport(), l.healthReport())
 }
 
 func (l *loop) policyReport() protocol.PolicyReport {
@@ -251,7 +281,7 @@ func (l *loop) conclude(end trigger.Conclude) {
 	if l.known.configuration.ServerURL == nil {
 		code = protocol.CodeNotConfigured
 	}
-	ended.pass.do("exchange", func() localapi.Step { return skipped(code) })
+	ended.pass.do(stepExchange, func() localapi.Step { return skipped(code) })
 	ended.pass.do("converge", func() localapi.Step { return convergeStep(l.policyReport()) })
 	ended.pass.do("report", func() localapi.Step {
 		return localapi.Step{Outcome: localapi.StepSkipped, Detail: "nothing new"}
@@ -267,8 +297,8 @@ func (l *loop) conclude(end trigger.Conclude) {
 func (l *loop) startExchange(seen *look) {
 	l.portal.prepare(l.known.configuration, l.known.look.Host)
 	l.exchanging = &exchange{
-		agent: l.agent, pass: seen.pass, portal: l.portal.client, asked: seen.asked,
-		report: reportOf(l.known, l.policyReport()), seenAt: l.known.look.At, gates: l.gates(),
+		agent: l.agent, pass: seen.pass, portal: l.portal.client, asked: seen.asked, began: wallClock(),
+		report: l.report(), seenAt: l.known.look.At, gates: l.gates(),
 	}
 	go l.exchanging.run(l.ctx, l.exchanges)
 }
@@ -279,6 +309,10 @@ func (l *loop) onExchangeDone(ended *exchange) {
 	left := l.agent.outbox.Carried()
 	l.agent.outbox.Carry(nil)
 	outcome := ended.outcome
+	l.failing = ended.failure
+	if outcome.EnrolledNow {
+		l.agent.eventLog.add(newEvent(wallClock(), "enrolled", "", "device_id", l.portal.client.State().DeviceID))
+	}
 	l.decide(trigger.ExchangeDone{
 		Code: ended.failure, NoRetry: outcome.NoRetry, Left: trigger.SetOf(left), RetryAfter: outcome.RetryAfter,
 		Interval: outcome.NextCheckin, Splay: outcome.Splay, DeviceID: l.configured().DeviceID,
@@ -341,7 +375,7 @@ func (l *loop) stop() {
 	case <-time.After(stopLimit):
 		l.agent.parts.log.Warn().Msg("stop without waiting for everything that runs")
 	}
-	l.publish()
+	l.publishStopped()
 }
 
 // keepLook keeps what a look has found that nobody will tell any more: the next

@@ -28,7 +28,9 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 	})
 	running.Go(func() { watch.Supervise(ctx, a.parts.sources, a.inbox.Tell, a.parts.log) })
 	a.eventLog.add(a.startEvents()...)
-	cancel(a.loop(ctx))
+	err := a.loop(ctx)
+	a.eventLog.add(a.stopEvent(ctx, err))
+	cancel(err)
 	running.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
@@ -39,9 +41,26 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 // startEvents say that the daemon began, and what it found of its state.
 func (a *agent) startEvents() []protocol.Event {
 	version, _ := localapi.BuildVersion()
-	events := []protocol.Event{newEvent(a.started, "agent_started", "", "version", version)}
+	started := newEvent(a.started, "agent_started", "", "version", version)
+	if a.eventLog.endedUnseen() {
+		started.Data["reason"] = "the daemon before this one did not stop by itself: it was killed or crashed, or the Mac went off"
+	}
+	events := []protocol.Event{started}
 	if code := storeCode(a.opened.Outcome); code != "" {
 		events = append(events, newEvent(a.started, string(code), code, "reason", a.opened.Reason, "bad_file", a.opened.BadFile))
 	}
 	return events
+}
+
+// stopEvent says that the daemon ends, and why.
+func (a *agent) stopEvent(ctx context.Context, err error) protocol.Event {
+	version, _ := localapi.BuildVersion()
+	reason := "it was told to"
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		reason = err.Error()
+	}
+	return newEvent(wallClock(), "agent_stopped", protocol.CodeOf(err), "version", version, "reason", reason)
 }

@@ -91,6 +91,8 @@ type Collector struct {
 
 	descriptions map[string]description // as they are in the store, by its keys; nil until they were read
 
+	visiting visiting
+
 	lanes    *lane.Lanes
 	visits   *lane.Tasks[visitOutcome]
 	licenses *lane.Tasks[licenseAnswer]

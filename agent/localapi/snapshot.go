@@ -18,8 +18,8 @@ import (
 
 const maxSnapshot = 4 << 20 // bytes
 
-// ReadSnapshot reads the status.json that the daemon left. Its Daemon.Running
-// is false; At is when the file last changed in anything but its time, which
+// ReadSnapshot reads the status.json that the daemon left, as it left it: who
+// shows it says by Unanswered that its daemon does not answer. At is when the file last changed in anything but its time, which
 // may be long before the daemon went away. A missing file is fs.ErrNotExist.
 func ReadSnapshot(path string) (Status, error) {
 	data, err := safefile.ReadFile(path, maxSnapshot)
@@ -30,7 +30,6 @@ func ReadSnapshot(path string) (Status, error) {
 	if err := protocol.Decode(data, maxSnapshot, &status); err != nil {
 		return Status{}, fmt.Errorf("read snapshot: %w", err)
 	}
-	status.Daemon.Running = false
 	return status, nil
 }
 
@@ -47,6 +46,7 @@ func ReadSnapshot(path string) (Status, error) {
 // text.Display, because XML cannot carry control characters.
 func WriteSnapshots(folder string, status Status, inventory Inventory) error {
 	public := status.ForEveryone()
+	public.Doing = nil // over before anybody reads it
 	asJSON, err := text.EncodeJSON(public, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
