@@ -208,6 +208,7 @@ const (
 
 	CodeNotAllowed       Code = "not_allowed"
 	CodeDaemonNotRunning Code = "daemon_not_running"
+	CodeDaemonMissing    Code = "daemon_not_installed"
 	CodeDaemonSilent     Code = "daemon_not_answering"
 	CodeBadRequest       Code = "bad_request"
 	CodeTooManyRequests  Code = "too_many_requests"
@@ -217,7 +218,11 @@ const (
 	CodeInternal         Code = "internal"
 )
 
-// Codes is the one table of all codes, with their words.
+// seeLog names the log where it says more than a code can.
+const seeLog = "see the log, /Library/Application Support/prlagent/logs/prlagentd.log"
+
+// Codes is the one table of all codes, with their words. A command in a remedy
+// stands in quotation marks, or behind sudo.
 var Codes = map[Code]CodeText{
 	CodeNotLookedYet:      {Info, "The agent has just started and has not looked at this Mac yet.", "Wait for the end of the first look; until then the last known rows are shown."},
 	CodeNotReportedYet:    {Info, "The Mac has not reported this value yet.", "Wait for the next check-in, or run 'prlagent checkin'."},
@@ -276,10 +281,10 @@ var Codes = map[Code]CodeText{
 	CodeDuplicateElement:  {Info, "A file in the virtual machine's bundle has a value twice and is not believed.", "Start the virtual machine once, or restore the bundle."},
 
 	CodeToolMissing:    {Warning, "A program that the agent needs is not there.", "Reinstall Parallels Desktop or macOS command line parts."},
-	CodeToolTimeout:    {Warning, "A program did not finish in its time and was stopped.", "See 'prlagent status' for which one; the agent tries again at the next look."},
-	CodeToolTooLarge:   {Warning, "A program printed more than the agent reads.", "See the log for which one; run it by hand and report the output."},
+	CodeToolTimeout:    {Warning, "A program did not finish in its time and was stopped.", "Run 'prlagent status --verbose' for which one; the agent tries again at the next look."},
+	CodeToolTooLarge:   {Warning, "A program printed more than the agent reads.", "For which one " + seeLog + "; run it by hand and report the output."},
 	CodeToolRefused:    {Warning, "The agent refused to start a program that way.", "This is a defect of the agent: please report it."},
-	CodeToolFailed:     {Warning, "A program failed.", "See 'prlagent status' and the log."},
+	CodeToolFailed:     {Warning, "A program failed.", "For which one and what it said " + seeLog + "."},
 	CodeToolsUntrusted: {Failure, "The Parallels tools do not carry the vendor's signature; the agent does not run them.", "Reinstall Parallels Desktop."},
 	CodeToolsChanged:   {Warning, "A Parallels tool was exchanged while the agent used it; what it said does not count.", "Nothing to do after an update. Else find out what exchanges the application, and let administrators only change it."},
 
@@ -310,7 +315,7 @@ var Codes = map[Code]CodeText{
 	CodeIdentityUnreadable:    {Failure, "The agent's identity on this Mac cannot be read or kept.", "Check node.json in the state folder: a file of root's with the mode 0600, on a disk with room."},
 	CodePortalUnreachable:     {Warning, "The portal cannot be reached.", "Check the network and ServerURL."},
 	CodePortalCertificate:     {Failure, "The portal's certificate is not trusted.", "Check ServerCertificates in the profile, or a captive network in between."},
-	CodePortalRefused:         {Failure, "The portal refused the request.", "See 'prlagent events' and the log; the agent may need an update."},
+	CodePortalRefused:         {Failure, "The portal refused the request.", "For what it said " + seeLog + "; the agent may need an update."},
 	CodePortalOutage:          {Warning, "Something that is not the portal answered, or the portal failed.", "Wait; the agent tries again. If it stays, check proxies."},
 	CodePortalReplyInvalid:    {Warning, "The portal's answer could not be read.", "Check that ServerURL names a prlagent portal."},
 	CodePortalBusy:            {Info, "The portal asked to come back later.", "Wait; the agent tries again."},
@@ -339,20 +344,20 @@ var Codes = map[Code]CodeText{
 	CodeReportTrimmed:  {Warning, "There is more on this Mac than a report holds; the rest follows as soon as it fits.", "See which user's virtual machines have long names or texts."},
 	CodeEventsDropped:  {Warning, "Events of this Mac were lost before the portal heard of them.", "See 'prlagent events' on the Mac for those that it still has."},
 
-	CodeHeadMissing:        {Warning, "The portal has no policy head for this group.", "Publish one with 'prlportal publish'; the last good policy stays."},
-	CodeHeadInvalid:        {Failure, "The policy head cannot be read.", "Publish it again; the last good policy stays."},
+	CodeHeadMissing:        {Warning, "The portal has no policy head for this group.", "Put a signed head of the group into the portal's folder content/heads; the last good policy stays."},
+	CodeHeadInvalid:        {Failure, "The policy head cannot be read.", "Put a head that is signed anew into the portal's folder content/heads; the last good policy stays."},
 	CodeHeadSignature:      {Failure, "The policy head is not signed by a key that this Mac trusts.", "Check PolicyKeys in the profile; the last good policy stays."},
 	CodeHeadWrongGroup:     {Failure, "The policy head is of another group.", "Check the portal's content; the last good policy stays."},
 	CodeHeadWrongSite:      {Failure, "The policy head is of another site.", "Check the portal's content; the last good policy stays."},
-	CodeRollbackDetected:   {Failure, "The portal served an older policy head than this Mac has seen.", "Publish again with a new version; the newer one stays."},
-	CodeContentStale:       {Warning, "The policy head has expired.", "Publish again; the last good policy stays in force."},
-	CodePolicyHash:         {Failure, "The policy does not match the hash in its signed head.", "Publish again; the last good policy stays."},
-	CodePolicyInvalid:      {Failure, "The policy cannot be read.", "Run 'prlportal lint'; the last good policy stays."},
+	CodeRollbackDetected:   {Failure, "The portal served an older policy head than this Mac has seen.", "Sign a head with a higher version for the portal's folder content/heads; the newer one stays. Nobody but you should be able to write there."},
+	CodeContentStale:       {Warning, "The policy head has expired.", "Sign a head that expires later for the portal's folder content/heads; the last good policy stays in force."},
+	CodePolicyHash:         {Failure, "The policy does not match the hash in its signed head.", "Put the policy that the head was signed for into the portal's folder content/policies; the last good policy stays."},
+	CodePolicyInvalid:      {Failure, "The policy cannot be read.", "Correct the policy by the codes of its members in the report, and sign a head for it anew; the last good policy stays."},
 	CodeUnsupportedFeature: {Failure, "The policy needs a feature that this agent does not have.", "Update the agent; the last good policy stays."},
 	CodeNoPolicyKeys:       {Info, "No policy keys are configured; no policy is accepted.", "Add PolicyKeys to the profile."},
 	CodeGroupChangeRefused: {Info, "The portal named another group without a signature; this Mac stays in its group.", "Set Group in the profile to move the Mac."},
 
-	CodePolicySyntax:        {Failure, "The policy is no JSON, or half of it is missing.", "Publish it anew with 'prlportal publish'."},
+	CodePolicySyntax:        {Failure, "The policy is no JSON, or half of it is missing.", "Write it again as a whole, and sign a head for it anew."},
 	CodePolicyNull:          {Failure, "A member of the policy is null, which is neither a value nor \"not managed\".", "Leave the member out to not manage it, or give it a value."},
 	CodePolicyDuplicateKey:  {Failure, "A member of the policy stands there twice.", "Remove one of the two."},
 	CodePolicyTooDeep:       {Failure, "The policy is nested too deeply.", "Remove the member that is named: no member of a policy is that deep."},
@@ -364,7 +369,7 @@ var Codes = map[Code]CodeText{
 	CodePolicyConflict:      {Failure, "Two settings of the policy ask for different values of one and the same thing.", "Remove one of the two settings that the message names."},
 
 	CodeNotSetYet:           {Info, "The value differs from the policy's, and the agent is about to set it.", "Nothing to do: the next look shows how it ended."},
-	CodeMonitorMode:         {Info, "The value differs from the policy's; the agent only monitors, and would set it.", "Set Mode to enforce in the profile, and publish with enforcement, once the reports are as expected."},
+	CodeMonitorMode:         {Info, "The value differs from the policy's; the agent only monitors, and would set it.", "Set Mode to enforce in the profile, and the mode of the signed head, once the reports are as expected."},
 	CodeVMRunning:           {Info, "The virtual machine runs, and this can be set only while it is shut down.", "Shut the virtual machine down; suspending is not enough."},
 	CodeVMInUse:             {Info, "Somebody may be working in the virtual machine, and setting this would interrupt them.", "Suspend or shut down the virtual machine; the value is set then, or at the policy's deadline."},
 	CodeVMSuspended:         {Info, "The virtual machine is suspended, and its configuration cannot be changed.", "Resume the virtual machine; what needs it shut down waits for that."},
@@ -377,7 +382,7 @@ var Codes = map[Code]CodeText{
 	CodeSectionNotSupported: {Warning, "This version of the agent does not carry out this part of the policy.", "Update the agent, or remove the part from the policy."},
 	CodeReleaseUnproven:     {Warning, "A lock is not placed before its release was seen to work on a real Mac.", "Set AllowUnprovenLocks in the profile to place it all the same, on a Mac where you can lift it by hand."},
 	CodeNotObservable:       {Warning, "The value is not shown, so nobody could tell whether setting it worked; the agent leaves it alone.", "See 'prlagent doctor': a file may be unreadable, or this version does not show the value."},
-	CodeNotVerified:         {Warning, "The value was set, and a look afterwards shows another one.", "See 'prlagent policy explain' for what is shown; set it by hand as the owner and compare."},
+	CodeNotVerified:         {Warning, "The value was set, and a look afterwards shows another one.", "Compare with what the owner sees: 'prlctl list -i --json'; set it by hand as the owner, and look again."},
 	CodeContended:           {Warning, "Something puts the value back again and again; the agent sets it once an hour and at each start of the virtual machine.", "Find what changes it: a user, a script, or another manager of the same virtual machines."},
 	CodeLockReleasing:       {Info, "A lock that the agent placed is being lifted.", "Nothing to do; if it stays, lift it in the configuration of the virtual machine, under Security."},
 
@@ -387,27 +392,28 @@ var Codes = map[Code]CodeText{
 	CodeStoreDenied:    {Failure, "The agent may not write its state folder.", "Check owner and mode of the state folder."},
 	CodeFolderWritable: {Failure, "Others than root can change a folder above the agent's files.", "Give the folder to root, and take the right to write from its group and others: sudo chown root FOLDER; sudo chmod go-w FOLDER."},
 	CodeStoreIO:        {Failure, "The state database cannot be read or written.", "Check the disk; the agent tries again."},
-	CodeSnapshotsOld:   {Failure, "The snapshot files could not be written; what other programs read there is old.", "Free some disk space; the agent tries again. If it stays, see the log."},
+	CodeSnapshotsOld:   {Failure, "The snapshot files could not be written; what other programs read there is old.", "Free some disk space; the agent tries again. If it stays, " + seeLog + "."},
 	CodeStateRestored:  {Warning, "The state database was damaged and was restored from a backup.", "The bad file is kept beside it; check the disk."},
 	CodeStateReset:     {Warning, "The state database was damaged and no backup could be used; the agent began anew.", "The bad file is kept beside it; check the disk."},
 
-	CodePlistEmpty:       {Warning, "A property list is empty.", "See the log for which one. Write a file again; what a program printed is looked at again with the next look."},
-	CodePlistTooLarge:    {Warning, "A property list is larger than the agent reads.", "See the log for which one, and report it if macOS made it."},
-	CodePlistTooDeep:     {Warning, "A property list is nested too deeply.", "See the log for which one, and report it if macOS made it."},
-	CodePlistInvalid:     {Warning, "What should be a property list is none.", "See the log for which one, and check it with 'plutil -lint'."},
-	CodePlistWrongType:   {Warning, "A property list has a value of the wrong type.", "See the log for which one, and correct it."},
+	CodePlistEmpty:       {Warning, "A property list is empty.", "For which one " + seeLog + ". Write a file again; what a program printed is looked at again with the next look."},
+	CodePlistTooLarge:    {Warning, "A property list is larger than the agent reads.", "For which one " + seeLog + ", and report it if macOS made it."},
+	CodePlistTooDeep:     {Warning, "A property list is nested too deeply.", "For which one " + seeLog + ", and report it if macOS made it."},
+	CodePlistInvalid:     {Warning, "What should be a property list is none.", "For which one " + seeLog + ", and check it with 'plutil -lint FILE'."},
+	CodePlistWrongType:   {Warning, "A property list has a value of the wrong type.", "For which one " + seeLog + ", and correct it."},
 	CodePlistUnsupported: {Warning, "A value cannot be kept in a property list.", "This is a defect of the agent: please report it."},
 	CodePlistRoundTrip:   {Warning, "A property list did not read back as it was written.", "This is a defect of the agent: please report it."},
 
 	CodeNotAllowed:       {Failure, "You may not do this.", "Ask an administrator of this Mac, or use sudo."},
-	CodeDaemonNotRunning: {Failure, "prlagentd is not running.", "Start it: sudo launchctl kickstart system/org.prlagent.agent"},
+	CodeDaemonNotRunning: {Failure, "prlagentd is not running.", "Start it: sudo launchctl kickstart system/org.prlagent.agent; where launchd does not know it: sudo launchctl bootstrap system /Library/LaunchDaemons/org.prlagent.agent.plist"},
+	CodeDaemonMissing:    {Failure, "prlagentd is not installed on this Mac.", "Install the programs and the job as the agent's README says, then start it: sudo launchctl bootstrap system /Library/LaunchDaemons/org.prlagent.agent.plist"},
 	CodeDaemonSilent:     {Failure, "prlagentd does not answer.", "Try again in half a minute, or with a longer --timeout; if it stays, restart it: sudo launchctl kickstart -k system/org.prlagent.agent"},
 	CodeBadRequest:       {Failure, "The request makes no sense.", "See 'prlagent help'."},
 	CodeDirectorySilent:  {Warning, "The Mac's directory service does not say in time who you are.", "Use sudo, or try again later; 'prlagent status' answers everybody."},
 	CodeTooManyRequests:  {Info, "Too many requests in a short time.", "Wait a minute."},
 	CodeCheckinTimeout:   {Warning, "The check-in did not finish in time; it goes on.", "Run 'prlagent status' to see how it ended."},
 	CodeInterrupted:      {Info, "It was interrupted by the person who asked.", "Run the command again."},
-	CodeInternal:         {Failure, "The agent met a defect of its own.", "See the log and report it."},
+	CodeInternal:         {Failure, "The agent met a defect of its own.", "For what happened " + seeLog + ", and report it."},
 }
 
 // Text is the code's row; a code without one is shown as itself.
