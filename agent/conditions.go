@@ -19,8 +19,9 @@ const (
 	topicConfiguration topic = "configuration"
 	topicProfile       topic = "profile" // it is not there
 	topicEnrollment    topic = "enrollment"
-	topicPortal        topic = "portal" // check-ins do not arrive
-	topicUser          topic = "user"   // their list cannot be read
+	topicPortal        topic = "portal"   // check-ins do not arrive
+	topicExchange      topic = "exchange" // they do, and something else is wrong: content, clocks, room
+	topicUser          topic = "user"     // their list cannot be read
 )
 
 // activeCode is a code that is true now.
@@ -66,10 +67,10 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 	}
 	found.addProblems(status.Config)
 	l.addPortalCodes(found, status.Portal)
-	found.addMac(status.Policy.Code, "")
+	found.add(activeCode{code: status.Policy.Code, topic: topicExchange})
 	if l.known.look.At.IsZero() {
 		found.addMac(protocol.CodeNotLookedYet, "")
-		for _, before := range l.troubles.beforeTheLook() {
+		for _, before := range l.troubles.ofTopic(topicMac, topicUser) {
 			found.add(before)
 		}
 	} else {
@@ -118,9 +119,9 @@ func (f *codeList) addProblems(config localapi.ConfigStatus) {
 		switch problem.Code {
 		case protocol.CodeFolderWritable:
 		case protocol.CodeProfileMissing, protocol.CodeProfileRemoved:
-			f.add(activeCode{code: problem.Code, topic: topicProfile, detail: problem.Text})
+			f.add(activeCode{code: problem.Code, topic: topicProfile, detail: problem.Key + ": " + problem.Text})
 		default:
-			f.add(activeCode{code: problem.Code, topic: topicConfiguration, subject: problem.Key, detail: problem.Text})
+			f.add(activeCode{code: problem.Code, topic: topicConfiguration, subject: problem.Key, detail: problem.Key + ": " + problem.Text})
 		}
 	}
 	if config.LocallyManaged {
@@ -133,10 +134,7 @@ func (f *codeList) addProblems(config localapi.ConfigStatus) {
 func (f *codeList) addUsers(users []protocol.UserLook) {
 	unheard := 0
 	for _, user := range users {
-		one := activeCode{code: user.Code, subject: user.Name, uid: user.UID}
-		if user.LeftOut > 0 {
-			one.detail = user.Who()
-		}
+		one := activeCode{code: user.Code, subject: user.Name, uid: user.UID, detail: user.Who()}
 		switch {
 		case user.Code == protocol.CodeStreamLimit:
 			unheard++
@@ -173,7 +171,12 @@ func (l *loop) addPortalCodes(found *codeList, portal localapi.PortalStatus) {
 		found.add(activeCode{code: protocol.CodeNotConfigured, topic: topicEnrollment})
 		return
 	}
-	one := activeCode{code: cmp.Or(portal.LastCode, l.failing, enrollmentCodes[portal.Enrollment]), detail: portal.LastDetail}
+	if !l.exchanged || l.failing != "" { // what the last check-in that arrived brought
+		for _, before := range l.troubles.ofTopic(topicExchange) {
+			found.add(before)
+		}
+	}
+	one := activeCode{topic: topicExchange, code: cmp.Or(portal.LastCode, l.failing, enrollmentCodes[portal.Enrollment]), detail: portal.LastDetail}
 	switch {
 	case refusals[one.code]:
 		one.topic = topicEnrollment

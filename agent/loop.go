@@ -55,18 +55,19 @@ func (a *agent) loop(ctx context.Context) error {
 // loop is the state of the loop's goroutine. Looks, exchanges and backups run
 // beside it, one of each kind at a time, and come back on its channels (H59).
 type loop struct {
-	agent   *agent
-	ctx     context.Context
-	state   trigger.State
-	known   knowledge     // after the last look
-	portal  connection    // its client is made anew between two exchanges
-	last    endedPass     // that ended last
-	failed  protocol.Code // why the last look saw nothing; empty = it did
-	failing protocol.Code // why the last check-in did not arrive; empty = it did
-	began   time.Time
-	number  uint64         // of the pass that began last
-	persons trigger.Bucket // how often people may ask
-	waiting []question     // for a look that has not begun
+	agent     *agent
+	ctx       context.Context
+	state     trigger.State
+	known     knowledge     // after the last look
+	portal    connection    // its client is made anew between two exchanges
+	last      endedPass     // that ended last
+	failed    protocol.Code // why the last look saw nothing; empty = it did
+	failing   protocol.Code // why the last check-in did not arrive; empty = it did
+	exchanged bool          // by this daemon
+	began     time.Time
+	number    uint64         // of the pass that began last
+	persons   trigger.Bucket // how often people may ask
+	waiting   []question     // for a look that has not begun
 
 	looking    *look     // that runs; or, while step decides on it, that just ended
 	exchanging *exchange // that runs
@@ -309,7 +310,7 @@ func (l *loop) onExchangeDone(ended *exchange) {
 	left := l.agent.outbox.Carried()
 	l.agent.outbox.Carry(nil)
 	outcome := ended.outcome
-	l.failing = ended.failure
+	l.failing, l.exchanged = ended.failure, l.exchanged || ended.failure == ""
 	if outcome.EnrolledNow {
 		l.agent.eventLog.add(newEvent(wallClock(), "enrolled", "", "device_id", l.portal.client.State().DeviceID))
 	}

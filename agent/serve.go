@@ -59,7 +59,7 @@ func (a *agent) stopEvent(ctx context.Context, err error) protocol.Event {
 	if err == nil {
 		err = context.Cause(ctx)
 	}
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err != nil && err != context.Canceled { // the cause of a signal says which
 		reason = err.Error()
 	}
 	return newEvent(wallClock(), "agent_stopped", protocol.CodeOf(err), "version", version, "reason", reason)

@@ -44,6 +44,7 @@ var troubleWords = map[topic]eventWords{
 	topicConfiguration: {"configuration_refused", "configuration_accepted"},
 	topicProfile:       {"configuration_vanished", "configuration_back"},
 	topicPortal:        {"checkins_failing", "checkins_back"},
+	topicExchange:      {"", "condition_ended"}, // the exchange tells of the begin
 	topicUser:          {"user_failing", "user_back"},
 }
 
@@ -118,11 +119,10 @@ func (t troubles) failing() protocol.Code {
 	return ""
 }
 
-// beforeTheLook are the open troubles that only a look can end.
-func (t troubles) beforeTheLook() (codes []activeCode) {
+// ofTopic are the open troubles of some topics.
+func (t troubles) ofTopic(topics ...topic) (codes []activeCode) {
 	for _, one := range t.open {
-		switch one.Topic {
-		case topicMac, topicUser:
+		if slices.Contains(topics, one.Topic) {
 			codes = append(codes, one.active())
 		}
 	}

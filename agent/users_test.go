@@ -43,7 +43,7 @@ func TestINV_02_H12_AccountsAreConditions(t *testing.T) {
 		{Name: "b", UID: 601, Code: protocol.CodeStreamLimit}, {Name: "c", UID: 602, Code: protocol.CodeVMLimit, LeftOut: 7},
 	}
 	want := []activeCode{
-		{code: protocol.CodeAccountUIDLow, subject: "admin", uid: 499},
+		{code: protocol.CodeAccountUIDLow, subject: "admin", uid: 499, detail: "admin"},
 		{code: protocol.CodeVMLimit, subject: "c", uid: 602, detail: "c, 7 left out"},
 		{code: protocol.CodeStreamLimit, subject: "2 users"},
 	}

@@ -1,6 +1,11 @@
 package localapi
 
-import "path/filepath"
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
 
 // Where things are on a Mac (DESIGN 4).
 const (
@@ -20,6 +25,23 @@ const (
 var macOwnFolders = []string{
 	macSnapshotFolder, macSnapshotFolder + "/bin", macSnapshotFolder + "/state", macSnapshotFolder + "/logs",
 	"/Library/Managed Preferences",
+}
+
+// macInstalled are the files of which an installed agent has at least one: its
+// job, its program, and what it left behind at its last run.
+var macInstalled = []string{
+	"/Library/LaunchDaemons/org.prlagent.agent.plist", macSnapshotFolder + "/bin/prlagentd", macSnapshotFolder + "/" + StatusJSON,
+}
+
+// InstalledUnder reports whether there is an agent on the Mac in the folder root,
+// running or not; on this Mac if root is empty.
+func InstalledUnder(root string) bool {
+	for _, file := range macInstalled {
+		if _, err := os.Lstat(filepath.Join(root, file)); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
 }
 
 // OwnFoldersUnder are the folders of the Mac in the folder root that nobody but

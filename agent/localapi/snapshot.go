@@ -18,8 +18,8 @@ import (
 
 const maxSnapshot = 4 << 20 // bytes
 
-// ReadSnapshot reads the status.json that the daemon left, as it left it: who
-// shows it says by Unanswered that its daemon does not answer. At is when the file last changed in anything but its time, which
+// ReadSnapshot reads the status.json that the daemon left. Its Daemon.Running
+// is false; who shows it says by Unanswered how the daemon is now. At is when the file last changed in anything but its time, which
 // may be long before the daemon went away. A missing file is fs.ErrNotExist.
 func ReadSnapshot(path string) (Status, error) {
 	data, err := safefile.ReadFile(path, maxSnapshot)
@@ -30,6 +30,7 @@ func ReadSnapshot(path string) (Status, error) {
 	if err := protocol.Decode(data, maxSnapshot, &status); err != nil {
 		return Status{}, fmt.Errorf("read snapshot: %w", err)
 	}
+	status.Daemon.Running = false
 	return status, nil
 }
 
@@ -195,7 +196,7 @@ func plistNumber(number json.Number) any {
 
 // isTimeKey reports whether our documents hold points in time under that name.
 func isTimeKey(key string) bool {
-	return key == "at" || key == "since" || strings.HasSuffix(key, "_at") || protocol.IsTime(key)
+	return key == "at" || key == "since" || strings.HasSuffix(key, "_at") || strings.HasSuffix(key, "_until") || protocol.IsTime(key)
 }
 
 func plistDate(value string) any {

@@ -74,6 +74,26 @@ type Health struct {
 	Conditions []Condition `json:"conditions"`
 }
 
+// unansweredStates are the words for a daemon that gives no answer, by the code
+// of a Client's error.
+var unansweredStates = map[protocol.Code]string{
+	protocol.CodeDaemonNotRunning: NotRunning, protocol.CodeDaemonSilent: NotAnswering, protocol.CodeDaemonMissing: NotInstalled,
+}
+
+// UnansweredState is the health word of a Mac whose daemon a Client got no answer
+// from, by the error; empty if it answered.
+func UnansweredState(err error) string { return unansweredStates[protocol.CodeOf(err)] }
+
+// UnansweredCode is the code of such a word.
+func UnansweredCode(state string) protocol.Code {
+	for code, word := range unansweredStates {
+		if word == state {
+			return code
+		}
+	}
+	return ""
+}
+
 // Unanswered is a snapshot as it counts once its daemon does not answer: state is
 // NotRunning, NotAnswering or NotInstalled, and the one word of its health (H70).
 func (s Status) Unanswered(state string) Status {
