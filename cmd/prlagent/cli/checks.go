@@ -97,7 +97,7 @@ func (m *checkedMac) checkHealth(context.Context) checkResult {
 			codes = append(codes, string(condition.Code))
 		}
 	}
-	return checkResult{Outcome: outcomeWarning, Text: "It is degraded: " + strings.Join(codes, ", ") + ".", Remedy: "See 'prlagent status'."}
+	return checkResult{Outcome: outcomeWarning, Text: "It is " + m.status.Health.State + ": " + strings.Join(codes, ", ") + ".", Remedy: "See 'prlagent status'."}
 }
 
 func (m *checkedMac) checkConfiguration(context.Context) checkResult {

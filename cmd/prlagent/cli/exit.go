@@ -38,6 +38,7 @@ func (e *exitError) Error() string {
 var exitOf = map[protocol.Code]int{
 	protocol.CodeDaemonNotRunning: exitNotRunning,
 	protocol.CodeDaemonSilent:     exitNotRunning,
+	protocol.CodeDaemonMissing:    exitNotRunning,
 	protocol.CodeNotAllowed:       exitRefused,
 }
 

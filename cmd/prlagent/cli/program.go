@@ -31,7 +31,7 @@ func Main() int {
 	p := &program{
 		stdout: os.Stdout, stderr: os.Stderr, environment: os.Getenv,
 		terminal: isTerminal(os.Stdout), progressShown: isTerminal(os.Stderr),
-		now: time.Now, zone: time.Local, progressDelay: 2 * time.Second,
+		now: time.Now, zone: time.Local, progressDelay: 2 * time.Second, retryDelay: time.Second,
 	}
 	return p.run(ctx, os.Args[1:])
 }
@@ -52,6 +52,7 @@ type program struct {
 	now            func() time.Time
 	zone           *time.Location
 	progressDelay  time.Duration // how long to wait before progress is shown
+	retryDelay     time.Duration // how long to wait before a daemon that went away is asked again
 
 	root    string
 	timeout time.Duration
@@ -144,7 +145,7 @@ func (p *program) resolveFlags() error {
 
 func (p *program) newClient() *localapi.Client {
 	client := localapi.NewClient(localapi.SocketUnder(p.root))
-	client.DaemonLives = p.daemonLives
+	client.DaemonLives, client.Installed = p.daemonLives, func() bool { return localapi.InstalledUnder(p.root) }
 	return client
 }
 
@@ -176,11 +177,11 @@ Administrators of the Mac see everything and may ask for a check-in.
 
 Exit codes:
   0  healthy, or the command did what it was asked
-  1  degraded: something needs a person ('prlagent status' says what),
-     or the command failed
+  1  degraded or unhealthy: something needs a person ('prlagent status'
+     says what), or the command failed
   2  the command line makes no sense
-  3  the daemon is not running, or does not answer; 'status' prints what it
-     left behind, and 'get' answers from that with 0
+  3  the daemon is not running, does not answer, or is not installed;
+     'status' prints what it left behind, and 'get' answers from that with 0
   4  refused: you may not do this
 
 Output for people has local time with its zone and is in color only on a
