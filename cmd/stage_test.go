@@ -188,6 +188,15 @@ func controlPortal(ts *testscript.TestScript, neg bool, args []string) {
 	control(ts, neg, args, portalName, startPortal)
 }
 
+// signal sends a signal to a program that goes on.
+func (s *stage) signal(name string, what syscall.Signal) error {
+	running := s.running[name]
+	if running == nil {
+		return fmt.Errorf("%s does not run", name)
+	}
+	return running.command.Process.Signal(what)
+}
+
 func controlAgent(ts *testscript.TestScript, neg bool, args []string) {
 	control(ts, neg, args, agentName(ts.Getenv("PRLAGENT_ROOT")), startAgent)
 }
@@ -200,11 +209,15 @@ func control(ts *testscript.TestScript, neg bool, args []string, name string, st
 		limit, args = within, args[:1]
 	}
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: agent|portal start|stop [LIMIT]|kill")
+		ts.Fatalf("usage: agent|portal start|stop [LIMIT]|kill|freeze|thaw")
 	}
 	switch args[0] {
 	case "start":
 		start(ts)
+	case "freeze":
+		ts.Check(stageOf(ts).signal(name, syscall.SIGSTOP))
+	case "thaw":
+		ts.Check(stageOf(ts).signal(name, syscall.SIGCONT))
 	case "stop":
 		ts.Check(stageOf(ts).stop(name, syscall.SIGTERM, limit))
 	case "kill":
