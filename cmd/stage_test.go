@@ -128,6 +128,15 @@ func (s *stage) stop(name string, how syscall.Signal, limit time.Duration) error
 	return nil
 }
 
+// signal sends a signal to a program that goes on.
+func (s *stage) signal(name string, what syscall.Signal) error {
+	running := s.running[name]
+	if running == nil {
+		return fmt.Errorf("%s does not run", name)
+	}
+	return running.command.Process.Signal(what)
+}
+
 // close ends everything that a script has started, and shows the logs of a
 // script that failed.
 func (s *stage) close(t testscript.T) {
@@ -141,6 +150,7 @@ func (s *stage) close(t testscript.T) {
 	}
 	s.closeFront()
 	for name := range s.running {
+		_ = s.signal(name, syscall.SIGCONT) // one that hangs ends too
 		if err := s.stop(name, syscall.SIGTERM, stopLimit); err != nil {
 			test.Errorf("at the end: %v", err)
 		}
@@ -200,7 +210,7 @@ func control(ts *testscript.TestScript, neg bool, args []string, name string, st
 		limit, args = within, args[:1]
 	}
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: agent|portal start|stop [LIMIT]|kill")
+		ts.Fatalf("usage: agent|portal start|stop [LIMIT]|kill|hang|resume")
 	}
 	switch args[0] {
 	case "start":
@@ -209,6 +219,10 @@ func control(ts *testscript.TestScript, neg bool, args []string, name string, st
 		ts.Check(stageOf(ts).stop(name, syscall.SIGTERM, limit))
 	case "kill":
 		ts.Check(stageOf(ts).stop(name, syscall.SIGKILL, limit))
+	case "hang":
+		ts.Check(stageOf(ts).signal(name, syscall.SIGSTOP))
+	case "resume":
+		ts.Check(stageOf(ts).signal(name, syscall.SIGCONT))
 	default:
 		ts.Fatalf("unknown word %q", args[0])
 	}
