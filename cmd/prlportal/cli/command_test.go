@@ -184,7 +184,7 @@ func TestServeAnswersItsOperator(t *testing.T) {
 	}
 	portaltest.MustContain(t, mustRun(t, "devices", "--dir", dir, "--url", address), "No Mac has enrolled yet.")
 	portaltest.MustContain(t, mustRun(t, "vms", "--dir", dir, "--url", address), "No virtual machine was reported yet.")
-	if out := mustRun(t, "vms", "--dir", dir, "--url", address, "--json"); !strings.HasPrefix(out, "{\n  \"vms\": [],\n  \"total\": 0,\n  \"as_of\": ") {
+	if out := mustRun(t, "vms", "--dir", dir, "--url", address, "--json"); !strings.HasPrefix(out, "{\n  \"schema\": 1,\n  \"vms\": [],\n  \"total\": 0,\n  \"as_of\": ") {
 		t.Errorf("vms --json printed %s", out)
 	}
 	if _, err := prlportal(t, "serve", "--demo", "--dir", dir, "--listen", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "in use by another prlportal") {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os/user"
@@ -124,9 +123,14 @@ func (d *decisionCommand) run(ctx context.Context, w io.Writer, client *adminapi
 		return err
 	}
 	if d.asJSON {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(after)
+		encoded, err := text.EncodeJSON(struct {
+			Schema int `json:"schema"`
+			fleet.Device
+		}{schema, after}, "", "  ")
+		if err != nil {
+			return err
+		}
+		return writeText(w, string(encoded)+"\n")
 	}
 	return d.report(w, before, after, asked)
 }

@@ -39,6 +39,7 @@ func (o *listOptions) showDevice(ctx context.Context, w io.Writer, name string) 
 		return err
 	}
 	if o.format == formatJSON {
+		whole["schema"] = schema
 		encoded, err := text.EncodeJSON(whole, "", "  ")
 		if err != nil {
 			return err

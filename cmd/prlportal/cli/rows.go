@@ -172,6 +172,10 @@ func (n ndjsonRows) write(row tableRow) error {
 
 func (n ndjsonRows) end(any) error { return nil }
 
+// schema is the version of the documents of --json. It rises when a field changes
+// its meaning or goes, and not when one comes.
+const schema = 1
+
 // jsonRows writes one object: the rows under the table's name, and what there
 // is to say about them.
 type jsonRows struct {
@@ -188,7 +192,7 @@ func (j *jsonRows) write(row tableRow) error {
 	}
 	before := ",\n    "
 	if !j.begun {
-		before = fmt.Sprintf("{\n  %q: [\n    ", j.name)
+		before = fmt.Sprintf("{\n  \"schema\": %d,\n  %q: [\n    ", schema, j.name)
 	}
 	j.begun = true
 	return writeText(j.w, before+string(encoded))
@@ -201,7 +205,7 @@ func (j *jsonRows) end(about any) error {
 	}
 	before := "\n  ],"
 	if !j.begun {
-		before = fmt.Sprintf("{\n  %q: [],", j.name)
+		before = fmt.Sprintf("{\n  \"schema\": %d,\n  %q: [],", schema, j.name)
 	}
 	return writeText(j.w, before+strings.TrimPrefix(string(encoded), "{")+"\n")
 }
