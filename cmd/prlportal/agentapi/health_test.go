@@ -207,3 +207,19 @@ func TestH56_AStormOfEventsHasAnEnd(t *testing.T) {
 		t.Error("nobody says that events are gone")
 	}
 }
+
+// H70: a health is whole in itself, and is known also where the rows that came with
+// it fit nothing that the portal has.
+func TestH70_HealthNeedsNoBase(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.Enrolled(t, portal)
+	m.Report.Health = protocol.HealthReport{State: protocol.Degraded}
+	request, _ := m.Next(t)
+	request.Inventory.Base = "unknown"
+	var reply protocol.CheckinReply
+	m.Send(t, request).Decode(t, &reply)
+	if got := portal.Device(t).Health; reply.Inventory != protocol.InventorySendFull || got != protocol.Degraded {
+		t.Errorf("answered with %s, it is %q", reply.Inventory, got)
+	}
+}
