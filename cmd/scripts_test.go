@@ -61,8 +61,8 @@ func scripts(t *testing.T) []string {
 //	reasons [FLAGS…] [REASON[=VM]…]  why the agent has checked in since the last time,
 //	                             exactly; VM is NAME, USER/NAME or an id
 //	checkins N                   how often it has checked in since then
-//	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT; stop 2s has a limit;
-//	                             hang stops it in its tracks, and resume lets it go on
+//	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT; stop 2s has a limit
+//	agent freeze|thaw            the same daemon hangs, and goes on
 //	portal start|stop|kill       the portal in PRLPORTAL_DIR; start sets PRLPORTAL_URL
 //	portal slow DURATION         the same, but each request of an agent waits so long
 //	portal evil FILE             the same, but agents get the answers of a list in JSON, each

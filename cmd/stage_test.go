@@ -128,15 +128,6 @@ func (s *stage) stop(name string, how syscall.Signal, limit time.Duration) error
 	return nil
 }
 
-// signal sends a signal to a program that goes on.
-func (s *stage) signal(name string, what syscall.Signal) error {
-	running := s.running[name]
-	if running == nil {
-		return fmt.Errorf("%s does not run", name)
-	}
-	return running.command.Process.Signal(what)
-}
-
 // close ends everything that a script has started, and shows the logs of a
 // script that failed.
 func (s *stage) close(t testscript.T) {
@@ -150,7 +141,7 @@ func (s *stage) close(t testscript.T) {
 	}
 	s.closeFront()
 	for name := range s.running {
-		_ = s.signal(name, syscall.SIGCONT) // one that hangs ends too
+		_ = s.signal(name, syscall.SIGCONT) // a frozen one ends too
 		if err := s.stop(name, syscall.SIGTERM, stopLimit); err != nil {
 			test.Errorf("at the end: %v", err)
 		}
@@ -198,6 +189,15 @@ func controlPortal(ts *testscript.TestScript, neg bool, args []string) {
 	control(ts, neg, args, portalName, startPortal)
 }
 
+// signal sends a signal to a program that goes on.
+func (s *stage) signal(name string, what syscall.Signal) error {
+	running := s.running[name]
+	if running == nil {
+		return fmt.Errorf("%s does not run", name)
+	}
+	return running.command.Process.Signal(what)
+}
+
 func controlAgent(ts *testscript.TestScript, neg bool, args []string) {
 	control(ts, neg, args, agentName(ts.Getenv("PRLAGENT_ROOT")), startAgent)
 }
@@ -210,19 +210,19 @@ func control(ts *testscript.TestScript, neg bool, args []string, name string, st
 		limit, args = within, args[:1]
 	}
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: agent|portal start|stop [LIMIT]|kill|hang|resume")
+		ts.Fatalf("usage: agent|portal start|stop [LIMIT]|kill|freeze|thaw")
 	}
 	switch args[0] {
 	case "start":
 		start(ts)
+	case "freeze":
+		ts.Check(stageOf(ts).signal(name, syscall.SIGSTOP))
+	case "thaw":
+		ts.Check(stageOf(ts).signal(name, syscall.SIGCONT))
 	case "stop":
 		ts.Check(stageOf(ts).stop(name, syscall.SIGTERM, limit))
 	case "kill":
 		ts.Check(stageOf(ts).stop(name, syscall.SIGKILL, limit))
-	case "hang":
-		ts.Check(stageOf(ts).signal(name, syscall.SIGSTOP))
-	case "resume":
-		ts.Check(stageOf(ts).signal(name, syscall.SIGCONT))
 	default:
 		ts.Fatalf("unknown word %q", args[0])
 	}
