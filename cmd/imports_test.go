@@ -63,14 +63,15 @@ var house = map[string]room{
 	"cmd/prlportal":    {[]string{"cmd/prlportal/cli"}, nil},
 	"cmd/prlportal/cli": {slices.Concat(portal("adminapi", "audit", "fleet", "httpapi", "query", "server", "site"), []string{"agent/protocol", "platform/plist", "platform/safefile", "platform/text"}),
 		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/uuid"}},
-	"cmd/prlportal/server": {slices.Concat(portal("adminapi", "agentapi", "audit", "fleet", "httpapi", "limit", "site", "storage"), []string{"agent/protocol", "platform/safefile"}),
+	"cmd/prlportal/server": {slices.Concat(portal("adminapi", "agentapi", "audit", "fleet", "httpapi", "limit", "metrics", "site", "storage"), []string{"agent/protocol", "platform/safefile"}),
 		[]string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/agentapi": {slices.Concat(portal("httpapi", "limit", "secret", "site", "storage"), []string{"agent/protocol", "platform/text"}), // no query: an agent asks for nothing of another
 		[]string{"github.com/rs/zerolog", "github.com/google/uuid"}},
-	"cmd/prlportal/adminapi": {slices.Concat(portal("audit", "fleet", "httpapi", "query", "site", "storage"), []string{"agent/protocol", "platform/text"}), []string{"github.com/google/uuid", "github.com/rs/zerolog"}},
+	"cmd/prlportal/adminapi": {slices.Concat(portal("audit", "fleet", "httpapi", "metrics", "query", "site", "storage"), []string{"agent/protocol", "platform/text"}), []string{"github.com/google/uuid", "github.com/rs/zerolog"}},
 	"cmd/prlportal/audit":    {nil, nil},
 	"cmd/prlportal/fleet":    {slices.Concat(portal("query", "storage"), []string{"agent/protocol"}), nil},
 	"cmd/prlportal/httpapi":  {[]string{"agent/protocol", "platform/text"}, []string{"github.com/rs/zerolog"}},
+	"cmd/prlportal/metrics":  {nil, nil},                                         // pure: numbers and their text
 	"cmd/prlportal/query":    {[]string{"agent/protocol", "platform/text"}, nil}, // pure: columns and cells
 	"cmd/prlportal/site":     {slices.Concat(portal("secret"), []string{"agent/protocol", "platform/safefile"}), []string{"github.com/google/uuid"}},
 	"cmd/prlportal/storage":  {slices.Concat(portal("secret"), []string{"agent/protocol"}), []string{"go.etcd.io/bbolt"}},

@@ -141,6 +141,7 @@ func (s *stage) close(t testscript.T) {
 	}
 	s.closeFront()
 	for name := range s.running {
+		_ = s.signal(name, syscall.SIGCONT) // a frozen one ends too
 		if err := s.stop(name, syscall.SIGTERM, stopLimit); err != nil {
 			test.Errorf("at the end: %v", err)
 		}

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -33,6 +34,17 @@ func CoalesceTriggers(lists ...[]Trigger) []Trigger {
 	}
 	slices.SortStableFunc(joined, func(a, b Trigger) int { return a.FirstAt.Compare(b.FirstAt) })
 	return joined
+}
+
+// ReasonWords is the reasons of triggers, each once, as "app_launch, daily".
+func ReasonWords(triggers []Trigger) string {
+	var reasons []string
+	for _, one := range triggers {
+		if !slices.Contains(reasons, one.Reason) {
+			reasons = append(reasons, one.Reason)
+		}
+	}
+	return strings.Join(reasons, ", ")
 }
 
 // LimitTriggers gives at most that many triggers: those of the reason with the

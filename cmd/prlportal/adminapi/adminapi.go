@@ -19,19 +19,20 @@ import (
 // Server answers those who have the admin token. Its methods are safe for
 // concurrent use.
 type Server struct {
-	config  site.Config
-	devices *fleet.Fleet
-	record  Recorder
-	log     zerolog.Logger
-	now     func() time.Time
+	config   site.Config
+	devices  *fleet.Fleet
+	record   Recorder
+	measured Measured
+	log      zerolog.Logger
+	now      func() time.Time
 }
 
 // Recorder keeps what administrators decide.
 type Recorder interface{ Append(entry audit.Entry) error }
 
 // New makes the server of one site.
-func New(config site.Config, devices *fleet.Fleet, record Recorder, log zerolog.Logger, now func() time.Time) *Server {
-	return &Server{config: config, devices: devices, record: record, log: log, now: now}
+func New(config site.Config, devices *fleet.Fleet, record Recorder, measured Measured, log zerolog.Logger, now func() time.Time) *Server {
+	return &Server{config: config, devices: devices, record: record, measured: measured, log: log, now: now}
 }
 
 // Routes are the requests of admins. Nobody can forget to protect one: they all
@@ -40,6 +41,10 @@ func (s *Server) Routes() []httpapi.Route {
 	return s.requireAdmin([]httpapi.Route{
 		{Pattern: "GET /v1/admin/devices", Handle: s.listDevices},
 		{Pattern: "GET /v1/admin/vms", Handle: s.listVMs},
+		{Pattern: "GET /metrics", Handle: s.metrics},
+		{Pattern: "GET /v1/admin/events", Handle: s.listEvents},
+		{Pattern: "GET /v1/admin/devices/{id}", Handle: s.showDevice},
+		{Pattern: "GET /v1/admin/devices/{id}/events", Handle: s.listDeviceEvents},
 		{Pattern: "GET /v1/admin/devices/{id}/history", Handle: s.deviceHistory},
 		{Pattern: "POST /v1/admin/devices/{id}/approve", Handle: s.settle(audit.ActionApprove, s.approve)},
 		{Pattern: "POST /v1/admin/devices/{id}/reject", Handle: s.settle(audit.ActionReject, s.reject)},

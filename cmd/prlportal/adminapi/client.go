@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -53,7 +54,7 @@ func (c *Client) Close() { c.httpClient.CloseIdleConnections() }
 
 // exchangeJSON sends body, if it is not nil, as JSON and decodes the answer
 // into reply.
-func (c *Client) exchangeJSON(ctx context.Context, method string, path []string, body, reply any) error {
+func (c *Client) exchangeJSON(ctx context.Context, method string, elements []string, body, reply any) error {
 	var content []byte
 	if body != nil {
 		var err error
@@ -63,7 +64,7 @@ func (c *Client) exchangeJSON(ctx context.Context, method string, path []string,
 	}
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
-	response, err := c.doRequest(ctx, method, c.baseURL.JoinPath(path...), content, "application/json")
+	response, err := c.doRequest(ctx, method, c.baseURL.JoinPath(elements...), content, "application/json")
 	if err != nil {
 		return err
 	}
@@ -106,14 +107,14 @@ func (c *Client) doRequest(ctx context.Context, method string, target *url.URL, 
 	return nil, fmt.Errorf("ask the portal: it answered %s", response.Status)
 }
 
-// Rows calls visit with every row that fits, or with those of the page that
-// the query names. What it gives is a Page, or a ListInfo for a whole table.
-func (c *Client) Rows(ctx context.Context, table string, asked query.Query, visit func(json.RawMessage) error) (any, error) {
+// Rows calls visit with every row of a table that fits, or with those of the page
+// that the query names; the last element of the path is the table's name. What it gives is a Page, or a ListInfo for a whole table.
+func (c *Client) Rows(ctx context.Context, tablePath string, asked query.Query, visit func(json.RawMessage) error) (any, error) {
 	if asked.Page == 0 && asked.PerPage == 0 {
-		return c.streamRows(ctx, table, asked, visit)
+		return c.streamRows(ctx, tablePath, asked, visit)
 	}
 	var reply map[string]json.RawMessage
-	target := c.baseURL.JoinPath("v1", "admin", table)
+	target, table := c.baseURL.JoinPath("v1", "admin", tablePath), path.Base(tablePath)
 	target.RawQuery = asked.Values().Encode()
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
@@ -140,8 +141,8 @@ func (c *Client) Rows(ctx context.Context, table string, asked query.Query, visi
 }
 
 // streamRows reads a whole table, a row at a time.
-func (c *Client) streamRows(ctx context.Context, table string, asked query.Query, visit func(json.RawMessage) error) (ListInfo, error) {
-	target := c.baseURL.JoinPath("v1", "admin", table)
+func (c *Client) streamRows(ctx context.Context, tablePath string, asked query.Query, visit func(json.RawMessage) error) (ListInfo, error) {
+	target := c.baseURL.JoinPath("v1", "admin", tablePath)
 	target.RawQuery = asked.Values().Encode()
 	response, err := c.doRequest(ctx, http.MethodGet, target, nil, StreamType)
 	if err != nil {
@@ -185,14 +186,35 @@ func (c *Client) Devices(ctx context.Context) ([]fleet.Device, error) {
 	return list, err
 }
 
+// Device is one device with all that is known of it, a DeviceDetail.
+func (c *Client) Device(ctx context.Context, deviceID string) (json.RawMessage, error) {
+	if !isElement(deviceID) {
+		return nil, errUnexpected
+	}
+	var detail json.RawMessage
+	err := c.exchangeJSON(ctx, http.MethodGet, []string{"v1", "admin", "devices", url.PathEscape(deviceID)}, nil, &detail)
+	return detail, err
+}
+
+// EventsOf is the path of the table of one device's events, for Rows.
+func EventsOf(deviceID string) (path string, err error) {
+	if !isElement(deviceID) {
+		return "", errUnexpected
+	}
+	return fleet.DeviceTable.Name + "/" + url.PathEscape(deviceID) + "/" + fleet.EventTable.Name, nil
+}
+
+// isElement reports whether an id, which is what the portal said, is one element
+// of a path.
+func isElement(id string) bool { return id != "" && !strings.HasPrefix(id, ".") }
+
 // Decide sends a decision, one of the actions of package audit, and gives the
 // device as it is then.
 func (c *Client) Decide(ctx context.Context, action, deviceID string, asked Decision) (fleet.Device, error) {
-	if deviceID == "" || strings.HasPrefix(deviceID, ".") {
+	if !isElement(deviceID) {
 		return fleet.Device{}, errUnexpected
 	}
 	var view fleet.Device
-	// The id is what the portal said: one element of the path, whatever it is.
 	err := c.exchangeJSON(ctx, http.MethodPost, []string{"v1", "admin", "devices", url.PathEscape(deviceID), action}, asked, &view)
 	return view, err
 }

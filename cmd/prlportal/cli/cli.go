@@ -1,5 +1,5 @@
 // Package cli is the command line of prlportal: its main, the operator's
-// commands (init, profile, lists, export, views, approve, reject, retire) and serve.
+// commands (init, profile, lists, export, views, decisions of devices) and serve.
 //
 // A command parses its flags, calls the package that does the work, and prints
 // for people or for machines. What it prints may come from a Mac or from a
@@ -77,8 +77,11 @@ operator's commands for it. Begin with 'prlportal init DIR'.
 Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args: func(_ *cobra.Command, given []string) error {
+		Args: func(root *cobra.Command, given []string) error {
 			if len(given) > 0 {
+				if full := findBelow(root, given[0]); full != "" {
+					return usageError(fmt.Sprintf("it is '%s'", full))
+				}
 				return usageError(fmt.Sprintf("there is no command %q; see 'prlportal help'", given[0]))
 			}
 			return nil
@@ -89,11 +92,32 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 		return usageError(err.Error() + hintAtTypography(command.Flags().Args()))
 	})
 	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(),
-		newDevicesCommand(), newVMsCommand(), newExportCommand(), newViewsCommand(), newApproveCommand(), newRejectCommand(), newRetireCommand(), newVersionCommand())
+		newDevicesCommand(), newVMsCommand(), newEventsCommand(), newExportCommand(), newViewsCommand(), newVersionCommand())
 	for _, command := range root.Commands() {
-		bindEnvironment(command)
+		prepare(command)
 	}
 	return root
+}
+
+// findBelow is the whole name of the command that has this one among those below
+// the first level; empty if there is none.
+func findBelow(root *cobra.Command, name string) string {
+	for _, command := range root.Commands() {
+		for _, below := range command.Commands() {
+			if below.Name() == name {
+				return below.CommandPath()
+			}
+		}
+	}
+	return ""
+}
+
+// prepare gives a command, and those below it, what all have.
+func prepare(command *cobra.Command) {
+	bindEnvironment(command)
+	for _, below := range command.Commands() {
+		prepare(below)
+	}
 }
 
 func newVersionCommand() *cobra.Command {

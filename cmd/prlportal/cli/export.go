@@ -19,7 +19,7 @@ func newExportCommand() *cobra.Command {
 	var options listOptions
 	var output string
 	command := &cobra.Command{
-		Use:   "export [vms|devices] --dir DIR",
+		Use:   "export [vms|devices|events] --dir DIR",
 		Short: "Write every row as csv, json or ndjson",
 		Long: `Export writes all rows, or those that fit, with all columns. A file appears as a
 whole or not at all, and only its owner can read it. The rows pass through as
@@ -33,8 +33,10 @@ holds them.` + vmListing.helpText(),
 				case vmListing.name:
 				case deviceListing.name:
 					shown = deviceListing
+				case eventListing.name:
+					shown = eventListing
 				default:
-					return usageError("export writes vms or devices")
+					return usageError("export writes vms, devices or events")
 				}
 			}
 			options.format = text.TypedWord(options.format)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,7 @@ const (
 type listOptions struct {
 	admin    adminOptions
 	view     tableView
+	path     string // of the table in the admin plane; the table's name where empty
 	viewName string
 	saveView string
 	viewFile string
@@ -73,8 +75,7 @@ a check-in confirmed a row is no change of it.
 
 Columns: `
 
-func newListCommand(shown tableListing, short, long string) *cobra.Command {
-	var options listOptions
+func newListCommand(shown tableListing, options *listOptions, short, long string) *cobra.Command {
 	command := &cobra.Command{
 		Use:   shown.name + " --dir DIR",
 		Short: short,
@@ -271,7 +272,7 @@ func (o listOptions) writeList(ctx context.Context, shown tableListing, w io.Wri
 	if err != nil {
 		return err
 	}
-	about, err := client.Rows(ctx, shown.name, o.view.Query, func(data json.RawMessage) error {
+	about, err := client.Rows(ctx, o.tablePath(shown), o.view.Query, func(data json.RawMessage) error {
 		row, err := readRow(data)
 		if err != nil {
 			return err
@@ -286,7 +287,7 @@ func (o listOptions) writeList(ctx context.Context, shown tableListing, w io.Wri
 
 func (o listOptions) writeTable(ctx context.Context, client *adminapi.Client, shown tableListing, columns []query.Column, w io.Writer) error {
 	var rows []tableRow
-	about, err := client.Rows(ctx, shown.name, o.view.Query, func(data json.RawMessage) error {
+	about, err := client.Rows(ctx, o.tablePath(shown), o.view.Query, func(data json.RawMessage) error {
 		row, err := readRow(data)
 		rows = append(rows, row)
 		return err
@@ -294,21 +295,63 @@ func (o listOptions) writeTable(ctx context.Context, client *adminapi.Client, sh
 	if err != nil {
 		return asUsage(err)
 	}
-	if len(rows) == 0 {
-		_, err := fmt.Fprintln(w, shown.emptyMessage(o.view.Query))
-		return err
+	part, paged := about.(adminapi.Page)
+	info, _ := about.(adminapi.ListInfo)
+	if paged {
+		info = part.ListInfo
 	}
-	if err := shown.printTable(w, columns, rows, time.Local); err != nil {
-		return err
+	switch {
+	case len(rows) > 0:
+		if err := shown.printTable(w, columns, rows, time.Local); err != nil {
+			return err
+		}
+	case !paged || part.Total == 0:
+		return writeText(w, shown.emptyMessage(o.view.Query)+"\n"+remarks(info))
 	}
-	if part, paged := about.(adminapi.Page); paged {
-		_, err = fmt.Fprintf(w, "\nPage %d of %d, %d in all.\n", part.Page, (part.Total+part.PerPage-1)/part.PerPage, part.Total)
+	return writeText(w, pageWords(part, len(rows))+remarks(info))
+}
+
+// tablePath is where the admin plane has the table.
+func (o listOptions) tablePath(shown tableListing) string { return cmp.Or(o.path, shown.name) }
+
+// pageWords says which part of the rows was shown; nothing where that is all.
+func pageWords(part adminapi.Page, shown int) string {
+	if part.PerPage == 0 {
+		return ""
 	}
-	return err
+	pages := (part.Total + part.PerPage - 1) / part.PerPage
+	if shown == 0 {
+		return fmt.Sprintf("There is no page %d: %s %s of %d.\n", part.Page, countOf(part.Total, "row")+" fit on", countOf(pages, "page"), part.PerPage)
+	}
+	return fmt.Sprintf("\nPage %d of %d, %d in all.\n", part.Page, pages, part.Total)
+}
+
+// remarks are what is not in a list that should be.
+func remarks(info adminapi.ListInfo) string {
+	var words string
+	if info.Missing > 0 {
+		words += fmt.Sprintf("\n%s in no row, of all Macs: a report has room for %d at most. 'prlportal devices --filter \"vms_missing not empty\"' names the Macs.\n",
+			wereCountOf(info.Missing, "virtual machine"), protocol.MaxVMs)
+	}
+	if info.Incomplete {
+		words += "\nMore was removed, or happened, since then than the portal keeps; list everything to see how it is now.\n"
+	}
+	return words
+}
+
+func wereCountOf(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing + " is"
+	}
+	return countOf(n, thing) + " are"
 }
 
 func (l tableListing) emptyMessage(asked query.Query) string {
 	switch {
+	case l.name == fleet.EventTable.Name && asked.Since == usualSpan:
+		return "Nothing that fits happened in the last day; --since 7d looks further back."
+	case l.name == fleet.EventTable.Name:
+		return "Nothing that fits happened."
 	case len(asked.Values()) > 0:
 		return "Nothing fits."
 	case l.name == fleet.DeviceTable.Name:

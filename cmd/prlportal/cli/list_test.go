@@ -196,7 +196,7 @@ func TestExportWritesAWholeFileOrNone(t *testing.T) {
 	if out := operator.run("export", "devices", "--format", "ndjson"); strings.Count(out, "\n") != 1 || !json.Valid([]byte(out)) {
 		t.Errorf("devices are %s", out)
 	}
-	operator.wrong("vms or devices", "export", "groups")
+	operator.wrong("vms, devices or events", "export", "groups")
 	operator.wrong("at most 1", "export", "vms", "devices")
 	operator.wrong("csv, json or ndjson", "export", "--format", "table")
 

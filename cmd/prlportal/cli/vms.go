@@ -27,7 +27,7 @@ var vmListing = tableListing{
 }
 
 func newVMsCommand() *cobra.Command {
-	return newListCommand(vmListing, "List every virtual machine of every Mac",
+	return newListCommand(vmListing, new(listOptions), "List every virtual machine of every Mac",
 		`Vms prints the Virtual Machines page. People get the columns that fit a terminal,
 in local time; csv has the guide's twenty, JSON everything, in UTC.
 

@@ -30,6 +30,9 @@ import (
 // Morning is when the tests' clock begins.
 var Morning = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 
+// CertificateEnd is when the portal says that its certificate expires.
+var CertificateEnd = Morning.AddDate(1, 0, 0)
+
 // clock is a clock that only the test moves.
 type clock struct {
 	mutex sync.Mutex
@@ -123,7 +126,7 @@ func (p *Portal) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { record.Close() })
-	p.Web = httptest.NewTLSServer(server.NewHandler(p.Config, p.Store, content, record, zerolog.New(p.Log), p.Clock.Now))
+	p.Web = httptest.NewTLSServer(server.NewHandler(p.Config, p.Store, content, record, func() time.Time { return CertificateEnd }, zerolog.New(p.Log), p.Clock.Now))
 	t.Cleanup(p.Web.Close)
 }
 

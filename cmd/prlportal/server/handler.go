@@ -7,6 +7,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
 	"time"
@@ -18,17 +19,21 @@ import (
 	"prlagent/cmd/prlportal/agentapi"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/httpapi"
+	"prlagent/cmd/prlportal/metrics"
 	"prlagent/cmd/prlportal/site"
 )
 
 // NewHandler answers both planes and the questions of a load balancer.
-func NewHandler(config site.Config, store fleet.Store, content *os.Root, record adminapi.Recorder, log zerolog.Logger, now func() time.Time) http.Handler {
+// CertificateEnd is when the certificate that is shown expires.
+func NewHandler(config site.Config, store fleet.Store, content *os.Root, record adminapi.Recorder, certificateEnd func() time.Time,
+	log zerolog.Logger, now func() time.Time) http.Handler {
 	devices := fleet.New(store, fleet.MaxBytes)
-	return httpapi.NewHandler(joinRoutes(
+	measured := adminapi.Measured{Requests: metrics.NewRequests(), CertificateEnd: certificateEnd}
+	return httpapi.NewHandler(measureAll(measured.Requests, now, joinRoutes(
 		agentapi.New(config, devices, content, log, now),
-		adminapi.New(config, devices, record, log, now),
+		adminapi.New(config, devices, record, measured, log, now),
 		healthServer{store: devices, log: log},
-	), log, now)
+	)), log, now)
 }
 
 // plane is one part of what the portal answers.
@@ -41,6 +46,33 @@ func joinRoutes(planes ...plane) []httpapi.Route {
 		all = append(all, part.Routes()...)
 	}
 	return all
+}
+
+// measureAll counts the requests of each route, by what they were answered with.
+func measureAll(requests *metrics.Requests, now func() time.Time, routes []httpapi.Route) []httpapi.Route {
+	measured := make([]httpapi.Route, len(routes))
+	for i, route := range routes {
+		measured[i] = httpapi.Route{Pattern: route.Pattern, Handle: func(w http.ResponseWriter, r *http.Request) error {
+			began, result := now(), protocol.ProblemInternal // of one that panics
+			defer func() { requests.Observe(route.Pattern, result, now().Sub(began)) }()
+			err := route.Handle(w, r)
+			result = resultOf(err)
+			return err
+		}}
+	}
+	return measured
+}
+
+// resultOf is the word of a metric for how a request ended.
+func resultOf(err error) string {
+	var problem protocol.Problem
+	switch {
+	case err == nil:
+		return adminapi.ResultOK
+	case errors.As(err, &problem):
+		return problem.Name()
+	}
+	return protocol.ProblemInternal
 }
 
 // idLister lists devices.

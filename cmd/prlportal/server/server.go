@@ -79,7 +79,8 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 	}
 	address := publicURL(listener.Addr(), config)
 	config.Origins = append(config.Origins, ownOrigins(config, address, certificate.Leaf)...)
-	handler := NewHandler(config, database, content, record, log, time.Now)
+	certificateEnd := func() time.Time { return certificate.Leaf.NotAfter }
+	handler := NewHandler(config, database, content, record, certificateEnd, log, time.Now)
 	return serveUntilDone(ctx, newHTTPServer(handler, certificate, log), listener, func() error {
 		log.Info().Str("url", address).Str("site", config.SiteID).Str("version", options.Version).Msg("ready")
 		listening := filepath.Join(options.Folder, site.ListeningFile)

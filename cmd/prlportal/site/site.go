@@ -64,6 +64,7 @@ type Config struct {
 	AdminTokenSHA256  string             `json:"admin_token_sha256"`
 	NextCheckinSecs   int                `json:"next_checkin_s"`
 	SplaySecs         int                `json:"splay_s"`
+	StaleAfterSecs    int                `json:"stale_after_s,omitempty"` // see Freshness
 	Enrollments       EnrollmentLimits   `json:"enrollment_limits"`
 	Checkins          CheckinLimits      `json:"checkin_limits,omitzero"`
 }
@@ -140,6 +141,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: admin_token_sha256 is not a SHA-256", errConfig)
 	case c.Enrollments.PerSource < 1 || c.Enrollments.PerSerial < 1:
 		return fmt.Errorf("%w: enrollment_limits must be positive", errConfig)
+	case c.StaleAfterSecs < 0:
+		return fmt.Errorf("%w: stale_after_s must not be negative", errConfig)
 	case c.Checkins.PerDevice < 0:
 		return fmt.Errorf("%w: checkin_limits must not be negative", errConfig)
 	}
@@ -195,8 +198,12 @@ func readJSONFile(path string, v any) error {
 
 // Freshness is how old a report may be: twice the cadence in force, with its
 // jitter (protocol.md 5.1). Without a cadence of the portal's own the guide's
-// daily check is in force; agents follow one of five minutes to a day.
+// daily check is in force; agents follow one of five minutes to a day. An operator
+// whose Macs are away for longer says otherwise.
 func (c Config) Freshness() time.Duration {
+	if c.StaleAfterSecs > 0 {
+		return time.Duration(c.StaleAfterSecs) * time.Second
+	}
 	const day = 24 * time.Hour
 	cadence := day
 	if c.NextCheckinSecs > 0 {

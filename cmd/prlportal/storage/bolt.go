@@ -28,6 +28,7 @@ var (
 	bucketDevices = []byte("devices") // id -> Device
 	bucketReports = []byte("reports") // id -> Report
 	bucketHistory = []byte("history") // id -> History
+	bucketEvents  = []byte("events")  // id -> EventLog
 	bucketKeys    = []byte("keys")    // Key -> id
 )
 
@@ -97,7 +98,7 @@ func verifyRecords(tx *bbolt.Tx) error {
 }
 
 func makeBuckets(tx *bbolt.Tx) error {
-	for _, name := range [][]byte{bucketDevices, bucketReports, bucketHistory, bucketKeys} {
+	for _, name := range [][]byte{bucketDevices, bucketReports, bucketHistory, bucketEvents, bucketKeys} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
@@ -214,6 +215,22 @@ func (b *Bolt) History(ctx context.Context, id string) (History, error) {
 	return history, err
 }
 
+// Events are the device's events; an empty log if it never told of one.
+func (b *Bolt) Events(ctx context.Context, id string) (EventLog, error) {
+	var events EventLog
+	err := b.readTransaction(ctx, func(tx *bbolt.Tx) error { return loadOptional(tx, bucketEvents, []byte(id), &events) })
+	return events, err
+}
+
+// Size is how many bytes the file has.
+func (b *Bolt) Size(ctx context.Context) (size int64, err error) {
+	err = b.readTransaction(ctx, func(tx *bbolt.Tx) error {
+		size = tx.Size()
+		return nil
+	})
+	return size, err
+}
+
 func (b *Bolt) readTransaction(ctx context.Context, read func(*bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -249,7 +266,7 @@ func saveIn(tx *bbolt.Tx, change Change, encoded encodedChange) error {
 		return err
 	}
 	for _, record := range []struct{ bucket, data []byte }{
-		{bucketDevices, encoded.device}, {bucketReports, encoded.report}, {bucketHistory, encoded.history},
+		{bucketDevices, encoded.device}, {bucketReports, encoded.report}, {bucketHistory, encoded.history}, {bucketEvents, encoded.events},
 	} {
 		if record.data == nil {
 			continue
