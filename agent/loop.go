@@ -33,7 +33,7 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 	var running sync.WaitGroup
 	running.Go(func() {
 		err := localapi.Serve(ctx, listener, localapi.Options{
-			Agent: a, Events: a.eventLog, Log: a.parts.log,
+			Agent: a, Events: a.eventLog, Reports: a, Log: a.parts.log,
 			Authorize: localapi.AuthorizeLocal(a.parts.owner),
 		})
 		if err != nil {
@@ -331,7 +331,8 @@ func (l *loop) startExchange(seen *look) {
 	l.portal.prepare(l.known.configuration, l.known.look.Host)
 	l.exchanging = &exchange{
 		agent: l.agent, pass: seen.pass, portal: l.portal.client, asked: seen.asked,
-		report: reportOf(l.known, l.policyReport()), seenAt: l.known.look.At, gates: l.gates(),
+		report: reportOf(l.known, l.policyReport()), privacy: l.known.configuration.Privacy,
+		seenAt: l.known.look.At, gates: l.gates(),
 	}
 	go l.exchanging.run(l.ctx, l.exchanges)
 }

@@ -11,6 +11,7 @@
 //	GET  /v1/events?since=N         EventList
 //	GET  /v1/events?follow=1        Event per line until the client leaves
 //	POST /v1/checkin {"wait":true}  CheckinResult (root and admin)
+//	GET  /v1/report                 SentReport (root and admin)
 package localapi
 
 import (
@@ -39,6 +40,7 @@ type Status struct {
 	Counts     Counts                `json:"counts"`
 	Schedule   Schedule              `json:"schedule"`
 	Users      []protocol.UserLook   `json:"users,omitempty"`
+	Streams    []StreamStatus        `json:"event_streams,omitempty"`
 	Pass       *Pass                 `json:"last_pass,omitempty"`
 	ToolRuns   map[string]uint64     `json:"tool_runs,omitempty"`  // since the daemon's start, by program
 	Restricted bool                  `json:"restricted,omitempty"` // some parts are for admins only and were left out
@@ -177,6 +179,7 @@ type Inventory struct {
 	At         time.Time      `json:"at"` // of the last look
 	Rows       []protocol.Row `json:"rows"`
 	Restricted bool           `json:"restricted,omitempty"` // only the caller's own
+	LeftOut    int            `json:"left_out,omitempty"`   // machines beyond what the agent keeps, that no row is for
 }
 
 // EventList is a stretch of the event ring.
