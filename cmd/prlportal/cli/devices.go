@@ -20,6 +20,7 @@ var deviceListing = tableListing{
 	columnSets:   map[string]int{"all": len(fleet.DeviceTable.Fields)},
 	csvSet:       "all",
 	usualColumns: query.ColumnIDs(fleet.DeviceTable.Columns()[:10]),
+	order:        []string{"computer_name", "mac_serial"},
 	printTable:   printDevices,
 }
 

@@ -28,7 +28,8 @@ type tableListing struct {
 	columns      []query.Column
 	columnSets   map[string]int // name of a set -> how many of the columns it has
 	csvSet       string         // the set of csv, where none is asked for
-	usualColumns []string       // columns that fit a terminal and say the most
+	usualColumns []string       // columns that say the most; a narrow terminal leaves out those on the right
+	order        []string       // columns that people look rows up by
 	printTable   func(w io.Writer, columns []query.Column, rows []tableRow, zone *time.Location) error
 }
 
@@ -66,6 +67,9 @@ typographic quotes and dashes and to braces around ids; versions part by part;
 --since lists what changed since then, with the rows that were removed. Give
 as_of of the JSON as the next one: rows may come again, and none is missed. That
 a check-in confirmed a row is no change of it.
+
+People get a table as wide as their terminal: columns on the right are left out and
+named below it, and none in a pipe. Without --sort it is in the order of names.
 
 --columns takes ids; %s for a set; or +ID and -ID to show and hide.
 --save-view keeps columns, filters, search, sort and page size under a name for
@@ -294,17 +298,47 @@ func (o listOptions) writeTable(ctx context.Context, client *adminapi.Client, sh
 	if err != nil {
 		return asUsage(err)
 	}
+	part, paged := about.(adminapi.Page)
 	if len(rows) == 0 {
-		_, err := fmt.Fprintln(w, shown.emptyMessage(o.view.Query))
+		words := shown.emptyMessage(o.view.Query)
+		if paged && part.Total > 0 {
+			words = fmt.Sprintf("There is no page %d: the last one is %d, %d in all.", part.Page, lastPage(part), part.Total)
+		}
+		_, err := fmt.Fprintln(w, words)
 		return err
+	}
+	if len(o.view.Query.Sort) == 0 && !paged {
+		shown.sortForPeople(rows)
 	}
 	if err := shown.printTable(w, columns, rows, time.Local); err != nil {
 		return err
 	}
-	if part, paged := about.(adminapi.Page); paged {
-		_, err = fmt.Fprintf(w, "\nPage %d of %d, %d in all.\n", part.Page, (part.Total+part.PerPage-1)/part.PerPage, part.Total)
+	if paged {
+		_, err = fmt.Fprintf(w, "\nPage %d of %d, %d in all.\n", part.Page, lastPage(part), part.Total)
 	}
 	return err
+}
+
+func lastPage(part adminapi.Page) int { return (part.Total + part.PerPage - 1) / part.PerPage }
+
+// sortForPeople orders a whole table by the columns that people look things up
+// by, numbers in names as numbers. A page is in the portal's order: where it
+// begins must not depend on who looks.
+func (l tableListing) sortForPeople(rows []tableRow) {
+	columns := make([]query.Column, 0, len(l.order))
+	for _, id := range l.order {
+		if column, err := query.FindColumn(l.columns, id); err == nil {
+			columns = append(columns, column)
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b tableRow) int {
+		for _, column := range columns {
+			if order := text.CompareNatural(a.cellText(column), b.cellText(column)); order != 0 {
+				return order
+			}
+		}
+		return 0
+	})
 }
 
 func (l tableListing) emptyMessage(asked query.Query) string {

@@ -90,7 +90,10 @@ func columnHeading(c query.Column) string { return strings.TrimSuffix(c.Title, "
 
 // printRows writes the table for people, with the marks of its rows.
 func printRows(w io.Writer, columns []query.Column, rows []tableRow, zone *time.Location) error {
-	shown := text.Table{MaxCell: maxCell}
+	shown := text.Table{MaxCell: maxPipeCell, Window: text.WindowWidth(w)}
+	if shown.Window > 0 {
+		shown.MaxCell = maxCell
+	}
 	for _, column := range columns {
 		shown.Heads = append(shown.Heads, columnHeading(column))
 	}
@@ -219,5 +222,9 @@ const timeForPeople = "2006-01-02 15:04 MST"
 // emptyCell stands where there is nothing to say.
 const emptyCell = "–"
 
-// maxCell is the widest that a cell of a table gets, in columns of the terminal.
-const maxCell = 36
+// The widest that a cell of a table gets, in columns: on a terminal, and in a
+// pipe, where names are whole.
+const (
+	maxCell     = 36
+	maxPipeCell = 255
+)
