@@ -39,14 +39,14 @@ import (
 
 // Where the agent's own files are on a Mac (DESIGN 4).
 const (
-	SupportFolder = "/Library/Application Support/prlagent"
-	StateFolder   = SupportFolder + "/state"
-	IdentityFile  = StateFolder + "/node.json"
+	SupportFolder = localapi.SupportFolder
+	StateFolder   = localapi.StateFolder
+	IdentityFile  = localapi.IdentityFile
 	ChildrenFile  = StateFolder + "/children"
-	LocalConfig   = SupportFolder + "/config.plist"
-	ManagedConfig = "/Library/Managed Preferences/org.prlagent.agent.plist"
-	LogFolder     = SupportFolder + "/logs" // with launchd's file for standard error (H53)
-	LogFile       = LogFolder + "/prlagentd.log"
+	LocalConfig   = localapi.LocalConfig
+	ManagedConfig = localapi.ManagedConfig
+	LogFolder     = localapi.LogFolder
+	LogFile       = localapi.LogFile
 )
 
 // Options are what the daemon's command line decides.
@@ -141,6 +141,7 @@ type parts struct {
 	connect    func(config.Config, protocol.Host, *store.Store, *outbox.Outbox) exchanger
 	sources    []watch.Source
 	follow     func([]inventory.Account) (beyond []uint32) // after each look: whose events are wanted; gives whose are not heard
+	streams    func() []watch.StreamState                  // of events; nil = there are none
 	toolRuns   func() map[string]uint64
 	setLevel   func(string) // of the log; the words of the configuration
 
@@ -175,10 +176,11 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 			return checkin.New(checkin.Options{
 				ServerURL: c.ServerURL, ContentURL: c.ContentURL, Secret: c.EnrollmentSecret.Reveal(), SiteID: c.SiteID, Group: c.Group,
 				PolicyKeys: c.PolicyKeys, Certificates: c.ServerCertificates, Proxy: c.Proxy,
-				Timing: c.Timing,
-				Store:  state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
+				Timing: c.Timing, Privacy: c.Privacy,
+				Store: state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
 			})
 		},
+		streams:  streams.States,
 		toolRuns: tools.Runs,
 		setLevel: setLogLevel,
 

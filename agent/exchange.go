@@ -65,14 +65,15 @@ func (c *connection) prepare(configuration config.Config, host protocol.Host) {
 // the loop, and looks go on meanwhile. It belongs to the goroutine that runs it,
 // which hands it to the loop when it is over.
 type exchange struct {
-	agent  *agent
-	pass   *pass
-	portal exchanger
-	report protocol.Report
-	seenAt time.Time // of the look that the report is made of
-	began  time.Time
-	gates  enforce.Gates
-	asked  []question
+	agent   *agent
+	pass    *pass
+	portal  exchanger
+	report  protocol.Report
+	privacy protocol.Privacy // that the report was made with
+	seenAt  time.Time        // of the look that the report is made of
+	began   time.Time
+	gates   enforce.Gates
+	asked   []question
 
 	outcome checkin.Outcome
 	failure protocol.Code // why the portal does not have the report; empty = it has
@@ -97,6 +98,7 @@ func (e *exchange) run(ctx context.Context, ended chan<- *exchange) {
 // checkIn is one check-in with all that is to be told. A report that arrived is
 // no failure, whatever became of the content that was fetched after it.
 func (e *exchange) checkIn(ctx context.Context, outcome *checkin.Outcome) (step localapi.Step, failure protocol.Code) {
+	e.agent.noteSent(e.report, e.privacy)
 	result, err := e.portal.Do(ctx, e.report, checkin.Extra{})
 	*outcome = result
 	e.pass.Requests += result.Requests
@@ -137,13 +139,14 @@ func sentDetail(outcome checkin.Outcome) string {
 	return ""
 }
 
-// reportOf is what the portal should know after a look.
+// reportOf is what the portal should know after a look, without what it is not
+// told (INV-32).
 func reportOf(known knowledge, policy protocol.PolicyReport, health protocol.HealthReport) protocol.Report {
 	version, _ := localapi.BuildVersion()
 	look := known.look
-	return protocol.Report{
+	return known.configuration.Privacy.Report(protocol.Report{
 		Agent: protocol.AgentInfo{Version: version, Arch: runtime.GOARCH, Mode: known.configuration.Mode},
 		Host:  look.Host, Product: look.Product, Users: look.Users,
 		Policy: policy, Health: health, VMs: look.VMs, Truncated: look.Truncated,
-	}
+	})
 }

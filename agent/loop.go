@@ -299,7 +299,7 @@ func (l *loop) startExchange(seen *look) {
 	l.portal.prepare(l.known.configuration, l.known.look.Host)
 	l.exchanging = &exchange{
 		agent: l.agent, pass: seen.pass, portal: l.portal.client, asked: seen.asked, began: wallClock(),
-		report: l.report(), seenAt: l.known.look.At, gates: l.gates(),
+		report: l.report(), privacy: l.known.configuration.Privacy, seenAt: l.known.look.At, gates: l.gates(),
 	}
 	go l.exchanging.run(l.ctx, l.exchanges)
 }

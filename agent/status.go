@@ -19,6 +19,7 @@ import (
 type view struct {
 	status    atomic.Pointer[localapi.Status]
 	inventory atomic.Pointer[localapi.Inventory]
+	sent      atomic.Pointer[localapi.SentReport]
 }
 
 // Status is what the daemon is doing, as of now.
@@ -27,7 +28,7 @@ func (a *agent) Status() localapi.Status {
 	if published := a.view.status.Load(); published != nil {
 		status = *published
 	}
-	status.At = wallClock().UTC()
+	status.At, status.Streams = wallClock().UTC(), a.parts.streamStatus()
 	status.Doing = withUsers(status.Doing, a.parts.looker.Visiting())
 	return status
 }
@@ -244,6 +245,11 @@ func listedAt(look inventory.Look) []protocol.UserLook {
 func (l *loop) table() localapi.Inventory {
 	look, state, policy := l.known.look, l.portal.client.State(), l.policyReport()
 	table := localapi.Inventory{Schema: localapi.Schema, At: look.At, Rows: make([]protocol.Row, 0, len(look.VMs))}
+	for _, user := range look.Users {
+		if user.IsLookedAt() {
+			table.LeftOut += user.LeftOut
+		}
+	}
 	version, _ := localapi.BuildVersion()
 	for _, vm := range look.VMs {
 		table.Rows = append(table.Rows, protocol.Row{

@@ -7,10 +7,25 @@ import (
 	"path/filepath"
 )
 
-// Where things are on a Mac (DESIGN 4).
+// Where the agent's own files are on a Mac (DESIGN 4), for the daemon and for who
+// looks at them while it is down.
+const (
+	SupportFolder = "/Library/Application Support/prlagent"
+	StateFolder   = SupportFolder + "/state"
+	IdentityFile  = StateFolder + "/node.json"
+	LocalConfig   = SupportFolder + "/config.plist"
+	ManagedConfig = "/Library/Managed Preferences/org.prlagent.agent.plist"
+	LogFolder     = SupportFolder + "/logs" // with launchd's file for standard error (H53)
+	LogFile       = LogFolder + "/prlagentd.log"
+
+	// OldLogFolder is where the log was before it moved below the support folder.
+	// Members of the admin group can exchange it, so root does nothing there.
+	OldLogFolder = "/Library/Logs/prlagent"
+)
+
 const (
 	macSocketPath     = "/var/run/prlagent.sock"
-	macSnapshotFolder = "/Library/Application Support/prlagent"
+	macSnapshotFolder = SupportFolder
 )
 
 // Names of the snapshot files in macSnapshotFolder.
@@ -23,7 +38,7 @@ const (
 // macOwnFolders are the folders whose files root believes, runs or writes: of the
 // agent's programs, state and logs, and of both configurations.
 var macOwnFolders = []string{
-	macSnapshotFolder, macSnapshotFolder + "/bin", macSnapshotFolder + "/state", macSnapshotFolder + "/logs",
+	SupportFolder, SupportFolder + "/bin", StateFolder, LogFolder,
 	"/Library/Managed Preferences",
 }
 

@@ -45,6 +45,7 @@ type EventSource interface {
 type Options struct {
 	Agent     Agent
 	Events    EventSource
+	Reports   ReportSource     // nil = nothing is reported
 	Authorize func(Peer) Actor // called once per connection, before its first answer
 	Log       zerolog.Logger
 }
@@ -155,6 +156,7 @@ var apiEndpoints = map[string]apiEndpoint{
 	"/v1/vms":     {http.MethodGet, false, true, (*apiHandler).serveInventory},
 	"/v1/events":  {http.MethodGet, false, true, (*apiHandler).serveEvents},
 	"/v1/checkin": {http.MethodPost, true, true, (*apiHandler).serveCheckin},
+	"/v1/report":  {http.MethodGet, true, true, (*apiHandler).serveSentReport},
 }
 
 // ServeHTTP finds the endpoint and decides whether the actor may use it.

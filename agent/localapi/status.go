@@ -11,6 +11,7 @@
 //	GET  /v1/events?since=N         EventList
 //	GET  /v1/events?follow=1        Event per line until the client leaves
 //	POST /v1/checkin {"wait":true}  CheckinResult (root and admin)
+//	GET  /v1/report                 SentReport (root and admin)
 package localapi
 
 import (
@@ -42,6 +43,7 @@ type Status struct {
 	Schedule   Schedule              `json:"schedule"`
 	Users      []protocol.UserLook   `json:"users,omitempty"`
 	Doing      []Activity            `json:"doing,omitempty"` // what runs at this moment
+	Streams    []StreamStatus        `json:"event_streams,omitempty"`
 	Pass       *Pass                 `json:"last_pass,omitempty"`
 	ToolRuns   map[string]uint64     `json:"tool_runs,omitempty"`  // since the daemon's start, by program
 	Restricted bool                  `json:"restricted,omitempty"` // some parts are for admins only and were left out
@@ -229,6 +231,7 @@ type Inventory struct {
 	At         time.Time      `json:"at"` // of the last look
 	Rows       []protocol.Row `json:"rows"`
 	Restricted bool           `json:"restricted,omitempty"` // only the caller's own
+	LeftOut    int            `json:"left_out,omitempty"`   // machines beyond what the agent keeps, that no row is for
 }
 
 // EventList is a stretch of the event ring.

@@ -35,7 +35,9 @@ const (
 	CodeEncryptionMethod  Code = "encryption_method_unknown"
 	CodeNotSeenRunning    Code = "not_seen_running"
 	CodeNotReadable       Code = "not_readable"
+	CodePrivacyDenied     Code = "privacy_denied"
 	CodeNotShown          Code = "not_shown"
+	CodeNameWithheld      Code = "name_withheld"
 	CodeMacGuestSerial    Code = "mac_guest_serial"
 	CodeNoSerial          Code = "mac_without_serial"
 	CodeMacUnidentified   Code = "mac_unidentified"
@@ -71,8 +73,14 @@ const (
 	CodeUserLate          Code = "user_late"
 	CodeGuestOS           Code = "guest_os"
 	CodePDNotInstalled    Code = "pd_not_installed"
+	CodePDNotSetUp        Code = "pd_not_set_up"
+	CodeLicensingProfile  Code = "licensing_profile_missing"
+	CodeProfilesDiffer    Code = "licensing_profiles_differ"
+	CodeContinueWithSSO   Code = "continue_with_sso"
+	CodeLicenseHost       Code = "license_host_unreachable"
 	CodeVMLimit           Code = "vm_limit"
 	CodeStreamLimit       Code = "stream_limit"
+	CodeStreamDown        Code = "stream_down"
 	CodeAccountNotLocal   Code = "account_not_local"
 	CodeAccountUIDLow     Code = "account_uid_too_low"
 	CodeAccountUIDHigh    Code = "account_uid_too_high"
@@ -210,6 +218,12 @@ const (
 	CodeDaemonNotRunning Code = "daemon_not_running"
 	CodeDaemonMissing    Code = "daemon_not_installed"
 	CodeDaemonSilent     Code = "daemon_not_answering"
+	CodeJobNotLoaded     Code = "job_not_loaded"
+	CodeJobDisabled      Code = "job_disabled"
+	CodeJobNotRunning    Code = "job_not_running"
+	CodeLogErrors        Code = "log_errors"
+	CodeOldLogs          Code = "old_logs"
+	CodeOffline          Code = "offline"
 	CodeBadRequest       Code = "bad_request"
 	CodeTooManyRequests  Code = "too_many_requests"
 	CodeDirectorySilent  Code = "directory_silent"
@@ -233,7 +247,9 @@ var Codes = map[Code]CodeText{
 	CodeToolsOutdated:     {Info, "Parallels Tools are older than Parallels Desktop.", "Update Parallels Tools in the guest."},
 	CodeNotSeenRunning:    {Info, "The agent has not seen this virtual machine running.", ""},
 	CodeNotReadable:       {Info, "The agent could not read the file that holds this value.", "On macOS, grant the agent Full Disk Access by profile if the bundle is in a protected folder."},
+	CodePrivacyDenied:     {Warning, "The privacy control of macOS keeps a file of a virtual machine from the agent.", "Grant prlagentd Full Disk Access by a profile, or move the virtual machine out of the protected folder."},
 	CodeNotShown:          {Info, "Parallels Desktop does not show this value for this virtual machine.", ""},
+	CodeNameWithheld:      {Info, "The configuration of this Mac keeps this name from the portal.", "It is known by its uid or serial number; ReportUserNames and ReportComputerName of the profile decide."},
 	CodeMacGuestSerial:    {Info, "The serial number of a macOS guest is not visible from the host.", ""},
 	CodeNoSerial:          {Warning, "This Mac has no serial number; the portal knows it by its hardware UUID.", "Have the serial number written anew where the Mac was repaired; until then find it by its name or hardware UUID."},
 	CodeMacUnidentified:   {Failure, "This Mac does not tell its hardware UUID, by which the portal knows it.", "Run 'ioreg -rd1 -c IOPlatformExpertDevice' and see what it says of IOPlatformUUID; the agent asks again at every look."},
@@ -271,6 +287,12 @@ var Codes = map[Code]CodeText{
 	CodePDNotInstalled:    {Info, "Parallels Desktop is not installed.", "Install Parallels Desktop."},
 	CodeVMLimit:           {Warning, "The Mac has more virtual machines than one report holds; those beyond the limit are left out.", "Remove virtual machines that nobody uses."},
 	CodeStreamLimit:       {Info, "More users have virtual machines than are listened to at a time.", "Nothing to do: the changes of those beyond the limit are found by the next look."},
+	CodeStreamDown:        {Warning, "The stream of events of a user does not stay open.", "Nothing to do for a few minutes: looks find the changes meanwhile. If it stays, restart Parallels Desktop."},
+	CodePDNotSetUp:        {Warning, "Parallels Desktop is there, and its service is unknown to launchd, as where the application was copied instead of installed.", "Open Parallels Desktop once as an administrator, or install it anew with the vendor's package."},
+	CodeLicensingProfile:  {Warning, "Parallels Desktop is not activated, and no licensing profile is on this Mac.", "Deploy the licensing profile first and Parallels Desktop after it, or activate it by hand."},
+	CodeProfilesDiffer:    {Failure, "Two licensing profiles on this Mac say different things.", "Remove one of the two in the MDM: which of them wins is not defined."},
+	CodeContinueWithSSO:   {Warning, "Parallels Desktop waits for its user to sign in.", "The user opens Parallels Desktop, chooses to continue with single sign-on and signs in with the work account; nobody can do that for them."},
+	CodeLicenseHost:       {Warning, "The vendor's license host cannot be reached, which an activation of Parallels Desktop needs.", "Let this Mac reach the host at port 443 through the firewall and the proxy."},
 	CodeAccountNotLocal:   {Info, "A user who is logged in has no account of this Mac's own, and is not looked at.", "Make the account a mobile account of this Mac if it has virtual machines."},
 	CodeAccountUIDLow:     {Warning, "An account with a user id below 501 runs virtual machines; it is not looked at.", "Move the virtual machines to an account of a person, with a user id of at least 501."},
 	CodeAccountUIDHigh:    {Info, "An account has a user id that the tools cannot be run as (2147483648 or more), and is not looked at.", "Give the account a lower user id if it has virtual machines."},
@@ -408,6 +430,12 @@ var Codes = map[Code]CodeText{
 	CodeDaemonNotRunning: {Failure, "prlagentd is not running.", "Start it: sudo launchctl kickstart system/org.prlagent.agent; where launchd does not know it: sudo launchctl bootstrap system /Library/LaunchDaemons/org.prlagent.agent.plist"},
 	CodeDaemonMissing:    {Failure, "prlagentd is not installed on this Mac.", "Install the programs and the job as the agent's README says, then start it: sudo launchctl bootstrap system /Library/LaunchDaemons/org.prlagent.agent.plist"},
 	CodeDaemonSilent:     {Failure, "prlagentd does not answer.", "Try again in half a minute, or with a longer --timeout; if it stays, restart it: sudo launchctl kickstart -k system/org.prlagent.agent"},
+	CodeJobNotLoaded:     {Failure, "launchd does not know the agent's job.", "Load it: sudo launchctl bootstrap system /Library/LaunchDaemons/org.prlagent.agent.plist"},
+	CodeJobDisabled:      {Failure, "The agent's job is disabled, by launchctl or in Login Items.", "Enable it, then load it: sudo launchctl enable system/org.prlagent.agent"},
+	CodeJobNotRunning:    {Failure, "launchd knows the agent's job, and it does not run.", "Start it: sudo launchctl kickstart system/org.prlagent.agent"},
+	CodeLogErrors:        {Warning, "The agent's log has errors of the last day.", "Run 'sudo prlagent logs --since 1d' and read those."},
+	CodeOldLogs:          {Warning, "Logs of an older version are left, which nobody writes or removes any more.", "Remove the folder: sudo rm -r /Library/Logs/prlagent"},
+	CodeOffline:          {Warning, "This Mac has no way out: there is no default route.", "Connect it to a network, or accept what the network asks for first."},
 	CodeBadRequest:       {Failure, "The request makes no sense.", "See 'prlagent help'."},
 	CodeDirectorySilent:  {Warning, "The Mac's directory service does not say in time who you are.", "Use sudo, or try again later; 'prlagent status' answers everybody."},
 	CodeTooManyRequests:  {Info, "Too many requests in a short time.", "Wait a minute."},

@@ -65,7 +65,7 @@ func (p *program) explainExit(e *exitError) {
 		return
 	}
 	if p.json {
-		p.printJSON(e.words)
+		p.printJSON(errorDocument{localapi.Schema, *e.words})
 	}
 	words := cleanDocument(*e.words)
 	fmt.Fprintf(p.stderr, "prlagent: %s\n", words.Text)

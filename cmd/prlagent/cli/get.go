@@ -68,12 +68,15 @@ type fieldRow struct {
 	Kind  string `json:"kind"`
 }
 
+// fieldList is the document of get --json without a field.
+type fieldList struct {
+	Schema int        `json:"schema"`
+	Fields []fieldRow `json:"fields"`
+}
+
 func (p *program) listFields() error {
 	if p.json {
-		document := struct {
-			Schema int        `json:"schema"`
-			Fields []fieldRow `json:"fields"`
-		}{Schema: localapi.Schema}
+		document := fieldList{Schema: localapi.Schema}
 		for _, field := range localapi.Fields {
 			document.Fields = append(document.Fields, fieldRow{field.ID, field.Title, field.Kind})
 		}

@@ -141,7 +141,8 @@ func checkCheckin(request *protocol.CheckinRequest, now time.Time) error {
 	}
 	for i := range inventory.VMs {
 		vm := &inventory.VMs[i]
-		if vm.ID == "" || vm.Owner == "" || len(vm.ID) > protocol.MaxName || len(vm.Owner) > protocol.MaxName {
+		withheld := vm.Gaps["user_name"] == protocol.CodeNameWithheld && vm.UID != 0 // the Mac does not tell names (INV-32)
+		if vm.ID == "" || vm.Owner == "" && !withheld || len(vm.ID) > protocol.MaxName || len(vm.Owner) > protocol.MaxName {
 			return httpapi.InvalidField(fmt.Sprintf("inventory.vms[%d]", i), "A virtual machine has no proper id and owner.")
 		}
 		judgeTimes(vm, now)

@@ -22,6 +22,7 @@ var deviceListing = tableListing{
 	columnSets:   map[string]int{"all": len(fleet.DeviceTable.Fields)},
 	csvSet:       "all",
 	usualColumns: []string{"computer_name", "mac_serial", "state", "group", "health", "conditions", "vms", "pd_version", "agent_version", "last_checkin_at", "device_id"},
+	order:        []string{"computer_name", "mac_serial"},
 	printTable:   printDevices,
 }
 

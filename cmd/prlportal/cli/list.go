@@ -29,7 +29,8 @@ type tableListing struct {
 	columns      []query.Column
 	columnSets   map[string]int // name of a set -> how many of the columns it has
 	csvSet       string         // the set of csv, where none is asked for
-	usualColumns []string       // columns that fit a terminal and say the most
+	usualColumns []string       // columns that say the most; a narrow terminal leaves out those on the right
+	order        []string       // columns that people look rows up by
 	printTable   func(w io.Writer, columns []query.Column, rows []tableRow, zone *time.Location) error
 }
 
@@ -68,6 +69,9 @@ typographic quotes and dashes and to braces around ids; versions part by part;
 --since lists what changed since then, with the rows that were removed. Give
 as_of of the JSON as the next one: rows may come again, and none is missed. That
 a check-in confirmed a row is no change of it.
+
+People get a table as wide as their terminal: columns on the right are left out and
+named below it, and none in a pipe. Without --sort it is in the order of names.
 
 --columns takes ids; %s for a set; or +ID and -ID to show and hide.
 --save-view keeps columns, filters, search, sort and page size under a name for
@@ -302,6 +306,9 @@ func (o listOptions) writeTable(ctx context.Context, client *adminapi.Client, sh
 	}
 	switch {
 	case len(rows) > 0:
+		if len(o.view.Query.Sort) == 0 && !paged {
+			shown.sortForPeople(rows)
+		}
 		if err := shown.printTable(w, columns, rows, time.Local); err != nil {
 			return err
 		}
@@ -344,6 +351,26 @@ func wereCountOf(n int, thing string) string {
 		return "1 " + thing + " is"
 	}
 	return countOf(n, thing) + " are"
+}
+
+// sortForPeople orders a whole table by the columns that people look things up
+// by, numbers in names as numbers. A page is in the portal's order: where it
+// begins must not depend on who looks.
+func (l tableListing) sortForPeople(rows []tableRow) {
+	columns := make([]query.Column, 0, len(l.order))
+	for _, id := range l.order {
+		if column, err := query.FindColumn(l.columns, id); err == nil {
+			columns = append(columns, column)
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b tableRow) int {
+		for _, column := range columns {
+			if order := text.CompareNatural(a.cellText(column), b.cellText(column)); order != 0 {
+				return order
+			}
+		}
+		return 0
+	})
 }
 
 func (l tableListing) emptyMessage(asked query.Query) string {

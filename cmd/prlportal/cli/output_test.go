@@ -122,3 +122,21 @@ func TestDevicesOutput(t *testing.T) {
 	}
 	golden(t, "devices.table", out.Bytes())
 }
+
+// Without a sort that was asked for, people look rows up by names, and numbers in
+// them count as numbers.
+func TestTablesAreInTheOrderOfNames(t *testing.T) {
+	t.Parallel()
+	rows := []tableRow{
+		{"computer_name": "Mac 10", "user_name": "alice", "vm_name": "x"}, {"computer_name": "mac 9", "user_name": "bob", "vm_name": "VM 10"},
+		{"computer_name": "mac 9", "user_name": "bob", "vm_name": "VM 9"}, {"computer_name": "Mac 9", "user_name": "alice", "vm_name": "z"},
+	}
+	vmListing.sortForPeople(rows)
+	var names []string
+	for _, row := range rows {
+		names = append(names, row["vm_name"].(string))
+	}
+	if got := strings.Join(names, ", "); got != "z, VM 9, VM 10, x" {
+		t.Error(got)
+	}
+}

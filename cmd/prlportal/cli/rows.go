@@ -103,7 +103,10 @@ func printRows(w io.Writer, columns []query.Column, rows []tableRow, zone *time.
 
 // printCells is printRows with another width of the widest cell.
 func printCells(w io.Writer, columns []query.Column, rows []tableRow, zone *time.Location, widest int) error {
-	shown := text.Table{MaxCell: widest}
+	shown := text.Table{MaxCell: maxPipeCell, Window: text.WindowWidth(w)}
+	if shown.Window > 0 {
+		shown.MaxCell = widest
+	}
 	for _, column := range columns {
 		shown.Heads = append(shown.Heads, columnHeading(column))
 	}
@@ -236,5 +239,9 @@ const timeForPeople = "2006-01-02 15:04 MST"
 // emptyCell stands where there is nothing to say.
 const emptyCell = "–"
 
-// maxCell is the widest that a cell of a table gets, in columns of the terminal.
-const maxCell = 36
+// The widest that a cell of a table gets, in columns: on a terminal, and in a
+// pipe, where names are whole.
+const (
+	maxCell     = 36
+	maxPipeCell = 255
+)

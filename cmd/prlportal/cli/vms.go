@@ -23,6 +23,7 @@ var vmListing = tableListing{
 	columnSets:   map[string]int{"guide": len(protocol.Columns), "all": len(fleet.VMTable.Fields)},
 	csvSet:       "guide",
 	usualColumns: []string{"vm_name", "user_name", "computer_name", "vm_state", "vm_os", "last_used"},
+	order:        []string{"computer_name", "user_name", "vm_name"},
 	printTable:   printVMs,
 }
 

@@ -11,27 +11,28 @@ const rootUser = "root"
 
 // State is everything the Mac remembers, as kept in `.prlsim/state.json`.
 type State struct {
-	Seed          int64             `json:"seed"`
-	Counter       int               `json:"counter"` // ids handed out
-	ComputerName  string            `json:"computer_name"`
-	SerialNumber  string            `json:"serial_number"`
-	NoSerial      bool              `json:"no_serial,omitempty"` // the hardware has no such key
-	HardwareUUID  string            `json:"hardware_uuid"`
-	Volume        volume            `json:"volume"`
-	BootedAt      time.Time         `json:"booted_at"`
-	Intel         bool              `json:"intel,omitempty"`
-	NoProcesses   bool              `json:"no_processes,omitempty"` // none starts by itself
-	Product       product           `json:"product"`
-	Users         []macUser         `json:"users"`
-	Console       string            `json:"console,omitempty"` // user whose session is on the screen
-	VMs           []*VM             `json:"vms"`
-	Faults        []activeFault     `json:"faults,omitempty"`
-	Assumptions   map[string]string `json:"assumptions,omitempty"` // where they differ from the default
-	DispatcherID  string            `json:"dispatcher_id"`
-	DispatcherKey string            `json:"dispatcher_hardware_id"`
-	Service       dispatcherService `json:"service"`
-	Apps          []runningApp      `json:"apps,omitempty"`
-	Network       networkState      `json:"network"`
+	Seed          int64                 `json:"seed"`
+	Counter       int                   `json:"counter"` // ids handed out
+	ComputerName  string                `json:"computer_name"`
+	SerialNumber  string                `json:"serial_number"`
+	NoSerial      bool                  `json:"no_serial,omitempty"` // the hardware has no such key
+	HardwareUUID  string                `json:"hardware_uuid"`
+	Volume        volume                `json:"volume"`
+	BootedAt      time.Time             `json:"booted_at"`
+	Intel         bool                  `json:"intel,omitempty"`
+	NoProcesses   bool                  `json:"no_processes,omitempty"` // none starts by itself
+	Product       product               `json:"product"`
+	Users         []macUser             `json:"users"`
+	Console       string                `json:"console,omitempty"` // user whose session is on the screen
+	VMs           []*VM                 `json:"vms"`
+	Faults        []activeFault         `json:"faults,omitempty"`
+	Assumptions   map[string]string     `json:"assumptions,omitempty"` // where they differ from the default
+	DispatcherID  string                `json:"dispatcher_id"`
+	DispatcherKey string                `json:"dispatcher_hardware_id"`
+	Service       dispatcherService     `json:"service"`
+	Apps          []runningApp          `json:"apps,omitempty"`
+	Jobs          map[string]launchdJob `json:"jobs,omitempty"` // by label; those that were changed
+	Network       networkState          `json:"network"`
 
 	pendingEvents []eventRecord // of the change under way
 }

@@ -119,6 +119,8 @@ var assumptions = []assumption{
 		"whether SecretKeySourceType tells a VM that is encrypted by the license"},
 	{"license_plugin", []string{"own", "default"}, "facts/prlctl.md 2.9",
 		"whether config.pvs names another plugin where a VM is encrypted by the license"},
+	{"print_disabled", []string{"words", "booleans"}, "facts/macos.md 1.2",
+		"whether launchctl print-disabled writes disabled and enabled, or true and false"},
 	{"product_name", []string{"present", "absent"}, "facts/macos.md 8",
 		"whether the platform expert shows the marketing name"},
 }
