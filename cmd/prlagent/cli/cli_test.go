@@ -221,7 +221,7 @@ func TestSince(t *testing.T) {
 			t.Errorf("%q is %+v, %v, want %+v", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"yesterday", "-1", "-1h", "23.11.2026", "d", "99999999d"} {
+	for _, text := range []string{"yesterday", "-1", "23.11.2026", "d", "99999999d"} {
 		if got, err := parseSince(text, now, zone); err == nil {
 			t.Errorf("%q is %+v", text, got)
 		}
