@@ -152,6 +152,7 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 		add(protocol.CodeLocallyManaged, "")
 	}
 	add(portalCode(status.Portal), status.Portal.LastDetail)
+	add(certificateCode(l.known.configuration.ServerCertificates, wallClock()))
 	add(status.Policy.Code, "")
 	if l.known.look.At.IsZero() {
 		add(protocol.CodeNotLookedYet, "")
