@@ -27,7 +27,9 @@ func newDevicesCommand() *cobra.Command {
 	return newListCommand(deviceListing, "List the enrolled Macs and what waits for a person",
 		`Devices prints the enrolled Macs and, below them, what a person must decide.
 A ! precedes a Mac that has not checked in for longer than twice the check-in
-interval (stale_report).`)
+interval (stale_report).`,
+		`  prlportal devices --dir site/operator
+  prlportal devices --dir site/operator --search macbook --json`)
 }
 
 // printDevices writes the table, and below it one line for each thing that a

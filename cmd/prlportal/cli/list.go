@@ -73,13 +73,14 @@ a check-in confirmed a row is no change of it.
 
 Columns: `
 
-func newListCommand(shown tableListing, short, long string) *cobra.Command {
+func newListCommand(shown tableListing, short, long, examples string) *cobra.Command {
 	var options listOptions
 	command := &cobra.Command{
-		Use:   shown.name + " --dir DIR",
-		Short: short,
-		Long:  long + shown.helpText(),
-		Args:  cobra.NoArgs,
+		Use:     shown.name + " --dir DIR",
+		Short:   short,
+		Long:    long + shown.helpText(),
+		Example: examples,
+		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if options.format = text.TypedWord(options.format); options.asJSON {
 				options.format = formatJSON
@@ -93,7 +94,7 @@ func newListCommand(shown tableListing, short, long string) *cobra.Command {
 			return options.writeList(command.Context(), shown, command.OutOrStdout())
 		},
 	}
-	options.admin.addFlags(command.Flags())
+	options.admin.addFlags(command)
 	options.addQueryFlags(command.Flags())
 	flags := command.Flags()
 	flags.Var(countFlag{&options.view.Query.Page}, "page", "page to show, from 1 (default: everything)")

@@ -14,7 +14,7 @@ func TestH54_OwnOrigins(t *testing.T) {
 	t.Parallel()
 	certificate := &x509.Certificate{DNSNames: []string{"localhost", "Portal.Example"}, IPAddresses: []net.IP{net.ParseIP("192.0.2.7"), net.ParseIP("2001:db8::7")}}
 	config := site.Config{URL: "https://localhost:8443"}
-	config.Origins = ownOrigins(config, "https://127.0.0.1:41000", certificate)
+	config.Origins = ownOrigins(config, "https://127.0.0.1:41000", []*x509.Certificate{certificate})
 	for origin, own := range map[string]bool{
 		"https://localhost:8443": true, "https://portal.example:8443": true, "https://portal.example:41000": true, "https://192.0.2.7:41000": true,
 		"https://127.0.0.1:41000": true, "https://2001:db8::7:8443": true,
