@@ -69,6 +69,7 @@ func (s Source) Write(ctx context.Context, w io.Writer, about Manifest) error {
 	about.Format = Format
 	steps := []func() error{
 		func() error { return archive.addJSON(manifestName, about) },
+		archive.tar.Flush, compressed.Flush, // who waits sees that it has begun: a large database takes a while
 		func() error { return s.writeDatabase(ctx, archive) },
 		func() error { return s.writeSmallFiles(archive) },
 		func() error { return s.writeContent(ctx, archive) },

@@ -60,7 +60,7 @@ func takeBackup(ctx context.Context, path string, fetch func(context.Context, io
 		return backup.Summary{}, fmt.Errorf("take backup: %w", err)
 	}
 	if found, err = backup.Check(ctx, file.Name()); err != nil {
-		return backup.Summary{}, err
+		return backup.Summary{}, fmt.Errorf("what the portal sent broke off; its log says why: %w", err)
 	}
 	if err = os.Rename(file.Name(), path); err != nil {
 		return backup.Summary{}, fmt.Errorf("write %s: %w", filepath.Base(path), err)

@@ -25,3 +25,29 @@ func TestH54_OwnOrigins(t *testing.T) {
 		}
 	}
 }
+
+// Commands on the portal's own machine find it by a name that its certificate has.
+func TestWhereThePortalIsReachedOnItsOwnMachine(t *testing.T) {
+	t.Parallel()
+	const public = "https://portal.example:8443"
+	ours, theirs := &x509.Certificate{DNSNames: []string{"portal.example", "localhost"}}, &x509.Certificate{DNSNames: []string{"portal.example"}}
+	for _, test := range []struct {
+		listens     string
+		certificate *x509.Certificate
+		want        string
+	}{
+		{"0.0.0.0:8443", ours, "https://localhost:8443"},
+		{"[::]:8443", ours, "https://localhost:8443"},
+		{"[::]:8443", theirs, public},
+		{"192.0.2.7:8443", ours, public},
+		{"127.0.0.1:8443", ours, public},
+	} {
+		address, err := net.ResolveTCPAddr("tcp", test.listens)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := localURL(address, public, []*x509.Certificate{test.certificate}); got != test.want {
+			t.Errorf("%s with %v: %s, want %s", test.listens, test.certificate.DNSNames, got, test.want)
+		}
+	}
+}

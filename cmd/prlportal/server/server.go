@@ -94,7 +94,7 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 	})
 	return serveUntilDone(ctx, newHTTPServer(handler, shown.forClient, log), listener, func() error {
 		log.Info().Str("url", address).Str("site", config.SiteID).Str("version", options.Version).Msg("ready")
-		listening := map[string]string{site.ListeningFile: localURL(listener.Addr(), address), site.LocalTokenFile: book.AddLocal(time.Now())}
+		listening := map[string]string{site.ListeningFile: localURL(listener.Addr(), address, shown.leaves()), site.LocalTokenFile: book.AddLocal(time.Now())}
 		for name, content := range listening {
 			if err := writeReadyFile(filepath.Join(options.Folder, name), content); err != nil {
 				return err
@@ -105,13 +105,14 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 }
 
 // localURL is how the portal is reached on its own machine: where it listens on
-// all addresses, by the name of loopback, which its certificate has.
-func localURL(address net.Addr, public string) string {
+// all addresses, by the name of loopback, which a certificate of init has.
+func localURL(address net.Addr, public string, certificates []*x509.Certificate) string {
 	host, port, err := net.SplitHostPort(address.String())
-	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsUnspecified() {
+	local := url.URL{Scheme: "https", Host: net.JoinHostPort("localhost", port)}
+	ip := net.ParseIP(host)
+	if err != nil || ip == nil || !ip.IsUnspecified() || site.CheckCovered(&local, certificates) != nil {
 		return public
 	}
-	local := url.URL{Scheme: "https", Host: net.JoinHostPort("localhost", port)}
 	return local.String()
 }
 
