@@ -67,6 +67,7 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 	}
 	found.addProblems(status.Config)
 	l.addPortalCodes(found, status.Portal)
+	found.addMac(certificateCode(l.known.configuration.ServerCertificates, wallClock()))
 	found.add(activeCode{code: status.Policy.Code, topic: topicExchange})
 	if l.known.look.At.IsZero() {
 		found.addMac(protocol.CodeNotLookedYet, "")

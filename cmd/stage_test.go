@@ -246,7 +246,11 @@ func servePortal(ts *testscript.TestScript, address string) {
 	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
 		ts.Check(err)
 	}
-	started := s.start(ts, portalName, ts.Getenv("PORTAL_LOG"), "prlportal", "serve", "--demo", "--listen", address, "--ready-file", ready)
+	flags := []string{"serve", "--listen", address, "--ready-file", ready}
+	if _, err := os.Stat(filepath.Join(ts.Getenv("PRLPORTAL_DIR"), "operator")); err == nil {
+		flags = append(flags, "--demo") // the operator's folder lies beside the portal's
+	}
+	started := s.start(ts, portalName, ts.Getenv("PORTAL_LOG"), "prlportal", flags...)
 	var url string
 	started.awaitReady(ts, func() bool {
 		content, err := os.ReadFile(ready)

@@ -134,6 +134,7 @@ const (
 	CodeNetworkSignIn       Code = "network_sign_in"
 	CodePortalWrongName     Code = "portal_wrong_name"
 	CodePortalExpired       Code = "portal_certificate_expired"
+	CodePortalExpiring      Code = "portal_certificate_ends_soon"
 	CodePortalTLS           Code = "portal_tls"
 	CodePortalDNS           Code = "portal_dns"
 	CodePortalTimeout       Code = "portal_timeout"
@@ -346,6 +347,7 @@ var Codes = map[Code]CodeText{
 	CodeNetworkSignIn:       {Warning, "The network wants a sign-in before it lets anything through.", "Open a browser on this Mac and sign in to the network."},
 	CodePortalWrongName:     {Failure, "The portal's certificate is for another name.", "Check ServerURL in the profile against the names in the portal's certificate, or a captive network in between."},
 	CodePortalExpired:       {Failure, "The portal's certificate has expired, or is not valid yet by this Mac's clock.", "Check date and time of this Mac, then renew the portal's certificate."},
+	CodePortalExpiring:      {Warning, "The last certificate that this Mac accepts of its portal ends within 30 days.", "Run 'prlportal certificate renew' on the portal's server, and put a new profile on this Mac."},
 	CodePortalTLS:           {Warning, "No secure connection to the portal could be made.", "Check that ServerURL names an https port that offers TLS 1.2 or newer, and what stands in between."},
 	CodePortalDNS:           {Warning, "The portal's name is not known to the network.", "Check ServerURL, and the DNS servers of this network; a VPN may be needed."},
 	CodePortalTimeout:       {Warning, "The portal took too long to answer.", "Wait; the agent tries again. If it stays, check the portal's load and the network."},

@@ -9,13 +9,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
 	"strings"
+	"syscall"
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/admins"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/query"
 )
@@ -91,7 +95,7 @@ func (c *Client) doRequest(ctx context.Context, method string, target *url.URL, 
 	request.Header.Set("Accept", accept)
 	response, err := c.httpClient.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("ask the portal: %w", err)
+		return nil, c.explain(err)
 	}
 	if response.StatusCode == http.StatusOK {
 		return response, nil
@@ -102,13 +106,41 @@ func (c *Client) doRequest(ctx context.Context, method string, target *url.URL, 
 		return nil, err
 	}
 	if problem, ours := protocol.ParseProblem(response.StatusCode, response.Header.Get("Content-Type"), data); ours {
+		if problem.Name() == protocol.ProblemUnauthenticated {
+			return nil, errToken
+		}
 		return nil, problem
 	}
 	return nil, fmt.Errorf("ask the portal: it answered %s", response.Status)
 }
 
+// errToken says what to do where the portal does not know the token.
+var errToken = errors.New("the portal does not know this admin token, or it was revoked; give another one with --token-file, or ask an approver for one ('prlportal admins add')")
+
+// explain says what to do where no answer came.
+func (c *Client) explain(err error) error {
+	place := c.baseURL.Redacted()
+	var verification *tls.CertificateVerificationError
+	var name *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("ask the portal: %w", err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nothing answers at %s: start the portal there with 'prlportal serve', or say with --url where it is (connection refused)", place)
+	case errors.As(err, &verification):
+		return fmt.Errorf("what answers at %s shows another certificate than this site's: it is not the portal, or its certificate was renewed; compare with 'prlportal certificate' on the server and copy its tls.crt to the operator's portal.crt (%w)", place, verification.Err)
+	case errors.As(err, &name):
+		return fmt.Errorf("the name of %s is not known here: say with --url where the portal is (%w)", place, err)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("%s does not answer in time: see whether 'prlportal serve' runs there and the network lets it through (%w)", place, err)
+	}
+	return fmt.Errorf("ask the portal: %w", err)
+}
+
 // Rows calls visit with every row of a table that fits, or with those of the page
-// that the query names; the last element of the path is the table's name. What it gives is a Page, or a ListInfo for a whole table.
+// that the query names; the last element of the path is the table's name. What it
+// gives is a Page, or a ListInfo for a whole table.
 func (c *Client) Rows(ctx context.Context, tablePath string, asked query.Query, visit func(json.RawMessage) error) (any, error) {
 	if asked.Page == 0 && asked.PerPage == 0 {
 		return c.streamRows(ctx, tablePath, asked, visit)
@@ -217,4 +249,49 @@ func (c *Client) Decide(ctx context.Context, action, deviceID string, asked Deci
 	var view fleet.Device
 	err := c.exchangeJSON(ctx, http.MethodPost, []string{"v1", "admin", "devices", url.PathEscape(deviceID), action}, asked, &view)
 	return view, err
+}
+
+// Certificates are what Macs and operators must trust, in DER.
+func (c *Client) Certificates(ctx context.Context) ([][]byte, error) {
+	var list certificateList
+	err := c.exchangeJSON(ctx, http.MethodGet, []string{"v1", "admin", "certificates"}, nil, &list)
+	if err == nil && len(list.Certificates) == 0 {
+		err = errUnexpected
+	}
+	return list.Certificates, err
+}
+
+// Admins are all admins, also those that were revoked.
+func (c *Client) Admins(ctx context.Context) ([]Admin, error) {
+	var list adminList
+	err := c.exchangeJSON(ctx, http.MethodGet, []string{"v1", "admin", "admins"}, nil, &list)
+	return list.Admins, err
+}
+
+// AddAdmin makes an admin and gives the token.
+func (c *Client) AddAdmin(ctx context.Context, name string, role admins.Role) (NewAdmin, error) {
+	var made NewAdmin
+	err := c.exchangeJSON(ctx, http.MethodPost, []string{"v1", "admin", "admins"}, adminWanted{Name: name, Role: role}, &made)
+	return made, err
+}
+
+// RevokeAdmin ends an admin's token.
+func (c *Client) RevokeAdmin(ctx context.Context, name string) (Admin, error) {
+	var revoked Admin
+	err := c.exchangeJSON(ctx, http.MethodPost, []string{"v1", "admin", "admins", url.PathEscape(name), "revoke"}, nil, &revoked)
+	return revoked, err
+}
+
+// Backup writes a backup of the portal's folder. One that broke off may look
+// whole until it is checked.
+func (c *Client) Backup(ctx context.Context, w io.Writer) error {
+	response, err := c.doRequest(ctx, http.MethodGet, c.baseURL.JoinPath("v1", "admin", "backup"), nil, BackupType)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(w, response.Body); err != nil {
+		return fmt.Errorf("read backup: %w", err)
+	}
+	return nil
 }

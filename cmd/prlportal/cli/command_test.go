@@ -126,8 +126,8 @@ func TestInitMakesASiteThatNobodyElseCanRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "operator/command.key operator/enrollment.secret operator/policy.key operator/site.json " +
-		"portal/admin.token portal/config.json portal/content/heads/everyone.dsse.json portal/content/heads/lab.dsse.json portal/tls.crt portal/tls.key"
+	want := "operator/.gitignore operator/admin.token operator/command.key operator/enrollment.secret operator/policy.key operator/portal.crt operator/site.json " +
+		"portal/.gitignore portal/admins.json portal/config.json portal/content/heads/everyone.dsse.json portal/content/heads/lab.dsse.json portal/tls.crt portal/tls.key"
 	if got := strings.Join(found, " "); got != want {
 		t.Errorf("files are\n%s\nwant\n%s", got, want)
 	}
@@ -135,7 +135,7 @@ func TestInitMakesASiteThatNobodyElseCanRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{portaltest.ReadSecretOf(t, dir, site.OperatorFolder, site.SecretFile), portaltest.ReadSecretOf(t, dir, site.PortalFolder, site.AdminTokenFile)} {
+	for _, secret := range []string{portaltest.ReadSecretOf(t, dir, site.OperatorFolder, site.SecretFile), portaltest.ReadSecretOf(t, dir, site.OperatorFolder, site.AdminTokenFile)} {
 		if strings.Contains(string(config), secret) || strings.Contains(out, secret) {
 			t.Error("a secret is in config.json or was printed")
 		}
@@ -164,11 +164,11 @@ func TestInitRefusesToOverwrite(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	mustRun(t, "init", dir)
-	before := portaltest.ReadSecretOf(t, dir, site.PortalFolder, site.AdminTokenFile)
+	before := portaltest.ReadSecretOf(t, dir, site.OperatorFolder, site.AdminTokenFile)
 	if out, err := prlportal(t, "init", dir); err == nil || !strings.Contains(err.Error(), "exists already") {
 		t.Errorf("second init: %v\n%s", err, out)
 	}
-	if portaltest.ReadSecretOf(t, dir, site.PortalFolder, site.AdminTokenFile) != before {
+	if portaltest.ReadSecretOf(t, dir, site.OperatorFolder, site.AdminTokenFile) != before {
 		t.Error("the second init changed the site")
 	}
 }
@@ -311,7 +311,7 @@ func TestH01_ApproveCommand(t *testing.T) {
 func TestH54_ProfileNamesAnAddressThatThePortalMustKnow(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	mustRun(t, "init", dir)
+	mustRun(t, "init", dir, "--host", "localhost", "--host", "proxy.example")
 	output := filepath.Join(t.TempDir(), "x.plist")
 	run := func(flags ...string) string {
 		return mustRun(t, append([]string{"profile", "--dir", dir, "--format", "plist", "-o", output}, flags...)...)

@@ -98,7 +98,7 @@ func (d *decisionCommand) command(name, short, long, examples string) *cobra.Com
 			return d.run(command.Context(), command.OutOrStdout(), client, args[0])
 		},
 	}
-	d.admin.addFlags(command.Flags())
+	d.admin.addFlags(command)
 	command.Flags().StringVar(&d.decision.Reason, "reason", "", "why, for the audit log")
 	command.Flags().BoolVar(&d.asJSON, "json", false, "print the device as JSON")
 	return command

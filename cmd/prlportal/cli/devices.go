@@ -36,12 +36,12 @@ portal knows of that Mac. Approve, reject and retire decide.
 Health is healthy, degraded or unhealthy, as the agent reported it last, and stale
 where the Mac has not checked in for longer than twice the check-in interval: it is
 off or asleep, or its network or agent is down. A ! precedes such a Mac
-(stale_report). Conditions are what is wrong, worst first.`)
+(stale_report). Conditions are what is wrong, worst first.`,
+		`  prlportal devices --dir site/operator
+  prlportal devices --dir site/operator --filter 'health in unhealthy, stale' --sort last_checkin_at
+  prlportal devices --dir site/operator --filter 'conditions contains service_down'
+  prlportal devices C02XL0THJGH5 --dir site/operator`)
 	command.Use = "devices [DEVICE] --dir DIR"
-	command.Example = `  prlportal devices --dir site
-  prlportal devices --dir site --filter 'health in unhealthy, stale' --sort last_checkin_at
-  prlportal devices --dir site --filter 'conditions contains service_down'
-  prlportal devices C02XL0THJGH5 --dir site`
 	command.Args = cobra.MaximumNArgs(1)
 	command.ValidArgsFunction = options.admin.completeDevice
 	list := command.RunE

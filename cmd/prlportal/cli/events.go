@@ -38,11 +38,11 @@ id, a Mac serial number or a hardware UUID. The portal keeps the newest 500 of e
 Mac; an event keeps its id.
 
 --since looks at when the portal received an event (received_at): a Mac that was
-away tells late. Give as_of of the JSON as the next --since, and none is missed.`)
-	command.Use = "events [DEVICE] --dir DIR"
-	command.Example = `  prlportal events --dir site
+away tells late. Give as_of of the JSON as the next --since, and none is missed.`,
+		`  prlportal events --dir site
   prlportal events C02XL0THJGH5 --dir site --since 7d
-  prlportal events --dir site --type vm_removed --since 2026-11-01 --json`
+  prlportal events --dir site --type vm_removed --since 2026-11-01 --json`)
+	command.Use = "events [DEVICE] --dir DIR"
 	command.Args = cobra.MaximumNArgs(1)
 	command.ValidArgsFunction = options.admin.completeDevice
 	command.Flags().StringSliceVar(&types, "type", nil, "only events of these types")

@@ -25,6 +25,8 @@ func newExportCommand() *cobra.Command {
 whole or not at all, and only its owner can read it. The rows pass through as
 they come, so that a table of any size needs no memory; with --sort the portal
 holds them.` + vmListing.helpText(),
+		Example: `  prlportal export vms --dir site/operator -o vms.csv --bom
+  prlportal export devices --dir site/operator --format ndjson`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			shown := vmListing
@@ -57,7 +59,7 @@ holds them.` + vmListing.helpText(),
 			return writeWhole(output, write)
 		},
 	}
-	options.admin.addFlags(command.Flags())
+	options.admin.addFlags(command)
 	options.addQueryFlags(command.Flags())
 	command.Flags().StringVar(&options.format, "format", formatCSV, "csv, json or ndjson")
 	command.Flags().StringVarP(&output, "output", "o", "-", "file to write, - for standard output")

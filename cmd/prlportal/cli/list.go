@@ -79,12 +79,13 @@ named below it, and none in a pipe. Without --sort it is in the order of names.
 
 Columns: `
 
-func newListCommand(shown tableListing, options *listOptions, short, long string) *cobra.Command {
+func newListCommand(shown tableListing, options *listOptions, short, long, examples string) *cobra.Command {
 	command := &cobra.Command{
-		Use:   shown.name + " --dir DIR",
-		Short: short,
-		Long:  long + shown.helpText(),
-		Args:  cobra.NoArgs,
+		Use:     shown.name + " --dir DIR",
+		Short:   short,
+		Long:    long + shown.helpText(),
+		Example: examples,
+		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if options.format = text.TypedWord(options.format); options.asJSON {
 				options.format = formatJSON
@@ -98,7 +99,7 @@ func newListCommand(shown tableListing, options *listOptions, short, long string
 			return options.writeList(command.Context(), shown, command.OutOrStdout())
 		},
 	}
-	options.admin.addFlags(command.Flags())
+	options.admin.addFlags(command)
 	options.addQueryFlags(command.Flags())
 	flags := command.Flags()
 	flags.Var(countFlag{&options.view.Query.Page}, "page", "page to show, from 1 (default: everything)")

@@ -9,31 +9,46 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/adminapi"
+	"prlagent/cmd/prlportal/admins"
 	"prlagent/cmd/prlportal/agentapi"
+	"prlagent/cmd/prlportal/backup"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/metrics"
 	"prlagent/cmd/prlportal/site"
 )
 
+// Parts are what the handler of a site works with.
+type Parts struct {
+	Config         site.Config
+	Store          fleet.Store
+	Admins         *admins.Book
+	Source         backup.Source // the portal's folder
+	Version        string        // of the program
+	Record         adminapi.Recorder
+	CertificateEnd func() time.Time // when the certificate that is shown expires
+	Log            zerolog.Logger
+	Now            func() time.Time
+}
+
 // NewHandler answers both planes and the questions of a load balancer.
-// CertificateEnd is when the certificate that is shown expires.
-func NewHandler(config site.Config, store fleet.Store, content *os.Root, record adminapi.Recorder, certificateEnd func() time.Time,
-	log zerolog.Logger, now func() time.Time) http.Handler {
-	devices := fleet.New(store, fleet.MaxBytes)
-	measured := adminapi.Measured{Requests: metrics.NewRequests(), CertificateEnd: certificateEnd}
-	return httpapi.NewHandler(measureAll(measured.Requests, now, joinRoutes(
-		agentapi.New(config, devices, content, log, now),
-		adminapi.New(config, devices, record, measured, log, now),
-		healthServer{store: devices, log: log},
-	)), log, now)
+func NewHandler(parts Parts) http.Handler {
+	devices := fleet.New(parts.Store, fleet.MaxBytes)
+	measured := adminapi.Measured{Requests: metrics.NewRequests(), CertificateEnd: parts.CertificateEnd}
+	return httpapi.NewHandler(measureAll(measured.Requests, parts.Now, joinRoutes(
+		agentapi.New(parts.Config, devices, parts.Source.Content, parts.Log, parts.Now),
+		adminapi.New(adminapi.Parts{
+			Config: parts.Config, Devices: devices, Admins: parts.Admins, Source: parts.Source, Version: parts.Version,
+			Record: parts.Record, Measured: measured, Log: parts.Log, Now: parts.Now,
+		}),
+		healthServer{store: devices, log: parts.Log},
+	)), parts.Log, parts.Now)
 }
 
 // plane is one part of what the portal answers.

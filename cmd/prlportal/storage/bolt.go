@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"runtime/debug"
 	"time"
 
@@ -251,6 +252,17 @@ func (b *Bolt) Save(ctx context.Context, change Change) error {
 		return err
 	}
 	return b.db.Batch(func(tx *bbolt.Tx) error { return saveIn(tx, change, encoded) })
+}
+
+// WriteSnapshot writes the database as it is now; what is saved meanwhile is not
+// in it, and may wait until it is written.
+func (b *Bolt) WriteSnapshot(ctx context.Context, w io.Writer) error {
+	return b.readTransaction(ctx, func(tx *bbolt.Tx) error {
+		if _, err := tx.WriteTo(w); err != nil {
+			return fmt.Errorf("copy database: %w", err)
+		}
+		return nil
+	})
 }
 
 func saveIn(tx *bbolt.Tx, change Change, encoded encodedChange) error {
