@@ -14,7 +14,7 @@ import (
 )
 
 // toolsOfOthers are the commands of Apple and Parallels that a remedy may name.
-var toolsOfOthers = []string{"chmod", "chown", "ioreg", "launchctl", "plutil", "prlctl", "prlsrvctl"}
+var toolsOfOthers = []string{"chmod", "chown", "ioreg", "launchctl", "plutil", "prlctl", "prlsrvctl", "rm"}
 
 // ourPrograms are those with a help of their own.
 var ourPrograms = []string{"prlagent", "prlagentd", "prlportal", "prlsim"}
@@ -28,7 +28,7 @@ var (
 func commandsIn(remedy string) (commands []string) {
 	for _, pattern := range []*regexp.Regexp{quotedCommand, sudoCommand} {
 		for _, match := range pattern.FindAllStringSubmatch(remedy, -1) {
-			commands = append(commands, strings.TrimRight(match[1], ". "))
+			commands = append(commands, strings.TrimPrefix(strings.TrimRight(match[1], ". "), "sudo "))
 		}
 	}
 	return commands
@@ -95,11 +95,14 @@ func checkOurCommand(t *testing.T, programs string, helps map[string]string, cod
 	}
 }
 
-// withoutDaemon are the codes of a daemon that gives no answer.
-var withoutDaemon = []protocol.Code{protocol.CodeDaemonMissing, protocol.CodeDaemonNotRunning, protocol.CodeDaemonSilent}
+// withoutDaemon are the codes of a daemon that gives no answer, or of its job.
+var withoutDaemon = []protocol.Code{
+	protocol.CodeDaemonMissing, protocol.CodeDaemonNotRunning, protocol.CodeDaemonSilent,
+	protocol.CodeJobNotLoaded, protocol.CodeJobNotRunning, protocol.CodeJobDisabled,
+}
 
 // operatorCodes are the beginnings of codes that the portal's operator mends.
-var operatorCodes = []string{"enrollment_", "pending_keys", "device_", "duplicate_identity", "head_", "policy_", "content_", "rollback_"}
+var operatorCodes = []string{"enrollment_", "pending_keys", "device_", "duplicate_identity", "head_", "policy_", "content_", "rollback_", "portal_certificate_"}
 
 // fitsCode reports whether who meets the code can run the command with some use.
 func fitsCode(code protocol.Code, command []string) bool {

@@ -85,7 +85,7 @@ func TestValuesAreCompleted(t *testing.T) {
 		"vms --format ":                 "table csv json ndjson",
 		"vms --format j":                "json",
 		"export --format ":              "csv json ndjson",
-		"export ":                       "vms devices",
+		"export ":                       "vms devices events",
 		"profile --format ":             "mobileconfig plist",
 		"profile --mode ":               "monitor enforce",
 		"serve --log-level ":            "debug info warn error",
