@@ -157,8 +157,6 @@ func asRoot(why string) checkResult {
 	return result
 }
 
-const noDaemon = "the daemon does not answer"
-
 // licenseHost is where Parallels Desktop activates itself.
 type licenseHost struct {
 	url   *url.URL
