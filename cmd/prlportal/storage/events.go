@@ -64,17 +64,9 @@ func (l *EventLog) Add(events []protocol.Event, epoch string, now time.Time) (ad
 
 // forget drops the oldest events beyond the bounds.
 func (l *EventLog) forget() error {
-	keep, size := 0, 0
-	for _, kept := range slices.Backward(l.Events) {
-		data, err := protocol.Encode(kept)
-		if err != nil {
-			return fmt.Errorf("encode event: %w", err)
-		}
-		size += len(data) + 1 // its comma
-		if keep == MaxKeptEvents || size > MaxEventsBytes {
-			break
-		}
-		keep++
+	keep, err := countNewest(l.Events, MaxKeptEvents, MaxEventsBytes, func(KeptEvent) bool { return true })
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
 	}
 	if forgotten := len(l.Events) - keep; forgotten > 0 {
 		l.ForgottenTo = l.Events[forgotten-1].ReceivedAt
