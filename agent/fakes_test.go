@@ -131,12 +131,16 @@ func (f *fakePortal) Do(ctx context.Context, report protocol.Report, _ checkin.E
 	return outcome, nil
 }
 
-// Acknowledged is true of the policy that the last report had, unless the test says that
+// Acknowledged is true of the policy and the health that the last report had, unless the test says that
 // the portal lacks something.
 func (f *fakePortal) Acknowledged(report protocol.Report) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.untold && (len(f.got) == 0 || reflect.DeepEqual(f.got[len(f.got)-1].report.Policy, report.Policy))
+	if f.untold || len(f.got) == 0 {
+		return !f.untold
+	}
+	last := f.got[len(f.got)-1].report
+	return reflect.DeepEqual(last.Policy, report.Policy) && reflect.DeepEqual(last.Health, report.Health)
 }
 
 func (f *fakePortal) change(how func(*fakePortal)) {

@@ -101,10 +101,11 @@ func (l *loop) judge(status localapi.Status) localapi.Health {
 	return diagnose(active, l.conditions)
 }
 
-// asked reports whether a person wanted the last pass, and wants to know its
-// outcome.
+// asked reports whether a person wanted the last pass, or the one that checks in,
+// and wants to know its outcome. The portal hears the same.
 func (l *loop) asked() bool {
-	return trigger.SetOf(l.last.record.Triggers).Has(trigger.Manual)
+	wanted := func(triggers []protocol.Trigger) bool { return trigger.SetOf(triggers).Has(trigger.Manual) }
+	return wanted(l.last.record.Triggers) || l.exchanging != nil && wanted(l.exchanging.pass.Triggers)
 }
 
 // unexplained are the conditions that follow from no other.
@@ -214,10 +215,38 @@ func worseOf(a, b string) string {
 	return order[max(slices.Index(order, a), slices.Index(order, b))]
 }
 
-// healthReport is how the agent is, for the portal. What keeps check-ins from
-// arriving is not in it: a report that arrives disproves that.
+// healthReport is how the agent is now, for the portal.
 func (l *loop) healthReport() protocol.HealthReport {
 	l.assemble() // judges anew
+	return l.judgedHealth()
+}
+
+// tellHealth lets step ask for one more check-in when the health that was judged
+// is another than before (H70), and reports whether it did: it changes by a clock
+// as well as by a look. While an exchange runs, its end says what it could not tell.
+func (l *loop) tellHealth() bool {
+	before := l.healthNews
+	l.healthNews = newsOfReport(l.judgedHealth())
+	if before == "" || before == l.healthNews || l.exchanging != nil {
+		return false
+	}
+	l.decide(trigger.HealthChanged{PortalBehind: l.isPortalBehind()})
+	return true
+}
+
+// newsOfReport is what of the health is worth a check-in: the word and the codes,
+// not how many users they are true of.
+func newsOfReport(health protocol.HealthReport) string {
+	news := health.State
+	for _, condition := range health.Conditions {
+		news += " " + string(condition.Code)
+	}
+	return news
+}
+
+// judgedHealth is the health that was judged last, for the portal. What keeps
+// check-ins from arriving is not in it: a report that arrives disproves that.
+func (l *loop) judgedHealth() protocol.HealthReport {
 	report := protocol.HealthReport{State: protocol.Healthy}
 	told := slices.DeleteFunc(unexplained(l.active), func(one activeCode) bool {
 		return one.topic == topicPortal || one.topic == topicEnrollment || !l.conditions[one.key()].shown || one.code.Text().Severity == protocol.Info

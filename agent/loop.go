@@ -83,6 +83,7 @@ type loop struct {
 
 	active     []activeCode      // what is true, as it was judged last
 	conditions trackedConditions // the same, and for how long
+	healthNews string            // of the health that the portal should know
 	troubles   troubles
 }
 
@@ -299,8 +300,9 @@ func (l *loop) startExchange(seen *look) {
 	l.portal.prepare(l.known.configuration, l.known.look.Host)
 	l.exchanging = &exchange{
 		agent: l.agent, pass: seen.pass, portal: l.portal.client, asked: seen.asked, began: wallClock(),
-		report: l.report(), privacy: l.known.configuration.Privacy, seenAt: l.known.look.At, gates: l.gates(),
+		privacy: l.known.configuration.Privacy, seenAt: l.known.look.At, gates: l.gates(),
 	}
+	l.exchanging.report = l.report() // of a pass that a person may have asked for
 	go l.exchanging.run(l.ctx, l.exchanges)
 }
 
@@ -317,10 +319,16 @@ func (l *loop) onExchangeDone(ended *exchange) {
 	l.decide(trigger.ExchangeDone{
 		Code: ended.failure, NoRetry: outcome.NoRetry, Left: trigger.SetOf(left), RetryAfter: outcome.RetryAfter,
 		Interval: outcome.NextCheckin, Splay: outcome.Splay, DeviceID: l.configured().DeviceID,
-		PortalBehind: !l.known.look.At.Equal(ended.seenAt) && l.isPortalBehind(), // what one look saw is told once until the next
+		PortalBehind: l.hasNews(ended) && l.isPortalBehind(),
 	})
 	l.endPass(ended.pass, endedPass{told: ended.failure == "", code: outcome.Code, detail: outcome.Detail}, ended.asked)
 	l.take(l.configured())
+}
+
+// hasNews reports whether there is something that an exchange could not tell. What
+// one look saw, and one health, is told once.
+func (l *loop) hasNews(ended *exchange) bool {
+	return !l.known.look.At.Equal(ended.seenAt) || newsOfReport(l.healthReport()) != newsOfReport(ended.report.Health)
 }
 
 // endPass closes the record of a pass, shows it, and answers those who waited

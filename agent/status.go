@@ -79,6 +79,9 @@ func (l *loop) publish() {
 	if l.snapshots.due {
 		l.writeSnapshots(status)
 	}
+	if l.tellHealth() {
+		status = l.assemble() // when the next check-in is due
+	}
 	l.agent.view.status.Store(&status)
 }
 

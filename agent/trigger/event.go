@@ -48,11 +48,18 @@ type ExchangeDone struct {
 	PortalBehind bool // the portal does not have what the newest look saw
 }
 
-func (Tick) isEvent()         {}
-func (SourceEvent) isEvent()  {}
-func (Configured) isEvent()   {}
-func (LookDone) isEvent()     {}
-func (ExchangeDone) isEvent() {}
+// HealthChanged says that the word of health, or the codes of its conditions, are
+// others than before, without a look that says so.
+type HealthChanged struct {
+	PortalBehind bool // the portal does not have it
+}
+
+func (Tick) isEvent()          {}
+func (SourceEvent) isEvent()   {}
+func (Configured) isEvent()    {}
+func (LookDone) isEvent()      {}
+func (ExchangeDone) isEvent()  {}
+func (HealthChanged) isEvent() {}
 
 // Action is what the loop does next.
 type Action interface{ isAction() }

@@ -1,6 +1,10 @@
 package trigger
 
-import "time"
+import (
+	"time"
+
+	"prlagent/agent/protocol"
+)
 
 // Step is the loop's core: what follows from an event. It has no clock, no I/O
 // and no memory but its arguments; random, in [0, 1), is for the jitter.
@@ -17,6 +21,8 @@ func Step(now time.Time, random float64, state State, what Event) (State, []Acti
 		state, next = state.onLookDone(now, what)
 	case ExchangeDone:
 		state = state.onExchangeDone(now, random, what)
+	case HealthChanged:
+		state = state.onHealthChanged(now, random, what)
 	case Tick:
 	}
 	state = state.onTime(now, random, slept)
@@ -89,12 +95,18 @@ func (s State) withSplay(now time.Time, random float64, reason Reason) (State, t
 	if kind.Settle {
 		now = now.Add(s.Timing.Debounce)
 	}
+	s.Reports = s.Reports.drawSplay(random)
+	return s, now.Add(shareOf(s.splay(kind.Splay), s.Reports.SplayDraw))
+}
+
+// splay is the longest wait of a kind; how long a common one is, the portal may
+// say.
+func (s State) splay(of func(protocol.Timing) time.Duration) time.Duration {
 	timing := s.Timing
 	if s.Limits.Splay > 0 {
 		timing.Splay = s.Limits.Splay
 	}
-	s.Reports = s.Reports.drawSplay(random)
-	return s, now.Add(shareOf(kind.Splay(timing), s.Reports.SplayDraw))
+	return of(timing)
 }
 
 // isFirstStart reports whether the agent starts on a Mac that never checked in:
@@ -259,6 +271,21 @@ func (s State) retryOnNetwork(now time.Time, random float64, cameUp bool) State 
 	s, tell := s.withSplay(now, random, NetworkUp)
 	s.Limits.RetryAt = soonest(s.Limits.RetryAt, tell)
 	s.Limits = s.Limits.withToken(now, s.Timing)
+	return s
+}
+
+// onHealthChanged takes in that the health is another. It is owed like what a look
+// saw, behind the gap and the bucket, and within the splay: a certificate of the
+// portal nears its end for every Mac at the same moment. What waits already takes
+// it along; a health that is what the portal knows again is not owed any more.
+func (s State) onHealthChanged(now time.Time, random float64, what HealthChanged) State {
+	s.Reports.PortalBehind = what.PortalBehind
+	if !what.PortalBehind || !s.Reports.All().Empty() {
+		return s
+	}
+	s.Limits.NoRetry = false
+	s.Reports = s.Reports.drawSplay(random)
+	s.Reports.ReportAt = latest(s.Reports.ReportAt, now.Add(shareOf(s.splay(commonSplay), s.Reports.SplayDraw)))
 	return s
 }
 

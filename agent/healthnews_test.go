@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// told are the words of health that the portal got, with the time of each.
+func (d daemon) told() (words []string, at []time.Time) {
+	for _, one := range d.portal.checkins() {
+		words, at = append(words, one.report.Health.State), append(at, one.at)
+	}
+	return words, at
+}
+
+// An outage that nobody asks about is at the portal soon after it counts as one,
+// by one check-in; so is its end; and between them there is none (H70).
+func TestH70_AnOutageReachesThePortalByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := settings(t)
+		d := newDaemon(t, c)
+		d.mac.look = lookOf("")
+		defer d.run(t)()
+		time.Sleep(10 * time.Minute)
+		d.mac.change(func(mac *fakeMac) { mac.look = lookOf(protocol.CodeServiceDown) })
+		began := wallClock()
+		time.Sleep(c.Timing.SafetyNet) // the look that sees it
+		seen := d.Status().Users
+		if len(seen) == 0 || seen[0].Code != protocol.CodeServiceDown {
+			t.Fatalf("no look saw the outage: %+v", seen)
+		}
+		time.Sleep(restarting + c.Timing.Splay + c.Timing.MinimumGap + c.Timing.Tick)
+		words, at := d.told()
+		if last := len(words) - 1; words[last] != protocol.Degraded || at[last].Sub(began) > c.Timing.SafetyNet+restarting+c.Timing.Splay+c.Timing.MinimumGap+c.Timing.Tick {
+			t.Fatalf("the portal was told %v at %v, the outage began at %v", words, at, began)
+		}
+		time.Sleep(6 * time.Hour)
+		if more, _ := d.told(); len(more) != len(words) {
+			t.Errorf("told %v in an outage, want nothing after the first %d", more, len(words))
+		}
+		d.mac.change(func(mac *fakeMac) { mac.look = lookOf("") })
+		time.Sleep(c.Timing.SafetyNet + c.Timing.Splay + c.Timing.MinimumGap + c.Timing.Tick)
+		if after, _ := d.told(); len(after) != len(words)+1 || after[len(words)] != protocol.Healthy {
+			t.Errorf("told %v after the outage", after)
+		}
+	})
+}
+
+// Who asks for a check-in sees what is wrong at once, and so does the portal by
+// that very check-in (H70).
+func TestH70_ACheckinThatAPersonWantsTellsWhatThePersonSees(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		d.mac.look = lookOf("")
+		defer d.run(t)()
+		synctest.Wait()
+		d.mac.change(func(mac *fakeMac) { mac.look = lookOf(protocol.CodeServiceDown) })
+		d.ask(t)
+		time.Sleep(time.Hour)
+		if words, _ := d.told(); !slices.Equal(words, []string{protocol.Healthy, protocol.Degraded}) {
+			t.Errorf("told %v, want the truth in the check-in that was asked for, and no other", words)
+		}
+	})
+}
+
+// What an exchange itself brings to light follows behind the gap, once (H70).
+func TestH70_WhatAnExchangeBringsToLightFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := settings(t)
+		d := newDaemon(t, c)
+		defer d.run(t)()
+		time.Sleep(10 * time.Minute)
+		d.portal.hold = make(chan struct{})
+		d.portal.change(func(portal *fakePortal) { portal.policy.Code = "" })
+		go d.ask(t)
+		synctest.Wait()
+		d.portal.change(func(portal *fakePortal) { portal.policy.Code = protocol.CodeContentStale })
+		close(d.portal.hold)
+		time.Sleep(c.Timing.MinimumGap + c.Timing.Splay + c.Timing.Tick)
+		words, _ := d.told()
+		if words[len(words)-1] != protocol.Degraded {
+			t.Errorf("told %v", words)
+		}
+		time.Sleep(6 * time.Hour)
+		if more, _ := d.told(); len(more) != len(words) {
+			t.Errorf("told %v, want nothing after the first %d", more, len(words))
+		}
+	})
+}
