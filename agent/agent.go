@@ -145,7 +145,8 @@ type parts struct {
 	toolRuns   func() map[string]uint64
 	setLevel   func(string) // of the log; the words of the configuration
 
-	ownFolders []string // that nobody but root may be able to change, as paths on this disk
+	ownFolders         []string // that nobody but root may be able to change, as paths on this disk
+	managedPreferences string   // folder of the MDM's profiles, as a path on this disk
 
 	restoreSocket func(context.Context) (restored bool, err error) // if something removed its file
 }
@@ -184,7 +185,8 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 		toolRuns: tools.Runs,
 		setLevel: setLogLevel,
 
-		ownFolders: append(localapi.OwnFoldersUnder(options.Root), filepath.Dir(localConfig(options, mac))),
+		ownFolders:         append(localapi.OwnFoldersUnder(options.Root), filepath.Dir(localConfig(options, mac))),
+		managedPreferences: mac.Path(prlctl.ManagedPreferences),
 	}
 }
 

@@ -80,6 +80,9 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 		found.addMac(licenseCode(status.Product), "")
 		found.addMac(identityCode(status.Host), "")
 	}
+	if l.known.licensing != "" {
+		found.addMac(protocol.CodeProfilesDiffer, l.known.licensing)
+	}
 	found.addMac(l.failed, "")
 	found.addMac(l.agent.eventLog.failure(), "events")
 	if l.snapshots.old {

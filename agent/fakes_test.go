@@ -217,6 +217,8 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 		toolRuns: func() map[string]uint64 { return nil },
 		setLevel: func(string) {},
 
+		managedPreferences: filepath.Join(folder, "Managed Preferences"),
+
 		restoreSocket: func(context.Context) (bool, error) { return false, nil },
 	}, state, report, events)
 	return d

@@ -1,12 +1,17 @@
 package agent
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/platform/plist"
+	"prlagent/prlctl"
 )
 
 // told are the words of health that the portal got, with the time of each.
@@ -91,6 +96,53 @@ func TestH70_WhatAnExchangeBringsToLightFollows(t *testing.T) {
 		time.Sleep(6 * time.Hour)
 		if more, _ := d.told(); len(more) != len(words) {
 			t.Errorf("told %v, want nothing after the first %d", more, len(words))
+		}
+	})
+}
+
+// Two licensing profiles that say different things make the agent unhealthy, and
+// the portal is told; the names of people stay here (CFP-16).
+func TestCFP_16_TwoLicensingProfilesAreACondition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		profile := func(folder, experience string) {
+			t.Helper()
+			path := filepath.Join(d.parts.managedPreferences, folder, prlctl.LicensingFile)
+			data, err := plist.EncodeXML(map[string]any{"ActivationExperience": experience})
+			if err == nil {
+				err = os.MkdirAll(filepath.Dir(path), 0o700)
+			}
+			if err == nil {
+				err = os.WriteFile(path, data, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		profile("", "SSO")
+		profile("alice", "sso")
+		defer d.run(t)()
+		d.ask(t)
+		if health := d.Status().Health; health.State != localapi.Healthy {
+			t.Fatalf("two profiles that say the same: %+v", health)
+		}
+		profile("alice", "License Key")
+		time.Sleep(10 * time.Minute)
+		d.ask(t)
+		health := d.Status().Health
+		if health.State != localapi.Unhealthy || health.Conditions[0].Code != protocol.CodeProfilesDiffer || health.Conditions[0].Detail != "the Mac's and alice's" {
+			t.Errorf("two profiles that differ: %+v", health)
+		}
+		reports := d.portal.checkins()
+		told := reports[len(reports)-1].report.Health.Conditions
+		if len(told) != 1 || told[0].Code != protocol.CodeProfilesDiffer || told[0].Subject != "" {
+			t.Errorf("the portal is told %+v", told)
+		}
+		profile("alice", "SSO")
+		time.Sleep(10 * time.Minute)
+		d.ask(t)
+		if health := d.Status().Health; health.State != localapi.Healthy {
+			t.Errorf("afterwards: %+v", health)
 		}
 	})
 }

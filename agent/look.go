@@ -13,6 +13,7 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/agent/trigger"
 	"prlagent/platform/safefile"
+	"prlagent/prlctl"
 	"prlagent/store"
 )
 
@@ -23,6 +24,7 @@ type knowledge struct {
 	look          inventory.Look
 	identityOf    string   // the Mac and configuration whose identity was checked
 	unsafe        []string // which folders others can change, and how
+	licensing     string   // whose licensing profiles say different things (CFP-16)
 }
 
 // look is one look at the Mac. It belongs to the goroutine that runs it, which
@@ -52,6 +54,9 @@ func (l *look) observe() localapi.Step {
 	l.known.configuration = parts.loadConfig()
 	parts.setLevel(l.known.configuration.LogLevel)
 	l.known.unsafe = unsafeFolders(parts.ownFolders, parts.owner)
+	if profiles, err := prlctl.ReadLicensingProfiles(parts.managedPreferences); err == nil { // else doctor says why not
+		l.known.licensing = prlctl.LicensingConflict(profiles)
+	}
 	now, err := l.collect()
 	if err != nil {
 		l.failed = cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)

@@ -14,6 +14,7 @@ import (
 
 	"prlagent/agent/localapi"
 	"prlagent/platform/plist"
+	"prlagent/prlctl"
 )
 
 // Canaries of each secret that a Mac has.
@@ -51,7 +52,7 @@ func secretMac(t *testing.T) string {
 	put(localapi.ManagedConfig, property(map[string]any{
 		"ServerURL": "https://portal.invalid", "EnrollmentSecret": canaryEnrollment, "Proxy": proxy.String(),
 	}))
-	put(managedPreferences+"/"+licensingFile, property(map[string]any{"ActivationExperience": "License Key", "LicenseKey": canaryLicense}))
+	put(prlctl.ManagedPreferences+"/"+prlctl.LicensingFile, property(map[string]any{"ActivationExperience": "License Key", "LicenseKey": canaryLicense}))
 	identity, err := json.Marshal(map[string]any{"version": 1, "seed": []byte(canarySeed), "token": canaryToken})
 	if err != nil {
 		t.Fatal(err)

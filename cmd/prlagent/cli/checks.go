@@ -16,6 +16,7 @@ import (
 	"prlagent/platform"
 	"prlagent/platform/text"
 	"prlagent/platform/tool"
+	"prlagent/prlctl"
 )
 
 // doctorCheck is one row of the table of checks.
@@ -75,7 +76,7 @@ type checkedMac struct {
 	status    func() (localapi.Status, error) // the daemon's; its last snapshot if it does not run
 	inventory func() (localapi.Inventory, error)
 	explained func() config.Explanation
-	profiles  func() ([]licensingProfile, error)
+	profiles  func() ([]prlctl.LicensingProfile, error)
 	portal    func() checkin.Reached
 	vendor    func() checkin.Reached
 	license   licenseHost
@@ -93,7 +94,9 @@ func (p *program) newCheckedMac(ctx context.Context, license licenseHost) *check
 		return m.client.Inventory(ctx)
 	})
 	m.explained = sync.OnceValue(func() config.Explanation { return config.Explain(p.configPaths()) })
-	m.profiles = sync.OnceValues(m.readLicensingProfiles)
+	m.profiles = sync.OnceValues(func() ([]prlctl.LicensingProfile, error) {
+		return prlctl.ReadLicensingProfiles(m.mac.Path(prlctl.ManagedPreferences))
+	})
 	m.portal = sync.OnceValue(func() checkin.Reached {
 		ctx, cancel := bounded()
 		defer cancel()

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -12,8 +11,6 @@ import (
 	"strings"
 
 	"prlagent/agent/protocol"
-	"prlagent/platform/plist"
-	"prlagent/platform/safefile"
 	"prlagent/prlctl"
 )
 
@@ -58,80 +55,6 @@ func (m *checkedMac) checkTools(ctx context.Context) checkResult {
 	return okResult("prlctl and prlsrvctl do.")
 }
 
-// licensingProfile is what a profile says of the activation (facts/prlctl.md 7:
-// the domain com.parallels.desktop.managedprefs).
-type licensingProfile struct {
-	user       string // whose; empty = the Mac's
-	experience string
-	key        string // is shown nowhere
-}
-
-const managedPreferences = "/Library/Managed Preferences"
-
-const licensingFile = "com.parallels.desktop.managedprefs.plist"
-
-// readLicensingProfiles reads the Mac's profile and those of its users, whose
-// preferences lie in folders of their names (facts/macos.md 5.3).
-func (m *checkedMac) readLicensingProfiles() ([]licensingProfile, error) {
-	folder, err := safefile.OpenFolder(m.mac.Path(managedPreferences))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer folder.Close()
-	names, err := folder.Names()
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(names)
-	var found []licensingProfile
-	for _, user := range append([]string{""}, names...) {
-		if strings.HasSuffix(user, ".plist") {
-			continue // a file of the Mac's
-		}
-		profile, err := m.readLicensingProfile(user)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return nil, err
-		default:
-			found = append(found, profile)
-		}
-	}
-	return found, nil
-}
-
-func (m *checkedMac) readLicensingProfile(user string) (licensingProfile, error) {
-	folder, err := safefile.OpenFolder(m.mac.Path(path.Join(managedPreferences, user)))
-	if err != nil {
-		return licensingProfile{}, err
-	}
-	defer folder.Close()
-	data, err := folder.ReadFile(licensingFile, plist.MaxSize)
-	if err != nil {
-		return licensingProfile{}, err
-	}
-	values, err := plist.DecodeDict(data)
-	if err != nil {
-		return licensingProfile{}, err
-	}
-	profile := licensingProfile{user: user}
-	profile.experience, _ = values["ActivationExperience"].(string)
-	profile.key, _ = values["LicenseKey"].(string)
-	return profile, nil
-}
-
-func (p licensingProfile) wantsSSO() bool { return strings.EqualFold(p.experience, "sso") }
-
-func (p licensingProfile) who() string {
-	if p.user == "" {
-		return "the Mac's"
-	}
-	return p.user + "'s"
-}
-
 // checkLicensingProfile: a profile that comes after the application does not
 // activate it (CFP-15).
 func (m *checkedMac) checkLicensingProfile(context.Context) checkResult {
@@ -142,7 +65,7 @@ func (m *checkedMac) checkLicensingProfile(context.Context) checkResult {
 	case err != nil:
 		return unknownResult(err.Error())
 	case len(profiles) > 0:
-		return okResult("%s says %s.", profiles[0].who(), joinOr([]string{profiles[0].experience}, "nothing of the activation"))
+		return okResult("%s says %s.", profiles[0].Whose(), joinOr([]string{profiles[0].Experience}, "nothing of the activation"))
 	case state == protocol.ProductSSO || state == protocol.ProductKey:
 		return unneededResult("There is none, and Parallels Desktop is activated without.")
 	}
@@ -157,11 +80,8 @@ func (m *checkedMac) checkLicensingProfiles(context.Context) checkResult {
 	if err != nil {
 		return unknownResult(err.Error())
 	}
-	for _, other := range profiles[min(len(profiles), 1):] {
-		first := profiles[0]
-		if other.key != first.key || !strings.EqualFold(other.experience, first.experience) {
-			return codeResult(protocol.CodeProfilesDiffer, fmt.Sprintf("%s and %s.", first.who(), other.who()))
-		}
+	if conflict := prlctl.LicensingConflict(profiles); conflict != "" {
+		return codeResult(protocol.CodeProfilesDiffer, conflict+".")
 	}
 	return okResult("%s.", countWords(len(profiles), "licensing profile"))
 }
@@ -178,7 +98,7 @@ func (m *checkedMac) checkActivation(context.Context) checkResult {
 		return unknownResult("the agent does not know the state of the license")
 	case state != protocol.ProductDeactivated:
 		return okResult("%s.", state)
-	case slices.ContainsFunc(profiles, licensingProfile.wantsSSO):
+	case slices.ContainsFunc(profiles, prlctl.LicensingProfile.WantsSSO):
 		return codeResult(protocol.CodeContinueWithSSO, "Its state is "+state+".")
 	}
 	code := status.Product.Gaps["pd_state"]

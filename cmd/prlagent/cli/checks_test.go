@@ -13,6 +13,7 @@ import (
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/platform/plist"
+	"prlagent/prlctl"
 )
 
 // putTool puts a program into the Mac that prints an answer for each of its first
@@ -125,7 +126,7 @@ var (
 func TestCFP_15_ProfileFirstApplicationSecond(t *testing.T) {
 	t.Parallel()
 	root, with := mac(t), mac(t)
-	putPlist(t, with, managedPreferences+"/"+licensingFile, ssoProfile)
+	putPlist(t, with, prlctl.ManagedPreferences+"/"+prlctl.LicensingFile, ssoProfile)
 	wantResult(t, checkNow(t, root, "licensing_profile", deactivated(), nil), outcomeWarning, protocol.CodeLicensingProfile, "no licensing profile")
 	wantResult(t, checkNow(t, root, "licensing_profile", activated(), nil), outcomeUnneeded, "", "activated without")
 	wantResult(t, checkNow(t, root, "licensing_profile", localapi.Status{}, context.DeadlineExceeded), outcomeUnknown, "", "not known")
@@ -150,7 +151,7 @@ func TestCFP_16_TwoLicensingProfiles(t *testing.T) {
 			root := mac(t)
 			for folder, values := range map[string]map[string]any{"": c.mac, "alice.b": c.alice} {
 				if values != nil {
-					putPlist(t, root, filepath.Join(managedPreferences, folder, licensingFile), values)
+					putPlist(t, root, filepath.Join(prlctl.ManagedPreferences, folder, prlctl.LicensingFile), values)
 				}
 			}
 			got := checkNow(t, root, "licensing_profiles", activated(), nil)
@@ -165,7 +166,7 @@ func TestCFP_16_TwoLicensingProfiles(t *testing.T) {
 func TestLIC_11_WhatOnlyTheUserCanDo(t *testing.T) {
 	t.Parallel()
 	root, sso := mac(t), mac(t)
-	putPlist(t, sso, managedPreferences+"/"+licensingFile, ssoProfile)
+	putPlist(t, sso, prlctl.ManagedPreferences+"/"+prlctl.LicensingFile, ssoProfile)
 	got := checkNow(t, sso, "activation", deactivated(), nil)
 	wantResult(t, got, outcomeWarning, protocol.CodeContinueWithSSO, "Its state is Deactivated")
 	if !strings.Contains(got.Remedy, "single sign-on") || !strings.Contains(got.Remedy, "The user opens Parallels Desktop") {

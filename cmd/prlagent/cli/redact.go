@@ -10,6 +10,7 @@ import (
 	"prlagent/agent/localapi"
 	"prlagent/platform/safefile"
 	"prlagent/platform/text"
+	"prlagent/prlctl"
 )
 
 // bundleRedactor hides secrets of this Mac in whatever goes into a bundle: those
@@ -22,13 +23,13 @@ type bundleRedactor struct {
 
 // newBundleRedactor knows the secrets of the configuration, of the licensing
 // profiles, and of the device, where it may read them.
-func newBundleRedactor(root string, c config.Config, profiles []licensingProfile) bundleRedactor {
+func newBundleRedactor(root string, c config.Config, profiles []prlctl.LicensingProfile) bundleRedactor {
 	secrets := c.Secrets()
 	if c.Proxy != nil && c.Proxy.User != nil {
 		secrets = append(secrets, c.Proxy.User.String())
 	}
 	for _, profile := range profiles {
-		secrets = append(secrets, profile.key)
+		secrets = append(secrets, profile.Key)
 	}
 	device, read := identitySecrets(root)
 	return bundleRedactor{text.NewRedactor(append(secrets, device...)...), read}

@@ -1,0 +1,107 @@
+package prlctl
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"prlagent/platform/plist"
+	"prlagent/platform/safefile"
+)
+
+// Where the profiles of the MDM are on a Mac, and the file of the vendor's domain
+// com.parallels.desktop.managedprefs (facts/prlctl.md 7).
+const (
+	ManagedPreferences = "/Library/Managed Preferences"
+	LicensingFile      = "com.parallels.desktop.managedprefs.plist"
+)
+
+// LicensingProfile is what a profile says of the activation of the product.
+type LicensingProfile struct {
+	User       string // whose; empty = the Mac's
+	Experience string // ActivationExperience: "License Key" or "SSO"
+	Key        string // is shown nowhere
+}
+
+// WantsSSO reports whether the product is to be activated by single sign-on.
+func (p LicensingProfile) WantsSSO() bool { return strings.EqualFold(p.Experience, "sso") }
+
+// Whose says whose profile it is: "the Mac's", "alice's".
+func (p LicensingProfile) Whose() string {
+	if p.User == "" {
+		return "the Mac's"
+	}
+	return p.User + "'s"
+}
+
+func (p LicensingProfile) agrees(other LicensingProfile) bool {
+	return p.Key == other.Key && strings.EqualFold(p.Experience, other.Experience)
+}
+
+// ReadLicensingProfiles reads the Mac's profile and those of its users, whose
+// preferences lie in folders of their names (facts/macos.md 5.3). The folder is
+// ManagedPreferences, as a path on this disk.
+func ReadLicensingProfiles(path string) ([]LicensingProfile, error) {
+	folder, err := safefile.OpenFolder(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	names, err := folder.Names()
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	var found []LicensingProfile
+	for _, user := range append([]string{""}, names...) {
+		if strings.HasSuffix(user, ".plist") {
+			continue // a file of the Mac's
+		}
+		profile, err := readLicensingProfile(path, user)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, err
+		default:
+			found = append(found, profile)
+		}
+	}
+	return found, nil
+}
+
+func readLicensingProfile(path, user string) (LicensingProfile, error) {
+	folder, err := safefile.OpenFolder(filepath.Join(path, user))
+	if err != nil {
+		return LicensingProfile{}, err
+	}
+	defer folder.Close()
+	data, err := folder.ReadFile(LicensingFile, plist.MaxSize)
+	if err != nil {
+		return LicensingProfile{}, err
+	}
+	values, err := plist.DecodeDict(data)
+	if err != nil {
+		return LicensingProfile{}, err
+	}
+	profile := LicensingProfile{User: user}
+	profile.Experience, _ = values["ActivationExperience"].(string)
+	profile.Key, _ = values["LicenseKey"].(string)
+	return profile, nil
+}
+
+// LicensingConflict says which two profiles say different things (CFP-16); empty
+// = all say the same.
+func LicensingConflict(profiles []LicensingProfile) string {
+	for _, other := range profiles[min(len(profiles), 1):] {
+		if !profiles[0].agrees(other) {
+			return fmt.Sprintf("%s and %s", profiles[0].Whose(), other.Whose())
+		}
+	}
+	return ""
+}
