@@ -1,7 +1,7 @@
 package localapi
 
 import (
-	"strconv"
+	"fmt"
 	"time"
 )
 
@@ -12,26 +12,26 @@ type Field struct {
 	ID    string
 	Title string
 	Kind  string // string, integer or date, as Jamf's data types
-	value func(Status) string
+	value func(Status) any // a string, an int or a time.Time, as Kind says
 }
 
 // Fields is the table of `prlagent get`.
 var Fields = []Field{
-	{"health", "Health of the agent", "string", func(s Status) string { return s.Health.State }},
+	{"health", "Health of the agent", "string", func(s Status) any { return s.Health.State }},
 	{"conditions", "Codes of what needs a look", "string", conditionCodes},
-	{"agent_version", "Version of the agent", "string", func(s Status) string { return s.Daemon.Version }},
-	{"mode", "Mode of the agent", "string", func(s Status) string { return s.Config.Mode }},
-	{"configuration", "Source of the configuration", "string", func(s Status) string { return s.Config.Source }},
-	{"enrollment", "Enrollment at the portal", "string", func(s Status) string { return s.Portal.Enrollment }},
-	{"group", "Group of this Mac", "string", func(s Status) string { return s.Portal.Group.ID }},
-	{"last_checkin", "Last successful check-in", "date", func(s Status) string { return jamfDate(s.Portal.LastSuccessAt) }},
-	{"policy_state", "State of the policy", "string", func(s Status) string { return s.Policy.State }},
-	{"vm_count", "Virtual machines on this Mac", "integer", func(s Status) string { return strconv.Itoa(s.Counts.VMs) }},
-	{"vm_running", "Virtual machines that run", "integer", func(s Status) string { return strconv.Itoa(s.Counts.Running) }},
-	{"vm_stale", "Virtual machines with last known rows only", "integer", func(s Status) string { return strconv.Itoa(s.Counts.Stale) }},
-	{"pd_version", "Version of Parallels Desktop", "string", func(s Status) string { return s.Product.Version }},
-	{"pd_state", "Activation of Parallels Desktop", "string", func(s Status) string { return s.Product.State }},
-	{"pd_edition", "Edition of Parallels Desktop", "string", func(s Status) string { return s.Product.Edition }},
+	{"agent_version", "Version of the agent", "string", func(s Status) any { return s.Daemon.Version }},
+	{"mode", "Mode of the agent", "string", func(s Status) any { return s.Config.Mode }},
+	{"configuration", "Source of the configuration", "string", func(s Status) any { return s.Config.Source }},
+	{"enrollment", "Enrollment at the portal", "string", func(s Status) any { return s.Portal.Enrollment }},
+	{"group", "Group of this Mac", "string", func(s Status) any { return s.Portal.Group.ID }},
+	{"last_checkin", "Last successful check-in", "date", func(s Status) any { return s.Portal.LastSuccessAt }},
+	{"policy_state", "State of the policy", "string", func(s Status) any { return s.Policy.State }},
+	{"vm_count", "Virtual machines on this Mac", "integer", func(s Status) any { return s.Counts.VMs }},
+	{"vm_running", "Virtual machines that run", "integer", func(s Status) any { return s.Counts.Running }},
+	{"vm_stale", "Virtual machines with last known rows only", "integer", func(s Status) any { return s.Counts.Stale }},
+	{"pd_version", "Version of Parallels Desktop", "string", func(s Status) any { return s.Product.Version }},
+	{"pd_state", "Activation of Parallels Desktop", "string", func(s Status) any { return s.Product.State }},
+	{"pd_edition", "Edition of Parallels Desktop", "string", func(s Status) any { return s.Product.Edition }},
 }
 
 // FieldByID finds a field.
@@ -44,10 +44,30 @@ func FieldByID(id string) (Field, bool) {
 	return Field{}, false
 }
 
-// Value is the field's value in a status; empty if there is none.
-func (f Field) Value(s Status) string { return f.value(s) }
+// Value is the field's value in a status, as people and Jamf take it; empty if
+// there is none.
+func (f Field) Value(s Status) string {
+	value := f.value(s)
+	if at, is := value.(time.Time); is {
+		return jamfDate(at)
+	}
+	return fmt.Sprint(value)
+}
 
-func conditionCodes(s Status) string {
+// JSON is the same as it stands in JSON: a number, a point in time in UTC (nil if
+// there is none) or a text.
+func (f Field) JSON(s Status) any {
+	value := f.value(s)
+	if at, is := value.(time.Time); is {
+		if at.IsZero() {
+			return nil
+		}
+		return at.UTC()
+	}
+	return value
+}
+
+func conditionCodes(s Status) any {
 	out := ""
 	for i, condition := range s.Health.Conditions {
 		if i > 0 {

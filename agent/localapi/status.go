@@ -67,6 +67,7 @@ const (
 	NotRunning   = "not_running"   // the daemon is not there
 	NotAnswering = "not_answering" // it is there, and gives no answer
 	NotInstalled = "not_installed" // there never was one on this Mac, or it was taken away
+	Stale        = "stale"         // it is not there, and its snapshot has expired
 )
 
 // Health is the sum of all conditions that need a person or explain a state.
@@ -105,6 +106,16 @@ func (s Status) Unanswered(state string) Status {
 	s.Daemon.Running, s.Daemon.State, s.Health.State = false, state, state
 	s.Doing, s.ValidUntil = nil, time.Time{}
 	return s
+}
+
+// UnansweredAt is the same at a time: the snapshot of a daemon that does not run is
+// Stale once it does not count any more (DESIGN 4). It then keeps its ValidUntil.
+func (s Status) UnansweredAt(state string, now time.Time) Status {
+	answer := s.Unanswered(state)
+	if state == NotRunning && !s.ValidUntil.IsZero() && now.After(s.ValidUntil) {
+		answer.Health.State, answer.ValidUntil = Stale, s.ValidUntil
+	}
+	return answer
 }
 
 // Condition is one code that is true now.

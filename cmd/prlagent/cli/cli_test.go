@@ -137,6 +137,10 @@ func TestCommandsWithADaemon(t *testing.T) {
 		{"get.txt", admin, asIs, "get conditions", exitHealthy},
 		{"get-ea.txt", admin, asIs, "get last_checkin --ea", exitHealthy},
 		{"get.json", user, asIs, "get vm_count --json", exitHealthy},
+		{"get-date.json", user, asIs, "get last_checkin --json", exitHealthy},
+		{"get-text.json", user, asIs, "get mode --json", exitHealthy},
+		{"get-never.json", user, func(d *fakeDaemon) { d.status.Portal.LastSuccessAt = time.Time{} }, "get last_checkin --json", exitHealthy},
+		{"get-never.txt", user, func(d *fakeDaemon) { d.status.Portal.LastSuccessAt = time.Time{} }, "get last_checkin", exitHealthy},
 	}
 	for _, c := range cases {
 		t.Run(c.golden, func(t *testing.T) {
@@ -290,6 +294,58 @@ func TestCommandsWithoutADaemon(t *testing.T) {
 				checkGolden(t, c.golden, strings.ReplaceAll(got.stdout, root, "ROOT"))
 			} else if got.stdout != "" {
 				t.Errorf("stdout: %s", got.stdout)
+			}
+		})
+	}
+}
+
+// The snapshot of a daemon that does not run is stale once it has expired (DESIGN 4,
+// H70); one that hangs hangs, and one that was stopped has said so for ever.
+func TestH70_AnExpiredSnapshotIsStale(t *testing.T) {
+	t.Parallel()
+	hangs := func(t *testing.T, root string) {
+		t.Helper()
+		listener, err := net.Listen("unix", localapi.SocketUnder(root))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { listener.Close() })
+	}
+	for _, c := range []struct {
+		golden, arguments string
+		until             time.Duration // of the snapshot, from now; 0 = the daemon was stopped
+		listens           func(*testing.T, string)
+		want              string // health
+		code              int
+	}{
+		{"stale-summary.txt", "status", -time.Second, nil, "", exitNotRunning},
+		{"stale-status.json", "status --json", -time.Second, nil, "", exitNotRunning},
+		{"stale-health.txt", "get health", -time.Second, nil, "", exitHealthy},
+		{"stale-health-ea.txt", "get health --ea", -time.Second, nil, "", exitHealthy},
+		{"", "get health", time.Second, nil, localapi.NotRunning, exitHealthy},
+		{"", "get health", 0, nil, localapi.NotRunning, exitHealthy},
+		{"", "get health --timeout 20ms", -time.Second, hangs, localapi.NotAnswering, exitHealthy},
+	} {
+		t.Run(cmp.Or(c.golden, c.arguments+" "+c.until.String()), func(t *testing.T) {
+			t.Parallel()
+			root, daemon := mac(t), sampleDaemon(t)
+			p, _, _ := testProgram(nil)
+			daemon.status.ValidUntil = p.now().Add(c.until)
+			if c.until == 0 {
+				daemon.status = daemon.status.Unanswered(localapi.NotRunning)
+			}
+			if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), daemon.status, daemon.inventory); err != nil {
+				t.Fatal(err)
+			}
+			if c.listens != nil {
+				c.listens(t, root)
+			}
+			got := run(t, root, strings.Fields(c.arguments)...)
+			if got.code != c.code || c.golden == "" && strings.TrimSpace(got.stdout) != c.want {
+				t.Errorf("%+v, want %q and exit code %d", got, c.want, c.code)
+			}
+			if c.golden != "" {
+				checkGolden(t, c.golden, strings.ReplaceAll(got.stdout, root, "ROOT"))
 			}
 		})
 	}
@@ -462,7 +518,7 @@ func TestFollowShowsTheLastAndGoesOn(t *testing.T) {
 	}{
 		{"the last ten", []string{"events", "--follow"}, "     5  ", 10},
 		{"after a number", []string{"events", "-f", "--since", "12"}, "    13  ", 2},
-		{"a document per line", []string{"events", "-f", "--json", "--since", "13"}, `{"seq":14,`, 1},
+		{"a document per line", []string{"events", "-f", "--json", "--since", "13"}, `{"schema":1,"seq":14,`, 1},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

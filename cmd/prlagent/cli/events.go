@@ -145,7 +145,7 @@ func (p *program) waitToRetry(ctx context.Context) {
 
 func (p *program) printFollowed(event protocol.Event) error {
 	if p.json {
-		return p.printLineJSON(event)
+		return p.printLineJSON(eventDocument{localapi.Schema, event})
 	}
 	return p.printEvent(event)
 }

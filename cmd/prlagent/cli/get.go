@@ -23,7 +23,7 @@ func (p *program) getCommand() *cobra.Command {
 With --ea the value is printed as a Jamf extension attribute, <result>…</result>;
 dates are in the form that Jamf takes, in UTC. If the daemon is not running,
 its snapshot answers, and the exit code is 0 all the same; health is then
-not_running or not_answering. Fields:
+not_running, or stale once the snapshot has expired, or not_answering. Fields:
 ` + fieldHelp(),
 		Example:           "  prlagent get health\n  prlagent get last_checkin --ea\n  prlagent get vm_count --json",
 		Args:              cobra.MaximumNArgs(1),
@@ -95,7 +95,7 @@ type fieldValue struct {
 	Schema int       `json:"schema"`
 	Field  string    `json:"field"`
 	Kind   string    `json:"kind"`
-	Value  string    `json:"value"`
+	Value  any       `json:"value"`
 	Live   bool      `json:"live"` // false: from the snapshot of a daemon that is not running
 	At     time.Time `json:"at"`   // of the status that the value is from
 }
@@ -129,7 +129,7 @@ func (p *program) printField(field localapi.Field, status localapi.Status, attri
 	value := field.Value(status)
 	switch {
 	case p.json:
-		return exitOrNil(p.printJSON(fieldValue{localapi.Schema, field.ID, field.Kind, value, status.Daemon.Running, status.At}))
+		return exitOrNil(p.printJSON(fieldValue{localapi.Schema, field.ID, field.Kind, field.JSON(status), status.Daemon.Running, status.At}))
 	case attribute:
 		_, err = fmt.Fprintf(p.stdout, "<result>%s</result>\n", escapeXML(text.DisplayValue(value)))
 	default:

@@ -30,7 +30,7 @@ var jsonDocuments = []jsonDocument{
 	{"events --json", localapi.EventList{}, ""},
 	{"events --follow --json", eventDocument{}, "One document per line."},
 	{"checkin --json", localapi.CheckinResult{}, ""},
-	{"get FIELD --json", fieldValue{}, ""},
+	{"get FIELD --json", fieldValue{}, "The value is a text, a number or a time, as its kind says; null is a time that never was."},
 	{"get --json", fieldList{}, ""},
 	{"doctor --json", doctorReport{}, ""},
 	{"config --json", configDocument{}, ""},

@@ -15,7 +15,7 @@ var sinceForms = []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02 15:04
 // parseMoment reads a point in time as people type it: so long ago (90s, 30m, 2h,
 // 1d), or a date.
 func parseMoment(typed string, now time.Time, zone *time.Location) (time.Time, error) {
-	word := text.TrimTyped(text.Straighten(typed))
+	word := strings.TrimSpace(text.Straighten(typed)) // a control character makes it none
 	if ago, is := parseAgo(word); is {
 		return now.Add(-ago), nil
 	}

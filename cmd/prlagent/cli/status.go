@@ -20,7 +20,7 @@ this moment. With --verbose also every user, the last pass step by step, and
 what is good to know.
 
 If the daemon is not running, or does not answer, its last snapshot is shown
-and marked as such.
+and marked as such; one that has expired is stale.
 Users who are not administrators see health and counts.
 
 Exit codes: 0 healthy, 1 degraded or unhealthy, 3 the daemon is not running,
@@ -73,5 +73,5 @@ func (p *program) lastStatus(ctx context.Context) (localapi.Status, error) {
 	if snapshotError != nil {
 		return localapi.Status{}, err
 	}
-	return snapshot.Unanswered(state), nil
+	return snapshot.UnansweredAt(state, p.now()), nil
 }

@@ -84,12 +84,16 @@ var headlinesUnanswered = map[string]string{
 
 // addUnanswered is the headline of a snapshot. What it said may be long ago.
 func (p *pageWriter) addUnanswered(status localapi.Status) {
-	remedy := localapi.UnansweredCode(status.Health.State).Text().Remedy
-	fmt.Fprintf(&p.text, "%s %s\n", p.view.paint(styleRed, "○"), p.view.paint(styleBold, headlinesUnanswered[status.Health.State]))
-	said := ""
+	remedy := localapi.UnansweredCode(status.Daemon.State).Text().Remedy
+	headline, said := headlinesUnanswered[status.Daemon.State], ""
 	if status.Health.Last != "" {
 		said = "it said " + status.Health.Last + ", and "
 	}
+	if status.Health.State == localapi.Stale {
+		headline += ", and what it left is stale"
+		said = "it counted until " + p.view.localTime(status.ValidUntil) + "; " + said
+	}
+	fmt.Fprintf(&p.text, "%s %s\n", p.view.paint(styleRed, "○"), p.view.paint(styleBold, headline))
 	fmt.Fprintf(&p.text, "  Below is the snapshot that it left; %snothing in it has changed since %s.\n  → %s\n\n", said, p.view.momentWords(status.At), remedy)
 }
 
