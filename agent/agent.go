@@ -154,7 +154,7 @@ type parts struct {
 func newAgent(wired parts, state *store.Store, report store.Report, events *eventLog) *agent {
 	box := outbox.New(state, events, lasts)
 	return &agent{
-		parts: wired, store: state, opened: report, eventLog: events, outbox: box, view: &view{},
+		parts: wired, store: state, opened: report, eventLog: events, outbox: box, view: &view{shown: make(chan struct{})},
 		schedule: &scheduleKeeper{store: state, outbox: box, log: wired.log}, inbox: watch.NewInbox(),
 		questions: make(chan question), started: wallClock(),
 	}

@@ -18,6 +18,10 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 	defer cancel(nil)
 	var running sync.WaitGroup
 	running.Go(func() {
+		select { // who asks earlier waits: there is nothing to say yet
+		case <-a.view.shown:
+		case <-ctx.Done():
+		}
 		err := localapi.Serve(ctx, listener, localapi.Options{
 			Agent: a, Events: a.eventLog, Reports: a, Log: a.parts.log,
 			Authorize: localapi.AuthorizeLocal(a.parts.owner),

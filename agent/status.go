@@ -17,9 +17,17 @@ import (
 // view is what the socket shows: whole documents that the loop puts there and
 // that readers never change.
 type view struct {
+	shown     chan struct{} // closed once there is a status
 	status    atomic.Pointer[localapi.Status]
 	inventory atomic.Pointer[localapi.Inventory]
 	sent      atomic.Pointer[localapi.SentReport]
+}
+
+// show is called by the loop only.
+func (v *view) show(status *localapi.Status) {
+	if v.status.Swap(status) == nil {
+		close(v.shown)
+	}
 }
 
 // Status is what the daemon is doing, as of now.
@@ -82,7 +90,7 @@ func (l *loop) publish() {
 	if l.tellHealth() {
 		status = l.assemble() // when the next check-in is due
 	}
-	l.agent.view.status.Store(&status)
+	l.agent.view.show(&status)
 }
 
 // newsOf is what of the health is worth a snapshot between two passes.
@@ -99,7 +107,7 @@ func newsOf(health localapi.Health) string {
 func (l *loop) publishStopped() {
 	status := l.assemble().Unanswered(localapi.NotRunning)
 	l.writeSnapshots(status)
-	l.agent.view.status.Store(&status)
+	l.agent.view.show(&status)
 }
 
 // publishRows makes the rows of the last look visible.

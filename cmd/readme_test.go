@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"prlagent/launchd"
 )
 
 const readmeFile = "../README.md"
@@ -37,9 +39,10 @@ func readmeBlocks(section string) (blocks []string, err error) {
 
 // runReadme runs the commands of a section of README.md to the letter, in one
 // shell, as a person would type them: what serves goes to another terminal, and
-// the next command comes when it is ready. Only two things are others: the
-// portal's name, which is this machine's, and its port, which is the script's.
-// The programs are those that the tests have built.
+// the next command comes when it is ready. Only these things are others: the
+// portal's name, which is this machine's, and its port, which is the script's; and
+// what is for a Mac is done to the simulated one in the folder mac, see onMac. The
+// programs are those that the tests have built.
 func runReadme(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: readme SECTION")
@@ -52,7 +55,7 @@ func runReadme(ts *testscript.TestScript, neg bool, args []string) {
 	own := strings.NewReplacer("portal.example.com", "localhost", ":8443", port.address[strings.LastIndexByte(port.address, ':'):])
 	var script strings.Builder
 	script.WriteString("set -e\ntrap 'for job in $jobs; do kill $job || :; done; wait' EXIT\n")
-	for line := range strings.Lines(strings.Join(blocks, "\n") + "\n") {
+	for line := range strings.Lines(strings.ReplaceAll(strings.Join(blocks, "\n"), "\\\n", "") + "\n") {
 		line = own.Replace(strings.TrimSuffix(line, "\n"))
 		fmt.Fprintf(&script, "echo %s >&2\n", quoted("$ "+line))
 		script.WriteString(typed(line, stageOf(ts)))
@@ -70,10 +73,14 @@ func runReadme(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// await is the line that waits until what serves is ready.
+const await = "while ! %s; do kill -0 $job; sleep 0.02; done\n"
+
 // typed is a line as the script's shell runs it.
 func typed(line string, s *stage) string {
-	const await = "while ! %s; do kill -0 $job; sleep 0.02; done\n"
 	switch {
+	case strings.HasPrefix(line, "GOOS=darwin "), strings.HasPrefix(line, "sudo "), strings.HasPrefix(line, "prlagent "):
+		return onMac(line, s)
 	case line == "go build -o bin/ ./cmd/...":
 		return "ln -s " + quoted(s.programs) + " bin\n"
 	case strings.HasPrefix(line, "bin/prlsim "):
@@ -84,6 +91,49 @@ func typed(line string, s *stage) string {
 		return line + " & job=$!; jobs=\"$jobs $job\"\n" + fmt.Sprintf(await, "test -S mac/var/run/prlagent.sock")
 	}
 	return line + "\n"
+}
+
+// onMac is a line for a Mac as it is run on the simulated one: with its folders,
+// by the one who runs the test in the place of root. The programs are this
+// machine's. launchd does not exist: what the job says is started (README says so).
+func onMac(line string, s *stage) string {
+	const job = "/Library/LaunchDaemons/" + launchd.Label + ".plist"
+	line = strings.TrimPrefix(line, "sudo ")
+	switch {
+	case strings.HasPrefix(line, "GOOS=darwin "):
+		return fmt.Sprintf("cp %s %s .\n", quoted(s.program("prlagentd")), quoted(s.program("prlagent")))
+	case line == "launchctl bootstrap system "+job:
+		return bootstrap("mac"+job, s)
+	case strings.HasPrefix(line, "prlagent "):
+		return "mac/usr/local/bin/" + line + " --root mac\n"
+	}
+	return strings.NewReplacer(`"/Library/`, `"$PWD/mac/Library/`, ` /Library/`, ` "$PWD"/mac/Library/`, ` /usr/`, ` "$PWD"/mac/usr/`,
+		"launchd/testdata/", repositoryFolder()+"/launchd/testdata/", "-o root -g wheel", "-o $(id -u) -g $(id -g)").Replace(line) + "\n"
+}
+
+func repositoryFolder() string {
+	folder, err := filepath.Abs("..")
+	if err != nil {
+		panic(err)
+	}
+	return folder
+}
+
+// bootstrap are the lines in the place of launchd: it starts the program that was
+// installed, with the arguments of the job that was.
+func bootstrap(installed string, s *stage) string {
+	job := launchd.AgentJob()
+	var command []string
+	for i, word := range job.ProgramArguments {
+		if i == 0 {
+			word = "mac" + word
+		}
+		command = append(command, quoted(word))
+	}
+	return fmt.Sprintf("test -f %s\n", quoted(installed)) +
+		fmt.Sprintf("%s --root mac 2>>%s & job=$!; jobs=\"$jobs $job\"\n", strings.Join(command, " "), quoted("mac"+job.StandardErrorPath)) +
+		fmt.Sprintf("%s job load %s --pid $job --mac mac\n", quoted(filepath.Join(s.folder, "prlsim")), job.Label) +
+		fmt.Sprintf(await, "mac/usr/local/bin/prlagent status --json --root mac 2>/dev/null | grep -q last_pass") // who types takes their time
 }
 
 func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

@@ -11,7 +11,7 @@ import (
 type Field struct {
 	ID    string
 	Title string
-	Kind  string // string, integer or date, as Jamf's data types
+	Kind  string           // string, integer or date, as Jamf's data types
 	value func(Status) any // a string, an int or a time.Time, as Kind says
 }
 
