@@ -326,7 +326,8 @@ func (l *loop) onExchangeDone(ended *exchange) {
 }
 
 // hasNews reports whether there is something that an exchange could not tell. What
-// one look saw, and one health, is told once.
+// one look saw, and one health, is told once. It waits its turn: one that followed
+// at once could end, before anybody sees it, what the exchange brought to light.
 func (l *loop) hasNews(ended *exchange) bool {
 	return !l.known.look.At.Equal(ended.seenAt) || newsOfReport(l.healthReport()) != newsOfReport(ended.report.Health)
 }

@@ -77,6 +77,27 @@ func TestH70_AFlappingHealthIsBounded(t *testing.T) {
 	}
 }
 
+// A health that an exchange brings to light waits for the gap, and is told once.
+func TestH70_WhatAnExchangeBringsToLightWaitsForTheGap(t *testing.T) {
+	t.Parallel()
+	s := sick(t)
+	s.tell(SourceEvent{Reason: Manual})
+	s.until(s.now.Add(s.looks)) // it begins
+	from, ended := s.now, s.outcome()
+	ended.PortalBehind = true
+	s.now = s.exchangeEndsAt
+	s.tell(ended)
+	s.has = &Picture{}
+	s.until(from.Add(stepTiming.MinimumGap - time.Second))
+	if told := s.exchanges(); len(told) != 1 {
+		t.Errorf("%d check-ins within the gap", len(told))
+	}
+	s.until(from.Add(12 * time.Hour))
+	if told := s.exchanges(); len(told) != 2 || told[1].at.Sub(from) > stepTiming.MinimumGap+s.looks {
+		t.Errorf("check-ins %+v, want one more after the gap", told)
+	}
+}
+
 // The same happens to every Mac of a fleet at the same moment, as when the
 // certificate of their portal nears its end.
 func TestH70_AHealthThatManyShareIsSplayed(t *testing.T) {
