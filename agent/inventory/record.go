@@ -31,6 +31,7 @@ type record struct {
 	Guest        prlctl.GuestOS    `json:"guest,omitzero"`
 	InfoUnread   bool              `json:"info_unread,omitempty"`
 	Listed       string            `json:"listed"`
+	FirstSeen    time.Time         `json:"first_seen,omitzero"`
 	StartedAt    time.Time         `json:"last_used,omitzero"`
 	WrittenAt    time.Time         `json:"written_at,omitzero"`
 	Running      bool              `json:"running"`
@@ -57,7 +58,7 @@ func recordOf(m *Machine) record {
 		User: m.User, ID: m.VM.ID, ConfigHash: m.ConfigHash, State: m.VM.State, Tools: m.VM.GuestTools,
 		Bundle: m.Bundle.Path, Identity: m.Bundle.Identity, BundleUID: m.Bundle.Owner,
 		Config: m.Config, Guest: m.Guest, InfoUnread: m.InfoUnread, Listed: m.listed,
-		StartedAt: m.StartedAt, WrittenAt: m.WrittenAt, Running: m.running, NeverStarted: m.NeverStarted,
+		FirstSeen: m.FirstSeen, StartedAt: m.StartedAt, WrittenAt: m.WrittenAt, Running: m.running, NeverStarted: m.NeverStarted,
 		Unreadable: m.Unreadable, SeenAt: m.SeenAt,
 	}
 }
@@ -69,7 +70,7 @@ func (r record) machine(known description) *Machine {
 		User: r.User, ConfigHash: r.ConfigHash,
 		Bundle: Bundle{Path: r.Bundle, Identity: r.Identity, Owner: r.BundleUID},
 		Config: r.Config, Guest: r.Guest, InfoUnread: r.InfoUnread, listed: r.Listed,
-		StartedAt: r.StartedAt, WrittenAt: r.WrittenAt, running: r.Running, NeverStarted: r.NeverStarted,
+		FirstSeen: r.FirstSeen, StartedAt: r.StartedAt, WrittenAt: r.WrittenAt, running: r.Running, NeverStarted: r.NeverStarted,
 		Unreadable: r.Unreadable, SeenAt: r.SeenAt,
 	}
 	if prlctl.IsVersionText(m.Guest.Name) {
@@ -132,6 +133,7 @@ func (c *Collector) loadKnown() (knownMachines, error) {
 		err := records.Each(tx, func(key string, kept record) error {
 			recorded[key] = true
 			if m := kept.machine(c.descriptions[key]); m.VM.ID != "" {
+				m.configChanged = c.configsRead[key]
 				known.add(m)
 			}
 			return nil
@@ -197,8 +199,10 @@ func (c *Collector) saveKnown(known knownMachines) error {
 			delete(c.descriptions, key)
 		}
 	}
+	clear(c.configsRead)
 	for key, m := range wanted {
 		c.descriptions[key] = description{m.ConfigHash, m.VM}
+		c.configsRead[key] = m.configChanged
 	}
 	return nil
 }
