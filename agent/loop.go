@@ -86,6 +86,10 @@ func (a *agent) loop(ctx context.Context) error {
 			l.onLookDone(ended)
 		case ended := <-l.exchanges:
 			l.onExchangeDone(ended)
+		case ended := <-l.plans:
+			l.onPlanned(ended)
+		case <-a.parts.applied:
+			l.onApplied()
 		case at := <-l.backups:
 			l.onBackup(at)
 		case <-wake.C:
@@ -121,6 +125,16 @@ type loop struct {
 	looks      chan *look
 	exchanges  chan *exchange
 	backups    chan time.Time // that were made; zero = it failed
+	plans      chan *convergence
+
+	planning      *convergence           // that runs
+	planAgain     bool                   // once it has ended
+	planFor       trigger.Set            // why the next plan is made
+	plannedFor    protocol.PolicyPointer // what the last plan was made for, see contentKey
+	applying      map[uint32]bool        // by uid: settings are carried out, or their outcome was not taken
+	ability       ability
+	reportChanges int // of the policy's report
+	policyEvents  eventQuota
 
 	snapshots snapshots
 	since     map[activeCode]time.Time // when each condition was first true
@@ -147,6 +161,7 @@ func newLoop(ctx context.Context, a *agent) *loop {
 	return &loop{
 		agent: a, ctx: ctx, began: time.Now(), portal: connection{connect: connect},
 		looks: make(chan *look, 1), exchanges: make(chan *exchange, 1), backups: make(chan time.Time, 1),
+		plans: make(chan *convergence, 1), applying: make(map[uint32]bool),
 	}
 }
 
@@ -156,6 +171,7 @@ func newLoop(ctx context.Context, a *agent) *loop {
 func (l *loop) recall() {
 	l.known.configuration = l.agent.parts.loadConfig()
 	l.portal.client = noExchange{l.portal.connect(l.known.configuration, protocol.Host{})}
+	l.agent.parts.enforcer.Adopt(l.portal.client.Content())
 	l.state = l.agent.schedule.load()
 	if portal := l.portal.client.State(); !portal.LastSuccess.IsZero() {
 		l.state.Limits.LastSuccess, l.state.DeviceID, l.state.Timing = portal.LastSuccess, portal.DeviceID, l.known.configuration.Timing
@@ -250,6 +266,7 @@ func (l *loop) startLook() {
 		pass: newPass(l.number, l.agent.countRuns, l.agent.store, l.agent.parts.log),
 	}
 	l.waiting = nil
+	l.looking.known.mark = l.agent.parts.enforcer.Mark()
 	go l.looking.run(l.looks)
 }
 
@@ -292,7 +309,7 @@ func (l *loop) isPortalBehind() bool {
 }
 
 func (l *loop) policyReport() protocol.PolicyReport {
-	return enforce.Report(l.portal.client.Content(), l.gates())
+	return l.agent.parts.enforcer.Report(l.portal.client.Content(), l.gates())
 }
 
 func (l *loop) gates() enforce.Gates {
@@ -306,6 +323,7 @@ func (l *loop) conclude(end trigger.Conclude) {
 	ended := l.looking
 	l.looking = nil
 	ended.pass.Triggers = end.Triggers.Triggers()
+	l.converge(end.Triggers)
 	if end.Exchange {
 		l.startExchange(ended)
 		return
@@ -332,6 +350,7 @@ func (l *loop) startExchange(seen *look) {
 	l.exchanging = &exchange{
 		agent: l.agent, pass: seen.pass, portal: l.portal.client, asked: seen.asked,
 		report: reportOf(l.known, l.policyReport()), seenAt: l.known.look.At, gates: l.gates(),
+		reportChanges: l.reportChanges,
 	}
 	go l.exchanging.run(l.ctx, l.exchanges)
 }
@@ -345,10 +364,16 @@ func (l *loop) onExchangeDone(ended *exchange) {
 	l.decide(trigger.ExchangeDone{
 		Code: ended.failure, NoRetry: outcome.NoRetry, Left: trigger.SetOf(left), RetryAfter: outcome.RetryAfter,
 		Interval: outcome.NextCheckin, Splay: outcome.Splay, DeviceID: l.configured().DeviceID,
-		PortalBehind: !l.known.look.At.Equal(ended.seenAt) && l.isPortalBehind(), // what one look saw is told once until the next
+		PortalBehind: l.hasNews(ended) && l.isPortalBehind(), // what one look saw is told once until the next
 	})
+	l.convergeOnContent()
 	l.endPass(ended.pass, endedPass{told: ended.failure == "", code: outcome.Code, detail: outcome.Detail}, ended.asked)
 	l.take(l.configured())
+}
+
+// hasNews reports whether there is something that the exchange could not tell.
+func (l *loop) hasNews(ended *exchange) bool {
+	return !l.known.look.At.Equal(ended.seenAt) || l.reportChanges != ended.reportChanges
 }
 
 // endPass closes the record of a pass, shows it, and answers those who waited
@@ -398,7 +423,7 @@ func (l *loop) onBackup(at time.Time) {
 // freeMemory gives back what a pass has needed, once nothing goes on: the next
 // look may be a quarter of an hour away.
 func (l *loop) freeMemory() {
-	if l.holding && l.looking == nil && l.exchanging == nil {
+	if l.holding && l.looking == nil && l.exchanging == nil && l.planning == nil {
 		l.holding = false
 		debug.FreeOSMemory()
 	}
@@ -433,6 +458,10 @@ func (l *loop) stop() {
 		if l.backingUp {
 			<-l.backups
 		}
+		if l.planning != nil {
+			<-l.plans
+		}
+		l.agent.parts.enforcer.Close()
 		l.agent.parts.looker.Close()
 	}()
 	select {

@@ -48,6 +48,23 @@ type ExchangeDone struct {
 	PortalBehind bool // the portal does not have what the newest look saw
 }
 
+// Converged says what became of the policy since the last look.
+type Converged struct {
+	PortalBehind bool // the portal does not have what is told of it now
+	// Look: settings were written, or could not be: only a look tells how it is now.
+	Look bool
+	UID  uint32    // the account whose machines these are
+	Own  []OwnHand // what the agent has changed itself, which is no news
+}
+
+// OwnHand is a configuration that the agent has changed: the hash that it had,
+// and has.
+type OwnHand struct {
+	Key           protocol.VMKey
+	Before, After string
+}
+
+func (Converged) isEvent()    {}
 func (Tick) isEvent()         {}
 func (SourceEvent) isEvent()  {}
 func (Configured) isEvent()   {}

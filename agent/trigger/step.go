@@ -17,6 +17,8 @@ func Step(now time.Time, random float64, state State, what Event) (State, []Acti
 		state, next = state.onLookDone(now, what)
 	case ExchangeDone:
 		state = state.onExchangeDone(now, random, what)
+	case Converged:
+		state = state.onConverged(now, what)
 	case Tick:
 	}
 	state = state.onTime(now, random, slept)
@@ -259,6 +261,18 @@ func (s State) retryOnNetwork(now time.Time, random float64, cameUp bool) State 
 	s, tell := s.withSplay(now, random, NetworkUp)
 	s.Limits.RetryAt = soonest(s.Limits.RetryAt, tell)
 	s.Limits = s.Limits.withToken(now, s.Timing)
+	return s
+}
+
+// onConverged takes in what became of the policy. What the agent has changed
+// itself is no reason to check in; that the portal does not know how it ended is
+// owed like everything else that a look saw.
+func (s State) onConverged(now time.Time, what Converged) State {
+	s.Reports.PortalBehind = what.PortalBehind
+	s.Beliefs = s.Beliefs.OnOwnHand(what.Own)
+	if what.Look {
+		s.Looks = s.Looks.onOwnHand(now, what.UID)
+	}
 	return s
 }
 

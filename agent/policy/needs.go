@@ -26,3 +26,13 @@ func (d *Document) ReadsFile(vm prlctl.VM) bool {
 	}
 	return false
 }
+
+// ManagesVMs reports whether the policy has a setting of virtual machines.
+func (d *Document) ManagesVMs() bool {
+	for _, scope := range []*Scope{&d.VMSettings.GoldenImage, &d.VMSettings.Other} {
+		if len(scope.Settings)+len(scope.Unknown) > 0 {
+			return true
+		}
+	}
+	return false
+}
