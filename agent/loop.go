@@ -33,7 +33,7 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 	var running sync.WaitGroup
 	running.Go(func() {
 		err := localapi.Serve(ctx, listener, localapi.Options{
-			Agent: a, Events: a.eventLog, Log: a.parts.log,
+			Agent: a, Events: a.eventLog, Policy: a, Log: a.parts.log,
 			Authorize: localapi.AuthorizeLocal(a.parts.owner),
 		})
 		if err != nil {

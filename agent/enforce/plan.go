@@ -61,7 +61,7 @@ func (e *Enforcer) Plan(s Situation) (Planned, error) {
 	if s.Whole && (desired.Document != nil || desired.Released) {
 		e.forgetGone(result.Memory, there)
 	}
-	e.takeVerdicts(result, observed.Machines, there, s.Content)
+	e.takeVerdicts(result, observed.Machines, there, s)
 	report := e.makeReport(planKey(s.Content), s.Enforce)
 	if err := e.remember(result.Memory, report); err != nil {
 		return Planned{}, err
@@ -96,8 +96,8 @@ func planKey(content policy.Content) string {
 // takeVerdicts takes over the verdicts of a plan. What is reported of a machine
 // that is about to be set is what was: whoever changes a setting that is put back
 // at once makes no report.
-func (e *Enforcer) takeVerdicts(result policy.Result, planned []policy.Machine, there map[protocol.VMKey]bool, content policy.Content) {
-	if e.report.Plan != planKey(content) {
+func (e *Enforcer) takeVerdicts(result policy.Result, planned []policy.Machine, there map[protocol.VMKey]bool, s Situation) {
+	if e.report.Plan != planKey(s.Content) || e.report.Enforce != s.Enforce {
 		clear(e.verdicts)
 		clear(e.told)
 	}

@@ -99,7 +99,7 @@ func (p *program) rootCommand() *cobra.Command {
 	flags.StringVar(&p.root, "root", p.environment("PRLAGENT_ROOT"), "folder of a simulated Mac (environment: PRLAGENT_ROOT)")
 	flags.DurationVar(&p.timeout, "timeout", p.defaultTimeout(), "how long to wait for the daemon (environment: PRLAGENT_TIMEOUT)")
 	flags.BoolVar(&p.json, "json", false, "print JSON with stable names")
-	root.AddCommand(p.statusCommand(), p.vmsCommand(), p.checkinCommand(), p.eventsCommand(), p.getCommand(), p.doctorCommand(), p.versionCommand())
+	root.AddCommand(p.statusCommand(), p.vmsCommand(), p.policyCommand(), p.checkinCommand(), p.eventsCommand(), p.getCommand(), p.doctorCommand(), p.versionCommand())
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return p.resolveFlags() }
 	return root
 }
