@@ -40,12 +40,12 @@ type ability struct {
 // loop when it is over.
 type convergence struct {
 	agent     *agent
-	situation enforce.Situation
+	situation *enforce.Situation
 	account   *inventory.Account // who may ask the tools; nil: nobody can
 	manages   bool               // the policy has settings of virtual machines
 	ability   ability
 
-	planned enforce.Planned
+	planned *enforce.Planned
 	err     error
 }
 
@@ -126,10 +126,10 @@ func (l *loop) convergeOnContent() {
 }
 
 // situation is what a plan starts from.
-func (l *loop) situation(content policy.Content, reasons trigger.Set) enforce.Situation {
+func (l *loop) situation(content policy.Content, reasons trigger.Set) *enforce.Situation {
 	look, configuration := l.known.look, l.known.configuration
 	version, _ := prlctl.ParseVersion(look.Product.Version)
-	situation := enforce.Situation{
+	situation := &enforce.Situation{
 		Content: content, Enforce: configuration.Mode == config.ModeEnforce,
 		AllowUnprovenLocks: configuration.AllowUnprovenLocks, VendorGates: configuration.VendorGates,
 		Mark: l.known.mark, Version: version, Whole: !look.Truncated,
@@ -145,8 +145,8 @@ func (l *loop) situation(content policy.Content, reasons trigger.Set) enforce.Si
 
 // machineOf is a machine of a look as a plan has it. Whether somebody works in a
 // machine that runs cannot be seen, so that is always in doubt.
-func machineOf(m *inventory.Machine, reasons trigger.Set) enforce.Machine {
-	return enforce.Machine{
+func machineOf(m *inventory.Machine, reasons trigger.Set) *enforce.Machine {
+	return &enforce.Machine{
 		Facts: policy.Machine{
 			Key: m.Key(), VM: m.VM, Config: m.Config, FirstSeen: m.FirstSeen, StartedAt: m.StartedAt, AtWork: true,
 			RetryNow: isRetried(m.VM.ID, reasons), Unreadable: m.Unreadable, Stale: m.Stale, Disputed: m.Disputed,

@@ -19,11 +19,11 @@ func (a *agent) Policy() localapi.Policy {
 	shown.Report.Verdicts, shown.Report.LeftOut = nil, 0
 	if view.Document != nil {
 		shown.Name = view.Document.Name
-		shown.Wanted = append(wantedOf("vm_settings.golden_image", view.Document.VMSettings.GoldenImage), wantedOf("vm_settings.other", view.Document.VMSettings.Other)...)
+		shown.Wanted = append(wantedOf("vm_settings.golden_image", &view.Document.VMSettings.GoldenImage), wantedOf("vm_settings.other", &view.Document.VMSettings.Other)...)
 	}
 	names := vmNamer{view, a.Inventory().Rows}
-	for _, one := range view.Settings {
-		shown.Settings = append(shown.Settings, settingView(names.of(one.Verdict.VM), one))
+	for i := range view.Settings {
+		shown.Settings = append(shown.Settings, settingView(names.of(view.Settings[i].Verdict.VM), &view.Settings[i]))
 	}
 	for i := range view.Steps {
 		step := &view.Steps[i]
@@ -34,7 +34,7 @@ func (a *agent) Policy() localapi.Policy {
 	return shown
 }
 
-func wantedOf(path string, scope policy.Scope) []localapi.WantedSetting {
+func wantedOf(path string, scope *policy.Scope) []localapi.WantedSetting {
 	wanted := []localapi.WantedSetting{}
 	for i := range policy.Settings {
 		setting := &policy.Settings[i]
@@ -55,16 +55,18 @@ type vmNamer struct {
 }
 
 func (n vmNamer) of(key protocol.VMKey) localapi.PolicyVM {
-	machine := n.view.Machines[key]
-	vm := localapi.PolicyVM{VMKey: key, Name: machine.Name, Owner: machine.Owner.User.Name}
+	vm := localapi.PolicyVM{VMKey: key}
+	if machine := n.view.Machines[key]; machine != nil {
+		vm.Name, vm.Owner = machine.Name, machine.Owner.User.Name
+	}
 	if at := slices.IndexFunc(n.rows, func(row protocol.Row) bool { return row.VMKey == key }); at >= 0 {
 		vm.SeenBy = n.rows[at].SeenBy
 	}
 	return vm
 }
 
-func settingView(vm localapi.PolicyVM, one enforce.SettingView) localapi.PolicySetting {
-	verdict := one.Verdict
+func settingView(vm localapi.PolicyVM, one *enforce.SettingView) localapi.PolicySetting {
+	verdict := &one.Verdict
 	shown := localapi.PolicySetting{
 		PolicyVM: vm, Path: verdict.Path, Setting: verdict.Setting, Value: string(verdict.Value),
 		Verdict: verdict.Verdict, Code: verdict.Code, Strength: verdict.Standard, StrengthAdmin: verdict.Admin,

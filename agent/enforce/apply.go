@@ -47,7 +47,7 @@ type Written struct {
 // not wait. Options.Posted tells when there is an outcome to Take. For an account
 // whose last outcome was not taken nothing is begun: what it needs is planned
 // again.
-func (e *Enforcer) Apply(ctx context.Context, planned Planned) {
+func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 	var owners []uint32
 	steps := make(map[uint32][]policy.Step)
 	for _, step := range planned.Steps {
@@ -75,7 +75,7 @@ func (e *Enforcer) Take(uid uint32) (Applied, bool) { return e.tasks.Take(uid) }
 // application is the steps of one account being carried out.
 type application struct {
 	enforcer *Enforcer
-	planned  Planned
+	planned  *Planned
 	outcome  Applied
 	hashes   map[protocol.VMKey]string // of configurations, as they were seen last
 	hung     bool                      // not even a look at a machine ended in its time

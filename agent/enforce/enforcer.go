@@ -69,7 +69,7 @@ type Situation struct {
 	Version      prlctl.Version
 	Capabilities prlctl.Capabilities
 	Closed       protocol.Code // why nothing may be run at all; empty if something may
-	Machines     []Machine
+	Machines     []*Machine
 	Whole        bool // no machine that there is is missing
 }
 
@@ -84,9 +84,9 @@ type Enforcer struct {
 	memory   policy.Memory
 	parsed   parsedDocument
 	verdicts map[protocol.VMKey][]policy.Verdict // of the newest plan that looked at the machine; without a machine: on the document
-	told     map[protocol.VMKey][]policy.Verdict // the same, but for machines that are being set: what is reported of them is what was
-	planned  Planned
-	report   reportRecord
+	reported map[protocol.VMKey][]policy.Verdict // the same, but for machines that are being set: what is reported of them is what was
+	planned  *Planned                            // the newest; nil: there was none
+	report   told
 	ends     Mark            // how often somebody's settings were carried out
 	endedAt  map[uint32]Mark // by uid: the last of these
 	broken   error           // why the memory could not be read; nothing is carried out
@@ -111,8 +111,8 @@ func New(options Options) *Enforcer {
 func (e *Enforcer) Recall() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.verdicts, e.told = make(map[protocol.VMKey][]policy.Verdict), make(map[protocol.VMKey][]policy.Verdict)
-	e.endedAt, e.planned = make(map[uint32]Mark), Planned{}
+	e.verdicts, e.reported = make(map[protocol.VMKey][]policy.Verdict), make(map[protocol.VMKey][]policy.Verdict)
+	e.endedAt, e.planned = make(map[uint32]Mark), nil
 	e.memory, e.report, e.broken = loadMemory(e.options.Store)
 	if e.broken != nil {
 		e.options.Log.Error().Err(e.broken).Msg("recall what was done for the policy")

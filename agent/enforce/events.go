@@ -22,8 +22,9 @@ const (
 // eventsOf are what a plan found that a person may want to know: what somebody
 // changed, what is contended from now on, and who is to be reminded. The caller
 // holds the lock, and has not remembered the plan yet.
-func (e *Enforcer) eventsOf(result policy.Result, planned Planned) (events []protocol.Event) {
-	for _, verdict := range result.Verdicts {
+func (e *Enforcer) eventsOf(result *policy.Result, planned *Planned) (events []protocol.Event) {
+	for i := range result.Verdicts {
+		verdict := &result.Verdicts[i]
 		after, changed := result.Memory[verdict.VM]
 		if !changed {
 			continue
@@ -59,7 +60,7 @@ func gapsText(gaps []policy.Gap) string {
 // eventOf is what a person may want to know of a step: that it is done, or that
 // it failed for the first time in a row. A lock that could not be lifted is told
 // with the command for a person (H67).
-func (e *Enforcer) eventOf(step *policy.Step, outcome policy.Outcome, planned Planned) []protocol.Event {
+func (e *Enforcer) eventOf(step *policy.Step, outcome policy.Outcome, planned *Planned) []protocol.Event {
 	e.mu.Lock()
 	memory := e.memory[step.VM].Settings[step.Setting]
 	e.mu.Unlock()
@@ -89,11 +90,11 @@ func (e *Enforcer) eventOf(step *policy.Step, outcome policy.Outcome, planned Pl
 }
 
 // event is an event about a machine; data comes in pairs of key and value.
-func (p Planned) event(key protocol.VMKey, kind string, code protocol.Code, data ...string) protocol.Event {
-	machine := p.Machines[key]
-	made := protocol.Event{At: p.At, Type: kind, Code: code, Data: map[string]string{
-		"uid": fmt.Sprint(key.UID), "user_name": machine.Owner.User.Name, "vm_id": key.ID, "vm_name": machine.Name,
-	}}
+func (p *Planned) event(key protocol.VMKey, kind string, code protocol.Code, data ...string) protocol.Event {
+	made := protocol.Event{At: p.At, Type: kind, Code: code, Data: map[string]string{"uid": fmt.Sprint(key.UID), "vm_id": key.ID}}
+	if machine := p.Machines[key]; machine != nil {
+		data = append(data, "user_name", machine.Owner.User.Name, "vm_name", machine.Name)
+	}
 	for i := 0; i+1 < len(data); i += 2 {
 		made.Data[data[i]] = data[i+1]
 	}

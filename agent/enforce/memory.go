@@ -2,72 +2,58 @@ package enforce
 
 import (
 	"fmt"
-	"maps"
-	"slices"
+	"sort"
 
 	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
 	"prlagent/store"
 )
 
-// memoryRecord is what is remembered of one machine.
-type memoryRecord struct {
-	Key    protocol.VMKey  `json:"key"`
-	Memory policy.VMMemory `json:"memory"`
+// record is what the store keeps: what is remembered of one machine, or the
+// report.
+type record struct {
+	Key    protocol.VMKey  `json:"key,omitzero"`
+	Memory policy.VMMemory `json:"memory,omitzero"`
+	Report *told           `json:"report,omitempty"`
 }
 
-// reportRecord is what was reported last, so that after a restart the portal is
-// not told something else until the first plan.
-type reportRecord struct {
-	Plan     string             `json:"plan"` // what it is about, see planKey
-	Enforce  bool               `json:"enforce"`
-	State    string             `json:"state"`
-	Counts   map[string]int     `json:"counts,omitempty"`
-	Verdicts []protocol.Verdict `json:"verdicts,omitempty"`
-	LeftOut  int                `json:"left_out,omitempty"`
+// told is what was reported last. It is kept so that after a restart the portal
+// is not told something else until the first plan.
+type told struct {
+	Plan    string                `json:"plan"` // what it is about, see planKey
+	Enforce bool                  `json:"enforce"`
+	Report  protocol.PolicyReport `json:"report"` // state, counts and verdicts
 }
 
-// isSame reports whether two reports say the same.
-func (r reportRecord) isSame(other reportRecord) bool {
-	return r.Plan == other.Plan && r.Enforce == other.Enforce && r.State == other.State && maps.Equal(r.Counts, other.Counts) &&
-		slices.EqualFunc(r.Verdicts, other.Verdicts, func(a, b protocol.Verdict) bool {
-			sameVM := a.VM == nil && b.VM == nil || a.VM != nil && b.VM != nil && *a.VM == *b.VM
-			return sameVM && a.Path == b.Path && a.Verdict == b.Verdict && a.Strength == b.Strength && a.Code == b.Code && a.Since.Equal(b.Since)
-		})
-}
-
-var (
-	memories = store.NewCollection[memoryRecord]("policy_memory")
-	reports  = store.NewCollection[reportRecord]("policy_report")
-)
+var records = store.NewCollection[record]("policy_memory")
 
 // reportKey is the key of the only report.
 const reportKey = "report"
 
 // Collections names what this package keeps in the store.
-func Collections() []string { return []string{memories.Name(), reports.Name()} }
+func Collections() []string { return []string{records.Name()} }
 
-func loadMemory(state *store.Store) (policy.Memory, reportRecord, error) {
-	memory := make(policy.Memory)
-	var report reportRecord
-	err := state.View(func(tx *store.Tx) (err error) {
-		if report, _, err = reports.Get(tx, reportKey); err != nil {
-			return err
-		}
-		return memories.Each(tx, func(_ string, kept memoryRecord) error {
-			memory[kept.Key] = kept.Memory
+func loadMemory(state *store.Store) (memory policy.Memory, report told, err error) {
+	memory = make(policy.Memory)
+	err = state.View(func(tx *store.Tx) error {
+		return records.Each(tx, func(_ string, kept record) error {
+			if kept.Report != nil {
+				report = *kept.Report
+			} else {
+				memory[kept.Key] = kept.Memory
+			}
 			return nil
 		})
 	})
 	if err != nil {
-		return nil, reportRecord{}, fmt.Errorf("recall the policy: %w", err)
+		err = fmt.Errorf("recall the policy: %w", err)
 	}
-	return memory, report, nil
+	return memory, report, err
 }
 
 // remember keeps what changed of some machines, in the store first: what is not
 // there must not be acted on. The caller holds the lock.
-func (e *Enforcer) remember(changed policy.Memory, report *reportRecord) error {
+func (e *Enforcer) remember(changed policy.Memory, report *told) error {
 	if len(changed) == 0 && report == nil {
 		return nil
 	}
@@ -80,7 +66,7 @@ func (e *Enforcer) remember(changed policy.Memory, report *reportRecord) error {
 		if report == nil {
 			return nil
 		}
-		return reports.Put(tx, reportKey, *report)
+		return records.Put(tx, reportKey, record{Report: report})
 	})
 	if err != nil {
 		return fmt.Errorf("keep what is done for the policy: %w", err)
@@ -100,9 +86,9 @@ func (e *Enforcer) remember(changed policy.Memory, report *reportRecord) error {
 
 func putMemory(tx *store.Tx, key protocol.VMKey, memory policy.VMMemory) error {
 	if memory.IsEmpty() {
-		return memories.Delete(tx, key.String())
+		return records.Delete(tx, key.String())
 	}
-	return memories.Put(tx, key.String(), memoryRecord{Key: key, Memory: memory})
+	return records.Put(tx, key.String(), record{Key: key, Memory: memory})
 }
 
 func sortedKeys[T any](from map[protocol.VMKey]T) []protocol.VMKey {
@@ -110,9 +96,17 @@ func sortedKeys[T any](from map[protocol.VMKey]T) []protocol.VMKey {
 	for key := range from {
 		keys = append(keys, key)
 	}
-	slices.SortFunc(keys, protocol.VMKey.Compare)
+	sort.Sort(byKey(keys)) // smaller, in a program, than one more instance of the generic one
 	return keys
 }
+
+// byKey sorts keys of machines.
+type byKey []protocol.VMKey
+
+// Len, Less and Swap are sort.Interface.
+func (k byKey) Len() int           { return len(k) }
+func (k byKey) Less(i, j int) bool { return k[i].Compare(k[j]) < 0 }
+func (k byKey) Swap(i, j int)      { k[i], k[j] = k[j], k[i] }
 
 // maxGone is how many machines that are gone are remembered: one may come back,
 // with a lock on it that is ours to lift.
@@ -120,10 +114,10 @@ const maxGone = 100
 
 // forgetGone adds to the changes that machines which are not there any more are
 // forgotten, but for those with a lock of ours.
-func (e *Enforcer) forgetGone(changed policy.Memory, there map[protocol.VMKey]bool) {
+func (e *Enforcer) forgetGone(changed policy.Memory, planned *Planned) {
 	kept := 0
 	for _, key := range sortedKeys(e.memory) {
-		if there[key] {
+		if planned.Machines[key] != nil {
 			continue
 		}
 		if kept < maxGone && e.memory[key].HoldsLock() {

@@ -15,7 +15,7 @@ type View struct {
 	Enforce  bool
 	Settings []SettingView
 	Steps    []policy.Step // that were, or in monitor mode would be, carried out
-	Machines map[protocol.VMKey]Machine
+	Machines map[protocol.VMKey]*Machine
 }
 
 // SettingView is one setting of one machine.
@@ -28,7 +28,11 @@ type SettingView struct {
 func (e *Enforcer) View() View {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	view := View{At: e.planned.At, Document: e.parsed.document, Enforce: e.planned.Enforce, Machines: e.planned.Machines}
+	view := View{Document: e.parsed.document}
+	if e.planned == nil {
+		return view
+	}
+	view.At, view.Enforce, view.Machines = e.planned.At, e.planned.Enforce, e.planned.Machines
 	if view.Steps = e.planned.Steps; !view.Enforce {
 		view.Steps = e.planned.WouldDo
 	}

@@ -284,13 +284,12 @@ func (k knownMachines) keepOnly(users []platform.User) {
 // users are the accounts that had virtual machines, for a look at which the
 // directory does not answer.
 func (k knownMachines) users() []platform.User {
-	var users []platform.User
-	for _, machines := range k {
-		for _, machine := range machines {
+	users := make([]platform.User, 0, len(k))
+	for _, uid := range slices.Sorted(maps.Keys(k)) {
+		for _, machine := range k[uid] {
 			users = append(users, machine.User)
 			break
 		}
 	}
-	slices.SortFunc(users, func(a, b platform.User) int { return cmp.Compare(a.UID, b.UID) })
 	return users
 }
