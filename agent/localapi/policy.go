@@ -93,7 +93,8 @@ func policyFor(actor Actor, whole Policy) Policy {
 		return whole
 	}
 	visible := whole
-	visible.Restricted, visible.Wanted, visible.Settings, visible.Steps = true, []WantedSetting{}, []PolicySetting{}, []PolicyStep{}
+	visible.Restricted, visible.Name = true, ""
+	visible.Wanted, visible.Settings, visible.Steps = []WantedSetting{}, []PolicySetting{}, []PolicyStep{}
 	visible.Report = protocol.PolicyReport{State: whole.Report.State, Code: whole.Report.Code, Counts: whole.Report.Counts}
 	isVisible := func(vm PolicyVM) bool {
 		return vm.VMKey != (protocol.VMKey{}) && isMine(actor, protocol.VM{VMKey: vm.VMKey, SeenBy: vm.SeenBy})

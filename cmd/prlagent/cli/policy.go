@@ -208,7 +208,11 @@ func explainPage(v outputView, policy localapi.Policy) string {
 
 func (p *pageWriter) addSetting(policy localapi.Policy, setting localapi.PolicySetting) {
 	p.addHeading(setting.Setting + " of " + vmWords(setting.PolicyVM))
-	p.addItem("Wanted", fmt.Sprintf("%s, by %s of %s, revision %d", setting.Value, setting.Path, policy.Report.PolicyID, policy.Report.Revision))
+	by := "by " + setting.Path
+	if policy.Report.PolicyID != "" {
+		by += fmt.Sprintf(" of %s, revision %d", policy.Report.PolicyID, policy.Report.Revision)
+	}
+	p.addItem("Wanted", joinParts(", ", setting.Value, by))
 	p.addItem("Is", joinParts(", ", setting.Verdict, withPrefix("since ", p.view.momentWords(setting.Since))))
 	if setting.Code != "" {
 		p.addItem("Why", codeWords(setting.Code))
