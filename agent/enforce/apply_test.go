@@ -521,3 +521,42 @@ func TestTheReportOutlivesARestart(t *testing.T) {
 		next.wantVerdict("clipboard", "in_place")
 	})
 }
+
+// What needs the machine shut down waits, and its user is told at most weekly,
+// with the deadline.
+func TestVMS_TheUserIsRemindedOnceAWeek(t *testing.T) {
+	inBubble(t, `"asset_tag":"F-1"},"max_wait_h":720,"golden_image":{`, func(l *lab) {
+		for _, vm := range l.vms {
+			vm.state = prlctl.StateRunning
+		}
+		var told []protocol.Event
+		for range 14 * 24 { // looks, two weeks and some hours
+			planned, _ := l.apply()
+			told = append(told, planned.Events...)
+			time.Sleep(time.Hour)
+		}
+		if len(told) != 4 || told[0].Type != eventReminder || told[0].Data["deadline"] == "" || told[2].At.Sub(told[0].At) < 7*24*time.Hour {
+			l.t.Errorf("told %+v", told)
+		}
+		l.wantSets()
+		l.wantVerdict("asset_tag", "deferred vm_running")
+		for _, vm := range l.vms {
+			vm.state = prlctl.StateStopped // once
+		}
+		l.converge()
+		l.wantVerdict("asset_tag", "in_place")
+	})
+}
+
+// A new machine is set before its first start where it is shut down.
+func TestVMS_ANewMachineIsSetBeforeItsFirstStart(t *testing.T) {
+	inBubble(t, `"asset_tag":"F-1","no_share_mac_folders":true`, func(l *lab) {
+		l.converge()
+		fresh := l.add(alice)
+		l.forget()
+		l.converge()
+		if fresh.config.AssetID != "F-1" || len(l.sets()) == 0 {
+			l.t.Errorf("asset tag %q, sets %v", fresh.config.AssetID, l.sets())
+		}
+	})
+}

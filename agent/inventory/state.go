@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"sort"
@@ -128,11 +127,17 @@ func (l *look) machines() []Machine {
 	return machines
 }
 
-// byKey sorts machines. It is smaller, in a program, than one more instance of
+// byKey and bySeer sort. They are smaller, in a program, than more instances of
 // the generic sort.
-type byKey []Machine
+type (
+	byKey  []Machine
+	bySeer []protocol.Account
+)
 
-// Len, Less and Swap are sort.Interface.
+func (s bySeer) Len() int           { return len(s) }
+func (s bySeer) Less(i, j int) bool { return s[i].UID < s[j].UID }
+func (s bySeer) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
+
 func (m byKey) Len() int           { return len(m) }
 func (m byKey) Less(i, j int) bool { return m[i].Key().Compare(m[j].Key()) < 0 }
 func (m byKey) Swap(i, j int)      { m[i], m[j] = m[j], m[i] }
@@ -160,7 +165,7 @@ func (l *look) join(group []*Machine) Machine {
 			joined.SeenBy = append(joined.SeenBy, protocol.Account{UID: m.User.UID, Name: m.User.Name})
 		}
 	}
-	slices.SortFunc(joined.SeenBy, func(a, b protocol.Account) int { return cmp.Compare(a.UID, b.UID) })
+	sort.Sort(bySeer(joined.SeenBy))
 	return joined
 }
 

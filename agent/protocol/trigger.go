@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -31,9 +32,17 @@ func CoalesceTriggers(lists ...[]Trigger) []Trigger {
 			joined[at].LastAt = slices.MaxFunc([]time.Time{joined[at].LastAt, one.LastAt}, time.Time.Compare)
 		}
 	}
-	slices.SortStableFunc(joined, func(a, b Trigger) int { return a.FirstAt.Compare(b.FirstAt) })
+	sort.Stable(byFirst(joined))
 	return joined
 }
+
+// byFirst sorts by when each came first. It is smaller, in a program, than one
+// more instance of the generic sort.
+type byFirst []Trigger
+
+func (t byFirst) Len() int           { return len(t) }
+func (t byFirst) Less(i, j int) bool { return t[i].FirstAt.Before(t[j].FirstAt) }
+func (t byFirst) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
 
 // LimitTriggers gives at most that many triggers: those of the reason with the
 // most virtual machines become one without any, until they fit. No count is
