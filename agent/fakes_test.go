@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -73,6 +74,7 @@ type fakePortal struct {
 	loses    bool // a failure comes before the report is stored
 	content  bool // outcome's code is about the content; the report is acknowledged
 	policy   protocol.PolicyReport
+	document string                 // of the policy; empty = fakePolicy
 	arriving *protocol.PolicyReport // fetched by the next exchange
 	got      []exchanged
 	hold     chan struct{} // if not nil, an exchange waits for it
@@ -157,7 +159,7 @@ func (f *fakePortal) Content() policy.Content {
 	defer f.mu.Unlock()
 	report := f.policy
 	return policy.Content{
-		Verified: report.State == protocol.PolicyFetched, HeadVersion: report.HeadVersion, Document: []byte(fakePolicy), Code: report.Code,
+		Verified: report.State == protocol.PolicyFetched, HeadVersion: report.HeadVersion, Document: []byte(cmp.Or(f.document, fakePolicy)), Code: report.Code,
 		Pointer: protocol.PolicyPointer{PolicyID: report.PolicyID, Revision: report.Revision, SHA256: report.SHA256},
 	}
 }
