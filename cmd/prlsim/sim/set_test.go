@@ -100,7 +100,8 @@ var setCalls = map[string][]string{
 	"--cpus": {"8", "auto"}, "--memsize": {"3072", "auto"}, "--autostart-delay": {"30"}, "--time-sync-interval": {"300"},
 	"--device-bootorder": {"hdd0 net0 "}, "--asset-id": {"A-17", ""}, "--name": {"Renamed"}, "--description": {"a <b>"},
 	"--require-pwd": {"change-vm-state:on", "manage-snapshots:on", "change-vm-state:off"},
-	"--device-set": {"net0 --type host-only --disconnect", "net0 --type bridged --iface en1 --connect", "net0 --type bridged --iface default",
+	"--device-set": {"net0 --type host-only --disconnect", "net0 --type bridged --iface en1 --connect", "net0 --iface default",
+		"net0 --iface en1", "net0 --type bridged",
 		"net0 --type shared --disable", "net0 --enable --adapter-type e1000 --mac 001c42000001 --dhcp no"},
 	"--device-add": {"net --type bridged"}, "--device-disconnect": {"net1"}, "--device-connect": {"net1"}, "--device-del": {"net1"},
 }
@@ -244,7 +245,11 @@ func TestVMS_39_SetLies(t *testing.T) {
 			if c.want.stdout == "" {
 				c.want.stdout = "Set "
 			}
+			events := len(readRecords[eventRecord](t, mac, "events"))
 			checkOutcome(t, callAs(mac, "alice").run(t, "prlctl", append([]string{"set", id}, c.args...)...), c.want)
+			if told := len(readRecords[eventRecord](t, mac, "events")) - events; told != map[bool]int{true: 1}[c.done] {
+				t.Errorf("%d events", told)
+			}
 			view := viewOf(t, mac, id)
 			if done := view[idle] == "on"; done != c.done {
 				t.Errorf("done: %t", done)
@@ -271,6 +276,7 @@ func TestPersonChangesSettings(t *testing.T) {
 	}{
 		{"lock-on-suspend=on", "pvs: Settings/Tools/LockGuestOnSuspend: 0 -> 1"},
 		{"tools-autoupdate=no", "pvs: Settings/Tools/AutoUpdate/Enabled: 1 -> 0"},
+		{"shf-guest-automount=off", ""}, // shown only where the guest's folders are shared
 		{"isolate-vm=on", "pvs: Settings/Tools/IsolatedVm: 0 -> 1"},
 		{"shf-host-defined=off", "list: Host defined sharing: User home directory -> Off"},
 		{"Host defined sharing=All disks", "list: Host defined sharing: Off -> All disks"},

@@ -190,5 +190,5 @@ func twoPasswordWriters(t *testing.T, mac Mac) outcome {
 	}
 	words := mustLoad(t, mac).RequirePwd
 	slices.Sort(words)
-	return outcome{stdout: strings.Join(words, " ")}
+	return outcome{stdout: "[" + strings.Join(words, " ") + "]"}
 }

@@ -112,7 +112,7 @@ func settingAssumptionTests() map[string]assumptionTest {
 		"set_lines": {setting("--pause-idle", "on", "--smart-mount=on"), map[string]outcome{
 			"each": {0, "Set pause idle: on.\nSet smart mount: on.\nThe VM has been successfully configured.\n", ""},
 			"last": {0, "The VM has been successfully configured.\n", ""}}},
-		"require_pwd_race": {twoPasswordWriters, map[string]outcome{"loses": {0, "clone-vm", ""}, "atomic": {0, "clone-vm create-vm", ""}}},
+		"require_pwd_race": {twoPasswordWriters, map[string]outcome{"loses": {0, "[clone-vm]", ""}, "atomic": {0, "[clone-vm create-vm]", ""}}},
 		"host_lock": {func(t *testing.T, mac Mac) outcome {
 			return callAs(mac, rootUser).run(t, "prlsrvctl", "set", "--lock-edit-settings", "on", "--host-admin", "localadmin")
 		}, map[string]outcome{"prompt": {255, "Password: ", "administrator's credentials."}, "accepted": done}},
@@ -147,17 +147,55 @@ func writtenWhen(t *testing.T, mac Mac) outcome {
 	id := idOf(t, mac, "alice", "Windows 11")
 	got := callAs(mac, "alice").run(t, "prlctl", "set", id, "--show-dev-tools=on")
 	checkOutcome(t, got, outcome{0, "successfully configured", ""})
+	moveConfigDue(t, mac, time.Hour)
 	callAs(mac, "alice").run(t, "prlctl", "list", id, "-i", "--json") // reading does not write it
 	const inFile = "pvs: Settings/Tools/DevelopOptions/ShowInMenu"
 	first := viewOf(t, mac, id)
+	moveConfigDue(t, mac, 0)
+	callAs(mac, "alice").run(t, "prlctl", "list", id, "-i", "--json")
+	return outcome{stdout: fmt.Sprintf("list %s, file %s, then %s", first["list: Advanced/Show developer tools"], first[inFile], viewOf(t, mac, id)[inFile])}
+}
+
+// moveConfigDue has every config.pvs that is to be written written this much later
+// from now.
+func moveConfigDue(t *testing.T, mac Mac, wait time.Duration) {
+	t.Helper()
 	mustUpdate(t, mac, func(state *State) error {
 		for _, vm := range state.VMs {
 			if !vm.ConfigDueAt.IsZero() {
-				vm.ConfigDueAt = time.Now()
+				vm.ConfigDueAt = time.Now().Add(wait)
 			}
 		}
 		return nil
 	})
-	callAs(mac, "alice").run(t, "prlctl", "list", id, "-i", "--json")
-	return outcome{stdout: fmt.Sprintf("list %s, file %s, then %s", first["list: Advanced/Show developer tools"], first[inFile], viewOf(t, mac, id)[inFile])}
+}
+
+// The service writes a configuration when its time has come, and not before; a
+// change of the VM's state in between does not.
+func TestServiceWritesConfigLater(t *testing.T) {
+	t.Parallel()
+	mac := macAssuming(t, "config_written=later")
+	service := dispatcherProcess{mac}
+	inFile := func() string {
+		return viewOf(t, mac, idOf(t, mac, "alice", "macOS"))["pvs: Settings/Tools/LockGuestOnSuspend"]
+	}
+	if wakeAt := service.changed(mustLoad(t, mac)); !wakeAt.IsZero() {
+		t.Errorf("nothing has changed, and the service wakes at %v", wakeAt)
+	}
+	changeVM(t, mac, "macOS", "lock-on-suspend=on")
+	if due := service.changed(mustLoad(t, mac)); due.IsZero() || time.Until(due) > configDelay {
+		t.Errorf("the service wakes at %v", due)
+	}
+	moveConfigDue(t, mac, time.Hour)
+	setState(t, mac, "suspended")
+	if err := service.wake(); err != nil || inFile() != "0" {
+		t.Errorf("too early: %v, %s in the file", err, inFile())
+	}
+	moveConfigDue(t, mac, 0)
+	if err := service.wake(); err != nil || inFile() != "1" {
+		t.Errorf("in time: %v, %s in the file", err, inFile())
+	}
+	if wakeAt := service.changed(mustLoad(t, mac)); !wakeAt.IsZero() {
+		t.Errorf("all is written, and the service wakes at %v", wakeAt)
+	}
 }

@@ -24,7 +24,7 @@ var settingAssumptions = []assumption{
 		"the words of switches that are yes or no"},
 	{"defined_sharing_words", []string{"text", "flag"}, "facts/prlctl.md 2.2 (C, but that of all disks U)",
 		"whether Host defined sharing is Off, User home directory or All disks, or the words of the flag"},
-	{"config_written", []string{"at_once", "later"}, "U",
+	{"config_written", []string{"at_once", "later"}, "facts/prlctl.md 9 (U: seen of suspending only)",
 		"whether config.pvs has a changed setting when the tool ends, or some seconds after"},
 
 	// What set allows and asks.
