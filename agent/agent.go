@@ -40,14 +40,14 @@ import (
 
 // Where the agent's own files are on a Mac (DESIGN 4).
 const (
-	SupportFolder = "/Library/Application Support/prlagent"
-	StateFolder   = SupportFolder + "/state"
-	IdentityFile  = StateFolder + "/node.json"
+	SupportFolder = localapi.SupportFolder
+	StateFolder   = localapi.StateFolder
+	IdentityFile  = localapi.IdentityFile
 	ChildrenFile  = StateFolder + "/children"
-	LocalConfig   = SupportFolder + "/config.plist"
-	ManagedConfig = "/Library/Managed Preferences/org.prlagent.agent.plist"
-	LogFolder     = SupportFolder + "/logs" // with launchd's file for standard error (H53)
-	LogFile       = LogFolder + "/prlagentd.log"
+	LocalConfig   = localapi.LocalConfig
+	ManagedConfig = localapi.ManagedConfig
+	LogFolder     = localapi.LogFolder
+	LogFile       = localapi.LogFile
 )
 
 // Options are what the daemon's command line decides.
@@ -60,7 +60,7 @@ type Options struct {
 
 // ownCollections are what the loop itself and its looker keep in the store.
 func ownCollections() []string {
-	own := []string{inventory.Remembered, inventory.Described, inventory.Probed, eventRing.Name(), securityRing.Name(), schedules.Name()}
+	own := []string{inventory.Remembered, inventory.Described, inventory.Probed, eventRing.Name(), securityRing.Name(), schedules.Name(), troubleRecords.Name()}
 	return append(own, enforce.Collections()...)
 }
 
@@ -112,6 +112,7 @@ func Run(ctx context.Context, options Options) error {
 type looker interface {
 	Collect(ctx context.Context, patience time.Duration) (inventory.Look, error)
 	Recall() (inventory.Look, error)
+	Visiting() []inventory.Visiting
 	Close()
 }
 
@@ -122,7 +123,7 @@ type agent struct {
 	store     *store.Store
 	opened    store.Report
 	eventLog  *eventLog
-	quota     eventQuota // of the look that runs
+	quota     eventQuota
 	outbox    *outbox.Outbox
 	schedule  *scheduleKeeper
 	view      *view
@@ -145,6 +146,7 @@ type parts struct {
 	enforcer   *enforce.Enforcer
 	applied    <-chan struct{} // settings of some account have been carried out
 	probe      func(context.Context, inventory.Account, prlctl.Version) (prlctl.Capabilities, error)
+	streams    func() []watch.StreamState // of events; nil = there are none
 	toolRuns   func() map[string]uint64
 	setLevel   func(string) // of the log; the words of the configuration
 
@@ -182,11 +184,12 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 			return checkin.New(checkin.Options{
 				ServerURL: c.ServerURL, ContentURL: c.ContentURL, Secret: c.EnrollmentSecret.Reveal(), SiteID: c.SiteID, Group: c.Group,
 				PolicyKeys: c.PolicyKeys, Certificates: c.ServerCertificates, Proxy: c.Proxy,
-				Timing: c.Timing,
-				Store:  state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
+				Timing: c.Timing, Privacy: c.Privacy,
+				Store: state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
 			})
 		},
 		enforcer: enforcer, applied: applied, probe: proberOf(mac, streams, lanes, state),
+		streams:  streams.States,
 		toolRuns: tools.Runs,
 		setLevel: setLogLevel,
 

@@ -22,8 +22,11 @@ func changes(before, now inventory.Look) []protocol.Event {
 	}
 	for _, change := range protocol.CompareVMs(before.VMs, now.VMs, now.Truncated) {
 		events = append(events, bundleEvents(now, change)...)
-		events = append(events, eventsOf(now, change)...)
+		if !isOutage(before, now, change) {
+			events = append(events, eventsOf(now, change)...)
+		}
 	}
+	events = append(events, productEvents(before, now)...)
 	if had, has := before.Product.Edition, now.Product.Edition; had != "" && has != "" && had != has {
 		events = append(events, newEvent(now.At, "product_edition", "", "from", had, "to", has))
 	}
@@ -32,6 +35,49 @@ func changes(before, now inventory.Look) []protocol.Event {
 			"from", cmp.Or(before.Product.State, "unknown"), "to", cmp.Or(now.Product.State, "unknown")))
 	}
 	return events
+}
+
+// productEvents tell that Parallels Desktop came, went, or is another version. Of
+// one whose version cannot be read nothing is told.
+func productEvents(before, now inventory.Look) []protocol.Event {
+	had, has := before.Product, now.Product
+	switch {
+	case !had.Installed && has.Installed:
+		return []protocol.Event{newEvent(now.At, "product_installed", "", "version", has.Version, "build", has.Build)}
+	case had.Installed && !has.Installed:
+		return []protocol.Event{newEvent(now.At, "product_removed", "", "version", had.Version, "build", had.Build)}
+	case had.Version == "" || has.Version == "" || had.Version == has.Version && had.Build == has.Build:
+		return nil
+	}
+	return []protocol.Event{newEvent(now.At, "product_updated", "", "from", versionWords(had), "to", versionWords(has))}
+}
+
+func versionWords(product protocol.Product) string {
+	if product.Build == "" {
+		return product.Version
+	}
+	return product.Version + " (" + product.Build + ")"
+}
+
+// isOutage reports whether a machine is only known from before, or again fresh,
+// because its user's list cannot be read, or can be again: that is one event for
+// the user (see troubles), and none for each machine.
+func isOutage(before, now inventory.Look, change protocol.Change) bool {
+	if change.Came() || change.Went() {
+		return false
+	}
+	had, has := *change.Before, *change.Now
+	switch {
+	case has.Stale != "":
+		return !isListed(now, has.UID)
+	case had.Stale != "":
+		return !isListed(before, had.UID) && had.RawState == has.RawState && had.Name == has.Name
+	}
+	return false
+}
+
+func isListed(look inventory.Look, uid uint32) bool {
+	return !slices.ContainsFunc(look.Users, func(user protocol.UserLook) bool { return user.UID == uid && !user.IsListed() })
 }
 
 // renamedAccounts are the accounts that are called something else than before.

@@ -53,11 +53,71 @@ func TestChangesBetweenTwoLooks(t *testing.T) {
 			[]protocol.VM{vm}, []protocol.VM{with(func(v *protocol.VM) { v.Stale, v.State = protocol.CodeServiceDown, protocol.StateUnknown })},
 			[]protocol.Event{about("vm_stale", protocol.CodeServiceDown)},
 		},
+		"seen again": {
+			[]protocol.VM{with(func(v *protocol.VM) {
+				v.Stale, v.State, v.SeenAt = protocol.CodeUnreadableVM, protocol.StateUnknown, at
+			})}, []protocol.VM{vm},
+			[]protocol.Event{about("vm_state", "", "from", "Unknown", "to", "Stopped")},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := changes(inventory.Look{At: at, VMs: test.before}, inventory.Look{At: at, VMs: test.now})
 			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// An outage of a user's tools is no event of each machine; what happened in its
+// time is.
+func TestAnOutageOfAUserIsNoEventOfEachMachine(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	fresh := protocol.VM{VMKey: protocol.VMKey{ID: "id-1", UID: 501}, Name: "Windows 11", State: protocol.StateStopped, RawState: "stopped"}
+	stale, started := fresh, fresh
+	stale.Stale, stale.State, stale.SeenAt = protocol.CodeServiceDown, protocol.StateUnknown, at
+	started.State, started.RawState = protocol.StateRunning, "running"
+	look := func(vm protocol.VM) inventory.Look {
+		return inventory.Look{At: at, VMs: []protocol.VM{vm}, Users: []protocol.UserLook{{Name: "alice", UID: 501, Code: vm.Stale}}}
+	}
+	for name, test := range map[string]struct {
+		before, now protocol.VM
+		want        int
+	}{
+		"its begin":               {fresh, stale, 0},
+		"its end":                 {stale, fresh, 0},
+		"a start in the meantime": {stale, started, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := changes(look(test.before), look(test.now)); len(got) != test.want {
+				t.Errorf("%+v, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+func TestAnotherVersionOfTheProductIsAnEvent(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	none, old := protocol.Product{}, protocol.Product{Installed: true, Version: "26.4.0", Build: "57513"}
+	newer, unread := protocol.Product{Installed: true, Version: "26.5.0", Build: "58001"}, protocol.Product{Installed: true}
+	for name, test := range map[string]struct {
+		before, now protocol.Product
+		want        []protocol.Event
+	}{
+		"the same":            {old, old, nil},
+		"an update":           {old, newer, []protocol.Event{newEvent(at, "product_updated", "", "from", "26.4.0 (57513)", "to", "26.5.0 (58001)")}},
+		"installed":           {none, old, []protocol.Event{newEvent(at, "product_installed", "", "version", "26.4.0", "build", "57513")}},
+		"removed":             {old, none, []protocol.Event{newEvent(at, "product_removed", "", "version", "26.4.0", "build", "57513")}},
+		"not readable now":    {old, unread, nil},
+		"not readable before": {unread, old, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(test.want, productEvents(inventory.Look{Product: test.before}, inventory.Look{At: at, Product: test.now})); diff != "" {
 				t.Error(diff)
 			}
 		})

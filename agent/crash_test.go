@@ -71,6 +71,7 @@ func TestReasonsOfAStoredReportAreNotToldAfterACrash(t *testing.T) {
 		d.aliceHas("a")
 		stop := d.run(t)
 		time.Sleep(time.Hour)
+		synctest.Wait() // a look of this moment must not see half of the start
 		d.portal.change(func(portal *fakePortal) { portal.silent = true })
 		before := len(d.portal.checkins())
 		d.starts("a")

@@ -56,11 +56,19 @@ func openEventLog(state *store.Store, log zerolog.Logger) (*eventLog, error) {
 
 // add keeps the events in one commit and wakes those who follow.
 func (e *eventLog) add(events ...protocol.Event) {
-	if len(events) == 0 {
-		return
+	if len(events) > 0 {
+		e.addWith(func(*store.Tx) error { return nil }, events...)
 	}
-	var last uint64
+}
+
+// addWith keeps the events in one commit with what belongs to them, and reports
+// whether it could.
+func (e *eventLog) addWith(together func(*store.Tx) error, events ...protocol.Event) bool {
+	last := e.newest()
 	err := e.store.Update(func(tx *store.Tx) error {
+		if err := together(tx); err != nil {
+			return err
+		}
 		for _, event := range events {
 			seq, err := appendEvent(tx, event)
 			if err != nil {
@@ -70,19 +78,40 @@ func (e *eventLog) add(events ...protocol.Event) {
 		}
 		return nil
 	})
-	for _, event := range events {
-		e.log.Info().Str("event", event.Type).Str("code", string(event.Code)).Msg("event")
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err != nil {
-		e.log.Error().Err(err).Msg("keep events")
+		if e.failed == "" { // whoever tries again does so soon
+			e.log.Error().Err(err).Msg("keep events")
+		}
 		e.failed = cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)
-		return
+		return false
 	}
-	e.last, e.failed = last, ""
-	close(e.changed)
-	e.changed = make(chan struct{})
+	for _, event := range events {
+		e.logEvent(event)
+	}
+	e.failed = ""
+	if last != e.last {
+		e.last = last
+		close(e.changed)
+		e.changed = make(chan struct{})
+	}
+	return true
+}
+
+// loggedData are what the log says of an event beside its type and code: nothing
+// that a user can lengthen.
+var loggedData = []string{"uid", "subject", "since", "lasted", "reason", "version"}
+
+// logEvent writes the event's one line.
+func (e *eventLog) logEvent(event protocol.Event) {
+	line := e.log.Info().Str("event", event.Type).Str("code", string(event.Code))
+	for _, key := range loggedData {
+		if value := event.Data[key]; value != "" {
+			line.Str(key, protocol.CutText(value, protocol.MaxName))
+		}
+	}
+	line.Msg("event")
 }
 
 // appendEvent puts an event into the ring, and into that of security events
@@ -165,6 +194,23 @@ func (e *eventLog) EventsChanged(seq uint64) <-chan struct{} {
 		return now
 	}
 	return e.changed
+}
+
+// endedUnseen reports whether the last daemon left no word of its end.
+func (e *eventLog) endedUnseen() bool {
+	running := false
+	err := e.store.View(func(tx *store.Tx) error {
+		return eventRing.Since(tx, 0, func(_ uint64, event protocol.Event) error {
+			switch event.Type {
+			case "agent_started":
+				running = true
+			case "agent_stopped":
+				running = false
+			}
+			return nil
+		})
+	})
+	return err == nil && running
 }
 
 // failure is why the last events could not be kept; empty if they could.

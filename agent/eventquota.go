@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -18,8 +19,12 @@ const (
 	userEventsAnHour = 60
 )
 
-// eventQuota counts the events about each user. It belongs to the look that runs.
-type eventQuota struct{ users map[string]*userEvents }
+// eventQuota counts the events about each user, and may be used by several
+// goroutines.
+type eventQuota struct {
+	mu    sync.Mutex
+	users map[string]*userEvents
+}
 
 // userEvents is what a user still may make, and what was left out of it.
 type userEvents struct {
@@ -29,13 +34,29 @@ type userEvents struct {
 	toldAt  time.Time // when it was told last
 }
 
+// ofTheMac stands in for a user where an event is about none.
+const ofTheMac = ""
+
 // limit leaves out what is too much about one user, and says so once an hour.
 // Events about nobody and those of security stay.
 func (q *eventQuota) limit(events []protocol.Event, now time.Time) []protocol.Event {
+	return q.limitEach(events, now, false)
+}
+
+// limitTroubles does the same with what begins and ends: what is about nobody is
+// limited as if the Mac were a user, because a network can make check-ins fail at
+// will.
+func (q *eventQuota) limitTroubles(events []protocol.Event, now time.Time) []protocol.Event {
+	return q.limitEach(events, now, true)
+}
+
+func (q *eventQuota) limitEach(events []protocol.Event, now time.Time, nobodyToo bool) []protocol.Event {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	kept := make([]protocol.Event, 0, len(events))
 	for _, event := range events {
 		uid, personal := event.Data["uid"]
-		if !personal || isSecurityEvent(event) {
+		if !personal && !nobodyToo || isSecurityEvent(event) {
 			kept = append(kept, event)
 			continue
 		}
@@ -50,7 +71,11 @@ func (q *eventQuota) limit(events []protocol.Event, now time.Time) []protocol.Ev
 	for _, uid := range slices.Sorted(maps.Keys(q.users)) {
 		user := q.users[uid]
 		if user.leftOut > 0 && now.Sub(user.toldAt) >= time.Hour {
-			kept = append(kept, newEvent(now, "events_left_out", "", "uid", uid, "count", fmt.Sprint(user.leftOut)))
+			told := newEvent(now, "events_left_out", "", "count", fmt.Sprint(user.leftOut))
+			if uid != ofTheMac {
+				told.Data["uid"] = uid
+			}
+			kept = append(kept, told)
 			user.leftOut, user.toldAt = 0, now
 		}
 		if user.leftOut == 0 && user.filled(now) == userEventBurst {

@@ -65,13 +65,15 @@ func (c *connection) prepare(configuration config.Config, host protocol.Host) {
 // the loop, and looks go on meanwhile. It belongs to the goroutine that runs it,
 // which hands it to the loop when it is over.
 type exchange struct {
-	agent  *agent
-	pass   *pass
-	portal exchanger
-	report protocol.Report
-	seenAt time.Time // of the look that the report is made of
-	gates  enforce.Gates
-	asked  []question
+	agent   *agent
+	pass    *pass
+	portal  exchanger
+	report  protocol.Report
+	privacy protocol.Privacy // that the report was made with
+	seenAt  time.Time        // of the look that the report is made of
+	began   time.Time
+	gates   enforce.Gates
+	asked   []question
 
 	reportChanges int // of the policy's report, when the exchange began
 
@@ -83,7 +85,7 @@ type exchange struct {
 func (e *exchange) run(ctx context.Context, ended chan<- *exchange) {
 	bounded, cancel := context.WithTimeout(ctx, exchangeLimit)
 	defer cancel()
-	e.pass.do("exchange", func() (step localapi.Step) {
+	e.pass.do(stepExchange, func() (step localapi.Step) {
 		step, e.failure = e.checkIn(bounded, &e.outcome)
 		return step
 	})
@@ -98,6 +100,7 @@ func (e *exchange) run(ctx context.Context, ended chan<- *exchange) {
 // checkIn is one check-in with all that is to be told. A report that arrived is
 // no failure, whatever became of the content that was fetched after it.
 func (e *exchange) checkIn(ctx context.Context, outcome *checkin.Outcome) (step localapi.Step, failure protocol.Code) {
+	e.agent.noteSent(e.report, e.privacy)
 	result, err := e.portal.Do(ctx, e.report, checkin.Extra{})
 	*outcome = result
 	e.pass.Requests += result.Requests
@@ -138,13 +141,14 @@ func sentDetail(outcome checkin.Outcome) string {
 	return ""
 }
 
-// reportOf is what the portal should know after a look.
-func reportOf(known knowledge, policy protocol.PolicyReport) protocol.Report {
+// reportOf is what the portal should know after a look, without what it is not
+// told (INV-32).
+func reportOf(known knowledge, policy protocol.PolicyReport, health protocol.HealthReport) protocol.Report {
 	version, _ := localapi.BuildVersion()
 	look := known.look
-	return protocol.Report{
+	return known.configuration.Privacy.Report(protocol.Report{
 		Agent: protocol.AgentInfo{Version: version, Arch: runtime.GOARCH, Mode: known.configuration.Mode},
 		Host:  look.Host, Product: look.Product, Users: look.Users,
-		Policy: policy, VMs: look.VMs, Truncated: look.Truncated,
-	}
+		Policy: policy, Health: health, VMs: look.VMs, Truncated: look.Truncated,
+	})
 }

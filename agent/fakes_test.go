@@ -59,6 +59,8 @@ func (f *fakeMac) Collect(ctx context.Context, _ time.Duration) (inventory.Look,
 
 func (f *fakeMac) Recall() (inventory.Look, error) { return f.recalled, nil }
 
+func (f *fakeMac) Visiting() []inventory.Visiting { return nil }
+
 func (f *fakeMac) change(how func(*fakeMac)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -5,8 +5,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"prlagent/agent/inventory"
+	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/agent/watch"
+	"prlagent/platform"
 )
 
 // A portal that does not answer hides nothing on the Mac: each look is published
@@ -34,6 +37,46 @@ func TestH59_ALookIsPublishedWhileAnExchangeRuns(t *testing.T) {
 			t.Errorf("carried %v", got)
 		}
 	})
+}
+
+// While something runs, the status says what, since when, and when it gives up.
+func TestH59_TheStatusSaysWhatRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, settings(t))
+		d.mac.hold, d.portal.hold = make(chan struct{}), make(chan struct{})
+		began := wallClock()
+		defer d.run(t)()
+		doing := func(step string, start, end time.Time) {
+			t.Helper()
+			synctest.Wait()
+			got := d.Status().Doing
+			if len(got) != 1 || got[0].Step != step || !got[0].StartedAt.Equal(start) || !got[0].GivesUpAt.Equal(end) {
+				t.Errorf("it does %+v, want %s since %s until %s", got, step, start, end)
+			}
+		}
+		doing(stepObserve, began, time.Time{})
+		close(d.mac.hold)
+		doing(stepExchange, began, began.Add(exchangeLimit))
+		close(d.portal.hold)
+		synctest.Wait()
+		if got := d.Status().Doing; len(got) != 0 {
+			t.Errorf("when all is done it does %+v", got)
+		}
+	})
+}
+
+// Whose tools have not answered is said as long as the look waits for them.
+func TestTheStatusSaysForWhomALookWaits(t *testing.T) {
+	t.Parallel()
+	began, until := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC), time.Date(2026, 11, 23, 9, 1, 15, 0, time.UTC)
+	published := []localapi.Activity{{Step: stepObserve, StartedAt: began}, {Step: stepExchange, StartedAt: began}}
+	doing := withUsers(published, []inventory.Visiting{{User: platform.User{Name: "bob", UID: 502}, Since: began, Until: until}})
+	if got := doing[0]; len(got.Users) != 1 || got.Users[0].Name != "bob" || !got.GivesUpAt.Equal(until) || len(doing[1].Users) != 0 {
+		t.Errorf("%+v", doing)
+	}
+	if published[0].Users != nil {
+		t.Error("the published status was changed")
+	}
 }
 
 // An exchange is bounded as a whole, and one that was cut off has failed.

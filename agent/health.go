@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
-	"prlagent/agent/checkin"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/agent/trigger"
@@ -32,7 +32,8 @@ var (
 		protocol.CodeProfileRemoved, protocol.CodeConfigUnreadable, protocol.CodeFolderWritable, protocol.CodeConfigInvalid,
 		protocol.CodeConfigUnknownKey, protocol.CodeConfigNestedKey, protocol.CodeConfigNoKeys,
 	}
-	noTools = []protocol.Code{protocol.CodePDNotInstalled, protocol.CodeToolsUntrusted}
+	noTools   = []protocol.Code{protocol.CodePDNotInstalled, protocol.CodeToolsUntrusted}
+	noService = slices.Concat(noTools, []protocol.Code{protocol.CodeServiceDown})
 )
 
 // How long what tends to pass by itself may last: a laptop is carried from one
@@ -56,8 +57,8 @@ var warnables = map[protocol.Code]warnable{
 	protocol.CodeContentStale:      {explainedBy: noPortal},
 	protocol.CodeServiceDown:       {after: restarting, explainedBy: noTools},
 	protocol.CodePDDeactivated:     {after: restarting}, // a key is exchanged by taking the old one away first
-	protocol.CodeToolTimeout:       {after: restarting, explainedBy: slices.Concat(noTools, []protocol.Code{protocol.CodeServiceDown})},
-	protocol.CodeOperationCanceled: {after: restarting, explainedBy: slices.Concat(noTools, []protocol.Code{protocol.CodeServiceDown})},
+	protocol.CodeToolTimeout:       {after: restarting, explainedBy: noService},
+	protocol.CodeOperationCanceled: {after: restarting, explainedBy: noService},
 	protocol.CodeToolMissing:       {explainedBy: noTools},
 	// Nothing is opened there any more.
 	protocol.CodeIdentityUnreadable: {explainedBy: []protocol.Code{protocol.CodeFolderWritable}},
@@ -65,20 +66,39 @@ var warnables = map[protocol.Code]warnable{
 	protocol.CodeToolFailed:         {after: restarting, explainedBy: noTools},
 }
 
-// activeCode is a code that is true now; detail tells those of one code apart.
-type activeCode struct {
-	code   protocol.Code
-	detail string
+// tracked is how long a condition has been true.
+type tracked struct {
+	since time.Time // with Go's monotonic reading, unless a daemon before this one saw it
+	shown bool      // to people, as more than something that may pass by itself
 }
 
-// judge makes the daemon's health of what is true now. Its times keep Go's
-// monotonic reading, so that a condition lasts as long as the Mac was awake with
-// it, whatever the clock was set to.
+// trackedConditions are the conditions that are true, by what tells them apart.
+type trackedConditions map[conditionKey]tracked
+
+// track notes what is true now, and forgets what is not any more. What was shown
+// once stays shown until it ends, whatever people ask meanwhile; what is true for
+// as long as its row says, or when a person asked, is shown from now on.
+func (t trackedConditions) track(active []activeCode, now time.Time, asked bool) trackedConditions {
+	still := make(trackedConditions, len(active))
+	for _, one := range active {
+		condition, was := t[one.key()]
+		if !was {
+			condition.since = now
+		}
+		condition.shown = condition.shown || asked || now.Sub(condition.since) >= warnables[one.code].after
+		still[one.key()] = condition
+	}
+	return still
+}
+
+// judge makes the daemon's health of what is true now, for people and for the
+// portal. Its times keep Go's monotonic reading, so that a condition lasts as
+// long as the Mac was awake with it, whatever the clock was set to.
 func (l *loop) judge(status localapi.Status) localapi.Health {
-	now := time.Now()
-	activeCodes := l.activeCodes(status)
-	l.since = trackSince(l.since, activeCodes, now)
-	return diagnose(activeCodes, l.since, now, l.asked())
+	active := l.activeCodes(status)
+	l.conditions = l.conditions.track(active, time.Now(), l.asked())
+	l.active = active
+	return diagnose(active, l.conditions)
 }
 
 // asked reports whether a person wanted the last pass, and wants to know its
@@ -87,26 +107,26 @@ func (l *loop) asked() bool {
 	return trigger.SetOf(l.last.record.Triggers).Has(trigger.Manual)
 }
 
-// diagnose turns activeCodes into conditions, worst first. One that is
-// explained by another is left out; one that may pass by itself is pending at
-// first, and does not make the daemon degraded.
-func diagnose(activeCodes []activeCode, since map[activeCode]time.Time, now time.Time, asked bool) localapi.Health {
-	health := localapi.Health{State: localapi.Healthy, Conditions: []localapi.Condition{}}
-	isTrue := func(code protocol.Code) bool {
-		return slices.ContainsFunc(activeCodes, func(other activeCode) bool { return other.code == code })
-	}
-	for _, one := range activeCodes {
-		row, text := warnables[one.code], one.code.Text()
-		if slices.ContainsFunc(row.explainedBy, isTrue) {
-			continue
-		}
-		pending := !asked && now.Sub(since[one]) < row.after
-		health.Conditions = append(health.Conditions, localapi.Condition{
-			Code: one.code, Severity: text.Severity, Text: text.Text, Remedy: text.Remedy, Detail: one.detail,
-			Since: since[one].UTC(), Pending: pending,
+// unexplained are the conditions that follow from no other.
+func unexplained(active []activeCode) []activeCode {
+	return slices.DeleteFunc(slices.Clone(active), func(one activeCode) bool {
+		return slices.ContainsFunc(warnables[one.code].explainedBy, func(cause protocol.Code) bool {
+			return slices.ContainsFunc(active, func(other activeCode) bool { return other.code == cause })
 		})
-		if text.Severity != protocol.Info && !pending {
-			health.State = localapi.Degraded
+	})
+}
+
+// diagnose turns what is true into conditions, worst first, each code once. One
+// that is explained by another is left out; one that may pass by itself is
+// pending at first, and does not make the daemon degraded.
+func diagnose(active []activeCode, known trackedConditions) localapi.Health {
+	health := localapi.Health{State: localapi.Healthy, Conditions: []localapi.Condition{}}
+	groups := groupByCode(unexplained(active))
+	for _, group := range groups {
+		condition := group.condition(known)
+		health.Conditions = append(health.Conditions, condition)
+		if !condition.Pending {
+			health.State = worseOf(health.State, stateOf[condition.Severity])
 		}
 	}
 	slices.SortStableFunc(health.Conditions, func(a, b localapi.Condition) int {
@@ -115,110 +135,105 @@ func diagnose(activeCodes []activeCode, since map[activeCode]time.Time, now time
 	return health
 }
 
+// conditionGroup are the conditions of one code: one cause, however many users or
+// keys it is true of.
+type conditionGroup []activeCode
+
+func groupByCode(active []activeCode) []conditionGroup {
+	var groups []conditionGroup
+	for _, one := range active {
+		at := slices.IndexFunc(groups, func(group conditionGroup) bool { return group[0].code == one.code })
+		if at < 0 {
+			groups = append(groups, conditionGroup{one})
+			continue
+		}
+		groups[at] = append(groups[at], one)
+	}
+	return groups
+}
+
+// condition is the group as people see it: since when the first of it is true,
+// and pending as long as all of it is.
+func (g conditionGroup) condition(known trackedConditions) localapi.Condition {
+	words := g[0].code.Text()
+	condition := localapi.Condition{
+		Code: g[0].code, Severity: words.Severity, Text: words.Text, Remedy: words.Remedy,
+		Count: len(g.subjects()), Subject: listWords(g.subjects()), Detail: g.detail(), Pending: true,
+	}
+	for _, one := range g {
+		mark := known[one.key()]
+		if condition.Since.IsZero() || mark.since.Before(condition.Since) {
+			condition.Since = mark.since
+		}
+		condition.Pending = condition.Pending && !mark.shown
+	}
+	condition.Since = condition.Since.UTC()
+	return condition
+}
+
+func (g conditionGroup) subjects() (subjects []string) {
+	for _, one := range g {
+		if one.subject != "" {
+			subjects = append(subjects, one.subject)
+		}
+	}
+	return subjects
+}
+
+func (g conditionGroup) detail() string {
+	var details []string
+	for _, one := range g {
+		if one.detail != "" && !slices.Contains(details, one.detail) {
+			details = append(details, one.detail)
+		}
+	}
+	return listWords(details)
+}
+
+// maxListed is how many subjects a condition names.
+const maxListed = 5
+
+// listWords is a list in words; a Mac of a lab may have hundreds of users.
+func listWords(list []string) string {
+	if more := len(list) - maxListed; more > 0 {
+		return strings.Join(list[:maxListed], ", ") + fmt.Sprintf(" and %d more", more)
+	}
+	return strings.Join(list, ", ")
+}
+
 var severityOrder = map[protocol.Severity]int{protocol.Failure: 0, protocol.Warning: 1, protocol.Info: 2}
 
-// trackSince keeps when each activeCode was first true, and forgets those that
-// are not.
-func trackSince(before map[activeCode]time.Time, activeCodes []activeCode, now time.Time) map[activeCode]time.Time {
-	still := make(map[activeCode]time.Time, len(activeCodes))
-	for _, one := range activeCodes {
-		still[one] = now
-		if first, was := before[one]; was {
-			still[one] = first
+// stateOf says what a condition makes of the daemon's health; an explanation is
+// nothing bad.
+var stateOf = map[protocol.Severity]string{
+	protocol.Info: localapi.Healthy, protocol.Warning: localapi.Degraded, protocol.Failure: localapi.Unhealthy,
+}
+
+func worseOf(a, b string) string {
+	order := []string{localapi.Healthy, localapi.Degraded, localapi.Unhealthy}
+	return order[max(slices.Index(order, a), slices.Index(order, b))]
+}
+
+// healthReport is how the agent is, for the portal. What keeps check-ins from
+// arriving is not in it: a report that arrives disproves that.
+func (l *loop) healthReport() protocol.HealthReport {
+	l.assemble() // judges anew
+	report := protocol.HealthReport{State: protocol.Healthy}
+	told := slices.DeleteFunc(unexplained(l.active), func(one activeCode) bool {
+		return one.topic == topicPortal || one.topic == topicEnrollment || !l.conditions[one.key()].shown || one.code.Text().Severity == protocol.Info
+	})
+	groups := groupByCode(told)
+	slices.SortStableFunc(groups, func(a, b conditionGroup) int {
+		return cmp.Compare(severityOrder[a[0].code.Text().Severity], severityOrder[b[0].code.Text().Severity])
+	})
+	for _, group := range groups {
+		condition := group.condition(l.conditions)
+		told := protocol.ReportedCondition{Code: condition.Code, Since: condition.Since.Truncate(time.Second), Count: condition.Count}
+		if len(group) == 1 && group[0].topic != topicUser { // no names of people, see ReportedCondition
+			told.Subject = condition.Subject
 		}
+		report.Conditions = append(report.Conditions, told)
+		report.State = worseOf(report.State, stateOf[condition.Severity])
 	}
-	return still
-}
-
-// activeCodes gathers the codes that are true now, each once.
-func (l *loop) activeCodes(status localapi.Status) []activeCode {
-	var found []activeCode
-	add := func(code protocol.Code, detail string) {
-		known := func(one activeCode) bool { return one.code == code && (one.detail == detail || detail == "") }
-		if code != "" && !slices.ContainsFunc(found, known) {
-			found = append(found, activeCode{code, detail})
-		}
-	}
-	add(storeCode(l.agent.opened.Outcome), status.Store.Reason)
-	for _, folder := range l.known.unsafe {
-		add(protocol.CodeFolderWritable, folder)
-	}
-	for _, problem := range status.Config.Problems {
-		if problem.Code != protocol.CodeFolderWritable { // said by its folder, once
-			add(problem.Code, problem.Key+": "+problem.Text)
-		}
-	}
-	if status.Config.LocallyManaged {
-		add(protocol.CodeLocallyManaged, "")
-	}
-	add(portalCode(status.Portal), status.Portal.LastDetail)
-	add(status.Policy.Code, "")
-	if l.known.look.At.IsZero() {
-		add(protocol.CodeNotLookedYet, "")
-	} else {
-		for _, one := range userCodes(status.Users) {
-			add(one.code, one.detail)
-		}
-		add(l.known.look.Code, l.known.look.Detail)
-		add(licenseCode(status.Product), "")
-		add(identityCode(status.Host), "")
-	}
-	add(l.failed, "")
-	add(l.agent.eventLog.failure(), "events")
-	if l.snapshots.old {
-		add(protocol.CodeSnapshotsOld, "")
-	}
-	return found
-}
-
-// userCodes are what the accounts lack. Those whose changes are found by looks
-// only are told as one: a Mac of a lab may have hundreds.
-func userCodes(users []protocol.UserLook) []activeCode {
-	var found []activeCode
-	unheard := 0
-	for _, user := range users {
-		switch user.Code {
-		case "":
-		case protocol.CodeStreamLimit:
-			unheard++
-		default:
-			found = append(found, activeCode{user.Code, user.Who()})
-		}
-	}
-	if unheard > 0 {
-		found = append(found, activeCode{protocol.CodeStreamLimit, fmt.Sprintf("%d users", unheard)})
-	}
-	return found
-}
-
-// enrollmentCodes are the codes of what stands before the first exchange.
-var enrollmentCodes = map[string]protocol.Code{
-	checkin.EnrollmentNotConfigured: protocol.CodeNotConfigured,
-	checkin.EnrollmentNone:          protocol.CodeNotEnrolled,
-	checkin.EnrollmentPending:       protocol.CodeEnrollmentPending,
-}
-
-// portalCode is the one code that says how it stands with the portal: why the
-// last attempt failed, else why there is no enrollment.
-func portalCode(portal localapi.PortalStatus) protocol.Code {
-	return cmp.Or(portal.LastCode, enrollmentCodes[portal.Enrollment])
-}
-
-// identityCode is the code of a Mac that lacks what it is known by.
-func identityCode(host protocol.Host) protocol.Code {
-	switch {
-	case host.HardwareUUID == "":
-		return protocol.CodeMacUnidentified
-	case host.Serial == "":
-		return protocol.CodeNoSerial
-	}
-	return ""
-}
-
-// licenseCode is the code of a product that is installed and not activated.
-func licenseCode(product protocol.Product) protocol.Code {
-	if product.Installed && product.State == protocol.ProductDeactivated {
-		return protocol.CodePDDeactivated
-	}
-	return ""
+	return report
 }

@@ -49,22 +49,21 @@ func TestConditionsThatPeopleSee(t *testing.T) {
 		},
 		"tools that may not run explain every user": {
 			activeCodes: []protocol.Code{protocol.CodeServiceDown, protocol.CodeToolTimeout, protocol.CodeToolsUntrusted}, lasting: time.Hour,
-			want: []protocol.Code{protocol.CodeToolsUntrusted}, state: localapi.Degraded,
+			want: []protocol.Code{protocol.CodeToolsUntrusted}, state: localapi.Unhealthy,
 		},
 		"the worst comes first": {
 			activeCodes: []protocol.Code{protocol.CodeLocallyManaged, protocol.CodeContentStale, protocol.CodeConfigInvalid},
-			want:        []protocol.Code{protocol.CodeConfigInvalid, protocol.CodeContentStale, protocol.CodeLocallyManaged}, state: localapi.Degraded,
+			want:        []protocol.Code{protocol.CodeConfigInvalid, protocol.CodeContentStale, protocol.CodeLocallyManaged}, state: localapi.Unhealthy,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var activeCodes []activeCode
-			since := make(map[activeCode]time.Time)
+			var active []activeCode
 			for _, code := range test.activeCodes {
-				activeCodes = append(activeCodes, activeCode{code: code})
-				since[activeCode{code: code}] = now.Add(-test.lasting)
+				active = append(active, activeCode{code: code})
 			}
-			health := diagnose(activeCodes, since, now, test.asked)
+			known := trackedConditions(nil).track(active, now.Add(-test.lasting), false).track(active, now, test.asked)
+			health := diagnose(active, known)
 			var got []protocol.Code
 			for _, condition := range health.Conditions {
 				got = append(got, condition.Code)
@@ -114,7 +113,7 @@ func TestConditionsLastByTheMonotonicClock(t *testing.T) {
 	l.recall()
 	l.failed = protocol.CodeServiceDown
 	health := l.judge(localapi.Status{})
-	if since := l.since[activeCode{code: protocol.CodeServiceDown}]; since.IsZero() || since == since.Round(0) {
+	if since := l.conditions[conditionKey{code: protocol.CodeServiceDown}].since; since.IsZero() || since == since.Round(0) {
 		t.Errorf("since %v has no monotonic reading", since)
 	}
 	for _, condition := range health.Conditions {
@@ -127,15 +126,56 @@ func TestConditionsLastByTheMonotonicClock(t *testing.T) {
 func TestSinceIsKeptWhileItLasts(t *testing.T) {
 	t.Parallel()
 	first := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	alice, bob := activeCode{protocol.CodeServiceDown, "alice"}, activeCode{protocol.CodeServiceDown, "bob"}
-	since := trackSince(nil, []activeCode{alice}, first)
-	since = trackSince(since, []activeCode{alice, bob}, first.Add(time.Minute))
-	if !since[alice].Equal(first) || !since[bob].Equal(first.Add(time.Minute)) {
-		t.Errorf("since %v", since)
+	alice := activeCode{code: protocol.CodeServiceDown, topic: topicUser, uid: 501}
+	bob := activeCode{code: protocol.CodeServiceDown, topic: topicUser, uid: 502}
+	known := trackedConditions(nil).track([]activeCode{alice}, first, false)
+	known = known.track([]activeCode{alice, bob}, first.Add(time.Minute), false)
+	if !known[alice.key()].since.Equal(first) || !known[bob.key()].since.Equal(first.Add(time.Minute)) {
+		t.Errorf("since %v", known)
 	}
-	since = trackSince(since, nil, first.Add(2*time.Minute))
-	since = trackSince(since, []activeCode{alice}, first.Add(3*time.Minute))
-	if !since[alice].Equal(first.Add(3 * time.Minute)) {
-		t.Errorf("a condition that came back is as old as before: %v", since[alice])
+	known = known.track(nil, first.Add(2*time.Minute), false)
+	known = known.track([]activeCode{alice}, first.Add(3*time.Minute), false)
+	if !known[alice.key()].since.Equal(first.Add(3 * time.Minute)) {
+		t.Errorf("a condition that came back is as old as before: %v", known)
+	}
+}
+
+// H70: what was shown once stays shown until it ends. Whether somebody has just
+// asked for a check-in makes no difference.
+func TestH70_AConditionThatIsShownStaysUntilItEnds(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	down := []activeCode{{code: protocol.CodeServiceDown, topic: topicUser, subject: "alice", uid: 501}}
+	known := trackedConditions(nil).track(down, now, true)
+	for _, step := range []time.Duration{4 * time.Second, 8 * time.Second, time.Minute} {
+		known = known.track(down, now.Add(step), false)
+		if health := diagnose(down, known); health.State != localapi.Degraded {
+			t.Errorf("%s after somebody asked, and nothing has changed, the daemon is %s", step, health.State)
+		}
+	}
+	known = known.track(nil, now.Add(2*time.Minute), false)
+	known = known.track(down, now.Add(3*time.Minute), false)
+	if health := diagnose(down, known); health.State != localapi.Healthy {
+		t.Errorf("one that ended and has just begun anew is %s", health.State)
+	}
+}
+
+// Conditions with one cause are one, with what they are true of.
+func TestConditionsWithOneCauseAreOne(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	active := []activeCode{
+		{code: protocol.CodeServiceDown, topic: topicUser, subject: "alice", uid: 501},
+		{code: protocol.CodeToolTimeout, topic: topicUser, subject: "carol", uid: 503},
+		{code: protocol.CodeServiceDown, topic: topicUser, subject: "bob", uid: 502},
+	}
+	known := trackedConditions(nil).track(active[:1], now.Add(-time.Hour), false).track(active, now, false)
+	health := diagnose(active, known)
+	if len(health.Conditions) != 1 {
+		t.Fatalf("one stopped service is %d conditions: %+v", len(health.Conditions), health.Conditions)
+	}
+	got := health.Conditions[0]
+	if got.Count != 2 || got.Subject != "alice, bob" || !got.Since.Equal(now.Add(-time.Hour)) || got.Pending {
+		t.Errorf("%+v", got)
 	}
 }

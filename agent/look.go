@@ -44,7 +44,7 @@ type look struct {
 
 // run looks, and hands the look over.
 func (l *look) run(ended chan<- *look) {
-	l.pass.do("observe", l.observe)
+	l.pass.do(stepObserve, l.observe)
 	ended <- l
 }
 

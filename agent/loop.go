@@ -3,13 +3,8 @@ package agent
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
-	"net"
-	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"prlagent/agent/config"
@@ -19,46 +14,6 @@ import (
 	"prlagent/agent/trigger"
 	"prlagent/agent/watch"
 )
-
-// question is a person's wish for a check-in on its way to the loop.
-type question struct {
-	refusal chan protocol.Code          // why the loop refuses; empty = it does not
-	ended   chan localapi.CheckinResult // the outcome of the pass that answers
-}
-
-// serve runs the loop and the socket until ctx is done.
-func (a *agent) serve(ctx context.Context, listener net.Listener) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var running sync.WaitGroup
-	running.Go(func() {
-		err := localapi.Serve(ctx, listener, localapi.Options{
-			Agent: a, Events: a.eventLog, Policy: a, Log: a.parts.log,
-			Authorize: localapi.AuthorizeLocal(a.parts.owner),
-		})
-		if err != nil {
-			cancel(fmt.Errorf("serve socket: %w", err))
-		}
-	})
-	running.Go(func() { watch.Supervise(ctx, a.parts.sources, a.inbox.Tell, a.parts.log) })
-	a.eventLog.add(a.startEvents()...)
-	cancel(a.loop(ctx))
-	running.Wait()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	return nil
-}
-
-// startEvents say that the daemon began, and what it found of its state.
-func (a *agent) startEvents() []protocol.Event {
-	version, _ := localapi.BuildVersion()
-	events := []protocol.Event{newEvent(a.started, "agent_started", "", "version", version)}
-	if code := storeCode(a.opened.Outcome); code != "" {
-		events = append(events, newEvent(a.started, string(code), code, "reason", a.opened.Reason, "bad_file", a.opened.BadFile))
-	}
-	return events
-}
 
 // loop is the one goroutine that owns the loop's state. It ends with ctx, or
 // with an error that only a restart can mend: launchd starts the daemon again,
@@ -104,17 +59,19 @@ func (a *agent) loop(ctx context.Context) error {
 // loop is the state of the loop's goroutine. Looks, exchanges and backups run
 // beside it, one of each kind at a time, and come back on its channels (H59).
 type loop struct {
-	agent   *agent
-	ctx     context.Context
-	state   trigger.State
-	known   knowledge  // after the last look
-	portal  connection // its client is made anew between two exchanges
-	last    endedPass  // that ended last
-	failed  protocol.Code
-	began   time.Time
-	number  uint64         // of the pass that began last
-	persons trigger.Bucket // how often people may ask
-	waiting []question     // for a look that has not begun
+	agent     *agent
+	ctx       context.Context
+	state     trigger.State
+	known     knowledge     // after the last look
+	portal    connection    // its client is made anew between two exchanges
+	last      endedPass     // that ended last
+	failed    protocol.Code // why the last look saw nothing; empty = it did
+	failing   protocol.Code // why the last check-in did not arrive; empty = it did
+	exchanged bool          // by this daemon
+	began     time.Time
+	number    uint64         // of the pass that began last
+	persons   trigger.Bucket // how often people may ask
+	waiting   []question     // for a look that has not begun
 
 	looking    *look     // that runs; or, while step decides on it, that just ended
 	exchanging *exchange // that runs
@@ -137,7 +94,10 @@ type loop struct {
 	policyEvents  eventQuota
 
 	snapshots snapshots
-	since     map[activeCode]time.Time // when each condition was first true
+
+	active     []activeCode      // what is true, as it was judged last
+	conditions trackedConditions // the same, and for how long
+	troubles   troubles
 }
 
 // endedPass is what is remembered of a pass.
@@ -147,12 +107,6 @@ type endedPass struct {
 	code   protocol.Code
 	detail string
 }
-
-// Check-ins that people may ask for: a burst, and one more each interval.
-const (
-	personBurst = 30
-	personEvery = 2 * time.Second
-)
 
 func newLoop(ctx context.Context, a *agent) *loop {
 	connect := func(c config.Config, host protocol.Host) exchanger {
@@ -169,6 +123,8 @@ func newLoop(ctx context.Context, a *agent) *loop {
 // first look is not answered with nothing, and plans by the last check-in, as if
 // the daemon had not been away.
 func (l *loop) recall() {
+	l.troubles = recallTroubles(l.agent.store, l.agent.parts.log)
+	l.conditions, l.failing = l.troubles.tracked(), l.troubles.failing()
 	l.known.configuration = l.agent.parts.loadConfig()
 	l.portal.client = noExchange{l.portal.connect(l.known.configuration, protocol.Host{})}
 	l.agent.parts.enforcer.Adopt(l.portal.client.Content())
@@ -226,25 +182,13 @@ func (l *loop) onHints(hints []watch.Hint) {
 	l.publish()
 }
 
-// onQuestion takes a person's question in.
-func (l *loop) onQuestion(asked question) {
-	var ok bool
-	if l.persons, _, ok = l.persons.Take(wallClock(), personBurst, personEvery); !ok {
-		asked.refusal <- protocol.CodeTooManyRequests
-		return
-	}
-	asked.refusal <- ""
-	l.waiting = append(l.waiting, asked)
-	l.reconfigure(trigger.Manual)
-}
-
 // reconfigure reads the configuration again and tells step, with the reasons
 // there are to look. A profile that came, went or changed is one by itself: it
 // may name another portal.
 func (l *loop) reconfigure(reasons ...trigger.Reason) {
 	if l.looking == nil { // a look reads it by itself, and leaves it behind
 		now := l.agent.parts.loadConfig()
-		if now.Fingerprint() != l.known.configuration.Fingerprint() {
+		if l.noteConfiguration(now) {
 			reasons = append(reasons, trigger.ProfileChanged)
 		}
 		l.known.configuration = now
@@ -256,6 +200,24 @@ func (l *loop) reconfigure(reasons ...trigger.Reason) {
 	what := l.configured()
 	what.Reasons = reasons
 	l.take(what)
+}
+
+// noteConfiguration reports whether the configuration is another one than before,
+// and then writes an event. That it has vanished is told as a trouble.
+func (l *loop) noteConfiguration(now config.Config) (changed bool) {
+	before := l.known.configuration
+	if now.Fingerprint() == before.Fingerprint() {
+		return false
+	}
+	if !isRemoved(now) && !isRemoved(before) {
+		l.agent.eventLog.add(newEvent(wallClock(), "configuration_changed", "", "source", string(now.Source)))
+	}
+	return true
+}
+
+// isRemoved reports whether there was a configuration once, and there is none.
+func isRemoved(c config.Config) bool {
+	return slices.ContainsFunc(c.Problems, func(problem config.Problem) bool { return problem.Code == protocol.CodeProfileRemoved })
 }
 
 // startLook looks beside the loop, so that the loop keeps answering.
@@ -274,10 +236,11 @@ func (l *loop) startLook() {
 // whether to check in with it. The look has read the configuration anew; if it
 // is another one, that is a reason too.
 func (l *loop) onLookDone(ended *look) {
-	changed := l.known.configuration.Fingerprint() != ended.known.configuration.Fingerprint()
+	changed := l.noteConfiguration(ended.known.configuration)
 	l.known, l.failed = ended.known, ended.failed
 	if ended.erased { // what was unreported, believed and waited for was another Mac's
 		l.state = l.state.OfAnotherMac()
+		l.troubles.open, l.failing = nil, ""
 	}
 	what := l.configured()
 	if changed {
@@ -305,7 +268,12 @@ func remarkStreams(users []protocol.UserLook, beyond []uint32) []protocol.UserLo
 
 // isPortalBehind reports whether the portal lacks what the last look saw.
 func (l *loop) isPortalBehind() bool {
-	return l.failed == "" && !l.portal.client.Acknowledged(reportOf(l.known, l.policyReport()))
+	return l.failed == "" && !l.portal.client.Acknowledged(l.report())
+}
+
+// report is what the portal should know after the last look.
+func (l *loop) report() protocol.Report {
+	return reportOf(l.known, l.policyReport(), l.healthReport())
 }
 
 func (l *loop) policyReport() protocol.PolicyReport {
@@ -332,7 +300,7 @@ func (l *loop) conclude(end trigger.Conclude) {
 	if l.known.configuration.ServerURL == nil {
 		code = protocol.CodeNotConfigured
 	}
-	ended.pass.do("exchange", func() localapi.Step { return skipped(code) })
+	ended.pass.do(stepExchange, func() localapi.Step { return skipped(code) })
 	ended.pass.do("converge", func() localapi.Step { return convergeStep(l.policyReport()) })
 	ended.pass.do("report", func() localapi.Step {
 		return localapi.Step{Outcome: localapi.StepSkipped, Detail: "nothing new"}
@@ -348,8 +316,8 @@ func (l *loop) conclude(end trigger.Conclude) {
 func (l *loop) startExchange(seen *look) {
 	l.portal.prepare(l.known.configuration, l.known.look.Host)
 	l.exchanging = &exchange{
-		agent: l.agent, pass: seen.pass, portal: l.portal.client, asked: seen.asked,
-		report: reportOf(l.known, l.policyReport()), seenAt: l.known.look.At, gates: l.gates(),
+		agent: l.agent, pass: seen.pass, portal: l.portal.client, asked: seen.asked, began: wallClock(),
+		report: l.report(), privacy: l.known.configuration.Privacy, seenAt: l.known.look.At, gates: l.gates(),
 		reportChanges: l.reportChanges,
 	}
 	go l.exchanging.run(l.ctx, l.exchanges)
@@ -361,6 +329,10 @@ func (l *loop) onExchangeDone(ended *exchange) {
 	left := l.agent.outbox.Carried()
 	l.agent.outbox.Carry(nil)
 	outcome := ended.outcome
+	l.failing, l.exchanged = ended.failure, l.exchanged || ended.failure == ""
+	if outcome.EnrolledNow {
+		l.agent.eventLog.add(newEvent(wallClock(), "enrolled", "", "device_id", l.portal.client.State().DeviceID))
+	}
 	l.decide(trigger.ExchangeDone{
 		Code: ended.failure, NoRetry: outcome.NoRetry, Left: trigger.SetOf(left), RetryAfter: outcome.RetryAfter,
 		Interval: outcome.NextCheckin, Splay: outcome.Splay, DeviceID: l.configured().DeviceID,
@@ -390,42 +362,6 @@ func (l *loop) endPass(p *pass, how endedPass, asked []question) {
 			Schema: localapi.Schema, Accepted: true, Waited: true, Reported: how.told,
 			Code: how.code, Detail: how.detail, Pass: &ended,
 		}
-	}
-}
-
-// backupEvery is how old the newest backup of the state may get.
-const backupEvery = 24 * time.Hour
-
-// backUp keeps a verified copy of the state, after the first pass and daily.
-func (l *loop) backUp() {
-	if l.backingUp || wallClock().Sub(l.backedUp).Abs() < backupEvery {
-		return
-	}
-	l.backingUp = true
-	state, log, backups := l.agent.store, l.agent.parts.log, l.backups
-	go func() {
-		if err := state.Backup(); err != nil {
-			log.Error().Err(err).Msg("back up the state") // the next pass tries again
-			backups <- time.Time{}
-			return
-		}
-		backups <- wallClock()
-	}()
-}
-
-func (l *loop) onBackup(at time.Time) {
-	if l.backingUp = false; !at.IsZero() {
-		l.backedUp = at
-		l.publish()
-	}
-}
-
-// freeMemory gives back what a pass has needed, once nothing goes on: the next
-// look may be a quarter of an hour away.
-func (l *loop) freeMemory() {
-	if l.holding && l.looking == nil && l.exchanging == nil && l.planning == nil {
-		l.holding = false
-		debug.FreeOSMemory()
 	}
 }
 
@@ -469,7 +405,7 @@ func (l *loop) stop() {
 	case <-time.After(stopLimit):
 		l.agent.parts.log.Warn().Msg("stop without waiting for everything that runs")
 	}
-	l.publish()
+	l.publishStopped()
 }
 
 // keepLook keeps what a look has found that nobody will tell any more: the next
@@ -498,37 +434,4 @@ func (l *loop) configured() trigger.Configured {
 	return trigger.Configured{
 		Portal: c.ServerURL != nil, Origin: origin, DeviceID: l.portal.client.State().DeviceID, Timing: c.Timing,
 	}
-}
-
-// Checkin asks the loop for a check-in. With wait it returns when the pass
-// that answers it has ended.
-func (a *agent) Checkin(ctx context.Context, wait bool) localapi.CheckinResult {
-	asked := question{refusal: make(chan protocol.Code, 1), ended: make(chan localapi.CheckinResult, 1)}
-	result := localapi.CheckinResult{Schema: localapi.Schema}
-	select {
-	case a.questions <- asked:
-		result.Code = <-asked.refusal
-	case <-ctx.Done():
-		result.Code = gaveUp(ctx)
-	}
-	result.Accepted = result.Code == ""
-	if !result.Accepted || !wait {
-		return result
-	}
-	select {
-	case ended := <-asked.ended:
-		return ended
-	case <-ctx.Done():
-		result.Code = gaveUp(ctx)
-		return result
-	}
-}
-
-// gaveUp is why nobody waits any more: the asker's time is over, else the
-// daemon ends.
-func gaveUp(ctx context.Context) protocol.Code {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return protocol.CodeCheckinTimeout
-	}
-	return protocol.CodeDaemonNotRunning
 }

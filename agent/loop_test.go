@@ -220,7 +220,7 @@ func TestLookThatFailsStopsNothing(t *testing.T) {
 		if steps := d.Status().Pass.Steps; steps[0].Outcome != localapi.StepFailed || len(steps) != 4 {
 			t.Errorf("steps %+v", steps)
 		}
-		if state := d.Status().Health.State; state != localapi.Degraded {
+		if state := d.Status().Health.State; state != localapi.Unhealthy {
 			t.Errorf("health %s after a look that failed", state)
 		}
 		d.mac.change(func(mac *fakeMac) { mac.err = nil })

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"prlagent/agent/inventory"
+	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/agent/trigger"
 	"prlagent/agent/watch"
@@ -111,4 +112,16 @@ type announced struct {
 func (a announced) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
 	defer a.reading()()
 	return a.runner.Run(ctx, c)
+}
+
+// streamStatus says how the streams of events are.
+func (p parts) streamStatus() []localapi.StreamStatus {
+	if p.streams == nil {
+		return nil
+	}
+	var streams []localapi.StreamStatus
+	for _, one := range p.streams() {
+		streams = append(streams, localapi.StreamStatus{UID: one.UID, Open: one.Open, Since: utc(one.Since), Failures: one.Failures})
+	}
+	return streams
 }

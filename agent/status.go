@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 type view struct {
 	status    atomic.Pointer[localapi.Status]
 	inventory atomic.Pointer[localapi.Inventory]
+	sent      atomic.Pointer[localapi.SentReport]
 }
 
 // Status is what the daemon is doing, as of now.
@@ -26,8 +28,29 @@ func (a *agent) Status() localapi.Status {
 	if published := a.view.status.Load(); published != nil {
 		status = *published
 	}
-	status.At = wallClock().UTC()
+	status.At, status.Streams = wallClock().UTC(), a.parts.streamStatus()
+	status.Doing = withUsers(status.Doing, a.parts.looker.Visiting())
 	return status
+}
+
+// withUsers says for whom a look waits at this moment, and when it goes on
+// without the last of them.
+func withUsers(doing []localapi.Activity, visiting []inventory.Visiting) []localapi.Activity {
+	doing = slices.Clone(doing)
+	for i := range doing {
+		if doing[i].Step != stepObserve {
+			continue
+		}
+		for _, visit := range visiting {
+			doing[i].Users = append(doing[i].Users, localapi.Waiting{
+				Name: visit.User.Name, UID: visit.User.UID, StartedAt: visit.Since.UTC(), GivesUpAt: visit.Until.UTC(),
+			})
+			if visit.Until.After(doing[i].GivesUpAt) {
+				doing[i].GivesUpAt = visit.Until.UTC()
+			}
+		}
+	}
+	return doing
 }
 
 // Inventory is the table as of the last look.
@@ -40,17 +63,39 @@ func (a *agent) Inventory() localapi.Inventory {
 
 // snapshots is how it stands with the snapshot files.
 type snapshots struct {
-	due bool // a pass has ended since they were written
-	old bool // they could not be written
+	due    bool   // a pass has ended since they were written, or the health is another
+	old    bool   // they could not be written
+	health string // what they say of it
 }
 
 // publish makes the state of the loop visible. When a pass has ended, the
 // snapshot files show it first, so that whoever sees it finds them.
 func (l *loop) publish() {
 	status := l.assemble()
+	l.recordTroubles()
+	if news := newsOf(status.Health); news != l.snapshots.health {
+		l.snapshots.health, l.snapshots.due = news, true
+	}
 	if l.snapshots.due {
 		l.writeSnapshots(status)
 	}
+	l.agent.view.status.Store(&status)
+}
+
+// newsOf is what of the health is worth a snapshot between two passes.
+func newsOf(health localapi.Health) string {
+	news := health.State
+	for _, condition := range health.Conditions {
+		news += fmt.Sprintf(" %s/%t", condition.Code, condition.Pending)
+	}
+	return news
+}
+
+// publishStopped leaves a snapshot that says that the daemon does not run any
+// more.
+func (l *loop) publishStopped() {
+	status := l.assemble().Unanswered(localapi.NotRunning)
+	l.writeSnapshots(status)
 	l.agent.view.status.Store(&status)
 }
 
@@ -79,7 +124,7 @@ func (l *loop) writeSnapshots(status localapi.Status) {
 	if err != nil && !l.snapshots.old { // it is tried again at every tick
 		l.agent.parts.log.Error().Err(err).Msg("write snapshots")
 	}
-	l.snapshots = snapshots{due: err != nil, old: err != nil}
+	l.snapshots.due, l.snapshots.old = err != nil, err != nil
 }
 
 // assemble builds the status from the loop's state and the last pass.
@@ -112,8 +157,37 @@ func (l *loop) assemble() localapi.Status {
 		ended := l.last.record
 		status.Pass = &ended
 	}
+	status.Doing = l.doing()
+	if !next.IsZero() {
+		status.ValidUntil = next.Add(snapshotMargin).UTC().Truncate(time.Minute)
+	}
 	status.Health = l.judge(status)
 	return status
+}
+
+// snapshotMargin is how long after the next scheduled check-in a snapshot still
+// counts: for a look and an exchange that take their time, and for what many
+// Macs do at once.
+const snapshotMargin = time.Hour
+
+// Steps of a pass that take their time.
+const (
+	stepObserve  = "observe"
+	stepExchange = "exchange"
+)
+
+// doing is what runs at this moment.
+func (l *loop) doing() (running []localapi.Activity) {
+	if l.looking != nil {
+		running = append(running, localapi.Activity{Step: stepObserve, StartedAt: l.looking.pass.StartedAt})
+	}
+	if l.exchanging != nil {
+		running = append(running, localapi.Activity{
+			Step: stepExchange, StartedAt: l.exchanging.began.UTC(), GivesUpAt: l.exchanging.began.Add(exchangeLimit).UTC(),
+			Triggers: l.exchanging.pass.Triggers,
+		})
+	}
+	return running
 }
 
 func (l *loop) describePortal(portal *localapi.PortalStatus, next time.Time, because string) {
@@ -171,6 +245,11 @@ func listedAt(look inventory.Look) []protocol.UserLook {
 func (l *loop) table() localapi.Inventory {
 	look, state, policy := l.known.look, l.portal.client.State(), l.policyReport()
 	table := localapi.Inventory{Schema: localapi.Schema, At: look.At, Rows: make([]protocol.Row, 0, len(look.VMs))}
+	for _, user := range look.Users {
+		if user.IsLookedAt() {
+			table.LeftOut += user.LeftOut
+		}
+	}
 	version, _ := localapi.BuildVersion()
 	for _, vm := range look.VMs {
 		table.Rows = append(table.Rows, protocol.Row{

@@ -43,9 +43,13 @@ func TestINV_02_H12_AccountsAreConditions(t *testing.T) {
 		{Name: "b", UID: 601, Code: protocol.CodeStreamLimit}, {Name: "c", UID: 602, Code: protocol.CodeVMLimit, LeftOut: 7},
 	}
 	want := []activeCode{
-		{protocol.CodeAccountUIDLow, "admin"}, {protocol.CodeVMLimit, "c, 7 left out"}, {protocol.CodeStreamLimit, "2 users"},
+		{code: protocol.CodeAccountUIDLow, subject: "admin", uid: 499, detail: "admin"},
+		{code: protocol.CodeVMLimit, subject: "c", uid: 602, detail: "c, 7 left out"},
+		{code: protocol.CodeStreamLimit, subject: "2 users"},
 	}
-	if diff := cmp.Diff(want, userCodes(users), cmp.AllowUnexported(activeCode{})); diff != "" {
+	var found codeList
+	found.addUsers(users)
+	if diff := cmp.Diff(want, found.codes, cmp.AllowUnexported(activeCode{})); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -62,6 +62,7 @@ func scripts(t *testing.T) []string {
 //	                             exactly; VM is NAME, USER/NAME or an id
 //	checkins N                   how often it has checked in since then
 //	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT; stop 2s has a limit
+//	agent freeze|thaw            the same daemon hangs, and goes on
 //	portal start|stop|kill       the portal in PRLPORTAL_DIR; start sets PRLPORTAL_URL
 //	portal slow DURATION         the same, but each request of an agent waits so long
 //	portal evil FILE             the same, but agents get the answers of a list in JSON, each
@@ -87,6 +88,11 @@ func scripts(t *testing.T) []string {
 //	chown UID FILE               (needs root)
 //	replace FILE OLD NEW         change a text file in one place
 //	toolcalls                    every call of the vendor's tools was a lawful one (H13)
+//	backup-under-load FILE [kill]  back up the portal while MAC and MAC2 check in all the
+//	                             time; with kill it is killed in the middle of it
+//	readme SECTION               run the commands of a section of README.md; readme.out has
+//	                             what they print
+//	ignored                      git, with our .gitignore, would take up no file that is here
 //	secrets-only-in FILE…        no other file of the script holds a secret
 //	no-part-of SECRET FILE…      none of the files (or stdout, stderr) holds 8 bytes of the secret
 //
@@ -94,30 +100,33 @@ func scripts(t *testing.T) []string {
 // .vms[*].user_name or .vms[len]. VALUE is the text itself, or >X, <X (numbers,
 // times, now+21h), or ~ and a regular expression.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"enrolled":        beginEnrolled,
-	"watched":         beginWatched,
-	"reasons":         expectReasons,
-	"checkins":        expectCheckins,
-	"agent":           controlAgent,
-	"portal":          controlPortal,
-	"profile":         installProfile,
-	"stranger":        meetStranger,
-	"settings":        changeSettings,
-	"publish":         publish,
-	"rows":            expectRows,
-	"json":            expectJSON,
-	"remember":        remember,
-	"until":           until,
-	"exits":           expectExit,
-	"as":              expectExitAs,
-	"ports":           expectPorts,
-	"gone":            expectGone,
-	"modes":           expectMode,
-	"chown":           changeOwner,
-	"replace":         replaceText,
-	"toolcalls":       expectLawfulCalls,
-	"secrets-only-in": expectSecretsOnlyIn,
-	"no-part-of":      expectNoPartOf,
+	"enrolled":          beginEnrolled,
+	"watched":           beginWatched,
+	"reasons":           expectReasons,
+	"checkins":          expectCheckins,
+	"agent":             controlAgent,
+	"portal":            controlPortal,
+	"profile":           installProfile,
+	"stranger":          meetStranger,
+	"settings":          changeSettings,
+	"publish":           publish,
+	"rows":              expectRows,
+	"json":              expectJSON,
+	"remember":          remember,
+	"until":             until,
+	"exits":             expectExit,
+	"as":                expectExitAs,
+	"ports":             expectPorts,
+	"gone":              expectGone,
+	"modes":             expectMode,
+	"chown":             changeOwner,
+	"replace":           replaceText,
+	"toolcalls":         expectLawfulCalls,
+	"backup-under-load": backupUnderLoad,
+	"readme":            runReadme,
+	"ignored":           expectIgnored,
+	"secrets-only-in":   expectSecretsOnlyIn,
+	"no-part-of":        expectNoPartOf,
 }
 
 // setUp gives a script a short folder of its own, because the path of a unix

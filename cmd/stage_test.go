@@ -141,6 +141,7 @@ func (s *stage) close(t testscript.T) {
 	}
 	s.closeFront()
 	for name := range s.running {
+		_ = s.signal(name, syscall.SIGCONT) // a frozen one ends too
 		if err := s.stop(name, syscall.SIGTERM, stopLimit); err != nil {
 			test.Errorf("at the end: %v", err)
 		}
@@ -188,6 +189,15 @@ func controlPortal(ts *testscript.TestScript, neg bool, args []string) {
 	control(ts, neg, args, portalName, startPortal)
 }
 
+// signal sends a signal to a program that goes on.
+func (s *stage) signal(name string, what syscall.Signal) error {
+	running := s.running[name]
+	if running == nil {
+		return fmt.Errorf("%s does not run", name)
+	}
+	return running.command.Process.Signal(what)
+}
+
 func controlAgent(ts *testscript.TestScript, neg bool, args []string) {
 	control(ts, neg, args, agentName(ts.Getenv("PRLAGENT_ROOT")), startAgent)
 }
@@ -200,11 +210,15 @@ func control(ts *testscript.TestScript, neg bool, args []string, name string, st
 		limit, args = within, args[:1]
 	}
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: agent|portal start|stop [LIMIT]|kill")
+		ts.Fatalf("usage: agent|portal start|stop [LIMIT]|kill|freeze|thaw")
 	}
 	switch args[0] {
 	case "start":
 		start(ts)
+	case "freeze":
+		ts.Check(stageOf(ts).signal(name, syscall.SIGSTOP))
+	case "thaw":
+		ts.Check(stageOf(ts).signal(name, syscall.SIGCONT))
 	case "stop":
 		ts.Check(stageOf(ts).stop(name, syscall.SIGTERM, limit))
 	case "kill":
@@ -232,7 +246,11 @@ func servePortal(ts *testscript.TestScript, address string) {
 	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
 		ts.Check(err)
 	}
-	started := s.start(ts, portalName, ts.Getenv("PORTAL_LOG"), "prlportal", "serve", "--demo", "--listen", address, "--ready-file", ready)
+	flags := []string{"serve", "--listen", address, "--ready-file", ready}
+	if _, err := os.Stat(filepath.Join(ts.Getenv("PRLPORTAL_DIR"), "operator")); err == nil {
+		flags = append(flags, "--demo") // the operator's folder lies beside the portal's
+	}
+	started := s.start(ts, portalName, ts.Getenv("PORTAL_LOG"), "prlportal", flags...)
 	var url string
 	started.awaitReady(ts, func() bool {
 		content, err := os.ReadFile(ready)

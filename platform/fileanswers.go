@@ -59,6 +59,7 @@ var problemWords = []struct {
 }{
 	{"absent", fs.ErrNotExist},
 	{"absent", unix.ENOTDIR}, // nor can there be anything
+	{"private", unix.EPERM},  // macOS' privacy control, not the permissions of the file (facts/macos.md 7)
 	{"denied", fs.ErrPermission},
 	{"link", safefile.ErrSymlink},
 	{"not_regular", safefile.ErrNotRegular},

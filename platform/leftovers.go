@@ -104,7 +104,7 @@ func (r *ChildRecord) write() error {
 // nor by its program, which sudo and launchctl exchange for another in place.
 // Nobody else may write the file, and no other daemon run.
 func EndLeftovers(path string) (ended []int, err error) {
-	data, err := readChildRecord(path)
+	data, err := safefile.ReadTrustedFile(path, uint32(os.Geteuid()), maxRecord)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -129,15 +129,6 @@ func EndLeftovers(path string) (ended []int, err error) {
 		}
 	}
 	return ended, nil
-}
-
-func readChildRecord(path string) ([]byte, error) {
-	folder, err := safefile.OpenFolder(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	defer folder.Close()
-	return folder.ReadOwnedFile(filepath.Base(path), uint32(os.Geteuid()), maxRecord)
 }
 
 // parseChildRecord reads the first value of the file; every id in it is one that

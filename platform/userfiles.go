@@ -63,7 +63,10 @@ type FileAnswer struct {
 	UID        uint32    // who owns it; below a root the account that plays all users
 	ModifiedAt time.Time // last change of its content, to the second
 	Fields     []byte    // one JSON value
-	Err        error     // unwraps to an error of safefile, to fs.ErrNotExist, fs.ErrPermission or ErrNotUnderstood; holds no path and no content
+	// Err unwraps to an error of safefile, to fs.ErrNotExist, fs.ErrPermission (and
+	// unix.EPERM where the privacy control refused) or ErrNotUnderstood; it holds no
+	// path and no content.
+	Err error
 }
 
 // LookAtFiles has a child process with the user's uid look at paths under that

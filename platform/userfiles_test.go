@@ -230,6 +230,7 @@ func TestH11_HostileAnswers(t *testing.T) {
 		"no JSON":           {answer{stdout: "{\"inode\":7}\n{\"size\":3}\nabc"}, []string{"", "tool_failed"}, tool.CodeFailed},
 		"no fields":         {answer{stdout: "{\"inode\":7}\n{\"inode\":7}\n"}, []string{"", "tool_failed"}, tool.CodeFailed},
 		"problem":           {answer{stdout: "{\"problem\":\"link\"}\n{\"problem\":\"denied\"}\n"}, []string{"is a symbolic link", "permission denied"}, ""},
+		"privacy":           {answer{stdout: "{\"problem\":\"private\"}\n{\"problem\":\"denied\"}\n"}, []string{"operation not permitted", "permission denied"}, ""},
 		"cut short":         {answer{stdout: "{\"inode\":7}\n{\"size\":3}\na"}, []string{"", "tool_failed"}, tool.CodeFailed},
 		"larger than asked": {answer{stdout: fmt.Sprintf("{\"inode\":7}\n{\"size\":%d}\n\"%s\"", maxFileFields+2, strings.Repeat("x", maxFileFields))}, []string{"", "tool_failed"}, tool.CodeFailed},
 		"not asked for":     {answer{stdout: "{\"inode\":7,\"size\":1}\nx{}\n"}, []string{"tool_failed", "tool_failed"}, tool.CodeFailed},

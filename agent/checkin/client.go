@@ -32,6 +32,7 @@ type Options struct {
 	PolicyKeys   []protocol.TrustedKey
 	Certificates []*x509.Certificate // replace the system's roots where present
 	Proxy        *url.URL            // nil = none
+	Privacy      protocol.Privacy    // whose names no event tells; reports come without them
 	// Timing has the range of next_checkin_s that is believed (protocol.md 2.11);
 	// zero = the default.
 	Timing protocol.Timing
@@ -127,7 +128,7 @@ func (c *Client) explainError(err error) string {
 	if errors.As(err, &failure) {
 		err = failure.Err
 	}
-	return protocol.CutText(strings.ToValidUTF8(c.secrets().redact(err.Error()), ""), protocol.MaxText)
+	return protocol.CutText(strings.ToValidUTF8(c.secrets().Redact(err.Error()), ""), protocol.MaxText)
 }
 
 // New makes a client. Nothing is sent before the first Do.
@@ -260,7 +261,7 @@ func (c *Client) Acknowledged(report protocol.Report) bool {
 	if c.options.ServerURL == nil {
 		return true
 	}
-	found, _, err := readStoredState(c.options.Store, originOf(c.options.ServerURL), c.options.Now())
+	found, _, err := readStoredState(c.options.Store, originOf(c.options.ServerURL), c.options.Privacy, c.options.Now())
 	if err != nil {
 		return true
 	}

@@ -52,12 +52,12 @@ func (e *exchange) composeReport(events int) (pendingRecord, error) {
 	now := e.client.options.Now().UTC()
 	pending := pendingRecord{
 		Epoch: e.record.Epoch, Origin: e.record.Origin, RequestID: id.String(),
-		Sequence: e.record.Sequence + 1, CreatedAt: now, Triggers: triggers,
+		Sequence: e.record.Sequence + 1, CreatedAt: now, Triggers: triggers, Privacy: e.client.options.Privacy,
 	}
 	composed, err := e.report.Compose(protocol.CheckinRequest{
 		Protocol: protocol.Version, RequestID: pending.RequestID, Epoch: pending.Epoch, Sequence: pending.Sequence,
 		SentAt: now.Truncate(time.Second), Triggers: triggers,
-		OpenCommands: e.extra.OpenCommands, Results: e.extra.Results, Events: unsent[:min(len(unsent), events)],
+		OpenCommands: e.extra.OpenCommands, Results: e.extra.Results, Events: e.client.options.Privacy.Events(unsent[:min(len(unsent), events)]),
 	}, e.baseline, fitsWire)
 	if errors.Is(err, protocol.ErrReportTooLarge) {
 		return pendingRecord{}, &exchangeError{Code: protocol.CodeReportTooLarge, Err: err}

@@ -253,7 +253,7 @@ func (e *exchange) verifyHead(data []byte, group string) (verifiedHead, error) {
 	if err != nil {
 		return verifiedHead{}, err
 	}
-	envelope.PayloadType = e.client.secrets().redact(envelope.PayloadType) // an error quotes it
+	envelope.PayloadType = e.client.secrets().Redact(envelope.PayloadType) // an error quotes it
 	payload, err := envelope.Verify(protocol.PayloadHead, e.client.options.PolicyKeys, 1)
 	if err != nil {
 		return verifiedHead{}, err

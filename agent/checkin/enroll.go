@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // ensureEnrolled gets a token where there is none for this portal, or where the
@@ -125,7 +126,7 @@ func parseEnrollReply(got portalAnswer) (protocol.EnrollReply, error) {
 	}
 	approved := reply.State == protocol.EnrollApproved && plainText(reply.Token)
 	pending := reply.State == protocol.EnrollPending && reply.Token == ""
-	if !approved && !pending || !protocol.ValidName(reply.DeviceID) || newRedactor(reply.Token).isIn(reply.DeviceID) {
+	if !approved && !pending || !protocol.ValidName(reply.DeviceID) || text.NewRedactor(reply.Token).IsIn(reply.DeviceID) {
 		return protocol.EnrollReply{}, errors.New("the answer to an enrollment is incomplete")
 	}
 	return reply, nil

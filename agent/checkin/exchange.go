@@ -11,6 +11,7 @@ import (
 
 	"prlagent/agent/outbox"
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 	"prlagent/store"
 )
 
@@ -56,7 +57,7 @@ func (e *exchange) run() error {
 // exchangeReports sends the unanswered report of before, then this one if it
 // says anything else, then everything if the portal asks for it.
 func (e *exchange) exchangeReports() error {
-	found, expired, err := readStoredState(e.client.options.Store, originOf(e.client.options.ServerURL), e.client.options.Now())
+	found, expired, err := readStoredState(e.client.options.Store, originOf(e.client.options.ServerURL), e.client.options.Privacy, e.client.options.Now())
 	if err != nil {
 		return err
 	}
@@ -233,7 +234,7 @@ func (c *Client) parseReply(got portalAnswer) (protocol.CheckinReply, error) {
 	if reply.Inventory != protocol.InventoryOK && reply.Inventory != protocol.InventorySendFull {
 		return protocol.CheckinReply{}, errors.New("the answer does not say what became of the inventory")
 	}
-	if !isUsableGroup(reply.Group, newRedactor(c.currentIdentity().token)) {
+	if !isUsableGroup(reply.Group, text.NewRedactor(c.currentIdentity().token)) {
 		return protocol.CheckinReply{}, errors.New("the answer names an unusable group")
 	}
 	return reply, nil
@@ -242,9 +243,9 @@ func (c *Client) parseReply(got portalAnswer) (protocol.CheckinReply, error) {
 // isUsableGroup reports whether the group can be asked for and shown. The token
 // must not come back as its name. The enrollment secret may: it can be made of
 // the group's name.
-func isUsableGroup(group protocol.Group, token redactor) bool {
-	for _, text := range []string{group.ID, group.Name, group.Source} {
-		if len(text) > protocol.MaxName || token.isIn(text) {
+func isUsableGroup(group protocol.Group, token text.Redactor) bool {
+	for _, part := range []string{group.ID, group.Name, group.Source} {
+		if len(part) > protocol.MaxName || token.IsIn(part) {
 			return false
 		}
 	}

@@ -324,7 +324,7 @@ func TestStopAfterEachCommit(t *testing.T) {
 	b.report.VMs[0].Name = "renamed"
 
 	e := &exchange{client: b.client, ctx: context.Background(), report: &b.report, reacted: map[string]bool{}}
-	found, _, err := readStoredState(b.options.Store, originOf(b.options.ServerURL), b.now)
+	found, _, err := readStoredState(b.options.Store, originOf(b.options.ServerURL), protocol.Privacy{}, b.now)
 	if err != nil {
 		t.Fatal(err)
 	}

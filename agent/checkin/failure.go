@@ -174,7 +174,7 @@ func (c *Client) refusalError(a portalAnswer) error {
 	if problem, ours := protocol.ParseProblem(a.status, a.header.Get("Content-Type"), a.body); ours {
 		secrets := c.secrets()
 		for _, text := range []*string{&problem.Title, &problem.Detail, &problem.Instance, &problem.Field} {
-			*text = secrets.redact(*text)
+			*text = secrets.Redact(*text)
 		}
 		failure.Code, failure.Err = protocol.CodeOf(problem), problem
 	} else {

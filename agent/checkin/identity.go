@@ -70,7 +70,7 @@ const identityVersion = 1
 // uses it. Errors: ErrForeign and ErrDamaged with a fresh identity that is not
 // written yet, ErrHostUnknown, and those of reading and writing the file.
 func LoadIdentity(path string, host protocol.Host) (Identity, error) {
-	data, err := readIdentity(path)
+	data, err := safefile.ReadTrustedFile(path, uint32(os.Geteuid()), maxIdentity)
 	if errors.Is(err, fs.ErrNotExist) {
 		fresh, err := newIdentity(host)
 		if err != nil {
@@ -82,15 +82,6 @@ func LoadIdentity(path string, host protocol.Host) (Identity, error) {
 		return Identity{}, fmt.Errorf("read identity: %w", err)
 	}
 	return checkIdentity(data, host)
-}
-
-func readIdentity(path string) ([]byte, error) {
-	folder, err := safefile.OpenFolder(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	defer folder.Close()
-	return folder.ReadOwnedFile(filepath.Base(path), uint32(os.Geteuid()), maxIdentity)
 }
 
 func checkIdentity(data []byte, host protocol.Host) (Identity, error) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // The limits of this package (protocol.md 2.11, 2.13): each is a promise, or the
@@ -33,7 +34,7 @@ func TestLimits(t *testing.T) {
 		"answers that drop a trusted time (H65)":    {doubtQuorum, 3},
 		"time between two of them (H65)":            {doubtInterval, time.Hour},
 		"groups whose heads node.json knows (H65)":  {maxMarks, 16},
-		"bytes of a secret that stay hidden (H62)":  {shardLength, 8},
+		"bytes of a secret that stay hidden (H62)":  {text.SecretShard, 8},
 		"a jump of the sequence (H52)":              {protocol.MaxSequenceJump, 1 << 20},
 	} {
 		if fmt.Sprint(limit.got) != fmt.Sprint(limit.want) {

@@ -33,6 +33,7 @@ type pendingRecord struct {
 	LastEvent uint64             `json:"last_event,omitempty"`
 	Events    int                `json:"events,omitempty"` // how many
 	Lost      int                `json:"lost,omitempty"`   // events before the last one that no ring has any more
+	Privacy   protocol.Privacy   `json:"privacy,omitzero"` // that it was made with
 }
 
 // pendingLife is how long an unanswered report is worth repeating: as long as a
@@ -62,13 +63,14 @@ type storedState struct {
 }
 
 // readStoredState loads where the exchange stands. With another epoch or another
-// portal nothing that was acknowledged counts; a pending report of theirs, or
-// one that is too old, is returned as expired.
+// portal nothing that was acknowledged counts; a pending report of theirs, one
+// that is too old, or one with names that are not told any more (INV-32) is
+// returned as expired.
 //
 // Numbers rise through an epoch whatever the portal's address is: the same
 // portal may be behind another one, or be the one of before again, and a number
 // used twice is a copy of this Mac to it (H02).
-func readStoredState(s *store.Store, origin string, now time.Time) (found storedState, expired *pendingRecord, err error) {
+func readStoredState(s *store.Store, origin string, privacy protocol.Privacy, now time.Time) (found storedState, expired *pendingRecord, err error) {
 	epoch := s.Epoch()
 	var pending pendingRecord
 	var unanswered bool
@@ -94,7 +96,7 @@ func readStoredState(s *store.Store, origin string, now time.Time) (found stored
 		return found, nil, nil
 	}
 	sameEpoch := pending.Epoch == epoch
-	if sameEpoch && pending.Origin == origin && now.Sub(pending.CreatedAt).Abs() < pendingLife {
+	if sameEpoch && pending.Origin == origin && pending.Privacy == privacy && now.Sub(pending.CreatedAt).Abs() < pendingLife {
 		found.pending = &pending
 		return found, nil, nil
 	}

@@ -136,6 +136,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		"DestructiveLimit":   dict{"Count": 2, "WindowHours": 48},
 		"ServerCertificates": []any{certificateDER(t)},
 		"Mode":               "enforce", "Proxy": "http://user:hush@proxy.example:3128", "LogLevel": "debug", "VendorGates": true, "AllowUnprovenLocks": true,
+		"ReportUserNames": false, "ReportComputerName": 0,
 		"PayloadUUID": "1", "_manualProfile": true, "SomethingNew": 1,
 	})
 	c := loadNow(m.paths)
@@ -147,6 +148,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		"EnrollmentSecret": "[secret]", "Group": "finance", "PolicyKeys": policyID, "CommandKeys": commandID,
 		"AllowedCommands": "vm.lock", "DestructiveLimit": "2 in 48 hours", "ServerCertificates": "CN=portal",
 		"Mode": "enforce", "Proxy": "http://user:xxxxx@proxy.example:3128", "LogLevel": "debug", "VendorGates": "true", "AllowUnprovenLocks": "true",
+		"ReportUserNames": "false", "ReportComputerName": "false",
 	}
 	for name, value := range shownValues(c) {
 		if name != timingKey && value != want[name] {
@@ -509,7 +511,7 @@ func TestFingerprintFollowsEveryKey(t *testing.T) {
 		"ServerURL": "https://portal.example", "ContentURL": "https://cdn.example", "EnrollmentSecret": "canary", "SiteID": "5b1f6c3e-8d0a-4c1b-9e57-0f6a2d3c4b5e", "Group": "x",
 		"PolicyKeys": []any{trusted}, "CommandKeys": []any{trusted}, "AllowedCommands": []any{}, "DestructiveLimit": dict{"Count": 1},
 		"ServerCertificates": []any{certificateDER(t)}, "Mode": "enforce", "Proxy": "http://user:hush@proxy.example",
-		"LogLevel": "warn", "VendorGates": true, "AllowUnprovenLocks": true, "Timing": dict{"Tick": 1},
+		"LogLevel": "warn", "VendorGates": true, "AllowUnprovenLocks": true, "ReportUserNames": false, "ReportComputerName": false, "Timing": dict{"Tick": 1},
 	}
 	m := newMac(t)
 	m.paths.Root = true

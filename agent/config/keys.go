@@ -133,6 +133,18 @@ var keyTable = []keyRow{
 		staysAfterRemoval: true,
 	},
 	{
+		name: "ReportUserNames", valueType: "boolean", defaultWords: "true",
+		doc:   "Whether the portal is told what accounts are called; without, it knows them by their uid.",
+		parse: reportedUnless(func(c *Config) *bool { return &c.Privacy.NoUserNames }),
+		show:  func(c Config) string { return strconv.FormatBool(!c.Privacy.NoUserNames) },
+	},
+	{
+		name: "ReportComputerName", valueType: "boolean", defaultWords: "true",
+		doc:   "Whether the portal is told the Mac's name; without, it knows the Mac by its serial number.",
+		parse: reportedUnless(func(c *Config) *bool { return &c.Privacy.NoComputerName }),
+		show:  func(c Config) string { return strconv.FormatBool(!c.Privacy.NoComputerName) },
+	},
+	{
 		name: "LogLevel", valueType: "string, debug, info, warn or error", defaultWords: "info",
 		doc:   "How much the log says.",
 		parse: singleValue(logLevel, func(c *Config) *string { return &c.LogLevel }),
@@ -142,7 +154,8 @@ var keyTable = []keyRow{
 		name: timingKey, valueType: "dictionary of numbers, in seconds", defaultWords: "the protocol's pace",
 		doc:   "Honored only under --root, for tests: " + strings.Join(timingNames(), ", ") + ".",
 		parse: parseTiming,
-		show:  func(c Config) string { return fmt.Sprintf("%+v", c.Timing) },
+		show:  showTiming,
+		exact: func(c Config) string { return fmt.Sprintf("%+v", c.Timing) },
 	},
 }
 

@@ -94,6 +94,19 @@ func parseBool(found any) (bool, error) {
 	return false, wrongType(found, "a boolean")
 }
 
+// reportedUnless reads whether something is reported. What cannot be read counts
+// as no: what a portal has been told is not taken back.
+func reportedUnless(withheld func(*Config) *bool) func(*Config, any) []error {
+	return func(c *Config, found any) []error {
+		reported, err := parseBool(found)
+		*withheld(c) = !reported
+		if err != nil {
+			return []error{&refusedValue{fmt.Errorf("%w; until then it is not reported", err), found}}
+		}
+		return nil
+	}
+}
+
 // typedText is a string without what comes along when it is typed or pasted.
 func typedText(found any) (value string, isString bool) {
 	value, isString = found.(string)

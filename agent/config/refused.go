@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"prlagent/platform/text"
 )
 
 // maxValueShown is how much of a refused value a person sees, in bytes.
@@ -54,7 +56,7 @@ func hideProxyRefused(parse func(*Config, any) []error) func(*Config, any) []err
 			var refused *refusedValue
 			if errors.As(problem, &refused) {
 				if value, isString := refused.value.(string); isString && !plainProxy.MatchString(value[strings.LastIndexByte(value, '@')+1:]) {
-					refused.value = hiddenSecret
+					refused.value = text.HiddenSecret
 				}
 			}
 		}
@@ -79,18 +81,18 @@ func showRefused(value any) string {
 
 // hidePassword hides what may be a secret in a URL, or in what was meant as one:
 // everything before the last @, a query and a fragment.
-func hidePassword(text string) string {
-	if at := strings.LastIndexByte(text, '@'); at >= 0 {
-		scheme, _, has := strings.Cut(text[:at], "://")
+func hidePassword(shown string) string {
+	if at := strings.LastIndexByte(shown, '@'); at >= 0 {
+		scheme, _, has := strings.Cut(shown[:at], "://")
 		if !has {
 			scheme = ""
 		} else {
 			scheme += "://"
 		}
-		text = scheme + hiddenSecret + text[at:]
+		shown = scheme + text.HiddenSecret + shown[at:]
 	}
-	if end := strings.IndexAny(text, "?#"); end >= 0 {
-		text = text[:end+1] + hiddenSecret
+	if end := strings.IndexAny(shown, "?#"); end >= 0 {
+		shown = shown[:end+1] + text.HiddenSecret
 	}
-	return text
+	return shown
 }

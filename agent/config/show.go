@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/url"
 	"strings"
 
@@ -62,4 +63,19 @@ func exactCertificates(c Config) string {
 		sum.Write(parsed.Raw)
 	}
 	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// showTiming names what is not at the protocol's pace.
+func showTiming(c Config) string {
+	usual := protocol.DefaultTiming()
+	var changed []string
+	if c.Timing.BucketSize != usual.BucketSize {
+		changed = append(changed, fmt.Sprintf("%s %d", bucketSize.name, c.Timing.BucketSize))
+	}
+	for _, row := range protocol.Timings() {
+		if *row.Field(&c.Timing) != *row.Field(&usual) {
+			changed = append(changed, fmt.Sprintf("%s %s", row.Name, *row.Field(&c.Timing)))
+		}
+	}
+	return strings.Join(changed, ", ")
 }

@@ -96,6 +96,8 @@ type Collector struct {
 	descriptions map[string]description // as they are in the store, by its keys; nil until they were read
 	configsRead  map[string]time.Time   // by the same keys: see Machine.configChanged
 
+	visiting visiting
+
 	lanes    *lane.Lanes
 	visits   *lane.Tasks[visitOutcome]
 	licenses *lane.Tasks[licenseAnswer]

@@ -161,3 +161,30 @@ func TestH12_NothingRunsBehindTheEnd(t *testing.T) {
 		l.collector.Close()
 	})
 }
+
+// Whoever asks while a look waits learns for whom, and for how long.
+func TestH12_WhoIsWaitedForIsSaid(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		l.look()
+		hold := make(chan struct{})
+		l.holds = map[string]chan struct{}{"alice": hold}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			l.look()
+		}()
+		synctest.Wait()
+		waiting := l.collector.Visiting()
+		if len(waiting) != 1 || waiting[0].User.Name != "alice" || waiting[0].Until.Sub(waiting[0].Since) != DefaultPatience {
+			t.Errorf("waited for are %+v", waiting)
+		}
+		<-ended
+		if waiting := l.collector.Visiting(); len(waiting) != 0 {
+			t.Errorf("after the look %+v are waited for", waiting)
+		}
+		close(hold)
+		synctest.Wait()
+	})
+}

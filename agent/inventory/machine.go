@@ -36,6 +36,7 @@ type Machine struct {
 	NeverStarted bool      // true until it has an uptime or has shown its tools
 	Disputed     bool      // the tool says that it is stopped, and a process that runs it contradicts
 	InfoUnread   bool      // VmInfo.pvi, or where it is, could not be read at the newest look at it
+	InfoPrivate  bool      // because macOS' privacy control refused (facts/macos.md 7)
 
 	Unreadable protocol.Code // not empty: no description was ever readable, why; only the id is known
 	Stale      protocol.Code // not empty: it could not be looked at now, why; all is as it was seen last

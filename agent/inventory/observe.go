@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"prlagent/agent/policy"
@@ -160,7 +161,7 @@ func (m *Machine) asksForWrites() bool { return m.StartedAt.IsZero() && !m.Never
 // cannot be read now stays as it was.
 func (m *Machine) takeFiles(answers []platform.FileAnswer, at time.Time) {
 	if len(answers) == 0 {
-		m.InfoUnread = true
+		m.InfoUnread, m.InfoPrivate = true, false
 		return
 	}
 	bundle, info := answers[0], answers[1]
@@ -168,6 +169,7 @@ func (m *Machine) takeFiles(answers []platform.FileAnswer, at time.Time) {
 		m.Bundle.Identity, m.Bundle.Owner = identityOf(bundle), &bundle.UID
 	}
 	m.InfoUnread = info.Err != nil && !isAbsent(info.Err) && !errors.Is(info.Err, platform.ErrNotUnderstood)
+	m.InfoPrivate = errors.Is(info.Err, syscall.EPERM)
 	switch {
 	case info.Err == nil:
 		m.takeInfo(info.Fields)

@@ -30,6 +30,7 @@ type record struct {
 	Config       *prlctl.ConfigPVS `json:"config,omitempty"`
 	Guest        prlctl.GuestOS    `json:"guest,omitzero"`
 	InfoUnread   bool              `json:"info_unread,omitempty"`
+	InfoPrivate  bool              `json:"info_private,omitempty"`
 	Listed       string            `json:"listed"`
 	FirstSeen    time.Time         `json:"first_seen,omitzero"`
 	StartedAt    time.Time         `json:"last_used,omitzero"`
@@ -57,7 +58,7 @@ func recordOf(m *Machine) record {
 	return record{
 		User: m.User, ID: m.VM.ID, ConfigHash: m.ConfigHash, State: m.VM.State, Tools: m.VM.GuestTools,
 		Bundle: m.Bundle.Path, Identity: m.Bundle.Identity, BundleUID: m.Bundle.Owner,
-		Config: m.Config, Guest: m.Guest, InfoUnread: m.InfoUnread, Listed: m.listed,
+		Config: m.Config, Guest: m.Guest, InfoUnread: m.InfoUnread, InfoPrivate: m.InfoPrivate, Listed: m.listed,
 		FirstSeen: m.FirstSeen, StartedAt: m.StartedAt, WrittenAt: m.WrittenAt, Running: m.running, NeverStarted: m.NeverStarted,
 		Unreadable: m.Unreadable, SeenAt: m.SeenAt,
 	}
@@ -69,7 +70,7 @@ func (r record) machine(known description) *Machine {
 	m := &Machine{
 		User: r.User, ConfigHash: r.ConfigHash,
 		Bundle: Bundle{Path: r.Bundle, Identity: r.Identity, Owner: r.BundleUID},
-		Config: r.Config, Guest: r.Guest, InfoUnread: r.InfoUnread, listed: r.Listed,
+		Config: r.Config, Guest: r.Guest, InfoUnread: r.InfoUnread, InfoPrivate: r.InfoPrivate, listed: r.Listed,
 		FirstSeen: r.FirstSeen, StartedAt: r.StartedAt, WrittenAt: r.WrittenAt, running: r.Running, NeverStarted: r.NeverStarted,
 		Unreadable: r.Unreadable, SeenAt: r.SeenAt,
 	}

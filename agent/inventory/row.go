@@ -79,7 +79,10 @@ func (m *Machine) fillGuest(row *protocol.VM) {
 	}
 	reason := m.withoutTools()
 	explain(row, "tools_version", row.ToolsVersion, reason)
-	if m.InfoUnread {
+	switch {
+	case m.InfoPrivate:
+		reason = protocol.CodePrivacyDenied
+	case m.InfoUnread:
 		reason = protocol.CodeNotReadable
 	}
 	explain(row, "vm_os", row.OS, reason)

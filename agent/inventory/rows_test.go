@@ -2,7 +2,9 @@ package inventory
 
 import (
 	"errors"
+	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -304,6 +306,12 @@ func TestGapsOfGuests(t *testing.T) {
 				l.files[m.home+"/VmInfo.pvi"] = file{uid: 501, failed: errors.New("operation not permitted")}
 			},
 			gaps{"vm_edition": protocol.CodeNotReadable, "vm_os_build": protocol.CodeNotReadable},
+		},
+		"file that macOS keeps private": {
+			func(l *lab, m *machine) {
+				l.files[m.home+"/VmInfo.pvi"] = file{uid: 501, failed: fmt.Errorf("open: %w", syscall.EPERM)}
+			},
+			gaps{"vm_edition": protocol.CodePrivacyDenied, "vm_os_build": protocol.CodePrivacyDenied},
 		},
 		"file of somebody else": {
 			func(l *lab, m *machine) { l.files[m.home+"/VmInfo.pvi"] = file{uid: 502, data: "secret"} },

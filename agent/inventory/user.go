@@ -53,6 +53,7 @@ func (u visitedUser) hangs() bool { return u.late || u.outcome.code == protocol.
 // that an earlier look gave up on is not thrown away, but what it saw may be
 // old: it becomes what is known, and the user is visited again.
 func (c *Collector) visitUser(ctx context.Context, next visit, patience time.Duration) visitedUser {
+	defer c.visiting.begin(next.user, c.now(), patience)()
 	over := time.NewTimer(patience)
 	defer over.Stop()
 	result := visitedUser{user: next.user}

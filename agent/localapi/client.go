@@ -50,6 +50,9 @@ type Client struct {
 	// DaemonLives reports whether the daemon's process is there, and is asked where
 	// nobody listens at the socket; nil = it is not.
 	DaemonLives func() bool
+	// Installed reports whether there is a daemon that could run, and is asked where
+	// none does; nil = there is.
+	Installed func() bool
 
 	socket string
 	peerOf func(net.Conn) (Peer, error)
@@ -219,12 +222,15 @@ func (c *Client) sendRequest(ctx context.Context, method, path string, body []by
 	return response, nil
 }
 
-// unreachableError tells a daemon that is not there from one that does not
-// answer: it hangs, it dropped the connection, or its socket is gone.
+// unreachableError tells a daemon that is not there, or never was, from one that
+// does not answer: it hangs, it dropped the connection, or its socket is gone.
 func (c *Client) unreachableError(err error) error {
 	code := protocol.CodeDaemonSilent
 	if isNobodyThere(err) && (c.DaemonLives == nil || !c.DaemonLives()) {
 		code = protocol.CodeDaemonNotRunning
+		if c.Installed != nil && !c.Installed() {
+			code = protocol.CodeDaemonMissing
+		}
 	}
 	words := code.Text()
 	found := &Error{Code: code, Text: words.Text, Remedy: words.Remedy, Err: err}

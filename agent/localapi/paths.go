@@ -1,11 +1,31 @@
 package localapi
 
-import "path/filepath"
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
 
-// Where things are on a Mac (DESIGN 4).
+// Where the agent's own files are on a Mac (DESIGN 4), for the daemon and for who
+// looks at them while it is down.
+const (
+	SupportFolder = "/Library/Application Support/prlagent"
+	StateFolder   = SupportFolder + "/state"
+	IdentityFile  = StateFolder + "/node.json"
+	LocalConfig   = SupportFolder + "/config.plist"
+	ManagedConfig = "/Library/Managed Preferences/org.prlagent.agent.plist"
+	LogFolder     = SupportFolder + "/logs" // with launchd's file for standard error (H53)
+	LogFile       = LogFolder + "/prlagentd.log"
+
+	// OldLogFolder is where the log was before it moved below the support folder.
+	// Members of the admin group can exchange it, so root does nothing there.
+	OldLogFolder = "/Library/Logs/prlagent"
+)
+
 const (
 	macSocketPath     = "/var/run/prlagent.sock"
-	macSnapshotFolder = "/Library/Application Support/prlagent"
+	macSnapshotFolder = SupportFolder
 )
 
 // Names of the snapshot files in macSnapshotFolder.
@@ -18,8 +38,25 @@ const (
 // macOwnFolders are the folders whose files root believes, runs or writes: of the
 // agent's programs, state and logs, and of both configurations.
 var macOwnFolders = []string{
-	macSnapshotFolder, macSnapshotFolder + "/bin", macSnapshotFolder + "/state", macSnapshotFolder + "/logs",
+	SupportFolder, SupportFolder + "/bin", StateFolder, LogFolder,
 	"/Library/Managed Preferences",
+}
+
+// macInstalled are the files of which an installed agent has at least one: its
+// job, its program, and what it left behind at its last run.
+var macInstalled = []string{
+	"/Library/LaunchDaemons/org.prlagent.agent.plist", macSnapshotFolder + "/bin/prlagentd", macSnapshotFolder + "/" + StatusJSON,
+}
+
+// InstalledUnder reports whether there is an agent on the Mac in the folder root,
+// running or not; on this Mac if root is empty.
+func InstalledUnder(root string) bool {
+	for _, file := range macInstalled {
+		if _, err := os.Lstat(filepath.Join(root, file)); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
 }
 
 // OwnFoldersUnder are the folders of the Mac in the folder root that nobody but

@@ -23,6 +23,9 @@ func statusFor(actor Actor, status Status) Status {
 
 func inventoryFor(actor Actor, inventory Inventory) Inventory {
 	visible := Inventory{Schema: inventory.Schema, At: inventory.At, Restricted: !actor.Admin, Rows: []protocol.Row{}}
+	if actor.Admin {
+		visible.LeftOut = inventory.LeftOut
+	}
 	for _, row := range inventory.Rows {
 		if actor.Admin || isMine(actor, row.VM) {
 			visible.Rows = append(visible.Rows, row)

@@ -19,7 +19,7 @@ func at(clock string) time.Time {
 
 func sampleStatus() Status {
 	return Status{
-		Schema: Schema, At: at("09:41:10"),
+		Schema: Schema, At: at("09:41:10"), ValidUntil: at("10:44:00"),
 		Daemon: Daemon{Version: "1.0.0", Revision: "0acce8a1b2c3", PID: 412, StartedAt: at("07:58:02"), Running: true},
 		Health: Health{State: Degraded, Conditions: []Condition{
 			condition(protocol.CodePortalUnreachable, "09:30:00", "dial tcp 192.0.2.7:8443: i/o timeout"),
@@ -49,6 +49,9 @@ func sampleStatus() Status {
 		},
 		Pass:     samplePass(),
 		ToolRuns: map[string]uint64{"prlctl": 14, "prlsrvctl": 3},
+		Doing: []Activity{{Step: "observe", StartedAt: at("09:41:02"), GivesUpAt: at("09:42:17"), Users: []Waiting{
+			{Name: "bob", UID: 502, StartedAt: at("09:41:02"), GivesUpAt: at("09:42:17")},
+		}}},
 	}
 }
 
@@ -124,9 +127,9 @@ func sampleRow(vm protocol.VM) protocol.Row {
 func sampleEvents() []protocol.Event {
 	return []protocol.Event{
 		{Seq: 1, At: at("07:58:02"), Type: "agent_started", Data: map[string]string{"version": "1.0.0"}},
-		{Seq: 2, At: at("07:58:04"), Type: "user_not_listed", Code: protocol.CodeUserSession, Data: map[string]string{"user_name": "bob"}},
+		{Seq: 2, At: at("07:58:04"), Type: "user_failing", Code: protocol.CodeUserSession, Data: map[string]string{"uid": "502", "user_name": "bob", "since": "2026-11-23T07:58:04Z"}},
 		{Seq: 3, At: at("08:12:44"), Type: "vm_started", Data: map[string]string{"uid": "501", "user_name": "alice", "vm_name": "Windows 11"}},
-		{Seq: 4, At: at("09:30:00"), Type: "checkin_failed", Code: protocol.CodePortalUnreachable, Data: map[string]string{"detail": "i/o timeout"}},
+		{Seq: 4, At: at("09:30:00"), Type: "checkins_failing", Code: protocol.CodePortalUnreachable, Data: map[string]string{"since": "2026-11-23T09:20:00Z", "detail": "i/o timeout"}},
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 const maxSnapshot = 4 << 20 // bytes
 
 // ReadSnapshot reads the status.json that the daemon left. Its Daemon.Running
-// is false; At is when the file last changed in anything but its time, which
+// is false; who shows it says by Unanswered how the daemon is now. At is when the file last changed in anything but its time, which
 // may be long before the daemon went away. A missing file is fs.ErrNotExist.
 func ReadSnapshot(path string) (Status, error) {
 	data, err := safefile.ReadFile(path, maxSnapshot)
@@ -47,6 +47,7 @@ func ReadSnapshot(path string) (Status, error) {
 // text.Display, because XML cannot carry control characters.
 func WriteSnapshots(folder string, status Status, inventory Inventory) error {
 	public := status.ForEveryone()
+	public.Doing = nil // over before anybody reads it
 	asJSON, err := text.EncodeJSON(public, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
@@ -195,7 +196,7 @@ func plistNumber(number json.Number) any {
 
 // isTimeKey reports whether our documents hold points in time under that name.
 func isTimeKey(key string) bool {
-	return key == "at" || key == "since" || strings.HasSuffix(key, "_at") || protocol.IsTime(key)
+	return key == "at" || key == "since" || strings.HasSuffix(key, "_at") || strings.HasSuffix(key, "_until") || protocol.IsTime(key)
 }
 
 func plistDate(value string) any {

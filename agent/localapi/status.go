@@ -12,9 +12,11 @@
 //	GET  /v1/events?since=N         EventList
 //	GET  /v1/events?follow=1        Event per line until the client leaves
 //	POST /v1/checkin {"wait":true}  CheckinResult (root and admin)
+//	GET  /v1/report                 SentReport (root and admin)
 package localapi
 
 import (
+	"cmp"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -29,6 +31,7 @@ const Schema = 1
 type Status struct {
 	Schema     int                   `json:"schema"`
 	At         time.Time             `json:"at"`
+	ValidUntil time.Time             `json:"valid_until,omitzero"` // until then a snapshot of a daemon that runs is current (H70)
 	Daemon     Daemon                `json:"daemon"`
 	Health     Health                `json:"health"`
 	Config     ConfigStatus          `json:"configuration"`
@@ -40,6 +43,8 @@ type Status struct {
 	Counts     Counts                `json:"counts"`
 	Schedule   Schedule              `json:"schedule"`
 	Users      []protocol.UserLook   `json:"users,omitempty"`
+	Doing      []Activity            `json:"doing,omitempty"` // what runs at this moment
+	Streams    []StreamStatus        `json:"event_streams,omitempty"`
 	Pass       *Pass                 `json:"last_pass,omitempty"`
 	ToolRuns   map[string]uint64     `json:"tool_runs,omitempty"`  // since the daemon's start, by program
 	Restricted bool                  `json:"restricted,omitempty"` // some parts are for admins only and were left out
@@ -51,26 +56,56 @@ type Daemon struct {
 	Revision  string    `json:"revision,omitempty"`
 	PID       int       `json:"pid,omitempty"`
 	StartedAt time.Time `json:"started_at,omitzero"`
-	Running   bool      `json:"running"`         // false in a snapshot that the client read from disk
+	Running   bool      `json:"running"`         // false in a snapshot after a stop, and in one that the client read
 	State     string    `json:"state,omitempty"` // then: NotRunning or NotAnswering
 }
 
-// Words of Health.State.
+// Health words (DESIGN 4): one of them is Health.State, wherever health is shown.
 const (
-	Healthy  = "healthy"
-	Degraded = "degraded" // something needs a person
-)
-
-// Words of Daemon.State.
-const (
-	NotRunning   = "not_running"
-	NotAnswering = "not_answering"
+	Healthy      = protocol.Healthy
+	Degraded     = protocol.Degraded
+	Unhealthy    = protocol.Unhealthy
+	NotRunning   = "not_running"   // the daemon is not there
+	NotAnswering = "not_answering" // it is there, and gives no answer
+	NotInstalled = "not_installed" // there never was one on this Mac, or it was taken away
 )
 
 // Health is the sum of all conditions that need a person or explain a state.
 type Health struct {
-	State      string      `json:"state"`
+	State      string      `json:"state"`          // one of the health words
+	Last       string      `json:"last,omitempty"` // what a daemon that does not answer any more said of itself
 	Conditions []Condition `json:"conditions"`
+}
+
+// unansweredStates are the words for a daemon that gives no answer, by the code
+// of a Client's error.
+var unansweredStates = map[protocol.Code]string{
+	protocol.CodeDaemonNotRunning: NotRunning, protocol.CodeDaemonSilent: NotAnswering, protocol.CodeDaemonMissing: NotInstalled,
+}
+
+// UnansweredState is the health word of a Mac whose daemon a Client got no answer
+// from, by the error; empty if it answered.
+func UnansweredState(err error) string { return unansweredStates[protocol.CodeOf(err)] }
+
+// UnansweredCode is the code of such a word.
+func UnansweredCode(state string) protocol.Code {
+	for code, word := range unansweredStates {
+		if word == state {
+			return code
+		}
+	}
+	return ""
+}
+
+// Unanswered is a snapshot as it counts once its daemon does not answer: state is
+// NotRunning, NotAnswering or NotInstalled, and the one word of its health (H70).
+func (s Status) Unanswered(state string) Status {
+	if s.Health.State != state {
+		s.Health.Last = cmp.Or(s.Health.Last, s.Health.State)
+	}
+	s.Daemon.Running, s.Daemon.State, s.Health.State = false, state, state
+	s.Doing, s.ValidUntil = nil, time.Time{}
+	return s
 }
 
 // Condition is one code that is true now.
@@ -79,7 +114,9 @@ type Condition struct {
 	Severity protocol.Severity `json:"severity"`
 	Text     string            `json:"text"`
 	Remedy   string            `json:"remedy,omitempty"`
-	Detail   string            `json:"detail,omitempty"` // which key, user or program; admins only
+	Count    int               `json:"count,omitempty"`   // how many users, keys or folders it is true of; 0 = it is of the Mac
+	Subject  string            `json:"subject,omitempty"` // their names; admins only
+	Detail   string            `json:"detail,omitempty"`  // says more; admins only
 	Since    time.Time         `json:"since,omitzero"`
 	Pending  bool              `json:"pending,omitempty"` // may pass by itself: true, and no reason for alarm yet
 }
@@ -156,6 +193,23 @@ type Pass struct {
 	CommitsNow int                `json:"commits"`
 }
 
+// Activity is a part of a pass that runs: a look, or an exchange beside it.
+type Activity struct {
+	Step      string             `json:"step"` // observe or exchange
+	StartedAt time.Time          `json:"started_at"`
+	GivesUpAt time.Time          `json:"gives_up_at,omitzero"` // when it ends without an outcome at the latest, as far as that is known
+	Triggers  []protocol.Trigger `json:"triggers,omitempty"`
+	Users     []Waiting          `json:"users,omitempty"` // whose tools have not answered yet; admins only
+}
+
+// Waiting is an account whose tools were asked.
+type Waiting struct {
+	Name      string    `json:"user_name"`
+	UID       uint32    `json:"uid"`
+	StartedAt time.Time `json:"started_at"`
+	GivesUpAt time.Time `json:"gives_up_at"`
+}
+
 // Step is one part of a pass.
 type Step struct {
 	Name    string        `json:"name"`    // observe, exchange, converge or report
@@ -178,6 +232,7 @@ type Inventory struct {
 	At         time.Time      `json:"at"` // of the last look
 	Rows       []protocol.Row `json:"rows"`
 	Restricted bool           `json:"restricted,omitempty"` // only the caller's own
+	LeftOut    int            `json:"left_out,omitempty"`   // machines beyond what the agent keeps, that no row is for
 }
 
 // EventList is a stretch of the event ring.
@@ -217,16 +272,20 @@ type ErrorBody struct {
 // what the world-readable snapshot holds: health and counts (H16).
 func (s Status) ForEveryone() Status {
 	public := Status{
-		Schema: s.Schema, At: s.At, Daemon: s.Daemon, Config: s.Config, Counts: s.Counts, Schedule: s.Schedule,
+		Schema: s.Schema, At: s.At, ValidUntil: s.ValidUntil, Daemon: s.Daemon, Config: s.Config, Counts: s.Counts, Schedule: s.Schedule,
 		Policy:     protocol.PolicyReport{State: s.Policy.State, Code: s.Policy.Code, Counts: s.Policy.Counts},
 		Store:      StoreStatus{Outcome: s.Store.Outcome},
 		Product:    s.Product,
 		Restricted: true,
 	}
 	public.Config.Problems = nil
-	public.Health = Health{State: s.Health.State, Conditions: make([]Condition, 0, len(s.Health.Conditions))}
+	for _, activity := range s.Doing {
+		activity.Users, activity.Triggers = nil, nil
+		public.Doing = append(public.Doing, activity)
+	}
+	public.Health = Health{State: s.Health.State, Last: s.Health.Last, Conditions: make([]Condition, 0, len(s.Health.Conditions))}
 	for _, condition := range s.Health.Conditions {
-		condition.Detail = ""
+		condition.Subject, condition.Detail = "", ""
 		public.Health.Conditions = append(public.Health.Conditions, condition)
 	}
 	public.Product.License = ""

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"unicode"
 
 	"prlagent/agent/protocol"
 )
@@ -88,7 +86,7 @@ func (n *node) readNext(decoder *json.Decoder, depth int, seen map[string]bool) 
 	}
 	name, _ := token.(string)
 	path := below(n.path, name)
-	if folded := foldCase(name); seen[folded] {
+	if folded := protocol.FoldCase(name); seen[folded] {
 		return invalid(path, protocol.CodePolicyDuplicateKey, "it stands there twice")
 	} else {
 		seen[folded] = true
@@ -105,18 +103,6 @@ func below(path, name string) string {
 		return name
 	}
 	return path + "." + name
-}
-
-// foldCase gives names that a reader who does not mind the case takes for one
-// another the same spelling.
-func foldCase(name string) string {
-	return strings.Map(func(character rune) rune {
-		lowest := character
-		for next := unicode.SimpleFold(character); next != character; next = unicode.SimpleFold(next) {
-			lowest = min(lowest, next)
-		}
-		return lowest
-	}, name)
 }
 
 func (n node) isObject() bool { return n.scalar == nil && !n.isList }

@@ -35,7 +35,9 @@ const (
 	CodeEncryptionMethod  Code = "encryption_method_unknown"
 	CodeNotSeenRunning    Code = "not_seen_running"
 	CodeNotReadable       Code = "not_readable"
+	CodePrivacyDenied     Code = "privacy_denied"
 	CodeNotShown          Code = "not_shown"
+	CodeNameWithheld      Code = "name_withheld"
 	CodeMacGuestSerial    Code = "mac_guest_serial"
 	CodeNoSerial          Code = "mac_without_serial"
 	CodeMacUnidentified   Code = "mac_unidentified"
@@ -71,8 +73,14 @@ const (
 	CodeUserLate          Code = "user_late"
 	CodeGuestOS           Code = "guest_os"
 	CodePDNotInstalled    Code = "pd_not_installed"
+	CodePDNotSetUp        Code = "pd_not_set_up"
+	CodeLicensingProfile  Code = "licensing_profile_missing"
+	CodeProfilesDiffer    Code = "licensing_profiles_differ"
+	CodeContinueWithSSO   Code = "continue_with_sso"
+	CodeLicenseHost       Code = "license_host_unreachable"
 	CodeVMLimit           Code = "vm_limit"
 	CodeStreamLimit       Code = "stream_limit"
+	CodeStreamDown        Code = "stream_down"
 	CodeAccountNotLocal   Code = "account_not_local"
 	CodeAccountUIDLow     Code = "account_uid_too_low"
 	CodeAccountUIDHigh    Code = "account_uid_too_high"
@@ -126,6 +134,7 @@ const (
 	CodeNetworkSignIn       Code = "network_sign_in"
 	CodePortalWrongName     Code = "portal_wrong_name"
 	CodePortalExpired       Code = "portal_certificate_expired"
+	CodePortalExpiring      Code = "portal_certificate_ends_soon"
 	CodePortalTLS           Code = "portal_tls"
 	CodePortalDNS           Code = "portal_dns"
 	CodePortalTimeout       Code = "portal_timeout"
@@ -208,7 +217,14 @@ const (
 
 	CodeNotAllowed       Code = "not_allowed"
 	CodeDaemonNotRunning Code = "daemon_not_running"
+	CodeDaemonMissing    Code = "daemon_not_installed"
 	CodeDaemonSilent     Code = "daemon_not_answering"
+	CodeJobNotLoaded     Code = "job_not_loaded"
+	CodeJobDisabled      Code = "job_disabled"
+	CodeJobNotRunning    Code = "job_not_running"
+	CodeLogErrors        Code = "log_errors"
+	CodeOldLogs          Code = "old_logs"
+	CodeOffline          Code = "offline"
 	CodeBadRequest       Code = "bad_request"
 	CodeTooManyRequests  Code = "too_many_requests"
 	CodeDirectorySilent  Code = "directory_silent"
@@ -217,7 +233,11 @@ const (
 	CodeInternal         Code = "internal"
 )
 
-// Codes is the one table of all codes, with their words.
+// seeLog names the log where it says more than a code can.
+const seeLog = "see the log, /Library/Application Support/prlagent/logs/prlagentd.log"
+
+// Codes is the one table of all codes, with their words. A command in a remedy
+// stands in quotation marks, or behind sudo.
 var Codes = map[Code]CodeText{
 	CodeNotLookedYet:      {Info, "The agent has just started and has not looked at this Mac yet.", "Wait for the end of the first look; until then the last known rows are shown."},
 	CodeNotReportedYet:    {Info, "The Mac has not reported this value yet.", "Wait for the next check-in, or run 'prlagent checkin'."},
@@ -228,7 +248,9 @@ var Codes = map[Code]CodeText{
 	CodeToolsOutdated:     {Info, "Parallels Tools are older than Parallels Desktop.", "Update Parallels Tools in the guest."},
 	CodeNotSeenRunning:    {Info, "The agent has not seen this virtual machine running.", ""},
 	CodeNotReadable:       {Info, "The agent could not read the file that holds this value.", "On macOS, grant the agent Full Disk Access by profile if the bundle is in a protected folder."},
+	CodePrivacyDenied:     {Warning, "The privacy control of macOS keeps a file of a virtual machine from the agent.", "Grant prlagentd Full Disk Access by a profile, or move the virtual machine out of the protected folder."},
 	CodeNotShown:          {Info, "Parallels Desktop does not show this value for this virtual machine.", ""},
+	CodeNameWithheld:      {Info, "The configuration of this Mac keeps this name from the portal.", "It is known by its uid or serial number; ReportUserNames and ReportComputerName of the profile decide."},
 	CodeMacGuestSerial:    {Info, "The serial number of a macOS guest is not visible from the host.", ""},
 	CodeNoSerial:          {Warning, "This Mac has no serial number; the portal knows it by its hardware UUID.", "Have the serial number written anew where the Mac was repaired; until then find it by its name or hardware UUID."},
 	CodeMacUnidentified:   {Failure, "This Mac does not tell its hardware UUID, by which the portal knows it.", "Run 'ioreg -rd1 -c IOPlatformExpertDevice' and see what it says of IOPlatformUUID; the agent asks again at every look."},
@@ -266,6 +288,12 @@ var Codes = map[Code]CodeText{
 	CodePDNotInstalled:    {Info, "Parallels Desktop is not installed.", "Install Parallels Desktop."},
 	CodeVMLimit:           {Warning, "The Mac has more virtual machines than one report holds; those beyond the limit are left out.", "Remove virtual machines that nobody uses."},
 	CodeStreamLimit:       {Info, "More users have virtual machines than are listened to at a time.", "Nothing to do: the changes of those beyond the limit are found by the next look."},
+	CodeStreamDown:        {Warning, "The stream of events of a user does not stay open.", "Nothing to do for a few minutes: looks find the changes meanwhile. If it stays, restart Parallels Desktop."},
+	CodePDNotSetUp:        {Warning, "Parallels Desktop is there, and its service is unknown to launchd, as where the application was copied instead of installed.", "Open Parallels Desktop once as an administrator, or install it anew with the vendor's package."},
+	CodeLicensingProfile:  {Warning, "Parallels Desktop is not activated, and no licensing profile is on this Mac.", "Deploy the licensing profile first and Parallels Desktop after it, or activate it by hand."},
+	CodeProfilesDiffer:    {Failure, "Two licensing profiles on this Mac say different things.", "Remove one of the two in the MDM: which of them wins is not defined."},
+	CodeContinueWithSSO:   {Warning, "Parallels Desktop waits for its user to sign in.", "The user opens Parallels Desktop, chooses to continue with single sign-on and signs in with the work account; nobody can do that for them."},
+	CodeLicenseHost:       {Warning, "The vendor's license host cannot be reached, which an activation of Parallels Desktop needs.", "Let this Mac reach the host at port 443 through the firewall and the proxy."},
 	CodeAccountNotLocal:   {Info, "A user who is logged in has no account of this Mac's own, and is not looked at.", "Make the account a mobile account of this Mac if it has virtual machines."},
 	CodeAccountUIDLow:     {Warning, "An account with a user id below 501 runs virtual machines; it is not looked at.", "Move the virtual machines to an account of a person, with a user id of at least 501."},
 	CodeAccountUIDHigh:    {Info, "An account has a user id that the tools cannot be run as (2147483648 or more), and is not looked at.", "Give the account a lower user id if it has virtual machines."},
@@ -276,10 +304,10 @@ var Codes = map[Code]CodeText{
 	CodeDuplicateElement:  {Info, "A file in the virtual machine's bundle has a value twice and is not believed.", "Start the virtual machine once, or restore the bundle."},
 
 	CodeToolMissing:    {Warning, "A program that the agent needs is not there.", "Reinstall Parallels Desktop or macOS command line parts."},
-	CodeToolTimeout:    {Warning, "A program did not finish in its time and was stopped.", "See 'prlagent status' for which one; the agent tries again at the next look."},
-	CodeToolTooLarge:   {Warning, "A program printed more than the agent reads.", "See the log for which one; run it by hand and report the output."},
+	CodeToolTimeout:    {Warning, "A program did not finish in its time and was stopped.", "Run 'prlagent status --verbose' for which one; the agent tries again at the next look."},
+	CodeToolTooLarge:   {Warning, "A program printed more than the agent reads.", "For which one " + seeLog + "; run it by hand and report the output."},
 	CodeToolRefused:    {Warning, "The agent refused to start a program that way.", "This is a defect of the agent: please report it."},
-	CodeToolFailed:     {Warning, "A program failed.", "See 'prlagent status' and the log."},
+	CodeToolFailed:     {Warning, "A program failed.", "For which one and what it said " + seeLog + "."},
 	CodeToolsUntrusted: {Failure, "The Parallels tools do not carry the vendor's signature; the agent does not run them.", "Reinstall Parallels Desktop."},
 	CodeToolsChanged:   {Warning, "A Parallels tool was exchanged while the agent used it; what it said does not count.", "Nothing to do after an update. Else find out what exchanges the application, and let administrators only change it."},
 
@@ -292,13 +320,13 @@ var Codes = map[Code]CodeText{
 	CodeConfigMixedSource:     {Info, "Trust keys in config.plist are ignored because a profile is installed.", "Remove them from config.plist."},
 	CodeLocallyManaged:        {Info, "The configuration comes from root's config.plist, not from MDM.", ""},
 	CodeEnrollmentRefused:     {Failure, "The portal refused the enrollment.", "Check EnrollmentSecret in the profile against the portal's."},
-	CodeEnrollmentPending:     {Warning, "The enrollment waits for an administrator's approval.", "Compare the key id of 'prlagent status' with that of 'prlportal devices', then approve it: 'prlportal approve DEVICE'."},
+	CodeEnrollmentPending:     {Warning, "The enrollment waits for an administrator's approval.", "Compare the key id of 'prlagent status' with that of 'prlportal devices', then approve it: 'prlportal devices approve DEVICE'."},
 	CodeEnrollmentClosed:      {Failure, "The portal does not take new devices.", "Open enrollment in the portal."},
 	CodeEnrollmentWrongPortal: {Failure, "The portal is not the one that this enrollment names.", "Check ServerURL and SiteID in the profile; a portal with another address than its own needs it in origins of its config.json."},
 	CodeEnrollmentStale:       {Failure, "The clocks of this Mac and of the portal differ by more than a day; the portal enrolls no Mac like that.", "Set date and time of this Mac automatically; then check the portal's clock."},
 	CodeEnrollmentReplayed:    {Warning, "The portal has a newer enrollment of this device.", "Wait; the agent asks anew. If it stays, check this Mac's clock, and whether its disk was copied."},
-	CodeEnrollmentRejected:    {Failure, "An administrator of the portal rejected this Mac's key.", "If that was a mistake: 'prlportal approve DEVICE --key KEY' with the key id of 'prlagent status'."},
-	CodePendingKeysFull:       {Failure, "Too many keys wait for approval under this Mac's serial number, and the portal lists no more.", "Clear the list in the portal with 'prlportal reject DEVICE --all'; the agent asks again by itself."},
+	CodeEnrollmentRejected:    {Failure, "An administrator of the portal rejected this Mac's key.", "If that was a mistake: 'prlportal devices approve DEVICE --key KEY' with the key id of 'prlagent status'."},
+	CodePendingKeysFull:       {Failure, "Too many keys wait for approval under this Mac's serial number, and the portal lists no more.", "Clear the list in the portal with 'prlportal devices reject DEVICE --all'; the agent asks again by itself."},
 	CodeNotEnrolled:           {Warning, "The Mac is not enrolled yet.", "The agent tries again by itself; 'prlagent checkin' tries now."},
 	CodeDeviceUnknown:         {Warning, "The portal does not know this device; the agent enrolls again.", "Nothing to do: the agent enrolls anew."},
 	CodeDeviceRevoked:         {Failure, "The portal has revoked this device.", "Ask the portal's administrator."},
@@ -310,7 +338,7 @@ var Codes = map[Code]CodeText{
 	CodeIdentityUnreadable:    {Failure, "The agent's identity on this Mac cannot be read or kept.", "Check node.json in the state folder: a file of root's with the mode 0600, on a disk with room."},
 	CodePortalUnreachable:     {Warning, "The portal cannot be reached.", "Check the network and ServerURL."},
 	CodePortalCertificate:     {Failure, "The portal's certificate is not trusted.", "Check ServerCertificates in the profile, or a captive network in between."},
-	CodePortalRefused:         {Failure, "The portal refused the request.", "See 'prlagent events' and the log; the agent may need an update."},
+	CodePortalRefused:         {Failure, "The portal refused the request.", "For what it said " + seeLog + "; the agent may need an update."},
 	CodePortalOutage:          {Warning, "Something that is not the portal answered, or the portal failed.", "Wait; the agent tries again. If it stays, check proxies."},
 	CodePortalReplyInvalid:    {Warning, "The portal's answer could not be read.", "Check that ServerURL names a prlagent portal."},
 	CodePortalBusy:            {Info, "The portal asked to come back later.", "Wait; the agent tries again."},
@@ -319,6 +347,7 @@ var Codes = map[Code]CodeText{
 	CodeNetworkSignIn:       {Warning, "The network wants a sign-in before it lets anything through.", "Open a browser on this Mac and sign in to the network."},
 	CodePortalWrongName:     {Failure, "The portal's certificate is for another name.", "Check ServerURL in the profile against the names in the portal's certificate, or a captive network in between."},
 	CodePortalExpired:       {Failure, "The portal's certificate has expired, or is not valid yet by this Mac's clock.", "Check date and time of this Mac, then renew the portal's certificate."},
+	CodePortalExpiring:      {Warning, "The last certificate that this Mac accepts of its portal ends within 30 days.", "Run 'prlportal certificate renew' on the portal's server, and put a new profile on this Mac."},
 	CodePortalTLS:           {Warning, "No secure connection to the portal could be made.", "Check that ServerURL names an https port that offers TLS 1.2 or newer, and what stands in between."},
 	CodePortalDNS:           {Warning, "The portal's name is not known to the network.", "Check ServerURL, and the DNS servers of this network; a VPN may be needed."},
 	CodePortalTimeout:       {Warning, "The portal took too long to answer.", "Wait; the agent tries again. If it stays, check the portal's load and the network."},
@@ -339,20 +368,20 @@ var Codes = map[Code]CodeText{
 	CodeReportTrimmed:  {Warning, "There is more on this Mac than a report holds; the rest follows as soon as it fits.", "See which user's virtual machines have long names or texts."},
 	CodeEventsDropped:  {Warning, "Events of this Mac were lost before the portal heard of them.", "See 'prlagent events' on the Mac for those that it still has."},
 
-	CodeHeadMissing:        {Warning, "The portal has no policy head for this group.", "Publish one with 'prlportal publish'; the last good policy stays."},
-	CodeHeadInvalid:        {Failure, "The policy head cannot be read.", "Publish it again; the last good policy stays."},
+	CodeHeadMissing:        {Warning, "The portal has no policy head for this group.", "Put a signed head of the group into the portal's folder content/heads; the last good policy stays."},
+	CodeHeadInvalid:        {Failure, "The policy head cannot be read.", "Put a head that is signed anew into the portal's folder content/heads; the last good policy stays."},
 	CodeHeadSignature:      {Failure, "The policy head is not signed by a key that this Mac trusts.", "Check PolicyKeys in the profile; the last good policy stays."},
 	CodeHeadWrongGroup:     {Failure, "The policy head is of another group.", "Check the portal's content; the last good policy stays."},
 	CodeHeadWrongSite:      {Failure, "The policy head is of another site.", "Check the portal's content; the last good policy stays."},
-	CodeRollbackDetected:   {Failure, "The portal served an older policy head than this Mac has seen.", "Publish again with a new version; the newer one stays."},
-	CodeContentStale:       {Warning, "The policy head has expired.", "Publish again; the last good policy stays in force."},
-	CodePolicyHash:         {Failure, "The policy does not match the hash in its signed head.", "Publish again; the last good policy stays."},
-	CodePolicyInvalid:      {Failure, "The policy cannot be read.", "Run 'prlportal lint'; the last good policy stays."},
+	CodeRollbackDetected:   {Failure, "The portal served an older policy head than this Mac has seen.", "Sign a head with a higher version for the portal's folder content/heads; the newer one stays. Nobody but you should be able to write there."},
+	CodeContentStale:       {Warning, "The policy head has expired.", "Sign a head that expires later for the portal's folder content/heads; the last good policy stays in force."},
+	CodePolicyHash:         {Failure, "The policy does not match the hash in its signed head.", "Put the policy that the head was signed for into the portal's folder content/policies; the last good policy stays."},
+	CodePolicyInvalid:      {Failure, "The policy cannot be read.", "Correct the policy by the codes of its members in the report, and sign a head for it anew; the last good policy stays."},
 	CodeUnsupportedFeature: {Failure, "The policy needs a feature that this agent does not have.", "Update the agent; the last good policy stays."},
 	CodeNoPolicyKeys:       {Info, "No policy keys are configured; no policy is accepted.", "Add PolicyKeys to the profile."},
 	CodeGroupChangeRefused: {Info, "The portal named another group without a signature; this Mac stays in its group.", "Set Group in the profile to move the Mac."},
 
-	CodePolicySyntax:        {Failure, "The policy is no JSON, or half of it is missing.", "Publish it anew with 'prlportal publish'."},
+	CodePolicySyntax:        {Failure, "The policy is no JSON, or half of it is missing.", "Write it again as a whole, and sign a head for it anew."},
 	CodePolicyNull:          {Failure, "A member of the policy is null, which is neither a value nor \"not managed\".", "Leave the member out to not manage it, or give it a value."},
 	CodePolicyDuplicateKey:  {Failure, "A member of the policy stands there twice.", "Remove one of the two."},
 	CodePolicyTooDeep:       {Failure, "The policy is nested too deeply.", "Remove the member that is named: no member of a policy is that deep."},
@@ -364,7 +393,7 @@ var Codes = map[Code]CodeText{
 	CodePolicyConflict:      {Failure, "Two settings of the policy ask for different values of one and the same thing.", "Remove one of the two settings that the message names."},
 
 	CodeNotSetYet:           {Info, "The value differs from the policy's, and the agent is about to set it.", "Nothing to do: the next look shows how it ended."},
-	CodeMonitorMode:         {Info, "The value differs from the policy's; the agent only monitors, and would set it.", "Set Mode to enforce in the profile, and publish with enforcement, once the reports are as expected."},
+	CodeMonitorMode:         {Info, "The value differs from the policy's; the agent only monitors, and would set it.", "Set Mode to enforce in the profile, and the mode of the signed head, once the reports are as expected."},
 	CodeVMRunning:           {Info, "The virtual machine runs, and this can be set only while it is shut down.", "Shut the virtual machine down; suspending is not enough."},
 	CodeVMInUse:             {Info, "Somebody may be working in the virtual machine, and setting this would interrupt them.", "Suspend or shut down the virtual machine; the value is set then, or at the policy's deadline."},
 	CodeVMSuspended:         {Info, "The virtual machine is suspended, and its configuration cannot be changed.", "Resume the virtual machine; what needs it shut down waits for that."},
@@ -377,7 +406,7 @@ var Codes = map[Code]CodeText{
 	CodeSectionNotSupported: {Warning, "This version of the agent does not carry out this part of the policy.", "Update the agent, or remove the part from the policy."},
 	CodeReleaseUnproven:     {Warning, "A lock is not placed before its release was seen to work on a real Mac.", "Set AllowUnprovenLocks in the profile to place it all the same, on a Mac where you can lift it by hand."},
 	CodeNotObservable:       {Warning, "The value is not shown, so nobody could tell whether setting it worked; the agent leaves it alone.", "See 'prlagent doctor': a file may be unreadable, or this version does not show the value."},
-	CodeNotVerified:         {Warning, "The value was set, and a look afterwards shows another one.", "See 'prlagent policy explain' for what is shown; set it by hand as the owner and compare."},
+	CodeNotVerified:         {Warning, "The value was set, and a look afterwards shows another one.", "Compare with what the owner sees: 'prlctl list -i --json'; set it by hand as the owner, and look again."},
 	CodeContended:           {Warning, "Something puts the value back again and again; the agent sets it once an hour and at each start of the virtual machine.", "Find what changes it: a user, a script, or another manager of the same virtual machines."},
 	CodeLockReleasing:       {Info, "A lock that the agent placed is being lifted.", "Nothing to do; if it stays, lift it in the configuration of the virtual machine, under Security."},
 
@@ -387,27 +416,34 @@ var Codes = map[Code]CodeText{
 	CodeStoreDenied:    {Failure, "The agent may not write its state folder.", "Check owner and mode of the state folder."},
 	CodeFolderWritable: {Failure, "Others than root can change a folder above the agent's files.", "Give the folder to root, and take the right to write from its group and others: sudo chown root FOLDER; sudo chmod go-w FOLDER."},
 	CodeStoreIO:        {Failure, "The state database cannot be read or written.", "Check the disk; the agent tries again."},
-	CodeSnapshotsOld:   {Failure, "The snapshot files could not be written; what other programs read there is old.", "Free some disk space; the agent tries again. If it stays, see the log."},
+	CodeSnapshotsOld:   {Failure, "The snapshot files could not be written; what other programs read there is old.", "Free some disk space; the agent tries again. If it stays, " + seeLog + "."},
 	CodeStateRestored:  {Warning, "The state database was damaged and was restored from a backup.", "The bad file is kept beside it; check the disk."},
 	CodeStateReset:     {Warning, "The state database was damaged and no backup could be used; the agent began anew.", "The bad file is kept beside it; check the disk."},
 
-	CodePlistEmpty:       {Warning, "A property list is empty.", "See the log for which one. Write a file again; what a program printed is looked at again with the next look."},
-	CodePlistTooLarge:    {Warning, "A property list is larger than the agent reads.", "See the log for which one, and report it if macOS made it."},
-	CodePlistTooDeep:     {Warning, "A property list is nested too deeply.", "See the log for which one, and report it if macOS made it."},
-	CodePlistInvalid:     {Warning, "What should be a property list is none.", "See the log for which one, and check it with 'plutil -lint'."},
-	CodePlistWrongType:   {Warning, "A property list has a value of the wrong type.", "See the log for which one, and correct it."},
+	CodePlistEmpty:       {Warning, "A property list is empty.", "For which one " + seeLog + ". Write a file again; what a program printed is looked at again with the next look."},
+	CodePlistTooLarge:    {Warning, "A property list is larger than the agent reads.", "For which one " + seeLog + ", and report it if macOS made it."},
+	CodePlistTooDeep:     {Warning, "A property list is nested too deeply.", "For which one " + seeLog + ", and report it if macOS made it."},
+	CodePlistInvalid:     {Warning, "What should be a property list is none.", "For which one " + seeLog + ", and check it with 'plutil -lint FILE'."},
+	CodePlistWrongType:   {Warning, "A property list has a value of the wrong type.", "For which one " + seeLog + ", and correct it."},
 	CodePlistUnsupported: {Warning, "A value cannot be kept in a property list.", "This is a defect of the agent: please report it."},
 	CodePlistRoundTrip:   {Warning, "A property list did not read back as it was written.", "This is a defect of the agent: please report it."},
 
 	CodeNotAllowed:       {Failure, "You may not do this.", "Ask an administrator of this Mac, or use sudo."},
-	CodeDaemonNotRunning: {Failure, "prlagentd is not running.", "Start it: sudo launchctl kickstart system/org.prlagent.agent"},
+	CodeDaemonNotRunning: {Failure, "prlagentd is not running.", "Start it: sudo launchctl kickstart system/org.prlagent.agent; where launchd does not know it: sudo launchctl bootstrap system /Library/LaunchDaemons/org.prlagent.agent.plist"},
+	CodeDaemonMissing:    {Failure, "prlagentd is not installed on this Mac.", "Install the programs and the job as the agent's README says, then start it: sudo launchctl bootstrap system /Library/LaunchDaemons/org.prlagent.agent.plist"},
 	CodeDaemonSilent:     {Failure, "prlagentd does not answer.", "Try again in half a minute, or with a longer --timeout; if it stays, restart it: sudo launchctl kickstart -k system/org.prlagent.agent"},
+	CodeJobNotLoaded:     {Failure, "launchd does not know the agent's job.", "Load it: sudo launchctl bootstrap system /Library/LaunchDaemons/org.prlagent.agent.plist"},
+	CodeJobDisabled:      {Failure, "The agent's job is disabled, by launchctl or in Login Items.", "Enable it, then load it: sudo launchctl enable system/org.prlagent.agent"},
+	CodeJobNotRunning:    {Failure, "launchd knows the agent's job, and it does not run.", "Start it: sudo launchctl kickstart system/org.prlagent.agent"},
+	CodeLogErrors:        {Warning, "The agent's log has errors of the last day.", "Run 'sudo prlagent logs --since 1d' and read those."},
+	CodeOldLogs:          {Warning, "Logs of an older version are left, which nobody writes or removes any more.", "Remove the folder: sudo rm -r /Library/Logs/prlagent"},
+	CodeOffline:          {Warning, "This Mac has no way out: there is no default route.", "Connect it to a network, or accept what the network asks for first."},
 	CodeBadRequest:       {Failure, "The request makes no sense.", "See 'prlagent help'."},
 	CodeDirectorySilent:  {Warning, "The Mac's directory service does not say in time who you are.", "Use sudo, or try again later; 'prlagent status' answers everybody."},
 	CodeTooManyRequests:  {Info, "Too many requests in a short time.", "Wait a minute."},
 	CodeCheckinTimeout:   {Warning, "The check-in did not finish in time; it goes on.", "Run 'prlagent status' to see how it ended."},
 	CodeInterrupted:      {Info, "It was interrupted by the person who asked.", "Run the command again."},
-	CodeInternal:         {Failure, "The agent met a defect of its own.", "See the log and report it."},
+	CodeInternal:         {Failure, "The agent met a defect of its own.", "For what happened " + seeLog + ", and report it."},
 }
 
 // Text is the code's row; a code without one is shown as itself.

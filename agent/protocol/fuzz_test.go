@@ -82,7 +82,7 @@ func FuzzParseHead(f *testing.F) {
 		}
 		if head.Policy == nil {
 			for key, value := range fields {
-				if foldCase(key) == foldCase("policy") && string(value) == "null" {
+				if FoldCase(key) == FoldCase("policy") && string(value) == "null" {
 					return
 				}
 			}

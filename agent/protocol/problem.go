@@ -67,6 +67,7 @@ const (
 	ProblemUnavailable       = "unavailable"
 	ProblemInternal          = "internal"
 	ProblemNotFound          = "not-found"
+	ProblemNotAllowed        = "not-allowed" // an admin's role does not allow it
 )
 
 // Problems is the table of protocol.md 2.12.
@@ -92,6 +93,7 @@ var Problems = map[string]ProblemKind{
 	ProblemUnavailable:       {http.StatusServiceUnavailable, "The portal is not available", RetryLater, CodePortalBusy},
 	ProblemInternal:          {http.StatusInternalServerError, "The portal failed", RetryLater, CodePortalOutage},
 	ProblemNotFound:          {http.StatusNotFound, "There is nothing here", RetryLater, CodePortalOutage},
+	ProblemNotAllowed:        {http.StatusForbidden, "The role of this admin does not allow it", RetryNever, CodePortalRefused},
 }
 
 // NewProblem makes the body for one of the names of Problems.

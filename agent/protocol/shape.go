@@ -180,17 +180,18 @@ func (k *objectKeys) add(key []byte) bool {
 	if k.many == nil {
 		k.many = make(map[string]struct{}, 2*manyKeys)
 		for _, before := range k.few {
-			k.many[foldCase(string(before))] = struct{}{}
+			k.many[FoldCase(string(before))] = struct{}{}
 		}
 	}
-	folded := foldCase(string(key))
+	folded := FoldCase(string(key))
 	_, twice := k.many[folded]
 	k.many[folded] = struct{}{}
 	return !twice
 }
 
-// foldCase gives keys that encoding/json would match the same name.
-func foldCase(key string) string {
+// FoldCase gives names that differ in their case only, and that encoding/json
+// would take for one another, the same spelling.
+func FoldCase(key string) string {
 	return strings.Map(func(character rune) rune {
 		lowest := character
 		for next := unicode.SimpleFold(character); next != character; next = unicode.SimpleFold(next) {

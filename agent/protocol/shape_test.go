@@ -41,7 +41,7 @@ func (w *tokenWalk) value(depth int) error {
 			if err != nil {
 				return err
 			}
-			name := foldCase(key.(string))
+			name := FoldCase(key.(string))
 			if seen[name] {
 				return ErrDuplicateKey
 			}

@@ -3,6 +3,7 @@ package protocol
 import (
 	"slices"
 	"sort"
+	"strings"
 	"time"
 )
 
@@ -43,6 +44,17 @@ type byFirst []Trigger
 func (t byFirst) Len() int           { return len(t) }
 func (t byFirst) Less(i, j int) bool { return t[i].FirstAt.Before(t[j].FirstAt) }
 func (t byFirst) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
+
+// ReasonWords is the reasons of triggers, each once, as "app_launch, daily".
+func ReasonWords(triggers []Trigger) string {
+	var reasons []string
+	for _, one := range triggers {
+		if !slices.Contains(reasons, one.Reason) {
+			reasons = append(reasons, one.Reason)
+		}
+	}
+	return strings.Join(reasons, ", ")
+}
 
 // LimitTriggers gives at most that many triggers: those of the reason with the
 // most virtual machines become one without any, until they fit. No count is

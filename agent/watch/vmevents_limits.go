@@ -133,9 +133,12 @@ type streamPace struct {
 	failures int
 	began    time.Time // the last start
 	next     time.Time // no start before
+	open     bool
 }
 
-func (p *streamPace) onStart(now time.Time, base time.Duration) { p.began, p.next = now, now.Add(base) }
+func (p *streamPace) onStart(now time.Time, base time.Duration) {
+	p.began, p.next, p.open = now, now.Add(base), true
+}
 
 // onFailure sets the wait after a stream that ended by itself: the longer, the
 // more have, until one has lived longer than the longest wait.
@@ -145,13 +148,15 @@ func (p *streamPace) onFailure(now time.Time, timing protocol.Timing, random flo
 	}
 	p.failures++
 	wait = trigger.Backoff(timing, p.failures, 0, 0, random)
-	p.next = now.Add(wait)
+	p.next, p.open = now.Add(wait), false
 	return wait
 }
 
 // onInterrupt is for a stream that did not end by itself, or a wait that has
 // lost its cause.
-func (p *streamPace) onInterrupt(base time.Duration) { p.failures, p.next = 0, p.began.Add(base) }
+func (p *streamPace) onInterrupt(base time.Duration) {
+	p.failures, p.next, p.open = 0, p.began.Add(base), false
+}
 
 func soonest(a, b time.Time) time.Time {
 	if b.Before(a) {

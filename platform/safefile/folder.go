@@ -32,6 +32,17 @@ func OpenFolder(path string) (*Folder, error) {
 	return openFolder(path, chain{owner: uint32(os.Geteuid())})
 }
 
+// ReadTrustedFile is Folder.ReadOwnedFile for a single file: of uid, in a folder
+// that nobody but root can change or exchange.
+func ReadTrustedFile(path string, uid uint32, max int64) ([]byte, error) {
+	folder, err := OpenFolder(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	return folder.ReadOwnedFile(filepath.Base(path), uid, max)
+}
+
 // MakeFolder is OpenFolder for a folder that may be missing: it and those above
 // it are made as needed, all of the given mode. One that is there keeps its
 // mode, but for the right to write of group and others, which is taken away: the

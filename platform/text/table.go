@@ -1,6 +1,10 @@
 package text
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Table is text in columns, for people.
 type Table struct {
@@ -10,6 +14,12 @@ type Table struct {
 	// MaxCell is how many columns a cell gets at most, so that one long name
 	// does not push all others off the screen; 0 is no limit.
 	MaxCell int
+	// Window is how many columns the terminal has, as WindowWidth gives them; with
+	// 0, as in a pipe, nothing is left out. Where the table is wider, columns are
+	// left out until it fits, and named in a line below it: first those of Drop, in
+	// that order, then the others from the right. The first column always stays.
+	Window int
+	Drop   []int // indexes of columns
 	// Paint gives a cell that was made safe its color, a sequence that takes no
 	// columns. The heads are row -1; nil leaves all plain.
 	Paint func(row, column int, text string) string
@@ -27,13 +37,14 @@ func (t Table) String() string {
 		lines = append(lines, t.displayCells(row))
 	}
 	widths := widthsOf(lines)
+	left := t.leaveOut(widths)
 	var out strings.Builder
 	for i, line := range lines {
 		if row := i - 1; row >= 0 || t.Heads != nil {
 			out.WriteString(t.Indent + t.formatLine(row, line, widths) + "\n")
 		}
 	}
-	return out.String()
+	return out.String() + t.leftOutLine(left)
 }
 
 func (t Table) displayCells(row []string) []string {
@@ -59,10 +70,69 @@ func widthsOf(lines [][]string) []int {
 	return widths
 }
 
+// noColumn is the width of a column that is left out.
+const noColumn = -1
+
+// leaveOut marks the columns that are left out in widths, and gives them in
+// their order.
+func (t Table) leaveOut(widths []int) (left []int) {
+	if t.Window <= 0 {
+		return nil
+	}
+	for _, column := range t.dropOrder(len(widths)) {
+		if t.lineWidth(widths) <= t.Window {
+			break
+		}
+		if column > 0 && column < len(widths) && widths[column] != noColumn {
+			widths[column] = noColumn
+			left = append(left, column)
+		}
+	}
+	slices.Sort(left)
+	return left
+}
+
+func (t Table) dropOrder(columns int) []int {
+	order := slices.Clone(t.Drop)
+	for column := columns - 1; column > 0; column-- {
+		order = append(order, column)
+	}
+	return order
+}
+
+func (t Table) lineWidth(widths []int) int {
+	total := Width(t.Indent) - columnGap
+	for _, width := range widths {
+		if width != noColumn {
+			total += width + columnGap
+		}
+	}
+	return total
+}
+
+// leftOutLine names the columns that have no room; empty if all have.
+func (t Table) leftOutLine(left []int) string {
+	if len(left) == 0 {
+		return ""
+	}
+	names := make([]string, 0, len(left))
+	for _, column := range left {
+		name := fmt.Sprintf("column %d", column+1)
+		if column < len(t.Heads) {
+			name = Display(t.Heads[column])
+		}
+		names = append(names, name)
+	}
+	return t.Indent + "No room for: " + strings.Join(names, ", ") + ".\n"
+}
+
 func (t Table) formatLine(row int, cells []string, widths []int) string {
 	var out strings.Builder
 	blanks := 0
 	for i, cell := range cells {
+		if widths[i] == noColumn {
+			continue
+		}
 		if cell = strings.TrimRight(cell, " "); cell != "" {
 			out.WriteString(strings.Repeat(" ", blanks) + t.paintCell(row, i, cell))
 			blanks = 0

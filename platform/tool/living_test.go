@@ -46,7 +46,7 @@ func TestNothingOutlivesTheDaemon(t *testing.T) {
 				t.Errorf("one that ended: %v, %d live", err, log.count())
 			}
 			<-log.began
-			ended := make(chan error)
+			ended := make(chan error, 2)
 			for range 2 {
 				go func() {
 					_, err := run(runner, context.Background(), Command{Path: testBinary(t), Args: []string{"sleep"}})

@@ -1,61 +1,141 @@
 package cli
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
+	"net/url"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
+	"time"
 
+	"prlagent/agent/checkin"
+	"prlagent/agent/config"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/platform"
-	"prlagent/platform/safefile"
+	"prlagent/platform/text"
+	"prlagent/platform/tool"
 )
-
-// Tools of the vendor, inside the application (facts/prlctl.md 1.1).
-const (
-	appBundle   = platform.VendorBundle
-	appTools    = appBundle + "/Contents/MacOS/"
-	stateFolder = "/Library/Application Support/prlagent"
-)
-
-// minimumFree is the room that the state and its backups may need, in bytes.
-const minimumFree = 256 << 20
 
 // doctorCheck is one row of the table of checks.
 type doctorCheck struct {
 	id, title string
+	needs     []string // ids of the checks that must be good before it can look
 	look      func(*checkedMac, context.Context) checkResult
 }
 
-// doctorChecks are what doctor looks at, in this order.
+// doctorChecks are what doctor looks at. They are shown in this order, and a check
+// stands behind those that it needs.
 var doctorChecks = []doctorCheck{
-	{"daemon", "The daemon answers", (*checkedMac).checkDaemon},
-	{"health", "The daemon calls itself healthy", (*checkedMac).checkHealth},
-	{"configuration", "The configuration can be used", (*checkedMac).checkConfiguration},
-	{"portal", "The portal has a report", (*checkedMac).checkPortal},
-	{"state", "The state database is whole", (*checkedMac).checkState},
-	{"disk", "There is room for the state", (*checkedMac).checkDisk},
-	{"folders", "Only root can change the agent's folders", (*checkedMac).checkFolders},
-	{"snapshot", "Management tools can read the snapshot", (*checkedMac).checkSnapshot},
-	{"product", "Parallels Desktop is installed", (*checkedMac).checkProduct},
-	{"tools", "Its tools carry the vendor's signature", (*checkedMac).checkTools},
-	{"users", "Every user's machines can be listed", (*checkedMac).checkUsers},
+	{"job", "launchd keeps the daemon", nil, (*checkedMac).checkJob},
+	{"daemon", "The daemon answers", nil, (*checkedMac).checkDaemon},
+	{"health", "The daemon calls itself healthy", []string{"daemon"}, (*checkedMac).checkHealth},
+	{"configuration", "The configuration can be used", nil, (*checkedMac).checkConfiguration},
+	{"portal", "The portal has a report", []string{"daemon"}, (*checkedMac).checkPortal},
+	{"state", "The state database is whole", nil, (*checkedMac).checkState},
+	{"disk", "There is room for the state", nil, (*checkedMac).checkDisk},
+	{"folders", "Only root can change the agent's folders", nil, (*checkedMac).checkFolders},
+	{"snapshot", "Management tools can read the snapshot", nil, (*checkedMac).checkSnapshot},
+	{"log", "The log has no errors of the last day", nil, (*checkedMac).checkLog},
+	{"old_logs", "No logs of an older version are left", nil, (*checkedMac).checkOldLogs},
+
+	{"network", "This Mac has a way out", nil, (*checkedMac).checkNetwork},
+	{"portal_name", "The portal's name has an address", []string{"network"}, portalStep(checkin.ReachName)},
+	{"portal_connect", "The portal takes connections", []string{"portal_name"}, portalStep(checkin.ReachConnect)},
+	{"portal_tls", "The portal has the right certificate", []string{"portal_connect"}, portalStep(checkin.ReachTLS)},
+	{"portal_answer", "The portal answers", []string{"portal_tls"}, portalStep(checkin.ReachAnswer)},
+	{"clock", "The clock agrees with the portal's", []string{"portal_answer"}, (*checkedMac).checkClock},
+	{"license_name", "The vendor's license host has an address", []string{"network"}, licenseStep(checkin.ReachName)},
+	{"license_connect", "The license host takes connections", []string{"license_name"}, licenseStep(checkin.ReachConnect)},
+	{"license_tls", "The license host has a good certificate", []string{"license_connect"}, licenseStep(checkin.ReachTLS)},
+	{"license_answer", "The license host answers", []string{"license_tls"}, licenseStep(checkin.ReachAnswer)},
+
+	{"product", "Parallels Desktop is installed", nil, (*checkedMac).checkProduct},
+	{"product_setup", "Parallels Desktop has set itself up", []string{"product"}, (*checkedMac).checkProductSetup},
+	{"tools", "Its tools carry the vendor's signature", nil, (*checkedMac).checkTools},
+	{"licensing_profile", "The licensing profile came before Parallels Desktop", []string{"product"}, (*checkedMac).checkLicensingProfile},
+	{"licensing_profiles", "Not two licensing profiles say different things", nil, (*checkedMac).checkLicensingProfiles},
+	{"activation", "Parallels Desktop is activated", []string{"product"}, (*checkedMac).checkActivation},
+	{"single_application", "Single Application Mode is a one-way street", []string{"product"}, (*checkedMac).checkSingleApplication},
+	{"kernel_extensions", "Kernel extensions are approved", []string{"product"}, (*checkedMac).checkKernelExtensions},
+	{"users", "Every user's machines can be listed", []string{"daemon"}, (*checkedMac).checkUsers},
+	{"event_streams", "Every user's stream of events is open", []string{"daemon"}, (*checkedMac).checkStreams},
+	{"privacy", "macOS lets the agent read the virtual machines", []string{"daemon"}, (*checkedMac).checkPrivacy},
 }
 
-func (m *checkedMac) daemonRuns() bool { return m.err == nil && m.status.Daemon.Running }
+// checkedMac is what the checks look at. What several of them need is read once.
+type checkedMac struct {
+	mac    *platform.Machine
+	tools  *tool.Runner
+	root   string
+	now    func() time.Time
+	client *localapi.Client
+
+	status    func() (localapi.Status, error) // the daemon's; its last snapshot if it does not run
+	inventory func() (localapi.Inventory, error)
+	explained func() config.Explanation
+	profiles  func() ([]licensingProfile, error)
+	portal    func() checkin.Reached
+	vendor    func() checkin.Reached
+	license   licenseHost
+}
+
+// newCheckedMac makes the questions, and asks none.
+func (p *program) newCheckedMac(ctx context.Context, license licenseHost) *checkedMac {
+	tools := &tool.Runner{Root: p.root}
+	m := &checkedMac{mac: platform.New(p.root, tools), tools: tools, root: p.root, now: p.now, client: p.newClient(), license: license}
+	bounded := func() (context.Context, context.CancelFunc) { return p.withTimeout(ctx) }
+	m.status = sync.OnceValues(func() (localapi.Status, error) { return p.lastStatus(ctx) })
+	m.inventory = sync.OnceValues(func() (localapi.Inventory, error) {
+		ctx, cancel := bounded()
+		defer cancel()
+		return m.client.Inventory(ctx)
+	})
+	m.explained = sync.OnceValue(func() config.Explanation { return config.Explain(p.configPaths()) })
+	m.profiles = sync.OnceValues(m.readLicensingProfiles)
+	m.portal = sync.OnceValue(func() checkin.Reached {
+		ctx, cancel := bounded()
+		defer cancel()
+		c := m.explained().Config
+		return checkin.Reach(ctx, checkin.ReachOptions{URL: c.ServerURL, Certificates: c.ServerCertificates, Proxy: c.Proxy, Portal: true})
+	})
+	m.vendor = sync.OnceValue(func() checkin.Reached {
+		ctx, cancel := bounded()
+		defer cancel()
+		return checkin.Reach(ctx, checkin.ReachOptions{URL: license.url, Proxy: m.explained().Config.Proxy})
+	})
+	return m
+}
+
+// configPaths are the files of the configuration on this disk.
+func (p *program) configPaths() config.Paths {
+	mac := platform.New(p.root, &tool.Runner{Root: p.root})
+	owner, err := mac.Owner()
+	if err != nil {
+		owner = uint32(os.Geteuid())
+	}
+	return config.Paths{
+		Managed: mac.Path(localapi.ManagedConfig), Local: mac.Path(localapi.LocalConfig), LocalOwner: owner, Root: p.root != "",
+	}
+}
+
+func (m *checkedMac) daemonRuns() bool {
+	status, err := m.status()
+	return err == nil && status.Daemon.Running
+}
 
 func okResult(format string, args ...any) checkResult {
 	return checkResult{Outcome: outcomeOK, Text: fmt.Sprintf(format, args...)}
 }
 
+// unneededResult is that of a check with nothing to look at on this Mac.
+func unneededResult(text string) checkResult {
+	return checkResult{Outcome: outcomeUnneeded, Text: text}
+}
+
 // codeResult is a result in the words of a code; detail says more where there
-// is more.
+// is more. Nothing that is found is good, whatever severity its code has.
 func codeResult(code protocol.Code, detail string) checkResult {
 	words := code.Text()
 	outcome := outcomeWarning
@@ -70,185 +150,31 @@ func unknownResult(why string) checkResult {
 	return checkResult{Outcome: outcomeUnknown, Text: "Not looked at: " + why + "."}
 }
 
-const noDaemon = "the daemon does not answer"
-
-func (m *checkedMac) checkDaemon(context.Context) checkResult {
-	switch {
-	case m.daemonRuns():
-		return okResult("Version %s, process %d.", m.status.Daemon.Version, m.status.Daemon.PID)
-	case m.err == nil && m.status.Daemon.State == localapi.NotAnswering:
-		return codeResult(protocol.CodeDaemonSilent, fmt.Sprintf("Its snapshot is of process %d.", m.status.Daemon.PID))
-	case m.err == nil:
-		return codeResult(protocol.CodeDaemonNotRunning, "It left a snapshot.")
-	}
-	return codeResult(cmp.Or(protocol.CodeOf(m.err), protocol.CodeDaemonNotRunning), "")
+// asRoot is an unknownResult with the way to know.
+func asRoot(why string) checkResult {
+	result := unknownResult(why)
+	result.Remedy = "Run 'sudo prlagent doctor'."
+	return result
 }
 
-func (m *checkedMac) checkHealth(context.Context) checkResult {
-	if !m.daemonRuns() {
-		return unknownResult(noDaemon)
-	}
-	if m.status.Health.State == localapi.Healthy {
-		return okResult("No condition needs a person.")
-	}
-	var codes []string
-	for _, condition := range m.status.Health.Conditions {
-		if needsPerson(condition) {
-			codes = append(codes, string(condition.Code))
-		}
-	}
-	return checkResult{Outcome: outcomeWarning, Text: "It is degraded: " + strings.Join(codes, ", ") + ".", Remedy: "See 'prlagent status'."}
+// licenseHost is where Parallels Desktop activates itself.
+type licenseHost struct {
+	url   *url.URL
+	named bool // by a person; else it is inferred
 }
 
-func (m *checkedMac) checkConfiguration(context.Context) checkResult {
-	switch problems := m.status.Config.Problems; {
-	case !m.daemonRuns():
-		return unknownResult(noDaemon)
-	case len(problems) > 0:
-		return codeResult(problems[0].Code, problems[0].Key+": "+problems[0].Text)
-	case m.status.Config.Source == "none":
-		return okResult("None is there: the agent observes and answers locally.")
-	}
-	return okResult("Source %s, mode %s.", m.status.Config.Source, m.status.Config.Mode)
-}
+// inferredLicenseHost is what the vendor's application is seen to talk to, by
+// people who block it. The guide names port 443 and no host (conformance TRG-17).
+const inferredLicenseHost = "desktop.parallels.com"
 
-func (m *checkedMac) checkPortal(context.Context) checkResult {
-	portal := m.status.Portal
-	switch {
-	case !m.daemonRuns():
-		return unknownResult(noDaemon)
-	case portal.URL == "":
-		return okResult("No portal is configured.")
-	case portal.LastCode != "":
-		return codeResult(portal.LastCode, portal.LastDetail)
-	case portal.LastSuccessAt.IsZero():
-		return codeResult(protocol.CodeNotEnrolled, "")
+func licenseHostURL(typed string) (licenseHost, error) {
+	host := strings.ToLower(text.TrimTyped(typed))
+	if host == "" {
+		return licenseHost{url: &url.URL{Scheme: "https", Host: inferredLicenseHost}}, nil
 	}
-	return okResult("%s has it since %s.", portal.URL, portal.LastSuccessAt.UTC().Format("2006-01-02 15:04:05 UTC"))
-}
-
-// stateCodes are the outcomes of opening the state database that a person
-// should know of.
-var stateCodes = map[string]protocol.Code{
-	"repaired": protocol.CodeStateRestored, "restored": protocol.CodeStateRestored, "reset": protocol.CodeStateReset,
-}
-
-func (m *checkedMac) checkState(context.Context) checkResult {
-	if m.err != nil {
-		return unknownResult("there is neither a daemon nor a snapshot")
+	location, err := url.Parse("https://" + host)
+	if err != nil || location.Host != host || location.Hostname() == "" {
+		return licenseHost{}, fmt.Errorf("--license-host is HOST or HOST:PORT, not %q", text.DisplayValue(typed))
 	}
-	if code, known := stateCodes[m.status.Store.Outcome]; known {
-		return codeResult(code, m.status.Store.Reason)
-	}
-	return okResult("It was %s when the daemon started.", m.status.Store.Outcome)
-}
-
-func (m *checkedMac) checkDisk(context.Context) checkResult {
-	free, err := m.mac.FreeSpace(stateFolder)
-	switch {
-	case err != nil:
-		return unknownResult("the state folder is not there")
-	case free < minimumFree:
-		return codeResult(protocol.CodeStoreFull, fmt.Sprintf("%d MB are free.", free>>20))
-	}
-	return okResult("%.1f GB are free.", float64(free)/1e9)
-}
-
-// checkFolders looks at the folders itself: a daemon below a folder that others
-// can change does not start.
-func (m *checkedMac) checkFolders(context.Context) checkResult {
-	owner, err := m.mac.Owner()
-	if err != nil {
-		return unknownResult(err.Error())
-	}
-	folders := localapi.OwnFoldersUnder(m.root)
-	var found []string
-	for _, folder := range folders {
-		switch err := safefile.CheckFolder(folder, owner); {
-		case err == nil:
-		case !errors.Is(err, safefile.ErrUnsafeDirectory):
-			return unknownResult(err.Error())
-		case !slices.Contains(found, err.Error()):
-			found = append(found, err.Error())
-		}
-	}
-	if len(found) > 0 {
-		return codeResult(protocol.CodeFolderWritable, strings.Join(found, "; ")+".")
-	}
-	return okResult("%d folders, and every folder above them.", len(folders))
-}
-
-func (m *checkedMac) checkSnapshot(context.Context) checkResult {
-	info, err := os.Lstat(filepath.Join(localapi.SnapshotsUnder(m.root), localapi.StatusPlist))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return checkResult{Outcome: outcomeWarning, Text: "There is no status.plist.", Remedy: "Start the daemon once."}
-	case err != nil:
-		return unknownResult(err.Error())
-	case info.Mode().Perm()&0o004 == 0:
-		return checkResult{Outcome: outcomeWarning, Text: "status.plist is not readable by all.", Remedy: "Restart the daemon; it sets the mode anew."}
-	}
-	return okResult("status.plist, of %s.", info.ModTime().UTC().Format("2006-01-02 15:04:05 UTC"))
-}
-
-func (m *checkedMac) checkProduct(context.Context) checkResult {
-	_, err := os.Lstat(m.mac.Path(appBundle))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return codeResult(protocol.CodePDNotInstalled, "")
-	case err != nil:
-		return unknownResult(err.Error())
-	}
-	product := m.status.Product
-	return okResult("%s.", joinParts(", ", appBundle, product.Version, product.Edition, product.State))
-}
-
-func (m *checkedMac) checkTools(ctx context.Context) checkResult {
-	for _, name := range []string{"prlctl", "prlsrvctl"} {
-		err := m.mac.Trusted(ctx, appTools+name)
-		switch code := protocol.CodeOf(err); {
-		case code != "":
-			return codeResult(code, name)
-		case err != nil:
-			return unknownResult(err.Error())
-		}
-	}
-	return okResult("prlctl and prlsrvctl do.")
-}
-
-func (m *checkedMac) checkUsers(context.Context) checkResult {
-	if !m.daemonRuns() {
-		return unknownResult(noDaemon)
-	}
-	if m.status.Restricted {
-		return unknownResult("only administrators see other users; use sudo")
-	}
-	worst, others := lackingUsers(m.status.Users)
-	if worst.Code == "" {
-		return okResult("%d users, %d virtual machines.", m.status.Counts.Users, m.status.Counts.VMs)
-	}
-	detail := worst.Who()
-	if len(others) > 0 {
-		detail += "; also " + strings.Join(others, ", ")
-	}
-	return codeResult(worst.Code, detail)
-}
-
-// lackingUsers gives the user whose list lacks something for the worst reason,
-// and the others in words.
-func lackingUsers(users []protocol.UserLook) (worst protocol.UserLook, others []string) {
-	severity := func(user protocol.UserLook) int {
-		return slices.Index([]protocol.Severity{protocol.Info, protocol.Warning, protocol.Failure}, user.Code.Text().Severity)
-	}
-	for _, user := range users {
-		if user.Code != "" && (worst.Code == "" || severity(user) > severity(worst)) {
-			worst = user
-		}
-	}
-	for _, user := range users {
-		if user.Code != "" && user.UID != worst.UID {
-			others = append(others, user.Who()+": "+string(user.Code))
-		}
-	}
-	return worst, others
+	return licenseHost{url: location, named: true}, nil
 }

@@ -41,6 +41,7 @@ func checkGolden(t *testing.T, name, got string) {
 
 // healthy is the Mac an hour earlier, when nothing was wrong.
 func healthy(d *fakeDaemon) {
+	d.status.Doing = nil
 	d.status.Health = localapi.Health{State: localapi.Healthy, Conditions: []localapi.Condition{}}
 	d.status.Config = localapi.ConfigStatus{Source: "managed", Mode: "enforce"}
 	d.status.Portal.LastCode, d.status.Portal.LastDetail, d.status.Portal.Failures = "", "", 0
@@ -61,6 +62,24 @@ func roaming(d *fakeDaemon) {
 		Code: protocol.CodePortalUnreachable, Severity: words.Severity, Text: words.Text, Remedy: words.Remedy,
 		Since: d.status.At.Add(-time.Minute), Pending: true,
 	}}
+}
+
+// unhealthy is a Mac whose service is stopped for two users, and whose profile
+// has a wrong key.
+func unhealthy(d *fakeDaemon) {
+	healthy(d)
+	d.status.Health.State = localapi.Unhealthy
+	for _, one := range []struct {
+		code    protocol.Code
+		subject string
+		count   int
+	}{{protocol.CodeConfigInvalid, "DailyCheckTime", 1}, {protocol.CodeServiceDown, "alice, bob", 2}} {
+		words := one.code.Text()
+		d.status.Health.Conditions = append(d.status.Health.Conditions, localapi.Condition{
+			Code: one.code, Severity: words.Severity, Text: words.Text, Remedy: words.Remedy,
+			Subject: one.subject, Count: one.count, Since: d.status.At.Add(-time.Hour),
+		})
+	}
 }
 
 func alone(d *fakeDaemon) {
@@ -84,11 +103,17 @@ func TestCommandsWithADaemon(t *testing.T) {
 		arguments string
 		code      int
 	}{
-		{"status-degraded.txt", admin, asIs, "status", exitDegraded},
-		{"status-healthy.txt", admin, healthy, "status", exitHealthy},
-		{"status-roaming.txt", admin, roaming, "status", exitHealthy},
-		{"status-alone.txt", admin, alone, "status", exitHealthy},
-		{"status-user.txt", user, asIs, "status", exitDegraded},
+		{"status-degraded.txt", admin, asIs, "status --verbose", exitDegraded},
+		{"status-healthy.txt", admin, healthy, "status --verbose", exitHealthy},
+		{"status-roaming.txt", admin, roaming, "status --verbose", exitHealthy},
+		{"status-alone.txt", admin, alone, "status --verbose", exitHealthy},
+		{"status-user.txt", user, asIs, "status --verbose", exitDegraded},
+		{"summary-degraded.txt", admin, asIs, "status", exitDegraded},
+		{"summary-unhealthy.txt", admin, unhealthy, "status", exitDegraded},
+		{"summary-healthy.txt", admin, healthy, "status", exitHealthy},
+		{"summary-roaming.txt", admin, roaming, "status", exitHealthy},
+		{"summary-alone.txt", admin, alone, "status", exitHealthy},
+		{"summary-user.txt", user, asIs, "status", exitDegraded},
 		{"vms.txt", admin, asIs, "vms", exitHealthy},
 		{"vms-columns.txt", admin, asIs, "vms --columns vm_name,vm_edition,cpu,last_used", exitHealthy},
 		{"vms-user.txt", user, asIs, "vms", exitHealthy},
@@ -101,6 +126,7 @@ func TestCommandsWithADaemon(t *testing.T) {
 		{"vms-columns.json", admin, asIs, "vms --format json --columns vm_name,vm_edition", exitHealthy},
 		{"events.txt", admin, asIs, "events", exitHealthy},
 		{"events-since.txt", user, asIs, "events --since 2", exitHealthy},
+		{"events-hour.txt", admin, asIs, "events --since 1h", exitHealthy},
 		{"events.json", admin, asIs, "events --json", exitHealthy},
 		{"events-none.json", admin, alone, "events --json", exitHealthy},
 		{"checkin.txt", admin, healthy, "checkin", exitHealthy},
@@ -124,6 +150,81 @@ func TestCommandsWithADaemon(t *testing.T) {
 			}
 			checkGolden(t, c.golden, got.stdout)
 		})
+	}
+}
+
+// In the healthy case the status is at most 14 lines, whoever asks and whatever
+// runs at the moment; in the bad case the first three lines say what, since when
+// and what to do.
+func TestTheStatusIsShort(t *testing.T) {
+	t.Parallel()
+	busy := func(d *fakeDaemon) {
+		doing := d.status.Doing
+		roaming(d)
+		d.status.Doing = doing
+	}
+	for name, change := range map[string]func(*fakeDaemon){"healthy": healthy, "alone": alone, "busy": busy, "degraded": asIs, "unhealthy": unhealthy} {
+		for who, actor := range map[string]localapi.Actor{"an admin": admin, "a user": user} {
+			t.Run(name+" for "+who, func(t *testing.T) {
+				t.Parallel()
+				daemon, root := sampleDaemon(t), mac(t)
+				change(daemon)
+				daemon.serve(t, root, actor)
+				got := run(t, root, "status")
+				lines := strings.Split(strings.TrimRight(got.stdout, "\n"), "\n")
+				if got.code == exitHealthy && len(lines) > 14 {
+					t.Errorf("%d lines:\n%s", len(lines), got.stdout)
+				}
+				if got.code == exitHealthy {
+					return
+				}
+				worst := daemon.status.Health.Conditions[0]
+				if !strings.Contains(lines[0], worst.Text) || !strings.Contains(lines[1], "since 2026-11-23 ") || lines[2] != "  → "+worst.Remedy {
+					t.Errorf("the first lines:\n%s", got.stdout)
+				}
+			})
+		}
+	}
+}
+
+// Where there never was an agent, every command says so, and that is the word.
+func TestH70_NotInstalled(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	for _, arguments := range []string{"status", "vms", "events", "checkin", "get health", "get vm_count", "doctor"} {
+		got := run(t, root, strings.Fields(arguments)...)
+		if said := got.stdout + got.stderr; got.code != exitNotRunning || !strings.Contains(said, "not installed") || strings.Contains(said, "not running") {
+			t.Errorf("%s: %+v", arguments, got)
+		}
+	}
+	if got := run(t, root, "get", "health", "--ea"); got.stdout != "<result>not_installed</result>\n" {
+		t.Errorf("%+v", got)
+	}
+	if got := run(t, root, "status", "--json"); !strings.Contains(got.stdout, `"code": "daemon_not_installed"`) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestSince(t *testing.T) {
+	t.Parallel()
+	now, zone := time.Date(2026, 11, 23, 9, 41, 30, 0, time.UTC), time.FixedZone("CET", 3600)
+	for text, want := range map[string]eventsFrom{
+		"":                     {},
+		"120":                  {number: 120},
+		"90m":                  {at: now.Add(-90 * time.Minute)},
+		"2d":                   {at: now.AddDate(0, 0, -2)},
+		"2026-11-23":           {at: time.Date(2026, 11, 23, 0, 0, 0, 0, zone)},
+		"2026-11-23 08:30":     {at: time.Date(2026, 11, 23, 8, 30, 0, 0, zone)},
+		"2026-11-23T07:30:00Z": {at: time.Date(2026, 11, 23, 7, 30, 0, 0, time.UTC)},
+	} {
+		if got, err := parseSince(text, now, zone); err != nil || got.number != want.number || !got.at.Equal(want.at) {
+			t.Errorf("%q is %+v, %v, want %+v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"yesterday", "-1", "23.11.2026", "d", "99999999d"} {
+		if got, err := parseSince(text, now, zone); err == nil {
+			t.Errorf("%q is %+v", text, got)
+		}
 	}
 }
 
@@ -151,7 +252,11 @@ func TestCommandsWithoutADaemon(t *testing.T) {
 		code      int
 		stderr    string
 	}{
-		{"snapshot-status.txt", "status", true, exitNotRunning, ""},
+		{"snapshot-status.txt", "status --verbose", true, exitNotRunning, ""},
+		{"snapshot-summary.txt", "status", true, exitNotRunning, ""},
+		{"snapshot-health.txt", "get health", true, exitHealthy, ""},
+		{"nothing-health.txt", "get health", false, exitNotRunning, "prlagentd is not running."},
+		{"nothing-health-ea.txt", "get health --ea", false, exitNotRunning, "prlagentd is not running."},
 		{"snapshot-status.json", "status --json", true, exitNotRunning, ""},
 		{"snapshot-get.txt", "get vm_count", true, exitHealthy, ""},
 		{"snapshot-get.json", "get vm_count --json", true, exitHealthy, ""},
@@ -388,19 +493,35 @@ func TestFollowShowsTheLastAndGoesOn(t *testing.T) {
 	}
 }
 
-func TestFollowEndsWithTheDaemon(t *testing.T) {
+// Whoever follows is told that the daemon went away, and sees what happens once
+// it is back, nothing twice.
+func TestFollowGoesOnOverARestart(t *testing.T) {
 	t.Parallel()
 	daemon, root := sampleDaemon(t), mac(t)
 	stop := daemon.serve(t, root, admin)
-	p, _, stderr := testProgram(map[string]string{"PRLAGENT_ROOT": root})
-	printed := &signaling{written: make(chan string, 32)}
-	p.stdout = printed
+	p, _, _ := testProgram(map[string]string{"PRLAGENT_ROOT": root})
+	printed, told := &signaling{written: make(chan string, 32)}, &signaling{written: make(chan string, 32)}
+	p.stdout, p.stderr = printed, told
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
 	code := make(chan int, 1)
-	go func() { code <- p.run(t.Context(), []string{"events", "--follow"}) }()
-	<-printed.written
+	go func() { code <- p.run(ctx, []string{"events", "--follow"}) }()
+	for range daemon.events {
+		<-printed.written
+	}
 	stop()
-	if got := <-code; got != exitNotRunning || !strings.Contains(stderr.String(), "prlagentd stopped") {
-		t.Errorf("exit code %d, %s", got, stderr)
+	if got := <-told.written; !strings.Contains(got, "prlagentd stopped") {
+		t.Errorf("told: %s", got)
+	}
+	again := sampleDaemon(t)
+	again.events = append(again.events, protocol.Event{Seq: uint64(len(again.events) + 1), At: again.status.At, Type: "agent_started"})
+	again.serve(t, root, admin)
+	if got := <-printed.written; !strings.Contains(got, "agent_started") {
+		t.Errorf("after the restart: %s", got)
+	}
+	interrupt()
+	if got := <-code; got != exitHealthy || len(told.written) != 0 {
+		t.Errorf("exit code %d, told %d times more", got, len(told.written))
 	}
 }
 

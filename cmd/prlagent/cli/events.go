@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,19 +16,26 @@ import (
 
 func (p *program) eventsCommand() *cobra.Command {
 	var follow bool
-	var since uint64
+	var from string
 	command := &cobra.Command{
 		Use:   "events",
 		Short: "Show what happened",
 		Long: `Show what happened on this Mac, oldest first, each event with its number.
 Users who are not administrators see what is about themselves or nobody.
 
-With --follow the command shows the last ten (or those after --since) and goes
-on until it is interrupted. With --json a list is one document; followed
-events are one document per line.`,
-		Example: "  prlagent events\n  prlagent events --since 120\n  prlagent events --follow --json | jq -c 'select(.code)'",
+--since takes a number (events after it), a time that has passed (90m, 12h, 2d)
+or a date (2026-11-23, "2026-11-23 14:30", or with its zone as in JSON).
+
+With --follow the command shows the last ten (or those of --since) and goes on
+until it is interrupted, also when the daemon is restarted. With --json a list
+is one document; followed events are one document per line.`,
+		Example: "  prlagent events\n  prlagent events --since 12h\n  prlagent events --since 120\n  prlagent events --follow --json | jq -c 'select(.code)'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			since, err := parseSince(from, p.now(), p.zone)
+			if err != nil {
+				return err
+			}
 			if follow {
 				return p.followEvents(cmd.Context(), since, cmd.Flags().Changed("since"))
 			}
@@ -35,15 +43,16 @@ events are one document per line.`,
 		},
 	}
 	command.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens next")
-	command.Flags().Uint64Var(&since, "since", 0, "only events after this number")
+	command.Flags().StringVar(&from, "since", "", "only events after this number, or since this time (12h, 2d) or date")
 	return command
 }
 
-func (p *program) runEvents(ctx context.Context, since uint64) error {
-	list, err := p.allEvents(ctx, since)
+func (p *program) runEvents(ctx context.Context, since eventsFrom) error {
+	list, err := p.allEvents(ctx, since.number)
 	if err != nil {
 		return exitFor(err)
 	}
+	list.Events = slices.DeleteFunc(list.Events, since.isBefore)
 	if p.json {
 		return exitOrNil(p.printJSON(list))
 	}
@@ -85,21 +94,53 @@ func (p *program) allEvents(ctx context.Context, since uint64) (localapi.EventLi
 // lastEvents is how many past events a follower sees first.
 const lastEvents = 10
 
-func (p *program) followEvents(ctx context.Context, since uint64, chosen bool) error {
-	if !chosen {
-		list, err := p.allEvents(ctx, 0)
-		if err != nil {
-			return exitFor(err)
+// followEvents goes on over the end of the daemon: whoever watches one restart
+// wants to see it come back.
+func (p *program) followEvents(ctx context.Context, since eventsFrom, chosen bool) error {
+	seen, err := p.beginOfFollowing(ctx, since, chosen)
+	for lost := false; err == nil || lost && isRestart(err); {
+		err = p.newClient().Follow(ctx, seen, func(event protocol.Event) error {
+			seen, lost = event.Seq, false
+			if since.isBefore(event) {
+				return nil
+			}
+			return p.printFollowed(event)
+		})
+		if ctx.Err() != nil {
+			return nil
 		}
-		if len(list.Events) > lastEvents {
-			since = list.Events[len(list.Events)-lastEvents-1].Seq
+		if isRestart(err) && !lost {
+			lost = true
+			fmt.Fprintln(p.stderr, "prlagent: prlagentd stopped; waiting for it to come back …")
 		}
+		p.waitToRetry(ctx)
 	}
-	err := p.newClient().Follow(ctx, since, p.printFollowed)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return nil
 	}
 	return exitOrNil(err)
+}
+
+// beginOfFollowing is the number of the last event that is not shown.
+func (p *program) beginOfFollowing(ctx context.Context, since eventsFrom, chosen bool) (uint64, error) {
+	if chosen {
+		return since.number, nil
+	}
+	list, err := p.allEvents(ctx, 0)
+	if err != nil || len(list.Events) <= lastEvents {
+		return 0, err
+	}
+	return list.Events[len(list.Events)-lastEvents-1].Seq, nil
+}
+
+// isRestart reports whether the daemon is not there at the moment.
+func isRestart(err error) bool { return localapi.UnansweredState(err) != "" }
+
+func (p *program) waitToRetry(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(p.retryDelay):
+	}
 }
 
 func (p *program) printFollowed(event protocol.Event) error {

@@ -38,6 +38,7 @@ func (e *exitError) Error() string {
 var exitOf = map[protocol.Code]int{
 	protocol.CodeDaemonNotRunning: exitNotRunning,
 	protocol.CodeDaemonSilent:     exitNotRunning,
+	protocol.CodeDaemonMissing:    exitNotRunning,
 	protocol.CodeNotAllowed:       exitRefused,
 }
 
@@ -64,7 +65,7 @@ func (p *program) explainExit(e *exitError) {
 		return
 	}
 	if p.json {
-		p.printJSON(e.words)
+		p.printJSON(errorDocument{localapi.Schema, *e.words})
 	}
 	words := cleanDocument(*e.words)
 	fmt.Fprintf(p.stderr, "prlagent: %s\n", words.Text)

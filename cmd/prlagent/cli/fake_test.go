@@ -95,10 +95,14 @@ func mac(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(root) })
-	for _, folder := range []string{filepath.Dir(localapi.SocketUnder(root)), localapi.SnapshotsUnder(root)} {
+	program := filepath.Join(localapi.SnapshotsUnder(root), "bin", "prlagentd") // of an agent that is installed
+	for _, folder := range []string{filepath.Dir(localapi.SocketUnder(root)), filepath.Dir(program)} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.WriteFile(program, nil, 0o755); err != nil {
+		t.Fatal(err)
 	}
 	return root
 }
@@ -151,7 +155,7 @@ func testProgram(environment map[string]string) (*program, *bytes.Buffer, *bytes
 		environment:   func(name string) string { return environment[name] },
 		now:           func() time.Time { return time.Date(2026, 11, 23, 9, 41, 30, 0, time.UTC) },
 		zone:          time.FixedZone("CET", 3600),
-		progressDelay: time.Hour,
+		progressDelay: time.Hour, retryDelay: 10 * time.Millisecond,
 	}, &stdout, &stderr
 }
 

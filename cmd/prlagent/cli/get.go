@@ -22,7 +22,8 @@ func (p *program) getCommand() *cobra.Command {
 
 With --ea the value is printed as a Jamf extension attribute, <result>…</result>;
 dates are in the form that Jamf takes, in UTC. If the daemon is not running,
-its snapshot answers, and the exit code is 0 all the same. Fields:
+its snapshot answers, and the exit code is 0 all the same; health is then
+not_running or not_answering. Fields:
 ` + fieldHelp(),
 		Example:           "  prlagent get health\n  prlagent get last_checkin --ea\n  prlagent get vm_count --json",
 		Args:              cobra.MaximumNArgs(1),
@@ -67,12 +68,15 @@ type fieldRow struct {
 	Kind  string `json:"kind"`
 }
 
+// fieldList is the document of get --json without a field.
+type fieldList struct {
+	Schema int        `json:"schema"`
+	Fields []fieldRow `json:"fields"`
+}
+
 func (p *program) listFields() error {
 	if p.json {
-		document := struct {
-			Schema int        `json:"schema"`
-			Fields []fieldRow `json:"fields"`
-		}{Schema: localapi.Schema}
+		document := fieldList{Schema: localapi.Schema}
 		for _, field := range localapi.Fields {
 			document.Fields = append(document.Fields, fieldRow{field.ID, field.Title, field.Kind})
 		}
@@ -98,9 +102,30 @@ type fieldValue struct {
 
 func (p *program) runGet(ctx context.Context, field localapi.Field, attribute bool) error {
 	status, err := p.lastStatus(ctx)
+	if state := localapi.UnansweredState(err); state != "" && field.ID == "health" {
+		return p.getHealthOf(state, err, field, attribute)
+	}
 	if err != nil {
 		return exitFor(err)
 	}
+	return p.printField(field, status, attribute)
+}
+
+// getHealthOf says the health of a Mac on which there is neither a daemon nor
+// anything that it left; the exit code says so too.
+func (p *program) getHealthOf(state string, cause error, field localapi.Field, attribute bool) error {
+	status := localapi.Status{Schema: localapi.Schema, At: p.now().UTC()}.Unanswered(state)
+	if err := p.printField(field, status, attribute); err != nil {
+		return err
+	}
+	exit := exitFor(cause)
+	if p.json { // stdout has its document
+		return &exitError{code: exitNotRunning}
+	}
+	return exit
+}
+
+func (p *program) printField(field localapi.Field, status localapi.Status, attribute bool) (err error) {
 	value := field.Value(status)
 	switch {
 	case p.json:

@@ -192,7 +192,7 @@ func TestH15_LongTextsHaveAnEnd(t *testing.T) {
 	spoil(reflect.ValueOf(&found).Elem(), func(ours string) string { return ours + strings.Repeat("x", 100<<10) })
 	pages := map[string]string{
 		"status": statusPage(v, cleanDocument(daemon.status)), "vms": vmsPage(v, cleanDocument(daemon.inventory), protocol.Columns),
-		"checkin": checkinPage(v, cleanDocument(daemon.checkin)), "event": eventLine(v, cleanDocument(daemon.events[0])), "doctor": doctorPage(v, cleanDocument(found)),
+		"checkin": checkinPage(v, cleanDocument(daemon.checkin)), "event": eventLine(v, cleanDocument(daemon.events[0])), "doctor": doctorPage(v, cleanDocument(found), true),
 	}
 	for name, page := range pages {
 		for line := range strings.Lines(page) {

@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
-
 	"prlagent/agent/localapi"
 	"prlagent/platform"
 	"prlagent/platform/text"
@@ -30,17 +28,14 @@ func Main() int {
 	defer stop()
 	p := &program{
 		stdout: os.Stdout, stderr: os.Stderr, environment: os.Getenv,
-		terminal: isTerminal(os.Stdout), progressShown: isTerminal(os.Stderr),
-		now: time.Now, zone: time.Local, progressDelay: 2 * time.Second,
+		terminal: isTerminal(os.Stdout), progressShown: isTerminal(os.Stderr), window: text.WindowWidth(os.Stdout),
+		now: time.Now, zone: time.Local, progressDelay: 2 * time.Second, retryDelay: time.Second,
 	}
 	return p.run(ctx, os.Args[1:])
 }
 
-// isTerminal asks for a window size, which only terminals have.
-func isTerminal(file *os.File) bool {
-	_, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
-	return err == nil
-}
+// isTerminal asks for a window, which only terminals have.
+func isTerminal(file *os.File) bool { return text.WindowWidth(file) > 0 }
 
 // program is one run: where it prints, what it knows of its surroundings, and
 // the flags that all commands have.
@@ -48,10 +43,12 @@ type program struct {
 	stdout, stderr io.Writer
 	environment    func(string) string
 	terminal       bool // stdout is one
+	window         int  // its width in columns; 0 = it is none
 	progressShown  bool // stderr is a terminal: somebody sees progress
 	now            func() time.Time
 	zone           *time.Location
 	progressDelay  time.Duration // how long to wait before progress is shown
+	retryDelay     time.Duration // how long to wait before a daemon that went away is asked again
 
 	root    string
 	timeout time.Duration
@@ -78,11 +75,12 @@ func (p *program) run(ctx context.Context, arguments []string) int {
 		p.explainExit(known)
 		return known.code
 	}
-	fmt.Fprintf(p.stderr, "prlagent: %s\nSee 'prlagent help'.\n", text.DisplayError(err))
+	fmt.Fprint(p.stderr, text.Complaint("prlagent", err, "See 'prlagent help'."))
 	return exitUsage
 }
 
 func (p *program) rootCommand() *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:           "prlagent",
 		Short:         "Show what the agent on this Mac does and why",
@@ -91,7 +89,12 @@ func (p *program) rootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noSuchCommand,
-		RunE:          func(command *cobra.Command, _ []string) error { return command.Help() },
+		RunE: func(command *cobra.Command, _ []string) error {
+			if version {
+				return exitOrNil(p.runVersion())
+			}
+			return command.Help()
+		},
 
 		SuggestionsMinimumDistance: 2,
 	}
@@ -99,7 +102,14 @@ func (p *program) rootCommand() *cobra.Command {
 	flags.StringVar(&p.root, "root", p.environment("PRLAGENT_ROOT"), "folder of a simulated Mac (environment: PRLAGENT_ROOT)")
 	flags.DurationVar(&p.timeout, "timeout", p.defaultTimeout(), "how long to wait for the daemon (environment: PRLAGENT_TIMEOUT)")
 	flags.BoolVar(&p.json, "json", false, "print JSON with stable names")
-	root.AddCommand(p.statusCommand(), p.vmsCommand(), p.policyCommand(), p.checkinCommand(), p.eventsCommand(), p.getCommand(), p.doctorCommand(), p.versionCommand())
+	status := p.statusCommand()
+	p.addWhatIsSent(status)
+	root.AddCommand(status, p.vmsCommand(), p.policyCommand(), p.checkinCommand(), p.eventsCommand(), p.getCommand(), p.doctorCommand(),
+		p.configCommand(), p.logsCommand(), p.bundleCommand(), p.versionCommand(), jsonTopic())
+	root.SetHelpCommand(helpCommand())
+	// Not cobra's own flag: its template would link text/template, and with it all
+	// methods of the program.
+	root.Flags().BoolVar(&version, "version", false, "print the version")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return p.resolveFlags() }
 	return root
 }
@@ -144,7 +154,7 @@ func (p *program) resolveFlags() error {
 
 func (p *program) newClient() *localapi.Client {
 	client := localapi.NewClient(localapi.SocketUnder(p.root))
-	client.DaemonLives = p.daemonLives
+	client.DaemonLives, client.Installed = p.daemonLives, func() bool { return localapi.InstalledUnder(p.root) }
 	return client
 }
 
@@ -176,11 +186,11 @@ Administrators of the Mac see everything and may ask for a check-in.
 
 Exit codes:
   0  healthy, or the command did what it was asked
-  1  degraded: something needs a person ('prlagent status' says what),
-     or the command failed
+  1  degraded or unhealthy: something needs a person ('prlagent status'
+     says what), or the command failed
   2  the command line makes no sense
-  3  the daemon is not running, or does not answer; 'status' prints what it
-     left behind, and 'get' answers from that with 0
+  3  the daemon is not running, does not answer, or is not installed;
+     'status' prints what it left behind, and 'get' answers from that with 0
   4  refused: you may not do this
 
 Output for people has local time with its zone and is in color only on a

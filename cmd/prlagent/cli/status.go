@@ -7,29 +7,33 @@ import (
 	"github.com/spf13/cobra"
 
 	"prlagent/agent/localapi"
-	"prlagent/agent/protocol"
 )
 
 func (p *program) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	var verbose bool
+	command := &cobra.Command{
 		Use:   "status",
 		Short: "Show what the agent is doing, and what needs a look",
-		Long: `Show the daemon, the portal, the configuration, Parallels Desktop, the users
-and the last pass, and what needs a person with what to do next.
+		Long: `Show what needs a person, since when and what to do next; then the daemon, the
+configuration, the portal and Parallels Desktop, and what the agent does at
+this moment. With --verbose also every user, the last pass step by step, and
+what is good to know.
 
 If the daemon is not running, or does not answer, its last snapshot is shown
 and marked as such.
 Users who are not administrators see health and counts.
 
-Exit codes: 0 healthy, 1 degraded, 3 the daemon is not running or does not
-answer.`,
-		Example: "  prlagent status\n  prlagent status --json | jq -r '.health.conditions[].code'",
+Exit codes: 0 healthy, 1 degraded or unhealthy, 3 the daemon is not running,
+does not answer, or is not installed.`,
+		Example: "  prlagent status\n  prlagent status --verbose\n  prlagent status --json | jq -r '.health.conditions[].code'",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return p.runStatus(cmd.Context()) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return p.runStatus(cmd.Context(), verbose) },
 	}
+	command.Flags().BoolVarP(&verbose, "verbose", "v", false, "show everything that is known")
+	return command
 }
 
-func (p *program) runStatus(ctx context.Context) error {
+func (p *program) runStatus(ctx context.Context, verbose bool) error {
 	status, err := p.lastStatus(ctx)
 	if err != nil {
 		return exitFor(err)
@@ -37,7 +41,11 @@ func (p *program) runStatus(ctx context.Context) error {
 	if p.json {
 		err = p.printJSON(status)
 	} else {
-		_, err = fmt.Fprint(p.stdout, statusPage(p.newView(), cleanDocument(status)))
+		page := statusSummary
+		if verbose {
+			page = statusPage
+		}
+		_, err = fmt.Fprint(p.stdout, page(p.newView(), cleanDocument(status)))
 	}
 	switch {
 	case err != nil:
@@ -50,23 +58,20 @@ func (p *program) runStatus(ctx context.Context) error {
 	return nil
 }
 
-// lastStatus asks the daemon; if it does not run or answer, its snapshot answers,
-// with Daemon.Running false and Daemon.State. Without a snapshot the daemon's
+// lastStatus asks the daemon; if it gives no answer, its snapshot answers, with
+// the one word for that in place of its health. Without a snapshot the daemon's
 // error stands.
 func (p *program) lastStatus(ctx context.Context) (localapi.Status, error) {
 	ctx, cancel := p.withTimeout(ctx)
 	defer cancel()
 	status, err := p.newClient().Status(ctx)
-	if exitOf[protocol.CodeOf(err)] != exitNotRunning {
+	state := localapi.UnansweredState(err)
+	if state == "" {
 		return status, err
 	}
 	snapshot, snapshotError := p.snapshot()
 	if snapshotError != nil {
 		return localapi.Status{}, err
 	}
-	snapshot.Daemon.State = localapi.NotRunning
-	if protocol.CodeOf(err) == protocol.CodeDaemonSilent {
-		snapshot.Daemon.State = localapi.NotAnswering
-	}
-	return snapshot, nil
+	return snapshot.Unanswered(state), nil
 }

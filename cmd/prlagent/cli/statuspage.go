@@ -40,6 +40,7 @@ func statusPage(v outputView, status localapi.Status) string {
 	p.addMac(status)
 	p.addUsers(status.Users)
 	p.addPass(status.Pass)
+	p.addActivity(status)
 	p.addConditions("What needs a look", status.Health.Conditions, needsPerson)
 	p.addConditions("May pass by itself", status.Health.Conditions, func(c localapi.Condition) bool { return c.Pending })
 	p.addConditions("Good to know", status.Health.Conditions, func(c localapi.Condition) bool { return !needsPerson(c) && !c.Pending })
@@ -60,47 +61,8 @@ func needsPerson(condition localapi.Condition) bool {
 	return condition.Severity != protocol.Info && !condition.Pending
 }
 
-// addHeadline says the one thing that matters.
-func (p *pageWriter) addHeadline(status localapi.Status) {
-	color, text := styleGreen, "prlagent is healthy"
-	if status.Health.State != localapi.Healthy {
-		color, text = styleYellow, "prlagent is degraded"
-		open := 0
-		for _, condition := range status.Health.Conditions {
-			if needsPerson(condition) {
-				open++
-			}
-			if condition.Severity == protocol.Failure && !condition.Pending {
-				color = styleRed
-			}
-		}
-		if open > 0 {
-			text += ": " + countWords(open, "thing") + " to look at"
-		}
-	}
-	if status.Daemon.Running {
-		fmt.Fprintf(&p.text, "%s %s\n\n", p.view.paint(color, "●"), p.view.paint(styleBold, text))
-		return
-	}
-	code, headline := protocol.CodeDaemonNotRunning, "prlagentd is not running"
-	if status.Daemon.State == localapi.NotAnswering {
-		code, headline = protocol.CodeDaemonSilent, "prlagentd does not answer"
-	}
-	fmt.Fprintf(&p.text, "%s %s\n", p.view.paint(styleRed, "○"), p.view.paint(styleBold, headline))
-	fmt.Fprintf(&p.text, "  Below is the snapshot that it left; nothing in it has changed since %s.\n", p.view.momentWords(status.At))
-	fmt.Fprintf(&p.text, "  It said: %s\n  → %s\n\n", text, code.Text().Remedy)
-}
-
 func (p *pageWriter) addAgent(status localapi.Status) {
-	version := "version " + status.Daemon.Version
-	if status.Daemon.Revision != "" {
-		version += " (" + status.Daemon.Revision + ")"
-	}
-	if status.Daemon.Running {
-		p.addItem("Daemon", fmt.Sprintf("%s, process %d, since %s", version, status.Daemon.PID, p.view.momentWords(status.Daemon.StartedAt)))
-	} else {
-		p.addItem("Daemon", version)
-	}
+	p.addItem("Daemon", daemonWords(p.view, status.Daemon))
 	p.addItem("Configuration", sourceWords(status.Config)+", mode "+status.Config.Mode)
 	for _, problem := range status.Config.Problems {
 		p.addItem("", p.view.paint(styleYellow, problem.Key+": "+problem.Text))
@@ -144,11 +106,7 @@ func (p *pageWriter) addPortal(portal localapi.PortalStatus) {
 		return
 	}
 	p.addItem("Portal", portal.URL)
-	p.addItem("  enrollment", joinParts(", ",
-		strings.ReplaceAll(portal.Enrollment, "_", " ")+withPrefix(" as ", portal.DeviceID), groupWords(portal.Group)))
-	if portal.KeyID != "" && portal.Enrollment != enrolled {
-		p.addItem("  key", portal.KeyID+", which an administrator compares with 'prlportal devices'")
-	}
+	p.addEnrollment(portal)
 	p.addItem("  last success", p.view.momentWords(portal.LastSuccessAt))
 	if portal.LastCode != "" {
 		p.addItem("  last attempt", p.view.momentWords(portal.LastAttemptAt)+": "+p.view.paint(styleRed, string(portal.LastCode))+withPrefix(", ", portal.LastDetail))
@@ -156,6 +114,14 @@ func (p *pageWriter) addPortal(portal localapi.PortalStatus) {
 	}
 	if !portal.NextAttemptAt.IsZero() {
 		p.addItem("  next attempt", p.view.momentWords(portal.NextAttemptAt)+withPrefix(", because of ", portal.NextReason))
+	}
+}
+
+func (p *pageWriter) addEnrollment(portal localapi.PortalStatus) {
+	p.addItem("  enrollment", joinParts(", ",
+		strings.ReplaceAll(portal.Enrollment, "_", " ")+withPrefix(" as ", portal.DeviceID), groupWords(portal.Group)))
+	if portal.KeyID != "" && portal.Enrollment != enrolled {
+		p.addItem("  key", portal.KeyID+", which an administrator compares with 'prlportal devices'")
 	}
 }
 
@@ -175,30 +141,36 @@ func groupWords(group protocol.Group) string {
 }
 
 func (p *pageWriter) addMac(status localapi.Status) {
-	host, product, counts := status.Host, status.Product, status.Counts
-	if host.Serial != "" || host.ComputerName != "" {
-		p.addItem("Mac", joinParts(", ", host.ComputerName, host.Serial, host.Model, withPrefix("macOS ", host.MacOS), host.CPU))
-	}
-	if product.Installed {
-		version := product.Version + withPrefix(" (", product.Build)
-		if product.Build != "" {
-			version += ")"
-		}
-		p.addItem("Parallels Desktop", joinParts(", ", version, product.Edition, product.State, withPrefix("license ", product.License)))
-	} else {
-		p.addItem("Parallels Desktop", "not installed")
-	}
-	machines := countWords(counts.VMs, "virtual machine") + " of " + countWords(counts.Users, "user") + fmt.Sprintf(", %d running", counts.Running)
-	if counts.Stale > 0 {
-		machines += fmt.Sprintf(", %d known from before only", counts.Stale)
-	}
-	p.addItem("Inventory", machines)
+	p.addMacSummary(status)
 	if !status.Schedule.DailyAt.IsZero() {
 		p.addItem("Daily check", p.view.momentWords(status.Schedule.DailyAt))
 	}
 	if len(status.ToolRuns) > 0 {
 		p.addItem("Tool runs", toolWords(status.ToolRuns)+" since the start")
 	}
+}
+
+func hostWords(host protocol.Host) string {
+	return joinParts(", ", host.ComputerName, host.Serial, host.Model, withPrefix("macOS ", host.MacOS), host.CPU)
+}
+
+func productWords(product protocol.Product) string {
+	if !product.Installed {
+		return "not installed"
+	}
+	version := product.Version
+	if product.Build != "" {
+		version += " (" + product.Build + ")"
+	}
+	return joinParts(", ", version, product.Edition, product.State, withPrefix("license ", product.License))
+}
+
+func inventoryWords(counts localapi.Counts) string {
+	words := countWords(counts.VMs, "virtual machine") + " of " + countWords(counts.Users, "user") + fmt.Sprintf(", %d running", counts.Running)
+	if counts.Stale > 0 {
+		words += fmt.Sprintf(", %d known from before only", counts.Stale)
+	}
+	return words
 }
 
 func toolWords(runs map[string]uint64) string {
@@ -315,13 +287,33 @@ func (p *pageWriter) addConditions(title string, conditions []localapi.Condition
 			p.addHeading(title)
 			first = false
 		}
-		sign := severitySigns[condition.Severity]
-		fmt.Fprintf(&p.text, "  %s %s%s\n", p.view.paint(sign.style, cmp.Or(sign.text, "!")), p.view.paint(styleBold, string(condition.Code)), p.sinceWords(condition.Since))
-		fmt.Fprintf(&p.text, "    %s\n", joinParts(" ", condition.Text, condition.Detail))
-		if condition.Remedy != "" {
-			fmt.Fprintf(&p.text, "    → %s\n", condition.Remedy)
-		}
+		p.addCondition(condition)
 	}
+}
+
+// addCondition is one condition in two lines: what, since when, and what to do.
+func (p *pageWriter) addCondition(condition localapi.Condition) {
+	sign := severitySigns[condition.Severity]
+	fmt.Fprintf(&p.text, "  %s %s %s%s\n", p.view.paint(sign.style, cmp.Or(sign.text, "!")), conditionWords(condition),
+		p.view.paint(styleBold, string(condition.Code)), p.sinceWords(condition.Since))
+	if condition.Remedy != "" {
+		fmt.Fprintf(&p.text, "    → %s\n", condition.Remedy)
+	}
+}
+
+// conditionWords are a condition in a sentence, with what it is true of first.
+func conditionWords(condition localapi.Condition) string {
+	words := condition.Text
+	if condition.Subject != "" {
+		words = condition.Subject + ": " + words
+	} else if condition.Count > 1 {
+		words = fmt.Sprintf("%d times: %s", condition.Count, words)
+	}
+	detail := strings.TrimPrefix(condition.Detail, condition.Subject+": ")
+	if detail == "" || detail == condition.Subject {
+		return words
+	}
+	return words + " (" + detail + ")"
 }
 
 func (p *pageWriter) sinceWords(at time.Time) string {

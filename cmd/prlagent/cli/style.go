@@ -8,14 +8,15 @@ import (
 // outputView is how a person looks at the output: in which zone, at what time,
 // and whether in color.
 type outputView struct {
-	color bool
-	now   time.Time
-	zone  *time.Location
+	color  bool
+	window int // columns of the terminal; 0 = it is none
+	now    time.Time
+	zone   *time.Location
 }
 
 func (p *program) newView() outputView {
 	color := p.terminal && p.environment("NO_COLOR") == "" && p.environment("TERM") != "dumb"
-	return outputView{color: color, now: p.now(), zone: p.zone}
+	return outputView{color: color, window: p.window, now: p.now(), zone: p.zone}
 }
 
 // textStyle is a terminal's code for a color or a weight.

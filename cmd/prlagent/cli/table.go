@@ -8,16 +8,22 @@ type tableCell struct {
 	style textStyle // empty = plain
 }
 
-// maxCell is the widest that a cell of a table gets, in columns of the terminal.
-const maxCell = 80
+// The widest that a cell of a table gets, in columns: on a terminal, and in a
+// pipe, where names are whole, and nothing is without an end all the same (H15).
+const (
+	maxCell     = 80
+	maxPipeCell = 500
+)
 
 // styledTable is a table for people whose cells may have colors.
 type styledTable struct {
 	heads []string
 	rows  [][]tableCell
+	drop  []int // columns that a narrow terminal leaves out first
 }
 
-// render gives the table, each line after the indent, heads in bold.
+// render gives the table, each line after the indent, heads in bold. In a pipe
+// nothing is cut or left out.
 func (t styledTable) render(v outputView, indent string) string {
 	rows := make([][]string, 0, len(t.rows))
 	for _, row := range t.rows {
@@ -27,11 +33,15 @@ func (t styledTable) render(v outputView, indent string) string {
 		}
 		rows = append(rows, texts)
 	}
-	paint := func(row, column int, shown string) string {
-		if row < 0 {
-			return v.paint(styleBold, shown)
-		}
-		return v.paint(t.rows[row][column].style, shown)
+	shown := text.Table{Heads: t.heads, Rows: rows, Indent: indent, Window: v.window, Drop: t.drop, MaxCell: maxPipeCell}
+	if v.window > 0 {
+		shown.MaxCell = maxCell
 	}
-	return text.Table{Heads: t.heads, Rows: rows, Indent: indent, MaxCell: maxCell, Paint: paint}.String()
+	shown.Paint = func(row, column int, cell string) string {
+		if row < 0 {
+			return v.paint(styleBold, cell)
+		}
+		return v.paint(t.rows[row][column].style, cell)
+	}
+	return shown.String()
 }

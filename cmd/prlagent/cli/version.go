@@ -29,12 +29,14 @@ func (p *program) versionCommand() *cobra.Command {
 	}
 }
 
+func newVersionDocument(version, revision string) versionDocument {
+	return versionDocument{localapi.Schema, version, revision, runtime.GOOS + "/" + runtime.GOARCH, runtime.Version()}
+}
+
 func (p *program) runVersion() error {
-	version, revision := localapi.BuildVersion()
-	document := versionDocument{localapi.Schema, version, revision, runtime.GOOS + "/" + runtime.GOARCH, runtime.Version()}
 	if p.json {
-		return p.printJSON(document)
+		return p.printJSON(newVersionDocument(localapi.BuildVersion()))
 	}
-	_, err := fmt.Fprintf(p.stdout, "prlagent %s\n", joinParts(" ", version, revision, document.Platform, document.Go))
+	_, err := fmt.Fprintln(p.stdout, versionLine())
 	return err
 }

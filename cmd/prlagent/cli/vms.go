@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,10 @@ import (
 
 // usefulColumns are those of the table for people unless they choose others.
 var usefulColumns = []string{"user_name", "vm_name", "vm_state", "vm_status", "vm_os", "last_used"}
+
+// dropFirst are the columns that a narrow terminal leaves out first, in this
+// order; the others follow from the right.
+var dropFirst = []string{"vm_status", "vm_os", "last_used", "vm_id"}
 
 // Formats of vms.
 const (
@@ -39,7 +44,9 @@ Users who are not administrators see their own.
 
 An empty cell of the table shows the reason in parentheses; machines get null
 and the reasons beside it. Without --columns people see the most useful ones,
-csv and JSON have all. Columns:
+csv and JSON have all. People see them by user and name, and on a narrow terminal
+without vm_status, vm_os, last_used, vm_id and then what stands on the right;
+below the table is what was left out. In a pipe nothing is. Columns:
 ` + columnHelp(),
 		Example: "  prlagent vms\n  prlagent vms --columns all\n  prlagent vms --columns user_name,vm_name,vm_os_build --format csv",
 		Args:    cobra.NoArgs,
@@ -157,7 +164,7 @@ func inventoryJSON(inventory localapi.Inventory, columns []protocol.Column) map[
 		}
 		rows = append(rows, document)
 	}
-	return map[string]any{"schema": inventory.Schema, "at": inventory.At, "rows": rows, "restricted": inventory.Restricted}
+	return map[string]any{"schema": inventory.Schema, "at": inventory.At, "rows": rows, "restricted": inventory.Restricted, "left_out": inventory.LeftOut}
 }
 
 func (p *program) printCSV(inventory localapi.Inventory, columns []protocol.Column, bom bool) error {
@@ -191,7 +198,10 @@ func vmsPage(v outputView, inventory localapi.Inventory, columns []protocol.Colu
 	if len(inventory.Rows) == 0 {
 		return "No virtual machines.\n" + vmsNote(v, inventory)
 	}
-	machines := styledTable{}
+	machines := styledTable{drop: columnIndexes(columns, dropFirst)}
+	slices.SortStableFunc(inventory.Rows, func(a, b protocol.Row) int {
+		return cmp.Or(text.CompareNatural(a.Owner, b.Owner), text.CompareNatural(a.Name, b.Name), a.VMKey.Compare(b.VMKey))
+	})
 	reasons := make(map[protocol.Code]bool)
 	for _, column := range columns {
 		machines.heads = append(machines.heads, v.columnTitle(column))
@@ -206,7 +216,28 @@ func vmsPage(v outputView, inventory localapi.Inventory, columns []protocol.Colu
 		}
 		machines.rows = append(machines.rows, fields)
 	}
-	return machines.render(v, "") + staleNotes(v, inventory.Rows) + reasonNotes(v, reasons) + vmsNote(v, inventory)
+	return machines.render(v, "") + totalNote(inventory.Rows) + staleNotes(v, inventory.Rows) + reasonNotes(v, reasons) + vmsNote(v, inventory)
+}
+
+func columnIndexes(columns []protocol.Column, ids []string) (indexes []int) {
+	for _, id := range ids {
+		if at := slices.IndexFunc(columns, func(c protocol.Column) bool { return c.ID == id }); at >= 0 {
+			indexes = append(indexes, at)
+		}
+	}
+	return indexes
+}
+
+// totalNote counts what is in the table.
+func totalNote(rows []protocol.Row) string {
+	owners, running := make(map[uint32]bool), 0
+	for _, row := range rows {
+		owners[row.UID] = true
+		if row.State == protocol.StateRunning && row.Stale == "" {
+			running++
+		}
+	}
+	return fmt.Sprintf("\n%s of %s, %d running.\n", countWords(len(rows), "virtual machine"), countWords(len(owners), "user"), running)
 }
 
 // columnTitle is the guide's, with the zone that the times are shown in.
@@ -267,8 +298,16 @@ func reasonNotes(v outputView, reasons map[protocol.Code]bool) string {
 	return out.String()
 }
 
+// missingWords say that there is more on this Mac than is shown.
+func missingWords(leftOut int) string {
+	if leftOut == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d more are not shown: the agent keeps at most %d. ", leftOut, protocol.MaxVMs)
+}
+
 func vmsNote(v outputView, inventory localapi.Inventory) string {
-	looked := "As of " + v.momentWords(inventory.At) + "."
+	looked := missingWords(inventory.LeftOut) + "As of " + v.momentWords(inventory.At) + "."
 	if inventory.At.IsZero() {
 		looked = "The agent has not looked yet."
 	}

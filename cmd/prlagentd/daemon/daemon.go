@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/rs/zerolog"
@@ -54,14 +55,16 @@ func runProgram(args []string, stdout, stderr io.Writer) int {
 // explainEnd prints why the program ends and, where the table of codes knows it,
 // what to do; the result is the exit code.
 func explainEnd(stderr io.Writer, err error) int {
-	fmt.Fprintln(stderr, "prlagentd:", text.DisplayError(err))
 	var known *exitError
 	if errors.As(err, &known) {
+		fmt.Fprint(stderr, text.Complaint("prlagentd", err, ""))
 		return known.code
 	}
-	if remedy := protocol.CodeOf(err).Text().Remedy; remedy != "" {
-		fmt.Fprintln(stderr, remedy)
+	remedy := protocol.CodeOf(err).Text().Remedy
+	if errors.Is(err, errUsage) {
+		remedy = "See 'prlagentd help'."
 	}
+	fmt.Fprint(stderr, text.Complaint("prlagentd", err, remedy))
 	switch {
 	case errors.Is(err, store.ErrLocked):
 		return exitRunning
@@ -79,28 +82,66 @@ type exitError struct {
 
 func (e *exitError) Error() string { return e.text }
 
-var errUsage = errors.New("see 'prlagentd help'")
+var errUsage = errors.New("wrong usage")
 
 // programFlags are the flags of every command; each has an environment twin.
 type programFlags struct{ root, config, logLevel string }
 
 func newCommand() *cobra.Command {
 	var f programFlags
+	var showVersion bool
 	root := &cobra.Command{
 		Use:           "prlagentd",
 		Short:         "The endpoint agent for Macs that run Parallels Desktop",
-		Long:          "prlagentd watches Parallels Desktop on this Mac, reports to a management portal and\nanswers 'prlagent'. launchd starts it with 'prlagentd run'.",
+		Long:          "prlagentd watches Parallels Desktop on this Mac, reports to a management portal and\nanswers 'prlagent'. launchd starts it with 'prlagentd run'." + exitHelp,
+		Example:       "  sudo prlagentd run\n  prlagentd version --json",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArguments,
-		RunE:          func(command *cobra.Command, _ []string) error { return command.Help() },
+		RunE: func(command *cobra.Command, _ []string) error {
+			if showVersion {
+				return printVersion(command)
+			}
+			return command.Help()
+		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", err, errUsage) })
 	root.PersistentFlags().StringVar(&f.root, "root", os.Getenv("PRLAGENT_ROOT"), "folder of a simulated Mac ($PRLAGENT_ROOT)")
 	root.PersistentFlags().StringVar(&f.config, "config", os.Getenv("PRLAGENT_CONFIG"), "local configuration instead of config.plist ($PRLAGENT_CONFIG)")
 	root.PersistentFlags().StringVar(&f.logLevel, "log-level", os.Getenv("PRLAGENT_LOG_LEVEL"), "debug, info, warn or error ($PRLAGENT_LOG_LEVEL)")
+	// Not cobra's own flag: its template would link text/template, and with it all
+	// methods of the program.
+	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
+	root.SetHelpCommand(helpCommand())
 	root.AddCommand(runCommand(&f), versionCommand(), lookCommand())
 	return root
+}
+
+const exitHelp = `
+
+Exit codes: 0 it was stopped, 1 it failed, 2 the command line makes no sense,
+3 another one runs on this Mac, 4 not root, or not allowed to.`
+
+// helpCommand is cobra's, but for a name that no command has, which is a mistake.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Show what a command does",
+		Example: "  prlagentd help run",
+		RunE: func(command *cobra.Command, topic []string) error {
+			found, rest, err := command.Root().Find(topic)
+			if err != nil || len(rest) > 0 {
+				return fmt.Errorf("there is no command %q: %w", strings.Join(topic, " "), errUsage)
+			}
+			return found.Help()
+		},
+	}
+}
+
+func printVersion(command *cobra.Command) error {
+	version, revision := localapi.BuildVersion()
+	_, err := fmt.Fprintln(command.OutOrStdout(), strings.TrimSpace("prlagentd "+version+" "+revision))
+	return err
 }
 
 // noArguments refuses words that no command takes, and names that no command has.
@@ -125,14 +166,14 @@ func runCommand(f *programFlags) *cobra.Command {
 func versionCommand() *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  noArguments,
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  prlagentd version --json",
+		Args:    noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			version, revision := localapi.BuildVersion()
 			if !asJSON {
-				fmt.Fprintln(command.OutOrStdout(), "prlagentd", version, revision)
-				return nil
+				return printVersion(command)
 			}
 			return json.NewEncoder(command.OutOrStdout()).Encode(map[string]any{
 				"schema": localapi.Schema, "version": version, "revision": revision,
@@ -160,7 +201,7 @@ func runDaemon(f programFlags) error {
 	}
 	defer log.Close()
 	zerolog.ErrorHandler = tellOnce(os.Stderr)
-	tellOfOldLogs(log.logger, filepath.Join(root, oldLogFolder))
+	tellOfOldLogs(log.logger, filepath.Join(root, localapi.OldLogFolder))
 	if root != "" {
 		if err := installSelf(root); err != nil {
 			return err
@@ -179,14 +220,10 @@ func runDaemon(f programFlags) error {
 	})
 }
 
-// oldLogFolder is where the log was before it moved below the support folder.
-// Members of the admin group can exchange it, so root does nothing there.
-const oldLogFolder = "/Library/Logs/prlagent"
-
 // tellOfOldLogs says that there are logs which nobody writes or removes any more.
 func tellOfOldLogs(log zerolog.Logger, folder string) {
 	if _, err := os.Lstat(folder); err == nil {
-		log.Warn().Str("folder", oldLogFolder).Msg("logs of an older version are left; remove the folder by hand")
+		log.Warn().Str("folder", localapi.OldLogFolder).Msg("logs of an older version are left; remove the folder by hand")
 	}
 }
 

@@ -30,7 +30,10 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 			t.Parallel()
 			want := "prlagentd: " + c.err.Error() + "\n"
 			if c.remedy != "" {
-				want += c.remedy.Text().Remedy + "\n"
+				want += "  → " + c.remedy.Text().Remedy + "\n"
+			}
+			if errors.Is(c.err, errUsage) {
+				want += "  → See 'prlagentd help'.\n"
 			}
 			var stderr bytes.Buffer
 			if code := explainEnd(&stderr, c.err); code != c.code || stderr.String() != want {

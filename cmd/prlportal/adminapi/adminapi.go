@@ -1,62 +1,122 @@
 // Package adminapi is the admin plane: lists of devices and virtual machines,
-// history and approvals, for those who have the admin token. It holds the
-// messages, the server and the operator's client.
+// history, decisions, admins and backups, for those who have an admin's token. It
+// holds the messages, the server and the operator's client.
 package adminapi
 
 import (
+	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/admins"
 	"prlagent/cmd/prlportal/audit"
+	"prlagent/cmd/prlportal/backup"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/site"
 )
 
-// Server answers those who have the admin token. Its methods are safe for
+// Server answers those who have an admin's token. Its methods are safe for
 // concurrent use.
 type Server struct {
-	config  site.Config
-	devices *fleet.Fleet
-	record  Recorder
-	log     zerolog.Logger
-	now     func() time.Time
+	config   site.Config
+	devices  *fleet.Fleet
+	admins   *admins.Book
+	source   backup.Source
+	version  string
+	record   Recorder
+	measured Measured
+	log      zerolog.Logger
+	now      func() time.Time
+
+	backingUp sync.Mutex
+}
+
+// Parts are what a server works with.
+type Parts struct {
+	Config   site.Config
+	Devices  *fleet.Fleet
+	Admins   *admins.Book
+	Source   backup.Source // the portal's folder
+	Version  string        // of the program, for backups
+	Record   Recorder
+	Measured Measured
+	Log      zerolog.Logger
+	Now      func() time.Time
 }
 
 // Recorder keeps what administrators decide.
 type Recorder interface{ Append(entry audit.Entry) error }
 
 // New makes the server of one site.
-func New(config site.Config, devices *fleet.Fleet, record Recorder, log zerolog.Logger, now func() time.Time) *Server {
-	return &Server{config: config, devices: devices, record: record, log: log, now: now}
+func New(parts Parts) *Server {
+	return &Server{
+		config: parts.Config, devices: parts.Devices, admins: parts.Admins, source: parts.Source, version: parts.Version,
+		record: parts.Record, measured: parts.Measured, log: parts.Log, now: parts.Now,
+	}
+}
+
+// endpoint is one row of the table of who may ask for what.
+type endpoint struct {
+	pattern string
+	role    admins.Role
+	handle  httpapi.Handle
+}
+
+// endpoints are the requests of admins, each with the least role that may make it.
+func (s *Server) endpoints() []endpoint {
+	return []endpoint{
+		{"GET /v1/admin/devices", admins.Viewer, s.listDevices},
+		{"GET /v1/admin/vms", admins.Viewer, s.listVMs},
+		{"GET /v1/admin/devices/{id}/history", admins.Viewer, s.deviceHistory},
+		{"GET /metrics", admins.Viewer, s.metrics},
+		{"GET /v1/admin/events", admins.Viewer, s.listEvents},
+		{"GET /v1/admin/devices/{id}", admins.Viewer, s.showDevice},
+		{"GET /v1/admin/devices/{id}/events", admins.Viewer, s.listDeviceEvents},
+		{"GET /v1/admin/certificates", admins.Viewer, s.listCertificates},
+		{"POST /v1/admin/devices/{id}/approve", admins.Approver, s.settle(audit.ActionApprove, s.approve)},
+		{"POST /v1/admin/devices/{id}/reject", admins.Approver, s.settle(audit.ActionReject, s.reject)},
+		{"POST /v1/admin/devices/{id}/retire", admins.Approver, s.settle(audit.ActionRetire, s.retire)},
+		{"GET /v1/admin/admins", admins.Approver, s.listAdmins},
+		{"POST /v1/admin/admins", admins.Approver, s.addAdmin},
+		{"POST /v1/admin/admins/{name}/revoke", admins.Approver, s.revokeAdmin},
+		{"GET /v1/admin/backup", admins.Approver, s.sendBackup},
+	}
 }
 
 // Routes are the requests of admins. Nobody can forget to protect one: they all
-// pass through requireAdmin.
+// pass through require, with the role of their row.
 func (s *Server) Routes() []httpapi.Route {
-	return s.requireAdmin([]httpapi.Route{
-		{Pattern: "GET /v1/admin/devices", Handle: s.listDevices},
-		{Pattern: "GET /v1/admin/vms", Handle: s.listVMs},
-		{Pattern: "GET /v1/admin/devices/{id}/history", Handle: s.deviceHistory},
-		{Pattern: "POST /v1/admin/devices/{id}/approve", Handle: s.settle(audit.ActionApprove, s.approve)},
-		{Pattern: "POST /v1/admin/devices/{id}/reject", Handle: s.settle(audit.ActionReject, s.reject)},
-		{Pattern: "POST /v1/admin/devices/{id}/retire", Handle: s.settle(audit.ActionRetire, s.retire)},
-	})
+	var routes []httpapi.Route
+	for _, row := range s.endpoints() {
+		routes = append(routes, httpapi.Route{Pattern: row.pattern, Handle: s.require(row.role, row.handle)})
+	}
+	return routes
 }
 
-// requireAdmin lets only the admin token in.
-func (s *Server) requireAdmin(routes []httpapi.Route) []httpapi.Route {
-	protected := make([]httpapi.Route, 0, len(routes))
-	for _, open := range routes {
-		protected = append(protected, httpapi.Route{Pattern: open.Pattern, Handle: func(w http.ResponseWriter, r *http.Request) error {
-			if !s.config.AcceptAdmin(httpapi.BearerToken(r)) {
-				return protocol.NewProblem(protocol.ProblemUnauthenticated, "")
-			}
-			return open.Handle(w, r)
-		}})
+// require lets in who has a token with at least that role, and no other.
+func (s *Server) require(role admins.Role, handle httpapi.Handle) httpapi.Handle {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		who, known := s.admins.Find(httpapi.BearerToken(r))
+		if !known {
+			return protocol.NewProblem(protocol.ProblemUnauthenticated, "")
+		}
+		httpapi.SetAdmin(w, who.Name)
+		if !who.Role.Includes(role) {
+			return protocol.NewProblem(protocol.ProblemNotAllowed, "This needs the role "+string(role)+"; "+who.Name+" is "+string(who.Role)+".")
+		}
+		return handle(w, r.WithContext(context.WithValue(r.Context(), adminKey{}, who)))
 	}
-	return protected
+}
+
+type adminKey struct{}
+
+// adminOf is who makes the request.
+func adminOf(r *http.Request) admins.Admin {
+	who, _ := r.Context().Value(adminKey{}).(admins.Admin)
+	return who
 }

@@ -9,12 +9,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
+	"syscall"
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/admins"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/query"
 )
@@ -53,7 +58,7 @@ func (c *Client) Close() { c.httpClient.CloseIdleConnections() }
 
 // exchangeJSON sends body, if it is not nil, as JSON and decodes the answer
 // into reply.
-func (c *Client) exchangeJSON(ctx context.Context, method string, path []string, body, reply any) error {
+func (c *Client) exchangeJSON(ctx context.Context, method string, elements []string, body, reply any) error {
 	var content []byte
 	if body != nil {
 		var err error
@@ -63,7 +68,7 @@ func (c *Client) exchangeJSON(ctx context.Context, method string, path []string,
 	}
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
-	response, err := c.doRequest(ctx, method, c.baseURL.JoinPath(path...), content, "application/json")
+	response, err := c.doRequest(ctx, method, c.baseURL.JoinPath(elements...), content, "application/json")
 	if err != nil {
 		return err
 	}
@@ -90,7 +95,7 @@ func (c *Client) doRequest(ctx context.Context, method string, target *url.URL, 
 	request.Header.Set("Accept", accept)
 	response, err := c.httpClient.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("ask the portal: %w", err)
+		return nil, c.explain(err)
 	}
 	if response.StatusCode == http.StatusOK {
 		return response, nil
@@ -101,19 +106,47 @@ func (c *Client) doRequest(ctx context.Context, method string, target *url.URL, 
 		return nil, err
 	}
 	if problem, ours := protocol.ParseProblem(response.StatusCode, response.Header.Get("Content-Type"), data); ours {
+		if problem.Name() == protocol.ProblemUnauthenticated {
+			return nil, errToken
+		}
 		return nil, problem
 	}
 	return nil, fmt.Errorf("ask the portal: it answered %s", response.Status)
 }
 
-// Rows calls visit with every row that fits, or with those of the page that
-// the query names. What it gives is a Page, or a ListInfo for a whole table.
-func (c *Client) Rows(ctx context.Context, table string, asked query.Query, visit func(json.RawMessage) error) (any, error) {
+// errToken says what to do where the portal does not know the token.
+var errToken = errors.New("the portal does not know this admin token, or it was revoked; give another one with --token-file, or ask an approver for one ('prlportal admins add')")
+
+// explain says what to do where no answer came.
+func (c *Client) explain(err error) error {
+	place := c.baseURL.Redacted()
+	var verification *tls.CertificateVerificationError
+	var name *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("ask the portal: %w", err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nothing answers at %s: start the portal there with 'prlportal serve', or say with --url where it is (connection refused)", place)
+	case errors.As(err, &verification):
+		return fmt.Errorf("what answers at %s shows another certificate than this site's: it is not the portal, or its certificate was renewed; compare with 'prlportal certificate' on the server and copy its tls.crt to the operator's portal.crt (%w)", place, verification.Err)
+	case errors.As(err, &name):
+		return fmt.Errorf("the name of %s is not known here: say with --url where the portal is (%w)", place, err)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("%s does not answer in time: see whether 'prlportal serve' runs there and the network lets it through (%w)", place, err)
+	}
+	return fmt.Errorf("ask the portal: %w", err)
+}
+
+// Rows calls visit with every row of a table that fits, or with those of the page
+// that the query names; the last element of the path is the table's name. What it
+// gives is a Page, or a ListInfo for a whole table.
+func (c *Client) Rows(ctx context.Context, tablePath string, asked query.Query, visit func(json.RawMessage) error) (any, error) {
 	if asked.Page == 0 && asked.PerPage == 0 {
-		return c.streamRows(ctx, table, asked, visit)
+		return c.streamRows(ctx, tablePath, asked, visit)
 	}
 	var reply map[string]json.RawMessage
-	target := c.baseURL.JoinPath("v1", "admin", table)
+	target, table := c.baseURL.JoinPath("v1", "admin", tablePath), path.Base(tablePath)
 	target.RawQuery = asked.Values().Encode()
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
@@ -140,8 +173,8 @@ func (c *Client) Rows(ctx context.Context, table string, asked query.Query, visi
 }
 
 // streamRows reads a whole table, a row at a time.
-func (c *Client) streamRows(ctx context.Context, table string, asked query.Query, visit func(json.RawMessage) error) (ListInfo, error) {
-	target := c.baseURL.JoinPath("v1", "admin", table)
+func (c *Client) streamRows(ctx context.Context, tablePath string, asked query.Query, visit func(json.RawMessage) error) (ListInfo, error) {
+	target := c.baseURL.JoinPath("v1", "admin", tablePath)
 	target.RawQuery = asked.Values().Encode()
 	response, err := c.doRequest(ctx, http.MethodGet, target, nil, StreamType)
 	if err != nil {
@@ -185,14 +218,80 @@ func (c *Client) Devices(ctx context.Context) ([]fleet.Device, error) {
 	return list, err
 }
 
+// Device is one device with all that is known of it, a DeviceDetail.
+func (c *Client) Device(ctx context.Context, deviceID string) (json.RawMessage, error) {
+	if !isElement(deviceID) {
+		return nil, errUnexpected
+	}
+	var detail json.RawMessage
+	err := c.exchangeJSON(ctx, http.MethodGet, []string{"v1", "admin", "devices", url.PathEscape(deviceID)}, nil, &detail)
+	return detail, err
+}
+
+// EventsOf is the path of the table of one device's events, for Rows.
+func EventsOf(deviceID string) (path string, err error) {
+	if !isElement(deviceID) {
+		return "", errUnexpected
+	}
+	return fleet.DeviceTable.Name + "/" + url.PathEscape(deviceID) + "/" + fleet.EventTable.Name, nil
+}
+
+// isElement reports whether an id, which is what the portal said, is one element
+// of a path.
+func isElement(id string) bool { return id != "" && !strings.HasPrefix(id, ".") }
+
 // Decide sends a decision, one of the actions of package audit, and gives the
 // device as it is then.
 func (c *Client) Decide(ctx context.Context, action, deviceID string, asked Decision) (fleet.Device, error) {
-	if deviceID == "" || strings.HasPrefix(deviceID, ".") {
+	if !isElement(deviceID) {
 		return fleet.Device{}, errUnexpected
 	}
 	var view fleet.Device
-	// The id is what the portal said: one element of the path, whatever it is.
 	err := c.exchangeJSON(ctx, http.MethodPost, []string{"v1", "admin", "devices", url.PathEscape(deviceID), action}, asked, &view)
 	return view, err
+}
+
+// Certificates are what Macs and operators must trust, in DER.
+func (c *Client) Certificates(ctx context.Context) ([][]byte, error) {
+	var list certificateList
+	err := c.exchangeJSON(ctx, http.MethodGet, []string{"v1", "admin", "certificates"}, nil, &list)
+	if err == nil && len(list.Certificates) == 0 {
+		err = errUnexpected
+	}
+	return list.Certificates, err
+}
+
+// Admins are all admins, also those that were revoked.
+func (c *Client) Admins(ctx context.Context) ([]Admin, error) {
+	var list adminList
+	err := c.exchangeJSON(ctx, http.MethodGet, []string{"v1", "admin", "admins"}, nil, &list)
+	return list.Admins, err
+}
+
+// AddAdmin makes an admin and gives the token.
+func (c *Client) AddAdmin(ctx context.Context, name string, role admins.Role) (NewAdmin, error) {
+	var made NewAdmin
+	err := c.exchangeJSON(ctx, http.MethodPost, []string{"v1", "admin", "admins"}, adminWanted{Name: name, Role: role}, &made)
+	return made, err
+}
+
+// RevokeAdmin ends an admin's token.
+func (c *Client) RevokeAdmin(ctx context.Context, name string) (Admin, error) {
+	var revoked Admin
+	err := c.exchangeJSON(ctx, http.MethodPost, []string{"v1", "admin", "admins", url.PathEscape(name), "revoke"}, nil, &revoked)
+	return revoked, err
+}
+
+// Backup writes a backup of the portal's folder. One that broke off may look
+// whole until it is checked.
+func (c *Client) Backup(ctx context.Context, w io.Writer) error {
+	response, err := c.doRequest(ctx, http.MethodGet, c.baseURL.JoinPath("v1", "admin", "backup"), nil, BackupType)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(w, response.Body); err != nil {
+		return fmt.Errorf("read backup: %w", err)
+	}
+	return nil
 }

@@ -50,7 +50,7 @@ func (s *Server) settle(action string, decide decide) httpapi.Handle {
 		asked.By, asked.Reason = protocol.CutText(asked.By, protocol.MaxName), protocol.CutText(asked.Reason, protocol.MaxText)
 		entry := audit.Entry{
 			At: s.now().UTC(), Action: action, Outcome: audit.OutcomeDecided,
-			Source: httpapi.SourceAddress(r), By: asked.By, Reason: asked.Reason,
+			Source: httpapi.SourceAddress(r), Admin: adminOf(r).Name, By: asked.By, Reason: asked.Reason,
 		}
 		settled, err := s.keepDecision(r, asked, decide, &entry)
 		if err != nil {

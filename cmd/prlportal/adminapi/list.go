@@ -17,6 +17,11 @@ type ListInfo struct {
 	Total      int       `json:"total"` // rows that fit the query, on all pages
 	AsOf       time.Time `json:"as_of"` // give it as the next --since: rows may come again, and are never missed
 	Incomplete bool      `json:"incomplete,omitempty"`
+	Missing    int       `json:"missing,omitempty"` // virtual machines of all Macs that no row is for
+}
+
+func (l *ListInfo) take(short fleet.Shortfall) {
+	l.Incomplete, l.Missing = short.Incomplete, short.Missing
 }
 
 // Page says which part of the rows a list holds.
@@ -37,12 +42,17 @@ type vmList struct {
 	Page
 }
 
+type eventList struct {
+	Events []fleet.Event `json:"events"`
+	Page
+}
+
 // sinceOverlap is longer than a check-in takes from being dated to being on
 // record, so that the next look cannot miss one that was under way.
 const sinceOverlap = time.Minute
 
 // rowScanner visits the rows of a table.
-type rowScanner[T any] func(ctx context.Context, visit func(*T) error) (incomplete bool, err error)
+type rowScanner[T any] func(ctx context.Context, visit func(*T) error) (fleet.Shortfall, error)
 
 func (s *Server) listVMs(w http.ResponseWriter, r *http.Request) error {
 	return answerList(s, w, r, fleet.VMTable, fleet.Scan.VMs, func(rows []fleet.VM, part Page) any { return vmList{rows, part} })
@@ -50,6 +60,22 @@ func (s *Server) listVMs(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) listDevices(w http.ResponseWriter, r *http.Request) error {
 	return answerList(s, w, r, fleet.DeviceTable, fleet.Scan.Devices, func(rows []fleet.Device, part Page) any { return deviceList{rows, part} })
+}
+
+func (s *Server) listEvents(w http.ResponseWriter, r *http.Request) error {
+	return answerList(s, w, r, fleet.EventTable, fleet.Scan.Events, func(rows []fleet.Event, part Page) any { return eventList{rows, part} })
+}
+
+// listDeviceEvents is listEvents of one device.
+func (s *Server) listDeviceEvents(w http.ResponseWriter, r *http.Request) error {
+	device, err := s.deviceByID(r)
+	if err != nil {
+		return err
+	}
+	rows := func(look fleet.Scan, ctx context.Context, visit func(*fleet.Event) error) (fleet.Shortfall, error) {
+		return look.EventsOf(ctx, device.ID, visit)
+	}
+	return answerList(s, w, r, fleet.EventTable, rows, func(rows []fleet.Event, part Page) any { return eventList{rows, part} })
 }
 
 // newScan looks at the fleet as it is now, or at what changed since then.
@@ -60,7 +86,7 @@ func (s *Server) newScan(now, since time.Time) fleet.Scan {
 // answerList answers a query with one page, or with a stream of all rows where
 // the client accepts one.
 func answerList[T any](s *Server, w http.ResponseWriter, r *http.Request, t query.Table[T],
-	rows func(fleet.Scan, context.Context, func(*T) error) (bool, error), reply func([]T, Page) any) error {
+	rows func(fleet.Scan, context.Context, func(*T) error) (fleet.Shortfall, error), reply func([]T, Page) any) error {
 	now := s.now().UTC()
 	asked, err := query.Parse(r.URL.Query())
 	if err != nil {
@@ -78,7 +104,9 @@ func answerList[T any](s *Server, w http.ResponseWriter, r *http.Request, t quer
 		return queryProblem(err)
 	}
 	look := s.newScan(now, made.Since)
-	visit := func(ctx context.Context, visit func(*T) error) (bool, error) { return rows(look, ctx, visit) }
+	visit := func(ctx context.Context, visit func(*T) error) (fleet.Shortfall, error) {
+		return rows(look, ctx, visit)
+	}
 	about := ListInfo{AsOf: now.Add(-sinceOverlap)}
 	if streamed {
 		return s.streamRows(w, r, func(emit func(any) error) (ListInfo, error) {
@@ -86,9 +114,11 @@ func answerList[T any](s *Server, w http.ResponseWriter, r *http.Request, t quer
 		})
 	}
 	found := query.NewCollector(t.Matching(made), made.Page*made.PerPage)
-	if about.Incomplete, err = visit(r.Context(), found.Add); err != nil {
+	short, err := visit(r.Context(), found.Add)
+	if err != nil {
 		return err
 	}
+	about.take(short)
 	about.Total = found.Total
 	return httpapi.WriteJSON(w, r, http.StatusOK, reply(found.Page(made.Page, made.PerPage), Page{about, made.Page, made.PerPage}))
 }
@@ -105,21 +135,23 @@ var errTooManyToSort = query.Error{Part: query.ParamSort, Text: "expected fewer 
 
 // emitAll emits every row that fits, as it comes, or in the order asked for.
 func emitAll[T any](ctx context.Context, wanted query.Matcher[T], rows rowScanner[T], about ListInfo, emit func(*T) error) (ListInfo, error) {
-	var err error
 	if !wanted.Ordered() {
-		about.Incomplete, err = rows(ctx, func(row *T) error {
+		short, err := rows(ctx, func(row *T) error {
 			if !wanted.Matches(row) {
 				return nil
 			}
 			about.Total++
 			return emit(row)
 		})
+		about.take(short)
 		return about, err
 	}
 	found := query.NewCollector(wanted, query.MaxSorted+1)
-	if about.Incomplete, err = rows(ctx, found.Add); err != nil {
+	short, err := rows(ctx, found.Add)
+	if err != nil {
 		return about, err
 	}
+	about.take(short)
 	if about.Total = found.Total; found.Total > query.MaxSorted {
 		return about, errTooManyToSort
 	}

@@ -28,7 +28,7 @@ const streamBuffer = 64 << 10
 // streamRows writes a row a line. Until the first bytes are sent an error can
 // still be answered; later it breaks the stream off before its end.
 func (s *Server) streamRows(w http.ResponseWriter, r *http.Request, rows func(emit func(any) error) (ListInfo, error)) error {
-	out := &streamWriter{response: w, control: http.NewResponseController(w)}
+	out := newStreamWriter(w, StreamType)
 	buffered := bufio.NewWriterSize(out, streamBuffer)
 	encoder := json.NewEncoder(buffered) // ends every value with a line end
 	encoder.SetEscapeHTML(false)
@@ -36,8 +36,13 @@ func (s *Server) streamRows(w http.ResponseWriter, r *http.Request, rows func(em
 	if err == nil {
 		err = errors.Join(encoder.Encode(streamEnd{End: &about}), buffered.Flush())
 	}
+	return s.endStream(r, out, queryProblem(err))
+}
+
+// endStream answers an error as long as nothing was sent, and logs it afterwards.
+func (s *Server) endStream(r *http.Request, out *streamWriter, err error) error {
 	if err == nil || !out.begun {
-		return queryProblem(err)
+		return err
 	}
 	level := zerolog.ErrorLevel
 	if r.Context().Err() != nil || errors.Is(err, errClientGone) {
@@ -50,9 +55,14 @@ func (s *Server) streamRows(w http.ResponseWriter, r *http.Request, rows func(em
 // streamWriter gives every part of a stream the time that other answers have
 // as a whole.
 type streamWriter struct {
-	response http.ResponseWriter
-	control  *http.ResponseController
-	begun    bool
+	response    http.ResponseWriter
+	control     *http.ResponseController
+	contentType string
+	begun       bool
+}
+
+func newStreamWriter(w http.ResponseWriter, contentType string) *streamWriter {
+	return &streamWriter{response: w, control: http.NewResponseController(w), contentType: contentType}
 }
 
 var errClientGone = errors.New("the client takes nothing more")
@@ -60,7 +70,7 @@ var errClientGone = errors.New("the client takes nothing more")
 func (s *streamWriter) Write(part []byte) (int, error) {
 	if !s.begun {
 		s.begun = true
-		s.response.Header().Set("Content-Type", StreamType)
+		s.response.Header().Set("Content-Type", s.contentType)
 		s.response.Header().Set("Cache-Control", "no-store")
 	}
 	if err := s.control.SetWriteDeadline(time.Now().Add(httpapi.WriteTimeout)); err != nil {

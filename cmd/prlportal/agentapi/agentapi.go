@@ -34,6 +34,7 @@ type deviceKeeper interface {
 type reportReader interface {
 	Report(ctx context.Context, deviceID string) (storage.Report, error)
 	History(ctx context.Context, deviceID string) (storage.History, error)
+	Events(ctx context.Context, deviceID string) (storage.EventLog, error)
 }
 
 // Store is what the agent plane needs of a storage implementation.

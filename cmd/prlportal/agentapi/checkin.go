@@ -141,12 +141,17 @@ func checkCheckin(request *protocol.CheckinRequest, now time.Time) error {
 	}
 	for i := range inventory.VMs {
 		vm := &inventory.VMs[i]
-		if vm.ID == "" || vm.Owner == "" || len(vm.ID) > protocol.MaxName || len(vm.Owner) > protocol.MaxName {
+		withheld := vm.Gaps["user_name"] == protocol.CodeNameWithheld && vm.UID != 0 // the Mac does not tell names (INV-32)
+		if vm.ID == "" || vm.Owner == "" && !withheld || len(vm.ID) > protocol.MaxName || len(vm.Owner) > protocol.MaxName {
 			return httpapi.InvalidField(fmt.Sprintf("inventory.vms[%d]", i), "A virtual machine has no proper id and owner.")
 		}
 		judgeTimes(vm, now)
 	}
 	request.Cut()
+	judgeEvents(request.Events, now)
+	if request.Health != nil {
+		judgeHealth(request.Health, now)
+	}
 	return nil
 }
 
@@ -242,9 +247,32 @@ func (s *Server) decideCheckin(ctx context.Context, device storage.Device, asked
 	if gap && !asked.request.Inventory.Full {
 		answer = protocol.InventorySendFull
 	}
-	entry := storage.Request{ID: asked.request.RequestID, Body: asked.body, At: asked.now, Inventory: answer}
+	if err := s.keepEvents(ctx, &change, asked); err != nil {
+		return checkinOutcome{}, err
+	}
+	entry := storage.Request{
+		ID: asked.request.RequestID, Body: asked.body, At: asked.now, Inventory: answer,
+		Sequence: asked.request.Sequence, Reasons: protocol.CutText(protocol.ReasonWords(asked.request.Triggers), protocol.MaxName),
+	}
 	noteCheckin(&change.Device, entry, asked)
 	return checkinOutcome{entry: entry, change: &change}, nil
+}
+
+// keepEvents adds what the Mac tells that happened, whatever becomes of the rest
+// of its report: it does not tell it again.
+func (s *Server) keepEvents(ctx context.Context, change *storage.Change, asked receivedCheckin) error {
+	if len(asked.request.Events) == 0 {
+		return nil
+	}
+	kept, err := s.store.Events(ctx, change.Device.ID)
+	if err != nil {
+		return fmt.Errorf("load events: %w", err)
+	}
+	added, err := kept.Add(asked.request.Events, asked.request.Epoch, asked.now)
+	if err == nil && added {
+		change.Device.EventsAt, change.Events = asked.now, &kept
+	}
+	return err
 }
 
 // earlierAnswer finds the acknowledgement of a request that came before.

@@ -63,7 +63,28 @@ func judgeTimes(vm *protocol.VM, now time.Time) {
 	}
 }
 
+// judgeHealth takes out of a health what no clock can have meant; a condition
+// whose begin nobody knows is still one.
+func judgeHealth(health *protocol.HealthReport, now time.Time) {
+	for i := range health.Conditions {
+		condition := &health.Conditions[i]
+		condition.Count = max(condition.Count, 0)
+		if !isPlausible(condition.Since, now) {
+			condition.Since = time.Time{}
+		}
+	}
+}
+
+// judgeEvents is as judgeHealth: when an event arrived is known all the same.
+func judgeEvents(events []protocol.Event, now time.Time) {
+	for i := range events {
+		if !isPlausible(events[i].At, now) {
+			events[i].At = time.Time{}
+		}
+	}
+}
+
 const lastUsedColumn = "last_used"
 
-// isPlausible reports whether something of a virtual machine can have been then.
+// isPlausible reports whether something that a Mac tells of can have been then.
 func isPlausible(at, now time.Time) bool { return !at.Before(firstUse) && at.Sub(now) <= maxSkew }

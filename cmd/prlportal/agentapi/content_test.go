@@ -118,7 +118,7 @@ func TestPolicyIsServedByItsHash(t *testing.T) {
 func TestContentServesNothingElse(t *testing.T) {
 	t.Parallel()
 	portal := portaltest.New(t)
-	if err := os.Symlink(filepath.Join("..", "..", site.AdminTokenFile), contentFile(portal, "heads", "link.dsse.json")); err != nil {
+	if err := os.Symlink(filepath.Join("..", "..", site.AdminsFile), contentFile(portal, "heads", "link.dsse.json")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(contentFile(portal, "heads", "folder.dsse.json"), 0o700); err != nil {

@@ -73,7 +73,7 @@ func (s *Server) mergeReport(ctx context.Context, change *storage.Change, asked 
 }
 
 func hasParts(request *protocol.CheckinRequest) bool {
-	return request.Agent != nil || request.Host != nil || request.Product != nil || request.Policy != nil || request.Users != nil
+	return request.Agent != nil || request.Host != nil || request.Product != nil || request.Policy != nil || request.Users != nil || request.Health != nil
 }
 
 // mergeParts replaces the parts that the request carries; each is complete in
@@ -92,7 +92,10 @@ func mergeParts(kept *storage.Report, request *protocol.CheckinRequest, now time
 	if !same {
 		kept.ChangedAt = now
 	}
-	return nil
+	if same, err = sameJSON(before.Health, kept.Health); err == nil && !same {
+		kept.HealthChangedAt = now
+	}
+	return err
 }
 
 // sameJSON compares values as they are stored.
@@ -128,6 +131,12 @@ func replaceParts(kept *storage.Report, request *protocol.CheckinRequest) {
 	}
 	if request.Users != nil || request.Inventory.Full {
 		kept.Users = request.Users
+	}
+	switch {
+	case request.Health != nil:
+		kept.Health = *request.Health
+	case request.Inventory.Full: // an agent that tells none took the place of one that did
+		kept.Health = protocol.HealthReport{}
 	}
 }
 

@@ -19,6 +19,10 @@ const (
 	ActionApprove = "approve"
 	ActionReject  = "reject"
 	ActionRetire  = "retire"
+
+	ActionAddAdmin    = "add_admin"
+	ActionRevokeAdmin = "revoke_admin"
+	ActionBackup      = "backup"
 )
 
 // Outcomes.
@@ -32,11 +36,14 @@ type Entry struct {
 	At         time.Time `json:"at"`
 	Action     string    `json:"action"`
 	Outcome    string    `json:"outcome"`
-	DeviceID   string    `json:"device_id"`
+	DeviceID   string    `json:"device_id,omitempty"`
 	MacSerial  string    `json:"mac_serial,omitempty"`
 	KeyIDs     []string  `json:"key_ids,omitempty"`
 	Supersedes []string  `json:"supersedes,omitempty"` // ids of devices that it retires
 	Source     string    `json:"source"`               // network address that it came from
+	Name       string    `json:"name,omitempty"`       // of the admin that it is about
+	Role       string    `json:"role,omitempty"`       // of that admin
+	Admin      string    `json:"admin,omitempty"`      // who decided, by their token
 	By         string    `json:"by,omitempty"`         // account of the operator, as the operator's machine says
 	Reason     string    `json:"reason,omitempty"`
 }

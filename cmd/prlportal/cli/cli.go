@@ -1,5 +1,5 @@
 // Package cli is the command line of prlportal: its main, the operator's
-// commands (init, profile, lists, export, views, approve, reject, retire) and serve.
+// commands (init, profile, lists, export, views, decisions of devices) and serve.
 //
 // A command parses its flags, calls the package that does the work, and prints
 // for people or for machines. What it prints may come from a Mac or from a
@@ -75,10 +75,17 @@ func newRootCommand() *cobra.Command {
 operator's commands for it. Begin with 'prlportal init DIR'.
 
 Every flag has a twin in the environment, shown in brackets; the flag wins.`,
+		Example: `  prlportal init site --host portal.example.com
+  prlportal serve --dir portal
+  prlportal devices --dir site/operator`,
+		Version:       programVersion(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args: func(_ *cobra.Command, given []string) error {
+		Args: func(root *cobra.Command, given []string) error {
 			if len(given) > 0 {
+				if full := findBelow(root, given[0]); full != "" {
+					return usageError(fmt.Sprintf("it is '%s'", full))
+				}
 				return usageError(fmt.Sprintf("there is no command %q; see 'prlportal help'", given[0]))
 			}
 			return nil
@@ -88,19 +95,69 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
 		return usageError(err.Error() + hintAtTypography(command.Flags().Args()))
 	})
-	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(),
-		newDevicesCommand(), newVMsCommand(), newExportCommand(), newViewsCommand(), newApproveCommand(), newRejectCommand(), newRetireCommand(), newVersionCommand())
+	root.SetVersionTemplate("prlportal {{.Version}}\n")
+	root.SetHelpCommand(newHelpCommand())
+	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(), newCertificateCommand(),
+		newDevicesCommand(), newVMsCommand(), newEventsCommand(), newExportCommand(), newViewsCommand(),
+		newAdminsCommand(), newBackupCommand(), newRestoreCommand(), newVersionCommand())
 	for _, command := range root.Commands() {
-		bindEnvironment(command)
+		prepare(command)
 	}
+	root.SetUsageTemplate(root.UsageTemplate() + exitCodeHelp)
 	return root
+}
+
+// findBelow is the whole name of the command that has this one among those below
+// the first level; empty if there is none.
+func findBelow(root *cobra.Command, name string) string {
+	for _, command := range root.Commands() {
+		for _, below := range command.Commands() {
+			if below.Name() == name {
+				return below.CommandPath()
+			}
+		}
+	}
+	return ""
+}
+
+// prepare gives a command, and those below it, what all have.
+func prepare(command *cobra.Command) {
+	bindEnvironment(command)
+	completeValues(command)
+	for _, below := range command.Commands() {
+		prepare(below)
+	}
+}
+
+const exitCodeHelp = `
+Exit codes:
+  0  done
+  1  it failed, or the portal refused
+  2  wrong usage
+`
+
+// newHelpCommand is cobra's own but for a name that no command has, which is an
+// error.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about a command",
+		RunE: func(command *cobra.Command, args []string) error {
+			found, rest, err := command.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError(fmt.Sprintf("there is no command %q; see 'prlportal help'", strings.Join(args, " ")))
+			}
+			return found.Help()
+		},
+	}
 }
 
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  prlportal version",
+		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(command.OutOrStdout(), "prlportal", programVersion())
 			return err
@@ -158,7 +215,7 @@ func readEnvironment(command *cobra.Command) error {
 	var failed error
 	command.Flags().VisitAll(func(flag *pflag.Flag) {
 		value, set := os.LookupEnv(environmentName(flag.Name))
-		if !set || flag.Changed || failed != nil {
+		if !set || value == "" || flag.Changed || failed != nil {
 			return
 		}
 		if err := command.Flags().Set(flag.Name, value); err != nil {

@@ -126,8 +126,8 @@ func TestInitMakesASiteThatNobodyElseCanRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "operator/command.key operator/enrollment.secret operator/policy.key operator/site.json " +
-		"portal/admin.token portal/config.json portal/content/heads/everyone.dsse.json portal/content/heads/lab.dsse.json portal/tls.crt portal/tls.key"
+	want := "operator/.gitignore operator/admin.token operator/command.key operator/enrollment.secret operator/policy.key operator/portal.crt operator/site.json " +
+		"portal/.gitignore portal/admins.json portal/config.json portal/content/heads/everyone.dsse.json portal/content/heads/lab.dsse.json portal/tls.crt portal/tls.key"
 	if got := strings.Join(found, " "); got != want {
 		t.Errorf("files are\n%s\nwant\n%s", got, want)
 	}
@@ -135,7 +135,7 @@ func TestInitMakesASiteThatNobodyElseCanRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{portaltest.ReadSecretOf(t, dir, site.OperatorFolder, site.SecretFile), portaltest.ReadSecretOf(t, dir, site.PortalFolder, site.AdminTokenFile)} {
+	for _, secret := range []string{portaltest.ReadSecretOf(t, dir, site.OperatorFolder, site.SecretFile), portaltest.ReadSecretOf(t, dir, site.OperatorFolder, site.AdminTokenFile)} {
 		if strings.Contains(string(config), secret) || strings.Contains(out, secret) {
 			t.Error("a secret is in config.json or was printed")
 		}
@@ -164,11 +164,11 @@ func TestInitRefusesToOverwrite(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	mustRun(t, "init", dir)
-	before := portaltest.ReadSecretOf(t, dir, site.PortalFolder, site.AdminTokenFile)
+	before := portaltest.ReadSecretOf(t, dir, site.OperatorFolder, site.AdminTokenFile)
 	if out, err := prlportal(t, "init", dir); err == nil || !strings.Contains(err.Error(), "exists already") {
 		t.Errorf("second init: %v\n%s", err, out)
 	}
-	if portaltest.ReadSecretOf(t, dir, site.PortalFolder, site.AdminTokenFile) != before {
+	if portaltest.ReadSecretOf(t, dir, site.OperatorFolder, site.AdminTokenFile) != before {
 		t.Error("the second init changed the site")
 	}
 }
@@ -184,13 +184,13 @@ func TestServeAnswersItsOperator(t *testing.T) {
 	}
 	portaltest.MustContain(t, mustRun(t, "devices", "--dir", dir, "--url", address), "No Mac has enrolled yet.")
 	portaltest.MustContain(t, mustRun(t, "vms", "--dir", dir, "--url", address), "No virtual machine was reported yet.")
-	if out := mustRun(t, "vms", "--dir", dir, "--url", address, "--json"); !strings.HasPrefix(out, "{\n  \"vms\": [],\n  \"total\": 0,\n  \"as_of\": ") {
+	if out := mustRun(t, "vms", "--dir", dir, "--url", address, "--json"); !strings.HasPrefix(out, "{\n  \"schema\": 1,\n  \"vms\": [],\n  \"total\": 0,\n  \"as_of\": ") {
 		t.Errorf("vms --json printed %s", out)
 	}
 	if _, err := prlportal(t, "serve", "--demo", "--dir", dir, "--listen", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "in use by another prlportal") {
 		t.Errorf("second serve: %v", err)
 	}
-	if _, err := prlportal(t, "approve", "C02", "--dir", dir, "--url", address); err == nil || !strings.Contains(err.Error(), "no device C02") {
+	if _, err := prlportal(t, "devices", "approve", "C02", "--dir", dir, "--url", address); err == nil || !strings.Contains(err.Error(), "no device C02") {
 		t.Errorf("approve of nobody: %v", err)
 	}
 }
@@ -299,10 +299,10 @@ func TestH01_ApproveCommand(t *testing.T) {
 	portaltest.NewMac(t, portal, m.Serial).Enroll(t, http.StatusAccepted)
 	usePortalsCertificate(t, portal)
 	flags := []string{"--dir", portal.Dir, "--url", portal.Web.URL}
-	portaltest.MustContain(t, mustRun(t, append(flags, "devices")...), "pending_approval", "asks to be enrolled with another key", "prlportal approve "+m.DeviceID)
+	portaltest.MustContain(t, mustRun(t, append(flags, "devices")...), "pending_approval", "asks to be enrolled with another key", "prlportal devices approve "+m.DeviceID)
 
-	portaltest.MustContain(t, mustRun(t, append(flags, "approve", m.Serial)...), "Approved key", m.DeviceID)
-	if _, err := prlportal(t, append(flags, "approve", m.Serial)...); err == nil || !strings.Contains(err.Error(), "nothing waits") {
+	portaltest.MustContain(t, mustRun(t, append(flags, "devices", "approve", m.Serial)...), "Approved key", m.DeviceID)
+	if _, err := prlportal(t, append(flags, "devices", "approve", m.Serial)...); err == nil || !strings.Contains(err.Error(), "nothing waits") {
 		t.Errorf("second approve: %v", err)
 	}
 }
@@ -311,7 +311,7 @@ func TestH01_ApproveCommand(t *testing.T) {
 func TestH54_ProfileNamesAnAddressThatThePortalMustKnow(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	mustRun(t, "init", dir)
+	mustRun(t, "init", dir, "--host", "localhost", "--host", "proxy.example")
 	output := filepath.Join(t.TempDir(), "x.plist")
 	run := func(flags ...string) string {
 		return mustRun(t, append([]string{"profile", "--dir", dir, "--format", "plist", "-o", output}, flags...)...)
@@ -339,22 +339,22 @@ func TestH55_RejectAndRetireCommands(t *testing.T) {
 			t.Errorf("%v: %v, want %q", args, err, words)
 		}
 	}
-	portaltest.MustContain(t, run("devices"), bogus.KeyID(), "prlportal reject "+m.DeviceID)
-	portaltest.MustContain(t, run("reject", m.Serial, "--reason", "nobody erased it"), "Rejected 1 of 1 waiting keys at "+m.DeviceID)
-	refused("no key waits", "reject", m.Serial)
-	refused("No key waits", "reject", m.Serial, "--all")
-	refused("no device", "retire", "C02NOBODY")
+	portaltest.MustContain(t, run("devices"), bogus.KeyID(), "prlportal devices reject "+m.DeviceID)
+	portaltest.MustContain(t, run("devices", "reject", m.Serial, "--reason", "nobody erased it"), "Rejected 1 of 1 waiting keys at "+m.DeviceID)
+	refused("no key waits", "devices", "reject", m.Serial)
+	refused("No key waits", "devices", "reject", m.Serial, "--all")
+	refused("no device", "devices", "retire", "C02NOBODY")
 
 	board := m.OtherMac(t, "D16E8CA5-3B60-5BBE-AFF4-5BA1012DD0CC")
 	board.Enroll(t, http.StatusAccepted)
-	portaltest.MustContain(t, run("devices"), "as another Mac, D16E8CA5-3B60-5BBE-AFF4-5BA1012DD0CC", "prlportal approve "+m.DeviceID+" --supersede")
-	refused("--supersede", "approve", m.Serial)
-	portaltest.MustContain(t, run("approve", m.Serial, "--supersede"), "as the new device", "Retired "+m.DeviceID)
+	portaltest.MustContain(t, run("devices"), "as another Mac, D16E8CA5-3B60-5BBE-AFF4-5BA1012DD0CC", "prlportal devices approve "+m.DeviceID+" --supersede")
+	refused("--supersede", "devices", "approve", m.Serial)
+	portaltest.MustContain(t, run("devices", "approve", m.Serial, "--supersede"), "as the new device", "Retired "+m.DeviceID)
 	board.Enroll(t, http.StatusCreated)
 	board.Checkin(t)
 
 	var retired fleet.Device // the serial number is that of the living one now
-	if err := json.Unmarshal([]byte(run("retire", m.Serial, "--json")), &retired); err != nil || retired.DeviceID != board.DeviceID || retired.State != fleet.StateRetired {
+	if err := json.Unmarshal([]byte(run("devices", "retire", m.Serial, "--json")), &retired); err != nil || retired.DeviceID != board.DeviceID || retired.State != fleet.StateRetired {
 		t.Errorf("retire --json: %+v, %v", retired, err)
 	}
 	log, err := os.ReadFile(portal.AuditPath())
@@ -363,7 +363,7 @@ func TestH55_RejectAndRetireCommands(t *testing.T) {
 	}
 	portaltest.MustContain(t, string(log), `"action":"reject"`, "nobody erased it", `"by":"`, `"supersedes":["`+m.DeviceID+`"]`, `"action":"retire"`)
 	for _, command := range []string{"approve", "reject", "retire"} {
-		portaltest.MustContain(t, mustRun(t, command, "--help"), "Examples:", "prlportal "+command+" C02", "--json", "--reason", "exit code", "[PRLPORTAL_REASON]")
+		portaltest.MustContain(t, mustRun(t, "devices", command, "--help"), "Examples:", "prlportal devices "+command+" C02", "--json", "--reason", "exit code", "[PRLPORTAL_REASON]")
 	}
 }
 
@@ -389,7 +389,7 @@ func TestUsageErrors(t *testing.T) {
 		{"vms", "--dir", dir, "--format", "xml"},
 		{"devices", "--dir", dir, "--url", "http://127.0.0.1"},
 		{"serve", "--no-such-flag"},
-		{"approve"}, {"reject"}, {"retire"}, {"reject", "C02", "--all", "--key", "1"},
+		{"devices", "approve"}, {"devices", "reject"}, {"devices", "retire"}, {"devices", "reject", "C02", "--all", "--key", "1"},
 	} {
 		if _, err := prlportal(t, args...); exitCode(err) != exitUsage {
 			t.Errorf("%v: error %v is not a usage error", args, err)

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os/user"
@@ -48,9 +47,9 @@ device that had the serial number before.
 Without a key that waits, approve lifts the mark of a device that was served
 nothing because two Macs reported as it, or takes a retirement back. A key that
 was rejected can be approved with --key.`,
-		`  prlportal approve C02XL0THJGH5 --dir site
-  prlportal approve C02XL0THJGH5 --dir site --key 51aa0b1c2d3e4f50 --reason "erased, ticket 1042"
-  prlportal approve C02XL0THJGH5 --dir site --supersede`)
+		`  prlportal devices approve C02XL0THJGH5 --dir site
+  prlportal devices approve C02XL0THJGH5 --dir site --key 51aa0b1c2d3e4f50 --reason "erased, ticket 1042"
+  prlportal devices approve C02XL0THJGH5 --dir site --supersede`)
 	flags := command.Flags()
 	flags.StringVar(&decided.decision.KeyID, "key", "", "id of the key to approve, where several wait")
 	flags.BoolVar(&decided.decision.Supersede, "supersede", false, "retire the other device that has the serial number")
@@ -62,9 +61,9 @@ func newRejectCommand() *cobra.Command {
 	command := decided.command("reject", "Refuse the keys that wait for approval at a device", `Reject ends the waiting of a key that asks to be a device. The portal remembers it,
 tells the Mac with it, and does not ask about it again; the device itself, its key
 and its tokens stay as they are. To end the device, use retire.`,
-		`  prlportal reject C02XL0THJGH5 --dir site
-  prlportal reject C02XL0THJGH5 --dir site --key 51aa0b1c2d3e4f50
-  prlportal reject C02XL0THJGH5 --dir site --all --reason "nobody erased it"`)
+		`  prlportal devices reject C02XL0THJGH5 --dir site
+  prlportal devices reject C02XL0THJGH5 --dir site --key 51aa0b1c2d3e4f50
+  prlportal devices reject C02XL0THJGH5 --dir site --all --reason "nobody erased it"`)
 	flags := command.Flags()
 	flags.StringVar(&decided.decision.KeyID, "key", "", "id of the key to reject, where several wait")
 	flags.BoolVar(&decided.decision.All, "all", false, "reject every key that waits at the device")
@@ -78,15 +77,15 @@ told so and stops reporting; its policy stays in force. Its virtual machines lea
 the table and stay in its history. Retire deletes nothing on the Mac.
 
 A retired Mac that is erased and enrolls with another key waits for approval;
-'prlportal approve' also takes a retirement back.`,
-		`  prlportal retire C02XL0THJGH5 --dir site
-  prlportal retire 0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11 --dir site --json --reason "sold"`)
+'prlportal devices approve' also takes a retirement back.`,
+		`  prlportal devices retire C02XL0THJGH5 --dir site
+  prlportal devices retire 0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11 --dir site --json --reason "sold"`)
 }
 
 func (d *decisionCommand) command(name, short, long, examples string) *cobra.Command {
 	command := &cobra.Command{
 		Use: name + " DEVICE --dir DIR", Short: short, Long: long + deviceWords, Example: examples,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: d.admin.completeDevice,
 		RunE: func(command *cobra.Command, args []string) error {
 			if d.decision.KeyID = text.TypedID(d.decision.KeyID); d.decision.KeyID != "" && d.decision.All {
 				return usageError("give --key or --all")
@@ -99,18 +98,14 @@ func (d *decisionCommand) command(name, short, long, examples string) *cobra.Com
 			return d.run(command.Context(), command.OutOrStdout(), client, args[0])
 		},
 	}
-	d.admin.addFlags(command.Flags())
+	d.admin.addFlags(command)
 	command.Flags().StringVar(&d.decision.Reason, "reason", "", "why, for the audit log")
 	command.Flags().BoolVar(&d.asJSON, "json", false, "print the device as JSON")
 	return command
 }
 
 func (d *decisionCommand) run(ctx context.Context, w io.Writer, client *adminapi.Client, name string) error {
-	devices, err := client.Devices(ctx)
-	if err != nil {
-		return err
-	}
-	before, err := findDevice(devices, name)
+	before, err := askForDevice(ctx, client, name)
 	if err != nil {
 		return err
 	}
@@ -128,9 +123,14 @@ func (d *decisionCommand) run(ctx context.Context, w io.Writer, client *adminapi
 		return err
 	}
 	if d.asJSON {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(after)
+		encoded, err := text.EncodeJSON(struct {
+			Schema int `json:"schema"`
+			fleet.Device
+		}{schema, after}, "", "  ")
+		if err != nil {
+			return err
+		}
+		return writeText(w, string(encoded)+"\n")
 	}
 	return d.report(w, before, after, asked)
 }

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/query"
 	"prlagent/platform/text"
@@ -19,15 +21,49 @@ var deviceListing = tableListing{
 	columns:      fleet.DeviceTable.Columns(),
 	columnSets:   map[string]int{"all": len(fleet.DeviceTable.Fields)},
 	csvSet:       "all",
-	usualColumns: query.ColumnIDs(fleet.DeviceTable.Columns()[:10]),
+	usualColumns: []string{"computer_name", "mac_serial", "state", "group", "health", "conditions", "vms", "pd_version", "agent_version", "last_checkin_at", "device_id"},
+	order:        []string{"computer_name", "mac_serial"},
 	printTable:   printDevices,
 }
 
 func newDevicesCommand() *cobra.Command {
-	return newListCommand(deviceListing, "List the enrolled Macs and what waits for a person",
-		`Devices prints the enrolled Macs and, below them, what a person must decide.
-A ! precedes a Mac that has not checked in for longer than twice the check-in
-interval (stale_report).`)
+	var options listOptions
+	command := newListCommand(deviceListing, &options, "List the enrolled Macs, show one, and decide what waits for a person",
+		`Devices prints the enrolled Macs and, below them, what a person must decide; with
+DEVICE, which is a device id, a Mac serial number or a hardware UUID, all that the
+portal knows of that Mac. Approve, reject and retire decide.
+
+Health is healthy, degraded or unhealthy, as the agent reported it last, and stale
+where the Mac has not checked in for longer than twice the check-in interval: it is
+off or asleep, or its network or agent is down. A ! precedes such a Mac
+(stale_report). Conditions are what is wrong, worst first.`,
+		`  prlportal devices --dir site/operator
+  prlportal devices --dir site/operator --filter 'health in unhealthy, stale' --sort last_checkin_at
+  prlportal devices --dir site/operator --filter 'conditions contains service_down'
+  prlportal devices C02XL0THJGH5 --dir site/operator`)
+	command.Use = "devices [DEVICE] --dir DIR"
+	command.Args = cobra.MaximumNArgs(1)
+	command.ValidArgsFunction = options.admin.completeDevice
+	list := command.RunE
+	command.RunE = func(command *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return list(command, args)
+		}
+		if options.format = text.TypedWord(options.format); options.asJSON {
+			options.format = formatJSON
+		}
+		if options.format != formatTable && options.format != formatJSON {
+			return usageError("--format of one device is table or json")
+		}
+		for _, name := range []string{"filter", "search", "sort", "since", "columns", "view", "save-view", "page", "per-page"} {
+			if command.Flags().Changed(name) {
+				return usageError("--" + name + " is for the list of devices, without DEVICE")
+			}
+		}
+		return options.showDevice(command.Context(), command.OutOrStdout(), args[0])
+	}
+	command.AddCommand(newApproveCommand(), newRejectCommand(), newRetireCommand())
+	return command
 }
 
 // printDevices writes the table, and below it one line for each thing that a
@@ -36,17 +72,52 @@ func printDevices(w io.Writer, columns []query.Column, rows []tableRow, zone *ti
 	if err := printRows(w, columns, rows, zone); err != nil {
 		return err
 	}
+	devices := make([]fleet.Device, 0, len(rows))
 	for _, row := range rows {
-		if err := printDecisions(w, row, zone); err != nil {
+		device, err := deviceOf(row)
+		if err != nil {
+			return err
+		}
+		devices = append(devices, device)
+	}
+	if err := writeText(w, "\n"+devicesSummary(devices)); err != nil {
+		return err
+	}
+	for _, device := range devices {
+		if err := printDecisions(w, device, zone); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func printDecisions(w io.Writer, row tableRow, zone *time.Location) error {
-	device, err := deviceOf(row)
-	if err != nil {
+// devicesSummary counts the devices by their health.
+func devicesSummary(devices []fleet.Device) string {
+	counted := make(map[string]int)
+	retired := 0
+	for _, device := range devices {
+		counted[device.Health]++
+		if device.State == fleet.StateRetired {
+			retired++
+		}
+	}
+	var parts []string
+	for _, word := range fleet.HealthWords {
+		if n := counted[word]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, word))
+		}
+	}
+	if retired > 0 {
+		parts = append(parts, fmt.Sprintf("%d retired", retired))
+	}
+	if untold := counted[""] - retired; untold > 0 {
+		parts = append(parts, fmt.Sprintf("%d not reported", untold))
+	}
+	return countOf(len(devices), "Mac") + ": " + strings.Join(parts, ", ") + ".\n"
+}
+
+func printDecisions(w io.Writer, device fleet.Device, zone *time.Location) error {
+	if err := printMissing(w, device); err != nil {
 		return err
 	}
 	for _, pending := range device.Pending {
@@ -63,6 +134,20 @@ func printDecisions(w io.Writer, row tableRow, zone *time.Location) error {
 	return printMark(w, device, zone)
 }
 
+// printMissing says how many virtual machines no row is for.
+func printMissing(w io.Writer, device fleet.Device) error {
+	switch {
+	case device.VMsMissing > 0:
+		_, err := fmt.Fprintf(w, "\n%s: %d of its %d virtual machines are in no row; a report has room for %d at most.\n",
+			macName(device), device.VMsMissing, device.VMs+device.VMsMissing, protocol.MaxVMs)
+		return err
+	case device.Truncated:
+		_, err := fmt.Fprintf(w, "\n%s: it has more virtual machines than its report has room for; its agent does not say how many.\n", macName(device))
+		return err
+	}
+	return nil
+}
+
 // printPending says what a waiting key asks for, and with what it is let in or
 // refused.
 func printPending(w io.Writer, device fleet.Device, pending fleet.PendingKey, zone *time.Location) error {
@@ -76,7 +161,7 @@ func printPending(w io.Writer, device fleet.Device, pending fleet.PendingKey, zo
 		approve += " --supersede"
 	}
 	id := text.DisplayValue(device.DeviceID)
-	_, err := fmt.Fprintf(w, "\n%s %s, %s, since %s from %s.\n  If 'prlagent status' on that Mac shows this key and that is right: prlportal approve %s%s\n  If not: prlportal reject %s%s\n",
+	_, err := fmt.Fprintf(w, "\n%s %s, %s, since %s from %s.\n  If 'prlagent status' on that Mac shows this key and that is right: prlportal devices approve %s%s\n  If not: prlportal devices reject %s%s\n",
 		macName(device), asks, text.DisplayValue(pending.KeyID), localTime(pending.AskedAt, zone), text.DisplayValue(pending.Source), id, approve, id, flags)
 	return err
 }
@@ -88,11 +173,11 @@ func printMark(w io.Writer, device fleet.Device, zone *time.Location) error {
 		return nil
 	}
 	if device.State == fleet.StateDiffers {
-		_, err := fmt.Fprintf(w, "\n%s: since %s it reports as another Mac, %s, and is served nothing.\n  Look at that Mac; then: prlportal approve %s, or: prlportal retire %s\n",
+		_, err := fmt.Fprintf(w, "\n%s: since %s it reports as another Mac, %s, and is served nothing.\n  Look at that Mac; then: prlportal devices approve %s, or: prlportal devices retire %s\n",
 			macName(device), localTime(mark.At, zone), text.DisplayValue(mark.Reported), id, id)
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s: two Macs report under this identity (%s, since %s), and neither is served.\n  Find the copy; then: prlportal approve %s\n",
+	_, err := fmt.Fprintf(w, "\n%s: two Macs report under this identity (%s, since %s), and neither is served.\n  Find the copy; then: prlportal devices approve %s\n",
 		macName(device), text.DisplayValue(mark.Reason), localTime(mark.At, zone), id)
 	return err
 }

@@ -19,12 +19,14 @@ func newExportCommand() *cobra.Command {
 	var options listOptions
 	var output string
 	command := &cobra.Command{
-		Use:   "export [vms|devices] --dir DIR",
+		Use:   "export [vms|devices|events] --dir DIR",
 		Short: "Write every row as csv, json or ndjson",
 		Long: `Export writes all rows, or those that fit, with all columns. A file appears as a
 whole or not at all, and only its owner can read it. The rows pass through as
 they come, so that a table of any size needs no memory; with --sort the portal
 holds them.` + vmListing.helpText(),
+		Example: `  prlportal export vms --dir site/operator -o vms.csv --bom
+  prlportal export devices --dir site/operator --format ndjson`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			shown := vmListing
@@ -33,8 +35,10 @@ holds them.` + vmListing.helpText(),
 				case vmListing.name:
 				case deviceListing.name:
 					shown = deviceListing
+				case eventListing.name:
+					shown = eventListing
 				default:
-					return usageError("export writes vms or devices")
+					return usageError("export writes vms, devices or events")
 				}
 			}
 			options.format = text.TypedWord(options.format)
@@ -55,7 +59,7 @@ holds them.` + vmListing.helpText(),
 			return writeWhole(output, write)
 		},
 	}
-	options.admin.addFlags(command.Flags())
+	options.admin.addFlags(command)
 	options.addQueryFlags(command.Flags())
 	command.Flags().StringVar(&options.format, "format", formatCSV, "csv, json or ndjson")
 	command.Flags().StringVarP(&output, "output", "o", "-", "file to write, - for standard output")

@@ -67,7 +67,18 @@ func hostilePortal(t *testing.T, portal *portaltest.Portal, change func(string) 
 		truth.ServeHTTP(tape{told}, r)
 		return told
 	}
+	ids, err := portal.Store.IDs(t.Context(), "", 1)
+	if err != nil || len(ids) != 1 {
+		t.Fatalf("devices are %v, %v", ids, err)
+	}
 	web := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/admin/devices/") { // an id that was changed too
+			asked := "/v1/admin/devices/" + ids[0]
+			if strings.HasSuffix(r.URL.Path, "/events") {
+				asked += "/events"
+			}
+			r.URL.Path, r.URL.RawPath = asked, ""
+		}
 		if r.Method == http.MethodPost {
 			r.Method, r.URL.Path = http.MethodGet, "/v1/admin/devices"
 			r.Header.Set("Accept", adminapi.StreamType)
@@ -131,18 +142,21 @@ func TestH15_NothingOfMacsSteersTheTerminal(t *testing.T) {
 		{"devices --format csv", anyLength}, {"devices --json", anyLength}, {"devices --format ndjson", anyLength},
 		{"vms --format csv", anyLength}, {"vms --json", anyLength}, {"vms --format ndjson", anyLength}, {"vms --json --page 1", anyLength},
 		{"export vms", anyLength}, {"export devices --format json", anyLength},
-		{"approve", 8 << 10}, {"approve --key 1", 8 << 10}, {"reject --key 1", 8 << 10}, {"retire", 8 << 10},
+		{"devices --of", 8 << 10}, {"events --of", 8 << 10}, {"devices --of --json", anyLength}, {"events --of --json", anyLength},
+		{"events", 8 << 10}, {"events --json", anyLength}, {"events --format csv", anyLength}, {"export events --format ndjson", anyLength},
+		{"devices approve", 8 << 10}, {"devices approve --key 1", 8 << 10}, {"devices reject --key 1", 8 << 10}, {"devices retire", 8 << 10},
 	}
 	printedBy := func(t *testing.T, text string) map[string]string {
 		portal := portaltest.New(t)
-		m := portaltest.Enrolled(t, portal)
+		m := portaltest.Unwell(t, portal)
 		portaltest.NewMac(t, portal, m.Serial).Enroll(t, http.StatusAccepted)
 		flags := hostilePortal(t, portal, func(ours string) string { return ours + text })
 		printed := make(map[string]string)
 		for _, command := range commands {
 			args := append(strings.Fields(command.line), flags...)
-			decides := slices.Contains([]string{"approve", "reject", "retire"}, args[0])
-			if decides {
+			decides := slices.Contains([]string{"approve", "reject", "retire"}, args[1])
+			if decides || args[1] == "--of" {
+				args = slices.DeleteFunc(args, func(arg string) bool { return arg == "--of" })
 				args = append(args, string([]rune(m.Serial+text)))
 			}
 			stdout, stderr, code := console(t, args...)
@@ -216,7 +230,7 @@ func TestH15_ErrorsAreShown(t *testing.T) {
 				{"vms", "--sort", evil.Text}, {"vms", "--since", evil.Text}, {"vms", "--page", evil.Text}, {"vms", "--view", evil.Text},
 				{"vms", "--format", evil.Text}, {"serve", "--dir", evil.Text}, {"serve", "--log-level", evil.Text}, {"export", evil.Text},
 				{"profile", "--dir", evil.Text, "-o", "x"}, {"init", "--group", evil.Text, portal.Dir}, {"init", "/dev/null/" + evil.Text},
-				append([]string{"devices"}, flags...), append([]string{"vms", "--page", "1"}, flags...), append([]string{"approve", evil.Text}, flags...),
+				append([]string{"devices"}, flags...), append([]string{"vms", "--page", "1"}, flags...), append([]string{"devices", "approve", evil.Text}, flags...),
 			} {
 				stdout, stderr, code := console(t, args...)
 				wantShown(t, args[0], protocol.MaxText+100, stdout, stderr)

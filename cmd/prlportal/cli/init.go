@@ -17,13 +17,28 @@ func newInitCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "init DIR",
 		Short: "Make a site: keys, certificate, enrollment secret, folders",
-		Long: `Init makes DIR/portal, which 'prlportal serve' works in, and DIR/operator, which
-holds the private signing keys and the enrollment secret. Keep DIR/operator on
-the operator's machine: the portal never needs it.`,
+		Long: `Init makes two folders, each of which works alone:
+
+  DIR/portal     what the server needs: the portal's certificate with its key, its
+                 configuration and content, and later its database
+  DIR/operator   what you keep: the private signing keys, the enrollment secret,
+                 your admin token, and the portal's certificate to know it by
+
+Put DIR/portal on the server, where 'prlportal serve' works in it; it needs nothing
+else and refuses to start where it can read a signing key. All other commands run
+with DIR/operator on your own machine.
+
+The certificate is for the hosts that you name, and for localhost.`,
+		Example: `  prlportal init site --host portal.example.com
+  prlportal init site --host portal.example.com --host 192.0.2.7 --name "Example Org"`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			options.Now = time.Now()
 			options.PrimaryGroup, options.DefaultGroup = text.TypedWord(options.PrimaryGroup), text.TypedWord(options.DefaultGroup)
+			var err error
+			if options.Hosts, err = site.ParseHosts(options.Hosts); err != nil {
+				return usageError("--host: " + err.Error())
+			}
 			if err := options.Validate(); err != nil {
 				return usageError(err.Error())
 			}
@@ -44,22 +59,23 @@ the operator's machine: the portal never needs it.`,
 
 func describeSite(w io.Writer, dir string, config site.Config, certificateEnd time.Time) error {
 	dir = text.Display(dir)
+	portal, operator := filepath.Join(dir, site.PortalFolder), filepath.Join(dir, site.OperatorFolder)
 	_, err := fmt.Fprintf(w, `Made the site "%s" (%s).
 
-  %-28s what the portal serves from; back it up
-  %-28s signing keys and the enrollment secret; keep it to yourself
+  %-28s goes to the server; 'prlportal backup' keeps a copy of it
+  %-28s stays with you: signing keys, enrollment secret, admin token; back it up
   enrollment                   one secret, group %s
-  certificate                  %s/%s/%s, until %s
+  certificate                  %s/%s, until %s
 
-Next:
-  prlportal serve --dir %s
+Next, on the server, away from %s:
+  prlportal serve --dir %s --listen :%s
+Next, with you, once it serves:
   prlportal profile --dir %s -o prlagent.mobileconfig
   prlportal devices --dir %s
 `,
-		text.Display(config.Name), config.SiteID,
-		filepath.Join(dir, site.PortalFolder), filepath.Join(dir, site.OperatorFolder), secretGroup(config),
-		dir, site.PortalFolder, site.CertificateFile, certificateEnd.Format(time.DateOnly),
-		filepath.Join(dir, site.PortalFolder), dir, dir)
+		text.Display(config.Name), config.SiteID, portal, operator, secretGroup(config),
+		portal, site.CertificateFile, certificateEnd.Format(time.DateOnly),
+		operator, site.PortalFolder, site.DefaultPort, operator, operator)
 	return err
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,8 @@ type tableListing struct {
 	columns      []query.Column
 	columnSets   map[string]int // name of a set -> how many of the columns it has
 	csvSet       string         // the set of csv, where none is asked for
-	usualColumns []string       // columns that fit a terminal and say the most
+	usualColumns []string       // columns that say the most; a narrow terminal leaves out those on the right
+	order        []string       // columns that people look rows up by
 	printTable   func(w io.Writer, columns []query.Column, rows []tableRow, zone *time.Location) error
 }
 
@@ -44,6 +46,7 @@ const (
 type listOptions struct {
 	admin    adminOptions
 	view     tableView
+	path     string // of the table in the admin plane; the table's name where empty
 	viewName string
 	saveView string
 	viewFile string
@@ -67,19 +70,22 @@ typographic quotes and dashes and to braces around ids; versions part by part;
 as_of of the JSON as the next one: rows may come again, and none is missed. That
 a check-in confirmed a row is no change of it.
 
+People get a table as wide as their terminal: columns on the right are left out and
+named below it, and none in a pipe. Without --sort it is in the order of names.
+
 --columns takes ids; %s for a set; or +ID and -ID to show and hide.
 --save-view keeps columns, filters, search, sort and page size under a name for
 --view; the view "default" is what people get without --view.
 
 Columns: `
 
-func newListCommand(shown tableListing, short, long string) *cobra.Command {
-	var options listOptions
+func newListCommand(shown tableListing, options *listOptions, short, long, examples string) *cobra.Command {
 	command := &cobra.Command{
-		Use:   shown.name + " --dir DIR",
-		Short: short,
-		Long:  long + shown.helpText(),
-		Args:  cobra.NoArgs,
+		Use:     shown.name + " --dir DIR",
+		Short:   short,
+		Long:    long + shown.helpText(),
+		Example: examples,
+		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if options.format = text.TypedWord(options.format); options.asJSON {
 				options.format = formatJSON
@@ -93,7 +99,7 @@ func newListCommand(shown tableListing, short, long string) *cobra.Command {
 			return options.writeList(command.Context(), shown, command.OutOrStdout())
 		},
 	}
-	options.admin.addFlags(command.Flags())
+	options.admin.addFlags(command)
 	options.addQueryFlags(command.Flags())
 	flags := command.Flags()
 	flags.Var(countFlag{&options.view.Query.Page}, "page", "page to show, from 1 (default: everything)")
@@ -271,7 +277,7 @@ func (o listOptions) writeList(ctx context.Context, shown tableListing, w io.Wri
 	if err != nil {
 		return err
 	}
-	about, err := client.Rows(ctx, shown.name, o.view.Query, func(data json.RawMessage) error {
+	about, err := client.Rows(ctx, o.tablePath(shown), o.view.Query, func(data json.RawMessage) error {
 		row, err := readRow(data)
 		if err != nil {
 			return err
@@ -286,7 +292,7 @@ func (o listOptions) writeList(ctx context.Context, shown tableListing, w io.Wri
 
 func (o listOptions) writeTable(ctx context.Context, client *adminapi.Client, shown tableListing, columns []query.Column, w io.Writer) error {
 	var rows []tableRow
-	about, err := client.Rows(ctx, shown.name, o.view.Query, func(data json.RawMessage) error {
+	about, err := client.Rows(ctx, o.tablePath(shown), o.view.Query, func(data json.RawMessage) error {
 		row, err := readRow(data)
 		rows = append(rows, row)
 		return err
@@ -294,21 +300,86 @@ func (o listOptions) writeTable(ctx context.Context, client *adminapi.Client, sh
 	if err != nil {
 		return asUsage(err)
 	}
-	if len(rows) == 0 {
-		_, err := fmt.Fprintln(w, shown.emptyMessage(o.view.Query))
-		return err
+	part, paged := about.(adminapi.Page)
+	info, _ := about.(adminapi.ListInfo)
+	if paged {
+		info = part.ListInfo
 	}
-	if err := shown.printTable(w, columns, rows, time.Local); err != nil {
-		return err
+	switch {
+	case len(rows) > 0:
+		if len(o.view.Query.Sort) == 0 && !paged {
+			shown.sortForPeople(rows)
+		}
+		if err := shown.printTable(w, columns, rows, time.Local); err != nil {
+			return err
+		}
+	case !paged || part.Total == 0:
+		return writeText(w, shown.emptyMessage(o.view.Query)+"\n"+remarks(info))
 	}
-	if part, paged := about.(adminapi.Page); paged {
-		_, err = fmt.Fprintf(w, "\nPage %d of %d, %d in all.\n", part.Page, (part.Total+part.PerPage-1)/part.PerPage, part.Total)
+	return writeText(w, pageWords(part, len(rows))+remarks(info))
+}
+
+// tablePath is where the admin plane has the table.
+func (o listOptions) tablePath(shown tableListing) string { return cmp.Or(o.path, shown.name) }
+
+// pageWords says which part of the rows was shown; nothing where that is all.
+func pageWords(part adminapi.Page, shown int) string {
+	if part.PerPage == 0 {
+		return ""
 	}
-	return err
+	pages := (part.Total + part.PerPage - 1) / part.PerPage
+	if shown == 0 {
+		return fmt.Sprintf("There is no page %d: %s %s of %d.\n", part.Page, countOf(part.Total, "row")+" fit on", countOf(pages, "page"), part.PerPage)
+	}
+	return fmt.Sprintf("\nPage %d of %d, %d in all.\n", part.Page, pages, part.Total)
+}
+
+// remarks are what is not in a list that should be.
+func remarks(info adminapi.ListInfo) string {
+	var words string
+	if info.Missing > 0 {
+		words += fmt.Sprintf("\n%s in no row, of all Macs: a report has room for %d at most. 'prlportal devices --filter \"vms_missing not empty\"' names the Macs.\n",
+			wereCountOf(info.Missing, "virtual machine"), protocol.MaxVMs)
+	}
+	if info.Incomplete {
+		words += "\nMore was removed, or happened, since then than the portal keeps; list everything to see how it is now.\n"
+	}
+	return words
+}
+
+func wereCountOf(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing + " is"
+	}
+	return countOf(n, thing) + " are"
+}
+
+// sortForPeople orders a whole table by the columns that people look things up
+// by, numbers in names as numbers. A page is in the portal's order: where it
+// begins must not depend on who looks.
+func (l tableListing) sortForPeople(rows []tableRow) {
+	columns := make([]query.Column, 0, len(l.order))
+	for _, id := range l.order {
+		if column, err := query.FindColumn(l.columns, id); err == nil {
+			columns = append(columns, column)
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b tableRow) int {
+		for _, column := range columns {
+			if order := text.CompareNatural(a.cellText(column), b.cellText(column)); order != 0 {
+				return order
+			}
+		}
+		return 0
+	})
 }
 
 func (l tableListing) emptyMessage(asked query.Query) string {
 	switch {
+	case l.name == fleet.EventTable.Name && asked.Since == usualSpan:
+		return "Nothing that fits happened in the last day; --since 7d looks further back."
+	case l.name == fleet.EventTable.Name:
+		return "Nothing that fits happened."
 	case len(asked.Values()) > 0:
 		return "Nothing fits."
 	case l.name == fleet.DeviceTable.Name:

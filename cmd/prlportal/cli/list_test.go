@@ -131,6 +131,7 @@ func TestINV_29_PagesOnTheCommandLine(t *testing.T) {
 	portaltest.MacWithVMs(t, portal, 113)
 	operator := operatorOf(t, portal)
 	portaltest.MustContain(t, operator.run("vms", "--page", "2", "--per-page", "30", "--sort", "vm_name"), "vm-030", "vm-059", "Page 2 of 4, 113 in all.")
+	portaltest.MustContain(t, operator.run("vms", "--page", "9", "--per-page", "30"), "There is no page 9: 113 rows fit on 4 pages of 30.")
 	if rows := strings.Count(operator.run("vms", "--format", "ndjson"), "\n"); rows != 113 {
 		t.Errorf("without a page there are %d rows", rows)
 	}
@@ -196,7 +197,7 @@ func TestExportWritesAWholeFileOrNone(t *testing.T) {
 	if out := operator.run("export", "devices", "--format", "ndjson"); strings.Count(out, "\n") != 1 || !json.Valid([]byte(out)) {
 		t.Errorf("devices are %s", out)
 	}
-	operator.wrong("vms or devices", "export", "groups")
+	operator.wrong("vms, devices or events", "export", "groups")
 	operator.wrong("at most 1", "export", "vms", "devices")
 	operator.wrong("csv, json or ndjson", "export", "--format", "table")
 

@@ -101,7 +101,9 @@ func TestDevicesOutput(t *testing.T) {
 	devices := []fleet.Device{
 		{
 			DeviceID: "0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11", State: fleet.StateOK, ComputerName: "Alice's MacBook", MacSerial: "C02AAAAAAAAA",
-			PDVersion: "26.4.0", AgentVersion: "0.1.0", Mode: "monitor", Group: protocol.Group{ID: "default"}, VMs: 5, LastCheckinAt: portaltest.Morning, ClockAhead: -7500,
+			PDVersion: "26.4.0", AgentVersion: "0.1.0", Mode: "monitor", Group: protocol.Group{ID: "default"}, VMs: 5, VMsMissing: 12,
+			Health: protocol.Degraded, Conditions: []protocol.ReportedCondition{{Code: protocol.CodeServiceDown, Count: 2}, {Code: protocol.CodeConfigInvalid}},
+			LastCheckinAt: portaltest.Morning, ClockAhead: -7500,
 		},
 		{
 			DeviceID: "0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e12", State: fleet.StateDuplicate, MacSerial: "C02BBBBBBBBB", AgentVersion: "0.1.0", Group: protocol.Group{ID: "finance"},
@@ -119,4 +121,22 @@ func TestDevicesOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "devices.table", out.Bytes())
+}
+
+// Without a sort that was asked for, people look rows up by names, and numbers in
+// them count as numbers.
+func TestTablesAreInTheOrderOfNames(t *testing.T) {
+	t.Parallel()
+	rows := []tableRow{
+		{"computer_name": "Mac 10", "user_name": "alice", "vm_name": "x"}, {"computer_name": "mac 9", "user_name": "bob", "vm_name": "VM 10"},
+		{"computer_name": "mac 9", "user_name": "bob", "vm_name": "VM 9"}, {"computer_name": "Mac 9", "user_name": "alice", "vm_name": "z"},
+	}
+	vmListing.sortForPeople(rows)
+	var names []string
+	for _, row := range rows {
+		names = append(names, row["vm_name"].(string))
+	}
+	if got := strings.Join(names, ", "); got != "z, VM 9, VM 10, x" {
+		t.Error(got)
+	}
 }

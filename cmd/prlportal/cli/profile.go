@@ -1,12 +1,17 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"crypto/ed25519"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -54,34 +59,54 @@ type configurationProfile struct {
 }
 
 type profileOptions struct {
-	dir, url, group, mode, output, format string
+	admin                       adminOptions
+	group, mode, output, format string
+	offline                     bool
+	contentURL, contentTrust    string
 }
 
 func newProfileCommand() *cobra.Command {
 	var options profileOptions
 	command := &cobra.Command{
-		Use:   "profile --dir DIR -o FILE.mobileconfig",
+		Use:   "profile --dir DIR/operator -o FILE.mobileconfig",
 		Short: "Write the configuration profile that makes a Mac trust this portal",
 		Long: `Profile writes what a Mac needs to enroll: the portal's URL and certificate, the
 enrollment secret, the keys that may sign policies and commands, and the list of
 commands that the Mac allows. Strike from AllowedCommands what you do not want.
 
+It works on the operator's machine, with the operator's folder alone: the portal at
+the URL is asked for its certificates, of which there are two while one replaces
+the other, and what it says is kept in the folder. --offline takes those of the
+folder. Where the portal's folder is there too, nobody is asked.
+
+The portal's content folder, all of it signed, can lie on any web server as well:
+give its URL as --content-url, and its certificate as --content-certificate, because
+a Mac trusts the certificates of the profile and no others.
+
 --format plist writes the bare preferences, as MDM would leave them in
 /Library/Managed Preferences/` + preferenceDomain + `.plist, or as root's own
 /Library/Application Support/prlagent/config.plist.`,
+		Example: `  prlportal profile --dir site/operator -o prlagent.mobileconfig
+  prlportal profile --dir site/operator --url https://portal.example.com:8443 --token-file alice.token -o prlagent.mobileconfig
+  prlportal profile --dir site/operator --group finance --mode enforce -o finance.mobileconfig`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			options.readTyped()
-			if err := writeProfile(options); err != nil {
+			trusted, err := options.writeProfile(command.Context())
+			if err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(command.OutOrStdout(), "Wrote %s. It holds the enrollment secret.\n%s", text.Display(options.output), options.originNote())
-			return err
+			out := command.OutOrStdout()
+			_, err = fmt.Fprintf(out, "Wrote %s. It holds the enrollment secret.\n%sIt knows the portal by the certificates:\n", text.Display(options.output), options.originNote())
+			return errors.Join(err, describeCertificates(out, trusted))
 		},
 	}
+	options.admin.addFlags(command)
 	flags := command.Flags()
-	flags.StringVar(&options.dir, "dir", ".", "the site's folder, made by init")
-	flags.StringVar(&options.url, "url", "", "URL under which agents reach the portal (default: as made by init)")
+	flags.Lookup("url").Usage = "URL under which agents reach the portal, and this command (default: as made by init)"
+	flags.BoolVar(&options.offline, "offline", false, "do not ask the portal: take the certificates of the operator's folder")
+	flags.StringVar(&options.contentURL, "content-url", "", "URL of the web server that has the portal's content folder (default: the portal itself)")
+	flags.StringVar(&options.contentTrust, "content-certificate", "", "PEM file with that web server's certificate, or with the one that signed it")
 	flags.StringVar(&options.group, "group", "", "put the Macs that get this profile into this group")
 	flags.StringVar(&options.mode, "mode", "monitor", "monitor (observe and report) or enforce (H40)")
 	flags.StringVarP(&options.output, "output", "o", "", "file to write, with mode 0600")
@@ -89,47 +114,132 @@ commands that the Mac allows. Strike from AllowedCommands what you do not want.
 	return command
 }
 
-func writeProfile(options profileOptions) error {
-	if err := options.checkFlags(); err != nil {
-		return err
+// writeProfile gives the certificates by which the profile knows the portal.
+func (o profileOptions) writeProfile(ctx context.Context) ([]*x509.Certificate, error) {
+	if err := o.checkFlags(); err != nil {
+		return nil, err
 	}
-	operator, err := site.LoadOperatorSite(options.dir)
-	if err != nil {
-		return err
+	folder, isThere := site.FindOperator(o.admin.dir)
+	if !isThere {
+		return nil, fmt.Errorf("%w (no %s in %s)", site.ErrNoSite, site.SiteFile, text.DisplayValue(o.admin.dir))
 	}
-	wanted, err := options.readPreferences(operator)
+	operator, err := site.LoadOperatorSite(folder)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	operator.URL = cmp.Or(o.admin.url, operator.URL)
+	trusted, err := o.readCertificates(ctx, folder, operator)
+	if err != nil {
+		return nil, err
+	}
+	ofContent, err := o.contentCertificates(trusted)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := o.readPreferences(folder, operator, slices.Concat(trusted, ofContent))
+	if err != nil {
+		return nil, err
 	}
 	var document any = wanted
-	if options.format == "mobileconfig" {
-		document, err = options.wrapProfile(operator, wanted)
+	if o.format == "mobileconfig" {
+		document, err = o.wrapProfile(operator, wanted)
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	data, err := plist.EncodeXML(document)
 	if err != nil {
-		return fmt.Errorf("encode profile: %w", err)
+		return nil, fmt.Errorf("encode profile: %w", err)
 	}
-	if err := safefile.WriteFile(options.output, data, 0o600); err != nil {
-		return fmt.Errorf("write profile: %w", err)
+	if err := safefile.WriteFile(o.output, data, 0o600); err != nil {
+		return nil, fmt.Errorf("write profile: %w", err)
+	}
+	return trusted, nil
+}
+
+// readCertificates finds what the Macs must trust, and refuses a URL that none of
+// it is for. What the portal says is kept for the operator's other commands.
+func (o profileOptions) readCertificates(ctx context.Context, folder string, operator site.OperatorSite) ([]*x509.Certificate, error) {
+	known, err := o.admin.trustedDER()
+	if err != nil {
+		return nil, err
+	}
+	_, isPortalHere := site.FindPortal(o.admin.dir)
+	if !isPortalHere && !o.offline && o.admin.certificate == "" {
+		o.admin.url = operator.URL
+		asked, err := o.askCertificates(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%w; or take the certificates of the operator's folder with --offline", err)
+		}
+		if !slices.EqualFunc(asked, known, bytes.Equal) {
+			if err := safefile.WriteFile(filepath.Join(folder, site.TrustFile), site.EncodeCertificates(asked), 0o600); err != nil {
+				return nil, fmt.Errorf("keep certificates: %w", err)
+			}
+		}
+		known = asked
+	}
+	return parseCovering("--url", operator.URL, known)
+}
+
+// contentCertificates are those that a Mac must trust as well where the content
+// lies elsewhere.
+func (o profileOptions) contentCertificates(trusted []*x509.Certificate) ([]*x509.Certificate, error) {
+	switch {
+	case o.contentURL == "":
+		return nil, nil
+	case o.contentTrust == "":
+		return nil, checkCovered("--content-url", o.contentURL, trusted)
+	}
+	more, err := site.LoadCertificates(o.contentTrust)
+	if err != nil {
+		return nil, err
+	}
+	return parseCovering("--content-url", o.contentURL, more)
+}
+
+func parseCovering(flag, address string, certificates [][]byte) ([]*x509.Certificate, error) {
+	parsed, err := site.ParseCertificates(certificates)
+	if err != nil {
+		return nil, err
+	}
+	return parsed, checkCovered(flag, address, parsed)
+}
+
+func checkCovered(flag, address string, certificates []*x509.Certificate) error {
+	location, err := site.ParseURL(address)
+	if err == nil {
+		err = site.CheckCovered(location, certificates)
+	}
+	if err != nil {
+		return usageError(flag + ": " + err.Error())
 	}
 	return nil
+}
+
+func (o profileOptions) askCertificates(ctx context.Context) ([][]byte, error) {
+	client, err := o.admin.openClient()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return client.Certificates(ctx)
 }
 
 // originNote says what the portal needs to be told if it does not know the URL of
 // the profile for its own: no Mac could enroll there (H54).
 func (o profileOptions) originNote() string {
-	folder := filepath.Join(o.dir, site.PortalFolder)
+	folder, isThere := site.FindPortal(o.admin.dir)
+	if o.admin.url == "" || !isThere {
+		return ""
+	}
 	config, err := site.LoadConfig(folder)
-	if o.url == "" || err != nil {
+	if err != nil {
 		return ""
 	}
 	if listening, err := safefile.ReadFile(filepath.Join(folder, site.ListeningFile), protocol.MaxText); err == nil {
 		config.Origins = append(config.Origins, strings.TrimSpace(string(listening)))
 	}
-	location, err := url.Parse(o.url)
+	location, err := url.Parse(o.admin.url)
 	if err != nil || config.AcceptsOrigin(protocol.OriginOf(location)) {
 		return ""
 	}
@@ -140,7 +250,7 @@ func (o profileOptions) originNote() string {
 // readTyped takes fixed words, ids and the URL as people type them.
 func (o *profileOptions) readTyped() {
 	o.format, o.mode, o.group = text.TypedWord(o.format), text.TypedWord(o.mode), text.TypedWord(o.group)
-	o.url = text.TrimTyped(o.url)
+	o.admin.url, o.contentURL = text.TrimTyped(o.admin.url), text.TrimTyped(o.contentURL)
 }
 
 func (o profileOptions) checkFlags() error {
@@ -151,35 +261,37 @@ func (o profileOptions) checkFlags() error {
 		return usageError("--format is mobileconfig or plist")
 	case o.mode != "monitor" && o.mode != "enforce":
 		return usageError("--mode is monitor or enforce")
-	case o.url != "" && !strings.HasPrefix(o.url, "https://"):
-		return usageError("--url must begin with https://")
 	case o.group != "" && !protocol.ValidName(o.group):
 		return usageError("--group is a group id: 1 to 64 of a-z 0-9 . _ - that do not begin with a dot")
+	}
+	if o.admin.url != "" || o.admin.command.Flags().Changed("url") {
+		if _, err := site.ParseURL(o.admin.url); err != nil {
+			return usageError("--url: " + err.Error())
+		}
 	}
 	return nil
 }
 
-// readPreferences reads what a Mac must trust from the operator's folder; from
-// the portal's only its certificate.
-func (o profileOptions) readPreferences(operator site.OperatorSite) (preferences, error) {
-	certificates, err := site.LoadCertificates(filepath.Join(o.dir, site.PortalFolder, site.CertificateFile))
+// readPreferences reads what a Mac must trust from the operator's folder.
+func (o profileOptions) readPreferences(folder string, operator site.OperatorSite, trusted []*x509.Certificate) (preferences, error) {
+	secret, err := site.ReadSecret(filepath.Join(folder, site.SecretFile))
 	if err != nil {
 		return nil, err
 	}
-	secret, err := site.ReadSecret(filepath.Join(o.dir, site.OperatorFolder, site.SecretFile))
+	policyKey, err := publicHalf(filepath.Join(folder, site.PolicyKeyFile))
 	if err != nil {
 		return nil, err
 	}
-	policyKey, err := publicHalf(filepath.Join(o.dir, site.OperatorFolder, site.PolicyKeyFile))
+	commandKey, err := publicHalf(filepath.Join(folder, site.CommandKeyFile))
 	if err != nil {
 		return nil, err
 	}
-	commandKey, err := publicHalf(filepath.Join(o.dir, site.OperatorFolder, site.CommandKeyFile))
-	if err != nil {
-		return nil, err
+	certificates := make([][]byte, len(trusted))
+	for i, certificate := range trusted {
+		certificates[i] = certificate.Raw
 	}
 	wanted := preferences{
-		"ServerURL":          cmp.Or(o.url, operator.URL),
+		"ServerURL":          operator.URL,
 		"ServerCertificates": certificates, // DER
 		"EnrollmentSecret":   secret,
 		"SiteID":             operator.SiteID,
@@ -190,6 +302,9 @@ func (o profileOptions) readPreferences(operator site.OperatorSite) (preferences
 	}
 	if o.group != "" {
 		wanted["Group"] = o.group
+	}
+	if o.contentURL != "" {
+		wanted["ContentURL"] = o.contentURL
 	}
 	return wanted, nil
 }
@@ -228,7 +343,7 @@ func (o profileOptions) wrapProfile(operator site.OperatorSite, wanted preferenc
 		PayloadIdentifier:   identifier,
 		PayloadUUID:         derive("profile"),
 		PayloadDisplayName:  "prlagent for " + operator.Name,
-		PayloadDescription:  "Lets prlagent enroll with " + cmp.Or(o.url, operator.URL) + ".",
+		PayloadDescription:  "Lets prlagent enroll with " + operator.URL + ".",
 		PayloadOrganization: operator.Name,
 		PayloadScope:        "System",
 		PayloadContent:      []preferences{payload},

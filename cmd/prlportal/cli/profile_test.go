@@ -6,9 +6,12 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/portaltest"
@@ -19,6 +22,21 @@ import (
 
 func encodePEM(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
+
+// fixedCertificate is for portal.example and other.example.
+func fixedCertificate(t *testing.T) []byte {
+	t.Helper()
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{3}, ed25519.SeedSize))
+	template := x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"portal.example", "other.example"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2126, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	der, err := x509.CreateCertificate(nil, &template, &template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
 
 // fixedSite is a site whose profile is the same in every run.
@@ -33,7 +51,8 @@ func fixedSite(t *testing.T) string {
 	files := map[string][]byte{
 		filepath.Join(site.OperatorFolder, site.SiteFile):      []byte(`{"site_id":"5f0c2c1e-8a9b-4c57-9c0f-2d8f4f1a7b3e","name":"Example Org","url":"https://portal.example:8443"}`),
 		filepath.Join(site.OperatorFolder, site.SecretFile):    []byte("the enrollment secret\n"),
-		filepath.Join(site.PortalFolder, site.CertificateFile): encodePEM("CERTIFICATE", []byte("a certificate in DER")),
+		filepath.Join(site.PortalFolder, site.CertificateFile): encodePEM("CERTIFICATE", fixedCertificate(t)),
+		filepath.Join(site.PortalFolder, site.ConfigFile):      []byte(`{"url":"https://portal.example:8443"}`),
 	}
 	for name, seed := range map[string]byte{site.PolicyKeyFile: 1, site.CommandKeyFile: 2} {
 		key, err := x509.MarshalPKCS8PrivateKey(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize)))
@@ -118,5 +137,31 @@ func TestProfileCarriesKeysThatVerify(t *testing.T) {
 	}
 	if read.EnrollmentSecret != portaltest.ReadSecretOf(t, dir, site.OperatorFolder, site.SecretFile) {
 		t.Error("the profile has another enrollment secret")
+	}
+}
+
+// The content can lie on any web server, whose certificate the profile must have:
+// a Mac trusts no other.
+func TestProfileOfContentElsewhere(t *testing.T) {
+	t.Parallel()
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	mustRun(t, "init", dir)
+	mustRun(t, "init", elsewhere, "--host", "web.example")
+	output, certificate := filepath.Join(dir, "x.plist"), filepath.Join(elsewhere, site.PortalFolder, site.CertificateFile)
+	flags := []string{"profile", "--dir", dir, "--format", "plist", "-o", output, "--content-url", "https://web.example/prlagent"}
+	if _, err := prlportal(t, flags...); exitCode(err) != exitUsage {
+		t.Errorf("a web server that no Mac would trust: %v", err)
+	}
+	mustRun(t, append(flags, "--content-certificate", certificate)...)
+	data, err := os.ReadFile(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := plist.DecodeDict(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if trusted, _ := values["ServerCertificates"].([]any); values["ContentURL"] != "https://web.example/prlagent" || len(trusted) != 2 {
+		t.Errorf("ContentURL is %v, with %d certificates", values["ContentURL"], len(trusted))
 	}
 }

@@ -54,6 +54,14 @@ func (row tableRow) cellText(c query.Column) string {
 		return value.String()
 	case bool:
 		return strconv.FormatBool(value)
+	case []any: // conditions
+		codes := make([]string, 0, len(value))
+		for _, one := range value {
+			fields, _ := one.(map[string]any)
+			code, _ := fields["code"].(string)
+			codes = append(codes, code)
+		}
+		return strings.Join(codes, ", ")
 	case map[string]any:
 		codes := make(map[string]string, len(value))
 		for id, code := range value {
@@ -90,7 +98,15 @@ func columnHeading(c query.Column) string { return strings.TrimSuffix(c.Title, "
 
 // printRows writes the table for people, with the marks of its rows.
 func printRows(w io.Writer, columns []query.Column, rows []tableRow, zone *time.Location) error {
-	shown := text.Table{MaxCell: maxCell}
+	return printCells(w, columns, rows, zone, maxCell)
+}
+
+// printCells is printRows with another width of the widest cell.
+func printCells(w io.Writer, columns []query.Column, rows []tableRow, zone *time.Location, widest int) error {
+	shown := text.Table{MaxCell: maxPipeCell, Window: text.WindowWidth(w)}
+	if shown.Window > 0 {
+		shown.MaxCell = widest
+	}
 	for _, column := range columns {
 		shown.Heads = append(shown.Heads, columnHeading(column))
 	}
@@ -159,6 +175,10 @@ func (n ndjsonRows) write(row tableRow) error {
 
 func (n ndjsonRows) end(any) error { return nil }
 
+// schema is the version of the documents of --json. It rises when a field changes
+// its meaning or goes, and not when one comes.
+const schema = 1
+
 // jsonRows writes one object: the rows under the table's name, and what there
 // is to say about them.
 type jsonRows struct {
@@ -175,7 +195,7 @@ func (j *jsonRows) write(row tableRow) error {
 	}
 	before := ",\n    "
 	if !j.begun {
-		before = fmt.Sprintf("{\n  %q: [\n    ", j.name)
+		before = fmt.Sprintf("{\n  \"schema\": %d,\n  %q: [\n    ", schema, j.name)
 	}
 	j.begun = true
 	return writeText(j.w, before+string(encoded))
@@ -188,7 +208,7 @@ func (j *jsonRows) end(about any) error {
 	}
 	before := "\n  ],"
 	if !j.begun {
-		before = fmt.Sprintf("{\n  %q: [],", j.name)
+		before = fmt.Sprintf("{\n  \"schema\": %d,\n  %q: [],", schema, j.name)
 	}
 	return writeText(j.w, before+strings.TrimPrefix(string(encoded), "{")+"\n")
 }
@@ -219,5 +239,9 @@ const timeForPeople = "2006-01-02 15:04 MST"
 // emptyCell stands where there is nothing to say.
 const emptyCell = "–"
 
-// maxCell is the widest that a cell of a table gets, in columns of the terminal.
-const maxCell = 36
+// The widest that a cell of a table gets, in columns: on a terminal, and in a
+// pipe, where names are whole.
+const (
+	maxCell     = 36
+	maxPipeCell = 255
+)

@@ -63,7 +63,7 @@ func TestDevicesAndGroupsAsPeopleTypeThem(t *testing.T) {
 	m := portaltest.Enrolled(t, portal)
 	operator := operatorOf(t, portal)
 	for _, typed := range []string{"{" + strings.ToUpper(m.DeviceID) + "}", " c02aaaaaaaaa\u00a0"} {
-		_, err := prlportal(t, append([]string{"approve", typed}, operator.flags...)...)
+		_, err := prlportal(t, append([]string{"devices", "approve", typed}, operator.flags...)...)
 		if err == nil || !strings.Contains(err.Error(), "nothing waits for approval at "+m.DeviceID) {
 			t.Errorf("approve %q: %v", typed, err)
 		}
@@ -75,9 +75,9 @@ func TestDevicesAndGroupsAsPeopleTypeThem(t *testing.T) {
 	bare.Enroll(t, http.StatusAccepted)
 	portaltest.MustContain(t, operator.run("devices"), "hardware UUID "+hardware+" asks to be enrolled")
 	for _, typed := range []string{"", " ", "{}"} { // no serial number is no name
-		operator.wrong("name the device", "approve", typed)
+		operator.wrong("name the device", "devices", "approve", typed)
 	}
-	portaltest.MustContain(t, operator.run("approve", strings.ToLower(hardware)), "Approved key", bare.DeviceID+" (hardware UUID "+hardware+")")
+	portaltest.MustContain(t, operator.run("devices", "approve", strings.ToLower(hardware)), "Approved key", bare.DeviceID+" (hardware UUID "+hardware+")")
 
 	path := filepath.Join(t.TempDir(), "prlagent.plist")
 	mustRun(t, "profile", "--dir", portal.Dir, "-o", path, "--format", "PLIST", "--mode", " Monitor", "--group", " Finance–EU ")

@@ -164,7 +164,8 @@ func newViewsCommand() *cobra.Command {
 		Short: "List the saved views, or remove one",
 		Long: `Views lists what --save-view has kept, with each view's query as it stands in the
 URL of the admin plane. --remove TABLE/NAME removes one.`,
-		Args: cobra.NoArgs,
+		Example: "  prlportal views\n  prlportal views --remove vms/running",
+		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			path, err := viewPath(file)
 			if err != nil {

@@ -23,18 +23,23 @@ var vmListing = tableListing{
 	columnSets:   map[string]int{"guide": len(protocol.Columns), "all": len(fleet.VMTable.Fields)},
 	csvSet:       "guide",
 	usualColumns: []string{"vm_name", "user_name", "computer_name", "vm_state", "vm_os", "last_used"},
+	order:        []string{"computer_name", "user_name", "vm_name"},
 	printTable:   printVMs,
 }
 
 func newVMsCommand() *cobra.Command {
-	return newListCommand(vmListing, "List every virtual machine of every Mac",
+	return newListCommand(vmListing, new(listOptions), "List every virtual machine of every Mac",
 		`Vms prints the Virtual Machines page. People get the columns that fit a terminal,
 in local time; csv has the guide's twenty, JSON everything, in UTC.
 
 An empty cell has its reason: the legend below the table explains it. The column
 gaps has the reasons for machines. In front of a row stand * where it is only the
 last known one, ! where its Mac has not reported for longer than twice the
-check-in interval (stale_report), and - where it was removed (removed_at).`)
+check-in interval (stale_report), and - where it was removed (removed_at).`,
+		`  prlportal vms --dir site/operator
+  prlportal vms --dir site/operator --filter 'vm_state=Running' --sort user_name
+  prlportal vms --dir site/operator --filter 'pd_version<26.1' --columns +pd_version --page 2
+  prlportal vms --dir site/operator --since -1h --json`)
 }
 
 // Marks precede the first cell of a row.

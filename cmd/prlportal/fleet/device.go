@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -18,38 +17,45 @@ const (
 	StateRetired   = "retired"
 )
 
+// States are all states of a device.
+var States = []string{StateOK, StatePending, StateDuplicate, StateDiffers, StateRetired}
+
 // Device is a device as the admin plane shows it: no token, no secret.
 type Device struct {
-	DeviceID      string             `json:"device_id"`
-	State         string             `json:"state"`
-	ComputerName  string             `json:"computer_name,omitempty"`
-	MacSerial     string             `json:"mac_serial"`
-	HardwareUUID  string             `json:"hardware_uuid"`
-	Model         string             `json:"model,omitempty"`
-	MacOS         string             `json:"macos,omitempty"`
-	PDVersion     string             `json:"pd_version,omitempty"`
-	PDState       string             `json:"pd_state,omitempty"`
-	AgentVersion  string             `json:"agent_version"`
-	Mode          string             `json:"mode,omitempty"`
-	Group         protocol.Group     `json:"group"`
-	PolicyState   string             `json:"policy_state,omitempty"`
-	KeyID         string             `json:"key_id"`
-	EnrolledAt    time.Time          `json:"enrolled_at"`
-	LastCheckinAt time.Time          `json:"last_checkin_at,omitzero"`
-	LastTriggers  []protocol.Trigger `json:"last_triggers,omitempty"` // see storage.Device
-	LastReasons   string             `json:"last_reasons,omitempty"`  // of LastTriggers, each once
-	ClockAhead    int64              `json:"clock_ahead_s,omitempty"` // seconds that its clock is before the portal's; 0 if it is right
-	Epoch         string             `json:"epoch,omitempty"`
-	Sequence      uint64             `json:"sequence"`
-	VMs           int                `json:"vms"`
-	Truncated     bool               `json:"truncated"`
-	StaleReport   bool               `json:"stale_report"` // it has not checked in for longer than it should
-	ChangedAt     time.Time          `json:"changed_at"`   // any change but of check-in times and reasons
-	RetiredAt     time.Time          `json:"retired_at,omitzero"`
-	SupersededBy  string             `json:"superseded_by,omitempty"` // id of the device that took its place
-	Pending       []PendingKey       `json:"pending,omitempty"`
-	Rejected      []PendingKey       `json:"rejected,omitempty"`
-	Duplicate     *storage.Duplicate `json:"duplicate,omitempty"`
+	DeviceID string `json:"device_id"`
+	State    string `json:"state"`
+	// Health is one of HealthWords; Conditions are what its agent reported last.
+	Health        string                       `json:"health,omitempty"`
+	Conditions    []protocol.ReportedCondition `json:"conditions,omitempty"`
+	ComputerName  string                       `json:"computer_name,omitempty"`
+	MacSerial     string                       `json:"mac_serial"`
+	HardwareUUID  string                       `json:"hardware_uuid"`
+	Model         string                       `json:"model,omitempty"`
+	MacOS         string                       `json:"macos,omitempty"`
+	PDVersion     string                       `json:"pd_version,omitempty"`
+	PDState       string                       `json:"pd_state,omitempty"`
+	AgentVersion  string                       `json:"agent_version"`
+	Mode          string                       `json:"mode,omitempty"`
+	Group         protocol.Group               `json:"group"`
+	PolicyState   string                       `json:"policy_state,omitempty"`
+	KeyID         string                       `json:"key_id"`
+	EnrolledAt    time.Time                    `json:"enrolled_at"`
+	LastCheckinAt time.Time                    `json:"last_checkin_at,omitzero"`
+	LastTriggers  []protocol.Trigger           `json:"last_triggers,omitempty"` // see storage.Device
+	LastReasons   string                       `json:"last_reasons,omitempty"`  // of LastTriggers, each once
+	ClockAhead    int64                        `json:"clock_ahead_s,omitempty"` // seconds that its clock is before the portal's; 0 if it is right
+	Epoch         string                       `json:"epoch,omitempty"`
+	Sequence      uint64                       `json:"sequence"`
+	VMs           int                          `json:"vms"`
+	VMsMissing    int                          `json:"vms_missing,omitempty"` // that no row is for: a report has an end
+	Truncated     bool                         `json:"truncated"`
+	StaleReport   bool                         `json:"stale_report"` // it has not checked in for longer than it should
+	ChangedAt     time.Time                    `json:"changed_at"`   // any change but of check-in times and reasons
+	RetiredAt     time.Time                    `json:"retired_at,omitzero"`
+	SupersededBy  string                       `json:"superseded_by,omitempty"` // id of the device that took its place
+	Pending       []PendingKey                 `json:"pending,omitempty"`
+	Rejected      []PendingKey                 `json:"rejected,omitempty"`
+	Duplicate     *storage.Duplicate           `json:"duplicate,omitempty"`
 }
 
 // PendingKey is a key that waits for approval, or that was rejected.
@@ -77,11 +83,12 @@ func viewOf(device storage.Device, report storage.Report) Device {
 		PDVersion: report.Product.Version, PDState: report.Product.State,
 		AgentVersion: agentVersion(device, report), Mode: report.Agent.Mode,
 		Group: device.Group, PolicyState: report.Policy.State, KeyID: protocol.KeyID(device.Key),
-		EnrolledAt: device.EnrolledAt, LastCheckinAt: device.LastCheckinAt, LastTriggers: device.LastTriggers, LastReasons: reasonsOf(device.LastTriggers),
+		EnrolledAt: device.EnrolledAt, LastCheckinAt: device.LastCheckinAt, LastTriggers: device.LastTriggers, LastReasons: protocol.ReasonWords(device.LastTriggers),
 		Epoch: device.Epoch, Sequence: device.Sequence,
 		RetiredAt: device.RetiredAt, SupersededBy: device.SupersededBy, Pending: keysOf(device.Pending), Rejected: keysOf(device.Rejected),
 		VMs: len(report.Rows), Truncated: report.Truncated, Duplicate: device.Duplicate,
-		ChangedAt: latestTime(device.EnrolledAt, device.ChangedAt, report.ChangedAt, report.RowsChangedAt).UTC(),
+		Conditions: report.Health.Conditions,
+		ChangedAt:  latestTime(device.EnrolledAt, device.ChangedAt, report.ChangedAt, report.RowsChangedAt, report.HealthChangedAt).UTC(),
 	}
 	if device.Clock.Wrong {
 		view.ClockAhead = device.Clock.AheadSecs
@@ -98,17 +105,6 @@ func keysOf(keys []storage.PendingKey) []PendingKey {
 		})
 	}
 	return views
-}
-
-// reasonsOf is the words of triggers, each once.
-func reasonsOf(triggers []protocol.Trigger) string {
-	var reasons []string
-	for _, one := range triggers {
-		if !slices.Contains(reasons, one.Reason) {
-			reasons = append(reasons, one.Reason)
-		}
-	}
-	return strings.Join(reasons, ", ")
 }
 
 func stateOf(device storage.Device) string {

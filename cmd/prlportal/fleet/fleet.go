@@ -25,12 +25,15 @@ type deviceStore interface {
 type reportStore interface {
 	Report(ctx context.Context, deviceID string) (storage.Report, error)
 	History(ctx context.Context, deviceID string) (storage.History, error)
+	Events(ctx context.Context, deviceID string) (storage.EventLog, error)
 }
 
 // Store is everything that the portal needs of a storage implementation.
 type Store interface {
 	deviceStore
 	reportStore
+	// Size is how many bytes it has.
+	Size(ctx context.Context) (int64, error)
 }
 
 // Fleet is the read side: devices and reports as they are in the store, kept
@@ -57,13 +60,15 @@ type cachedDevice struct {
 	device  storage.Device
 	report  storage.Report
 	texts   []string // of each row, what a search looks at
+	missing int      // virtual machines that no row is for
 	size    int
 }
 
 // Estimates of what a cached device takes beside its texts.
 const (
-	bytesPerDevice = 1536
-	bytesPerRow    = 768
+	bytesPerDevice    = 1536
+	bytesPerRow       = 768
+	bytesPerCondition = 96
 )
 
 // New makes a fleet over a store that keeps at most limit estimated bytes
@@ -131,6 +136,14 @@ func (f *Fleet) History(ctx context.Context, deviceID string) (storage.History, 
 	return history, nil
 }
 
+// Events is what happened on a device, from the store.
+func (f *Fleet) Events(ctx context.Context, deviceID string) (storage.EventLog, error) {
+	return f.store.Events(ctx, deviceID)
+}
+
+// Size is how many bytes the store has.
+func (f *Fleet) Size(ctx context.Context) (int64, error) { return f.store.Size(ctx) }
+
 // cacheDevice keeps a device if there is no newer one, and if there is room.
 func (f *Fleet) cacheDevice(id string, next *cachedDevice) {
 	f.mutex.Lock()
@@ -173,8 +186,12 @@ func (f *Fleet) loadDevice(ctx context.Context, id string) (*cachedDevice, error
 // newCachedDevice leaves out what no table shows.
 func newCachedDevice(device storage.Device, report storage.Report) *cachedDevice {
 	device.Tokens, device.Requests, device.PastEpochs = nil, nil, nil
+	missing := missingVMs(report)
 	report.Users, report.Policy.Verdicts, report.Policy.Counts = nil, nil, nil
-	made := &cachedDevice{version: device.Version, loaded: true, device: device, report: report, size: bytesPerDevice}
+	made := &cachedDevice{version: device.Version, loaded: true, device: device, report: report, missing: missing, size: bytesPerDevice}
+	for _, condition := range report.Health.Conditions {
+		made.size += bytesPerCondition + len(condition.Code) + len(condition.Subject)
+	}
 	for _, row := range report.Rows {
 		view := made.rowView(row)
 		text := VMTable.SearchText(&view)
@@ -184,10 +201,12 @@ func newCachedDevice(device storage.Device, report storage.Report) *cachedDevice
 	return made
 }
 
-func (m *cachedDevice) rowView(row storage.Row) VM {
+func (m *cachedDevice) rowView(row storage.Row) VM { return rowView(m.device, m.report, row) }
+
+func rowView(device storage.Device, report storage.Report, row storage.Row) VM {
 	return VM{
-		Row:       RowOf(m.device, m.report, row),
-		ChangedAt: latestTime(row.FirstSeenAt, row.ChangedAt, m.report.ChangedAt, m.device.ChangedAt).UTC(),
+		Row:       RowOf(device, report, row),
+		ChangedAt: latestTime(row.FirstSeenAt, row.ChangedAt, report.ChangedAt, device.ChangedAt).UTC(),
 	}
 }
 

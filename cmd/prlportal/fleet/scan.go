@@ -19,12 +19,19 @@ type Scan struct {
 	Since     time.Time // zero: everything as it is
 }
 
+// Shortfall is what a scan could not show.
+type Shortfall struct {
+	Incomplete bool // what was removed, or happened, since then is kept no longer
+	Missing    int  // virtual machines of Macs whose reports had no room for them
+}
+
 // VMs calls visit with every row; where since is set, with the rows that
 // changed since then and those that were removed. The view is used again for
 // the next row. It is incomplete if a history does not reach back far enough.
-func (s Scan) VMs(ctx context.Context, visit func(*VM) error) (incomplete bool, err error) {
+func (s Scan) VMs(ctx context.Context, visit func(*VM) error) (short Shortfall, err error) {
 	var view VM
 	err = s.Fleet.eachDevice(ctx, func(m *cachedDevice) error {
+		short.Missing += m.missing
 		for i, row := range m.report.Rows {
 			view = m.rowView(row)
 			view.searchText, view.StaleReport = m.texts[i], s.isStale(view.LastReportedAt)
@@ -38,11 +45,11 @@ func (s Scan) VMs(ctx context.Context, visit func(*VM) error) (incomplete bool, 
 		if s.Since.IsZero() || m.device.LastCheckinAt.Before(s.Since) && m.device.ChangedAt.Before(s.Since) {
 			return nil // nothing can have been removed
 		}
-		short, err := s.removedRows(ctx, m, visit)
-		incomplete = incomplete || short
+		incomplete, err := s.removedRows(ctx, m, visit)
+		short.Incomplete = short.Incomplete || incomplete
 		return err
 	})
-	return incomplete, err
+	return short, err
 }
 
 // removedRows visits the rows that left since then and did not come back.
@@ -76,9 +83,9 @@ func (s Scan) removedRows(ctx context.Context, m *cachedDevice, visit func(*VM) 
 
 // Devices calls visit with every device, or with those that changed since.
 // No device is ever removed.
-func (s Scan) Devices(ctx context.Context, visit func(*Device) error) (incomplete bool, err error) {
-	return false, s.Fleet.eachDevice(ctx, func(m *cachedDevice) error {
-		view := s.Device(m.device, m.report)
+func (s Scan) Devices(ctx context.Context, visit func(*Device) error) (Shortfall, error) {
+	return Shortfall{}, s.Fleet.eachDevice(ctx, func(m *cachedDevice) error {
+		view := s.deviceView(m.device, m.report, m.missing)
 		if view.ChangedAt.Before(s.Since) {
 			return nil
 		}
@@ -88,8 +95,20 @@ func (s Scan) Devices(ctx context.Context, visit func(*Device) error) (incomplet
 
 // Device is the device as the list of devices shows it.
 func (s Scan) Device(device storage.Device, report storage.Report) Device {
+	return s.deviceView(device, report, missingVMs(report))
+}
+
+func (s Scan) deviceView(device storage.Device, report storage.Report, missing int) Device {
 	view := viewOf(device, report)
-	view.StaleReport = s.isStale(device.LastCheckinAt)
+	view.StaleReport, view.VMsMissing = s.isStale(device.LastCheckinAt), missing
+	view.Health = s.healthOf(device, report.Health.State)
+	return view
+}
+
+// VM is a row as the list of virtual machines shows it.
+func (s Scan) VM(device storage.Device, report storage.Report, row storage.Row) VM {
+	view := rowView(device, report, row)
+	view.StaleReport = s.isStale(view.LastReportedAt)
 	return view
 }
 

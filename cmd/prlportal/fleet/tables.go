@@ -58,6 +58,14 @@ func GapsText[Code ~string](gaps map[string]Code) string {
 	return strings.Join(texts, "; ")
 }
 
+// missingCell is empty where every virtual machine has its row.
+func missingCell(v *Device) string {
+	if v.VMsMissing == 0 {
+		return ""
+	}
+	return strconv.Itoa(v.VMsMissing)
+}
+
 // clockCell is empty where the clock is right.
 func clockCell(v *Device) string {
 	if v.ClockAhead == 0 {
@@ -98,4 +106,7 @@ var deviceFields = []query.Field[Device]{
 	{Column: query.Column{ID: "stale_report", Title: "Report is stale", Kind: protocol.KindBool}, Text: func(v *Device) string { return strconv.FormatBool(v.StaleReport) }},
 	{Column: query.Column{ID: "changed_at", Title: "Changed", Kind: protocol.KindTime}, At: func(v *Device) time.Time { return v.ChangedAt }},
 	{Column: query.Column{ID: "clock_ahead_s", Title: "Clock ahead (s)", Kind: protocol.KindNumber}, Text: clockCell},
+	{Column: query.Column{ID: "health", Title: "Health", Kind: protocol.KindText}, Text: func(v *Device) string { return v.Health }},
+	{Column: query.Column{ID: "conditions", Title: "Conditions", Kind: protocol.KindText}, Text: func(v *Device) string { return conditionCodes(v.Conditions) }},
+	{Column: query.Column{ID: "vms_missing", Title: "VMs missing", Kind: protocol.KindNumber}, Text: missingCell},
 }

@@ -91,11 +91,19 @@ func writeProblem(w http.ResponseWriter, problem protocol.Problem) {
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
+	admin  string
 }
 
 func (r *statusRecorder) WriteHeader(status int) {
 	r.status = status
 	r.ResponseWriter.WriteHeader(status)
+}
+
+// SetAdmin has the line of the request say which admin it came from.
+func SetAdmin(w http.ResponseWriter, name string) {
+	if recorded, is := w.(*statusRecorder); is {
+		recorded.admin = name
+	}
 }
 
 // Unwrap lets a handler set the deadlines of the connection.
@@ -113,8 +121,11 @@ func (p requestResponder) logRequests(next http.Handler) http.Handler {
 		if recorded.status == http.StatusTooManyRequests {
 			level = zerolog.DebugLevel
 		}
-		p.log.WithLevel(level).Str("route", r.Pattern).Int("status", recorded.status).
-			Str("source", SourceAddress(r)).Dur("ms", p.now().Sub(began)).Msg("request")
+		line := p.log.WithLevel(level).Str("route", r.Pattern).Int("status", recorded.status).Str("source", SourceAddress(r))
+		if recorded.admin != "" {
+			line = line.Str("admin", recorded.admin)
+		}
+		line.Dur("ms", p.now().Sub(began)).Msg("request")
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -169,6 +170,33 @@ func Enrolled(t testing.TB, portal *Portal) *Mac {
 	m.Enroll(t, http.StatusCreated)
 	m.Checkin(t)
 	return m
+}
+
+// Unwell is an enrolled Mac where a user's tools fail, with events of it.
+func Unwell(t testing.TB, portal *Portal) *Mac {
+	t.Helper()
+	m := Enrolled(t, portal)
+	since := portal.Clock.Now().Add(-time.Hour)
+	m.Report.Health = protocol.HealthReport{State: protocol.Unhealthy, Conditions: []protocol.ReportedCondition{
+		{Code: protocol.CodeServiceDown, Since: since, Count: 2},
+		{Code: protocol.CodeConfigInvalid, Since: since, Count: 1, Subject: "DailyCheckTime"},
+	}}
+	m.CheckinWith(t,
+		protocol.Event{Seq: 1, At: since, Type: "service_down", Code: protocol.CodeServiceDown, Data: map[string]string{"uid": "501", "user_name": "alice"}},
+		protocol.Event{Seq: 2, At: since.Add(time.Minute), Type: "vm_state", Data: map[string]string{"uid": "501", "user_name": "alice", "vm_name": "Windows 11", "from": "stopped", "to": "running"}},
+	)
+	return m
+}
+
+// CheckinWith is Checkin of a report that tells of events.
+func (m *Mac) CheckinWith(t testing.TB, events ...protocol.Event) {
+	t.Helper()
+	request, base := m.Next(t)
+	request.Events = events
+	if got := m.Send(t, request); got.Status != http.StatusOK {
+		t.Fatalf("check-in answered %d %s", got.Status, got.Body)
+	}
+	m.Base = base
 }
 
 // BenchEnroll and BenchCheckin are Enroll and Checkin without the checks that

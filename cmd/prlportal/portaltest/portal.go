@@ -20,7 +20,9 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/adminapi"
+	"prlagent/cmd/prlportal/admins"
 	"prlagent/cmd/prlportal/audit"
+	"prlagent/cmd/prlportal/backup"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/server"
 	"prlagent/cmd/prlportal/site"
@@ -29,6 +31,9 @@ import (
 
 // Morning is when the tests' clock begins.
 var Morning = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+
+// CertificateEnd is when the portal says that its certificate expires.
+var CertificateEnd = Morning.AddDate(1, 0, 0)
 
 // clock is a clock that only the test moves.
 type clock struct {
@@ -94,7 +99,7 @@ func New(t testing.TB, changes ...func(*site.Config)) *Portal {
 		change(&p.Config)
 	}
 	p.Secret = ReadSecretOf(t, p.Dir, site.OperatorFolder, site.SecretFile)
-	p.AdminToken = ReadSecretOf(t, p.Dir, site.PortalFolder, site.AdminTokenFile)
+	p.AdminToken = ReadSecretOf(t, p.Dir, site.OperatorFolder, site.AdminTokenFile)
 	p.Contract = LoadContract(t)
 	p.Start(t)
 	return p
@@ -113,7 +118,8 @@ func ReadSecretOf(t testing.TB, path ...string) string {
 // Start serves the site as it is now, at another address.
 func (p *Portal) Start(t testing.TB) {
 	t.Helper()
-	content, err := os.OpenRoot(filepath.Join(p.Dir, site.PortalFolder, site.ContentFolder))
+	folder := filepath.Join(p.Dir, site.PortalFolder)
+	content, err := os.OpenRoot(filepath.Join(folder, site.ContentFolder))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +129,14 @@ func (p *Portal) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { record.Close() })
-	p.Web = httptest.NewTLSServer(server.NewHandler(p.Config, p.Store, content, record, zerolog.New(p.Log), p.Clock.Now))
+	book, err := admins.Open(filepath.Join(folder, site.AdminsFile), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Web = httptest.NewTLSServer(server.NewHandler(server.Parts{
+		Config: p.Config, Store: p.Store, Admins: book, Source: backup.Source{Folder: folder, Content: content},
+		Version: "test", Record: record, CertificateEnd: func() time.Time { return CertificateEnd }, Log: zerolog.New(p.Log), Now: p.Clock.Now,
+	}))
 	t.Cleanup(p.Web.Close)
 }
 

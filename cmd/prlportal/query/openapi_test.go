@@ -16,7 +16,7 @@ func TestOpenAPIDescribesTheQuery(t *testing.T) {
 	t.Parallel()
 	document := portaltest.LoadContract(t).Document
 	all := query.Query{Filters: []string{"x"}, Search: "x", Sort: []string{"x"}, Page: 1, PerPage: 1, Since: "x"}
-	for path, columns := range map[string][]query.Column{"/v1/admin/vms": nil, "/v1/admin/devices": fleet.DeviceTable.Columns()} {
+	for path, columns := range map[string][]query.Column{"/v1/admin/vms": nil, "/v1/admin/devices": fleet.DeviceTable.Columns(), "/v1/admin/events": fleet.EventTable.Columns()} {
 		operation := document.Paths.Value(path).Get
 		var described []string
 		for _, parameter := range operation.Parameters {

@@ -182,13 +182,24 @@ func (q Query) Plan(columns []Column, now time.Time) (Plan, error) {
 		return Plan{}, Error{ParamSort, err.Error()}
 	}
 	if q.Since != "" {
-		since, err := parseSpan(q.Since, now)
+		since, err := parseSince(q.Since, now)
 		if err != nil {
 			return Plan{}, Error{paramSince, fmt.Sprintf("%v, not %q", err, text.Display(q.Since))}
 		}
 		made.Since = since.start
 	}
 	return made, nil
+}
+
+// parseSince reads a time as in a filter, or how long ago without its sign.
+func parseSince(typed string, now time.Time) (timeSpan, error) {
+	read, err := parseSpan(typed, now)
+	if err != nil {
+		if ago, failed := parseSpan("-"+text.TrimTyped(typed), now); failed == nil {
+			return ago, nil
+		}
+	}
+	return read, err
 }
 
 // CheckSince refuses a time that has not come by the clock of who answers: nothing

@@ -7,28 +7,48 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/adminapi"
+	"prlagent/cmd/prlportal/admins"
 	"prlagent/cmd/prlportal/agentapi"
+	"prlagent/cmd/prlportal/backup"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/httpapi"
+	"prlagent/cmd/prlportal/metrics"
 	"prlagent/cmd/prlportal/site"
 )
 
+// Parts are what the handler of a site works with.
+type Parts struct {
+	Config         site.Config
+	Store          fleet.Store
+	Admins         *admins.Book
+	Source         backup.Source // the portal's folder
+	Version        string        // of the program
+	Record         adminapi.Recorder
+	CertificateEnd func() time.Time // when the certificate that is shown expires
+	Log            zerolog.Logger
+	Now            func() time.Time
+}
+
 // NewHandler answers both planes and the questions of a load balancer.
-func NewHandler(config site.Config, store fleet.Store, content *os.Root, record adminapi.Recorder, log zerolog.Logger, now func() time.Time) http.Handler {
-	devices := fleet.New(store, fleet.MaxBytes)
-	return httpapi.NewHandler(joinRoutes(
-		agentapi.New(config, devices, content, log, now),
-		adminapi.New(config, devices, record, log, now),
-		healthServer{store: devices, log: log},
-	), log, now)
+func NewHandler(parts Parts) http.Handler {
+	devices := fleet.New(parts.Store, fleet.MaxBytes)
+	measured := adminapi.Measured{Requests: metrics.NewRequests(), CertificateEnd: parts.CertificateEnd}
+	return httpapi.NewHandler(measureAll(measured.Requests, parts.Now, joinRoutes(
+		agentapi.New(parts.Config, devices, parts.Source.Content, parts.Log, parts.Now),
+		adminapi.New(adminapi.Parts{
+			Config: parts.Config, Devices: devices, Admins: parts.Admins, Source: parts.Source, Version: parts.Version,
+			Record: parts.Record, Measured: measured, Log: parts.Log, Now: parts.Now,
+		}),
+		healthServer{store: devices, log: parts.Log},
+	)), parts.Log, parts.Now)
 }
 
 // plane is one part of what the portal answers.
@@ -41,6 +61,33 @@ func joinRoutes(planes ...plane) []httpapi.Route {
 		all = append(all, part.Routes()...)
 	}
 	return all
+}
+
+// measureAll counts the requests of each route, by what they were answered with.
+func measureAll(requests *metrics.Requests, now func() time.Time, routes []httpapi.Route) []httpapi.Route {
+	measured := make([]httpapi.Route, len(routes))
+	for i, route := range routes {
+		measured[i] = httpapi.Route{Pattern: route.Pattern, Handle: func(w http.ResponseWriter, r *http.Request) error {
+			began, result := now(), protocol.ProblemInternal // of one that panics
+			defer func() { requests.Observe(route.Pattern, result, now().Sub(began)) }()
+			err := route.Handle(w, r)
+			result = resultOf(err)
+			return err
+		}}
+	}
+	return measured
+}
+
+// resultOf is the word of a metric for how a request ended.
+func resultOf(err error) string {
+	var problem protocol.Problem
+	switch {
+	case err == nil:
+		return adminapi.ResultOK
+	case errors.As(err, &problem):
+		return problem.Name()
+	}
+	return protocol.ProblemInternal
 }
 
 // idLister lists devices.

@@ -13,13 +13,15 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"prlagent/cmd/prlportal/admins"
 	"prlagent/cmd/prlportal/audit"
+	"prlagent/cmd/prlportal/backup"
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/site"
 	"prlagent/cmd/prlportal/storage"
@@ -54,9 +56,13 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 	if err := checkSigningKeys(options, log); err != nil {
 		return err
 	}
-	certificate, err := tls.LoadX509KeyPair(filepath.Join(options.Folder, site.CertificateFile), filepath.Join(options.Folder, site.TLSKeyFile))
+	shown, err := newPresenter(options.Folder, time.Now, log)
 	if err != nil {
-		return fmt.Errorf("load certificate: %w", err)
+		return err
+	}
+	book, err := admins.Open(filepath.Join(options.Folder, site.AdminsFile), config.AdminTokenSHA256)
+	if err != nil {
+		return err
 	}
 	content, err := os.OpenRoot(filepath.Join(options.Folder, site.ContentFolder))
 	if err != nil {
@@ -74,22 +80,46 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 	}
 	defer func() { err = errors.Join(err, record.Close()) }()
 	listener, err := net.Listen("tcp", options.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("another program listens at %s already; end it, or take another port with --listen", options.Listen)
+	}
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	address := publicURL(listener.Addr(), config)
-	config.Origins = append(config.Origins, ownOrigins(config, address, certificate.Leaf)...)
-	handler := NewHandler(config, database, content, record, log, time.Now)
-	return serveUntilDone(ctx, newHTTPServer(handler, certificate, log), listener, func() error {
-		log.Info().Str("url", address).Str("site", config.SiteID).Str("version", options.Version).Msg("ready")
-		listening := filepath.Join(options.Folder, site.ListeningFile)
-		return errors.Join(writeReadyFile(listening, address), writeReadyFile(options.ReadyFile, address), ready(address))
+	config.Origins = append(config.Origins, ownOrigins(config, address, shown.leaves())...)
+	handler := NewHandler(Parts{
+		Config: config, Store: database, Admins: book, Version: options.Version, Record: record, Log: log, Now: time.Now,
+		CertificateEnd: func() time.Time { return site.EndOf(shown.leaves()) },
+		Source:         backup.Source{Folder: options.Folder, Content: content, Database: database},
 	})
+	return serveUntilDone(ctx, newHTTPServer(handler, shown.forClient, log), listener, func() error {
+		log.Info().Str("url", address).Str("site", config.SiteID).Str("version", options.Version).Msg("ready")
+		listening := map[string]string{site.ListeningFile: localURL(listener.Addr(), address, shown.leaves()), site.LocalTokenFile: book.AddLocal(time.Now())}
+		for name, content := range listening {
+			if err := writeReadyFile(filepath.Join(options.Folder, name), content); err != nil {
+				return err
+			}
+		}
+		return errors.Join(writeReadyFile(options.ReadyFile, address), ready(address))
+	})
+}
+
+// localURL is how the portal is reached on its own machine: where it listens on
+// all addresses, by the name of loopback, which a certificate of init has.
+func localURL(address net.Addr, public string, certificates []*x509.Certificate) string {
+	host, port, err := net.SplitHostPort(address.String())
+	local := url.URL{Scheme: "https", Host: net.JoinHostPort("localhost", port)}
+	ip := net.ParseIP(host)
+	if err != nil || ip == nil || !ip.IsUnspecified() || site.CheckCovered(&local, certificates) != nil {
+		return public
+	}
+	return local.String()
 }
 
 // newHTTPServer limits every phase of a connection. Session tickets are Go's
 // default, and most of what a check-in costs is saved by them (protocol.md 4.1).
-func newHTTPServer(handler http.Handler, certificate tls.Certificate, log zerolog.Logger) *http.Server {
+func newHTTPServer(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), log zerolog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
@@ -98,7 +128,7 @@ func newHTTPServer(handler http.Handler, certificate tls.Certificate, log zerolo
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnState:         newConnectionLimiter(maxConnectionsPerSource, maxConnections).onState,
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
+		TLSConfig:         &tls.Config{GetCertificate: certificate, MinVersion: tls.VersionTLS12},
 		ErrorLog:          stdlog.New(connectionLog{log}, "", 0),
 	}
 }
@@ -156,14 +186,14 @@ func publicURL(address net.Addr, config site.Config) string {
 	return public.String()
 }
 
-// ownOrigins are the URLs of the names in the portal's certificate, at the port
+// ownOrigins are the URLs of the names in the portal's certificates, at the port
 // that it listens on and at that of its configured URL. An agent that checks the
 // certificate reaches nobody else there.
-func ownOrigins(config site.Config, address string, certificate *x509.Certificate) []string {
+func ownOrigins(config site.Config, address string, certificates []*x509.Certificate) []string {
 	origins := []string{address}
-	names := slices.Clone(certificate.DNSNames)
-	for _, ip := range certificate.IPAddresses {
-		names = append(names, ip.String())
+	var names []string
+	for _, certificate := range certificates {
+		names = append(names, site.HostsOf(certificate)...)
 	}
 	for _, known := range []string{config.URL, address} {
 		location, err := url.Parse(known)

@@ -9,11 +9,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/admins"
 	"prlagent/cmd/prlportal/secret"
 	"prlagent/platform/safefile"
 )
@@ -24,6 +26,15 @@ const headLifetime = 30 * 24 * time.Hour
 
 // DefaultPort is what serve listens on and what the first URL names.
 const DefaultPort = "8443"
+
+// FirstAdmin is the admin that init makes.
+const FirstAdmin = "operator"
+
+// Both folders hold secrets: git is told to leave them out, wherever they are put.
+const (
+	IgnoreFile = ".gitignore"
+	ignoreAll  = "*\n"
+)
 
 // Options are what a site is made from.
 type Options struct {
@@ -45,9 +56,9 @@ func (s Options) Create(dir string) (Config, error) {
 	if err := makeFolders(dir); err != nil {
 		return Config{}, err
 	}
-	enrollmentSecret, adminToken := secret.New(), secret.New()
-	config := s.newConfig(enrollmentSecret, adminToken)
-	files, err := s.siteFiles(config, enrollmentSecret, adminToken)
+	enrollmentSecret := secret.New()
+	config := s.newConfig(enrollmentSecret)
+	files, err := s.siteFiles(config, enrollmentSecret)
 	if err != nil {
 		return Config{}, err
 	}
@@ -64,10 +75,11 @@ func (s Options) Validate() error {
 	if !protocol.ValidName(s.PrimaryGroup) || s.DefaultGroup != "" && !protocol.ValidName(s.DefaultGroup) {
 		return errors.New("a group id is 1 to 64 of a-z 0-9 . _ - and does not begin with a dot")
 	}
-	if len(s.Hosts) == 0 || s.Name == "" {
-		return errors.New("a site needs a name and at least one host")
+	if strings.TrimSpace(s.Name) == "" {
+		return errors.New("a site needs a name")
 	}
-	return nil
+	_, err := ParseHosts(s.Hosts)
+	return err
 }
 
 // makeFolders refuses to touch a site that is there already.
@@ -87,12 +99,13 @@ func makeFolders(dir string) error {
 	return nil
 }
 
-func (s Options) newConfig(enrollmentSecret, adminToken string) Config {
+func (s Options) newConfig(enrollmentSecret string) Config {
 	groups := []GroupConfig{{ID: s.PrimaryGroup, Name: s.PrimaryGroup}}
 	if s.DefaultGroup != "" && s.DefaultGroup != s.PrimaryGroup {
 		groups = append(groups, GroupConfig{ID: s.DefaultGroup, Name: s.DefaultGroup})
 	}
-	address := url.URL{Scheme: "https", Host: net.JoinHostPort(s.Hosts[0], DefaultPort)}
+	hosts, _ := ParseHosts(s.Hosts) // they are valid
+	address := url.URL{Scheme: "https", Host: net.JoinHostPort(hosts[0], DefaultPort)}
 	return Config{
 		SiteID:            uuid.NewString(),
 		Name:              s.Name,
@@ -100,7 +113,6 @@ func (s Options) newConfig(enrollmentSecret, adminToken string) Config {
 		PrimaryGroup:      s.PrimaryGroup,
 		Groups:            groups,
 		EnrollmentSecrets: []EnrollmentSecret{{SHA256: secret.Hash(enrollmentSecret), DefaultGroup: s.DefaultGroup}},
-		AdminTokenSHA256:  secret.Hash(adminToken),
 		NextCheckinSecs:   3600,
 		SplaySecs:         300,
 		Enrollments:       EnrollmentLimits{PerSource: 600, PerSerial: 12},
@@ -108,7 +120,7 @@ func (s Options) newConfig(enrollmentSecret, adminToken string) Config {
 }
 
 // siteFiles are the site's files by their path below its folder.
-func (s Options) siteFiles(config Config, enrollmentSecret, adminToken string) (map[string][]byte, error) {
+func (s Options) siteFiles(config Config, enrollmentSecret string) (map[string][]byte, error) {
 	policyKey, policyPEM, err := newSigningKey()
 	if err != nil {
 		return nil, err
@@ -117,7 +129,19 @@ func (s Options) siteFiles(config Config, enrollmentSecret, adminToken string) (
 	if err != nil {
 		return nil, err
 	}
-	certificate, tlsKey, err := newCertificate(s.Name, s.Hosts, s.Now)
+	hosts, err := ParseHosts(s.Hosts)
+	if err != nil {
+		return nil, err
+	}
+	certificate, tlsKey, err := newCertificate(s.Name, hosts, s.Now)
+	if err != nil {
+		return nil, err
+	}
+	first, adminToken, err := admins.New(FirstAdmin, admins.Approver, "init", s.Now)
+	if err != nil {
+		return nil, err
+	}
+	book, err := admins.Encode([]admins.Admin{first})
 	if err != nil {
 		return nil, err
 	}
@@ -125,9 +149,13 @@ func (s Options) siteFiles(config Config, enrollmentSecret, adminToken string) (
 		filepath.Join(OperatorFolder, PolicyKeyFile):  policyPEM,
 		filepath.Join(OperatorFolder, CommandKeyFile): commandPEM,
 		filepath.Join(OperatorFolder, SecretFile):     []byte(enrollmentSecret + "\n"),
+		filepath.Join(OperatorFolder, AdminTokenFile): []byte(adminToken + "\n"),
+		filepath.Join(OperatorFolder, TrustFile):      certificate,
+		filepath.Join(OperatorFolder, IgnoreFile):     []byte(ignoreAll),
+		filepath.Join(PortalFolder, IgnoreFile):       []byte(ignoreAll),
+		filepath.Join(PortalFolder, AdminsFile):       book,
 		filepath.Join(PortalFolder, CertificateFile):  certificate,
 		filepath.Join(PortalFolder, TLSKeyFile):       tlsKey,
-		filepath.Join(PortalFolder, AdminTokenFile):   []byte(adminToken + "\n"),
 	}
 	for _, group := range config.Groups {
 		head, err := firstHead(config.SiteID, group.ID, s.Now, policyKey)

@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"prlagent/platform/safefile"
@@ -84,8 +85,8 @@ func signingKeyIn(data []byte) (ed25519.PrivateKey, bool) {
 	return nil, false
 }
 
-// newCertificate makes a self-signed ECDSA certificate for hosts, and its key,
-// both in PEM.
+// newCertificate makes a self-signed ECDSA certificate for hosts and for those of
+// loopback, and its key, both in PEM.
 func newCertificate(organization string, hosts []string, now time.Time) (certificate, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -97,14 +98,17 @@ func newCertificate(organization string, hosts []string, now time.Time) (certifi
 	}
 	template := x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{Organization: []string{organization}, CommonName: "prlportal"},
+		Subject:               pkix.Name{Organization: []string{organization}, CommonName: certificateName},
 		NotBefore:             now.Add(-time.Hour), // a Mac's clock may be slow
 		NotAfter:              now.Add(CertificateLifetime - time.Hour),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
 	}
-	for _, host := range hosts {
+	for _, host := range append(slices.Clone(hosts), loopbackHosts...) {
+		if slices.Contains(HostsOf(&template), host) {
+			continue
+		}
 		if address := net.ParseIP(host); address != nil {
 			template.IPAddresses = append(template.IPAddresses, address)
 		} else {
@@ -129,16 +133,21 @@ func LoadCertificates(path string) ([][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read certificate: %w", err)
 	}
-	var certificates [][]byte
+	certificates := certificatesIn(data)
+	if len(certificates) == 0 {
+		return nil, fmt.Errorf("%s has no certificate", filepath.Base(path))
+	}
+	return certificates, nil
+}
+
+// certificatesIn are the certificates in PEM, as DER.
+func certificatesIn(data []byte) (certificates [][]byte) {
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == pemCertificate {
 			certificates = append(certificates, block.Bytes)
 		}
 	}
-	if len(certificates) == 0 {
-		return nil, fmt.Errorf("%s has no certificate", filepath.Base(path))
-	}
-	return certificates, nil
+	return certificates
 }
 
 // ReadSecret reads a file of one secret.

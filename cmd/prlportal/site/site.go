@@ -29,15 +29,16 @@ const (
 
 // Files of the portal's folder.
 const (
-	ConfigFile      = "config.json"
-	DatabaseFile    = "portal.db"
-	CertificateFile = "tls.crt"
-	TLSKeyFile      = "tls.key"
-	AdminTokenFile  = "admin.token"
-	AuditFile       = "audit.log" // what administrators decided
-	ContentFolder   = "content"
-	headFolder      = "heads"    // in the content folder
-	policyFolder    = "policies" // in the content folder
+	ConfigFile          = "config.json"
+	DatabaseFile        = "portal.db"
+	CertificateFile     = "tls.crt"
+	TLSKeyFile          = "tls.key"
+	NextCertificateFile = "tls-next.pem" // certificate and key that replace tls.crt and tls.key
+	AdminsFile          = "admins.json"
+	AuditFile           = "audit.log" // what administrators decided
+	ContentFolder       = "content"
+	headFolder          = "heads"    // in the content folder
+	policyFolder        = "policies" // in the content folder
 )
 
 // Files of the operator's folder.
@@ -46,6 +47,8 @@ const (
 	PolicyKeyFile  = "policy.key"
 	CommandKeyFile = "command.key"
 	SecretFile     = "enrollment.secret"
+	AdminTokenFile = "admin.token"
+	TrustFile      = "portal.crt" // what the portal shows, as this machine knows it
 )
 
 // maxSiteFile is the largest of a site's small files, in bytes.
@@ -60,10 +63,11 @@ type Config struct {
 	Origins           []string           `json:"origins,omitempty"` // further URLs under which agents reach it, as through a proxy (H54)
 	PrimaryGroup      string             `json:"primary_group"`
 	Groups            []GroupConfig      `json:"groups"`
-	EnrollmentSecrets []EnrollmentSecret `json:"enrollment_secrets"` // two while one replaces the other
-	AdminTokenSHA256  string             `json:"admin_token_sha256"`
+	EnrollmentSecrets []EnrollmentSecret `json:"enrollment_secrets"`           // two while one replaces the other
+	AdminTokenSHA256  string             `json:"admin_token_sha256,omitempty"` // of a site from before admins had names
 	NextCheckinSecs   int                `json:"next_checkin_s"`
 	SplaySecs         int                `json:"splay_s"`
+	StaleAfterSecs    int                `json:"stale_after_s,omitempty"` // see Freshness
 	Enrollments       EnrollmentLimits   `json:"enrollment_limits"`
 	Checkins          CheckinLimits      `json:"checkin_limits,omitzero"`
 }
@@ -108,17 +112,36 @@ type OperatorSite struct {
 }
 
 var (
-	errNoSite = errors.New("there is no site here; make one with 'prlportal init'")
+	// ErrNoSite says that what was looked for is no site's folder.
+	ErrNoSite = errors.New("there is no site here; make one with 'prlportal init'")
 	errConfig = errors.New("config.json cannot be used")
 )
 
 // ServedFolder is the portal's folder, given either itself or its site's folder.
 func ServedFolder(dir string) string {
-	inside := filepath.Join(dir, PortalFolder)
-	if _, err := os.Stat(filepath.Join(inside, ConfigFile)); err == nil {
-		return inside
+	if folder, found := findFolder(dir, PortalFolder, ConfigFile); found {
+		return folder
 	}
 	return dir
+}
+
+// FindPortal is the portal's folder, given either itself or its site's folder.
+func FindPortal(dir string) (folder string, found bool) {
+	return findFolder(dir, PortalFolder, ConfigFile)
+}
+
+// FindOperator is the operator's folder, given either itself or its site's folder.
+func FindOperator(dir string) (folder string, found bool) {
+	return findFolder(dir, OperatorFolder, SiteFile)
+}
+
+func findFolder(dir, name, file string) (folder string, found bool) {
+	for _, folder := range []string{filepath.Join(dir, name), dir} {
+		if _, err := os.Stat(filepath.Join(folder, file)); err == nil {
+			return folder, true
+		}
+	}
+	return "", false
 }
 
 // LoadConfig reads and checks the portal's configuration.
@@ -136,10 +159,12 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: site_id is missing", errConfig)
 	case !protocol.ValidName(c.PrimaryGroup):
 		return fmt.Errorf("%w: primary_group is not a group id", errConfig)
-	case len(c.AdminTokenSHA256) != 64:
+	case c.AdminTokenSHA256 != "" && len(c.AdminTokenSHA256) != 64:
 		return fmt.Errorf("%w: admin_token_sha256 is not a SHA-256", errConfig)
 	case c.Enrollments.PerSource < 1 || c.Enrollments.PerSerial < 1:
 		return fmt.Errorf("%w: enrollment_limits must be positive", errConfig)
+	case c.StaleAfterSecs < 0:
+		return fmt.Errorf("%w: stale_after_s must not be negative", errConfig)
 	case c.Checkins.PerDevice < 0:
 		return fmt.Errorf("%w: checkin_limits must not be negative", errConfig)
 	}
@@ -172,17 +197,17 @@ func (c Config) Group(id, source string) protocol.Group {
 	return group
 }
 
-// LoadOperatorSite reads site.json of the site in dir.
-func LoadOperatorSite(dir string) (OperatorSite, error) {
+// LoadOperatorSite reads site.json of the operator's folder.
+func LoadOperatorSite(folder string) (OperatorSite, error) {
 	var site OperatorSite
-	err := readJSONFile(filepath.Join(dir, OperatorFolder, SiteFile), &site)
+	err := readJSONFile(filepath.Join(folder, SiteFile), &site)
 	return site, err
 }
 
 func readJSONFile(path string, v any) error {
 	data, err := safefile.ReadFile(path, maxSiteFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w (no %s)", errNoSite, path)
+		return fmt.Errorf("%w (no %s)", ErrNoSite, path)
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", filepath.Base(path), err)
@@ -195,8 +220,12 @@ func readJSONFile(path string, v any) error {
 
 // Freshness is how old a report may be: twice the cadence in force, with its
 // jitter (protocol.md 5.1). Without a cadence of the portal's own the guide's
-// daily check is in force; agents follow one of five minutes to a day.
+// daily check is in force; agents follow one of five minutes to a day. An operator
+// whose Macs are away for longer says otherwise.
 func (c Config) Freshness() time.Duration {
+	if c.StaleAfterSecs > 0 {
+		return time.Duration(c.StaleAfterSecs) * time.Second
+	}
 	const day = 24 * time.Hour
 	cadence := day
 	if c.NextCheckinSecs > 0 {
@@ -225,9 +254,6 @@ func (c Config) AcceptSecret(given string) (defaultGroup string, accepted bool) 
 	return defaultGroup, accepted
 }
 
-// AcceptAdmin reports whether token is the admin token.
-func (c Config) AcceptAdmin(token string) bool { return secret.Matches(token, c.AdminTokenSHA256) }
-
 // headSuffix ends the name of a group's head.
 const headSuffix = ".dsse.json"
 
@@ -246,3 +272,7 @@ func GroupOfHead(file string) (group string, isHead bool) {
 // ListeningFile holds the URL of the portal that runs, or ran last: the
 // operator's commands on the same machine find it there.
 const ListeningFile = "listening"
+
+// LocalTokenFile holds the admin token of this machine, which counts while the
+// portal runs.
+const LocalTokenFile = "local.token"

@@ -22,4 +22,7 @@ func TestFreshnessFollowsTheCadenceInForce(t *testing.T) {
 			t.Errorf("%d s and %d s: %s, want %s", wanted.cadence, wanted.splay, got, wanted.want)
 		}
 	}
+	if got := (site.Config{NextCheckinSecs: 3600, SplaySecs: 300, StaleAfterSecs: 90}).Freshness(); got != 90*time.Second {
+		t.Errorf("an operator's own: %s", got)
+	}
 }

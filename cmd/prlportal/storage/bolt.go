@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"runtime/debug"
 	"time"
 
@@ -28,6 +29,7 @@ var (
 	bucketDevices = []byte("devices") // id -> Device
 	bucketReports = []byte("reports") // id -> Report
 	bucketHistory = []byte("history") // id -> History
+	bucketEvents  = []byte("events")  // id -> EventLog
 	bucketKeys    = []byte("keys")    // Key -> id
 )
 
@@ -97,7 +99,7 @@ func verifyRecords(tx *bbolt.Tx) error {
 }
 
 func makeBuckets(tx *bbolt.Tx) error {
-	for _, name := range [][]byte{bucketDevices, bucketReports, bucketHistory, bucketKeys} {
+	for _, name := range [][]byte{bucketDevices, bucketReports, bucketHistory, bucketEvents, bucketKeys} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
@@ -214,6 +216,22 @@ func (b *Bolt) History(ctx context.Context, id string) (History, error) {
 	return history, err
 }
 
+// Events are the device's events; an empty log if it never told of one.
+func (b *Bolt) Events(ctx context.Context, id string) (EventLog, error) {
+	var events EventLog
+	err := b.readTransaction(ctx, func(tx *bbolt.Tx) error { return loadOptional(tx, bucketEvents, []byte(id), &events) })
+	return events, err
+}
+
+// Size is how many bytes the file has.
+func (b *Bolt) Size(ctx context.Context) (size int64, err error) {
+	err = b.readTransaction(ctx, func(tx *bbolt.Tx) error {
+		size = tx.Size()
+		return nil
+	})
+	return size, err
+}
+
 func (b *Bolt) readTransaction(ctx context.Context, read func(*bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -236,6 +254,17 @@ func (b *Bolt) Save(ctx context.Context, change Change) error {
 	return b.db.Batch(func(tx *bbolt.Tx) error { return saveIn(tx, change, encoded) })
 }
 
+// WriteSnapshot writes the database as it is now; what is saved meanwhile is not
+// in it, and may wait until it is written.
+func (b *Bolt) WriteSnapshot(ctx context.Context, w io.Writer) error {
+	return b.readTransaction(ctx, func(tx *bbolt.Tx) error {
+		if _, err := tx.WriteTo(w); err != nil {
+			return fmt.Errorf("copy database: %w", err)
+		}
+		return nil
+	})
+}
+
 func saveIn(tx *bbolt.Tx, change Change, encoded encodedChange) error {
 	id := []byte(change.Device.ID)
 	var before Device
@@ -249,7 +278,7 @@ func saveIn(tx *bbolt.Tx, change Change, encoded encodedChange) error {
 		return err
 	}
 	for _, record := range []struct{ bucket, data []byte }{
-		{bucketDevices, encoded.device}, {bucketReports, encoded.report}, {bucketHistory, encoded.history},
+		{bucketDevices, encoded.device}, {bucketReports, encoded.report}, {bucketHistory, encoded.history}, {bucketEvents, encoded.events},
 	} {
 		if record.data == nil {
 			continue

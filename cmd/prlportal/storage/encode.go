@@ -9,7 +9,7 @@ import (
 
 // encodedChange is a change ready to be kept without a further error, and without
 // work for those who wait for the store.
-type encodedChange struct{ device, report, history []byte }
+type encodedChange struct{ device, report, history, events []byte }
 
 // encodeChange encodes what is kept of a change, with the device's next version.
 // It is ErrTooLarge if that is more than a device may have.
@@ -25,6 +25,11 @@ func encodeChange(change Change) (encoded encodedChange, err error) {
 	}
 	if change.History != nil {
 		if encoded.history, err = encodeRecord(change.History, maxHistoryRecord); err != nil {
+			return encodedChange{}, err
+		}
+	}
+	if change.Events != nil {
+		if encoded.events, err = encodeRecord(change.Events, maxEventRecord); err != nil {
 			return encodedChange{}, err
 		}
 	}

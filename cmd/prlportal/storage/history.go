@@ -34,17 +34,9 @@ type PastRow struct {
 // bounds.
 func (h *History) Add(rows []PastRow, now time.Time) error {
 	h.Rows = append(h.Rows, rows...)
-	keep, size := 0, 0
-	for _, row := range slices.Backward(h.Rows) {
-		data, err := protocol.Encode(row)
-		if err != nil {
-			return fmt.Errorf("encode history: %w", err)
-		}
-		size += len(data) + 1 // its comma
-		if keep == MaxHistory || size > MaxHistoryBytes || now.Sub(row.RemovedAt) > MaxHistoryAge {
-			break
-		}
-		keep++
+	keep, err := countNewest(h.Rows, MaxHistory, MaxHistoryBytes, func(row PastRow) bool { return now.Sub(row.RemovedAt) <= MaxHistoryAge })
+	if err != nil {
+		return fmt.Errorf("encode history: %w", err)
 	}
 	if forgotten := len(h.Rows) - keep; forgotten > 0 {
 		h.ForgottenTo = h.Rows[forgotten-1].RemovedAt
@@ -60,4 +52,22 @@ func (h History) Covers(since time.Time) bool {
 		return len(h.Rows) < MaxHistory || h.Rows[0].RemovedAt.Before(since)
 	}
 	return h.ForgottenTo.Before(since)
+}
+
+// countNewest is how many of the last records of a device are kept: those that are
+// young enough, as long as neither their number nor their bytes are over the limit.
+func countNewest[T any](records []T, most, maxBytes int, isYoung func(T) bool) (keep int, err error) {
+	size := 0
+	for _, record := range slices.Backward(records) {
+		data, err := protocol.Encode(record)
+		if err != nil {
+			return 0, err
+		}
+		size += len(data) + 1 // its comma
+		if keep == most || size > maxBytes || !isYoung(record) {
+			break
+		}
+		keep++
+	}
+	return keep, nil
 }

@@ -16,6 +16,7 @@ type Memory struct {
 	devices map[string][]byte
 	reports map[string][]byte
 	history map[string][]byte
+	events  map[string][]byte
 	keys    map[Key]string
 }
 
@@ -25,6 +26,7 @@ func NewMemory() *Memory {
 		devices: make(map[string][]byte),
 		reports: make(map[string][]byte),
 		history: make(map[string][]byte),
+		events:  make(map[string][]byte),
 		keys:    make(map[Key]string),
 	}
 }
@@ -100,6 +102,25 @@ func (m *Memory) History(ctx context.Context, id string) (History, error) {
 	return readRecord[History](ctx, m.history, id)
 }
 
+// Events is as Bolt.Events.
+func (m *Memory) Events(ctx context.Context, id string) (EventLog, error) {
+	m.mutex.RLock()
+	defer m.mutex.RUnlock()
+	return readRecord[EventLog](ctx, m.events, id)
+}
+
+// Size is how many bytes the records have.
+func (m *Memory) Size(ctx context.Context) (size int64, err error) {
+	m.mutex.RLock()
+	defer m.mutex.RUnlock()
+	for _, records := range []map[string][]byte{m.devices, m.reports, m.history, m.events} {
+		for _, data := range records {
+			size += int64(len(data))
+		}
+	}
+	return size, ctx.Err()
+}
+
 // Save is as Bolt.Save.
 func (m *Memory) Save(ctx context.Context, change Change) error {
 	m.mutex.Lock()
@@ -139,6 +160,9 @@ func (m *Memory) keepChange(before, after Device, encoded encodedChange) {
 	}
 	if encoded.history != nil {
 		m.history[after.ID] = encoded.history
+	}
+	if encoded.events != nil {
+		m.events[after.ID] = encoded.events
 	}
 }
 

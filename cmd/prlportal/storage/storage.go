@@ -1,5 +1,5 @@
 // Package storage holds what the portal remembers of each Mac: one Device, one
-// Report and one History, keyed by the device's id.
+// Report, one History and one EventLog, keyed by the device's id.
 //
 // There are two implementations, Bolt for real use and Memory for trying
 // things; package storagetest is the one suite that both must pass.
@@ -74,6 +74,7 @@ type Device struct {
 	Clock        Clock              `json:"clock,omitzero"`
 	ReportHash   string             `json:"report_hash,omitempty"`
 	ConfirmedAt  time.Time          `json:"confirmed_at,omitzero"` // last check-in that vouched for the report held
+	EventsAt     time.Time          `json:"events_at,omitzero"`    // last check-in that told of something new that happened
 	ChangedAt    time.Time          `json:"changed_at,omitzero"`   // last change of its identity, group or marks
 }
 
@@ -130,6 +131,8 @@ type Request struct {
 	Body      string         `json:"body"` // hash of the decoded body
 	At        time.Time      `json:"at"`
 	Inventory string         `json:"inventory"`
+	Sequence  uint64         `json:"sequence,omitempty"`
+	Reasons   string         `json:"reasons,omitempty"` // words of why the Mac checked in, each once
 	Acks      []protocol.Ack `json:"acks,omitempty"`
 }
 
@@ -140,12 +143,15 @@ type Report struct {
 	Product   protocol.Product      `json:"product"`
 	Users     []protocol.UserLook   `json:"users,omitempty"`
 	Policy    protocol.PolicyReport `json:"policy"`
+	Health    protocol.HealthReport `json:"health,omitzero"` // agents before it told none
 	Truncated bool                  `json:"truncated,omitempty"`
 	Rows      []Row                 `json:"rows,omitempty"` // in the order of their keys
 	// ChangedAt is the last change of what every row shows of its Mac,
 	// RowsChangedAt the last change of any row, or of which rows there are.
 	ChangedAt     time.Time `json:"changed_at,omitzero"`
 	RowsChangedAt time.Time `json:"rows_changed_at,omitzero"`
+	// HealthChangedAt is the last change of Health, which no row shows.
+	HealthChangedAt time.Time `json:"health_changed_at,omitzero"`
 }
 
 // Row is one virtual machine that the Mac has.
@@ -159,12 +165,13 @@ type Row struct {
 	ReportedAt time.Time `json:"reported_at,omitzero"`
 }
 
-// Change is what one Save keeps, in one commit. Report and History stay as
-// they are where nil.
+// Change is what one Save keeps, in one commit. Report, History and Events stay
+// as they are where nil.
 type Change struct {
 	Device  Device
 	Report  *Report
 	History *History
+	Events  *EventLog
 }
 
 // Key finds a device: by its id, by a token of it, or by the Mac it is.

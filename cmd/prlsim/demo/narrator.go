@@ -106,6 +106,7 @@ func (n *narrator) printNextSteps(s *demoRun) {
 		"prlagent checkin --wait && prlagent vms",
 		"prlportal vms --dir $DEMO/portal",
 		"prlsim fault set service_down --mac $DEMO/mac; prlagent checkin --wait; prlagent status",
+		"prlportal devices --dir $DEMO/portal; prlportal events --dir $DEMO/portal",
 		"prlagent events --follow",
 	} {
 		n.printLinef("  %s", line)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -21,7 +22,9 @@ func consoleCommand() *cobra.Command {
 		Short: "A simulated Mac with Parallels Desktop to try and test with",
 		Long: `prlsim makes a folder that stands for a Mac with Parallels Desktop: its users,
 its virtual machines and the tools an agent calls. What you do to it here is
-what people and the Mac do in real life.`,
+what people and the Mac do in real life.
+
+Exit codes: 0 done, 1 it failed, 2 the command line makes no sense.`,
 		Example: `  prlsim mac create /tmp/mac
   prlsim vm list --mac /tmp/mac
   prlsim vm start macOS --mac /tmp/mac
@@ -30,11 +33,15 @@ what people and the Mac do in real life.`,
   /tmp/mac/usr/bin/sudo -n -H -u alice "/Applications/Parallels Desktop.app/Contents/MacOS/prlctl" list -a`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Version:       buildVersion(),
+		RunE:          groupRun("prlsim"),
 	}
+	root.SetVersionTemplate("prlsim {{.Version}}\n")
+	root.SetHelpCommand(helpCommand())
 	root.PersistentFlags().String("mac", "", "the simulated Mac's folder (default: the one that contains the current folder)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	root.AddCommand(macCommand(), vmCommand(), productCommand(), userCommand(), serviceCommand(), appCommand(),
-		networkCommand(), eventCommand(), faultCommand())
+		networkCommand(), eventCommand(), faultCommand(), jobCommand(), versionCommand())
 	return root
 }
 
@@ -45,31 +52,68 @@ func executeConsole(command *cobra.Command) int {
 	var coded interface{ ExitCode() int }
 	switch {
 	case errors.As(err, &coded):
-		fmt.Fprintf(command.ErrOrStderr(), "prlsim: %s\n", text.DisplayError(err))
+		fmt.Fprint(command.ErrOrStderr(), text.Complaint("prlsim", err, ""))
 		return coded.ExitCode()
 	case err == nil:
 		return 0
 	case errors.Is(err, errUsage) || strings.HasPrefix(err.Error(), "unknown command"):
-		fmt.Fprintf(command.ErrOrStderr(), "prlsim: %s\n", strings.TrimPrefix(text.DisplayError(err), errUsage.Error()+": "))
+		fmt.Fprint(command.ErrOrStderr(), text.Complaint("prlsim", errors.New(strings.TrimPrefix(err.Error(), errUsage.Error()+": ")), "See 'prlsim help'."))
 		return 2
 	}
-	fmt.Fprintf(command.ErrOrStderr(), "prlsim: %s\n", text.DisplayError(err))
+	fmt.Fprint(command.ErrOrStderr(), text.Complaint("prlsim", err, ""))
 	return 1
+}
+
+// helpCommand is cobra's, but for a name that no command has, which is a mistake.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Show what a command does", Example: "  prlsim help vm create",
+		RunE: func(command *cobra.Command, topic []string) error {
+			found, rest, err := command.Root().Find(topic)
+			if err != nil || len(rest) > 0 {
+				return fmt.Errorf("%w: unknown command %q of prlsim", errUsage, strings.Join(topic, " "))
+			}
+			return found.Help()
+		},
+	}
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Example: "  prlsim version", Args: argumentCount(0, 0),
+		RunE: func(command *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(command.OutOrStdout(), "prlsim", buildVersion())
+			return err
+		},
+	}
+}
+
+// buildVersion is the version that the go command recorded.
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "devel"
 }
 
 // commandGroup is a command that only groups others.
 func commandGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
 	parent := &cobra.Command{
 		Use: use, Short: short,
-		RunE: func(command *cobra.Command, arguments []string) error {
-			if len(arguments) > 0 {
-				return fmt.Errorf("%w: unknown command %q of prlsim %s", errUsage, arguments[0], use)
-			}
-			return command.Help()
-		},
+		RunE: groupRun("prlsim " + use),
 	}
 	parent.AddCommand(commands...)
 	return parent
+}
+
+// groupRun is what a command does that needs another one behind it.
+func groupRun(path string) func(*cobra.Command, []string) error {
+	return func(command *cobra.Command, arguments []string) error {
+		if len(arguments) > 0 {
+			return fmt.Errorf("%w: unknown command %q of %s", errUsage, arguments[0], path)
+		}
+		return command.Help()
+	}
 }
 
 // argumentCount checks the number of arguments and marks the error as usage.

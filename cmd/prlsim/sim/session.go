@@ -120,14 +120,16 @@ func (in *invocation) execProgram(program []string, missing string, code int, en
 	return in.failf(code, "%s: unable to execute %s: %v", in.name, program[0], err)
 }
 
-// launchctl plays `asuser UID COMMAND…` and `print system/LABEL`
-// (facts/macos.md 1.2).
+// launchctl plays `asuser UID COMMAND…`, `print system/LABEL` and
+// `print-disabled system` (facts/macos.md 1.2).
 func launchctl(in *invocation) int {
 	switch {
 	case len(in.args) >= 3 && in.args[0] == "asuser":
 		return asUser(in, in.args[1], in.args[2:])
 	case len(in.args) == 2 && in.args[0] == "print":
 		return printJob(in, in.args[1])
+	case len(in.args) == 2 && in.args[0] == "print-disabled":
+		return printDisabled(in, in.args[1])
 	case len(in.args) == 0:
 		return in.failf(1, "Usage: launchctl <subcommand> ... | help [subcommand]")
 	}
@@ -149,23 +151,6 @@ func asUser(in *invocation, uidText string, program []string) int {
 	}
 	return in.execProgram(program, "launchctl: could not execute %s: No such file or directory", 1,
 		append(os.Environ(), sessionVariable+"="+strconv.Itoa(user.UID)))
-}
-
-// dispatcherJob is the product's own job (facts/prlctl.md 1.1), the only one
-// that is loaded on the simulated Mac.
-const dispatcherJob = "system/com.parallels.desktop.launchdaemon"
-
-func printJob(in *invocation, target string) int {
-	if target != dispatcherJob {
-		label := strings.TrimPrefix(target, "system/")
-		return in.failf(113, "Bad request.\nCould not find service %q in domain for system", label)
-	}
-	state := "running"
-	if in.state.hasFault("service_down", in.caller) {
-		state = "not running"
-	}
-	in.printLinef("%s = {\n\tactive count = 1\n\tpath = %s/Contents/LaunchDaemons/com.parallels.desktop.launchdaemon.plist\n\ttype = LaunchDaemon\n\tstate = %s\n}", target, appFolder, state)
-	return 0
 }
 
 // consoleUserText is the text of `show State:/Users/ConsoleUser`

@@ -11,27 +11,30 @@ const rootUser = "root"
 
 // State is everything the Mac remembers, as kept in `.prlsim/state.json`.
 type State struct {
-	Seed          int64             `json:"seed"`
-	Counter       int               `json:"counter"` // ids handed out
-	ComputerName  string            `json:"computer_name"`
-	SerialNumber  string            `json:"serial_number"`
-	NoSerial      bool              `json:"no_serial,omitempty"` // the hardware has no such key
-	HardwareUUID  string            `json:"hardware_uuid"`
-	Volume        volume            `json:"volume"`
-	BootedAt      time.Time         `json:"booted_at"`
-	Intel         bool              `json:"intel,omitempty"`
-	NoProcesses   bool              `json:"no_processes,omitempty"` // none starts by itself
-	Product       product           `json:"product"`
-	Users         []macUser         `json:"users"`
-	Console       string            `json:"console,omitempty"` // user whose session is on the screen
-	VMs           []*VM             `json:"vms"`
-	Faults        []activeFault     `json:"faults,omitempty"`
-	Assumptions   map[string]string `json:"assumptions,omitempty"` // where they differ from the default
-	DispatcherID  string            `json:"dispatcher_id"`
-	DispatcherKey string            `json:"dispatcher_hardware_id"`
-	Service       dispatcherService `json:"service"`
-	Apps          []runningApp      `json:"apps,omitempty"`
-	Network       networkState      `json:"network"`
+	Seed          int64                 `json:"seed"`
+	Counter       int                   `json:"counter"` // ids handed out
+	ComputerName  string                `json:"computer_name"`
+	SerialNumber  string                `json:"serial_number"`
+	NoSerial      bool                  `json:"no_serial,omitempty"` // the hardware has no such key
+	HardwareUUID  string                `json:"hardware_uuid"`
+	Volume        volume                `json:"volume"`
+	BootedAt      time.Time             `json:"booted_at"`
+	Intel         bool                  `json:"intel,omitempty"`
+	NoProcesses   bool                  `json:"no_processes,omitempty"` // none starts by itself
+	Product       product               `json:"product"`
+	Users         []macUser             `json:"users"`
+	Console       string                `json:"console,omitempty"` // user whose session is on the screen
+	VMs           []*VM                 `json:"vms"`
+	Faults        []activeFault         `json:"faults,omitempty"`
+	Assumptions   map[string]string     `json:"assumptions,omitempty"` // where they differ from the default
+	DispatcherID  string                `json:"dispatcher_id"`
+	DispatcherKey string                `json:"dispatcher_hardware_id"`
+	Service       dispatcherService     `json:"service"`
+	Apps          []runningApp          `json:"apps,omitempty"`
+	Jobs          map[string]launchdJob `json:"jobs,omitempty"` // by label; those that were changed
+	Network       networkState          `json:"network"`
+	Host          map[string]string     `json:"host,omitempty"`        // of prlsrvctl set, by flag
+	RequirePwd    []string              `json:"require_pwd,omitempty"` // actions that need a password
 
 	pendingEvents []eventRecord // of the change under way
 }
@@ -95,6 +98,9 @@ type VM struct {
 
 	Settings map[string]any    `json:"settings,omitempty"` // overrides of the document by path
 	Elements map[string]string `json:"elements,omitempty"` // of config.pvs that no list shows
+	Adapters []int             `json:"adapters,omitempty"` // numbers of the network adapters; none: net0 alone
+	// When config.pvs is written that has the last change; zero: it is.
+	ConfigDueAt time.Time `json:"config_due_at,omitzero"`
 }
 
 // isApple reports whether the VM is a macOS guest of Apple's own framework

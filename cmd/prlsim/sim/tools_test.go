@@ -24,6 +24,7 @@ func TestToolsRefuse(t *testing.T) {
 		{"sudo of a missing program", rootUser, "sudo -n -H -u alice /usr/bin/true", 1, "sudo: /usr/bin/true: command not found"},
 		{"asuser by a user", "alice", "launchctl asuser 501 /usr/bin/logger x", 1, "Operation not permitted"},
 		{"unknown job", rootUser, "launchctl print system/org.example", 113, "Could not find service"},
+		{"a user's domain", rootUser, "launchctl print-disabled gui/501", 113, "Could not find domain"},
 		{"unknown verb", rootUser, "launchctl nonsense", 64, "Unrecognized subcommand: nonsense"},
 		{"dscl of another path", rootUser, "dscl . -list /Users", 64, "usage: dscl"},
 		{"host name not set", rootUser, "scutil --get HostName", 1, "HostName: not set"},

@@ -27,6 +27,8 @@ type Store interface {
 	LiveIDs(ctx context.Context, serial string, limit int) ([]string, error)
 	Report(ctx context.Context, deviceID string) (storage.Report, error)
 	History(ctx context.Context, deviceID string) (storage.History, error)
+	Events(ctx context.Context, deviceID string) (storage.EventLog, error)
+	Size(ctx context.Context) (int64, error)
 	Save(ctx context.Context, change storage.Change) error
 }
 
@@ -39,7 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"a stale version is a conflict":                   testStaleVersion,
 		"a key has one holder":                            testOneHolder,
 		"a refused change leaves nothing behind":          testNothingLeft,
-		"report and history stay unless replaced":         testReports,
+		"report, history and events stay unless replaced": testReports,
 		"devices are listed in pages by id":               testPages,
 		"living devices are found by their serial number": testLiveIDs,
 		"what was read shares nothing":                    testCopies,
@@ -111,6 +113,9 @@ func testNotFound(t *testing.T, store Store) {
 	history, err := store.History(t.Context(), "a")
 	wantError(t, err, nil)
 	wantEqual(t, history, storage.History{})
+	events, err := store.Events(t.Context(), "a")
+	wantError(t, err, nil)
+	wantEqual(t, events, storage.EventLog{})
 }
 
 func testKeys(t *testing.T, store Store) {
@@ -174,7 +179,8 @@ func testReports(t *testing.T, store Store) {
 	vm := protocol.VM{VMKey: protocol.VMKey{ID: "id", UID: 501}, Owner: "alice", Name: "Windows", Gaps: map[string]protocol.Code{"cpu": protocol.CodeNotShown}}
 	report := storage.Report{Host: protocol.Host{Serial: "C02a"}, Rows: []storage.Row{{VM: vm, FirstSeenAt: enrolledAt}}}
 	history := storage.History{Rows: []storage.PastRow{{Row: storage.Row{VM: vm}, RemovedAt: enrolledAt}}}
-	mustSave(t, store, storage.Change{Device: newDevice("a"), Report: &report, History: &history})
+	events := storage.EventLog{Last: 7, Events: []storage.KeptEvent{{Number: 7, ReceivedAt: enrolledAt, Epoch: "e", Event: protocol.Event{Seq: 3, At: enrolledAt, Type: "vm_added"}}}}
+	mustSave(t, store, storage.Change{Device: newDevice("a"), Report: &report, History: &history, Events: &events})
 	mustSave(t, store, storage.Change{Device: mustLoad(t, store, storage.ByID("a"))})
 	gotReport, err := store.Report(t.Context(), "a")
 	wantError(t, err, nil)
@@ -182,6 +188,14 @@ func testReports(t *testing.T, store Store) {
 	gotHistory, err := store.History(t.Context(), "a")
 	wantError(t, err, nil)
 	wantEqual(t, gotHistory, history)
+	gotEvents, err := store.Events(t.Context(), "a")
+	wantError(t, err, nil)
+	wantEqual(t, gotEvents, events)
+	size, err := store.Size(t.Context())
+	wantError(t, err, nil)
+	if size < 500 {
+		t.Fatalf("the store has %d bytes", size)
+	}
 }
 
 func testPages(t *testing.T, store Store) {
@@ -242,6 +256,7 @@ func testTooLarge(t *testing.T, store Store) {
 	for _, change := range []storage.Change{
 		{Device: device, Report: &storage.Report{Host: protocol.Host{ComputerName: long}}},
 		{Device: device, History: &history},
+		{Device: device, Events: &storage.EventLog{Events: []storage.KeptEvent{{Event: protocol.Event{Type: long}}}}},
 		{Device: newDevice(strings.Repeat("b", storage.MaxDeviceBytes))},
 	} {
 		wantError(t, store.Save(t.Context(), change), storage.ErrTooLarge)

@@ -1,0 +1,29 @@
+package agent
+
+import (
+	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
+)
+
+// noteSent keeps what an exchange is about to tell, for people who ask (INV-32).
+func (a *agent) noteSent(report protocol.Report, privacy protocol.Privacy) {
+	a.view.sent.Store(&localapi.SentReport{Schema: localapi.Schema, At: wallClock().UTC(), Privacy: privacy, Report: reportInFull(report)})
+}
+
+// SentReport is the last report as a whole: what a portal that knows nothing of
+// this Mac would get. On the wire it is only what changed. It is false before the
+// first exchange of this daemon.
+func (a *agent) SentReport() (localapi.SentReport, bool) {
+	if sent := a.view.sent.Load(); sent != nil {
+		return *sent, true
+	}
+	return localapi.SentReport{}, false
+}
+
+func reportInFull(report protocol.Report) protocol.CheckinRequest {
+	request := protocol.CheckinRequest{Protocol: protocol.Version}
+	if _, err := report.Fill(&request, protocol.Baseline{}); err != nil {
+		return protocol.CheckinRequest{Protocol: protocol.Version} // it is JSON by construction
+	}
+	return request
+}
