@@ -23,6 +23,7 @@ import (
 
 	"prlagent/agent/checkin"
 	"prlagent/agent/config"
+	"prlagent/agent/enforce"
 	"prlagent/agent/inventory"
 	"prlagent/agent/lane"
 	"prlagent/agent/localapi"
@@ -59,7 +60,8 @@ type Options struct {
 
 // ownCollections are what the loop itself and its looker keep in the store.
 func ownCollections() []string {
-	return []string{inventory.Remembered, inventory.Described, eventRing.Name(), securityRing.Name(), schedules.Name(), troubleRecords.Name()}
+	own := []string{inventory.Remembered, inventory.Described, inventory.Probed, eventRing.Name(), securityRing.Name(), schedules.Name(), troubleRecords.Name()}
+	return append(own, enforce.Collections()...)
 }
 
 // stopLimit bounds how long a stop waits for the pass that runs.
@@ -141,7 +143,10 @@ type parts struct {
 	connect    func(config.Config, protocol.Host, *store.Store, *outbox.Outbox) exchanger
 	sources    []watch.Source
 	follow     func([]inventory.Account) (beyond []uint32) // after each look: whose events are wanted; gives whose are not heard
-	streams    func() []watch.StreamState                  // of events; nil = there are none
+	enforcer   *enforce.Enforcer
+	applied    <-chan struct{} // settings of some account have been carried out
+	probe      func(context.Context, inventory.Account, prlctl.Version) (prlctl.Capabilities, error)
+	streams    func() []watch.StreamState // of events; nil = there are none
 	toolRuns   func() map[string]uint64
 	setLevel   func(string) // of the log; the words of the configuration
 
@@ -165,10 +170,13 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 	identity, keeper, awake := mac.Path(IdentityFile), config.NewKeeper(state), awakeClock(options.Log)
 	timing := loadConfig(options, mac, keeper, awake()).Timing // of the sources; it does not change on a Mac
 	streams, lanes := streamsOf(mac, timing, options.Log), lane.New()
+	enforcer, applied := enforcerOf(mac, streams, lanes, state, options.Log)
+	sources := sourcesOf(mac, streams)
+	sources.NeedsConfig = enforcer.NeedsConfig
 	return parts{
 		log: options.Log, owner: ownerUID(options.Root),
 		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,
-		looker:     inventory.New(sourcesOf(mac, streams), lanes, state, wallClock, options.Log),
+		looker:     inventory.New(sources, lanes, state, wallClock, options.Log),
 		sources:    listen(mac, streams, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),
 		follow:     func(accounts []inventory.Account) []uint32 { return streams.SetUsers(followed(accounts)) },
 		loadConfig: func() config.Config { return loadConfig(options, mac, keeper, awake()) },
@@ -181,6 +189,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 				Store: state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
 			})
 		},
+		enforcer: enforcer, applied: applied, probe: proberOf(mac, streams, lanes, state),
 		streams:  streams.States,
 		toolRuns: tools.Runs,
 		setLevel: setLogLevel,
@@ -242,9 +251,7 @@ func wallClock() time.Time { return time.Now().Round(0) }
 
 // sourcesOf says where on this Mac a look gets its facts from.
 func sourcesOf(mac *platform.Machine, streams *watch.VMEvents) inventory.Sources {
-	client := func(user platform.User, session bool) *prlctl.Client {
-		return prlctl.New(announced{mac.As(user, session), func() func() { return streams.Reading(user.UID) }})
-	}
+	client := func(user platform.User, session bool) *prlctl.Client { return clientAs(mac, streams, user, session) }
 	return inventory.Sources{
 		Mac: mac, Files: mac, Processes: mac,
 		Lister:     func(user platform.User, session bool) inventory.Lister { return client(user, session) },
@@ -254,6 +261,11 @@ func sourcesOf(mac *platform.Machine, streams *watch.VMEvents) inventory.Sources
 			return errors.Join(mac.Trusted(ctx, prlctl.Prlctl), mac.Trusted(ctx, prlctl.Prlsrvctl))
 		},
 	}
+}
+
+// clientAs is the vendor's tools as one user.
+func clientAs(mac *platform.Machine, streams *watch.VMEvents, user platform.User, session bool) *prlctl.Client {
+	return prlctl.New(announced{mac.As(user, session), func() func() { return streams.Reading(user.UID) }})
 }
 
 // appVersion reads the bundle of the application, which answers while the

@@ -75,6 +75,8 @@ type exchange struct {
 	gates   enforce.Gates
 	asked   []question
 
+	reportChanges int // of the policy's report, when the exchange began
+
 	outcome checkin.Outcome
 	failure protocol.Code // why the portal does not have the report; empty = it has
 }
@@ -88,7 +90,7 @@ func (e *exchange) run(ctx context.Context, ended chan<- *exchange) {
 		return step
 	})
 	e.pass.do("converge", func() localapi.Step {
-		e.report.Policy = enforce.Report(e.portal.Content(), e.gates)
+		e.report.Policy = e.agent.parts.enforcer.Report(e.portal.Content(), e.gates)
 		return convergeStep(e.report.Policy)
 	})
 	e.pass.do("report", func() localapi.Step { return e.followUp(bounded) })

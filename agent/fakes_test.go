@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -16,7 +17,9 @@ import (
 
 	"prlagent/agent/checkin"
 	"prlagent/agent/config"
+	"prlagent/agent/enforce"
 	"prlagent/agent/inventory"
+	"prlagent/agent/lane"
 	"prlagent/agent/localapi"
 	"prlagent/agent/outbox"
 	"prlagent/agent/policy"
@@ -73,6 +76,7 @@ type fakePortal struct {
 	loses    bool // a failure comes before the report is stored
 	content  bool // outcome's code is about the content; the report is acknowledged
 	policy   protocol.PolicyReport
+	document string                 // of the policy; empty = fakePolicy
 	arriving *protocol.PolicyReport // fetched by the next exchange
 	got      []exchanged
 	hold     chan struct{} // if not nil, an exchange waits for it
@@ -153,12 +157,15 @@ func (f *fakePortal) State() checkin.State {
 	return checkin.State{Enrollment: checkin.EnrollmentDone, DeviceID: "device-1"}
 }
 
+// fakePolicy manages nothing.
+const fakePolicy = `{"schema": 1, "policy_id": "finance", "revision": 7, "name": "Finance"}`
+
 func (f *fakePortal) Content() policy.Content {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	report := f.policy
 	return policy.Content{
-		Verified: report.State == protocol.PolicyFetched, HeadVersion: report.HeadVersion, Document: []byte("{}"), Code: report.Code,
+		Verified: report.State == protocol.PolicyFetched, HeadVersion: report.HeadVersion, Document: []byte(cmp.Or(f.document, fakePolicy)), Code: report.Code,
 		Pointer: protocol.PolicyPointer{PolicyID: report.PolicyID, Revision: report.Revision, SHA256: report.SHA256},
 	}
 }
@@ -205,7 +212,9 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 		mac:    &fakeMac{look: inventory.Look{Host: testHost}},
 		portal: &fakePortal{policy: protocol.PolicyReport{State: protocol.PolicyNone}},
 	}
+	enforcer, applied := newEnforcer(enforce.Options{Store: state, Lanes: lane.New(), Log: zerolog.Nop()})
 	d.agent = newAgent(parts{
+		enforcer: enforcer, applied: applied,
 		log: zerolog.Nop(), owner: uint32(os.Geteuid()), snapshots: folder, identity: filepath.Join(folder, "state", "node.json"),
 		looker:     d.mac,
 		loadConfig: func() config.Config { return settings },

@@ -8,6 +8,7 @@ import (
 
 	"prlagent/agent/checkin"
 	"prlagent/agent/config"
+	"prlagent/agent/enforce"
 	"prlagent/agent/inventory"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
@@ -22,9 +23,10 @@ import (
 type knowledge struct {
 	configuration config.Config
 	look          inventory.Look
-	identityOf    string   // the Mac and configuration whose identity was checked
-	unsafe        []string // which folders others can change, and how
-	licensing     string   // whose licensing profiles say different things (CFP-16)
+	identityOf    string       // the Mac and configuration whose identity was checked
+	unsafe        []string     // which folders others can change, and how
+	licensing     string       // whose licensing profiles say different things (CFP-16)
+	mark          enforce.Mark // of when the look began
 }
 
 // look is one look at the Mac. It belongs to the goroutine that runs it, which
@@ -131,6 +133,7 @@ func (l *look) erase(fresh checkin.Identity) error {
 	}
 	l.erased = true
 	l.agent.outbox.Forget()
+	l.agent.parts.enforcer.Recall()
 	l.agent.eventLog.restart()
 	l.agent.eventLog.add(newEvent(wallClock(), string(protocol.CodeIdentityReset), protocol.CodeIdentityReset))
 	return nil
@@ -151,5 +154,5 @@ func (l *look) picture() *trigger.Picture {
 		return nil
 	}
 	now := l.known.look
-	return &trigger.Picture{At: now.At, VMs: now.VMs, Truncated: now.Truncated, Product: now.Product}
+	return &trigger.Picture{At: now.At, VMs: settledRows(now.VMs, l.agent.parts.enforcer, l.known.mark), Truncated: now.Truncated, Product: now.Product}
 }

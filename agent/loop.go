@@ -41,6 +41,10 @@ func (a *agent) loop(ctx context.Context) error {
 			l.onLookDone(ended)
 		case ended := <-l.exchanges:
 			l.onExchangeDone(ended)
+		case ended := <-l.plans:
+			l.onPlanned(ended)
+		case <-a.parts.applied:
+			l.onApplied()
 		case at := <-l.backups:
 			l.onBackup(at)
 		case <-wake.C:
@@ -78,6 +82,16 @@ type loop struct {
 	looks      chan *look
 	exchanges  chan *exchange
 	backups    chan time.Time // that were made; zero = it failed
+	plans      chan *convergence
+
+	planning      *convergence           // that runs
+	planAgain     bool                   // once it has ended
+	planFor       trigger.Set            // why the next plan is made
+	plannedFor    protocol.PolicyPointer // what the last plan was made for, see contentKey
+	applying      map[uint32]bool        // by uid: settings are carried out, or their outcome was not taken
+	ability       ability
+	reportChanges int // of the policy's report
+	policyEvents  eventQuota
 
 	snapshots snapshots
 
@@ -102,6 +116,7 @@ func newLoop(ctx context.Context, a *agent) *loop {
 	return &loop{
 		agent: a, ctx: ctx, began: time.Now(), portal: connection{connect: connect},
 		looks: make(chan *look, 1), exchanges: make(chan *exchange, 1), backups: make(chan time.Time, 1),
+		plans: make(chan *convergence, 1), applying: make(map[uint32]bool),
 	}
 }
 
@@ -113,6 +128,7 @@ func (l *loop) recall() {
 	l.conditions, l.failing = l.troubles.tracked(), l.troubles.failing()
 	l.known.configuration = l.agent.parts.loadConfig()
 	l.portal.client = noExchange{l.portal.connect(l.known.configuration, protocol.Host{})}
+	l.agent.parts.enforcer.Adopt(l.portal.client.Content())
 	l.state = l.agent.schedule.load()
 	if portal := l.portal.client.State(); !portal.LastSuccess.IsZero() {
 		l.state.Limits.LastSuccess, l.state.DeviceID, l.state.Timing = portal.LastSuccess, portal.DeviceID, l.known.configuration.Timing
@@ -213,6 +229,7 @@ func (l *loop) startLook() {
 		pass: newPass(l.number, l.agent.countRuns, l.agent.store, l.agent.parts.log),
 	}
 	l.waiting = nil
+	l.looking.known.mark = l.agent.parts.enforcer.Mark()
 	go l.looking.run(l.looks)
 }
 
@@ -261,7 +278,7 @@ func (l *loop) report() protocol.Report {
 }
 
 func (l *loop) policyReport() protocol.PolicyReport {
-	return enforce.Report(l.portal.client.Content(), l.gates())
+	return l.agent.parts.enforcer.Report(l.portal.client.Content(), l.gates())
 }
 
 func (l *loop) gates() enforce.Gates {
@@ -275,6 +292,7 @@ func (l *loop) conclude(end trigger.Conclude) {
 	ended := l.looking
 	l.looking = nil
 	ended.pass.Triggers = end.Triggers.Triggers()
+	l.converge(end.Triggers)
 	if end.Exchange {
 		l.startExchange(ended)
 		return
@@ -301,6 +319,7 @@ func (l *loop) startExchange(seen *look) {
 	l.exchanging = &exchange{
 		agent: l.agent, pass: seen.pass, portal: l.portal.client, asked: seen.asked, began: wallClock(),
 		privacy: l.known.configuration.Privacy, seenAt: l.known.look.At, gates: l.gates(),
+		reportChanges: l.reportChanges,
 	}
 	l.exchanging.report = l.report() // of a pass that a person may have asked for
 	go l.exchanging.run(l.ctx, l.exchanges)
@@ -321,6 +340,7 @@ func (l *loop) onExchangeDone(ended *exchange) {
 		Interval: outcome.NextCheckin, Splay: outcome.Splay, DeviceID: l.configured().DeviceID,
 		PortalBehind: l.hasNews(ended) && l.isPortalBehind(),
 	})
+	l.convergeOnContent()
 	l.endPass(ended.pass, endedPass{told: ended.failure == "", code: outcome.Code, detail: outcome.Detail}, ended.asked)
 	l.take(l.configured())
 }
@@ -329,7 +349,8 @@ func (l *loop) onExchangeDone(ended *exchange) {
 // one look saw, and one health, is told once. It waits its turn: one that followed
 // at once could end, before anybody sees it, what the exchange brought to light.
 func (l *loop) hasNews(ended *exchange) bool {
-	return !l.known.look.At.Equal(ended.seenAt) || newsOfReport(l.healthReport()) != newsOfReport(ended.report.Health)
+	return !l.known.look.At.Equal(ended.seenAt) || l.reportChanges != ended.reportChanges ||
+		newsOfReport(l.healthReport()) != newsOfReport(ended.report.Health)
 }
 
 // endPass closes the record of a pass, shows it, and answers those who waited
@@ -378,6 +399,10 @@ func (l *loop) stop() {
 		if l.backingUp {
 			<-l.backups
 		}
+		if l.planning != nil {
+			<-l.plans
+		}
+		l.agent.parts.enforcer.Close()
 		l.agent.parts.looker.Close()
 	}()
 	select {

@@ -35,7 +35,7 @@ func (l *loop) onBackup(at time.Time) {
 // freeMemory gives back what a pass has needed, once nothing goes on: the next
 // look may be a quarter of an hour away.
 func (l *loop) freeMemory() {
-	if l.holding && l.looking == nil && l.exchanging == nil {
+	if l.holding && l.looking == nil && l.exchanging == nil && l.planning == nil {
 		l.holding = false
 		debug.FreeOSMemory()
 	}

@@ -46,7 +46,7 @@ var house = map[string]room{
 	"agent/trigger":     {[]string{"agent/protocol"}, nil}, // pure: the step of the loop
 	"agent/watch":       {slices.Concat([]string{"agent/trigger"}, contract, machine), []string{"github.com/rs/zerolog", "github.com/fsnotify/fsnotify"}},
 	"agent/outbox":      {slices.Concat(contract, machine), nil},
-	"agent/enforce":     {slices.Concat([]string{"agent/outbox", "agent/lane"}, contract, machine), nil},
+	"agent/enforce":     {slices.Concat([]string{"agent/outbox", "agent/lane"}, contract, machine), []string{"github.com/rs/zerolog"}},
 	"agent/lane":        {[]string{"agent/protocol"}, nil},
 	"agent/inventory":   {slices.Concat([]string{"agent/lane"}, contract, machine), []string{"github.com/rs/zerolog"}},
 	"agent/config":      {slices.Concat(contract, machine), []string{"github.com/rs/zerolog"}},

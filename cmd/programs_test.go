@@ -85,7 +85,7 @@ func removePrograms() {
 // shipped are the flags of go build that programs ship with, for their size
 // (DESIGN 11). The agent speaks HTTP/1.1 only. Without inlining in the standard
 // library the daemon is 6 % smaller, and reads a list a quarter slower.
-var shipped = []string{"-tags=nethttpomithttp2", "-trimpath", "-ldflags=-s -w", "-gcflags=std=-l"}
+var shipped = []string{"-tags=nethttpomithttp2", "-trimpath", "-ldflags=-s -w", "-gcflags=all=-l"}
 
 // TestREADMEShipsTheSameBuild: whoever follows the README gets the programs
 // whose size and behavior are tested here.

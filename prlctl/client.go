@@ -3,9 +3,9 @@
 // reader of the two XML files in a virtual machine's bundle, config.pvs and
 // VmInfo.pvi.
 //
-// The package only reads. It knows nothing of users: a Runner runs the tools
-// as one macOS user, and a Client therefore sees that user's virtual machines
-// and the shared ones. What the tools print is data of that user and of their
+// But for Client.Set the package only reads. It knows nothing of users: a Runner
+// runs the tools as one macOS user, and a Client therefore sees that user's
+// virtual machines and the shared ones. What the tools print is data of that user and of their
 // guests; it is capped in size and depth and never trusted to be well formed.
 package prlctl
 

@@ -26,6 +26,7 @@ type Config struct {
 	Proxy              *url.URL            // nil = none; may hold a password, never shown
 	Mode               string              // ModeMonitor or ModeEnforce
 	VendorGates        bool                // the vendor's version gates hold for us too (H43)
+	AllowUnprovenLocks bool                // locks whose release was not seen on a real Mac may be placed (H67)
 	Privacy            protocol.Privacy    // what the portal is not told
 	LogLevel           string              // debug, info, warn or error
 	Timing             protocol.Timing     // honored only under --root

@@ -126,6 +126,13 @@ var keyTable = []keyRow{
 		staysAfterRemoval: true,
 	},
 	{
+		name: "AllowUnprovenLocks", valueType: "boolean", defaultWords: "false", trusted: true,
+		doc:               "Place locks of virtual machines whose release was not seen on a real Mac yet; one that is stuck must be lifted by hand.",
+		parse:             singleValue(parseBool, func(c *Config) *bool { return &c.AllowUnprovenLocks }),
+		show:              func(c Config) string { return strconv.FormatBool(c.AllowUnprovenLocks) },
+		staysAfterRemoval: true,
+	},
+	{
 		name: "ReportUserNames", valueType: "boolean", defaultWords: "true",
 		doc:   "Whether the portal is told what accounts are called; without, it knows them by their uid.",
 		parse: reportedUnless(func(c *Config) *bool { return &c.Privacy.NoUserNames }),

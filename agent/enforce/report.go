@@ -29,9 +29,9 @@ func (g Gates) closed() bool {
 	return g.Vendor && err == nil && version.Compare(vendorGate) < 0
 }
 
-// Report says how far the policy is carried out. This agent has no catalogue of
-// settings yet: a policy that was verified is fetched, and stale once its head
-// has expired. Content that was refused stays refused: no gate hides an attack.
+// Report says what there is of a policy, whatever becomes of its settings
+// (Enforcer.Report): one that was verified is fetched, and stale once its head has
+// expired. Content that was refused stays refused: no gate hides an attack.
 func Report(content policy.Content, gates Gates) protocol.PolicyReport {
 	report := fetched(content)
 	if report.State == protocol.PolicyFailed || !gates.closed() {

@@ -72,6 +72,10 @@ type Sources struct {
 	AppVersion func() (version, build string, err error)
 	// Trusted reports, by a nil error, that the vendor's tools may be run (H10).
 	Trusted func(context.Context) error
+	// NeedsConfig reports whether a policy needs what only config.pvs says of the
+	// machine with this description; nil: none does. Looks at several users ask at
+	// once.
+	NeedsConfig func(prlctl.VM) bool
 }
 
 // DefaultPatience is how long a look waits for one user: the limit of one
@@ -90,6 +94,7 @@ type Collector struct {
 	host        platform.Host // as it was last readable
 
 	descriptions map[string]description // as they are in the store, by its keys; nil until they were read
+	configsRead  map[string]time.Time   // by the same keys: see Machine.configChanged
 
 	visiting visiting
 
@@ -104,7 +109,8 @@ func New(sources Sources, lanes *lane.Lanes, state *store.Store, now func() time
 	return &Collector{
 		sources: sources, lanes: lanes, store: state, now: now, log: log,
 		listedAt: make(map[uint32]time.Time), unusedSince: make(map[uint32]time.Time), unlooked: newUnlooked(),
-		visits: lane.NewTasks[visitOutcome](nil), licenses: lane.NewTasks[licenseAnswer](nil),
+		configsRead: make(map[string]time.Time),
+		visits:      lane.NewTasks[visitOutcome](nil), licenses: lane.NewTasks[licenseAnswer](nil),
 	}
 }
 

@@ -30,6 +30,7 @@ type Machine struct {
 	Config *prlctl.ConfigPVS // what was read of config.pvs under this configuration; nil if it was not read
 	Guest  prlctl.GuestOS    // what VmInfo.pvi says of the guest
 
+	FirstSeen    time.Time // by the agent, UTC; zero if not known
 	StartedAt    time.Time // last start that was observed, UTC; zero if none was
 	WrittenAt    time.Time // last write of its process into the bundle, UTC, while no start was observed; zero if not known
 	NeverStarted bool      // true until it has an uptime or has shown its tools
@@ -43,6 +44,10 @@ type Machine struct {
 
 	listed  string // configuration hash of the bulk list: unchanged, nothing is queried again
 	running bool   // it ran when it was last compared with the processes
+
+	needsConfig   bool      // a policy needs what config.pvs says
+	configChanged time.Time // last change of config.pvs when it was read; zero: to be read
+	configDue     bool      // in this look
 }
 
 // Bundle is the folder of a virtual machine. All of it is the word of the user's

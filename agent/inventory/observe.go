@@ -30,7 +30,7 @@ func (m *Machine) describe(vm prlctl.VM) {
 	m.Bundle.Path = cmp.Or(vm.Bundle(), m.Bundle.Path)
 	m.ConfigHash = vm.ConfigHash()
 	m.NeverStarted = vm.ShowsUptime() && vm.GuestTools.State != "" && showsNoUse(vm)
-	m.Config, m.Unreadable, m.Guest.Name = nil, "", ""
+	m.Config, m.configChanged, m.Unreadable, m.Guest.Name = nil, time.Time{}, "", ""
 	tools := m.VM.GuestTools
 	m.VM = bounded(vm)
 	m.VM.GuestTools = tools
@@ -150,10 +150,7 @@ func (m *Machine) fileQuestions() []platform.FileQuestion {
 			questions = append(questions, platform.FileQuestion{Path: m.Bundle.Path + name})
 		}
 	}
-	if m.encryption() == protocol.Encrypted {
-		questions = append(questions, platform.FileQuestion{Path: m.Bundle.Path + "/config.pvs", Reader: prlctl.ConfigReader})
-	}
-	return questions
+	return append(questions, m.configQuestion()...)
 }
 
 // asksForWrites reports whether the bundle's writes stand for the last use: no
@@ -184,8 +181,8 @@ func (m *Machine) takeFiles(answers []platform.FileAnswer, at time.Time) {
 		m.takeWrites(rest[:len(writtenFiles)], at)
 		rest = rest[len(writtenFiles):]
 	}
-	if len(rest) > 0 && rest[0].Err == nil {
-		m.takeConfig(rest[0].Fields)
+	if len(rest) > 0 {
+		m.takeConfigAnswer(rest[0], at)
 	}
 }
 

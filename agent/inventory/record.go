@@ -32,6 +32,7 @@ type record struct {
 	InfoUnread   bool              `json:"info_unread,omitempty"`
 	InfoPrivate  bool              `json:"info_private,omitempty"`
 	Listed       string            `json:"listed"`
+	FirstSeen    time.Time         `json:"first_seen,omitzero"`
 	StartedAt    time.Time         `json:"last_used,omitzero"`
 	WrittenAt    time.Time         `json:"written_at,omitzero"`
 	Running      bool              `json:"running"`
@@ -58,7 +59,7 @@ func recordOf(m *Machine) record {
 		User: m.User, ID: m.VM.ID, ConfigHash: m.ConfigHash, State: m.VM.State, Tools: m.VM.GuestTools,
 		Bundle: m.Bundle.Path, Identity: m.Bundle.Identity, BundleUID: m.Bundle.Owner,
 		Config: m.Config, Guest: m.Guest, InfoUnread: m.InfoUnread, InfoPrivate: m.InfoPrivate, Listed: m.listed,
-		StartedAt: m.StartedAt, WrittenAt: m.WrittenAt, Running: m.running, NeverStarted: m.NeverStarted,
+		FirstSeen: m.FirstSeen, StartedAt: m.StartedAt, WrittenAt: m.WrittenAt, Running: m.running, NeverStarted: m.NeverStarted,
 		Unreadable: m.Unreadable, SeenAt: m.SeenAt,
 	}
 }
@@ -70,7 +71,7 @@ func (r record) machine(known description) *Machine {
 		User: r.User, ConfigHash: r.ConfigHash,
 		Bundle: Bundle{Path: r.Bundle, Identity: r.Identity, Owner: r.BundleUID},
 		Config: r.Config, Guest: r.Guest, InfoUnread: r.InfoUnread, InfoPrivate: r.InfoPrivate, listed: r.Listed,
-		StartedAt: r.StartedAt, WrittenAt: r.WrittenAt, running: r.Running, NeverStarted: r.NeverStarted,
+		FirstSeen: r.FirstSeen, StartedAt: r.StartedAt, WrittenAt: r.WrittenAt, running: r.Running, NeverStarted: r.NeverStarted,
 		Unreadable: r.Unreadable, SeenAt: r.SeenAt,
 	}
 	if prlctl.IsVersionText(m.Guest.Name) {
@@ -133,6 +134,7 @@ func (c *Collector) loadKnown() (knownMachines, error) {
 		err := records.Each(tx, func(key string, kept record) error {
 			recorded[key] = true
 			if m := kept.machine(c.descriptions[key]); m.VM.ID != "" {
+				m.configChanged = c.configsRead[key]
 				known.add(m)
 			}
 			return nil
@@ -198,8 +200,10 @@ func (c *Collector) saveKnown(known knownMachines) error {
 			delete(c.descriptions, key)
 		}
 	}
+	clear(c.configsRead)
 	for key, m := range wanted {
 		c.descriptions[key] = description{m.ConfigHash, m.VM}
+		c.configsRead[key] = m.configChanged
 	}
 	return nil
 }
@@ -281,13 +285,12 @@ func (k knownMachines) keepOnly(users []platform.User) {
 // users are the accounts that had virtual machines, for a look at which the
 // directory does not answer.
 func (k knownMachines) users() []platform.User {
-	var users []platform.User
-	for _, machines := range k {
-		for _, machine := range machines {
+	users := make([]platform.User, 0, len(k))
+	for _, uid := range slices.Sorted(maps.Keys(k)) {
+		for _, machine := range k[uid] {
 			users = append(users, machine.User)
 			break
 		}
 	}
-	slices.SortFunc(users, func(a, b platform.User) int { return cmp.Compare(a.UID, b.UID) })
 	return users
 }

@@ -1,9 +1,9 @@
 package inventory
 
 import (
-	"cmp"
 	"context"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -123,9 +123,24 @@ func (l *look) machines() []Machine {
 	for _, group := range groups {
 		machines = append(machines, l.join(group))
 	}
-	slices.SortFunc(machines, func(a, b Machine) int { return a.Key().Compare(b.Key()) })
+	sort.Sort(byKey(machines))
 	return machines
 }
+
+// byKey and bySeer sort. They are smaller, in a program, than more instances of
+// the generic sort.
+type (
+	byKey  []Machine
+	bySeer []protocol.Account
+)
+
+func (s bySeer) Len() int           { return len(s) }
+func (s bySeer) Less(i, j int) bool { return s[i].UID < s[j].UID }
+func (s bySeer) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
+
+func (m byKey) Len() int           { return len(m) }
+func (m byKey) Less(i, j int) bool { return m[i].Key().Compare(m[j].Key()) < 0 }
+func (m byKey) Swap(i, j int)      { m[i], m[j] = m[j], m[i] }
 
 // join makes one machine of what all accounts that list it say. The owner is
 // who owns the bundle, and the owner's account speaks before another's: who
@@ -150,7 +165,7 @@ func (l *look) join(group []*Machine) Machine {
 			joined.SeenBy = append(joined.SeenBy, protocol.Account{UID: m.User.UID, Name: m.User.Name})
 		}
 	}
-	slices.SortFunc(joined.SeenBy, func(a, b protocol.Account) int { return cmp.Compare(a.UID, b.UID) })
+	sort.Sort(bySeer(joined.SeenBy))
 	return joined
 }
 

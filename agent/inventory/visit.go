@@ -201,7 +201,7 @@ func (v *visit) limitListing(vms []prlctl.VM, result *visitOutcome) []prlctl.VM 
 // configuration is what it was, else from a query by id, which alone names the
 // bundle.
 func (v *visit) readMachine(ctx context.Context, listed prlctl.VM, old *Machine) *Machine {
-	m := &Machine{}
+	m := &Machine{FirstSeen: v.at.Truncate(time.Second)}
 	if old != nil {
 		*m = *old
 	}
@@ -219,6 +219,7 @@ func (v *visit) readMachine(ctx context.Context, listed prlctl.VM, old *Machine)
 		listed = full // it says more than the bulk list, and later
 	}
 	m.observe(listed)
+	m.needsConfig = v.sources.NeedsConfig != nil && v.sources.NeedsConfig(m.VM)
 	return m
 }
 
@@ -255,5 +256,5 @@ func (v *visit) readBundles(ctx context.Context, found []*Machine) error {
 		m.takeFiles(answers[:asked], v.at)
 		answers = answers[asked:]
 	}
-	return err
+	return errors.Join(err, v.readConfigs(ctx, found))
 }

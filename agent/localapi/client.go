@@ -116,6 +116,13 @@ func (c *Client) Inventory(ctx context.Context) (Inventory, error) {
 	return inventory, err
 }
 
+// Policy asks how it stands with the policy.
+func (c *Client) Policy(ctx context.Context) (Policy, error) {
+	var policy Policy
+	err := c.getDocument(ctx, "/v1/policy", &policy)
+	return policy, err
+}
+
 // Events asks for the oldest events after since, one page of them: there may
 // be more as long as Next is greater than since.
 func (c *Client) Events(ctx context.Context, since uint64) (EventList, error) {

@@ -24,6 +24,7 @@ func TestContractDocuments(t *testing.T) {
 		"status.json":          sampleStatus(),
 		"status-everyone.json": sampleStatus().ForEveryone(),
 		"vms.json":             sampleInventory(),
+		"policy.json":          samplePolicy(),
 		"events.json":          EventList{Schema: Schema, Events: sampleEvents(), Next: 4},
 		"checkin-result.json":  sampleCheckin(),
 		"local-error.json": ErrorBody{

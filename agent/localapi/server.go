@@ -45,6 +45,7 @@ type EventSource interface {
 type Options struct {
 	Agent     Agent
 	Events    EventSource
+	Policy    PolicySource
 	Reports   ReportSource     // nil = nothing is reported
 	Authorize func(Peer) Actor // called once per connection, before its first answer
 	Log       zerolog.Logger
@@ -154,6 +155,7 @@ type apiEndpoint struct {
 var apiEndpoints = map[string]apiEndpoint{
 	"/v1/status":  {http.MethodGet, false, false, (*apiHandler).serveStatus},
 	"/v1/vms":     {http.MethodGet, false, true, (*apiHandler).serveInventory},
+	"/v1/policy":  {http.MethodGet, false, true, (*apiHandler).servePolicy},
 	"/v1/events":  {http.MethodGet, false, true, (*apiHandler).serveEvents},
 	"/v1/checkin": {http.MethodPost, true, true, (*apiHandler).serveCheckin},
 	"/v1/report":  {http.MethodGet, true, true, (*apiHandler).serveSentReport},

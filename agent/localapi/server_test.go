@@ -36,6 +36,7 @@ type fakeAgent struct {
 
 func (a *fakeAgent) Status() Status       { return sampleStatus() }
 func (a *fakeAgent) Inventory() Inventory { return sampleInventory() }
+func (a *fakeAgent) Policy() Policy       { return samplePolicy() }
 
 func (a *fakeAgent) Checkin(ctx context.Context, wait bool) CheckinResult {
 	a.asked.Add(1)

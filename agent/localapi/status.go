@@ -8,6 +8,7 @@
 //
 //	GET  /v1/status                 Status
 //	GET  /v1/vms                    Inventory
+//	GET  /v1/policy                 Policy
 //	GET  /v1/events?since=N         EventList
 //	GET  /v1/events?follow=1        Event per line until the client leaves
 //	POST /v1/checkin {"wait":true}  CheckinResult (root and admin)

@@ -186,10 +186,17 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 	case call.Contended:
 		return protocol.VerdictContended, protocol.CodeContended, j.isDue(call.WrittenAt)
 	case call.Failures > 0:
-		return protocol.VerdictFailed, call.Code, call.Failures < firstRetries || j.m.RetryNow || j.isDue(call.FailedAt)
+		step = call.Failures < firstRetries || j.m.RetryNow || j.isDue(call.FailedAt)
+		if passes[call.Code] { // it waits for somebody else to be done
+			return protocol.VerdictDeferred, call.Code, step || j.p.observed.Now.Sub(call.FailedAt) >= passingRetry
+		}
+		return protocol.VerdictFailed, call.Code, step
 	}
 	return protocol.VerdictPending, protocol.CodeNotSetYet, true
 }
+
+// passes are the codes of refusals that pass by themselves.
+var passes = map[protocol.Code]bool{protocol.CodeVMBusy: true, protocol.CodeServiceDown: true, protocol.CodeUserSession: true}
 
 // isRefused reports whether this version of the product has refused to write
 // this word here.

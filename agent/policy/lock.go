@@ -95,3 +95,14 @@ func (mp *machinePlan) orderedSteps() []Step {
 	mp.steps[0].StopsOthers = true
 	return slices.Concat(mp.steps[:1], others, mp.steps[1:])
 }
+
+// HoldsLock reports whether a lock that we placed on the machine may still be
+// there.
+func (m VMMemory) HoldsLock() bool {
+	for name, memory := range m.Settings {
+		if setting := Find(name); setting != nil && setting.Lock && memory.Call(setting.Parts[0].Flag).Word == lockedWord {
+			return true
+		}
+	}
+	return false
+}

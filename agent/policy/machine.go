@@ -97,6 +97,8 @@ type index struct {
 	paths  *prlctl.Paths
 	slots  map[string]int // place in the description -> its index in what paths reads
 	shown  []string       // the places, in the order of the indices
+
+	inOrder []*Setting // as they are set
 }
 
 // catalogue is the index of Settings.
@@ -112,6 +114,13 @@ func newIndex(settings []Setting) index {
 					made.slots[path] = len(made.shown)
 					made.shown = append(made.shown, path)
 				}
+			}
+		}
+	}
+	for order := OrderFirst; order <= OrderLast; order++ {
+		for i := range settings {
+			if settings[i].Order == order {
+				made.inOrder = append(made.inOrder, &settings[i])
 			}
 		}
 	}

@@ -69,6 +69,7 @@ const (
 	slowRetry        = time.Hour
 	calmAfter        = 2 * time.Hour // without a drift, a contended value is no more so
 	firstRetries     = 2             // failures in a row before retries slow down
+	passingRetry     = 5 * time.Minute
 )
 
 // Outcome is how a step ended.

@@ -172,8 +172,7 @@ func newPlanner(desired Desired, observed Observed) *planner {
 
 func (p *planner) prepare(scope *Scope, path string) scopePlan {
 	prepared := scopePlan{path: path, unknown: scope.Unknown}
-	for i := range Settings {
-		setting := &Settings[i]
+	for _, setting := range catalogue.inOrder {
 		value, managed := scope.Settings[setting.Name]
 		if !managed {
 			continue
@@ -194,7 +193,6 @@ func (p *planner) prepare(scope *Scope, path string) scopePlan {
 		}
 		prepared.wanted = append(prepared.wanted, w)
 	}
-	slices.SortStableFunc(prepared.wanted, func(a, b wanted) int { return cmp.Compare(a.setting.Order, b.setting.Order) })
 	return prepared
 }
 

@@ -467,3 +467,28 @@ func TestPriorIsWhatWasThereBeforeUs(t *testing.T) {
 		t.Errorf("remembered %+v", call)
 	}
 }
+
+// config.pvs is read where a setting is shown nowhere else: before 20 that is
+// folders of the guest as well.
+func TestVMS43_WhichMachinesNeedTheirFile(t *testing.T) {
+	t.Parallel()
+	shown := machineOf(t, windowsVM, change{"Guest Shared Folders/enabled", false}).VM
+	hidden := machineOf(t, windowsVM, change{"Guest Shared Folders", nil}).VM
+	for settings, want := range map[string][2]bool{ // of a machine that shows the folders, and of one that does not
+		`"clipboard":"disconnect","network":"shared"`: {false, false},
+		`"no_share_vm_folders":true`:                  {false, true},
+		`"isolate_vm":true`:                           {true, true},
+		`"lock_on_suspend":true`:                      {true, true},
+		`"no_tools_autoupdate":false`:                 {true, true},
+		`"asset_tag":"A-1"`:                           {true, true},
+		``:                                            {false, false},
+	} {
+		wants := other(t, settings)
+		if got := [2]bool{wants.ReadsFile(shown), wants.ReadsFile(hidden)}; got != want {
+			t.Errorf("%s: %v, want %v", settings, got, want)
+		}
+		if got := wants.ManagesVMs(); got != (settings != "") {
+			t.Errorf("%s manages virtual machines: %t", settings, got)
+		}
+	}
+}

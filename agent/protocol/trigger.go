@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -32,9 +33,17 @@ func CoalesceTriggers(lists ...[]Trigger) []Trigger {
 			joined[at].LastAt = slices.MaxFunc([]time.Time{joined[at].LastAt, one.LastAt}, time.Time.Compare)
 		}
 	}
-	slices.SortStableFunc(joined, func(a, b Trigger) int { return a.FirstAt.Compare(b.FirstAt) })
+	sort.Stable(byFirst(joined))
 	return joined
 }
+
+// byFirst sorts by when each came first. It is smaller, in a program, than one
+// more instance of the generic sort.
+type byFirst []Trigger
+
+func (t byFirst) Len() int           { return len(t) }
+func (t byFirst) Less(i, j int) bool { return t[i].FirstAt.Before(t[j].FirstAt) }
+func (t byFirst) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
 
 // ReasonWords is the reasons of triggers, each once, as "app_launch, daily".
 func ReasonWords(triggers []Trigger) string {

@@ -97,6 +97,23 @@ func (b Beliefs) OnVMState(at time.Time, uid uint32, vmID, state string) (after 
 	return b, reasonOfChange(before.State, now.State), before.State != ""
 }
 
+// OnOwnHand takes in what the agent has changed itself. Where something else than
+// what it changed was believed, a look has yet to tell of another change.
+func (b Beliefs) OnOwnHand(changed []OwnHand) Beliefs {
+	if len(changed) == 0 {
+		return b
+	}
+	b.VMs = slices.Clone(b.VMs)
+	for i := range b.VMs {
+		vm := &b.VMs[i]
+		at := slices.IndexFunc(changed, func(own OwnHand) bool { return own.Key == vm.Key })
+		if at >= 0 && vm.Config == changed[at].Before && changed[at].After != "" {
+			vm.Config = changed[at].After
+		}
+	}
+	return b
+}
+
 // placeOf gives the place of a virtual machine that the account lists: its own,
 // or one that is shared with it. The same id can be in two accounts (H21).
 func (b Beliefs) placeOf(uid uint32, vmID string) int {

@@ -54,12 +54,29 @@ type HealthChanged struct {
 	PortalBehind bool // the portal does not have it
 }
 
+// Converged says what became of the policy since the last look.
+type Converged struct {
+	PortalBehind bool // the portal does not have what is told of it now
+	// Look: settings were written, or could not be: only a look tells how it is now.
+	Look bool
+	UID  uint32    // the account whose machines these are
+	Own  []OwnHand // what the agent has changed itself, which is no news
+}
+
+// OwnHand is a configuration that the agent has changed: the hash that it had,
+// and has.
+type OwnHand struct {
+	Key           protocol.VMKey
+	Before, After string
+}
+
 func (Tick) isEvent()          {}
 func (SourceEvent) isEvent()   {}
 func (Configured) isEvent()    {}
 func (LookDone) isEvent()      {}
 func (ExchangeDone) isEvent()  {}
 func (HealthChanged) isEvent() {}
+func (Converged) isEvent()     {}
 
 // Action is what the loop does next.
 type Action interface{ isAction() }

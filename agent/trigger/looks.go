@@ -13,6 +13,8 @@ type Looks struct {
 	HintsNext    hintCounts // accounts whose hints the next look answers
 	HintsNow     hintCounts // those whose hints the look that runs answers
 	EmptyHints   hintCounts // looks in a row in which an account's hints proved empty
+	OwnNext      bool       // the next look follows what the agent itself has written
+	OwnNow       bool       // so does the look that runs
 }
 
 // hintCounts counts by account (uid); 0 stands for everybody. It is never changed
@@ -45,6 +47,17 @@ func (l Looks) nextLook() (time.Time, string) {
 func (l Looks) onStart() Looks {
 	l.Running, l.At = true, time.Time{}
 	l.HintsNow, l.HintsNext = l.HintsNext, nil
+	l.OwnNow, l.OwnNext = l.OwnNext, false
+	return l
+}
+
+// onOwnHand asks for a look after the agent has written settings of an account's
+// machines. That these tell so is no empty hint, and what their user changes next
+// is looked at without another wait.
+func (l Looks) onOwnHand(now time.Time, uid uint32) Looks {
+	l.OwnNext = true
+	l.EmptyHints = l.EmptyHints.withCount(uid, 0)
+	l.At = soonest(l.At, now)
 	return l
 }
 
@@ -64,6 +77,9 @@ func (l Looks) onHint(now time.Time, uid uint32, debounce time.Duration) Looks {
 // judgeHints remembers whose hints proved empty. A look that nobody hinted at
 // forgives everybody: it is the safety net's, after a quiet time.
 func (l Looks) judgeHints(foundSomething bool) Looks {
+	if l.OwnNow {
+		return l
+	}
 	if len(l.HintsNow) == 0 {
 		l.EmptyHints = nil
 	}

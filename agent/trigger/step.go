@@ -23,6 +23,8 @@ func Step(now time.Time, random float64, state State, what Event) (State, []Acti
 		state = state.onExchangeDone(now, random, what)
 	case HealthChanged:
 		state = state.onHealthChanged(now, random, what)
+	case Converged:
+		state = state.onConverged(now, what)
 	case Tick:
 	}
 	state = state.onTime(now, random, slept)
@@ -286,6 +288,19 @@ func (s State) onHealthChanged(now time.Time, random float64, what HealthChanged
 	s.Limits.NoRetry = false
 	s.Reports = s.Reports.drawSplay(random)
 	s.Reports.ReportAt = latest(s.Reports.ReportAt, now.Add(shareOf(s.splay(commonSplay), s.Reports.SplayDraw)))
+	return s
+}
+
+// onConverged takes in what became of the policy. What the agent has changed
+// itself is no reason to check in; that the portal does not know how it ended is
+// owed like everything else that a look saw.
+func (s State) onConverged(now time.Time, what Converged) State {
+	s.Beliefs = s.Beliefs.OnOwnHand(what.Own)
+	if what.Look {
+		s.Looks = s.Looks.onOwnHand(now, what.UID) // which says what the portal lacks
+		return s
+	}
+	s.Reports.PortalBehind = what.PortalBehind
 	return s
 }
 

@@ -22,6 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeDaemon struct {
 	status    localapi.Status
 	inventory localapi.Inventory
+	policy    localapi.Policy
 	events    []protocol.Event
 	checkin   localapi.CheckinResult
 	release   chan struct{} // nil = check-ins end at once
@@ -29,6 +30,7 @@ type fakeDaemon struct {
 
 func (d *fakeDaemon) Status() localapi.Status       { return d.status }
 func (d *fakeDaemon) Inventory() localapi.Inventory { return d.inventory }
+func (d *fakeDaemon) Policy() localapi.Policy       { return d.policy }
 
 func (d *fakeDaemon) Checkin(ctx context.Context, wait bool) localapi.CheckinResult {
 	if !wait {
@@ -79,6 +81,7 @@ func sampleDaemon(t *testing.T) *fakeDaemon {
 	return &fakeDaemon{
 		status:    contract[localapi.Status](t, "status.json"),
 		inventory: inventory,
+		policy:    contract[localapi.Policy](t, "policy.json"),
 		events:    contract[localapi.EventList](t, "events.json").Events,
 		checkin:   contract[localapi.CheckinResult](t, "checkin-result.json"),
 	}
@@ -115,7 +118,7 @@ func (d *fakeDaemon) serve(t *testing.T, root string, actor localapi.Actor) (sto
 	ended := make(chan error, 1)
 	go func() {
 		ended <- localapi.Serve(ctx, listener, localapi.Options{
-			Agent: d, Events: d, Log: zerolog.Nop(),
+			Agent: d, Events: d, Policy: d, Log: zerolog.Nop(),
 			Authorize: func(localapi.Peer) localapi.Actor { return actor },
 		})
 	}()

@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // element is one XML element of a bundle's files: either text or children.
@@ -64,13 +65,45 @@ func (m Mac) writeBundle(state *State, vm *VM) error {
 	if err != nil {
 		return err
 	}
-	files := map[string][]byte{"config.pvs": encodeXML(config), "VmInfo.pvi": encodeXML(state.vmInfoElement(vm, system))}
+	files := map[string][]byte{"VmInfo.pvi": encodeXML(state.vmInfoElement(vm, system))}
+	if !time.Now().Before(vm.ConfigDueAt) {
+		files["config.pvs"], vm.ConfigDueAt = encodeXML(config), time.Time{}
+	}
 	for name, content := range files {
 		if err := writeFile(m.Path(path.Join(vm.Bundle, name)), content); err != nil {
 			return err
 		}
 	}
 	return m.writeDummies(vm)
+}
+
+// configDelay is how long config.pvs keeps its old content after a change, on a
+// Mac that is assumed to write it later.
+const configDelay = 2 * time.Second
+
+// nextDueConfig is when the next config.pvs has to be written; zero: none has.
+func (s *State) nextDueConfig() (due time.Time) {
+	for _, vm := range s.VMs {
+		if !vm.ConfigDueAt.IsZero() && (due.IsZero() || vm.ConfigDueAt.Before(due)) {
+			due = vm.ConfigDueAt
+		}
+	}
+	return due
+}
+
+// writeDueConfigs writes each config.pvs whose time has come.
+func (m Mac) writeDueConfigs() error {
+	return m.update(func(state *State) error {
+		for _, vm := range state.VMs {
+			if vm.ConfigDueAt.IsZero() || time.Now().Before(vm.ConfigDueAt) {
+				continue
+			}
+			if err := m.writeBundle(state, vm); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // writeDummies makes the files that only have to exist.

@@ -80,7 +80,6 @@ func captureAssumptions() map[string]assumptionTest {
 			return callAs(mac, "alice").run(t, line[0], line[1:]...)
 		}
 	}
-	alice := func(line ...string) func(*testing.T, Mac) outcome { return licensed("active", line...) }
 	return map[string]assumptionTest{
 		"no_license_json": {licensed(noLicense, "prlsrvctl", "info", "--license", "--json"), map[string]outcome{
 			"empty_object": {0, "{\n}\n", ""}, "text": {0, noLicensesInstalled, ""}, "error": {255, "", "PrlHandle_FromString: Invalid argument."}}},
@@ -93,13 +92,6 @@ func captureAssumptions() map[string]assumptionTest {
 		"encryption_prompt": {promptedCommands, map[string]outcome{
 			"actions": {0, "list: no, set: yes", ""}, "list": {0, "list: yes, set: yes", ""},
 			"instead_of_list": {0, "list: yes, alone, set: yes", ""}, "none": {0, "list: no, set: no", ""}}},
-		"locked_set": {func(t *testing.T, mac Mac) outcome {
-			changeVM(t, mac, "Windows 11", "Security/Configuration is locked=on")
-			return callAs(mac, "alice").run(t, "prlctl", "set", "Windows 11", "--pause-idle", "on")
-		}, map[string]outcome{"refused": {255, "", "you must enter the host OS administrator's credentials."}, "accepted": {0, "successfully configured", ""}}},
-		"guest_refusal": {alice("prlctl", "set", "macOS", "--pause-idle", "on"), map[string]outcome{
-			"not_supported": {255, "", "Unable to commit VM configuration: Pause idle is not supported by the guest operating system.\nFailed to configure the virtual machine.\n"},
-			"unrecognized":  {255, "", "Unrecognized option: --pause-idle"}, "accepted": {0, "successfully configured", ""}}},
 		"help_layout": {func(t *testing.T, mac Mac) outcome {
 			text := callAs(mac, "alice").run(t, "prlctl", "--help").stdout
 			first, _, _ := strings.Cut(text, "\n")

@@ -7,7 +7,7 @@ import (
 
 // configNumber is a word of the list and the number that config.pvs has for it.
 type configNumber struct {
-	path    string // in the list
+	path    string // in the list; of a network adapter only the key
 	numbers map[string]int
 }
 
@@ -23,8 +23,8 @@ var configNumbers = map[string]configNumber{
 	"HypervisorType":  {"Optimization/Hypervisor type", map[string]int{"parallels": 0, "apple": 1}},
 	"ScaleViewMode":   {"Fullscreen/Scale view mode", map[string]int{"off": 0, "auto": 1, "keep-ratio": 2, "stretch": 3}},
 	"EfiEnabled":      {"BIOS type", map[string]int{"legacy": 0, "efi32": 1, "efi64": 1, "efi-arm64": 5}}, // "legacy" inferred
-	"EmulatedType":    {"Hardware/net0/type", map[string]int{"shared": 1, "bridged": 2}},                  // the mode; host-only: an assumption
-	"AdapterType":     {"Hardware/net0/card", map[string]int{"legacy": 0, "rtl": 1, "e1000": 2, "virtio": 3, "e1000e": 4}},
+	"EmulatedType":    {"type", map[string]int{"shared": 1, "bridged": 2}},                                // the mode; host-only: an assumption
+	"AdapterType":     {"card", map[string]int{"legacy": 0, "rtl": 1, "e1000": 2, "virtio": 3, "e1000e": 4}},
 }
 
 // configSource is what config.pvs is rendered from.
@@ -51,9 +51,11 @@ func (s *State) configElement(vm *VM, system guestOS) (element, error) {
 
 // number is the element of one row of configNumbers.
 func (c configSource) number(name string) element {
-	row := configNumbers[name]
-	word := textAt(c.document, row.path)
-	number, known := row.numbers[word]
+	return c.numberOf(name, textAt(c.document, configNumbers[name].path))
+}
+
+func (c configSource) numberOf(name, word string) element {
+	number, known := configNumbers[name].numbers[word]
 	if name == "EmulatedType" && (word == "host" || word == "host-only") {
 		return textElement(name, c.state.assumedValue("host_only_number"))
 	}
@@ -101,7 +103,7 @@ func (s *State) nullDate() string { return s.assumedValue("null_date") + " 00:00
 // security has an empty owner, whoever that is (captures.md 4.4).
 func (c configSource) security() element {
 	return parentElement("Security",
-		textElement("AccessControlList", ""), textElement("LockedOperationsList", ""), textElement("PasswordProtectedOperations", ""),
+		textElement("AccessControlList", ""), textElement("LockedOperationsList", ""), textElement(passwordOperations, c.vm.Elements[passwordOperations]),
 		textElement("LockDownHash", ""), textElement("Owner", ""), textElement("IsOwner", "0"),
 		textElement("AccessForOthers", boolDigit(c.vm.Shared)), textElement("LockedSign", "0"))
 }
@@ -113,7 +115,7 @@ func (c configSource) settings() element {
 			textElement("SourceOsVersion", ""), textElement("VmDescription", vm.Description), textElement("IsTemplate", "0"),
 			textElement("CustomProperty", ""), textElement("AssetId", vm.Elements["AssetId"]), textElement("SerialNumber", ""),
 			textElement("SmbiosBiosVersion", ""), textElement("SmbiosBoardId", "")),
-		parentElement("Startup", c.number("AutoStart"), textElement("AutoStartDelay", "0"), textElement("VmStartLoginMode", "0"), c.number("WindowMode")),
+		parentElement("Startup", c.number("AutoStart"), textElement("AutoStartDelay", textAt(c.document, "Startup and Shutdown/Autostart delay")), textElement("VmStartLoginMode", "0"), c.number("WindowMode")),
 		parentElement("Shutdown", c.number("AutoStop"), c.number("OnVmWindowClose"), textElement("WindowOnShutdown", "0"), textElement("ReclaimDiskSpace", "0")),
 		// In which section these stand is inferred.
 		parentElement("Runtime", c.number("ActionOnStop"), c.number("UndoDisks"), c.number("HypervisorType"), c.number("ScaleViewMode"), c.number("EfiEnabled")),
@@ -134,14 +136,21 @@ func usbDevices() element {
 	return parentElement("ExternalDevices", kinds...)
 }
 
-// hardware has the network adapter: its mode is EmulatedType, its card is
+// hardware has the network adapters: their mode is EmulatedType, their card is
 // AdapterType (captures.md 2).
 func (c configSource) hardware() element {
-	connected := textAt(c.document, "Hardware/net0/state") != "disconnected"
-	return parentElement("Hardware",
-		parentElement("NetworkAdapter", textElement("Enabled", boolDigit(textAt(c.document, "Hardware/net0/enabled") == "true")),
-			textElement("Connected", boolDigit(connected)), c.number("AdapterType"),
-			textElement("HostInterfaceName", textAt(c.document, "Hardware/net0/iface")), textElement("MAC", c.vm.MAC), c.number("EmulatedType")))
+	var adapters []element
+	for _, number := range c.vm.adapterNumbers() {
+		at := func(key string) string { return textAt(c.document, adapterPath(adapterName(number), key)) }
+		iface := at("iface")
+		if iface == "default" {
+			iface = ""
+		}
+		adapters = append(adapters, parentElement("NetworkAdapter", textElement("Enabled", boolDigit(at("enabled") == "true")),
+			textElement("Connected", boolDigit(at("state") != "disconnected")), c.numberOf("AdapterType", at("card")),
+			textElement("HostInterfaceName", iface), textElement("MAC", at("mac")), c.numberOf("EmulatedType", at("type"))))
+	}
+	return parentElement("Hardware", adapters...)
 }
 
 // configValue is a value of config.pvs that a flag has set, or what it is before.
@@ -156,7 +165,8 @@ func (c configSource) tools() element {
 	vm := c.vm
 	return parentElement("Tools",
 		textElement("ToolsVersion", vm.ToolsBuild), textElement("IsolatedVm", vm.configValue("IsolatedVm", "0")), textElement("NonAdminToolsUpgrade", "1"),
-		textElement("LockGuestOnSuspend", vm.configValue("LockGuestOnSuspend", "0")), textElement("SyncVmHostname", "0"), textElement("SyncSshIds", "0"),
+		textElement("LockGuestOnSuspend", vm.configValue("LockGuestOnSuspend", "0")),
+		textElement("SyncVmHostname", c.digit("Advanced/VM hostname synchronization")), textElement("SyncSshIds", c.digit("Advanced/Public SSH keys synchronization")),
 		parentElement("SharedFolders", c.switched("HostSharing", "Host Shared Folders/enabled"), c.switched("GuestSharing", "Guest Shared Folders/enabled")),
 		c.switched("SharedProfile", "Shared Profile/enabled"),
 		parentElement("SharedApplications", textElement("FromWinToMac", c.digit("Shared Applications/Guest-to-host apps sharing")),
@@ -164,6 +174,9 @@ func (c configSource) tools() element {
 		parentElement("AutoUpdate", textElement("Enabled", vm.configValue("AutoUpdate", "1"))),
 		// Nothing but these two, also in 27.0.2 (captures.md 4.4).
 		parentElement("ClipboardSync", textElement("Enabled", c.digit("Miscellaneous Sharing/Shared clipboard mode")), textElement("PreserveTextFormatting", "1")),
+		// What is in these three is inferred.
+		c.switched("SharedVolumes", "SmartMount/enabled"), c.switched("LocationProvider", "Advanced/Share host location"),
+		c.switched("RosettaLinux", "Advanced/Rosetta Linux"),
 		parentElement("DevelopOptions", textElement("ShowInMenu", c.digit("Advanced/Show developer tools"))))
 }
 

@@ -227,10 +227,14 @@ func vmSetCommand() *cobra.Command {
 		Use:   "set NAME-OR-ID SETTING=VALUE…",
 		Short: "Change settings as the user would in the VM's configuration",
 		Long: `Change settings. SETTING is name, description, encrypted, tools, tools-build,
-address, guest-build, product-edition (Windows' number: 48 Pro, 101 Home), or the
-path of a value in the output of prlctl list -i --json.`,
+address, guest-build, product-edition (Windows' number: 48 Pro, 101 Home),
+adapters (how many), net0 and so on (shared, host-only, bridged, bridged:INTERFACE,
+connected, disconnected, enabled, disabled; several with commas), a flag of prlctl
+set without its dashes, or the path of a value in the output of prlctl list -i
+--json. No rule is asked: what the tool refuses, a person may do.`,
 		Example: `  prlsim vm set "Ubuntu 22.04" "description=dev box of the lab"
   prlsim vm set macOS "Advanced/Show developer tools=on" "Hardware/cpu/cpus=6"
+  prlsim vm set "Windows 11" lock-on-suspend=off shf-host-defined=home net0=bridged:en1
   prlsim vm set macOS --new-key "Advanced/Added by a later version=on"`,
 		Args: argumentCount(2, -1),
 		RunE: func(command *cobra.Command, given []string) error {

@@ -173,11 +173,11 @@ func (s *State) hardwareSection(vm *VM, system guestOS) orderedObject {
 	if !vm.isApple() {
 		devices = devices.with(member{"cdrom0", orderedObject{{"enabled", true}, {"port", "sata:1"}, {"image", ""}, {"state", "disconnected"}}})
 	}
-	return devices.with(
-		member{"usb", orderedObject{{"enabled", true}}},
-		member{"net0", s.networkAdapter(vm, system)},
-		member{"sound0", orderedObject{{"enabled", true}, {"output", "Default"}, {"mixer", "Default"}}},
-	)
+	devices = devices.with(member{"usb", orderedObject{{"enabled", true}}})
+	for _, number := range vm.adapterNumbers() {
+		devices = devices.with(member{adapterName(number), s.networkAdapter(vm, system, number)})
+	}
+	return devices.with(member{"sound0", orderedObject{{"enabled", true}, {"output", "Default"}, {"mixer", "Default"}}})
 }
 
 func (s *State) sharingSections(vm *VM, system guestOS) orderedObject {

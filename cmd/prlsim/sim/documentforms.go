@@ -62,7 +62,7 @@ func (s *State) infoDocument(vm *VM, bulk bool) (orderedObject, error) {
 	if s.Product.majorVersion() <= lastFlatVersion {
 		members = flatDocument(members, vm)
 	}
-	return members, nil
+	return s.respelled(members), nil
 }
 
 // sectionedDocument has the keys of the Mac's version, in sections.
@@ -100,7 +100,7 @@ func (s *State) keepKnownKeys(members orderedObject, vm *VM, system guestOS) ord
 			members = removePath(members, strings.Split(key.path, "/"))
 		}
 	}
-	if s.Product.majorVersion() < clipboardModeSince {
+	if s.assumes("clipboard_key", "plain") || s.assumes("clipboard_key", "by_version") && s.Product.majorVersion() < clipboardModeSince {
 		rename(members, "Miscellaneous Sharing", "Shared clipboard mode", "Shared clipboard")
 	}
 	if !s.showsPrintManagement(system) {
@@ -112,9 +112,9 @@ func (s *State) keepKnownKeys(members orderedObject, vm *VM, system guestOS) ord
 		}
 	}
 	for name, more := range onlyWhenOn {
-		members = addWhenOn(members, name, more)
+		members = showWhenOn(members, name, more)
 	}
-	return members
+	return withConditioner(members)
 }
 
 // clipboardModeSince is the version in which the key got its present name
@@ -138,21 +138,37 @@ func rename(members orderedObject, section, old, name string) {
 	}
 }
 
-func addWhenOn(members orderedObject, name string, more orderedObject) orderedObject {
+// showWhenOn has what a section shows besides when it is enabled, and only then.
+func showWhenOn(members orderedObject, name string, more orderedObject) orderedObject {
 	i := members.index(name)
 	if i < 0 {
 		return members
 	}
 	section := members[i].Value.(orderedObject)
-	if section[section.index("enabled")].Value != true {
-		return members
-	}
+	on := section[section.index("enabled")].Value == true
 	for _, m := range more {
-		if section.index(m.Key) < 0 {
+		switch has := section.index(m.Key) >= 0; {
+		case on && !has:
 			section = section.with(m)
+		case !on && has:
+			section = section.without(m.Key)
 		}
 	}
 	members[i].Value = section
+	return members
+}
+
+// withConditioner has the limits of a network that is conditioned. The keys are
+// known (facts/prlctl.md 2.2); that they go with the switch, and their values,
+// are not.
+func withConditioner(members orderedObject) orderedObject {
+	i := members.index("Network")
+	if i < 0 || textAt(members, "Network/Conditioned") != "on" {
+		return members
+	}
+	limits := orderedObject{{"Bandwidth", "780Kbps"}, {"Packet Loss", "0%"}, {"Delay", "100ms"}}
+	section := members[i].Value.(orderedObject)
+	members[i].Value = append(orderedObject{section[0], {"Inbound", limits}, {"Outbound", limits}}, section[1:]...)
 	return members
 }
 
@@ -184,13 +200,17 @@ func flatDocument(members orderedObject, vm *VM) orderedObject {
 		member{"Isolate VM from host", onOff(vm.Elements["IsolatedVm"] == "1")})
 }
 
-// networkAdapter is Hardware/net0. The keys of 16.5 are captured, their values
+// networkAdapter is Hardware/netN. The keys of 16.5 are captured, their values
 // are not; the address stood there before it had a section (captures.md 4.5,
 // facts/prlctl.md 2.2).
-func (s *State) networkAdapter(vm *VM, system guestOS) orderedObject {
-	adapter := orderedObject{{"enabled", true}, {"type", "shared"}, {"mac", vm.MAC}, {"card", "virtio"}}
+func (s *State) networkAdapter(vm *VM, system guestOS, number int) orderedObject {
+	mac := vm.MAC
+	if number > 0 {
+		mac = s.seededMAC(vm.ID + " " + adapterName(number))
+	}
+	adapter := orderedObject{{"enabled", true}, {"type", "shared"}, {"mac", mac}, {"card", "virtio"}}
 	major := s.Product.majorVersion()
-	if major < 20 && vm.State == "running" {
+	if major < 20 && vm.State == "running" && number == 0 {
 		adapter = adapter.with(member{"ips", vm.Address + "/255.255.255.0 "})
 	}
 	if major < 18 {

@@ -187,21 +187,6 @@ func (s *State) flagLine(flag setFlag, index int) string {
 	return "  " + flag.name + " <" + strings.ReplaceAll(flag.values, "|", bar) + ">"
 }
 
-// hostFlags are the flags of `prlsrvctl set` (facts/prlctl.md 1.4).
-var hostFlags = []setFlag{
-	{name: "--require-pwd", values: "create-vm|add-vm|remove-vm|clone-vm"},
-	{name: "--lock-edit-settings", values: onOrOff},
-	{name: "--host-admin", values: "text"},
-	{name: "--headless-mode-feature", values: onOrOff},
-	{name: "--verbose-log", values: onOrOff},
-	{name: "--cep", values: onOrOff, inferred: true},
-	{name: "--mem-limit", values: "text", inferred: true},
-	{name: "--min-security-level", values: "low|normal|high", inferred: true},
-	{name: "--mng-settings", values: "allow|deny", inferred: true},
-	{name: "--log-rotation", values: onOrOff, inferred: true},
-	{name: "--allow-attach-screenshots", values: onOrOff, inferred: true},
-}
-
 // prlsrvctlHelp is `prlsrvctl --help` and `prlsrvctl set --help`.
 func prlsrvctlHelp(in *invocation, words []string) (string, error) {
 	switch strings.Join(words, " ") {

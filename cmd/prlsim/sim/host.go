@@ -145,6 +145,9 @@ func ioreg(in *invocation) int {
 	return in.printPlist([]any{device})
 }
 
+// hostCPUs is how many processors the Mac has.
+const hostCPUs = "12"
+
 func (s *State) hardwareModel() (identifier, product, cpu string) {
 	if s.Intel {
 		return "MacBookPro16,1", "MacBook Pro (16-inch, 2019)", "Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz"
@@ -161,7 +164,7 @@ func sysctl(in *invocation) int {
 	model, _, cpu := in.state.hardwareModel()
 	values := map[string]string{
 		"hw.model": model, "machdep.cpu.brand_string": cpu, "hw.memsize": "38654705664",
-		"hw.physicalcpu": "12", "hw.logicalcpu": "12",
+		"hw.physicalcpu": hostCPUs, "hw.logicalcpu": hostCPUs,
 		"kern.osproductversion": macOSVersion, "kern.osversion": macOSBuild,
 		"kern.boottime":        fmt.Sprintf("{ sec = %d, usec = 0 } %s", in.state.BootedAt.Unix(), in.state.BootedAt.Format(time.ANSIC)),
 		"kern.bootsessionuuid": strings.ToUpper(in.state.Volume.BootSession),

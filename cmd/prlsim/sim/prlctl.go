@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // prlctl plays the command line of the virtual machines.
@@ -28,6 +29,11 @@ func prlctl(in *invocation) int {
 	}
 	if code, answered := in.wantsHelp(); answered {
 		return code
+	}
+	if due := in.state.nextDueConfig(); !due.IsZero() && !time.Now().Before(due) { // where no process did it
+		if err := in.mac.writeDueConfigs(); err != nil {
+			return in.failWith(err)
+		}
 	}
 	in.showStoppedOutsideSession()
 	switch action {
@@ -91,6 +97,9 @@ const errNotFound toolError = "Failed to get VM config: The virtual machine coul
 
 // failWith prints an error and returns its exit code.
 func (in *invocation) failWith(err error) int {
+	if errors.Is(err, errUnanswered) {
+		return exitRefused
+	}
 	if errors.Is(err, errNotFound) && in.state.assumes("not_found_exit", "1") {
 		return in.failf(1, "%v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -182,7 +183,8 @@ func flatText(members orderedObject) string {
 	var words []string
 	for _, member := range members {
 		if member.Key == "enabled" {
-			words = append(words, map[bool]string{true: "(+)", false: "(-)"}[member.Value == true])
+			on := slices.Contains([]any{true, "on", "On", "yes"}, member.Value)
+			words = append(words, map[bool]string{true: "(+)", false: "(-)"}[on])
 			continue
 		}
 		if section, ok := member.Value.(orderedObject); ok {

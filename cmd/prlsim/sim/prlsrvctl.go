@@ -28,6 +28,8 @@ func prlsrvctl(in *invocation) int {
 		return serverInfo(in, in.args[1:])
 	case action == "user list":
 		return userList(in, in.args[2:])
+	case len(in.args) > 0 && in.args[0] == "set":
+		return setHost(in, in.args[1:])
 	case len(in.args) == 1 && in.args[0] == "update-license":
 		return updateLicense(in)
 	case len(in.args) == 0:
@@ -55,7 +57,11 @@ func serverInfo(in *invocation, options []string) int {
 	if license {
 		return licenseInfo(in, asJSON)
 	}
-	info := in.state.serverKeysOfVersion(in.state.serverDocument(in.caller))
+	info, err := in.state.withHostSettings(in.state.serverDocument(in.caller))
+	if err != nil {
+		return in.failWith(err)
+	}
+	info = in.state.serverKeysOfVersion(info)
 	if asJSON {
 		return in.printAnswer(encodeJSON(info))
 	}
@@ -63,6 +69,8 @@ func serverInfo(in *invocation, options []string) int {
 		switch value := member.Value.(type) {
 		case string:
 			in.printLinef("%s: %s", member.Key, value)
+		case []string:
+			in.printLinef("%s: %s", member.Key, strings.Join(value, " "))
 		case orderedObject:
 			in.printLinef("%s: %s", member.Key, quotedText(value))
 		}

@@ -124,6 +124,14 @@ type idleProcess struct{}
 func (idleProcess) changed(*State) (wakeAt time.Time) { return time.Time{} }
 func (idleProcess) wake() error                       { return nil }
 
+// dispatcherProcess is what the dispatcher does: it writes what is due.
+type dispatcherProcess struct{ mac Mac }
+
+func (p dispatcherProcess) changed(state *State) (wakeAt time.Time) { return state.nextDueConfig() }
+func (p dispatcherProcess) wake() error                             { return p.mac.writeDueConfigs() }
+
+func runDispatcher(in *invocation) int { return in.liveWhileNeeded(dispatcherProcess{in.mac}) }
+
 func runBackground(in *invocation) int { return in.liveWhileNeeded(idleProcess{}) }
 
 // liveWhileNeeded plays a program that lives while the state says that this very

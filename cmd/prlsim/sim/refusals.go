@@ -12,6 +12,7 @@ const (
 	errLicenseExpired toolError = "This product was activated for a limited period of time that has now expired."
 	errCredentials    toolError = "The operation failed. To perform this operation, you must enter the host OS administrator's credentials."
 	errBusyCloning    toolError = "Unable to perform the action because the virtual machine is busy. The virtual machine is being cloned. Please try again later."
+	errSynchronizing  toolError = "Data synchronization is currently in progress" // facts/prlctl.md 5
 	// The missing blank is theirs.
 	errInvalidConfiguration toolError = "Unable to commit VM configuration: Unable to start the virtual machine.The virtual machine configuration is invalid."
 )
@@ -27,6 +28,32 @@ const vmPassword = "simulated"
 
 // errNoPassword answers whoever does not know it; the text is invented.
 const errNoPassword toolError = "The password is wrong."
+
+// adminPassword is that of every administrator of the Mac.
+const adminPassword = "simulated"
+
+// askAdministrator asks for the administrator as the guide shows it for a guest's
+// password (acting.md 1); what the first line says of anything else, and what
+// comes when nobody answers, is not known.
+func (in *invocation) askAdministrator(what string) error {
+	fmt.Fprintf(in.stdout, "Only host administrator can %s.\nConfirm your administrator credentials.\nUsername: ", what)
+	return in.readAdministrator(in.readLine())
+}
+
+// readAdministrator reads the password of the administrator named.
+func (in *invocation) readAdministrator(name string) error {
+	fmt.Fprint(in.stdout, "Password: ")
+	if password := in.readLine(); name != "" && password == adminPassword {
+		return nil
+	}
+	if in.state.assumes("prompt_unanswered", "silent") {
+		return errUnanswered
+	}
+	return errCredentials
+}
+
+// errUnanswered ends a tool that has asked and says nothing more.
+const errUnanswered toolError = ""
 
 // checkAction refuses what the license, the Mac's administrator or the state of
 // the VM does not allow, and asks for the password of an encrypted VM.
@@ -90,7 +117,7 @@ func isWholeText(err error) bool {
 
 // failAction prints why an action on a VM failed.
 func (in *invocation) failAction(infinitive string, err error) int {
-	if isWholeText(err) {
+	if isWholeText(err) || errors.Is(err, errUnanswered) {
 		return in.failWith(err)
 	}
 	return in.failWith(toolErrorf("Failed to %s the VM: %v", infinitive, err))

@@ -87,7 +87,7 @@ func toolByName(name string) (toolFunc, bool) {
 		"prl_vm_app": vmApp,
 
 		"prl_client_app":   runBackground,
-		"prl_disp_service": runBackground,
+		"prl_disp_service": runDispatcher,
 	}[name]
 	return play, ok
 }

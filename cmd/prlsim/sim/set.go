@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
+	"time"
 )
 
 // setVM plays `prlctl set ID --flag value …`. The Standard edition does not have
@@ -23,113 +23,165 @@ func setVM(in *invocation, arguments []string) int {
 	if err != nil {
 		return in.failWith(err)
 	}
-	if err := in.checkSet(target); err != nil {
+	if err := in.checkSet(target, sets); err != nil {
 		return in.failAction("configure", err)
 	}
+	var lines []string
 	err = in.mac.update(func(state *State) error {
 		vm, err := in.targetVM(state, arguments)
 		if err != nil {
 			return err
 		}
-		for _, set := range sets {
-			if err := state.checkGuest(set.flag, vm); err != nil {
-				return err
-			}
-			if err := in.mac.applyFlag(state, vm, set); err != nil {
-				return err
-			}
-		}
-		state.addEvent(vm, "vm_config_changed", "")
-		return in.mac.writeBundle(state, vm)
+		lines, err = in.applySets(state, vm, sets)
+		return err
 	})
 	if err != nil {
 		return in.failAction("configure", err)
+	}
+	if in.state.assumes("set_lines", "each") {
+		in.printLinef("%s", strings.Join(lines, "\n"))
+	}
+	if slices.ContainsFunc(sets, func(set flagValue) bool { return in.lies(faultDone, set) }) {
+		return in.failAction("configure", toolError("Operation canceled."))
 	}
 	in.printLinef("The VM has been successfully configured.")
 	return 0
 }
 
-// checkSet refuses what the VM as a whole does not allow. That a locked
-// configuration needs the administrator is inferred (facts/prlctl.md 6).
-func (in *invocation) checkSet(vm *VM) error {
-	if vm.State == "invalid" {
-		return errInvalidConfiguration
+// applySets changes what the flags of a call say, all or nothing, and returns
+// what the tool prints of each.
+func (in *invocation) applySets(state *State, vm *VM, sets []flagValue) (lines []string, err error) {
+	done := 0
+	for _, set := range sets {
+		if err := state.checkFlag(set, vm); err != nil {
+			return nil, err
+		}
+		if !in.lies(faultNotDone, set) {
+			if err := state.changeSetting(vm, set); err != nil {
+				return nil, err
+			}
+			done++
+		}
+		lines = append(lines, state.setLines(vm, set)...)
 	}
-	document, err := in.state.sectionedDocument(vm, false)
-	if err != nil {
+	if done == 0 {
+		return lines, nil
+	}
+	return lines, in.mac.commitSettings(state, vm)
+}
+
+// commitSettings writes a VM's configuration and tells the monitors.
+func (m Mac) commitSettings(state *State, vm *VM) error {
+	state.addEvent(vm, "vm_config_changed", "")
+	if state.assumes("config_written", "later") {
+		vm.ConfigDueAt = time.Now().Add(configDelay)
+	}
+	return m.writeBundle(state, vm)
+}
+
+// Faults of set: its exit codes lie both ways (facts/prlctl.md 5).
+const (
+	faultDone    = "set_fails_but_done"
+	faultNotDone = "set_ok_but_not_done"
+)
+
+// anyFlag stands for every flag in the value of one of the faults.
+const anyFlag = "any"
+
+// lies reports whether the fault is on for the flag.
+func (in *invocation) lies(fault string, set flagValue) bool {
+	value, on := in.state.faultValue(fault, in.caller)
+	flags := strings.Split(value, ",")
+	return on && (slices.Contains(flags, anyFlag) || slices.Contains(flags, set.flag.name))
+}
+
+// restingStates are those in which a configuration can be changed at all. That a
+// suspended VM's cannot is what the GUI of old versions says (acting.md 1).
+var restingStates = []string{"stopped", "running", "paused"}
+
+// checkSet refuses what the VM as a whole does not allow, and asks whom the flags
+// make the tool ask.
+func (in *invocation) checkSet(vm *VM, sets []flagValue) error {
+	switch {
+	case vm.State == "invalid":
+		return errInvalidConfiguration
+	case vm.State == "syncing":
+		return errSynchronizing
+	case vm.State == "suspended" && in.state.assumes("suspended_set", "accepted"), vm.State == "cloning":
+	case !slices.Contains(restingStates, vm.State):
+		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
+	}
+	if err := in.checkAction(vm); err != nil {
 		return err
 	}
-	if textAt(document, "Security/Configuration is locked") == "on" && in.state.assumes("locked_set", "refused") {
+	if err := in.checkLock(vm, sets); err != nil {
+		return err
+	}
+	for _, set := range sets {
+		switch {
+		case set.flag.name == "--userpasswd":
+			return in.askAdministrator("change user password in the guest OS")
+		case in.needsAdministrator(set):
+			return in.askAdministrator(whatIsLocked)
+		}
+	}
+	return nil
+}
+
+// whatIsLocked is what only an administrator may do.
+const whatIsLocked = "change the configuration of the virtual machine"
+
+// checkLock refuses changes of a configuration that is locked. That they need
+// the administrator is inferred (facts/prlctl.md 6); how a lock is lifted was
+// never seen (acting.md 1).
+func (in *invocation) checkLock(vm *VM, sets []flagValue) error {
+	document, err := in.state.sectionedDocument(vm, false)
+	if err != nil || textAt(document, "Security/Configuration is locked") != "on" {
+		return err
+	}
+	rule := "locked_set"
+	if !slices.ContainsFunc(sets, func(set flagValue) bool { return set.flag.name != lockFlag || set.value != "off" }) {
+		rule = "lock_release"
+	}
+	switch in.state.assumedValue(rule) {
+	case "refused":
 		return errCredentials
+	case "prompt":
+		return in.askAdministrator(whatIsLocked)
 	}
-	return in.checkAction(vm)
+	return nil
 }
 
-// knowsFlag reports whether the Mac's version has the flag.
-func (s *State) knowsFlag(flag setFlag) bool {
-	major := s.Product.majorVersion()
-	return major >= flag.since && (flag.until == 0 || major <= flag.until) &&
-		(!flag.inferred || s.assumes("inferred_flags", "present"))
-}
+// lockFlag locks a VM's configuration.
+const lockFlag = "--lock-edit-settings"
 
-// flagsOfCategory lists the flags of a category that the version's help shows.
-// Help is no proof: that of 26.3.2 shows --auto-share-bluetooth, which set
-// refuses (captures.md 2).
-func (s *State) flagsOfCategory(category string) []setFlag {
-	var out []setFlag
-	for _, flag := range setFlags {
-		if flag.category == category && (s.knowsFlag(flag) || flag.stillShown) {
-			out = append(out, flag)
-		}
+// needsAdministrator reports whether the tool asks for the administrator before
+// it sets a flag of a VM. That any but --userpasswd does is not known
+// (acting.md 1).
+func (in *invocation) needsAdministrator(set flagValue) bool {
+	switch set.flag.name {
+	case lockFlag:
+		return set.value == "on" && in.state.assumes("lock_placing", "prompt")
+	case "--autostart":
+		return set.value == "start-host" && in.state.assumes("start_host", "prompt")
 	}
-	return out
+	return false
 }
 
-func isCategory(word string) bool {
-	return slices.Contains(setCategories, word)
-}
-
-// flagValue is one flag of a call with its value.
-type flagValue struct {
-	flag  setFlag
-	value string
-}
-
-// parseSet reads `--flag value` and `--flag=value` (facts/prlctl.md 1.5). One
-// flag that the version does not know fails the whole call.
-func (s *State) parseSet(arguments []string) ([]flagValue, error) {
-	var out []flagValue
-	for i := 0; i < len(arguments); i++ {
-		name, value, joined := strings.Cut(arguments[i], "=")
-		at := slices.IndexFunc(setFlags, func(flag setFlag) bool { return flag.name == name && s.knowsFlag(flag) })
-		if at < 0 {
-			return nil, toolErrorf("Unrecognized option: %s", arguments[i])
-		}
-		if flag := setFlags[at]; !joined && flag.values != "" {
-			if i++; i == len(arguments) {
-				return nil, toolErrorf("Option requires an argument: %s", name)
-			}
-			value = arguments[i]
-		}
-		if !setFlags[at].acceptsValue(value) {
-			return nil, toolErrorf("Invalid argument for the option %s: %s", name, value)
-		}
-		out = append(out, flagValue{setFlags[at], value})
+// checkFlag refuses a flag that the VM, as it is, does not take.
+func (s *State) checkFlag(set flagValue, vm *VM) error {
+	if err := s.checkGuest(set.flag, vm); err != nil {
+		return err
 	}
-	return out, nil
-}
-
-func (f setFlag) acceptsValue(value string) bool {
-	words := strings.Split(f.values, "|")
-	if f.values == "" || slices.Contains(words, "text") || slices.Contains(words, value) && value != numberWord {
-		return true
+	stopped := set.flag.stopped || set.flag.unsure && s.assumes("optimization_live", "stopped")
+	switch {
+	case stopped && vm.State != "stopped", set.flag.name == "--userpasswd" && vm.State != "running":
+		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
+	case set.value == "headless" && s.assumes("headless_view", "needs_feature") && s.Host[headlessFeature] != "on":
+		return toolErrorf("Unable to commit VM configuration: headless mode is not enabled on this Mac.") // invented
 	}
-	number, err := strconv.Atoi(value)
-	return slices.Contains(words, numberWord) && err == nil && number >= 0
+	return nil
 }
-
-// numberWord stands for any number in what a flag takes.
-const numberWord = "number"
 
 // checkGuest refuses a flag that the VM's guest does not have. The text is
 // captured (captures.md 4.2), for which flags is not.
@@ -138,7 +190,11 @@ func (s *State) checkGuest(flag setFlag, vm *VM) error {
 	if err != nil {
 		return err
 	}
-	if (flag.guests == 0 || flag.guests == system.osType) && !(flag.notApple && vm.isApple()) {
+	guests := flag.guests
+	if flag.name == "--lock-on-suspend" && s.assumes("lock_on_suspend_guests", "windows") {
+		guests = osTypeWindows
+	}
+	if (guests == 0 || guests == system.osType) && !(flag.notApple && vm.isApple()) {
 		return nil
 	}
 	switch {
@@ -148,63 +204,4 @@ func (s *State) checkGuest(flag setFlag, vm *VM) error {
 		return toolErrorf("Unrecognized option: %s", flag.name)
 	}
 	return errNotForGuest(path.Base(flag.path))
-}
-
-// applyFlag changes one setting of a VM.
-func (m Mac) applyFlag(state *State, vm *VM, set flagValue) error {
-	if set.flag.stopped && vm.State != "stopped" {
-		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
-	}
-	if element, inFile := strings.CutPrefix(set.flag.path, pvsPrefix); inFile {
-		if vm.Elements == nil {
-			vm.Elements = map[string]string{}
-		}
-		vm.Elements[element] = set.elementValue()
-		return nil
-	}
-	switch set.flag.name {
-	case "--name":
-		vm.Name = set.value
-		return nil
-	case "--description":
-		vm.Description = set.value
-		return nil
-	}
-	for _, setting := range set.settings() {
-		if setting[0] == "" {
-			return fmt.Errorf("%s is not simulated yet", set.flag.name)
-		}
-		if err := state.overrideSetting(vm, setting[0], setting[1], true); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// settings are the paths and values that a flag changes in the list.
-func (a flagValue) settings() [][2]string {
-	on := a.value == "on"
-	switch {
-	case a.flag.name == "--cpus" && a.value == "auto":
-		return [][2]string{{"Hardware/cpu/auto", "on"}}
-	case a.flag.name == "--cpus":
-		return [][2]string{{a.flag.path, a.value}, {"Hardware/cpu/auto", "off"}}
-	case a.flag.name == "--memsize" && a.value == "auto":
-		return [][2]string{{"Hardware/memory/auto", "on"}}
-	case a.flag.name == "--memsize":
-		return [][2]string{{a.flag.path, a.value + "Mb"}, {"Hardware/memory/auto", "off"}}
-	case a.flag.name == "--tpm":
-		return [][2]string{{a.flag.path, yesNo(on)}, {"Security/TPM type", map[bool]string{true: "crb", false: "off"}[on]}}
-	case strings.HasSuffix(a.flag.path, "/enabled"): // a real boolean, facts/prlctl.md 2.1
-		return [][2]string{{a.flag.path, strconv.FormatBool(on)}}
-	}
-	return [][2]string{{a.flag.path, a.value}}
-}
-
-// elementValue is how config.pvs writes a switch (facts/prlctl.md 6).
-func (a flagValue) elementValue() string {
-	if a.flag.values == "text" {
-		return a.value
-	}
-	return boolDigit(a.value == "on" || a.value == "yes")
 }

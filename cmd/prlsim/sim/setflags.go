@@ -4,15 +4,17 @@ package sim
 type setFlag struct {
 	name       string
 	category   string
-	values     string // words with bars between, "number" and "text" among them; empty: none, it asks
-	path       string // where `list -i --json` shows it, or an element of config.pvs behind "pvs:"; empty: neither
-	since      int    // first major version that knows it; 0: all
-	until      int    // last one that takes it; 0: the newest
-	stillShown bool   // the help shows it also after that
-	stopped    bool   // only while the VM is stopped
-	inferred   bool   // see the assumption inferred_flags
-	guests     int    // OsType of the guests that have it; 0: all
-	notApple   bool   // macOS VMs on Apple silicon lack it
+	values     string            // words with bars between, "number" and "text" among them; empty: none, it asks
+	path       string            // where `list -i --json` shows it, or an element of config.pvs behind "pvs:"; empty: neither
+	words      map[string]string // how the list says a value, where it has another word
+	since      int               // first major version that knows it; 0: all
+	until      int               // last one that takes it; 0: the newest
+	stillShown bool              // the help shows it also after that
+	stopped    bool              // only while the VM is stopped
+	unsure     bool              // perhaps only while it is stopped, see the assumption optimization_live
+	inferred   bool              // see the assumption inferred_flags
+	guests     int               // OsType of the guests that have it; 0: all
+	notApple   bool              // macOS VMs on Apple silicon lack it
 }
 
 const (
@@ -23,12 +25,13 @@ const (
 // setFlags are the flags that the facts name, by the categories of 26.4.1, as far
 // as captures.md 5 names them; the others' categories are inferred. That macOS
 // VMs lack two of them says the vendor's guide (facts/prlctl.md 1.5); which
-// other guests lack what is inferred from what the flags do.
+// other guests lack what is inferred from what the flags do, and so is that they
+// lack Secure Boot. Gamepads came with their key (facts/prlctl.md 2.2, inferred).
 var setFlags = []setFlag{
 	{name: "--cpus", category: "cpus", values: "auto|number", path: "Hardware/cpu/cpus", stopped: true},
 	{name: "--memsize", category: "memory", values: "auto|number", path: "Hardware/memory/size", stopped: true},
 	{name: "--bios-type", category: "boot", values: "legacy|efi32|efi64|efi-arm64", path: "BIOS type", stopped: true},
-	{name: "--efi-secure-boot", category: "boot", values: onOrOff, path: "EFI Secure boot", since: 20, stopped: true},
+	{name: "--efi-secure-boot", category: "boot", values: onOrOff, path: "EFI Secure boot", since: 20, stopped: true, notApple: true},
 	{name: "--device-bootorder", category: "boot", values: "text", path: "Boot order", stopped: true},
 	{name: "--videosize", category: "video", values: "number", stopped: true},
 	{name: "--smart-mouse-optimize", category: "mouse", values: "auto|on|off", path: "Mouse and Keyboard/Smart mouse optimized for games"},
@@ -38,7 +41,7 @@ var setFlags = []setFlag{
 	{name: "--show-host-printer-ui", category: "printers", values: onOrOff, path: "Print Management/Show host printer UI", guests: osTypeWindows},
 	{name: "--auto-share-camera", category: "usb", values: onOrOff, path: "USB and Bluetooth/Automatic sharing cameras"},
 	{name: "--auto-share-smart-card", category: "usb", values: onOrOff, path: "USB and Bluetooth/Automatic sharing smart cards"},
-	{name: "--auto-share-gamepad", category: "usb", values: onOrOff, path: "USB and Bluetooth/Automatic sharing gamepads"},
+	{name: "--auto-share-gamepad", category: "usb", values: onOrOff, path: "USB and Bluetooth/Automatic sharing gamepads", since: 18},
 	{name: "--support-usb30", category: "usb", values: onOrOff, path: "USB and Bluetooth/Support USB 3.0", stopped: true},
 	{name: "--auto-share-bluetooth", category: "bluetooth", values: onOrOff, path: "USB and Bluetooth/Automatic sharing bluetooth", until: 20, stillShown: true},
 	{name: "--autostart", category: "startup", values: "off|open-window|start-app|start-host|user-login", path: "Startup and Shutdown/Autostart"},
@@ -49,13 +52,13 @@ var setFlags = []setFlag{
 	{name: "--on-window-close", category: "startup", values: "suspend|shutdown|stop|ask|keep-running", path: "Startup and Shutdown/On window close"},
 	{name: "--pause-idle", category: "startup", values: onOrOff, path: "Startup and Shutdown/Pause idle", guests: osTypeWindows},
 	{name: "--undo-disks", category: "startup", values: "on|off|ask", path: "Startup and Shutdown/Undo disks", stopped: true},
-	{name: "--faster-vm", category: "optimization", values: onOrOff, path: "Optimization/Faster virtual machine"},
-	{name: "--adaptive-hypervisor", category: "optimization", values: onOrOff, path: "Optimization/Adaptive hypervisor"},
-	{name: "--auto-compress", category: "optimization", values: onOrOff, path: "Optimization/Auto compress virtual disks"},
+	{name: "--faster-vm", category: "optimization", values: onOrOff, path: "Optimization/Faster virtual machine", unsure: true},
+	{name: "--adaptive-hypervisor", category: "optimization", values: onOrOff, path: "Optimization/Adaptive hypervisor", unsure: true},
+	{name: "--auto-compress", category: "optimization", values: onOrOff, path: "Optimization/Auto compress virtual disks", unsure: true},
 	{name: "--nested-virt", category: "optimization", values: onOrOff, path: "Optimization/Nested virtualization", stopped: true},
 	{name: "--pmu-virt", category: "optimization", values: onOrOff, path: "Optimization/PMU virtualization", stopped: true},
-	{name: "--longer-battery-life", category: "optimization", values: onOrOff, path: "Optimization/Longer battery life"},
-	{name: "--battery-status", category: "optimization", values: onOrOff, path: "Optimization/Show battery status"},
+	{name: "--longer-battery-life", category: "optimization", values: onOrOff, path: "Optimization/Longer battery life", unsure: true},
+	{name: "--battery-status", category: "optimization", values: onOrOff, path: "Optimization/Show battery status", unsure: true},
 	{name: "--hypervisor-type", category: "optimization", values: "parallels|apple", path: "Optimization/Hypervisor type", stopped: true},
 	{name: "--resource-quota", category: "optimization", values: "low|medium|unlimited", path: "Optimization/Resource quota"},
 	{name: "--travel-enter", category: "travel", values: "never", path: "Travel mode/Enter condition"},
@@ -63,7 +66,7 @@ var setFlags = []setFlag{
 	{name: "--tpm", category: "security", values: onOrOff, path: "Security/TPM enabled", stopped: true, notApple: true},
 	{name: "--lock-edit-settings", category: "security", values: onOrOff, path: "Security/Configuration is locked", notApple: true},
 	{name: "--custom-pwd", category: "security"},
-	{name: "--require-pwd", category: "security", values: "text", inferred: true},
+	{name: "--require-pwd", category: "security", values: "text", path: pvsPrefix + passwordOperations, inferred: true},
 	{name: "--userpasswd", category: "security", values: "text"},
 	{name: "--lock-on-suspend", category: "security", values: onOrOff, path: pvsPrefix + "LockGuestOnSuspend", inferred: true},
 	{name: "--asset-id", category: "security", values: "text", path: pvsPrefix + "AssetId", stopped: true, inferred: true},
@@ -84,10 +87,10 @@ var setFlags = []setFlag{
 	{name: "--device-connect", category: "device_mgmt", values: "text"},
 	{name: "--device-disconnect", category: "device_mgmt", values: "text"},
 	{name: "--shf-host", category: "shared_folders", values: onOrOff, path: "Host Shared Folders/enabled"},
-	{name: "--shf-host-defined", category: "shared_folders", values: "off|alldisks|home"},
-	{name: "--shf-host-automount", category: "shared_folders", values: onOrOff},
+	{name: "--shf-host-defined", category: "shared_folders", values: "off|alldisks|home", path: "Host defined sharing", words: definedSharing},
+	{name: "--shf-host-automount", category: "shared_folders", values: onOrOff, path: pvsPrefix + "HostAutomount"}, // shown nowhere,
 	{name: "--shf-guest", category: "shared_folders", values: onOrOff, path: "Guest Shared Folders/enabled"},
-	{name: "--shf-guest-automount", category: "shared_folders", values: onOrOff},
+	{name: "--shf-guest-automount", category: "shared_folders", values: onOrOff, path: "Guest Shared Folders/Automount"},
 	{name: "--shared-profile", category: "shared_profiles", values: onOrOff, path: "Shared Profile/enabled"},
 	{name: "--sh-app-host-to-guest", category: "shared_apps", values: onOrOff, path: "Shared Applications/Host-to-guest apps sharing"},
 	{name: "--sh-app-guest-to-host", category: "shared_apps", values: onOrOff, path: "Shared Applications/Guest-to-host apps sharing"},
@@ -107,3 +110,7 @@ var setFlags = []setFlag{
 	{name: "--template", category: "misc", values: onOrOff},
 	{name: "--network-cond", category: "network_cond", values: onOrOff, path: "Network/Conditioned", since: 20},
 }
+
+// definedSharing is how the list says which folders of the Mac are shared. That
+// of all disks was never seen (facts/prlctl.md 2.2).
+var definedSharing = map[string]string{"off": "Off", "home": "User home directory", "alldisks": "All disks"}

@@ -33,6 +33,8 @@ type State struct {
 	Apps          []runningApp          `json:"apps,omitempty"`
 	Jobs          map[string]launchdJob `json:"jobs,omitempty"` // by label; those that were changed
 	Network       networkState          `json:"network"`
+	Host          map[string]string     `json:"host,omitempty"`        // of prlsrvctl set, by flag
+	RequirePwd    []string              `json:"require_pwd,omitempty"` // actions that need a password
 
 	pendingEvents []eventRecord // of the change under way
 }
@@ -96,6 +98,9 @@ type VM struct {
 
 	Settings map[string]any    `json:"settings,omitempty"` // overrides of the document by path
 	Elements map[string]string `json:"elements,omitempty"` // of config.pvs that no list shows
+	Adapters []int             `json:"adapters,omitempty"` // numbers of the network adapters; none: net0 alone
+	// When config.pvs is written that has the last change; zero: it is.
+	ConfigDueAt time.Time `json:"config_due_at,omitzero"`
 }
 
 // isApple reports whether the VM is a macOS guest of Apple's own framework

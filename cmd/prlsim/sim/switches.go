@@ -18,7 +18,10 @@ type assumption struct {
 
 // assumptions lists every behavior that `mac create --assume NAME=VALUE`
 // switches.
-var assumptions = []assumption{
+var assumptions = slices.Concat(toolAssumptions, settingAssumptions)
+
+// toolAssumptions are those that do not concern settings.
+var toolAssumptions = []assumption{
 	{"bulk_home", []string{"empty", "filled"}, "facts/prlctl.md 2.1",
 		"whether a list of all VMs leaves Home and Home path empty"},
 	{"bulk_details", []string{"full", "sparse"}, "facts/prlctl.md 2.1",
@@ -59,10 +62,6 @@ var assumptions = []assumption{
 		"whether prlctl list answers when the license has expired"},
 	{"encryption_prompt", []string{"actions", "list", "instead_of_list", "none"}, "captures.md 4.2",
 		"whether an encrypted VM's password is asked for by actions on it, before a list of it as well or in its place, or never"},
-	{"locked_set", []string{"refused", "accepted"}, "facts/prlctl.md 6",
-		"whether set needs the administrator's credentials for a VM whose configuration is locked"},
-	{"guest_refusal", []string{"not_supported", "unrecognized", "accepted"}, "captures.md 4.2",
-		"what set answers to a flag that the VM's guest does not have"},
 	{"activation_type", []string{"at_once", "after_update"}, "facts/prlctl.md 4.4",
 		"whether activation_type needs update-license after an activation"},
 	{"license_dates", []string{"datetime", "date"}, "facts/prlctl.md 4.2",
@@ -173,6 +172,25 @@ type faultKind struct {
 	Means string `json:"means"`
 }
 
+// flagsValue is the value of a fault that hits flags of prlctl set.
+const flagsValue = "flags with commas between, or any"
+
+// checkValue refuses a value that the fault does not take.
+func (f faultKind) checkValue(value string) error {
+	if f.Value == flagsValue {
+		for name := range strings.SplitSeq(value, ",") {
+			if name != anyFlag && findFlag(name) < 0 {
+				return fmt.Errorf("%w: prlctl set has no flag %q", errUsage, name)
+			}
+		}
+		return nil
+	}
+	if number, err := strconv.Atoi(value); f.Value != "" && (err != nil || number < 0) {
+		return fmt.Errorf("%w: fault %s takes %s, not %q", errUsage, f.Name, f.Value, value)
+	}
+	return nil
+}
+
 // faultKinds lists the faults of `prlsim fault set`.
 var faultKinds = []faultKind{
 	{"service_down", "", "prlctl and prlsrvctl: the service cannot be reached, exit 253"},
@@ -183,6 +201,8 @@ var faultKinds = []faultKind{
 	{"progress", "", "a progress text is glued to the JSON (captures.md 3: seen with 11.2)"},
 	{"info_line", "", "a line INFO stands before the JSON (captures.md 3: text before it, seen with 8)"},
 	{"credentials", "", "prlctl: what changes a VM needs the administrator's credentials (captures.md 4.2)"},
+	{faultDone, flagsValue, "prlctl set does what the flag says, and exits with 255 (facts/prlctl.md 5)"},
+	{faultNotDone, flagsValue, "prlctl set says that it did what the flag says, and did not (facts/prlctl.md 5)"},
 	{"garbage", "", "text around the JSON and raw control bytes inside its strings"},
 	{"duplicate_key", "", "the first VM of a JSON list has a key twice"},
 	{"standard_edition", "", "the Standard edition's text (see the assumption of that name)"},
@@ -222,8 +242,8 @@ func (s *State) setFault(setting, user string) error {
 	if hasValue != (kind.Value != "") {
 		return fmt.Errorf("%w: fault %s takes %s", errUsage, name, valueSyntax(kind.Value))
 	}
-	if number, err := strconv.Atoi(value); hasValue && (err != nil || number < 0) {
-		return fmt.Errorf("%w: fault %s takes %s, not %q", errUsage, name, kind.Value, value)
+	if err := kind.checkValue(value); err != nil {
+		return err
 	}
 	if _, known := s.userByName(user); user != "" && user != rootUser && !known {
 		return fmt.Errorf("no user %q on this Mac", user)

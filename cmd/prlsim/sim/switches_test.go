@@ -155,6 +155,7 @@ func TestAssumptionsBothWays(t *testing.T) {
 		}, map[string]outcome{"present": {0, "has it", ""}, "absent": {0, "lacks it", ""}}},
 	}
 	maps.Copy(tests, captureAssumptions())
+	maps.Copy(tests, settingAssumptionTests())
 	for _, assumption := range assumptions {
 		for _, value := range assumption.Values {
 			setting := assumption.Name + "=" + value
@@ -263,8 +264,8 @@ func TestFaults(t *testing.T) {
 			"/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"}, outcome{3, "", "failed to satisfy"}},
 	}
 	for _, kind := range faultKinds {
-		if slices.Contains([]string{"stubborn", "hang", "stopped"}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") {
-			continue // shown in TestHangingToolIsKilled, TestStoppedTool and TestMonitorFaults
+		if slices.Contains([]string{"stubborn", "hang", "stopped", faultDone, faultNotDone}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") {
+			continue // shown in TestHangingToolIsKilled, TestStoppedTool, TestVMS_39_SetLies and TestMonitorFaults
 		}
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()

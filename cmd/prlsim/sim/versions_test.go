@@ -187,7 +187,7 @@ func TestEditions(t *testing.T) {
 			}
 		}
 		set := callAs(mac, "alice").run(t, "prlctl", "set", "Windows 11", "--pause-idle=on") // closed to Standard, captures.md 4.1
-		if want := map[bool]outcome{true: {255, editionGate, ""}, false: {0, "The VM has been successfully configured.\n", ""}}[gate != ""]; set != want {
+		if want := map[bool]outcome{true: {255, editionGate, ""}, false: {0, "Set pause idle: on.\nThe VM has been successfully configured.\n", ""}}[gate != ""]; set != want {
 			t.Errorf("%s set: %+v", edition, set)
 		}
 		checkOutcome(t, callAs(mac, "alice").run(t, "prlsrvctl", "info", "--license", "--json"), outcome{0, `"edition": "` + edition + `"`, ""})

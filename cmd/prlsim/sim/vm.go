@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -189,7 +190,7 @@ func (m Mac) createVM(state *State, wanted newVMOptions) (*VM, error) {
 		ID: seededUUID(state.Seed, purpose), Name: wanted.Name, Description: wanted.Description,
 		Owner: wanted.Owner, Shared: wanted.Shared, OS: wanted.OS, State: wanted.State,
 		Tools: wanted.Tools, Encrypted: wanted.Encrypted, Started: !wanted.NeverStarted,
-		MAC:     fmt.Sprintf("001C42%X", seededBytes(state.Seed, purpose+" mac")[:3]),
+		MAC:     state.seededMAC(purpose),
 		Address: fmt.Sprintf("10.211.55.%d", 3+state.Counter%250),
 	}
 	vm.Bundle = m.newBundle(state, vm)
@@ -293,7 +294,18 @@ var vmSetters = map[string]func(vm *VM, value string) error{
 		vm.Address = value
 		return nil
 	},
-	"guest-build":     func(vm *VM, value string) (err error) { vm.GuestBuild, err = parsePositive(value); return err },
+	"guest-build": func(vm *VM, value string) (err error) { vm.GuestBuild, err = parsePositive(value); return err },
+	"adapters": func(vm *VM, value string) error {
+		count, err := parsePositive(value)
+		if err != nil || count > 16 {
+			return fmt.Errorf("%w: a VM has 1 to 16 adapters here", errUsage)
+		}
+		vm.Adapters = nil
+		for number := range count {
+			vm.Adapters = append(vm.Adapters, number)
+		}
+		return nil
+	},
 	"product-edition": func(vm *VM, value string) (err error) { vm.ProductEdition, err = parsePositive(value); return err },
 }
 
@@ -311,35 +323,59 @@ func (m Mac) configureVM(state *State, vm *VM, setting string, addKey bool) erro
 	if !ok || name == "" {
 		return fmt.Errorf("%w: %q is not NAME=VALUE", errUsage, setting)
 	}
-	if set, short := vmSetters[name]; short {
-		if err := set(vm, value); err != nil {
-			return err
-		}
-	} else if err := state.overrideSetting(vm, name, value, addKey); err != nil {
+	if err := state.changeByHand(vm, name, value, addKey); err != nil {
 		return err
 	}
-	state.addEvent(vm, "vm_config_changed", "")
+	if err := m.commitSettings(state, vm); err != nil {
+		return err
+	}
 	if name == "tools" || name == "tools-build" {
 		state.addEvent(vm, "vm_tools_state_changed", "")
 	}
-	return m.writeBundle(state, vm)
+	return nil
 }
 
-func (s *State) overrideSetting(vm *VM, path, value string, addKey bool) error {
+// changeByHand changes what a person can: by a short name, an adapter's name, the
+// name of a flag of prlctl set without its dashes, or a path in the list.
+func (s *State) changeByHand(vm *VM, name, value string, addKey bool) error {
+	at := findFlag("--" + name)
+	set, short := vmSetters[name]
+	_, isAdapter := adapterNumber(name)
+	switch {
+	case short:
+		return set(vm, value)
+	case isAdapter && vm.hasAdapter(name):
+		return s.adapterByHand(vm, name, value)
+	case at < 0:
+		return s.overrideSetting(vm, name, value, addKey || isAdapterExtra(vm, name))
+	case !setFlags[at].acceptsValue(value):
+		return fmt.Errorf("%w: %s is one of %s", errUsage, name, setFlags[at].values)
+	}
+	return s.changeSetting(vm, flagValue{flag: setFlags[at], value: value})
+}
+
+// isAdapterExtra reports whether a path is a key of an adapter that the list
+// shows only where it says something.
+func isAdapterExtra(vm *VM, name string) bool {
+	device, key := path.Split(strings.TrimPrefix(name, "Hardware/"))
+	return (key == "state" || key == "iface") && vm.hasAdapter(strings.TrimSuffix(device, "/"))
+}
+
+func (s *State) overrideSetting(vm *VM, setting, value string, addKey bool) error {
 	document, err := s.sectionedDocument(vm, false)
 	if err != nil {
 		return err
 	}
-	if _, err := applySetting(document, path, value, addKey); err != nil {
+	if _, err := applySetting(document, setting, value, addKey); err != nil {
 		return err
 	}
 	if vm.Settings == nil {
 		vm.Settings = map[string]any{}
 	}
-	if path == "Miscellaneous Sharing/Shared clipboard" { // the older name of one setting
-		path = "Miscellaneous Sharing/Shared clipboard mode"
+	if setting == "Miscellaneous Sharing/Shared clipboard" { // the older name of one setting
+		setting = "Miscellaneous Sharing/Shared clipboard mode"
 	}
-	vm.Settings[path] = value
+	vm.Settings[setting] = value
 	return nil
 }
 

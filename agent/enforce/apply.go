@@ -1,0 +1,237 @@
+package enforce
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"prlagent/agent/lane"
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+	"prlagent/platform"
+	"prlagent/prlctl"
+)
+
+// Limits of carrying settings out.
+const (
+	// applyLimit bounds what is done for one account in one go; what is left is
+	// planned anew.
+	applyLimit = 5 * time.Minute
+	// hangsAfter is when a run gives its slot to others.
+	hangsAfter = 10 * time.Second
+	// config.pvs is written later than the tool ends: so long it is asked, and so
+	// often.
+	fileLimit = 10 * time.Second
+	filePoll  = time.Second
+)
+
+// Applied is what became of the steps for one account.
+type Applied struct {
+	UID    uint32
+	Begun  int // steps that were begun
+	Proven int // of these, those that a look afterwards shows
+	Wrote  []Written
+	Events []protocol.Event
+}
+
+// Written is a machine whose configuration is another one, by our own hand.
+type Written struct {
+	Key    protocol.VMKey
+	Before string // hash of the configuration that was planned from
+	After  string // as it was seen after the last step
+}
+
+// Apply begins to carry a plan's steps out, each account's in its lane, and does
+// not wait. Options.Posted tells when there is an outcome to Take. For an account
+// whose last outcome was not taken nothing is begun: what it needs is planned
+// again.
+func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
+	var owners []uint32
+	steps := make(map[uint32][]policy.Step)
+	for _, step := range planned.Steps {
+		if steps[step.VM.UID] == nil {
+			owners = append(owners, step.VM.UID)
+		}
+		steps[step.VM.UID] = append(steps[step.VM.UID], step)
+	}
+	for _, uid := range owners {
+		e.tasks.Start(uid, func() Applied {
+			a := application{enforcer: e, planned: planned, outcome: Applied{UID: uid}, hashes: make(map[protocol.VMKey]string)}
+			a.run(ctx, steps[uid])
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.ends++
+			e.endedAt[uid] = e.ends
+			return a.outcome
+		})
+	}
+}
+
+// Take takes what became of an account's steps, if they have ended.
+func (e *Enforcer) Take(uid uint32) (Applied, bool) { return e.tasks.Take(uid) }
+
+// application is the steps of one account being carried out.
+type application struct {
+	enforcer *Enforcer
+	planned  *Planned
+	outcome  Applied
+	hashes   map[protocol.VMKey]string // of configurations, as they were seen last
+	hung     bool                      // not even a look at a machine ended in its time
+}
+
+// run carries the steps out in their order. One that failed does not end the
+// others of its machine, but for one that stops them.
+func (a *application) run(ctx context.Context, steps []policy.Step) {
+	ctx, cancel := context.WithTimeout(ctx, applyLimit)
+	defer cancel()
+	stopped := make(map[protocol.VMKey]bool)
+	for i := range steps {
+		step := &steps[i]
+		if ctx.Err() != nil || a.hung {
+			break
+		}
+		if stopped[step.VM] {
+			continue
+		}
+		if proven := a.carryOut(ctx, step); !proven && step.StopsOthers {
+			stopped[step.VM] = true
+		}
+	}
+	for _, key := range sortedKeys(a.hashes) {
+		a.outcome.Wrote = append(a.outcome.Wrote, Written{Key: key, Before: a.planned.Machines[key].ConfigHash, After: a.hashes[key]})
+	}
+}
+
+// carryOut makes one step: the intent is kept before the effect, and what a look
+// afterwards shows behind it. It reports whether that is what is wanted.
+func (a *application) carryOut(ctx context.Context, step *policy.Step) (proven bool) {
+	e := a.enforcer
+	if err := e.changeMemory(step.VM, func(m policy.VMMemory) policy.VMMemory { return m.Begin(*step, e.now()) }); err != nil {
+		e.options.Log.Error().Err(err).Msg("a setting is not written, because the intent cannot be kept")
+		return false
+	}
+	began, said := a.set(ctx, step)
+	if !began {
+		return false
+	}
+	a.outcome.Begun++
+	proven, lookError := a.prove(ctx, step)
+	if ctx.Err() != nil && !proven {
+		return false // nobody knows how it ended: the next plan looks
+	}
+	outcome := policy.Outcome{Proven: proven}
+	if !proven {
+		outcome.Code = cmp.Or(protocol.CodeOf(said), protocol.CodeOf(lookError))
+		outcome.NotApplicable = prlctl.IsNotApplicable(said)
+	}
+	a.note(step, outcome, said)
+	err := e.changeMemory(step.VM, func(m policy.VMMemory) policy.VMMemory {
+		return m.End(*step, outcome, a.planned.version.String(), e.now())
+	})
+	if err != nil {
+		e.options.Log.Error().Err(err).Msg("keep what became of a setting") // the next plan looks
+	}
+	return proven
+}
+
+// set runs the tool when it is the account's turn. began is false where it did
+// not come to that.
+func (a *application) set(ctx context.Context, step *policy.Step) (began bool, said error) {
+	owner := a.planned.Machines[step.VM].Owner
+	err := a.enforcer.options.Lanes.Run(ctx, step.VM.UID, hangsAfter, func() error {
+		began = true
+		said = a.enforcer.options.Tool(owner.User, owner.Session).Set(ctx, step.VM.ID, step.Args...)
+		return said
+	})
+	if err != nil {
+		a.enforcer.options.Log.Warn().Err(err).Str("vm", step.VM.String()).Str("setting", step.Setting).Msg("set")
+	}
+	return began, said
+}
+
+// prove looks at the machine until it shows what the step wants: once, or for ten
+// seconds where only config.pvs shows it.
+func (a *application) prove(ctx context.Context, step *policy.Step) (proven bool, err error) {
+	for waited := time.Duration(0); ; waited += filePoll {
+		proven, err = a.look(ctx, step)
+		if proven || !step.InFile || waited >= fileLimit || ctx.Err() != nil || a.hung {
+			return proven, err
+		}
+		select {
+		case <-time.After(filePoll):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// look reads the machine anew.
+func (a *application) look(ctx context.Context, step *policy.Step) (proven bool, err error) {
+	e, machine := a.enforcer, a.planned.Machines[step.VM]
+	var vm prlctl.VM
+	err = e.options.Lanes.Run(ctx, step.VM.UID, hangsAfter, func() (err error) {
+		vm, err = e.options.Tool(machine.Owner.User, machine.Owner.Session).Get(ctx, step.VM.ID)
+		return err
+	})
+	if err != nil {
+		a.hung = lane.IsHang(err)
+		return false, err
+	}
+	a.hashes[step.VM] = vm.ConfigHash()
+	if !step.InFile {
+		return step.Proven(vm, nil), nil
+	}
+	config, err := a.readConfig(ctx, machine.Owner.User, step.VM.UID, cmp.Or(vm.Bundle(), machine.Bundle))
+	return err == nil && step.Proven(vm, config), err
+}
+
+var errNoBundle = errors.New("where the machine is was not told")
+
+// readConfig reads config.pvs as its owner.
+func (a *application) readConfig(ctx context.Context, user platform.User, uid uint32, bundle string) (*prlctl.ConfigPVS, error) {
+	if bundle == "" {
+		return nil, errNoBundle
+	}
+	var answers []platform.FileAnswer
+	err := a.enforcer.options.Lanes.Run(ctx, uid, hangsAfter, func() (err error) {
+		answers, err = a.enforcer.options.Files.LookAtFiles(ctx, user, []platform.FileQuestion{
+			{Path: bundle + "/config.pvs", Reader: prlctl.ConfigReader},
+		})
+		return err
+	})
+	if err == nil {
+		err = answers[0].Err
+	}
+	if err != nil {
+		return nil, err
+	}
+	config, err := prlctl.DecodeConfigPVS(answers[0].Fields)
+	return &config, err
+}
+
+// note tells what became of a step, and keeps a flag that this version does not
+// have. What its help shows and one machine refuses may be that machine's guest.
+func (a *application) note(step *policy.Step, outcome policy.Outcome, said error) {
+	if outcome.Proven {
+		a.outcome.Proven++
+	}
+	a.outcome.Events = append(a.outcome.Events, a.enforcer.eventOf(step, outcome, a.planned)...)
+	flag, _, _ := strings.Cut(step.Target, " ")
+	isMissing := outcome.Code == protocol.CodeUnrecognized && a.planned.capabilities.Flag(flag).Support != prlctl.Supported
+	if !isMissing || a.planned.version.IsZero() || a.enforcer.options.Refuse == nil {
+		return
+	}
+	if err := a.enforcer.options.Refuse(a.planned.version, flag); err != nil {
+		a.enforcer.options.Log.Error().Err(errors.Join(err, said)).Msg("keep that a flag is not there")
+	}
+}
+
+// changeMemory changes what is remembered of one machine, in the store first.
+func (e *Enforcer) changeMemory(key protocol.VMKey, change func(policy.VMMemory) policy.VMMemory) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.remember(policy.Memory{key: change(e.memory[key])}, nil)
+}
+
+func (e *Enforcer) now() time.Time { return e.options.Now().UTC().Truncate(time.Second) }

@@ -1,0 +1,184 @@
+package enforce
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/lane"
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+	"prlagent/platform"
+	"prlagent/prlctl"
+	"prlagent/store"
+)
+
+// Tool is prlctl as one user.
+type Tool interface {
+	// Set runs one `prlctl set` for a machine; what it says is a hint.
+	Set(ctx context.Context, id string, args ...string) error
+	Get(ctx context.Context, id string) (prlctl.VM, error)
+}
+
+// Files reads what is under a user's control, as that user (H11).
+type Files interface {
+	LookAtFiles(context.Context, platform.User, []platform.FileQuestion) ([]platform.FileAnswer, error)
+}
+
+// Options are what an Enforcer works with.
+type Options struct {
+	Store *store.Store
+	Lanes *lane.Lanes
+	// Tool gives prlctl as the user, inside their GUI session if they have one.
+	Tool  func(user platform.User, session bool) Tool
+	Files Files
+	// Refuse keeps that this version's `prlctl set` does not have a flag.
+	Refuse func(version prlctl.Version, flag string) error
+	// Posted is called when the settings of an account's machines have been
+	// carried out, and Take has the outcome; it must not wait.
+	Posted func(uid uint32)
+	Now    func() time.Time
+	Log    zerolog.Logger
+}
+
+// Owner is the account whose a machine is.
+type Owner struct {
+	User    platform.User
+	Session bool // it has a GUI session that can be entered
+}
+
+// Machine is a virtual machine as a look saw it.
+type Machine struct {
+	Facts      policy.Machine
+	Owner      Owner
+	Name       string // for people
+	Bundle     string // Mac path; empty if the tool did not say
+	ConfigHash string // of the description
+}
+
+// Situation is what a plan starts from.
+type Situation struct {
+	Content            policy.Content
+	Enforce            bool // false: monitor mode (H40)
+	AllowUnprovenLocks bool
+	VendorGates        bool
+
+	Mark         Mark // of when the look began
+	Version      prlctl.Version
+	Capabilities prlctl.Capabilities
+	Closed       protocol.Code // why nothing may be run at all; empty if something may
+	Machines     []*Machine
+	Whole        bool // no machine that there is is missing
+}
+
+// Enforcer carries the policy out, and remembers what it did. Planning is quick
+// and pure; what is to be set then runs in each owner's lane, in goroutines of its
+// own, one at a time for each account. It may be used by several goroutines.
+type Enforcer struct {
+	options Options
+	tasks   *lane.Tasks[Applied]
+
+	mu       sync.Mutex
+	memory   policy.Memory
+	parsed   parsedDocument
+	verdicts map[protocol.VMKey][]policy.Verdict // of the newest plan that looked at the machine; without a machine: on the document
+	reported map[protocol.VMKey][]policy.Verdict // the same, but for machines that are being set: what is reported of them is what was
+	planned  *Planned                            // the newest; nil: there was none
+	report   told
+	ends     Mark            // how often somebody's settings were carried out
+	endedAt  map[uint32]Mark // by uid: the last of these
+	broken   error           // why the memory could not be read; nothing is carried out
+}
+
+// parsedDocument is the policy that was parsed last.
+type parsedDocument struct {
+	sha256   string
+	document *policy.Document // nil: it cannot be read
+	code     protocol.Code    // why
+}
+
+// New returns an enforcer that remembers in the store.
+func New(options Options) *Enforcer {
+	e := &Enforcer{options: options, tasks: lane.NewTasks[Applied](options.Posted)}
+	e.Recall()
+	return e
+}
+
+// Recall begins with what is in the store, as at the start, and after the store
+// was erased.
+func (e *Enforcer) Recall() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.verdicts, e.reported = make(map[protocol.VMKey][]policy.Verdict), make(map[protocol.VMKey][]policy.Verdict)
+	e.endedAt, e.planned = make(map[uint32]Mark), nil
+	e.memory, e.report, e.broken = loadMemory(e.options.Store)
+	if e.broken != nil {
+		e.options.Log.Error().Err(e.broken).Msg("recall what was done for the policy")
+	}
+}
+
+// Close waits for everything that still runs. The ctx of Apply must have ended.
+func (e *Enforcer) Close() { e.tasks.Close() }
+
+// Mark is a moment in the work of an Enforcer. It is no time: clocks are set back.
+type Mark uint64
+
+// Mark is the moment now.
+func (e *Enforcer) Mark() Mark {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.ends
+}
+
+// Unsettled reports whether the machines of an account were being set at some
+// moment since: a look that began then may have seen the one and not the other.
+func (e *Enforcer) Unsettled(uid uint32, since Mark) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.unsettled(uid, since)
+}
+
+func (e *Enforcer) unsettled(uid uint32, since Mark) bool {
+	return e.tasks.Pending(uid) || e.endedAt[uid] > since
+}
+
+// NeedsConfig reports whether the policy in force needs what only config.pvs says
+// of the machine with this description.
+func (e *Enforcer) NeedsConfig(vm prlctl.VM) bool {
+	e.mu.Lock()
+	document := e.parsed.document
+	e.mu.Unlock()
+	return document != nil && document.ReadsFile(vm)
+}
+
+// Adopt makes the content's document the one that NeedsConfig goes by, and reports
+// whether there is one that manages anything.
+func (e *Enforcer) Adopt(content policy.Content) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.parse(content)
+	return e.parsed.document != nil && e.parsed.document.ManagesVMs()
+}
+
+// parse parses the content's document, if it is another one. What cannot be read
+// leaves the last good one in force: whoever fetched it has checked it, so only
+// another version of the agent could fail.
+func (e *Enforcer) parse(content policy.Content) {
+	if !content.InForce() {
+		e.parsed = parsedDocument{}
+		return
+	}
+	if e.parsed.sha256 == content.Pointer.SHA256 && e.parsed.sha256 != "" {
+		return
+	}
+	next := parsedDocument{sha256: content.Pointer.SHA256, document: e.parsed.document}
+	if document, err := policy.Parse(content.Document); err != nil {
+		next.code = protocol.CodePolicyInvalid
+		e.options.Log.Error().Err(err).Msg("read the policy that is in force")
+	} else {
+		next.document = &document
+	}
+	e.parsed = next
+}

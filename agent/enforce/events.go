@@ -1,0 +1,102 @@
+package enforce
+
+import (
+	"fmt"
+	"strings"
+
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+)
+
+// Events about settings.
+const (
+	eventChanged   = "policy_setting_changed"   // somebody changed what was in place
+	eventSet       = "policy_setting_set"       // the agent set it, and a look shows it
+	eventRestored  = "policy_setting_restored"  // the same, after somebody had changed it
+	eventFailed    = "policy_setting_failed"    // it was to be set, and is not
+	eventContended = "policy_setting_contended" // see H41
+	eventReleased  = "policy_lock_released"
+	eventReminder  = "policy_reminder" // machines wait for their user
+)
+
+// eventsOf are what a plan found that a person may want to know: what somebody
+// changed, what is contended from now on, and who is to be reminded. The caller
+// holds the lock, and has not remembered the plan yet.
+func (e *Enforcer) eventsOf(result *policy.Result, planned *Planned) (events []protocol.Event) {
+	for i := range result.Verdicts {
+		verdict := &result.Verdicts[i]
+		after, changed := result.Memory[verdict.VM]
+		if !changed {
+			continue
+		}
+		before, now := e.memory[verdict.VM].Settings[verdict.Setting], after.Settings[verdict.Setting]
+		if now.Drifts() > before.Drifts() {
+			events = append(events, planned.event(verdict.VM, eventChanged, "", "setting", verdict.Setting, "gaps", gapsText(verdict.Gaps)))
+		}
+		if verdict.Verdict == protocol.VerdictContended && before.Verdict != protocol.VerdictContended {
+			events = append(events, planned.event(verdict.VM, eventContended, verdict.Code, "setting", verdict.Setting,
+				"drifts", fmt.Sprint(now.Drifts()), "gaps", gapsText(verdict.Gaps)))
+		}
+	}
+	for _, notice := range result.Notices {
+		data := []string{"vms", fmt.Sprint(len(notice.VMs))}
+		if !notice.Deadline.IsZero() {
+			data = append(data, "deadline", notice.Deadline.UTC().Format("2006-01-02T15:04:05Z"))
+		}
+		events = append(events, planned.event(notice.VMs[0], eventReminder, "", data...))
+	}
+	return events
+}
+
+// gapsText says of each flag what is shown and what is wanted.
+func gapsText(gaps []policy.Gap) string {
+	parts := make([]string, 0, len(gaps))
+	for _, gap := range gaps {
+		parts = append(parts, fmt.Sprintf("%s is %s, wanted %s", gap.Target, gap.Shown, gap.Wanted))
+	}
+	return protocol.CutText(strings.Join(parts, "; "), protocol.MaxText)
+}
+
+// eventOf is what a person may want to know of a step: that it is done, or that
+// it failed for the first time in a row. A lock that could not be lifted is told
+// with the command for a person (H67).
+func (e *Enforcer) eventOf(step *policy.Step, outcome policy.Outcome, planned *Planned) []protocol.Event {
+	e.mu.Lock()
+	memory := e.memory[step.VM].Settings[step.Setting]
+	e.mu.Unlock()
+	call := memory.Call(step.Target)
+	data := []string{"setting", step.Setting, "target", step.Target, "value", step.Word, "from", step.Prior}
+	switch {
+	case outcome.Proven && step.Restores:
+		return []protocol.Event{planned.event(step.VM, eventReleased, "", data...)}
+	case outcome.Proven && step.Unlocks && !step.Restores:
+		return nil // it is placed again behind the steps that it was in the way of
+	case outcome.Proven && call.Drifts > 0 && !call.Holds:
+		return []protocol.Event{planned.event(step.VM, eventRestored, "", data...)}
+	case outcome.Proven:
+		return []protocol.Event{planned.event(step.VM, eventSet, "", data...)}
+	case call.Failures > 0 || outcome.NotApplicable:
+		return nil // it was told when it began, or nothing has failed
+	}
+	code := outcome.Code
+	if code == "" {
+		code = protocol.CodeNotVerified
+	}
+	if step.Unlocks {
+		owner := planned.Machines[step.VM].Owner.User
+		data = append(data, "command", fmt.Sprintf("sudo -H -u '#%d' prlctl %s", owner.UID, strings.Join(step.Argv(), " ")))
+	}
+	return []protocol.Event{planned.event(step.VM, eventFailed, code, data...)}
+}
+
+// event is an event about a machine; data comes in pairs of key and value.
+func (p *Planned) event(key protocol.VMKey, kind string, code protocol.Code, data ...string) protocol.Event {
+	made := protocol.Event{At: p.At, Type: kind, Code: code, Data: map[string]string{"uid": fmt.Sprint(key.UID), "vm_id": key.ID}}
+	if machine := p.Machines[key]; machine != nil {
+		data = append(data, "user_name", machine.Owner.User.Name, "vm_name", machine.Name)
+	}
+	for i := 0; i+1 < len(data); i += 2 {
+		made.Data[data[i]] = data[i+1]
+	}
+	return made
+}

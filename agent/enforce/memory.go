@@ -1,0 +1,129 @@
+package enforce
+
+import (
+	"fmt"
+	"sort"
+
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+// record is what the store keeps: what is remembered of one machine, or the
+// report.
+type record struct {
+	Key    protocol.VMKey  `json:"key,omitzero"`
+	Memory policy.VMMemory `json:"memory,omitzero"`
+	Report *told           `json:"report,omitempty"`
+}
+
+// told is what was reported last. It is kept so that after a restart the portal
+// is not told something else until the first plan.
+type told struct {
+	Plan    string                `json:"plan"` // what it is about, see planKey
+	Enforce bool                  `json:"enforce"`
+	Report  protocol.PolicyReport `json:"report"` // state, counts and verdicts
+}
+
+var records = store.NewCollection[record]("policy_memory")
+
+// reportKey is the key of the only report.
+const reportKey = "report"
+
+// Collections names what this package keeps in the store.
+func Collections() []string { return []string{records.Name()} }
+
+func loadMemory(state *store.Store) (memory policy.Memory, report told, err error) {
+	memory = make(policy.Memory)
+	err = state.View(func(tx *store.Tx) error {
+		return records.Each(tx, func(_ string, kept record) error {
+			if kept.Report != nil {
+				report = *kept.Report
+			} else {
+				memory[kept.Key] = kept.Memory
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		err = fmt.Errorf("recall the policy: %w", err)
+	}
+	return memory, report, err
+}
+
+// remember keeps what changed of some machines, in the store first: what is not
+// there must not be acted on. The caller holds the lock.
+func (e *Enforcer) remember(changed policy.Memory, report *told) error {
+	if len(changed) == 0 && report == nil {
+		return nil
+	}
+	err := e.options.Store.Update(func(tx *store.Tx) error {
+		for _, key := range sortedKeys(changed) {
+			if err := putMemory(tx, key, changed[key]); err != nil {
+				return err
+			}
+		}
+		if report == nil {
+			return nil
+		}
+		return records.Put(tx, reportKey, record{Report: report})
+	})
+	if err != nil {
+		return fmt.Errorf("keep what is done for the policy: %w", err)
+	}
+	for key, memory := range changed {
+		if memory.IsEmpty() {
+			delete(e.memory, key)
+			continue
+		}
+		e.memory[key] = memory
+	}
+	if report != nil {
+		e.report = *report
+	}
+	return nil
+}
+
+func putMemory(tx *store.Tx, key protocol.VMKey, memory policy.VMMemory) error {
+	if memory.IsEmpty() {
+		return records.Delete(tx, key.String())
+	}
+	return records.Put(tx, key.String(), record{Key: key, Memory: memory})
+}
+
+func sortedKeys[T any](from map[protocol.VMKey]T) []protocol.VMKey {
+	keys := make([]protocol.VMKey, 0, len(from))
+	for key := range from {
+		keys = append(keys, key)
+	}
+	sort.Sort(byKey(keys)) // smaller, in a program, than one more instance of the generic one
+	return keys
+}
+
+// byKey sorts keys of machines.
+type byKey []protocol.VMKey
+
+// Len, Less and Swap are sort.Interface.
+func (k byKey) Len() int           { return len(k) }
+func (k byKey) Less(i, j int) bool { return k[i].Compare(k[j]) < 0 }
+func (k byKey) Swap(i, j int)      { k[i], k[j] = k[j], k[i] }
+
+// maxGone is how many machines that are gone are remembered: one may come back,
+// with a lock on it that is ours to lift.
+const maxGone = 100
+
+// forgetGone adds to the changes that machines which are not there any more are
+// forgotten, but for those with a lock of ours.
+func (e *Enforcer) forgetGone(changed policy.Memory, planned *Planned) {
+	kept := 0
+	for _, key := range sortedKeys(e.memory) {
+		if planned.Machines[key] != nil {
+			continue
+		}
+		if kept < maxGone && e.memory[key].HoldsLock() {
+			kept++
+			continue
+		}
+		changed[key] = policy.VMMemory{}
+	}
+}

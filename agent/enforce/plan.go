@@ -1,0 +1,198 @@
+package enforce
+
+import (
+	"cmp"
+	"reflect"
+	"time"
+
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+	"prlagent/prlctl"
+)
+
+// Planned is a plan that was made and remembered.
+type Planned struct {
+	At       time.Time
+	Document *policy.Document // nil: none is in force
+	Enforce  bool
+	Steps    []policy.Step // to be carried out
+	WouldDo  []policy.Step // that monitor mode leaves out
+	Machines map[protocol.VMKey]*Machine
+	Events   []protocol.Event // what a person may want to know of it
+
+	ReportChanged bool // Report says something else than before
+
+	version      prlctl.Version
+	capabilities prlctl.Capabilities
+}
+
+// Plan plans for the machines of a look, but for those that are being set, or were
+// while the look ran: of these stands what was planned before. What it found is
+// remembered, and is the report from now on. With an error nothing is to be
+// carried out.
+func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.broken != nil {
+		return nil, e.broken
+	}
+	e.parse(s.Content)
+	now := e.options.Now().UTC().Truncate(time.Second)
+	planned := &Planned{
+		At: now, Document: e.parsed.document, Enforce: s.Enforce, Machines: make(map[protocol.VMKey]*Machine, len(s.Machines)),
+		version: s.Version, capabilities: s.Capabilities,
+	}
+	observed := policy.Observed{Now: now, Version: s.Version, Capabilities: s.Capabilities, Closed: s.Closed, Memory: e.memory}
+	for _, m := range s.Machines {
+		planned.Machines[m.Facts.Key] = m
+		if !e.unsettled(m.Facts.Key.UID, s.Mark) {
+			observed.Machines = append(observed.Machines, m.Facts)
+		}
+	}
+	desired := policy.Desired{
+		Document: e.parsed.document, Released: s.Content.Released, Enforce: s.Enforce,
+		AllowUnprovenLocks: s.AllowUnprovenLocks, VendorGates: s.VendorGates,
+	}
+	result := policy.Plan(desired, observed)
+	planned.Steps, planned.WouldDo = result.Steps, result.WouldDo
+	planned.Events = e.eventsOf(&result, planned)
+	e.noteTold(&result, now)
+	if s.Whole && (desired.Document != nil || desired.Released) {
+		e.forgetGone(result.Memory, planned)
+	}
+	e.takeVerdicts(&result, observed.Machines, s)
+	report := e.makeReport(planKey(s.Content), s.Enforce)
+	if err := e.remember(result.Memory, report); err != nil {
+		return nil, err
+	}
+	planned.ReportChanged = report != nil
+	e.planned = planned
+	return planned, nil
+}
+
+// noteTold adds to a result's memory that people were told: events are what
+// everybody gets.
+func (e *Enforcer) noteTold(result *policy.Result, now time.Time) {
+	for _, notice := range result.Notices {
+		for _, key := range notice.VMs {
+			memory, changed := result.Memory[key]
+			if !changed {
+				memory = e.memory[key]
+			}
+			result.Memory[key] = memory.Told(now)
+		}
+	}
+}
+
+// planKey tells apart what a report is about.
+func planKey(content policy.Content) string {
+	if content.Released {
+		return "released " + content.Pointer.SHA256
+	}
+	return content.Pointer.SHA256
+}
+
+// takeVerdicts takes over the verdicts of a plan. What is reported of a machine
+// that is about to be set is what was: whoever changes a setting that is put back
+// at once makes no report.
+func (e *Enforcer) takeVerdicts(result *policy.Result, planned []policy.Machine, s *Situation) {
+	if e.report.Plan != planKey(s.Content) || e.report.Enforce != s.Enforce {
+		clear(e.verdicts)
+		clear(e.reported)
+	}
+	looked := map[protocol.VMKey]bool{{}: true} // with what is about no machine
+	for i := range planned {
+		looked[planned[i].Key] = true
+	}
+	isSet := make(map[protocol.VMKey]bool)
+	for i := range result.Steps {
+		isSet[result.Steps[i].VM] = true
+	}
+	for key := range looked {
+		delete(e.verdicts, key)
+	}
+	for _, verdict := range result.Verdicts {
+		e.verdicts[verdict.VM] = append(e.verdicts[verdict.VM], verdict)
+	}
+	for key := range looked {
+		if _, was := e.reported[key]; !was || !isSet[key] {
+			e.reported[key] = e.verdicts[key]
+		}
+	}
+	e.dropGone(s)
+}
+
+// dropGone forgets the verdicts on machines that are not there any more.
+func (e *Enforcer) dropGone(s *Situation) {
+	there := map[protocol.VMKey]bool{{}: true}
+	for _, m := range s.Machines {
+		there[m.Facts.Key] = true
+	}
+	for key := range e.reported {
+		if !there[key] {
+			delete(e.verdicts, key)
+			delete(e.reported, key)
+		}
+	}
+}
+
+// makeReport makes the report of what is to be told; nil if it is the one that
+// there is.
+func (e *Enforcer) makeReport(plan string, enforce bool) *told {
+	made := told{Plan: plan, Enforce: enforce}
+	report := &made.Report
+	var all []policy.Verdict
+	for _, key := range sortedKeys(e.reported) {
+		all = append(all, e.reported[key]...)
+	}
+	for i := range all {
+		verdict := &all[i]
+		if report.Counts == nil {
+			report.Counts = make(map[string]int)
+		}
+		report.Counts[verdict.Standard]++
+		switch {
+		case verdict.Verdict == protocol.VerdictInPlace && verdict.Code == "":
+		case len(report.Verdicts) == protocol.MaxVerdicts:
+			report.LeftOut++
+		default:
+			report.Verdicts = append(report.Verdicts, reported(verdict))
+		}
+	}
+	report.State = policy.State(all)
+	if reflect.DeepEqual(made, e.report) {
+		return nil
+	}
+	return &made
+}
+
+func reported(verdict *policy.Verdict) protocol.Verdict {
+	made := protocol.Verdict{Path: verdict.Path, Verdict: verdict.Verdict, Strength: verdict.Standard, Code: verdict.Code, Since: verdict.Since}
+	if verdict.VM != (protocol.VMKey{}) {
+		key := verdict.VM
+		made.VM = &key
+	}
+	return made
+}
+
+// Report says how far the policy is carried out.
+func (e *Enforcer) Report(content policy.Content, gates Gates) protocol.PolicyReport {
+	report := Report(content, gates)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.broken != nil && content.InForce():
+		report.State, report.Code = protocol.PolicyFailed, protocol.CodeOf(e.broken)
+		return report
+	case report.State == protocol.PolicyNotApplicable, report.State == protocol.PolicyFailed, e.report.Plan != planKey(content):
+		return report
+	}
+	// A Mac that only monitors has fetched the policy, and no more.
+	if report.State == protocol.PolicyFetched && e.report.Enforce {
+		report.State = e.report.Report.State
+	}
+	told := &e.report.Report
+	report.Counts, report.Verdicts, report.LeftOut = told.Counts, told.Verdicts, told.LeftOut
+	report.Code = cmp.Or(report.Code, e.parsed.code)
+	return report
+}

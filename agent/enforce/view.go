@@ -1,0 +1,45 @@
+package enforce
+
+import (
+	"time"
+
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+)
+
+// View is how it stands with the policy, for people: the newest plan, with what
+// is remembered of each setting.
+type View struct {
+	At       time.Time // of the newest plan; zero: there was none
+	Document *policy.Document
+	Enforce  bool
+	Settings []SettingView
+	Steps    []policy.Step // that were, or in monitor mode would be, carried out
+	Machines map[protocol.VMKey]*Machine
+}
+
+// SettingView is one setting of one machine.
+type SettingView struct {
+	Verdict policy.Verdict
+	Memory  policy.SettingMemory
+}
+
+// View gives how it stands now.
+func (e *Enforcer) View() View {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	view := View{Document: e.parsed.document}
+	if e.planned == nil {
+		return view
+	}
+	view.At, view.Enforce, view.Machines = e.planned.At, e.planned.Enforce, e.planned.Machines
+	if view.Steps = e.planned.Steps; !view.Enforce {
+		view.Steps = e.planned.WouldDo
+	}
+	for _, key := range sortedKeys(e.verdicts) {
+		for _, verdict := range e.verdicts[key] {
+			view.Settings = append(view.Settings, SettingView{verdict, e.memory[key].Settings[verdict.Setting]})
+		}
+	}
+	return view
+}

@@ -1,0 +1,117 @@
+package localapi
+
+import (
+	"net/http"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// PolicySource says how it stands with the policy.
+type PolicySource interface{ Policy() Policy }
+
+// Policy is what the policy wants of this Mac's virtual machines, and how they
+// are.
+type Policy struct {
+	Schema     int                   `json:"schema"`
+	At         time.Time             `json:"at,omitzero"` // of the newest plan
+	Mode       string                `json:"mode"`        // monitor or enforce
+	Name       string                `json:"name,omitempty"`
+	Report     protocol.PolicyReport `json:"policy"`   // without its verdicts
+	Wanted     []WantedSetting       `json:"wanted"`   // in the order of the catalogue; admins only
+	Settings   []PolicySetting       `json:"settings"` // by machine
+	Steps      []PolicyStep          `json:"steps"`    // to be done now, or what monitor mode would do
+	Restricted bool                  `json:"restricted,omitempty"`
+}
+
+// WantedSetting is one setting of the policy.
+type WantedSetting struct {
+	Path    string `json:"path"`
+	Setting string `json:"setting"`
+	Value   string `json:"value"`
+	Doc     string `json:"doc,omitempty"`
+}
+
+// PolicyVM names the machine that something is about; of a part of the policy
+// that is about none, it is empty.
+type PolicyVM struct {
+	protocol.VMKey
+	Name   string             `json:"vm_name,omitempty"`
+	Owner  string             `json:"user_name,omitempty"`
+	SeenBy []protocol.Account `json:"seen_by,omitempty"` // other accounts that list it
+}
+
+// PolicySetting is one setting of one machine: what is wanted, how it is, and why.
+type PolicySetting struct {
+	PolicyVM
+	Path    string        `json:"path"`
+	Setting string        `json:"setting"`
+	Value   string        `json:"value"` // that the policy wants
+	Verdict string        `json:"verdict"`
+	Code    protocol.Code `json:"code,omitempty"`
+	Text    string        `json:"text,omitempty"` // what the code means
+	Remedy  string        `json:"remedy,omitempty"`
+	// Strength is how firmly it holds for a standard user, StrengthAdmin for an
+	// administrator of the Mac.
+	Strength      string    `json:"strength"`
+	StrengthAdmin string    `json:"strength_admin"`
+	Since         time.Time `json:"since,omitzero"`
+	WaitingSince  time.Time `json:"waiting_since,omitzero"`
+	Deadline      time.Time `json:"deadline,omitzero"`
+	Overdue       bool      `json:"overdue,omitempty"`
+	Drifts        int       `json:"drifts"` // how often it was found changed
+	// Flags are those that are not as they are wanted, and those that the agent
+	// has written.
+	Flags []PolicyFlag `json:"flags,omitempty"`
+}
+
+// PolicyFlag is one flag of a setting.
+type PolicyFlag struct {
+	Target    string        `json:"target"` // the flag, or the flag and an adapter
+	Wanted    string        `json:"wanted,omitempty"`
+	Shown     string        `json:"shown,omitempty"`
+	Verdict   string        `json:"verdict"`
+	Code      protocol.Code `json:"code,omitempty"`
+	Written   string        `json:"written,omitempty"` // by the agent, last
+	WrittenAt time.Time     `json:"written_at,omitzero"`
+	Prior     string        `json:"prior,omitempty"` // shown before the agent wrote first
+}
+
+// PolicyStep is one call that is to be made.
+type PolicyStep struct {
+	PolicyVM
+	Setting string   `json:"setting"`
+	Call    []string `json:"call"` // behind the tool's name
+	Shown   string   `json:"shown,omitempty"`
+	Word    string   `json:"word"`
+}
+
+// policyFor leaves out what the actor may not see: everything about the machines
+// of others, and what the policy wants of machines that are not theirs.
+func policyFor(actor Actor, whole Policy) Policy {
+	if actor.Admin {
+		return whole
+	}
+	visible := whole
+	visible.Restricted, visible.Name = true, ""
+	visible.Wanted, visible.Settings, visible.Steps = []WantedSetting{}, []PolicySetting{}, []PolicyStep{}
+	visible.Report = protocol.PolicyReport{State: whole.Report.State, Code: whole.Report.Code, Counts: whole.Report.Counts}
+	isVisible := func(vm PolicyVM) bool {
+		return vm.VMKey != (protocol.VMKey{}) && isMine(actor, protocol.VM{VMKey: vm.VMKey, SeenBy: vm.SeenBy})
+	}
+	for _, setting := range whole.Settings {
+		if isVisible(setting.PolicyVM) {
+			visible.Settings = append(visible.Settings, setting)
+		}
+	}
+	for _, step := range whole.Steps {
+		if isVisible(step.PolicyVM) {
+			visible.Steps = append(visible.Steps, step)
+		}
+	}
+	return visible
+}
+
+func (h *apiHandler) servePolicy(w http.ResponseWriter, _ *http.Request, actor Actor) {
+	h.writeAnswer(w, http.StatusOK, policyFor(actor, h.options.Policy.Policy()))
+}

@@ -1,0 +1,70 @@
+package trigger
+
+import (
+	"testing"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// What the agent itself has set is no reason to check in: neither the look after
+// it, nor the echo of the tools, tells it. What somebody changes beside it is one.
+func TestTRG_OurOwnSetsAreNoReason(t *testing.T) {
+	t.Parallel()
+	alices := protocol.VMKey{ID: "a", UID: uids["alice"]}
+	for name, c := range map[string]struct {
+		after string // what the next look sees
+		want  int    // reasons
+	}{
+		"our own":                  {"ours", 0},
+		"and somebody's behind it": {"theirs", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := lived(t, valid, vmRow("alice", "a", protocol.StateStopped, "before"))
+			s.becomes(vmRow("alice", "a", protocol.StateStopped, c.after))
+			s.tell(Converged{Look: true, UID: alices.UID, Own: []OwnHand{{Key: alices, Before: "before", After: "ours"}}})
+			s.tell(aliceHears("a", "")) // the echo
+			s.until(s.now.Add(time.Minute))
+			told := 0
+			for _, pass := range s.passes {
+				if pass.has(VMConfigChanged) {
+					told++
+				}
+			}
+			if told != c.want || len(s.passes) == 0 {
+				t.Errorf("%d reasons in %d passes, want %d: %+v", told, len(s.passes), c.want, s.passes)
+			}
+		})
+	}
+}
+
+// The echoes of our own sets are no empty hints: what the user changes next is
+// looked at after the debounce (H46).
+func TestH46_OurOwnSetsMakeNobodyWait(t *testing.T) {
+	t.Parallel()
+	alices := protocol.VMKey{ID: "a", UID: uids["alice"]}
+	s := lived(t, valid, vmRow("alice", "a", protocol.StateStopped, "1"))
+	for range 10 {
+		s.tell(Converged{Look: true, UID: alices.UID})
+		s.tell(aliceHears("a", ""))
+		s.until(s.now.Add(30 * time.Second))
+	}
+	if waits := s.state.Looks.EmptyHints[alices.UID]; waits > 1 {
+		t.Errorf("the next hint of the account waits %d doublings of the debounce", waits)
+	}
+}
+
+// That the portal does not know how it ended is told once, in its turn.
+func TestConvergedOwesAReport(t *testing.T) {
+	t.Parallel()
+	s := lived(t, valid, vmRow("alice", "a", protocol.StateStopped, "1"))
+	s.until(s.now.Add(time.Hour))
+	s.passes = nil
+	s.has = &Picture{} // the portal has another report
+	s.tell(Converged{PortalBehind: true})
+	s.until(s.now.Add(2 * time.Minute))
+	if len(s.passes) != 1 || !s.passes[0].exchange {
+		t.Errorf("passes %+v", s.passes)
+	}
+}

@@ -1,0 +1,251 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
+	"prlagent/platform/text"
+)
+
+func (p *program) policyCommand() *cobra.Command {
+	show := func(cmd *cobra.Command, _ []string) error { return p.runPolicy(cmd.Context(), policyPage) }
+	command := &cobra.Command{
+		Use:   "policy",
+		Short: "Show what the policy wants of the virtual machines, and how they are",
+		Long: `Show what the policy wants of the virtual machines of this Mac, and how they
+are. Users who are not administrators see their own machines.`,
+		Example: "  prlagent policy\n  prlagent policy plan\n  prlagent policy explain network --vm f11d8098-10fe-40d9-871e-27af1e66161e",
+		Args:    noSuchCommand, RunE: show,
+	}
+	command.AddCommand(
+		&cobra.Command{
+			Use: "show", Short: "What the policy wants, and for how many machines it is so", Args: cobra.NoArgs, RunE: show,
+		},
+		&cobra.Command{
+			Use: "plan", Short: "What the agent would do now, call by call", Args: cobra.NoArgs,
+			Long: `Show the calls of the newest plan: those that are being made, or, in monitor
+mode, those that would be. Below it is what waits, and for what.`,
+			RunE: func(cmd *cobra.Command, _ []string) error { return p.runPolicy(cmd.Context(), policyPlanPage) },
+		},
+		p.policyExplainCommand(),
+	)
+	return command
+}
+
+func (p *program) policyExplainCommand() *cobra.Command {
+	var vm string
+	command := &cobra.Command{
+		Use: "explain [SETTING]", Short: "Why a setting is as it is", Args: cobra.MaximumNArgs(1),
+		Long: `Explain each setting of each machine: what is wanted and by which revision, what
+is shown, what the agent wrote and when, how firmly it holds and for whom, how
+often it was changed by somebody else, and why it is not in place where it is not.`,
+		Example: "  prlagent policy explain\n  prlagent policy explain shared_clipboard\n  prlagent policy explain --vm f11d8098-10fe-40d9-871e-27af1e66161e --json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var setting string
+			if len(args) == 1 {
+				setting = text.TypedWord(args[0])
+			}
+			return p.runExplain(cmd.Context(), setting, vm)
+		},
+	}
+	command.Flags().StringVar(&vm, "vm", "", "only this machine: its id, or its name")
+	return command
+}
+
+// runPolicy prints the policy as JSON, or as a page for people.
+func (p *program) runPolicy(ctx context.Context, page func(outputView, localapi.Policy) string) error {
+	ctx, cancel := p.withTimeout(ctx)
+	defer cancel()
+	policy, err := p.newClient().Policy(ctx)
+	if err != nil {
+		return exitFor(err)
+	}
+	if p.json {
+		return exitOrNil(p.printJSON(policy))
+	}
+	_, err = fmt.Fprint(p.stdout, page(p.newView(), cleanDocument(policy)))
+	return exitOrNil(err)
+}
+
+func (p *program) runExplain(ctx context.Context, setting, vm string) error {
+	ctx, cancel := p.withTimeout(ctx)
+	defer cancel()
+	policy, err := p.newClient().Policy(ctx)
+	if err != nil {
+		return exitFor(err)
+	}
+	isAsked := func(one localapi.PolicySetting) bool {
+		return (setting == "" || one.Setting == setting || one.Path == setting) &&
+			(vm == "" || strings.EqualFold(strings.Trim(vm, "{}"), one.ID) || vm == one.Name)
+	}
+	policy.Settings = slices.DeleteFunc(policy.Settings, func(one localapi.PolicySetting) bool { return !isAsked(one) })
+	policy.Steps = slices.DeleteFunc(policy.Steps, func(one localapi.PolicyStep) bool {
+		return !isAsked(localapi.PolicySetting{PolicyVM: one.PolicyVM, Setting: one.Setting})
+	})
+	if p.json {
+		return exitOrNil(p.printJSON(policy))
+	}
+	_, err = fmt.Fprint(p.stdout, explainPage(p.newView(), cleanDocument(policy)))
+	return exitOrNil(err)
+}
+
+// policyHeadline is the first line of every page.
+func policyHeadline(v outputView, policy localapi.Policy) string {
+	words := "Policy " + joinParts(" ", policyWords(policy.Report), withPrefix("– ", policy.Name))
+	return v.paint(styleBold, words) + "\n" + v.paint(styleDim, "mode "+policy.Mode+planTime(v, policy)) + "\n"
+}
+
+func planTime(v outputView, policy localapi.Policy) string {
+	if policy.At.IsZero() {
+		return ", nothing planned yet"
+	}
+	return ", planned " + v.momentWords(policy.At)
+}
+
+func policyNote(v outputView, policy localapi.Policy) string {
+	if !policy.Restricted {
+		return ""
+	}
+	return "\n" + v.paint(styleDim, "Only your own machines are shown: sudo prlagent policy") + "\n"
+}
+
+// policyPage is what the policy wants, and for how many machines it is so.
+func policyPage(v outputView, policy localapi.Policy) string {
+	wanted := styledTable{heads: []string{"setting", "value", "in place", "otherwise"}}
+	for _, one := range pathsOf(policy) {
+		inPlace, all, others := 0, 0, map[string]int{}
+		for _, setting := range policy.Settings {
+			if setting.Path != one.Path {
+				continue
+			}
+			if all++; setting.Verdict == protocol.VerdictInPlace {
+				inPlace++
+			} else {
+				others[joinParts(" ", setting.Verdict, withPrefix("by ", string(setting.Code)))]++
+			}
+		}
+		wanted.rows = append(wanted.rows, []tableCell{{one.Path, ""}, {one.Value, ""}, {fmt.Sprintf("%d of %d", inPlace, all), ""}, {countedWords(others), styleYellow}})
+	}
+	if len(wanted.rows) == 0 {
+		return policyHeadline(v, policy) + "\nNothing is managed.\n" + policyNote(v, policy)
+	}
+	return policyHeadline(v, policy) + "\n" + wanted.render(v, "") + policyNote(v, policy)
+}
+
+// pathsOf are the settings of the policy; for who may not see it whole, those of
+// their machines.
+func pathsOf(policy localapi.Policy) []localapi.WantedSetting {
+	paths := slices.Clone(policy.Wanted)
+	for _, setting := range policy.Settings {
+		if !slices.ContainsFunc(paths, func(one localapi.WantedSetting) bool { return one.Path == setting.Path }) {
+			paths = append(paths, localapi.WantedSetting{Path: setting.Path, Setting: setting.Setting, Value: setting.Value})
+		}
+	}
+	return paths
+}
+
+func countedWords(counts map[string]int) string {
+	words := make([]string, 0, len(counts))
+	for word, count := range counts {
+		words = append(words, fmt.Sprintf("%d %s", count, word))
+	}
+	slices.Sort(words)
+	return strings.Join(words, ", ")
+}
+
+// policyPlanPage is what would be done now, and what waits.
+func policyPlanPage(v outputView, policy localapi.Policy) string {
+	var out strings.Builder
+	out.WriteString(policyHeadline(v, policy))
+	switch {
+	case len(policy.Steps) == 0:
+		out.WriteString("\nNothing is to be set.\n")
+	case policy.Mode == "monitor":
+		out.WriteString("\nThe agent only monitors. In enforce mode it would run, as each owner:\n")
+	default:
+		out.WriteString("\nThe agent runs, as each owner:\n")
+	}
+	steps := styledTable{heads: []string{"user", "machine", "setting", "shown", "call"}}
+	for _, step := range policy.Steps {
+		steps.rows = append(steps.rows, []tableCell{{step.Owner, ""}, {step.Name, ""}, {step.Setting, ""}, {step.Shown, ""}, {"prlctl " + strings.Join(step.Call, " "), ""}})
+	}
+	if len(steps.rows) > 0 {
+		out.WriteString("\n" + steps.render(v, "  "))
+	}
+	for _, setting := range policy.Settings {
+		if setting.Verdict == protocol.VerdictDeferred {
+			fmt.Fprintf(&out, "\n%s of %s waits since %s: %s", setting.Setting, vmWords(setting.PolicyVM), v.momentWords(setting.WaitingSince), codeWords(setting.Code))
+		}
+	}
+	return strings.TrimRight(out.String(), "\n") + "\n" + policyNote(v, policy)
+}
+
+func vmWords(vm localapi.PolicyVM) string {
+	if vm.ID == "" {
+		return "this Mac"
+	}
+	return joinParts(" of ", vm.Name, vm.Owner)
+}
+
+// explainPage explains each setting of each machine.
+func explainPage(v outputView, policy localapi.Policy) string {
+	p := &pageWriter{view: v}
+	p.text.WriteString(policyHeadline(v, policy))
+	for _, setting := range policy.Settings {
+		p.addSetting(policy, setting)
+	}
+	if len(policy.Settings) == 0 {
+		p.text.WriteString("\nNo such setting of a machine is managed.\n")
+	}
+	return p.text.String() + policyNote(v, policy)
+}
+
+func (p *pageWriter) addSetting(policy localapi.Policy, setting localapi.PolicySetting) {
+	p.addHeading(setting.Setting + " of " + vmWords(setting.PolicyVM))
+	by := "by " + setting.Path
+	if policy.Report.PolicyID != "" {
+		by += fmt.Sprintf(" of %s, revision %d", policy.Report.PolicyID, policy.Report.Revision)
+	}
+	p.addItem("Wanted", joinParts(", ", setting.Value, by))
+	p.addItem("Is", joinParts(", ", setting.Verdict, withPrefix("since ", p.view.momentWords(setting.Since))))
+	if setting.Code != "" {
+		p.addItem("Why", codeWords(setting.Code))
+	}
+	if setting.Remedy != "" {
+		p.addItem("", "→ "+setting.Remedy)
+	}
+	p.addItem("Holds", fmt.Sprintf("%s for a standard user, %s for an administrator", setting.Strength, setting.StrengthAdmin))
+	if !setting.WaitingSince.IsZero() {
+		deadline := ""
+		if !setting.Deadline.IsZero() {
+			deadline = "until " + p.view.momentWords(setting.Deadline)
+		}
+		p.addItem("Waits", joinParts(", ", "since "+p.view.momentWords(setting.WaitingSince), deadline))
+	}
+	if setting.Drifts > 0 {
+		p.addItem("Changed", countWords(setting.Drifts, "time")+" by somebody else")
+	}
+	for _, flag := range setting.Flags {
+		p.addItem(flag.Target, flagWords(p.view, flag))
+	}
+}
+
+func flagWords(v outputView, flag localapi.PolicyFlag) string {
+	words := "shows " + flag.Shown
+	if flag.Shown == "" {
+		words = "shows nothing"
+	}
+	if flag.Verdict != protocol.VerdictInPlace {
+		words = joinParts(", ", words, "wanted "+flag.Wanted, flag.Verdict, string(flag.Code))
+	}
+	if flag.Written == "" {
+		return words
+	}
+	return joinParts(", ", words, "set to "+flag.Written+" "+v.momentWords(flag.WrittenAt), withPrefix("before: ", flag.Prior))
+}

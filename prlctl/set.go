@@ -1,0 +1,44 @@
+package prlctl
+
+import (
+	"context"
+	"time"
+
+	"prlagent/platform/tool"
+)
+
+// SetLimit is after how long a `prlctl set` is killed: one that asks for a
+// password waits for an answer that never comes (hardening H67).
+const SetLimit = 15 * time.Second
+
+// Set runs `prlctl set ID` with these arguments, of which each holds an option
+// and its value. It has no terminal and an empty standard input. A string that is
+// no UUID is refused before anything is started (invalid_vm_id), and so is a call
+// without an argument or with an empty one (tool_refused).
+//
+// The error is a hint, and so is that there is none: the tool is known to say
+// the one and to do the other (facts/prlctl.md 5). What holds is what a new look
+// at the machine shows. Every error is an *Error; IsNotApplicable says whether
+// this version or this guest has no such setting.
+func (c *Client) Set(ctx context.Context, id string, args ...string) error {
+	id, err := ParseID(id)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 || args[0] == "" {
+		return &Error{Code: tool.CodeRefused}
+	}
+	result, err := c.runner.Run(ctx, tool.Command{
+		Path: Prlctl, Args: append([]string{"set", id}, args...), Limit: SetLimit, MaxOutput: maxHelp,
+	})
+	if err != nil {
+		return runError(err)
+	}
+	if known, isKnown := knownFailure(result); isKnown {
+		return known
+	}
+	if result.ExitCode != 0 {
+		return exitError(result)
+	}
+	return nil
+}
