@@ -57,7 +57,7 @@ var house = map[string]room{
 
 	"cmd/prlagentd": {[]string{"cmd/prlagentd/..."}, nil},
 	"cmd/prlagentd/daemon": {[]string{"agent", "agent/config", "agent/localapi", "agent/protocol", "launchd", "platform/safefile", "platform/text", "store"},
-		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/kardianos/service"}},
+		[]string{"github.com/rs/zerolog", "github.com/kardianos/service"}},
 	"cmd/prlagent": {[]string{"cmd/prlagent/..."}, nil},
 	// The configuration is explained, and the portal tried, also while the daemon is
 	// down, by the same code as the daemon's.
