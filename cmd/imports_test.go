@@ -36,7 +36,7 @@ var house = map[string]room{
 	"platform/tool":     {nil, []string{"github.com/rs/zerolog", "golang.org/x/sys", "github.com/creack/pty"}},
 	"platform/plist":    {nil, []string{"howett.net/plist"}},
 	"platform/safefile": {nil, []string{"golang.org/x/sys"}},
-	"platform/text":     {nil, []string{"golang.org/x/text/width", "golang.org/x/text/unicode/norm", "golang.org/x/sys"}},
+	"platform/text":     {nil, []string{"golang.org/x/text/unicode/norm", "golang.org/x/sys"}},
 	"platform":          {leaves, []string{"golang.org/x/sys", "golang.org/x/net/route"}},
 	"prlctl":            {leaves, nil},
 	"launchd":           {leaves, nil},
