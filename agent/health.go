@@ -1,9 +1,9 @@
 package agent
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -122,17 +122,13 @@ func unexplained(active []activeCode) []activeCode {
 // pending at first, and does not make the daemon degraded.
 func diagnose(active []activeCode, known trackedConditions) localapi.Health {
 	health := localapi.Health{State: localapi.Healthy, Conditions: []localapi.Condition{}}
-	groups := groupByCode(unexplained(active))
-	for _, group := range groups {
+	for _, group := range groupByCode(unexplained(active)) {
 		condition := group.condition(known)
 		health.Conditions = append(health.Conditions, condition)
 		if !condition.Pending {
 			health.State = worseOf(health.State, stateOf[condition.Severity])
 		}
 	}
-	slices.SortStableFunc(health.Conditions, func(a, b localapi.Condition) int {
-		return cmp.Compare(severityOrder[a.Severity], severityOrder[b.Severity])
-	})
 	return health
 }
 
@@ -140,6 +136,8 @@ func diagnose(active []activeCode, known trackedConditions) localapi.Health {
 // keys it is true of.
 type conditionGroup []activeCode
 
+// groupByCode gives the groups by severity, otherwise in the order in which they
+// were found.
 func groupByCode(active []activeCode) []conditionGroup {
 	var groups []conditionGroup
 	for _, one := range active {
@@ -150,8 +148,19 @@ func groupByCode(active []activeCode) []conditionGroup {
 		}
 		groups[at] = append(groups[at], one)
 	}
+	sort.Stable(bySeverity(groups))
 	return groups
 }
+
+// bySeverity sorts groups of conditions.
+type bySeverity []conditionGroup
+
+func (g bySeverity) Len() int           { return len(g) }
+func (g bySeverity) Less(i, j int) bool { return g[i].severity() < g[j].severity() }
+func (g bySeverity) Swap(i, j int)      { g[i], g[j] = g[j], g[i] }
+
+// severity is where the group stands in the order of severities.
+func (g conditionGroup) severity() int { return severityOrder[g[0].code.Text().Severity] }
 
 // condition is the group as people see it: since when the first of it is true,
 // and pending as long as all of it is.
@@ -251,11 +260,7 @@ func (l *loop) judgedHealth() protocol.HealthReport {
 	told := slices.DeleteFunc(unexplained(l.active), func(one activeCode) bool {
 		return one.topic == topicPortal || one.topic == topicEnrollment || !l.conditions[one.key()].shown || one.code.Text().Severity == protocol.Info
 	})
-	groups := groupByCode(told)
-	slices.SortStableFunc(groups, func(a, b conditionGroup) int {
-		return cmp.Compare(severityOrder[a[0].code.Text().Severity], severityOrder[b[0].code.Text().Severity])
-	})
-	for _, group := range groups {
+	for _, group := range groupByCode(told) {
 		condition := group.condition(l.conditions)
 		told := protocol.ReportedCondition{Code: condition.Code, Since: condition.Since.Truncate(time.Second), Count: condition.Count}
 		if len(group) == 1 && group[0].topic != topicUser { // no names of people, see ReportedCondition

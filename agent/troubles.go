@@ -1,9 +1,9 @@
 package agent
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -126,9 +126,16 @@ func (t troubles) ofTopic(topics ...topic) (codes []activeCode) {
 			codes = append(codes, one.active())
 		}
 	}
-	slices.SortFunc(codes, func(a, b activeCode) int { return cmp.Compare(a.key().name(), b.key().name()) })
+	sort.Sort(byKeyName(codes))
 	return codes
 }
+
+// byKeyName sorts conditions by the names of their keys.
+type byKeyName []activeCode
+
+func (c byKeyName) Len() int           { return len(c) }
+func (c byKeyName) Less(i, j int) bool { return c[i].key().name() < c[j].key().name() }
+func (c byKeyName) Swap(i, j int)      { c[i], c[j] = c[j], c[i] }
 
 // change compares what is open with what is true now. It gives the events of
 // what began and of what ended, and what is open from then on.
@@ -160,9 +167,16 @@ func (t troubles) change(active []activeCode, known trackedConditions, now time.
 			events = append(events, event)
 		}
 	}
-	slices.SortStableFunc(events, func(a, b protocol.Event) int { return cmp.Compare(a.Data["user_name"], b.Data["user_name"]) })
+	sort.Stable(byUserName(events))
 	return events, open
 }
+
+// byUserName sorts events by the user they are about.
+type byUserName []protocol.Event
+
+func (e byUserName) Len() int           { return len(e) }
+func (e byUserName) Less(i, j int) bool { return e[i].Data["user_name"] < e[j].Data["user_name"] }
+func (e byUserName) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
 
 func isUnexplained(one activeCode, active []activeCode) bool {
 	return slices.Contains(unexplained(active), one)

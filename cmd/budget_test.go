@@ -1,6 +1,8 @@
 package cmd_test
 
 import (
+	"debug/elf"
+	"debug/gosym"
 	"flag"
 	"fmt"
 	"os"
@@ -50,6 +52,52 @@ func TestBudgetSize(t *testing.T) {
 			}
 		})
 	}
+}
+
+// maxGenericSorts is how many types the daemon may sort by package slices. They
+// are the standard library's own, strings and numbers. Each further type costs
+// 12 kB (SortFunc) or 5 kB (SortStableFunc), more than all sorts by sort.Interface
+// together: the packages of the daemon sort structs and pointers by that.
+const maxGenericSorts = 13
+
+func TestBudgetGenericSorts(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("reads ELF")
+	}
+	sorts := make(map[string]int)
+	for _, function := range functionsOf(t, filepath.Join(programsAsShipped(t), "prlagentd")) {
+		name, _, isInstance := strings.Cut(function, "[")
+		if isInstance && slices.Contains([]string{"slices.pdqsortOrdered", "slices.pdqsortCmpFunc", "slices.stableCmpFunc"}, name) {
+			sorts[name]++
+		}
+	}
+	if count := sorts["slices.pdqsortOrdered"] + sorts["slices.pdqsortCmpFunc"] + sorts["slices.stableCmpFunc"]; count > maxGenericSorts || count == 0 {
+		t.Errorf("the daemon has %d instances of generic sorts, at most %d: %v", count, maxGenericSorts, sorts)
+	}
+}
+
+// functionsOf are the names of the functions of a program, which also a stripped
+// one has.
+func functionsOf(t *testing.T, program string) (names []string) {
+	t.Helper()
+	file, err := elf.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	lines, err := file.Section(".gopclntab").Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := gosym.NewTable(nil, gosym.NewLineTable(lines, file.Section(".text").Addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, function := range table.Funcs {
+		names = append(names, function.Name)
+	}
+	return names
 }
 
 // programsFor gives the folder of the programs for a system; those for this one

@@ -36,7 +36,7 @@ var house = map[string]room{
 	"platform/tool":     {nil, []string{"github.com/rs/zerolog", "golang.org/x/sys", "github.com/creack/pty"}},
 	"platform/plist":    {nil, []string{"howett.net/plist"}},
 	"platform/safefile": {nil, []string{"golang.org/x/sys"}},
-	"platform/text":     {nil, []string{"golang.org/x/text/width", "golang.org/x/text/unicode/norm", "golang.org/x/sys"}},
+	"platform/text":     {nil, []string{"golang.org/x/text/unicode/norm", "golang.org/x/sys"}},
 	"platform":          {leaves, []string{"golang.org/x/sys", "golang.org/x/net/route"}},
 	"prlctl":            {leaves, nil},
 	"launchd":           {leaves, nil},
@@ -57,7 +57,7 @@ var house = map[string]room{
 
 	"cmd/prlagentd": {[]string{"cmd/prlagentd/..."}, nil},
 	"cmd/prlagentd/daemon": {[]string{"agent", "agent/config", "agent/localapi", "agent/protocol", "launchd", "platform/safefile", "platform/text", "store"},
-		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/kardianos/service"}},
+		[]string{"github.com/rs/zerolog", "github.com/kardianos/service"}},
 	"cmd/prlagent": {[]string{"cmd/prlagent/..."}, nil},
 	// The configuration is explained, and the portal tried, also while the daemon is
 	// down, by the same code as the daemon's.

@@ -84,8 +84,11 @@ func removePrograms() {
 
 // shipped are the flags of go build that programs ship with, for their size
 // (DESIGN 11). The agent speaks HTTP/1.1 only. Without inlining in the standard
-// library the daemon is 6 % smaller, and reads a list a quarter slower.
-var shipped = []string{"-tags=nethttpomithttp2", "-trimpath", "-ldflags=-s -w", "-gcflags=all=-l"}
+// library the daemon is 6 % smaller, and reads a list a quarter slower. Functions
+// that begin at any fourth byte, not at every 32nd, save 2 % on amd64 and cost no
+// time that can be measured; on arm64, whose instructions have four bytes, it
+// changes nothing.
+var shipped = []string{"-tags=nethttpomithttp2", "-trimpath", "-ldflags=-s -w -funcalign=4", "-gcflags=all=-l"}
 
 // TestREADMEShipsTheSameBuild: whoever follows the README gets the programs
 // whose size and behavior are tested here.

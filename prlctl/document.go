@@ -3,7 +3,7 @@ package prlctl
 import (
 	"bytes"
 	"errors"
-	"slices"
+	"sort"
 )
 
 // Limits of JSON, far beyond any real answer, so that a small output cannot
@@ -59,6 +59,7 @@ type document struct {
 	open     []int  // children of the containers that are not closed yet
 	scratch  []byte // normalized configuration, see hash.go
 	path     []int  // members from the root to where the hash is at
+	sorting  []int  // members of one object, see sortKeys
 	repeated bool   // some object of the current value has a key twice
 
 	dropped  bool // raw control bytes were dropped from a string
@@ -224,7 +225,8 @@ func (d *document) closeContainer(index, mark int) {
 
 // sortKeys orders an object's members by key and notes repeated keys.
 func (d *document) sortKeys(index int, members []int) {
-	slices.SortFunc(members, func(a, b int) int { return bytes.Compare(d.key(a), d.key(b)) })
+	d.sorting = members
+	sort.Sort((*byMemberKey)(d))
 	for i := 1; i < len(members); i++ {
 		if bytes.Equal(d.key(members[i-1]), d.key(members[i])) {
 			d.nodes[index].repeated = true
@@ -232,6 +234,19 @@ func (d *document) sortKeys(index int, members []int) {
 		}
 	}
 }
+
+// byMemberKey sorts the members of a document that are being sorted: it is the
+// document itself, so that nothing is allocated for each object.
+type byMemberKey document
+
+func (m *byMemberKey) Len() int { return len(m.sorting) }
+
+func (m *byMemberKey) Less(i, j int) bool {
+	d := (*document)(m)
+	return bytes.Compare(d.key(m.sorting[i]), d.key(m.sorting[j])) < 0
+}
+
+func (m *byMemberKey) Swap(i, j int) { m.sorting[i], m.sorting[j] = m.sorting[j], m.sorting[i] }
 
 func (d *document) key(index int) []byte {
 	return d.text[d.nodes[index].key.start:d.nodes[index].key.end]

@@ -13,56 +13,68 @@ var ErrStop = errors.New("stop the walk")
 
 // Collection is a set of records of one type, each under a key, in the order of
 // the keys' bytes. It holds no state of its own: a Collection is a name.
-type Collection[T any] struct{ name string }
+type Collection[T any] struct{ rows rows }
+
+// rows is a collection whatever its records are. The work is done here, because
+// a program has the methods of a Collection once for each type of records.
+type rows struct{ name string }
 
 // NewCollection names a collection: lower-case letters, digits, '_', '.' and
 // '-', at most 64, a letter first. Changes under any other name are refused.
-func NewCollection[T any](name string) Collection[T] { return Collection[T]{name: name} }
+func NewCollection[T any](name string) Collection[T] { return Collection[T]{rows{name}} }
 
 // Name returns the name of the collection, as Options.Collections takes it.
-func (c Collection[T]) Name() string { return c.name }
+func (c Collection[T]) Name() string { return c.rows.name }
 
 // Put stores value under key (1 to 32,768 bytes). A record that is there already
 // with the same content is left alone and makes no commit necessary.
 func (c Collection[T]) Put(tx *Tx, key string, value T) error {
-	if err := tx.mayChange(c.name); err != nil {
-		return c.wrapError("put", err)
+	return c.rows.wrapError("put", c.rows.put(tx, []byte(key), value))
+}
+
+func (r rows) put(tx *Tx, key []byte, value any) error {
+	if err := tx.mayChange(r.name); err != nil {
+		return err
 	}
-	raw, err := encodeRecord(c.name, []byte(key), value)
+	raw, err := encodeRecord(r.name, key, value)
 	if err != nil {
-		return c.wrapError("put", err)
+		return err
 	}
-	bucket, err := tx.ensureBucket(c.name)
+	bucket, err := tx.ensureBucket(r.name)
 	if err != nil {
-		return c.wrapError("put", err)
+		return err
 	}
-	present := bucket.Get([]byte(key))
+	present := bucket.Get(key)
 	if bytes.Equal(present, raw) {
 		return nil
 	}
-	if err := tx.countChange(c.name, []byte(key), present, raw); err != nil {
-		return c.wrapError("put", err)
+	if err := tx.countChange(r.name, key, present, raw); err != nil {
+		return err
 	}
-	return c.wrapError("put", bucket.Put([]byte(key), raw))
+	return bucket.Put(key, raw)
 }
 
 // Delete removes a record. One that is not there makes no commit necessary.
 func (c Collection[T]) Delete(tx *Tx, key string) error {
-	if err := tx.mayChange(c.name); err != nil {
-		return c.wrapError("delete", err)
+	return c.rows.wrapError("delete", c.rows.delete(tx, []byte(key)))
+}
+
+func (r rows) delete(tx *Tx, key []byte) error {
+	if err := tx.mayChange(r.name); err != nil {
+		return err
 	}
-	bucket := tx.bolt.Bucket([]byte(c.name))
+	bucket := tx.bolt.Bucket([]byte(r.name))
 	if bucket == nil {
 		return nil
 	}
-	present := bucket.Get([]byte(key))
+	present := bucket.Get(key)
 	if present == nil {
 		return nil
 	}
-	if err := tx.countChange(c.name, []byte(key), present, nil); err != nil {
-		return c.wrapError("delete", err)
+	if err := tx.countChange(r.name, key, present, nil); err != nil {
+		return err
 	}
-	return c.wrapError("delete", bucket.Delete([]byte(key)))
+	return bucket.Delete(key)
 }
 
 // countChange enters in the tally that present becomes next (nil: none).
@@ -99,21 +111,26 @@ func (tx *Tx) mayChange(name string) error {
 
 // Get returns the record under key. ErrDamaged if it is not what was stored.
 func (c Collection[T]) Get(tx *Tx, key string) (value T, found bool, err error) {
-	bucket := tx.bolt.Bucket([]byte(c.name))
+	found, err = c.rows.get(tx, []byte(key), &value)
+	return value, found, err
+}
+
+func (r rows) get(tx *Tx, key []byte, into any) (found bool, err error) {
+	bucket := tx.bolt.Bucket([]byte(r.name))
 	if bucket == nil {
-		return value, false, nil
+		return false, nil
 	}
-	raw := bucket.Get([]byte(key))
+	raw := bucket.Get(key)
 	if raw == nil {
-		return value, false, nil
+		return false, nil
 	}
-	err = decodeRecord(c.name, []byte(key), raw, &value)
-	return value, err == nil, c.wrapError("get", err)
+	err = decodeRecord(r.name, key, raw, into)
+	return err == nil, r.wrapError("get", err)
 }
 
 // Len returns the number of records.
 func (c Collection[T]) Len(tx *Tx) int {
-	kept, err := tx.tallyOf(c.name)
+	kept, err := tx.tallyOf(c.rows.name)
 	if err != nil {
 		return 0
 	}
@@ -142,21 +159,20 @@ func (c Collection[T]) Last(tx *Tx) (key string, value T, found bool, err error)
 	return key, value, found, err
 }
 
-// edgeKey returns the key that a cursor's First or Last finds, whatever the
-// record under it is.
-func (c Collection[T]) edgeKey(tx *Tx, to cursorMove) (key string, found bool) {
-	bucket := tx.bolt.Bucket([]byte(c.name))
-	if bucket == nil {
-		return "", false
-	}
-	raw, _ := to(bucket.Cursor())
-	return string(raw), raw != nil
+func (c Collection[T]) walkRecords(tx *Tx, start, next cursorMove, do func(key string, value T) error) error {
+	return c.rows.walk(tx, start, next, func(key, raw []byte) error {
+		var value T
+		if err := decodeRecord(c.rows.name, key, raw, &value); err != nil {
+			return c.rows.wrapError("walk", err)
+		}
+		return do(string(key), value)
+	})
 }
 
 type cursorMove = func(*bolt.Cursor) (key, value []byte)
 
-func (c Collection[T]) walkRecords(tx *Tx, start, next cursorMove, do func(key string, value T) error) error {
-	bucket := tx.bolt.Bucket([]byte(c.name))
+func (r rows) walk(tx *Tx, start, next cursorMove, do func(key, raw []byte) error) error {
+	bucket := tx.bolt.Bucket([]byte(r.name))
 	if bucket == nil {
 		return nil
 	}
@@ -164,11 +180,7 @@ func (c Collection[T]) walkRecords(tx *Tx, start, next cursorMove, do func(key s
 	defer func() { tx.walking-- }()
 	cursor := bucket.Cursor()
 	for key, raw := start(cursor); key != nil; key, raw = next(cursor) {
-		var value T
-		if err := decodeRecord(c.name, key, raw, &value); err != nil {
-			return c.wrapError("walk", err)
-		}
-		err := do(string(key), value)
+		err := do(key, raw)
 		if errors.Is(err, ErrStop) {
 			return nil
 		}
@@ -179,9 +191,20 @@ func (c Collection[T]) walkRecords(tx *Tx, start, next cursorMove, do func(key s
 	return nil
 }
 
-func (c Collection[T]) wrapError(verb string, err error) error {
+// edgeKey returns the key that a cursor's First or Last finds, whatever the
+// record under it is.
+func (r rows) edgeKey(tx *Tx, to cursorMove) (key string, found bool) {
+	bucket := tx.bolt.Bucket([]byte(r.name))
+	if bucket == nil {
+		return "", false
+	}
+	raw, _ := to(bucket.Cursor())
+	return string(raw), raw != nil
+}
+
+func (r rows) wrapError(verb string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s in collection %s: %w", verb, c.name, err)
+	return fmt.Errorf("%s in collection %s: %w", verb, r.name, err)
 }

@@ -23,7 +23,7 @@ func NewRing[T any](name string, capacity int) Ring[T] {
 }
 
 // Name returns the name of the ring's collection.
-func (r Ring[T]) Name() string { return r.entries.name }
+func (r Ring[T]) Name() string { return r.entries.Name() }
 
 // Len returns how many entries there are.
 func (r Ring[T]) Len(tx *Tx) int { return r.entries.Len(tx) }
@@ -31,7 +31,7 @@ func (r Ring[T]) Len(tx *Tx) int { return r.entries.Len(tx) }
 // Append adds an entry and returns its sequence number. It decodes no other
 // entry, so entries of a type that an older version had stand in nobody's way.
 func (r Ring[T]) Append(tx *Tx, value T) (uint64, error) {
-	key, _ := r.entries.edgeKey(tx, (*bolt.Cursor).Last)
+	key, _ := r.entries.rows.edgeKey(tx, (*bolt.Cursor).Last)
 	next := sequenceOf(key) + 1
 	if err := r.entries.Put(tx, sequenceKey(next), value); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
@@ -43,7 +43,7 @@ func (r Ring[T]) Append(tx *Tx, value T) (uint64, error) {
 // if the capacity was lowered.
 func (r Ring[T]) trimOldest(tx *Tx) error {
 	for r.Len(tx) > r.capacity {
-		oldest, found := r.entries.edgeKey(tx, (*bolt.Cursor).First)
+		oldest, found := r.entries.rows.edgeKey(tx, (*bolt.Cursor).First)
 		if !found {
 			return damagedError("ring %s counts entries it does not have", r.Name())
 		}

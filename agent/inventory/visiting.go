@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -42,5 +41,9 @@ func (v *visiting) begin(user platform.User, now time.Time, patience time.Durati
 func (c *Collector) Visiting() []Visiting {
 	c.visiting.mu.Lock()
 	defer c.visiting.mu.Unlock()
-	return slices.SortedFunc(maps.Values(c.visiting.accounts), func(a, b Visiting) int { return cmp.Compare(a.User.UID, b.User.UID) })
+	var waiting []Visiting
+	for _, uid := range slices.Sorted(maps.Keys(c.visiting.accounts)) {
+		waiting = append(waiting, c.visiting.accounts[uid])
+	}
+	return waiting
 }

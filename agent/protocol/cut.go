@@ -143,8 +143,9 @@ func cutEach[T any](list []T, most int) []T {
 	return list
 }
 
-// cutTexts cuts every text of a structure, so that a new one is not forgotten.
-func cutTexts[T any](structure *T) {
+// cutTexts cuts every text of what a pointer to a structure points at, so that a
+// new one is not forgotten. It is not generic: it would be there once for each.
+func cutTexts(structure any) {
 	value := reflect.ValueOf(structure).Elem()
 	for i := range value.NumField() {
 		if field := value.Field(i); field.Kind() == reflect.String {

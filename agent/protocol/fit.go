@@ -1,11 +1,11 @@
 package protocol
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -218,7 +218,8 @@ func (f *fitting) shedRows(vms []VM, room int) (used int, err error) {
 		}
 		wants[vm.UID] += rows[i].size
 	}
-	largestFirst := slices.SortedStableFunc(slices.Values(rows), func(a, b *fittingRow) int { return cmp.Compare(b.size, a.size) })
+	largestFirst := slices.Clone(rows)
+	sort.Stable(bySize(largestFirst))
 	shares := fairShares(wants, room)
 	for _, row := range largestFirst {
 		if over := wants[row.vm.UID] > shares[row.vm.UID]; over && row.lean.size < row.size {
@@ -237,6 +238,13 @@ func (f *fitting) shedRows(vms []VM, room int) (used int, err error) {
 	}
 	return f.keepRows(rows, dropped)
 }
+
+// bySize sorts rows, the largest first.
+type bySize []*fittingRow
+
+func (r bySize) Len() int           { return len(r) }
+func (r bySize) Less(i, j int) bool { return r[i].size > r[j].size }
+func (r bySize) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
 
 // keepRows puts the rows into the request that were not dropped. Of those that
 // were, the portal keeps what it has.
@@ -312,9 +320,8 @@ func (vm VM) lean() (VM, int) {
 // equal part of what is left gets all of it, and nobody more than the others who
 // want more.
 func fairShares(wants map[uint32]int, room int) map[uint32]int {
-	users := slices.SortedFunc(maps.Keys(wants), func(a, b uint32) int {
-		return cmp.Or(cmp.Compare(wants[a], wants[b]), cmp.Compare(a, b))
-	})
+	users := slices.Sorted(maps.Keys(wants))
+	sort.Stable(byWant{users, wants})
 	shares := make(map[uint32]int, len(users))
 	for i, user := range users {
 		shares[user] = min(wants[user], max(room, 0)/(len(users)-i))
@@ -322,6 +329,16 @@ func fairShares(wants map[uint32]int, room int) map[uint32]int {
 	}
 	return shares
 }
+
+// byWant sorts users by what they want.
+type byWant struct {
+	users []uint32
+	wants map[uint32]int
+}
+
+func (w byWant) Len() int           { return len(w.users) }
+func (w byWant) Less(i, j int) bool { return w.wants[w.users[i]] < w.wants[w.users[j]] }
+func (w byWant) Swap(i, j int)      { w.users[i], w.users[j] = w.users[j], w.users[i] }
 
 // sizeOf is how many bytes a value has in a request, with the comma behind it.
 func sizeOf(v any) (int, error) {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	library "howett.net/plist"
 )
 
 func addSeeds(f *testing.F) {
@@ -53,7 +55,8 @@ func FuzzDecode(f *testing.F) {
 }
 
 // FuzzRoundTrip: what could be read either is refused by the encoder for a
-// named reason or comes back from XML equal and, written again, byte for byte.
+// named reason or comes back from XML equal and, written again, byte for byte. It
+// is what the library writes.
 func FuzzRoundTrip(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -68,6 +71,9 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 		if err != nil {
 			t.Fatal(err)
+		}
+		if theirs, err := library.MarshalIndent(tree, library.XMLFormat, "\t"); err != nil || !bytes.Equal(written, append(theirs, '\n')) {
+			t.Fatalf("the library writes other bytes: %v", err)
 		}
 		again, err := Decode(written)
 		if err != nil || !equalTrees(tree, again) {

@@ -1,11 +1,11 @@
 // Package plist reads and writes Apple property lists behind guards.
 //
-// The coding itself is howett.net/plist's. That library takes an empty file
-// for an empty dictionary, writes keys without values, wraps integers
-// silently, and can be made to overflow the stack or to fill the memory by a
-// file of 150 bytes (facts/macos.md 6.2). So nothing reaches it here that was
-// not looked at first, and nothing it wrote leaves before it was read back and
-// compared (facts/macos.md 6.3). No other package imports the library.
+// The reading itself is howett.net/plist's. That library takes an empty file
+// for an empty dictionary, wraps integers silently, and can be made to overflow
+// the stack or to fill the memory by a file of 150 bytes (facts/macos.md 6.2). So
+// nothing reaches it here that was not looked at first. What is written leaves
+// only after the library has read it back and it was compared (facts/macos.md
+// 6.3). No other package imports the library.
 //
 // Property lists from outside belong to users and are never quoted: errors of
 // the decoding functions name lines, offsets and types, never content. Errors of
@@ -129,7 +129,7 @@ func EncodeXML(v any) ([]byte, error) {
 	if err := checkEncodable(tree); err != nil {
 		return nil, err
 	}
-	data, err := libraryEncode(tree)
+	data, err := writeXML(tree)
 	if err != nil {
 		return nil, err
 	}
@@ -185,15 +185,6 @@ func libraryDecode(data []byte, format int) (value any, err error) {
 		return nil, fail(CodeInvalid, "a value does not parse")
 	}
 	return value, nil
-}
-
-func libraryEncode(tree any) (data []byte, err error) {
-	defer recoverAs(CodeUnsupported, &err)
-	data, err = library.MarshalIndent(tree, library.XMLFormat, "\t")
-	if err != nil {
-		return nil, &Error{Code: CodeUnsupported, Err: err}
-	}
-	return append(data, '\n'), nil
 }
 
 // recoverAs turns a panic of the library, or of a method of the coded value,

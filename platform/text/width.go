@@ -1,10 +1,6 @@
 package text
 
-import (
-	"unicode"
-
-	"golang.org/x/text/width"
-)
+import "unicode"
 
 // Width is how many columns of a terminal the text takes, which must have gone
 // through Display. Two are what Unicode's East Asian Width (UAX #11) calls wide
@@ -27,8 +23,7 @@ func widthOf(character rune) int {
 	case unicode.In(character, unicode.Mn, unicode.Me, unicode.Cf):
 		return 0
 	}
-	switch width.LookupRune(character).Kind() {
-	case width.EastAsianWide, width.EastAsianFullwidth:
+	if unicode.Is(wide, character) {
 		return 2
 	}
 	return 1

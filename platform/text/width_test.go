@@ -1,6 +1,23 @@
 package text
 
-import "testing"
+import (
+	"testing"
+	"unicode"
+
+	"golang.org/x/text/width"
+)
+
+// The table of wide characters is the library's, for all of Unicode.
+func TestWideIsWhatTheLibraryKnows(t *testing.T) {
+	t.Parallel()
+	for character := rune(0); character <= unicode.MaxRune; character++ {
+		kind := width.LookupRune(character).Kind()
+		want := kind == width.EastAsianWide || kind == width.EastAsianFullwidth
+		if unicode.Is(wide, character) != want {
+			t.Errorf("%U: wide is %v", character, !want)
+		}
+	}
+}
 
 func TestH15_ShortenCountsColumns(t *testing.T) {
 	t.Parallel()

@@ -1,10 +1,9 @@
-// Package daemon is the program prlagentd: flags and their environment twins,
-// the log, and the life cycle around agent.Run.
+// Package daemon is the program prlagentd: its commands, flags and their
+// environment twins, the log, and the life cycle around agent.Run.
 package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +12,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"github.com/rs/zerolog"
-	"github.com/spf13/cobra"
 
 	"prlagent/agent"
 	"prlagent/agent/localapi"
@@ -42,11 +39,8 @@ func Main() int {
 }
 
 func runProgram(args []string, stdout, stderr io.Writer) int {
-	command := newCommand()
-	command.SetArgs(args)
-	command.SetOut(stdout)
-	command.SetErr(stderr)
-	if err := command.Execute(); err != nil {
+	i := &invocation{stdout: stdout}
+	if err := i.execute(args); err != nil {
 		return explainEnd(stderr, err)
 	}
 	return exitOK
@@ -84,110 +78,9 @@ func (e *exitError) Error() string { return e.text }
 
 var errUsage = errors.New("wrong usage")
 
-// programFlags are the flags of every command; each has an environment twin.
-type programFlags struct{ root, config, logLevel string }
-
-func newCommand() *cobra.Command {
-	var f programFlags
-	var showVersion bool
-	root := &cobra.Command{
-		Use:           "prlagentd",
-		Short:         "The endpoint agent for Macs that run Parallels Desktop",
-		Long:          "prlagentd watches Parallels Desktop on this Mac, reports to a management portal and\nanswers 'prlagent'. launchd starts it with 'prlagentd run'." + exitHelp,
-		Example:       "  sudo prlagentd run\n  prlagentd version --json",
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          noArguments,
-		RunE: func(command *cobra.Command, _ []string) error {
-			if showVersion {
-				return printVersion(command)
-			}
-			return command.Help()
-		},
-	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", err, errUsage) })
-	root.PersistentFlags().StringVar(&f.root, "root", os.Getenv("PRLAGENT_ROOT"), "folder of a simulated Mac ($PRLAGENT_ROOT)")
-	root.PersistentFlags().StringVar(&f.config, "config", os.Getenv("PRLAGENT_CONFIG"), "local configuration instead of config.plist ($PRLAGENT_CONFIG)")
-	root.PersistentFlags().StringVar(&f.logLevel, "log-level", os.Getenv("PRLAGENT_LOG_LEVEL"), "debug, info, warn or error ($PRLAGENT_LOG_LEVEL)")
-	// Not cobra's own flag: its template would link text/template, and with it all
-	// methods of the program.
-	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
-	root.SetHelpCommand(helpCommand())
-	root.AddCommand(runCommand(&f), versionCommand(), lookCommand())
-	return root
-}
-
-const exitHelp = `
-
-Exit codes: 0 it was stopped, 1 it failed, 2 the command line makes no sense,
-3 another one runs on this Mac, 4 not root, or not allowed to.`
-
-// helpCommand is cobra's, but for a name that no command has, which is a mistake.
-func helpCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "help [COMMAND]",
-		Short:   "Show what a command does",
-		Example: "  prlagentd help run",
-		RunE: func(command *cobra.Command, topic []string) error {
-			found, rest, err := command.Root().Find(topic)
-			if err != nil || len(rest) > 0 {
-				return fmt.Errorf("there is no command %q: %w", strings.Join(topic, " "), errUsage)
-			}
-			return found.Help()
-		},
-	}
-}
-
-func printVersion(command *cobra.Command) error {
-	version, revision := localapi.BuildVersion()
-	_, err := fmt.Fprintln(command.OutOrStdout(), strings.TrimSpace("prlagentd "+version+" "+revision))
-	return err
-}
-
-// noArguments refuses words that no command takes, and names that no command has.
-func noArguments(command *cobra.Command, given []string) error {
-	if len(given) > 0 {
-		return fmt.Errorf("%q makes no sense after %q: %w", given[0], command.CommandPath(), errUsage)
-	}
-	return nil
-}
-
-func runCommand(f *programFlags) *cobra.Command {
-	return &cobra.Command{
-		Use:   "run",
-		Short: "Run in the foreground until SIGTERM (what launchd starts)",
-		Example: "  sudo prlagentd run\n" +
-			"  prlagentd run --root /tmp/mac --log-level debug    # a simulated Mac, see 'prlsim help'",
-		Args: noArguments,
-		RunE: func(*cobra.Command, []string) error { return runDaemon(*f) },
-	}
-}
-
-func versionCommand() *cobra.Command {
-	var asJSON bool
-	command := &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version",
-		Example: "  prlagentd version --json",
-		Args:    noArguments,
-		RunE: func(command *cobra.Command, _ []string) error {
-			version, revision := localapi.BuildVersion()
-			if !asJSON {
-				return printVersion(command)
-			}
-			return json.NewEncoder(command.OutOrStdout()).Encode(map[string]any{
-				"schema": localapi.Schema, "version": version, "revision": revision,
-				"go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
-			})
-		},
-	}
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return command
-}
-
 // runDaemon checks who we are, opens the log and runs until a signal.
-func runDaemon(f programFlags) error {
-	root, err := checkRoot(f.root)
+func (i *invocation) runDaemon() error {
+	root, err := checkRoot(i.root)
 	if err != nil {
 		return err
 	}
@@ -195,7 +88,7 @@ func runDaemon(f programFlags) error {
 	if err := boundPanicLog(os.Stderr, panicLog); err != nil {
 		fmt.Fprintln(os.Stderr, "prlagentd:", text.DisplayError(err))
 	}
-	log, err := openLog(filepath.Join(root, agent.LogFile), f.logLevel)
+	log, err := openLog(filepath.Join(root, agent.LogFile), i.logLevel)
 	if err != nil {
 		return err
 	}
@@ -208,7 +101,7 @@ func runDaemon(f programFlags) error {
 		}
 	}
 	tuneMemory()
-	options := agent.Options{Root: root, Config: f.config, LogLevel: f.logLevel, Log: log.logger}
+	options := agent.Options{Root: root, Config: i.config, LogLevel: i.logLevel, Log: log.logger}
 	return underServiceManager(func(ctx context.Context) error {
 		ctx, stop := signal.NotifyContext(ctx, stopSignals...)
 		defer stop()

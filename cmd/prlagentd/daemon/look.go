@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"prlagent/agent"
 )
 
@@ -18,24 +16,16 @@ import (
 // its parent.
 const lookLimit = 30 * time.Second
 
-// lookCommand is the child through which the daemon sees a user's files (H11).
+// answerLook is the child through which the daemon sees a user's files (H11).
 // It answers the daemon's request and nobody else's (H60).
-func lookCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:    agent.LookCommand,
-		Short:  "Answer the daemon's questions about this user's files",
-		Hidden: true,
-		Args:   noArguments,
-		RunE: func(*cobra.Command, []string) error {
-			timer := time.AfterFunc(lookLimit, func() { os.Exit(exitFailed) })
-			defer timer.Stop()
-			err := agent.AnswerLook(os.Stdin)
-			if errors.Is(err, agent.ErrNotDaemon) {
-				return &exitError{exitRefused, "look is nothing for people: " + err.Error()}
-			}
-			return err
-		},
+func answerLook() error {
+	timer := time.AfterFunc(lookLimit, func() { os.Exit(exitFailed) })
+	defer timer.Stop()
+	err := agent.AnswerLook(os.Stdin)
+	if errors.Is(err, agent.ErrNotDaemon) {
+		return &exitError{exitRefused, "look is nothing for people: " + err.Error()}
 	}
+	return err
 }
 
 // installSelf puts the running program where the simulated Mac's sudo finds it
