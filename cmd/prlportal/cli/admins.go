@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -98,6 +101,9 @@ admin gives the file as --token-file, with --url and --certificate.`,
 			if _, _, err := admins.New(text.TypedWord(args[0]), wanted, "", time.Now()); err != nil {
 				return usageError(err.Error())
 			}
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			client, err := admin.openClient()
 			if err != nil {
 				return err
@@ -116,6 +122,25 @@ admin gives the file as --token-file, with --url and --certificate.`,
 	flags.StringVarP(&output, "output", "o", "", "file to write the token to")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	return command
+}
+
+// checkOutput reports what keeps a file from being written there, before there is
+// a token that would be lost with it.
+func checkOutput(path string) error {
+	if path == "" {
+		return nil
+	}
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("write the token: %s is no file; nobody was added", text.DisplayValue(path))
+	}
+	tried, err := os.CreateTemp(filepath.Dir(path), safefile.TempPrefix+"*")
+	if err == nil {
+		err = errors.Join(tried.Close(), os.Remove(tried.Name()))
+	}
+	if err != nil {
+		return fmt.Errorf("nobody was added: write the token: %w", err)
+	}
+	return nil
 }
 
 func reportAdmin(w io.Writer, made adminapi.NewAdmin, output string, asJSON bool) error {

@@ -52,11 +52,16 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(stderr, "prlportal:", text.DisplayError(err))
-		return exitCode(err)
+	command, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return 0
 	}
-	return 0
+	remedy := ""
+	if exitCode(err) == exitUsage {
+		remedy = "See '" + command.CommandPath() + " --help'."
+	}
+	fmt.Fprint(stderr, text.Complaint("prlportal", err, remedy))
+	return exitCode(err)
 }
 
 func exitCode(err error) int {
@@ -86,7 +91,7 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 				if full := findBelow(root, given[0]); full != "" {
 					return usageError(fmt.Sprintf("it is '%s'", full))
 				}
-				return usageError(fmt.Sprintf("there is no command %q; see 'prlportal help'", given[0]))
+				return usageError(fmt.Sprintf("there is no command %q", given[0]))
 			}
 			return nil
 		},
@@ -145,7 +150,7 @@ func newHelpCommand() *cobra.Command {
 		RunE: func(command *cobra.Command, args []string) error {
 			found, rest, err := command.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return usageError(fmt.Sprintf("there is no command %q; see 'prlportal help'", strings.Join(args, " ")))
+				return usageError(fmt.Sprintf("there is no command %q", strings.Join(args, " ")))
 			}
 			return found.Help()
 		},

@@ -137,3 +137,25 @@ func TestH18_AStormDoesNotFlushEventsOfSecurity(t *testing.T) {
 		t.Errorf("%d large ones are kept", n)
 	}
 }
+
+// An old event of security that is forgotten late does not move back the time since
+// when all are there.
+func TestWhatWasForgottenStaysForgotten(t *testing.T) {
+	t.Parallel()
+	var log storage.EventLog
+	begin, seq := day(1), uint64(0)
+	for hour, told := range []struct {
+		code  protocol.Code
+		count int
+	}{{protocol.CodeRollbackDetected, storage.MaxSecurityEvents}, {"", 10}, {protocol.CodeRollbackDetected, 1}, {"", storage.MaxKeptEvents - 1}, {"", 1}} {
+		var events []protocol.Event
+		for range told.count {
+			seq++
+			events = append(events, protocol.Event{Seq: seq, At: begin, Type: "x", Code: told.code})
+		}
+		mustAdd(t, &log, "epoch", begin.Add(time.Duration(hour)*time.Hour), events...)
+	}
+	if first := log.Events[0]; first.Number != 2 || log.Covers(begin.Add(30*time.Minute)) || !log.Covers(begin.Add(90*time.Minute)) {
+		t.Errorf("the oldest is %d, forgotten until %v", first.Number, log.ForgottenTo)
+	}
+}
