@@ -73,7 +73,7 @@ func printJSON(w io.Writer, value any) error {
 }
 
 func printAdmins(w io.Writer, list []adminapi.Admin) error {
-	table := text.Table{Heads: []string{"Name", "Role", "Since", "By", "Revoked"}}
+	table := text.Table{Heads: []string{"Name", "Role", "Since", "By", "Revoked"}, MaxCell: maxPipeCell, Window: text.WindowWidth(w)}
 	for _, one := range list {
 		revoked := emptyCell
 		if !one.RevokedAt.IsZero() {
@@ -157,7 +157,7 @@ func reportAdmin(w io.Writer, made adminapi.NewAdmin, output string, asJSON bool
 	if output != "" {
 		words = fmt.Sprintf("Wrote their token to %s; it is not to be had again.\n", text.DisplayValue(output))
 	}
-	_, err := fmt.Fprintf(w, "Added %s as %s.\n%s", text.DisplayValue(made.Name), made.Role, words)
+	_, err := fmt.Fprintf(w, "Added %s as %s.\n%s", text.DisplayValue(made.Name), text.DisplayValue(string(made.Role)), words)
 	return err
 }
 

@@ -52,6 +52,7 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	refuseOtherShells(root)
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
@@ -62,6 +63,23 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	}
 	fmt.Fprint(stderr, text.Complaint("prlportal", err, remedy))
 	return exitCode(err)
+}
+
+// refuseOtherShells has cobra's own command of completion take no word for its
+// help that names no shell. It writes where the root does when it is made.
+func refuseOtherShells(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	completion, _, err := root.Find([]string{"completion"})
+	if err != nil {
+		return
+	}
+	completion.Args = func(_ *cobra.Command, given []string) error {
+		if len(given) > 0 {
+			return usageError(fmt.Sprintf("there is no completion for %q", given[0]))
+		}
+		return nil
+	}
+	completion.RunE = func(command *cobra.Command, _ []string) error { return command.Help() }
 }
 
 func exitCode(err error) int {

@@ -1,12 +1,16 @@
 package cli
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"prlagent/cmd/prlportal/adminapi"
+	"prlagent/cmd/prlportal/admins"
+	"prlagent/cmd/prlportal/portaltest/hostile"
 	"prlagent/cmd/prlportal/site"
 )
 
@@ -65,5 +69,42 @@ func TestNobodyIsAddedWhoseTokenCannotBeWritten(t *testing.T) {
 	}
 	if left, err := os.ReadDir(kept); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// H15: what a portal answers to who adds an admin steers no terminal either.
+func TestH15_AnAdminThatAPortalMakesUp(t *testing.T) {
+	t.Parallel()
+	for _, evil := range hostile.Texts {
+		for _, output := range []string{"", filepath.Join(t.TempDir(), "token")} {
+			var out bytes.Buffer
+			made := adminapi.NewAdmin{Admin: adminapi.Admin{Name: evil.Text, Role: admins.Role(evil.Text)}, Token: evil.Text}
+			if err := reportAdmin(&out, made, output, false); err != nil {
+				t.Fatal(err)
+			}
+			wantShown(t, "admins add "+evil.Name, 8<<10, out.String())
+			if lines := strings.Count(out.String(), "\n"); lines != 2 {
+				t.Errorf("%s: %d lines", evil.Name, lines)
+			}
+		}
+	}
+}
+
+// Everybody who uses the portal is told of the end of its certificate, in time.
+func TestEveryCommandTellsOfTheEndOfTheCertificate(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		daysLeft int
+		isTold   bool
+	}{{29, true}, {31, false}, {-1, true}} {
+		dir := t.TempDir()
+		made := time.Now().Add(time.Duration(test.daysLeft)*24*time.Hour - site.CertificateLifetime)
+		if _, err := (site.Options{Name: "Example Org", Hosts: []string{"portal.example"}, PrimaryGroup: "default", Now: made}).Create(dir); err != nil {
+			t.Fatal(err)
+		}
+		_, said, _ := console(t, "devices", "--dir", dir, "--url", "https://127.0.0.1:1")
+		if strings.Contains(said, "certificate renew") != test.isTold {
+			t.Errorf("%d days before: %s", test.daysLeft, said)
+		}
 	}
 }

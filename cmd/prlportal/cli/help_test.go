@@ -126,6 +126,10 @@ func TestErrorsAreOneLineWithTheProgramsName(t *testing.T) {
 	}{
 		{[]string{"nonsense"}, "prlportal"},
 		{[]string{"help", "nonsense"}, "prlportal help"},
+		{[]string{"completion", "nonsense"}, "prlportal completion"},
+		{[]string{"admins", "nonsense"}, "prlportal admins"},
+		{[]string{"views", "nonsense"}, "prlportal views"},
+		{[]string{"certificate", "nonsense"}, "prlportal certificate"},
 		{[]string{"devices", "--dir", t.TempDir()}, "prlportal devices"},
 		{[]string{"devices", "--nonsense"}, "prlportal devices"},
 		{[]string{"devices", "approve"}, "prlportal devices approve"},
