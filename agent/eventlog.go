@@ -3,7 +3,6 @@ package agent
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,20 +13,10 @@ import (
 )
 
 var (
-	eventRing    = store.NewRing[protocol.Event]("events", protocol.MaxEvents)
+	eventRing = store.NewRing[protocol.Event]("events", protocol.MaxEvents)
+	// securityRing keeps the events of security as well (H18).
 	securityRing = store.NewRing[protocol.Event]("events_security", protocol.MaxEvents)
 )
-
-// securityCodes mark the events that are kept in a ring of their own as well:
-// anybody can make a thousand others, by renaming a machine, and must not flush
-// them (H18).
-var securityCodes = []protocol.Code{
-	protocol.CodeRollbackDetected, protocol.CodeHeadSignature, protocol.CodeHeadWrongGroup, protocol.CodeHeadWrongSite,
-	protocol.CodePolicyHash, protocol.CodeGroupChangeRefused, protocol.CodeDuplicateIdentity, protocol.CodeIdentityReset,
-	protocol.CodeDeviceRevoked, protocol.CodeDeviceRetired, protocol.CodeToolsUntrusted, protocol.CodeToolsChanged,
-	protocol.CodeStateRestored, protocol.CodeStateReset, protocol.CodeServerTimeRefused, protocol.CodeProfileRemoved,
-	protocol.CodeEpochRenewed, protocol.CodeTrustedTimeReset, protocol.CodeEventsDropped,
-}
 
 // eventLog is the ring of events: what happened on this Mac that a person may
 // ask about. It is written only when something happened.
@@ -118,15 +107,13 @@ func (e *eventLog) logEvent(event protocol.Event) {
 // too if it is one; there it keeps its number.
 func appendEvent(tx *store.Tx, event protocol.Event) (uint64, error) {
 	seq, err := eventRing.Append(tx, event)
-	if err != nil || !isSecurityEvent(event) {
+	if err != nil || !event.IsSecurity() {
 		return seq, err
 	}
 	event.Seq = seq
 	_, err = securityRing.Append(tx, event)
 	return seq, err
 }
-
-func isSecurityEvent(event protocol.Event) bool { return slices.Contains(securityCodes, event.Code) }
 
 // EventsSince gives the oldest events after seq, at most limit, and the number
 // to go on with. Numbers begin anew with the ring, so a number that was not

@@ -56,7 +56,7 @@ func (q *eventQuota) limitEach(events []protocol.Event, now time.Time, nobodyToo
 	kept := make([]protocol.Event, 0, len(events))
 	for _, event := range events {
 		uid, personal := event.Data["uid"]
-		if !personal && !nobodyToo || isSecurityEvent(event) {
+		if !personal && !nobodyToo || event.IsSecurity() {
 			kept = append(kept, event)
 			continue
 		}

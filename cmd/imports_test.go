@@ -74,7 +74,7 @@ var house = map[string]room{
 	"cmd/prlportal/audit":    {nil, nil},
 	"cmd/prlportal/backup":   {portal("site", "storage"), nil},
 	"cmd/prlportal/fleet":    {slices.Concat(portal("query", "storage"), []string{"agent/protocol"}), nil},
-	"cmd/prlportal/httpapi":  {[]string{"agent/protocol", "platform/text"}, []string{"github.com/rs/zerolog"}},
+	"cmd/prlportal/httpapi":  {[]string{"agent/protocol", "cmd/prlportal/limit", "platform/text"}, []string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/metrics":  {nil, nil},                                         // pure: numbers and their text
 	"cmd/prlportal/query":    {[]string{"agent/protocol", "platform/text"}, nil}, // pure: columns and cells
 	"cmd/prlportal/site":     {slices.Concat(portal("admins", "secret"), []string{"agent/protocol", "platform/safefile"}), []string{"github.com/google/uuid"}},

@@ -76,12 +76,13 @@ func (s *Server) addAdmin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return adminProblem(err)
 	}
-	if err := s.recordAdmin(r, audit.ActionAddAdmin, name, role); err != nil {
+	entry := s.adminEntry(r, audit.ActionAddAdmin, name, role)
+	if err := s.record.Append(entry); err != nil {
 		return err
 	}
 	made, token, err := s.admins.Add(name, role, adminOf(r).Name, s.now())
 	if err != nil {
-		return adminProblem(err)
+		return errors.Join(adminProblem(err), s.recordFailure(entry))
 	}
 	return httpapi.WriteJSON(w, r, http.StatusOK, NewAdmin{Admin: shownAdmin(made), Token: token})
 }
@@ -91,21 +92,22 @@ func (s *Server) revokeAdmin(w http.ResponseWriter, r *http.Request) error {
 	if !s.admins.Has(name) {
 		return adminProblem(admins.ErrUnknown)
 	}
-	if err := s.recordAdmin(r, audit.ActionRevokeAdmin, name, ""); err != nil {
+	entry := s.adminEntry(r, audit.ActionRevokeAdmin, name, "")
+	if err := s.record.Append(entry); err != nil {
 		return err
 	}
 	revoked, err := s.admins.Revoke(name, adminOf(r).Name, s.now())
 	if err != nil {
-		return adminProblem(err)
+		return errors.Join(adminProblem(err), s.recordFailure(entry))
 	}
 	return httpapi.WriteJSON(w, r, http.StatusOK, shownAdmin(revoked))
 }
 
-func (s *Server) recordAdmin(r *http.Request, action, name string, role admins.Role) error {
-	return s.record.Append(audit.Entry{
+func (s *Server) adminEntry(r *http.Request, action, name string, role admins.Role) audit.Entry {
+	return audit.Entry{
 		At: s.now().UTC(), Action: action, Outcome: audit.OutcomeDecided, Name: protocol.CutText(name, protocol.MaxName),
 		Role: string(role), Admin: adminOf(r).Name, Source: httpapi.SourceAddress(r),
-	})
+	}
 }
 
 // adminProblem turns what is wrong with a wish into the answer.

@@ -1,12 +1,12 @@
 package adminapi
 
 import (
+	"errors"
 	"net/http"
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/audit"
 	"prlagent/cmd/prlportal/backup"
-	"prlagent/cmd/prlportal/httpapi"
 )
 
 // BackupType is the media type of a backup.
@@ -22,13 +22,16 @@ func (s *Server) sendBackup(w http.ResponseWriter, r *http.Request) error {
 		return protocol.NewProblem(protocol.ProblemUnavailable, "Another backup is being taken.")
 	}
 	defer s.backingUp.Unlock()
-	if err := s.record.Append(audit.Entry{
-		At: s.now().UTC(), Action: audit.ActionBackup, Outcome: audit.OutcomeDecided, Admin: adminOf(r).Name, Source: httpapi.SourceAddress(r),
-	}); err != nil {
+	entry := s.adminEntry(r, audit.ActionBackup, "", "")
+	if err := s.record.Append(entry); err != nil {
 		return err
 	}
 	out := newStreamWriter(w, BackupType)
-	return s.endStream(r, out, s.source.Write(r.Context(), out, backup.Manifest{
+	err := s.source.Write(r.Context(), out, backup.Manifest{
 		SiteID: s.config.SiteID, Name: s.config.Name, URL: s.config.URL, Version: s.version, MadeAt: s.now().UTC(),
-	}))
+	})
+	if err != nil {
+		err = errors.Join(err, s.recordFailure(entry))
+	}
+	return s.endStream(r, out, err)
 }

@@ -130,3 +130,20 @@ func TestMetricsNeedAToken(t *testing.T) {
 	portaltest.WantProblem(t, portal.Call(t, http.MethodGet, "/metrics", nil), protocol.ProblemUnauthenticated)
 	portaltest.WantProblem(t, portal.Call(t, http.MethodGet, "/metrics", nil, "Authorization", "Bearer x"), protocol.ProblemUnauthenticated)
 }
+
+// Each Mac has one word of health, also one that has told none yet.
+func TestEachMacIsCountedOnceByItsHealth(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	portaltest.Enrolled(t, portal)
+	portaltest.NewMac(t, portal, "C02OTHER").Enroll(t, http.StatusCreated)
+	counted := make(map[string]float64)
+	total := 0.0
+	for _, one := range scrape(t, portal)["prlportal_devices_by_health"].GetMetric() {
+		counted[one.GetLabel()[0].GetValue()] = one.GetGauge().GetValue()
+		total += one.GetGauge().GetValue()
+	}
+	if _, nameless := counted[""]; nameless || total != 2 || counted["not_reported"] != 1 || counted["healthy"] != 1 {
+		t.Errorf("counted are %v", counted)
+	}
+}

@@ -4,13 +4,18 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,7 +30,8 @@ var madeAt = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 func newFolder(t *testing.T) (folder string, saved []byte) {
 	t.Helper()
 	dir := t.TempDir()
-	if _, err := (site.Options{Name: "Example Org", Hosts: []string{"portal.example"}, PrimaryGroup: "default", Now: madeAt}).Create(dir); err != nil {
+	config, err := (site.Options{Name: "Example Org", Hosts: []string{"portal.example"}, PrimaryGroup: "default", Now: madeAt}).Create(dir)
+	if err != nil {
 		t.Fatal(err)
 	}
 	folder = filepath.Join(dir, site.PortalFolder)
@@ -46,7 +52,7 @@ func newFolder(t *testing.T) (folder string, saved []byte) {
 	defer content.Close()
 	var written bytes.Buffer
 	source := backup.Source{Folder: folder, Content: content, Database: database}
-	if err := source.Write(t.Context(), &written, backup.Manifest{SiteID: "some site", Name: "Example Org", MadeAt: madeAt}); err != nil {
+	if err := source.Write(t.Context(), &written, backup.Manifest{SiteID: config.SiteID, Name: "Example Org", MadeAt: madeAt}); err != nil {
 		t.Fatal(err)
 	}
 	return folder, written.Bytes()
@@ -64,9 +70,13 @@ func write(t *testing.T, content []byte) (path string) {
 func TestABackupMakesTheFolderAgain(t *testing.T) {
 	t.Parallel()
 	folder, saved := newFolder(t)
+	config, err := site.LoadConfig(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
 	path := write(t, saved)
 	found, err := backup.Check(t.Context(), path)
-	if err != nil || found.Devices != 2 || found.Content != 1 || found.SiteID != "some site" {
+	if err != nil || found.Devices != 2 || found.Content != 1 || found.SiteID != config.SiteID {
 		t.Fatalf("found %+v, %v", found, err)
 	}
 	restored := filepath.Join(t.TempDir(), "new", "portal")
@@ -91,6 +101,91 @@ func TestABackupMakesTheFolderAgain(t *testing.T) {
 	}
 	if _, err := backup.Restore(t.Context(), path, restored); err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("restored over it: %v", err)
+	}
+}
+
+// However the folder to make is written, and whatever is in the way.
+func TestWhereABackupIsRestored(t *testing.T) {
+	t.Parallel()
+	_, saved := newFolder(t)
+	path, dir := write(t, saved), t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "empty"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, isFine := range map[string]bool{"new": true, "slash/": true, "deep/er//portal/": true, "empty": true, "./dot/.": true, "file": false} {
+		target := dir + "/" + name
+		if _, err := backup.Restore(t.Context(), path, target); (err == nil) != isFine {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !isFine {
+			continue
+		}
+		for _, below := range site.ContentFolders {
+			if info, err := os.Stat(filepath.Join(target, site.ContentFolder, below)); err != nil || !info.IsDir() {
+				t.Errorf("%s: the portal lacks a folder: %v", name, err)
+			}
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*", ".restore-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// What nobody writes into must not keep a person waiting.
+func TestWhatIsNoFileIsNoBackup(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, t.TempDir(), "/dev/null"} {
+		if _, err := backup.Check(t.Context(), path); err == nil || !strings.Contains(err.Error(), "is no file") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// A backup of another format, or of two sites at once, says so and nothing else.
+func TestABackupOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	_, saved := newFolder(t)
+	about := func(change map[string]any, extra ...*tar.Header) []byte {
+		return rewrite(t, saved, func(header *tar.Header, content []byte) []byte {
+			if header.Name != "manifest.json" && header.Name != "sums.json" {
+				return content
+			}
+			var said map[string]any
+			if err := json.Unmarshal(content, &said); err != nil {
+				t.Fatal(err)
+			}
+			if header.Name == "manifest.json" {
+				maps.Copy(said, change)
+			} else {
+				said["manifest.json"] = change["sum"]
+			}
+			data, err := json.Marshal(said)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sum := sha256.Sum256(data); header.Name == "manifest.json" {
+				change["sum"] = hex.EncodeToString(sum[:])
+			}
+			return data
+		}, extra...)
+	}
+	if _, err := backup.Check(t.Context(), write(t, about(map[string]any{"version": "9.1"}))); err != nil {
+		t.Fatalf("with another version only: %v", err)
+	}
+	if _, err := backup.Check(t.Context(), write(t, about(map[string]any{"site_id": "another"}))); err == nil || !strings.Contains(err.Error(), "another site") {
+		t.Errorf("of another site: %v", err)
+	}
+	newer := &tar.Header{Typeflag: tar.TypeReg, Name: "commands.db"}
+	_, err := backup.Check(t.Context(), write(t, about(map[string]any{"format": 2, "version": "9.1"}, newer)))
+	if errors.Is(err, backup.ErrDamaged) || err == nil || !strings.Contains(err.Error(), "format 2") || !strings.Contains(err.Error(), "9.1") {
+		t.Errorf("of another format: %v", err)
 	}
 }
 

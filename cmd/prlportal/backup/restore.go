@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"prlagent/cmd/prlportal/site"
 	"prlagent/cmd/prlportal/storage"
@@ -37,6 +38,7 @@ type Summary struct {
 // Restore makes the portal's folder of the file. The folder must be empty or not
 // there yet; where something is wrong with the file, nothing of it is left.
 func Restore(ctx context.Context, file, folder string) (Summary, error) {
+	folder = filepath.Clean(folder) // a slash at its end would make it its own parent
 	if err := requireEmpty(folder); err != nil {
 		return Summary{}, err
 	}
@@ -49,12 +51,21 @@ func Restore(ctx context.Context, file, folder string) (Summary, error) {
 	}
 	found, err := extract(ctx, file, made)
 	if err == nil {
-		err = os.Rename(made, folder) // an empty folder is replaced
+		err = replaceEmpty(made, folder)
 	}
 	if err != nil {
 		return Summary{}, errors.Join(err, os.RemoveAll(made))
 	}
 	return found, nil
+}
+
+// replaceEmpty gives the folder that was made its name. os.Rename replaces no
+// folder, not even an empty one.
+func replaceEmpty(made, folder string) error {
+	if err := os.Remove(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("replace the empty folder: %w", err)
+	}
+	return os.Rename(made, folder)
 }
 
 // Check reads all of the file and opens the database in it, in a folder that is
@@ -83,7 +94,7 @@ func requireEmpty(folder string) error {
 
 // extract writes what is in the file below folder and compares it with its sums.
 func extract(ctx context.Context, file, folder string) (Summary, error) {
-	opened, err := os.Open(file)
+	opened, err := openBackup(file)
 	if err != nil {
 		return Summary{}, fmt.Errorf("open backup: %w", err)
 	}
@@ -106,8 +117,36 @@ func extract(ctx context.Context, file, folder string) (Summary, error) {
 			found.Content++
 		}
 	}
+	for _, name := range site.ContentFolders { // a backup has files only
+		if err := root.MkdirAll(filepath.Join(site.ContentFolder, name), 0o700); err != nil {
+			return Summary{}, fmt.Errorf("make folder: %w", err)
+		}
+	}
+	config, err := site.LoadConfig(folder)
+	if err != nil {
+		return Summary{}, err
+	}
+	if config.SiteID != found.SiteID {
+		return Summary{}, fmt.Errorf("%w: its configuration is of another site than it says", ErrDamaged)
+	}
 	found.Devices, err = countDevices(ctx, folder)
 	return found, err
+}
+
+// openBackup waits for no writer of what is no file.
+func openBackup(path string) (*os.File, error) {
+	opened, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := opened.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
+	return opened, nil
 }
 
 // reader takes a file apart.
@@ -152,7 +191,10 @@ func (r *reader) readEntry(header *tar.Header, content io.Reader) error {
 	case header.Typeflag != tar.TypeReg || twice || !isOurs(name):
 		return fmt.Errorf("%w: it has an entry that does not belong there, %q", ErrDamaged, name)
 	case name == manifestName:
-		return r.readJSON(name, content, &r.manifest)
+		if err := r.readJSON(name, content, &r.manifest); err != nil {
+			return err
+		}
+		return r.checkFormat() // before what another format has is called damage
 	case name == sumsName:
 		return r.readJSON(name, content, &r.wanted)
 	}
@@ -204,17 +246,19 @@ func (r *reader) compare() error {
 		return fmt.Errorf("%w: its end is missing", ErrDamaged)
 	case !maps.Equal(read, r.wanted):
 		return fmt.Errorf("%w: it does not have the sums that it names", ErrDamaged)
-	case r.manifest.Format != Format:
-		return fmt.Errorf("the backup has format %d, this program reads %d", r.manifest.Format, Format)
+	}
+	return r.checkFormat()
+}
+
+func (r *reader) checkFormat() error {
+	if r.manifest.Format != Format {
+		return fmt.Errorf("the backup has format %d, this program reads %d: restore it with the prlportal that made it (%s)", r.manifest.Format, Format, r.manifest.Version)
 	}
 	return nil
 }
 
 // countDevices opens the database, which reads all of it.
 func countDevices(ctx context.Context, folder string) (count int, err error) {
-	if _, err := site.LoadConfig(folder); err != nil {
-		return 0, err
-	}
 	database, err := storage.OpenBolt(filepath.Join(folder, site.DatabaseFile))
 	if err != nil {
 		return 0, err

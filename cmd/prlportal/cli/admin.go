@@ -160,6 +160,7 @@ func (o adminOptions) trustedDER() ([][]byte, error) {
 // warnOfEnd tells an operator of the end that the Macs will see.
 func (o adminOptions) warnOfEnd(trusted []*x509.Certificate) {
 	if end := site.EndOf(trusted); time.Until(end) < site.ExpiryWarning {
-		fmt.Fprintf(o.command.ErrOrStderr(), "prlportal: the portal's certificate ends on %s; on the server: prlportal certificate renew\n", end.Format(time.DateOnly))
+		fmt.Fprint(o.command.ErrOrStderr(), text.Complaint("prlportal", fmt.Errorf("the portal's certificate ends on %s", end.Format(time.DateOnly)),
+			"On the server: prlportal certificate renew. Then 'prlportal profile', and the profile on every Mac."))
 	}
 }

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,7 +73,7 @@ func printJSON(w io.Writer, value any) error {
 }
 
 func printAdmins(w io.Writer, list []adminapi.Admin) error {
-	table := text.Table{Heads: []string{"Name", "Role", "Since", "By", "Revoked"}}
+	table := text.Table{Heads: []string{"Name", "Role", "Since", "By", "Revoked"}, MaxCell: maxPipeCell, Window: text.WindowWidth(w)}
 	for _, one := range list {
 		revoked := emptyCell
 		if !one.RevokedAt.IsZero() {
@@ -98,6 +101,9 @@ admin gives the file as --token-file, with --url and --certificate.`,
 			if _, _, err := admins.New(text.TypedWord(args[0]), wanted, "", time.Now()); err != nil {
 				return usageError(err.Error())
 			}
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			client, err := admin.openClient()
 			if err != nil {
 				return err
@@ -118,6 +124,25 @@ admin gives the file as --token-file, with --url and --certificate.`,
 	return command
 }
 
+// checkOutput reports what keeps a file from being written there, before there is
+// a token that would be lost with it.
+func checkOutput(path string) error {
+	if path == "" {
+		return nil
+	}
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("write the token: %s is no file; nobody was added", text.DisplayValue(path))
+	}
+	tried, err := os.CreateTemp(filepath.Dir(path), safefile.TempPrefix+"*")
+	if err == nil {
+		err = errors.Join(tried.Close(), os.Remove(tried.Name()))
+	}
+	if err != nil {
+		return fmt.Errorf("nobody was added: write the token: %w", err)
+	}
+	return nil
+}
+
 func reportAdmin(w io.Writer, made adminapi.NewAdmin, output string, asJSON bool) error {
 	if output != "" {
 		if err := safefile.WriteFile(output, []byte(made.Token+"\n"), 0o600); err != nil {
@@ -132,7 +157,7 @@ func reportAdmin(w io.Writer, made adminapi.NewAdmin, output string, asJSON bool
 	if output != "" {
 		words = fmt.Sprintf("Wrote their token to %s; it is not to be had again.\n", text.DisplayValue(output))
 	}
-	_, err := fmt.Fprintf(w, "Added %s as %s.\n%s", text.DisplayValue(made.Name), made.Role, words)
+	_, err := fmt.Fprintf(w, "Added %s as %s.\n%s", text.DisplayValue(made.Name), text.DisplayValue(string(made.Role)), words)
 	return err
 }
 

@@ -51,7 +51,7 @@ func addPortalDir(command *cobra.Command, dir *string) {
 func portalCertificates(dir string) ([]*x509.Certificate, error) {
 	folder, isThere := site.FindPortal(dir)
 	if !isThere {
-		return nil, fmt.Errorf("%w (no %s in %s)", site.ErrNoSite, site.ConfigFile, text.DisplayValue(dir))
+		return nil, site.NoSite(dir, site.ConfigFile)
 	}
 	certificates, err := site.TrustedCertificates(folder, time.Now())
 	if err != nil {
@@ -93,7 +93,7 @@ present key. Macs without the new profile do not connect any more.`,
 func renew(w io.Writer, dir string, renewal site.Renewal) error {
 	folder, isThere := site.FindPortal(dir)
 	if !isThere {
-		return fmt.Errorf("%w (no %s in %s)", site.ErrNoSite, site.ConfigFile, text.DisplayValue(dir))
+		return site.NoSite(dir, site.ConfigFile)
 	}
 	renewal.Now = time.Now()
 	if len(renewal.Hosts) > 0 {

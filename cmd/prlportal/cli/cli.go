@@ -52,11 +52,34 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(stderr, "prlportal:", text.DisplayError(err))
-		return exitCode(err)
+	refuseOtherShells(root)
+	command, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return 0
 	}
-	return 0
+	remedy := ""
+	if exitCode(err) == exitUsage {
+		remedy = "See '" + command.CommandPath() + " --help'."
+	}
+	fmt.Fprint(stderr, text.Complaint("prlportal", err, remedy))
+	return exitCode(err)
+}
+
+// refuseOtherShells has cobra's own command of completion take no word for its
+// help that names no shell. It writes where the root does when it is made.
+func refuseOtherShells(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	completion, _, err := root.Find([]string{"completion"})
+	if err != nil {
+		return
+	}
+	completion.Args = func(_ *cobra.Command, given []string) error {
+		if len(given) > 0 {
+			return usageError(fmt.Sprintf("there is no completion for %q", given[0]))
+		}
+		return nil
+	}
+	completion.RunE = func(command *cobra.Command, _ []string) error { return command.Help() }
 }
 
 func exitCode(err error) int {
@@ -86,7 +109,7 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 				if full := findBelow(root, given[0]); full != "" {
 					return usageError(fmt.Sprintf("it is '%s'", full))
 				}
-				return usageError(fmt.Sprintf("there is no command %q; see 'prlportal help'", given[0]))
+				return usageError(fmt.Sprintf("there is no command %q", given[0]))
 			}
 			return nil
 		},
@@ -145,7 +168,7 @@ func newHelpCommand() *cobra.Command {
 		RunE: func(command *cobra.Command, args []string) error {
 			found, rest, err := command.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return usageError(fmt.Sprintf("there is no command %q; see 'prlportal help'", strings.Join(args, " ")))
+				return usageError(fmt.Sprintf("there is no command %q", strings.Join(args, " ")))
 			}
 			return found.Help()
 		},

@@ -130,6 +130,17 @@ func printDeviceVMs(w io.Writer, device fleet.Device, vms []tableRow, zone *time
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(vms, func(a, b tableRow) int {
+		for _, column := range vmListing.columns {
+			if !slices.Contains(vmListing.order, column.ID) {
+				continue
+			}
+			if order := text.CompareNatural(a.cellText(column), b.cellText(column)); order != 0 {
+				return order
+			}
+		}
+		return 0
+	})
 	if err := writeText(w, "\nVirtual machines\n"); err != nil {
 		return err
 	}

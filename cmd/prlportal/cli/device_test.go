@@ -181,3 +181,20 @@ func TestH51_MissingMachinesAreCounted(t *testing.T) {
 	portaltest.MustContain(t, operator.run("devices", "--filter", "vms_missing>36"), "37 of its 38 virtual machines are in no row; a report has room for 200")
 	portaltest.MustContain(t, operator.run("devices", m.Serial), "200, and 36 without a row", "net and 9 more accounts")
 }
+
+// The machines of one Mac are in the order of the list of all.
+func TestMachinesOfOneMacAreInTheOrderOfNames(t *testing.T) {
+	t.Parallel()
+	var rows []tableRow
+	for _, name := range [][2]string{{"bob", "VM 2"}, {"alice", "VM 10"}, {"alice", "VM 9"}} {
+		rows = append(rows, tableRow{"user_name": name[0], "vm_name": name[1], "mac_serial": "C02"})
+	}
+	var out bytes.Buffer
+	if err := printDeviceVMs(&out, fleet.Device{}, rows, time.UTC); err != nil {
+		t.Fatal(err)
+	}
+	said := out.String()
+	if first, second, third := strings.Index(said, "VM 9"), strings.Index(said, "VM 10"), strings.Index(said, "VM 2"); first < 0 || first > second || second > third {
+		t.Errorf("the order is\n%s", said)
+	}
+}

@@ -116,23 +116,39 @@ func TestValuesAreCompleted(t *testing.T) {
 	}
 }
 
-// One style: the program's name, what is wrong, in one line.
+// One style: the program's name and what is wrong, in one line; below it, for
+// what was not called as it should be, the help of that very command.
 func TestErrorsAreOneLineWithTheProgramsName(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{
-		{"nonsense"},
-		{"devices", "--dir", t.TempDir()},
-		{"devices", "--dir", fixedSite(t), "--url", "https://127.0.0.1:1"},
-		{"serve", "--dir", t.TempDir()},
-		{"init"},
-		{"restore", "--check", "no such file"},
+	for _, test := range []struct {
+		args []string
+		help string // "" for what was called rightly
+	}{
+		{[]string{"nonsense"}, "prlportal"},
+		{[]string{"help", "nonsense"}, "prlportal help"},
+		{[]string{"completion", "nonsense"}, "prlportal completion"},
+		{[]string{"admins", "nonsense"}, "prlportal admins"},
+		{[]string{"views", "nonsense"}, "prlportal views"},
+		{[]string{"certificate", "nonsense"}, "prlportal certificate"},
+		{[]string{"devices", "--dir", t.TempDir()}, "prlportal devices"},
+		{[]string{"devices", "--nonsense"}, "prlportal devices"},
+		{[]string{"devices", "approve"}, "prlportal devices approve"},
+		{[]string{"devices", "--dir", fixedSite(t), "--url", "https://127.0.0.1:1"}, ""},
+		{[]string{"serve", "--dir", t.TempDir()}, ""},
+		{[]string{"init"}, "prlportal init"},
+		{[]string{"restore", "--check", "no such file"}, ""},
 	} {
 		var out, problems bytes.Buffer
-		if code := runCommand(t.Context(), args, &out, &problems); code == 0 || out.Len() > 0 {
-			t.Errorf("%v: ends with %d, %s", args, code, out.String())
+		if code := runCommand(t.Context(), test.args, &out, &problems); code == 0 || out.Len() > 0 {
+			t.Errorf("%v: ends with %d, %s", test.args, code, out.String())
 		}
-		if said := problems.String(); !strings.HasPrefix(said, "prlportal: ") || strings.Count(said, "\n") != 1 {
-			t.Errorf("%v: it says %q", args, said)
+		line, remedy, _ := strings.Cut(problems.String(), "\n")
+		want := ""
+		if test.help != "" {
+			want = "  → See '" + test.help + " --help'.\n"
+		}
+		if !strings.HasPrefix(line, "prlportal: ") || remedy != want {
+			t.Errorf("%v: it says %q", test.args, problems.String())
 		}
 	}
 }

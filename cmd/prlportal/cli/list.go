@@ -329,9 +329,16 @@ func pageWords(part adminapi.Page, shown int) string {
 	}
 	pages := (part.Total + part.PerPage - 1) / part.PerPage
 	if shown == 0 {
-		return fmt.Sprintf("There is no page %d: %s %s of %d.\n", part.Page, countOf(part.Total, "row")+" fit on", countOf(pages, "page"), part.PerPage)
+		return fmt.Sprintf("There is no page %d: %s %s of %d.\n", part.Page, countOf(part.Total, "row")+fitWord(part.Total), countOf(pages, "page"), part.PerPage)
 	}
 	return fmt.Sprintf("\nPage %d of %d, %d in all.\n", part.Page, pages, part.Total)
+}
+
+func fitWord(rows int) string {
+	if rows == 1 {
+		return " fits on"
+	}
+	return " fit on"
 }
 
 // remarks are what is not in a list that should be.

@@ -121,7 +121,7 @@ func (o profileOptions) writeProfile(ctx context.Context) ([]*x509.Certificate, 
 	}
 	folder, isThere := site.FindOperator(o.admin.dir)
 	if !isThere {
-		return nil, fmt.Errorf("%w (no %s in %s)", site.ErrNoSite, site.SiteFile, text.DisplayValue(o.admin.dir))
+		return nil, site.NoSite(o.admin.dir, site.SiteFile)
 	}
 	operator, err := site.LoadOperatorSite(folder)
 	if err != nil {

@@ -84,11 +84,11 @@ func (row tableRow) gapCode(c query.Column) protocol.Code {
 // than it should.
 func (row tableRow) displayCell(c query.Column, zone *time.Location) string {
 	value := row.cellText(c)
+	if at, err := time.Parse(time.RFC3339, value); c.Kind == protocol.KindTime && err == nil {
+		value = localTime(at, zone)
+	}
 	if code := row.gapCode(c); code != "" {
 		return strings.TrimSpace(value + " (" + string(code) + ")")
-	}
-	if at, err := time.Parse(time.RFC3339, value); c.Kind == protocol.KindTime && err == nil {
-		return localTime(at, zone)
 	}
 	return orEmpty(value)
 }

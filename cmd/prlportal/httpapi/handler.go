@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/limit"
 	"prlagent/platform/text"
 )
 
@@ -35,7 +36,10 @@ type Route struct {
 
 // NewHandler answers the routes, and everything else with a problem.
 func NewHandler(routes []Route, log zerolog.Logger, now func() time.Time) http.Handler {
-	r := requestResponder{log: log, now: now}
+	r := requestResponder{
+		log: log, now: now,
+		refused: limit.NewBuckets(refusedPerHour, time.Hour, refusedSources), noticed: limit.NewBuckets(1, time.Hour, refusedSources),
+	}
 	mux := http.NewServeMux()
 	for _, known := range routes {
 		mux.HandleFunc(known.Pattern, r.answerErrors(known.Handle))
@@ -48,9 +52,17 @@ func NewHandler(routes []Route, log zerolog.Logger, now func() time.Time) http.H
 
 // requestResponder turns errors into answers and tells the log of requests.
 type requestResponder struct {
-	log zerolog.Logger
-	now func() time.Time
+	log     zerolog.Logger
+	now     func() time.Time
+	refused *limit.Buckets // lines about those who prove nothing, per network
+	noticed *limit.Buckets // and that there are more of them
 }
+
+// What anybody can make the log say, without a token, in an hour.
+const (
+	refusedPerHour = 600
+	refusedSources = 10_000
+)
 
 // answerErrors turns the error of a handler into a problem. An error that is
 // not a protocol.Problem is a failure of the portal, logged and not shown,
@@ -118,7 +130,7 @@ func (p requestResponder) logRequests(next http.Handler) http.Handler {
 		recorded := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(recorded, r)
 		level := zerolog.InfoLevel
-		if recorded.status == http.StatusTooManyRequests {
+		if recorded.status == http.StatusTooManyRequests || recorded.admin == "" && p.isTooMuch(recorded.status, r) {
 			level = zerolog.DebugLevel
 		}
 		line := p.log.WithLevel(level).Str("route", r.Pattern).Int("status", recorded.status).Str("source", SourceAddress(r))
@@ -127,6 +139,22 @@ func (p requestResponder) logRequests(next http.Handler) http.Handler {
 		}
 		line.Dur("ms", p.now().Sub(began)).Msg("request")
 	})
+}
+
+// isTooMuch reports whether there were too many lines already about requests of
+// this network that prove nothing: they must not fill the disk.
+func (p requestResponder) isTooMuch(status int, r *http.Request) bool {
+	if status != http.StatusUnauthorized && status != http.StatusNotFound {
+		return false
+	}
+	network := limit.Network(SourceAddress(r))
+	if _, allowed := p.refused.Take(network, p.now()); allowed {
+		return false
+	}
+	if _, first := p.noticed.Take(network, p.now()); first {
+		p.log.Warn().Str("source", SourceAddress(r)).Msg("too many requests without a valid token; further ones are debug lines")
+	}
+	return true
 }
 
 // WriteTimeout is how long an answer may take to be written, and each part of a

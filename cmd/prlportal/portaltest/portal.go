@@ -75,6 +75,7 @@ func (l *LogBuffer) String() string {
 
 // Portal is a site made by init, served on loopback with TLS.
 type Portal struct {
+	Database   backup.Snapshot // what a backup has of Store; nil: there are no backups
 	Dir        string
 	Config     site.Config
 	Secret     string
@@ -134,7 +135,7 @@ func (p *Portal) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 	p.Web = httptest.NewTLSServer(server.NewHandler(server.Parts{
-		Config: p.Config, Store: p.Store, Admins: book, Source: backup.Source{Folder: folder, Content: content},
+		Config: p.Config, Store: p.Store, Admins: book, Source: backup.Source{Folder: folder, Content: content, Database: p.Database},
 		Version: "test", Record: record, CertificateEnd: func() time.Time { return CertificateEnd }, Log: zerolog.New(p.Log), Now: p.Clock.Now,
 	}))
 	t.Cleanup(p.Web.Close)

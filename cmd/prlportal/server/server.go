@@ -83,6 +83,9 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("another program listens at %s already; end it, or take another port with --listen", options.Listen)
 	}
+	if address := new(net.AddrError); errors.As(err, &address) {
+		return fmt.Errorf("--listen %q is no address and port; give one as :%s or 192.0.2.7:%s (%s)", options.Listen, site.DefaultPort, site.DefaultPort, address.Err)
+	}
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -105,7 +106,9 @@ func ParseURL(typed string) (*url.URL, error) {
 		}
 		return nil, fmt.Errorf("%q is no https URL; %s", typed, form)
 	case location.User != nil || location.RawQuery != "" || location.Fragment != "":
-		return nil, fmt.Errorf("%q has a user, a query or a fragment; %s", typed, form)
+		return nil, fmt.Errorf("%q has a user, a query or a fragment; %s", location.Redacted(), form)
+	case !isPort(location):
+		return nil, fmt.Errorf("the port of %q is no number from 1 to 65535; %s", typed, form)
 	}
 	if _, err := parseHost(location.Hostname()); err != nil {
 		return nil, fmt.Errorf("the host of %q is no name and no address; %s", typed, form)
@@ -113,6 +116,15 @@ func ParseURL(typed string) (*url.URL, error) {
 	location.Host = strings.ToLower(location.Host)
 	location.Path = strings.TrimRight(location.Path, "/")
 	return location, nil
+}
+
+// isPort reports whether the URL has a port that can be reached, or none.
+func isPort(location *url.URL) bool {
+	if location.Port() == "" {
+		return !strings.HasSuffix(location.Host, ":")
+	}
+	port, err := strconv.ParseUint(location.Port(), 10, 16)
+	return err == nil && port > 0
 }
 
 // CheckCovered says which names there are instead where none of the certificates
@@ -129,8 +141,10 @@ func CheckCovered(location *url.URL, certificates []*x509.Certificate) error {
 			}
 		}
 	}
+	// A renewal has the names that it is given and no other.
+	wanted := append(slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(loopbackHosts, name) }), location.Hostname())
 	return fmt.Errorf("the portal's certificate is not for %s but for %s; use one of these, or add the name on the server: prlportal certificate renew --host %s",
-		location.Hostname(), strings.Join(names, ", "), location.Hostname())
+		location.Hostname(), strings.Join(names, ", "), strings.Join(wanted, " --host "))
 }
 
 // HostsOf are the names and addresses of a certificate.

@@ -65,10 +65,18 @@ func TestURLsHaveOneForm(t *testing.T) {
 		"https://portal.example/?a=b":  "has a user, a query",
 		"https://por%20tal.example":    "https URL",
 		"https://portal_.example..com": "no name and no address",
+		"https://portal.example:0":     "the port of",
+		"https://portal.example:65536": "the port of",
+		"https://portal.example:":      "the port of",
+		"https://[::1]:":               "the port of",
+		"https://0.0.0.0:8443":         "no name and no address",
 	} {
 		if location, err := site.ParseURL(typed); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, %v, want an error with %q", typed, location, err, says)
 		}
+	}
+	if _, err := site.ParseURL("https://alice:hunter2@portal.example"); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a password that was typed: %v", err)
 	}
 }
 
@@ -89,6 +97,9 @@ func TestAURLThatTheCertificateLacksIsRefused(t *testing.T) {
 		}
 		if err != nil && !strings.Contains(err.Error(), "portal.example, 192.0.2.7, other.example") {
 			t.Errorf("%s: the right forms are not in %v", typed, err)
+		}
+		if err != nil && !strings.HasSuffix(err.Error(), "renew --host portal.example --host 192.0.2.7 --host other.example --host third.example") {
+			t.Errorf("%s: who does as it says loses a name: %v", typed, err)
 		}
 		if err := site.CheckCovered(location, []*x509.Certificate{{IsCA: true}}); err != nil {
 			t.Errorf("%s: a certificate that signs others: %v", typed, err)

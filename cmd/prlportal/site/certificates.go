@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,8 +143,9 @@ type Renewal struct {
 
 // Errors of Renew.
 var (
-	errNotOurs = errors.New("the certificate was not made by prlportal: put its renewal into tls.crt and tls.key, and profiles with it on the Macs before")
-	errWaiting = errors.New("a next certificate waits already; put profiles with it on the Macs, or show it from now on with --now")
+	errNotOurs  = errors.New("the certificate was not made by prlportal: put its renewal into tls.crt and tls.key, and profiles with it on the Macs before")
+	errMainHost = errors.New("the certificate would not be for the host of the portal's own URL, at which Macs reach it: give that host too, or change \"url\" in config.json first")
+	errWaiting  = errors.New("a next certificate waits already; put profiles with it on the Macs, or show it from now on with --now")
 )
 
 // Renew makes a next certificate for the portal of the folder. A portal that runs
@@ -182,6 +184,8 @@ func (r Renewal) makeNext(folder string, last *x509.Certificate) error {
 	hosts := r.Hosts
 	if len(hosts) == 0 {
 		hosts = HostsOf(last)
+	} else if err := checkMainHost(folder, hosts); err != nil {
+		return err
 	}
 	certificate, key, err := newCertificate(organizationOf(last), hosts, r.Now)
 	if err != nil {
@@ -189,6 +193,23 @@ func (r Renewal) makeNext(folder string, last *x509.Certificate) error {
 	}
 	if err := safefile.WriteFile(filepath.Join(folder, NextCertificateFile), slices.Concat(certificate, key), 0o600); err != nil {
 		return fmt.Errorf("write certificate: %w", err)
+	}
+	return nil
+}
+
+// checkMainHost holds that what Macs call the portal is among the hosts. They
+// would lose it when the present certificate ends, long after the mistake.
+func checkMainHost(folder string, hosts []string) error {
+	config, err := LoadConfig(folder)
+	if err != nil {
+		return err
+	}
+	location, err := url.Parse(config.URL)
+	if err != nil {
+		return fmt.Errorf("%w: url is no URL", errConfig)
+	}
+	if main, err := parseHost(location.Hostname()); err != nil || !slices.Contains(append(slices.Clone(hosts), loopbackHosts...), main) {
+		return fmt.Errorf("%w (%s)", errMainHost, location.Hostname())
 	}
 	return nil
 }

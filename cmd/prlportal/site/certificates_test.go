@@ -171,3 +171,28 @@ func TestOthersCertificatesAreNotRenewed(t *testing.T) {
 		t.Errorf("renewed: %v", err)
 	}
 }
+
+// The next certificate is shown long after it was made: one without the name that
+// Macs know would be found out when they have lost the portal.
+func TestARenewalKeepsTheHostOfTheURL(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		hosts  []string
+		isFine bool
+	}{
+		{nil, true},
+		{[]string{"portal.example"}, true},
+		{[]string{"other.example", "portal.example"}, true},
+		{[]string{"other.example"}, false},
+		{[]string{"192.0.2.7"}, false},
+	} {
+		folder := newPortal(t)
+		err := (site.Renewal{Now: made, Hosts: test.hosts}).Renew(folder)
+		if (err == nil) != test.isFine {
+			t.Errorf("%v: %v", test.hosts, err)
+		}
+		if pairs := mustPairs(t, folder); (len(pairs) == 2) != test.isFine {
+			t.Errorf("%v: there are %d certificates", test.hosts, len(pairs))
+		}
+	}
+}

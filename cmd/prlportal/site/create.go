@@ -82,6 +82,9 @@ func (s Options) Validate() error {
 	return err
 }
 
+// ContentFolders are in the content folder, also where there is nothing in them.
+var ContentFolders = []string{headFolder, policyFolder}
+
 // makeFolders refuses to touch a site that is there already.
 func makeFolders(dir string) error {
 	for _, name := range []string{PortalFolder, OperatorFolder} {
@@ -91,7 +94,7 @@ func makeFolders(dir string) error {
 			return fmt.Errorf("make folder: %w", err)
 		}
 	}
-	for _, name := range []string{headFolder, policyFolder} {
+	for _, name := range ContentFolders {
 		if err := os.MkdirAll(filepath.Join(dir, PortalFolder, ContentFolder, name), 0o700); err != nil {
 			return fmt.Errorf("make folder: %w", err)
 		}

@@ -130,6 +130,21 @@ func FindPortal(dir string) (folder string, found bool) {
 	return findFolder(dir, PortalFolder, ConfigFile)
 }
 
+// NoSite is ErrNoSite of a folder that has not the file; where it has the other
+// half of a site, it says so.
+func NoSite(dir, file string) error {
+	other, half := FindOperator(dir)
+	words := "the operator's folder, and this works in the portal's: on the server, give --dir " + PortalFolder
+	if file == SiteFile {
+		other, half = FindPortal(dir)
+		words = "the portal's folder, and this works in the operator's: with you, give --dir " + OperatorFolder
+	}
+	if half {
+		return fmt.Errorf("%s is %s (it has no %s)", other, words, file)
+	}
+	return fmt.Errorf("%w (no %s in %s)", ErrNoSite, file, dir)
+}
+
 // FindOperator is the operator's folder, given either itself or its site's folder.
 func FindOperator(dir string) (folder string, found bool) {
 	return findFolder(dir, OperatorFolder, SiteFile)
@@ -207,7 +222,7 @@ func LoadOperatorSite(folder string) (OperatorSite, error) {
 func readJSONFile(path string, v any) error {
 	data, err := safefile.ReadFile(path, maxSiteFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w (no %s)", ErrNoSite, path)
+		return NoSite(filepath.Dir(path), filepath.Base(path))
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", filepath.Base(path), err)

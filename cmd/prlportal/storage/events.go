@@ -13,7 +13,11 @@ import (
 const (
 	MaxKeptEvents  = 500
 	MaxEventsBytes = 128 << 10 // of its events
-	maxEventRecord = MaxEventsBytes + 4<<10
+	// Events of security stay beyond those: a storm of others must not flush them
+	// (H18).
+	MaxSecurityEvents = 100
+	MaxSecurityBytes  = 32 << 10
+	maxEventRecord    = MaxEventsBytes + MaxSecurityBytes + 4<<10
 )
 
 // EventLog is what happened on the Mac, as it told the portal, oldest first.
@@ -62,17 +66,35 @@ func (l *EventLog) Add(events []protocol.Event, epoch string, now time.Time) (ad
 	return added, l.forget()
 }
 
-// forget drops the oldest events beyond the bounds.
+// forget drops the oldest events beyond the bounds, and those of security beyond
+// bounds of their own.
 func (l *EventLog) forget() error {
 	keep, err := countNewest(l.Events, MaxKeptEvents, MaxEventsBytes, func(KeptEvent) bool { return true })
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
-	if forgotten := len(l.Events) - keep; forgotten > 0 {
-		l.ForgottenTo = l.Events[forgotten-1].ReceivedAt
-		l.Events = slices.Delete(l.Events, 0, forgotten)
+	older := slices.Clone(l.Events[:len(l.Events)-keep])
+	security := slices.DeleteFunc(older, func(kept KeptEvent) bool { return !kept.Event.IsSecurity() })
+	keepSecurity, err := countNewest(security, MaxSecurityEvents, MaxSecurityBytes, func(KeptEvent) bool { return true })
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
 	}
+	security = security[len(security)-keepSecurity:]
+	for _, kept := range slices.Backward(l.Events[:len(l.Events)-keep]) {
+		if !slices.ContainsFunc(security, func(one KeptEvent) bool { return one.Number == kept.Number }) {
+			l.ForgottenTo = latest(l.ForgottenTo, kept.ReceivedAt)
+			break
+		}
+	}
+	l.Events = append(security, l.Events[len(l.Events)-keep:]...)
 	return nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // Covers reports whether every event that was received since then is kept.

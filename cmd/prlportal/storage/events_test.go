@@ -85,3 +85,77 @@ func TestEventsAreKeptOnceWithNumbersThatStay(t *testing.T) {
 		}
 	}
 }
+
+// A user of a Mac can make any number of events of their own machines, and must
+// not make the portal forget that the Mac refused something.
+func TestH18_AStormDoesNotFlushEventsOfSecurity(t *testing.T) {
+	t.Parallel()
+	var log storage.EventLog
+	begin, seq := day(1), uint64(0)
+	told := func(at time.Time, code protocol.Code, count, bytes int) {
+		var events []protocol.Event
+		for range count {
+			seq++
+			event := happened(seq, begin, bytes)
+			event.Code = code
+			events = append(events, event)
+		}
+		mustAdd(t, &log, "epoch", at, events...)
+	}
+	kept := func(code protocol.Code) (count int) {
+		for _, one := range log.Events {
+			if one.Event.Code == code {
+				count++
+			}
+		}
+		return count
+	}
+	told(begin, "", 10, 1)
+	told(begin.Add(time.Hour), protocol.CodeRollbackDetected, 3, 1)
+	for i := range 5 {
+		told(begin.Add(time.Duration(i+2)*time.Hour), "", 300, 100)
+	}
+	if n := kept(protocol.CodeRollbackDetected); n != 3 || log.Events[0].Number != 11 {
+		t.Errorf("%d of 3 refusals are left after a storm, the oldest event is %d", n, log.Events[0].Number)
+	}
+	if kept("") != storage.MaxKeptEvents {
+		t.Errorf("%d of the others are kept beside them", kept(""))
+	}
+	if log.Covers(begin.Add(4*time.Hour)) || !log.Covers(begin.Add(6*time.Hour)) {
+		t.Errorf("what was forgotten of the others is said to be there: until %v", log.ForgottenTo)
+	}
+	// Those of security have an end too, in number and in bytes.
+	for i := range 10 {
+		told(begin.Add(time.Duration(i+10)*time.Hour), protocol.CodeHeadSignature, 300, 1)
+	}
+	if n := kept(protocol.CodeHeadSignature); n > storage.MaxKeptEvents+storage.MaxSecurityEvents || kept(protocol.CodeRollbackDetected) != 0 {
+		t.Errorf("%d events of security are kept, and %d older ones", n, kept(protocol.CodeRollbackDetected))
+	}
+	told(begin.Add(30*time.Hour), protocol.CodeHeadSignature, 300, 10_000)
+	told(begin.Add(31*time.Hour), "", 600, 1)
+	if n := kept(protocol.CodeHeadSignature); n < 1 || n > storage.MaxSecurityBytes/10_000 {
+		t.Errorf("%d large ones are kept", n)
+	}
+}
+
+// An old event of security that is forgotten late does not move back the time since
+// when all are there.
+func TestWhatWasForgottenStaysForgotten(t *testing.T) {
+	t.Parallel()
+	var log storage.EventLog
+	begin, seq := day(1), uint64(0)
+	for hour, told := range []struct {
+		code  protocol.Code
+		count int
+	}{{protocol.CodeRollbackDetected, storage.MaxSecurityEvents}, {"", 10}, {protocol.CodeRollbackDetected, 1}, {"", storage.MaxKeptEvents - 1}, {"", 1}} {
+		var events []protocol.Event
+		for range told.count {
+			seq++
+			events = append(events, protocol.Event{Seq: seq, At: begin, Type: "x", Code: told.code})
+		}
+		mustAdd(t, &log, "epoch", begin.Add(time.Duration(hour)*time.Hour), events...)
+	}
+	if first := log.Events[0]; first.Number != 2 || log.Covers(begin.Add(30*time.Minute)) || !log.Covers(begin.Add(90*time.Minute)) {
+		t.Errorf("the oldest is %d, forgotten until %v", first.Number, log.ForgottenTo)
+	}
+}
