@@ -383,4 +383,8 @@ func TestH70_AnUnansweredStatusPlansNothing(t *testing.T) {
 	if got := status.Unanswered(NotRunning); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
+	// What it said of itself is kept over another word for its silence.
+	if again := want.Unanswered(NotAnswering); again.Health.State != NotAnswering || again.Health.Last != Healthy {
+		t.Errorf("%+v", again.Health)
+	}
 }
