@@ -261,3 +261,49 @@ func TestTheReportHasTheHealth(t *testing.T) {
 		}
 	})
 }
+
+// What is not shown yet, what follows from something else, and what explains a state
+// only is no event; what is shown, is.
+func TestWhichConditionsAreEvents(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	down, missing := activeCode{code: protocol.CodeServiceDown}, activeCode{code: protocol.CodeToolsUntrusted}
+	explanation := activeCode{code: protocol.CodeLocallyManaged}
+	for name, c := range map[string]struct {
+		active []activeCode
+		shown  bool
+		want   string
+	}{
+		"it is shown":             {[]activeCode{down}, true, "service_down"},
+		"it may pass by itself":   {[]activeCode{down}, false, ""},
+		"it follows from another": {[]activeCode{down, missing}, true, "tools_untrusted"},
+		"it explains a state":     {[]activeCode{explanation}, true, ""},
+	} {
+		known := make(trackedConditions)
+		for _, one := range c.active {
+			known[one.key()] = tracked{since: now, shown: c.shown}
+		}
+		events, open := troubles{}.change(c.active, known, now)
+		var codes []string
+		for _, event := range events {
+			codes = append(codes, string(event.Code))
+		}
+		if got := strings.Join(codes, " "); got != c.want || len(open) != len(events) {
+			t.Errorf("%s: events of %q, %d open; want %q", name, got, len(open), c.want)
+		}
+	}
+}
+
+// Why check-ins did not arrive is known to the next daemon, also where the portal
+// refused.
+func TestFailingIsRecalled(t *testing.T) {
+	t.Parallel()
+	for where, want := range map[topic]protocol.Code{
+		topicPortal: protocol.CodePortalTimeout, topicEnrollment: protocol.CodePortalTimeout, topicExchange: "", topicMac: "", topicUser: "",
+	} {
+		open := map[string]trouble{"x": {Code: protocol.CodePortalTimeout, Topic: where}}
+		if got := (troubles{open: open}).failing(); got != want {
+			t.Errorf("of %q: %q, want %q", where, got, want)
+		}
+	}
+}

@@ -142,10 +142,28 @@ func (c *Client) Checkin(ctx context.Context, wait bool) (CheckinResult, error) 
 	err = c.askDaemon(ctx, http.MethodPost, "/v1/checkin", body, &result)
 	var known *Error
 	if wait && errors.As(err, &known) && errors.Is(err, context.DeadlineExceeded) {
+		if silent := c.probe(ctx); silent != nil {
+			return CheckinResult{}, silent
+		}
 		words := protocol.CodeCheckinTimeout.Text()
 		return CheckinResult{}, &Error{Code: protocol.CodeCheckinTimeout, Text: words.Text, Remedy: words.Remedy, Err: err}
 	}
 	return result, err
+}
+
+// probeLimit is how long a daemon that is said to work on something may take to
+// say that it is there.
+const probeLimit = time.Second
+
+// probe tells a daemon that takes its time from one that hangs: the error is that
+// of a daemon without an answer, or nil.
+func (c *Client) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeLimit)
+	defer cancel()
+	if _, err := c.Status(ctx); UnansweredState(err) != "" {
+		return err
+	}
+	return nil
 }
 
 // Follow calls each with every event after since, the past ones first, until

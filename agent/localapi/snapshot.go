@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"time"
@@ -19,8 +20,10 @@ import (
 const maxSnapshot = 4 << 20 // bytes
 
 // ReadSnapshot reads the status.json that the daemon left. Its Daemon.Running
-// is false; who shows it says by Unanswered how the daemon is now. At is when the file last changed in anything but its time, which
-// may be long before the daemon went away. A missing file is fs.ErrNotExist.
+// is false; who shows it says by Unanswered how the daemon is now. At is when the
+// file last changed in anything but its time, which may be long before the daemon
+// went away. A missing file is fs.ErrNotExist; what is no status of this version is
+// an error.
 func ReadSnapshot(path string) (Status, error) {
 	data, err := safefile.ReadFile(path, maxSnapshot)
 	if err != nil {
@@ -30,8 +33,40 @@ func ReadSnapshot(path string) (Status, error) {
 	if err := protocol.Decode(data, maxSnapshot, &status); err != nil {
 		return Status{}, fmt.Errorf("read snapshot: %w", err)
 	}
+	if err := status.checkSnapshot(); err != nil {
+		return Status{}, fmt.Errorf("read snapshot: %w", err)
+	}
 	status.Daemon.Running = false
 	return status, nil
+}
+
+// checkSnapshot refuses a document that no daemon of this version writes: what it
+// does not say would count as zero, or as nothing.
+func (s Status) checkSnapshot() error {
+	switch {
+	case s.Schema != Schema:
+		return fmt.Errorf("it has the schema %d, not %d", s.Schema, Schema)
+	case s.At.IsZero() || s.Health.State == "":
+		return errors.New("it is not a status")
+	}
+	return nil
+}
+
+// CheckSnapshots reads the files that everybody may read in the folder of the
+// snapshots, and says which of them is not what the daemon writes. A missing file
+// is fs.ErrNotExist.
+func CheckSnapshots(folder string) error {
+	if _, err := ReadSnapshot(filepath.Join(folder, StatusJSON)); err != nil {
+		return fmt.Errorf("%s: %w", StatusJSON, err)
+	}
+	data, err := safefile.ReadFile(filepath.Join(folder, StatusPlist), maxSnapshot)
+	if err == nil {
+		_, err = plist.DecodeDict(data)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", StatusPlist, err)
+	}
+	return nil
 }
 
 // WriteSnapshots writes the files that answer while the daemon is down

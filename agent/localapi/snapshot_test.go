@@ -340,3 +340,51 @@ func eachField(structure reflect.Type, visit func(where, name string, isTime boo
 		}
 	}
 }
+
+// H70: what no daemon of this version has written does not count as a status, in
+// which whatever is not said would be zero.
+func TestH70_WhatIsNoSnapshotIsRefused(t *testing.T) {
+	t.Parallel()
+	const at = `"at":"2026-11-23T09:00:00Z"`
+	for content, good := range map[string]bool{
+		`{"schema":1,` + at + `,"health":{"state":"healthy","conditions":[]}}`:     true,
+		`{"schema":1,` + at + `,"health":{"state":"not_running","conditions":[]}}`: true,
+		`{"schema":2,` + at + `,"health":{"state":"healthy","conditions":[]}}`:     false,
+		`{` + at + `,"health":{"state":"healthy","conditions":[]}}`:                false,
+		`{"schema":1,"health":{"state":"healthy","conditions":[]}}`:                false,
+		`{"schema":1,` + at + `}`: false,
+		`{}`:                      false,
+		`null`:                    false,
+		`[]`:                      false,
+		``:                        false,
+		`garbage`:                 false,
+	} {
+		path := filepath.Join(t.TempDir(), StatusJSON)
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if status, err := ReadSnapshot(path); (err == nil) != good {
+			t.Errorf("%s: %+v, %v", content, status.Health, err)
+		}
+	}
+}
+
+// H70: nobody makes the check-ins that a daemon planned which is gone.
+func TestH70_AnUnansweredStatusPlansNothing(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	status := Status{
+		Health: Health{State: Healthy}, Daemon: Daemon{Running: true}, ValidUntil: now, Doing: []Activity{{Step: "observe"}},
+		Schedule: Schedule{DailyAt: now}, Portal: PortalStatus{NextAttemptAt: now, NextReason: "cadence", LastSuccessAt: now},
+	}
+	want := Status{
+		Health: Health{State: NotRunning, Last: Healthy}, Daemon: Daemon{State: NotRunning}, Portal: PortalStatus{LastSuccessAt: now},
+	}
+	if got := status.Unanswered(NotRunning); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+	// What it said of itself is kept over another word for its silence.
+	if again := want.Unanswered(NotAnswering); again.Health.State != NotAnswering || again.Health.Last != Healthy {
+		t.Errorf("%+v", again.Health)
+	}
+}

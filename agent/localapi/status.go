@@ -105,7 +105,8 @@ func (s Status) Unanswered(state string) Status {
 		s.Health.Last = cmp.Or(s.Health.Last, s.Health.State)
 	}
 	s.Daemon.Running, s.Daemon.State, s.Health.State = false, state, state
-	s.Doing, s.ValidUntil = nil, time.Time{}
+	s.Doing, s.ValidUntil, s.Schedule = nil, time.Time{}, Schedule{}
+	s.Portal.NextAttemptAt, s.Portal.NextReason = time.Time{}, "" // nobody makes it
 	return s
 }
 

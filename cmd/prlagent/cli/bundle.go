@@ -2,10 +2,12 @@ package cli
 
 import (
 	"archive/zip"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
 	"prlagent/platform/safefile"
 	"prlagent/platform/text"
 )
@@ -76,6 +79,14 @@ type bundleFile struct {
 }
 
 func (p *program) runBundle(ctx context.Context, file string, list bool) error {
+	place := bundlePlace{}
+	if !list { // before the work
+		var err error
+		if place, err = p.openBundlePlace(file); err != nil {
+			return placeExit(err)
+		}
+		defer place.folder.Close()
+	}
 	files := p.collectBundle(ctx)
 	report := bundleReport{Schema: localapi.Schema}
 	for _, one := range files {
@@ -87,9 +98,9 @@ func (p *program) runBundle(ctx context.Context, file string, list bool) error {
 		}
 	}
 	if !list {
-		path, size, err := p.writeBundle(file, files)
+		path, size, err := place.write(files, p.now())
 		if err != nil {
-			return err
+			return placeExit(err)
 		}
 		report.File, report.Bytes = path, size
 	}
@@ -120,47 +131,74 @@ func bundlePage(v outputView, entries []bundleEntry) string {
 	return page
 }
 
-// writeBundle makes a new file that nobody else can read; it follows no link and
+// placeRemedy is what to do where no bundle can be made.
+const placeRemedy = "Name a new file in a folder of yours that nobody else can write in; without FILE, root's is made in " + supportFolder + "."
+
+// placeExit says why there is no bundle. The remedies of the codes are for the
+// agent's own folders: nobody should give root a folder of a user's.
+func placeExit(err error) error {
+	code := cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)
+	return &exitError{code: exitDegraded, words: &localapi.ErrorBody{Code: code, Text: err.Error(), Remedy: placeRemedy}}
+}
+
+// bundlePlace is where a bundle is made.
+type bundlePlace struct {
+	folder *safefile.Folder
+	name   string
+}
+
+// write makes a new file that nobody else can read; it follows no link and
 // replaces nothing.
-func (p *program) writeBundle(file string, files []bundleFile) (path string, size int64, err error) {
-	folder, name, err := p.bundlePlace(file)
-	if err != nil {
-		return "", 0, fmt.Errorf("make bundle: %w", err)
-	}
-	defer folder.Close()
-	out, err := folder.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+func (b bundlePlace) write(files []bundleFile, now time.Time) (path string, size int64, err error) {
+	out, err := b.folder.OpenFile(b.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", 0, fmt.Errorf("make bundle: %w", err)
 	}
 	counted := &countingWriter{out: out}
-	err = errors.Join(out.Chmod(0o600), writeZip(counted, files, p.now()), out.Close())
+	err = errors.Join(out.Chmod(0o600), writeZip(counted, files, now), out.Close())
 	if err != nil {
-		return "", 0, errors.Join(fmt.Errorf("write bundle: %w", err), folder.Remove(name))
+		return "", 0, errors.Join(fmt.Errorf("write bundle: %w", err), b.folder.Remove(b.name))
 	}
 	return out.Name(), counted.count, nil
 }
 
-// bundlePlace is the folder and the name of the file to be.
-func (p *program) bundlePlace(file string) (*safefile.Folder, string, error) {
+// openBundlePlace opens the folder of the file to be.
+func (p *program) openBundlePlace(file string) (bundlePlace, error) {
+	path, err := p.bundlePath(file)
+	if err != nil {
+		return bundlePlace{}, fmt.Errorf("make bundle: %w", err)
+	}
+	open := safefile.OpenFolder
+	if file == "" && p.hasSupportFolder() {
+		open = func(path string) (*safefile.Folder, error) { return safefile.MakeFolder(path, 0o700) }
+	}
+	folder, err := open(filepath.Dir(path))
+	if err == nil {
+		_, err = folder.Lstat(filepath.Base(path))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return bundlePlace{folder, filepath.Base(path)}, nil
+		case err == nil:
+			err = fmt.Errorf("%s: %w", path, fs.ErrExist)
+		}
+		err = errors.Join(err, folder.Close())
+	}
+	return bundlePlace{}, fmt.Errorf("make bundle: %w", err)
+}
+
+// hasSupportFolder reports whether bundles of this user are made there.
+func (p *program) hasSupportFolder() bool { return p.root != "" || os.Geteuid() == 0 }
+
+// bundlePath is the path of the file to be.
+func (p *program) bundlePath(file string) (string, error) {
 	name := "prlagent-support-" + p.now().UTC().Format("20060102-150405") + ".zip"
 	switch {
 	case file != "":
-		absolute, err := filepath.Abs(file)
-		if err != nil {
-			return nil, "", err
-		}
-		folder, err := safefile.OpenFolder(filepath.Dir(absolute))
-		return folder, filepath.Base(absolute), err
-	case p.root != "" || os.Geteuid() == 0:
-		folder, err := safefile.MakeFolder(filepath.Join(p.root, supportFolder), 0o700)
-		return folder, name, err
+		return filepath.Abs(file)
+	case p.hasSupportFolder():
+		return filepath.Join(p.root, supportFolder, name), nil
 	}
-	here, err := os.Getwd()
-	if err != nil {
-		return nil, "", err
-	}
-	folder, err := safefile.OpenFolder(here)
-	return folder, name, err
+	return filepath.Abs(name)
 }
 
 func writeZip(out io.Writer, files []bundleFile, now time.Time) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/url"
 	"os"
@@ -209,5 +210,30 @@ func TestIdentityThatCannotBeReadIsSaid(t *testing.T) {
 	}
 	if _, read := identitySecrets(mac(t)); !read {
 		t.Error("there is none, and none to hide")
+	}
+}
+
+// Nobody is told to give a folder of a user's to root, and a place that cannot be
+// is said before the work.
+func TestWhereABundleCannotBeTheRemedyIsAnotherPlace(t *testing.T) {
+	t.Parallel()
+	root, folder := mac(t), t.TempDir()
+	open := filepath.Join(folder, "open")
+	if err := errors.Join(os.Mkdir(open, 0o755), os.Chmod(open, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	taken := filepath.Join(folder, "taken.zip")
+	writeFile(t, taken, "precious")
+	for name, file := range map[string]string{
+		"others can write": filepath.Join(open, "x.zip"), "it is there": taken, "no folder": filepath.Join(folder, "none", "x.zip"), "a folder": folder,
+	} {
+		got := run(t, root, "support-bundle", file, "--json")
+		var body localapi.ErrorBody
+		if err := json.Unmarshal([]byte(got.stdout), &body); err != nil || got.code != exitDegraded {
+			t.Fatalf("%s: %+v, %v", name, got, err)
+		}
+		if body.Remedy != placeRemedy || strings.Contains(got.stderr, "chown") || strings.Contains(got.stdout, "entries") {
+			t.Errorf("%s: %+v", name, got)
+		}
 	}
 }

@@ -1,11 +1,11 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -155,12 +155,11 @@ func readLogs(_ context.Context, p *program, _ *checkedMac) ([]byte, error) {
 	var all []byte
 	for _, name := range slices.Backward(names) { // the newest first, until there is no room
 		var one bytes.Buffer
-		err := logs.readFile(name, time.Time{}, func(line []byte) error {
+		if err := logs.readFile(name, time.Time{}, func(line []byte) error {
 			one.Write(line)
 			return one.WriteByte('\n')
-		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+		}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			fmt.Fprintf(&one, "(%s)\n", text.DisplayError(err)) // the others are worth having
 		}
 		if len(all)+one.Len() > maxBundledLog {
 			break
@@ -252,24 +251,22 @@ func readInstallLog(_ context.Context, _ *program, m *checkedMac) ([]byte, error
 		return nil, err
 	}
 	defer file.Close()
-	return productLines(bufio.NewReader(file))
+	return productLines(file)
 }
 
 // productLines are the lines about Parallels, and of those the newest. Where a
 // line that is kept goes on, as a list of files does, only its first line is kept.
-func productLines(from *bufio.Reader) ([]byte, error) {
+func productLines(from io.Reader) ([]byte, error) {
 	var kept []byte
-	lines := bufio.NewScanner(from)
-	lines.Buffer(nil, maxLogLine)
-	for read := 0; lines.Scan() && read < maxInstallLog; read += len(lines.Bytes()) {
-		if !bytes.Contains(bytes.ToLower(lines.Bytes()), []byte("parallels")) {
-			continue
+	err := eachLine(io.LimitReader(from, maxInstallLog), func(line []byte) error {
+		if !bytes.Contains(bytes.ToLower(line), []byte("parallels")) {
+			return nil
 		}
-		kept = append(append(kept, text.Display(lines.Text())...), '\n')
+		kept = append(append(kept, text.Display(string(line))...), '\n')
 		if len(kept) > 2*maxInstallLines {
 			kept = bytes.Clone(kept[len(kept)-maxInstallLines:])
 		}
-	}
-	kept = kept[max(0, len(kept)-maxInstallLines):]
-	return kept, lines.Err()
+		return nil
+	})
+	return kept[max(0, len(kept)-maxInstallLines):], err
 }

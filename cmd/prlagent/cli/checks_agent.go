@@ -106,7 +106,11 @@ func (m *checkedMac) checkHealth(context.Context) checkResult {
 			codes = append(codes, string(condition.Code))
 		}
 	}
-	return checkResult{Outcome: outcomeWarning, Text: fmt.Sprintf("It is %s: %s.", status.Health.State, strings.Join(codes, ", ")), Remedy: "See 'prlagent status'."}
+	outcome := outcomeWarning
+	if status.Health.State == localapi.Unhealthy {
+		outcome = outcomeFailure
+	}
+	return checkResult{Outcome: outcome, Text: fmt.Sprintf("It is %s: %s.", status.Health.State, strings.Join(codes, ", ")), Remedy: "See 'prlagent status'."}
 }
 
 // checkConfiguration reads the files itself, and hears the daemon, which may still
@@ -122,7 +126,7 @@ func (m *checkedMac) checkConfiguration(context.Context) checkResult {
 			}
 		}
 	}
-	if file, hidden := hiddenFile(explained); hidden && os.Geteuid() != 0 {
+	if file := hiddenFile(explained.Files); file != "" && os.Geteuid() != 0 {
 		return asRoot(file + " is for root only")
 	}
 	notRead := ""
@@ -139,14 +143,14 @@ func (m *checkedMac) checkConfiguration(context.Context) checkResult {
 	return okResult("Source %s, mode %s.%s", c.Source, c.Mode, notRead)
 }
 
-// hiddenFile is a file that this user may not read.
-func hiddenFile(explained config.Explanation) (path string, hidden bool) {
-	for _, file := range explained.Files {
+// hiddenFile is a file that this user may not read; empty if there is none.
+func hiddenFile(files []config.ExplainedFile) string {
+	for _, file := range files {
 		if file.State == config.FileUnreadable && strings.Contains(file.Text, fs.ErrPermission.Error()) {
-			return file.Path, true
+			return file.Path
 		}
 	}
-	return "", false
+	return ""
 }
 
 // problemResult names all problems, in the words of the worst.
@@ -241,6 +245,9 @@ func (m *checkedMac) checkSnapshot(context.Context) checkResult {
 	case info.Mode().Perm()&0o004 == 0:
 		return checkResult{Outcome: outcomeWarning, Text: "status.plist is not readable by all.", Remedy: "Restart the daemon; it sets the mode anew."}
 	}
+	if err := localapi.CheckSnapshots(localapi.SnapshotsUnder(m.root)); err != nil {
+		return checkResult{Outcome: outcomeWarning, Text: sentence(err.Error()), Remedy: "Restart the daemon; it writes the snapshot anew."}
+	}
 	return okResult("status.plist, of %s.", utcWords(info.ModTime()))
 }
 
@@ -265,7 +272,7 @@ func (m *checkedMac) checkLog(context.Context) checkResult {
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && errorLines == 0 {
 		return logsUnknown(err)
 	}
 	panics := ""

@@ -454,6 +454,22 @@ func TestCheckinThatTakesTooLong(t *testing.T) {
 	}
 }
 
+// A daemon that hangs while somebody waits for a check-in is not said to go on with it.
+func TestH70_AWaitForADaemonThatHangs(t *testing.T) {
+	t.Parallel()
+	root := mac(t)
+	listener, err := localapi.Listen(t.Context(), localapi.SocketUnder(root)) // and nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	got := run(t, root, "checkin", "--wait", "--timeout", "20ms", "--json")
+	var body localapi.ErrorBody
+	if err := json.Unmarshal([]byte(got.stdout), &body); err != nil || body.Code != protocol.CodeDaemonSilent || got.code != exitNotRunning {
+		t.Errorf("%+v, %v; want %s and exit code 3", got, err, protocol.CodeDaemonSilent)
+	}
+}
+
 func TestProgressIsForSomebodyWhoWatches(t *testing.T) {
 	t.Parallel()
 	cases := []struct {

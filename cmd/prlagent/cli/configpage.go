@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,7 +24,7 @@ read now, so that the daemon need not run; where the daemon still goes by what w
 there before, that is said. config.plist is for root.
 
 Exit codes: 0 the configuration can be used, 1 something in it cannot or the files
-cannot be read.`,
+cannot be read, 4 a file is for root only: without it nothing is certain.`,
 		Example: "  sudo prlagent config\n  sudo prlagent config --json | jq -r '.keys[] | select(.problems) | .key'",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return p.runConfig(cmd.Context()) },
@@ -52,6 +54,13 @@ func (p *program) runConfig(ctx context.Context) error {
 	if status, err := p.lastStatus(ctx); err == nil && status.Daemon.Running {
 		document.Daemon = &daemonConfig{status.Config.Source, status.Config.Mode, status.Config.Problems}
 	}
+	hidden := ""
+	if os.Geteuid() != 0 {
+		hidden = hiddenFile(document.Files)
+	}
+	if hidden != "" { // for others there may be nothing wrong with it
+		document.Problems = slices.DeleteFunc(document.Problems, func(problem config.Problem) bool { return problem.Key == hidden })
+	}
 	var err error
 	if p.json {
 		err = p.printJSON(document)
@@ -61,10 +70,23 @@ func (p *program) runConfig(ctx context.Context) error {
 	if err != nil {
 		return exitFor(err)
 	}
+	if hidden != "" {
+		return refusedFile(hidden, p.json)
+	}
 	if document.isBad() {
 		return &exitError{code: exitDegraded}
 	}
 	return nil
+}
+
+// refusedFile is the exit of somebody who may not read a file; in JSON the document
+// has said so.
+func refusedFile(file string, said bool) error {
+	if said {
+		return &exitError{code: exitRefused}
+	}
+	return &exitError{code: exitRefused, words: &localapi.ErrorBody{
+		Code: protocol.CodeNotAllowed, Text: file + " is for root only; what it says is not shown.", Remedy: "Run 'sudo prlagent config'."}}
 }
 
 func explainedConfig(e config.Explanation) configDocument {

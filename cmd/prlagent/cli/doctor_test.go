@@ -101,16 +101,45 @@ func TestDoctorLooksAtTheSnapshotsMode(t *testing.T) {
 	daemon, root := sampleDaemon(t), mac(t)
 	daemon.serve(t, root, admin)
 	path := filepath.Join(localapi.SnapshotsUnder(root), localapi.StatusPlist)
+	if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), daemon.status, daemon.inventory); err != nil {
+		t.Fatal(err)
+	}
 	for mode, want := range map[os.FileMode]string{0o644: outcomeOK, 0o600: outcomeWarning} {
-		if err := os.WriteFile(path, []byte("x"), mode); err != nil {
-			t.Fatal(err)
-		}
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
 		if byID, _, _ := outcomes(t, root); byID["snapshot"].Outcome != want {
 			t.Errorf("mode %v: %+v", mode, byID["snapshot"])
 		}
+	}
+}
+
+func TestDoctorReadsTheSnapshot(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]struct{ file, content string }{
+		"a property list that is none": {localapi.StatusPlist, "gar<bage"}, "JSON that is none": {localapi.StatusJSON, "garbage"},
+		"of another version": {localapi.StatusJSON, `{"schema":99,"at":"2026-11-23T09:00:00Z","health":{"state":"healthy"}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			daemon, root := sampleDaemon(t), mac(t)
+			if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), daemon.status, daemon.inventory); err != nil {
+				t.Fatal(err)
+			}
+			wantResult(t, checkNow(t, root, "snapshot", daemon.status, nil), outcomeOK, "", "status.plist")
+			if err := os.WriteFile(filepath.Join(localapi.SnapshotsUnder(root), spoil.file), []byte(spoil.content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			wantResult(t, checkNow(t, root, "snapshot", daemon.status, nil), outcomeWarning, "", spoil.file)
+		})
+	}
+}
+
+// The worst of the conditions is how bad the check is.
+func TestDoctorTakesTheHealthAtItsWord(t *testing.T) {
+	t.Parallel()
+	for state, outcome := range map[string]string{localapi.Healthy: outcomeOK, localapi.Degraded: outcomeWarning, localapi.Unhealthy: outcomeFailure} {
+		wantResult(t, checkNow(t, mac(t), "health", localapi.Status{Health: localapi.Health{State: state}}, nil), outcome, "", "")
 	}
 }
 

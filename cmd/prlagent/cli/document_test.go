@@ -2,6 +2,8 @@ package cli
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -143,6 +145,29 @@ func TestConfigForPeople(t *testing.T) {
 }
 
 // A window leaves columns out in the stated order; a pipe leaves out nothing.
+// Whoever may not read a file is told so, and not that something is wrong with it.
+func TestConfigOfAFileForRootOnly(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() == 0 {
+		t.Skip("root reads every file")
+	}
+	root := mac(t)
+	path := filepath.Join(root, localapi.ManagedConfig)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	got := run(t, root, "config")
+	if got.code != exitRefused || !strings.Contains(got.stderr, path+" is for root only") || strings.Contains(got.stdout, "Install the profile") {
+		t.Errorf("%+v", got)
+	}
+	if got := run(t, root, "config", "--json"); got.code != exitRefused || strings.Count(got.stdout, `"schema"`) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestTablesFitTheWindow(t *testing.T) {
 	t.Parallel()
 	daemon := sampleDaemon(t)

@@ -44,6 +44,10 @@ var exitOf = map[protocol.Code]int{
 
 // exitFor turns an error of the client, or of a write, into an exit.
 func exitFor(err error) error {
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit
+	}
 	if errors.Is(err, context.Canceled) {
 		return &exitError{code: exitDegraded, words: &localapi.ErrorBody{Code: protocol.CodeInterrupted, Text: "Interrupted."}}
 	}

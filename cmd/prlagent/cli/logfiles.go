@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
@@ -25,10 +24,6 @@ import (
 // maxUnpacked bounds what one rotated log is believed to hold, in bytes: it is
 // rotated at ten megabytes.
 const maxUnpacked = 64 << 20
-
-// maxLogLine is the longest line of a log that is read, in bytes; the daemon
-// writes no longer ones.
-const maxLogLine = 1 << 20
 
 // logFiles is the folder of the daemon's log: logs/prlagentd.log, and the rotated
 // ones, prlagentd.log.N.gz, of which the first is the newest.
@@ -100,24 +95,65 @@ func (f logFiles) open(name string) (io.ReadCloser, time.Time, error) {
 	}{io.LimitReader(unpacked, maxUnpacked), file}, info.ModTime(), nil
 }
 
-// read gives each line that is not older than since, in order.
+// damagedLogs are files of a log that cannot be read, or not to their end. The
+// others were read.
+type damagedLogs struct{ files []error }
+
+// Error names every file.
+func (d *damagedLogs) Error() string {
+	words := make([]string, 0, len(d.files))
+	for _, file := range d.files {
+		words = append(words, file.Error())
+	}
+	return strings.Join(words, "; ")
+}
+
+// Unwrap gives what is wrong with each file.
+func (d *damagedLogs) Unwrap() []error { return d.files }
+
+// add notes that a file could not be read. One that is gone was rotated meanwhile.
+func (d *damagedLogs) add(err error) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.files = append(d.files, err)
+	}
+}
+
+// orNil is d if there is any damage.
+func (d *damagedLogs) orNil() error {
+	if len(d.files) == 0 {
+		return nil
+	}
+	return d
+}
+
+// read gives each line that is not older than since, in order. A line without a
+// time, as of a crash, is as old as the one before it. What cannot be read is told
+// at the end, as damagedLogs.
 func (f logFiles) read(since time.Time, each func(logLine) error) error {
 	names, err := f.names()
 	if err != nil {
 		return err
 	}
+	damaged := &damagedLogs{}
 	for _, name := range names {
-		err := f.readFile(name, since, func(raw []byte) error {
-			if line := parseLogLine(raw); !line.Time.Before(since) {
-				return each(line)
+		var before time.Time
+		var stopped error
+		damage := f.readFile(name, since, func(raw []byte) error {
+			line := parseLogLine(raw)
+			if !line.Time.IsZero() {
+				before = line.Time
 			}
-			return nil
+			if !before.Before(since) {
+				stopped = each(line)
+			}
+			return stopped
 		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // it was rotated meanwhile
-			return err
+		if stopped != nil {
+			return stopped
 		}
+		damaged.add(damage)
 	}
-	return nil
+	return damaged.orNil()
 }
 
 // readFile gives each line of a file that was written to since then.
@@ -130,37 +166,29 @@ func (f logFiles) readFile(name string, since time.Time, each func([]byte) error
 	if changed.Before(since) {
 		return nil
 	}
-	lines := bufio.NewScanner(content)
-	lines.Buffer(nil, maxLogLine)
-	for lines.Scan() {
-		if err := each(lines.Bytes()); err != nil {
-			return err
-		}
-	}
-	if err := lines.Err(); err != nil {
+	if err := eachLine(content, each); err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	return nil
 }
 
-// last gives the last lines, the oldest first.
+// last gives the last lines, the oldest first, and with them what could not be
+// read, as damagedLogs.
 func (f logFiles) last(count int) ([]logLine, error) {
 	names, err := f.names()
 	if err != nil {
 		return nil, err
 	}
 	var found []logLine
+	damaged := &damagedLogs{}
 	for _, name := range slices.Backward(names) {
 		var lines []logLine
-		err := f.readFile(name, time.Time{}, func(raw []byte) error {
+		damaged.add(f.readFile(name, time.Time{}, func(raw []byte) error {
 			if lines = append(lines, logLine{Raw: bytes.Clone(raw)}); len(lines) > 2*count {
 				lines = slices.Clone(lines[len(lines)-count:])
 			}
 			return nil
-		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
+		}))
 		found = append(lines, found...)
 		if len(found) >= count {
 			break
@@ -170,7 +198,7 @@ func (f logFiles) last(count int) ([]logLine, error) {
 	for i := range found {
 		found[i] = parseLogLine(found[i].Raw)
 	}
-	return found, nil
+	return found, damaged.orNil()
 }
 
 // panicSize is the size of what launchd keeps of the daemon's standard error.
@@ -196,7 +224,7 @@ func parseLogLine(raw []byte) logLine {
 	line := logLine{Raw: bytes.Clone(raw)}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
-	if err := decoder.Decode(&line.Fields); err != nil {
+	if err := decoder.Decode(&line.Fields); err != nil || line.Fields == nil || decoder.More() {
 		return logLine{Raw: line.Raw, Message: string(raw)}
 	}
 	line.Level, _ = line.Fields["level"].(string)

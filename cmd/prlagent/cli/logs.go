@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -87,7 +87,13 @@ func (p *program) runLogs(ctx context.Context, since time.Time, follow bool) err
 			return err
 		}
 	}
-	if err := p.printPast(logs, since, follow); err != nil || !follow {
+	err = p.printPast(logs, since, follow)
+	var damaged *damagedLogs
+	if follow && errors.As(err, &damaged) { // what comes next can be read all the same
+		fmt.Fprintf(p.stderr, "prlagent: %s\n", text.DisplayError(err))
+		err = nil
+	}
+	if err != nil || !follow {
 		return err
 	}
 	return p.followLog(ctx, follower)
@@ -101,16 +107,13 @@ func (p *program) printPast(logs logFiles, since time.Time, follow bool) error {
 	if follow {
 		count = followLogLines
 	}
-	lines, err := logs.last(count)
-	if err != nil {
-		return err
-	}
+	lines, damage := logs.last(count)
 	for _, line := range lines {
 		if err := p.printLogLine(line); err != nil {
 			return err
 		}
 	}
-	return nil
+	return damage
 }
 
 func (p *program) followLog(ctx context.Context, follower *logFollower) error {
@@ -132,10 +135,9 @@ var levelStyles = map[string]textStyle{"error": styleRed, "fatal": styleRed, "pa
 
 func (p *program) printLogLine(line logLine) error {
 	if p.json {
-		document := map[string]any{"schema": localapi.Schema, "message": line.Message}
-		for name, value := range line.Fields {
-			document[name] = value
-		}
+		document := make(map[string]any, len(line.Fields)+4)
+		maps.Copy(document, line.Fields)
+		document["schema"], document["message"] = localapi.Schema, line.Message
 		if line.Level != "" {
 			document["level"] = line.Level
 		}
@@ -160,7 +162,7 @@ type logFollower struct {
 	folder *safefile.Folder
 	file   *os.File
 	entry  safefile.Entry
-	part   []byte // of a line that is not whole yet
+	lines  lineCutter
 }
 
 func (f *logFollower) close() {
@@ -201,7 +203,7 @@ func (f *logFollower) open() error {
 	if err != nil {
 		return errors.Join(err, file.Close())
 	}
-	f.file, f.entry, f.part = file, entry, nil
+	f.file, f.entry, f.lines = file, entry, lineCutter{}
 	return nil
 }
 
@@ -240,25 +242,9 @@ func (f *logFollower) restartIfCut(now safefile.Entry) error {
 	at, err := f.file.Seek(0, io.SeekCurrent)
 	if err == nil && now.Size < at {
 		_, err = f.file.Seek(0, io.SeekStart)
-		f.part = nil
+		f.lines = lineCutter{}
 	}
 	return err
 }
 
-func (f *logFollower) readNew(each func([]byte) error) error {
-	fresh, err := io.ReadAll(io.LimitReader(f.file, maxUnpacked))
-	if err != nil {
-		return err
-	}
-	f.part = append(f.part, fresh...)
-	for {
-		end := bytes.IndexByte(f.part, '\n')
-		if end < 0 {
-			return nil
-		}
-		if err := each(f.part[:end]); err != nil {
-			return err
-		}
-		f.part = f.part[end+1:]
-	}
-}
+func (f *logFollower) readNew(each func([]byte) error) error { return f.lines.readLines(f.file, each) }

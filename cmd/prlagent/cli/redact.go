@@ -59,16 +59,23 @@ func identitySecrets(root string) (secrets []string, read bool) {
 	return []string{identity.Token, string(identity.Seed)}, true
 }
 
+// secretName is the end of a name that secrets have, whatever is before it:
+// EnrollmentSecret, device_token, Proxy-Authorization.
+const secretName = `(?:password|passwd|passphrase|passcode|secret|token|authorization|credentials?|(?:api|access|license|private)[_-]?key)`
+
 // looksSecret are patterns of secrets that nobody told us, and what is left of
 // them: keys of licenses (five groups of six), names and passwords in URLs, what
-// authorizes a request, values that are called secret, and private keys.
+// authorizes a request, values that are called secret (in quotes, in quotes within
+// quotes, as JSON in a line of the log has them, and without), and private keys.
 var looksSecret = []struct {
 	pattern *regexp.Regexp
 	left    string
 }{
 	{regexp.MustCompile(`\b[0-9A-Za-z]{6}(?:-[0-9A-Za-z]{6}){4}\b`), text.HiddenSecret},
-	{regexp.MustCompile(`(?i)\b(bearer|basic|digest)\s+[0-9A-Za-z._~+/=-]{8,}`), "${1} " + text.HiddenSecret},
-	{regexp.MustCompile(`(?i)\b((?:password|passwd|secret|token|authorization)["']?\s*[:=]\s*["']?)[^\s"',;}]+`), "${1}" + text.HiddenSecret},
+	{regexp.MustCompile(`(?i)\b(bearer|basic|digest|negotiate|ntlm)\s+[0-9A-Za-z._~+/=-]{8,}`), "${1} " + text.HiddenSecret},
+	{regexp.MustCompile(`(?i)(` + secretName + `["']?\s*[:=]\s*")[^"\\\n,}\]](?:[^"\\\n]|\\.)*`), "${1}" + text.HiddenSecret},
+	{regexp.MustCompile(`(?i)(` + secretName + `\\*["']?\s*[:=]\s*\\+["'])[^"'\\\n]+`), "${1}" + text.HiddenSecret},
+	{regexp.MustCompile(`(?i)(` + secretName + `\\*["']?\s*[:=]\s*'?)[^\s"'\\,;&<>{}\[\]]+`), "${1}" + text.HiddenSecret},
 	{regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)`), text.HiddenSecret},
 	{regexp.MustCompile(`\b([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@"'<>]+@`), "${1}" + text.HiddenSecret + "@"},
 }
