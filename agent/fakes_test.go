@@ -166,6 +166,8 @@ func (f *fakePortal) Content() policy.Content {
 	}
 }
 
+func (f *fakePortal) Refresh(context.Context, bool) []protocol.Event { return nil }
+
 func (f *fakePortal) Close() {}
 
 func (f *fakePortal) answer(outcome checkin.Outcome) {
