@@ -104,6 +104,7 @@ func policyFor(actor Actor, whole Policy) Policy {
 	}
 	visible := whole
 	visible.Restricted, visible.Name = true, ""
+	visible.InForce = InForce{Mode: whole.InForce.Mode, ModeOf: whole.InForce.ModeOf}
 	visible.Wanted, visible.Settings, visible.Steps = []WantedSetting{}, []PolicySetting{}, []PolicyStep{}
 	visible.Report = protocol.PolicyReport{State: whole.Report.State, Code: whole.Report.Code, Counts: whole.Report.Counts}
 	isVisible := func(vm PolicyVM) bool {

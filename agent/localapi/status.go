@@ -274,7 +274,9 @@ type ErrorBody struct {
 func (s Status) ForEveryone() Status {
 	public := Status{
 		Schema: s.Schema, At: s.At, ValidUntil: s.ValidUntil, Daemon: s.Daemon, Config: s.Config, Counts: s.Counts, Schedule: s.Schedule,
-		Policy:     protocol.PolicyReport{State: s.Policy.State, Code: s.Policy.Code, Counts: s.Policy.Counts},
+		Policy:        protocol.PolicyReport{State: s.Policy.State, Code: s.Policy.Code, Counts: s.Policy.Counts},
+		PolicyInForce: InForce{Mode: s.PolicyInForce.Mode, ModeOf: s.PolicyInForce.ModeOf},
+
 		Store:      StoreStatus{Outcome: s.Store.Outcome},
 		Product:    s.Product,
 		Restricted: true,
