@@ -38,6 +38,7 @@ func (l *loop) refreshFolder() {
 func (l *loop) onRefreshed(events []protocol.Event) {
 	l.refreshing = false
 	l.agent.eventLog.add(events...)
+	l.connect() // the configuration may have changed meanwhile
 	if demandOf(l.portal.client.Content()) != l.refreshedFrom {
 		l.convergeOnContent()
 	}

@@ -45,15 +45,22 @@ func TestH40_TheWeakerModeIsInForce(t *testing.T) {
 func TestH40_AnotherModeOfTheHeadIsObeyed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newPolicyMac(t, config.ModeEnforce)
-		mode := protocol.ModeMonitor
-		m.portal.shape = func(content *policy.Content) { content.Mode = mode }
+		before, after, brings := protocol.ModeMonitor, protocol.ModeMonitor, 0
+		m.portal.shape = func(content *policy.Content) {
+			if content.Mode = before; len(m.portal.got) >= brings {
+				content.Mode = after
+			}
+		}
 		defer m.run(t)()
 		time.Sleep(time.Hour)
 		for _, next := range []string{protocol.ModeEnforce, protocol.ModeMonitor} {
 			began := wallClock()
-			m.portal.change(func(*fakePortal) { mode = next })
+			m.portal.change(func(f *fakePortal) { before, after, brings = after, next, len(f.got)+1 })
 			m.ask(t)
-			if next == protocol.ModeMonitor { // what a user changes is left alone from now on
+			if synctest.Wait(); next == protocol.ModeMonitor { // what a user changes is left alone from now on
+				if shown := m.Policy(); shown.Mode != next {
+					t.Errorf("shown %s", shown.Mode)
+				}
 				m.becomes("on")
 				m.inbox.Tell(watch.Hint{UID: 501, VMID: policyVM})
 			}

@@ -67,6 +67,7 @@ func TestAFolderIsASourceWithoutAServer(t *testing.T) {
 		t.Errorf("content %+v", content)
 	}
 	commits := b.options.Store.Commits()
+	b.now = b.now.Add(time.Hour)
 	b.refresh()
 	if now := b.options.Store.Commits(); now != commits {
 		t.Errorf("%d commits for a folder that is as it was", now-commits)
@@ -143,6 +144,27 @@ func TestH53_AFolderThatOthersCanChange(t *testing.T) {
 			b.wantPolicy(protocol.PolicyFetched, "", 6, 4)
 		})
 	}
+}
+
+// What is not good is read again with each look, also where the folder shows no
+// change, and between two looks only if it does.
+func TestAFolderIsReadAgainUntilItIsGood(t *testing.T) {
+	t.Parallel()
+	b := newFolderBench(t)
+	b.publish("staff", 5, 3)
+	b.unpack()
+	if err := os.Chmod(b.options.ContentFolder, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	b.refresh()
+	b.wantPolicy(protocol.PolicyFailed, protocol.CodeFolderWritable, 0, 0)
+	if err := os.Chmod(b.options.ContentFolder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.client.Refresh(t.Context(), false)
+	b.wantPolicy(protocol.PolicyFailed, protocol.CodeFolderWritable, 0, 0)
+	b.refresh()
+	b.wantPolicy(protocol.PolicyFetched, "", 5, 3)
 }
 
 func errorsOf(list ...error) error {
