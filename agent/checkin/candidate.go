@@ -15,7 +15,7 @@ type candidateRecord struct {
 
 // inForce is the policy that this Mac obeys: the candidate where it takes one.
 // After a release it is the one of before.
-func (r policyRecord) inForce() (protocol.PolicyPointer, []byte) {
+func (r *policyRecord) inForce() (protocol.PolicyPointer, []byte) {
 	if r.Candidate != nil {
 		return r.Candidate.Pointer, r.Candidate.Document
 	}
@@ -23,7 +23,7 @@ func (r policyRecord) inForce() (protocol.PolicyPointer, []byte) {
 }
 
 // demandsTheSame reports whether this Mac has to do for the one as for the other.
-func (r policyRecord) demandsTheSame(other policyRecord) bool {
+func (r *policyRecord) demandsTheSame(other *policyRecord) bool {
 	ours, _ := r.inForce()
 	theirs, _ := other.inForce()
 	return r.isReleased() == other.isReleased() && (r.isReleased() || ours == theirs && r.Head.Mode == other.Head.Mode)
@@ -32,8 +32,8 @@ func (r policyRecord) demandsTheSame(other policyRecord) bool {
 // takeCandidate gives a record the candidate of its head, if this Mac is among
 // those that take it. One that cannot be had leaves the group's policy in force,
 // which the head names as well, and is asked for again with each check-in.
-func (e *exchange) takeCandidate(next *policyRecord, stored policyRecord) error {
-	if !e.takes(next.Head) {
+func (e *exchange) takeCandidate(next, stored *policyRecord) error {
+	if !e.takes(&next.Head) {
 		return nil
 	}
 	pointer := next.Head.Candidate.Pointer()
@@ -46,7 +46,7 @@ func (e *exchange) takeCandidate(next *policyRecord, stored policyRecord) error 
 
 // takes reports whether this Mac is among those that take the head's candidate. A
 // Mac without a portal is told apart by its hardware.
-func (e *exchange) takes(head protocol.Head) bool {
+func (e *exchange) takes(head *protocol.Head) bool {
 	device := cmp.Or(e.client.currentIdentity().DeviceID, e.client.options.Host.HardwareUUID)
 	return head.Candidate != nil && protocol.TakesCandidate(device, head.Candidate.SHA256, head.Candidate.Percent)
 }
@@ -54,5 +54,5 @@ func (e *exchange) takes(head protocol.Head) bool {
 // isIncomplete reports whether the head must be asked for although it is the one
 // that is stored: this Mac has seen a newer one, or lacks the candidate of it.
 func (e *exchange) isIncomplete(stored policyRecord) bool {
-	return e.isBehindMark(stored) || stored.Candidate == nil && e.takes(stored.Head)
+	return e.isBehindMark(stored) || stored.Candidate == nil && e.takes(&stored.Head)
 }

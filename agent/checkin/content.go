@@ -30,7 +30,7 @@ type policyRecord struct {
 }
 
 // isReleased reports whether the head says, signed, that this Mac has no policy.
-func (r policyRecord) isReleased() bool { return r.Head.Policy == nil && r.Candidate == nil }
+func (r *policyRecord) isReleased() bool { return r.Head.Policy == nil && r.Candidate == nil }
 
 // markRecord is the highest head of a group that ever verified, and who signed
 // it: it counts as long as one of them is trusted. A key that was stolen could
@@ -210,16 +210,16 @@ func (e *exchange) fetchContent(stored policyRecord, group string) error {
 	next.Pointer, next.Document = stored.inForce()
 	if pointer := verified.head.Policy; pointer != nil {
 		next.Pointer = *pointer
-		next.Document, err = e.policyFor(*pointer, stored)
+		next.Document, err = e.policyFor(*pointer, &stored)
 	}
 	if err != nil {
 		return errors.Join(err, e.storeHead(verified, nil))
 	}
-	failure := e.takeCandidate(&next, stored)
+	failure := e.takeCandidate(&next, &stored)
 	if err := e.storeHead(verified, &next); err != nil {
 		return err
 	}
-	e.outcome.ContentChanged = !stored.demandsTheSame(next)
+	e.outcome.ContentChanged = !stored.demandsTheSame(&next)
 	return failure
 }
 
@@ -388,7 +388,7 @@ func (e *exchange) shareMarks() error {
 
 // policyFor gives the document that the pointer pins: a stored one, or one that
 // is fetched, checked and readable.
-func (e *exchange) policyFor(pointer protocol.PolicyPointer, stored policyRecord) ([]byte, error) {
+func (e *exchange) policyFor(pointer protocol.PolicyPointer, stored *policyRecord) ([]byte, error) {
 	document := stored.Document
 	if stored.Candidate != nil && pointer.CheckPolicy(document) != nil {
 		document = stored.Candidate.Document

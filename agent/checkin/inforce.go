@@ -8,28 +8,23 @@ import (
 	"prlagent/store"
 )
 
-// dictionaryRecord is the last policy of the configuration that decided what is
-// in force. It is kept so that a configuration that has none any more, or one
-// that cannot be used, releases nothing.
-type dictionaryRecord struct {
-	Pointer  protocol.PolicyPointer `json:"pointer"`
-	Document []byte                 `json:"document,omitempty"` // none: it releases
-}
-
-var dictionaryRecords = store.NewCollection[dictionaryRecord]("content_dictionary")
+// dictionaryKey is where policyRecords has the last policy of the configuration
+// that decided what is in force, pointer and document alone. It is kept so that a
+// configuration that has none any more, or one that cannot be used, releases
+// nothing.
+const dictionaryKey = "configuration"
 
 // Content gives the last good policy, and why there is nothing newer. A policy of
 // the configuration wins over signed ones.
 func (c *Client) Content() policy.Content {
-	var record policyRecord
+	var record, kept policyRecord
 	var problem contentProblem
-	var kept dictionaryRecord
 	var found, isKept bool
 	err := c.options.Store.View(func(tx *store.Tx) (err error) {
 		if record, found, err = policyRecords.Get(tx, onlyKey); err != nil {
 			return err
 		}
-		if kept, isKept, err = dictionaryRecords.Get(tx, onlyKey); err != nil {
+		if kept, isKept, err = policyRecords.Get(tx, dictionaryKey); err != nil {
 			return err
 		}
 		problem, _, err = contentProblems.Get(tx, onlyKey)
@@ -54,11 +49,11 @@ func (c *Client) Content() policy.Content {
 	case !found:
 		return policy.Content{Code: problem.Code}
 	}
-	return c.contentOf(record, problem.Code)
+	return c.contentOf(&record, problem.Code)
 }
 
-func (c *Client) contentOf(record policyRecord, code protocol.Code) policy.Content {
-	now, head := c.expiryTime(), record.Head
+func (c *Client) contentOf(record *policyRecord, code protocol.Code) policy.Content {
+	now, head := c.expiryTime(), &record.Head
 	content := policy.Content{
 		Verified: true, Source: policy.FromHead, HeadVersion: head.HeadVersion, Mode: head.Mode, Released: record.isReleased(),
 		ExpiresAt: head.ExpiresAt, Expired: !now.Before(head.ExpiresAt), ExpiresSoon: !now.Add(policy.ExpiryNotice).Before(head.ExpiresAt), Code: code,
@@ -93,10 +88,10 @@ func (c *Client) keepDictionary() error {
 	case err != nil:
 		return err
 	case replaced:
-		err = c.options.Store.Update(func(tx *store.Tx) error { return dictionaryRecords.Delete(tx, onlyKey) })
+		err = c.options.Store.Update(func(tx *store.Tx) error { return policyRecords.Delete(tx, dictionaryKey) })
 	case now.Decides() && (!was || kept.Pointer != now.Pointer):
 		err = c.options.Store.Update(func(tx *store.Tx) error {
-			return dictionaryRecords.Put(tx, onlyKey, dictionaryRecord{now.Pointer, now.Document})
+			return policyRecords.Put(tx, dictionaryKey, policyRecord{Pointer: now.Pointer, Document: now.Document})
 		})
 	}
 	if err != nil {
@@ -105,9 +100,9 @@ func (c *Client) keepDictionary() error {
 	return nil
 }
 
-func (c *Client) keptDictionary() (kept dictionaryRecord, found bool, err error) {
+func (c *Client) keptDictionary() (kept policyRecord, found bool, err error) {
 	err = c.options.Store.View(func(tx *store.Tx) error {
-		kept, found, err = dictionaryRecords.Get(tx, onlyKey)
+		kept, found, err = policyRecords.Get(tx, dictionaryKey)
 		return err
 	})
 	return kept, found, err

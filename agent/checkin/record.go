@@ -52,7 +52,7 @@ var (
 // Collections names what this package keeps in the store.
 func Collections() []string {
 	return []string{exchangeRecords.Name(), baselineRecords.Name(), pendingRecords.Name(), clockRecords.Name(),
-		siteRecords.Name(), headMarks.Name(), policyRecords.Name(), contentProblems.Name(), dictionaryRecords.Name()}
+		siteRecords.Name(), headMarks.Name(), policyRecords.Name(), contentProblems.Name()}
 }
 
 // storedState is what the store says before a report.
