@@ -184,7 +184,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 			version, _ := localapi.BuildVersion()
 			return checkin.New(checkin.Options{
 				ServerURL: c.ServerURL, ContentURL: c.ContentURL, Secret: c.EnrollmentSecret.Reveal(), SiteID: c.SiteID, Group: c.Group,
-				PolicyKeys: c.PolicyKeys, Certificates: c.ServerCertificates, Proxy: c.Proxy,
+				PolicyKeys: c.PolicyKeys, Policy: c.Policy, ContentFolder: folderOf(mac, c), Certificates: c.ServerCertificates, Proxy: c.Proxy,
 				Timing: c.Timing, Privacy: c.Privacy,
 				Store: state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
 			})
@@ -197,6 +197,15 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 		ownFolders:         append(localapi.OwnFoldersUnder(options.Root), filepath.Dir(localConfig(options, mac))),
 		managedPreferences: mac.Path(prlctl.ManagedPreferences),
 	}
+}
+
+// folderOf is the folder of signed policies that a configuration names, as a path
+// on this disk; empty if it names none.
+func folderOf(mac *platform.Machine, c config.Config) string {
+	if folder := c.ContentFolder(); folder != "" {
+		return mac.Path(folder)
+	}
+	return ""
 }
 
 // recordChildren ends what a daemon before this one left running when it was

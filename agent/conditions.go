@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"prlagent/agent/checkin"
 	"prlagent/agent/localapi"
+	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
 )
 
@@ -66,9 +68,9 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 		found.add(activeCode{code: protocol.CodeFolderWritable, subject: path, detail: folder})
 	}
 	found.addProblems(status.Config)
-	l.addPortalCodes(found, status.Portal)
+	l.addPortalCodes(found, status)
 	found.addMac(certificateCode(l.known.configuration.ServerCertificates, wallClock()))
-	found.add(activeCode{code: status.Policy.Code, topic: topicExchange})
+	l.addContentCodes(found, status)
 	if l.known.look.At.IsZero() {
 		found.addMac(protocol.CodeNotLookedYet, "")
 		for _, before := range l.troubles.ofTopic(topicMac, topicUser) {
@@ -89,6 +91,25 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 		found.addMac(protocol.CodeSnapshotsOld, "")
 	}
 	return found.codes
+}
+
+// addContentCodes adds what is wrong with the policy. That its head runs out is
+// true by itself, and of no exchange.
+func (l *loop) addContentCodes(found *codeList, status localapi.Status) {
+	content := l.portal.client.Content()
+	switch expires := content.ExpiresAt.UTC().Format(time.RFC3339); {
+	case content.Expired:
+		found.add(activeCode{code: protocol.CodeContentStale, detail: "since " + expires})
+	case content.ExpiresSoon:
+		found.add(activeCode{code: protocol.CodeContentExpiring, detail: "at " + expires})
+	}
+	one := activeCode{code: status.Policy.Code, topic: topicExchange}
+	if content.Source == policy.FromConfiguration || l.known.configuration.Policy.Refused {
+		one.topic, one.subject = topicConfiguration, "Policy"
+	}
+	if one.code != protocol.CodeContentStale || !content.Expired {
+		found.add(one)
+	}
 }
 
 // codeList are codes that are true, each once for each subject.
@@ -170,8 +191,12 @@ var refusals = map[protocol.Code]bool{
 // addPortalCodes adds how it stands with the portal: why check-ins fail, else
 // what the last one brought, else why there is no enrollment. Whether they fail
 // is known over a restart of the daemon, and over a change of the configuration.
-func (l *loop) addPortalCodes(found *codeList, portal localapi.PortalStatus) {
+func (l *loop) addPortalCodes(found *codeList, status localapi.Status) {
+	portal := status.Portal
 	if l.known.configuration.ServerURL == nil {
+		if status.PolicyInForce.Source != "" {
+			return // a Mac of which nobody wants reports
+		}
 		found.add(activeCode{code: protocol.CodeNotConfigured, topic: topicEnrollment})
 		return
 	}

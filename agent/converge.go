@@ -85,7 +85,7 @@ func (l *loop) converge(reasons trigger.Set) {
 		return
 	}
 	content := l.portal.client.Content()
-	l.plannedFor = contentKey(content)
+	l.plannedFor = demandOf(content)
 	applies := enforce.Report(content, l.gates()).State != protocol.PolicyNotApplicable
 	if !applies || !content.InForce() && !content.Released {
 		l.agent.parts.enforcer.Adopt(policy.Content{})
@@ -102,20 +102,23 @@ func (l *loop) converge(reasons trigger.Set) {
 	go next.run(l.ctx, l.plans)
 }
 
-// contentKey tells what is in force apart from what was.
-func contentKey(content policy.Content) protocol.PolicyPointer {
-	key := content.Pointer
-	if content.Released {
-		key.PolicyID = "released " + key.PolicyID
-	}
-	return key
+// demand is what tells content apart that asks for something else.
+type demand struct {
+	document protocol.PolicyPointer
+	released bool
+	mode     string
 }
 
-// convergeOnContent goes on where an exchange brought another policy: with a
-// look, because that may need what the last one had no reason to read.
+func demandOf(content policy.Content) demand {
+	return demand{content.Pointer, content.Released, content.Mode}
+}
+
+// convergeOnContent goes on where an exchange, or a change on this Mac, brought
+// another policy or mode: with a look, because that may need what the last one
+// had no reason to read.
 func (l *loop) convergeOnContent() {
 	content := l.portal.client.Content()
-	if contentKey(content) == l.plannedFor {
+	if demandOf(content) == l.plannedFor {
 		return
 	}
 	if l.agent.parts.enforcer.Adopt(content) {
@@ -130,7 +133,7 @@ func (l *loop) situation(content policy.Content, reasons trigger.Set) *enforce.S
 	look, configuration := l.known.look, l.known.configuration
 	version, _ := prlctl.ParseVersion(look.Product.Version)
 	situation := &enforce.Situation{
-		Content: content, Enforce: configuration.Mode == config.ModeEnforce,
+		Content: content, Enforce: configuration.Mode == config.ModeEnforce && content.Allows(),
 		AllowUnprovenLocks: configuration.AllowUnprovenLocks, VendorGates: configuration.VendorGates,
 		Mark: l.known.mark, Version: version, Whole: !look.Truncated,
 	}

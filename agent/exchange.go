@@ -21,6 +21,7 @@ type exchanger interface {
 	Acknowledged(protocol.Report) bool
 	State() checkin.State
 	Content() policy.Content
+	Refresh(ctx context.Context, retry bool) []protocol.Event
 	Close()
 }
 
@@ -30,8 +31,8 @@ const exchangeLimit = 90 * time.Second
 
 var errNoIdentity = errors.New("this Mac has no identity to check in with")
 
-// noExchange stands in before the Mac's identity is known: it shows what is on
-// disk, and exchanges nothing.
+// noExchange stands in before the Mac's identity is known, and where there is no
+// portal: it shows what is on disk, and exchanges nothing.
 type noExchange struct{ onDisk exchanger }
 
 func (noExchange) Do(context.Context, protocol.Report, checkin.Extra) (checkin.Outcome, error) {
@@ -41,24 +42,33 @@ func (noExchange) Do(context.Context, protocol.Report, checkin.Extra) (checkin.O
 func (n noExchange) Acknowledged(report protocol.Report) bool { return n.onDisk.Acknowledged(report) }
 func (n noExchange) State() checkin.State                     { return n.onDisk.State() }
 func (n noExchange) Content() policy.Content                  { return n.onDisk.Content() }
-func (noExchange) Close()                                     {}
+func (n noExchange) Refresh(ctx context.Context, retry bool) []protocol.Event {
+	return n.onDisk.Refresh(ctx, retry)
+}
+func (n noExchange) Close() { n.onDisk.Close() }
 
 // connection is the client of the portal under the configuration of now.
 type connection struct {
 	connect func(config.Config, protocol.Host) exchanger
 	client  exchanger // what the last daemon left, to be shown until there is a client
 	madeFor string
+	knows   bool // it was made with an identity of the Mac
 }
 
 // prepare makes the client anew when the configuration or the Mac's identity is
-// not what it was made from.
+// not what it was made from. A Mac that does not say who it is for a moment keeps
+// the one that knew.
 func (c *connection) prepare(configuration config.Config, host protocol.Host) {
-	of := identityOf(configuration, host)
-	if of == "" || of == c.madeFor {
+	of := configuration.Fingerprint() + "/" + host.Serial + "/" + host.HardwareUUID
+	known := host.HardwareUUID != ""
+	if of == c.madeFor || c.knows && !known {
 		return
 	}
 	c.client.Close()
-	c.client, c.madeFor = c.connect(configuration, host), of
+	c.client, c.madeFor, c.knows = c.connect(configuration, host), of, known
+	if identityOf(configuration, host) == "" {
+		c.client = noExchange{c.client}
+	}
 }
 
 // exchange is one check-in, and the report of what it changed. It runs beside

@@ -77,7 +77,10 @@ type fakePortal struct {
 	content  bool // outcome's code is about the content; the report is acknowledged
 	policy   protocol.PolicyReport
 	document string                 // of the policy; empty = fakePolicy
+	shape    func(*policy.Content)  // the rest of the content, if not nil
 	arriving *protocol.PolicyReport // fetched by the next exchange
+	reread   int                    // calls of Refresh
+	noticed  []protocol.Event       // by the next Refresh
 	got      []exchanged
 	hold     chan struct{} // if not nil, an exchange waits for it
 	silent   bool          // once a report is stored, its exchange ends with the daemon
@@ -164,10 +167,23 @@ func (f *fakePortal) Content() policy.Content {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	report := f.policy
-	return policy.Content{
+	content := policy.Content{
 		Verified: report.State == protocol.PolicyFetched, HeadVersion: report.HeadVersion, Document: []byte(cmp.Or(f.document, fakePolicy)), Code: report.Code,
 		Pointer: protocol.PolicyPointer{PolicyID: report.PolicyID, Revision: report.Revision, SHA256: report.SHA256},
 	}
+	if f.shape != nil {
+		f.shape(&content)
+	}
+	return content
+}
+
+func (f *fakePortal) Refresh(context.Context, bool) []protocol.Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reread++
+	noticed := f.noticed
+	f.noticed = nil
+	return noticed
 }
 
 func (f *fakePortal) Close() {}

@@ -55,6 +55,7 @@ var warnables = map[protocol.Code]warnable{
 	protocol.CodeNotEnrolled:       {after: restarting, explainedBy: noPortal},
 	protocol.CodeHeadMissing:       {explainedBy: noPortal},
 	protocol.CodeContentStale:      {explainedBy: noPortal},
+	protocol.CodeContentExpiring:   {explainedBy: noPortal},
 	protocol.CodeServiceDown:       {after: restarting, explainedBy: noTools},
 	protocol.CodePDDeactivated:     {after: restarting}, // a key is exchanged by taking the old one away first
 	protocol.CodeToolTimeout:       {after: restarting, explainedBy: noService},

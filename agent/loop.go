@@ -47,8 +47,11 @@ func (a *agent) loop(ctx context.Context) error {
 			l.onApplied()
 		case at := <-l.backups:
 			l.onBackup(at)
+		case events := <-l.refreshes:
+			l.onRefreshed(events)
 		case <-wake.C:
 			l.reconfigure()
+			l.refreshFolder()
 			l.restoreSocket()
 			l.freeMemory()
 		}
@@ -83,12 +86,16 @@ type loop struct {
 	exchanges  chan *exchange
 	backups    chan time.Time // that were made; zero = it failed
 	plans      chan *convergence
+	refreshes  chan []protocol.Event // what was noticed by that
 
-	planning      *convergence           // that runs
-	planAgain     bool                   // once it has ended
-	planFor       trigger.Set            // why the next plan is made
-	plannedFor    protocol.PolicyPointer // what the last plan was made for, see contentKey
-	applying      map[uint32]bool        // by uid: settings are carried out, or their outcome was not taken
+	refreshing    bool   // the policy on this Mac is being read
+	refreshedFrom demand // what was in force before
+
+	planning      *convergence    // that runs
+	planAgain     bool            // once it has ended
+	planFor       trigger.Set     // why the next plan is made
+	plannedFor    demand          // what the last plan was made for
+	applying      map[uint32]bool // by uid: settings are carried out, or their outcome was not taken
 	ability       ability
 	reportChanges int // of the policy's report
 	policyEvents  eventQuota
@@ -116,7 +123,7 @@ func newLoop(ctx context.Context, a *agent) *loop {
 	return &loop{
 		agent: a, ctx: ctx, began: time.Now(), portal: connection{connect: connect},
 		looks: make(chan *look, 1), exchanges: make(chan *exchange, 1), backups: make(chan time.Time, 1),
-		plans: make(chan *convergence, 1), applying: make(map[uint32]bool),
+		plans: make(chan *convergence, 1), refreshes: make(chan []protocol.Event, 1), applying: make(map[uint32]bool),
 	}
 }
 
@@ -189,10 +196,13 @@ func (l *loop) onHints(hints []watch.Hint) {
 func (l *loop) reconfigure(reasons ...trigger.Reason) {
 	if l.looking == nil { // a look reads it by itself, and leaves it behind
 		now := l.agent.parts.loadConfig()
-		if l.noteConfiguration(now) {
-			reasons = append(reasons, trigger.ProfileChanged)
-		}
+		changed := l.noteConfiguration(now)
 		l.known.configuration = now
+		if changed {
+			reasons = append(reasons, trigger.ProfileChanged)
+			l.connect()
+			l.convergeOnContent()
+		}
 	}
 	if len(reasons) == 0 {
 		l.take(trigger.Tick{})
@@ -243,6 +253,8 @@ func (l *loop) onLookDone(ended *look) {
 		l.state = l.state.OfAnotherMac()
 		l.troubles.open, l.failing = nil, ""
 	}
+	l.connect()
+	l.refresh(true)
 	what := l.configured()
 	if changed {
 		what.Reasons = []trigger.Reason{trigger.ProfileChanged}
@@ -315,7 +327,7 @@ func (l *loop) conclude(end trigger.Conclude) {
 
 // startExchange checks in beside the loop.
 func (l *loop) startExchange(seen *look) {
-	l.portal.prepare(l.known.configuration, l.known.look.Host)
+	l.connect()
 	l.exchanging = &exchange{
 		agent: l.agent, pass: seen.pass, portal: l.portal.client, asked: seen.asked, began: wallClock(),
 		privacy: l.known.configuration.Privacy, seenAt: l.known.look.At, gates: l.gates(),
@@ -340,6 +352,7 @@ func (l *loop) onExchangeDone(ended *exchange) {
 		Interval: outcome.NextCheckin, Splay: outcome.Splay, DeviceID: l.configured().DeviceID,
 		PortalBehind: l.hasNews(ended) && l.isPortalBehind(),
 	})
+	l.connect()
 	l.convergeOnContent()
 	l.endPass(ended.pass, endedPass{told: ended.failure == "", code: outcome.Code, detail: outcome.Detail}, ended.asked)
 	l.take(l.configured())
@@ -401,6 +414,9 @@ func (l *loop) stop() {
 		}
 		if l.planning != nil {
 			<-l.plans
+		}
+		if l.refreshing {
+			<-l.refreshes
 		}
 		l.agent.parts.enforcer.Close()
 		l.agent.parts.looker.Close()

@@ -148,7 +148,7 @@ func (l *loop) assemble() localapi.Status {
 		At:     wallClock().UTC(),
 		Daemon: localapi.Daemon{Version: version, Revision: revision, PID: os.Getpid(), StartedAt: l.agent.started.UTC(), Running: true},
 		Config: configStatus(l.known.configuration),
-		Policy: l.policyReport(),
+		Policy: l.policyReport(), PolicyInForce: inForce(l.known.configuration, l.portal.client.Content()),
 		Store: localapi.StoreStatus{
 			Outcome: string(l.agent.opened.Outcome), Reason: l.agent.opened.Reason, BadFile: l.agent.opened.BadFile,
 			Epoch: l.agent.store.Epoch(), Commits: l.agent.store.Commits(), BackedUpAt: utc(l.backedUp),

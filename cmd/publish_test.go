@@ -21,6 +21,8 @@ import (
 // publication is what `publish` is asked for.
 type publication struct {
 	group, inside, key string
+	mode, candidate    string
+	percent            int
 	version            uint64
 	expires            time.Duration
 	flip, withhold     bool
@@ -36,6 +38,9 @@ func publish(ts *testscript.TestScript, neg bool, args []string) {
 	flags.StringVar(&wanted.group, "group", "default", "whose head it is")
 	flags.StringVar(&wanted.inside, "inside", "", "group that the head itself names (default: the same)")
 	flags.StringVar(&wanted.key, "key", "policy", "policy or command: which of the operator's keys signs")
+	flags.StringVar(&wanted.mode, "mode", "", "monitor or enforce")
+	flags.StringVar(&wanted.candidate, "candidate", "", "file of a policy for some of the Macs")
+	flags.IntVar(&wanted.percent, "percent", 100, "how many of them")
 	flags.Uint64Var(&wanted.version, "version", 2, "head_version")
 	flags.DurationVar(&wanted.expires, "expires", 720*time.Hour, "from now")
 	flags.BoolVar(&wanted.flip, "flip", false, "flip one bit of the signed payload")
@@ -62,14 +67,22 @@ func (p publication) write(ts *testscript.TestScript, document []byte) {
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(filepath.Join(ts.Getenv("PORTAL"), "operator", "site.json"))), &site))
 	now := time.Now().UTC().Truncate(time.Second)
 	head := protocol.Head{
-		SiteID: site.SiteID, GroupID: p.inside, HeadVersion: p.version,
+		SiteID: site.SiteID, GroupID: p.inside, HeadVersion: p.version, Mode: p.mode,
 		IssuedAt: earlier(now, now.Add(p.expires)), ExpiresAt: now.Add(p.expires),
 	}
-	if document != nil {
-		head.Policy = pointerTo(ts, document)
+	put := func(document []byte) *protocol.PolicyPointer {
+		pointer := pointerTo(ts, document)
 		if !p.withhold {
-			ts.Check(os.WriteFile(filepath.Join(content, "policies", head.Policy.SHA256+".json"), document, 0o600))
+			ts.Check(os.WriteFile(filepath.Join(content, "policies", pointer.SHA256+".json"), document, 0o600))
 		}
+		return pointer
+	}
+	if document != nil {
+		head.Policy = put(document)
+	}
+	if p.candidate != "" {
+		pointer := put([]byte(ts.ReadFile(p.candidate)))
+		head.Candidate = &protocol.Candidate{PolicyID: pointer.PolicyID, Revision: pointer.Revision, SHA256: pointer.SHA256, Size: pointer.Size, Percent: p.percent}
 	}
 	payload, err := json.Marshal(head)
 	ts.Check(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"prlagent/agent/outbox"
+	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
 	"prlagent/platform/safefile"
 	"prlagent/store"
@@ -24,15 +25,19 @@ import (
 
 // Options are the parts of the configuration and the house that a Client needs.
 type Options struct {
-	ServerURL    *url.URL // nil: not configured, every Do says so
-	ContentURL   *url.URL // nil: no policy is fetched
-	Secret       string
-	SiteID       string // that the configuration names; empty where it names none
-	Group        string // managed; empty = the portal says
-	PolicyKeys   []protocol.TrustedKey
-	Certificates []*x509.Certificate // replace the system's roots where present
-	Proxy        *url.URL            // nil = none
-	Privacy      protocol.Privacy    // whose names no event tells; reports come without them
+	ServerURL  *url.URL // nil: not configured, every Do says so
+	ContentURL *url.URL // nil: no policy is fetched
+	// ContentFolder is a folder on this disk with what a portal serves as content;
+	// empty: ContentURL says where that is.
+	ContentFolder string
+	Secret        string
+	SiteID        string // that the configuration names; empty where it names none
+	Group         string // managed; empty = the portal says
+	PolicyKeys    []protocol.TrustedKey
+	Policy        policy.Dictionary   // of the configuration; wins over signed policies
+	Certificates  []*x509.Certificate // replace the system's roots where present
+	Proxy         *url.URL            // nil = none
+	Privacy       protocol.Privacy    // whose names no event tells; reports come without them
 	// Timing has the range of next_checkin_s that is believed (protocol.md 2.11);
 	// zero = the default.
 	Timing protocol.Timing
@@ -48,6 +53,11 @@ type Options struct {
 	// zero with the Mac or with the process; nil = the latter.
 	Elapsed   func() time.Duration
 	Transport http.RoundTripper // nil = the real one
+}
+
+// hasHeads reports whether there is a source of signed policies.
+func (o *Options) hasHeads() bool {
+	return len(o.PolicyKeys) > 0 && (o.ContentURL != nil || o.ContentFolder != "")
 }
 
 // Client talks to one portal under one configuration. It is safe for concurrent
@@ -68,7 +78,8 @@ type Client struct {
 	stateMutex sync.Mutex // guards what follows
 	identity   Identity
 	loaded     bool
-	replaced   bool // a damaged identity was replaced, and no Outcome has said so
+	replaced   bool   // a damaged identity was replaced, and no Outcome has said so
+	folderSeen string // see folderStamp; empty before the folder was read
 	status     attemptStatus
 }
 

@@ -25,11 +25,12 @@ type policyRecord struct {
 	ETag      string                 `json:"etag,omitempty"` // of the head
 	Pointer   protocol.PolicyPointer `json:"pointer"`        // to Document
 	Document  []byte                 `json:"document,omitempty"`
+	Candidate *candidateRecord       `json:"candidate,omitempty"` // that the head names and this Mac takes
 	FetchedAt time.Time              `json:"fetched_at"`
 }
 
-// isReleased reports whether the head says, signed, that the group has no policy.
-func (r policyRecord) isReleased() bool { return r.Head.Policy == nil }
+// isReleased reports whether the head says, signed, that this Mac has no policy.
+func (r *policyRecord) isReleased() bool { return r.Head.Policy == nil && r.Candidate == nil }
 
 // markRecord is the highest head of a group that ever verified, and who signed
 // it: it counts as long as one of them is trusted. A key that was stolen could
@@ -100,12 +101,15 @@ func contentCode(err error) protocol.Code {
 // last good policy stays (protocol.md 2.1). Only the store's errors end the
 // exchange.
 func (e *exchange) refreshContent(hint *protocol.Hint) error {
+	if e.client.options.ContentFolder != "" {
+		return e.refreshFolder(true)
+	}
 	group := e.client.groupOf(e.record).ID
 	stored, found, err := e.client.storedPolicy()
 	if err != nil {
 		return err
 	}
-	if e.client.options.ContentURL == nil || len(e.client.options.PolicyKeys) == 0 || group == "" {
+	if !e.client.options.hasHeads() || group == "" {
 		return nil
 	}
 	if !e.headIsDue(hint, stored, found, group) {
@@ -139,9 +143,11 @@ var mayStillHaveContent = []protocol.Code{
 // refreshContentAnyway asks for the head although the report did not arrive. Of
 // a head that is not served nothing is said: the report's failure is the news.
 func (e *exchange) refreshContentAnyway(failure error) error {
+	if e.client.options.ContentFolder != "" {
+		return e.refreshFolder(true)
+	}
 	group := e.client.groupOf(e.record).ID
-	if !slices.Contains(mayStillHaveContent, protocol.CodeOf(failure)) || e.client.options.ContentURL == nil ||
-		len(e.client.options.PolicyKeys) == 0 || group == "" {
+	if !slices.Contains(mayStillHaveContent, protocol.CodeOf(failure)) || !e.client.options.hasHeads() || group == "" {
 		return nil
 	}
 	stored, _, err := e.client.storedPolicy()
@@ -172,16 +178,16 @@ func (e *exchange) headIsDue(hint *protocol.Hint, stored policyRecord, found boo
 		return false
 	}
 	var pinned string
-	if !stored.isReleased() {
+	if stored.Head.Policy != nil {
 		pinned = stored.Head.Policy.SHA256
 	}
-	return hint.HeadVersion != stored.Head.HeadVersion || hint.SHA256 != pinned || e.isBehindMark(stored)
+	return hint.HeadVersion != stored.Head.HeadVersion || hint.SHA256 != pinned || e.isIncomplete(stored)
 }
 
 // fetchContent gets, judges and stores the group's head and its policy.
 func (e *exchange) fetchContent(stored policyRecord, group string) error {
 	var etag string
-	if stored.Group == group && !e.isBehindMark(stored) {
+	if stored.Group == group && !e.isIncomplete(stored) {
 		etag = usableETag(stored.ETag)
 	}
 	got, err := e.getContent(etag, protocol.MaxHead, "heads", group+".dsse.json")
@@ -200,21 +206,21 @@ func (e *exchange) fetchContent(stored policyRecord, group string) error {
 	if err != nil {
 		return err
 	}
-	next := policyRecord{Group: group, Head: verified.head, ETag: usableETag(got.header.Get("ETag")),
-		Pointer: stored.Pointer, Document: stored.Document, FetchedAt: e.client.options.Now().UTC()}
+	next := policyRecord{Group: group, Head: verified.head, ETag: usableETag(got.header.Get("ETag")), FetchedAt: e.client.options.Now().UTC()}
+	next.Pointer, next.Document = stored.inForce()
 	if pointer := verified.head.Policy; pointer != nil {
 		next.Pointer = *pointer
-		next.Document, err = e.policyFor(*pointer, stored)
+		next.Document, err = e.policyFor(*pointer, &stored)
 	}
 	if err != nil {
 		return errors.Join(err, e.storeHead(verified, nil))
 	}
+	failure := e.takeCandidate(&next, &stored)
 	if err := e.storeHead(verified, &next); err != nil {
 		return err
 	}
-	e.outcome.ContentChanged = stored.isReleased() != next.isReleased() ||
-		!next.isReleased() && stored.Pointer != next.Pointer
-	return nil
+	e.outcome.ContentChanged = !stored.demandsTheSame(&next)
+	return failure
 }
 
 // usableETag is a validator that is worth being sent back, else nothing: with one
@@ -230,6 +236,9 @@ func usableETag(etag string) string {
 // getContent gets a file. Web servers name its type as they like; a page is
 // what they call none of ours.
 func (e *exchange) getContent(etag string, limit int, folder, name string) (portalAnswer, error) {
+	if e.client.options.ContentFolder != "" {
+		return e.client.readContent(limit, folder, name)
+	}
 	got, err := e.client.sendRequest(e.ctx, portalRequest{
 		method: http.MethodGet, url: e.client.options.ContentURL.JoinPath(folder, url.PathEscape(name)),
 		token: e.client.currentIdentity().token, etag: etag, limit: limit,
@@ -377,10 +386,13 @@ func (e *exchange) shareMarks() error {
 	return nil
 }
 
-// policyFor gives the document that the pointer pins: the stored one, or one
-// that is fetched, checked and readable.
-func (e *exchange) policyFor(pointer protocol.PolicyPointer, stored policyRecord) ([]byte, error) {
+// policyFor gives the document that the pointer pins: a stored one, or one that
+// is fetched, checked and readable.
+func (e *exchange) policyFor(pointer protocol.PolicyPointer, stored *policyRecord) ([]byte, error) {
 	document := stored.Document
+	if stored.Candidate != nil && pointer.CheckPolicy(document) != nil {
+		document = stored.Candidate.Document
+	}
 	if pointer.CheckPolicy(document) != nil {
 		got, err := e.getContent("", pointer.Size, "policies", pointer.SHA256+".json")
 		if errors.Is(err, protocol.ErrTooLarge) {
@@ -461,30 +473,4 @@ func (c *Client) storedPolicy() (record policyRecord, found bool, err error) {
 		return err
 	})
 	return record, found, err
-}
-
-// Content gives the last good verified policy, and why there is nothing newer.
-func (c *Client) Content() policy.Content {
-	var record policyRecord
-	var problem contentProblem
-	var found bool
-	err := c.options.Store.View(func(tx *store.Tx) (err error) {
-		if record, found, err = policyRecords.Get(tx, onlyKey); err != nil {
-			return err
-		}
-		problem, _, err = contentProblems.Get(tx, onlyKey)
-		return err
-	})
-	switch {
-	case err != nil:
-		return policy.Content{Unreadable: true, Code: protocol.CodeOf(err)}
-	case !found && len(c.options.PolicyKeys) == 0:
-		return policy.Content{Code: protocol.CodeNoPolicyKeys}
-	case !found:
-		return policy.Content{Code: problem.Code}
-	}
-	return policy.Content{
-		Verified: true, HeadVersion: record.Head.HeadVersion, Document: record.Document, Pointer: record.Pointer,
-		Released: record.isReleased(), Expired: !c.expiryTime().Before(record.Head.ExpiresAt), Code: problem.Code,
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 
+	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
 )
 
@@ -14,11 +15,12 @@ import (
 // the files said.
 type Config struct {
 	ServerURL          *url.URL // https, without trailing slash; nil = no portal, observe only
-	ContentURL         *url.URL // https; ServerURL/v1/content unless set; nil without a ServerURL
+	ContentURL         *url.URL // https, ServerURL/v1/content unless set, nil without a ServerURL; or file
 	EnrollmentSecret   Secret
 	SiteID             string // of the portal's site; empty = any behind ServerURL (H54)
 	Group              string // empty = the portal says (H08)
 	PolicyKeys         []protocol.TrustedKey
+	Policy             policy.Dictionary // wins over signed policies
 	CommandKeys        []protocol.TrustedKey
 	AllowedCommands    []string
 	DestructiveLimit   DestructiveLimit
@@ -42,8 +44,8 @@ type DestructiveLimit struct {
 
 // Modes (H40).
 const (
-	ModeMonitor = "monitor" // observe, plan and report; touch nothing
-	ModeEnforce = "enforce"
+	ModeMonitor = protocol.ModeMonitor // observe, plan and report; touch nothing
+	ModeEnforce = protocol.ModeEnforce
 )
 
 // Source is the file that the trust keys come from (H05).
@@ -61,6 +63,15 @@ type Problem struct {
 	Key  string        `json:"key"` // name of the key; the file's path where the whole file is meant
 	Code protocol.Code `json:"code"`
 	Text string        `json:"text"` // what was found, with its value unless it may hold a secret, and what was expected
+}
+
+// ContentFolder is the folder on this Mac that ContentURL names; empty if it names
+// a server, or nothing.
+func (c Config) ContentFolder() string {
+	if c.ContentURL == nil || c.ContentURL.Scheme != "file" {
+		return ""
+	}
+	return c.ContentURL.Path
 }
 
 // WithLogLevel is the configuration with the level of a flag or an environment

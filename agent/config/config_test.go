@@ -182,6 +182,43 @@ func TestContentURLFollowsServerURL(t *testing.T) {
 	}
 }
 
+// A folder of this Mac is a source without a portal, where Group says whose policy
+// is meant.
+func TestContentOfAFolder(t *testing.T) {
+	t.Parallel()
+	m := newMac(t)
+	for location, want := range map[string]string{
+		"file:///Library/Policies/content/": "/Library/Policies/content", "file:///Library/Our%20Policies": "/Library/Our Policies", "FILE:///Library/x": "/Library/x",
+	} {
+		m.managed(dict{"ContentURL": location, "Group": "finance"})
+		if c := loadNow(m.paths); c.ContentFolder() != want || len(c.Problems) > 0 {
+			t.Errorf("%s: folder %q, %v", location, c.ContentFolder(), c.Problems)
+		}
+		m.managed(dict{"ContentURL": location})
+		if c := loadNow(m.paths); len(problemsOf(c, "Group")) != 1 {
+			t.Errorf("%s without a group: %v", location, c.Problems)
+		}
+		m.managed(dict{"ContentURL": location, "ServerURL": "https://portal.example"})
+		if c := loadNow(m.paths); c.ContentFolder() != want || len(c.Problems) > 0 {
+			t.Errorf("%s with a portal: folder %q, %v", location, c.ContentFolder(), c.Problems)
+		}
+	}
+}
+
+// A policy of the configuration is a trust key: a profile that has one keeps
+// everything of config.plist out that is one.
+func TestH05_APolicyOfTheConfigurationIsATrustKey(t *testing.T) {
+	t.Parallel()
+	m := newMac(t)
+	document := func(id string) dict { return dict{"schema": 1, "policy_id": id, "revision": 3, "name": "n"} }
+	m.managed(dict{"Policy": document("managed")})
+	m.local(dict{"Policy": document("local"), "ServerURL": "https://local.example"})
+	c := loadNow(m.paths)
+	if c.Policy.Pointer.PolicyID != "managed" || c.ServerURL != nil || c.Source != SourceManaged {
+		t.Errorf("policy %+v, server %v", c.Policy.Pointer, c.ServerURL)
+	}
+}
+
 func TestH05_TrustKeysComeFromOneSource(t *testing.T) {
 	t.Parallel()
 	localKey, _ := key(t)
@@ -306,7 +343,14 @@ func TestUnusableValuesAreReportedAndReplaced(t *testing.T) {
 		{"portal with a query", "ServerURL", "https://portal.example/?canary", "query", ""},
 		{"portal without a host", "ServerURL", "https:///x", "host", ""},
 		{"no URL at all", "ServerURL", "https://[canary", "no URL", ""},
-		{"file content", "ContentURL", "file:///tmp/canary", "expected https", ""},
+		{"file content of another host", "ContentURL", "file://canary/content", "just a folder", ""},
+		{"file content that climbs", "ContentURL", "file:///Library/../tmp/canary", "just a folder", ""},
+		{"file content of a relative path", "ContentURL", "file:canary", "just a folder", ""},
+		{"file content of everything", "ContentURL", "file:///", "just a folder", ""},
+		{"file content with a query", "ContentURL", "file:///Library/x?canary", "just a folder", ""},
+		{"a policy that is none", "Policy", []any{"canary"}, "a dictionary with a policy", "the last good one"},
+		{"a policy with a hole", "Policy", dict{"schema": 1, "policy_id": "p", "revision": 1}, "name: it is mandatory", "the last good one"},
+		{"a policy with data", "Policy", dict{"schema": 1, "vm_settings": dict{"other": dict{"network": []byte("canary")}}}, "vm_settings.other.network: it is data", "the last good one"},
 		{"secret of wrong type", "EnrollmentSecret", []byte("canary"), "found data, expected a string", ""},
 		{"secret too long", "EnrollmentSecret", strings.Repeat("canary", 999), "at most", ""},
 		{"empty group", "Group", "", "expected 1 to 64", ""},
@@ -355,7 +399,7 @@ func TestUnusableValuesAreReportedAndReplaced(t *testing.T) {
 // valuesShown are the cases of the above whose value holds no secret: a person
 // sees it, to find it in the profile.
 var valuesShown = map[string]bool{
-	"file content": true, "no URL at all": true, "group that is a path": true,
+	"file content of another host": true, "file content that climbs": true, "file content of a relative path": true, "no URL at all": true, "group that is a path": true,
 	"unknown mode": true, "unknown level": true, "proxy that is none": true,
 }
 
@@ -511,7 +555,7 @@ func TestFingerprintFollowsEveryKey(t *testing.T) {
 		"ServerURL": "https://portal.example", "ContentURL": "https://cdn.example", "EnrollmentSecret": "canary", "SiteID": "5b1f6c3e-8d0a-4c1b-9e57-0f6a2d3c4b5e", "Group": "x",
 		"PolicyKeys": []any{trusted}, "CommandKeys": []any{trusted}, "AllowedCommands": []any{}, "DestructiveLimit": dict{"Count": 1},
 		"ServerCertificates": []any{certificateDER(t)}, "Mode": "enforce", "Proxy": "http://user:hush@proxy.example",
-		"LogLevel": "warn", "VendorGates": true, "AllowUnprovenLocks": true, "ReportUserNames": false, "ReportComputerName": false, "Timing": dict{"Tick": 1},
+		"LogLevel": "warn", "Policy": dict{"schema": 1, "policy_id": "p", "revision": 1, "name": "n"}, "VendorGates": true, "AllowUnprovenLocks": true, "ReportUserNames": false, "ReportComputerName": false, "Timing": dict{"Tick": 1},
 	}
 	m := newMac(t)
 	m.paths.Root = true

@@ -565,3 +565,35 @@ func brokenRules(before keptProfile, found configFiles, now time.Time, grace tim
 	rule(hold || source == SourceNone || next.Source == source && !next.Removed, "a configuration that is there must be known")
 	return broken
 }
+
+// A policy of the profile stays when the profile vanishes, also once that is
+// believed, and over a restart; only what a profile says releases it.
+func TestH06_APolicyOfAVanishedProfileStays(t *testing.T) {
+	t.Parallel()
+	m := newKeeperMac(t)
+	document := dict{"schema": 1, "policy_id": "finance", "revision": 7, "name": "Finance"}
+	m.managed(dict{"Policy": document, "Mode": ModeEnforce})
+	want := m.after(0).Policy
+	m.remove(m.paths.Managed)
+	for _, code := range []protocol.Code{protocol.CodeProfileMissing, protocol.CodeProfileRemoved, protocol.CodeProfileRemoved} {
+		c := m.after(7 * time.Minute)
+		m.restart()
+		if code == protocol.CodeProfileRemoved {
+			c = m.after(7 * time.Minute)
+		}
+		m.want(c, "", c.Source, code)
+		if !c.Policy.Decides() || c.Policy.Pointer != want.Pointer || c.Mode != ModeEnforce {
+			t.Errorf("%s: mode %s, policy %+v", code, c.Mode, c.Policy)
+		}
+	}
+	for _, c := range []struct {
+		profile  dict
+		releases bool
+		refused  bool
+	}{{dict{"Policy": document}, false, false}, {dict{"Policy": dict{"schema": 2}}, false, true}, {dict{"Policy": dict{}}, true, false}, {dict{"LogLevel": "info"}, false, false}} {
+		m.managed(c.profile)
+		if got := m.after(time.Minute).Policy; got.Releases() != c.releases || got.Refused != c.refused {
+			t.Errorf("%v: %+v", c.profile, got)
+		}
+	}
+}

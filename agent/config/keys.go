@@ -42,9 +42,9 @@ var keyTable = []keyRow{
 		show:  func(c Config) string { return showURL(c.ServerURL) },
 	},
 	{
-		name: "ContentURL", valueType: "string, https URL", defaultWords: "ServerURL/v1/content", trusted: true,
-		doc:   "Where the signed policies are fetched; a plain web server will do.",
-		parse: singleValue(parseServerURL, func(c *Config) **url.URL { return &c.ContentURL }),
+		name: "ContentURL", valueType: "string, https URL, or file URL of a folder", defaultWords: "ServerURL/v1/content", trusted: true,
+		doc:   "Where the signed policies are: a plain web server will do, and so does a folder on the Mac.",
+		parse: singleValue(parseContentURL, func(c *Config) **url.URL { return &c.ContentURL }),
 		show:  func(c Config) string { return showURL(c.ContentURL) },
 	},
 	{
@@ -74,6 +74,14 @@ var keyTable = []keyRow{
 		parse: hideRefused(listOf(parseTrustedKey, func(c *Config) *[]protocol.TrustedKey { return &c.PolicyKeys })),
 		show:  func(c Config) string { return showKeys(c.PolicyKeys) },
 		exact: func(c Config) string { return exactKeys(c.PolicyKeys) },
+	},
+	{
+		name: "Policy", valueType: "dictionary, a policy document", defaultWords: "the signed policies", trusted: true,
+		doc:               "The policy itself, in place of signed ones; an empty dictionary says that there is none any more.",
+		parse:             parsePolicy,
+		show:              showPolicy,
+		exact:             func(c Config) string { return showPolicy(c) + c.Policy.Pointer.SHA256 },
+		staysAfterRemoval: true,
 	},
 	{
 		name: "CommandKeys", valueType: "array of dictionaries {KeyID: string, PublicKey: data}", defaultWords: "none", trusted: true,

@@ -238,11 +238,15 @@ func (c *Config) fillDependent(trust map[string]any) {
 		c.Problems = append(c.Problems, Problem{Key: "ServerCertificates", Code: protocol.CodeConfigInvalid,
 			Text: "found no usable certificate, so ServerURL is not used"})
 	}
-	if c.ServerURL == nil {
+	switch {
+	case c.ContentFolder() != "":
+		if c.ServerURL == nil && c.Group == "" {
+			c.Problems = append(c.Problems, Problem{Key: "Group", Code: protocol.CodeConfigInvalid,
+				Text: "found nothing; without a portal only Group says whose policy of ContentURL is meant"})
+		}
+	case c.ServerURL == nil:
 		c.ContentURL = nil
-		return
-	}
-	if c.ContentURL == nil {
+	case c.ContentURL == nil:
 		c.ContentURL = c.ServerURL.JoinPath("v1", "content")
 	}
 }

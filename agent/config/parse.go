@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
+	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
 	"prlagent/platform/text"
 )
@@ -141,6 +143,36 @@ func parseServerURL(found any) (*url.URL, error) {
 	parsed.Path, parsed.RawPath = strings.TrimRight(parsed.Path, "/"), ""
 	parsed.Host = strings.ToLower(parsed.Host)
 	return parsed, nil
+}
+
+// parseContentURL takes a folder of this Mac too. What is in it is signed.
+func parseContentURL(found any) (*url.URL, error) {
+	typed, isString := typedText(found)
+	parsed, err := url.Parse(typed)
+	if !isString || err != nil || parsed.Scheme != "file" {
+		return parseServerURL(found)
+	}
+	folder := path.Clean(parsed.Path)
+	if !path.IsAbs(parsed.Path) || strings.TrimRight(parsed.Path, "/") != folder || *parsed != (url.URL{Scheme: "file", Path: parsed.Path, RawPath: parsed.RawPath}) {
+		return nil, errors.New("found a file URL that is not just a folder, expected such as file:///Library/Folder/content")
+	}
+	return &url.URL{Scheme: "file", Path: folder}, nil
+}
+
+// parsePolicy reads a policy. One that cannot be used is known to be there: what
+// was in force before stays.
+func parsePolicy(c *Config, found any) (problems []error) {
+	entry, isDictionary := found.(map[string]any)
+	if !isDictionary {
+		c.Policy = policy.Dictionary{Given: true, Refused: true}
+		return []error{&refusedValue{wrongType(found, "a dictionary with a policy"), found}}
+	}
+	dictionary, refused := policy.ReadDictionary(entry)
+	c.Policy = dictionary
+	for _, problem := range refused[:min(len(refused), maxNamesShown)] {
+		problems = append(problems, problem)
+	}
+	return problems
 }
 
 // oddHost reports whether a host has a character that looks like one of a host's,

@@ -49,6 +49,18 @@ func exactKeys(trusted []protocol.TrustedKey) string {
 	return text.String()
 }
 
+func showPolicy(c Config) string {
+	switch policy := c.Policy; {
+	case policy.Releases():
+		return "none, by an empty dictionary"
+	case policy.Refused:
+		return "the last good one"
+	case policy.Given:
+		return fmt.Sprintf("%s, revision %d", policy.Pointer.PolicyID, policy.Pointer.Revision)
+	}
+	return ""
+}
+
 func showCertificates(c Config) string {
 	names := make([]string, len(c.ServerCertificates))
 	for i, parsed := range c.ServerCertificates {

@@ -15,13 +15,23 @@ type PolicySource interface{ Policy() Policy }
 type Policy struct {
 	Schema     int                   `json:"schema"`
 	At         time.Time             `json:"at,omitzero"` // of the newest plan
-	Mode       string                `json:"mode"`        // monitor or enforce
+	Mode       string                `json:"mode"`        // monitor or enforce: what is in force
+	InForce    InForce               `json:"in_force"`
 	Name       string                `json:"name,omitempty"`
 	Report     protocol.PolicyReport `json:"policy"`   // without its verdicts
 	Wanted     []WantedSetting       `json:"wanted"`   // in the order of the catalogue; admins only
 	Settings   []PolicySetting       `json:"settings"` // by machine
 	Steps      []PolicyStep          `json:"steps"`    // to be done now, or what monitor mode would do
 	Restricted bool                  `json:"restricted,omitempty"`
+}
+
+// InForce says where the policy is from, for whom it is, and in which mode.
+type InForce struct {
+	Source           string    `json:"source,omitempty"`            // head or configuration; empty: there never was one
+	CandidatePercent int       `json:"candidate_percent,omitempty"` // it is a candidate, for so many of the group's Macs
+	Mode             string    `json:"mode"`                        // monitor or enforce: the weaker of what the configuration and the head say
+	ModeOf           string    `json:"mode_of"`                     // whose word that is: configuration or head
+	ExpiresAt        time.Time `json:"expires_at,omitzero"`         // of the head
 }
 
 // WantedSetting is one setting of the policy.
@@ -94,6 +104,7 @@ func policyFor(actor Actor, whole Policy) Policy {
 	}
 	visible := whole
 	visible.Restricted, visible.Name = true, ""
+	visible.InForce = InForce{Mode: whole.InForce.Mode, ModeOf: whole.InForce.ModeOf}
 	visible.Wanted, visible.Settings, visible.Steps = []WantedSetting{}, []PolicySetting{}, []PolicyStep{}
 	visible.Report = protocol.PolicyReport{State: whole.Report.State, Code: whole.Report.Code, Counts: whole.Report.Counts}
 	isVisible := func(vm PolicyVM) bool {

@@ -17,7 +17,7 @@ func samplePolicy() Policy {
 		SeenBy: []protocol.Account{{UID: 505, Name: "erin"}}}
 	running, contended := protocol.CodeVMRunning.Text(), protocol.CodeContended.Text()
 	return Policy{
-		Schema: Schema, At: at, Mode: "enforce", Name: "Finance",
+		Schema: Schema, At: at, Mode: "enforce", InForce: InForce{Source: "head", Mode: "enforce", ModeOf: "configuration", ExpiresAt: at.AddDate(0, 0, 20)}, Name: "Finance",
 		Report: protocol.PolicyReport{State: protocol.PolicyPartial, PolicyID: "finance", Revision: 7, SHA256: "ab12", HeadVersion: 9,
 			Counts: map[string]int{protocol.StrengthReverted: 3}},
 		Wanted: []WantedSetting{

@@ -38,6 +38,8 @@ func sampleStatus() Status {
 			State: protocol.PolicyFetched, PolicyID: "pol-1", Revision: 4,
 			Counts: map[string]int{protocol.StrengthMonitored: 6, protocol.StrengthDeterred: 1},
 		},
+		PolicyInForce: InForce{Source: "head", CandidatePercent: 5, Mode: "monitor", ModeOf: "configuration", ExpiresAt: at("07:00:00").AddDate(0, 0, 20)},
+
 		Store:    StoreStatus{Outcome: "opened", Epoch: "ep-01", Commits: 23},
 		Host:     sampleHost(),
 		Product:  sampleProduct(),

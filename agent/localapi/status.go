@@ -29,25 +29,26 @@ const Schema = 1
 // Status is what the daemon is doing and why. What a stranger may not see is
 // left out of their answer, see ForEveryone.
 type Status struct {
-	Schema     int                   `json:"schema"`
-	At         time.Time             `json:"at"`
-	ValidUntil time.Time             `json:"valid_until,omitzero"` // until then a snapshot of a daemon that runs is current (H70)
-	Daemon     Daemon                `json:"daemon"`
-	Health     Health                `json:"health"`
-	Config     ConfigStatus          `json:"configuration"`
-	Portal     PortalStatus          `json:"portal"`
-	Policy     protocol.PolicyReport `json:"policy"`
-	Store      StoreStatus           `json:"store"`
-	Host       protocol.Host         `json:"host"`
-	Product    protocol.Product      `json:"product"`
-	Counts     Counts                `json:"counts"`
-	Schedule   Schedule              `json:"schedule"`
-	Users      []protocol.UserLook   `json:"users,omitempty"`
-	Doing      []Activity            `json:"doing,omitempty"` // what runs at this moment
-	Streams    []StreamStatus        `json:"event_streams,omitempty"`
-	Pass       *Pass                 `json:"last_pass,omitempty"`
-	ToolRuns   map[string]uint64     `json:"tool_runs,omitempty"`  // since the daemon's start, by program
-	Restricted bool                  `json:"restricted,omitempty"` // some parts are for admins only and were left out
+	Schema        int                   `json:"schema"`
+	At            time.Time             `json:"at"`
+	ValidUntil    time.Time             `json:"valid_until,omitzero"` // until then a snapshot of a daemon that runs is current (H70)
+	Daemon        Daemon                `json:"daemon"`
+	Health        Health                `json:"health"`
+	Config        ConfigStatus          `json:"configuration"`
+	Portal        PortalStatus          `json:"portal"`
+	Policy        protocol.PolicyReport `json:"policy"`
+	PolicyInForce InForce               `json:"policy_in_force"`
+	Store         StoreStatus           `json:"store"`
+	Host          protocol.Host         `json:"host"`
+	Product       protocol.Product      `json:"product"`
+	Counts        Counts                `json:"counts"`
+	Schedule      Schedule              `json:"schedule"`
+	Users         []protocol.UserLook   `json:"users,omitempty"`
+	Doing         []Activity            `json:"doing,omitempty"` // what runs at this moment
+	Streams       []StreamStatus        `json:"event_streams,omitempty"`
+	Pass          *Pass                 `json:"last_pass,omitempty"`
+	ToolRuns      map[string]uint64     `json:"tool_runs,omitempty"`  // since the daemon's start, by program
+	Restricted    bool                  `json:"restricted,omitempty"` // some parts are for admins only and were left out
 }
 
 // Daemon is the program that answers.
@@ -285,7 +286,9 @@ type ErrorBody struct {
 func (s Status) ForEveryone() Status {
 	public := Status{
 		Schema: s.Schema, At: s.At, ValidUntil: s.ValidUntil, Daemon: s.Daemon, Config: s.Config, Counts: s.Counts, Schedule: s.Schedule,
-		Policy:     protocol.PolicyReport{State: s.Policy.State, Code: s.Policy.Code, Counts: s.Policy.Counts},
+		Policy:        protocol.PolicyReport{State: s.Policy.State, Code: s.Policy.Code, Counts: s.Policy.Counts},
+		PolicyInForce: InForce{Mode: s.PolicyInForce.Mode, ModeOf: s.PolicyInForce.ModeOf},
+
 		Store:      StoreStatus{Outcome: s.Store.Outcome},
 		Product:    s.Product,
 		Restricted: true,

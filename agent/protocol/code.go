@@ -162,6 +162,9 @@ const (
 	CodeHeadWrongSite      Code = "head_wrong_site"
 	CodeRollbackDetected   Code = "rollback_detected"
 	CodeContentStale       Code = "content_stale"
+	CodeContentExpiring    Code = "content_expiring"
+	CodeContentUnreadable  Code = "content_unreadable"
+	CodePolicyKeyGone      Code = "policy_key_gone"
 	CodePolicyHash         Code = "policy_hash"
 	CodePolicyInvalid      Code = "policy_invalid"
 	CodeUnsupportedFeature Code = "unsupported_feature"
@@ -375,6 +378,9 @@ var Codes = map[Code]CodeText{
 	CodeHeadWrongSite:      {Failure, "The policy head is of another site.", "Check the portal's content; the last good policy stays."},
 	CodeRollbackDetected:   {Failure, "The portal served an older policy head than this Mac has seen.", "Sign a head with a higher version for the portal's folder content/heads; the newer one stays. Nobody but you should be able to write there."},
 	CodeContentStale:       {Warning, "The policy head has expired.", "Sign a head that expires later for the portal's folder content/heads; the last good policy stays in force."},
+	CodeContentExpiring:    {Warning, "The policy head expires within ten days.", "Sign a head that expires later for the folder content/heads of the portal, or of this Mac; the policy stays in force all the same."},
+	CodeContentUnreadable:  {Failure, "A file in the folder of signed policies on this Mac cannot be read.", "Put the files of ContentURL there again, all of them root's own and closed to changes by others; the last good policy stays."},
+	CodePolicyKeyGone:      {Warning, "The configuration has no Policy any more, and nothing in its place; the last one stays in force.", "Put Policy back into the profile; an empty dictionary there says that there is none any more."},
 	CodePolicyHash:         {Failure, "The policy does not match the hash in its signed head.", "Put the policy that the head was signed for into the portal's folder content/policies; the last good policy stays."},
 	CodePolicyInvalid:      {Failure, "The policy cannot be read.", "Correct the policy by the codes of its members in the report, and sign a head for it anew; the last good policy stays."},
 	CodeUnsupportedFeature: {Failure, "The policy needs a feature that this agent does not have.", "Update the agent; the last good policy stays."},

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -14,11 +15,41 @@ import (
 type Head struct {
 	SiteID      string         `json:"site_id"`
 	GroupID     string         `json:"group_id"`
-	HeadVersion uint64         `json:"head_version"` // rises with every signing
-	Policy      *PolicyPointer `json:"policy"`       // null releases: the group has no policy
+	HeadVersion uint64         `json:"head_version"`        // rises with every signing
+	Mode        string         `json:"mode,omitempty"`      // monitor or enforce; the weaker of it and the profile's is in force, empty leaves it to the profile
+	Policy      *PolicyPointer `json:"policy"`              // null releases: the group has no policy
+	Candidate   *Candidate     `json:"candidate,omitempty"` // in place of Policy, for some of the group's Macs
 	SplaySecs   int            `json:"splay_s,omitempty"`
 	IssuedAt    time.Time      `json:"issued_at"`
 	ExpiresAt   time.Time      `json:"expires_at"` // past it the last good policy is kept, never released
+}
+
+// Modes of a head.
+const (
+	ModeMonitor = "monitor" // plan and report, touch nothing
+	ModeEnforce = "enforce"
+)
+
+// Candidate pins a policy document that a share of the group's Macs take.
+type Candidate struct {
+	PolicyID string `json:"policy_id"`
+	Revision uint64 `json:"revision"`
+	SHA256   string `json:"sha256"`
+	Size     int    `json:"size"`
+	Percent  int    `json:"percent"` // 1 to 100, see TakesCandidate
+}
+
+// Pointer is the pointer to the candidate's document.
+func (c Candidate) Pointer() PolicyPointer {
+	return PolicyPointer{PolicyID: c.PolicyID, Revision: c.Revision, SHA256: c.SHA256, Size: c.Size}
+}
+
+// TakesCandidate reports whether a device is among the percent of its group that
+// take a candidate with this hash. Who does at some percentage does at every
+// higher one; another document finds other devices.
+func TakesCandidate(deviceID, sha256Hex string, percent int) bool {
+	sum := sha256.Sum256([]byte(deviceID + "\n" + sha256Hex))
+	return binary.BigEndian.Uint64(sum[:])%100 < uint64(max(percent, 0))
 }
 
 // PolicyPointer pins one policy document by its hash.
@@ -55,13 +86,20 @@ func ParseHead(payload []byte) (Head, error) {
 	if !ValidName(head.SiteID) || !ValidName(head.GroupID) || head.ExpiresAt.IsZero() {
 		return Head{}, fmt.Errorf("%w: a mandatory field is missing", ErrHeadInvalid)
 	}
-	if p := head.Policy; p != nil && (p.PolicyID == "" || len(p.SHA256) != sha256.Size*2 || !ValidName(p.SHA256)) {
+	if head.Policy != nil && !head.Policy.isComplete() || head.Candidate != nil && !head.Candidate.Pointer().isComplete() {
 		return Head{}, fmt.Errorf("%w: its policy pointer is incomplete", ErrHeadInvalid)
+	}
+	if head.Mode != "" && head.Mode != ModeMonitor && head.Mode != ModeEnforce {
+		return Head{}, fmt.Errorf("%w: it has an unknown mode", ErrHeadInvalid)
 	}
 	if err := Bound(&head); err != nil {
 		return Head{}, fmt.Errorf("%w: %w", ErrHeadInvalid, err)
 	}
 	return head, nil
+}
+
+func (p PolicyPointer) isComplete() bool {
+	return p.PolicyID != "" && len(p.SHA256) == sha256.Size*2 && ValidName(p.SHA256)
 }
 
 // CheckPolicy checks that data is the document that the pointer pins.

@@ -3,6 +3,8 @@ package protocol
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -29,6 +31,13 @@ func TestParseHead(t *testing.T) {
 	policy := func(key string, value any) string {
 		return change(func(f map[string]any) { f["policy"].(map[string]any)[key] = value })
 	}
+	candidate := func(key string, value any) string {
+		return change(func(f map[string]any) {
+			named := maps.Clone(f["policy"].(map[string]any))
+			named["percent"], named[key] = 5, value
+			f["candidate"] = named
+		})
+	}
 	cases := map[string]struct {
 		payload string
 		valid   bool
@@ -51,6 +60,14 @@ func TestParseHead(t *testing.T) {
 		"a policy as large as allowed": {policy("size", MaxPolicy), true},
 		"a policy beyond the cap":      {policy("size", MaxPolicy+1), false},
 		"an empty policy":              {change(func(f map[string]any) { f["policy"] = map[string]any{} }), false},
+		"monitor mode":                 {change(func(f map[string]any) { f["mode"] = "monitor" }), true},
+		"an unknown mode":              {change(func(f map[string]any) { f["mode"] = "Enforce" }), false},
+		"a candidate":                  {candidate("percent", 5), true},
+		"a candidate of nobody":        {candidate("percent", 0), false},
+		"a candidate of too many":      {candidate("percent", 101), false},
+		"a candidate without a hash":   {candidate("sha256", ""), false},
+		"a candidate without a size":   {candidate("size", 0), false},
+		"a candidate that is null":     {change(func(f map[string]any) { f["candidate"] = nil }), true},
 		"too large":                    {change(func(f map[string]any) { f["x"] = strings.Repeat("a", MaxHead) }), false},
 		"null":                         {"null", false},
 		"a list":                       {"[]", false},
@@ -91,5 +108,37 @@ func TestCheckPolicy(t *testing.T) {
 		if err := c.pointer.CheckPolicy([]byte(c.data)); !errors.Is(err, ErrPolicyHash) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A share of the devices takes a candidate: about as many as it says, more of
+// them at a higher share and none fewer, and others of another document.
+func TestTakesCandidate(t *testing.T) {
+	t.Parallel()
+	const devices = 20_000
+	counts, both := make(map[int]int), 0
+	for i := range devices {
+		device := fmt.Sprintf("0198f6b2-0000-7000-8000-%012d", i)
+		taken := false
+		for _, percent := range []int{0, 1, 5, 50, 100} {
+			takes := TakesCandidate(device, "9c41", percent)
+			if taken && !takes {
+				t.Fatalf("%s does not take at %d percent what it takes at fewer", device, percent)
+			}
+			if taken = takes; takes {
+				counts[percent]++
+			}
+		}
+		if TakesCandidate(device, "9c41", 5) && TakesCandidate(device, "51aa", 5) {
+			both++
+		}
+	}
+	for percent, count := range map[int]int{0: 0, 1: devices / 100, 5: devices / 20, 50: devices / 2, 100: devices} {
+		if off := counts[percent] - count; off < -devices/100*percent/5-20 || off > devices/100*percent/5+20 {
+			t.Errorf("%d of %d devices take it at %d percent", counts[percent], devices, percent)
+		}
+	}
+	if both > devices/200 {
+		t.Errorf("%d devices are among the first for both of two documents", both)
 	}
 }

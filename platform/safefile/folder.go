@@ -2,6 +2,7 @@ package safefile
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -41,6 +42,33 @@ func ReadTrustedFile(path string, uid uint32, max int64) ([]byte, error) {
 	}
 	defer folder.Close()
 	return folder.ReadOwnedFile(filepath.Base(path), uid, max)
+}
+
+// ReadGuardedFile is ReadTrustedFile for a file of root or of this process' user
+// that nobody else may write in, and whose path has no link of anybody's but
+// root's or this user's.
+func ReadGuardedFile(path string, max int64) ([]byte, error) {
+	folder, err := OpenFolder(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	return folder.readAccepted(filepath.Base(path), max, func(stat *unix.Stat_t) error {
+		if !isTrustworthy(stat.Uid, uint32(os.Geteuid()), uint32(stat.Mode)) {
+			return ErrWritable
+		}
+		return nil
+	})
+}
+
+// Stamp is a text that is another one once the entry at a path is exchanged, or
+// its content or rights are changed; empty if there is none. It costs one call.
+func Stamp(path string) string {
+	var stat unix.Stat_t
+	if unix.Lstat(path, &stat) != nil {
+		return ""
+	}
+	return fmt.Sprint(stat.Dev, stat.Ino, stat.Size, stat.Ctim)
 }
 
 // MakeFolder is OpenFolder for a folder that may be missing: it and those above

@@ -24,6 +24,7 @@ var (
 	ErrNotRegular      = errors.New("not a regular file")
 	ErrSymlink         = errors.New("is a symbolic link")
 	ErrOwner           = errors.New("file belongs to another user")
+	ErrWritable        = errors.New("others can write in the file")
 	ErrUnsafeDirectory = errors.New("others can write in the directory")
 )
 

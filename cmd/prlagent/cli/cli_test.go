@@ -44,6 +44,7 @@ func healthy(d *fakeDaemon) {
 	d.status.Doing = nil
 	d.status.Health = localapi.Health{State: localapi.Healthy, Conditions: []localapi.Condition{}}
 	d.status.Config = localapi.ConfigStatus{Source: "managed", Mode: "enforce"}
+	d.status.PolicyInForce = localapi.InForce{Source: "head", Mode: "enforce", ModeOf: "configuration"}
 	d.status.Portal.LastCode, d.status.Portal.LastDetail, d.status.Portal.Failures = "", "", 0
 	d.status.Portal.NextReason = "daily"
 	d.status.Users[1].Code, d.status.Counts.Stale = "", 0

@@ -97,8 +97,29 @@ func (p *program) runExplain(ctx context.Context, setting, vm string) error {
 
 // policyHeadline is the first line of every page.
 func policyHeadline(v outputView, policy localapi.Policy) string {
-	words := "Policy " + joinParts(" ", policyWords(policy.Report), withPrefix("– ", policy.Name))
-	return v.paint(styleBold, words) + "\n" + v.paint(styleDim, "mode "+policy.Mode+planTime(v, policy)) + "\n"
+	words := "Policy " + joinParts(" ", joinParts(", ", policyWords(policy.Report), candidateWords(policy.InForce)), withPrefix("– ", policy.Name))
+	return v.paint(styleBold, words) + "\n" + v.paint(styleDim, modeWords(policy.InForce)+planTime(v, policy)) + "\n"
+}
+
+// candidateWords say that only some of the group's Macs have this policy.
+func candidateWords(policy localapi.InForce) string {
+	if policy.CandidatePercent == 0 {
+		return ""
+	}
+	return fmt.Sprintf("candidate, %d %%", policy.CandidatePercent)
+}
+
+// modeWords say which mode is in force, and whose word it is that it is no other.
+func modeWords(policy localapi.InForce) string {
+	whose := ""
+	switch {
+	case policy.Mode == protocol.ModeEnforce:
+	case policy.ModeOf == "head":
+		whose = "by the signed head"
+	default:
+		whose = "by the configuration"
+	}
+	return joinParts(", ", "mode "+policy.Mode, whose)
 }
 
 func planTime(v outputView, policy localapi.Policy) string {

@@ -10,7 +10,11 @@ import (
 
 func TestPolicyPages(t *testing.T) {
 	t.Parallel()
-	monitor := func(d *fakeDaemon) { d.policy.Mode = "monitor" }
+	mode := func(mode, of string) func(*fakeDaemon) {
+		return func(d *fakeDaemon) {
+			d.policy.Mode, d.policy.InForce.Mode, d.policy.InForce.ModeOf, d.policy.InForce.CandidatePercent = mode, mode, of, 5
+		}
+	}
 	for name, c := range map[string]struct {
 		change func(*fakeDaemon)
 		actor  localapi.Actor
@@ -19,7 +23,8 @@ func TestPolicyPages(t *testing.T) {
 		"policy-show.txt":         {nil, admin, []string{"policy"}},
 		"policy-show-bob.txt":     {nil, user, []string{"policy", "show"}},
 		"policy-plan.txt":         {nil, admin, []string{"policy", "plan"}},
-		"policy-plan-monitor.txt": {monitor, admin, []string{"policy", "plan"}},
+		"policy-plan-monitor.txt": {mode("monitor", "configuration"), admin, []string{"policy", "plan"}},
+		"policy-show-ring.txt":    {mode("monitor", "head"), admin, []string{"policy"}},
 		"policy-explain.txt":      {nil, admin, []string{"policy", "explain"}},
 		"policy-explain-one.txt":  {nil, admin, []string{"policy", "explain", "clipboard", "--vm", "{00000000-0000-4000-8000-000000000002}"}},
 		"policy-explain-bob.txt":  {nil, user, []string{"policy", "explain"}},

@@ -67,9 +67,16 @@ func (p *pageWriter) addAgent(status localapi.Status) {
 	for _, problem := range status.Config.Problems {
 		p.addItem("", p.view.paint(styleYellow, problem.Key+": "+problem.Text))
 	}
-	p.addItem("Policy", policyWords(status.Policy))
+	p.addPolicy(status)
 	if status.Store.Outcome != "" {
 		p.addItem("State", joinParts(", ", status.Store.Outcome, status.Store.Reason, withPrefix("bad file kept: ", status.Store.BadFile)))
+	}
+}
+
+func (p *pageWriter) addPolicy(status localapi.Status) {
+	p.addItem("Policy", joinParts(", ", policyWords(status.Policy), candidateWords(status.PolicyInForce)))
+	if status.PolicyInForce.Mode != "" && status.PolicyInForce.Mode != status.Config.Mode {
+		p.addItem("", modeWords(status.PolicyInForce))
 	}
 }
 

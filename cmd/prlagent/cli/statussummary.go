@@ -18,7 +18,7 @@ func statusSummary(v outputView, status localapi.Status) string {
 	p.addOtherConditions(status)
 	p.addItem("Daemon", daemonWords(v, status.Daemon))
 	p.addItem("Configuration", sourceWords(status.Config)+", mode "+status.Config.Mode)
-	p.addItem("Policy", policyWords(status.Policy))
+	p.addPolicy(status)
 	p.addPortalSummary(status.Portal)
 	p.addMacSummary(status)
 	if len(status.Doing) > 0 {
