@@ -30,7 +30,7 @@ func TestOpenAPINamesEveryField(t *testing.T) {
 		"UserLook": protocol.UserLook{}, "PolicyReport": protocol.PolicyReport{}, "Verdict": protocol.Verdict{},
 		"Inventory": protocol.Inventory{}, "VM": protocol.VM{}, "VMKey": protocol.VMKey{}, "Account": protocol.Account{}, "Bundle": protocol.Bundle{},
 		"Hint": protocol.Hint{}, "Ack": protocol.Ack{}, "OpenCommand": protocol.OpenCommand{}, "Result": protocol.Result{}, "Event": protocol.Event{},
-		"Head": protocol.Head{}, "PolicyPointer": protocol.PolicyPointer{}, "RowExtra": protocol.RowExtra{},
+		"Head": protocol.Head{}, "Candidate": protocol.Candidate{}, "PolicyPointer": protocol.PolicyPointer{}, "RowExtra": protocol.RowExtra{},
 		"HealthReport": protocol.HealthReport{}, "ReportedCondition": protocol.ReportedCondition{},
 		"DeviceDetail": adminapi.DeviceDetail{}, "Checkin": adminapi.Checkin{}, "TableEvent": fleet.Event{},
 		"Device": fleet.Device{}, "PendingKey": fleet.PendingKey{}, "Duplicate": storage.Duplicate{}, "Decision": adminapi.Decision{},
