@@ -17,7 +17,7 @@ type Policy struct {
 	At         time.Time             `json:"at,omitzero"` // of the newest plan
 	Mode       string                `json:"mode"`        // monitor or enforce
 	Name       string                `json:"name,omitempty"`
-	Report     protocol.PolicyReport `json:"policy"`   // without its verdicts
+	Report     protocol.PolicyReport `json:"policy"`
 	Wanted     []WantedSetting       `json:"wanted"`   // in the order of the catalogue; admins only
 	Settings   []PolicySetting       `json:"settings"` // by machine
 	Steps      []PolicyStep          `json:"steps"`    // to be done now, or what monitor mode would do

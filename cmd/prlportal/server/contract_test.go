@@ -27,7 +27,7 @@ func TestOpenAPINamesEveryField(t *testing.T) {
 		"EnrollRequest": protocol.EnrollRequest{}, "EnrollReply": protocol.EnrollReply{}, "Group": protocol.Group{},
 		"CheckinRequest": protocol.CheckinRequest{}, "CheckinReply": protocol.CheckinReply{},
 		"Trigger": protocol.Trigger{}, "AgentInfo": protocol.AgentInfo{}, "Host": protocol.Host{}, "Product": protocol.Product{},
-		"UserLook": protocol.UserLook{}, "PolicyReport": protocol.PolicyReport{}, "Verdict": protocol.Verdict{},
+		"UserLook": protocol.UserLook{}, "PolicyReport": protocol.PolicyReport{}, "VerdictReport": protocol.VerdictReport{}, "VerdictGroup": protocol.VerdictGroup{},
 		"Inventory": protocol.Inventory{}, "VM": protocol.VM{}, "VMKey": protocol.VMKey{}, "Account": protocol.Account{}, "Bundle": protocol.Bundle{},
 		"Hint": protocol.Hint{}, "Ack": protocol.Ack{}, "OpenCommand": protocol.OpenCommand{}, "Result": protocol.Result{}, "Event": protocol.Event{},
 		"Head": protocol.Head{}, "PolicyPointer": protocol.PolicyPointer{}, "RowExtra": protocol.RowExtra{},
