@@ -56,6 +56,7 @@ type sameVerdict struct {
 	path, verdict, strength string
 	code                    Code
 	since                   int64
+	isWhole                 bool // on the policy as a whole
 }
 
 // VerdictGrouping makes a report of verdicts that come one by one.
@@ -65,6 +66,9 @@ type VerdictGrouping struct {
 	groups map[sameVerdict]int
 	vms    map[VMKey]int
 	count  int
+
+	last   *VerdictGroup // that was added last, and its group's place
+	lastAt int
 }
 
 // NewVerdictGrouping begins a report on a document.
@@ -73,15 +77,17 @@ func NewVerdictGrouping(sha256 string) *VerdictGrouping {
 }
 
 // Add adds a verdict, whose own VMs do not count; the zero key is the policy as a
-// whole. What is beyond the limits is left out, and counted.
+// whole. What is beyond the limits is left out, and counted. A verdict that is added
+// of several machines in a row must not change meanwhile.
 func (g *VerdictGrouping) Add(vm VMKey, verdict *VerdictGroup) {
 	report := &g.Report
-	same := sameVerdict{verdict.Path, verdict.Verdict, verdict.Strength, verdict.Code, verdict.Since.UnixNano()}
-	if vm == (VMKey{}) {
-		same.since++ // never in one group with those on machines, which have whole seconds
-	}
 	place, isNamed := g.vms[vm]
-	at, isGroup := g.groups[same]
+	at, isGroup := g.lastAt, verdict == g.last
+	var same sameVerdict
+	if !isGroup {
+		same = sameVerdict{verdict.Path, verdict.Verdict, verdict.Strength, verdict.Code, verdict.Since.Unix(), vm == VMKey{}}
+		at, isGroup = g.groups[same]
+	}
 	if g.count == MaxVerdicts || !isGroup && len(report.Groups) == MaxVerdictGroups || !isNamed && vm != (VMKey{}) && len(report.VMs) == MaxVMs {
 		report.LeftOut++
 		return
@@ -94,6 +100,7 @@ func (g *VerdictGrouping) Add(vm VMKey, verdict *VerdictGroup) {
 		added.VMs = nil
 		report.Groups = append(report.Groups, added)
 	}
+	g.last, g.lastAt = verdict, at
 	if vm == (VMKey{}) {
 		return
 	}

@@ -231,19 +231,6 @@ func (p *devicePage) addPolicy(policy protocol.PolicyReport) {
 	}
 	p.addFields([2]string{"State", strings.TrimSpace(policy.State + " " + inBrackets(string(policy.Code)))},
 		[2]string{"Policy", revision}, [2]string{"Settings", strings.Join(counts, ", ")})
-	var rows [][]string
-	for _, verdict := range policy.Verdicts[:min(len(policy.Verdicts), maxVerdicts)] {
-		about := ""
-		if verdict.VM != nil {
-			about = verdict.VM.ID
-		}
-		rows = append(rows, []string{verdict.Path, orEmpty(about), verdict.Verdict, string(verdict.Code), localTime(verdict.Since, p.zone)})
-	}
-	heading := "Settings that are not simply in place"
-	if left := len(policy.Verdicts) + policy.LeftOut - len(rows); left > 0 {
-		heading += fmt.Sprintf(", %d of %d; --json has all that were reported", len(rows), len(rows)+left)
-	}
-	p.addTable(heading, []string{"Setting", "VM", "Verdict", "Code", "Since"}, rows)
 }
 
 // maxVerdicts is how many settings a page has; JSON has all.
