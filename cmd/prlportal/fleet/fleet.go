@@ -214,6 +214,7 @@ func (m *cachedDevice) rowView(row storage.Row) VM { return rowView(m.device, m.
 func rowView(device storage.Device, report storage.Report, row storage.Row) VM {
 	return VM{
 		Row:       RowOf(device, report, row),
+		Settings:  row.Settings,
 		ChangedAt: latestTime(row.FirstSeenAt, row.ChangedAt, report.ChangedAt, device.ChangedAt).UTC(),
 	}
 }

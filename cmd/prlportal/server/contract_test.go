@@ -32,6 +32,9 @@ func TestOpenAPINamesEveryField(t *testing.T) {
 		"Hint": protocol.Hint{}, "Ack": protocol.Ack{}, "OpenCommand": protocol.OpenCommand{}, "Result": protocol.Result{}, "Event": protocol.Event{},
 		"Head": protocol.Head{}, "PolicyPointer": protocol.PolicyPointer{}, "RowExtra": protocol.RowExtra{},
 		"HealthReport": protocol.HealthReport{}, "ReportedCondition": protocol.ReportedCondition{},
+		"SettingVerdict": fleet.SettingVerdict{}, "DeviceVerdicts": fleet.DeviceVerdicts{}, "VerdictState": storage.VerdictState{},
+		"VerdictTransition": fleet.VerdictTransition{}, "Compliance": fleet.Compliance{}, "ComplianceRow": fleet.ComplianceRow{}, "GroupStatus": fleet.GroupStatus{},
+		"DiffRequest": adminapi.DiffRequest{}, "DiffVersion": adminapi.DiffVersion{}, "Difference": fleet.Difference{}, "SettingDiff": fleet.SettingDiff{},
 		"DeviceDetail": adminapi.DeviceDetail{}, "Checkin": adminapi.Checkin{}, "TableEvent": fleet.Event{},
 		"Device": fleet.Device{}, "PendingKey": fleet.PendingKey{}, "Duplicate": storage.Duplicate{}, "Decision": adminapi.Decision{},
 	} {

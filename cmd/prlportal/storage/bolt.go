@@ -35,7 +35,7 @@ var (
 	bucketVerdicts = []byte("verdicts")        // id -> Verdicts
 	bucketChanges  = []byte("verdict_changes") // journalKey -> VerdictChanges
 	bucketJournal  = []byte("journal")         // number -> JournalEntry
-	bucketMarks    = []byte("journal_marks")   // journalKey -> number; forgottenMark -> number
+	bucketMarks    = []byte("journal_marks")   // journalKey, or forgottenMark -> number
 )
 
 // lockTimeout is how long opening waits for another portal to let go.

@@ -10,8 +10,9 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// forgottenMark has the highest number of an entry that was forgotten.
-var forgottenMark = []byte("forgotten")
+// forgottenMark is the key of the highest number of an entry of this kind that was
+// forgotten.
+func forgottenMark(kind string) []byte { return []byte("forgotten " + kind) }
 
 // Journal gives at most limit entries after a number, in their order.
 func (b *Bolt) Journal(ctx context.Context, after uint64, limit int) (JournalPage, error) {
@@ -19,8 +20,11 @@ func (b *Bolt) Journal(ctx context.Context, after uint64, limit int) (JournalPag
 	err := b.readTransaction(ctx, func(tx *bbolt.Tx) (err error) {
 		journal := tx.Bucket(bucketJournal)
 		page.Last = journal.Sequence()
-		if page.Forgotten, err = markedNumber(tx, forgottenMark); err != nil {
-			return err
+		page.Forgotten = make(map[string]uint64)
+		for _, kind := range []string{JournalEvents, JournalVerdicts} {
+			if page.Forgotten[kind], err = markedNumber(tx, forgottenMark(kind)); err != nil {
+				return err
+			}
 		}
 		cursor := journal.Cursor()
 		for key, data := cursor.Seek(numberKey(after + 1)); key != nil && len(page.Entries) < limit; key, data = cursor.Next() {
@@ -85,7 +89,7 @@ func forgetEntries(tx *bbolt.Tx, deviceID string, one journaled) error {
 		if !one.isForgotten(entry) {
 			return nil
 		}
-		highest, err := markedNumber(tx, forgottenMark)
+		highest, err := markedNumber(tx, forgottenMark(one.kind))
 		if err != nil {
 			return err
 		}
@@ -97,7 +101,7 @@ func forgetEntries(tx *bbolt.Tx, deviceID string, one journaled) error {
 				return err
 			}
 		}
-		if err := marks.Put(forgottenMark, strconv.AppendUint(nil, max(highest, number), 10)); err != nil {
+		if err := marks.Put(forgottenMark(one.kind), strconv.AppendUint(nil, max(highest, number), 10)); err != nil {
 			return err
 		}
 	}

@@ -28,8 +28,8 @@ type JournalEntry struct {
 type JournalPage struct {
 	Entries []JournalEntry
 	Last    uint64 // number of the newest entry that there ever was
-	// Forgotten is the highest number of an entry that was forgotten.
-	Forgotten uint64
+	// Forgotten is the highest number of an entry that was forgotten, by its kind.
+	Forgotten map[string]uint64
 }
 
 // journalKey is where an entry is found by what it is about; those of one device

@@ -23,7 +23,7 @@ type Memory struct {
 	changes  map[string][]byte // by journalKey
 	entries  []JournalEntry
 	last     uint64
-	forgot   uint64
+	forgot   map[string]uint64
 }
 
 // NewMemory makes an empty store.
@@ -37,6 +37,7 @@ func NewMemory() *Memory {
 
 		verdicts: make(map[string][]byte),
 		changes:  make(map[string][]byte),
+		forgot:   map[string]uint64{JournalEvents: 0, JournalVerdicts: 0},
 	}
 }
 
@@ -140,7 +141,7 @@ func (m *Memory) Changes(ctx context.Context, id string, first uint64) (VerdictC
 func (m *Memory) Journal(ctx context.Context, after uint64, limit int) (JournalPage, error) {
 	m.mutex.RLock()
 	defer m.mutex.RUnlock()
-	page := JournalPage{Last: m.last, Forgotten: m.forgot}
+	page := JournalPage{Last: m.last, Forgotten: maps.Clone(m.forgot)}
 	for _, entry := range m.entries {
 		if entry.Number > after && len(page.Entries) < limit {
 			page.Entries = append(page.Entries, entry)
@@ -160,7 +161,7 @@ func (m *Memory) noteInJournal(change *Change) {
 				return false
 			}
 			delete(m.changes, string(journalKey(one.kind, entry.DeviceID, entry.First)))
-			m.forgot = max(m.forgot, entry.Number)
+			m.forgot[one.kind] = max(m.forgot[one.kind], entry.Number)
 			return true
 		})
 	}

@@ -88,7 +88,7 @@ func testJournal(t *testing.T, store Store) {
 	for _, limit := range []int{1, 3, 10} {
 		entries, page := journalOf(t, store, 0, limit)
 		wantEqual(t, entries, want)
-		wantEqual(t, page, storage.JournalPage{Last: 4})
+		wantEqual(t, page, storage.JournalPage{Last: 4, Forgotten: map[string]uint64{"events": 0, "verdicts": 0}})
 	}
 	entries, _ := journalOf(t, store, 3, 10)
 	wantEqual(t, entries, want[3:])
@@ -111,7 +111,7 @@ func testForgotten(t *testing.T, store Store) {
 		numbers = append(numbers, entry.Number)
 	}
 	wantEqual(t, numbers, []uint64{3, 4, 5, 6, 7}) // of the fifth one an event is kept
-	wantEqual(t, page, storage.JournalPage{Last: 7, Forgotten: 2})
+	wantEqual(t, page, storage.JournalPage{Last: 7, Forgotten: map[string]uint64{"events": 0, "verdicts": 2}})
 	_, err := store.Changes(t.Context(), "a", 1)
 	wantError(t, err, storage.ErrNotFound)
 	verdicts, err := store.Verdicts(t.Context(), "a")
@@ -122,5 +122,5 @@ func testForgotten(t *testing.T, store Store) {
 	log = storage.EventLog{Last: 9, Events: []storage.KeptEvent{{Number: 8}, {Number: 9}}}
 	mustSave(t, store, storage.Change{Device: mustLoad(t, store, storage.ByID("a")), Events: &log, NewEvents: 4})
 	_, page = journalOf(t, store, 0, 10)
-	wantEqual(t, page.Forgotten, uint64(6))
+	wantEqual(t, page.Forgotten["events"], uint64(6))
 }
