@@ -10,6 +10,7 @@ import (
 	"prlagent/cmd/prlportal/admins"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/query"
+	"prlagent/cmd/prlportal/storage"
 )
 
 // valuesOf are the values of the flags that have a few, and the arguments of
@@ -24,14 +25,15 @@ func valuesOf() map[string][]string {
 		"mode":      {"monitor", "enforce"},
 		"log-level": {"debug", "info", "warn", "error"},
 		"role":      roles,
-		"export":    {vmListing.name, deviceListing.name, eventListing.name},
+		"export":    {vmListing.name, deviceListing.name, eventListing.name, storage.JournalVerdicts},
 	}
 }
 
 // formatsOf are the formats of commands that have others than a list has.
 var formatsOf = map[string][]string{
-	"export":  {formatCSV, formatJSON, formatNDJSON},
-	"profile": {"mobileconfig", "plist"},
+	"compliance": {formatTable, formatCSV, formatJSON},
+	"export":     {formatCSV, formatJSON, formatNDJSON},
+	"profile":    {"mobileconfig", "plist"},
 }
 
 // completeValues has the shell offer the values of the command's flags.

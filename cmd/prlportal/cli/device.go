@@ -109,6 +109,7 @@ func printDevicePage(w io.Writer, detail adminapi.DeviceDetail, vms []tableRow, 
 	page.addIdentity(detail.Device)
 	page.addConditions(detail.Device)
 	page.addPolicy(detail.Policy)
+	page.addOpenVerdicts(detail.Verdicts)
 	page.addUsers(detail.Users)
 	page.addCheckins(detail.Checkins)
 	page.addEvents(detail.Events)
@@ -231,6 +232,16 @@ func (p *devicePage) addPolicy(policy protocol.PolicyReport) {
 	}
 	p.addFields([2]string{"State", strings.TrimSpace(policy.State + " " + inBrackets(string(policy.Code)))},
 		[2]string{"Policy", revision}, [2]string{"Settings", strings.Join(counts, ", ")})
+}
+
+// addOpenVerdicts writes what is not simply in place.
+func (p *devicePage) addOpenVerdicts(all fleet.DeviceVerdicts) {
+	shown := all.Verdicts[:min(len(all.Verdicts), maxVerdicts)]
+	heading := "Settings that are not simply in place"
+	if left := len(all.Verdicts) + all.LeftOut - len(shown); left > 0 {
+		heading += fmt.Sprintf(", %d of %d; --json has all that were reported", len(shown), len(shown)+left)
+	}
+	p.addVerdicts(heading, shown, true)
 }
 
 // maxVerdicts is how many settings a page has; JSON has all.
