@@ -10,7 +10,6 @@ import (
 	"prlagent/cmd/prlportal/admins"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/query"
-	"prlagent/cmd/prlportal/storage"
 )
 
 // valuesOf are the values of the flags that have a few, and the arguments of
@@ -25,7 +24,7 @@ func valuesOf() map[string][]string {
 		"mode":      {"monitor", "enforce"},
 		"log-level": {"debug", "info", "warn", "error"},
 		"role":      roles,
-		"export":    {vmListing.name, deviceListing.name, eventListing.name, storage.JournalVerdicts},
+		"export":    {vmListing.name, deviceListing.name, eventListing.name, fleet.JournalVerdicts},
 	}
 }
 

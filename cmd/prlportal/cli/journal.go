@@ -13,13 +13,12 @@ import (
 
 	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/fleet"
-	"prlagent/cmd/prlportal/storage"
 	"prlagent/platform/text"
 )
 
 // journalOptions say what of the journal is exported.
 type journalOptions struct {
-	kind       string // storage.JournalEvents or JournalVerdicts
+	kind       string // fleet.JournalEvents or JournalVerdicts
 	cursorFile string
 	stderr     io.Writer
 }
@@ -29,7 +28,7 @@ type journalOptions struct {
 func (o *listOptions) wantsJournal(name, cursorFile string) bool {
 	_, err := fleet.ParseCursor(text.TypedWord(o.view.Query.Since))
 	isCursor := err == nil
-	return name == storage.JournalVerdicts || name == storage.JournalEvents && (isCursor || cursorFile != "")
+	return name == fleet.JournalVerdicts || name == fleet.JournalEvents && (isCursor || cursorFile != "")
 }
 
 // exportJournal writes what is new behind the cursor, each row on a line, and then

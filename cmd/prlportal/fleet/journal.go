@@ -17,6 +17,12 @@ type Cursor struct {
 	proof string // which entry that was, so that a portal that was put back is told from this one
 }
 
+// Kinds of rows of the journal.
+const (
+	JournalEvents   = storage.JournalEvents
+	JournalVerdicts = storage.JournalVerdicts
+)
+
 // CursorStart is the text of the cursor before everything.
 const CursorStart = "start"
 
