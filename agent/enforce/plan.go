@@ -157,7 +157,10 @@ func (e *Enforcer) makeReport(content policy.Content, enforce bool) *told {
 		}
 		grouping.Add(verdict.VM, &group)
 	}
-	made.State, made.Verdicts = policy.State(all), grouping.Report
+	made.State = policy.State(all)
+	if len(all) > 0 { // of a policy that manages nothing, there is nothing to tell
+		made.Verdicts = grouping.Report
+	}
 	if reflect.DeepEqual(made, e.report) {
 		return nil
 	}
