@@ -286,7 +286,9 @@ func (l *loop) isPortalBehind() bool {
 
 // report is what the portal should know after the last look.
 func (l *loop) report() protocol.Report {
-	return reportOf(l.known, l.policyReport(), l.healthReport())
+	report := reportOf(l.known, l.policyReport(), l.healthReport())
+	report.Verdicts = l.agent.parts.enforcer.Verdicts()
+	return report
 }
 
 func (l *loop) policyReport() protocol.PolicyReport {

@@ -16,7 +16,6 @@ func (a *agent) Policy() localapi.Policy {
 		Schema: localapi.Schema, At: utc(view.At), Mode: status.PolicyInForce.Mode, InForce: status.PolicyInForce, Report: status.Policy,
 		Wanted: []localapi.WantedSetting{}, Settings: []localapi.PolicySetting{}, Steps: []localapi.PolicyStep{},
 	}
-	shown.Report.Verdicts, shown.Report.LeftOut = nil, 0
 	if view.Document != nil {
 		shown.Name = view.Document.Name
 		shown.Wanted = append(wantedOf("vm_settings.golden_image", &view.Document.VMSettings.GoldenImage), wantedOf("vm_settings.other", &view.Document.VMSettings.Other)...)

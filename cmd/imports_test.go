@@ -69,11 +69,11 @@ var house = map[string]room{
 		[]string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/agentapi": {slices.Concat(portal("httpapi", "limit", "secret", "site", "storage"), []string{"agent/protocol", "platform/text"}), // no query: an agent asks for nothing of another
 		[]string{"github.com/rs/zerolog", "github.com/google/uuid"}},
-	"cmd/prlportal/adminapi": {slices.Concat(portal("admins", "audit", "backup", "fleet", "httpapi", "metrics", "query", "site", "storage"), []string{"agent/protocol", "platform/text"}), []string{"github.com/google/uuid", "github.com/rs/zerolog"}},
+	"cmd/prlportal/adminapi": {slices.Concat(portal("admins", "audit", "backup", "fleet", "httpapi", "metrics", "query", "site", "storage"), []string{"agent/policy", "agent/protocol", "platform/text"}), []string{"github.com/google/uuid", "github.com/rs/zerolog"}},
 	"cmd/prlportal/admins":   {slices.Concat(portal("secret"), []string{"platform/safefile"}), nil},
 	"cmd/prlportal/audit":    {nil, nil},
 	"cmd/prlportal/backup":   {portal("site", "storage"), nil},
-	"cmd/prlportal/fleet":    {slices.Concat(portal("query", "storage"), []string{"agent/protocol"}), nil},
+	"cmd/prlportal/fleet":    {slices.Concat(portal("query", "storage"), []string{"agent/policy", "agent/protocol"}), nil},
 	"cmd/prlportal/httpapi":  {[]string{"agent/protocol", "cmd/prlportal/limit", "platform/text"}, []string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/metrics":  {nil, nil},                                         // pure: numbers and their text
 	"cmd/prlportal/query":    {[]string{"agent/protocol", "platform/text"}, nil}, // pure: columns and cells

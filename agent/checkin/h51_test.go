@@ -222,11 +222,13 @@ func TestH51_EverythingAtItsLimit(t *testing.T) {
 				fillTexts(&vm, text)
 				b.report.VMs = append(b.report.VMs, vm)
 			}
-			for i := range protocol.MaxVerdicts / 4 { // all would tell no more
-				verdict := protocol.Verdict{VM: &b.report.VMs[i%protocol.MaxVMs].VMKey}
+			grouping := protocol.NewVerdictGrouping(text())
+			for i := range protocol.MaxVerdictGroups / 4 { // all would tell no more
+				var verdict protocol.VerdictGroup
 				fillTexts(&verdict, text)
-				b.report.Policy.Verdicts = append(b.report.Policy.Verdicts, verdict)
+				grouping.Add(b.report.VMs[i%protocol.MaxVMs].VMKey, &verdict)
 			}
+			b.report.Verdicts = grouping.Report
 			b.report.VMs[0].State = protocol.StateRunning
 			b.portal.on(checkin, func(w http.ResponseWriter) {
 				answerJSON(w, http.StatusOK, protocol.CheckinReply{Inventory: protocol.InventoryOK})

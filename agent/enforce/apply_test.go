@@ -39,7 +39,7 @@ func TestVMS_25_EachMachineIsSetAsItsOwner(t *testing.T) {
 			l.t.Errorf("events %v", got)
 		}
 		l.plan()
-		if report := l.report(); report.State != protocol.PolicyConverged || report.Counts[protocol.StrengthReverted] != 4 || len(report.Verdicts) != 0 {
+		if report := l.report(); report.State != protocol.PolicyConverged || report.Counts[protocol.StrengthReverted] != 4 || len(l.told()) != 0 {
 			l.t.Errorf("report %+v", report)
 		}
 	})
@@ -283,7 +283,7 @@ func TestPOL_WhatAUserChangesIsPutBack(t *testing.T) {
 			l.t.Errorf("events %v", got)
 		}
 		l.converge()
-		if now := l.report(); now.State != report.State || len(now.Verdicts) != 0 {
+		if now := l.report(); now.State != report.State || len(l.told()) != 0 {
 			l.t.Errorf("report %+v", now)
 		}
 	})
@@ -436,7 +436,7 @@ func TestPOL_18_OnlyASignedNullReleases(t *testing.T) {
 		if l.converge(); len(l.sets()) > 0 || !l.memoryOf(501).IsEmpty() {
 			l.t.Errorf("after the release: %v, %v", l.sets(), l.memoryOf(501))
 		}
-		if report := l.report(); report.State != protocol.PolicyNone || len(report.Verdicts) > 0 {
+		if report := l.report(); report.State != protocol.PolicyNone || len(l.told()) > 0 {
 			l.t.Errorf("report %+v", report)
 		}
 	})
@@ -504,13 +504,13 @@ func TestTheReportOutlivesARestart(t *testing.T) {
 		l := newLab(t, clipboard)
 		l.vmOf(501).state = prlctl.StateSuspended
 		l.converge()
-		before := l.report()
-		if before.State != protocol.PolicyConverging || len(before.Verdicts) != 1 || before.Verdicts[0].Code != protocol.CodeVMSuspended {
+		before, told := l.report(), l.told()
+		if before.State != protocol.PolicyConverging || len(told) != 1 || told[0].Code != protocol.CodeVMSuspended {
 			t.Fatalf("report %+v", before)
 		}
 		next := labOn(t, l.fakeMac, copyState(t, l.folder), clipboard)
 		time.Sleep(time.Hour)
-		if after := next.report(); fmt.Sprint(after.Verdicts[0].Since, after.State, after.Counts) != fmt.Sprint(before.Verdicts[0].Since, before.State, before.Counts) {
+		if after := next.report(); fmt.Sprint(next.told(), after.State, after.Counts) != fmt.Sprint(told, before.State, before.Counts) {
 			t.Errorf("after a restart %+v, before %+v", after, before)
 		}
 		if planned := next.plan(); planned.ReportChanged {

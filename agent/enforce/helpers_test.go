@@ -413,6 +413,17 @@ func (l *lab) converge() {
 // report is what is told.
 func (l *lab) report() protocol.PolicyReport { return l.enforcer.Report(l.content, Gates{}) }
 
+// told are the verdicts that the portal is told, but for what is simply in place.
+func (l *lab) told() (told []protocol.VerdictGroup) {
+	report := l.enforcer.Verdicts()
+	report.Each(func(_ protocol.VMKey, group *protocol.VerdictGroup) {
+		if !group.IsSimplyInPlace() {
+			told = append(told, *group)
+		}
+	})
+	return told
+}
+
 // verdicts are what is told of each machine and setting, in short.
 func (l *lab) verdicts() map[string]string {
 	found := make(map[string]string)

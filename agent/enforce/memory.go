@@ -20,9 +20,11 @@ type record struct {
 // told is what was reported last. It is kept so that after a restart the portal
 // is not told something else until the first plan.
 type told struct {
-	Plan    string                `json:"plan"` // what it is about, see planKey
-	Enforce bool                  `json:"enforce"`
-	Report  protocol.PolicyReport `json:"report"` // state, counts and verdicts
+	Plan     string                 `json:"plan"` // what it is about, see planKey
+	Enforce  bool                   `json:"enforce"`
+	State    string                 `json:"state"`
+	Counts   map[string]int         `json:"counts,omitempty"`
+	Verdicts protocol.VerdictReport `json:"verdicts"`
 }
 
 var records = store.NewCollection[record]("policy_memory")

@@ -61,7 +61,7 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 		e.forgetGone(result.Memory, planned)
 	}
 	e.takeVerdicts(&result, observed.Machines, s)
-	report := e.makeReport(planKey(s.Content), s.Enforce)
+	report := e.makeReport(s.Content, s.Enforce)
 	if err := e.remember(result.Memory, report); err != nil {
 		return nil, err
 	}
@@ -138,41 +138,33 @@ func (e *Enforcer) dropGone(s *Situation) {
 
 // makeReport makes the report of what is to be told; nil if it is the one that
 // there is.
-func (e *Enforcer) makeReport(plan string, enforce bool) *told {
-	made := told{Plan: plan, Enforce: enforce}
-	report := &made.Report
+func (e *Enforcer) makeReport(content policy.Content, enforce bool) *told {
+	made := told{Plan: planKey(content), Enforce: enforce}
+	grouping := protocol.NewVerdictGrouping(content.Pointer.SHA256)
 	var all []policy.Verdict
 	for _, key := range sortedKeys(e.reported) {
 		all = append(all, e.reported[key]...)
 	}
 	for i := range all {
 		verdict := &all[i]
-		if report.Counts == nil {
-			report.Counts = make(map[string]int)
+		if made.Counts == nil {
+			made.Counts = make(map[string]int)
 		}
-		report.Counts[verdict.Standard]++
-		switch {
-		case verdict.Verdict == protocol.VerdictInPlace && verdict.Code == "":
-		case len(report.Verdicts) == protocol.MaxVerdicts:
-			report.LeftOut++
-		default:
-			report.Verdicts = append(report.Verdicts, reported(verdict))
+		made.Counts[verdict.Standard]++
+		group := protocol.VerdictGroup{Path: verdict.Path, Verdict: verdict.Verdict, Strength: verdict.Standard, Code: verdict.Code}
+		if !group.IsSimplyInPlace() {
+			group.Since = verdict.Since
 		}
+		grouping.Add(verdict.VM, &group)
 	}
-	report.State = policy.State(all)
+	made.State = policy.State(all)
+	if len(all) > 0 { // of a policy that manages nothing, there is nothing to tell
+		made.Verdicts = grouping.Report
+	}
 	if reflect.DeepEqual(made, e.report) {
 		return nil
 	}
 	return &made
-}
-
-func reported(verdict *policy.Verdict) protocol.Verdict {
-	made := protocol.Verdict{Path: verdict.Path, Verdict: verdict.Verdict, Strength: verdict.Standard, Code: verdict.Code, Since: verdict.Since}
-	if verdict.VM != (protocol.VMKey{}) {
-		key := verdict.VM
-		made.VM = &key
-	}
-	return made
 }
 
 // Report says how far the policy is carried out.
@@ -189,10 +181,17 @@ func (e *Enforcer) Report(content policy.Content, gates Gates) protocol.PolicyRe
 	}
 	// A Mac that only monitors has fetched the policy, and no more.
 	if report.State == protocol.PolicyFetched && e.report.Enforce {
-		report.State = e.report.Report.State
+		report.State = e.report.State
 	}
-	told := &e.report.Report
-	report.Counts, report.Verdicts, report.LeftOut = told.Counts, told.Verdicts, told.LeftOut
+	report.Counts = e.report.Counts
 	report.Code = cmp.Or(report.Code, e.parsed.code)
 	return report
+}
+
+// Verdicts are what is told of each setting: of the newest plan, also while
+// another policy is there that none was made for yet.
+func (e *Enforcer) Verdicts() protocol.VerdictReport {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.report.Verdicts
 }

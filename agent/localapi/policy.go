@@ -18,7 +18,7 @@ type Policy struct {
 	Mode       string                `json:"mode"`        // monitor or enforce: what is in force
 	InForce    InForce               `json:"in_force"`
 	Name       string                `json:"name,omitempty"`
-	Report     protocol.PolicyReport `json:"policy"`   // without its verdicts
+	Report     protocol.PolicyReport `json:"policy"`
 	Wanted     []WantedSetting       `json:"wanted"`   // in the order of the catalogue; admins only
 	Settings   []PolicySetting       `json:"settings"` // by machine
 	Steps      []PolicyStep          `json:"steps"`    // to be done now, or what monitor mode would do

@@ -24,10 +24,17 @@ func samplePolicy() PolicyReport {
 		State: PolicyPartial, Code: CodeContentStale, PolicyID: "finance", Revision: 7,
 		SHA256: "9c41d7f1e5c8b3a297d6e4f5a8b1c2d3e4f5061728394a5b6c7d8e9f00112233", HeadVersion: 41,
 		Counts: map[string]int{StrengthEnforced: 9, StrengthDeterred: 1, StrengthReverted: 2, StrengthMonitored: 1, StrengthNotEnforceable: 1},
-		Verdicts: []Verdict{
-			{Path: "vm_settings.golden_image.clipboard", VM: &VMKey{ID: sampleVM().ID, UID: 501},
-				Verdict: "not_applicable", Strength: StrengthMonitored, Code: CodeGuestOS, Since: noon},
-			{Path: "security_controls.org_license_only", Verdict: "not_enforceable", Strength: StrengthNotEnforceable, Code: CodeNotShown, Since: noon},
+	}
+}
+
+// sampleVerdicts is on two machines and on the policy as a whole.
+func sampleVerdicts() VerdictReport {
+	return VerdictReport{
+		SHA256: samplePolicy().SHA256, VMs: []VMKey{sampleVM().VMKey, gappyVM().VMKey},
+		Groups: []VerdictGroup{
+			{Path: "vm_settings.other.startup", Verdict: VerdictInPlace, Strength: StrengthReverted, VMs: []int{0, 1}},
+			{Path: "vm_settings.other.clipboard", Verdict: VerdictNotApplicable, Strength: StrengthMonitored, Code: CodeGuestOS, Since: noon, VMs: []int{1}},
+			{Path: "security_controls.org_license_only", Verdict: VerdictUnsupported, Strength: StrengthNotEnforceable, Code: CodeSectionNotSupported, Since: noon},
 		},
 	}
 }
@@ -75,7 +82,7 @@ func sampleReport() Report {
 	return Report{
 		Agent: AgentInfo{Version: "0.3.0", Arch: "arm64", Mode: "monitor"}, Host: sampleHost(), Product: sampleProduct(),
 		Users:  []UserLook{{Name: "alice", UID: 501, Count: 1}, {Name: "bob", UID: 502, Code: CodeServiceDown, At: noon.Add(-time.Hour), Count: 1}},
-		Policy: samplePolicy(), Health: sampleHealth(), VMs: []VM{sampleVM(), gappyVM()},
+		Policy: samplePolicy(), Verdicts: sampleVerdicts(), Health: sampleHealth(), VMs: []VM{sampleVM(), gappyVM()},
 	}
 }
 
@@ -120,6 +127,8 @@ func deltaCheckin(t testing.TB) CheckinRequest {
 	after.VMs[0].State, after.VMs[0].RawState = StateRunning, "running"
 	after.Users = nil
 	after.Host.ComputerName = "Renamed"
+	after.Verdicts.VMs, after.Verdicts.Groups[0].VMs = after.Verdicts.VMs[:1], []int{0}
+	after.Verdicts.Groups[1].Verdict, after.Verdicts.Groups[1].Code, after.Verdicts.Groups[1].VMs = VerdictPending, CodeMonitorMode, []int{0}
 	return checkin(t, sampleRequest("vm_started"), &after, &before)
 }
 

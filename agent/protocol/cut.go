@@ -9,10 +9,9 @@ import (
 // Limits of the lists of a report, in entries, and of the id of a volume, which
 // is at most a UUID, in bytes. Both sides cut there.
 const (
-	MaxSeenBy     = 32   // other accounts of one shared machine
-	MaxUsers      = 256  // accounts
-	MaxVerdicts   = 4096 // settings that are not simply in place
-	MaxConditions = 32   // of the agent's health; fewer than are ever true at once
+	MaxSeenBy     = 32  // other accounts of one shared machine
+	MaxUsers      = 256 // accounts
+	MaxConditions = 32  // of the agent's health; fewer than are ever true at once
 	MaxResults    = 64
 	MaxEventData  = 16
 	maxVolume     = 36
@@ -50,6 +49,7 @@ func (r Report) Cut() Report {
 	r.Product.cut()
 	r.Users = cutEach(r.Users, MaxUsers)
 	r.Policy.cut()
+	r.Verdicts.cut()
 	r.Health.cut()
 	r.VMs = slices.Clone(r.VMs)
 	for i := range r.VMs {
@@ -75,6 +75,9 @@ func (q *CheckinRequest) Cut() {
 	if q.Policy != nil {
 		q.Policy.cut()
 	}
+	if q.Verdicts != nil {
+		q.Verdicts.cut()
+	}
 	if q.Health != nil {
 		q.Health.cut()
 	}
@@ -94,13 +97,6 @@ func (p *Product) cut() {
 func (p *PolicyReport) cut() {
 	cutTexts(p)
 	p.Counts = cutCounts(p.Counts)
-	p.Verdicts = cutEach(p.Verdicts, MaxVerdicts)
-	for i, verdict := range p.Verdicts {
-		if verdict.VM != nil {
-			key := VMKey{ID: CutText(verdict.VM.ID, MaxName), UID: verdict.VM.UID}
-			p.Verdicts[i].VM = &key
-		}
-	}
 }
 
 // cutCounts keeps as many counts as there can be words for, and more.

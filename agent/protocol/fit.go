@@ -113,19 +113,20 @@ type fitting struct {
 // shed fits the request's content into room bytes.
 func (f *fitting) shed(room int) error {
 	rows, events := f.request.Inventory.VMs, f.request.Events
-	var verdicts []Verdict
-	if f.request.Policy != nil {
-		policy := *f.request.Policy
-		verdicts, policy.Verdicts = policy.Verdicts, nil
-		f.request.Policy = &policy
-	}
-	f.request.Inventory.VMs, f.request.Events = nil, nil
+	verdicts, forVerdicts := f.request.Verdicts, 0
+	f.request.Inventory.VMs, f.request.Events, f.request.Verdicts = nil, nil, nil
 	beside, err := sizeOf(f.request)
 	if err != nil {
 		return err
 	}
 	room = max(room-beside-sizeOfNames, 0)
-	forEvents, forVerdicts := min(sumOf(events), room/8), min(sumOf(verdicts), room/8)
+	if verdicts != nil {
+		if forVerdicts, err = sizeOf(verdicts); err != nil {
+			return err
+		}
+	}
+	forVerdicts = min(forVerdicts, room/8)
+	forEvents := min(sumOf(events), room/8)
 	used, err := f.shedRows(rows, room-forEvents-forVerdicts)
 	if err != nil {
 		return err
@@ -151,46 +152,72 @@ func (f *fitting) shedEvents(events []Event, room int) {
 	f.lost.Events = len(events) - len(f.request.Events)
 }
 
-// shedVerdicts keeps of each user's machines, and of the Mac itself, a fair share
-// of the verdicts.
-func (f *fitting) shedVerdicts(verdicts []Verdict, room int) (used int, err error) {
-	if f.request.Policy == nil {
+// shedVerdicts keeps the verdicts where all of them fit, and else those on as many
+// machines of each user as have room in a fair share. Of the others, the portal
+// keeps what it has.
+func (f *fitting) shedVerdicts(all *VerdictReport, room int) (used int, err error) {
+	if f.request.Verdicts = all; all == nil {
 		return 0, nil
 	}
-	owner := func(verdict Verdict) uint32 {
-		if verdict.VM == nil {
-			return 0
+	if used, err = sizeOf(all); err != nil || used <= room {
+		return used, err
+	}
+	kept, lost := all.fair(room)
+	if used, err = sizeOf(kept); err != nil {
+		return 0, err
+	}
+	if used > room { // not even those on the policy as a whole
+		f.request.Verdicts, f.now.Verdicts, f.lost.Verdicts = nil, f.base.Verdicts, lost
+		f.now.Parts[verdictPart] = f.base.Parts[verdictPart]
+		return 0, nil
+	}
+	has := make(map[VMKey]bool, len(kept.VMs))
+	for _, key := range kept.VMs {
+		has[key] = true
+	}
+	for _, key := range all.VMs {
+		if has[key] {
+			continue
 		}
-		return verdict.VM.UID
-	}
-	sizes, wants := make([]int, len(verdicts)), make(map[uint32]int)
-	for i, verdict := range verdicts {
-		sizes[i], _ = sizeOf(verdict)
-		wants[owner(verdict)] += sizes[i]
-	}
-	shares := fairShares(wants, room)
-	for i, verdict := range verdicts {
-		if uid := owner(verdict); sizes[i] <= shares[uid] {
-			shares[uid] -= sizes[i]
-			used += sizes[i]
-			f.request.Policy.Verdicts = append(f.request.Policy.Verdicts, verdict)
+		name := key.String()
+		if before, had := f.base.Verdicts[name]; had {
+			f.now.Verdicts[name] = before
+		} else {
+			delete(f.now.Verdicts, name)
 		}
 	}
-	f.lost.Verdicts = len(verdicts) - len(f.request.Policy.Verdicts)
-	f.request.Policy.LeftOut += f.lost.Verdicts
-	return used, f.markPolicy()
+	kept.LeftOut += lost
+	kept.Hash = hashMarks(f.now.Verdicts)
+	f.request.Verdicts, f.now.Parts[verdictPart], f.lost.Verdicts = kept, kept.Hash, lost
+	return used, nil
 }
 
-// markPolicy notes what the portal will have of the policy's report.
-func (f *fitting) markPolicy() error {
-	hash, err := hashJSON(*f.request.Policy)
-	if err != nil {
-		return fmt.Errorf("hash policy: %w", err)
+// fair is the verdicts on as many machines of each user as have room in a fair
+// share, each counted with the size that it has alone, and how many are lost.
+func (v *VerdictReport) fair(room int) (kept *VerdictReport, lost int) {
+	sizes, counts, wants := make(map[VMKey]int), make(map[VMKey]int), make(map[uint32]int)
+	v.Each(func(key VMKey, group *VerdictGroup) {
+		alone := *group
+		alone.VMs = nil
+		size, _ := sizeOf(alone)
+		sizes[key] += size + len(`,"vms":[200]`)
+		counts[key]++
+	})
+	for _, key := range v.VMs {
+		named, _ := sizeOf(key)
+		sizes[key] += named
+		wants[key.UID] += sizes[key]
 	}
-	if f.now.Parts["policy"] = hash; hash == f.base.Parts["policy"] {
-		f.request.Policy = nil
-	}
-	return nil
+	shares := fairShares(wants, room-sizes[VMKey{}]-sizeOfNames)
+	kept = v.only(func(key VMKey) bool {
+		if sizes[key] > shares[key.UID] {
+			lost += counts[key]
+			return false
+		}
+		shares[key.UID] -= sizes[key]
+		return true
+	})
+	return kept, lost
 }
 
 // fittingRow is a row that the portal does not have, at its present size. A row

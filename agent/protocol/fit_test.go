@@ -52,9 +52,11 @@ func hogged(random *rand.Rand) Report {
 func TestH51_OneUsersTextsTakeNoRoomOfAnothers(t *testing.T) {
 	t.Parallel()
 	report := hogged(rand.New(rand.NewPCG(51, 1))).Cut()
+	grouping := NewVerdictGrouping("ab")
 	for i := range 1000 {
-		report.Policy.Verdicts = append(report.Policy.Verdicts, Verdict{Path: fmt.Sprint("vm_settings.setting", i), VM: &VMKey{ID: "x", UID: 502}})
+		grouping.Add(VMKey{ID: "x", UID: 502}, &VerdictGroup{Path: fmt.Sprint("vm_settings.setting", i)})
 	}
+	report.Verdicts = grouping.Report
 	request := CheckinRequest{Events: make([]Event, 50)}
 	for i := range request.Events {
 		request.Events[i] = Event{Seq: uint64(i + 1), Type: "vm_state"}
@@ -91,9 +93,11 @@ func TestH51_WhatIsShedFirst(t *testing.T) {
 	random := rand.New(rand.NewPCG(51, 2))
 	report := hogged(random).Cut()
 	report.VMs, report.Health = report.VMs[150:], sampleHealth()
-	for range 40 {
-		report.Policy.Verdicts = append(report.Policy.Verdicts, Verdict{Path: noise(random, 200)})
+	grouping := NewVerdictGrouping("ab")
+	for i := range 40 {
+		grouping.Add(VMKey{ID: fmt.Sprint("vm-", i), UID: 501}, &VerdictGroup{Path: noise(random, 200)})
 	}
+	report.Verdicts = grouping.Report
 	var request CheckinRequest
 	for i := range 40 {
 		request.Events = append(request.Events, Event{Seq: uint64(i + 1), Type: "vm_state", Data: map[string]string{"vm_name": noise(random, 200)}})
@@ -119,13 +123,13 @@ func TestH51_WhatIsShedFirst(t *testing.T) {
 		if health := composed.Request.Health; health == nil || len(health.Conditions) != 2 {
 			t.Errorf("with room for %d bytes the agent's health is %+v: it is never shed", room, health)
 		}
-		if kept := composed.Request.Policy.Verdicts; composed.Request.Policy.LeftOut != 40-len(kept) {
-			t.Errorf("%d verdicts, and %d left out", len(kept), composed.Request.Policy.LeftOut)
+		if told := composed.Request.Verdicts; told != nil && told.LeftOut != 40-len(told.Groups) {
+			t.Errorf("%d verdicts, and %d left out", len(told.Groups), told.LeftOut)
 		}
 		if inventory := composed.Request.Inventory; inventory.Truncated != (composed.Shed.Rows > 0) || len(inventory.VMs)+composed.Shed.Rows != len(report.VMs) {
 			t.Errorf("%d rows are there and %d are not: truncated is %t", len(inventory.VMs), composed.Shed.Rows, inventory.Truncated)
 		}
-		if room > 16<<10 && (len(composed.Request.Events) == 0 || len(composed.Request.Policy.Verdicts) == 0) {
+		if room > 16<<10 && (len(composed.Request.Events) == 0 || composed.Request.Verdicts == nil) {
 			t.Errorf("with room for %d bytes nothing is heard of events or verdicts", room)
 		}
 	}
@@ -151,6 +155,7 @@ func drawText(t *rapid.T, random *rand.Rand) string {
 func drawHostileReport(t *rapid.T, random *rand.Rand) (Report, CheckinRequest) {
 	report := Report{Host: Host{ComputerName: drawText(t, random)}, Product: Product{Installed: true, Version: drawText(t, random)}}
 	var request CheckinRequest
+	grouping := NewVerdictGrouping("ab")
 	for user := range rapid.IntRange(1, 3).Draw(t, "users") {
 		uid := uint32(501 + user)
 		report.Users = append(report.Users, UserLook{Name: fmt.Sprint("user", uid), UID: uid})
@@ -162,10 +167,11 @@ func drawHostileReport(t *rapid.T, random *rand.Rand) (Report, CheckinRequest) {
 			}
 			report.VMs = append(report.VMs, vm)
 			if i%4 == 0 {
-				report.Policy.Verdicts = append(report.Policy.Verdicts, Verdict{Path: drawText(t, random), VM: &VMKey{ID: vm.ID, UID: uid}})
+				grouping.Add(vm.VMKey, &VerdictGroup{Path: drawText(t, random), Verdict: VerdictFailed, Since: noon})
 			}
 		}
 	}
+	report.Verdicts = grouping.Report
 	for i := range rapid.IntRange(0, 20).Draw(t, "events") {
 		request.Events = append(request.Events, Event{Seq: uint64(i + 1), Type: "vm_renamed", Data: map[string]string{"from": drawText(t, random)}})
 	}
@@ -204,7 +210,7 @@ func wantFair(t *rapid.T, report Report, kept []VM) {
 // who has more; and what was shed reaches the portal with the reports that follow.
 func TestH51_AnyContentFitsAndArrives(t *testing.T) {
 	t.Parallel()
-	same := []cmp.Option{cmpopts.EquateEmpty(), cmpopts.SortSlices(func(a, b VM) bool { return a.VMKey.Compare(b.VMKey) < 0 })}
+	same := []cmp.Option{flatVerdicts, cmpopts.EquateEmpty(), cmpopts.SortSlices(func(a, b VM) bool { return a.VMKey.Compare(b.VMKey) < 0 })}
 	rapid.Check(t, func(t *rapid.T) {
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		drawn, request := drawHostileReport(t, random)
@@ -258,7 +264,7 @@ func TestH51_EveryTextIsCut(t *testing.T) {
 	report := Report{
 		Agent: AgentInfo{Version: long}, Host: Host{ComputerName: long, Model: long}, Product: Product{License: long, Gaps: map[string]Code{"cpu": CodeNotShown, long: "x", "vm_os": Code(long)}},
 		Users:  slices.Repeat([]UserLook{{Name: long, UID: 501, Code: Code(long)}}, MaxUsers+1),
-		Policy: PolicyReport{PolicyID: long, Verdicts: slices.Repeat([]Verdict{{Path: long, VM: &VMKey{ID: long}}}, MaxVerdicts+1)},
+		Policy: PolicyReport{PolicyID: long}, Verdicts: longVerdicts(long),
 		Health: HealthReport{State: long, Conditions: slices.Repeat([]ReportedCondition{{Code: Code(long), Subject: long}}, MaxConditions+1)},
 		VMs: []VM{{VMKey: VMKey{ID: long}, Owner: long, Name: long, RawState: long, ToolsState: long, ConfigHash: long, Stale: Code(long),
 			Bundle: Bundle{Volume: long}, SeenBy: slices.Repeat([]Account{{Name: long}}, MaxSeenBy+1), Gaps: map[string]Code{long: CodeNoTools}}},
@@ -284,10 +290,22 @@ func TestH51_EveryTextIsCut(t *testing.T) {
 	}
 }
 
+// longVerdicts has more groups, machines and places than a report may have.
+func longVerdicts(long string) VerdictReport {
+	places := make([]int, 2*MaxVMs)
+	for i := range places {
+		places[i] = i - 1
+	}
+	return VerdictReport{
+		SHA256: long, VMs: slices.Repeat([]VMKey{{ID: long}}, MaxVMs+1),
+		Groups: slices.Repeat([]VerdictGroup{{Path: long, VMs: places}}, MaxVerdictGroups+1),
+	}
+}
+
 // wantShort walks all texts and lists of a request.
 func wantShort(t *testing.T, request CheckinRequest) {
 	t.Helper()
-	lists := map[string]int{"Triggers": MaxTriggers, "Users": MaxUsers, "Verdicts": MaxVerdicts, "Conditions": MaxConditions, "Results": MaxResults, "Events": MaxEvents, "SeenBy": MaxSeenBy}
+	lists := map[string]int{"Triggers": MaxTriggers, "Users": MaxUsers, "Groups": MaxVerdictGroups, "VMs": MaxVMs, "Conditions": MaxConditions, "Results": MaxResults, "Events": MaxEvents, "SeenBy": MaxSeenBy}
 	for path, value := range leavesOf(request) {
 		if len(value.text) > MaxText || len(value.text) > MaxName && !strings.HasSuffix(path, ".Message") && !strings.Contains(path, ".Data") && !strings.Contains(path, ".Observed") {
 			t.Errorf("%s has %d bytes", path, len(value.text))

@@ -78,22 +78,23 @@ type AgentInfo struct {
 // sent when they differ from the last acknowledged report; Inventory.Hash covers
 // them and the rows, so the portal can tell that it missed something.
 type CheckinRequest struct {
-	Protocol     int           `json:"protocol"`
-	RequestID    string        `json:"request_id"` // UUIDv7; the same through all retries
-	Epoch        string        `json:"epoch"`
-	Sequence     uint64        `json:"sequence"`
-	SentAt       time.Time     `json:"sent_at"`
-	Triggers     []Trigger     `json:"triggers"`
-	Agent        *AgentInfo    `json:"agent,omitempty"`
-	Host         *Host         `json:"host,omitempty"`
-	Product      *Product      `json:"product,omitempty"`
-	Users        []UserLook    `json:"users,omitzero"` // empty says that nobody uses the product any more
-	Policy       *PolicyReport `json:"policy,omitempty"`
-	Health       *HealthReport `json:"health,omitempty"` // agents before it send none
-	Inventory    Inventory     `json:"inventory"`
-	OpenCommands []OpenCommand `json:"open_commands,omitempty"` // everything the agent still holds
-	Results      []Result      `json:"results,omitempty"`       // kept until acknowledged
-	Events       []Event       `json:"events,omitempty"`
+	Protocol     int            `json:"protocol"`
+	RequestID    string         `json:"request_id"` // UUIDv7; the same through all retries
+	Epoch        string         `json:"epoch"`
+	Sequence     uint64         `json:"sequence"`
+	SentAt       time.Time      `json:"sent_at"`
+	Triggers     []Trigger      `json:"triggers"`
+	Agent        *AgentInfo     `json:"agent,omitempty"`
+	Host         *Host          `json:"host,omitempty"`
+	Product      *Product       `json:"product,omitempty"`
+	Users        []UserLook     `json:"users,omitzero"` // empty says that nobody uses the product any more
+	Policy       *PolicyReport  `json:"policy,omitempty"`
+	Health       *HealthReport  `json:"health,omitempty"`   // agents before it send none
+	Verdicts     *VerdictReport `json:"verdicts,omitempty"` // by its own hash
+	Inventory    Inventory      `json:"inventory"`
+	OpenCommands []OpenCommand  `json:"open_commands,omitempty"` // everything the agent still holds
+	Results      []Result       `json:"results,omitempty"`       // kept until acknowledged
+	Events       []Event        `json:"events,omitempty"`
 }
 
 // Inventory is the report's rows: nothing but Hash when they did not change,
@@ -189,8 +190,8 @@ type Event struct {
 	Data map[string]string `json:"data,omitempty"`
 }
 
-// PolicyReport is what became of the policy (DESIGN 4.1). There is no word
-// "applied": a verdict says what was seen.
+// PolicyReport is what became of the policy as a whole (DESIGN 4.1). There is no
+// word "applied": a verdict says what was seen.
 type PolicyReport struct {
 	State       string         `json:"state"` // one of the Policy words
 	Code        Code           `json:"code,omitempty"`
@@ -198,9 +199,7 @@ type PolicyReport struct {
 	Revision    uint64         `json:"revision,omitempty"`
 	SHA256      string         `json:"sha256,omitempty"`
 	HeadVersion uint64         `json:"head_version,omitempty"`
-	Counts      map[string]int `json:"counts,omitempty"`   // strength word -> settings
-	Verdicts    []Verdict      `json:"verdicts,omitempty"` // settings that are not simply in place
-	LeftOut     int            `json:"left_out,omitempty"` // verdicts that wait for a report with more room (H51)
+	Counts      map[string]int `json:"counts,omitempty"` // strength word -> settings
 }
 
 // States of a policy on a device.
@@ -238,13 +237,3 @@ const (
 	VerdictContended     = "contended"
 	VerdictFailed        = "failed"
 )
-
-// Verdict is the outcome of one setting that is not simply in place.
-type Verdict struct {
-	Path     string    `json:"path"`
-	VM       *VMKey    `json:"vm,omitempty"`
-	Verdict  string    `json:"verdict"`
-	Strength string    `json:"strength"`
-	Code     Code      `json:"code"`
-	Since    time.Time `json:"since"`
-}

@@ -18,6 +18,7 @@ type Report struct {
 	Product   Product
 	Users     []UserLook
 	Policy    PolicyReport
+	Verdicts  VerdictReport // SHA256, VMs, Groups and LeftOut of it
 	Health    HealthReport
 	VMs       []VM // at most MaxVMs
 	Truncated bool
@@ -29,10 +30,13 @@ type Baseline struct {
 	Hash  string            `json:"hash"`
 	Parts map[string]string `json:"parts"` // name of a part -> hash
 	VMs   map[string]VMMark `json:"vms"`   // VMKey.String() -> mark
+	// Verdicts are marks of the verdicts on each machine, and with an empty name of
+	// those on the policy as a whole.
+	Verdicts map[string]VMMark `json:"verdicts,omitempty"`
 }
 
-// VMMark is one acknowledged row: its key, to name it when it is gone, and its
-// hash.
+// VMMark is one acknowledged row, or the verdicts on one machine: its key, to name
+// it when it is gone, and the hash.
 type VMMark struct {
 	Key  VMKey  `json:"key"`
 	Hash string `json:"hash"`
@@ -65,6 +69,8 @@ func (r *Report) Baseline() (Baseline, error) {
 		}
 		base.Parts[part.name] = hash
 	}
+	base.Verdicts = r.Verdicts.marks()
+	base.Parts[verdictPart] = hashMarks(base.Verdicts)
 	for _, vm := range r.VMs {
 		hash, err := hashJSON(vm)
 		if err != nil {
@@ -114,6 +120,7 @@ func (r *Report) Fill(request *CheckinRequest, base Baseline) (Baseline, error) 
 			part.put(request, r)
 		}
 	}
+	request.Verdicts = r.Verdicts.delta(now, base)
 	for _, vm := range r.VMs {
 		key := vm.VMKey.String()
 		if now.VMs[key].Hash != base.VMs[key].Hash {

@@ -20,6 +20,15 @@ func drawReport(t *rapid.T) Report {
 		Policy:  PolicyReport{State: rapid.SampledFrom([]string{PolicyNone, PolicyFetched}).Draw(t, "policy")},
 		Health:  HealthReport{State: rapid.SampledFrom([]string{Healthy, Degraded}).Draw(t, "health")},
 	}
+	grouping := NewVerdictGrouping(rapid.SampledFrom([]string{"ab", "cd"}).Draw(t, "document"))
+	drawVerdicts := func(key VMKey) {
+		for _, path := range []string{"a", "b"} {
+			if word := rapid.SampledFrom([]string{"", VerdictInPlace, VerdictFailed}).Draw(t, path); word != "" {
+				grouping.Add(key, &VerdictGroup{Path: path, Verdict: word, Since: noon.Add(time.Duration(rapid.IntRange(0, 1).Draw(t, "since")) * time.Second)})
+			}
+		}
+	}
+	drawVerdicts(VMKey{})
 	for i, owner := range []string{"alice", "bob"} {
 		if rapid.Bool().Draw(t, "uses "+owner) {
 			report.Users = append(report.Users, UserLook{Name: owner})
@@ -37,8 +46,10 @@ func drawReport(t *rapid.T) Report {
 				vm.LastUsedAt = noon.Add(time.Duration(rapid.IntRange(0, 1).Draw(t, "hour")) * time.Hour)
 			}
 			report.VMs = append(report.VMs, vm)
+			drawVerdicts(vm.VMKey)
 		}
 	}
+	report.Verdicts = grouping.Report
 	report.Truncated = rapid.Bool().Draw(t, "truncated")
 	return report
 }
@@ -79,6 +90,13 @@ func (p *portalCopy) take(t *rapid.T, sent CheckinRequest) (answer string) {
 	for _, vm := range inventory.VMs {
 		rows[vm.VMKey.String()] = vm
 	}
+	if request.Verdicts != nil {
+		merged, fits := request.Verdicts.Merge(&p.report.Verdicts)
+		if !fits {
+			return InventorySendFull
+		}
+		p.report.Verdicts = merged
+	}
 	p.report.VMs = nil
 	for _, vm := range rows {
 		p.report.VMs = append(p.report.VMs, vm)
@@ -109,11 +127,20 @@ func (p *portalCopy) takeParts(request CheckinRequest) {
 	}
 }
 
+// flatVerdicts compares verdicts by what they say of which machine.
+var flatVerdicts = cmp.Transformer("flat", func(v VerdictReport) map[string]string {
+	flat := map[string]string{"document": v.SHA256}
+	v.Each(func(key VMKey, group *VerdictGroup) {
+		flat[key.String()+" "+group.Path] = fmt.Sprint(group.Verdict, group.Code, group.Strength, group.Since.UTC())
+	})
+	return flat
+})
+
 // However reports follow one another, and whatever is lost on the way, a
 // portal that applies what it is sent ends with exactly the last report.
 func TestReportReachesThePortal(t *testing.T) {
 	t.Parallel()
-	sameRows := []cmp.Option{cmpopts.EquateEmpty(), cmpopts.SortSlices(func(a, b VM) bool { return a.VMKey.Compare(b.VMKey) < 0 })}
+	sameRows := []cmp.Option{flatVerdicts, cmpopts.EquateEmpty(), cmpopts.SortSlices(func(a, b VM) bool { return a.VMKey.Compare(b.VMKey) < 0 })}
 	rapid.Check(t, func(t *rapid.T) {
 		var portal portalCopy
 		var acknowledged Baseline
@@ -159,7 +186,7 @@ func TestINV_34_UnchangedReportIsAHash(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !first.Inventory.Full || len(first.Inventory.VMs) != 2 || first.Agent == nil || first.Host == nil || first.Product == nil ||
-		first.Policy == nil || len(first.Users) != 2 || first.Inventory.Base != "" {
+		first.Policy == nil || first.Verdicts == nil || !first.Verdicts.Full || len(first.Users) != 2 || first.Inventory.Base != "" {
 		t.Errorf("the first report is not whole: %+v", first)
 	}
 	again := sampleReport() // another look that found the same
@@ -188,7 +215,8 @@ func TestBaselineSeesEveryChange(t *testing.T) {
 		"host":      func(r *Report) { r.Host.ConsoleUser = "" },
 		"product":   func(r *Report) { r.Product.Gaps = map[string]Code{"pd_state": CodeEdition} },
 		"users":     func(r *Report) { r.Users[1].Code = "" },
-		"policy":    func(r *Report) { r.Policy.Verdicts[0].Since = noon.Add(time.Second) },
+		"policy":    func(r *Report) { r.Policy.Revision++ },
+		"verdicts":  func(r *Report) { r.Verdicts.Groups[1].Since = noon.Add(time.Second) },
 		"row":       func(r *Report) { r.VMs[0].SeenBy = nil },
 		"gap":       func(r *Report) { r.VMs[1].Gaps["cpu"] = CodeNotShown },
 		"key":       func(r *Report) { r.VMs[1].UID = 503 },

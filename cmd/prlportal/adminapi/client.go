@@ -176,29 +176,62 @@ func (c *Client) Rows(ctx context.Context, tablePath string, asked query.Query, 
 func (c *Client) streamRows(ctx context.Context, tablePath string, asked query.Query, visit func(json.RawMessage) error) (ListInfo, error) {
 	target := c.baseURL.JoinPath("v1", "admin", tablePath)
 	target.RawQuery = asked.Values().Encode()
+	var about ListInfo
+	err := c.readLines(ctx, target, visit, func(line []byte) error {
+		var last streamEnd
+		if json.Unmarshal(line, &last) != nil || last.End == nil {
+			return errUnexpected
+		}
+		about = *last.End
+		return nil
+	})
+	return about, err
+}
+
+// readLines reads a stream to its last line, which end takes.
+func (c *Client) readLines(ctx context.Context, target *url.URL, visit func(json.RawMessage) error, end func([]byte) error) error {
 	response, err := c.doRequest(ctx, http.MethodGet, target, nil, StreamType)
 	if err != nil {
-		return ListInfo{}, err
+		return err
 	}
 	defer response.Body.Close()
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(make([]byte, 0, streamBuffer), maxAdminRow)
 	for lines.Scan() {
 		if bytes.HasPrefix(lines.Bytes(), endPrefix) {
-			var last streamEnd
-			if json.Unmarshal(lines.Bytes(), &last) != nil || last.End == nil {
-				return ListInfo{}, errUnexpected
-			}
-			return *last.End, nil
+			return end(lines.Bytes())
 		}
 		if err := visit(lines.Bytes()); err != nil {
-			return ListInfo{}, err
+			return err
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return ListInfo{}, fmt.Errorf("read rows: %w", err)
+		return fmt.Errorf("read rows: %w", err)
 	}
-	return ListInfo{}, errors.New("the portal's answer broke off; try again")
+	return errors.New("the portal's answer broke off; try again")
+}
+
+// getJSON asks for a document with one parameter, if that is given.
+func (c *Client) getJSON(ctx context.Context, name, parameter, value string, reply any) error {
+	target := c.baseURL.JoinPath("v1", "admin", name)
+	if value != "" {
+		target.RawQuery = url.Values{parameter: {value}}.Encode()
+	}
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
+	defer cancel()
+	response, err := c.doRequest(ctx, http.MethodGet, target, nil, "application/json")
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	data, err := protocol.ReadLimited(response.Body, maxAdminReply)
+	if err != nil {
+		return err
+	}
+	if json.Unmarshal(data, reply) != nil {
+		return errUnexpected
+	}
+	return nil
 }
 
 // endPrefix begins the last line of a stream and no other.

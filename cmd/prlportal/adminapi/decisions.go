@@ -252,10 +252,15 @@ func (s *Server) retire(ctx context.Context, device storage.Device, _ Decision) 
 func (s *Server) retired(ctx context.Context, device storage.Device, by string) (storage.Change, error) {
 	report, err := s.devices.Report(ctx, device.ID)
 	history, failed := s.devices.History(ctx, device.ID)
-	if err = cmp.Or(err, failed); err != nil {
+	verdicts, unread := s.devices.Verdicts(ctx, device.ID)
+	if err = cmp.Or(err, failed, unread); err != nil {
 		return storage.Change{}, fmt.Errorf("load report: %w", err)
 	}
 	change := storage.Change{Device: device}
 	change.Retire(report, history, by, s.now().UTC())
+	if change.Changes, err = verdicts.Clear(s.now().UTC()); err != nil {
+		return storage.Change{}, err
+	}
+	change.Verdicts = &verdicts
 	return change, nil
 }

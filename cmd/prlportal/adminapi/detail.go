@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -16,6 +17,7 @@ import (
 type DeviceDetail struct {
 	Device   fleet.Device          `json:"device"`
 	Policy   protocol.PolicyReport `json:"policy"`
+	Verdicts fleet.DeviceVerdicts  `json:"verdicts"` // on what is not simply in place
 	Users    []protocol.UserLook   `json:"users"`
 	VMs      []fleet.VM            `json:"vms"`
 	Events   []fleet.Event         `json:"events"`   // the last ones, oldest first
@@ -29,6 +31,9 @@ type Checkin struct {
 	Reasons   string    `json:"reasons,omitempty"`
 	Inventory string    `json:"inventory"` // what was answered: ok, or send_full
 }
+
+// noTime says: everything, as it is.
+var noTime time.Time
 
 // lastShown is how many events and check-ins a device is shown with.
 const lastShown = 10
@@ -51,6 +56,10 @@ func (s *Server) showDevice(w http.ResponseWriter, r *http.Request) error {
 	for _, row := range report.Rows {
 		detail.VMs = append(detail.VMs, look.VM(device, report, row))
 	}
+	if detail.Verdicts, err = s.devices.VerdictsOf(r.Context(), device.ID, report); err != nil {
+		return err
+	}
+	detail.Verdicts.Verdicts = slices.DeleteFunc(detail.Verdicts.Verdicts, func(one fleet.SettingVerdict) bool { return one.IsSimplyInPlace() })
 	if detail.Events, err = lastEvents(r.Context(), look, device.ID); err != nil {
 		return err
 	}

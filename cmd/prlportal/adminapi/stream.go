@@ -28,13 +28,21 @@ const streamBuffer = 64 << 10
 // streamRows writes a row a line. Until the first bytes are sent an error can
 // still be answered; later it breaks the stream off before its end.
 func (s *Server) streamRows(w http.ResponseWriter, r *http.Request, rows func(emit func(any) error) (ListInfo, error)) error {
+	return s.streamLines(w, r, func(emit func(any) error) (any, error) {
+		about, err := rows(emit)
+		return streamEnd{End: &about}, err
+	})
+}
+
+// streamLines is streamRows with another last line, which is what lines gives.
+func (s *Server) streamLines(w http.ResponseWriter, r *http.Request, lines func(emit func(any) error) (any, error)) error {
 	out := newStreamWriter(w, StreamType)
 	buffered := bufio.NewWriterSize(out, streamBuffer)
 	encoder := json.NewEncoder(buffered) // ends every value with a line end
 	encoder.SetEscapeHTML(false)
-	about, err := rows(encoder.Encode)
+	end, err := lines(encoder.Encode)
 	if err == nil {
-		err = errors.Join(encoder.Encode(streamEnd{End: &about}), buffered.Flush())
+		err = errors.Join(encoder.Encode(end), buffered.Flush())
 	}
 	return s.endStream(r, out, queryProblem(err))
 }

@@ -35,6 +35,7 @@ type reportReader interface {
 	Report(ctx context.Context, deviceID string) (storage.Report, error)
 	History(ctx context.Context, deviceID string) (storage.History, error)
 	Events(ctx context.Context, deviceID string) (storage.EventLog, error)
+	Verdicts(ctx context.Context, deviceID string) (storage.Verdicts, error)
 }
 
 // Store is what the agent plane needs of a storage implementation.

@@ -41,7 +41,7 @@ func largestReport(m *portaltest.Mac, turn int) {
 
 // largestReports is a portal with a database on disk, and what makes the next
 // report of its one Mac. Each report changes every row.
-func largestReports(t testing.TB) (handle http.Handler, next func() *http.Request) {
+func largestReports(t testing.TB, fill func(m *portaltest.Mac, turn int)) (handle http.Handler, next func() *http.Request) {
 	t.Helper()
 	portal := portaltest.New(t)
 	database, err := storage.OpenBolt(filepath.Join(t.TempDir(), "portal.db"))
@@ -57,15 +57,15 @@ func largestReports(t testing.TB) (handle http.Handler, next func() *http.Reques
 	turn := 0
 	return portal.Web.Config.Handler, func() *http.Request {
 		turn++
-		largestReport(m, turn)
+		fill(m, turn)
 		request, base := m.Next(t)
 		m.Base = base
 		body, err := protocol.Encode(request)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(body) > protocol.MaxRequest || len(request.Inventory.VMs) != protocol.MaxVMs {
-			t.Fatalf("a report of %d bytes with %d rows", len(body), len(request.Inventory.VMs))
+		if len(body) > protocol.MaxRequest || len(m.Report.VMs) != protocol.MaxVMs {
+			t.Fatalf("a report of %d bytes with %d rows", len(body), len(m.Report.VMs))
 		}
 		made := httptest.NewRequest(http.MethodPost, "/v1/checkin", bytes.NewReader(zipped(t, body)))
 		made.Header.Set("Authorization", "Bearer "+m.Token)
@@ -83,32 +83,45 @@ func mustAccept(t testing.TB, handle http.Handler, request *http.Request) {
 	}
 }
 
+// largest are the largest reports: of rows, and of the settings of as many machines.
+var largest = map[string]func(m *portaltest.Mac, turn int){"rows": largestReport, "verdicts": largestVerdicts}
+
 // What a report costs in memory is the same on every machine, and is held here;
 // its time is the benchmark's.
 func TestH56_TheLargestReportStaysInItsBudgetOfMemory(t *testing.T) {
 	if portaltest.RaceEnabled {
 		t.Skip("the race detector takes memory of its own")
 	}
-	handle, next := largestReports(t)
-	mustAccept(t, handle, next())
-	const reports = 5
-	var total uint64
-	for range reports {
-		request := next()
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		mustAccept(t, handle, request)
-		runtime.ReadMemStats(&after)
-		total += after.TotalAlloc - before.TotalAlloc
-	}
-	t.Logf("%d bytes of memory for each report", total/reports)
-	if total/reports > budgetBytes {
-		t.Errorf("a report takes %d bytes of memory, its budget is %d", total/reports, budgetBytes)
+	for name, fill := range largest {
+		t.Run(name, func(t *testing.T) {
+			handle, next := largestReports(t, fill)
+			mustAccept(t, handle, next())
+			const reports = 5
+			var total uint64
+			for range reports {
+				request := next()
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				mustAccept(t, handle, request)
+				runtime.ReadMemStats(&after)
+				total += after.TotalAlloc - before.TotalAlloc
+			}
+			t.Logf("%d bytes of memory for each report", total/reports)
+			if total/reports > budgetBytes {
+				t.Errorf("a report takes %d bytes of memory, its budget is %d", total/reports, budgetBytes)
+			}
+		})
 	}
 }
 
 func BenchmarkLargestReport(b *testing.B) {
-	handle, next := largestReports(b)
+	for name, fill := range largest {
+		b.Run(name, func(b *testing.B) { benchmarkReport(b, fill) })
+	}
+}
+
+func benchmarkReport(b *testing.B, fill func(m *portaltest.Mac, turn int)) {
+	handle, next := largestReports(b, fill)
 	mustAccept(b, handle, next())
 	b.ReportAllocs()
 	var spent time.Duration

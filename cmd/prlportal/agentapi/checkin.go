@@ -268,11 +268,13 @@ func (s *Server) keepEvents(ctx context.Context, change *storage.Change, asked r
 	if err != nil {
 		return fmt.Errorf("load events: %w", err)
 	}
+	before := kept.Last
 	added, err := kept.Add(asked.request.Events, asked.request.Epoch, asked.now)
-	if err == nil && added {
-		change.Device.EventsAt, change.Events = asked.now, &kept
+	if err != nil || !added {
+		return err
 	}
-	return err
+	change.Device.EventsAt, change.Events, change.NewEvents = asked.now, &kept, int(kept.Last-before)
+	return s.countDrifts(ctx, change, &kept, before, asked.now)
 }
 
 // earlierAnswer finds the acknowledgement of a request that came before.

@@ -67,9 +67,10 @@ func TestH56_EveryListOfAReportIsCut(t *testing.T) {
 		OpenCommands: []protocol.OpenCommand{{CommandID: long, State: long}},
 		Results:      []protocol.Result{{CommandID: long, State: long, Code: protocol.Code(long), Message: long, Observed: data}},
 		Events:       []protocol.Event{{Type: long, Code: protocol.Code(long), Data: maps.Clone(data)}},
-		Policy: &protocol.PolicyReport{
-			State: long, PolicyID: long, SHA256: long, Counts: counts,
-			Verdicts: slices.Repeat([]protocol.Verdict{{Path: long, VM: &protocol.VMKey{ID: long}, Verdict: long, Strength: long, Code: protocol.Code(long)}}, 8000),
+		Policy:       &protocol.PolicyReport{State: long, PolicyID: long, SHA256: long, Counts: counts},
+		Verdicts: &protocol.VerdictReport{
+			Hash: long, Base: long, SHA256: long, VMs: slices.Repeat([]protocol.VMKey{{ID: long}}, 8000), Cleared: slices.Repeat([]protocol.VMKey{{ID: long}}, 8000),
+			Groups: slices.Repeat([]protocol.VerdictGroup{{Path: long, Verdict: long, Strength: long, Code: protocol.Code(long)}}, 8000),
 		},
 		Health:    &protocol.HealthReport{State: long, Conditions: slices.Repeat([]protocol.ReportedCondition{{Code: protocol.Code(long), Subject: long}}, 1000)},
 		Inventory: protocol.Inventory{Hash: "hash"},
@@ -85,8 +86,8 @@ func TestH56_EveryListOfAReportIsCut(t *testing.T) {
 	if n := len(request.Results[0].Message); n <= protocol.MaxName {
 		t.Errorf("a message is cut to %d bytes", n)
 	}
-	got := []int{len(request.Users), len(request.Policy.Verdicts), len(request.Policy.Counts), len(request.Health.Conditions), len(request.Events[0].Data), len(request.Results[0].Observed)}
-	if want := []int{protocol.MaxUsers, protocol.MaxVerdicts, protocol.MaxEventData, protocol.MaxConditions, protocol.MaxEventData, protocol.MaxEventData}; !slices.Equal(got, want) {
+	got := []int{len(request.Users), len(request.Verdicts.Groups), len(request.Verdicts.VMs), len(request.Verdicts.Cleared), len(request.Policy.Counts), len(request.Health.Conditions), len(request.Events[0].Data), len(request.Results[0].Observed)}
+	if want := []int{protocol.MaxUsers, protocol.MaxVerdictGroups, protocol.MaxVMs, protocol.MaxVMs, protocol.MaxEventData, protocol.MaxConditions, protocol.MaxEventData, protocol.MaxEventData}; !slices.Equal(got, want) {
 		t.Errorf("%v are kept, want %v", got, want)
 	}
 }

@@ -42,7 +42,12 @@ func (s *Server) mergeReport(ctx context.Context, change *storage.Change, asked 
 		return "", err
 	}
 	change.Report = &kept
-	if !applies {
+	told, err := s.mergeVerdicts(ctx, change, asked)
+	if err != nil {
+		return "", err
+	}
+	if !applies || !told {
+		device.ConfirmedAt = confirmed
 		return protocol.InventorySendFull, nil
 	}
 	if err := identifyRows(inventory.VMs, kept.Users); err != nil {
@@ -58,6 +63,9 @@ func (s *Server) mergeReport(ctx context.Context, change *storage.Change, asked 
 		return protocol.InventorySendFull, nil
 	}
 	device.ReportHash = inventory.Hash
+	if change.Verdicts != nil {
+		countSettings(&kept, &change.Verdicts.Report, asked.now)
+	}
 	if len(removed) == 0 {
 		return protocol.InventoryOK, nil
 	}
@@ -73,7 +81,7 @@ func (s *Server) mergeReport(ctx context.Context, change *storage.Change, asked 
 }
 
 func hasParts(request *protocol.CheckinRequest) bool {
-	return request.Agent != nil || request.Host != nil || request.Product != nil || request.Policy != nil || request.Users != nil || request.Health != nil
+	return request.Agent != nil || request.Host != nil || request.Product != nil || request.Policy != nil || request.Users != nil || request.Health != nil || request.Verdicts != nil
 }
 
 // mergeParts replaces the parts that the request carries; each is complete in
@@ -82,7 +90,7 @@ func mergeParts(kept *storage.Report, request *protocol.CheckinRequest, now time
 	before := *kept
 	replaceParts(kept, request)
 	shown := func(r storage.Report) []any {
-		r.Policy.Verdicts, r.Policy.Counts = nil, nil
+		r.Policy.Counts = nil
 		return []any{r.Agent, r.Host, r.Product, r.Policy}
 	}
 	same, err := sameJSON(shown(before), shown(*kept))
@@ -223,7 +231,7 @@ func (m *rowMerger) mergeRow(vm *protocol.VM, before *storage.Row) (storage.Row,
 	if err != nil {
 		return storage.Row{}, err
 	}
-	row.FirstSeenAt = before.FirstSeenAt
+	row.FirstSeenAt, row.Settings = before.FirstSeenAt, before.Settings
 	if same {
 		row.ChangedAt = before.ChangedAt
 	}

@@ -28,7 +28,7 @@ func TestH56_ABodyOfAMillionTokensIsRefusedBeforeItIsDecoded(t *testing.T) {
 		"numbers that nobody reads": head + `"of_the_future":[` + list("0", 1_000_000) + `]}`,
 		"empty machines":            head + `"inventory":{"hash":"h","full":true,"vms":[` + list("{}", 600_000) + `]}}`,
 		"a machine with many users": head + `"inventory":{"hash":"h","full":true,"vms":[{"seen_by":[` + list("{}", 600_000) + `]}]}}`,
-		"empty verdicts":            head + `"policy":{"verdicts":[` + list("{}", 600_000) + `]},"inventory":{"hash":"h"}}`,
+		"empty verdicts":            head + `"verdicts":{"groups":[` + list("{}", 600_000) + `]},"inventory":{"hash":"h"}}`,
 		"empty events":              head + `"events":[` + list("{}", 600_000) + `],"inventory":{"hash":"h"}}`,
 	} {
 		t.Run(name, func(t *testing.T) {

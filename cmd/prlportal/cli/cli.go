@@ -121,7 +121,7 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 	root.SetVersionTemplate("prlportal {{.Version}}\n")
 	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(), newCertificateCommand(),
-		newDevicesCommand(), newVMsCommand(), newEventsCommand(), newExportCommand(), newViewsCommand(),
+		newDevicesCommand(), newVMsCommand(), newEventsCommand(), newExportCommand(), newReportCommand(), newViewsCommand(),
 		newAdminsCommand(), newBackupCommand(), newRestoreCommand(), newVersionCommand())
 	for _, command := range root.Commands() {
 		prepare(command)

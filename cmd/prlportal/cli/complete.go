@@ -24,14 +24,15 @@ func valuesOf() map[string][]string {
 		"mode":      {"monitor", "enforce"},
 		"log-level": {"debug", "info", "warn", "error"},
 		"role":      roles,
-		"export":    {vmListing.name, deviceListing.name, eventListing.name},
+		"export":    {vmListing.name, deviceListing.name, eventListing.name, fleet.JournalVerdicts},
 	}
 }
 
 // formatsOf are the formats of commands that have others than a list has.
 var formatsOf = map[string][]string{
-	"export":  {formatCSV, formatJSON, formatNDJSON},
-	"profile": {"mobileconfig", "plist"},
+	"compliance": {formatTable, formatCSV, formatJSON},
+	"export":     {formatCSV, formatJSON, formatNDJSON},
+	"profile":    {"mobileconfig", "plist"},
 }
 
 // completeValues has the shell offer the values of the command's flags.

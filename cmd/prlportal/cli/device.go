@@ -109,6 +109,7 @@ func printDevicePage(w io.Writer, detail adminapi.DeviceDetail, vms []tableRow, 
 	page.addIdentity(detail.Device)
 	page.addConditions(detail.Device)
 	page.addPolicy(detail.Policy)
+	page.addOpenVerdicts(detail.Verdicts)
 	page.addUsers(detail.Users)
 	page.addCheckins(detail.Checkins)
 	page.addEvents(detail.Events)
@@ -242,19 +243,16 @@ func (p *devicePage) addPolicy(policy protocol.PolicyReport) {
 	}
 	p.addFields([2]string{"State", strings.TrimSpace(policy.State + " " + inBrackets(string(policy.Code)))},
 		[2]string{"Policy", revision}, [2]string{"Settings", strings.Join(counts, ", ")})
-	var rows [][]string
-	for _, verdict := range policy.Verdicts[:min(len(policy.Verdicts), maxVerdicts)] {
-		about := ""
-		if verdict.VM != nil {
-			about = verdict.VM.ID
-		}
-		rows = append(rows, []string{verdict.Path, orEmpty(about), verdict.Verdict, string(verdict.Code), localTime(verdict.Since, p.zone)})
-	}
+}
+
+// addOpenVerdicts writes what is not simply in place.
+func (p *devicePage) addOpenVerdicts(all fleet.DeviceVerdicts) {
+	shown := all.Verdicts[:min(len(all.Verdicts), maxVerdicts)]
 	heading := "Settings that are not simply in place"
-	if left := len(policy.Verdicts) + policy.LeftOut - len(rows); left > 0 {
-		heading += fmt.Sprintf(", %d of %d; --json has all that were reported", len(rows), len(rows)+left)
+	if left := len(all.Verdicts) + all.LeftOut - len(shown); left > 0 {
+		heading += fmt.Sprintf(", %d of %d; --json has all that were reported", len(shown), len(shown)+left)
 	}
-	p.addTable(heading, []string{"Setting", "VM", "Verdict", "Code", "Since"}, rows)
+	p.addVerdicts(heading, shown, true)
 }
 
 // maxVerdicts is how many settings a page has; JSON has all.

@@ -33,8 +33,11 @@ func TestDevicePage(t *testing.T) {
 		},
 		Policy: protocol.PolicyReport{
 			State: protocol.PolicyPartial, PolicyID: "lab", Revision: 7, Counts: map[string]int{protocol.StrengthEnforced: 4},
-			Verdicts: []protocol.Verdict{{Path: "vm_settings.isolate", VM: &protocol.VMKey{ID: "1f3c2a1b"}, Verdict: protocol.VerdictDeferred, Code: protocol.CodeVMRunning, Since: at}}, LeftOut: 5,
 		},
+		Verdicts: fleet.DeviceVerdicts{LeftOut: 5, Verdicts: []fleet.SettingVerdict{{
+			Path: "vm_settings.other.isolate_vm", Setting: "isolate_vm", VMKey: protocol.VMKey{ID: "1f3c2a1b", UID: 501}, VMName: "Windows 11",
+			Verdict: protocol.VerdictDeferred, Strength: protocol.StrengthReverted, Code: protocol.CodeVMRunning, Since: at,
+		}}},
 		Users: []protocol.UserLook{{Name: "alice", UID: 501, Count: 4, LeftOut: 3, At: at}, {Name: "bob", UID: 502, Code: protocol.CodeServiceDown, At: at.Add(-time.Hour), Count: 1}},
 		Events: []fleet.Event{{Type: "service_down", Code: protocol.CodeServiceDown, At: at, Data: map[string]string{"uid": "502", "user_name": "bob"}},
 			{Type: "clock_wrong"}},

@@ -54,11 +54,11 @@ func TestINV_28_ColumnsAreChosenAndKept(t *testing.T) {
 		return strings.Join(strings.Fields(first), " ")
 	}
 
-	const usual = "VM device name User name Computer name VM state VM OS Last used date"
+	const usual = "VM device name User name Computer name VM state VM OS Last used date Policy status Settings failed Settings deferred Drifts"
 	if got := header(vms()); got != usual {
 		t.Errorf("usual columns are %s", got)
 	}
-	const changed = "VM device name Computer name VM state VM OS Last used date CPU"
+	const changed = "VM device name Computer name VM state VM OS Last used date Policy status Settings failed Settings deferred Drifts CPU"
 	if got := header(vms("--columns", "+cpu,-user_name")); got != changed {
 		t.Errorf("changed columns are %s", got)
 	}
@@ -91,7 +91,7 @@ func TestINV_28_ColumnsAreChosenAndKept(t *testing.T) {
 	}
 	operator.wrong(`no view "default"`, append([]string{"vms", "--view", "default"}, views...)...)
 	operator.wrong("--save-view", append([]string{"vms", "--save-view", "../x"}, views...)...)
-	operator.wrong("hides every column", "vms", "--columns", "-vm_name,-user_name,-computer_name,-vm_state,-vm_os,-last_used")
+	operator.wrong("hides every column", "vms", "--columns", "-vm_name,-user_name,-computer_name,-vm_state,-vm_os,-last_used,-policy_state,-settings_failed,-settings_deferred,-settings_drifts")
 	if info, err := os.Stat(views[1]); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("views have %v, %v", info.Mode(), err)
 	}
@@ -197,7 +197,7 @@ func TestExportWritesAWholeFileOrNone(t *testing.T) {
 	if out := operator.run("export", "devices", "--format", "ndjson"); strings.Count(out, "\n") != 1 || !json.Valid([]byte(out)) {
 		t.Errorf("devices are %s", out)
 	}
-	operator.wrong("vms, devices or events", "export", "groups")
+	operator.wrong("vms, devices, events or verdicts", "export", "groups")
 	operator.wrong("at most 1", "export", "vms", "devices")
 	operator.wrong("csv, json or ndjson", "export", "--format", "table")
 

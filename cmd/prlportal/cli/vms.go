@@ -22,14 +22,16 @@ var vmListing = tableListing{
 	columns:      fleet.VMTable.Columns(),
 	columnSets:   map[string]int{"guide": len(protocol.Columns), "all": len(fleet.VMTable.Fields)},
 	csvSet:       "guide",
-	usualColumns: []string{"vm_name", "user_name", "computer_name", "vm_state", "vm_os", "last_used"},
+	usualColumns: []string{"vm_name", "user_name", "computer_name", "vm_state", "vm_os", "last_used", "policy_state", "settings_failed", "settings_deferred", "settings_drifts"},
 	order:        []string{"computer_name", "user_name", "vm_name"},
 	printTable:   printVMs,
 }
 
 func newVMsCommand() *cobra.Command {
-	return newListCommand(vmListing, new(listOptions), "List every virtual machine of every Mac",
-		`Vms prints the Virtual Machines page. People get the columns that fit a terminal,
+	options := new(listOptions)
+	command := newListCommand(vmListing, options, "List every virtual machine of every Mac, or show the settings of one",
+		`Vms prints the Virtual Machines page; with VM, which is an id or a name, what became
+of each setting of the policy on that one, and why. People get the columns that fit a terminal,
 in local time; csv has the guide's twenty, JSON everything, in UTC.
 
 An empty cell has its reason: the legend below the table explains it. The column
@@ -39,7 +41,10 @@ check-in interval (stale_report), and - where it was removed (removed_at).`,
 		`  prlportal vms --dir site/operator
   prlportal vms --dir site/operator --filter 'vm_state=Running' --sort user_name
   prlportal vms --dir site/operator --filter 'pd_version<26.1' --columns +pd_version --page 2
-  prlportal vms --dir site/operator --since -1h --json`)
+  prlportal vms --dir site/operator --filter 'settings_failed>0' --sort -settings_failed
+  prlportal vms --dir site/operator --since -1h --json
+  prlportal vms 'Windows 11' --dir site/operator`)
+	return withOneVM(command, options)
 }
 
 // Marks precede the first cell of a row.

@@ -12,7 +12,8 @@ import (
 
 // Event is something that happened on a Mac, as the admin plane shows it.
 type Event struct {
-	ID           string            `json:"id"` // of this event for good
+	ID           string            `json:"id"`               // of this event for good
+	Cursor       string            `json:"cursor,omitempty"` // behind it in the journal, where that is read
 	DeviceID     string            `json:"device_id"`
 	MacSerial    string            `json:"mac_serial"`
 	ComputerName string            `json:"computer_name,omitempty"`

@@ -26,6 +26,9 @@ type reportStore interface {
 	Report(ctx context.Context, deviceID string) (storage.Report, error)
 	History(ctx context.Context, deviceID string) (storage.History, error)
 	Events(ctx context.Context, deviceID string) (storage.EventLog, error)
+	Verdicts(ctx context.Context, deviceID string) (storage.Verdicts, error)
+	Changes(ctx context.Context, deviceID string, first uint64) (storage.VerdictChanges, error)
+	Journal(ctx context.Context, after uint64, limit int) (storage.JournalPage, error)
 }
 
 // Store is everything that the portal needs of a storage implementation.
@@ -141,6 +144,11 @@ func (f *Fleet) Events(ctx context.Context, deviceID string) (storage.EventLog, 
 	return f.store.Events(ctx, deviceID)
 }
 
+// Verdicts is what became of each setting on a device, from the store.
+func (f *Fleet) Verdicts(ctx context.Context, deviceID string) (storage.Verdicts, error) {
+	return f.store.Verdicts(ctx, deviceID)
+}
+
 // Size is how many bytes the store has.
 func (f *Fleet) Size(ctx context.Context) (int64, error) { return f.store.Size(ctx) }
 
@@ -187,7 +195,7 @@ func (f *Fleet) loadDevice(ctx context.Context, id string) (*cachedDevice, error
 func newCachedDevice(device storage.Device, report storage.Report) *cachedDevice {
 	device.Tokens, device.Requests, device.PastEpochs = nil, nil, nil
 	missing := missingVMs(report)
-	report.Users, report.Policy.Verdicts, report.Policy.Counts = nil, nil, nil
+	report.Users, report.Policy.Counts = nil, nil
 	made := &cachedDevice{version: device.Version, loaded: true, device: device, report: report, missing: missing, size: bytesPerDevice}
 	for _, condition := range report.Health.Conditions {
 		made.size += bytesPerCondition + len(condition.Code) + len(condition.Subject)
@@ -206,6 +214,7 @@ func (m *cachedDevice) rowView(row storage.Row) VM { return rowView(m.device, m.
 func rowView(device storage.Device, report storage.Report, row storage.Row) VM {
 	return VM{
 		Row:       RowOf(device, report, row),
+		Settings:  row.Settings,
 		ChangedAt: latestTime(row.FirstSeenAt, row.ChangedAt, report.ChangedAt, device.ChangedAt).UTC(),
 	}
 }

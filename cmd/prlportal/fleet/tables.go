@@ -9,12 +9,13 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/query"
+	"prlagent/cmd/prlportal/storage"
 )
 
 // VMTable has the guide's twenty columns and ours (protocol.md 5.1).
 var VMTable = query.Table[VM]{
 	Name:   "vms",
-	Fields: append(rowFields(), portalFields...),
+	Fields: slices.Concat(rowFields(), countFields(), portalFields),
 	Search: func(v *VM) string { return v.searchText },
 }
 
@@ -39,6 +40,31 @@ var portalFields = []query.Field[VM]{
 	{Column: query.Column{ID: "changed_at", Title: "Changed", Kind: protocol.KindTime}, At: func(v *VM) time.Time { return v.ChangedAt }},
 	{Column: query.Column{ID: "removed_at", Title: "Removed", Kind: protocol.KindTime}, At: func(v *VM) time.Time { return v.RemovedAt }},
 	{Column: query.Column{ID: GapsColumn, Title: "Empty because", Kind: protocol.KindText}, Text: gapsCell, Unsearched: true},
+}
+
+// settingCounts are the columns that count the settings of a machine.
+var settingCounts = []struct {
+	id, title string
+	count     func(*storage.SettingCounts) int
+}{
+	{"settings_failed", "Settings failed", func(c *storage.SettingCounts) int { return c.Failed }},
+	{"settings_contended", "Settings contended", func(c *storage.SettingCounts) int { return c.Contended }},
+	{"settings_deferred", "Settings deferred", func(c *storage.SettingCounts) int { return c.Deferred }},
+	{"settings_pending", "Settings pending", func(c *storage.SettingCounts) int { return c.Pending }},
+	{"settings_in_place", "Settings in place", func(c *storage.SettingCounts) int { return c.InPlace }},
+	{"settings_drifts", "Drifts", func(c *storage.SettingCounts) int { return c.Drifts }},
+}
+
+func countFields() []query.Field[VM] {
+	var fields []query.Field[VM]
+	for _, known := range settingCounts {
+		fields = append(fields, query.Field[VM]{
+			Column:     query.Column{ID: known.id, Title: known.title, Kind: protocol.KindNumber},
+			Text:       func(v *VM) string { return strconv.Itoa(known.count(&v.Settings)) },
+			Unsearched: true,
+		})
+	}
+	return fields
 }
 
 // GapsColumn has the reasons of the empty cells of a row.

@@ -37,7 +37,8 @@ type VM struct {
 	StaleReport bool      // the report is older than freshness
 	ChangedAt   time.Time // by what was reported; LastReportedAt does not count
 	RemovedAt   time.Time // zero: the Mac has it
-	searchText  string    // what a search looks at
+	Settings    storage.SettingCounts
+	searchText  string // what a search looks at
 }
 
 // MarshalJSON adds to protocol.RowJSON what only the table knows.
@@ -45,6 +46,9 @@ func (v VM) MarshalJSON() ([]byte, error) {
 	out := protocol.RowJSON(v.Row)
 	out["stale_report"] = v.StaleReport
 	out["changed_at"] = v.ChangedAt
+	for _, known := range settingCounts {
+		out[known.id] = known.count(&v.Settings)
+	}
 	if !v.RemovedAt.IsZero() {
 		out["removed_at"] = v.RemovedAt
 	}

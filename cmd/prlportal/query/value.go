@@ -169,6 +169,13 @@ func parseSpan(typed string, now time.Time) (timeSpan, error) {
 	return timeSpan{}, errTime
 }
 
+// ParseMoment reads a time as filters take it, and gives its end: a day ends with
+// it, in UTC.
+func ParseMoment(typed string, now time.Time) (time.Time, error) {
+	span, err := parseSpan(typed, now)
+	return span.end, err
+}
+
 // parseAge reads how long ago something was.
 func parseAge(age string, now time.Time) (timeSpan, error) {
 	digits := len(age) - len(strings.TrimLeft(age, "0123456789"))

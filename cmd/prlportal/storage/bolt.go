@@ -31,6 +31,11 @@ var (
 	bucketHistory = []byte("history") // id -> History
 	bucketEvents  = []byte("events")  // id -> EventLog
 	bucketKeys    = []byte("keys")    // Key -> id
+
+	bucketVerdicts = []byte("verdicts")        // id -> Verdicts
+	bucketChanges  = []byte("verdict_changes") // journalKey -> VerdictChanges
+	bucketJournal  = []byte("journal")         // number -> JournalEntry
+	bucketMarks    = []byte("journal_marks")   // journalKey, or forgottenMark -> number
 )
 
 // lockTimeout is how long opening waits for another portal to let go.
@@ -99,7 +104,7 @@ func verifyRecords(tx *bbolt.Tx) error {
 }
 
 func makeBuckets(tx *bbolt.Tx) error {
-	for _, name := range [][]byte{bucketDevices, bucketReports, bucketHistory, bucketEvents, bucketKeys} {
+	for _, name := range [][]byte{bucketDevices, bucketReports, bucketHistory, bucketEvents, bucketKeys, bucketVerdicts, bucketChanges, bucketJournal, bucketMarks} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
@@ -223,6 +228,23 @@ func (b *Bolt) Events(ctx context.Context, id string) (EventLog, error) {
 	return events, err
 }
 
+// Verdicts is what became of each setting; nothing if the device never told it.
+func (b *Bolt) Verdicts(ctx context.Context, id string) (Verdicts, error) {
+	var verdicts Verdicts
+	err := b.readTransaction(ctx, func(tx *bbolt.Tx) error { return loadOptional(tx, bucketVerdicts, []byte(id), &verdicts) })
+	return verdicts, err
+}
+
+// Changes are the changes of a device's verdicts that begin with this number;
+// ErrNotFound if they are kept no longer.
+func (b *Bolt) Changes(ctx context.Context, id string, first uint64) (VerdictChanges, error) {
+	var changes VerdictChanges
+	err := b.readTransaction(ctx, func(tx *bbolt.Tx) error {
+		return loadRecord(tx, bucketChanges, journalKey(JournalVerdicts, id, first), &changes)
+	})
+	return changes, err
+}
+
 // Size is how many bytes the file has.
 func (b *Bolt) Size(ctx context.Context) (size int64, err error) {
 	err = b.readTransaction(ctx, func(tx *bbolt.Tx) error {
@@ -279,6 +301,7 @@ func saveIn(tx *bbolt.Tx, change Change, encoded encodedChange) error {
 	}
 	for _, record := range []struct{ bucket, data []byte }{
 		{bucketDevices, encoded.device}, {bucketReports, encoded.report}, {bucketHistory, encoded.history}, {bucketEvents, encoded.events},
+		{bucketVerdicts, encoded.verdicts},
 	} {
 		if record.data == nil {
 			continue
@@ -287,7 +310,12 @@ func saveIn(tx *bbolt.Tx, change Change, encoded encodedChange) error {
 			return err
 		}
 	}
-	return nil
+	if encoded.changes != nil {
+		if err := tx.Bucket(bucketChanges).Put(journalKey(JournalVerdicts, change.Device.ID, change.Changes.First), encoded.changes); err != nil {
+			return err
+		}
+	}
+	return noteInJournal(tx, &change)
 }
 
 func moveKeys(tx *bbolt.Tx, before, after Device) error {

@@ -9,7 +9,7 @@ import (
 
 // encodedChange is a change ready to be kept without a further error, and without
 // work for those who wait for the store.
-type encodedChange struct{ device, report, history, events []byte }
+type encodedChange struct{ device, report, history, events, verdicts, changes []byte }
 
 // encodeChange encodes what is kept of a change, with the device's next version.
 // It is ErrTooLarge if that is more than a device may have.
@@ -30,6 +30,16 @@ func encodeChange(change Change) (encoded encodedChange, err error) {
 	}
 	if change.Events != nil {
 		if encoded.events, err = encodeRecord(change.Events, maxEventRecord); err != nil {
+			return encodedChange{}, err
+		}
+	}
+	if change.Verdicts != nil {
+		if encoded.verdicts, err = encodeRecord(change.Verdicts, MaxVerdictBytes); err != nil {
+			return encodedChange{}, err
+		}
+	}
+	if change.Changes != nil {
+		if encoded.changes, err = encodeRecord(change.Changes, MaxChangesBytes); err != nil {
 			return encodedChange{}, err
 		}
 	}

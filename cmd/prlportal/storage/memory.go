@@ -18,6 +18,12 @@ type Memory struct {
 	history map[string][]byte
 	events  map[string][]byte
 	keys    map[Key]string
+
+	verdicts map[string][]byte
+	changes  map[string][]byte // by journalKey
+	entries  []JournalEntry
+	last     uint64
+	forgot   map[string]uint64
 }
 
 // NewMemory makes an empty store.
@@ -28,6 +34,10 @@ func NewMemory() *Memory {
 		history: make(map[string][]byte),
 		events:  make(map[string][]byte),
 		keys:    make(map[Key]string),
+
+		verdicts: make(map[string][]byte),
+		changes:  make(map[string][]byte),
+		forgot:   map[string]uint64{JournalEvents: 0, JournalVerdicts: 0},
 	}
 }
 
@@ -109,11 +119,59 @@ func (m *Memory) Events(ctx context.Context, id string) (EventLog, error) {
 	return readRecord[EventLog](ctx, m.events, id)
 }
 
+// Verdicts is as Bolt.Verdicts.
+func (m *Memory) Verdicts(ctx context.Context, id string) (Verdicts, error) {
+	m.mutex.RLock()
+	defer m.mutex.RUnlock()
+	return readRecord[Verdicts](ctx, m.verdicts, id)
+}
+
+// Changes is as Bolt.Changes.
+func (m *Memory) Changes(ctx context.Context, id string, first uint64) (VerdictChanges, error) {
+	m.mutex.RLock()
+	defer m.mutex.RUnlock()
+	key := string(journalKey(JournalVerdicts, id, first))
+	if _, kept := m.changes[key]; !kept {
+		return VerdictChanges{}, cmp.Or(ctx.Err(), ErrNotFound)
+	}
+	return readRecord[VerdictChanges](ctx, m.changes, key)
+}
+
+// Journal is as Bolt.Journal.
+func (m *Memory) Journal(ctx context.Context, after uint64, limit int) (JournalPage, error) {
+	m.mutex.RLock()
+	defer m.mutex.RUnlock()
+	page := JournalPage{Last: m.last, Forgotten: maps.Clone(m.forgot)}
+	for _, entry := range m.entries {
+		if entry.Number > after && len(page.Entries) < limit {
+			page.Entries = append(page.Entries, entry)
+		}
+	}
+	return page, ctx.Err()
+}
+
+func (m *Memory) noteInJournal(change *Change) {
+	for _, one := range change.journal() {
+		if one.count > 0 {
+			m.last++
+			m.entries = append(m.entries, JournalEntry{Number: m.last, DeviceID: change.Device.ID, Kind: one.kind, First: one.first, Count: one.count})
+		}
+		m.entries = slices.DeleteFunc(m.entries, func(entry JournalEntry) bool {
+			if entry.DeviceID != change.Device.ID || entry.Kind != one.kind || !one.isForgotten(entry) {
+				return false
+			}
+			delete(m.changes, string(journalKey(one.kind, entry.DeviceID, entry.First)))
+			m.forgot[one.kind] = max(m.forgot[one.kind], entry.Number)
+			return true
+		})
+	}
+}
+
 // Size is how many bytes the records have.
 func (m *Memory) Size(ctx context.Context) (size int64, err error) {
 	m.mutex.RLock()
 	defer m.mutex.RUnlock()
-	for _, records := range []map[string][]byte{m.devices, m.reports, m.history, m.events} {
+	for _, records := range []map[string][]byte{m.devices, m.reports, m.history, m.events, m.verdicts, m.changes} {
 		for _, data := range records {
 			size += int64(len(data))
 		}
@@ -137,6 +195,10 @@ func (m *Memory) Save(ctx context.Context, change Change) error {
 		return err
 	}
 	m.keepChange(before, change.Device, encoded)
+	if encoded.changes != nil {
+		m.changes[string(journalKey(JournalVerdicts, change.Device.ID, change.Changes.First))] = encoded.changes
+	}
+	m.noteInJournal(&change)
 	return nil
 }
 
@@ -163,6 +225,9 @@ func (m *Memory) keepChange(before, after Device, encoded encodedChange) {
 	}
 	if encoded.events != nil {
 		m.events[after.ID] = encoded.events
+	}
+	if encoded.verdicts != nil {
+		m.verdicts[after.ID] = encoded.verdicts
 	}
 }
 

@@ -1,5 +1,6 @@
 // Package storage holds what the portal remembers of each Mac: one Device, one
-// Report, one History and one EventLog, keyed by the device's id.
+// Report, one History, one EventLog and one Verdicts, keyed by the device's id, with
+// the changes of the verdicts, and a journal of what is told on to other programs.
 //
 // There are two implementations, Bolt for real use and Memory for trying
 // things; package storagetest is the one suite that both must pass.
@@ -150,6 +151,8 @@ type Report struct {
 	// RowsChangedAt the last change of any row, or of which rows there are.
 	ChangedAt     time.Time `json:"changed_at,omitzero"`
 	RowsChangedAt time.Time `json:"rows_changed_at,omitzero"`
+	// OldestDeferral is of all settings of all machines; nil where none waits.
+	OldestDeferral *Deferral `json:"oldest_deferral,omitempty"`
 	// HealthChangedAt is the last change of Health, which no row shows.
 	HealthChangedAt time.Time `json:"health_changed_at,omitzero"`
 }
@@ -163,15 +166,68 @@ type Row struct {
 	// the check-ins that repeat it. All others were reported at the device's
 	// ConfirmedAt.
 	ReportedAt time.Time `json:"reported_at,omitzero"`
+	// Settings are counted as their verdicts arrive.
+	Settings SettingCounts `json:"settings,omitzero"`
 }
 
-// Change is what one Save keeps, in one commit. Report, History and Events stay
-// as they are where nil.
+// SettingCounts is how many settings of one virtual machine have which verdict.
+type SettingCounts struct {
+	InPlace       int `json:"in_place,omitempty"`
+	Pending       int `json:"pending,omitempty"`
+	Deferred      int `json:"deferred,omitempty"`
+	Partial       int `json:"partial,omitempty"`
+	Contended     int `json:"contended,omitempty"`
+	Failed        int `json:"failed,omitempty"`
+	NotApplicable int `json:"not_applicable,omitempty"`
+	Unsupported   int `json:"unsupported,omitempty"`
+	Unknown       int `json:"unknown,omitempty"` // and words that this portal does not know
+	// Drifts is how often the Mac told that somebody had changed a setting that was
+	// in place.
+	Drifts int `json:"drifts,omitempty"`
+}
+
+// Add counts a verdict.
+func (c *SettingCounts) Add(verdict string, count int) {
+	switch verdict {
+	case protocol.VerdictInPlace:
+		c.InPlace += count
+	case protocol.VerdictPending:
+		c.Pending += count
+	case protocol.VerdictDeferred:
+		c.Deferred += count
+	case protocol.VerdictPartial:
+		c.Partial += count
+	case protocol.VerdictContended:
+		c.Contended += count
+	case protocol.VerdictFailed:
+		c.Failed += count
+	case protocol.VerdictNotApplicable:
+		c.NotApplicable += count
+	case protocol.VerdictUnsupported:
+		c.Unsupported += count
+	default:
+		c.Unknown += count
+	}
+}
+
+// Deferral is a setting that waits for its machine or the machine's user.
+type Deferral struct {
+	Path  string         `json:"path"`
+	VM    protocol.VMKey `json:"vm"`
+	Code  protocol.Code  `json:"code"`
+	Since time.Time      `json:"since"`
+}
+
+// Change is what one Save keeps, in one commit. Report, History, Events and
+// Verdicts stay as they are where nil; Changes are added.
 type Change struct {
-	Device  Device
-	Report  *Report
-	History *History
-	Events  *EventLog
+	Device    Device
+	Report    *Report
+	History   *History
+	Events    *EventLog
+	NewEvents int // how many of them are new
+	Verdicts  *Verdicts
+	Changes   *VerdictChanges
 }
 
 // Key finds a device: by its id, by a token of it, or by the Mac it is.

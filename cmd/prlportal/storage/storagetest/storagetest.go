@@ -28,6 +28,9 @@ type Store interface {
 	Report(ctx context.Context, deviceID string) (storage.Report, error)
 	History(ctx context.Context, deviceID string) (storage.History, error)
 	Events(ctx context.Context, deviceID string) (storage.EventLog, error)
+	Verdicts(ctx context.Context, deviceID string) (storage.Verdicts, error)
+	Changes(ctx context.Context, deviceID string, first uint64) (storage.VerdictChanges, error)
+	Journal(ctx context.Context, after uint64, limit int) (storage.JournalPage, error)
 	Size(ctx context.Context) (int64, error)
 	Save(ctx context.Context, change storage.Change) error
 }
@@ -48,6 +51,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"of concurrent changes one wins":                  testConcurrentChanges,
 		"a canceled context stops the call":               testCanceled,
 		"H56: records have an end":                        testTooLarge,
+		"verdicts and their changes are kept":             testVerdicts,
+		"the journal has everything in its order":         testJournal,
+		"what is forgotten leaves the journal":            testForgotten,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

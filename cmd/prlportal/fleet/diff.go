@@ -1,0 +1,284 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/storage"
+)
+
+// PolicyVersion is a policy of a group with the mode that its head names.
+type PolicyVersion struct {
+	Document *policy.Document // nil: none
+	SHA256   string           // of the document
+	Enforce  bool             // false: monitor mode
+}
+
+// KnownVM is what the portal knows of a virtual machine that a policy is for.
+type KnownVM struct {
+	DeviceID string
+	VM       protocol.VM
+	Monitors bool   // its Mac only monitors, by its profile
+	SHA256   string // of the document that the verdicts are on
+	Verdicts map[string]*protocol.VerdictGroup
+}
+
+// Outcomes of a setting on one virtual machine when a policy is published.
+type Outcome string
+
+// Outcomes. What "will be set" is set as soon as the Mac has the policy.
+const (
+	OutcomeSet       Outcome = "set"       // will be set
+	OutcomeWaits     Outcome = "waits"     // will be set once its machine, or the machine's user, lets it be
+	OutcomeRetried   Outcome = "retried"   // failed so far, or is contended, and is tried again
+	OutcomeStays     Outcome = "stays"     // is as it is wanted
+	OutcomeExcluded  Outcome = "excluded"  // is not for this machine, or cannot be set
+	OutcomeReleased  Outcome = "released"  // becomes unmanaged; its value stays
+	OutcomeMonitored Outcome = "monitored" // would be set, and its Mac only monitors
+	OutcomeUnknown   Outcome = "unknown"   // nothing that is known says which
+)
+
+// SettingDiff is what publishing changes of one setting.
+type SettingDiff struct {
+	Path    string          `json:"path"`
+	Setting string          `json:"setting"`
+	Old     string          `json:"old,omitempty"` // value; empty: not managed
+	New     string          `json:"new,omitempty"`
+	VMs     map[Outcome]int `json:"vms"`
+	Macs    map[Outcome]int `json:"macs"`
+}
+
+// Prediction is what publishing does to one setting of one virtual machine.
+type Prediction struct {
+	DeviceID string
+	VM       protocol.VMKey
+	Path     string
+	Outcome  Outcome
+}
+
+// Difference is what publishing a policy to a group would change.
+type Difference struct {
+	Group    string        `json:"group"`
+	Macs     int           `json:"macs"` // of the group
+	VMs      int           `json:"vms"`
+	Silent   int           `json:"silent"` // Macs of the group that have reported no machine: nothing is known of what they have
+	Settings []SettingDiff `json:"settings"`
+}
+
+// diffScopes are the scopes of a document by their paths.
+func diffScopes(document *policy.Document) map[string]*policy.Scope {
+	if document == nil {
+		return nil
+	}
+	return map[string]*policy.Scope{
+		"vm_settings.golden_image": &document.VMSettings.GoldenImage, "vm_settings.other": &document.VMSettings.Other,
+	}
+}
+
+// valuesOf are the values of all settings of a document by their paths.
+func valuesOf(document *policy.Document) map[string]policy.Value {
+	values := make(map[string]policy.Value)
+	for path, scope := range diffScopes(document) {
+		for name, value := range scope.Settings {
+			values[path+"."+name] = value
+		}
+	}
+	return values
+}
+
+// Predict says what becomes of each setting of each known machine when a group's
+// policy is replaced. A setting that nothing is known of is not guessed at: its
+// outcome is unknown.
+func Predict(before, next PolicyVersion, known []KnownVM) []Prediction {
+	was, is := valuesOf(before.Document), valuesOf(next.Document)
+	p := predictor{before: before, next: next, was: was, is: is, alike: sameJudgement(before.Document, next.Document)}
+	paths := maps.Clone(was)
+	maps.Copy(paths, is)
+	var made []Prediction
+	for i := range known {
+		for _, path := range slices.Sorted(maps.Keys(paths)) {
+			if outcome := p.outcome(&known[i], path); outcome != "" {
+				made = append(made, Prediction{known[i].DeviceID, known[i].VM.VMKey, path, outcome})
+			}
+		}
+	}
+	return made
+}
+
+// sameJudgement reports whether two documents differ at most in their settings, of
+// all that decides over a setting: which machines are in which scope, and what the
+// values mean.
+func sameJudgement(a, b *policy.Document) bool {
+	if a == nil || b == nil {
+		return false
+	}
+	return reflect.DeepEqual(a.Adopt, b.Adopt) && a.VMSettings.BeyondGuide == b.VMSettings.BeyondGuide && a.VMSettings.OnUnsupported == b.VMSettings.OnUnsupported
+}
+
+type predictor struct {
+	before, next PolicyVersion
+	was, is      map[string]policy.Value
+	alike        bool
+}
+
+// outcome is what becomes of a setting; empty where it is not for the machine's
+// scope.
+func (p *predictor) outcome(vm *KnownVM, path string) Outcome {
+	verdict := vm.Verdicts[path]
+	told := vm.SHA256 == p.before.SHA256 && p.before.Document != nil // it speaks of the policy that is replaced
+	old, managed := p.was[path]
+	value, wanted := p.is[path]
+	switch {
+	case !wanted && managed:
+		if told && verdict == nil {
+			return "" // of the other scope
+		}
+		return OutcomeReleased
+	case told && managed && verdict == nil:
+		return ""
+	case !told || !p.alike || !managed:
+		return p.withoutVerdict(vm, path)
+	case old == value:
+		return p.effective(vm, outcomeOf(verdict))
+	}
+	return p.effective(vm, outcomeOfChange(verdict, settingOf(path), value))
+}
+
+// withoutVerdict is the outcome where no verdict says how a setting is: unknown,
+// unless the machine's scope is known, and is another one.
+func (p *predictor) withoutVerdict(vm *KnownVM, path string) Outcome {
+	for other := range vm.Verdicts {
+		if p.alike && scopeOfPath(other) != scopeOfPath(path) {
+			return ""
+		}
+	}
+	return OutcomeUnknown
+}
+
+// scopeOfPath is the path without the setting.
+func scopeOfPath(path string) string { return path[:len(path)-len(settingOf(path))] }
+
+// effective is what an outcome means in the mode that will be in force.
+func (p *predictor) effective(vm *KnownVM, outcome Outcome) Outcome {
+	sets := outcome == OutcomeSet || outcome == OutcomeWaits || outcome == OutcomeRetried
+	if sets && (!p.next.Enforce || vm.Monitors) {
+		return OutcomeMonitored
+	}
+	return outcome
+}
+
+// outcomeOf is what becomes of a setting whose value stays.
+func outcomeOf(verdict *protocol.VerdictGroup) Outcome {
+	switch verdict.Verdict {
+	case protocol.VerdictInPlace, protocol.VerdictPartial:
+		return OutcomeStays
+	case protocol.VerdictPending:
+		return OutcomeSet
+	case protocol.VerdictDeferred:
+		return OutcomeWaits
+	case protocol.VerdictFailed, protocol.VerdictContended:
+		return OutcomeRetried
+	case protocol.VerdictNotApplicable, protocol.VerdictUnsupported:
+		return OutcomeExcluded
+	}
+	return OutcomeUnknown
+}
+
+// outcomeOfChange is what becomes of a setting that gets another value. Only what is
+// in place, and so has the old one, is known to need setting.
+func outcomeOfChange(verdict *protocol.VerdictGroup, name string, value policy.Value) Outcome {
+	setting := policy.Find(name)
+	switch {
+	case setting == nil || slices.Contains(setting.NoWay, value):
+		return OutcomeExcluded
+	case verdict.Verdict == protocol.VerdictNotApplicable:
+		return OutcomeExcluded
+	case verdict.Verdict == protocol.VerdictInPlace && slices.Contains(setting.Disruptive, value):
+		return OutcomeWaits // if anybody works in it
+	case verdict.Verdict == protocol.VerdictInPlace:
+		return OutcomeSet
+	}
+	return OutcomeUnknown
+}
+
+// Summarize counts predictions by setting, in the order of their paths.
+func Summarize(before, next PolicyVersion, predictions []Prediction) []SettingDiff {
+	was, is := valuesOf(before.Document), valuesOf(next.Document)
+	byPath, macs := make(map[string]*SettingDiff), make(map[string]map[Outcome]map[string]bool)
+	for _, values := range []map[string]policy.Value{was, is} {
+		for path := range values {
+			byPath[path] = &SettingDiff{Path: path, Setting: settingOf(path), Old: string(was[path]), New: string(is[path]), VMs: map[Outcome]int{}, Macs: map[Outcome]int{}}
+			macs[path] = make(map[Outcome]map[string]bool)
+		}
+	}
+	for _, one := range predictions {
+		byPath[one.Path].VMs[one.Outcome]++
+		of := macs[one.Path]
+		if of[one.Outcome] == nil {
+			of[one.Outcome] = make(map[string]bool)
+		}
+		of[one.Outcome][one.DeviceID] = true
+		byPath[one.Path].Macs[one.Outcome] = len(of[one.Outcome])
+	}
+	all := []SettingDiff{}
+	for _, path := range slices.Sorted(maps.Keys(byPath)) {
+		all = append(all, *byPath[path])
+	}
+	return all
+}
+
+// Diff is what publishing a policy to a group would change, by what its Macs have
+// reported. Settings that stay, on machines where they are in place, are counted too.
+func (s Scan) Diff(ctx context.Context, group string, before, next PolicyVersion) (Difference, error) {
+	difference := Difference{Group: group}
+	var known []KnownVM
+	err := s.Fleet.eachDevice(ctx, func(m *cachedDevice) error {
+		if m.device.IsRetired() || m.device.Group.ID != group {
+			return nil
+		}
+		difference.Macs++
+		difference.VMs += len(m.report.Rows)
+		if len(m.report.Rows) == 0 {
+			difference.Silent++
+		}
+		kept, err := s.Fleet.store.Verdicts(ctx, m.device.ID)
+		if err != nil {
+			return fmt.Errorf("load verdicts: %w", err)
+		}
+		known = append(known, knownVMs(m, &kept)...)
+		return nil
+	})
+	if err != nil {
+		return Difference{}, err
+	}
+	difference.Settings = Summarize(before, next, Predict(before, next, known))
+	return difference, nil
+}
+
+// knownVMs are the machines of a Mac with their verdicts. The mode that an agent
+// reports is that of its profile.
+func knownVMs(m *cachedDevice, kept *storage.Verdicts) []KnownVM {
+	verdicts := make(map[protocol.VMKey]map[string]*protocol.VerdictGroup)
+	kept.Report.Each(func(vm protocol.VMKey, group *protocol.VerdictGroup) {
+		if verdicts[vm] == nil {
+			verdicts[vm] = make(map[string]*protocol.VerdictGroup)
+		}
+		verdicts[vm][group.Path] = group
+	})
+	known := make([]KnownVM, 0, len(m.report.Rows))
+	for _, row := range m.report.Rows {
+		known = append(known, KnownVM{
+			DeviceID: m.device.ID, VM: row.VM, Monitors: m.report.Agent.Mode != modeEnforce,
+			SHA256: kept.Report.SHA256, Verdicts: verdicts[row.VM.VMKey],
+		})
+	}
+	return known
+}
+
+// modeEnforce is the word of protocol.AgentInfo.
+const modeEnforce = "enforce"
