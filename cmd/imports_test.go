@@ -80,6 +80,7 @@ var house = map[string]room{
 	"cmd/prlportal/site":     {slices.Concat(portal("admins", "secret"), []string{"agent/protocol", "platform/safefile"}), []string{"github.com/google/uuid"}},
 	"cmd/prlportal/storage":  {slices.Concat(portal("secret"), []string{"agent/protocol"}), []string{"go.etcd.io/bbolt"}},
 	"cmd/prlportal/secret":   {nil, nil},
+	"cmd/prlportal/tree":     {contract, []string{"go.yaml.in/yaml/v4"}}, // pure but for the folder that it is given
 	"cmd/prlportal/limit":    {nil, []string{"golang.org/x/time/rate"}},
 	// What only tests import.
 	"cmd/prlportal/storage/storagetest": {slices.Concat(portal("secret", "storage"), []string{"agent/protocol"}), []string{"github.com/google/go-cmp"}},
