@@ -120,7 +120,7 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 	})
 	root.SetVersionTemplate("prlportal {{.Version}}\n")
 	root.SetHelpCommand(newHelpCommand())
-	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(), newCertificateCommand(),
+	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(), newCertificateCommand(), newLintCommand(),
 		newDevicesCommand(), newVMsCommand(), newEventsCommand(), newExportCommand(), newViewsCommand(),
 		newAdminsCommand(), newBackupCommand(), newRestoreCommand(), newVersionCommand())
 	for _, command := range root.Commands() {

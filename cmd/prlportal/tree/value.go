@@ -92,7 +92,9 @@ func appendScalar(to []byte, scalar any) []byte {
 }
 
 // with is the object with a member in the place of one of that name.
-func (v value) with(name string, scalar any) value { return v.withValue(name, value{at: v.at, scalar: scalar}) }
+func (v value) with(name string, scalar any) value {
+	return v.withValue(name, value{at: v.at, scalar: scalar})
+}
 
 func (v value) withValue(name string, given value) value {
 	members := slices.DeleteFunc(slices.Clone(v.members), func(m member) bool { return m.name == name })
