@@ -73,6 +73,7 @@ var house = map[string]room{
 	"cmd/prlportal/admins":   {slices.Concat(portal("secret"), []string{"platform/safefile"}), nil},
 	"cmd/prlportal/audit":    {nil, nil},
 	"cmd/prlportal/backup":   {portal("site", "storage"), nil},
+	"cmd/prlportal/content":  {slices.Concat(portal("site", "tree"), contract), nil},
 	"cmd/prlportal/fleet":    {slices.Concat(portal("query", "storage"), []string{"agent/protocol"}), nil},
 	"cmd/prlportal/httpapi":  {[]string{"agent/protocol", "cmd/prlportal/limit", "platform/text"}, []string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/metrics":  {nil, nil},                                         // pure: numbers and their text
