@@ -120,7 +120,8 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 	})
 	root.SetVersionTemplate("prlportal {{.Version}}\n")
 	root.SetHelpCommand(newHelpCommand())
-	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(), newCertificateCommand(), newLintCommand(),
+	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(), newCertificateCommand(),
+		newLintCommand(), newPublishCommand(), newPoliciesCommand(), newGroupsCommand(), newRenewHeadsCommand(), newKeysCommand(),
 		newDevicesCommand(), newVMsCommand(), newEventsCommand(), newExportCommand(), newViewsCommand(),
 		newAdminsCommand(), newBackupCommand(), newRestoreCommand(), newVersionCommand())
 	for _, command := range root.Commands() {

@@ -180,7 +180,10 @@ func pointTo(data []byte) (protocol.PolicyPointer, policy.Document, error) {
 type Signer struct {
 	SiteID string
 	Keys   []ed25519.PrivateKey // all of them sign: two while one replaces the other
-	Now    time.Time
+	// Retired signs the list of keys, which a portal that knows no other one would
+	// refuse, and nothing else; nil if there is none.
+	Retired ed25519.PrivateKey
+	Now     time.Time
 }
 
 // Sign is the upload of a change: its heads with the next versions, which come
@@ -223,5 +226,9 @@ func (s Signer) changedKeys(published []byte) ([]byte, error) {
 		}
 		wanted.Version = present.Version + 1
 	}
-	return wanted.Sign(s.Keys...)
+	signers := s.Keys
+	if s.Retired != nil {
+		signers = append(slices.Clone(signers), s.Retired)
+	}
+	return wanted.Sign(signers...)
 }

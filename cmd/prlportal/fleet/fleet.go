@@ -61,6 +61,7 @@ type cachedDevice struct {
 	report  storage.Report
 	texts   []string // of each row, what a search looks at
 	missing int      // virtual machines that no row is for
+	policy  policyFacts
 	size    int
 }
 
@@ -186,9 +187,9 @@ func (f *Fleet) loadDevice(ctx context.Context, id string) (*cachedDevice, error
 // newCachedDevice leaves out what no table shows.
 func newCachedDevice(device storage.Device, report storage.Report) *cachedDevice {
 	device.Tokens, device.Requests, device.PastEpochs = nil, nil, nil
-	missing := missingVMs(report)
+	missing, policy := missingVMs(report), policyFactsOf(report)
 	report.Users, report.Policy.Verdicts, report.Policy.Counts = nil, nil, nil
-	made := &cachedDevice{version: device.Version, loaded: true, device: device, report: report, missing: missing, size: bytesPerDevice}
+	made := &cachedDevice{version: device.Version, loaded: true, device: device, report: report, missing: missing, policy: policy, size: bytesPerDevice}
 	for _, condition := range report.Health.Conditions {
 		made.size += bytesPerCondition + len(condition.Code) + len(condition.Subject)
 	}

@@ -83,7 +83,7 @@ func (s Options) Validate() error {
 }
 
 // ContentFolders are in the content folder, also where there is nothing in them.
-var ContentFolders = []string{headFolder, policyFolder}
+var ContentFolders = []string{HeadFolder, PolicyFolder}
 
 // makeFolders refuses to touch a site that is there already.
 func makeFolders(dir string) error {

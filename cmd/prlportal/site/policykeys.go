@@ -20,7 +20,7 @@ import (
 // after take the same head.
 const (
 	NextPolicyKeyFile    = "policy-next.key"
-	retiredPolicyKeyFile = "policy-retired.key" // not used any more; the last one
+	retiredPolicyKeyFile = "policy-retired.key" // the last one that was replaced
 )
 
 // PolicyKeysFile has, in the content folder, the public policy keys of the site,
@@ -123,6 +123,16 @@ func LoadPolicyKeys(folder string) ([]ed25519.PrivateKey, error) {
 	return keys, nil
 }
 
+// LoadRetiredPolicyKey reads the key that was replaced last; nil if there is none.
+// It signs no head any more. The portal may still know no other one.
+func LoadRetiredPolicyKey(folder string) (ed25519.PrivateKey, error) {
+	key, err := LoadSigningKey(filepath.Join(folder, retiredPolicyKeyFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return key, err
+}
+
 // PublicHalves are the public keys, in the order of the private ones.
 func PublicHalves(keys []ed25519.PrivateKey) [][]byte {
 	public := make([][]byte, 0, len(keys))
@@ -155,7 +165,7 @@ func BeginRotation(folder string) error {
 }
 
 // FinishRotation has the next policy key sign alone. The one before stays in a
-// file of its own, which nothing reads.
+// file of its own.
 func FinishRotation(folder string) error {
 	next := filepath.Join(folder, NextPolicyKeyFile)
 	if _, err := LoadSigningKey(next); errors.Is(err, fs.ErrNotExist) {
