@@ -85,7 +85,7 @@ func (p Publication) Plan(ctx context.Context, state State, policies Policies) (
 	if err := p.checkDeleted(&state); err != nil {
 		return Change{}, err
 	}
-	planned := planner{state: state, policies: policies, pointers: make(map[string]protocol.PolicyPointer)}
+	planned := planner{state: state, policies: policies, pointers: make(map[string]protocol.PolicyPointer), same: make(map[string][]byte)}
 	groups := state.groups()
 	for i := range p.Tree.Groups {
 		groups = append(groups, p.Tree.Groups[i].ID)
@@ -162,6 +162,7 @@ type planner struct {
 	state    State
 	policies Policies
 	pointers map[string]protocol.PolicyPointer // of the tree's policies, by their ids
+	same     map[string][]byte                 // policies that are published already, by their hash
 	change   Change
 }
 
@@ -178,7 +179,7 @@ func (p *planner) pointer(ctx context.Context, wanted *tree.Policy) (protocol.Po
 			return protocol.PolicyPointer{}, fmt.Errorf("read policy %s %d: %w", wanted.ID, latest.Pointer.Revision, err)
 		}
 		if bytes.Equal(data, wanted.Encode(latest.Pointer.Revision)) {
-			p.pointers[wanted.ID] = latest.Pointer
+			p.pointers[wanted.ID], p.same[latest.Pointer.SHA256] = latest.Pointer, data
 			return latest.Pointer, nil
 		}
 	}
@@ -204,6 +205,7 @@ func (p *planner) add(head protocol.Head) {
 	if head.Candidate != nil {
 		pointer := head.Candidate.Pointer()
 		step.Candidate, step.Percent = nameOf(&pointer), head.Candidate.Percent
+		p.beginAnew(before, pointer.SHA256)
 	}
 	switch {
 	case published && sayTheSame(before, head):
@@ -215,6 +217,16 @@ func (p *planner) add(head protocol.Head) {
 	if step.What != Unchanged {
 		head.HeadVersion = before.HeadVersion + 1
 		p.change.Heads = append(p.change.Heads, head)
+	}
+}
+
+// beginAnew publishes a candidate again that was one before and is none now: its
+// time begins anew.
+func (p *planner) beginAnew(before protocol.Head, sha256 string) {
+	data, published := p.same[sha256]
+	if published && (before.Candidate == nil || before.Candidate.SHA256 != sha256) {
+		p.change.Policies = append(p.change.Policies, data)
+		delete(p.same, sha256)
 	}
 }
 
