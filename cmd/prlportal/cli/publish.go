@@ -31,7 +31,7 @@ type contentOptions struct {
 func (o *contentOptions) addFlags(command *cobra.Command) {
 	o.admin.addFlags(command)
 	flags := command.Flags()
-	flags.StringVar(&o.out, "out", "", "publish into this folder, for any web server, and not to a portal")
+	flags.StringVar(&o.out, "out", "", "work on this folder, which any web server can serve, and not on a portal")
 	flags.BoolVar(&o.asJSON, "json", false, "print JSON")
 }
 
@@ -100,9 +100,6 @@ func (w *workplace) connect(o *contentOptions) error {
 		w.store, w.status, w.close = client, client, client.Close
 		return nil
 	}
-	if o.admin.command.Flags().Changed("url") {
-		return usageError("give --out or --url, not both")
-	}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
@@ -161,7 +158,9 @@ func newPublishCommand() *cobra.Command {
 		Long: `Publish checks the tree as lint does, signs what has changed with the operator's
 policy key, and uploads it: policies first, heads last. It works on the operator's
 machine; the portal has no key, and takes only what the site's keys have signed.
-With --out it is written into a folder that any web server can serve.
+With --out it is written into a folder that any web server can serve; for Macs that
+have had heads of a portal, begin with a copy of its content folder, because versions
+only rise.
 
 What is the same is not signed again. A policy that has changed gets its next
 revision. A group that is gone from the tree is released, by a signed head.

@@ -4,10 +4,14 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/content"
 	"prlagent/cmd/prlportal/site"
@@ -245,5 +249,49 @@ func (f *fleet) wantSigned(group string, key ed25519.PrivateKey, want bool) {
 	trusted := site.PolicyKeys{Keys: site.PublicHalves([]ed25519.PrivateKey{key})}.Trusted()
 	if _, err := envelope.Verify(protocol.PayloadHead, trusted, 1); (err == nil) != want {
 		f.Errorf("signed by it is %t, want %t: %v", err == nil, want, err)
+	}
+}
+
+// PROTOCOL-22: any web server can serve the folder: everything that a head names is
+// there by its path, and is what was signed.
+func TestPROTOCOL22_APlainFileServer(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.setPolicy("p", 1, "a")
+	f.publish(content.Publication{})
+	f.setPolicy("p", 2, "a")
+	f.publish(content.Publication{Percent: 5})
+	web := httptest.NewServer(http.FileServerFS(f.root.FS()))
+	defer web.Close()
+	get := func(path string) []byte {
+		t.Helper()
+		response, err := web.Client().Get(web.URL + "/" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		data, err := io.ReadAll(response.Body)
+		if err != nil || response.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s, %v", path, response.Status, err)
+		}
+		return data
+	}
+	envelope, err := protocol.ParseEnvelope(get("heads/a.dsse.json"), protocol.MaxHead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := envelope.Verify(protocol.PayloadHead, site.PolicyKeys{Keys: site.PublicHalves(f.keys)}.Trusted(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, err := protocol.ParseHead(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pointer := range []protocol.PolicyPointer{*head.Policy, head.Candidate.Pointer()} {
+		data := get("policies/" + pointer.SHA256 + ".json")
+		if _, err := policy.Parse(data); err != nil || pointer.CheckPolicy(data) != nil {
+			t.Errorf("%s: %v", data, err)
+		}
 	}
 }
