@@ -105,7 +105,7 @@ func (s *Server) policyStatus(w http.ResponseWriter, r *http.Request) error {
 // headsEnd is when the first of the heads ends; zero where there is none that can
 // be read.
 func (s *Server) headsEnd(ctx context.Context) time.Time {
-	published, err := s.content.Published(ctx)
+	published, err := s.content.Heads(ctx)
 	if err != nil {
 		s.log.Warn().Err(err).Msg("content cannot be read")
 		return time.Time{}

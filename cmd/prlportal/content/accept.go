@@ -30,7 +30,7 @@ var (
 func (f *Folder) Accept(ctx context.Context, siteID string, upload Upload, now time.Time) error {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
-	published, err := f.Published(ctx)
+	published, err := f.Heads(ctx)
 	if err != nil {
 		return err
 	}

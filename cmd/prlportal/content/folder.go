@@ -30,13 +30,23 @@ func NewFolder(root *os.Root) *Folder { return &Folder{root: root} }
 const maxDocuments = 20_000
 
 // Published reads all heads and the index of policies.
-func (f *Folder) Published(context.Context) (Published, error) {
-	var published Published
-	heads, err := f.list(site.HeadFolder)
+func (f *Folder) Published(ctx context.Context) (Published, error) {
+	published, err := f.Heads(ctx)
 	if err != nil {
 		return Published{}, err
 	}
-	for _, entry := range heads {
+	published.Policies, err = f.index()
+	return published, err
+}
+
+// Heads reads all heads and the list of keys, without the policies.
+func (f *Folder) Heads(context.Context) (Published, error) {
+	var published Published
+	entries, err := f.list(site.HeadFolder)
+	if err != nil {
+		return Published{}, err
+	}
+	for _, entry := range entries {
 		group, isHead := site.GroupOfHead(entry.Name())
 		if !isHead {
 			continue
@@ -46,9 +56,6 @@ func (f *Folder) Published(context.Context) (Published, error) {
 			return Published{}, err
 		}
 		published.Heads = append(published.Heads, Head{GroupID: group, Envelope: data})
-	}
-	if published.Policies, err = f.index(); err != nil {
-		return Published{}, err
 	}
 	published.Keys, err = f.read(site.PolicyKeysFile, protocol.MaxHead)
 	if errors.Is(err, fs.ErrNotExist) {
