@@ -15,6 +15,7 @@ import (
 	"prlagent/cmd/prlportal/admins"
 	"prlagent/cmd/prlportal/audit"
 	"prlagent/cmd/prlportal/backup"
+	"prlagent/cmd/prlportal/content"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/site"
@@ -27,6 +28,7 @@ type Server struct {
 	devices  *fleet.Fleet
 	admins   *admins.Book
 	source   backup.Source
+	content  *content.Folder
 	version  string
 	record   Recorder
 	measured Measured
@@ -55,7 +57,7 @@ type Recorder interface{ Append(entry audit.Entry) error }
 // New makes the server of one site.
 func New(parts Parts) *Server {
 	return &Server{
-		config: parts.Config, devices: parts.Devices, admins: parts.Admins, source: parts.Source, version: parts.Version,
+		config: parts.Config, devices: parts.Devices, admins: parts.Admins, source: parts.Source, content: content.NewFolder(parts.Source.Content), version: parts.Version,
 		record: parts.Record, measured: parts.Measured, log: parts.Log, now: parts.Now,
 	}
 }
@@ -91,6 +93,8 @@ func (s *Server) endpoints() []endpoint {
 		{"POST /v1/admin/admins", admins.Approver, s.addAdmin},
 		{"POST /v1/admin/admins/{name}/revoke", admins.Approver, s.revokeAdmin},
 		{"GET /v1/admin/backup", admins.Approver, s.sendBackup},
+		{"GET /v1/admin/content", admins.Viewer, s.listContent},
+		{"POST /v1/admin/content", admins.Operator, s.addContent},
 	}
 }
 

@@ -43,6 +43,9 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) error {
 	addCounts(&text, counted)
 	text.Add("prlportal_store_size_bytes", metrics.Gauge, "Size of the database.", float64(size))
 	text.Add("prlportal_certificate_expiry_timestamp_seconds", metrics.Gauge, "When the portal's certificate expires.", float64(s.measured.CertificateEnd().Unix()))
+	if end := s.headsEnd(r.Context()); !end.IsZero() {
+		text.Add("prlportal_head_expiry_timestamp_seconds", metrics.Gauge, "When the first of the signed heads ends; 'prlportal renew' signs them anew.", float64(end.Unix()))
+	}
 	w.Header().Set("Content-Type", metrics.ContentType)
 	w.Header().Set("Cache-Control", "no-store")
 	_, _ = w.Write(text.Bytes()) // a client that is gone is no failure of ours

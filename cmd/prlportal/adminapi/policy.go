@@ -20,11 +20,6 @@ const (
 	paramAfter = "after"
 )
 
-// statusList is how far the policies of all groups are carried out.
-type statusList struct {
-	Groups []fleet.GroupStatus `json:"groups"`
-}
-
 // DiffRequest asks what publishing a policy to a group would change.
 type DiffRequest struct {
 	Group  string      `json:"group"`
@@ -79,11 +74,11 @@ func (s *Server) showCompliance(w http.ResponseWriter, r *http.Request) error {
 
 // showPolicyStatus answers with how far the groups' policies are carried out.
 func (s *Server) showPolicyStatus(w http.ResponseWriter, r *http.Request) error {
-	groups, err := s.newScan(s.now().UTC(), noTime).PolicyStatus(r.Context())
+	status, err := s.newScan(s.now().UTC(), noTime).PolicyStatus(r.Context())
 	if err != nil {
 		return err
 	}
-	return httpapi.WriteJSON(w, r, http.StatusOK, statusList{groups})
+	return httpapi.WriteJSON(w, r, http.StatusOK, status)
 }
 
 // showDiff answers with what publishing would change.
@@ -167,11 +162,10 @@ func (c *Client) Compliance(ctx context.Context, at string) (compliance fleet.Co
 	return compliance, err
 }
 
-// PolicyStatus is how far the policies of all groups are carried out.
-func (c *Client) PolicyStatus(ctx context.Context) ([]fleet.GroupStatus, error) {
-	var list statusList
-	err := c.exchangeJSON(ctx, http.MethodGet, []string{"v1", "admin", "policies", "status"}, nil, &list)
-	return list.Groups, err
+// PolicyStatus is how far the policies are carried out, by group and by document.
+func (c *Client) PolicyStatus(ctx context.Context) (status fleet.PolicyStatus, err error) {
+	err = c.exchangeJSON(ctx, http.MethodGet, []string{"v1", "admin", "policies", "status"}, nil, &status)
+	return status, err
 }
 
 // Diff is what publishing would change.

@@ -45,7 +45,8 @@ func TestPolicyQuestionsOverTheWire(t *testing.T) {
 	if err != nil || len(difference.Settings) != 1 || difference.Settings[0].VMs[fleet.OutcomeWaits] != 1 || difference.Settings[0].Macs[fleet.OutcomeWaits] != 1 {
 		t.Errorf("%+v, %v", difference, err)
 	}
-	groups, err := client.PolicyStatus(t.Context())
+	status, err := client.PolicyStatus(t.Context())
+	groups := status.Groups
 	if err != nil || len(groups) != 1 || groups[0].Converging != 1 || groups[0].OldestDeferral == nil || groups[0].OldestDeferral.Code != protocol.CodeVMRunning {
 		t.Errorf("%+v, %v", groups, err)
 	}

@@ -2,7 +2,6 @@ package agentapi
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"io/fs"
@@ -120,7 +119,7 @@ func (s *Server) readHead(group string) (protocol.Head, error) {
 	if err != nil {
 		return protocol.Head{}, err
 	}
-	payload, err := base64.StdEncoding.DecodeString(envelope.Payload)
+	payload, err := envelope.Unverified()
 	if err != nil {
 		return protocol.Head{}, err
 	}

@@ -23,6 +23,7 @@ const (
 	ActionAddAdmin    = "add_admin"
 	ActionRevokeAdmin = "revoke_admin"
 	ActionBackup      = "backup"
+	ActionPublish     = "publish"
 )
 
 // Outcomes.
@@ -40,6 +41,7 @@ type Entry struct {
 	MacSerial  string    `json:"mac_serial,omitempty"`
 	KeyIDs     []string  `json:"key_ids,omitempty"`
 	Supersedes []string  `json:"supersedes,omitempty"` // ids of devices that it retires
+	Groups     []string  `json:"groups,omitempty"`     // whose heads were published
 	Source     string    `json:"source"`               // network address that it came from
 	Name       string    `json:"name,omitempty"`       // of the admin that it is about
 	Role       string    `json:"role,omitempty"`       // of that admin

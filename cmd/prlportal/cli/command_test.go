@@ -127,7 +127,7 @@ func TestInitMakesASiteThatNobodyElseCanRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "operator/.gitignore operator/admin.token operator/command.key operator/enrollment.secret operator/policy.key operator/portal.crt operator/site.json " +
-		"portal/.gitignore portal/admins.json portal/config.json portal/content/heads/everyone.dsse.json portal/content/heads/lab.dsse.json portal/tls.crt portal/tls.key"
+		"portal/.gitignore portal/admins.json portal/config.json portal/content/heads/everyone.dsse.json portal/content/heads/lab.dsse.json portal/content/policy-keys.dsse.json portal/tls.crt portal/tls.key"
 	if got := strings.Join(found, " "); got != want {
 		t.Errorf("files are\n%s\nwant\n%s", got, want)
 	}

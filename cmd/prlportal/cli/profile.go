@@ -278,7 +278,7 @@ func (o profileOptions) readPreferences(folder string, operator site.OperatorSit
 	if err != nil {
 		return nil, err
 	}
-	policyKey, err := publicHalf(filepath.Join(folder, site.PolicyKeyFile))
+	policyKeys, err := publicPolicyKeys(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +295,7 @@ func (o profileOptions) readPreferences(folder string, operator site.OperatorSit
 		"ServerCertificates": certificates, // DER
 		"EnrollmentSecret":   secret,
 		"SiteID":             operator.SiteID,
-		"PolicyKeys":         []preferenceKey{policyKey},
+		"PolicyKeys":         policyKeys,
 		"CommandKeys":        []preferenceKey{commandKey},
 		"AllowedCommands":    allCommands(),
 		"Mode":               o.mode,
@@ -307,6 +307,19 @@ func (o profileOptions) readPreferences(folder string, operator site.OperatorSit
 		wanted["ContentURL"] = o.contentURL
 	}
 	return wanted, nil
+}
+
+// publicPolicyKeys are both keys while one replaces the other.
+func publicPolicyKeys(folder string) ([]preferenceKey, error) {
+	keys, err := site.LoadPolicyKeys(folder)
+	if err != nil {
+		return nil, err
+	}
+	var named []preferenceKey
+	for _, public := range site.PublicHalves(keys) {
+		named = append(named, preferenceKey{KeyID: protocol.KeyID(public), PublicKey: public})
+	}
+	return named, nil
 }
 
 func publicHalf(path string) (preferenceKey, error) {

@@ -33,7 +33,7 @@ func TestOpenAPINamesEveryField(t *testing.T) {
 		"Head": protocol.Head{}, "Candidate": protocol.Candidate{}, "PolicyPointer": protocol.PolicyPointer{}, "RowExtra": protocol.RowExtra{},
 		"HealthReport": protocol.HealthReport{}, "ReportedCondition": protocol.ReportedCondition{},
 		"SettingVerdict": fleet.SettingVerdict{}, "DeviceVerdicts": fleet.DeviceVerdicts{}, "VerdictState": storage.VerdictState{},
-		"VerdictTransition": fleet.VerdictTransition{}, "Compliance": fleet.Compliance{}, "ComplianceRow": fleet.ComplianceRow{}, "GroupStatus": fleet.GroupStatus{},
+		"VerdictTransition": fleet.VerdictTransition{}, "Compliance": fleet.Compliance{}, "ComplianceRow": fleet.ComplianceRow{}, "GroupStatus": fleet.GroupStatus{}, "DocumentStatus": fleet.DocumentStatus{},
 		"DiffRequest": adminapi.DiffRequest{}, "DiffVersion": adminapi.DiffVersion{}, "Difference": fleet.Difference{}, "SettingDiff": fleet.SettingDiff{},
 		"DeviceDetail": adminapi.DeviceDetail{}, "Checkin": adminapi.Checkin{}, "TableEvent": fleet.Event{},
 		"Device": fleet.Device{}, "PendingKey": fleet.PendingKey{}, "Duplicate": storage.Duplicate{}, "Decision": adminapi.Decision{},

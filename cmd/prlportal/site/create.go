@@ -20,9 +20,9 @@ import (
 	"prlagent/platform/safefile"
 )
 
-// headLifetime is how long a head counts before it must be signed again
+// HeadLifetime is how long a head counts before it must be signed again
 // (protocol.md 2.4).
-const headLifetime = 30 * 24 * time.Hour
+const HeadLifetime = 30 * 24 * time.Hour
 
 // DefaultPort is what serve listens on and what the first URL names.
 const DefaultPort = "8443"
@@ -83,7 +83,7 @@ func (s Options) Validate() error {
 }
 
 // ContentFolders are in the content folder, also where there is nothing in them.
-var ContentFolders = []string{headFolder, policyFolder}
+var ContentFolders = []string{HeadFolder, PolicyFolder}
 
 // makeFolders refuses to touch a site that is there already.
 func makeFolders(dir string) error {
@@ -167,6 +167,10 @@ func (s Options) siteFiles(config Config, enrollmentSecret string) (map[string][
 		}
 		files[filepath.Join(PortalFolder, ContentFolder, HeadPath(group.ID))] = head
 	}
+	keys := PolicyKeys{SiteID: config.SiteID, Version: 1, Keys: PublicHalves([]ed25519.PrivateKey{policyKey})}
+	if files[filepath.Join(PortalFolder, ContentFolder, PolicyKeysFile)], err = keys.Sign(policyKey); err != nil {
+		return nil, err
+	}
 	return addJSONFiles(files, config)
 }
 
@@ -189,7 +193,7 @@ func firstHead(siteID, groupID string, now time.Time, key ed25519.PrivateKey) ([
 	issued := now.UTC().Truncate(time.Second)
 	payload, err := json.Marshal(protocol.Head{
 		SiteID: siteID, GroupID: groupID, HeadVersion: 1,
-		IssuedAt: issued, ExpiresAt: issued.Add(headLifetime),
+		IssuedAt: issued, ExpiresAt: issued.Add(HeadLifetime),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode head: %w", err)

@@ -37,8 +37,8 @@ const (
 	AdminsFile          = "admins.json"
 	AuditFile           = "audit.log" // what administrators decided
 	ContentFolder       = "content"
-	headFolder          = "heads"    // in the content folder
-	policyFolder        = "policies" // in the content folder
+	HeadFolder          = "heads"    // in the content folder
+	PolicyFolder        = "policies" // in the content folder
 )
 
 // Files of the operator's folder.
@@ -273,10 +273,10 @@ func (c Config) AcceptSecret(given string) (defaultGroup string, accepted bool) 
 const headSuffix = ".dsse.json"
 
 // HeadPath is where a group's head lies in the content folder.
-func HeadPath(group string) string { return filepath.Join(headFolder, group+headSuffix) }
+func HeadPath(group string) string { return filepath.Join(HeadFolder, group+headSuffix) }
 
 // PolicyPath is where a policy document lies in the content folder.
-func PolicyPath(name string) string { return filepath.Join(policyFolder, name) }
+func PolicyPath(name string) string { return filepath.Join(PolicyFolder, name) }
 
 // GroupOfHead is the group whose head has this file name.
 func GroupOfHead(file string) (group string, isHead bool) {

@@ -210,6 +210,25 @@ func (c *SettingCounts) Add(verdict string, count int) {
 	}
 }
 
+// AddAll adds what was counted elsewhere.
+func (c *SettingCounts) AddAll(other *SettingCounts) {
+	c.InPlace += other.InPlace
+	c.Pending += other.Pending
+	c.Deferred += other.Deferred
+	c.Partial += other.Partial
+	c.Contended += other.Contended
+	c.Failed += other.Failed
+	c.NotApplicable += other.NotApplicable
+	c.Unsupported += other.Unsupported
+	c.Unknown += other.Unknown
+	c.Drifts += other.Drifts
+}
+
+// All is how many settings are counted.
+func (c *SettingCounts) All() int {
+	return c.InPlace + c.Pending + c.Deferred + c.Partial + c.Contended + c.Failed + c.NotApplicable + c.Unsupported + c.Unknown
+}
+
 // Deferral is a setting that waits for its machine or the machine's user.
 type Deferral struct {
 	Path  string         `json:"path"`

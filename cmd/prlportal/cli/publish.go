@@ -1,0 +1,272 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"prlagent/cmd/prlportal/content"
+	"prlagent/cmd/prlportal/fleet"
+	"prlagent/cmd/prlportal/site"
+	"prlagent/cmd/prlportal/tree"
+	"prlagent/platform/text"
+)
+
+// contentOptions say where content is published, and what signs it: the operator's
+// folder, and a portal or a folder that a web server serves.
+type contentOptions struct {
+	admin  adminOptions
+	out    string
+	dryRun bool
+	asJSON bool
+}
+
+func (o *contentOptions) addFlags(command *cobra.Command) {
+	o.admin.addFlags(command)
+	flags := command.Flags()
+	flags.StringVar(&o.out, "out", "", "work on this folder, which any web server can serve, and not on a portal")
+	flags.BoolVar(&o.asJSON, "json", false, "print JSON")
+}
+
+func (o *contentOptions) addSigningFlags(command *cobra.Command) {
+	o.addFlags(command)
+	command.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would change, and sign nothing")
+}
+
+// fleetStatus says what Macs report; nil where only a folder is known.
+type fleetStatus interface {
+	PolicyStatus(ctx context.Context) (fleet.PolicyStatus, error)
+}
+
+// workplace is what a command that signs works with.
+type workplace struct {
+	store     content.Store
+	status    fleetStatus
+	signer    content.Signer
+	published content.Published
+	state     content.State
+	close     func()
+}
+
+// open finds the operator's keys and what is published.
+func (o *contentOptions) open(ctx context.Context) (*workplace, error) {
+	folder, isThere := site.FindOperator(o.admin.dir)
+	if !isThere {
+		return nil, usageError(fmt.Sprintf("there is no operator's folder in %s; name it with --dir", text.DisplayValue(o.admin.dir)))
+	}
+	operator, err := site.LoadOperatorSite(folder)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := site.LoadPolicyKeys(folder)
+	if err != nil {
+		return nil, err
+	}
+	retired, err := site.LoadRetiredPolicyKey(folder)
+	if err != nil {
+		return nil, err
+	}
+	known := keys
+	if retired != nil {
+		known = append(slices.Clone(keys), retired)
+	}
+	w := &workplace{signer: content.Signer{SiteID: operator.SiteID, Keys: keys, Retired: retired, Now: time.Now()}}
+	if err := w.connect(o); err != nil {
+		return nil, err
+	}
+	if w.published, err = w.store.Published(ctx); err == nil {
+		w.state, err = w.published.Verify(operator.SiteID, site.PublicHalves(known))
+	}
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *workplace) connect(o *contentOptions) error {
+	if o.out == "" {
+		client, err := o.admin.openClient()
+		if err != nil {
+			return err
+		}
+		w.store, w.status, w.close = client, client, client.Close
+		return nil
+	}
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	root, err := os.OpenRoot(o.out)
+	if err != nil {
+		return fmt.Errorf("open folder: %w", err)
+	}
+	w.store, w.close = content.NewFolder(root), func() { _ = root.Close() }
+	return nil
+}
+
+// finish signs a change and publishes it, or says what it would be.
+func (w *workplace) finish(ctx context.Context, o *contentOptions, out io.Writer, change content.Change) error {
+	if !o.dryRun && !change.IsEmpty() {
+		upload, err := w.signer.Sign(change, w.published)
+		if err != nil {
+			return err
+		}
+		if err := w.store.Add(ctx, upload); err != nil {
+			return fmt.Errorf("publish: %w", err)
+		}
+	}
+	if o.asJSON {
+		return printJSON(out, map[string]any{"dry_run": o.dryRun, "policies": len(change.Policies), "groups": append([]content.Step{}, change.Steps...)})
+	}
+	return printChange(out, change, o.dryRun)
+}
+
+func printChange(w io.Writer, change content.Change, dryRun bool) error {
+	table := text.Table{Heads: []string{"Group", "", "Before", "Policy", "Candidate", "Mode"}}
+	for _, step := range change.Steps {
+		candidate := step.Candidate
+		if candidate != "" {
+			candidate = fmt.Sprintf("%s for %d %%", candidate, step.Percent)
+		}
+		table.Rows = append(table.Rows, []string{step.Group, string(step.What), orEmpty(step.Before), orEmpty(step.After), orEmpty(candidate), orEmpty(step.Mode)})
+	}
+	done := fmt.Sprintf("Published %d policies and %d heads.\n", len(change.Policies), len(change.Heads))
+	switch {
+	case change.IsEmpty():
+		done = "Nothing has changed, and nothing was signed.\n"
+	case dryRun:
+		done = fmt.Sprintf("This would publish %d policies and %d heads. Nothing was signed.\n", len(change.Policies), len(change.Heads))
+	}
+	_, err := io.WriteString(w, table.String()+done)
+	return err
+}
+
+func newPublishCommand() *cobra.Command {
+	var options contentOptions
+	var percent, release int
+	var monitor bool
+	command := &cobra.Command{
+		Use:   "publish TREE --dir DIR/operator",
+		Short: "Sign the policies of a tree and publish them",
+		Long: `Publish checks the tree as lint does, signs what has changed with the operator's
+policy key, and uploads it: policies first, heads last. It works on the operator's
+machine; the portal has no key, and takes only what the site's keys have signed.
+With --out it is written into a folder that any web server can serve; for Macs that
+have had heads of a portal, begin with a copy of its content folder, because versions
+only rise.
+
+What is the same is not signed again. A policy that has changed gets its next
+revision. A group that is gone from the tree is released, by a signed head.
+
+--percent has only a share of each group's Macs take a policy that has changed, the
+same Macs at every higher share; then 'prlportal policies promote' or 'halt'.
+--monitor has the Macs say what they would do, and do nothing.
+
+Where more than 5 % of the known Macs would lose their policy, it is refused; say
+how many with --release. With --out no Macs are known, and groups are counted.`,
+		Example: `  prlportal publish fleet --dir site/operator --dry-run
+  prlportal publish fleet --dir site/operator --percent 5
+  prlportal publish fleet --dir site/operator --out /srv/www/content`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			if percent < 0 || percent > 100 || command.Flags().Changed("percent") && percent == 0 {
+				return usageError("--percent is a number from 1 to 100")
+			}
+			read, err := readTree(args[0])
+			if err != nil {
+				return err
+			}
+			if read.Has(tree.Failure) {
+				return errors.Join(printFindings(command.ErrOrStderr(), args[0], read.Findings), errFindings)
+			}
+			work, err := options.open(command.Context())
+			if err != nil {
+				return err
+			}
+			defer work.close()
+			change, err := content.Publication{Tree: read, Percent: percent, Monitor: monitor}.Plan(command.Context(), work.state, work.store)
+			if err != nil {
+				return err
+			}
+			if err := work.checkReleased(command.Context(), change, release); err != nil {
+				return err
+			}
+			work.warnOfPrimary(command.ErrOrStderr(), read)
+			return work.finish(command.Context(), &options, command.OutOrStdout(), change)
+		},
+	}
+	options.addSigningFlags(command)
+	flags := command.Flags()
+	flags.IntVar(&percent, "percent", 0, "share of each group's Macs that take a changed policy, 1 to 100 (default: all)")
+	flags.BoolVar(&monitor, "monitor", false, "heads in monitor mode, whatever the groups' files say")
+	flags.IntVar(&release, "release", -1, "how many Macs lose their policy, to insist on it")
+	return command
+}
+
+// mostReleased is the share of Macs that may lose their policy without a word.
+const mostReleased = 0.05
+
+// checkReleased refuses a tree that lost more than anybody means to lose.
+func (w *workplace) checkReleased(ctx context.Context, change content.Change, insisted int) error {
+	released := change.Released()
+	if len(released) == 0 {
+		return nil
+	}
+	lost, known, unit := len(released), len(w.state.Heads), "groups"
+	if w.status != nil {
+		status, err := w.status.PolicyStatus(ctx)
+		if err != nil {
+			return fmt.Errorf("count Macs: %w", err)
+		}
+		lost, known, unit = 0, 0, "Macs"
+		for _, group := range status.Groups {
+			known += group.Macs
+			if slices.Contains(released, group.Group) {
+				lost += group.Macs
+			}
+		}
+	}
+	if float64(lost) <= mostReleased*float64(known) || insisted == lost {
+		return nil
+	}
+	return fmt.Errorf("%d of %d %s would lose their policy (%s); if that is meant, say --release %d",
+		lost, known, unit, text.DisplayValue(strings.Join(released, ", ")), lost)
+}
+
+// warnOfPrimary says where the tree and the portal differ on who has no group.
+func (w *workplace) warnOfPrimary(out io.Writer, read tree.Tree) {
+	if portals := w.published.PrimaryGroup; portals != "" && portals != read.Site.PrimaryGroup {
+		fmt.Fprintf(out, "prlportal: the primary group of the portal is %s, and %s says %s; Macs without a group get that of the portal's %s\n",
+			text.DisplayValue(portals), tree.SiteFile, text.DisplayValue(read.Site.PrimaryGroup), site.ConfigFile)
+	}
+}
+
+func newRenewHeadsCommand() *cobra.Command {
+	var options contentOptions
+	command := &cobra.Command{
+		Use:   "renew --dir DIR/operator",
+		Short: "Sign all heads anew, with the same content",
+		Long: `Renew signs every head anew for another 30 days; what it says stays. Macs keep the
+last policy after that time, and say that it is stale. Run it once a week, as by
+cron, on the machine with the policy key: it needs no tree and asks nothing.`,
+		Example: "  prlportal renew --dir site/operator\n  prlportal renew --dir site/operator --out /srv/www/content",
+		Args:    cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			work, err := options.open(command.Context())
+			if err != nil {
+				return err
+			}
+			defer work.close()
+			return work.finish(command.Context(), &options, command.OutOrStdout(), content.Renew(work.state))
+		},
+	}
+	options.addSigningFlags(command)
+	return command
+}

@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/content"
+	"prlagent/cmd/prlportal/fleet"
+)
+
+// reported are counts that a portal gives.
+type reported fleet.PolicyStatus
+
+func (r reported) PolicyStatus(context.Context) (fleet.PolicyStatus, error) {
+	return fleet.PolicyStatus(r), nil
+}
+
+// Where more than 5 % of the Macs would lose their policy, their number is typed.
+func TestPublishRefusesAMassRelease(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		losing, staying, insisted int
+		refused                   bool
+	}{
+		{0, 0, -1, false},
+		{5, 95, -1, false},
+		{6, 94, -1, true},
+		{6, 94, 5, true},
+		{6, 94, 7, true},
+		{6, 94, 6, false},
+		{1, 0, -1, true},
+		{1, 0, 1, false},
+	} {
+		work := workplace{status: reported{Groups: []fleet.GroupStatus{{Group: "a", Macs: test.losing}, {Group: "b", Macs: test.staying}}}}
+		change := content.Change{Steps: []content.Step{{Group: "a", What: content.Released}, {Group: "b", What: content.Unchanged}}}
+		err := work.checkReleased(t.Context(), change, test.insisted)
+		if (err != nil) != test.refused {
+			t.Errorf("%+v: %v", test, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), fmt.Sprintf("%d of %d Macs", test.losing, test.losing+test.staying)) {
+			t.Errorf("%+v: it says %v", test, err)
+		}
+	}
+	folder := workplace{state: content.State{Heads: map[string]protocol.Head{"a": {}, "b": {}}}}
+	change := content.Change{Steps: []content.Step{{Group: "a", What: content.Released}}}
+	if err := folder.checkReleased(t.Context(), change, -1); err == nil || !strings.Contains(err.Error(), "1 of 2 groups") {
+		t.Errorf("of a folder: %v", err)
+	}
+}
+
+// Ten days before heads end, whoever lists policies is told.
+func TestTheEndOfHeadsIsTold(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for ahead, told := range map[time.Duration]bool{30 * 24 * time.Hour: false, 10*24*time.Hour + time.Minute: false, 10*24*time.Hour - time.Minute: true, -time.Minute: true} {
+		if words := endWords(now.Add(ahead), now); strings.Contains(words, "prlportal renew") != told {
+			t.Errorf("%v before: %s", ahead, words)
+		}
+	}
+}

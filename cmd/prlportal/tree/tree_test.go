@@ -1,0 +1,221 @@
+package tree_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/tree"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// wantFile is the file of a case that has what is found.
+const wantFile = "want"
+
+// Each file of testdata/lint is a folder with something wrong, and what is found.
+func TestFindings(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join("testdata", "lint", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no cases: %v", err)
+	}
+	found := make(map[string]bool)
+	for _, file := range files {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		folder, want := folderOf(archive)
+		read := mustRead(t, folder)
+		got := wordsOf(read.Findings)
+		for _, finding := range read.Findings {
+			found[finding.Rule] = true
+		}
+		if *update {
+			archive.Files = append(slices.DeleteFunc(archive.Files, func(f txtar.File) bool { return f.Name == wantFile }),
+				txtar.File{Name: wantFile, Data: []byte(got)})
+			if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if got != want {
+			t.Errorf("%s: found\n%s\nwant\n%s", file, got, want)
+		}
+	}
+	for _, rule := range tree.Rules {
+		if !found[rule.Name] && rule.Name != "size" {
+			t.Errorf("no case breaks the rule %s", rule.Name)
+		}
+		if !strings.HasSuffix(rule.Doc, ".") {
+			t.Errorf("the rule %s has no sentence", rule.Name)
+		}
+	}
+}
+
+func folderOf(archive *txtar.Archive) (folder fstest.MapFS, want string) {
+	folder = make(fstest.MapFS)
+	for _, file := range archive.Files {
+		if file.Name == wantFile {
+			want = string(file.Data)
+			continue
+		}
+		folder[file.Name] = &fstest.MapFile{Data: file.Data}
+	}
+	return folder, want
+}
+
+func wordsOf(findings []tree.Finding) string {
+	var words strings.Builder
+	for _, f := range findings {
+		fmt.Fprintf(&words, "%s:%d:%d: %s: %s: %s: %s\n", f.File, f.Line, f.Column, f.Severity, f.Rule, f.Path, f.Message)
+		if f.Doc != "" {
+			fmt.Fprintf(&words, "\t%s\n", f.Doc)
+		}
+	}
+	return words.String()
+}
+
+func mustRead(t testing.TB, folder fs.FS) tree.Tree {
+	t.Helper()
+	read, err := tree.Read(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read
+}
+
+// files makes a folder of names and contents, with a site and a group.
+func files(pairs ...string) fstest.MapFS {
+	folder := fstest.MapFS{
+		"site.yaml":           {Data: []byte("primary_group: default\n")},
+		"groups/default.yaml": {Data: []byte("name: Default\n")},
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		folder[pairs[i]] = &fstest.MapFile{Data: []byte(pairs[i+1])}
+	}
+	return folder
+}
+
+// What is published is what the agent reads, with the image in its place, in one
+// form whatever the order of the file is.
+func TestAPolicyIsPublishedInOneForm(t *testing.T) {
+	t.Parallel()
+	const image = "name: Windows\nimages:\n  arm64: {url: https://images.example.com/w.zip, format: zip, sha256: " +
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}\n"
+	one := mustRead(t, files("golden-images/windows.yaml", image, "policies/finance.yaml",
+		"name: Finance\ngroups: [default]\ngolden_image: windows\nvm_settings:\n  other:\n    clipboard: disconnect # a remark\n    max_cpus: 4\n"))
+	two := mustRead(t, files("golden-images/windows.yaml", image, "policies/finance.yaml",
+		"vm_settings: {other: {max_cpus: 4, \"clipboard\": 'disconnect'}}\ngolden_image: windows\nname: Finance\nschema: 1\ngroups:\n- default\n"))
+	if one.Has(tree.Failure) || two.Has(tree.Failure) {
+		t.Fatal(wordsOf(append(one.Findings, two.Findings...)))
+	}
+	first, second := one.Policies[0].Encode(7), two.Policies[0].Encode(7)
+	if !bytes.Equal(first, second) {
+		t.Errorf("%s\n%s", first, second)
+	}
+	document, err := policy.Parse(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if document.PolicyID != "finance" || document.Revision != 7 || document.GoldenImage.Name != "Windows" || document.VMSettings.Other.Settings["max_cpus"] != "4" {
+		t.Errorf("%+v", document)
+	}
+}
+
+func TestPolicyLimits(t *testing.T) {
+	t.Parallel()
+	for name, content := range map[string]string{
+		"a file beyond the cap": "name: " + strings.Repeat("a", protocol.MaxPolicy),
+		"a policy beyond it":    "name: a\nadopt: {vm_ids: [" + strings.Repeat("\"\\n\\n\", ", protocol.MaxPolicy/9) + "]}",
+	} {
+		read := mustRead(t, files("policies/a.yaml", content))
+		if !slices.ContainsFunc(read.Findings, func(f tree.Finding) bool { return f.Rule == "size" || f.Rule == "value" }) {
+			t.Errorf("%s: found\n%.500s", name, wordsOf(read.Findings))
+		}
+	}
+	crowded := files()
+	for i := range 2001 {
+		crowded[fmt.Sprintf("groups/g%d.yaml", i)] = &fstest.MapFile{Data: []byte("name: x")}
+	}
+	if read := mustRead(t, crowded); len(read.Groups) > 0 || !read.Has(tree.Failure) {
+		t.Error("more files are read than may be there")
+	}
+}
+
+// A link could lead out of the folder, and is not followed.
+func TestLinksAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "site.yaml"), []byte("primary_group: default"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "groups"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "groups", "default.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	read := mustRead(t, os.DirFS(dir))
+	if len(read.Groups) != 0 || !strings.Contains(wordsOf(read.Findings), "groups/default.yaml:1:1: warning: file_name") {
+		t.Error(wordsOf(read.Findings))
+	}
+}
+
+// Whatever is in a file, reading ends, what is found has a place in it, and what
+// has no failure is what an agent reads.
+func FuzzRead(f *testing.F) {
+	seeds, err := filepath.Glob(filepath.Join("testdata", "lint", "*.txtar"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range seeds {
+		archive, err := txtar.ParseFile(seed)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range archive.Files {
+			f.Add(file.Data)
+		}
+	}
+	for _, seed := range []string{
+		"a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: [*c,*c]", "<<: {name: x}", "? [a]\n: b", "--- a\n--- b", "!!binary aGk=", "%YAML 9.9\n---\n",
+		"name: \"\\uD800\"", strings.Repeat("[", 2000), strings.Repeat("a: {", 200), "name: .inf\nrevision: 0x1F", "\xff\xfe", "name: |+\n\n\n", "!!str {a: b}",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		folder := files("policies/a.yaml", string(data), "golden-images/i.yaml", string(data), "groups/g.yaml", string(data))
+		read, err := tree.Read(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bytes.Count(data, []byte("\n")) + bytes.Count(data, []byte("\r")) + strings.Count(string(data), "\u0085") +
+			strings.Count(string(data), "\u2028") + strings.Count(string(data), "\u2029") + 2
+		for _, found := range read.Findings {
+			if found.Line < 1 || found.Line > lines || found.Column < 1 {
+				t.Errorf("%+v is no place in %q", found, data)
+			}
+		}
+		if read.Has(tree.Failure) {
+			return
+		}
+		for i := range read.Policies {
+			if _, err := policy.Parse(read.Policies[i].Encode(3)); err != nil {
+				t.Errorf("no failure, and the agent refuses: %v", err)
+			}
+		}
+	})
+}
