@@ -272,13 +272,13 @@ func (o *contentOptions) decide(command *cobra.Command, plan func(ctx context.Co
 
 // groupRow is a group that is published, or that Macs are in.
 type groupRow struct {
-	GroupID  string         `json:"group_id"`
-	Name     string         `json:"name,omitempty"`
-	Policy   string         `json:"policy,omitempty"` // its name
-	PolicyID string         `json:"policy_id,omitempty"`
-	Revision uint64         `json:"revision,omitempty"`
-	Image    string         `json:"golden_image,omitempty"`
-	Mode     string         `json:"mode,omitempty"`
+	GroupID  string `json:"group_id"`
+	Name     string `json:"name,omitempty"`
+	Policy   string `json:"policy,omitempty"` // its name
+	PolicyID string `json:"policy_id,omitempty"`
+	Revision uint64 `json:"revision,omitempty"`
+	Image    string `json:"golden_image,omitempty"`
+	Mode     string `json:"mode,omitempty"`
 	// Status is what its Macs report; nil where no portal is asked, or none has the
 	// group.
 	Status *fleet.GroupStatus `json:"status,omitempty"`
