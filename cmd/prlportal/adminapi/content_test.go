@@ -75,7 +75,7 @@ func TestContentIsTakenFromThePolicyKeyOnly(t *testing.T) {
 	if len(published.Policies) != 1 || published.Policies[0].Pointer.PolicyID != "p" || !published.Policies[0].PublishedAt.Equal(portal.Clock.Now()) || published.PrimaryGroup != "default" {
 		t.Errorf("%+v", published)
 	}
-	if status := portal.Admin(t, http.MethodGet, "/v1/admin/policies", nil); status.Status != http.StatusOK {
+	if status := portal.Admin(t, http.MethodGet, "/v1/admin/policies/status", nil); status.Status != http.StatusOK {
 		t.Errorf("%d %s", status.Status, status.Body)
 	}
 	served := portal.Call(t, http.MethodGet, "/v1/content/policies/"+published.Policies[0].Pointer.SHA256+".json", nil)

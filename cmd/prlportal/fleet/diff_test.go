@@ -136,7 +136,7 @@ func TestDiffAndStatusOfAGroup(t *testing.T) {
 	oldest := groups[0].OldestDeferral
 	groups[0].OldestDeferral, groups[0].Sources, groups[1].Sources = nil, nil, nil
 	if diff := cmp.Diff([]fleet.GroupStatus{
-		{Group: "default", Macs: 4, InPlace: 1, Converging: 2, Failed: 1, Expired: 1}, {Group: "lab", Macs: 1, None: 1},
+		{Group: "default", Macs: 4, InPlace: 1, Converging: 2, Failed: 1, Expired: 1, Deferred: 1}, {Group: "lab", Macs: 1, None: 1},
 	}, groups); diff != "" || oldest == nil || !oldest.Since.Equal(waits) || oldest.MacSerial != "C020" {
 		t.Errorf("%+v, oldest %+v", groups, oldest)
 	}
