@@ -97,7 +97,7 @@ func printFindings(w io.Writer, dir string, findings []tree.Finding) error {
 			fmt.Fprintf(&words, "    %s\n", found.Doc)
 		}
 	}
-	fmt.Fprintf(&words, "%s: %d errors, %d warnings, %d notes.\n", text.Display(dir), counts[tree.Failure], counts[tree.Warning], counts[tree.Note])
+	fmt.Fprintf(&words, "%s: %s, %s, %s.\n", text.Display(dir), countOf(counts[tree.Failure], "error"), countOf(counts[tree.Warning], "warning"), countOf(counts[tree.Note], "note"))
 	_, err := io.WriteString(w, words.String())
 	return err
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -53,7 +55,14 @@ type workplace struct {
 	published content.Published
 	state     content.State
 	close     func()
+
+	folder   string // the operator's
+	place    string // what the versions of heads are kept by
+	versions site.HeadVersions
 }
+
+// portalPlace stands for the portal among the places where heads are published.
+const portalPlace = "portal"
 
 // open finds the operator's keys and what is published.
 func (o *contentOptions) open(ctx context.Context) (*workplace, error) {
@@ -77,7 +86,10 @@ func (o *contentOptions) open(ctx context.Context) (*workplace, error) {
 	if retired != nil {
 		known = append(slices.Clone(keys), retired)
 	}
-	w := &workplace{signer: content.Signer{SiteID: operator.SiteID, Keys: keys, Retired: retired, Now: time.Now()}}
+	w := &workplace{signer: content.Signer{SiteID: operator.SiteID, Keys: keys, Retired: retired, Now: time.Now()}, folder: folder, place: portalPlace}
+	if w.versions, err = site.LoadHeadVersions(folder); err != nil {
+		return nil, err
+	}
 	if err := w.connect(o); err != nil {
 		return nil, err
 	}
@@ -88,6 +100,7 @@ func (o *contentOptions) open(ctx context.Context) (*workplace, error) {
 		w.close()
 		return nil, err
 	}
+	w.state.Signed = w.versions[w.place]
 	return w, nil
 }
 
@@ -103,6 +116,11 @@ func (w *workplace) connect(o *contentOptions) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
+	place, err := filepath.Abs(o.out)
+	if err != nil {
+		return fmt.Errorf("find folder: %w", err)
+	}
+	w.place = place
 	root, err := os.OpenRoot(o.out)
 	if err != nil {
 		return fmt.Errorf("open folder: %w", err)
@@ -121,11 +139,28 @@ func (w *workplace) finish(ctx context.Context, o *contentOptions, out io.Writer
 		if err := w.store.Add(ctx, upload); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
+		if err := w.keepVersions(change); err != nil {
+			return err
+		}
 	}
 	if o.asJSON {
 		return printJSON(out, map[string]any{"dry_run": o.dryRun, "policies": len(change.Policies), "groups": append([]content.Step{}, change.Steps...)})
 	}
 	return printChange(out, change, o.dryRun)
+}
+
+// keepVersions remembers what was taken in. What was not may be signed again under
+// the same version: nobody has seen it.
+func (w *workplace) keepVersions(change content.Change) error {
+	signed := maps.Clone(w.state.Signed)
+	if signed == nil {
+		signed = make(map[string]uint64)
+	}
+	for _, head := range change.Heads {
+		signed[head.GroupID] = head.HeadVersion
+	}
+	w.versions[w.place] = signed
+	return w.versions.Save(w.folder)
 }
 
 func printChange(w io.Writer, change content.Change, dryRun bool) error {
@@ -137,15 +172,22 @@ func printChange(w io.Writer, change content.Change, dryRun bool) error {
 		}
 		table.Rows = append(table.Rows, []string{step.Group, string(step.What), orEmpty(step.Before), orEmpty(step.After), orEmpty(candidate), orEmpty(step.Mode)})
 	}
-	done := fmt.Sprintf("Published %d policies and %d heads.\n", len(change.Policies), len(change.Heads))
+	done := fmt.Sprintf("Published %s and %s.\n", policyCount(change), countOf(len(change.Heads), "head"))
 	switch {
 	case change.IsEmpty():
 		done = "Nothing has changed, and nothing was signed.\n"
 	case dryRun:
-		done = fmt.Sprintf("This would publish %d policies and %d heads. Nothing was signed.\n", len(change.Policies), len(change.Heads))
+		done = fmt.Sprintf("This would publish %s and %s. Nothing was signed.\n", policyCount(change), countOf(len(change.Heads), "head"))
 	}
 	_, err := io.WriteString(w, table.String()+done)
 	return err
+}
+
+func policyCount(change content.Change) string {
+	if len(change.Policies) == 1 {
+		return "1 policy"
+	}
+	return fmt.Sprintf("%d policies", len(change.Policies))
 }
 
 func newPublishCommand() *cobra.Command {
@@ -264,7 +306,11 @@ cron, on the machine with the policy key: it needs no tree and asks nothing.`,
 				return err
 			}
 			defer work.close()
-			return work.finish(command.Context(), &options, command.OutOrStdout(), content.Renew(work.state))
+			change, err := content.Renew(work.state)
+			if err != nil {
+				return err
+			}
+			return work.finish(command.Context(), &options, command.OutOrStdout(), change)
 		},
 	}
 	options.addSigningFlags(command)

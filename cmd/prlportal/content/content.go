@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -99,7 +100,23 @@ type State struct {
 	SiteID    string
 	Heads     map[string]protocol.Head // by group
 	Documents []Document               // by id and revision
+	// Signed are the versions of heads that the operator signed last, by group.
+	Signed map[string]uint64
 }
+
+// ErrOlderHead says that a head is not the last one that was signed.
+var ErrOlderHead = errors.New("is older than the one that was signed last, as after a restore from a backup; publish the tree")
+
+// checkNewest refuses to sign anew what the operator has replaced: a portal that
+// shows an older head, by mistake or by malice, would have it in force again.
+func (s *State) checkNewest(group string) error {
+	if s.isOlder(group) {
+		return fmt.Errorf("the published head of group %s %w", group, ErrOlderHead)
+	}
+	return nil
+}
+
+func (s *State) isOlder(group string) bool { return s.Heads[group].HeadVersion < s.Signed[group] }
 
 // Verify reads what is published by the operator's keys. A portal cannot have a
 // head signed anew that the operator never signed.

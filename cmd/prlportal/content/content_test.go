@@ -178,7 +178,7 @@ func TestRenew(t *testing.T) {
 	if before.End().After(f.now) {
 		t.Fatal("heads have not ended")
 	}
-	f.apply(content.Renew(before))
+	f.renew()
 	after := stateOf(f)
 	for group, head := range after.Heads {
 		was := before.Heads[group]
@@ -189,6 +189,40 @@ func TestRenew(t *testing.T) {
 		if one, other := mustJSON(t, head), mustJSON(t, was); one != other {
 			t.Errorf("renewed, it says %s and said %s", one, other)
 		}
+	}
+}
+
+func (f *fleet) renew() {
+	f.Helper()
+	change, err := content.Renew(stateOf(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.apply(change)
+}
+
+// A portal that shows an older head, from a backup or from a thief, has nothing of
+// it signed anew; publishing the tree goes past all that was signed.
+func TestAnOlderHeadIsNotSignedAnew(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.setPolicy("p", 1, "a")
+	f.publish(content.Publication{Percent: 5})
+	state := stateOf(f)
+	state.Signed = map[string]uint64{"a": 7}
+	for name, sign := range map[string]func() (content.Change, error){
+		"renew":   func() (content.Change, error) { return content.Renew(state) },
+		"promote": func() (content.Change, error) { return content.Promote(state, "p") },
+		"halt":    func() (content.Change, error) { return content.Halt(state, "p") },
+		"revert":  func() (content.Change, error) { return content.Revert(t.Context(), state, f.folder, "p", 1) },
+	} {
+		if change, err := sign(); !errors.Is(err, content.ErrOlderHead) {
+			t.Errorf("%s: %+v, %v", name, change, err)
+		}
+	}
+	change, err := content.Publication{Tree: f.tree(), Percent: 5}.Plan(t.Context(), state, f.folder)
+	if err != nil || len(change.Heads) != 1 || change.Heads[0].HeadVersion != 8 {
+		t.Errorf("published: %+v, %v", change, err)
 	}
 }
 
@@ -214,12 +248,12 @@ func TestKeysRotate(t *testing.T) {
 			old, next := keyFrom(1), keyFrom(2)
 			f.keys = []ed25519.PrivateKey{old, next}
 			if renewedBetween {
-				f.apply(content.Renew(stateOf(f)))
+				f.renew()
 				f.wantSigned("a", old, true)
 				f.wantSigned("a", next, true)
 			}
 			f.keys, f.old = []ed25519.PrivateKey{next}, old
-			f.apply(content.Renew(stateOf(f)))
+			f.renew()
 			f.wantSigned("a", old, false)
 			f.wantSigned("a", next, true)
 			published, state := f.published()

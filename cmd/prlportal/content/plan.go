@@ -208,14 +208,14 @@ func (p *planner) add(head protocol.Head) {
 		p.beginAnew(before, pointer.SHA256)
 	}
 	switch {
-	case published && sayTheSame(before, head):
+	case published && sayTheSame(before, head) && !p.state.isOlder(head.GroupID):
 		step.What = Unchanged
 	case head.Policy == nil && head.Candidate == nil && (before.Policy != nil || before.Candidate != nil):
 		step.What = Released
 	}
 	p.change.Steps = append(p.change.Steps, step)
 	if step.What != Unchanged {
-		head.HeadVersion = before.HeadVersion + 1
+		head.HeadVersion = max(before.HeadVersion, p.state.Signed[head.GroupID]) + 1
 		p.change.Heads = append(p.change.Heads, head)
 	}
 }

@@ -38,6 +38,9 @@ func decide(state State, policyID string, change func(head *protocol.Head)) (Cha
 	for _, group := range state.groups() {
 		head := state.Heads[group]
 		if head.Candidate != nil && head.Candidate.PolicyID == policyID {
+			if err := state.checkNewest(group); err != nil {
+				return Change{}, err
+			}
 			change(&head)
 			planned.add(head)
 		}
@@ -59,6 +62,9 @@ func Revert(ctx context.Context, state State, policies Policies, policyID string
 	for _, group := range state.groups() {
 		head := state.Heads[group]
 		if has(head, policyID) {
+			if err := state.checkNewest(group); err != nil {
+				return Change{}, err
+			}
 			groups = append(groups, group)
 		}
 	}
@@ -114,9 +120,12 @@ func renumber(data []byte, revision uint64, groups []string) ([]byte, error) {
 
 // Renew signs every head anew, also those that say that a group has no policy. They
 // say the same as before.
-func Renew(state State) Change {
+func Renew(state State) (Change, error) {
 	var change Change
 	for _, group := range state.groups() {
+		if err := state.checkNewest(group); err != nil {
+			return Change{}, err
+		}
 		head := state.Heads[group]
 		head.HeadVersion++
 		change.Heads = append(change.Heads, head)
@@ -127,7 +136,7 @@ func Renew(state State) Change {
 		}
 		change.Steps = append(change.Steps, step)
 	}
-	return change
+	return change, nil
 }
 
 // Gate is what a candidate must have shown before it is promoted.

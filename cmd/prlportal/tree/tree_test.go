@@ -137,12 +137,14 @@ func TestAPolicyIsPublishedInOneForm(t *testing.T) {
 
 func TestPolicyLimits(t *testing.T) {
 	t.Parallel()
-	for name, content := range map[string]string{
-		"a file beyond the cap": "name: " + strings.Repeat("a", protocol.MaxPolicy),
-		"a policy beyond it":    "name: a\nadopt: {vm_ids: [" + strings.Repeat("\"\\n\\n\", ", protocol.MaxPolicy/9) + "]}",
+	half := "description: " + strings.Repeat("a", protocol.MaxPolicy/2) + "\n"
+	for name, folder := range map[string]fstest.MapFS{
+		"a file beyond the cap": files("policies/a.yaml", "name: "+strings.Repeat("a", protocol.MaxPolicy)),
+		"a policy with its image": files("policies/a.yaml", "name: a\ngolden_image: i\n"+half, "golden-images/i.yaml",
+			"name: i\nimages: {arm64: {url: https://images.example.com/i.zip, format: zip, sha256: "+strings.Repeat("a", 64)+"}}\n"+half),
 	} {
-		read := mustRead(t, files("policies/a.yaml", content))
-		if !slices.ContainsFunc(read.Findings, func(f tree.Finding) bool { return f.Rule == "size" || f.Rule == "value" }) {
+		read := mustRead(t, folder)
+		if !slices.ContainsFunc(read.Findings, func(f tree.Finding) bool { return f.Rule == "size" && f.File == "policies/a.yaml" }) {
 			t.Errorf("%s: found\n%.500s", name, wordsOf(read.Findings))
 		}
 	}
