@@ -121,7 +121,7 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 	root.SetVersionTemplate("prlportal {{.Version}}\n")
 	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(), newCertificateCommand(),
-		newLintCommand(), newPublishCommand(), newPoliciesCommand(), newGroupsCommand(), newRenewHeadsCommand(), newKeysCommand(),
+		newLintCommand(), newDiffCommand(), newPublishCommand(), newPoliciesCommand(), newGroupsCommand(), newRenewHeadsCommand(), newKeysCommand(),
 		newDevicesCommand(), newVMsCommand(), newEventsCommand(), newExportCommand(), newReportCommand(), newViewsCommand(),
 		newAdminsCommand(), newBackupCommand(), newRestoreCommand(), newVersionCommand())
 	for _, command := range root.Commands() {

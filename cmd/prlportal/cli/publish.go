@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/content"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/site"
@@ -42,9 +43,11 @@ func (o *contentOptions) addSigningFlags(command *cobra.Command) {
 	command.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would change, and sign nothing")
 }
 
-// fleetStatus says what Macs report; nil where only a folder is known.
+// fleetStatus says what Macs report, and what a change would do to them; nil where
+// only a folder is known.
 type fleetStatus interface {
 	PolicyStatus(ctx context.Context) (fleet.PolicyStatus, error)
+	Diff(ctx context.Context, asked adminapi.DiffRequest) (fleet.Difference, error)
 }
 
 // workplace is what a command that signs works with.
@@ -192,8 +195,8 @@ func policyCount(change content.Change) string {
 
 func newPublishCommand() *cobra.Command {
 	var options contentOptions
-	var percent, release int
-	var monitor bool
+	var rings ringOptions
+	var release int
 	command := &cobra.Command{
 		Use:   "publish TREE --dir DIR/operator",
 		Short: "Sign the policies of a tree and publish them",
@@ -218,22 +221,16 @@ how many with --release. With --out no Macs are known, and groups are counted.`,
   prlportal publish fleet --dir site/operator --out /srv/www/content`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
-			if percent < 0 || percent > 100 || command.Flags().Changed("percent") && percent == 0 {
-				return usageError("--percent is a number from 1 to 100")
-			}
-			read, err := readTree(args[0])
+			read, err := rings.readTree(command, args[0])
 			if err != nil {
 				return err
-			}
-			if read.Has(tree.Failure) {
-				return errors.Join(printFindings(command.ErrOrStderr(), args[0], read.Findings), errFindings)
 			}
 			work, err := options.open(command.Context())
 			if err != nil {
 				return err
 			}
 			defer work.close()
-			change, err := content.Publication{Tree: read, Percent: percent, Monitor: monitor}.Plan(command.Context(), work.state, work.store)
+			change, err := rings.plan(command.Context(), work, read)
 			if err != nil {
 				return err
 			}
@@ -245,11 +242,37 @@ how many with --release. With --out no Macs are known, and groups are counted.`,
 		},
 	}
 	options.addSigningFlags(command)
-	flags := command.Flags()
-	flags.IntVar(&percent, "percent", 0, "share of each group's Macs that take a changed policy, 1 to 100 (default: all)")
-	flags.BoolVar(&monitor, "monitor", false, "heads in monitor mode, whatever the groups' files say")
-	flags.IntVar(&release, "release", -1, "how many Macs lose their policy, to insist on it")
+	rings.addFlags(command)
+	command.Flags().IntVar(&release, "release", -1, "how many Macs lose their policy, to insist on it")
 	return command
+}
+
+// ringOptions say how many Macs are to take what a tree has changed, and how.
+type ringOptions struct {
+	percent int
+	monitor bool
+}
+
+func (o *ringOptions) addFlags(command *cobra.Command) {
+	flags := command.Flags()
+	flags.IntVar(&o.percent, "percent", 0, "share of each group's Macs that take a changed policy, 1 to 100 (default: all)")
+	flags.BoolVar(&o.monitor, "monitor", false, "heads in monitor mode, whatever the groups' files say")
+}
+
+// readTree reads a tree in which nothing is wrong.
+func (o *ringOptions) readTree(command *cobra.Command, folder string) (tree.Tree, error) {
+	if o.percent < 0 || o.percent > 100 || command.Flags().Changed("percent") && o.percent == 0 {
+		return tree.Tree{}, usageError("--percent is a number from 1 to 100")
+	}
+	read, err := readTree(folder)
+	if err == nil && read.Has(tree.Failure) {
+		err = errors.Join(printFindings(command.ErrOrStderr(), folder, read.Findings), errFindings)
+	}
+	return read, err
+}
+
+func (o *ringOptions) plan(ctx context.Context, work *workplace, read tree.Tree) (content.Change, error) {
+	return content.Publication{Tree: read, Percent: o.percent, Monitor: o.monitor}.Plan(ctx, work.state, work.store)
 }
 
 // mostReleased is the share of Macs that may lose their policy without a word.

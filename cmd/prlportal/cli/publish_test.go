@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/content"
 	"prlagent/cmd/prlportal/fleet"
 )
@@ -17,6 +18,10 @@ type reported fleet.PolicyStatus
 
 func (r reported) PolicyStatus(context.Context) (fleet.PolicyStatus, error) {
 	return fleet.PolicyStatus(r), nil
+}
+
+func (r reported) Diff(context.Context, adminapi.DiffRequest) (fleet.Difference, error) {
+	return fleet.Difference{}, nil
 }
 
 // Where more than 5 % of the Macs would lose their policy, their number is typed.
