@@ -271,6 +271,7 @@ type lab struct {
 	enforcer *Enforcer
 	posted   chan uint32
 	refused  []string
+	events   []protocol.Event // of what was done by hand
 	ctx      context.Context
 
 	content  policy.Content
@@ -455,7 +456,7 @@ func (l *lab) vmOf(uid uint32) *fakeVM {
 
 // memoryOf is what the store has of alice's machine.
 func (l *lab) memoryOf(uid uint32) policy.VMMemory {
-	memory, _, err := loadMemory(l.state)
+	memory, _, _, err := loadMemory(l.state)
 	if err != nil {
 		l.t.Fatal(err)
 	}
