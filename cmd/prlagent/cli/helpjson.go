@@ -28,6 +28,7 @@ var jsonDocuments = []jsonDocument{
 	{"status --what-is-sent --json", localapi.SentReport{}, ""},
 	{"vms --json", vmsDocument{}, "Each row has every column of 'prlagent vms --help' by its id, null where it is empty, and what is listed here beside them."},
 	{"policy --json, policy plan --json, policy explain --json", localapi.Policy{}, ""},
+	{"policy lint --json", lintReport{}, ""},
 	{"vm set --json, release --locks --json", localapi.HandResult{}, ""},
 	{"events --json", localapi.EventList{}, ""},
 	{"events --follow --json", eventDocument{}, "One document per line."},

@@ -34,6 +34,7 @@ mode, those that would be. Below it is what waits, and for what.`,
 			RunE: func(cmd *cobra.Command, _ []string) error { return p.runPolicy(cmd.Context(), policyPlanPage) },
 		},
 		p.policyExplainCommand(),
+		p.policyLintCommand(),
 	)
 	return command
 }
