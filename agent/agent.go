@@ -129,6 +129,7 @@ type agent struct {
 	view      *view
 	inbox     *watch.Inbox
 	questions chan question
+	hands     chan handQuestion
 	started   time.Time
 }
 
@@ -161,7 +162,7 @@ func newAgent(wired parts, state *store.Store, report store.Report, events *even
 	return &agent{
 		parts: wired, store: state, opened: report, eventLog: events, outbox: box, view: &view{shown: make(chan struct{})},
 		schedule: &scheduleKeeper{store: state, outbox: box, log: wired.log}, inbox: watch.NewInbox(),
-		questions: make(chan question), started: wallClock(),
+		questions: make(chan question), hands: make(chan handQuestion), started: wallClock(),
 	}
 }
 

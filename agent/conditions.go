@@ -85,6 +85,9 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 	if l.known.licensing != "" {
 		found.addMac(protocol.CodeProfilesDiffer, l.known.licensing)
 	}
+	if released := status.LocksReleased; released != nil {
+		found.addMac(protocol.CodeLocksReleased, "by "+released.By)
+	}
 	found.addMac(l.failed, "")
 	found.addMac(l.agent.eventLog.failure(), "events")
 	if l.snapshots.old {

@@ -87,7 +87,8 @@ func (l *loop) converge(reasons trigger.Set) {
 	content := l.portal.client.Content()
 	l.plannedFor = demandOf(content)
 	applies := enforce.Report(content, l.gates()).State != protocol.PolicyNotApplicable
-	if !applies || !content.InForce() && !content.Released {
+	released := content.Released || l.agent.parts.enforcer.LocksReleased() != nil
+	if !applies || !content.InForce() && !released {
 		l.agent.parts.enforcer.Adopt(policy.Content{})
 		return
 	}
@@ -118,7 +119,7 @@ func demandOf(content policy.Content) demand {
 // had no reason to read.
 func (l *loop) convergeOnContent() {
 	content := l.portal.client.Content()
-	if demandOf(content) == l.plannedFor {
+	if demandOf(content) == l.plannedFor && l.agent.parts.enforcer.LocksReleased() == nil { // which a newer head ends
 		return
 	}
 	if l.agent.parts.enforcer.Adopt(content) {
@@ -197,9 +198,6 @@ func (l *loop) onPlanned(ended *convergence) {
 	}
 	l.agent.eventLog.add(l.policyEvents.limit(ended.planned.Events, wallClock())...)
 	l.agent.parts.enforcer.Apply(l.ctx, ended.planned)
-	for i := range ended.planned.Steps {
-		l.applying[ended.planned.Steps[i].VM.UID] = true
-	}
 	done := trigger.Converged{}
 	if ended.planned.ReportChanged {
 		l.reportChanges++
@@ -214,12 +212,11 @@ func (l *loop) onPlanned(ended *convergence) {
 // onApplied takes over what became of the steps of one or several accounts. Only
 // another look tells how their machines are now.
 func (l *loop) onApplied() {
-	for uid := range l.applying {
+	for _, uid := range l.agent.parts.enforcer.Begun() {
 		applied, ended := l.agent.parts.enforcer.Take(uid)
 		if !ended {
 			continue
 		}
-		delete(l.applying, uid)
 		l.agent.eventLog.add(l.policyEvents.limit(applied.Events, wallClock())...)
 		l.ability.at = time.Time{} // a flag may have been refused for this version
 		done := trigger.Converged{UID: uid, Look: true}

@@ -32,6 +32,8 @@ func (a *agent) loop(ctx context.Context) error {
 			return nil
 		case asked := <-a.questions:
 			l.onQuestion(asked)
+		case asked := <-a.hands:
+			l.onHand(asked)
 		case <-a.inbox.Ready():
 			l.onHints(a.inbox.Take())
 		case ended := <-l.looks:
@@ -91,11 +93,10 @@ type loop struct {
 	refreshing    bool   // the policy on this Mac is being read
 	refreshedFrom demand // what was in force before
 
-	planning      *convergence    // that runs
-	planAgain     bool            // once it has ended
-	planFor       trigger.Set     // why the next plan is made
-	plannedFor    demand          // what the last plan was made for
-	applying      map[uint32]bool // by uid: settings are carried out, or their outcome was not taken
+	planning      *convergence // that runs
+	planAgain     bool         // once it has ended
+	planFor       trigger.Set  // why the next plan is made
+	plannedFor    demand       // what the last plan was made for
 	ability       ability
 	reportChanges int // of the policy's report
 	policyEvents  eventQuota
@@ -123,7 +124,7 @@ func newLoop(ctx context.Context, a *agent) *loop {
 	return &loop{
 		agent: a, ctx: ctx, began: time.Now(), portal: connection{connect: connect},
 		looks: make(chan *look, 1), exchanges: make(chan *exchange, 1), backups: make(chan time.Time, 1),
-		plans: make(chan *convergence, 1), refreshes: make(chan []protocol.Event, 1), applying: make(map[uint32]bool),
+		plans: make(chan *convergence, 1), refreshes: make(chan []protocol.Event, 1),
 	}
 }
 

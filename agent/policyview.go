@@ -13,7 +13,7 @@ import (
 func (a *agent) Policy() localapi.Policy {
 	view, status := a.parts.enforcer.View(), a.Status()
 	shown := localapi.Policy{
-		Schema: localapi.Schema, At: utc(view.At), Mode: status.PolicyInForce.Mode, InForce: status.PolicyInForce, Report: status.Policy,
+		Schema: localapi.Schema, At: utc(view.At), Mode: status.PolicyInForce.Mode, InForce: status.PolicyInForce, LocksReleased: status.LocksReleased, Report: status.Policy,
 		Wanted: []localapi.WantedSetting{}, Settings: []localapi.PolicySetting{}, Steps: []localapi.PolicyStep{},
 	}
 	if view.Document != nil {

@@ -149,6 +149,7 @@ func (l *loop) assemble() localapi.Status {
 		Daemon: localapi.Daemon{Version: version, Revision: revision, PID: os.Getpid(), StartedAt: l.agent.started.UTC(), Running: true},
 		Config: configStatus(l.known.configuration),
 		Policy: l.policyReport(), PolicyInForce: inForce(l.known.configuration, l.portal.client.Content()),
+		Drifts: l.agent.parts.enforcer.Drifts(), LocksReleased: l.locksReleased(),
 		Store: localapi.StoreStatus{
 			Outcome: string(l.agent.opened.Outcome), Reason: l.agent.opened.Reason, BadFile: l.agent.opened.BadFile,
 			Epoch: l.agent.store.Epoch(), Commits: l.agent.store.Commits(), BackedUpAt: utc(l.backedUp),
@@ -157,6 +158,9 @@ func (l *loop) assemble() localapi.Status {
 		Counts:   countsOf(look.Users, look.VMs),
 		Schedule: localapi.Schedule{DailyAt: utc(l.state.Calendar.DailyAt), CheckinAt: utc(next), Because: because},
 		ToolRuns: l.agent.parts.toolRuns(),
+	}
+	if status.LocksReleased != nil {
+		status.PolicyInForce.Mode, status.PolicyInForce.ModeOf = config.ModeMonitor, localapi.ModeOfPerson
 	}
 	status.Portal = localapi.PortalStatus{
 		Enrollment: state.Enrollment, DeviceID: state.DeviceID, KeyID: state.KeyID, Group: state.Group,

@@ -48,6 +48,9 @@ type Written struct {
 // whose last outcome was not taken nothing is begun: what it needs is planned
 // again.
 func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
+	if planned.Enforce && e.LocksReleased() != nil {
+		return // a person has ended that since
+	}
 	var owners []uint32
 	steps := make(map[uint32][]policy.Step)
 	for _, step := range planned.Steps {
@@ -58,16 +61,32 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 	}
 	for _, uid := range owners {
 		e.tasks.Start(uid, func() Applied {
-			a := application{enforcer: e, planned: planned, outcome: Applied{UID: uid}, hashes: make(map[protocol.VMKey]string)}
+			a := e.newApplication(planned, uid)
 			a.run(ctx, steps[uid])
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			e.ends++
-			e.endedAt[uid] = e.ends
-			return a.outcome
+			return a.end()
 		})
 	}
 }
+
+func (e *Enforcer) newApplication(planned *Planned, uid uint32) *application {
+	return &application{enforcer: e, planned: planned, outcome: Applied{UID: uid}, hashes: make(map[protocol.VMKey]string)}
+}
+
+// end notes that looks from now on see what was done.
+func (a *application) end() Applied {
+	for _, key := range sortedKeys(a.hashes) {
+		a.outcome.Wrote = append(a.outcome.Wrote, Written{Key: key, Before: a.planned.Machines[key].ConfigHash, After: a.hashes[key]})
+	}
+	e := a.enforcer
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ends++
+	e.endedAt[a.outcome.UID] = e.ends
+	return a.outcome
+}
+
+// Begun are the accounts with an outcome to Take, now or later.
+func (e *Enforcer) Begun() []uint32 { return e.tasks.Begun() }
 
 // Take takes what became of an account's steps, if they have ended.
 func (e *Enforcer) Take(uid uint32) (Applied, bool) { return e.tasks.Take(uid) }
@@ -79,6 +98,7 @@ type application struct {
 	outcome  Applied
 	hashes   map[protocol.VMKey]string // of configurations, as they were seen last
 	hung     bool                      // not even a look at a machine ended in its time
+	hand     policy.Memory             // what a person does by hand starts from and leaves; nil: the policy is carried out
 }
 
 // run carries the steps out in their order. One that failed does not end the
@@ -99,16 +119,14 @@ func (a *application) run(ctx context.Context, steps []policy.Step) {
 			stopped[step.VM] = true
 		}
 	}
-	for _, key := range sortedKeys(a.hashes) {
-		a.outcome.Wrote = append(a.outcome.Wrote, Written{Key: key, Before: a.planned.Machines[key].ConfigHash, After: a.hashes[key]})
-	}
 }
 
 // carryOut makes one step: the intent is kept before the effect, and what a look
 // afterwards shows behind it. It reports whether that is what is wanted.
 func (a *application) carryOut(ctx context.Context, step *policy.Step) (proven bool) {
 	e := a.enforcer
-	if err := e.changeMemory(step.VM, func(m policy.VMMemory) policy.VMMemory { return m.Begin(*step, e.now()) }); err != nil {
+	begin := func(m policy.VMMemory) policy.VMMemory { return m.Begin(*step, e.now()) }
+	if err := a.changeMemory(step, false, begin); err != nil {
 		e.options.Log.Error().Err(err).Msg("a setting is not written, because the intent cannot be kept")
 		return false
 	}
@@ -127,7 +145,7 @@ func (a *application) carryOut(ctx context.Context, step *policy.Step) (proven b
 		outcome.NotApplicable = prlctl.IsNotApplicable(said)
 	}
 	a.note(step, outcome, said)
-	err := e.changeMemory(step.VM, func(m policy.VMMemory) policy.VMMemory {
+	err := a.changeMemory(step, proven, func(m policy.VMMemory) policy.VMMemory {
 		return m.End(*step, outcome, a.planned.version.String(), e.now())
 	})
 	if err != nil {
@@ -168,14 +186,9 @@ func (a *application) prove(ctx context.Context, step *policy.Step) (proven bool
 
 // look reads the machine anew.
 func (a *application) look(ctx context.Context, step *policy.Step) (proven bool, err error) {
-	e, machine := a.enforcer, a.planned.Machines[step.VM]
-	var vm prlctl.VM
-	err = e.options.Lanes.Run(ctx, step.VM.UID, hangsAfter, func() (err error) {
-		vm, err = e.options.Tool(machine.Owner.User, machine.Owner.Session).Get(ctx, step.VM.ID)
-		return err
-	})
+	machine := a.planned.Machines[step.VM]
+	vm, err := a.get(ctx, machine)
 	if err != nil {
-		a.hung = lane.IsHang(err)
 		return false, err
 	}
 	a.hashes[step.VM] = vm.ConfigHash()
@@ -184,6 +197,17 @@ func (a *application) look(ctx context.Context, step *policy.Step) (proven bool,
 	}
 	config, err := a.readConfig(ctx, machine.Owner.User, step.VM.UID, cmp.Or(vm.Bundle(), machine.Bundle))
 	return err == nil && step.Proven(vm, config), err
+}
+
+// get asks for the machine's description.
+func (a *application) get(ctx context.Context, machine *Machine) (vm prlctl.VM, err error) {
+	key, options := machine.Facts.Key, &a.enforcer.options
+	err = options.Lanes.Run(ctx, key.UID, hangsAfter, func() (err error) {
+		vm, err = options.Tool(machine.Owner.User, machine.Owner.Session).Get(ctx, key.ID)
+		return err
+	})
+	a.hung = lane.IsHang(err)
+	return vm, err
 }
 
 var errNoBundle = errors.New("where the machine is was not told")
@@ -216,7 +240,7 @@ func (a *application) note(step *policy.Step, outcome policy.Outcome, said error
 	if outcome.Proven {
 		a.outcome.Proven++
 	}
-	a.outcome.Events = append(a.outcome.Events, a.enforcer.eventOf(step, outcome, a.planned)...)
+	a.outcome.Events = append(a.outcome.Events, eventOf(step, outcome, a.planned, a.memoryOf(step.VM).Settings[step.Setting])...)
 	flag, _, _ := strings.Cut(step.Target, " ")
 	isMissing := outcome.Code == protocol.CodeUnrecognized && a.planned.capabilities.Flag(flag).Support != prlctl.Supported
 	if !isMissing || a.planned.version.IsZero() || a.enforcer.options.Refuse == nil {
@@ -225,6 +249,36 @@ func (a *application) note(step *policy.Step, outcome policy.Outcome, said error
 	if err := a.enforcer.options.Refuse(a.planned.version, flag); err != nil {
 		a.enforcer.options.Log.Error().Err(errors.Join(err, said)).Msg("keep that a flag is not there")
 	}
+}
+
+// memoryOf is what is remembered of a machine, or of what is done by hand with it.
+func (a *application) memoryOf(key protocol.VMKey) policy.VMMemory {
+	if a.hand != nil {
+		return a.hand[key]
+	}
+	return a.enforcer.recall(key)
+}
+
+// recall is what is remembered of a machine.
+func (e *Enforcer) recall(key protocol.VMKey) policy.VMMemory {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.memory[key]
+}
+
+// changeMemory changes what is remembered of the step's machine. Of what is done
+// by hand only locks are remembered for longer than that takes.
+func (a *application) changeMemory(step *policy.Step, proven bool, change func(policy.VMMemory) policy.VMMemory) error {
+	if a.hand == nil {
+		return a.enforcer.changeMemory(step.VM, change)
+	}
+	a.hand[step.VM] = change(a.hand[step.VM])
+	if setting := policy.Find(step.Setting); !setting.Lock {
+		return nil
+	}
+	return a.enforcer.changeMemory(step.VM, func(m policy.VMMemory) policy.VMMemory {
+		return m.AfterHand(a.hand[step.VM], step, proven)
+	})
 }
 
 // changeMemory changes what is remembered of one machine, in the store first.

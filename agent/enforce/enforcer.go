@@ -79,6 +79,7 @@ type Situation struct {
 type Enforcer struct {
 	options Options
 	tasks   *lane.Tasks[Applied]
+	hands   sync.WaitGroup // what persons do, until they have their answers
 
 	mu       sync.Mutex
 	memory   policy.Memory
@@ -87,6 +88,7 @@ type Enforcer struct {
 	reported map[protocol.VMKey][]policy.Verdict // the same, but for machines that are being set: what is reported of them is what was
 	planned  *Planned                            // the newest; nil: there was none
 	report   told
+	released *Released       // the locks, by a person; nil: they are not
 	ends     Mark            // how often somebody's settings were carried out
 	endedAt  map[uint32]Mark // by uid: the last of these
 	broken   error           // why the memory could not be read; nothing is carried out
@@ -113,14 +115,18 @@ func (e *Enforcer) Recall() {
 	defer e.mu.Unlock()
 	e.verdicts, e.reported = make(map[protocol.VMKey][]policy.Verdict), make(map[protocol.VMKey][]policy.Verdict)
 	e.endedAt, e.planned = make(map[uint32]Mark), nil
-	e.memory, e.report, e.broken = loadMemory(e.options.Store)
+	e.memory, e.report, e.released, e.broken = loadMemory(e.options.Store)
 	if e.broken != nil {
 		e.options.Log.Error().Err(e.broken).Msg("recall what was done for the policy")
 	}
 }
 
-// Close waits for everything that still runs. The ctx of Apply must have ended.
-func (e *Enforcer) Close() { e.tasks.Close() }
+// Close waits for everything that still runs. The ctx of Apply, SetByHand and
+// ReleaseLocks must have ended.
+func (e *Enforcer) Close() {
+	e.hands.Wait()
+	e.tasks.Close()
+}
 
 // Mark is a moment in the work of an Enforcer. It is no time: clocks are set back.
 type Mark uint64

@@ -60,10 +60,7 @@ func gapsText(gaps []policy.Gap) string {
 // eventOf is what a person may want to know of a step: that it is done, or that
 // it failed for the first time in a row. A lock that could not be lifted is told
 // with the command for a person (H67).
-func (e *Enforcer) eventOf(step *policy.Step, outcome policy.Outcome, planned *Planned) []protocol.Event {
-	e.mu.Lock()
-	memory := e.memory[step.VM].Settings[step.Setting]
-	e.mu.Unlock()
+func eventOf(step *policy.Step, outcome policy.Outcome, planned *Planned, memory policy.SettingMemory) []protocol.Event {
 	call := memory.Call(step.Target)
 	data := []string{"setting", step.Setting, "target", step.Target, "value", step.Word, "from", step.Prior}
 	switch {
@@ -83,10 +80,14 @@ func (e *Enforcer) eventOf(step *policy.Step, outcome policy.Outcome, planned *P
 		code = protocol.CodeNotVerified
 	}
 	if step.Unlocks {
-		owner := planned.Machines[step.VM].Owner.User
-		data = append(data, "command", fmt.Sprintf("sudo -H -u '#%d' prlctl %s", owner.UID, strings.Join(step.Argv(), " ")))
+		data = append(data, "command", commandFor(step))
 	}
 	return []protocol.Event{planned.event(step.VM, eventFailed, code, data...)}
+}
+
+// commandFor is what a person types to do the step by hand.
+func commandFor(step *policy.Step) string {
+	return fmt.Sprintf("sudo -H -u '#%d' prlctl %s", step.VM.UID, strings.Join(step.Argv(), " "))
 }
 
 // event is an event about a machine; data comes in pairs of key and value.

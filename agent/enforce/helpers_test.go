@@ -271,6 +271,7 @@ type lab struct {
 	enforcer *Enforcer
 	posted   chan uint32
 	refused  []string
+	events   []protocol.Event // of what was done by hand
 	ctx      context.Context
 
 	content  policy.Content
@@ -280,7 +281,8 @@ type lab struct {
 	flags    prlctl.Capabilities
 	started  time.Time // of every machine
 	retryNow bool
-	gone     bool // no machine is there
+	gone     bool             // no machine is there
+	look     func(*Situation) // changes what a look sees; nil: nothing
 }
 
 // newLab is a Mac of alice and bob, who have a Windows each, which is shut down.
@@ -366,6 +368,9 @@ func (l *lab) situation() *Situation {
 			Facts: policy.Machine{Key: key, VM: seen, Config: &config, StartedAt: l.started, AtWork: true, RetryNow: l.retryNow},
 			Owner: Owner{User: user, Session: true}, Name: "Windows 11", Bundle: user.Home + "/" + key.ID + ".pvm", ConfigHash: seen.ConfigHash(),
 		})
+	}
+	if l.look != nil {
+		l.look(s)
 	}
 	return s
 }
@@ -466,7 +471,7 @@ func (l *lab) vmOf(uid uint32) *fakeVM {
 
 // memoryOf is what the store has of alice's machine.
 func (l *lab) memoryOf(uid uint32) policy.VMMemory {
-	memory, _, err := loadMemory(l.state)
+	memory, _, _, err := loadMemory(l.state)
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -9,12 +9,13 @@ import (
 	"prlagent/store"
 )
 
-// record is what the store keeps: what is remembered of one machine, or the
-// report.
+// record is what the store keeps: what is remembered of one machine, the report,
+// or that the locks were released.
 type record struct {
-	Key    protocol.VMKey  `json:"key,omitzero"`
-	Memory policy.VMMemory `json:"memory,omitzero"`
-	Report *told           `json:"report,omitempty"`
+	Key      protocol.VMKey  `json:"key,omitzero"`
+	Memory   policy.VMMemory `json:"memory,omitzero"`
+	Report   *told           `json:"report,omitempty"`
+	Released *Released       `json:"released,omitempty"`
 }
 
 // told is what was reported last. It is kept so that after a restart the portal
@@ -29,19 +30,25 @@ type told struct {
 
 var records = store.NewCollection[record]("policy_memory")
 
-// reportKey is the key of the only report.
-const reportKey = "report"
+// Keys of the records that are about no machine.
+const (
+	reportKey   = "report"
+	releasedKey = "released"
+)
 
 // Collections names what this package keeps in the store.
 func Collections() []string { return []string{records.Name()} }
 
-func loadMemory(state *store.Store) (memory policy.Memory, report told, err error) {
+func loadMemory(state *store.Store) (memory policy.Memory, report told, released *Released, err error) {
 	memory = make(policy.Memory)
 	err = state.View(func(tx *store.Tx) error {
 		return records.Each(tx, func(_ string, kept record) error {
-			if kept.Report != nil {
+			switch {
+			case kept.Report != nil:
 				report = *kept.Report
-			} else {
+			case kept.Released != nil:
+				released = kept.Released
+			default:
 				memory[kept.Key] = kept.Memory
 			}
 			return nil
@@ -50,7 +57,7 @@ func loadMemory(state *store.Store) (memory policy.Memory, report told, err erro
 	if err != nil {
 		err = fmt.Errorf("recall the policy: %w", err)
 	}
-	return memory, report, err
+	return memory, report, released, err
 }
 
 // remember keeps what changed of some machines, in the store first: what is not

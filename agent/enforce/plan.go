@@ -37,6 +37,10 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 		return nil, e.broken
 	}
 	e.parse(s.Content)
+	resumed, err := e.resume(s)
+	if err != nil {
+		return nil, err
+	}
 	now := e.options.Now().UTC().Truncate(time.Second)
 	planned := &Planned{
 		At: now, Document: e.parsed.document, Enforce: s.Enforce, Machines: make(map[protocol.VMKey]*Machine, len(s.Machines)),
@@ -51,11 +55,11 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	}
 	desired := policy.Desired{
 		Document: e.parsed.document, Released: s.Content.Released, Enforce: s.Enforce,
-		AllowUnprovenLocks: s.AllowUnprovenLocks, VendorGates: s.VendorGates,
+		AllowUnprovenLocks: s.AllowUnprovenLocks, VendorGates: s.VendorGates, LiftLocks: e.released != nil,
 	}
 	result := policy.Plan(desired, observed)
 	planned.Steps, planned.WouldDo = result.Steps, result.WouldDo
-	planned.Events = e.eventsOf(&result, planned)
+	planned.Events = append(resumed, e.eventsOf(&result, planned)...)
 	e.noteTold(&result, now)
 	if s.Whole && (desired.Document != nil || desired.Released) {
 		e.forgetGone(result.Memory, planned)

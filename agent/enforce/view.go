@@ -24,6 +24,18 @@ type SettingView struct {
 	Memory  policy.SettingMemory
 }
 
+// Drifts is how often settings that the policy manages were found changed.
+func (e *Enforcer) Drifts() (total int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for key, verdicts := range e.verdicts {
+		for i := range verdicts {
+			total += e.memory[key].Settings[verdicts[i].Setting].Drifts()
+		}
+	}
+	return total
+}
+
 // View gives how it stands now.
 func (e *Enforcer) View() View {
 	e.mu.Lock()

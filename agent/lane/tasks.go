@@ -49,6 +49,17 @@ func (t *Tasks[T]) Start(uid uint32, work func() T) bool {
 // taken.
 func (t *Tasks[T]) Pending(uid uint32) bool { return t.outcomeOf(uid) != nil }
 
+// Begun are the accounts of which a task runs, or its outcome was not taken.
+func (t *Tasks[T]) Begun() []uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	begun := make([]uint32, 0, len(t.outcomes))
+	for uid := range t.outcomes {
+		begun = append(begun, uid)
+	}
+	return begun
+}
+
 // Take takes the outcome of the account's task, if it is there.
 func (t *Tasks[T]) Take(uid uint32) (outcome T, ended bool) {
 	select {

@@ -134,12 +134,8 @@ func (c *Client) Events(ctx context.Context, since uint64) (EventList, error) {
 
 // Checkin asks for a check-in now, and with wait for how it ended.
 func (c *Client) Checkin(ctx context.Context, wait bool) (CheckinResult, error) {
-	body, err := json.Marshal(checkinRequest{Wait: wait})
-	if err != nil {
-		return CheckinResult{}, fmt.Errorf("encode request: %w", err)
-	}
 	var result CheckinResult
-	err = c.askDaemon(ctx, http.MethodPost, "/v1/checkin", body, &result)
+	err := c.postDocument(ctx, "/v1/checkin", checkinRequest{Wait: wait}, &result)
 	var known *Error
 	if wait && errors.As(err, &known) && errors.Is(err, context.DeadlineExceeded) {
 		if silent := c.probe(ctx); silent != nil {
@@ -204,6 +200,14 @@ func (c *Client) Follow(ctx context.Context, since uint64, each func(protocol.Ev
 
 func (c *Client) getDocument(ctx context.Context, path string, document any) error {
 	return c.askDaemon(ctx, http.MethodGet, path, nil, document)
+}
+
+func (c *Client) postDocument(ctx context.Context, path string, request, document any) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	return c.askDaemon(ctx, http.MethodPost, path, body, document)
 }
 
 func (c *Client) askDaemon(ctx context.Context, method, path string, body []byte, document any) error {

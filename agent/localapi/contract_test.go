@@ -25,6 +25,7 @@ func TestContractDocuments(t *testing.T) {
 		"status-everyone.json": sampleStatus().ForEveryone(),
 		"vms.json":             sampleInventory(),
 		"policy.json":          samplePolicy(),
+		"hand-result.json":     sampleHand(),
 		"events.json":          EventList{Schema: Schema, Events: sampleEvents(), Next: 4},
 		"checkin-result.json":  sampleCheckin(),
 		"local-error.json": ErrorBody{

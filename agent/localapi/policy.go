@@ -13,16 +13,18 @@ type PolicySource interface{ Policy() Policy }
 // Policy is what the policy wants of this Mac's virtual machines, and how they
 // are.
 type Policy struct {
-	Schema     int                   `json:"schema"`
-	At         time.Time             `json:"at,omitzero"` // of the newest plan
-	Mode       string                `json:"mode"`        // monitor or enforce: what is in force
-	InForce    InForce               `json:"in_force"`
-	Name       string                `json:"name,omitempty"`
-	Report     protocol.PolicyReport `json:"policy"`
-	Wanted     []WantedSetting       `json:"wanted"`   // in the order of the catalogue; admins only
-	Settings   []PolicySetting       `json:"settings"` // by machine
-	Steps      []PolicyStep          `json:"steps"`    // to be done now, or what monitor mode would do
-	Restricted bool                  `json:"restricted,omitempty"`
+	Schema  int       `json:"schema"`
+	At      time.Time `json:"at,omitzero"` // of the newest plan
+	Mode    string    `json:"mode"`        // monitor or enforce: what is in force
+	InForce InForce   `json:"in_force"`
+	// LocksReleased: it is monitor because of a person; nil: it is not.
+	LocksReleased *LocksReleased        `json:"locks_released,omitempty"`
+	Name          string                `json:"name,omitempty"`
+	Report        protocol.PolicyReport `json:"policy"`
+	Wanted        []WantedSetting       `json:"wanted"`   // in the order of the catalogue; admins only
+	Settings      []PolicySetting       `json:"settings"` // by machine
+	Steps         []PolicyStep          `json:"steps"`    // to be done now, or what monitor mode would do
+	Restricted    bool                  `json:"restricted,omitempty"`
 }
 
 // InForce says where the policy is from, for whom it is, and in which mode.
@@ -30,7 +32,7 @@ type InForce struct {
 	Source           string    `json:"source,omitempty"`            // head or configuration; empty: there never was one
 	CandidatePercent int       `json:"candidate_percent,omitempty"` // it is a candidate, for so many of the group's Macs
 	Mode             string    `json:"mode"`                        // monitor or enforce: the weaker of what the configuration and the head say
-	ModeOf           string    `json:"mode_of"`                     // whose word that is: configuration or head
+	ModeOf           string    `json:"mode_of"`                     // whose word that is: configuration, head or ModeOfPerson
 	ExpiresAt        time.Time `json:"expires_at,omitzero"`         // of the head
 }
 
@@ -105,6 +107,9 @@ func policyFor(actor Actor, whole Policy) Policy {
 	visible := whole
 	visible.Restricted, visible.Name = true, ""
 	visible.InForce = InForce{Mode: whole.InForce.Mode, ModeOf: whole.InForce.ModeOf}
+	if visible.LocksReleased != nil {
+		visible.LocksReleased = &LocksReleased{At: visible.LocksReleased.At, HeadVersion: visible.LocksReleased.HeadVersion}
+	}
 	visible.Wanted, visible.Settings, visible.Steps = []WantedSetting{}, []PolicySetting{}, []PolicyStep{}
 	visible.Report = protocol.PolicyReport{State: whole.Report.State, Code: whole.Report.Code, Counts: whole.Report.Counts}
 	isVisible := func(vm PolicyVM) bool {

@@ -46,6 +46,7 @@ type Options struct {
 	Agent     Agent
 	Events    EventSource
 	Policy    PolicySource
+	Hands     Hands
 	Reports   ReportSource     // nil = nothing is reported
 	Authorize func(Peer) Actor // called once per connection, before its first answer
 	Log       zerolog.Logger
@@ -158,6 +159,7 @@ var apiEndpoints = map[string]apiEndpoint{
 	"/v1/policy":  {http.MethodGet, false, true, (*apiHandler).servePolicy},
 	"/v1/events":  {http.MethodGet, false, true, (*apiHandler).serveEvents},
 	"/v1/checkin": {http.MethodPost, true, true, (*apiHandler).serveCheckin},
+	"/v1/byhand":  {http.MethodPost, true, true, (*apiHandler).serveByHand},
 	"/v1/report":  {http.MethodGet, true, true, (*apiHandler).serveSentReport},
 }
 

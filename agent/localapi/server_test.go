@@ -54,6 +54,13 @@ func (a *fakeAgent) Checkin(ctx context.Context, wait bool) CheckinResult {
 	return result
 }
 
+func (a *fakeAgent) ByHand(_ context.Context, request HandRequest, by string) HandResult {
+	a.asked.Add(1)
+	result := sampleHand()
+	result.Setting, result.Value = request.Setting, by
+	return result
+}
+
 // ring is an EventSource in memory.
 type ring struct {
 	mutex   sync.Mutex
@@ -146,7 +153,7 @@ func startDaemonOf(t *testing.T, options Options, entrance func(net.Listener) *p
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	options.Agent, options.Events = d.agent, d.events
+	options.Agent, options.Events, options.Hands = d.agent, d.events, d.agent
 	go func() { ended <- serveConnections(ctx, entrance(listener), options) }()
 	d.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	t.Cleanup(func() {
@@ -300,6 +307,29 @@ func TestOnlyAUnixSocketHasAPeer(t *testing.T) {
 	}
 }
 
+// H16: who is no administrator does nothing by hand.
+func TestH16_ByHandIsForAdministrators(t *testing.T) {
+	t.Parallel()
+	request := HandRequest{Setting: "network", Value: "shared", All: true}
+	for _, actor := range []Actor{{UID: 504, Name: "mallory"}, {UID: 505}, {}} {
+		daemon := startDaemon(t, actor)
+		for _, asked := range []HandRequest{request, {ReleaseLocks: true}} {
+			if _, err := daemon.client.ByHand(t.Context(), asked); protocol.CodeOf(err) != protocol.CodeNotAllowed {
+				t.Errorf("%+v: %v", actor, err)
+			}
+		}
+		if daemon.agent.asked.Load() != 0 {
+			t.Errorf("%+v: the agent was asked", actor)
+		}
+	}
+	for by, actor := range map[string]Actor{"carol": {UID: 503, Name: "carol", Admin: true}, "uid 0": {Admin: true}} {
+		result, err := startDaemon(t, actor).client.ByHand(t.Context(), request)
+		if err != nil || result.Setting != "network" || result.Value != by || len(result.VMs) == 0 {
+			t.Errorf("%+v, %v", result, err)
+		}
+	}
+}
+
 func TestRequestsThatMakeNoSense(t *testing.T) {
 	t.Parallel()
 	daemon := startDaemon(t, Actor{UID: 503, Name: "carol", Admin: true})
@@ -312,6 +342,12 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 		{"a path that climbs", "GET", "/v1/../v1/status", "", http.StatusNotFound},
 		{"wrong method", "POST", "/v1/status", "", http.StatusMethodNotAllowed},
 		{"check-in by GET", "GET", "/v1/checkin", "", http.StatusMethodNotAllowed},
+		{"by hand by GET", "GET", "/v1/byhand", "", http.StatusMethodNotAllowed},
+		{"by hand without anything", "POST", "/v1/byhand", "{}", http.StatusBadRequest},
+		{"by hand without machines", "POST", "/v1/byhand", `{"setting":"network","value":"shared"}`, http.StatusBadRequest},
+		{"by hand two things", "POST", "/v1/byhand", `{"setting":"network","value":"shared","all":true,"release_locks":true}`, http.StatusBadRequest},
+		{"by hand some and all", "POST", "/v1/byhand", `{"setting":"network","value":"shared","all":true,"vm_ids":["a"]}`, http.StatusBadRequest},
+		{"by hand too large", "POST", "/v1/byhand", `{"x":"` + strings.Repeat("x", maxHandBody) + `"}`, http.StatusBadRequest},
 		{"since is no number", "GET", "/v1/events?since=-1", "", http.StatusBadRequest},
 		{"body is no JSON", "POST", "/v1/checkin", "wait", http.StatusBadRequest},
 		{"body has a key twice", "POST", "/v1/checkin", `{"wait":true,"wait":false}`, http.StatusBadRequest},

@@ -12,6 +12,7 @@
 //	GET  /v1/events?since=N         EventList
 //	GET  /v1/events?follow=1        Event per line until the client leaves
 //	POST /v1/checkin {"wait":true}  CheckinResult (root and admin)
+//	POST /v1/byhand HandRequest     HandResult (root and admin)
 //	GET  /v1/report                 SentReport (root and admin)
 package localapi
 
@@ -38,17 +39,20 @@ type Status struct {
 	Portal        PortalStatus          `json:"portal"`
 	Policy        protocol.PolicyReport `json:"policy"`
 	PolicyInForce InForce               `json:"policy_in_force"`
-	Store         StoreStatus           `json:"store"`
-	Host          protocol.Host         `json:"host"`
-	Product       protocol.Product      `json:"product"`
-	Counts        Counts                `json:"counts"`
-	Schedule      Schedule              `json:"schedule"`
-	Users         []protocol.UserLook   `json:"users,omitempty"`
-	Doing         []Activity            `json:"doing,omitempty"` // what runs at this moment
-	Streams       []StreamStatus        `json:"event_streams,omitempty"`
-	Pass          *Pass                 `json:"last_pass,omitempty"`
-	ToolRuns      map[string]uint64     `json:"tool_runs,omitempty"`  // since the daemon's start, by program
-	Restricted    bool                  `json:"restricted,omitempty"` // some parts are for admins only and were left out
+	Drifts        int                   `json:"drifts"` // how often settings of the policy were found changed
+	// LocksReleased: the agent only plans because of a person; nil: it does not.
+	LocksReleased *LocksReleased      `json:"locks_released,omitempty"`
+	Store         StoreStatus         `json:"store"`
+	Host          protocol.Host       `json:"host"`
+	Product       protocol.Product    `json:"product"`
+	Counts        Counts              `json:"counts"`
+	Schedule      Schedule            `json:"schedule"`
+	Users         []protocol.UserLook `json:"users,omitempty"`
+	Doing         []Activity          `json:"doing,omitempty"` // what runs at this moment
+	Streams       []StreamStatus      `json:"event_streams,omitempty"`
+	Pass          *Pass               `json:"last_pass,omitempty"`
+	ToolRuns      map[string]uint64   `json:"tool_runs,omitempty"`  // since the daemon's start, by program
+	Restricted    bool                `json:"restricted,omitempty"` // some parts are for admins only and were left out
 }
 
 // Daemon is the program that answers.
@@ -288,12 +292,16 @@ func (s Status) ForEveryone() Status {
 		Schema: s.Schema, At: s.At, ValidUntil: s.ValidUntil, Daemon: s.Daemon, Config: s.Config, Counts: s.Counts, Schedule: s.Schedule,
 		Policy:        protocol.PolicyReport{State: s.Policy.State, Code: s.Policy.Code, Counts: s.Policy.Counts},
 		PolicyInForce: InForce{Mode: s.PolicyInForce.Mode, ModeOf: s.PolicyInForce.ModeOf},
+		Drifts:        s.Drifts,
 
 		Store:      StoreStatus{Outcome: s.Store.Outcome},
 		Product:    s.Product,
 		Restricted: true,
 	}
 	public.Config.Problems = nil
+	if s.LocksReleased != nil {
+		public.LocksReleased = &LocksReleased{At: s.LocksReleased.At, HeadVersion: s.LocksReleased.HeadVersion}
+	}
 	for _, activity := range s.Doing {
 		activity.Users, activity.Triggers = nil, nil
 		public.Doing = append(public.Doing, activity)

@@ -30,6 +30,7 @@
 // A document that could not be read, an expired head, or none at all is no
 // reason to plan with less: pass the last good document. Only Desired.Released,
 // which a signed head says, ends management: values stay, locks that we placed
-// are lifted. A person's `prlagent release --locks` is a plan with Released as
-// well, and monitor mode from then on (H47).
+// are lifted. After a person's `prlagent release --locks` plans have LiftLocks
+// until there is a newer head (H47). What a person sets by hand is a plan with
+// OneSetting, and with no memory but that of locks.
 package policy

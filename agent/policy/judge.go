@@ -34,6 +34,7 @@ type judgement struct {
 	inPlace int  // parts that are as they are wanted
 	steps   int  // that it has added
 	waits   bool
+	lifting bool // a lock, because a person wants that
 }
 
 // ranks order verdicts: of a setting's parts the highest counts.
@@ -52,8 +53,11 @@ func (mp *machinePlan) begin(w *wanted, before SettingMemory) judgement {
 
 // judge finds the verdict on a setting, and the steps that it needs.
 func (mp *machinePlan) judge(w *wanted) {
+	if w.setting.Lock && mp.p.desired.LiftLocks && mp.memory.HoldsLock() {
+		return // it is lifted, as if it were not managed
+	}
 	j := mp.begin(w, mp.memory.Settings[w.setting.Name])
-	j.after.Path, j.after.Value = w.path, w.value
+	j.after.Path, j.after.Value, j.after.ByHand = w.path, w.value, false
 	if j.before.Value != w.value {
 		j.after.WaitingSince, j.after.SeenAtRest, j.after.Established = time.Time{}, false, false
 	}
@@ -181,7 +185,9 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 		return protocol.VerdictDeferred, protocol.CodeVMRunning, false
 	case j.wouldInterrupt():
 		return protocol.VerdictDeferred, protocol.CodeVMInUse, false
-	case !j.p.desired.Enforce:
+	case j.p.desired.LiftLocks && !j.lifting:
+		return protocol.VerdictPending, protocol.CodeLocksReleased, true
+	case !j.p.desired.Enforce && !j.lifting:
 		return protocol.VerdictPending, protocol.CodeMonitorMode, true
 	case call.Contended:
 		return protocol.VerdictContended, protocol.CodeContended, j.isDue(call.WrittenAt)

@@ -20,7 +20,9 @@ func (mp *machinePlan) release() {
 		if mp.isManaged(name) {
 			continue
 		}
-		if setting := Find(name); setting != nil && setting.Lock && mp.lifts(setting, memory) {
+		setting := Find(name)
+		isLock := setting != nil && setting.Lock
+		if isLock && mp.lifts(setting, memory) || !isLock && mp.p.document == nil && !mp.p.desired.Released {
 			continue
 		}
 		mp.forget(name)
@@ -47,16 +49,20 @@ func (mp *machinePlan) lifts(setting *Setting, memory SettingMemory) bool {
 	if call.Word != lockedWord || known && shown != lockedWord && mp.m.Stale == "" {
 		return false
 	}
+	if memory.ByHand && !mp.p.desired.LiftLocks {
+		return true // it is that person's, until one wants it lifted
+	}
 	w := wanted{setting: setting, path: memory.Path, value: memory.Value, set: False,
 		parts: []wantedPart{mp.p.preparePart(part, part.Words[False])}}
 	w.parts[0].absent = false // it was placed by this flag
 	j := mp.begin(&w, memory)
+	j.lifting = mp.p.desired.LiftLocks
 	verdict, code, step := j.whatToDo(&w.parts[0], part.Flag, known)
 	if step {
 		j.addStep(&w.parts[0], part.Flag, "", shown)
 		mp.steps[len(mp.steps)-1].Restores = true
 	}
-	if verdict == protocol.VerdictPending && mp.p.desired.Enforce {
+	if verdict == protocol.VerdictPending && (mp.p.desired.Enforce || j.lifting) {
 		code = protocol.CodeLockReleasing
 	}
 	j.waits = verdict == protocol.VerdictDeferred

@@ -36,8 +36,10 @@ type SettingMemory struct {
 	SeenAtRest bool `json:"seen_at_rest,omitempty"`
 	// Established: all of the value that can be had was in place once, under
 	// enforcement. What somebody changes then is put back at once.
-	Established bool         `json:"established,omitempty"`
-	Calls       []CallMemory `json:"calls,omitempty"` // at most one of each target
+	Established bool `json:"established,omitempty"`
+	// ByHand: a person had the agent place the lock, and no policy wants it.
+	ByHand bool         `json:"by_hand,omitempty"`
+	Calls  []CallMemory `json:"calls,omitempty"` // at most one of each target
 }
 
 // CallMemory is what is remembered of one flag, or of one network adapter.
@@ -184,7 +186,7 @@ func (s SettingMemory) Drifts() int {
 func (s *SettingMemory) sameBut(other *SettingMemory) bool {
 	return s.Path == other.Path && s.Value == other.Value && s.Verdict == other.Verdict && s.Code == other.Code &&
 		s.Since.Equal(other.Since) && s.WaitingSince.Equal(other.WaitingSince) &&
-		s.SeenAtRest == other.SeenAtRest && s.Established == other.Established
+		s.SeenAtRest == other.SeenAtRest && s.Established == other.Established && s.ByHand == other.ByHand
 }
 
 // drifted notes that the value is not in place any more.

@@ -24,6 +24,9 @@ type Desired struct {
 	// VendorGates: VM settings need the version that the vendor's portal needs
 	// (H43).
 	VendorGates bool
+	// LiftLocks: a person wants the locks lifted that we placed (H47). That is
+	// done whatever the mode, and nothing else is.
+	LiftLocks bool
 }
 
 // Observed is what was seen of this Mac.
@@ -102,7 +105,7 @@ var vendorVersion = prlctl.Version{Major: 26, Minor: 1}
 // how they are. It is a function of its arguments.
 func Plan(desired Desired, observed Observed) Result {
 	p := newPlanner(desired, observed)
-	if desired.Document == nil && !desired.Released {
+	if desired.Document == nil && !desired.Released && !desired.LiftLocks {
 		return p.result
 	}
 	for i := range observed.Machines {
@@ -156,6 +159,7 @@ type wantedPart struct {
 }
 
 func newPlanner(desired Desired, observed Observed) *planner {
+	desired.Enforce = desired.Enforce && !desired.LiftLocks
 	p := &planner{desired: desired, observed: observed, version: observed.Version.String()}
 	p.result.Memory = make(Memory)
 	p.gated = desired.VendorGates && !observed.Version.IsZero() && observed.Version.Compare(vendorVersion) < 0
@@ -234,11 +238,15 @@ func (p *planner) plan(m *Machine) {
 func (p *planner) take(mp *machinePlan) {
 	p.steps = mp.steps
 	steps := mp.orderedSteps()
-	if p.desired.Enforce {
-		p.result.Steps = append(p.result.Steps, steps...)
-	} else {
-		p.result.WouldDo = append(p.result.WouldDo, steps...)
+	done := len(steps)
+	if !p.desired.Enforce {
+		done = 0
+		for p.desired.LiftLocks && done < len(steps) && steps[done].Restores {
+			done++
+		}
 	}
+	p.result.Steps = append(p.result.Steps, steps[:done]...)
+	p.result.WouldDo = append(p.result.WouldDo, steps[done:]...)
 	if mp.changed != nil {
 		p.result.Memory[mp.m.Key] = VMMemory{Settings: mp.changed, ToldAt: mp.memory.ToldAt}
 	}

@@ -199,6 +199,7 @@ const (
 	CodeNotVerified         Code = "not_verified"
 	CodeContended           Code = "contended"
 	CodeLockReleasing       Code = "lock_releasing"
+	CodeLocksReleased       Code = "locks_released"
 
 	CodeAlreadyRunning Code = "already_running"
 	CodeStoreDamaged   Code = "store_damaged"
@@ -414,6 +415,7 @@ var Codes = map[Code]CodeText{
 	CodeNotObservable:       {Warning, "The value is not shown, so nobody could tell whether setting it worked; the agent leaves it alone.", "See 'prlagent doctor': a file may be unreadable, or this version does not show the value."},
 	CodeNotVerified:         {Warning, "The value was set, and a look afterwards shows another one.", "Compare with what the owner sees: 'prlctl list -i --json'; set it by hand as the owner, and look again."},
 	CodeContended:           {Warning, "Something puts the value back again and again; the agent sets it once an hour and at each start of the virtual machine.", "Find what changes it: a user, a script, or another manager of the same virtual machines."},
+	CodeLocksReleased:       {Warning, "An administrator of this Mac had the agent lift its locks; until there is a newer policy, it plans and sets nothing.", "Sign a newer head for the Mac's group; the agent enforces again once it has that."},
 	CodeLockReleasing:       {Info, "A lock that the agent placed is being lifted.", "Nothing to do; if it stays, lift it in the configuration of the virtual machine, under Security."},
 
 	CodeAlreadyRunning: {Failure, "Another prlagentd runs on this Mac.", "Use the one that runs; 'prlagent status' shows it."},

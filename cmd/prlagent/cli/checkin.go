@@ -27,14 +27,21 @@ a portal the agent looks at this Mac only, which is exit code 0.`,
 		Example: "  sudo prlagent checkin\n  sudo prlagent checkin --wait --timeout 2m",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if wait && !cmd.Flags().Changed("timeout") && p.environment("PRLAGENT_TIMEOUT") == "" {
-				p.timeout = waitTimeout
+			if wait {
+				p.bePatient(cmd)
 			}
 			return p.runCheckin(cmd.Context(), wait)
 		},
 	}
 	command.Flags().BoolVar(&wait, "wait", false, "return when the check-in has ended")
 	return command
+}
+
+// bePatient waits for longer than for an answer, unless somebody said for how long.
+func (p *program) bePatient(cmd *cobra.Command) {
+	if !cmd.Flags().Changed("timeout") && p.environment("PRLAGENT_TIMEOUT") == "" {
+		p.timeout = waitTimeout
+	}
 }
 
 func (p *program) runCheckin(ctx context.Context, wait bool) error {
@@ -66,25 +73,32 @@ func wentWell(result localapi.CheckinResult) bool {
 // askCheckin says on a terminal that it waits, once that takes longer than a
 // person's patience.
 func (p *program) askCheckin(ctx context.Context, wait bool) (result localapi.CheckinResult, err error) {
+	const progress = "The agent looks at every user's virtual machines and then checks in; Ctrl-C stops waiting, not the check-in …"
+	p.withProgress(ctx, progress, func(ctx context.Context) { result, err = p.newClient().Checkin(ctx, wait) })
+	return result, err
+}
+
+// withProgress asks the daemon, and says on a terminal what is going on once that
+// takes longer than a person's patience.
+func (p *program) withProgress(ctx context.Context, progress string, ask func(context.Context)) {
 	ctx, cancel := p.withTimeout(ctx)
 	defer cancel()
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
-		result, err = p.newClient().Checkin(ctx, wait)
+		ask(ctx)
 	}()
 	timer := time.NewTimer(p.progressDelay)
 	defer timer.Stop()
 	select {
 	case <-answered:
-		return result, err
+		return
 	case <-timer.C:
 	}
 	if p.progressShown && !p.json {
-		fmt.Fprintln(p.stderr, "The agent looks at every user's virtual machines and then checks in; Ctrl-C stops waiting, not the check-in …")
+		fmt.Fprintln(p.stderr, progress)
 	}
 	<-answered
-	return result, err
 }
 
 // checkinPage is the outcome for people.

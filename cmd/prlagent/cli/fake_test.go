@@ -25,7 +25,9 @@ type fakeDaemon struct {
 	policy    localapi.Policy
 	events    []protocol.Event
 	checkin   localapi.CheckinResult
-	release   chan struct{} // nil = check-ins end at once
+	hand      localapi.HandResult
+	asked     localapi.HandRequest // by hand
+	release   chan struct{}        // nil = check-ins end at once
 }
 
 func (d *fakeDaemon) Status() localapi.Status       { return d.status }
@@ -43,6 +45,14 @@ func (d *fakeDaemon) Checkin(ctx context.Context, wait bool) localapi.CheckinRes
 		}
 	}
 	return d.checkin
+}
+
+func (d *fakeDaemon) ByHand(_ context.Context, request localapi.HandRequest, _ string) localapi.HandResult {
+	if d.release != nil {
+		<-d.release
+	}
+	d.asked = request
+	return d.hand
 }
 
 func (d *fakeDaemon) EventsSince(seq uint64, limit int) ([]protocol.Event, uint64, error) {
@@ -83,6 +93,7 @@ func sampleDaemon(t *testing.T) *fakeDaemon {
 		inventory: inventory,
 		policy:    contract[localapi.Policy](t, "policy.json"),
 		events:    contract[localapi.EventList](t, "events.json").Events,
+		hand:      contract[localapi.HandResult](t, "hand-result.json"),
 		checkin:   contract[localapi.CheckinResult](t, "checkin-result.json"),
 	}
 }
@@ -118,7 +129,7 @@ func (d *fakeDaemon) serve(t *testing.T, root string, actor localapi.Actor) (sto
 	ended := make(chan error, 1)
 	go func() {
 		ended <- localapi.Serve(ctx, listener, localapi.Options{
-			Agent: d, Events: d, Policy: d, Log: zerolog.Nop(),
+			Agent: d, Events: d, Policy: d, Hands: d, Log: zerolog.Nop(),
 			Authorize: func(localapi.Peer) localapi.Actor { return actor },
 		})
 	}()

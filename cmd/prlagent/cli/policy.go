@@ -34,6 +34,7 @@ mode, those that would be. Below it is what waits, and for what.`,
 			RunE: func(cmd *cobra.Command, _ []string) error { return p.runPolicy(cmd.Context(), policyPlanPage) },
 		},
 		p.policyExplainCommand(),
+		p.policyLintCommand(),
 	)
 	return command
 }
@@ -98,7 +99,11 @@ func (p *program) runExplain(ctx context.Context, setting, vm string) error {
 // policyHeadline is the first line of every page.
 func policyHeadline(v outputView, policy localapi.Policy) string {
 	words := "Policy " + joinParts(" ", joinParts(", ", policyWords(policy.Report), candidateWords(policy.InForce)), withPrefix("– ", policy.Name))
-	return v.paint(styleBold, words) + "\n" + v.paint(styleDim, modeWords(policy.InForce)+planTime(v, policy)) + "\n"
+	head := v.paint(styleBold, words) + "\n" + v.paint(styleDim, modeWords(policy.InForce)+planTime(v, policy)) + "\n"
+	if released := policy.LocksReleased; released != nil {
+		head += v.paint(styleYellow, joinParts(" ", "locks released "+v.momentWords(released.At), withPrefix("by ", released.By))+"; the agent only plans until there is a newer policy") + "\n"
+	}
+	return head
 }
 
 // candidateWords say that only some of the group's Macs have this policy.
@@ -116,6 +121,8 @@ func modeWords(policy localapi.InForce) string {
 	case policy.Mode == protocol.ModeEnforce:
 	case policy.ModeOf == "head":
 		whose = "by the signed head"
+	case policy.ModeOf == localapi.ModeOfPerson:
+		whose = "because an administrator of this Mac had the locks lifted"
 	default:
 		whose = "by the configuration"
 	}

@@ -74,7 +74,7 @@ func (p *pageWriter) addAgent(status localapi.Status) {
 }
 
 func (p *pageWriter) addPolicy(status localapi.Status) {
-	p.addItem("Policy", joinParts(", ", policyWords(status.Policy), candidateWords(status.PolicyInForce)))
+	p.addItem("Policy", joinParts(", ", policyWords(status.Policy), candidateWords(status.PolicyInForce), driftWords(status.Drifts)))
 	if status.PolicyInForce.Mode != "" && status.PolicyInForce.Mode != status.Config.Mode {
 		p.addItem("", modeWords(status.PolicyInForce))
 	}
@@ -102,6 +102,13 @@ func policyWords(policy protocol.PolicyReport) string {
 		words += " (" + string(policy.Code) + ": " + policy.Code.Text().Text + ")"
 	}
 	return words
+}
+
+func driftWords(drifts int) string {
+	if drifts == 0 {
+		return ""
+	}
+	return "changed " + countWords(drifts, "time") + " by somebody else"
 }
 
 // enrolled is the word for an enrollment that is done, of agent/checkin.

@@ -1,0 +1,212 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"prlagent/agent/localapi"
+	"prlagent/agent/policy"
+	"prlagent/platform/text"
+	"prlagent/prlctl"
+)
+
+func (p *program) vmCommand() *cobra.Command {
+	command := &cobra.Command{Use: "vm", Short: "Change virtual machines by hand", Args: noSuchCommand, RunE: showHelp}
+	var all bool
+	set := &cobra.Command{
+		Use:   "set [--all|VM-ID...] NAME=VALUE",
+		Short: "Set one setting of virtual machines now",
+		Long: `Set one setting of the catalogue now: of the machines with these ids, or of all
+machines of all users, each as its owner. Only administrators may; everybody else
+gets exit code 4.
+
+What the agent does for a policy it does here too: it looks at each machine, sets
+what is not as it is wanted, and looks again. It is done in monitor mode as well,
+because a person asks for it, and at once, also where that interrupts somebody who
+works in the machine. It is done once: what waits for a machine to be shut down or
+resumed is to be asked for again then. A setting that the policy manages is put
+back to the policy's value; that is said.
+
+Exit code 1 means that a machine was left out. Settings and their values:
+` + settingHelp(),
+		Example: "  sudo prlagent vm set --all pause_idle=false\n  sudo prlagent vm set f11d8098-10fe-40d9-871e-27af1e66161e clipboard=disconnect",
+		Args: func(_ *cobra.Command, args []string) error {
+			_, err := handRequest(args, all)
+			return err
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			request, err := handRequest(args, all)
+			if err != nil {
+				return err
+			}
+			p.bePatient(cmd)
+			return p.runByHand(cmd.Context(), request, "The agent sets each user's machines one after the other; Ctrl-C stops waiting, not the agent …")
+		},
+	}
+	set.Flags().BoolVar(&all, "all", false, "every machine of every user")
+	command.AddCommand(set)
+	return command
+}
+
+func showHelp(command *cobra.Command, _ []string) error { return command.Help() }
+
+func (p *program) releaseCommand() *cobra.Command {
+	var locks bool
+	command := &cobra.Command{
+		Use:   "release --locks",
+		Short: "Lift the locks that the agent has placed",
+		Long: `Lift the locks of virtual machines that the agent has placed, and no others: what
+was locked before stays locked. From then on the agent only plans, also after a
+restart, until there is a newer policy. Only administrators may; everybody else
+gets exit code 4.
+
+Exit code 1 means that a lock is still there. The agent tries again at each look,
+and the command that lifts it by hand is printed.`,
+		Example: "  sudo prlagent release --locks", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !locks {
+				return errors.New("say what to release: --locks")
+			}
+			p.bePatient(cmd)
+			return p.runByHand(cmd.Context(), localapi.HandRequest{ReleaseLocks: true}, "The agent lifts its locks, each as the machine's owner; Ctrl-C stops waiting, not the agent …")
+		},
+	}
+	command.Flags().BoolVar(&locks, "locks", false, "the locks of virtual machines")
+	return command
+}
+
+// settingHelp are the settings with their values.
+func settingHelp() string {
+	var out strings.Builder
+	for i := range policy.Settings {
+		fmt.Fprintf(&out, "  %-22s %s\n", policy.Settings[i].Name, policy.Settings[i].Values.List())
+	}
+	return strings.TrimRight(out.String(), "\n")
+}
+
+// handRequest reads [VM-ID...] NAME=VALUE. A machine is named by its id alone: its
+// name is its user's text.
+func handRequest(args []string, all bool) (request localapi.HandRequest, err error) {
+	if len(args) == 0 {
+		return request, errors.New("say what to set: NAME=VALUE")
+	}
+	name, value, found := strings.Cut(args[len(args)-1], "=")
+	if !found {
+		return request, fmt.Errorf("the last argument must be NAME=VALUE, not %q", args[len(args)-1])
+	}
+	setting := policy.Find(text.TypedWord(name))
+	if setting == nil {
+		return request, fmt.Errorf("there is no setting %q; 'prlagent vm set --help' lists them", name)
+	}
+	parsed, err := setting.Values.Parse(value)
+	if err != nil {
+		return request, fmt.Errorf("%s: %w", setting.Name, err)
+	}
+	request = localapi.HandRequest{Setting: setting.Name, Value: string(parsed), All: all}
+	for _, given := range args[:len(args)-1] {
+		id, err := prlctl.ParseID(given)
+		if err != nil {
+			return request, fmt.Errorf("%q is not the id of a machine; 'prlagent vms --columns vm_name,vm_id' shows them", given)
+		}
+		if !slices.Contains(request.VMs, id) {
+			request.VMs = append(request.VMs, id)
+		}
+	}
+	if all == (len(request.VMs) > 0) {
+		return request, errors.New("name machines by their ids, or all of them with --all")
+	}
+	return request, nil
+}
+
+func (p *program) runByHand(ctx context.Context, request localapi.HandRequest, progress string) error {
+	var result localapi.HandResult
+	var err error
+	p.withProgress(ctx, progress, func(ctx context.Context) { result, err = p.newClient().ByHand(ctx, request) })
+	if err != nil {
+		return exitFor(err)
+	}
+	if p.json {
+		err = p.printJSON(result)
+	} else {
+		_, err = fmt.Fprint(p.stdout, handPage(p.newView(), cleanDocument(result)))
+	}
+	if err != nil {
+		return exitFor(err)
+	}
+	isLeft := func(vm localapi.HandVM) bool { return vm.Outcome != policy.HandDone }
+	if result.Code != "" || slices.ContainsFunc(result.VMs, isLeft) {
+		return &exitError{code: exitDegraded}
+	}
+	return nil
+}
+
+// handPage is what became of each machine.
+func handPage(v outputView, result localapi.HandResult) string {
+	if result.Code != "" {
+		return v.paint(styleRed, "✗") + " It was not done, or nobody knows how it ended.\n" + reasonLines(v, result.Code, "")
+	}
+	var out strings.Builder
+	release := result.Setting == ""
+	if len(result.VMs) == 0 {
+		out.WriteString(map[bool]string{true: "The agent has placed no lock.\n", false: "There is no virtual machine.\n"}[release])
+	}
+	for _, vm := range result.VMs {
+		out.WriteString(handLines(v, result, vm))
+	}
+	switch {
+	case release:
+		out.WriteString("From now on the agent only plans, until there is a newer policy.\n")
+	case result.Mode == "monitor":
+		out.WriteString("The agent only monitors by itself; this was done because you asked for it.\n")
+	}
+	return out.String()
+}
+
+// handMarks are how an outcome is marked.
+var handMarks = map[string]struct {
+	style textStyle
+	mark  string
+}{
+	policy.HandDone: {styleGreen, "✓"}, policy.HandDeferred: {styleYellow, "–"}, policy.HandRefused: {styleRed, "✗"},
+}
+
+func handLines(v outputView, result localapi.HandResult, vm localapi.HandVM) string {
+	mark, what := handMarks[vm.Outcome], result.Setting+" is "+result.Value
+	if vm.Outcome != policy.HandDone {
+		what = result.Setting + " is not set"
+	}
+	if result.Setting == "" {
+		what = map[bool]string{true: "the lock is lifted", false: "the lock is not lifted"}[vm.Outcome == policy.HandDone]
+	}
+	who := joinParts(" of ", vm.Name, vm.Owner)
+	if who == "" {
+		who = vm.ID
+	}
+	out := fmt.Sprintf("%s %s: %s\n", v.paint(mark.style, mark.mark), who, joinParts(", ", what, withPrefix(vm.Outcome+": ", string(vm.Code))))
+	if vm.Code != "" {
+		out += "  " + vm.Code.Text().Text + "\n"
+	}
+	switch {
+	case vm.Command != "":
+		out += "  → " + vm.Command + "\n"
+	case vm.Code != "" && vm.Code.Text().Remedy != "":
+		out += "  → " + vm.Code.Text().Remedy + "\n"
+	}
+	return out + policyLine(vm)
+}
+
+// policyLine says that the policy manages the setting.
+func policyLine(vm localapi.HandVM) string {
+	switch {
+	case vm.PutBack:
+		return fmt.Sprintf("  The policy wants %s (%s), and the agent puts that back.\n", vm.PolicyValue, vm.PolicyPath)
+	case vm.PolicyPath != "":
+		return fmt.Sprintf("  The policy wants %s (%s).\n", vm.PolicyValue, vm.PolicyPath)
+	}
+	return ""
+}
