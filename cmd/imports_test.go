@@ -63,7 +63,7 @@ var house = map[string]room{
 	// down, by the same code as the daemon's.
 	"cmd/prlagent/cli": {[]string{"agent/checkin", "agent/config", "agent/localapi", "agent/policy", "agent/protocol", "launchd", "platform/...", "prlctl"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
 	"cmd/prlportal":    {[]string{"cmd/prlportal/cli"}, nil},
-	"cmd/prlportal/cli": {slices.Concat(portal("adminapi", "admins", "audit", "backup", "content", "fleet", "httpapi", "query", "server", "site", "tree"), contract, []string{"platform/plist", "platform/safefile", "platform/text"}),
+	"cmd/prlportal/cli": {slices.Concat(portal("adminapi", "admins", "audit", "backup", "content", "fleet", "httpapi", "query", "server", "site", "tree"), contract, []string{"agent/policy/schema", "platform/plist", "platform/safefile", "platform/text"}),
 		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/uuid"}},
 	"cmd/prlportal/server": {slices.Concat(portal("adminapi", "admins", "agentapi", "audit", "backup", "fleet", "httpapi", "limit", "metrics", "site", "storage"), []string{"agent/protocol", "platform/safefile"}),
 		[]string{"github.com/rs/zerolog"}},

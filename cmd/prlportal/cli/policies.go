@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prlagent/agent/policy"
+	policyschema "prlagent/agent/policy/schema"
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/content"
 	"prlagent/cmd/prlportal/fleet"
@@ -34,7 +35,7 @@ make of it.`,
 		RunE:    func(command *cobra.Command, _ []string) error { return options.listPolicies(command) },
 	}
 	options.addFlags(command)
-	command.AddCommand(newPoliciesListCommand(), newPoliciesStatusCommand(), newPromoteCommand(), newHaltCommand(), newRevertCommand())
+	command.AddCommand(newPoliciesListCommand(), newPoliciesStatusCommand(), newSchemaCommand(), newPromoteCommand(), newHaltCommand(), newRevertCommand())
 	return command
 }
 
@@ -177,6 +178,26 @@ func printStatus(w io.Writer, status fleet.PolicyStatus) error {
 	}
 	_, err := io.WriteString(w, table.String())
 	return err
+}
+
+func newSchemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of a policy document, for editors and programs",
+		Long: `Schema prints the form of a policy as Macs are given it, with every setting, its values
+and what it means (JSON Schema, draft 2020-12). The files of policies/ have the same
+members but schema, policy_id and revision, which publishing adds; 'prlportal lint'
+says more than a schema can.`,
+		Example: "  prlportal policies schema >policy.schema.json",
+		Args:    cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			document, err := policyschema.Policy()
+			if err != nil {
+				return err
+			}
+			return writeText(command.OutOrStdout(), string(document))
+		},
+	}
 }
 
 func newPromoteCommand() *cobra.Command {
