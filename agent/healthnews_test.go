@@ -44,7 +44,7 @@ func TestH70_AnOutageReachesThePortalByItself(t *testing.T) {
 		if last := len(words) - 1; words[last] != protocol.Degraded || at[last].Sub(seen) > soon {
 			t.Fatalf("the portal was told %v at %v, the outage was seen at %v", words, at, seen)
 		}
-		time.Sleep(6 * time.Hour)
+		time.Sleep(2 * time.Hour)
 		if more, _ := d.told(); len(more) != len(words) {
 			t.Errorf("told %v in an outage, want nothing after the first %d", more, len(words))
 		}
