@@ -130,12 +130,7 @@ func (p *program) runByHand(ctx context.Context, request localapi.HandRequest, p
 	if err != nil {
 		return exitFor(err)
 	}
-	if p.json {
-		err = p.printJSON(result)
-	} else {
-		_, err = fmt.Fprint(p.stdout, handPage(p.newView(), cleanDocument(result)))
-	}
-	if err != nil {
+	if err := printDocument(p, result, handPage); err != nil {
 		return exitFor(err)
 	}
 	isLeft := func(vm localapi.HandVM) bool { return vm.Outcome != policy.HandDone }

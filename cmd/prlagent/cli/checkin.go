@@ -49,12 +49,7 @@ func (p *program) runCheckin(ctx context.Context, wait bool) error {
 	if err != nil {
 		return exitFor(err)
 	}
-	if p.json {
-		err = p.printJSON(result)
-	} else {
-		_, err = fmt.Fprint(p.stdout, checkinPage(p.newView(), cleanDocument(result)))
-	}
-	if err != nil {
+	if err := printDocument(p, result, checkinPage); err != nil {
 		return exitFor(err)
 	}
 	if wentWell(result) {

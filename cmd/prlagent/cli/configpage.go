@@ -61,13 +61,7 @@ func (p *program) runConfig(ctx context.Context) error {
 	if hidden != "" { // for others there may be nothing wrong with it
 		document.Problems = slices.DeleteFunc(document.Problems, func(problem config.Problem) bool { return problem.Key == hidden })
 	}
-	var err error
-	if p.json {
-		err = p.printJSON(document)
-	} else {
-		_, err = fmt.Fprint(p.stdout, configPage(p.newView(), cleanDocument(document)))
-	}
-	if err != nil {
+	if err := printDocument(p, document, configPage); err != nil {
 		return exitFor(err)
 	}
 	if hidden != "" {

@@ -97,12 +97,7 @@ func checkHelp() string {
 func (p *program) runDoctor(ctx context.Context, licenseHost licenseHost, verbose bool) error {
 	m := p.newCheckedMac(ctx, licenseHost)
 	found := p.diagnose(ctx, m)
-	var err error
-	if p.json {
-		err = p.printJSON(found)
-	} else {
-		_, err = fmt.Fprint(p.stdout, doctorPage(p.newView(), cleanDocument(found), verbose))
-	}
+	err := printDocument(p, found, func(v outputView, found doctorReport) string { return doctorPage(v, found, verbose) })
 	switch {
 	case err != nil:
 		return exitFor(err)

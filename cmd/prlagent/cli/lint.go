@@ -50,11 +50,7 @@ that there are findings; notes alone are 0.`,
 			if err != nil {
 				return err // it cannot be read: nothing was checked
 			}
-			if p.json {
-				err = p.printJSON(report)
-			} else {
-				_, err = fmt.Fprint(p.stdout, lintPage(p.newView(), cleanDocument(report)))
-			}
+			err = printDocument(p, report, lintPage)
 			if err == nil && len(report.Findings) > 0 {
 				return &exitError{code: exitDegraded}
 			}

@@ -67,11 +67,7 @@ func (p *program) runPolicy(ctx context.Context, page func(outputView, localapi.
 	if err != nil {
 		return exitFor(err)
 	}
-	if p.json {
-		return exitOrNil(p.printJSON(policy))
-	}
-	_, err = fmt.Fprint(p.stdout, page(p.newView(), cleanDocument(policy)))
-	return exitOrNil(err)
+	return exitOrNil(printDocument(p, policy, page))
 }
 
 func (p *program) runExplain(ctx context.Context, setting, vm string) error {
@@ -89,11 +85,7 @@ func (p *program) runExplain(ctx context.Context, setting, vm string) error {
 	policy.Steps = slices.DeleteFunc(policy.Steps, func(one localapi.PolicyStep) bool {
 		return !isAsked(localapi.PolicySetting{PolicyVM: one.PolicyVM, Setting: one.Setting})
 	})
-	if p.json {
-		return exitOrNil(p.printJSON(policy))
-	}
-	_, err = fmt.Fprint(p.stdout, explainPage(p.newView(), cleanDocument(policy)))
-	return exitOrNil(err)
+	return exitOrNil(printDocument(p, policy, explainPage))
 }
 
 // policyHeadline is the first line of every page.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -38,16 +37,11 @@ func (p *program) runStatus(ctx context.Context, verbose bool) error {
 	if err != nil {
 		return exitFor(err)
 	}
-	if p.json {
-		err = p.printJSON(status)
-	} else {
-		page := statusSummary
-		if verbose {
-			page = statusPage
-		}
-		_, err = fmt.Fprint(p.stdout, page(p.newView(), cleanDocument(status)))
+	page := statusSummary
+	if verbose {
+		page = statusPage
 	}
-	switch {
+	switch err := printDocument(p, status, page); {
 	case err != nil:
 		return exitFor(err)
 	case !status.Daemon.Running:
