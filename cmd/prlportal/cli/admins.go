@@ -63,15 +63,6 @@ func newAdminsListCommand() *cobra.Command {
 	return command
 }
 
-func printJSON(w io.Writer, value any) error {
-	data, err := text.EncodeJSON(value, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode: %w", err)
-	}
-	_, err = w.Write(append(data, '\n'))
-	return err
-}
-
 func printAdmins(w io.Writer, list []adminapi.Admin) error {
 	table := text.Table{Heads: []string{"Name", "Role", "Since", "By", "Revoked"}, MaxCell: maxPipeCell, Window: text.WindowWidth(w)}
 	for _, one := range list {

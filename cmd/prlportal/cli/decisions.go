@@ -123,14 +123,10 @@ func (d *decisionCommand) run(ctx context.Context, w io.Writer, client *adminapi
 		return err
 	}
 	if d.asJSON {
-		encoded, err := text.EncodeJSON(struct {
+		return printJSON(w, struct {
 			Schema int `json:"schema"`
 			fleet.Device
-		}{schema, after}, "", "  ")
-		if err != nil {
-			return err
-		}
-		return writeText(w, string(encoded)+"\n")
+		}{schema, after})
 	}
 	return d.report(w, before, after, asked)
 }

@@ -40,11 +40,7 @@ func (o *listOptions) showDevice(ctx context.Context, w io.Writer, name string) 
 	}
 	if o.format == formatJSON {
 		whole["schema"] = schema
-		encoded, err := text.EncodeJSON(whole, "", "  ")
-		if err != nil {
-			return err
-		}
-		return writeText(w, string(encoded)+"\n")
+		return printJSON(w, whole)
 	}
 	var detail adminapi.DeviceDetail
 	if err := json.Unmarshal(data, &detail); err != nil {

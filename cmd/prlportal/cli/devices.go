@@ -41,27 +41,8 @@ off or asleep, or its network or agent is down. A ! precedes such a Mac
   prlportal devices --dir site/operator --filter 'health in unhealthy, stale' --sort last_checkin_at
   prlportal devices --dir site/operator --filter 'conditions contains service_down'
   prlportal devices C02XL0THJGH5 --dir site/operator`)
-	command.Use = "devices [DEVICE] --dir DIR"
-	command.Args = cobra.MaximumNArgs(1)
 	command.ValidArgsFunction = options.admin.completeDevice
-	list := command.RunE
-	command.RunE = func(command *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return list(command, args)
-		}
-		if options.format = text.TypedWord(options.format); options.asJSON {
-			options.format = formatJSON
-		}
-		if options.format != formatTable && options.format != formatJSON {
-			return usageError("--format of one device is table or json")
-		}
-		for _, name := range []string{"filter", "search", "sort", "since", "columns", "view", "save-view", "page", "per-page"} {
-			if command.Flags().Changed(name) {
-				return usageError("--" + name + " is for the list of devices, without DEVICE")
-			}
-		}
-		return options.showDevice(command.Context(), command.OutOrStdout(), args[0])
-	}
+	options.withOne(command, "DEVICE", "device", options.showDevice)
 	command.AddCommand(newApproveCommand(), newRejectCommand(), newRetireCommand())
 	return command
 }

@@ -87,9 +87,7 @@ func newListCommand(shown tableListing, options *listOptions, short, long, examp
 		Example: examples,
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if options.format = text.TypedWord(options.format); options.asJSON {
-				options.format = formatJSON
-			}
+			options.format = typedFormat(options.format, options.asJSON)
 			if !slices.Contains([]string{formatTable, formatCSV, formatJSON, formatNDJSON}, options.format) {
 				return usageError("--format is table, csv, json or ndjson")
 			}
@@ -107,6 +105,37 @@ func newListCommand(shown tableListing, options *listOptions, short, long, examp
 	flags.StringVar(&options.format, "format", formatTable, "table, csv, json or ndjson")
 	flags.BoolVar(&options.asJSON, "json", false, "same as --format json")
 	return command
+}
+
+// typedFormat is the format that was asked for, where --json is a short form of one.
+func typedFormat(format string, asJSON bool) string {
+	if asJSON {
+		return formatJSON
+	}
+	return text.TypedWord(format)
+}
+
+// withOne lets a command that lists show one row as a whole, where it is named by the
+// argument: what is called so is a noun.
+func (o *listOptions) withOne(command *cobra.Command, argument, noun string, show func(ctx context.Context, w io.Writer, name string) error) {
+	list, name := command.RunE, command.Name()
+	command.Use = name + " [" + argument + "] --dir DIR"
+	command.Args = cobra.MaximumNArgs(1)
+	command.RunE = func(command *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return list(command, args)
+		}
+		o.format = typedFormat(o.format, o.asJSON)
+		if o.format != formatTable && o.format != formatJSON {
+			return usageError("--format of one " + noun + " is table or json")
+		}
+		for _, flag := range []string{"filter", "search", "sort", "since", "columns", "view", "save-view", "page", "per-page"} {
+			if command.Flags().Changed(flag) {
+				return usageError("--" + flag + " is for the list of " + noun + "s, without " + argument)
+			}
+		}
+		return show(command.Context(), command.OutOrStdout(), args[0])
+	}
 }
 
 // countFlag is a number from 1, read as in the URL of the admin plane.

@@ -53,9 +53,7 @@ with the group that they are in now.`,
   prlportal report compliance --dir site/operator --at -7d --json`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if options.format = text.TypedWord(options.format); options.asJSON {
-				options.format = formatJSON
-			}
+			options.format = typedFormat(options.format, options.asJSON)
 			if !slices.Contains([]string{formatTable, formatCSV, formatJSON}, options.format) {
 				return usageError("--format is table, csv or json")
 			}
@@ -100,14 +98,10 @@ var complianceColumns = []struct {
 
 func (o complianceOptions) write(w io.Writer, found fleet.Compliance) error {
 	if o.format == formatJSON {
-		encoded, err := text.EncodeJSON(struct {
+		return printJSON(w, struct {
 			Schema int `json:"schema"`
 			fleet.Compliance
-		}{schema, found}, "", "  ")
-		if err != nil {
-			return err
-		}
-		return writeText(w, string(encoded)+"\n")
+		}{schema, found})
 	}
 	heads, ids, rows := []string{}, []string{}, [][]string{}
 	for _, column := range complianceColumns {

@@ -213,6 +213,15 @@ func (j *jsonRows) end(about any) error {
 	return writeText(j.w, before+strings.TrimPrefix(string(encoded), "{")+"\n")
 }
 
+// printJSON prints a document for machines, indented.
+func printJSON(w io.Writer, document any) error {
+	encoded, err := text.EncodeJSON(document, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	return writeText(w, string(encoded)+"\n")
+}
+
 func writeText(w io.Writer, rows string) error {
 	if _, err := io.WriteString(w, rows); err != nil {
 		return fmt.Errorf("write rows: %w", err)

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/fleet"
@@ -31,31 +29,6 @@ type vmDocument struct {
 	VMs    []vmVerdicts `json:"vms"`
 }
 
-// withOneVM lets a command that lists show one virtual machine, where it is named.
-func withOneVM(command *cobra.Command, options *listOptions) *cobra.Command {
-	command.Use = vmListing.name + " [VM] --dir DIR"
-	command.Args = cobra.MaximumNArgs(1)
-	list := command.RunE
-	command.RunE = func(command *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return list(command, args)
-		}
-		if options.format = text.TypedWord(options.format); options.asJSON {
-			options.format = formatJSON
-		}
-		if options.format != formatTable && options.format != formatJSON {
-			return usageError("--format of one virtual machine is table or json")
-		}
-		for _, name := range []string{"filter", "search", "sort", "since", "columns", "view", "save-view", "page", "per-page"} {
-			if command.Flags().Changed(name) {
-				return usageError("--" + name + " is for the list of virtual machines, without VM")
-			}
-		}
-		return options.showVM(command.Context(), command.OutOrStdout(), args[0])
-	}
-	return command
-}
-
 // showVM prints the virtual machines with an id, or else with a name.
 func (o *listOptions) showVM(ctx context.Context, w io.Writer, name string) error {
 	client, err := o.admin.openClient()
@@ -68,11 +41,7 @@ func (o *listOptions) showVM(ctx context.Context, w io.Writer, name string) erro
 		return err
 	}
 	if o.format == formatJSON {
-		encoded, err := text.EncodeJSON(vmDocument{schema, found}, "", "  ")
-		if err != nil {
-			return err
-		}
-		return writeText(w, string(encoded)+"\n")
+		return printJSON(w, vmDocument{schema, found})
 	}
 	for i, one := range found {
 		if i > 0 {

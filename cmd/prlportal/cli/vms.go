@@ -44,7 +44,8 @@ check-in interval (stale_report), and - where it was removed (removed_at).`,
   prlportal vms --dir site/operator --filter 'settings_failed>0' --sort -settings_failed
   prlportal vms --dir site/operator --since -1h --json
   prlportal vms 'Windows 11' --dir site/operator`)
-	return withOneVM(command, options)
+	options.withOne(command, "VM", "virtual machine", options.showVM)
+	return command
 }
 
 // Marks precede the first cell of a row.
