@@ -75,16 +75,16 @@ func (s Scan) PolicyStatus(ctx context.Context) (PolicyStatus, error) {
 		if m.device.IsRetired() {
 			return nil
 		}
-		id := m.device.Group.ID
+		id, counts := m.device.Group.ID, settingsOf(&m.report)
 		if groups[id] == nil {
 			groups[id] = &GroupStatus{Group: id, Sources: make(map[string]int)}
 		}
-		groups[id].add(m)
+		groups[id].add(m, counts)
 		if sha256 := m.report.Policy.SHA256; protocol.ValidName(sha256) {
 			if documents[sha256] == nil {
 				documents[sha256] = &DocumentStatus{SHA256: sha256}
 			}
-			documents[sha256].add(m)
+			documents[sha256].add(m, counts)
 		}
 		return nil
 	})
@@ -98,10 +98,9 @@ func (s Scan) PolicyStatus(ctx context.Context) (PolicyStatus, error) {
 	return status, err
 }
 
-func (g *GroupStatus) add(m *cachedDevice) {
+func (g *GroupStatus) add(m *cachedDevice, counts storage.SettingCounts) {
 	g.Macs++
 	g.Sources[m.device.Group.Source]++
-	counts := settingsOf(&m.report)
 	state := m.report.Policy.State
 	if state == protocol.PolicyStale {
 		g.Expired++
@@ -128,8 +127,7 @@ func (g *GroupStatus) add(m *cachedDevice) {
 	}
 }
 
-func (d *DocumentStatus) add(m *cachedDevice) {
-	counts := settingsOf(&m.report)
+func (d *DocumentStatus) add(m *cachedDevice, counts storage.SettingCounts) {
 	d.Macs++
 	d.Settings += counts.All()
 	d.Troubled += counts.Failed + counts.Contended

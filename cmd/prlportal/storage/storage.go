@@ -186,47 +186,47 @@ type SettingCounts struct {
 	Drifts int `json:"drifts,omitempty"`
 }
 
-// Add counts a verdict.
+// verdictCounts are the counts of the verdicts that this portal knows.
+var verdictCounts = []struct {
+	verdict string
+	count   func(*SettingCounts) *int
+}{
+	{protocol.VerdictInPlace, func(c *SettingCounts) *int { return &c.InPlace }},
+	{protocol.VerdictPending, func(c *SettingCounts) *int { return &c.Pending }},
+	{protocol.VerdictDeferred, func(c *SettingCounts) *int { return &c.Deferred }},
+	{protocol.VerdictPartial, func(c *SettingCounts) *int { return &c.Partial }},
+	{protocol.VerdictContended, func(c *SettingCounts) *int { return &c.Contended }},
+	{protocol.VerdictFailed, func(c *SettingCounts) *int { return &c.Failed }},
+	{protocol.VerdictNotApplicable, func(c *SettingCounts) *int { return &c.NotApplicable }},
+	{protocol.VerdictUnsupported, func(c *SettingCounts) *int { return &c.Unsupported }},
+	{protocol.VerdictUnknown, func(c *SettingCounts) *int { return &c.Unknown }},
+}
+
+// Add counts a verdict. A word that is not known counts as unknown.
 func (c *SettingCounts) Add(verdict string, count int) {
-	switch verdict {
-	case protocol.VerdictInPlace:
-		c.InPlace += count
-	case protocol.VerdictPending:
-		c.Pending += count
-	case protocol.VerdictDeferred:
-		c.Deferred += count
-	case protocol.VerdictPartial:
-		c.Partial += count
-	case protocol.VerdictContended:
-		c.Contended += count
-	case protocol.VerdictFailed:
-		c.Failed += count
-	case protocol.VerdictNotApplicable:
-		c.NotApplicable += count
-	case protocol.VerdictUnsupported:
-		c.Unsupported += count
-	default:
-		c.Unknown += count
+	for _, row := range verdictCounts {
+		if row.verdict == verdict {
+			*row.count(c) += count
+			return
+		}
 	}
+	c.Unknown += count
 }
 
 // AddAll adds what was counted elsewhere.
 func (c *SettingCounts) AddAll(other *SettingCounts) {
-	c.InPlace += other.InPlace
-	c.Pending += other.Pending
-	c.Deferred += other.Deferred
-	c.Partial += other.Partial
-	c.Contended += other.Contended
-	c.Failed += other.Failed
-	c.NotApplicable += other.NotApplicable
-	c.Unsupported += other.Unsupported
-	c.Unknown += other.Unknown
+	for _, row := range verdictCounts {
+		*row.count(c) += *row.count(other)
+	}
 	c.Drifts += other.Drifts
 }
 
 // All is how many settings are counted.
-func (c *SettingCounts) All() int {
-	return c.InPlace + c.Pending + c.Deferred + c.Partial + c.Contended + c.Failed + c.NotApplicable + c.Unsupported + c.Unknown
+func (c *SettingCounts) All() (all int) {
+	for _, row := range verdictCounts {
+		all += *row.count(c)
+	}
+	return all
 }
 
 // Deferral is a setting that waits for its machine or the machine's user.
