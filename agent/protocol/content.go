@@ -70,6 +70,20 @@ var (
 	ErrHeadConflict = errors.New("head differs from one with the same version")
 )
 
+// PeekHead reads the head in an envelope without judging whether it was signed. It
+// is for who serves or compares heads, see Envelope.Unverified.
+func PeekHead(envelope []byte) (Head, error) {
+	parsed, err := ParseEnvelope(envelope, MaxHead)
+	if err != nil {
+		return Head{}, err
+	}
+	payload, err := parsed.Unverified()
+	if err != nil {
+		return Head{}, err
+	}
+	return ParseHead(payload)
+}
+
 // ParseHead decodes the verified payload of a head envelope. The policy must be
 // there, if only as null: what is left out by mistake must not release.
 func ParseHead(payload []byte) (Head, error) {

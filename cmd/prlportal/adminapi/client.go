@@ -59,6 +59,10 @@ func (c *Client) Close() { c.httpClient.CloseIdleConnections() }
 // exchangeJSON sends body, if it is not nil, as JSON and decodes the answer
 // into reply.
 func (c *Client) exchangeJSON(ctx context.Context, method string, elements []string, body, reply any) error {
+	return c.exchangeWith(ctx, method, c.baseURL.JoinPath(elements...), body, reply)
+}
+
+func (c *Client) exchangeWith(ctx context.Context, method string, target *url.URL, body, reply any) error {
 	var content []byte
 	if body != nil {
 		var err error
@@ -68,7 +72,7 @@ func (c *Client) exchangeJSON(ctx context.Context, method string, elements []str
 	}
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
-	response, err := c.doRequest(ctx, method, c.baseURL.JoinPath(elements...), content, "application/json")
+	response, err := c.doRequest(ctx, method, target, content, "application/json")
 	if err != nil {
 		return err
 	}
@@ -211,29 +215,6 @@ func (c *Client) readLines(ctx context.Context, target *url.URL, visit func(json
 	return errors.New("the portal's answer broke off; try again")
 }
 
-// getJSON asks for a document with one parameter, if that is given.
-func (c *Client) getJSON(ctx context.Context, name, parameter, value string, reply any) error {
-	target := c.baseURL.JoinPath("v1", "admin", name)
-	if value != "" {
-		target.RawQuery = url.Values{parameter: {value}}.Encode()
-	}
-	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
-	defer cancel()
-	response, err := c.doRequest(ctx, http.MethodGet, target, nil, "application/json")
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	data, err := protocol.ReadLimited(response.Body, maxAdminReply)
-	if err != nil {
-		return err
-	}
-	if json.Unmarshal(data, reply) != nil {
-		return errUnexpected
-	}
-	return nil
-}
-
 // endPrefix begins the last line of a stream and no other.
 var endPrefix = []byte(`{"end":`)
 
@@ -253,34 +234,38 @@ func (c *Client) Devices(ctx context.Context) ([]fleet.Device, error) {
 
 // Device is one device with all that is known of it, a DeviceDetail.
 func (c *Client) Device(ctx context.Context, deviceID string) (json.RawMessage, error) {
-	if !isElement(deviceID) {
-		return nil, errUnexpected
+	device, err := pathElement(deviceID)
+	if err != nil {
+		return nil, err
 	}
 	var detail json.RawMessage
-	err := c.exchangeJSON(ctx, http.MethodGet, []string{"v1", "admin", "devices", url.PathEscape(deviceID)}, nil, &detail)
+	err = c.exchangeJSON(ctx, http.MethodGet, []string{"v1", "admin", "devices", device}, nil, &detail)
 	return detail, err
 }
 
 // EventsOf is the path of the table of one device's events, for Rows.
 func EventsOf(deviceID string) (path string, err error) {
-	if !isElement(deviceID) {
-		return "", errUnexpected
-	}
-	return fleet.DeviceTable.Name + "/" + url.PathEscape(deviceID) + "/" + fleet.EventTable.Name, nil
+	device, err := pathElement(deviceID)
+	return fleet.DeviceTable.Name + "/" + device + "/" + fleet.EventTable.Name, err
 }
 
-// isElement reports whether an id, which is what the portal said, is one element
-// of a path.
-func isElement(id string) bool { return id != "" && !strings.HasPrefix(id, ".") }
+// pathElement is an id, which is what the portal said, as one element of a path.
+func pathElement(id string) (string, error) {
+	if id == "" || strings.HasPrefix(id, ".") {
+		return "", errUnexpected
+	}
+	return url.PathEscape(id), nil
+}
 
 // Decide sends a decision, one of the actions of package audit, and gives the
 // device as it is then.
 func (c *Client) Decide(ctx context.Context, action, deviceID string, asked Decision) (fleet.Device, error) {
-	if !isElement(deviceID) {
-		return fleet.Device{}, errUnexpected
+	device, err := pathElement(deviceID)
+	if err != nil {
+		return fleet.Device{}, err
 	}
 	var view fleet.Device
-	err := c.exchangeJSON(ctx, http.MethodPost, []string{"v1", "admin", "devices", url.PathEscape(deviceID), action}, asked, &view)
+	err = c.exchangeJSON(ctx, http.MethodPost, []string{"v1", "admin", "devices", device, action}, asked, &view)
 	return view, err
 }
 

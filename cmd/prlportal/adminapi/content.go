@@ -117,7 +117,7 @@ func (c *Client) Published(ctx context.Context) (content.Published, error) {
 
 // Policy is the policy with this hash, as a Mac gets it.
 func (c *Client) Policy(ctx context.Context, sha256 string) ([]byte, error) {
-	if !isElement(sha256) || !protocol.ValidName(sha256) {
+	if !protocol.ValidName(sha256) {
 		return nil, errUnexpected
 	}
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)

@@ -2,7 +2,6 @@ package adminapi
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -40,13 +39,9 @@ const lastShown = 10
 
 // showDevice answers with all that is known of one Mac.
 func (s *Server) showDevice(w http.ResponseWriter, r *http.Request) error {
-	device, err := s.deviceByID(r)
+	device, report, err := s.reportByID(r)
 	if err != nil {
 		return err
-	}
-	report, err := s.devices.Report(r.Context(), device.ID)
-	if err != nil {
-		return fmt.Errorf("load report: %w", err)
 	}
 	look := s.newScan(s.now().UTC(), time.Time{})
 	detail := DeviceDetail{

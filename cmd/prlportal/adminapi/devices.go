@@ -26,13 +26,9 @@ type pastVM struct {
 
 // deviceHistory lists the virtual machines that left the table (INV-23).
 func (s *Server) deviceHistory(w http.ResponseWriter, r *http.Request) error {
-	device, err := s.deviceByID(r)
+	device, report, err := s.reportByID(r)
 	if err != nil {
 		return err
-	}
-	report, err := s.devices.Report(r.Context(), device.ID)
-	if err != nil {
-		return fmt.Errorf("load report: %w", err)
 	}
 	history, err := s.devices.History(r.Context(), device.ID)
 	if err != nil {
@@ -45,6 +41,17 @@ func (s *Server) deviceHistory(w http.ResponseWriter, r *http.Request) error {
 		list.VMs = append(list.VMs, pastVM{RemovedAt: past.RemovedAt, VM: row})
 	}
 	return httpapi.WriteJSON(w, r, http.StatusOK, list)
+}
+
+// reportByID is the device that a request names, with its report.
+func (s *Server) reportByID(r *http.Request) (device storage.Device, report storage.Report, err error) {
+	if device, err = s.deviceByID(r); err != nil {
+		return device, report, err
+	}
+	if report, err = s.devices.Report(r.Context(), device.ID); err != nil {
+		err = fmt.Errorf("load report: %w", err)
+	}
+	return device, report, err
 }
 
 func (s *Server) deviceByID(r *http.Request) (storage.Device, error) {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
+	"net/url"
 
 	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
@@ -40,13 +40,9 @@ type journalEnd struct {
 
 // showVerdicts answers with what became of each setting on one Mac.
 func (s *Server) showVerdicts(w http.ResponseWriter, r *http.Request) error {
-	device, err := s.deviceByID(r)
+	device, report, err := s.reportByID(r)
 	if err != nil {
 		return err
-	}
-	report, err := s.devices.Report(r.Context(), device.ID)
-	if err != nil {
-		return fmt.Errorf("load report: %w", err)
 	}
 	verdicts, err := s.devices.VerdictsOf(r.Context(), device.ID, report)
 	if err != nil {
@@ -149,16 +145,21 @@ func (s *Server) streamJournal(w http.ResponseWriter, r *http.Request, rows func
 
 // Verdicts is what became of each setting on one Mac.
 func (c *Client) Verdicts(ctx context.Context, deviceID string) (verdicts fleet.DeviceVerdicts, err error) {
-	if !isElement(deviceID) {
-		return verdicts, errUnexpected
+	device, err := pathElement(deviceID)
+	if err != nil {
+		return verdicts, err
 	}
-	err = c.exchangeJSON(ctx, http.MethodGet, []string{"v1", "admin", "devices", deviceID, "verdicts"}, nil, &verdicts)
+	err = c.exchangeJSON(ctx, http.MethodGet, []string{"v1", "admin", "devices", device, "verdicts"}, nil, &verdicts)
 	return verdicts, err
 }
 
 // Compliance is how settings stand, or at a moment as a person types it stood.
 func (c *Client) Compliance(ctx context.Context, at string) (compliance fleet.Compliance, err error) {
-	err = c.getJSON(ctx, "compliance", paramAt, at, &compliance)
+	target := c.baseURL.JoinPath("v1", "admin", "compliance")
+	if at != "" {
+		target.RawQuery = url.Values{paramAt: {at}}.Encode()
+	}
+	err = c.exchangeWith(ctx, http.MethodGet, target, nil, &compliance)
 	return compliance, err
 }
 

@@ -115,13 +115,5 @@ func (s *Server) readHead(group string) (protocol.Head, error) {
 	if err != nil {
 		return protocol.Head{}, err
 	}
-	envelope, err := protocol.ParseEnvelope(data, protocol.MaxHead)
-	if err != nil {
-		return protocol.Head{}, err
-	}
-	payload, err := envelope.Unverified()
-	if err != nil {
-		return protocol.Head{}, err
-	}
-	return protocol.ParseHead(payload)
+	return protocol.PeekHead(data)
 }

@@ -66,15 +66,7 @@ type Store interface {
 
 // Decode reads a head without judging whether it was signed.
 func (h Head) Decode() (protocol.Head, error) {
-	envelope, err := protocol.ParseEnvelope(h.Envelope, protocol.MaxHead)
-	if err != nil {
-		return protocol.Head{}, err
-	}
-	payload, err := envelope.Unverified()
-	if err != nil {
-		return protocol.Head{}, err
-	}
-	return protocol.ParseHead(payload)
+	return protocol.PeekHead(h.Envelope)
 }
 
 // verified reads a head that one of the keys signed.
