@@ -64,6 +64,39 @@ type Store interface {
 	Add(ctx context.Context, upload Upload) error
 }
 
+// Split divides an upload into parts that can each be taken in by itself: every
+// policy goes with the first head that names it. No part has more than so many
+// heads, or more bytes than one head and its policies beyond most.
+func (u Upload) Split(mostHeads, mostBytes int) ([]Upload, error) {
+	left := make(map[string][]byte, len(u.Policies))
+	for _, data := range u.Policies {
+		left[protocol.PointTo("", 0, data).SHA256] = data
+	}
+	parts, bytes := []Upload{{Keys: u.Keys}}, 0
+	for _, envelope := range u.Heads {
+		head, err := Head{Envelope: envelope}.Decode()
+		if err != nil {
+			return nil, err
+		}
+		part := &parts[len(parts)-1]
+		if len(part.Heads) == mostHeads || bytes > mostBytes {
+			parts = append(parts, Upload{})
+			part, bytes = &parts[len(parts)-1], 0
+		}
+		part.Heads, bytes = append(part.Heads, envelope), bytes+len(envelope)
+		for _, pointer := range pointersIn(head) {
+			if data, isLeft := left[pointer.SHA256]; isLeft {
+				part.Policies, bytes = append(part.Policies, data), bytes+len(data)
+				delete(left, pointer.SHA256)
+			}
+		}
+	}
+	if len(left) > 0 {
+		return nil, ErrUnnamed
+	}
+	return parts, nil
+}
+
 // Decode reads a head without judging whether it was signed.
 func (h Head) Decode() (protocol.Head, error) {
 	envelope, err := protocol.ParseEnvelope(h.Envelope, protocol.MaxHead)
