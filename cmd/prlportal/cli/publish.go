@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/content"
 	"prlagent/cmd/prlportal/fleet"
@@ -29,6 +30,7 @@ type contentOptions struct {
 	out    string
 	dryRun bool
 	asJSON bool
+	signs  bool
 }
 
 func (o *contentOptions) addFlags(command *cobra.Command) {
@@ -40,6 +42,7 @@ func (o *contentOptions) addFlags(command *cobra.Command) {
 
 func (o *contentOptions) addSigningFlags(command *cobra.Command) {
 	o.addFlags(command)
+	o.signs = true
 	command.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would change, and sign nothing")
 }
 
@@ -62,17 +65,37 @@ type workplace struct {
 	folder   string // the operator's
 	place    string // what the versions of heads are kept by
 	versions site.HeadVersions
+	recorded []string // hashes of the policies that were published
 }
 
 // portalPlace stands for the portal among the places where heads are published.
 const portalPlace = "portal"
 
-// open finds the operator's keys and what is published.
+// open finds the operator's keys and what is published. Where something may be signed,
+// nobody else signs before the workplace is closed.
 func (o *contentOptions) open(ctx context.Context) (*workplace, error) {
-	folder, isThere := site.FindOperator(o.admin.dir)
-	if !isThere {
-		return nil, usageError(fmt.Sprintf("there is no operator's folder in %s; name it with --dir", text.DisplayValue(o.admin.dir)))
+	folder, err := operatorFolder(o.admin.dir)
+	if err != nil {
+		return nil, err
 	}
+	if !o.signs || o.dryRun {
+		return o.openFolder(ctx, folder)
+	}
+	unlock, err := site.LockSigning(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	w, err := o.openFolder(ctx, folder)
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	disconnect := w.close
+	w.close = func() { disconnect(); unlock() }
+	return w, nil
+}
+
+func (o *contentOptions) openFolder(ctx context.Context, folder string) (*workplace, error) {
 	operator, err := site.LoadOperatorSite(folder)
 	if err != nil {
 		return nil, err
@@ -93,6 +116,9 @@ func (o *contentOptions) open(ctx context.Context) (*workplace, error) {
 	if w.versions, err = site.LoadHeadVersions(folder); err != nil {
 		return nil, err
 	}
+	if w.recorded, err = site.LoadSignedPolicies(folder); err != nil {
+		return nil, err
+	}
 	if err := w.connect(o); err != nil {
 		return nil, err
 	}
@@ -103,7 +129,7 @@ func (o *contentOptions) open(ctx context.Context) (*workplace, error) {
 		w.close()
 		return nil, err
 	}
-	w.state.Signed = w.versions[w.place]
+	w.state.Recall(w.versions[w.place], w.recorded)
 	return w, nil
 }
 
@@ -142,7 +168,9 @@ func (w *workplace) finish(ctx context.Context, o *contentOptions, out io.Writer
 		if err := w.store.Add(ctx, upload); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
-		if err := w.keepVersions(change); err != nil {
+	}
+	if !o.dryRun {
+		if err := w.keepRecord(change); err != nil {
 			return err
 		}
 	}
@@ -152,18 +180,27 @@ func (w *workplace) finish(ctx context.Context, o *contentOptions, out io.Writer
 	return printChange(out, change, o.dryRun)
 }
 
-// keepVersions remembers what was taken in. What was not may be signed again under
-// the same version: nobody has seen it.
-func (w *workplace) keepVersions(change content.Change) error {
-	signed := maps.Clone(w.state.Signed)
-	if signed == nil {
-		signed = make(map[string]uint64)
-	}
+// keepRecord remembers what was taken in, and what was found to be signed, as by an
+// upload of which only the answer was lost. What was not taken in may be signed again
+// under the same version: nobody has seen it.
+func (w *workplace) keepRecord(change content.Change) error {
+	signed, policies := maps.Clone(w.state.Signed), maps.Clone(w.state.Policies)
 	for _, head := range change.Heads {
 		signed[head.GroupID] = head.HeadVersion
 	}
-	w.versions[w.place] = signed
-	return w.versions.Save(w.folder)
+	for _, data := range change.Policies {
+		policies[protocol.PointTo("", 0, data).SHA256] = true
+	}
+	if !maps.Equal(signed, w.versions[w.place]) {
+		w.versions[w.place] = signed
+		if err := w.versions.Save(w.folder); err != nil {
+			return err
+		}
+	}
+	if len(policies) == len(w.recorded) {
+		return nil
+	}
+	return site.SaveSignedPolicies(w.folder, slices.Collect(maps.Keys(policies)))
 }
 
 func printChange(w io.Writer, change content.Change, dryRun bool) error {

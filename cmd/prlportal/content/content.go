@@ -135,10 +135,43 @@ type State struct {
 	Documents []Document               // by id and revision
 	// Signed are the versions of heads that the operator signed last, by group.
 	Signed map[string]uint64
+	// Policies are the hashes of the policies that the operator is known to have
+	// published: those of signed heads, and those on record.
+	Policies map[string]bool
+}
+
+// Recall adds what the operator has on record of what was signed: what is published
+// may be of before.
+func (s *State) Recall(versions map[string]uint64, policies []string) {
+	s.Signed, s.Policies = make(map[string]uint64), make(map[string]bool)
+	maps.Copy(s.Signed, versions)
+	for group, head := range s.Heads {
+		s.Signed[group] = max(s.Signed[group], head.HeadVersion)
+		for _, pointer := range pointersIn(head) {
+			s.Policies[pointer.SHA256] = true
+		}
+	}
+	for _, sha256 := range policies {
+		s.Policies[sha256] = true
+	}
+}
+
+// checkComplete refuses to take what is published for all that there is, where a
+// group is missing of which a head was signed.
+func (s *State) checkComplete() error {
+	for _, group := range slices.Sorted(maps.Keys(s.Signed)) {
+		if _, published := s.Heads[group]; !published {
+			return fmt.Errorf("the published head of group %s %w", group, ErrNoHead)
+		}
+	}
+	return nil
 }
 
 // ErrOlderHead says that a head is not the last one that was signed.
 var ErrOlderHead = errors.New("is older than the one that was signed last, as after a restore from a backup; publish the tree")
+
+// ErrNoHead says that a head that was signed is not there.
+var ErrNoHead = errors.New("was signed and is not there, as after a restore from a backup; publish the tree")
 
 // checkNewest refuses to sign anew what the operator has replaced: a portal that
 // shows an older head, by mistake or by malice, would have it in force again.

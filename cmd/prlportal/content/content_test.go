@@ -125,8 +125,14 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
+// stateOf is what is published, to an operator with everything on record.
 func stateOf(f *fleet) content.State {
 	_, state := f.published()
+	var policies []string
+	for _, document := range state.Documents {
+		policies = append(policies, document.Pointer.SHA256)
+	}
+	state.Recall(nil, policies)
 	return state
 }
 

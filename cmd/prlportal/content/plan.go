@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"prlagent/agent/protocol"
@@ -86,7 +87,7 @@ func (p Publication) Plan(ctx context.Context, state State, policies Policies) (
 		return Change{}, err
 	}
 	planned := planner{state: state, policies: policies, pointers: make(map[string]protocol.PolicyPointer), same: make(map[string][]byte)}
-	groups := state.groups()
+	groups := slices.AppendSeq(state.groups(), maps.Keys(state.Signed))
 	for i := range p.Tree.Groups {
 		groups = append(groups, p.Tree.Groups[i].ID)
 	}
@@ -179,8 +180,9 @@ func (p *planner) pointer(ctx context.Context, wanted *tree.Policy) (protocol.Po
 			return protocol.PolicyPointer{}, fmt.Errorf("read policy %s %d: %w", wanted.ID, latest.Pointer.Revision, err)
 		}
 		if bytes.Equal(data, wanted.Encode(latest.Pointer.Revision)) {
-			p.pointers[wanted.ID], p.same[latest.Pointer.SHA256] = latest.Pointer, data
-			return latest.Pointer, nil
+			pointer := protocol.PointTo(wanted.ID, latest.Pointer.Revision, data)
+			p.pointers[wanted.ID], p.same[pointer.SHA256] = pointer, data
+			return pointer, nil
 		}
 	}
 	return p.addPolicy(wanted.ID, wanted.Encode(latest.Pointer.Revision+1))
@@ -210,7 +212,7 @@ func (p *planner) add(head protocol.Head) {
 	switch {
 	case published && sayTheSame(before, head) && !p.state.isOlder(head.GroupID):
 		step.What = Unchanged
-	case head.Policy == nil && head.Candidate == nil && (before.Policy != nil || before.Candidate != nil):
+	case head.Policy == nil && head.Candidate == nil && (before.Policy != nil || before.Candidate != nil || p.isMissing(head.GroupID)):
 		step.What = Released
 	}
 	p.change.Steps = append(p.change.Steps, step)
@@ -218,6 +220,13 @@ func (p *planner) add(head protocol.Head) {
 		head.HeadVersion = max(before.HeadVersion, p.state.Signed[head.GroupID]) + 1
 		p.change.Heads = append(p.change.Heads, head)
 	}
+}
+
+// isMissing reports whether a head was signed for the group, and none is published:
+// what it said is not known.
+func (p *planner) isMissing(group string) bool {
+	_, published := p.state.Heads[group]
+	return !published && p.state.Signed[group] > 0
 }
 
 // beginAnew publishes a candidate again that was one before and is none now: its
