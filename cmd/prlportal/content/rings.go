@@ -164,6 +164,8 @@ type Shown struct {
 	Settings int `json:"settings"`
 	Troubled int `json:"troubled"`
 	Failed   int `json:"failed"` // Macs that could not take it at all
+	// TroubledMacs is the sum of the Macs' own shares of trouble.
+	TroubledMacs float64 `json:"troubled_macs"`
 }
 
 // Check says why the candidates of a policy cannot be promoted yet; nil if they
@@ -192,22 +194,23 @@ func (g Gate) checkOne(document Document, shown Shown, now time.Time) error {
 		return fmt.Errorf("%w: %d Macs report on it, --min-devices is %d", ErrTooEarly, shown.Macs, g.MinDevices)
 	}
 	if percent := shown.failedPercent(); percent > g.MaxFailed {
-		return fmt.Errorf("%w: %.1f %% of the settings failed or are contended (%d of %d, and %d Macs could not take it), --max-failed is %g", ErrTooEarly,
-			percent, shown.Troubled, shown.Settings, shown.Failed, g.MaxFailed)
+		return fmt.Errorf("%w: %.1f %% of the settings failed or are contended (%d of %d in all, %.1f %% of those of a Mac in the mean, and %d Macs could not take it), --max-failed is %g", ErrTooEarly,
+			percent, shown.Troubled, shown.Settings, percentOf(shown.TroubledMacs, shown.Macs), shown.Failed, g.MaxFailed)
 	}
 	return nil
 }
 
-// failedPercent is the worse of two shares: of settings, and of Macs.
+// failedPercent is the worst of three shares: of all settings, of each Mac's own, so
+// that none drowns the others with what it reports, and of Macs.
 func (s Shown) failedPercent() float64 {
-	return max(percentOf(s.Troubled, s.Settings), percentOf(s.Failed, s.Macs))
+	return max(percentOf(float64(s.Troubled), s.Settings), percentOf(s.TroubledMacs, s.Macs), percentOf(float64(s.Failed), s.Macs))
 }
 
-func percentOf(part, whole int) float64 {
+func percentOf(part float64, whole int) float64 {
 	if whole == 0 {
 		return 0
 	}
-	return 100 * float64(part) / float64(whole)
+	return 100 * part / float64(whole)
 }
 
 func shownOf(list []Shown, sha256 string) Shown {
