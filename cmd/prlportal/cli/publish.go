@@ -66,6 +66,7 @@ type workplace struct {
 	place    string // what the versions of heads are kept by
 	versions site.HeadVersions
 	recorded []string // hashes of the policies that were published
+	deleted  []string // ids of the policies that ended for good
 }
 
 // portalPlace stands for the portal among the places where heads are published.
@@ -119,6 +120,9 @@ func (o *contentOptions) openFolder(ctx context.Context, folder string) (*workpl
 	if w.recorded, err = site.LoadSignedPolicies(folder); err != nil {
 		return nil, err
 	}
+	if w.deleted, err = site.LoadDeletedPolicies(folder); err != nil {
+		return nil, err
+	}
 	if err := w.connect(o); err != nil {
 		return nil, err
 	}
@@ -130,6 +134,7 @@ func (o *contentOptions) openFolder(ctx context.Context, folder string) (*workpl
 		return nil, err
 	}
 	w.state.Recall(w.versions[w.place], w.recorded)
+	w.state.Deleted = w.deleted
 	return w, nil
 }
 
@@ -201,6 +206,14 @@ func (w *workplace) keepRecord(change content.Change) error {
 		return nil
 	}
 	return site.SaveSignedPolicies(w.folder, slices.Collect(maps.Keys(policies)))
+}
+
+// keepDeleted remembers which policies ended for good.
+func (w *workplace) keepDeleted(ids []string) error {
+	if len(ids) == len(w.deleted) { // all that were there before are among them
+		return nil
+	}
+	return site.SaveDeletedPolicies(w.folder, slices.Compact(slices.Sorted(slices.Values(ids))))
 }
 
 func printChange(w io.Writer, change content.Change, dryRun bool) error {
@@ -275,7 +288,10 @@ how many with --release. With --out no Macs are known, and groups are counted.`,
 				return err
 			}
 			work.warnOfPrimary(command.ErrOrStderr(), read)
-			return work.finish(command.Context(), &options, command.OutOrStdout(), change)
+			if err := work.finish(command.Context(), &options, command.OutOrStdout(), change); err != nil || options.dryRun {
+				return err
+			}
+			return work.keepDeleted(read.Site.DeletedPolicies)
 		},
 	}
 	options.addSigningFlags(command)

@@ -138,6 +138,8 @@ type State struct {
 	// Policies are the hashes of the policies that the operator is known to have
 	// published: those of signed heads, and those on record.
 	Policies map[string]bool
+	// Deleted are the ids of policies that a published tree had among its deleted ones.
+	Deleted []string
 }
 
 // Recall adds what the operator has on record of what was signed: what is published

@@ -83,6 +83,18 @@ func TestADeletedPolicyIsNamed(t *testing.T) {
 	}
 	f.write("site.yaml", "primary_group: a\ndeleted_policies: [p]")
 	f.want(f.publish(content.Publication{}), "a: released; b: unchanged")
+	state := stateOf(f)
+	state.Deleted = []string{"p"}
+	if change, err := (content.Publication{Tree: f.tree()}).Plan(t.Context(), state, f.folder); err != nil || !change.IsEmpty() {
+		t.Errorf("the same tree again: %+v, %v", change, err)
+	}
+	f.write("site.yaml", "primary_group: a")
+	f.setPolicy("p", 2, "a")
+	if _, err := (content.Publication{Tree: f.tree()}).Plan(t.Context(), state, f.folder); !errors.Is(err, content.ErrDeleted) {
+		t.Errorf("a deleted policy comes back: %v", err)
+	}
+	f.setPolicy("p", 2)
+	f.write("policies/p.yaml", "")
 	f.write("site.yaml", "primary_group: a\ndeleted_policies: [p]\nsite_id: another")
 	if _, err := f.plan(content.Publication{}); !errors.Is(err, content.ErrWrongSite) {
 		t.Errorf("another site's tree: %v", err)

@@ -72,6 +72,7 @@ type Publication struct {
 // Errors of planning.
 var (
 	ErrPolicyGone = errors.New("was published and is not in the tree; put its file back, or add it to deleted_policies in site.yaml, which ends it for good")
+	ErrDeleted    = errors.New("was among deleted_policies in site.yaml, and has to stay there: its id is never used again; give a policy that comes back another name")
 	ErrCandidate  = errors.New("has a candidate that is neither what is in the tree nor decided on; 'prlportal policies promote' or 'halt' it first, or publish with --percent in its place")
 	ErrWrongSite  = errors.New("site.yaml is of another site")
 )
@@ -102,8 +103,13 @@ func (p Publication) Plan(ctx context.Context, state State, policies Policies) (
 	return planned.change, nil
 }
 
-// checkDeleted holds POL-08: a policy ends in a way that a reviewer sees.
+// checkDeleted holds POL-08: a policy ends in a way that a reviewer sees, and for good.
 func (p Publication) checkDeleted(state *State) error {
+	for _, id := range state.Deleted {
+		if !slices.Contains(p.Tree.Site.DeletedPolicies, id) {
+			return fmt.Errorf("policy %.64s %w", id, ErrDeleted)
+		}
+	}
 	for _, document := range state.Documents {
 		id := document.Pointer.PolicyID
 		isThere := slices.ContainsFunc(p.Tree.Policies, func(one tree.Policy) bool { return one.ID == id })

@@ -24,6 +24,10 @@ const headVersionsFile = "head-versions.json"
 // were published: what a portal says was published may be anybody's.
 const signedPoliciesFile = "signed-policies.json"
 
+// deletedPoliciesFile has, in the operator's folder, the ids of the policies that a
+// published tree had among its deleted ones: they are never used again (POL-08).
+const deletedPoliciesFile = "deleted-policies.json"
+
 // maxRecord is more than the records of the largest site have: thousands of groups at
 // several places, and tens of thousands of policies.
 const maxRecord = 4 << 20
@@ -48,6 +52,16 @@ func LoadSignedPolicies(folder string) (hashes []string, err error) {
 // SaveSignedPolicies writes the hashes of the policies that were published.
 func SaveSignedPolicies(folder string, hashes []string) error {
 	return writeRecord(folder, signedPoliciesFile, slices.Sorted(slices.Values(hashes)))
+}
+
+// LoadDeletedPolicies reads the ids of the policies that ended for good.
+func LoadDeletedPolicies(folder string) (ids []string, err error) {
+	return ids, readRecord(folder, deletedPoliciesFile, &ids)
+}
+
+// SaveDeletedPolicies writes the ids of the policies that ended for good.
+func SaveDeletedPolicies(folder string, ids []string) error {
+	return writeRecord(folder, deletedPoliciesFile, slices.Sorted(slices.Values(ids)))
 }
 
 // readRecord reads a file of the operator's folder; one that is missing says nothing.
