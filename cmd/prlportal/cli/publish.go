@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -66,6 +67,7 @@ type workplace struct {
 	place    string // what the versions of heads are kept by
 	versions site.HeadVersions
 	recorded []string // hashes of the policies that were published
+	headKeys site.HeadKeys
 	deleted  []string // ids of the policies that ended for good
 }
 
@@ -109,15 +111,14 @@ func (o *contentOptions) openFolder(ctx context.Context, folder string) (*workpl
 	if err != nil {
 		return nil, err
 	}
-	known := keys
-	if retired != nil {
-		known = append(slices.Clone(keys), retired)
-	}
 	w := &workplace{signer: content.Signer{SiteID: operator.SiteID, Keys: keys, Retired: retired, Now: time.Now()}, folder: folder, place: portalPlace}
 	if w.versions, err = site.LoadHeadVersions(folder); err != nil {
 		return nil, err
 	}
 	if w.recorded, err = site.LoadSignedPolicies(folder); err != nil {
+		return nil, err
+	}
+	if w.headKeys, err = site.LoadHeadKeys(folder); err != nil {
 		return nil, err
 	}
 	if w.deleted, err = site.LoadDeletedPolicies(folder); err != nil {
@@ -127,7 +128,7 @@ func (o *contentOptions) openFolder(ctx context.Context, folder string) (*workpl
 		return nil, err
 	}
 	if w.published, err = w.store.Published(ctx); err == nil {
-		w.state, err = w.published.Verify(operator.SiteID, site.PublicHalves(known))
+		w.state, err = w.verify()
 	}
 	if err != nil {
 		w.close()
@@ -136,6 +137,24 @@ func (o *contentOptions) openFolder(ctx context.Context, folder string) (*workpl
 	w.state.Recall(w.versions[w.place], w.recorded)
 	w.state.Deleted = w.deleted
 	return w, nil
+}
+
+// verify reads what is published. A key that was replaced counts until all heads have
+// the signature of the one after it: from then on a head that only the old key signed is
+// as if it were not there, be it from a backup or of whoever stole that key.
+func (w *workplace) verify() (content.State, error) {
+	keys, published := site.PublicHalves(w.signer.Keys), w.published
+	known := keys
+	if w.signer.Retired != nil {
+		known = append(slices.Clone(keys), site.PublicHalves([]ed25519.PrivateKey{w.signer.Retired})...)
+	}
+	if w.headKeys[w.place] == protocol.KeyID(keys[0]) {
+		if _, err := published.Verify(w.signer.SiteID, known); err != nil {
+			return content.State{}, err
+		}
+		published = published.SignedBy(keys)
+	}
+	return published.Verify(w.signer.SiteID, known)
 }
 
 func (w *workplace) connect(o *contentOptions) error {
@@ -202,10 +221,32 @@ func (w *workplace) keepRecord(change content.Change) error {
 			return err
 		}
 	}
-	if len(policies) == len(w.recorded) {
-		return nil
+	if err := w.keepKey(change); err != nil || len(policies) == len(w.recorded) {
+		return err
 	}
 	return site.SaveSignedPolicies(w.folder, slices.Collect(maps.Keys(policies)))
+}
+
+// keepKey remembers the key that signs, once it has signed all heads.
+func (w *workplace) keepKey(change content.Change) error {
+	keys := site.PublicHalves(w.signer.Keys)
+	signed := make(map[string]bool)
+	for _, head := range change.Heads {
+		signed[head.GroupID] = true
+	}
+	for _, head := range w.published.SignedBy(keys[:1]).Heads {
+		signed[head.GroupID] = true
+	}
+	for _, head := range w.published.Heads {
+		if !signed[head.GroupID] {
+			return nil
+		}
+	}
+	if id := protocol.KeyID(keys[0]); w.headKeys[w.place] != id {
+		w.headKeys[w.place] = id
+		return w.headKeys.Save(w.folder)
+	}
+	return nil
 }
 
 // keepDeleted remembers which policies ended for good.

@@ -204,6 +204,16 @@ func (p Published) Verify(siteID string, keys [][]byte) (State, error) {
 	return state, nil
 }
 
+// SignedBy is what is published with those heads only that one of the keys signed.
+func (p Published) SignedBy(keys [][]byte) Published {
+	trusted := site.PolicyKeys{Keys: keys}.Trusted()
+	p.Heads = slices.DeleteFunc(slices.Clone(p.Heads), func(head Head) bool {
+		_, err := head.verified(trusted)
+		return err != nil
+	})
+	return p
+}
+
 // latest is the document of a policy with the highest revision.
 func (s *State) latest(policyID string) (Document, bool) {
 	var found Document

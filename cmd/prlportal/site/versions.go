@@ -28,6 +28,22 @@ const signedPoliciesFile = "signed-policies.json"
 // published tree had among its deleted ones: they are never used again (POL-08).
 const deletedPoliciesFile = "deleted-policies.json"
 
+// headKeysFile has, in the operator's folder, the ids of the keys that have signed all
+// heads of a place: a key that was replaced counts there no more.
+const headKeysFile = "head-keys.json"
+
+// HeadKeys are ids of keys by where heads are published.
+type HeadKeys map[string]string
+
+// LoadHeadKeys reads the keys of the operator's folder.
+func LoadHeadKeys(folder string) (HeadKeys, error) {
+	keys := make(HeadKeys)
+	return keys, readRecord(folder, headKeysFile, &keys)
+}
+
+// Save writes the keys.
+func (k HeadKeys) Save(folder string) error { return writeRecord(folder, headKeysFile, k) }
+
 // maxRecord is more than the records of the largest site have: thousands of groups at
 // several places, and tens of thousands of policies.
 const maxRecord = 4 << 20
