@@ -77,7 +77,7 @@ func groupsOf(upload content.Upload) []string {
 
 // refusals are the errors of what was sent, and not of this portal.
 var refusals = []error{
-	content.ErrConflict, content.ErrNoPolicyKeys, content.ErrNotAPolicy, content.ErrMissingPolicy, content.ErrNotForGroup, content.ErrOldKeys, content.ErrEnded,
+	content.ErrConflict, content.ErrNoPolicyKeys, content.ErrNotAPolicy, content.ErrMissingPolicy, content.ErrNotForGroup, content.ErrOldKeys, content.ErrEnded, content.ErrUnnamed,
 	site.ErrPolicyKeys, protocol.ErrRollback, protocol.ErrWrongSite, protocol.ErrWrongGroup, protocol.ErrPolicyHash, protocol.ErrHeadInvalid,
 	protocol.ErrSignature, protocol.ErrPayloadType, protocol.ErrEnvelopeInvalid,
 }
@@ -137,21 +137,18 @@ func (c *Client) Policy(ctx context.Context, sha256 string) ([]byte, error) {
 	return document, nil
 }
 
-// headsPerUpload keeps a request within what the portal reads.
-const headsPerUpload = 100
+// Limits of a part of an upload, which keep a request within what the portal reads.
+const (
+	headsPerUpload = 100
+	bytesPerUpload = protocol.MaxRequest / 4
+)
 
-// Add uploads what the operator has signed: each policy by itself, then the heads,
-// so that what breaks off leaves no head of a policy that is not there.
+// Add uploads what the operator has signed, in parts of which each is whole: what
+// breaks off leaves no head of a policy that is not there.
 func (c *Client) Add(ctx context.Context, upload content.Upload) error {
-	var parts []content.Upload
-	for _, policy := range upload.Policies {
-		parts = append(parts, content.Upload{Policies: [][]byte{policy}, Keys: upload.Keys})
-		upload.Keys = nil // they are known from the first part on
-	}
-	for len(upload.Heads) > 0 || upload.Keys != nil {
-		count := min(len(upload.Heads), headsPerUpload)
-		parts = append(parts, content.Upload{Heads: upload.Heads[:count], Keys: upload.Keys})
-		upload.Heads, upload.Keys = upload.Heads[count:], nil
+	parts, err := upload.Split(headsPerUpload, bytesPerUpload)
+	if err != nil {
+		return err
 	}
 	for _, part := range parts {
 		var taken ContentTaken

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/fleet"
+	"prlagent/platform/safefile"
 	"prlagent/platform/text"
 )
 
@@ -60,11 +60,14 @@ func (o *listOptions) exportJournal(ctx context.Context, journal journalOptions,
 	return writeWhole(journal.cursorFile, func(w io.Writer) error { return writeText(w, end.Cursor+"\n") })
 }
 
+// maxCursorFile is more than a cursor has.
+const maxCursorFile = 4 << 10
+
 // journalCursor is from where on to export.
 func (o *listOptions) journalCursor(journal journalOptions) (string, error) {
 	typed := text.TypedWord(o.view.Query.Since)
 	if typed == "" && journal.cursorFile != "" {
-		data, err := os.ReadFile(journal.cursorFile)
+		data, err := safefile.ReadFile(journal.cursorFile, maxCursorFile)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("read cursor: %w", err)
 		}

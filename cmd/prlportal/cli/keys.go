@@ -117,6 +117,11 @@ nothing. Both print what to do next.`,
 			if err != nil {
 				return err
 			}
+			unlock, err := site.LockSigning(command.Context(), folder)
+			if err != nil {
+				return err
+			}
+			defer unlock()
 			step, next := site.BeginRotation, "Next: 'prlportal renew', then 'prlportal profile' for the Macs; once all of them have it, 'prlportal keys rotate --finish'.\n"
 			if finish {
 				step, next = site.FinishRotation, "Next: 'prlportal renew', then 'prlportal profile' for the Macs, which refuse the old key from then on.\n"

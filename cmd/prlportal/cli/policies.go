@@ -207,8 +207,8 @@ func newPromoteCommand() *cobra.Command {
 		Use: "promote POLICY --dir DIR/operator", Short: "Make a candidate the policy of its groups", Args: cobra.ExactArgs(1),
 		Long: `Promote has all Macs of the groups take the candidate. It refuses before the
 candidate is --min-hours old, while fewer than --min-devices Macs report on it, and
-while more than --max-failed percent of their settings failed or are contended, or
-as many of the Macs could not take it.`,
+while more than --max-failed percent of their settings failed or are contended, of
+all or of a Mac's own in the mean, or as many of the Macs could not take it.`,
 		Example: "  prlportal policies promote finance --dir site/operator\n  prlportal policies promote finance --dir site/operator --min-hours 48 --max-failed 1",
 		RunE: func(command *cobra.Command, args []string) error {
 			return options.decide(command, func(ctx context.Context, work *workplace) (content.Change, error) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/content"
 	"prlagent/cmd/prlportal/fleet"
@@ -29,6 +31,7 @@ type contentOptions struct {
 	out    string
 	dryRun bool
 	asJSON bool
+	signs  bool
 }
 
 func (o *contentOptions) addFlags(command *cobra.Command) {
@@ -40,6 +43,7 @@ func (o *contentOptions) addFlags(command *cobra.Command) {
 
 func (o *contentOptions) addSigningFlags(command *cobra.Command) {
 	o.addFlags(command)
+	o.signs = true
 	command.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would change, and sign nothing")
 }
 
@@ -62,17 +66,39 @@ type workplace struct {
 	folder   string // the operator's
 	place    string // what the versions of heads are kept by
 	versions site.HeadVersions
+	recorded []string // hashes of the policies that were published
+	headKeys site.HeadKeys
+	deleted  []string // ids of the policies that ended for good
 }
 
 // portalPlace stands for the portal among the places where heads are published.
 const portalPlace = "portal"
 
-// open finds the operator's keys and what is published.
+// open finds the operator's keys and what is published. Where something may be signed,
+// nobody else signs before the workplace is closed.
 func (o *contentOptions) open(ctx context.Context) (*workplace, error) {
-	folder, isThere := site.FindOperator(o.admin.dir)
-	if !isThere {
-		return nil, usageError(fmt.Sprintf("there is no operator's folder in %s; name it with --dir", text.DisplayValue(o.admin.dir)))
+	folder, err := operatorFolder(o.admin.dir)
+	if err != nil {
+		return nil, err
 	}
+	if !o.signs || o.dryRun {
+		return o.openFolder(ctx, folder)
+	}
+	unlock, err := site.LockSigning(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	w, err := o.openFolder(ctx, folder)
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	disconnect := w.close
+	w.close = func() { disconnect(); unlock() }
+	return w, nil
+}
+
+func (o *contentOptions) openFolder(ctx context.Context, folder string) (*workplace, error) {
 	operator, err := site.LoadOperatorSite(folder)
 	if err != nil {
 		return nil, err
@@ -85,26 +111,50 @@ func (o *contentOptions) open(ctx context.Context) (*workplace, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := keys
-	if retired != nil {
-		known = append(slices.Clone(keys), retired)
-	}
 	w := &workplace{signer: content.Signer{SiteID: operator.SiteID, Keys: keys, Retired: retired, Now: time.Now()}, folder: folder, place: portalPlace}
 	if w.versions, err = site.LoadHeadVersions(folder); err != nil {
+		return nil, err
+	}
+	if w.recorded, err = site.LoadSignedPolicies(folder); err != nil {
+		return nil, err
+	}
+	if w.headKeys, err = site.LoadHeadKeys(folder); err != nil {
+		return nil, err
+	}
+	if w.deleted, err = site.LoadDeletedPolicies(folder); err != nil {
 		return nil, err
 	}
 	if err := w.connect(o); err != nil {
 		return nil, err
 	}
 	if w.published, err = w.store.Published(ctx); err == nil {
-		w.state, err = w.published.Verify(operator.SiteID, site.PublicHalves(known))
+		w.state, err = w.verify()
 	}
 	if err != nil {
 		w.close()
 		return nil, err
 	}
-	w.state.Signed = w.versions[w.place]
+	w.state.Recall(w.versions[w.place], w.recorded)
+	w.state.Deleted = w.deleted
 	return w, nil
+}
+
+// verify reads what is published. A key that was replaced counts until all heads have
+// the signature of the one after it: from then on a head that only the old key signed is
+// as if it were not there, be it from a backup or of whoever stole that key.
+func (w *workplace) verify() (content.State, error) {
+	keys, published := site.PublicHalves(w.signer.Keys), w.published
+	known := keys
+	if w.signer.Retired != nil {
+		known = append(slices.Clone(keys), site.PublicHalves([]ed25519.PrivateKey{w.signer.Retired})...)
+	}
+	if w.headKeys[w.place] == protocol.KeyID(keys[0]) {
+		if _, err := published.Verify(w.signer.SiteID, known); err != nil {
+			return content.State{}, err
+		}
+		published = published.SignedBy(keys)
+	}
+	return published.Verify(w.signer.SiteID, known)
 }
 
 func (w *workplace) connect(o *contentOptions) error {
@@ -142,7 +192,9 @@ func (w *workplace) finish(ctx context.Context, o *contentOptions, out io.Writer
 		if err := w.store.Add(ctx, upload); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
-		if err := w.keepVersions(change); err != nil {
+	}
+	if !o.dryRun {
+		if err := w.keepRecord(change); err != nil {
 			return err
 		}
 	}
@@ -152,18 +204,57 @@ func (w *workplace) finish(ctx context.Context, o *contentOptions, out io.Writer
 	return printChange(out, change, o.dryRun)
 }
 
-// keepVersions remembers what was taken in. What was not may be signed again under
-// the same version: nobody has seen it.
-func (w *workplace) keepVersions(change content.Change) error {
-	signed := maps.Clone(w.state.Signed)
-	if signed == nil {
-		signed = make(map[string]uint64)
-	}
+// keepRecord remembers what was taken in, and what was found to be signed, as by an
+// upload of which only the answer was lost. What was not taken in may be signed again
+// under the same version: nobody has seen it.
+func (w *workplace) keepRecord(change content.Change) error {
+	signed, policies := maps.Clone(w.state.Signed), maps.Clone(w.state.Policies)
 	for _, head := range change.Heads {
 		signed[head.GroupID] = head.HeadVersion
 	}
-	w.versions[w.place] = signed
-	return w.versions.Save(w.folder)
+	for _, data := range change.Policies {
+		policies[protocol.PointTo("", 0, data).SHA256] = true
+	}
+	if !maps.Equal(signed, w.versions[w.place]) {
+		w.versions[w.place] = signed
+		if err := w.versions.Save(w.folder); err != nil {
+			return err
+		}
+	}
+	if err := w.keepKey(change); err != nil || len(policies) == len(w.recorded) {
+		return err
+	}
+	return site.SaveSignedPolicies(w.folder, slices.Collect(maps.Keys(policies)))
+}
+
+// keepKey remembers the key that signs, once it has signed all heads.
+func (w *workplace) keepKey(change content.Change) error {
+	keys := site.PublicHalves(w.signer.Keys)
+	signed := make(map[string]bool)
+	for _, head := range change.Heads {
+		signed[head.GroupID] = true
+	}
+	for _, head := range w.published.SignedBy(keys[:1]).Heads {
+		signed[head.GroupID] = true
+	}
+	for _, head := range w.published.Heads {
+		if !signed[head.GroupID] {
+			return nil
+		}
+	}
+	if id := protocol.KeyID(keys[0]); w.headKeys[w.place] != id {
+		w.headKeys[w.place] = id
+		return w.headKeys.Save(w.folder)
+	}
+	return nil
+}
+
+// keepDeleted remembers which policies ended for good.
+func (w *workplace) keepDeleted(ids []string) error {
+	if len(ids) == len(w.deleted) { // all that were there before are among them
+		return nil
+	}
+	return site.SaveDeletedPolicies(w.folder, slices.Compact(slices.Sorted(slices.Values(ids))))
 }
 
 func printChange(w io.Writer, change content.Change, dryRun bool) error {
@@ -238,7 +329,10 @@ how many with --release. With --out no Macs are known, and groups are counted.`,
 				return err
 			}
 			work.warnOfPrimary(command.ErrOrStderr(), read)
-			return work.finish(command.Context(), &options, command.OutOrStdout(), change)
+			if err := work.finish(command.Context(), &options, command.OutOrStdout(), change); err != nil || options.dryRun {
+				return err
+			}
+			return work.keepDeleted(read.Site.DeletedPolicies)
 		},
 	}
 	options.addSigningFlags(command)

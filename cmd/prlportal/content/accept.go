@@ -21,12 +21,15 @@ var (
 	ErrNotForGroup   = errors.New("the policy of the head does not name the group")
 	ErrOldKeys       = errors.New("the list of policy keys is older than the one that is known")
 	ErrEnded         = errors.New("the head has ended already")
+	ErrUnnamed       = errors.New("a policy is taken in with a head that names it, and not by itself")
 )
 
 // Accept keeps an upload if all of it is as the site's policy keys say: every head
 // is signed, of this site, newer than the one that it replaces, and of policies
-// that are here and name its group. A Mac judges anew; this keeps mistakes and
-// thieves of an admin's token from what the Macs are offered.
+// that are here and name its group. A policy is not signed itself, so that every one must
+// be named by a head beside it: the index of policies is what the next revisions are
+// counted by. A Mac judges anew; this keeps mistakes and thieves of an admin's token
+// from what the Macs are offered.
 func (f *Folder) Accept(ctx context.Context, siteID string, upload Upload, now time.Time) error {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
@@ -46,9 +49,15 @@ func (f *Folder) Accept(ctx context.Context, siteID string, upload Upload, now t
 		}
 		added[pointer.SHA256] = data
 	}
+	by := acceptance{published: published, trusted: trusted, added: added, named: make(map[string]bool), siteID: siteID, now: now}
 	for _, envelope := range upload.Heads {
-		if err := f.acceptHead(ctx, acceptance{published, trusted, added, siteID, now}, envelope); err != nil {
+		if err := f.acceptHead(ctx, by, envelope); err != nil {
 			return err
+		}
+	}
+	for sha256 := range added {
+		if !by.named[sha256] {
+			return ErrUnnamed
 		}
 	}
 	return f.add(upload, now)
@@ -93,6 +102,7 @@ type acceptance struct {
 	published Published
 	trusted   []protocol.TrustedKey
 	added     map[string][]byte // policies of the same upload, by their hash
+	named     map[string]bool   // those of them that a head names
 	siteID    string
 	now       time.Time
 }
@@ -115,19 +125,25 @@ func (f *Folder) acceptHead(ctx context.Context, by acceptance, envelope []byte)
 	if err := by.checkVersion(head, envelope); err != nil {
 		return err
 	}
-	pointers := make([]protocol.PolicyPointer, 0, 2)
+	for _, pointer := range pointersIn(head) {
+		by.named[pointer.SHA256] = true
+		if err := f.checkPolicy(ctx, by, pointer, head.GroupID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pointersIn are the policies that a head names.
+func pointersIn(head protocol.Head) []protocol.PolicyPointer {
+	var pointers []protocol.PolicyPointer
 	if head.Policy != nil {
 		pointers = append(pointers, *head.Policy)
 	}
 	if head.Candidate != nil {
 		pointers = append(pointers, head.Candidate.Pointer())
 	}
-	for _, pointer := range pointers {
-		if err := f.checkPolicy(ctx, by, pointer, head.GroupID); err != nil {
-			return err
-		}
-	}
-	return nil
+	return pointers
 }
 
 // checkVersion refuses a head that is not newer; the same one may come again.

@@ -62,6 +62,8 @@ func TestWhatIsNotTakenIn(t *testing.T) {
 		"of another size":          {content.Upload{Policies: [][]byte{fit}, Heads: []json.RawMessage{signed(t, head(func(h *protocol.Head) { p := protocol.PointTo("p", 9, fit); p.Size++; h.Policy = &p }), ours)}}, protocol.ErrPolicyHash},
 		"a policy with null":       {content.Upload{Policies: [][]byte{withNull}}, content.ErrNotAPolicy},
 		"no policy":                {content.Upload{Policies: [][]byte{[]byte("junk")}}, content.ErrNotAPolicy},
+		"a policy without a head":  {content.Upload{Policies: [][]byte{fit}}, content.ErrUnnamed},
+		"a policy beside a head":   {content.Upload{Policies: [][]byte{fit}, Heads: []json.RawMessage{signed(t, good, ours)}}, content.ErrUnnamed},
 		"a thief's keys":           {content.Upload{Keys: keysOf(theSite, 9, thief, thief)}, site.ErrPolicyKeys},
 		"keys of before":           {content.Upload{Keys: keysOf(theSite, 1, ours, ours)}, content.ErrOldKeys},
 		"keys of another site":     {content.Upload{Keys: keysOf("other", 9, ours, ours)}, protocol.ErrWrongSite},

@@ -64,6 +64,39 @@ type Store interface {
 	Add(ctx context.Context, upload Upload) error
 }
 
+// Split divides an upload into parts that can each be taken in by itself: every
+// policy goes with the first head that names it. No part has more than so many
+// heads, or more bytes than one head and its policies beyond most.
+func (u Upload) Split(mostHeads, mostBytes int) ([]Upload, error) {
+	left := make(map[string][]byte, len(u.Policies))
+	for _, data := range u.Policies {
+		left[protocol.PointTo("", 0, data).SHA256] = data
+	}
+	parts, bytes := []Upload{{Keys: u.Keys}}, 0
+	for _, envelope := range u.Heads {
+		head, err := Head{Envelope: envelope}.Decode()
+		if err != nil {
+			return nil, err
+		}
+		part := &parts[len(parts)-1]
+		if len(part.Heads) == mostHeads || bytes > mostBytes {
+			parts = append(parts, Upload{})
+			part, bytes = &parts[len(parts)-1], 0
+		}
+		part.Heads, bytes = append(part.Heads, envelope), bytes+len(envelope)
+		for _, pointer := range pointersIn(head) {
+			if data, isLeft := left[pointer.SHA256]; isLeft {
+				part.Policies, bytes = append(part.Policies, data), bytes+len(data)
+				delete(left, pointer.SHA256)
+			}
+		}
+	}
+	if len(left) > 0 {
+		return nil, ErrUnnamed
+	}
+	return parts, nil
+}
+
 // Decode reads a head without judging whether it was signed.
 func (h Head) Decode() (protocol.Head, error) {
 	return protocol.PeekHead(h.Envelope)
@@ -94,10 +127,45 @@ type State struct {
 	Documents []Document               // by id and revision
 	// Signed are the versions of heads that the operator signed last, by group.
 	Signed map[string]uint64
+	// Policies are the hashes of the policies that the operator is known to have
+	// published: those of signed heads, and those on record.
+	Policies map[string]bool
+	// Deleted are the ids of policies that a published tree had among its deleted ones.
+	Deleted []string
+}
+
+// Recall adds what the operator has on record of what was signed: what is published
+// may be of before.
+func (s *State) Recall(versions map[string]uint64, policies []string) {
+	s.Signed, s.Policies = make(map[string]uint64), make(map[string]bool)
+	maps.Copy(s.Signed, versions)
+	for group, head := range s.Heads {
+		s.Signed[group] = max(s.Signed[group], head.HeadVersion)
+		for _, pointer := range pointersIn(head) {
+			s.Policies[pointer.SHA256] = true
+		}
+	}
+	for _, sha256 := range policies {
+		s.Policies[sha256] = true
+	}
+}
+
+// checkComplete refuses to take what is published for all that there is, where a
+// group is missing of which a head was signed.
+func (s *State) checkComplete() error {
+	for _, group := range slices.Sorted(maps.Keys(s.Signed)) {
+		if _, published := s.Heads[group]; !published {
+			return fmt.Errorf("the published head of group %s %w", group, ErrNoHead)
+		}
+	}
+	return nil
 }
 
 // ErrOlderHead says that a head is not the last one that was signed.
 var ErrOlderHead = errors.New("is older than the one that was signed last, as after a restore from a backup; publish the tree")
+
+// ErrNoHead says that a head that was signed is not there.
+var ErrNoHead = errors.New("was signed and is not there, as after a restore from a backup; publish the tree")
 
 // checkNewest refuses to sign anew what the operator has replaced: a portal that
 // shows an older head, by mistake or by malice, would have it in force again.
@@ -126,6 +194,16 @@ func (p Published) Verify(siteID string, keys [][]byte) (State, error) {
 		state.Heads[head.GroupID] = head
 	}
 	return state, nil
+}
+
+// SignedBy is what is published with those heads only that one of the keys signed.
+func (p Published) SignedBy(keys [][]byte) Published {
+	trusted := site.PolicyKeys{Keys: keys}.Trusted()
+	p.Heads = slices.DeleteFunc(slices.Clone(p.Heads), func(head Head) bool {
+		_, err := head.verified(trusted)
+		return err != nil
+	})
+	return p
 }
 
 // latest is the document of a policy with the highest revision.

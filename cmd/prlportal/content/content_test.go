@@ -54,6 +54,23 @@ func TestPublish(t *testing.T) {
 	f.want(f.versions(), "a 7, b 7")
 }
 
+// POL-16: a policy without groups, as those of a trial, is saved in the tree and applied
+// to nobody, however often the tree is published, until a group is set.
+func TestPOL16_APolicyWithoutGroupsStaysUnapplied(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.write("policies/trial.yaml", "name: Trial\ngroups: []\nvm_settings: {other: {max_cpus: 1}}")
+	f.publish(content.Publication{})
+	for range 2 {
+		f.want(f.publish(content.Publication{}), "a: unchanged; b: unchanged")
+	}
+	if state := stateOf(f); len(state.Documents) != 0 || state.Heads["a"].Policy != nil {
+		t.Errorf("%+v", state)
+	}
+	f.setPolicy("trial", 1, "b")
+	f.want(f.publish(content.Publication{}), "a: unchanged; b: changed trial 1")
+}
+
 // POL-08: a policy ends in a way that a reviewer sees, and its id for good.
 func TestADeletedPolicyIsNamed(t *testing.T) {
 	t.Parallel()
@@ -66,6 +83,18 @@ func TestADeletedPolicyIsNamed(t *testing.T) {
 	}
 	f.write("site.yaml", "primary_group: a\ndeleted_policies: [p]")
 	f.want(f.publish(content.Publication{}), "a: released; b: unchanged")
+	state := stateOf(f)
+	state.Deleted = []string{"p"}
+	if change, err := (content.Publication{Tree: f.tree()}).Plan(t.Context(), state, f.folder); err != nil || !change.IsEmpty() {
+		t.Errorf("the same tree again: %+v, %v", change, err)
+	}
+	f.write("site.yaml", "primary_group: a")
+	f.setPolicy("p", 2, "a")
+	if _, err := (content.Publication{Tree: f.tree()}).Plan(t.Context(), state, f.folder); !errors.Is(err, content.ErrDeleted) {
+		t.Errorf("a deleted policy comes back: %v", err)
+	}
+	f.setPolicy("p", 2)
+	f.write("policies/p.yaml", "")
 	f.write("site.yaml", "primary_group: a\ndeleted_policies: [p]\nsite_id: another")
 	if _, err := f.plan(content.Publication{}); !errors.Is(err, content.ErrWrongSite) {
 		t.Errorf("another site's tree: %v", err)
@@ -125,8 +154,14 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
+// stateOf is what is published, to an operator with everything on record.
 func stateOf(f *fleet) content.State {
 	_, state := f.published()
+	var policies []string
+	for _, document := range state.Documents {
+		policies = append(policies, document.Pointer.SHA256)
+	}
+	state.Recall(nil, policies)
 	return state
 }
 
@@ -142,12 +177,13 @@ func TestPromoteRefuses(t *testing.T) {
 		shown content.Shown
 		says  string
 	}{
-		"all is well":                 {24 * time.Hour, content.Shown{SHA256: sha256, Macs: 10, Settings: 100, Troubled: 5}, ""},
-		"too early":                   {23 * time.Hour, content.Shown{SHA256: sha256, Macs: 10, Settings: 100}, "--min-hours is 24"},
-		"too few Macs":                {24 * time.Hour, content.Shown{SHA256: sha256, Macs: 9, Settings: 100}, "9 Macs report"},
-		"of another document":         {24 * time.Hour, content.Shown{SHA256: "x", Macs: 10}, "0 Macs report"},
-		"too much that failed":        {24 * time.Hour, content.Shown{SHA256: sha256, Macs: 10, Settings: 100, Troubled: 6}, "6.0 %"},
-		"Macs that could not take it": {24 * time.Hour, content.Shown{SHA256: sha256, Macs: 10, Failed: 1}, "10.0 %"},
+		"all is well":                  {24 * time.Hour, content.Shown{SHA256: sha256, Macs: 10, Settings: 100, Troubled: 5}, ""},
+		"too early":                    {23 * time.Hour, content.Shown{SHA256: sha256, Macs: 10, Settings: 100}, "--min-hours is 24"},
+		"too few Macs":                 {24 * time.Hour, content.Shown{SHA256: sha256, Macs: 9, Settings: 100}, "9 Macs report"},
+		"of another document":          {24 * time.Hour, content.Shown{SHA256: "x", Macs: 10}, "0 Macs report"},
+		"too much that failed":         {24 * time.Hour, content.Shown{SHA256: sha256, Macs: 10, Settings: 100, Troubled: 6}, "6.0 %"},
+		"a Mac that drowns the others": {24 * time.Hour, content.Shown{SHA256: sha256, Macs: 10, Settings: 16384 + 9, Troubled: 9, TroubledMacs: 9}, "90.0 %"},
+		"Macs that could not take it":  {24 * time.Hour, content.Shown{SHA256: sha256, Macs: 10, Failed: 1}, "10.0 %"},
 	} {
 		err := gate.Check(stateOf(f), "p", []content.Shown{test.shown}, f.now.Add(test.after))
 		if test.says == "" && err != nil || test.says != "" && (!errors.Is(err, content.ErrTooEarly) || !strings.Contains(err.Error(), test.says)) {

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -122,9 +123,10 @@ func (f *Folder) list(folder string) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-// read reads a regular file that does not lie outside of the folder.
+// read reads a regular file that does not lie outside of the folder; a pipe in its
+// place does not hold it up.
 func (f *Folder) read(name string, limit int) ([]byte, error) {
-	file, err := f.root.Open(name)
+	file, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("read content: %w", err)
 	}
@@ -172,6 +174,9 @@ func (f *Folder) add(upload Upload, now time.Time) error {
 			return err
 		}
 	}
+	if err := f.sync(site.PolicyFolder); err != nil { // no loss of power leaves a head without its policy
+		return err
+	}
 	for _, envelope := range upload.Heads {
 		head, err := Head{Envelope: envelope}.Decode()
 		if err != nil {
@@ -181,13 +186,28 @@ func (f *Folder) add(upload Upload, now time.Time) error {
 			return err
 		}
 	}
+	return f.sync(site.HeadFolder)
+}
+
+// sync makes the names in a folder survive a loss of power.
+func (f *Folder) sync(folder string) error {
+	file, err := f.root.Open(folder)
+	if err != nil {
+		return fmt.Errorf("open folder: %w", err)
+	}
+	if err := errors.Join(file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", folder, err)
+	}
 	return nil
 }
 
 // write writes a file that has its name only once it is whole and on disk.
 func (f *Folder) write(name string, data []byte, now time.Time) (err error) {
 	temporary := path.Join(path.Dir(name), ".new-"+path.Base(name))
-	file, err := f.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err := f.root.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a write that broke off
+		return fmt.Errorf("write content: %w", err)
+	}
+	file, err := f.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return fmt.Errorf("write content: %w", err)
 	}

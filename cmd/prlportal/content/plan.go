@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"prlagent/agent/protocol"
@@ -71,6 +72,7 @@ type Publication struct {
 // Errors of planning.
 var (
 	ErrPolicyGone = errors.New("was published and is not in the tree; put its file back, or add it to deleted_policies in site.yaml, which ends it for good")
+	ErrDeleted    = errors.New("was among deleted_policies in site.yaml, and has to stay there: its id is never used again; give a policy that comes back another name")
 	ErrCandidate  = errors.New("has a candidate that is neither what is in the tree nor decided on; 'prlportal policies promote' or 'halt' it first, or publish with --percent in its place")
 	ErrWrongSite  = errors.New("site.yaml is of another site")
 )
@@ -86,7 +88,7 @@ func (p Publication) Plan(ctx context.Context, state State, policies Policies) (
 		return Change{}, err
 	}
 	planned := planner{state: state, policies: policies, pointers: make(map[string]protocol.PolicyPointer), same: make(map[string][]byte)}
-	groups := state.groups()
+	groups := slices.AppendSeq(state.groups(), maps.Keys(state.Signed))
 	for i := range p.Tree.Groups {
 		groups = append(groups, p.Tree.Groups[i].ID)
 	}
@@ -101,8 +103,13 @@ func (p Publication) Plan(ctx context.Context, state State, policies Policies) (
 	return planned.change, nil
 }
 
-// checkDeleted holds POL-08: a policy ends in a way that a reviewer sees.
+// checkDeleted holds POL-08: a policy ends in a way that a reviewer sees, and for good.
 func (p Publication) checkDeleted(state *State) error {
+	for _, id := range state.Deleted {
+		if !slices.Contains(p.Tree.Site.DeletedPolicies, id) {
+			return fmt.Errorf("policy %.64s %w", id, ErrDeleted)
+		}
+	}
 	for _, document := range state.Documents {
 		id := document.Pointer.PolicyID
 		isThere := slices.ContainsFunc(p.Tree.Policies, func(one tree.Policy) bool { return one.ID == id })
@@ -179,8 +186,9 @@ func (p *planner) pointer(ctx context.Context, wanted *tree.Policy) (protocol.Po
 			return protocol.PolicyPointer{}, fmt.Errorf("read policy %s %d: %w", wanted.ID, latest.Pointer.Revision, err)
 		}
 		if bytes.Equal(data, wanted.Encode(latest.Pointer.Revision)) {
-			p.pointers[wanted.ID], p.same[latest.Pointer.SHA256] = latest.Pointer, data
-			return latest.Pointer, nil
+			pointer := protocol.PointTo(wanted.ID, latest.Pointer.Revision, data)
+			p.pointers[wanted.ID], p.same[pointer.SHA256] = pointer, data
+			return pointer, nil
 		}
 	}
 	return p.addPolicy(wanted.ID, wanted.Encode(latest.Pointer.Revision+1))
@@ -210,7 +218,7 @@ func (p *planner) add(head protocol.Head) {
 	switch {
 	case published && sayTheSame(before, head) && !p.state.isOlder(head.GroupID):
 		step.What = Unchanged
-	case head.Policy == nil && head.Candidate == nil && (before.Policy != nil || before.Candidate != nil):
+	case head.Policy == nil && head.Candidate == nil && (before.Policy != nil || before.Candidate != nil || p.isMissing(head.GroupID)):
 		step.What = Released
 	}
 	p.change.Steps = append(p.change.Steps, step)
@@ -218,6 +226,13 @@ func (p *planner) add(head protocol.Head) {
 		head.HeadVersion = max(before.HeadVersion, p.state.Signed[head.GroupID]) + 1
 		p.change.Heads = append(p.change.Heads, head)
 	}
+}
+
+// isMissing reports whether a head was signed for the group, and none is published:
+// what it said is not known.
+func (p *planner) isMissing(group string) bool {
+	_, published := p.state.Heads[group]
+	return !published && p.state.Signed[group] > 0
 }
 
 // beginAnew publishes a candidate again that was one before and is none now: its

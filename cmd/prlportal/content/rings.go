@@ -15,6 +15,7 @@ import (
 var (
 	ErrNoCandidate = errors.New("is a candidate nowhere")
 	ErrNoRevision  = errors.New("was never published")
+	ErrNotOurs     = errors.New("is not on record as published from this operator's folder, and is not signed because a portal says so; put its content into the tree, and publish that")
 	ErrNotInForce  = errors.New("is in force nowhere")
 	ErrTooEarly    = errors.New("cannot be promoted yet")
 )
@@ -52,7 +53,8 @@ func decide(state State, policyID string, change func(head *protocol.Head)) (Cha
 }
 
 // Revert publishes the content of an older revision as a new one, for the groups
-// that have the policy now. A candidate of it is halted.
+// that have the policy now. A candidate of it is halted. Old policies have no
+// signature of their own: what comes back is what the operator knows as published.
 func Revert(ctx context.Context, state State, policies Policies, policyID string, revision uint64) (Change, error) {
 	old, published := state.Find(policyID, revision)
 	if !published {
@@ -75,6 +77,10 @@ func Revert(ctx context.Context, state State, policies Policies, policyID string
 	data, err := policies.Policy(ctx, old.Pointer.SHA256)
 	if err != nil {
 		return Change{}, fmt.Errorf("read policy %s %d: %w", policyID, revision, err)
+	}
+	pointed, _, err := pointTo(data)
+	if err != nil || pointed != old.Pointer || !state.Policies[pointed.SHA256] {
+		return Change{}, fmt.Errorf("policy %s %d %w", policyID, revision, ErrNotOurs)
 	}
 	if data, err = renumber(data, latest.Pointer.Revision+1, groups); err != nil {
 		return Change{}, err
@@ -121,6 +127,9 @@ func renumber(data []byte, revision uint64, groups []string) ([]byte, error) {
 // Renew signs every head anew, also those that say that a group has no policy. They
 // say the same as before.
 func Renew(state State) (Change, error) {
+	if err := state.checkComplete(); err != nil {
+		return Change{}, err
+	}
 	var change Change
 	for _, group := range state.groups() {
 		if err := state.checkNewest(group); err != nil {
@@ -155,6 +164,8 @@ type Shown struct {
 	Settings int `json:"settings"`
 	Troubled int `json:"troubled"`
 	Failed   int `json:"failed"` // Macs that could not take it at all
+	// TroubledMacs is the sum of the Macs' own shares of trouble.
+	TroubledMacs float64 `json:"troubled_macs"`
 }
 
 // Check says why the candidates of a policy cannot be promoted yet; nil if they
@@ -183,22 +194,23 @@ func (g Gate) checkOne(document Document, shown Shown, now time.Time) error {
 		return fmt.Errorf("%w: %d Macs report on it, --min-devices is %d", ErrTooEarly, shown.Macs, g.MinDevices)
 	}
 	if percent := shown.failedPercent(); percent > g.MaxFailed {
-		return fmt.Errorf("%w: %.1f %% of the settings failed or are contended (%d of %d, and %d Macs could not take it), --max-failed is %g", ErrTooEarly,
-			percent, shown.Troubled, shown.Settings, shown.Failed, g.MaxFailed)
+		return fmt.Errorf("%w: %.1f %% of the settings failed or are contended (%d of %d in all, %.1f %% of those of a Mac in the mean, and %d Macs could not take it), --max-failed is %g", ErrTooEarly,
+			percent, shown.Troubled, shown.Settings, percentOf(shown.TroubledMacs, shown.Macs), shown.Failed, g.MaxFailed)
 	}
 	return nil
 }
 
-// failedPercent is the worse of two shares: of settings, and of Macs.
+// failedPercent is the worst of three shares: of all settings, of each Mac's own, so
+// that none drowns the others with what it reports, and of Macs.
 func (s Shown) failedPercent() float64 {
-	return max(percentOf(s.Troubled, s.Settings), percentOf(s.Failed, s.Macs))
+	return max(percentOf(float64(s.Troubled), s.Settings), percentOf(s.TroubledMacs, s.Macs), percentOf(float64(s.Failed), s.Macs))
 }
 
-func percentOf(part, whole int) float64 {
+func percentOf(part float64, whole int) float64 {
 	if whole == 0 {
 		return 0
 	}
-	return 100 * float64(part) / float64(whole)
+	return 100 * part / float64(whole)
 }
 
 func shownOf(list []Shown, sha256 string) Shown {

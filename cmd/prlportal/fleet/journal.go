@@ -39,10 +39,11 @@ func ParseCursor(text string) (Cursor, error) {
 	if text == CursorStart {
 		return c, nil
 	}
-	if n, err := fmt.Sscanf(text, "c%d-%d-%8x", &c.entry, &c.told, new(uint32)); err != nil || n != 3 || c.entry == 0 {
+	var proof uint32
+	if _, err := fmt.Sscanf(text, "c%d-%d-%8x", &c.entry, &c.told, &proof); err != nil || c.entry == 0 {
 		return Cursor{}, ErrCursor
 	}
-	if c.proof = text[len(text)-8:]; c.String() != text {
+	if c.proof = fmt.Sprintf("%08x", proof); c.String() != text {
 		return Cursor{}, ErrCursor
 	}
 	return c, nil

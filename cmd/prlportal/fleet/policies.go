@@ -66,6 +66,9 @@ type DocumentStatus struct {
 	Settings int    `json:"settings"` // of all their virtual machines
 	Troubled int    `json:"troubled"` // of these, those that failed or are contended
 	Failed   int    `json:"failed"`   // Macs that could not take it
+	// TroubledMacs is the sum of the Macs' own shares of trouble: one half of whose
+	// settings failed is half a Mac, however many settings it says that it has.
+	TroubledMacs float64 `json:"troubled_macs"`
 }
 
 // PolicyStatus counts what is reported of policies.
@@ -129,8 +132,12 @@ func (g *GroupStatus) add(m *cachedDevice, counts storage.SettingCounts) {
 
 func (d *DocumentStatus) add(m *cachedDevice, counts storage.SettingCounts) {
 	d.Macs++
-	d.Settings += counts.All()
-	d.Troubled += counts.Failed + counts.Contended
+	all, troubled := counts.All(), counts.Failed+counts.Contended
+	d.Settings += all
+	d.Troubled += troubled
+	if all > 0 {
+		d.TroubledMacs += float64(troubled) / float64(all)
+	}
 	if m.report.Policy.State == protocol.PolicyFailed {
 		d.Failed++
 	}

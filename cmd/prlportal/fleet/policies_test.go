@@ -31,6 +31,7 @@ func TestPOL20_PolicyStatus(t *testing.T) {
 			Rows: rows(storage.SettingCounts{InPlace: 2, Failed: 1, Contended: 1, Deferred: 2}), OldestDeferral: &waits}, false},
 		"c": {protocol.Group{ID: "y", Source: "secret"}, storage.Report{Policy: protocol.PolicyReport{State: protocol.PolicyFailed, SHA256: document}}, false},
 		"d": {protocol.Group{ID: "y", Source: "secret"}, storage.Report{Policy: protocol.PolicyReport{State: "splendid", SHA256: "../x"}}, false},
+		"f": {protocol.Group{ID: "y", Source: "secret"}, storage.Report{Policy: protocol.PolicyReport{State: protocol.PolicyNotApplicable}}, false},
 		"e": {protocol.Group{ID: "y", Source: "secret"}, storage.Report{Policy: protocol.PolicyReport{State: protocol.PolicyFailed, SHA256: document}}, true},
 	} {
 		device := storage.Device{ID: id, Serial: "C02" + id, HardwareUUID: id, Group: member.group, EnrolledAt: now}
@@ -49,9 +50,9 @@ func TestPOL20_PolicyStatus(t *testing.T) {
 		Groups: []fleet.GroupStatus{
 			{Group: "x", Macs: 2, InPlace: 1, Partial: 1, Sources: map[string]int{"profile": 1, "primary": 1}, Deferred: 2,
 				OldestDeferral: &fleet.GroupDeferral{DeviceID: "b", MacSerial: "C02b", Deferral: waits}},
-			{Group: "y", Macs: 2, Failed: 1, None: 1, Sources: map[string]int{"secret": 2}},
+			{Group: "y", Macs: 3, Failed: 1, NotApplicable: 1, None: 1, Sources: map[string]int{"secret": 3}},
 		},
-		Documents: []fleet.DocumentStatus{{SHA256: document, Macs: 3, Settings: 10, Troubled: 2, Failed: 1}},
+		Documents: []fleet.DocumentStatus{{SHA256: document, Macs: 3, Settings: 10, Troubled: 2, Failed: 1, TroubledMacs: 1.0 / 3}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

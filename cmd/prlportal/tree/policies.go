@@ -30,8 +30,13 @@ func (r *reader) readPolicies() error {
 		}
 		whole = r.refuseNulls(file, "", whole)
 		r.checkIDs(&p, whole)
-		p.whole, p.sources = r.completed(&p, whole)
-		r.judge(&p)
+		complete, from := r.completed(&p, whole)
+		p.sources = from
+		p.whole = complete.withBlocks("", func(path string, at place) bool {
+			r.fail(ruleDisabled, source{file, at}, path, "it is turned off: it stays here and is not published, and what it says is not managed")
+			return false
+		})
+		r.judge(&p, complete)
 		name, _ := whole.member("name")
 		p.Name = name.text()
 		r.checkUnique(names, file, whole, p.Name)
@@ -95,10 +100,15 @@ func (r *reader) completed(p *Policy, whole value) (value, sources) {
 }
 
 // judge has the agent's own reader read the document, and finds the line of what
-// it says.
-func (r *reader) judge(p *Policy) {
-	document, problems := policy.Check(p.Encode(probeRevision))
-	p.Document = document
+// it says. What is turned off is read as well: that it can be turned on is no news of
+// another day.
+func (r *reader) judge(p *Policy, complete value) {
+	everything := complete.withBlocks("", func(string, place) bool { return true })
+	document, problems := policy.Check(everything.with(memberRevision, json.Number("1")).appendJSON(nil))
+	published, more := policy.Check(p.Encode(probeRevision))
+	if p.Document = published; len(problems) == 0 {
+		problems = more
+	}
 	for _, problem := range problems {
 		r.report(ruleOf(problem.Code), p.sources.find(problem.Path), problem.Path, "%s", problem.Detail)
 	}

@@ -29,6 +29,7 @@ const (
 	ruleTag           = "type"
 	ruleDuplicateKey  = "duplicate_key"
 	ruleFileName      = "file_name"
+	ruleNoFile        = "no_file"
 	ruleMissing       = "mandatory"
 	ruleValue         = "value"
 	ruleWrongType     = "value_type"
@@ -51,6 +52,7 @@ const (
 	ruleNotCarriedOut    = "not_carried_out"
 	ruleUnprovenLock     = "unproven_lock"
 	ruleVersionGate      = "version_gate"
+	ruleDisabled         = "disabled"
 	ruleImageReference   = "image_reference"
 	ruleUnknownImage     = "unknown_image"
 	ruleOrphanImage      = "orphan_image"
@@ -67,6 +69,7 @@ var Rules = []Rule{
 	{Name: ruleTag, Severity: Failure, Doc: "Values are texts, true, false, decimal numbers, lists and objects."},
 	{Name: ruleDuplicateKey, Severity: Failure, Doc: "No name stands in one object twice, in whatever case.", Code: protocol.CodePolicyDuplicateKey},
 	{Name: ruleFileName, Severity: Warning, Doc: "Files are NAME.yaml; NAME is the id: 1 to 64 letters, digits, dots, dashes and underscores, not a dot first."},
+	{Name: ruleNoFile, Severity: Failure, Doc: "site.yaml is a file and the folders are folders, and none of them a link."},
 	{Name: ruleMissing, Severity: Failure, Doc: "Mandatory members are there.", Code: protocol.CodePolicyMissing},
 	{Name: ruleValue, Severity: Failure, Doc: "Values are among those that there are.", Code: protocol.CodePolicyWrongValue},
 	{Name: ruleWrongType, Severity: Failure, Doc: "Values have the right type.", Code: protocol.CodePolicyWrongType},
@@ -80,7 +83,7 @@ var Rules = []Rule{
 	{Name: rulePolicyID, Severity: Failure, Doc: "A policy_id, if it is given, is the name of its file."},
 	{Name: ruleRevision, Severity: Failure, Doc: "Revisions are counted by publish, and in no file."},
 	{Name: ruleDeletedPolicy, Severity: Failure, Doc: "The id of a deleted policy is never used again."},
-	{Name: ruleUniqueName, Severity: Failure, Doc: "No two policies, groups or golden images have one name."},
+	{Name: ruleUniqueName, Severity: Failure, Doc: "No two policies, groups or golden images have one name, and no two of their files, in whatever case."},
 	{Name: ruleOnePolicy, Severity: Failure, Doc: "A group has at most one policy."},
 	{Name: ruleUnknownGroup, Severity: Warning, Doc: "The groups of a policy have files. One that has none has no policy any more."},
 	{Name: ruleNotApplied, Severity: Note, Doc: "A policy without groups is in force nowhere."},
@@ -91,6 +94,7 @@ var Rules = []Rule{
 	{Name: ruleNotCarriedOut, Severity: Note, Doc: "What this version does not do yet may stand in a policy."},
 	{Name: ruleUnprovenLock, Severity: Note, Doc: "A lock whose release was never seen is not placed, unless the Mac's profile allows it.", Code: protocol.CodeReleaseUnproven},
 	{Name: ruleVersionGate, Severity: Note, Doc: "Settings of virtual machines need Parallels Desktop 26.1 by the vendor's guide."},
+	{Name: ruleDisabled, Severity: Note, Doc: "A block with 'enabled: false' is kept in the file, and is no part of what is published."},
 	{Name: ruleImageReference, Severity: Failure, Doc: "A policy names one golden image, by its id."},
 	{Name: ruleUnknownImage, Severity: Failure, Doc: "The golden image of a policy has a file."},
 	{Name: ruleOrphanImage, Severity: Warning, Doc: "Every golden image is the image of a policy."},

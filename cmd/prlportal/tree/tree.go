@@ -148,6 +148,12 @@ func (r *reader) fail(rule string, from source, path, format string, args ...any
 
 // readFile reads a file that is there. It reports whether the file is YAML.
 func (r *reader) readFile(name string) (value, bool, error) {
+	if info, err := fs.Lstat(r.folder, name); err != nil {
+		return value{}, false, fmt.Errorf("read %s: %w", name, err)
+	} else if !info.Mode().IsRegular() {
+		r.fail(ruleNoFile, source{name, place{1, 1}}, "", "it is no file: links and the like are not read")
+		return value{}, false, nil
+	}
 	file, err := r.folder.Open(name)
 	if err != nil {
 		return value{}, false, fmt.Errorf("read %s: %w", name, err)
@@ -172,10 +178,15 @@ func (r *reader) readFile(name string) (value, bool, error) {
 // eachFile calls read with every file of YAML in a folder, in the order of their
 // names; the id of each is its name.
 func (r *reader) eachFile(folder string, read func(file, id string, whole value)) error {
-	entries, err := fs.ReadDir(r.folder, folder)
+	info, err := fs.Lstat(r.folder, folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if err == nil && !info.IsDir() {
+		r.fail(ruleNoFile, source{folder, place{1, 1}}, "", "it is no folder: links and the like are not read")
+		return nil
+	}
+	entries, err := fs.ReadDir(r.folder, folder)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", folder, err)
 	}
@@ -183,6 +194,7 @@ func (r *reader) eachFile(folder string, read func(file, id string, whole value)
 		r.fail(ruleSize, source{folder, place{1, 1}}, "", "it has %d files, at most %d are read", len(entries), maxFiles)
 		return nil
 	}
+	ids := make(uniqueNames)
 	for _, entry := range entries {
 		file := path.Join(folder, entry.Name())
 		id, isYAML := strings.CutSuffix(entry.Name(), fileExtension)
@@ -193,6 +205,10 @@ func (r *reader) eachFile(folder string, read func(file, id string, whole value)
 			r.fail(ruleFileName, source{file, place{1, 1}}, "", "it is not read: files here are NAME%s, and no links; NAME is 1 to 64 letters, digits, dots, dashes and underscores, not a dot first", fileExtension)
 			continue
 		}
+		if other, taken := ids[protocol.FoldCase(id)]; taken {
+			r.fail(ruleUniqueName, source{file, place{1, 1}}, "", "its name differs from that of %s in case only, and on many disks they are one", other)
+		}
+		ids[protocol.FoldCase(id)] = file
 		whole, is, err := r.readFile(file)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package tree_test
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 
@@ -56,7 +58,7 @@ func TestFindings(t *testing.T) {
 		}
 	}
 	for _, rule := range tree.Rules {
-		if !found[rule.Name] && rule.Name != "size" {
+		if !found[rule.Name] && rule.Name != "size" && rule.Name != "no_file" {
 			t.Errorf("no case breaks the rule %s", rule.Name)
 		}
 		if !strings.HasSuffix(rule.Doc, ".") {
@@ -157,6 +159,39 @@ func TestPolicyLimits(t *testing.T) {
 	}
 }
 
+// CFP-05: a block that is turned off keeps its settings in the file, and is absent
+// from what is published; turned on, it is as if nothing had been said.
+func TestCFP05_ADisabledBlockIsNotPublished(t *testing.T) {
+	t.Parallel()
+	read := func(flags ...any) tree.Policy {
+		t.Helper()
+		found := mustRead(t, files("policies/finance.yaml", fmt.Sprintf(`
+name: Finance
+groups: [default]
+security_controls: {no_removal: true%s}
+vm_settings:
+  other: {max_cpus: 4%s}
+  golden_image: {max_cpus: 2%s}
+`, flags...)))
+		if found.Has(tree.Failure) {
+			t.Fatal(wordsOf(found.Findings))
+		}
+		return found.Policies[0]
+	}
+	const off, on = ", enabled: false", ", enabled: true"
+	plain, allOn := read("", "", ""), read(on, on, on)
+	if !bytes.Equal(plain.Encode(1), allOn.Encode(1)) || bytes.Contains(plain.Encode(1), []byte("enabled")) {
+		t.Errorf("%s\n%s", plain.Encode(1), allOn.Encode(1))
+	}
+	some := read(off, off, "")
+	if got, want := string(some.Encode(1)), `{"groups":["default"],"name":"Finance","policy_id":"finance","revision":1,"schema":1,"vm_settings":{"golden_image":{"max_cpus":2}}}`; got != want {
+		t.Errorf("published\n%s\nwant\n%s", got, want)
+	}
+	if set := some.Document.VMSettings; len(set.Other.Settings) != 0 || len(set.GoldenImage.Settings) != 1 {
+		t.Errorf("%+v", set)
+	}
+}
+
 // A link could lead out of the folder, and is not followed.
 func TestLinksAreNotFollowed(t *testing.T) {
 	t.Parallel()
@@ -173,6 +208,22 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	read := mustRead(t, os.DirFS(dir))
 	if len(read.Groups) != 0 || !strings.Contains(wordsOf(read.Findings), "groups/default.yaml:1:1: warning: file_name") {
 		t.Error(wordsOf(read.Findings))
+	}
+	if err := os.Mkdir(filepath.Join(dir, "elsewhere"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, make := range map[string]func(path string) error{
+		"site.yaml": func(path string) error { return syscall.Mkfifo(path, 0o600) }, // nobody writes into it, ever
+		"groups":    func(path string) error { return os.Symlink("elsewhere", path) },
+		"policies":  func(path string) error { return os.WriteFile(path, nil, 0o600) },
+	} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.RemoveAll(path), make(path)); err != nil {
+			t.Fatal(err)
+		}
+		if words := wordsOf(mustRead(t, os.DirFS(dir)).Findings); !strings.Contains(words, name+":1:1: error: no_file") {
+			t.Errorf("%s: %s", name, words)
+		}
 	}
 }
 

@@ -119,6 +119,30 @@ func (v value) withoutNulls(path string, found func(path string, at place)) valu
 	return v
 }
 
+// memberEnabled turns a block of a policy's file on or off (CFP-05).
+const memberEnabled = "enabled"
+
+// withBlocks is the value without its blocks that are turned off, and without the
+// members that say so. Each block that is off is told to disabled with its path, which
+// says whether it stays.
+func (v value) withBlocks(path string, disabled func(path string, at place) (stays bool)) value {
+	var kept []member
+	for _, m := range v.members {
+		at := below(path, m.name)
+		flag, _ := m.value.member(memberEnabled)
+		if isOn, isFlag := flag.scalar.(bool); isFlag {
+			if !isOn && !disabled(at, m.at) {
+				continue
+			}
+			m.value.members = slices.DeleteFunc(slices.Clone(m.value.members), func(m member) bool { return m.name == memberEnabled })
+		}
+		m.value = m.value.withBlocks(at, disabled)
+		kept = append(kept, m)
+	}
+	v.members = kept
+	return v
+}
+
 // source is where a value of a document was read.
 type source struct {
 	file string

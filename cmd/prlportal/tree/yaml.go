@@ -124,12 +124,19 @@ func objectValue(node *yaml.Node, read value, depth int) (value, *fault) {
 // scalarValue reads a text, a truth, a number or null. A date without quotes is
 // the text of it, and a number is one only as JSON has it.
 func scalarValue(node *yaml.Node, read value) (value, *fault) {
+	if node.Style&yaml.TaggedStyle != 0 {
+		return value{}, &fault{ruleTag, read.at, fmt.Sprintf("%.40q is a tag, and tags are not read: a reviewer should see the value", node.Tag)}
+	}
 	switch tag := node.ShortTag(); tag {
 	case "!!str", "!!timestamp":
 		read.scalar = node.Value
 	case "!!null":
 	case "!!bool":
-		read.scalar = strings.EqualFold(node.Value, "true")
+		isTrue := strings.EqualFold(node.Value, "true")
+		if !isTrue && !strings.EqualFold(node.Value, "false") {
+			return value{}, &fault{ruleTag, read.at, fmt.Sprintf("%.40q is a truth to some readers and a text to others; say true or false, or put it in quotes", node.Value)}
+		}
+		read.scalar = isTrue
 	case "!!int", "!!float":
 		if !json.Valid([]byte(node.Value)) {
 			return value{}, &fault{ruleTag, read.at, fmt.Sprintf("%.40q is a number in another form than 1200; put it in quotes if it is a text", node.Value)}
