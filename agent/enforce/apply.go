@@ -121,10 +121,10 @@ func (a *application) carryOut(ctx context.Context, step *policy.Step) (proven b
 	if ctx.Err() != nil && !proven {
 		return false // nobody knows how it ended: the next plan looks
 	}
-	outcome := policy.Outcome{Proven: proven}
-	if !proven {
+	missing := prlctl.IsNotApplicable(said) && (!proven || step.IsUnread())
+	outcome := policy.Outcome{Proven: proven && !missing, NotApplicable: missing}
+	if !outcome.Proven {
 		outcome.Code = cmp.Or(protocol.CodeOf(said), protocol.CodeOf(lookError))
-		outcome.NotApplicable = prlctl.IsNotApplicable(said)
 	}
 	a.note(step, outcome, said)
 	err := e.changeMemory(step.VM, func(m policy.VMMemory) policy.VMMemory {

@@ -19,6 +19,7 @@ type machinePlan struct {
 	changed     map[string]SettingMemory // what to remember, if it is not what was
 	judged      int                      // settings so far of which something was remembered
 	lock        *wanted                  // a lock of ours that is in place
+	stuck       CallMemory               // of a lock of ours that could not be lifted; empty if there is none
 }
 
 // judgement is one setting of one machine being judged.
@@ -171,7 +172,7 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 		return protocol.VerdictUnknown, protocol.CodeNotObservable, false
 	case part.absent:
 		return protocol.VerdictNotApplicable, protocol.CodeUnrecognized, false
-	case j.w.setting.Lock && !j.p.desired.AllowUnprovenLocks && call.Word != lockedWord:
+	case j.w.setting.Lock && call.Word != lockedWord && !j.p.placesLocks():
 		return protocol.VerdictUnsupported, protocol.CodeReleaseUnproven, false
 	case j.isRefused(call, part.spell):
 		return protocol.VerdictNotApplicable, call.Code, false
@@ -185,14 +186,22 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 		return protocol.VerdictPending, protocol.CodeMonitorMode, true
 	case call.Contended:
 		return protocol.VerdictContended, protocol.CodeContended, j.isDue(call.WrittenAt)
-	case call.Failures > 0:
-		step = call.Failures < firstRetries || j.m.RetryNow || j.isDue(call.FailedAt)
-		if passes[call.Code] { // it waits for somebody else to be done
-			return protocol.VerdictDeferred, call.Code, step || j.p.observed.Now.Sub(call.FailedAt) >= passingRetry
-		}
-		return protocol.VerdictFailed, call.Code, step
+	case j.mp.stuck.Failures > 0 && !j.w.setting.Lock: // behind our lock nothing can be set
+		call = j.mp.stuck
 	}
-	return protocol.VerdictPending, protocol.CodeNotSetYet, true
+	switch {
+	case call.Failures == 0:
+		return protocol.VerdictPending, protocol.CodeNotSetYet, true
+	case passes[call.Code]: // it waits for somebody else to be done
+		return protocol.VerdictDeferred, call.Code, j.isRetried(call)
+	}
+	return protocol.VerdictFailed, call.Code, j.isRetried(call)
+}
+
+// isRetried reports whether what failed is to be tried again now.
+func (j *judgement) isRetried(call CallMemory) bool {
+	return call.Failures < firstRetries || j.m.RetryNow || j.isDue(call.FailedAt) ||
+		passes[call.Code] && j.p.observed.Now.Sub(call.FailedAt) >= passingRetry
 }
 
 // passes are the codes of refusals that pass by themselves.
@@ -247,7 +256,7 @@ func (j *judgement) keep(part *wantedPart) {
 	case j.steps > 0 || call.Prior != part.Keep || call.Holds:
 	case shown == part.Keep:
 		j.setCall(part.Flag, func(c *CallMemory) { c.Holds = true })
-	case j.inPlace > 0 && j.mp.untouchable == "":
+	case j.inPlace > 0 && j.mp.untouchable == "" && !j.isRefused(call, part.spell) && j.isRetried(call) && j.isRetried(j.mp.stuck):
 		j.addStep(part, part.Flag, "", shown)
 	}
 }
@@ -271,13 +280,17 @@ func (j *judgement) addStep(part *wantedPart, target, adapter, shown string) {
 func (j *judgement) noteInPlace(target, word string) {
 	call := j.after.find(target)
 	calm := call != nil && call.Contended && call.isCalm(j.p.observed.Now)
-	known := call != nil && call.Holds && call.Wanted == word && call.Failures == 0 && call.Refused == "" && !calm
+	// That a lock is in place says nothing of whether it can be lifted.
+	failed := call != nil && (call.Failures > 0 || call.Refused != "") && !(j.w.setting.Lock && j.mp.stuck.Failures > 0)
+	known := call != nil && call.Holds && call.Wanted == word && !failed && !calm
 	if known || j.m.Stale != "" || !j.p.desired.Enforce {
 		return
 	}
 	j.setCall(target, func(c *CallMemory) {
 		c.Wanted, c.Holds = word, true
-		c.Failures, c.FailedAt, c.Code, c.Refused = 0, time.Time{}, "", ""
+		if failed {
+			c.forgetFailures()
+		}
 		c.Contended = c.Contended && !calm
 	})
 }

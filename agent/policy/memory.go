@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -60,7 +61,12 @@ type CallMemory struct {
 	// Refused is the version of the product that does not have the flag, or not
 	// for this guest; another version is asked again.
 	Refused string `json:"refused,omitempty"`
+	// Stuck is the version of the product that did not lift a lock of ours.
+	Stuck string `json:"stuck,omitempty"`
 }
+
+// unknownVersion stands for a version of the product that is not known.
+const unknownVersion = "unknown"
 
 // Timing of retries (H41).
 const (
@@ -99,21 +105,25 @@ func (m VMMemory) Begin(step Step, now time.Time) VMMemory {
 }
 
 // End is the memory to keep after a step was carried out and looked at, on this
-// version of the product.
+// version of the product; empty: it is not known.
 func (m VMMemory) End(step Step, outcome Outcome, version string, now time.Time) VMMemory {
+	version = cmp.Or(version, unknownVersion)
 	return m.changeCall(step, func(call *CallMemory) {
 		switch {
 		case outcome.Proven:
 			call.Wanted, call.Holds = step.word.Set[0], true
-			call.Failures, call.FailedAt, call.Code, call.Refused = 0, time.Time{}, "", ""
-		case outcome.NotApplicable:
+			call.forgetFailures()
+		case outcome.NotApplicable && !step.Unlocks: // what was placed by a flag is not lifted without it
 			call.Refused, call.Code = version, outcome.Code
 		default:
 			call.Failures++
-			call.FailedAt, call.Code = now.UTC(), outcome.Code
-			if call.Code == "" {
-				call.Code = protocol.CodeNotVerified
-			}
+			call.FailedAt, call.Code = now.UTC(), cmp.Or(outcome.Code, protocol.CodeNotVerified)
+		}
+		switch {
+		case step.Unlocks && outcome.Proven:
+			call.Stuck = ""
+		case step.Unlocks && !passes[call.Code]:
+			call.Stuck = version
 		}
 	})
 }
@@ -187,8 +197,14 @@ func (s *SettingMemory) sameBut(other *SettingMemory) bool {
 		s.SeenAtRest == other.SeenAtRest && s.Established == other.Established
 }
 
+// forgetFailures notes that it was set, or needs not to be.
+func (c *CallMemory) forgetFailures() {
+	c.Failures, c.FailedAt, c.Code, c.Refused = 0, time.Time{}, "", ""
+}
+
 // drifted notes that the value is not in place any more.
 func (c *CallMemory) drifted(now time.Time) {
+	c.forgetFailures()
 	c.Holds = false
 	c.Drifts++
 	c.LastDrifts = append(c.LastDrifts, now)

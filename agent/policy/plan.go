@@ -156,7 +156,7 @@ type wantedPart struct {
 }
 
 func newPlanner(desired Desired, observed Observed) *planner {
-	p := &planner{desired: desired, observed: observed, version: observed.Version.String()}
+	p := &planner{desired: desired, observed: observed, version: cmp.Or(observed.Version.String(), unknownVersion)}
 	p.result.Memory = make(Memory)
 	p.gated = desired.VendorGates && !observed.Version.IsZero() && observed.Version.Compare(vendorVersion) < 0
 	if !desired.Released {
@@ -214,6 +214,7 @@ func (p *planner) preparePart(part *Part, word Word) wantedPart {
 func (p *planner) plan(m *Machine) {
 	p.values = catalogue.paths.Read(m.VM, p.values)
 	mp := machinePlan{p: p, m: m, memory: p.observed.Memory[m.Key], steps: p.steps[:0], gaps: len(p.gaps), untouchable: cmp.Or(p.observed.Closed, m.whyUntouchable())}
+	mp.stuck = mp.stuckLock()
 	if p.document != nil {
 		scope := &p.other
 		if chosen, _ := p.document.scopeOf(m); chosen == &p.document.VMSettings.GoldenImage {

@@ -1,0 +1,193 @@
+package enforce
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/prlctl"
+)
+
+// answers are what a tool may say to every call, with nothing done.
+var answers = map[string]error{
+	"it says that it is done":       nil,
+	"no such option":                &prlctl.Error{Code: prlctl.CodeUnrecognizedOption},
+	"not for this guest":            &prlctl.Error{Code: prlctl.CodeGuestOS},
+	"a password":                    &prlctl.Error{Code: prlctl.CodeAdminPassword},
+	"the machine is busy":           &prlctl.Error{Code: prlctl.CodeVMBusy},
+	"the service is down":           &prlctl.Error{Code: prlctl.CodeServiceDown},
+	"it failed":                     &prlctl.Error{Code: prlctl.CodeToolFailed},
+	"it hangs":                      &prlctl.Error{Code: string(protocol.CodeToolTimeout)},
+	"not in the edition":            &prlctl.Error{Code: prlctl.CodeEdition},
+	"an answer nobody has ever had": fmt.Errorf("what"),
+}
+
+// passesOfAnHour are what events may bring: a pass each minute, and one more as
+// long as something was set in the last.
+func (l *lab) passesOfAnHour() {
+	l.t.Helper()
+	for range 60 {
+		for again := 0; ; again++ {
+			planned, _ := l.apply()
+			if len(planned.Steps) == 0 {
+				break
+			}
+			if again == 10 {
+				l.t.Fatalf("it does not end: %s", planned.Steps[0].Target)
+			}
+		}
+		time.Sleep(time.Minute)
+	}
+}
+
+// wantRare fails if a flag of one machine was set more often.
+func (l *lab) wantRare(most int) {
+	l.t.Helper()
+	count := make(map[string]int)
+	for _, call := range l.sets() {
+		count[call]++
+	}
+	for call, times := range count {
+		if times > most {
+			l.t.Errorf("%d times %s", times, call)
+		}
+	}
+}
+
+// Whatever the tool answers to whatever is set, nothing is set all the time: not
+// what isolation changed and has to be put back, and not a lock that is to be
+// lifted. What waits for somebody is tried every five minutes, all else twice and
+// then once an hour; also where the version is not known.
+func TestNoAnswerIsRepeatedAllTheTime(t *testing.T) {
+	t.Parallel()
+	const most = 60/5 + 2
+	for name, said := range answers {
+		for _, known := range []prlctl.Version{version, {}} {
+			t.Run(strings.TrimSpace(name+" "+known.String()), func(t *testing.T) {
+				inBubble(t, everything, func(l *lab) {
+					l.locks, l.version = true, known
+					refuse := func(refused ...string) {
+						l.forget()
+						l.answer = func(_ uint32, args []string) (bool, error) {
+							for _, flag := range refused {
+								if strings.HasPrefix(args[0], flag) {
+									return false, said
+								}
+							}
+							return true, nil
+						}
+					}
+					refuse("--")
+					l.passesOfAnHour()
+					l.wantRare(most)
+
+					// What isolating turns on cannot be turned off.
+					l.vmOf(501).change("USB and Bluetooth/Automatic sharing gamepads", "off")
+					time.Sleep(time.Hour)
+					refuse("--auto-share-gamepad")
+					l.passesOfAnHour()
+					l.wantRare(most)
+
+					// The lock was placed, and cannot be lifted for a setting.
+					l.answer, l.retryNow = nil, true
+					l.converge()
+					l.retryNow = false
+					l.vmOf(501).change(clipboardPath, "on")
+					refuse("--lock-edit-settings=off")
+					l.passesOfAnHour()
+					l.wantRare(most)
+
+					// Nor for a release.
+					l.content.Released = true
+					l.forget()
+					l.passesOfAnHour()
+					l.wantRare(most)
+				})
+			})
+		}
+	}
+}
+
+// A lock that this version does not lift is the only one: no other machine is
+// locked until the product is another one. What the lock is in the way of has
+// failed for the same reason since the same time, however often it is tried.
+func TestH45_ALockThatIsNotLiftedIsTheOnlyOne(t *testing.T) {
+	inBubble(t, clipboard+`,"no_config_changes":true`, func(l *lab) {
+		l.locks = true
+		l.vmOf(502).state = prlctl.StateSuspended
+		l.converge()
+		l.answer = func(_ uint32, args []string) (bool, error) {
+			return args[0] != "--lock-edit-settings=off", &prlctl.Error{Code: prlctl.CodeAdminPassword}
+		}
+		l.vmOf(501).change(clipboardPath, "on")
+		l.passesOfAnHour()
+		l.wantVerdict("clipboard", "failed admin_password_required")
+		l.wantVerdict("no_config_changes", "in_place")
+		since := l.memoryOf(501).Settings["clipboard"].Since
+		l.vmOf(502).state = prlctl.StateStopped
+		l.forget()
+		l.passesOfAnHour()
+		if got := l.memoryOf(501).Settings["clipboard"].Since; !got.Equal(since) {
+			l.t.Errorf("it has failed since %s, and then since %s", since, got)
+		}
+		if got := l.verdicts()["502 no_config_changes"]; got != "unsupported release_unproven" || l.vmOf(502).show("Security/Configuration is locked") != "off" {
+			l.t.Errorf("the other machine: %s", got)
+		}
+		if got := l.vmOf(502).show(clipboardPath); got != "off" {
+			l.t.Errorf("what the other machine needs: %s", got)
+		}
+		l.version.Major++
+		l.converge()
+		if got := l.verdicts()["502 no_config_changes"]; got != "in_place" {
+			l.t.Errorf("with another version: %s", got)
+		}
+		l.answer = nil
+		time.Sleep(time.Hour)
+		l.converge()
+		l.wantVerdict("clipboard", "in_place")
+	})
+}
+
+// What a user locks after our lock was seen to be gone is theirs: a release
+// leaves it.
+func TestH47_ALockAfterOursIsTheUsers(t *testing.T) {
+	inBubble(t, `"no_config_changes":true`, func(l *lab) {
+		l.locks = true
+		l.converge()
+		l.content = contentOf(`"no_config_changes":false`, 8)
+		l.converge()
+		l.vmOf(501).change("Security/Configuration is locked", "on")
+		l.content.Released = true
+		l.forget()
+		l.converge()
+		l.wantSets()
+	})
+}
+
+// What nothing shows is never said to be set, and is not asked for again where
+// the tool has no such flag.
+func TestWhatNobodySeesIsNotSaid(t *testing.T) {
+	inBubble(t, `"no_share_mac_folders":true`, func(l *lab) {
+		l.answer = func(_ uint32, args []string) (bool, error) {
+			if strings.HasPrefix(args[0], "--shf-host-automount") {
+				return false, &prlctl.Error{Code: prlctl.CodeUnrecognizedOption}
+			}
+			return true, nil
+		}
+		_, applied := l.apply()
+		for _, one := range applied {
+			for _, event := range one.Events {
+				if event.Data["target"] == "--shf-host-automount" {
+					l.t.Errorf("event %+v", event)
+				}
+			}
+		}
+		l.vmOf(501).change("Host Shared Folders/enabled", "on")
+		l.forget()
+		l.converge()
+		l.wantSets("501 set --shf-host=off")
+		l.wantVerdict("no_share_mac_folders", "in_place")
+	})
+}
