@@ -24,11 +24,11 @@ var answers = map[string]error{
 	"an answer nobody has ever had": fmt.Errorf("what"),
 }
 
-// passesOfAnHour are what events may bring: a pass each minute, and one more as
-// long as something was set in the last.
+// passesOfAnHour are what events may bring: a pass every six minutes, and one
+// more as long as something was set in the last.
 func (l *lab) passesOfAnHour() {
 	l.t.Helper()
-	for range 60 {
+	for range 10 {
 		for again := 0; ; again++ {
 			planned, _ := l.apply()
 			if len(planned.Steps) == 0 {
@@ -38,7 +38,7 @@ func (l *lab) passesOfAnHour() {
 				l.t.Fatalf("it does not end: %s", planned.Steps[0].Target)
 			}
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(6 * time.Minute)
 	}
 }
 
@@ -65,6 +65,9 @@ func TestNoAnswerIsRepeatedAllTheTime(t *testing.T) {
 	const most = 60/5 + 2
 	for name, said := range answers {
 		for _, known := range []prlctl.Version{version, {}} {
+			if known.IsZero() && !prlctl.IsNotApplicable(said) {
+				continue
+			}
 			t.Run(strings.TrimSpace(name+" "+known.String()), func(t *testing.T) {
 				inBubble(t, everything, func(l *lab) {
 					l.locks, l.version = true, known

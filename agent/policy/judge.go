@@ -201,7 +201,7 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 // isRetried reports whether what failed is to be tried again now.
 func (j *judgement) isRetried(call CallMemory) bool {
 	return call.Failures < firstRetries || j.m.RetryNow || j.isDue(call.FailedAt) ||
-		passes[call.Code] && j.p.observed.Now.Sub(call.FailedAt) >= passingRetry
+		passes[call.Code] && j.p.passed(call.FailedAt) >= passingRetry
 }
 
 // passes are the codes of refusals that pass by themselves.
@@ -216,8 +216,12 @@ func (j *judgement) isRefused(call CallMemory, word string) bool {
 // isDue reports whether what was done at that time may be done again: once an
 // hour, and after each start of the machine (H41).
 func (j *judgement) isDue(last time.Time) bool {
-	return j.p.observed.Now.Sub(last) >= slowRetry || j.m.StartedAt.After(last)
+	return j.p.passed(last) >= slowRetry || j.m.StartedAt.After(last)
 }
+
+// passed is how long ago something was. A clock that was set back since makes it
+// the future, which is as long ago: nothing waits for a time that never was.
+func (p *planner) passed(last time.Time) time.Duration { return p.observed.Now.Sub(last).Abs() }
 
 // wouldInterrupt reports whether setting the value now may interrupt somebody's
 // work. What was in place before, and was changed by somebody, is put back at
@@ -333,7 +337,7 @@ func (j *judgement) worst() (string, protocol.Code) {
 // conclude makes the verdict, and remembers what the next plan needs of it.
 func (j *judgement) conclude(verdict string, code protocol.Code) {
 	now := j.p.observed.Now.UTC()
-	if j.after.Since.IsZero() || j.before.Verdict != verdict || j.before.Code != code || j.before.Value != j.w.value {
+	if j.after.Since.IsZero() || isAhead(j.after.Since, now) || j.before.Verdict != verdict || j.before.Code != code || j.before.Value != j.w.value {
 		j.after.Since = now
 	}
 	if j.before.Verdict != "" {
@@ -372,7 +376,7 @@ func (j *judgement) noteWaiting(now time.Time) {
 		j.after.WaitingSince, j.after.SeenAtRest = time.Time{}, false
 		return
 	}
-	if j.after.WaitingSince.IsZero() {
+	if j.after.WaitingSince.IsZero() || isAhead(j.after.WaitingSince, now) {
 		j.after.WaitingSince = now
 	}
 	j.after.SeenAtRest = j.after.SeenAtRest || j.m.isAtRest()

@@ -209,12 +209,16 @@ func (c *CallMemory) drifted(now time.Time) {
 	c.Drifts++
 	c.LastDrifts = append(c.LastDrifts, now)
 	c.LastDrifts = c.LastDrifts[max(0, len(c.LastDrifts)-contentionDrifts):]
-	if len(c.LastDrifts) == contentionDrifts && now.Sub(c.LastDrifts[0]) < contentionWindow {
+	if len(c.LastDrifts) == contentionDrifts && now.Sub(c.LastDrifts[0]).Abs() < contentionWindow {
 		c.Contended = true
 	}
 }
 
 // isCalm reports whether a contended value has stayed in place for long enough.
 func (c *CallMemory) isCalm(now time.Time) bool {
-	return len(c.LastDrifts) == 0 || now.Sub(c.LastDrifts[len(c.LastDrifts)-1]) >= calmAfter
+	return len(c.LastDrifts) == 0 || now.Sub(c.LastDrifts[len(c.LastDrifts)-1]).Abs() >= calmAfter
 }
+
+// isAhead reports whether a time is ahead of the clock by more than a clock is
+// wrong: the clock was set back since.
+func isAhead(at, now time.Time) bool { return at.Sub(now) > time.Hour }

@@ -272,7 +272,7 @@ func (p *planner) notify() {
 	for _, at := range p.waiting {
 		v := &p.result.Verdicts[at]
 		waits := v.Code == protocol.CodeVMRunning || v.Code == protocol.CodeVMInUse
-		if last := told[v.VM.UID]; !waits || !last.IsZero() && p.observed.Now.Sub(last) < p.document.VMSettings.RemindEvery {
+		if last := told[v.VM.UID]; !waits || !last.IsZero() && p.passed(last) < p.document.VMSettings.RemindEvery {
 			continue
 		}
 		p.addNotice(v)
