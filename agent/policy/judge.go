@@ -105,7 +105,7 @@ func (j *judgement) look() (string, protocol.Code) {
 			j.keep(part)
 			continue
 		case part.isUnread():
-			if set && !part.absent && !j.isRefused(j.before.Call(part.Flag), part.spell) {
+			if set && !part.absent && !j.isRefused(j.before.Call(part.Flag), part) {
 				j.addStep(part, part.Flag, "", "")
 			}
 			continue
@@ -174,7 +174,7 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 		return protocol.VerdictNotApplicable, protocol.CodeUnrecognized, false
 	case j.w.setting.Lock && call.Word != lockedWord && !j.p.placesLocks():
 		return protocol.VerdictUnsupported, protocol.CodeReleaseUnproven, false
-	case j.isRefused(call, part.spell):
+	case j.isRefused(call, part):
 		return protocol.VerdictNotApplicable, call.Code, false
 	case j.mp.untouchable != "":
 		return protocol.VerdictDeferred, j.mp.untouchable, false
@@ -209,8 +209,8 @@ var passes = map[protocol.Code]bool{protocol.CodeVMBusy: true, protocol.CodeServ
 
 // isRefused reports whether this version of the product has refused to write
 // this word here.
-func (j *judgement) isRefused(call CallMemory, word string) bool {
-	return call.Refused != "" && call.Refused == j.p.version && call.Word == word
+func (j *judgement) isRefused(call CallMemory, part *wantedPart) bool {
+	return call.Refused != "" && call.Refused == j.p.version && part.has(call.Word)
 }
 
 // isDue reports whether what was done at that time may be done again: once an
@@ -260,20 +260,21 @@ func (j *judgement) keep(part *wantedPart) {
 	case j.steps > 0 || call.Prior != part.Keep || call.Holds:
 	case shown == part.Keep:
 		j.setCall(part.Flag, func(c *CallMemory) { c.Holds = true })
-	case j.inPlace > 0 && j.mp.untouchable == "" && !j.isRefused(call, part.spell) && j.isRetried(call) && j.isRetried(j.mp.stuck):
+	case j.inPlace > 0 && j.mp.untouchable == "" && !j.isRefused(call, part) && j.isRetried(call) && j.isRetried(j.mp.stuck):
 		j.addStep(part, part.Flag, "", shown)
 	}
 }
 
 // addStep plans one call.
 func (j *judgement) addStep(part *wantedPart, target, adapter, shown string) {
+	spell := part.spell(j.after.find(target))
 	step := Step{
 		VM: j.m.Key, Setting: j.w.setting.Name, Path: j.w.path, Value: j.w.value,
-		Target: target, Word: part.spell, Prior: shown, InFile: part.File != nil && described(j.p.values, part.places) == "",
+		Target: target, Word: spell.word, Args: spell.args, Prior: shown, InFile: part.File != nil && described(j.p.values, part.places) == "",
 		part: part.Part, word: &part.word, adapter: adapter,
 	}
-	step.Unlocks = j.w.setting.Lock && part.spell != lockedWord
-	if step.Args = part.args; adapter != "" {
+	step.Unlocks = j.w.setting.Lock && step.Word != lockedWord
+	if adapter != "" {
 		step.Args = append([]string{part.Flag, adapter}, part.word.With...)
 	}
 	j.steps++

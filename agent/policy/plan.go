@@ -149,10 +149,15 @@ type wanted struct {
 type wantedPart struct {
 	*Part
 	word   Word
-	spell  string // the way to write it
-	args   []string
+	spells []spelling // ways to write it, the preferred first
 	places []int
 	absent bool // this version does not have the flag
+}
+
+// spelling is one way to write a word, and the call that does.
+type spelling struct {
+	word string
+	args []string
 }
 
 func newPlanner(desired Desired, observed Observed) *planner {
@@ -198,16 +203,34 @@ func (p *planner) prepare(scope *Scope, path string) scopePlan {
 
 func (p *planner) preparePart(part *Part, word Word) wantedPart {
 	ability := p.observed.Capabilities.Flag(part.Flag)
-	prepared := wantedPart{Part: part, word: word, spell: word.Set[0], places: part.slots()}
+	prepared := wantedPart{Part: part, word: word, places: part.slots()}
 	prepared.absent = ability.Support == prlctl.Unsupported || part.Evidence.Level == Unknown && ability.Support != prlctl.Supported
-	for _, spelling := range word.Set {
-		if slices.Contains(ability.Values, spelling) {
-			prepared.spell = spelling
-			break
+	offered := func(text string) bool { return slices.Contains(ability.Values, text) }
+	helpful := slices.ContainsFunc(word.Set, offered)
+	for _, text := range word.Set {
+		if !helpful || offered(text) {
+			prepared.spells = append(prepared.spells, spelling{text, []string{argument(part.Flag, text)}})
 		}
 	}
-	prepared.args = []string{argument(part.Flag, prepared.spell)}
 	return prepared
+}
+
+// spell is how to write the word now: as it was written last, or if that failed
+// in the next way.
+func (p *wantedPart) spell(call *CallMemory) spelling {
+	if call == nil || len(p.spells) == 1 {
+		return p.spells[0]
+	}
+	at := max(0, slices.IndexFunc(p.spells, func(s spelling) bool { return s.word == call.Word }))
+	if call.Failures > 0 {
+		at = (at + 1) % len(p.spells)
+	}
+	return p.spells[at]
+}
+
+// has reports whether the word is one of the ways to write it.
+func (p *wantedPart) has(word string) bool {
+	return slices.ContainsFunc(p.spells, func(s spelling) bool { return s.word == word })
 }
 
 // plan plans one machine.
