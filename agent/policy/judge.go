@@ -13,9 +13,11 @@ type machinePlan struct {
 	p           *planner
 	m           *Machine
 	memory      VMMemory
+	guest       Guests
 	untouchable protocol.Code // why nothing can be set now
 	steps       []Step
 	gaps        int                      // where those of this machine begin in the plan's
+	left        int                      // machines that are still to be planned, with this one
 	changed     map[string]SettingMemory // what to remember, if it is not what was
 	judged      int                      // settings so far of which something was remembered
 	lock        *wanted                  // a lock of ours that is in place
@@ -85,7 +87,7 @@ func (j *judgement) ruleOut() (string, protocol.Code) {
 	case j.p.gated:
 		return protocol.VerdictNotApplicable, protocol.CodePDVersionTooOld
 	}
-	if code := j.w.setting.whyNotGuest(&j.m.VM, j.p.document.VMSettings.BeyondGuide); code != "" {
+	if code := j.w.setting.whyNotGuest(&j.m.VM, j.mp.guest, j.p.document.VMSettings.BeyondGuide); code != "" {
 		return protocol.VerdictNotApplicable, code
 	}
 	if slices.Contains(j.w.setting.NoWay, j.w.set) {
@@ -150,7 +152,7 @@ func (j *judgement) lookAt(part *wantedPart, target, adapter, shown string, know
 		}
 	}
 	j.waits = j.waits || gap.Verdict == protocol.VerdictDeferred
-	j.p.gaps = append(j.p.gaps, gap)
+	j.p.gaps = append(roomLike(j.p.gaps, len(j.p.gaps)-j.mp.gaps+1, j.mp.left), gap)
 }
 
 // gapOf is the gap that was found for this flag of the machine; nil if none was.

@@ -106,7 +106,7 @@ func Plan(desired Desired, observed Observed) Result {
 		return p.result
 	}
 	for i := range observed.Machines {
-		p.plan(&observed.Machines[i])
+		p.plan(&observed.Machines[i], len(observed.Machines)-i)
 	}
 	p.notCarriedOut()
 	p.notify()
@@ -233,10 +233,13 @@ func (p *wantedPart) has(word string) bool {
 	return slices.ContainsFunc(p.spells, func(s spelling) bool { return s.word == word })
 }
 
-// plan plans one machine.
-func (p *planner) plan(m *Machine) {
+// plan plans one machine, with which so many are left.
+func (p *planner) plan(m *Machine, left int) {
 	p.values = catalogue.paths.Read(m.VM, p.values)
-	mp := machinePlan{p: p, m: m, memory: p.observed.Memory[m.Key], steps: p.steps[:0], gaps: len(p.gaps), untouchable: cmp.Or(p.observed.Closed, m.whyUntouchable())}
+	mp := machinePlan{
+		p: p, m: m, memory: p.observed.Memory[m.Key], steps: p.steps[:0], gaps: len(p.gaps), left: left,
+		guest: guestOf(&m.VM), untouchable: cmp.Or(p.observed.Closed, m.whyUntouchable()),
+	}
 	mp.stuck = mp.stuckLock()
 	if p.document != nil {
 		scope := &p.other
@@ -258,14 +261,24 @@ func (p *planner) plan(m *Machine) {
 func (p *planner) take(mp *machinePlan) {
 	p.steps = mp.steps
 	steps := mp.orderedSteps()
-	if p.desired.Enforce {
-		p.result.Steps = append(p.result.Steps, steps...)
-	} else {
-		p.result.WouldDo = append(p.result.WouldDo, steps...)
+	if into := &p.result.WouldDo; len(steps) > 0 {
+		if p.desired.Enforce {
+			into = &p.result.Steps
+		}
+		*into = append(roomLike(*into, len(steps), mp.left), steps...)
 	}
 	if mp.changed != nil {
 		p.result.Memory[mp.m.Key] = VMMemory{Settings: mp.changed, ToldAt: mp.memory.ToldAt}
 	}
+}
+
+// roomLike makes room for what is to come, if there is none for this machine:
+// the machines that are left are taken to be like it.
+func roomLike[T any](list []T, each, left int) []T {
+	if cap(list)-len(list) >= each {
+		return list
+	}
+	return slices.Grow(list, each*left)
 }
 
 // notCarriedOut adds a verdict for each part of the document that this version
@@ -309,7 +322,7 @@ func (p *planner) addNotice(v *Verdict) {
 		p.result.Notices = append(p.result.Notices, Notice{UID: v.VM.UID})
 	}
 	notice := &p.result.Notices[at]
-	if !slices.Contains(notice.VMs, v.VM) {
+	if last := len(notice.VMs) - 1; last < 0 || notice.VMs[last] != v.VM { // a machine's verdicts stand together
 		notice.VMs = append(notice.VMs, v.VM)
 	}
 	if !v.Deadline.IsZero() && (notice.Deadline.IsZero() || v.Deadline.Before(notice.Deadline)) {
