@@ -102,6 +102,7 @@ type fakeMac struct {
 	// what the tool says.
 	answer   func(uid uint32, args []string) (works bool, said error)
 	fileWait time.Duration // config.pvs is written so long after the call
+	fileErr  error         // why config.pvs cannot be read
 	hangs    map[uint32]chan struct{}
 }
 
@@ -180,6 +181,9 @@ func (m *fakeMac) LookAtFiles(_ context.Context, user platform.User, questions [
 	defer m.mu.Unlock()
 	answers := make([]platform.FileAnswer, len(questions))
 	for i, question := range questions {
+		if answers[i].Err = m.fileErr; m.fileErr != nil {
+			continue
+		}
 		key := protocol.VMKey{ID: strings.TrimSuffix(filepath.Base(filepath.Dir(question.Path)), ".pvm"), UID: user.UID}
 		vm := m.vms[key]
 		if !vm.fileAt.IsZero() && !time.Now().Before(vm.fileAt) {

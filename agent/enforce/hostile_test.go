@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/safefile"
 	"prlagent/prlctl"
 )
 
@@ -192,5 +193,75 @@ func TestWhatNobodySeesIsNotSaid(t *testing.T) {
 		l.converge()
 		l.wantSets("501 set --shf-host=off")
 		l.wantVerdict("no_share_mac_folders", "in_place")
+	})
+}
+
+// A locked machine that is another user's now is still locked by us.
+func TestH47_ALockOfOursMovesWithItsMachine(t *testing.T) {
+	inBubble(t, `"no_config_changes":true`, func(l *lab) {
+		l.locks = true
+		l.converge()
+		l.mu.Lock()
+		moved := l.vmOf(501)
+		delete(l.vms, moved.key)
+		moved.key.UID = bob.UID
+		l.vms[moved.key] = moved
+		l.mu.Unlock()
+		l.plan()
+		l.content.Released = true
+		l.forget()
+		l.converge()
+		l.wantSets("502 set --lock-edit-settings=off", "502 set --lock-edit-settings=off")
+		for key, memory := range l.enforcer.memory {
+			l.t.Errorf("of %s is remembered %+v", key, memory)
+		}
+	})
+}
+
+// A machine that was replaced by another one under the same id, and a bundle that
+// is a link or nothing at all: what is seen counts, and what cannot be seen is not
+// said to be in place.
+func TestWhatIsReplacedUnderTheSameID(t *testing.T) {
+	inBubble(t, everything, func(l *lab) {
+		l.locks = true
+		l.converge()
+		l.mu.Lock()
+		key := l.vmOf(501).key
+		l.vms[key] = l.vmOf(502).clone() // another machine of that id, as it was made
+		l.vms[key].key = key
+		l.vms[key].object["Home"] = alice.Home + "/" + key.ID + ".pvm/"
+		l.vms[key].change(clipboardPath, "on")
+		l.vms[key].change("Security/Configuration is locked", "off")
+		l.vms[key].config.AutoUpdate = prlctl.SwitchOn
+		l.mu.Unlock()
+		l.plan()
+		for _, setting := range []string{"clipboard", "no_config_changes", "no_tools_autoupdate"} {
+			l.wantVerdict(setting, "pending not_set_yet")
+		}
+		l.converge()
+		for name, verdict := range l.verdicts() {
+			if verdict != "in_place" {
+				l.t.Errorf("%s is %s", name, verdict)
+			}
+		}
+		// Between the look and the set the bundle became a link.
+		l.vmOf(501).config.AutoUpdate = prlctl.SwitchOn
+		planned := l.plan()
+		l.fileErr = safefile.ErrSymlink
+		l.enforcer.Apply(l.ctx, planned)
+		applied, _ := l.enforcer.Take(<-l.posted)
+		for _, one := range applied.Events {
+			if one.Data["setting"] == "no_tools_autoupdate" && one.Type != eventFailed {
+				l.t.Errorf("event %+v", one)
+			}
+		}
+		s := l.situation()
+		for _, m := range s.Machines {
+			m.Facts.Config = nil
+		}
+		if _, err := l.enforcer.Plan(s); err != nil {
+			l.t.Fatal(err)
+		}
+		l.wantVerdict("no_tools_autoupdate", "unknown not_observable")
 	})
 }

@@ -42,13 +42,19 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 		At: now, Document: e.parsed.document, Enforce: s.Enforce, Machines: make(map[protocol.VMKey]*Machine, len(s.Machines)),
 		version: s.Version, capabilities: s.Capabilities,
 	}
-	observed := policy.Observed{Now: now, Version: s.Version, Capabilities: s.Capabilities, Closed: s.Closed, Memory: e.memory}
+	observed := policy.Observed{Now: now, Version: s.Version, Capabilities: s.Capabilities, Closed: s.Closed}
 	for _, m := range s.Machines {
 		planned.Machines[m.Facts.Key] = m
 		if !e.unsettled(m.Facts.Key.UID, s.Mark) {
 			observed.Machines = append(observed.Machines, m.Facts)
 		}
 	}
+	if s.Whole {
+		if err := e.followMoved(planned); err != nil {
+			return nil, err
+		}
+	}
+	observed.Memory = e.memory
 	desired := policy.Desired{
 		Document: e.parsed.document, Released: s.Content.Released, Enforce: s.Enforce,
 		AllowUnprovenLocks: s.AllowUnprovenLocks, VendorGates: s.VendorGates,
