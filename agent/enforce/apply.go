@@ -128,7 +128,7 @@ func (a *application) carryOut(ctx context.Context, step *policy.Step) (proven b
 	}
 	a.note(step, outcome, said)
 	err := e.changeMemory(step.VM, func(m policy.VMMemory) policy.VMMemory {
-		return m.End(*step, outcome, a.planned.version.String(), e.now())
+		return m.End(*step, outcome, policy.VersionKey(a.planned.version, a.planned.system), e.now())
 	})
 	if err != nil {
 		e.options.Log.Error().Err(err).Msg("keep what became of a setting") // the next plan looks

@@ -281,6 +281,7 @@ type lab struct {
 	monitor  bool
 	locks    bool
 	version  prlctl.Version
+	system   string // macOS
 	flags    prlctl.Capabilities
 	started  time.Time // of every machine
 	retryNow bool
@@ -351,7 +352,7 @@ func (l *lab) situation() *Situation {
 	defer l.mu.Unlock()
 	s := &Situation{
 		Content: l.content, Enforce: !l.monitor, AllowUnprovenLocks: l.locks, Mark: l.enforcer.Mark(),
-		Version: l.version, Capabilities: l.flags, Whole: true,
+		Version: l.version, System: l.system, Capabilities: l.flags, Whole: true,
 	}
 	for _, key := range sortedKeys(l.vms) {
 		if l.gone {

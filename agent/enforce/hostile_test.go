@@ -265,3 +265,87 @@ func TestWhatIsReplacedUnderTheSameID(t *testing.T) {
 		l.wantVerdict("no_tools_autoupdate", "unknown not_observable")
 	})
 }
+
+// What isolating changed, and could not be put back, waits behind a lock that
+// cannot be lifted: that is not tried more often for it.
+func TestH45_WhatIsolatingChangedBehindAStuckLock(t *testing.T) {
+	inBubble(t, everything, func(l *lab) {
+		l.locks = true
+		refuse := func(flag string) {
+			l.answer = func(_ uint32, args []string) (bool, error) {
+				return !strings.HasPrefix(args[0], flag), &prlctl.Error{Code: prlctl.CodeAdminPassword}
+			}
+		}
+		l.vmOf(501).change("USB and Bluetooth/Automatic sharing gamepads", "off")
+		refuse("--auto-share-gamepad")
+		l.converge()
+		refuse("--lock-edit-settings=off")
+		time.Sleep(2 * time.Hour)
+		l.forget()
+		l.passesOfAnHour()
+		l.wantRare(3)
+		if got := l.vmOf(501).show("Security/Configuration is locked"); got != "on" || len(l.sets()) == 0 {
+			l.t.Errorf("locked: %s; sets %v", got, l.sets())
+		}
+		l.answer = nil
+		time.Sleep(time.Hour)
+		l.converge()
+		if got := l.vmOf(501).show("USB and Bluetooth/Automatic sharing gamepads"); got != "off" {
+			l.t.Errorf("gamepads are %s in the end", got)
+		}
+	})
+}
+
+// Where the version has no flag to put back what isolating changed, that is asked
+// for once.
+func TestVMF_WhatCannotBePutBackIsAskedForOnce(t *testing.T) {
+	inBubble(t, `"isolate_vm":true`, func(l *lab) {
+		l.vmOf(501).change("USB and Bluetooth/Automatic sharing gamepads", "off")
+		l.answer = func(_ uint32, args []string) (bool, error) {
+			return !strings.HasPrefix(args[0], "--auto-share-gamepad"), &prlctl.Error{Code: prlctl.CodeUnrecognizedOption}
+		}
+		l.passesOfAnHour()
+		l.wantRare(1)
+	})
+}
+
+// Behind a lock of ours that is to be lifted for good, and is not, nothing else is
+// tried: it could not succeed.
+func TestH45_NothingIsTriedBehindALockThatStays(t *testing.T) {
+	inBubble(t, `"no_config_changes":true`, func(l *lab) {
+		l.locks = true
+		l.converge()
+		l.content = contentOf(`"no_config_changes":false,"clipboard":"disconnect"`, 8)
+		l.answer = func(_ uint32, args []string) (bool, error) {
+			return !strings.HasPrefix(args[0], "--lock"), &prlctl.Error{Code: prlctl.CodeAdminPassword}
+		}
+		l.forget()
+		for range 5 {
+			l.apply()
+		}
+		for _, set := range l.sets() {
+			if !strings.Contains(set, "--lock") {
+				l.t.Errorf("set behind the lock: %s", set)
+			}
+		}
+		l.plan()
+		l.wantVerdict("clipboard", "failed admin_password_required")
+	})
+}
+
+// A refusal is of this version of the product on this version of macOS: after an
+// update of either it is asked for again.
+func TestVMF_AnUpdateOfMacOSIsAnotherVersion(t *testing.T) {
+	inBubble(t, clipboard, func(l *lab) {
+		l.answer = func(uint32, []string) (bool, error) { return false, &prlctl.Error{Code: prlctl.CodeGuestOS} }
+		l.system = "26.1 (25B78)"
+		l.converge()
+		l.wantVerdict("clipboard", "not_applicable guest_os")
+		l.answer = nil
+		l.converge()
+		l.wantVerdict("clipboard", "not_applicable guest_os")
+		l.system = "26.2 (25C56)"
+		l.converge()
+		l.wantVerdict("clipboard", "in_place")
+	})
+}

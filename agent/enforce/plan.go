@@ -23,6 +23,7 @@ type Planned struct {
 	ReportChanged bool // Report says something else than before
 
 	version      prlctl.Version
+	system       string // version and build of macOS
 	capabilities prlctl.Capabilities
 }
 
@@ -40,9 +41,9 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	now := e.options.Now().UTC().Truncate(time.Second)
 	planned := &Planned{
 		At: now, Document: e.parsed.document, Enforce: s.Enforce, Machines: make(map[protocol.VMKey]*Machine, len(s.Machines)),
-		version: s.Version, capabilities: s.Capabilities,
+		version: s.Version, system: s.System, capabilities: s.Capabilities,
 	}
-	observed := policy.Observed{Now: now, Version: s.Version, Capabilities: s.Capabilities, Closed: s.Closed}
+	observed := policy.Observed{Now: now, Version: s.Version, System: s.System, Capabilities: s.Capabilities, Closed: s.Closed}
 	for _, m := range s.Machines {
 		planned.Machines[m.Facts.Key] = m
 		if !e.unsettled(m.Facts.Key.UID, s.Mark) {

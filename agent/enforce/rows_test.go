@@ -76,7 +76,10 @@ func TestPOL_20_WordsThatAreCounted(t *testing.T) {
 		"waits":          {func(l *lab) { l.vmOf(501).state = prlctl.StateSuspended }, Gates{}, protocol.PolicyConverging, map[string]int{protocol.StrengthReverted: 2}},
 		"monitored":      {func(l *lab) { l.monitor = true }, Gates{}, protocol.PolicyFetched, map[string]int{protocol.StrengthMonitored: 2}},
 		"an old product": {func(*lab) {}, Gates{Vendor: true, ProductVersion: "19.4.1"}, protocol.PolicyNotApplicable, nil},
-		"nothing to obey": {func(l *lab) { l.content = contentOf(clipboard, 8); l.content.Verified, l.content.Code = false, "policy_invalid" },
+		"nothing to obey": {func(l *lab) {
+			l.content = contentOf(clipboard, 8)
+			l.content.Verified, l.content.Code = false, "policy_invalid"
+		},
 			Gates{}, protocol.PolicyFailed, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/prlctl"
 )
 
 // Memory is what is remembered between two plans, by machine. Plan never
@@ -58,15 +59,25 @@ type CallMemory struct {
 	Failures int           `json:"failures,omitempty"` // in a row
 	FailedAt time.Time     `json:"failed_at,omitzero"`
 	Code     protocol.Code `json:"code,omitempty"` // of the last failure or refusal
-	// Refused is the version of the product that does not have the flag, or not
+	// Refused is the VersionKey of the product that does not have the flag, or not
 	// for this guest; another version is asked again.
 	Refused string `json:"refused,omitempty"`
-	// Stuck is the version of the product that did not lift a lock of ours.
+	// Stuck is the VersionKey of the product that did not lift a lock of ours.
 	Stuck string `json:"stuck,omitempty"`
 }
 
 // unknownVersion stands for a version of the product that is not known.
 const unknownVersion = "unknown"
+
+// VersionKey is what a refusal is remembered by: with another version of the
+// product, or of macOS, what was refused is asked for again.
+func VersionKey(product prlctl.Version, system string) string {
+	key := cmp.Or(product.String(), unknownVersion)
+	if system != "" {
+		key += " on macOS " + system
+	}
+	return key
+}
 
 // Timing of retries (H41).
 const (
@@ -104,8 +115,8 @@ func (m VMMemory) Begin(step Step, now time.Time) VMMemory {
 	})
 }
 
-// End is the memory to keep after a step was carried out and looked at, on this
-// version of the product; empty: it is not known.
+// End is the memory to keep after a step was carried out and looked at, with the
+// versions of this VersionKey.
 func (m VMMemory) End(step Step, outcome Outcome, version string, now time.Time) VMMemory {
 	version = cmp.Or(version, unknownVersion)
 	return m.changeCall(step, func(call *CallMemory) {

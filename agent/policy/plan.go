@@ -30,6 +30,7 @@ type Desired struct {
 type Observed struct {
 	Now          time.Time
 	Version      prlctl.Version // of the installed product; zero if not known
+	System       string         // version and build of macOS; empty if not known
 	Capabilities prlctl.Capabilities
 	// Closed is why nothing may be run at all; empty if something may.
 	Closed   protocol.Code
@@ -161,7 +162,7 @@ type spelling struct {
 }
 
 func newPlanner(desired Desired, observed Observed) *planner {
-	p := &planner{desired: desired, observed: observed, version: cmp.Or(observed.Version.String(), unknownVersion)}
+	p := &planner{desired: desired, observed: observed, version: VersionKey(observed.Version, observed.System)}
 	p.result.Memory = make(Memory)
 	p.gated = desired.VendorGates && !observed.Version.IsZero() && observed.Version.Compare(vendorVersion) < 0
 	if !desired.Released {
