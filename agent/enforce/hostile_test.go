@@ -95,6 +95,7 @@ func TestNoAnswerIsRepeatedAllTheTime(t *testing.T) {
 					l.wantRare(most)
 
 					// The lock was placed, and cannot be lifted for a setting.
+					l.version.Major++ // what was refused is asked for again
 					l.answer, l.retryNow = nil, true
 					l.converge()
 					l.retryNow = false
@@ -147,10 +148,38 @@ func TestH45_ALockThatIsNotLiftedIsTheOnlyOne(t *testing.T) {
 		if got := l.verdicts()["502 no_config_changes"]; got != "in_place" {
 			l.t.Errorf("with another version: %s", got)
 		}
+		// What somebody lifts is placed again at once: there it is ours.
+		l.vmOf(501).change("Security/Configuration is locked", "off")
+		l.forget()
+		l.converge()
+		if got := l.vmOf(501).show("Security/Configuration is locked"); got != "on" || l.vmOf(501).show(clipboardPath) != "off" {
+			l.t.Errorf("locked: %s; sets %v", got, l.sets())
+		}
 		l.answer = nil
 		time.Sleep(time.Hour)
 		l.converge()
 		l.wantVerdict("clipboard", "in_place")
+	})
+}
+
+// A machine that is busy when its lock is to be lifted says nothing of the
+// version: others are locked.
+func TestH45_ABusyMachineIsNoStuckLock(t *testing.T) {
+	inBubble(t, clipboard+`,"no_config_changes":true`, func(l *lab) {
+		l.locks = true
+		l.vmOf(502).state = prlctl.StateSuspended
+		l.converge()
+		l.answer = func(uid uint32, _ []string) (bool, error) {
+			return uid != 501, &prlctl.Error{Code: prlctl.CodeVMBusy}
+		}
+		l.vmOf(501).change(clipboardPath, "on")
+		l.converge()
+		l.wantVerdict("clipboard", "deferred vm_busy")
+		l.vmOf(502).state = prlctl.StateStopped
+		l.converge()
+		if got := l.verdicts()["502 no_config_changes"]; got != "in_place" {
+			l.t.Errorf("the other machine: %s", got)
+		}
 	})
 }
 

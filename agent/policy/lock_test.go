@@ -19,5 +19,8 @@ func TestH47_AStaleLookDoesNotForgetALock(t *testing.T) {
 	m.plan()
 	m.shows(windowsVM, locked).observed.Machines[0].Stale = ""
 	m.desired = policy.Desired{Document: m.desired.Document, Released: true, Enforce: true}
+	m.shows(windowsVM).observed.Machines[0].Stale = protocol.CodeUserSession
+	m.plan()
+	m.shows(windowsVM, locked).observed.Machines[0].Stale = ""
 	m.plan("--lock-edit-settings=off")
 }
