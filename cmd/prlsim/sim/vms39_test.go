@@ -182,6 +182,7 @@ type trialMac struct {
 	ctx      context.Context
 	content  policy.Content
 	flags    client.Capabilities
+	monitor  bool
 
 	mu   sync.Mutex
 	sets []string
@@ -325,7 +326,7 @@ func (m *trialMac) look() (*enforce.Situation, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &enforce.Situation{Content: m.content, Enforce: true, AllowUnprovenLocks: m.locks, Mark: m.enforcer.Mark(), Capabilities: m.flags, Version: m.flags.Version, Whole: true}
+	s := &enforce.Situation{Content: m.content, Enforce: !m.monitor, AllowUnprovenLocks: m.locks, Mark: m.enforcer.Mark(), Capabilities: m.flags, Version: m.flags.Version, Whole: true}
 	m.enforcer.Adopt(m.content)
 	for _, made := range state.VMs {
 		account, _ := state.userByName(made.Owner)
@@ -598,6 +599,9 @@ func (m *trialMac) run() error {
 	stop := func() error {
 		return m.eachVM(func(state *State, _ int, vm *VM) error { return m.mac.setVMState(state, vm, "stopped") })
 	}
+	if err := m.monitors(first); err != nil {
+		return err
+	}
 	if err := m.converge(managed); err != nil {
 		return fmt.Errorf("at first: %w", err)
 	}
@@ -653,6 +657,25 @@ func (m *trialMac) run() error {
 	return nil
 }
 
+// monitors makes a pass in monitor mode, which touches nothing (H40).
+func (m *trialMac) monitors(before []machineView) error {
+	m.monitor = true
+	defer func() { m.monitor = false }()
+	if _, err := m.apply(); err != nil {
+		return err
+	}
+	after, err := m.places()
+	if err != nil {
+		return err
+	}
+	for i := range m.ids {
+		if changes := before[i].changes(after[i]); len(changes) > 0 || len(m.sets) > 0 {
+			return fmt.Errorf("monitor mode: machine %d: %q, sets %v", i, changes, m.sets)
+		}
+	}
+	return nil
+}
+
 // enforceTrial runs a trial under fake time.
 func enforceTrial(t *testing.T, drawn trial) (failure error) {
 	synctest.Test(t, func(*testing.T) {
@@ -673,7 +696,7 @@ func enforceTrial(t *testing.T, drawn trial) (failure error) {
 	return failure
 }
 
-// VMS-39: whatever the policy, the machines, the spellings of what is read back
+// VMS-39, H40: monitor mode touches nothing. Whatever the policy, the machines, the spellings of what is read back
 // and the lies of exit codes, the simulated Mac before and after differs in what
 // is managed only, and what is said to be in place is; another pass runs no tool
 // and writes nothing; what people change converges; a release leaves all but our
