@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -217,10 +218,10 @@ func TestWhatNobodySeesIsNotSaid(t *testing.T) {
 				}
 			}
 		}
-		l.vmOf(501).change("Host Shared Folders/enabled", "on")
+		l.vmOf(501).change("Host defined sharing", "User home directory")
 		l.forget()
 		l.converge()
-		l.wantSets("501 set --shf-host=off")
+		l.wantSets("501 set --shf-host-defined=off")
 		l.wantVerdict("no_share_mac_folders", "in_place")
 	})
 }
@@ -359,6 +360,29 @@ func TestH45_NothingIsTriedBehindALockThatStays(t *testing.T) {
 		}
 		l.plan()
 		l.wantVerdict("clipboard", "failed admin_password_required")
+	})
+}
+
+// A daemon that is told to stop in the middle of a set knows nothing of how it
+// ended, and remembers no failure.
+func TestPOL_19_AStopIsNoFailure(t *testing.T) {
+	inBubble(t, clipboard, func(l *lab) {
+		ctx, stop := context.WithCancel(l.ctx)
+		l.answer = func(uint32, []string) (bool, error) {
+			stop()
+			return false, &prlctl.Error{Code: prlctl.CodeToolFailed}
+		}
+		l.enforcer.Apply(ctx, l.plan())
+		for range 2 {
+			l.enforcer.Take(<-l.posted)
+		}
+		setting := l.memoryOf(501).Settings["clipboard"]
+		if call := setting.Call("--shared-clipboard"); call.Failures > 0 {
+			l.t.Errorf("remembered %+v", call)
+		}
+		l.answer = nil
+		l.converge()
+		l.wantVerdict("clipboard", "in_place")
 	})
 }
 
