@@ -286,6 +286,7 @@ type lab struct {
 	started  time.Time // of every machine
 	retryNow bool
 	gone     bool // no machine is there
+	partial  bool // not every machine that there is was seen
 }
 
 // newLab is a Mac of alice and bob, who have a Windows each, which is shut down.
@@ -352,7 +353,7 @@ func (l *lab) situation() *Situation {
 	defer l.mu.Unlock()
 	s := &Situation{
 		Content: l.content, Enforce: !l.monitor, AllowUnprovenLocks: l.locks, Mark: l.enforcer.Mark(),
-		Version: l.version, System: l.system, Capabilities: l.flags, Whole: true,
+		Version: l.version, System: l.system, Capabilities: l.flags, Whole: !l.partial,
 	}
 	for _, key := range sortedKeys(l.vms) {
 		if l.gone {

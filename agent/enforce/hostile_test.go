@@ -10,6 +10,7 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/platform/safefile"
 	"prlagent/prlctl"
+	"prlagent/store"
 )
 
 // answers are what a tool may say to every call, with nothing done.
@@ -204,14 +205,17 @@ func TestH47_ALockAfterOursIsTheUsers(t *testing.T) {
 // the tool has no such flag.
 func TestWhatNobodySeesIsNotSaid(t *testing.T) {
 	inBubble(t, `"no_share_mac_folders":true`, func(l *lab) {
-		l.answer = func(_ uint32, args []string) (bool, error) {
-			if strings.HasPrefix(args[0], "--shf-host-automount") {
+		l.answer = func(uid uint32, args []string) (bool, error) {
+			if uid == 501 && strings.HasPrefix(args[0], "--shf-host-automount") {
 				return false, &prlctl.Error{Code: prlctl.CodeUnrecognizedOption}
 			}
 			return true, nil
 		}
-		_, applied := l.apply()
-		for _, one := range applied {
+		_, first := l.apply()
+		l.vmOf(502).change("Host defined sharing", "User home directory")
+		l.answer = nil
+		_, second := l.apply() // the other user's version has the flag
+		for _, one := range append(first, second...) {
 			for _, event := range one.Events {
 				if event.Data["target"] == "--shf-host-automount" {
 					l.t.Errorf("event %+v", event)
@@ -245,6 +249,74 @@ func TestH47_ALockOfOursMovesWithItsMachine(t *testing.T) {
 		for key, memory := range l.enforcer.memory {
 			l.t.Errorf("of %s is remembered %+v", key, memory)
 		}
+	})
+}
+
+// Nothing moves that is still there, that may be, or that is not locked.
+func TestH47_OnlyALockMovesAndOnlyWithItsMachine(t *testing.T) {
+	for name, c := range map[string]struct {
+		document string
+		happens  func(l *lab, old protocol.VMKey)
+	}{
+		"the machine is still there": {`"no_config_changes":true`, func(*lab, protocol.VMKey) {}},
+		"it may be there":            {`"no_config_changes":true`, func(l *lab, old protocol.VMKey) { delete(l.vms, old); l.partial = true }},
+		"it is not locked":           {clipboard, func(l *lab, old protocol.VMKey) { delete(l.vms, old) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, c.document, func(l *lab) {
+				l.locks = true
+				l.converge()
+				l.mu.Lock()
+				copied := l.vmOf(501).clone()
+				old := copied.key
+				copied.key.UID = bob.UID
+				l.vms[copied.key] = copied
+				c.happens(l, old)
+				l.mu.Unlock()
+				l.plan()
+				for _, setting := range l.enforcer.memory[copied.key].Settings {
+					for _, call := range setting.Calls {
+						if call.Word != "" {
+							l.t.Errorf("the copy has %+v", call)
+						}
+					}
+				}
+				if l.partial && !l.enforcer.memory[old].HoldsLock() {
+					l.t.Error("the machine that was not seen is forgotten")
+				}
+			})
+		})
+	}
+}
+
+// Of a look that did not see every machine none is forgotten.
+func TestWhatWasNotSeenIsNotForgotten(t *testing.T) {
+	inBubble(t, clipboard, func(l *lab) {
+		l.converge()
+		l.gone, l.partial = true, true
+		l.plan()
+		if l.memoryOf(501).IsEmpty() {
+			l.t.Error("forgotten")
+		}
+	})
+}
+
+// A record that is not what was kept: nothing is planned, nothing is set, and that
+// is said.
+func TestADamagedMemorySetsNothing(t *testing.T) {
+	inBubble(t, clipboard, func(l *lab) {
+		garbage := store.NewCollection[[]string](records.Name())
+		if err := l.state.Update(func(tx *store.Tx) error { return garbage.Put(tx, "x", []string{"y"}) }); err != nil {
+			l.t.Fatal(err)
+		}
+		l.enforcer.Recall()
+		if planned, err := l.enforcer.Plan(l.situation()); err == nil {
+			l.t.Errorf("planned %+v", planned.Steps)
+		}
+		if report := l.report(); report.State != protocol.PolicyFailed || report.Code == "" {
+			l.t.Errorf("report %+v", report)
+		}
+		l.wantSets()
 	})
 }
 

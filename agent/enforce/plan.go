@@ -181,7 +181,7 @@ func (e *Enforcer) Report(content policy.Content, gates Gates) protocol.PolicyRe
 	defer e.mu.Unlock()
 	switch {
 	case e.broken != nil && content.InForce():
-		report.State, report.Code = protocol.PolicyFailed, protocol.CodeOf(e.broken)
+		report.State, report.Code = protocol.PolicyFailed, cmp.Or(protocol.CodeOf(e.broken), protocol.CodeStoreDamaged)
 		return report
 	case report.State == protocol.PolicyNotApplicable, report.State == protocol.PolicyFailed, e.report.Plan != planKey(content):
 		return report
