@@ -137,6 +137,7 @@ func (l *loop) situation(content policy.Content, reasons trigger.Set) *enforce.S
 		Content: content, Enforce: configuration.Mode == config.ModeEnforce && content.Allows(),
 		AllowUnprovenLocks: configuration.AllowUnprovenLocks, VendorGates: configuration.VendorGates,
 		Mark: l.known.mark, Version: version, Whole: !look.Truncated,
+		System: strings.TrimSpace(look.Host.MacOS + " " + look.Host.MacOSBuild),
 	}
 	if !look.Product.Installed {
 		situation.Closed = protocol.CodePDNotInstalled

@@ -174,3 +174,38 @@ func TestPOL_02_AQuietDayCostsNothing(t *testing.T) {
 		t.Errorf("%d sets; %d commits with settings, %d without", sets, with, without)
 	}
 }
+
+// H43: what the tools can do is asked once of each version, and of an answer that
+// is not whole, or makes no sense, again after an hour.
+func TestH43_AnotherVersionIsProbedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		probes := 0
+		a := &agent{parts: parts{log: zerolog.Nop(), probe: func(context.Context, inventory.Account, prlctl.Version) (prlctl.Capabilities, error) {
+			probes++
+			return prlctl.Capabilities{Unread: map[string]string{"prlctl set advanced --help": prlctl.CodeOutputInvalid}}, nil
+		}}}
+		c := &convergence{agent: a, account: &inventory.Account{}}
+		want := func(what string, version prlctl.Version, count int) {
+			t.Helper()
+			c.situation = &enforce.Situation{Version: version}
+			probes = 0
+			for range 3 {
+				c.probe(t.Context())
+				time.Sleep(10 * time.Minute)
+			}
+			if probes != count {
+				t.Errorf("%s: probed %d times, want %d", what, probes, count)
+			}
+		}
+		first, next := prlctl.Version{Major: 26}, prlctl.Version{Major: 27}
+		want("garbage", first, 1)
+		time.Sleep(time.Hour)
+		want("an hour later", first, 1)
+		want("another version", next, 1)
+		want("no product", prlctl.Version{}, 0)
+		want("a version that was put back", first, 1)
+		if got := c.ability.Flag("--shared-clipboard").Support; got != prlctl.SupportUnknown {
+			t.Errorf("of garbage it is said that a flag is %s", got)
+		}
+	})
+}

@@ -22,7 +22,7 @@ func (a *agent) Policy() localapi.Policy {
 	}
 	names := vmNamer{view, a.Inventory().Rows}
 	for i := range view.Settings {
-		shown.Settings = append(shown.Settings, settingView(names.of(view.Settings[i].Verdict.VM), &view.Settings[i]))
+		shown.Settings = append(shown.Settings, settingView(names.of(view.Settings[i].Verdict.VM), &view.Settings[i], view.Machines))
 	}
 	for i := range view.Steps {
 		step := &view.Steps[i]
@@ -64,13 +64,16 @@ func (n vmNamer) of(key protocol.VMKey) localapi.PolicyVM {
 	return vm
 }
 
-func settingView(vm localapi.PolicyVM, one *enforce.SettingView) localapi.PolicySetting {
+func settingView(vm localapi.PolicyVM, one *enforce.SettingView, machines map[protocol.VMKey]*enforce.Machine) localapi.PolicySetting {
 	verdict := &one.Verdict
 	shown := localapi.PolicySetting{
 		PolicyVM: vm, Path: verdict.Path, Setting: verdict.Setting, Value: string(verdict.Value),
 		Verdict: verdict.Verdict, Code: verdict.Code, Strength: verdict.Standard, StrengthAdmin: verdict.Admin,
 		Since: utc(verdict.Since), WaitingSince: utc(verdict.WaitingSince), Deadline: utc(verdict.Deadline), Overdue: verdict.Overdue,
 		Drifts: one.Memory.Drifts(),
+	}
+	if machine := machines[vm.VMKey]; machine != nil {
+		shown.CustomPassword = machine.Facts.VM.Security.CustomPassword.On()
 	}
 	if verdict.Code != "" {
 		words := verdict.Code.Text()

@@ -139,14 +139,14 @@ func (a *application) carryOut(ctx context.Context, step *policy.Step) (proven b
 	if ctx.Err() != nil && !proven {
 		return false // nobody knows how it ended: the next plan looks
 	}
-	outcome := policy.Outcome{Proven: proven}
-	if !proven {
+	missing := prlctl.IsNotApplicable(said) && (!proven || step.IsUnread())
+	outcome := policy.Outcome{Proven: proven && !missing, NotApplicable: missing}
+	if !outcome.Proven {
 		outcome.Code = cmp.Or(protocol.CodeOf(said), protocol.CodeOf(lookError))
-		outcome.NotApplicable = prlctl.IsNotApplicable(said)
 	}
 	a.note(step, outcome, said)
-	err := a.changeMemory(step, proven, func(m policy.VMMemory) policy.VMMemory {
-		return m.End(*step, outcome, a.planned.version.String(), e.now())
+	err := a.changeMemory(step, outcome.Proven, func(m policy.VMMemory) policy.VMMemory {
+		return m.End(*step, outcome, policy.VersionKey(a.planned.version, a.planned.system), e.now())
 	})
 	if err != nil {
 		e.options.Log.Error().Err(err).Msg("keep what became of a setting") // the next plan looks

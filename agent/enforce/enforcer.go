@@ -67,6 +67,7 @@ type Situation struct {
 
 	Mark         Mark // of when the look began
 	Version      prlctl.Version
+	System       string // version and build of macOS; empty if not known
 	Capabilities prlctl.Capabilities
 	Closed       protocol.Code // why nothing may be run at all; empty if something may
 	Machines     []*Machine

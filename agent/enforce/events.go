@@ -68,6 +68,8 @@ func eventOf(step *policy.Step, outcome policy.Outcome, planned *Planned, memory
 		return []protocol.Event{planned.event(step.VM, eventReleased, "", data...)}
 	case outcome.Proven && step.Unlocks && !step.Restores:
 		return nil // it is placed again behind the steps that it was in the way of
+	case outcome.Proven && step.IsUnread():
+		return nil // nobody has seen it
 	case outcome.Proven && call.Drifts > 0 && !call.Holds:
 		return []protocol.Event{planned.event(step.VM, eventRestored, "", data...)}
 	case outcome.Proven:

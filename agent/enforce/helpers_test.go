@@ -102,6 +102,7 @@ type fakeMac struct {
 	// what the tool says.
 	answer   func(uid uint32, args []string) (works bool, said error)
 	fileWait time.Duration // config.pvs is written so long after the call
+	fileErr  error         // why config.pvs cannot be read
 	hangs    map[uint32]chan struct{}
 }
 
@@ -180,6 +181,9 @@ func (m *fakeMac) LookAtFiles(_ context.Context, user platform.User, questions [
 	defer m.mu.Unlock()
 	answers := make([]platform.FileAnswer, len(questions))
 	for i, question := range questions {
+		if answers[i].Err = m.fileErr; m.fileErr != nil {
+			continue
+		}
 		key := protocol.VMKey{ID: strings.TrimSuffix(filepath.Base(filepath.Dir(question.Path)), ".pvm"), UID: user.UID}
 		vm := m.vms[key]
 		if !vm.fileAt.IsZero() && !time.Now().Before(vm.fileAt) {
@@ -278,10 +282,12 @@ type lab struct {
 	monitor  bool
 	locks    bool
 	version  prlctl.Version
+	system   string // macOS
 	flags    prlctl.Capabilities
 	started  time.Time // of every machine
 	retryNow bool
 	gone     bool             // no machine is there
+	partial  bool             // not every machine that there is was seen
 	look     func(*Situation) // changes what a look sees; nil: nothing
 }
 
@@ -349,7 +355,7 @@ func (l *lab) situation() *Situation {
 	defer l.mu.Unlock()
 	s := &Situation{
 		Content: l.content, Enforce: !l.monitor, AllowUnprovenLocks: l.locks, Mark: l.enforcer.Mark(),
-		Version: l.version, Capabilities: l.flags, Whole: true,
+		Version: l.version, System: l.system, Capabilities: l.flags, Whole: !l.partial,
 	}
 	for _, key := range sortedKeys(l.vms) {
 		if l.gone {

@@ -121,6 +121,25 @@ func (k byKey) Swap(i, j int)      { k[i], k[j] = k[j], k[i] }
 // with a lock on it that is ours to lift.
 const maxGone = 100
 
+// followMoved takes what is remembered of a machine with our lock to where it is
+// now: its bundle may have been given to another user. The caller holds the lock
+// of the enforcer, and has seen every machine that there is.
+func (e *Enforcer) followMoved(planned *Planned) error {
+	moved := make(policy.Memory)
+	for _, old := range sortedKeys(e.memory) {
+		if planned.Machines[old] != nil || !e.memory[old].HoldsLock() {
+			continue
+		}
+		for _, key := range sortedKeys(planned.Machines) {
+			if key.ID == old.ID && e.memory[key].IsEmpty() && moved[key].IsEmpty() {
+				moved[key], moved[old] = e.memory[old], policy.VMMemory{}
+				break
+			}
+		}
+	}
+	return e.remember(moved, nil)
+}
+
 // forgetGone adds to the changes that machines which are not there any more are
 // forgotten, but for those with a lock of ours.
 func (e *Enforcer) forgetGone(changed policy.Memory, planned *Planned) {

@@ -23,6 +23,7 @@ type Planned struct {
 	ReportChanged bool // Report says something else than before
 
 	version      prlctl.Version
+	system       string // version and build of macOS
 	capabilities prlctl.Capabilities
 }
 
@@ -44,15 +45,21 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	now := e.options.Now().UTC().Truncate(time.Second)
 	planned := &Planned{
 		At: now, Document: e.parsed.document, Enforce: s.Enforce, Machines: make(map[protocol.VMKey]*Machine, len(s.Machines)),
-		version: s.Version, capabilities: s.Capabilities,
+		version: s.Version, system: s.System, capabilities: s.Capabilities,
 	}
-	observed := policy.Observed{Now: now, Version: s.Version, Capabilities: s.Capabilities, Closed: s.Closed, Memory: e.memory}
+	observed := policy.Observed{Now: now, Version: s.Version, System: s.System, Capabilities: s.Capabilities, Closed: s.Closed}
 	for _, m := range s.Machines {
 		planned.Machines[m.Facts.Key] = m
 		if !e.unsettled(m.Facts.Key.UID, s.Mark) {
 			observed.Machines = append(observed.Machines, m.Facts)
 		}
 	}
+	if s.Whole {
+		if err := e.followMoved(planned); err != nil {
+			return nil, err
+		}
+	}
+	observed.Memory = e.memory
 	desired := policy.Desired{
 		Document: e.parsed.document, Released: s.Content.Released, Enforce: s.Enforce,
 		AllowUnprovenLocks: s.AllowUnprovenLocks, VendorGates: s.VendorGates, LiftLocks: e.released != nil,
@@ -178,7 +185,7 @@ func (e *Enforcer) Report(content policy.Content, gates Gates) protocol.PolicyRe
 	defer e.mu.Unlock()
 	switch {
 	case e.broken != nil && content.InForce():
-		report.State, report.Code = protocol.PolicyFailed, protocol.CodeOf(e.broken)
+		report.State, report.Code = protocol.PolicyFailed, cmp.Or(protocol.CodeOf(e.broken), protocol.CodeStoreDamaged)
 		return report
 	case report.State == protocol.PolicyNotApplicable, report.State == protocol.PolicyFailed, e.report.Plan != planKey(content):
 		return report

@@ -72,6 +72,9 @@ type PolicySetting struct {
 	Deadline      time.Time `json:"deadline,omitzero"`
 	Overdue       bool      `json:"overdue,omitempty"`
 	Drifts        int       `json:"drifts"` // how often it was found changed
+	// CustomPassword: the product asks for a password of the machine's own before its
+	// configuration is changed. It is set and taken away by a person in the product.
+	CustomPassword bool `json:"custom_password,omitempty"`
 	// Flags are those that are not as they are wanted, and those that the agent
 	// has written.
 	Flags []PolicyFlag `json:"flags,omitempty"`

@@ -96,6 +96,9 @@ func TestPlanIsLinear(t *testing.T) {
 	if large > 8*small*1.1 {
 		t.Errorf("400 machines take %.0f allocations, 50 take %.0f", large, small)
 	}
+	if each := (allocations(all, 200) - allocations(all, 100)) / 100; each > 10 {
+		t.Errorf("a machine on which a dozen settings differ takes %.1f allocations", each)
+	}
 	compliant := other(t, `"startup":"manual","network":"shared","clipboard":"bidirectional","no_smart_cards":true,"pause_idle":false`)
 	if each := (allocations(compliant, 200) - allocations(compliant, 100)) / 100; each > 3 {
 		t.Errorf("a compliant machine takes %.1f allocations", each)

@@ -25,7 +25,7 @@ type Document struct {
 	Adopt       Adopt
 	// NotCarriedOut are the paths of what the document asks for and this version
 	// does not do yet: members of security_controls, product and
-	// windows_updates.
+	// windows_updates; at most 256.
 	NotCarriedOut []string
 	// Ignored are members that this version does not know. Who reads a policy
 	// obeys the rest, so that a newer policy does not release an older agent;
@@ -66,7 +66,7 @@ const (
 type Scope struct {
 	Managed  bool             // the scope is in the document
 	Settings map[string]Value // by the settings' names
-	Unknown  []string         // names that the catalogue does not have, in order
+	Unknown  []string         // names that the catalogue does not have, in order; at most 64
 }
 
 // Adopt names machines that count as from a golden image although the agent did
@@ -74,7 +74,7 @@ type Scope struct {
 // before a day. What a user can write, the bundle's name, only narrows the
 // latter.
 type Adopt struct {
-	VMIDs           []string  // in lower case
+	VMIDs           []string  // in lower case and in order
 	FirstSeenBefore time.Time // by the agent's own record; zero: none
 	BundleNames     []string  // patterns of path.Match for the bundle's last name; empty: any
 }

@@ -13,12 +13,15 @@ type machinePlan struct {
 	p           *planner
 	m           *Machine
 	memory      VMMemory
+	guest       Guests
 	untouchable protocol.Code // why nothing can be set now
 	steps       []Step
 	gaps        int                      // where those of this machine begin in the plan's
+	left        int                      // machines that are still to be planned, with this one
 	changed     map[string]SettingMemory // what to remember, if it is not what was
 	judged      int                      // settings so far of which something was remembered
 	lock        *wanted                  // a lock of ours that is in place
+	stuck       CallMemory               // of a lock of ours that could not be lifted; empty if there is none
 }
 
 // judgement is one setting of one machine being judged.
@@ -88,7 +91,7 @@ func (j *judgement) ruleOut() (string, protocol.Code) {
 	case j.p.gated:
 		return protocol.VerdictNotApplicable, protocol.CodePDVersionTooOld
 	}
-	if code := j.w.setting.whyNotGuest(&j.m.VM, j.p.document.VMSettings.BeyondGuide); code != "" {
+	if code := j.w.setting.whyNotGuest(&j.m.VM, j.mp.guest, j.p.document.VMSettings.BeyondGuide); code != "" {
 		return protocol.VerdictNotApplicable, code
 	}
 	if slices.Contains(j.w.setting.NoWay, j.w.set) {
@@ -108,7 +111,7 @@ func (j *judgement) look() (string, protocol.Code) {
 			j.keep(part)
 			continue
 		case part.isUnread():
-			if set && !part.absent && !j.isRefused(j.before.Call(part.Flag), part.spell) {
+			if set && !part.absent && !j.isRefused(j.before.Call(part.Flag), part) {
 				j.addStep(part, part.Flag, "", "")
 			}
 			continue
@@ -153,7 +156,7 @@ func (j *judgement) lookAt(part *wantedPart, target, adapter, shown string, know
 		}
 	}
 	j.waits = j.waits || gap.Verdict == protocol.VerdictDeferred
-	j.p.gaps = append(j.p.gaps, gap)
+	j.p.gaps = append(roomLike(j.p.gaps, len(j.p.gaps)-j.mp.gaps+1, j.mp.left), gap)
 }
 
 // gapOf is the gap that was found for this flag of the machine; nil if none was.
@@ -175,9 +178,9 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 		return protocol.VerdictUnknown, protocol.CodeNotObservable, false
 	case part.absent:
 		return protocol.VerdictNotApplicable, protocol.CodeUnrecognized, false
-	case j.w.setting.Lock && !j.p.desired.AllowUnprovenLocks && call.Word != lockedWord:
+	case j.w.setting.Lock && call.Word != lockedWord && !j.p.placesLocks():
 		return protocol.VerdictUnsupported, protocol.CodeReleaseUnproven, false
-	case j.isRefused(call, part.spell):
+	case j.isRefused(call, part):
 		return protocol.VerdictNotApplicable, call.Code, false
 	case j.mp.untouchable != "":
 		return protocol.VerdictDeferred, j.mp.untouchable, false
@@ -191,14 +194,22 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 		return protocol.VerdictPending, protocol.CodeMonitorMode, true
 	case call.Contended:
 		return protocol.VerdictContended, protocol.CodeContended, j.isDue(call.WrittenAt)
-	case call.Failures > 0:
-		step = call.Failures < firstRetries || j.m.RetryNow || j.isDue(call.FailedAt)
-		if passes[call.Code] { // it waits for somebody else to be done
-			return protocol.VerdictDeferred, call.Code, step || j.p.observed.Now.Sub(call.FailedAt) >= passingRetry
-		}
-		return protocol.VerdictFailed, call.Code, step
+	case j.mp.stuck.Failures > 0 && !j.w.setting.Lock: // behind our lock nothing can be set
+		call = j.mp.stuck
 	}
-	return protocol.VerdictPending, protocol.CodeNotSetYet, true
+	switch {
+	case call.Failures == 0:
+		return protocol.VerdictPending, protocol.CodeNotSetYet, true
+	case passes[call.Code]: // it waits for somebody else to be done
+		return protocol.VerdictDeferred, call.Code, j.isRetried(call)
+	}
+	return protocol.VerdictFailed, call.Code, j.isRetried(call)
+}
+
+// isRetried reports whether what failed is to be tried again now.
+func (j *judgement) isRetried(call CallMemory) bool {
+	return call.Failures < firstRetries || j.m.RetryNow || j.isDue(call.FailedAt) ||
+		passes[call.Code] && j.p.passed(call.FailedAt) >= passingRetry
 }
 
 // passes are the codes of refusals that pass by themselves.
@@ -206,15 +217,19 @@ var passes = map[protocol.Code]bool{protocol.CodeVMBusy: true, protocol.CodeServ
 
 // isRefused reports whether this version of the product has refused to write
 // this word here.
-func (j *judgement) isRefused(call CallMemory, word string) bool {
-	return call.Refused != "" && call.Refused == j.p.version && call.Word == word
+func (j *judgement) isRefused(call CallMemory, part *wantedPart) bool {
+	return call.Refused != "" && call.Refused == j.p.version && part.has(call.Word)
 }
 
 // isDue reports whether what was done at that time may be done again: once an
 // hour, and after each start of the machine (H41).
 func (j *judgement) isDue(last time.Time) bool {
-	return j.p.observed.Now.Sub(last) >= slowRetry || j.m.StartedAt.After(last)
+	return j.p.passed(last) >= slowRetry || j.m.StartedAt.After(last)
 }
+
+// passed is how long ago something was. A clock that was set back since makes it
+// the future, which is as long ago: nothing waits for a time that never was.
+func (p *planner) passed(last time.Time) time.Duration { return p.observed.Now.Sub(last).Abs() }
 
 // wouldInterrupt reports whether setting the value now may interrupt somebody's
 // work. What was in place before, and was changed by somebody, is put back at
@@ -253,20 +268,21 @@ func (j *judgement) keep(part *wantedPart) {
 	case j.steps > 0 || call.Prior != part.Keep || call.Holds:
 	case shown == part.Keep:
 		j.setCall(part.Flag, func(c *CallMemory) { c.Holds = true })
-	case j.inPlace > 0 && j.mp.untouchable == "":
+	case j.inPlace > 0 && j.mp.untouchable == "" && !j.isRefused(call, part) && j.isRetried(call) && j.isRetried(j.mp.stuck):
 		j.addStep(part, part.Flag, "", shown)
 	}
 }
 
 // addStep plans one call.
 func (j *judgement) addStep(part *wantedPart, target, adapter, shown string) {
+	spell := part.spell(j.after.find(target))
 	step := Step{
 		VM: j.m.Key, Setting: j.w.setting.Name, Path: j.w.path, Value: j.w.value,
-		Target: target, Word: part.spell, Prior: shown, InFile: part.File != nil && described(j.p.values, part.places) == "",
+		Target: target, Word: spell.word, Args: spell.args, Prior: shown, InFile: part.File != nil && described(j.p.values, part.places) == "",
 		part: part.Part, word: &part.word, adapter: adapter,
 	}
-	step.Unlocks = j.w.setting.Lock && part.spell != lockedWord
-	if step.Args = part.args; adapter != "" {
+	step.Unlocks = j.w.setting.Lock && step.Word != lockedWord
+	if adapter != "" {
 		step.Args = append([]string{part.Flag, adapter}, part.word.With...)
 	}
 	j.steps++
@@ -277,13 +293,17 @@ func (j *judgement) addStep(part *wantedPart, target, adapter, shown string) {
 func (j *judgement) noteInPlace(target, word string) {
 	call := j.after.find(target)
 	calm := call != nil && call.Contended && call.isCalm(j.p.observed.Now)
-	known := call != nil && call.Holds && call.Wanted == word && call.Failures == 0 && call.Refused == "" && !calm
+	// That a lock is in place says nothing of whether it can be lifted.
+	failed := call != nil && (call.Failures > 0 || call.Refused != "") && !(j.w.setting.Lock && j.mp.stuck.Failures > 0)
+	known := call != nil && call.Holds && call.Wanted == word && !failed && !calm
 	if known || j.m.Stale != "" || !j.p.desired.Enforce {
 		return
 	}
 	j.setCall(target, func(c *CallMemory) {
 		c.Wanted, c.Holds = word, true
-		c.Failures, c.FailedAt, c.Code, c.Refused = 0, time.Time{}, "", ""
+		if failed {
+			c.forgetFailures()
+		}
 		c.Contended = c.Contended && !calm
 	})
 }
@@ -326,7 +346,7 @@ func (j *judgement) worst() (string, protocol.Code) {
 // conclude makes the verdict, and remembers what the next plan needs of it.
 func (j *judgement) conclude(verdict string, code protocol.Code) {
 	now := j.p.observed.Now.UTC()
-	if j.after.Since.IsZero() || j.before.Verdict != verdict || j.before.Code != code || j.before.Value != j.w.value {
+	if j.after.Since.IsZero() || isAhead(j.after.Since, now) || j.before.Verdict != verdict || j.before.Code != code || j.before.Value != j.w.value {
 		j.after.Since = now
 	}
 	if j.before.Verdict != "" {
@@ -365,7 +385,7 @@ func (j *judgement) noteWaiting(now time.Time) {
 		j.after.WaitingSince, j.after.SeenAtRest = time.Time{}, false
 		return
 	}
-	if j.after.WaitingSince.IsZero() {
+	if j.after.WaitingSince.IsZero() || isAhead(j.after.WaitingSince, now) {
 		j.after.WaitingSince = now
 	}
 	j.after.SeenAtRest = j.after.SeenAtRest || j.m.isAtRest()

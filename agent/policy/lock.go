@@ -9,6 +9,35 @@ import (
 // lockedWord is what the lock's flag is set to, and shows, while it is placed.
 const lockedWord = "on"
 
+// placesLocks reports whether a lock that is not there may be placed: not before
+// the profile says so (H67), and not after this version did not lift one of ours
+// on any machine, which cannot be set since (H45).
+func (p *planner) placesLocks() bool {
+	if !p.desired.AllowUnprovenLocks {
+		return false
+	}
+	for _, memory := range p.observed.Memory {
+		if lock, has := memory.Settings[catalogue.lock.Name]; has && lock.Call(lockFlag).Stuck == p.version {
+			return false
+		}
+	}
+	return true
+}
+
+// stuckLock is what is remembered of a lock of ours that is in place and was not
+// lifted when that was tried last; empty if there is none.
+func (mp *machinePlan) stuckLock() CallMemory {
+	memory := mp.memory.Settings[catalogue.lock.Name]
+	call, part := memory.find(lockFlag), &catalogue.lock.Parts[0]
+	if call == nil || call.Failures == 0 || call.Word != lockedWord {
+		return CallMemory{}
+	}
+	if shown, _ := part.show(mp.p.values, part.slots(), mp.m.Config); shown != lockedWord {
+		return CallMemory{}
+	}
+	return *call
+}
+
 // release ends the management of what the policy does not manage any more. A
 // value stays as it is; a lock that we placed is lifted, and stays remembered
 // until it is seen to be gone.
@@ -70,10 +99,14 @@ func (mp *machinePlan) lifts(setting *Setting, memory SettingMemory) bool {
 	return true
 }
 
-// holdsLock notes that our lock is where it is wanted.
+// holdsLock notes that our lock is where it is wanted, or that it was seen to be
+// gone: one that is there later is not ours.
 func (mp *machinePlan) holdsLock(j *judgement) {
-	if part := &j.w.parts[0]; j.w.set == True && j.after.Call(part.Flag).Word == lockedWord {
+	switch ours := j.after.Call(lockFlag).Word == lockedWord; {
+	case ours && j.w.set == True:
 		mp.lock = j.w
+	case ours && mp.m.Stale == "":
+		j.setCall(lockFlag, func(c *CallMemory) { c.Word, c.Prior = "", "" })
 	}
 }
 

@@ -99,6 +99,7 @@ type index struct {
 	shown  []string       // the places, in the order of the indices
 
 	inOrder []*Setting // as they are set
+	lock    *Setting   // that locks a configuration
 }
 
 // catalogue is the index of Settings.
@@ -108,6 +109,9 @@ func newIndex(settings []Setting) index {
 	made := index{byName: make(map[string]*Setting), slots: make(map[string]int)}
 	for i := range settings {
 		made.byName[settings[i].Name] = &settings[i]
+		if settings[i].Lock {
+			made.lock = &settings[i]
+		}
 		for _, part := range settings[i].Parts {
 			for _, path := range part.Shown {
 				if _, has := made.slots[path]; !has {

@@ -1,11 +1,13 @@
 package policy
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/prlctl"
 )
 
 // Memory is what is remembered between two plans, by machine. Plan never
@@ -59,9 +61,24 @@ type CallMemory struct {
 	Failures int           `json:"failures,omitempty"` // in a row
 	FailedAt time.Time     `json:"failed_at,omitzero"`
 	Code     protocol.Code `json:"code,omitempty"` // of the last failure or refusal
-	// Refused is the version of the product that does not have the flag, or not
+	// Refused is the VersionKey of the product that does not have the flag, or not
 	// for this guest; another version is asked again.
 	Refused string `json:"refused,omitempty"`
+	// Stuck is the VersionKey of the product that did not lift a lock of ours.
+	Stuck string `json:"stuck,omitempty"`
+}
+
+// unknownVersion stands for a version of the product that is not known.
+const unknownVersion = "unknown"
+
+// VersionKey is what a refusal is remembered by: with another version of the
+// product, or of macOS, what was refused is asked for again.
+func VersionKey(product prlctl.Version, system string) string {
+	key := cmp.Or(product.String(), unknownVersion)
+	if system != "" {
+		key += " on macOS " + system
+	}
+	return key
 }
 
 // Timing of retries (H41).
@@ -100,22 +117,26 @@ func (m VMMemory) Begin(step Step, now time.Time) VMMemory {
 	})
 }
 
-// End is the memory to keep after a step was carried out and looked at, on this
-// version of the product.
+// End is the memory to keep after a step was carried out and looked at, with the
+// versions of this VersionKey.
 func (m VMMemory) End(step Step, outcome Outcome, version string, now time.Time) VMMemory {
+	version = cmp.Or(version, unknownVersion)
 	return m.changeCall(step, func(call *CallMemory) {
 		switch {
 		case outcome.Proven:
 			call.Wanted, call.Holds = step.word.Set[0], true
-			call.Failures, call.FailedAt, call.Code, call.Refused = 0, time.Time{}, "", ""
-		case outcome.NotApplicable:
+			call.forgetFailures()
+		case outcome.NotApplicable && !step.Unlocks: // what was placed by a flag is not lifted without it
 			call.Refused, call.Code = version, outcome.Code
 		default:
 			call.Failures++
-			call.FailedAt, call.Code = now.UTC(), outcome.Code
-			if call.Code == "" {
-				call.Code = protocol.CodeNotVerified
-			}
+			call.FailedAt, call.Code = now.UTC(), cmp.Or(outcome.Code, protocol.CodeNotVerified)
+		}
+		switch {
+		case step.Unlocks && outcome.Proven:
+			call.Stuck = ""
+		case step.Unlocks && !passes[call.Code]:
+			call.Stuck = version
 		}
 	})
 }
@@ -189,18 +210,28 @@ func (s *SettingMemory) sameBut(other *SettingMemory) bool {
 		s.SeenAtRest == other.SeenAtRest && s.Established == other.Established && s.ByHand == other.ByHand
 }
 
+// forgetFailures notes that it was set, or needs not to be.
+func (c *CallMemory) forgetFailures() {
+	c.Failures, c.FailedAt, c.Code, c.Refused = 0, time.Time{}, "", ""
+}
+
 // drifted notes that the value is not in place any more.
 func (c *CallMemory) drifted(now time.Time) {
+	c.forgetFailures()
 	c.Holds = false
 	c.Drifts++
 	c.LastDrifts = append(c.LastDrifts, now)
 	c.LastDrifts = c.LastDrifts[max(0, len(c.LastDrifts)-contentionDrifts):]
-	if len(c.LastDrifts) == contentionDrifts && now.Sub(c.LastDrifts[0]) < contentionWindow {
+	if len(c.LastDrifts) == contentionDrifts && now.Sub(c.LastDrifts[0]).Abs() < contentionWindow {
 		c.Contended = true
 	}
 }
 
 // isCalm reports whether a contended value has stayed in place for long enough.
 func (c *CallMemory) isCalm(now time.Time) bool {
-	return len(c.LastDrifts) == 0 || now.Sub(c.LastDrifts[len(c.LastDrifts)-1]) >= calmAfter
+	return len(c.LastDrifts) == 0 || now.Sub(c.LastDrifts[len(c.LastDrifts)-1]).Abs() >= calmAfter
 }
+
+// isAhead reports whether a time is ahead of the clock by more than a clock is
+// wrong: the clock was set back since.
+func isAhead(at, now time.Time) bool { return at.Sub(now) > time.Hour }

@@ -33,6 +33,7 @@ type Desired struct {
 type Observed struct {
 	Now          time.Time
 	Version      prlctl.Version // of the installed product; zero if not known
+	System       string         // version and build of macOS; empty if not known
 	Capabilities prlctl.Capabilities
 	// Closed is why nothing may be run at all; empty if something may.
 	Closed   protocol.Code
@@ -109,7 +110,7 @@ func Plan(desired Desired, observed Observed) Result {
 		return p.result
 	}
 	for i := range observed.Machines {
-		p.plan(&observed.Machines[i])
+		p.plan(&observed.Machines[i], len(observed.Machines)-i)
 	}
 	p.notCarriedOut()
 	p.notify()
@@ -152,15 +153,20 @@ type wanted struct {
 type wantedPart struct {
 	*Part
 	word   Word
-	spell  string // the way to write it
-	args   []string
+	spells []spelling // ways to write it, the preferred first
 	places []int
 	absent bool // this version does not have the flag
 }
 
+// spelling is one way to write a word, and the call that does.
+type spelling struct {
+	word string
+	args []string
+}
+
 func newPlanner(desired Desired, observed Observed) *planner {
 	desired.Enforce = desired.Enforce && !desired.LiftLocks
-	p := &planner{desired: desired, observed: observed, version: observed.Version.String()}
+	p := &planner{desired: desired, observed: observed, version: VersionKey(observed.Version, observed.System)}
 	p.result.Memory = make(Memory)
 	p.gated = desired.VendorGates && !observed.Version.IsZero() && observed.Version.Compare(vendorVersion) < 0
 	if !desired.Released {
@@ -202,22 +208,44 @@ func (p *planner) prepare(scope *Scope, path string) scopePlan {
 
 func (p *planner) preparePart(part *Part, word Word) wantedPart {
 	ability := p.observed.Capabilities.Flag(part.Flag)
-	prepared := wantedPart{Part: part, word: word, spell: word.Set[0], places: part.slots()}
+	prepared := wantedPart{Part: part, word: word, places: part.slots()}
 	prepared.absent = ability.Support == prlctl.Unsupported || part.Evidence.Level == Unknown && ability.Support != prlctl.Supported
-	for _, spelling := range word.Set {
-		if slices.Contains(ability.Values, spelling) {
-			prepared.spell = spelling
-			break
+	offered := func(text string) bool { return slices.Contains(ability.Values, text) }
+	helpful := slices.ContainsFunc(word.Set, offered)
+	for _, text := range word.Set {
+		if !helpful || offered(text) {
+			prepared.spells = append(prepared.spells, spelling{text, []string{argument(part.Flag, text)}})
 		}
 	}
-	prepared.args = []string{argument(part.Flag, prepared.spell)}
 	return prepared
 }
 
-// plan plans one machine.
-func (p *planner) plan(m *Machine) {
+// spell is how to write the word now: as it was written last, or if that failed
+// in the next way.
+func (p *wantedPart) spell(call *CallMemory) spelling {
+	if call == nil || len(p.spells) == 1 {
+		return p.spells[0]
+	}
+	at := max(0, slices.IndexFunc(p.spells, func(s spelling) bool { return s.word == call.Word }))
+	if call.Failures > 0 {
+		at = (at + 1) % len(p.spells)
+	}
+	return p.spells[at]
+}
+
+// has reports whether the word is one of the ways to write it.
+func (p *wantedPart) has(word string) bool {
+	return slices.ContainsFunc(p.spells, func(s spelling) bool { return s.word == word })
+}
+
+// plan plans one machine, with which so many are left.
+func (p *planner) plan(m *Machine, left int) {
 	p.values = catalogue.paths.Read(m.VM, p.values)
-	mp := machinePlan{p: p, m: m, memory: p.observed.Memory[m.Key], steps: p.steps[:0], gaps: len(p.gaps), untouchable: cmp.Or(p.observed.Closed, m.whyUntouchable())}
+	mp := machinePlan{
+		p: p, m: m, memory: p.observed.Memory[m.Key], steps: p.steps[:0], gaps: len(p.gaps), left: left,
+		guest: guestOf(&m.VM), untouchable: cmp.Or(p.observed.Closed, m.whyUntouchable()),
+	}
+	mp.stuck = mp.stuckLock()
 	if p.document != nil {
 		scope := &p.other
 		if chosen, _ := p.document.scopeOf(m); chosen == &p.document.VMSettings.GoldenImage {
@@ -245,11 +273,20 @@ func (p *planner) take(mp *machinePlan) {
 			done++
 		}
 	}
-	p.result.Steps = append(p.result.Steps, steps[:done]...)
-	p.result.WouldDo = append(p.result.WouldDo, steps[done:]...)
+	p.result.Steps = append(roomLike(p.result.Steps, done, mp.left), steps[:done]...)
+	p.result.WouldDo = append(roomLike(p.result.WouldDo, len(steps)-done, mp.left), steps[done:]...)
 	if mp.changed != nil {
 		p.result.Memory[mp.m.Key] = VMMemory{Settings: mp.changed, ToldAt: mp.memory.ToldAt}
 	}
+}
+
+// roomLike makes room for what is to come, if there is none for this machine:
+// the machines that are left are taken to be like it.
+func roomLike[T any](list []T, each, left int) []T {
+	if cap(list)-len(list) >= each {
+		return list
+	}
+	return slices.Grow(list, each*left)
 }
 
 // notCarriedOut adds a verdict for each part of the document that this version
@@ -279,7 +316,7 @@ func (p *planner) notify() {
 	for _, at := range p.waiting {
 		v := &p.result.Verdicts[at]
 		waits := v.Code == protocol.CodeVMRunning || v.Code == protocol.CodeVMInUse
-		if last := told[v.VM.UID]; !waits || !last.IsZero() && p.observed.Now.Sub(last) < p.document.VMSettings.RemindEvery {
+		if last := told[v.VM.UID]; !waits || !last.IsZero() && p.passed(last) < p.document.VMSettings.RemindEvery {
 			continue
 		}
 		p.addNotice(v)
@@ -293,7 +330,7 @@ func (p *planner) addNotice(v *Verdict) {
 		p.result.Notices = append(p.result.Notices, Notice{UID: v.VM.UID})
 	}
 	notice := &p.result.Notices[at]
-	if !slices.Contains(notice.VMs, v.VM) {
+	if last := len(notice.VMs) - 1; last < 0 || notice.VMs[last] != v.VM { // a machine's verdicts stand together
 		notice.VMs = append(notice.VMs, v.VM)
 	}
 	if !v.Deadline.IsZero() && (notice.Deadline.IsZero() || v.Deadline.Before(notice.Deadline)) {

@@ -14,6 +14,14 @@ import (
 	"prlagent/prlctl"
 )
 
+// Limits of what costs something for each virtual machine, or in each report. A
+// document of 256 KiB could name twenty thousand settings that nobody has.
+const (
+	maxUnknown       = 64 // settings of a scope: of more only these are told
+	maxNotCarriedOut = 256
+	maxBundleNames   = 100
+)
+
 // documentReader reads a tree into a document and collects what is wrong.
 type documentReader struct {
 	document Document
@@ -169,7 +177,9 @@ func (r *documentReader) notCarriedOut(n node) {
 		return
 	}
 	for _, m := range n.members {
-		r.document.NotCarriedOut = append(r.document.NotCarriedOut, m.value.path)
+		if len(r.document.NotCarriedOut) < maxNotCarriedOut {
+			r.document.NotCarriedOut = append(r.document.NotCarriedOut, m.value.path)
+		}
 	}
 }
 
@@ -183,7 +193,9 @@ func (r *documentReader) scope(n node) Scope {
 	for _, m := range n.members {
 		setting := Find(m.name)
 		if setting == nil {
-			scope.Unknown = append(scope.Unknown, protocol.CutText(m.name, 80))
+			if len(scope.Unknown) < maxUnknown {
+				scope.Unknown = append(scope.Unknown, protocol.CutText(m.name, 80))
+			}
 			continue
 		}
 		text, fits := setting.Values.fits(m.value.scalar)
@@ -243,6 +255,7 @@ func (r *documentReader) adopt(n node) {
 				}
 				return id
 			})
+			slices.Sort(r.document.Adopt.VMIDs)
 		},
 		"first_seen_before": func(r *documentReader, n node) {
 			day, err := time.Parse(time.DateOnly, r.text(n))
@@ -259,6 +272,9 @@ func (r *documentReader) adopt(n node) {
 				}
 				return pattern
 			})
+			if len(r.document.Adopt.BundleNames) > maxBundleNames {
+				r.wrongValue(n, "it has more than %d patterns, which are all tried for each virtual machine", maxBundleNames)
+			}
 		},
 	})
 	if n.isObject() && present["bundle_names"] && !present["first_seen_before"] {
@@ -268,7 +284,7 @@ func (r *documentReader) adopt(n node) {
 
 // matches reports whether the machine is adopted.
 func (a *Adopt) matches(m *Machine) bool {
-	if slices.Contains(a.VMIDs, m.Key.ID) {
+	if _, adopted := slices.BinarySearch(a.VMIDs, m.Key.ID); adopted {
 		return true
 	}
 	if a.FirstSeenBefore.IsZero() || m.FirstSeen.IsZero() || !m.FirstSeen.Before(a.FirstSeenBefore) {

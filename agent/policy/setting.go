@@ -138,9 +138,10 @@ func guestOf(vm *prlctl.VM) Guests {
 	return OtherSystems
 }
 
-// whyNotGuest is why the setting is not for this machine; empty if it is.
-func (s *Setting) whyNotGuest(vm *prlctl.VM, beyond bool) protocol.Code {
-	guests, guest := s.Guests, guestOf(vm)
+// whyNotGuest is why the setting is not for this machine, which has such a guest;
+// empty if it is.
+func (s *Setting) whyNotGuest(vm *prlctl.VM, guest Guests, beyond bool) protocol.Code {
+	guests := s.Guests
 	if beyond {
 		guests |= s.Beyond
 	}

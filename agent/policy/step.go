@@ -38,10 +38,13 @@ func (s *Step) Argv() []string {
 	return append([]string{"set", s.VM.ID}, s.Args...)
 }
 
+// IsUnread reports whether nothing shows what the step sets.
+func (s *Step) IsUnread() bool { return s.part.isUnread() }
+
 // Proven reports whether a new look at the machine shows what the step wants.
 // Of a part that nothing shows there is no proof, and none is asked for.
 func (s *Step) Proven(vm prlctl.VM, config *prlctl.ConfigPVS) bool {
-	if s.part.isUnread() {
+	if s.IsUnread() {
 		return true
 	}
 	if s.adapter != "" {

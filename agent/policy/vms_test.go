@@ -295,3 +295,28 @@ func TestH43_FlagsThatTheVersionLacks(t *testing.T) {
 	observed.Machines[0] = m // a version without the feature shares nothing by it
 	wantVerdict(t, policy.Plan(policy.Desired{Document: wants, Enforce: true}, observed), "no_share_mac_folders", "in_place ")
 }
+
+// Of two ways to write a value the other is tried where one fails, and then that
+// one is kept (acting 1: the ancestor takes both, the help and the man page name
+// one each).
+func TestVMS37_TheOtherWayToWriteIt(t *testing.T) {
+	t.Parallel()
+	m := newMac(t, other(t, `"no_tools_autoupdate":true`), windowsVM)
+	m.end(m.plan("--tools-autoupdate=no"), policy.Outcome{Code: protocol.CodeToolFailed})
+	m.end(m.plan("--tools-autoupdate=off"), done)
+	m.observed.Machines[0].Config.AutoUpdate = prlctl.SwitchOff
+	m.plan()
+	m.observed.Machines[0].Config.AutoUpdate = prlctl.SwitchOn
+	m.after(time.Hour).plan("--tools-autoupdate=off")
+}
+
+// A machine of which the tool says that it is shut down, while a process is there,
+// is not set.
+func TestVMS43_ADisputedMachineWaits(t *testing.T) {
+	t.Parallel()
+	m := machineOf(t, windowsVM, isStopped)
+	m.Disputed = true
+	result := plan(other(t, `"clipboard":"disconnect"`), m)
+	wantCalls(t, result.Steps)
+	wantVerdict(t, result, "clipboard", "deferred state_disputed")
+}

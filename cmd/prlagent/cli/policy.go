@@ -251,6 +251,9 @@ func (p *pageWriter) addSetting(policy localapi.Policy, setting localapi.PolicyS
 	if setting.Drifts > 0 {
 		p.addItem("Changed", countWords(setting.Drifts, "time")+" by somebody else")
 	}
+	if setting.CustomPassword {
+		p.addItem("Password", "the machine has a custom password, which is asked for before its configuration is changed")
+	}
 	for _, flag := range setting.Flags {
 		p.addItem(flag.Target, flagWords(p.view, flag))
 	}
