@@ -95,6 +95,7 @@ type Notice struct {
 	UID      uint32
 	VMs      []protocol.VMKey
 	Deadline time.Time // the earliest; zero: none
+	ShutDown bool      // for one of them to suspend it is not enough
 }
 
 // vendorVersion is the first version in which the vendor's portal sets VM
@@ -296,6 +297,7 @@ func (p *planner) addNotice(v *Verdict) {
 	if !slices.Contains(notice.VMs, v.VM) {
 		notice.VMs = append(notice.VMs, v.VM)
 	}
+	notice.ShutDown = notice.ShutDown || v.Code == protocol.CodeVMRunning
 	if !v.Deadline.IsZero() && (notice.Deadline.IsZero() || v.Deadline.Before(notice.Deadline)) {
 		notice.Deadline = v.Deadline
 	}
