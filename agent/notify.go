@@ -17,7 +17,8 @@ const (
 )
 
 // notifyScript shows its only argument. osascript hands what follows the script to
-// its run handler, so that no text is ever part of the script.
+// its run handler (osascript(1); not seen on a Mac yet, as little as whether macOS
+// then shows it), so that no text is ever part of the script.
 var notifyScript = []string{
 	"-e", "on run argv",
 	"-e", `display notification (item 1 of argv) with title "Parallels virtual machines"`,
