@@ -48,6 +48,7 @@ func TestVMS_41_UsersAreNotified(t *testing.T) {
 		"once":                             {func(*lab) {}, "[501 502]", both("asked")},
 		"not where nobody wants it":        {func(l *lab) { l.notify = false }, "[]", both("off")},
 		"not in monitor mode":              {func(l *lab) { l.monitor = true }, "[]", "[]"},
+		"not once locks were released":     {func(l *lab) { l.releaseLocks() }, "[]", "[]"},
 		"not without a session":            {func(l *lab) { l.absent = true }, "[]", both("no_session")},
 		"once where it fails":              {func(l *lab) { l.notifyFails = &tool.Error{Code: tool.CodeTimeout} }, "[501 502]", both("failed tool_timeout")},
 		"not of machines that are at rest": {func(l *lab) { l.rest() }, "[]", "[]"},
