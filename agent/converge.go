@@ -135,7 +135,7 @@ func (l *loop) situation(content policy.Content, reasons trigger.Set) *enforce.S
 	version, _ := prlctl.ParseVersion(look.Product.Version)
 	situation := &enforce.Situation{
 		Content: content, Enforce: configuration.Mode == config.ModeEnforce && content.Allows(),
-		AllowUnprovenLocks: configuration.AllowUnprovenLocks, VendorGates: configuration.VendorGates,
+		AllowUnprovenLocks: configuration.AllowUnprovenLocks, VendorGates: configuration.VendorGates, NotifyUsers: configuration.NotifyUsers,
 		Mark: l.known.mark, Version: version, Whole: !look.Truncated,
 		System: strings.TrimSpace(look.Host.MacOS + " " + look.Host.MacOSBuild),
 	}
@@ -226,6 +226,7 @@ func (l *loop) onApplied() {
 		}
 		l.decide(done)
 	}
+	l.agent.eventLog.add(l.policyEvents.limit(l.agent.parts.enforcer.TakeReminders(), wallClock())...)
 	l.publish()
 }
 
@@ -233,7 +234,7 @@ func (l *loop) onApplied() {
 // which it tells that somebody's settings have been carried out.
 func enforcerOf(mac *platform.Machine, streams *watch.VMEvents, lanes *lane.Lanes, state *store.Store, log zerolog.Logger) (*enforce.Enforcer, <-chan struct{}) {
 	return newEnforcer(enforce.Options{
-		Store: state, Lanes: lanes, Files: mac, Log: log,
+		Store: state, Lanes: lanes, Files: mac, Log: log, Notify: notifierOf(mac),
 		Tool: func(user platform.User, session bool) enforce.Tool { return clientAs(mac, streams, user, session) },
 		Refuse: func(version prlctl.Version, flag string) error {
 			return inventory.Refuse(state, version, false, flag)
@@ -244,12 +245,13 @@ func enforcerOf(mac *platform.Machine, streams *watch.VMEvents, lanes *lane.Lane
 func newEnforcer(options enforce.Options) (*enforce.Enforcer, <-chan struct{}) {
 	applied := make(chan struct{}, 1)
 	options.Now = wallClock
-	options.Posted = func(uint32) {
+	options.Reminded = func() {
 		select {
 		case applied <- struct{}{}:
 		default: // the loop looks at everybody's
 		}
 	}
+	options.Posted = func(uint32) { options.Reminded() }
 	return enforce.New(options), applied
 }
 

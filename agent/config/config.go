@@ -29,6 +29,7 @@ type Config struct {
 	Mode               string              // ModeMonitor or ModeEnforce
 	VendorGates        bool                // the vendor's version gates hold for us too (H43)
 	AllowUnprovenLocks bool                // locks whose release was not seen on a real Mac may be placed (H67)
+	NotifyUsers        bool                // users are told in their session when machines wait for them (DESIGN 7)
 	Privacy            protocol.Privacy    // what the portal is not told
 	LogLevel           string              // debug, info, warn or error
 	Timing             protocol.Timing     // honored only under --root

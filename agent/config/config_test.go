@@ -135,7 +135,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		"PolicyKeys": []any{policyKey}, "CommandKeys": []any{commandKey}, "AllowedCommands": []any{"vm.lock"},
 		"DestructiveLimit":   dict{"Count": 2, "WindowHours": 48},
 		"ServerCertificates": []any{certificateDER(t)},
-		"Mode":               "enforce", "Proxy": "http://user:hush@proxy.example:3128", "LogLevel": "debug", "VendorGates": true, "AllowUnprovenLocks": true,
+		"Mode":               "enforce", "Proxy": "http://user:hush@proxy.example:3128", "LogLevel": "debug", "VendorGates": true, "AllowUnprovenLocks": true, "NotifyUsers": true,
 		"ReportUserNames": false, "ReportComputerName": 0,
 		"PayloadUUID": "1", "_manualProfile": true, "SomethingNew": 1,
 	})
@@ -147,7 +147,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		"ServerURL": "https://portal.example:8443/base", "ContentURL": "https://cdn.example/content",
 		"EnrollmentSecret": "[secret]", "Group": "finance", "PolicyKeys": policyID, "CommandKeys": commandID,
 		"AllowedCommands": "vm.lock", "DestructiveLimit": "2 in 48 hours", "ServerCertificates": "CN=portal",
-		"Mode": "enforce", "Proxy": "http://user:xxxxx@proxy.example:3128", "LogLevel": "debug", "VendorGates": "true", "AllowUnprovenLocks": "true",
+		"Mode": "enforce", "Proxy": "http://user:xxxxx@proxy.example:3128", "LogLevel": "debug", "VendorGates": "true", "AllowUnprovenLocks": "true", "NotifyUsers": "true",
 		"ReportUserNames": "false", "ReportComputerName": "false",
 	}
 	for name, value := range shownValues(c) {
@@ -555,7 +555,7 @@ func TestFingerprintFollowsEveryKey(t *testing.T) {
 		"ServerURL": "https://portal.example", "ContentURL": "https://cdn.example", "EnrollmentSecret": "canary", "SiteID": "5b1f6c3e-8d0a-4c1b-9e57-0f6a2d3c4b5e", "Group": "x",
 		"PolicyKeys": []any{trusted}, "CommandKeys": []any{trusted}, "AllowedCommands": []any{}, "DestructiveLimit": dict{"Count": 1},
 		"ServerCertificates": []any{certificateDER(t)}, "Mode": "enforce", "Proxy": "http://user:hush@proxy.example",
-		"LogLevel": "warn", "Policy": dict{"schema": 1, "policy_id": "p", "revision": 1, "name": "n"}, "VendorGates": true, "AllowUnprovenLocks": true, "ReportUserNames": false, "ReportComputerName": false, "Timing": dict{"Tick": 1},
+		"LogLevel": "warn", "Policy": dict{"schema": 1, "policy_id": "p", "revision": 1, "name": "n"}, "VendorGates": true, "AllowUnprovenLocks": true, "NotifyUsers": true, "ReportUserNames": false, "ReportComputerName": false, "Timing": dict{"Tick": 1},
 	}
 	m := newMac(t)
 	m.paths.Root = true

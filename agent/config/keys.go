@@ -141,6 +141,12 @@ var keyTable = []keyRow{
 		staysAfterRemoval: true,
 	},
 	{
+		name: "NotifyUsers", valueType: "boolean", defaultWords: "false",
+		doc:   "Whether users are told, by a notification in their session and at most weekly, that settings wait for a virtual machine of theirs.",
+		parse: singleValue(parseBool, func(c *Config) *bool { return &c.NotifyUsers }),
+		show:  func(c Config) string { return strconv.FormatBool(c.NotifyUsers) },
+	},
+	{
 		name: "ReportUserNames", valueType: "boolean", defaultWords: "true",
 		doc:   "Whether the portal is told what accounts are called; without, it knows them by their uid.",
 		parse: reportedUnless(func(c *Config) *bool { return &c.Privacy.NoUserNames }),

@@ -51,6 +51,7 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 	if planned.Enforce && e.LocksReleased() != nil {
 		return // a person has ended that since
 	}
+	e.tell(ctx, planned)
 	var owners []uint32
 	steps := make(map[uint32][]policy.Step)
 	for _, step := range planned.Steps {

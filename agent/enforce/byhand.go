@@ -45,7 +45,7 @@ const eventByHand = "policy_by_hand"
 // done again, or put back, but by a policy.
 func (e *Enforcer) SetByHand(ctx context.Context, s *Situation, hand Hand, reply chan<- []*Handed) {
 	handed, owners := e.chosen(s, hand)
-	e.hands.Go(func() {
+	e.running.Go(func() {
 		var each sync.WaitGroup
 		for uid, theirs := range owners {
 			each.Go(func() { e.doFor(ctx, s, hand, uid, theirs) })

@@ -39,8 +39,12 @@ type Options struct {
 	// Posted is called when the settings of an account's machines have been
 	// carried out, and Take has the outcome; it must not wait.
 	Posted func(uid uint32)
-	Now    func() time.Time
-	Log    zerolog.Logger
+	// Notify asks the Mac to show a user a text in their GUI session.
+	Notify func(ctx context.Context, user platform.User, text string) error
+	// Reminded is called when TakeReminders has something; it must not wait.
+	Reminded func()
+	Now      func() time.Time
+	Log      zerolog.Logger
 }
 
 // Owner is the account whose a machine is.
@@ -64,6 +68,7 @@ type Situation struct {
 	Enforce            bool // false: monitor mode (H40)
 	AllowUnprovenLocks bool
 	VendorGates        bool
+	NotifyUsers        bool // users are told when machines wait for them
 
 	Mark         Mark // of when the look began
 	Version      prlctl.Version
@@ -80,7 +85,7 @@ type Situation struct {
 type Enforcer struct {
 	options Options
 	tasks   *lane.Tasks[Applied]
-	hands   sync.WaitGroup // what persons do, until they have their answers
+	running sync.WaitGroup // what persons do, until they have their answers, and reminders
 
 	mu       sync.Mutex
 	memory   policy.Memory
@@ -92,7 +97,10 @@ type Enforcer struct {
 	released *Released       // the locks, by a person; nil: they are not
 	ends     Mark            // how often somebody's settings were carried out
 	endedAt  map[uint32]Mark // by uid: the last of these
+	absent   map[uint32]bool // by uid: a reminder waits for their GUI session, and that was told
 	broken   error           // why the memory could not be read; nothing is carried out
+
+	reminded []protocol.Event // about reminders that ended, and not taken
 }
 
 // parsedDocument is the policy that was parsed last.
@@ -115,7 +123,7 @@ func (e *Enforcer) Recall() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.verdicts, e.reported = make(map[protocol.VMKey][]policy.Verdict), make(map[protocol.VMKey][]policy.Verdict)
-	e.endedAt, e.planned = make(map[uint32]Mark), nil
+	e.endedAt, e.absent, e.planned = make(map[uint32]Mark), make(map[uint32]bool), nil
 	e.memory, e.report, e.released, e.broken = loadMemory(e.options.Store)
 	if e.broken != nil {
 		e.options.Log.Error().Err(e.broken).Msg("recall what was done for the policy")
@@ -125,7 +133,7 @@ func (e *Enforcer) Recall() {
 // Close waits for everything that still runs. The ctx of Apply, SetByHand and
 // ReleaseLocks must have ended.
 func (e *Enforcer) Close() {
-	e.hands.Wait()
+	e.running.Wait()
 	e.tasks.Close()
 }
 

@@ -20,8 +20,8 @@ const (
 )
 
 // eventsOf are what a plan found that a person may want to know: what somebody
-// changed, what is contended from now on, and who is to be reminded. The caller
-// holds the lock, and has not remembered the plan yet.
+// changed, and what is contended from now on. The caller holds the lock, and has
+// not remembered the plan yet.
 func (e *Enforcer) eventsOf(result *policy.Result, planned *Planned) (events []protocol.Event) {
 	for i := range result.Verdicts {
 		verdict := &result.Verdicts[i]
@@ -37,13 +37,6 @@ func (e *Enforcer) eventsOf(result *policy.Result, planned *Planned) (events []p
 			events = append(events, planned.event(verdict.VM, eventContended, verdict.Code, "setting", verdict.Setting,
 				"drifts", fmt.Sprint(now.Drifts()), "gaps", gapsText(verdict.Gaps)))
 		}
-	}
-	for _, notice := range result.Notices {
-		data := []string{"vms", fmt.Sprint(len(notice.VMs))}
-		if !notice.Deadline.IsZero() {
-			data = append(data, "deadline", notice.Deadline.UTC().Format("2006-01-02T15:04:05Z"))
-		}
-		events = append(events, planned.event(notice.VMs[0], eventReminder, "", data...))
 	}
 	return events
 }

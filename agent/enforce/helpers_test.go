@@ -276,10 +276,16 @@ type lab struct {
 	posted   chan uint32
 	refused  []string
 	events   []protocol.Event // of what was done by hand
+	shown    chan string      // notifications: uid and text
 	ctx      context.Context
 
-	content  policy.Content
-	monitor  bool
+	content policy.Content
+	monitor bool
+	notify  bool // users are notified
+	absent  bool // nobody has a GUI session
+
+	notifyFails error
+
 	locks    bool
 	version  prlctl.Version
 	system   string // macOS
@@ -329,12 +335,16 @@ func labOn(t testing.TB, mac *fakeMac, folder, document string) *lab {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &lab{fakeMac: mac, t: t, folder: folder, state: state, posted: make(chan uint32, 100), ctx: ctx, version: version, content: contentOf(document, 7)}
+	l := &lab{fakeMac: mac, t: t, folder: folder, state: state, posted: make(chan uint32, 100), shown: make(chan string, 100), ctx: ctx, version: version, content: contentOf(document, 7)}
 	l.enforcer = New(Options{
 		Store: state, Lanes: lane.New(), Files: mac, Now: time.Now, Log: zerolog.Nop(),
 		Tool:   func(user platform.User, _ bool) Tool { return asUser{mac, user.UID} },
 		Refuse: func(_ prlctl.Version, flag string) error { l.refused = append(l.refused, flag); return nil },
-		Posted: func(uid uint32) { l.posted <- uid },
+		Posted: func(uid uint32) { l.posted <- uid }, Reminded: func() {},
+		Notify: func(_ context.Context, user platform.User, text string) error {
+			l.shown <- fmt.Sprint(user.UID, " ", text)
+			return l.notifyFails
+		},
 	})
 	t.Cleanup(func() {
 		cancel()
@@ -354,7 +364,7 @@ func (l *lab) situation() *Situation {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := &Situation{
-		Content: l.content, Enforce: !l.monitor, AllowUnprovenLocks: l.locks, Mark: l.enforcer.Mark(),
+		Content: l.content, Enforce: !l.monitor, AllowUnprovenLocks: l.locks, Mark: l.enforcer.Mark(), NotifyUsers: l.notify,
 		Version: l.version, System: l.system, Capabilities: l.flags, Whole: !l.partial,
 	}
 	for _, key := range sortedKeys(l.vms) {
@@ -372,7 +382,7 @@ func (l *lab) situation() *Situation {
 		seen, config := vm.vm(l.t), vm.config
 		s.Machines = append(s.Machines, &Machine{
 			Facts: policy.Machine{Key: key, VM: seen, Config: &config, StartedAt: l.started, AtWork: true, RetryNow: l.retryNow},
-			Owner: Owner{User: user, Session: true}, Name: "Windows 11", Bundle: user.Home + "/" + key.ID + ".pvm", ConfigHash: seen.ConfigHash(),
+			Owner: Owner{User: user, Session: !l.absent}, Name: "Windows 11", Bundle: user.Home + "/" + key.ID + ".pvm", ConfigHash: seen.ConfigHash(),
 		})
 	}
 	if l.look != nil {

@@ -25,6 +25,7 @@ type Planned struct {
 	version      prlctl.Version
 	system       string // version and build of macOS
 	capabilities prlctl.Capabilities
+	notices      []*policy.Notice // to be shown
 }
 
 // Plan plans for the machines of a look, but for those that are being set, or were
@@ -67,7 +68,7 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	result := policy.Plan(desired, observed)
 	planned.Steps, planned.WouldDo = result.Steps, result.WouldDo
 	planned.Events = append(resumed, e.eventsOf(&result, planned)...)
-	e.noteTold(&result, now)
+	planned.Events = append(planned.Events, e.remind(&result, planned, s.NotifyUsers)...)
 	if s.Whole && (desired.Document != nil || desired.Released) {
 		e.forgetGone(result.Memory, planned)
 	}
@@ -79,20 +80,6 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	planned.ReportChanged = report != nil
 	e.planned = planned
 	return planned, nil
-}
-
-// noteTold adds to a result's memory that people were told: events are what
-// everybody gets.
-func (e *Enforcer) noteTold(result *policy.Result, now time.Time) {
-	for _, notice := range result.Notices {
-		for _, key := range notice.VMs {
-			memory, changed := result.Memory[key]
-			if !changed {
-				memory = e.memory[key]
-			}
-			result.Memory[key] = memory.Told(now)
-		}
-	}
 }
 
 // planKey tells apart what a report is about.

@@ -96,6 +96,7 @@ type Notice struct {
 	UID      uint32
 	VMs      []protocol.VMKey
 	Deadline time.Time // the earliest; zero: none
+	ShutDown bool      // for one of them to suspend it is not enough
 }
 
 // vendorVersion is the first version in which the vendor's portal sets VM
@@ -333,6 +334,7 @@ func (p *planner) addNotice(v *Verdict) {
 	if last := len(notice.VMs) - 1; last < 0 || notice.VMs[last] != v.VM { // a machine's verdicts stand together
 		notice.VMs = append(notice.VMs, v.VM)
 	}
+	notice.ShutDown = notice.ShutDown || v.Code == protocol.CodeVMRunning
 	if !v.Deadline.IsZero() && (notice.Deadline.IsZero() || v.Deadline.Before(notice.Deadline)) {
 		notice.Deadline = v.Deadline
 	}

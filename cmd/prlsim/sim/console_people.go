@@ -14,7 +14,7 @@ import (
 func userCommand() *cobra.Command {
 	return commandGroup("user", "List, add and rename the users, log them in and out",
 		userListCommand(), userAddCommand(), userRenameCommand(), userSessionCommand("login", "Give a user a session and the screen", (*State).logIn),
-		userSessionCommand("logout", "End a user's session", (*State).logOut))
+		userSessionCommand("logout", "End a user's session", (*State).logOut), userNotificationsCommand())
 }
 
 func userListCommand() *cobra.Command {

@@ -132,11 +132,13 @@ func TestHangingToolIsKilled(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
+		tool   []string
 		faults []string
 		want   string
 	}{
-		{"SIGTERM ends it", []string{"hang=0"}, "signal: terminated"},
-		{"a stubborn one goes on", []string{"slow=50", "stubborn"}, ""},
+		{"SIGTERM ends it", []string{appTools + "/prlctl", "list"}, []string{"hang=0"}, "signal: terminated"},
+		{"a stubborn one goes on", []string{appTools + "/prlctl", "list"}, []string{"slow=50", "stubborn"}, ""},
+		{"SIGTERM ends a notification", []string{"/usr/bin/osascript", "-e", "x"}, []string{"notification_hangs"}, "signal: terminated"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -148,7 +150,7 @@ func TestHangingToolIsKilled(t *testing.T) {
 			if err := syscall.Mkfifo(log, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			child := toolCommand(mac, "/usr/bin/sudo", "-n", "-H", "-u", "#501", appTools+"/prlctl", "list")
+			child := toolCommand(mac, "/usr/bin/sudo", append([]string{"-n", "-H", "-u", "#501"}, test.tool...)...)
 			if err := child.Start(); err != nil {
 				t.Fatal(err)
 			}

@@ -81,7 +81,7 @@ func toolByName(name string) (toolFunc, bool) {
 		"launchctl":  launchctl,
 		"logger":     recordCall,
 		"codesign":   codesign,
-		"osascript":  recordCall,
+		"osascript":  osascript,
 		"prlctl":     prlctl,
 		"prlsrvctl":  prlsrvctl,
 		"prl_vm_app": vmApp,

@@ -110,6 +110,12 @@ func callAs(mac Mac, caller string) call { return call{mac: mac, caller: caller}
 
 func (c call) run(t *testing.T, name string, args ...string) outcome {
 	t.Helper()
+	return c.runIn(t, 0, name, args...)
+}
+
+// runIn runs a tool in the session of the user with this uid.
+func (c call) runIn(t *testing.T, session int, name string, args ...string) outcome {
+	t.Helper()
 	play, ok := toolByName(name)
 	if !ok {
 		t.Fatalf("no tool %q", name)
@@ -120,7 +126,7 @@ func (c call) run(t *testing.T, name string, args ...string) outcome {
 	}
 	var stdout, stderr bytes.Buffer
 	code := play(&invocation{
-		mac: c.mac, state: state, caller: c.caller, name: name, args: args,
+		mac: c.mac, state: state, caller: c.caller, session: session, name: name, args: args,
 		stdin: strings.NewReader(c.stdin), stdout: &stdout, stderr: &stderr,
 	})
 	return outcome{code, stdout.String(), stderr.String()}

@@ -214,6 +214,8 @@ var faultKinds = []faultKind{
 	{"monitor_drops", "percent", "prlctl monitor-events leaves events out"},
 	{"monitor_hangs", "", "prlctl monitor-events stays connected and tells nothing"},
 	{"monitor_noise", "", "prlctl monitor-events mixes in lines that are no JSON, or far too long"},
+	{"notification_fails", "", "osascript shows nothing, exit 1"},
+	{"notification_hangs", "", "osascript blocks until it is killed"},
 	{"codesign", "", "codesign does not accept the application's signature"},
 }
 

@@ -260,11 +260,12 @@ func TestFaults(t *testing.T) {
 		"progress":            {"progress", "alice", bulk, outcome{0, "100%[\n\t{", ""}},
 		"info_line":           {"info_line", "alice", bulk, outcome{0, "INFO\n[\n\t{", ""}},
 		"credentials":         {"credentials", "alice", []string{"prlctl", "set", "macOS", "--share-host-location", "on"}, outcome{255, "", "you must enter the host OS administrator's credentials."}},
+		"notification_fails":  {"notification_fails", "alice", []string{"osascript", "-e", `display notification "hi"`}, outcome{1, "", "-10810"}},
 		"codesign": {"codesign", rootUser, []string{"codesign", "--verify", "-R=anchor apple generic and certificate leaf[subject.OU] = \"4C6364ACXT\"",
 			"/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"}, outcome{3, "", "failed to satisfy"}},
 	}
 	for _, kind := range faultKinds {
-		if slices.Contains([]string{"stubborn", "hang", "stopped", faultDone, faultNotDone}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") {
+		if slices.Contains([]string{"stubborn", "hang", "stopped", "notification_hangs", faultDone, faultNotDone}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") {
 			continue // shown in TestHangingToolIsKilled, TestStoppedTool, TestVMS_39_SetLies and TestMonitorFaults
 		}
 		t.Run(kind.Name, func(t *testing.T) {
