@@ -13,9 +13,9 @@ import (
 
 // Errors of decisions on a policy.
 var (
-	ErrNoCandidate = errors.New("is a candidate nowhere")
+	ErrNoCandidate = errors.New("is a candidate nowhere: 'prlportal policies' lists those that are")
 	ErrNoRevision  = errors.New("was never published")
-	ErrNotInForce  = errors.New("is in force nowhere")
+	ErrNotInForce  = errors.New("is in force nowhere: 'prlportal policies' lists those that are")
 	ErrTooEarly    = errors.New("cannot be promoted yet")
 )
 
