@@ -10,7 +10,7 @@ import (
 // View is how it stands with the policy, for people: the newest plan, with what
 // is remembered of each setting.
 type View struct {
-	At       time.Time // of the newest plan; zero: there was none
+	At       time.Time // of the newest plan for the document; zero: there was none
 	Document *policy.Document
 	Enforce  bool
 	Settings []SettingView
@@ -41,8 +41,8 @@ func (e *Enforcer) View() View {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	view := View{Document: e.parsed.document}
-	if e.planned == nil {
-		return view
+	if e.planned == nil || e.planned.Document != e.parsed.document {
+		return view // what was planned for another document says nothing about this one
 	}
 	view.At, view.Enforce, view.Machines = e.planned.At, e.planned.Enforce, e.planned.Machines
 	if view.Steps = e.planned.Steps; !view.Enforce {

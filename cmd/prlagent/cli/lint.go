@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -66,6 +67,9 @@ func lintFile(path string) (lintReport, error) {
 		return lintReport{}, err
 	}
 	defer file.Close()
+	if info, err := file.Stat(); err == nil && info.IsDir() || slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(path)) {
+		return lintReport{}, fmt.Errorf("%s is no published policy: prlportal lint FOLDER checks a folder of YAML", path)
+	}
 	data, err := io.ReadAll(io.LimitReader(file, plist.MaxSize+1))
 	if err != nil {
 		return lintReport{}, err

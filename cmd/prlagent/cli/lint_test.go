@@ -93,3 +93,19 @@ func TestPolicyLintOfNoFile(t *testing.T) {
 		}
 	}
 }
+
+// Who has a folder of YAML at hand is told which program checks it.
+func TestPOL02_PolicyLintOfAFolderOfYAML(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	file := filepath.Join(folder, "finance.yaml")
+	if err := os.WriteFile(file, []byte("name: Finance\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{folder, file} {
+		got := run(t, t.TempDir(), "policy", "lint", path)
+		if got.code != exitUsage || !strings.Contains(got.stderr, "prlportal lint FOLDER") {
+			t.Errorf("%s: exit code %d: %s", path, got.code, got.stderr)
+		}
+	}
+}

@@ -46,7 +46,7 @@ func (p *program) policyExplainCommand() *cobra.Command {
 		Long: `Explain each setting of each machine: what is wanted and by which revision, what
 is shown, what the agent wrote and when, how firmly it holds and for whom, how
 often it was changed by somebody else, and why it is not in place where it is not.`,
-		Example: "  prlagent policy explain\n  prlagent policy explain shared_clipboard\n  prlagent policy explain --vm f11d8098-10fe-40d9-871e-27af1e66161e --json",
+		Example: "  prlagent policy explain\n  prlagent policy explain clipboard\n  prlagent policy explain --vm f11d8098-10fe-40d9-871e-27af1e66161e --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var setting string
 			if len(args) == 1 {
@@ -179,11 +179,20 @@ func countedWords(counts map[string]int) string {
 	return strings.Join(words, ", ")
 }
 
+// notPlannedYet stands for a plan that there is not: the virtual machines have to
+// be looked at before.
+const notPlannedYet = "The next look at the virtual machines plans for this policy: ask again in a moment."
+
+// awaitsPlan reports whether there is a policy that nothing was planned for yet.
+func awaitsPlan(policy localapi.Policy) bool { return policy.At.IsZero() && len(policy.Wanted) > 0 }
+
 // policyPlanPage is what would be done now, and what waits.
 func policyPlanPage(v outputView, policy localapi.Policy) string {
 	var out strings.Builder
 	out.WriteString(policyHeadline(v, policy))
 	switch {
+	case awaitsPlan(policy):
+		out.WriteString("\n" + notPlannedYet + "\n")
 	case len(policy.Steps) == 0:
 		out.WriteString("\nNothing is to be set.\n")
 	case policy.Mode == "monitor":
@@ -220,8 +229,12 @@ func explainPage(v outputView, policy localapi.Policy) string {
 	for _, setting := range policy.Settings {
 		p.addSetting(policy, setting)
 	}
-	if len(policy.Settings) == 0 {
-		p.text.WriteString("\nNo such setting of a machine is managed.\n")
+	switch {
+	case len(policy.Settings) > 0:
+	case awaitsPlan(policy):
+		p.text.WriteString("\n" + notPlannedYet + "\n")
+	default:
+		p.text.WriteString("\nNo such setting of a machine is managed: prlagent policy show lists those that are.\n")
 	}
 	return p.text.String() + policyNote(v, policy)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"prlagent/agent/localapi"
 )
@@ -15,20 +16,23 @@ func TestPolicyPages(t *testing.T) {
 			d.policy.Mode, d.policy.InForce.Mode, d.policy.InForce.ModeOf, d.policy.InForce.CandidatePercent = mode, mode, of, 5
 		}
 	}
+	notPlanned := func(d *fakeDaemon) { d.policy.At, d.policy.Settings, d.policy.Steps = time.Time{}, nil, nil }
 	for name, c := range map[string]struct {
 		change func(*fakeDaemon)
 		actor  localapi.Actor
 		args   []string
 	}{
-		"policy-show.txt":         {nil, admin, []string{"policy"}},
-		"policy-show-bob.txt":     {nil, user, []string{"policy", "show"}},
-		"policy-plan.txt":         {nil, admin, []string{"policy", "plan"}},
-		"policy-plan-monitor.txt": {mode("monitor", "configuration"), admin, []string{"policy", "plan"}},
-		"policy-show-ring.txt":    {mode("monitor", "head"), admin, []string{"policy"}},
-		"policy-explain.txt":      {nil, admin, []string{"policy", "explain"}},
-		"policy-explain-one.txt":  {nil, admin, []string{"policy", "explain", "clipboard", "--vm", "{00000000-0000-4000-8000-000000000002}"}},
-		"policy-explain-bob.txt":  {nil, user, []string{"policy", "explain"}},
-		"policy-explain-none.txt": {nil, admin, []string{"policy", "explain", "network"}},
+		"policy-show.txt":            {nil, admin, []string{"policy"}},
+		"policy-show-bob.txt":        {nil, user, []string{"policy", "show"}},
+		"policy-plan.txt":            {nil, admin, []string{"policy", "plan"}},
+		"policy-plan-monitor.txt":    {mode("monitor", "configuration"), admin, []string{"policy", "plan"}},
+		"policy-show-ring.txt":       {mode("monitor", "head"), admin, []string{"policy"}},
+		"policy-plan-not-yet.txt":    {notPlanned, admin, []string{"policy", "plan"}},
+		"policy-explain-not-yet.txt": {notPlanned, admin, []string{"policy", "explain"}},
+		"policy-explain.txt":         {nil, admin, []string{"policy", "explain"}},
+		"policy-explain-one.txt":     {nil, admin, []string{"policy", "explain", "clipboard", "--vm", "{00000000-0000-4000-8000-000000000002}"}},
+		"policy-explain-bob.txt":     {nil, user, []string{"policy", "explain"}},
+		"policy-explain-none.txt":    {nil, admin, []string{"policy", "explain", "network"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -13,10 +13,10 @@ import (
 
 // Errors of decisions on a policy.
 var (
-	ErrNoCandidate = errors.New("is a candidate nowhere")
+	ErrNoCandidate = errors.New("is a candidate nowhere: 'prlportal policies' lists those that are")
 	ErrNoRevision  = errors.New("was never published")
 	ErrNotOurs     = errors.New("is not on record as published from this operator's folder, and is not signed because a portal says so; put its content into the tree, and publish that")
-	ErrNotInForce  = errors.New("is in force nowhere")
+	ErrNotInForce  = errors.New("is in force nowhere: 'prlportal policies' lists those that are")
 	ErrTooEarly    = errors.New("cannot be promoted yet")
 )
 

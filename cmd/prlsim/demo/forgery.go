@@ -60,9 +60,16 @@ func newerHead(envelope []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the envelope: %w", err)
 	}
-	changed := bytes.Replace(payload, []byte(`"head_version":1`), []byte(`"head_version":2`), 1)
+	var head struct {
+		Version int `json:"head_version"`
+	}
+	if err := json.Unmarshal(payload, &head); err != nil {
+		return nil, fmt.Errorf("read the head: %w", err)
+	}
+	version := func(number int) []byte { return fmt.Appendf(nil, `"head_version":%d`, number) }
+	changed := bytes.Replace(payload, version(head.Version), version(head.Version+1), 1)
 	if bytes.Equal(changed, payload) {
-		return nil, fmt.Errorf("the head has no version 1: %s", payload)
+		return nil, fmt.Errorf("the head has no version: %s", payload)
 	}
 	outer["payload"] = base64.StdEncoding.EncodeToString(changed)
 	return json.Marshal(outer)

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"prlagent/platform/plist"
 )
 
 // demoStep is one paragraph of the demo: it does something, and gives the proof
@@ -30,6 +28,12 @@ var demoSteps = []demoStep{
 	{"Somebody starts a virtual machine: nobody has to ask", startVM},
 	{"Parallels' tools fail for one user: the last known rows stay, and say so", userFails},
 	{"Parallels Desktop is deactivated, and activated again", deactivateProduct},
+	{"A policy is a folder of YAML: checked, compared, signed, published", publishPolicy},
+	{"The Mac only monitors, and says what it would do", monitorPolicy},
+	{"Enforced: set on both users' virtual machines", enforcePolicy},
+	{"A user changes a setting: it is put back, and told", restoreSetting},
+	{"Why a setting is as it is, and one that cannot be", explainPolicy},
+	{"The policy is taken back", releasePolicy},
 	{"A virtual machine is deleted on the Mac", deleteVM},
 	{"A thief of the portal changes the policy head: the Mac does not believe it", forgeHead},
 	{"The portal is gone for a while", portalOutage},
@@ -72,7 +76,7 @@ func makePortal(s *demoRun) (string, error) {
 	if err := s.startPortal("127.0.0.1:0"); err != nil {
 		return "", err
 	}
-	profile := filepath.Join(s.macFolder, "Library/Managed Preferences/org.prlagent.agent.plist")
+	profile := s.profilePath()
 	if _, err := s.mustRun("prlportal", "profile", "--dir", s.portalFolder, "--url", s.portalURL, "--format", "plist", "-o", profile); err != nil {
 		return "", err
 	}
@@ -82,19 +86,9 @@ func makePortal(s *demoRun) (string, error) {
 // shortenWaits shortens the waits that a real Mac has between an event and its
 // check-in: a demo has no fleet to be patient for.
 func shortenWaits(profile string) error {
-	data, err := os.ReadFile(profile)
-	if err != nil {
-		return fmt.Errorf("read profile: %w", err)
-	}
-	settings, err := plist.DecodeDict(data)
-	if err != nil {
-		return fmt.Errorf("read profile: %w", err)
-	}
-	settings["Timing"] = map[string]any{"Debounce": 0.5, "EchoWait": 0.5, "Poll": 0.5, "MinimumGap": 0, "Splay": 0, "BucketSize": 100}
-	if data, err = plist.EncodeXML(settings); err != nil {
-		return fmt.Errorf("write profile: %w", err)
-	}
-	return os.WriteFile(profile, data, 0o600)
+	return changeProfile(profile, func(settings map[string]any) {
+		settings["Timing"] = map[string]any{"Debounce": 0.5, "EchoWait": 0.5, "Poll": 0.5, "MinimumGap": 0, "Splay": 0, "BucketSize": 100}
+	})
 }
 
 // startPortal starts the portal and waits for the URL it listens at.
