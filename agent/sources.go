@@ -106,11 +106,15 @@ func followed(accounts []inventory.Account) []watch.Followed {
 type announced struct {
 	runner  prlctl.Runner
 	reading func() (done func())
+	changed func(vmID string)
 }
 
 // Run runs a tool of the vendor's.
 func (a announced) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
 	defer a.reading()()
+	if vmID := prlctl.ChangedBy(c); vmID != "" {
+		defer a.changed(vmID)
+	}
 	return a.runner.Run(ctx, c)
 }
 

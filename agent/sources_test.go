@@ -170,20 +170,30 @@ func (r recordedRuns) Run(_ context.Context, c tool.Command) (tool.Result, error
 }
 
 // Whatever is run for a user is announced before it starts and until it has
-// ended, whatever it is: a setting of ours echoes as a query does.
+// ended, whatever it is: a setting of ours echoes as a query does. What changes a
+// machine is told before that is over.
 func TestTRG_09_EveryRunForAUserIsAnnounced(t *testing.T) {
 	t.Parallel()
+	const machine = "01234567-89ab-4cde-8f01-23456789abcd"
 	var log []string
 	runner := announced{recordedRuns{&log}, func() func() {
 		log = append(log, "announced")
 		return func() { log = append(log, "over") }
-	}}
+	}, func(vmID string) { log = append(log, "changed "+vmID) }}
 	for _, verb := range []string{"list", "set", "delete"} {
-		if _, err := runner.Run(t.Context(), tool.Command{Path: prlctl.Prlctl, Args: []string{verb}}); err != nil {
+		if _, err := runner.Run(t.Context(), tool.Command{Path: prlctl.Prlctl, Args: []string{verb, machine}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := []string{"announced", "list", "over", "announced", "set", "over", "announced", "delete", "over"}
+	if _, err := runner.Run(t.Context(), tool.Command{Path: prlctl.Prlctl, Args: []string{"set", "cpu", "--help"}}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"announced", "list", "over",
+		"announced", "set", "changed " + machine, "over",
+		"announced", "delete", "changed " + machine, "over",
+		"announced", "set", "over",
+	}
 	if diff := cmp.Diff(want, log); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

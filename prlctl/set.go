@@ -11,6 +11,16 @@ import (
 // password waits for an answer that never comes (hardening H67).
 const SetLimit = 15 * time.Second
 
+// ChangedBy gives the id of the virtual machine that a call of ours changes, or may
+// change; empty if it changes none.
+func ChangedBy(c tool.Command) (vmID string) {
+	if c.Path != Prlctl || len(c.Args) < 2 || c.Args[0] == "list" {
+		return ""
+	}
+	vmID, _ = ParseID(c.Args[1]) // a help page is of no machine
+	return vmID
+}
+
 // Set runs `prlctl set ID` with these arguments, of which each holds an option
 // and its value. It has no terminal and an empty standard input. A string that is
 // no UUID is refused before anything is started (invalid_vm_id), and so is a call

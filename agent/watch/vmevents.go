@@ -211,6 +211,17 @@ func (v *VMEvents) Reading(uid uint32) (done func()) {
 	return sync.OnceFunc(func() { reader.endReading(time.Now()) })
 }
 
+// Changed says that one of our own runs changed the machine, or may have: what its
+// configuration was before is forgotten, so that the user who changes it back
+// straight away is heard. It has to be said before that run is over for Reading.
+func (v *VMEvents) Changed(vmID string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, known := range v.accounts {
+		known.forgetDigest(vmID)
+	}
+}
+
 // current gives the conditions as they are.
 func (v *VMEvents) current() conditions {
 	v.mu.Lock()

@@ -123,19 +123,27 @@ func (a *followedAccount) endReading(now time.Time) {
 	a.wakeListener()
 }
 
-// isNewDigest remembers the digest of a machine's configuration, and reports
-// whether it is another one than before.
-func (a *followedAccount) isNewDigest(vmID string, digest [32]byte) bool {
+func (a *followedAccount) forgetDigest(vmID string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.echo.isNewDigest(vmID, digest)
+	a.echo.forget(vmID)
+}
+
+// isNewDigest remembers the digest of a machine's configuration, and reports
+// whether it is another one than before. The digest was read for work that was due
+// after so many of our own changes.
+func (a *followedAccount) isNewDigest(vmID string, digest [32]byte, changes int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.echo.isNewDigest(vmID, digest, changes)
 }
 
 // dueWork is what an account has due.
 type dueWork struct {
-	look   bool          // tell to look at the user
-	doubts []string      // machines whose files are to be read
-	next   time.Duration // when there may be more; 0 = when nudged
+	look    bool          // tell to look at the user
+	doubts  []string      // machines whose files are to be read
+	changes int           // how many changes of our own were before
+	next    time.Duration // when there may be more; 0 = when nudged
 }
 
 func (a *followedAccount) workDue(now time.Time) dueWork {
@@ -143,7 +151,7 @@ func (a *followedAccount) workDue(now time.Time) dueWork {
 	defer a.mu.Unlock()
 	doubts, many, untilQuiet := a.echo.takeDoubts(now)
 	flooded, untilTold := a.flood.lookDue(now)
-	return dueWork{look: many || flooded, doubts: doubts, next: soonestWait(untilQuiet, untilTold)}
+	return dueWork{look: many || flooded, doubts: doubts, changes: a.echo.changes, next: soonestWait(untilQuiet, untilTold)}
 }
 
 // soonestWait is the lesser of two waits, of which 0 is none.

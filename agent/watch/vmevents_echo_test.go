@@ -98,6 +98,38 @@ func TestTRG_09_ChangeBetweenTwoQueriesHintsAtOnce(t *testing.T) {
 	})
 }
 
+// We set something, and the user sets it back before anybody reads what it became.
+func TestTRG_09_WhatTheUserTakesBackAtOnceHints(t *testing.T) {
+	for name, reading := range map[string]bool{"before we set it": false, "also while a file is read": true} {
+		t.Run(name, func(t *testing.T) {
+			onFakeMac(t, func(m *bench) {
+				m.known(alice, first)
+				if reading { // the file's old content is still on its way
+					m.slow = time.Second
+					m.query(alice, first)
+					time.Sleep(1500 * time.Millisecond)
+				}
+				done := m.Reading(alice)
+				m.write(alice, first, configEdited)
+				m.stream(alice).handle(changed(first))
+				m.Changed(first)
+				done()
+				m.write(alice, first, config)
+				m.stream(alice).handle(changed(first))
+				time.Sleep(time.Minute)
+				want := []Hint{{UID: alice, VMID: first}}
+				if reading {
+					want = append(want, want...)
+				}
+				m.wants("of the user's change", want)
+				m.query(alice, first)
+				time.Sleep(time.Hour)
+				m.wants("then", nil)
+			})
+		})
+	}
+}
+
 // The event of a change between two queries is lost; the next query's echo shows
 // it all the same.
 func TestTRG_09_ChangeWithoutAnEventHintsWithTheNextEcho(t *testing.T) {

@@ -37,6 +37,7 @@ type fakeStream struct {
 type fakeMac struct {
 	refuse error         // every stream ends at once with it
 	hang   chan struct{} // not nil: files are read when it is closed
+	slow   time.Duration // what was read comes so much later
 
 	guard    sync.Mutex
 	streams  map[uint32][]*fakeStream // all that were started
@@ -91,6 +92,7 @@ func (m *fakeMac) digests(ctx context.Context, user platform.User, paths []strin
 			return nil
 		}
 	}
+	defer time.Sleep(m.slow)
 	m.guard.Lock()
 	defer m.guard.Unlock()
 	digests := make([][32]byte, len(paths))

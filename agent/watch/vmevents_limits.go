@@ -69,7 +69,10 @@ func (f *floodLimit) lookDue(now time.Time) (look bool, wait time.Duration) {
 // while a query runs and for a while after the last one.
 //
 // Whatever the digest of a file becomes, a hint follows: so no change is lost,
-// also not one that happens between two readings, or within one.
+// also not one that happens between two readings, or within one. What we change
+// ourselves makes the digest unknown, or the user who changes it back before it
+// is read would have changed nothing. (A user who changes something and back
+// within one window, of which a look saw the middle, waits for the next look.)
 type echoFilter struct {
 	readers int       // queries that run
 	quiet   time.Time // the window is open until then
@@ -77,6 +80,7 @@ type echoFilter struct {
 	many    bool      // others than doubts are in doubt
 	told    time.Time // of many
 	digests map[string][32]byte
+	changes int // of our own
 }
 
 func (e *echoFilter) isReading() bool { return e.readers > 0 }
@@ -114,9 +118,18 @@ func (e *echoFilter) takeDoubts(now time.Time) (vmIDs []string, many bool, wait 
 	return vmIDs, many, 0
 }
 
+// forget forgets a machine's digest, because we changed the machine.
+func (e *echoFilter) forget(vmID string) {
+	delete(e.digests, vmID)
+	e.changes++
+}
+
 // isNewDigest remembers a digest, and reports whether it is new. To forget all
 // costs one look for each that is still there.
-func (e *echoFilter) isNewDigest(vmID string, digest [32]byte) bool {
+func (e *echoFilter) isNewDigest(vmID string, digest [32]byte, changes int) bool {
+	if changes != e.changes { // it may be from before our change
+		return true
+	}
 	last, known := e.digests[vmID]
 	if known && last == digest {
 		return false

@@ -201,7 +201,7 @@ func (l *streamListener) keepQuiet(ctx context.Context) {
 			l.tell(Hint{UID: l.account.uid})
 		}
 		if len(duty.doubts) > 0 {
-			l.lookInto(ctx, duty.doubts)
+			l.lookInto(ctx, duty)
 		}
 		if duty.next > 0 {
 			timer.Reset(duty.next)
@@ -212,9 +212,9 @@ func (l *streamListener) keepQuiet(ctx context.Context) {
 // lookInto has the configurations of the machines digested in one go, and hints at
 // those that are not as they were read before. One that has no known file, or
 // cannot be read, is as before when it was so before.
-func (l *streamListener) lookInto(ctx context.Context, vmIDs []string) {
+func (l *streamListener) lookInto(ctx context.Context, duty dueWork) {
 	user, _ := l.account.identity()
-	paths, at := l.account.configs(vmIDs)
+	paths, at := l.account.configs(duty.doubts)
 	var digests [][32]byte
 	if len(paths) > 0 {
 		digests = l.source.options.Digests(ctx, user, paths)
@@ -222,12 +222,12 @@ func (l *streamListener) lookInto(ctx context.Context, vmIDs []string) {
 	if ctx.Err() != nil {
 		return
 	}
-	for _, vmID := range vmIDs {
+	for _, vmID := range duty.doubts {
 		var digest [32]byte
 		if i, known := at[vmID]; known && i < len(digests) {
 			digest = digests[i]
 		}
-		if l.account.isNewDigest(vmID, digest) {
+		if l.account.isNewDigest(vmID, digest, duty.changes) {
 			l.tell(Hint{UID: l.account.uid, VMID: vmID})
 		}
 	}
