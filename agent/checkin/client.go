@@ -78,8 +78,8 @@ type Client struct {
 	stateMutex sync.Mutex // guards what follows
 	identity   Identity
 	loaded     bool
-	replaced   bool   // a damaged identity was replaced, and no Outcome has said so
-	folderSeen string // see folderStamp; empty before the folder was read
+	replaced   bool // a damaged identity was replaced, and no Outcome has said so
+	folderSeen folderReading
 	status     attemptStatus
 }
 

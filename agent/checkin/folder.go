@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path/filepath"
+	"time"
 
 	"prlagent/agent/protocol"
 	"prlagent/platform/safefile"
@@ -17,7 +18,7 @@ import (
 // configuration, and a folder of signed ones that was changed. It gives events.
 // While an exchange runs it does nothing: that reads the folder when it ends, and
 // the next Refresh goes on. Where the folder is not good, it is read again only
-// if it was changed, or retry asks for that.
+// if it was changed a moment ago, or retry asks for that.
 func (c *Client) Refresh(ctx context.Context, retry bool) []protocol.Event {
 	if !c.exchangeMutex.TryLock() {
 		return nil
@@ -61,7 +62,7 @@ func (e *exchange) refreshFolder(retry bool) error {
 	}
 	group := c.groupOf(record).ID
 	stamp := c.folderStamp(group)
-	if group == "" || c.sawFolder(stamp, false) && (problem.Code == "" || !retry) {
+	if group == "" || c.sawFolder(stamp, problem.Code == "") && (problem.Code == "" || !retry) {
 		return nil
 	}
 	if err := errors.Join(c.loadIdentity(), e.shareMarks()); err != nil {
@@ -74,7 +75,7 @@ func (e *exchange) refreshFolder(retry bool) error {
 	if err = e.fetchContent(stored, group); store.Failed(err) {
 		return err
 	}
-	c.sawFolder(stamp, true)
+	c.noteFolder(stamp)
 	if err == nil {
 		return e.recordContentProblem("", "")
 	}
@@ -82,16 +83,31 @@ func (e *exchange) refreshFolder(retry bool) error {
 	return e.recordContentProblem(e.outcome.Code, e.outcome.Detail)
 }
 
-// sawFolder reports whether the folder was like this when it was read; now says
-// that it has just been.
-func (c *Client) sawFolder(stamp string, now bool) bool {
+// folderSettles is for how long whoever fills the folder may not have finished: a
+// file gets its name before its content, which no stamp shows.
+const folderSettles = 10 * time.Second
+
+// folderReading is how the folder was when it was read; zero before.
+type folderReading struct {
+	stamp string
+	since time.Time // first read with this stamp
+}
+
+// sawFolder reports whether the folder was like this when it was read. What was not
+// good then does not count until the folder has settled.
+func (c *Client) sawFolder(stamp string, good bool) bool {
 	c.stateMutex.Lock()
 	defer c.stateMutex.Unlock()
-	before := c.folderSeen == stamp
-	if now {
-		c.folderSeen = stamp
+	return c.folderSeen.stamp == stamp && (good || c.options.Now().Sub(c.folderSeen.since).Abs() > folderSettles)
+}
+
+// noteFolder notes how the folder was before it was read.
+func (c *Client) noteFolder(stamp string) {
+	c.stateMutex.Lock()
+	defer c.stateMutex.Unlock()
+	if c.folderSeen.stamp != stamp {
+		c.folderSeen = folderReading{stamp, c.options.Now()}
 	}
-	return before
 }
 
 // readContent reads a file of the folder as a server would give it. Nobody but

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -147,7 +148,7 @@ func TestH53_AFolderThatOthersCanChange(t *testing.T) {
 }
 
 // What is not good is read again with each look, also where the folder shows no
-// change, and between two looks only if it does.
+// change, and between two looks only if it does, or did a moment ago.
 func TestAFolderIsReadAgainUntilItIsGood(t *testing.T) {
 	t.Parallel()
 	b := newFolderBench(t)
@@ -161,10 +162,40 @@ func TestAFolderIsReadAgainUntilItIsGood(t *testing.T) {
 	if err := os.Chmod(b.options.ContentFolder, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	b.now = b.now.Add(time.Minute)
 	b.client.Refresh(t.Context(), false)
 	b.wantPolicy(protocol.PolicyFailed, protocol.CodeFolderWritable, 0, 0)
 	b.refresh()
 	b.wantPolicy(protocol.PolicyFetched, "", 5, 3)
+}
+
+// A file that has its name already, and its content a moment later.
+func TestAFolderThatIsReadWhileItIsFilled(t *testing.T) {
+	t.Parallel()
+	b := newFolderBench(t)
+	b.publish("staff", 5, 3)
+	b.unpack()
+	fill := func(part int) {
+		for name, data := range b.portal.content {
+			if strings.HasPrefix(name, "policies/") {
+				write(t, filepath.Join(b.options.ContentFolder, name), data[:len(data)/part])
+			}
+		}
+	}
+	fill(2)
+	b.client.Refresh(t.Context(), false)
+	b.wantPolicy(protocol.PolicyFailed, protocol.CodePolicyHash, 0, 0)
+	fill(1)
+	b.now = b.now.Add(time.Second)
+	b.client.Refresh(t.Context(), false)
+	b.wantPolicy(protocol.PolicyFetched, "", 5, 3)
+}
+
+func write(t *testing.T, name string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func errorsOf(list ...error) error {
