@@ -289,6 +289,9 @@ func BenchmarkCommandLine(b *testing.B) {
 func TestBudgetToolRuns(t *testing.T) {
 	t.Parallel()
 	needProcesses(t)
+	if testing.Short() {
+		t.Skip("counts, and nothing races")
+	}
 	const users, machines, slackLooks = 2, 5, 1
 	site := newSite(t)
 	runProgram(t, site.folder, "prlsim", "mac", "create", site.mac)

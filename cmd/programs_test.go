@@ -46,7 +46,10 @@ var (
 		}
 		return buildPrograms(slices.Collect(maps.Keys(roles)))
 	})
-	programFolders []string
+	programFolders struct {
+		sync.Mutex
+		names []string
+	}
 )
 
 // buildPrograms makes a folder of all programs, which other accounts can run.
@@ -56,7 +59,9 @@ func buildPrograms(played []string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("make folder: %w", err)
 	}
-	programFolders = append(programFolders, folder)
+	programFolders.Lock()
+	programFolders.names = append(programFolders.names, folder)
+	programFolders.Unlock()
 	if err := os.Chmod(folder, 0o755); err != nil {
 		return "", fmt.Errorf("make folder: %w", err)
 	}
@@ -77,7 +82,7 @@ func buildPrograms(played []string) (string, error) {
 }
 
 func removePrograms() {
-	for _, folder := range programFolders {
+	for _, folder := range programFolders.names {
 		_ = os.RemoveAll(folder)
 	}
 }
