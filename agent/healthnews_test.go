@@ -25,6 +25,9 @@ func (d daemon) told() (words []string, at []time.Time) {
 // An outage that nobody asks about is at the portal soon after it counts as one,
 // by one check-in; so is its end; and between them there is none (H70).
 func TestH70_AnOutageReachesThePortalByItself(t *testing.T) {
+	if testing.Short() {
+		t.Skip("an hour of fake time, which takes the race detector long")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		c := settings(t)
 		d := newDaemon(t, c)

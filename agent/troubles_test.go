@@ -70,6 +70,9 @@ func lookOf(code protocol.Code) inventory.Look {
 // An outage of the service is one event for each user at its begin and one at its
 // end, however many machines they have and however often is looked.
 func TestAnOutageIsTwoEventsOfEachUser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hours of fake time, which takes the race detector long")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
 		d.mac.look = lookOf("")
@@ -238,6 +241,9 @@ func TestTheEndOfADaemonIsTold(t *testing.T) {
 // The portal hears of what lasts, and of nothing that a report that arrives
 // disproves.
 func TestTheReportHasTheHealth(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hours of fake time, which takes the race detector long")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
 		defer d.run(t)()

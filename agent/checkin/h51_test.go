@@ -191,6 +191,9 @@ func fillTexts[T any](structure *T, text func() string) {
 // JSON makes six bytes of or that do not compress: it still fits and tells the
 // state of a machine.
 func TestH51_EverythingAtItsLimit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine composes, which takes the race detector long")
+	}
 	t.Parallel()
 	for name, sign := range map[string]func(*rand.Rand) byte{
 		"gibberish":          func(random *rand.Rand) byte { return byte('!' + random.IntN(94)) },

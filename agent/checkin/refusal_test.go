@@ -118,6 +118,9 @@ func TestH51_AnEventThatIsTooLargeIsCut(t *testing.T) {
 // the portal: events that are too large together go out in parts, and each part
 // is acknowledged.
 func TestEventsThatAreTooLargeTogetherGoOutInParts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine composes, which takes the race detector long")
+	}
 	t.Parallel()
 	b := newBench(t)
 	b.do("agent_start")

@@ -374,6 +374,9 @@ func storms() []storm {
 // bounds are 22 and 33; 2 x N / splay is 67 for every other common cause, and
 // with the 600 s of a wake 33.
 func TestFleetStorms(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pure functions, which takes the race detector long")
+	}
 	t.Parallel()
 	const agents = 10_000 // in a fleet that is much smaller chance makes peaks of its own
 	for _, storm := range storms() {

@@ -64,6 +64,9 @@ func damagedMac(t *testing.T) string {
 
 // What is wrong with one line or file of a log hides nothing else of it.
 func TestADamagedLogIsReadAsFarAsItGoes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine reads, which takes the race detector long")
+	}
 	t.Parallel()
 	root := damagedMac(t)
 	for _, command := range [][]string{{"logs"}, {"logs", "--since", "1d"}, {"logs", "--since", "1d", "--json"}} {

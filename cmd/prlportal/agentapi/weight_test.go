@@ -149,6 +149,9 @@ func TestH56_SlowBodiesHoldUpNobody(t *testing.T) {
 // Deltas that add up to more than a device may have change nothing: the portal
 // asks for a whole report, which has an end of its own.
 func TestH56_DeltasDoNotAddUpBeyondTheRoomOfADevice(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one request after the other, which takes the race detector long")
+	}
 	t.Parallel()
 	const machines = 30 // of each report, which they fill
 	portal := portaltest.New(t)
