@@ -11,8 +11,8 @@ import (
 
 // With the race detector, scripts use copies of this test binary, which has it,
 // as the daemon and the portal. The tools of the simulated Mac and the local
-// command line, which start thousands of times, are the ones that ship: packages
-// sim and cli run them with the race detector. Programs with it end with
+// command line, which start thousands of times, are the ones that ship: they do
+// one thing at a time. Programs with it end with
 // syscall.Exit, because os.Exit waits a second in them.
 func init() {
 	roles = map[string]func(){
