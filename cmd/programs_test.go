@@ -126,11 +126,9 @@ func build(folder, target string, programs ...string) error {
 	return nil
 }
 
-// copyProgram gives a script a file of its own for the tools of its Macs, which
-// are links to prlsim: links of other scripts that come and go would change the
-// file's status time, and to the agent a tool that changes is not trusted (H10).
-// The lock keeps other scripts from starting a program in the meantime, which
-// would hold the file open for writing for a moment, and so not executable.
+// copyProgram copies a program. The lock keeps others from starting a program in
+// the meantime, which would hold the file open for writing for a moment, and so
+// not executable.
 func copyProgram(from, to string) error {
 	program, err := os.Open(from)
 	if err != nil {

@@ -163,10 +163,7 @@ func setUp(env *testscript.Env) error {
 	s := &stage{programs: programs, folder: folder, running: make(map[string]*process)}
 	env.Values[stageKey{}] = s
 	env.Defer(func() { s.close(env.T()) })
-	if err := copyProgram(s.program("prlsim"), filepath.Join(folder, "prlsim")); err != nil {
-		return err
-	}
-	path := []string{folder, s.programs, env.Getenv("PATH")}
+	path := []string{s.programs, env.Getenv("PATH")}
 	env.Setenv("PATH", strings.Join(path, string(filepath.ListSeparator)))
 	mac := filepath.Join(folder, "mac")
 	for name, value := range map[string]string{

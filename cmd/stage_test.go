@@ -21,7 +21,7 @@ import (
 
 // Limits of what a script waits for, and how often it looks.
 const (
-	readyLimit = 30 * time.Second
+	readyLimit = 90 * time.Second
 	stopLimit  = 30 * time.Second
 	readyPoll  = 15 * time.Millisecond
 	untilPoll  = 40 * time.Millisecond // each look is a program that starts

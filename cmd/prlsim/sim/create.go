@@ -172,11 +172,8 @@ func (m Mac) makeTree(state *State, executable string) error {
 	if err := m.makeFolders(folders...); err != nil {
 		return err
 	}
-	for _, tool := range toolPaths {
-		if err := linkProgram(executable, m.Path(tool)); err != nil {
-			return err
-		}
-		executable = m.Path(tool) // one copy at most, where it lies on another volume
+	if err := m.installTools(executable); err != nil {
+		return err
 	}
 	return m.writePlist("/System/Library/CoreServices/SystemVersion.plist", map[string]any{
 		"ProductBuildVersion": macOSBuild, "ProductCopyright": "1983-2026 Apple Inc.", "ProductName": "macOS",

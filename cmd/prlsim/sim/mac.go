@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -212,15 +213,34 @@ func (s *State) addEvent(vm *VM, name, vmState string) {
 	s.pendingEvents = append(s.pendingEvents, s.newEvent(vm, name, vmState))
 }
 
-// linkProgram makes destination the same program as source: a hard link, or a
-// copy where the two lie on different volumes.
-func linkProgram(source, destination string) error {
-	if err := os.MkdirAll(filepath.Dir(destination), 0o755); err != nil {
-		return fmt.Errorf("make folder: %w", err)
+// installTools gives the Mac a copy of the program for all of its tools. Links to
+// the program itself would change when another Mac is made or removed: a link more
+// or less changes the file's status time, and an agent does not trust a tool that
+// changes (hardening H10).
+func (m Mac) installTools(program string) error {
+	first := m.Path(toolPaths[0])
+	for _, tool := range toolPaths {
+		if err := os.MkdirAll(filepath.Dir(m.Path(tool)), 0o755); err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
 	}
-	if err := os.Link(source, destination); err == nil || errors.Is(err, fs.ErrExist) {
-		return nil
+	if err := copyProgram(program, first); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
+	for _, tool := range toolPaths[1:] {
+		if err := os.Link(first, m.Path(tool)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("link program: %w", err)
+		}
+	}
+	return nil
+}
+
+// copyProgram copies a program. The lock keeps this process from starting another
+// one meanwhile, which would hold the copy open for writing for a moment, and so
+// not executable.
+func copyProgram(source, destination string) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	in, err := os.Open(source)
 	if err != nil {
 		return fmt.Errorf("copy program: %w", err)
