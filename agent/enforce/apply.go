@@ -70,7 +70,7 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 }
 
 func (e *Enforcer) newApplication(planned *Planned, uid uint32) *application {
-	return &application{enforcer: e, planned: planned, outcome: Applied{UID: uid}, hashes: make(map[protocol.VMKey]string)}
+	return &application{enforcer: e, planned: planned, outcome: Applied{UID: uid}, hashes: make(map[protocol.VMKey]string), seen: make(map[protocol.VMKey]sight)}
 }
 
 // end notes that looks from now on see what was done.
@@ -98,8 +98,9 @@ type application struct {
 	planned  *Planned
 	outcome  Applied
 	hashes   map[protocol.VMKey]string // of configurations, as they were seen last
-	hung     bool                      // not even a look at a machine ended in its time
-	hand     policy.Memory             // what a person does by hand starts from and leaves; nil: the policy is carried out
+	seen     map[protocol.VMKey]sight
+	hung     bool          // not even a look at a machine ended in its time
+	hand     policy.Memory // what a person does by hand starts from and leaves; nil: the policy is carried out
 }
 
 // run carries the steps out in their order. One that failed does not end the
@@ -116,7 +117,7 @@ func (a *application) run(ctx context.Context, steps []policy.Step) {
 		if stopped[step.VM] {
 			continue
 		}
-		if proven := a.carryOut(ctx, step); !proven && step.StopsOthers {
+		if proven := a.isStillDue(ctx, step) && a.carryOut(ctx, step); !proven && step.StopsOthers {
 			stopped[step.VM] = true
 		}
 	}
@@ -145,6 +146,13 @@ func (a *application) carryOut(ctx context.Context, step *policy.Step) (proven b
 	if !outcome.Proven {
 		outcome.Code = cmp.Or(protocol.CodeOf(said), protocol.CodeOf(lookError))
 	}
+	a.conclude(step, outcome, said)
+	return proven
+}
+
+// conclude tells and keeps how a step ended.
+func (a *application) conclude(step *policy.Step, outcome policy.Outcome, said error) {
+	e := a.enforcer
 	a.note(step, outcome, said)
 	err := a.changeMemory(step, outcome.Proven, func(m policy.VMMemory) policy.VMMemory {
 		return m.End(*step, outcome, policy.VersionKey(a.planned.version, a.planned.system), e.now())
@@ -152,7 +160,6 @@ func (a *application) carryOut(ctx context.Context, step *policy.Step) (proven b
 	if err != nil {
 		e.options.Log.Error().Err(err).Msg("keep what became of a setting") // the next plan looks
 	}
-	return proven
 }
 
 // set runs the tool when it is the account's turn. began is false where it did
@@ -208,6 +215,9 @@ func (a *application) get(ctx context.Context, machine *Machine) (vm prlctl.VM, 
 		return err
 	})
 	a.hung = lane.IsHang(err)
+	if err == nil {
+		a.seen[key] = sight{vm, time.Now()}
+	}
 	return vm, err
 }
 

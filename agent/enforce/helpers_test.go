@@ -103,6 +103,7 @@ type fakeMac struct {
 	answer   func(uid uint32, args []string) (works bool, said error)
 	fileWait time.Duration // config.pvs is written so long after the call
 	fileErr  error         // why config.pvs cannot be read
+	getFails error         // what the tool says when it is asked for a machine
 	hangs    map[uint32]chan struct{}
 }
 
@@ -172,7 +173,7 @@ func (a asUser) Get(_ context.Context, id string) (prlctl.VM, error) {
 	vm := a.vms[protocol.VMKey{ID: id, UID: a.uid}].vm(a.t)
 	a.mu.Unlock()
 	a.hook(a.after, call)
-	return vm, nil
+	return vm, a.getFails
 }
 
 // LookAtFiles reads config.pvs, in which the machine is told by its folder.

@@ -186,7 +186,7 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 		return protocol.VerdictDeferred, j.mp.untouchable, false
 	case part.Stopped && j.m.activity() != activityStopped:
 		return protocol.VerdictDeferred, protocol.CodeVMRunning, false
-	case j.wouldInterrupt():
+	case j.m.activity() == activityRunning && j.wouldInterrupt():
 		return protocol.VerdictDeferred, protocol.CodeVMInUse, false
 	case j.p.desired.LiftLocks && !j.lifting:
 		return protocol.VerdictPending, protocol.CodeLocksReleased, true
@@ -231,15 +231,15 @@ func (j *judgement) isDue(last time.Time) bool {
 // the future, which is as long ago: nothing waits for a time that never was.
 func (p *planner) passed(last time.Time) time.Duration { return p.observed.Now.Sub(last).Abs() }
 
-// wouldInterrupt reports whether setting the value now may interrupt somebody's
-// work. What was in place before, and was changed by somebody, is put back at
-// once.
+// wouldInterrupt reports whether setting the value while the machine runs may
+// interrupt somebody's work. What was in place before, and was changed by
+// somebody, is put back at once.
 func (j *judgement) wouldInterrupt() bool {
-	if !slices.Contains(j.w.setting.Disruptive, j.w.value) || !j.m.AtWork || j.m.activity() != activityRunning {
+	if !j.m.AtWork || !slices.Contains(j.w.setting.Disruptive, j.w.value) {
 		return false
 	}
 	waiting := j.after.WaitingSince
-	atRest := j.after.SeenAtRest || !waiting.IsZero() && j.m.StartedAt.After(waiting)
+	atRest := j.after.SeenAtRest || !waiting.IsZero() && (j.m.isAtRest() || j.m.StartedAt.After(waiting))
 	deadline := j.deadline()
 	isOver := !deadline.IsZero() && !j.p.observed.Now.Before(deadline)
 	return !j.after.Established && !atRest && !isOver
@@ -279,9 +279,15 @@ func (j *judgement) addStep(part *wantedPart, target, adapter, shown string) {
 	step := Step{
 		VM: j.m.Key, Setting: j.w.setting.Name, Path: j.w.path, Value: j.w.value,
 		Target: target, Word: spell.word, Args: spell.args, Prior: shown, InFile: part.File != nil && described(j.p.values, part.places) == "",
-		part: part.Part, word: &part.word, adapter: adapter,
+		part: part.Part, word: &part.word, adapter: adapter, waited: j.after.WaitingSince,
 	}
 	step.Unlocks = j.w.setting.Lock && step.Word != lockedWord
+	switch {
+	case part.Stopped:
+		step.IfRunning = protocol.CodeVMRunning
+	case j.wouldInterrupt():
+		step.IfRunning = protocol.CodeVMInUse
+	}
 	if adapter != "" {
 		step.Args = append([]string{part.Flag, adapter}, part.word.With...)
 	}

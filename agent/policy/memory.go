@@ -141,6 +141,18 @@ func (m VMMemory) End(step Step, outcome Outcome, version string, now time.Time)
 	})
 }
 
+// Defer is the memory to keep where a step that was planned is not carried out,
+// because its machine is in another state by now. What it has waited already
+// stands; else the next plan dates the wait, by what it knows of the last start.
+func (m VMMemory) Defer(step Step, code protocol.Code, now time.Time) VMMemory {
+	setting := m.Settings[step.Setting]
+	if setting.Verdict != protocol.VerdictDeferred || setting.Code != code {
+		setting.Verdict, setting.Code, setting.Since = protocol.VerdictDeferred, code, now.UTC()
+	}
+	setting.WaitingSince = step.waited
+	return m.with(step, setting)
+}
+
 // Told is the memory to keep once the machine's owner was told.
 func (m VMMemory) Told(now time.Time) VMMemory {
 	m.ToldAt = now.UTC()
@@ -152,13 +164,18 @@ func (m VMMemory) IsEmpty() bool { return len(m.Settings) == 0 }
 
 // changeCall is a copy of the memory with the step's call changed.
 func (m VMMemory) changeCall(step Step, change func(*CallMemory)) VMMemory {
+	setting := m.Settings[step.Setting]
+	setting.setCall(step.Target, change)
+	return m.with(step, setting)
+}
+
+// with is a copy of the memory with this of the step's setting.
+func (m VMMemory) with(step Step, setting SettingMemory) VMMemory {
 	m.Settings = maps.Clone(m.Settings)
 	if m.Settings == nil {
 		m.Settings = make(map[string]SettingMemory)
 	}
-	setting := m.Settings[step.Setting]
 	setting.Path, setting.Value = step.Path, step.Value
-	setting.setCall(step.Target, change)
 	m.Settings[step.Setting] = setting
 	return m
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"time"
 
 	"prlagent/agent/protocol"
 	"prlagent/prlctl"
@@ -23,19 +24,32 @@ type Step struct {
 	// the steps behind it.
 	Unlocks  bool
 	Restores bool
+	// IfRunning is why the step is not to be carried out on a machine that runs:
+	// it needs it shut down, or would interrupt somebody. Empty if it may run.
+	IfRunning protocol.Code
 	// StopsOthers: if the step fails, the ones behind it on this machine cannot
 	// succeed.
 	StopsOthers bool
 
 	part    *Part
 	word    *Word
-	adapter string // whose word is compared, for a part of adapters
+	waited  time.Time // since when the setting was deferred until now; zero: it was not
+	adapter string    // whose word is compared, for a part of adapters
 }
 
 // Argv is the whole call behind the tool's path. The machine is named by its id:
 // names are the user's text (H13).
 func (s *Step) Argv() []string {
 	return append([]string{"set", s.VM.ID}, s.Args...)
+}
+
+// WhyNot is why the step is not to be carried out on its machine as it is now,
+// which may be another state than that which was planned for; empty if it is.
+func (s *Step) WhyNot(m *Machine) protocol.Code {
+	if code := m.whyUntouchable(); code != "" || m.activity() != activityRunning {
+		return code
+	}
+	return s.IfRunning
 }
 
 // IsUnread reports whether nothing shows what the step sets.

@@ -1,0 +1,95 @@
+package enforce
+
+import (
+	"context"
+	"time"
+
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+	"prlagent/prlctl"
+)
+
+// freshFor is how long what was seen of a machine is taken to be so.
+const freshFor = time.Second
+
+// sight is a machine as it was seen while steps were carried out.
+type sight struct {
+	vm prlctl.VM
+	at time.Time
+}
+
+// isStillDue reports whether a step that was planned is to be carried out now. It
+// is not if something else is wanted since, or if its machine is in a state in
+// which it could not be planned: then it is deferred. That costs a look only where
+// the step needs the machine shut down, or unused, and none was made just now.
+func (a *application) isStillDue(ctx context.Context, step *policy.Step) bool {
+	code, superseded := a.enforcer.whyNotNow(a, step)
+	if superseded {
+		return false
+	}
+	if code == "" && step.IfRunning != "" {
+		machine := a.planned.Machines[step.VM]
+		seen, has := a.seen[step.VM]
+		if !has || time.Since(seen.at) > freshFor {
+			vm, err := a.get(ctx, machine)
+			if err != nil {
+				if ctx.Err() == nil {
+					a.conclude(step, policy.Outcome{Code: protocol.CodeOf(err)}, err)
+				}
+				return false
+			}
+			seen.vm = vm
+		}
+		facts := machine.Facts
+		facts.VM = seen.vm
+		code = step.WhyNot(&facts)
+	}
+	if code != "" {
+		a.deferStep(step, code)
+	}
+	return code == ""
+}
+
+// whyNotNow is why a step is not to be carried out by the newest plan: its look
+// saw the machine in another state, or something else is wanted. What a person
+// does by hand is planned just before, and by itself.
+func (e *Enforcer) whyNotNow(a *application, step *policy.Step) (code protocol.Code, superseded bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	newest := e.planned
+	switch {
+	case a.hand != nil:
+		return "", false
+	case newest == nil, e.parsed.document != a.planned.Document, newest.Document != a.planned.Document,
+		newest.Enforce != a.planned.Enforce, a.planned.Enforce && e.released != nil:
+		return "", true
+	case newest == a.planned:
+		return "", false
+	}
+	machine := newest.Machines[step.VM]
+	if machine == nil {
+		return "", true // it is not there any more
+	}
+	return step.WhyNot(&machine.Facts), false
+}
+
+// deferStep tells and keeps that a step waits for its machine. The next plan, for
+// which there is a look once the account's steps have ended, goes on from there.
+func (a *application) deferStep(step *policy.Step, code protocol.Code) {
+	e := a.enforcer
+	err := a.changeMemory(step, false, func(m policy.VMMemory) policy.VMMemory { return m.Defer(*step, code, e.now()) })
+	if err != nil {
+		e.options.Log.Error().Err(err).Msg("keep that a setting waits") // the next plan finds it again
+	}
+	if a.hand != nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	memory := e.memory[step.VM].Settings[step.Setting]
+	for i := range e.verdicts[step.VM] {
+		if verdict := &e.verdicts[step.VM][i]; verdict.Setting == step.Setting {
+			verdict.Verdict, verdict.Code, verdict.Since, verdict.WaitingSince = memory.Verdict, memory.Code, memory.Since, memory.WaitingSince
+		}
+	}
+}

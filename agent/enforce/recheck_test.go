@@ -1,0 +1,231 @@
+package enforce
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+	"prlagent/prlctl"
+)
+
+// needsRest is a policy with a row that is live, one that interrupts who works in
+// the machine, and one that needs it shut down.
+const needsRest = `"network":"host_only","clipboard":"disconnect","max_cpus":1`
+
+const (
+	networkSet   = "501 set --device-set net0 --type host-only --connect"
+	clipboardSet = "501 set --shared-clipboard=off"
+	cpusSet      = "501 set --cpus=1"
+)
+
+// onlyAlice leaves one machine on the Mac, which is shut down.
+func onlyAlice(l *lab) *fakeVM {
+	delete(l.vms, l.vmOf(502).key)
+	return l.vmOf(501)
+}
+
+// carryOut carries a plan out, and gives what became of it.
+func (l *lab) carryOut(planned *Planned) Applied {
+	l.t.Helper()
+	l.enforcer.Apply(l.ctx, planned)
+	outcome, _ := l.enforcer.Take(<-l.posted)
+	return outcome
+}
+
+// gets is how often the tool was asked for a machine.
+func (l *lab) gets() (gets int) {
+	for _, call := range l.calls {
+		if strings.HasSuffix(call, " get") {
+			gets++
+		}
+	}
+	return gets
+}
+
+// A machine that was shut down when its steps were planned, and is not any more
+// when they are carried out: what needs it so is deferred, and nothing of it is
+// written or remembered as written. The next plan says the same.
+func TestVMS41_AMachineThatIsStartedAfterThePlan(t *testing.T) {
+	for _, test := range []struct {
+		state           prlctl.State
+		sets            []string
+		network, maxCPU string
+	}{
+		{prlctl.StateStopped, []string{networkSet, clipboardSet, cpusSet}, "in_place", "in_place"},
+		{prlctl.StateRunning, []string{clipboardSet}, "deferred vm_in_use", "deferred vm_running"},
+		{prlctl.StateSuspended, []string{clipboardSet}, "deferred vm_suspended", "deferred vm_suspended"},
+		{"starting", []string{clipboardSet}, "deferred vm_busy", "deferred vm_busy"},
+	} {
+		t.Run(string(test.state), func(t *testing.T) {
+			inBubble(t, needsRest, func(l *lab) {
+				vm := onlyAlice(l)
+				planned := l.plan()
+				vm.state = test.state
+				outcome := l.carryOut(planned)
+				slices.Sort(test.sets)
+				got := l.sets()
+				slices.Sort(got)
+				if !slices.Equal(got, test.sets) || outcome.Begun != len(test.sets) || outcome.Proven != len(test.sets) {
+					l.t.Errorf("sets %v of which %+v, want %v", got, outcome, test.sets)
+				}
+				if test.state == prlctl.StateStopped {
+					l.plan()
+				} else if slices.ContainsFunc(l.memoryOf(501).Settings["network"].Calls, func(c policy.CallMemory) bool { return c.Word != "" }) {
+					l.t.Error("it is remembered that it was written")
+				}
+				for range 2 { // at once, and by the next plan
+					l.wantVerdict("network", test.network)
+					l.wantVerdict("max_cpus", test.maxCPU)
+					l.plan()
+				}
+				vm.state = prlctl.StateStopped
+				l.converge()
+				l.wantVerdict("network", "in_place")
+				l.wantVerdict("max_cpus", "in_place")
+			})
+		})
+	}
+}
+
+// A start between two steps keeps the later one from being carried out; and what
+// is looked at just now, behind the step before, is not looked at again.
+func TestVMS41_ASecondLookIsMadeWhereItIsNeeded(t *testing.T) {
+	looks := func(document string, state prlctl.State) (gets, sets int) {
+		inBubble(t, document, func(l *lab) {
+			onlyAlice(l).state = state
+			l.apply()
+			gets, sets = l.gets(), len(l.sets())
+		})
+		return gets, sets
+	}
+	for name, test := range map[string]struct {
+		document string
+		state    prlctl.State
+		gets     int
+		sets     int
+	}{
+		"live rows":                     {`"clipboard":"disconnect","show_developer_tools":false`, prlctl.StateStopped, 2, 2},
+		"one that needs it shut down":   {`"max_cpus":1`, prlctl.StateStopped, 2, 1},
+		"two share what was seen":       {`"max_cpus":1,"network":"host_only"`, prlctl.StateStopped, 3, 2},
+		"nothing that can be set":       {`"max_cpus":1,"network":"host_only"`, prlctl.StateRunning, 0, 0},
+		"live rows of one that runs":    {`"clipboard":"disconnect","max_cpus":1`, prlctl.StateRunning, 1, 1},
+		"behind a live row, seen by it": {`"clipboard":"disconnect","max_cpus":1`, prlctl.StateStopped, 2, 2},
+	} {
+		if gets, sets := looks(test.document, test.state); gets != test.gets || sets != test.sets {
+			t.Errorf("%s: %d looks and %d sets, want %d and %d", name, gets, sets, test.gets, test.sets)
+		}
+	}
+	inBubble(t, needsRest, func(l *lab) {
+		vm, begun := onlyAlice(l), 0
+		l.before = func(call string) {
+			if begun++; strings.Contains(call, " set ") {
+				vm.state = prlctl.StateRunning // its owner starts it with the first set
+			}
+		}
+		_, _ = l.apply()
+		if got := l.sets(); slices.Contains(got[1:], cpusSet) || slices.Contains(got[1:], networkSet) || len(got) > 2 {
+			l.t.Errorf("sets %v", got)
+		}
+	})
+}
+
+// A disruptive value that has waited may be set at the first resume: that the
+// machine was at rest is enough. What is deferred because it is busy then has
+// waited since the beginning.
+func TestVMS41_WhatHasWaitedStaysSo(t *testing.T) {
+	inBubble(t, `"network":"host_only","max_cpus":1`, func(l *lab) {
+		vm := onlyAlice(l)
+		vm.state = prlctl.StateRunning
+		l.plan()
+		began := l.enforcer.now()
+		time.Sleep(100 * time.Hour)
+		vm.state = prlctl.StateStopped
+		planned := l.plan()
+		vm.state = prlctl.StateRunning
+		l.carryOut(planned)
+		l.wantSets(networkSet)
+		l.wantVerdict("max_cpus", "deferred vm_running")
+		for range 2 {
+			if waiting := l.on("max_cpus").WaitingSince; !waiting.Equal(began) {
+				l.t.Errorf("it waits since %s, and began at %s", waiting, began)
+			}
+			l.plan()
+		}
+	})
+}
+
+// Nothing is set on a machine whose plan is older than what a later look saw of
+// it, or than another wish: without one more run of a tool.
+func TestH46_APlanThatIsOlderThanALaterLook(t *testing.T) {
+	for name, test := range map[string]struct {
+		later   func(*lab, *fakeVM)
+		verdict string
+	}{
+		"is suspended":        {func(_ *lab, vm *fakeVM) { vm.state = prlctl.StateSuspended }, "deferred vm_suspended"},
+		"is busy":             {func(_ *lab, vm *fakeVM) { vm.state = "snapshotting" }, "deferred vm_busy"},
+		"is gone":             {func(l *lab, _ *fakeVM) { l.gone, l.partial = true, true }, ""},
+		"cannot be looked at": {func(l *lab, _ *fakeVM) { l.look = isStale }, "deferred service_down"},
+		"only monitor":        {func(l *lab, _ *fakeVM) { l.monitor = true }, ""},
+		"another policy":      {func(l *lab, _ *fakeVM) { l.content = contentOf(`"clipboard":"bidirectional"`, 8) }, ""},
+		"released":            {func(l *lab, _ *fakeVM) { l.content.Released = true }, ""},
+		"adopted, not planned": {func(l *lab, _ *fakeVM) {
+			l.content = contentOf(`"clipboard":"bidirectional"`, 8)
+			l.enforcer.Adopt(l.content)
+			l.look = func(*Situation) { l.t.Fatal("planned") }
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, `"clipboard":"disconnect","show_developer_tools":false`, func(l *lab) {
+				vm, isNoted := onlyAlice(l), false
+				planned := l.plan()
+				l.after = func(call string) {
+					if !isNoted && strings.Contains(call, " set ") {
+						isNoted = true
+						test.later(l, vm)
+						if l.look == nil || test.verdict != "" {
+							l.plan()
+						}
+					}
+				}
+				l.carryOut(planned)
+				if got := len(l.sets()); got != 1 || l.gets() != 1 {
+					l.t.Errorf("calls %v", l.calls)
+				}
+				if test.verdict != "" {
+					second := planned.Steps[1].Setting
+					l.wantVerdict(second, test.verdict)
+				}
+			})
+		})
+	}
+}
+
+func isStale(s *Situation) {
+	for _, m := range s.Machines {
+		m.Facts.Stale = protocol.CodeServiceDown
+	}
+}
+
+// A machine that cannot be looked at a second time is not set, and that is no
+// reason to try without an end.
+func TestVMS41_WhatCannotBeLookedAtIsNotSet(t *testing.T) {
+	inBubble(t, `"max_cpus":1`, func(l *lab) {
+		onlyAlice(l)
+		l.getFails = &prlctl.Error{Code: string(protocol.CodeServiceDown)}
+		for range 10 {
+			l.apply()
+		}
+		l.wantSets()
+		l.wantVerdict("max_cpus", "deferred service_down")
+		if gets := l.gets(); gets > 2 {
+			l.t.Errorf("%d looks", gets)
+		}
+		l.getFails = nil
+		time.Sleep(time.Hour)
+		l.converge()
+		l.wantVerdict("max_cpus", "in_place")
+	})
+}
