@@ -49,8 +49,11 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 		version: s.Version, system: s.System, capabilities: s.Capabilities,
 	}
 	observed := policy.Observed{Now: now, Version: s.Version, System: s.System, Capabilities: s.Capabilities, Closed: s.Closed}
+	// What failed may be another matter with another version.
+	isUpdated := e.planned != nil && (e.planned.version != s.Version || e.planned.system != s.System)
 	for _, m := range s.Machines {
 		planned.Machines[m.Facts.Key] = m
+		m.Facts.RetryNow = m.Facts.RetryNow || isUpdated
 		if !e.unsettled(m.Facts.Key.UID, s.Mark) {
 			observed.Machines = append(observed.Machines, m.Facts)
 		}

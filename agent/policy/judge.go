@@ -21,6 +21,8 @@ type machinePlan struct {
 	changed     map[string]SettingMemory // what to remember, if it is not what was
 	judged      int                      // settings so far of which something was remembered
 	lock        *wanted                  // a lock of ours that is in place
+	placing     *wanted                  // a lock that a step places
+	probes      bool                     // the steps find out whether the lock can be lifted
 	stuck       CallMemory               // of a lock of ours that could not be lifted; empty if there is none
 }
 
@@ -69,7 +71,7 @@ func (mp *machinePlan) judge(w *wanted) {
 		verdict, code = j.look()
 	}
 	if w.setting.Lock && verdict == protocol.VerdictInPlace {
-		mp.holdsLock(&j)
+		code = mp.holdsLock(&j)
 	}
 	j.conclude(verdict, code)
 }
@@ -151,12 +153,22 @@ func (j *judgement) lookAt(part *wantedPart, target, adapter, shown string, know
 	} else {
 		j.noteDrift(target, part.word.Set[0])
 		var step bool
-		if gap.Verdict, gap.Code, step = j.whatToDo(part, target, known); step {
+		if gap.Verdict, gap.Code, step = j.whatToDo(part, target, known); step && j.isTurn() {
 			j.addStep(part, target, adapter, shown)
 		}
 	}
 	j.waits = j.waits || gap.Verdict == protocol.VerdictDeferred
 	j.p.gaps = append(roomLike(j.p.gaps, len(j.p.gaps)-j.mp.gaps+1, j.mp.left), gap)
+}
+
+// isTurn reports whether what is to be set has its turn on this machine: a lock
+// may have to wait for another machine's.
+func (j *judgement) isTurn() bool {
+	if !j.w.setting.Lock || j.w.set != True {
+		return true
+	}
+	j.mp.placing = j.w
+	return j.mp.mayLock()
 }
 
 // gapOf is the gap that was found for this flag of the machine; nil if none was.

@@ -9,18 +9,46 @@ import (
 // lockedWord is what the lock's flag is set to, and shows, while it is placed.
 const lockedWord = "on"
 
+// lockProof is what is known of locks of ours with the versions of now: whether
+// what was locked can be unlocked is found out on one machine, before others are
+// locked, and with each version anew (H45).
+type lockProof struct {
+	lifted bool // one was lifted, and seen to be
+	stuck  bool // one was not
+	probed bool // this plan has steps that find it out
+}
+
+func (p *planner) proveLocks() {
+	for _, memory := range p.observed.Memory {
+		lock := memory.Settings[catalogue.lock.Name]
+		if call := lock.find(lockFlag); call != nil {
+			p.locks.lifted = p.locks.lifted || call.Lifted == p.version
+			p.locks.stuck = p.locks.stuck || call.Stuck == p.version
+		}
+	}
+}
+
 // placesLocks reports whether a lock that is not there may be placed: not before
 // the profile says so (H67), and not after this version did not lift one of ours
 // on any machine, which cannot be set since (H45).
-func (p *planner) placesLocks() bool {
-	if !p.desired.AllowUnprovenLocks {
+func (p *planner) placesLocks() bool { return p.desired.AllowUnprovenLocks && !p.locks.stuck }
+
+// mayLock reports whether the lock is placed on this machine now. Where nothing
+// was lifted yet it is placed on the first machine, to be lifted and placed again,
+// and the others wait for what becomes of that.
+func (mp *machinePlan) mayLock() bool {
+	locks := &mp.p.locks
+	return !mp.p.desired.Enforce || locks.lifted || locks.stuck || mp.probeLock()
+}
+
+// probeLock has the plan find out on this machine whether the lock can be lifted,
+// if that is not known, and reports whether it does.
+func (mp *machinePlan) probeLock() bool {
+	locks := &mp.p.locks
+	if locks.lifted || locks.stuck || locks.probed || !mp.p.desired.Enforce || !mp.p.desired.AllowUnprovenLocks {
 		return false
 	}
-	for _, memory := range p.observed.Memory {
-		if lock, has := memory.Settings[catalogue.lock.Name]; has && lock.Call(lockFlag).Stuck == p.version {
-			return false
-		}
-	}
+	locks.probed, mp.probes = true, true
 	return true
 }
 
@@ -100,20 +128,29 @@ func (mp *machinePlan) lifts(setting *Setting, memory SettingMemory) bool {
 }
 
 // holdsLock notes that our lock is where it is wanted, or that it was seen to be
-// gone: one that is there later is not ours.
-func (mp *machinePlan) holdsLock(j *judgement) {
+// gone: one that is there later is not ours. It gives what is to be said of one
+// that is in place: that nobody has seen it lifted.
+func (mp *machinePlan) holdsLock(j *judgement) protocol.Code {
 	switch ours := j.after.Call(lockFlag).Word == lockedWord; {
 	case ours && j.w.set == True:
 		mp.lock = j.w
+		if mp.untouchable == "" && j.isRetried(mp.stuck) {
+			mp.probeLock()
+		}
+		if !mp.p.locks.lifted {
+			return protocol.CodeReleaseUnproven
+		}
 	case ours && mp.m.Stale == "":
 		j.setCall(lockFlag, func(c *CallMemory) { c.Word, c.Prior = "", "" })
 	}
+	return ""
 }
 
 // orderedSteps are the steps in the order in which they can succeed: a lock of
-// ours is lifted before all others, and placed again behind them (H45).
+// ours is lifted before all others, and placed again behind them. One that is
+// placed to find out whether it can be lifted is placed twice (H45).
 func (mp *machinePlan) orderedSteps() []Step {
-	if len(mp.steps) == 0 {
+	if len(mp.steps) == 0 && !mp.probes {
 		return nil
 	}
 	if at := slices.IndexFunc(mp.steps, func(s Step) bool { return s.Unlocks }); at >= 0 {
@@ -121,18 +158,28 @@ func (mp *machinePlan) orderedSteps() []Step {
 		lift.StopsOthers = len(mp.steps) > 1
 		return slices.Concat([]Step{lift}, mp.steps[:at], mp.steps[at+1:])
 	}
-	if mp.lock == nil {
-		return mp.steps
-	}
 	others := mp.steps
+	switch {
+	case mp.lock != nil:
+		relock := mp.relock(mp.lock)
+		return slices.Concat(relock[:1], others, relock[1:])
+	case mp.probes: // the lock is the last of the others
+		others[len(others)-1].StopsOthers = true
+		return slices.Concat(others, mp.relock(mp.placing))
+	}
+	return others
+}
+
+// relock are the two steps that lift our lock and place it again.
+func (mp *machinePlan) relock(lock *wanted) []Step {
 	mp.steps = nil
-	j := mp.begin(mp.lock, SettingMemory{})
+	j := mp.begin(lock, SettingMemory{})
 	for _, value := range []Value{False, True} {
-		part := mp.p.preparePart(mp.lock.parts[0].Part, mp.lock.parts[0].Words[value])
+		part := mp.p.preparePart(lock.parts[0].Part, lock.parts[0].Words[value])
 		j.addStep(&part, part.Flag, "", lockedWord)
 	}
 	mp.steps[0].StopsOthers = true
-	return slices.Concat(mp.steps[:1], others, mp.steps[1:])
+	return mp.steps
 }
 
 // HoldsLock reports whether a lock that we placed on the machine may still be

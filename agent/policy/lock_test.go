@@ -13,7 +13,7 @@ func TestH47_AStaleLookDoesNotForgetALock(t *testing.T) {
 	locked := change{"Security/Configuration is locked", "on"}
 	m := newMac(t, other(t, `"no_config_changes":true`), windowsVM)
 	m.desired.AllowUnprovenLocks = true
-	m.end(m.plan("--lock-edit-settings=on"), done)
+	m.end(m.plan("--lock-edit-settings=on", "--lock-edit-settings=off", "--lock-edit-settings=on"), done)
 	m.desired.Document = other(t, `"no_config_changes":false`)
 	m.shows(windowsVM).observed.Machines[0].Stale = protocol.CodeUserSession
 	m.plan()

@@ -64,8 +64,10 @@ type CallMemory struct {
 	// Refused is the VersionKey of the product that does not have the flag, or not
 	// for this guest; another version is asked again.
 	Refused string `json:"refused,omitempty"`
-	// Stuck is the VersionKey of the product that did not lift a lock of ours.
-	Stuck string `json:"stuck,omitempty"`
+	// Stuck is the VersionKey of the product that did not lift a lock of ours, and
+	// Lifted of the one that did.
+	Stuck  string `json:"stuck,omitempty"`
+	Lifted string `json:"lifted,omitempty"`
 }
 
 // unknownVersion stands for a version of the product that is not known.
@@ -134,7 +136,7 @@ func (m VMMemory) End(step Step, outcome Outcome, version string, now time.Time)
 		}
 		switch {
 		case step.Unlocks && outcome.Proven:
-			call.Stuck = ""
+			call.Stuck, call.Lifted = "", version
 		case step.Unlocks && !passes[call.Code]:
 			call.Stuck = version
 		}

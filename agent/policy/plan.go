@@ -127,6 +127,7 @@ type planner struct {
 	version  string
 	golden   scopePlan
 	other    scopePlan
+	locks    lockProof
 	values   []string // what a machine shows at the catalogue's paths
 	steps    []Step   // room for those of a machine
 	gaps     []Gap    // of all verdicts so far
@@ -169,6 +170,7 @@ func newPlanner(desired Desired, observed Observed) *planner {
 	desired.Enforce = desired.Enforce && !desired.LiftLocks
 	p := &planner{desired: desired, observed: observed, version: VersionKey(observed.Version, observed.System)}
 	p.result.Memory = make(Memory)
+	p.proveLocks()
 	p.gated = desired.VendorGates && !observed.Version.IsZero() && observed.Version.Compare(vendorVersion) < 0
 	if !desired.Released {
 		p.document = desired.Document

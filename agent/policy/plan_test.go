@@ -278,7 +278,7 @@ func TestH45_TheLockIsLast(t *testing.T) {
 	locked := change{"Security/Configuration is locked", "on"}
 	m := newMac(t, other(t, `"no_config_changes":true,"clipboard":"disconnect","isolate_vm":true`), windowsVM)
 	m.desired.AllowUnprovenLocks = true
-	first := m.plan("--isolate-vm=on", clipboardCall, lock)
+	first := m.plan("--isolate-vm=on", clipboardCall, lock, unlock, lock) // it is found out whether it can be lifted
 	if step := first.Steps[2]; step.Unlocks || step.InFile || !first.Steps[0].InFile {
 		t.Errorf("steps %+v", first.Steps)
 	}
@@ -311,7 +311,7 @@ func TestPOL09_POL10_H47_Release(t *testing.T) {
 	ours := func(t *testing.T) *mac {
 		m := newMac(t, other(t, `"no_config_changes":true,"clipboard":"disconnect"`), windowsVM)
 		m.desired.AllowUnprovenLocks = true
-		m.end(m.plan(clipboardCall, "--lock-edit-settings=on"), done)
+		m.end(m.plan(clipboardCall, "--lock-edit-settings=on", unlock, "--lock-edit-settings=on"), done)
 		m.shows(windowsVM, clipboardOff, locked).plan()
 		return m
 	}

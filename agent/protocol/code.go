@@ -411,7 +411,7 @@ var Codes = map[Code]CodeText{
 	CodeStricterValue:       {Info, "The policy's value cannot be set; the stricter one that on_unsupported asks for is used.", "Nothing to do; choose a value that can be set to be rid of this remark."},
 	CodeSettingUnknown:      {Warning, "This version of the agent does not know the setting.", "Update the agent, or correct the setting's name in the policy."},
 	CodeSectionNotSupported: {Warning, "This version of the agent does not carry out this part of the policy.", "Update the agent, or remove the part from the policy."},
-	CodeReleaseUnproven:     {Warning, "A lock is not placed before its release was seen to work on a real Mac.", "Set AllowUnprovenLocks in the profile to place it all the same, on a Mac where you can lift it by hand."},
+	CodeReleaseUnproven:     {Warning, "It was not seen that this lock can be lifted with these versions of Parallels Desktop and macOS.", "Set AllowUnprovenLocks in the profile to have it placed and probed all the same, on a Mac where you can lift it by hand."},
 	CodeNotObservable:       {Warning, "The value is not shown, so nobody could tell whether setting it worked; the agent leaves it alone.", "See 'prlagent doctor': a file may be unreadable, or this version does not show the value."},
 	CodeNotVerified:         {Warning, "The value was set, and a look afterwards shows another one.", "Compare with what the owner sees: 'prlctl list -i --json'; set it by hand as the owner, and look again."},
 	CodeContended:           {Warning, "Something puts the value back again and again; the agent sets it once an hour and at each start of the virtual machine.", "Find what changes it: a user, a script, or another manager of the same virtual machines."},
