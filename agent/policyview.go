@@ -68,9 +68,11 @@ func settingView(vm localapi.PolicyVM, one *enforce.SettingView, machines map[pr
 	verdict := &one.Verdict
 	shown := localapi.PolicySetting{
 		PolicyVM: vm, Path: verdict.Path, Setting: verdict.Setting, Value: string(verdict.Value),
-		Verdict: verdict.Verdict, Code: verdict.Code, Strength: verdict.Standard, StrengthAdmin: verdict.Admin,
-		Since: utc(verdict.Since), WaitingSince: utc(verdict.WaitingSince), Deadline: utc(verdict.Deadline), Overdue: verdict.Overdue,
-		Drifts: one.Memory.Drifts(),
+		Verdict: verdict.Verdict, Code: verdict.Code, Strength: verdict.Strength.Standard, StrengthAdmin: verdict.Strength.Admin,
+		Since: utc(verdict.Since), Drifts: one.Memory.Drifts(),
+	}
+	if wait := verdict.Wait; wait != nil {
+		shown.WaitingSince, shown.Deadline, shown.Overdue = utc(wait.Since), utc(wait.Deadline), wait.Overdue
 	}
 	if machine := machines[vm.VMKey]; machine != nil {
 		shown.CustomPassword = machine.Facts.VM.Security.CustomPassword.On()

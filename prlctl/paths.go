@@ -3,6 +3,7 @@ package prlctl
 import (
 	"encoding/json"
 	"strings"
+	"unsafe"
 )
 
 // Paths are places in the description of a virtual machine that are read
@@ -50,7 +51,7 @@ func (p *Paths) Read(vm VM, into []string) []string {
 	for range p.count {
 		into = append(into, "")
 	}
-	text := string(vm.Raw)
+	text := unsafe.String(unsafe.SliceData(vm.Raw), len(vm.Raw)) // nobody changes what was read, and a copy is some kilobytes
 	if strings.HasPrefix(text, "{") {
 		p.readObject(text, 1, p.root, into)
 	}

@@ -206,7 +206,7 @@ func TestBusyIsADeferral(t *testing.T) {
 				}
 				l.converge()
 				l.wantVerdict("clipboard", want)
-				since := l.enforcer.View().Settings[0].Verdict.WaitingSince
+				since := l.enforcer.View().Settings[0].Verdict.Wait.Since
 				if state := l.report().State; state != protocol.PolicyConverging || since.IsZero() {
 					l.t.Errorf("state %s, since %s", state, since)
 				}

@@ -61,8 +61,8 @@ func liveOnAMac(t *testing.T, number int) (reminders int) {
 	l.wantVerdict("network", "in_place")
 	l.wantVerdict("asset_tag", "deferred vm_running")
 	waiting := l.on("asset_tag")
-	if waiting.WaitingSince.IsZero() || waiting.WaitingSince.After(began) || waiting.Deadline.Sub(waiting.WaitingSince) != 720*time.Hour {
-		t.Errorf("it waits since %v until %v", waiting.WaitingSince, waiting.Deadline)
+	if waiting.Wait.Since.IsZero() || waiting.Wait.Since.After(began) || waiting.Wait.Deadline.Sub(waiting.Wait.Since) != 720*time.Hour {
+		t.Errorf("it waits since %v until %v", waiting.Wait.Since, waiting.Wait.Deadline)
 	}
 	last := began // the first is told with the plan of the resume
 	for day := 1; day <= 33; day += 5 {

@@ -151,8 +151,8 @@ func (e *Enforcer) makeReport(content policy.Content, enforce bool) *told {
 		if made.Counts == nil {
 			made.Counts = make(map[string]int)
 		}
-		made.Counts[verdict.Standard]++
-		group := protocol.VerdictGroup{Path: verdict.Path, Verdict: verdict.Verdict, Strength: verdict.Standard, Code: verdict.Code}
+		made.Counts[verdict.Strength.Standard]++
+		group := protocol.VerdictGroup{Path: verdict.Path, Verdict: verdict.Verdict, Strength: verdict.Strength.Standard, Code: verdict.Code}
 		if !group.IsSimplyInPlace() {
 			group.Since = verdict.Since
 		}

@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -89,7 +90,8 @@ func (a *application) deferStep(step *policy.Step, code protocol.Code) {
 	memory := e.memory[step.VM].Settings[step.Setting]
 	for i := range e.verdicts[step.VM] {
 		if verdict := &e.verdicts[step.VM][i]; verdict.Setting == step.Setting {
-			verdict.Verdict, verdict.Code, verdict.Since, verdict.WaitingSince = memory.Verdict, memory.Code, memory.Since, memory.WaitingSince
+			verdict.Verdict, verdict.Code, verdict.Since = memory.Verdict, memory.Code, memory.Since
+			verdict.Wait = &policy.Wait{Since: cmp.Or(memory.WaitingSince, memory.Since)}
 		}
 	}
 }

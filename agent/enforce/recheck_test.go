@@ -149,7 +149,7 @@ func TestVMS41_WhatHasWaitedStaysSo(t *testing.T) {
 		l.wantSets(networkSet)
 		l.wantVerdict("max_cpus", "deferred vm_running")
 		for range 2 {
-			if waiting := l.on("max_cpus").WaitingSince; !waiting.Equal(began) {
+			if waiting := l.on("max_cpus").Wait.Since; !waiting.Equal(began) {
 				l.t.Errorf("it waits since %s, and began at %s", waiting, began)
 			}
 			l.plan()

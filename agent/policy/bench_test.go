@@ -2,9 +2,11 @@ package policy_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
@@ -102,5 +104,35 @@ func TestPlanIsLinear(t *testing.T) {
 	compliant := other(t, `"startup":"manual","network":"shared","clipboard":"bidirectional","no_smart_cards":true,"pause_idle":false`)
 	if each := (allocations(compliant, 200) - allocations(compliant, 100)) / 100; each > 3 {
 		t.Errorf("a compliant machine takes %.1f allocations", each)
+	}
+}
+
+// So does what it takes of memory: a verdict for each setting of each machine is
+// most of it, and what is the same for many of them is held once.
+func TestPlanIsSmall(t *testing.T) {
+	desired := policy.Desired{Document: everything(t), Enforce: true}
+	bytes := func(observed policy.Observed) float64 {
+		const runs = 5
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range runs {
+			policy.Plan(desired, observed)
+		}
+		runtime.ReadMemStats(&after)
+		return float64(after.TotalAlloc-before.TotalAlloc) / runs
+	}
+	small, large := fleetOf(t, desired, 200), fleetOf(t, desired, 400)
+	if each := (bytes(large) - bytes(small)) / 200; each > 16<<10 {
+		t.Errorf("a machine on which a dozen settings differ takes %.0f bytes", each)
+	}
+	small, large = inPlace(t, desired, small), inPlace(t, desired, large)
+	if each := (bytes(large) - bytes(small)) / 200; each > 8<<10 {
+		t.Errorf("a machine that is as it is wanted takes %.0f bytes", each)
+	}
+	if each := (testing.AllocsPerRun(5, func() { policy.Plan(desired, large) }) - testing.AllocsPerRun(5, func() { policy.Plan(desired, small) })) / 200; each > 6 {
+		t.Errorf("a machine that is as it is wanted takes %.1f allocations", each)
+	}
+	if size := unsafe.Sizeof(policy.Verdict{}); size > 168 {
+		t.Errorf("a verdict has %d bytes", size)
 	}
 }

@@ -27,7 +27,7 @@ func guideSettings() []Setting {
 				{"manual", "a person starts it, and it shows its window"},
 				{"ready_in_background", "it starts when its owner logs in, without a window, and keeps running when its window is closed"},
 			}},
-			Guests: AllGuests, Standard: protocol.StrengthReverted, Admin: protocol.StrengthReverted,
+			Guests: AllGuests, Strength: Strength{protocol.StrengthReverted, protocol.StrengthReverted},
 			Parts: []Part{
 				// start-host means ready in the background as well, and may ask for an
 				// administrator, which is not known; user-login does not.
@@ -47,7 +47,7 @@ func guideSettings() []Setting {
 				{"disconnect", "no network"}, {"shared", "through the Mac's network, behind its address"},
 				{"host_only", "with the Mac only"}, {"bridged_default", "in the network of the Mac's default adapter"},
 			}},
-			Guests: AllGuests, Standard: protocol.StrengthReverted, Admin: protocol.StrengthReverted,
+			Guests: AllGuests, Strength: Strength{protocol.StrengthReverted, protocol.StrengthReverted},
 			Disruptive: []Value{"disconnect", "shared", "host_only", "bridged_default"},
 			Parts: []Part{
 				{Flag: "--device-set", Category: "device_mgmt", Evidence: acting1One, Adapters: true,
@@ -65,7 +65,7 @@ func guideSettings() []Setting {
 		{
 			Name:   "no_share_mac_folders",
 			Doc:    "true keeps every folder of the Mac out of the guest: shared folders, profile folders, cloud folders and the Mac's volumes. false has folders shared; which ones is left to the user.",
-			Values: Values{Kind: KindSwitch}, Guests: AllGuests, Standard: protocol.StrengthReverted, Admin: protocol.StrengthReverted,
+			Values: Values{Kind: KindSwitch}, Guests: AllGuests, Strength: Strength{protocol.StrengthReverted, protocol.StrengthReverted},
 			Disruptive: []Value{True},
 			Parts: []Part{
 				switchPart("--shf-host", "shared_folders", acting1, "off", "on", "Host Shared Folders/enabled"),
@@ -82,7 +82,7 @@ func guideSettings() []Setting {
 			Name:   "no_share_vm_folders",
 			Doc:    "true keeps the guest's folders from being shared with the Mac; false has them shared.",
 			Values: Values{Kind: KindSwitch}, Guests: Windows, Beyond: MacOnArm | MacOnIntel,
-			Standard: protocol.StrengthReverted, Admin: protocol.StrengthReverted, Disruptive: []Value{True},
+			Strength: Strength{protocol.StrengthReverted, protocol.StrengthReverted}, Disruptive: []Value{True},
 			Parts: []Part{
 				{Flag: "--shf-guest", Category: "shared_folders", Evidence: acting1, Shown: []string{"Guest Shared Folders/enabled"}, Read: ReadSwitch,
 					File:  func(c *prlctl.ConfigPVS) string { return switchWord(c.GuestSharing) },
@@ -95,15 +95,15 @@ func guideSettings() []Setting {
 			Name:   "no_share_vm_apps",
 			Doc:    "true keeps the guest's applications off the Mac; false has them shared.",
 			Values: Values{Kind: KindSwitch}, Guests: Windows, Beyond: MacOnArm | MacOnIntel,
-			Standard: protocol.StrengthReverted, Admin: protocol.StrengthReverted,
-			Parts: []Part{switchPart("--sh-app-guest-to-host", "shared_apps", acting1, "off", "on", "Shared Applications/Guest-to-host apps sharing")},
+			Strength: Strength{protocol.StrengthReverted, protocol.StrengthReverted},
+			Parts:    []Part{switchPart("--sh-app-guest-to-host", "shared_apps", acting1, "off", "on", "Shared Applications/Guest-to-host apps sharing")},
 		},
 		{
 			Name:   "no_share_mac_apps",
 			Doc:    "true keeps the Mac's applications out of the guest; false has them shared.",
 			Values: Values{Kind: KindSwitch}, Guests: Windows, Beyond: MacOnArm | MacOnIntel,
-			Standard: protocol.StrengthReverted, Admin: protocol.StrengthReverted,
-			Parts: []Part{switchPart("--sh-app-host-to-guest", "shared_apps", acting1, "off", "on", "Shared Applications/Host-to-guest apps sharing")},
+			Strength: Strength{protocol.StrengthReverted, protocol.StrengthReverted},
+			Parts:    []Part{switchPart("--sh-app-host-to-guest", "shared_apps", acting1, "off", "on", "Shared Applications/Host-to-guest apps sharing")},
 		},
 		{
 			Name: "clipboard", Doc: "Copying and pasting between the Mac and the guest. One-way clipboards have no public way to set them.",
@@ -111,7 +111,7 @@ func guideSettings() []Setting {
 				{"disconnect", "neither way"}, {"bidirectional", "both ways"},
 				{"guest_to_mac", "only out of the guest; not supported, see on_unsupported"}, {"mac_to_guest", "only into the guest; not supported, see on_unsupported"},
 			}},
-			Guests: NotMacArm, Beyond: MacOnArm, Standard: protocol.StrengthReverted, Admin: protocol.StrengthReverted,
+			Guests: NotMacArm, Beyond: MacOnArm, Strength: Strength{protocol.StrengthReverted, protocol.StrengthReverted},
 			NoWay: []Value{"guest_to_mac", "mac_to_guest"}, Stricter: map[Value]Value{"guest_to_mac": "disconnect", "mac_to_guest": "disconnect"},
 			Parts: []Part{{Flag: "--shared-clipboard", Category: "misc_sharing", Evidence: acting1, Read: ReadSwitch,
 				Shown: []string{"Miscellaneous Sharing/Shared clipboard mode", "Miscellaneous Sharing/Shared clipboard"},
@@ -121,19 +121,19 @@ func guideSettings() []Setting {
 			Name:   "no_smart_cards",
 			Doc:    "true keeps the Mac's smart card readers out of the guest; false has them shared.",
 			Values: Values{Kind: KindSwitch}, Guests: NotMacArm, Beyond: MacOnArm,
-			Standard: protocol.StrengthReverted, Admin: protocol.StrengthReverted,
-			Parts: []Part{switchPart("--auto-share-smart-card", "usb", acting1, "off", "on", "USB and Bluetooth/Automatic sharing smart cards")},
+			Strength: Strength{protocol.StrengthReverted, protocol.StrengthReverted},
+			Parts:    []Part{switchPart("--auto-share-smart-card", "usb", acting1, "off", "on", "USB and Bluetooth/Automatic sharing smart cards")},
 		},
 		{
 			Name:   "no_external_devices",
 			Doc:    "true asks that no USB device can be connected to the guest. The tools have no public way to set it, so it is reported as unsupported.",
 			Values: Values{Kind: KindSwitch}, Guests: AllGuests, NoWay: []Value{True, False},
-			Standard: protocol.StrengthNotEnforceable, Admin: protocol.StrengthNotEnforceable, Disruptive: []Value{True},
+			Strength: Strength{protocol.StrengthNotEnforceable, protocol.StrengthNotEnforceable}, Disruptive: []Value{True},
 		},
 		{
 			Name:   "lock_on_suspend",
 			Doc:    "true has the guest locked when the virtual machine is suspended. Only Windows with Parallels Tools has it.",
-			Values: Values{Kind: KindSwitch}, Guests: Windows, Tools: true, Standard: protocol.StrengthReverted, Admin: protocol.StrengthReverted,
+			Values: Values{Kind: KindSwitch}, Guests: Windows, Tools: true, Strength: Strength{protocol.StrengthReverted, protocol.StrengthReverted},
 			Parts: []Part{{Flag: "--lock-on-suspend", Category: "security", Evidence: Evidence{Inferred, "acting 1"}, Read: ReadSwitch,
 				Shown: []string{"Lock VM on suspend"}, // before 16 (captures 2)
 				File:  func(c *prlctl.ConfigPVS) string { return switchWord(c.LockGuestOnSuspend) },
@@ -143,20 +143,20 @@ func guideSettings() []Setting {
 			Name:   "no_config_changes",
 			Doc:    "true has Parallels Desktop ask for an administrator's password before the configuration is changed. It is placed only with AllowUnprovenLocks in the profile.",
 			Values: Values{Kind: KindSwitch}, Guests: NotMacArm, Lock: true, Order: OrderLast,
-			Standard: protocol.StrengthDeterred, Admin: protocol.StrengthReverted,
+			Strength: Strength{protocol.StrengthDeterred, protocol.StrengthReverted},
 			Parts: []Part{{Flag: lockFlag, Category: "security", Evidence: acting1One, Read: ReadSwitch,
 				Shown: []string{"Security/Configuration is locked"}, Words: onOff}},
 		},
 		{
 			Name:   "show_developer_tools",
 			Doc:    "true shows the Develop menu of the virtual machine, false hides it.",
-			Values: Values{Kind: KindSwitch}, Guests: NotMacArm, Standard: protocol.StrengthReverted, Admin: protocol.StrengthReverted,
+			Values: Values{Kind: KindSwitch}, Guests: NotMacArm, Strength: Strength{protocol.StrengthReverted, protocol.StrengthReverted},
 			Parts: []Part{certain(switchPart("--show-dev-tools", "advanced", acting1, "on", "off", "Advanced/Show developer tools"))},
 		},
 		{
 			Name:   "no_tools_autoupdate",
 			Doc:    "true keeps Parallels Tools in the guest from updating by themselves, false has them updated.",
-			Values: Values{Kind: KindSwitch}, Guests: AllGuests, Standard: protocol.StrengthReverted, Admin: protocol.StrengthReverted,
+			Values: Values{Kind: KindSwitch}, Guests: AllGuests, Strength: Strength{protocol.StrengthReverted, protocol.StrengthReverted},
 			Parts: []Part{{Flag: "--tools-autoupdate", Category: "misc", Evidence: acting1, Read: ReadSwitch,
 				File:  func(c *prlctl.ConfigPVS) string { return switchWord(c.AutoUpdate) },
 				Words: map[Value]Word{True: {Set: []string{"no", "off"}, Shown: []string{"off"}}, False: {Set: []string{"yes", "on"}, Shown: []string{"on"}}}}},

@@ -63,8 +63,8 @@ func TestH41_ClockThatWasAhead(t *testing.T) {
 		m.observed.Machines[0].AtWork = true
 		clockWasAhead(m, func() { m.plan() })
 		v := m.plan().Verdicts[0]
-		if !v.Since.Equal(noon) || !v.WaitingSince.Equal(noon) || !v.Deadline.Equal(noon.Add(24*time.Hour)) {
-			t.Errorf("it waits since %s until %s, and is so since %s", v.WaitingSince, v.Deadline, v.Since)
+		if !v.Since.Equal(noon) || !v.Wait.Since.Equal(noon) || !v.Wait.Deadline.Equal(noon.Add(24*time.Hour)) {
+			t.Errorf("it waits since %s until %s, and is so since %s", v.Wait.Since, v.Wait.Deadline, v.Since)
 		}
 		m.after(24 * time.Hour).plan("--device-set net0 --type host-only --connect")
 	})

@@ -113,12 +113,12 @@ func describe(result policy.Result) string {
 	}
 	fmt.Fprintf(&text, "verdicts: %s\n", policy.State(result.Verdicts))
 	for _, v := range result.Verdicts {
-		fmt.Fprintf(&text, "  %s  %-42s %-14s %-15s %-22s standard user: %s, admin: %s", short(v.VM), v.Path, v.Value, v.Verdict, v.Code, v.Standard, v.Admin)
-		if !v.WaitingSince.IsZero() {
-			fmt.Fprintf(&text, ", waits since %s", v.WaitingSince.Format(time.DateTime))
+		fmt.Fprintf(&text, "  %s  %-42s %-14s %-15s %-22s standard user: %s, admin: %s", short(v.VM), v.Path, v.Value, v.Verdict, v.Code, v.Strength.Standard, v.Strength.Admin)
+		if v.Wait != nil {
+			fmt.Fprintf(&text, ", waits since %s", v.Wait.Since.Format(time.DateTime))
 		}
-		if !v.Deadline.IsZero() {
-			fmt.Fprintf(&text, " until %s, overdue %t", v.Deadline.Format(time.DateTime), v.Overdue)
+		if v.Wait != nil && !v.Wait.Deadline.IsZero() {
+			fmt.Fprintf(&text, " until %s, overdue %t", v.Wait.Deadline.Format(time.DateTime), v.Wait.Overdue)
 		}
 		text.WriteString("\n")
 		for _, gap := range v.Gaps {

@@ -14,6 +14,7 @@ type machinePlan struct {
 	m           *Machine
 	memory      VMMemory
 	guest       Guests
+	activity    activity
 	untouchable protocol.Code // why nothing can be set now
 	steps       []Step
 	gaps        int                      // where those of this machine begin in the plan's
@@ -42,18 +43,38 @@ type judgement struct {
 	lifting bool // a lock, because a person wants that
 }
 
-// ranks order verdicts: of a setting's parts the highest counts.
-var ranks = map[string]int{
-	protocol.VerdictNotApplicable: 1, protocol.VerdictUnknown: 2, protocol.VerdictUnsupported: 3,
-	protocol.VerdictPending: 4, protocol.VerdictDeferred: 5, protocol.VerdictContended: 6, protocol.VerdictFailed: 7,
+// rank orders verdicts: of a setting's parts the highest counts. The lowest is
+// that of what is in place.
+func rank(verdict string) int {
+	switch verdict {
+	case protocol.VerdictNotApplicable:
+		return 1
+	case protocol.VerdictUnknown:
+		return 2
+	case protocol.VerdictUnsupported:
+		return lastingRank
+	case protocol.VerdictPending:
+		return 4
+	case protocol.VerdictDeferred:
+		return 5
+	case protocol.VerdictContended:
+		return 6
+	case protocol.VerdictFailed:
+		return 7
+	}
+	return 0
 }
 
 // lastingRank is the highest rank of what no step could change.
 const lastingRank = 3
 
-// begin begins to judge a setting of which this is remembered.
-func (mp *machinePlan) begin(w *wanted, before SettingMemory) judgement {
-	return judgement{p: mp.p, mp: mp, m: mp.m, w: w, gaps: len(mp.p.gaps), before: before, after: before}
+// begin begins to judge a setting of which this is remembered. It fills in what
+// is there, and gives nothing: with what is remembered that is large, and there
+// are thousands.
+func (j *judgement) begin(mp *machinePlan, w *wanted, before SettingMemory) {
+	j.p, j.mp, j.m, j.w, j.gaps = mp.p, mp, mp.m, w, len(mp.p.gaps)
+	j.before = before
+	j.after = before
 }
 
 // judge finds the verdict on a setting, and the steps that it needs.
@@ -61,7 +82,8 @@ func (mp *machinePlan) judge(w *wanted) {
 	if w.setting.Lock && mp.p.desired.LiftLocks && mp.memory.HoldsLock() {
 		return // it is lifted, as if it were not managed
 	}
-	j := mp.begin(w, mp.memory.Settings[w.setting.Name])
+	var j judgement
+	j.begin(mp, w, mp.memory.Settings[w.setting.Name])
 	j.after.Path, j.after.Value, j.after.ByHand = w.path, w.value, false
 	if j.before.Value != w.value {
 		j.after.WaitingSince, j.after.SeenAtRest, j.after.Established = time.Time{}, false, false
@@ -78,8 +100,9 @@ func (mp *machinePlan) judge(w *wanted) {
 
 // judgeUnknown is the verdict on a setting that is not in the catalogue.
 func (mp *machinePlan) judgeUnknown(name, path string) {
-	unknown := &Setting{Name: name, Standard: protocol.StrengthNotEnforceable, Admin: protocol.StrengthNotEnforceable}
-	j := mp.begin(&wanted{setting: unknown, path: path}, mp.memory.Settings[name])
+	unknown := &Setting{Name: name, Strength: notEnforceable}
+	var j judgement
+	j.begin(mp, &wanted{setting: unknown, path: path}, mp.memory.Settings[name])
 	j.after = SettingMemory{Path: path, Since: j.before.Since, Verdict: j.before.Verdict, Code: j.before.Code}
 	j.conclude(protocol.VerdictUnsupported, protocol.CodeSettingUnknown)
 }
@@ -113,7 +136,7 @@ func (j *judgement) look() (string, protocol.Code) {
 			j.keep(part)
 			continue
 		case part.isUnread():
-			if set && !part.absent && !j.isRefused(j.before.Call(part.Flag), part) {
+			if set && !part.absent && !j.isRefused(j.recall(part.Flag), part) {
 				j.addStep(part, part.Flag, "", "")
 			}
 			continue
@@ -158,7 +181,7 @@ func (j *judgement) lookAt(part *wantedPart, target, adapter, shown string, know
 		}
 	}
 	j.waits = j.waits || gap.Verdict == protocol.VerdictDeferred
-	j.p.gaps = append(roomLike(j.p.gaps, len(j.p.gaps)-j.mp.gaps+1, j.mp.left), gap)
+	j.p.gaps = append(j.p.gaps, gap)
 }
 
 // isTurn reports whether what is to be set has its turn on this machine: a lock
@@ -184,7 +207,7 @@ func (mp *machinePlan) gapOf(target string) *Gap {
 // whatToDo is the verdict on a flag that is not as it is wanted, and whether it
 // is to be set now.
 func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdict string, code protocol.Code, step bool) {
-	call := j.after.Call(target)
+	call := j.recall(target)
 	switch {
 	case !known:
 		return protocol.VerdictUnknown, protocol.CodeNotObservable, false
@@ -196,9 +219,9 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 		return protocol.VerdictNotApplicable, call.Code, false
 	case j.mp.untouchable != "":
 		return protocol.VerdictDeferred, j.mp.untouchable, false
-	case part.Stopped && j.m.activity() != activityStopped:
+	case part.Stopped && j.mp.activity != activityStopped:
 		return protocol.VerdictDeferred, protocol.CodeVMRunning, false
-	case j.m.activity() == activityRunning && j.wouldInterrupt():
+	case j.mp.activity == activityRunning && j.wouldInterrupt():
 		return protocol.VerdictDeferred, protocol.CodeVMInUse, false
 	case j.p.desired.LiftLocks && !j.lifting:
 		return protocol.VerdictPending, protocol.CodeLocksReleased, true
@@ -207,7 +230,7 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 	case call.Contended:
 		return protocol.VerdictContended, protocol.CodeContended, j.isDue(call.WrittenAt)
 	case j.mp.stuck.Failures > 0 && !j.w.setting.Lock: // behind our lock nothing can be set
-		call = j.mp.stuck
+		call = &j.mp.stuck
 	}
 	switch {
 	case call.Failures == 0:
@@ -219,7 +242,7 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 }
 
 // isRetried reports whether what failed is to be tried again now.
-func (j *judgement) isRetried(call CallMemory) bool {
+func (j *judgement) isRetried(call *CallMemory) bool {
 	return call.Failures < firstRetries || j.m.RetryNow || j.isDue(call.FailedAt) ||
 		passes[call.Code] && j.p.passed(call.FailedAt) >= passingRetry
 }
@@ -229,7 +252,7 @@ var passes = map[protocol.Code]bool{protocol.CodeVMBusy: true, protocol.CodeServ
 
 // isRefused reports whether this version of the product has refused to write
 // this word here.
-func (j *judgement) isRefused(call CallMemory, part *wantedPart) bool {
+func (j *judgement) isRefused(call *CallMemory, part *wantedPart) bool {
 	return call.Refused != "" && call.Refused == j.p.version && part.has(call.Word)
 }
 
@@ -269,7 +292,7 @@ func (j *judgement) deadline() time.Time {
 // was interrupted, once they are in place.
 func (j *judgement) keep(part *wantedPart) {
 	shown, known := part.show(j.p.values, part.places, j.m.Config)
-	call := j.after.Call(part.Flag)
+	call := *j.recall(part.Flag)
 	switch {
 	case !known || part.absent:
 	case j.steps > 0 && shown == part.Keep:
@@ -280,7 +303,7 @@ func (j *judgement) keep(part *wantedPart) {
 	case j.steps > 0 || call.Prior != part.Keep || call.Holds:
 	case shown == part.Keep:
 		j.setCall(part.Flag, func(c *CallMemory) { c.Holds = true })
-	case j.inPlace > 0 && j.mp.untouchable == "" && !j.isRefused(call, part) && j.isRetried(call) && j.isRetried(j.mp.stuck):
+	case j.inPlace > 0 && j.mp.untouchable == "" && !j.isRefused(&call, part) && j.isRetried(&call) && j.isRetried(&j.mp.stuck):
 		j.addStep(part, part.Flag, "", shown)
 	}
 }
@@ -328,10 +351,18 @@ func (j *judgement) noteInPlace(target, word string) {
 
 // noteDrift remembers that a flag was found changed after it had been in place.
 func (j *judgement) noteDrift(target, word string) {
-	call := j.after.Call(target)
+	call := j.recall(target)
 	if call.Holds && call.Wanted == word && j.p.desired.Enforce && j.m.Stale == "" {
 		j.setCall(target, func(c *CallMemory) { c.drifted(j.p.observed.Now.UTC()) })
 	}
+}
+
+// recall is what is remembered of a flag, not to be changed; empty if nothing is.
+func (j *judgement) recall(target string) *CallMemory {
+	if call := j.after.find(target); call != nil {
+		return call
+	}
+	return &j.p.noCall
 }
 
 // setCall changes what is remembered of a flag.
@@ -348,14 +379,14 @@ func (j *judgement) worst() (string, protocol.Code) {
 		return verdict, code
 	}
 	for _, gap := range j.p.gaps[j.gaps:] {
-		if ranks[gap.Verdict] > ranks[verdict] {
+		if rank(gap.Verdict) > rank(verdict) {
 			verdict, code = gap.Verdict, gap.Code
 		}
 	}
 	switch {
 	case verdict == protocol.VerdictInPlace && j.w.set != j.w.value:
 		code = protocol.CodeStricterValue
-	case ranks[verdict] > 0 && ranks[verdict] <= lastingRank && j.inPlace > 0:
+	case rank(verdict) > 0 && rank(verdict) <= lastingRank && j.inPlace > 0:
 		verdict = protocol.VerdictPartial
 	}
 	return verdict, code
@@ -374,20 +405,20 @@ func (j *judgement) conclude(verdict string, code protocol.Code) {
 	j.noteWaiting(now)
 	if !j.p.desired.Enforce {
 		j.after.Established = false
-	} else if !j.after.Established && j.inPlace > 0 && j.m.Stale == "" && ranks[verdict] <= lastingRank {
+	} else if !j.after.Established && j.inPlace > 0 && j.m.Stale == "" && rank(verdict) <= lastingRank {
 		j.after.Established = true
 	}
 	v := Verdict{
 		Path: j.w.path, Setting: j.w.setting.Name, VM: j.m.Key, Value: j.w.value,
-		Verdict: verdict, Code: code, Since: j.after.Since, WaitingSince: j.after.WaitingSince,
+		Verdict: verdict, Code: code, Since: j.after.Since, Strength: j.strength(verdict),
 	}
 	if end := len(j.p.gaps); end > j.gaps {
 		v.Gaps = j.p.gaps[j.gaps:end:end]
 	}
-	v.Standard, v.Admin = j.strength(verdict)
 	if j.waits {
-		v.Deadline = j.deadline()
-		v.Overdue = !v.Deadline.IsZero() && !now.Before(v.Deadline)
+		deadline := j.deadline()
+		j.p.waits = append(roomLike(j.p.waits, 1, len(j.p.observed.Machines)), Wait{j.after.WaitingSince, deadline, !deadline.IsZero() && !now.Before(deadline)})
+		v.Wait = &j.p.waits[len(j.p.waits)-1]
 		j.p.waiting = append(j.p.waiting, len(j.p.result.Verdicts))
 	}
 	j.p.result.Verdicts = append(j.p.result.Verdicts, v)
@@ -409,16 +440,22 @@ func (j *judgement) noteWaiting(now time.Time) {
 	j.after.SeenAtRest = j.after.SeenAtRest || j.m.isAtRest()
 }
 
+// Strengths that are not a setting's own.
+var (
+	notEnforceable = Strength{protocol.StrengthNotEnforceable, protocol.StrengthNotEnforceable}
+	monitored      = Strength{protocol.StrengthMonitored, protocol.StrengthMonitored}
+)
+
 // strength is how firmly the setting holds under this verdict.
-func (j *judgement) strength(verdict string) (standard, admin string) {
+func (j *judgement) strength(verdict string) *Strength {
 	switch verdict {
 	case protocol.VerdictNotApplicable, protocol.VerdictUnsupported, protocol.VerdictUnknown, protocol.VerdictFailed:
-		return protocol.StrengthNotEnforceable, protocol.StrengthNotEnforceable
+		return &notEnforceable
 	}
 	if !j.p.desired.Enforce {
-		return protocol.StrengthMonitored, protocol.StrengthMonitored
+		return &monitored
 	}
-	return j.w.setting.Standard, j.w.setting.Admin
+	return &j.w.setting.Strength
 }
 
 // remember changes what is remembered of one setting.

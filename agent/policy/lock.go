@@ -112,7 +112,8 @@ func (mp *machinePlan) lifts(setting *Setting, memory SettingMemory) bool {
 	w := wanted{setting: setting, path: memory.Path, value: memory.Value, set: False,
 		parts: []wantedPart{mp.p.preparePart(part, part.Words[False])}}
 	w.parts[0].absent = false // it was placed by this flag
-	j := mp.begin(&w, memory)
+	var j judgement
+	j.begin(mp, &w, memory)
 	j.lifting = mp.p.desired.LiftLocks
 	verdict, code, step := j.whatToDo(&w.parts[0], part.Flag, known)
 	if step {
@@ -134,7 +135,7 @@ func (mp *machinePlan) holdsLock(j *judgement) protocol.Code {
 	switch ours := j.after.Call(lockFlag).Word == lockedWord; {
 	case ours && j.w.set == True:
 		mp.lock = j.w
-		if mp.untouchable == "" && j.isRetried(mp.stuck) {
+		if mp.untouchable == "" && j.isRetried(&mp.stuck) {
 			mp.probeLock()
 		}
 		if !mp.p.locks.lifted {
@@ -173,7 +174,8 @@ func (mp *machinePlan) orderedSteps() []Step {
 // relock are the two steps that lift our lock and place it again.
 func (mp *machinePlan) relock(lock *wanted) []Step {
 	mp.steps = nil
-	j := mp.begin(lock, SettingMemory{})
+	var j judgement
+	j.begin(mp, lock, SettingMemory{})
 	for _, value := range []Value{False, True} {
 		part := mp.p.preparePart(lock.parts[0].Part, lock.parts[0].Words[value])
 		j.addStep(&part, part.Flag, "", lockedWord)

@@ -111,7 +111,7 @@ func completed(settings []Setting) []Setting {
 		if s.Guests == 0 {
 			s.Guests = AllGuests
 		}
-		s.Standard, s.Admin = protocol.StrengthReverted, protocol.StrengthReverted
+		s.Strength = Strength{protocol.StrengthReverted, protocol.StrengthReverted}
 	}
 	return settings
 }

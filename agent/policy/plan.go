@@ -65,21 +65,26 @@ type Verdict struct {
 	VM      protocol.VMKey // zero for a part of the document that is not carried out
 	Value   Value          // that the policy wants
 
-	Verdict string        // a Verdict word of protocol
-	Code    protocol.Code // why; empty where nothing is to be said
-	// Standard and Admin are how firmly it holds for a standard user and for an
-	// administrator of the Mac: Strength words of protocol.
-	Standard string
-	Admin    string
+	Verdict  string        // a Verdict word of protocol
+	Code     protocol.Code // why; empty where nothing is to be said
+	Strength *Strength
 	Since    time.Time // verdict and code are the same
-
-	// Of a deferred one: since when, until when by the policy (zero: without end),
-	// and whether that is over.
-	WaitingSince time.Time
-	Deadline     time.Time
-	Overdue      bool
+	Wait     *Wait     // of a deferred one
 	// Gaps are the flags that are not as they are wanted.
 	Gaps []Gap
+}
+
+// Strength is how firmly a setting holds: Strength words of protocol.
+type Strength struct {
+	Standard string // for a standard user
+	Admin    string // for an administrator of the Mac
+}
+
+// Wait is for how long a setting has to wait for its machine.
+type Wait struct {
+	Since    time.Time
+	Deadline time.Time // by the policy; zero: without end
+	Overdue  bool      // that is over
 }
 
 // Gap is one flag of a setting that is not as it is wanted.
@@ -131,7 +136,10 @@ type planner struct {
 	values   []string // what a machine shows at the catalogue's paths
 	steps    []Step   // room for those of a machine
 	gaps     []Gap    // of all verdicts so far
+	gapsEach int      // of the machine before
 	waiting  []int    // the verdicts of what waits
+	waits    []Wait   // of these
+	noCall   CallMemory
 	result   Result
 }
 
@@ -243,10 +251,11 @@ func (p *wantedPart) has(word string) bool {
 
 // plan plans one machine, with which so many are left.
 func (p *planner) plan(m *Machine, left int) {
+	p.gaps = roomLike(p.gaps, p.gapsEach, left)
 	p.values = catalogue.paths.Read(m.VM, p.values)
 	mp := machinePlan{
 		p: p, m: m, memory: p.observed.Memory[m.Key], steps: p.steps[:0], gaps: len(p.gaps), left: left,
-		guest: guestOf(&m.VM), untouchable: cmp.Or(p.observed.Closed, m.whyUntouchable()),
+		guest: guestOf(&m.VM), activity: m.activity(), untouchable: cmp.Or(p.observed.Closed, m.whyUntouchable()),
 	}
 	mp.stuck = mp.stuckLock()
 	if p.document != nil {
@@ -262,6 +271,7 @@ func (p *planner) plan(m *Machine, left int) {
 		}
 	}
 	mp.release()
+	p.gapsEach = len(p.gaps) - mp.gaps
 	p.take(&mp)
 }
 
@@ -300,7 +310,7 @@ func (p *planner) notCarriedOut() {
 	}
 	for _, path := range p.document.NotCarriedOut {
 		p.result.Verdicts = append(p.result.Verdicts, Verdict{Path: path, Verdict: protocol.VerdictUnsupported, Code: protocol.CodeSectionNotSupported,
-			Standard: protocol.StrengthNotEnforceable, Admin: protocol.StrengthNotEnforceable})
+			Strength: &notEnforceable})
 	}
 }
 
@@ -337,8 +347,8 @@ func (p *planner) addNotice(v *Verdict) {
 		notice.VMs = append(notice.VMs, v.VM)
 	}
 	notice.ShutDown = notice.ShutDown || v.Code == protocol.CodeVMRunning
-	if !v.Deadline.IsZero() && (notice.Deadline.IsZero() || v.Deadline.Before(notice.Deadline)) {
-		notice.Deadline = v.Deadline
+	if deadline := v.Wait.Deadline; !deadline.IsZero() && (notice.Deadline.IsZero() || deadline.Before(notice.Deadline)) {
+		notice.Deadline = deadline
 	}
 }
 

@@ -72,7 +72,7 @@ func TestPlanOfACompliantMacIsEmpty(t *testing.T) {
 		t.Errorf("a compliant Mac costs %+v", second)
 	}
 	for _, v := range second.Verdicts {
-		if !v.Since.Equal(noon) || v.Verdict != protocol.VerdictInPlace || v.Standard != protocol.StrengthReverted {
+		if !v.Since.Equal(noon) || v.Verdict != protocol.VerdictInPlace || v.Strength.Standard != protocol.StrengthReverted {
 			t.Errorf("verdict %+v", v)
 		}
 	}
@@ -86,7 +86,7 @@ func TestH40_MonitorModeTouchesNothing(t *testing.T) {
 	wantCalls(t, result.WouldDo, clipboardCall)
 	wantVerdict(t, result, "clipboard", "pending monitor_mode")
 	wantVerdict(t, result, "max_cpus", "deferred vm_running")
-	if len(result.Notices) != 0 || result.Verdicts[0].Standard != protocol.StrengthMonitored {
+	if len(result.Notices) != 0 || result.Verdicts[0].Strength.Standard != protocol.StrengthMonitored {
 		t.Errorf("monitor mode tells and holds: %+v", result)
 	}
 	// What changes while the agent only monitors is nobody's drift.
@@ -133,8 +133,8 @@ func TestDisruptiveSettingsWait(t *testing.T) {
 	t.Run("until the policy's deadline", func(t *testing.T) {
 		t.Parallel()
 		m := atWork(t, `"max_wait_h":72,`)
-		if v := m.plan().Verdicts[0]; !v.Deadline.Equal(noon.Add(72*time.Hour)) || v.Overdue || !v.WaitingSince.Equal(noon) {
-			t.Errorf("deadline %s, overdue %t, waiting since %s", v.Deadline, v.Overdue, v.WaitingSince)
+		if v := m.plan().Verdicts[0]; !v.Wait.Deadline.Equal(noon.Add(72*time.Hour)) || v.Wait.Overdue || !v.Wait.Since.Equal(noon) {
+			t.Errorf("deadline %s, overdue %t, waiting since %s", v.Wait.Deadline, v.Wait.Overdue, v.Wait.Since)
 		}
 		m.after(24 * time.Hour).plan(call)
 	})
@@ -231,13 +231,13 @@ func TestSinceIsKept(t *testing.T) {
 	m := newMac(t, other(t, `"max_cpus":2`), windowsVM)
 	m.plan()
 	for range 3 {
-		if v := m.after(time.Hour).plan().Verdicts[0]; !v.Since.Equal(noon) || !v.WaitingSince.Equal(noon) {
-			t.Errorf("since %s, waiting since %s", v.Since, v.WaitingSince)
+		if v := m.after(time.Hour).plan().Verdicts[0]; !v.Since.Equal(noon) || !v.Wait.Since.Equal(noon) {
+			t.Errorf("since %s, waiting since %s", v.Since, v.Wait.Since)
 		}
 	}
 	suspended := m.shows(windowsVM, isSuspended).after(time.Hour).plan().Verdicts[0]
-	if !suspended.Since.Equal(m.observed.Now) || !suspended.WaitingSince.Equal(noon) {
-		t.Errorf("suspended since %s, waiting since %s", suspended.Since, suspended.WaitingSince)
+	if !suspended.Since.Equal(m.observed.Now) || !suspended.Wait.Since.Equal(noon) {
+		t.Errorf("suspended since %s, waiting since %s", suspended.Since, suspended.Wait.Since)
 	}
 }
 

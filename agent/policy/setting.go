@@ -33,8 +33,7 @@ type Setting struct {
 	Order      Order
 	Lock       bool // see H67
 
-	Standard string // how firmly it holds for a standard user, a Strength word of protocol
-	Admin    string // and for an administrator of the Mac
+	Strength Strength // how firmly it holds where it can be enforced
 }
 
 // Order is when a setting is set, among those of one machine.

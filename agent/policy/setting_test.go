@@ -28,8 +28,8 @@ func TestRowsOfTheCatalogueAreWhole(t *testing.T) {
 		if !snake.MatchString(setting.Name) || !strings.HasSuffix(setting.Doc, ".") || policy.Find(setting.Name) != setting {
 			t.Errorf("%s: %q", setting.Name, setting.Doc)
 		}
-		if setting.Guests == 0 || setting.Guests&setting.Beyond != 0 || !slices.Contains(strengths, setting.Standard) || !slices.Contains(strengths, setting.Admin) {
-			t.Errorf("%s: for %b and %b, holds %q and %q", setting.Name, setting.Guests, setting.Beyond, setting.Standard, setting.Admin)
+		if setting.Guests == 0 || setting.Guests&setting.Beyond != 0 || !slices.Contains(strengths, setting.Strength.Standard) || !slices.Contains(strengths, setting.Strength.Admin) {
+			t.Errorf("%s: for %b and %b, holds %q and %q", setting.Name, setting.Guests, setting.Beyond, setting.Strength.Standard, setting.Strength.Admin)
 		}
 		if setting.Ours == slices.Contains(guideMembers, setting.Name) {
 			t.Errorf("%s: ours %t", setting.Name, setting.Ours)
@@ -134,7 +134,7 @@ func TestWordsAreHonest(t *testing.T) {
 	}
 	for i := range policy.Settings {
 		setting := &policy.Settings[i]
-		check(setting.Name, setting.Doc+" "+setting.Standard+" "+setting.Admin)
+		check(setting.Name, setting.Doc+" "+setting.Strength.Standard+" "+setting.Strength.Admin)
 		for _, only := range setting.Values.Only {
 			check(setting.Name, string(only.Value)+" "+only.Doc)
 		}
@@ -150,13 +150,13 @@ func TestWordsAreHonest(t *testing.T) {
 func TestH67_StrengthOfTheLock(t *testing.T) {
 	t.Parallel()
 	lock := policy.Find("no_config_changes")
-	if !lock.Lock || lock.Standard != protocol.StrengthDeterred || lock.Admin != protocol.StrengthReverted || lock.Order != policy.OrderLast {
+	if !lock.Lock || lock.Strength.Standard != protocol.StrengthDeterred || lock.Strength.Admin != protocol.StrengthReverted || lock.Order != policy.OrderLast {
 		t.Errorf("the lock is %+v", lock)
 	}
 	for i := range policy.Settings {
 		setting := &policy.Settings[i]
-		if setting.Standard == protocol.StrengthEnforced || setting.Admin == protocol.StrengthEnforced || setting.Lock != (setting == lock) {
-			t.Errorf("%s holds %s and %s", setting.Name, setting.Standard, setting.Admin)
+		if setting.Strength.Standard == protocol.StrengthEnforced || setting.Strength.Admin == protocol.StrengthEnforced || setting.Lock != (setting == lock) {
+			t.Errorf("%s holds %s and %s", setting.Name, setting.Strength.Standard, setting.Strength.Admin)
 		}
 	}
 }

@@ -138,7 +138,7 @@ func (r *lintReport) addNotes(document *policy.Document) {
 			case has && settings.OnUnsupported == policy.Stricter:
 				note(in+name, protocol.CodeStricterValue, fmt.Sprintf("%s Instead of %s, %s is set.", protocol.CodeStricterValue.Text().Text, value, stricter))
 			case slices.Contains(setting.NoWay, value):
-				note(in+name, protocol.CodeNoPublicWay, fmt.Sprintf("%s: unsupported, and %s.", value, setting.Standard))
+				note(in+name, protocol.CodeNoPublicWay, fmt.Sprintf("%s: unsupported, and %s.", value, setting.Strength.Standard))
 			case setting.Lock && value == policy.True:
 				note(in+name, protocol.CodeReleaseUnproven, protocol.CodeReleaseUnproven.Text().Text)
 			}

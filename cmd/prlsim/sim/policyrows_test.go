@@ -74,7 +74,7 @@ func (m *trialMac) passes(t *testing.T) {
 func (m *trialMac) verdict(machine int, setting string) string {
 	for _, one := range m.enforcer.View().Settings {
 		if one.Verdict.VM.ID == m.ids[machine] && one.Verdict.Setting == setting {
-			return strings.Join(strings.Fields(one.Verdict.Verdict+" "+string(one.Verdict.Code)+" "+one.Verdict.Standard), " ")
+			return strings.Join(strings.Fields(one.Verdict.Verdict+" "+string(one.Verdict.Code)+" "+one.Verdict.Strength.Standard), " ")
 		}
 	}
 	return "none"
