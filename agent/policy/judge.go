@@ -217,6 +217,8 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 		return protocol.VerdictUnsupported, protocol.CodeReleaseUnproven, false
 	case j.isRefused(call, part):
 		return protocol.VerdictNotApplicable, call.Code, false
+	case j.w.setting.Lock && j.w.set == True && !j.p.desired.Enforce && !j.p.desired.LiftLocks && !j.p.locks.lifted:
+		return protocol.VerdictPending, protocol.CodeReleaseUnproven, j.mp.untouchable == "" // enforcing finds out whether it is placed
 	case j.mp.untouchable != "":
 		return protocol.VerdictDeferred, j.mp.untouchable, false
 	case part.Stopped && j.mp.activity != activityStopped:

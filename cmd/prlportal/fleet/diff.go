@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 
 	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
@@ -146,7 +147,7 @@ func (p *predictor) outcome(vm *KnownVM, path string) Outcome {
 	case old == value:
 		return p.effective(vm, outcomeOf(verdict))
 	}
-	return p.effective(vm, outcomeOfChange(verdict, settingOf(path), value))
+	return p.effective(vm, outcomeOfChange(verdict, settingOf(path), old, value))
 }
 
 // withoutVerdict is the outcome where no verdict says how a setting is: unknown,
@@ -178,6 +179,9 @@ func outcomeOf(verdict *protocol.VerdictGroup) Outcome {
 	case protocol.VerdictInPlace, protocol.VerdictPartial:
 		return OutcomeStays
 	case protocol.VerdictPending:
+		if verdict.Code == protocol.CodeReleaseUnproven {
+			return OutcomeUnknown // the Mac tries it on one machine first
+		}
 		return OutcomeSet
 	case protocol.VerdictDeferred:
 		return OutcomeWaits
@@ -190,20 +194,37 @@ func outcomeOf(verdict *protocol.VerdictGroup) Outcome {
 }
 
 // outcomeOfChange is what becomes of a setting that gets another value. Only what is
-// in place, and so has the old one, is known to need setting.
-func outcomeOfChange(verdict *protocol.VerdictGroup, name string, value policy.Value) Outcome {
+// in place, and so has the old one, is known to need setting; not so a lock, which may
+// be the user's, nor a lower limit, which the machine may be within.
+func outcomeOfChange(verdict *protocol.VerdictGroup, name string, old, value policy.Value) Outcome {
 	setting := policy.Find(name)
 	switch {
 	case setting == nil || slices.Contains(setting.NoWay, value):
 		return OutcomeExcluded
 	case verdict.Verdict == protocol.VerdictNotApplicable:
 		return OutcomeExcluded
-	case verdict.Verdict == protocol.VerdictInPlace && slices.Contains(setting.Disruptive, value):
-		return OutcomeWaits // if anybody works in it
-	case verdict.Verdict == protocol.VerdictInPlace:
-		return OutcomeSet
+	case verdict.Verdict != protocol.VerdictInPlace, setting.Lock:
+		return OutcomeUnknown
+	case isLimit(setting):
+		if isAtMost(old, value) {
+			return OutcomeStays
+		}
+		return OutcomeUnknown
+	case slices.Contains(setting.Disruptive, value), slices.ContainsFunc(setting.Parts, func(p policy.Part) bool { return p.Stopped }):
+		return OutcomeWaits // if it runs, or anybody works in it
 	}
-	return OutcomeUnknown
+	return OutcomeSet
+}
+
+// isLimit reports whether the setting's value is the most that a machine may have.
+func isLimit(setting *policy.Setting) bool {
+	return slices.ContainsFunc(setting.Parts, func(p policy.Part) bool { return p.Read == policy.ReadAtMost })
+}
+
+func isAtMost(old, value policy.Value) bool {
+	before, err := strconv.Atoi(string(old))
+	next, err2 := strconv.Atoi(string(value))
+	return err == nil && err2 == nil && before <= next
 }
 
 // Summarize counts predictions by setting, in the order of their paths.

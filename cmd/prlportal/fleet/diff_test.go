@@ -25,6 +25,32 @@ func version(t *testing.T, settings string, enforce bool) fleet.PolicyVersion {
 	return fleet.PolicyVersion{Document: &document, SHA256: protocol.PointTo("finance", 7, data).SHA256, Enforce: enforce}
 }
 
+// A value that was in place is to be set anew; but what needs the machine shut down
+// waits for that, what is a limit may be kept already, and a lock may be the user's.
+func TestPredictedOutcomeOfAnotherValue(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		setting, before, now string
+		want                 fleet.Outcome
+	}{
+		"live":                       {"show_developer_tools", "true", "false", fleet.OutcomeSet},
+		"it interrupts":              {"network", `"shared"`, `"host_only"`, fleet.OutcomeWaits},
+		"it needs a machine at rest": {"auto_compress_disks", "true", "false", fleet.OutcomeWaits},
+		"shown by the file only":     {"asset_tag", `"A-1"`, `"A-2"`, fleet.OutcomeWaits},
+		"a higher limit":             {"max_cpus", "2", "4", fleet.OutcomeStays},
+		"a lower limit":              {"max_cpus", "4", "2", fleet.OutcomeUnknown},
+		"a lock is wanted":           {"no_config_changes", "false", "true", fleet.OutcomeUnknown},
+		"a lock is not wanted":       {"no_config_changes", "true", "false", fleet.OutcomeUnknown},
+	} {
+		path := "vm_settings.other." + c.setting
+		before, next := version(t, fmt.Sprintf("%q:%s", c.setting, c.before), true), version(t, fmt.Sprintf("%q:%s", c.setting, c.now), true)
+		known := fleet.KnownVM{DeviceID: "a", SHA256: before.SHA256, Verdicts: map[string]*protocol.VerdictGroup{path: {Path: path, Verdict: protocol.VerdictInPlace}}}
+		if made := fleet.Predict(before, next, []fleet.KnownVM{known}); len(made) != 1 || made[0].Outcome != c.want {
+			t.Errorf("%s: predicted %v, want %s", name, made, c.want)
+		}
+	}
+}
+
 // What is predicted of one machine from its verdict, for each kind of change. What
 // nothing is known of is not guessed at.
 func TestPredictedOutcomes(t *testing.T) {
