@@ -136,7 +136,7 @@ func (l *loop) situation(content policy.Content, reasons trigger.Set) *enforce.S
 	situation := &enforce.Situation{
 		Content: content, Enforce: configuration.Mode == config.ModeEnforce && content.Allows(),
 		AllowUnprovenLocks: configuration.AllowUnprovenLocks, VendorGates: configuration.VendorGates, NotifyUsers: configuration.NotifyUsers,
-		Mark: l.known.mark, Version: version, Whole: !look.Truncated,
+		Trusted: l.portal.client.State().TrustedTime, Mark: l.known.mark, Version: version, Whole: !look.Truncated,
 		System: strings.TrimSpace(look.Host.MacOS + " " + look.Host.MacOSBuild),
 	}
 	if !look.Product.Installed {

@@ -37,6 +37,7 @@ type policyMac struct {
 func (m *policyMac) vm(clipboard string) prlctl.VM {
 	var vm prlctl.VM
 	data, _ := json.Marshal(map[string]any{"ID": policyVM, "Name": "Windows 11", "Type": "VM", "State": "running", "OS": "win-11",
+		"Hardware":              map[string]any{"net0": map[string]any{"enabled": true, "type": "shared"}},
 		"Miscellaneous Sharing": map[string]any{"Shared clipboard mode": clipboard}})
 	_ = vm.UnmarshalJSON(data)
 	return vm
@@ -128,6 +129,33 @@ func TestH46_AUsersChangeIsPutBackWithinAMinuteOffline(t *testing.T) {
 				t.Fatalf("it is %s", vm.Raw)
 			}
 			time.Sleep(time.Hour) // else it is contended
+		}
+	})
+}
+
+// A clock that is set forward does not end the wait for somebody who works in the
+// machine: the deadline is held against the time that a server's stands for.
+func TestPOL_02_TheDaemonWaitsByATrustedTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newPolicyMac(t, config.ModeEnforce)
+		m.portal.document = strings.Replace(clipboardPolicy, `{"other": {"clipboard": "disconnect"}}`, `{"max_wait_h": 24, "other": {"network": "host_only"}}`, 1)
+		m.portal.trusted = wallClock()
+		defer m.run(t)()
+		next := func(hours time.Duration) {
+			time.Sleep(hours * time.Hour)
+			m.becomes(map[bool]string{true: "on", false: "off"}[hours > 24])
+			m.inbox.Tell(watch.Hint{UID: 501, VMID: policyVM})
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		}
+		next(48) // of which the trusted time knows nothing
+		if sets := m.setsSince(time.Time{}); len(sets) > 0 {
+			t.Errorf("set at %v", sets)
+		}
+		m.portal.change(func(portal *fakePortal) { portal.trusted = wallClock() })
+		next(1)
+		if sets := m.setsSince(time.Time{}); len(sets) == 0 {
+			t.Error("not set at the end of the wait")
 		}
 	})
 }

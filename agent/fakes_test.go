@@ -69,6 +69,7 @@ func (f *fakeMac) change(how func(*fakeMac)) {
 
 // fakePortal is an exchange that answers as it is told, and keeps what it got.
 type fakePortal struct {
+	trusted  time.Time // zero: no server time was believed
 	mu       sync.Mutex
 	outcome  checkin.Outcome
 	outbox   *outbox.Outbox
@@ -157,7 +158,9 @@ func (f *fakePortal) change(how func(*fakePortal)) {
 }
 
 func (f *fakePortal) State() checkin.State {
-	return checkin.State{Enrollment: checkin.EnrollmentDone, DeviceID: "device-1"}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return checkin.State{Enrollment: checkin.EnrollmentDone, DeviceID: "device-1", TrustedTime: f.trusted}
 }
 
 // fakePolicy manages nothing.

@@ -70,7 +70,8 @@ type Situation struct {
 	VendorGates        bool
 	NotifyUsers        bool // users are told when machines wait for them
 
-	Mark         Mark // of when the look began
+	Trusted      time.Time // the least that the time of day can be (policy.Observed)
+	Mark         Mark      // of when the look began
 	Version      prlctl.Version
 	System       string // version and build of macOS; empty if not known
 	Capabilities prlctl.Capabilities

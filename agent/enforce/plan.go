@@ -48,7 +48,7 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 		At: now, Document: e.parsed.document, Enforce: s.Enforce, Machines: make(map[protocol.VMKey]*Machine, len(s.Machines)),
 		version: s.Version, system: s.System, capabilities: s.Capabilities,
 	}
-	observed := policy.Observed{Now: now, Version: s.Version, System: s.System, Capabilities: s.Capabilities, Closed: s.Closed}
+	observed := policy.Observed{Now: now, Trusted: s.Trusted, Version: s.Version, System: s.System, Capabilities: s.Capabilities, Closed: s.Closed}
 	// What failed may be another matter with another version.
 	isUpdated := e.planned != nil && (e.planned.version != s.Version || e.planned.system != s.System)
 	for _, m := range s.Machines {

@@ -80,3 +80,26 @@ func TestH41_ClockThatWasAhead(t *testing.T) {
 		}
 	})
 }
+
+// Setting the clock forward does not end a wait, where a portal's time was ever
+// believed; and such a time alone, which a portal may have wrong, does not either.
+func TestPOL_02_AClockSetForwardEndsNoWait(t *testing.T) {
+	t.Parallel()
+	m := newMac(t, document(t, `"vm_settings":{"max_wait_h":24,"other":{"network":"host_only"}}`), windowsVM)
+	m.observed.Machines[0].AtWork = true
+	m.observed.Trusted = noon
+	waits := func() {
+		t.Helper()
+		if wait := m.plan().Verdicts[0].Wait; wait == nil || wait.Overdue {
+			t.Errorf("it waits %+v", wait)
+		}
+	}
+	waits()
+	m.observed.Now = noon.AddDate(0, 0, 30)
+	m.observed.Trusted = noon.Add(23 * time.Hour)
+	waits()
+	m.observed.Now, m.observed.Trusted = noon.Add(23*time.Hour), noon.AddDate(0, 0, 30)
+	waits()
+	m.observed.Now, m.observed.Trusted = noon.Add(24*time.Hour), noon.Add(24*time.Hour)
+	m.plan("--device-set net0 --type host-only --connect")
+}

@@ -277,9 +277,14 @@ func (j *judgement) wouldInterrupt() bool {
 	}
 	waiting := j.after.WaitingSince
 	atRest := j.after.SeenAtRest || !waiting.IsZero() && (j.m.isAtRest() || j.m.StartedAt.After(waiting))
-	deadline := j.deadline()
-	isOver := !deadline.IsZero() && !j.p.observed.Now.Before(deadline)
-	return !j.after.Established && !atRest && !isOver
+	return !j.after.Established && !atRest && !j.p.isOver(j.deadline())
+}
+
+// isOver reports whether a deadline is over. Setting the clock forward does not make
+// it so, where there is a time that can be trusted.
+func (p *planner) isOver(deadline time.Time) bool {
+	trusted := p.observed.Trusted
+	return !deadline.IsZero() && !p.observed.Now.Before(deadline) && (trusted.IsZero() || !trusted.Before(deadline))
 }
 
 // deadline is when the setting has waited for long enough; zero: never.
@@ -419,7 +424,7 @@ func (j *judgement) conclude(verdict string, code protocol.Code) {
 	}
 	if j.waits {
 		deadline := j.deadline()
-		j.p.waits = append(roomLike(j.p.waits, 1, len(j.p.observed.Machines)), Wait{j.after.WaitingSince, deadline, !deadline.IsZero() && !now.Before(deadline)})
+		j.p.waits = append(roomLike(j.p.waits, 1, len(j.p.observed.Machines)), Wait{j.after.WaitingSince, deadline, j.p.isOver(deadline)})
 		v.Wait = &j.p.waits[len(j.p.waits)-1]
 		j.p.waiting = append(j.p.waiting, len(j.p.result.Verdicts))
 	}

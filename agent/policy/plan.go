@@ -31,7 +31,10 @@ type Desired struct {
 
 // Observed is what was seen of this Mac.
 type Observed struct {
-	Now          time.Time
+	Now time.Time
+	// Trusted is the least that the time of day can be by a clock that nobody can
+	// set; zero if there is none. Now may be set.
+	Trusted      time.Time
 	Version      prlctl.Version // of the installed product; zero if not known
 	System       string         // version and build of macOS; empty if not known
 	Capabilities prlctl.Capabilities
