@@ -78,7 +78,7 @@ func createMac(dir, executable string, wanted newMacOptions) (Mac, error) {
 		if err := errors.Join(mac.writeProductFiles(state), mac.writeNetwork(state.Network), mac.writeVolume(state)); err != nil || wanted.Empty {
 			return err
 		}
-		return mac.createDefaultVMs(state)
+		return errors.Join(mac.createDefaultVMs(state), mac.createPreferences(state))
 	})
 }
 

@@ -35,8 +35,13 @@ type State struct {
 	Network       networkState          `json:"network"`
 	Host          map[string]string     `json:"host,omitempty"`        // of prlsrvctl set, by flag
 	RequirePwd    []string              `json:"require_pwd,omitempty"` // actions that need a password
+	DueDomains    []dueDomain           `json:"due_domains,omitempty"` // of preferences, for cfprefsd to write
+
+	Feed    []feedOffer   `json:"feed,omitempty"`    // of all update servers
+	Updates []productMove `json:"updates,omitempty"` // of the product, oldest first
 
 	pendingEvents []eventRecord // of the change under way
+	crashed       []int         // processes of applications that the change ended without a quit
 }
 
 // product is the installed Parallels Desktop and its license.
