@@ -182,6 +182,8 @@ func prefsSetCommand() *cobra.Command {
 			switch {
 			case inApplication && target.domain != productDomain:
 				return fmt.Errorf("%w: the application's domain is %s", errUsage, productDomain)
+			case inApplication && state.checkPreferencesLock(target.user) != nil:
+				return state.checkPreferencesLock(target.user)
 			case inApplication:
 				return mac.changeInApplication(state, target.user, set)
 			}

@@ -223,6 +223,7 @@ var faultKinds = []faultKind{
 	{"defaults_fails", "", "defaults writes nothing, exit 1"},
 	{"defaults_not_done", timesValue, "defaults says nothing was wrong, exit 0, and the change is lost"},
 	{"defaults_rival", timesValue, "somebody else writes to the domain before defaults ends: the old value of the key, and a key of their own"},
+	{"require_pwd_lost", timesValue, "prlsrvctl set says that it changed --require-pwd, and another writer at the same time had the last word (acting.md 1)"},
 	{"codesign", "", "codesign does not accept the application's signature"},
 }
 

@@ -157,6 +157,7 @@ func TestAssumptionsBothWays(t *testing.T) {
 	maps.Copy(tests, captureAssumptions())
 	maps.Copy(tests, settingAssumptionTests())
 	maps.Copy(tests, preferenceAssumptionTests())
+	maps.Copy(tests, passwordAssumptionTests())
 	for _, assumption := range assumptions {
 		for _, value := range assumption.Values {
 			setting := assumption.Name + "=" + value
@@ -267,8 +268,8 @@ func TestFaults(t *testing.T) {
 			"/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"}, outcome{3, "", "failed to satisfy"}},
 	}
 	for _, kind := range faultKinds {
-		if slices.Contains([]string{"stubborn", "hang", "stopped", "notification_hangs", "defaults_hangs", "defaults_not_done", "defaults_rival", faultDone, faultNotDone}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") {
-			continue // shown in TestHangingToolIsKilled, TestStoppedTool, TestVMS_39_SetLies, TestLostWrites and TestMonitorFaults
+		if slices.Contains([]string{"stubborn", "hang", "stopped", "notification_hangs", "defaults_hangs", "defaults_not_done", "defaults_rival", "require_pwd_lost", faultDone, faultNotDone}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") {
+			continue // shown in TestHangingToolIsKilled, TestStoppedTool, TestVMS_39_SetLies, TestLostWrites, TestLostPasswordList and TestMonitorFaults
 		}
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()
