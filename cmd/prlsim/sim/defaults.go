@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"prlagent/platform/plist"
 )
 
 // exitDefaultsUsage ends defaults where it does not understand (inferred).
@@ -101,15 +99,14 @@ func (in *invocation) exportDomain(domain, path string) int {
 	case len(values) == 0 && in.state.assumes("defaults_missing", "error"):
 		return in.failDefaults(toolErrorf("Domain %s does not exist", domain))
 	}
-	encode := plist.EncodeXML
+	encode := exportXML
 	if in.state.assumes("defaults_export", "binary") {
 		encode = encodeBinary
 	}
 	content, err := encode(values)
-	if err != nil {
-		return in.failDefaults(err)
+	if err == nil {
+		_, err = in.stdout.Write(content)
 	}
-	_, err = in.stdout.Write(content)
 	if err != nil {
 		return in.failDefaults(err)
 	}

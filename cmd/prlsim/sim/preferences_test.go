@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -494,5 +495,49 @@ func TestBinaryPropertyList(t *testing.T) {
 	}
 	if _, err := encodeBinary(map[string]any{"a": fs.ModeDir}); err == nil {
 		t.Error("a value of no known type is encoded")
+	}
+}
+
+// What a user can put into a domain is exported as it is, also what no property list
+// in XML may hold.
+func TestExportOfHostileValues(t *testing.T) {
+	t.Parallel()
+	mac := newMac(t, standardMac())
+	for want, arguments := range map[string][]string{
+		"<string>a\x01b\x1b</string>":                        {"-string", "a\x01b\x1b"},
+		"<real>nan</real>":                                   {"-float", "nan"},
+		"<real>-infinity</real>":                             {"-float", "-inf"},
+		"<key>CF$UID</key>\n\t\t\t<integer>7</integer>":      {"<dict><key>CF$UID</key><integer>7</integer></dict>"},
+		"<string>&lt;/string&gt;&lt;true/&gt;&amp;</string>": {"-string", "</string><true/>&"},
+	} {
+		checkOutcome(t, defaultsOf(t, mac, "alice", append([]string{"write", productDomain, "Hostile"}, arguments...)...), outcome{})
+		checkOutcome(t, defaultsOf(t, mac, "alice", "export", productDomain, "-"), outcome{0, want, ""})
+	}
+}
+
+// Writers of other keys at the same time do not lose each other's.
+func TestParallelWriters(t *testing.T) {
+	t.Parallel()
+	for _, setting := range []string{"cfprefsd_writes=at_once", "cfprefsd_writes=later"} {
+		t.Run(setting, func(t *testing.T) {
+			t.Parallel()
+			mac := macAssuming(t, setting)
+			before := domainOf(t, mac, "alice")
+			launch(t, mac, "alice")
+			var writers sync.WaitGroup
+			for i := range 20 {
+				writers.Go(func() {
+					if got := defaultsOf(t, mac, "alice", "write", productDomain, fmt.Sprint("Writer ", i), "-int", "1"); got.code != 0 {
+						t.Errorf("writer %d: %+v", i, got)
+					}
+				})
+			}
+			writers.Go(func() { quit(t, mac) })
+			writers.Wait()
+			after := domainOf(t, mac, "alice")
+			if len(after) != len(before)+20 {
+				t.Errorf("%d keys, and then %d", len(before), len(after))
+			}
+		})
 	}
 }
