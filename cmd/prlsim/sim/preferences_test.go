@@ -421,6 +421,17 @@ func TestUpdateFeed(t *testing.T) {
 	}
 }
 
+// What an MDM forces is what the application goes by.
+func TestForcedUpdatePolicy(t *testing.T) {
+	t.Parallel()
+	mac := newMac(t, standardMac())
+	forceKey(t, mac, updatePolicyKey, "None")
+	launch(t, mac, "alice")
+	if got := offer(t, mac, "26.5.0-58001", ""); got != "alice: does not look for updates" {
+		t.Error(got)
+	}
+}
+
 // An application that is launched finds what was offered before; what it installs
 // is noted with its user.
 func TestUpdateAtNextLaunch(t *testing.T) {
