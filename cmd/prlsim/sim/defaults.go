@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"errors"
 	"maps"
 	"strings"
 	"time"
@@ -254,7 +253,7 @@ func rivalValues(before map[string]any) map[string]any {
 // failDefaults prints an error as NSLog does, behind an empty line.
 func (in *invocation) failDefaults(err error) int {
 	code := 1
-	if errors.Is(err, errDefaultsValue) {
+	if _, usage := err.(unexpectedArgument); usage {
 		code = exitDefaultsUsage
 	}
 	return in.failf(code, "%s defaults[%d:%x] \n%v", time.Now().Format("2006-01-02 15:04:05.000"), 4711, 0x1a2b3, err)

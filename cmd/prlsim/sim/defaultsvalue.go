@@ -2,7 +2,6 @@ package sim
 
 import (
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -14,8 +13,12 @@ import (
 	"prlagent/platform/plist"
 )
 
-// errDefaultsValue marks a value that ends defaults with its usage.
-var errDefaultsValue = errors.New("Unexpected argument")
+// unexpectedArgument is a value that defaults does not take.
+type unexpectedArgument string
+
+func (a unexpectedArgument) Error() string {
+	return "Unexpected argument " + string(a) + "; leaving defaults unchanged."
+}
 
 // typedDefaults read the value behind a type switch of defaults(1).
 var typedDefaults = map[string]func(text string) (any, error){
@@ -29,18 +32,20 @@ var typedDefaults = map[string]func(text string) (any, error){
 	"-data":    func(text string) (any, error) { return hex.DecodeString(text) },
 }
 
-// leadingInteger reads the digits that a text begins with: what begins with none is 0
-// (inferred).
+// leadingDigits are the number that a text begins with.
+var leadingDigits = regexp.MustCompile(`^[+-]?\d*`)
+
+// leadingInteger reads the number that a text begins with: what begins with none is
+// 0 (inferred).
 func leadingInteger(text string) (any, error) {
-	digits := regexp.MustCompile(`^\s*[+-]?\d*`).FindString(text)
-	if number, err := strconv.ParseUint(strings.TrimSpace(digits), 10, 64); err == nil {
+	digits := strings.TrimPrefix(leadingDigits.FindString(strings.TrimSpace(text)), "+")
+	if number, err := strconv.ParseUint(digits, 10, 64); err == nil {
 		return number, nil
 	}
-	number, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
-	if err != nil || number >= 0 {
-		return uint64(max(number, 0)), nil
+	if number, err := strconv.ParseInt(digits, 10, 64); err == nil && number < 0 {
+		return number, nil
 	}
-	return number, nil
+	return uint64(0), nil
 }
 
 func leadingReal(text string) (any, error) {
@@ -59,7 +64,7 @@ func boolWord(text string) (any, error) {
 	case "FALSE", "NO":
 		return false, nil
 	}
-	return nil, fmt.Errorf("%w %s; leaving defaults unchanged.", errDefaultsValue, text)
+	return nil, unexpectedArgument(text)
 }
 
 func dateWord(text string) (any, error) {
@@ -68,7 +73,7 @@ func dateWord(text string) (any, error) {
 			return date.UTC(), nil
 		}
 	}
-	return nil, fmt.Errorf("%w %s; leaving defaults unchanged.", errDefaultsValue, text)
+	return nil, unexpectedArgument(text)
 }
 
 // parseDefaultsValue reads `-TYPE VALUE` or a value alone, which is a property
@@ -79,12 +84,12 @@ func parseDefaultsValue(words []string) (any, error) {
 		return parsePropertyList(words[0])
 	case len(words) == 2 && typedDefaults[words[0]] != nil:
 		value, err := typedDefaults[words[0]](words[1])
-		if err != nil && !errors.Is(err, errDefaultsValue) {
-			return nil, fmt.Errorf("%w %s; leaving defaults unchanged.", errDefaultsValue, words[1])
+		if err != nil {
+			return nil, unexpectedArgument(words[1])
 		}
-		return value, err
+		return value, nil
 	}
-	return nil, fmt.Errorf("%w %s; leaving defaults unchanged.", errDefaultsValue, words[len(words)-1])
+	return nil, unexpectedArgument(words[len(words)-1])
 }
 
 // parsePropertyList reads a fragment of an XML property list. Of the old style only
