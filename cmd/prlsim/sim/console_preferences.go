@@ -316,7 +316,7 @@ func (m Mac) createPreferences(state *State) error {
 			lastCheckKey: time.Date(2026, 11, 20, 8, 15, 0, 0, time.UTC), lastPageKey: uint64(1),
 			"Application preferences.Show Tray Icon": uint64(1), "Hidden Messages ID List.15077": uint64(1),
 			"{" + seededUUID(state.Seed, "view of "+user.Name) + "}.0.ConsoleWidgetScaleFactorWithDynres": uint64(2),
-			"Simulated.Huge": uint64(1<<64 - 1), "Simulated.Negative": int64(-1 << 63), "Simulated.Ratio": 0.1, "Simulated.Name": "Zoë \U0001F468‍\U0001F469",
+			"Simulated.Huge": uint64(1<<64 - 1), "Simulated.Negative": int64(-1 << 63), "Simulated.Ratio": 0.1, "Simulated.Name": "Zoë \U0001F468\u200d\U0001F469",
 			"Simulated.Bookmark": []byte("book\x00\x01\xff"), "Simulated.List": []any{"b", "a", uint64(0), false, map[string]any{"z": []any{}, "é": ""}},
 		}
 		content, err := encodeBinary(values)
