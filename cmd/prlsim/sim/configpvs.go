@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -86,7 +87,7 @@ func (c configSource) identification() element {
 		kind = 2 // captures.md 4.4
 	}
 	list := []element{
-		textElement("VmUuid", "{"+vm.ID+"}"), textElement("VmType", fmt.Sprint(kind)), textElement("SourceVmUuid", "{"+vm.ID+"}"),
+		textElement("VmUuid", "{"+vm.ID+"}"), textElement("VmType", fmt.Sprint(kind)), textElement("SourceVmUuid", "{"+cmp.Or(vm.Source, vm.ID)+"}"),
 		textElement("LinkedVmUuid", ""), textElement("LinkedSnapshotUuid", ""), textElement("VmName", vm.Name),
 		textElement("ServerUuid", "{"+s.DispatcherID+"}"), textElement("LastServerUuid", "{"+s.DispatcherID+"}"), textElement("ServerHost", ""),
 	}

@@ -40,7 +40,7 @@ Exit codes: 0 done, 1 it failed, 2 the command line makes no sense.`,
 	root.SetHelpCommand(helpCommand())
 	root.PersistentFlags().String("mac", "", "the simulated Mac's folder (default: the one that contains the current folder)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(macCommand(), vmCommand(), productCommand(), userCommand(), serviceCommand(), appCommand(),
+	root.AddCommand(macCommand(), vmCommand(), productCommand(), userCommand(), serviceCommand(), appCommand(), preferencesCommand(),
 		networkCommand(), eventCommand(), faultCommand(), jobCommand(), versionCommand())
 	return root
 }
@@ -232,6 +232,7 @@ stops, or when the folder is removed.`,
 	flags := command.Flags()
 	flags.StringSliceVar(&wanted.Users, "users", []string{"alice", "bob"}, "the Mac's users, from uid 501 on")
 	flags.StringSliceVar(&wanted.LoggedOut, "logged-out", nil, "users without a session")
+	flags.StringSliceVar(&wanted.Standard, "standard", nil, "users who are no administrators")
 	flags.StringVar(&wanted.Console, "console", "", "user on the screen (default: the first who is logged in)")
 	flags.BoolVar(&wanted.Empty, "empty", false, "no virtual machines")
 	flags.StringVar(&wanted.ProductVersion, "pd-version", "26.4.0-57513", "version of Parallels Desktop, whole or 15, 16, 18, 19, 20, 26, 27")

@@ -12,7 +12,7 @@ func isKnownState(name string) bool { return slices.Contains(knownStates, name) 
 
 func productCommand() *cobra.Command {
 	return commandGroup("product", "Activate, deactivate and update Parallels Desktop",
-		productActivateCommand(), productDeactivateCommand(), productLicenseCommand(), productEditionCommand(), productUpdateCommand())
+		productActivateCommand(), productDeactivateCommand(), productLicenseCommand(), productEditionCommand(), productUpdateCommand(), productFeedCommand())
 }
 
 // productChange changes the product and renders its files again.
@@ -112,7 +112,7 @@ func productUpdateCommand() *cobra.Command {
 			return productChange(command, func(state *State) error {
 				version, err := wholeVersion(given[0])
 				if err == nil {
-					state.Product.Version = version
+					state.moveProduct(version, "")
 				}
 				return err
 			})

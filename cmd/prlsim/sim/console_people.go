@@ -97,20 +97,23 @@ func (s *State) logOut(index int) {
 
 func userAddCommand() *cobra.Command {
 	var uid int
+	var standard, newcomer bool
 	command := &cobra.Command{
 		Use: "add NAME", Short: "Add an account, without a session", Args: argumentCount(1, 1),
-		Example: "  prlsim user add carol\n  prlsim user add svc --uid 450",
+		Example: "  prlsim user add carol\n  prlsim user add dave --standard --new\n  prlsim user add svc --uid 450",
 		RunE: func(command *cobra.Command, given []string) error {
 			return changeMac(command, func(mac Mac, state *State) (string, error) {
-				user := macUser{Name: given[0], FullName: given[0], UID: uid}
-				if err := state.addUser(user); err != nil {
-					return "", err
+				user := macUser{Name: given[0], FullName: given[0], UID: uid, Standard: standard}
+				if err := state.addUser(user); err != nil || newcomer {
+					return user.Name + ": added", err
 				}
 				return user.Name + ": added", mac.makeFolders(user.home()+"/Parallels", user.home()+"/Library/Preferences")
 			})
 		},
 	}
 	command.Flags().IntVar(&uid, "uid", 0, "user id (default: the next one)")
+	command.Flags().BoolVar(&standard, "standard", false, "no administrator")
+	command.Flags().BoolVar(&newcomer, "new", false, "without a home folder, which the first login makes")
 	return command
 }
 

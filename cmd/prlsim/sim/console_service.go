@@ -79,13 +79,19 @@ func appLaunchCommand() *cobra.Command {
 }
 
 func appQuitCommand() *cobra.Command {
-	return &cobra.Command{
+	var crash bool
+	command := &cobra.Command{
 		Use: "quit", Short: "Quit the application", Args: argumentCount(0, 0),
+		Long: `Quit the application. It writes preferences then, by the assumption quit_writes,
+and installs an update that it has downloaded.`,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return changeMac(command, func(_ Mac, state *State) (string, error) {
 				user, err := command.Flags().GetString("user")
 				if err != nil {
 					return "", err
+				}
+				if crash {
+					state.crashApp(user)
 				}
 				if state.quitApp(user) == 0 {
 					return "", fmt.Errorf("the application does not run")
@@ -94,4 +100,6 @@ func appQuitCommand() *cobra.Command {
 			})
 		},
 	}
+	command.Flags().BoolVar(&crash, "crash", false, "it crashes: it writes and installs nothing")
+	return command
 }

@@ -15,7 +15,7 @@ func vmCommand() *cobra.Command {
 		vmActionCommand("suspend", "suspend", "Suspend a running VM"),
 		vmActionCommand("resume", "resume", "Resume a suspended or paused VM"),
 		vmActionCommand("pause", "pause", "Pause a running VM"),
-		vmStopCommand(), vmDeleteCommand(), vmUnregisterCommand(), vmRestoreCommand(), vmRenameCommand(), vmSetCommand(), vmStateCommand())
+		vmCloneCommand(), vmRegisterCommand(), vmStopCommand(), vmDeleteCommand(), vmUnregisterCommand(), vmRestoreCommand(), vmRenameCommand(), vmSetCommand(), vmStateCommand())
 	parent.PersistentFlags().String("user", "", "owner of the VM, where several have one of that name")
 	return parent
 }
@@ -88,6 +88,7 @@ func (vm *VM) toolsText() string {
 func vmCreateCommand() *cobra.Command {
 	var wanted newVMOptions
 	var decomposed bool
+	var check func(*State) error
 	command := &cobra.Command{
 		Use: "create", Short: "Create a VM", Args: argumentCount(0, 0),
 		Example: `  prlsim vm create --os win-11 --name "Windows 11 Lab" --user bob
@@ -105,6 +106,9 @@ func vmCreateCommand() *cobra.Command {
 				if wanted.Owner = owner; owner == "" {
 					wanted.Owner = state.defaultOwner()
 				}
+				if err := check(state); err != nil {
+					return "", err
+				}
 				vm, err := mac.createVM(state, wanted)
 				if err != nil {
 					return "", err
@@ -113,6 +117,7 @@ func vmCreateCommand() *cobra.Command {
 			})
 		},
 	}
+	check = byFlag(command, "create-vm")
 	flags := command.Flags()
 	flags.StringVar(&wanted.Name, "name", "", "name (default: that of the operating system)")
 	flags.BoolVar(&decomposed, "nfd", false, "accents of the name are characters of their own, as from an old volume")
@@ -171,25 +176,35 @@ func vmStopCommand() *cobra.Command {
 }
 
 func vmDeleteCommand() *cobra.Command {
-	return &cobra.Command{
+	command := &cobra.Command{
 		Use: "delete NAME-OR-ID", Short: "Delete a stopped VM and its files", Args: argumentCount(1, 1),
-		RunE: func(command *cobra.Command, given []string) error {
-			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
-				return vm.Name + ": deleted", mac.removeVM(state, vm)
-			})
-		},
 	}
+	check := byFlag(command, "remove-vm")
+	command.RunE = func(command *cobra.Command, given []string) error {
+		return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
+			if err := check(state); err != nil {
+				return "", err
+			}
+			return vm.Name + ": deleted", mac.removeVM(state, vm)
+		})
+	}
+	return command
 }
 
 func vmUnregisterCommand() *cobra.Command {
-	return &cobra.Command{
+	command := &cobra.Command{
 		Use: "unregister NAME-OR-ID", Short: "Take a stopped VM out of the list and keep its files", Args: argumentCount(1, 1),
-		RunE: func(command *cobra.Command, given []string) error {
-			return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
-				return vm.Name + ": unregistered", mac.unregisterVM(state, vm)
-			})
-		},
 	}
+	check := byFlag(command, "remove-vm")
+	command.RunE = func(command *cobra.Command, given []string) error {
+		return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
+			if err := check(state); err != nil {
+				return "", err
+			}
+			return vm.Name + ": unregistered", mac.unregisterVM(state, vm)
+		})
+	}
+	return command
 }
 
 func vmRestoreCommand() *cobra.Command {

@@ -17,6 +17,7 @@ import (
 type newMacOptions struct {
 	Users          []string // names; uids from 501 on
 	LoggedOut      []string // users without a session
+	Standard       []string // users who are no administrators
 	Console        string   // user on the screen; empty: the first who is logged in
 	Empty          bool     // no VMs
 	ProductVersion string   // whole, or a major one of releases
@@ -78,7 +79,7 @@ func createMac(dir, executable string, wanted newMacOptions) (Mac, error) {
 		if err := errors.Join(mac.writeProductFiles(state), mac.writeNetwork(state.Network), mac.writeVolume(state)); err != nil || wanted.Empty {
 			return err
 		}
-		return mac.createDefaultVMs(state)
+		return errors.Join(mac.createDefaultVMs(state), mac.createPreferences(state))
 	})
 }
 
@@ -133,10 +134,10 @@ func (s *State) addUsers(wanted newMacOptions) error {
 		}
 		s.Users = append(s.Users, macUser{
 			Name: name, FullName: string(name[0]-'a'+'A') + name[1:] + " Example", UID: firstUID + i,
-			LoggedIn: !slices.Contains(wanted.LoggedOut, name),
+			LoggedIn: !slices.Contains(wanted.LoggedOut, name), Standard: slices.Contains(wanted.Standard, name),
 		})
 	}
-	for _, name := range append(slices.Clone(wanted.LoggedOut), wanted.Console) {
+	for _, name := range append(slices.Concat(wanted.LoggedOut, wanted.Standard), wanted.Console) {
 		if _, known := s.userByName(name); name != "" && !known {
 			return fmt.Errorf("%w: no user %q among the users", errUsage, name)
 		}

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // hostFlags are the flags of `prlsrvctl set` (facts/prlctl.md 1.4), with the key
@@ -41,6 +42,10 @@ func setHost(in *invocation, arguments []string) int {
 	if err := in.askForHostSet(sets); err != nil {
 		return in.failWith(err)
 	}
+	lost, err := in.mac.useFault(in.state, "require_pwd_lost", in.caller)
+	if err != nil {
+		return in.failWith(err)
+	}
 	passwords := in.state.RequirePwd
 	err = in.mac.update(func(state *State) error {
 		if in.state.assumes("require_pwd_race", "loses") {
@@ -48,7 +53,13 @@ func setHost(in *invocation, arguments []string) int {
 			// the meantime is lost (acting.md 1).
 			state.RequirePwd = passwords
 		}
-		return state.changeHost(sets)
+		if err := state.changeHost(sets); err != nil {
+			return err
+		}
+		if lost { // another writer had read the list before, and wrote it after
+			state.RequirePwd = passwords
+		}
+		return nil
 	})
 	if err != nil {
 		return in.failWith(err)
@@ -89,6 +100,8 @@ func (in *invocation) askForHostSet(sets []flagValue) error {
 	}
 	administrator := at("--host-admin")
 	switch {
+	case in.asksForPasswords(sets) && administrator < 0:
+		return in.askAdministrator("change what needs a password")
 	case in.state.assumes("host_lock", "accepted"):
 		return nil
 	case administrator >= 0:
@@ -97,6 +110,15 @@ func (in *invocation) askForHostSet(sets []flagValue) error {
 		return in.askAdministrator("lock the preferences")
 	}
 	return nil
+}
+
+// asksForPasswords reports whether prlsrvctl asks before it changes the list of
+// passwords, which is not known (facts/prlctl.md 11.13).
+func (in *invocation) asksForPasswords(sets []flagValue) bool {
+	return slices.ContainsFunc(sets, func(set flagValue) bool {
+		return set.flag.name == "--require-pwd" &&
+			(in.state.assumes("require_pwd_set", "prompt") || in.state.assumes("require_pwd_set", "prompt_off") && strings.HasSuffix(set.value, ":off"))
+	})
 }
 
 func (s *State) changeHost(sets []flagValue) error {

@@ -85,7 +85,11 @@ func (m Mac) update(change func(*State) error) error {
 	if err != nil {
 		return err
 	}
+	before := state.sessions()
 	if err := change(state); err != nil {
+		return err
+	}
+	if err := m.settleSessions(before, state); err != nil {
 		return err
 	}
 	if err := m.syncService(state); err != nil {
@@ -130,8 +134,12 @@ func (m Mac) saveState(state *State) error {
 	return writeFile(m.markerPath("state.json"), append(raw, '\n'))
 }
 
-// writeFile replaces a file atomically and makes its folder.
-func writeFile(path string, content []byte) error {
+// writeFile replaces a file, which everybody may read, atomically and makes its
+// folder.
+func writeFile(path string, content []byte) error { return writeFileMode(path, content, 0o644) }
+
+// writeFileMode is writeFile with permissions.
+func writeFileMode(path string, content []byte, mode os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
@@ -141,7 +149,7 @@ func writeFile(path string, content []byte) error {
 	}
 	defer os.Remove(temporary.Name())
 	_, err = temporary.Write(content)
-	err = errors.Join(err, temporary.Chmod(0o644), temporary.Close())
+	err = errors.Join(err, temporary.Chmod(mode), temporary.Close())
 	if err == nil {
 		err = os.Rename(temporary.Name(), path)
 	}

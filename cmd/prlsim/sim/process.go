@@ -124,11 +124,24 @@ type idleProcess struct{}
 func (idleProcess) changed(*State) (wakeAt time.Time) { return time.Time{} }
 func (idleProcess) wake() error                       { return nil }
 
-// dispatcherProcess is what the dispatcher does: it writes what is due.
+// dispatcherProcess is what the dispatcher does: it writes what is due. It plays
+// cfprefsd besides, which has no process of its own here.
 type dispatcherProcess struct{ mac Mac }
 
-func (p dispatcherProcess) changed(state *State) (wakeAt time.Time) { return state.nextDueConfig() }
-func (p dispatcherProcess) wake() error                             { return p.mac.writeDueConfigs() }
+func (p dispatcherProcess) changed(state *State) (wakeAt time.Time) {
+	wakeAt = state.nextDueConfig()
+	if domain := state.nextDueDomain(); wakeAt.IsZero() || !domain.IsZero() && domain.Before(wakeAt) {
+		wakeAt = domain
+	}
+	return wakeAt
+}
+
+func (p dispatcherProcess) wake() error {
+	if err := p.mac.writeDueConfigs(); err != nil {
+		return err
+	}
+	return p.mac.update(func(state *State) error { return p.mac.writeDueDomains(state, time.Now()) })
+}
 
 func runDispatcher(in *invocation) int { return in.liveWhileNeeded(dispatcherProcess{in.mac}) }
 
@@ -214,7 +227,10 @@ type dispatcherService struct {
 // runningApp is the product's application as one user runs it.
 type runningApp struct {
 	User string `json:"user"`
+	UID  int    `json:"uid"`
 	PID  int    `json:"pid"`
+	// Update is the version that it installs when it quits.
+	Update string `json:"update,omitempty"`
 }
 
 // syncService starts and ends the dispatcher as the state says.
@@ -249,8 +265,17 @@ func (m Mac) launchApp(state *State, name string) error {
 		return fmt.Errorf("the application runs already for %s", name)
 	}
 	pid, err := m.startBackground(clientAppPath)
-	state.Apps = append(state.Apps, runningApp{User: name, PID: pid})
+	state.Apps = append(state.Apps, runningApp{User: name, UID: user.UID, PID: pid})
 	return err
+}
+
+// crashApp lets those applications that quitApp ends end without a quit.
+func (s *State) crashApp(name string) {
+	for _, app := range s.Apps {
+		if name == "" || app.User == name {
+			s.crashed = append(s.crashed, app.PID)
+		}
+	}
 }
 
 // quitApp ends the application of a user, or of all with an empty name.

@@ -138,6 +138,7 @@ func TestHangingToolIsKilled(t *testing.T) {
 	}{
 		{"SIGTERM ends it", []string{appTools + "/prlctl", "list"}, []string{"hang=0"}, "signal: terminated"},
 		{"a stubborn one goes on", []string{appTools + "/prlctl", "list"}, []string{"slow=50", "stubborn"}, ""},
+		{"SIGTERM ends defaults", []string{"/usr/bin/defaults", "export", productDomain, "-"}, []string{"defaults_hangs"}, "signal: terminated"},
 		{"SIGTERM ends a notification", []string{"/usr/bin/osascript", "-e", "x"}, []string{"notification_hangs"}, "signal: terminated"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

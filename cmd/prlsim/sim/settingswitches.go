@@ -66,6 +66,10 @@ var settingAssumptions = []assumption{
 	// The Mac's own settings.
 	{"require_pwd_race", []string{"loses", "atomic"}, "acting.md 1 (I)",
 		"whether one of two writers of --require-pwd at a time is lost"},
+	{"require_pwd_tools", []string{"asked", "not_asked"}, "facts/prlctl.md 11.13 (U)",
+		"whether prlctl asks for the administrator where --require-pwd says so, or only the application does"},
+	{"require_pwd_set", []string{"accepted", "prompt_off", "prompt"}, "facts/prlctl.md 11.13 (C that a script switches on; U)",
+		"whether prlsrvctl asks for the administrator before it changes --require-pwd: never, before it switches one off, or always"},
 	{"host_lock", []string{"prompt", "accepted"}, "facts/prlctl.md 1.4 (U)",
 		"whether prlsrvctl asks for the administrator before it locks the preferences"},
 }

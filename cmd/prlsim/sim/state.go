@@ -25,6 +25,7 @@ type State struct {
 	Users         []macUser             `json:"users"`
 	Console       string                `json:"console,omitempty"` // user whose session is on the screen
 	VMs           []*VM                 `json:"vms"`
+	Unregistered  []*VM                 `json:"unregistered,omitempty"` // whose bundles are still there
 	Faults        []activeFault         `json:"faults,omitempty"`
 	Assumptions   map[string]string     `json:"assumptions,omitempty"` // where they differ from the default
 	DispatcherID  string                `json:"dispatcher_id"`
@@ -35,8 +36,13 @@ type State struct {
 	Network       networkState          `json:"network"`
 	Host          map[string]string     `json:"host,omitempty"`        // of prlsrvctl set, by flag
 	RequirePwd    []string              `json:"require_pwd,omitempty"` // actions that need a password
+	DueDomains    []dueDomain           `json:"due_domains,omitempty"` // of preferences, for cfprefsd to write
+
+	Feed    []feedOffer   `json:"feed,omitempty"`    // of all update servers
+	Updates []productMove `json:"updates,omitempty"` // of the product, oldest first
 
 	pendingEvents []eventRecord // of the change under way
+	crashed       []int         // processes of applications that the change ended without a quit
 }
 
 // product is the installed Parallels Desktop and its license.
@@ -58,8 +64,9 @@ type macUser struct {
 	Name     string `json:"name"`
 	FullName string `json:"full_name"`
 	UID      int    `json:"uid"`
-	LoggedIn bool   `json:"logged_in"`      // has a GUI session, on the screen or switched out
-	Home     string `json:"home,omitempty"` // Mac path; empty: that of the name
+	Standard bool   `json:"standard,omitempty"` // is no administrator
+	LoggedIn bool   `json:"logged_in"`          // has a GUI session, on the screen or switched out
+	Home     string `json:"home,omitempty"`     // Mac path; empty: that of the name
 }
 
 // home returns the Mac path of the user's home folder.
@@ -88,7 +95,8 @@ type VM struct {
 	Uptime      int    `json:"uptime"`               // seconds
 	StartedAt   string `json:"started_at,omitempty"`
 	MAC         string `json:"mac"`
-	Address     string `json:"address"` // IPv4 while running
+	Address     string `json:"address"`          // IPv4 while running
+	Source      string `json:"source,omitempty"` // id of the VM that it was made of; empty: its own
 	PID         int    `json:"pid,omitempty"`
 	// When the Tools report after a start, and whether they ever did.
 	ToolsReadyAt   time.Time `json:"tools_ready_at,omitzero"`

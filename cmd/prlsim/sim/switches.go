@@ -18,7 +18,7 @@ type assumption struct {
 
 // assumptions lists every behavior that `mac create --assume NAME=VALUE`
 // switches.
-var assumptions = slices.Concat(toolAssumptions, settingAssumptions)
+var assumptions = slices.Concat(toolAssumptions, settingAssumptions, preferenceAssumptions)
 
 // toolAssumptions are those that do not concern settings.
 var toolAssumptions = []assumption{
@@ -175,6 +175,9 @@ type faultKind struct {
 // flagsValue is the value of a fault that hits flags of prlctl set.
 const flagsValue = "flags with commas between, or any"
 
+// timesValue is the value of a fault that ends by itself.
+const timesValue = "times (0: always)"
+
 // checkValue refuses a value that the fault does not take.
 func (f faultKind) checkValue(value string) error {
 	if f.Value == flagsValue {
@@ -216,6 +219,11 @@ var faultKinds = []faultKind{
 	{"monitor_noise", "", "prlctl monitor-events mixes in lines that are no JSON, or far too long"},
 	{"notification_fails", "", "osascript shows nothing, exit 1"},
 	{"notification_hangs", "", "osascript blocks until it is killed"},
+	{"defaults_hangs", "", "defaults blocks until it is killed"},
+	{"defaults_fails", "", "defaults writes nothing, exit 1"},
+	{"defaults_not_done", timesValue, "defaults says nothing was wrong, exit 0, and the change is lost"},
+	{"defaults_rival", timesValue, "somebody else writes to the domain before defaults ends: the old value of the key, and a key of their own"},
+	{"require_pwd_lost", timesValue, "prlsrvctl set says that it changed --require-pwd, and another writer at the same time had the last word (acting.md 1)"},
 	{"codesign", "", "codesign does not accept the application's signature"},
 }
 
@@ -260,6 +268,30 @@ func (s *State) setFault(setting, user string) error {
 func (s *State) clearFault(name, user string) {
 	s.Faults = slices.DeleteFunc(s.Faults, func(fault activeFault) bool {
 		return (name == "" || fault.Name == name) && (user == "" || fault.User == user)
+	})
+}
+
+// useFault reports whether a fault is on for the account, and counts its value, if
+// that is not 0, down to its end. The caller does not hold the Mac's lock.
+func (m Mac) useFault(seen *State, name, account string) (on bool, err error) {
+	if !seen.hasFault(name, account) {
+		return false, nil
+	}
+	return on, m.update(func(state *State) error {
+		index := slices.IndexFunc(state.Faults, func(fault activeFault) bool {
+			return fault.Name == name && (fault.User == "" || fault.User == account)
+		})
+		if on = index >= 0; !on {
+			return nil
+		}
+		switch left := decimalValue(state.Faults[index].Value); left {
+		case 0:
+		case 1:
+			state.Faults = slices.Delete(state.Faults, index, index+1)
+		default:
+			state.Faults[index].Value = strconv.Itoa(left - 1)
+		}
+		return nil
 	})
 }
 

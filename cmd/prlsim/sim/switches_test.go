@@ -156,6 +156,8 @@ func TestAssumptionsBothWays(t *testing.T) {
 	}
 	maps.Copy(tests, captureAssumptions())
 	maps.Copy(tests, settingAssumptionTests())
+	maps.Copy(tests, preferenceAssumptionTests())
+	maps.Copy(tests, passwordAssumptionTests())
 	for _, assumption := range assumptions {
 		for _, value := range assumption.Values {
 			setting := assumption.Name + "=" + value
@@ -261,12 +263,13 @@ func TestFaults(t *testing.T) {
 		"info_line":           {"info_line", "alice", bulk, outcome{0, "INFO\n[\n\t{", ""}},
 		"credentials":         {"credentials", "alice", []string{"prlctl", "set", "macOS", "--share-host-location", "on"}, outcome{255, "", "you must enter the host OS administrator's credentials."}},
 		"notification_fails":  {"notification_fails", "alice", []string{"osascript", "-e", `display notification "hi"`}, outcome{1, "", "-10810"}},
+		"defaults_fails":      {"defaults_fails", "alice", []string{"defaults", "write", productDomain, "a", "b"}, outcome{1, "", "Could not write domain " + productDomain + "; exiting"}},
 		"codesign": {"codesign", rootUser, []string{"codesign", "--verify", "-R=anchor apple generic and certificate leaf[subject.OU] = \"4C6364ACXT\"",
 			"/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"}, outcome{3, "", "failed to satisfy"}},
 	}
 	for _, kind := range faultKinds {
-		if slices.Contains([]string{"stubborn", "hang", "stopped", "notification_hangs", faultDone, faultNotDone}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") {
-			continue // shown in TestHangingToolIsKilled, TestStoppedTool, TestVMS_39_SetLies and TestMonitorFaults
+		if slices.Contains([]string{"stubborn", "hang", "stopped", "notification_hangs", "defaults_hangs", "defaults_not_done", "defaults_rival", "require_pwd_lost", faultDone, faultNotDone}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") {
+			continue // shown in TestHangingToolIsKilled, TestStoppedTool, TestVMS_39_SetLies, TestLostWrites, TestLostPasswordList and TestMonitorFaults
 		}
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()

@@ -159,6 +159,7 @@ func (m Mac) unregisterVM(state *State, vm *VM) error {
 		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
 	}
 	state.addEvent(vm, "vm_unregistered", "")
+	state.Unregistered = append(state.Unregistered, vm)
 	state.VMs = slices.DeleteFunc(state.VMs, func(other *VM) bool { return other.ID == vm.ID })
 	return nil
 }
