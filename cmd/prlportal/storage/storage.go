@@ -238,7 +238,7 @@ type Deferral struct {
 }
 
 // Change is what one Save keeps, in one commit. Report, History, Events and
-// Verdicts stay as they are where nil; Changes are added.
+// Verdicts stay as they are where nil; Changes and Outgoing are added.
 type Change struct {
 	Device    Device
 	Report    *Report
@@ -247,6 +247,7 @@ type Change struct {
 	NewEvents int // how many of them are new
 	Verdicts  *Verdicts
 	Changes   *VerdictChanges
+	Outgoing  []Outgoing // about Device, as far as there is room
 }
 
 // Key finds a device: by its id, by a token of it, or by the Mac it is.
