@@ -77,6 +77,7 @@ type Device struct {
 	ConfirmedAt  time.Time          `json:"confirmed_at,omitzero"` // last check-in that vouched for the report held
 	EventsAt     time.Time          `json:"events_at,omitzero"`    // last check-in that told of something new that happened
 	ChangedAt    time.Time          `json:"changed_at,omitzero"`   // last change of its identity, group or marks
+	StaleTold    time.Time          `json:"stale_told,omitzero"`   // since when it was not heard of, as the webhook has told it
 }
 
 // Clock is how the Mac's clock goes by the portal's.
@@ -270,6 +271,9 @@ func ByMac(serial, hardwareUUID string) Key {
 // bySerial begins the keys of the devices with this serial number that are not
 // retired. There is one of them, unless a portal before this one let in more.
 func bySerial(serial string) Key { return Key(fmt.Sprintf("serial:%q ", strings.ToUpper(serial))) }
+
+// HeardAt is when the Mac was heard of last.
+func (d Device) HeardAt() time.Time { return latest(d.LastCheckinAt, d.EnrolledAt) }
 
 // IsRetired reports whether a person has ended the device.
 func (d Device) IsRetired() bool { return !d.RetiredAt.IsZero() }
