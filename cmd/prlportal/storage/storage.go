@@ -152,6 +152,8 @@ type Report struct {
 	// RowsChangedAt the last change of any row, or of which rows there are.
 	ChangedAt     time.Time `json:"changed_at,omitzero"`
 	RowsChangedAt time.Time `json:"rows_changed_at,omitzero"`
+	// Violations is how many verdicts say that something is against a security control.
+	Violations int `json:"violations,omitempty"`
 	// OldestDeferral is of all settings of all machines; nil where none waits.
 	OldestDeferral *Deferral `json:"oldest_deferral,omitempty"`
 	// HealthChangedAt is the last change of Health, which no row shows.

@@ -58,7 +58,7 @@ const routineRoom = storage.MaxOutgoingPerDevice / 2
 
 // messageOf is the message of an event; false for one that is not told.
 func messageOf(device storage.Device, computerName string, kept storage.KeptEvent) (storage.Outgoing, bool, error) {
-	kind := protocol.EventTypes[kept.Event.Type]
+	kind := kept.Event.Kind()
 	if kind.Webhook == "" {
 		return storage.Outgoing{}, false, nil
 	}

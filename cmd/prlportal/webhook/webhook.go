@@ -119,7 +119,7 @@ func (s *Sender) isOn() bool {
 
 // Tells reports whether an event becomes a message.
 func (s *Sender) Tells(event protocol.Event) bool {
-	return protocol.EventTypes[event.Type].Webhook != "" && s.isOn()
+	return event.Kind().Webhook != "" && s.isOn()
 }
 
 // Messages are the messages of events of a device, which are kept with them. Its Mac
