@@ -42,6 +42,15 @@ func (o outcome) isTaken() bool { return o.problem == "" }
 
 func (o outcome) isGone() bool { return o.status == http.StatusGone }
 
+// isOfMessage reports whether the receiver refused this message, and may take another.
+func (o outcome) isOfMessage() bool {
+	switch o.status {
+	case http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
+}
+
 // newClient makes a client that follows nobody, keeps nothing and reads little.
 func newClient(roots *x509.CertPool, timeout time.Duration) *http.Client {
 	dialer := &net.Dialer{Timeout: dialTimeout}

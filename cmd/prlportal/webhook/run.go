@@ -30,7 +30,8 @@ type endpoint struct {
 	since     time.Time // of the first of them
 	lastAt    time.Time // of the last failure that there ever was
 	problem   string    // of it
-	waitUntil time.Time
+	waitUntil time.Time // nothing is sent before
+	nextAt    time.Time // when something is sent again, as it looks
 }
 
 // retry is a message that failed.
@@ -89,7 +90,7 @@ func (s *Sender) next(ctx context.Context) (due storage.Outgoing, wait time.Dura
 	if until := s.endpoint().waitUntil; now.Before(until) {
 		return due, until.Sub(now)
 	}
-	wait = longestPause
+	wait = maxAge // as good as none
 	for after, turned := s.last, s.last == ""; ; {
 		message, err := s.parts.Queue.NextOutgoing(ctx, after)
 		if err == nil && !(turned && s.last != "" && message.DeviceID > s.last) {
@@ -105,6 +106,7 @@ func (s *Sender) next(ctx context.Context) (due storage.Outgoing, wait time.Dura
 			return due, longestPause
 		}
 		if turned {
+			s.noteNext(now.Add(wait))
 			return due, wait
 		}
 		after, turned = "", true
@@ -143,7 +145,9 @@ func (s *Sender) deliver(ctx context.Context, hook site.Webhook, message storage
 		if now.Sub(message.At) >= maxAge {
 			s.expire(ctx, message)
 		}
-		s.expireAll(ctx, now)
+		if !got.isOfMessage() {
+			s.expireAll(ctx, now)
+		}
 	}
 }
 
@@ -240,4 +244,11 @@ func (s *Sender) noteFailure(now time.Time, got outcome) {
 	}
 	s.shown.lastAt, s.shown.problem = now, got.problem
 	s.shown.waitUntil = now.Add(max(waitAfter(s.shown.failures, maxEndpointWait), got.retryAfter))
+	s.shown.nextAt = s.shown.waitUntil
+}
+
+func (s *Sender) noteNext(at time.Time) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.shown.nextAt = at
 }

@@ -57,7 +57,10 @@ func (s *Sender) Status(ctx context.Context) (Status, error) {
 	status := Status{
 		Configured: !errors.Is(unusable, site.ErrNoWebhook), Queued: state.Queued, OldestAt: state.OldestAt, Sent: state.Sent, SentAt: state.SentAt,
 		Dropped:  Dropped{Full: state.Full, Expired: state.Expired, Cleared: state.Cleared},
-		Failures: at.failures, FailedAt: at.lastAt.UTC(), LastError: at.problem, RetryAt: at.waitUntil.UTC(),
+		Failures: at.failures, FailedAt: at.lastAt.UTC(), LastError: at.problem,
+	}
+	if at.failures > 0 {
+		status.RetryAt = at.nextAt.UTC()
 	}
 	if unusable == nil {
 		status.Receiver = originOf(hook.URL)
