@@ -129,7 +129,7 @@ func (b *bench) set(t *testing.T, address string) {
 func (b *bench) restart() {
 	b.sender = New(Parts{
 		Folder: b.folder, Queue: b.store, Fleet: fleet.New(b.store, fleet.MaxBytes), Freshness: b.fresh,
-		Timeout: 200 * time.Millisecond, Log: zerolog.New(b.log), Now: func() time.Time { return b.now() },
+		Timeout: 2 * time.Second, Log: zerolog.New(b.log), Now: func() time.Time { return b.now() },
 	})
 }
 

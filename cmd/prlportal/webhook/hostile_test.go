@@ -148,6 +148,12 @@ func TestSEC25_OnlySafeWaysToAReceiver(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
+	// A name of loopback that stands for another address, as by a file of hosts.
+	client := newClient(nil, time.Minute)
+	defer client.CloseIdleConnections()
+	if refused := send(t.Context(), client, site.Webhook{URL: "http://192.0.2.1:1/"}, storage.Outgoing{}, time.Now()); refused.problem != errNotLoopback.Error() {
+		t.Errorf("without TLS, elsewhere: %+v", refused)
+	}
 	var got atomic.Int32
 	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { got.Add(1) }))
 	defer server.Close()

@@ -19,6 +19,7 @@ const (
 	maxEndpointWait = time.Minute
 	jitter          = 0.2 // of a wait, added to it
 	maxAge          = 24 * time.Hour
+	fewestAttempts  = 3 // of a message that waited for a day behind others
 )
 
 // longestPause is how long files, devices and messages are not looked at.
@@ -27,7 +28,7 @@ const longestPause = 5 * time.Second
 // endpoint is how the receiver does.
 type endpoint struct {
 	failures  int       // in a row
-	since     time.Time // of the first of them
+	since     time.Time // when it worked no more; zero: it works, whatever it refuses
 	lastAt    time.Time // of the last failure that there ever was
 	problem   string    // of it
 	waitUntil time.Time // nothing is sent before
@@ -142,12 +143,10 @@ func (s *Sender) deliver(ctx context.Context, hook site.Webhook, message storage
 		s.noteRetry(message, now)
 		s.noteFailure(now, got)
 		log.Info().Int("status", got.status).Str("problem", got.problem).Msg("webhook not taken")
-		if now.Sub(message.At) >= maxAge {
+		if now.Sub(message.At) >= maxAge && s.retries[message.DeviceID].attempts >= fewestAttempts {
 			s.expire(ctx, message)
 		}
-		if !got.isOfMessage() {
-			s.expireAll(ctx, now)
-		}
+		s.expireAll(ctx, now)
 	}
 }
 
@@ -192,7 +191,7 @@ func (s *Sender) expire(ctx context.Context, message storage.Outgoing) bool {
 // expireAll takes out all that waits for a day while the receiver has taken nothing
 // for as long. A clock that jumps expires nothing: each is tried once after it.
 func (s *Sender) expireAll(ctx context.Context, now time.Time) {
-	if now.Sub(s.endpoint().since) < maxAge {
+	if since := s.endpoint().since; since.IsZero() || now.Sub(since) < maxAge {
 		return
 	}
 	for after := ""; ; {
@@ -239,7 +238,11 @@ func (s *Sender) noteSuccess() {
 func (s *Sender) noteFailure(now time.Time, got outcome) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	if s.shown.failures++; s.shown.failures == 1 {
+	s.shown.failures++
+	switch {
+	case got.isOfMessage(): // it works, and may take others
+		s.shown.since = time.Time{}
+	case s.shown.since.IsZero():
 		s.shown.since = now
 	}
 	s.shown.lastAt, s.shown.problem = now, got.problem
