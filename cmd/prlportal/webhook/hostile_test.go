@@ -40,8 +40,12 @@ func TestSEC25_HostileReceivers(t *testing.T) {
 				t.Error(err)
 				return
 			}
+			defer connection.Close()
 			_, _ = io.WriteString(connection, answer)
-			_ = connection.Close()
+			if tcp, isTCP := connection.(*net.TCPConn); isTCP { // what was written arrives before the end
+				_ = errors.Join(tcp.CloseWrite(), tcp.SetReadDeadline(time.Now().Add(time.Second)))
+				_, _ = io.Copy(io.Discard, tcp)
+			}
 		}
 	}
 	for name, test := range map[string]struct {
