@@ -59,10 +59,10 @@ func newWebhookSetCommand() *cobra.Command {
 	var dir, secretFile string
 	command := &cobra.Command{
 		Use: "set URL --dir DIR/portal", Short: "Say where the messages go", Args: cobra.ExactArgs(1),
-		Long: `Set gives the webhook its URL: https, or http on this machine itself. A secret that is
-there stays; else one is made, or read from the file that --secret-file names
-(whsec_ and base64, on the first line). It is kept in webhook.secret of the portal's
-folder, and printed nowhere.
+		Long: `Set gives the webhook its URL: https, or http on this machine itself. A secret is made
+for each receiver, or read from the file that --secret-file names (whsec_ and base64,
+on the first line); it stays where only the path of the URL is another one. It is kept
+in webhook.secret of the portal's folder, and printed nowhere.
 
 A receiver that answered 410 Gone is asked again.`,
 		Example: `  prlportal webhook set https://hooks.example.com/prlagent --dir portal
@@ -80,7 +80,7 @@ A receiver that answered 410 Gone is asked again.`,
 		},
 	}
 	addPortalDir(command, &dir)
-	command.Flags().StringVar(&secretFile, "secret-file", "", "file with the secret that signs (default: the one that is there, or a new one)")
+	command.Flags().StringVar(&secretFile, "secret-file", "", "file with the secret that signs (default: that of the same receiver, or a new one)")
 	return command
 }
 
@@ -89,7 +89,7 @@ func setWebhook(out io.Writer, folder, address, secretFile string) error {
 	if err != nil && !errors.Is(err, site.ErrNoWebhook) && secretFile == "" {
 		return fmt.Errorf("%w; give the secret with --secret-file, or disable the webhook first", err)
 	}
-	if len(hook.Secrets) == 0 || secretFile != "" {
+	if len(hook.Secrets) == 0 || secretFile != "" || !site.IsSameReceiver(hook.URL, address) {
 		secret, err := secretFrom(secretFile)
 		if err != nil {
 			return err
@@ -100,7 +100,7 @@ func setWebhook(out io.Writer, folder, address, secretFile string) error {
 	if err := hook.Save(folder); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "Messages go to %s.\nThe receiver checks them with the secret in %s, which is printed nowhere.\nNext: 'prlportal webhook test'.\n",
+	_, err = fmt.Fprintf(out, "Messages go to %s.\nThe receiver checks them with the secret on the first line of %s.\nNext: 'prlportal webhook test'.\n",
 		text.DisplayValue(address), text.DisplayValue(filepath.Join(folder, site.WebhookSecretFile)))
 	return err
 }

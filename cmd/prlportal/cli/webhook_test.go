@@ -70,6 +70,16 @@ func TestSEC25_AnOperatorSetsAWebhook(t *testing.T) {
 		return strings.Fields(string(data))
 	}
 	first := secretsIn(secretFile)
+	run("Messages go to", "webhook", "set", receiver.URL+"/elsewhere", "--dir", dir)
+	if got := secretsIn(secretFile); got[0] != first[0] {
+		t.Error("another path of the same receiver has another secret")
+	}
+	run("Messages go to", "webhook", "set", "https://hooks.example/", "--dir", dir)
+	if got := secretsIn(secretFile); len(got) != 1 || got[0] == first[0] {
+		t.Error("another receiver has the secret of the one before")
+	}
+	run("Messages go to", "webhook", "set", receiver.URL, "--dir", dir)
+	first = append(first, secretsIn(secretFile)...)
 	run("signs as well until", "webhook", "rotate", "--dir", dir, "--overlap", "1h")
 	run("signs as well until", "webhook", "show", "--dir", dir)
 	run("Signatures  2, the second until", asking("status")...)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"prlagent/agent/protocol"
 	"prlagent/platform/safefile"
 )
 
@@ -78,6 +79,13 @@ func ParseWebhookURL(typed string) (*url.URL, error) {
 		return location, nil
 	}
 	return nil, ErrWebhookURL
+}
+
+// IsSameReceiver reports whether two URLs are of one server, which one secret is for.
+func IsSameReceiver(a, b string) bool {
+	first, err := url.Parse(a)
+	second, other := url.Parse(b)
+	return err == nil && other == nil && protocol.OriginOf(first) == protocol.OriginOf(second)
 }
 
 func isLoopbackHost(host string) bool {
