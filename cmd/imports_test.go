@@ -63,13 +63,13 @@ var house = map[string]room{
 	// down, by the same code as the daemon's.
 	"cmd/prlagent/cli": {[]string{"agent/checkin", "agent/config", "agent/localapi", "agent/policy", "agent/protocol", "launchd", "platform/...", "prlctl"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
 	"cmd/prlportal":    {[]string{"cmd/prlportal/cli"}, nil},
-	"cmd/prlportal/cli": {slices.Concat(portal("adminapi", "admins", "audit", "backup", "content", "fleet", "httpapi", "query", "server", "site", "tree"), contract, []string{"agent/policy/schema", "platform/plist", "platform/safefile", "platform/text"}),
+	"cmd/prlportal/cli": {slices.Concat(portal("adminapi", "admins", "audit", "backup", "content", "fleet", "httpapi", "query", "server", "site", "tree", "webhook"), contract, []string{"agent/policy/schema", "platform/plist", "platform/safefile", "platform/text"}),
 		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/uuid"}},
-	"cmd/prlportal/server": {slices.Concat(portal("adminapi", "admins", "agentapi", "audit", "backup", "fleet", "httpapi", "limit", "metrics", "site", "storage"), []string{"agent/protocol", "platform/safefile"}),
+	"cmd/prlportal/server": {slices.Concat(portal("adminapi", "admins", "agentapi", "audit", "backup", "fleet", "httpapi", "limit", "metrics", "site", "storage", "webhook"), []string{"agent/protocol", "platform/safefile"}),
 		[]string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/agentapi": {slices.Concat(portal("httpapi", "limit", "secret", "site", "storage"), []string{"agent/protocol", "platform/text"}), // no query: an agent asks for nothing of another
 		[]string{"github.com/rs/zerolog", "github.com/google/uuid"}},
-	"cmd/prlportal/adminapi": {slices.Concat(portal("admins", "audit", "backup", "content", "fleet", "httpapi", "metrics", "query", "site", "storage"), []string{"agent/policy", "agent/protocol", "platform/text"}), []string{"github.com/google/uuid", "github.com/rs/zerolog"}},
+	"cmd/prlportal/adminapi": {slices.Concat(portal("admins", "audit", "backup", "content", "fleet", "httpapi", "metrics", "query", "site", "storage", "webhook"), []string{"agent/policy", "agent/protocol", "platform/text"}), []string{"github.com/google/uuid", "github.com/rs/zerolog"}},
 	"cmd/prlportal/admins":   {slices.Concat(portal("secret"), []string{"platform/safefile"}), nil},
 	"cmd/prlportal/audit":    {nil, nil},
 	"cmd/prlportal/backup":   {portal("site", "storage"), nil},
@@ -82,10 +82,11 @@ var house = map[string]room{
 	"cmd/prlportal/storage":  {slices.Concat(portal("secret"), []string{"agent/protocol"}), []string{"go.etcd.io/bbolt"}},
 	"cmd/prlportal/secret":   {nil, nil},
 	"cmd/prlportal/tree":     {contract, []string{"go.yaml.in/yaml/v4"}}, // pure but for the folder that it is given
+	"cmd/prlportal/webhook":  {slices.Concat(portal("fleet", "site", "storage"), []string{"agent/protocol", "platform/text"}), []string{"github.com/rs/zerolog", "github.com/google/uuid"}},
 	"cmd/prlportal/limit":    {nil, []string{"golang.org/x/time/rate"}},
 	// What only tests import.
 	"cmd/prlportal/storage/storagetest": {slices.Concat(portal("secret", "storage"), []string{"agent/protocol"}), []string{"github.com/google/go-cmp"}},
-	"cmd/prlportal/portaltest": {slices.Concat(portal("adminapi", "admins", "audit", "backup", "fleet", "server", "site", "storage"), []string{"agent/protocol"}),
+	"cmd/prlportal/portaltest": {slices.Concat(portal("adminapi", "admins", "audit", "backup", "fleet", "server", "site", "storage", "webhook"), []string{"agent/protocol"}),
 		[]string{"github.com/getkin/kin-openapi", "github.com/google/uuid", "github.com/rs/zerolog"}},
 	"cmd/prlportal/portaltest/hostile": {nil, nil},
 	"cmd/prlsim":                       {[]string{"cmd/prlsim/..."}, nil},

@@ -134,6 +134,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"json":              expectJSON,
 	"remember":          remember,
 	"until":             until,
+	"receiver":          startReceiver,
 	"exits":             expectExit,
 	"as":                expectExitAs,
 	"ports":             expectPorts,

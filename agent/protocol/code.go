@@ -219,6 +219,10 @@ const (
 	CodePlistUnsupported Code = "plist_unsupported_value"
 	CodePlistRoundTrip   Code = "plist_round_trip"
 
+	CodeWebhookUndelivered Code = "webhook_undelivered"
+	CodeWebhookGone        Code = "webhook_gone"
+	CodeWebhookUnusable    Code = "webhook_unusable"
+
 	CodeNotAllowed       Code = "not_allowed"
 	CodeDaemonNotRunning Code = "daemon_not_running"
 	CodeDaemonMissing    Code = "daemon_not_installed"
@@ -435,6 +439,10 @@ var Codes = map[Code]CodeText{
 	CodePlistWrongType:   {Warning, "A property list has a value of the wrong type.", "For which one " + seeLog + ", and correct it."},
 	CodePlistUnsupported: {Warning, "A value cannot be kept in a property list.", "This is a defect of the agent: please report it."},
 	CodePlistRoundTrip:   {Warning, "A property list did not read back as it was written.", "This is a defect of the agent: please report it."},
+
+	CodeWebhookUndelivered: {Warning, "A message of the portal's webhook has waited for more than an hour.", "Run 'prlportal webhook test', and see 'prlportal webhook status' for the last error; a message that waits for a day is dropped."},
+	CodeWebhookGone:        {Warning, "The receiver of the portal's webhook said that it wants no messages any more (410 Gone).", "Give the webhook a URL that works, or the same one again, with 'prlportal webhook set' on the portal's machine."},
+	CodeWebhookUnusable:    {Warning, "The files of the portal's webhook cannot be used; messages wait.", "See the portal's log, and set the webhook anew with 'prlportal webhook set' on the portal's machine."},
 
 	CodeNotAllowed:       {Failure, "You may not do this.", "Ask an administrator of this Mac, or use sudo."},
 	CodeDaemonNotRunning: {Failure, "prlagentd is not running.", "Start it: sudo launchctl kickstart system/org.prlagent.agent; where launchd does not know it: sudo launchctl bootstrap system /Library/LaunchDaemons/org.prlagent.agent.plist"},

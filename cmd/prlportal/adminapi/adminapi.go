@@ -32,6 +32,7 @@ type Server struct {
 	version  string
 	record   Recorder
 	measured Measured
+	webhook  webhookSender
 	log      zerolog.Logger
 	now      func() time.Time
 
@@ -47,6 +48,7 @@ type Parts struct {
 	Version  string        // of the program, for backups
 	Record   Recorder
 	Measured Measured
+	Webhook  webhookSender
 	Log      zerolog.Logger
 	Now      func() time.Time
 }
@@ -58,7 +60,7 @@ type Recorder interface{ Append(entry audit.Entry) error }
 func New(parts Parts) *Server {
 	return &Server{
 		config: parts.Config, devices: parts.Devices, admins: parts.Admins, source: parts.Source, content: content.NewFolder(parts.Source.Content), version: parts.Version,
-		record: parts.Record, measured: parts.Measured, log: parts.Log, now: parts.Now,
+		record: parts.Record, measured: parts.Measured, webhook: parts.Webhook, log: parts.Log, now: parts.Now,
 	}
 }
 
@@ -93,6 +95,8 @@ func (s *Server) endpoints() []endpoint {
 		{"POST /v1/admin/admins", admins.Approver, s.addAdmin},
 		{"POST /v1/admin/admins/{name}/revoke", admins.Approver, s.revokeAdmin},
 		{"GET /v1/admin/backup", admins.Approver, s.sendBackup},
+		{"GET /v1/admin/webhook", admins.Viewer, s.showWebhook},
+		{"POST /v1/admin/webhook/test", admins.Operator, s.testWebhook},
 		{"GET /v1/admin/content", admins.Viewer, s.listContent},
 		{"POST /v1/admin/content", admins.Operator, s.addContent},
 	}

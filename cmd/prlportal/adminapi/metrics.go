@@ -7,6 +7,7 @@ import (
 
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/metrics"
+	"prlagent/cmd/prlportal/webhook"
 )
 
 // Measured is what the portal measures of itself.
@@ -38,6 +39,10 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("measure store: %w", err)
 	}
+	hook, err := s.webhook.Status(r.Context())
+	if err != nil {
+		return err
+	}
 	var text metrics.Text
 	s.addRequests(&text)
 	addCounts(&text, counted)
@@ -45,6 +50,9 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) error {
 	text.Add("prlportal_certificate_expiry_timestamp_seconds", metrics.Gauge, "When the portal's certificate expires.", float64(s.measured.CertificateEnd().Unix()))
 	if end := s.headsEnd(r.Context()); !end.IsZero() {
 		text.Add("prlportal_head_expiry_timestamp_seconds", metrics.Gauge, "When the first of the signed heads ends; 'prlportal renew' signs them anew.", float64(end.Unix()))
+	}
+	if hook.Configured {
+		addWebhook(&text, hook)
 	}
 	w.Header().Set("Content-Type", metrics.ContentType)
 	w.Header().Set("Cache-Control", "no-store")
@@ -85,6 +93,24 @@ func addCounts(text *metrics.Text, counted fleet.Counts) {
 	text.AddBy("prlportal_devices_by_agent_version", metrics.Gauge, "Devices that are not retired, by the version of their agent; the rarer ones are one.", "version", counted.Versions)
 	text.AddBy("prlportal_devices_by_last_checkin", metrics.Gauge, "Devices that are not retired, by the span in which they checked in last.", "within", counted.Seen)
 	text.Add("prlportal_vms_missing", metrics.Gauge, "Virtual machines that reports had no room for.", float64(counted.Missing))
+}
+
+// addWebhook adds how the webhook does; nothing where there is none.
+func addWebhook(text *metrics.Text, hook webhook.Status) {
+	text.Add("prlportal_webhook_queued", metrics.Gauge, "Messages of the webhook that wait.", float64(hook.Queued))
+	if !hook.OldestAt.IsZero() {
+		text.Add("prlportal_webhook_oldest_timestamp_seconds", metrics.Gauge, "Since when the oldest of them waits.", float64(hook.OldestAt.Unix()))
+	}
+	text.Add("prlportal_webhook_sent_total", metrics.Counter, "Messages that the receiver has taken.", float64(hook.Sent))
+	text.AddBy("prlportal_webhook_dropped_total", metrics.Counter, "Messages that are not sent, by why.", "reason", map[string]int{
+		"full": hook.Dropped.Full, "expired": hook.Dropped.Expired, "cleared": hook.Dropped.Cleared,
+	})
+	text.Add("prlportal_webhook_failures", metrics.Gauge, "Attempts in a row that failed.", float64(hook.Failures))
+	troubled := 0.0
+	if hook.Condition != nil {
+		troubled = 1
+	}
+	text.Add("prlportal_webhook_troubled", metrics.Gauge, "1 where somebody should look: nothing was taken for an hour, or the receiver wants none.", troubled)
 }
 
 // healthNotReported stands for agents that do not tell their health.

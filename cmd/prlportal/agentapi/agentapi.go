@@ -16,6 +16,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/limit"
 	"prlagent/cmd/prlportal/site"
@@ -44,11 +45,19 @@ type Store interface {
 	reportReader
 }
 
+// announcer makes the messages of a webhook of what happens on Macs.
+type announcer interface {
+	Tells(event protocol.Event) bool
+	Messages(device storage.Device, computerName string, events []storage.KeptEvent) ([]storage.Outgoing, error)
+	Wake() // there may be a new one
+}
+
 // Server answers the agents. Its methods are safe for concurrent use.
 type Server struct {
 	config  site.Config
 	store   Store
 	content *os.Root // heads and policies, read-only
+	webhook announcer
 	log     zerolog.Logger
 	now     func() time.Time
 
@@ -77,10 +86,10 @@ func (l *serialLocks) of(serial string) *sync.Mutex {
 const maxLimited = 20_000
 
 // New makes the server of one site; content is its folder of heads and policies.
-func New(config site.Config, store Store, content *os.Root, log zerolog.Logger, now func() time.Time) *Server {
+func New(config site.Config, store Store, content *os.Root, webhook announcer, log zerolog.Logger, now func() time.Time) *Server {
 	perHour := func(burst int) *limit.Buckets { return limit.NewBuckets(burst, time.Hour, maxLimited) }
 	return &Server{
-		config: config, store: store, content: content, log: log, now: now,
+		config: config, store: store, content: content, webhook: webhook, log: log, now: now,
 		sourceBuckets:   perHour(config.Enrollments.PerSource),
 		serialBuckets:   perHour(config.Enrollments.PerSerial),
 		unprovenBuckets: perHour(config.Enrollments.PerSource),

@@ -193,6 +193,9 @@ func (s *Server) keepReport(ctx context.Context, token string, asked receivedChe
 			return storage.Device{}, storage.Request{}, *outcome.refusal
 		case outcome.change != nil: // not the repeat of what arrived before
 			s.logArrival(device, asked.request.Triggers)
+			if len(outcome.change.Outgoing) > 0 {
+				s.webhook.Wake()
+			}
 		}
 		return device, outcome.entry, nil
 	}
@@ -274,7 +277,34 @@ func (s *Server) keepEvents(ctx context.Context, change *storage.Change, asked r
 		return err
 	}
 	change.Device.EventsAt, change.Events, change.NewEvents = asked.now, &kept, int(kept.Last-before)
+	if err := s.announce(ctx, change, before); err != nil {
+		return err
+	}
 	return s.countDrifts(ctx, change, &kept, before, asked.now)
+}
+
+// announce adds the messages of the events after a number, which are kept with them.
+func (s *Server) announce(ctx context.Context, change *storage.Change, after uint64) error {
+	var told []storage.KeptEvent
+	for _, kept := range change.Events.Events {
+		if kept.Number > after && s.webhook.Tells(kept.Event) {
+			told = append(told, kept)
+		}
+	}
+	if len(told) == 0 {
+		return nil
+	}
+	report := change.Report
+	if report == nil {
+		kept, err := s.store.Report(ctx, change.Device.ID)
+		if err != nil {
+			return fmt.Errorf("load report: %w", err)
+		}
+		report = &kept
+	}
+	messages, err := s.webhook.Messages(change.Device, report.Host.ComputerName, told)
+	change.Outgoing = messages
+	return err
 }
 
 // earlierAnswer finds the acknowledgement of a request that came before.

@@ -30,14 +30,18 @@ func (s *Server) mergeVerdicts(ctx context.Context, change *storage.Change, aske
 }
 
 // countSettings notes with each row how many of its settings have which verdict,
-// and which of all waits longest.
+// which of all waits longest, and how many say that something is against a control.
 func countSettings(kept *storage.Report, verdicts *protocol.VerdictReport, now time.Time) {
 	counted := make(map[protocol.VMKey]*storage.SettingCounts, len(kept.Rows))
 	for i := range kept.Rows {
 		counted[kept.Rows[i].VM.VMKey] = &storage.SettingCounts{Drifts: kept.Rows[i].Settings.Drifts}
 	}
+	violations := 0
 	kept.OldestDeferral = nil
 	verdicts.Each(func(vm protocol.VMKey, group *protocol.VerdictGroup) {
+		if group.IsViolation() {
+			violations++
+		}
 		if counts := counted[vm]; counts != nil {
 			counts.Add(group.Verdict, 1)
 		}
@@ -48,6 +52,9 @@ func countSettings(kept *storage.Report, verdicts *protocol.VerdictReport, now t
 			kept.OldestDeferral = &storage.Deferral{Path: group.Path, VM: vm, Code: group.Code, Since: group.Since}
 		}
 	})
+	if violations != kept.Violations {
+		kept.Violations, kept.RowsChangedAt = violations, now
+	}
 	for i := range kept.Rows {
 		row := &kept.Rows[i]
 		if counts := *counted[row.VM.VMKey]; counts != row.Settings {

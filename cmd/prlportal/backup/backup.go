@@ -1,7 +1,7 @@
 // Package backup writes a portal's folder into one file while the portal serves,
 // and makes a folder of it again. The file has what a portal needs and nothing
-// else: its configuration, TLS keys and admins, the content, the audit log and the
-// database. Signing keys are not in a portal's folder, and so not in it.
+// else: its configuration, TLS keys, admins and webhook, the content, the audit log and
+// the database. Signing keys are not in a portal's folder, and so not in it.
 package backup
 
 import (
@@ -58,7 +58,8 @@ type Source struct {
 
 // smallFiles are the files beside the database, in the order in which they are
 // read. Those that are not there are left out.
-var smallFiles = []string{site.ConfigFile, site.AdminsFile, site.CertificateFile, site.TLSKeyFile, site.NextCertificateFile, site.IgnoreFile}
+var smallFiles = []string{site.ConfigFile, site.AdminsFile, site.CertificateFile, site.TLSKeyFile, site.NextCertificateFile,
+	site.WebhookFile, site.WebhookSecretFile, site.IgnoreFile}
 
 // Write writes the backup. The database comes before the audit log, which has
 // every decision before the database has it, and heads before the policies that

@@ -123,7 +123,7 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(), newCertificateCommand(),
 		newLintCommand(), newDiffCommand(), newPublishCommand(), newPoliciesCommand(), newGroupsCommand(), newRenewHeadsCommand(), newKeysCommand(),
 		newDevicesCommand(), newVMsCommand(), newEventsCommand(), newExportCommand(), newReportCommand(), newViewsCommand(),
-		newAdminsCommand(), newBackupCommand(), newRestoreCommand(), newVersionCommand())
+		newAdminsCommand(), newWebhookCommand(), newBackupCommand(), newRestoreCommand(), newVersionCommand())
 	for _, command := range root.Commands() {
 		prepare(command)
 	}

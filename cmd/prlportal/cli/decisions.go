@@ -123,10 +123,7 @@ func (d *decisionCommand) run(ctx context.Context, w io.Writer, client *adminapi
 		return err
 	}
 	if d.asJSON {
-		return printJSON(w, struct {
-			Schema int `json:"schema"`
-			fleet.Device
-		}{schema, after})
+		return printJSON(w, after)
 	}
 	return d.report(w, before, after, asked)
 }

@@ -39,7 +39,7 @@ func (o *listOptions) showDevice(ctx context.Context, w io.Writer, name string) 
 		return err
 	}
 	if o.format == formatJSON {
-		whole["schema"] = schema
+		delete(whole, "schema") // no word of the portal's
 		return printJSON(w, whole)
 	}
 	var detail adminapi.DeviceDetail

@@ -21,7 +21,7 @@ var deviceListing = tableListing{
 	columns:      fleet.DeviceTable.Columns(),
 	columnSets:   map[string]int{"all": len(fleet.DeviceTable.Fields)},
 	csvSet:       "all",
-	usualColumns: []string{"computer_name", "mac_serial", "state", "group", "health", "conditions", "vms", "pd_version", "agent_version", "last_checkin_at", "device_id"},
+	usualColumns: []string{"computer_name", "mac_serial", "state", "group", "health", "conditions", "violations", "vms", "pd_version", "agent_version", "last_checkin_at", "device_id"},
 	order:        []string{"computer_name", "mac_serial"},
 	printTable:   printDevices,
 }
@@ -36,7 +36,8 @@ portal knows of that Mac. Approve, reject and retire decide.
 Health is healthy, degraded or unhealthy, as the agent reported it last, and stale
 where the Mac has not checked in for longer than twice the check-in interval: it is
 off or asleep, or its network or agent is down. A ! precedes such a Mac
-(stale_report). Conditions are what is wrong, worst first.`,
+(stale_report). Conditions are what is wrong, worst first. Violations counts what is
+against security controls of the policy.`,
 		`  prlportal devices --dir site/operator
   prlportal devices --dir site/operator --filter 'health in unhealthy, stale' --sort last_checkin_at
   prlportal devices --dir site/operator --filter 'conditions contains service_down'

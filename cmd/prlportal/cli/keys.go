@@ -110,7 +110,8 @@ func newKeysRotateCommand() *cobra.Command {
 		Use: "rotate --dir DIR/operator", Short: "Make a next policy key, or have it sign alone", Args: cobra.NoArgs,
 		Long: `Rotate makes a next policy key in the operator's folder. With --finish the next key
 takes the place of the one before, which stays in policy-retired.key and signs
-nothing. Both print what to do next.`,
+nothing. Both print what to do next, and refuse to begin the next rotation before
+the last one is published.`,
 		Example: "  prlportal keys rotate --dir site/operator\n  prlportal keys rotate --dir site/operator --finish",
 		RunE: func(command *cobra.Command, _ []string) error {
 			folder, err := operatorFolder(dir)

@@ -55,6 +55,13 @@ func TestINV_28_ColumnsAreChosenAndKept(t *testing.T) {
 	}
 
 	const usual = "VM device name User name Computer name VM state VM OS Last used date Policy status Settings failed Settings deferred Drifts"
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, sample, _ := strings.Cut(string(readme), "    $ prlportal vms --dir site\n"); header(sample) != usual {
+		t.Errorf("the sample of README has the columns %s", header(sample))
+	}
 	if got := header(vms()); got != usual {
 		t.Errorf("usual columns are %s", got)
 	}

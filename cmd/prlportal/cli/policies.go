@@ -135,8 +135,9 @@ func newPoliciesStatusCommand() *cobra.Command {
 		Use: "status --dir DIR/operator", Short: "Count by group what Macs report of their policies", Args: cobra.NoArgs,
 		Long: `Status counts the Macs of each group by what they report of the policy: in place,
 converging, partial, failed, not applicable; other are those that report none, or
-that only monitor. Deferred are settings that wait for a virtual machine or its
-user, with the time since which the oldest does.`,
+that only monitor. Violations is what is against security controls. Deferred are
+settings that wait for a virtual machine or its user, with the time since which the
+oldest does.`,
 		Example: "  prlportal policies status --dir site/operator\n  prlportal policies status --dir site/operator --json",
 		RunE: func(command *cobra.Command, _ []string) error {
 			client, err := options.admin.openClient()
@@ -164,7 +165,7 @@ func printStatus(w io.Writer, status fleet.PolicyStatus) error {
 	for _, state := range (&fleet.GroupStatus{}).States() {
 		table.Heads = append(table.Heads, strings.ToUpper(state.Words[:1])+state.Words[1:])
 	}
-	table.Heads = append(table.Heads, "Head expired", "Deferred", "Oldest since", "Oldest on")
+	table.Heads = append(table.Heads, "Head expired", "Violations", "Deferred", "Oldest since", "Oldest on")
 	for _, group := range status.Groups {
 		row := []string{group.Group, strconv.Itoa(group.Macs)}
 		for _, state := range group.States() {
@@ -174,7 +175,7 @@ func printStatus(w io.Writer, status fleet.PolicyStatus) error {
 		if oldest := group.OldestDeferral; oldest != nil {
 			since, on = localTime(oldest.Since, time.Local), orEmpty(oldest.MacSerial)
 		}
-		table.Rows = append(table.Rows, append(row, strconv.Itoa(group.Expired), strconv.Itoa(group.Deferred), since, on))
+		table.Rows = append(table.Rows, append(row, strconv.Itoa(group.Expired), strconv.Itoa(group.Violations), strconv.Itoa(group.Deferred), since, on))
 	}
 	_, err := io.WriteString(w, table.String())
 	return err

@@ -71,9 +71,6 @@ type workplace struct {
 	deleted  []string // ids of the policies that ended for good
 }
 
-// portalPlace stands for the portal among the places where heads are published.
-const portalPlace = "portal"
-
 // open finds the operator's keys and what is published. Where something may be signed,
 // nobody else signs before the workplace is closed.
 func (o *contentOptions) open(ctx context.Context) (*workplace, error) {
@@ -111,7 +108,7 @@ func (o *contentOptions) openFolder(ctx context.Context, folder string) (*workpl
 	if err != nil {
 		return nil, err
 	}
-	w := &workplace{signer: content.Signer{SiteID: operator.SiteID, Keys: keys, Retired: retired, Now: time.Now()}, folder: folder, place: portalPlace}
+	w := &workplace{signer: content.Signer{SiteID: operator.SiteID, Keys: keys, Retired: retired, Now: time.Now()}, folder: folder, place: site.PortalPlace}
 	if w.versions, err = site.LoadHeadVersions(folder); err != nil {
 		return nil, err
 	}

@@ -98,10 +98,7 @@ var complianceColumns = []struct {
 
 func (o complianceOptions) write(w io.Writer, found fleet.Compliance) error {
 	if o.format == formatJSON {
-		return printJSON(w, struct {
-			Schema int `json:"schema"`
-			fleet.Compliance
-		}{schema, found})
+		return printJSON(w, found)
 	}
 	heads, ids, rows := []string{}, []string{}, [][]string{}
 	for _, column := range complianceColumns {

@@ -41,11 +41,11 @@ func TestAReplacedKeySignsNothingByARenewal(t *testing.T) {
 		if err := errors.Join(err, other); err != nil {
 			t.Fatal(err)
 		}
-		work := &workplace{signer: content.Signer{SiteID: "site", Keys: []ed25519.PrivateKey{next}, Retired: old}, published: published, folder: folder, place: portalPlace, versions: versions, headKeys: keys}
+		work := &workplace{signer: content.Signer{SiteID: "site", Keys: []ed25519.PrivateKey{next}, Retired: old}, published: published, folder: folder, place: site.PortalPlace, versions: versions, headKeys: keys}
 		if work.state, err = work.verify(); err != nil {
 			t.Fatal(err)
 		}
-		work.state.Recall(versions[portalPlace], nil)
+		work.state.Recall(versions[site.PortalPlace], nil)
 		return work
 	}
 	// The first renewal after the replacement takes the heads of the old key.

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -213,14 +214,21 @@ func (j *jsonRows) end(about any) error {
 	return writeText(j.w, before+strings.TrimPrefix(string(encoded), "{")+"\n")
 }
 
-// printJSON prints a document for machines, indented.
+// printJSON prints a document for machines, indented, with its schema before all
+// else. The document is an object that has a field.
 func printJSON(w io.Writer, document any) error {
 	encoded, err := text.EncodeJSON(document, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	return writeText(w, string(encoded)+"\n")
+	fields, isObject := strings.CutPrefix(string(encoded), "{\n")
+	if !isObject {
+		return errNoObject
+	}
+	return writeText(w, fmt.Sprintf("{\n  \"schema\": %d,\n", schema)+fields+"\n")
 }
+
+var errNoObject = errors.New("encode: the document is no object")
 
 func writeText(w io.Writer, rows string) error {
 	if _, err := io.WriteString(w, rows); err != nil {

@@ -25,8 +25,7 @@ type vmVerdicts struct {
 // vmDocument is the --json of one virtual machine: an id can be registered in two
 // accounts, and copied to two Macs.
 type vmDocument struct {
-	Schema int          `json:"schema"`
-	VMs    []vmVerdicts `json:"vms"`
+	VMs []vmVerdicts `json:"vms"`
 }
 
 // showVM prints the virtual machines with an id, or else with a name.
@@ -41,7 +40,7 @@ func (o *listOptions) showVM(ctx context.Context, w io.Writer, name string) erro
 		return err
 	}
 	if o.format == formatJSON {
-		return printJSON(w, vmDocument{schema, found})
+		return printJSON(w, vmDocument{found})
 	}
 	for i, one := range found {
 		if i > 0 {

@@ -38,6 +38,7 @@ type Device struct {
 	Mode          string                       `json:"mode,omitempty"`
 	Group         protocol.Group               `json:"group"`
 	PolicyState   string                       `json:"policy_state,omitempty"`
+	Violations    int                          `json:"violations"` // what is against security controls
 	KeyID         string                       `json:"key_id"`
 	EnrolledAt    time.Time                    `json:"enrolled_at"`
 	LastCheckinAt time.Time                    `json:"last_checkin_at,omitzero"`
@@ -82,7 +83,7 @@ func viewOf(device storage.Device, report storage.Report) Device {
 		Model: report.Host.Model, MacOS: report.Host.MacOS,
 		PDVersion: report.Product.Version, PDState: report.Product.State,
 		AgentVersion: agentVersion(device, report), Mode: report.Agent.Mode,
-		Group: device.Group, PolicyState: report.Policy.State, KeyID: protocol.KeyID(device.Key),
+		Group: device.Group, PolicyState: report.Policy.State, Violations: report.Violations, KeyID: protocol.KeyID(device.Key),
 		EnrolledAt: device.EnrolledAt, LastCheckinAt: device.LastCheckinAt, LastTriggers: device.LastTriggers, LastReasons: protocol.ReasonWords(device.LastTriggers),
 		Epoch: device.Epoch, Sequence: device.Sequence,
 		RetiredAt: device.RetiredAt, SupersededBy: device.SupersededBy, Pending: keysOf(device.Pending), Rejected: keysOf(device.Rejected),

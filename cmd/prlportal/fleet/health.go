@@ -25,7 +25,7 @@ func (s Scan) healthOf(device storage.Device, reported string) string {
 	switch {
 	case device.IsRetired():
 		return ""
-	case s.isStale(latestTime(device.LastCheckinAt, device.EnrolledAt)):
+	case s.isStale(device.HeardAt()):
 		return HealthStale
 	case reported == "" || slices.Contains(HealthWords[:3], reported):
 		return reported

@@ -31,6 +31,8 @@ type GroupStatus struct {
 	Expired int `json:"expired"`
 	// Sources counts where the Macs have the group from.
 	Sources map[string]int `json:"sources"`
+	// Violations is what is against security controls.
+	Violations int `json:"violations"`
 	// Deferred are settings that wait for their machine or its user; OldestDeferral
 	// waits longest.
 	Deferred       int            `json:"deferred"`
@@ -123,6 +125,7 @@ func (g *GroupStatus) add(m *cachedDevice, counts storage.SettingCounts) {
 	default:
 		g.None++
 	}
+	g.Violations += m.report.Violations
 	g.Deferred += counts.Deferred
 	oldest := m.report.OldestDeferral
 	if oldest != nil && (g.OldestDeferral == nil || oldest.Since.Before(g.OldestDeferral.Since)) {

@@ -134,5 +134,6 @@ var deviceFields = []query.Field[Device]{
 	{Column: query.Column{ID: "clock_ahead_s", Title: "Clock ahead (s)", Kind: protocol.KindNumber}, Text: clockCell},
 	{Column: query.Column{ID: "health", Title: "Health", Kind: protocol.KindText}, Text: func(v *Device) string { return v.Health }},
 	{Column: query.Column{ID: "conditions", Title: "Conditions", Kind: protocol.KindText}, Text: func(v *Device) string { return conditionCodes(v.Conditions) }},
+	{Column: query.Column{ID: "violations", Title: "Violations", Kind: protocol.KindNumber}, Text: func(v *Device) string { return strconv.Itoa(v.Violations) }},
 	{Column: query.Column{ID: "vms_missing", Title: "VMs missing", Kind: protocol.KindNumber}, Text: missingCell},
 }

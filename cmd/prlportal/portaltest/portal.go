@@ -27,6 +27,7 @@ import (
 	"prlagent/cmd/prlportal/server"
 	"prlagent/cmd/prlportal/site"
 	"prlagent/cmd/prlportal/storage"
+	"prlagent/cmd/prlportal/webhook"
 )
 
 // Morning is when the tests' clock begins.
@@ -84,6 +85,7 @@ type Portal struct {
 	Clock      *clock
 	Log        *LogBuffer
 	Web        *httptest.Server
+	Webhook    *webhook.Sender // runs only where a test runs it
 	Contract   Contract
 }
 
@@ -134,10 +136,15 @@ func (p *Portal) Start(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Web = httptest.NewTLSServer(server.NewHandler(server.Parts{
-		Config: p.Config, Store: p.Store, Admins: book, Source: backup.Source{Folder: folder, Content: content, Database: p.Database},
+	queue, isQueue := p.Store.(webhook.Queue)
+	if !isQueue { // of a test that stands between
+		queue = storage.NewMemory()
+	}
+	made := server.New(server.Parts{
+		Config: p.Config, Store: p.Store, Queue: queue, Admins: book, Source: backup.Source{Folder: folder, Content: content, Database: p.Database},
 		Version: "test", Record: record, CertificateEnd: func() time.Time { return CertificateEnd }, Log: zerolog.New(p.Log), Now: p.Clock.Now,
-	}))
+	})
+	p.Webhook, p.Web = made.Webhook, httptest.NewTLSServer(made.Handler)
 	t.Cleanup(p.Web.Close)
 }
 

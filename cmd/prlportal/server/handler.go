@@ -22,12 +22,14 @@ import (
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/metrics"
 	"prlagent/cmd/prlportal/site"
+	"prlagent/cmd/prlportal/webhook"
 )
 
 // Parts are what the handler of a site works with.
 type Parts struct {
 	Config         site.Config
 	Store          fleet.Store
+	Queue          webhook.Queue // of the same database
 	Admins         *admins.Book
 	Source         backup.Source // the portal's folder
 	Version        string        // of the program
@@ -37,18 +39,28 @@ type Parts struct {
 	Now            func() time.Time
 }
 
-// NewHandler answers both planes and the questions of a load balancer.
-func NewHandler(parts Parts) http.Handler {
+// Portal is a site that answers, and tells a receiver what happens.
+type Portal struct {
+	Handler http.Handler // of both planes, and of the questions of a load balancer
+	Webhook *webhook.Sender
+}
+
+// New joins the parts.
+func New(parts Parts) Portal {
 	devices := fleet.New(parts.Store, fleet.MaxBytes)
+	sender := webhook.New(webhook.Parts{
+		Folder: parts.Source.Folder, Queue: parts.Queue, Fleet: devices, Freshness: parts.Config.Freshness(), Log: parts.Log, Now: parts.Now,
+	})
 	measured := adminapi.Measured{Requests: metrics.NewRequests(), CertificateEnd: parts.CertificateEnd}
-	return httpapi.NewHandler(measureAll(measured.Requests, parts.Now, joinRoutes(
-		agentapi.New(parts.Config, devices, parts.Source.Content, parts.Log, parts.Now),
+	handler := httpapi.NewHandler(measureAll(measured.Requests, parts.Now, joinRoutes(
+		agentapi.New(parts.Config, devices, parts.Source.Content, sender, parts.Log, parts.Now),
 		adminapi.New(adminapi.Parts{
 			Config: parts.Config, Devices: devices, Admins: parts.Admins, Source: parts.Source, Version: parts.Version,
-			Record: parts.Record, Measured: measured, Log: parts.Log, Now: parts.Now,
+			Record: parts.Record, Measured: measured, Webhook: sender, Log: parts.Log, Now: parts.Now,
 		}),
 		healthServer{store: devices, log: parts.Log},
 	)), parts.Log, parts.Now)
+	return Portal{handler, sender}
 }
 
 // plane is one part of what the portal answers.

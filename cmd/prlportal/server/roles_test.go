@@ -36,6 +36,8 @@ var leastRole = map[string]admins.Role{
 	"POST /v1/admin/admins":               admins.Approver,
 	"POST /v1/admin/admins/{name}/revoke": admins.Approver,
 	"GET /v1/admin/backup":                admins.Approver,
+	"GET /v1/admin/webhook":               admins.Viewer,
+	"POST /v1/admin/webhook/test":         admins.Operator,
 	"GET /v1/admin/content":               admins.Viewer,
 	"POST /v1/admin/content":              admins.Operator,
 	"GET /v1/admin/policies":              admins.Viewer,

@@ -91,12 +91,13 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 	}
 	address := publicURL(listener.Addr(), config)
 	config.Origins = append(config.Origins, ownOrigins(config, address, shown.leaves())...)
-	handler := NewHandler(Parts{
-		Config: config, Store: database, Admins: book, Version: options.Version, Record: record, Log: log, Now: time.Now,
+	portal := New(Parts{
+		Config: config, Store: database, Queue: database, Admins: book, Version: options.Version, Record: record, Log: log, Now: time.Now,
 		CertificateEnd: func() time.Time { return site.EndOf(shown.leaves()) },
 		Source:         backup.Source{Folder: options.Folder, Content: content, Database: database},
 	})
-	return serveUntilDone(ctx, newHTTPServer(handler, shown.forClient, log), listener, func() error {
+	defer runBeside(ctx, portal.Webhook.Run)()
+	return serveUntilDone(ctx, newHTTPServer(portal.Handler, shown.forClient, log), listener, func() error {
 		log.Info().Str("url", address).Str("site", config.SiteID).Str("version", options.Version).Msg("ready")
 		listening := map[string]string{site.ListeningFile: localURL(listener.Addr(), address, shown.leaves()), site.LocalTokenFile: book.AddLocal(time.Now())}
 		for name, content := range listening {
@@ -106,6 +107,20 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 		}
 		return errors.Join(writeReadyFile(options.ReadyFile, address), ready(address))
 	})
+}
+
+// runBeside runs work until ctx ends, or until it is told to end and has.
+func runBeside(ctx context.Context, work func(context.Context)) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // localURL is how the portal is reached on its own machine: where it listens on

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -146,13 +147,22 @@ func PublicHalves(keys []ed25519.PrivateKey) [][]byte {
 var (
 	ErrRotating    = errors.New("a next policy key is there already; put profiles with both on the Macs, then 'prlportal keys rotate --finish'")
 	ErrNotRotating = errors.New("there is no next policy key; begin with 'prlportal keys rotate'")
+	// ErrNotRenewed says that the key of the rotation before may be the only one that
+	// a portal and Macs know.
+	ErrNotRenewed = errors.New("the last rotation is not published")
 )
 
-// BeginRotation makes a next policy key.
+// BeginRotation makes a next policy key. It is ErrNotRenewed before the key that
+// the last rotation brought has signed what is published: the end of another rotation
+// would put that of before away, and nobody could tell the portal and the Macs of
+// any other.
 func BeginRotation(folder string) error {
 	path := filepath.Join(folder, NextPolicyKeyFile)
 	if _, err := os.Lstat(path); err == nil {
 		return ErrRotating
+	}
+	if err := checkRenewed(folder); err != nil {
+		return err
 	}
 	_, encoded, err := newSigningKey()
 	if err != nil {
@@ -164,13 +174,51 @@ func BeginRotation(folder string) error {
 	return nil
 }
 
+// checkRenewed reports that a key was replaced, and that the one after it has not
+// signed what is published at every place that there still is.
+func checkRenewed(folder string) error {
+	if _, err := os.Lstat(filepath.Join(folder, retiredPolicyKeyFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	key, err := LoadSigningKey(filepath.Join(folder, PolicyKeyFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // a rotation broke off: what is put away is put away
+	}
+	if err != nil {
+		return err
+	}
+	published, err := LoadHeadKeys(folder)
+	if err != nil {
+		return err
+	}
+	id := protocol.KeyID(key.Public().(ed25519.PublicKey))
+	if len(published) == 0 {
+		return fmt.Errorf("%w: first 'prlportal renew' (or 'prlportal publish TREE', where nothing is published yet)", ErrNotRenewed)
+	}
+	for _, place := range slices.Sorted(maps.Keys(published)) {
+		if _, err := os.Lstat(place); published[place] == id || place != PortalPlace && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		command := "prlportal renew"
+		if place != PortalPlace {
+			command += " --out " + place
+		}
+		return fmt.Errorf("%w: first '%s', then the profile on the Macs", ErrNotRenewed, command)
+	}
+	return nil
+}
+
 // FinishRotation has the next policy key sign alone. The one before stays in a
-// file of its own.
+// file of its own, in the place of the one of the rotation before: it is
+// ErrNotRenewed where that one is still needed.
 func FinishRotation(folder string) error {
 	next := filepath.Join(folder, NextPolicyKeyFile)
 	if _, err := LoadSigningKey(next); errors.Is(err, fs.ErrNotExist) {
 		return ErrNotRotating
 	} else if err != nil {
+		return err
+	}
+	if err := checkRenewed(folder); err != nil {
 		return err
 	}
 	present := filepath.Join(folder, PolicyKeyFile)

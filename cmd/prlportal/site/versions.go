@@ -32,6 +32,10 @@ const deletedPoliciesFile = "deleted-policies.json"
 // heads of a place: a key that was replaced counts there no more.
 const headKeysFile = "head-keys.json"
 
+// PortalPlace stands for the portal among the places where heads are published;
+// all others are folders.
+const PortalPlace = "portal"
+
 // HeadKeys are ids of keys by where heads are published.
 type HeadKeys map[string]string
 

@@ -104,7 +104,8 @@ func verifyRecords(tx *bbolt.Tx) error {
 }
 
 func makeBuckets(tx *bbolt.Tx) error {
-	for _, name := range [][]byte{bucketDevices, bucketReports, bucketHistory, bucketEvents, bucketKeys, bucketVerdicts, bucketChanges, bucketJournal, bucketMarks} {
+	for _, name := range [][]byte{bucketDevices, bucketReports, bucketHistory, bucketEvents, bucketKeys, bucketVerdicts, bucketChanges, bucketJournal, bucketMarks,
+		bucketOutgoing, bucketOutgoingState} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
@@ -314,6 +315,9 @@ func saveIn(tx *bbolt.Tx, change Change, encoded encodedChange) error {
 		if err := tx.Bucket(bucketChanges).Put(journalKey(JournalVerdicts, change.Device.ID, change.Changes.First), encoded.changes); err != nil {
 			return err
 		}
+	}
+	if err := addOutgoing(tx, change.Outgoing); err != nil {
+		return err
 	}
 	return noteInJournal(tx, &change)
 }

@@ -56,7 +56,7 @@ func (c *Change) Retire(report Report, history History, by string, now time.Time
 		history.Rows = append(history.Rows, PastRow{Row: row, RemovedAt: now})
 	}
 	history.Rows = slices.Delete(history.Rows, 0, max(0, len(history.Rows)-MaxHistory))
-	report.Rows, report.RowsChangedAt, report.Truncated, report.OldestDeferral = nil, now, false, nil
+	report.Rows, report.RowsChangedAt, report.Truncated, report.OldestDeferral, report.Violations = nil, now, false, nil, 0
 	c.Report, c.History = &report, &history
 }
 

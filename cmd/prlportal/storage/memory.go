@@ -24,6 +24,10 @@ type Memory struct {
 	entries  []JournalEntry
 	last     uint64
 	forgot   map[string]uint64
+
+	outgoing      []Outgoing // in their order
+	outgoingState OutgoingState
+	lastOutgoing  uint64
 }
 
 // NewMemory makes an empty store.
@@ -199,6 +203,7 @@ func (m *Memory) Save(ctx context.Context, change Change) error {
 		m.changes[string(journalKey(JournalVerdicts, change.Device.ID, change.Changes.First))] = encoded.changes
 	}
 	m.noteInJournal(&change)
+	m.addOutgoing(change.Outgoing)
 	return nil
 }
 

@@ -77,6 +77,7 @@ type Device struct {
 	ConfirmedAt  time.Time          `json:"confirmed_at,omitzero"` // last check-in that vouched for the report held
 	EventsAt     time.Time          `json:"events_at,omitzero"`    // last check-in that told of something new that happened
 	ChangedAt    time.Time          `json:"changed_at,omitzero"`   // last change of its identity, group or marks
+	StaleTold    time.Time          `json:"stale_told,omitzero"`   // since when it was not heard of, as the webhook has told it
 }
 
 // Clock is how the Mac's clock goes by the portal's.
@@ -151,6 +152,8 @@ type Report struct {
 	// RowsChangedAt the last change of any row, or of which rows there are.
 	ChangedAt     time.Time `json:"changed_at,omitzero"`
 	RowsChangedAt time.Time `json:"rows_changed_at,omitzero"`
+	// Violations is how many verdicts say that something is against a security control.
+	Violations int `json:"violations,omitempty"`
 	// OldestDeferral is of all settings of all machines; nil where none waits.
 	OldestDeferral *Deferral `json:"oldest_deferral,omitempty"`
 	// HealthChangedAt is the last change of Health, which no row shows.
@@ -238,7 +241,7 @@ type Deferral struct {
 }
 
 // Change is what one Save keeps, in one commit. Report, History, Events and
-// Verdicts stay as they are where nil; Changes are added.
+// Verdicts stay as they are where nil; Changes and Outgoing are added.
 type Change struct {
 	Device    Device
 	Report    *Report
@@ -247,6 +250,7 @@ type Change struct {
 	NewEvents int // how many of them are new
 	Verdicts  *Verdicts
 	Changes   *VerdictChanges
+	Outgoing  []Outgoing // about Device, as far as there is room
 }
 
 // Key finds a device: by its id, by a token of it, or by the Mac it is.
@@ -269,6 +273,9 @@ func ByMac(serial, hardwareUUID string) Key {
 // bySerial begins the keys of the devices with this serial number that are not
 // retired. There is one of them, unless a portal before this one let in more.
 func bySerial(serial string) Key { return Key(fmt.Sprintf("serial:%q ", strings.ToUpper(serial))) }
+
+// HeardAt is when the Mac was heard of last.
+func (d Device) HeardAt() time.Time { return latest(d.LastCheckinAt, d.EnrolledAt) }
 
 // IsRetired reports whether a person has ended the device.
 func (d Device) IsRetired() bool { return !d.RetiredAt.IsZero() }

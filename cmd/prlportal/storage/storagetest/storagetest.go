@@ -33,6 +33,9 @@ type Store interface {
 	Journal(ctx context.Context, after uint64, limit int) (storage.JournalPage, error)
 	Size(ctx context.Context) (int64, error)
 	Save(ctx context.Context, change storage.Change) error
+	NextOutgoing(ctx context.Context, after string) (storage.Outgoing, error)
+	Settle(ctx context.Context, settled storage.Settlement) error
+	OutgoingState(ctx context.Context) (storage.OutgoingState, error)
 }
 
 // Run tests the stores that open makes; each call must give an empty one.
@@ -54,6 +57,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"verdicts and their changes are kept":             testVerdicts,
 		"the journal has everything in its order":         testJournal,
 		"what is forgotten leaves the journal":            testForgotten,
+		"SEC-25: messages wait in the order of a device":  testOutgoing,
+		"SEC-25: messages have an end":                    testOutgoingBounds,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
