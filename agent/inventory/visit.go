@@ -49,6 +49,7 @@ type visitOutcome struct {
 	found          []*Machine          // its machines, in the order of the list
 	leftOut        int                 // virtual machines beyond the limit
 	outsideSession bool                // as visit says
+	preferences    string              // see Account; empty if nobody has looked
 }
 
 func (o visitOutcome) isListed() bool { return o.code == "" && !o.unused }
@@ -60,7 +61,7 @@ var usageTraces = []string{
 	"Parallels",
 	"Library/Parallels",
 	"Library/Preferences/Parallels",
-	"Library/Preferences/com.parallels.Parallels Desktop.plist",
+	prlctl.PreferenceFile,
 }
 
 func (v *visit) run(ctx context.Context) visitOutcome {
@@ -69,6 +70,7 @@ func (v *visit) run(ctx context.Context) visitOutcome {
 		result.unused = true
 		return result
 	}
+	result.preferences = v.lookAtPreferences(ctx)
 	if result.code = v.toolsRefused; result.code != "" {
 		return result
 	}
