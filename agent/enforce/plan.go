@@ -29,6 +29,7 @@ type Planned struct {
 	system       string // version and build of macOS
 	capabilities prlctl.Capabilities
 	notices      []*policy.Notice // to be shown
+	reminders    []preferenceReminder
 	work         []preferenceWork
 	judged       []protocol.VMKey // accounts whose preferences were planned for
 	aboutToSet   []protocol.VMKey // of these, those of which some are written

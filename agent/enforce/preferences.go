@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"prlagent/agent/policy"
@@ -35,9 +36,6 @@ type Account struct {
 // readAgain is how long a reading of preferences is good for, if nothing says that
 // they have changed: the safety net.
 const readAgain = 24 * time.Hour
-
-// maxMovedKeys is how many keys an event names that others changed meanwhile.
-const maxMovedKeys = 5
 
 // Events about preferences, beside those of settings.
 const (
@@ -99,6 +97,7 @@ func (e *Enforcer) planPreferences(desired policy.Desired, s *Situation, planned
 		if plan.Memory != nil {
 			result.Memory[key] = *plan.Memory
 		}
+		e.remindOfPreferences(&plan, account, planned, result, s.NotifyUsers)
 		planned.judged = append(planned.judged, key)
 		result.Verdicts = append(result.Verdicts, plan.Verdicts...)
 		planned.PreferenceSteps = append(append(planned.PreferenceSteps, plan.Steps...), plan.WouldDo...)
@@ -277,15 +276,15 @@ func (p *preferencePass) conclude(step *policy.PreferenceStep, proven bool, said
 	}
 }
 
-// noteMoved tells which other keys are not as they were before our own were written.
-// Only others can have changed them: each of our calls names one key.
+// noteMoved tells how many other keys are not as they were before our own were
+// written. Only others can have changed them: each of our calls names one key. Which
+// ones is the user's own matter.
 func (p *preferencePass) noteMoved(before, after map[string]any, steps []policy.PreferenceStep) {
 	keys := otherChanges(before, after, steps)
 	if len(keys) == 0 {
 		return
 	}
-	named := keys[:min(len(keys), maxMovedKeys)]
-	p.events = append(p.events, p.planned.event(p.key(), eventMoved, protocol.CodePreferencesMoved, "keys", listWords(named), "count", countWord(len(keys))))
+	p.events = append(p.events, p.planned.event(p.key(), eventMoved, protocol.CodePreferencesMoved, "keys", strconv.Itoa(len(keys))))
 }
 
 // otherChanges are the keys, but for those of the steps, that two readings of a

@@ -420,7 +420,88 @@ func TestOthersWriteMeanwhile(t *testing.T) {
 	d.settle()
 	d.want("501 update_check: in_place")
 	at := slices.IndexFunc(d.events, func(e protocol.Event) bool { return e.Type == eventMoved })
-	if at < 0 || d.events[at].Data["keys"] != "comes, goes" || d.events[at].Data["count"] != "2" || d.events[at].Code != protocol.CodePreferencesMoved {
+	if at < 0 || d.events[at].Data["keys"] != "2" || d.events[at].Code != protocol.CodePreferencesMoved {
 		t.Errorf("events %+v", d.events)
+	}
+}
+
+// UPD-09, H44: a user whose application has to be restarted is told so, and one whose
+// value was put back, each once and at most once a day; nobody ends the application.
+func TestUPD_09_UsersAreTold(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, noUpdates)
+	d.notify = true
+	d.runs[501] = []string{"7@1"}
+	told := func(name string, want ...string) {
+		t.Helper()
+		d.settle()
+		d.settle()
+		d.enforcer.running.Wait()
+		var got []string
+		for range len(d.shown) {
+			got = append(got, <-d.shown)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: told %q, want %q", name, got, want)
+		}
+	}
+	told("restart", "501 "+restartText)
+	d.now = d.now.Add(48 * time.Hour)
+	told("two days later")
+	d.runs[501] = nil
+	told("it has quit")
+	d.change(502, checkKey, uint64(2))
+	told("bob changes something", "502 "+putBackText)
+	d.now = d.now.Add(time.Minute)
+	d.change(502, checkKey, uint64(2))
+	told("and again")
+	d.now = d.now.Add(25 * time.Hour)
+	told("a day later", "502 "+putBackText)
+	d.enforcer.Recall()
+	told("after a restart")
+	d.notify = false
+	d.now = d.now.Add(25 * time.Hour)
+	d.change(502, checkKey, uint64(3))
+	told("nobody is to be told")
+	if events := d.enforcer.TakeReminders(); len(events) != 3 || events[0].Data["notification"] != reminderAsked {
+		t.Errorf("events %+v", events)
+	}
+}
+
+// A kill at any moment leaves nothing that the next daemon does not put right: the
+// first value that was there is remembered, and what others wrote stays.
+func TestPreferencesAfterAKill(t *testing.T) {
+	t.Parallel()
+	for kill := 1; kill <= 14; kill++ {
+		d := newDesk(t, noUpdates)
+		d.users = []platform.User{alice}
+		d.change(501, sourceKey, "Parallels")
+		d.change(501, "mine", "x")
+		moments := 0
+		var folder string
+		var domain map[string]any
+		moment := func(uint32, string) {
+			if moments++; moments == kill {
+				folder, domain = copyState(t, d.folder), d.domain(501)
+			}
+		}
+		d.before, d.after = moment, moment
+		d.settle()
+		d.before, d.after = nil, nil
+		if folder == "" {
+			if kill < 8 {
+				t.Fatalf("there are only %d moments", moments)
+			}
+			return
+		}
+		d.domains[501] = domain
+		again := deskOn(t, d.fakeDefaults, folder, noUpdates)
+		again.users = d.users
+		again.settle()
+		again.want("501 update_policy: in_place", "501 update_check: in_place")
+		call := again.memoryOf(501, "update_policy", sourceKey)
+		if now := again.domain(501); now[sourceKey] != "None" || now[checkKey] != uint64(0) || now["mine"] != "x" || call.Prior != `"Parallels"` || call.Drifts > 0 {
+			t.Errorf("killed at %d: %v, remembered %+v", kill, now, call)
+		}
 	}
 }

@@ -2,8 +2,6 @@ package enforce
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 
 	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
@@ -42,10 +40,3 @@ func (e *Enforcer) noteVersion(s *Situation, planned *Planned) error {
 	}
 	return nil
 }
-
-// listWords are keys of a user's preferences, cut.
-func listWords(keys []string) string {
-	return protocol.CutText(strings.Join(keys, ", "), protocol.MaxText)
-}
-
-func countWord(count int) string { return strconv.Itoa(count) }

@@ -63,7 +63,13 @@ type PreferencePlan struct {
 	WouldDo  []PreferenceStep // that monitor mode leaves out
 	Verdicts []Verdict        // whose VM has the account's uid, and no id
 	Memory   *VMMemory        // what to remember now; nil: what there was. One that IsEmpty is forgotten
+	// Restart: the user is to be told that values wait for the application to be quit,
+	// and PutBack that a value was put back; each once, and not more than once a day.
+	Restart, PutBack bool
 }
+
+// tellAgain is how long a user who was told of preferences is not told again.
+const tellAgain = 24 * time.Hour
 
 // AccountKey is under what the preferences of an account are remembered and
 // reported: a key without a machine.
@@ -88,6 +94,9 @@ func PlanPreferences(desired Desired, facts ProductFacts, account Account, memor
 				p.judge(&Preferences[i], value)
 			}
 		}
+	}
+	if facts.Now.Sub(memory.ToldAt).Abs() < tellAgain {
+		p.plan.Restart, p.plan.PutBack = false, false
 	}
 	p.changed = p.changed || len(p.after.Settings) != len(memory.Settings)
 	if p.changed {
@@ -312,6 +321,9 @@ func (j *preferenceJudgement) conclude(verdict string, code protocol.Code) {
 	}
 	v.Standard, v.Admin = j.strength(verdict)
 	j.p.plan.Verdicts = append(j.p.plan.Verdicts, v)
+	told, drifts := j.p.memory.ToldAt, j.call.LastDrifts
+	j.p.plan.Restart = j.p.plan.Restart || code == protocol.CodePendingRestart && j.call.WrittenAt.After(told)
+	j.p.plan.PutBack = j.p.plan.PutBack || j.call.Holds && len(drifts) > 0 && drifts[len(drifts)-1].After(told)
 	j.p.changed = j.p.changed || j.noted || !j.after.sameBut(&j.before)
 	j.p.after.Settings[j.preference.Name] = j.after
 }

@@ -151,6 +151,8 @@ type Report struct {
 	// RowsChangedAt the last change of any row, or of which rows there are.
 	ChangedAt     time.Time `json:"changed_at,omitzero"`
 	RowsChangedAt time.Time `json:"rows_changed_at,omitzero"`
+	// AccountSettings counts the preferences of all accounts by their verdicts.
+	AccountSettings SettingCounts `json:"account_settings,omitzero"`
 	// OldestDeferral is of all settings of all machines; nil where none waits.
 	OldestDeferral *Deferral `json:"oldest_deferral,omitempty"`
 	// HealthChangedAt is the last change of Health, which no row shows.
