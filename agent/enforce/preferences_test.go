@@ -505,3 +505,44 @@ func TestPreferencesAfterAKill(t *testing.T) {
 		}
 	}
 }
+
+// H15, H51: whatever a user writes under a managed key, what is told of it is short,
+// steers no terminal, and the value is put right. A domain that cannot be believed is
+// told with its reason, and nothing is written blindly.
+func TestPreferencesOfAHostileUser(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, `"update_policy":"None"`)
+	d.users = []platform.User{alice}
+	deep := any("end")
+	for range 60 {
+		deep = []any{deep}
+	}
+	for name, value := range map[string]any{
+		"long": strings.Repeat("x", 1<<20), "a terminal": "\x1b[2J\u202eevil\n", "deep": deep, "none like it": "none",
+		"data": []byte{0, 1}, "a number": uint64(1), "a date": time.Unix(1, 0).UTC(), "a dictionary": map[string]any{"None": "None"},
+	} {
+		d.now = d.now.Add(3 * time.Hour) // not contended
+		d.binary = true                  // XML has no control characters
+		d.change(501, sourceKey, value)
+		d.events = nil
+		d.settle()
+		d.want("501 update_policy: in_place")
+		for _, event := range d.events {
+			for key, text := range event.Data {
+				if len(text) > 8<<10 || strings.ContainsAny(text, "\x1b\n\u202e") {
+					t.Errorf("%s: %s is %q", name, key, text[:min(len(text), 200)])
+				}
+			}
+		}
+		if d.domain(501)[sourceKey] != "None" {
+			t.Errorf("%s: %v", name, d.domain(501)[sourceKey])
+		}
+	}
+	d.forget()
+	d.change(501, "mine", strings.Repeat("x", 5<<20))
+	d.settle()
+	d.want("501 update_policy: unknown plist_too_large")
+	if d.count("write") > 0 {
+		t.Errorf("calls %q", d.calls)
+	}
+}

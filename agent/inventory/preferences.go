@@ -11,15 +11,30 @@ import (
 	"prlagent/prlctl"
 )
 
-// lookAtPreferences tells one state of the file behind the account's preferences
-// from another, if a policy needs it; empty if nobody can tell. cfprefsd writes the
-// file anew each time (facts/macos.md 5.1), so that it is another one then.
+// needsPreferences reports whether a policy needs to know when preferences change.
+func (v *visit) needsPreferences() bool {
+	return v.sources.NeedsPreferences != nil && v.sources.NeedsPreferences()
+}
+
+func (v *visit) preferenceQuestion() platform.FileQuestion {
+	return platform.FileQuestion{Path: path.Join(v.user.Home, prlctl.PreferenceFile)}
+}
+
+// lookAtPreferences looks at the file behind the account's preferences alone, if a
+// policy needs it.
 func (v *visit) lookAtPreferences(ctx context.Context) string {
-	if v.sources.NeedsPreferences == nil || !v.sources.NeedsPreferences() {
+	if !v.needsPreferences() {
 		return ""
 	}
-	answers, _ := v.lookAtFiles(ctx, []platform.FileQuestion{{Path: path.Join(v.user.Home, prlctl.PreferenceFile)}}) // the answer has the error
-	switch answer := answers[0]; {
+	answers, _ := v.lookAtFiles(ctx, []platform.FileQuestion{v.preferenceQuestion()}) // the answer has the error
+	return preferencesState(&answers[0])
+}
+
+// preferencesState tells one state of the file from another; empty if nobody can
+// tell. cfprefsd writes the file anew each time (facts/macos.md 5.1), so that it is
+// another one then.
+func preferencesState(answer *platform.FileAnswer) string {
+	switch {
 	case isAbsent(answer.Err):
 		return "absent"
 	case answer.Err != nil:

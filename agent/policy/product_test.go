@@ -265,7 +265,7 @@ func TestPreferencesThatDrift(t *testing.T) {
 	}
 	plan(0)
 	for drift := 1; drift <= 3; drift++ {
-		if made := plan(2); len(made.Steps) != 1 && drift < 3 {
+		if made := plan(uint64(1 + drift)); len(made.Steps) != 1 && drift < 3 {
 			t.Fatalf("drift %d: %+v", drift, made)
 		}
 		plan(0)
@@ -276,6 +276,10 @@ func TestPreferencesThatDrift(t *testing.T) {
 			t.Fatalf("%d drifts, want %d", drifts, drift)
 		}
 		now = now.Add(time.Minute)
+	}
+	setting := memory.Settings["update_check"]
+	if call := setting.Call(checkKey); call.Prior != "2" {
+		t.Errorf("what was there before the agent wrote first is %s", call.Prior)
 	}
 	if made := plan(2); made.Verdicts[0].Verdict != protocol.VerdictContended || len(made.Steps) > 0 {
 		t.Errorf("contended: %+v", made)

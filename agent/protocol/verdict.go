@@ -11,11 +11,10 @@ import (
 )
 
 // VerdictReport is what became of each setting of the policy on each machine, and of
-// each preference of each account, whose key has no id. What is said of machines
-// here goes for accounts as well.
-// Like Inventory it is a delta against Base, or everything: the verdicts on the
-// machines of VMs take the place of all that were known of them, those on the
-// policy as a whole always do.
+// each preference of each account, whose key has no id: what is said of machines here
+// goes for accounts as well. Like Inventory it is a delta against Base, or everything:
+// the verdicts on the machines of VMs take the place of all that were known of them,
+// those on the policy as a whole always do.
 //
 // What is the same of many machines is said once, and a machine is named once:
 // every setting of 200 machines fits beside their rows (H51).
