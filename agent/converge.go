@@ -137,7 +137,8 @@ func (l *loop) situation(content policy.Content, reasons trigger.Set) *enforce.S
 		Content: content, Enforce: configuration.Mode == config.ModeEnforce && content.Allows(),
 		AllowUnprovenLocks: configuration.AllowUnprovenLocks, VendorGates: configuration.VendorGates, NotifyUsers: configuration.NotifyUsers,
 		Trusted: l.portal.client.State().TrustedTime, Mark: l.known.mark, Version: version, Whole: !look.Truncated,
-		System: strings.TrimSpace(look.Host.MacOS + " " + look.Host.MacOSBuild),
+		System:  strings.TrimSpace(look.Host.MacOS + " " + look.Host.MacOSBuild),
+		Edition: look.Product.Edition, Accounts: accountsOf(look, reasons),
 	}
 	if !look.Product.Installed {
 		situation.Closed = protocol.CodePDNotInstalled
@@ -227,6 +228,10 @@ func (l *loop) onApplied() {
 		l.decide(done)
 	}
 	l.agent.eventLog.add(l.policyEvents.limit(l.agent.parts.enforcer.TakeReminders(), wallClock())...)
+	if events, any := l.agent.parts.enforcer.TakePreferences(); any {
+		l.agent.eventLog.add(l.policyEvents.limit(events, wallClock())...)
+		l.converge(trigger.Set{})
+	}
 	l.publish()
 }
 
@@ -235,7 +240,8 @@ func (l *loop) onApplied() {
 func enforcerOf(mac *platform.Machine, streams *watch.VMEvents, lanes *lane.Lanes, state *store.Store, log zerolog.Logger) (*enforce.Enforcer, <-chan struct{}) {
 	return newEnforcer(enforce.Options{
 		Store: state, Lanes: lanes, Files: mac, Log: log, Notify: notifierOf(mac),
-		Tool: func(user platform.User, session bool) enforce.Tool { return clientAs(mac, streams, user, session) },
+		Tool:        func(user platform.User, session bool) enforce.Tool { return clientAs(mac, streams, user, session) },
+		Preferences: preferencesAs(mac), Forced: forcedOn(mac, log),
 		Refuse: func(version prlctl.Version, flag string) error {
 			return inventory.Refuse(state, version, false, flag)
 		},

@@ -19,6 +19,7 @@ func (a *agent) Policy() localapi.Policy {
 	if view.Document != nil {
 		shown.Name = view.Document.Name
 		shown.Wanted = append(wantedOf("vm_settings.golden_image", &view.Document.VMSettings.GoldenImage), wantedOf("vm_settings.other", &view.Document.VMSettings.Other)...)
+		shown.Wanted = append(shown.Wanted, wantedPreferences(&view.Document.Product)...)
 	}
 	names := vmNamer{view, a.Inventory().Rows}
 	for i := range view.Settings {
@@ -29,6 +30,9 @@ func (a *agent) Policy() localapi.Policy {
 		shown.Steps = append(shown.Steps, localapi.PolicyStep{
 			PolicyVM: names.of(step.VM), Setting: step.Setting, Call: step.Argv(), Shown: step.Prior, Word: step.Word,
 		})
+	}
+	for i := range view.PreferenceSteps {
+		shown.Steps = append(shown.Steps, preferenceStep(names, &view.PreferenceSteps[i]))
 	}
 	return shown
 }
@@ -57,6 +61,8 @@ func (n vmNamer) of(key protocol.VMKey) localapi.PolicyVM {
 	vm := localapi.PolicyVM{VMKey: key}
 	if machine := n.view.Machines[key]; machine != nil {
 		vm.Name, vm.Owner = machine.Name, machine.Owner.User.Name
+	} else if account := n.view.Accounts[key.UID]; account != nil {
+		vm.Owner = account.User.Name
 	}
 	if at := slices.IndexFunc(n.rows, func(row protocol.Row) bool { return row.VMKey == key }); at >= 0 {
 		vm.SeenBy = n.rows[at].SeenBy
@@ -76,6 +82,9 @@ func settingView(vm localapi.PolicyVM, one *enforce.SettingView, machines map[pr
 	}
 	if machine := machines[vm.VMKey]; machine != nil {
 		shown.CustomPassword = machine.Facts.VM.Security.CustomPassword.On()
+	}
+	if preference := policy.PreferenceAt(verdict.Path); preference != nil {
+		shown.AppShows = preference.ShownWith(verdict.Value)
 	}
 	if verdict.Code != "" {
 		words := verdict.Code.Text()

@@ -84,7 +84,7 @@ func typed(line string, s *stage) string {
 	case line == "go build -o bin/ ./cmd/...":
 		return "ln -s " + quoted(s.programs) + " bin\n"
 	case strings.HasPrefix(line, "bin/prlsim "):
-		return strings.Replace(line, "bin/prlsim", quoted(filepath.Join(s.folder, "prlsim")), 1) + "\n"
+		return strings.Replace(line, "bin/prlsim", quoted(s.program("prlsim")), 1) + "\n"
 	case strings.HasPrefix(line, "bin/prlportal serve "):
 		return line + " 2>serve.log & job=$!; jobs=\"$jobs $job\"\n" + fmt.Sprintf(await, "test -e portal/local.token -a -e portal/listening")
 	case strings.HasPrefix(line, "bin/prlagentd run "):
@@ -132,7 +132,7 @@ func bootstrap(installed string, s *stage) string {
 	}
 	return fmt.Sprintf("test -f %s\n", quoted(installed)) +
 		fmt.Sprintf("%s --root mac 2>>%s & job=$!; jobs=\"$jobs $job\"\n", strings.Join(command, " "), quoted("mac"+job.StandardErrorPath)) +
-		fmt.Sprintf("%s job load %s --pid $job --mac mac\n", quoted(filepath.Join(s.folder, "prlsim")), job.Label) +
+		fmt.Sprintf("%s job load %s --pid $job --mac mac\n", quoted(s.program("prlsim")), job.Label) +
 		fmt.Sprintf(await, "mac/usr/local/bin/prlagent status --json --root mac 2>/dev/null | grep -q last_pass") // who types takes their time
 }
 

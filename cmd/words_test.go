@@ -66,6 +66,14 @@ func TestHonestWords(t *testing.T) {
 		}
 		words["setting "+setting.Name] = said
 	}
+	for i := range policy.Preferences {
+		preference := &policy.Preferences[i]
+		said := preference.Name + "\n" + preference.Doc
+		for _, meaning := range preference.Values.Only {
+			said += "\n" + meaning.Doc + "\n" + preference.ShownWith(meaning.Value)
+		}
+		words["preference "+preference.Name] = said
+	}
 	addGoldenFiles(t, words)
 	for _, column := range fleet.VMTable.Columns() {
 		words["column "+column.ID] = column.ID + "\n" + column.Title

@@ -24,6 +24,16 @@ const (
 	Prlsrvctl = AppBundle + "/Contents/MacOS/prlsrvctl"
 )
 
+// ClientApp is the application with its windows, one process for each user.
+const ClientApp = AppBundle + "/Contents/MacOS/prl_client_app"
+
+// PreferenceDomain is where the application keeps the preferences of each user, and
+// PreferenceFile the file behind it in the user's home (facts/prlctl.md 7).
+const (
+	PreferenceDomain = "com.parallels.Parallels Desktop"
+	PreferenceFile   = "Library/Preferences/" + PreferenceDomain + ".plist"
+)
+
 // maxOutput caps the standard output of one query in bytes. A thousand virtual
 // machines take about 4.5 MB.
 const maxOutput = 16 << 20

@@ -76,16 +76,7 @@ func ReadLicensingProfiles(path string) ([]LicensingProfile, error) {
 }
 
 func readLicensingProfile(path, user string) (LicensingProfile, error) {
-	folder, err := safefile.OpenFolder(filepath.Join(path, user))
-	if err != nil {
-		return LicensingProfile{}, err
-	}
-	defer folder.Close()
-	data, err := folder.ReadFile(LicensingFile, plist.MaxSize)
-	if err != nil {
-		return LicensingProfile{}, err
-	}
-	values, err := plist.DecodeDict(data)
+	values, err := ReadManaged(path, user, LicensingFile)
 	if err != nil {
 		return LicensingProfile{}, err
 	}
@@ -93,6 +84,26 @@ func readLicensingProfile(path, user string) (LicensingProfile, error) {
 	profile.Experience, _ = values["ActivationExperience"].(string)
 	profile.Key, _ = values["LicenseKey"].(string)
 	return profile, nil
+}
+
+// ReadManaged reads a file of the MDM's profiles, of a user or, with an empty name,
+// of the Mac: what it has is forced (facts/macos.md 5.3). The folder is
+// ManagedPreferences, as a path on this disk. The error is fs.ErrNotExist where
+// nothing is forced.
+func ReadManaged(path, user, file string) (map[string]any, error) {
+	if strings.Contains(user, "/") || user == ".." {
+		return nil, fmt.Errorf("read managed preferences: %w", fs.ErrNotExist)
+	}
+	folder, err := safefile.OpenFolder(filepath.Join(path, user))
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	data, err := folder.ReadFile(file, plist.MaxSize)
+	if err != nil {
+		return nil, err
+	}
+	return plist.DecodeDict(data)
 }
 
 // LicensingConflict says which two profiles say different things (CFP-16); empty

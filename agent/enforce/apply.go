@@ -52,6 +52,8 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 		return // a person has ended that since
 	}
 	e.tell(ctx, planned)
+	e.tellOfPreferences(ctx, planned)
+	e.applyPreferences(ctx, planned)
 	var owners []uint32
 	steps := make(map[uint32][]policy.Step)
 	for _, step := range planned.Steps {

@@ -102,7 +102,7 @@ func TestVMF11_OneSettingOfAllMachines(t *testing.T) {
 				if c.sets != nil && !slices.Equal(sets, c.sets) {
 					l.t.Errorf("sets %v, want %v", sets, c.sets)
 				}
-				if memory, _, _, err := loadMemory(l.state); err != nil || len(memory) > 0 {
+				if memory, _, _, _, err := loadMemory(l.state); err != nil || len(memory) > 0 {
 					l.t.Errorf("it is remembered: %+v, %v", memory, err)
 				}
 			})

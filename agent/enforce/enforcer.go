@@ -34,6 +34,11 @@ type Options struct {
 	// Tool gives prlctl as the user, inside their GUI session if they have one.
 	Tool  func(user platform.User, session bool) Tool
 	Files Files
+	// Preferences gives the preferences of the user's application, inside their GUI
+	// session if they have one.
+	Preferences func(user platform.User, session bool) PreferenceTool
+	// Forced reads what MDM profiles force of them.
+	Forced func(user platform.User) map[policy.ManagedKey]any
 	// Refuse keeps that this version's `prlctl set` does not have a flag.
 	Refuse func(version prlctl.Version, flag string) error
 	// Posted is called when the settings of an account's machines have been
@@ -77,7 +82,11 @@ type Situation struct {
 	Capabilities prlctl.Capabilities
 	Closed       protocol.Code // why nothing may be run at all; empty if something may
 	Machines     []*Machine
-	Whole        bool // no machine that there is is missing
+	Whole        bool   // no machine that there is is missing
+	Edition      string // of the product; empty if not known
+	Accounts     []Account
+
+	forced map[uint32]map[policy.ManagedKey]any // by uid
 }
 
 // Enforcer carries the policy out, and remembers what it did. Planning is quick
@@ -86,7 +95,9 @@ type Situation struct {
 type Enforcer struct {
 	options Options
 	tasks   *lane.Tasks[Applied]
-	running sync.WaitGroup // what persons do, until they have their answers, and reminders
+	// preferenceTasks read and write preferences; what they give are events.
+	preferenceTasks *lane.Tasks[[]protocol.Event]
+	running         sync.WaitGroup // what persons do, until they have their answers, and reminders
 
 	mu       sync.Mutex
 	memory   policy.Memory
@@ -101,6 +112,9 @@ type Enforcer struct {
 	absent   map[uint32]bool // by uid: a reminder waits for their GUI session, and that was told
 	broken   error           // why the memory could not be read; nothing is carried out
 
+	readings    map[uint32]reading // of preferences, by uid
+	seenVersion string             // of the product, under a policy that has its updates turned off
+
 	reminded []protocol.Event // about reminders that ended, and not taken
 }
 
@@ -113,7 +127,9 @@ type parsedDocument struct {
 
 // New returns an enforcer that remembers in the store.
 func New(options Options) *Enforcer {
-	e := &Enforcer{options: options, tasks: lane.NewTasks[Applied](options.Posted)}
+	e := &Enforcer{
+		options: options, tasks: lane.NewTasks[Applied](options.Posted), preferenceTasks: lane.NewTasks[[]protocol.Event](options.Posted),
+	}
 	e.Recall()
 	return e
 }
@@ -125,7 +141,8 @@ func (e *Enforcer) Recall() {
 	defer e.mu.Unlock()
 	e.verdicts, e.reported = make(map[protocol.VMKey][]policy.Verdict), make(map[protocol.VMKey][]policy.Verdict)
 	e.endedAt, e.absent, e.planned = make(map[uint32]Mark), make(map[uint32]bool), nil
-	e.memory, e.report, e.released, e.broken = loadMemory(e.options.Store)
+	e.readings = make(map[uint32]reading)
+	e.memory, e.report, e.released, e.seenVersion, e.broken = loadMemory(e.options.Store)
 	if e.broken != nil {
 		e.options.Log.Error().Err(e.broken).Msg("recall what was done for the policy")
 	}
@@ -136,6 +153,7 @@ func (e *Enforcer) Recall() {
 func (e *Enforcer) Close() {
 	e.running.Wait()
 	e.tasks.Close()
+	e.preferenceTasks.Close()
 }
 
 // Mark is a moment in the work of an Enforcer. It is no time: clocks are set back.

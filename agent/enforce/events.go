@@ -29,14 +29,20 @@ func (e *Enforcer) eventsOf(result *policy.Result, planned *Planned) (events []p
 		if !changed {
 			continue
 		}
-		before, now := e.memory[verdict.VM].Settings[verdict.Setting], after.Settings[verdict.Setting]
-		if now.Drifts() > before.Drifts() {
-			events = append(events, planned.event(verdict.VM, eventChanged, "", "setting", verdict.Setting, "gaps", gapsText(verdict.Gaps)))
-		}
-		if verdict.Verdict == protocol.VerdictContended && before.Verdict != protocol.VerdictContended {
-			events = append(events, planned.event(verdict.VM, eventContended, verdict.Code, "setting", verdict.Setting,
-				"drifts", fmt.Sprint(now.Drifts()), "gaps", gapsText(verdict.Gaps)))
-		}
+		events = append(events, planned.driftEvents(verdict, e.memory[verdict.VM], after)...)
+	}
+	return events
+}
+
+// driftEvents are what a verdict says of what somebody else did.
+func (p *Planned) driftEvents(verdict *policy.Verdict, was, after policy.VMMemory) (events []protocol.Event) {
+	before, now := was.Settings[verdict.Setting], after.Settings[verdict.Setting]
+	if now.Drifts() > before.Drifts() {
+		events = append(events, p.event(verdict.VM, eventChanged, "", "setting", verdict.Setting, "gaps", gapsText(verdict.Gaps)))
+	}
+	if verdict.Verdict == protocol.VerdictContended && before.Verdict != protocol.VerdictContended {
+		events = append(events, p.event(verdict.VM, eventContended, verdict.Code, "setting", verdict.Setting,
+			"drifts", fmt.Sprint(now.Drifts()), "gaps", gapsText(verdict.Gaps)))
 	}
 	return events
 }
@@ -85,9 +91,14 @@ func commandFor(step *policy.Step) string {
 	return fmt.Sprintf("sudo -H -u '#%d' prlctl %s", step.VM.UID, strings.Join(step.Argv(), " "))
 }
 
-// event is an event about a machine; data comes in pairs of key and value.
+// event is an event about a machine, or with an empty id about an account; data comes
+// in pairs of key and value.
 func (p *Planned) event(key protocol.VMKey, kind string, code protocol.Code, data ...string) protocol.Event {
 	made := protocol.Event{At: p.At, Type: kind, Code: code, Data: map[string]string{"uid": fmt.Sprint(key.UID), "vm_id": key.ID}}
+	if isAccount(key) {
+		delete(made.Data, "vm_id")
+		data = append(data, "user_name", p.userOf(key.UID))
+	}
 	if machine := p.Machines[key]; machine != nil {
 		data = append(data, "user_name", machine.Owner.User.Name, "vm_name", machine.Name)
 	}

@@ -488,7 +488,7 @@ func (l *lab) vmOf(uid uint32) *fakeVM {
 
 // memoryOf is what the store has of alice's machine.
 func (l *lab) memoryOf(uid uint32) policy.VMMemory {
-	memory, _, _, err := loadMemory(l.state)
+	memory, _, _, _, err := loadMemory(l.state)
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -9,13 +9,15 @@ import (
 	"prlagent/store"
 )
 
-// record is what the store keeps: what is remembered of one machine, the report,
-// or that the locks were released.
+// record is what the store keeps: what is remembered of one machine or of one
+// account's preferences, the report, that the locks were released, or the version of
+// the product.
 type record struct {
 	Key      protocol.VMKey  `json:"key,omitzero"`
 	Memory   policy.VMMemory `json:"memory,omitzero"`
 	Report   *told           `json:"report,omitempty"`
 	Released *Released       `json:"released,omitempty"`
+	Seen     string          `json:"seen_version,omitempty"` // of the product, see noteVersion
 }
 
 // told is what was reported last. It is kept so that after a restart the portal
@@ -34,12 +36,13 @@ var records = store.NewCollection[record]("policy_memory")
 const (
 	reportKey   = "report"
 	releasedKey = "released"
+	versionKey  = "version"
 )
 
 // Collections names what this package keeps in the store.
 func Collections() []string { return []string{records.Name()} }
 
-func loadMemory(state *store.Store) (memory policy.Memory, report told, released *Released, err error) {
+func loadMemory(state *store.Store) (memory policy.Memory, report told, released *Released, version string, err error) {
 	memory = make(policy.Memory)
 	err = state.View(func(tx *store.Tx) error {
 		return records.Each(tx, func(_ string, kept record) error {
@@ -48,6 +51,8 @@ func loadMemory(state *store.Store) (memory policy.Memory, report told, released
 				report = *kept.Report
 			case kept.Released != nil:
 				released = kept.Released
+			case kept.Seen != "":
+				version = kept.Seen
 			default:
 				memory[kept.Key] = kept.Memory
 			}
@@ -57,7 +62,7 @@ func loadMemory(state *store.Store) (memory policy.Memory, report told, released
 	if err != nil {
 		err = fmt.Errorf("recall the policy: %w", err)
 	}
-	return memory, report, released, err
+	return memory, report, released, version, err
 }
 
 // remember keeps what changed of some machines, in the store first: what is not
@@ -145,7 +150,7 @@ func (e *Enforcer) followMoved(planned *Planned) error {
 func (e *Enforcer) forgetGone(changed policy.Memory, planned *Planned) {
 	kept := 0
 	for _, key := range sortedKeys(e.memory) {
-		if planned.Machines[key] != nil {
+		if planned.Machines[key] != nil || isAccount(key) && (planned.Accounts[key.UID] != nil || len(planned.Accounts) == 0) {
 			continue
 		}
 		if kept < maxGone && e.memory[key].HoldsLock() {

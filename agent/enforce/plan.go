@@ -19,6 +19,9 @@ type Planned struct {
 	WouldDo  []policy.Step // that monitor mode leaves out
 	Machines map[protocol.VMKey]*Machine
 	Events   []protocol.Event // what a person may want to know of it
+	Accounts map[uint32]*Account
+	// PreferenceSteps are the keys that are written, or that monitor mode leaves out.
+	PreferenceSteps []policy.PreferenceStep
 
 	ReportChanged bool // Report says something else than before
 
@@ -26,6 +29,10 @@ type Planned struct {
 	system       string // version and build of macOS
 	capabilities prlctl.Capabilities
 	notices      []*policy.Notice // to be shown
+	reminders    []preferenceReminder
+	work         []preferenceWork
+	judged       []protocol.VMKey // accounts whose preferences were planned for
+	aboutToSet   []protocol.VMKey // of these, those of which some are written
 }
 
 // Plan plans for the machines of a look, but for those that are being set, or were
@@ -33,6 +40,7 @@ type Planned struct {
 // remembered, and is the report from now on. With an error nothing is to be
 // carried out.
 func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
+	e.readForced(s)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.broken != nil {
@@ -69,13 +77,17 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 		AllowUnprovenLocks: s.AllowUnprovenLocks, VendorGates: s.VendorGates, LiftLocks: e.released != nil,
 	}
 	result := policy.Plan(desired, observed)
+	e.planPreferences(desired, s, planned, &result)
 	planned.Steps, planned.WouldDo = result.Steps, result.WouldDo
 	planned.Events = append(resumed, e.eventsOf(&result, planned)...)
 	planned.Events = append(planned.Events, e.remind(&result, planned, s.NotifyUsers)...)
 	if s.Whole && (desired.Document != nil || desired.Released) {
 		e.forgetGone(result.Memory, planned)
 	}
-	e.takeVerdicts(&result, observed.Machines, s)
+	if err := e.noteVersion(s, planned); err != nil {
+		return nil, err
+	}
+	e.takeVerdicts(&result, observed.Machines, planned, s)
 	report := e.makeReport(s.Content, s.Enforce)
 	if err := e.remember(result.Memory, report); err != nil {
 		return nil, err
@@ -96,16 +108,22 @@ func planKey(content policy.Content) string {
 // takeVerdicts takes over the verdicts of a plan. What is reported of a machine
 // that is about to be set is what was: whoever changes a setting that is put back
 // at once makes no report.
-func (e *Enforcer) takeVerdicts(result *policy.Result, planned []policy.Machine, s *Situation) {
+func (e *Enforcer) takeVerdicts(result *policy.Result, machines []policy.Machine, planned *Planned, s *Situation) {
 	if e.report.Plan != planKey(s.Content) || e.report.Enforce != s.Enforce {
 		clear(e.verdicts)
 		clear(e.reported)
 	}
 	looked := map[protocol.VMKey]bool{{}: true} // with what is about no machine
-	for i := range planned {
-		looked[planned[i].Key] = true
+	for i := range machines {
+		looked[machines[i].Key] = true
 	}
 	isSet := make(map[protocol.VMKey]bool)
+	for _, key := range planned.judged {
+		looked[key] = true
+	}
+	for _, key := range planned.aboutToSet {
+		isSet[key] = true
+	}
 	for i := range result.Steps {
 		isSet[result.Steps[i].VM] = true
 	}
@@ -123,11 +141,14 @@ func (e *Enforcer) takeVerdicts(result *policy.Result, planned []policy.Machine,
 	e.dropGone(s)
 }
 
-// dropGone forgets the verdicts on machines that are not there any more.
+// dropGone forgets the verdicts on machines and accounts that are not there any more.
 func (e *Enforcer) dropGone(s *Situation) {
 	there := map[protocol.VMKey]bool{{}: true}
 	for _, m := range s.Machines {
 		there[m.Facts.Key] = true
+	}
+	for i := range s.Accounts {
+		there[policy.AccountKey(s.Accounts[i].User.UID)] = true
 	}
 	for key := range e.reported {
 		if !there[key] {

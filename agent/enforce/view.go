@@ -16,6 +16,10 @@ type View struct {
 	Settings []SettingView
 	Steps    []policy.Step // that were, or in monitor mode would be, carried out
 	Machines map[protocol.VMKey]*Machine
+	// PreferenceSteps are the keys that were, or would be, written, and Accounts whose
+	// they are.
+	PreferenceSteps []policy.PreferenceStep
+	Accounts        map[uint32]*Account
 }
 
 // SettingView is one setting of one machine.
@@ -45,6 +49,7 @@ func (e *Enforcer) View() View {
 		return view // what was planned for another document says nothing about this one
 	}
 	view.At, view.Enforce, view.Machines = e.planned.At, e.planned.Enforce, e.planned.Machines
+	view.PreferenceSteps, view.Accounts = e.planned.PreferenceSteps, e.planned.Accounts
 	if view.Steps = e.planned.Steps; !view.Enforce {
 		view.Steps = e.planned.WouldDo
 	}

@@ -76,6 +76,9 @@ type Sources struct {
 	// machine with this description; nil: none does. Looks at several users ask at
 	// once.
 	NeedsConfig func(prlctl.VM) bool
+	// NeedsPreferences reports whether a policy needs to know when the preferences of
+	// the accounts change; nil: none does.
+	NeedsPreferences func() bool
 }
 
 // DefaultPatience is how long a look waits for one user: the limit of one
@@ -91,7 +94,8 @@ type Collector struct {
 	listedAt    map[uint32]time.Time // by uid: last time the account was listed by this process
 	unusedSince map[uint32]time.Time // by uid: last time the account showed no trace of the product
 	unlooked    unlookedAccounts
-	host        platform.Host // as it was last readable
+	preferences map[uint32]string // by uid: of the account's preferences, see Account
+	host        platform.Host     // as it was last readable
 
 	descriptions map[string]description // as they are in the store, by its keys; nil until they were read
 	configsRead  map[string]time.Time   // by the same keys: see Machine.configChanged
@@ -109,8 +113,8 @@ func New(sources Sources, lanes *lane.Lanes, state *store.Store, now func() time
 	return &Collector{
 		sources: sources, lanes: lanes, store: state, now: now, log: log,
 		listedAt: make(map[uint32]time.Time), unusedSince: make(map[uint32]time.Time), unlooked: newUnlooked(),
-		configsRead: make(map[string]time.Time),
-		visits:      lane.NewTasks[visitOutcome](nil), licenses: lane.NewTasks[licenseAnswer](nil),
+		configsRead: make(map[string]time.Time), preferences: make(map[uint32]string),
+		visits: lane.NewTasks[visitOutcome](nil), licenses: lane.NewTasks[licenseAnswer](nil),
 	}
 }
 
@@ -141,6 +145,12 @@ type Account struct {
 	User    platform.User
 	Session bool              // has a GUI session that can be entered
 	Bundles map[string]string // id of a virtual machine that it lists -> Mac path of its bundle, where the tool said it
+	// Preferences is another text after each change of the file behind the account's
+	// preferences of the application; empty if nobody has looked.
+	Preferences string
+	// Runs names the runs of the application that go on for the account, eight at
+	// most: a run has another name than every one before it.
+	Runs []string
 }
 
 // Collect makes one look. It fails only where its own memory cannot be read
@@ -213,6 +223,7 @@ type look struct {
 	found          []*Machine            // as the accounts list them
 	listedByID     map[string][]*Machine // the same, once the users are visited
 	runners        []uint32              // uids that run a virtual machine
+	processes      []platform.Process    // the vendor's
 }
 
 // noteIncomplete notes why the look is not whole; the first reason stands.
@@ -340,7 +351,10 @@ func (l *look) accounts() []Account {
 		if !slices.ContainsFunc(l.result.Users, func(listed protocol.UserLook) bool { return listed.UID == user.UID }) {
 			continue
 		}
-		account := Account{User: user, Session: l.inSession(user), Bundles: make(map[string]string)}
+		account := Account{
+			User: user, Session: l.inSession(user), Bundles: make(map[string]string),
+			Preferences: l.collector.preferences[user.UID], Runs: l.applicationRuns(user),
+		}
 		for id, m := range l.known.ofUser(user.UID) {
 			if m.Bundle.Path != "" {
 				account.Bundles[id] = m.Bundle.Path

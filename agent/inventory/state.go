@@ -28,6 +28,7 @@ func (l *look) compareWithProcesses(ctx context.Context) {
 	for _, m := range l.found {
 		l.listedByID[m.VM.ID] = append(l.listedByID[m.VM.ID], m)
 	}
+	l.processes = processes
 	byID := l.vmProcesses(processes)
 	for _, m := range l.found {
 		if m.Stale != "" {

@@ -90,6 +90,9 @@ func (l *look) isUnused(user platform.User) bool {
 func (l *look) takeVisits(all []visitedUser) {
 	for _, visited := range all {
 		user, now := visited.user, visited.outcome
+		if now.preferences != "" {
+			l.collector.preferences[user.UID] = now.preferences
+		}
 		if earlier := visited.earlier; earlier != nil {
 			l.known.setUser(user, earlier.machines)
 			l.collector.listedAt[user.UID] = earlier.at

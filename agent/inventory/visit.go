@@ -29,9 +29,10 @@ type visit struct {
 	session        bool          // the user has one, and it can be entered
 	runLimit       time.Duration // a query that takes longer is taken for one that hangs
 	known          map[string]*Machine
-	hung           bool // a query did not end in its time
-	outsideSession bool // the session turned out not to be enterable
-	unread         int  // virtual machines that could not be read
+	hung           bool   // a query did not end in its time
+	outsideSession bool   // the session turned out not to be enterable
+	unread         int    // virtual machines that could not be read
+	preferences    string // see Account; empty if nobody has looked
 }
 
 // maxUnreadLines is how many of them a visit names in the log: a user can have a
@@ -49,6 +50,7 @@ type visitOutcome struct {
 	found          []*Machine          // its machines, in the order of the list
 	leftOut        int                 // virtual machines beyond the limit
 	outsideSession bool                // as visit says
+	preferences    string              // see Account; empty if nobody has looked
 }
 
 func (o visitOutcome) isListed() bool { return o.code == "" && !o.unused }
@@ -60,7 +62,7 @@ var usageTraces = []string{
 	"Parallels",
 	"Library/Parallels",
 	"Library/Preferences/Parallels",
-	"Library/Preferences/com.parallels.Parallels Desktop.plist",
+	prlctl.PreferenceFile,
 }
 
 func (v *visit) run(ctx context.Context) visitOutcome {
@@ -70,6 +72,7 @@ func (v *visit) run(ctx context.Context) visitOutcome {
 		return result
 	}
 	if result.code = v.toolsRefused; result.code != "" {
+		result.preferences = v.lookAtPreferences(ctx)
 		return result
 	}
 	var listing prlctl.Listing
@@ -81,6 +84,7 @@ func (v *visit) run(ctx context.Context) visitOutcome {
 	if err != nil {
 		v.log.Warn().Err(err).Str("user", v.user.Name).Msg("list virtual machines")
 		result.code = codeOf(err)
+		result.preferences = v.lookAtPreferences(ctx)
 		return result
 	}
 	v.takeListing(ctx, listing, &result)
@@ -91,6 +95,7 @@ func (v *visit) run(ctx context.Context) visitOutcome {
 		v.log.Warn().Err(err).Str("user", v.user.Name).Msg("look at the bundles")
 		result.doubt = codeOf(err)
 	}
+	result.preferences = v.preferences
 	if len(listing.Unreadable) > 0 {
 		result.doubt = protocol.CodeUnreadableVM
 	}
@@ -242,7 +247,8 @@ func (v *visit) queryVM(ctx context.Context, id string) (vm prlctl.VM, err error
 }
 
 // readBundles takes what the files in the bundles say and the tool does not
-// (facts/prlctl.md 2.9): one look for all of them. What cannot be read now
+// (facts/prlctl.md 2.9), and how the account's preferences lie there: one look for all
+// of them. What cannot be read now
 // stays as it was.
 func (v *visit) readBundles(ctx context.Context, found []*Machine) error {
 	found = slices.DeleteFunc(slices.Clone(found), func(m *Machine) bool { return m.Stale != "" })
@@ -250,11 +256,17 @@ func (v *visit) readBundles(ctx context.Context, found []*Machine) error {
 	for _, m := range found {
 		questions = append(questions, m.fileQuestions()...)
 	}
+	if v.needsPreferences() {
+		questions = append(questions, v.preferenceQuestion())
+	}
 	answers, err := v.lookAtFiles(ctx, questions)
 	for _, m := range found {
 		asked := len(m.fileQuestions())
 		m.takeFiles(answers[:asked], v.at)
 		answers = answers[asked:]
+	}
+	if len(answers) > 0 {
+		v.preferences = preferencesState(&answers[0])
 	}
 	return errors.Join(err, v.readConfigs(ctx, found))
 }

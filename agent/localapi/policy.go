@@ -10,8 +10,8 @@ import (
 // PolicySource says how it stands with the policy.
 type PolicySource interface{ Policy() Policy }
 
-// Policy is what the policy wants of this Mac's virtual machines, and how they
-// are.
+// Policy is what the policy wants of this Mac's virtual machines and of its users'
+// preferences, and how they are.
 type Policy struct {
 	Schema  int       `json:"schema"`
 	At      time.Time `json:"at,omitzero"` // of the newest plan
@@ -44,8 +44,9 @@ type WantedSetting struct {
 	Doc     string `json:"doc,omitempty"`
 }
 
-// PolicyVM names the machine that something is about; of a part of the policy
-// that is about none, it is empty.
+// PolicyVM names the machine that something is about. With an account's uid and no id
+// it is about that account's preferences; of a part of the policy that is about
+// neither, it is empty.
 type PolicyVM struct {
 	protocol.VMKey
 	Name   string             `json:"vm_name,omitempty"`
@@ -75,6 +76,8 @@ type PolicySetting struct {
 	// CustomPassword: the product asks for a password of the machine's own before its
 	// configuration is changed. It is set and taken away by a person in the product.
 	CustomPassword bool `json:"custom_password,omitempty"`
+	// AppShows is what the application shows people with a preference's value.
+	AppShows string `json:"app_shows,omitempty"`
 	// Flags are those that are not as they are wanted, and those that the agent
 	// has written.
 	Flags []PolicyFlag `json:"flags,omitempty"`
@@ -96,7 +99,8 @@ type PolicyFlag struct {
 type PolicyStep struct {
 	PolicyVM
 	Setting string   `json:"setting"`
-	Call    []string `json:"call"` // behind the tool's name
+	Tool    string   `json:"tool,omitempty"` // defaults for a preference; empty: prlctl
+	Call    []string `json:"call"`           // behind the tool's name
 	Shown   string   `json:"shown,omitempty"`
 	Word    string   `json:"word"`
 }

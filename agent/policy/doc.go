@@ -22,6 +22,12 @@
 //  4. Look again and plan again; the verdicts of that plan are the report.
 //     While its steps are not empty and something got better, go on at 3.
 //
+// Preferences of the application go another way, account by account
+// (PlanPreferences): who carries them out exports the account's domain, plans,
+// keeps PreferencePlan.Memory, and for each step VMMemory.BeginPreference, then writes
+// the one key as that user, exports again, asks PreferenceStep.Proven and keeps
+// VMMemory.EndPreference.
+//
 // A crash at any point needs no cleaning up: the next plan starts from what is
 // seen and what is remembered. In monitor mode, and where nothing may be run,
 // Steps is empty, and WouldDo has what would be done. The Notices of a plan are

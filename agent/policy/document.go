@@ -22,10 +22,10 @@ type Document struct {
 
 	GoldenImage *GoldenImage // nil: none is offered
 	VMSettings  VMSettings
+	Product     Product
 	Adopt       Adopt
 	// NotCarriedOut are the paths of what the document asks for and this version
-	// does not do yet: members of security_controls, product and
-	// windows_updates; at most 256.
+	// does not do yet: members of security_controls and windows_updates; at most 256.
 	NotCarriedOut []string
 	// Ignored are members that this version does not know. Who reads a policy
 	// obeys the rest, so that a newer policy does not release an older agent;
@@ -167,7 +167,7 @@ var documentMembers = memberReaders{
 	"vm_settings":       func(r *documentReader, n node) { r.object(n, vmSettingsMembers) },
 	"adopt":             func(r *documentReader, n node) { r.adopt(n) },
 	"security_controls": (*documentReader).notCarriedOut,
-	"product":           (*documentReader).notCarriedOut,
+	"product":           (*documentReader).product,
 	"windows_updates":   (*documentReader).notCarriedOut,
 }
 

@@ -50,6 +50,9 @@ type CallMemory struct {
 	Word      string    `json:"word,omitempty"`  // what we wrote last
 	Prior     string    `json:"prior,omitempty"` // what was shown before we wrote first
 	WrittenAt time.Time `json:"written_at,omitzero"`
+	// Runs are those of the application that went on while a preference was written,
+	// and take no notice of it.
+	Runs []string `json:"runs,omitempty"`
 
 	Wanted string `json:"wanted,omitempty"` // the word that was seen in place, by us or from the start
 	Holds  bool   `json:"holds,omitempty"`  // it still was when it was seen last

@@ -311,9 +311,14 @@ func (p *planner) notCarriedOut() {
 	if p.document == nil {
 		return
 	}
+	unsupported := func(path string, code protocol.Code) {
+		p.result.Verdicts = append(p.result.Verdicts, Verdict{Path: path, Verdict: protocol.VerdictUnsupported, Code: code, Strength: &notEnforceable})
+	}
 	for _, path := range p.document.NotCarriedOut {
-		p.result.Verdicts = append(p.result.Verdicts, Verdict{Path: path, Verdict: protocol.VerdictUnsupported, Code: protocol.CodeSectionNotSupported,
-			Strength: &notEnforceable})
+		unsupported(path, protocol.CodeSectionNotSupported)
+	}
+	for _, name := range p.document.Product.Unknown {
+		unsupported(below("product", name), protocol.CodeSettingUnknown)
 	}
 }
 
@@ -325,7 +330,7 @@ func (p *planner) notify() {
 	}
 	told := make(map[uint32]time.Time)
 	for key, memory := range p.observed.Memory {
-		if memory.ToldAt.After(told[key.UID]) {
+		if key.ID != "" && memory.ToldAt.After(told[key.UID]) {
 			told[key.UID] = memory.ToldAt
 		}
 	}

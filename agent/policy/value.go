@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +29,8 @@ const (
 	KindChoice Kind = "choice" // one of some words
 	KindNumber Kind = "number" // a whole number
 	KindText   Kind = "text"   // see Values.Pattern
+	// KindAddress is one of some words, or an address that begins with https://.
+	KindAddress Kind = "address"
 )
 
 // Values are the values that a setting takes.
@@ -35,8 +39,9 @@ type Values struct {
 	// Only are the values of a choice, and of a switch that does not take both;
 	// each with what it means.
 	Only []Meaning
-	// Min and Max bound a number; Max also the characters of a text.
+	// Min and Max bound a number; Max also the characters of a text or an address.
 	Min, Max int
+	Plain    bool // an address may begin with http:// as well
 }
 
 // Meaning is one value and what it means, for people.
@@ -59,9 +64,15 @@ func (v Values) List() string {
 	case KindText:
 		return fmt.Sprintf("a text of 1 to %d characters that matches %s", v.Max, TextPattern)
 	}
-	words := make([]string, 0, len(v.Only))
+	words := make([]string, 0, len(v.Only)+1)
 	for _, value := range v.all() {
-		words = append(words, string(value))
+		words = append(words, cmp.Or(string(value), `""`))
+	}
+	switch {
+	case v.Kind == KindAddress && v.Plain:
+		words = append(words, "an address that begins with https:// or http://")
+	case v.Kind == KindAddress:
+		words = append(words, "an address that begins with https://")
 	}
 	return strings.Join(words, ", ")
 }
@@ -96,7 +107,21 @@ func (v Values) has(text string) bool {
 		return text != "" && len(text) <= v.Max && text[0] != ' ' && strings.Trim(text, textCharacters) == "" &&
 			strings.IndexByte("._:/#+-", text[0]) < 0
 	}
-	return slices.Contains(v.all(), Value(text))
+	return slices.Contains(v.all(), Value(text)) || v.Kind == KindAddress && v.isAddress(text)
+}
+
+// maxAddress is how long an address may be, in bytes.
+const maxAddress = 1024
+
+// isAddress reports whether the text is an address of printable ASCII, without a
+// password in it.
+func (v Values) isAddress(text string) bool {
+	isOther := func(r rune) bool { return r <= ' ' || r > '~' }
+	if len(text) > v.Max || strings.ContainsFunc(text, isOther) {
+		return false
+	}
+	parsed, err := url.Parse(strings.ReplaceAll(text, majorTemplate, "1"))
+	return err == nil && parsed.Host != "" && parsed.User == nil && (parsed.Scheme == "https" || v.Plain && parsed.Scheme == "http")
 }
 
 // fits reports whether a scalar of a document has the type of the values, and
@@ -106,7 +131,7 @@ func (v Values) fits(scalar any) (string, bool) {
 	case bool:
 		return strconv.FormatBool(scalar), v.Kind == KindSwitch
 	case string:
-		return scalar, v.Kind == KindChoice || v.Kind == KindText
+		return scalar, v.Kind == KindChoice || v.Kind == KindText || v.Kind == KindAddress
 	case json.Number:
 		return scalar.String(), v.Kind == KindNumber
 	}

@@ -198,6 +198,12 @@ const (
 	CodeNotObservable       Code = "not_observable"
 	CodeNotVerified         Code = "not_verified"
 	CodeContended           Code = "contended"
+	CodeManaged             Code = "managed"
+	CodePendingRestart      Code = "pending_restart"
+	CodeValueKept           Code = "value_kept"
+	CodePreferenceLost      Code = "preference_lost"
+	CodePreferencesMoved    Code = "preferences_moved"
+	CodeUpdatedAnyway       Code = "updated_against_policy"
 	CodeLockReleasing       Code = "lock_releasing"
 	CodeLocksReleased       Code = "locks_released"
 
@@ -418,7 +424,13 @@ var Codes = map[Code]CodeText{
 	CodeReleaseUnproven:     {Warning, "It was not seen that this lock can be lifted with these versions of Parallels Desktop and macOS.", "Set AllowUnprovenLocks in the profile to have it placed and probed all the same, on a Mac where you can lift it by hand."},
 	CodeNotObservable:       {Warning, "The value is not shown, so nobody could tell whether setting it worked; the agent leaves it alone.", "See 'prlagent doctor': a file may be unreadable, or this version does not show the value."},
 	CodeNotVerified:         {Warning, "The value was set, and a look afterwards shows another one.", "Compare with what the owner sees: 'prlctl list -i --json'; set it by hand as the owner, and look again."},
-	CodeContended:           {Warning, "Something puts the value back again and again; the agent sets it once an hour and at each start of the virtual machine.", "Find what changes it: a user, a script, or another manager of the same virtual machines."},
+	CodeContended:           {Warning, "Something puts the value back again and again; the agent sets it once an hour and at each start of the virtual machine or the application.", "Find what changes it: a user, a script, or another manager of the same virtual machines."},
+	CodeManaged:             {Info, "An MDM profile forces the value of this preference, and wins over the policy.", "Nothing to do; remove the key from the profile if the policy is to decide."},
+	CodePendingRestart:      {Info, "The preference is set, and Parallels Desktop was running: it takes effect when the user quits and opens it again.", "Quit and open Parallels Desktop; the agent never ends it."},
+	CodeValueKept:           {Info, "The preference had a value before the agent, which on_existing: keep leaves as it is.", "Nothing to do; with on_existing: replace the policy's value takes its place."},
+	CodePreferenceLost:      {Warning, "The preference was written, and is another one afterwards.", "Compare with what the user sees: defaults export 'com.parallels.Parallels Desktop' -; quit Parallels Desktop, and look again."},
+	CodePreferencesMoved:    {Info, "While a preference was written, another program changed other ones of the same user.", "Nothing to do: Parallels Desktop itself does so while it runs."},
+	CodeUpdatedAnyway:       {Warning, "Parallels Desktop is another version, although the policy has its updates turned off.", "Find who installed it: a user, an administrator, or the MDM."},
 	CodeLocksReleased:       {Warning, "An administrator of this Mac had the agent lift its locks; until there is a newer policy, it plans and sets nothing.", "Sign a newer head for the Mac's group; the agent enforces again once it has that."},
 	CodeLockReleasing:       {Info, "A lock that the agent placed is being lifted.", "Nothing to do; if it stays, lift it in the configuration of the virtual machine, under Security."},
 

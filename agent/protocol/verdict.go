@@ -10,10 +10,11 @@ import (
 	"time"
 )
 
-// VerdictReport is what became of each setting of the policy on each machine.
-// Like Inventory it is a delta against Base, or everything: the verdicts on the
-// machines of VMs take the place of all that were known of them, those on the
-// policy as a whole always do.
+// VerdictReport is what became of each setting of the policy on each machine, and of
+// each preference of each account, whose key has no id: what is said of machines here
+// goes for accounts as well. Like Inventory it is a delta against Base, or everything:
+// the verdicts on the machines of VMs take the place of all that were known of them,
+// those on the policy as a whole always do.
 //
 // What is the same of many machines is said once, and a machine is named once:
 // every setting of 200 machines fits beside their rows (H51).
@@ -41,7 +42,7 @@ type VerdictGroup struct {
 }
 
 // Limits of a VerdictReport, in entries: of all settings of all machines, and of
-// its groups. Machines are at most MaxVMs.
+// its groups. Machines and accounts are at most MaxVMs together.
 const (
 	MaxVerdicts      = 16 << 10
 	MaxVerdictGroups = 4 << 10

@@ -30,8 +30,8 @@ type Processes struct {
 	Log     zerolog.Logger
 }
 
-// clientApp is the application with its windows, one process for each user.
-const clientApp = prlctl.AppBundle + "/Contents/MacOS/prl_client_app"
+// clientApp is the application with its windows.
+const clientApp = prlctl.ClientApp
 
 // processRole is what a process is to us.
 type processRole uint8
@@ -68,8 +68,8 @@ func roleOf(process *platform.Process) processRole {
 // read again at the next poll, and what was known before stays known.
 //
 // It tells AppLaunch with the user for each launch of the application, and
-// hints to look when a machine's process of that user began or ended, or when a
-// service began. What is there at the first poll is no news.
+// hints to look when a machine's process of that user began or ended, when the
+// application ended (H44), or when a service began. What is there at the first poll is no news.
 func (p Processes) Watch(ctx context.Context, tell func(Hint)) error {
 	ticker := time.NewTicker(p.Every)
 	defer ticker.Stop()
@@ -127,7 +127,7 @@ func (t *processTable) poll(processes []platform.Process, tell func(Hint)) (chan
 	for id, was := range t.seen {
 		if was.poll != t.polls {
 			delete(t.seen, id)
-			if was.role == vendorMachine {
+			if was.role == vendorMachine || was.role == vendorClient {
 				tell(Hint{UID: was.uid})
 			}
 			continue

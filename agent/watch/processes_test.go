@@ -120,16 +120,16 @@ func TestTRG_01_AppLaunch(t *testing.T) {
 		},
 		"quit and launched again": {
 			{table: table{alice}, service: up},
-			{table: table{}, service: down},
+			{table: table{}, hints: []Hint{{UID: 501}}, service: down},
 			{table: table{process(200, 501, clientPath, 5)}, hints: []Hint{launchOf(501)}, service: up},
 		},
 		"quit and launched again between two polls": {
 			{table: table{alice}, service: up},
-			{table: table{process(200, 501, clientPath, 5)}, hints: []Hint{launchOf(501)}},
+			{table: table{process(200, 501, clientPath, 5)}, hints: []Hint{launchOf(501), {UID: 501}}},
 		},
 		"a pid that came again": {
 			{table: table{alice}, service: up},
-			{table: table{process(alice.PID, 501, clientPath, 6)}, hints: []Hint{launchOf(501)}},
+			{table: table{process(alice.PID, 501, clientPath, 6)}, hints: []Hint{launchOf(501), {UID: 501}}},
 			{table: table{process(alice.PID, 501, clientPath, 6)}},
 		},
 		"three users at once": {
@@ -228,7 +228,7 @@ func TestProcessesTellTheService(t *testing.T) {
 		"only the application runs": {
 			{table: []platform.Process{alice}, service: []bool{true}},
 			{table: []platform.Process{alice, old}, hints: look},
-			{table: []platform.Process{old}},
+			{table: []platform.Process{old}, hints: []Hint{{UID: 501}}},
 			{service: []bool{false}},
 		},
 		"it is gone for an hour and comes back": {

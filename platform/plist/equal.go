@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// equalTrees compares two trees of the types that Decode gives (facts/macos.md
+// Equal reports whether two trees of the types that Decode gives are the same (facts/macos.md
 // 6.3): integers by sign and size, reals as float64 (NaN equals NaN), dates to
 // the second, data by its bytes. An integer never equals a real, and a boolean
 // never an integer.
-func equalTrees(a, b any) bool {
+func Equal(a, b any) bool {
 	switch a := a.(type) {
 	case []any:
 		b, ok := b.([]any)
@@ -37,7 +37,7 @@ func equalArrays(a, b []any) bool {
 		return false
 	}
 	for i := range a {
-		if !equalTrees(a[i], b[i]) {
+		if !Equal(a[i], b[i]) {
 			return false
 		}
 	}
@@ -50,7 +50,7 @@ func equalDictionaries(a, b map[string]any) bool {
 	}
 	for key, value := range a {
 		other, present := b[key]
-		if !present || !equalTrees(value, other) {
+		if !present || !Equal(value, other) {
 			return false
 		}
 	}

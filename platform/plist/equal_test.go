@@ -16,7 +16,7 @@ func equalValues(t *testing.T, a, b any) bool {
 		}
 		trees[i] = tree
 	}
-	return equalTrees(trees[0], trees[1])
+	return Equal(trees[0], trees[1])
 }
 
 func TestEqualTrees(t *testing.T) {

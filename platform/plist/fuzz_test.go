@@ -76,7 +76,7 @@ func FuzzRoundTrip(f *testing.F) {
 			t.Fatalf("the library writes other bytes: %v", err)
 		}
 		again, err := Decode(written)
-		if err != nil || !equalTrees(tree, again) {
+		if err != nil || !Equal(tree, again) {
 			t.Fatalf("not equal after a round trip: %v", err)
 		}
 		if twice, err := EncodeXML(again); err != nil || !bytes.Equal(written, twice) {

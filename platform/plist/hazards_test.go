@@ -223,7 +223,7 @@ func TestHazardNaNAndInfinity(t *testing.T) {
 	}
 	// A foreign file may hold them; it stays readable, and comparable.
 	nan := decoded(t, document("<real>nan</real>"))
-	if !equalTrees(nan, nan) {
+	if !Equal(nan, nan) {
 		t.Error("not a number differs from itself: drift without end")
 	}
 }
@@ -370,7 +370,7 @@ func TestHazardChecksumCollisionInBinary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !equalTrees(pair, decoded(t, data)) {
+	if !Equal(pair, decoded(t, data)) {
 		t.Error("XML lost one of two data values")
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	library "howett.net/plist"
 )
@@ -139,13 +140,30 @@ func EncodeXML(v any) ([]byte, error) {
 	return data, nil
 }
 
+// EncodeFragment writes a string, a boolean or an integer as the one element that
+// stands for it in an XML property list, as in <integer>2</integer>: how
+// `defaults write` is told the type of a value (facts/macos.md 5.2). What is refused
+// is as in EncodeXML.
+func EncodeFragment(v any) (string, error) {
+	data, err := EncodeXML(v)
+	if err != nil {
+		return "", err
+	}
+	inner := strings.TrimSuffix(strings.TrimPrefix(string(data), documentStart), documentEnd)
+	fragment := strings.TrimSpace(inner)
+	if strings.Contains(fragment, "\n") {
+		return "", fail(CodeUnsupported, "not one element")
+	}
+	return fragment, nil
+}
+
 // checkWritten refuses a property list that does not read back as the tree.
 func checkWritten(data []byte, tree any) error {
 	written, err := Decode(data)
 	if err != nil {
 		return within("read back", err)
 	}
-	if !equalTrees(tree, written) {
+	if !Equal(tree, written) {
 		return fail(CodeRoundTrip, "the written property list differs from the value")
 	}
 	return nil

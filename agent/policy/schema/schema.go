@@ -5,6 +5,7 @@
 package schema
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -28,7 +29,7 @@ func Policy() ([]byte, error) {
 		field{"vm_settings", vmSettings()},
 		field{"adopt", adopt()},
 		field{"security_controls", &jsonschema.Schema{Type: "object", Description: "Not carried out by this version."}},
-		field{"product", &jsonschema.Schema{Type: "object", Description: "Not carried out by this version."}},
+		field{"product", product()},
 		field{"windows_updates", &jsonschema.Schema{Type: "object", Description: "Not carried out by this version."}},
 	)
 	root.Schema = "https://json-schema.org/draft/2020-12/schema"
@@ -74,13 +75,42 @@ func settings() *jsonschema.Schema {
 	return object("Settings of a virtual machine.", fields...)
 }
 
+// product is the section of that name: a member for each row of the catalogue of
+// preferences.
+func product() *jsonschema.Schema {
+	fields := make([]field, 0, len(policy.Preferences)+1)
+	names := make(map[string]string) // of the first preference of a key
+	var pairs []*jsonschema.Schema
+	for i := range policy.Preferences {
+		preference := &policy.Preferences[i]
+		value := valueOf(preference.Values)
+		value.Description = describeRow(preference.Doc, preference.Values, preference.Ours)
+		fields = append(fields, field{preference.Name, value})
+		if other, taken := names[preference.Key]; taken {
+			pairs = append(pairs, &jsonschema.Schema{Required: []string{other, preference.Name}})
+		}
+		names[preference.Key] = preference.Name
+	}
+	fields = append(fields, field{"on_existing", &jsonschema.Schema{
+		Type: "string", Enum: []any{string(policy.Replace), string(policy.Keep)}, Default: json.RawMessage(`"replace"`),
+		Description: "What becomes of a value that was there before the agent wrote one: the policy's takes its place, or it is kept and reported.",
+	}})
+	schema := object("Preferences of Parallels Desktop, for each user of the Mac. One that is left out is not managed; one that is false is.", fields...)
+	schema.Not = &jsonschema.Schema{AnyOf: pairs}
+	return schema
+}
+
 // describe is the setting's documentation with its values and where it is from.
 func describe(setting *policy.Setting) string {
-	doc := []string{setting.Doc}
-	for _, only := range setting.Values.Only {
-		doc = append(doc, fmt.Sprintf("%s: %s.", only.Value, only.Doc))
+	return describeRow(setting.Doc, setting.Values, setting.Ours)
+}
+
+func describeRow(text string, values policy.Values, ours bool) string {
+	doc := []string{text}
+	for _, only := range values.Only {
+		doc = append(doc, fmt.Sprintf("%s: %s.", cmp.Or(string(only.Value), "An empty text"), only.Doc))
 	}
-	if setting.Ours {
+	if ours {
 		doc = append(doc, "Not in the vendor's guide.")
 	}
 	return strings.Join(doc, " ")
@@ -103,7 +133,20 @@ func valueOf(values policy.Values) *jsonschema.Schema {
 	for _, only := range values.Only {
 		schema.Enum = append(schema.Enum, string(only.Value))
 	}
+	if values.Kind == policy.KindAddress {
+		return addressOr(schema, values)
+	}
 	return schema
+}
+
+// addressOr is one of some words, or an address.
+func addressOr(words *jsonschema.Schema, values policy.Values) *jsonschema.Schema {
+	pattern := `^https://[!-~]+$`
+	if values.Plain {
+		pattern = `^https?://[!-~]+$`
+	}
+	address := &jsonschema.Schema{Pattern: pattern, MaxLength: &values.Max}
+	return &jsonschema.Schema{Type: "string", AnyOf: []*jsonschema.Schema{{Enum: words.Enum}, address}}
 }
 
 func goldenImage() *jsonschema.Schema {

@@ -85,6 +85,15 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 		}
 	}
 	members = append(members, `,"vm_settings":{"other":{"of_tomorrow":true}}`)
+	values = append(values, `"None"`, `"none"`, `"Parallels"`, `"pro"`, `"never"`, `"hidden"`, `"sso"`, `"SSO"`, `"https://x.example/v{major}/a?b=1&c"`, `"http://x.example"`,
+		`"ftp://x.example"`, `"https://a b"`, `"https://x.example/`+strings.Repeat("a", 1024)+`"`)
+	for i := range policy.Preferences {
+		for _, value := range values {
+			members = append(members, `,"product":{"`+policy.Preferences[i].Name+`":`+value+`}`)
+		}
+	}
+	members = append(members, `,"product":{}`, `,"product":[]`, `,"product":{"of_tomorrow":true}`, `,"product":{"on_existing":"keep"}`, `,"product":{"on_existing":"adopt"}`,
+		`,"product":{"update_policy":"None","update_branch":"pro"}`)
 	accepted := 0
 	for _, member := range members {
 		revision := `"revision":1,`
@@ -97,7 +106,7 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 			t.Fatal(err)
 		}
 		document, problems := policy.Check([]byte(text))
-		read := len(problems)+len(document.Ignored)+len(document.VMSettings.Other.Unknown) == 0
+		read := len(problems)+len(document.Ignored)+len(document.VMSettings.Other.Unknown)+len(document.Product.Unknown) == 0
 		valid := compiled.Validate(instance) == nil
 		if read != valid {
 			t.Errorf("%s: read %t (%v), valid by the schema %t", text, read, problems, valid)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -18,8 +19,9 @@ func (p *program) policyCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "policy",
 		Short: "Show what the policy wants of the virtual machines, and how they are",
-		Long: `Show what the policy wants of the virtual machines of this Mac, and how they
-are. Users who are not administrators see their own machines.`,
+		Long: `Show what the policy wants of the virtual machines of this Mac and of the
+preferences of its users, and how they are. Users who are not administrators see
+their own.`,
 		Example: "  prlagent policy\n  prlagent policy plan\n  prlagent policy explain network --vm f11d8098-10fe-40d9-871e-27af1e66161e",
 		Args:    noSuchCommand, RunE: show,
 	}
@@ -202,7 +204,7 @@ func policyPlanPage(v outputView, policy localapi.Policy) string {
 	}
 	steps := styledTable{heads: []string{"user", "machine", "setting", "shown", "call"}}
 	for _, step := range policy.Steps {
-		steps.rows = append(steps.rows, []tableCell{{step.Owner, ""}, {step.Name, ""}, {step.Setting, ""}, {step.Shown, ""}, {"prlctl " + strings.Join(step.Call, " "), ""}})
+		steps.rows = append(steps.rows, []tableCell{{step.Owner, ""}, {step.Name, ""}, {step.Setting, ""}, {step.Shown, ""}, {callWords(step), ""}})
 	}
 	if len(steps.rows) > 0 {
 		out.WriteString("\n" + steps.render(v, "  "))
@@ -215,9 +217,25 @@ func policyPlanPage(v outputView, policy localapi.Policy) string {
 	return strings.TrimRight(out.String(), "\n") + "\n" + policyNote(v, policy)
 }
 
+// callWords are the words of a call. They show what it does: an argument that a
+// shell would not take as it is stands in quotes.
+func callWords(step localapi.PolicyStep) string {
+	words := cmp.Or(step.Tool, "prlctl")
+	for _, arg := range step.Call {
+		if strings.ContainsAny(arg, " <>&;") {
+			arg = "'" + arg + "'"
+		}
+		words += " " + arg
+	}
+	return words
+}
+
 func vmWords(vm localapi.PolicyVM) string {
-	if vm.ID == "" {
+	if vm.ID == "" && vm.UID == 0 {
 		return "this Mac"
+	}
+	if vm.ID == "" {
+		return cmp.Or(vm.Owner, fmt.Sprintf("uid %d", vm.UID))
 	}
 	return joinParts(" of ", vm.Name, vm.Owner)
 }
@@ -263,6 +281,9 @@ func (p *pageWriter) addSetting(policy localapi.Policy, setting localapi.PolicyS
 	}
 	if setting.Drifts > 0 {
 		p.addItem("Changed", countWords(setting.Drifts, "time")+" by somebody else")
+	}
+	if setting.AppShows != "" {
+		p.addItem("Application", setting.AppShows)
 	}
 	if setting.CustomPassword {
 		p.addItem("Password", "the machine has a custom password, which is asked for before its configuration is changed")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"prlagent/agent/localapi"
+	"prlagent/agent/protocol"
 )
 
 func TestPolicyPages(t *testing.T) {
@@ -17,22 +18,26 @@ func TestPolicyPages(t *testing.T) {
 		}
 	}
 	notPlanned := func(d *fakeDaemon) { d.policy.At, d.policy.Settings, d.policy.Steps = time.Time{}, nil, nil }
+	preferences := func(d *fakeDaemon) { d.policy = preferencesPolicy(d.policy) }
 	for name, c := range map[string]struct {
 		change func(*fakeDaemon)
 		actor  localapi.Actor
 		args   []string
 	}{
-		"policy-show.txt":            {nil, admin, []string{"policy"}},
-		"policy-show-bob.txt":        {nil, user, []string{"policy", "show"}},
-		"policy-plan.txt":            {nil, admin, []string{"policy", "plan"}},
-		"policy-plan-monitor.txt":    {mode("monitor", "configuration"), admin, []string{"policy", "plan"}},
-		"policy-show-ring.txt":       {mode("monitor", "head"), admin, []string{"policy"}},
-		"policy-plan-not-yet.txt":    {notPlanned, admin, []string{"policy", "plan"}},
-		"policy-explain-not-yet.txt": {notPlanned, admin, []string{"policy", "explain"}},
-		"policy-explain.txt":         {nil, admin, []string{"policy", "explain"}},
-		"policy-explain-one.txt":     {nil, admin, []string{"policy", "explain", "clipboard", "--vm", "{00000000-0000-4000-8000-000000000002}"}},
-		"policy-explain-bob.txt":     {nil, user, []string{"policy", "explain"}},
-		"policy-explain-none.txt":    {nil, admin, []string{"policy", "explain", "network"}},
+		"policy-show.txt":             {nil, admin, []string{"policy"}},
+		"policy-show-bob.txt":         {nil, user, []string{"policy", "show"}},
+		"policy-plan.txt":             {nil, admin, []string{"policy", "plan"}},
+		"policy-plan-monitor.txt":     {mode("monitor", "configuration"), admin, []string{"policy", "plan"}},
+		"policy-show-ring.txt":        {mode("monitor", "head"), admin, []string{"policy"}},
+		"policy-plan-not-yet.txt":     {notPlanned, admin, []string{"policy", "plan"}},
+		"policy-explain-not-yet.txt":  {notPlanned, admin, []string{"policy", "explain"}},
+		"policy-explain.txt":          {nil, admin, []string{"policy", "explain"}},
+		"policy-explain-one.txt":      {nil, admin, []string{"policy", "explain", "clipboard", "--vm", "{00000000-0000-4000-8000-000000000002}"}},
+		"policy-explain-bob.txt":      {nil, user, []string{"policy", "explain"}},
+		"policy-explain-none.txt":     {nil, admin, []string{"policy", "explain", "network"}},
+		"policy-preferences.txt":      {preferences, admin, []string{"policy", "explain"}},
+		"policy-preferences-plan.txt": {preferences, admin, []string{"policy", "plan"}},
+		"policy-preferences-bob.txt":  {preferences, user, []string{"policy", "explain"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,4 +86,25 @@ func TestH15_PolicyPagesAreClean(t *testing.T) {
 			t.Errorf("%v: %q", args, got)
 		}
 	}
+}
+
+// preferencesPolicy is a policy of preferences: those of alice and bob.
+func preferencesPolicy(policy localapi.Policy) localapi.Policy {
+	policy.Wanted = []localapi.WantedSetting{{Path: "product.update_policy", Setting: "update_policy", Value: "None"}}
+	policy.Settings, policy.Steps = nil, nil
+	for _, account := range []protocol.Account{{UID: 501, Name: "alice"}, {UID: 502, Name: "bob"}} {
+		of := localapi.PolicyVM{VMKey: protocol.VMKey{UID: account.UID}, Owner: account.Name}
+		words := protocol.CodePendingRestart.Text()
+		policy.Settings = append(policy.Settings, localapi.PolicySetting{
+			PolicyVM: of, Path: "product.update_policy", Setting: "update_policy", Value: "None",
+			Verdict: protocol.VerdictPending, Code: protocol.CodePendingRestart, Text: words.Text, Remedy: words.Remedy,
+			Strength: protocol.StrengthReverted, StrengthAdmin: protocol.StrengthReverted, AppShows: "the update controls in Parallels Desktop are greyed out",
+			Flags: []localapi.PolicyFlag{{Target: "Application preferences.VolumeLicenseUpdatePolicy", Wanted: `"None"`, Shown: `"None"`, Verdict: protocol.VerdictInPlace, Written: `"None"`, Prior: `"Parallels"`}},
+		})
+		policy.Steps = append(policy.Steps, localapi.PolicyStep{
+			PolicyVM: of, Setting: "update_policy", Tool: "defaults", Shown: `"Parallels"`, Word: `"None"`,
+			Call: []string{"write", "com.parallels.Parallels Desktop", "Application preferences.VolumeLicenseUpdatePolicy", "<string>None</string>"},
+		})
+	}
+	return policy
 }

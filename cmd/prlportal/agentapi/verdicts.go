@@ -29,21 +29,24 @@ func (s *Server) mergeVerdicts(ctx context.Context, change *storage.Change, aske
 	return true, nil
 }
 
-// countSettings notes with each row how many of its settings have which verdict,
-// which of all waits longest, and how many say that something is against a control.
+// countSettings notes with each row how many of its settings have which verdict, how
+// many of the accounts' preferences have, which of all waits longest, and how many
+// say that something is against a control.
 func countSettings(kept *storage.Report, verdicts *protocol.VerdictReport, now time.Time) {
 	counted := make(map[protocol.VMKey]*storage.SettingCounts, len(kept.Rows))
 	for i := range kept.Rows {
 		counted[kept.Rows[i].VM.VMKey] = &storage.SettingCounts{Drifts: kept.Rows[i].Settings.Drifts}
 	}
 	violations := 0
-	kept.OldestDeferral = nil
+	kept.OldestDeferral, kept.AccountSettings = nil, storage.SettingCounts{}
 	verdicts.Each(func(vm protocol.VMKey, group *protocol.VerdictGroup) {
 		if group.IsViolation() {
 			violations++
 		}
 		if counts := counted[vm]; counts != nil {
 			counts.Add(group.Verdict, 1)
+		} else if vm.ID == "" && vm.UID != 0 {
+			kept.AccountSettings.Add(group.Verdict, 1)
 		}
 		if group.Verdict != protocol.VerdictDeferred {
 			return

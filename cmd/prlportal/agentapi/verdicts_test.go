@@ -14,6 +14,7 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/audit"
+	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/portaltest"
 	"prlagent/cmd/prlportal/storage"
 )
@@ -174,4 +175,36 @@ func hostileGroups(count int, text string, places []int) (groups []protocol.Verd
 		groups = append(groups, protocol.VerdictGroup{Path: fmt.Sprint(i, text), Verdict: text, Strength: text, Code: protocol.Code(text), VMs: places})
 	}
 	return groups
+}
+
+// UPD-12: the preferences of an account are reported under its uid, without a machine,
+// and counted with the Mac; the admin sees whose they are.
+func TestUPD_12_PreferencesOfAccounts(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.Enrolled(t, portal)
+	uid := m.Report.VMs[0].UID
+	m.Report.Users = []protocol.UserLook{{Name: "alice", UID: uid}}
+	grouping := protocol.NewVerdictGrouping("ab")
+	grouping.Add(protocol.VMKey{UID: uid}, &protocol.VerdictGroup{Path: "product.update_check", Verdict: protocol.VerdictFailed, Strength: protocol.StrengthReverted, Code: protocol.CodePreferenceLost})
+	grouping.Add(protocol.VMKey{UID: uid + 1}, &protocol.VerdictGroup{Path: "product.update_check", Verdict: protocol.VerdictInPlace, Strength: protocol.StrengthReverted})
+	grouping.Add(protocol.VMKey{}, &protocol.VerdictGroup{Path: "product.of_tomorrow", Verdict: protocol.VerdictUnsupported, Strength: protocol.StrengthNotEnforceable, Code: protocol.CodeSettingUnknown})
+	m.Report.Verdicts = grouping.Report
+	m.Checkin(t)
+	report := storedReport(t, portal, m.DeviceID)
+	if report.AccountSettings != (storage.SettingCounts{Failed: 1, InPlace: 1}) || report.Rows[0].Settings != (storage.SettingCounts{}) {
+		t.Errorf("counted %+v and %+v", report.AccountSettings, report.Rows[0].Settings)
+	}
+	shown, err := fleet.New(portal.Store, 10).VerdictsOf(t.Context(), m.DeviceID, report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var whose []string
+	for _, one := range shown.Verdicts {
+		whose = append(whose, fmt.Sprintf("%d %s %s", one.UID, one.UserName, one.Setting))
+	}
+	want := []string{fmt.Sprint(uid, " alice update_check"), fmt.Sprint(uid+1, "  update_check"), "0  of_tomorrow"}
+	if diff := cmp.Diff(want, whose); diff != "" {
+		t.Error(diff)
+	}
 }

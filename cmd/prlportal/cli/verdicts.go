@@ -144,7 +144,7 @@ func (p *devicePage) addVerdicts(heading string, verdicts []fleet.SettingVerdict
 	reasons := make(map[protocol.Code]struct{})
 	for i := range verdicts {
 		one := &verdicts[i]
-		row := []string{one.Setting, orEmpty(firstWord(one.VMName, one.ID)), one.Verdict, one.Strength, orEmpty(string(one.Code)), localTime(one.Since, p.zone)}
+		row := []string{one.Setting, orEmpty(firstWord(one.VMName, one.ID, userWords(one))), one.Verdict, one.Strength, orEmpty(string(one.Code)), localTime(one.Since, p.zone)}
 		if !named {
 			row = append(row[:1], row[2:]...)
 		}
@@ -159,6 +159,17 @@ func (p *devicePage) addVerdicts(heading string, verdicts []fleet.SettingVerdict
 	for line := range strings.Lines(gapLegend(reasons)) {
 		p.WriteString("  " + line)
 	}
+}
+
+// userWords say whose a preference is.
+func userWords(one *fleet.SettingVerdict) string {
+	switch {
+	case one.UID == 0:
+		return ""
+	case one.UserName != "":
+		return "user " + one.UserName
+	}
+	return fmt.Sprintf("user with uid %d", one.UID)
 }
 
 func firstWord(words ...string) string {

@@ -146,11 +146,12 @@ func (d *DocumentStatus) add(m *cachedDevice, counts storage.SettingCounts) {
 	}
 }
 
-// settingsOf counts the settings of all machines of a device.
+// settingsOf counts the settings of all machines and accounts of a device.
 func settingsOf(report *storage.Report) (sum storage.SettingCounts) {
 	for i := range report.Rows {
 		sum.AddAll(&report.Rows[i].Settings)
 	}
+	sum.AddAll(&report.AccountSettings)
 	return sum
 }
 

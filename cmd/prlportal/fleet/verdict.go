@@ -10,11 +10,13 @@ import (
 	"prlagent/cmd/prlportal/storage"
 )
 
-// SettingVerdict is one setting of one virtual machine as the admin plane shows it,
-// or with an empty key one of the policy as a whole.
+// SettingVerdict is one setting of one virtual machine as the admin plane shows it, or
+// without an id a preference of one account; with an empty key it is one of the policy
+// as a whole.
 type SettingVerdict struct {
 	protocol.VMKey
 	VMName   string        `json:"vm_name,omitempty"`
+	UserName string        `json:"user_name,omitempty"` // of a preference: whose it is
 	Path     string        `json:"path"`
 	Setting  string        `json:"setting"` // the last name of the path
 	Verdict  string        `json:"verdict"`
@@ -43,11 +45,18 @@ func (f *Fleet) VerdictsOf(ctx context.Context, deviceID string, report storage.
 	for _, row := range report.Rows {
 		names[row.VM.VMKey] = row.VM.Name
 	}
+	users := make(map[uint32]string, len(report.Users))
+	for _, user := range report.Users {
+		users[user.UID] = user.Name
+	}
 	shown := DeviceVerdicts{SHA256: kept.Report.SHA256, Verdicts: []SettingVerdict{}, LeftOut: kept.Report.LeftOut}
 	kept.Report.Each(func(vm protocol.VMKey, group *protocol.VerdictGroup) {
 		one := SettingVerdict{
 			VMKey: vm, VMName: names[vm], Path: group.Path, Setting: settingOf(group.Path),
 			Verdict: group.Verdict, Strength: group.Strength, Code: group.Code, Since: group.Since,
+		}
+		if vm.ID == "" {
+			one.UserName = users[vm.UID]
 		}
 		if group.Code != "" {
 			known := group.Code.Text()

@@ -154,6 +154,8 @@ type Report struct {
 	RowsChangedAt time.Time `json:"rows_changed_at,omitzero"`
 	// Violations is how many verdicts say that something is against a security control.
 	Violations int `json:"violations,omitempty"`
+	// AccountSettings counts the preferences of all accounts by their verdicts.
+	AccountSettings SettingCounts `json:"account_settings,omitzero"`
 	// OldestDeferral is of all settings of all machines; nil where none waits.
 	OldestDeferral *Deferral `json:"oldest_deferral,omitempty"`
 	// HealthChangedAt is the last change of Health, which no row shows.

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -145,6 +146,7 @@ func (r *reader) checkPolicies() {
 		for _, scope := range p.scopes() {
 			r.checkScope(p, scope)
 		}
+		r.checkProduct(p)
 		for _, path := range p.Document.NotCarriedOut {
 			r.checkNotCarriedOut(p, path)
 		}
@@ -195,9 +197,12 @@ func settingNames() []string {
 	return names
 }
 
-// settingDoc is what the catalogue says about the setting of a path; empty if it
-// is none.
+// settingDoc is what the catalogue says about the setting, or the preference, of a
+// path; empty if it is none.
 func settingDoc(path string) string {
+	if preference := policy.PreferenceAt(path); preference != nil {
+		return rowDoc(preference.Doc, preference.Values)
+	}
 	name := path[strings.LastIndexByte(path, '.')+1:]
 	if name == path || !strings.HasPrefix(path, "vm_settings.") {
 		return ""
@@ -206,13 +211,16 @@ func settingDoc(path string) string {
 	if setting == nil {
 		return ""
 	}
-	doc := setting.Doc
-	for i, meaning := range setting.Values.Only {
+	return rowDoc(setting.Doc, setting.Values)
+}
+
+func rowDoc(doc string, values policy.Values) string {
+	for i, meaning := range values.Only {
 		before := " "
 		if i > 0 {
 			before = "; "
 		}
-		doc += before + string(meaning.Value) + ": " + meaning.Doc
+		doc += before + cmp.Or(string(meaning.Value), "an empty text") + ": " + meaning.Doc
 	}
 	return doc
 }

@@ -57,6 +57,7 @@ const (
 	ruleUnknownImage     = "unknown_image"
 	ruleOrphanImage      = "orphan_image"
 	ruleDirectImage      = "direct_image"
+	ruleUpdateServer     = "update_server"
 )
 
 // Rules is everything that is checked. What the agent itself refuses of a policy
@@ -95,6 +96,7 @@ var Rules = []Rule{
 	{Name: ruleUnprovenLock, Severity: Note, Doc: "A lock whose release was never seen is not placed, unless the Mac's profile allows it.", Code: protocol.CodeReleaseUnproven},
 	{Name: ruleVersionGate, Severity: Note, Doc: "Settings of virtual machines need Parallels Desktop 26.1 by the vendor's guide."},
 	{Name: ruleDisabled, Severity: Note, Doc: "A block with 'enabled: false' is kept in the file, and is no part of what is published."},
+	{Name: ruleUpdateServer, Severity: Warning, Doc: "A Mac that takes updates from a server of your own downloads them by itself."},
 	{Name: ruleImageReference, Severity: Failure, Doc: "A policy names one golden image, by its id."},
 	{Name: ruleUnknownImage, Severity: Failure, Doc: "The golden image of a policy has a file."},
 	{Name: ruleOrphanImage, Severity: Warning, Doc: "Every golden image is the image of a policy."},

@@ -1,0 +1,75 @@
+package policy
+
+import "prlagent/agent/protocol"
+
+// Product is the section of that name: preferences of Parallels Desktop for each
+// user of the Mac.
+type Product struct {
+	Managed     bool             // the section is in the document
+	Preferences map[string]Value // by the names of Preferences
+	Unknown     []string         // names that the catalogue does not have, in order; at most 64
+	OnExisting  OnExisting
+}
+
+// OnExisting says what becomes of a value that was there before the agent wrote
+// one, as on Macs that were configured when the product was deployed (conformance
+// UPD-10).
+type OnExisting string
+
+// Words of OnExisting.
+const (
+	Replace OnExisting = "replace" // the policy's value takes its place
+	Keep    OnExisting = "keep"    // it stays, and is reported
+)
+
+// product reads the section of that name. A preference that is not in it is not
+// managed; one that is false is.
+func (r *documentReader) product(n node) {
+	product := Product{Managed: true, Preferences: make(map[string]Value), OnExisting: Replace}
+	if !n.isObject() {
+		r.wrongType(n, "an object")
+		return
+	}
+	for _, m := range n.members {
+		switch preference := FindPreference(m.name); {
+		case m.name == "on_existing":
+			product.OnExisting = OnExisting(r.oneOf(m.value, string(Replace), string(Keep)))
+		case preference != nil:
+			r.preference(&product, preference, m.value)
+		case len(product.Unknown) < maxUnknown:
+			product.Unknown = append(product.Unknown, protocol.CutText(m.name, 80))
+		}
+	}
+	r.document.Product = product
+}
+
+// preference reads one preference. Two that are written under one key cannot both
+// be had.
+func (r *documentReader) preference(product *Product, preference *Preference, n node) {
+	text, fits := preference.Values.fits(n.scalar)
+	switch {
+	case !fits:
+		r.wrongType(n, preference.Values.List())
+		return
+	case !preference.Values.has(text):
+		r.wrongValue(n, "%.80q is not among the values: %s", text, preference.Values.List())
+		return
+	}
+	for name := range product.Preferences {
+		if FindPreference(name).Key == preference.Key {
+			r.fail(invalid(n.path, protocol.CodePolicyConflict, "it is kept in the same place as %s", name))
+			return
+		}
+	}
+	product.Preferences[preference.Name] = Value(text)
+}
+
+// ManagesProduct reports whether the policy has a preference.
+func (d *Document) ManagesProduct() bool { return len(d.Product.Preferences) > 0 }
+
+// HasUpdateServer reports whether the policy has the product take its updates from
+// another address than the vendor's own (conformance CFP-08).
+func (d *Document) HasUpdateServer() bool {
+	value, has := d.Product.Preferences["update_policy"]
+	return has && value != UpdatesOfParallels && value != UpdatesOff
+}

@@ -1,0 +1,82 @@
+package agent
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/enforce"
+	"prlagent/agent/inventory"
+	"prlagent/agent/localapi"
+	"prlagent/agent/policy"
+	"prlagent/agent/trigger"
+	"prlagent/platform"
+	"prlagent/platform/plist"
+	"prlagent/prlctl"
+)
+
+// accountsOf are the accounts of a look as a plan of preferences has them.
+func accountsOf(look inventory.Look, reasons trigger.Set) []enforce.Account {
+	asked := slices.ContainsFunc(retryAll, reasons.Has)
+	accounts := make([]enforce.Account, 0, len(look.Accounts))
+	for i := range look.Accounts {
+		account := &look.Accounts[i]
+		accounts = append(accounts, enforce.Account{
+			Owner: enforce.Owner{User: account.User, Session: account.Session}, File: account.Preferences, Runs: account.Runs, RetryNow: asked,
+		})
+	}
+	return accounts
+}
+
+// preferencesAs is the application's preferences as one user.
+func preferencesAs(mac *platform.Machine) func(platform.User, bool) enforce.PreferenceTool {
+	return func(user platform.User, session bool) enforce.PreferenceTool {
+		return platform.NewPreferences(mac.As(user, session), prlctl.PreferenceDomain)
+	}
+}
+
+// forcedOn reads what MDM profiles force of preferences, for the Mac and for one
+// user: the latter counts (facts/macos.md 5.3). A file that cannot be read forces
+// nothing that we know of: what the agent then writes has no effect.
+func forcedOn(mac *platform.Machine, log zerolog.Logger) func(platform.User) map[policy.ManagedKey]any {
+	return func(user platform.User) map[policy.ManagedKey]any {
+		forced := make(map[policy.ManagedKey]any)
+		for _, domain := range policy.ManagedDomains {
+			for _, whose := range []string{"", user.Name} {
+				values, err := prlctl.ReadManaged(mac.Path(prlctl.ManagedPreferences), whose, domain+".plist")
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					log.Warn().Err(err).Str("domain", domain).Msg("read what is managed")
+				}
+				for key, value := range values {
+					forced[policy.ManagedKey{Domain: domain, Key: key}] = value
+				}
+			}
+		}
+		return forced
+	}
+}
+
+// wantedPreferences are the preferences of the policy, in the order of the catalogue.
+func wantedPreferences(product *policy.Product) (wanted []localapi.WantedSetting) {
+	for i := range policy.Preferences {
+		preference := &policy.Preferences[i]
+		if value, managed := product.Preferences[preference.Name]; managed {
+			wanted = append(wanted, localapi.WantedSetting{Path: preference.Path(), Setting: preference.Name, Value: string(value), Doc: preference.Doc})
+		}
+	}
+	for _, name := range product.Unknown {
+		wanted = append(wanted, localapi.WantedSetting{Path: "product." + name, Setting: name})
+	}
+	return wanted
+}
+
+// preferenceStep is one key that is written.
+func preferenceStep(names vmNamer, step *policy.PreferenceStep) localapi.PolicyStep {
+	fragment, _ := plist.EncodeFragment(step.Write) // a document has no value that cannot be written
+	return localapi.PolicyStep{
+		PolicyVM: names.of(policy.AccountKey(step.UID)), Setting: step.Setting, Tool: "defaults",
+		Call: []string{"write", prlctl.PreferenceDomain, step.Key, fragment}, Shown: step.Prior, Word: step.Word,
+	}
+}
