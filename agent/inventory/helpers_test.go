@@ -54,6 +54,7 @@ type machine struct {
 	future                    string // a section that nobody knows yet
 	bulkOnly                  bool   // the query by id fails
 	sparse                    bool   // the bulk list leaves whole sections out
+	between                   string // the memory when the query by id is answered; empty: as listed
 	lacks                     string // a key that no list shows
 	brokenCode                string // its description cannot be believed; no_id hides the id as well
 }
@@ -94,6 +95,9 @@ func (m *machine) vm(full bool) prlctl.VM {
 		}
 	}
 	delete(object, m.lacks)
+	if full && m.between != "" {
+		object["Hardware"] = map[string]any{"cpu": map[string]any{"type": m.cpu}, "memory": map[string]any{"size": m.between}}
+	}
 	if full && m.home != "" {
 		object["Home"], object["Home path"] = m.home+"/", m.home+"/config.pvs"
 	}

@@ -42,7 +42,7 @@ type Machine struct {
 	Stale      protocol.Code // not empty: it could not be looked at now, why; all is as it was seen last
 	SeenAt     time.Time     // set while stale: when it was seen last
 
-	listed  string // configuration hash of the bulk list: unchanged, nothing is queried again
+	listed  string // configuration hash of the bulk list: unchanged, nothing is queried again; empty: it is in any case
 	running bool   // it ran when it was last compared with the processes
 
 	needsConfig   bool      // a policy needs what config.pvs says

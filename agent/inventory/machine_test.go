@@ -74,7 +74,9 @@ func TestDescriptionIsKeptWhileTheConfigurationIs(t *testing.T) {
 	l := newLab(t)
 	vm := l.machines["alice"][0]
 	vm.sparse, vm.future = true, "first"
+	l.look()
 	before := machineOf(t, l.look(), "alice", windowsID)
+	wantEqual(t, "queries by a second look, because the list is not complete", l.runs()["get"], 1)
 	vm.state, vm.uptime = "running", vm.uptime+60
 	same := func(what string) {
 		t.Helper()
@@ -90,9 +92,45 @@ func TestDescriptionIsKeptWhileTheConfigurationIs(t *testing.T) {
 	same("next process")
 	vm.future, vm.name = "second", "Renamed"
 	wantEqual(t, "after a change", future(t, machineOf(t, l.look(), "alice", windowsID)), "second")
+	l.look()
 	l.restart()
 	wantEqual(t, "after a change, in the next process", future(t, machineOf(t, l.look(), "alice", windowsID)), "second")
 	wantEqual(t, "queries", l.runs()["get"], 0)
+}
+
+// What is changed after the list and back after the query by id looks as before in
+// the next list.
+func TestAChangeBetweenListAndQueryIsNotKept(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"a machine that is known", "a new one"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			vm := l.machines["alice"][0]
+			if name == "a machine that is known" {
+				l.look()
+			}
+			vm.name, vm.between = "Renamed", "1024Mb"
+			wantEqual(t, "meanwhile", memoryOf(t, machineOf(t, l.look(), "alice", windowsID)), "1024Mb")
+			vm.between = ""
+			wantEqual(t, "afterwards", memoryOf(t, machineOf(t, l.look(), "alice", windowsID)), "8192Mb")
+			l.look()
+			wantEqual(t, "queries once both say the same", l.runs()["get"], 0)
+		})
+	}
+}
+
+func memoryOf(t *testing.T, m Machine) string {
+	t.Helper()
+	var object struct {
+		Hardware struct {
+			Memory struct{ Size string } `json:"memory"`
+		}
+	}
+	if err := json.Unmarshal(m.VM.Raw, &object); err != nil {
+		t.Fatal(err)
+	}
+	return object.Hardware.Memory.Size
 }
 
 // A query by id that keeps failing is made at every look, and writes nothing.

@@ -218,6 +218,8 @@ func (v *visit) readMachine(ctx context.Context, listed prlctl.VM, old *Machine)
 				v.log.Warn().Err(err).Str("user", v.user.Name).Str("vm", listed.ID).Msg("read virtual machine")
 			}
 			full, hash = listed, "" // ask again at the next look
+		} else if !agree(hash, full, old) {
+			hash = ""
 		}
 		m.describe(full)
 		m.listed = hash
@@ -226,6 +228,15 @@ func (v *visit) readMachine(ctx context.Context, listed prlctl.VM, old *Machine)
 	m.observe(listed)
 	m.needsConfig = v.sources.NeedsConfig != nil && v.sources.NeedsConfig(m.VM)
 	return m
+}
+
+// agree reports whether what a query by id said goes with what the bulk list said
+// before. If not, the machine was changed in between, and may have been changed
+// back since: then the list would go on saying the same, and nobody would ask
+// again. Or the list is incomplete (facts/prlctl.md 2.1): then a second query says
+// what the first one did.
+func agree(listed string, full prlctl.VM, old *Machine) bool {
+	return full.ConfigHash() == listed || old != nil && old.listed == "" && old.ConfigHash == full.ConfigHash()
 }
 
 // errQueryHung is a query that is not made.
