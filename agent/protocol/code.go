@@ -428,7 +428,7 @@ var Codes = map[Code]CodeText{
 	CodeManaged:             {Info, "An MDM profile forces the value of this preference, and wins over the policy.", "Nothing to do; remove the key from the profile if the policy is to decide."},
 	CodePendingRestart:      {Info, "The preference is set, and Parallels Desktop was running: it takes effect when the user quits and opens it again.", "Quit and open Parallels Desktop; the agent never ends it."},
 	CodeValueKept:           {Info, "The preference had a value before the agent, which on_existing: keep leaves as it is.", "Nothing to do; with on_existing: replace the policy's value takes its place."},
-	CodePreferenceLost:      {Warning, "The preference was written, and is another one afterwards.", "Compare with what the user sees: defaults export 'com.parallels.Parallels Desktop' -; quit Parallels Desktop, and look again."},
+	CodePreferenceLost:      {Warning, "The preference was written, and is another one afterwards.", "Have the user quit Parallels Desktop; the agent looks again, and tries again once an hour. If it stays, find what else writes the user's preferences."},
 	CodePreferencesMoved:    {Info, "While a preference was written, another program changed other ones of the same user.", "Nothing to do: Parallels Desktop itself does so while it runs."},
 	CodeUpdatedAnyway:       {Warning, "Parallels Desktop is another version, although the policy has its updates turned off.", "Find who installed it: a user, an administrator, or the MDM."},
 	CodeLocksReleased:       {Warning, "An administrator of this Mac had the agent lift its locks; until there is a newer policy, it plans and sets nothing.", "Sign a newer head for the Mac's group; the agent enforces again once it has that."},
