@@ -39,6 +39,8 @@ type Observed struct {
 	Closed   protocol.Code
 	Machines []Machine
 	Memory   Memory
+	Host     Host // for the security controls, as is:
+	Controls ControlsMemory
 }
 
 // Result is a plan.
@@ -56,6 +58,9 @@ type Result struct {
 	// Memory are the machines of which something else is remembered now. One that
 	// IsEmpty is forgotten.
 	Memory Memory
+	// Controls is what is said of the security controls. Their verdicts stand among
+	// the others: those on the Mac as a whole have no machine.
+	Controls ControlsResult
 }
 
 // Verdict is whether one setting of one machine is as it is wanted, and why not.
@@ -80,6 +85,9 @@ type Verdict struct {
 	Overdue      bool
 	// Gaps are the flags that are not as they are wanted.
 	Gaps []Gap
+	// Observed is what is seen beside it, for people; empty if there is nothing.
+	Observed string
+	Acts     []ActStrength // of a security control on the Mac as a whole
 }
 
 // Gap is one flag of a setting that is not as it is wanted.
@@ -113,6 +121,7 @@ func Plan(desired Desired, observed Observed) Result {
 	for i := range observed.Machines {
 		p.plan(&observed.Machines[i], len(observed.Machines)-i)
 	}
+	p.planControls()
 	p.notCarriedOut()
 	p.notify()
 	return p.result
