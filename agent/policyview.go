@@ -19,6 +19,7 @@ func (a *agent) Policy() localapi.Policy {
 	if view.Document != nil {
 		shown.Name = view.Document.Name
 		shown.Wanted = append(wantedOf("vm_settings.golden_image", &view.Document.VMSettings.GoldenImage), wantedOf("vm_settings.other", &view.Document.VMSettings.Other)...)
+		shown.Wanted = append(shown.Wanted, wantedControls(view.Document)...)
 	}
 	names := vmNamer{view, a.Inventory().Rows}
 	for i := range view.Settings {
@@ -30,6 +31,7 @@ func (a *agent) Policy() localapi.Policy {
 			PolicyVM: names.of(step.VM), Setting: step.Setting, Call: step.Argv(), Shown: step.Prior, Word: step.Word,
 		})
 	}
+	shown.Steps = append(shown.Steps, hostSteps(&view)...)
 	return shown
 }
 
@@ -70,7 +72,7 @@ func settingView(vm localapi.PolicyVM, one *enforce.SettingView, machines map[pr
 		PolicyVM: vm, Path: verdict.Path, Setting: verdict.Setting, Value: string(verdict.Value),
 		Verdict: verdict.Verdict, Code: verdict.Code, Strength: verdict.Standard, StrengthAdmin: verdict.Admin,
 		Since: utc(verdict.Since), WaitingSince: utc(verdict.WaitingSince), Deadline: utc(verdict.Deadline), Overdue: verdict.Overdue,
-		Drifts: one.Memory.Drifts(),
+		Drifts: one.Memory.Drifts(), Observed: verdict.Observed, Acts: actViews(verdict),
 	}
 	if machine := machines[vm.VMKey]; machine != nil {
 		shown.CustomPassword = machine.Facts.VM.Security.CustomPassword.On()

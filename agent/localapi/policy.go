@@ -75,9 +75,21 @@ type PolicySetting struct {
 	// CustomPassword: the product asks for a password of the machine's own before its
 	// configuration is changed. It is set and taken away by a person in the product.
 	CustomPassword bool `json:"custom_password,omitempty"`
+	// Observed is what is seen beside it, for people.
+	Observed string `json:"observed,omitempty"`
+	// Acts are what a security control is about, with how firmly it holds against each.
+	Acts []PolicyAct `json:"acts,omitempty"`
 	// Flags are those that are not as they are wanted, and those that the agent
 	// has written.
 	Flags []PolicyFlag `json:"flags,omitempty"`
+}
+
+// PolicyAct is something that users do with virtual machines: create, register,
+// clone or remove.
+type PolicyAct struct {
+	Act           string `json:"act"`
+	Strength      string `json:"strength"`
+	StrengthAdmin string `json:"strength_admin"`
 }
 
 // PolicyFlag is one flag of a setting.
@@ -96,7 +108,8 @@ type PolicyFlag struct {
 type PolicyStep struct {
 	PolicyVM
 	Setting string   `json:"setting"`
-	Call    []string `json:"call"` // behind the tool's name
+	Tool    string   `json:"tool,omitempty"` // that is called; empty: prlctl
+	Call    []string `json:"call"`           // behind the tool's name
 	Shown   string   `json:"shown,omitempty"`
 	Word    string   `json:"word"`
 }
