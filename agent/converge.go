@@ -54,6 +54,7 @@ func (c *convergence) run(ctx context.Context, ended chan<- *convergence) {
 		c.probe(ctx)
 	}
 	c.situation.Capabilities = c.ability.Capabilities
+	c.agent.parts.enforcer.LookAtHost(ctx, c.situation)
 	c.planned, c.err = c.agent.parts.enforcer.Plan(c.situation)
 	ended <- c
 }
@@ -95,8 +96,9 @@ func (l *loop) converge(reasons trigger.Set) {
 	if l.failed != "" || l.known.look.At.IsZero() {
 		return
 	}
+	l.agent.parts.enforcer.Adopt(content)
 	next := &convergence{
-		agent: l.agent, situation: l.situation(content, l.planFor), manages: l.agent.parts.enforcer.Adopt(content),
+		agent: l.agent, situation: l.situation(content, l.planFor), manages: l.agent.parts.enforcer.SetsVMs(),
 		account: firstListed(l.known.look), ability: l.ability,
 	}
 	l.planning, l.planAgain, l.planFor = next, false, trigger.Set{}
@@ -140,6 +142,7 @@ func (l *loop) situation(content policy.Content, reasons trigger.Set) *enforce.S
 		System:  strings.TrimSpace(look.Host.MacOS + " " + look.Host.MacOSBuild),
 		Edition: look.Product.Edition, Accounts: accountsOf(look, reasons),
 	}
+	situation.Host, situation.HostOwner = hostOf(look, reasons), hostOwnerOf(look)
 	if !look.Product.Installed {
 		situation.Closed = protocol.CodePDNotInstalled
 	}
@@ -200,6 +203,7 @@ func (l *loop) onPlanned(ended *convergence) {
 	}
 	l.agent.eventLog.add(l.policyEvents.limit(ended.planned.Events, wallClock())...)
 	l.agent.parts.enforcer.Apply(l.ctx, ended.planned)
+	l.suspendAt = ended.planned.NextAt
 	done := trigger.Converged{}
 	if ended.planned.ReportChanged {
 		l.reportChanges++
@@ -240,7 +244,11 @@ func (l *loop) onApplied() {
 func enforcerOf(mac *platform.Machine, streams *watch.VMEvents, lanes *lane.Lanes, state *store.Store, log zerolog.Logger) (*enforce.Enforcer, <-chan struct{}) {
 	return newEnforcer(enforce.Options{
 		Store: state, Lanes: lanes, Files: mac, Log: log, Notify: notifierOf(mac),
-		Tool:        func(user platform.User, session bool) enforce.Tool { return clientAs(mac, streams, user, session) },
+		Tool: func(user platform.User, session bool) enforce.Tool { return clientAs(mac, streams, user, session) },
+		Host: func(user platform.User, session bool) enforce.HostTool { return clientAs(mac, streams, user, session) },
+		Suspend: func(ctx context.Context, user platform.User, session bool, id string) error {
+			return clientAs(mac, streams, user, session).Suspend(ctx, id)
+		},
 		Preferences: preferencesAs(mac), Forced: forcedOn(mac, log),
 		Refuse: func(version prlctl.Version, flag string) error {
 			return inventory.Refuse(state, version, false, flag)

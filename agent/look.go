@@ -55,6 +55,7 @@ func (l *look) observe() localapi.Step {
 	parts := l.agent.parts
 	l.known.configuration = parts.loadConfig()
 	parts.setLevel(l.known.configuration.LogLevel)
+	l.agent.eventLog.add(parts.enforcer.RestoreLeases(l.ctx)...)
 	l.known.unsafe = unsafeFolders(parts.ownFolders, parts.owner)
 	if profiles, err := prlctl.ReadLicensingProfiles(parts.managedPreferences); err == nil { // else doctor says why not
 		l.known.licensing = prlctl.LicensingConflict(profiles)

@@ -53,6 +53,7 @@ func (a *agent) loop(ctx context.Context) error {
 			l.onRefreshed(events)
 		case <-wake.C:
 			l.reconfigure()
+			l.endGrace()
 			l.refreshFolder()
 			l.restoreSocket()
 			l.freeMemory()
@@ -98,7 +99,8 @@ type loop struct {
 	planFor       trigger.Set  // why the next plan is made
 	plannedFor    demand       // what the last plan was made for
 	ability       ability
-	reportChanges int // of the policy's report
+	suspendAt     time.Time // the last plan wants a machine suspended then; zero: none
+	reportChanges int       // of the policy's report
 	policyEvents  eventQuota
 
 	snapshots snapshots
@@ -394,6 +396,9 @@ func (l *loop) pause() time.Duration {
 	longest := tick - time.Since(l.began)%tick
 	now := wallClock()
 	next, _ := l.state.NextAt(now)
+	if !l.suspendAt.IsZero() && (next.IsZero() || l.suspendAt.Before(next)) {
+		next = l.suspendAt
+	}
 	if next.IsZero() {
 		return longest
 	}

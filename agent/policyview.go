@@ -20,6 +20,7 @@ func (a *agent) Policy() localapi.Policy {
 		shown.Name = view.Document.Name
 		shown.Wanted = append(wantedOf("vm_settings.golden_image", &view.Document.VMSettings.GoldenImage), wantedOf("vm_settings.other", &view.Document.VMSettings.Other)...)
 		shown.Wanted = append(shown.Wanted, wantedPreferences(&view.Document.Product)...)
+		shown.Wanted = append(shown.Wanted, wantedControls(view.Document)...)
 	}
 	names := vmNamer{view, a.Inventory().Rows}
 	for i := range view.Settings {
@@ -34,6 +35,7 @@ func (a *agent) Policy() localapi.Policy {
 	for i := range view.PreferenceSteps {
 		shown.Steps = append(shown.Steps, preferenceStep(names, &view.PreferenceSteps[i]))
 	}
+	shown.Steps = append(shown.Steps, hostSteps(&view)...)
 	return shown
 }
 
@@ -75,7 +77,10 @@ func settingView(vm localapi.PolicyVM, one *enforce.SettingView, machines map[pr
 	shown := localapi.PolicySetting{
 		PolicyVM: vm, Path: verdict.Path, Setting: verdict.Setting, Value: string(verdict.Value),
 		Verdict: verdict.Verdict, Code: verdict.Code, Strength: verdict.Strength.Standard, StrengthAdmin: verdict.Strength.Admin,
-		Since: utc(verdict.Since), Drifts: one.Memory.Drifts(),
+		Since: utc(verdict.Since), Drifts: one.Memory.Drifts(), Acts: actViews(verdict),
+	}
+	if verdict.Beside != nil {
+		shown.Observed = verdict.Beside.Observed
 	}
 	if wait := verdict.Wait; wait != nil {
 		shown.WaitingSince, shown.Deadline, shown.Overdue = utc(wait.Since), utc(wait.Deadline), wait.Overdue

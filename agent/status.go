@@ -149,7 +149,7 @@ func (l *loop) assemble() localapi.Status {
 		Daemon: localapi.Daemon{Version: version, Revision: revision, PID: os.Getpid(), StartedAt: l.agent.started.UTC(), Running: true},
 		Config: configStatus(l.known.configuration),
 		Policy: l.policyReport(), PolicyInForce: inForce(l.known.configuration, l.portal.client.Content()),
-		Drifts: l.agent.parts.enforcer.Drifts(), LocksReleased: l.locksReleased(),
+		Drifts: l.agent.parts.enforcer.Drifts(), Violations: l.agent.parts.enforcer.Violations(), LocksReleased: l.locksReleased(),
 		Store: localapi.StoreStatus{
 			Outcome: string(l.agent.opened.Outcome), Reason: l.agent.opened.Reason, BadFile: l.agent.opened.BadFile,
 			Epoch: l.agent.store.Epoch(), Commits: l.agent.store.Commits(), BackedUpAt: utc(l.backedUp),

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"prlagent/agent/policy"
 	"prlagent/cmd/prlsim/sim"
 )
 
@@ -135,7 +136,10 @@ func lawfulSudo(ts *testscript.TestScript, call sim.Start) string {
 
 // lawfulIDs checks that prlctl was told ids and words of its own only.
 func lawfulIDs(ts *testscript.TestScript, call sim.Start) {
-	own := []string{"list", "info"}
+	own := []string{"list", "info", "set"}
+	for i := range policy.HostSwitches {
+		own = slices.Concat(own, policy.HostSwitches[i].Args("on"), policy.HostSwitches[i].Args("off"))
+	}
 	for _, arg := range call.Args {
 		if _, err := uuid.Parse(arg); err != nil && !strings.HasPrefix(arg, "-") && !slices.Contains(own, arg) {
 			ts.Fatalf("%s was called with %q", call.Tool, call.Args)

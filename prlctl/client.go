@@ -3,7 +3,7 @@
 // reader of the two XML files in a virtual machine's bundle, config.pvs and
 // VmInfo.pvi.
 //
-// But for Client.Set the package only reads. It knows nothing of users: a Runner
+// But for Client.Set, SetHost and Suspend the package only reads. It knows nothing of users: a Runner
 // runs the tools as one macOS user, and a Client therefore sees that user's
 // virtual machines and the shared ones. What the tools print is data of that user and of their
 // guests; it is capped in size and depth and never trusted to be well formed.

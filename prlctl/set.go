@@ -38,9 +38,39 @@ func (c *Client) Set(ctx context.Context, id string, args ...string) error {
 	if len(args) == 0 || args[0] == "" {
 		return &Error{Code: tool.CodeRefused}
 	}
-	result, err := c.runner.Run(ctx, tool.Command{
-		Path: Prlctl, Args: append([]string{"set", id}, args...), Limit: SetLimit, MaxOutput: maxHelp,
-	})
+	return c.change(ctx, tool.Command{Path: Prlctl, Args: append([]string{"set", id}, args...), Limit: SetLimit})
+}
+
+// SetHost runs `prlsrvctl set` with these arguments, which changes what holds for
+// the whole Mac. The four actions of --require-pwd are one list that the tool
+// reads, changes and writes: no two calls may run at a time (facts/acting.md 1).
+// Input, errors and what they are worth are as those of Set.
+func (c *Client) SetHost(ctx context.Context, args ...string) error {
+	if len(args) == 0 || args[0] == "" {
+		return &Error{Code: tool.CodeRefused}
+	}
+	return c.change(ctx, tool.Command{Path: Prlsrvctl, Args: append([]string{"set"}, args...), Limit: SetLimit})
+}
+
+// SuspendLimit is after how long a `prlctl suspend` is killed: the machine's
+// memory is written to the disk. Other tools wait for ten minutes
+// (facts/prlctl.md 9), and look at the state all the same.
+const SuspendLimit = 2 * time.Minute
+
+// Suspend runs `prlctl suspend ID`. Errors are as those of Set, and hints; the
+// state may follow the call by some moments.
+func (c *Client) Suspend(ctx context.Context, id string) error {
+	id, err := ParseID(id)
+	if err != nil {
+		return err
+	}
+	return c.change(ctx, tool.Command{Path: Prlctl, Args: []string{"suspend", id}, Limit: SuspendLimit})
+}
+
+// change runs a call that changes something.
+func (c *Client) change(ctx context.Context, command tool.Command) error {
+	command.MaxOutput = maxHelp
+	result, err := c.runner.Run(ctx, command)
 	if err != nil {
 		return runError(err)
 	}

@@ -79,3 +79,31 @@ func TestSetSaysWhatTheToolMeant(t *testing.T) {
 		})
 	}
 }
+
+// The host's switches are set, and a machine is suspended, by one bounded call
+// without input, too.
+func TestH67_H42_TheHostIsSetAndAMachineSuspendedByOneBoundedCall(t *testing.T) {
+	t.Parallel()
+	runner := &scripted{}
+	client := New(runner)
+	if err := client.SetHost(t.Context(), "--require-pwd", "create-vm:on"); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Suspend(t.Context(), "{"+windowsID+"}"); err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"no option": client.SetHost(t.Context()), "an option of ''": client.SetHost(t.Context(), ""), "a name": client.Suspend(t.Context(), "Windows 11"),
+	} {
+		if err == nil {
+			t.Errorf("%s is no error", name)
+		}
+	}
+	want := []tool.Command{
+		{Path: Prlsrvctl, Args: []string{"set", "--require-pwd", "create-vm:on"}, Limit: 15 * time.Second, MaxOutput: maxHelp},
+		{Path: Prlctl, Args: []string{"suspend", windowsID}, Limit: 2 * time.Minute, MaxOutput: maxHelp},
+	}
+	if diff := cmp.Diff(want, runner.commands); diff != "" {
+		t.Errorf("commands (-want +got):\n%s", diff)
+	}
+}

@@ -54,21 +54,38 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 	e.tell(ctx, planned)
 	e.tellOfPreferences(ctx, planned)
 	e.applyPreferences(ctx, planned)
+	e.warn(ctx, planned)
+	if len(planned.HostSteps) > 0 {
+		e.tasks.Start(hostUID, func() Applied { return e.applyHost(ctx, planned) })
+	}
 	var owners []uint32
-	steps := make(map[uint32][]policy.Step)
-	for _, step := range planned.Steps {
-		if steps[step.VM.UID] == nil {
-			owners = append(owners, step.VM.UID)
+	work := make(map[uint32]*ownersWork)
+	of := func(uid uint32) *ownersWork {
+		if work[uid] == nil {
+			work[uid], owners = &ownersWork{}, append(owners, uid)
 		}
-		steps[step.VM.UID] = append(steps[step.VM.UID], step)
+		return work[uid]
+	}
+	for _, step := range planned.Steps {
+		of(step.VM.UID).steps = append(of(step.VM.UID).steps, step)
+	}
+	for _, v := range planned.Suspends {
+		of(v.VM.UID).suspends = append(of(v.VM.UID).suspends, v)
 	}
 	for _, uid := range owners {
 		e.tasks.Start(uid, func() Applied {
 			a := e.newApplication(planned, uid)
-			a.run(ctx, steps[uid])
+			a.run(ctx, work[uid].steps)
+			a.suspend(ctx, work[uid].suspends)
 			return a.end()
 		})
 	}
+}
+
+// ownersWork is what is done for the machines of one account.
+type ownersWork struct {
+	steps    []policy.Step
+	suspends []policy.Violation
 }
 
 func (e *Enforcer) newApplication(planned *Planned, uid uint32) *application {
@@ -298,7 +315,7 @@ func (a *application) changeMemory(step *policy.Step, proven bool, change func(p
 func (e *Enforcer) changeMemory(key protocol.VMKey, change func(policy.VMMemory) policy.VMMemory) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.remember(policy.Memory{key: change(e.memory[key])}, nil)
+	return e.remember(policy.Memory{key: change(e.memory[key])}, nil, nil)
 }
 
 func (e *Enforcer) now() time.Time { return e.options.Now().UTC().Truncate(time.Second) }

@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -39,6 +40,10 @@ type Options struct {
 	Preferences func(user platform.User, session bool) PreferenceTool
 	// Forced reads what MDM profiles force of them.
 	Forced func(user platform.User) map[policy.ManagedKey]any
+	// Host gives prlsrvctl as the user; nil: the host's switches are left alone.
+	Host func(user platform.User, session bool) HostTool
+	// Suspend runs `prlctl suspend` for a machine, as the user.
+	Suspend func(ctx context.Context, user platform.User, session bool, id string) error
 	// Refuse keeps that this version's `prlctl set` does not have a flag.
 	Refuse func(version prlctl.Version, flag string) error
 	// Posted is called when the settings of an account's machines have been
@@ -85,6 +90,11 @@ type Situation struct {
 	Whole        bool   // no machine that there is is missing
 	Edition      string // of the product; empty if not known
 	Accounts     []Account
+	// Host is what the look saw of the Mac as a whole: which accounts were listed,
+	// and who else manages the updates. The rest of it is the Enforcer's. HostOwner is
+	// the account as which its switches are read and set; nil: there is none now.
+	Host      policy.Host
+	HostOwner *Owner
 
 	forced map[uint32]map[policy.ManagedKey]any // by uid
 }
@@ -116,6 +126,16 @@ type Enforcer struct {
 	seenVersion string             // of the product, under a policy that has its updates turned off
 
 	reminded []protocol.Event // about reminders that ended, and not taken
+
+	// hostTurn is held by who reads or sets the host's switches, in front of mu.
+	hostTurn     sync.Mutex
+	controls     policy.ControlsMemory
+	hostOwner    Owner // as which the host's switches are read and set
+	shown        shownHost
+	listedBefore map[uint32]bool // by uid: accounts that were listed for an earlier plan
+	leases       map[int]*leaseRecord
+	lastLease    int
+	stuckLease   int // that it was told of last that it cannot be put back
 }
 
 // parsedDocument is the policy that was parsed last.
@@ -141,8 +161,9 @@ func (e *Enforcer) Recall() {
 	defer e.mu.Unlock()
 	e.verdicts, e.reported = make(map[protocol.VMKey][]policy.Verdict), make(map[protocol.VMKey][]policy.Verdict)
 	e.endedAt, e.absent, e.planned = make(map[uint32]Mark), make(map[uint32]bool), nil
-	e.readings = make(map[uint32]reading)
+	e.readings, e.shown, e.listedBefore = make(map[uint32]reading), shownHost{}, nil
 	e.memory, e.report, e.released, e.seenVersion, e.broken = loadMemory(e.options.Store)
+	e.broken = errors.Join(e.broken, e.loadControls())
 	if e.broken != nil {
 		e.options.Log.Error().Err(e.broken).Msg("recall what was done for the policy")
 	}
@@ -193,6 +214,15 @@ func (e *Enforcer) Adopt(content policy.Content) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.parse(content)
+	document := e.parsed.document
+	return document != nil && (document.ManagesVMs() || document.ManagesControls())
+}
+
+// SetsVMs reports whether the document in force has settings of virtual machines,
+// for which it has to be known what the tools can set.
+func (e *Enforcer) SetsVMs() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	return e.parsed.document != nil && e.parsed.document.ManagesVMs()
 }
 

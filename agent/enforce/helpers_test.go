@@ -105,6 +105,11 @@ type fakeMac struct {
 	fileErr  error         // why config.pvs cannot be read
 	getFails error         // what the tool says when it is asked for a machine
 	hangs    map[uint32]chan struct{}
+
+	passwords []string // what the host asks a password for
+	// meanwhile is what another writer of that list does between our reading and our
+	// writing of it, or behind it.
+	meanwhile, afterwards func()
 }
 
 func (m *fakeMac) hook(hook func(string), call string) {
@@ -125,7 +130,7 @@ func (m *fakeMac) sets() (sets []string) {
 }
 
 func (m *fakeMac) clone() *fakeMac {
-	c := &fakeMac{t: m.t, vms: make(map[protocol.VMKey]*fakeVM)}
+	c := &fakeMac{t: m.t, vms: make(map[protocol.VMKey]*fakeVM), passwords: slices.Clone(m.passwords)}
 	for key, vm := range m.vms {
 		c.vms[key] = vm.clone()
 	}
@@ -174,6 +179,77 @@ func (a asUser) Get(_ context.Context, id string) (prlctl.VM, error) {
 	a.mu.Unlock()
 	a.hook(a.after, call)
 	return vm, a.getFails
+}
+
+// ServerInfo is HostTool.
+func (m *fakeMac) ServerInfo(context.Context) (prlctl.ServerInfo, error) {
+	m.hook(m.before, "host info")
+	m.mu.Lock()
+	m.calls = append(m.calls, "host info")
+	info := prlctl.ServerInfo{RequirePassword: slices.Clone(m.passwords), PreferencesLocked: prlctl.SwitchOff}
+	m.mu.Unlock()
+	m.hook(m.after, "host info")
+	return info, nil
+}
+
+// SetHost is HostTool: the list is read, changed and written.
+func (m *fakeMac) SetHost(_ context.Context, args ...string) error {
+	call := "host set " + strings.Join(args, " ")
+	m.hook(m.before, call)
+	m.mu.Lock()
+	m.calls = append(m.calls, call)
+	list := slices.Clone(m.passwords)
+	m.mu.Unlock()
+	works, said := true, error(nil)
+	if m.answer != nil {
+		works, said = m.answer(hostUID, args)
+	}
+	if m.meanwhile != nil {
+		m.meanwhile()
+	}
+	action, word, _ := strings.Cut(args[len(args)-1], ":")
+	list = slices.DeleteFunc(list, func(one string) bool { return one == action })
+	if word == "on" {
+		list = append(list, action)
+	}
+	if works {
+		m.mu.Lock()
+		m.passwords = list
+		m.mu.Unlock()
+	}
+	if m.afterwards != nil {
+		m.afterwards()
+	}
+	m.hook(m.after, call)
+	return said
+}
+
+// asked are what the host asks a password for.
+func (m *fakeMac) asked() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := slices.Clone(m.passwords)
+	slices.Sort(list)
+	return strings.Join(list, " ")
+}
+
+// Suspend suspends a machine.
+func (a asUser) Suspend(_ context.Context, id string) error {
+	call := fmt.Sprintf("%d suspend", a.uid)
+	a.hook(a.before, call)
+	a.mu.Lock()
+	a.calls = append(a.calls, call)
+	a.mu.Unlock()
+	works, said := true, error(nil)
+	if a.answer != nil {
+		works, said = a.answer(a.uid, []string{"suspend"})
+	}
+	a.mu.Lock()
+	if vm := a.vms[protocol.VMKey{ID: id, UID: a.uid}]; works && vm.state == prlctl.StateRunning {
+		vm.state = prlctl.StateSuspended
+	}
+	a.mu.Unlock()
+	return said
 }
 
 // LookAtFiles reads config.pvs, in which the machine is told by its folder.
@@ -339,6 +415,10 @@ func labOn(t testing.TB, mac *fakeMac, folder, document string) *lab {
 	l := &lab{fakeMac: mac, t: t, folder: folder, state: state, posted: make(chan uint32, 100), shown: make(chan string, 100), ctx: ctx, version: version, content: contentOf(document, 7)}
 	l.enforcer = New(Options{
 		Store: state, Lanes: lane.New(), Files: mac, Now: time.Now, Log: zerolog.Nop(),
+		Host: func(platform.User, bool) HostTool { return mac },
+		Suspend: func(ctx context.Context, user platform.User, _ bool, id string) error {
+			return asUser{mac, user.UID}.Suspend(ctx, id)
+		},
 		Tool:   func(user platform.User, _ bool) Tool { return asUser{mac, user.UID} },
 		Refuse: func(_ prlctl.Version, flag string) error { l.refused = append(l.refused, flag); return nil },
 		Posted: func(uid uint32) { l.posted <- uid }, Reminded: func() {},
@@ -367,6 +447,7 @@ func (l *lab) situation() *Situation {
 	s := &Situation{
 		Content: l.content, Enforce: !l.monitor, AllowUnprovenLocks: l.locks, Mark: l.enforcer.Mark(), NotifyUsers: l.notify,
 		Version: l.version, System: l.system, Capabilities: l.flags, Whole: !l.partial,
+		Host: policy.Host{Listed: map[uint32]bool{alice.UID: true, bob.UID: true}}, HostOwner: &Owner{User: alice, Session: true},
 	}
 	for _, key := range sortedKeys(l.vms) {
 		if l.gone {
@@ -394,7 +475,9 @@ func (l *lab) situation() *Situation {
 
 func (l *lab) plan() *Planned {
 	l.t.Helper()
-	planned, err := l.enforcer.Plan(l.situation())
+	s := l.situation()
+	l.enforcer.LookAtHost(l.ctx, s)
+	planned, err := l.enforcer.Plan(s)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -408,6 +491,12 @@ func (l *lab) apply() (planned *Planned, applied []Applied) {
 	owners := make(map[uint32]bool)
 	for _, step := range planned.Steps {
 		owners[step.VM.UID] = true
+	}
+	for _, v := range planned.Suspends {
+		owners[v.VM.UID] = true
+	}
+	if len(planned.HostSteps) > 0 {
+		owners[hostUID] = true
 	}
 	l.enforcer.Apply(l.ctx, planned)
 	for range owners {

@@ -30,7 +30,11 @@ type told struct {
 	Verdicts protocol.VerdictReport `json:"verdicts"`
 }
 
-var records = store.NewCollection[record]("policy_memory")
+var (
+	records = store.NewCollection[record]("policy_memory")
+	// controlsRecords has what is remembered for the security controls, as one record.
+	controlsRecords = store.NewCollection[policy.ControlsMemory]("policy_controls")
+)
 
 // Keys of the records that are about no machine.
 const (
@@ -40,7 +44,7 @@ const (
 )
 
 // Collections names what this package keeps in the store.
-func Collections() []string { return []string{records.Name()} }
+func Collections() []string { return []string{records.Name(), controlsRecords.Name(), leases.Name()} }
 
 func loadMemory(state *store.Store) (memory policy.Memory, report told, released *Released, version string, err error) {
 	memory = make(policy.Memory)
@@ -65,10 +69,27 @@ func loadMemory(state *store.Store) (memory policy.Memory, report told, released
 	return memory, report, released, version, err
 }
 
-// remember keeps what changed of some machines, in the store first: what is not
-// there must not be acted on. The caller holds the lock.
-func (e *Enforcer) remember(changed policy.Memory, report *told) error {
-	if len(changed) == 0 && report == nil {
+// loadControls recalls what is remembered for the security controls, and what is
+// lifted.
+func (e *Enforcer) loadControls() error {
+	e.controls = policy.ControlsMemory{}
+	err := e.options.Store.View(func(tx *store.Tx) error {
+		return controlsRecords.Each(tx, func(_ string, kept policy.ControlsMemory) error {
+			e.controls = kept
+			return nil
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("recall the security controls: %w", err)
+	}
+	return e.loadLeases()
+}
+
+// remember keeps what changed of some machines, of the report and of the security
+// controls, in the store first: what is not there must not be acted on. The caller
+// holds the lock.
+func (e *Enforcer) remember(changed policy.Memory, report *told, controls *policy.ControlsMemory) error {
+	if len(changed) == 0 && report == nil && controls == nil {
 		return nil
 	}
 	err := e.options.Store.Update(func(tx *store.Tx) error {
@@ -77,8 +98,8 @@ func (e *Enforcer) remember(changed policy.Memory, report *told) error {
 				return err
 			}
 		}
-		if report == nil {
-			return nil
+		if err := putControls(tx, controls); err != nil || report == nil {
+			return err
 		}
 		return records.Put(tx, reportKey, record{Report: report})
 	})
@@ -95,7 +116,22 @@ func (e *Enforcer) remember(changed policy.Memory, report *told) error {
 	if report != nil {
 		e.report = *report
 	}
+	if controls != nil {
+		e.controls = *controls
+	}
 	return nil
+}
+
+const controlsKey = "mac"
+
+func putControls(tx *store.Tx, controls *policy.ControlsMemory) error {
+	switch {
+	case controls == nil:
+		return nil
+	case controls.IsEmpty():
+		return controlsRecords.Delete(tx, controlsKey)
+	}
+	return controlsRecords.Put(tx, controlsKey, *controls)
 }
 
 func putMemory(tx *store.Tx, key protocol.VMKey, memory policy.VMMemory) error {
@@ -142,7 +178,7 @@ func (e *Enforcer) followMoved(planned *Planned) error {
 			}
 		}
 	}
-	return e.remember(moved, nil)
+	return e.remember(moved, nil, nil)
 }
 
 // forgetGone adds to the changes that machines which are not there any more are

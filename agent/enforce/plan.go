@@ -23,6 +23,11 @@ type Planned struct {
 	// PreferenceSteps are the keys that are written, or that monitor mode leaves out.
 	PreferenceSteps []policy.PreferenceStep
 
+	HostSteps   []policy.HostStep // of the host's switches, to be carried out
+	HostWouldDo []policy.HostStep // that monitor mode leaves out
+	Suspends    []policy.Violation
+	NextAt      time.Time // a machine is to be suspended then; zero: none is
+
 	ReportChanged bool // Report says something else than before
 
 	version      prlctl.Version
@@ -31,8 +36,9 @@ type Planned struct {
 	notices      []*policy.Notice // to be shown
 	reminders    []preferenceReminder
 	work         []preferenceWork
-	judged       []protocol.VMKey // accounts whose preferences were planned for
-	aboutToSet   []protocol.VMKey // of these, those of which some are written
+	judged       []protocol.VMKey   // accounts whose preferences were planned for
+	aboutToSet   []protocol.VMKey   // of these, those of which some are written
+	warned       []policy.Violation // whose owners are told
 }
 
 // Plan plans for the machines of a look, but for those that are being set, or were
@@ -71,15 +77,16 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 			return nil, err
 		}
 	}
-	observed.Memory = e.memory
-	desired := policy.Desired{
-		Document: e.parsed.document, Released: s.Content.Released, Enforce: s.Enforce,
-		AllowUnprovenLocks: s.AllowUnprovenLocks, VendorGates: s.VendorGates, LiftLocks: e.released != nil,
-	}
+	observed.Memory, observed.Controls, observed.Host = e.memory, e.controls, e.observeHost(s)
+	desired := e.desired(s)
 	result := policy.Plan(desired, observed)
 	e.planPreferences(desired, s, planned, &result)
 	planned.Steps, planned.WouldDo = result.Steps, result.WouldDo
+	planned.HostSteps, planned.HostWouldDo = result.Controls.HostSteps, result.Controls.HostWouldDo
+	planned.Suspends, planned.NextAt = result.Controls.Suspends, result.Controls.NextAt
 	planned.Events = append(resumed, e.eventsOf(&result, planned)...)
+	planned.Events = append(planned.Events, e.driftEvents(&result, planned)...)
+	planned.Events = append(planned.Events, e.violationEvents(&result, planned, s.NotifyUsers)...)
 	planned.Events = append(planned.Events, e.remind(&result, planned, s.NotifyUsers)...)
 	if s.Whole && (desired.Document != nil || desired.Released) {
 		e.forgetGone(result.Memory, planned)
@@ -89,12 +96,48 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	}
 	e.takeVerdicts(&result, observed.Machines, planned, s)
 	report := e.makeReport(s.Content, s.Enforce)
-	if err := e.remember(result.Memory, report); err != nil {
+	if err := e.remember(result.Memory, report, result.Controls.Memory); err != nil {
 		return nil, err
 	}
+	e.noteListed(s)
 	planned.ReportChanged = report != nil
 	e.planned = planned
 	return planned, nil
+}
+
+// desired is what is wanted in this situation. The caller holds the lock.
+func (e *Enforcer) desired(s *Situation) policy.Desired {
+	return policy.Desired{
+		Document: e.parsed.document, Released: s.Content.Released, Enforce: s.Enforce,
+		AllowUnprovenLocks: s.AllowUnprovenLocks, VendorGates: s.VendorGates, LiftLocks: e.released != nil,
+	}
+}
+
+// observeHost is what is known of the Mac as a whole. The caller holds the lock.
+func (e *Enforcer) observeHost(s *Situation) policy.Host {
+	host := s.Host
+	host.Info, host.Code, host.Leased = e.shown.info, e.shown.code, e.leasedNow()
+	host.Whole, host.ListedBefore = s.Whole, e.listedBefore
+	host.Present = make([]protocol.VMKey, 0, len(s.Machines))
+	for _, m := range s.Machines {
+		host.Present = append(host.Present, m.Facts.Key)
+	}
+	return host
+}
+
+// noteListed notes whose lists this plan knew: what comes into them from now on was
+// seen to come.
+func (e *Enforcer) noteListed(s *Situation) {
+	if e.parsed.document == nil || !e.parsed.document.ManagesControls() {
+		e.listedBefore = nil
+		return
+	}
+	if e.listedBefore == nil {
+		e.listedBefore = make(map[uint32]bool)
+	}
+	for uid := range s.Host.Listed {
+		e.listedBefore[uid] = true
+	}
 }
 
 // planKey tells apart what a report is about.

@@ -15,6 +15,7 @@ type View struct {
 	Enforce  bool
 	Settings []SettingView
 	Steps    []policy.Step // that were, or in monitor mode would be, carried out
+	Host     []policy.HostStep
 	Machines map[protocol.VMKey]*Machine
 	// PreferenceSteps are the keys that were, or would be, written, and Accounts whose
 	// they are.
@@ -50,12 +51,17 @@ func (e *Enforcer) View() View {
 	}
 	view.At, view.Enforce, view.Machines = e.planned.At, e.planned.Enforce, e.planned.Machines
 	view.PreferenceSteps, view.Accounts = e.planned.PreferenceSteps, e.planned.Accounts
-	if view.Steps = e.planned.Steps; !view.Enforce {
-		view.Steps = e.planned.WouldDo
+	view.Steps, view.Host = e.planned.Steps, e.planned.HostSteps
+	if !view.Enforce {
+		view.Steps, view.Host = e.planned.WouldDo, e.planned.HostWouldDo
 	}
 	for _, key := range sortedKeys(e.verdicts) {
 		for _, verdict := range e.verdicts[key] {
-			view.Settings = append(view.Settings, SettingView{verdict, e.memory[key].Settings[verdict.Setting]})
+			memory := e.memory[key].Settings[verdict.Setting]
+			if key == (protocol.VMKey{}) {
+				memory.Calls = e.controls.SwitchesOf(verdict.Setting)
+			}
+			view.Settings = append(view.Settings, SettingView{verdict, memory})
 		}
 	}
 	return view

@@ -78,9 +78,21 @@ type PolicySetting struct {
 	CustomPassword bool `json:"custom_password,omitempty"`
 	// AppShows is what the application shows people with a preference's value.
 	AppShows string `json:"app_shows,omitempty"`
+	// Observed is what is seen beside it, for people.
+	Observed string `json:"observed,omitempty"`
+	// Acts are what a security control is about, with how firmly it holds against each.
+	Acts []PolicyAct `json:"acts,omitempty"`
 	// Flags are those that are not as they are wanted, and those that the agent
 	// has written.
 	Flags []PolicyFlag `json:"flags,omitempty"`
+}
+
+// PolicyAct is something that users do with virtual machines: create, register,
+// clone or remove.
+type PolicyAct struct {
+	Act           string `json:"act"`
+	Strength      string `json:"strength"`
+	StrengthAdmin string `json:"strength_admin"`
 }
 
 // PolicyFlag is one flag of a setting.
@@ -99,7 +111,7 @@ type PolicyFlag struct {
 type PolicyStep struct {
 	PolicyVM
 	Setting string   `json:"setting"`
-	Tool    string   `json:"tool,omitempty"` // defaults for a preference; empty: prlctl
+	Tool    string   `json:"tool,omitempty"` // defaults for a preference, prlsrvctl for the Mac; empty: prlctl
 	Call    []string `json:"call"`           // behind the tool's name
 	Shown   string   `json:"shown,omitempty"`
 	Word    string   `json:"word"`

@@ -39,7 +39,8 @@ type Status struct {
 	Portal        PortalStatus          `json:"portal"`
 	Policy        protocol.PolicyReport `json:"policy"`
 	PolicyInForce InForce               `json:"policy_in_force"`
-	Drifts        int                   `json:"drifts"` // how often settings of the policy were found changed
+	Drifts        int                   `json:"drifts"`     // how often settings of the policy were found changed
+	Violations    int                   `json:"violations"` // of its security controls, that there are now
 	// LocksReleased: the agent only plans because of a person; nil: it does not.
 	LocksReleased *LocksReleased      `json:"locks_released,omitempty"`
 	Store         StoreStatus         `json:"store"`
@@ -293,6 +294,7 @@ func (s Status) ForEveryone() Status {
 		Policy:        protocol.PolicyReport{State: s.Policy.State, Code: s.Policy.Code, Counts: s.Policy.Counts},
 		PolicyInForce: InForce{Mode: s.PolicyInForce.Mode, ModeOf: s.PolicyInForce.ModeOf},
 		Drifts:        s.Drifts,
+		Violations:    s.Violations,
 
 		Store:      StoreStatus{Outcome: s.Store.Outcome},
 		Product:    s.Product,

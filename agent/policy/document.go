@@ -24,8 +24,11 @@ type Document struct {
 	VMSettings  VMSettings
 	Product     Product
 	Adopt       Adopt
+
+	SecurityControls SecurityControls
 	// NotCarriedOut are the paths of what the document asks for and this version
-	// does not do yet: members of security_controls and windows_updates; at most 256.
+	// does not do: members of windows_updates, and controls that it does not know; at
+	// most 256.
 	NotCarriedOut []string
 	// Ignored are members that this version does not know. Who reads a policy
 	// obeys the rest, so that a newer policy does not release an older agent;
@@ -166,7 +169,7 @@ var documentMembers = memberReaders{
 	"golden_image":      func(r *documentReader, n node) { r.document.GoldenImage = r.goldenImage(n) },
 	"vm_settings":       func(r *documentReader, n node) { r.object(n, vmSettingsMembers) },
 	"adopt":             func(r *documentReader, n node) { r.adopt(n) },
-	"security_controls": (*documentReader).notCarriedOut,
+	"security_controls": (*documentReader).securityControls,
 	"product":           (*documentReader).product,
 	"windows_updates":   (*documentReader).notCarriedOut,
 }

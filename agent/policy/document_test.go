@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -69,6 +70,11 @@ func TestErrorsOfADocumentSayWhere(t *testing.T) {
 		{"a text with a line end", `"vm_settings":{"other":{"asset_tag":"a\nb"}}`, "vm_settings.other.asset_tag policy_wrong_value"},
 		{"a wait without end", `"vm_settings":{"max_wait_h":0}`, "vm_settings.max_wait_h policy_wrong_value"},
 		{"a word of on_unsupported", `"vm_settings":{"on_unsupported":"guess"}`, "vm_settings.on_unsupported policy_wrong_value"},
+		{"a control that is a word", `"security_controls":{"no_removal":"on"}`, "security_controls.no_removal policy_wrong_type"},
+		{"a control that is null", `"security_controls":{"no_removal":null}`, "security_controls.no_removal policy_null"},
+		{"H42 a violation is never deleted", `"security_controls":{"on_violation":"delete"}`, "security_controls.on_violation policy_wrong_value"},
+		{"a grace that is none", `"security_controls":{"grace_s":0}`, "security_controls.grace_s policy_wrong_value"},
+		{"controls that are a list", `"security_controls":["no_removal"]`, "security_controls policy_wrong_type"},
 		{"H63 a group that is a path", `"groups":["../x"]`, "groups[0] policy_wrong_value"},
 		{"two that want different things of one flag", `"vm_settings":{"other":{"no_share_mac_folders":true,"smart_mount":true}}`, "vm_settings.other.smart_mount policy_conflict"},
 		{"two that want the same", `"vm_settings":{"other":{"no_share_mac_folders":true,"smart_mount":false}}`, ""},
@@ -123,7 +129,7 @@ func TestCheckSaysEverything(t *testing.T) {
 
 func TestDocumentIsReadAsItIs(t *testing.T) {
 	t.Parallel()
-	read := document(t, `"description":"For all","of_tomorrow":1,"security_controls":{"no_removal":true},
+	read := document(t, `"description":"For all","of_tomorrow":1,"security_controls":{"no_removal":true,"no_lending":true,"no_major_upgrade":false,"on_violation":"suspend","grace_s":60},
 		"vm_settings":{"beyond_guide":true,"on_unsupported":"stricter","max_wait_h":48,"remind_every_weeks":2,"later":{},
 			"golden_image":{},"other":{"network":"host_only","no_smart_cards":false,"max_cpus":4,"of_tomorrow":[1]}},
 		"adopt":{"vm_ids":["F11D8098-10FE-40D9-871E-27AF1E66161E"],"first_seen_before":"2026-03-01","bundle_names":["Corp*"]}`)
@@ -137,8 +143,12 @@ func TestDocumentIsReadAsItIs(t *testing.T) {
 	if _, managed := wanted["clipboard"]; managed || wanted["no_smart_cards"] != policy.False || wanted["network"] != "host_only" || wanted["max_cpus"] != "4" {
 		t.Errorf("other %+v", wanted)
 	}
-	if !slices.Equal(settings.Other.Unknown, []string{"of_tomorrow"}) || !slices.Equal(read.NotCarriedOut, []string{"security_controls.no_removal"}) {
+	if !slices.Equal(settings.Other.Unknown, []string{"of_tomorrow"}) || !slices.Equal(read.NotCarriedOut, []string{"security_controls.no_lending"}) {
 		t.Errorf("unknown %q, not carried out %q", settings.Other.Unknown, read.NotCarriedOut)
+	}
+	controls := read.SecurityControls
+	if !maps.Equal(controls.Set, map[string]bool{"no_removal": true, "no_major_upgrade": false}) || controls.OnViolation != policy.Suspend || controls.Grace != time.Minute {
+		t.Errorf("controls %+v", controls)
 	}
 	var ignored []string
 	for _, problem := range read.Ignored {

@@ -42,6 +42,8 @@ type Observed struct {
 	Closed   protocol.Code
 	Machines []Machine
 	Memory   Memory
+	Host     Host // for the security controls, as is:
+	Controls ControlsMemory
 }
 
 // Result is a plan.
@@ -59,6 +61,9 @@ type Result struct {
 	// Memory are the machines of which something else is remembered now. One that
 	// IsEmpty is forgotten.
 	Memory Memory
+	// Controls is what is said of the security controls. Their verdicts stand among
+	// the others: those on the Mac as a whole have no machine.
+	Controls ControlsResult
 }
 
 // Verdict is whether one setting of one machine is as it is wanted, and why not.
@@ -74,7 +79,14 @@ type Verdict struct {
 	Since    time.Time // verdict and code are the same
 	Wait     *Wait     // of a deferred one
 	// Gaps are the flags that are not as they are wanted.
-	Gaps []Gap
+	Gaps   []Gap
+	Beside *Beside // of a security control on the Mac as a whole
+}
+
+// Beside is what is said of a security control beside its verdict.
+type Beside struct {
+	Observed string // that it is about, for people; empty if there is nothing
+	Acts     []ActStrength
 }
 
 // Strength is how firmly a setting holds: Strength words of protocol.
@@ -121,6 +133,7 @@ func Plan(desired Desired, observed Observed) Result {
 	for i := range observed.Machines {
 		p.plan(&observed.Machines[i], len(observed.Machines)-i)
 	}
+	p.planControls()
 	p.notCarriedOut()
 	p.notify()
 	return p.result

@@ -410,12 +410,12 @@ func TestWhatIsClosedWaits(t *testing.T) {
 
 func TestWhatIsNotCarriedOutIsSaid(t *testing.T) {
 	t.Parallel()
-	wants := document(t, `"security_controls":{"no_removal":true},"vm_settings":{"other":{"of_tomorrow":{"x":[1]}}}`)
+	wants := document(t, `"windows_updates":{"weekly":true},"vm_settings":{"other":{"of_tomorrow":{"x":[1]}}}`)
 	result := plan(wants, machineOf(t, windowsVM))
 	wantCalls(t, result.Steps)
 	wantVerdict(t, result, "of_tomorrow", "unsupported setting_unknown")
 	last := result.Verdicts[len(result.Verdicts)-1]
-	if last.Path != "security_controls.no_removal" || last.Code != protocol.CodeSectionNotSupported || last.VM != (protocol.VMKey{}) {
+	if last.Path != "windows_updates.weekly" || last.Code != protocol.CodeSectionNotSupported || last.VM != (protocol.VMKey{}) {
 		t.Errorf("verdict %+v", last)
 	}
 	if state := policy.State(result.Verdicts); state != protocol.PolicyPartial {

@@ -49,6 +49,7 @@ func (r *documentReader) missing(path, name string) {
 // readDocument reads the whole.
 func (r *documentReader) readDocument(root node) {
 	r.document.VMSettings.OnUnsupported, r.document.VMSettings.RemindEvery = Leave, week
+	r.document.SecurityControls.OnViolation, r.document.SecurityControls.Grace = ReportOnly, DefaultGraceSeconds*time.Second
 	if !root.isObject() {
 		r.wrongType(root, "an object")
 		return
@@ -177,9 +178,13 @@ func (r *documentReader) notCarriedOut(n node) {
 		return
 	}
 	for _, m := range n.members {
-		if len(r.document.NotCarriedOut) < maxNotCarriedOut {
-			r.document.NotCarriedOut = append(r.document.NotCarriedOut, m.value.path)
-		}
+		r.noteNotCarriedOut(m.value.path)
+	}
+}
+
+func (r *documentReader) noteNotCarriedOut(path string) {
+	if len(r.document.NotCarriedOut) < maxNotCarriedOut {
+		r.document.NotCarriedOut = append(r.document.NotCarriedOut, path)
 	}
 }
 

@@ -207,6 +207,19 @@ const (
 	CodeLockReleasing       Code = "lock_releasing"
 	CodeLocksReleased       Code = "locks_released"
 
+	CodeVMUnprovisioned      Code = "vm_unprovisioned"
+	CodeSecondProvisioned    Code = "second_provisioned_vm"
+	CodeRemovedAgainstPolicy Code = "removed_against_policy"
+	CodeMajorUpgrade         Code = "major_upgrade"
+	CodeOlderThanControl     Code = "older_than_control"
+	CodeUnknownSource        Code = "unknown_source"
+	CodeGracePeriod          Code = "grace_period"
+	CodeVMInstalling         Code = "vm_installing"
+	CodeNotEnforceable       Code = "not_enforceable"
+	CodeControlLifted        Code = "control_lifted"
+	CodeLocalUpdateServer    Code = "local_update_server"
+	CodeManagedByMDM         Code = "mdm"
+
 	CodeAlreadyRunning Code = "already_running"
 	CodeStoreDamaged   Code = "store_damaged"
 	CodeStoreFull      Code = "store_full"
@@ -433,6 +446,19 @@ var Codes = map[Code]CodeText{
 	CodeUpdatedAnyway:       {Warning, "Parallels Desktop is another version, although the policy has its updates turned off.", "Find who installed it: a user, an administrator, or the MDM."},
 	CodeLocksReleased:       {Warning, "An administrator of this Mac had the agent lift its locks; until there is a newer policy, it plans and sets nothing.", "Sign a newer head for the Mac's group; the agent enforces again once it has that."},
 	CodeLockReleasing:       {Info, "A lock that the agent placed is being lifted.", "Nothing to do; if it stays, lift it in the configuration of the virtual machine, under Security."},
+
+	CodeVMUnprovisioned:      {Warning, "Somebody created, registered or cloned a virtual machine, and the policy allows only those of a golden image.", "Remove it, or adopt it in the policy."},
+	CodeSecondProvisioned:    {Warning, "The account has more than one virtual machine of a golden image, and the policy allows one.", "Remove one of them."},
+	CodeRemovedAgainstPolicy: {Warning, "Somebody removed a virtual machine of a golden image, against the policy.", "Ask its owner; provision it anew if they need it."},
+	CodeMajorUpgrade:         {Warning, "Parallels Desktop was upgraded to another major version, against the policy.", "Install the version that the organization uses, or turn no_major_upgrade off and on again to accept this one."},
+	CodeOlderThanControl:     {Info, "The virtual machine was there before the control. It is kept, and may start.", "Nothing to do; adopt in the policy makes it count as one of a golden image."},
+	CodeUnknownSource:        {Info, "Nobody saw where the virtual machine came from. It is kept, and may start.", "Nothing to do; adopt in the policy makes it count as one of a golden image."},
+	CodeGracePeriod:          {Info, "The virtual machine is against the policy, and will be suspended at the end of the grace period.", "Shut the virtual machine down, or ask the organization to adopt it."},
+	CodeVMInstalling:         {Info, "A system may be being installed in the virtual machine, which is not suspended meanwhile.", "Nothing to do; without Parallels Tools that is taken to last for a day."},
+	CodeNotEnforceable:       {Warning, "Nothing outside Parallels Desktop can hold this.", "Nothing to do; what is seen beside it is told with it."},
+	CodeControlLifted:        {Info, "The control is lifted for the agent's own work.", "Nothing to do: it is put back when that ends."},
+	CodeLocalUpdateServer:    {Info, "The Mac updates from a local server, which decides about the versions.", ""},
+	CodeManagedByMDM:         {Info, "A profile of the MDM manages this.", ""},
 
 	CodeAlreadyRunning: {Failure, "Another prlagentd runs on this Mac.", "Use the one that runs; 'prlagent status' shows it."},
 	CodeStoreDamaged:   {Failure, "The state database is damaged.", "Restart the agent: it restores a backup and keeps the bad file."},

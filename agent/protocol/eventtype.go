@@ -28,22 +28,22 @@ type EventType struct {
 // and code where that says more. One that is not in it is kept and shown, and nothing
 // else.
 var EventTypes = map[string]EventType{
-	eventViolation: {Webhook: WebhookPolicyViolation},
-	eventViolation + " " + string(codeUnprovisioned): {Webhook: WebhookVMUnprovisioned},
-	"policy_violation_suspended":                     {Webhook: WebhookPolicyViolation},
-	"policy_violation_not_suspended":                 {Webhook: WebhookPolicyFailed},
-	"policy_setting_failed":                          {Webhook: WebhookPolicyFailed},
-	"policy_setting_contended":                       {Webhook: WebhookPolicyFailed},
-	string(CodePolicyInvalid):                        {Webhook: WebhookPolicyFailed},
-	string(CodePolicyHash):                           {Webhook: WebhookPolicyFailed},
-	string(CodeUnsupportedFeature):                   {Webhook: WebhookPolicyFailed},
-	string(CodeHeadSignature):                        {Webhook: WebhookPolicyFailed},
-	string(CodeHeadWrongGroup):                       {Webhook: WebhookPolicyFailed},
-	string(CodeHeadWrongSite):                        {Webhook: WebhookPolicyFailed},
-	string(CodeRollbackDetected):                     {Webhook: WebhookPolicyRolledBack},
-	"vm_added":                                       {Webhook: WebhookVMAdded, Routine: true},
-	"vm_removed":                                     {Webhook: WebhookVMRemoved, Routine: true},
-	"enrolled":                                       {Webhook: WebhookDeviceEnrolled},
+	EventViolation: {Webhook: WebhookPolicyViolation},
+	EventViolation + " " + string(CodeVMUnprovisioned): {Webhook: WebhookVMUnprovisioned},
+	"policy_violation_suspended":                       {Webhook: WebhookPolicyViolation},
+	"policy_violation_not_suspended":                   {Webhook: WebhookPolicyFailed},
+	"policy_setting_failed":                            {Webhook: WebhookPolicyFailed},
+	"policy_setting_contended":                         {Webhook: WebhookPolicyFailed},
+	string(CodePolicyInvalid):                          {Webhook: WebhookPolicyFailed},
+	string(CodePolicyHash):                             {Webhook: WebhookPolicyFailed},
+	string(CodeUnsupportedFeature):                     {Webhook: WebhookPolicyFailed},
+	string(CodeHeadSignature):                          {Webhook: WebhookPolicyFailed},
+	string(CodeHeadWrongGroup):                         {Webhook: WebhookPolicyFailed},
+	string(CodeHeadWrongSite):                          {Webhook: WebhookPolicyFailed},
+	string(CodeRollbackDetected):                       {Webhook: WebhookPolicyRolledBack},
+	"vm_added":                                         {Webhook: WebhookVMAdded, Routine: true},
+	"vm_removed":                                       {Webhook: WebhookVMRemoved, Routine: true},
+	"enrolled":                                         {Webhook: WebhookDeviceEnrolled},
 }
 
 // Kind is what is done about the event.

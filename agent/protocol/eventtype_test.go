@@ -44,9 +44,9 @@ func TestSEC25_TypesOfMessagesAreDescribed(t *testing.T) {
 func TestSEC25_KindsOfEvents(t *testing.T) {
 	t.Parallel()
 	for want, event := range map[string]Event{
-		WebhookVMUnprovisioned: {Type: eventViolation, Code: codeUnprovisioned},
-		WebhookPolicyViolation: {Type: eventViolation, Code: codeRemoved},
-		WebhookPolicyFailed:    {Type: "policy_setting_failed", Code: codeUnprovisioned},
+		WebhookVMUnprovisioned: {Type: EventViolation, Code: CodeVMUnprovisioned},
+		WebhookPolicyViolation: {Type: EventViolation, Code: CodeRemovedAgainstPolicy},
+		WebhookPolicyFailed:    {Type: "policy_setting_failed", Code: CodeVMUnprovisioned},
 		"":                     {Type: "vm_state"},
 	} {
 		if got := event.Kind().Webhook; got != want {

@@ -5,18 +5,10 @@ import (
 	"strings"
 )
 
-// eventViolation is the type of the event that something is against a security control.
-const eventViolation = "policy_violation"
+// EventViolation is the type of the event that something is against a security control.
+const EventViolation = "policy_violation"
 
-// Codes of what is against a security control.
-const (
-	codeUnprovisioned Code = "vm_unprovisioned"
-	codeSecond        Code = "second_provisioned_vm"
-	codeRemoved       Code = "removed_against_policy"
-	codeUpgraded      Code = "major_upgrade"
-)
-
-var violationCodes = []Code{codeUnprovisioned, codeSecond, codeRemoved, codeUpgraded}
+var violationCodes = []Code{CodeVMUnprovisioned, CodeSecondProvisioned, CodeRemovedAgainstPolicy, CodeMajorUpgrade}
 
 // controlsPath begins the paths of security controls in a policy.
 const controlsPath = "security_controls."

@@ -28,7 +28,7 @@ func Policy() ([]byte, error) {
 		field{"golden_image", goldenImage()},
 		field{"vm_settings", vmSettings()},
 		field{"adopt", adopt()},
-		field{"security_controls", &jsonschema.Schema{Type: "object", Description: "Not carried out by this version."}},
+		field{"security_controls", securityControls()},
 		field{"product", product()},
 		field{"windows_updates", &jsonschema.Schema{Type: "object", Description: "Not carried out by this version."}},
 	)
@@ -147,6 +147,27 @@ func addressOr(words *jsonschema.Schema, values policy.Values) *jsonschema.Schem
 	}
 	address := &jsonschema.Schema{Pattern: pattern, MaxLength: &values.Max}
 	return &jsonschema.Schema{Type: "string", AnyOf: []*jsonschema.Schema{{Enum: words.Enum}, address}}
+}
+
+// securityControls is the section of that name: a member for each row of the
+// catalogue.
+func securityControls() *jsonschema.Schema {
+	fields := make([]field, 0, len(policy.Controls)+2)
+	for i := range policy.Controls {
+		doc := policy.Controls[i].Doc
+		if why := policy.Controls[i].NotEnforceable; why != "" {
+			doc += " It is reported as not_enforceable: " + why + "."
+		}
+		fields = append(fields, field{policy.Controls[i].Name, truth(doc)})
+	}
+	fields = append(fields,
+		field{"on_violation", &jsonschema.Schema{
+			Type: "string", Enum: []any{string(policy.ReportOnly), string(policy.Suspend)}, Default: json.RawMessage(`"report"`),
+			Description: "What is done about a virtual machine that is against a control: it is reported, or suspended after grace_s as well. One that is older than the control is left alone, and nothing is ever deleted.",
+		}},
+		field{"grace_s", whole(fmt.Sprintf("Seconds until it is suspended. Without it: %d.", policy.DefaultGraceSeconds), policy.MinGraceSeconds, policy.MaxGraceSeconds)},
+	)
+	return object("What users may not do. A control that is left out is not managed.", fields...)
 }
 
 func goldenImage() *jsonschema.Schema {

@@ -68,7 +68,8 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 	sum := strings.Repeat("a", 64)
 	members := []string{
 		``, `,"groups":["a","b-1"]`, `,"groups":["../a"]`, `,"groups":"a"`, `,"revision":0`, `,"x":1`, `,"description":1`, `,"requires":[]`,
-		`,"security_controls":{"no_removal":true}`, `,"security_controls":[]`,
+		`,"security_controls":{"no_removal":true}`, `,"security_controls":[]`, `,"security_controls":{"no_removal":1}`, `,"security_controls":{"provisioned_only":true,"on_violation":"suspend","grace_s":60}`,
+		`,"security_controls":{"on_violation":"delete"}`, `,"security_controls":{"grace_s":0}`, `,"security_controls":{"grace_s":604801}`,
 		`,"vm_settings":{}`, `,"vm_settings":{"x":{}}`, `,"vm_settings":{"golden_image":{},"beyond_guide":true,"on_unsupported":"leave","max_wait_h":8760,"remind_every_weeks":0}`,
 		`,"vm_settings":{"beyond_guide":"yes"}`, `,"vm_settings":{"on_unsupported":""}`, `,"vm_settings":{"max_wait_h":0}`, `,"vm_settings":{"remind_every_weeks":53}`,
 		`,"adopt":{"vm_ids":["f11d8098-10fe-40d9-871e-27af1e66161e"],"first_seen_before":"2026-01-31","bundle_names":["a*"]}`,

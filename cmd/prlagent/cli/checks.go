@@ -62,6 +62,7 @@ var doctorChecks = []doctorCheck{
 	{"kernel_extensions", "Kernel extensions are approved", []string{"product"}, (*checkedMac).checkKernelExtensions},
 	{"users", "Every user's machines can be listed", []string{"daemon"}, (*checkedMac).checkUsers},
 	{"event_streams", "Every user's stream of events is open", []string{"daemon"}, (*checkedMac).checkStreams},
+	{"controls", "The security controls of the policy can be held", []string{"daemon"}, (*checkedMac).checkControls},
 	{"privacy", "macOS lets the agent read the virtual machines", []string{"daemon"}, (*checkedMac).checkPrivacy},
 }
 
@@ -75,6 +76,7 @@ type checkedMac struct {
 
 	status    func() (localapi.Status, error) // the daemon's; its last snapshot if it does not run
 	inventory func() (localapi.Inventory, error)
+	policy    func() (localapi.Policy, error)
 	explained func() config.Explanation
 	profiles  func() ([]prlctl.LicensingProfile, error)
 	portal    func() checkin.Reached
@@ -93,6 +95,11 @@ func (p *program) newCheckedMac(ctx context.Context, license licenseHost) *check
 		defer cancel()
 		return m.client.Inventory(ctx)
 	})
+	m.policy = func() (localapi.Policy, error) {
+		ctx, cancel := bounded()
+		defer cancel()
+		return m.client.Policy(ctx)
+	}
 	m.explained = sync.OnceValue(func() config.Explanation { return config.Explain(p.configPaths()) })
 	m.profiles = sync.OnceValues(func() ([]prlctl.LicensingProfile, error) {
 		return prlctl.ReadLicensingProfiles(m.mac.Path(prlctl.ManagedPreferences))

@@ -110,6 +110,9 @@ func readPolicy(data []byte) (policy.Document, []*policy.Error) {
 
 // docAt is what the setting at a path does; empty if there is none.
 func docAt(path string) string {
+	if name, is := strings.CutPrefix(path, "security_controls."); is && policy.FindControl(name) != nil {
+		return policy.FindControl(name).Doc
+	}
 	for name := range strings.SplitSeq(path, ".") {
 		if setting := policy.Find(name); setting != nil && strings.HasPrefix(path, "vm_settings.") {
 			return setting.Doc + " Values: " + setting.Values.List() + "."
@@ -125,6 +128,16 @@ func (r *lintReport) addNotes(document *policy.Document) {
 	}
 	for _, path := range document.NotCarriedOut {
 		note(path, protocol.CodeSectionNotSupported, protocol.CodeSectionNotSupported.Text().Text)
+	}
+	for i := range policy.Controls {
+		control := &policy.Controls[i]
+		switch path := "security_controls." + control.Name; {
+		case !document.SecurityControls.Set[control.Name]:
+		case control.NotEnforceable != "":
+			note(path, protocol.CodeNotEnforceable, "Not enforceable: "+control.NotEnforceable+".")
+		case control.UsesLock():
+			note(path, protocol.CodeReleaseUnproven, "What is against it is reported; a password is asked for before only with AllowUnprovenLocks in the profile.")
+		}
 	}
 	settings := &document.VMSettings
 	for in, scope := range map[string]*policy.Scope{"vm_settings.golden_image.": &settings.GoldenImage, "vm_settings.other.": &settings.Other} {

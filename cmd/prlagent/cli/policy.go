@@ -204,7 +204,11 @@ func policyPlanPage(v outputView, policy localapi.Policy) string {
 	}
 	steps := styledTable{heads: []string{"user", "machine", "setting", "shown", "call"}}
 	for _, step := range policy.Steps {
-		steps.rows = append(steps.rows, []tableCell{{step.Owner, ""}, {step.Name, ""}, {step.Setting, ""}, {step.Shown, ""}, {callWords(step), ""}})
+		owner, name := step.Owner, step.Name
+		if owner == "" {
+			owner, name = "root", "this Mac"
+		}
+		steps.rows = append(steps.rows, []tableCell{{owner, ""}, {name, ""}, {step.Setting, ""}, {step.Shown, ""}, {callWords(step), ""}})
 	}
 	if len(steps.rows) > 0 {
 		out.WriteString("\n" + steps.render(v, "  "))
@@ -279,6 +283,7 @@ func (p *pageWriter) addSetting(policy localapi.Policy, setting localapi.PolicyS
 		}
 		p.addItem("Waits", joinParts(", ", "since "+p.view.momentWords(setting.WaitingSince), deadline))
 	}
+	p.addControl(setting)
 	if setting.Drifts > 0 {
 		p.addItem("Changed", countWords(setting.Drifts, "time")+" by somebody else")
 	}
@@ -290,6 +295,20 @@ func (p *pageWriter) addSetting(policy localapi.Policy, setting localapi.PolicyS
 	}
 	for _, flag := range setting.Flags {
 		p.addItem(flag.Target, flagWords(p.view, flag))
+	}
+}
+
+// addControl says of a security control against what it holds, and what is seen or
+// done beside it.
+func (p *pageWriter) addControl(setting localapi.PolicySetting) {
+	for _, act := range setting.Acts {
+		p.addItem("Against "+act.Act, act.Strength+" for a standard user, "+act.StrengthAdmin+" for an administrator")
+	}
+	if setting.Observed != "" {
+		p.addItem("Seen", setting.Observed)
+	}
+	if setting.WaitingSince.IsZero() && !setting.Deadline.IsZero() {
+		p.addItem("Suspended", "from "+p.view.momentWords(setting.Deadline)+" on")
 	}
 }
 

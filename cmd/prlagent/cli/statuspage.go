@@ -74,7 +74,7 @@ func (p *pageWriter) addAgent(status localapi.Status) {
 }
 
 func (p *pageWriter) addPolicy(status localapi.Status) {
-	p.addItem("Policy", joinParts(", ", policyWords(status.Policy), candidateWords(status.PolicyInForce), driftWords(status.Drifts)))
+	p.addItem("Policy", joinParts(", ", policyWords(status.Policy), candidateWords(status.PolicyInForce), driftWords(status.Drifts), violationWords(status.Violations)))
 	if status.PolicyInForce.Mode != "" && status.PolicyInForce.Mode != status.Config.Mode {
 		p.addItem("", modeWords(status.PolicyInForce))
 	}
@@ -109,6 +109,13 @@ func driftWords(drifts int) string {
 		return ""
 	}
 	return "changed " + countWords(drifts, "time") + " by somebody else"
+}
+
+func violationWords(violations int) string {
+	if violations == 0 {
+		return ""
+	}
+	return countWords(violations, "violation") + " of its security controls"
 }
 
 // enrolled is the word for an enrollment that is done, of agent/checkin.

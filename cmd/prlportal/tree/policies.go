@@ -147,6 +147,7 @@ func (r *reader) checkPolicies() {
 			r.checkScope(p, scope)
 		}
 		r.checkProduct(p)
+		r.checkControls(p)
 		for _, path := range p.Document.NotCarriedOut {
 			r.checkNotCarriedOut(p, path)
 		}
@@ -174,16 +175,35 @@ func (r *reader) checkScope(p *Policy, in scopePath) {
 	}
 }
 
-// notEnforceable are the controls that only Parallels Desktop itself can enforce
-// (protocol.md 2.8).
-var notEnforceable = map[string]string{
-	"security_controls.org_license_only": "who activates with another license is not held back by anything that we have",
-	"security_controls.no_preferences":   "the preferences cannot be closed from outside Parallels Desktop",
+// controlsPath is the section of the security controls.
+const controlsPath = "security_controls"
+
+// checkControls says what the security controls of a policy are not worth.
+func (r *reader) checkControls(p *Policy) {
+	for i := range policy.Controls {
+		control := &policy.Controls[i]
+		path := below(controlsPath, control.Name)
+		switch on := p.Document.SecurityControls.Set[control.Name]; {
+		case !on:
+		case control.NotEnforceable != "":
+			r.fail(ruleNotEnforceable, p.sources.find(path), path, "it is reported as not_enforceable: %s", control.NotEnforceable)
+		case control.UsesLock():
+			r.fail(ruleUnprovenLock, p.sources.find(path), path, "what is against it is reported; a password is asked for before only where the Mac's profile has AllowUnprovenLocks")
+		}
+	}
+}
+
+func controlNames() []string {
+	names := make([]string, len(policy.Controls))
+	for i := range policy.Controls {
+		names[i] = policy.Controls[i].Name
+	}
+	return names
 }
 
 func (r *reader) checkNotCarriedOut(p *Policy, path string) {
-	if why, is := notEnforceable[path]; is {
-		r.fail(ruleNotEnforceable, p.sources.find(path), path, "it is reported as not_enforceable: %s", why)
+	if name, is := strings.CutPrefix(path, controlsPath+"."); is {
+		r.fail(ruleUnknownSetting, p.sources.find(path), path, "there is no control %s%s", name, meant(name, controlNames()))
 		return
 	}
 	r.fail(ruleNotCarriedOut, p.sources.find(path), path, "this version does not carry it out yet")
@@ -204,6 +224,9 @@ func settingDoc(path string) string {
 		return rowDoc(preference.Doc, preference.Values)
 	}
 	name := path[strings.LastIndexByte(path, '.')+1:]
+	if control := policy.FindControl(name); control != nil && strings.HasPrefix(path, controlsPath+".") {
+		return control.Doc
+	}
 	if name == path || !strings.HasPrefix(path, "vm_settings.") {
 		return ""
 	}

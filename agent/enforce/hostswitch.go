@@ -1,0 +1,232 @@
+package enforce
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+	"prlagent/prlctl"
+)
+
+// HostTool is prlsrvctl for the Mac as a whole.
+type HostTool interface {
+	ServerInfo(ctx context.Context) (prlctl.ServerInfo, error)
+	// SetHost runs one `prlsrvctl set`; what it says is a hint.
+	SetHost(ctx context.Context, args ...string) error
+}
+
+// hostUID stands for the Mac in what goes on one at a time for each account. No
+// account of a person has it.
+const hostUID = 0
+
+// errNoHostOwner is that no account is there as which the host could be asked: the
+// vendor's tools never run as root (H13).
+var errNoHostOwner = &prlctl.Error{Code: string(protocol.CodeUserSession)}
+
+const (
+	// hostInfoLasts is how long what the host shows need not be read again, while
+	// nobody asks for it.
+	hostInfoLasts = 5 * time.Minute
+	// hostAttempts is how often a switch is set in one go: another writer of the same
+	// list may have made ours undone (facts/acting.md 1).
+	hostAttempts = 3
+)
+
+// shownHost is what the host showed last.
+type shownHost struct {
+	info *prlctl.ServerInfo // nil: it could not be read
+	code protocol.Code      // why not
+	at   time.Time          // zero: it was never asked
+}
+
+// LookAtHost reads what the host shows of its switches, if a plan for the
+// situation has to know that, and it was not read a short time ago.
+func (e *Enforcer) LookAtHost(ctx context.Context, s *Situation) {
+	e.mu.Lock()
+	e.parse(s.Content)
+	if s.HostOwner != nil {
+		e.hostOwner = *s.HostOwner
+	}
+	desired := e.desired(s)
+	needs := desired.NeedsHost(&e.controls) && e.options.Host != nil && s.Closed == ""
+	isKnown := e.shown.info != nil && e.now().Sub(e.shown.at).Abs() < hostInfoLasts && !s.Host.RetryNow
+	e.mu.Unlock()
+	if !needs || isKnown {
+		return
+	}
+	e.hostTurn.Lock()
+	defer e.hostTurn.Unlock()
+	_, _ = e.readHost(ctx) // the plan says what it means
+}
+
+// readHost reads what the host shows, and remembers it. The caller has the host's
+// turn.
+func (e *Enforcer) readHost(ctx context.Context) (*prlctl.ServerInfo, error) {
+	var info prlctl.ServerInfo
+	err := e.runHost(ctx, func(host HostTool) (err error) {
+		info, err = host.ServerInfo(ctx)
+		return err
+	})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err != nil {
+		e.options.Log.Warn().Err(err).Msg("read the host's switches")
+		e.shown = shownHost{code: protocol.CodeOf(err), at: e.now()}
+		return nil, err
+	}
+	e.shown = shownHost{info: &info, at: e.now()}
+	return &info, nil
+}
+
+// runHost makes one run of prlsrvctl, in the lane of the account that it is made as.
+func (e *Enforcer) runHost(ctx context.Context, run func(HostTool) error) error {
+	e.mu.Lock()
+	owner := e.hostOwner
+	e.mu.Unlock()
+	if owner.User.UID == 0 {
+		return errNoHostOwner
+	}
+	return e.options.Lanes.Run(ctx, owner.User.UID, hangsAfter, func() error {
+		return run(e.options.Host(owner.User, owner.Session))
+	})
+}
+
+// setHost sets a switch of the host until a look shows it, at most a few times: one
+// after which nothing was wrong, and that does not show, was lost to another writer
+// of the list. The caller has the host's turn.
+func (e *Enforcer) setHost(ctx context.Context, name, word string) (proven bool, said error) {
+	s := policy.FindHostSwitch(name)
+	for range hostAttempts {
+		said = e.runHost(ctx, func(host HostTool) error { return host.SetHost(ctx, s.Args(word)...) })
+		info, err := e.readHost(ctx)
+		if err == nil && s.Shown(info) == word {
+			return true, said
+		}
+		if said != nil || err != nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return false, said
+}
+
+// applyHost carries out what a plan wants of the host's switches, one call after
+// the other.
+func (e *Enforcer) applyHost(ctx context.Context, planned *Planned) (outcome Applied) {
+	ctx, cancel := context.WithTimeout(ctx, applyLimit)
+	defer cancel()
+	for i := range planned.HostSteps {
+		if ctx.Err() == nil {
+			e.carryOutHost(ctx, &planned.HostSteps[i], planned, &outcome)
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ends++
+	return outcome
+}
+
+// carryOutHost makes one step: the intent is kept before the effect, and what the
+// host shows afterwards behind it. What is lifted under a lease is left alone.
+func (e *Enforcer) carryOutHost(ctx context.Context, step *policy.HostStep, planned *Planned, outcome *Applied) {
+	e.hostTurn.Lock()
+	defer e.hostTurn.Unlock()
+	if slices.Contains(e.leased(), step.Switch) {
+		return
+	}
+	err := e.changeControls(func(m policy.ControlsMemory) policy.ControlsMemory { return m.Begin(step, e.now()) })
+	if err != nil {
+		e.options.Log.Error().Err(err).Msg("a switch is not set, because the intent cannot be kept")
+		return
+	}
+	outcome.Begun++
+	proven, said := e.setHost(ctx, step.Switch, step.Word)
+	if ctx.Err() != nil && !proven {
+		return // nobody knows how it ended: the next plan looks
+	}
+	if proven {
+		outcome.Proven++
+	}
+	became := policy.Outcome{Proven: proven, NotApplicable: !proven && prlctl.IsNotApplicable(said)}
+	if !proven {
+		became.Code = protocol.CodeOf(said)
+	}
+	outcome.Events = append(outcome.Events, e.hostEvents(step, became, planned)...)
+	err = e.changeControls(func(m policy.ControlsMemory) policy.ControlsMemory {
+		return m.End(step, became, policy.VersionKey(planned.version, planned.system), e.now())
+	})
+	if err != nil {
+		e.options.Log.Error().Err(err).Msg("keep what became of a switch") // the next plan looks
+	}
+}
+
+// changeControls changes what is remembered for the security controls, in the
+// store first.
+func (e *Enforcer) changeControls(change func(policy.ControlsMemory) policy.ControlsMemory) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	changed := change(e.controls)
+	return e.remember(nil, nil, &changed)
+}
+
+// hostEvents are what a person may want to know of a step: that it is done, or that
+// it failed for the first time in a row, with the command for a person where that
+// is about what the agent has placed (H67).
+func (e *Enforcer) hostEvents(step *policy.HostStep, outcome policy.Outcome, planned *Planned) []protocol.Event {
+	e.mu.Lock()
+	call := e.controls.Host.Call(step.Target)
+	e.mu.Unlock()
+	data := []string{"target", step.Target, "value", step.Word, "from", step.Prior}
+	switch {
+	case outcome.Proven && step.Restores:
+		return []protocol.Event{planned.hostEvent(eventReleased, "", data...)}
+	case outcome.Proven && call.Drifts > 0 && !call.Holds:
+		return []protocol.Event{planned.hostEvent(eventRestored, "", data...)}
+	case outcome.Proven:
+		return []protocol.Event{planned.hostEvent(eventSet, "", data...)}
+	case call.Failures > 0:
+		return nil
+	}
+	if step.Restores {
+		data = append(data, "command", hostCommand(step.Args))
+	}
+	code := outcome.Code
+	if code == "" {
+		code = protocol.CodeNotVerified
+	}
+	return []protocol.Event{planned.hostEvent(eventFailed, code, data...)}
+}
+
+// hostCommand is what a person types to set a switch by hand.
+func hostCommand(args []string) string { return "sudo prlsrvctl set " + strings.Join(args, " ") }
+
+// hostEvent is an event about the Mac as a whole; data comes in pairs of key and
+// value.
+func (p *Planned) hostEvent(kind string, code protocol.Code, data ...string) protocol.Event {
+	made := protocol.Event{At: p.At, Type: kind, Code: code, Data: make(map[string]string, len(data)/2)}
+	for i := 0; i+1 < len(data); i += 2 {
+		made.Data[data[i]] = data[i+1]
+	}
+	return made
+}
+
+// driftEvents tell which switches somebody has turned off that we had placed. The
+// caller holds the lock, and has not remembered the plan yet.
+func (e *Enforcer) driftEvents(result *policy.Result, planned *Planned) (events []protocol.Event) {
+	if result.Controls.Memory == nil {
+		return nil
+	}
+	for _, now := range result.Controls.Memory.Host.Calls {
+		before := e.controls.Host.Call(now.Target)
+		if now.Drifts > before.Drifts {
+			events = append(events, planned.hostEvent(eventChanged, "", "gaps", fmt.Sprintf("%s is off, wanted on", now.Target)))
+		}
+		if now.Contended && !before.Contended {
+			events = append(events, planned.hostEvent(eventContended, protocol.CodeContended, "target", now.Target, "drifts", fmt.Sprint(now.Drifts)))
+		}
+	}
+	return events
+}

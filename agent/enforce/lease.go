@@ -1,0 +1,256 @@
+package enforce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+	"prlagent/platform"
+	"prlagent/store"
+)
+
+// Lease is that switches of the host are off for the agent's own work (H68). It is
+// kept before anything is lifted, and forgotten once all is put back: whatever
+// ends between, the next start finds it and puts back what it says.
+type Lease struct {
+	enforcer *Enforcer
+	number   int
+}
+
+// leaseRecord is what the store keeps of a lease.
+type leaseRecord struct {
+	Number   int       `json:"number"`
+	Purpose  string    `json:"purpose"`
+	Switches []string  `json:"switches"`         // that stay off as long as it lasts
+	Lifted   []string  `json:"lifted,omitempty"` // of these, those that were on before, in the order in which they are lifted
+	At       time.Time `json:"at"`
+	Until    time.Time `json:"until"`
+	// User is the account as which it was lifted: before the first look no other one
+	// is known.
+	User platform.User `json:"user"`
+
+	isLive bool // its holder is of this process
+}
+
+// errNotLifted is that the tool did not turn a switch off, or on again.
+var errNotLifted = errors.New("the host does not show what was set")
+
+// Events about leases.
+const (
+	eventPutBack    = "policy_control_put_back" // what was lifted is as it was
+	eventNotPutBack = "policy_control_not_put_back"
+)
+
+// TakeLease keeps the switches off until the lease is given back, or until a time:
+// those that are on are lifted, and no plan places one meanwhile. What another lease
+// has lifted is put back by the last one to be given back. With an error nothing
+// stays lifted that can be put back now, and the rest is put back later.
+func (e *Enforcer) TakeLease(ctx context.Context, purpose string, switches []string, until time.Time) (*Lease, error) {
+	e.hostTurn.Lock()
+	defer e.hostTurn.Unlock()
+	info, err := e.readHost(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("lift a control: %w", err)
+	}
+	lifted := e.liftedBeside(0)
+	record := leaseRecord{Purpose: purpose, At: e.now(), Until: until.UTC().Truncate(time.Second), isLive: true}
+	for i := range policy.HostSwitches {
+		s := &policy.HostSwitches[i]
+		if !slices.Contains(switches, s.Name) {
+			continue
+		}
+		record.Switches = append(record.Switches, s.Name)
+		if s.Shown(info) == "on" || slices.Contains(lifted, s.Name) {
+			record.Lifted = append(record.Lifted, s.Name)
+		}
+	}
+	if err := e.keepLease(&record); err != nil {
+		return nil, err
+	}
+	for _, name := range record.Lifted {
+		if err := e.turn(ctx, name, "off"); err != nil {
+			return nil, errors.Join(fmt.Errorf("lift a control: %w", err), e.restore(ctx, &record))
+		}
+	}
+	return &Lease{enforcer: e, number: record.Number}, nil
+}
+
+// Restore gives the lease back: what it has lifted is on again. With an error it is
+// tried again at each look.
+func (l *Lease) Restore(ctx context.Context) error {
+	e := l.enforcer
+	e.hostTurn.Lock()
+	defer e.hostTurn.Unlock()
+	e.mu.Lock()
+	record := e.leases[l.number]
+	e.mu.Unlock()
+	if record == nil {
+		return nil // its time was over
+	}
+	return e.restore(ctx, record)
+}
+
+// RestoreLeases puts back what is lifted and nobody needs any more: of leases
+// whose time is over, and of those that an earlier process has left. It is called
+// before every look, and so before the first exchange (H68).
+func (e *Enforcer) RestoreLeases(ctx context.Context) (events []protocol.Event) {
+	e.mu.Lock()
+	none := len(e.leases) == 0
+	e.mu.Unlock()
+	if none {
+		return nil
+	}
+	e.hostTurn.Lock()
+	defer e.hostTurn.Unlock()
+	for _, record := range e.endedLeases() {
+		data := map[string]string{"purpose": record.Purpose, "switches": strings.Join(record.Lifted, " ")}
+		event := protocol.Event{At: e.now(), Type: eventPutBack, Data: data}
+		if err := e.restore(ctx, record); err != nil {
+			e.options.Log.Error().Err(err).Msg("put a lifted control back")
+			event.Type, event.Code = eventNotPutBack, protocol.CodeOf(err)
+			data["command"] = commandsFor(record)
+		}
+		if event.Type == eventPutBack || e.firstFailure(record) {
+			events = append(events, event)
+		}
+	}
+	return events
+}
+
+// endedLeases are those to be put back, in order.
+func (e *Enforcer) endedLeases() (ended []*leaseRecord) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.now()
+	for number := 1; len(e.leases) > 0 && number <= e.lastLease; number++ {
+		record := e.leases[number]
+		if record != nil && (!record.isLive || !now.Before(record.Until) || record.At.After(now)) {
+			ended = append(ended, record)
+		}
+	}
+	return ended
+}
+
+// firstFailure reports whether it was not told before that a lease could not be put
+// back.
+func (e *Enforcer) firstFailure(record *leaseRecord) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	first := e.stuckLease != record.Number
+	e.stuckLease = record.Number
+	return first
+}
+
+// restore turns on again what a lease has lifted and no other one needs, and then
+// forgets it. The caller has the host's turn.
+func (e *Enforcer) restore(ctx context.Context, record *leaseRecord) error {
+	beside := e.liftedBeside(record.Number)
+	for _, name := range record.Lifted {
+		if slices.Contains(beside, name) {
+			continue
+		}
+		if err := e.turn(ctx, name, "on"); err != nil {
+			return fmt.Errorf("put a control back: %w", err)
+		}
+	}
+	return e.forgetLease(record)
+}
+
+// turn has a switch at this word, if it is not.
+func (e *Enforcer) turn(ctx context.Context, name, word string) error {
+	info, err := e.readHost(ctx)
+	if err != nil || policy.FindHostSwitch(name).Shown(info) == word {
+		return err
+	}
+	proven, said := e.setHost(ctx, name, word)
+	if proven {
+		return nil
+	}
+	return errors.Join(said, fmt.Errorf("%s %s: %w", name, word, errNotLifted))
+}
+
+// liftedBeside are the switches that leases of this process have lifted, but for
+// one.
+func (e *Enforcer) liftedBeside(number int) (names []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, other := range e.leases {
+		if other.Number != number && other.isLive {
+			names = append(names, other.Lifted...)
+		}
+	}
+	return names
+}
+
+// commandsFor is what a person types to put back what a lease has lifted.
+func commandsFor(record *leaseRecord) string {
+	var commands []string
+	for _, name := range record.Lifted {
+		commands = append(commands, hostCommand(policy.FindHostSwitch(name).Args("on")))
+	}
+	return strings.Join(commands, "; ")
+}
+
+// leased are the switches that stay off now.
+func (e *Enforcer) leased() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.leasedNow()
+}
+
+// leasedNow is leased for who holds the lock.
+func (e *Enforcer) leasedNow() (names []string) {
+	for _, record := range e.leases {
+		names = append(names, record.Switches...)
+	}
+	return names
+}
+
+// keepLease keeps a lease, in the store first, before anything is lifted.
+func (e *Enforcer) keepLease(record *leaseRecord) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	record.Number, record.User = e.lastLease+1, e.hostOwner.User
+	err := e.options.Store.Update(func(tx *store.Tx) error { return leases.Put(tx, strconv.Itoa(record.Number), *record) })
+	if err != nil {
+		return fmt.Errorf("keep what is lifted: %w", err)
+	}
+	e.lastLease, e.leases[record.Number] = record.Number, record
+	return nil
+}
+
+func (e *Enforcer) forgetLease(record *leaseRecord) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err := e.options.Store.Update(func(tx *store.Tx) error { return leases.Delete(tx, strconv.Itoa(record.Number)) })
+	if err != nil {
+		return fmt.Errorf("forget what was lifted: %w", err)
+	}
+	delete(e.leases, record.Number)
+	return nil
+}
+
+var leases = store.NewCollection[leaseRecord]("policy_leases")
+
+// loadLeases finds what an earlier process has left lifted.
+func (e *Enforcer) loadLeases() error {
+	e.leases, e.lastLease, e.stuckLease, e.hostOwner = make(map[int]*leaseRecord), 0, 0, Owner{}
+	err := e.options.Store.View(func(tx *store.Tx) error {
+		return leases.Each(tx, func(_ string, record leaseRecord) error {
+			e.leases[record.Number] = &record
+			e.hostOwner = Owner{User: record.User}
+			e.lastLease = max(e.lastLease, record.Number)
+			return nil
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("recall what is lifted: %w", err)
+	}
+	return nil
+}

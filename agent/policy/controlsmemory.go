@@ -1,0 +1,166 @@
+package policy
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// ControlsMemory is what is remembered of the Mac as a whole for the security
+// controls. It is a plain value that is kept as JSON.
+type ControlsMemory struct {
+	// Host is what is remembered of the host's switches, by their targets.
+	Host     SettingMemory            `json:"host,omitzero"`
+	Controls map[string]ControlMemory `json:"controls,omitempty"` // that are in force, by their names
+	// Machines are those that were seen while a control was in force that is about
+	// machines.
+	Machines   []SeenMachine `json:"machines,omitempty"`
+	Violations []Violation   `json:"violations,omitempty"`
+}
+
+// ControlMemory is what is remembered of one control that is in force.
+type ControlMemory struct {
+	Began   time.Time     `json:"began"`
+	Verdict string        `json:"verdict"`
+	Code    protocol.Code `json:"code,omitempty"`
+	Since   time.Time     `json:"since"`           // verdict and code are the same
+	Major   int           `json:"major,omitempty"` // of the product, when the control began
+}
+
+// SeenMachine is when a machine was seen first, and how.
+type SeenMachine struct {
+	Key protocol.VMKey `json:"key"`
+	At  time.Time      `json:"at"`
+	// OlderThan are the controls that began when it was there. Times say nothing of
+	// that: clocks are set.
+	OlderThan []string `json:"older_than,omitempty"`
+	// Came: it came into the list of an account that had been seen without it, so
+	// that somebody has created, registered or cloned it then. Of all others the
+	// source is not known (H42).
+	Came        bool      `json:"came,omitempty"`
+	Provisioned bool      `json:"provisioned,omitempty"` // when it was seen last
+	GoneAt      time.Time `json:"gone_at,omitzero"`      // it is not in its account's list any more
+	Removed     bool      `json:"removed,omitempty"`     // by somebody, against a control
+}
+
+// Violation is that something is against a control.
+type Violation struct {
+	Control string         `json:"control"`
+	VM      protocol.VMKey `json:"vm,omitzero"` // zero: it is about none
+	Code    protocol.Code  `json:"code"`
+	At      time.Time      `json:"at"`
+	// SuspendFrom is since when the policy has the machine suspended after the grace
+	// period; zero: it is only reported.
+	SuspendFrom time.Time `json:"suspend_from,omitzero"`
+	SuspendedAt time.Time `json:"suspended_at,omitzero"` // last, by the agent
+
+	Failures int           `json:"failures,omitempty"` // to suspend it, in a row
+	FailedAt time.Time     `json:"failed_at,omitzero"`
+	FailCode protocol.Code `json:"fail_code,omitempty"`
+}
+
+// IsEmpty reports whether there is nothing to be kept.
+func (m *ControlsMemory) IsEmpty() bool {
+	return len(m.Host.Calls)+len(m.Controls)+len(m.Machines)+len(m.Violations) == 0
+}
+
+// clone is a copy of which nothing is shared.
+func (m *ControlsMemory) clone() ControlsMemory {
+	c := ControlsMemory{Host: m.Host, Machines: slices.Clone(m.Machines), Violations: slices.Clone(m.Violations)}
+	c.Host.Calls = slices.Clone(m.Host.Calls)
+	if len(m.Controls) > 0 {
+		c.Controls = make(map[string]ControlMemory, len(m.Controls))
+		for name, control := range m.Controls {
+			c.Controls[name] = control
+		}
+	}
+	return c
+}
+
+// HoldsSwitch reports whether a switch of the host that we placed may still be
+// there.
+func (m *ControlsMemory) HoldsSwitch() bool {
+	return slices.ContainsFunc(m.Host.Calls, func(c CallMemory) bool { return c.Word != "" })
+}
+
+// SwitchesOf are what is remembered of the switches of a control.
+func (m *ControlsMemory) SwitchesOf(control string) (calls []CallMemory) {
+	c := FindControl(control)
+	if c == nil {
+		return nil
+	}
+	for _, name := range c.switches() {
+		if call := m.Host.find(FindHostSwitch(name).Target()); call != nil {
+			calls = append(calls, *call)
+		}
+	}
+	return calls
+}
+
+// Begin is the memory to keep before a step is carried out: what will be
+// written, and what was there before.
+func (m ControlsMemory) Begin(step *HostStep, now time.Time) ControlsMemory {
+	m = m.clone()
+	m.Host.setCall(step.Target, func(call *CallMemory) {
+		call.WrittenAt = now.UTC()
+		switch {
+		case step.Restores: // it stays ours until it is seen to be gone
+			call.Holds = false
+			return
+		case call.Word == "":
+			call.Prior = step.Prior
+		}
+		call.Word = step.Word
+	})
+	return m
+}
+
+// End is the memory to keep after a step was carried out and looked at.
+func (m ControlsMemory) End(step *HostStep, outcome Outcome, version string, now time.Time) ControlsMemory {
+	m = m.clone()
+	if outcome.Proven && step.Restores {
+		m.forgetSwitch(step.Target)
+		return m
+	}
+	m.Host.setCall(step.Target, func(call *CallMemory) {
+		switch {
+		case outcome.Proven:
+			call.forgetFailures()
+			call.Wanted, call.Holds = step.Word, true
+			return
+		case outcome.NotApplicable && !step.Restores: // what was placed by a flag is not lifted without it
+			call.Refused, call.Code = version, outcome.Code
+			return
+		}
+		call.Failures++
+		call.FailedAt, call.Code = now.UTC(), cmp.Or(outcome.Code, protocol.CodeNotVerified)
+		if step.Restores && !passes[call.Code] {
+			call.Stuck = version
+		}
+	})
+	return m
+}
+
+func (m *ControlsMemory) forgetSwitch(target string) {
+	m.Host.Calls = slices.DeleteFunc(slices.Clone(m.Host.Calls), func(c CallMemory) bool { return c.Target == target })
+}
+
+// Suspended is the memory after the agent has tried to suspend a machine, with
+// the code of why it could not; empty if it could.
+func (m ControlsMemory) Suspended(vm protocol.VMKey, code protocol.Code, now time.Time) ControlsMemory {
+	m = m.clone()
+	for i := range m.Violations {
+		v := &m.Violations[i]
+		switch {
+		case v.VM != vm:
+		case code == "":
+			v.SuspendedAt, v.Failures, v.FailedAt, v.FailCode = now.UTC(), 0, time.Time{}, ""
+		default:
+			v.Failures++
+			v.FailedAt, v.FailCode = now.UTC(), code
+		}
+	}
+	return m
+}

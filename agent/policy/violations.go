@@ -1,0 +1,325 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/prlctl"
+)
+
+const (
+	// installLimit is how long after it came a machine without Parallels Tools is
+	// taken to be under installation, during which it is never suspended (H42).
+	installLimit = 24 * time.Hour
+	// removedKept is how long a removal against a control is told of.
+	removedKept = 30 * 24 * time.Hour
+	// maxGoneSeen is how many machines that are gone are remembered: one that comes
+	// back is no new one.
+	maxGoneSeen = 100
+)
+
+// aboutMachines are the controls for which it has to be known which machine came
+// when.
+var aboutMachines = []string{"provisioned_only", "one_provisioned_per_user", "no_removal"}
+
+// followMachines notes which machines came and went.
+func (cp *controlsPlan) followMachines() {
+	if !slices.ContainsFunc(aboutMachines, cp.isOn) {
+		cp.memory.Machines = nil
+		return
+	}
+	host := &cp.p.observed.Host
+	present := make(map[protocol.VMKey]bool, len(host.Present))
+	for _, key := range host.Present {
+		present[key] = true
+	}
+	for _, key := range host.Present {
+		cp.noteSeen(key, present)
+	}
+	cp.seen = make(map[protocol.VMKey]*SeenMachine, len(cp.memory.Machines))
+	for i := range cp.memory.Machines {
+		m := &cp.memory.Machines[i]
+		cp.seen[m.Key] = m
+		cp.noteGone(m, present)
+		cp.noteAge(m)
+	}
+	for i := range cp.p.observed.Machines {
+		m := &cp.p.observed.Machines[i]
+		if seen := cp.seen[m.Key]; seen != nil && m.Unreadable == "" {
+			seen.Provisioned = cp.isProvisioned(m)
+		}
+	}
+}
+
+// isProvisioned reports whether the machine is of a golden image of the
+// organization, or counts as one.
+func (cp *controlsPlan) isProvisioned(m *Machine) bool {
+	scope, _ := cp.document.scopeOf(m)
+	return scope == &cp.document.VMSettings.GoldenImage
+}
+
+// noteSeen notes a machine that is there. One that another account has had is no
+// new one, and one that was gone is not either.
+func (cp *controlsPlan) noteSeen(key protocol.VMKey, present map[protocol.VMKey]bool) {
+	moved := -1
+	for i := range cp.memory.Machines {
+		m := &cp.memory.Machines[i]
+		if m.Key == key {
+			m.GoneAt, m.Removed = time.Time{}, false
+			return
+		}
+		if m.Key.ID == key.ID && !present[m.Key] {
+			moved = i
+		}
+	}
+	if moved >= 0 {
+		m := &cp.memory.Machines[moved]
+		m.Key, m.GoneAt, m.Removed = key, time.Time{}, false
+		return
+	}
+	host := &cp.p.observed.Host
+	cp.memory.Machines = append(cp.memory.Machines, SeenMachine{
+		Key: key, At: cp.now, Came: host.ListedBefore[key.UID] && host.Listed[key.UID],
+	})
+}
+
+// noteGone notes a machine that is not in its account's list any more.
+func (cp *controlsPlan) noteGone(m *SeenMachine, present map[protocol.VMKey]bool) {
+	host := &cp.p.observed.Host
+	if present[m.Key] || !m.GoneAt.IsZero() || !host.Whole || !host.Listed[m.Key.UID] {
+		return
+	}
+	m.GoneAt = cp.now
+	// What the agent removes itself, it removes under a lease (H68).
+	m.Removed = m.Provisioned && cp.isOn("no_removal") && !slices.Contains(host.Leased, "remove-vm")
+}
+
+// noteAge notes the controls that have begun, and forgets those that have ended.
+func (cp *controlsPlan) noteAge(m *SeenMachine) {
+	if slices.Contains(cp.began, "no_removal") {
+		m.Removed = false
+	}
+	isOver := func(name string) bool { return !cp.isOn(name) || slices.Contains(cp.began, name) }
+	if len(cp.began) > 0 || slices.ContainsFunc(m.OlderThan, isOver) {
+		m.OlderThan = append(slices.DeleteFunc(slices.Clone(m.OlderThan), isOver), cp.began...)
+	}
+}
+
+// judgeProvisionedOnly finds the machines that came since the control began and
+// are of no golden image.
+func (cp *controlsPlan) judgeProvisionedOnly(c *Control) (string, protocol.Code) {
+	for i := range cp.p.observed.Machines {
+		if m := &cp.p.observed.Machines[i]; !cp.isProvisioned(m) {
+			cp.judgeMachine(c, m, protocol.CodeVMUnprovisioned)
+		}
+	}
+	return "", ""
+}
+
+// judgeOnePerUser finds the accounts with more than one machine of a golden image:
+// the one that came first may be there.
+func (cp *controlsPlan) judgeOnePerUser(c *Control) (string, protocol.Code) {
+	first := make(map[uint32]protocol.VMKey)
+	for i := range cp.memory.Machines { // in the order in which they came
+		if m := &cp.memory.Machines[i]; m.Provisioned && m.GoneAt.IsZero() {
+			if _, has := first[m.Key.UID]; !has {
+				first[m.Key.UID] = m.Key
+			}
+		}
+	}
+	for i := range cp.p.observed.Machines {
+		m := &cp.p.observed.Machines[i]
+		if cp.isProvisioned(m) && first[m.Key.UID] != m.Key {
+			cp.judgeMachine(c, m, protocol.CodeSecondProvisioned)
+		}
+	}
+	return "", ""
+}
+
+// judgeMachine finds the verdict on a machine that a control does not allow. One
+// that was there before the control, or whose source is not known, is kept (H42).
+func (cp *controlsPlan) judgeMachine(c *Control, m *Machine, code protocol.Code) {
+	seen := cp.seen[m.Key]
+	verdict := Verdict{Path: "security_controls." + c.Name, Setting: c.Name, VM: m.Key, Value: True, Strength: &monitored}
+	switch {
+	case seen == nil:
+		return // it went while this was looked at
+	case slices.Contains(seen.OlderThan, c.Name):
+		verdict.Verdict, verdict.Code, verdict.Since = protocol.VerdictNotApplicable, protocol.CodeOlderThanControl, seen.At
+	case !seen.Came:
+		verdict.Verdict, verdict.Code, verdict.Since = protocol.VerdictNotApplicable, protocol.CodeUnknownSource, seen.At
+	default:
+		violation := cp.violate(c, m.Key, code)
+		verdict.Verdict, verdict.Code, verdict.Since = protocol.VerdictFailed, code, violation.At
+		cp.planSuspend(&verdict, violation, m, seen)
+	}
+	cp.p.result.Verdicts = append(cp.p.result.Verdicts, verdict)
+}
+
+// violate notes what is against a control, once.
+func (cp *controlsPlan) violate(c *Control, vm protocol.VMKey, code protocol.Code) *Violation {
+	at := slices.IndexFunc(cp.memory.Violations, func(v Violation) bool { return v.Control == c.Name && v.VM == vm })
+	violation := Violation{Control: c.Name, VM: vm, Code: code, At: cp.now}
+	if at >= 0 {
+		violation = cp.memory.Violations[at]
+	}
+	wants := vm != (protocol.VMKey{}) && code != protocol.CodeRemovedAgainstPolicy && cp.p.desired.Enforce &&
+		cp.document.SecurityControls.OnViolation == Suspend
+	switch {
+	case !wants:
+		violation.SuspendFrom = time.Time{}
+	case violation.SuspendFrom.IsZero() || isAhead(violation.SuspendFrom, cp.now):
+		violation.SuspendFrom = cp.now
+	}
+	cp.kept = append(cp.kept, violation)
+	if at < 0 {
+		cp.result.New = append(cp.result.New, violation)
+	}
+	return &cp.kept[len(cp.kept)-1]
+}
+
+// planSuspend plans that a machine is suspended, if the policy wants that and its
+// grace is over.
+func (cp *controlsPlan) planSuspend(verdict *Verdict, v *Violation, m *Machine, seen *SeenMachine) {
+	if v.SuspendFrom.IsZero() || m.activity() != activityRunning {
+		return
+	}
+	gap := Gap{Target: "suspend", Wanted: string(prlctl.StateSuspended), Shown: string(prlctl.StateRunning), Verdict: protocol.VerdictPending, Code: protocol.CodeNotSetYet}
+	due := v.SuspendFrom.Add(cp.document.SecurityControls.Grace)
+	verdict.Wait = &Wait{Since: v.SuspendFrom, Deadline: due}
+	tools := m.VM.GuestTools
+	installing := (tools.Version == "" || tools.State == "not_installed") && cp.now.Before(seen.At.Add(installLimit))
+	switch {
+	case cp.p.observed.Closed != "" || m.Stale != "" || m.Disputed:
+		return
+	case cp.now.Before(due):
+		gap.Code = protocol.CodeGracePeriod
+		cp.lookAgain(due)
+	case installing:
+		gap.Verdict, gap.Code = protocol.VerdictDeferred, protocol.CodeVMInstalling
+		cp.lookAgain(seen.At.Add(installLimit))
+	default:
+		if v.Failures > 0 {
+			gap.Verdict, gap.Code = protocol.VerdictFailed, v.FailCode
+		}
+		isPlanned := slices.ContainsFunc(cp.result.Suspends, func(s Violation) bool { return s.VM == v.VM })
+		if !isPlanned && (m.RetryNow || cp.isRetried(v.Failures, v.FailedAt, v.FailCode)) {
+			cp.result.Suspends = append(cp.result.Suspends, *v)
+		}
+	}
+	verdict.Gaps = []Gap{gap}
+}
+
+func (cp *controlsPlan) lookAgain(at time.Time) {
+	if cp.result.NextAt.IsZero() || at.Before(cp.result.NextAt) {
+		cp.result.NextAt = at
+	}
+}
+
+// keepViolations keeps what is still against a control, and of machines that this
+// plan does not look at what was.
+func (cp *controlsPlan) keepViolations() {
+	looked := make(map[protocol.VMKey]bool)
+	for i := range cp.p.observed.Machines {
+		looked[cp.p.observed.Machines[i].Key] = true
+	}
+	for _, v := range cp.memory.Violations {
+		if seen := cp.seen[v.VM]; seen != nil && seen.GoneAt.IsZero() && !looked[v.VM] && cp.isOn(v.Control) {
+			cp.kept = append(cp.kept, v)
+		}
+	}
+	cp.memory.Violations = cp.kept
+	cp.forgetGone()
+}
+
+// forgetGone forgets the machines that went first, of those that are gone.
+func (cp *controlsPlan) forgetGone() {
+	gone := 0
+	for i := range cp.memory.Machines {
+		if !cp.memory.Machines[i].GoneAt.IsZero() {
+			gone++
+		}
+	}
+	cp.memory.Machines = slices.DeleteFunc(cp.memory.Machines, func(m SeenMachine) bool {
+		isTooMany := !m.GoneAt.IsZero() && gone > maxGoneSeen
+		if isTooMany {
+			gone--
+		}
+		return isTooMany
+	})
+}
+
+// judgeNoRemoval finds the machines that somebody has removed.
+func (cp *controlsPlan) judgeNoRemoval(c *Control) (verdict string, code protocol.Code) {
+	for i := range cp.memory.Machines {
+		m := &cp.memory.Machines[i]
+		if m.Removed && cp.p.passed(m.GoneAt) < removedKept {
+			cp.violate(c, m.Key, protocol.CodeRemovedAgainstPolicy)
+			verdict, code = protocol.VerdictFailed, protocol.CodeRemovedAgainstPolicy
+		}
+	}
+	return verdict, code
+}
+
+// judgeNoMajorUpgrade compares the product's major version with the one when the
+// control began.
+func (cp *controlsPlan) judgeNoMajorUpgrade(c *Control) (string, protocol.Code) {
+	if why := cp.p.observed.Host.Updates; why != "" {
+		return protocol.VerdictNotApplicable, why
+	}
+	memory, now := cp.memory.Controls[c.Name], cp.p.observed.Version.Major
+	if memory.Major == 0 {
+		memory.Major = now
+		cp.memory.Controls[c.Name] = memory
+	}
+	if now > memory.Major {
+		cp.violate(c, protocol.VMKey{}, protocol.CodeMajorUpgrade)
+		return protocol.VerdictFailed, protocol.CodeMajorUpgrade
+	}
+	return "", ""
+}
+
+// judgeNotEnforceable is the verdict on a control that holds only by a switch which
+// the profile has to allow.
+func (cp *controlsPlan) judgeNotEnforceable(c *Control) (string, protocol.Code) {
+	for _, name := range c.switches() {
+		gap, has := cp.gaps[name]
+		if !has || gap.Code != protocol.CodeReleaseUnproven {
+			return "", "" // it is placed, or will be
+		}
+	}
+	return protocol.VerdictUnsupported, protocol.CodeNotEnforceable
+}
+
+// encryptionVersion is the first version in which the vendor's portal governs
+// encryption (conformance ENC-01).
+var encryptionVersion = prlctl.Version{Major: 20, Minor: 3, Patch: 1}
+
+func (cp *controlsPlan) judgeOrgLicenseOnly(*Control) (string, protocol.Code) {
+	version := cp.p.observed.Version
+	if cp.p.desired.VendorGates && !version.IsZero() && version.Compare(encryptionVersion) < 0 {
+		return protocol.VerdictNotApplicable, protocol.CodePDVersionTooOld
+	}
+	return protocol.VerdictUnsupported, protocol.CodeNotEnforceable
+}
+
+// observed is what is seen beside a control that cannot be enforced, for people.
+func (cp *controlsPlan) observed(c *Control) string {
+	if c.Name != "org_license_only" {
+		return ""
+	}
+	all, encrypted, expiring := 0, 0, 0
+	for i := range cp.p.observed.Machines {
+		security := &cp.p.observed.Machines[i].VM.Security
+		all++
+		if security.Encrypted.On() {
+			encrypted++
+		}
+		if security.Protected.On() {
+			expiring++
+		}
+	}
+	return fmt.Sprintf("%d of %d virtual machines are encrypted, %d expire", encrypted, all, expiring)
+}
