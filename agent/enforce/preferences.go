@@ -120,13 +120,22 @@ func (w *preferenceWork) seen(domain map[string]any, unread protocol.Code) polic
 // readForced reads what MDM profiles force for each account.
 func (e *Enforcer) readForced(s *Situation) {
 	e.Adopt(s.Content)
-	if e.options.Forced == nil || !e.NeedsPreferences() {
+	if e.options.Forced == nil || !e.needsForced() {
 		return
 	}
 	s.forced = make(map[uint32]map[policy.ManagedKey]any, len(s.Accounts))
 	for i := range s.Accounts {
 		s.forced[s.Accounts[i].User.UID] = e.options.Forced(s.Accounts[i].User)
 	}
+}
+
+// needsForced reports whether anything of the policy in force depends on what MDM
+// profiles force of the preferences.
+func (e *Enforcer) needsForced() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	document := e.parsed.document
+	return document != nil && (document.ManagesProduct() || document.SecurityControls.Set["no_major_upgrade"])
 }
 
 // NeedsPreferences reports whether the policy in force has preferences.

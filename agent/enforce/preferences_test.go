@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -189,6 +190,37 @@ func TestCFP_10_ForcedPreferences(t *testing.T) {
 	d.forced = nil
 	d.settle()
 	d.want("501 update_check: in_place")
+}
+
+// SEC-14, SEC-15: who else decides on updates takes the control against major upgrades
+// out of force, and it is back when nobody does.
+func TestSEC14_SEC15_WhoElseDecidesOnUpdates(t *testing.T) {
+	t.Parallel()
+	policyKey := policy.ManagedKey{Domain: prlctl.PreferenceDomain, Key: sourceKey}
+	for name, c := range map[string]struct {
+		members string
+		forced  map[policy.ManagedKey]any
+		want    string
+	}{
+		"nobody":                        {`"update_policy":"None"`, nil, "in_place"},
+		"SEC-14 a server of the policy": {`"update_policy":"https://updates.example.com"`, nil, "not_applicable local_update_server"},
+		"SEC-14 a server of a profile":  {``, map[policy.ManagedKey]any{policyKey: "https://updates.example.com"}, "not_applicable local_update_server"},
+		"SEC-15 a profile":              {``, map[policy.ManagedKey]any{policyKey: "None"}, "not_applicable mdm"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, c.members)
+			d.content.Document = bytes.Replace(d.content.Document, []byte(`"product"`), []byte(`"security_controls":{"no_major_upgrade":true},"product"`), 1)
+			d.content.Pointer = protocol.PointTo("finance", 7, d.content.Document)
+			d.forced = map[uint32]map[policy.ManagedKey]any{502: c.forced}
+			d.settle()
+			d.want("0 no_major_upgrade: " + c.want)
+			if d.forced = nil; c.forced != nil {
+				d.settle()
+				d.want("0 no_major_upgrade: in_place")
+			}
+		})
+	}
 }
 
 // UPD-03: with updates turned off, a version that moves is an event; once.
