@@ -457,8 +457,8 @@ var Codes = map[Code]CodeText{
 	CodeVMInstalling:         {Info, "A system may be being installed in the virtual machine, which is not suspended meanwhile.", "Nothing to do; without Parallels Tools that is taken to last for a day."},
 	CodeNotEnforceable:       {Warning, "Nothing outside Parallels Desktop can hold this.", "Nothing to do; what is seen beside it is told with it."},
 	CodeControlLifted:        {Info, "The control is lifted for the agent's own work.", "Nothing to do: it is put back when that ends."},
-	CodeLocalUpdateServer:    {Info, "The Mac updates from a local server, which decides about the versions.", ""},
-	CodeManagedByMDM:         {Info, "A profile of the MDM manages this.", ""},
+	CodeLocalUpdateServer:    {Info, "The Mac updates from a local server, which decides about the versions.", "Release only versions there that the control allows, or take no_major_upgrade out of the policy."},
+	CodeManagedByMDM:         {Info, "A profile of the MDM manages this.", "Change it in the profile, or take it out of the policy."},
 
 	CodeAlreadyRunning: {Failure, "Another prlagentd runs on this Mac.", "Use the one that runs; 'prlagent status' shows it."},
 	CodeStoreDamaged:   {Failure, "The state database is damaged.", "Restart the agent: it restores a backup and keeps the bad file."},
