@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"prlagent/platform/tool"
@@ -211,8 +212,14 @@ func toolMessages(result tool.Result) []byte {
 
 func cappedMessage(text []byte) []byte { return text[:min(len(text), maxMessage)] }
 
+// pattern is a regular expression that is compiled when it is first used: what most
+// agents never need would be a hundredth of their memory.
+func pattern(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
+
 // licenseKey matches a license key as the tools print it, masked or not.
-var licenseKey = regexp.MustCompile(`[0-9A-Za-z]{6}(-[0-9A-Za-z*]{6}){4}`)
+var licenseKey = pattern(`[0-9A-Za-z]{6}(-[0-9A-Za-z*]{6}){4}`)
 
 // firstLine returns the first line that is not blank, without control or
 // formatting characters and without a license key, cut to maxTextLine.
@@ -222,7 +229,7 @@ func firstLine(said []byte) string {
 		if text == "" {
 			continue
 		}
-		text = licenseKey.ReplaceAllStringFunc(text, maskKey)
+		text = licenseKey().ReplaceAllStringFunc(text, maskKey)
 		if runes := []rune(text); len(runes) > maxTextLine {
 			text = string(runes[:maxTextLine])
 		}

@@ -103,7 +103,7 @@ func FuzzLicense(f *testing.F) {
 		if err != nil && !reflect.DeepEqual(license, License{}) {
 			t.Fatalf("an error and an answer: %v, %+v", err, license)
 		}
-		if licenseKey.MatchString(license.Serial) && maskKey(license.Serial) != license.Serial {
+		if licenseKey().MatchString(license.Serial) && maskKey(license.Serial) != license.Serial {
 			t.Fatalf("the key is not masked: %q", license.Serial)
 		}
 	})

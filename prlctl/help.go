@@ -2,7 +2,6 @@ package prlctl
 
 import (
 	"bytes"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -26,11 +25,11 @@ type helpText struct {
 }
 
 var (
-	helpFlag   = regexp.MustCompile(`(?:^|[^\w-])(--[a-z0-9][a-z0-9-]{0,62}[a-z0-9])`)
-	helpChoice = regexp.MustCompile(`^[ \t=:]*[<{\[(]?[ \t]*([A-Za-z0-9_-]+(?:[ \t]*\|[ \t]*[A-Za-z0-9_-]+)+)`)
+	helpFlag   = pattern(`(?:^|[^\w-])(--[a-z0-9][a-z0-9-]{0,62}[a-z0-9])`)
+	helpChoice = pattern(`^[ \t=:]*[<{\[(]?[ \t]*([A-Za-z0-9_-]+(?:[ \t]*\|[ \t]*[A-Za-z0-9_-]+)+)`)
 	// helpCommand is the first word of a line where what follows is no prose: an
 	// argument, an option, a gap before an explanation, or nothing.
-	helpCommand = regexp.MustCompile(`(?m)^[ \t]*(?:prlctl[ \t]+)?([a-z][a-z0-9-]{1,40})(?:[ \t]*$|[ \t]+[<\[{(|A-Z-]|\t| {2,})`)
+	helpCommand = pattern(`(?m)^[ \t]*(?:prlctl[ \t]+)?([a-z][a-z0-9-]{1,40})(?:[ \t]*$|[ \t]+[<\[{(|A-Z-]|\t| {2,})`)
 )
 
 // readHelp reads what a help printed, on either stream and with any exit code:
@@ -60,7 +59,7 @@ func readHelp(result tool.Result) (helpText, error) {
 
 func (h *helpText) readFlags() error {
 	h.flags = make(map[string][]string)
-	for _, at := range helpFlag.FindAllStringSubmatchIndex(h.text, -1) {
+	for _, at := range helpFlag().FindAllStringSubmatchIndex(h.text, -1) {
 		name := h.text[at[2]:at[3]]
 		if isPartOfWord(h.text[at[3]:]) {
 			continue
@@ -88,7 +87,7 @@ func isLowerOrDigit(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c 
 
 // readChoice reads "<on | off>" behind a flag.
 func readChoice(text string) []string {
-	found := helpChoice.FindStringSubmatch(text[:min(len(text), 512)])
+	found := helpChoice().FindStringSubmatch(text[:min(len(text), 512)])
 	if found == nil {
 		return nil
 	}
@@ -109,7 +108,7 @@ func (h helpText) hasFlag(flag string) bool {
 // joined.
 func (h helpText) commandSections() map[string]string {
 	out := make(map[string]string)
-	found := helpCommand.FindAllStringSubmatchIndex(h.text, -1)
+	found := helpCommand().FindAllStringSubmatchIndex(h.text, -1)
 	for i, at := range found {
 		end := len(h.text)
 		if i+1 < len(found) {

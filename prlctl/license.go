@@ -3,7 +3,6 @@ package prlctl
 import (
 	"context"
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -138,13 +137,13 @@ var errNoStatus = errors.New("a license without a status")
 
 // licenseField is a line of the text form, such as `    status="ACTIVE"`
 // (facts/captures.md 4.1).
-var licenseField = regexp.MustCompile(`(?m)^[ \t]*([a-z_]{1,40})="([^"\r\n]{0,200})"[ \t\r]*$`)
+var licenseField = pattern(`(?m)^[ \t]*([a-z_]{1,40})="([^"\r\n]{0,200})"[ \t\r]*$`)
 
 // licenseFields are the lines of the text form, by name; nil if the output has
 // no status.
 func licenseFields(output []byte) map[string][]string {
 	fields := make(map[string][]string)
-	for _, found := range licenseField.FindAllSubmatch(cappedMessage(output), -1) {
+	for _, found := range licenseField().FindAllSubmatch(cappedMessage(output), -1) {
 		fields[string(found[1])] = append(fields[string(found[1])], string(found[2]))
 	}
 	if len(fields["status"]) == 0 {
