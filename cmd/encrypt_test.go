@@ -1,9 +1,7 @@
 package cmd_test
 
 import (
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -20,21 +18,15 @@ var namesEncryption = map[string]string{
 func TestSEC20_TheAgentNeverEncrypts(t *testing.T) {
 	t.Parallel()
 	named := make(map[string]bool)
-	for _, tree := range []string{"agent", "prlctl", "platform", "cmd/prlagentd", "cmd/prlagent"} {
-		err := filepath.WalkDir(filepath.Join("..", filepath.FromSlash(tree)), func(name string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
-				return err
-			}
-			source, err := os.ReadFile(name)
-			if strings.Contains(string(source), `"encrypt"`) || strings.Contains(string(source), `"decrypt"`) {
-				named[strings.TrimPrefix(filepath.ToSlash(name), "../")] = true
-			}
-			return err
-		})
+	eachRootSource(t, func(name, local string) {
+		source, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-	}
+		if strings.Contains(string(source), `"encrypt"`) || strings.Contains(string(source), `"decrypt"`) {
+			named[local] = true
+		}
+	})
 	for name := range named {
 		if namesEncryption[name] == "" {
 			t.Errorf("%s names a command that the agent must not run", name)
