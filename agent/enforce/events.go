@@ -94,14 +94,22 @@ func commandFor(step *policy.Step) string {
 // event is an event about a machine, or with an empty id about an account; data comes
 // in pairs of key and value.
 func (p *Planned) event(key protocol.VMKey, kind string, code protocol.Code, data ...string) protocol.Event {
-	made := protocol.Event{At: p.At, Type: kind, Code: code, Data: map[string]string{"uid": fmt.Sprint(key.UID), "vm_id": key.ID}}
+	about := []string{"uid", fmt.Sprint(key.UID)}
 	if isAccount(key) {
-		delete(made.Data, "vm_id")
-		data = append(data, "user_name", p.userOf(key.UID))
+		about = append(append(about, data...), "user_name", p.userOf(key.UID))
+	} else {
+		about = append(append(about, "vm_id", key.ID), data...)
 	}
 	if machine := p.Machines[key]; machine != nil {
-		data = append(data, "user_name", machine.Owner.User.Name, "vm_name", machine.Name)
+		about = append(about, "user_name", machine.Owner.User.Name, "vm_name", machine.Name)
 	}
+	return p.hostEvent(kind, code, about...)
+}
+
+// hostEvent is an event about the Mac as a whole; data comes in pairs of key and
+// value, of which the last one with a key counts.
+func (p *Planned) hostEvent(kind string, code protocol.Code, data ...string) protocol.Event {
+	made := protocol.Event{At: p.At, Type: kind, Code: code, Data: make(map[string]string, len(data)/2)}
 	for i := 0; i+1 < len(data); i += 2 {
 		made.Data[data[i]] = data[i+1]
 	}

@@ -203,16 +203,6 @@ func (e *Enforcer) hostEvents(step *policy.HostStep, outcome policy.Outcome, pla
 // hostCommand is what a person types to set a switch by hand.
 func hostCommand(args []string) string { return "sudo prlsrvctl set " + strings.Join(args, " ") }
 
-// hostEvent is an event about the Mac as a whole; data comes in pairs of key and
-// value.
-func (p *Planned) hostEvent(kind string, code protocol.Code, data ...string) protocol.Event {
-	made := protocol.Event{At: p.At, Type: kind, Code: code, Data: make(map[string]string, len(data)/2)}
-	for i := 0; i+1 < len(data); i += 2 {
-		made.Data[data[i]] = data[i+1]
-	}
-	return made
-}
-
 // driftEvents tell which switches somebody has turned off that we had placed. The
 // caller holds the lock, and has not remembered the plan yet.
 func (e *Enforcer) driftEvents(result *policy.Result, planned *Planned) (events []protocol.Event) {

@@ -7,6 +7,7 @@ import (
 
 	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
+	"prlagent/platform"
 )
 
 // What became of a reminder, as its event says. Whether the user has seen it is
@@ -37,14 +38,15 @@ func (e *Enforcer) remind(result *policy.Result, planned *Planned, notify bool) 
 			planned.notices = append(planned.notices, notice)
 		}
 		delete(e.absent, notice.UID)
-		e.noteTold(result, notice, planned.At)
+		e.noteTold(result, planned.At, notice.VMs...)
 	}
 	return events
 }
 
-// noteTold adds to a result's memory that a user was told.
-func (e *Enforcer) noteTold(result *policy.Result, notice *policy.Notice, now time.Time) {
-	for _, key := range notice.VMs {
+// noteTold adds to a result's memory that a user was told of these machines, or of
+// their account. The caller holds the lock.
+func (e *Enforcer) noteTold(result *policy.Result, now time.Time, keys ...protocol.VMKey) {
+	for _, key := range keys {
 		memory, changed := result.Memory[key]
 		if !changed {
 			memory = e.memory[key]
@@ -53,22 +55,32 @@ func (e *Enforcer) noteTold(result *policy.Result, notice *policy.Notice, now ti
 	}
 }
 
-// tell asks the Mac to show a plan's notices, and does not wait. It does so beside
-// the lanes: what a notification does is no sign of how the user's tools are.
+// tell asks the Mac to show a plan's notices, and does not wait.
 func (e *Enforcer) tell(ctx context.Context, planned *Planned) {
 	for _, notice := range planned.notices {
-		e.running.Go(func() {
-			outcome, err := reminderAsked, e.options.Notify(ctx, planned.Machines[notice.VMs[0]].Owner.User, noticeText(notice))
-			if err != nil {
-				outcome = reminderFailed
-				e.options.Log.Warn().Err(err).Uint32("uid", notice.UID).Msg("remind a user")
-			}
-			e.mu.Lock()
-			e.reminded = append(e.reminded, planned.reminder(notice, outcome, protocol.CodeOf(err)))
-			e.mu.Unlock()
-			e.options.Reminded()
+		user := planned.Machines[notice.VMs[0]].Owner.User
+		e.notify(ctx, user, "remind a user", noticeText(notice), func(outcome string, code protocol.Code) protocol.Event {
+			return planned.reminder(notice, outcome, code)
 		})
 	}
+}
+
+// notify asks the Mac to show a user a text, and does not wait; what became of that is
+// an event for TakeReminders. It does so beside the lanes: what a notification does
+// is no sign of how the user's tools are. The text is all ours: nothing is in it that
+// somebody else has named. It is ASCII, because the tool's locale is C.
+func (e *Enforcer) notify(ctx context.Context, user platform.User, what, text string, made func(outcome string, code protocol.Code) protocol.Event) {
+	e.running.Go(func() {
+		outcome, err := reminderAsked, e.options.Notify(ctx, user, text)
+		if err != nil {
+			outcome = reminderFailed
+			e.options.Log.Warn().Err(err).Uint32("uid", user.UID).Msg(what)
+		}
+		e.mu.Lock()
+		e.reminded = append(e.reminded, made(outcome, protocol.CodeOf(err)))
+		e.mu.Unlock()
+		e.options.Reminded()
+	})
 }
 
 // TakeReminders takes the events about reminders that ended since it was called last.
@@ -80,8 +92,10 @@ func (e *Enforcer) TakeReminders() []protocol.Event {
 	return taken
 }
 
-// noticeText is what a user is told. All of it is ours: nothing is in it that
-// somebody else has named. It is ASCII, because the tool's locale is C.
+// dueForm is how a user is told of a time.
+const dueForm = "Monday, January 2, 15:04 MST."
+
+// noticeText is what a user is told.
 func noticeText(notice *policy.Notice) string {
 	how := "suspend or shut down"
 	if notice.ShutDown {
@@ -89,7 +103,7 @@ func noticeText(notice *policy.Notice) string {
 	}
 	text := fmt.Sprintf("New settings wait for %d of your Parallels virtual machines. Please %s those that are running.", len(notice.VMs), how)
 	if !notice.Deadline.IsZero() {
-		text += notice.Deadline.Local().Format(" Deadline: Monday, January 2, 15:04 MST.")
+		text += " Deadline: " + notice.Deadline.Local().Format(dueForm)
 	}
 	return text
 }

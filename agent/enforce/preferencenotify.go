@@ -13,7 +13,7 @@ type preferenceReminder struct {
 	text    string
 }
 
-// Texts for users. All of them are ours, and ASCII, because the tool's locale is C.
+// Texts for users.
 const (
 	restartText = "New settings of Parallels Desktop take effect when you quit it and open it again."
 	putBackText = "A setting of Parallels Desktop is managed by your organization, and was put back."
@@ -30,29 +30,16 @@ func (e *Enforcer) remindOfPreferences(plan *policy.PreferencePlan, account *Acc
 	if plan.Restart {
 		text = restartText
 	}
-	key := policy.AccountKey(account.User.UID)
-	memory, changed := result.Memory[key]
-	if !changed {
-		memory = e.memory[key]
-	}
-	result.Memory[key] = memory.Told(planned.At)
+	e.noteTold(result, planned.At, policy.AccountKey(account.User.UID))
 	planned.reminders = append(planned.reminders, preferenceReminder{account, text})
 }
 
 // tellOfPreferences asks the Mac to show what users are told, and does not wait.
 func (e *Enforcer) tellOfPreferences(ctx context.Context, planned *Planned) {
 	for _, reminder := range planned.reminders {
-		e.running.Go(func() {
-			outcome, err := reminderAsked, e.options.Notify(ctx, reminder.account.User, reminder.text)
-			if err != nil {
-				outcome = reminderFailed
-				e.options.Log.Warn().Err(err).Uint32("uid", reminder.account.User.UID).Msg("remind a user of preferences")
-			}
-			made := planned.event(policy.AccountKey(reminder.account.User.UID), eventReminder, protocol.CodeOf(err), "about", "preferences", "notification", outcome)
-			e.mu.Lock()
-			e.reminded = append(e.reminded, made)
-			e.mu.Unlock()
-			e.options.Reminded()
+		user := reminder.account.User
+		e.notify(ctx, user, "remind a user of preferences", reminder.text, func(outcome string, code protocol.Code) protocol.Event {
+			return planned.event(policy.AccountKey(user.UID), eventReminder, code, "about", "preferences", "notification", outcome)
 		})
 	}
 }

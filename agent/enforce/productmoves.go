@@ -34,9 +34,7 @@ func (e *Enforcer) noteVersion(s *Situation, planned *Planned) error {
 		return fmt.Errorf("keep the version of the product: %w", err)
 	}
 	if e.seenVersion = now; before != "" && now != "" {
-		planned.Events = append(planned.Events, protocol.Event{
-			At: planned.At, Type: eventUpdatedAnyway, Code: protocol.CodeUpdatedAnyway, Data: map[string]string{"from": before, "to": now},
-		})
+		planned.Events = append(planned.Events, planned.hostEvent(eventUpdatedAnyway, protocol.CodeUpdatedAnyway, "from", before, "to", now))
 	}
 	return nil
 }

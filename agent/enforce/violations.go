@@ -13,12 +13,11 @@ import (
 
 // Events about what is against a control.
 const (
-	eventSuspended        = "policy_violation_suspended" // the machine, by the agent
-	eventNotSuspended     = "policy_violation_not_suspended"
-	eventViolationNotice  = "policy_violation_notice" // its user was told
-	actionReported        = "reported"
-	actionSuspendedAfter  = "suspended_after_grace"
-	violationNoticeFormat = " Monday, January 2, 15:04 MST."
+	eventSuspended       = "policy_violation_suspended" // the machine, by the agent
+	eventNotSuspended    = "policy_violation_not_suspended"
+	eventViolationNotice = "policy_violation_notice" // its user was told
+	actionReported       = "reported"
+	actionSuspendedAfter = "suspended_after_grace"
 )
 
 // violationEvents tell what is against a control and was not before, with what
@@ -61,19 +60,10 @@ func (e *Enforcer) namesOf(key protocol.VMKey) []string {
 // each once, and does not wait.
 func (e *Enforcer) warn(ctx context.Context, planned *Planned) {
 	for _, v := range planned.warned {
-		e.running.Go(func() {
-			due := v.SuspendFrom.Add(planned.Document.SecurityControls.Grace)
-			// All of it is ours: nothing is in it that somebody else has named.
-			text := "Your organization does not allow one of your Parallels virtual machines. It will be suspended on" + due.Local().Format(violationNoticeFormat)
-			outcome, err := reminderAsked, e.options.Notify(ctx, planned.Machines[v.VM].Owner.User, text)
-			if err != nil {
-				outcome = reminderFailed
-				e.options.Log.Warn().Err(err).Uint32("uid", v.VM.UID).Msg("tell a user of a violation")
-			}
-			e.mu.Lock()
-			e.reminded = append(e.reminded, planned.event(v.VM, eventViolationNotice, protocol.CodeOf(err), "notification", outcome))
-			e.mu.Unlock()
-			e.options.Reminded()
+		due := v.SuspendFrom.Add(planned.Document.SecurityControls.Grace)
+		text := "Your organization does not allow one of your Parallels virtual machines. It will be suspended on " + due.Local().Format(dueForm)
+		e.notify(ctx, planned.Machines[v.VM].Owner.User, "tell a user of a violation", text, func(outcome string, code protocol.Code) protocol.Event {
+			return planned.event(v.VM, eventViolationNotice, code, "notification", outcome)
 		})
 	}
 }
