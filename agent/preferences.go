@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"github.com/rs/zerolog"
@@ -37,22 +38,28 @@ func preferencesAs(mac *platform.Machine) func(platform.User, bool) enforce.Pref
 	}
 }
 
-// forcedOn reads what MDM profiles force of preferences, for the Mac and for one
+// forcedOn reads what MDM profiles force of preferences, for the Mac and for each
 // user: the latter counts (facts/macos.md 5.3). A file that cannot be read forces
 // nothing that we know of: what the agent then writes has no effect.
-func forcedOn(mac *platform.Machine, log zerolog.Logger) func(platform.User) map[policy.ManagedKey]any {
-	return func(user platform.User) map[policy.ManagedKey]any {
-		forced := make(map[policy.ManagedKey]any)
+func forcedOn(mac *platform.Machine, log zerolog.Logger) func([]platform.User) map[uint32]map[policy.ManagedKey]any {
+	add := func(forced map[policy.ManagedKey]any, whose string) {
 		for _, domain := range policy.ManagedDomains {
-			for _, whose := range []string{"", user.Name} {
-				values, err := prlctl.ReadManaged(mac.Path(prlctl.ManagedPreferences), whose, domain+".plist")
-				if err != nil && !errors.Is(err, fs.ErrNotExist) {
-					log.Warn().Err(err).Str("domain", domain).Msg("read what is managed")
-				}
-				for key, value := range values {
-					forced[policy.ManagedKey{Domain: domain, Key: key}] = value
-				}
+			values, err := prlctl.ReadManaged(mac.Path(prlctl.ManagedPreferences), whose, domain+".plist")
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				log.Warn().Err(err).Str("domain", domain).Msg("read what is managed")
 			}
+			for key, value := range values {
+				forced[policy.ManagedKey{Domain: domain, Key: key}] = value
+			}
+		}
+	}
+	return func(users []platform.User) map[uint32]map[policy.ManagedKey]any {
+		ofMac := make(map[policy.ManagedKey]any)
+		add(ofMac, "")
+		forced := make(map[uint32]map[policy.ManagedKey]any, len(users))
+		for _, user := range users {
+			forced[user.UID] = maps.Clone(ofMac)
+			add(forced[user.UID], user.Name)
 		}
 		return forced
 	}

@@ -38,8 +38,8 @@ type Options struct {
 	// Preferences gives the preferences of the user's application, inside their GUI
 	// session if they have one.
 	Preferences func(user platform.User, session bool) PreferenceTool
-	// Forced reads what MDM profiles force of them.
-	Forced func(user platform.User) map[policy.ManagedKey]any
+	// Forced reads what MDM profiles force of them, by uid.
+	Forced func(users []platform.User) map[uint32]map[policy.ManagedKey]any
 	// Host gives prlsrvctl as the user; nil: the host's switches are left alone.
 	Host func(user platform.User, session bool) HostTool
 	// Suspend runs `prlctl suspend` for a machine, as the user.

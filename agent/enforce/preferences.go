@@ -123,10 +123,11 @@ func (e *Enforcer) readForced(s *Situation) {
 	if e.options.Forced == nil || !e.needsForced() {
 		return
 	}
-	s.forced = make(map[uint32]map[policy.ManagedKey]any, len(s.Accounts))
+	users := make([]platform.User, len(s.Accounts))
 	for i := range s.Accounts {
-		s.forced[s.Accounts[i].User.UID] = e.options.Forced(s.Accounts[i].User)
+		users[i] = s.Accounts[i].User
 	}
+	s.forced = e.options.Forced(users)
 }
 
 // needsForced reports whether anything of the policy in force depends on what MDM

@@ -207,7 +207,7 @@ func deskOn(t testing.TB, defaults *fakeDefaults, folder, members string) *desk 
 		Preferences: func(user platform.User, _ bool) PreferenceTool {
 			return platform.NewPreferences(runnerOf{defaults, user.UID}, prlctl.PreferenceDomain)
 		},
-		Forced: func(user platform.User) map[policy.ManagedKey]any { return d.forced[user.UID] },
+		Forced: func([]platform.User) map[uint32]map[policy.ManagedKey]any { return d.forced },
 		Posted: func(uid uint32) { d.posted <- uid }, Reminded: func() {},
 		Notify: func(_ context.Context, user platform.User, text string) error {
 			d.shown <- fmt.Sprint(user.UID, " ", text)
