@@ -104,15 +104,11 @@ func (m *ControlsMemory) SwitchesOf(control string) (calls []CallMemory) {
 func (m ControlsMemory) Begin(step *HostStep, now time.Time) ControlsMemory {
 	m = m.clone()
 	m.Host.setCall(step.Target, func(call *CallMemory) {
-		call.WrittenAt = now.UTC()
-		switch {
-		case step.Restores: // it stays ours until it is seen to be gone
-			call.Holds = false
+		if step.Restores {
+			call.beginLift(now)
 			return
-		case call.Word == "":
-			call.Prior = step.Prior
 		}
-		call.Word = step.Word
+		call.begin(step.Word, step.Prior, now)
 	})
 	return m
 }
@@ -127,15 +123,13 @@ func (m ControlsMemory) End(step *HostStep, outcome Outcome, version string, now
 	m.Host.setCall(step.Target, func(call *CallMemory) {
 		switch {
 		case outcome.Proven:
-			call.forgetFailures()
-			call.Wanted, call.Holds = step.Word, true
+			call.proved(step.Word)
 			return
 		case outcome.NotApplicable && !step.Restores: // what was placed by a flag is not lifted without it
 			call.Refused, call.Code = version, outcome.Code
 			return
 		}
-		call.Failures++
-		call.FailedAt, call.Code = now.UTC(), cmp.Or(outcome.Code, protocol.CodeNotVerified)
+		call.failed(cmp.Or(outcome.Code, protocol.CodeNotVerified), now)
 		if step.Restores && !passes[call.Code] {
 			call.Stuck = version
 		}

@@ -239,8 +239,8 @@ func (cp *controlsPlan) place(s *HostSwitch, shown string) {
 	if shown == switchOn {
 		if call.Word != "" && cp.p.desired.Enforce && (!call.Holds || call.Failures > 0 || call.Contended && call.isCalm(cp.now)) {
 			host.setCall(target, func(c *CallMemory) {
-				c.forgetFailures()
-				c.Wanted, c.Holds, c.Contended = switchOn, true, c.Contended && !c.isCalm(cp.now)
+				c.proved(switchOn)
+				c.Contended = c.Contended && !c.isCalm(cp.now)
 			})
 		}
 		return

@@ -110,15 +110,11 @@ type Outcome struct {
 // written, and what was there before.
 func (m VMMemory) Begin(step Step, now time.Time) VMMemory {
 	return m.changeCall(step, func(call *CallMemory) {
-		call.WrittenAt = now.UTC()
-		if step.Unlocks { // the lock stays ours until it is seen to be gone
-			call.Holds = false
+		if step.Unlocks {
+			call.beginLift(now)
 			return
 		}
-		if call.Word == "" {
-			call.Prior = step.Prior
-		}
-		call.Word = step.Word
+		call.begin(step.Word, step.Prior, now)
 	})
 }
 
@@ -129,13 +125,11 @@ func (m VMMemory) End(step Step, outcome Outcome, version string, now time.Time)
 	return m.changeCall(step, func(call *CallMemory) {
 		switch {
 		case outcome.Proven:
-			call.Wanted, call.Holds = step.word.Set[0], true
-			call.forgetFailures()
+			call.proved(step.word.Set[0])
 		case outcome.NotApplicable && !step.Unlocks: // what was placed by a flag is not lifted without it
 			call.Refused, call.Code = version, outcome.Code
 		default:
-			call.Failures++
-			call.FailedAt, call.Code = now.UTC(), cmp.Or(outcome.Code, protocol.CodeNotVerified)
+			call.failed(cmp.Or(outcome.Code, protocol.CodeNotVerified), now)
 		}
 		switch {
 		case step.Unlocks && outcome.Proven:
@@ -235,6 +229,30 @@ func (s *SettingMemory) sameBut(other *SettingMemory) bool {
 // forgetFailures notes that it was set, or needs not to be.
 func (c *CallMemory) forgetFailures() {
 	c.Failures, c.FailedAt, c.Code, c.Refused = 0, time.Time{}, "", ""
+}
+
+// begin notes that the word is about to be written, in the place of what was there.
+func (c *CallMemory) begin(word, prior string, now time.Time) {
+	if c.Word == "" {
+		c.Prior = prior
+	}
+	c.WrittenAt, c.Word = now.UTC(), word
+}
+
+// beginLift notes that what we placed is about to be lifted. It stays ours until it
+// is seen to be gone.
+func (c *CallMemory) beginLift(now time.Time) { c.WrittenAt, c.Holds = now.UTC(), false }
+
+// proved notes that a look shows the value that is wanted.
+func (c *CallMemory) proved(wanted string) {
+	c.forgetFailures()
+	c.Wanted, c.Holds = wanted, true
+}
+
+// failed notes that a call did not do what it should.
+func (c *CallMemory) failed(code protocol.Code, now time.Time) {
+	c.Failures++
+	c.FailedAt, c.Code = now.UTC(), code
 }
 
 // drifted notes that the value is not in place any more.

@@ -273,7 +273,7 @@ func (j *preferenceJudgement) addStep() {
 		UID: j.p.account.UID, Setting: j.preference.Name, Path: j.path, Value: j.value, Key: j.preference.Key,
 		Write: j.word, Word: spell(j.word), Prior: spell(j.found), Runs: j.p.account.Runs, preference: j.preference,
 	}
-	if j.p.desired.Enforce && !j.p.desired.LiftLocks {
+	if j.enforces() {
 		j.p.plan.Steps = append(j.p.plan.Steps, step)
 		return
 	}
@@ -291,8 +291,8 @@ func (j *preferenceJudgement) noteInPlace() {
 	if known || !j.enforces() {
 		return
 	}
-	call.Wanted, call.Holds, call.Contended = word, true, call.Contended && !calm
-	call.forgetFailures()
+	call.proved(word)
+	call.Contended = call.Contended && !calm
 	j.noted = true
 }
 
@@ -345,11 +345,8 @@ func (j *preferenceJudgement) strength(verdict string) *Strength {
 // it.
 func (m VMMemory) BeginPreference(step *PreferenceStep, now time.Time) VMMemory {
 	return m.changePreference(step, func(call *CallMemory) {
-		call.WrittenAt = now.UTC()
-		if call.Word == "" {
-			call.Prior = step.Prior
-		}
-		call.Word, call.Runs = step.Word, step.Runs
+		call.begin(step.Word, step.Prior, now)
+		call.Runs = step.Runs
 	})
 }
 
@@ -358,12 +355,10 @@ func (m VMMemory) BeginPreference(step *PreferenceStep, now time.Time) VMMemory 
 func (m VMMemory) EndPreference(step *PreferenceStep, proven bool, code protocol.Code, now time.Time) VMMemory {
 	return m.changePreference(step, func(call *CallMemory) {
 		if proven {
-			call.Wanted, call.Holds = step.Word, true
-			call.forgetFailures()
+			call.proved(step.Word)
 			return
 		}
-		call.Failures++
-		call.FailedAt, call.Code = now.UTC(), cmp.Or(code, protocol.CodePreferenceLost)
+		call.failed(cmp.Or(code, protocol.CodePreferenceLost), now)
 	})
 }
 
