@@ -242,6 +242,37 @@ const (
 	CodeWebhookGone        Code = "webhook_gone"
 	CodeWebhookUnusable    Code = "webhook_unusable"
 
+	CodeCommandSignature   Code = "command_signature"
+	CodeCommandInvalid     Code = "command_invalid"
+	CodeCommandOtherMac    Code = "command_other_mac"
+	CodeCommandUnlisted    Code = "command_unlisted"
+	CodeCommandUnknown     Code = "command_unknown"
+	CodeCommandExpired     Code = "command_expired"
+	CodeCommandCancelled   Code = "command_cancelled"
+	CodeCommandTooLate     Code = "command_too_late"
+	CodeCommandLimit       Code = "command_limit"
+	CodeCommandMonitor     Code = "command_monitor"
+	CodeTimeUnproven       Code = "time_unproven"
+	CodeJournalLost        Code = "journal_lost"
+	CodeTargetChanged      Code = "target_changed"
+	CodeTargetOwner        Code = "target_owner"
+	CodeTargetUnlisted     Code = "target_unlisted"
+	CodeWaitsForStop       Code = "waits_for_stop"
+	CodeAlreadyAbsent      Code = "already_absent"
+	CodeVerifiedAbsent     Code = "verified_absent"
+	CodeHasDependents      Code = "has_dependents"
+	CodeOutcomeUnknown     Code = "outcome_unknown"
+	CodeNotDone            Code = "not_done"
+	CodeImageNotSupported  Code = "image_not_supported"
+	CodeHoldPlaced         Code = "hold_placed"
+	CodeHoldLifted         Code = "hold_lifted"
+	CodeHoldsOutdated      Code = "holds_outdated"
+	CodeHoldReleased       Code = "hold_released"
+	CodeGuestRestarted     Code = "guest_restarted"
+	CodeLicenseDeactivated Code = "license_deactivated"
+	CodeWillReactivate     Code = "will_reactivate"
+	CodeCommandDone        Code = "command_done"
+
 	CodeNotAllowed       Code = "not_allowed"
 	CodeDaemonNotRunning Code = "daemon_not_running"
 	CodeDaemonMissing    Code = "daemon_not_installed"
@@ -435,7 +466,7 @@ var Codes = map[Code]CodeText{
 	CodeSettingUnknown:      {Warning, "This version of the agent does not know the setting.", "Update the agent, or correct the setting's name in the policy."},
 	CodeSectionNotSupported: {Warning, "This version of the agent does not carry out this part of the policy.", "Update the agent, or remove the part from the policy."},
 	CodeReleaseUnproven:     {Warning, "It was not seen that this lock can be lifted with these versions of Parallels Desktop and macOS.", "Set AllowUnprovenLocks in the profile to have it placed and probed all the same, on a Mac where you can lift it by hand."},
-	CodeNotObservable:       {Warning, "The value is not shown, so nobody could tell whether setting it worked; the agent leaves it alone.", "See 'prlagent doctor': a file may be unreadable, or this version does not show the value."},
+	CodeNotObservable:       {Warning, "Whether it worked cannot be seen: a setting is left alone, and a deletion is not called done.", "See 'prlagent doctor': a file may be unreadable, or this version does not show the value."},
 	CodeNotVerified:         {Warning, "The value was set, and a look afterwards shows another one.", "Compare with what the owner sees: 'prlctl list -i --json'; set it by hand as the owner, and look again."},
 	CodeContended:           {Warning, "Something puts the value back again and again; the agent sets it once an hour and at each start of the virtual machine or the application.", "Find what changes it: a user, a script, or another manager of the same virtual machines."},
 	CodeManaged:             {Info, "An MDM profile forces the value of this preference, and wins over the policy.", "Nothing to do; remove the key from the profile if the policy is to decide."},
@@ -498,6 +529,37 @@ var Codes = map[Code]CodeText{
 	CodeCheckinTimeout:   {Warning, "The check-in did not finish in time; it goes on.", "Run 'prlagent status' to see how it ended."},
 	CodeInterrupted:      {Info, "It was interrupted by the person who asked.", "Run the command again."},
 	CodeInternal:         {Failure, "The agent met a defect of its own.", "For what happened " + seeLog + ", and report it."},
+
+	CodeCommandSignature:   {Failure, "A command is not signed by as many of the keys as this Mac trusts for its type.", "Compare CommandKeys and CommandThreshold of the profile with the keys of the operators."},
+	CodeCommandInvalid:     {Failure, "A command is signed well and says nothing that can be carried out.", "Issue it anew with a prlportal of this version."},
+	CodeCommandOtherMac:    {Failure, "A command names another Mac.", "Issue it anew for this Mac; if that was done, the portal may be in the wrong hands."},
+	CodeCommandUnlisted:    {Failure, "The profile of this Mac does not allow commands of this type.", "Add the type to AllowedCommands of the profile, and issue the command anew."},
+	CodeCommandUnknown:     {Failure, "This version of the agent has no such command.", "Update the agent."},
+	CodeCommandExpired:     {Info, "The command was not started in time.", "Issue it anew, if it is still wanted."},
+	CodeCommandCancelled:   {Info, "An administrator has cancelled the command before it was started.", ""},
+	CodeCommandTooLate:     {Info, "The command was already running when it was cancelled.", "See in the list of commands how it ended."},
+	CodeCommandLimit:       {Warning, "As many destructive commands as the profile allows were started; this one waits.", "Wait, or raise DestructiveLimit in the profile."},
+	CodeCommandMonitor:     {Info, "The agent only monitors, and runs no command that changes anything.", "Set Mode to enforce in the profile, and issue the command anew."},
+	CodeTimeUnproven:       {Info, "A destructive command waits until the time of day is proven.", "Connect the Mac to its portal, or set its clock right."},
+	CodeJournalLost:        {Failure, "The agent has lost its record of this command after it was begun; nothing of it is done again.", "See what is there in 'prlagent vms', and issue the command anew if it is still wanted."},
+	CodeTargetChanged:      {Warning, "The virtual machine is not as it was when the command was signed; the command waits.", "Look at the virtual machine in 'prlportal vms', then cancel the command or issue it anew."},
+	CodeTargetOwner:        {Failure, "The virtual machine belongs to another account than the command names.", "Issue the command anew for the owner that 'prlportal vms' shows."},
+	CodeTargetUnlisted:     {Info, "The virtual machines of its owner cannot be listed now; the command waits.", "See 'prlagent doctor' for why the owner cannot be listed."},
+	CodeWaitsForStop:       {Info, "The command waits until the virtual machine is stopped.", "Wait, or issue it anew with --when now."},
+	CodeAlreadyAbsent:      {Info, "There was no such virtual machine any more.", ""},
+	CodeVerifiedAbsent:     {Info, "The virtual machine and its files are gone from where they were; copies and backups elsewhere are not looked for.", ""},
+	CodeHasDependents:      {Failure, "Linked clones depend on the virtual machine.", "Delete the clones first."},
+	CodeOutcomeUnknown:     {Failure, "The command was begun, and whether it was done cannot be seen; it is not repeated.", "Look at the virtual machine, and issue the command anew if it is still wanted."},
+	CodeNotDone:            {Failure, "What the command asks for was tried, and is not so.", "See in the list of commands what the tools said."},
+	CodeImageNotSupported:  {Failure, "This version of the agent cannot provide golden images, so nothing was deleted.", "Use vm.delete, and provide the virtual machine by other means."},
+	CodeHoldPlaced:         {Info, "The virtual machine is held: it is suspended whenever it is seen running.", "See 'prlagent status' for whether it holds."},
+	CodeHoldLifted:         {Info, "The virtual machine is not held any more.", ""},
+	CodeHoldsOutdated:      {Failure, "The command carries an older list of holds than the one in force.", "Issue it anew."},
+	CodeHoldReleased:       {Warning, "A person on the Mac has released the hold.", "Ask them; lock the virtual machine anew if it is still to be held."},
+	CodeGuestRestarted:     {Info, "The guest was seen to start after the command.", ""},
+	CodeLicenseDeactivated: {Info, "Parallels Desktop is not activated on this Mac any more; whether the seat is free, only the vendor knows.", ""},
+	CodeWillReactivate:     {Warning, "Parallels Desktop is not activated any more, and a licensing profile on this Mac will activate it again.", "Remove the licensing profile from this Mac."},
+	CodeCommandDone:        {Info, "It was done.", ""},
 }
 
 // Text is the code's row; a code without one is shown as itself.

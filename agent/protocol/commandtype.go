@@ -1,5 +1,10 @@
 package protocol
 
+import (
+	"slices"
+	"time"
+)
+
 // CommandType is one row of the table of commands, and says everything about
 // its type (protocol.md 2.9, DESIGN 8). What the Mac allows by itself and what
 // a profile lists are made from it.
@@ -8,25 +13,47 @@ type CommandType struct {
 	// Destructive says that nothing puts back what it takes away: it starts only
 	// with proof of the time (H24), and never again after the epoch has changed.
 	Destructive bool
-	Counted     bool   // counts toward DestructiveLimit (H31)
-	Listed      bool   // runs only where AllowedCommands lists it
-	Text        string // what it does, for people
+	Counted     bool // counts toward DestructiveLimit (H31)
+	Listed      bool // runs only where AllowedCommands lists it
+	OnVM        bool // its target is one virtual machine; else the whole Mac
+	// Once says that its outcome cannot be observed for sure: it is attempted once,
+	// and an attempt that broke off is CodeOutcomeUnknown (H26).
+	Once     bool
+	Lifetime time.Duration // from being signed to the latest start, unless the admin says otherwise
+	params   func() any    // a pointer to its Params
+	Text     string        // what it does, for people
 }
+
+const (
+	day   = 24 * time.Hour
+	month = 30 * day
+)
 
 // CommandTypes are all commands there are, in the order in which a profile
 // lists them. A Mac rejects every other one.
 var CommandTypes = []CommandType{
-	{"vm.delete", true, true, true, "Delete a virtual machine with its disks."},
-	{"vm.lock", false, false, true, "Suspend a virtual machine and keep it suspended."},
-	{"vm.unlock", false, false, true, "Let a locked virtual machine start again."},
-	{"vm.restart", false, false, true, "Restart the guest of a virtual machine."},
-	{"vm.redownload", true, true, true, "Delete a virtual machine and provide the policy's golden image anew."},
-	{"license.deactivate", true, true, true, "Deactivate the license of Parallels Desktop."},
-	{"windows_update.check", false, false, true, "Look for updates of a Windows guest."},
-	{"windows_update.install", false, false, true, "Install updates of a Windows guest."},
-	{"inventory.refresh", false, false, false, "Look at the Mac and report all of it."},
-	{"policy.refresh", false, false, false, "Fetch the policy."},
-	{"diagnostics", false, false, true, "Send a redacted support bundle."},
+	{"vm.delete", true, true, true, true, false, month, paramsOf[DeleteParams], "Delete a virtual machine with its disks."},
+	{"vm.lock", false, false, true, true, false, month, paramsOf[HoldsParams], "Suspend a virtual machine and keep it suspended."},
+	{"vm.unlock", false, false, true, true, false, month, paramsOf[HoldsParams], "Let a locked virtual machine start again."},
+	{"vm.restart", false, false, true, true, true, day, paramsOf[RestartParams], "Restart the guest of a virtual machine."},
+	{"vm.redownload", true, true, true, true, false, month, paramsOf[DeleteParams], "Delete a virtual machine and provide the policy's golden image anew."},
+	{"license.deactivate", true, true, true, false, false, month, paramsOf[DeactivateParams], "Deactivate the license of Parallels Desktop."},
+	{"windows_update.check", false, false, true, true, true, day, paramsOf[NoParams], "Look for updates of a Windows guest."},
+	{"windows_update.install", false, false, true, true, true, day, paramsOf[NoParams], "Install updates of a Windows guest."},
+	{"inventory.refresh", false, false, false, false, false, day, paramsOf[NoParams], "Look at the Mac and report all of it."},
+	{"policy.refresh", false, false, false, false, false, day, paramsOf[NoParams], "Fetch the policy."},
+	{"diagnostics", false, false, true, false, false, day, paramsOf[NoParams], "Send a redacted support bundle."},
+}
+
+func paramsOf[P any]() any { return new(P) }
+
+// CommandTypeOf finds the row of a type.
+func CommandTypeOf(name string) (row CommandType, known bool) {
+	i := slices.IndexFunc(CommandTypes, func(row CommandType) bool { return row.Type == name })
+	if i < 0 {
+		return CommandType{}, false
+	}
+	return CommandTypes[i], true
 }
 
 // CommandNames are the types of the commands that are wanted, in their order.

@@ -86,6 +86,9 @@ func (q *CheckinRequest) Cut() {
 	}
 	q.OpenCommands = cutEach(q.OpenCommands, len(q.OpenCommands))
 	q.Results = cutResults(q.Results)
+	if q.Holds != nil {
+		q.Holds.Holds = cutEach(q.Holds.Holds, MaxHolds)
+	}
 	q.Events = cutEvents(q.Events)
 }
 
@@ -117,6 +120,9 @@ func cutResults(results []Result) []Result {
 	results = cutEach(results, MaxResults)
 	for i := range results {
 		results[i].Observed = cutData(results[i].Observed)
+		if receipt := results[i].Receipt; receipt != nil && (len(receipt.Payload) > MaxReceipt || len(receipt.Signatures) > maxSignatures) {
+			results[i].Receipt = nil // nothing that a device of ours has signed
+		}
 	}
 	return results
 }

@@ -18,6 +18,7 @@ const (
 	PayloadCommand = "application/vnd.prlagent.command.v1+json"
 	PayloadHolds   = "application/vnd.prlagent.holds.v1+json"
 	PayloadEnroll  = "application/vnd.prlagent.enroll.v1+json"
+	PayloadReceipt = "application/vnd.prlagent.receipt.v1+json"
 )
 
 // Errors of envelope verification.

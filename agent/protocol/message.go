@@ -94,6 +94,7 @@ type CheckinRequest struct {
 	Inventory    Inventory      `json:"inventory"`
 	OpenCommands []OpenCommand  `json:"open_commands,omitempty"` // everything the agent still holds
 	Results      []Result       `json:"results,omitempty"`       // kept until acknowledged
+	Holds        *HoldReport    `json:"holds,omitempty"`         // of a Mac that ever had a list of them (H69)
 	Events       []Event        `json:"events,omitempty"`
 }
 
@@ -117,6 +118,7 @@ type CheckinReply struct {
 	Policy      *Hint      `json:"policy,omitempty"`
 	Commands    []Envelope `json:"commands,omitempty"`
 	Cancel      []string   `json:"cancel,omitempty"` // applied before commands (H03)
+	Holds       *Envelope  `json:"holds,omitempty"`  // the newest signed list, where the Mac reports an older version (H69)
 	Inventory   string     `json:"inventory"`        // InventoryOK or InventorySendFull
 	Acks        []Ack      `json:"acks,omitempty"`
 }
@@ -131,54 +133,6 @@ const (
 type Hint struct {
 	HeadVersion uint64 `json:"head_version"`
 	SHA256      string `json:"sha256,omitempty"` // of the policy document; empty = none
-}
-
-// Ack says that a command's result is on record.
-type Ack struct {
-	CommandID string `json:"command_id"`
-}
-
-// OpenCommand is a command that the agent holds and has not finished.
-type OpenCommand struct {
-	CommandID string    `json:"command_id"`
-	State     string    `json:"state"`
-	At        time.Time `json:"at"`
-}
-
-// Result is how a command ended.
-type Result struct {
-	CommandID string            `json:"command_id"`
-	State     string            `json:"state"`
-	Code      Code              `json:"code"`
-	Message   string            `json:"message,omitempty"` // at most MaxText bytes
-	StartedAt time.Time         `json:"started_at,omitzero"`
-	EndedAt   time.Time         `json:"ended_at"`
-	Observed  map[string]string `json:"observed,omitempty"`
-}
-
-// Command is the payload of a command envelope (protocol.md 2.9, H20).
-type Command struct {
-	CommandID string         `json:"command_id"`
-	Type      string         `json:"type"`
-	Target    CommandTarget  `json:"target"`
-	Params    map[string]any `json:"params,omitempty"`
-	IssuedAt  time.Time      `json:"issued_at"`
-	NotBefore time.Time      `json:"not_before,omitzero"`
-	ExpiresAt time.Time      `json:"expires_at"` // the latest start
-	TimeoutS  int            `json:"timeout_s,omitempty"`
-	IssuedBy  string         `json:"issued_by,omitempty"`
-	Reason    string         `json:"reason,omitempty"`
-}
-
-// CommandTarget is what the admin saw when the command was signed (H20).
-type CommandTarget struct {
-	DeviceID  string `json:"device_id"`
-	MacSerial string `json:"mac_serial"`
-	UID       uint32 `json:"uid,omitempty"`       // of the VM's owner
-	Owner     string `json:"user_name,omitempty"` // what the owner's account was called, for people
-	VMID      string `json:"vm_id,omitempty"`
-	VMName    string `json:"vm_name,omitempty"`
-	Bundle    Bundle `json:"bundle,omitzero"`
 }
 
 // Event is something that happened on the Mac and that a person may ask about.

@@ -46,6 +46,7 @@ var answerNumbers = []answerNumber{
 	{"CheckinReply.policy.head_version", 0, MaxVersion, clamped, ""},
 	{"CheckinReply.commands", 0, MaxCommandReply, clamped, "delivery is level-triggered: what is cut off comes again"},
 	{"CheckinReply.commands.signatures", 0, maxSignatures, refused, ""},
+	{"CheckinReply.holds.signatures", 0, maxSignatures, refused, ""},
 	{"CheckinReply.cancel", 0, maxCancel, clamped, "it is computed afresh each time (H03)"},
 	{"CheckinReply.acks", 0, MaxResults, clamped, "a result is repeated until it is acknowledged"},
 	{"EnrollReply.server_time", 0, 0, judged, "not used: the first check-in brings another"},

@@ -29,7 +29,7 @@ func TestOpenAPINamesEveryField(t *testing.T) {
 		"Trigger": protocol.Trigger{}, "AgentInfo": protocol.AgentInfo{}, "Host": protocol.Host{}, "Product": protocol.Product{},
 		"UserLook": protocol.UserLook{}, "PolicyReport": protocol.PolicyReport{}, "VerdictReport": protocol.VerdictReport{}, "VerdictGroup": protocol.VerdictGroup{},
 		"Inventory": protocol.Inventory{}, "VM": protocol.VM{}, "VMKey": protocol.VMKey{}, "Account": protocol.Account{}, "Bundle": protocol.Bundle{},
-		"Hint": protocol.Hint{}, "Ack": protocol.Ack{}, "OpenCommand": protocol.OpenCommand{}, "Result": protocol.Result{}, "Event": protocol.Event{},
+		"Hint": protocol.Hint{}, "Ack": protocol.Ack{}, "OpenCommand": protocol.OpenCommand{}, "Result": protocol.Result{}, "HoldReport": protocol.HoldReport{}, "HoldState": protocol.HoldState{}, "Event": protocol.Event{},
 		"Head": protocol.Head{}, "Candidate": protocol.Candidate{}, "PolicyPointer": protocol.PolicyPointer{}, "RowExtra": protocol.RowExtra{},
 		"HealthReport": protocol.HealthReport{}, "ReportedCondition": protocol.ReportedCondition{},
 		"SettingVerdict": fleet.SettingVerdict{}, "DeviceVerdicts": fleet.DeviceVerdicts{}, "VerdictState": storage.VerdictState{},
