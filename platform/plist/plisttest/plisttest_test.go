@@ -1,13 +1,14 @@
-package plisttest_test
+package plisttest
 
 import (
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"prlagent/platform/plist"
-	"prlagent/platform/plist/plisttest"
 )
 
 // whole has a value of every type.
@@ -20,7 +21,7 @@ var whole = map[string]any{
 // A second parser reads what platform/plist writes, of every type.
 func TestSecondParserReadsWhatIsEncoded(t *testing.T) {
 	t.Parallel()
-	parser := plisttest.Find(t)
+	parser := Find(t)
 	for key, value := range whole {
 		data, err := plist.EncodeXML(map[string]any{key: value})
 		if err != nil {
@@ -32,10 +33,31 @@ func TestSecondParserReadsWhatIsEncoded(t *testing.T) {
 	}
 }
 
-// It is only worth something if it refuses what is broken, and says what it reads.
+// A parser that fails, or reads something else than we do, does not agree.
+func TestParsersThatDisagree(t *testing.T) {
+	t.Parallel()
+	data, err := plist.EncodeXML(map[string]any{"a": 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for answer, agrees := range map[string]bool{
+		"cat": true, "exit 1": false, "echo": false,
+		`sed s/1/2/`: false, `sed s/integer/string/g`: false, `sed 's/<dict>/<dict><key>b<\/key><true\/>/'`: false,
+	} {
+		path := filepath.Join(t.TempDir(), "parser")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+answer+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := (Parser{path}).Agrees(data); (err == nil) != agrees {
+			t.Errorf("%s: %v", answer, err)
+		}
+	}
+}
+
+// It is only worth something if it refuses what is broken.
 func TestSecondParserSeesWhatIsBroken(t *testing.T) {
 	t.Parallel()
-	parser := plisttest.Find(t)
+	parser := Find(t)
 	data, err := plist.EncodeXML(map[string]any{"a": 1, "b": true})
 	if err != nil {
 		t.Fatal(err)
