@@ -12,12 +12,13 @@ import (
 
 var errReplaceable = errors.New("somebody else could have replaced it")
 
-// checkHelper makes sure that nobody but root, or who plays root, can have put
-// the helper where it is: otherwise one user's program would run as another
-// user. It must be a file of ours or root's and no link, not writable by others,
-// in a folder that is nobody else's either (safefile.OpenFolder).
-func (m *Machine) checkHelper() error {
-	path := m.Path(Helper)
+// CheckRootOwned returns nil if nobody but root, or who plays root, can have put a
+// program where it is: otherwise one user's program would run as another user. It
+// must be a file of ours or root's and no link, not writable by others, in a folder
+// that is nobody else's either (safefile.OpenFolder). One that is not there is
+// fs.ErrNotExist.
+func (m *Machine) CheckRootOwned(macPath string) error {
+	path := m.Path(macPath)
 	folder, err := safefile.OpenFolder(filepath.Dir(path))
 	if errors.Is(err, safefile.ErrUnsafeDirectory) {
 		return fmt.Errorf("a folder above the program: %w", errReplaceable)

@@ -136,7 +136,7 @@ func (q FileQuestion) validate() error {
 // runHelper runs our own program as the user. Beside an error the result holds
 // what the child said up to then.
 func (m *Machine) runHelper(ctx context.Context, u User, request fileRequest) (tool.Result, error) {
-	if err := m.checkHelper(); errors.Is(err, fs.ErrNotExist) {
+	if err := m.CheckRootOwned(Helper); errors.Is(err, fs.ErrNotExist) {
 		return tool.Result{}, &tool.Error{Code: tool.CodeMissing, Path: Helper, Err: err}
 	} else if err != nil {
 		return tool.Result{}, &tool.Error{Code: tool.CodeRefused, Path: Helper, Err: err}

@@ -15,6 +15,7 @@ import (
 // notificationRecord is a record of `.prlsim/notifications`: what a user was shown.
 type notificationRecord struct {
 	Time  time.Time `json:"time"`
+	Tool  string    `json:"tool"` // that showed it
 	User  string    `json:"user"`
 	Title string    `json:"title"`
 	Text  string    `json:"text"`
@@ -43,6 +44,11 @@ func osascript(in *invocation) int {
 	if err != nil {
 		return in.failf(1, "%v", err)
 	}
+	return in.showNotification(shown)
+}
+
+// showNotification shows the user in whose session the tool runs a notification.
+func (in *invocation) showNotification(shown notificationRecord) int {
 	if in.state.hasFault("notification_fails", in.caller) {
 		return in.failf(1, "execution error: An error of type -10810 has occurred. (-10810)")
 	}
@@ -50,9 +56,9 @@ func osascript(in *invocation) int {
 	if !known || !user.LoggedIn || in.session != user.UID {
 		return in.failf(1, "execution error: Connection is invalid. (-609)")
 	}
-	shown.Time, shown.User = time.Now().UTC(), in.caller
+	shown.Time, shown.Tool, shown.User = time.Now().UTC(), in.name, in.caller
 	if err := appendRecords(in.mac, "notifications", []notificationRecord{shown}); err != nil {
-		return in.failf(1, "osascript: %v", err)
+		return in.failf(1, "%s: %v", in.name, err)
 	}
 	return 0
 }
@@ -101,9 +107,9 @@ func userNotificationsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rows := [][]string{{"TIME", "USER", "TITLE", "TEXT"}}
+			rows := [][]string{{"TIME", "TOOL", "USER", "TITLE", "TEXT"}}
 			for _, one := range shown {
-				rows = append(rows, []string{one.Time.Format(time.RFC3339), one.User, one.Title, one.Text})
+				rows = append(rows, []string{one.Time.Format(time.RFC3339), one.Tool, one.User, one.Title, one.Text})
 			}
 			return printRows(command, asJSON, shown, rows...)
 		},

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -55,5 +56,42 @@ func TestNotifications(t *testing.T) {
 	}
 	if calls := readRecords[callRecord](t, mac, "log"); len(calls) != 12 {
 		t.Errorf("%d calls are recorded", len(calls))
+	}
+}
+
+// swiftDialog is there when it was installed. It shows a notification to the user in
+// whose session it runs, and knows no other form of a call.
+func TestSwiftDialog(t *testing.T) {
+	t.Parallel()
+	mac := newMac(t, newMacOptions{Users: []string{"alice"}, ProductVersion: "26", Empty: true, NoProcesses: true})
+	if _, err := os.Stat(mac.Path(dialogPath)); err == nil {
+		t.Error("it is there before it was installed")
+	}
+	if err := mac.installDialog(); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(mac.Path(dialogPath)); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("%v, %v", info, err)
+	}
+	form := []string{"--notification", "--title", "T", "--message", "-e x"}
+	for name, test := range map[string]struct {
+		session int
+		args    []string
+		shown   bool
+	}{
+		"a notification":    {501, form, true},
+		"without a session": {0, form, false},
+		"a window":          {501, form[1:], false},
+		"one more option":   {501, append(form[:5:5], "--quitkey"), false},
+	} {
+		before, _ := mac.notifications()
+		got := callAs(mac, "alice").runIn(t, test.session, "Dialog", test.args...)
+		after, err := mac.notifications()
+		if err != nil || (len(after) > len(before)) != test.shown || (got.code == 0) != test.shown {
+			t.Errorf("%s: %+v, shown %+v, %v", name, got, after, err)
+		}
+		if test.shown && (after[0].Title != "T" || after[0].Text != "-e x" || after[0].Tool != "Dialog" || after[0].User != "alice") {
+			t.Errorf("%s: %+v", name, after)
+		}
 	}
 }

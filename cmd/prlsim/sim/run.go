@@ -14,7 +14,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// toolPaths lists the Mac's absolute path of every tool the simulator plays.
+// toolPaths lists the Mac's absolute path of every tool the simulator plays, but for
+// those that are on some Macs only.
 var toolPaths = []string{
 	"/usr/bin/sudo",
 	"/usr/bin/dscl",
@@ -53,7 +54,7 @@ type invocation struct {
 // binary registers them (with "prlsim") to stand in for the real program.
 func toolNames() []string {
 	names := make([]string, 0, len(toolPaths))
-	for _, path := range toolPaths {
+	for _, path := range append(toolPaths[:len(toolPaths):len(toolPaths)], dialogPath) {
 		names = append(names, filepath.Base(path))
 	}
 	return names
@@ -83,6 +84,7 @@ func toolByName(name string) (toolFunc, bool) {
 		"logger":     recordCall,
 		"codesign":   codesign,
 		"osascript":  osascript,
+		"Dialog":     swiftDialog,
 		"defaults":   defaults,
 		"prlctl":     prlctl,
 		"prlsrvctl":  prlsrvctl,

@@ -263,6 +263,7 @@ func TestFaults(t *testing.T) {
 		"info_line":           {"info_line", "alice", bulk, outcome{0, "INFO\n[\n\t{", ""}},
 		"credentials":         {"credentials", "alice", []string{"prlctl", "set", "macOS", "--share-host-location", "on"}, outcome{255, "", "you must enter the host OS administrator's credentials."}},
 		"notification_fails":  {"notification_fails", "alice", []string{"osascript", "-e", `display notification "hi"`}, outcome{1, "", "-10810"}},
+		"dialog_not_allowed":  {"dialog_not_allowed", "alice", []string{"Dialog", "--notification", "--title", "t", "--message", "m"}, outcome{0, "ERROR: Notifications are not allowed for this application\n", ""}},
 		"defaults_fails":      {"defaults_fails", "alice", []string{"defaults", "write", productDomain, "a", "b"}, outcome{1, "", "Could not write domain " + productDomain + "; exiting"}},
 		"codesign": {"codesign", rootUser, []string{"codesign", "--verify", "-R=anchor apple generic and certificate leaf[subject.OU] = \"4C6364ACXT\"",
 			"/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"}, outcome{3, "", "failed to satisfy"}},
