@@ -118,9 +118,7 @@ func (e *Enforcer) observeHost(s *Situation) policy.Host {
 	host := s.Host
 	host.Info, host.Code, host.Leased = e.shown.info, e.shown.code, e.leasedNow()
 	host.Whole, host.ListedBefore = s.Whole, e.listedBefore
-	if e.parsed.document != nil {
-		host.Updates = e.parsed.document.UpdatesElsewhere(s.forced)
-	}
+	host.Updates = e.updateSource(s)
 	host.Present = make([]protocol.VMKey, 0, len(s.Machines))
 	for _, m := range s.Machines {
 		host.Present = append(host.Present, m.Facts.Key)

@@ -78,7 +78,7 @@ type preferenceWork struct {
 func (e *Enforcer) planPreferences(desired policy.Desired, s *Situation, planned *Planned, result *policy.Result) {
 	planned.Accounts = make(map[uint32]*Account, len(s.Accounts))
 	facts := policy.ProductFacts{Now: planned.At, Version: s.Version, Edition: s.Edition, Closed: s.Closed}
-	managed := desired.Document != nil && !desired.Released && desired.Document.ManagesProduct()
+	reads := desired.Document != nil && !desired.Released && desired.Document.ReadsPreferences()
 	for i := range s.Accounts {
 		account := &s.Accounts[i]
 		uid := account.User.UID
@@ -87,11 +87,7 @@ func (e *Enforcer) planPreferences(desired policy.Desired, s *Situation, planned
 			continue
 		}
 		work := preferenceWork{account: account, forced: s.forced[uid], desired: desired, facts: facts}
-		last := e.readings[uid]
-		seen := work.seen(last.domain, last.unread)
-		if last.at.IsZero() {
-			seen.Unread = protocol.CodeNotLookedYet
-		}
+		last, seen := e.readings[uid], e.lastSeen(&work)
 		key := policy.AccountKey(uid)
 		plan := policy.PlanPreferences(desired, facts, seen, e.memory[key])
 		if plan.Memory != nil {
@@ -104,7 +100,7 @@ func (e *Enforcer) planPreferences(desired policy.Desired, s *Situation, planned
 		if len(plan.Steps) > 0 {
 			planned.aboutToSet = append(planned.aboutToSet, key)
 		}
-		if managed && facts.Closed == "" && (last.isOld(account, planned.At) || len(plan.Steps) > 0) {
+		if reads && facts.Closed == "" && (last.isOld(account, planned.At) || len(plan.Steps) > 0) {
 			planned.work = append(planned.work, work)
 		}
 	}
@@ -117,10 +113,34 @@ func (w *preferenceWork) seen(domain map[string]any, unread protocol.Code) polic
 	}
 }
 
+// lastSeen is the account with what was exported of its preferences last. The caller
+// holds the lock.
+func (e *Enforcer) lastSeen(w *preferenceWork) policy.Account {
+	last := e.readings[w.account.User.UID]
+	if last.at.IsZero() {
+		return w.seen(nil, protocol.CodeNotLookedYet)
+	}
+	return w.seen(last.domain, last.unread)
+}
+
+// updateSource is who decides on the updates of the Mac, by what is known of its
+// accounts. The caller holds the lock.
+func (e *Enforcer) updateSource(s *Situation) policy.UpdateSource {
+	if e.parsed.document == nil {
+		return policy.UpdateSource{}
+	}
+	accounts := make([]policy.Account, len(s.Accounts))
+	for i := range s.Accounts {
+		account := &s.Accounts[i]
+		accounts[i] = e.lastSeen(&preferenceWork{account: account, forced: s.forced[account.User.UID]})
+	}
+	return e.parsed.document.UpdateSource(accounts)
+}
+
 // readForced reads what MDM profiles force for each account.
 func (e *Enforcer) readForced(s *Situation) {
 	e.Adopt(s.Content)
-	if e.options.Forced == nil || !e.needsForced() {
+	if e.options.Forced == nil || !e.NeedsPreferences() {
 		return
 	}
 	users := make([]platform.User, len(s.Accounts))
@@ -130,20 +150,12 @@ func (e *Enforcer) readForced(s *Situation) {
 	s.forced = e.options.Forced(users)
 }
 
-// needsForced reports whether anything of the policy in force depends on what MDM
-// profiles force of the preferences.
-func (e *Enforcer) needsForced() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	document := e.parsed.document
-	return document != nil && (document.ManagesProduct() || document.SecurityControls.Set["no_major_upgrade"])
-}
-
-// NeedsPreferences reports whether the policy in force has preferences.
+// NeedsPreferences reports whether a plan for the policy in force needs to know the
+// preferences of the accounts, and what MDM profiles force of them.
 func (e *Enforcer) NeedsPreferences() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.parsed.document != nil && e.parsed.document.ManagesProduct()
+	return e.parsed.document != nil && e.parsed.document.ReadsPreferences()
 }
 
 // applyPreferences begins to read, and to write, the preferences of a plan, each

@@ -210,8 +210,7 @@ func TestSEC14_SEC15_WhoElseDecidesOnUpdates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newDesk(t, c.members)
-			d.content.Document = bytes.Replace(d.content.Document, []byte(`"product"`), []byte(`"security_controls":{"no_major_upgrade":true},"product"`), 1)
-			d.content.Pointer = protocol.PointTo("finance", 7, d.content.Document)
+			d.controlled("no_major_upgrade")
 			d.forced = map[uint32]map[policy.ManagedKey]any{502: c.forced}
 			d.settle()
 			d.want("0 no_major_upgrade: " + c.want)
@@ -220,6 +219,111 @@ func TestSEC14_SEC15_WhoElseDecidesOnUpdates(t *testing.T) {
 				d.want("0 no_major_upgrade: in_place")
 			}
 		})
+	}
+}
+
+// controlled adds a security control to the policy.
+func (d *desk) controlled(control string) {
+	d.content.Document = bytes.Replace(d.content.Document, []byte(`"product"`), []byte(`"security_controls":{"`+control+`":true},"product"`), 1)
+	d.content.Pointer = protocol.PointTo("finance", 7, d.content.Document)
+}
+
+// observed is what is said beside a control.
+func (d *desk) observed(control string) string {
+	for _, one := range d.enforcer.View().Settings {
+		if one.Verdict.Setting == control && one.Verdict.Beside != nil {
+			return one.Verdict.Beside.Observed
+		}
+	}
+	return ""
+}
+
+// SEC-14: a local update server that a user has set by hand is one as well, without
+// any preference in the policy: their preferences are read for the control alone, and
+// not written. A product that then moves is no violation, also after a restart.
+func TestSEC14_AUserSetsAnUpdateServer(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, ``)
+	d.controlled("no_major_upgrade")
+	d.settle()
+	d.want("0 no_major_upgrade: in_place")
+	d.change(502, sourceKey, "https://updates.example.com/desktop.xml")
+	d.settle()
+	d.want("0 no_major_upgrade: not_applicable local_update_server")
+	if want := "accounts with an update server that neither the policy nor a profile has set: 1"; d.observed("no_major_upgrade") != want {
+		t.Errorf("observed %q", d.observed("no_major_upgrade"))
+	}
+	d.version.Major++
+	d.settle()
+	d.stop()
+	d.enforcer.Close()
+	_ = d.state.Close()
+	next := deskOn(t, d.fakeDefaults, d.folder, ``)
+	next.content, next.version = d.content, d.version
+	next.pass() // before anything is read
+	next.want("0 no_major_upgrade: not_applicable local_update_server")
+	next.settle()
+	if violations := next.enforcer.Violations(); violations != 0 {
+		t.Errorf("%d violations", violations)
+	}
+	next.change(502, sourceKey, "Parallels")
+	next.settle()
+	next.want("0 no_major_upgrade: failed major_upgrade")
+	if writes := next.count("write"); writes != 0 {
+		t.Errorf("%d writes", writes)
+	}
+}
+
+// SEC-17: values that the policy manages stay as they are set: whatever a user changes
+// is put back at the next trigger, for each user, and counted; each time is an event,
+// and beside no_preferences, whose dialog nothing of ours closes, stands how often.
+// What the policy does not manage is the user's.
+func TestSEC17_PreferenceValuesStayAsSet(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, noUpdates)
+	d.controlled("no_preferences")
+	d.settle()
+	d.want("0 no_preferences: unsupported not_enforceable")
+	if got, want := d.observed("no_preferences"), "preferences in the policy: 2; times that one was found changed: 0, in accounts: 0"; got != want {
+		t.Errorf("observed %q", got)
+	}
+	d.events = nil
+	for _, edit := range []struct {
+		uid   uint32
+		key   string
+		value any
+	}{{501, sourceKey, "Parallels"}, {501, checkKey, uint64(3)}, {502, checkKey, "0"}, {501, "SupportRequestUrl", "https://mine.example"}} {
+		d.now = d.now.Add(2 * time.Hour)
+		d.change(edit.uid, edit.key, edit.value)
+		d.settle()
+	}
+	for _, uid := range []uint32{501, 502} {
+		if domain := d.domain(uid); domain[sourceKey] != "None" || domain[checkKey] != uint64(0) {
+			t.Errorf("%d has %v", uid, domain)
+		}
+	}
+	if d.domain(501)["SupportRequestUrl"] != "https://mine.example" {
+		t.Error("what is not managed was changed")
+	}
+	d.pass()
+	if drifts := d.enforcer.Drifts(); drifts != 3 {
+		t.Errorf("%d drifts are counted", drifts)
+	}
+	if got, want := d.observed("no_preferences"), "preferences in the policy: 2; times that one was found changed: 3, in accounts: 2"; got != want {
+		t.Errorf("observed %q", got)
+	}
+	restored := slices.DeleteFunc(d.eventWords(), func(word string) bool { return !strings.HasSuffix(word, eventRestored) })
+	if want := []string{"501 " + eventRestored, "501 " + eventRestored, "502 " + eventRestored}; !slices.Equal(restored, want) {
+		t.Errorf("events %q", d.eventWords())
+	}
+	d.want("501 update_policy: in_place", "501 update_check: in_place", "502 update_check: in_place")
+
+	// Without preferences in the policy, nobody knows what they should be.
+	d.content = productOf(``, 8)
+	d.controlled("no_preferences")
+	d.settle()
+	if got, want := d.observed("no_preferences"), "the policy has no preferences that could be seen to change"; got != want {
+		t.Errorf("observed %q", got)
 	}
 }
 

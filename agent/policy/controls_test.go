@@ -460,7 +460,7 @@ func TestSEC12_SEC13_SEC14_SEC15_MajorUpgrade(t *testing.T) {
 			t.Parallel()
 			m := newControlled(t, `"no_major_upgrade":true`)
 			m.plan()
-			m.version, m.host.Updates = test.to, test.other
+			m.version, m.host.Updates.Elsewhere = test.to, test.other
 			result := m.plan()
 			wantText(t, "verdict", verdictOn(result, "no_major_upgrade", protocol.VMKey{}), test.want)
 			if isSeen := violations(result) != ""; isSeen != strings.HasPrefix(test.want, "failed") {
@@ -468,10 +468,46 @@ func TestSEC12_SEC13_SEC14_SEC15_MajorUpgrade(t *testing.T) {
 			}
 			wantText(t, "seen again", violations(m.plan()), "")
 			m.version = prlctl.Version{Major: 20, Minor: 5}
-			if m.host.Updates == "" {
+			if m.host.Updates.Elsewhere == "" {
 				wantText(t, "back", verdictOn(m.plan(), "no_major_upgrade", protocol.VMKey{}), "in_place")
 			}
 		})
+	}
+}
+
+// SEC-14: an update server that an account has set by hand takes the control out of
+// force, and that is said; what was against the control before stays against it. As
+// long as nobody knows whether it is still there, as after a restart, it is.
+func TestSEC14_AnUpdateServerSetByHand(t *testing.T) {
+	t.Parallel()
+	m := newControlled(t, `"no_major_upgrade":true`)
+	m.plan()
+	byHand := policy.UpdateSource{Elsewhere: protocol.CodeLocalUpdateServer, ByHand: 1}
+	m.host.Updates, m.version.Major = byHand, 26
+	result := m.plan()
+	wantText(t, "by hand", verdictOn(result, "no_major_upgrade", protocol.VMKey{}), "not_applicable local_update_server")
+	wantText(t, "seen", violations(result), "")
+	at := slices.IndexFunc(result.Verdicts, func(v policy.Verdict) bool { return v.Setting == "no_major_upgrade" })
+	wantText(t, "beside", result.Verdicts[at].Beside.Observed, "accounts with an update server that neither the policy nor a profile has set: 1")
+
+	m.host.Updates = policy.UpdateSource{Unread: true}
+	result = m.plan()
+	wantText(t, "not read", verdictOn(result, "no_major_upgrade", protocol.VMKey{})+violations(result), "not_applicable local_update_server")
+	m.host.Updates = policy.UpdateSource{}
+	result = m.plan()
+	wantText(t, "taken back", verdictOn(result, "no_major_upgrade", protocol.VMKey{}), "failed major_upgrade")
+	if violations(result) == "" {
+		t.Error("it is not seen")
+	}
+	m.host.Updates = byHand
+	m.plan()
+	if len(m.memory.Violations) != 1 {
+		t.Errorf("%d violations are kept", len(m.memory.Violations))
+	}
+	m.host.Updates.ByHand = 0 // the policy has a server now
+	m.plan()
+	if len(m.memory.Violations) != 0 {
+		t.Errorf("%d violations are kept", len(m.memory.Violations))
 	}
 }
 

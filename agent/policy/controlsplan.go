@@ -22,8 +22,8 @@ type Host struct {
 	Whole        bool
 	Listed       map[uint32]bool
 	ListedBefore map[uint32]bool
-	// Updates is why no_major_upgrade has no effect on this Mac; empty if it has.
-	Updates protocol.Code
+	// Updates is who decides on the updates in the place of no_major_upgrade.
+	Updates UpdateSource
 	// RetryNow: somebody asked, so that what failed is tried again without waiting.
 	RetryNow bool
 }

@@ -1,10 +1,7 @@
 package policy
 
 import (
-	"strings"
-
 	"prlagent/agent/protocol"
-	"prlagent/prlctl"
 )
 
 // Product is the section of that name: preferences of Parallels Desktop for each
@@ -72,31 +69,8 @@ func (r *documentReader) preference(product *Product, preference *Preference, n 
 // ManagesProduct reports whether the policy has a preference.
 func (d *Document) ManagesProduct() bool { return len(d.Product.Preferences) > 0 }
 
-// HasUpdateServer reports whether the policy has the product take its updates from
-// another address than the vendor's own (conformance CFP-08).
-func (d *Document) HasUpdateServer() bool {
-	value, has := d.Product.Preferences["update_policy"]
-	return has && value != UpdatesOfParallels && value != UpdatesOff
-}
-
-// UpdatesElsewhere says why the control no_major_upgrade has no effect: updates come
-// from a server of the organization, or a profile forces an update preference of an
-// account (conformance SEC-14, SEC-15). It is empty if neither is so.
-func (d *Document) UpdatesElsewhere(forced map[uint32]map[ManagedKey]any) protocol.Code {
-	if d.HasUpdateServer() {
-		return protocol.CodeLocalUpdateServer
-	}
-	var why protocol.Code
-	for _, values := range forced {
-		for _, key := range []string{updatePolicyKey, updateCheckKey, downloadKey} {
-			value, is := values[ManagedKey{prlctl.PreferenceDomain, key}]
-			if text, _ := value.(string); key == updatePolicyKey && strings.HasPrefix(text, "http") {
-				return protocol.CodeLocalUpdateServer
-			}
-			if is {
-				why = protocol.CodeManagedByMDM
-			}
-		}
-	}
-	return why
+// ReadsPreferences reports whether a plan for the policy needs to know the preferences
+// of the accounts: it has some, or a control that their values take out of force.
+func (d *Document) ReadsPreferences() bool {
+	return d.ManagesProduct() || d.SecurityControls.Set["no_major_upgrade"]
 }

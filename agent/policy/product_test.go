@@ -321,9 +321,49 @@ func TestPOL_14_PreferencesThatAreNotManaged(t *testing.T) {
 // organization's own.
 func TestCFP_08_UpdateServer(t *testing.T) {
 	t.Parallel()
-	for members, want := range map[string]bool{`"update_policy":"https://x.example"`: true, `"update_policy":"None"`: false, `"update_policy":"Parallels"`: false, `"update_branch":"pro"`: false, ``: false} {
+	for members, want := range map[string]bool{
+		`"update_policy":"https://x.example"`: true, `"update_policy":"https://x.example/v{major}/updates.xml"`: true,
+		`"update_policy":"https://update.parallels.com/desktop/v20/parallels/parallels_updates.xml"`: false,
+		`"update_policy":"None"`: false, `"update_policy":"Parallels"`: false, `"update_branch":"pro"`: false, ``: false,
+	} {
 		if got := preferences(t, members).HasUpdateServer(); got != want {
 			t.Errorf("%s: %t", members, got)
+		}
+	}
+}
+
+// SEC-14, SEC-15: what is a local update server is the same wherever it is set: by the
+// policy, by a profile or by hand.
+func TestSEC14_SEC15_WhoDecidesOnUpdates(t *testing.T) {
+	t.Parallel()
+	key := func(name string) policy.ManagedKey {
+		return policy.ManagedKey{Domain: prlctl.PreferenceDomain, Key: "Application preferences." + name}
+	}
+	const source, check = "VolumeLicenseUpdatePolicy", "Check for updates"
+	local, mdm := policy.UpdateSource{Elsewhere: protocol.CodeLocalUpdateServer}, policy.UpdateSource{Elsewhere: protocol.CodeManagedByMDM}
+	byHand := policy.UpdateSource{Elsewhere: protocol.CodeLocalUpdateServer, ByHand: 1}
+	for name, test := range map[string]struct {
+		members string
+		account policy.Account
+		want    policy.UpdateSource
+	}{
+		"nobody":                            {``, policy.Account{}, policy.UpdateSource{}},
+		"the policy":                        {`"update_policy":"https://x.example"`, policy.Account{Domain: map[string]any{"Application preferences." + source: "https://x.example"}}, local},
+		"the policy has it off":             {`"update_policy":"None"`, policy.Account{Domain: map[string]any{"Application preferences." + source: "None"}}, policy.UpdateSource{}},
+		"by hand":                           {``, policy.Account{Domain: map[string]any{"Application preferences." + source: "http://x.example/y"}}, byHand},
+		"by hand, against the policy":       {`"update_policy":"None"`, policy.Account{Domain: map[string]any{"Application preferences." + source: "http://x.example/y"}}, byHand},
+		"by hand, the vendor's own":         {``, policy.Account{Domain: map[string]any{"Application preferences." + source: "https://Update.Parallels.com/x"}}, policy.UpdateSource{}},
+		"by hand, a word":                   {``, policy.Account{Domain: map[string]any{"Application preferences." + source: "httpd"}}, policy.UpdateSource{}},
+		"by hand, of another type":          {``, policy.Account{Domain: map[string]any{"Application preferences." + source: uint64(1)}}, policy.UpdateSource{}},
+		"by hand, the check":                {``, policy.Account{Domain: map[string]any{"Application preferences." + check: uint64(0)}}, policy.UpdateSource{}},
+		"a profile, and below it by hand":   {``, policy.Account{Forced: map[policy.ManagedKey]any{key(source): "None"}, Domain: map[string]any{"Application preferences." + source: "https://x.example"}}, mdm},
+		"a profile has a server":            {``, policy.Account{Forced: map[policy.ManagedKey]any{key(source): "https://x.example"}}, local},
+		"a profile has the vendor's server": {``, policy.Account{Forced: map[policy.ManagedKey]any{key(source): "https://update.parallels.com/x"}}, mdm},
+		"a profile has how often":           {``, policy.Account{Forced: map[policy.ManagedKey]any{key(check): uint64(1)}}, mdm},
+		"not read":                          {``, policy.Account{Unread: protocol.CodeNotLookedYet}, policy.UpdateSource{Unread: true}},
+	} {
+		if got := preferences(t, test.members).UpdateSource([]policy.Account{{}, test.account}); got != test.want {
+			t.Errorf("%s: %+v, want %+v", name, got, test.want)
 		}
 	}
 }

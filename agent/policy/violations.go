@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -264,21 +263,32 @@ func (cp *controlsPlan) judgeNoRemoval(c *Control) (verdict string, code protoco
 }
 
 // judgeNoMajorUpgrade compares the product's major version with the one when the
-// control began.
+// control began. What was against the control stays so when an account then sets an
+// update server of its own.
 func (cp *controlsPlan) judgeNoMajorUpgrade(c *Control) (string, protocol.Code) {
-	if why := cp.p.observed.Host.Updates; why != "" {
-		return protocol.VerdictNotApplicable, why
+	updates, memory, now := &cp.p.observed.Host.Updates, cp.memory.Controls[c.Name], cp.p.observed.Version.Major
+	if updates.ByHand > 0 && cp.isViolated(c) {
+		cp.violate(c, protocol.VMKey{}, protocol.CodeMajorUpgrade)
 	}
-	memory, now := cp.memory.Controls[c.Name], cp.p.observed.Version.Major
-	if memory.Major == 0 {
+	switch {
+	case updates.Elsewhere != "":
+		return protocol.VerdictNotApplicable, updates.Elsewhere
+	case updates.Unread && memory.Verdict == protocol.VerdictNotApplicable: // as long as nobody knows better
+		return memory.Verdict, memory.Code
+	case memory.Major == 0:
 		memory.Major = now
 		cp.memory.Controls[c.Name] = memory
-	}
-	if now > memory.Major {
+	case now > memory.Major:
 		cp.violate(c, protocol.VMKey{}, protocol.CodeMajorUpgrade)
 		return protocol.VerdictFailed, protocol.CodeMajorUpgrade
 	}
 	return "", ""
+}
+
+// isViolated reports whether something was against the control before that is about
+// no machine.
+func (cp *controlsPlan) isViolated(c *Control) bool {
+	return slices.ContainsFunc(cp.memory.Violations, func(v Violation) bool { return v.Control == c.Name && v.VM == (protocol.VMKey{}) })
 }
 
 // judgeNotEnforceable is the verdict on a control that holds only by a switch which
@@ -303,23 +313,4 @@ func (cp *controlsPlan) judgeOrgLicenseOnly(*Control) (string, protocol.Code) {
 		return protocol.VerdictNotApplicable, protocol.CodePDVersionTooOld
 	}
 	return protocol.VerdictUnsupported, protocol.CodeNotEnforceable
-}
-
-// observed is what is seen beside a control that cannot be enforced, for people.
-func (cp *controlsPlan) observed(c *Control) string {
-	if c.Name != "org_license_only" {
-		return ""
-	}
-	all, encrypted, expiring := 0, 0, 0
-	for i := range cp.p.observed.Machines {
-		security := &cp.p.observed.Machines[i].VM.Security
-		all++
-		if security.Encrypted.On() {
-			encrypted++
-		}
-		if security.Protected.On() {
-			expiring++
-		}
-	}
-	return fmt.Sprintf("%d of %d virtual machines are encrypted, %d expire", encrypted, all, expiring)
 }
