@@ -173,7 +173,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 	streams, lanes := streamsOf(mac, timing, options.Log), lane.New()
 	enforcer, applied := enforcerOf(mac, streams, lanes, state, options.Log)
 	sources := sourcesOf(mac, streams)
-	sources.NeedsConfig, sources.NeedsPreferences = enforcer.NeedsConfig, enforcer.NeedsPreferences
+	sources.NeedsConfig, sources.NeedsSpace, sources.NeedsPreferences = enforcer.NeedsConfig, enforcer.NeedsSpace, enforcer.NeedsPreferences
 	return parts{
 		log: options.Log, owner: ownerUID(options.Root),
 		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,

@@ -159,6 +159,7 @@ func machineOf(m *inventory.Machine, reasons trigger.Set) *enforce.Machine {
 		Facts: policy.Machine{
 			Key: m.Key(), VM: m.VM, Config: m.Config, FirstSeen: m.FirstSeen, StartedAt: m.StartedAt, AtWork: true,
 			RetryNow: isRetried(m.VM.ID, reasons), Unreadable: m.Unreadable, Stale: m.Stale, Disputed: m.Disputed,
+			UsedSpace: m.Space.Used, FreeSpace: m.Space.Free,
 		},
 		Owner: enforce.Owner{User: m.User, Session: m.Session},
 		Name:  m.VM.Name, Bundle: m.Bundle.Path, ConfigHash: m.ConfigHash,

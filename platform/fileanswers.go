@@ -27,6 +27,7 @@ type fileRequest struct {
 type pathOnDisk struct {
 	Path   []byte `json:"path"` // of this disk; bytes, because it need not be UTF-8
 	Reader string `json:"reader,omitempty"`
+	Space  bool   `json:"space,omitempty"`
 }
 
 // maxReaderName caps the name of a reader, in bytes.
@@ -47,6 +48,8 @@ type answerLine struct {
 	UID     uint32 `json:"uid,omitempty"`
 	Changed int64  `json:"changed,omitempty"` // seconds since 1970
 	Size    int64  `json:"size,omitempty"`
+	Used    uint64 `json:"used,omitempty"` // bytes
+	Free    uint64 `json:"free,omitempty"`
 }
 
 var errUnreadable = errors.New("not readable")
@@ -185,6 +188,9 @@ func (l fileLooker) answer(question pathOnDisk, left int64, uid uint32) (answer 
 	if answer.Folder {
 		answer.Volume = volumeID(path)
 	}
+	if answer.Folder && question.Space {
+		answer.Space = spaceOf(path)
+	}
 	return answer, 0
 }
 
@@ -229,7 +235,7 @@ func (l fileLooker) read(path, name string, left int64, uid uint32) (answer File
 }
 
 func (a FileAnswer) writeTo(out io.Writer) error {
-	line := answerLine{Folder: a.Folder, Volume: a.Volume, Device: a.Device, Inode: a.Inode, UID: a.UID, Size: int64(len(a.Fields))}
+	line := answerLine{Folder: a.Folder, Volume: a.Volume, Device: a.Device, Inode: a.Inode, UID: a.UID, Size: int64(len(a.Fields)), Used: a.Space.Used, Free: a.Space.Free}
 	if !a.ModifiedAt.IsZero() {
 		line.Changed = a.ModifiedAt.Unix()
 	}
@@ -296,7 +302,7 @@ func parseAnswer(output []byte, question pathOnDisk) (FileAnswer, []byte, error)
 	if len(fields) > 0 {
 		return FileAnswer{}, nil, errAnswers
 	}
-	answer := FileAnswer{Folder: line.Folder, Volume: line.Volume, Device: line.Device, Inode: line.Inode, UID: line.UID}
+	answer := FileAnswer{Folder: line.Folder, Volume: line.Volume, Device: line.Device, Inode: line.Inode, UID: line.UID, Space: Space{line.Used, line.Free}}
 	if line.Changed != 0 {
 		answer.ModifiedAt = time.Unix(line.Changed, 0)
 	}

@@ -36,6 +36,7 @@ const (
 type FileQuestion struct {
 	Path   string // absolute Mac path; what stands in it is the user's word
 	Reader string // empty: only what lies there; else what the reader of that name finds in the content of a regular file
+	Space  bool   // of a folder also what it takes, and what is free: every file in it is looked at
 }
 
 // FileReader reads the fields of one kind of file that root may know, from the
@@ -62,6 +63,7 @@ type FileAnswer struct {
 	Inode      uint64
 	UID        uint32    // who owns it; below a root the account that plays all users
 	ModifiedAt time.Time // last change of its content, to the second
+	Space      Space     // of a folder, where that was asked
 	Fields     []byte    // one JSON value
 	// Err unwraps to an error of safefile, to fs.ErrNotExist, fs.ErrPermission (and
 	// unix.EPERM where the privacy control refused) or ErrNotUnderstood; it holds no
@@ -95,7 +97,7 @@ func (m *Machine) LookAtFiles(ctx context.Context, u User, questions []FileQuest
 			continue
 		}
 		asked = append(asked, i)
-		request.Questions = append(request.Questions, pathOnDisk{[]byte(m.Path(question.Path)), question.Reader})
+		request.Questions = append(request.Questions, pathOnDisk{[]byte(m.Path(question.Path)), question.Reader, question.Space})
 	}
 	if len(asked) == 0 {
 		return answers, nil

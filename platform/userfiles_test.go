@@ -123,7 +123,7 @@ func TestH11_AUsersFilesAreSeenThroughTheUsersProcess(t *testing.T) {
 	}
 	var questions []FileQuestion
 	for _, c := range cases {
-		questions = append(questions, FileQuestion{c.path, c.reader})
+		questions = append(questions, FileQuestion{Path: c.path, Reader: c.reader})
 	}
 	answers, err := machine.LookAtFiles(t.Context(), aliceOnDisk, questions)
 	if err != nil || len(answers) != len(cases) {
@@ -201,7 +201,7 @@ func TestH11_FilesOfOneLookAreCappedTogether(t *testing.T) {
 	place(t, root, "/Users/alice/small", "x")
 	var questions []FileQuestion
 	for _, name := range []string{"large", "large", "small"} {
-		questions = append(questions, FileQuestion{"/Users/alice/" + name, "size"})
+		questions = append(questions, FileQuestion{Path: "/Users/alice/" + name, Reader: "size"})
 	}
 	for range maxFileQuestions {
 		questions = append(questions, FileQuestion{Path: "/Users/alice"})
@@ -220,7 +220,7 @@ func TestH11_FilesOfOneLookAreCappedTogether(t *testing.T) {
 // asked for, and what came before nonsense still counts.
 func TestH11_HostileAnswers(t *testing.T) {
 	t.Parallel()
-	questions := []FileQuestion{{Path: "/Users/alice/a"}, {"/Users/alice/b", "text"}}
+	questions := []FileQuestion{{Path: "/Users/alice/a"}, {Path: "/Users/alice/b", Reader: "text"}}
 	cases := map[string]struct {
 		reply answer
 		want  []string // fields or error of each answer
@@ -357,7 +357,7 @@ func TestH60_TheChildAnswersNobodyButItsDaemon(t *testing.T) {
 	elsewhere := filepath.Join(outside, filepath.Base(Helper))
 	errorsAreFatal(t, os.Link(helper, elsewhere))
 	request := func(path string) []byte {
-		data, err := json.Marshal(fileRequest{UID: uint32(os.Geteuid()), Questions: []pathOnDisk{{[]byte(path), "text"}}})
+		data, err := json.Marshal(fileRequest{UID: uint32(os.Geteuid()), Questions: []pathOnDisk{{[]byte(path), "text", false}}})
 		errorsAreFatal(t, err)
 		return data
 	}
@@ -435,7 +435,7 @@ func FuzzParseAnswers(f *testing.F) {
 	f.Add([]byte("{\"folder\":true,\"device\":1,\"inode\":7,\"uid\":501}\n{\"size\":3}\n[7]"))
 	f.Add([]byte("{\"problem\":\"absent\"}\n{\"problem\":\"unreadable\"}\n"))
 	f.Add([]byte("{\"size\":-1}\n"))
-	questions := []pathOnDisk{{[]byte("/a"), ""}, {[]byte("/b"), "text"}}
+	questions := []pathOnDisk{{[]byte("/a"), "", false}, {[]byte("/b"), "text", false}}
 	f.Fuzz(func(t *testing.T, output []byte) {
 		answers, err := parseAnswers(output, questions)
 		if len(answers) > len(questions) || err == nil && len(answers) != len(questions) {

@@ -438,3 +438,27 @@ func leaseBoundaries(t, keeper *testing.T) (found []boundary) {
 	note("after")("all")
 	return found
 }
+
+// ENC-10: that a machine would not fit on its disk once more is told before it is
+// encrypted, with whose it is; once, also over a restart of the daemon.
+func TestENC_10_LowSpaceIsToldOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newControlsLab(t, `"org_license_only":true`)
+		l.look = func(s *Situation) {
+			for _, machine := range s.Machines {
+				machine.Facts.UsedSpace, machine.Facts.FreeSpace = 64<<30, 80<<30
+				if machine.Owner.User.Name == "bob" {
+					machine.Facts.FreeSpace = 40 << 30
+				}
+			}
+		}
+		events := l.settle()
+		wantEvents(t, events, "disk_low_for_encryption disk_low_for_encryption")
+		if data := events[0].Data; data["user_name"] != "bob" || data["vm_id"] == "" || data["used_mb"] != "65536" || data["free_mb"] != "40960" {
+			t.Errorf("event %+v", data)
+		}
+		l.enforcer.Recall() // as after a restart
+		wantEvents(t, l.settle(), "")
+	})
+}

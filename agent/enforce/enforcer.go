@@ -208,6 +208,14 @@ func (e *Enforcer) NeedsConfig(vm prlctl.VM) bool {
 	return document != nil && document.ReadsFile(vm)
 }
 
+// NeedsSpace reports whether the policy in force needs to know what the bundle of the
+// machine with this description takes of its disk.
+func (e *Enforcer) NeedsSpace(vm prlctl.VM) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.parsed.document != nil && e.parsed.document.EncryptsLater(vm)
+}
+
 // Adopt makes the content's document the one that NeedsConfig goes by, and reports
 // whether there is one that manages anything.
 func (e *Enforcer) Adopt(content policy.Content) bool {

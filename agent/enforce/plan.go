@@ -87,6 +87,7 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	planned.Events = append(resumed, e.eventsOf(&result, planned)...)
 	planned.Events = append(planned.Events, e.driftEvents(&result, planned)...)
 	planned.Events = append(planned.Events, e.violationEvents(&result, planned, s.NotifyUsers)...)
+	planned.Events = append(planned.Events, planned.lowSpaceEvents(&result)...)
 	planned.Events = append(planned.Events, e.remind(&result, planned, s.NotifyUsers)...)
 	if s.Whole && (desired.Document != nil || desired.Released) {
 		e.forgetGone(result.Memory, planned)

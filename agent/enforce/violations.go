@@ -3,6 +3,7 @@ package enforce
 import (
 	"cmp"
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,6 +44,16 @@ func (e *Enforcer) violationEvents(result *policy.Result, planned *Planned, noti
 			data = append(data, e.namesOf(v.VM)...)
 		}
 		events = append(events, planned.event(v.VM, protocol.EventViolation, v.Code, data...))
+	}
+	return events
+}
+
+// lowSpaceEvents tell of machines that there is no room to encrypt, which there was
+// before (conformance ENC-10).
+func (p *Planned) lowSpaceEvents(result *policy.Result) (events []protocol.Event) {
+	megabytes := func(bytes uint64) string { return strconv.FormatUint(bytes>>20, 10) }
+	for _, low := range result.Controls.LowSpace {
+		events = append(events, p.event(low.VM, string(protocol.CodeDiskLow), protocol.CodeDiskLow, "used_mb", megabytes(low.Used), "free_mb", megabytes(low.Free)))
 	}
 	return events
 }

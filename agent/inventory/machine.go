@@ -30,13 +30,14 @@ type Machine struct {
 	Config *prlctl.ConfigPVS // what was read of config.pvs under this configuration; nil if it was not read
 	Guest  prlctl.GuestOS    // what VmInfo.pvi says of the guest
 
-	FirstSeen    time.Time // by the agent, UTC; zero if not known
-	StartedAt    time.Time // last start that was observed, UTC; zero if none was
-	WrittenAt    time.Time // last write of its process into the bundle, UTC, while no start was observed; zero if not known
-	NeverStarted bool      // true until it has an uptime or has shown its tools
-	Disputed     bool      // the tool says that it is stopped, and a process that runs it contradicts
-	InfoUnread   bool      // VmInfo.pvi, or where it is, could not be read at the newest look at it
-	InfoPrivate  bool      // because macOS' privacy control refused (facts/macos.md 7)
+	Space        platform.Space // of the bundle, where a policy needs it; zero if not known
+	FirstSeen    time.Time      // by the agent, UTC; zero if not known
+	StartedAt    time.Time      // last start that was observed, UTC; zero if none was
+	WrittenAt    time.Time      // last write of its process into the bundle, UTC, while no start was observed; zero if not known
+	NeverStarted bool           // true until it has an uptime or has shown its tools
+	Disputed     bool           // the tool says that it is stopped, and a process that runs it contradicts
+	InfoUnread   bool           // VmInfo.pvi, or where it is, could not be read at the newest look at it
+	InfoPrivate  bool           // because macOS' privacy control refused (facts/macos.md 7)
 
 	Unreadable protocol.Code // not empty: no description was ever readable, why; only the id is known
 	Stale      protocol.Code // not empty: it could not be looked at now, why; all is as it was seen last
@@ -45,6 +46,7 @@ type Machine struct {
 	listed  string // configuration hash of the bulk list: unchanged, nothing is queried again; empty: it is in any case
 	running bool   // it ran when it was last compared with the processes
 
+	needsSpace    bool
 	needsConfig   bool      // a policy needs what config.pvs says
 	configChanged time.Time // last change of config.pvs when it was read; zero: to be read
 	configDue     bool      // in this look

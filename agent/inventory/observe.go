@@ -144,7 +144,7 @@ func (m *Machine) fileQuestions() []platform.FileQuestion {
 	if m.Bundle.Path == "" {
 		return nil
 	}
-	questions := []platform.FileQuestion{{Path: m.Bundle.Path}, {Path: m.Bundle.Path + "/VmInfo.pvi", Reader: prlctl.InfoReader}}
+	questions := []platform.FileQuestion{{Path: m.Bundle.Path, Space: m.needsSpace}, {Path: m.Bundle.Path + "/VmInfo.pvi", Reader: prlctl.InfoReader}}
 	if m.asksForWrites() {
 		for _, name := range writtenFiles {
 			questions = append(questions, platform.FileQuestion{Path: m.Bundle.Path + name})
@@ -166,7 +166,7 @@ func (m *Machine) takeFiles(answers []platform.FileAnswer, at time.Time) {
 	}
 	bundle, info := answers[0], answers[1]
 	if bundle.Err == nil && bundle.Folder {
-		m.Bundle.Identity, m.Bundle.Owner = identityOf(bundle), &bundle.UID
+		m.Bundle.Identity, m.Bundle.Owner, m.Space = identityOf(bundle), &bundle.UID, bundle.Space
 	}
 	m.InfoUnread = info.Err != nil && !isAbsent(info.Err) && !errors.Is(info.Err, platform.ErrNotUnderstood)
 	m.InfoPrivate = errors.Is(info.Err, syscall.EPERM)

@@ -227,6 +227,7 @@ func (v *visit) readMachine(ctx context.Context, listed prlctl.VM, old *Machine)
 	}
 	m.observe(listed)
 	m.needsConfig = v.sources.NeedsConfig != nil && v.sources.NeedsConfig(m.VM)
+	m.needsSpace = v.sources.NeedsSpace != nil && v.sources.NeedsSpace(m.VM)
 	return m
 }
 

@@ -18,21 +18,6 @@ func (cp *controlsPlan) observed(c *Control) string {
 	return ""
 }
 
-func (cp *controlsPlan) observedEncryption() string {
-	all, encrypted, expiring := 0, 0, 0
-	for i := range cp.p.observed.Machines {
-		security := &cp.p.observed.Machines[i].VM.Security
-		all++
-		if security.Encrypted.On() {
-			encrypted++
-		}
-		if security.Protected.On() {
-			expiring++
-		}
-	}
-	return fmt.Sprintf("%d of %d virtual machines are encrypted, %d expire", encrypted, all, expiring)
-}
-
 // observedDrift says how often preferences that the policy manages were found
 // changed, as of the plan before: of others nobody knows what they should be.
 func (cp *controlsPlan) observedDrift() string {

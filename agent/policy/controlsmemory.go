@@ -18,6 +18,8 @@ type ControlsMemory struct {
 	// machines.
 	Machines   []SeenMachine `json:"machines,omitempty"`
 	Violations []Violation   `json:"violations,omitempty"`
+	// LowSpace are those that there is no room to encrypt.
+	LowSpace []protocol.VMKey `json:"low_space,omitempty"`
 }
 
 // ControlMemory is what is remembered of one control that is in force.
@@ -63,12 +65,12 @@ type Violation struct {
 
 // IsEmpty reports whether there is nothing to be kept.
 func (m *ControlsMemory) IsEmpty() bool {
-	return len(m.Host.Calls)+len(m.Controls)+len(m.Machines)+len(m.Violations) == 0
+	return len(m.Host.Calls)+len(m.Controls)+len(m.Machines)+len(m.Violations)+len(m.LowSpace) == 0
 }
 
 // clone is a copy of which nothing is shared.
 func (m *ControlsMemory) clone() ControlsMemory {
-	c := ControlsMemory{Host: m.Host, Machines: slices.Clone(m.Machines), Violations: slices.Clone(m.Violations)}
+	c := ControlsMemory{Host: m.Host, Machines: slices.Clone(m.Machines), Violations: slices.Clone(m.Violations), LowSpace: slices.Clone(m.LowSpace)}
 	c.Host.Calls = slices.Clone(m.Host.Calls)
 	if len(m.Controls) > 0 {
 		c.Controls = make(map[string]ControlMemory, len(m.Controls))

@@ -49,6 +49,7 @@ type ControlsResult struct {
 	HostWouldDo []HostStep // that monitor mode leaves out
 	Suspends    []Violation
 	New         []Violation // that there were not before
+	LowSpace    []LowSpace  // the same
 	// Memory is what is remembered now; nil if it is the same as before.
 	Memory *ControlsMemory
 	// NextAt is when a machine is to be suspended next; zero: none is.
@@ -96,6 +97,7 @@ func (p *planner) planControls() {
 	if p.document != nil || p.desired.Released {
 		cp.beginAndEnd()
 		cp.followMachines()
+		cp.followSpace()
 		for i := range Controls {
 			cp.judge(&Controls[i])
 		}

@@ -25,6 +25,10 @@ type Machine struct {
 	// that what failed is tried again without waiting.
 	RetryNow bool
 
+	// UsedSpace is what the bundle takes of its volume, and FreeSpace what is free
+	// there, in bytes; both are zero if not known.
+	UsedSpace, FreeSpace uint64
+
 	// Unreadable is why no description can be believed, Stale why the machine
 	// could not be looked at now: VM is as it was seen last. Disputed: the tool
 	// says that it is stopped, and a process contradicts.

@@ -302,15 +302,3 @@ func (cp *controlsPlan) judgeNotEnforceable(c *Control) (string, protocol.Code) 
 	}
 	return protocol.VerdictUnsupported, protocol.CodeNotEnforceable
 }
-
-// encryptionVersion is the first version in which the vendor's portal governs
-// encryption (conformance ENC-01).
-var encryptionVersion = prlctl.Version{Major: 20, Minor: 3, Patch: 1}
-
-func (cp *controlsPlan) judgeOrgLicenseOnly(*Control) (string, protocol.Code) {
-	version := cp.p.observed.Version
-	if cp.p.desired.VendorGates && !version.IsZero() && version.Compare(encryptionVersion) < 0 {
-		return protocol.VerdictNotApplicable, protocol.CodePDVersionTooOld
-	}
-	return protocol.VerdictUnsupported, protocol.CodeNotEnforceable
-}

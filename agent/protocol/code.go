@@ -216,6 +216,7 @@ const (
 	CodeGracePeriod          Code = "grace_period"
 	CodeVMInstalling         Code = "vm_installing"
 	CodeNotEnforceable       Code = "not_enforceable"
+	CodeDiskLow              Code = "disk_low_for_encryption"
 	CodeControlLifted        Code = "control_lifted"
 	CodeLocalUpdateServer    Code = "local_update_server"
 	CodeManagedByMDM         Code = "mdm"
@@ -487,6 +488,7 @@ var Codes = map[Code]CodeText{
 	CodeGracePeriod:          {Info, "The virtual machine is against the policy, and will be suspended at the end of the grace period.", "Shut the virtual machine down, or ask the organization to adopt it."},
 	CodeVMInstalling:         {Info, "A system may be being installed in the virtual machine, which is not suspended meanwhile.", "Nothing to do; without Parallels Tools that is taken to last for a day."},
 	CodeNotEnforceable:       {Warning, "Nothing outside Parallels Desktop can hold this.", "Nothing to do; what is seen beside it is told with it."},
+	CodeDiskLow:              {Warning, "The disk has less room than encrypting the virtual machine needs, which is about as much again as it takes.", "Free some disk space before Parallels Desktop encrypts it, or move the virtual machine to another disk."},
 	CodeControlLifted:        {Info, "The control is lifted for the agent's own work.", "Nothing to do: it is put back when that ends."},
 	CodeLocalUpdateServer:    {Info, "The Mac updates from a local server, which decides about the versions.", "Release only versions there that the control allows, or take no_major_upgrade out of the policy."},
 	CodeManagedByMDM:         {Info, "A profile of the MDM manages this.", "Change it in the profile, or take it out of the policy."},
