@@ -80,6 +80,7 @@ func (r *reader) completed(p *Policy, whole value) (value, sources) {
 	if _, is := whole.member("schema"); !is {
 		complete = complete.with("schema", json.Number("1"))
 	}
+	complete = r.withUpdates(p, complete, from)
 	reference, is := whole.member(memberImage)
 	if !is {
 		return complete, from

@@ -35,6 +35,7 @@ const (
 	ruleWrongType     = "value_type"
 	ruleUnknownMember = "unknown_member"
 	ruleNull          = "null"
+	ruleConflict      = "conflict"
 
 	ruleNoSite           = "no_site"
 	rulePrimaryGroup     = "primary_group"
@@ -76,7 +77,7 @@ var Rules = []Rule{
 	{Name: ruleWrongType, Severity: Failure, Doc: "Values have the right type.", Code: protocol.CodePolicyWrongType},
 	{Name: ruleUnknownMember, Severity: Failure, Doc: "No member is unknown: a Mac would pass over it in silence.", Code: protocol.CodePolicyUnknownMember},
 	{Name: ruleNull, Severity: Failure, Doc: "Nothing is null: what is not managed is left out.", Code: protocol.CodePolicyNull},
-	{Name: "conflict", Severity: Failure, Doc: "No two settings want different things of one flag.", Code: protocol.CodePolicyConflict},
+	{Name: ruleConflict, Severity: Failure, Doc: "No two settings want different things of one flag.", Code: protocol.CodePolicyConflict},
 	{Name: "requires", Severity: Failure, Doc: "Features in requires are known.", Code: protocol.CodeUnsupportedFeature},
 
 	{Name: ruleNoSite, Severity: Failure, Doc: "The folder has a site.yaml."},

@@ -192,6 +192,44 @@ vm_settings:
 	}
 }
 
+// CFP-06: the option of the vendor's configuration profiles, whether major upgrades
+// are allowed, is the control no_major_upgrade the other way round. Which of the two
+// holds where nothing is said is asked, not guessed.
+func TestCFP06_AllowMajorUpgrade(t *testing.T) {
+	t.Parallel()
+	const updates = "product_updates.allow_major_upgrade: "
+	for block, want := range map[string]string{
+		`product_updates: {allow_major_upgrade: false}`:                                        `{"no_major_upgrade":true}`,
+		`product_updates: {allow_major_upgrade: true}`:                                         `{"no_major_upgrade":false}`,
+		`product_updates: {allow_major_upgrade: false, enabled: true}`:                         `{"no_major_upgrade":true}`,
+		"product_updates: {allow_major_upgrade: false}\nsecurity_controls: {no_removal: true}": `{"no_major_upgrade":true,"no_removal":true}`,
+		`product_updates: {allow_major_upgrade: false, enabled: false}`:                        "note: disabled: product_updates: it is turned off",
+		``:                        "",
+		`product_updates: {}`:     "error: mandatory: " + updates + "say whether major upgrades are allowed",
+		`product_updates: [true]`: "error: value_type: product_updates: ",
+		`product_updates: {allow_major_upgrade: "yes"}`:                                                       "error: value_type: " + updates,
+		`product_updates: {allow_major_upgrades: true}`:                                                       "error: unknown_member: product_updates.allow_major_upgrades: ",
+		"product_updates: {allow_major_upgrade: true}\nsecurity_controls: {no_major_upgrade: true}":           "error: conflict: " + updates + "security_controls.no_major_upgrade says the same",
+		"product_updates: {allow_major_upgrade: true}\nsecurity_controls: {no_removal: true, enabled: false}": "error: conflict: " + updates + "security_controls is turned off",
+	} {
+		found := mustRead(t, files("policies/finance.yaml", "name: Finance\ngroups: [default]\n"+block+"\n"))
+		if !strings.HasPrefix(want, "{") && want != "" {
+			if words := wordsOf(found.Findings); !strings.Contains(words, want) {
+				t.Errorf("%s: found\n%s", block, words)
+			}
+			if strings.HasPrefix(want, "error") || !bytes.Contains(found.Policies[0].Encode(1), []byte("no_major_upgrade")) {
+				continue
+			}
+		}
+		if want = `"security_controls":` + want; strings.HasSuffix(want, ":") {
+			want = `"schema":1}`
+		}
+		if got := string(found.Policies[0].Encode(1)); !strings.Contains(got, want) || found.Has(tree.Failure) || strings.Contains(got, "product_updates") {
+			t.Errorf("%s: published %s, want %s\n%s", block, got, want, wordsOf(found.Findings))
+		}
+	}
+}
+
 // A link could lead out of the folder, and is not followed.
 func TestLinksAreNotFollowed(t *testing.T) {
 	t.Parallel()
