@@ -89,7 +89,7 @@ func settingView(vm localapi.PolicyVM, one *enforce.SettingView, machines map[pr
 		shown.CustomPassword = machine.Facts.VM.Security.CustomPassword.On()
 	}
 	if preference := policy.PreferenceAt(verdict.Path); preference != nil {
-		shown.AppShows = preference.ShownWith(verdict.Value)
+		shown.AppShows, shown.Unseen = preference.ShownWith(verdict.Value), policy.UnseenPreferences
 	}
 	if verdict.Code != "" {
 		words := verdict.Code.Text()

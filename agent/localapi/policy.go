@@ -78,6 +78,8 @@ type PolicySetting struct {
 	CustomPassword bool `json:"custom_password,omitempty"`
 	// AppShows is what the application shows people with a preference's value.
 	AppShows string `json:"app_shows,omitempty"`
+	// Unseen is what could outrank a preference's value, and is not looked at, for people.
+	Unseen string `json:"unseen,omitempty"`
 	// Observed is what is seen beside it, for people.
 	Observed string `json:"observed,omitempty"`
 	// Acts are what a security control is about, with how firmly it holds against each.

@@ -42,6 +42,11 @@ const managedDomain = "com.parallels.desktop.managedprefs"
 // policy's.
 var ManagedDomains = []string{prlctl.PreferenceDomain, managedDomain}
 
+// UnseenPreferences is what of the preferences of an account the agent does not look
+// at, for people. That such a value outranks the one in the user's domain is defaults(1)
+// (facts/macos.md 5.1); whether Parallels Desktop asks for it is not known.
+const UnseenPreferences = "values that a user has set for this Mac alone (defaults -currentHost, files in Library/Preferences/ByHost): macOS has them outrank the user's other values; whether Parallels Desktop reads them is not known"
+
 // Preferences is the catalogue of preferences: those of the guide's Configuring
 // Individual Macs, of its support link and sign-in, then ours.
 var Preferences = []Preference{

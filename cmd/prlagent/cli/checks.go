@@ -62,6 +62,7 @@ var doctorChecks = []doctorCheck{
 	{"kernel_extensions", "Kernel extensions are approved", []string{"product"}, (*checkedMac).checkKernelExtensions},
 	{"users", "Every user's machines can be listed", []string{"daemon"}, (*checkedMac).checkUsers},
 	{"event_streams", "Every user's stream of events is open", []string{"daemon"}, (*checkedMac).checkStreams},
+	{"preferences", "Nothing outranks the preferences of the policy", []string{"daemon"}, (*checkedMac).checkPreferences},
 	{"controls", "The security controls of the policy can be held", []string{"daemon"}, (*checkedMac).checkControls},
 	{"privacy", "macOS lets the agent read the virtual machines", []string{"daemon"}, (*checkedMac).checkPrivacy},
 }

@@ -5,8 +5,29 @@ import (
 	"strings"
 
 	"prlagent/agent/localapi"
+	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
 )
+
+// checkPreferences says what the agent does not see of the preferences of the
+// policy: a good result would say that nothing is there.
+func (m *checkedMac) checkPreferences(context.Context) checkResult {
+	shown, err := m.policy()
+	switch {
+	case err != nil:
+		return unknownResult(err.Error())
+	case shown.Restricted:
+		return asRoot("only administrators see the whole policy")
+	}
+	return judgePreferences(shown)
+}
+
+func judgePreferences(shown localapi.Policy) checkResult {
+	if !wants(shown, "product.") {
+		return unneededResult("The policy has no preference of Parallels Desktop.")
+	}
+	return unknownResult(policy.UnseenPreferences)
+}
 
 // checkControls says which security controls of the policy nothing of ours can
 // hold, with what is seen beside them (SEC-16, SEC-18, SEC-21).
@@ -32,15 +53,16 @@ func judgeControls(policy localapi.Policy) checkResult {
 	switch {
 	case len(beyond) > 0:
 		return codeResult(protocol.CodeNotEnforceable, strings.Join(beyond, "; ")+".")
-	case !hasControls(policy):
+	case !wants(policy, "security_controls."):
 		return unneededResult("The policy has no security control.")
 	}
 	return okResult("Whatever is against one of them is at least reported.")
 }
 
-func hasControls(policy localapi.Policy) bool {
+// wants reports whether the policy has something below the path.
+func wants(policy localapi.Policy, path string) bool {
 	for _, wanted := range policy.Wanted {
-		if strings.HasPrefix(wanted.Path, "security_controls.") {
+		if strings.HasPrefix(wanted.Path, path) {
 			return true
 		}
 	}

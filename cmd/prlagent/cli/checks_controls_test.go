@@ -33,3 +33,14 @@ func TestSEC21_DoctorSaysWhichControlsCannotBeHeld(t *testing.T) {
 		})
 	}
 }
+
+// What is not known is said: values of ByHost domains are not looked at, and
+// doctor says so where the policy has preferences.
+func TestDoctorSaysWhichPreferencesAreNotSeen(t *testing.T) {
+	t.Parallel()
+	wanted := func(path string) localapi.Policy {
+		return localapi.Policy{Wanted: []localapi.WantedSetting{{Path: path}}}
+	}
+	wantResult(t, judgePreferences(wanted("security_controls.no_removal")), outcomeUnneeded, "", "no preference")
+	wantResult(t, judgePreferences(wanted("product.update_policy")), outcomeUnknown, "", "Library/Preferences/ByHost")
+}

@@ -290,6 +290,9 @@ func (p *pageWriter) addSetting(policy localapi.Policy, setting localapi.PolicyS
 	if setting.AppShows != "" {
 		p.addItem("Application", setting.AppShows)
 	}
+	if setting.Unseen != "" {
+		p.addItem("Not seen", setting.Unseen)
+	}
 	if setting.CustomPassword {
 		p.addItem("Password", "the machine has a custom password, which is asked for before its configuration is changed")
 	}

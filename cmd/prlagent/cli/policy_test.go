@@ -98,7 +98,7 @@ func preferencesPolicy(policy localapi.Policy) localapi.Policy {
 		policy.Settings = append(policy.Settings, localapi.PolicySetting{
 			PolicyVM: of, Path: "product.update_policy", Setting: "update_policy", Value: "None",
 			Verdict: protocol.VerdictPending, Code: protocol.CodePendingRestart, Text: words.Text, Remedy: words.Remedy,
-			Strength: protocol.StrengthReverted, StrengthAdmin: protocol.StrengthReverted, AppShows: "the update controls in Parallels Desktop are greyed out",
+			Strength: protocol.StrengthReverted, StrengthAdmin: protocol.StrengthReverted, AppShows: "the update controls in Parallels Desktop are greyed out", Unseen: "values for this Mac alone",
 			Flags: []localapi.PolicyFlag{{Target: "Application preferences.VolumeLicenseUpdatePolicy", Wanted: `"None"`, Shown: `"None"`, Verdict: protocol.VerdictInPlace, Written: `"None"`, Prior: `"Parallels"`}},
 		})
 		policy.Steps = append(policy.Steps, localapi.PolicyStep{
