@@ -17,6 +17,7 @@ import (
 	"prlagent/agent/inventory"
 	"prlagent/agent/lane"
 	"prlagent/agent/protocol"
+	"prlagent/agent/trigger"
 	"prlagent/agent/watch"
 	"prlagent/platform"
 	"prlagent/prlctl"
@@ -236,4 +237,13 @@ func TestH43_AnotherVersionIsProbedAgain(t *testing.T) {
 			t.Errorf("of garbage it is said that a flag is %s", got)
 		}
 	})
+}
+
+// ENC-10: what a look saw of a machine's room is what a plan goes by.
+func TestENC_10_APlanKnowsTheRoom(t *testing.T) {
+	t.Parallel()
+	facts := machineOf(&inventory.Machine{Space: platform.Space{Used: 2, Free: 1}}, trigger.Set{}).Facts
+	if facts.UsedSpace != 2 || facts.FreeSpace != 1 {
+		t.Errorf("%d used, %d free", facts.UsedSpace, facts.FreeSpace)
+	}
 }
