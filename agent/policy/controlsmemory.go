@@ -43,6 +43,9 @@ type SeenMachine struct {
 	Provisioned bool      `json:"provisioned,omitempty"` // when it was seen last
 	GoneAt      time.Time `json:"gone_at,omitzero"`      // it is not in its account's list any more
 	Removed     bool      `json:"removed,omitempty"`     // by somebody, against a control
+	// SuspendFrom is as that of its violation, and outlives it while the machine is
+	// gone: who registers a machine again gets what was left of the grace.
+	SuspendFrom time.Time `json:"suspend_from,omitzero"`
 }
 
 // Violation is that something is against a control.
@@ -139,6 +142,14 @@ func (m ControlsMemory) End(step *HostStep, outcome Outcome, version string, now
 
 func (m *ControlsMemory) forgetSwitch(target string) {
 	m.Host.Calls = slices.DeleteFunc(slices.Clone(m.Host.Calls), func(c CallMemory) bool { return c.Target == target })
+}
+
+// IsToBeSuspended reports whether the machine is against the control, and the policy
+// has it suspended for that.
+func (m *ControlsMemory) IsToBeSuspended(control string, vm protocol.VMKey) bool {
+	return slices.ContainsFunc(m.Violations, func(v Violation) bool {
+		return v.Control == control && v.VM == vm && !v.SuspendFrom.IsZero()
+	})
 }
 
 // Suspended is the memory after the agent has tried to suspend a machine, with

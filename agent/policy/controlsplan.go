@@ -49,6 +49,7 @@ type ControlsResult struct {
 	HostWouldDo []HostStep // that monitor mode leaves out
 	Suspends    []Violation
 	New         []Violation // that there were not before
+	Began       bool        // a control is in force that was not before
 	// Memory is what is remembered now; nil if it is the same as before.
 	Memory *ControlsMemory
 	// NextAt is when a machine is to be suspended next; zero: none is.
@@ -128,6 +129,7 @@ func (cp *controlsPlan) beginAndEnd() {
 			cp.began = append(cp.began, name)
 		}
 	}
+	cp.result.Began = len(cp.began) > 0
 	if len(cp.memory.Controls) == 0 {
 		cp.memory.Controls = nil
 	}
