@@ -58,6 +58,7 @@ type Violation struct {
 	// period; zero: it is only reported.
 	SuspendFrom time.Time `json:"suspend_from,omitzero"`
 	SuspendedAt time.Time `json:"suspended_at,omitzero"` // last, by the agent
+	Warned      bool      `json:"warned,omitempty"`      // its user was told that it will be suspended
 
 	Failures int           `json:"failures,omitempty"` // to suspend it, in a row
 	FailedAt time.Time     `json:"failed_at,omitzero"`
@@ -150,6 +151,17 @@ func (m *ControlsMemory) IsToBeSuspended(control string, vm protocol.VMKey) bool
 	return slices.ContainsFunc(m.Violations, func(v Violation) bool {
 		return v.Control == control && v.VM == vm && !v.SuspendFrom.IsZero()
 	})
+}
+
+// Warned is the memory after the users of these machines were told that they will be
+// suspended.
+func (m ControlsMemory) Warned(vms []protocol.VMKey) ControlsMemory {
+	m = m.clone()
+	for i := range m.Violations {
+		v := &m.Violations[i]
+		v.Warned = v.Warned || slices.Contains(vms, v.VM)
+	}
+	return m
 }
 
 // Suspended is the memory after the agent has tried to suspend a machine, with
