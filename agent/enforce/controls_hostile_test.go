@@ -150,6 +150,12 @@ func TestSEC10_H68_OurOwnRemovalIsNoViolation(t *testing.T) {
 				}
 				delete(l.vms, ours)
 				ends(l, lease)
+				l.look = func(s *Situation) { // her list cannot be read at first
+					golden(s)
+					delete(s.Host.Listed, alice.UID)
+				}
+				wantEvents(t, l.settle(), "")
+				l.look = golden
 				wantEvents(t, l.settle(), "")
 				delete(l.vms, theirs)
 				wantEvents(t, l.settle(), "policy_violation removed_against_policy")

@@ -222,15 +222,14 @@ func (e *Enforcer) leasedNow() (names []string) {
 	return names
 }
 
-// lent are the switches that were off for the agent's own work at some moment since
-// the look that was planned for last. The caller holds the lock.
-func (e *Enforcer) lent() (names []string) {
-	for name, until := range e.lentUntil {
-		if until > e.plannedMark {
-			names = append(names, name)
-		}
+// lentTo are those of the accounts, which are listed now, since whose last list a switch
+// was off for the agent's own work at some moment. The caller holds the lock.
+func (e *Enforcer) lentTo(name string, listed map[uint32]bool) map[uint32]bool {
+	lent := make(map[uint32]bool)
+	for uid := range listed {
+		lent[uid] = e.lentUntil[name] > e.listedAt[uid] || slices.Contains(e.leasedNow(), name)
 	}
-	return append(names, e.leasedNow()...)
+	return lent
 }
 
 // keepLease keeps a lease, in the store first, before anything is lifted.
@@ -266,7 +265,7 @@ var leases = store.NewCollection[leaseRecord]("policy_leases")
 // loadLeases finds what an earlier process has left lifted.
 func (e *Enforcer) loadLeases() error {
 	e.leases, e.lastLease, e.stuckLease, e.hostOwner = make(map[int]*leaseRecord), 0, 0, Owner{}
-	e.lentUntil, e.plannedMark = make(map[string]Mark), e.ends
+	e.lentUntil, e.listedAt = make(map[string]Mark), make(map[uint32]Mark)
 	err := e.options.Store.View(func(tx *store.Tx) error {
 		return leases.Each(tx, func(_ string, record leaseRecord) error {
 			e.leases[record.Number] = &record

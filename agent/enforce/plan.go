@@ -101,7 +101,6 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 		return nil, err
 	}
 	e.noteListed(s, result.Controls.Began)
-	e.plannedMark = s.Mark
 	planned.ReportChanged = report != nil
 	e.planned = planned
 	return planned, nil
@@ -118,7 +117,8 @@ func (e *Enforcer) desired(s *Situation) policy.Desired {
 // observeHost is what is known of the Mac as a whole. The caller holds the lock.
 func (e *Enforcer) observeHost(s *Situation) policy.Host {
 	host := s.Host
-	host.Info, host.Code, host.Leased, host.Lent = e.shown.info, e.shown.code, e.leasedNow(), e.lent()
+	host.Info, host.Code, host.Leased = e.shown.info, e.shown.code, e.leasedNow()
+	host.OwnRemovals = e.lentTo("remove-vm", host.Listed)
 	host.Whole, host.ListedBefore = s.Whole, e.listedBefore
 	if e.parsed.document != nil {
 		host.Updates = e.parsed.document.UpdatesElsewhere(s.forced)
@@ -142,7 +142,7 @@ func (e *Enforcer) noteListed(s *Situation, began bool) {
 		e.listedBefore = make(map[uint32]bool)
 	}
 	for uid := range s.Host.Listed {
-		e.listedBefore[uid] = true
+		e.listedBefore[uid], e.listedAt[uid] = true, s.Mark
 	}
 }
 

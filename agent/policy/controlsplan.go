@@ -15,8 +15,9 @@ type Host struct {
 	Code protocol.Code      // why not
 	// Leased are the switches that are off for the agent's own work.
 	Leased []string
-	// Lent are those that were so at some moment since the last plan.
-	Lent []string
+	// OwnRemovals are the accounts, by uid, of which the agent may have removed machines
+	// itself since their lists were read last.
+	OwnRemovals map[uint32]bool
 	// Present are all machines that there are, also those that are not planned for;
 	// Whole: none is missing. Listed are the accounts whose lists were read now,
 	// ListedBefore those whose lists this process has read before.

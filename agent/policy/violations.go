@@ -108,7 +108,7 @@ func (cp *controlsPlan) noteGone(m *SeenMachine, present map[protocol.VMKey]bool
 	}
 	m.GoneAt = cp.now
 	// What the agent removes itself, it removes under a lease (H68).
-	m.Removed = m.Provisioned && cp.isOn("no_removal") && !slices.Contains(append(host.Lent, host.Leased...), "remove-vm")
+	m.Removed = m.Provisioned && cp.isOn("no_removal") && !slices.Contains(host.Leased, "remove-vm") && !host.OwnRemovals[m.Key.UID]
 }
 
 // noteAge notes the controls that have begun, and forgets those that have ended.
