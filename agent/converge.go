@@ -226,7 +226,7 @@ func (l *loop) onApplied() {
 		}
 		l.agent.eventLog.add(l.policyEvents.limit(applied.Events, wallClock())...)
 		l.ability.at = time.Time{} // a flag may have been refused for this version
-		done := trigger.Converged{UID: uid, Look: true}
+		done := trigger.Converged{UID: uid, Look: true, Idle: applied.Begun == 0}
 		for _, wrote := range applied.Wrote {
 			done.Own = append(done.Own, trigger.OwnHand{Key: wrote.Key, Before: wrote.Before, After: wrote.After})
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +38,10 @@ type userEvents struct {
 // ofTheMac stands in for a user where an event is about none.
 const ofTheMac = ""
 
+// ofViolations stands behind a user where an event tells a violation of theirs: each
+// is told once, so that it must not be lost in what else they have happen (SEC-25).
+const ofViolations = " violations"
+
 // limit leaves out what is too much about one user, and says so once an hour.
 // Events about nobody and those of security stay.
 func (q *eventQuota) limit(events []protocol.Event, now time.Time) []protocol.Event {
@@ -60,6 +65,9 @@ func (q *eventQuota) limitEach(events []protocol.Event, now time.Time, nobodyToo
 			kept = append(kept, event)
 			continue
 		}
+		if event.Type == protocol.EventViolation {
+			uid += ofViolations
+		}
 		user := q.user(uid, now)
 		if user.tokens < 1 {
 			user.leftOut++
@@ -73,7 +81,7 @@ func (q *eventQuota) limitEach(events []protocol.Event, now time.Time, nobodyToo
 		if user.leftOut > 0 && now.Sub(user.toldAt) >= time.Hour {
 			told := newEvent(now, "events_left_out", "", "count", fmt.Sprint(user.leftOut))
 			if uid != ofTheMac {
-				told.Data["uid"] = uid
+				told.Data["uid"] = strings.TrimSuffix(uid, ofViolations)
 			}
 			kept = append(kept, told)
 			user.leftOut, user.toldAt = 0, now

@@ -73,3 +73,24 @@ func TestOneUserDoesNotFlushTheEvents(t *testing.T) {
 		t.Errorf("quiet users are remembered: %d", len(quota.users))
 	}
 }
+
+// SEC-25: a violation is told once, so that whose it is cannot have it lost among
+// events that they make without end; nor can they make violations without end.
+func TestSEC25_AViolationIsNotLostInAFlood(t *testing.T) {
+	t.Parallel()
+	var quota eventQuota
+	now := time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC)
+	quota.limit(renames(now, 501, 1000), now)
+	violation := newEvent(now, protocol.EventViolation, protocol.CodeVMUnprovisioned, "uid", "501", "vm_id", "v")
+	if kept := quota.limit([]protocol.Event{violation}, now); len(kept) != 1 || kept[0].Type != protocol.EventViolation {
+		t.Errorf("kept %v", kept)
+	}
+	many := make([]protocol.Event, 1000)
+	for i := range many {
+		many[i] = violation
+	}
+	kept := quota.limit(many, now)
+	if mine, leftOut := eventsOfUser(kept, 501); mine >= userEventBurst || leftOut == "" {
+		t.Errorf("%d violations, left out %q", mine, leftOut)
+	}
+}

@@ -135,7 +135,11 @@ type Enforcer struct {
 	listedBefore map[uint32]bool // by uid: accounts that were listed for an earlier plan
 	leases       map[int]*leaseRecord
 	lastLease    int
-	stuckLease   int // that it was told of last that it cannot be put back
+	// lentUntil is when a lease of each switch ended last, and listedAt, by uid, when the
+	// look began that was planned for last of those that listed the account.
+	lentUntil  map[string]Mark
+	listedAt   map[uint32]Mark
+	stuckLease int // that it was told of last that it cannot be put back
 }
 
 // parsedDocument is the policy that was parsed last.

@@ -31,6 +31,8 @@ const (
 	// hostInfoLasts is how long what the host shows need not be read again, while
 	// nobody asks for it.
 	hostInfoLasts = 5 * time.Minute
+	// hostInfoFresh is how long a switch may be set by what the host showed.
+	hostInfoFresh = 5 * time.Second
 	// hostAttempts is how often a switch is set in one go: another writer of the same
 	// list may have made ours undone (facts/acting.md 1).
 	hostAttempts = 3
@@ -137,6 +139,9 @@ func (e *Enforcer) carryOutHost(ctx context.Context, step *policy.HostStep, plan
 	if slices.Contains(e.leased(), step.Switch) {
 		return
 	}
+	if e.isSetMeanwhile(ctx, step) {
+		return
+	}
 	err := e.changeControls(func(m policy.ControlsMemory) policy.ControlsMemory { return m.Begin(step, e.now()) })
 	if err != nil {
 		e.options.Log.Error().Err(err).Msg("a switch is not set, because the intent cannot be kept")
@@ -161,6 +166,20 @@ func (e *Enforcer) carryOutHost(ctx context.Context, step *policy.HostStep, plan
 	if err != nil {
 		e.options.Log.Error().Err(err).Msg("keep what became of a switch") // the next plan looks
 	}
+}
+
+// isSetMeanwhile reports whether somebody else has set a switch since the host was
+// read: it is theirs, and the next plan says what that means. The caller has the
+// host's turn.
+func (e *Enforcer) isSetMeanwhile(ctx context.Context, step *policy.HostStep) bool {
+	e.mu.Lock()
+	isFresh := e.now().Sub(e.shown.at).Abs() < hostInfoFresh
+	e.mu.Unlock()
+	if isFresh {
+		return false
+	}
+	info, err := e.readHost(ctx)
+	return err == nil && step.Proven(info)
 }
 
 // changeControls changes what is remembered for the security controls, in the

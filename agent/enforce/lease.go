@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,7 +59,7 @@ func (e *Enforcer) TakeLease(ctx context.Context, purpose string, switches []str
 	if err != nil {
 		return nil, fmt.Errorf("lift a control: %w", err)
 	}
-	lifted := e.liftedBeside(0)
+	lifted := e.lifted(func(*leaseRecord) bool { return true }) // also what is still to be put back
 	record := leaseRecord{Purpose: purpose, At: e.now(), Until: until.UTC().Truncate(time.Second), isLive: true}
 	for i := range policy.HostSwitches {
 		s := &policy.HostSwitches[i]
@@ -128,9 +129,9 @@ func (e *Enforcer) endedLeases() (ended []*leaseRecord) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.now()
-	for number := 1; len(e.leases) > 0 && number <= e.lastLease; number++ {
+	for _, number := range slices.Sorted(maps.Keys(e.leases)) {
 		record := e.leases[number]
-		if record != nil && (!record.isLive || !now.Before(record.Until) || record.At.After(now)) {
+		if !record.isLive || !now.Before(record.Until) || record.At.After(now) {
 			ended = append(ended, record)
 		}
 	}
@@ -148,9 +149,13 @@ func (e *Enforcer) firstFailure(record *leaseRecord) bool {
 }
 
 // restore turns on again what a lease has lifted and no other one needs, and then
-// forgets it. The caller has the host's turn.
+// forgets it. One that fails has no holder any more, so that it is tried again at the
+// next look. The caller has the host's turn.
 func (e *Enforcer) restore(ctx context.Context, record *leaseRecord) error {
-	beside := e.liftedBeside(record.Number)
+	e.mu.Lock()
+	record.isLive = false
+	e.mu.Unlock()
+	beside := e.lifted(func(other *leaseRecord) bool { return other.isLive })
 	for _, name := range record.Lifted {
 		if slices.Contains(beside, name) {
 			continue
@@ -164,8 +169,12 @@ func (e *Enforcer) restore(ctx context.Context, record *leaseRecord) error {
 
 // turn has a switch at this word, if it is not.
 func (e *Enforcer) turn(ctx context.Context, name, word string) error {
+	s := policy.FindHostSwitch(name)
+	if s == nil {
+		return nil // of another version of the agent
+	}
 	info, err := e.readHost(ctx)
-	if err != nil || policy.FindHostSwitch(name).Shown(info) == word {
+	if err != nil || s.Shown(info) == word {
 		return err
 	}
 	proven, said := e.setHost(ctx, name, word)
@@ -175,14 +184,13 @@ func (e *Enforcer) turn(ctx context.Context, name, word string) error {
 	return errors.Join(said, fmt.Errorf("%s %s: %w", name, word, errNotLifted))
 }
 
-// liftedBeside are the switches that leases of this process have lifted, but for
-// one.
-func (e *Enforcer) liftedBeside(number int) (names []string) {
+// lifted are the switches that some of the leases have lifted.
+func (e *Enforcer) lifted(counts func(*leaseRecord) bool) (names []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, other := range e.leases {
-		if other.Number != number && other.isLive {
-			names = append(names, other.Lifted...)
+	for _, record := range e.leases {
+		if counts(record) {
+			names = append(names, record.Lifted...)
 		}
 	}
 	return names
@@ -192,7 +200,9 @@ func (e *Enforcer) liftedBeside(number int) (names []string) {
 func commandsFor(record *leaseRecord) string {
 	var commands []string
 	for _, name := range record.Lifted {
-		commands = append(commands, hostCommand(policy.FindHostSwitch(name).Args("on")))
+		if s := policy.FindHostSwitch(name); s != nil {
+			commands = append(commands, hostCommand(s.Args("on")))
+		}
 	}
 	return strings.Join(commands, "; ")
 }
@@ -210,6 +220,16 @@ func (e *Enforcer) leasedNow() (names []string) {
 		names = append(names, record.Switches...)
 	}
 	return names
+}
+
+// lentTo are those of the accounts, which are listed now, since whose last list a switch
+// was off for the agent's own work at some moment. The caller holds the lock.
+func (e *Enforcer) lentTo(name string, listed map[uint32]bool) map[uint32]bool {
+	lent := make(map[uint32]bool)
+	for uid := range listed {
+		lent[uid] = e.lentUntil[name] > e.listedAt[uid] || slices.Contains(e.leasedNow(), name)
+	}
+	return lent
 }
 
 // keepLease keeps a lease, in the store first, before anything is lifted.
@@ -233,6 +253,10 @@ func (e *Enforcer) forgetLease(record *leaseRecord) error {
 		return fmt.Errorf("forget what was lifted: %w", err)
 	}
 	delete(e.leases, record.Number)
+	e.ends++
+	for _, name := range record.Switches {
+		e.lentUntil[name] = e.ends
+	}
 	return nil
 }
 
@@ -241,6 +265,7 @@ var leases = store.NewCollection[leaseRecord]("policy_leases")
 // loadLeases finds what an earlier process has left lifted.
 func (e *Enforcer) loadLeases() error {
 	e.leases, e.lastLease, e.stuckLease, e.hostOwner = make(map[int]*leaseRecord), 0, 0, Owner{}
+	e.lentUntil, e.listedAt = make(map[string]Mark), make(map[uint32]Mark)
 	err := e.options.Store.View(func(tx *store.Tx) error {
 		return leases.Each(tx, func(_ string, record leaseRecord) error {
 			e.leases[record.Number] = &record

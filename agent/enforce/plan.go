@@ -36,9 +36,9 @@ type Planned struct {
 	notices      []*policy.Notice // to be shown
 	reminders    []preferenceReminder
 	work         []preferenceWork
-	judged       []protocol.VMKey   // accounts whose preferences were planned for
-	aboutToSet   []protocol.VMKey   // of these, those of which some are written
-	warned       []policy.Violation // whose owners are told
+	judged       []protocol.VMKey // accounts whose preferences were planned for
+	aboutToSet   []protocol.VMKey // of these, those of which some are written
+	warnings     []warning        // that owners are given
 }
 
 // Plan plans for the machines of a look, but for those that are being set, or were
@@ -86,8 +86,9 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	planned.Suspends, planned.NextAt = result.Controls.Suspends, result.Controls.NextAt
 	planned.Events = append(resumed, e.eventsOf(&result, planned)...)
 	planned.Events = append(planned.Events, e.driftEvents(&result, planned)...)
-	planned.Events = append(planned.Events, e.violationEvents(&result, planned, s.NotifyUsers)...)
+	planned.Events = append(planned.Events, e.violationEvents(&result, planned)...)
 	planned.Events = append(planned.Events, planned.lowSpaceEvents(&result)...)
+	e.noteWarnings(&result, planned, s.NotifyUsers)
 	planned.Events = append(planned.Events, e.remind(&result, planned, s.NotifyUsers)...)
 	if s.Whole && (desired.Document != nil || desired.Released) {
 		e.forgetGone(result.Memory, planned)
@@ -100,7 +101,7 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	if err := e.remember(result.Memory, report, result.Controls.Memory); err != nil {
 		return nil, err
 	}
-	e.noteListed(s)
+	e.noteListed(s, result.Controls.Began)
 	planned.ReportChanged = report != nil
 	e.planned = planned
 	return planned, nil
@@ -118,6 +119,7 @@ func (e *Enforcer) desired(s *Situation) policy.Desired {
 func (e *Enforcer) observeHost(s *Situation) policy.Host {
 	host := s.Host
 	host.Info, host.Code, host.Leased = e.shown.info, e.shown.code, e.leasedNow()
+	host.OwnRemovals = e.lentTo("remove-vm", host.Listed)
 	host.Whole, host.ListedBefore = s.Whole, e.listedBefore
 	host.Updates = e.updateSource(s)
 	host.Present = make([]protocol.VMKey, 0, len(s.Machines))
@@ -128,17 +130,18 @@ func (e *Enforcer) observeHost(s *Situation) policy.Host {
 }
 
 // noteListed notes whose lists this plan knew: what comes into them from now on was
-// seen to come.
-func (e *Enforcer) noteListed(s *Situation) {
+// seen to come. Where a control has begun, only what comes from now on was seen to come
+// after that.
+func (e *Enforcer) noteListed(s *Situation, began bool) {
 	if e.parsed.document == nil || !e.parsed.document.ManagesControls() {
 		e.listedBefore = nil
 		return
 	}
-	if e.listedBefore == nil {
+	if e.listedBefore == nil || began {
 		e.listedBefore = make(map[uint32]bool)
 	}
 	for uid := range s.Host.Listed {
-		e.listedBefore[uid] = true
+		e.listedBefore[uid], e.listedAt[uid] = true, s.Mark
 	}
 }
 

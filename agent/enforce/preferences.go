@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"prlagent/agent/policy"
@@ -219,10 +220,29 @@ func ofCatalogue(domain map[string]any) map[string]any {
 	kept := make(map[string]any)
 	for i := range policy.Preferences {
 		if value, has := domain[policy.Preferences[i].Key]; has {
-			kept[policy.Preferences[i].Key] = value
+			kept[policy.Preferences[i].Key] = shortened(value)
 		}
 	}
 	return kept
+}
+
+// maxKeptText is more than any value of a policy has, in bytes.
+const maxKeptText = 8 << 10
+
+// shortened is a value that is no less another one than the policy's, and takes little
+// memory.
+func shortened(value any) any {
+	switch value := value.(type) {
+	case string:
+		return strings.Clone(value[:min(len(value), maxKeptText)])
+	case []byte:
+		return []byte{}
+	case []any:
+		return []any{}
+	case map[string]any:
+		return map[string]any{}
+	}
+	return value
 }
 
 // converge plans anew by what was just read, and carries that out. It gives the
@@ -234,8 +254,7 @@ func (p *preferencePass) converge(ctx context.Context, before map[string]any) (a
 	plan := policy.PlanPreferences(p.desired, p.facts, p.seen(before, ""), was)
 	if plan.Memory != nil {
 		if err := e.changeMemory(p.key(), func(policy.VMMemory) policy.VMMemory { return *plan.Memory }); err != nil {
-			e.options.Log.Error().Err(err).Msg("preferences are not written, because what was found cannot be kept")
-			return before, nil
+			return before, &notKept{err}
 		}
 		for i := range plan.Verdicts {
 			p.events = append(p.events, p.planned.driftEvents(&plan.Verdicts[i], was, *plan.Memory)...)
@@ -250,10 +269,10 @@ func (p *preferencePass) converge(ctx context.Context, before map[string]any) (a
 // write writes the steps, and reads once what became of them.
 func (p *preferencePass) write(ctx context.Context, before map[string]any, steps []policy.PreferenceStep) (after map[string]any, err error) {
 	said := make([]error, len(steps))
-	written := 0
+	written, kept := 0, error(nil)
 	for i := range steps {
-		if err := p.enforcer.changeMemory(p.key(), func(m policy.VMMemory) policy.VMMemory { return m.BeginPreference(&steps[i], p.enforcer.now()) }); err != nil {
-			p.enforcer.options.Log.Error().Err(err).Msg("a preference is not written, because the intent cannot be kept")
+		if kept = p.enforcer.changeMemory(p.key(), func(m policy.VMMemory) policy.VMMemory { return m.BeginPreference(&steps[i], p.enforcer.now()) }); kept != nil {
+			kept = &notKept{kept}
 			break
 		}
 		said[i] = p.inLane(ctx, func(tool PreferenceTool) error { return tool.Write(ctx, steps[i].Key, steps[i].Write) })
@@ -261,7 +280,9 @@ func (p *preferencePass) write(ctx context.Context, before map[string]any, steps
 			return before, nil
 		}
 	}
-	steps = steps[:written]
+	if steps = steps[:written]; written == 0 {
+		return before, kept
+	}
 	after, err = p.export(ctx)
 	if ctx.Err() != nil {
 		return before, nil
@@ -272,7 +293,19 @@ func (p *preferencePass) write(ctx context.Context, before map[string]any, steps
 	if err == nil {
 		p.noteMoved(before, after, steps)
 	}
-	return after, err
+	return after, cmp.Or(err, kept)
+}
+
+// notKept is that preferences are not written, because what is done could not be kept.
+// They are left alone for a while then: only a plan would come of it, without end.
+type notKept struct{ err error }
+
+// Error says so.
+func (n *notKept) Error() string { return "keep what is done with preferences: " + n.err.Error() }
+
+// ErrorCode is that of the reason.
+func (n *notKept) ErrorCode() string {
+	return string(cmp.Or(protocol.CodeOf(n.err), protocol.CodeInternal))
 }
 
 // conclude keeps what became of a step, and tells it.

@@ -3,6 +3,8 @@ package enforce
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +26,7 @@ const (
 // violationEvents tell what is against a control and was not before, with what
 // will be done about it. The caller holds the lock, and has not remembered the
 // plan yet.
-func (e *Enforcer) violationEvents(result *policy.Result, planned *Planned, notify bool) (events []protocol.Event) {
+func (e *Enforcer) violationEvents(result *policy.Result, planned *Planned) (events []protocol.Event) {
 	for i := range result.Controls.New {
 		v := &result.Controls.New[i]
 		data := []string{"control", v.Control, "action", actionReported}
@@ -32,9 +34,6 @@ func (e *Enforcer) violationEvents(result *policy.Result, planned *Planned, noti
 			due := v.SuspendFrom.Add(planned.Document.SecurityControls.Grace)
 			data[3] = actionSuspendedAfter
 			data = append(data, "suspend_at", due.UTC().Format(time.RFC3339))
-			if notify && planned.Machines[v.VM].Owner.Session {
-				planned.warned = append(planned.warned, *v)
-			}
 		}
 		if v.VM == (protocol.VMKey{}) {
 			events = append(events, planned.hostEvent(protocol.EventViolation, v.Code, data...))
@@ -67,14 +66,72 @@ func (e *Enforcer) namesOf(key protocol.VMKey) []string {
 	return []string{"user_name", machine.Owner.User.Name, "vm_name", machine.Name}
 }
 
-// warn asks the Mac to tell the owners that machines of theirs will be suspended,
-// each once, and does not wait.
+// warning is what the owner of machines that will be suspended is told, in one
+// notification however many they are.
+type warning struct {
+	owner *Owner
+	vms   []protocol.VMKey
+	due   time.Time // of the first one
+}
+
+// noteWarnings decides who is told that machines of theirs will be suspended, each
+// once, and adds that to the plan's memory, which is kept before anything is shown.
+// Who has no GUI session is told at the first plan when they have one. The caller
+// holds the lock.
+func (e *Enforcer) noteWarnings(result *policy.Result, planned *Planned, notify bool) {
+	memory := result.Controls.Memory
+	if memory == nil {
+		memory = &e.controls
+	}
+	if !notify || planned.Document == nil {
+		return
+	}
+	var warned []protocol.VMKey
+	for i := range memory.Violations {
+		v := &memory.Violations[i]
+		machine := planned.Machines[v.VM]
+		if v.Warned || v.SuspendFrom.IsZero() || machine == nil || !machine.Owner.Session {
+			continue
+		}
+		planned.warn(&machine.Owner, v)
+		warned = append(warned, v.VM)
+	}
+	if len(warned) > 0 {
+		after := memory.Warned(warned)
+		result.Controls.Memory = &after
+	}
+}
+
+// warn adds a machine to what its owner is told.
+func (p *Planned) warn(owner *Owner, v *policy.Violation) {
+	due := v.SuspendFrom.Add(p.Document.SecurityControls.Grace)
+	at := slices.IndexFunc(p.warnings, func(w warning) bool { return w.owner.User.UID == owner.User.UID })
+	if at < 0 {
+		p.warnings = append(p.warnings, warning{owner, []protocol.VMKey{v.VM}, due})
+		return
+	}
+	w := &p.warnings[at]
+	w.vms = append(w.vms, v.VM)
+	if due.Before(w.due) {
+		w.due = due
+	}
+}
+
+// text is what the owner is told.
+func (w *warning) text() string {
+	due := w.due.Local().Format(dueForm)
+	if len(w.vms) == 1 {
+		return "Your organization does not allow one of your Parallels virtual machines. It will be suspended on " + due
+	}
+	return fmt.Sprintf("Your organization does not allow %d of your Parallels virtual machines. They will be suspended on %s", len(w.vms), due)
+}
+
+// warn asks the Mac to tell the owners of a plan's warnings, and does not wait.
 func (e *Enforcer) warn(ctx context.Context, planned *Planned) {
-	for _, v := range planned.warned {
-		due := v.SuspendFrom.Add(planned.Document.SecurityControls.Grace)
-		text := "Your organization does not allow one of your Parallels virtual machines. It will be suspended on " + due.Local().Format(dueForm)
-		e.notify(ctx, planned.Machines[v.VM].Owner.User, "tell a user of a violation", text, func(outcome string, code protocol.Code) protocol.Event {
-			return planned.event(v.VM, eventViolationNotice, code, "notification", outcome)
+	for i := range planned.warnings {
+		w := &planned.warnings[i]
+		e.notify(ctx, w.owner.User, "tell a user of a violation", w.text(), func(outcome string, code protocol.Code) protocol.Event {
+			return planned.event(w.vms[0], eventViolationNotice, code, "vms", strconv.Itoa(len(w.vms)), "notification", outcome)
 		})
 	}
 }
@@ -94,6 +151,9 @@ func (a *application) suspend(ctx context.Context, violations []policy.Violation
 // look shows afterwards.
 func (a *application) suspendOne(ctx context.Context, v *policy.Violation) {
 	e, machine := a.enforcer, a.planned.Machines[v.VM]
+	if !e.isToBeSuspended(v) {
+		return
+	}
 	if state, err := a.state(ctx, machine); err != nil || state != prlctl.StateRunning {
 		return // the next plan says what it means
 	}
@@ -123,6 +183,14 @@ func (a *application) suspendOne(ctx context.Context, v *policy.Violation) {
 	if err != nil {
 		e.options.Log.Error().Err(err).Msg("keep what became of a machine that was suspended")
 	}
+}
+
+// isToBeSuspended reports whether what was planned for a violation still stands: a
+// newer plan, or a person, may have ended it.
+func (e *Enforcer) isToBeSuspended(v *policy.Violation) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.released == nil && e.controls.IsToBeSuspended(v.Control, v.VM)
 }
 
 // seesSuspended looks until the machine's saved state is there: it may follow the

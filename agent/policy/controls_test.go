@@ -22,8 +22,10 @@ type controlled struct {
 	memory  policy.ControlsMemory
 	info    *prlctl.ServerInfo // nil: it cannot be read
 	hidden  map[uint32]bool    // accounts that cannot be listed
-	host    policy.Host
-	sets    []string
+	// unsettled are accounts whose machines are left out, because they are being set.
+	unsettled map[uint32]bool
+	host      policy.Host
+	sets      []string
 
 	machines []policy.Machine
 	listed   map[uint32]bool
@@ -77,8 +79,10 @@ func (m *controlled) plan() policy.Result {
 	}
 	for _, machine := range m.machines {
 		if !m.hidden[machine.Key.UID] {
-			observed.Machines = append(observed.Machines, machine)
 			observed.Host.Present = append(observed.Host.Present, machine.Key)
+			if !m.unsettled[machine.Key.UID] {
+				observed.Machines = append(observed.Machines, machine)
+			}
 		}
 	}
 	result := policy.Plan(m.desired, observed)

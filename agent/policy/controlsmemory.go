@@ -45,6 +45,9 @@ type SeenMachine struct {
 	Provisioned bool      `json:"provisioned,omitempty"` // when it was seen last
 	GoneAt      time.Time `json:"gone_at,omitzero"`      // it is not in its account's list any more
 	Removed     bool      `json:"removed,omitempty"`     // by somebody, against a control
+	// SuspendFrom is as that of its violation, and outlives it while the machine is
+	// gone: who registers a machine again gets what was left of the grace.
+	SuspendFrom time.Time `json:"suspend_from,omitzero"`
 }
 
 // Violation is that something is against a control.
@@ -57,6 +60,7 @@ type Violation struct {
 	// period; zero: it is only reported.
 	SuspendFrom time.Time `json:"suspend_from,omitzero"`
 	SuspendedAt time.Time `json:"suspended_at,omitzero"` // last, by the agent
+	Warned      bool      `json:"warned,omitempty"`      // its user was told that it will be suspended
 
 	Failures int           `json:"failures,omitempty"` // to suspend it, in a row
 	FailedAt time.Time     `json:"failed_at,omitzero"`
@@ -141,6 +145,25 @@ func (m ControlsMemory) End(step *HostStep, outcome Outcome, version string, now
 
 func (m *ControlsMemory) forgetSwitch(target string) {
 	m.Host.Calls = slices.DeleteFunc(slices.Clone(m.Host.Calls), func(c CallMemory) bool { return c.Target == target })
+}
+
+// IsToBeSuspended reports whether the machine is against the control, and the policy
+// has it suspended for that.
+func (m *ControlsMemory) IsToBeSuspended(control string, vm protocol.VMKey) bool {
+	return slices.ContainsFunc(m.Violations, func(v Violation) bool {
+		return v.Control == control && v.VM == vm && !v.SuspendFrom.IsZero()
+	})
+}
+
+// Warned is the memory after the users of these machines were told that they will be
+// suspended.
+func (m ControlsMemory) Warned(vms []protocol.VMKey) ControlsMemory {
+	m = m.clone()
+	for i := range m.Violations {
+		v := &m.Violations[i]
+		v.Warned = v.Warned || slices.Contains(vms, v.VM)
+	}
+	return m
 }
 
 // Suspended is the memory after the agent has tried to suspend a machine, with

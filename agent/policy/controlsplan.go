@@ -15,6 +15,9 @@ type Host struct {
 	Code protocol.Code      // why not
 	// Leased are the switches that are off for the agent's own work.
 	Leased []string
+	// OwnRemovals are the accounts, by uid, of which the agent may have removed machines
+	// itself since their lists were read last.
+	OwnRemovals map[uint32]bool
 	// Present are all machines that there are, also those that are not planned for;
 	// Whole: none is missing. Listed are the accounts whose lists were read now,
 	// ListedBefore those whose lists this process has read before.
@@ -50,6 +53,7 @@ type ControlsResult struct {
 	Suspends    []Violation
 	New         []Violation // that there were not before
 	LowSpace    []LowSpace  // the same
+	Began       bool        // a control is in force that was not before
 	// Memory is what is remembered now; nil if it is the same as before.
 	Memory *ControlsMemory
 	// NextAt is when a machine is to be suspended next; zero: none is.
@@ -130,6 +134,7 @@ func (cp *controlsPlan) beginAndEnd() {
 			cp.began = append(cp.began, name)
 		}
 	}
+	cp.result.Began = len(cp.began) > 0
 	if len(cp.memory.Controls) == 0 {
 		cp.memory.Controls = nil
 	}

@@ -66,7 +66,7 @@ func (cp *controlsPlan) noteSeen(key protocol.VMKey, present map[protocol.VMKey]
 	for i := range cp.memory.Machines {
 		m := &cp.memory.Machines[i]
 		if m.Key == key {
-			m.GoneAt, m.Removed = time.Time{}, false
+			m.returned(cp.now)
 			return
 		}
 		if m.Key.ID == key.ID && !present[m.Key] {
@@ -74,14 +74,29 @@ func (cp *controlsPlan) noteSeen(key protocol.VMKey, present map[protocol.VMKey]
 		}
 	}
 	if moved >= 0 {
-		m := &cp.memory.Machines[moved]
-		m.Key, m.GoneAt, m.Removed = key, time.Time{}, false
+		m := cp.memory.Machines[moved]
+		m.returned(cp.now)
+		m.Key = key
+		// It came to this account last, and takes the place of none that is there.
+		cp.memory.Machines = append(slices.Delete(cp.memory.Machines, moved, moved+1), m)
 		return
 	}
 	host := &cp.p.observed.Host
 	cp.memory.Machines = append(cp.memory.Machines, SeenMachine{
 		Key: key, At: cp.now, Came: host.ListedBefore[key.UID] && host.Listed[key.UID],
 	})
+}
+
+// returned notes that the machine is there now. The time that it was away does not
+// count as grace.
+func (m *SeenMachine) returned(now time.Time) {
+	if !m.GoneAt.IsZero() && !m.SuspendFrom.IsZero() {
+		m.SuspendFrom = m.SuspendFrom.Add(max(now.Sub(m.GoneAt), 0))
+	}
+	m.GoneAt, m.Removed = time.Time{}, false
+	if isAhead(m.At, now) {
+		m.At = now
+	}
 }
 
 // noteGone notes a machine that is not in its account's list any more.
@@ -92,7 +107,7 @@ func (cp *controlsPlan) noteGone(m *SeenMachine, present map[protocol.VMKey]bool
 	}
 	m.GoneAt = cp.now
 	// What the agent removes itself, it removes under a lease (H68).
-	m.Removed = m.Provisioned && cp.isOn("no_removal") && !slices.Contains(host.Leased, "remove-vm")
+	m.Removed = m.Provisioned && cp.isOn("no_removal") && !slices.Contains(host.Leased, "remove-vm") && !host.OwnRemovals[m.Key.UID]
 }
 
 // noteAge notes the controls that have begun, and forgets those that have ended.
@@ -149,6 +164,9 @@ func (cp *controlsPlan) judgeMachine(c *Control, m *Machine, code protocol.Code)
 		verdict.Verdict, verdict.Code, verdict.Since = protocol.VerdictNotApplicable, protocol.CodeOlderThanControl, seen.At
 	case !seen.Came:
 		verdict.Verdict, verdict.Code, verdict.Since = protocol.VerdictNotApplicable, protocol.CodeUnknownSource, seen.At
+	case m.Unreadable != "": // it may be of a golden image, for all that is known
+		cp.keep(c.Name, m.Key)
+		verdict.Verdict, verdict.Code, verdict.Since = protocol.VerdictUnknown, m.Unreadable, seen.At
 	default:
 		violation := cp.violate(c, m.Key, code)
 		verdict.Verdict, verdict.Code, verdict.Since = protocol.VerdictFailed, code, violation.At
@@ -164,19 +182,50 @@ func (cp *controlsPlan) violate(c *Control, vm protocol.VMKey, code protocol.Cod
 	if at >= 0 {
 		violation = cp.memory.Violations[at]
 	}
-	wants := vm != (protocol.VMKey{}) && code != protocol.CodeRemovedAgainstPolicy && cp.p.desired.Enforce &&
-		cp.document.SecurityControls.OnViolation == Suspend
-	switch {
-	case !wants:
+	if code == protocol.CodeRemovedAgainstPolicy || cp.seen[vm] == nil {
 		violation.SuspendFrom = time.Time{}
-	case violation.SuspendFrom.IsZero() || isAhead(violation.SuspendFrom, cp.now):
-		violation.SuspendFrom = cp.now
+	} else {
+		cp.beginGrace(&violation, cp.seen[vm])
 	}
 	cp.kept = append(cp.kept, violation)
 	if at < 0 {
 		cp.result.New = append(cp.result.New, violation)
 	}
 	return &cp.kept[len(cp.kept)-1]
+}
+
+// suspends reports whether a machine that is against a control is suspended.
+func (cp *controlsPlan) suspends() bool {
+	return cp.p.desired.Enforce && cp.document.SecurityControls.OnViolation == Suspend
+}
+
+// beginGrace has the grace of a machine begin now, or go on where it was.
+func (cp *controlsPlan) beginGrace(violation *Violation, seen *SeenMachine) {
+	if violation.SuspendFrom.IsZero() {
+		violation.SuspendFrom = seen.SuspendFrom
+	}
+	switch {
+	case !cp.suspends():
+		violation.SuspendFrom, violation.Warned = time.Time{}, false
+	case violation.SuspendFrom.IsZero() || isAhead(violation.SuspendFrom, cp.now):
+		violation.SuspendFrom = cp.now
+	}
+	seen.SuspendFrom = violation.SuspendFrom
+}
+
+// keep keeps what was against a control, and reports whether there was anything: what
+// is not known now neither ends a violation nor begins one.
+func (cp *controlsPlan) keep(control string, vm protocol.VMKey) bool {
+	at := slices.IndexFunc(cp.memory.Violations, func(v Violation) bool { return v.Control == control && v.VM == vm })
+	if at < 0 {
+		return false
+	}
+	kept := cp.memory.Violations[at]
+	if !cp.suspends() {
+		kept.SuspendFrom = time.Time{}
+	}
+	cp.kept = append(cp.kept, kept)
+	return true
 }
 
 // planSuspend plans that a machine is suspended, if the policy wants that and its
@@ -226,10 +275,17 @@ func (cp *controlsPlan) keepViolations() {
 	}
 	for _, v := range cp.memory.Violations {
 		if seen := cp.seen[v.VM]; seen != nil && seen.GoneAt.IsZero() && !looked[v.VM] && cp.isOn(v.Control) {
-			cp.kept = append(cp.kept, v)
+			cp.keep(v.Control, v.VM)
 		}
 	}
 	cp.memory.Violations = cp.kept
+	for i := range cp.memory.Machines {
+		m := &cp.memory.Machines[i]
+		isAgainst := slices.ContainsFunc(cp.kept, func(v Violation) bool { return v.VM == m.Key })
+		if m.GoneAt.IsZero() && looked[m.Key] && !isAgainst {
+			m.SuspendFrom = time.Time{}
+		}
+	}
 	cp.forgetGone()
 }
 
@@ -267,8 +323,8 @@ func (cp *controlsPlan) judgeNoRemoval(c *Control) (verdict string, code protoco
 // update server of its own.
 func (cp *controlsPlan) judgeNoMajorUpgrade(c *Control) (string, protocol.Code) {
 	updates, memory, now := &cp.p.observed.Host.Updates, cp.memory.Controls[c.Name], cp.p.observed.Version.Major
-	if updates.ByHand > 0 && cp.isViolated(c) {
-		cp.violate(c, protocol.VMKey{}, protocol.CodeMajorUpgrade)
+	if updates.ByHand > 0 {
+		cp.keep(c.Name, protocol.VMKey{})
 	}
 	switch {
 	case updates.Elsewhere != "":
@@ -281,14 +337,10 @@ func (cp *controlsPlan) judgeNoMajorUpgrade(c *Control) (string, protocol.Code) 
 	case now > memory.Major:
 		cp.violate(c, protocol.VMKey{}, protocol.CodeMajorUpgrade)
 		return protocol.VerdictFailed, protocol.CodeMajorUpgrade
+	case now == 0 && cp.keep(c.Name, protocol.VMKey{}): // as while the application is replaced
+		return protocol.VerdictFailed, protocol.CodeMajorUpgrade
 	}
 	return "", ""
-}
-
-// isViolated reports whether something was against the control before that is about
-// no machine.
-func (cp *controlsPlan) isViolated(c *Control) bool {
-	return slices.ContainsFunc(cp.memory.Violations, func(v Violation) bool { return v.Control == c.Name && v.VM == (protocol.VMKey{}) })
 }
 
 // judgeNotEnforceable is the verdict on a control that holds only by a switch which

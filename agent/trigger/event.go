@@ -59,6 +59,9 @@ type Converged struct {
 	PortalBehind bool // the portal does not have what is told of it now
 	// Look: settings were written, or could not be: only a look tells how it is now.
 	Look bool
+	// Idle: nothing was written, as where that cannot be kept, or the tools do not
+	// answer: another plan would come to the same, so that the look is as after a hint.
+	Idle bool
 	UID  uint32    // the account whose machines these are
 	Own  []OwnHand // what the agent has changed itself, which is no news
 }

@@ -55,6 +55,25 @@ func TestH46_OurOwnSetsMakeNobodyWait(t *testing.T) {
 	}
 }
 
+// What could not even be begun, as on a full disk or with tools that do not answer, is
+// looked at ever less often, and not without end.
+func TestH46_WhatCannotBeBegunKeepsNobodyBusy(t *testing.T) {
+	t.Parallel()
+	alices := protocol.VMKey{ID: "a", UID: uids["alice"]}
+	s := lived(t, valid, vmRow("alice", "a", protocol.StateStopped, "1"))
+	s.passes = nil
+	end := s.now.Add(time.Hour)
+	for seen := -1; s.now.Before(end); s.until(s.now.Add(time.Second)) {
+		if len(s.passes) > seen {
+			seen = len(s.passes)
+			s.tell(Converged{Look: true, Idle: true, UID: alices.UID})
+		}
+	}
+	if len(s.passes) < 10 || len(s.passes) > 100 {
+		t.Errorf("%d looks in an hour", len(s.passes))
+	}
+}
+
 // That the portal does not know how it ended is told once, in its turn.
 func TestConvergedOwesAReport(t *testing.T) {
 	t.Parallel()

@@ -296,6 +296,9 @@ func (s State) onHealthChanged(now time.Time, random float64, what HealthChanged
 // owed like everything else that a look saw.
 func (s State) onConverged(now time.Time, what Converged) State {
 	s.Beliefs = s.Beliefs.OnOwnHand(what.Own)
+	if what.Look && what.Idle {
+		return s.onHint(now, what.UID)
+	}
 	if what.Look {
 		s.Looks = s.Looks.onOwnHand(now, what.UID) // which says what the portal lacks
 		return s
