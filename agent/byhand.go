@@ -52,6 +52,10 @@ func (a *agent) ByHand(ctx context.Context, request localapi.HandRequest, by str
 	select {
 	case handed := <-asked.reply:
 		for _, one := range handed {
+			if one.Switch != nil {
+				result.Switches = append(result.Switches, switchView(one))
+				continue
+			}
 			result.VMs = append(result.VMs, handView(one))
 		}
 	case <-ctx.Done():
@@ -68,6 +72,15 @@ func handView(one *enforce.Handed) localapi.HandVM {
 	if one.Machine != nil {
 		shown.Name, shown.Owner = one.Machine.Name, one.Machine.Owner.User.Name
 	}
+	if one.Code != "" {
+		words := one.Code.Text()
+		shown.Text, shown.Remedy = words.Text, words.Remedy
+	}
+	return shown
+}
+
+func switchView(one *enforce.Handed) localapi.HandSwitch {
+	shown := localapi.HandSwitch{Target: one.Switch.Target(), Outcome: one.Outcome, Code: one.Code, Command: one.Command}
 	if one.Code != "" {
 		words := one.Code.Text()
 		shown.Text, shown.Remedy = words.Text, words.Remedy

@@ -14,17 +14,18 @@ import (
 
 // Hand is what an administrator of the Mac wants done now.
 type Hand struct {
-	Setting *policy.Setting // nil: the locks are to be lifted that the agent has placed
+	Setting *policy.Setting // nil: the locks and the host's switches are to be lifted that the agent has placed
 	Value   policy.Value
 	IDs     []string // of the machines; none: all
 	By      string   // who asks, for the event
 }
 
-// Handed is what became of one machine.
+// Handed is what became of one machine, or of one switch of the host.
 type Handed struct {
 	Key     protocol.VMKey
-	Machine *Machine // nil: no account has one of this id
-	Outcome string   // a Hand word of package policy
+	Machine *Machine           // nil: no account has one of this id
+	Switch  *policy.HostSwitch // nil: it is about a machine
+	Outcome string             // a Hand word of package policy
 	Code    protocol.Code
 	Command string // what a person types instead, where a lock could not be lifted
 	// Of a machine of which the policy wants this setting: the setting's path there,
@@ -45,13 +46,20 @@ const eventByHand = "policy_by_hand"
 // done again, or put back, but by a policy.
 func (e *Enforcer) SetByHand(ctx context.Context, s *Situation, hand Hand, reply chan<- []*Handed) {
 	handed, owners := e.chosen(s, hand)
+	var switches []*Handed
+	if hand.Setting == nil {
+		switches = e.heldSwitches(s, nil)
+	}
 	e.running.Go(func() {
 		var each sync.WaitGroup
 		for uid, theirs := range owners {
 			each.Go(func() { e.doFor(ctx, s, hand, uid, theirs) })
 		}
+		if hand.Setting == nil {
+			each.Go(func() { switches = e.liftSwitches(ctx, s, switches) })
+		}
 		each.Wait()
-		reply <- handed
+		reply <- append(handed, switches...)
 	})
 }
 
@@ -86,9 +94,7 @@ const handPoll = 100 * time.Millisecond
 
 // doFor does what is wanted for one account, once nothing else is done for it.
 func (e *Enforcer) doFor(ctx context.Context, s *Situation, hand Hand, uid uint32, theirs []*Handed) {
-	ended := make(chan struct{})
-	work := func() Applied {
-		defer close(ended)
+	e.inTurn(ctx, uid, func() Applied {
 		a := e.newApplication(&Planned{
 			At: e.now(), Machines: make(map[protocol.VMKey]*Machine), version: s.Version, capabilities: s.Capabilities,
 		}, uid)
@@ -97,8 +103,14 @@ func (e *Enforcer) doFor(ctx context.Context, s *Situation, hand Hand, uid uint3
 			a.doByHand(ctx, s, hand, one)
 		}
 		return a.end()
-	}
-	for !e.tasks.Start(uid, work) {
+	})
+}
+
+// inTurn does work for one account, or for the host, once nothing else is done for
+// it, and waits for its end.
+func (e *Enforcer) inTurn(ctx context.Context, uid uint32, work func() Applied) {
+	ended := make(chan struct{})
+	for !e.tasks.Start(uid, func() Applied { defer close(ended); return work() }) {
 		select {
 		case <-time.After(handPoll):
 		case <-ctx.Done():

@@ -56,6 +56,9 @@ func wantHanded(t testing.TB, handed []*Handed, want ...string) {
 	var got []string
 	for _, one := range handed {
 		words := strings.TrimSpace(fmt.Sprintf("%d %s %s", one.Key.UID, one.Outcome, one.Code))
+		if one.Switch != nil {
+			words = strings.TrimSpace(fmt.Sprintf("%s %s %s", one.Switch.Target(), one.Outcome, one.Code))
+		}
 		if one.Path != "" {
 			words += fmt.Sprintf(" (%s %s %t)", one.Path, one.Wants, one.PutBack)
 		}
@@ -280,6 +283,113 @@ func TestH67_AReleaseThatFails(t *testing.T) {
 		if got := l.vmOf(501).show("Security/Configuration is locked"); got != "off" || l.memoryOf(501).HoldsLock() {
 			l.t.Errorf("in the end: %s", got)
 		}
+	})
+}
+
+// H47, H67: the switches of the host that the agent has placed are lifted with the
+// locks, and no others; each is told, also one that is gone, that stays, or that
+// cannot be asked for.
+func TestH47_H67_ReleaseLiftsTheHostsSwitches(t *testing.T) {
+	t.Parallel()
+	const controls = `"provisioned_only":true`
+	refuse := func(l *lab) {
+		l.answer = func(_ uint32, args []string) (bool, error) {
+			return args[1] != "add-vm:off", &prlctl.Error{Code: prlctl.CodeAdminPassword}
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*lab)
+		want   []string
+		asked  string
+		code   string // of the command for a person, behind "sudo prlsrvctl set --require-pwd "
+	}{
+		"all":          {func(*lab) {}, []string{"--require-pwd create-vm done", "--require-pwd add-vm done"}, "clone-vm", ""},
+		"monitor mode": {func(l *lab) { l.monitor = true }, []string{"--require-pwd create-vm done", "--require-pwd add-vm done"}, "clone-vm", ""},
+		"one is off already": {func(l *lab) { l.passwords = []string{"clone-vm", "add-vm"} },
+			[]string{"--require-pwd create-vm done", "--require-pwd add-vm done"}, "clone-vm", ""},
+		"one stays": {refuse, []string{"--require-pwd create-vm done", "--require-pwd add-vm refused admin_password_required"}, "add-vm clone-vm", "add-vm:off"},
+		"off for the agent's own work": {func(l *lab) {
+			if _, err := l.enforcer.TakeLease(l.ctx, "test", []string{"add-vm"}, time.Now().Add(time.Hour)); err != nil {
+				l.t.Fatal(err)
+			}
+		}, []string{"--require-pwd create-vm done", "--require-pwd add-vm deferred control_lifted"}, "clone-vm", "add-vm:off"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newControlsLab(t, controls)
+				l.passwords = []string{"clone-vm"} // before us
+				l.settle()
+				l.wantAsked("add-vm clone-vm create-vm")
+				c.change(l)
+				handed := l.releaseLocks()
+				wantHanded(t, handed, c.want...)
+				l.wantAsked(c.asked)
+				for _, one := range handed {
+					want := "sudo prlsrvctl set --require-pwd " + c.code
+					if one.Outcome != policy.HandDone && one.Switch.Name+":off" == c.code && one.Command != want {
+						t.Errorf("command %q", one.Command)
+					}
+				}
+				l.settle()
+				l.wantAsked(c.asked)
+			})
+		})
+	}
+}
+
+// While the service is down nothing can be lifted now.
+func TestH47_ReleaseWhileTheServiceIsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newControlsLab(t, `"no_removal":true`)
+		l.settle()
+		situation := l.situation()
+		situation.Closed = protocol.CodeServiceDown
+		handed := l.byHand(func(reply chan<- []*Handed) {
+			if _, err := l.enforcer.ReleaseLocks(l.ctx, situation, "carol", reply); err != nil {
+				t.Fatal(err)
+			}
+		})
+		wantHanded(t, handed, "--require-pwd remove-vm deferred service_down")
+		l.settle()
+		l.wantAsked("")
+	})
+}
+
+// Switches that are being placed when a person asks are lifted and told as well.
+func TestH47_WhatIsBeingPlacedIsLiftedToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newControlsLab(t, `"provisioned_only":true`)
+		hold := make(chan struct{})
+		l.before = func(call string) {
+			if call == "host set --require-pwd create-vm:on" {
+				<-hold
+			}
+		}
+		l.enforcer.Apply(l.ctx, l.plan())
+		synctest.Wait()
+		time.AfterFunc(time.Second, func() { close(hold) })
+		wantHanded(t, l.releaseLocks(), "--require-pwd create-vm done", "--require-pwd add-vm done", "--require-pwd clone-vm done")
+		l.wantAsked("")
+	})
+}
+
+// What a plan lifts before it is the release's turn is told as lifted.
+func TestH47_WhatAPlanLiftsFirstIsToldToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newControlsLab(t, `"no_removal":true`)
+		l.settle()
+		l.plan()
+		hold := make(chan struct{})
+		l.enforcer.tasks.Start(hostUID, func() Applied {
+			<-hold
+			return l.enforcer.applyHost(l.ctx, &Planned{HostSteps: l.enforcer.planLift(l.situation())})
+		})
+		time.AfterFunc(time.Second, func() { close(hold) })
+		wantHanded(t, l.releaseLocks(), "--require-pwd remove-vm done")
+		l.wantAsked("")
 	})
 }
 

@@ -1,8 +1,10 @@
 package enforce
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"prlagent/agent/policy"
@@ -33,8 +35,8 @@ func (e *Enforcer) LocksReleased() *Released {
 	return e.released
 }
 
-// ReleaseLocks begins to lift the locks that the agent has placed, and has it only
-// plan from now on, also after a restart. What cannot be lifted now is tried again
+// ReleaseLocks begins to lift the locks and the host's switches that the agent has
+// placed, and has it only plan from now on, also after a restart. What cannot be lifted now is tried again
 // with each plan. The answer is as that of SetByHand; with an error nothing is
 // begun.
 func (e *Enforcer) ReleaseLocks(ctx context.Context, s *Situation, by string, reply chan<- []*Handed) (protocol.Event, error) {
@@ -92,4 +94,93 @@ func (r *Released) endsWith(content policy.Content) bool {
 		return false
 	}
 	return content.HeadVersion > r.HeadVersion || content.HeadVersion == 0 && content.Pointer.SHA256 != r.SHA256
+}
+
+// heldSwitches are the switches of the host that the agent has placed, behind those
+// that are known already.
+func (e *Enforcer) heldSwitches(s *Situation, known []*Handed) []*Handed {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s.HostOwner != nil {
+		e.hostOwner = *s.HostOwner
+	}
+	for i := range policy.HostSwitches {
+		found := &policy.HostSwitches[i]
+		isKnown := slices.ContainsFunc(known, func(one *Handed) bool { return one.Switch == found })
+		if !isKnown && e.controls.Host.Call(found.Target()).Word != "" {
+			known = append(known, &Handed{Switch: found, Outcome: policy.HandRefused, Code: protocol.CodeDaemonNotRunning})
+		}
+	}
+	return known
+}
+
+// liftSwitches lifts the switches that were held when a person asked for it, and
+// those that were placed until it is their turn. How that ended it tells by another
+// look at the host.
+func (e *Enforcer) liftSwitches(ctx context.Context, s *Situation, switches []*Handed) []*Handed {
+	e.inTurn(ctx, hostUID, func() (outcome Applied) {
+		switches = e.heldSwitches(s, switches)
+		if len(switches) == 0 || ctx.Err() != nil {
+			return outcome
+		}
+		code := e.lookForLift(ctx, s)
+		if code == "" {
+			outcome = e.applyHost(ctx, &Planned{At: e.now(), HostSteps: e.planLift(s), version: s.Version, system: s.System})
+		}
+		if ctx.Err() == nil {
+			for _, one := range switches {
+				e.judgeLift(one, code)
+			}
+		}
+		return outcome
+	})
+	return switches
+}
+
+// lookForLift reads the host anew, and gives the code of why it could not.
+func (e *Enforcer) lookForLift(ctx context.Context, s *Situation) protocol.Code {
+	if s.Closed != "" {
+		return s.Closed
+	}
+	e.hostTurn.Lock()
+	defer e.hostTurn.Unlock()
+	if _, err := e.readHost(ctx); err != nil {
+		return cmp.Or(protocol.CodeOf(err), protocol.CodeNotObservable)
+	}
+	return ""
+}
+
+// planLift are the steps that lift what is still there, also what has failed before.
+func (e *Enforcer) planLift(s *Situation) []policy.HostStep {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return policy.Plan(policy.Desired{LiftLocks: true}, policy.Observed{
+		Now: e.now(), Version: s.Version, System: s.System, Controls: e.controls,
+		Host: policy.Host{Info: e.shown.info, Leased: e.leasedNow(), RetryNow: true},
+	}).Controls.HostSteps
+}
+
+// judgeLift says how it ended for one switch. code is why it was not tried. One that
+// is off for the agent's own work is put back after that, and lifted by the next
+// plan.
+func (e *Enforcer) judgeLift(one *Handed, code protocol.Code) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	call := e.controls.Host.Call(one.Switch.Target())
+	shown := one.Switch.Shown(e.shown.info)
+	isGone := call.Word == "" || code == "" && shown != "" && shown != call.Word
+	switch {
+	case code != "" && !isGone:
+	case slices.Contains(e.leasedNow(), one.Switch.Name):
+		code = protocol.CodeControlLifted
+	case isGone:
+		one.Outcome, one.Code = policy.HandDone, ""
+		return
+	default:
+		code = cmp.Or(call.Code, e.shown.code, protocol.CodeNotVerified)
+	}
+	one.Outcome, one.Code, one.Command = policy.HandRefused, code, hostCommand(one.Switch.Args(call.Prior))
+	if policy.Passes(code) || code == protocol.CodeControlLifted {
+		one.Outcome = policy.HandDeferred
+	}
 }

@@ -17,7 +17,7 @@ type Hands interface {
 }
 
 // HandRequest asks to set one setting of virtual machines, or to lift the locks
-// that the agent has placed.
+// and the host's switches that the agent has placed.
 type HandRequest struct {
 	Setting string   `json:"setting,omitempty"` // of the catalogue
 	Value   string   `json:"value,omitempty"`
@@ -27,7 +27,7 @@ type HandRequest struct {
 	ReleaseLocks bool `json:"release_locks,omitempty"` // in place of all of the above
 }
 
-// HandResult says what became of it, by machine.
+// HandResult says what became of it, by machine and by switch of the host.
 type HandResult struct {
 	Schema  int           `json:"schema"`
 	Code    protocol.Code `json:"code,omitempty"` // why nothing was begun, or how it ends is not known; empty if neither
@@ -35,6 +35,19 @@ type HandResult struct {
 	Setting string        `json:"setting,omitempty"`
 	Value   string        `json:"value,omitempty"`
 	VMs     []HandVM      `json:"vms"`
+	// Switches are those of the host that the agent had placed, where the locks are
+	// lifted.
+	Switches []HandSwitch `json:"switches,omitempty"`
+}
+
+// HandSwitch is what became of one switch of the host.
+type HandSwitch struct {
+	Target  string        `json:"target"`  // as prlsrvctl set names it, --require-pwd create-vm
+	Outcome string        `json:"outcome"` // as of a HandVM
+	Code    protocol.Code `json:"code,omitempty"`
+	Text    string        `json:"text,omitempty"`
+	Remedy  string        `json:"remedy,omitempty"`
+	Command string        `json:"command,omitempty"` // to type instead
 }
 
 // HandVM is what became of one machine.

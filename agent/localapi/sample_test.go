@@ -57,17 +57,22 @@ func sampleStatus() Status {
 	}
 }
 
-// sampleHand is what became of a setting of alice's machine and of two others.
+// sampleHand is what became of a setting of alice's machine and of two others; and
+// of a switch of the host, which is told where locks are lifted.
 func sampleHand() HandResult {
 	alices := PolicyVM{VMKey: protocol.VMKey{ID: "00000000-0000-4000-8000-000000000001", UID: 501}, Name: "Windows 11", Owner: "alice"}
 	bobs := PolicyVM{VMKey: protocol.VMKey{ID: "00000000-0000-4000-8000-000000000002", UID: 502}, Name: "Team Linux", Owner: "bob"}
-	running, missing := protocol.CodeVMRunning.Text(), protocol.CodeVMNotFound.Text()
+	running, missing, prompt := protocol.CodeVMRunning.Text(), protocol.CodeVMNotFound.Text(), protocol.CodeAdminPassword.Text()
 	return HandResult{
 		Schema: Schema, Mode: "enforce", Setting: "asset_tag", Value: "F-2",
 		VMs: []HandVM{
 			{PolicyVM: alices, Outcome: "done", PolicyPath: "vm_settings.other.asset_tag", PolicyValue: "F-1", PutBack: true},
 			{PolicyVM: bobs, Outcome: "deferred", Code: protocol.CodeVMRunning, Text: running.Text, Remedy: running.Remedy},
 			{PolicyVM: PolicyVM{VMKey: protocol.VMKey{ID: "00000000-0000-4000-8000-00000000dead"}}, Outcome: "refused", Code: protocol.CodeVMNotFound, Text: missing.Text, Remedy: missing.Remedy},
+		},
+		Switches: []HandSwitch{
+			{Target: "--require-pwd create-vm", Outcome: "done"},
+			{Target: "--require-pwd add-vm", Outcome: "refused", Code: protocol.CodeAdminPassword, Text: prompt.Text, Remedy: prompt.Remedy, Command: "sudo prlsrvctl set --require-pwd add-vm:off"},
 		},
 	}
 }

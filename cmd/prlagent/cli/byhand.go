@@ -11,6 +11,7 @@ import (
 
 	"prlagent/agent/localapi"
 	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
 	"prlagent/platform/text"
 	"prlagent/prlctl"
 )
@@ -60,10 +61,11 @@ func (p *program) releaseCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "release --locks",
 		Short: "Lift the locks that the agent has placed",
-		Long: `Lift the locks of virtual machines that the agent has placed, and no others: what
-was locked before stays locked. From then on the agent only plans, also after a
-restart, until there is a newer policy. Only administrators may; everybody else
-gets exit code 4.
+		Long: `Lift what the agent has placed: the locks of virtual machines, and the switches of
+the Mac that have Parallels Desktop ask for an administrator (prlsrvctl set). No
+others: what was locked before stays locked. From then on the agent only plans,
+also after a restart, until there is a newer policy. Only administrators may;
+everybody else gets exit code 4.
 
 Exit code 1 means that a lock is still there. The agent tries again at each look,
 and the command that lifts it by hand is printed.`,
@@ -73,10 +75,10 @@ and the command that lifts it by hand is printed.`,
 				return errors.New("say what to release: --locks")
 			}
 			p.bePatient(cmd)
-			return p.runByHand(cmd.Context(), localapi.HandRequest{ReleaseLocks: true}, "The agent lifts its locks, each as the machine's owner; Ctrl-C stops waiting, not the agent …")
+			return p.runByHand(cmd.Context(), localapi.HandRequest{ReleaseLocks: true}, "The agent lifts its locks, as the machines' owners; Ctrl-C stops waiting, not the agent …")
 		},
 	}
-	command.Flags().BoolVar(&locks, "locks", false, "the locks of virtual machines")
+	command.Flags().BoolVar(&locks, "locks", false, "the locks of virtual machines and the switches of the Mac")
 	return command
 }
 
@@ -134,24 +136,28 @@ func (p *program) runByHand(ctx context.Context, request localapi.HandRequest, p
 		return exitFor(err)
 	}
 	isLeft := func(vm localapi.HandVM) bool { return vm.Outcome != policy.HandDone }
-	if result.Code != "" || slices.ContainsFunc(result.VMs, isLeft) {
+	isOn := func(s localapi.HandSwitch) bool { return s.Outcome != policy.HandDone }
+	if result.Code != "" || slices.ContainsFunc(result.VMs, isLeft) || slices.ContainsFunc(result.Switches, isOn) {
 		return &exitError{code: exitDegraded}
 	}
 	return nil
 }
 
-// handPage is what became of each machine.
+// handPage is what became of each machine, and of each switch of the Mac.
 func handPage(v outputView, result localapi.HandResult) string {
 	if result.Code != "" {
 		return v.paint(styleRed, "✗") + " It was not done, or nobody knows how it ended.\n" + reasonLines(v, result.Code, "")
 	}
 	var out strings.Builder
 	release := result.Setting == ""
-	if len(result.VMs) == 0 {
+	if len(result.VMs)+len(result.Switches) == 0 {
 		out.WriteString(map[bool]string{true: "The agent has placed no lock.\n", false: "There is no virtual machine.\n"}[release])
 	}
 	for _, vm := range result.VMs {
 		out.WriteString(handLines(v, result, vm))
+	}
+	for _, s := range result.Switches {
+		out.WriteString(switchLines(v, s))
 	}
 	switch {
 	case release:
@@ -183,16 +189,29 @@ func handLines(v outputView, result localapi.HandResult, vm localapi.HandVM) str
 		who = vm.ID
 	}
 	out := fmt.Sprintf("%s %s: %s\n", v.paint(mark.style, mark.mark), who, joinParts(", ", what, withPrefix(vm.Outcome+": ", string(vm.Code))))
-	if vm.Code != "" {
-		out += "  " + vm.Code.Text().Text + "\n"
+	return out + handReason(vm.Code, vm.Command) + policyLine(vm)
+}
+
+// switchLines is what became of a switch of the Mac.
+func switchLines(v outputView, s localapi.HandSwitch) string {
+	mark := handMarks[s.Outcome]
+	what := map[bool]string{true: s.Target + " is lifted", false: s.Target + " is not lifted"}[s.Outcome == policy.HandDone]
+	out := fmt.Sprintf("%s This Mac: %s\n", v.paint(mark.style, mark.mark), joinParts(", ", what, withPrefix(s.Outcome+": ", string(s.Code))))
+	return out + handReason(s.Code, s.Command)
+}
+
+// handReason is why something is left, and what a person does about it.
+func handReason(code protocol.Code, command string) (out string) {
+	if code != "" {
+		out = "  " + code.Text().Text + "\n"
 	}
 	switch {
-	case vm.Command != "":
-		out += "  → " + vm.Command + "\n"
-	case vm.Code != "" && vm.Code.Text().Remedy != "":
-		out += "  → " + vm.Code.Text().Remedy + "\n"
+	case command != "":
+		out += "  → " + command + "\n"
+	case code != "" && code.Text().Remedy != "":
+		out += "  → " + code.Text().Remedy + "\n"
 	}
-	return out + policyLine(vm)
+	return out
 }
 
 // policyLine says that the policy manages the setting.

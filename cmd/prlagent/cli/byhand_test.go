@@ -13,9 +13,9 @@ const aliceID, bobID = "00000000-0000-4000-8000-000000000001", "00000000-0000-40
 
 func TestVMF11_ByHandPages(t *testing.T) {
 	t.Parallel()
-	allDone := func(d *fakeDaemon) { d.hand.VMs = d.hand.VMs[:1] }
+	allDone := func(d *fakeDaemon) { d.hand.VMs, d.hand.Switches = d.hand.VMs[:1], nil }
 	released := func(d *fakeDaemon) {
-		d.hand = localapi.HandResult{Mode: "monitor", VMs: d.hand.VMs[:1]}
+		d.hand = localapi.HandResult{Mode: "monitor", VMs: d.hand.VMs[:1], Switches: d.hand.Switches[:1]}
 		d.hand.VMs[0].PolicyPath, d.hand.VMs[0].PutBack = "", false
 	}
 	stuck := func(d *fakeDaemon) {
@@ -23,17 +23,21 @@ func TestVMF11_ByHandPages(t *testing.T) {
 		d.hand.VMs[0].Outcome, d.hand.VMs[0].Code = "refused", "admin_password_required"
 		d.hand.VMs[0].Command = "sudo -H -u '#501' prlctl set " + aliceID + " --lock-edit-settings=off"
 	}
+	onlySwitches := func(d *fakeDaemon) {
+		d.hand = localapi.HandResult{Mode: "enforce", VMs: []localapi.HandVM{}, Switches: d.hand.Switches}
+	}
 	for name, c := range map[string]struct {
 		change func(*fakeDaemon)
 		args   []string
 		code   int
 	}{
-		"vm-set.txt":        {func(*fakeDaemon) {}, []string{"vm", "set", "--all", "asset_tag=F-2"}, exitDegraded},
-		"vm-set-done.txt":   {allDone, []string{"vm", "set", aliceID, "asset_tag=F-2"}, exitHealthy},
-		"release.txt":       {released, []string{"release", "--locks"}, exitHealthy},
-		"release-stuck.txt": {stuck, []string{"release", "--locks"}, exitDegraded},
-		"release-none.txt":  {func(d *fakeDaemon) { d.hand = localapi.HandResult{} }, []string{"release", "--locks"}, exitHealthy},
-		"vm-set-early.txt":  {func(d *fakeDaemon) { d.hand.Code = "not_looked_yet" }, []string{"vm", "set", "--all", "asset_tag=F-2"}, exitDegraded},
+		"vm-set.txt":           {func(d *fakeDaemon) { d.hand.Switches = nil }, []string{"vm", "set", "--all", "asset_tag=F-2"}, exitDegraded},
+		"vm-set-done.txt":      {allDone, []string{"vm", "set", aliceID, "asset_tag=F-2"}, exitHealthy},
+		"release.txt":          {released, []string{"release", "--locks"}, exitHealthy},
+		"release-stuck.txt":    {stuck, []string{"release", "--locks"}, exitDegraded},
+		"release-none.txt":     {func(d *fakeDaemon) { d.hand = localapi.HandResult{} }, []string{"release", "--locks"}, exitHealthy},
+		"release-switches.txt": {onlySwitches, []string{"release", "--locks"}, exitDegraded},
+		"vm-set-early.txt":     {func(d *fakeDaemon) { d.hand.Code = "not_looked_yet" }, []string{"vm", "set", "--all", "asset_tag=F-2"}, exitDegraded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

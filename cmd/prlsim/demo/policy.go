@@ -263,7 +263,12 @@ func releasePolicy(s *demoRun) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	restored := strings.Count(string(events.output), "policy_setting_restored")
+	restored := 0
+	for line := range strings.Lines(string(events.output)) {
+		if strings.Contains(line, "policy_setting_restored") && strings.Contains(line, "vm_name="+changedVM) {
+			restored++
+		}
+	}
 	return "not without saying for how many Macs; afterwards values stay as they are, and are the users' own again",
 		checkThat(refused.code == 1 && strings.Contains(released, "Nothing is to be set") && restored == 1,
 			"exit code %d, put back %d times, %s", refused.code, restored, released)

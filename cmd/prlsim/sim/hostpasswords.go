@@ -134,6 +134,11 @@ func (m Mac) registerVM(state *State, bundle []string, owner string, wanted newV
 	if index < 0 {
 		return nil, fmt.Errorf("%s is no bundle that was unregistered", bundle[0])
 	}
+	return m.addAgain(state, index)
+}
+
+// addAgain takes one of those that were unregistered into the directory.
+func (m Mac) addAgain(state *State, index int) (*VM, error) {
 	vm := state.Unregistered[index]
 	state.Unregistered = slices.Delete(state.Unregistered, index, index+1)
 	state.VMs = append(state.VMs, vm)

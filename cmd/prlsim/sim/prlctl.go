@@ -45,6 +45,14 @@ func prlctl(in *invocation) int {
 		return setVM(in, arguments)
 	case "delete":
 		return deleteVM(in, arguments)
+	case "create":
+		return createTool(in, arguments)
+	case "clone":
+		return cloneTool(in, arguments)
+	case "register":
+		return registerTool(in, arguments)
+	case "unregister":
+		return unregisterTool(in, arguments)
 	case "status":
 		return printStatus(in, arguments)
 	case "monitor-events":

@@ -55,14 +55,24 @@ func (in *invocation) readAdministrator(name string) error {
 // errUnanswered ends a tool that has asked and says nothing more.
 const errUnanswered toolError = ""
 
-// checkAction refuses what the license, the Mac's administrator or the state of
-// the VM does not allow, and asks for the password of an encrypted VM.
-func (in *invocation) checkAction(vm *VM) error {
+// checkMac refuses what the license or the Mac's administrator does not allow.
+func (in *invocation) checkMac() error {
 	switch {
 	case in.state.Product.LicenseStatus == "EXPIRED":
 		return errLicenseExpired
 	case in.state.hasFault("credentials", in.caller):
 		return errCredentials
+	}
+	return nil
+}
+
+// checkAction refuses what checkMac or the state of the VM does not allow, and asks
+// for the password of an encrypted VM.
+func (in *invocation) checkAction(vm *VM) error {
+	if err := in.checkMac(); err != nil {
+		return err
+	}
+	switch {
 	case vm.State == "cloning":
 		return errBusyCloning
 	case !vm.Encrypted || vm.ByLicense || in.state.assumes("encryption_prompt", "none"):

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -166,6 +167,7 @@ func (m Mac) unregisterVM(state *State, vm *VM) error {
 
 // newVMOptions describes a VM to create.
 type newVMOptions struct {
+	ID           string // empty: a new one
 	Name         string // empty: the system's name
 	OS           string
 	Owner        string
@@ -188,7 +190,7 @@ func (m Mac) createVM(state *State, wanted newVMOptions) (*VM, error) {
 	}
 	purpose := state.nextID("vm")
 	vm := &VM{
-		ID: seededUUID(state.Seed, purpose), Name: wanted.Name, Description: wanted.Description,
+		ID: cmp.Or(wanted.ID, seededUUID(state.Seed, purpose)), Name: wanted.Name, Description: wanted.Description,
 		Owner: wanted.Owner, Shared: wanted.Shared, OS: wanted.OS, State: wanted.State,
 		Tools: wanted.Tools, Encrypted: wanted.Encrypted, Started: !wanted.NeverStarted,
 		MAC:     state.seededMAC(purpose),
