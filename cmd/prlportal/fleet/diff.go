@@ -322,7 +322,15 @@ func (s Scan) Diff(ctx context.Context, group string, before, next PolicyVersion
 		if err != nil {
 			return fmt.Errorf("load verdicts: %w", err)
 		}
-		found := knownOf(m, &kept)
+		var users []protocol.UserLook
+		if managesProduct(before.Document) || managesProduct(next.Document) {
+			report, err := s.Fleet.Report(ctx, m.device.ID) // what is held decoded has no users
+			if err != nil {
+				return fmt.Errorf("load users: %w", err)
+			}
+			users = report.Users
+		}
+		found := knownOf(m, users, &kept)
 		for _, one := range found {
 			if one.Key.ID == "" && one.Key.UID != 0 {
 				difference.Users++
@@ -338,12 +346,16 @@ func (s Scan) Diff(ctx context.Context, group string, before, next PolicyVersion
 	return difference, nil
 }
 
+func managesProduct(document *policy.Document) bool {
+	return document != nil && document.ManagesProduct()
+}
+
 // knownOf are the machines of a Mac, the accounts that its agent looks at, and the Mac
 // as a whole, with their verdicts. The mode that an agent reports is that of its
 // profile.
-func knownOf(m *cachedDevice, kept *storage.Verdicts) []Known {
+func knownOf(m *cachedDevice, users []protocol.UserLook, kept *storage.Verdicts) []Known {
 	verdicts := map[protocol.VMKey]map[string]*protocol.VerdictGroup{{}: nil}
-	for _, user := range m.report.Users {
+	for _, user := range users {
 		if user.IsLookedAt() {
 			verdicts[policy.AccountKey(user.UID)] = nil
 		}

@@ -160,7 +160,7 @@ func TestDiffOfUsersAndMacs(t *testing.T) {
 	read := fleet.New(storage.NewMemory(), fleet.MaxBytes)
 	before := sections(t, `"product":{"update_check":"daily"},"security_controls":{"org_license_only":true}`)
 	next := sections(t, `"product":{"update_check":"never"},"security_controls":{}`)
-	for i, users := range [][]protocol.UserLook{{{Name: "alice", UID: 501}, {Name: "bob", UID: 502}, {Name: "_svc", UID: 88, Code: protocol.CodeAccountUIDLow}}, nil} {
+	for i, users := range [][]protocol.UserLook{{{Name: "alice", UID: 501}, {Name: "bob", UID: 502}, {Name: "carol", UID: 503}, {Name: "_svc", UID: 88, Code: protocol.CodeAccountUIDLow}}, nil} {
 		grouping := protocol.NewVerdictGrouping(before.SHA256)
 		if i == 0 {
 			grouping.Add(policy.AccountKey(501), &protocol.VerdictGroup{Path: "product.update_check", Verdict: protocol.VerdictInPlace})
@@ -189,11 +189,11 @@ func TestDiffOfUsersAndMacs(t *testing.T) {
 	type counts = map[fleet.Outcome]int
 	want := []fleet.SettingDiff{
 		{Path: "product.update_check", Setting: "update_check", Old: "daily", New: "never", VMs: counts{},
-			Users: counts{fleet.OutcomeSet: 1, fleet.OutcomeUnknown: 1}, Macs: counts{fleet.OutcomeSet: 1, fleet.OutcomeUnknown: 2}},
+			Users: counts{fleet.OutcomeSet: 1, fleet.OutcomeUnknown: 2}, Macs: counts{fleet.OutcomeSet: 1, fleet.OutcomeUnknown: 2}},
 		{Path: "security_controls.on_violation", Setting: "on_violation", Old: "report", VMs: counts{}, Users: counts{}, Macs: counts{}},
 		{Path: "security_controls.org_license_only", Setting: "org_license_only", Old: "true", VMs: counts{}, Users: counts{}, Macs: counts{fleet.OutcomeReleased: 2}},
 	}
-	if diff := cmp.Diff(want, difference.Settings); diff != "" || difference.Users != 2 {
+	if diff := cmp.Diff(want, difference.Settings); diff != "" || difference.Users != 3 {
 		t.Errorf("%d users (-want +got):\n%s", difference.Users, diff)
 	}
 }
