@@ -226,7 +226,7 @@ func (m *diffMac) converge() {
 }
 
 // known is what the portal has of the Mac after its check-in.
-func (m *diffMac) known(device string) (known []fleet.KnownVM) {
+func (m *diffMac) known(device string) (known []fleet.Known) {
 	told := m.enforcer.Verdicts()
 	told.Full = true
 	kept, _ := told.Merge(new(protocol.VerdictReport))
@@ -238,7 +238,7 @@ func (m *diffMac) known(device string) (known []fleet.KnownVM) {
 				verdicts[group.Path] = group
 			}
 		})
-		known = append(known, fleet.KnownVM{DeviceID: device, VM: protocol.VM{VMKey: key}, SHA256: kept.SHA256, Verdicts: verdicts})
+		known = append(known, fleet.Known{DeviceID: device, Key: key, SHA256: kept.SHA256, Verdicts: verdicts})
 	}
 	return known
 }
@@ -269,7 +269,7 @@ func TestDiffIsHonest(t *testing.T) {
 		atOnce, atAll := []string{}, []string{}
 		open := make(map[string]bool) // what is told to be not known
 		for _, one := range fleet.Predict(before, next, m.known(fmt.Sprint(number))) {
-			name := one.VM.ID + " " + strings.TrimPrefix(one.Path, "vm_settings.other.")
+			name := one.Key.ID + " " + strings.TrimPrefix(one.Path, "vm_settings.other.")
 			outcomes[one.Outcome]++
 			if open[name] = one.Outcome == fleet.OutcomeUnknown; open[name] && !strings.HasSuffix(name, " no_config_changes") {
 				t.Errorf("%s is not known", name)

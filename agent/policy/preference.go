@@ -45,15 +45,36 @@ const majorTemplate = "{major}"
 // word is what the value is written as with this version of the product; false if
 // that has to be known, and is not.
 func (p *Preference) word(value Value, version prlctl.Version) (any, bool) {
-	word, has := p.Words[value]
-	if !has {
-		word = string(value)
-	}
+	word := p.template(value)
 	text, is := word.(string)
 	if !is || !strings.Contains(text, majorTemplate) {
 		return word, true
 	}
 	return strings.ReplaceAll(text, majorTemplate, strconv.Itoa(version.Major)), !version.IsZero()
+}
+
+// template is the word with its template.
+func (p *Preference) template(value Value) any {
+	if word, has := p.Words[value]; has {
+		return word
+	}
+	return string(value)
+}
+
+// WriteTheSame reports whether two values are written as the same word, of the same
+// preference or of two that are kept in one place; known is false where that depends on
+// the version of the product.
+func WriteTheSame(a *Preference, value Value, b *Preference, other Value) (same, known bool) {
+	one, two := a.template(value), b.template(other)
+	if one == two {
+		return true, true
+	}
+	text, isText := one.(string)
+	otherText, isOther := two.(string)
+	if !isText || !isOther || strings.Contains(text, majorTemplate) == strings.Contains(otherText, majorTemplate) {
+		return false, true
+	}
+	return false, !strings.Contains(text, "://") || !strings.Contains(otherText, "://") // a word is no address
 }
 
 // reads reports whether what the domain has is the word: of the same type, or a

@@ -25,9 +25,15 @@ func newDiffCommand() *cobra.Command {
 		Long: `Diff compares a folder of policies with what is published, and says of each setting
 on how many virtual machines it will be set, waits for the machine or its user, stays
 as it is, is tried again, is not for the machine, or becomes unmanaged: its value then
-stays, and its users may change it. It goes by what the Macs have reported; machines of
-which nothing tells how a setting is, as of one that no policy had before, are unknown
-and counted apart. Nothing is signed.`,
+stays, and its users may change it. Of a preference of Parallels Desktop it says so of
+users, where waits is written and waits for the application to be quit, and of a
+security control of Macs, where unmanaged is lifted. Beside on_violation and grace_s
+are virtual machines that are against a control.
+
+It goes by what the Macs have reported. That of which nothing tells how it is, as of a
+setting that no policy had before, of a password that the Mac's profile has to allow, or
+of a Mac with no user that was reported, is unknown and counted apart; users who come
+later are not counted. Nothing is signed.`,
 		Example: "  prlportal diff fleet --dir site/operator\n  prlportal diff fleet --dir site/operator --json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
@@ -134,6 +140,9 @@ func printDifferences(w io.Writer, found []groupDifference) error {
 		change, difference := &found[i].Change, &found[i].Difference
 		fmt.Fprintf(&page, "%s: %s to %s, %s with %s", text.DisplayValue(change.Group), orEmpty(change.Before), orEmpty(change.After),
 			countOf(difference.Macs, "Mac"), countOf(difference.VMs, "virtual machine"))
+		if slices.ContainsFunc(difference.Settings, func(setting fleet.SettingDiff) bool { return len(setting.Users) > 0 }) {
+			fmt.Fprintf(&page, " and %s", countOf(difference.Users, "user"))
+		}
 		if difference.Silent > 0 {
 			fmt.Fprintf(&page, ", %d of the Macs with no machine that was reported", difference.Silent)
 		}
@@ -157,21 +166,28 @@ func settingsTable(settings []fleet.SettingDiff) string {
 		table.Rows = append(table.Rows, []string{setting.Path, orEmpty(setting.Old), orEmpty(setting.New)})
 	}
 	for _, column := range outcomeColumns {
-		if !slices.ContainsFunc(settings, func(setting fleet.SettingDiff) bool { return setting.VMs[column.outcome] > 0 }) {
+		if !slices.ContainsFunc(settings, func(setting fleet.SettingDiff) bool { return setting.Macs[column.outcome] > 0 }) {
 			continue
 		}
 		table.Heads = append(table.Heads, column.title)
 		for i, setting := range settings {
-			table.Rows[i] = append(table.Rows[i], vmsOnMacs(setting, column.outcome))
+			table.Rows[i] = append(table.Rows[i], countsOnMacs(setting, column.outcome))
 		}
 	}
 	return table.String()
 }
 
-// vmsOnMacs is how many machines of how many Macs, as "12 on 9".
-func vmsOnMacs(setting fleet.SettingDiff, outcome fleet.Outcome) string {
-	if setting.VMs[outcome] == 0 {
-		return emptyCell
+// countsOnMacs is how many machines of how many Macs, as "12 on 9", how many users, as
+// "3 users on 2", or how many Macs.
+func countsOnMacs(setting fleet.SettingDiff, outcome fleet.Outcome) string {
+	macs := setting.Macs[outcome]
+	switch {
+	case setting.VMs[outcome] > 0:
+		return fmt.Sprintf("%d on %d", setting.VMs[outcome], macs)
+	case setting.Users[outcome] > 0:
+		return fmt.Sprintf("%s on %d", countOf(setting.Users[outcome], "user"), macs)
+	case macs > 0:
+		return countOf(macs, "Mac")
 	}
-	return fmt.Sprintf("%d on %d", setting.VMs[outcome], setting.Macs[outcome])
+	return emptyCell
 }

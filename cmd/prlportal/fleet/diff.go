@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
@@ -20,16 +21,19 @@ type PolicyVersion struct {
 	Enforce  bool             // false: monitor mode
 }
 
-// KnownVM is what the portal knows of a virtual machine that a policy is for.
-type KnownVM struct {
+// Known is what the portal knows of what a policy is for: a virtual machine, an
+// account of a Mac, whose key has no id, or with an empty key a Mac as a whole.
+type Known struct {
 	DeviceID string
-	VM       protocol.VM
+	Key      protocol.VMKey
 	Monitors bool   // its Mac only monitors, by its profile
 	SHA256   string // of the document that the verdicts are on
 	Verdicts map[string]*protocol.VerdictGroup
+	NoUsers  bool // of a Mac: none was reported, whose preferences could be told of
 }
 
-// Outcomes of a setting on one virtual machine when a policy is published.
+// Outcome is what becomes of a setting of one virtual machine, of a preference of one
+// account or of a control of one Mac when a policy is published.
 type Outcome string
 
 // Outcomes. What "will be set" is set as soon as the Mac has the policy.
@@ -39,25 +43,28 @@ const (
 	OutcomeRetried   Outcome = "retried"   // failed so far, or is contended, and is tried again
 	OutcomeStays     Outcome = "stays"     // is as it is wanted
 	OutcomeExcluded  Outcome = "excluded"  // is not for this machine, or cannot be set
-	OutcomeReleased  Outcome = "released"  // becomes unmanaged; its value stays
+	OutcomeReleased  Outcome = "released"  // becomes unmanaged: a value stays, and what was placed for a control is lifted
 	OutcomeMonitored Outcome = "monitored" // would be set, and its Mac only monitors
 	OutcomeUnknown   Outcome = "unknown"   // nothing that is known says which
 )
 
-// SettingDiff is what publishing changes of one setting.
+// SettingDiff is what publishing changes of one setting, preference or control. What is
+// counted depends on what it is for: virtual machines, users or Macs alone.
 type SettingDiff struct {
 	Path    string          `json:"path"`
 	Setting string          `json:"setting"`
 	Old     string          `json:"old,omitempty"` // value; empty: not managed
 	New     string          `json:"new,omitempty"`
 	VMs     map[Outcome]int `json:"vms"`
-	Macs    map[Outcome]int `json:"macs"`
+	Users   map[Outcome]int `json:"users"`
+	Macs    map[Outcome]int `json:"macs"` // that have these
 }
 
-// Prediction is what publishing does to one setting of one virtual machine.
+// Prediction is what publishing does to one setting of one virtual machine, account or
+// Mac.
 type Prediction struct {
 	DeviceID string
-	VM       protocol.VMKey
+	Key      protocol.VMKey // as Known.Key
 	Path     string
 	Outcome  Outcome
 }
@@ -67,6 +74,7 @@ type Difference struct {
 	Group    string        `json:"group"`
 	Macs     int           `json:"macs"` // of the group
 	VMs      int           `json:"vms"`
+	Users    int           `json:"users"`  // whose preferences a policy is for
 	Silent   int           `json:"silent"` // Macs of the group that have reported no machine: nothing is known of what they have
 	Settings []SettingDiff `json:"settings"`
 }
@@ -89,26 +97,59 @@ func valuesOf(document *policy.Document) map[string]policy.Value {
 			values[path+"."+name] = value
 		}
 	}
+	if document != nil {
+		for name, value := range document.Product.Preferences {
+			values[productPath+name] = value
+		}
+		addControls(values, &document.SecurityControls)
+	}
 	return values
 }
 
-// Predict says what becomes of each setting of each known machine when a group's
-// policy is replaced. A setting that nothing is known of is not guessed at: its
-// outcome is unknown.
-func Predict(before, next PolicyVersion, known []KnownVM) []Prediction {
+// Predict says what becomes of each setting of what is known when a group's policy is
+// replaced. A setting that nothing is known of is not guessed at: its outcome is
+// unknown.
+func Predict(before, next PolicyVersion, known []Known) []Prediction {
 	was, is := valuesOf(before.Document), valuesOf(next.Document)
 	p := predictor{before: before, next: next, was: was, is: is, alike: sameJudgement(before.Document, next.Document)}
-	paths := maps.Clone(was)
-	maps.Copy(paths, is)
+	all := maps.Clone(was)
+	maps.Copy(all, is)
+	paths := slices.Sorted(maps.Keys(all))
 	var made []Prediction
 	for i := range known {
-		for _, path := range slices.Sorted(maps.Keys(paths)) {
-			if outcome := p.outcome(&known[i], path); outcome != "" {
-				made = append(made, Prediction{known[i].DeviceID, known[i].VM.VMKey, path, outcome})
+		for _, path := range paths {
+			if outcome := p.outcomeFor(&known[i], path); outcome != "" {
+				made = append(made, Prediction{known[i].DeviceID, known[i].Key, path, outcome})
 			}
 		}
 	}
 	return made
+}
+
+// outcomeFor is what becomes of a setting of what is known; empty where the setting is
+// for something else.
+func (p *predictor) outcomeFor(known *Known, path string) Outcome {
+	isVM, isMac := known.Key.ID != "", known.Key == protocol.VMKey{}
+	switch {
+	case strings.HasPrefix(path, productPath):
+		if isMac && known.NoUsers {
+			return OutcomeUnknown
+		}
+		if !isVM && !isMac {
+			return p.preferenceOutcome(known, settingOf(path))
+		}
+	case isAboutViolations(path):
+		if isVM {
+			return p.violationOutcome(known)
+		}
+	case strings.HasPrefix(path, controlsPath):
+		if isMac {
+			return p.controlOutcome(known, settingOf(path))
+		}
+	case isVM:
+		return p.outcome(known, path)
+	}
+	return ""
 }
 
 // sameJudgement reports whether two documents differ at most in their settings, of
@@ -129,9 +170,9 @@ type predictor struct {
 
 // outcome is what becomes of a setting; empty where it is not for the machine's
 // scope.
-func (p *predictor) outcome(vm *KnownVM, path string) Outcome {
+func (p *predictor) outcome(vm *Known, path string) Outcome {
 	verdict := vm.Verdicts[path]
-	told := vm.SHA256 == p.before.SHA256 && p.before.Document != nil // it speaks of the policy that is replaced
+	told := p.isTold(vm)
 	old, managed := p.was[path]
 	value, wanted := p.is[path]
 	switch {
@@ -150,11 +191,16 @@ func (p *predictor) outcome(vm *KnownVM, path string) Outcome {
 	return p.effective(vm, outcomeOfChange(verdict, settingOf(path), old, value))
 }
 
+// isTold reports whether the verdicts speak of the policy that is replaced.
+func (p *predictor) isTold(known *Known) bool {
+	return known.SHA256 == p.before.SHA256 && p.before.Document != nil
+}
+
 // withoutVerdict is the outcome where no verdict says how a setting is: unknown,
 // unless the machine's scope is known, and is another one.
-func (p *predictor) withoutVerdict(vm *KnownVM, path string) Outcome {
+func (p *predictor) withoutVerdict(vm *Known, path string) Outcome {
 	for other := range vm.Verdicts {
-		if p.alike && scopeOfPath(other) != scopeOfPath(path) {
+		if p.alike && strings.HasPrefix(other, "vm_settings.") && scopeOfPath(other) != scopeOfPath(path) {
 			return ""
 		}
 	}
@@ -165,9 +211,9 @@ func (p *predictor) withoutVerdict(vm *KnownVM, path string) Outcome {
 func scopeOfPath(path string) string { return path[:len(path)-len(settingOf(path))] }
 
 // effective is what an outcome means in the mode that will be in force.
-func (p *predictor) effective(vm *KnownVM, outcome Outcome) Outcome {
+func (p *predictor) effective(known *Known, outcome Outcome) Outcome {
 	sets := outcome == OutcomeSet || outcome == OutcomeWaits || outcome == OutcomeRetried
-	if sets && (!p.next.Enforce || vm.Monitors) {
+	if sets && (!p.next.Enforce || known.Monitors) {
 		return OutcomeMonitored
 	}
 	return outcome
@@ -233,12 +279,17 @@ func Summarize(before, next PolicyVersion, predictions []Prediction) []SettingDi
 	byPath, macs := make(map[string]*SettingDiff), make(map[string]map[Outcome]map[string]bool)
 	for _, values := range []map[string]policy.Value{was, is} {
 		for path := range values {
-			byPath[path] = &SettingDiff{Path: path, Setting: settingOf(path), Old: string(was[path]), New: string(is[path]), VMs: map[Outcome]int{}, Macs: map[Outcome]int{}}
+			byPath[path] = &SettingDiff{Path: path, Setting: settingOf(path), Old: string(was[path]), New: string(is[path]), VMs: map[Outcome]int{}, Users: map[Outcome]int{}, Macs: map[Outcome]int{}}
 			macs[path] = make(map[Outcome]map[string]bool)
 		}
 	}
 	for _, one := range predictions {
-		byPath[one.Path].VMs[one.Outcome]++
+		switch {
+		case one.Key.ID != "":
+			byPath[one.Path].VMs[one.Outcome]++
+		case one.Key.UID != 0:
+			byPath[one.Path].Users[one.Outcome]++
+		}
 		of := macs[one.Path]
 		if of[one.Outcome] == nil {
 			of[one.Outcome] = make(map[string]bool)
@@ -257,7 +308,7 @@ func Summarize(before, next PolicyVersion, predictions []Prediction) []SettingDi
 // reported. Settings that stay, on machines where they are in place, are counted too.
 func (s Scan) Diff(ctx context.Context, group string, before, next PolicyVersion) (Difference, error) {
 	difference := Difference{Group: group}
-	var known []KnownVM
+	var known []Known
 	err := s.Fleet.eachDevice(ctx, func(m *cachedDevice) error {
 		if m.device.IsRetired() || m.device.Group.ID != group {
 			return nil
@@ -271,7 +322,21 @@ func (s Scan) Diff(ctx context.Context, group string, before, next PolicyVersion
 		if err != nil {
 			return fmt.Errorf("load verdicts: %w", err)
 		}
-		known = append(known, knownVMs(m, &kept)...)
+		var users []protocol.UserLook
+		if managesProduct(before.Document) || managesProduct(next.Document) {
+			report, err := s.Fleet.Report(ctx, m.device.ID) // what is held decoded has no users
+			if err != nil {
+				return fmt.Errorf("load users: %w", err)
+			}
+			users = report.Users
+		}
+		found := knownOf(m, users, &kept)
+		for _, one := range found {
+			if one.Key.ID == "" && one.Key.UID != 0 {
+				difference.Users++
+			}
+		}
+		known = append(known, found...)
 		return nil
 	})
 	if err != nil {
@@ -281,21 +346,40 @@ func (s Scan) Diff(ctx context.Context, group string, before, next PolicyVersion
 	return difference, nil
 }
 
-// knownVMs are the machines of a Mac with their verdicts. The mode that an agent
-// reports is that of its profile.
-func knownVMs(m *cachedDevice, kept *storage.Verdicts) []KnownVM {
-	verdicts := make(map[protocol.VMKey]map[string]*protocol.VerdictGroup)
-	kept.Report.Each(func(vm protocol.VMKey, group *protocol.VerdictGroup) {
-		if verdicts[vm] == nil {
-			verdicts[vm] = make(map[string]*protocol.VerdictGroup)
+func managesProduct(document *policy.Document) bool {
+	return document != nil && document.ManagesProduct()
+}
+
+// knownOf are the machines of a Mac, the accounts that its agent looks at, and the Mac
+// as a whole, with their verdicts. The mode that an agent reports is that of its
+// profile.
+func knownOf(m *cachedDevice, users []protocol.UserLook, kept *storage.Verdicts) []Known {
+	verdicts := map[protocol.VMKey]map[string]*protocol.VerdictGroup{{}: nil}
+	for _, user := range users {
+		if user.IsLookedAt() {
+			verdicts[policy.AccountKey(user.UID)] = nil
 		}
-		verdicts[vm][group.Path] = group
-	})
-	known := make([]KnownVM, 0, len(m.report.Rows))
+	}
 	for _, row := range m.report.Rows {
-		known = append(known, KnownVM{
-			DeviceID: m.device.ID, VM: row.VM, Monitors: m.report.Agent.Mode != modeEnforce,
-			SHA256: kept.Report.SHA256, Verdicts: verdicts[row.VM.VMKey],
+		verdicts[row.VM.VMKey] = nil
+	}
+	kept.Report.Each(func(key protocol.VMKey, group *protocol.VerdictGroup) {
+		if _, isRow := verdicts[key]; !isRow && key.ID != "" {
+			return // of a machine that the report had no room for
+		}
+		if verdicts[key] == nil {
+			verdicts[key] = make(map[string]*protocol.VerdictGroup)
+		}
+		verdicts[key][group.Path] = group
+	})
+	known := make([]Known, 0, len(verdicts))
+	hasUsers := false
+	for key := range verdicts {
+		hasUsers = hasUsers || key.ID == "" && key.UID != 0
+	}
+	for key, of := range verdicts {
+		known = append(known, Known{
+			DeviceID: m.device.ID, Key: key, Monitors: m.report.Agent.Mode != modeEnforce, SHA256: kept.Report.SHA256, Verdicts: of, NoUsers: !hasUsers,
 		})
 	}
 	return known

@@ -14,6 +14,9 @@ import (
 	"prlagent/cmd/prlportal/storage"
 )
 
+// machineKey is a machine that is known.
+var machineKey = protocol.VMKey{ID: "one", UID: 501}
+
 // version is a policy with these settings of machines that are from no golden image.
 func version(t *testing.T, settings string, enforce bool) fleet.PolicyVersion {
 	t.Helper()
@@ -44,8 +47,8 @@ func TestPredictedOutcomeOfAnotherValue(t *testing.T) {
 	} {
 		path := "vm_settings.other." + c.setting
 		before, next := version(t, fmt.Sprintf("%q:%s", c.setting, c.before), true), version(t, fmt.Sprintf("%q:%s", c.setting, c.now), true)
-		known := fleet.KnownVM{DeviceID: "a", SHA256: before.SHA256, Verdicts: map[string]*protocol.VerdictGroup{path: {Path: path, Verdict: protocol.VerdictInPlace}}}
-		if made := fleet.Predict(before, next, []fleet.KnownVM{known}); len(made) != 1 || made[0].Outcome != c.want {
+		known := fleet.Known{DeviceID: "a", Key: machineKey, SHA256: before.SHA256, Verdicts: map[string]*protocol.VerdictGroup{path: {Path: path, Verdict: protocol.VerdictInPlace}}}
+		if made := fleet.Predict(before, next, []fleet.Known{known}); len(made) != 1 || made[0].Outcome != c.want {
 			t.Errorf("%s: predicted %v, want %s", name, made, c.want)
 		}
 	}
@@ -84,7 +87,7 @@ func TestPredictedOutcomes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			before, next := version(t, c.before, false), version(t, c.now, !c.monitors)
-			known := fleet.KnownVM{DeviceID: "a", Monitors: c.profile, SHA256: before.SHA256, Verdicts: map[string]*protocol.VerdictGroup{}}
+			known := fleet.Known{DeviceID: "a", Key: machineKey, Monitors: c.profile, SHA256: before.SHA256, Verdicts: map[string]*protocol.VerdictGroup{}}
 			if c.verdict != "" {
 				known.Verdicts["vm_settings.other.clipboard"] = &protocol.VerdictGroup{Path: "vm_settings.other.clipboard", Verdict: c.verdict}
 			}
@@ -92,7 +95,7 @@ func TestPredictedOutcomes(t *testing.T) {
 				known.SHA256 = "another"
 			}
 			var got fleet.Outcome
-			if made := fleet.Predict(before, next, []fleet.KnownVM{known}); len(made) > 0 {
+			if made := fleet.Predict(before, next, []fleet.Known{known}); len(made) > 0 {
 				got = made[0].Outcome
 			}
 			if got != c.want {
