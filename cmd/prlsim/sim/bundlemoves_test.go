@@ -289,3 +289,27 @@ func (m Mac) waitForChange(t *testing.T) {
 	}
 	pipe.wait(exitWaitPoll*5, -1)
 }
+
+// Two VMs of one id have a process each, and each ends with its own.
+func TestSameIDHasTwoProcesses(t *testing.T) {
+	t.Parallel()
+	wanted := standardMac()
+	wanted.NoProcesses = false
+	mac := newMac(t, wanted)
+	mustConsole(t, mac, "vm", "same-id", "macOS", "--to", "bob")
+	for _, user := range []string{"alice", "bob"} {
+		mustConsole(t, mac, "vm", "start", "macOS", "--user", user)
+	}
+	process := func(owner string) int {
+		vm, err := findVM(mustLoad(t, mac).ownedBy(owner), "macOS")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return vm.PID
+	}
+	alices, bobs := process("alice"), process("bob")
+	mustConsole(t, mac, "vm", "stop", "macOS", "--user", "alice")
+	if alices == bobs || process("bob") != bobs || syscall.Kill(bobs, 0) != nil {
+		t.Errorf("processes %d and %d", alices, bobs)
+	}
+}

@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Effect is a record of `.prlsim/effects`: one thing that really happened to a VM
+// effectRecord is a record of `.prlsim/effects`: one thing that really happened to a VM
 // or to the product, whatever the tool said of it.
-type Effect struct {
+type effectRecord struct {
 	Number int    `json:"number"` // from 1 on
 	Time   string `json:"time"`   // RFC 3339, UTC
 	// Effect is the action that happened: start, stop, "stop --kill",
@@ -36,7 +36,7 @@ const effectsFile = "effects"
 // addEffect notes what the change under way does; update records it with the
 // change.
 func (s *State) addEffect(effect string, vm *VM, detail string) {
-	record := Effect{Effect: effect, By: s.actor.program, User: s.actor.user, Detail: detail}
+	record := effectRecord{Effect: effect, By: s.actor.program, User: s.actor.user, Detail: detail}
 	if record.By == "" {
 		record.By = "prlsim"
 	}
@@ -94,7 +94,7 @@ func (m Mac) recordEffects(state *State) error {
 }
 
 // effects are all that count.
-func (m Mac) effects() ([]Effect, error) {
+func (m Mac) effects() ([]effectRecord, error) {
 	unlock, err := m.lock(unix.LOCK_SH)
 	if err != nil {
 		return nil, err
@@ -109,9 +109,9 @@ func (m Mac) effects() ([]Effect, error) {
 		return nil, fmt.Errorf("open effects: %w", err)
 	}
 	defer in.Close()
-	var effects []Effect
+	var effects []effectRecord
 	for decoder := json.NewDecoder(io.LimitReader(in, state.Effects.Bytes)); ; {
-		var effect Effect
+		var effect effectRecord
 		switch err := decoder.Decode(&effect); {
 		case errors.Is(err, io.EOF):
 			return effects, nil
@@ -142,7 +142,7 @@ What prlsim itself did is by prlsim, what keep-starting does is by person.`,
 			if err != nil {
 				return err
 			}
-			effects := []Effect{}
+			effects := []effectRecord{}
 			rows := [][]string{{"NUMBER", "EFFECT", "BY", "USER", "VM", "OWNER", "NAME", "DETAIL"}}
 			for _, e := range all {
 				if only != "" && e.Effect != only || by != "" && e.By != by || of != "" && e.VM != of && e.Name != of || owner != "" && e.Owner != owner {

@@ -44,10 +44,10 @@ type State struct {
 	Persons []person   `json:"persons,omitempty"` // who keep starting a VM
 	Effects effectsLog `json:"effects"`
 
-	actor          actor         // who makes the change under way
-	pendingEffects []Effect      // of the change under way
-	pendingEvents  []eventRecord // of the change under way
-	crashed        []int         // processes of applications that the change ended without a quit
+	actor          actor          // who makes the change under way
+	pendingEffects []effectRecord // of the change under way
+	pendingEvents  []eventRecord  // of the change under way
+	crashed        []int          // processes of applications that the change ended without a quit
 }
 
 // product is the installed Parallels Desktop and its license.
