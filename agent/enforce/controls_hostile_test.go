@@ -164,6 +164,31 @@ func TestSEC10_H68_OurOwnRemovalIsNoViolation(t *testing.T) {
 	}
 }
 
+// SEC-09: who has more machines than a look takes in hides no removal of anybody else,
+// and what the look leaves out of theirs is none.
+func TestSEC09_AUserOverTheLimitHidesNoRemovalOfOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newControlsLab(t, `"no_removal":true`)
+		hers, his := l.vmOf(alice.UID).key, l.vmOf(bob.UID).key
+		golden := func(s *Situation) {
+			for _, m := range s.Machines {
+				m.Facts.Origin = policy.OriginGolden
+			}
+		}
+		l.look = golden
+		l.settle()
+		l.partial, l.look = true, func(s *Situation) {
+			golden(s)
+			delete(s.Host.Listed, bob.UID)
+		}
+		delete(l.vms, his) // beyond what is looked at
+		wantEvents(t, l.settle(), "")
+		delete(l.vms, hers)
+		wantEvents(t, l.settle(), "policy_violation removed_against_policy")
+	})
+}
+
 // H68: what could not be put back when the lease was given back is tried again at the
 // next look, not when its time is over.
 func TestH68_WhatCouldNotBePutBackIsTriedAtTheNextLook(t *testing.T) {

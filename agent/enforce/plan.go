@@ -120,7 +120,7 @@ func (e *Enforcer) observeHost(s *Situation) policy.Host {
 	host := s.Host
 	host.Info, host.Code, host.Leased = e.shown.info, e.shown.code, e.leasedNow()
 	host.OwnRemovals = e.lentTo("remove-vm", host.Listed)
-	host.Whole, host.ListedBefore = s.Whole, e.listedBefore
+	host.ListedBefore = e.listedBefore
 	host.Updates = e.updateSource(s)
 	host.Present = make([]protocol.VMKey, 0, len(s.Machines))
 	for _, m := range s.Machines {

@@ -73,7 +73,7 @@ func (m *controlled) find(key protocol.VMKey) *policy.Machine {
 func (m *controlled) plan() policy.Result {
 	m.now = m.now.Add(time.Minute)
 	observed := policy.Observed{Now: m.now, Version: m.version, Controls: m.memory, Host: m.host}
-	observed.Host.Info, observed.Host.Whole, observed.Host.ListedBefore, observed.Host.Listed = m.info, true, m.listed, make(map[uint32]bool)
+	observed.Host.Info, observed.Host.ListedBefore, observed.Host.Listed = m.info, m.listed, make(map[uint32]bool)
 	for _, uid := range []uint32{501, 502, 503} {
 		observed.Host.Listed[uid] = !m.hidden[uid]
 	}

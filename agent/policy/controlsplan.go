@@ -18,11 +18,10 @@ type Host struct {
 	// OwnRemovals are the accounts, by uid, of which the agent may have removed machines
 	// itself since their lists were read last.
 	OwnRemovals map[uint32]bool
-	// Present are all machines that there are, also those that are not planned for;
-	// Whole: none is missing. Listed are the accounts whose lists were read now,
-	// ListedBefore those whose lists this process has read before.
+	// Present are all machines that are known, also those that are not planned for.
+	// Listed are the accounts, by uid, whose lists were read now and as a whole;
+	// ListedBefore those of which this process has done that before.
 	Present      []protocol.VMKey
-	Whole        bool
 	Listed       map[uint32]bool
 	ListedBefore map[uint32]bool
 	// Updates is who decides on the updates in the place of no_major_upgrade.

@@ -99,10 +99,12 @@ func (m *SeenMachine) returned(now time.Time) {
 	}
 }
 
-// noteGone notes a machine that is not in its account's list any more.
+// noteGone notes a machine that is not in its account's list any more. Of an account
+// whose list has more than is looked at nothing is known to be gone; that says nothing
+// of the others.
 func (cp *controlsPlan) noteGone(m *SeenMachine, present map[protocol.VMKey]bool) {
 	host := &cp.p.observed.Host
-	if present[m.Key] || !m.GoneAt.IsZero() || !host.Whole || !host.Listed[m.Key.UID] {
+	if present[m.Key] || !m.GoneAt.IsZero() || !host.Listed[m.Key.UID] {
 		return
 	}
 	m.GoneAt = cp.now
