@@ -137,6 +137,7 @@ type agent struct {
 type parts struct {
 	log        zerolog.Logger
 	owner      uint32 // who plays root
+	authorize  func(localapi.Peer) localapi.Actor
 	snapshots  string // folder, as a path on this disk
 	identity   string // node.json, as a path on this disk
 	looker     looker
@@ -175,7 +176,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 	sources := sourcesOf(mac, streams)
 	sources.NeedsConfig, sources.NeedsSpace, sources.NeedsPreferences = enforcer.NeedsConfig, enforcer.NeedsSpace, enforcer.NeedsPreferences
 	return parts{
-		log: options.Log, owner: ownerUID(options.Root),
+		log: options.Log, owner: ownerUID(options.Root), authorize: localapi.AuthorizeLocal(ownerUID(options.Root)),
 		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,
 		looker:     inventory.New(sources, lanes, state, wallClock, options.Log),
 		sources:    listen(mac, streams, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),

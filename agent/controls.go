@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -23,16 +25,36 @@ func hostOf(look inventory.Look, reasons trigger.Set) policy.Host {
 	return host
 }
 
-// hostOwnerOf is the account as which the host's switches are read and set: the
-// first one that the tools answered for, which on most Macs is the administrator's.
-// The vendor's tools never run as root (H13); that a standard user is refused, or
-// asked for an administrator, is told as such.
-func hostOwnerOf(look inventory.Look) *enforce.Owner {
-	account := firstListed(look)
-	if account == nil {
+// hostOwnerOf is the account as which the host's switches are read and set, of those
+// that the tools answered for: an administrator's, because every user can kill or hold
+// up what runs as them; else that of who sits at the Mac, else the first one. Whether
+// an administrator sits at the Mac is asked first. The vendor's tools never run as root
+// (H13); that a standard user is refused, or asked for an administrator, is told as
+// such. A directory that does not answer is asked about nobody else.
+func hostOwnerOf(look inventory.Look, authorize func(localapi.Peer) localapi.Actor) *enforce.Owner {
+	accounts := listedAccounts(look)
+	if at := slices.IndexFunc(accounts, func(account *inventory.Account) bool { return account.Console }); at > 0 {
+		present := accounts[at]
+		accounts = slices.Insert(slices.Delete(accounts, at, at+1), 0, present)
+	}
+	var found *inventory.Account
+	for _, account := range accounts {
+		if account.User.UID == 0 {
+			continue
+		}
+		found = cmp.Or(found, account)
+		actor := authorize(localapi.Peer{UID: account.User.UID})
+		if actor.Admin {
+			found = account
+		}
+		if actor.Admin || actor.Unresolved {
+			break
+		}
+	}
+	if found == nil {
 		return nil
 	}
-	return &enforce.Owner{User: account.User, Session: account.Session}
+	return &enforce.Owner{User: found.User, Session: found.Session}
 }
 
 // wantedControls are the security controls of a policy, in the order of the guide.

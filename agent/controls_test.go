@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"prlagent/agent/enforce"
 	"prlagent/agent/inventory"
 	"prlagent/agent/lane"
+	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/agent/watch"
 	"prlagent/platform"
@@ -194,4 +196,56 @@ func TestH68_PutBackBeforeTheFirstExchange(t *testing.T) {
 			t.Errorf("before the first exchange the Mac asks a password for %q", got)
 		}
 	})
+}
+
+// H13, H67: the host's switches are set as an administrator, whom no standard user can
+// hold up; else as who sits at the Mac, else as the first who is there; never as root.
+func TestH67_AsWhomTheHostIsSet(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		accounts string // uids, in their order; "c" behind one: sits at the Mac, "a": administrator, "-": was not listed
+		silent   bool   // the directory does not answer
+		want     uint32
+		asked    int
+	}{
+		"nobody":                           {"", false, 0, 0},
+		"the first":                        {"501 502", false, 501, 2},
+		"who sits at the Mac":              {"501 502c", false, 502, 2},
+		"an administrator":                 {"501 502c 503a", false, 503, 3},
+		"of two, the one at the Mac":       {"501a 502ca", false, 502, 1},
+		"of two, the first":                {"501c 502a 503a", false, 502, 2},
+		"one who could not be listed":      {"501 502ca-", false, 501, 1},
+		"root is none":                     {"0ca 501", false, 501, 1},
+		"only root":                        {"0ca", false, 0, 0},
+		"a directory that does not answer": {"501a 502c 503a", true, 502, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var look inventory.Look
+			administrators, asked := make(map[uint32]bool), 0
+			for word := range strings.FieldsSeq(test.accounts) {
+				number := strings.TrimRight(word, "ca-")
+				uid, _ := strconv.ParseUint(number, 10, 32)
+				user, marks := platform.User{UID: uint32(uid), Name: "user" + number}, word[len(number):]
+				listed := protocol.UserLook{UID: user.UID, Name: user.Name}
+				if strings.Contains(marks, "-") {
+					listed.Code = protocol.CodeServiceDown
+				}
+				administrators[user.UID] = strings.Contains(marks, "a")
+				look.Users = append(look.Users, listed)
+				look.Accounts = append(look.Accounts, inventory.Account{User: user, Session: true, Console: strings.Contains(marks, "c")})
+			}
+			owner := hostOwnerOf(look, func(peer localapi.Peer) localapi.Actor {
+				asked++
+				return localapi.Actor{UID: peer.UID, Admin: administrators[peer.UID] && !test.silent, Unresolved: test.silent}
+			})
+			got := uint32(0)
+			if owner != nil {
+				got = owner.User.UID
+			}
+			if got != test.want || asked != test.asked {
+				t.Errorf("as %d, asked about %d, want %d and %d", got, asked, test.want, test.asked)
+			}
+		})
+	}
 }

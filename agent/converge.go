@@ -142,7 +142,7 @@ func (l *loop) situation(content policy.Content, reasons trigger.Set) *enforce.S
 		System:  strings.TrimSpace(look.Host.MacOS + " " + look.Host.MacOSBuild),
 		Edition: look.Product.Edition, Accounts: accountsOf(look, reasons),
 	}
-	situation.Host, situation.HostOwner = hostOf(look, reasons), hostOwnerOf(look)
+	situation.Host, situation.HostOwner = hostOf(look, reasons), l.known.hostOwner
 	if !look.Product.Installed {
 		situation.Closed = protocol.CodePDNotInstalled
 	}
@@ -184,13 +184,21 @@ func isRetried(vmID string, reasons trigger.Set) bool {
 // firstListed is the first account that the tools answered for; nil if they
 // answered for none.
 func firstListed(look inventory.Look) *inventory.Account {
+	for _, account := range listedAccounts(look) {
+		return account
+	}
+	return nil
+}
+
+// listedAccounts are those that the tools answered for, in their order.
+func listedAccounts(look inventory.Look) (accounts []*inventory.Account) {
 	for _, listed := range look.Users {
 		at := slices.IndexFunc(look.Accounts, func(account inventory.Account) bool { return account.User.UID == listed.UID })
 		if at >= 0 && listed.IsListed() {
-			return &look.Accounts[at]
+			accounts = append(accounts, &look.Accounts[at])
 		}
 	}
-	return nil
+	return accounts
 }
 
 // onPlanned takes over a plan: its steps are begun, and what has changed of the

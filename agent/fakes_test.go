@@ -234,7 +234,7 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 	enforcer, applied := newEnforcer(enforce.Options{Store: state, Lanes: lane.New(), Log: zerolog.Nop()})
 	d.agent = newAgent(parts{
 		enforcer: enforcer, applied: applied,
-		log: zerolog.Nop(), owner: uint32(os.Geteuid()), snapshots: folder, identity: filepath.Join(folder, "state", "node.json"),
+		log: zerolog.Nop(), owner: uint32(os.Geteuid()), authorize: localapi.AuthorizeLocal(uint32(os.Geteuid())), snapshots: folder, identity: filepath.Join(folder, "state", "node.json"),
 		looker:     d.mac,
 		loadConfig: func() config.Config { return settings },
 		connect: func(_ config.Config, _ protocol.Host, _ *store.Store, box *outbox.Outbox) exchanger {

@@ -27,6 +27,8 @@ type knowledge struct {
 	unsafe        []string     // which folders others can change, and how
 	licensing     string       // whose licensing profiles say different things (CFP-16)
 	mark          enforce.Mark // of when the look began
+	// hostOwner is as whom the Mac as a whole is asked and set; nil: nobody is there.
+	hostOwner *enforce.Owner
 }
 
 // look is one look at the Mac. It belongs to the goroutine that runs it, which
@@ -71,7 +73,7 @@ func (l *look) observe() localapi.Step {
 	if now = l.checkIdentity(now); !l.erased {
 		l.agent.eventLog.add(l.agent.quota.limit(changes(l.known.look, now), wallClock())...)
 	}
-	l.known.look = now
+	l.known.look, l.known.hostOwner = now, hostOwnerOf(now, parts.authorize)
 	if now.Code != "" && now.Code.Text().Severity != protocol.Info {
 		return failed(now.Code, now.Detail)
 	}

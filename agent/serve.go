@@ -24,7 +24,7 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 		}
 		err := localapi.Serve(ctx, listener, localapi.Options{
 			Agent: a, Events: a.eventLog, Policy: a, Hands: a, Reports: a, Log: a.parts.log,
-			Authorize: localapi.AuthorizeLocal(a.parts.owner),
+			Authorize: a.parts.authorize,
 		})
 		if err != nil {
 			cancel(fmt.Errorf("serve socket: %w", err))

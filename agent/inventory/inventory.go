@@ -147,6 +147,7 @@ type Look struct {
 type Account struct {
 	User    platform.User
 	Session bool              // has a GUI session that can be entered
+	Console bool              // sits at the Mac
 	Bundles map[string]string // id of a virtual machine that it lists -> Mac path of its bundle, where the tool said it
 	// Preferences is another text after each change of the file behind the account's
 	// preferences of the application; empty if nobody has looked.
@@ -287,18 +288,22 @@ func (l *look) lookAtUsers(ctx context.Context) {
 		l.noteIncomplete(codeOf(err), "sessions")
 	}
 	l.console = console
-	l.result.Host.ConsoleUser = l.nameOf(console)
+	l.result.Host.ConsoleUser = l.nameOfConsole()
 }
 
-// nameOf is what the directory calls whoever sits at the Mac; for an account
+// nameOfConsole is what the directory calls whoever sits at the Mac; for an account
 // that it does not know, what the system says.
-func (l *look) nameOf(console platform.Console) string {
+func (l *look) nameOfConsole() string {
 	for _, user := range l.users {
-		if console.User != "" && user.UID == console.UID {
+		if l.atConsole(user) {
 			return user.Name
 		}
 	}
-	return console.User
+	return l.console.User
+}
+
+func (l *look) atConsole(user platform.User) bool {
+	return l.console.User != "" && user.UID == l.console.UID
 }
 
 func (l *look) inSession(user platform.User) bool {
@@ -355,7 +360,7 @@ func (l *look) accounts() []Account {
 			continue
 		}
 		account := Account{
-			User: user, Session: l.inSession(user), Bundles: make(map[string]string),
+			User: user, Session: l.inSession(user), Console: l.atConsole(user), Bundles: make(map[string]string),
 			Preferences: l.collector.preferences[user.UID], Runs: l.applicationRuns(user),
 		}
 		for id, m := range l.known.ofUser(user.UID) {

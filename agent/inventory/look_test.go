@@ -213,7 +213,7 @@ func TestTRG_09_ALookSaysWhereTheBundlesAre(t *testing.T) {
 	nameless.id, nameless.home = macID, ""
 	l.machines["alice"] = append(l.machines["alice"], nameless)
 	want := []Account{
-		{User: alice, Session: true, Bundles: map[string]string{windowsID: windows().home}},
+		{User: alice, Session: true, Console: true, Bundles: map[string]string{windowsID: windows().home}},
 		{User: bob, Bundles: map[string]string{linuxID: linux().home}},
 	}
 	for _, look := range []Look{l.look(), l.look()} { // the second one from memory
