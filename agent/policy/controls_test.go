@@ -578,6 +578,23 @@ func TestH67_TheHostsListIsReleasedToWhatItWas(t *testing.T) {
 	}
 }
 
+// H67: what was on before us is not ours: that somebody turns it off is no drift, and
+// it is placed as what is off.
+func TestH67_WhatWasOnBeforeUsIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	m := newControlled(t, `"no_removal":true`)
+	m.desired.AllowUnprovenLocks, m.info.RequirePassword = true, []string{"remove-vm"}
+	m.settle()
+	if len(m.memory.Host.Calls) != 0 {
+		t.Errorf("remembered %+v", m.memory.Host.Calls)
+	}
+	m.setHost([]string{"--require-pwd", "remove-vm:off"})
+	m.settle()
+	if call := m.memory.Host.Call("--require-pwd remove-vm"); call.Drifts != 0 || call.Prior != "off" || !call.Holds {
+		t.Errorf("remembered %+v", call)
+	}
+}
+
 // A Mac on which all is as it is wanted is left alone, and nothing is remembered
 // anew.
 func TestControlsInPlaceCostNothing(t *testing.T) {

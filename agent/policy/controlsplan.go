@@ -238,24 +238,19 @@ func (cp *controlsPlan) noteLifted(s *HostSwitch, shown string, wanted bool) {
 	}
 }
 
-// place plans that a switch is on.
+// place plans that a switch is on. One that was on before us is not ours, and is not
+// remembered.
 func (cp *controlsPlan) place(s *HostSwitch, shown string) {
 	target, host := s.Target(), &cp.memory.Host
 	call := host.Call(target)
+	counts := call.Word != "" && cp.p.desired.Enforce
+	if counts && (shown == switchOn && call.sawInPlace(switchOn, false, cp.now) || shown == switchOff && call.sawDrift(switchOn, cp.now)) {
+		host.setCall(target, func(c *CallMemory) { *c = call })
+	}
 	if shown == switchOn {
-		if call.Word != "" && cp.p.desired.Enforce && (!call.Holds || call.Failures > 0 || call.Contended && call.isCalm(cp.now)) {
-			host.setCall(target, func(c *CallMemory) {
-				c.proved(switchOn)
-				c.Contended = c.Contended && !c.isCalm(cp.now)
-			})
-		}
 		return
 	}
 	gap := Gap{Target: target, Wanted: switchOn, Shown: shown}
-	if shown == switchOff && call.Holds && cp.p.desired.Enforce {
-		host.setCall(target, func(c *CallMemory) { c.drifted(cp.now) })
-		call = host.Call(target)
-	}
 	var step bool
 	gap.Verdict, gap.Code, step = cp.whatToDo(&call, shown)
 	cp.gaps[s.Name] = gap

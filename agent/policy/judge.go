@@ -339,30 +339,24 @@ func (j *judgement) addStep(part *wantedPart, target, adapter, shown string) {
 
 // noteInPlace remembers that a flag was seen as it is wanted.
 func (j *judgement) noteInPlace(target, word string) {
-	call := j.after.find(target)
-	calm := call != nil && call.Contended && call.isCalm(j.p.observed.Now)
+	call := j.after.Call(target)
 	// That a lock is in place says nothing of whether it can be lifted.
-	failed := call != nil && (call.Failures > 0 || call.Refused != "") && !(j.w.setting.Lock && j.mp.stuck.Failures > 0)
-	known := call != nil && call.Holds && call.Wanted == word && !failed && !calm
-	if known || j.m.Stale != "" || !j.p.desired.Enforce {
-		return
+	isStuck := j.w.setting.Lock && j.mp.stuck.Failures > 0
+	if j.counts() && call.sawInPlace(word, isStuck, j.p.observed.Now) {
+		j.setCall(target, func(c *CallMemory) { *c = call })
 	}
-	j.setCall(target, func(c *CallMemory) {
-		c.Wanted, c.Holds = word, true
-		if failed {
-			c.forgetFailures()
-		}
-		c.Contended = c.Contended && !calm
-	})
 }
 
 // noteDrift remembers that a flag was found changed after it had been in place.
 func (j *judgement) noteDrift(target, word string) {
-	call := j.recall(target)
-	if call.Holds && call.Wanted == word && j.p.desired.Enforce && j.m.Stale == "" {
-		j.setCall(target, func(c *CallMemory) { c.drifted(j.p.observed.Now.UTC()) })
+	call := j.after.Call(target)
+	if j.counts() && call.sawDrift(word, j.p.observed.Now) {
+		j.setCall(target, func(c *CallMemory) { *c = call })
 	}
 }
+
+// counts reports whether what is seen counts as drift and calm.
+func (j *judgement) counts() bool { return j.p.desired.Enforce && j.m.Stale == "" }
 
 // recall is what is remembered of a flag, not to be changed; empty if nothing is.
 func (j *judgement) recall(target string) *CallMemory {

@@ -255,16 +255,37 @@ func (c *CallMemory) failed(code protocol.Code, now time.Time) {
 	c.FailedAt, c.Code = now.UTC(), code
 }
 
-// drifted notes that the value is not in place any more.
-func (c *CallMemory) drifted(now time.Time) {
+// sawInPlace notes that a look shows the word that is wanted, and reports whether that
+// is not known yet. Failures are forgotten, but where this says nothing of them, and
+// contention once it has been calm for long enough.
+func (c *CallMemory) sawInPlace(word string, keepsFailures bool, now time.Time) bool {
+	failed := (c.Failures > 0 || c.Refused != "") && !keepsFailures
+	calm := c.Contended && c.isCalm(now)
+	if c.Holds && c.Wanted == word && !failed && !calm {
+		return false
+	}
+	if failed {
+		c.forgetFailures()
+	}
+	c.Wanted, c.Holds, c.Contended = word, true, c.Contended && !calm
+	return true
+}
+
+// sawDrift notes that a look does not show the word that is wanted, and reports whether
+// that was in place before.
+func (c *CallMemory) sawDrift(word string, now time.Time) bool {
+	if !c.Holds || c.Wanted != word {
+		return false
+	}
 	c.forgetFailures()
 	c.Holds = false
 	c.Drifts++
-	c.LastDrifts = append(c.LastDrifts, now)
+	c.LastDrifts = append(slices.Clone(c.LastDrifts), now.UTC())
 	c.LastDrifts = c.LastDrifts[max(0, len(c.LastDrifts)-contentionDrifts):]
 	if len(c.LastDrifts) == contentionDrifts && now.Sub(c.LastDrifts[0]).Abs() < contentionWindow {
 		c.Contended = true
 	}
+	return true
 }
 
 // isCalm reports whether a contended value has stayed in place for long enough.

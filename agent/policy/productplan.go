@@ -285,24 +285,12 @@ func (j *preferenceJudgement) enforces() bool { return j.p.desired.Enforce && !j
 
 // noteInPlace remembers that the value was seen as it is wanted.
 func (j *preferenceJudgement) noteInPlace() {
-	word, call := spell(j.word), &j.call
-	calm := call.Contended && call.isCalm(j.p.facts.Now)
-	known := call.Holds && call.Wanted == word && call.Failures == 0 && !calm
-	if known || !j.enforces() {
-		return
-	}
-	call.proved(word)
-	call.Contended = call.Contended && !calm
-	j.noted = true
+	j.noted = j.enforces() && j.call.sawInPlace(spell(j.word), false, j.p.facts.Now) || j.noted
 }
 
 // noteDrift remembers that the value was found changed after it had been in place.
 func (j *preferenceJudgement) noteDrift() {
-	if j.call.Holds && j.call.Wanted == spell(j.word) && j.enforces() {
-		j.call.LastDrifts = slices.Clone(j.call.LastDrifts)
-		j.call.drifted(j.p.facts.Now.UTC())
-		j.noted = true
-	}
+	j.noted = j.enforces() && j.call.sawDrift(spell(j.word), j.p.facts.Now) || j.noted
 }
 
 // conclude makes the verdict, and remembers what the next plan needs of it.
