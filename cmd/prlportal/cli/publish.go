@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -288,9 +287,10 @@ func newPublishCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "publish TREE --dir DIR/operator",
 		Short: "Sign the policies of a tree and publish them",
-		Long: `Publish checks the tree as lint does, signs what has changed with the operator's
-policy key, and uploads it: policies first, heads last. It works on the operator's
-machine; the portal has no key, and takes only what the site's keys have signed.
+		Long: `Publish checks the tree as lint does, prints what it finds on standard error, signs
+what has changed with the operator's policy key, and uploads it: policies first, heads
+last. It works on the operator's machine; the portal has no key, and takes only what
+the site's keys have signed.
 With --out it is written into a folder that any web server can serve; for Macs that
 have had heads of a portal, begin with a copy of its content folder, because versions
 only rise.
@@ -350,14 +350,18 @@ func (o *ringOptions) addFlags(command *cobra.Command) {
 	flags.BoolVar(&o.monitor, "monitor", false, "heads in monitor mode, whatever the groups' files say")
 }
 
-// readTree reads a tree in which nothing is wrong.
+// readTree reads a tree in which nothing is wrong, and prints what lint has to say of
+// it: that something is not enforceable is to be read before it is signed.
 func (o *ringOptions) readTree(command *cobra.Command, folder string) (tree.Tree, error) {
 	if o.percent < 0 || o.percent > 100 || command.Flags().Changed("percent") && o.percent == 0 {
 		return tree.Tree{}, usageError("--percent is a number from 1 to 100")
 	}
 	read, err := readTree(folder)
+	if err == nil && len(read.Findings) > 0 {
+		err = printFindings(command.ErrOrStderr(), folder, read.Findings)
+	}
 	if err == nil && read.Has(tree.Failure) {
-		err = errors.Join(printFindings(command.ErrOrStderr(), folder, read.Findings), errFindings)
+		err = errFindings
 	}
 	return read, err
 }

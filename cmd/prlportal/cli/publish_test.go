@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -65,5 +67,26 @@ func TestTheEndOfHeadsIsTold(t *testing.T) {
 		if words := endWords(now.Add(ahead), now); strings.Contains(words, "prlportal renew") != told {
 			t.Errorf("%v before: %s", ahead, words)
 		}
+	}
+}
+
+// SEC-16: publish says on standard error what lint says of a tree that can be published,
+// also with --json.
+func TestSEC16_PublishSaysWhatLintDoes(t *testing.T) {
+	t.Parallel()
+	site := filepath.Join(t.TempDir(), "site")
+	mustRun(t, "init", site)
+	fleet := writeTree(t, map[string]string{
+		"site.yaml": "primary_group: default\n", "groups/default.yaml": "name: Everybody\n",
+		"policies/a.yaml": "name: A\ngroups: [default]\nsecurity_controls: {org_license_only: true, no_preferences: true}\n",
+	})
+	lint := mustRun(t, "lint", fleet)
+	for _, flags := range [][]string{{}, {"--json"}, {"--dry-run"}} {
+		var out, said bytes.Buffer
+		args := append([]string{"publish", fleet, "--dir", site, "--out", t.TempDir()}, flags...)
+		if code := runCommand(t.Context(), args, &out, &said); code != 0 || said.String() != lint {
+			t.Errorf("%v: %d, it says\n%s\nand lint\n%s", flags, code, said.String(), lint)
+		}
+		golden(t, "publish.notes", bytes.ReplaceAll(said.Bytes(), []byte(fleet), []byte("fleet")))
 	}
 }
