@@ -70,7 +70,7 @@ var house = map[string]room{
 		[]string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/agentapi": {slices.Concat(portal("httpapi", "limit", "secret", "site", "storage"), []string{"agent/protocol", "platform/text"}), // no query: an agent asks for nothing of another
 		[]string{"github.com/rs/zerolog", "github.com/google/uuid"}},
-	"cmd/prlportal/adminapi": {slices.Concat(portal("admins", "audit", "backup", "content", "fleet", "httpapi", "metrics", "query", "site", "storage", "webhook"), []string{"agent/policy", "agent/protocol", "platform/text"}), []string{"github.com/google/uuid", "github.com/rs/zerolog"}},
+	"cmd/prlportal/adminapi": {slices.Concat(portal("admins", "audit", "backup", "content", "fleet", "httpapi", "limit", "metrics", "query", "site", "storage", "webhook"), []string{"agent/policy", "agent/protocol", "platform/text"}), []string{"github.com/google/uuid", "github.com/rs/zerolog"}},
 	"cmd/prlportal/admins":   {slices.Concat(portal("secret"), []string{"platform/safefile"}), nil},
 	"cmd/prlportal/audit":    {nil, nil},
 	"cmd/prlportal/backup":   {portal("site", "storage"), nil},

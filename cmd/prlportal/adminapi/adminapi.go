@@ -18,6 +18,7 @@ import (
 	"prlagent/cmd/prlportal/content"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/httpapi"
+	"prlagent/cmd/prlportal/limit"
 	"prlagent/cmd/prlportal/site"
 )
 
@@ -33,6 +34,7 @@ type Server struct {
 	record   Recorder
 	measured Measured
 	webhook  webhookSender
+	tests    *limit.Buckets // of the webhook, of all admins together
 	log      zerolog.Logger
 	now      func() time.Time
 
@@ -60,7 +62,8 @@ type Recorder interface{ Append(entry audit.Entry) error }
 func New(parts Parts) *Server {
 	return &Server{
 		config: parts.Config, devices: parts.Devices, admins: parts.Admins, source: parts.Source, content: content.NewFolder(parts.Source.Content), version: parts.Version,
-		record: parts.Record, measured: parts.Measured, webhook: parts.Webhook, log: parts.Log, now: parts.Now,
+		record: parts.Record, measured: parts.Measured, webhook: parts.Webhook, tests: limit.NewBuckets(mostTests, time.Minute, 1),
+		log: parts.Log, now: parts.Now,
 	}
 }
 

@@ -3,6 +3,7 @@ package adminapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"prlagent/agent/protocol"
@@ -28,8 +29,15 @@ func (s *Server) showWebhook(w http.ResponseWriter, r *http.Request) error {
 	return httpapi.WriteJSON(w, r, http.StatusOK, status)
 }
 
+// mostTests is how many test messages are sent in a minute: they go past the waits of
+// a receiver that does not work.
+const mostTests = 10
+
 // testWebhook sends a test message, and answers with what became of it.
 func (s *Server) testWebhook(w http.ResponseWriter, r *http.Request) error {
+	if wait, allowed := s.tests.Take("", s.now()); !allowed {
+		return httpapi.RateLimited(w, wait, fmt.Sprintf("At most %d test messages are sent in a minute.", mostTests))
+	}
 	result, err := s.webhook.Test(r.Context())
 	if errors.Is(err, site.ErrNoWebhook) {
 		return protocol.NewProblem(protocol.ProblemNotFound, "There is no webhook; give it a URL with 'prlportal webhook set' on the portal's machine.")

@@ -72,7 +72,7 @@ func (s *Server) admitDevice(w http.ResponseWriter, r *http.Request, token strin
 	if _, first := s.noticeBuckets.Take(id, now); first {
 		s.log.Warn().Str("device", id).Str("source", httpapi.SourceAddress(r)).Msg("device checks in too often")
 	}
-	return nil, rateLimited(w, wait)
+	return nil, httpapi.RateLimited(w, wait, "")
 }
 
 // readCheckin reads a check-in. Only what takes our time waits for its turn: a

@@ -7,10 +7,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -82,10 +80,10 @@ func (s *Server) limitEnrollment(w http.ResponseWriter, r *http.Request, asked e
 		return s.refuseUnproven(w, asked.source, asked.now, protocol.NewProblem(protocol.ProblemEnrollmentRefused, ""))
 	}
 	if wait, allowed := s.sourceBuckets.Take(limit.Network(asked.source), asked.now); !allowed {
-		return rateLimited(w, wait)
+		return httpapi.RateLimited(w, wait, "")
 	}
 	if wait, allowed := s.serialBuckets.Take(asked.serialBucket(device), asked.now); !allowed {
-		return rateLimited(w, wait)
+		return httpapi.RateLimited(w, wait, "")
 	}
 	return nil
 }
@@ -94,7 +92,7 @@ func (s *Server) limitEnrollment(w http.ResponseWriter, r *http.Request, asked e
 // network has not sent too much of that.
 func (s *Server) refuseUnproven(w http.ResponseWriter, source string, now time.Time, reason error) error {
 	if wait, allowed := s.unprovenBuckets.Take(limit.Network(source), now); !allowed {
-		return rateLimited(w, wait)
+		return httpapi.RateLimited(w, wait, "")
 	}
 	s.log.Warn().Str("source", source).Str("detail", text.DisplayError(reason)).Msg("enrollment refused")
 	return reason
@@ -152,11 +150,6 @@ func (s *Server) deviceOrNone(ctx context.Context, key storage.Key) (storage.Dev
 // hardware UUID is another Mac with its serial number.
 func isSameMac(device storage.Device, request protocol.EnrollRequest) bool {
 	return strings.EqualFold(device.HardwareUUID, request.HardwareUUID)
-}
-
-func rateLimited(w http.ResponseWriter, wait time.Duration) error {
-	w.Header().Set(retryAfterHeader, strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-	return protocol.NewProblem(protocol.ProblemRateLimited, "")
 }
 
 // openEnrollment gives the request inside an envelope that the request's own
@@ -330,6 +323,3 @@ func (e enrollAttempt) newDevice(device *storage.Device) error {
 	}
 	return nil
 }
-
-// retryAfterHeader says in how many seconds a client may ask again.
-const retryAfterHeader = "Retry-After"

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"prlagent/agent/protocol"
 )
@@ -142,6 +144,16 @@ func InvalidField(field, detail string) protocol.Problem {
 	problem := protocol.NewProblem(protocol.ProblemInvalidRequest, detail)
 	problem.Field = field
 	return problem
+}
+
+// retryAfterHeader says in how many seconds a client may ask again.
+const retryAfterHeader = "Retry-After"
+
+// RateLimited is the problem of who may ask again after a time, which the answer's
+// header says.
+func RateLimited(w http.ResponseWriter, wait time.Duration, detail string) error {
+	w.Header().Set(retryAfterHeader, strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	return protocol.NewProblem(protocol.ProblemRateLimited, detail)
 }
 
 // BearerToken is the token of the Authorization header; empty if there is none.

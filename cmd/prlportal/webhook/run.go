@@ -71,8 +71,9 @@ func (s *Sender) work(ctx context.Context) time.Duration {
 		if err != nil {
 			return longestPause
 		}
-		s.lookAround(ctx)
-		if !s.goneAt.IsZero() && !hook.SetAt.After(s.goneAt) {
+		isGone := !s.goneAt.IsZero() && !hook.SetAt.After(s.goneAt)
+		s.lookAround(ctx, isGone)
+		if isGone {
 			return longestPause
 		}
 		message, wait := s.next(ctx)
@@ -146,7 +147,7 @@ func (s *Sender) deliver(ctx context.Context, hook site.Webhook, message storage
 		if now.Sub(message.At) >= maxAge && s.retries[message.DeviceID].attempts >= fewestAttempts {
 			s.expire(ctx, message)
 		}
-		s.expireAll(ctx, now)
+		s.expireSilent(ctx, now)
 	}
 }
 
@@ -188,12 +189,16 @@ func (s *Sender) expire(ctx context.Context, message storage.Outgoing) bool {
 	return isOut
 }
 
-// expireAll takes out all that waits for a day while the receiver has taken nothing
+// expireSilent takes out all that waits for a day while the receiver has taken nothing
 // for as long. A clock that jumps expires nothing: each is tried once after it.
-func (s *Sender) expireAll(ctx context.Context, now time.Time) {
-	if since := s.endpoint().since; since.IsZero() || now.Sub(since) < maxAge {
-		return
+func (s *Sender) expireSilent(ctx context.Context, now time.Time) {
+	if since := s.endpoint().since; !since.IsZero() && now.Sub(since) >= maxAge {
+		s.expireAll(ctx, now)
 	}
+}
+
+// expireAll takes out all that waits for a day.
+func (s *Sender) expireAll(ctx context.Context, now time.Time) {
 	for after := ""; ; {
 		message, err := s.parts.Queue.NextOutgoing(ctx, after)
 		if err != nil {

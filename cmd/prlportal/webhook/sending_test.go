@@ -211,6 +211,70 @@ func TestSEC25_GoneEndsTheSending(t *testing.T) {
 	})
 }
 
+// SEC-25: also while the receiver wants none any more a message waits for a day and no
+// longer, also over a restart; what is younger is sent once the webhook is set again.
+func TestSEC25_NothingWaitsForLongerThanADayWhileGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, r := newBench(t, "https://hooks.example/x"), &receiver{answer: func(received) (int, http.Header) { return http.StatusGone, nil }}
+		b.play(t, r)
+		end := b.run(t)
+		b.happen(t, "a", failed, 1, 2)
+		b.happen(t, "b", failed, 1, 1)
+		time.Sleep(20 * time.Hour)
+		b.happen(t, "a", failed, 3, 1)
+		time.Sleep(3 * time.Hour)
+		if status := b.status(t); status.Queued != 4 || status.Dropped.Expired != 0 {
+			t.Errorf("before the day is over: %+v", status)
+		}
+		end()
+		time.Sleep(time.Hour)
+		b.restart()
+		b.play(t, r)
+		defer b.run(t)()
+		time.Sleep(2 * time.Minute)
+		if status := b.status(t); status.Queued != 1 || status.Dropped.Expired != 3 || len(r.all()) != 1 {
+			t.Errorf("after a day: %+v, %d requests", status, len(r.all()))
+		}
+		r.mutex.Lock()
+		r.answer = nil
+		r.mutex.Unlock()
+		b.set(t, "https://hooks.example/x")
+		time.Sleep(10 * time.Second)
+		if sent := r.all(); len(sent) != 2 || sent[1].Data.Detail["n"] != "3" {
+			t.Errorf("once it was set again %d were sent: %+v", len(sent), sent)
+		}
+	})
+}
+
+// SEC-25: a device that tells of very much has its share of what may wait and no more:
+// the others' messages are taken in, and are not behind all of its own.
+func TestSEC25_ADeviceHasItsShareOfTheQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, r := newBench(t, "https://hooks.example/x"), &receiver{}
+		b.play(t, r)
+		b.happen(t, "a", failed, 1, storage.MaxOutgoing)
+		b.happen(t, "a", failed, storage.MaxOutgoing+1, storage.MaxOutgoing)
+		status := b.status(t)
+		if status.Queued*100 > storage.MaxOutgoing || status.Queued+status.Dropped.Full != 2*storage.MaxOutgoing {
+			t.Errorf("of one device: %+v", status)
+		}
+		for _, device := range []string{"b", "c"} {
+			b.happen(t, device, failed, 1, 1)
+		}
+		if got := b.status(t).Queued; got != status.Queued+2 {
+			t.Errorf("%d wait, of the others %d", got, got-status.Queued)
+		}
+		defer b.run(t)()
+		time.Sleep(time.Second)
+		sent := r.all()
+		if len(sent) != status.Queued+2 || sent[1].Data.DeviceID != "b" || sent[2].Data.DeviceID != "c" {
+			t.Errorf("%d were sent", len(sent))
+		}
+	})
+}
+
 // failingQueue forgets what became of messages, as a kill right after the receiver took
 // one does.
 type failingQueue struct {

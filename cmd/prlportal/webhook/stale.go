@@ -20,14 +20,18 @@ const (
 )
 
 // lookAround does what time alone brings about: it tells of devices that were not
-// heard of, and the log of messages that are not taken.
-func (s *Sender) lookAround(ctx context.Context) {
+// heard of, and the log of messages that are not taken. Where the receiver wants none
+// any more, what has waited for a day is dropped all the same.
+func (s *Sender) lookAround(ctx context.Context, isGone bool) {
 	now := s.parts.Now()
 	if sinceLast := now.Sub(s.looked); sinceLast >= 0 && sinceLast < lookInterval {
 		return
 	}
 	s.looked = now
 	s.warnOfAge(ctx, now)
+	if isGone {
+		s.expireAll(ctx, now)
+	}
 	if now.Sub(s.started) < staleGrace {
 		return
 	}
