@@ -13,8 +13,11 @@ var violationCodes = []Code{CodeVMUnprovisioned, CodeSecondProvisioned, CodeRemo
 // controlsPath begins the paths of security controls in a policy.
 const controlsPath = "security_controls."
 
+// IsControl reports whether the verdict is on a security control.
+func (g *VerdictGroup) IsControl() bool { return strings.HasPrefix(g.Path, controlsPath) }
+
 // IsViolation reports whether the verdict says that something is against a security
 // control, and not that the control could not be put in place.
 func (g *VerdictGroup) IsViolation() bool {
-	return strings.HasPrefix(g.Path, controlsPath) && slices.Contains(violationCodes, g.Code)
+	return g.IsControl() && slices.Contains(violationCodes, g.Code)
 }

@@ -30,23 +30,26 @@ func (s *Server) mergeVerdicts(ctx context.Context, change *storage.Change, aske
 }
 
 // countSettings notes with each row how many of its settings have which verdict, how
-// many of the accounts' preferences have, which of all waits longest, and how many
-// say that something is against a control.
+// many of the accounts' preferences and of the controls on the Mac as a whole have,
+// which of all waits longest, and how many say that something is against a control.
 func countSettings(kept *storage.Report, verdicts *protocol.VerdictReport, now time.Time) {
 	counted := make(map[protocol.VMKey]*storage.SettingCounts, len(kept.Rows))
 	for i := range kept.Rows {
 		counted[kept.Rows[i].VM.VMKey] = &storage.SettingCounts{Drifts: kept.Rows[i].Settings.Drifts}
 	}
-	violations := 0
-	kept.OldestDeferral, kept.AccountSettings = nil, storage.SettingCounts{}
+	violations, accounts, host := 0, storage.SettingCounts{}, storage.SettingCounts{}
+	kept.OldestDeferral = nil
 	verdicts.Each(func(vm protocol.VMKey, group *protocol.VerdictGroup) {
 		if group.IsViolation() {
 			violations++
 		}
-		if counts := counted[vm]; counts != nil {
+		switch counts := counted[vm]; {
+		case counts != nil:
 			counts.Add(group.Verdict, 1)
-		} else if vm.ID == "" && vm.UID != 0 {
-			kept.AccountSettings.Add(group.Verdict, 1)
+		case vm.ID == "" && vm.UID != 0:
+			accounts.Add(group.Verdict, 1)
+		case vm.ID == "" && group.IsControl():
+			host.Add(group.Verdict, 1)
 		}
 		if group.Verdict != protocol.VerdictDeferred {
 			return
@@ -55,8 +58,8 @@ func countSettings(kept *storage.Report, verdicts *protocol.VerdictReport, now t
 			kept.OldestDeferral = &storage.Deferral{Path: group.Path, VM: vm, Code: group.Code, Since: group.Since}
 		}
 	})
-	if violations != kept.Violations {
-		kept.Violations, kept.RowsChangedAt = violations, now
+	if violations != kept.Violations || accounts != kept.AccountSettings || host != kept.HostSettings {
+		kept.Violations, kept.AccountSettings, kept.HostSettings, kept.RowsChangedAt = violations, accounts, host, now
 	}
 	for i := range kept.Rows {
 		row := &kept.Rows[i]

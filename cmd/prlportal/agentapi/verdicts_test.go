@@ -189,9 +189,13 @@ func TestUPD_12_PreferencesOfAccounts(t *testing.T) {
 	grouping.Add(protocol.VMKey{UID: uid}, &protocol.VerdictGroup{Path: "product.update_check", Verdict: protocol.VerdictFailed, Strength: protocol.StrengthReverted, Code: protocol.CodePreferenceLost})
 	grouping.Add(protocol.VMKey{UID: uid + 1}, &protocol.VerdictGroup{Path: "product.update_check", Verdict: protocol.VerdictInPlace, Strength: protocol.StrengthReverted})
 	grouping.Add(protocol.VMKey{}, &protocol.VerdictGroup{Path: "product.of_tomorrow", Verdict: protocol.VerdictUnsupported, Strength: protocol.StrengthNotEnforceable, Code: protocol.CodeSettingUnknown})
+	grouping.Add(protocol.VMKey{}, &protocol.VerdictGroup{Path: "security_controls.no_removal", Verdict: protocol.VerdictPending, Strength: protocol.StrengthMonitored, Code: protocol.CodeNotSetYet})
 	m.Report.Verdicts = grouping.Report
 	m.Checkin(t)
 	report := storedReport(t, portal, m.DeviceID)
+	if report.HostSettings != (storage.SettingCounts{Pending: 1}) {
+		t.Errorf("of the Mac %+v", report.HostSettings)
+	}
 	if report.AccountSettings != (storage.SettingCounts{Failed: 1, InPlace: 1}) || report.Rows[0].Settings != (storage.SettingCounts{}) {
 		t.Errorf("counted %+v and %+v", report.AccountSettings, report.Rows[0].Settings)
 	}
@@ -203,8 +207,18 @@ func TestUPD_12_PreferencesOfAccounts(t *testing.T) {
 	for _, one := range shown.Verdicts {
 		whose = append(whose, fmt.Sprintf("%d %s %s", one.UID, one.UserName, one.Setting))
 	}
-	want := []string{fmt.Sprint(uid, " alice update_check"), fmt.Sprint(uid+1, "  update_check"), "0  of_tomorrow"}
+	want := []string{fmt.Sprint(uid, " alice update_check"), fmt.Sprint(uid+1, "  update_check"), "0  of_tomorrow", "0  no_removal"}
 	if diff := cmp.Diff(want, whose); diff != "" {
 		t.Error(diff)
+	}
+
+	// What changes of them is a change of the Mac, as whoever lists changes sees it.
+	portal.Clock.Advance(time.Hour)
+	grouping = protocol.NewVerdictGrouping("ab")
+	grouping.Add(protocol.VMKey{UID: uid}, &protocol.VerdictGroup{Path: "product.update_check", Verdict: protocol.VerdictInPlace, Strength: protocol.StrengthReverted})
+	m.Report.Verdicts = grouping.Report
+	m.Checkin(t)
+	if changed := portal.Device(t).ChangedAt; !changed.Equal(portal.Clock.Now()) {
+		t.Errorf("it changed at %v, not at %v", changed, portal.Clock.Now())
 	}
 }

@@ -105,6 +105,7 @@ func printDevicePage(w io.Writer, detail adminapi.DeviceDetail, vms []tableRow, 
 	page.addIdentity(detail.Device)
 	page.addConditions(detail.Device)
 	page.addPolicy(detail.Policy)
+	page.addViolations(detail.Verdicts, detail.Users)
 	page.addOpenVerdicts(detail.Verdicts)
 	page.addUsers(detail.Users)
 	page.addCheckins(detail.Checkins)
@@ -241,14 +242,46 @@ func (p *devicePage) addPolicy(policy protocol.PolicyReport) {
 		[2]string{"Policy", revision}, [2]string{"Settings", strings.Join(counts, ", ")})
 }
 
-// addOpenVerdicts writes what is not simply in place.
-func (p *devicePage) addOpenVerdicts(all fleet.DeviceVerdicts) {
-	shown := all.Verdicts[:min(len(all.Verdicts), maxVerdicts)]
-	heading := "Settings that are not simply in place"
-	if left := len(all.Verdicts) + all.LeftOut - len(shown); left > 0 {
-		heading += fmt.Sprintf(", %d of %d; --json has all that were reported", len(shown), len(shown)+left)
+// addViolations writes what is against security controls, each with its machine and
+// whose that is.
+func (p *devicePage) addViolations(all fleet.DeviceVerdicts, users []protocol.UserLook) {
+	found := slices.DeleteFunc(slices.Clone(all.Verdicts), func(one fleet.SettingVerdict) bool { return !one.Violation })
+	var rows [][]string
+	codes := make(map[protocol.Code]struct{})
+	for i := range found[:min(len(found), maxVerdicts)] {
+		one := &found[i]
+		codes[one.Code] = struct{}{}
+		rows = append(rows, []string{one.Setting, whereWords(one), orEmpty(userName(users, one.UID)), string(one.Code), localTime(one.Since, p.zone)})
 	}
-	p.addVerdicts(heading, shown, true)
+	p.addTable(partly("Against security controls", len(rows), len(found)), []string{"Control", "VM", "User", "Code", "Since"}, rows)
+	p.addLegend(codes)
+}
+
+// userName is what an account is called; empty for none.
+func userName(users []protocol.UserLook, uid uint32) string {
+	at := slices.IndexFunc(users, func(user protocol.UserLook) bool { return user.UID == uid })
+	switch {
+	case uid == 0:
+		return ""
+	case at >= 0 && users[at].Name != "":
+		return users[at].Name
+	}
+	return fmt.Sprintf("uid %d", uid)
+}
+
+// addOpenVerdicts writes what else is not simply in place.
+func (p *devicePage) addOpenVerdicts(all fleet.DeviceVerdicts) {
+	others := slices.DeleteFunc(slices.Clone(all.Verdicts), func(one fleet.SettingVerdict) bool { return one.Violation })
+	shown := others[:min(len(others), maxVerdicts)]
+	p.addVerdicts(partly("Settings that are not simply in place", len(shown), len(others)+all.LeftOut), shown, true)
+}
+
+// partly is a heading that says how much is below it, where that is not all.
+func partly(heading string, shown, all int) string {
+	if shown < all {
+		heading += fmt.Sprintf(", %d of %d; --json has all that were reported", shown, all)
+	}
+	return heading
 }
 
 // maxVerdicts is how many settings a page has; JSON has all.

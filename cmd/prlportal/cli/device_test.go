@@ -37,6 +37,24 @@ func TestDevicePage(t *testing.T) {
 		Verdicts: fleet.DeviceVerdicts{LeftOut: 5, Verdicts: []fleet.SettingVerdict{{
 			Path: "vm_settings.other.isolate_vm", Setting: "isolate_vm", VMKey: protocol.VMKey{ID: "1f3c2a1b", UID: 501}, VMName: "Windows 11",
 			Verdict: protocol.VerdictDeferred, Strength: protocol.StrengthReverted, Code: protocol.CodeVMRunning, Since: at,
+		}, {
+			Path: "product.update_policy", Setting: "update_policy", VMKey: protocol.VMKey{UID: 502}, UserName: "bob",
+			Verdict: protocol.VerdictPending, Strength: protocol.StrengthReverted, Code: protocol.CodePendingRestart, Since: at,
+		}, {
+			Path: "product.update_check", Setting: "update_check", VMKey: protocol.VMKey{UID: 503},
+			Verdict: protocol.VerdictInPlace, Strength: protocol.StrengthReverted, Code: protocol.CodeManaged,
+		}, {
+			Path: "security_controls.provisioned_only", Setting: "provisioned_only", VMKey: protocol.VMKey{ID: "1f3c2a1b", UID: 501}, VMName: "Windows 11",
+			Verdict: protocol.VerdictFailed, Strength: protocol.StrengthMonitored, Code: protocol.CodeVMUnprovisioned, Since: at, Violation: true,
+		}, {
+			Path: "security_controls.no_removal", Setting: "no_removal",
+			Verdict: protocol.VerdictFailed, Strength: protocol.StrengthMonitored, Code: protocol.CodeRemovedAgainstPolicy, Since: at, Violation: true,
+		}, {
+			Path: "security_controls.org_license_only", Setting: "org_license_only",
+			Verdict: protocol.VerdictUnsupported, Strength: protocol.StrengthNotEnforceable, Code: protocol.CodeNotEnforceable, Since: at,
+		}, {
+			Path: "of_tomorrow", Setting: "of_tomorrow",
+			Verdict: protocol.VerdictUnsupported, Strength: protocol.StrengthNotEnforceable, Code: protocol.CodeSettingUnknown, Since: at,
 		}}},
 		Users: []protocol.UserLook{{Name: "alice", UID: 501, Count: 4, LeftOut: 3, At: at}, {Name: "bob", UID: 502, Code: protocol.CodeServiceDown, At: at.Add(-time.Hour), Count: 1}},
 		Events: []fleet.Event{{Type: "service_down", Code: protocol.CodeServiceDown, At: at, Data: map[string]string{"uid": "502", "user_name": "bob"}},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"maps"
@@ -63,13 +64,14 @@ func TestEveryDocumentHasItsSchema(t *testing.T) {
 		if asked[name] == nil {
 			continue
 		}
-		out, err := prlportal(t, slices.Concat(strings.Fields(name), asked[name], []string{"--json"})...)
-		if err != nil && name != "webhook test" { // which the receiver does not take
-			t.Errorf("%s: %v\n%s", name, err, out)
+		var out, said bytes.Buffer // notes and errors are no part of the document
+		code := runCommand(t.Context(), slices.Concat(strings.Fields(name), asked[name], []string{"--json"}), &out, &said)
+		if code != 0 && name != "webhook test" { // which the receiver does not take
+			t.Errorf("%s: %d, %s\n%s", name, code, said.String(), out.String())
 		}
 		var document struct{ Schema int }
-		if err := json.Unmarshal([]byte(out), &document); err != nil || document.Schema != schema {
-			t.Errorf("%s: %v\n%s", name, err, out)
+		if err := json.Unmarshal(out.Bytes(), &document); err != nil || document.Schema != schema {
+			t.Errorf("%s: %v\n%s", name, err, out.String())
 		}
 	}
 	if err := printJSON(io.Discard, []int{1}); err == nil {

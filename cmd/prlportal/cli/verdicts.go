@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -144,7 +145,7 @@ func (p *devicePage) addVerdicts(heading string, verdicts []fleet.SettingVerdict
 	reasons := make(map[protocol.Code]struct{})
 	for i := range verdicts {
 		one := &verdicts[i]
-		row := []string{one.Setting, orEmpty(firstWord(one.VMName, one.ID, userWords(one))), one.Verdict, one.Strength, orEmpty(string(one.Code)), localTime(one.Since, p.zone)}
+		row := []string{one.Setting, orEmpty(whereWords(one)), one.Verdict, one.Strength, orEmpty(string(one.Code)), localTime(one.Since, p.zone)}
 		if !named {
 			row = append(row[:1], row[2:]...)
 		}
@@ -156,27 +157,28 @@ func (p *devicePage) addVerdicts(heading string, verdicts []fleet.SettingVerdict
 		heads = append(heads[:1], heads[2:]...)
 	}
 	p.addTable(heading, heads, rows)
-	for line := range strings.Lines(gapLegend(reasons)) {
+	p.addLegend(reasons)
+}
+
+// addLegend writes what codes mean.
+func (p *devicePage) addLegend(codes map[protocol.Code]struct{}) {
+	for line := range strings.Lines(gapLegend(codes)) {
 		p.WriteString("  " + line)
 	}
 }
 
-// userWords say whose a preference is.
-func userWords(one *fleet.SettingVerdict) string {
+// whereWords say which machine a verdict is on, whose preference it is, or that it is
+// on the Mac as a whole; empty for one on the policy.
+func whereWords(one *fleet.SettingVerdict) string {
 	switch {
+	case one.ID != "":
+		return cmp.Or(one.VMName, one.ID)
+	case one.IsOfMac():
+		return "this Mac"
 	case one.UID == 0:
 		return ""
 	case one.UserName != "":
 		return "user " + one.UserName
 	}
 	return fmt.Sprintf("user with uid %d", one.UID)
-}
-
-func firstWord(words ...string) string {
-	for _, word := range words {
-		if word != "" {
-			return word
-		}
-	}
-	return ""
 }

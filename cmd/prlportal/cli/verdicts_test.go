@@ -59,6 +59,73 @@ func TestVMsShowsTheSettingsOfOne(t *testing.T) {
 	portaltest.MustContain(t, operator.run("devices", m.Serial), "Settings that are not simply in place", "clipboard", "vm_suspended")
 }
 
+// SEC-16, SEC-25, UPD-12: what is against a control, a preference of an account and a
+// control on the Mac as a whole show where a Mac's settings do: on its page, in lists and
+// their filters, and in JSON.
+func TestSEC25_UPD12_VerdictsOfAccountsAndOfTheMacAreShown(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.Enrolled(t, portal)
+	vm, since := m.Report.VMs[0].VMKey, portal.Clock.Now().Add(-time.Hour)
+	m.Report.Users = []protocol.UserLook{{Name: "alice", UID: vm.UID, Count: 1}}
+	grouping := protocol.NewVerdictGrouping("ab")
+	for _, one := range []struct {
+		key           protocol.VMKey
+		path, verdict string
+		code          protocol.Code
+	}{
+		{vm, "security_controls.provisioned_only", protocol.VerdictFailed, protocol.CodeVMUnprovisioned},
+		{protocol.VMKey{UID: vm.UID}, "product.update_check", protocol.VerdictFailed, protocol.CodePreferenceLost},
+		{protocol.VMKey{}, "security_controls.no_removal", protocol.VerdictDeferred, protocol.CodePDNotInstalled},
+		{protocol.VMKey{}, "security_controls.org_license_only", protocol.VerdictUnsupported, protocol.CodeNotEnforceable},
+		{protocol.VMKey{}, "of_tomorrow", protocol.VerdictUnsupported, protocol.CodeSettingUnknown}, // is none of the Mac's
+	} {
+		grouping.Add(one.key, &protocol.VerdictGroup{Path: one.path, Verdict: one.verdict, Strength: protocol.StrengthMonitored, Code: one.code, Since: since})
+	}
+	m.Report.Verdicts = grouping.Report
+	m.Report.Policy = protocol.PolicyReport{State: protocol.PolicyStale, PolicyID: "finance", Revision: 7}
+	m.Checkin(t)
+	operator := operatorOf(t, portal)
+
+	page := operator.run("devices", m.Serial)
+	portaltest.MustContain(t, page, "Against security controls\n", "user alice", "this Mac", "preference_lost", "not_enforceable")
+	portaltest.MustContain(t, operator.run("vms", vm.ID), "provisioned_only", "vm_unprovisioned")
+	for filter, fits := range map[string]bool{
+		"violations=1": true, "violations>1": false, "settings_failed=2": true, "settings_failed>2": false, "settings_deferred=1": true, "settings_deferred>1": false,
+	} {
+		if got := strings.Contains(operator.run("devices", "--filter", filter), m.Serial); got != fits {
+			t.Errorf("%s: %t, want %t", filter, got, fits)
+		}
+	}
+	portaltest.MustContain(t, operator.run("devices", "--columns", "mac_serial,settings_failed,settings_deferred"), "Settings failed  Settings deferred", m.Serial+"       2                1")
+	var document struct {
+		Device   fleet.Device
+		Verdicts fleet.DeviceVerdicts
+	}
+	if err := json.Unmarshal([]byte(operator.run("devices", m.DeviceID, "--json")), &document); err != nil {
+		t.Fatal(err)
+	}
+	var violations, whose []string
+	for _, one := range document.Verdicts.Verdicts {
+		if one.Violation {
+			violations = append(violations, one.Setting)
+		}
+		if one.UserName != "" {
+			whose = append(whose, one.UserName+" "+one.Setting)
+		}
+	}
+	if document.Device.Violations != 1 || strings.Join(violations, " ") != "provisioned_only" || strings.Join(whose, ", ") != "alice update_check" {
+		t.Errorf("in JSON: %+v, %v, %v", document.Device, violations, whose)
+	}
+	var status fleet.PolicyStatus
+	if err := json.Unmarshal([]byte(operator.run("policies", "status", "--json")), &status); err != nil {
+		t.Fatal(err)
+	}
+	if group := status.Groups[0]; group.Violations != 1 || group.Deferred != 1 || group.OldestDeferral == nil || group.OldestDeferral.Path != "security_controls.no_removal" || group.Partial != 1 {
+		t.Errorf("of the group: %+v", group)
+	}
+}
+
 // What is new is told on once, with a cursor by hand or in a file.
 func TestExportTellsEachChangeOnce(t *testing.T) {
 	t.Parallel()

@@ -25,38 +25,43 @@ type Device struct {
 	DeviceID string `json:"device_id"`
 	State    string `json:"state"`
 	// Health is one of HealthWords; Conditions are what its agent reported last.
-	Health        string                       `json:"health,omitempty"`
-	Conditions    []protocol.ReportedCondition `json:"conditions,omitempty"`
-	ComputerName  string                       `json:"computer_name,omitempty"`
-	MacSerial     string                       `json:"mac_serial"`
-	HardwareUUID  string                       `json:"hardware_uuid"`
-	Model         string                       `json:"model,omitempty"`
-	MacOS         string                       `json:"macos,omitempty"`
-	PDVersion     string                       `json:"pd_version,omitempty"`
-	PDState       string                       `json:"pd_state,omitempty"`
-	AgentVersion  string                       `json:"agent_version"`
-	Mode          string                       `json:"mode,omitempty"`
-	Group         protocol.Group               `json:"group"`
-	PolicyState   string                       `json:"policy_state,omitempty"`
-	Violations    int                          `json:"violations"` // what is against security controls
-	KeyID         string                       `json:"key_id"`
-	EnrolledAt    time.Time                    `json:"enrolled_at"`
-	LastCheckinAt time.Time                    `json:"last_checkin_at,omitzero"`
-	LastTriggers  []protocol.Trigger           `json:"last_triggers,omitempty"` // see storage.Device
-	LastReasons   string                       `json:"last_reasons,omitempty"`  // of LastTriggers, each once
-	ClockAhead    int64                        `json:"clock_ahead_s,omitempty"` // seconds that its clock is before the portal's; 0 if it is right
-	Epoch         string                       `json:"epoch,omitempty"`
-	Sequence      uint64                       `json:"sequence"`
-	VMs           int                          `json:"vms"`
-	VMsMissing    int                          `json:"vms_missing,omitempty"` // that no row is for: a report has an end
-	Truncated     bool                         `json:"truncated"`
-	StaleReport   bool                         `json:"stale_report"` // it has not checked in for longer than it should
-	ChangedAt     time.Time                    `json:"changed_at"`   // any change but of check-in times and reasons
-	RetiredAt     time.Time                    `json:"retired_at,omitzero"`
-	SupersededBy  string                       `json:"superseded_by,omitempty"` // id of the device that took its place
-	Pending       []PendingKey                 `json:"pending,omitempty"`
-	Rejected      []PendingKey                 `json:"rejected,omitempty"`
-	Duplicate     *storage.Duplicate           `json:"duplicate,omitempty"`
+	Health       string                       `json:"health,omitempty"`
+	Conditions   []protocol.ReportedCondition `json:"conditions,omitempty"`
+	ComputerName string                       `json:"computer_name,omitempty"`
+	MacSerial    string                       `json:"mac_serial"`
+	HardwareUUID string                       `json:"hardware_uuid"`
+	Model        string                       `json:"model,omitempty"`
+	MacOS        string                       `json:"macos,omitempty"`
+	PDVersion    string                       `json:"pd_version,omitempty"`
+	PDState      string                       `json:"pd_state,omitempty"`
+	AgentVersion string                       `json:"agent_version"`
+	Mode         string                       `json:"mode,omitempty"`
+	Group        protocol.Group               `json:"group"`
+	PolicyState  string                       `json:"policy_state,omitempty"`
+	Violations   int                          `json:"violations"` // what is against security controls
+	// SettingsFailed and SettingsDeferred count those of the virtual machines, the
+	// preferences of all accounts, and the security controls on the Mac as a whole.
+	SettingsFailed   int `json:"settings_failed"`
+	SettingsDeferred int `json:"settings_deferred"`
+
+	KeyID         string             `json:"key_id"`
+	EnrolledAt    time.Time          `json:"enrolled_at"`
+	LastCheckinAt time.Time          `json:"last_checkin_at,omitzero"`
+	LastTriggers  []protocol.Trigger `json:"last_triggers,omitempty"` // see storage.Device
+	LastReasons   string             `json:"last_reasons,omitempty"`  // of LastTriggers, each once
+	ClockAhead    int64              `json:"clock_ahead_s,omitempty"` // seconds that its clock is before the portal's; 0 if it is right
+	Epoch         string             `json:"epoch,omitempty"`
+	Sequence      uint64             `json:"sequence"`
+	VMs           int                `json:"vms"`
+	VMsMissing    int                `json:"vms_missing,omitempty"` // that no row is for: a report has an end
+	Truncated     bool               `json:"truncated"`
+	StaleReport   bool               `json:"stale_report"` // it has not checked in for longer than it should
+	ChangedAt     time.Time          `json:"changed_at"`   // any change but of check-in times and reasons
+	RetiredAt     time.Time          `json:"retired_at,omitzero"`
+	SupersededBy  string             `json:"superseded_by,omitempty"` // id of the device that took its place
+	Pending       []PendingKey       `json:"pending,omitempty"`
+	Rejected      []PendingKey       `json:"rejected,omitempty"`
+	Duplicate     *storage.Duplicate `json:"duplicate,omitempty"`
 }
 
 // PendingKey is a key that waits for approval, or that was rejected.
@@ -91,6 +96,8 @@ func viewOf(device storage.Device, report storage.Report) Device {
 		Conditions: report.Health.Conditions,
 		ChangedAt:  latestTime(device.EnrolledAt, device.ChangedAt, report.ChangedAt, report.RowsChangedAt, report.HealthChangedAt).UTC(),
 	}
+	counts := settingsOf(&report)
+	view.SettingsFailed, view.SettingsDeferred = counts.Failed, counts.Deferred
 	if device.Clock.Wrong {
 		view.ClockAhead = device.Clock.AheadSecs
 	}

@@ -146,12 +146,14 @@ func (d *DocumentStatus) add(m *cachedDevice, counts storage.SettingCounts) {
 	}
 }
 
-// settingsOf counts the settings of all machines and accounts of a device.
+// settingsOf counts the settings of all machines and accounts of a device, and of the
+// Mac as a whole.
 func settingsOf(report *storage.Report) (sum storage.SettingCounts) {
 	for i := range report.Rows {
 		sum.AddAll(&report.Rows[i].Settings)
 	}
 	sum.AddAll(&report.AccountSettings)
+	sum.AddAll(&report.HostSettings)
 	return sum
 }
 

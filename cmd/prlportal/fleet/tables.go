@@ -136,4 +136,6 @@ var deviceFields = []query.Field[Device]{
 	{Column: query.Column{ID: "conditions", Title: "Conditions", Kind: protocol.KindText}, Text: func(v *Device) string { return conditionCodes(v.Conditions) }},
 	{Column: query.Column{ID: "violations", Title: "Violations", Kind: protocol.KindNumber}, Text: func(v *Device) string { return strconv.Itoa(v.Violations) }},
 	{Column: query.Column{ID: "vms_missing", Title: "VMs missing", Kind: protocol.KindNumber}, Text: missingCell},
+	{Column: query.Column{ID: "settings_failed", Title: "Settings failed", Kind: protocol.KindNumber}, Text: func(v *Device) string { return strconv.Itoa(v.SettingsFailed) }},
+	{Column: query.Column{ID: "settings_deferred", Title: "Settings deferred", Kind: protocol.KindNumber}, Text: func(v *Device) string { return strconv.Itoa(v.SettingsDeferred) }},
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // SettingVerdict is one setting of one virtual machine as the admin plane shows it, or
-// without an id a preference of one account; with an empty key it is one of the policy
-// as a whole.
+// without an id a preference of one account; with an empty key it is a security control
+// on the Mac as a whole, or one of the policy as a whole.
 type SettingVerdict struct {
 	protocol.VMKey
 	VMName   string        `json:"vm_name,omitempty"`
@@ -25,6 +25,8 @@ type SettingVerdict struct {
 	Text     string        `json:"text,omitempty"` // what the code means
 	Remedy   string        `json:"remedy,omitempty"`
 	Since    time.Time     `json:"since,omitzero"` // by the Mac's clock; absent of what is simply in place
+	// Violation: something is against a security control.
+	Violation bool `json:"violation,omitempty"`
 }
 
 // DeviceVerdicts is what became of each setting on one Mac.
@@ -54,6 +56,7 @@ func (f *Fleet) VerdictsOf(ctx context.Context, deviceID string, report storage.
 		one := SettingVerdict{
 			VMKey: vm, VMName: names[vm], Path: group.Path, Setting: settingOf(group.Path),
 			Verdict: group.Verdict, Strength: group.Strength, Code: group.Code, Since: group.Since,
+			Violation: group.IsViolation(),
 		}
 		if vm.ID == "" {
 			one.UserName = users[vm.UID]
@@ -69,6 +72,12 @@ func (f *Fleet) VerdictsOf(ctx context.Context, deviceID string, report storage.
 
 // settingOf is the last name of a path.
 func settingOf(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
+
+// IsOfMac reports whether it is a security control on the Mac as a whole.
+func (v *SettingVerdict) IsOfMac() bool {
+	group := protocol.VerdictGroup{Path: v.Path}
+	return v.VMKey == (protocol.VMKey{}) && group.IsControl()
+}
 
 // IsSimplyInPlace reports whether there is nothing to say but that it is as it is
 // wanted.

@@ -57,6 +57,7 @@ func (c *Change) Retire(report Report, history History, by string, now time.Time
 	}
 	history.Rows = slices.Delete(history.Rows, 0, max(0, len(history.Rows)-MaxHistory))
 	report.Rows, report.RowsChangedAt, report.Truncated, report.OldestDeferral, report.Violations = nil, now, false, nil, 0
+	report.AccountSettings, report.HostSettings = SettingCounts{}, SettingCounts{}
 	c.Report, c.History = &report, &history
 }
 

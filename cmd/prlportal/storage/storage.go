@@ -156,6 +156,8 @@ type Report struct {
 	Violations int `json:"violations,omitempty"`
 	// AccountSettings counts the preferences of all accounts by their verdicts.
 	AccountSettings SettingCounts `json:"account_settings,omitzero"`
+	// HostSettings counts the security controls on the Mac as a whole.
+	HostSettings SettingCounts `json:"host_settings,omitzero"`
 	// OldestDeferral is of all settings of all machines; nil where none waits.
 	OldestDeferral *Deferral `json:"oldest_deferral,omitempty"`
 	// HealthChangedAt is the last change of Health, which no row shows.
