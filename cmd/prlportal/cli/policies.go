@@ -17,6 +17,7 @@ import (
 	"prlagent/agent/policy"
 	policyschema "prlagent/agent/policy/schema"
 	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/content"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/platform/text"
@@ -130,8 +131,7 @@ func pointerWords(pointer protocol.PolicyPointer) string {
 }
 
 func newPoliciesStatusCommand() *cobra.Command {
-	var options contentOptions
-	command := &cobra.Command{
+	return askingCommand(&cobra.Command{
 		Use: "status --dir DIR/operator", Short: "Count by group what Macs report of their policies", Args: cobra.NoArgs,
 		Long: `Status counts the Macs of each group by what they report of the policy: in place,
 converging, partial, failed, not applicable; other are those that report none, or
@@ -139,25 +139,7 @@ that only monitor. Violations is what is against security controls. Deferred are
 settings that wait for a virtual machine or its user, with the time since which the
 oldest does.`,
 		Example: "  prlportal policies status --dir site/operator\n  prlportal policies status --dir site/operator --json",
-		RunE: func(command *cobra.Command, _ []string) error {
-			client, err := options.admin.openClient()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			status, err := client.PolicyStatus(command.Context())
-			if err != nil {
-				return err
-			}
-			if options.asJSON {
-				return printJSON(command.OutOrStdout(), status)
-			}
-			return printStatus(command.OutOrStdout(), status)
-		},
-	}
-	options.admin.addFlags(command)
-	command.Flags().BoolVar(&options.asJSON, "json", false, "print JSON")
-	return command
+	}, (*adminapi.Client).PolicyStatus, printStatus, nil)
 }
 
 func printStatus(w io.Writer, status fleet.PolicyStatus) error {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,15 +37,6 @@ that runs needs no new start. Status and test ask the portal.`,
 	return command
 }
 
-// webhookFolder is the portal's folder, which must be one.
-func webhookFolder(dir string) (string, error) {
-	folder, isThere := site.FindPortal(dir)
-	if !isThere {
-		return "", site.NoSite(dir, site.ConfigFile)
-	}
-	return folder, nil
-}
-
 // secretFrom is the secret that a file begins with, or a new one.
 func secretFrom(file string) (site.WebhookSecret, error) {
 	if file == "" {
@@ -56,8 +46,8 @@ func secretFrom(file string) (site.WebhookSecret, error) {
 }
 
 func newWebhookSetCommand() *cobra.Command {
-	var dir, secretFile string
-	command := &cobra.Command{
+	var secretFile string
+	command := folderCommand(&cobra.Command{
 		Use: "set URL --dir DIR/portal", Short: "Say where the messages go", Args: cobra.ExactArgs(1),
 		Long: `Set gives the webhook its URL: https, or http on this machine itself. A secret is made
 for each receiver, or read from the file that --secret-file names (whsec_ and base64,
@@ -67,19 +57,13 @@ in webhook.secret of the portal's folder, and printed nowhere.
 A receiver that answered 410 Gone is asked again.`,
 		Example: `  prlportal webhook set https://hooks.example.com/prlagent --dir portal
   prlportal webhook set https://hooks.example.com/prlagent --dir portal --secret-file hook.secret`,
-		RunE: func(command *cobra.Command, args []string) error {
-			folder, err := webhookFolder(dir)
-			if err != nil {
-				return err
-			}
-			typed := text.TrimTyped(args[0])
-			if _, err := site.ParseWebhookURL(typed); err != nil {
-				return usageError(err.Error())
-			}
-			return setWebhook(command.OutOrStdout(), folder, typed, secretFile)
-		},
-	}
-	addPortalDir(command, &dir)
+	}, func(out io.Writer, folder string, args []string) error {
+		address := text.TrimTyped(args[0])
+		if _, err := site.ParseWebhookURL(address); err != nil {
+			return usageError(err.Error())
+		}
+		return setWebhook(out, folder, address, secretFile)
+	})
 	command.Flags().StringVar(&secretFile, "secret-file", "", "file with the secret that signs (default: that of the same receiver, or a new one)")
 	return command
 }
@@ -115,37 +99,35 @@ type shownWebhook struct {
 }
 
 func newWebhookShowCommand() *cobra.Command {
-	var dir string
-	var asJSON bool
-	command := &cobra.Command{
+	var asJSON *bool
+	command := folderCommand(&cobra.Command{
 		Use: "show --dir DIR/portal", Short: "Show where the messages go", Args: cobra.NoArgs,
 		Long:    "Show prints the webhook's URL and which file has its secret, and never a secret.",
 		Example: "  prlportal webhook show --dir portal\n  prlportal webhook show --dir portal --json",
-		RunE: func(command *cobra.Command, _ []string) error {
-			folder, err := webhookFolder(dir)
-			if err != nil {
-				return err
-			}
-			hook, err := site.LoadWebhook(folder)
-			if err != nil && !errors.Is(err, site.ErrNoWebhook) {
-				return err
-			}
-			shown := shownWebhook{Configured: err == nil}
-			if shown.Configured {
-				shown.URL, shown.SetAt, shown.SecretFile = hook.URL, hook.SetAt, filepath.Join(folder, site.WebhookSecretFile)
-				for _, secret := range hook.Signing(time.Now()) {
-					shown.OverlapUntil = secret.Until
-				}
-			}
-			if asJSON {
-				return printJSON(command.OutOrStdout(), shown)
-			}
-			return printWebhook(command.OutOrStdout(), shown)
-		},
-	}
-	addPortalDir(command, &dir)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	}, func(out io.Writer, folder string, _ []string) error {
+		shown, err := showWebhook(folder)
+		if err != nil {
+			return err
+		}
+		return showAs(out, *asJSON, shown, printWebhook)
+	})
+	asJSON = addJSONFlag(command)
 	return command
+}
+
+func showWebhook(folder string) (shownWebhook, error) {
+	hook, err := site.LoadWebhook(folder)
+	if errors.Is(err, site.ErrNoWebhook) {
+		return shownWebhook{}, nil
+	}
+	if err != nil {
+		return shownWebhook{}, err
+	}
+	shown := shownWebhook{Configured: true, URL: hook.URL, SetAt: hook.SetAt, SecretFile: filepath.Join(folder, site.WebhookSecretFile)}
+	for _, secret := range hook.Signing(time.Now()) {
+		shown.OverlapUntil = secret.Until
+	}
+	return shown, nil
 }
 
 func printWebhook(out io.Writer, shown shownWebhook) error {
@@ -160,49 +142,25 @@ func printWebhook(out io.Writer, shown shownWebhook) error {
 }
 
 func newWebhookRotateCommand() *cobra.Command {
-	var dir, secretFile string
+	var secretFile string
 	var overlap time.Duration
 	var atOnce bool
-	command := &cobra.Command{
+	command := folderCommand(&cobra.Command{
 		Use: "rotate --dir DIR/portal", Short: "Replace the secret that signs", Args: cobra.NoArgs,
 		Long: `Rotate makes another secret the present one, a new one or that of --secret-file. For as
 long as --overlap says, messages have the signatures of both, so that the receiver
 can be given the present one meanwhile. With --now the one before signs no more: where
 somebody else may have it.`,
 		Example: "  prlportal webhook rotate --dir portal\n  prlportal webhook rotate --dir portal --now",
-		RunE: func(command *cobra.Command, _ []string) error {
-			folder, err := webhookFolder(dir)
-			if err != nil {
-				return err
-			}
-			if overlap <= 0 {
-				return usageError("--overlap is a time as 24h; for none give --now")
-			}
-			if atOnce {
-				overlap = 0
-			}
-			hook, err := site.LoadWebhook(folder)
-			if err != nil {
-				return err
-			}
-			secret, err := secretFrom(secretFile)
-			if err != nil {
-				return err
-			}
-			if err := hook.Rotate(secret, overlap, time.Now()); err != nil {
-				return err
-			}
-			if err := hook.Save(folder); err != nil {
-				return err
-			}
-			words := "The one before signs no more.\n"
-			if overlap > 0 {
-				words = fmt.Sprintf("The one before signs as well until %s.\n", localTime(hook.Secrets[1].Until, time.Local))
-			}
-			return writeText(command.OutOrStdout(), fmt.Sprintf("The present secret is on the first line of %s: give it to the receiver.\n", text.DisplayValue(filepath.Join(folder, site.WebhookSecretFile)))+words)
-		},
-	}
-	addPortalDir(command, &dir)
+	}, func(out io.Writer, folder string, _ []string) error {
+		if overlap <= 0 {
+			return usageError("--overlap is a time as 24h; for none give --now")
+		}
+		if atOnce {
+			overlap = 0
+		}
+		return rotateSecret(out, folder, secretFile, overlap)
+	})
 	flags := command.Flags()
 	flags.StringVar(&secretFile, "secret-file", "", "file with the secret that signs from now on (default: a new one)")
 	flags.DurationVar(&overlap, "overlap", site.WebhookOverlap, "how long the secret before signs as well")
@@ -210,66 +168,57 @@ somebody else may have it.`,
 	return command
 }
 
+func rotateSecret(out io.Writer, folder, secretFile string, overlap time.Duration) error {
+	hook, err := site.LoadWebhook(folder)
+	if err != nil {
+		return err
+	}
+	secret, err := secretFrom(secretFile)
+	if err != nil {
+		return err
+	}
+	if err := hook.Rotate(secret, overlap, time.Now()); err != nil {
+		return err
+	}
+	if err := hook.Save(folder); err != nil {
+		return err
+	}
+	before := "no more"
+	if overlap > 0 {
+		before = "as well until " + localTime(hook.Secrets[1].Until, time.Local)
+	}
+	return writeText(out, fmt.Sprintf("The present secret is on the first line of %s: give it to the receiver.\nThe one before signs %s.\n",
+		text.DisplayValue(filepath.Join(folder, site.WebhookSecretFile)), before))
+}
+
 func newWebhookDisableCommand() *cobra.Command {
-	var dir string
-	command := &cobra.Command{
+	return folderCommand(&cobra.Command{
 		Use: "disable --dir DIR/portal", Short: "Send no messages any more", Args: cobra.NoArgs,
 		Long:    "Disable takes away the webhook's URL and secret. Messages that wait are dropped, and counted.",
 		Example: "  prlportal webhook disable --dir portal",
-		RunE: func(command *cobra.Command, _ []string) error {
-			folder, err := webhookFolder(dir)
-			if err != nil {
-				return err
-			}
-			if err := site.RemoveWebhook(folder); err != nil {
-				return err
-			}
-			return writeText(command.OutOrStdout(), "No messages are sent any more.\n")
-		},
-	}
-	addPortalDir(command, &dir)
-	return command
+	}, func(out io.Writer, folder string, _ []string) error {
+		if err := site.RemoveWebhook(folder); err != nil {
+			return err
+		}
+		return writeText(out, "No messages are sent any more.\n")
+	})
 }
 
 func newWebhookStatusCommand() *cobra.Command {
-	var admin adminOptions
-	var asJSON bool
-	command := &cobra.Command{
+	return askingCommand(&cobra.Command{
 		Use: "status --dir DIR", Short: "Show what waits, and how the receiver does", Args: cobra.NoArgs,
 		Long: `Status shows how many messages wait and since when, how many were sent and dropped, and
 the last error. It exits with 1 if a person should look: a message has waited for an
 hour, or the receiver wants none any more.`,
 		Example: "  prlportal webhook status --dir site/operator\n  prlportal webhook status --dir site/operator --json",
-		RunE: func(command *cobra.Command, _ []string) error {
-			var status webhook.Status
-			err := admin.ask(command.Context(), func(ctx context.Context, client *adminapi.Client) (err error) {
-				status, err = client.WebhookStatus(ctx)
-				return err
-			})
-			if err == nil && asJSON {
-				err = printJSON(command.OutOrStdout(), status)
-			} else if err == nil {
-				err = printWebhookStatus(command.OutOrStdout(), status, time.Local)
-			}
-			if err == nil && status.Condition != nil {
-				err = fmt.Errorf("%s %s", status.Condition.Text, status.Condition.Remedy)
-			}
-			return err
-		},
-	}
-	admin.addFlags(command)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return command
-}
-
-// ask has a client do one thing.
-func (o adminOptions) ask(ctx context.Context, work func(context.Context, *adminapi.Client) error) error {
-	client, err := o.openClient()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	return work(ctx, client)
+	}, (*adminapi.Client).WebhookStatus, func(out io.Writer, status webhook.Status) error {
+		return printWebhookStatus(out, status, time.Local)
+	}, func(status webhook.Status) error {
+		if status.Condition == nil {
+			return nil
+		}
+		return fmt.Errorf("%s %s", status.Condition.Text, status.Condition.Remedy)
+	})
 }
 
 func printWebhookStatus(out io.Writer, status webhook.Status, zone *time.Location) error {
@@ -300,33 +249,21 @@ func printWebhookStatus(out io.Writer, status webhook.Status, zone *time.Locatio
 }
 
 func newWebhookTestCommand() *cobra.Command {
-	var admin adminOptions
-	var asJSON bool
-	command := &cobra.Command{
+	return askingCommand(&cobra.Command{
 		Use: "test --dir DIR", Short: "Send a test message and say what became of it", Args: cobra.NoArgs,
-		Long:    "Test has the portal send one message of type webhook.test at once, without a retry.",
+		Long:    "Test has the portal send one message of type webhook.test at once, without a retry; ten in a minute at most.",
 		Example: "  prlportal webhook test --dir site/operator",
-		RunE: func(command *cobra.Command, _ []string) error {
-			var result webhook.TestResult
-			err := admin.ask(command.Context(), func(ctx context.Context, client *adminapi.Client) (err error) {
-				result, err = client.TestWebhook(ctx)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				err = printJSON(command.OutOrStdout(), result)
-			} else if result.Taken {
-				err = writeText(command.OutOrStdout(), fmt.Sprintf("%s has taken a test message (%d).\n", text.DisplayValue(result.Receiver), result.Status))
-			}
-			if err == nil && !result.Taken {
-				err = fmt.Errorf("%s has not taken the test message: %s", text.DisplayValue(result.Receiver), text.DisplayValue(result.Problem))
-			}
-			return err
-		},
+	}, (*adminapi.Client).TestWebhook, printWebhookTest, func(result webhook.TestResult) error {
+		if result.Taken {
+			return nil
+		}
+		return fmt.Errorf("%s has not taken the test message: %s", text.DisplayValue(result.Receiver), text.DisplayValue(result.Problem))
+	})
+}
+
+func printWebhookTest(out io.Writer, result webhook.TestResult) error {
+	if !result.Taken {
+		return nil // the error says it
 	}
-	admin.addFlags(command)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return command
+	return writeText(out, fmt.Sprintf("%s has taken a test message (%d).\n", text.DisplayValue(result.Receiver), result.Status))
 }
