@@ -311,7 +311,8 @@ func (p *pageWriter) addUnseen(policy localapi.Policy) {
 		}
 	}
 	for _, unseen := range told {
-		p.text.WriteString("\nNot seen: " + unseen + "\n")
+		p.text.WriteString("\n")
+		p.addItem("Not seen", unseen)
 	}
 }
 
