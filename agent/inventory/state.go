@@ -100,12 +100,15 @@ func sameMachine(a, b *Machine) bool {
 	if a.VM.ID != b.VM.ID {
 		return false
 	}
-	samePath := a.Bundle.Path != "" && text.Fold(a.Bundle.Path) == text.Fold(b.Bundle.Path)
 	if a.Bundle.Owner == nil && b.Bundle.Owner == nil {
-		return samePath
+		return samePath(a, b)
 	}
 	return a.Bundle.Owner != nil && b.Bundle.Owner != nil && *a.Bundle.Owner == *b.Bundle.Owner &&
-		!a.Bundle.Identity.IsOther(b.Bundle.Identity) && (a.Bundle.Identity == b.Bundle.Identity || samePath)
+		!a.Bundle.Identity.IsOther(b.Bundle.Identity) && (a.Bundle.Identity == b.Bundle.Identity || samePath(a, b))
+}
+
+func samePath(a, b *Machine) bool {
+	return a.Bundle.Path != "" && text.SameName(a.Bundle.Path, b.Bundle.Path)
 }
 
 // machines joins what the accounts list: a shared machine is one, its bundle's
