@@ -60,7 +60,7 @@ type Options struct {
 
 // ownCollections are what the loop itself and its looker keep in the store.
 func ownCollections() []string {
-	own := []string{inventory.Remembered, inventory.Described, inventory.Probed, eventRing.Name(), securityRing.Name(), schedules.Name(), troubleRecords.Name()}
+	own := []string{inventory.Remembered, inventory.Described, inventory.Probed, eventRing.CollectionName(), securityRing.CollectionName(), schedules.CollectionName(), troubleRecords.CollectionName()}
 	return append(own, enforce.Collections()...)
 }
 

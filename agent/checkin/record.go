@@ -51,8 +51,8 @@ var (
 
 // Collections names what this package keeps in the store.
 func Collections() []string {
-	return []string{exchangeRecords.Name(), baselineRecords.Name(), pendingRecords.Name(), clockRecords.Name(),
-		siteRecords.Name(), headMarks.Name(), policyRecords.Name(), contentProblems.Name()}
+	return []string{exchangeRecords.CollectionName(), baselineRecords.CollectionName(), pendingRecords.CollectionName(), clockRecords.CollectionName(),
+		siteRecords.CollectionName(), headMarks.CollectionName(), policyRecords.CollectionName(), contentProblems.CollectionName()}
 }
 
 // storedState is what the store says before a report.

@@ -44,7 +44,7 @@ const (
 )
 
 // Collections names what this package keeps in the store.
-func Collections() []string { return []string{records.Name(), controlsRecords.Name(), leases.Name()} }
+func Collections() []string { return []string{records.CollectionName(), controlsRecords.CollectionName(), leases.CollectionName()} }
 
 func loadMemory(state *store.Store) (memory policy.Memory, report told, released *Released, version string, err error) {
 	memory = make(policy.Memory)
