@@ -31,12 +31,12 @@ type outputScan struct {
 	output []byte
 	doc    document
 	read   contentReader
-	done   int                        // bytes that were read, those read again counted again
+	done   int // bytes that were read, those read again counted again
 
 	arrays, objects foundValues // that are not empty
-	empty           int            // how many are empty
-	brokenEnd       int            // how far the longest text goes that begins like JSON and breaks off; 0: there is none
-	brokenBy        error          // errDepth or errSize where that is why one broke off, else errSyntax
+	empty           int         // how many are empty
+	brokenEnd       int         // how far the longest text goes that begins like JSON and breaks off; 0: there is none
+	brokenBy        error       // errDepth or errSize where that is why one broke off, else errSyntax
 }
 
 // foundValues are the values of one form.

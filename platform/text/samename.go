@@ -114,20 +114,18 @@ func orderMarks(text []rune) {
 		case isMark && begin < 0:
 			begin = i
 		case !isMark && begin >= 0:
-			sort.Stable(byMarkClass(text[begin:i]))
+			sortMarks(text[begin:i])
 			begin = -1
 		}
 	}
 	if begin >= 0 {
-		sort.Stable(byMarkClass(text[begin:]))
+		sortMarks(text[begin:])
 	}
 }
 
-type byMarkClass []rune
-
-func (m byMarkClass) Len() int           { return len(m) }
-func (m byMarkClass) Less(i, j int) bool { return markClass(m[i]) < markClass(m[j]) }
-func (m byMarkClass) Swap(i, j int)      { m[i], m[j] = m[j], m[i] }
+func sortMarks(marks []rune) {
+	sort.SliceStable(marks, func(i, j int) bool { return markClass(marks[i]) < markClass(marks[j]) })
+}
 
 // markClass is the character's canonical combining class, 0 for one that is no
 // mark or has its place.
