@@ -25,9 +25,6 @@ func NewRing[T any](name string, capacity int) Ring[T] {
 // CollectionName returns the name of the ring's collection.
 func (r Ring[T]) CollectionName() string { return r.entries.CollectionName() }
 
-// Len returns how many entries there are.
-func (r Ring[T]) Len(tx *Tx) int { return r.entries.Len(tx) }
-
 // Append adds an entry and returns its sequence number. It decodes no other
 // entry, so entries of a type that an older version had stand in nobody's way.
 func (r Ring[T]) Append(tx *Tx, value T) (uint64, error) {
