@@ -150,9 +150,18 @@ func (m *ControlsMemory) forgetSwitch(target string) {
 // IsToBeSuspended reports whether the machine is against the control, and the policy
 // has it suspended for that.
 func (m *ControlsMemory) IsToBeSuspended(control string, vm protocol.VMKey) bool {
-	return slices.ContainsFunc(m.Violations, func(v Violation) bool {
-		return v.Control == control && v.VM == vm && !v.SuspendFrom.IsZero()
-	})
+	violation, known := m.violation(control, vm)
+	return known && !violation.SuspendFrom.IsZero()
+}
+
+// violation is what is remembered of a machine, or with an empty key of the Mac, that
+// is against a control.
+func (m *ControlsMemory) violation(control string, vm protocol.VMKey) (violation Violation, known bool) {
+	at := slices.IndexFunc(m.Violations, func(v Violation) bool { return v.Control == control && v.VM == vm })
+	if at < 0 {
+		return Violation{}, false
+	}
+	return m.Violations[at], true
 }
 
 // Warned is the memory after the users of these machines were told that they will be

@@ -179,10 +179,9 @@ func (cp *controlsPlan) judgeMachine(c *Control, m *Machine, code protocol.Code)
 
 // violate notes what is against a control, once.
 func (cp *controlsPlan) violate(c *Control, vm protocol.VMKey, code protocol.Code) *Violation {
-	at := slices.IndexFunc(cp.memory.Violations, func(v Violation) bool { return v.Control == c.Name && v.VM == vm })
-	violation := Violation{Control: c.Name, VM: vm, Code: code, At: cp.now}
-	if at >= 0 {
-		violation = cp.memory.Violations[at]
+	violation, known := cp.memory.violation(c.Name, vm)
+	if !known {
+		violation = Violation{Control: c.Name, VM: vm, Code: code, At: cp.now}
 	}
 	if code == protocol.CodeRemovedAgainstPolicy || cp.seen[vm] == nil {
 		violation.SuspendFrom = time.Time{}
@@ -190,7 +189,7 @@ func (cp *controlsPlan) violate(c *Control, vm protocol.VMKey, code protocol.Cod
 		cp.beginGrace(&violation, cp.seen[vm])
 	}
 	cp.kept = append(cp.kept, violation)
-	if at < 0 {
+	if !known {
 		cp.result.New = append(cp.result.New, violation)
 	}
 	return &cp.kept[len(cp.kept)-1]
@@ -218,16 +217,19 @@ func (cp *controlsPlan) beginGrace(violation *Violation, seen *SeenMachine) {
 // keep keeps what was against a control, and reports whether there was anything: what
 // is not known now neither ends a violation nor begins one.
 func (cp *controlsPlan) keep(control string, vm protocol.VMKey) bool {
-	at := slices.IndexFunc(cp.memory.Violations, func(v Violation) bool { return v.Control == control && v.VM == vm })
-	if at < 0 {
-		return false
+	violation, known := cp.memory.violation(control, vm)
+	if known {
+		cp.keepAsItWas(violation)
 	}
-	kept := cp.memory.Violations[at]
+	return known
+}
+
+// keepAsItWas keeps a violation, which suspends nothing where the policy does not.
+func (cp *controlsPlan) keepAsItWas(violation Violation) {
 	if !cp.suspends() {
-		kept.SuspendFrom = time.Time{}
+		violation.SuspendFrom = time.Time{}
 	}
-	cp.kept = append(cp.kept, kept)
-	return true
+	cp.kept = append(cp.kept, violation)
 }
 
 // planSuspend plans that a machine is suspended, if the policy wants that and its
@@ -277,7 +279,7 @@ func (cp *controlsPlan) keepViolations() {
 	}
 	for _, v := range cp.memory.Violations {
 		if seen := cp.seen[v.VM]; seen != nil && seen.GoneAt.IsZero() && !looked[v.VM] && cp.isOn(v.Control) {
-			cp.keep(v.Control, v.VM)
+			cp.keepAsItWas(v)
 		}
 	}
 	cp.memory.Violations = cp.kept
