@@ -63,7 +63,7 @@ func wantedControls(document *policy.Document) (wanted []localapi.WantedSetting)
 		control := &policy.Controls[i]
 		if on, managed := document.SecurityControls.Set[control.Name]; managed {
 			wanted = append(wanted, localapi.WantedSetting{
-				Path: "security_controls." + control.Name, Setting: control.Name, Value: strconv.FormatBool(on), Doc: control.Doc,
+				Path: control.Path(), Setting: control.Name, Value: strconv.FormatBool(on), Doc: control.Doc,
 			})
 		}
 	}

@@ -74,7 +74,7 @@ func wantedPreferences(product *policy.Product) (wanted []localapi.WantedSetting
 		}
 	}
 	for _, name := range product.Unknown {
-		wanted = append(wanted, localapi.WantedSetting{Path: "product." + name, Setting: name})
+		wanted = append(wanted, localapi.WantedSetting{Path: policy.ProductPath + name, Setting: name})
 	}
 	return wanted
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 
 	"prlagent/agent/protocol"
 	"prlagent/prlctl"
@@ -123,6 +124,18 @@ func FindHostSwitch(name string) *HostSwitch {
 		return nil
 	}
 	return &HostSwitches[at]
+}
+
+// Path is where the control stands in a document.
+func (c *Control) Path() string { return protocol.ControlsPath + c.Name }
+
+// ControlAt is the row that stands there in a document; nil if it is none's place.
+func ControlAt(path string) *Control {
+	name, is := strings.CutPrefix(path, protocol.ControlsPath)
+	if !is {
+		return nil
+	}
+	return FindControl(name)
 }
 
 // FindControl is the control of that name; nil if there is none.

@@ -148,7 +148,7 @@ func (cp *controlsPlan) judge(c *Control) {
 	if !managed {
 		return
 	}
-	v := Verdict{Path: "security_controls." + c.Name, Setting: c.Name, Value: True, Verdict: protocol.VerdictInPlace}
+	v := Verdict{Path: c.Path(), Setting: c.Name, Value: True, Verdict: protocol.VerdictInPlace}
 	v.Verdict, v.Code = cp.worstOf(c, &v)
 	if !value {
 		v.Value, v.Strength = False, &monitored

@@ -129,12 +129,15 @@ func (p *Preference) ShownWith(value Value) string {
 	return p.Shows[value]
 }
 
+// ProductPath begins the paths of preferences in a policy.
+const ProductPath = "product."
+
 // Path is where the preference stands in a document.
-func (p *Preference) Path() string { return "product." + p.Name }
+func (p *Preference) Path() string { return ProductPath + p.Name }
 
 // PreferenceAt is the row that stands there in a document; nil if it is none's place.
 func PreferenceAt(path string) *Preference {
-	name, is := strings.CutPrefix(path, "product.")
+	name, is := strings.CutPrefix(path, ProductPath)
 	if !is {
 		return nil
 	}

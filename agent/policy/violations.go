@@ -158,7 +158,7 @@ func (cp *controlsPlan) judgeOnePerUser(c *Control) (string, protocol.Code) {
 // that was there before the control, or whose source is not known, is kept (H42).
 func (cp *controlsPlan) judgeMachine(c *Control, m *Machine, code protocol.Code) {
 	seen := cp.seen[m.Key]
-	verdict := Verdict{Path: "security_controls." + c.Name, Setting: c.Name, VM: m.Key, Value: True, Strength: &monitored}
+	verdict := Verdict{Path: c.Path(), Setting: c.Name, VM: m.Key, Value: True, Strength: &monitored}
 	switch {
 	case seen == nil:
 		return // it went while this was looked at

@@ -23,7 +23,7 @@ func (m *checkedMac) checkPreferences(context.Context) checkResult {
 }
 
 func judgePreferences(shown localapi.Policy) checkResult {
-	if !wants(shown, "product.") {
+	if !wants(shown, policy.ProductPath) {
 		return unneededResult("The policy has no preference of Parallels Desktop.")
 	}
 	return unknownResult(policy.UnseenPreferences)
@@ -56,7 +56,7 @@ func judgeControls(policy localapi.Policy) checkResult {
 		result := codeResult(protocol.CodeNotEnforceable, strings.Join(beyond, "; ")+".")
 		result.Outcome = outcomeNote
 		return result
-	case !wants(policy, "security_controls."):
+	case !wants(policy, protocol.ControlsPath):
 		return unneededResult("The policy has no security control.")
 	}
 	return okResult("Whatever is against one of them is at least reported.")

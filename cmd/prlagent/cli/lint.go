@@ -110,8 +110,8 @@ func readPolicy(data []byte) (policy.Document, []*policy.Error) {
 
 // docAt is what the setting at a path does; empty if there is none.
 func docAt(path string) string {
-	if name, is := strings.CutPrefix(path, "security_controls."); is && policy.FindControl(name) != nil {
-		return policy.FindControl(name).Doc
+	if control := policy.ControlAt(path); control != nil {
+		return control.Doc
 	}
 	for name := range strings.SplitSeq(path, ".") {
 		if setting := policy.Find(name); setting != nil && strings.HasPrefix(path, "vm_settings.") {
@@ -131,7 +131,7 @@ func (r *lintReport) addNotes(document *policy.Document) {
 	}
 	for i := range policy.Controls {
 		control := &policy.Controls[i]
-		switch path := "security_controls." + control.Name; {
+		switch path := control.Path(); {
 		case !document.SecurityControls.Set[control.Name]:
 		case control.NotEnforceable != "":
 			note(path, protocol.CodeNotEnforceable, "Not enforceable: "+control.NotEnforceable+".")

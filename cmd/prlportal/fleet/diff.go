@@ -99,7 +99,7 @@ func valuesOf(document *policy.Document) map[string]policy.Value {
 	}
 	if document != nil {
 		for name, value := range document.Product.Preferences {
-			values[productPath+name] = value
+			values[policy.ProductPath+name] = value
 		}
 		addControls(values, &document.SecurityControls)
 	}
@@ -131,7 +131,7 @@ func Predict(before, next PolicyVersion, known []Known) []Prediction {
 func (p *predictor) outcomeFor(known *Known, path string) Outcome {
 	isVM, isMac := known.Key.ID != "", known.Key == protocol.VMKey{}
 	switch {
-	case strings.HasPrefix(path, productPath):
+	case strings.HasPrefix(path, policy.ProductPath):
 		if isMac && known.NoUsers {
 			return OutcomeUnknown
 		}
@@ -142,7 +142,7 @@ func (p *predictor) outcomeFor(known *Known, path string) Outcome {
 		if isVM {
 			return p.violationOutcome(known)
 		}
-	case strings.HasPrefix(path, controlsPath):
+	case strings.HasPrefix(path, protocol.ControlsPath):
 		if isMac {
 			return p.controlOutcome(known, settingOf(path))
 		}

@@ -7,16 +7,15 @@ import (
 	"prlagent/agent/protocol"
 )
 
-// Paths of security controls, and of what is done about what is against one.
+// Paths of what is done about what is against a security control.
 const (
-	controlsPath    = "security_controls."
-	onViolationPath = controlsPath + "on_violation"
-	gracePath       = controlsPath + "grace_s"
+	onViolationPath = protocol.ControlsPath + "on_violation"
+	gracePath       = protocol.ControlsPath + "grace_s"
 )
 
 func addControls(values map[string]policy.Value, controls *policy.SecurityControls) {
 	for name, on := range controls.Set {
-		values[controlsPath+name] = policy.Value(strconv.FormatBool(on))
+		values[protocol.ControlsPath+name] = policy.Value(strconv.FormatBool(on))
 	}
 	if len(controls.Set) == 0 {
 		return // the rest is about them
@@ -33,7 +32,7 @@ func isAboutViolations(path string) bool { return path == onViolationPath || pat
 
 // controlOutcome is what becomes of a control of one Mac.
 func (p *predictor) controlOutcome(mac *Known, name string) Outcome {
-	path := controlsPath + name
+	path := protocol.ControlsPath + name
 	old, managed := p.was[path]
 	value, wanted := p.is[path]
 	verdict := mac.Verdicts[path]

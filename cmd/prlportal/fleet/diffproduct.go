@@ -5,12 +5,9 @@ import (
 	"prlagent/agent/protocol"
 )
 
-// productPath begins the paths of preferences.
-const productPath = "product."
-
 // preferenceOutcome is what becomes of a preference of one account.
 func (p *predictor) preferenceOutcome(account *Known, name string) Outcome {
-	path := productPath + name
+	path := policy.ProductPath + name
 	old, managed := p.was[path]
 	value, wanted := p.is[path]
 	if !wanted {

@@ -183,7 +183,7 @@ const controlsPath = "security_controls"
 func (r *reader) checkControls(p *Policy) {
 	for i := range policy.Controls {
 		control := &policy.Controls[i]
-		path := below(controlsPath, control.Name)
+		path := control.Path()
 		switch on := p.Document.SecurityControls.Set[control.Name]; {
 		case !on:
 		case control.NotEnforceable != "":
@@ -224,10 +224,10 @@ func settingDoc(path string) string {
 	if preference := policy.PreferenceAt(path); preference != nil {
 		return rowDoc(preference.Doc, preference.Values)
 	}
-	name := path[strings.LastIndexByte(path, '.')+1:]
-	if control := policy.FindControl(name); control != nil && strings.HasPrefix(path, controlsPath+".") {
+	if control := policy.ControlAt(path); control != nil {
 		return control.Doc
 	}
+	name := path[strings.LastIndexByte(path, '.')+1:]
 	if name == path || !strings.HasPrefix(path, "vm_settings.") {
 		return ""
 	}

@@ -7,10 +7,10 @@ import "prlagent/agent/policy"
 func (r *reader) checkProduct(p *Policy) {
 	product := &p.Document.Product
 	for _, name := range product.Unknown {
-		path := below("product", name)
+		path := policy.ProductPath + name
 		r.fail(ruleUnknownSetting, p.sources.find(path), path, "there is no preference %s%s", name, meant(name, preferenceNames()))
 	}
-	const download = "product.download_updates"
+	const download = policy.ProductPath + "download_updates"
 	if p.Document.HasUpdateServer() && product.Preferences["download_updates"] == policy.False {
 		r.fail(ruleUpdateServer, p.sources.find(download), download,
 			"with an update server of your own, updates should be downloaded by themselves: with false, users are only notified")
