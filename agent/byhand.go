@@ -65,27 +65,22 @@ func (a *agent) ByHand(ctx context.Context, request localapi.HandRequest, by str
 }
 
 func handView(one *enforce.Handed) localapi.HandVM {
+	words := one.Code.Text()
 	shown := localapi.HandVM{
-		PolicyVM: localapi.PolicyVM{VMKey: one.Key}, Outcome: one.Outcome, Code: one.Code, Command: one.Command,
+		PolicyVM: localapi.PolicyVM{VMKey: one.Key}, Outcome: one.Outcome, Code: one.Code, Text: words.Text, Remedy: words.Remedy, Command: one.Command,
 		PolicyPath: one.Path, PolicyValue: string(one.Wants), PutBack: one.PutBack,
 	}
 	if one.Machine != nil {
 		shown.Name, shown.Owner = one.Machine.Name, one.Machine.Owner.User.Name
 	}
-	if one.Code != "" {
-		words := one.Code.Text()
-		shown.Text, shown.Remedy = words.Text, words.Remedy
-	}
 	return shown
 }
 
 func switchView(one *enforce.Handed) localapi.HandSwitch {
-	shown := localapi.HandSwitch{Target: one.Switch.Target(), Outcome: one.Outcome, Code: one.Code, Command: one.Command}
-	if one.Code != "" {
-		words := one.Code.Text()
-		shown.Text, shown.Remedy = words.Text, words.Remedy
+	words := one.Code.Text()
+	return localapi.HandSwitch{
+		Target: one.Switch.Target(), Outcome: one.Outcome, Code: one.Code, Text: words.Text, Remedy: words.Remedy, Command: one.Command,
 	}
-	return shown
 }
 
 // onHand begins what an administrator wants done, with the machines that the last

@@ -184,8 +184,8 @@ func isRetried(vmID string, reasons trigger.Set) bool {
 // firstListed is the first account that the tools answered for; nil if they
 // answered for none.
 func firstListed(look inventory.Look) *inventory.Account {
-	for _, account := range listedAccounts(look) {
-		return account
+	if accounts := listedAccounts(look); len(accounts) > 0 {
+		return accounts[0]
 	}
 	return nil
 }

@@ -50,9 +50,7 @@ type shownHost struct {
 func (e *Enforcer) LookAtHost(ctx context.Context, s *Situation) {
 	e.mu.Lock()
 	e.parse(s.Content)
-	if s.HostOwner != nil {
-		e.hostOwner = *s.HostOwner
-	}
+	e.noteHostOwner(s)
 	desired := e.desired(s)
 	needs := desired.NeedsHost(&e.controls) && e.options.Host != nil && s.Closed == ""
 	isKnown := e.shown.info != nil && e.now().Sub(e.shown.at).Abs() < hostInfoLasts && !s.Host.RetryNow
@@ -63,6 +61,14 @@ func (e *Enforcer) LookAtHost(ctx context.Context, s *Situation) {
 	e.hostTurn.Lock()
 	defer e.hostTurn.Unlock()
 	_, _ = e.readHost(ctx) // the plan says what it means
+}
+
+// noteHostOwner takes over as which account the host's switches are read and set; while
+// nobody is there it stays who it was. The caller holds the lock.
+func (e *Enforcer) noteHostOwner(s *Situation) {
+	if s.HostOwner != nil {
+		e.hostOwner = *s.HostOwner
+	}
 }
 
 // readHost reads what the host shows, and remembers it. The caller has the host's

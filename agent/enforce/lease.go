@@ -225,9 +225,9 @@ func (e *Enforcer) leasedNow() (names []string) {
 // lentTo are those of the accounts, which are listed now, since whose last list a switch
 // was off for the agent's own work at some moment. The caller holds the lock.
 func (e *Enforcer) lentTo(name string, listed map[uint32]bool) map[uint32]bool {
-	lent := make(map[uint32]bool)
+	lent, isLentNow := make(map[uint32]bool), slices.Contains(e.leasedNow(), name)
 	for uid := range listed {
-		lent[uid] = e.lentUntil[name] > e.listedAt[uid] || slices.Contains(e.leasedNow(), name)
+		lent[uid] = isLentNow || e.lentUntil[name] > e.listedAt[uid]
 	}
 	return lent
 }

@@ -101,9 +101,7 @@ func (r *Released) endsWith(content policy.Content) bool {
 func (e *Enforcer) heldSwitches(s *Situation, known []*Handed) []*Handed {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if s.HostOwner != nil {
-		e.hostOwner = *s.HostOwner
-	}
+	e.noteHostOwner(s)
 	for i := range policy.HostSwitches {
 		found := &policy.HostSwitches[i]
 		isKnown := slices.ContainsFunc(known, func(one *Handed) bool { return one.Switch == found })
