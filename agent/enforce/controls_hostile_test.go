@@ -62,14 +62,7 @@ func TestH42_NothingIsSuspendedThatIsNoViolationAnyMore(t *testing.T) {
 				l := newControlsLab(t, `"provisioned_only":true,"on_violation":"suspend","grace_s":1`)
 				l.locks = false
 				l.settle()
-				vm := l.add(alice)
-				vm.state = prlctl.StateRunning
-				l.settle()
-				time.Sleep(2 * time.Second)
-				planned := l.plan()
-				if len(planned.Suspends) != 1 {
-					t.Fatalf("suspends %v", planned.Suspends)
-				}
+				vm, planned := l.addOverdue()
 				change(l)
 				l.plan()
 				a := l.enforcer.newApplication(planned, alice.UID)
@@ -265,9 +258,7 @@ func TestH68_ALeaseBesideOneOfAnEarlierProcess(t *testing.T) {
 					t.Error(err)
 				}
 				l.wantAsked("add-vm clone-vm create-vm remove-vm")
-				if len(l.enforcer.leases) != 0 {
-					t.Errorf("leases %v", l.enforcer.leases)
-				}
+				l.wantNoLease()
 			})
 		})
 	}
@@ -295,9 +286,7 @@ func TestH68_ALeaseOfAnotherVersion(t *testing.T) {
 		l.enforcer.Recall()
 		wantEvents(t, l.enforcer.RestoreLeases(l.ctx), "policy_control_put_back, policy_control_put_back, policy_control_put_back")
 		l.wantAsked("add-vm")
-		if len(l.enforcer.leases) != 0 {
-			t.Errorf("leases %v", l.enforcer.leases)
-		}
+		l.wantNoLease()
 	})
 }
 

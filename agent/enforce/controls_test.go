@@ -52,6 +52,28 @@ func (l *lab) wantAsked(want string) {
 	}
 }
 
+func (l *lab) wantNoLease() {
+	l.t.Helper()
+	if len(l.enforcer.leases) != 0 {
+		l.t.Errorf("leases %v", l.enforcer.leases)
+	}
+}
+
+// addOverdue adds a machine of alice's that runs against a control with a second of
+// grace, until that is over, and gives the plan that suspends it.
+func (l *lab) addOverdue() (vm *fakeVM, planned *Planned) {
+	l.t.Helper()
+	vm = l.add(alice)
+	vm.state = prlctl.StateRunning
+	l.settle()
+	time.Sleep(2 * time.Second)
+	planned = l.plan()
+	if len(planned.Suspends) != 1 {
+		l.t.Fatalf("suspends %v", planned.Suspends)
+	}
+	return vm, planned
+}
+
 // eventWords are types and codes of events.
 func eventWords(events []protocol.Event) string {
 	var words []string
@@ -135,14 +157,7 @@ func TestH42_WhatIsSuspendedIsLookedAtBefore(t *testing.T) {
 		l := newControlsLab(t, `"provisioned_only":true,"on_violation":"suspend","grace_s":1`)
 		l.settle()
 		time.Sleep(time.Second)
-		vm := l.add(alice)
-		vm.state = prlctl.StateRunning
-		l.settle()
-		time.Sleep(2 * time.Second)
-		planned := l.plan()
-		if len(planned.Suspends) != 1 {
-			t.Fatalf("suspends %v", planned.Suspends)
-		}
+		vm, planned := l.addOverdue()
 		l.forget()
 		vm.state = prlctl.StateStopped
 		l.enforcer.Apply(l.ctx, planned)
@@ -399,9 +414,7 @@ func TestH68_KilledAtEachBoundaryOfALease(t *testing.T) {
 							want = "add-vm clone-vm create-vm remove-vm" // nothing was lifted: nobody wrote
 						}
 						l.wantAsked(want)
-						if len(l.enforcer.leases) != 0 {
-							t.Errorf("leases %v", l.enforcer.leases)
-						}
+						l.wantNoLease()
 						l.afterwards = nil
 						l.content.Released = true
 						l.settle()
