@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -20,13 +19,6 @@ const (
 const actionsValue = "actions with commas between, or any"
 
 var faultyActions = []string{"start", "stop", "suspend", "resume", "pause", "restart", "reset", "delete", "deactivate-license"}
-
-// hits reports whether a fault of the actions is on for one of them.
-func (in *invocation) hits(fault, action string) bool {
-	value, on := in.state.faultValue(fault, in.caller)
-	actions := strings.Split(value, ",")
-	return on && (slices.Contains(actions, anyFlag) || slices.Contains(actions, action))
-}
 
 // errCanceled is the text of an action whose end is open: it may have worked
 // (facts/prlctl.md 1.2).
@@ -67,14 +59,9 @@ func (in *invocation) checkRefusals(effect string) error {
 	return nil
 }
 
-// act carries out an action of the tool as the faults say, and prints how it ended.
-func (in *invocation) act(action, infinitive, success string, apply func(*State) error) int {
-	fail := func(err error) int {
-		if action == "deactivate-license" {
-			return in.failWith(toolErrorf("Failed to %s: %v", infinitive, err))
-		}
-		return in.failAction(infinitive, err)
-	}
+// act carries out an action of the tool as the faults say, and prints how it ended:
+// fail that it did not work.
+func (in *invocation) act(action, success string, fail func(error) int, apply func(*State) error) int {
 	if in.hits(faultActionHangs, action) {
 		in.blockFor(0)
 	}
@@ -104,15 +91,16 @@ func changeVMState(in *invocation, name string, arguments []string) int {
 	if !known {
 		return in.failf(exitRefused, "Unrecognized option: %s", arguments[1])
 	}
+	fail := func(err error) int { return in.failAction(action.infinitive, err) }
 	err = in.checkAction(target)
 	if err == nil {
 		err = in.checkRefusals(action.effect)
 	}
 	if err != nil {
-		return in.failAction(action.infinitive, err)
+		return fail(err)
 	}
 	in.printLinef("%s", action.progress)
-	return in.act(name, action.infinitive, action.successText(rule, in.state), func(state *State) error {
+	return in.act(name, action.successText(rule, in.state), fail, func(state *State) error {
 		vm, err := in.targetVM(state, arguments)
 		if err != nil {
 			return err
@@ -139,8 +127,9 @@ func deleteVM(in *invocation, arguments []string) int {
 	if len(arguments) > 1 {
 		return in.failf(exitRefused, "Unrecognized option: %s", arguments[1])
 	}
+	fail := func(err error) int { return in.failAction("remove", err) }
 	if err := in.checkDeletion(vm); err != nil {
-		return in.failAction("remove", err)
+		return fail(err)
 	}
 	if in.asksBeforeDelete() {
 		fmt.Fprintf(in.stdout, "Are you sure you want to delete the virtual machine \"%s\"? (y/n): ", vm.Name)
@@ -149,7 +138,7 @@ func deleteVM(in *invocation, arguments []string) int {
 		}
 	}
 	in.printLinef("Removing the VM...")
-	return in.act("delete", "remove", "The VM has been successfully removed.", func(state *State) error {
+	return in.act("delete", "The VM has been successfully removed.", fail, func(state *State) error {
 		vm, err := in.targetVM(state, arguments)
 		if err != nil {
 			return err

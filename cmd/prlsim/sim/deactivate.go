@@ -13,19 +13,20 @@ func deactivateLicense(in *invocation, options []string) int {
 	if unknown := slices.IndexFunc(options, func(option string) bool { return option != "--skip-network-errors" }); unknown >= 0 {
 		return in.failf(exitRefused, "Unrecognized option: %s", options[unknown])
 	}
+	fail := func(err error) int { return in.failWith(toolErrorf("Failed to deactivate the license: %v", err)) }
 	if !in.state.Product.isInstalled() {
-		return in.failf(exitRefused, "Failed to deactivate the license: %s", noLicensesInstalled)
+		return fail(toolError(noLicensesInstalled))
 	}
 	seat := "seat freed"
 	if !in.state.Network.Up {
 		if len(options) == 0 && in.state.assumes("deactivate_offline", "refused") {
-			return in.failf(exitRefused, "Failed to deactivate the license: Unable to connect to the license server. Check your network connection.")
+			return fail(toolError("Unable to connect to the license server. Check your network connection."))
 		}
 		seat = "seat kept"
 	}
-	return in.act("deactivate-license", "deactivate the license", "The license has been successfully deactivated.", func(state *State) error {
+	return in.act("deactivate-license", "The license has been successfully deactivated.", fail, func(state *State) error {
 		if !state.Product.isInstalled() {
-			return toolErrorf("%s", noLicensesInstalled)
+			return toolError(noLicensesInstalled)
 		}
 		state.addEffect("deactivate-license", nil, seat)
 		if err := state.Product.setLicenseStatus(noLicense); err != nil {

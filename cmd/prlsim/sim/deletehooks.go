@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 )
@@ -10,6 +11,9 @@ import (
 // faultOnDelete lets something happen between the look of prlctl delete at a VM and
 // its removal, once: so a script can race without being fast.
 const faultOnDelete = "on_delete"
+
+// hookValue is the value of that fault.
+const hookValue = "what"
 
 // deleteHooks are what can happen then. With done set the tool ends without removing
 // anything itself.
@@ -45,7 +49,7 @@ var deleteHooks = map[string]func(m Mac, state *State, vm *VM) (done bool, err e
 		return false, m.applyTransition(state, vm, transitions["start"])
 	},
 	"copy": func(m Mac, state *State, vm *VM) (bool, error) {
-		return false, m.copyBundle(vm.Bundle, m.freePath(state.homeOf(vm.Owner)+"/Copies", baseName(vm.Bundle)))
+		return false, m.copyBundle(vm.Bundle, m.freePath(state.homeOf(vm.Owner)+"/Copies", path.Base(vm.Bundle)))
 	},
 	"stop_service": func(_ Mac, state *State, _ *VM) (bool, error) {
 		state.Faults = append(state.Faults, activeFault{Name: "service_down"})
@@ -54,8 +58,6 @@ var deleteHooks = map[string]func(m Mac, state *State, vm *VM) (done bool, err e
 }
 
 const trashFolder = "/.Trash"
-
-func baseName(macPath string) string { return macPath[strings.LastIndex(macPath, "/")+1:] }
 
 func deleteHookNames() string { return strings.Join(slices.Sorted(maps.Keys(deleteHooks)), ", ") }
 

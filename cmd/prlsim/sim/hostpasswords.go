@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -59,15 +60,9 @@ func vmCloneCommand() *cobra.Command {
 			if err := check(state); err != nil {
 				return "", err
 			}
-			clone, err := mac.cloneVM(state, vm, name)
+			clone, err := mac.cloneVM(state, vm, wantedClone{name: name, linked: linked})
 			if err != nil {
 				return "", err
-			}
-			if linked {
-				clone.LinkedTo = vm.ID
-				if err := mac.writeBundle(state, clone); err != nil {
-					return "", err
-				}
 			}
 			return fmt.Sprintf("Cloned %s as %s (%s)", vm.Name, clone.Name, clone.ID), nil
 		})
@@ -75,21 +70,31 @@ func vmCloneCommand() *cobra.Command {
 	return command
 }
 
+// wantedClone is how a clone is to be.
+type wantedClone struct {
+	name      string // empty: made of the name of what is cloned
+	linked    bool   // it needs the disks of what is cloned
+	newSource bool   // it is its own source
+}
+
 // cloneVM makes a VM like another one, of the same owner, which has the other one's
 // id for its source (facts/prlctl.md 6, the name of the element).
-func (m Mac) cloneVM(state *State, vm *VM, name string) (*VM, error) {
+func (m Mac) cloneVM(state *State, vm *VM, wanted wantedClone) (*VM, error) {
 	if vm.State != "stopped" {
 		return nil, fmt.Errorf("%w: it is %s", errWrongState, vm.State)
 	}
-	if name == "" {
-		name = "Clone of " + vm.Name
-	}
+	name := cmp.Or(wanted.name, "Clone of "+vm.Name)
 	clone, err := m.createVM(state, newVMOptions{Name: name, OS: vm.OS, Owner: vm.Owner, Shared: vm.Shared, Tools: vm.Tools,
 		Encrypted: vm.Encrypted, Description: vm.Description, NeverStarted: !vm.Started})
 	if err != nil {
 		return nil, err
 	}
-	clone.Source = vm.ID
+	if !wanted.newSource {
+		clone.Source = vm.ID
+	}
+	if wanted.linked {
+		clone.LinkedTo = vm.ID
+	}
 	return clone, m.writeBundle(state, clone)
 }
 

@@ -149,17 +149,10 @@ func cloneTool(in *invocation, arguments []string) int {
 		if err != nil {
 			return err
 		}
-		clone, err := in.mac.cloneVM(state, vm, options["--name"])
-		if err != nil {
-			return err
-		}
-		if _, regenerate := options["--regenerate-src-uuid"]; regenerate {
-			clone.Source = ""
-		}
-		if _, linked := options["--linked"]; linked {
-			clone.LinkedTo = vm.ID
-		}
-		return in.mac.writeBundle(state, clone)
+		_, linked := options["--linked"]
+		_, regenerate := options["--regenerate-src-uuid"]
+		_, err = in.mac.cloneVM(state, vm, wantedClone{options["--name"], linked, regenerate})
+		return err
 	})
 }
 

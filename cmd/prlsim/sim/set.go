@@ -41,7 +41,7 @@ func setVM(in *invocation, arguments []string) int {
 	if in.state.assumes("set_lines", "each") {
 		in.printLinef("%s", strings.Join(lines, "\n"))
 	}
-	if slices.ContainsFunc(sets, func(set flagValue) bool { return in.lies(faultDone, set) }) {
+	if slices.ContainsFunc(sets, func(set flagValue) bool { return in.hits(faultDone, set.flag.name) }) {
 		return in.failAction("configure", toolError("Operation canceled."))
 	}
 	in.printLinef("The VM has been successfully configured.")
@@ -56,7 +56,7 @@ func (in *invocation) applySets(state *State, vm *VM, sets []flagValue) (lines [
 		if err := state.checkFlag(set, vm); err != nil {
 			return nil, err
 		}
-		if !in.lies(faultNotDone, set) {
+		if !in.hits(faultNotDone, set.flag.name) {
 			if err := state.changeSetting(vm, set); err != nil {
 				return nil, err
 			}
@@ -84,16 +84,6 @@ const (
 	faultDone    = "set_fails_but_done"
 	faultNotDone = "set_ok_but_not_done"
 )
-
-// anyFlag stands for every flag in the value of one of the faults.
-const anyFlag = "any"
-
-// lies reports whether the fault is on for the flag.
-func (in *invocation) lies(fault string, set flagValue) bool {
-	value, on := in.state.faultValue(fault, in.caller)
-	flags := strings.Split(value, ",")
-	return on && (slices.Contains(flags, anyFlag) || slices.Contains(flags, set.flag.name))
-}
 
 // restingStates are those in which a configuration can be changed at all. That a
 // suspended VM's cannot is what the GUI of old versions says (acting.md 1).

@@ -178,26 +178,39 @@ const flagsValue = "flags with commas between, or any"
 // timesValue is the value of a fault that ends by itself.
 const timesValue = "times (0: always)"
 
+// anyName stands for every flag or action in the value of a fault that hits some.
+const anyName = "any"
+
+// hits reports whether a fault is on for a flag or an action.
+func (in *invocation) hits(fault, name string) bool {
+	value, on := in.state.faultValue(fault, in.caller)
+	names := strings.Split(value, ",")
+	return on && (slices.Contains(names, anyName) || slices.Contains(names, name))
+}
+
+// checkNames refuses a value in which a flag or an action is not known.
+func checkNames(value string, isKnown func(name string) bool, refuse func(name string) error) error {
+	for name := range strings.SplitSeq(value, ",") {
+		if name != anyName && !isKnown(name) {
+			return refuse(name)
+		}
+	}
+	return nil
+}
+
 // checkValue refuses a value that the fault does not take.
 func (f faultKind) checkValue(value string) error {
-	if f.Name == faultOnDelete {
+	switch f.Value {
+	case hookValue:
 		return checkDeleteHook(value)
-	}
-	if f.Value == actionsValue {
-		for name := range strings.SplitSeq(value, ",") {
-			if name != anyFlag && !slices.Contains(faultyActions, name) {
-				return fmt.Errorf("%w: fault %s takes %s of %s, not %q", errUsage, f.Name, actionsValue, strings.Join(faultyActions, ", "), name)
-			}
-		}
-		return nil
-	}
-	if f.Value == flagsValue {
-		for name := range strings.SplitSeq(value, ",") {
-			if name != anyFlag && findFlag(name) < 0 {
-				return fmt.Errorf("%w: prlctl set has no flag %q", errUsage, name)
-			}
-		}
-		return nil
+	case actionsValue:
+		return checkNames(value, func(name string) bool { return slices.Contains(faultyActions, name) }, func(name string) error {
+			return fmt.Errorf("%w: fault %s takes %s of %s, not %q", errUsage, f.Name, actionsValue, strings.Join(faultyActions, ", "), name)
+		})
+	case flagsValue:
+		return checkNames(value, func(name string) bool { return findFlag(name) >= 0 }, func(name string) error {
+			return fmt.Errorf("%w: prlctl set has no flag %q", errUsage, name)
+		})
 	}
 	if number, err := strconv.Atoi(value); f.Value != "" && (err != nil || number < 0) {
 		return fmt.Errorf("%w: fault %s takes %s, not %q", errUsage, f.Name, f.Value, value)
@@ -227,7 +240,7 @@ var faultKinds = []faultKind{
 	{"suspend_guest", "", "suspend is refused: the guest does not allow it"},
 	{"suspend_disk", "", "suspend is refused: there is no room for the state"},
 	{"suspend_snapshot", "", "suspend is refused: a snapshot is being created"},
-	{faultOnDelete, "what", "something happens once at the moment of prlctl delete: copy, hardlink, move, reregister, restore, start, stop_service, trash or unmount"},
+	{faultOnDelete, hookValue, "something happens once at the moment of prlctl delete: copy, hardlink, move, reregister, restore, start, stop_service, trash or unmount"},
 	{"garbage", "", "text around the JSON and raw control bytes inside its strings"},
 	{"duplicate_key", "", "the first VM of a JSON list has a key twice"},
 	{"standard_edition", "", "the Standard edition's text (see the assumption of that name)"},
