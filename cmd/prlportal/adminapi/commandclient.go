@@ -98,3 +98,17 @@ func (c *Client) SetCommandKeys(ctx context.Context, file json.RawMessage) (list
 	err = c.exchangeJSON(ctx, http.MethodPost, []string{"v1", "admin", "command-keys"}, file, &list)
 	return list, err
 }
+
+// OpenCommands are the commands that have not ended.
+func (c *Client) OpenCommands(ctx context.Context) ([]fleet.Command, error) {
+	var open []fleet.Command
+	_, err := c.streamRows(ctx, fleet.CommandTable.Name, query.Query{Filters: []string{"open=true"}}, func(data json.RawMessage) error {
+		var one fleet.Command
+		if err := json.Unmarshal(data, &one); err != nil {
+			return errUnexpected
+		}
+		open = append(open, one)
+		return nil
+	})
+	return open, err
+}

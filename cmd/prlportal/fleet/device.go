@@ -59,9 +59,9 @@ type Device struct {
 	Duplicate     *storage.Duplicate           `json:"duplicate,omitempty"`
 
 	CommandsOpen     int    `json:"commands_open"`
-	CommandsWithheld int    `json:"commands_withheld,omitempty"` // of those, the ones that wait for an administrator
+	CommandsWithheld int    `json:"commands_withheld"` // of those, the ones that wait for an administrator
 	Holds            int    `json:"holds"`                       // virtual machines that it holds, as it reports them
-	HoldsUnenforced  int    `json:"holds_unenforced,omitempty"`  // of those, the ones that run all the same
+	HoldsUnenforced  int    `json:"holds_unenforced"`  // of those, the ones that run all the same
 	Frozen           string `json:"frozen,omitempty"`            // why it gets no destructive commands
 }
 
