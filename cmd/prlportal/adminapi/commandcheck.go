@@ -33,7 +33,7 @@ func (s *Server) checkCommand(ctx context.Context, device storage.Device, log *s
 		return refuse("The device is served nothing before an administrator decides of it.")
 	case command.Target.MacSerial != cmp.Or(device.Serial, device.HardwareUUID):
 		return refuse("The command names another Mac than the device is.")
-	case command.Target.Epoch != device.Epoch && (command.Target.Epoch != "" || storage.IsHazardous(command.Type)):
+	case command.Target.Epoch != device.Epoch && (command.Target.Epoch != "" || protocol.IsHazardous(command.Type)):
 		return refuse("The Mac has another epoch than the command names; look again and issue it anew.")
 	case command.IssuedAt.After(now.Add(maxAhead)):
 		return refuse("The command was signed by a clock that is ahead of this portal's.")

@@ -302,7 +302,7 @@ func (s *Server) openCommand(r *http.Request, upload CommandUpload) (issuedComma
 		IssuedBy: read.IssuedBy, Reason: protocol.CutText(read.Reason, protocol.MaxText), SHA256: hex.EncodeToString(sum[:]),
 		Signers: []storage.Signer{{KeyID: keyID, Person: read.IssuedBy, Admin: adminOf(r).Name, At: s.now().UTC()}},
 	}
-	if !storage.ChangesHolds(read.Type) {
+	if !protocol.ChangesHolds(read.Type) {
 		return opened, nil
 	}
 	return opened, opened.openHolds(read)

@@ -15,7 +15,7 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/adminapi"
-	"prlagent/cmd/prlportal/storage"
+	"prlagent/cmd/prlportal/fleet"
 	"prlagent/platform/text"
 )
 
@@ -262,7 +262,7 @@ func (o *commandOptions) complete(ctx context.Context, client *adminapi.Client, 
 		return err
 	}
 	subject.target.MacSerial = holds.Target.MacSerial
-	if storage.IsHazardous(o.row.Type) {
+	if protocol.IsHazardous(o.row.Type) {
 		subject.target.Epoch = holds.Target.Epoch
 	}
 	if o.row.OnVM {
@@ -403,7 +403,7 @@ func issuedText(issued []adminapi.CommandDetail) string {
 		case detail.State == protocol.CommandAwaitingApproval:
 			fmt.Fprintf(&words, "; it waits for %s: prlportal commands approve %s", countOf(detail.Needed-detail.Signatures, "more signature"), text.DisplayValue(detail.CommandID))
 		case detail.Withheld != "":
-			fmt.Fprintf(&words, "; it is withheld: %s prlportal commands confirm %s", storage.WithheldTexts[detail.Withheld], text.DisplayValue(detail.CommandID))
+			fmt.Fprintf(&words, "; it is withheld: %s prlportal commands confirm %s", fleet.WithheldTexts[detail.Withheld], text.DisplayValue(detail.CommandID))
 		}
 		words.WriteString(".\n")
 	}

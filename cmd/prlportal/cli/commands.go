@@ -14,7 +14,6 @@ import (
 	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/query"
-	"prlagent/cmd/prlportal/storage"
 	"prlagent/platform/text"
 )
 
@@ -125,7 +124,7 @@ func printCommand(w io.Writer, detail adminapi.CommandDetail, zone *time.Locatio
 	}
 	withheld := ""
 	if detail.Withheld != "" {
-		withheld = detail.Withheld + ": " + storage.WithheldTexts[detail.Withheld]
+		withheld = detail.Withheld + ": " + fleet.WithheldTexts[detail.Withheld]
 	}
 	page.addFields(
 		[2]string{"State", detail.State + " since " + localTime(detail.Since, zone)}, [2]string{"Code", code}, [2]string{"Message", detail.Message},
@@ -270,7 +269,7 @@ func approve(ctx context.Context, client *adminapi.Client, signer commandSigner,
 		return before, err
 	}
 	approval := adminapi.CommandApproval{Signature: protocol.Sign(protocol.PayloadCommand, payload, signer.key).Signatures[0]}
-	if storage.ChangesHolds(command.Type) {
+	if protocol.ChangesHolds(command.Type) {
 		var params protocol.HoldsParams
 		if err := command.DecodeParams(&params); err != nil {
 			return before, err
@@ -296,7 +295,7 @@ func approvalPage(command protocol.Command) string {
 		[2]string{"Issued by", command.IssuedBy}, [2]string{"Issued", localTime(command.IssuedAt, time.Local)}, [2]string{"Latest start", localTime(command.ExpiresAt, time.Local)},
 		[2]string{"Reason", command.Reason},
 	)
-	if !storage.ChangesHolds(command.Type) {
+	if !protocol.ChangesHolds(command.Type) {
 		page.addFields([2]string{"Parameters", string(command.Params)})
 		return page.String()
 	}

@@ -215,6 +215,13 @@ func (m *cachedDevice) addCommand(view *VM, now time.Time) {
 	}
 }
 
+// WithheldTexts are the words for people of why a command is withheld.
+var WithheldTexts = map[string]string{
+	storage.WithheldEnrolled: "The Mac enrolled again after the command was issued.",
+	storage.WithheldRestored: "The Mac is ahead of this portal, which was put back to an older state.",
+	storage.WithheldEpoch:    "The Mac began a new epoch after the command was signed for the one before.",
+}
+
 // lastCommandCell is the guide's word for the last command (protocol.md 2.9).
 func lastCommandCell(c Command) string {
 	verb := commandVerb(c.Type)

@@ -11,7 +11,6 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/site"
-	"prlagent/cmd/prlportal/storage"
 )
 
 // CommandKey is the operator's command key.
@@ -64,7 +63,7 @@ func (m *Mac) NewCommand(kind string, vm *protocol.VM, params any) protocol.Comm
 		CommandID: protocol.NewRequestID(now, protocol.RequestID{}).String(), Type: kind, IssuedAt: now, ExpiresAt: now.Add(30 * 24 * time.Hour),
 		IssuedBy: site.FirstAdmin, Reason: "stolen", Target: protocol.CommandTarget{DeviceID: m.DeviceID, MacSerial: m.Serial},
 	}
-	if storage.IsHazardous(kind) {
+	if protocol.IsHazardous(kind) {
 		command.Target.Epoch = m.Epoch
 	}
 	if vm != nil {

@@ -42,13 +42,6 @@ const (
 	WithheldEpoch    = "epoch_changed"   // the Mac began a new epoch; the command is for the one before
 )
 
-// WithheldTexts are the words for people of why a command is withheld.
-var WithheldTexts = map[string]string{
-	WithheldEnrolled: "The Mac enrolled again after the command was issued.",
-	WithheldRestored: "The Mac is ahead of this portal, which was put back to an older state.",
-	WithheldEpoch:    "The Mac began a new epoch after the command was signed for the one before.",
-}
-
 // Codes of ends and marks that the portal sets itself.
 const (
 	CodeEpochChanged   protocol.Code = "epoch_changed"
@@ -172,22 +165,13 @@ func (c *Command) IsOpen() bool { return !protocol.CommandEnded(c.State) }
 // again what cannot be seen: the envelope is for one epoch, and after a change of the
 // epoch nobody but an administrator goes on (H22, H26). All others say what is to be,
 // or only look: they are delivered again.
-func (c *Command) IsHazardous() bool { return IsHazardous(c.Type) }
-
-// IsHazardous is Command.IsHazardous of a type. One that is not known is.
-func IsHazardous(kind string) bool {
-	row, known := protocol.CommandTypeOf(kind)
-	return !known || row.Destructive || row.Once
-}
+func (c *Command) IsHazardous() bool { return protocol.IsHazardous(c.Type) }
 
 // isDestructive reports whether it takes away what nothing puts back.
 func (c *Command) isDestructive() bool {
 	row, known := protocol.CommandTypeOf(c.Type)
 	return !known || row.Destructive
 }
-
-// ChangesHolds reports whether commands of the type carry a list of holds.
-func ChangesHolds(kind string) bool { return kind == "vm.lock" || kind == "vm.unlock" }
 
 // onSame reports whether both are of one type and have one target (H69).
 func (c *Command) onSame(other *Command) bool {
