@@ -282,10 +282,10 @@ func (s Scan) Commands(ctx context.Context, visit func(*Command) error) (short S
 // holdColumns are how the Mac says that a hold stands, whatever became of the command
 // that placed it.
 var holdColumns = []query.Field[VM]{
-	{Column: query.Column{ID: "hold_state", Title: "Hold", Kind: protocol.KindText, Path: "hold.state"}, Text: func(v *VM) string { return v.hold().State }, Unsearched: true},
-	{Column: query.Column{ID: "hold_code", Title: "Hold code", Kind: protocol.KindText, Path: "hold.code"}, Text: func(v *VM) string { return string(v.hold().Code) }, Unsearched: true},
-	{Column: query.Column{ID: "hold_since", Title: "Hold since", Kind: protocol.KindTime, Path: "hold.since"}, At: func(v *VM) time.Time { return v.hold().Since }},
-	{Column: query.Column{ID: "hold_violations", Title: "Hold violations", Kind: protocol.KindNumber, Path: "hold.violations"}, Text: func(v *VM) string {
+	{Column: query.Column{ID: "hold_state", Title: "Hold", Kind: protocol.KindText}, Text: func(v *VM) string { return v.hold().State }, Unsearched: true},
+	{Column: query.Column{ID: "hold_code", Title: "Hold code", Kind: protocol.KindText}, Text: func(v *VM) string { return string(v.hold().Code) }, Unsearched: true},
+	{Column: query.Column{ID: "hold_since", Title: "Hold since", Kind: protocol.KindTime}, At: func(v *VM) time.Time { return v.hold().Since }},
+	{Column: query.Column{ID: "hold_violations", Title: "Hold violations", Kind: protocol.KindNumber}, Text: func(v *VM) string {
 		return strings.TrimPrefix(strconv.Itoa(v.hold().Violations), "0")
 	}, Unsearched: true},
 }

@@ -51,7 +51,10 @@ func (v VM) MarshalJSON() ([]byte, error) {
 		out[known.id] = known.count(&v.Settings)
 	}
 	if v.Hold != nil {
-		out["hold"] = v.Hold
+		out["hold_state"], out["hold_since"], out["hold_violations"] = v.Hold.State, v.Hold.Since, v.Hold.Violations
+		if v.Hold.Code != "" {
+			out["hold_code"] = v.Hold.Code
+		}
 	}
 	if !v.RemovedAt.IsZero() {
 		out["removed_at"] = v.RemovedAt
