@@ -214,6 +214,10 @@ func TestAResultOfAnotherDeviceCountsForNothing(t *testing.T) {
 	if detail := portal.Command(t, command.CommandID); detail.State != protocol.CommandPending || detail.DeviceID != m.DeviceID {
 		t.Errorf("command is %+v", detail.Command)
 	}
+	log, err := portal.Store.Commands(t.Context(), other.DeviceID)
+	if err != nil || !log.IsEmpty() {
+		t.Errorf("of the other Mac is kept %+v, %v", log, err)
+	}
 }
 
 // H69: a known Mac that enrolls again is sent nothing by itself; an admin confirms.
@@ -268,5 +272,54 @@ func TestH30_AMacThatIsAheadFreezesItsDeliveries(t *testing.T) {
 	portal.MustDecide(t, audit.ActionConfirm, m.DeviceID, adminapi.Decision{Reason: "restored"})
 	if _, reply := say(t, m, nothing); len(reply.Commands) != 1 || portal.Device(t).Frozen != "" {
 		t.Errorf("%s is not sent after it was confirmed: %+v", command.CommandID, reply)
+	}
+}
+
+// H69: the list of a lock or unlock is the one before it with its own machine changed, one
+// version higher, and for this Mac.
+func TestH69_AListOfHoldsIsHeldAgainstTheOneBefore(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.NewMac(t, portal, "C02AAAAAAAAA")
+	m.Report.VMs = []protocol.VM{portaltest.WindowsVM("One"), portaltest.WindowsVM("Two")}
+	m.Enroll(t, http.StatusCreated)
+	m.Checkin(t)
+	one, two := &m.Report.VMs[0], &m.Report.VMs[1]
+	hold := func(vm *protocol.VM) protocol.Hold {
+		return protocol.Hold{VMKey: vm.VMKey, VMName: vm.Name, Since: portal.Clock.Now(), CommandID: "c"}
+	}
+	upload := func(kind string, vm *protocol.VM, version uint64, change func(*protocol.HoldList), holds ...protocol.Hold) portaltest.Answer {
+		t.Helper()
+		list := protocol.HoldList{DeviceID: m.DeviceID, MacSerial: m.Serial, Version: version, IssuedAt: portal.Clock.Now(), Holds: holds}
+		change(&list)
+		payload, err := json.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return portal.Upload(t, m.NewCommand(kind, vm, protocol.HoldsParams{Holds: protocol.Sign(protocol.PayloadHolds, payload, portal.CommandKey(t))}), portal.CommandKey(t))
+	}
+	same := func(*protocol.HoldList) {}
+	if got := upload("vm.lock", one, 1, same, hold(one)); got.Status != http.StatusOK {
+		t.Fatalf("lock: %d %s", got.Status, got.Body)
+	}
+	forced := hold(one)
+	forced.Force = true
+	third := portaltest.WindowsVM("Three")
+	for name, got := range map[string]portaltest.Answer{
+		"the version of before":    upload("vm.lock", two, 1, same, hold(one), hold(two)),
+		"a version too high":       upload("vm.lock", two, 3, same, hold(one), hold(two)),
+		"another one released":     upload("vm.lock", two, 2, same, hold(two)),
+		"another one forced":       upload("vm.lock", two, 2, same, forced, hold(two)),
+		"another one locked":       upload("vm.lock", two, 2, same, hold(one), hold(two), hold(&third)),
+		"a lock that does nothing": upload("vm.lock", two, 2, same, hold(one)),
+		"an unlock that locks":     upload("vm.unlock", one, 2, same, hold(one), hold(two)),
+		"of another Mac":           upload("vm.lock", two, 2, func(l *protocol.HoldList) { l.MacSerial = "C02ZZZZZZZZZ" }, hold(one), hold(two)),
+	} {
+		if got.Status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", name, got.Status, got.Body)
+		}
+	}
+	if got := upload("vm.lock", two, 2, same, hold(one), hold(two)); got.Status != http.StatusOK {
+		t.Errorf("as it should be: %d %s", got.Status, got.Body)
 	}
 }

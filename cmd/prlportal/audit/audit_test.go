@@ -96,5 +96,9 @@ func TestH30_TheAuditLogIsAChain(t *testing.T) {
 		if _, err := audit.Verify(strings.NewReader(changed), found.Last, nil); !errors.Is(err, audit.ErrBroken) {
 			t.Errorf("%s: %v", name, err)
 		}
+		_, err := audit.Verify(strings.NewReader(changed), audit.Mark{}, nil)
+		if isSeen := errors.Is(err, audit.ErrBroken); isSeen != (name != "the end was taken away") {
+			t.Errorf("%s, and nothing of it is known: %v", name, err)
+		}
 	}
 }
