@@ -72,7 +72,7 @@ var house = map[string]room{
 		[]string{"github.com/rs/zerolog", "github.com/google/uuid"}},
 	"cmd/prlportal/adminapi": {slices.Concat(portal("admins", "audit", "backup", "content", "fleet", "httpapi", "limit", "metrics", "query", "site", "storage", "webhook"), []string{"agent/policy", "agent/protocol", "platform/text"}), []string{"github.com/google/uuid", "github.com/rs/zerolog"}},
 	"cmd/prlportal/admins":   {slices.Concat(portal("secret"), []string{"platform/safefile"}), nil},
-	"cmd/prlportal/audit":    {nil, nil},
+	"cmd/prlportal/audit":    {[]string{"agent/protocol"}, nil},
 	"cmd/prlportal/backup":   {portal("site", "storage"), nil},
 	"cmd/prlportal/content":  {slices.Concat(portal("site", "tree"), contract), nil},
 	"cmd/prlportal/fleet":    {slices.Concat(portal("query", "storage"), []string{"agent/policy", "agent/protocol"}), nil},

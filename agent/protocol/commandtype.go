@@ -66,3 +66,22 @@ func CommandNames(wanted func(CommandType) bool) []string {
 	}
 	return names
 }
+
+// IsHazardous reports whether a repetition of a command of the type could do what
+// nothing puts back, or do again what cannot be seen: its envelope is for one epoch of
+// the Mac, and after a change of the epoch nobody but an administrator goes on (H22,
+// H26). All others say what is to be, or only look. A type that is not known is.
+func IsHazardous(name string) bool {
+	row, known := CommandTypeOf(name)
+	return !known || row.Destructive || row.Once
+}
+
+// ChangesHolds reports whether commands of the type carry a list of holds.
+func ChangesHolds(name string) bool {
+	row, _ := CommandTypeOf(name)
+	if row.params == nil {
+		return false
+	}
+	_, carries := row.params().(*HoldsParams)
+	return carries
+}

@@ -47,3 +47,17 @@ func TestEveryCommandTypeIsWhole(t *testing.T) {
 		t.Errorf("a type twice: %q", types)
 	}
 }
+
+// What a change of the epoch ends, and what carries a list of holds, are facts of the
+// rows.
+func TestWhatACommandTypeMeansForDelivery(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string][2]bool{
+		"vm.delete": {true, false}, "vm.restart": {true, false}, "license.deactivate": {true, false}, "no such type": {true, false},
+		"vm.lock": {false, true}, "vm.unlock": {false, true}, "inventory.refresh": {false, false}, "diagnostics": {false, false},
+	} {
+		if got := [2]bool{IsHazardous(name), ChangesHolds(name)}; got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
