@@ -3,7 +3,7 @@
 // reader of the two XML files in a virtual machine's bundle, config.pvs and
 // VmInfo.pvi.
 //
-// But for Client.Set, SetHost and Suspend the package only reads. It knows nothing of users: a Runner
+// But for what is in set.go and act.go the package only reads. It knows nothing of users: a Runner
 // runs the tools as one macOS user, and a Client therefore sees that user's
 // virtual machines and the shared ones. What the tools print is data of that user and of their
 // guests; it is capped in size and depth and never trusted to be well formed.
@@ -33,6 +33,16 @@ const (
 	PreferenceDomain = "com.parallels.Parallels Desktop"
 	PreferenceFile   = "Library/Preferences/" + PreferenceDomain + ".plist"
 )
+
+// UsageTraces are what Parallels Desktop leaves in the home of someone who used it
+// (facts/macos.md 3.3). An account without any of them is not listed: on a Mac of a
+// lab with hundreds of accounts each list would cost a second.
+var UsageTraces = []string{
+	"Parallels",
+	"Library/Parallels",
+	"Library/Preferences/Parallels",
+	PreferenceFile,
+}
 
 // maxOutput caps the standard output of one query in bytes. A thousand virtual
 // machines take about 4.5 MB.
