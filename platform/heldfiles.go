@@ -356,7 +356,7 @@ func (h *holder) take(path string, asked int, above bool) error {
 	if err := h.add(unix.AT_FDCWD, path, path, asked, true); err != nil || above {
 		return err
 	}
-	folder, err := openFolderAt(unix.AT_FDCWD, path)
+	folder, err := openFolderBelow(unix.AT_FDCWD, path)
 	if err != nil {
 		return err
 	}
@@ -379,7 +379,7 @@ func (h *holder) add(folder int, name, path string, asked int, top bool) error {
 	return nil
 }
 
-func openFolderAt(parent int, name string) (*os.File, error) {
+func openFolderBelow(parent int, name string) (*os.File, error) {
 	descriptor, err := unix.Openat(parent, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -411,7 +411,7 @@ func (h *holder) takeEntry(folder *os.File, name, path, top string, asked, depth
 	case unix.S_IFREG:
 		return h.add(int(folder.Fd()), name, path, asked, false)
 	case unix.S_IFDIR:
-		below, err := openFolderAt(int(folder.Fd()), name)
+		below, err := openFolderBelow(int(folder.Fd()), name)
 		if err == nil {
 			h.walk(below, path, top, asked, depth-1)
 		}

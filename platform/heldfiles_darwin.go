@@ -36,3 +36,6 @@ func (f *HeldFile) findsFile(id string) (bool, error) {
 	}
 	return stat.Nlink > 0, nil
 }
+
+// inodeID is the id of a file of which only the inode's number is known.
+func inodeID(inode uint64) string { return strconv.FormatUint(inode, 10) }

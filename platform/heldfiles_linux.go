@@ -56,3 +56,6 @@ func (f *HeldFile) findsFile(id string) (bool, error) {
 	}
 	return stat.Nlink > 0, nil
 }
+
+// inodeID is empty: a number alone finds no file here.
+func inodeID(uint64) string { return "" }

@@ -12,6 +12,8 @@ package prlctl
 import (
 	"bytes"
 	"context"
+	"path"
+	"strings"
 
 	"prlagent/platform/tool"
 )
@@ -26,6 +28,18 @@ const (
 
 // ClientApp is the application with its windows, one process for each user.
 const ClientApp = AppBundle + "/Contents/MacOS/prl_client_app"
+
+// vmProgram is the program that runs one virtual machine, of which its arguments name
+// the id (facts/captures.md 4.3).
+const vmProgram = "prl_vm_app"
+
+// IsVMProgram reports whether the program at a path of a Mac is the vendor's that runs a
+// virtual machine. A user may call a program of their own by its name, so it must lie in
+// the application's bundle.
+func IsVMProgram(macPath string) bool {
+	program := path.Clean(macPath) // it has "MacOS//Parallels VM.app"
+	return path.Base(program) == vmProgram && strings.HasPrefix(program, AppBundle+"/")
+}
 
 // PreferenceDomain is where the application keeps the preferences of each user, and
 // PreferenceFile the file behind it in the user's home (facts/prlctl.md 7).
@@ -116,9 +130,9 @@ func (c *Client) Version(ctx context.Context) (Version, error) {
 }
 
 // runQuery starts one query and turns whatever is not a clean exit into an *Error.
-func (c *Client) runQuery(ctx context.Context, path string, args ...string) (tool.Result, error) {
+func (c *Client) runQuery(ctx context.Context, program string, args ...string) (tool.Result, error) {
 	result, err := c.runner.Run(ctx, tool.Command{
-		Path:      path,
+		Path:      program,
 		Args:      args,
 		Limit:     tool.QueryLimit,
 		MaxOutput: maxOutput,
