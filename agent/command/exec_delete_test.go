@@ -370,6 +370,34 @@ func TestCMD_07_AMachineThatIsStartedInTheLastMoment(t *testing.T) {
 	}
 }
 
+// What somebody puts in the bundle's place after it was found is not deleted, and what a
+// stop leaves in the bundle is looked for as everything else.
+func TestH25_BetweenTheLookAndTheAct(t *testing.T) {
+	t.Parallel()
+	m := newTestMac(t)
+	job := Job{Command: m.command("vm.delete", protocol.DeleteParams{}), Attempt: 1}
+	executor := deletionOn(m)
+	ready, err := executor.Prepare(t.Context(), job)
+	m.check(err, os.Rename(m.path(aliceBundle), m.path("/Users/alice/kept")))
+	job.Intent = ready.Intent
+	m.writeBundle(aliceBundle, vmID, sourceID, "")
+	if err := executor.Act(t.Context(), job); protocol.CodeOf(err) != protocol.CodeTargetChanged || len(m.calls) > 0 {
+		t.Errorf("another bundle: called %v, %v", m.calls, err)
+	}
+
+	for name, noFinding := range map[string]bool{"by number": false, "by open files": true} {
+		m = newTestMac(t)
+		m.noFinding = noFinding
+		m.vm(aliceUID, vmID).state = prlctl.StateRunning
+		m.after["stop"] = func() error { return os.WriteFile(m.path(aliceBundle+"/w.mem"), nil, 0o600) }
+		m.before["delete"] = func() error { return os.Link(m.path(aliceBundle+"/w.mem"), m.path("/Users/alice/kept")) }
+		_, seen, err := carryOut(t, deletionOn(m), m.command("vm.delete", protocol.DeleteParams{When: protocol.DeleteNow}))
+		if err != nil || seen.Code != protocol.CodeTargetChanged {
+			t.Errorf("%s: %+v, %v", name, seen, err)
+		}
+	}
+}
+
 // The same name with another id, the same id with another owner: only the one that was
 // named goes. A machine that two accounts list goes from both.
 func TestCMD_09_CMD_11_OnlyTheNamedMachine(t *testing.T) {
@@ -439,10 +467,11 @@ func TestH23_H25_ADiskIsTakenAwayBetweenTwoAttempts(t *testing.T) {
 			t.Parallel()
 			m := newTestMac(t)
 			m.noFinding = noFinding
+			m.check(os.WriteFile(m.path(aliceBundle+"/w-0.hdd/w-1.hds"), nil, 0o600)) // of a disk in two parts
 			m.ignores["delete"] = true
 			m.after["delete"] = func() error { // the first attempt does nothing, and then the user hides the disk
 				m.ignores["delete"], m.after["delete"] = false, nil
-				return os.Rename(m.path(aliceBundle+"/w-0.hdd/w-0.hds"), m.path("/Users/alice/kept"))
+				return os.Rename(m.path(aliceBundle+"/w-0.hdd/w-1.hds"), m.path("/Users/alice/kept"))
 			}
 			_, seen, err := carryOut(t, deletionOn(m), m.command("vm.delete", protocol.DeleteParams{}))
 			if err != nil || seen.State != protocol.CommandFailed {
