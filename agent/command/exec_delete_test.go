@@ -375,7 +375,7 @@ func TestCMD_07_AMachineThatIsStartedInTheLastMoment(t *testing.T) {
 func TestH25_BetweenTheLookAndTheAct(t *testing.T) {
 	t.Parallel()
 	m := newTestMac(t)
-	job := Job{Command: m.command("vm.delete", protocol.DeleteParams{}), Attempt: 1}
+	job := Job{Command: m.command("vm.delete", protocol.DeleteParams{When: protocol.DeleteNow}), Attempt: 1}
 	executor := deletionOn(m)
 	ready, err := executor.Prepare(t.Context(), job)
 	m.check(err, os.Rename(m.path(aliceBundle), m.path("/Users/alice/kept")))

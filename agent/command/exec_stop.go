@@ -68,6 +68,18 @@ func (s *stopping) run(ctx context.Context) error {
 	return &codeError{code: protocol.CodeVMBusy, text: "It does not stop."}
 }
 
+// kill ends the machine, and waits until it is stopped.
+func (s *stopping) kill(ctx context.Context) error {
+	s.do(ctx, VMTool.Kill)
+	for left := settleIn; left > 0 && ctx.Err() == nil; left -= lookEvery {
+		if state, err := s.state(ctx); err != nil || state == prlctl.StateStopped {
+			return err
+		}
+		s.mac.Pause(ctx, lookEvery)
+	}
+	return &codeError{code: protocol.CodeVMBusy, text: "It does not stop."}
+}
+
 // askToStop asks the guest to shut down, and gives how long that took.
 func (s *stopping) askToStop(ctx context.Context) time.Duration {
 	began := s.mac.Now()

@@ -187,6 +187,7 @@ const (
 	CodeVMRunning           Code = "vm_running"
 	CodeVMInUse             Code = "vm_in_use"
 	CodeVMSuspended         Code = "vm_suspended"
+	CodeVMNotRunning        Code = "vm_not_running"
 	CodeVMPacked            Code = "vm_packed"
 	CodeGuestOSArch         Code = "guest_os_arch"
 	CodeNeedsWindowsTools   Code = "needs_windows_tools"
@@ -548,6 +549,7 @@ var Codes = map[Code]CodeText{
 	CodeTargetOwner:        {Failure, "The virtual machine belongs to another account than the command names.", "Issue the command anew for the owner that 'prlportal vms' shows."},
 	CodeTargetUnlisted:     {Info, "The virtual machines of its owner cannot be listed now; the command waits.", "See 'prlagent doctor' for why the owner cannot be listed."},
 	CodeWaitsForStop:       {Info, "The command waits until the virtual machine is stopped.", "Wait, or issue it anew with --when now."},
+	CodeVMNotRunning:       {Info, "The virtual machine does not run, so there is nothing to restart.", ""},
 	CodeAlreadyAbsent:      {Info, "There was no such virtual machine any more.", ""},
 	CodeVerifiedAbsent:     {Info, "The virtual machine and its files are gone from where they were; copies and backups elsewhere are not looked for.", ""},
 	CodeHasDependents:      {Failure, "Linked clones depend on the virtual machine.", "Delete the clones first."},
