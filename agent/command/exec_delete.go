@@ -105,7 +105,7 @@ const deleteText = "Your organization removes one of your Parallels virtual mach
 func (d *Deletion) Prepare(ctx context.Context, job Job) (Readiness, error) {
 	p := &deletePreparation{Deletion: d, mac: d.options.Mac, job: job, target: job.Command.Target}
 	if err := job.Command.DecodeParams(&p.params); err != nil {
-		return rejected(protocol.CodeCommandInvalid, ""), nil
+		return rejectedAs(protocol.CodeCommandInvalid, ""), nil
 	}
 	return p.run(ctx)
 }
@@ -124,15 +124,15 @@ type deletePreparation struct {
 	intent  deleteIntent
 }
 
-func rejected(code protocol.Code, message string) Readiness {
+func rejectedAs(code protocol.Code, message string) Readiness {
 	return Readiness{State: protocol.CommandRejected, Code: code, Message: message}
 }
 
-func refused(code protocol.Code, message string) Readiness {
+func failedAtOnce(code protocol.Code, message string) Readiness {
 	return Readiness{State: protocol.CommandFailed, Code: code, Message: message}
 }
 
-func deferred(code protocol.Code, message string, retryAt time.Time) Readiness {
+func deferredAs(code protocol.Code, message string, retryAt time.Time) Readiness {
 	return Readiness{State: protocol.CommandDeferred, Code: code, Message: message, RetryAt: retryAt}
 }
 
@@ -171,16 +171,16 @@ func (p *deletePreparation) findVM(ctx context.Context) (ready Readiness, err er
 			return p.readVM(ctx, listed)
 		}
 		if failed := p.lists.failed[p.target.UID]; failed != nil {
-			return deferred(protocol.CodeTargetUnlisted, string(protocol.CodeOf(failed)), time.Time{}), nil
+			return deferredAs(protocol.CodeTargetUnlisted, string(protocol.CodeOf(failed)), time.Time{}), nil
 		}
 	}
 	for _, other := range p.lists.each() {
 		if other.vm.ID == p.target.VMID {
-			return rejected(protocol.CodeTargetOwner, "It belongs to uid "+strconv.FormatUint(uint64(other.account.User.UID), 10)+"."), nil
+			return rejectedAs(protocol.CodeTargetOwner, "It belongs to uid "+strconv.FormatUint(uint64(other.account.User.UID), 10)+"."), nil
 		}
 	}
 	if account, failed := p.lists.unlisted(); account != nil {
-		return deferred(protocol.CodeTargetUnlisted, "uid "+strconv.FormatUint(uint64(account.User.UID), 10)+": "+string(protocol.CodeOf(failed)), time.Time{}), nil
+		return deferredAs(protocol.CodeTargetUnlisted, "uid "+strconv.FormatUint(uint64(account.User.UID), 10)+": "+string(protocol.CodeOf(failed)), time.Time{}), nil
 	}
 	return p.judgeAbsent(ctx)
 }
@@ -189,7 +189,7 @@ func (p *deletePreparation) findVM(ctx context.Context) (ready Readiness, err er
 func (p *deletePreparation) readVM(ctx context.Context, listed prlctl.VM) (ready Readiness, err error) {
 	p.vm, err = p.mac.get(ctx, p.account, listed.ID)
 	if protocol.CodeOf(err) == protocol.CodeVMNotFound { // between the two
-		return deferred(protocol.CodeVMBusy, "", p.mac.Now().Add(deleteAgain)), nil
+		return deferredAs(protocol.CodeVMBusy, "", p.mac.Now().Add(deleteAgain)), nil
 	}
 	return Readiness{}, err
 }
@@ -202,7 +202,7 @@ func (p *deletePreparation) judgeAbsent(ctx context.Context) (Readiness, error) 
 	case err != nil:
 		return Readiness{}, err
 	case !gone:
-		return deferred(protocol.CodeTargetChanged, "It is in no list, and its bundle is still there.", time.Time{}), nil
+		return deferredAs(protocol.CodeTargetChanged, "It is in no list, and its bundle is still there.", time.Time{}), nil
 	}
 	return Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeAlreadyAbsent}, nil
 }
@@ -241,17 +241,17 @@ func (d *Deletion) isGone(ctx context.Context, account *Account, target protocol
 // compare holds what is there against what was signed (H20, H21).
 func (p *deletePreparation) compare(ctx context.Context) (Readiness, error) {
 	if p.target.VMName != "" && protocol.CutText(p.vm.Name, protocol.MaxName) != protocol.CutText(p.target.VMName, protocol.MaxName) {
-		return deferred(protocol.CodeTargetChanged, "It has another name.", time.Time{}), nil
+		return deferredAs(protocol.CodeTargetChanged, "It has another name.", time.Time{}), nil
 	}
 	if p.vm.Security.Packed.On() {
-		return refused(protocol.CodeVMPacked, "Unpack it first: what becomes of a packed one cannot be seen."), nil
+		return failedAtOnce(protocol.CodeVMPacked, "Unpack it first: what becomes of a packed one cannot be seen."), nil
 	}
 	if p.target.Bundle.Inode == 0 {
-		return refused(protocol.CodeNotObservable, "The command does not name its bundle."), nil
+		return failedAtOnce(protocol.CodeNotObservable, "The command does not name its bundle."), nil
 	}
 	p.intent.Bundle, p.intent.User = p.vm.Bundle(), p.account.User
 	if p.intent.Bundle == "" {
-		return deferred(protocol.CodeTargetChanged, "Its bundle is not known.", time.Time{}), nil
+		return deferredAs(protocol.CodeTargetChanged, "Its bundle is not known.", time.Time{}), nil
 	}
 	answers, err := p.mac.lookAtFiles(ctx, p.account.User, []platform.FileQuestion{{Path: p.intent.Bundle}})
 	if err != nil {
@@ -260,15 +260,15 @@ func (p *deletePreparation) compare(ctx context.Context) (Readiness, error) {
 	answer := answers[0]
 	switch {
 	case isAbsent(answer.Err):
-		return deferred(protocol.CodeTargetChanged, "Its bundle is not there.", time.Time{}), nil
+		return deferredAs(protocol.CodeTargetChanged, "Its bundle is not there.", time.Time{}), nil
 	case answer.Err != nil:
 		return Readiness{}, &codeError{code: protocol.CodeNotObservable, text: "Its bundle may not be looked at."}
 	case !answer.Folder || bundleIdentity(answer).IsOther(p.target.Bundle):
-		return deferred(protocol.CodeTargetChanged, "Its bundle is another one.", time.Time{}), nil
+		return deferredAs(protocol.CodeTargetChanged, "Its bundle is another one.", time.Time{}), nil
 	case stateOf(p.vm) == prlctl.StateInvalid:
 		// The vendor's tools do not delete such a one (facts/prlctl.md 2.8), and nobody
 		// else deletes in a user's folders.
-		return refused(protocol.CodeVMInvalid, "The tools do not delete a machine that they call invalid."), nil
+		return failedAtOnce(protocol.CodeVMInvalid, "The tools do not delete a machine that they call invalid."), nil
 	}
 	p.intent.Identity = bundleIdentity(answer)
 	return Readiness{}, nil
@@ -296,7 +296,7 @@ func (p *deletePreparation) judgeState(ctx context.Context) (Readiness, error) {
 		p.intent.Force = true
 		return Readiness{}, nil
 	}
-	return deferred(protocol.CodeWaitsForStop, "It is "+protocol.CutText(string(state), 32)+".", deadline), nil
+	return deferredAs(protocol.CodeWaitsForStop, "It is "+protocol.CutText(string(state), 32)+".", deadline), nil
 }
 
 // judgeDependents refuses a machine of which linked clones live: the link is only in
@@ -320,7 +320,7 @@ func (p *deletePreparation) judgeDependents(ctx context.Context) (Readiness, err
 		}
 	}
 	if clones > 0 {
-		return refused(protocol.CodeHasDependents, strconv.Itoa(clones)+" linked clones depend on it."), nil
+		return failedAtOnce(protocol.CodeHasDependents, strconv.Itoa(clones)+" linked clones depend on it."), nil
 	}
 	return Readiness{}, nil
 }

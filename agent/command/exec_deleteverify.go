@@ -41,7 +41,7 @@ type deleteVerification struct {
 	lists  listings
 }
 
-func failed(code protocol.Code, message string) Outcome {
+func failedAs(code protocol.Code, message string) Outcome {
 	return Outcome{State: protocol.CommandFailed, Code: code, Message: message}
 }
 
@@ -74,7 +74,7 @@ func (v *deleteVerification) notDone() Outcome {
 		code = v.act.said
 	}
 	if slices.Contains(pointless, code) {
-		return failed(code, "The tool refuses to delete it.")
+		return failedAs(code, "The tool refuses to delete it.")
 	}
 	outcome := Outcome{Code: protocol.CodeNotDone}
 	if code != "" {
@@ -92,13 +92,13 @@ func (v *deleteVerification) judgeWithoutIntent(ctx context.Context) (Outcome, e
 	gone, err := v.isGone(ctx, account, v.job.Command.Target)
 	switch {
 	case protocol.CodeOf(err) == protocol.CodeNotObservable:
-		return failed(protocol.CodeNotObservable, err.Error()), nil
+		return failedAs(protocol.CodeNotObservable, err.Error()), nil
 	case err != nil:
 		return Outcome{}, err
 	case !gone:
-		return failed(protocol.CodeTargetChanged, "It is in no list, and its bundle is still there."), nil
+		return failedAs(protocol.CodeTargetChanged, "It is in no list, and its bundle is still there."), nil
 	}
-	return failed(protocol.CodeNotObservable, "Its bundle is not where it was; what was in it is not known."), nil
+	return failedAs(protocol.CodeNotObservable, "Its bundle is not where it was; what was in it is not known."), nil
 }
 
 // judgeOthers looks whether the machine is registered once more, under another account
@@ -109,14 +109,14 @@ func (v *deleteVerification) judgeOthers(ctx context.Context) (Outcome, error) {
 		case slices.Contains(v.intent.Others, listed.key().String()):
 			continue
 		case listed.vm.ID == v.job.Command.Target.VMID:
-			return failed(protocol.CodeTargetChanged, "It is registered with uid "+strconv.FormatUint(uint64(listed.account.User.UID), 10)+"."), nil
+			return failedAs(protocol.CodeTargetChanged, "It is registered with uid "+strconv.FormatUint(uint64(listed.account.User.UID), 10)+"."), nil
 		}
 		config, err := v.mac.readConfig(ctx, &listed)
 		switch {
 		case err != nil:
-			return failed(protocol.CodeNotObservable, "A machine was registered meanwhile of which nothing can be read."), nil
+			return failedAs(protocol.CodeNotObservable, "A machine was registered meanwhile of which nothing can be read."), nil
 		case v.isKin(config.VMUUID, config.SourceVMUUID, config.LinkedVMUUID):
-			return failed(protocol.CodeTargetChanged, "A machine was registered meanwhile that carries its id or that of its source."), nil
+			return failedAs(protocol.CodeTargetChanged, "A machine was registered meanwhile that carries its id or that of its source."), nil
 		}
 	}
 	return Outcome{}, nil
@@ -138,11 +138,11 @@ func (v *deleteVerification) judgeFiles(ctx context.Context) (Outcome, error) {
 	}
 	switch answer := answers[0]; {
 	case answer.Err == nil && answer.Inode == v.intent.Identity.Inode:
-		return failed(protocol.CodeNotDone, "It is in no list any more, and its bundle is still there."), nil
+		return failedAs(protocol.CodeNotDone, "It is in no list any more, and its bundle is still there."), nil
 	case answer.Err == nil:
-		return failed(protocol.CodeTargetChanged, "Something else is where its bundle was."), nil
+		return failedAs(protocol.CodeTargetChanged, "Something else is where its bundle was."), nil
 	case !isAbsent(answer.Err):
-		return failed(protocol.CodeNotObservable, "Where its bundle was may not be looked at."), nil
+		return failedAs(protocol.CodeNotObservable, "Where its bundle was may not be looked at."), nil
 	}
 	left, volume, err := v.findFiles(ctx, user)
 	switch {
@@ -151,11 +151,11 @@ func (v *deleteVerification) judgeFiles(ctx context.Context) (Outcome, error) {
 	case err != nil:
 		return Outcome{}, err
 	case volume != v.intent.Identity.Volume:
-		return failed(protocol.CodeNotObservable, "Its volume is not there."), nil
+		return failedAs(protocol.CodeNotObservable, "Its volume is not there."), nil
 	case left > 0:
 		return v.filesLeft(left), nil
 	case !v.intent.Whole || v.act != nil && v.act.files.known && !v.act.files.whole:
-		return failed(protocol.CodeNotObservable, "Not everything in its bundle could be observed."), nil
+		return failedAs(protocol.CodeNotObservable, "Not everything in its bundle could be observed."), nil
 	}
 	return v.done("by number"), nil
 }
@@ -185,15 +185,15 @@ func (v *deleteVerification) findFiles(ctx context.Context, user platform.User) 
 func (v *deleteVerification) judgeByAct(volume string) Outcome {
 	switch {
 	case volume != v.intent.Identity.Volume:
-		return failed(protocol.CodeNotObservable, "Its volume is not there.")
+		return failedAs(protocol.CodeNotObservable, "Its volume is not there.")
 	case v.act == nil || !v.act.files.known:
-		return failed(protocol.CodeNotObservable, "It is in no list any more; nobody saw what became of its files.")
+		return failedAs(protocol.CodeNotObservable, "It is in no list any more; nobody saw what became of its files.")
 	case v.act.files.left > 0:
 		return v.filesLeft(v.act.files.left)
 	case !v.act.files.whole || !v.intent.Whole:
-		return failed(protocol.CodeNotObservable, "Not everything in its bundle could be observed.")
+		return failedAs(protocol.CodeNotObservable, "Not everything in its bundle could be observed.")
 	case len(v.intent.Before) > 0:
-		return failed(protocol.CodeNotObservable, "Files were taken out of its bundle between two attempts.")
+		return failedAs(protocol.CodeNotObservable, "Files were taken out of its bundle between two attempts.")
 	}
 	return v.done("by open files")
 }
@@ -201,7 +201,7 @@ func (v *deleteVerification) judgeByAct(volume string) Outcome {
 // filesLeft is that some of the files have a name still. Where the machine has disk
 // images elsewhere, it may be these.
 func (v *deleteVerification) filesLeft(count int) Outcome {
-	outcome := failed(protocol.CodeTargetChanged, "Its bundle is gone, and some of its files are still on the volume.")
+	outcome := failedAs(protocol.CodeTargetChanged, "Its bundle is gone, and some of its files are still on the volume.")
 	if len(v.intent.Outside) > 0 {
 		outcome.Code, outcome.Message = protocol.CodeNotDone, "Disk images that are not in its bundle, or other files of it, are still there."
 	}

@@ -67,10 +67,10 @@ type deactivateIntent struct {
 func (d *Deactivation) Prepare(ctx context.Context, job Job) (Readiness, error) {
 	var params protocol.DeactivateParams
 	if err := job.Command.DecodeParams(&params); err != nil {
-		return rejected(protocol.CodeCommandInvalid, ""), nil
+		return rejectedAs(protocol.CodeCommandInvalid, ""), nil
 	}
 	if params.SSO && d.TooOldForSSO != nil && d.TooOldForSSO() {
-		return rejected(protocol.CodePDVersionTooOld, "Sign-on needs version 20.1.0."), nil
+		return rejectedAs(protocol.CodePDVersionTooOld, "Sign-on needs version 20.1.0."), nil
 	}
 	if params.SSO {
 		console, err := d.console(ctx)
@@ -78,7 +78,7 @@ func (d *Deactivation) Prepare(ctx context.Context, job Job) (Readiness, error) 
 			return Readiness{}, err
 		}
 		if console == nil {
-			return deferred(protocol.CodeUserSession, "Nobody sits at the Mac who could be offered to sign in.", time.Time{}), nil
+			return deferredAs(protocol.CodeUserSession, "Nobody sits at the Mac who could be offered to sign in.", time.Time{}), nil
 		}
 	}
 	license, err := d.license(ctx)
@@ -193,7 +193,7 @@ func (d *Deactivation) offerSignOn(ctx context.Context) error {
 func (d *Deactivation) Verify(ctx context.Context, job Job) (Outcome, error) {
 	var params protocol.DeactivateParams
 	if err := job.Command.DecodeParams(&params); err != nil {
-		return failed(protocol.CodeCommandInvalid, ""), nil
+		return failedAs(protocol.CodeCommandInvalid, ""), nil
 	}
 	license, err := d.license(ctx)
 	if err != nil {

@@ -12,7 +12,7 @@ type Redownload struct{}
 
 // Prepare refuses.
 func (Redownload) Prepare(context.Context, Job) (Readiness, error) {
-	return rejected(protocol.CodeImageNotSupported, ""), nil
+	return rejectedAs(protocol.CodeImageNotSupported, ""), nil
 }
 
 // Act does nothing.
@@ -20,5 +20,5 @@ func (Redownload) Act(context.Context, Job) error { return nil }
 
 // Verify says that nothing was done.
 func (Redownload) Verify(context.Context, Job) (Outcome, error) {
-	return failed(protocol.CodeImageNotSupported, ""), nil
+	return failedAs(protocol.CodeImageNotSupported, ""), nil
 }

@@ -63,9 +63,9 @@ func (r *Restart) Prepare(ctx context.Context, job Job) (Readiness, error) {
 	switch {
 	case state == prlctl.StateRunning, state == prlctl.StateStopped && len(processes) > 0:
 	case slices.Contains([]prlctl.State{prlctl.StateStopped, prlctl.StateSuspended, prlctl.StatePaused, prlctl.StateInvalid}, state):
-		return refused(protocol.CodeVMNotRunning, "It is "+string(state)+"."), nil
+		return failedAtOnce(protocol.CodeVMNotRunning, "It is "+string(state)+"."), nil
 	default:
-		return deferred(protocol.CodeVMBusy, "", r.Mac.Now().Add(deleteAgain)), nil
+		return deferredAs(protocol.CodeVMBusy, "", r.Mac.Now().Add(deleteAgain)), nil
 	}
 	intent, err := json.Marshal(restartIntent{Processes: vmRuns(processes)})
 	if err != nil {
@@ -117,7 +117,7 @@ func (r *Restart) Verify(ctx context.Context, job Job) (Outcome, error) {
 	}
 	var intent restartIntent
 	if len(job.Intent) == 0 || json.Unmarshal(job.Intent, &intent) != nil {
-		return failed(protocol.CodeOutcomeUnknown, ""), nil
+		return failedAs(protocol.CodeOutcomeUnknown, ""), nil
 	}
 	processes, err := r.Mac.vmProcesses(ctx, job.Command.Target.VMID)
 	if err != nil {
@@ -143,14 +143,14 @@ func (m *Mac) targetOf(ctx context.Context, target protocol.CommandTarget) (acco
 		return nil, prlctl.VM{}, Readiness{}, err
 	}
 	if account == nil {
-		return nil, prlctl.VM{}, rejected(protocol.CodeTargetOwner, "This Mac has no account with uid "+strconv.FormatUint(uint64(target.UID), 10)+"."), nil
+		return nil, prlctl.VM{}, rejectedAs(protocol.CodeTargetOwner, "This Mac has no account with uid "+strconv.FormatUint(uint64(target.UID), 10)+"."), nil
 	}
 	vm, err = m.get(ctx, account, target.VMID)
 	switch {
 	case protocol.CodeOf(err) == protocol.CodeVMNotFound:
-		return account, vm, refused(protocol.CodeVMNotFound, ""), nil
+		return account, vm, failedAtOnce(protocol.CodeVMNotFound, ""), nil
 	case err != nil:
-		return account, vm, deferred(protocol.CodeTargetUnlisted, string(protocol.CodeOf(err)), time.Time{}), nil
+		return account, vm, deferredAs(protocol.CodeTargetUnlisted, string(protocol.CodeOf(err)), time.Time{}), nil
 	}
 	return account, vm, Readiness{}, nil
 }
@@ -158,7 +158,7 @@ func (m *Mac) targetOf(ctx context.Context, target protocol.CommandTarget) (acco
 // checkTarget holds a machine against what was signed (H20, H21).
 func (m *Mac) checkTarget(ctx context.Context, account *Account, vm prlctl.VM, target protocol.CommandTarget) (Readiness, error) {
 	if target.VMName != "" && protocol.CutText(vm.Name, protocol.MaxName) != protocol.CutText(target.VMName, protocol.MaxName) {
-		return deferred(protocol.CodeTargetChanged, "It has another name.", time.Time{}), nil
+		return deferredAs(protocol.CodeTargetChanged, "It has another name.", time.Time{}), nil
 	}
 	bundle := vm.Bundle()
 	if bundle == "" || target.Bundle == (protocol.Bundle{}) {
@@ -166,7 +166,7 @@ func (m *Mac) checkTarget(ctx context.Context, account *Account, vm prlctl.VM, t
 	}
 	answers, err := m.lookAtFiles(ctx, account.User, []platform.FileQuestion{{Path: bundle}})
 	if err == nil && (answers[0].Err != nil || bundleIdentity(answers[0]).IsOther(target.Bundle)) {
-		return deferred(protocol.CodeTargetChanged, "Its bundle is another one.", time.Time{}), nil
+		return deferredAs(protocol.CodeTargetChanged, "Its bundle is another one.", time.Time{}), nil
 	}
 	return Readiness{}, err
 }
