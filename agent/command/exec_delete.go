@@ -30,9 +30,6 @@ type DeleteOptions struct {
 	// IsHeld reports whether a hold keeps the machine suspended: nobody can stop it
 	// then, so nobody is waited for.
 	IsHeld func(protocol.VMKey) bool
-	// LastBundle is where a machine's bundle was at the last look; empty if that is not
-	// known.
-	LastBundle func(protocol.VMKey) string
 }
 
 // Deletion deletes virtual machines (vm.delete).
@@ -215,8 +212,8 @@ func (d *Deletion) isGone(ctx context.Context, account *Account, target protocol
 	}
 	home := account.User.Home
 	near := path.Join(home, "Parallels")
-	if d.options.LastBundle != nil {
-		near = cmp.Or(d.options.LastBundle(target.VM()), near)
+	if last := d.options.Mac.LastBundle; last != nil {
+		near = cmp.Or(last(target.VM()), near)
 	}
 	search := platform.FolderSearch{Inode: target.Bundle.Inode, Volume: target.Bundle.Volume, Places: []string{home, "/Users/Shared"}}
 	if folder := path.Dir(near); !strings.HasPrefix(folder+"/", home+"/") && !strings.HasPrefix(folder+"/", "/Users/Shared/") {
@@ -304,15 +301,17 @@ func (p *deletePreparation) judgeState(ctx context.Context) (Readiness, error) {
 // from being deleted.
 func (p *deletePreparation) judgeDependents(ctx context.Context) (Readiness, error) {
 	clones := 0
-	for _, listed := range p.lists.each() {
-		config, err := p.mac.readConfig(ctx, &listed)
+	all := p.lists.each()
+	configs := p.mac.readConfigs(ctx, all)
+	for _, listed := range all {
+		config := configs[listed.key()] // empty if it cannot be read
 		switch {
 		case listed.key() == p.target.VM():
-			p.intent.Source = config.SourceVMUUID // empty if it cannot be read
+			p.intent.Source = config.SourceVMUUID
 			continue
 		case listed.vm.ID == p.vm.ID && p.isSameBundle(ctx, &listed):
 			continue // a machine that several accounts share
-		case err == nil && config.LinkedVMUUID == p.vm.ID:
+		case config.LinkedVMUUID == p.vm.ID:
 			clones++
 		}
 		if len(p.intent.Others) < maxOthers {

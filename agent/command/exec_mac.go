@@ -61,6 +61,9 @@ type Mac struct {
 	Lanes     *lane.Lanes
 	// Tool gives prlctl as the user, inside their GUI session if they have one.
 	Tool func(user platform.User, session bool) VMTool
+	// LastBundle is where a machine's bundle was at the last look; empty if that is not
+	// known; nil: it never is.
+	LastBundle func(protocol.VMKey) string
 	// Tell asks the Mac to show a user a text, which is all ours; nil: nobody is told.
 	Tell func(ctx context.Context, user platform.User, text string)
 	Now  func() time.Time // the likely time of day
@@ -255,22 +258,74 @@ func (l *listings) each() (all []listedVM) {
 // readConfig reads config.pvs of a machine, as its user. Of the bulk list the bundle's
 // path may be missing (facts/prlctl.md 2.1).
 func (m *Mac) readConfig(ctx context.Context, listed *listedVM) (prlctl.ConfigPVS, error) {
-	bundle := listed.vm.Bundle()
-	if bundle == "" {
-		full, err := m.get(ctx, listed.account, listed.vm.ID)
-		if err != nil {
+	vm, err := listed.vm, error(nil)
+	if vm.Bundle() == "" {
+		if vm, err = m.get(ctx, listed.account, vm.ID); err != nil {
 			return prlctl.ConfigPVS{}, err
 		}
-		bundle = full.Bundle()
 	}
-	answers, err := m.lookAtFiles(ctx, listed.account.User, []platform.FileQuestion{{Path: path.Join("/", bundle, "config.pvs"), Reader: prlctl.ConfigReader}})
-	if err == nil {
-		err = answers[0].Err
+	configs, err := m.configsAt(ctx, listed.account, []string{vm.Bundle()})
+	if err != nil || configs[0] == nil {
+		return prlctl.ConfigPVS{}, errors.Join(err, &codeError{code: protocol.CodeNotReadable})
 	}
+	return *configs[0], nil
+}
+
+// readConfigs reads what can be read of config.pvs of many machines, with one look for
+// each account; where a bundle is, the last look of the agent says, or else the tool.
+func (m *Mac) readConfigs(ctx context.Context, all []listedVM) map[protocol.VMKey]prlctl.ConfigPVS {
+	found := make(map[protocol.VMKey]prlctl.ConfigPVS, len(all))
+	for len(all) > 0 {
+		count := slices.IndexFunc(all, func(listed listedVM) bool { return listed.account != all[0].account })
+		if count < 0 {
+			count = len(all)
+		}
+		m.readConfigsOf(ctx, all[:count], found)
+		all = all[count:]
+	}
+	return found
+}
+
+func (m *Mac) readConfigsOf(ctx context.Context, ofAccount []listedVM, found map[protocol.VMKey]prlctl.ConfigPVS) {
+	bundles := make([]string, len(ofAccount))
+	for i := range ofAccount {
+		bundles[i] = ofAccount[i].vm.Bundle()
+		if bundles[i] == "" && m.LastBundle != nil {
+			bundles[i] = m.LastBundle(ofAccount[i].key())
+		}
+	}
+	configs, _ := m.configsAt(ctx, ofAccount[0].account, bundles) // what is missing is asked for one by one
+	for i := range ofAccount {
+		if i < len(configs) && configs[i] != nil && configs[i].VMUUID == ofAccount[i].vm.ID {
+			found[ofAccount[i].key()] = *configs[i]
+			continue
+		}
+		if config, err := m.readConfig(ctx, &ofAccount[i]); err == nil {
+			found[ofAccount[i].key()] = config
+		}
+	}
+}
+
+// configsAt reads config.pvs in bundles; nil for one that cannot be read.
+func (m *Mac) configsAt(ctx context.Context, account *Account, bundles []string) ([]*prlctl.ConfigPVS, error) {
+	questions := make([]platform.FileQuestion, len(bundles))
+	for i, bundle := range bundles {
+		questions[i] = platform.FileQuestion{Path: path.Join("/", bundle, "config.pvs"), Reader: prlctl.ConfigReader}
+	}
+	answers, err := m.lookAtFiles(ctx, account.User, questions)
 	if err != nil {
-		return prlctl.ConfigPVS{}, fmt.Errorf("read config.pvs: %w", err)
+		return nil, err
 	}
-	return prlctl.DecodeConfigPVS(answers[0].Fields)
+	configs := make([]*prlctl.ConfigPVS, len(bundles))
+	for i, answer := range answers {
+		if bundles[i] == "" || answer.Err != nil {
+			continue
+		}
+		if config, err := prlctl.DecodeConfigPVS(answer.Fields); err == nil {
+			configs[i] = &config
+		}
+	}
+	return configs, nil
 }
 
 // bundleIdentity is what an answer about a bundle's path says of it (H21).
