@@ -12,6 +12,7 @@ import (
 const (
 	MaxCommand         = 16 << 10 // its payload
 	MaxReceipt         = 32 << 10 // its payload, as the envelope has it
+	MaxBlob            = 50 << 20 // what is uploaded on request, such as a support bundle
 	MaxCommandLifetime = 90 * 24 * time.Hour
 	// CommandsKeptFor is how long the record of a command outlives its expiry: a
 	// repeat of its id is answered from the record.
