@@ -108,7 +108,8 @@ func (k *actedOn) upload(ctx context.Context, content []byte) (string, error) {
 }
 
 // executorsOf says what carries out the commands that act on this Mac: the one table of
-// executors. isHeld is asked before who holds a machine is known as well.
+// executors that need more than the loop. isHeld reports whether a hold keeps a machine
+// suspended; nil: there are no holds.
 func executorsOf(
 	mac *platform.Machine, streams *watch.VMEvents, lanes *lane.Lanes, enforcer *enforce.Enforcer,
 	known *actedOn, isHeld func(protocol.VMKey) bool, log zerolog.Logger,

@@ -233,3 +233,65 @@ func TestH25_H11_HostileAnswersAboutHeldFiles(t *testing.T) {
 		})
 	}
 }
+
+// A folder that is not where it was is looked for in places, as the user, with links
+// left alone and within limits; where the system finds it by its number it is found
+// everywhere.
+func TestH25_AFolderIsLookedFor(t *testing.T) {
+	t.Parallel()
+	const bundle = "/Users/alice/Parallels/a.pvm"
+	for name, c := range map[string]struct {
+		do             func(root string) error
+		present, whole bool
+	}{
+		"where it was": {func(string) error { return nil }, true, true},
+		"deleted":      {func(root string) error { return os.RemoveAll(root + bundle) }, false, true},
+		"moved and hidden": {func(root string) error {
+			return errors.Join(os.MkdirAll(root+"/Users/alice/.x/y", 0o700), os.Rename(root+bundle, root+"/Users/alice/.x/y/z"))
+		}, true, true},
+		"a copy is there": {func(root string) error {
+			return errors.Join(os.CopyFS(root+"/Users/alice/copy", os.DirFS(root+bundle)), os.RemoveAll(root+bundle))
+		}, false, true},
+		"only a link leads to somewhere": {func(root string) error {
+			return errors.Join(os.RemoveAll(root+bundle), os.Symlink("/", root+bundle))
+		}, false, true},
+		"deeper than anybody looks": {func(root string) error {
+			deep := root + "/Users/alice" + strings.Repeat("/x", maxSearchDepth+3)
+			return errors.Join(os.MkdirAll(deep, 0o700), os.Rename(root+bundle, deep+"/a"))
+		}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			machine, _, root := helped(t)
+			place(t, root, bundle+"/config.pvs", "<xml/>")
+			var stat unix.Stat_t
+			errorsAreFatal(t, unix.Lstat(root+bundle, &stat), c.do(root))
+			found, err := machine.FindFolder(t.Context(), aliceOnDisk, bundle, FolderSearch{Inode: stat.Ino, Places: []string{"/Users/alice", "/Users/Shared"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found.Known { // on a Mac its number is enough
+				return
+			}
+			if found.Present != c.present || found.Whole != c.whole {
+				t.Errorf("got %+v", found)
+			}
+		})
+	}
+}
+
+// Our own command line runs only where nobody else can have put it.
+func TestCMD_H53_OurCommandLineIsNobodyElses(t *testing.T) {
+	t.Parallel()
+	machine, _, root := helped(t)
+	if _, err := machine.RunCommandLine(t.Context(), tool.Command{}); err == nil {
+		t.Error("there is none, and it runs")
+	}
+	executable, err := os.Executable()
+	errorsAreFatal(t, err, os.Symlink(executable, root+CommandLine))
+	_, err = machine.RunCommandLine(t.Context(), tool.Command{})
+	var failed *tool.Error
+	if !errors.As(err, &failed) || failed.Code != tool.CodeRefused {
+		t.Errorf("a link: %v", err)
+	}
+}

@@ -80,7 +80,7 @@ func (t CommandTarget) VM() VMKey { return VMKey{ID: t.VMID, UID: t.UID} }
 
 // When a machine is deleted that is in use.
 const (
-	DeleteAtStop = "at_stop" // once it is stopped by whoever uses it
+	DeleteAtStop = "at_stop" // once it is stopped by whoever uses it; one that is suspended is in use
 	DeleteNow    = "now"     // after a minute for a clean stop it is stopped by force
 )
 
