@@ -224,10 +224,22 @@ func (h *Held) Close() {
 	h.Files = nil
 }
 
-// Merge takes over the files of another one.
+// Merge takes over the files of another one that it does not hold itself, and closes
+// that.
 func (h *Held) Merge(other *Held) {
-	h.Files, h.Whole = append(h.Files, other.Files...), h.Whole && other.Whole
-	other.Files = nil
+	type number struct{ device, inode uint64 }
+	has := make(map[number]bool, len(h.Files))
+	for i := range h.Files {
+		has[number{h.Files[i].Device, h.Files[i].Inode}] = true
+	}
+	for i := range other.Files {
+		if file := other.Files[i]; has[number{file.Device, file.Inode}] {
+			_ = file.descriptor.Close()
+		} else {
+			h.Files = append(h.Files, file)
+		}
+	}
+	h.Whole, other.Files = h.Whole && other.Whole, nil
 }
 
 // ErrNotFindable is that this system, or this file system, does not find files

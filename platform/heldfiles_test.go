@@ -295,3 +295,21 @@ func TestCMD_H53_OurCommandLineIsNobodyElses(t *testing.T) {
 		t.Errorf("a link: %v", err)
 	}
 }
+
+// Two looks at one bundle hold each file once: a descriptor of the daemon's is dear.
+func TestH25_MergedLooksHoldEachFileOnce(t *testing.T) {
+	t.Parallel()
+	machine, root, held := heldBundle(t)
+	place(t, root, "/Users/alice/Parallels/a.pvm/new.mem", "x")
+	again, err := machine.HoldFiles(t.Context(), aliceOnDisk, []string{"/Users/alice/Parallels/a.pvm"})
+	errorsAreFatal(t, err)
+	held.Merge(again)
+	want := []string{"a.pvm", "a.pvm/a-0.hdd/a-0.hds", "a.pvm/a-1.hdd/a-1.hds", "a.pvm/config.pvs", "a.pvm/new.mem"}
+	if got := paths(held.Files); !slices.Equal(got, want) || len(again.Files) != 0 {
+		t.Errorf("got %q", got)
+	}
+	errorsAreFatal(t, os.RemoveAll(filepath.Join(root, "Users/alice/Parallels/a.pvm")))
+	if left, err := held.Left(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("left %q, %v", paths(left), err)
+	}
+}
