@@ -237,7 +237,7 @@ func (d *Deletion) isGone(ctx context.Context, account *Account, target protocol
 
 // compare holds what is there against what was signed (H20, H21).
 func (p *deletePreparation) compare(ctx context.Context) (Readiness, error) {
-	if p.target.VMName != "" && protocol.CutText(p.vm.Name, protocol.MaxName) != protocol.CutText(p.target.VMName, protocol.MaxName) {
+	if isRenamed(p.vm, p.target) {
 		return deferredAs(protocol.CodeTargetChanged, "It has another name.", time.Time{}), nil
 	}
 	if p.vm.Security.Packed.On() {

@@ -155,9 +155,16 @@ func (m *Mac) targetOf(ctx context.Context, target protocol.CommandTarget) (acco
 	return account, vm, Readiness{}, nil
 }
 
+// isRenamed reports whether a machine is called another name than the one that was
+// signed, of which a report holds no more than a part.
+func isRenamed(vm prlctl.VM, target protocol.CommandTarget) bool {
+	cut := func(name string) string { return protocol.CutText(name, protocol.MaxName) }
+	return target.VMName != "" && cut(vm.Name) != cut(target.VMName)
+}
+
 // checkTarget holds a machine against what was signed (H20, H21).
 func (m *Mac) checkTarget(ctx context.Context, account *Account, vm prlctl.VM, target protocol.CommandTarget) (Readiness, error) {
-	if target.VMName != "" && protocol.CutText(vm.Name, protocol.MaxName) != protocol.CutText(target.VMName, protocol.MaxName) {
+	if isRenamed(vm, target) {
 		return deferredAs(protocol.CodeTargetChanged, "It has another name.", time.Time{}), nil
 	}
 	bundle := vm.Bundle()
