@@ -150,6 +150,7 @@ type parts struct {
 	enforcer   *enforce.Enforcer
 	applied    <-chan struct{}             // settings of some account have been carried out
 	executors  map[string]command.Executor // of the commands that act on the Mac, by type
+	acted      *actedOn                    // what these know of the loop; nil: nothing
 	probe      func(context.Context, inventory.Account, prlctl.Version) (prlctl.Capabilities, error)
 	streams    func() []watch.StreamState // of events; nil = there are none
 	toolRuns   func() map[string]uint64
@@ -176,7 +177,8 @@ func newAgent(wired parts, state *store.Store, report store.Report, events *even
 func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *store.Store) parts {
 	identity, keeper, awake := mac.Path(IdentityFile), config.NewKeeper(state), awakeClock(options.Log)
 	timing := loadConfig(options, mac, keeper, awake()).Timing // of the sources; it does not change on a Mac
-	streams, lanes := streamsOf(mac, timing, options.Log), lane.New()
+	acted, lanes := &actedOn{}, lane.New()
+	streams := streamsOf(mac, timing, acted.onEvent, options.Log)
 	enforcer, applied := enforcerOf(mac, streams, lanes, state, options.Log)
 	sources := sourcesOf(mac, streams)
 	sources.NeedsConfig, sources.NeedsSpace, sources.NeedsPreferences = enforcer.NeedsConfig, enforcer.NeedsSpace, enforcer.NeedsPreferences
@@ -196,6 +198,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 				Store: state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
 			})
 		},
+		executors: executorsOf(mac, streams, lanes, enforcer, acted, nil, options.Log), acted: acted,
 		enforcer: enforcer, applied: applied, probe: proberOf(mac, streams, lanes, state),
 		streams:  streams.States,
 		toolRuns: tools.Runs,

@@ -90,6 +90,9 @@ func (c *commands) hint() { c.agent.inbox.Tell(watch.Hint{Reason: trigger.Comman
 
 // know takes over what the loop knows: whom to trust, and which Mac this is.
 func (c *commands) know(known knowledge, portal exchanger) {
+	if acted := c.agent.parts.acted; acted != nil {
+		acted.know(known, portal)
+	}
 	owners := make(map[string][]uint32)
 	for _, vm := range known.look.VMs {
 		owners[vm.ID] = append(owners[vm.ID], vm.UID)
