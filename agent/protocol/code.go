@@ -251,6 +251,8 @@ const (
 	CodeCommandUnknown     Code = "command_unknown"
 	CodeCommandExpired     Code = "command_expired"
 	CodeCommandCancelled   Code = "command_cancelled"
+	CodeEpochChanged       Code = "epoch_changed"
+	CodePortalRestored     Code = "portal_restored"
 	CodeCommandTooLate     Code = "command_too_late"
 	CodeCommandLimit       Code = "command_limit"
 	CodeCommandMonitor     Code = "command_monitor"
@@ -541,7 +543,9 @@ var Codes = map[Code]CodeText{
 	CodeCommandUnlisted:    {Failure, "The profile of this Mac does not allow commands of this type.", "Add the type to AllowedCommands of the profile, and issue the command anew."},
 	CodeCommandUnknown:     {Failure, "This version of the agent has no such command.", "Update the agent."},
 	CodeCommandExpired:     {Info, "The command was not started in time.", "Issue it anew, if it is still wanted."},
-	CodeCommandCancelled:   {Info, "An administrator has cancelled the command before it was started.", ""},
+	CodeEpochChanged:       {Failure, "The Mac began a new epoch while it had the command; whether it was done is not known.", "Look at the virtual machine in 'prlportal vms', and issue the command anew if it is still wanted."},
+	CodePortalRestored:     {Warning, "This portal was put back to an older state and has no more of the command than this.", "Look at how things stand on the Mac, then run 'prlportal commands confirm' or 'prlportal commands cancel'."},
+	CodeCommandCancelled:   {Info, "An administrator has cancelled the command before it was started.", "Issue it anew, if it is still wanted."},
 	CodeCommandTooLate:     {Info, "The command was already running when it was cancelled.", "See in the list of commands how it ended."},
 	CodeCommandLimit:       {Warning, "As many destructive commands as the profile allows were started; this one waits.", "Wait, or raise DestructiveLimit in the profile."},
 	CodeCommandMonitor:     {Info, "The agent only monitors, and runs no command that changes anything.", "Set Mode to enforce in the profile, and issue the command anew."},

@@ -132,20 +132,9 @@ func commandDetail(v *Command) string {
 	case v.Message != "":
 		parts = append(parts, strings.TrimSuffix(v.Code+": "+v.Message, ": "))
 	case v.Code != "":
-		parts = append(parts, v.Code+": "+wordsOf(protocol.Code(v.Code)))
+		parts = append(parts, v.Code+": "+protocol.Code(v.Code).Text().Text)
 	}
 	return protocol.CutText(strings.Join(parts, "; ")+" ["+v.CommandID+"]", protocol.MaxText)
-}
-
-// wordsOf are the words of a code, also of those that only the portal sets.
-func wordsOf(code protocol.Code) string {
-	switch code {
-	case storage.CodeEpochChanged:
-		return "The Mac began a new epoch while it had the command; whether it was done is not known."
-	case storage.CodePortalRestored:
-		return "This portal was put back to an older state and has no more of the command than this."
-	}
-	return code.Text().Text
 }
 
 // CommandCounts are the commands and holds of one device.

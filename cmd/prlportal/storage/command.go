@@ -37,15 +37,9 @@ var (
 // Why a command is not delivered before an administrator confirms or cancels it
 // (H30, H69).
 const (
-	WithheldEnrolled = "reenrolled"      // the Mac enrolled again after the command was issued
-	WithheldRestored = "portal_restored" // the Mac is ahead of this portal, whose database is an older one
-	WithheldEpoch    = "epoch_changed"   // the Mac began a new epoch; the command is for the one before
-)
-
-// Codes of ends and marks that the portal sets itself.
-const (
-	CodeEpochChanged   protocol.Code = "epoch_changed"
-	CodePortalRestored protocol.Code = "portal_restored"
+	WithheldEnrolled = "reenrolled"                        // the Mac enrolled again after the command was issued
+	WithheldRestored = string(protocol.CodePortalRestored) // the Mac is ahead of this portal, whose database is an older one
+	WithheldEpoch    = string(protocol.CodeEpochChanged)   // the Mac began a new epoch; the command is for the one before
 )
 
 // CommandLog is all commands of one device, in the order in which they are

@@ -177,7 +177,7 @@ func (l *CommandLog) Restore(command Command, now time.Time) {
 		return
 	}
 	command.Orphan = true
-	command.become(protocol.CommandUnknown, CommandStep{At: now, Code: CodePortalRestored})
+	command.become(protocol.CommandUnknown, CommandStep{At: now, Code: protocol.CodePortalRestored})
 	l.Commands = append(l.Commands, command)
 }
 

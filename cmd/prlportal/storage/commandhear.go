@@ -125,7 +125,7 @@ func (l *CommandLog) adopt(id string, word CommandWord) *Command {
 		ID: id, Type: "unknown", Orphan: true, Epoch: word.Epoch, Needed: 1,
 		IssuedAt: made.Time(), ExpiresAt: made.Time().Add(protocol.MaxCommandLifetime),
 	}
-	orphan.become(protocol.CommandDelivered, CommandStep{At: word.At, Code: CodePortalRestored, Epoch: word.Epoch})
+	orphan.become(protocol.CommandDelivered, CommandStep{At: word.At, Code: protocol.CodePortalRestored, Epoch: word.Epoch})
 	l.Commands = append(l.Commands, orphan)
 	l.Freeze(fmt.Sprintf("it has command %s, which this portal never had", id), word.At)
 	return l.Find(id)
@@ -148,9 +148,9 @@ func (c *Command) hearSilence(word CommandWord) {
 	switch sameEpoch := c.Epoch == word.Epoch; {
 	case !sameEpoch && (c.IsHazardous() || c.Orphan):
 		c.Epoch = word.Epoch
-		c.become(protocol.CommandUnknown, CommandStep{At: word.At, Code: CodeEpochChanged, Epoch: word.Epoch})
+		c.become(protocol.CommandUnknown, CommandStep{At: word.At, Code: protocol.CodeEpochChanged, Epoch: word.Epoch})
 	case c.Orphan:
-		c.become(protocol.CommandUnknown, CommandStep{At: word.At, Code: CodePortalRestored, Epoch: word.Epoch})
+		c.become(protocol.CommandUnknown, CommandStep{At: word.At, Code: protocol.CodePortalRestored, Epoch: word.Epoch})
 	case sameEpoch && word.Sequence <= c.Sequence: // of before it was sent
 	case !c.CancelAsked.IsZero() && sameEpoch && c.CancelSent > 0 && word.Sequence > c.CancelSent:
 		// It was told to forget it, and does not have it: nothing of it can come any more,
