@@ -187,6 +187,7 @@ const (
 	CodeVMRunning           Code = "vm_running"
 	CodeVMInUse             Code = "vm_in_use"
 	CodeVMSuspended         Code = "vm_suspended"
+	CodeVMNotRunning        Code = "vm_not_running"
 	CodeVMPacked            Code = "vm_packed"
 	CodeGuestOSArch         Code = "guest_os_arch"
 	CodeNeedsWindowsTools   Code = "needs_windows_tools"
@@ -552,8 +553,9 @@ var Codes = map[Code]CodeText{
 	CodeTargetOwner:        {Failure, "The virtual machine belongs to another account than the command names.", "Issue the command anew for the owner that 'prlportal vms' shows."},
 	CodeTargetUnlisted:     {Info, "The virtual machines of its owner cannot be listed now; the command waits.", "See 'prlagent doctor' for why the owner cannot be listed."},
 	CodeWaitsForStop:       {Info, "The command waits until the virtual machine is stopped.", "Wait, or issue it anew with --when now."},
-	CodeAlreadyAbsent:      {Info, "There was no such virtual machine any more.", ""},
-	CodeVerifiedAbsent:     {Info, "The virtual machine and its files are gone from where they were; copies and backups elsewhere are not looked for.", ""},
+	CodeVMNotRunning:       {Info, "The virtual machine does not run, so there is nothing to restart.", "Start the virtual machine."},
+	CodeAlreadyAbsent:      {Info, "There was no such virtual machine any more.", "Nothing to do."},
+	CodeVerifiedAbsent:     {Info, "The virtual machine and its files are gone from where they were; copies and backups elsewhere are not looked for.", "Nothing to do."},
 	CodeHasDependents:      {Failure, "Linked clones depend on the virtual machine.", "Delete the clones first."},
 	CodeOutcomeUnknown:     {Failure, "The command was begun, and whether it was done cannot be seen; it is not repeated.", "Look at the virtual machine, and issue the command anew if it is still wanted."},
 	CodeNotDone:            {Failure, "What the command asks for was tried, and is not so.", "See in the list of commands what the tools said."},
@@ -562,10 +564,10 @@ var Codes = map[Code]CodeText{
 	CodeHoldLifted:         {Info, "The virtual machine is not held any more.", ""},
 	CodeHoldsOutdated:      {Failure, "The command carries an older list of holds than the one in force.", "Issue it anew."},
 	CodeHoldReleased:       {Warning, "A person on the Mac has released the hold.", "Ask them; lock the virtual machine anew if it is still to be held."},
-	CodeGuestRestarted:     {Info, "The guest was seen to start after the command.", ""},
-	CodeLicenseDeactivated: {Info, "Parallels Desktop is not activated on this Mac any more; whether the seat is free, only the vendor knows.", ""},
+	CodeGuestRestarted:     {Info, "The guest was seen to start after the command.", "Nothing to do."},
+	CodeLicenseDeactivated: {Info, "Parallels Desktop is not activated on this Mac any more; whether the seat is free, only the vendor knows.", "See in the account at the vendor's whether the seat is free."},
 	CodeWillReactivate:     {Warning, "Parallels Desktop is not activated any more, and a licensing profile on this Mac will activate it again.", "Remove the licensing profile from this Mac."},
-	CodeCommandDone:        {Info, "It was done.", ""},
+	CodeCommandDone:        {Info, "It was done.", "Nothing to do."},
 }
 
 // Text is the code's row; a code without one is shown as itself.

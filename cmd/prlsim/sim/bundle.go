@@ -54,7 +54,7 @@ func writeElement(out *strings.Builder, e element, indent string) {
 // writeBundle renders the VM's folder from the state (facts/prlctl.md 6 and 8).
 // VmInfo.pvi is there from creation on (captures.md 2).
 func (m Mac) writeBundle(state *State, vm *VM) error {
-	if vm.State == "invalid" { // the bundle is missing or damaged, facts/prlctl.md 2.3
+	if vm.Packed || vm.State == "invalid" { // the bundle is missing or damaged, facts/prlctl.md 2.3
 		return nil
 	}
 	system, err := guestSystem(vm.OS)

@@ -175,7 +175,7 @@ func nameInProcess(t *testing.T, mac Mac) outcome {
 	changeVM(t, mac, "Windows 11", "name=Old name")
 	state := mustLoad(t, mac)
 	vm := state.VMs[0]
-	process := vmProcess{&invocation{mac: mac, args: state.vmAppArguments(vm)}, vm.ID}
+	process := vmProcess{&invocation{mac: mac, args: state.vmAppArguments(vm)}}
 	changeVM(t, mac, "Old name", "name=New name")
 	state = mustLoad(t, mac)
 	return outcome{stdout: process.argumentsNow(state, state.VMs[0])[1]}

@@ -88,7 +88,7 @@ func (c configSource) identification() element {
 	}
 	list := []element{
 		textElement("VmUuid", "{"+vm.ID+"}"), textElement("VmType", fmt.Sprint(kind)), textElement("SourceVmUuid", "{"+cmp.Or(vm.Source, vm.ID)+"}"),
-		textElement("LinkedVmUuid", ""), textElement("LinkedSnapshotUuid", ""), textElement("VmName", vm.Name),
+		textElement("LinkedVmUuid", bracedID(vm.LinkedTo)), textElement("LinkedSnapshotUuid", bracedID(s.linkedSnapshot(vm))), textElement("VmName", vm.Name),
 		textElement("ServerUuid", "{"+s.DispatcherID+"}"), textElement("LastServerUuid", "{"+s.DispatcherID+"}"), textElement("ServerHost", ""),
 	}
 	if s.assumes("vm_home_on_disk", "present") { // missing in 27.0.2, captures.md 4.4
@@ -96,6 +96,23 @@ func (c configSource) identification() element {
 	}
 	return parentElement("Identification", append(list, textElement("VmFilesLocation", "1"), textElement("VmCreationDate", created),
 		textElement("VmUptimeStartDateTime", started), textElement("VmUptimeInSeconds", fmt.Sprint(vm.Uptime)))...)
+}
+
+// bracedID is an id as config.pvs writes it; empty stays empty.
+func bracedID(id string) string {
+	if id == "" {
+		return ""
+	}
+	return "{" + id + "}"
+}
+
+// linkedSnapshot is the snapshot of its parent that a linked clone needs; empty for
+// another VM. Only config.pvs shows the link (facts/prlctl.md 2.4).
+func (s *State) linkedSnapshot(vm *VM) string {
+	if vm.LinkedTo == "" {
+		return ""
+	}
+	return seededUUID(s.Seed, "snapshot for linked clone of "+vm.LinkedTo)
 }
 
 // nullDate is how a date that is none is written (captures.md 4.4).

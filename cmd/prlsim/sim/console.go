@@ -41,7 +41,7 @@ Exit codes: 0 done, 1 it failed, 2 the command line makes no sense.`,
 	root.PersistentFlags().String("mac", "", "the simulated Mac's folder (default: the one that contains the current folder)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	root.AddCommand(macCommand(), vmCommand(), productCommand(), userCommand(), serviceCommand(), appCommand(), preferencesCommand(), swiftDialogCommand(),
-		networkCommand(), eventCommand(), faultCommand(), jobCommand(), versionCommand())
+		networkCommand(), eventCommand(), faultCommand(), jobCommand(), effectsCommand(), versionCommand())
 	return root
 }
 

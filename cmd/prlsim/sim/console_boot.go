@@ -77,6 +77,8 @@ An agent is no part of the simulated Mac: stop it before, start it afterwards.`,
 // stateAfterShutdown is where a VM's Autostop leaves it (facts/prlctl.md 1.5).
 var stateAfterShutdown = map[string]string{"suspend": "suspended", "stop": "stopped", "shutdown": "stopped"}
 
+var effectAfterShutdown = map[string]string{"suspend": "suspend", "stop": "stop --kill", "shutdown": "stop"}
+
 // reboot ends what runs and begins again.
 func (m Mac) reboot(state *State, login string, now time.Time) error {
 	for _, vm := range state.VMs {
@@ -87,6 +89,7 @@ func (m Mac) reboot(state *State, login string, now time.Time) error {
 		if err != nil {
 			return err
 		}
+		state.addEffect(effectAfterShutdown[word], vm, "shutdown of the Mac")
 		if err := m.setVMState(state, vm, stateAfterShutdown[word]); err != nil {
 			return err
 		}
@@ -111,7 +114,8 @@ func (m Mac) autostart(state *State) error {
 		if err != nil {
 			return err
 		}
-		if word == "start-host" && vm.State != "invalid" {
+		if word == "start-host" && vm.State != "invalid" && !vm.Packed {
+			state.addEffect("start", vm, "autostart")
 			if err := m.setVMState(state, vm, "running"); err != nil {
 				return err
 			}

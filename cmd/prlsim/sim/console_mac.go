@@ -130,7 +130,7 @@ func faultCommand() *cobra.Command {
 func faultSetCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "set NAME[=VALUE]…", Short: "Switch faults on", Args: argumentCount(1, -1),
-		Example: "  prlsim fault set service_down\n  prlsim fault set hang=0 --user bob\n  prlsim fault set slow=250",
+		Example: "  prlsim fault set service_down\n  prlsim fault set hang=0 --user bob\n  prlsim fault set slow=250\n  prlsim fault set on_delete=move\n  prlsim fault set action_fails_but_done=stop,delete",
 		RunE: func(command *cobra.Command, given []string) error {
 			user, err := command.Flags().GetString("user")
 			if err != nil {

@@ -15,7 +15,8 @@ func vmCommand() *cobra.Command {
 		vmActionCommand("suspend", "suspend", "Suspend a running VM"),
 		vmActionCommand("resume", "resume", "Resume a suspended or paused VM"),
 		vmActionCommand("pause", "pause", "Pause a running VM"),
-		vmCloneCommand(), vmRegisterCommand(), vmStopCommand(), vmDeleteCommand(), vmUnregisterCommand(), vmRestoreCommand(), vmRenameCommand(), vmSetCommand(), vmStateCommand())
+		vmCloneCommand(), vmRegisterCommand(), vmStopCommand(), vmDeleteCommand(), vmUnregisterCommand(), vmRestoreCommand(), vmMoveCommand(), vmTrashCommand(), vmLinkDisksCommand(), vmSameIDCommand(),
+		vmMountCommand(false), vmMountCommand(true), vmPackCommand(true), vmPackCommand(false), vmKeepStartingCommand(), vmLetBeCommand(), vmRenameCommand(), vmSetCommand(), vmStateCommand())
 	parent.PersistentFlags().String("user", "", "owner of the VM, where several have one of that name")
 	return parent
 }

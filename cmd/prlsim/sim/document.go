@@ -66,6 +66,8 @@ func (s *State) identitySection(vm *VM, bulk bool) orderedObject {
 	switch {
 	case bulk && s.assumes("bulk_home", "empty"):
 		home, homePath = "", ""
+	case vm.Packed: // facts/prlctl.md 2.8
+		home, homePath = vm.Bundle, vm.Bundle
 	case vm.State == "invalid", vm.isApple() && s.assumes("macvm_home", "bundle"):
 		homePath = vm.Bundle // facts/prlctl.md 2.8 and 2.7
 	}
@@ -140,7 +142,7 @@ func securitySection(vm *VM, system guestOS) orderedObject {
 	return orderedObject{
 		{"Encrypted", yesNo(vm.Encrypted)}, {"TPM enabled", yesNo(system.tpm)}, {"TPM type", tpm},
 		{"Custom password protection", "off"}, {"Configuration is locked", "off"},
-		{"Protected", "no"}, {"Archived", "no"}, {"Packed", "no"},
+		{"Protected", "no"}, {"Archived", "no"}, {"Packed", yesNo(vm.Packed)},
 	}
 }
 

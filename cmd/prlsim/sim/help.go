@@ -192,7 +192,7 @@ func prlsrvctlHelp(in *invocation, words []string) (string, error) {
 	switch strings.Join(words, " ") {
 	case "":
 		return in.state.helpHeader("prlsrvctl") + "Usage: prlsrvctl ACTION [OPTIONS]\nSupported actions are:\n  info [-j, --json] [--license]\n  user <list | set>\n" +
-			"  set [options]\n  install-license --key <key>\n  update-license\n  deactivate-license", nil
+			"  set [options]\n  install-license --key <key>\n  update-license\n  deactivate-license [--skip-network-errors]", nil
 	case "set":
 		lines := []string{"Usage: prlsrvctl set [OPTIONS]"}
 		for i, flag := range hostFlags {

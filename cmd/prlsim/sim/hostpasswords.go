@@ -46,12 +46,14 @@ func byFlag(command *cobra.Command, action string) (check func(*State) error) {
 
 func vmCloneCommand() *cobra.Command {
 	var name string
+	var linked bool
 	command := &cobra.Command{
 		Use: "clone NAME-OR-ID", Short: "Clone a stopped VM", Args: argumentCount(1, 1),
 		Example: `  prlsim vm clone "Ubuntu 22.04" --name "Ubuntu of Bob" --by bob`,
 	}
 	check := byFlag(command, "clone-vm")
 	command.Flags().StringVar(&name, "name", "", "name (default: that of the VM, with \"Clone of\" before it)")
+	command.Flags().BoolVar(&linked, "linked", false, "a linked clone: it needs the disks of the VM")
 	command.RunE = func(command *cobra.Command, given []string) error {
 		return vmChange(command, given[0], func(mac Mac, state *State, vm *VM) (string, error) {
 			if err := check(state); err != nil {
@@ -60,6 +62,12 @@ func vmCloneCommand() *cobra.Command {
 			clone, err := mac.cloneVM(state, vm, name)
 			if err != nil {
 				return "", err
+			}
+			if linked {
+				clone.LinkedTo = vm.ID
+				if err := mac.writeBundle(state, clone); err != nil {
+					return "", err
+				}
 			}
 			return fmt.Sprintf("Cloned %s as %s (%s)", vm.Name, clone.Name, clone.ID), nil
 		})

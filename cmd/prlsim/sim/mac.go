@@ -95,6 +95,9 @@ func (m Mac) update(change func(*State) error) error {
 	if err := m.syncService(state); err != nil {
 		return err
 	}
+	if err := m.recordEffects(state); err != nil {
+		return err
+	}
 	if err := m.saveState(state); err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func (in *invocation) changeDirectory(password, what, infinitive, participle str
 	if err := in.checkHostPassword(password, what); err != nil {
 		return in.failAction(infinitive, err)
 	}
-	if err := in.mac.update(change); err != nil {
+	if err := in.change(change); err != nil {
 		return in.failAction(infinitive, err)
 	}
 	in.printLinef("The VM has been successfully %s.", participle)
@@ -155,6 +155,9 @@ func cloneTool(in *invocation, arguments []string) int {
 		}
 		if _, regenerate := options["--regenerate-src-uuid"]; regenerate {
 			clone.Source = ""
+		}
+		if _, linked := options["--linked"]; linked {
+			clone.LinkedTo = vm.ID
 		}
 		return in.mac.writeBundle(state, clone)
 	})

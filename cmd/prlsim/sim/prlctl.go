@@ -39,7 +39,7 @@ func prlctl(in *invocation) int {
 	switch action {
 	case "list":
 		return listVMs(in, arguments)
-	case "start", "stop", "suspend", "resume", "pause":
+	case "start", "stop", "suspend", "resume", "pause", "restart", "reset":
 		return changeVMState(in, action, arguments)
 	case "set":
 		return setVM(in, arguments)
@@ -114,72 +114,6 @@ func (in *invocation) failWith(err error) int {
 	return in.failf(exitRefused, "%v", err)
 }
 
-// changeVMState carries out one of the transitions.
-func changeVMState(in *invocation, name string, arguments []string) int {
-	target, err := in.targetVM(in.state, arguments)
-	if err != nil {
-		return in.failWith(err)
-	}
-	rule := strings.Join(append([]string{name}, arguments[1:]...), " ")
-	action, known := transitions[rule]
-	if !known {
-		return in.failf(exitRefused, "Unrecognized option: %s", arguments[1])
-	}
-	if err := in.checkAction(target); err != nil {
-		return in.failAction(action.infinitive, err)
-	}
-	in.printLinef("%s", action.progress)
-	err = in.mac.update(func(state *State) error {
-		vm, err := in.targetVM(state, arguments)
-		if err != nil {
-			return err
-		}
-		return in.mac.applyTransition(state, vm, action)
-	})
-	if err != nil {
-		return in.failAction(action.infinitive, err)
-	}
-	in.printLinef("The VM has been successfully %s.", action.participle)
-	return 0
-}
-
-// deleteVM asks before it removes a stopped VM and its files
-// (facts/prlctl.md 1.2).
-func deleteVM(in *invocation, arguments []string) int {
-	vm, err := in.targetVM(in.state, arguments)
-	if err != nil {
-		return in.failWith(err)
-	}
-	if len(arguments) > 1 {
-		return in.failf(exitRefused, "Unrecognized option: %s", arguments[1])
-	}
-	if err := in.checkAction(vm); err != nil {
-		return in.failAction("remove", err)
-	}
-	if err := in.checkHostPassword("remove-vm", "remove a virtual machine"); err != nil {
-		return in.failAction("remove", err)
-	}
-	if in.asksBeforeDelete() {
-		fmt.Fprintf(in.stdout, "Are you sure you want to delete the virtual machine \"%s\"? (y/n): ", vm.Name)
-		if answer := in.readLine(); answer != "y" && answer != "Y" {
-			return in.failf(exitRefused, "Operation canceled.")
-		}
-	}
-	in.printLinef("Removing the VM...")
-	err = in.mac.update(func(state *State) error {
-		vm, err := in.targetVM(state, arguments)
-		if err != nil {
-			return err
-		}
-		return in.mac.removeVM(state, vm)
-	})
-	if err != nil {
-		return in.failAction("remove", err)
-	}
-	in.printLinef("The VM has been successfully removed.")
-	return 0
-}
-
 // checkHostPassword asks for the administrator where prlsrvctl set --require-pwd
 // says so. Whether the tools ask at all is not known (facts/prlctl.md 11.13).
 func (in *invocation) checkHostPassword(action, what string) error {
@@ -187,13 +121,6 @@ func (in *invocation) checkHostPassword(action, what string) error {
 		return nil
 	}
 	return in.askAdministrator(what)
-}
-
-func (in *invocation) asksBeforeDelete() bool {
-	if in.state.assumes("delete_prompt", "always") {
-		return true
-	}
-	return isTerminal(in.stdin)
 }
 
 // printStatus prints one line of text (facts/prlctl.md 1.2).

@@ -217,7 +217,8 @@ func (in *invocation) echoConfigChanges(vms []*VM, one bool) error {
 	}
 	for _, vm := range vms {
 		now := time.Now()
-		if err := os.Chtimes(in.mac.Path(path.Join(vm.Bundle, "config.pvs")), now, now); err != nil {
+		err := os.Chtimes(in.mac.Path(path.Join(vm.Bundle, "config.pvs")), now, now)
+		if err != nil && !vm.Packed && vm.State != "invalid" {
 			return fmt.Errorf("touch config.pvs: %w", err)
 		}
 	}

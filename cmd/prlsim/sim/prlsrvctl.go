@@ -32,6 +32,8 @@ func prlsrvctl(in *invocation) int {
 		return setHost(in, in.args[1:])
 	case len(in.args) == 1 && in.args[0] == "update-license":
 		return updateLicense(in)
+	case len(in.args) > 0 && in.args[0] == "deactivate-license":
+		return deactivateLicense(in, in.args[1:])
 	case len(in.args) == 0:
 		return in.failf(exitRefused, "Usage: prlsrvctl <action> [options]")
 	}

@@ -1,12 +1,12 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -74,19 +74,26 @@ func vmApp(in *invocation) int {
 	if len(in.args) != 8 || in.args[0] != "--vm-name" || in.args[2] != "--uuid" || in.args[4] != "--dir-uuid" || in.args[6] != "--log-dir" {
 		return in.failf(255, "prl_vm_app: wrong arguments")
 	}
-	return in.liveWhileNeeded(vmProcess{in, strings.ToLower(strings.Trim(in.args[3], "{}"))})
+	return in.liveWhileNeeded(vmProcess{in})
+}
+
+// vmOfProcess is the VM that the process runs: two accounts can have one of the same
+// id (facts/prlctl.md 5.2).
+func (s *State) vmOfProcess(pid int) (vm *VM, known bool) {
+	index := slices.IndexFunc(s.VMs, func(vm *VM) bool { return vm.PID == pid })
+	if index < 0 {
+		return nil, false
+	}
+	return s.VMs[index], true
 }
 
 // vmProcess is what a VM's process does while it lives.
-type vmProcess struct {
-	in *invocation
-	id string
-}
+type vmProcess struct{ in *invocation }
 
 // changed returns when the Tools report, if they have not since the start.
 func (p vmProcess) changed(state *State) (wakeAt time.Time) {
-	vm, err := findVM(state.VMs, p.id)
-	if err != nil {
+	vm, known := state.vmOfProcess(os.Getpid())
+	if !known {
 		return time.Time{}
 	}
 	if arguments := p.argumentsNow(state, vm); !slices.Equal(arguments, p.in.args) {
@@ -110,9 +117,9 @@ func (p vmProcess) argumentsNow(state *State, vm *VM) []string {
 // wake makes the Tools report.
 func (p vmProcess) wake() error {
 	return p.in.mac.update(func(state *State) error {
-		vm, err := findVM(state.VMs, p.id)
-		if err != nil || vm.ToolsReadyAt.IsZero() || !state.areToolsReady(vm, time.Now()) {
-			return err
+		vm, known := state.vmOfProcess(os.Getpid())
+		if !known || vm.ToolsReadyAt.IsZero() || !state.areToolsReady(vm, time.Now()) {
+			return nil
 		}
 		return p.in.mac.reportTools(state, vm)
 	})
@@ -212,6 +219,7 @@ func (w *watchedFile) hasChanged() (bool, error) {
 func (s *State) ownsProcess(pid int) bool {
 	return s.Service.PID == pid ||
 		slices.ContainsFunc(s.VMs, func(vm *VM) bool { return vm.PID == pid }) ||
+		slices.ContainsFunc(s.Persons, func(p person) bool { return p.PID == pid }) ||
 		slices.ContainsFunc(s.Apps, func(app runningApp) bool { return app.PID == pid })
 }
 
@@ -266,7 +274,7 @@ func (m Mac) launchApp(state *State, name string) error {
 	}
 	pid, err := m.startBackground(clientAppPath)
 	state.Apps = append(state.Apps, runningApp{User: name, UID: user.UID, PID: pid})
-	return err
+	return errors.Join(err, m.activateByProfile(state, name))
 }
 
 // crashApp lets those applications that quitApp ends end without a quit.

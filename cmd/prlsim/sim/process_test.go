@@ -139,6 +139,8 @@ func TestHangingToolIsKilled(t *testing.T) {
 		{"SIGTERM ends it", []string{appTools + "/prlctl", "list"}, []string{"hang=0"}, "signal: terminated"},
 		{"a stubborn one goes on", []string{appTools + "/prlctl", "list"}, []string{"slow=50", "stubborn"}, ""},
 		{"SIGTERM ends defaults", []string{"/usr/bin/defaults", "export", productDomain, "-"}, []string{"defaults_hangs"}, "signal: terminated"},
+		{"SIGTERM ends an action that hangs", []string{appTools + "/prlctl", "start", "macOS"}, []string{"action_hangs=start"}, "signal: terminated"},
+		{"SIGTERM ends an action that hangs when done", []string{appTools + "/prlctl", "start", "macOS"}, []string{"action_hangs_when_done=any"}, "signal: terminated"},
 		{"SIGTERM ends a notification", []string{"/usr/bin/osascript", "-e", "x"}, []string{"notification_hangs"}, "signal: terminated"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -163,6 +165,9 @@ func TestHangingToolIsKilled(t *testing.T) {
 			}
 			if err := child.Wait(); fmt.Sprint(err) != test.want && (err != nil || test.want != "") {
 				t.Errorf("ended with %v, want %q", err, test.want)
+			}
+			if done := strings.Contains(test.faults[0], "when_done"); done != (len(effectsOf(t, mac)) == 1) {
+				t.Errorf("effects %v", effectsOf(t, mac))
 			}
 		})
 	}

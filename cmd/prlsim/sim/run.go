@@ -32,6 +32,7 @@ var toolPaths = []string{
 	vmAppPath,
 	clientAppPath,
 	dispatcherPath,
+	personPath,
 }
 
 // toolFunc is one simulated program: it returns its exit code.
@@ -92,6 +93,7 @@ func toolByName(name string) (toolFunc, bool) {
 
 		"prl_client_app":   runBackground,
 		"prl_disp_service": runDispatcher,
+		personProgram:      runPerson,
 	}[name]
 	return play, ok
 }

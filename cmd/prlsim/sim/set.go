@@ -27,7 +27,7 @@ func setVM(in *invocation, arguments []string) int {
 		return in.failAction("configure", err)
 	}
 	var lines []string
-	err = in.mac.update(func(state *State) error {
+	err = in.change(func(state *State) error {
 		vm, err := in.targetVM(state, arguments)
 		if err != nil {
 			return err
@@ -120,7 +120,12 @@ func (in *invocation) checkSet(vm *VM, sets []flagValue) error {
 	for _, set := range sets {
 		switch {
 		case set.flag.name == "--userpasswd":
-			return in.askAdministrator("change user password in the guest OS")
+			if err := in.state.checkGuestPassword(vm, set.value, in.state.areToolsReady(vm, time.Now())); err != nil {
+				return err
+			}
+			if in.state.assumes("userpasswd_prompt", "asked") {
+				return in.askAdministrator("change user password in the guest OS")
+			}
 		case in.needsAdministrator(set):
 			return in.askAdministrator(whatIsLocked)
 		}

@@ -20,8 +20,8 @@ func (s *State) changeSetting(vm *VM, set flagValue) error {
 	case set.flag.name == "--description":
 		vm.Description = set.value
 		return nil
-	case set.flag.name == "--userpasswd": // the guest keeps it
-		return nil
+	case set.flag.name == "--userpasswd":
+		return s.changeGuestPassword(vm, set.value)
 	}
 	for _, setting := range append(set.settings(), s.sideEffects(set)...) {
 		if setting[0] == "" {

@@ -41,8 +41,13 @@ type State struct {
 	Feed    []feedOffer   `json:"feed,omitempty"`    // of all update servers
 	Updates []productMove `json:"updates,omitempty"` // of the product, oldest first
 
-	pendingEvents []eventRecord // of the change under way
-	crashed       []int         // processes of applications that the change ended without a quit
+	Persons []person   `json:"persons,omitempty"` // who keep starting a VM
+	Effects effectsLog `json:"effects"`
+
+	actor          actor          // who makes the change under way
+	pendingEffects []effectRecord // of the change under way
+	pendingEvents  []eventRecord  // of the change under way
+	crashed        []int          // processes of applications that the change ended without a quit
 }
 
 // product is the installed Parallels Desktop and its license.
@@ -94,10 +99,15 @@ type VM struct {
 	Started     bool   `json:"started"`              // ever
 	Uptime      int    `json:"uptime"`               // seconds
 	StartedAt   string `json:"started_at,omitempty"`
+	Packed      bool   `json:"packed,omitempty"`
+	StateBefore string `json:"state_before,omitempty"` // it became invalid because its bundle went
+	LinkedTo    string `json:"linked_to,omitempty"`    // id of the VM whose disks a linked clone needs
 	MAC         string `json:"mac"`
 	Address     string `json:"address"`          // IPv4 while running
 	Source      string `json:"source,omitempty"` // id of the VM that it was made of; empty: its own
 	PID         int    `json:"pid,omitempty"`
+	// Accounts of the guest that got a password by the tool, with its SHA-256.
+	GuestPasswords map[string]string `json:"guest_passwords,omitempty"`
 	// When the Tools report after a start, and whether they ever did.
 	ToolsReadyAt   time.Time `json:"tools_ready_at,omitzero"`
 	ToolsReported  bool      `json:"tools_reported,omitempty"`

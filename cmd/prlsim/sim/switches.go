@@ -18,7 +18,7 @@ type assumption struct {
 
 // assumptions lists every behavior that `mac create --assume NAME=VALUE`
 // switches.
-var assumptions = slices.Concat(toolAssumptions, settingAssumptions, preferenceAssumptions)
+var assumptions = slices.Concat(toolAssumptions, settingAssumptions, preferenceAssumptions, actionAssumptions)
 
 // toolAssumptions are those that do not concern settings.
 var toolAssumptions = []assumption{
@@ -180,6 +180,17 @@ const timesValue = "times (0: always)"
 
 // checkValue refuses a value that the fault does not take.
 func (f faultKind) checkValue(value string) error {
+	if f.Name == faultOnDelete {
+		return checkDeleteHook(value)
+	}
+	if f.Value == actionsValue {
+		for name := range strings.SplitSeq(value, ",") {
+			if name != anyFlag && !slices.Contains(faultyActions, name) {
+				return fmt.Errorf("%w: fault %s takes %s of %s, not %q", errUsage, f.Name, actionsValue, strings.Join(faultyActions, ", "), name)
+			}
+		}
+		return nil
+	}
 	if f.Value == flagsValue {
 		for name := range strings.SplitSeq(value, ",") {
 			if name != anyFlag && findFlag(name) < 0 {
@@ -206,6 +217,17 @@ var faultKinds = []faultKind{
 	{"credentials", "", "prlctl: what changes a VM needs the administrator's credentials (captures.md 4.2)"},
 	{faultDone, flagsValue, "prlctl set does what the flag says, and exits with 255 (facts/prlctl.md 5)"},
 	{faultNotDone, flagsValue, "prlctl set says that it did what the flag says, and did not (facts/prlctl.md 5)"},
+	{faultActionDone, actionsValue, "prlctl and prlsrvctl do the action, and exit with 255 (facts/prlctl.md 1.2)"},
+	{faultActionNotDone, actionsValue, "prlctl and prlsrvctl say that they did the action, and did not (facts/prlctl.md 5)"},
+	{faultActionHangs, actionsValue, "prlctl and prlsrvctl block before the action, until they are killed"},
+	{faultActionHangsDone, actionsValue, "prlctl and prlsrvctl do the action and block then, until they are killed"},
+	{faultBusy, timesValue, "prlctl: the VM is busy with something else (facts/prlctl.md 5)"},
+	{"guest_ignores_stop", "", "the guest does not shut down: stop ends with 255, and the VM runs on"},
+	{"guest_ignores_restart", "", "the guest does not restart: restart ends with 255 (facts/prlctl.md 1.2)"},
+	{"suspend_guest", "", "suspend is refused: the guest does not allow it"},
+	{"suspend_disk", "", "suspend is refused: there is no room for the state"},
+	{"suspend_snapshot", "", "suspend is refused: a snapshot is being created"},
+	{faultOnDelete, "what", "something happens once at the moment of prlctl delete: copy, hardlink, move, reregister, restore, start, stop_service, trash or unmount"},
 	{"garbage", "", "text around the JSON and raw control bytes inside its strings"},
 	{"duplicate_key", "", "the first VM of a JSON list has a key twice"},
 	{"standard_edition", "", "the Standard edition's text (see the assumption of that name)"},

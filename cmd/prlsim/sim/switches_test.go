@@ -158,6 +158,7 @@ func TestAssumptionsBothWays(t *testing.T) {
 	maps.Copy(tests, settingAssumptionTests())
 	maps.Copy(tests, preferenceAssumptionTests())
 	maps.Copy(tests, passwordAssumptionTests())
+	maps.Copy(tests, actionAssumptionTests())
 	for _, assumption := range assumptions {
 		for _, value := range assumption.Values {
 			setting := assumption.Name + "=" + value
@@ -269,8 +270,8 @@ func TestFaults(t *testing.T) {
 			"/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"}, outcome{3, "", "failed to satisfy"}},
 	}
 	for _, kind := range faultKinds {
-		if slices.Contains([]string{"stubborn", "hang", "stopped", "notification_hangs", "defaults_hangs", "defaults_not_done", "defaults_rival", "require_pwd_lost", faultDone, faultNotDone}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") {
-			continue // shown in TestHangingToolIsKilled, TestStoppedTool, TestVMS_39_SetLies, TestLostWrites, TestLostPasswordList and TestMonitorFaults
+		if slices.Contains([]string{"stubborn", "hang", "stopped", "notification_hangs", "defaults_hangs", "defaults_not_done", "defaults_rival", "require_pwd_lost", faultDone, faultNotDone}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") || isFaultOfActions(kind.Name) {
+			continue // shown in TestHangingToolIsKilled, TestStoppedTool, TestVMS_39_SetLies, TestLostWrites, TestLostPasswordList, TestMonitorFaults, TestActionsLie and TestOnDelete
 		}
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()
@@ -299,4 +300,9 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// isFaultOfActions reports whether the fault changes the Mac where it is shown.
+func isFaultOfActions(name string) bool {
+	return name == faultBusy || name == faultOnDelete || strings.HasPrefix(name, "action_") || strings.HasPrefix(name, "guest_") || strings.HasPrefix(name, "suspend_")
 }

@@ -105,7 +105,7 @@ func TestDeletePromptsAndRemovesFiles(t *testing.T) {
 	t.Parallel()
 	mac := newMac(t, standardMac())
 	confirmed := call{mac, "alice", "y\n"}
-	if got := confirmed.run(t, "prlctl", "delete", "Windows 11"); got.code != 255 || !strings.Contains(got.stderr, "it is running") {
+	if got := confirmed.run(t, "prlctl", "delete", "Windows 11"); got.code != 255 || !strings.Contains(got.stderr, string(errBusyRunning)) {
 		t.Errorf("running VM: %+v", got)
 	}
 	if got := confirmed.run(t, "prlctl", "delete", "macOS"); got.code != 0 || !strings.Contains(got.stdout, "Are you sure") {

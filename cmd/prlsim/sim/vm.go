@@ -17,6 +17,7 @@ import (
 // ends in, and its words. The texts are by analogy with the tool's ancestor
 // (facts/prlctl.md 5, rows "[I]").
 type transition struct {
+	effect     string // as it is recorded
 	from       []string
 	to         string
 	progress   string // first line of output
@@ -25,15 +26,21 @@ type transition struct {
 }
 
 // transitions holds the actions by name, and by "name flag" where a flag
-// changes the rule (facts/prlctl.md 1.2). Starting a suspended VM resumes it.
+// changes the rule (facts/prlctl.md 1.2). Starting a suspended VM resumes it. That a
+// kill of a VM has a text of its own is inferred (acting.md 1), and so is what a stop
+// or pause by ACPI, a restart and a reset need.
 var transitions = map[string]transition{
-	"start":             {[]string{"stopped", "suspended"}, "running", "Starting the VM...", "started", "start"},
-	"stop":              {[]string{"running"}, "stopped", "Stopping the VM...", "stopped", "stop"},
-	"stop --kill":       {[]string{"running", "paused"}, "stopped", "Stopping the VM...", "stopped", "stop"},
-	"stop --drop-state": {[]string{"suspended"}, "stopped", "Stopping the VM...", "stopped", "stop"},
-	"suspend":           {[]string{"running", "paused"}, "suspended", "Suspending the VM...", "suspended", "suspend"},
-	"resume":            {[]string{"suspended", "paused"}, "running", "Resuming the VM...", "resumed", "resume"},
-	"pause":             {[]string{"running"}, "paused", "Pausing the VM...", "paused", "pause"},
+	"start":             {"start", []string{"stopped", "suspended"}, "running", "Starting the VM...", "started", "start"},
+	"stop":              {"stop", []string{"running"}, "stopped", "Stopping the VM...", "stopped", "stop"},
+	"stop --acpi":       {"stop", []string{"running"}, "stopped", "Stopping the VM...", "stopped", "stop"},
+	"stop --kill":       {"stop --kill", []string{"running", "paused"}, "stopped", "Stopping the VM...", "stopped", "stop"},
+	"stop --drop-state": {"stop --drop-state", []string{"suspended"}, "stopped", "Stopping the VM...", "stopped", "stop"},
+	"suspend":           {"suspend", []string{"running", "paused"}, "suspended", "Suspending the VM...", "suspended", "suspend"},
+	"resume":            {"resume", []string{"suspended", "paused"}, "running", "Resuming the VM...", "resumed", "resume"},
+	"pause":             {"pause", []string{"running"}, "paused", "Pausing the VM...", "paused", "pause"},
+	"pause --acpi":      {"pause", []string{"running"}, "paused", "Pausing the VM...", "paused", "pause"},
+	"restart":           {"restart", []string{"running"}, "running", "Restarting the VM...", "restarted", "restart"},
+	"reset":             {"reset", []string{"running", "paused"}, "running", "Resetting the VM...", "reset", "reset"},
 }
 
 // errWrongState is the refusal of an action that the VM's state does not allow.
@@ -47,6 +54,13 @@ func (vm *VM) hasProcess() bool { return vm.State == "running" || vm.State == "p
 func (m Mac) applyTransition(state *State, vm *VM, action transition) error {
 	if !slices.Contains(action.from, vm.State) {
 		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
+	}
+	if vm.Packed && action.to == "running" { // it must be unpacked first, facts/prlctl.md 8
+		return toolErrorf("Unable to perform the action because the virtual machine is packed.") // the text is invented
+	}
+	state.addEffect(action.effect, vm, "")
+	if action.effect == "restart" || action.effect == "reset" {
+		return m.restartGuest(state, vm)
 	}
 	if word, has := transitionalStates[[2]string{vm.State, action.to}]; has {
 		state.addEvent(vm, "vm_state_changed", word)
@@ -66,6 +80,25 @@ var transitionalStates = map[[2]string]string{
 	{"running", "suspended"}: "suspending",
 	{"paused", "suspended"}:  "suspending",
 	{"running", "paused"}:    "pausing",
+}
+
+// restartGuest starts the guest anew. Which events tell of it, and whether the VM has
+// another process afterwards, is not known; the words are those of facts/prlctl.md 2.3.
+func (m Mac) restartGuest(state *State, vm *VM) error {
+	if state.assumes("restart_process", "new") {
+		vm.PID = 0
+	}
+	vm.State = "stopped"
+	state.noteStart(vm, time.Now(), false)
+	vm.State = "running"
+	if err := m.syncVMProcess(state, vm); err != nil {
+		return err
+	}
+	if state.assumes("restart_events", "states") {
+		state.addEvent(vm, "vm_state_changed", "resetting")
+		state.addEvent(vm, "vm_state_changed", "running")
+	}
+	return m.writeBundle(state, vm)
 }
 
 // setVMState puts the VM into a state, without rules.
@@ -132,11 +165,44 @@ func (m Mac) syncVMProcess(state *State, vm *VM) error {
 	return nil
 }
 
-// removeVM deletes a stopped VM and its files (facts/prlctl.md 1.2: delete
-// removes files).
-func (m Mac) removeVM(state *State, vm *VM) error {
-	if vm.State != "stopped" {
+// errBusyRunning is what delete says of a VM that runs. It stands in code of others
+// that works against the real tool, and is built like the captured text of a VM that
+// is cloned (facts/prlctl.md 5).
+const errBusyRunning toolError = "Unable to perform the action because the virtual machine is busy. The virtual machine is currently running. Please try again later."
+
+// checkRemovable refuses the deletion of a VM that runs. Whether a suspended one, an
+// invalid one, or one with linked clones can be deleted is not known.
+func (s *State) checkRemovable(vm *VM) error {
+	switch {
+	case vm.hasProcess():
+		return errBusyRunning
+	case vm.State == "suspended" && s.assumes("delete_suspended", "works"):
+	case vm.State == "invalid" && s.assumes("delete_invalid", "works"):
+	case vm.State != "stopped":
 		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
+	}
+	if len(s.clonesOf(vm)) > 0 && s.assumes("delete_parent", "refused") {
+		return toolErrorf("Unable to perform the action because the virtual machine has linked clones.") // invented
+	}
+	return nil
+}
+
+// clonesOf are the linked clones that need the VM's disks.
+func (s *State) clonesOf(vm *VM) []*VM {
+	var clones []*VM
+	for _, other := range s.VMs {
+		if other.LinkedTo == vm.ID && other.Owner == vm.Owner {
+			clones = append(clones, other)
+		}
+	}
+	return clones
+}
+
+// removeVM deletes a VM and its files (facts/prlctl.md 1.2: delete removes files).
+// Linked clones of it break (facts/prlctl.md 8).
+func (m Mac) removeVM(state *State, vm *VM) error {
+	if err := state.checkRemovable(vm); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(m.Path(vm.Bundle)); err != nil {
 		return fmt.Errorf("remove bundle: %w", err)
@@ -144,8 +210,21 @@ func (m Mac) removeVM(state *State, vm *VM) error {
 	for _, name := range deletionEvents[state.assumedValue("delete_events")] {
 		state.addEvent(vm, name, "")
 	}
-	state.VMs = slices.DeleteFunc(state.VMs, func(other *VM) bool { return other.ID == vm.ID })
+	for _, clone := range state.clonesOf(vm) {
+		if err := m.setVMState(state, clone, "invalid"); err != nil {
+			return err
+		}
+	}
+	state.addEffect("delete", vm, vm.Bundle)
+	state.forgetVM(vm)
 	return nil
+}
+
+// forgetVM takes a VM out of the directory; another account may have one with the
+// same id.
+func (s *State) forgetVM(vm *VM) {
+	s.stopStarting(vm)
+	s.VMs = slices.DeleteFunc(s.VMs, func(other *VM) bool { return other == vm })
 }
 
 // deletionEvents are what a deletion tells, by the assumption delete_events.
@@ -153,15 +232,16 @@ var deletionEvents = map[string][]string{
 	"deleted": {"vm_deleted"}, "unregistered": {"vm_unregistered"}, "both": {"vm_unregistered", "vm_deleted"},
 }
 
-// unregisterVM takes a stopped VM out of the directory and keeps its files
-// (facts/prlctl.md 1.2).
+// unregisterVM takes a stopped or invalid VM out of the directory and keeps its files
+// (facts/prlctl.md 1.2 and 2.8).
 func (m Mac) unregisterVM(state *State, vm *VM) error {
-	if vm.State != "stopped" {
+	if vm.State != "stopped" && vm.State != "invalid" {
 		return fmt.Errorf("%w: it is %s", errWrongState, vm.State)
 	}
 	state.addEvent(vm, "vm_unregistered", "")
+	state.addEffect("unregister", vm, vm.Bundle)
 	state.Unregistered = append(state.Unregistered, vm)
-	state.VMs = slices.DeleteFunc(state.VMs, func(other *VM) bool { return other.ID == vm.ID })
+	state.forgetVM(vm)
 	return nil
 }
 
@@ -257,10 +337,7 @@ func (m Mac) newBundle(state *State, vm *VM) string {
 	if !vm.Shared {
 		home = state.homeOf(vm.Owner) + "/Parallels"
 	}
-	extension := ".pvm"
-	if vm.OS == "macosx" && !state.Intel {
-		extension = ".macvm"
-	}
+	extension := state.bundleExtension(vm)
 	bundle := home + "/" + vm.Name + extension
 	for i := 1; ; i++ {
 		if _, err := os.Lstat(m.Path(bundle)); errors.Is(err, os.ErrNotExist) {
@@ -268,6 +345,14 @@ func (m Mac) newBundle(state *State, vm *VM) string {
 		}
 		bundle = fmt.Sprintf("%s/%s (%d)%s", home, vm.Name, i, extension)
 	}
+}
+
+// bundleExtension is what the folder of a VM ends in.
+func (s *State) bundleExtension(vm *VM) string {
+	if vm.OS == "macosx" && !s.Intel {
+		return ".macvm"
+	}
+	return ".pvm"
 }
 
 // vmSetters are the short names of `vm set NAME=VALUE`; every other name is a
