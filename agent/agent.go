@@ -151,6 +151,7 @@ type parts struct {
 	applied    <-chan struct{}             // settings of some account have been carried out
 	executors  map[string]command.Executor // of the commands that act on the Mac, by type
 	acted      *actedOn                    // what these know of the loop; nil: nothing
+	held       command.HoldOptions         // what holds need of the Mac
 	probe      func(context.Context, inventory.Account, prlctl.Version) (prlctl.Capabilities, error)
 	streams    func() []watch.StreamState // of events; nil = there are none
 	toolRuns   func() map[string]uint64
@@ -198,7 +199,8 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 				Store: state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
 			})
 		},
-		executors: executorsOf(mac, streams, lanes, enforcer, acted, nil, options.Log), acted: acted,
+		executors: executorsOf(mac, streams, lanes, enforcer, acted, options.Log), acted: acted,
+		held:     heldOn(mac, streams, timing),
 		enforcer: enforcer, applied: applied, probe: proberOf(mac, streams, lanes, state),
 		streams:  streams.States,
 		toolRuns: tools.Runs,

@@ -12,6 +12,7 @@ import (
 	"prlagent/agent/checkin"
 	"prlagent/agent/command"
 	"prlagent/agent/config"
+	"prlagent/agent/inventory"
 	"prlagent/agent/protocol"
 	"prlagent/agent/trigger"
 	"prlagent/agent/watch"
@@ -27,26 +28,21 @@ type commandPortal interface {
 	AskForPolicy()
 }
 
-// holder is who holds virtual machines: it knows of the signed list, and reports.
-type holder interface {
-	Report() *protocol.HoldReport
-	Take(protocol.Envelope)
-}
-
 // commands is how the agent is wired to what carries out commands. They run beside
 // the loop, which tells what it knows, and gets hints.
 type commands struct {
 	agent  *agent
 	runner *command.Runner
-	holds  holder // nil: nothing is held
-	failed error  // why the journal could not be opened
+	holds  *command.Holds
+	failed error // why the journal could not be opened
 
 	looked, exchanged moments // when the last look, and the last check-in that arrived, began
 
-	mu     sync.Mutex
-	portal commandPortal // nil before the loop has one
-	trust  command.Trust
-	mac    command.Target
+	mu          sync.Mutex
+	portal      commandPortal // nil before the loop has one
+	trust       command.Trust
+	notifyUsers bool
+	mac         command.Target
 }
 
 // newCommands opens the journal of commands and wires the executors.
@@ -57,6 +53,13 @@ func newCommands(a *agent) *commands {
 		"policy.refresh":    refresh{c, &c.exchanged, commandPortal.AskForPolicy},
 	}
 	maps.Copy(executors, a.parts.executors)
+	if c.holds, c.failed = c.openHolds(); c.failed != nil {
+		return c
+	}
+	maps.Copy(executors, c.holds.Executors())
+	if a.parts.acted != nil {
+		a.parts.acted.hold(c.holds)
+	}
 	c.runner, c.failed = command.New(command.Options{
 		Store: a.store, Commit: a.eventLog.commit, Folder: filepath.Dir(a.parts.identity), Executors: executors,
 		Circumstances: c.circumstances, Sign: c.sign, News: c.hint, Log: a.parts.log,
@@ -69,7 +72,10 @@ func (c *commands) run(ctx context.Context) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		var running sync.WaitGroup
+		running.Go(func() { c.holds.Run(ctx) }) // first of all: what is held must not run meanwhile
 		c.runner.Run(ctx)
+		running.Wait()
 	}()
 	select {
 	case <-ended:
@@ -100,7 +106,7 @@ func (c *commands) know(known knowledge, portal exchanger) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.portal, _ = portal.(commandPortal)
-	c.trust = trustOf(known.configuration)
+	c.trust, c.notifyUsers = trustOf(known.configuration), known.configuration.NotifyUsers
 	c.mac.DeviceID = portal.State().DeviceID
 	if host := known.look.Host; host.HardwareUUID != "" {
 		c.mac.Serial = cmp.Or(host.Serial, host.HardwareUUID)
@@ -144,9 +150,7 @@ func (c *commands) sign(payload []byte) (protocol.Envelope, bool) {
 func (c *commands) extra() checkin.Extra {
 	extra := checkin.Extra{Settler: c.runner}
 	extra.OpenCommands, extra.Results = c.runner.Report()
-	if c.holds != nil {
-		extra.Holds = c.holds.Report()
-	}
+	extra.Holds = c.holds.Report()
 	return extra
 }
 
@@ -157,14 +161,15 @@ func (c *commands) take(reply *protocol.CheckinReply) {
 		return
 	}
 	c.runner.Take(reply.Cancel, reply.Commands)
-	if c.holds != nil && reply.Holds != nil {
+	if reply.Holds != nil {
 		c.holds.Take(*reply.Holds)
 	}
 }
 
 // onLook is told of a look that has seen the Mac: what waits may go on.
-func (c *commands) onLook(began time.Time) {
+func (c *commands) onLook(began time.Time, seen inventory.Look) {
 	c.looked.note(began)
+	c.holds.Saw(seenByLook(seen))
 	c.runner.Look()
 }
 

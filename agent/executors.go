@@ -37,7 +37,8 @@ type actedOn struct {
 	ranAt    map[protocol.VMKey]time.Time // the last event that told of a running state
 	version  prlctl.Version
 	gates    bool
-	uploader uploader // nil before the loop has a portal
+	uploader uploader       // nil before the loop has a portal
+	holds    *command.Holds // nil before they are read
 }
 
 // maxRan is of how many machines it is known when they ran: a user's stream of events
@@ -76,6 +77,20 @@ func (k *actedOn) onEvent(uid uint32, event prlctl.Event) {
 	k.ranAt[key] = wallClock()
 }
 
+// hold takes over what holds are in force from now on.
+func (k *actedOn) hold(holds *command.Holds) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.holds = holds
+}
+
+func (k *actedOn) isHeld(key protocol.VMKey) bool {
+	k.mu.Lock()
+	holds := k.holds
+	k.mu.Unlock()
+	return holds != nil && holds.Keeps(key)
+}
+
 func (k *actedOn) lastBundle(key protocol.VMKey) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -108,11 +123,10 @@ func (k *actedOn) upload(ctx context.Context, content []byte) (string, error) {
 }
 
 // executorsOf says what carries out the commands that act on this Mac: the one table of
-// executors that need more than the loop. isHeld reports whether a hold keeps a machine
-// suspended; nil: there are no holds.
+// executors that need more than the loop.
 func executorsOf(
 	mac *platform.Machine, streams *watch.VMEvents, lanes *lane.Lanes, enforcer *enforce.Enforcer,
-	known *actedOn, isHeld func(protocol.VMKey) bool, log zerolog.Logger,
+	known *actedOn, log zerolog.Logger,
 ) map[string]command.Executor {
 	client := func(user platform.User, session bool) *prlctl.Client { return clientAs(mac, streams, user, session) }
 	preferences, notify := preferencesAs(mac), notifierOf(mac)
@@ -127,7 +141,7 @@ func executorsOf(
 	}
 	return map[string]command.Executor{
 		"vm.delete": command.NewDeletion(command.DeleteOptions{
-			Mac: on, IsHeld: isHeld, Lift: liftRemovals(enforcer),
+			Mac: on, IsHeld: known.isHeld, Lift: liftRemovals(enforcer),
 			RemovalAsksPassword: func(ctx context.Context, account command.Account) (asks bool, err error) {
 				err = lanes.Run(ctx, account.User.UID, probeLimit, func() error {
 					info, err := client(account.User, account.Session).ServerInfo(ctx)

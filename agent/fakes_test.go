@@ -86,6 +86,8 @@ type fakePortal struct {
 	got      []exchanged
 	orders   []protocol.Envelope // commands that the portal wants open on the Mac
 	cancel   []string
+	holds    *protocol.Envelope     // the signed list of holds, in every answer
+	held     *protocol.HoldReport   // at the last check-in
 	results  []protocol.Result      // that it was told, each time
 	open     []protocol.OpenCommand // at the last check-in
 	told     int                    // how often everything was asked for
@@ -147,7 +149,7 @@ func (f *fakePortal) Do(ctx context.Context, report protocol.Report, extra check
 
 // answerCommands acknowledges results, and delivers what the Mac does not have.
 func (f *fakePortal) answerCommands(outcome checkin.Outcome, extra checkin.Extra) checkin.Outcome {
-	f.open = extra.OpenCommands
+	f.open, f.held = extra.OpenCommands, extra.Holds
 	var ids []string
 	for _, result := range extra.Results {
 		f.results = append(f.results, result)
@@ -161,6 +163,12 @@ func (f *fakePortal) answerCommands(outcome checkin.Outcome, extra checkin.Extra
 	}
 	if len(f.results) == 0 && len(f.orders)+len(f.cancel) > 0 {
 		outcome.Reply = &protocol.CheckinReply{Commands: f.orders, Cancel: f.cancel}
+	}
+	if f.holds != nil {
+		if outcome.Reply == nil {
+			outcome.Reply = &protocol.CheckinReply{}
+		}
+		outcome.Reply.Holds = f.holds
 	}
 	return outcome
 }

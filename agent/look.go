@@ -138,6 +138,7 @@ func (l *look) erase(fresh checkin.Identity) error {
 	l.agent.outbox.Forget()
 	l.agent.parts.enforcer.Recall()
 	l.agent.commands.runner.Recall()
+	l.agent.commands.holds.Recall()
 	l.agent.eventLog.restart()
 	l.agent.eventLog.add(newEvent(wallClock(), string(protocol.CodeIdentityReset), protocol.CodeIdentityReset))
 	return nil

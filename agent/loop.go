@@ -267,7 +267,7 @@ func (l *loop) onLookDone(ended *look) {
 	if ended.failed == "" {
 		l.known.look.Users = remarkStreams(l.known.look.Users, l.agent.parts.follow(l.known.look.Accounts))
 		l.publishRows()
-		l.agent.commands.onLook(ended.pass.StartedAt)
+		l.agent.commands.onLook(ended.pass.StartedAt, l.known.look)
 	}
 	l.take(trigger.LookDone{Picture: ended.picture(), PortalBehind: l.isPortalBehind()})
 }

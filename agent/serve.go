@@ -33,8 +33,9 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 			cancel(fmt.Errorf("serve socket: %w", err))
 		}
 	})
-	running.Go(func() { watch.Supervise(ctx, a.parts.sources, a.inbox.Tell, a.parts.log) })
+	running.Go(func() { watch.Supervise(ctx, a.parts.sources, a.hear, a.parts.log) })
 	a.eventLog.add(a.startEvents()...)
+	a.commands.trusts(a.parts.loadConfig())
 	running.Go(func() { a.commands.run(ctx) }) // what has begun is looked at before anything is exchanged
 	err := a.loop(ctx)
 	a.eventLog.add(a.stopEvent(ctx, err))

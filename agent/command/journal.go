@@ -16,7 +16,9 @@ var (
 )
 
 // Collections names what this package keeps in the store.
-func Collections() []string { return []string{openRecords.Name(), endedRecords.Name()} }
+func Collections() []string {
+	return []string{openRecords.Name(), endedRecords.Name(), holdLists.Name(), holdRecords.Name()}
+}
 
 // Commit keeps a change in the store, in one commit with events of the Mac.
 type Commit func(change func(*store.Tx) error, events ...protocol.Event) error

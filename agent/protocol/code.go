@@ -274,6 +274,9 @@ const (
 	CodeHoldLifted         Code = "hold_lifted"
 	CodeHoldsOutdated      Code = "holds_outdated"
 	CodeHoldReleased       Code = "hold_released"
+	CodeHoldUnenforced     Code = "hold_unenforced"
+	CodeHoldPending        Code = "hold_pending"
+	CodeNotHeld            Code = "not_held"
 	CodeGuestRestarted     Code = "guest_restarted"
 	CodeLicenseDeactivated Code = "license_deactivated"
 	CodeWillReactivate     Code = "will_reactivate"
@@ -565,9 +568,12 @@ var Codes = map[Code]CodeText{
 	CodeNotDone:            {Failure, "What the command asks for was tried, and is not so.", "See in the list of commands what the tools said."},
 	CodeImageNotSupported:  {Failure, "This version of the agent cannot provide golden images, so nothing was deleted.", "Use vm.delete, and provide the virtual machine by other means."},
 	CodeHoldPlaced:         {Info, "The virtual machine is held: it is suspended whenever it is seen running.", "See 'prlagent status' for whether it holds."},
-	CodeHoldLifted:         {Info, "The virtual machine is not held any more.", ""},
+	CodeHoldLifted:         {Info, "The virtual machine is not held any more.", "Nothing to do."},
 	CodeHoldsOutdated:      {Failure, "The command carries an older list of holds than the one in force.", "Issue it anew."},
 	CodeHoldReleased:       {Warning, "A person on the Mac has released the hold.", "Ask them; lock the virtual machine anew if it is still to be held."},
+	CodeHoldUnenforced:     {Failure, "A virtual machine that is held runs, or may run, and is not suspended.", "See 'prlagent status' for why, and lock it with force if it must not run."},
+	CodeNotHeld:            {Info, "No virtual machine with this id is held.", "See 'prlagent status' for what is held."},
+	CodeHoldPending:        {Warning, "It was seen running, and nothing shows yet that it is being suspended.", "See 'prlagent doctor' for whether its owner's programs answer."},
 	CodeGuestRestarted:     {Info, "The guest was seen to start after the command.", "Nothing to do."},
 	CodeLicenseDeactivated: {Info, "Parallels Desktop is not activated on this Mac any more; whether the seat is free, only the vendor knows.", "See in the account at the vendor's whether the seat is free."},
 	CodeWillReactivate:     {Warning, "Parallels Desktop is not activated any more, and a licensing profile on this Mac will activate it again.", "Remove the licensing profile from this Mac."},
