@@ -255,6 +255,8 @@ const (
 	CodeCommandMonitor     Code = "command_monitor"
 	CodeTimeUnproven       Code = "time_unproven"
 	CodeJournalLost        Code = "journal_lost"
+	CodeCommandOtherEpoch  Code = "command_other_epoch"
+	CodeIntentsUnreadable  Code = "intents_unreadable"
 	CodeTargetChanged      Code = "target_changed"
 	CodeTargetOwner        Code = "target_owner"
 	CodeTargetUnlisted     Code = "target_unlisted"
@@ -544,6 +546,8 @@ var Codes = map[Code]CodeText{
 	CodeCommandMonitor:     {Info, "The agent only monitors, and runs no command that changes anything.", "Set Mode to enforce in the profile, and issue the command anew."},
 	CodeTimeUnproven:       {Info, "A destructive command waits until the time of day is proven.", "Connect the Mac to its portal, or set its clock right."},
 	CodeJournalLost:        {Failure, "The agent has lost its record of this command after it was begun; nothing of it is done again.", "See what is there in 'prlagent vms', and issue the command anew if it is still wanted."},
+	CodeCommandOtherEpoch:  {Failure, "A command was signed before this Mac lost its journal, or began a new epoch for another reason.", "Issue it anew, if it is still wanted."},
+	CodeIntentsUnreadable:  {Failure, "The record of what commands have begun cannot be read or written, so none is begun that changes anything.", "Check the disk, and owner and mode of the agent's state folder; the command waits until it expires."},
 	CodeTargetChanged:      {Warning, "The virtual machine is not as it was when the command was signed; the command waits.", "Look at the virtual machine in 'prlportal vms', then cancel the command or issue it anew."},
 	CodeTargetOwner:        {Failure, "The virtual machine belongs to another account than the command names.", "Issue the command anew for the owner that 'prlportal vms' shows."},
 	CodeTargetUnlisted:     {Info, "The virtual machines of its owner cannot be listed now; the command waits.", "See 'prlagent doctor' for why the owner cannot be listed."},

@@ -18,6 +18,8 @@ func TestH31_CommandTypes(t *testing.T) {
 	}{
 		"counts toward the limit": {func(c CommandType) bool { return c.Counted }, []string{"vm.delete", "vm.redownload", "license.deactivate"}},
 		"is destructive":          {func(c CommandType) bool { return c.Destructive }, []string{"vm.delete", "vm.redownload", "license.deactivate"}},
+		"changes something":       {func(c CommandType) bool { return c.Changes }, []string{"vm.delete", "vm.lock", "vm.unlock", "vm.restart", "vm.redownload", "license.deactivate", "windows_update.install"}},
+		"is attempted once":       {func(c CommandType) bool { return c.Once }, []string{"vm.restart", "windows_update.check", "windows_update.install"}},
 		"needs no listing":        {func(c CommandType) bool { return !c.Listed }, []string{"inventory.refresh", "policy.refresh"}},
 		"is there": {func(CommandType) bool { return true }, []string{
 			"vm.delete", "vm.lock", "vm.unlock", "vm.restart", "vm.redownload", "license.deactivate",
@@ -35,10 +37,10 @@ func TestEveryCommandTypeIsWhole(t *testing.T) {
 	var types []string
 	for _, command := range CommandTypes {
 		types = append(types, command.Type)
-		if command.Type == "" || !strings.HasSuffix(command.Text, ".") {
-			t.Errorf("%+v has no type or no sentence", command)
+		if command.Type == "" || command.Timeout <= 0 || !strings.HasSuffix(command.Text, ".") {
+			t.Errorf("%+v has no type, no limit or no sentence", command)
 		}
-		if command.Destructive && !command.Listed || command.Counted && !command.Destructive {
+		if command.Destructive && !(command.Listed && command.Changes) || command.Counted && !command.Destructive {
 			t.Errorf("%s takes something away, and runs without being listed; or counts and takes nothing", command.Type)
 		}
 	}
