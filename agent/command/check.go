@@ -15,7 +15,9 @@ import (
 // refusal is why a command does not start; its State is empty if nothing speaks
 // against it.
 type refusal struct {
-	State string // protocol.CommandRejected or CommandExpired
+	// State is protocol.CommandRejected or CommandExpired; or CommandFailed of an order
+	// from before this epoch, which may have been carried out, for all that is known.
+	State string
 	Code  protocol.Code
 }
 
@@ -83,7 +85,7 @@ func wrongMac(named protocol.CommandTarget, mac Target) refusal {
 	case named.VMID != "" && isOthers(named.VM(), mac.Owners):
 		return rejected(protocol.CodeTargetOwner)
 	case named.Epoch != "" && named.Epoch != mac.Epoch:
-		return rejected(protocol.CodeCommandOtherEpoch)
+		return refusal{protocol.CommandFailed, protocol.CodeCommandOtherEpoch}
 	}
 	return refusal{}
 }

@@ -13,8 +13,8 @@
 //  5. the portal has acknowledged the result, in the commit that settles the report
 //
 // The attempt is in the journal before it is in the intent file. So a crash between
-// the two costs an attempt, and a journal with fewer attempts than the file has
-// lines is one that is older than the act: nothing is done again then (H22).
+// the two costs an attempt, and a journal that does not know of an attempt which the
+// file has is older than the act: nothing is done again then (H22).
 //
 // Who reads on begins with machine.go, which decides and does nothing; engine.go
 // does what it says, and runner.go gives every machine's commands a lane.

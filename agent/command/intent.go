@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -197,22 +198,22 @@ func (f *Intents) write(line string) (err error) {
 	return nil
 }
 
-// written is how many attempts of a command the file has, or may have.
+// written is up to which attempt of a command the file has one, or may have.
 func (f *Intents) written(id string, issuedAt time.Time) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	count := 0
+	last := 0
 	for _, line := range f.lines {
 		if line.ID == id {
-			count++
+			last = max(last, line.Attempt)
 		}
 	}
 	for _, damaged := range f.doubts {
 		if damaged.fits(id) && !issuedAt.After(damaged.noticed.Add(doubtSlack)) {
-			count++
+			last++
 		}
 	}
-	return count, f.broken
+	return last, f.broken
 }
 
 // fits reports whether what is left of a line may have been one of the id.
@@ -227,17 +228,27 @@ func (d doubt) fits(id string) bool {
 	return strings.HasPrefix(id, first)
 }
 
-// started are the times of the first attempts of other commands of a counted type
-// that began since a time, oldest first.
+// started are the times at which other commands of a counted type were begun since
+// a time, oldest first.
 func (f *Intents) started(since time.Time, except string) (at []time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, line := range f.lines {
+	return startedIn(f.lines, since, except)
+}
+
+// startedIn counts each command once, at its last attempt.
+func startedIn(lines []intent, since time.Time, except string) (at []time.Time) {
+	last := make(map[string]time.Time)
+	for _, line := range lines {
 		row, _ := protocol.CommandTypeOf(line.Type)
-		if row.Counted && line.Attempt == 1 && line.ID != except && line.At.After(since) {
-			at = append(at, line.At)
+		if row.Counted && line.ID != except && line.At.After(since) {
+			last[line.ID] = line.At
 		}
 	}
+	for _, one := range last {
+		at = append(at, one)
+	}
+	slices.SortFunc(at, time.Time.Compare)
 	return at
 }
 

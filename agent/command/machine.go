@@ -82,7 +82,7 @@ func keptUntil(expiresAt, receivedAt time.Time) time.Time {
 
 // received is the record of a command that has just come.
 func received(envelope protocol.Envelope, command protocol.Command, digest string, now Circumstances) Record {
-	r := Record{ID: command.CommandID, Epoch: now.Target.Epoch, ReceivedAt: now.Clock.Wall, Envelope: &envelope, Command: command, SHA256: digest}
+	r := Record{ID: command.CommandID, Epoch: now.Target.Epoch, ReceivedAt: now.Clock.Likely, Envelope: &envelope, Command: command, SHA256: digest}
 	return r.in(protocol.CommandAcknowledged, "", now.Clock.Wall)
 }
 
@@ -184,7 +184,7 @@ type decision struct {
 type situation struct {
 	clock     Clock
 	refused   refusal       // what speaks against the stored envelope today
-	written   int           // lines that the intent file has of the command
+	written   int           // the last attempt of the command that the intent file has
 	noIntents protocol.Code // why the intent file cannot be used; empty if it can
 	epoch     string        // of the journal, now
 	fullUntil time.Time     // the limit of destructive commands has room again then; zero: it has
@@ -206,8 +206,12 @@ func decide(r Record, s situation) decision {
 			return waitFor(s.noIntents, time.Time{})
 		}
 		return lastLook(r, s, s.noIntents)
-	case isLost(r, row, s):
-		return lastLook(r, s, protocol.CodeJournalLost)
+	case isLost(r, s):
+		code := protocol.CodeJournalLost
+		if s.refused.State == protocol.CommandFailed {
+			code = s.refused.Code
+		}
+		return lastLook(r, s, code)
 	case r.Attempts > 0:
 		if end := afterAttempt(r, row, s); end.action != doNothing {
 			return end
@@ -225,11 +229,11 @@ func lastLook(r Record, s situation, code protocol.Code) decision {
 	return endAs(protocol.CommandFailed, code, "")
 }
 
-// isLost reports whether the journal is older than what was done by it: the intent
-// file has more attempts than it (H22), or a new epoch began since the command came,
-// and what it does cannot be taken back or seen.
-func isLost(r Record, row protocol.CommandType, s situation) bool {
-	return s.written > r.Attempts || r.Epoch != s.epoch && (row.Destructive || row.Once)
+// isLost reports whether more may have been done of the command than the journal
+// knows: the intent file has a later attempt (H22), or a new epoch began since it was
+// signed or since it came.
+func isLost(r Record, s situation) bool {
+	return s.written > r.Attempts || s.refused.State == protocol.CommandFailed || r.Epoch != s.epoch
 }
 
 // afterAttempt is how a command ends whose attempt was verified and is not done;

@@ -70,7 +70,7 @@ func (e *engine) takeCancel(id string, now Circumstances, settled int, fresh map
 	if known || err != nil || !protocol.ValidName(id) || !e.hasRoom(fresh) || settled > maxRefusals {
 		return err
 	}
-	r := Record{ID: id, Epoch: now.Target.Epoch, ReceivedAt: now.Clock.Wall, Command: protocol.Command{CommandID: id}}
+	r := Record{ID: id, Epoch: now.Target.Epoch, ReceivedAt: now.Clock.Likely, Command: protocol.Command{CommandID: id}}
 	r = r.ended(ending{State: protocol.CommandCancelled, Code: protocol.CodeCommandCancelled}, now.Clock.Wall)
 	e.addFresh(r, fresh)
 	return nil
@@ -108,20 +108,21 @@ func (e *engine) takeOrder(order protocol.Envelope, now Circumstances, settled i
 	return nil
 }
 
-// refuse is how a refused command ends at once. Of one that the intent file has, a
+// refuse is how a refused command ends at once. Of one that may have been done, a
 // look decides; but nothing is looked at for who has not signed.
 func (e *engine) refuse(r Record, refused refusal) (ending, bool) {
 	if refused.State == "" {
 		return ending{}, false
 	}
 	written, err := e.intents.written(r.ID, r.Command.IssuedAt)
+	mayBeDone := err != nil || written > 0 || refused.State == protocol.CommandFailed
 	switch isSigned := refused.Code != protocol.CodeCommandSignature && refused.Code != protocol.CodeCommandInvalid; {
-	case err == nil && written == 0:
+	case !mayBeDone:
 		return ending{State: refused.State, Code: refused.Code}, true
 	case isSigned:
 		return ending{}, false
 	}
-	return ending{State: protocol.CommandFailed, Code: protocol.CodeJournalLost}, true
+	return ending{State: protocol.CommandFailed, Code: protocol.CodeOutcomeUnknown}, true
 }
 
 // answered reports whether the command has a settled record, and has its result

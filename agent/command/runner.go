@@ -83,11 +83,7 @@ func New(options Options) (*Runner, error) {
 func (r *Runner) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		r.tellNews()
-		next := r.start(ctx)
-		wait := time.NewTimer(lastPause)
-		if !next.IsZero() {
-			wait.Reset(max(min(time.Until(next), lastPause), time.Millisecond))
-		}
+		wait := time.NewTimer(r.start(ctx))
 		select {
 		case <-ctx.Done():
 		case <-r.wake:
@@ -99,10 +95,11 @@ func (r *Runner) Run(ctx context.Context) {
 	r.keepRest()
 }
 
-// start lets every lane that rests go on with what can, and says when the next
-// command can.
-func (r *Runner) start(ctx context.Context) (next time.Time) {
-	lanes, next := r.engine.due(r.engine.circumstances().Clock.Wall)
+// start lets every lane that rests go on with what can, and says how long to wait
+// before it is called again at the latest.
+func (r *Runner) start(ctx context.Context) time.Duration {
+	wall := r.engine.circumstances().Clock.Wall
+	lanes, next := r.engine.due(wall)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for lane, ids := range lanes {
@@ -112,7 +109,10 @@ func (r *Runner) start(ctx context.Context) (next time.Time) {
 		r.busy[lane] = true
 		r.running.Go(func() { r.work(ctx, lane, ids) })
 	}
-	return next
+	if next.IsZero() {
+		return lastPause
+	}
+	return max(min(next.Sub(wall), lastPause), time.Millisecond)
 }
 
 // work goes on with the commands of a lane, one after the other.
