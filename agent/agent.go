@@ -22,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"prlagent/agent/checkin"
+	"prlagent/agent/command"
 	"prlagent/agent/config"
 	"prlagent/agent/enforce"
 	"prlagent/agent/inventory"
@@ -60,7 +61,7 @@ type Options struct {
 
 // ownCollections are what the loop itself and its looker keep in the store.
 func ownCollections() []string {
-	own := []string{inventory.Remembered, inventory.Described, inventory.Probed, eventRing.Name(), securityRing.Name(), schedules.Name(), troubleRecords.Name()}
+	own := slices.Concat(command.Collections(), []string{inventory.Remembered, inventory.Described, inventory.Probed, eventRing.Name(), securityRing.Name(), schedules.Name(), troubleRecords.Name()})
 	return append(own, enforce.Collections()...)
 }
 
@@ -126,6 +127,7 @@ type agent struct {
 	quota     eventQuota
 	outbox    *outbox.Outbox
 	schedule  *scheduleKeeper
+	commands  *commands
 	view      *view
 	inbox     *watch.Inbox
 	questions chan question
@@ -146,7 +148,8 @@ type parts struct {
 	sources    []watch.Source
 	follow     func([]inventory.Account) (beyond []uint32) // after each look: whose events are wanted; gives whose are not heard
 	enforcer   *enforce.Enforcer
-	applied    <-chan struct{} // settings of some account have been carried out
+	applied    <-chan struct{}             // settings of some account have been carried out
+	executors  map[string]command.Executor // of the commands that act on the Mac, by type
 	probe      func(context.Context, inventory.Account, prlctl.Version) (prlctl.Capabilities, error)
 	streams    func() []watch.StreamState // of events; nil = there are none
 	toolRuns   func() map[string]uint64
@@ -160,11 +163,13 @@ type parts struct {
 
 func newAgent(wired parts, state *store.Store, report store.Report, events *eventLog) *agent {
 	box := outbox.New(state, events, lasts)
-	return &agent{
+	a := &agent{
 		parts: wired, store: state, opened: report, eventLog: events, outbox: box, view: &view{shown: make(chan struct{})},
 		schedule: &scheduleKeeper{store: state, outbox: box, log: wired.log}, inbox: watch.NewInbox(),
 		questions: make(chan question), hands: make(chan handQuestion), started: wallClock(),
 	}
+	a.commands = newCommands(a)
+	return a
 }
 
 // wire says what the daemon is made of on a Mac.

@@ -14,6 +14,9 @@ import (
 
 // serve runs the loop and the socket until ctx is done.
 func (a *agent) serve(ctx context.Context, listener net.Listener) error {
+	if a.commands.failed != nil {
+		return a.commands.failed
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var running sync.WaitGroup
@@ -32,6 +35,7 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 	})
 	running.Go(func() { watch.Supervise(ctx, a.parts.sources, a.inbox.Tell, a.parts.log) })
 	a.eventLog.add(a.startEvents()...)
+	running.Go(func() { a.commands.run(ctx) }) // what has begun is looked at before anything is exchanged
 	err := a.loop(ctx)
 	a.eventLog.add(a.stopEvent(ctx, err))
 	cancel(err)

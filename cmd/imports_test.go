@@ -48,6 +48,7 @@ var house = map[string]room{
 	"agent/watch":              {slices.Concat([]string{"agent/trigger"}, contract, machine), []string{"github.com/rs/zerolog", "github.com/fsnotify/fsnotify"}},
 	"agent/outbox":             {slices.Concat(contract, machine), nil},
 	"agent/enforce":            {slices.Concat([]string{"agent/outbox", "agent/lane"}, contract, machine), []string{"github.com/rs/zerolog"}},
+	"agent/command":            {slices.Concat([]string{"agent/lane", "agent/outbox"}, contract, machine), []string{"github.com/rs/zerolog"}},
 	"agent/lane":               {[]string{"agent/protocol"}, nil},
 	"agent/inventory":          {slices.Concat([]string{"agent/lane"}, contract, machine), []string{"github.com/rs/zerolog"}},
 	"agent/config":             {slices.Concat(contract, machine), []string{"github.com/rs/zerolog"}},

@@ -57,7 +57,7 @@ func (e *exchange) composeReport(events int) (pendingRecord, error) {
 	composed, err := e.report.Compose(protocol.CheckinRequest{
 		Protocol: protocol.Version, RequestID: pending.RequestID, Epoch: pending.Epoch, Sequence: pending.Sequence,
 		SentAt: now.Truncate(time.Second), Triggers: triggers,
-		OpenCommands: e.extra.OpenCommands, Results: e.extra.Results, Events: e.client.options.Privacy.Events(unsent[:min(len(unsent), events)]),
+		OpenCommands: e.extra.OpenCommands, Results: e.extra.Results, Holds: e.extra.Holds, Events: e.client.options.Privacy.Events(unsent[:min(len(unsent), events)]),
 	}, e.baseline, fitsWire)
 	if errors.Is(err, protocol.ErrReportTooLarge) {
 		return pendingRecord{}, &exchangeError{Code: protocol.CodeReportTooLarge, Err: err}
