@@ -216,16 +216,31 @@ func (f *Intents) written(id string, issuedAt time.Time) (int, error) {
 	return last, f.broken
 }
 
-// fits reports whether what is left of a line may have been one of the id.
+// fits reports whether what is left of a line may have been one of the id. One that
+// was cut off has its beginning; of one that was changed nothing can be trusted.
 func (d doubt) fits(id string) bool {
-	first, _, more := strings.Cut(d.raw, " ")
-	switch {
-	case !protocol.ValidName(first) || len(strings.Fields(d.raw)) > 5:
-		return true // whole once, or nothing of it can be trusted
-	case more:
-		return first == id
+	fields := strings.Split(d.raw, " ")
+	if !isBeginning(fields) {
+		return true
 	}
-	return strings.HasPrefix(id, first)
+	if len(fields) == 1 {
+		return strings.HasPrefix(id, fields[0])
+	}
+	return fields[0] == id
+}
+
+// isBeginning reports whether these can be the first fields of a line, the last of
+// them cut off.
+func isBeginning(fields []string) bool {
+	isLong := len(fields) > 6 || len(fields) == 6 && len(fields[5]) >= 8
+	if isLong || !protocol.ValidName(fields[0]) {
+		return false
+	}
+	if len(fields) > 2 {
+		_, known := protocol.CommandTypeOf(fields[1])
+		return known
+	}
+	return true
 }
 
 // started are the times at which other commands of a counted type were begun since

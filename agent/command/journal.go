@@ -137,6 +137,7 @@ func (j *journal) settledCount() (count int) {
 func (j *journal) all() (records []Record, err error) {
 	err = j.store.View(func(tx *store.Tx) error {
 		return endedRecords.Each(tx, func(_ string, r Record) error {
+			r.Settled = true
 			records = append(records, r)
 			return nil
 		})

@@ -47,6 +47,8 @@ type Record struct {
 	Steps  []Step           `json:"steps"`
 
 	// What follows is not kept: after a restart it is found again.
+	RetryAt  time.Time `json:"-"` // of what waits, for people
+	Settled  bool      `json:"-"` // the portal has the result, for people
 	notDone  bool      // the last attempt was verified, and it is not done
 	stumbles int       // how often in a row it could not be told
 	retryAt  time.Time // by this Mac's clock; zero: at the next look

@@ -241,7 +241,9 @@ func (r *Runner) Records() ([]Record, error) {
 	}
 	r.engine.mu.Lock()
 	for _, open := range r.engine.inOrder() {
-		all = append(all, *open)
+		one := *open
+		one.RetryAt = one.retryAt
+		all = append(all, one)
 	}
 	r.engine.mu.Unlock()
 	slices.SortStableFunc(all, func(a, b Record) int { return b.ReceivedAt.Compare(a.ReceivedAt) })
