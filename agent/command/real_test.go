@@ -184,7 +184,7 @@ func (s *realSide) wipe() {
 
 // testFolder is a folder in memory where the system has one, of the rights that the
 // agent's folder has.
-func testFolder(t *testing.T) string {
+func testFolder(t testing.TB) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("/dev/shm", "command")
 	if err != nil {
