@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
-
 	"prlagent/agent/outbox"
 	"prlagent/agent/protocol"
 	"prlagent/store"
@@ -35,10 +33,6 @@ func (e *exchange) prepareReport(events int) (pendingRecord, error) {
 // composeReport builds the report's exact bytes. What does not fit is left for
 // a later one (H51).
 func (e *exchange) composeReport(events int) (pendingRecord, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return pendingRecord{}, fmt.Errorf("make request id: %w", err)
-	}
 	if e.record.Sequence >= protocol.MaxVersion {
 		if err := e.renewEpoch("the numbers of reports are used up"); err != nil {
 			return pendingRecord{}, err
@@ -51,7 +45,7 @@ func (e *exchange) composeReport(events int) (pendingRecord, error) {
 	triggers := reportTriggers(e.inheritedTriggers, e.client.options.Outbox.Carried())
 	now := e.client.options.Now().UTC()
 	pending := pendingRecord{
-		Epoch: e.record.Epoch, Origin: e.record.Origin, RequestID: id.String(),
+		Epoch: e.record.Epoch, Origin: e.record.Origin, RequestID: protocol.NewRequestID(now, protocol.RequestID{}).String(),
 		Sequence: e.record.Sequence + 1, CreatedAt: now, Triggers: triggers, Privacy: e.client.options.Privacy,
 	}
 	composed, err := e.report.Compose(protocol.CheckinRequest{

@@ -38,9 +38,9 @@ func check(open opener, envelope protocol.Envelope, now Circumstances, pruned ti
 		return command, rejected(protocol.CodeCommandSignature)
 	}
 	return command, firstRefusal(
-		func() refusal { return wrongMac(command.Target, now.Target) },
-		func() refusal { return tooLate(command, now.Clock, pruned) },
-		func() refusal { return notAllowed(command.Type, now.Trust) },
+		func() refusal { return wrongMac(&command.Target, &now.Target) },
+		func() refusal { return tooLate(&command, now.Clock, pruned) },
+		func() refusal { return notAllowed(command.Type, &now.Trust) },
 	)
 }
 
@@ -78,7 +78,7 @@ func openSigned(envelope protocol.Envelope, trust Trust) (protocol.Command, erro
 // wrongMac is why the command is not for this Mac, this account or this epoch
 // (H02, H20). The epoch counts where one is named: a command without one is for
 // the Mac whatever became of its journal.
-func wrongMac(named protocol.CommandTarget, mac Target) refusal {
+func wrongMac(named *protocol.CommandTarget, mac *Target) refusal {
 	switch {
 	case mac.DeviceID == "" || named.DeviceID != mac.DeviceID, mac.Serial == "" || !strings.EqualFold(named.MacSerial, mac.Serial):
 		return rejected(protocol.CodeCommandOtherMac)
@@ -100,14 +100,14 @@ func isOthers(vm protocol.VMKey, owners func(string) []uint32) bool {
 	return len(known) > 0 && !slices.Contains(known, vm.UID)
 }
 
-func tooLate(command protocol.Command, clock Clock, pruned time.Time) refusal {
+func tooLate(command *protocol.Command, clock Clock, pruned time.Time) refusal {
 	if !clock.Trusted.Before(command.ExpiresAt) || !command.ExpiresAt.After(pruned) {
 		return refusal{protocol.CommandExpired, protocol.CodeCommandExpired}
 	}
 	return refusal{}
 }
 
-func notAllowed(kind string, trust Trust) refusal {
+func notAllowed(kind string, trust *Trust) refusal {
 	row, known := protocol.CommandTypeOf(kind)
 	switch {
 	case !known:
@@ -139,7 +139,7 @@ func claimed(envelope protocol.Envelope) (command protocol.Command, digest strin
 }
 
 // timeout is how long one attempt may take.
-func timeout(command protocol.Command) time.Duration {
+func timeout(command *protocol.Command) time.Duration {
 	row, _ := protocol.CommandTypeOf(command.Type)
 	return cmp.Or(time.Duration(command.TimeoutS)*time.Second, row.Timeout, time.Minute)
 }

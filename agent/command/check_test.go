@@ -189,7 +189,7 @@ func TestH24_ProofOfTime(t *testing.T) {
 			now, asked := goodCircumstances().Clock, r
 			c.clock(&now)
 			asked.Command.Type = c.kind
-			got := decide(asked, situation{clock: now, epoch: "epoch-1", executes: true})
+			got := decide(&asked, &situation{clock: now, epoch: "epoch-1", executes: true})
 			if got.action != c.action || c.action == doWait && got.Code != protocol.CodeTimeUnproven {
 				t.Errorf("%+v", got)
 			}

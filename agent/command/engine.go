@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -70,9 +70,9 @@ func (e *engine) recall() error {
 }
 
 // situation is what a decision about a command depends on now. With mu.
-func (e *engine) situation(r Record) situation {
+func (e *engine) situation(r *Record) *situation {
 	now := e.circumstances()
-	s := situation{clock: now.Clock, epoch: now.Target.Epoch, executes: e.executors[r.Command.Type] != nil}
+	s := &situation{clock: now.Clock, epoch: now.Target.Epoch, executes: e.executors[r.Command.Type] != nil}
 	if r.Envelope != nil {
 		_, s.refused = check(e.verify, *r.Envelope, now, e.intents.prunedTo())
 	}
@@ -94,9 +94,9 @@ func (e *engine) advance(ctx context.Context, id string) {
 		r, next := e.decide(id)
 		switch next.action {
 		case doVerify:
-			goOn = e.observe(ctx, r)
+			goOn = e.observe(ctx, &r)
 		case doPrepare:
-			goOn = e.attempt(ctx, r)
+			goOn = e.attempt(ctx, &r)
 		default:
 			goOn = false
 		}
@@ -111,18 +111,19 @@ func (e *engine) decide(id string) (Record, decision) {
 	if r == nil {
 		return Record{}, decision{}
 	}
-	next := decide(*r, e.situation(*r))
-	e.apply(r, *r, next)
+	next := decide(r, e.situation(r))
+	e.apply(r, r, next)
 	return *r, next
 }
 
 // apply takes over a changed record, and waits or ends as decided. It reports
 // whether to go on with the command. With mu.
-func (e *engine) apply(r *Record, changed Record, next decision) (goOn bool) {
+func (e *engine) apply(r, changed *Record, next decision) (goOn bool) {
 	wall := e.circumstances().Clock.Wall
 	switch next.action {
 	case doWait:
-		changed = changed.waiting(next.Code, next.Message, next.retryAt, wall)
+		waiting := changed.waiting(next.Code, next.Message, next.retryAt, wall)
+		changed = &waiting
 		if first := r.State == protocol.CommandAcknowledged; first {
 			e.news++ // the portal learns that it waits, once
 		}
@@ -131,20 +132,20 @@ func (e *engine) apply(r *Record, changed Record, next decision) (goOn bool) {
 		e.end(r, changed, next.ending, wall)
 		return false
 	}
-	*r = changed
+	*r = *changed
 	return next.action != doWait
 }
 
 // end keeps the result of a command, with its receipt. With mu.
-func (e *engine) end(r *Record, changed Record, how ending, wall time.Time) {
-	changed = changed.ended(how, wall)
-	changed.Result.Receipt = e.receipt(changed)
-	if err := e.keep(&changed, e.event("command_ended", changed, "state", how.State)); err != nil {
+func (e *engine) end(r, changed *Record, how ending, wall time.Time) {
+	ended := changed.ended(how, wall)
+	ended.Result.Receipt = e.receipt(&ended)
+	if err := e.keep(&ended, e.event("command_ended", &ended, "state", how.State)); err != nil {
 		e.log.Error().Err(err).Str("command", r.ID).Msg("the result of a command is not kept; it is looked at again")
 		*r = r.waiting(protocol.CodeOf(err), "", wall.Add(firstPause), wall)
 		return
 	}
-	*r = changed
+	*r = ended
 	e.news++
 }
 
@@ -164,7 +165,7 @@ func (e *engine) keep(r *Record, events ...protocol.Event) error {
 }
 
 // observe looks what became of a command that was begun.
-func (e *engine) observe(ctx context.Context, r Record) (goOn bool) {
+func (e *engine) observe(ctx context.Context, r *Record) (goOn bool) {
 	limited, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	seen, err := e.executors[r.Command.Type].Verify(limited, r.job())
@@ -177,12 +178,13 @@ func (e *engine) observe(ctx context.Context, r Record) (goOn bool) {
 	if current == nil {
 		return false
 	}
-	changed, next := afterVerify(*current, seen, err, e.circumstances().Clock)
-	return e.apply(current, changed, next)
+	changed := *current
+	next := afterVerify(&changed, &seen, err, e.circumstances().Clock)
+	return e.apply(current, &changed, next)
 }
 
 // attempt prepares an attempt, and makes it if nothing speaks against it.
-func (e *engine) attempt(ctx context.Context, r Record) (goOn bool) {
+func (e *engine) attempt(ctx context.Context, r *Record) (goOn bool) {
 	executor := e.executors[r.Command.Type]
 	limited, cancel := context.WithTimeout(ctx, lookLimit)
 	ready, err := executor.Prepare(limited, r.job())
@@ -190,11 +192,11 @@ func (e *engine) attempt(ctx context.Context, r Record) (goOn bool) {
 	if ctx.Err() != nil {
 		return false
 	}
-	job, begun, goOn := e.begin(r.ID, ready, err)
+	job, begun, goOn := e.begin(r.ID, &ready, err)
 	if !begun {
 		return goOn
 	}
-	limited, cancel = context.WithTimeout(ctx, timeout(r.Command))
+	limited, cancel = context.WithTimeout(ctx, timeout(&r.Command))
 	defer cancel()
 	if err := executor.Act(limited, job); err != nil {
 		e.log.Warn().Err(err).Str("command", r.ID).Str("type", r.Command.Type).Int("attempt", job.Attempt).Msg("an attempt says that it failed; what became of it is looked at")
@@ -205,23 +207,24 @@ func (e *engine) attempt(ctx context.Context, r Record) (goOn bool) {
 // begin keeps an attempt, in the journal and then in the intent file, and reports
 // whether it may be made. Everything was verified again just before, in the same
 // breath: nobody can cancel it in between.
-func (e *engine) begin(id string, ready Readiness, failed error) (job Job, begun, goOn bool) {
+func (e *engine) begin(id string, ready *Readiness, failed error) (job Job, begun, goOn bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	r := e.records[id]
 	if r == nil {
 		return Job{}, false, false
 	}
-	now := e.situation(*r)
-	changed, next := afterPrepare(*r, ready, failed, now.clock)
-	if again := decide(*r, now); again.action != doPrepare {
-		changed, next = *r, again
+	now := e.situation(r)
+	prepared := *r
+	next := decide(r, now)
+	if next.action == doPrepare {
+		next = afterPrepare(&prepared, ready, failed, now.clock)
 	}
 	if next.action != doPrepare {
-		return Job{}, false, e.apply(r, changed, next)
+		return Job{}, false, e.apply(r, &prepared, next)
 	}
-	changed = changed.begun(ready.Intent, now.clock.Wall)
-	if err := e.keep(&changed, e.event("command_started", changed)); err != nil {
+	changed := prepared.begun(ready.Intent, now.clock.Wall)
+	if err := e.keep(&changed, e.event("command_started", &changed)); err != nil {
 		*r = r.waiting(protocol.CodeOf(err), "", now.clock.Wall.Add(firstPause), now.clock.Wall)
 		e.log.Error().Err(err).Str("command", id).Msg("an attempt is not kept, and not made")
 		return Job{}, false, false
@@ -243,7 +246,7 @@ func (e *engine) begin(id string, ready Readiness, failed error) (job Job, begun
 }
 
 // event is one about a command.
-func (e *engine) event(kind string, r Record, data ...string) protocol.Event {
+func (e *engine) event(kind string, r *Record, data ...string) protocol.Event {
 	event := protocol.Event{At: seconds(r.Since), Type: kind, Code: r.Code, Data: map[string]string{"command_id": r.ID, "type": cmp.Or(r.Command.Type, "unknown")}}
 	if r.Command.Target.VMID != "" {
 		event.Data["vm_id"], event.Data["uid"] = r.Command.Target.VMID, uidText(r.Command.Target.UID)
@@ -255,7 +258,7 @@ func (e *engine) event(kind string, r Record, data ...string) protocol.Event {
 }
 
 // receipt is the device's word for how a command ended. With mu.
-func (e *engine) receipt(r Record) *protocol.Envelope {
+func (e *engine) receipt(r *Record) *protocol.Envelope {
 	if e.sign == nil || r.SHA256 == "" {
 		return nil
 	}
@@ -304,9 +307,17 @@ func (e *engine) inOrder() []*Record {
 	for _, r := range e.records {
 		list = append(list, r)
 	}
-	slices.SortFunc(list, func(a, b *Record) int { return cmp.Compare(a.Arrival, b.Arrival) })
+	sort.Sort(byArrival(list))
 	return list
 }
+
+// byArrival sorts, as the other types here that do, without one more instance of the
+// generic sort in the program.
+type byArrival []*Record
+
+func (l byArrival) Len() int           { return len(l) }
+func (l byArrival) Less(i, j int) bool { return l[i].Arrival < l[j].Arrival }
+func (l byArrival) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
 
 // settled forgets in memory what the journal has settled.
 func (e *engine) settled(ids []string) {

@@ -134,7 +134,7 @@ func TestH22_UnreadableIntentsAreAnError(t *testing.T) {
 		})
 	}
 	r := received(protocol.Envelope{}, goodCommand(), "", goodCircumstances())
-	got := decide(r, situation{clock: goodCircumstances().Clock, epoch: "epoch-1", executes: true, noIntents: protocol.CodeIntentsUnreadable})
+	got := decide(&r, &situation{clock: goodCircumstances().Clock, epoch: "epoch-1", executes: true, noIntents: protocol.CodeIntentsUnreadable})
 	if got.action != doWait || got.Code != protocol.CodeIntentsUnreadable {
 		t.Errorf("without intents: %+v", got)
 	}

@@ -1,9 +1,7 @@
 package command
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -29,7 +27,7 @@ type journal struct {
 	commit Commit
 }
 
-// load gives the commands that are not settled, in the order in which they came.
+// load gives the commands that are not settled, in no order.
 func (j *journal) load() (records []Record, err error) {
 	err = j.store.View(func(tx *store.Tx) error {
 		return openRecords.Each(tx, func(_ string, r Record) error {
@@ -43,7 +41,6 @@ func (j *journal) load() (records []Record, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open journal of commands: %w", err)
 	}
-	slices.SortFunc(records, func(a, b Record) int { return cmp.Compare(a.Arrival, b.Arrival) })
 	return records, nil
 }
 

@@ -67,9 +67,9 @@ type Step struct {
 const maxSteps = 64
 
 // hasEnded reports whether the command has its result.
-func (r Record) hasEnded() bool { return r.Result != nil }
+func (r *Record) hasEnded() bool { return r.Result != nil }
 
-func (r Record) job() Job {
+func (r *Record) job() Job {
 	return Job{Command: r.Command, Attempt: r.Attempts, Intent: r.Intent, BegunAt: r.BegunAt}
 }
 
@@ -196,7 +196,7 @@ type situation struct {
 
 // decide says what to do next about a command. It is all there is to know about
 // the order of things; it changes nothing.
-func decide(r Record, s situation) decision {
+func decide(r *Record, s *situation) decision {
 	row, _ := protocol.CommandTypeOf(r.Command.Type)
 	switch {
 	case r.hasEnded():
@@ -215,16 +215,16 @@ func decide(r Record, s situation) decision {
 		}
 		return lastLook(r, s, code)
 	case r.Attempts > 0:
-		if end := afterAttempt(r, row, s); end.action != doNothing {
+		if end := afterAttempt(r, &row, s); end.action != doNothing {
 			return end
 		}
 	}
-	return beforeAttempt(r, row, s)
+	return beforeAttempt(r, &row, s)
 }
 
 // lastLook looks whether a command was done of which the journal does not know all,
 // and ends it if it was not: nothing of it is done again.
-func lastLook(r Record, s situation, code protocol.Code) decision {
+func lastLook(r *Record, s *situation, code protocol.Code) decision {
 	if !r.notDone && s.executes {
 		return decision{action: doVerify}
 	}
@@ -234,13 +234,13 @@ func lastLook(r Record, s situation, code protocol.Code) decision {
 // isLost reports whether more may have been done of the command than the journal
 // knows: the intent file has a later attempt (H22), or a new epoch began since it was
 // signed or since it came.
-func isLost(r Record, s situation) bool {
+func isLost(r *Record, s *situation) bool {
 	return s.written > r.Attempts || s.refused.State == protocol.CommandFailed || r.Epoch != s.epoch
 }
 
 // afterAttempt is how a command ends whose attempt was verified and is not done;
 // nothing if it may be attempted again.
-func afterAttempt(r Record, row protocol.CommandType, s situation) decision {
+func afterAttempt(r *Record, row *protocol.CommandType, s *situation) decision {
 	switch {
 	case row.Once, !r.notDone:
 		return endAs(protocol.CommandFailed, protocol.CodeOutcomeUnknown, "")
@@ -255,8 +255,8 @@ func afterAttempt(r Record, row protocol.CommandType, s situation) decision {
 }
 
 // beforeAttempt is why an attempt does not begin now, or that it is prepared.
-func beforeAttempt(r Record, row protocol.CommandType, s situation) decision {
-	command := r.Command
+func beforeAttempt(r *Record, row *protocol.CommandType, s *situation) decision {
+	command := &r.Command
 	switch {
 	case r.CancelAsked:
 		return endAs(protocol.CommandCancelled, protocol.CodeCommandCancelled, "")
@@ -283,45 +283,48 @@ func waitFor(code protocol.Code, retryAt time.Time) decision {
 }
 
 // afterPrepare is what to do after what an executor says of a command that may
-// begin; doPrepare means: begin.
-func afterPrepare(r Record, ready Readiness, err error, clock Clock) (Record, decision) {
+// begin, and notes that in the record; doPrepare means: begin.
+func afterPrepare(r *Record, ready *Readiness, err error, clock Clock) decision {
 	switch {
 	case err != nil:
 		r.stumbles++
-		return r, waitFor(cmp.Or(protocol.CodeOf(err), protocol.CodeNotObservable), clock.Wall.Add(pause(r.stumbles)))
+		return waitFor(cmp.Or(protocol.CodeOf(err), protocol.CodeNotObservable), clock.Wall.Add(pause(r.stumbles)))
 	case ready.State == "":
-		return r, decision{action: doPrepare}
+		return decision{action: doPrepare}
 	case ready.State == protocol.CommandDeferred:
 		r.stumbles = 0
-		return r, decision{action: doWait, ending: ending{Code: ready.Code, Message: ready.Message}, retryAt: ready.RetryAt}
-	case ready.State == protocol.CommandRejected && r.Attempts > 0:
-		ready.State = protocol.CommandFailed
+		return decision{action: doWait, ending: ending{Code: ready.Code, Message: ready.Message}, retryAt: ready.RetryAt}
 	}
-	return r, decision{action: doEnd, ending: ending{ready.State, ready.Code, ready.Message, ready.Observed}}
+	state := ready.State
+	if state == protocol.CommandRejected && r.Attempts > 0 {
+		state = protocol.CommandFailed
+	}
+	return decision{action: doEnd, ending: ending{state, ready.Code, ready.Message, ready.Observed}}
 }
 
 // afterVerify is what to do after what an executor sees of a command that was
-// begun; doNothing means: decide again, now that it is known not to be done.
-func afterVerify(r Record, seen Outcome, err error, clock Clock) (Record, decision) {
+// begun, and notes that in the record; doNothing means: decide again, now that it is
+// known not to be done.
+func afterVerify(r *Record, seen *Outcome, err error, clock Clock) decision {
 	switch {
 	case err == nil && seen.State != "":
-		return r, decision{action: doEnd, ending: ending{seen.State, seen.Code, seen.Message, seen.Observed}}
+		return decision{action: doEnd, ending: ending{seen.State, seen.Code, seen.Message, seen.Observed}}
 	case err == nil:
 		r.notDone, r.stumbles, r.Message = true, 0, cmp.Or(seen.Message, r.Message)
-		return r, decision{}
+		return decision{}
 	case isTimeOver(r, clock):
-		return r, endAs(protocol.CommandFailed, unseen(r), err.Error())
+		return endAs(protocol.CommandFailed, unseen(r), err.Error())
 	}
 	r.stumbles++
-	return r, waitFor(cmp.Or(protocol.CodeOf(err), protocol.CodeNotObservable), clock.Wall.Add(pause(r.stumbles)))
+	return waitFor(cmp.Or(protocol.CodeOf(err), protocol.CodeNotObservable), clock.Wall.Add(pause(r.stumbles)))
 }
 
 // isTimeOver reports whether nobody waits any longer to see what became of an
 // attempt: what can only be seen for a while, until the attempt's limit; all else
 // as long as the command could have started.
-func isTimeOver(r Record, clock Clock) bool {
+func isTimeOver(r *Record, clock Clock) bool {
 	row, _ := protocol.CommandTypeOf(r.Command.Type)
-	isOverLimit := !r.BegunAt.IsZero() && clock.Likely.Sub(r.BegunAt) >= timeout(r.Command)
+	isOverLimit := !r.BegunAt.IsZero() && clock.Likely.Sub(r.BegunAt) >= timeout(&r.Command)
 	isExpired := !clock.Trusted.Before(r.Command.ExpiresAt)
 	if row.Once {
 		return isOverLimit || isExpired
@@ -330,7 +333,7 @@ func isTimeOver(r Record, clock Clock) bool {
 }
 
 // unseen is the code of an attempt of which nobody saw what became.
-func unseen(r Record) protocol.Code {
+func unseen(r *Record) protocol.Code {
 	row, _ := protocol.CommandTypeOf(r.Command.Type)
 	switch {
 	case r.Attempts == 0:

@@ -43,7 +43,7 @@ func (e *engine) take(cancel []string, orders []protocol.Envelope, settled int) 
 		if r.hasEnded() {
 			kind = "command_ended"
 		}
-		events = append(events, e.event(kind, *r, "state", r.State))
+		events = append(events, e.event(kind, r, "state", r.State))
 	}
 	if err := e.journal.keep(events, added...); err != nil {
 		return err
@@ -99,10 +99,10 @@ func (e *engine) takeOrder(order protocol.Envelope, now Circumstances, settled i
 		command = said
 	}
 	r := received(order, command, digest, now)
-	if end, ended := e.refuse(r, refused); ended {
+	if end, ended := e.refuse(&r, refused); ended {
 		r.Steps = nil
 		r = r.ended(end, now.Clock.Wall)
-		r.Result.Receipt = e.receipt(r)
+		r.Result.Receipt = e.receipt(&r)
 	}
 	e.addFresh(r, fresh)
 	return nil
@@ -110,7 +110,7 @@ func (e *engine) takeOrder(order protocol.Envelope, now Circumstances, settled i
 
 // refuse is how a refused command ends at once. Of one that may have been done, a
 // look decides; but nothing is looked at for who has not signed.
-func (e *engine) refuse(r Record, refused refusal) (ending, bool) {
+func (e *engine) refuse(r *Record, refused refusal) (ending, bool) {
 	if refused.State == "" {
 		return ending{}, false
 	}
@@ -156,7 +156,7 @@ func (e *engine) due(wall time.Time) (lanes map[string][]string, next time.Time)
 	lanes = make(map[string][]string)
 	held := make(map[string]bool) // by one that waits for what became of it
 	for _, r := range e.inOrder() {
-		lane := laneOf(r.Command)
+		lane := laneOf(r)
 		switch {
 		case r.hasEnded(), held[lane]:
 		case r.waits && r.retryAt.IsZero():
@@ -180,7 +180,7 @@ func (e *engine) isHeld(id string) bool {
 	defer e.mu.Unlock()
 	r := e.records[id]
 	for _, other := range e.records {
-		if r != nil && other.Arrival < r.Arrival && !other.hasEnded() && other.State == protocol.CommandRunning && laneOf(other.Command) == laneOf(r.Command) {
+		if r != nil && other.Arrival < r.Arrival && !other.hasEnded() && other.State == protocol.CommandRunning && laneOf(other) == laneOf(r) {
 			return true
 		}
 	}
@@ -196,11 +196,12 @@ func (e *engine) look() {
 	}
 }
 
-func laneOf(command protocol.Command) string {
-	if command.Target.VMID == "" {
+func laneOf(r *Record) string {
+	target := &r.Command.Target
+	if target.VMID == "" {
 		return ""
 	}
-	return uidText(command.Target.UID) + "/" + command.Target.VMID
+	return uidText(target.UID) + "/" + target.VMID
 }
 
 func uidText(uid uint32) string { return strconv.FormatUint(uint64(uid), 10) }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -246,6 +246,12 @@ func (r *Runner) Records() ([]Record, error) {
 		all = append(all, one)
 	}
 	r.engine.mu.Unlock()
-	slices.SortStableFunc(all, func(a, b Record) int { return b.ReceivedAt.Compare(a.ReceivedAt) })
+	sort.Stable(newestFirst(all))
 	return all, nil
 }
+
+type newestFirst []Record
+
+func (l newestFirst) Len() int           { return len(l) }
+func (l newestFirst) Less(i, j int) bool { return l[i].ReceivedAt.After(l[j].ReceivedAt) }
+func (l newestFirst) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
