@@ -94,7 +94,7 @@ func (t *reachTrace) hooks() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		DNSDone: func(info httptrace.DNSDoneInfo) {
 			if info.Err == nil && len(info.Addrs) > 0 {
-				t.note(ReachName, "it has the address %s", info.Addrs[0])
+				t.note(ReachName, "it has the address %s", info.Addrs[0].String())
 			}
 		},
 		ConnectStart: func(_, address string) {

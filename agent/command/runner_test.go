@@ -37,7 +37,8 @@ type bench struct {
 	mu    sync.Mutex
 	ready map[string]Readiness // by command id
 	holds map[string]chan struct{}
-	acts  []string // command ids, in the order of their acts
+	slow  map[string]chan struct{} // Prepare waits for these
+	acts  []string                 // command ids, in the order of their acts
 	seen  Outcome
 	lost  error // of Verify
 }
@@ -47,7 +48,7 @@ var deviceKey = testKey(7)
 func newBench(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{
-		t: t, folder: testFolder(t), now: goodCircumstances(), ready: map[string]Readiness{}, holds: map[string]chan struct{}{},
+		t: t, folder: testFolder(t), now: goodCircumstances(), ready: map[string]Readiness{}, holds: map[string]chan struct{}{}, slow: map[string]chan struct{}{},
 		seen: Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone},
 	}
 	b.now.Trust.Allowed = allListed()
@@ -168,6 +169,12 @@ func (b *bench) want(want map[string]string) {
 type benchExecutor bench
 
 func (x *benchExecutor) Prepare(_ context.Context, job Job) (Readiness, error) {
+	x.mu.Lock()
+	slow := x.slow[job.Command.CommandID]
+	x.mu.Unlock()
+	if slow != nil {
+		<-slow
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.ready[job.Command.CommandID], nil
@@ -418,6 +425,66 @@ func TestH23_CheckedAgainBeforeTheStart(t *testing.T) {
 				b.give(commandOf("one", "vm.delete", "vm-1"))
 				b.ready["one"] = Readiness{}
 				c.change(&b.now)
+				b.look()
+				b.want(map[string]string{"one": c.want})
+				if acts := b.actsSoFar(); len(acts) != 0 {
+					b.t.Errorf("acts: %q", acts)
+				}
+			})
+		})
+	}
+}
+
+// What is cancelled or not trusted any more while it is prepared does not start: the
+// last decision is made in one breath with the record of the attempt.
+func TestH03_H23_CheckedAgainAfterPreparing(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*bench)
+		want   string
+	}{
+		"cancelled": {func(b *bench) { b.runner.Take([]string{"one"}, nil) }, "cancelled command_cancelled"},
+		"only monitored": {func(b *bench) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.now.Trust.Mode = protocol.ModeMonitor
+		}, "rejected command_monitor"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(b *bench) {
+				b.slow["one"] = make(chan struct{})
+				b.give(commandOf("one", "vm.delete", "vm-1"))
+				b.want(map[string]string{"one": "acknowledged "})
+				c.change(b)
+				close(b.slow["one"])
+				synctest.Wait()
+				b.want(map[string]string{"one": c.want})
+				if acts := b.actsSoFar(); len(acts) != 0 {
+					b.t.Errorf("acts: %q", acts)
+				}
+			})
+		})
+	}
+}
+
+// After a new epoch nothing that came before is begun, also where the order names no
+// epoch: it is looked at whether it is so, and else it has failed.
+func TestH22_NewEpochEndsWhatWasOpen(t *testing.T) {
+	for name, c := range map[string]struct {
+		seen Outcome
+		want string
+	}{
+		"it is so":     {Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeVerifiedAbsent}, "succeeded verified_absent"},
+		"it is not so": {Outcome{}, "failed journal_lost"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(b *bench) {
+				b.ready["one"] = Readiness{State: protocol.CommandDeferred, Code: protocol.CodeWaitsForStop}
+				command := commandOf("one", "vm.delete", "vm-1")
+				command.Target.Epoch = ""
+				b.give(command)
+				b.mu.Lock()
+				b.ready["one"], b.seen, b.now.Target.Epoch = Readiness{}, c.seen, "epoch-2"
+				b.mu.Unlock()
 				b.look()
 				b.want(map[string]string{"one": c.want})
 				if acts := b.actsSoFar(); len(acts) != 0 {

@@ -116,6 +116,28 @@ func TestH42_AViolationIsToldItsUserOnceThoughLate(t *testing.T) {
 	})
 }
 
+// H42: who is told after the grace is not told of a suspension in the past.
+func TestH42_AViolationThatIsToldLateNamesNoTimeInThePast(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newControlsLab(t, `"provisioned_only":true,"on_violation":"suspend","grace_s":60`)
+		l.locks, l.notify, l.absent = false, true, true
+		l.settle()
+		l.add(alice)
+		l.settle()
+		time.Sleep(time.Hour)
+		l.absent = false
+		l.settle()
+		synctest.Wait()
+		if len(l.shown) != 1 {
+			t.Fatalf("%d notifications", len(l.shown))
+		}
+		if text := <-l.shown; !strings.HasSuffix(text, "It is suspended whenever it runs.") {
+			t.Errorf("alice is told %q", text)
+		}
+	})
+}
+
 // SEC-10, H68: what the agent removes itself under a lease that was given back before
 // the next look is no violation.
 func TestSEC10_H68_OurOwnRemovalIsNoViolation(t *testing.T) {

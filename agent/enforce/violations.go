@@ -71,7 +71,7 @@ func (e *Enforcer) namesOf(key protocol.VMKey) []string {
 type warning struct {
 	owner *Owner
 	vms   []protocol.VMKey
-	due   time.Time // of the first one
+	due   time.Time // of the first one that still has grace; zero where none has
 }
 
 // noteWarnings decides who is told that machines of theirs will be suspended, each
@@ -105,6 +105,9 @@ func (e *Enforcer) noteWarnings(result *policy.Result, planned *Planned, notify 
 // warn adds a machine to what its owner is told.
 func (p *Planned) warn(owner *Owner, v *policy.Violation) {
 	due := v.SuspendFrom.Add(p.Document.SecurityControls.Grace)
+	if !due.After(p.At) {
+		due = time.Time{} // told late: that it will be suspended then would be untrue
+	}
 	at := slices.IndexFunc(p.warnings, func(w warning) bool { return w.owner.User.UID == owner.User.UID })
 	if at < 0 {
 		p.warnings = append(p.warnings, warning{owner, []protocol.VMKey{v.VM}, due})
@@ -112,18 +115,22 @@ func (p *Planned) warn(owner *Owner, v *policy.Violation) {
 	}
 	w := &p.warnings[at]
 	w.vms = append(w.vms, v.VM)
-	if due.Before(w.due) {
+	if w.due.IsZero() || !due.IsZero() && due.Before(w.due) {
 		w.due = due
 	}
 }
 
 // text is what the owner is told.
 func (w *warning) text() string {
-	due := w.due.Local().Format(dueForm)
-	if len(w.vms) == 1 {
-		return "Your organization does not allow one of your Parallels virtual machines. It will be suspended on " + due
+	one, many := "It is suspended whenever it runs.", "They are suspended whenever they run."
+	if !w.due.IsZero() {
+		due := w.due.Local().Format(dueForm)
+		one, many = "It will be suspended on "+due, "They will be suspended on "+due
 	}
-	return fmt.Sprintf("Your organization does not allow %d of your Parallels virtual machines. They will be suspended on %s", len(w.vms), due)
+	if len(w.vms) == 1 {
+		return "Your organization does not allow one of your Parallels virtual machines. " + one
+	}
+	return fmt.Sprintf("Your organization does not allow %d of your Parallels virtual machines. %s", len(w.vms), many)
 }
 
 // warn asks the Mac to tell the owners of a plan's warnings, and does not wait.

@@ -152,7 +152,7 @@ func policyPage(v outputView, policy localapi.Policy) string {
 				others[joinParts(" ", setting.Verdict, withPrefix("by ", string(setting.Code)))]++
 			}
 		}
-		wanted.rows = append(wanted.rows, []tableCell{{one.Path, ""}, {one.Value, ""}, {fmt.Sprintf("%d of %d", inPlace, all), ""}, {countedWords(others), styleYellow}})
+		wanted.rows = append(wanted.rows, []tableCell{{one.Path, ""}, {valueWords(one.Value), ""}, {fmt.Sprintf("%d of %d", inPlace, all), ""}, {countedWords(others), styleYellow}})
 	}
 	if len(wanted.rows) == 0 {
 		return policyHeadline(v, policy) + "\nNothing is managed.\n" + policyNote(v, policy)
@@ -171,6 +171,9 @@ func pathsOf(policy localapi.Policy) []localapi.WantedSetting {
 	}
 	return paths
 }
+
+// valueWords is a value of the policy for people: an empty text is a value as well.
+func valueWords(value string) string { return cmp.Or(value, `""`) }
 
 func countedWords(counts map[string]int) string {
 	words := make([]string, 0, len(counts))
@@ -256,7 +259,7 @@ func explainPage(v outputView, policy localapi.Policy) string {
 	case awaitsPlan(policy):
 		p.text.WriteString("\n" + notPlannedYet + "\n")
 	default:
-		p.text.WriteString("\nNo such setting of a machine is managed: prlagent policy show lists those that are.\n")
+		p.text.WriteString("\nNothing of that name is managed, or nothing was planned for it yet: 'prlagent policy show' lists what is.\n")
 	}
 	return p.text.String() + policyNote(v, policy)
 }
@@ -267,7 +270,7 @@ func (p *pageWriter) addSetting(policy localapi.Policy, setting localapi.PolicyS
 	if policy.Report.PolicyID != "" {
 		by += fmt.Sprintf(" of %s, revision %d", policy.Report.PolicyID, policy.Report.Revision)
 	}
-	p.addItem("Wanted", joinParts(", ", setting.Value, by))
+	p.addItem("Wanted", joinParts(", ", valueWords(setting.Value), by))
 	p.addItem("Is", joinParts(", ", setting.Verdict, withPrefix("since ", p.view.momentWords(setting.Since))))
 	if setting.Code != "" {
 		p.addItem("Why", codeWords(setting.Code))
@@ -326,5 +329,9 @@ func flagWords(v outputView, flag localapi.PolicyFlag) string {
 	if flag.Written == "" {
 		return words
 	}
-	return joinParts(", ", words, "set to "+flag.Written+" "+v.momentWords(flag.WrittenAt), withPrefix("before: ", flag.Prior))
+	attempt := "set to "
+	if flag.Verdict == protocol.VerdictFailed {
+		attempt = "tried to set to " // a refused write is remembered too
+	}
+	return joinParts(", ", words, attempt+flag.Written+" "+v.momentWords(flag.WrittenAt), withPrefix("before: ", flag.Prior))
 }

@@ -108,3 +108,26 @@ func preferencesPolicy(policy localapi.Policy) localapi.Policy {
 	}
 	return policy
 }
+
+func TestFlagWords_ARefusedWriteWasOnlyTried(t *testing.T) {
+	t.Parallel()
+	for verdict, want := range map[string]string{
+		protocol.VerdictInPlace: "shows off, set to on never",
+		protocol.VerdictFailed:  "shows off, wanted on, failed, tried to set to on never",
+	} {
+		flag := localapi.PolicyFlag{Shown: "off", Wanted: "on", Verdict: verdict, Written: "on"}
+		if got := flagWords(outputView{}, flag); got != want {
+			t.Errorf("%s: %q, want %q", verdict, got, want)
+		}
+	}
+}
+
+func TestPolicyPages_AnEmptyTextIsAValue(t *testing.T) {
+	t.Parallel()
+	policy := localapi.Policy{Settings: []localapi.PolicySetting{{Path: "product.support_url", Setting: "support_url"}}}
+	for name, page := range map[string]string{"show": policyPage(outputView{}, policy), "explain": explainPage(outputView{}, policy)} {
+		if !strings.Contains(page, `""`) {
+			t.Errorf("%s does not show the value:\n%s", name, page)
+		}
+	}
+}

@@ -108,7 +108,7 @@ a Mac trusts the certificates of the profile and no others.
 	flags.StringVar(&options.contentURL, "content-url", "", "URL of the web server that has the portal's content folder (default: the portal itself)")
 	flags.StringVar(&options.contentTrust, "content-certificate", "", "PEM file with that web server's certificate, or with the one that signed it")
 	flags.StringVar(&options.group, "group", "", "put the Macs that get this profile into this group")
-	flags.StringVar(&options.mode, "mode", "monitor", "monitor (observe and report) or enforce (H40)")
+	flags.StringVar(&options.mode, "mode", "monitor", "monitor (observe and report) or enforce")
 	flags.StringVarP(&options.output, "output", "o", "", "file to write, with mode 0600")
 	flags.StringVar(&options.format, "format", "mobileconfig", "mobileconfig or plist")
 	return command

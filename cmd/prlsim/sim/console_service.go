@@ -54,7 +54,8 @@ func appCommand() *cobra.Command {
 	parent := commandGroup("app", "Launch and quit Parallels Desktop",
 		appLaunchCommand(), appQuitCommand())
 	parent.Long = `Launch and quit the application, prl_client_app: a real process for each user
-who runs it, also on a Mac without processes.`
+who runs it, also on a Mac without processes. One account plays all users, so that
+an agent takes it to run for each of them.`
 	parent.Example = "  prlsim app launch\n  prlsim app launch --user bob\n  prlsim app quit"
 	parent.PersistentFlags().String("user", "", "who does it (default: launch: the user on the screen, quit: all)")
 	return parent
