@@ -61,7 +61,10 @@ type Options struct {
 
 // ownCollections are what the loop itself and its looker keep in the store.
 func ownCollections() []string {
-	own := slices.Concat(command.Collections(), []string{inventory.Remembered, inventory.Described, inventory.Probed, eventRing.Name(), securityRing.Name(), schedules.Name(), troubleRecords.Name()})
+	own := slices.Concat(command.Collections(), []string{
+		inventory.Remembered, inventory.Described, inventory.Probed, eventRing.CollectionName(), securityRing.CollectionName(),
+		schedules.CollectionName(), troubleRecords.CollectionName(),
+	})
 	return append(own, enforce.Collections()...)
 }
 
@@ -286,7 +289,7 @@ func sourcesOf(mac *platform.Machine, streams *watch.VMEvents) inventory.Sources
 
 // clientAs is the vendor's tools as one user.
 func clientAs(mac *platform.Machine, streams *watch.VMEvents, user platform.User, session bool) *prlctl.Client {
-	return prlctl.New(announced{mac.As(user, session), func() func() { return streams.Reading(user.UID) }, streams.Changed})
+	return prlctl.New(&announced{mac.As(user, session), func() func() { return streams.Reading(user.UID) }, streams.Changed})
 }
 
 // appVersion reads the bundle of the application, which answers while the

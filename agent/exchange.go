@@ -35,17 +35,17 @@ var errNoIdentity = errors.New("this Mac has no identity to check in with")
 // portal: it shows what is on disk, and exchanges nothing.
 type noExchange struct{ onDisk exchanger }
 
-func (noExchange) Do(context.Context, protocol.Report, checkin.Extra) (checkin.Outcome, error) {
+func (*noExchange) Do(context.Context, protocol.Report, checkin.Extra) (checkin.Outcome, error) {
 	return checkin.Outcome{Code: protocol.CodeMacUnidentified}, errNoIdentity
 }
 
-func (n noExchange) Acknowledged(report protocol.Report) bool { return n.onDisk.Acknowledged(report) }
-func (n noExchange) State() checkin.State                     { return n.onDisk.State() }
-func (n noExchange) Content() policy.Content                  { return n.onDisk.Content() }
-func (n noExchange) Refresh(ctx context.Context, retry bool) []protocol.Event {
+func (n *noExchange) Acknowledged(report protocol.Report) bool { return n.onDisk.Acknowledged(report) }
+func (n *noExchange) State() checkin.State                     { return n.onDisk.State() }
+func (n *noExchange) Content() policy.Content                  { return n.onDisk.Content() }
+func (n *noExchange) Refresh(ctx context.Context, retry bool) []protocol.Event {
 	return n.onDisk.Refresh(ctx, retry)
 }
-func (n noExchange) Close() { n.onDisk.Close() }
+func (n *noExchange) Close() { n.onDisk.Close() }
 
 // Clock is what is on disk of the time.
 func (n noExchange) Clock() (trusted, likely time.Time, proven bool) {
@@ -86,7 +86,7 @@ func (c *connection) prepare(configuration config.Config, host protocol.Host) {
 	c.client.Close()
 	c.client, c.madeFor, c.knows = c.connect(configuration, host), of, known
 	if identityOf(configuration, host) == "" {
-		c.client = noExchange{c.client}
+		c.client = &noExchange{c.client}
 	}
 }
 

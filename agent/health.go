@@ -149,16 +149,9 @@ func groupByCode(active []activeCode) []conditionGroup {
 		}
 		groups[at] = append(groups[at], one)
 	}
-	sort.Stable(bySeverity(groups))
+	sort.SliceStable(groups, func(i, j int) bool { return groups[i].severity() < groups[j].severity() })
 	return groups
 }
-
-// bySeverity sorts groups of conditions.
-type bySeverity []conditionGroup
-
-func (g bySeverity) Len() int           { return len(g) }
-func (g bySeverity) Less(i, j int) bool { return g[i].severity() < g[j].severity() }
-func (g bySeverity) Swap(i, j int)      { g[i], g[j] = g[j], g[i] }
 
 // severity is where the group stands in the order of severities.
 func (g conditionGroup) severity() int { return severityOrder[g[0].code.Text().Severity] }

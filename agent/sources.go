@@ -114,7 +114,7 @@ type announced struct {
 }
 
 // Run runs a tool of the vendor's.
-func (a announced) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
+func (a *announced) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
 	defer a.reading()()
 	if vmID := prlctl.ChangedBy(c); vmID != "" {
 		defer a.changed(vmID)

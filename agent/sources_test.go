@@ -176,7 +176,7 @@ func TestTRG_09_EveryRunForAUserIsAnnounced(t *testing.T) {
 	t.Parallel()
 	const machine = "01234567-89ab-4cde-8f01-23456789abcd"
 	var log []string
-	runner := announced{recordedRuns{&log}, func() func() {
+	runner := &announced{recordedRuns{&log}, func() func() {
 		log = append(log, "announced")
 		return func() { log = append(log, "over") }
 	}, func(vmID string) { log = append(log, "changed "+vmID) }}

@@ -126,16 +126,9 @@ func (t troubles) ofTopic(topics ...topic) (codes []activeCode) {
 			codes = append(codes, one.active())
 		}
 	}
-	sort.Sort(byKeyName(codes))
+	sort.SliceStable(codes, func(i, j int) bool { return codes[i].key().name() < codes[j].key().name() })
 	return codes
 }
-
-// byKeyName sorts conditions by the names of their keys.
-type byKeyName []activeCode
-
-func (c byKeyName) Len() int           { return len(c) }
-func (c byKeyName) Less(i, j int) bool { return c[i].key().name() < c[j].key().name() }
-func (c byKeyName) Swap(i, j int)      { c[i], c[j] = c[j], c[i] }
 
 // change compares what is open with what is true now. It gives the events of
 // what began and of what ended, and what is open from then on.
@@ -167,16 +160,9 @@ func (t troubles) change(active []activeCode, known trackedConditions, now time.
 			events = append(events, event)
 		}
 	}
-	sort.Stable(byUserName(events))
+	sort.SliceStable(events, func(i, j int) bool { return events[i].Data["user_name"] < events[j].Data["user_name"] })
 	return events, open
 }
-
-// byUserName sorts events by the user they are about.
-type byUserName []protocol.Event
-
-func (e byUserName) Len() int           { return len(e) }
-func (e byUserName) Less(i, j int) bool { return e[i].Data["user_name"] < e[j].Data["user_name"] }
-func (e byUserName) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
 
 func isUnexplained(one activeCode, active []activeCode) bool {
 	return slices.Contains(unexplained(active), one)

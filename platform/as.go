@@ -33,7 +33,7 @@ const (
 // So is Command.Env: sudo resets the environment, and what of our C locale
 // survives is up to its configuration.
 func (m *Machine) As(u User, session bool) Runner {
-	return userRunner{machine: m, uid: u.UID, session: session}
+	return &userRunner{machine: m, uid: u.UID, session: session}
 }
 
 type userRunner struct {
@@ -43,7 +43,7 @@ type userRunner struct {
 }
 
 // Run runs c as the user.
-func (r userRunner) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
+func (r *userRunner) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
 	wrapped, err := asUser(c, r.uid, r.session)
 	if err != nil {
 		return tool.Result{ExitCode: -1}, err

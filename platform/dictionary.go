@@ -23,22 +23,14 @@ func newDictionary() scutilDictionary {
 func (d scutilDictionary) nestedIn(key string) []scutilDictionary {
 	array := d.nested[key].nested
 	keys := slices.Collect(maps.Keys(array))
-	sort.Sort(byPlace(keys))
+	sort.SliceStable(keys, func(i, j int) bool { // they are numbers
+		return cmp.Or(cmp.Compare(len(keys[i]), len(keys[j])), cmp.Compare(keys[i], keys[j])) < 0
+	})
 	var list []scutilDictionary
 	for _, key := range keys {
 		list = append(list, array[key])
 	}
 	return list
-}
-
-// byPlace sorts the keys of an array, which are numbers. It is smaller, in a
-// program, than one more instance of the generic sort.
-type byPlace []string
-
-func (k byPlace) Len() int      { return len(k) }
-func (k byPlace) Swap(i, j int) { k[i], k[j] = k[j], k[i] }
-func (k byPlace) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(len(k[i]), len(k[j])), cmp.Compare(k[i], k[j])) < 0
 }
 
 // maxDictionaryDepth is far beyond what scutil prints about users.

@@ -26,31 +26,37 @@ func newFileCalls() fileCalls { return fileCalls{slots: make(chan struct{}, maxF
 
 // callInTime makes a call about a Mac path. One that does not return in its time
 // is a *tool.Error with the code tool_timeout.
-func callInTime[T any](ctx context.Context, calls fileCalls, macPath string, do func() (T, error)) (T, error) {
+func callInTime[T any](ctx context.Context, calls fileCalls, macPath string, do func() (T, error)) (value T, err error) {
+	got, err := calls.inTime(ctx, macPath, func() (any, error) { return do() })
+	value, _ = got.(T)
+	return value, err
+}
+
+// inTime is callInTime whatever the call gives: a program has it once.
+func (c fileCalls) inTime(ctx context.Context, macPath string, do func() (any, error)) (any, error) {
 	type outcome struct {
-		value T
+		value any
 		err   error
 	}
-	var none T
 	timer := time.NewTimer(fileCallLimit)
 	defer timer.Stop()
 	ended := make(chan outcome, 1)
-	slots := calls.slots
+	slots := c.slots
 	for {
 		select {
 		case slots <- struct{}{}:
 			slots = nil
 			go func() {
 				value, err := do()
-				<-calls.slots
+				<-c.slots
 				ended <- outcome{value, err}
 			}()
 		case got := <-ended:
 			return got.value, got.err
 		case <-ctx.Done():
-			return none, fmt.Errorf("look at %s: %w", macPath, ctx.Err())
+			return nil, fmt.Errorf("look at %s: %w", macPath, ctx.Err())
 		case <-timer.C:
-			return none, &tool.Error{Code: tool.CodeTimeout, Path: macPath, Err: fmt.Errorf("the file system did not answer in %s", fileCallLimit)}
+			return nil, &tool.Error{Code: tool.CodeTimeout, Path: macPath, Err: fmt.Errorf("the file system did not answer in %s", fileCallLimit)}
 		}
 	}
 }

@@ -86,28 +86,13 @@ func networkFrom(messages []networkMessage, resolvers []string) Network {
 			network.Routes = append(network.Routes, Route{Interface: link.link, Gateway: message.gatewayText()})
 		}
 	}
-	sort.Sort(byAddress(network.Addresses))
-	network.Addresses = slices.Compact(network.Addresses)
-	sort.Sort(byRoute(network.Routes))
-	network.Routes = slices.Compact(network.Routes)
+	addresses, routes := network.Addresses, network.Routes
+	sort.SliceStable(addresses, func(i, j int) bool { return addresses[i].Less(addresses[j]) })
+	sort.SliceStable(routes, func(i, j int) bool {
+		return cmp.Or(cmp.Compare(routes[i].Interface, routes[j].Interface), cmp.Compare(routes[i].Gateway, routes[j].Gateway)) < 0
+	})
+	network.Addresses, network.Routes = slices.Compact(addresses), slices.Compact(routes)
 	return network
-}
-
-// byAddress and byRoute sort. They are smaller, in a program, than more instances
-// of the generic sort.
-type (
-	byAddress []netip.Addr
-	byRoute   []Route
-)
-
-func (a byAddress) Len() int           { return len(a) }
-func (a byAddress) Less(i, j int) bool { return a[i].Less(a[j]) }
-func (a byAddress) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-
-func (r byRoute) Len() int      { return len(r) }
-func (r byRoute) Swap(i, j int) { r[i], r[j] = r[j], r[i] }
-func (r byRoute) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(r[i].Interface, r[j].Interface), cmp.Compare(r[i].Gateway, r[j].Gateway)) < 0
 }
 
 // networkWatch says when something may have changed, until ctx is done or its

@@ -74,21 +74,12 @@ func parseUsers(data []byte) (Users, error) {
 		}
 	}
 	for _, list := range [][]User{users.People, users.Others} {
-		sort.Sort(byUID(list))
+		sort.SliceStable(list, func(i, j int) bool {
+			return cmp.Or(cmp.Compare(list[i].UID, list[j].UID), cmp.Compare(list[i].Name, list[j].Name)) < 0
+		})
 	}
 	users.People = slices.CompactFunc(users.People, func(a, b User) bool { return a.UID == b.UID })
 	return users, nil
-}
-
-// byUID sorts accounts. It is smaller, in a program, than one more instance of the
-// generic sort.
-type byUID []User
-
-// Len, Less and Swap are sort.Interface.
-func (u byUID) Len() int      { return len(u) }
-func (u byUID) Swap(i, j int) { u[i], u[j] = u[j], u[i] }
-func (u byUID) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(u[i].UID, u[j].UID), cmp.Compare(u[i].Name, u[j].Name)) < 0
 }
 
 func parseUser(record any) (User, bool) {

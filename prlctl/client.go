@@ -154,10 +154,14 @@ func readAnswer[T any](result tool.Result, read func([]byte) (T, error)) (T, err
 		return value, nil
 	}
 	var none T
+	return none, whyNoAnswer(result, err)
+}
+
+func whyNoAnswer(result tool.Result, err error) error {
 	if reason, known := knownFailure(result); known && errorCode(err) == CodeOutputInvalid {
-		return none, reason
+		return reason
 	}
-	return none, err
+	return err
 }
 
 // readVersion finds the line "prlctl version 26.3.2 (57398)" among the lines

@@ -89,18 +89,19 @@ func (c *Client) License(ctx context.Context) (License, error) {
 
 // readLicense reads the JSON, or the text form.
 func readLicense(output []byte) (License, error) {
-	answer, err := readObject(output, licenseOf)
+	answer, err := readObject(output, readAs(licenseOf))
 	if err != nil {
 		if fields := licenseFields(output); fields != nil {
 			return licenseOfText(fields)
 		}
 		return License{}, err
 	}
-	license := answer.content.value
+	content, _ := answer.content.(trusted[License])
+	license := content.value
 	switch {
-	case answer.content.repeated:
+	case content.repeated:
 		return License{}, &Error{Code: CodeDuplicateKey}
-	case answer.content.filled && license.Status == "":
+	case content.filled && license.Status == "":
 		return License{}, outputError(errNoStatus)
 	}
 	license.Notes = answer.notes

@@ -35,11 +35,11 @@ const (
 // around it more is asked of an answer: some object must have an ID, and where
 // there are none the words must not be those of a failure.
 func readListing(output []byte) (Listing, error) {
-	answer, err := readList(output, readObjects)
+	answer, err := readList(output, readAs(readObjects))
 	if err != nil {
 		return Listing{}, err
 	}
-	listing := answer.content
+	listing, _ := answer.content.(Listing)
 	if answer.words && len(listing.VMs) == 0 {
 		if err := listing.doubt(output); err != nil {
 			return Listing{}, err

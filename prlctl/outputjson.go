@@ -11,35 +11,43 @@ import (
 // the answer is not simply what the first bracket opens.
 
 // outputAnswer is the JSON of an output that answers the question.
-type outputAnswer[T any] struct {
-	content T
+type outputAnswer struct {
+	content any      // what the reader made of it; nil for an empty list or object
 	words   bool     // there are words around it
 	notes   []string // oddities of the output
 }
 
+// contentReader reads the value that begins at the document's position.
+type contentReader func(*document) (any, error)
+
+// readAs is a reader of one type as one of any: all below is in a program once.
+func readAs[T any](read func(*document) (T, error)) contentReader {
+	return func(doc *document) (any, error) { return read(doc) }
+}
+
 // outputScan walks over an output and reads every JSON value that stands by
 // itself, in no other one.
-type outputScan[T any] struct {
+type outputScan struct {
 	output []byte
 	doc    document
-	read   func(*document) (T, error) // the value that begins at the document's position
-	done   int                        // bytes that were read, those read again counted again
+	read   contentReader
+	done   int // bytes that were read, those read again counted again
 
-	arrays, objects foundValues[T] // that are not empty
-	empty           int            // how many are empty
-	brokenEnd       int            // how far the longest text goes that begins like JSON and breaks off; 0: there is none
-	brokenBy        error          // errDepth or errSize where that is why one broke off, else errSyntax
+	arrays, objects foundValues // that are not empty
+	empty           int         // how many are empty
+	brokenEnd       int         // how far the longest text goes that begins like JSON and breaks off; 0: there is none
+	brokenBy        error       // errDepth or errSize where that is why one broke off, else errSyntax
 }
 
 // foundValues are the values of one form.
-type foundValues[T any] struct {
+type foundValues struct {
 	count int
-	first foundValue[T]
+	first foundValue
 }
 
 // foundValue is one value of an output.
-type foundValue[T any] struct {
-	content           T
+type foundValue struct {
+	content           any
 	start, end        int
 	brokenEnd         int // as of the scan, of what begins before it
 	dropped, replaced bool
@@ -63,17 +71,17 @@ const maxRereads = 8
 // stands without an array. Arrays may stand behind a text that begins like JSON
 // and breaks off, as the name of a virtual machine can; what lies inside of such
 // a text, or may, is not the answer.
-func readList[T any](output []byte, read func(*document) (T, error)) (outputAnswer[T], error) {
+func readList(output []byte, read contentReader) (outputAnswer, error) {
 	scan, err := scanOutput(output, read)
 	if err != nil {
-		return outputAnswer[T]{}, err
+		return outputAnswer{}, err
 	}
 	array, object := &scan.arrays.first, &scan.objects.first
 	switch {
 	case scan.arrays.count == 1 && !scan.isPart(array):
 		return scan.answer(array)
 	case scan.arrays.count > 1:
-		return outputAnswer[T]{}, outputError(errManyAnswers)
+		return outputAnswer{}, outputError(errManyAnswers)
 	case scan.arrays.count == 0 && scan.objects.count == 1 && object.brokenEnd == 0:
 		return scan.answer(object)
 	}
@@ -81,17 +89,17 @@ func readList[T any](output []byte, read func(*document) (T, error)) (outputAnsw
 }
 
 // readObject finds the one object in an output.
-func readObject[T any](output []byte, read func(*document) (T, error)) (outputAnswer[T], error) {
+func readObject(output []byte, read contentReader) (outputAnswer, error) {
 	scan, err := scanOutput(output, read)
 	if err != nil {
-		return outputAnswer[T]{}, err
+		return outputAnswer{}, err
 	}
 	object := &scan.objects.first
 	switch {
 	case scan.objects.count == 1 && object.brokenEnd == 0:
 		return scan.answer(object)
 	case scan.objects.count > 1 && scan.brokenEnd == 0:
-		return outputAnswer[T]{}, outputError(errManyAnswers)
+		return outputAnswer{}, outputError(errManyAnswers)
 	}
 	return scan.emptyAnswer()
 }
@@ -99,11 +107,11 @@ func readObject[T any](output []byte, read func(*document) (T, error)) (outputAn
 // scanOutput reads all JSON of an output. A text that begins like JSON and
 // breaks off is passed over by its first bracket only, because the answer may
 // begin inside of it.
-func scanOutput[T any](output []byte, read func(*document) (T, error)) (*outputScan[T], error) {
+func scanOutput(output []byte, read contentReader) (*outputScan, error) {
 	if len(output) > maxOutput {
 		return nil, &Error{Code: CodeOutputTooLarge}
 	}
-	scan := &outputScan[T]{output: output, doc: document{source: output}, read: read}
+	scan := &outputScan{output: output, doc: document{source: output}, read: read}
 	for at := 0; at < len(output); {
 		if !opensJSON(output[at:]) {
 			at++
@@ -118,7 +126,7 @@ func scanOutput[T any](output []byte, read func(*document) (T, error)) (*outputS
 }
 
 // readAt reads what begins at a position, and returns where to go on.
-func (s *outputScan[T]) readAt(start int) (next int) {
+func (s *outputScan) readAt(start int) (next int) {
 	s.doc.at, s.doc.dropped, s.doc.replaced = start, false, false
 	content, err := s.read(&s.doc)
 	end := s.doc.at
@@ -135,7 +143,7 @@ func (s *outputScan[T]) readAt(start int) (next int) {
 		values = nil
 		s.empty++
 	}
-	value := foundValue[T]{content, start, end, s.brokenEnd, s.doc.dropped, s.doc.replaced}
+	value := foundValue{content, start, end, s.brokenEnd, s.doc.dropped, s.doc.replaced}
 	switch {
 	case values == nil:
 	case values.count == 0:
@@ -147,7 +155,7 @@ func (s *outputScan[T]) readAt(start int) (next int) {
 	return end
 }
 
-func (s *outputScan[T]) noteBroken(end int, err error) {
+func (s *outputScan) noteBroken(end int, err error) {
 	s.brokenEnd = max(s.brokenEnd, end)
 	if s.brokenBy == nil || errors.Is(err, errDepth) || errors.Is(err, errSize) {
 		s.brokenBy = err
@@ -155,7 +163,7 @@ func (s *outputScan[T]) noteBroken(end int, err error) {
 }
 
 // problem is why there is no answer: what broke off, or else the error given.
-func (s *outputScan[T]) problem(otherwise error) error {
+func (s *outputScan) problem(otherwise error) error {
 	if s.brokenBy != nil && (otherwise == nil || !errors.Is(s.brokenBy, errSyntax)) {
 		return s.brokenBy
 	}
@@ -166,7 +174,7 @@ func (s *outputScan[T]) problem(otherwise error) error {
 // like JSON and breaks off: a broken list goes on behind its lists of addresses,
 // and has a key or an item before them. Behind the name in a prompt stands the
 // answer alone.
-func (s *outputScan[T]) isPart(found *foundValue[T]) bool {
+func (s *outputScan) isPart(found *foundValue) bool {
 	if found.brokenEnd == 0 {
 		return false
 	}
@@ -186,12 +194,12 @@ func mayBeName(before, behind []byte) bool {
 }
 
 // answer makes the answer of what was found.
-func (s *outputScan[T]) answer(found *foundValue[T]) (outputAnswer[T], error) {
+func (s *outputScan) answer(found *foundValue) (outputAnswer, error) {
 	before, behind := s.output[:found.start], s.output[found.end:]
 	if mayBeName(before, behind) {
-		return outputAnswer[T]{}, outputError(errInPrompt)
+		return outputAnswer{}, outputError(errInPrompt)
 	}
-	answer := outputAnswer[T]{content: found.content, words: firstByte(before) != 0 || firstByte(behind) != 0}
+	answer := outputAnswer{content: found.content, words: firstByte(before) != 0 || firstByte(behind) != 0}
 	// The edition gate's sentence counts only before the JSON (H14).
 	if bytes.Contains(bytes.ToLower(cappedMessage(before)), []byte(editionText)) {
 		answer.notes = append(answer.notes, NoteEditionNotice)
@@ -212,22 +220,21 @@ func (s *outputScan[T]) answer(found *foundValue[T]) (outputAnswer[T], error) {
 // looks like JSON, and nothing stands behind that. Any other empty one is words:
 // the name of a virtual machine in a prompt may be "[]", and to take that for an
 // empty list would report every machine as removed.
-func (s *outputScan[T]) emptyAnswer() (outputAnswer[T], error) {
+func (s *outputScan) emptyAnswer() (outputAnswer, error) {
 	rest := bytes.TrimRight(s.output, blanks)
 	alone := s.empty == 1 && s.arrays.count+s.objects.count == 0 && s.brokenEnd == 0
 	if at := s.startOfEmpty(rest); alone && at >= 0 {
-		var none T
-		return s.answer(&foundValue[T]{content: none, start: at, end: len(rest)})
+		return s.answer(&foundValue{start: at, end: len(rest)})
 	}
 	switch {
 	case s.brokenEnd > 0:
-		return outputAnswer[T]{}, outputError(s.problem(nil))
+		return outputAnswer{}, outputError(s.problem(nil))
 	case s.arrays.count+s.objects.count > 0:
-		return outputAnswer[T]{}, outputError(errOtherForm)
+		return outputAnswer{}, outputError(errOtherForm)
 	case s.empty > 0:
-		return outputAnswer[T]{}, outputError(errEmptyInText)
+		return outputAnswer{}, outputError(errEmptyInText)
 	}
-	return outputAnswer[T]{}, outputError(errNoJSON)
+	return outputAnswer{}, outputError(errNoJSON)
 }
 
 // blanks are the bytes that count as such around JSON: all up to 0x20.
@@ -235,7 +242,7 @@ const blanks = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\t\n\x0b\x0c\r\x0e\x0f\x10\x
 
 // startOfEmpty is where the empty list or object begins that a text ends with;
 // -1 if it ends otherwise.
-func (s *outputScan[T]) startOfEmpty(text []byte) int {
+func (s *outputScan) startOfEmpty(text []byte) int {
 	if len(text) == 0 {
 		return -1
 	}

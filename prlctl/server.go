@@ -27,14 +27,15 @@ type ServerLicense struct {
 }
 
 func readServerInfo(output []byte) (ServerInfo, error) {
-	answer, err := readObject(output, serverInfoOf)
+	answer, err := readObject(output, readAs(serverInfoOf))
 	if err != nil {
 		return ServerInfo{}, err
 	}
-	if answer.content.repeated {
+	content, _ := answer.content.(trusted[ServerInfo])
+	if content.repeated {
 		return ServerInfo{}, &Error{Code: CodeDuplicateKey}
 	}
-	info := answer.content.value
+	info := content.value
 	info.Notes = answer.notes
 	return info, nil
 }

@@ -287,19 +287,10 @@ func readAdapters(hardware element) []Adapter {
 			Enabled: device.at("enabled").switchValue(),
 		})
 	}
-	sort.Sort(byName(adapters))
+	sort.SliceStable(adapters, func(i, j int) bool { // net10 is after net9
+		return cmp.Or(cmp.Compare(len(adapters[i].Name), len(adapters[j].Name)), cmp.Compare(adapters[i].Name, adapters[j].Name)) < 0
+	})
 	return adapters
-}
-
-// byName sorts adapters by their names: net10 is after net9. It is smaller, in a
-// program, than one more instance of the generic sort.
-type byName []Adapter
-
-// Len, Less and Swap are sort.Interface.
-func (a byName) Len() int      { return len(a) }
-func (a byName) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
-func (a byName) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(len(a[i].Name), len(a[j].Name)), cmp.Compare(a[i].Name, a[j].Name)) < 0
 }
 
 // isAdapterName reports whether the tool can be told to set the device of this

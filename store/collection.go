@@ -23,16 +23,22 @@ type rows struct{ name string }
 // '-', at most 64, a letter first. Changes under any other name are refused.
 func NewCollection[T any](name string) Collection[T] { return Collection[T]{rows{name}} }
 
-// Name returns the name of the collection, as Options.Collections takes it.
-func (c Collection[T]) Name() string { return c.rows.name }
+// CollectionName returns the name of the collection, as Options.Collections takes
+// it. Under the name Name, which interfaces of the standard library have, a program
+// would keep three functions of it for each type.
+func (c Collection[T]) CollectionName() string { return c.rows.name }
 
 // Put stores value under key (1 to 32,768 bytes). A record that is there already
 // with the same content is left alone and makes no commit necessary.
 func (c Collection[T]) Put(tx *Tx, key string, value T) error {
-	return c.rows.wrapError("put", c.rows.put(tx, []byte(key), value))
+	return c.rows.put(tx, key, value)
 }
 
-func (r rows) put(tx *Tx, key []byte, value any) error {
+func (r rows) put(tx *Tx, key string, value any) error {
+	return r.wrapError("put", r.putRow(tx, []byte(key), value))
+}
+
+func (r rows) putRow(tx *Tx, key []byte, value any) error {
 	if err := tx.mayChange(r.name); err != nil {
 		return err
 	}
@@ -56,10 +62,14 @@ func (r rows) put(tx *Tx, key []byte, value any) error {
 
 // Delete removes a record. One that is not there makes no commit necessary.
 func (c Collection[T]) Delete(tx *Tx, key string) error {
-	return c.rows.wrapError("delete", c.rows.delete(tx, []byte(key)))
+	return c.rows.delete(tx, key)
 }
 
-func (r rows) delete(tx *Tx, key []byte) error {
+func (r rows) delete(tx *Tx, key string) error {
+	return r.wrapError("delete", r.deleteRow(tx, []byte(key)))
+}
+
+func (r rows) deleteRow(tx *Tx, key []byte) error {
 	if err := tx.mayChange(r.name); err != nil {
 		return err
 	}
@@ -111,26 +121,28 @@ func (tx *Tx) mayChange(name string) error {
 
 // Get returns the record under key. ErrDamaged if it is not what was stored.
 func (c Collection[T]) Get(tx *Tx, key string) (value T, found bool, err error) {
-	found, err = c.rows.get(tx, []byte(key), &value)
+	found, err = c.rows.get(tx, key, &value)
 	return value, found, err
 }
 
-func (r rows) get(tx *Tx, key []byte, into any) (found bool, err error) {
+func (r rows) get(tx *Tx, key string, into any) (found bool, err error) {
 	bucket := tx.bolt.Bucket([]byte(r.name))
 	if bucket == nil {
 		return false, nil
 	}
-	raw := bucket.Get(key)
+	raw := bucket.Get([]byte(key))
 	if raw == nil {
 		return false, nil
 	}
-	err = decodeRecord(r.name, key, raw, into)
+	err = decodeRecord(r.name, []byte(key), raw, into)
 	return err == nil, r.wrapError("get", err)
 }
 
 // Len returns the number of records.
-func (c Collection[T]) Len(tx *Tx) int {
-	kept, err := tx.tallyOf(c.rows.name)
+func (c Collection[T]) Len(tx *Tx) int { return c.rows.len(tx) }
+
+func (r rows) len(tx *Tx) int {
+	kept, err := tx.tallyOf(r.name)
 	if err != nil {
 		return 0
 	}
@@ -160,12 +172,20 @@ func (c Collection[T]) Last(tx *Tx) (key string, value T, found bool, err error)
 }
 
 func (c Collection[T]) walkRecords(tx *Tx, start, next cursorMove, do func(key string, value T) error) error {
-	return c.rows.walk(tx, start, next, func(key, raw []byte) error {
+	return c.rows.walkRecords(tx, start, next, func(key string, decode func(into any) error) error {
 		var value T
-		if err := decodeRecord(c.rows.name, key, raw, &value); err != nil {
-			return c.rows.wrapError("walk", err)
+		if err := decode(&value); err != nil {
+			return err
 		}
-		return do(string(key), value)
+		return do(key, value)
+	})
+}
+
+func (r rows) walkRecords(tx *Tx, start, next cursorMove, do func(key string, decode func(into any) error) error) error {
+	return r.walk(tx, start, next, func(key, raw []byte) error {
+		return do(string(key), func(into any) error {
+			return r.wrapError("walk", decodeRecord(r.name, key, raw, into))
+		})
 	})
 }
 

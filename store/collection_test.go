@@ -107,7 +107,7 @@ func TestCollectionRefuses(t *testing.T) {
 		}},
 		{"a record of another type", func() error {
 			return s.View(func(tx *store.Tx) error {
-				_, _, err := store.NewCollection[[]int](rows.Name()).Get(tx, rowKey(0))
+				_, _, err := store.NewCollection[[]int](rows.CollectionName()).Get(tx, rowKey(0))
 				return err
 			})
 		}},
@@ -134,7 +134,7 @@ func TestRing(t *testing.T) {
 	t.Parallel()
 	dir := newFolder(t)
 	ring := store.NewRing[string]("events", 300)
-	s, _ := mustOpen(t, dir, store.Options{Collections: []string{ring.Name()}})
+	s, _ := mustOpen(t, dir, store.Options{Collections: []string{ring.CollectionName()}})
 	for from := 0; from < 1000; from += 250 {
 		mustUpdate(t, s, func(tx *store.Tx) error {
 			for i := from; i < from+250; i++ {
@@ -164,9 +164,6 @@ func TestRing(t *testing.T) {
 	err := s.View(func(tx *store.Tx) error {
 		if last, err := smaller.Last(tx); last != 1001 || err != nil {
 			t.Errorf("Last: %d %v", last, err)
-		}
-		if got := smaller.Len(tx); got != 10 {
-			t.Errorf("Len %d, want 10", got)
 		}
 		return nil
 	})

@@ -22,11 +22,8 @@ func NewRing[T any](name string, capacity int) Ring[T] {
 	return Ring[T]{entries: NewCollection[T](name), capacity: max(capacity, 1)}
 }
 
-// Name returns the name of the ring's collection.
-func (r Ring[T]) Name() string { return r.entries.Name() }
-
-// Len returns how many entries there are.
-func (r Ring[T]) Len(tx *Tx) int { return r.entries.Len(tx) }
+// CollectionName returns the name of the ring's collection.
+func (r Ring[T]) CollectionName() string { return r.entries.CollectionName() }
 
 // Append adds an entry and returns its sequence number. It decodes no other
 // entry, so entries of a type that an older version had stand in nobody's way.
@@ -36,18 +33,18 @@ func (r Ring[T]) Append(tx *Tx, value T) (uint64, error) {
 	if err := r.entries.Put(tx, sequenceKey(next), value); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
 	}
-	return next, r.trimOldest(tx)
+	return next, r.entries.rows.trimOldest(tx, r.capacity)
 }
 
-// trimOldest drops the oldest entries beyond the capacity: more than one only
-// if the capacity was lowered.
-func (r Ring[T]) trimOldest(tx *Tx) error {
-	for r.Len(tx) > r.capacity {
-		oldest, found := r.entries.rows.edgeKey(tx, (*bolt.Cursor).First)
+// trimOldest drops the oldest entries of a ring beyond its capacity: more than one
+// only if the capacity was lowered.
+func (r rows) trimOldest(tx *Tx, capacity int) error {
+	for r.len(tx) > capacity {
+		oldest, found := r.edgeKey(tx, (*bolt.Cursor).First)
 		if !found {
-			return damagedError("ring %s counts entries it does not have", r.Name())
+			return damagedError("ring %s counts entries it does not have", r.name)
 		}
-		if err := r.entries.Delete(tx, oldest); err != nil {
+		if err := r.delete(tx, oldest); err != nil {
 			return fmt.Errorf("trim: %w", err)
 		}
 	}

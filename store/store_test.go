@@ -18,13 +18,13 @@ import (
 func TestOpenCreatesThenOpens(t *testing.T) {
 	t.Parallel()
 	dir := newFolder(t)
-	s, created := mustOpen(t, dir, store.Options{Collections: []string{rows.Name()}})
+	s, created := mustOpen(t, dir, store.Options{Collections: []string{rows.CollectionName()}})
 	if created.Outcome != store.OutcomeCreated || len(created.Epoch) != 32 || created.Reason != "" {
 		t.Errorf("first open: %+v", created)
 	}
 	putRows(t, s, 0, 500)
 	mustClose(t, s)
-	s, opened := mustOpen(t, dir, store.Options{Collections: []string{rows.Name()}})
+	s, opened := mustOpen(t, dir, store.Options{Collections: []string{rows.CollectionName()}})
 	if opened != (store.Report{Outcome: store.OutcomeOpened, Epoch: created.Epoch}) {
 		t.Errorf("second open: %+v", opened)
 	}

@@ -407,7 +407,7 @@ func TestStateIsConsistentWhileCheckinsCome(t *testing.T) {
 // made: one made from nothing would have a number that was used before.
 func TestH02_NoReportWithoutItsStanding(t *testing.T) {
 	t.Parallel()
-	for _, collection := range []string{exchangeRecords.Name(), baselineRecords.Name(), pendingRecords.Name()} {
+	for _, collection := range []string{exchangeRecords.CollectionName(), baselineRecords.CollectionName(), pendingRecords.CollectionName()} {
 		t.Run(collection, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)

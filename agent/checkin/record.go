@@ -51,8 +51,8 @@ var (
 
 // Collections names what this package keeps in the store.
 func Collections() []string {
-	return []string{exchangeRecords.Name(), baselineRecords.Name(), pendingRecords.Name(), clockRecords.Name(),
-		siteRecords.Name(), headMarks.Name(), policyRecords.Name(), contentProblems.Name()}
+	return []string{exchangeRecords.CollectionName(), baselineRecords.CollectionName(), pendingRecords.CollectionName(), clockRecords.CollectionName(),
+		siteRecords.CollectionName(), headMarks.CollectionName(), policyRecords.CollectionName(), contentProblems.CollectionName()}
 }
 
 // storedState is what the store says before a report.
@@ -114,16 +114,8 @@ func reportTriggers(older, newer []protocol.Trigger) []protocol.Trigger {
 		joined[i].FirstAt = joined[i].FirstAt.UTC().Truncate(time.Second)
 		joined[i].LastAt = joined[i].LastAt.UTC().Truncate(time.Second)
 	}
-	sort.Stable(byFirst(joined))
+	sort.SliceStable(joined, func(i, j int) bool {
+		return cmp.Or(joined[i].FirstAt.Compare(joined[j].FirstAt), cmp.Compare(joined[i].Reason, joined[j].Reason)) < 0
+	})
 	return protocol.LimitTriggers(joined, protocol.MaxTriggers)
-}
-
-// byFirst sorts by when each came first. It is smaller, in a program, than one
-// more instance of the generic sort.
-type byFirst []protocol.Trigger
-
-func (t byFirst) Len() int      { return len(t) }
-func (t byFirst) Swap(i, j int) { t[i], t[j] = t[j], t[i] }
-func (t byFirst) Less(i, j int) bool {
-	return cmp.Or(t[i].FirstAt.Compare(t[j].FirstAt), cmp.Compare(t[i].Reason, t[j].Reason)) < 0
 }

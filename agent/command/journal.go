@@ -17,7 +17,7 @@ var (
 
 // Collections names what this package keeps in the store.
 func Collections() []string {
-	return []string{openRecords.Name(), endedRecords.Name(), holdLists.Name(), holdRecords.Name()}
+	return []string{openRecords.CollectionName(), endedRecords.CollectionName(), holdLists.CollectionName(), holdRecords.CollectionName()}
 }
 
 // Commit keeps a change in the store, in one commit with events of the Mac.

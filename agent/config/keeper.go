@@ -59,7 +59,7 @@ type keptProfile struct {
 var keptProfiles = store.NewCollection[keptProfile]("config_kept")
 
 // Collections names what this package keeps in the store.
-func Collections() []string { return []string{keptProfiles.Name()} }
+func Collections() []string { return []string{keptProfiles.CollectionName()} }
 
 // NewKeeper makes a Keeper that remembers in the given store.
 func NewKeeper(state *store.Store) *Keeper {

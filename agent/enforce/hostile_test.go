@@ -308,7 +308,7 @@ func TestWhatWasNotSeenIsNotForgotten(t *testing.T) {
 // is said.
 func TestADamagedMemorySetsNothing(t *testing.T) {
 	inBubble(t, clipboard, func(l *lab) {
-		garbage := store.NewCollection[[]string](records.Name())
+		garbage := store.NewCollection[[]string](records.CollectionName())
 		if err := l.state.Update(func(tx *store.Tx) error { return garbage.Put(tx, "x", []string{"y"}) }); err != nil {
 			l.t.Fatal(err)
 		}

@@ -44,7 +44,9 @@ const (
 )
 
 // Collections names what this package keeps in the store.
-func Collections() []string { return []string{records.Name(), controlsRecords.Name(), leases.Name()} }
+func Collections() []string {
+	return []string{records.CollectionName(), controlsRecords.CollectionName(), leases.CollectionName()}
+}
 
 func loadMemory(state *store.Store) (memory policy.Memory, report told, released *Released, version string, err error) {
 	memory = make(policy.Memory)
@@ -146,17 +148,9 @@ func sortedKeys[T any](from map[protocol.VMKey]T) []protocol.VMKey {
 	for key := range from {
 		keys = append(keys, key)
 	}
-	sort.Sort(byKey(keys)) // smaller, in a program, than one more instance of the generic one
+	sort.SliceStable(keys, func(i, j int) bool { return keys[i].Compare(keys[j]) < 0 })
 	return keys
 }
-
-// byKey sorts keys of machines.
-type byKey []protocol.VMKey
-
-// Len, Less and Swap are sort.Interface.
-func (k byKey) Len() int           { return len(k) }
-func (k byKey) Less(i, j int) bool { return k[i].Compare(k[j]) < 0 }
-func (k byKey) Swap(i, j int)      { k[i], k[j] = k[j], k[i] }
 
 // maxGone is how many machines that are gone are remembered: one may come back,
 // with a lock on it that is ours to lift.

@@ -59,17 +59,9 @@ func (l *look) applicationRuns(user platform.User) (names []string) {
 			runs = append(runs, *process)
 		}
 	}
-	sort.Sort(byStart(runs))
+	sort.SliceStable(runs, func(i, j int) bool { return runs[i].Started.Before(runs[j].Started) })
 	for _, run := range runs[:min(len(runs), maxRuns)] {
 		names = append(names, strconv.Itoa(run.PID)+"@"+strconv.FormatInt(run.Started.UnixNano(), 10))
 	}
 	return names
 }
-
-// byStart sorts processes.
-type byStart []platform.Process
-
-// Len, Less and Swap are sort.Interface.
-func (s byStart) Len() int           { return len(s) }
-func (s byStart) Less(i, j int) bool { return s[i].Started.Before(s[j].Started) }
-func (s byStart) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }

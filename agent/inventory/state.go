@@ -100,12 +100,15 @@ func sameMachine(a, b *Machine) bool {
 	if a.VM.ID != b.VM.ID {
 		return false
 	}
-	samePath := a.Bundle.Path != "" && text.Fold(a.Bundle.Path) == text.Fold(b.Bundle.Path)
 	if a.Bundle.Owner == nil && b.Bundle.Owner == nil {
-		return samePath
+		return samePath(a, b)
 	}
 	return a.Bundle.Owner != nil && b.Bundle.Owner != nil && *a.Bundle.Owner == *b.Bundle.Owner &&
-		!a.Bundle.Identity.IsOther(b.Bundle.Identity) && (a.Bundle.Identity == b.Bundle.Identity || samePath)
+		!a.Bundle.Identity.IsOther(b.Bundle.Identity) && (a.Bundle.Identity == b.Bundle.Identity || samePath(a, b))
+}
+
+func samePath(a, b *Machine) bool {
+	return a.Bundle.Path != "" && text.SameName(a.Bundle.Path, b.Bundle.Path)
 }
 
 // machines joins what the accounts list: a shared machine is one, its bundle's
@@ -124,24 +127,9 @@ func (l *look) machines() []Machine {
 	for _, group := range groups {
 		machines = append(machines, l.join(group))
 	}
-	sort.Sort(byKey(machines))
+	sort.SliceStable(machines, func(i, j int) bool { return machines[i].Key().Compare(machines[j].Key()) < 0 })
 	return machines
 }
-
-// byKey and bySeer sort. They are smaller, in a program, than more instances of
-// the generic sort.
-type (
-	byKey  []Machine
-	bySeer []protocol.Account
-)
-
-func (s bySeer) Len() int           { return len(s) }
-func (s bySeer) Less(i, j int) bool { return s[i].UID < s[j].UID }
-func (s bySeer) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
-
-func (m byKey) Len() int           { return len(m) }
-func (m byKey) Less(i, j int) bool { return m[i].Key().Compare(m[j].Key()) < 0 }
-func (m byKey) Swap(i, j int)      { m[i], m[j] = m[j], m[i] }
 
 // join makes one machine of what all accounts that list it say. The owner is
 // who owns the bundle, and the owner's account speaks before another's: who
@@ -166,7 +154,8 @@ func (l *look) join(group []*Machine) Machine {
 			joined.SeenBy = append(joined.SeenBy, protocol.Account{UID: m.User.UID, Name: m.User.Name})
 		}
 	}
-	sort.Sort(bySeer(joined.SeenBy))
+	seers := joined.SeenBy
+	sort.SliceStable(seers, func(i, j int) bool { return seers[i].UID < seers[j].UID })
 	return joined
 }
 

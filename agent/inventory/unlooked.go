@@ -43,7 +43,8 @@ func (l *look) nameUnlooked() {
 		unlooked[len(unlooked)-1].LeftOut = more
 	}
 	l.result.Users = append(l.result.Users, unlooked...)
-	sort.Stable(byAccount(l.result.Users))
+	users := l.result.Users
+	sort.SliceStable(users, func(i, j int) bool { return users[i].UID < users[j].UID })
 	l.logUnlooked(unlooked)
 }
 
@@ -75,14 +76,6 @@ func (l *look) missedAccounts() []uint32 {
 	}
 	return append(sure, unsure...)
 }
-
-// byAccount sorts. It is smaller, in a program, than one more instance of the
-// generic sort.
-type byAccount []protocol.UserLook
-
-func (u byAccount) Len() int           { return len(u) }
-func (u byAccount) Less(i, j int) bool { return u[i].UID < u[j].UID }
-func (u byAccount) Swap(i, j int)      { u[i], u[j] = u[j], u[i] }
 
 // isLookedAt reports whether the uid is that of an account that is looked at:
 // below a root one uid plays all of them.

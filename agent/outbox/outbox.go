@@ -41,7 +41,9 @@ const (
 )
 
 // Collections names what this package keeps in the store.
-func Collections() []string { return []string{reasonRecords.Name(), eventMarks.Name()} }
+func Collections() []string {
+	return []string{reasonRecords.CollectionName(), eventMarks.CollectionName()}
+}
 
 // Outbox is safe for concurrent use: the loop and one exchange share it.
 type Outbox struct {

@@ -246,7 +246,7 @@ func (f *fitting) shedRows(vms []VM, room int) (used int, err error) {
 		wants[vm.UID] += rows[i].size
 	}
 	largestFirst := slices.Clone(rows)
-	sort.Stable(bySize(largestFirst))
+	sort.SliceStable(largestFirst, func(i, j int) bool { return largestFirst[i].size > largestFirst[j].size })
 	shares := fairShares(wants, room)
 	for _, row := range largestFirst {
 		if over := wants[row.vm.UID] > shares[row.vm.UID]; over && row.lean.size < row.size {
@@ -265,13 +265,6 @@ func (f *fitting) shedRows(vms []VM, room int) (used int, err error) {
 	}
 	return f.keepRows(rows, dropped)
 }
-
-// bySize sorts rows, the largest first.
-type bySize []*fittingRow
-
-func (r bySize) Len() int           { return len(r) }
-func (r bySize) Less(i, j int) bool { return r[i].size > r[j].size }
-func (r bySize) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
 
 // keepRows puts the rows into the request that were not dropped. Of those that
 // were, the portal keeps what it has.
@@ -348,7 +341,7 @@ func (vm VM) lean() (VM, int) {
 // want more.
 func fairShares(wants map[uint32]int, room int) map[uint32]int {
 	users := slices.Sorted(maps.Keys(wants))
-	sort.Stable(byWant{users, wants})
+	sort.SliceStable(users, func(i, j int) bool { return wants[users[i]] < wants[users[j]] })
 	shares := make(map[uint32]int, len(users))
 	for i, user := range users {
 		shares[user] = min(wants[user], max(room, 0)/(len(users)-i))
@@ -356,16 +349,6 @@ func fairShares(wants map[uint32]int, room int) map[uint32]int {
 	}
 	return shares
 }
-
-// byWant sorts users by what they want.
-type byWant struct {
-	users []uint32
-	wants map[uint32]int
-}
-
-func (w byWant) Len() int           { return len(w.users) }
-func (w byWant) Less(i, j int) bool { return w.wants[w.users[i]] < w.wants[w.users[j]] }
-func (w byWant) Swap(i, j int)      { w.users[i], w.users[j] = w.users[j], w.users[i] }
 
 // sizeOf is how many bytes a value has in a request, with the comma behind it.
 func sizeOf(v any) (int, error) {

@@ -33,17 +33,9 @@ func CoalesceTriggers(lists ...[]Trigger) []Trigger {
 			joined[at].LastAt = slices.MaxFunc([]time.Time{joined[at].LastAt, one.LastAt}, time.Time.Compare)
 		}
 	}
-	sort.Stable(byFirst(joined))
+	sort.SliceStable(joined, func(i, j int) bool { return joined[i].FirstAt.Before(joined[j].FirstAt) })
 	return joined
 }
-
-// byFirst sorts by when each came first. It is smaller, in a program, than one
-// more instance of the generic sort.
-type byFirst []Trigger
-
-func (t byFirst) Len() int           { return len(t) }
-func (t byFirst) Less(i, j int) bool { return t[i].FirstAt.Before(t[j].FirstAt) }
-func (t byFirst) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
 
 // ReasonWords is the reasons of triggers, each once, as "app_launch, daily".
 func ReasonWords(triggers []Trigger) string {

@@ -120,21 +120,13 @@ func (v *VMEvents) SetUsers(users []Followed) (beyond []uint32) {
 	return beyond
 }
 
-// byNeed sorts by who needs a stream most, given the uids that have one. It is
-// smaller, in a program, than one more instance of the generic sort.
-type byNeed struct {
-	users     []Followed
-	streaming []uint32
-}
-
-func (n byNeed) Len() int      { return len(n.users) }
-func (n byNeed) Swap(i, j int) { n.users[i], n.users[j] = n.users[j], n.users[i] }
-func (n byNeed) Less(i, j int) bool {
-	a, b := &n.users[i], &n.users[j]
-	_, aStreams := slices.BinarySearch(n.streaming, a.User.UID)
-	_, bStreams := slices.BinarySearch(n.streaming, b.User.UID)
+// compareNeed compares who needs a stream most, given the uids that have one, in
+// order.
+func compareNeed(a, b *Followed, streaming []uint32) int {
+	_, aStreams := slices.BinarySearch(streaming, a.User.UID)
+	_, bStreams := slices.BinarySearch(streaming, b.User.UID)
 	return cmp.Or(yesFirst(a.Session, b.Session), yesFirst(aStreams, bStreams),
-		cmp.Compare(len(b.Configs), len(a.Configs)), cmp.Compare(a.User.UID, b.User.UID)) < 0
+		cmp.Compare(len(b.Configs), len(a.Configs)), cmp.Compare(a.User.UID, b.User.UID))
 }
 
 // chooseStreams gives those who have a stream: at most maxStreams, first who is
@@ -147,7 +139,7 @@ func chooseStreams(users []Followed, streaming []uint32) (chosen []Followed, bey
 		seen[user.User.UID] = true
 		return again
 	})
-	sort.Stable(byNeed{chosen, streaming})
+	sort.SliceStable(chosen, func(i, j int) bool { return compareNeed(&chosen[i], &chosen[j], streaming) < 0 })
 	room := min(len(chosen), maxStreams)
 	for _, user := range chosen[room:] {
 		beyond = append(beyond, user.User.UID)

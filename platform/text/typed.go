@@ -4,25 +4,10 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 )
 
-// Fold is what two texts have in common that people take for one and the same:
-// it is equal for a text and its other letter case, and for its composed and
-// decomposed forms (NFC and NFD of Unicode's UAX #15; macOS and what people type
-// on it have either). It is for comparing, searching and sorting, never for
-// showing: what is shown stays as it came.
-func Fold(text string) string {
-	if isASCII(text) {
-		return strings.ToLower(text)
-	}
-	// Composed before, because İ is a letter with one lower case and two
-	// characters with another; and after, because lower case composes anew.
-	return norm.NFC.String(strings.Map(foldRune, norm.NFC.String(text)))
-}
-
-func isASCII(text string) bool {
+// IsASCII reports whether all of the text is ASCII.
+func IsASCII(text string) bool {
 	for i := range len(text) {
 		if text[i] >= utf8.RuneSelf {
 			return false
@@ -31,21 +16,12 @@ func isASCII(text string) bool {
 	return true
 }
 
-// foldRune is the same for all characters that strings.EqualFold calls equal.
-func foldRune(character rune) rune {
-	first := character
-	for next := unicode.SimpleFold(character); next != character; next = unicode.SimpleFold(next) {
-		first = min(first, next)
-	}
-	return unicode.ToLower(first)
-}
-
 // Straighten undoes what chats, text editors and phones do to typed text: curly
 // quotes and long dashes become ' " and -, wide and unbreakable blanks become
 // blanks, and characters that show nothing are left out. The joiners of scripts
 // and emoji stay.
 func Straighten(typed string) string {
-	if isASCII(typed) {
+	if IsASCII(typed) {
 		return typed
 	}
 	return strings.Map(straightRune, typed)

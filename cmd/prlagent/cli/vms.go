@@ -15,6 +15,7 @@ import (
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/platform/text"
+	"prlagent/platform/text/collate"
 )
 
 // usefulColumns are those of the table for people unless they choose others.
@@ -200,7 +201,7 @@ func vmsPage(v outputView, inventory localapi.Inventory, columns []protocol.Colu
 	}
 	machines := styledTable{drop: columnIndexes(columns, dropFirst)}
 	slices.SortStableFunc(inventory.Rows, func(a, b protocol.Row) int {
-		return cmp.Or(text.CompareNatural(a.Owner, b.Owner), text.CompareNatural(a.Name, b.Name), a.VMKey.Compare(b.VMKey))
+		return cmp.Or(collate.CompareNatural(a.Owner, b.Owner), collate.CompareNatural(a.Name, b.Name), a.VMKey.Compare(b.VMKey))
 	})
 	reasons := make(map[protocol.Code]bool)
 	for _, column := range columns {

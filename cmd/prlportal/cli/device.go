@@ -17,6 +17,7 @@ import (
 	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/platform/text"
+	"prlagent/platform/text/collate"
 )
 
 // showDevice prints one Mac as a whole.
@@ -133,7 +134,7 @@ func printDeviceVMs(w io.Writer, device fleet.Device, vms []tableRow, zone *time
 			if !slices.Contains(vmListing.order, column.ID) {
 				continue
 			}
-			if order := text.CompareNatural(a.cellText(column), b.cellText(column)); order != 0 {
+			if order := collate.CompareNatural(a.cellText(column), b.cellText(column)); order != 0 {
 				return order
 			}
 		}

@@ -21,6 +21,7 @@ import (
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/query"
 	"prlagent/platform/text"
+	"prlagent/platform/text/collate"
 )
 
 // tableListing is a table of the admin plane as the command line shows it.
@@ -402,7 +403,7 @@ func (l tableListing) sortForPeople(rows []tableRow) {
 	}
 	slices.SortStableFunc(rows, func(a, b tableRow) int {
 		for _, column := range columns {
-			if order := text.CompareNatural(a.cellText(column), b.cellText(column)); order != 0 {
+			if order := collate.CompareNatural(a.cellText(column), b.cellText(column)); order != 0 {
 				return order
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/platform/text"
+	"prlagent/platform/text/collate"
 )
 
 // Cell is one value of a row. A time has no text.
@@ -22,7 +23,7 @@ func (c Cell) isEmpty() bool { return c.text == "" && c.at.IsZero() }
 // comparisonKey is what texts are compared by: letter case, composed and decomposed
 // forms, typographic signs and the braces around an id make no difference.
 func comparisonKey(value string) string {
-	return text.Fold(text.Straighten(trimBraces(value)))
+	return collate.Fold(text.Straighten(trimBraces(value)))
 }
 
 // trimBraces takes the braces, or one of them, off an id or a part of one.
