@@ -36,6 +36,24 @@ func (p *pageWriter) addHolds(holds *localapi.Holds) {
 	p.text.WriteString(table.render(p.view, "  "))
 }
 
+// addHeldSummary names the machines that are held, as many as a line has room for.
+func (p *pageWriter) addHeldSummary(holds *localapi.Holds) {
+	const room = 3
+	if holds == nil || holds.Held == 0 {
+		return
+	}
+	var named []string
+	for i := range holds.VMs {
+		if vm := &holds.VMs[i]; !vm.IsOver() && len(named) < room {
+			named = append(named, vm.Name+" of "+vm.Owner+", "+holdWords(vm))
+		}
+	}
+	if more := holds.Held - len(named); more > 0 && len(named) > 0 {
+		named = append(named, countWords(more, "other"))
+	}
+	p.addItem("Held", countWords(holds.Held, "virtual machine")+withPrefix(": ", strings.Join(named, "; ")))
+}
+
 // holdWords are the state of a hold, and what of it the state leaves out.
 func holdWords(vm *localapi.HeldVM) string {
 	words := strings.ReplaceAll(vm.State, "_", " ")

@@ -56,7 +56,7 @@ func newCommandCommand() *cobra.Command {
 		Short: "Sign a command for virtual machines or Macs, and give it to the portal",
 		Long: `Command signs on this machine, with the command key of the operator's folder, and
 uploads what it has signed; the portal has no key. It shows what it is about and what
-will happen, and asks for the name of the virtual machine (of the Mac, where the command
+will happen, and asks for the name of the virtual machine (the serial number of the Mac, where the command
 is for all of it), or for the count where there are more than one.
 
 TYPE is one of:

@@ -270,16 +270,16 @@ func deactivateWords(skipNetwork, sso bool) []string {
 // confirm asks for the name of what the command is about, or for the count. Without a
 // person, --yes has it.
 func confirm(in io.Reader, page io.Writer, yes string, subjects []commandSubject) error {
-	wanted, ask := subjects[0].name, "Type the name of the virtual machine to go on: "
+	wanted, what := subjects[0].name, "the name of the virtual machine"
 	switch {
 	case len(subjects) > 1:
-		wanted, ask = strconv.Itoa(len(subjects)), "Type how many these are to go on: "
+		wanted, what = strconv.Itoa(len(subjects)), "how many these are"
 	case subjects[0].row == nil:
-		ask = "Type the serial number of the Mac to go on: "
+		what = "the serial number of the Mac"
 	}
 	given := yes
 	if yes == "" {
-		if err := writeText(page, "\n"+ask); err != nil {
+		if err := writeText(page, "\nType "+what+" to go on: "); err != nil {
 			return err
 		}
 		line, err := bufio.NewReader(io.LimitReader(in, protocol.MaxText)).ReadString('\n')
@@ -289,7 +289,7 @@ func confirm(in io.Reader, page io.Writer, yes string, subjects []commandSubject
 		given = line
 	}
 	if text.TrimTyped(given) != text.TrimTyped(wanted) {
-		return errors.New("that is not it; no command was issued")
+		return fmt.Errorf("that is not %s; no command was issued", what)
 	}
 	return nil
 }
