@@ -198,7 +198,7 @@ func (e *Enforcer) hostEvents(step *policy.HostStep, outcome policy.Outcome, pla
 	e.mu.Lock()
 	call := e.controls.Host.Call(step.Target)
 	e.mu.Unlock()
-	data := []string{"target", step.Target, "value", step.Word, "from", step.Prior}
+	data := []string{"control", controlsOf(step.Switch, planned.Document), "target", step.Target, "value", step.Word, "from", step.Prior}
 	switch {
 	case outcome.Proven && step.Restores:
 		return []protocol.Event{planned.hostEvent(eventReleased, "", data...)}
@@ -217,6 +217,26 @@ func (e *Enforcer) hostEvents(step *policy.HostStep, outcome policy.Outcome, pla
 		code = protocol.CodeNotVerified
 	}
 	return []protocol.Event{planned.hostEvent(eventFailed, code, data...)}
+}
+
+// controlsOf names the controls that a switch is about: those of the document, and
+// where it has none any more, all that there are.
+func controlsOf(name string, document *policy.Document) string {
+	var all, wanted []string
+	for i := range policy.Controls {
+		control := &policy.Controls[i]
+		if !slices.ContainsFunc(control.Mechanisms, func(m policy.Mechanism) bool { return m.Switch == name }) {
+			continue
+		}
+		all = append(all, control.Name)
+		if document != nil && document.SecurityControls.Set[control.Name] {
+			wanted = append(wanted, control.Name)
+		}
+	}
+	if len(wanted) > 0 {
+		all = wanted
+	}
+	return strings.Join(all, ", ")
 }
 
 // hostCommand is what a person types to set a switch by hand.

@@ -21,6 +21,8 @@ const (
 	eventViolationNotice = "policy_violation_notice" // its user was told
 	actionReported       = "reported"
 	actionSuspendedAfter = "suspended_after_grace"
+	actionSuspended      = "suspended"
+	actionNotSuspended   = "not_suspended"
 )
 
 // violationEvents tell what is against a control and was not before, with what
@@ -177,14 +179,14 @@ func (a *application) suspendOne(ctx context.Context, v *policy.Violation) {
 	if ctx.Err() != nil && !isSuspended {
 		return // nobody knows how it ended: the next plan looks
 	}
-	code, kind := protocol.Code(""), eventSuspended
+	code, kind, action := protocol.Code(""), eventSuspended, actionSuspended
 	if isSuspended {
 		a.outcome.Proven++
 	} else {
-		code, kind = cmp.Or(protocol.CodeOf(said), protocol.CodeNotVerified), eventNotSuspended
+		code, kind, action = cmp.Or(protocol.CodeOf(said), protocol.CodeNotVerified), eventNotSuspended, actionNotSuspended
 	}
 	if isSuspended || v.Failures == 0 {
-		a.outcome.Events = append(a.outcome.Events, a.planned.event(v.VM, kind, cmp.Or(code, v.Code), "control", v.Control, "action", "suspend"))
+		a.outcome.Events = append(a.outcome.Events, a.planned.event(v.VM, kind, cmp.Or(code, v.Code), "control", v.Control, "action", action))
 	}
 	err = e.changeControls(func(m policy.ControlsMemory) policy.ControlsMemory { return m.Suspended(v.VM, code, e.now()) })
 	if err != nil {

@@ -129,7 +129,7 @@ func TestFieldsHaveValues(t *testing.T) {
 	want := map[string]string{
 		"health": "degraded", "conditions": "portal_unreachable locally_managed", "agent_version": "1.0.0",
 		"mode": "monitor", "configuration": "local", "enrollment": "enrolled", "group": "grp-design",
-		"last_checkin": "2026-11-23 08:40:00", "policy_state": "fetched", "vm_count": "3", "vm_running": "1",
+		"last_checkin": "2026-11-23 08:40:00", "policy_state": "fetched", "violations": "0", "vm_count": "3", "vm_running": "1",
 		"vm_stale": "1", "pd_version": "26.4.0", "pd_state": "Activated (License Key)", "pd_edition": "Enterprise Edition",
 	}
 	got := make(map[string]string)

@@ -26,6 +26,7 @@ var Fields = []Field{
 	{"group", "Group of this Mac", "string", func(s Status) any { return s.Portal.Group.ID }},
 	{"last_checkin", "Last successful check-in", "date", func(s Status) any { return s.Portal.LastSuccessAt }},
 	{"policy_state", "State of the policy", "string", func(s Status) any { return s.Policy.State }},
+	{"violations", "Violations of the security controls", "integer", func(s Status) any { return s.Violations }},
 	{"vm_count", "Virtual machines on this Mac", "integer", func(s Status) any { return s.Counts.VMs }},
 	{"vm_running", "Virtual machines that run", "integer", func(s Status) any { return s.Counts.Running }},
 	{"vm_stale", "Virtual machines with last known rows only", "integer", func(s Status) any { return s.Counts.Stale }},

@@ -52,7 +52,10 @@ func judgeControls(policy localapi.Policy) checkResult {
 	}
 	switch {
 	case len(beyond) > 0:
-		return codeResult(protocol.CodeNotEnforceable, strings.Join(beyond, "; ")+".")
+		// A limit of macOS that nobody here can remedy is no trouble of this Mac.
+		result := codeResult(protocol.CodeNotEnforceable, strings.Join(beyond, "; ")+".")
+		result.Outcome = outcomeNote
+		return result
 	case !wants(policy, "security_controls."):
 		return unneededResult("The policy has no security control.")
 	}

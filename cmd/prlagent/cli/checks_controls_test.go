@@ -25,7 +25,7 @@ func TestSEC21_DoctorSaysWhichControlsCannotBeHeld(t *testing.T) {
 	}{
 		"none":             {localapi.Policy{}, outcomeUnneeded, "", "no security control"},
 		"one that is held": {control("no_removal", protocol.CodeReleaseUnproven, ""), outcomeOK, "", "reported"},
-		"one that is not":  {control("org_license_only", protocol.CodeNotEnforceable, "1 of 3 virtual machines are encrypted"), outcomeWarning, protocol.CodeNotEnforceable, "org_license_only: 1 of 3 virtual machines are encrypted."},
+		"one that is not":  {control("org_license_only", protocol.CodeNotEnforceable, "1 of 3 virtual machines are encrypted"), outcomeNote, protocol.CodeNotEnforceable, "org_license_only: 1 of 3 virtual machines are encrypted."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -254,6 +254,7 @@ func explainPage(v outputView, policy localapi.Policy) string {
 	for _, setting := range policy.Settings {
 		p.addSetting(policy, setting)
 	}
+	p.addUnseen(policy)
 	switch {
 	case len(policy.Settings) > 0:
 	case awaitsPlan(policy):
@@ -293,14 +294,25 @@ func (p *pageWriter) addSetting(policy localapi.Policy, setting localapi.PolicyS
 	if setting.AppShows != "" {
 		p.addItem("Application", setting.AppShows)
 	}
-	if setting.Unseen != "" {
-		p.addItem("Not seen", setting.Unseen)
-	}
 	if setting.CustomPassword {
 		p.addItem("Password", "the machine has a custom password, which is asked for before its configuration is changed")
 	}
 	for _, flag := range setting.Flags {
 		p.addItem(flag.Target, flagWords(p.view, flag))
+	}
+}
+
+// addUnseen says once for the page what is not looked at.
+func (p *pageWriter) addUnseen(policy localapi.Policy) {
+	var told []string
+	for i := range policy.Settings {
+		if unseen := policy.Settings[i].Unseen; unseen != "" && !slices.Contains(told, unseen) {
+			told = append(told, unseen)
+		}
+	}
+	for _, unseen := range told {
+		p.text.WriteString("\n")
+		p.addItem("Not seen", unseen)
 	}
 }
 
