@@ -22,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"prlagent/agent/checkin"
+	"prlagent/agent/command"
 	"prlagent/agent/config"
 	"prlagent/agent/enforce"
 	"prlagent/agent/inventory"
@@ -60,7 +61,10 @@ type Options struct {
 
 // ownCollections are what the loop itself and its looker keep in the store.
 func ownCollections() []string {
-	own := []string{inventory.Remembered, inventory.Described, inventory.Probed, eventRing.CollectionName(), securityRing.CollectionName(), schedules.CollectionName(), troubleRecords.CollectionName()}
+	own := slices.Concat(command.Collections(), []string{
+		inventory.Remembered, inventory.Described, inventory.Probed, eventRing.CollectionName(), securityRing.CollectionName(),
+		schedules.CollectionName(), troubleRecords.CollectionName(),
+	})
 	return append(own, enforce.Collections()...)
 }
 
@@ -126,6 +130,7 @@ type agent struct {
 	quota     eventQuota
 	outbox    *outbox.Outbox
 	schedule  *scheduleKeeper
+	commands  *commands
 	view      *view
 	inbox     *watch.Inbox
 	questions chan question
@@ -146,7 +151,10 @@ type parts struct {
 	sources    []watch.Source
 	follow     func([]inventory.Account) (beyond []uint32) // after each look: whose events are wanted; gives whose are not heard
 	enforcer   *enforce.Enforcer
-	applied    <-chan struct{} // settings of some account have been carried out
+	applied    <-chan struct{}             // settings of some account have been carried out
+	executors  map[string]command.Executor // of the commands that act on the Mac, by type
+	acted      *actedOn                    // what these know of the loop; nil: nothing
+	held       command.HoldOptions         // what holds need of the Mac
 	probe      func(context.Context, inventory.Account, prlctl.Version) (prlctl.Capabilities, error)
 	streams    func() []watch.StreamState // of events; nil = there are none
 	toolRuns   func() map[string]uint64
@@ -160,18 +168,21 @@ type parts struct {
 
 func newAgent(wired parts, state *store.Store, report store.Report, events *eventLog) *agent {
 	box := outbox.New(state, events, lasts)
-	return &agent{
+	a := &agent{
 		parts: wired, store: state, opened: report, eventLog: events, outbox: box, view: &view{shown: make(chan struct{})},
 		schedule: &scheduleKeeper{store: state, outbox: box, log: wired.log}, inbox: watch.NewInbox(),
 		questions: make(chan question), hands: make(chan handQuestion), started: wallClock(),
 	}
+	a.commands = newCommands(a)
+	return a
 }
 
 // wire says what the daemon is made of on a Mac.
 func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *store.Store) parts {
 	identity, keeper, awake := mac.Path(IdentityFile), config.NewKeeper(state), awakeClock(options.Log)
 	timing := loadConfig(options, mac, keeper, awake()).Timing // of the sources; it does not change on a Mac
-	streams, lanes := streamsOf(mac, timing, options.Log), lane.New()
+	acted, lanes := &actedOn{}, lane.New()
+	streams := streamsOf(mac, timing, acted.onEvent, options.Log)
 	enforcer, applied := enforcerOf(mac, streams, lanes, state, options.Log)
 	sources := sourcesOf(mac, streams)
 	sources.NeedsConfig, sources.NeedsSpace, sources.NeedsPreferences = enforcer.NeedsConfig, enforcer.NeedsSpace, enforcer.NeedsPreferences
@@ -191,6 +202,8 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 				Store: state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
 			})
 		},
+		executors: executorsOf(mac, streams, lanes, enforcer, acted, options.Log), acted: acted,
+		held:     heldOn(mac, streams, timing),
 		enforcer: enforcer, applied: applied, probe: proberOf(mac, streams, lanes, state),
 		streams:  streams.States,
 		toolRuns: tools.Runs,

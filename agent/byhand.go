@@ -21,6 +21,9 @@ type handQuestion struct {
 // ByHand does what an administrator wants done now. Once it has begun it goes on,
 // whoever waits.
 func (a *agent) ByHand(ctx context.Context, request localapi.HandRequest, by string) localapi.HandResult {
+	if request.ReleaseHolds {
+		return a.releaseHolds(request, by)
+	}
 	mode := a.Status().PolicyInForce.Mode
 	result := localapi.HandResult{Schema: localapi.Schema, Mode: mode, Setting: request.Setting, Value: request.Value, VMs: []localapi.HandVM{}}
 	asked := handQuestion{hand: enforce.Hand{By: by}, taken: make(chan protocol.Code, 1), reply: make(chan []*enforce.Handed, 1)}

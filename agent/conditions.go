@@ -24,6 +24,7 @@ const (
 	topicPortal        topic = "portal"   // check-ins do not arrive
 	topicExchange      topic = "exchange" // they do, and something else is wrong: content, clocks, room
 	topicUser          topic = "user"     // their list cannot be read
+	topicHold          topic = "hold"     // a machine that is to stay suspended
 )
 
 // activeCode is a code that is true now.
@@ -88,6 +89,7 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 	if released := status.LocksReleased; released != nil {
 		found.addMac(protocol.CodeLocksReleased, "by "+released.By)
 	}
+	found.addHolds(status.Holds)
 	found.addMac(l.failed, "")
 	found.addMac(l.agent.eventLog.failure(), "events")
 	if l.snapshots.old {

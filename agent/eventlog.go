@@ -53,6 +53,11 @@ func (e *eventLog) add(events ...protocol.Event) {
 // addWith keeps the events in one commit with what belongs to them, and reports
 // whether it could.
 func (e *eventLog) addWith(together func(*store.Tx) error, events ...protocol.Event) bool {
+	return e.commit(together, events...) == nil
+}
+
+// commit is addWith that gives the reason.
+func (e *eventLog) commit(together func(*store.Tx) error, events ...protocol.Event) error {
 	last := e.newest()
 	err := e.store.Update(func(tx *store.Tx) error {
 		if err := together(tx); err != nil {
@@ -74,7 +79,7 @@ func (e *eventLog) addWith(together func(*store.Tx) error, events ...protocol.Ev
 			e.log.Error().Err(err).Msg("keep events")
 		}
 		e.failed = cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)
-		return false
+		return err
 	}
 	for _, event := range events {
 		e.logEvent(event)
@@ -85,7 +90,7 @@ func (e *eventLog) addWith(together func(*store.Tx) error, events ...protocol.Ev
 		close(e.changed)
 		e.changed = make(chan struct{})
 	}
-	return true
+	return nil
 }
 
 // loggedData are what the log says of an event beside its type and code: nothing

@@ -47,6 +47,25 @@ func (n *noExchange) Refresh(ctx context.Context, retry bool) []protocol.Event {
 }
 func (n *noExchange) Close() { n.onDisk.Close() }
 
+// Clock is what is on disk of the time.
+func (n noExchange) Clock() (trusted, likely time.Time, proven bool) {
+	if known, is := n.onDisk.(commandPortal); is {
+		return known.Clock()
+	}
+	return wallClock(), wallClock(), false
+}
+
+// SignReceipt signs with the key that is on disk.
+func (n noExchange) SignReceipt(payload []byte) (protocol.Envelope, bool) {
+	if known, is := n.onDisk.(commandPortal); is {
+		return known.SignReceipt(payload)
+	}
+	return protocol.Envelope{}, false
+}
+
+func (noExchange) TellAll()      {}
+func (noExchange) AskForPolicy() {}
+
 // connection is the client of the portal under the configuration of now.
 type connection struct {
 	connect func(config.Config, protocol.Host) exchanger
@@ -111,7 +130,8 @@ func (e *exchange) run(ctx context.Context, ended chan<- *exchange) {
 // no failure, whatever became of the content that was fetched after it.
 func (e *exchange) checkIn(ctx context.Context, outcome *checkin.Outcome) (step localapi.Step, failure protocol.Code) {
 	e.agent.noteSent(e.report, e.privacy)
-	result, err := e.portal.Do(ctx, e.report, checkin.Extra{})
+	result, err := e.portal.Do(ctx, e.report, e.agent.commands.extra())
+	e.agent.commands.take(result.Reply)
 	*outcome = result
 	e.pass.Requests += result.Requests
 	e.pass.SentBytes += result.SentBytes

@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"os"
 	"path/filepath"
@@ -83,8 +84,15 @@ type fakePortal struct {
 	reread   int                    // calls of Refresh
 	noticed  []protocol.Event       // by the next Refresh
 	got      []exchanged
-	hold     chan struct{} // if not nil, an exchange waits for it
-	silent   bool          // once a report is stored, its exchange ends with the daemon
+	orders   []protocol.Envelope // commands that the portal wants open on the Mac
+	cancel   []string
+	holds    *protocol.Envelope     // the signed list of holds, in every answer
+	held     *protocol.HoldReport   // at the last check-in
+	results  []protocol.Result      // that it was told, each time
+	open     []protocol.OpenCommand // at the last check-in
+	told     int                    // how often everything was asked for
+	hold     chan struct{}          // if not nil, an exchange waits for it
+	silent   bool                   // once a report is stored, its exchange ends with the daemon
 }
 
 // exchanged is one check-in as it arrived.
@@ -95,7 +103,7 @@ type exchanged struct {
 	events   []protocol.Event
 }
 
-func (f *fakePortal) Do(ctx context.Context, report protocol.Report, _ checkin.Extra) (checkin.Outcome, error) {
+func (f *fakePortal) Do(ctx context.Context, report protocol.Report, extra checkin.Extra) (checkin.Outcome, error) {
 	if f.hold != nil {
 		select {
 		case <-f.hold:
@@ -136,8 +144,53 @@ func (f *fakePortal) Do(ctx context.Context, report protocol.Report, _ checkin.E
 	if outcome.Code != "" && !f.content {
 		return outcome, errors.New("not acknowledged")
 	}
-	return outcome, nil
+	return f.answerCommands(outcome, extra), nil
 }
+
+// answerCommands acknowledges results, and delivers what the Mac does not have.
+func (f *fakePortal) answerCommands(outcome checkin.Outcome, extra checkin.Extra) checkin.Outcome {
+	f.open, f.held = extra.OpenCommands, extra.Holds
+	var ids []string
+	for _, result := range extra.Results {
+		f.results = append(f.results, result)
+		ids = append(ids, result.CommandID)
+	}
+	if len(ids) > 0 {
+		err := f.outbox.Update(func(tx *store.Tx, _ *outbox.Change) error { return extra.Settler.Settle(tx, ids) })
+		if err == nil {
+			extra.Settler.Settled(ids)
+		}
+	}
+	if len(f.results) == 0 && len(f.orders)+len(f.cancel) > 0 {
+		outcome.Reply = &protocol.CheckinReply{Commands: f.orders, Cancel: f.cancel}
+	}
+	if f.holds != nil {
+		if outcome.Reply == nil {
+			outcome.Reply = &protocol.CheckinReply{}
+		}
+		outcome.Reply.Holds = f.holds
+	}
+	return outcome
+}
+
+// Clock is the Mac's own.
+func (f *fakePortal) Clock() (trusted, likely time.Time, proven bool) {
+	return wallClock(), wallClock(), true
+}
+
+func (f *fakePortal) SignReceipt(payload []byte) (protocol.Envelope, bool) {
+	return protocol.Sign(protocol.PayloadReceipt, payload, fakeDeviceKey), true
+}
+
+func (f *fakePortal) TellAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told++
+}
+
+func (f *fakePortal) AskForPolicy() { f.TellAll() }
+
+var fakeDeviceKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
 // Acknowledged is true of the policy and the health that the last report had, unless the test says that
 // the portal lacks something.

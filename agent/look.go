@@ -137,6 +137,8 @@ func (l *look) erase(fresh checkin.Identity) error {
 	l.erased = true
 	l.agent.outbox.Forget()
 	l.agent.parts.enforcer.Recall()
+	l.agent.commands.runner.Recall()
+	l.agent.commands.holds.Recall()
 	l.agent.eventLog.restart()
 	l.agent.eventLog.add(newEvent(wallClock(), string(protocol.CodeIdentityReset), protocol.CodeIdentityReset))
 	return nil

@@ -150,6 +150,7 @@ func (l *loop) recall() {
 		return
 	}
 	l.known.look = seen
+	l.agent.commands.know(l.known, l.portal.client)
 	l.publishRows()
 }
 
@@ -266,6 +267,7 @@ func (l *loop) onLookDone(ended *look) {
 	if ended.failed == "" {
 		l.known.look.Users = remarkStreams(l.known.look.Users, l.agent.parts.follow(l.known.look.Accounts))
 		l.publishRows()
+		l.agent.commands.onLook(ended.pass.StartedAt, l.known.look)
 	}
 	l.take(trigger.LookDone{Picture: ended.picture(), PortalBehind: l.isPortalBehind()})
 }
@@ -348,6 +350,9 @@ func (l *loop) onExchangeDone(ended *exchange) {
 	left := l.agent.outbox.Carried()
 	l.agent.outbox.Carry(nil)
 	outcome := ended.outcome
+	if ended.failure == "" {
+		l.agent.commands.exchanged.note(ended.began)
+	}
 	l.failing, l.exchanged = ended.failure, l.exchanged || ended.failure == ""
 	if outcome.EnrolledNow {
 		l.agent.eventLog.add(newEvent(wallClock(), "enrolled", "", "device_id", l.portal.client.State().DeviceID))

@@ -13,6 +13,7 @@ func (l *loop) connect() {
 	if l.exchanging == nil && !l.refreshing {
 		l.portal.prepare(l.known.configuration, l.known.look.Host)
 	}
+	l.agent.commands.know(l.known, l.portal.client)
 }
 
 // refresh reads the policy on this Mac beside the loop: in the configuration, and

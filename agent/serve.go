@@ -14,6 +14,9 @@ import (
 
 // serve runs the loop and the socket until ctx is done.
 func (a *agent) serve(ctx context.Context, listener net.Listener) error {
+	if a.commands.failed != nil {
+		return a.commands.failed
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var running sync.WaitGroup
@@ -23,15 +26,17 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 		case <-ctx.Done():
 		}
 		err := localapi.Serve(ctx, listener, localapi.Options{
-			Agent: a, Events: a.eventLog, Policy: a, Hands: a, Reports: a, Log: a.parts.log,
+			Agent: a, Events: a.eventLog, Policy: a, Hands: a, Commands: a, Reports: a, Log: a.parts.log,
 			Authorize: a.parts.authorize,
 		})
 		if err != nil {
 			cancel(fmt.Errorf("serve socket: %w", err))
 		}
 	})
-	running.Go(func() { watch.Supervise(ctx, a.parts.sources, a.inbox.Tell, a.parts.log) })
+	running.Go(func() { watch.Supervise(ctx, a.parts.sources, a.hear, a.parts.log) })
 	a.eventLog.add(a.startEvents()...)
+	a.commands.trusts(a.parts.loadConfig())
+	running.Go(func() { a.commands.run(ctx) }) // what has begun is looked at before anything is exchanged
 	err := a.loop(ctx)
 	a.eventLog.add(a.stopEvent(ctx, err))
 	cancel(err)

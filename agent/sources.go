@@ -53,8 +53,9 @@ func listen(mac *platform.Machine, events *watch.VMEvents, configs []string, tim
 	return sources
 }
 
-// streamsOf follows the virtual machines of the Mac's users.
-func streamsOf(mac *platform.Machine, timing protocol.Timing, log zerolog.Logger) *watch.VMEvents {
+// streamsOf follows the virtual machines of the Mac's users; each event is heard before
+// anything follows from it.
+func streamsOf(mac *platform.Machine, timing protocol.Timing, heard func(uid uint32, event prlctl.Event), log zerolog.Logger) *watch.VMEvents {
 	return watch.NewVMEvents(watch.VMEventsOptions{
 		Monitor: func(ctx context.Context, user platform.User, session bool, handle func(prlctl.Event)) error {
 			if err := mac.Trusted(ctx, prlctl.Prlctl); err != nil {
@@ -62,7 +63,10 @@ func streamsOf(mac *platform.Machine, timing protocol.Timing, log zerolog.Logger
 			}
 			return prlctl.Monitor(ctx, func(ctx context.Context, c tool.Command, line func([]byte, bool)) (tool.Result, error) {
 				return mac.Follow(ctx, user, session, c, line)
-			}, handle)
+			}, func(event prlctl.Event) {
+				heard(user.UID, event)
+				handle(event)
+			})
 		},
 		Digests: func(ctx context.Context, user platform.User, paths []string) [][32]byte {
 			return digestAs(ctx, mac, user, paths)

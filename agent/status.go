@@ -36,7 +36,7 @@ func (a *agent) Status() localapi.Status {
 	if published := a.view.status.Load(); published != nil {
 		status = *published
 	}
-	status.At, status.Streams = wallClock().UTC(), a.parts.streamStatus()
+	status.At, status.Streams, status.Holds = wallClock().UTC(), a.parts.streamStatus(), a.heldStatus()
 	status.Doing = withUsers(status.Doing, a.parts.looker.Visiting())
 	return status
 }
@@ -158,6 +158,7 @@ func (l *loop) assemble() localapi.Status {
 		Counts:   countsOf(look.Users, look.VMs),
 		Schedule: localapi.Schedule{DailyAt: utc(l.state.Calendar.DailyAt), CheckinAt: utc(next), Because: because},
 		ToolRuns: l.agent.parts.toolRuns(),
+		Holds:    l.agent.heldStatus(),
 	}
 	if status.LocksReleased != nil {
 		status.PolicyInForce.Mode, status.PolicyInForce.ModeOf = config.ModeMonitor, localapi.ModeOfPerson

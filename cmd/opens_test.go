@@ -53,6 +53,8 @@ var allowedOpens = map[string]map[string]string{
 	"cmd/prlagentd/daemon/look.go":  installsBelowRoot,
 	"platform/awake_linux.go":       {"safefile.ReadFile": kernelFiles},
 	"platform/fileanswers.go":       {"safefile.ReadOwnedFile": "runs with the user's uid (H11)"},
+	"platform/heldfiles.go":         {"unix.Openat": "runs with the user's uid (H11); as root only the folder itself that a descriptor is of"},
+	"platform/heldfiles_linux.go":   {"unix.Openat": "the folder itself that a descriptor is of"},
 	"platform/host.go":              {"safefile.ReadFile": "facts: the version of macOS, on the sealed volume"},
 	"platform/kernelcall.go":        {"safefile.ReadFile": "facts: the version in the application's bundle, which decides nothing"},
 	"platform/leftovers_linux.go":   {"os.ReadFile": kernelFiles},

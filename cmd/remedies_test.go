@@ -102,7 +102,7 @@ var withoutDaemon = []protocol.Code{
 }
 
 // operatorCodes are the beginnings of codes that the portal's operator mends.
-var operatorCodes = []string{"enrollment_", "pending_keys", "device_", "duplicate_identity", "head_", "policy_", "content_", "rollback_", "portal_certificate_", "webhook_", "command_", "target_"}
+var operatorCodes = []string{"enrollment_", "pending_keys", "device_", "duplicate_identity", "head_", "policy_", "content_", "rollback_", "portal_certificate_", "webhook_", "command_", "target_", "epoch_", "portal_restored"}
 
 // fitsCode reports whether who meets the code can run the command with some use.
 func fitsCode(code protocol.Code, command []string) bool {

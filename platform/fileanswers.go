@@ -19,8 +19,10 @@ import (
 
 // fileRequest is what the child reads from its socket: one JSON value.
 type fileRequest struct {
-	UID       uint32       `json:"uid"` // who the child must be, and whose the files must be
-	Questions []pathOnDisk `json:"questions"`
+	UID       uint32         `json:"uid"` // who the child must be, and whose the files must be
+	Questions []pathOnDisk   `json:"questions"`
+	Hold      *holdRequest   `json:"hold,omitempty"`   // in place of questions
+	Search    *searchRequest `json:"search,omitempty"` // in place of questions
 }
 
 // pathOnDisk is a question as the child gets it.
@@ -153,6 +155,16 @@ func answerRequest(asker io.ReadWriter, looker fileLooker) error {
 	}
 	if int64(request.UID) != int64(os.Geteuid()) {
 		return errors.New("not run as the user whose files they are")
+	}
+	if request.Hold != nil {
+		socket, is := asker.(*os.File)
+		if !is {
+			return errors.New("descriptors are sent on a socket")
+		}
+		return looker.answerHold(socket, request.Hold)
+	}
+	if request.Search != nil {
+		return json.NewEncoder(asker).Encode(looker.answerSearch(request.Search))
 	}
 	left := int64(maxFileContent)
 	for _, question := range request.Questions {

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,9 +9,23 @@ import (
 	"path/filepath"
 
 	"prlagent/platform/safefile"
+	"prlagent/platform/tool"
 )
 
 var errReplaceable = errors.New("somebody else could have replaced it")
+
+// CommandLine is our own program for people, beside the daemon's.
+const CommandLine = "/Library/Application Support/prlagent/bin/prlagent"
+
+// RunCommandLine runs our own command line as who we are. One that somebody else could
+// have put there is tool_refused, as a helper is.
+func (m *Machine) RunCommandLine(ctx context.Context, c tool.Command) (tool.Result, error) {
+	c.Path = CommandLine
+	if err := m.CheckRootOwned(CommandLine); err != nil {
+		return tool.Result{ExitCode: -1}, &tool.Error{Code: tool.CodeRefused, Path: CommandLine, Err: err}
+	}
+	return m.tools.Run(ctx, c)
+}
 
 // CheckRootOwned returns nil if nobody but root, or who plays root, can have put a
 // program where it is: otherwise one user's program would run as another user. It

@@ -147,8 +147,12 @@ func (m *Machine) runHelper(ctx context.Context, u User, request fileRequest) (t
 	if err != nil {
 		return tool.Result{}, &tool.Error{Code: tool.CodeRefused, Path: Helper, Err: err}
 	}
+	maxFiles := 0
+	if request.Hold != nil {
+		maxFiles = maxHeld
+	}
 	result, err := m.As(u, false).Run(ctx, tool.Command{
-		Path: Helper, Args: []string{HelperCommand}, Stdin: input, Socket: true,
+		Path: Helper, Args: []string{HelperCommand}, Stdin: input, Socket: true, MaxFiles: maxFiles,
 		Limit: lookLimit, MaxOutput: maxFileContent + maxFileQuestions*maxAnswerLine,
 	})
 	if err == nil && result.ExitCode != 0 {

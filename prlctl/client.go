@@ -3,7 +3,7 @@
 // reader of the two XML files in a virtual machine's bundle, config.pvs and
 // VmInfo.pvi.
 //
-// But for Client.Set, SetHost and Suspend the package only reads. It knows nothing of users: a Runner
+// But for what is in set.go and act.go the package only reads. It knows nothing of users: a Runner
 // runs the tools as one macOS user, and a Client therefore sees that user's
 // virtual machines and the shared ones. What the tools print is data of that user and of their
 // guests; it is capped in size and depth and never trusted to be well formed.
@@ -12,6 +12,8 @@ package prlctl
 import (
 	"bytes"
 	"context"
+	"path"
+	"strings"
 
 	"prlagent/platform/tool"
 )
@@ -27,12 +29,34 @@ const (
 // ClientApp is the application with its windows, one process for each user.
 const ClientApp = AppBundle + "/Contents/MacOS/prl_client_app"
 
+// vmProgram is the program that runs one virtual machine, of which its arguments name
+// the id (facts/captures.md 4.3).
+const vmProgram = "prl_vm_app"
+
+// IsVMProgram reports whether the program at a path of a Mac is the vendor's that runs a
+// virtual machine. A user may call a program of their own by its name, so it must lie in
+// the application's bundle.
+func IsVMProgram(macPath string) bool {
+	program := path.Clean(macPath) // it has "MacOS//Parallels VM.app"
+	return path.Base(program) == vmProgram && strings.HasPrefix(program, AppBundle+"/")
+}
+
 // PreferenceDomain is where the application keeps the preferences of each user, and
 // PreferenceFile the file behind it in the user's home (facts/prlctl.md 7).
 const (
 	PreferenceDomain = "com.parallels.Parallels Desktop"
 	PreferenceFile   = "Library/Preferences/" + PreferenceDomain + ".plist"
 )
+
+// UsageTraces are what Parallels Desktop leaves in the home of someone who used it
+// (facts/macos.md 3.3). An account without any of them is not listed: on a Mac of a
+// lab with hundreds of accounts each list would cost a second.
+var UsageTraces = []string{
+	"Parallels",
+	"Library/Parallels",
+	"Library/Preferences/Parallels",
+	PreferenceFile,
+}
 
 // maxOutput caps the standard output of one query in bytes. A thousand virtual
 // machines take about 4.5 MB.
@@ -106,9 +130,9 @@ func (c *Client) Version(ctx context.Context) (Version, error) {
 }
 
 // runQuery starts one query and turns whatever is not a clean exit into an *Error.
-func (c *Client) runQuery(ctx context.Context, path string, args ...string) (tool.Result, error) {
+func (c *Client) runQuery(ctx context.Context, program string, args ...string) (tool.Result, error) {
 	result, err := c.runner.Run(ctx, tool.Command{
-		Path:      path,
+		Path:      program,
 		Args:      args,
 		Limit:     tool.QueryLimit,
 		MaxOutput: maxOutput,

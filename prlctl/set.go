@@ -60,11 +60,7 @@ const SuspendLimit = 2 * time.Minute
 // Suspend runs `prlctl suspend ID`. Errors are as those of Set, and hints; the
 // state may follow the call by some moments.
 func (c *Client) Suspend(ctx context.Context, id string) error {
-	id, err := ParseID(id)
-	if err != nil {
-		return err
-	}
-	return c.change(ctx, tool.Command{Path: Prlctl, Args: []string{"suspend", id}, Limit: SuspendLimit})
+	return c.actOn(ctx, id, SuspendLimit, nil, "suspend")
 }
 
 // change runs a call that changes something.

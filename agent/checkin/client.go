@@ -80,6 +80,8 @@ type Client struct {
 	loaded     bool
 	replaced   bool // a damaged identity was replaced, and no Outcome has said so
 	folderSeen folderReading
+	seen       serverTime // by this client
+	anew       anew       // what the next exchange does as if it were the first
 	status     attemptStatus
 }
 
@@ -95,7 +97,17 @@ type attemptStatus struct {
 // Extra is what a report carries beside the look at the Mac and the outbox.
 type Extra struct {
 	OpenCommands []protocol.OpenCommand
-	Results      []protocol.Result // not acknowledged yet
+	Results      []protocol.Result    // not acknowledged yet
+	Holds        *protocol.HoldReport // nil: this Mac never had a list of them
+	Settler      Settler              // of the results; nil: nobody is told
+}
+
+// Settler is told of which results the portal has acknowledged.
+type Settler interface {
+	// Settle is called in the commit that settles the report which carried them.
+	Settle(tx *store.Tx, commandIDs []string) error
+	// Settled is called once that is committed.
+	Settled(commandIDs []string)
 }
 
 // Outcome is how one Do went.

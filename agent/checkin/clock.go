@@ -140,6 +140,48 @@ func (e *exchange) noteServerTime(server time.Time) (clockRecord, error) {
 	return clockRecord{trustedTime: trusted, Reported: code}, nil
 }
 
+// serverTime is an answer of the portal whose time was believed, with what both of
+// this Mac's clocks said then.
+type serverTime struct {
+	server, wall time.Time
+	reading      time.Duration
+}
+
+// noteSeen remembers when the portal's time was seen, for Clock.
+func (c *Client) noteSeen(server time.Time, trusted trustedTime) {
+	if server.IsZero() || server.Sub(c.options.Now()) > maxAhead {
+		return
+	}
+	c.stateMutex.Lock()
+	defer c.stateMutex.Unlock()
+	c.seen = serverTime{server: trusted.Time, wall: c.options.Now().Round(0), reading: trusted.Reading}
+}
+
+// Clock is what is known of the time of day (H24). trusted is the least that it can
+// be, as State shows it; it lags by the time that the Mac was asleep, and is the
+// wall clock's where no server time was ever believed. likely is what it is if the
+// wall clock goes right since the portal's time was seen, and never before trusted.
+// proven reports whether that was seen by this client, or the wall clock is not
+// behind the trusted time.
+func (c *Client) Clock() (trusted, likely time.Time, proven bool) {
+	wall, reading := c.options.Now().Round(0), c.options.Elapsed()
+	trusted = c.trustedTime()
+	if trusted.IsZero() {
+		return wall, wall, false
+	}
+	c.stateMutex.Lock()
+	seen := c.seen
+	c.stateMutex.Unlock()
+	likely = wall
+	if !seen.server.IsZero() {
+		likely = seen.server.Add(max(wall.Sub(seen.wall), reading-seen.reading))
+	}
+	if likely.Before(trusted) {
+		likely = trusted
+	}
+	return trusted, likely, !seen.server.IsZero() || !wall.Before(trusted)
+}
+
 // expiryTime is what expiry is judged by: the trusted time where there is one,
 // else the wall clock.
 func (c *Client) expiryTime() time.Time {

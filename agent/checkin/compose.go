@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
-
 	"prlagent/agent/outbox"
 	"prlagent/agent/protocol"
 	"prlagent/store"
@@ -35,10 +33,6 @@ func (e *exchange) prepareReport(events int) (pendingRecord, error) {
 // composeReport builds the report's exact bytes. What does not fit is left for
 // a later one (H51).
 func (e *exchange) composeReport(events int) (pendingRecord, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return pendingRecord{}, fmt.Errorf("make request id: %w", err)
-	}
 	if e.record.Sequence >= protocol.MaxVersion {
 		if err := e.renewEpoch("the numbers of reports are used up"); err != nil {
 			return pendingRecord{}, err
@@ -51,13 +45,13 @@ func (e *exchange) composeReport(events int) (pendingRecord, error) {
 	triggers := reportTriggers(e.inheritedTriggers, e.client.options.Outbox.Carried())
 	now := e.client.options.Now().UTC()
 	pending := pendingRecord{
-		Epoch: e.record.Epoch, Origin: e.record.Origin, RequestID: id.String(),
+		Epoch: e.record.Epoch, Origin: e.record.Origin, RequestID: protocol.NewRequestID(now, protocol.RequestID{}).String(),
 		Sequence: e.record.Sequence + 1, CreatedAt: now, Triggers: triggers, Privacy: e.client.options.Privacy,
 	}
 	composed, err := e.report.Compose(protocol.CheckinRequest{
 		Protocol: protocol.Version, RequestID: pending.RequestID, Epoch: pending.Epoch, Sequence: pending.Sequence,
 		SentAt: now.Truncate(time.Second), Triggers: triggers,
-		OpenCommands: e.extra.OpenCommands, Results: e.extra.Results, Events: e.client.options.Privacy.Events(unsent[:min(len(unsent), events)]),
+		OpenCommands: e.extra.OpenCommands, Results: e.extra.Results, Holds: e.extra.Holds, Events: e.client.options.Privacy.Events(unsent[:min(len(unsent), events)]),
 	}, e.baseline, fitsWire)
 	if errors.Is(err, protocol.ErrReportTooLarge) {
 		return pendingRecord{}, &exchangeError{Code: protocol.CodeReportTooLarge, Err: err}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,6 +65,9 @@ func (e *exchange) exchangeReports() error {
 	e.record, e.baseline = found.record, found.baseline
 	if expired != nil {
 		e.inheritedTriggers = expired.Triggers
+	}
+	if e.client.wantsAnew().report {
+		e.baseline = protocol.Baseline{}
 	}
 	if found.pending != nil {
 		resumed := *found.pending
@@ -175,6 +179,7 @@ func (e *exchange) acceptReply(pending pendingRecord, reply protocol.CheckinRepl
 	if err != nil {
 		return err
 	}
+	acknowledged := acknowledgedOf(pending.Results, reply.Acks)
 	full := reply.Inventory == protocol.InventorySendFull
 	switch {
 	case full:
@@ -190,14 +195,32 @@ func (e *exchange) acceptReply(pending pendingRecord, reply protocol.CheckinRepl
 		} else if pending.Baseline != nil {
 			base = baselineRecords.Put(tx, onlyKey, *pending.Baseline)
 		}
+		if e.extra.Settler != nil && len(acknowledged) > 0 {
+			base = errors.Join(base, e.extra.Settler.Settle(tx, acknowledged))
+		}
 		return errors.Join(base, exchangeRecords.Put(tx, onlyKey, e.record), clockRecords.Put(tx, onlyKey, clock), pendingRecords.Delete(tx, onlyKey))
 	})
 	if err != nil {
 		return fmt.Errorf("store acknowledgement: %w", err)
 	}
+	if e.extra.Settler != nil && len(acknowledged) > 0 {
+		e.extra.Settler.Settled(acknowledged)
+	}
+	e.client.noteSeen(reply.ServerTime, clock.trustedTime)
+	e.client.setAnew(func(a *anew) { a.report = false })
 	e.noteLostEvents(pending.Lost)
 	e.keepReply(pending, reply)
 	return nil
+}
+
+// acknowledgedOf are the results of a report that its answer acknowledges.
+func acknowledgedOf(results []string, acks []protocol.Ack) (ids []string) {
+	for _, ack := range acks {
+		if slices.Contains(results, ack.CommandID) {
+			ids = append(ids, ack.CommandID)
+		}
+	}
+	return ids
 }
 
 // keepReply puts the reply into the outcome; acknowledgements of an earlier

@@ -2,10 +2,12 @@ package checkin
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -184,8 +186,10 @@ type portalRequest struct {
 	token      string // sent only if url has the origin that the token belongs to
 	etag       string
 	body       []byte
-	compressed bool // body is gzip
-	limit      int  // bytes of the answer's body, after unpacking
+	media      string // body's media type; empty is JSON's
+	digest     []byte // SHA-256 of body; nil: it is not said
+	compressed bool   // body is gzip
+	limit      int    // bytes of the answer's body, after unpacking
 }
 
 // portalAnswer is what came back, whatever the status.
@@ -266,7 +270,10 @@ func (c *Client) newRequest(ctx context.Context, what portalRequest) (*retryable
 	// on a fresh connection when an idle one turns out to be dead.
 	header["Idempotency-Key"] = []string{}
 	if what.body != nil {
-		header.Set("Content-Type", "application/json")
+		header.Set("Content-Type", cmp.Or(what.media, "application/json"))
+	}
+	if what.digest != nil {
+		header.Set("Content-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(what.digest)+":") // RFC 9530
 	}
 	if what.compressed {
 		header.Set("Content-Encoding", "gzip")

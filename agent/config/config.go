@@ -22,6 +22,7 @@ type Config struct {
 	PolicyKeys         []protocol.TrustedKey
 	Policy             policy.Dictionary // wins over signed policies
 	CommandKeys        []protocol.TrustedKey
+	CommandThreshold   map[string]int // by type: how many CommandKeys must have signed, 1 where none is named; 0: the type is not run
 	AllowedCommands    []string
 	DestructiveLimit   DestructiveLimit
 	ServerCertificates []*x509.Certificate // replace the system's roots where present

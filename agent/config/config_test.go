@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,7 +133,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 	m.managed(dict{
 		"ServerURL": "https://portal.example:8443/base/", "ContentURL": "https://cdn.example/content",
 		"EnrollmentSecret": "canary", "Group": "finance",
-		"PolicyKeys": []any{policyKey}, "CommandKeys": []any{commandKey}, "AllowedCommands": []any{"vm.lock"},
+		"PolicyKeys": []any{policyKey}, "CommandKeys": []any{commandKey}, "AllowedCommands": []any{"vm.lock"}, "CommandThreshold": dict{"vm.lock": 1},
 		"DestructiveLimit":   dict{"Count": 2, "WindowHours": 48},
 		"ServerCertificates": []any{certificateDER(t)},
 		"Mode":               "enforce", "Proxy": "http://user:hush@proxy.example:3128", "LogLevel": "debug", "VendorGates": true, "AllowUnprovenLocks": true, "NotifyUsers": true,
@@ -146,7 +147,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 	want := map[string]string{
 		"ServerURL": "https://portal.example:8443/base", "ContentURL": "https://cdn.example/content",
 		"EnrollmentSecret": "[secret]", "Group": "finance", "PolicyKeys": policyID, "CommandKeys": commandID,
-		"AllowedCommands": "vm.lock", "DestructiveLimit": "2 in 48 hours", "ServerCertificates": "CN=portal",
+		"AllowedCommands": "vm.lock", "CommandThreshold": "vm.lock: 1", "DestructiveLimit": "2 in 48 hours", "ServerCertificates": "CN=portal",
 		"Mode": "enforce", "Proxy": "http://user:xxxxx@proxy.example:3128", "LogLevel": "debug", "VendorGates": "true", "AllowUnprovenLocks": "true", "NotifyUsers": "true",
 		"ReportUserNames": "false", "ReportComputerName": "false",
 	}
@@ -366,6 +367,13 @@ func TestUnusableValuesAreReportedAndReplaced(t *testing.T) {
 		{"a key as text", "CommandKeys", []any{dict{"KeyID": id, "PublicKey": "canary"}}, "PublicKey: found a string", ""},
 		{"commands of wrong type", "AllowedCommands", true, "found a boolean", "inventory.refresh, policy.refresh"},
 		{"a command of wrong type", "AllowedCommands", []any{"vm.lock", 1.5}, "element 2: found a real", "vm.lock"},
+		{"threshold of wrong type", "CommandThreshold", 2, "found an integer, expected a dictionary", noneRun()},
+		{"threshold as text", "CommandThreshold", dict{"vm.delete": "2"}, "vm.delete: found no number of keys, expected 1 to 16; commands of this type are not run", "vm.delete: not run"},
+		{"threshold of nothing", "CommandThreshold", dict{"vm.delete": 0}, "vm.delete: found no number of keys", "vm.delete: not run"},
+		{"threshold not whole", "CommandThreshold", dict{"vm.delete": 1.5}, "vm.delete: found no number of keys", "vm.delete: not run"},
+		{"threshold of a misspelled type", "CommandThreshold", dict{"vm.delet": 2}, "expected vm.delete; until then none of that type is run", "vm.delete: not run"},
+		{"threshold beyond the keys", "CommandThreshold", dict{"vm.lock": 2}, "vm.lock: found 2, with 0 in CommandKeys", "vm.lock: 2"},
+		{"threshold twice", "CommandThreshold", dict{"vm.lock": 3, "VM.Lock": 2}, "vm.lock: found 3", "vm.lock: 3"},
 		{"limit of wrong type", "DestructiveLimit", []any{}, "found an array", "4 in 24 hours"},
 		{"limit out of range", "DestructiveLimit", dict{"Count": -1, "WindowHours": 1 << 40}, "out of range", "0 in 8760 hours"},
 		{"limit not whole", "DestructiveLimit", dict{"Count": 1.5}, "Count: found a real", "4 in 24 hours"},
@@ -553,7 +561,7 @@ func TestFingerprintFollowsEveryKey(t *testing.T) {
 	trusted, _ := key(t)
 	values := dict{
 		"ServerURL": "https://portal.example", "ContentURL": "https://cdn.example", "EnrollmentSecret": "canary", "SiteID": "5b1f6c3e-8d0a-4c1b-9e57-0f6a2d3c4b5e", "Group": "x",
-		"PolicyKeys": []any{trusted}, "CommandKeys": []any{trusted}, "AllowedCommands": []any{}, "DestructiveLimit": dict{"Count": 1},
+		"PolicyKeys": []any{trusted}, "CommandKeys": []any{trusted}, "CommandThreshold": dict{"vm.delete": 1}, "AllowedCommands": []any{}, "DestructiveLimit": dict{"Count": 1},
 		"ServerCertificates": []any{certificateDER(t)}, "Mode": "enforce", "Proxy": "http://user:hush@proxy.example",
 		"LogLevel": "warn", "Policy": dict{"schema": 1, "policy_id": "p", "revision": 1, "name": "n"}, "VendorGates": true, "AllowUnprovenLocks": true, "NotifyUsers": true, "ReportUserNames": false, "ReportComputerName": false, "Timing": dict{"Tick": 1},
 	}
@@ -656,4 +664,11 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("%+v", c)
 		}
 	})
+}
+
+// noneRun is how a threshold shows that cannot be read at all.
+func noneRun() string {
+	names := protocol.CommandNames(func(protocol.CommandType) bool { return true })
+	slices.Sort(names)
+	return strings.Join(names, ": not run, ") + ": not run"
 }

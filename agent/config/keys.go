@@ -91,6 +91,12 @@ var keyTable = []keyRow{
 		exact: func(c Config) string { return exactKeys(c.CommandKeys) },
 	},
 	{
+		name: "CommandThreshold", valueType: "dictionary {type: integer}", defaultWords: "1 for every type", trusted: true,
+		doc:   "How many different CommandKeys must have signed a command of a type; a type whose number cannot be used is not run.",
+		parse: parseThreshold,
+		show:  showThreshold,
+	},
+	{
 		name: "AllowedCommands", valueType: "array of strings", defaultWords: strings.Join(defaultCommands(), ", "), trusted: true,
 		doc:   "Command types that may run on this Mac; all others are rejected.",
 		parse: listOf(parseCommand, func(c *Config) *[]string { return &c.AllowedCommands }),

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"prlagent/agent/protocol"
@@ -237,6 +239,12 @@ func (c *Config) fillDependent(trust map[string]any) {
 		c.ServerURL = nil
 		c.Problems = append(c.Problems, Problem{Key: "ServerCertificates", Code: protocol.CodeConfigInvalid,
 			Text: "found no usable certificate, so ServerURL is not used"})
+	}
+	for _, kind := range slices.Sorted(maps.Keys(c.CommandThreshold)) {
+		if needed := c.CommandThreshold[kind]; needed > len(c.CommandKeys) {
+			c.Problems = append(c.Problems, Problem{Key: "CommandThreshold", Code: protocol.CodeConfigInvalid,
+				Text: fmt.Sprintf("%s: found %d, with %d in CommandKeys; commands of this type are not run", kind, needed, len(c.CommandKeys))})
+		}
 	}
 	switch {
 	case c.ContentFolder() != "":

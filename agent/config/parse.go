@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/url"
 	"path"
@@ -347,6 +348,44 @@ func parseDestructiveLimit(c *Config, found any) []error {
 		parseWhole(entry, limitCount, &c.DestructiveLimit.Count),
 		parseWhole(entry, limitWindow, &c.DestructiveLimit.WindowHours),
 		unknownNames(entry, limitCount.name, limitWindow.name))
+}
+
+// maxThreshold is how many keys can be asked for.
+const maxThreshold = 16
+
+// parseThreshold reads how many keys a type of command needs. What cannot be read
+// asks for more than there is: who wrote it wanted more than one key.
+func parseThreshold(c *Config, found any) (problems []error) {
+	c.CommandThreshold = make(map[string]int)
+	entry, isDictionary := found.(map[string]any)
+	known := protocol.CommandNames(func(protocol.CommandType) bool { return true })
+	if !isDictionary {
+		for _, name := range known {
+			c.CommandThreshold[name] = 0
+		}
+		return []error{&refusedValue{fmt.Errorf("%w; no command is run", wrongType(found, "a dictionary {type: integer}")), found}}
+	}
+	for _, name := range slices.Sorted(maps.Keys(entry)) {
+		kind, err := parseCommand(name)
+		if err != nil {
+			if near := nearestName(strings.ToLower(text.TrimTyped(name)), known, misspelledByOne); near != "" {
+				c.CommandThreshold[near] = 0
+			}
+			problems = append(problems, &refusedValue{fmt.Errorf("%w; until then none of that type is run", err), name})
+			continue
+		}
+		needed, isNumber := asNumber(entry[name])
+		if !isNumber || needed != math.Trunc(needed) || needed < 1 || needed > maxThreshold {
+			c.CommandThreshold[kind] = 0
+			problems = append(problems, &refusedValue{fmt.Errorf("%s: found no number of keys, expected 1 to %d; commands of this type are not run", shorten(kind, maxNameShown), maxThreshold), entry[name]})
+			continue
+		}
+		if before, twice := c.CommandThreshold[kind]; twice && (before == 0 || before > int(needed)) {
+			continue // written twice, in other letters: the stricter one counts
+		}
+		c.CommandThreshold[kind] = int(needed)
+	}
+	return problems
 }
 
 func parseTiming(c *Config, found any) []error {

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"prlagent/agent/protocol"
@@ -47,6 +49,18 @@ func exactKeys(trusted []protocol.TrustedKey) string {
 		text.WriteString(hex.EncodeToString(key.Key))
 	}
 	return text.String()
+}
+
+func showThreshold(c Config) string {
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(c.CommandThreshold)) {
+		part := fmt.Sprintf("%s: %d", kind, c.CommandThreshold[kind])
+		if c.CommandThreshold[kind] == 0 {
+			part = kind + ": not run"
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ", ")
 }
 
 func showPolicy(c Config) string {

@@ -142,7 +142,7 @@ func TestAccountsWithoutTracesAreNotListed(t *testing.T) {
 	wantEqual(t, "who was asked for traces", l.callsOf("carol"), "look carol")
 	l.look()
 	wantEqual(t, "and is not asked again at once", l.callsOf("carol"), "")
-	for _, trace := range usageTraces {
+	for _, trace := range prlctl.UsageTraces {
 		l.files["/Users/carol/"+trace] = file{uid: 503}
 		l.now = l.now.Add(unusedFor)
 		wantEqual(t, "accounts, one with "+trace, len(l.look().Users), 3)

@@ -1,20 +1,12 @@
 package inventory
 
 import (
-	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"prlagent/platform"
 	"prlagent/prlctl"
 )
-
-// vmProgram is the program that runs one virtual machine. Which one its
-// arguments say by an id (facts/captures.md 4.3). Its name is there too, as it
-// was when the machine started, and is not kept: one that was renamed since, and
-// another that bears the old name now, would be taken for each other.
-const vmProgram = "prl_vm_app"
 
 // vmProcess is one process of a virtual machine.
 type vmProcess struct {
@@ -42,11 +34,11 @@ func (l *look) vmProcesses(processes []platform.Process) map[string][]vmProcess 
 	return byID
 }
 
-// vmProcessOf reads a process of the process table. A user may call a program of
-// their own by the vendor's name, so it must lie in the bundle.
+// vmProcessOf reads a process of the process table. The name of its machine is among
+// its arguments too, as it was when the machine started, and is not kept: one that was
+// renamed since, and another that bears the old name now, would be taken for each other.
 func vmProcessOf(process *platform.Process) (vmProcess, bool) {
-	program := path.Clean(process.Path) // it has "MacOS//Parallels VM.app"
-	if path.Base(program) != vmProgram || !strings.HasPrefix(program, prlctl.AppBundle+"/") {
+	if !prlctl.IsVMProgram(process.Path) {
 		return vmProcess{}, false
 	}
 	machine, err := prlctl.ParseID(process.Arguments.VMID)

@@ -55,16 +55,6 @@ type visitOutcome struct {
 
 func (o visitOutcome) isListed() bool { return o.code == "" && !o.unused }
 
-// usageTraces are what Parallels Desktop leaves in the home of someone who used
-// it (facts/macos.md 3.3). An account without any of them is not listed: on a
-// Mac of a lab with hundreds of accounts each list would cost a second.
-var usageTraces = []string{
-	"Parallels",
-	"Library/Parallels",
-	"Library/Preferences/Parallels",
-	prlctl.PreferenceFile,
-}
-
 func (v *visit) run(ctx context.Context) visitOutcome {
 	result := visitOutcome{at: v.at, recalled: len(v.known) > 0, machines: make(map[string]*Machine)}
 	if !v.session && len(v.known) == 0 && !v.hasTraces(ctx) {
@@ -105,8 +95,8 @@ func (v *visit) run(ctx context.Context) visitOutcome {
 // hasTraces reports whether the account may have used the product: what may not
 // be looked at may be there.
 func (v *visit) hasTraces(ctx context.Context) bool {
-	questions := make([]platform.FileQuestion, len(usageTraces))
-	for i, trace := range usageTraces {
+	questions := make([]platform.FileQuestion, len(prlctl.UsageTraces))
+	for i, trace := range prlctl.UsageTraces {
 		questions[i].Path = path.Join(v.user.Home, trace)
 	}
 	answers, _ := v.lookAtFiles(ctx, questions) // every answer has the error

@@ -16,8 +16,9 @@ type Hands interface {
 	ByHand(ctx context.Context, request HandRequest, by string) HandResult
 }
 
-// HandRequest asks to set one setting of virtual machines, or to lift the locks
-// and the host's switches that the agent has placed.
+// HandRequest asks to set one setting of virtual machines, to lift the locks and the
+// host's switches that the agent has placed, or not to hold machines any more that a
+// signed list holds.
 type HandRequest struct {
 	Setting string   `json:"setting,omitempty"` // of the catalogue
 	Value   string   `json:"value,omitempty"`
@@ -25,6 +26,7 @@ type HandRequest struct {
 	All     bool     `json:"all,omitempty"` // in place of VMs
 
 	ReleaseLocks bool `json:"release_locks,omitempty"` // in place of all of the above
+	ReleaseHolds bool `json:"release_holds,omitempty"` // in place of Setting: of VMs, or of All
 }
 
 // HandResult says what became of it, by machine and by switch of the host.
@@ -38,6 +40,8 @@ type HandResult struct {
 	// Switches are those of the host that the agent had placed, where the locks are
 	// lifted.
 	Switches []HandSwitch `json:"switches,omitempty"`
+
+	ReleaseHolds bool `json:"release_holds,omitempty"` // it is about holds
 }
 
 // HandSwitch is what became of one switch of the host.
@@ -79,14 +83,24 @@ type LocksReleased struct {
 // maxHandBody is for the ids of as many machines as a Mac may have.
 const maxHandBody = 16 << 10
 
+// kinds is how many things it asks for at once.
+func (r HandRequest) kinds() (count int) {
+	for _, asked := range []bool{r.Setting != "", r.ReleaseLocks, r.ReleaseHolds} {
+		if asked {
+			count++
+		}
+	}
+	return count
+}
+
 func (h *apiHandler) serveByHand(w http.ResponseWriter, r *http.Request, actor Actor) {
 	var request HandRequest
 	body, err := protocol.ReadLimited(r.Body, maxHandBody)
 	if err == nil {
 		err = protocol.Decode(body, maxHandBody, &request)
 	}
-	if err == nil && request.ReleaseLocks == (request.Setting != "") {
-		err = fmt.Errorf("it must have a setting or release_locks")
+	if err == nil && request.kinds() != 1 {
+		err = fmt.Errorf("it must have a setting, release_locks or release_holds")
 	}
 	if err == nil && !request.ReleaseLocks && request.All == (len(request.VMs) > 0) {
 		err = fmt.Errorf("it must have machines or all")

@@ -26,6 +26,7 @@ func TestContractDocuments(t *testing.T) {
 		"vms.json":             sampleInventory(),
 		"policy.json":          samplePolicy(),
 		"hand-result.json":     sampleHand(),
+		"commands.json":        sampleCommands(),
 		"events.json":          EventList{Schema: Schema, Events: sampleEvents(), Next: 4},
 		"checkin-result.json":  sampleCheckin(),
 		"local-error.json": ErrorBody{

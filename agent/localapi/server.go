@@ -47,6 +47,7 @@ type Options struct {
 	Events    EventSource
 	Policy    PolicySource
 	Hands     Hands
+	Commands  CommandSource    // nil = there are none
 	Reports   ReportSource     // nil = nothing is reported
 	Authorize func(Peer) Actor // called once per connection, before its first answer
 	Log       zerolog.Logger
@@ -154,13 +155,14 @@ type apiEndpoint struct {
 }
 
 var apiEndpoints = map[string]apiEndpoint{
-	"/v1/status":  {http.MethodGet, false, false, (*apiHandler).serveStatus},
-	"/v1/vms":     {http.MethodGet, false, true, (*apiHandler).serveInventory},
-	"/v1/policy":  {http.MethodGet, false, true, (*apiHandler).servePolicy},
-	"/v1/events":  {http.MethodGet, false, true, (*apiHandler).serveEvents},
-	"/v1/checkin": {http.MethodPost, true, true, (*apiHandler).serveCheckin},
-	"/v1/byhand":  {http.MethodPost, true, true, (*apiHandler).serveByHand},
-	"/v1/report":  {http.MethodGet, true, true, (*apiHandler).serveSentReport},
+	"/v1/status":   {http.MethodGet, false, false, (*apiHandler).serveStatus},
+	"/v1/vms":      {http.MethodGet, false, true, (*apiHandler).serveInventory},
+	"/v1/policy":   {http.MethodGet, false, true, (*apiHandler).servePolicy},
+	"/v1/commands": {http.MethodGet, false, true, (*apiHandler).serveCommands},
+	"/v1/events":   {http.MethodGet, false, true, (*apiHandler).serveEvents},
+	"/v1/checkin":  {http.MethodPost, true, true, (*apiHandler).serveCheckin},
+	"/v1/byhand":   {http.MethodPost, true, true, (*apiHandler).serveByHand},
+	"/v1/report":   {http.MethodGet, true, true, (*apiHandler).serveSentReport},
 }
 
 // ServeHTTP finds the endpoint and decides whether the actor may use it.

@@ -53,6 +53,7 @@ type Status struct {
 	Streams       []StreamStatus      `json:"event_streams,omitempty"`
 	Pass          *Pass               `json:"last_pass,omitempty"`
 	ToolRuns      map[string]uint64   `json:"tool_runs,omitempty"`  // since the daemon's start, by program
+	Holds         *Holds              `json:"holds,omitempty"`      // nil: there never was a list of holds
 	Restricted    bool                `json:"restricted,omitempty"` // some parts are for admins only and were left out
 }
 
@@ -312,6 +313,9 @@ func (s Status) ForEveryone() Status {
 	for _, condition := range s.Health.Conditions {
 		condition.Subject, condition.Detail = "", ""
 		public.Health.Conditions = append(public.Health.Conditions, condition)
+	}
+	if s.Holds != nil {
+		public.Holds = s.Holds.forEveryone()
 	}
 	public.Product.License = ""
 	public.Portal = s.Portal

@@ -187,6 +187,7 @@ const (
 	CodeVMRunning           Code = "vm_running"
 	CodeVMInUse             Code = "vm_in_use"
 	CodeVMSuspended         Code = "vm_suspended"
+	CodeVMNotRunning        Code = "vm_not_running"
 	CodeVMPacked            Code = "vm_packed"
 	CodeGuestOSArch         Code = "guest_os_arch"
 	CodeNeedsWindowsTools   Code = "needs_windows_tools"
@@ -250,11 +251,15 @@ const (
 	CodeCommandUnknown     Code = "command_unknown"
 	CodeCommandExpired     Code = "command_expired"
 	CodeCommandCancelled   Code = "command_cancelled"
+	CodeEpochChanged       Code = "epoch_changed"
+	CodePortalRestored     Code = "portal_restored"
 	CodeCommandTooLate     Code = "command_too_late"
 	CodeCommandLimit       Code = "command_limit"
 	CodeCommandMonitor     Code = "command_monitor"
 	CodeTimeUnproven       Code = "time_unproven"
 	CodeJournalLost        Code = "journal_lost"
+	CodeCommandOtherEpoch  Code = "command_other_epoch"
+	CodeIntentsUnreadable  Code = "intents_unreadable"
 	CodeTargetChanged      Code = "target_changed"
 	CodeTargetOwner        Code = "target_owner"
 	CodeTargetUnlisted     Code = "target_unlisted"
@@ -269,6 +274,9 @@ const (
 	CodeHoldLifted         Code = "hold_lifted"
 	CodeHoldsOutdated      Code = "holds_outdated"
 	CodeHoldReleased       Code = "hold_released"
+	CodeHoldUnenforced     Code = "hold_unenforced"
+	CodeHoldPending        Code = "hold_pending"
+	CodeNotHeld            Code = "not_held"
 	CodeGuestRestarted     Code = "guest_restarted"
 	CodeLicenseDeactivated Code = "license_deactivated"
 	CodeWillReactivate     Code = "will_reactivate"
@@ -538,30 +546,38 @@ var Codes = map[Code]CodeText{
 	CodeCommandUnlisted:    {Failure, "The profile of this Mac does not allow commands of this type.", "Add the type to AllowedCommands of the profile, and issue the command anew."},
 	CodeCommandUnknown:     {Failure, "This version of the agent has no such command.", "Update the agent."},
 	CodeCommandExpired:     {Info, "The command was not started in time.", "Issue it anew, if it is still wanted."},
-	CodeCommandCancelled:   {Info, "An administrator has cancelled the command before it was started.", ""},
+	CodeEpochChanged:       {Failure, "The Mac began a new epoch while it had the command; whether it was done is not known.", "Look at the virtual machine in 'prlportal vms', and issue the command anew if it is still wanted."},
+	CodePortalRestored:     {Warning, "This portal was put back to an older state and has no more of the command than this.", "Look at how things stand on the Mac, then run 'prlportal commands confirm' or 'prlportal commands cancel'."},
+	CodeCommandCancelled:   {Info, "An administrator has cancelled the command before it was started.", "Issue it anew, if it is still wanted."},
 	CodeCommandTooLate:     {Info, "The command was already running when it was cancelled.", "See in the list of commands how it ended."},
 	CodeCommandLimit:       {Warning, "As many destructive commands as the profile allows were started; this one waits.", "Wait, or raise DestructiveLimit in the profile."},
 	CodeCommandMonitor:     {Info, "The agent only monitors, and runs no command that changes anything.", "Set Mode to enforce in the profile, and issue the command anew."},
 	CodeTimeUnproven:       {Info, "A destructive command waits until the time of day is proven.", "Connect the Mac to its portal, or set its clock right."},
 	CodeJournalLost:        {Failure, "The agent has lost its record of this command after it was begun; nothing of it is done again.", "See what is there in 'prlagent vms', and issue the command anew if it is still wanted."},
+	CodeCommandOtherEpoch:  {Failure, "A command was signed before this Mac lost its journal, or began a new epoch for another reason.", "Issue it anew, if it is still wanted."},
+	CodeIntentsUnreadable:  {Failure, "The record of what commands have begun cannot be read or written, so none is begun that changes anything.", "Check the disk, and owner and mode of the agent's state folder; the command waits until it expires."},
 	CodeTargetChanged:      {Warning, "The virtual machine is not as it was when the command was signed; the command waits.", "Look at the virtual machine in 'prlportal vms', then cancel the command or issue it anew."},
 	CodeTargetOwner:        {Failure, "The virtual machine belongs to another account than the command names.", "Issue the command anew for the owner that 'prlportal vms' shows."},
 	CodeTargetUnlisted:     {Info, "The virtual machines of its owner cannot be listed now; the command waits.", "See 'prlagent doctor' for why the owner cannot be listed."},
 	CodeWaitsForStop:       {Info, "The command waits until the virtual machine is stopped.", "Wait, or issue it anew with --when now."},
-	CodeAlreadyAbsent:      {Info, "There was no such virtual machine any more.", ""},
-	CodeVerifiedAbsent:     {Info, "The virtual machine and its files are gone from where they were; copies and backups elsewhere are not looked for.", ""},
+	CodeVMNotRunning:       {Info, "The virtual machine does not run, so there is nothing to restart.", "Start the virtual machine."},
+	CodeAlreadyAbsent:      {Info, "There was no such virtual machine any more.", "Nothing to do."},
+	CodeVerifiedAbsent:     {Info, "The virtual machine and its files are gone from where they were; copies and backups elsewhere are not looked for.", "Nothing to do."},
 	CodeHasDependents:      {Failure, "Linked clones depend on the virtual machine.", "Delete the clones first."},
 	CodeOutcomeUnknown:     {Failure, "The command was begun, and whether it was done cannot be seen; it is not repeated.", "Look at the virtual machine, and issue the command anew if it is still wanted."},
 	CodeNotDone:            {Failure, "What the command asks for was tried, and is not so.", "See in the list of commands what the tools said."},
 	CodeImageNotSupported:  {Failure, "This version of the agent cannot provide golden images, so nothing was deleted.", "Use vm.delete, and provide the virtual machine by other means."},
 	CodeHoldPlaced:         {Info, "The virtual machine is held: it is suspended whenever it is seen running.", "See 'prlagent status' for whether it holds."},
-	CodeHoldLifted:         {Info, "The virtual machine is not held any more.", ""},
+	CodeHoldLifted:         {Info, "The virtual machine is not held any more.", "Nothing to do."},
 	CodeHoldsOutdated:      {Failure, "The command carries an older list of holds than the one in force.", "Issue it anew."},
 	CodeHoldReleased:       {Warning, "A person on the Mac has released the hold.", "Ask them; lock the virtual machine anew if it is still to be held."},
-	CodeGuestRestarted:     {Info, "The guest was seen to start after the command.", ""},
-	CodeLicenseDeactivated: {Info, "Parallels Desktop is not activated on this Mac any more; whether the seat is free, only the vendor knows.", ""},
+	CodeHoldUnenforced:     {Failure, "A virtual machine that is held runs, or may run, and is not suspended.", "See 'prlagent status' for why, and lock it with force if it must not run."},
+	CodeNotHeld:            {Info, "No virtual machine with this id is held.", "See 'prlagent status' for what is held."},
+	CodeHoldPending:        {Warning, "It was seen running, and nothing shows yet that it is being suspended.", "See 'prlagent doctor' for whether its owner's programs answer."},
+	CodeGuestRestarted:     {Info, "The guest was seen to start after the command.", "Nothing to do."},
+	CodeLicenseDeactivated: {Info, "Parallels Desktop is not activated on this Mac any more; whether the seat is free, only the vendor knows.", "See in the account at the vendor's whether the seat is free."},
 	CodeWillReactivate:     {Warning, "Parallels Desktop is not activated any more, and a licensing profile on this Mac will activate it again.", "Remove the licensing profile from this Mac."},
-	CodeCommandDone:        {Info, "It was done.", ""},
+	CodeCommandDone:        {Info, "It was done.", "Nothing to do."},
 }
 
 // Text is the code's row; a code without one is shown as itself.

@@ -12,6 +12,7 @@ import (
 const (
 	MaxCommand         = 16 << 10 // its payload
 	MaxReceipt         = 32 << 10 // its payload, as the envelope has it
+	MaxBlob            = 50 << 20 // what is uploaded on request, such as a support bundle
 	MaxCommandLifetime = 90 * 24 * time.Hour
 	// CommandsKeptFor is how long the record of a command outlives its expiry: a
 	// repeat of its id is answered from the record.
@@ -79,7 +80,7 @@ func (t CommandTarget) VM() VMKey { return VMKey{ID: t.VMID, UID: t.UID} }
 
 // When a machine is deleted that is in use.
 const (
-	DeleteAtStop = "at_stop" // once it is stopped by whoever uses it
+	DeleteAtStop = "at_stop" // once it is stopped by whoever uses it; one that is suspended is in use
 	DeleteNow    = "now"     // after a minute for a clean stop it is stopped by force
 )
 

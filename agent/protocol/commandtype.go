@@ -16,10 +16,12 @@ type CommandType struct {
 	Counted     bool // counts toward DestructiveLimit (H31)
 	Listed      bool // runs only where AllowedCommands lists it
 	OnVM        bool // its target is one virtual machine; else the whole Mac
+	Changes     bool // changes something on the Mac: an agent that monitors rejects it
 	// Once says that its outcome cannot be observed for sure: it is attempted once,
 	// and an attempt that broke off is CodeOutcomeUnknown (H26).
 	Once     bool
 	Lifetime time.Duration // from being signed to the latest start, unless the admin says otherwise
+	Timeout  time.Duration // of one attempt, unless the admin says otherwise
 	params   func() any    // a pointer to its Params
 	Text     string        // what it does, for people
 }
@@ -32,17 +34,17 @@ const (
 // CommandTypes are all commands there are, in the order in which a profile
 // lists them. A Mac rejects every other one.
 var CommandTypes = []CommandType{
-	{"vm.delete", true, true, true, true, false, month, paramsOf[DeleteParams], "Delete a virtual machine with its disks."},
-	{"vm.lock", false, false, true, true, false, month, paramsOf[HoldsParams], "Suspend a virtual machine and keep it suspended."},
-	{"vm.unlock", false, false, true, true, false, month, paramsOf[HoldsParams], "Let a locked virtual machine start again."},
-	{"vm.restart", false, false, true, true, true, day, paramsOf[RestartParams], "Restart the guest of a virtual machine."},
-	{"vm.redownload", true, true, true, true, false, month, paramsOf[DeleteParams], "Delete a virtual machine and provide the policy's golden image anew."},
-	{"license.deactivate", true, true, true, false, false, month, paramsOf[DeactivateParams], "Deactivate the license of Parallels Desktop."},
-	{"windows_update.check", false, false, true, true, true, day, paramsOf[NoParams], "Look for updates of a Windows guest."},
-	{"windows_update.install", false, false, true, true, true, day, paramsOf[NoParams], "Install updates of a Windows guest."},
-	{"inventory.refresh", false, false, false, false, false, day, paramsOf[NoParams], "Look at the Mac and report all of it."},
-	{"policy.refresh", false, false, false, false, false, day, paramsOf[NoParams], "Fetch the policy."},
-	{"diagnostics", false, false, true, false, false, day, paramsOf[NoParams], "Send a redacted support bundle."},
+	{"vm.delete", true, true, true, true, true, false, month, 10 * time.Minute, paramsOf[DeleteParams], "Delete a virtual machine with its disks."},
+	{"vm.lock", false, false, true, true, true, false, month, 5 * time.Minute, paramsOf[HoldsParams], "Suspend a virtual machine and keep it suspended."},
+	{"vm.unlock", false, false, true, true, true, false, month, 5 * time.Minute, paramsOf[HoldsParams], "Let a locked virtual machine start again."},
+	{"vm.restart", false, false, true, true, true, true, day, 10 * time.Minute, paramsOf[RestartParams], "Restart the guest of a virtual machine."},
+	{"vm.redownload", true, true, true, true, true, false, month, 10 * time.Minute, paramsOf[DeleteParams], "Delete a virtual machine and provide the policy's golden image anew."},
+	{"license.deactivate", true, true, true, false, true, false, month, 5 * time.Minute, paramsOf[DeactivateParams], "Deactivate the license of Parallels Desktop."},
+	{"windows_update.check", false, false, true, true, false, true, day, time.Hour, paramsOf[NoParams], "Look for updates of a Windows guest."},
+	{"windows_update.install", false, false, true, true, true, true, day, 6 * time.Hour, paramsOf[NoParams], "Install updates of a Windows guest."},
+	{"inventory.refresh", false, false, false, false, false, false, day, 10 * time.Minute, paramsOf[NoParams], "Look at the Mac and report all of it."},
+	{"policy.refresh", false, false, false, false, false, false, day, 10 * time.Minute, paramsOf[NoParams], "Fetch the policy."},
+	{"diagnostics", false, false, true, false, false, false, day, 10 * time.Minute, paramsOf[NoParams], "Send a redacted support bundle."},
 }
 
 func paramsOf[P any]() any { return new(P) }
@@ -65,4 +67,23 @@ func CommandNames(wanted func(CommandType) bool) []string {
 		}
 	}
 	return names
+}
+
+// IsHazardous reports whether a repetition of a command of the type could do what
+// nothing puts back, or do again what cannot be seen: its envelope is for one epoch of
+// the Mac, and after a change of the epoch nobody but an administrator goes on (H22,
+// H26). All others say what is to be, or only look. A type that is not known is.
+func IsHazardous(name string) bool {
+	row, known := CommandTypeOf(name)
+	return !known || row.Destructive || row.Once
+}
+
+// ChangesHolds reports whether commands of the type carry a list of holds.
+func ChangesHolds(name string) bool {
+	row, _ := CommandTypeOf(name)
+	if row.params == nil {
+		return false
+	}
+	_, carries := row.params().(*HoldsParams)
+	return carries
 }

@@ -72,6 +72,7 @@ type HoldState struct {
 	VMKey
 	State      string    `json:"state"` // one of the Hold words
 	Code       Code      `json:"code,omitempty"`
+	Paused     bool      `json:"paused,omitempty"`     // it is paused at least; its user can let it go on
 	Since      time.Time `json:"since"`                // of the state
 	Violations int       `json:"violations,omitempty"` // how often the machine was seen running
 	ViolatedAt time.Time `json:"violated_at,omitzero"` // the last time

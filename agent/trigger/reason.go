@@ -70,7 +70,7 @@ var Kinds = map[Reason]Kind{
 	AgentStart:     {Recurs: true, Splay: commonSplay},
 	Wake:           {Settle: true, Splay: wakeSplay},
 	Manual:         {Urgent: true, Recurs: true}, // who asked learns that it was lost, and asks again
-	CommandResult:  {Urgent: true},
+	CommandResult:  {Urgent: true, Recurs: true}, // results are in the journal until the portal has them
 	ProfileChanged: {},
 	VMRemoved:      {},
 	Cadence:        {Recurs: true},

@@ -57,6 +57,11 @@ var roles = map[string]func(args []string){
 	"hold-socket": func([]string) { // until the other end is gone
 		_, _ = unix.Poll([]unix.PollFd{{Fd: 0}}, int(time.Minute.Milliseconds()))
 	},
+	"send-files": sendFiles,
+	"send-and-sleep": func(args []string) {
+		sendFiles(args)
+		time.Sleep(time.Minute)
+	},
 	"answer-and-leave": func([]string) {
 		answer(nil)
 		leaveHolder()
@@ -70,6 +75,20 @@ var roles = map[string]func(args []string){
 	"close-terminal":  closeTerminal,
 	"hold-terminal":   func(args []string) { holdTerminal(args[0], args[1]) },
 	"read-input":      func([]string) { _, _ = io.Copy(io.Discard, os.Stdin) },
+}
+
+// sendFiles sends a descriptor of each file, in a message of its own.
+func sendFiles(names []string) {
+	for _, name := range names {
+		file, err := os.Open(name)
+		if err == nil {
+			err = unix.Sendmsg(0, []byte{' '}, unix.UnixRights(int(file.Fd())), nil, 0)
+		}
+		if err != nil {
+			exit(1)
+		}
+	}
+	_, _ = os.Stdin.WriteString("sent")
 }
 
 func report(args []string) {

@@ -30,13 +30,15 @@ func (r *Runner) collectOutput(ctx context.Context, p *childProcess) (Result, *E
 	}
 	stopped := r.reasonToStop(ctx, run)
 	if stopped != nil && !run.program.stop(r.gracePeriod()) {
+		p.talk.takeFiles(true)
 		return noResult, notKilledError(stopped)
 	}
 	if run.stdout.full || run.stderr.full {
 		stopped = tooLargeError(p.command.Path)
 	}
 	code, failed := run.program.exitOutcome(stopped)
-	return Result{Stdout: run.stdout.buffer.Bytes(), Stderr: run.stderr.buffer.Bytes(), ExitCode: code}, failed
+	files := p.talk.takeFiles(failed != nil)
+	return Result{Stdout: run.stdout.buffer.Bytes(), Stderr: run.stderr.buffer.Bytes(), Files: files, ExitCode: code}, failed
 }
 
 func (r *Runner) newOutputRun(p *childProcess) (*outputRun, *Error) {
@@ -53,7 +55,7 @@ func (r *Runner) newOutputRun(p *childProcess) (*outputRun, *Error) {
 	switch {
 	case c.Socket:
 		var err error
-		if p.talk, err = newConversation(c.Stdin, run.stdout); err != nil {
+		if p.talk, err = newConversation(c.Stdin, run.stdout, c.MaxFiles); err != nil {
 			return nil, &Error{CodeFailed, c.Path, err}
 		}
 		p.cmd.Stdin = p.talk.theirs

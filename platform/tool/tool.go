@@ -58,6 +58,7 @@ type Command struct {
 	Args      []string      // argv without argv[0]; never secrets, every process on the Mac can read them
 	Stdin     []byte        // what the program reads; nil is /dev/null; not for Follow
 	Socket    bool          // its standard input is a socket of ours that it answers on, which is Result.Stdout; not for Follow
+	MaxFiles  int           // descriptors that it may send on the socket, which are Result.Files; more are closed, and the rest of what it says is not read
 	Env       []string      // KEY=VALUE beside the fixed environment, which can not be overridden
 	Limit     time.Duration // wall-clock kill timer; 0 is QueryLimit; not for Follow
 	MaxOutput int           // bytes per stream; 0 is 16 MiB of output and 1 MiB of errors; more is CodeTooLarge; see Follow
@@ -67,6 +68,7 @@ type Command struct {
 // to then, for diagnosis only, and ExitCode is -1.
 type Result struct {
 	Stdout, Stderr []byte
+	Files          []*os.File // that it sent, in their order; whoever asked for them closes them. None beside an error
 	ExitCode       int
 	Duration       time.Duration
 }
@@ -182,7 +184,10 @@ func (c Command) validate() error {
 	if !filepath.IsAbs(c.Path) || filepath.Clean(c.Path) != c.Path {
 		return errors.New("the path is not absolute and clean")
 	}
-	if c.Limit < 0 || c.MaxOutput < 0 {
+	if c.MaxFiles != 0 && !c.Socket {
+		return errors.New("descriptors come on a socket only")
+	}
+	if c.Limit < 0 || c.MaxOutput < 0 || c.MaxFiles < 0 {
 		return errors.New("the limit is negative")
 	}
 	for _, entry := range c.Env {

@@ -57,29 +57,64 @@ Exit code 1 means that a machine was left out. Settings and their values:
 func showHelp(command *cobra.Command, _ []string) error { return command.Help() }
 
 func (p *program) releaseCommand() *cobra.Command {
-	var locks bool
+	var locks, all bool
+	var held []string
 	command := &cobra.Command{
-		Use:   "release --locks",
-		Short: "Lift the locks that the agent has placed",
-		Long: `Lift what the agent has placed: the locks of virtual machines, and the switches of
-the Mac that have Parallels Desktop ask for an administrator (prlsrvctl set). No
-others: what was locked before stays locked. From then on the agent only plans,
-also after a restart, until there is a newer policy. Only administrators may;
-everybody else gets exit code 4.
+		Use:   "release --locks|--hold VM-ID|--all",
+		Short: "Lift the locks that the agent has placed, or end holds",
+		Long: `With --locks, lift what the agent has placed: the locks of virtual machines, and
+the switches of the Mac that have Parallels Desktop ask for an administrator
+(prlsrvctl set). No others: what was locked before stays locked. From then on the
+agent only plans, also after a restart, until there is a newer policy.
 
-Exit code 1 means that a lock is still there. The agent tries again at each look,
-and the command that lifts it by hand is printed.`,
-		Example: "  sudo prlagent release --locks", Args: cobra.NoArgs,
+With --hold, do not keep a machine suspended any more that an administrator of the
+portal has locked; with --all, none of them. It may start again, and gets its
+autostart back. That is logged and told to the portal, and stays so after a restart,
+until the machine is locked anew.
+
+Only administrators may; everybody else gets exit code 4. Exit code 1 means that a
+lock is still there, or that no such machine is held. The agent tries again at each
+look, and the command that lifts a lock by hand is printed.`,
+		Example: "  sudo prlagent release --locks\n  sudo prlagent release --hold f11d8098-10fe-40d9-871e-27af1e66161e\n  sudo prlagent release --all", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !locks {
-				return errors.New("say what to release: --locks")
+			request, err := releaseRequest(locks, all, held)
+			if err != nil {
+				return err
 			}
 			p.bePatient(cmd)
-			return p.runByHand(cmd.Context(), localapi.HandRequest{ReleaseLocks: true}, "The agent lifts its locks, as the machines' owners; Ctrl-C stops waiting, not the agent …")
+			progress := "The agent lifts its locks, as the machines' owners; Ctrl-C stops waiting, not the agent …"
+			if request.ReleaseHolds {
+				progress = "The agent ends holds …"
+			}
+			return p.runByHand(cmd.Context(), request, progress)
 		},
 	}
 	command.Flags().BoolVar(&locks, "locks", false, "the locks of virtual machines and the switches of the Mac")
+	command.Flags().StringArrayVar(&held, "hold", nil, "the hold of the machine with this `VM-ID`; again for more of them")
+	command.Flags().BoolVar(&all, "all", false, "every hold")
 	return command
+}
+
+// releaseRequest reads what to release: one of the three.
+func releaseRequest(locks, all bool, held []string) (request localapi.HandRequest, err error) {
+	request = localapi.HandRequest{ReleaseLocks: locks, ReleaseHolds: !locks, All: all}
+	for _, given := range held {
+		id, err := prlctl.ParseID(given)
+		if err != nil {
+			return request, fmt.Errorf("%q is not the id of a machine; 'prlagent status' shows those that are held", given)
+		}
+		request.VMs = append(request.VMs, id)
+	}
+	asked := 0
+	for _, is := range []bool{locks, all, len(held) > 0} {
+		if is {
+			asked++
+		}
+	}
+	if asked != 1 {
+		return request, errors.New("say what to release: --locks, --hold VM-ID or --all")
+	}
+	return request, nil
 }
 
 // settingHelp are the settings with their values.
@@ -148,6 +183,9 @@ func handPage(v outputView, result localapi.HandResult) string {
 	if result.Code != "" {
 		return v.paint(styleRed, "✗") + " It was not done, or nobody knows how it ended.\n" + reasonLines(v, result.Code, "")
 	}
+	if result.ReleaseHolds {
+		return releasedPage(v, result)
+	}
 	var out strings.Builder
 	release := result.Setting == ""
 	if len(result.VMs)+len(result.Switches) == 0 {
@@ -166,6 +204,22 @@ func handPage(v outputView, result localapi.HandResult) string {
 		out.WriteString("The agent only monitors by itself; this was done because you asked for it.\n")
 	}
 	return out.String()
+}
+
+// releasedPage is which machines are not held any more.
+func releasedPage(v outputView, result localapi.HandResult) string {
+	if len(result.VMs) == 0 {
+		return "Nothing is held.\n"
+	}
+	var out strings.Builder
+	for _, vm := range result.VMs {
+		who := joinParts(" of ", vm.Name, vm.Owner)
+		if who == "" {
+			who = vm.ID
+		}
+		fmt.Fprintf(&out, "%s %s is not held any more\n", v.paint(styleGreen, "✓"), who)
+	}
+	return out.String() + "They stay released until they are locked anew.\n"
 }
 
 // handMarks are how an outcome is marked.

@@ -39,6 +39,7 @@ func statusPage(v outputView, status localapi.Status) string {
 	p.addPortal(status.Portal)
 	p.addMac(status)
 	p.addUsers(status.Users)
+	p.addHolds(status.Holds)
 	p.addPass(status.Pass)
 	p.addActivity(status)
 	p.addConditions("What needs a look", status.Health.Conditions, needsPerson)

@@ -21,6 +21,7 @@ func statusSummary(v outputView, status localapi.Status) string {
 	p.addPolicy(status)
 	p.addPortalSummary(status.Portal)
 	p.addMacSummary(status)
+	p.addHeldSummary(status.Holds)
 	if len(status.Doing) > 0 {
 		p.addItem("Now", activityWords(v, status))
 	}

@@ -56,7 +56,10 @@ type Parts struct {
 }
 
 // Recorder keeps what administrators decide.
-type Recorder interface{ Append(entry audit.Entry) error }
+type Recorder interface {
+	Append(entry audit.Entry) error
+	Mark() audit.Mark // of the newest line
+}
 
 // New makes the server of one site.
 func New(parts Parts) *Server {
@@ -98,6 +101,16 @@ func (s *Server) endpoints() []endpoint {
 		{"POST /v1/admin/admins", admins.Approver, s.addAdmin},
 		{"POST /v1/admin/admins/{name}/revoke", admins.Approver, s.revokeAdmin},
 		{"GET /v1/admin/backup", admins.Approver, s.sendBackup},
+		{"POST /v1/admin/devices/{id}/confirm", admins.Approver, s.settle(audit.ActionConfirm, s.confirm)},
+		{"GET /v1/admin/devices/{id}/holds", admins.Viewer, s.showHolds},
+		{"GET /v1/admin/commands", admins.Viewer, s.listCommands},
+		{"POST /v1/admin/commands", admins.Operator, s.issueCommand},
+		{"GET /v1/admin/commands/{id}", admins.Viewer, s.showCommand},
+		{"POST /v1/admin/commands/{id}/approve", admins.Approver, s.approveCommand},
+		{"POST /v1/admin/commands/{id}/cancel", admins.Operator, s.cancelCommand},
+		{"POST /v1/admin/commands/{id}/confirm", admins.Approver, s.confirmCommand},
+		{"GET /v1/admin/command-keys", admins.Viewer, s.showCommandKeys},
+		{"POST /v1/admin/command-keys", admins.Approver, s.setCommandKeys},
 		{"GET /v1/admin/webhook", admins.Viewer, s.showWebhook},
 		{"POST /v1/admin/webhook/test", admins.Operator, s.testWebhook},
 		{"GET /v1/admin/content", admins.Viewer, s.listContent},

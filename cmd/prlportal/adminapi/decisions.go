@@ -58,10 +58,12 @@ func (s *Server) settle(action string, decide decide) httpapi.Handle {
 		}
 		s.log.Info().Str("device", settled.ID).Str("action", action).Strs("keys", entry.KeyIDs).Msg("decided")
 		report, err := s.devices.Report(r.Context(), settled.ID)
-		if err != nil {
+		commands, failed := s.devices.Commands(r.Context(), settled.ID)
+		if err = cmp.Or(err, failed); err != nil {
 			return fmt.Errorf("load report: %w", err)
 		}
-		return httpapi.WriteJSON(w, r, http.StatusOK, s.newScan(s.now(), time.Time{}).Device(settled, report))
+		view, _ := s.newScan(s.now(), time.Time{}).Device(settled, report, commands)
+		return httpapi.WriteJSON(w, r, http.StatusOK, view)
 	}
 }
 
@@ -250,6 +252,9 @@ func (s *Server) retire(ctx context.Context, device storage.Device, _ Decision) 
 // retired is the change that retires a device; by is the id of the one that takes
 // its place.
 func (s *Server) retired(ctx context.Context, device storage.Device, by string) (storage.Change, error) {
+	if err := s.checkLeavesNothing(ctx, device); err != nil {
+		return storage.Change{}, err
+	}
 	report, err := s.devices.Report(ctx, device.ID)
 	history, failed := s.devices.History(ctx, device.ID)
 	verdicts, unread := s.devices.Verdicts(ctx, device.ID)

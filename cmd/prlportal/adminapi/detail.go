@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -43,14 +44,15 @@ func (s *Server) showDevice(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	commands, err := s.devices.Commands(r.Context(), device.ID)
+	if err != nil {
+		return fmt.Errorf("load commands: %w", err)
+	}
 	look := s.newScan(s.now().UTC(), time.Time{})
 	detail := DeviceDetail{
-		Device: look.Device(device, report), Policy: report.Policy,
-		Users: append([]protocol.UserLook{}, report.Users...), VMs: []fleet.VM{}, Checkins: lastCheckins(device.Requests),
+		Policy: report.Policy, Users: append([]protocol.UserLook{}, report.Users...), Checkins: lastCheckins(device.Requests),
 	}
-	for _, row := range report.Rows {
-		detail.VMs = append(detail.VMs, look.VM(device, report, row))
-	}
+	detail.Device, detail.VMs = look.Device(device, report, commands)
 	if detail.Verdicts, err = s.devices.VerdictsOf(r.Context(), device.ID, report); err != nil {
 		return err
 	}

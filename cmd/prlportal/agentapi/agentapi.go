@@ -39,10 +39,18 @@ type reportReader interface {
 	Verdicts(ctx context.Context, deviceID string) (storage.Verdicts, error)
 }
 
+// commandReader reads the commands of devices.
+type commandReader interface {
+	Commands(ctx context.Context, deviceID string) (storage.CommandLog, error)
+	CommandEnvelopes(ctx context.Context, deviceID, commandID string) (storage.CommandEnvelopes, error)
+	CommandDevice(ctx context.Context, commandID string) (deviceID string, err error)
+}
+
 // Store is what the agent plane needs of a storage implementation.
 type Store interface {
 	deviceKeeper
 	reportReader
+	commandReader
 }
 
 // announcer makes the messages of a webhook of what happens on Macs.
@@ -60,6 +68,8 @@ type Server struct {
 	webhook announcer
 	log     zerolog.Logger
 	now     func() time.Time
+	// restoredAt is when the portal was put back to an older state; zero: never.
+	restoredAt time.Time
 
 	sourceBuckets   *limit.Buckets // enrollments per network
 	serialBuckets   *limit.Buckets // enrollments per Mac
@@ -85,11 +95,12 @@ func (l *serialLocks) of(serial string) *sync.Mutex {
 // maxLimited is how many networks, Macs or devices are remembered that asked.
 const maxLimited = 20_000
 
-// New makes the server of one site; content is its folder of heads and policies.
-func New(config site.Config, store Store, content *os.Root, webhook announcer, log zerolog.Logger, now func() time.Time) *Server {
+// New makes the server of one site; content is its folder of heads and policies, and
+// restoredAt is when it was put back to an older state, zero if it never was.
+func New(config site.Config, store Store, content *os.Root, webhook announcer, restoredAt time.Time, log zerolog.Logger, now func() time.Time) *Server {
 	perHour := func(burst int) *limit.Buckets { return limit.NewBuckets(burst, time.Hour, maxLimited) }
 	return &Server{
-		config: config, store: store, content: content, webhook: webhook, log: log, now: now,
+		config: config, store: store, content: content, webhook: webhook, restoredAt: restoredAt, log: log, now: now,
 		sourceBuckets:   perHour(config.Enrollments.PerSource),
 		serialBuckets:   perHour(config.Enrollments.PerSerial),
 		unprovenBuckets: perHour(config.Enrollments.PerSource),

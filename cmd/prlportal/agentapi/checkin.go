@@ -40,11 +40,15 @@ func (s *Server) handleCheckin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	device, entry, err := s.keepReport(r.Context(), token, asked)
+	device, accepted, err := s.keepReport(r.Context(), token, asked)
 	if err != nil {
 		return err
 	}
-	return httpapi.WriteJSON(w, r, http.StatusOK, s.checkinReply(device, entry, asked.now))
+	reply, err := s.checkinReply(r.Context(), device, accepted, asked)
+	if err != nil {
+		return err
+	}
+	return httpapi.WriteJSON(w, r, http.StatusOK, reply)
 }
 
 // checkinsUnderWay is how many check-ins of one device may be under way at a
@@ -165,16 +169,16 @@ type receivedCheckin struct {
 }
 
 // keepReport decides and saves, in at most one commit. It gives the device as
-// it is now and the acknowledgement to send.
-func (s *Server) keepReport(ctx context.Context, token string, asked receivedCheckin) (storage.Device, storage.Request, error) {
+// it is now and what to answer.
+func (s *Server) keepReport(ctx context.Context, token string, asked receivedCheckin) (storage.Device, checkinOutcome, error) {
 	for range storage.SaveAttempts {
 		device, err := s.deviceByToken(ctx, token)
 		if err != nil {
-			return storage.Device{}, storage.Request{}, err
+			return storage.Device{}, checkinOutcome{}, err
 		}
 		outcome, err := s.decideCheckin(ctx, device, asked)
 		if err != nil {
-			return storage.Device{}, storage.Request{}, err
+			return storage.Device{}, checkinOutcome{}, err
 		}
 		if outcome.change != nil {
 			err = s.store.Save(ctx, *outcome.change)
@@ -187,19 +191,19 @@ func (s *Server) keepReport(ctx context.Context, token string, asked receivedChe
 			asked.unfit = true
 			continue
 		case err != nil:
-			return storage.Device{}, storage.Request{}, fmt.Errorf("save report: %w", err)
+			return storage.Device{}, checkinOutcome{}, fmt.Errorf("save report: %w", err)
 		case outcome.refusal != nil:
 			s.log.Warn().Str("device", device.ID).Str("problem", outcome.refusal.Name()).Msg("check-in refused")
-			return storage.Device{}, storage.Request{}, *outcome.refusal
-		case outcome.change != nil: // not the repeat of what arrived before
+			return storage.Device{}, checkinOutcome{}, *outcome.refusal
+		case !outcome.repeated:
 			s.logArrival(device, asked.request.Triggers)
 			if len(outcome.change.Outgoing) > 0 {
 				s.webhook.Wake()
 			}
 		}
-		return device, outcome.entry, nil
+		return device, outcome, nil
 	}
-	return storage.Device{}, storage.Request{}, protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy.")
+	return storage.Device{}, checkinOutcome{}, protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy.")
 }
 
 // logArrival tells why a device checked in, once for each report.
@@ -216,11 +220,14 @@ func (s *Server) logArrival(device storage.Device, triggers []protocol.Trigger) 
 }
 
 // checkinOutcome is what a check-in leads to. A refusal can have a change too:
-// the mark of a duplicate identity.
+// the mark of a duplicate identity. So can the repeat of what arrived before: what is
+// sent with its answer is computed afresh.
 type checkinOutcome struct {
-	entry   storage.Request
-	change  *storage.Change
-	refusal *protocol.Problem
+	entry    storage.Request
+	repeated bool
+	change   *storage.Change
+	refusal  *protocol.Problem
+	delivery storage.Delivery
 }
 
 func (s *Server) decideCheckin(ctx context.Context, device storage.Device, asked receivedCheckin) (checkinOutcome, error) {
@@ -231,7 +238,7 @@ func (s *Server) decideCheckin(ctx context.Context, device storage.Device, asked
 		if entry.Body != asked.body {
 			return checkinOutcome{refusal: sequenceProblem(protocol.ProblemSequenceConflict, device)}, nil
 		}
-		return checkinOutcome{entry: entry}, nil
+		return s.deliverAgain(ctx, device, entry, asked)
 	}
 	if mark := suspicion(device, asked.request); mark.Reason != "" {
 		mark.At, mark.Count = asked.now, 1
@@ -257,8 +264,12 @@ func (s *Server) decideCheckin(ctx context.Context, device storage.Device, asked
 		ID: asked.request.RequestID, Body: asked.body, At: asked.now, Inventory: answer,
 		Sequence: asked.request.Sequence, Reasons: protocol.CutText(protocol.ReasonWords(asked.request.Triggers), protocol.MaxName),
 	}
+	delivery, err := s.hearCommands(ctx, &change, device, asked)
+	if err != nil {
+		return checkinOutcome{}, err
+	}
 	noteCheckin(&change.Device, entry, asked)
-	return checkinOutcome{entry: entry, change: &change}, nil
+	return checkinOutcome{entry: entry, change: &change, delivery: delivery}, nil
 }
 
 // keepEvents adds what the Mac tells that happened, whatever becomes of the rest
@@ -377,14 +388,17 @@ func noteCheckin(device *storage.Device, entry storage.Request, asked receivedCh
 
 // checkinReply is the acknowledgement with what is computed afresh each time
 // (H03).
-func (s *Server) checkinReply(device storage.Device, entry storage.Request, now time.Time) protocol.CheckinReply {
-	return protocol.CheckinReply{
-		ServerTime:  now,
+func (s *Server) checkinReply(ctx context.Context, device storage.Device, accepted checkinOutcome, asked receivedCheckin) (protocol.CheckinReply, error) {
+	reply := protocol.CheckinReply{
+		ServerTime:  asked.now,
 		NextCheckin: s.config.NextCheckinSecs,
 		SplaySecs:   s.config.SplaySecs,
 		Group:       device.Group,
 		Policy:      s.policyHint(device.Group.ID),
-		Inventory:   entry.Inventory,
-		Acks:        entry.Acks,
+		Inventory:   accepted.entry.Inventory,
 	}
+	for _, result := range asked.request.Results { // all of them are on record now
+		reply.Acks = append(reply.Acks, protocol.Ack{CommandID: result.CommandID})
+	}
+	return reply, s.addCommands(ctx, &reply, device.ID, accepted.delivery)
 }

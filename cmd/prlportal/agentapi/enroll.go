@@ -245,7 +245,13 @@ func (s *Server) keepEnrollment(ctx context.Context, asked enrollAttempt) (proto
 		if err != nil {
 			return protocol.EnrollReply{}, err
 		}
-		err = s.store.Save(ctx, storage.Change{Device: device})
+		change := storage.Change{Device: device}
+		if reply.Token != "" {
+			if err := s.withholdCommands(ctx, &change, asked.now); err != nil {
+				return protocol.EnrollReply{}, err
+			}
+		}
+		err = s.store.Save(ctx, change)
 		if err == nil {
 			return reply, nil
 		}

@@ -94,7 +94,7 @@ func TestH70_HealthOfOtherAgents(t *testing.T) {
 	if err := portal.Store.Save(t.Context(), change); err != nil {
 		t.Fatal(err)
 	}
-	if got := (fleet.Scan{Now: portal.Clock.Now(), Freshness: time.Hour}).Device(change.Device, *change.Report); got.Health != fleet.HealthUnknown {
+	if got, _ := (fleet.Scan{Now: portal.Clock.Now(), Freshness: time.Hour}).Device(change.Device, *change.Report, storage.CommandLog{}); got.Health != fleet.HealthUnknown {
 		t.Errorf("of an agent of the future: %q", got.Health)
 	}
 }

@@ -1,17 +1,25 @@
 // Package audit is the portal's record of what administrators decided: a file of
 // one JSON object a line, which is only ever added to. It lies beside the
 // database and not in it, so that it outlives a database that is put back (H30).
+//
+// Each line names the hash of everything before it, so that a line which was changed,
+// taken out or put in between is seen. What was taken off the end is seen where the
+// newest hash is known elsewhere: the database has it, and a person can write it down.
 package audit
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
+
+	"prlagent/agent/protocol"
 )
 
 // Actions.
@@ -24,6 +32,13 @@ const (
 	ActionRevokeAdmin = "revoke_admin"
 	ActionBackup      = "backup"
 	ActionPublish     = "publish"
+
+	ActionCommand        = "command"
+	ActionApproveCommand = "approve_command"
+	ActionCancelCommand  = "cancel_command"
+	ActionConfirmCommand = "confirm_command"
+	ActionConfirm        = "confirm" // a device that is ahead of the portal
+	ActionCommandKeys    = "command_keys"
 )
 
 // Outcomes.
@@ -34,6 +49,8 @@ const (
 
 // Entry is one decision.
 type Entry struct {
+	Number     uint64    `json:"n,omitempty"`     // of the line, from 1; set by Append
+	Chain      string    `json:"chain,omitempty"` // hash of all lines before; set by Append
 	At         time.Time `json:"at"`
 	Action     string    `json:"action"`
 	Outcome    string    `json:"outcome"`
@@ -48,12 +65,27 @@ type Entry struct {
 	Admin      string    `json:"admin,omitempty"`      // who decided, by their token
 	By         string    `json:"by,omitempty"`         // account of the operator, as the operator's machine says
 	Reason     string    `json:"reason,omitempty"`
+	Command    *Command  `json:"command,omitempty"` // that it is about
+}
+
+// Command is what the record has of a command: enough to know it again where the
+// database was put back to a time before it.
+type Command struct {
+	ID        string                 `json:"id"`
+	Type      string                 `json:"type"`
+	Target    protocol.CommandTarget `json:"target,omitzero"`
+	IssuedBy  string                 `json:"issued_by,omitempty"`
+	IssuedAt  time.Time              `json:"issued_at,omitzero"`
+	ExpiresAt time.Time              `json:"expires_at,omitzero"`
+	SHA256    string                 `json:"sha256,omitempty"` // of the payload
 }
 
 // Log adds to one file. It is safe for concurrent use.
 type Log struct {
-	mutex sync.Mutex
-	file  *os.File
+	mutex   sync.Mutex
+	file    *os.File
+	mark    Mark
+	isStale bool // a line was not written as a whole: mark is to be read anew
 }
 
 // Open opens or makes the file at path, with mode 0600; it is no link.
@@ -69,7 +101,35 @@ func Open(path string) (*Log, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open audit log: %w", err), file.Close())
 	}
-	return &Log{file: file}, nil
+	log := &Log{file: file}
+	if err := log.readMark(); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return log, nil
+}
+
+// readMark reads the whole file.
+func (l *Log) readMark() error {
+	info, err := l.file.Stat()
+	if err != nil {
+		return fmt.Errorf("read audit log: %w", err)
+	}
+	chain := chain{}
+	if err := eachLine(io.NewSectionReader(l.file, 0, info.Size()), func(line []byte) error {
+		chain.add(line)
+		return nil
+	}); err != nil {
+		return err
+	}
+	l.mark, l.isStale = chain.mark(), false
+	return nil
+}
+
+// Mark is the newest line, by which a copy of it elsewhere knows it again.
+func (l *Log) Mark() Mark {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.mark
 }
 
 // Close closes the file.
@@ -78,18 +138,27 @@ func (l *Log) Close() error { return l.file.Close() }
 // Append adds a line and waits until it is on disk. What a crash or a full disk
 // left of a line before ends there.
 func (l *Log) Append(entry Entry) error {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	if l.isStale {
+		if err := l.readMark(); err != nil {
+			return err
+		}
+	}
+	entry.Number, entry.Chain = l.mark.Number+1, l.mark.Hash
 	line, err := json.Marshal(entry)
 	if err != nil {
 		return fmt.Errorf("encode audit entry: %w", err)
 	}
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
+	written := append(slices.Clone(line), '\n')
 	if l.isCut() {
-		line = append([]byte{'\n'}, line...)
+		written = append([]byte{'\n'}, written...)
 	}
-	if _, err := l.file.Write(append(line, '\n')); err != nil {
+	if _, err := l.file.Write(written); err != nil {
+		l.isStale = true
 		return fmt.Errorf("write audit log: %w", err)
 	}
+	l.mark = l.mark.after(line)
 	if err := l.file.Sync(); err != nil {
 		return fmt.Errorf("write audit log: %w", err)
 	}

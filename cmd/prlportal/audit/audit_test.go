@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,5 +48,57 @@ func TestH55_TheAuditLogIsNoLink(t *testing.T) {
 	if log, err := audit.Open(filepath.Join(folder, "audit.log")); err == nil {
 		t.Error("a link was followed")
 		log.Close()
+	}
+}
+
+// H30: whoever changes, takes out or puts in a line is seen, and with a line that is
+// known from elsewhere also who takes away the end. What an older portal wrote, and what
+// a crash cut off, is no break, and is held by the lines after it.
+func TestH30_TheAuditLogIsAChain(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(path, []byte(`{"action":"approve"}`+"\n"+`{"action":"rej`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, reason := range []string{"one", "two", "three"} {
+		log, err := audit.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := log.Append(audit.Entry{Action: audit.ActionCommand, Reason: reason}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := audit.VerifyFile(path, audit.Mark{}, nil)
+	if err != nil || found.Lines != 8 || found.Chained != 6 || found.Cut != 1 {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	lines := strings.SplitAfter(string(whole), "\n")
+	for name, changed := range map[string]string{
+		"a line was changed":         strings.Replace(string(whole), `"one"`, `"on3"`, 1),
+		"an old line was changed":    strings.Replace(string(whole), `approve`, `approvd`, 1),
+		"a line was taken out":       strings.Join(append(append([]string{}, lines[:4]...), lines[5:]...), ""),
+		"a line was put in":          strings.Join(append(append(append([]string{}, lines[:4]...), "{\"action\":\"retire\"}\n"), lines[4:]...), ""),
+		"two lines changed places":   strings.Join(append(append([]string{}, lines[:3]...), lines[4], lines[3], lines[5], lines[6], lines[7]), ""),
+		"a line lost its hash":       strings.Replace(string(whole), `"n":4,`, ``, 1),
+		"the end was taken away":     strings.Join(lines[:7], ""),
+		"the last line was replaced": strings.Replace(string(whole), `"three"`, `"3"`, -1),
+	} {
+		if _, err := audit.Verify(strings.NewReader(changed), found.Last, nil); !errors.Is(err, audit.ErrBroken) {
+			t.Errorf("%s: %v", name, err)
+		}
+		_, err := audit.Verify(strings.NewReader(changed), audit.Mark{}, nil)
+		if isSeen := errors.Is(err, audit.ErrBroken); isSeen != (name != "the end was taken away") {
+			t.Errorf("%s, and nothing of it is known: %v", name, err)
+		}
 	}
 }

@@ -76,7 +76,7 @@ func TestABackupMakesTheFolderAgain(t *testing.T) {
 	}
 	path := write(t, saved)
 	found, err := backup.Check(t.Context(), path)
-	if err != nil || found.Devices != 2 || found.Content != 2 || found.SiteID != config.SiteID {
+	if err != nil || found.Devices != 2 || found.Content != 3 || found.SiteID != config.SiteID {
 		t.Fatalf("found %+v, %v", found, err)
 	}
 	restored := filepath.Join(t.TempDir(), "new", "portal")

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"prlagent/cmd/prlportal/site"
 	"prlagent/cmd/prlportal/storage"
@@ -50,6 +51,9 @@ func Restore(ctx context.Context, file, folder string) (Summary, error) {
 		return Summary{}, fmt.Errorf("make folder: %w", err)
 	}
 	found, err := extract(ctx, file, made)
+	if err == nil {
+		err = site.SaveRestored(made, time.Now())
+	}
 	if err == nil {
 		err = replaceEmpty(made, folder)
 	}

@@ -106,8 +106,8 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 		SilenceErrors: true,
 		Args: func(root *cobra.Command, given []string) error {
 			if len(given) > 0 {
-				if full := findBelow(root, given[0]); full != "" {
-					return usageError(fmt.Sprintf("it is '%s'", full))
+				if full := findBelow(root, given[0]); len(full) > 0 {
+					return usageError("it is '" + strings.Join(full, "' or '") + "'")
 				}
 				return usageError(fmt.Sprintf("there is no command %q", given[0]))
 			}
@@ -122,8 +122,8 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(), newCertificateCommand(),
 		newLintCommand(), newDiffCommand(), newPublishCommand(), newPoliciesCommand(), newGroupsCommand(), newRenewHeadsCommand(), newKeysCommand(),
-		newDevicesCommand(), newVMsCommand(), newEventsCommand(), newExportCommand(), newReportCommand(), newViewsCommand(),
-		newAdminsCommand(), newWebhookCommand(), newBackupCommand(), newRestoreCommand(), newVersionCommand())
+		newDevicesCommand(), newVMsCommand(), newEventsCommand(), newCommandCommand(), newCommandsCommand(), newExportCommand(), newReportCommand(), newViewsCommand(),
+		newAdminsCommand(), newWebhookCommand(), newBackupCommand(), newRestoreCommand(), newAuditCommand(), newVersionCommand())
 	for _, command := range root.Commands() {
 		prepare(command)
 	}
@@ -131,17 +131,16 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 	return root
 }
 
-// findBelow is the whole name of the command that has this one among those below
-// the first level; empty if there is none.
-func findBelow(root *cobra.Command, name string) string {
+// findBelow are the whole names of the commands of that name below the first level.
+func findBelow(root *cobra.Command, name string) (full []string) {
 	for _, command := range root.Commands() {
 		for _, below := range command.Commands() {
 			if below.Name() == name {
-				return below.CommandPath()
+				full = append(full, below.CommandPath())
 			}
 		}
 	}
-	return ""
+	return full
 }
 
 // prepare gives a command, and those below it, what all have.

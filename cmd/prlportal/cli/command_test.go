@@ -126,8 +126,8 @@ func TestInitMakesASiteThatNobodyElseCanRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "operator/.gitignore operator/admin.token operator/command.key operator/enrollment.secret operator/policy.key operator/portal.crt operator/site.json " +
-		"portal/.gitignore portal/admins.json portal/config.json portal/content/heads/everyone.dsse.json portal/content/heads/lab.dsse.json portal/content/policy-keys.dsse.json portal/tls.crt portal/tls.key"
+	want := "operator/.gitignore operator/admin.token operator/command-keys.dsse.json operator/command.key operator/enrollment.secret operator/policy.key operator/portal.crt operator/site.json " +
+		"portal/.gitignore portal/admins.json portal/config.json portal/content/command-keys.dsse.json portal/content/heads/everyone.dsse.json portal/content/heads/lab.dsse.json portal/content/policy-keys.dsse.json portal/tls.crt portal/tls.key"
 	if got := strings.Join(found, " "); got != want {
 		t.Errorf("files are\n%s\nwant\n%s", got, want)
 	}

@@ -24,6 +24,7 @@ func valuesOf() map[string][]string {
 		"mode":      {"monitor", "enforce"},
 		"log-level": {"debug", "info", "warn", "error"},
 		"role":      roles,
+		"when":      {"at_stop", "now"},
 		"export":    {vmListing.name, deviceListing.name, eventListing.name, fleet.JournalVerdicts},
 	}
 }
@@ -47,6 +48,8 @@ func completeValues(command *cobra.Command) {
 		columns = query.ColumnIDs(deviceListing.columns)
 	case fleet.EventTable.Name:
 		columns = query.ColumnIDs(eventListing.columns)
+	case fleet.CommandTable.Name:
+		columns = query.ColumnIDs(commandListing.columns)
 	}
 	values["columns"], values["sort"], values["filter"] = columns, columns, columns
 	command.Flags().VisitAll(func(flag *pflag.Flag) {

@@ -82,6 +82,20 @@ A retired Mac that is erased and enrolls with another key waits for approval;
   prlportal devices retire 0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11 --dir site --json --reason "sold"`)
 }
 
+func newConfirmCommand() *cobra.Command {
+	decided := decisionCommand{action: audit.ActionConfirm, report: reportConfirmation}
+	return decided.command("confirm", "Send destructive commands again to a Mac that is ahead of this portal", `A portal that was put back to an older state may send again what was cancelled or done
+since. It sees by the Mac's reports, or by its audit log, that the Mac has gone on without
+it, and then sends it nothing destructive. Look at 'prlportal commands' and at that Mac,
+cancel what is not wanted any more, and confirm the rest.`,
+		`  prlportal devices confirm C02XL0THJGH5 --dir site --reason "restored on Monday; nothing was open"`)
+}
+
+func reportConfirmation(w io.Writer, _, after fleet.Device, _ adminapi.Decision) error {
+	_, err := fmt.Fprintf(w, "Confirmed %s; it has %s open.\n", deviceName(after), countOf(after.CommandsOpen, "command"))
+	return err
+}
+
 func (d *decisionCommand) command(name, short, long, examples string) *cobra.Command {
 	command := &cobra.Command{
 		Use: name + " DEVICE --dir DIR", Short: short, Long: long + deviceWords, Example: examples,

@@ -44,7 +44,7 @@ against security controls of the policy.`,
   prlportal devices C02XL0THJGH5 --dir site/operator`)
 	command.ValidArgsFunction = options.admin.completeDevice
 	options.withOne(command, "DEVICE", "device", options.showDevice)
-	command.AddCommand(newApproveCommand(), newRejectCommand(), newRetireCommand())
+	command.AddCommand(newApproveCommand(), newRejectCommand(), newRetireCommand(), newConfirmCommand())
 	return command
 }
 
@@ -110,6 +110,12 @@ func printDecisions(w io.Writer, device fleet.Device, zone *time.Location) error
 	if device.ClockAhead != 0 {
 		if _, err := fmt.Fprintf(w, "\n%s: its clock is %s the portal's, and dates that it reports are as wrong.\n  Set date and time of the Mac automatically; if every Mac has this, set those of the portal.\n",
 			macName(device), skewWords(device.ClockAhead)); err != nil {
+			return err
+		}
+	}
+	if device.Frozen != "" {
+		if _, err := fmt.Fprintf(w, "\n%s is ahead of this portal (%s), and gets no destructive commands.\n  Look at 'prlportal commands' and at that Mac; then: prlportal devices confirm %s\n",
+			macName(device), text.Display(device.Frozen), text.DisplayValue(device.DeviceID)); err != nil {
 			return err
 		}
 	}

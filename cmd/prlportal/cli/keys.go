@@ -14,7 +14,7 @@ import (
 func newKeysCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "keys",
-		Short: "List the policy keys, and replace them",
+		Short: "List the policy keys, replace them, and say who may sign commands",
 		Long: `Keys replaces the key that signs policies, without a Mac that misses a policy:
 
   prlportal keys rotate            makes a next key; from now on heads are signed by both
@@ -29,7 +29,7 @@ its policy where there are none.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
-	command.AddCommand(newKeysListCommand(), newKeysRotateCommand())
+	command.AddCommand(newKeysListCommand(), newKeysRotateCommand(), newCommandKeysCommand())
 	return command
 }
 

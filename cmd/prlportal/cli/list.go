@@ -419,6 +419,8 @@ func (l tableListing) emptyMessage(asked query.Query) string {
 		return "Nothing that fits happened."
 	case len(asked.Values()) > 0:
 		return "Nothing fits."
+	case l.name == fleet.CommandTable.Name:
+		return "No command was issued yet."
 	case l.name == fleet.DeviceTable.Name:
 		return "No Mac has enrolled yet."
 	}

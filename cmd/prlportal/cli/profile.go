@@ -282,7 +282,7 @@ func (o profileOptions) readPreferences(folder string, operator site.OperatorSit
 	if err != nil {
 		return nil, err
 	}
-	commandKey, err := publicHalf(filepath.Join(folder, site.CommandKeyFile))
+	commandKeys, threshold, err := publicCommandKeys(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -296,9 +296,12 @@ func (o profileOptions) readPreferences(folder string, operator site.OperatorSit
 		"EnrollmentSecret":   secret,
 		"SiteID":             operator.SiteID,
 		"PolicyKeys":         policyKeys,
-		"CommandKeys":        []preferenceKey{commandKey},
+		"CommandKeys":        commandKeys,
 		"AllowedCommands":    allCommands(),
 		"Mode":               o.mode,
+	}
+	if len(threshold) > 0 {
+		wanted["CommandThreshold"] = threshold
 	}
 	if o.group != "" {
 		wanted["Group"] = o.group
@@ -320,6 +323,23 @@ func publicPolicyKeys(folder string) ([]preferenceKey, error) {
 		named = append(named, preferenceKey{KeyID: protocol.KeyID(public), PublicKey: public})
 	}
 	return named, nil
+}
+
+// publicCommandKeys are the keys of all who may sign commands, and how many of them must
+// by the type; of a folder from before they were registered, its own key.
+func publicCommandKeys(folder string) (named []preferenceKey, threshold map[string]int, err error) {
+	keys, err := site.LoadCommandKeys(folder)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, key := range keys.Keys {
+		named = append(named, preferenceKey{KeyID: key.ID(), PublicKey: key.Key})
+	}
+	if len(named) == 0 {
+		own, err := publicHalf(filepath.Join(folder, site.CommandKeyFile))
+		return []preferenceKey{own}, nil, err
+	}
+	return named, keys.Threshold, nil
 }
 
 func publicHalf(path string) (preferenceKey, error) {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"prlagent/cmd/prlportal/portaltest"
 )
@@ -28,6 +29,7 @@ func TestEveryDocumentHasItsSchema(t *testing.T) {
 	defer receiver.Close()
 	mustRun(t, "webhook", "set", receiver.URL, "--dir", dir)
 	portal := portaltest.TwoMacs(t)
+	portal.Clock.Advance(max(0, time.Since(portal.Clock.Now()))) // a command is signed by the clock of the operator
 	macs := operatorOf(t, portal).flags
 	devices, _ := portal.List(t, "devices", nil)
 	serial := devices[0]["mac_serial"].(string)
@@ -38,6 +40,9 @@ func TestEveryDocumentHasItsSchema(t *testing.T) {
 		"renew": connect, "groups": connect, "policies": connect, "policies list": connect, "policies status": connect,
 		"policies promote": nil, "policies halt": nil, "policies revert": nil, // as publish
 		"devices": macs, "vms": macs, "events": macs, "report compliance": macs,
+		"commands": macs, "keys command list": {"--dir", dir}, "audit verify": {"--dir", dir},
+		"command":         append([]string{"inventory.refresh", "--device", serial, "--reason", "test", "--yes", serial}, macs...),
+		"commands cancel": nil, "commands confirm": nil, "commands approve": nil, "devices confirm": nil, // as command
 		"devices retire":  append([]string{serial}, macs...),
 		"devices approve": nil, "devices reject": nil, // as devices retire
 	}

@@ -218,3 +218,48 @@ func (f *Folder) write(name string, data []byte, now time.Time) (err error) {
 	}
 	return nil
 }
+
+// CommandKeys is who may sign commands; nobody where no list was uploaded yet. It was
+// verified when it was taken in.
+func (f *Folder) CommandKeys(context.Context) (keys site.CommandKeys, file []byte, err error) {
+	file, err = f.read(site.CommandKeysFile, protocol.MaxPolicy)
+	if errors.Is(err, fs.ErrNotExist) {
+		return site.CommandKeys{}, nil, nil
+	}
+	if err != nil {
+		return site.CommandKeys{}, nil, err
+	}
+	keys, err = site.ParseCommandKeys(file, nil)
+	return keys, file, err
+}
+
+// SetCommandKeys takes in a newer list of this site that one of its policy keys signed.
+func (f *Folder) SetCommandKeys(ctx context.Context, siteID string, file []byte, now time.Time) (site.CommandKeys, error) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	published, err := f.read(site.PolicyKeysFile, protocol.MaxHead)
+	if errors.Is(err, fs.ErrNotExist) {
+		return site.CommandKeys{}, ErrNoPolicyKeys
+	}
+	if err != nil {
+		return site.CommandKeys{}, err
+	}
+	policyKeys, err := site.ParsePolicyKeys(published, nil)
+	if err != nil {
+		return site.CommandKeys{}, err
+	}
+	next, err := site.ParseCommandKeys(file, policyKeys.Trusted())
+	if err != nil {
+		return site.CommandKeys{}, err
+	}
+	present, _, err := f.CommandKeys(ctx)
+	switch {
+	case err != nil:
+		return site.CommandKeys{}, err
+	case next.SiteID != siteID:
+		return site.CommandKeys{}, protocol.ErrWrongSite
+	case next.Version <= present.Version:
+		return site.CommandKeys{}, site.ErrOldCommandKeys
+	}
+	return next, f.write(site.CommandKeysFile, file, now)
+}

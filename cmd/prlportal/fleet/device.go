@@ -62,6 +62,12 @@ type Device struct {
 	Pending       []PendingKey       `json:"pending,omitempty"`
 	Rejected      []PendingKey       `json:"rejected,omitempty"`
 	Duplicate     *storage.Duplicate `json:"duplicate,omitempty"`
+
+	CommandsOpen     int    `json:"commands_open"`
+	CommandsWithheld int    `json:"commands_withheld"` // of those, the ones that wait for an administrator
+	Holds            int    `json:"holds"`             // virtual machines that it holds, as it reports them
+	HoldsUnenforced  int    `json:"holds_unenforced"`  // of those, the ones that run all the same
+	Frozen           string `json:"frozen,omitempty"`  // why it gets no destructive commands
 }
 
 // PendingKey is a key that waits for approval, or that was rejected.

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
+	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/storage"
 )
 
@@ -31,10 +33,18 @@ type reportStore interface {
 	Journal(ctx context.Context, after uint64, limit int) (storage.JournalPage, error)
 }
 
+// commandStore reads the commands of devices.
+type commandStore interface {
+	Commands(ctx context.Context, deviceID string) (storage.CommandLog, error)
+	CommandEnvelopes(ctx context.Context, deviceID, commandID string) (storage.CommandEnvelopes, error)
+	CommandDevice(ctx context.Context, commandID string) (deviceID string, err error)
+}
+
 // Store is everything that the portal needs of a storage implementation.
 type Store interface {
 	deviceStore
 	reportStore
+	commandStore
 	// Size is how many bytes it has.
 	Size(ctx context.Context) (int64, error)
 }
@@ -62,6 +72,9 @@ type cachedDevice struct {
 	loaded  bool
 	device  storage.Device
 	report  storage.Report
+	last    map[protocol.VMKey]storage.Command    // the last one on each machine, without its steps
+	holds   map[protocol.VMKey]protocol.HoldState // as the Mac reports them
+	counts  CommandCounts
 	texts   []string // of each row, what a search looks at
 	missing int      // virtual machines that no row is for
 	size    int
@@ -149,6 +162,21 @@ func (f *Fleet) Verdicts(ctx context.Context, deviceID string) (storage.Verdicts
 	return f.store.Verdicts(ctx, deviceID)
 }
 
+// Commands are the commands and holds of a device, from the store.
+func (f *Fleet) Commands(ctx context.Context, deviceID string) (storage.CommandLog, error) {
+	return f.store.Commands(ctx, deviceID)
+}
+
+// CommandEnvelopes are what was signed about a command, from the store.
+func (f *Fleet) CommandEnvelopes(ctx context.Context, deviceID, commandID string) (storage.CommandEnvelopes, error) {
+	return f.store.CommandEnvelopes(ctx, deviceID, commandID)
+}
+
+// CommandDevice is the device that a command was issued for, from the store.
+func (f *Fleet) CommandDevice(ctx context.Context, commandID string) (string, error) {
+	return f.store.CommandDevice(ctx, commandID)
+}
+
 // Size is how many bytes the store has.
 func (f *Fleet) Size(ctx context.Context) (int64, error) { return f.store.Size(ctx) }
 
@@ -186,22 +214,29 @@ func (f *Fleet) loadDevice(ctx context.Context, id string) (*cachedDevice, error
 	if err != nil {
 		return nil, fmt.Errorf("load report: %w", err)
 	}
-	read := newCachedDevice(device, report)
+	var commands storage.CommandLog
+	if device.HasCommands {
+		if commands, err = f.store.Commands(ctx, id); err != nil {
+			return nil, fmt.Errorf("load commands: %w", err)
+		}
+	}
+	read := newCachedDevice(device, report, commands)
 	f.cacheDevice(id, read)
 	return read, nil
 }
 
 // newCachedDevice leaves out what no table shows.
-func newCachedDevice(device storage.Device, report storage.Report) *cachedDevice {
+func newCachedDevice(device storage.Device, report storage.Report, commands storage.CommandLog) *cachedDevice {
 	device.Tokens, device.Requests, device.PastEpochs = nil, nil, nil
 	missing := missingVMs(report)
 	report.Users, report.Policy.Counts = nil, nil
 	made := &cachedDevice{version: device.Version, loaded: true, device: device, report: report, missing: missing, size: bytesPerDevice}
+	made.noteCommands(&commands)
 	for _, condition := range report.Health.Conditions {
 		made.size += bytesPerCondition + len(condition.Code) + len(condition.Subject)
 	}
 	for _, row := range report.Rows {
-		view := made.rowView(row)
+		view := made.rowView(row, time.Time{})
 		text := VMTable.SearchText(&view)
 		made.texts = append(made.texts, text)
 		made.size += bytesPerRow + 2*len(text)
@@ -209,14 +244,16 @@ func newCachedDevice(device storage.Device, report storage.Report) *cachedDevice
 	return made
 }
 
-func (m *cachedDevice) rowView(row storage.Row) VM { return rowView(m.device, m.report, row) }
-
-func rowView(device storage.Device, report storage.Report, row storage.Row) VM {
-	return VM{
+// rowView is a row with its last command, as it stands at that time, and its hold.
+func (m *cachedDevice) rowView(row storage.Row, now time.Time) VM {
+	device, report := m.device, m.report
+	view := VM{
 		Row:       RowOf(device, report, row),
 		Settings:  row.Settings,
 		ChangedAt: latestTime(row.FirstSeenAt, row.ChangedAt, report.ChangedAt, device.ChangedAt).UTC(),
 	}
+	m.addCommand(&view, now)
+	return view
 }
 
 // idsPerRead is how many ids are read from the store at a time.

@@ -33,7 +33,7 @@ func (s Scan) VMs(ctx context.Context, visit func(*VM) error) (short Shortfall, 
 	err = s.Fleet.eachDevice(ctx, func(m *cachedDevice) error {
 		short.Missing += m.missing
 		for i, row := range m.report.Rows {
-			view = m.rowView(row)
+			view = m.rowView(row, s.Now)
 			view.searchText, view.StaleReport = m.texts[i], s.isStale(view.LastReportedAt)
 			if view.ChangedAt.Before(s.Since) {
 				continue
@@ -71,7 +71,7 @@ func (s Scan) removedRows(ctx context.Context, m *cachedDevice, visit func(*VM) 
 		if past.RemovedAt.Before(s.Since) {
 			continue
 		}
-		view := m.rowView(past.Row)
+		view := m.rowView(past.Row, s.Now)
 		view.LastReportedAt, view.ChangedAt, view.RemovedAt = past.ReportedAt, past.RemovedAt.UTC(), past.RemovedAt.UTC()
 		view.searchText = VMTable.SearchText(&view)
 		if err := visit(&view); err != nil {
@@ -85,7 +85,7 @@ func (s Scan) removedRows(ctx context.Context, m *cachedDevice, visit func(*VM) 
 // No device is ever removed.
 func (s Scan) Devices(ctx context.Context, visit func(*Device) error) (Shortfall, error) {
 	return Shortfall{}, s.Fleet.eachDevice(ctx, func(m *cachedDevice) error {
-		view := s.deviceView(m.device, m.report, m.missing)
+		view := s.deviceView(m)
 		if view.ChangedAt.Before(s.Since) {
 			return nil
 		}
@@ -93,22 +93,26 @@ func (s Scan) Devices(ctx context.Context, visit func(*Device) error) (Shortfall
 	})
 }
 
-// Device is the device as the list of devices shows it.
-func (s Scan) Device(device storage.Device, report storage.Report) Device {
-	return s.deviceView(device, report, missingVMs(report))
+// Device is the device as the list of devices shows it, with its virtual machines as
+// their list shows them.
+func (s Scan) Device(device storage.Device, report storage.Report, commands storage.CommandLog) (Device, []VM) {
+	m := newCachedDevice(device, report, commands)
+	vms := make([]VM, 0, len(report.Rows))
+	for _, row := range report.Rows {
+		view := m.rowView(row, s.Now)
+		view.StaleReport = s.isStale(view.LastReportedAt)
+		vms = append(vms, view)
+	}
+	return s.deviceView(m), vms
 }
 
-func (s Scan) deviceView(device storage.Device, report storage.Report, missing int) Device {
-	view := viewOf(device, report)
-	view.StaleReport, view.VMsMissing = s.isStale(device.LastCheckinAt), missing
-	view.Health = s.healthOf(device, report.Health.State)
-	return view
-}
-
-// VM is a row as the list of virtual machines shows it.
-func (s Scan) VM(device storage.Device, report storage.Report, row storage.Row) VM {
-	view := rowView(device, report, row)
-	view.StaleReport = s.isStale(view.LastReportedAt)
+func (s Scan) deviceView(m *cachedDevice) Device {
+	view := viewOf(m.device, m.report)
+	view.StaleReport, view.VMsMissing = s.isStale(m.device.LastCheckinAt), m.missing
+	view.Health = s.healthOf(m.device, m.report.Health.State)
+	view.CommandsOpen, view.CommandsWithheld, view.Frozen = m.counts.Open, m.counts.Withheld, m.counts.Frozen
+	view.Holds, view.HoldsUnenforced = m.counts.Held, m.counts.Unenforced
+	view.ChangedAt = latestTime(view.ChangedAt, m.counts.changedAt.UTC())
 	return view
 }
 

@@ -15,7 +15,7 @@ import (
 // VMTable has the guide's twenty columns and ours (protocol.md 5.1).
 var VMTable = query.Table[VM]{
 	Name:   "vms",
-	Fields: slices.Concat(rowFields(), countFields(), portalFields),
+	Fields: slices.Concat(rowFields(), countFields(), holdColumns, portalFields),
 	Search: func(v *VM) string { return v.searchText },
 }
 
@@ -135,6 +135,11 @@ var deviceFields = []query.Field[Device]{
 	{Column: query.Column{ID: "health", Title: "Health", Kind: protocol.KindText}, Text: func(v *Device) string { return v.Health }},
 	{Column: query.Column{ID: "conditions", Title: "Conditions", Kind: protocol.KindText}, Text: func(v *Device) string { return conditionCodes(v.Conditions) }},
 	{Column: query.Column{ID: "violations", Title: "Violations", Kind: protocol.KindNumber}, Text: func(v *Device) string { return strconv.Itoa(v.Violations) }},
+	{Column: query.Column{ID: "commands_open", Title: "Commands open", Kind: protocol.KindNumber}, Text: func(v *Device) string { return strconv.Itoa(v.CommandsOpen) }},
+	{Column: query.Column{ID: "commands_withheld", Title: "Commands withheld", Kind: protocol.KindNumber}, Text: func(v *Device) string { return strconv.Itoa(v.CommandsWithheld) }},
+	{Column: query.Column{ID: "holds", Title: "Holds", Kind: protocol.KindNumber}, Text: func(v *Device) string { return strconv.Itoa(v.Holds) }},
+	{Column: query.Column{ID: "holds_unenforced", Title: "Holds not enforced", Kind: protocol.KindNumber}, Text: func(v *Device) string { return strconv.Itoa(v.HoldsUnenforced) }},
+	{Column: query.Column{ID: "frozen", Title: "Frozen because", Kind: protocol.KindText}, Text: func(v *Device) string { return v.Frozen }},
 	{Column: query.Column{ID: "vms_missing", Title: "VMs missing", Kind: protocol.KindNumber}, Text: missingCell},
 	{Column: query.Column{ID: "settings_failed", Title: "Settings failed", Kind: protocol.KindNumber}, Text: func(v *Device) string { return strconv.Itoa(v.SettingsFailed) }},
 	{Column: query.Column{ID: "settings_deferred", Title: "Settings deferred", Kind: protocol.KindNumber}, Text: func(v *Device) string { return strconv.Itoa(v.SettingsDeferred) }},

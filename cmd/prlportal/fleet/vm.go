@@ -38,7 +38,8 @@ type VM struct {
 	ChangedAt   time.Time // by what was reported; LastReportedAt does not count
 	RemovedAt   time.Time // zero: the Mac has it
 	Settings    storage.SettingCounts
-	searchText  string // what a search looks at
+	Hold        *protocol.HoldState // as its Mac reports it; nil: it is not held
+	searchText  string              // what a search looks at
 }
 
 // MarshalJSON adds to protocol.RowJSON what only the table knows.
@@ -48,6 +49,12 @@ func (v VM) MarshalJSON() ([]byte, error) {
 	out["changed_at"] = v.ChangedAt
 	for _, known := range settingCounts {
 		out[known.id] = known.count(&v.Settings)
+	}
+	if v.Hold != nil {
+		out["hold_state"], out["hold_since"], out["hold_violations"] = v.Hold.State, v.Hold.Since, v.Hold.Violations
+		if v.Hold.Code != "" {
+			out["hold_code"] = v.Hold.Code
+		}
 	}
 	if !v.RemovedAt.IsZero() {
 		out["removed_at"] = v.RemovedAt

@@ -87,6 +87,7 @@ type Portal struct {
 	Web        *httptest.Server
 	Webhook    *webhook.Sender // runs only where a test runs it
 	Contract   Contract
+	RestoredAt time.Time // when it was put back to an older state, for the next Start
 }
 
 // New makes a site, changes its configuration and serves it until the test ends.
@@ -142,7 +143,7 @@ func (p *Portal) Start(t testing.TB) {
 	}
 	made := server.New(server.Parts{
 		Config: p.Config, Store: p.Store, Queue: queue, Admins: book, Source: backup.Source{Folder: folder, Content: content, Database: p.Database},
-		Version: "test", Record: record, CertificateEnd: func() time.Time { return CertificateEnd }, Log: zerolog.New(p.Log), Now: p.Clock.Now,
+		Version: "test", Record: record, CertificateEnd: func() time.Time { return CertificateEnd }, RestoredAt: p.RestoredAt, Log: zerolog.New(p.Log), Now: p.Clock.Now,
 	})
 	p.Webhook, p.Web = made.Webhook, httptest.NewTLSServer(made.Handler)
 	t.Cleanup(p.Web.Close)

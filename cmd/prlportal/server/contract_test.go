@@ -36,6 +36,9 @@ func TestOpenAPINamesEveryField(t *testing.T) {
 		"VerdictTransition": fleet.VerdictTransition{}, "Compliance": fleet.Compliance{}, "ComplianceRow": fleet.ComplianceRow{}, "GroupStatus": fleet.GroupStatus{}, "DocumentStatus": fleet.DocumentStatus{},
 		"DiffRequest": adminapi.DiffRequest{}, "DiffVersion": adminapi.DiffVersion{}, "Difference": fleet.Difference{}, "SettingDiff": fleet.SettingDiff{},
 		"DeviceDetail": adminapi.DeviceDetail{}, "Checkin": adminapi.Checkin{}, "TableEvent": fleet.Event{},
+		"Command": fleet.Command{}, "CommandDetail": adminapi.CommandDetail{}, "CommandTarget": protocol.CommandTarget{}, "CommandStep": storage.CommandStep{}, "Signer": storage.Signer{},
+		"CommandUpload": adminapi.CommandUpload{}, "CommandApproval": adminapi.CommandApproval{}, "CommandReason": adminapi.CommandReason{},
+		"DeviceHolds": adminapi.DeviceHolds{}, "CommandKeyList": adminapi.CommandKeyList{}, "NamedKey": adminapi.NamedKey{},
 		"Device": fleet.Device{}, "PendingKey": fleet.PendingKey{}, "Duplicate": storage.Duplicate{}, "Decision": adminapi.Decision{},
 	} {
 		schema, found := document.Components.Schemas[name]

@@ -35,6 +35,7 @@ type Parts struct {
 	Version        string        // of the program
 	Record         adminapi.Recorder
 	CertificateEnd func() time.Time // when the certificate that is shown expires
+	RestoredAt     time.Time        // when the folder was made of a backup; zero: it never was
 	Log            zerolog.Logger
 	Now            func() time.Time
 }
@@ -53,7 +54,7 @@ func New(parts Parts) Portal {
 	})
 	measured := adminapi.Measured{Requests: metrics.NewRequests(), CertificateEnd: parts.CertificateEnd}
 	handler := httpapi.NewHandler(measureAll(measured.Requests, parts.Now, joinRoutes(
-		agentapi.New(parts.Config, devices, parts.Source.Content, sender, parts.Log, parts.Now),
+		agentapi.New(parts.Config, devices, parts.Source.Content, sender, parts.RestoredAt, parts.Log, parts.Now),
 		adminapi.New(adminapi.Parts{
 			Config: parts.Config, Devices: devices, Admins: parts.Admins, Source: parts.Source, Version: parts.Version,
 			Record: parts.Record, Measured: measured, Webhook: sender, Log: parts.Log, Now: parts.Now,

@@ -41,6 +41,17 @@ var leastRole = map[string]admins.Role{
 	"GET /v1/admin/content":               admins.Viewer,
 	"POST /v1/admin/content":              admins.Operator,
 	"GET /v1/admin/policies":              admins.Viewer,
+
+	"POST /v1/admin/devices/{id}/confirm":  admins.Approver,
+	"GET /v1/admin/devices/{id}/holds":     admins.Viewer,
+	"GET /v1/admin/commands":               admins.Viewer,
+	"POST /v1/admin/commands":              admins.Operator,
+	"GET /v1/admin/commands/{id}":          admins.Viewer,
+	"POST /v1/admin/commands/{id}/approve": admins.Approver,
+	"POST /v1/admin/commands/{id}/cancel":  admins.Operator,
+	"POST /v1/admin/commands/{id}/confirm": admins.Approver,
+	"GET /v1/admin/command-keys":           admins.Viewer,
+	"POST /v1/admin/command-keys":          admins.Approver,
 }
 
 // open are the endpoints that no admin's token protects.

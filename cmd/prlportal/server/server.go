@@ -74,6 +74,13 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
+	restoredAt, err := site.LoadRestored(options.Folder)
+	if err != nil {
+		return err
+	}
+	if err := replayAudit(ctx, filepath.Join(options.Folder, site.AuditFile), database, log, time.Now().UTC()); err != nil {
+		return err
+	}
 	record, err := audit.Open(filepath.Join(options.Folder, site.AuditFile))
 	if err != nil {
 		return err
@@ -93,8 +100,8 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 	config.Origins = append(config.Origins, ownOrigins(config, address, shown.leaves())...)
 	portal := New(Parts{
 		Config: config, Store: database, Queue: database, Admins: book, Version: options.Version, Record: record, Log: log, Now: time.Now,
-		CertificateEnd: func() time.Time { return site.EndOf(shown.leaves()) },
-		Source:         backup.Source{Folder: options.Folder, Content: content, Database: database},
+		CertificateEnd: func() time.Time { return site.EndOf(shown.leaves()) }, RestoredAt: restoredAt,
+		Source: backup.Source{Folder: options.Folder, Content: content, Database: database},
 	})
 	defer runBeside(ctx, portal.Webhook.Run)()
 	return serveUntilDone(ctx, newHTTPServer(portal.Handler, shown.forClient, log), listener, func() error {

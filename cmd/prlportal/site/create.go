@@ -128,7 +128,7 @@ func (s Options) siteFiles(config Config, enrollmentSecret string) (map[string][
 	if err != nil {
 		return nil, err
 	}
-	_, commandPEM, err := newSigningKey()
+	commandKey, commandPEM, err := newSigningKey()
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +171,15 @@ func (s Options) siteFiles(config Config, enrollmentSecret string) (map[string][
 	if files[filepath.Join(PortalFolder, ContentFolder, PolicyKeysFile)], err = keys.Sign(policyKey); err != nil {
 		return nil, err
 	}
+	commandKeys := CommandKeys{SiteID: config.SiteID}
+	if err := commandKeys.Add(CommandKey{Key: commandKey.Public().(ed25519.PublicKey), Person: FirstAdmin, AddedAt: s.Now.UTC().Truncate(time.Second)}); err != nil {
+		return nil, err
+	}
+	registered, err := commandKeys.Sign(policyKey)
+	if err != nil {
+		return nil, err
+	}
+	files[filepath.Join(PortalFolder, ContentFolder, CommandKeysFile)], files[filepath.Join(OperatorFolder, CommandKeysFile)] = registered, registered
 	return addJSONFiles(files, config)
 }
 

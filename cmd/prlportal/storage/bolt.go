@@ -36,6 +36,10 @@ var (
 	bucketChanges  = []byte("verdict_changes") // journalKey -> VerdictChanges
 	bucketJournal  = []byte("journal")         // number -> JournalEntry
 	bucketMarks    = []byte("journal_marks")   // journalKey, or forgottenMark -> number
+
+	bucketCommands   = []byte("commands")          // id -> CommandLog
+	bucketEnvelopes  = []byte("command_envelopes") // commandKey -> CommandEnvelopes
+	bucketCommandIDs = []byte("command_ids")       // id of a command -> id of its device, in JSON
 )
 
 // lockTimeout is how long opening waits for another portal to let go.
@@ -105,7 +109,7 @@ func verifyRecords(tx *bbolt.Tx) error {
 
 func makeBuckets(tx *bbolt.Tx) error {
 	for _, name := range [][]byte{bucketDevices, bucketReports, bucketHistory, bucketEvents, bucketKeys, bucketVerdicts, bucketChanges, bucketJournal, bucketMarks,
-		bucketOutgoing, bucketOutgoingState} {
+		bucketOutgoing, bucketOutgoingState, bucketCommands, bucketEnvelopes, bucketCommandIDs} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
@@ -302,7 +306,7 @@ func saveIn(tx *bbolt.Tx, change Change, encoded encodedChange) error {
 	}
 	for _, record := range []struct{ bucket, data []byte }{
 		{bucketDevices, encoded.device}, {bucketReports, encoded.report}, {bucketHistory, encoded.history}, {bucketEvents, encoded.events},
-		{bucketVerdicts, encoded.verdicts},
+		{bucketVerdicts, encoded.verdicts}, {bucketCommands, encoded.commands},
 	} {
 		if record.data == nil {
 			continue
@@ -315,6 +319,14 @@ func saveIn(tx *bbolt.Tx, change Change, encoded encodedChange) error {
 		if err := tx.Bucket(bucketChanges).Put(journalKey(JournalVerdicts, change.Device.ID, change.Changes.First), encoded.changes); err != nil {
 			return err
 		}
+	}
+	if encoded.audit != nil {
+		if err := tx.Bucket(bucketMarks).Put(auditMark, encoded.audit); err != nil {
+			return err
+		}
+	}
+	if err := keepEnvelopes(tx, &change); err != nil {
+		return err
 	}
 	if err := addOutgoing(tx, change.Outgoing); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 
 // encodedChange is a change ready to be kept without a further error, and without
 // work for those who wait for the store.
-type encodedChange struct{ device, report, history, events, verdicts, changes []byte }
+type encodedChange struct{ device, report, history, events, verdicts, changes, commands, audit []byte }
 
 // encodeChange encodes what is kept of a change, with the device's next version.
 // It is ErrTooLarge if that is more than a device may have.
@@ -40,6 +40,16 @@ func encodeChange(change Change) (encoded encodedChange, err error) {
 	}
 	if change.Changes != nil {
 		if encoded.changes, err = encodeRecord(change.Changes, MaxChangesBytes); err != nil {
+			return encodedChange{}, err
+		}
+	}
+	if change.Commands != nil {
+		if encoded.commands, err = encodeRecord(change.Commands, MaxCommandBytes); err != nil {
+			return encodedChange{}, err
+		}
+	}
+	if change.Audit != nil {
+		if encoded.audit, err = encodeRecord(change.Audit, MaxDeviceBytes); err != nil {
 			return encodedChange{}, err
 		}
 	}

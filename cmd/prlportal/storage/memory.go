@@ -25,6 +25,11 @@ type Memory struct {
 	last     uint64
 	forgot   map[string]uint64
 
+	commands   map[string][]byte
+	envelopes  map[string][]byte // by commandKey
+	commandIDs map[string]string // id of a command -> id of its device
+	audit      []byte
+
 	outgoing      []Outgoing // in their order
 	outgoingState OutgoingState
 	lastOutgoing  uint64
@@ -42,6 +47,10 @@ func NewMemory() *Memory {
 		verdicts: make(map[string][]byte),
 		changes:  make(map[string][]byte),
 		forgot:   map[string]uint64{JournalEvents: 0, JournalVerdicts: 0},
+
+		commands:   make(map[string][]byte),
+		envelopes:  make(map[string][]byte),
+		commandIDs: make(map[string]string),
 	}
 }
 
@@ -175,7 +184,7 @@ func (m *Memory) noteInJournal(change *Change) {
 func (m *Memory) Size(ctx context.Context) (size int64, err error) {
 	m.mutex.RLock()
 	defer m.mutex.RUnlock()
-	for _, records := range []map[string][]byte{m.devices, m.reports, m.history, m.events, m.verdicts, m.changes} {
+	for _, records := range []map[string][]byte{m.devices, m.reports, m.history, m.events, m.verdicts, m.changes, m.commands, m.envelopes} {
 		for _, data := range records {
 			size += int64(len(data))
 		}
@@ -198,9 +207,15 @@ func (m *Memory) Save(ctx context.Context, change Change) error {
 	if err != nil {
 		return err
 	}
+	if err := m.keepEnvelopes(ctx, &change); err != nil {
+		return err
+	}
 	m.keepChange(before, change.Device, encoded)
 	if encoded.changes != nil {
 		m.changes[string(journalKey(JournalVerdicts, change.Device.ID, change.Changes.First))] = encoded.changes
+	}
+	if encoded.audit != nil {
+		m.audit = encoded.audit
 	}
 	m.noteInJournal(&change)
 	m.addOutgoing(change.Outgoing)
@@ -233,6 +248,9 @@ func (m *Memory) keepChange(before, after Device, encoded encodedChange) {
 	}
 	if encoded.verdicts != nil {
 		m.verdicts[after.ID] = encoded.verdicts
+	}
+	if encoded.commands != nil {
+		m.commands[after.ID] = encoded.commands
 	}
 }
 

@@ -78,6 +78,8 @@ type Device struct {
 	EventsAt     time.Time          `json:"events_at,omitzero"`    // last check-in that told of something new that happened
 	ChangedAt    time.Time          `json:"changed_at,omitzero"`   // last change of its identity, group or marks
 	StaleTold    time.Time          `json:"stale_told,omitzero"`   // since when it was not heard of, as the webhook has told it
+	HasCommands  bool               `json:"has_commands,omitempty"`
+	OpenCommands int                `json:"open_commands,omitempty"` // that have not ended
 }
 
 // Clock is how the Mac's clock goes by the portal's.
@@ -129,13 +131,12 @@ const (
 // Request is an acknowledged check-in, kept so that its repeat gets the same
 // answer.
 type Request struct {
-	ID        string         `json:"id"`
-	Body      string         `json:"body"` // hash of the decoded body
-	At        time.Time      `json:"at"`
-	Inventory string         `json:"inventory"`
-	Sequence  uint64         `json:"sequence,omitempty"`
-	Reasons   string         `json:"reasons,omitempty"` // words of why the Mac checked in, each once
-	Acks      []protocol.Ack `json:"acks,omitempty"`
+	ID        string    `json:"id"`
+	Body      string    `json:"body"` // hash of the decoded body
+	At        time.Time `json:"at"`
+	Inventory string    `json:"inventory"`
+	Sequence  uint64    `json:"sequence,omitempty"`
+	Reasons   string    `json:"reasons,omitempty"` // words of why the Mac checked in, each once
 }
 
 // Report is what the Mac said of itself last.
@@ -245,7 +246,7 @@ type Deferral struct {
 }
 
 // Change is what one Save keeps, in one commit. Report, History, Events and
-// Verdicts stay as they are where nil; Changes and Outgoing are added.
+// Verdicts and Commands stay as they are where nil; the others are added.
 type Change struct {
 	Device    Device
 	Report    *Report
@@ -255,6 +256,19 @@ type Change struct {
 	Verdicts  *Verdicts
 	Changes   *VerdictChanges
 	Outgoing  []Outgoing // about Device, as far as there is room
+	// Commands is set by KeepCommands. Envelopes are added to those that are kept, part
+	// by part.
+	Commands        *CommandLog
+	Envelopes       []CommandEnvelopes
+	DroppedCommands []string // ids whose envelopes go
+	Audit           *AuditMark
+}
+
+// AuditMark is the newest line of the audit log that this database knows of: a log that
+// does not have it was changed, and one that goes on behind it is of a newer portal (H30).
+type AuditMark struct {
+	Number uint64 `json:"number"`
+	Hash   string `json:"hash"`
 }
 
 // Key finds a device: by its id, by a token of it, or by the Mac it is.

@@ -33,6 +33,10 @@ type Store interface {
 	Journal(ctx context.Context, after uint64, limit int) (storage.JournalPage, error)
 	Size(ctx context.Context) (int64, error)
 	Save(ctx context.Context, change storage.Change) error
+	Commands(ctx context.Context, deviceID string) (storage.CommandLog, error)
+	CommandEnvelopes(ctx context.Context, deviceID, commandID string) (storage.CommandEnvelopes, error)
+	CommandDevice(ctx context.Context, commandID string) (string, error)
+	AuditMark(ctx context.Context) (storage.AuditMark, error)
 	NextOutgoing(ctx context.Context, after string) (storage.Outgoing, error)
 	Settle(ctx context.Context, settled storage.Settlement) error
 	OutgoingState(ctx context.Context) (storage.OutgoingState, error)
@@ -57,6 +61,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"verdicts and their changes are kept":             testVerdicts,
 		"the journal has everything in its order":         testJournal,
 		"what is forgotten leaves the journal":            testForgotten,
+		"commands come back as they were signed":          testCommands,
+		"commands are forgotten with their envelopes":     testForgottenCommands,
 		"SEC-25: messages wait in the order of a device":  testOutgoing,
 		"SEC-25: messages have an end":                    testOutgoingBounds,
 	} {

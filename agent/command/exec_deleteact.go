@@ -1,0 +1,168 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform"
+	"prlagent/prlctl"
+)
+
+// Limits of an act.
+const (
+	// filesGoneIn is how long the files of a machine are waited for that the tool says it
+	// has deleted: what becomes visible follows its calls by some moments (facts/prlctl.md
+	// 8, 9).
+	filesGoneIn = 30 * time.Second
+	liftFor     = 10 * time.Minute
+)
+
+// Act stops the machine, if it may not be waited for, and has it deleted by its owner's
+// tool. Everything that lies in its bundle is held meanwhile, so that it is seen
+// afterwards whether it is gone, wherever somebody has put it.
+func (d *Deletion) Act(ctx context.Context, job Job) error {
+	var intent deleteIntent
+	if err := json.Unmarshal(job.Intent, &intent); err != nil {
+		return errNoIntent
+	}
+	account, err := d.options.Mac.account(ctx, job.Command.Target.UID)
+	if err != nil || account == nil {
+		return fmt.Errorf("find the owner: %w", err)
+	}
+	a := &deletion{Deletion: d, mac: d.options.Mac, account: account, id: job.Command.Target.VMID, intent: &intent, act: &deleteAct{}}
+	d.setAct(job.Command.CommandID, a.act)
+	err = a.run(ctx)
+	if a.held != nil {
+		a.act.files = a.judgeFiles()
+		a.held.Close()
+	}
+	return err
+}
+
+func (d *Deletion) setAct(commandID string, act *deleteAct) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if act == nil {
+		delete(d.acts, commandID)
+		return
+	}
+	d.acts[commandID] = act
+}
+
+func (d *Deletion) actOf(commandID string) *deleteAct {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.acts[commandID]
+}
+
+// deletion is one Act.
+type deletion struct {
+	*Deletion
+	mac     *Mac
+	account *Account
+	id      string
+	intent  *deleteIntent
+	act     *deleteAct
+	held    *platform.Held
+}
+
+func (a *deletion) run(ctx context.Context) (err error) {
+	if a.held, err = a.hold(ctx, a.account, a.intent); err != nil {
+		return err
+	}
+	keys := fileKeys(a.held)
+	for _, key := range a.intent.Files {
+		if !slices.Contains(keys, key) && !a.intent.Force {
+			return &codeError{code: protocol.CodeTargetChanged, text: "A file of its bundle was taken away."}
+		}
+	}
+	if err := a.stop(ctx); err != nil {
+		return err
+	}
+	again, err := a.hold(ctx, a.account, a.intent) // what the stop has left, and made
+	if err != nil {
+		return err
+	}
+	a.held.Merge(again)
+	return a.remove(ctx)
+}
+
+// stop stops the machine, if that is signed, and else makes sure that it is stopped.
+func (a *deletion) stop(ctx context.Context) error {
+	s := stopping{mac: a.mac, account: a.account, id: a.id}
+	state, err := s.state(ctx)
+	switch {
+	case err != nil:
+		return err
+	case state == prlctl.StateStopped:
+		return nil
+	case !a.intent.Force:
+		return &codeError{code: protocol.CodeWaitsForStop}
+	}
+	if state == prlctl.StateRunning {
+		a.mac.tell(ctx, a.account, deleteText)
+	}
+	return s.run(ctx)
+}
+
+// remove has the tool delete the machine, and waits until that is to be seen. If the
+// host asks for an administrator before anybody removes a machine, that is lifted
+// meanwhile (SEC-10).
+func (a *deletion) remove(ctx context.Context) error {
+	restore, err := a.lift(ctx)
+	if err != nil {
+		a.act.said = protocol.CodeOf(err)
+		return err
+	}
+	err = a.mac.inLane(ctx, a.account, func(tool VMTool) error { return tool.Delete(ctx, a.id) })
+	if restored := restore(context.WithoutCancel(ctx)); restored != nil {
+		a.mac.Log.Error().Err(restored).Msg("what was lifted for a deletion is put back at the next look")
+	}
+	a.act.said = protocol.CodeOf(err)
+	for waited := time.Duration(0); waited < filesGoneIn && ctx.Err() == nil; waited += lookEvery {
+		if left, lookError := a.held.Left(ctx); lookError != nil || len(left) == 0 || err != nil && waited > 0 {
+			break
+		}
+		a.mac.Pause(ctx, lookEvery)
+	}
+	return err
+}
+
+func (a *deletion) lift(ctx context.Context) (restore func(context.Context) error, err error) {
+	none := func(context.Context) error { return nil }
+	if a.options.Lift == nil || a.options.RemovalAsksPassword == nil {
+		return none, nil
+	}
+	asks, err := a.options.RemovalAsksPassword(ctx, *a.account)
+	if err != nil || !asks {
+		return none, nil // the tool says what it thinks of that
+	}
+	if restore, err = a.options.Lift(ctx, a.mac.Now().Add(liftFor)); err != nil {
+		return none, fmt.Errorf("lift the control of removals: %w", err)
+	}
+	return restore, nil
+}
+
+// judgeFiles says what became of what is held, before it is let go of.
+func (a *deletion) judgeFiles() fileVerdict {
+	verdict := fileVerdict{whole: a.held.Whole}
+	left, err := a.held.Left(context.Background())
+	if verdict.err = err; err != nil {
+		return verdict
+	}
+	verdict.known, verdict.left = true, len(left)
+	for i := range left {
+		if !left[i].Folder {
+			verdict.keys = append(verdict.keys, fileKey(&left[i]))
+		}
+	}
+	held := fileKeys(a.held)
+	for _, key := range a.intent.Files { // gone before it was held
+		verdict.whole = verdict.whole && slices.Contains(held, key)
+	}
+	return verdict
+}

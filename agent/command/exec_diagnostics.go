@@ -1,0 +1,50 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"prlagent/agent/protocol"
+)
+
+// Diagnostics sends a support bundle to the portal (diagnostics). A bundle that is sent
+// twice, as after a crash, is two bundles at the portal and no harm.
+type Diagnostics struct {
+	// Make makes a bundle in which secrets are hidden, of at most protocol.MaxBlob bytes.
+	Make func(ctx context.Context) ([]byte, error)
+	// Upload sends it to the portal, and gives its SHA-256 in hex.
+	Upload func(ctx context.Context, bundle []byte) (sha256 string, err error)
+
+	sent sync.Map // by command id: what was observed of an upload
+}
+
+// Prepare has nothing to look at.
+func (d *Diagnostics) Prepare(context.Context, Job) (Readiness, error) { return Readiness{}, nil }
+
+// Act makes a bundle and sends it.
+func (d *Diagnostics) Act(ctx context.Context, job Job) error {
+	bundle, err := d.Make(ctx)
+	if err != nil {
+		return fmt.Errorf("make a support bundle: %w", err)
+	}
+	if len(bundle) > protocol.MaxBlob {
+		return &codeError{code: protocol.CodeReportTooLarge}
+	}
+	digest, err := d.Upload(ctx, bundle)
+	if err != nil {
+		return fmt.Errorf("send a support bundle: %w", err)
+	}
+	d.sent.Store(job.Command.CommandID, map[string]string{"sha256": digest, "size": strconv.Itoa(len(bundle))})
+	return nil
+}
+
+// Verify says whether the portal has taken one.
+func (d *Diagnostics) Verify(_ context.Context, job Job) (Outcome, error) {
+	observed, sent := d.sent.LoadAndDelete(job.Command.CommandID)
+	if !sent {
+		return Outcome{Code: protocol.CodeNotDone, Message: "No support bundle was taken by the portal."}, nil
+	}
+	return Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone, Observed: observed.(map[string]string)}, nil
+}

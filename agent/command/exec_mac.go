@@ -1,0 +1,354 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/lane"
+	"prlagent/agent/protocol"
+	"prlagent/platform"
+	"prlagent/prlctl"
+)
+
+// Account is an account of the Mac.
+type Account struct {
+	User    platform.User
+	Session bool // it has a GUI session
+}
+
+// Directory says who uses the Mac. *platform.Machine does.
+type Directory interface {
+	Users(context.Context) (platform.Users, error)
+	Console(context.Context) (platform.Console, error)
+	Processes(context.Context) ([]platform.Process, error)
+}
+
+// Files looks at what is under a user's control, as that user (H11).
+// *platform.Machine does.
+type Files interface {
+	LookAtFiles(context.Context, platform.User, []platform.FileQuestion) ([]platform.FileAnswer, error)
+	HoldFiles(ctx context.Context, u platform.User, paths []string) (*platform.Held, error)
+	FindFiles(ctx context.Context, u platform.User, path string, ids []string) (present []string, volume string, err error)
+	FindFolder(ctx context.Context, u platform.User, near string, search platform.FolderSearch) (platform.FoundFolder, error)
+}
+
+// VMTool is prlctl as one user. What a verb says is a hint.
+type VMTool interface {
+	List(context.Context) (prlctl.Listing, error)
+	Get(ctx context.Context, id string) (prlctl.VM, error)
+	Start(ctx context.Context, id string) error
+	Stop(ctx context.Context, id string) error
+	Kill(ctx context.Context, id string) error
+	DropState(ctx context.Context, id string) error
+	Restart(ctx context.Context, id string) error
+	Delete(ctx context.Context, id string) error
+}
+
+// Mac is what the executors work with.
+type Mac struct {
+	Directory Directory
+	Files     Files
+	Lanes     *lane.Lanes
+	// Tool gives prlctl as the user, inside their GUI session if they have one.
+	Tool func(user platform.User, session bool) VMTool
+	// LastBundle is where a machine's bundle was at the last look; empty if that is not
+	// known; nil: it never is.
+	LastBundle func(protocol.VMKey) string
+	// Tell asks the Mac to show a user a text, which is all ours; nil: nobody is told.
+	Tell func(ctx context.Context, user platform.User, text string)
+	Now  func() time.Time // the likely time of day
+	// Pause waits before something is looked at again.
+	Pause func(ctx context.Context, wait time.Duration)
+	Log   zerolog.Logger
+}
+
+// Limits of what executors do in a user's lane and wait for.
+const (
+	hangsAfter = 10 * time.Second // a run gives its slot to others
+	lookEvery  = time.Second      // while something is to become visible
+)
+
+// accounts are those that may have virtual machines, as the Mac says it now: with a
+// GUI session, or with traces of the product.
+func (m *Mac) accounts(ctx context.Context) ([]Account, error) {
+	users, err := m.Directory.Users(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(users.People) == 0 { // a directory that knows nobody is no proof that all are gone
+		return nil, fmt.Errorf("list users: %w", &codeError{code: protocol.CodeTargetUnlisted})
+	}
+	console, err := m.Directory.Console(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]*Account, len(users.People))
+	var visits sync.WaitGroup
+	for i, user := range users.People {
+		account := Account{User: user, Session: slices.Contains(console.Sessions, user.UID)}
+		visits.Go(func() {
+			if account.Session || m.hasTraces(ctx, user) {
+				found[i] = &account
+			}
+		})
+	}
+	visits.Wait()
+	var accounts []Account
+	for _, account := range found {
+		if account != nil {
+			accounts = append(accounts, *account)
+		}
+	}
+	return accounts, ctx.Err()
+}
+
+// hasTraces reports whether the account may have used the product: what may not be
+// looked at may be there.
+func (m *Mac) hasTraces(ctx context.Context, user platform.User) bool {
+	questions := make([]platform.FileQuestion, len(prlctl.UsageTraces))
+	for i, trace := range prlctl.UsageTraces {
+		questions[i].Path = path.Join(user.Home, trace)
+	}
+	answers, err := m.lookAtFiles(ctx, user, questions)
+	return err != nil || slices.ContainsFunc(answers, func(answer platform.FileAnswer) bool { return !isAbsent(answer.Err) })
+}
+
+// account finds an account by its uid; nil if the Mac has none. Whether it used the
+// product is not asked.
+func (m *Mac) account(ctx context.Context, uid uint32) (*Account, error) {
+	users, err := m.Directory.Users(ctx)
+	if err != nil || len(users.People) == 0 {
+		return nil, errors.Join(err, &codeError{code: protocol.CodeTargetUnlisted})
+	}
+	console, err := m.Directory.Console(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, user := range users.People {
+		if user.UID == uid {
+			return &Account{User: user, Session: slices.Contains(console.Sessions, uid)}, nil
+		}
+	}
+	return nil, nil
+}
+
+// inLane runs something when it is the account's turn.
+func (m *Mac) inLane(ctx context.Context, account *Account, run func(VMTool) error) error {
+	return m.Lanes.Run(ctx, account.User.UID, hangsAfter, func() error { return run(m.Tool(account.User, account.Session)) })
+}
+
+func (m *Mac) lookAtFiles(ctx context.Context, user platform.User, questions []platform.FileQuestion) (answers []platform.FileAnswer, err error) {
+	err = m.Lanes.Run(ctx, user.UID, hangsAfter, func() (err error) {
+		answers, err = m.Files.LookAtFiles(ctx, user, questions)
+		return err
+	})
+	return answers, err
+}
+
+func (m *Mac) get(ctx context.Context, account *Account, id string) (vm prlctl.VM, err error) {
+	err = m.inLane(ctx, account, func(tool VMTool) (err error) {
+		vm, err = tool.Get(ctx, id)
+		return err
+	})
+	return vm, err
+}
+
+func (m *Mac) tell(ctx context.Context, account *Account, text string) {
+	if m.Tell != nil && account.Session {
+		m.Tell(ctx, account.User, text)
+	}
+}
+
+// vmProcesses are the processes that run the machine with this id. Another account's
+// machine may have the same id, so that more may be found than there are of it.
+func (m *Mac) vmProcesses(ctx context.Context, id string) ([]platform.Process, error) {
+	processes, err := m.Directory.Processes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(processes, func(process platform.Process) bool {
+		running, err := prlctl.ParseID(process.Arguments.VMID)
+		return err != nil || running != id || !prlctl.IsVMProgram(process.Path)
+	}), nil
+}
+
+// listings are what fresh lists of accounts say.
+type listings struct {
+	accounts []Account
+	lists    map[uint32]prlctl.Listing // by uid
+	failed   map[uint32]error          // by uid: why there is no list, or none that is whole
+}
+
+// listAll lists the machines of all accounts, side by side.
+func (m *Mac) listAll(ctx context.Context, accounts []Account) listings {
+	seen := listings{accounts: accounts, lists: make(map[uint32]prlctl.Listing), failed: make(map[uint32]error)}
+	var mu sync.Mutex
+	var visits sync.WaitGroup
+	for i := range accounts {
+		visits.Go(func() {
+			account := &accounts[i]
+			var list prlctl.Listing
+			err := m.inLane(ctx, account, func(tool VMTool) (err error) {
+				list, err = tool.List(ctx)
+				return err
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			seen.lists[account.User.UID] = list
+			switch {
+			case err != nil:
+				seen.failed[account.User.UID] = err
+			case len(list.Unreadable) > 0:
+				seen.failed[account.User.UID] = &codeError{code: protocol.CodeUnreadableVM}
+			}
+		})
+	}
+	visits.Wait()
+	return seen
+}
+
+// unlisted is an account that could not be listed as a whole; nil if all were.
+func (l *listings) unlisted() (*Account, error) {
+	for i := range l.accounts {
+		if err := l.failed[l.accounts[i].User.UID]; err != nil {
+			return &l.accounts[i], err
+		}
+	}
+	return nil, nil
+}
+
+// find is a machine as an account lists it.
+func (l *listings) find(uid uint32, id string) (prlctl.VM, bool) {
+	for _, vm := range l.lists[uid].VMs {
+		if vm.ID == id {
+			return vm, true
+		}
+	}
+	return prlctl.VM{}, false
+}
+
+// listedVM is a machine in the list of an account.
+type listedVM struct {
+	account *Account
+	vm      prlctl.VM
+}
+
+func (v *listedVM) key() protocol.VMKey { return protocol.VMKey{ID: v.vm.ID, UID: v.account.User.UID} }
+
+// each are the machines of all lists, by account.
+func (l *listings) each() (all []listedVM) {
+	for i := range l.accounts {
+		for _, vm := range l.lists[l.accounts[i].User.UID].VMs {
+			all = append(all, listedVM{&l.accounts[i], vm})
+		}
+	}
+	return all
+}
+
+// readConfig reads config.pvs of a machine, as its user. Of the bulk list the bundle's
+// path may be missing (facts/prlctl.md 2.1).
+func (m *Mac) readConfig(ctx context.Context, listed *listedVM) (prlctl.ConfigPVS, error) {
+	vm, err := listed.vm, error(nil)
+	if vm.Bundle() == "" {
+		if vm, err = m.get(ctx, listed.account, vm.ID); err != nil {
+			return prlctl.ConfigPVS{}, err
+		}
+	}
+	configs, err := m.configsAt(ctx, listed.account, []string{vm.Bundle()})
+	if err != nil || configs[0] == nil {
+		return prlctl.ConfigPVS{}, errors.Join(err, &codeError{code: protocol.CodeNotReadable})
+	}
+	return *configs[0], nil
+}
+
+// readConfigs reads what can be read of config.pvs of many machines, with one look for
+// each account; where a bundle is, the last look of the agent says, or else the tool.
+func (m *Mac) readConfigs(ctx context.Context, all []listedVM) map[protocol.VMKey]prlctl.ConfigPVS {
+	found := make(map[protocol.VMKey]prlctl.ConfigPVS, len(all))
+	for len(all) > 0 {
+		count := slices.IndexFunc(all, func(listed listedVM) bool { return listed.account != all[0].account })
+		if count < 0 {
+			count = len(all)
+		}
+		m.readConfigsOf(ctx, all[:count], found)
+		all = all[count:]
+	}
+	return found
+}
+
+func (m *Mac) readConfigsOf(ctx context.Context, ofAccount []listedVM, found map[protocol.VMKey]prlctl.ConfigPVS) {
+	bundles := make([]string, len(ofAccount))
+	for i := range ofAccount {
+		bundles[i] = ofAccount[i].vm.Bundle()
+		if bundles[i] == "" && m.LastBundle != nil {
+			bundles[i] = m.LastBundle(ofAccount[i].key())
+		}
+	}
+	configs, _ := m.configsAt(ctx, ofAccount[0].account, bundles) // what is missing is asked for one by one
+	for i := range ofAccount {
+		if i < len(configs) && configs[i] != nil && configs[i].VMUUID == ofAccount[i].vm.ID {
+			found[ofAccount[i].key()] = *configs[i]
+			continue
+		}
+		if config, err := m.readConfig(ctx, &ofAccount[i]); err == nil {
+			found[ofAccount[i].key()] = config
+		}
+	}
+}
+
+// configsAt reads config.pvs in bundles; nil for one that cannot be read.
+func (m *Mac) configsAt(ctx context.Context, account *Account, bundles []string) ([]*prlctl.ConfigPVS, error) {
+	questions := make([]platform.FileQuestion, len(bundles))
+	for i, bundle := range bundles {
+		questions[i] = platform.FileQuestion{Path: path.Join("/", bundle, "config.pvs"), Reader: prlctl.ConfigReader}
+	}
+	answers, err := m.lookAtFiles(ctx, account.User, questions)
+	if err != nil {
+		return nil, err
+	}
+	configs := make([]*prlctl.ConfigPVS, len(bundles))
+	for i, answer := range answers {
+		if bundles[i] == "" || answer.Err != nil {
+			continue
+		}
+		if config, err := prlctl.DecodeConfigPVS(answer.Fields); err == nil {
+			configs[i] = &config
+		}
+	}
+	return configs, nil
+}
+
+// bundleIdentity is what an answer about a bundle's path says of it (H21).
+func bundleIdentity(answer platform.FileAnswer) protocol.Bundle {
+	if answer.Volume == "" {
+		return protocol.Bundle{Device: answer.Device, Inode: answer.Inode}
+	}
+	return protocol.Bundle{Volume: answer.Volume, Inode: answer.Inode}
+}
+
+// state is a machine's state in lower case, as the tool has it.
+func stateOf(vm prlctl.VM) prlctl.State { return prlctl.State(strings.ToLower(string(vm.State))) }
+
+// codeError is an error that is nothing but a code.
+type codeError struct {
+	code protocol.Code
+	text string
+}
+
+// Error is the text, or the code's.
+func (e *codeError) Error() string { return cmp.Or(e.text, e.code.Text().Text) }
+
+// ErrorCode is the code.
+func (e *codeError) ErrorCode() string { return string(e.code) }
+
+func isAbsent(err error) bool { return errors.Is(err, fs.ErrNotExist) }

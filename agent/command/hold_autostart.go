@@ -1,0 +1,231 @@
+package command
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/prlctl"
+	"prlagent/store"
+)
+
+// A held machine does not start by itself. What it did before is on record before that
+// is turned off, and is put back once the machine is not held any more, unless somebody
+// has changed it meanwhile.
+
+// autostartShown is where a description shows it, and autostartWords are the words of
+// the tool beside autostartOff (facts/prlctl.md 1.5).
+const (
+	autostartShown = "Startup and Shutdown/Autostart"
+	autostartFlag  = "--autostart="
+	autostartOff   = "off"
+)
+
+var autostartWords = []string{"open-window", "start-app", "start-host", "user-login", "on", "auto"}
+
+// retry says when something is tried again.
+type retry struct {
+	busy     bool
+	done     bool
+	failures int
+	next     time.Time
+}
+
+// The pauses before autostart is set again: the tool may refuse it while the machine is
+// suspended (facts/acting.md 1, inferred).
+const (
+	firstAutostartPause = time.Minute
+	lastAutostartPause  = time.Hour
+)
+
+func (r *retry) later() {
+	pause := min(firstAutostartPause<<min(r.failures, 10), lastAutostartPause)
+	r.failures++
+	r.next = time.Now().Add(pause)
+}
+
+func (r *retry) isDue() bool { return !r.busy && !r.done && !time.Now().Before(r.next) }
+
+// startAutostartOff has somebody turn autostart off, beside whoever suspends the machine.
+// It is looked at once by each daemon, and after each time that the machine ran. With mu.
+func (h *Holds) startAutostartOff(ctx context.Context, one *hold) {
+	key := one.VMKey
+	one.sight.autostart.busy = true
+	h.running.Go(func() {
+		h.turnOffAutostart(ctx, key)
+		h.of(key, func(one *hold) { one.sight.autostart.busy = false })
+		h.awaken()
+	})
+}
+
+// setAutostart sets autostart if that is not as it should be, and gives what it was.
+func (h *Holds) setAutostart(ctx context.Context, account *Account, id string, decide func(shown string) (to string, err error)) (done bool, code protocol.Code) {
+	limited, cancel := context.WithTimeout(ctx, prlctl.SetLimit+2*holdLookLimit)
+	defer cancel()
+	tool := h.options.Tool(account.User, account.Session)
+	shown, err := autostartOf(limited, tool, id)
+	if err != nil {
+		return false, protocol.CodeOf(err)
+	}
+	to, err := decide(shown)
+	if err != nil || to == "" || to == shown {
+		return err == nil, protocol.CodeOf(err)
+	}
+	said := tool.Set(limited, id, autostartFlag+to)
+	if shown, err = autostartOf(limited, tool, id); err == nil && shown == to {
+		return true, ""
+	}
+	return false, reasonOr(protocol.CodeOf(said), protocol.CodeNotVerified)
+}
+
+func autostartOf(ctx context.Context, tool HoldTool, id string) (string, error) {
+	vm, err := tool.Get(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return prlctl.NewPaths(autostartShown).Read(vm, nil)[0], nil
+}
+
+// turnOffAutostart turns it off for a machine that is held.
+func (h *Holds) turnOffAutostart(ctx context.Context, key protocol.VMKey) {
+	account, err := h.account(ctx, key.UID)
+	changed, done, code := false, false, protocol.CodeOf(err)
+	if account != nil {
+		done, code = h.setAutostart(ctx, account, key.ID, func(shown string) (string, error) {
+			if shown == "" || shown == autostartOff {
+				return "", nil
+			}
+			changed = true
+			return autostartOff, h.lend(key, shown)
+		})
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	h.of(key, func(one *hold) {
+		off := &one.sight.autostart
+		if off.done = done; !done {
+			off.later()
+		}
+		if changed && (done || off.failures == 1) {
+			h.tell(one, eventHoldAutostart, code)
+		}
+	})
+}
+
+// lend keeps what autostart was before the agent turned it off.
+func (h *Holds) lend(key protocol.VMKey, was string) (err error) {
+	h.of(key, func(one *hold) {
+		if one.record.Autostart != "" {
+			return // as it was before the first time
+		}
+		record := one.record
+		record.Autostart = was
+		err = h.options.Commit(func(tx *store.Tx) error { return holdRecords.Put(tx, key.String(), record) })
+		if err == nil {
+			one.record = record
+		}
+	})
+	return err
+}
+
+// returning is how it stands with putting an autostart back.
+type returning struct {
+	retry retry
+	busy  bool
+}
+
+// giveBack begins to put back the autostart of machines that are not held any more, and
+// says when to look again, if any is left. With mu.
+func (h *Holds) giveBack(ctx context.Context) (pause time.Duration, any bool) {
+	pause = lastAutostartPause
+	for key := range h.owed() {
+		back := h.returns[key]
+		if back == nil {
+			back = &returning{}
+			h.returns[key] = back
+		}
+		any = true
+		if back.busy {
+			continue
+		}
+		if back.retry.isDue() {
+			back.busy = true
+			h.running.Go(func() { h.giveBackOne(ctx, key) })
+			continue
+		}
+		pause = min(pause, max(time.Until(back.retry.next), time.Millisecond))
+	}
+	return pause, any
+}
+
+// owed are the autostarts that are to be put back. With mu.
+func (h *Holds) owed() map[protocol.VMKey]string {
+	owed := make(map[protocol.VMKey]string)
+	for key, record := range h.lent {
+		owed[key] = record.Autostart
+	}
+	for key, one := range h.holds {
+		if one.record.isOver() && one.record.Autostart != "" {
+			owed[key] = one.record.Autostart
+		}
+	}
+	return owed
+}
+
+func (h *Holds) giveBackOne(ctx context.Context, key protocol.VMKey) {
+	h.mu.Lock()
+	was := h.owed()[key]
+	h.mu.Unlock()
+	account, err := h.account(ctx, key.UID)
+	done, code := err == nil && account == nil, protocol.CodeOf(err) // an account that is gone has no machines
+	if account != nil {
+		done, code = h.setAutostart(ctx, account, key.ID, func(shown string) (string, error) {
+			if shown != autostartOff || !slices.Contains(autostartWords, was) {
+				return "", nil
+			}
+			return was, nil
+		})
+	}
+	if done = done || code == protocol.CodeVMNotFound; ctx.Err() != nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	back := h.returns[key]
+	if back == nil {
+		return
+	}
+	if back.busy = false; !done {
+		back.retry.later()
+		h.options.Log.Warn().Str("code", string(code)).Str("vm", key.String()).Msg("put autostart back")
+	} else {
+		h.returned(key)
+	}
+	h.awaken()
+}
+
+// returned forgets what was lent. With mu.
+func (h *Holds) returned(key protocol.VMKey) {
+	delete(h.returns, key)
+	err := h.options.Commit(func(tx *store.Tx) error {
+		if one := h.holds[key]; one != nil && one.record.isOver() {
+			record := one.record
+			record.Autostart = ""
+			return holdRecords.Put(tx, key.String(), record)
+		}
+		if h.lent[key] == nil {
+			return nil // it is held again
+		}
+		return holdRecords.Delete(tx, key.String())
+	})
+	if err != nil {
+		h.options.Log.Error().Err(err).Msg("forget an autostart that was put back")
+		return
+	}
+	if one := h.holds[key]; one != nil && one.record.isOver() {
+		one.record.Autostart = ""
+	}
+	delete(h.lent, key)
+}

@@ -1,0 +1,427 @@
+package command
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform"
+	"prlagent/prlctl"
+	"prlagent/store"
+)
+
+// Run keeps held machines suspended until ctx ends, and returns once all that runs has
+// ended. With nothing held it waits, and costs nothing; with something held it looks at
+// the process table at every poll, whatever the event streams say.
+//
+// The process table is the cheap look: one kernel call, in which a machine that runs has
+// a process of its own (facts/captures.md 4.3), and no tool of a user's is asked, which
+// that user could stop. Only what it leaves open is asked of the tool.
+func (h *Holds) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait, bounded := h.step(ctx)
+		if !bounded {
+			select {
+			case <-ctx.Done():
+			case <-h.wake:
+			}
+			continue
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-h.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+	h.running.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.keep()
+}
+
+// step looks once, begins what follows, and says how long to wait for the next look;
+// bounded is false if there is nothing to look for.
+func (h *Holds) step(ctx context.Context) (wait time.Duration, bounded bool) {
+	now := h.options.Circumstances()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.restore(now)
+	h.expire(now.Clock)
+	watched := h.consented(now)
+	if len(watched) > 0 {
+		h.mu.Unlock()
+		processes, err := h.options.Directory.Processes(ctx)
+		h.mu.Lock()
+		for _, one := range watched {
+			if h.holds[one.VMKey] == one && !one.record.isOver() {
+				h.sight(one, processes, err, now.Clock.Wall)
+			}
+		}
+	}
+	wait, bounded = h.begin(ctx, now)
+	h.keepCounts()
+	return wait, bounded
+}
+
+// expire ends the holds whose time is over. Only the trusted time counts: setting this
+// Mac's clock neither ends a hold nor revives one. With mu.
+func (h *Holds) expire(clock Clock) {
+	for _, one := range h.holds {
+		if !one.record.isOver() && !one.ExpiresAt.IsZero() && !clock.Trusted.Before(one.ExpiresAt) {
+			h.setState(one, protocol.HoldEnded, "")
+			h.tell(one, eventHoldEnded, "")
+		}
+	}
+}
+
+// consented are the machines that are to be kept suspended now. Where the Mac's
+// configuration does not want that any more, they are said to be unenforced. With mu.
+func (h *Holds) consented(now Circumstances) (watched []*hold) {
+	denied := now.Trust.deniedBy()
+	for _, one := range h.inOrder() {
+		switch {
+		case one.record.isOver():
+		case denied != "":
+			one.sight = holdSight{busy: one.sight.busy}
+			h.setUnenforced(one, denied, false)
+		default:
+			watched = append(watched, one)
+		}
+	}
+	return watched
+}
+
+// holdSight is what was seen of a machine last. It is in memory only: after a restart
+// everything is seen anew.
+type holdSight struct {
+	running []holdProcess             // of its owner's, that run it
+	cleared map[holdProcess]time.Time // that may have run it, and when the tool said that they do not
+	doubted []doubtedProcess
+	shared  []uint32  // other accounts that list it
+	hinted  bool      // something says that it runs
+	busy    bool      // somebody works on it
+	looked  bool      // the process table was read
+	blindAt time.Time // when it could not be, and the tool was asked in its place
+
+	since    time.Time // it is seen running, and nothing is known of its being suspended; zero: it is not
+	why      protocol.Code
+	failures int
+	nextTry  time.Time
+
+	suspendAgain time.Time // of one that is paused because it could not be suspended
+	autostart    retry     // of turning that off
+
+	toldAt    map[string]time.Time // by event
+	noticedAt time.Time            // when its user was told
+}
+
+// holdProcess is one process, for good.
+type holdProcess struct {
+	pid     int
+	started int64
+}
+
+// clearedFor is how long a process counts as not running the machine. Then it is asked
+// about again: from outside of a session the tool is known to call a machine stopped
+// that runs (facts/prlctl.md 5.4).
+const clearedFor = time.Minute
+
+func (s *holdSight) isCleared(process holdProcess) bool {
+	at, cleared := s.cleared[process]
+	if cleared && time.Since(at) >= clearedFor {
+		delete(s.cleared, process)
+		return false
+	}
+	return cleared
+}
+
+// doubtedProcess is one that may run the machine.
+type doubtedProcess struct {
+	id  holdProcess
+	uid uint32
+}
+
+// sight takes in what a look at the process table says of a machine. With mu.
+func (h *Holds) sight(one *hold, processes []platform.Process, failed error, wall time.Time) {
+	s := &one.sight
+	var own []holdProcess
+	doubted := s.doubted[:0]
+	for i := range processes {
+		process := &processes[i]
+		id := holdProcess{process.PID, process.Started.UnixNano()}
+		switch {
+		case !prlctl.IsVMProgram(process.Path):
+		case h.isOwn(one, process):
+			own = append(own, id)
+			if !slices.Contains(s.running, id) {
+				h.noteStart(one, wall)
+			}
+		case h.mayBe(one, process) && !s.isCleared(id):
+			doubted = append(doubted, doubtedProcess{id, process.UID})
+		}
+	}
+	s.doubted = doubted
+	if failed != nil && time.Since(s.blindAt) >= h.options.Poll {
+		s.hinted, s.blindAt = true, time.Now()
+	}
+	s.looked = true
+	if s.running = own; len(own) == 0 && len(doubted) == 0 && !s.hinted && !s.busy {
+		h.noteRest(one)
+	}
+}
+
+// isOwn reports whether a process runs the machine for sure: it has its id, and is its
+// owner's. Below a root one account plays all users.
+func (h *Holds) isOwn(one *hold, process *platform.Process) bool {
+	id, err := prlctl.ParseID(process.Arguments.VMID)
+	return err == nil && id == one.ID && process.UID == one.UID && h.options.UIDOnDisk(platform.User{UID: one.UID}) == one.UID
+}
+
+// mayBe reports whether a process may run the machine: it has its id and is somebody
+// else's, with whom the machine may be shared or who has another one of this id; or it
+// is its owner's, and does not say what it runs.
+func (h *Holds) mayBe(one *hold, process *platform.Process) bool {
+	id, err := prlctl.ParseID(process.Arguments.VMID)
+	if err != nil {
+		return process.UID == h.options.UIDOnDisk(platform.User{UID: one.UID})
+	}
+	return id == one.ID
+}
+
+// noteStart notes that the machine was started. One that ran before it was to be held
+// is no violation, and one that was being suspended when the last daemon ended was
+// counted. With mu.
+func (h *Holds) noteStart(one *hold, wall time.Time) {
+	s := &one.sight
+	s.failures, s.nextTry = 0, time.Time{}
+	if s.since.IsZero() {
+		s.since, s.why = time.Now(), ""
+	}
+	if s.looked || one.record.State == protocol.HoldKept || one.record.State == protocol.HoldNoVM {
+		h.noteViolation(one, wall)
+	}
+}
+
+// noteViolation counts. With mu.
+func (h *Holds) noteViolation(one *hold, wall time.Time) {
+	one.record.Violations++
+	one.record.ViolatedAt = seconds(wall)
+	h.unkept[one.VMKey] = true
+	h.tell(one, eventHoldViolated, "")
+}
+
+// begin begins to suspend what runs, and says when to look again. With mu.
+func (h *Holds) begin(ctx context.Context, now Circumstances) (wait time.Duration, bounded bool) {
+	wait = h.options.Poll
+	for _, one := range h.inOrder() {
+		if one.record.isOver() {
+			continue
+		}
+		bounded = bounded || now.Trust.deniedBy() == ""
+		if deadline := h.judgeTime(one); deadline > 0 {
+			wait = min(wait, deadline)
+		}
+		switch {
+		case h.isDue(one):
+			h.start(ctx, one, now)
+		case one.record.State == protocol.HoldKept && one.sight.autostart.isDue():
+			h.startAutostartOff(ctx, one)
+		}
+	}
+	if pause, any := h.giveBack(ctx); any {
+		wait, bounded = min(wait, pause), true
+	}
+	return wait, bounded
+}
+
+// isDue reports whether something is to be done about the machine now.
+func (h *Holds) isDue(one *hold) bool {
+	s := &one.sight
+	seen := len(s.running) > 0 || len(s.doubted) > 0 || s.hinted
+	return seen && !s.busy && !time.Now().Before(s.nextTry)
+}
+
+// judgeTime says of a machine that was seen running for too long that it is not held,
+// and gives the time that is left of that; zero if it is not seen running. With mu.
+func (h *Holds) judgeTime(one *hold) time.Duration {
+	if one.sight.since.IsZero() {
+		return 0
+	}
+	left := holdLimit - h.options.Poll - time.Since(one.sight.since)
+	if left <= 0 {
+		h.setUnenforced(one, reasonOr(one.sight.why, protocol.CodeHoldPending), one.record.Paused)
+		return 0
+	}
+	return left
+}
+
+func reasonOr(code, otherwise protocol.Code) protocol.Code {
+	if code == "" {
+		return otherwise
+	}
+	return code
+}
+
+// start has somebody work on the machine. With mu.
+func (h *Holds) start(ctx context.Context, one *hold, now Circumstances) {
+	s := &one.sight
+	work := &suspension{
+		holds: h, key: one.VMKey, force: one.Force, doubted: slices.Clone(s.doubted), others: s.sharers(),
+		isSeen: len(s.running) > 0, wasPaused: one.record.Paused, running: slices.Clone(s.running), wall: now.Clock.Wall,
+	}
+	s.busy, s.hinted = true, false
+	if work.isSeen && (one.record.State != protocol.HoldUnenforced || one.record.Code == protocol.CodeNotLookedYet) {
+		h.setState(one, protocol.HoldSuspending, "")
+	}
+	turn := h.turnOf(one.UID)
+	h.running.Go(func() {
+		select {
+		case turn <- struct{}{}:
+			work.run(ctx)
+			<-turn
+		case <-ctx.Done():
+		}
+		h.mu.Lock()
+		if current := h.holds[work.key]; current != nil {
+			current.sight.busy = false
+		}
+		h.mu.Unlock()
+		h.awaken()
+	})
+}
+
+// sharers are the accounts that list the machine as well and run one of this id.
+func (s *holdSight) sharers() (uids []uint32) {
+	for _, doubted := range s.doubted {
+		if slices.Contains(s.shared, doubted.uid) && !slices.Contains(uids, doubted.uid) {
+			uids = append(uids, doubted.uid)
+		}
+	}
+	return uids
+}
+
+// maxHoldRuns is how many machines of one user are worked on at the same time. Nobody
+// runs as many; what is beyond them is called unenforced in time.
+const maxHoldRuns = 4
+
+func (h *Holds) turnOf(uid uint32) chan struct{} {
+	if h.turns[uid] == nil {
+		h.turns[uid] = make(chan struct{}, maxHoldRuns)
+	}
+	return h.turns[uid]
+}
+
+// Hint is told what an event says of a machine. An empty id is all machines of the user,
+// and 0 all users: then the process table is looked at.
+func (h *Holds) Hint(uid uint32, vmID, state string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	any := false
+	for _, one := range h.holds {
+		if one.record.isOver() || vmID != "" && vmID != one.ID || uid != 0 && uid != one.UID {
+			continue
+		}
+		one.sight.hinted = one.sight.hinted || vmID != "" && state == protocol.StateRunning
+		any = true
+	}
+	if any {
+		h.awaken()
+	}
+}
+
+// SeenVM is one machine as a look at the Mac saw it.
+type SeenVM struct {
+	protocol.VMKey
+	Running bool
+	Bundle  protocol.Bundle
+	SeenBy  []uint32 // other accounts that list it
+	Stale   bool     // it is known from before
+}
+
+// Saw is told what a look at the Mac saw: its machines, and the accounts whose list was
+// whole.
+func (h *Holds) Saw(machines []SeenVM, listed []uint32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	byKey := make(map[protocol.VMKey]SeenVM, len(machines))
+	for _, machine := range machines {
+		byKey[machine.VMKey] = machine
+	}
+	for _, one := range h.holds {
+		seen, found := byKey[one.VMKey]
+		switch {
+		case one.record.isOver():
+		case found && !seen.Stale:
+			h.noteThere(one, seen)
+		case !found && slices.Contains(listed, one.UID) && !one.sight.busy && len(one.sight.running) == 0:
+			h.noteGone(one, machines)
+		}
+	}
+	h.awaken() // the configuration may have changed as well
+}
+
+// noteThere takes in that the machine is there. With mu.
+func (h *Holds) noteThere(one *hold, seen SeenVM) {
+	if seen.Bundle != (protocol.Bundle{}) && seen.Bundle != one.record.Bundle {
+		one.record.Bundle = seen.Bundle
+		h.unkept[one.VMKey] = true
+	}
+	one.sight.hinted, one.sight.shared = one.sight.hinted || seen.Running, seen.SeenBy
+	if one.record.State == protocol.HoldNoVM {
+		h.setState(one, protocol.HoldKept, "")
+	}
+}
+
+// noteGone takes in that there is no such machine any more. If its bundle is there under
+// another id, it was registered anew, and what is signed does not hold it: that is told,
+// and is for an administrator to lock. With mu.
+func (h *Holds) noteGone(one *hold, machines []SeenVM) {
+	code := protocol.Code("")
+	for _, other := range machines {
+		if one.record.Bundle != (protocol.Bundle{}) && other.Bundle == one.record.Bundle {
+			code = protocol.CodeTargetChanged
+		}
+	}
+	if one.record.State != protocol.HoldNoVM || one.record.Code != code {
+		h.setState(one, protocol.HoldNoVM, code)
+		h.tell(one, eventHoldNoVM, code)
+	}
+}
+
+// keepCounts writes what has changed and can wait. With mu.
+func (h *Holds) keepCounts() {
+	if len(h.unkept) > 0 && time.Since(h.keptAt) >= holdWrites {
+		h.keep()
+	}
+}
+
+// keep writes what has changed, with the events about it. With mu.
+func (h *Holds) keep(events ...protocol.Event) {
+	if len(h.unkept) == 0 && len(events) == 0 {
+		return
+	}
+	err := h.options.Commit(func(tx *store.Tx) error {
+		for key := range h.unkept {
+			record := h.lent[key]
+			if one := h.holds[key]; one != nil {
+				record = &one.record
+			}
+			if record == nil {
+				continue
+			}
+			if err := holdRecords.Put(tx, key.String(), *record); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, events...)
+	h.keptAt = time.Now()
+	if err != nil {
+		h.options.Log.Error().Err(err).Msg("keep how holds stand")
+		return
+	}
+	clear(h.unkept)
+}

@@ -1,0 +1,164 @@
+package command
+
+import (
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// What the work on a machine has come to. Each finds the hold anew: a list may have come
+// meanwhile.
+
+// of runs something on a hold that is in force.
+func (h *Holds) of(key protocol.VMKey, do func(*hold)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if one := h.holds[key]; one != nil && !one.record.isOver() {
+		do(one)
+	}
+}
+
+// asked notes that the machine is asked to suspend.
+func (h *Holds) asked(key protocol.VMKey) {
+	h.of(key, func(one *hold) {
+		if one.record.State != protocol.HoldUnenforced || one.record.Code == protocol.CodeNotLookedYet {
+			h.setState(one, protocol.HoldSuspending, "")
+		}
+	})
+}
+
+// confirmed notes that the machine is being suspended.
+func (h *Holds) confirmed(key protocol.VMKey) {
+	h.of(key, func(one *hold) {
+		one.sight.since, one.sight.why = time.Time{}, ""
+		h.setState(one, protocol.HoldSuspending, "")
+	})
+}
+
+// doubts notes why it cannot be seen whether the machine is being suspended.
+func (h *Holds) doubts(key protocol.VMKey, why protocol.Code) {
+	h.of(key, func(one *hold) { one.sight.why = why })
+}
+
+// rested notes that the machine does not run any more.
+func (h *Holds) rested(key protocol.VMKey, forced bool) {
+	h.of(key, func(one *hold) {
+		if forced {
+			h.tell(one, eventHoldForced, "")
+		}
+		one.sight.running = nil // a process that lingers is looked at anew
+		h.noteRest(one)
+	})
+}
+
+// maxCleared bounds what is remembered of processes that come and go.
+const maxCleared = 64
+
+// clear notes that the machine does not run, whatever the processes look like.
+func (h *Holds) clear(key protocol.VMKey, processes []doubtedProcess) {
+	h.of(key, func(one *hold) {
+		if one.sight.cleared == nil || len(one.sight.cleared) >= maxCleared {
+			one.sight.cleared = make(map[holdProcess]time.Time)
+		}
+		for _, process := range processes {
+			one.sight.cleared[process.id] = time.Now()
+		}
+		one.sight.doubted = nil
+		h.noteRest(one)
+	})
+}
+
+// failed notes that nothing could be asked, for a reason.
+func (h *Holds) failed(key protocol.VMKey, why protocol.Code) {
+	h.of(key, func(one *hold) {
+		if one.sight.why = why; one.sight.since.IsZero() {
+			one.sight.since = time.Now()
+		}
+		one.sight.retryLater(h.options.Poll)
+	})
+}
+
+// unenforced notes that the machine cannot be suspended, for a reason, and whether it is
+// paused at least.
+func (h *Holds) unenforced(key protocol.VMKey, why protocol.Code, paused bool) {
+	h.of(key, func(one *hold) {
+		s := &one.sight
+		s.why = why
+		s.retryLater(h.options.Poll)
+		if paused {
+			s.since = time.Time{}
+			s.suspendAgain = s.nextTry
+			s.nextTry = time.Now().Add(h.options.Poll) // whether it was resumed
+		}
+		h.setUnenforced(one, why, paused)
+	})
+}
+
+// The first attempts follow each other as the polls do; then they are rarer, because
+// each costs a run of the tool.
+const (
+	holdQuickTries = 12
+	holdSlowTry    = time.Minute
+)
+
+func (s *holdSight) retryLater(poll time.Duration) {
+	s.failures++
+	pause := poll
+	if s.failures > holdQuickTries {
+		pause = holdSlowTry
+	}
+	s.nextTry = time.Now().Add(pause)
+}
+
+// noteSeenRunning notes that the tool says that the machine runs. Each time is counted
+// once: the process that shows it was counted when it began.
+func (h *Holds) noteSeenRunning(key protocol.VMKey, wall time.Time) {
+	h.of(key, func(one *hold) {
+		if one.record.Paused || one.sight.since.IsZero() && (one.record.State == protocol.HoldKept || one.record.State == protocol.HoldNoVM) {
+			h.noteViolation(one, wall)
+		}
+		if one.record.Paused = false; one.sight.since.IsZero() {
+			one.sight.since = time.Now()
+		}
+		if one.record.State == protocol.HoldNoVM {
+			h.setState(one, protocol.HoldSuspending, "")
+		}
+	})
+}
+
+// maySuspendPaused reports whether a machine that is paused is to be asked to suspend: it
+// is tried again now and then, if it could not be suspended before.
+func (h *Holds) maySuspendPaused(key protocol.VMKey) (may bool) {
+	h.of(key, func(one *hold) {
+		s := &one.sight
+		if may = !one.record.Paused || !time.Now().Before(s.suspendAgain); !may {
+			s.nextTry = time.Now().Add(h.options.Poll)
+		}
+	})
+	return may
+}
+
+// startedAgain notes that the machine was suspended and runs anew. Where a process shows
+// that, it is counted with the process.
+func (h *Holds) startedAgain(key protocol.VMKey, isSeen bool, wall time.Time) {
+	h.of(key, func(one *hold) {
+		s := &one.sight
+		s.nextTry, s.failures = time.Time{}, 0
+		if s.since.IsZero() {
+			s.since = time.Now()
+		}
+		if !isSeen {
+			h.noteViolation(one, wall)
+			s.hinted = true
+		}
+	})
+}
+
+// hasOther reports whether another process runs the machine than those.
+func (h *Holds) hasOther(key protocol.VMKey, than []holdProcess) (has bool) {
+	h.of(key, func(one *hold) {
+		has = slices.ContainsFunc(one.sight.running, func(process holdProcess) bool { return !slices.Contains(than, process) })
+	})
+	return has
+}

@@ -1,0 +1,397 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/protocol"
+	"prlagent/platform"
+	"prlagent/prlctl"
+	"prlagent/store"
+)
+
+// HoldTool is prlctl as one user, for what keeps a machine suspended. What a verb says
+// is a hint; the state that is read afterwards is what counts.
+type HoldTool interface {
+	Get(ctx context.Context, id string) (prlctl.VM, error)
+	Suspend(ctx context.Context, id string) error
+	Pause(ctx context.Context, id string) error
+	Kill(ctx context.Context, id string) error
+	Set(ctx context.Context, id string, args ...string) error
+}
+
+// HoldOptions are what Holds need.
+type HoldOptions struct {
+	Store         *store.Store
+	Commit        Commit
+	Folder        string // of the copy of the list, as a path on this disk
+	Circumstances func() Circumstances
+	Directory     Directory
+	// UIDOnDisk is whose a user's processes are, which below a root is one account.
+	UIDOnDisk func(platform.User) uint32
+	Tool      func(user platform.User, session bool) HoldTool
+	// Tell asks the Mac to show a user a text, if users are to be told at all.
+	Tell func(ctx context.Context, user platform.User, text string)
+	// News is told that the portal should hear of something at once; it must not wait.
+	News func()
+	// Poll is how often the process table is looked at while anything is held; zero is
+	// holdPoll, which is the most that there is.
+	Poll time.Duration
+	Log  zerolog.Logger
+}
+
+// Holds keep machines suspended, as the Mac's signed list of holds says (H27, H69).
+//
+// They have a goroutine of their own, which looks at the process table and runs nothing:
+// a machine that runs is suspended by another one, at the same time as every other. So
+// neither a user whose tools hang nor the loop, the event streams or the portal keep a
+// machine from being asked to suspend within holdLimit of its start.
+type Holds struct {
+	options HoldOptions
+	file    string
+	wake    chan struct{}
+	running sync.WaitGroup // suspensions
+
+	mu       sync.Mutex
+	current  signedHolds
+	takenAt  time.Time
+	holds    map[protocol.VMKey]*hold
+	lent     map[protocol.VMKey]*holdRecord // not held any more, with an autostart that is to be put back
+	returns  map[protocol.VMKey]*returning  // of what was lent
+	accounts map[uint32]Account             // as they were seen last
+	turns    map[uint32]chan struct{}       // by uid: what may run for one user at the same time
+	refusals refusalNotice
+	copied   bool // the file has the list and the releases
+	unkept   map[protocol.VMKey]bool
+	keptAt   time.Time
+}
+
+// hold is one machine of the list, and what is known of it now.
+type hold struct {
+	protocol.Hold
+	record holdRecord
+	sight  holdSight
+}
+
+// Limits of holding.
+const (
+	// holdLimit is the longest that a machine may run before it was asked to suspend,
+	// or is called unenforced (H27).
+	holdLimit = 10 * time.Second
+	// holdPoll is the longest from one look at the process table to the next: the rest of
+	// holdLimit is for what a look brings about.
+	holdPoll = 5 * time.Second
+	// holdWrites is how often counts are written that grow with what a user does.
+	holdWrites = time.Minute
+	// holdNews is how often an event of one kind is told of one machine.
+	holdNews = 10 * time.Minute
+	// holdNotices is how often the user of a machine is told of it.
+	holdNotices = time.Hour
+)
+
+// NewHolds opens what is kept of holds.
+func NewHolds(options HoldOptions) (*Holds, error) {
+	h := &Holds{options: options, file: filepath.Join(options.Folder, HoldsFile), wake: make(chan struct{}, 1)}
+	if options.Poll <= 0 || options.Poll > holdPoll {
+		h.options.Poll = holdPoll
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h, h.recall()
+}
+
+// recall begins with what is kept. With mu.
+func (h *Holds) recall() error {
+	kept, found, records, err := loadHolds(h.options.Store)
+	if err != nil {
+		return err
+	}
+	h.current, h.takenAt = signedHolds{}, time.Time{}
+	h.holds, h.lent = make(map[protocol.VMKey]*hold), make(map[protocol.VMKey]*holdRecord)
+	h.accounts, h.turns, h.unkept = make(map[uint32]Account), make(map[uint32]chan struct{}), make(map[protocol.VMKey]bool)
+	h.copied, h.returns = false, make(map[protocol.VMKey]*returning)
+	if found {
+		if h.current, err = keptHolds(kept.Envelope); err != nil {
+			return err
+		}
+		h.takenAt = kept.TakenAt
+	}
+	for _, signed := range h.current.list.Holds {
+		one := &hold{Hold: signed}
+		if record := records[signed.VMKey]; record != nil && record.isAbout(signed) {
+			one.record = *record
+		} else {
+			one.record = h.placed(signed, record)
+		}
+		delete(records, signed.VMKey)
+		h.holds[signed.VMKey] = one
+	}
+	for key, record := range records {
+		h.lent[key] = record
+	}
+	return nil
+}
+
+// keptHolds reads a list that was verified when it came.
+func keptHolds(envelope protocol.Envelope) (signedHolds, error) {
+	payload, err := envelope.Unverified()
+	if err != nil {
+		return signedHolds{}, err
+	}
+	return parseHolds(envelope, payload)
+}
+
+// placed is the record of a hold that begins; before is that of one before it.
+func (h *Holds) placed(signed protocol.Hold, before *holdRecord) holdRecord {
+	now := h.options.Circumstances().Clock.Wall
+	record := holdRecord{CommandID: signed.CommandID, HeldSince: signed.Since}
+	record.VMKey, record.State, record.Code, record.HoldState.Since = signed.VMKey, protocol.HoldUnenforced, protocol.CodeNotLookedYet, seconds(now)
+	if before != nil {
+		record.Autostart, record.Bundle = before.Autostart, before.Bundle
+	}
+	return record
+}
+
+// Recall begins anew after the store was erased: what was held on another Mac is not
+// held here (H02).
+func (h *Holds) Recall() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := removeHoldsCopy(h.file); err != nil {
+		h.options.Log.Error().Err(err).Msg("forget the holds of another Mac")
+	}
+	if err := h.recall(); err != nil {
+		h.options.Log.Error().Err(err).Msg("recall the holds")
+	}
+	h.awaken()
+}
+
+// Take takes in a list that came with an answer of the portal.
+func (h *Holds) Take(envelope protocol.Envelope) {
+	if code := h.take(envelope, 0); code != "" {
+		h.options.Log.Warn().Str("code", string(code)).Msg("a list of holds is refused")
+	}
+}
+
+// take takes in a list, and says why it does not. What it says is on the disk when it
+// returns. The same list again is no news.
+func (h *Holds) take(envelope protocol.Envelope, granted int) protocol.Code {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.options.Circumstances()
+	came, code := openHolds(envelope, now.Trust.Keys)
+	if code == "" {
+		code = came.refusedBy(h.current, now, granted)
+	}
+	switch {
+	case code != "":
+		h.noteRefusal(envelope, code, now)
+		return code
+	case came.sha256 == h.current.sha256:
+		return ""
+	}
+	if err := h.replace(came, now); err != nil {
+		h.options.Log.Error().Err(err).Msg("a list of holds is not kept; it comes again")
+		return cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)
+	}
+	h.awaken()
+	h.news()
+	return ""
+}
+
+// refusalNotice is the refused list that was told last: the portal sends it again with
+// every answer.
+type refusalNotice struct {
+	code protocol.Code
+	at   time.Time
+}
+
+// noteRefusal tells that a list is refused, once an hour for one reason. With mu.
+func (h *Holds) noteRefusal(envelope protocol.Envelope, code protocol.Code, now Circumstances) {
+	if h.refusals.code == code && now.Clock.Wall.Sub(h.refusals.at).Abs() < holdNotices {
+		return
+	}
+	h.refusals = refusalNotice{code, now.Clock.Wall}
+	event := protocol.Event{At: seconds(now.Clock.Wall), Type: eventHoldsRefused, Code: code}
+	if err := h.options.Commit(func(*store.Tx) error { return nil }, event); err != nil {
+		h.options.Log.Error().Err(err).Msg("keep an event of holds")
+	}
+}
+
+// replace puts a list in the place of the one in force. With mu.
+func (h *Holds) replace(came signedHolds, now Circumstances) error {
+	next, lent, events := h.following(came, now)
+	kept := keptList{Envelope: came.envelope, TakenAt: seconds(now.Clock.Wall)}
+	err := h.options.Commit(func(tx *store.Tx) error {
+		if err := holdLists.Put(tx, holdListKey, kept); err != nil {
+			return err
+		}
+		for key, one := range next {
+			if err := holdRecords.Put(tx, key.String(), one.record); err != nil {
+				return err
+			}
+		}
+		for key := range h.holds {
+			if err := h.forget(tx, key, next, lent); err != nil {
+				return err
+			}
+		}
+		for key, record := range lent {
+			if err := holdRecords.Put(tx, key.String(), *record); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, events...)
+	if err != nil {
+		return err
+	}
+	h.current, h.takenAt, h.holds, h.lent = came, kept.TakenAt, next, lent
+	clear(h.unkept)
+	h.copy()
+	return nil
+}
+
+// forget deletes the record of a machine that nothing is to be done for any more.
+func (h *Holds) forget(tx *store.Tx, key protocol.VMKey, next map[protocol.VMKey]*hold, lent map[protocol.VMKey]*holdRecord) error {
+	if next[key] != nil || lent[key] != nil {
+		return nil
+	}
+	return holdRecords.Delete(tx, key.String())
+}
+
+// following is what follows from a new list: the holds of it, the machines that get
+// their autostart back, and the events. With mu.
+func (h *Holds) following(came signedHolds, now Circumstances) (next map[protocol.VMKey]*hold, lent map[protocol.VMKey]*holdRecord, events []protocol.Event) {
+	next, lent = make(map[protocol.VMKey]*hold), make(map[protocol.VMKey]*holdRecord)
+	for key, record := range h.lent {
+		lent[key] = record
+	}
+	for _, signed := range came.list.Holds {
+		old := h.holds[signed.VMKey]
+		one := &hold{Hold: signed}
+		switch before := lent[signed.VMKey]; {
+		case old != nil && old.record.isAbout(signed):
+			one.record, one.sight = old.record, old.sight
+			one.record.CommandID, one.record.HeldSince = signed.CommandID, latest(old.record.HeldSince, signed.Since)
+			one.reopen(now.Clock)
+		case old != nil:
+			one.record, one.sight = h.placed(signed, &old.record), old.sight
+			events = append(events, h.event(eventHoldPlaced, &one.record, protocol.CodeHoldPlaced))
+		default:
+			one.record = h.placed(signed, before)
+			events = append(events, h.event(eventHoldPlaced, &one.record, protocol.CodeHoldPlaced))
+		}
+		delete(lent, signed.VMKey)
+		next[signed.VMKey] = one
+	}
+	for key, old := range h.holds {
+		if next[key] != nil {
+			continue
+		}
+		events = append(events, h.event(eventHoldLifted, &old.record, protocol.CodeHoldLifted))
+		if old.record.Autostart != "" {
+			record := old.record
+			lent[key] = &record
+		}
+	}
+	return next, lent, events
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// reopen lets a hold that has ended go on if a list lets it last longer.
+func (one *hold) reopen(clock Clock) {
+	if one.record.State == protocol.HoldEnded && (one.ExpiresAt.IsZero() || clock.Trusted.Before(one.ExpiresAt)) {
+		one.record.State, one.record.Code, one.record.HoldState.Since = protocol.HoldUnenforced, protocol.CodeNotLookedYet, seconds(clock.Wall)
+	}
+}
+
+// copy writes the list beside the store. That it cannot is no reason to hold nothing:
+// it is tried again. With mu.
+func (h *Holds) copy() {
+	copied := holdsCopy{List: keptList{Envelope: h.current.envelope, TakenAt: h.takenAt}}
+	for _, one := range h.holds {
+		if one.record.State == protocol.HoldReleased {
+			copied.Released = append(copied.Released, one.record)
+		}
+	}
+	err := copied.write(h.file)
+	if err != nil {
+		h.options.Log.Error().Err(err).Msg("what is held is only in the store")
+	}
+	h.copied = err == nil
+}
+
+// restore takes the list from its copy where the store knows of none, or of an older
+// one, as after it was damaged. Its signature must be good today. With mu.
+func (h *Holds) restore(now Circumstances) {
+	if h.copied {
+		return
+	}
+	copied, found, err := readHoldsCopy(h.file)
+	if err != nil {
+		h.options.Log.Error().Err(err).Msg("the copy of the list of holds cannot be used")
+	}
+	if !found {
+		if h.copied = err == nil; h.current.list.Version > 0 {
+			h.copy()
+		}
+		return
+	}
+	if copied.List.Envelope.PayloadType == "" || len(now.Trust.Keys) == 0 || now.Target.Serial == "" {
+		return // it is not known yet whose this Mac is, and whom it trusts
+	}
+	came, code := openHolds(copied.List.Envelope, now.Trust.Keys)
+	switch {
+	case code != "" && h.current.list.Version == 0, code == "" && !strings.EqualFold(came.list.MacSerial, now.Target.Serial):
+		return // nothing to put in its place
+	case code != "" || came.list.Version < h.current.list.Version:
+		h.copy()
+		return
+	case came.list.Version > h.current.list.Version:
+		if err := h.replace(came, now); err != nil {
+			h.options.Log.Error().Err(err).Msg("restore the list of holds")
+			return
+		}
+	}
+	h.restoreReleases(copied.Released)
+}
+
+// restoreReleases takes over what was released by a person and the store has lost. With mu.
+func (h *Holds) restoreReleases(released []holdRecord) {
+	for _, record := range released {
+		if one := h.holds[record.VMKey]; one != nil && record.isAbout(one.Hold) && one.record.State != protocol.HoldReleased {
+			one.record = record
+			h.unkept[record.VMKey] = true
+		}
+	}
+	if h.copied = true; len(h.unkept) > 0 {
+		h.keep()
+		h.copy()
+	}
+}
+
+func (h *Holds) news() {
+	if h.options.News != nil {
+		h.options.News()
+	}
+}
+
+func (h *Holds) awaken() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,221 @@
+package command
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/agent/protocol"
+	"prlagent/store"
+)
+
+// realHistories is how many histories drive the real journal, intent file and
+// runner; the long run is done once, by hand.
+var realHistories = flag.Int("command.histories", 100, "histories that drive the real parts")
+
+// realSide is the real journal, intent file and Runner, with the executors of the
+// world. Syncs of the intent file are counted and not paid; the store's are paid
+// where the folder is on a disk.
+type realSide struct {
+	t      *testing.T
+	folder string
+	w      *world
+	store  *store.Store
+	runner *Runner
+	ended  chan struct{}
+	known  string // epoch
+	synced int64  // bytes of the intent file that a crash leaves
+	before []byte // the database before the last commit
+}
+
+func (s *realSide) start(w *world) {
+	s.w = w
+	state, _, err := store.Open(context.Background(), filepath.Join(s.folder, "state"), store.Options{Log: zerolog.Nop(), Collections: Collections()})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.store, s.known = state, state.Epoch()
+	executors := map[string]Executor{}
+	for _, row := range protocol.CommandTypes {
+		executors[row.Type] = modelExecutor{w}
+	}
+	s.runner, err = New(Options{
+		Store: state, Commit: s.commit, Folder: s.folder, Executors: executors, Log: zerolog.Nop(), SyncIntents: s.sync,
+		Circumstances: func() Circumstances {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.circumstances()
+		},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.runner.engine.verify = openModel
+	s.ended = make(chan struct{})
+	go func() {
+		defer close(s.ended)
+		s.runner.Run(w.ctx)
+	}()
+	synctest.Wait()
+}
+
+// commit is a commit of the store, before and after which the agent may crash.
+func (s *realSide) commit(change func(*store.Tx) error, _ ...protocol.Event) error {
+	if err := s.point(); err != nil {
+		return err
+	}
+	s.before, _ = os.ReadFile(s.database())
+	if err := s.store.Update(change); err != nil {
+		return err
+	}
+	return s.point()
+}
+
+// sync is a flush of the intent file. What a crash comes before is lost, or torn.
+func (s *realSide) sync(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if s.point() != nil {
+		torn := s.synced
+		if s.w.now.Unix()%2 == 0 {
+			torn += (info.Size() - s.synced) / 2
+		}
+		_ = file.Truncate(torn)
+		return errCrashed
+	}
+	s.synced = info.Size()
+	return s.point()
+}
+
+func (s *realSide) point() error {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return s.w.point()
+}
+
+func (s *realSide) stop() {
+	s.w.cancel()
+	<-s.ended
+	if err := s.store.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(s.folder, IntentFile)); err == nil {
+		s.synced = info.Size()
+	}
+}
+
+func (s *realSide) take(cancel []string, orders []protocol.Envelope) {
+	s.runner.Take(cancel, orders)
+	synctest.Wait()
+}
+
+func (s *realSide) work() {
+	for range 3 {
+		s.runner.Look()
+		synctest.Wait()
+	}
+}
+
+func (s *realSide) report() ([]protocol.OpenCommand, []protocol.Result) { return s.runner.Report() }
+
+func (s *realSide) settle(ids []string) {
+	if s.commit(func(tx *store.Tx) error { return s.runner.Settle(tx, ids) }) == nil {
+		s.runner.Settled(ids)
+	}
+}
+
+func (s *realSide) prune(now time.Time) { _ = s.runner.prune(now) }
+
+func (s *realSide) onDisk(id string) (r Record, found bool) {
+	err := s.store.View(func(tx *store.Tx) (err error) {
+		if r, found, err = openRecords.Get(tx, id); !found && err == nil {
+			r, found, err = endedRecords.Get(tx, id)
+		}
+		return err
+	})
+	if err != nil {
+		s.t.Error(err)
+	}
+	return r, found
+}
+
+// lastOnDisk reads the file as another daemon would.
+func (s *realSide) lastOnDisk(id string) int {
+	last, _ := OpenIntents(filepath.Join(s.folder, IntentFile), func(*os.File) error { return nil }, s.w.now).written(id, time.Time{})
+	return last
+}
+
+func (s *realSide) epoch() string { return s.known }
+func (s *realSide) backUp()       { _ = s.store.Backup() }
+
+// restore damages the database, so that the next daemon restores its backup.
+func (s *realSide) restore() {
+	s.before = nil
+	s.overwrite([]byte("damaged"))
+}
+
+func (s *realSide) forget() {
+	if s.before != nil {
+		s.overwrite(s.before)
+	}
+}
+
+func (s *realSide) database() string { return filepath.Join(s.folder, "state", "state.db") }
+
+func (s *realSide) overwrite(database []byte) {
+	if err := os.WriteFile(s.database(), database, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *realSide) wipe() {
+	_ = os.RemoveAll(filepath.Join(s.folder, "state"))
+	_ = os.Remove(filepath.Join(s.folder, IntentFile))
+	s.synced, s.before = 0, nil
+}
+
+// testFolder is a folder in memory where the system has one, of the rights that the
+// agent's folder has.
+func testFolder(t testing.TB) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("/dev/shm", "command")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	return folder
+}
+
+// The real journal, intent file and runner go through the histories of the model.
+func TestH22_H23_CMD12_PROTOCOL10_RealParts(t *testing.T) {
+	t.Parallel()
+	effects, failures := 0, 0
+	for seed := range uint64(*realHistories) {
+		folder := testFolder(t)
+		synctest.Test(t, func(t *testing.T) {
+			w := playHistory(&realSide{t: t, folder: folder}, randomHistory(seed), func(format string, args ...any) {
+				if failures == 0 {
+					t.Logf("history %d: %+v", seed, randomHistory(seed))
+				}
+				failures++
+				t.Errorf(format, args...)
+			})
+			for id := range w.orders {
+				effects += w.effects[id]
+			}
+		})
+		_ = os.RemoveAll(folder)
+	}
+	t.Logf("%d histories, %d effects", *realHistories, effects)
+	if effects < *realHistories/2 {
+		t.Errorf("only %d effects: the histories do nothing", effects)
+	}
+}

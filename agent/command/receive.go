@@ -1,0 +1,207 @@
+package command
+
+import (
+	"strconv"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// Limits of what a portal can fill the journal with. What does not fit is not
+// taken, and comes again: delivery is level-triggered.
+const (
+	maxOpen     = 256
+	maxCancels  = 256       // of one answer
+	maxRefusals = 20 * 1000 // commands to answer from, beyond which nobody's unsigned word is kept
+)
+
+// take takes in what an answer of the portal has: first what is cancelled, then
+// what is ordered (H03). What is new is in the journal when it returns.
+func (e *engine) take(cancel []string, orders []protocol.Envelope, settled int) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.circumstances()
+	fresh := make(map[string]*Record)
+	var events []protocol.Event
+	for _, id := range cancel[:min(len(cancel), maxCancels)] {
+		if err := e.takeCancel(id, now, settled, fresh); err != nil {
+			return err
+		}
+	}
+	for _, order := range orders[:min(len(orders), protocol.MaxCommandReply)] {
+		if err := e.takeOrder(order, now, settled, fresh); err != nil {
+			return err
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	added := make([]Record, 0, len(fresh))
+	for _, r := range fresh {
+		added = append(added, *r)
+		kind := "command_received"
+		if r.hasEnded() {
+			kind = "command_ended"
+		}
+		events = append(events, e.event(kind, r, "state", r.State))
+	}
+	if err := e.journal.keep(events, added...); err != nil {
+		return err
+	}
+	for id, r := range fresh {
+		e.records[id] = r
+		if r.hasEnded() {
+			e.news++
+		}
+	}
+	return nil
+}
+
+// takeCancel notes that a command is not wanted any more. One that has not come
+// yet is cancelled as well: an answer that was lost can come late.
+func (e *engine) takeCancel(id string, now Circumstances, settled int, fresh map[string]*Record) error {
+	if r := e.records[id]; r != nil {
+		if !r.hasEnded() && !r.CancelAsked {
+			r.CancelAsked, r.waits, e.unkept[id] = true, false, true
+		}
+		return nil
+	}
+	known, err := e.answered(id)
+	if known || err != nil || !protocol.ValidName(id) || !e.hasRoom(fresh) || settled > maxRefusals {
+		return err
+	}
+	r := Record{ID: id, Epoch: now.Target.Epoch, ReceivedAt: now.Clock.Likely, Command: protocol.Command{CommandID: id}}
+	r = r.ended(ending{State: protocol.CommandCancelled, Code: protocol.CodeCommandCancelled}, now.Clock.Wall)
+	e.addFresh(r, fresh)
+	return nil
+}
+
+// takeOrder takes in an order. One that is in the journal is never looked at
+// again: what comes under its name is answered from the record.
+func (e *engine) takeOrder(order protocol.Envelope, now Circumstances, settled int, fresh map[string]*Record) error {
+	said, digest, named := claimed(order)
+	if !named {
+		e.log.Warn().Msg("a command without an id is not taken")
+		return nil
+	}
+	if e.records[said.CommandID] != nil || fresh[said.CommandID] != nil {
+		return nil
+	}
+	known, err := e.answered(said.CommandID)
+	if known || err != nil || !e.hasRoom(fresh) {
+		return err
+	}
+	command, refused := check(e.verify, order, now, e.intents.prunedTo())
+	if refused.Code == protocol.CodeCommandSignature && settled > maxRefusals {
+		return nil
+	}
+	if command.CommandID == "" {
+		command = said
+	}
+	r := received(order, command, digest, now)
+	if end, ended := e.refuse(&r, refused); ended {
+		r.Steps = nil
+		r = r.ended(end, now.Clock.Wall)
+		r.Result.Receipt = e.receipt(&r)
+	}
+	e.addFresh(r, fresh)
+	return nil
+}
+
+// refuse is how a refused command ends at once. Of one that may have been done, a
+// look decides; but nothing is looked at for who has not signed.
+func (e *engine) refuse(r *Record, refused refusal) (ending, bool) {
+	if refused.State == "" {
+		return ending{}, false
+	}
+	written, err := e.intents.written(r.ID, r.Command.IssuedAt)
+	mayBeDone := err != nil || written > 0 || refused.State == protocol.CommandFailed
+	switch isSigned := refused.Code != protocol.CodeCommandSignature && refused.Code != protocol.CodeCommandInvalid; {
+	case !mayBeDone:
+		return ending{State: refused.State, Code: refused.Code}, true
+	case isSigned:
+		return ending{}, false
+	}
+	return ending{State: protocol.CommandFailed, Code: protocol.CodeOutcomeUnknown}, true
+}
+
+// answered reports whether the command has a settled record, and has its result
+// told again.
+func (e *engine) answered(id string) (bool, error) {
+	r, known, err := e.journal.ended(id)
+	if !known || err != nil {
+		return false, err
+	}
+	if _, waits := e.repeats[id]; !waits && len(e.repeats) < protocol.MaxResults {
+		e.repeats[id] = *r.Result
+		e.news++
+	}
+	return true, nil
+}
+
+func (e *engine) hasRoom(fresh map[string]*Record) bool { return len(e.records)+len(fresh) < maxOpen }
+
+func (e *engine) addFresh(r Record, fresh map[string]*Record) {
+	e.arrivals++
+	r.Arrival = e.arrivals
+	fresh[r.ID] = &r
+}
+
+// due gives the commands that can go on now, by lane, each lane in the order in
+// which its commands came, and when the first of the others can. A lane is a
+// virtual machine, or the whole Mac.
+func (e *engine) due(wall time.Time) (lanes map[string][]string, next time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	lanes = make(map[string][]string)
+	held := make(map[string]bool) // by one that waits for what became of it
+	for _, r := range e.inOrder() {
+		lane := laneOf(r)
+		switch {
+		case r.hasEnded(), held[lane]:
+		case r.waits && r.retryAt.IsZero():
+		case r.waits && r.retryAt.After(wall):
+			if next.IsZero() || r.retryAt.Before(next) {
+				next = r.retryAt
+			}
+		default:
+			lanes[lane] = append(lanes[lane], r.ID)
+			continue
+		}
+		held[lane] = held[lane] || !r.hasEnded() && r.State == protocol.CommandRunning
+	}
+	return lanes, next
+}
+
+// isHeld reports whether an older command on the same machine has begun and waits
+// for what became of it: nothing else is done to the machine meanwhile.
+func (e *engine) isHeld(id string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.records[id]
+	for _, other := range e.records {
+		if r != nil && other.Arrival < r.Arrival && !other.hasEnded() && other.State == protocol.CommandRunning && laneOf(other) == laneOf(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// look lets everything that waits be looked at again: something may have changed.
+func (e *engine) look() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.records {
+		r.waits = false
+	}
+}
+
+func laneOf(r *Record) string {
+	target := &r.Command.Target
+	if target.VMID == "" {
+		return ""
+	}
+	return uidText(target.UID) + "/" + target.VMID
+}
+
+func uidText(uid uint32) string { return strconv.FormatUint(uint64(uid), 10) }

@@ -1,0 +1,102 @@
+package localapi
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// MaxCommands is how many commands a list has at most.
+const MaxCommands = 500
+
+// CommandSource is the journal of commands.
+type CommandSource interface {
+	// Commands gives the commands of the journal, the newest first and at most
+	// MaxCommands of them, or those whose id begins like this.
+	Commands(id string) (CommandList, error)
+}
+
+// CommandList is the commands that this Mac has, or had, from its portal.
+type CommandList struct {
+	Schema     int       `json:"schema"`
+	Commands   []Command `json:"commands"`
+	Truncated  bool      `json:"truncated,omitempty"`  // there are older ones
+	Restricted bool      `json:"restricted,omitempty"` // only those on the asker's own machines
+}
+
+// Command is one command, and what became of it.
+type Command struct {
+	CommandID    string                 `json:"command_id"`
+	Type         string                 `json:"type,omitempty"` // empty of one that was cancelled before it came
+	Target       protocol.CommandTarget `json:"target,omitzero"`
+	IssuedAt     time.Time              `json:"issued_at,omitzero"`
+	ExpiresAt    time.Time              `json:"expires_at,omitzero"`
+	IssuedBy     string                 `json:"issued_by,omitempty"`
+	Reason       string                 `json:"reason,omitempty"`
+	State        string                 `json:"state"`
+	Code         protocol.Code          `json:"code,omitempty"`
+	Text         string                 `json:"text,omitempty"` // what the code means
+	Remedy       string                 `json:"remedy,omitempty"`
+	Message      string                 `json:"message,omitempty"`
+	Since        time.Time              `json:"since"` // of the state
+	RetryAt      time.Time              `json:"retry_at,omitzero"`
+	Attempts     int                    `json:"attempts"`
+	StartedAt    time.Time              `json:"started_at,omitzero"`
+	EndedAt      time.Time              `json:"ended_at,omitzero"`
+	Acknowledged bool                   `json:"acknowledged"` // the portal has the result
+	Observed     map[string]string      `json:"observed,omitempty"`
+	History      []CommandStep          `json:"history"` // every change of the state, oldest first
+}
+
+// CommandStep is one change of a command's state.
+type CommandStep struct {
+	At    time.Time     `json:"at"`
+	State string        `json:"state"`
+	Code  protocol.Code `json:"code,omitempty"`
+}
+
+// commandsFor are the commands that an actor may see: administrators all, others
+// those on their own machines, without who wanted them and why.
+func commandsFor(actor Actor, list CommandList) CommandList {
+	if actor.Admin {
+		return list
+	}
+	visible := CommandList{Schema: list.Schema, Truncated: list.Truncated, Restricted: true, Commands: []Command{}}
+	for _, one := range list.Commands {
+		if actor.Name != "" && one.Target.VMID != "" && one.Target.UID == actor.UID {
+			one.IssuedBy, one.Reason = "", ""
+			visible.Commands = append(visible.Commands, one)
+		}
+	}
+	return visible
+}
+
+func (h *apiHandler) serveCommands(w http.ResponseWriter, r *http.Request, actor Actor) {
+	id := r.URL.Query().Get("id")
+	if id != "" && !protocol.ValidName(id) {
+		h.writeRefusal(w, http.StatusBadRequest, protocol.CodeBadRequest, "id is no id of a command.")
+		return
+	}
+	list := CommandList{Schema: Schema, Commands: []Command{}}
+	if h.options.Commands != nil {
+		var err error
+		if list, err = h.options.Commands.Commands(id); err != nil {
+			h.writeFailure(w, err)
+			return
+		}
+	}
+	h.writeAnswer(w, http.StatusOK, commandsFor(actor, list))
+}
+
+// Commands gives the newest commands, or those whose id begins like this.
+func (c *Client) Commands(ctx context.Context, id string) (list CommandList, err error) {
+	path := "/v1/commands"
+	if id != "" {
+		path += "?id=" + url.QueryEscape(id)
+	}
+	err = c.getDocument(ctx, path, &list)
+	return list, err
+}

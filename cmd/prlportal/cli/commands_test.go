@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/adminapi"
+	"prlagent/cmd/prlportal/portaltest"
+	"prlagent/cmd/prlportal/site"
+)
+
+// commanding is a portal with two Macs whose clock is the operator's.
+func commanding(t *testing.T) (*portaltest.Portal, operatorLine) {
+	t.Helper()
+	portal := portaltest.TwoMacs(t)
+	portal.Clock.Advance(max(0, time.Since(portal.Clock.Now())))
+	return portal, operatorOf(t, portal)
+}
+
+// issuedIn are the commands of a printed document, behind what was said before it.
+func issuedIn(t *testing.T, out string) []adminapi.CommandDetail {
+	t.Helper()
+	var document struct{ Commands []adminapi.CommandDetail }
+	if err := json.Unmarshal([]byte(out[strings.Index(out, "{\n"):]), &document); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return document.Commands
+}
+
+// Whoever deletes sees what it is about and what will happen, and says its name (CMD-02).
+func TestCMD02_AnOperatorConfirmsByName(t *testing.T) {
+	t.Parallel()
+	portal, operator := commanding(t)
+	remove := []string{"command", "vm.delete", "--vm", "Win", "--reason", "stolen"}
+	for _, yes := range [][]string{{}, {"--yes", "Deb"}, {"--yes", "1"}} {
+		if out, err := prlportal(t, append(append(remove, yes...), operator.flags...)...); err == nil {
+			t.Errorf("%v: %s", yes, out)
+		}
+	}
+	out := operator.run(append(remove, "--yes", "Win", "--when", "now")...)
+	portaltest.MustContain(t, out, "Win (1f3c2a1b", "alice (uid 501)", "C02AAAAAAAAA", "Last used", "60 seconds", "unsaved work is lost", "no wipe", "Signed as operator", "Issued vm.delete")
+	if rows := portal.VMs(t); rows["Win"]["last_command"] != "Pending delete" || rows["Deb"]["last_command"] != protocol.CommandNone {
+		t.Errorf("last commands are %v and %v", rows["Win"]["last_command"], rows["Deb"]["last_command"])
+	}
+	shown := operator.run("commands")
+	portaltest.MustContain(t, shown, "vm.delete", "pending", "operator", "stolen", "1 open")
+	both := []string{"command", "inventory.refresh", "--filter", "state=ok", "--reason", "look"}
+	if out, err := prlportal(t, append(append(both, "--yes", "1"), operator.flags...)...); err == nil {
+		t.Errorf("a wrong count: %s", out)
+	}
+	if issued := issuedIn(t, operator.run(append(both, "--yes", "2", "--json")...)); len(issued) != 2 {
+		t.Errorf("issued %d", len(issued))
+	}
+	operator.wrong("--force is for", append(remove, "--force")...)
+	operator.wrong("--reason is missing", "command", "vm.delete", "--vm", "Win")
+	operator.wrong("there is no command", "command", "vm.redownload", "--vm", "Win", "--reason", "x")
+}
+
+// A second person approves with a key and a folder of their own; the profile names both
+// keys and how many must sign.
+func TestTwoPersonsOnTheCommandLine(t *testing.T) {
+	t.Parallel()
+	portal, operator := commanding(t)
+	bob := t.TempDir()
+	for _, name := range []string{site.SiteFile, site.AdminTokenFile, site.TrustFile} {
+		data, err := os.ReadFile(filepath.Join(portal.Dir, site.OperatorFolder, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(bob, name), data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustRun(t, "keys", "command", "create", "--dir", bob)
+	operator.run("keys", "command", "add", "bob", "--public-key", filepath.Join(bob, "command.pub"))
+	operator.run("keys", "command", "threshold", "vm.delete", "2")
+	portaltest.MustContain(t, operator.run("keys", "command", "threshold", "vm.delete", "2"), "bob", "vm.delete needs 2 signatures")
+	issued := issuedIn(t, operator.run("command", "vm.delete", "--vm", "Win", "--reason", "stolen", "--yes", "Win", "--json"))
+	id := issued[0].CommandID
+	if issued[0].State != protocol.CommandAwaitingApproval {
+		t.Fatalf("command is %+v", issued[0].Command)
+	}
+	if out, err := prlportal(t, append([]string{"commands", "approve", id, "--yes", "Win"}, operator.flags...)...); err == nil {
+		t.Errorf("the issuer has approved: %s", out)
+	}
+	certificate := operator.flags // of the test's server
+	out := mustRun(t, append([]string{"commands", "approve", id, "--yes", "Win", "--key-file", filepath.Join(bob, site.CommandKeyFile)}, certificate...)...)
+	portaltest.MustContain(t, out, "Issued by", "operator", "stolen", "Approved "+id, "pending")
+	portaltest.MustContain(t, operator.run("commands", id), "bob", "approved", "2 of 2")
+	file := filepath.Join(t.TempDir(), "p.plist")
+	mustRun(t, "profile", "--dir", portal.Dir, "--format", "plist", "-o", file)
+	profile, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	portaltest.MustContain(t, string(profile), "CommandThreshold", "vm.delete", "<integer>2</integer>")
+	if keys := strings.Count(string(profile), "<key>KeyID</key>"); keys != 3 { // a policy key and two command keys
+		t.Errorf("the profile names %d keys", keys)
+	}
+	portaltest.MustContain(t, operator.run("commands", "cancel", id, "--reason", "found"), "cancelled")
+}
+
+// Each lock and unlock signs the whole list, one version higher (H69).
+func TestH69_ALockSignsTheWholeListOfHolds(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.NewMac(t, portal, "C02AAAAAAAAA")
+	m.Report.VMs = []protocol.VM{portaltest.WindowsVM("One"), portaltest.WindowsVM("Two")}
+	m.Enroll(t, http.StatusCreated)
+	m.Checkin(t)
+	portal.Clock.Advance(max(0, time.Since(portal.Clock.Now())))
+	operator := operatorOf(t, portal)
+	list := func(out string) (holds protocol.HoldList) {
+		t.Helper()
+		detail := issuedIn(t, out)[0]
+		payload, err := detail.Holds.Unverified()
+		if err == nil {
+			holds, err = protocol.ParseHoldList(payload)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return holds
+	}
+	lock := func(kind, vm string) protocol.HoldList {
+		t.Helper()
+		return list(operator.run("command", kind, "--vm", vm, "--reason", "leaves", "--yes", vm, "--json"))
+	}
+	if one := lock("vm.lock", "One"); one.Version != 1 || len(one.Holds) != 1 {
+		t.Fatalf("list is %+v", one)
+	}
+	if two := lock("vm.lock", "Two"); two.Version != 2 || len(two.Holds) != 2 {
+		t.Fatalf("list is %+v", two)
+	}
+	if left := lock("vm.unlock", "One"); left.Version != 3 || len(left.Holds) != 1 || left.Holds[0].VMName != "Two" {
+		t.Fatalf("list is %+v", left)
+	}
+	reply := m.Checkin(t)
+	if len(reply.Commands) != 3 {
+		t.Fatalf("reply is %+v", reply)
+	}
+	request, _ := m.Next(t)
+	since := portal.Clock.Now()
+	request.Holds = &protocol.HoldReport{Version: 3, Holds: []protocol.HoldState{{VMKey: m.Report.VMs[1].VMKey, State: protocol.HoldUnenforced, Code: protocol.CodeNotDone, Since: since, Violations: 2}}}
+	if got := m.Send(t, request); got.Status != http.StatusOK {
+		t.Fatalf("check-in: %d %s", got.Status, got.Body)
+	}
+	portaltest.MustContain(t, operator.run("vms", "--columns", "vm_name,hold_state,hold_violations", "--filter", "hold_state=unenforced"), "Two", "unenforced", "2")
+	if view := portal.Device(t); view.Holds != 1 || view.HoldsUnenforced != 1 {
+		t.Errorf("device is %+v", view)
+	}
+	if out, err := prlportal(t, append([]string{"devices", "retire", "C02AAAAAAAAA"}, operator.flags...)...); err == nil {
+		t.Errorf("a Mac with holds was retired: %s", out)
+	}
+}

@@ -1,0 +1,110 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/cmd/prlportal/audit"
+	"prlagent/cmd/prlportal/storage"
+)
+
+// replayStore is what the replay of the audit log needs of the database.
+type replayStore interface {
+	AuditMark(ctx context.Context) (storage.AuditMark, error)
+	commandChanger
+}
+
+// commandChanger changes the commands of a device.
+type commandChanger interface {
+	Device(ctx context.Context, key storage.Key) (storage.Device, error)
+	Commands(ctx context.Context, deviceID string) (storage.CommandLog, error)
+	Save(ctx context.Context, change storage.Change) error
+}
+
+// replayAudit reads the audit log and makes good what a database that was put back does
+// not know of it (H30): commands that were issued since are listed, without being sent
+// again; a cancel holds; and the devices of both get nothing destructive before an
+// administrator confirms. A log that was changed is said, and served on.
+func replayAudit(ctx context.Context, path string, store replayStore, log zerolog.Logger, now time.Time) error {
+	known, err := store.AuditMark(ctx)
+	if err != nil {
+		return err
+	}
+	missed := make(map[string][]audit.Entry) // by device, in their order
+	found, err := audit.VerifyFile(path, audit.Mark(known), func(entry audit.Entry) error {
+		if entry.Command == nil || entry.Number <= known.Number {
+			return nil
+		}
+		missed[entry.DeviceID] = append(missed[entry.DeviceID], entry)
+		return nil
+	})
+	switch {
+	case errors.Is(err, audit.ErrBroken):
+		log.Error().Err(err).Msg("the audit log is not to be trusted; see 'prlportal audit verify'")
+	case err != nil:
+		return err
+	}
+	devices := slices.Sorted(maps.Keys(missed))
+	for i, deviceID := range devices {
+		var mark *storage.AuditMark // what is replayed is not replayed again
+		if i == len(devices)-1 {
+			mark = &storage.AuditMark{Number: found.Last.Number, Hash: found.Last.Hash}
+		}
+		entries := missed[deviceID]
+		if err := replayDevice(ctx, store, deviceID, entries, mark, now); errors.Is(err, storage.ErrNotFound) {
+			log.Warn().Str("device", deviceID).Int("decisions", len(entries)).Msg("the audit log has commands of a device that this database does not have")
+		} else if err != nil {
+			return fmt.Errorf("replay audit log: %w", err)
+		} else {
+			log.Warn().Str("device", deviceID).Int("decisions", len(entries)).Uint64("line", found.Last.Number).Msg("the audit log has more commands of a device than this database; nothing destructive is sent to it before 'prlportal devices confirm'")
+		}
+	}
+	return nil
+}
+
+func replayDevice(ctx context.Context, store commandChanger, deviceID string, entries []audit.Entry, mark *storage.AuditMark, now time.Time) error {
+	device, err := store.Device(ctx, storage.ByID(deviceID))
+	if err != nil {
+		return err
+	}
+	commands, err := store.Commands(ctx, deviceID)
+	if err != nil {
+		return err
+	}
+	failed := make(map[string]bool)
+	for _, entry := range entries {
+		if entry.Action == audit.ActionCommand && entry.Outcome == audit.OutcomeFailed {
+			failed[entry.Command.ID] = true
+		}
+	}
+	commands.Freeze(fmt.Sprintf("the audit log has %d decisions on its commands that this database does not", len(entries)), now)
+	for _, entry := range entries {
+		by := storage.By{Admin: entry.Admin, Reason: entry.Reason, At: now}
+		switch {
+		case entry.Outcome != audit.OutcomeDecided || failed[entry.Command.ID]:
+		case entry.Action == audit.ActionCommand:
+			commands.Restore(orphanOf(entry), now)
+		case entry.Action == audit.ActionCancelCommand && commands.Find(entry.Command.ID) != nil:
+			commands.CancelAgain(entry.Command.ID, by)
+		}
+	}
+	change := storage.Change{Device: device, Audit: mark}
+	if err := change.KeepCommands(commands, now); err != nil {
+		return err
+	}
+	return store.Save(ctx, change)
+}
+
+// orphanOf is what the audit log has of a command.
+func orphanOf(entry audit.Entry) storage.Command {
+	c := entry.Command
+	return storage.Command{
+		ID: c.ID, Type: c.Type, Target: c.Target, IssuedBy: c.IssuedBy, IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt, Reason: entry.Reason, SHA256: c.SHA256, Needed: 1,
+	}
+}

@@ -1,0 +1,295 @@
+package storage
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+)
+
+// CommandWord is what one check-in says of commands and holds. It counts for the
+// commands of its device only.
+type CommandWord struct {
+	Epoch    string // in which the Mac says it
+	Sequence uint64
+	Open     []protocol.OpenCommand
+	Results  []protocol.Result
+	Holds    *protocol.HoldReport
+	Foreign  map[string]bool // ids of commands of other devices
+	At       time.Time
+}
+
+// Heard is what a word leads to, beside the log that it changes.
+type Heard struct {
+	Receipts []CommandEnvelopes // of results that are new
+	Changed  bool
+}
+
+// Hear takes in what the Mac says: its results first, then what it holds, then what it
+// does not hold any more.
+func (l *CommandLog) Hear(word CommandWord) (heard Heard) {
+	before := l.fingerprint()
+	for _, result := range word.Results {
+		if l.hearResult(result, word) && result.Receipt != nil {
+			heard.Receipts = append(heard.Receipts, CommandEnvelopes{CommandID: result.CommandID, Receipt: result.Receipt})
+		}
+	}
+	listed := make(map[string]bool, len(word.Open))
+	for _, open := range word.Open {
+		listed[open.CommandID] = true
+		l.hearOpen(open, word)
+	}
+	for i := range l.Commands {
+		if c := &l.Commands[i]; c.IsOpen() && !listed[c.ID] {
+			c.hearSilence(word)
+		}
+	}
+	l.hearHolds(word)
+	heard.Changed = before != l.fingerprint()
+	return heard
+}
+
+// fingerprint changes with everything that Hear and Deliver change.
+func (l *CommandLog) fingerprint() string {
+	print := fmt.Sprint(len(l.Commands), l.Holds, l.ReportedAt, l.HighestHolds, l.Frozen != nil)
+	for i := range l.Commands {
+		c := &l.Commands[i]
+		print += fmt.Sprint(c.State, c.Code, len(c.Steps), c.Steps[len(c.Steps)-1].At.UnixNano(), c.Epoch, c.Sequence, c.CancelSent, c.Withheld != nil)
+	}
+	return print
+}
+
+// hearResult reports whether the result is the first of its command. A result that the
+// Mac gave is final: another one of the same id changes nothing. What the portal itself
+// called ended was never more than that it had not heard.
+func (l *CommandLog) hearResult(result protocol.Result, word CommandWord) (isNew bool) {
+	command := l.Find(result.CommandID)
+	if command == nil {
+		command = l.adopt(result.CommandID, word)
+	}
+	if command == nil || command.Result != nil || !isEndOfMac(result.State) {
+		return false
+	}
+	l.judgeAhead(command, word)
+	kept := result
+	kept.Receipt = nil
+	command.Result, command.Epoch, command.Withheld = &kept, word.Epoch, nil
+	command.become(result.State, CommandStep{At: word.At, Code: result.Code, MacAt: result.EndedAt, Epoch: word.Epoch})
+	if result.State == protocol.CommandSucceeded && command.HoldsVersion > l.Holds.Version {
+		l.Holds = HoldsMark{Version: command.HoldsVersion, CommandID: command.ID, Held: command.Held}
+	}
+	return true
+}
+
+// isEndOfMac reports whether the state is an end that a Mac can tell of.
+func isEndOfMac(state string) bool {
+	return protocol.CommandEnded(state) && state != protocol.CommandUnknown
+}
+
+func (l *CommandLog) hearOpen(open protocol.OpenCommand, word CommandWord) {
+	command := l.Find(open.CommandID)
+	if command == nil {
+		command = l.adopt(open.CommandID, word)
+	}
+	if command == nil || command.Result != nil || !slices.Contains(statesOfMac, open.State) {
+		return
+	}
+	l.judgeAhead(command, word)
+	if command.State == open.State && command.Code == open.Code && command.Epoch == word.Epoch {
+		return
+	}
+	command.Epoch = word.Epoch
+	command.become(open.State, CommandStep{At: word.At, Code: open.Code, MacAt: open.At, Epoch: word.Epoch})
+}
+
+// statesOfMac are those of a command that a Mac holds.
+var statesOfMac = []string{protocol.CommandAcknowledged, protocol.CommandDeferred, protocol.CommandRunning}
+
+// judgeAhead freezes a device that has a command which this portal never sent it: the
+// portal is older than the Mac (H30).
+func (l *CommandLog) judgeAhead(command *Command, word CommandWord) {
+	if command.DeliveredAt.IsZero() && !command.Orphan {
+		l.Freeze(fmt.Sprintf("it has command %s, which this portal has not sent it", command.ID), word.At)
+	}
+}
+
+// adopt makes a record of a command that only the Mac knows. One that is older than any
+// record is kept is no wonder, and nothing is kept of it.
+func (l *CommandLog) adopt(id string, word CommandWord) *Command {
+	made, err := protocol.ParseRequestID(id)
+	if err != nil || word.Foreign[id] || word.At.Sub(made.Time()) > protocol.CommandsKeptFor || l.orphans() >= maxOrphans {
+		return nil
+	}
+	orphan := Command{
+		ID: id, Type: "unknown", Orphan: true, Epoch: word.Epoch, Needed: 1,
+		IssuedAt: made.Time(), ExpiresAt: made.Time().Add(protocol.MaxCommandLifetime),
+	}
+	orphan.become(protocol.CommandDelivered, CommandStep{At: word.At, Code: protocol.CodePortalRestored, Epoch: word.Epoch})
+	l.Commands = append(l.Commands, orphan)
+	l.Freeze(fmt.Sprintf("it has command %s, which this portal never had", id), word.At)
+	return l.Find(id)
+}
+
+// hearSilence judges a command that the Mac does not hold and gives no result of.
+func (c *Command) hearSilence(word CommandWord) {
+	switch c.State {
+	case protocol.CommandAwaitingApproval:
+		return
+	case protocol.CommandPending:
+		if c.IsHazardous() && c.Target.Epoch != word.Epoch {
+			c.withhold(WithheldEpoch, word.At)
+		}
+		if c.CancelSent > 0 && c.Epoch == word.Epoch && word.Sequence > c.CancelSent {
+			c.become(protocol.CommandCancelled, CommandStep{At: word.At, Code: protocol.CodeCommandCancelled, Epoch: word.Epoch})
+		}
+		return
+	}
+	switch sameEpoch := c.Epoch == word.Epoch; {
+	case !sameEpoch && (c.IsHazardous() || c.Orphan):
+		c.Epoch = word.Epoch
+		c.become(protocol.CommandUnknown, CommandStep{At: word.At, Code: protocol.CodeEpochChanged, Epoch: word.Epoch})
+	case c.Orphan:
+		c.become(protocol.CommandUnknown, CommandStep{At: word.At, Code: protocol.CodePortalRestored, Epoch: word.Epoch})
+	case sameEpoch && word.Sequence <= c.Sequence: // of before it was sent
+	case !c.CancelAsked.IsZero() && sameEpoch && c.CancelSent > 0 && word.Sequence > c.CancelSent:
+		// It was told to forget it, and does not have it: nothing of it can come any more,
+		// because nothing is sent of it since.
+		c.become(protocol.CommandCancelled, CommandStep{At: word.At, Code: protocol.CodeCommandCancelled, Epoch: word.Epoch})
+	case !word.At.Before(c.ExpiresAt.Add(expiryMargin)):
+		c.become(protocol.CommandExpired, CommandStep{At: word.At, Code: protocol.CodeCommandExpired, Epoch: word.Epoch})
+	}
+}
+
+// expiryMargin is how far behind a Mac's trusted time may be when it judges an expiry.
+const expiryMargin = 24 * time.Hour
+
+// hearHolds keeps what the Mac says of its holds, and notes which list it has.
+func (l *CommandLog) hearHolds(word CommandWord) {
+	if word.Holds == nil {
+		return
+	}
+	if !sameHolds(l.Reported, word.Holds) {
+		l.Reported, l.ReportedAt = word.Holds, word.At
+	}
+	version := word.Holds.Version
+	for i := range l.Commands {
+		if c := &l.Commands[i]; version != 0 && c.HoldsVersion == version && version > l.Holds.Version {
+			l.Holds = HoldsMark{Version: version, CommandID: c.ID, Held: c.Held}
+		}
+	}
+	if version > max(l.HighestHolds, l.Holds.Version) {
+		l.Freeze(fmt.Sprintf("it has version %d of its list of holds, which this portal never had", version), word.At)
+	}
+}
+
+func sameHolds(a, b *protocol.HoldReport) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Version == b.Version && slices.EqualFunc(a.Holds, b.Holds, func(a, b protocol.HoldState) bool {
+		return a.VMKey == b.VMKey && a.State == b.State && a.Code == b.Code && a.Violations == b.Violations && a.Since.Equal(b.Since)
+	})
+}
+
+// Expire ends what no Mac has and is not to be started any more. It reports whether
+// there was any.
+func (l *CommandLog) Expire(now time.Time) (changed bool) {
+	for i := range l.Commands {
+		c := &l.Commands[i]
+		if (c.State == protocol.CommandPending || c.State == protocol.CommandAwaitingApproval) && !now.Before(c.ExpiresAt) {
+			c.become(protocol.CommandExpired, CommandStep{At: now, Code: protocol.CodeCommandExpired})
+			changed = true
+		}
+	}
+	return changed
+}
+
+// StateAt is the state as a person is to read it: what no Mac has expires by itself.
+func (c *Command) StateAt(now time.Time) string {
+	if (c.State == protocol.CommandPending || c.State == protocol.CommandAwaitingApproval) && !now.Before(c.ExpiresAt) {
+		return protocol.CommandExpired
+	}
+	return c.State
+}
+
+// Delivery is what an answer says of commands.
+type Delivery struct {
+	Commands []string // ids, in their order
+	Cancel   []string
+	// Holds is the command that carried the list of holds that the Mac lacks; empty where
+	// it has it, or gets a newer one with a command.
+	Holds   string
+	Changed bool // the log was marked, and is to be kept before anything is sent
+}
+
+// Deliver says what is sent to the Mac as its word leaves the log: everything that it
+// does not hold, at most as many as fit, in an order that keeps that of each machine.
+// What is sent is marked first.
+func (l *CommandLog) Deliver(word CommandWord) (sent Delivery) {
+	before := l.fingerprint()
+	listed := make(map[string]bool, len(word.Open))
+	for _, open := range word.Open {
+		listed[open.CommandID] = true
+	}
+	carried := false
+	for i := range l.Commands {
+		c := &l.Commands[i]
+		if !c.isDue(word) {
+			continue
+		}
+		if !c.CancelAsked.IsZero() {
+			if len(sent.Cancel) < MaxOpenCommands {
+				sent.Cancel = append(sent.Cancel, c.ID)
+				c.markCancelSent(word)
+			}
+			continue
+		}
+		if listed[c.ID] || len(sent.Commands) == protocol.MaxCommandReply {
+			continue
+		}
+		sent.Commands = append(sent.Commands, c.ID)
+		carried = carried || c.HoldsVersion > 0
+		c.markSent(word)
+	}
+	var reported uint64
+	if word.Holds != nil {
+		reported = word.Holds.Version
+	}
+	if l.Holds.Version > reported && !carried {
+		sent.Holds = l.Holds.CommandID
+	}
+	sent.Changed = before != l.fingerprint()
+	return sent
+}
+
+// isDue reports whether an answer says anything of the command.
+func (c *Command) isDue(word CommandWord) bool {
+	switch {
+	case !c.IsOpen() || c.State == protocol.CommandAwaitingApproval:
+		return false
+	case !c.CancelAsked.IsZero():
+		return true
+	case c.Orphan || c.Withheld != nil:
+		return false
+	}
+	return word.At.Before(c.ExpiresAt)
+}
+
+func (c *Command) markSent(word CommandWord) {
+	if c.State == protocol.CommandPending {
+		c.DeliveredAt, c.Epoch, c.Sequence = word.At, word.Epoch, word.Sequence
+		c.become(protocol.CommandDelivered, CommandStep{At: word.At, Epoch: word.Epoch})
+		return
+	}
+	if c.Epoch != word.Epoch { // and is harmless: it begins anew there
+		c.Epoch, c.Sequence, c.CancelSent = word.Epoch, word.Sequence, 0
+		c.become(protocol.CommandDelivered, CommandStep{At: word.At, Epoch: word.Epoch})
+	}
+}
+
+func (c *Command) markCancelSent(word CommandWord) {
+	if c.CancelSent == 0 || c.Epoch != word.Epoch {
+		c.Epoch, c.CancelSent = word.Epoch, max(word.Sequence, 1)
+	}
+}
