@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +28,7 @@ type fakeDaemon struct {
 	events    []protocol.Event
 	checkin   localapi.CheckinResult
 	hand      localapi.HandResult
+	commands  localapi.CommandList
 	asked     localapi.HandRequest // by hand
 	release   chan struct{}        // nil = check-ins end at once
 }
@@ -53,6 +56,12 @@ func (d *fakeDaemon) ByHand(_ context.Context, request localapi.HandRequest, _ s
 	}
 	d.asked = request
 	return d.hand
+}
+
+func (d *fakeDaemon) Commands(id string) (localapi.CommandList, error) {
+	list := d.commands
+	list.Commands = slices.DeleteFunc(slices.Clone(list.Commands), func(one localapi.Command) bool { return !strings.HasPrefix(one.CommandID, id) })
+	return list, nil
 }
 
 func (d *fakeDaemon) EventsSince(seq uint64, limit int) ([]protocol.Event, uint64, error) {
@@ -95,6 +104,7 @@ func sampleDaemon(t *testing.T) *fakeDaemon {
 		events:    contract[localapi.EventList](t, "events.json").Events,
 		hand:      contract[localapi.HandResult](t, "hand-result.json"),
 		checkin:   contract[localapi.CheckinResult](t, "checkin-result.json"),
+		commands:  contract[localapi.CommandList](t, "commands.json"),
 	}
 }
 
@@ -129,7 +139,7 @@ func (d *fakeDaemon) serve(t *testing.T, root string, actor localapi.Actor) (sto
 	ended := make(chan error, 1)
 	go func() {
 		ended <- localapi.Serve(ctx, listener, localapi.Options{
-			Agent: d, Events: d, Policy: d, Hands: d, Log: zerolog.Nop(),
+			Agent: d, Events: d, Policy: d, Hands: d, Commands: d, Log: zerolog.Nop(),
 			Authorize: func(localapi.Peer) localapi.Actor { return actor },
 		})
 	}()

@@ -104,7 +104,7 @@ func (p *program) rootCommand() *cobra.Command {
 	flags.BoolVar(&p.json, "json", false, "print JSON with stable names")
 	status := p.statusCommand()
 	p.addWhatIsSent(status)
-	root.AddCommand(status, p.vmsCommand(), p.policyCommand(), p.vmCommand(), p.releaseCommand(), p.checkinCommand(), p.eventsCommand(), p.getCommand(), p.doctorCommand(),
+	root.AddCommand(status, p.vmsCommand(), p.policyCommand(), p.vmCommand(), p.releaseCommand(), p.commandsCommand(), p.checkinCommand(), p.eventsCommand(), p.getCommand(), p.doctorCommand(),
 		p.configCommand(), p.logsCommand(), p.bundleCommand(), p.versionCommand(), jsonTopic())
 	root.SetHelpCommand(helpCommand())
 	// Not cobra's own flag: its template would link text/template, and with it all
