@@ -283,6 +283,11 @@ const (
 	CodeCommandDone        Code = "command_done"
 	CodeCommandNotFound    Code = "command_not_found"
 
+	CodeNeedsRunning     Code = "needs_running"
+	CodeNeedsTools       Code = "needs_tools"
+	CodeVMOfSeveral      Code = "vm_of_several_users"
+	CodePasswordUnproven Code = "password_unproven"
+
 	CodeNotAllowed       Code = "not_allowed"
 	CodeDaemonNotRunning Code = "daemon_not_running"
 	CodeDaemonMissing    Code = "daemon_not_installed"
@@ -579,6 +584,10 @@ var Codes = map[Code]CodeText{
 	CodeLicenseDeactivated: {Info, "Parallels Desktop is not activated on this Mac any more; whether the seat is free, only the vendor knows.", "See in the account at the vendor's whether the seat is free."},
 	CodeWillReactivate:     {Warning, "Parallels Desktop is not activated any more, and a licensing profile on this Mac will activate it again.", "Remove the licensing profile from this Mac."},
 	CodeCommandDone:        {Info, "It was done.", "Nothing to do."},
+	CodeNeedsRunning:       {Info, "This can be done only while the virtual machine runs.", "Start the virtual machine, and ask again."},
+	CodeNeedsTools:         {Info, "This needs Parallels Tools, and none were heard of in the guest.", "Install Parallels Tools, or wait until the guest has started, and ask again."},
+	CodeVMOfSeveral:        {Info, "Several accounts have a virtual machine with this id.", "Say whose it is with --owner."},
+	CodePasswordUnproven:   {Info, "Parallels Desktop was asked, and did not refuse; what the password is, only the guest knows.", "Sign in to the guest with it, and look whether the account was there before."},
 	CodeCommandNotFound:    {Info, "There is no command with this id that you may see.", "See 'prlagent commands' for those that there are; administrators see all with 'sudo prlagent commands'."},
 }
 

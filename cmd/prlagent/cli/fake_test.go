@@ -29,8 +29,10 @@ type fakeDaemon struct {
 	checkin   localapi.CheckinResult
 	hand      localapi.HandResult
 	commands  localapi.CommandList
-	asked     localapi.HandRequest // by hand
-	release   chan struct{}        // nil = check-ins end at once
+	password  localapi.PasswordResult
+	passwords []localapi.PasswordRequest // that were asked for
+	asked     localapi.HandRequest       // by hand
+	release   chan struct{}              // nil = check-ins end at once
 }
 
 func (d *fakeDaemon) Status() localapi.Status       { return d.status }
@@ -56,6 +58,12 @@ func (d *fakeDaemon) ByHand(_ context.Context, request localapi.HandRequest, _ s
 	}
 	d.asked = request
 	return d.hand
+}
+
+func (d *fakeDaemon) GuestPassword(_ context.Context, request localapi.PasswordRequest, _ string) localapi.PasswordResult {
+	d.passwords = append(d.passwords, request)
+	d.password.User = request.User
+	return d.password
 }
 
 func (d *fakeDaemon) Commands(id string) (localapi.CommandList, error) {
@@ -172,7 +180,7 @@ type screen struct {
 func testProgram(environment map[string]string) (*program, *bytes.Buffer, *bytes.Buffer) {
 	var stdout, stderr bytes.Buffer
 	return &program{
-		stdout: &stdout, stderr: &stderr,
+		stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr,
 		environment:   func(name string) string { return environment[name] },
 		now:           func() time.Time { return time.Date(2026, 11, 23, 9, 41, 30, 0, time.UTC) },
 		zone:          time.FixedZone("CET", 3600),

@@ -30,6 +30,7 @@ var jsonDocuments = []jsonDocument{
 	{"policy --json, policy plan --json, policy explain --json", localapi.Policy{}, ""},
 	{"policy lint --json", lintReport{}, ""},
 	{"vm set --json, release --locks --json", localapi.HandResult{}, ""},
+	{"vm passwd --json", localapi.PasswordResult{}, ""},
 	{"commands --json", localapi.CommandList{}, "The newest first; each with every change of its state, oldest first."},
 	{"commands ID --json", commandDocument{}, ""},
 	{"events --json", localapi.EventList{}, ""},

@@ -27,7 +27,7 @@ func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	p := &program{
-		stdout: os.Stdout, stderr: os.Stderr, environment: os.Getenv,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environment: os.Getenv,
 		terminal: isTerminal(os.Stdout), progressShown: isTerminal(os.Stderr), window: text.WindowWidth(os.Stdout),
 		now: time.Now, zone: time.Local, progressDelay: 2 * time.Second, retryDelay: time.Second,
 	}
@@ -40,6 +40,7 @@ func isTerminal(file *os.File) bool { return text.WindowWidth(file) > 0 }
 // program is one run: where it prints, what it knows of its surroundings, and
 // the flags that all commands have.
 type program struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	environment    func(string) string
 	terminal       bool // stdout is one
