@@ -33,10 +33,12 @@ func (l *loop) onBackup(at time.Time) {
 }
 
 // freeMemory gives back what a pass has needed, once nothing goes on: the next
-// look may be a quarter of an hour away.
+// look may be a quarter of an hour away. What is pooled outlives one collection.
 func (l *loop) freeMemory() {
 	if l.holding && l.looking == nil && l.exchanging == nil && l.planning == nil {
 		l.holding = false
-		debug.FreeOSMemory()
+		for range 2 {
+			debug.FreeOSMemory()
+		}
 	}
 }
