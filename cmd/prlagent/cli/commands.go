@@ -335,12 +335,13 @@ func (p *pageWriter) addCommands(commands *localapi.CommandStatus) {
 	if commands.Unreported > 0 {
 		unreported = countWords(commands.Unreported, "result") + " for the portal"
 	}
-	words := joinParts("; ", fmt.Sprintf("%d open", commands.Open)+withPrefix(": ", strings.Join(open, "; ")), unreported)
-	if commands.Open > 0 || unreported != "" {
-		p.addItem("Commands", words+"; see 'prlagent commands'")
+	if commands.Open == 0 && unreported == "" && commands.LastFailed == nil {
+		return
 	}
+	words := fmt.Sprintf("%d open", commands.Open) + withPrefix(": ", strings.Join(open, "; "))
+	p.addItem("Commands", joinParts("; ", words, unreported)+"; see 'prlagent commands'")
 	if last := commands.LastFailed; last != nil {
-		p.addItem("Last failed command", joinParts(", ", briefWords(*last), joinParts(": ", last.State, string(last.Code)))+" "+
+		p.addItem("  last failed", joinParts(", ", briefWords(*last), joinParts(": ", last.State, string(last.Code)))+" "+
 			p.view.paint(styleDim, "("+p.view.distanceWords(last.Since)+")")+"; see 'prlagent commands "+last.CommandID+"'")
 	}
 }

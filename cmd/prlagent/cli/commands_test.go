@@ -139,7 +139,7 @@ func TestStatusSaysOfCommands(t *testing.T) {
 		"a stranger": {&localapi.CommandStatus{Open: 2}, []string{"Commands", "2 open; see 'prlagent commands'"}},
 		"all": {&localapi.CommandStatus{Open: 3, Unreported: 1, Oldest: []localapi.CommandBrief{deleting}, LastFailed: &failed}, []string{
 			"3 open: vm.delete Win of anna, deferred: waits_for_stop; 2 others; 1 result for the portal; see 'prlagent commands'",
-			"Last failed command", "license.deactivate, failed: not_done (3 h 0 min ago); see 'prlagent commands second'",
+			"last failed", "license.deactivate, failed: not_done (3 h 0 min ago); see 'prlagent commands second'",
 		}},
 	} {
 		for page, show := range map[string]func(outputView, localapi.Status) string{"summary": statusSummary, "whole": statusPage} {
