@@ -58,12 +58,13 @@ func (a *agent) GuestPassword(ctx context.Context, request localapi.PasswordRequ
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), guestPatience)
 	defer cancel()
 	result := localapi.PasswordResult{Schema: localapi.Schema, VMKey: protocol.VMKey{ID: request.VM}, User: request.User}
-	vm, err := a.guestOf(request)
-	if err == nil {
+	vm, refused := a.guestOf(request)
+	var err error
+	if vm != nil {
 		result.VMKey, result.Name, result.Owner = vm.VMKey, vm.Name, vm.Owner
-		err = a.setGuestPassword(ctx, vm.VMKey, request, by)
+		refused, err = a.setGuestPassword(ctx, vm.VMKey, request, by)
 	}
-	result.Outcome, result.Code = passwordOutcome(err)
+	result.Outcome, result.Code = passwordOutcome(refused, err)
 	words := result.Code.Text()
 	result.Text, result.Remedy = words.Text, words.Remedy
 	a.parts.log.Info().Str("vm", result.ID).Uint32("uid", result.UID).Str("by", by).Str("outcome", result.Outcome).
@@ -71,15 +72,9 @@ func (a *agent) GuestPassword(ctx context.Context, request localapi.PasswordRequ
 	return result
 }
 
-// refusedError is why nothing is begun.
-type refusedError struct{ code protocol.Code }
-
-func (e *refusedError) Error() string     { return e.code.Text().Text }
-func (e *refusedError) ErrorCode() string { return string(e.code) }
-
 // guestOf is the machine that is meant, as the last look saw it. The same id can be in
-// two accounts (H21).
-func (a *agent) guestOf(request localapi.PasswordRequest) (found *protocol.Row, err error) {
+// two accounts (H21). Without one it says why.
+func (a *agent) guestOf(request localapi.PasswordRequest) (found *protocol.Row, refused protocol.Code) {
 	inventory := a.Inventory()
 	for i := range inventory.Rows {
 		row := &inventory.Rows[i]
@@ -87,56 +82,59 @@ func (a *agent) guestOf(request localapi.PasswordRequest) (found *protocol.Row, 
 		switch {
 		case !isMeant || !strings.EqualFold(row.ID, request.VM):
 		case found != nil:
-			return nil, &refusedError{protocol.CodeVMOfSeveral}
+			return nil, protocol.CodeVMOfSeveral
 		default:
 			found = row
 		}
 	}
 	switch {
 	case found != nil:
-		return found, nil
+		return found, ""
 	case inventory.At.IsZero():
-		return nil, &refusedError{protocol.CodeNotLookedYet}
+		return nil, protocol.CodeNotLookedYet
 	}
-	return nil, &refusedError{protocol.CodeVMNotFound}
+	return nil, protocol.CodeVMNotFound
 }
 
 // setGuestPassword asks for it when it is the owner's turn, if the machine is as that
-// needs.
-func (a *agent) setGuestPassword(ctx context.Context, key protocol.VMKey, request localapi.PasswordRequest, by string) error {
-	user, session, err := a.parts.guests.account(ctx, key.UID)
-	if err != nil {
-		return err
+// needs; else it says why nothing is begun.
+func (a *agent) setGuestPassword(ctx context.Context, key protocol.VMKey, request localapi.PasswordRequest, by string) (refused protocol.Code, err error) {
+	guests := &a.parts.guests
+	user, session, refused := guests.account(ctx, key.UID)
+	if refused != "" {
+		return refused, nil
 	}
-	client := a.parts.guests.tool(user, session)
-	return a.parts.guests.lanes.Run(ctx, key.UID, guestHangs, func() error {
-		if err := guestIsReady(ctx, client, key.ID); err != nil {
-			return err
+	client := guests.tool(user, session)
+	err = guests.lanes.Run(ctx, key.UID, guestHangs, func() error {
+		if refused = whyNotReady(ctx, client, key.ID); refused != "" {
+			return nil
 		}
 		a.eventLog.add(newEvent(wallClock(), eventGuestPassword, "", "by", by, "vm_id", key.ID, "uid", fmt.Sprint(key.UID)))
-		if code := a.eventLog.failure(); code != "" {
-			return &refusedError{code}
+		if refused = a.eventLog.failure(); refused != "" {
+			return nil
 		}
 		return client.SetGuestPassword(ctx, key.ID, request.User, string(request.Password))
 	})
+	return refused, err
 }
 
-// account is the account of a uid, and whether it has a GUI session.
-func (g *guests) account(ctx context.Context, uid uint32) (platform.User, bool, error) {
+// account is the account of a uid, and whether it has a GUI session; without one it says
+// why.
+func (g *guests) account(ctx context.Context, uid uint32) (user platform.User, session bool, refused protocol.Code) {
 	users, err := g.accounts.Users(ctx)
 	if err != nil {
-		return platform.User{}, false, &refusedError{cmp.Or(protocol.CodeOf(err), tool.CodeFailed)}
+		return platform.User{}, false, cmp.Or(protocol.CodeOf(err), tool.CodeFailed)
 	}
 	console, err := g.accounts.Console(ctx)
 	if err != nil {
-		return platform.User{}, false, &refusedError{cmp.Or(protocol.CodeOf(err), tool.CodeFailed)}
+		return platform.User{}, false, cmp.Or(protocol.CodeOf(err), tool.CodeFailed)
 	}
 	for _, user := range users.People {
 		if user.UID == uid {
-			return user, slices.Contains(console.Sessions, uid), nil
+			return user, slices.Contains(console.Sessions, uid), ""
 		}
 	}
-	return platform.User{}, false, &refusedError{protocol.CodeVMNotFound}
+	return platform.User{}, false, protocol.CodeVMNotFound
 }
 
 // Words of the tool for Parallels Tools that do not answer (facts/captures.md 2.2: it says
@@ -146,18 +144,18 @@ const (
 	toolsUnheard = "possibly_installed"
 )
 
-// guestIsReady returns nil if the machine runs, with Tools that are heard of (VMF-05).
-func guestIsReady(ctx context.Context, client guestTool, id string) error {
+// whyNotReady is empty if the machine runs, with Tools that are heard of (VMF-05).
+func whyNotReady(ctx context.Context, client guestTool, id string) protocol.Code {
 	vm, err := client.Get(ctx, id)
 	switch {
 	case err != nil:
-		return &refusedError{cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)}
+		return cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)
 	case vm.State != prlctl.StateRunning:
-		return &refusedError{protocol.CodeNeedsRunning}
+		return protocol.CodeNeedsRunning
 	case vm.GuestTools.State == toolsAbsent, vm.GuestTools.State == toolsUnheard, vm.GuestTools.State == "":
-		return &refusedError{protocol.CodeNeedsTools}
+		return protocol.CodeNeedsTools
 	}
-	return nil
+	return ""
 }
 
 // surelyRefused are the codes of the tool after which nothing was changed: it said so
@@ -169,12 +167,13 @@ var surelyRefused = []protocol.Code{
 }
 
 // passwordOutcome says what is known of how it ended. That there is no error is no proof.
-func passwordOutcome(err error) (outcome string, code protocol.Code) {
-	var refused *refusedError
+func passwordOutcome(refused protocol.Code, err error) (outcome string, code protocol.Code) {
 	switch code = protocol.CodeOf(err); {
+	case refused != "":
+		return localapi.PasswordRefused, refused
 	case err == nil:
 		return localapi.PasswordAsked, protocol.CodePasswordUnproven
-	case errors.As(err, &refused), slices.Contains(surelyRefused, code):
+	case slices.Contains(surelyRefused, code):
 		return localapi.PasswordRefused, code
 	case errors.Is(err, context.DeadlineExceeded) && code == "": // its turn did not come
 		return localapi.PasswordRefused, protocol.CodeUserLate

@@ -588,7 +588,7 @@ var Codes = map[Code]CodeText{
 	CodeNeedsTools:         {Info, "This needs Parallels Tools, and none were heard of in the guest.", "Install Parallels Tools, or wait until the guest has started, and ask again."},
 	CodeVMOfSeveral:        {Info, "Several accounts have a virtual machine with this id.", "Say whose it is with --owner."},
 	CodePasswordUnproven:   {Info, "Parallels Desktop was asked, and did not refuse; what the password is, only the guest knows.", "Sign in to the guest with it, and look whether the account was there before."},
-	CodeCommandNotFound:    {Info, "There is no command with this id that you may see.", "See 'prlagent commands' for those that there are; administrators see all with 'sudo prlagent commands'."},
+	CodeCommandNotFound:    {Info, "There is no command with this id that you may see.", "See 'prlagent commands' for those that you may see; for all of them, sudo prlagent commands."},
 }
 
 // Text is the code's row; a code without one is shown as itself.
