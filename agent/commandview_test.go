@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,14 +15,22 @@ import (
 	"prlagent/agent/protocol"
 )
 
+// failingExecutor looks, and sees that it is not done.
+type failingExecutor struct{ countedExecutor }
+
+func (failingExecutor) Verify(context.Context, command.Job) (command.Outcome, error) {
+	return command.Outcome{State: protocol.CommandFailed, Code: protocol.CodeNotDone}, nil
+}
+
 // The status has in a line what is open and what failed last, also over a restart; a
 // stranger sees how many there are.
 func TestStatusSaysHowItStandsWithCommands(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d := newDaemon(t, commandSettings(t, "vm.delete"))
+		d := newDaemon(t, commandSettings(t, "vm.delete", "vm.restart"))
 		executor := countedExecutor{acts: make(chan string, 8), hold: make(chan struct{})}
-		d.parts.executors = map[string]command.Executor{"vm.delete": executor}
+		failing := failingExecutor{countedExecutor{acts: make(chan string, 8)}}
+		d.parts.executors = map[string]command.Executor{"vm.delete": executor, "vm.restart": failing}
 		d = d.again(t)
 		d.portal.orders = []protocol.Envelope{
 			order(t, d, "license.deactivate", "unlisted-1", nil),
@@ -51,11 +60,20 @@ func TestStatusSaysHowItStandsWithCommands(t *testing.T) {
 		if status := d.Status().Commands; status.Open != 0 || status.Unreported != 0 || status.LastFailed == nil {
 			t.Errorf("at the end: %+v", status)
 		}
+		d.portal.change(func(f *fakePortal) {
+			f.orders = []protocol.Envelope{order(t, d, "vm.restart", "restart-1", func(c *protocol.Command) { c.Target.VMID, c.Target.UID = "vm-1", 501 })}
+		})
+		d.ask(t)
+		time.Sleep(time.Minute)
+		d.ask(t)
+		if last := d.Status().Commands.LastFailed; last.CommandID != "restart-1" || last.State != protocol.CommandFailed {
+			t.Errorf("then failed: %+v", last)
+		}
 		stop()
 
 		later := d.again(t)
 		later.commands.trusts(config.Config{})
-		if last := later.Status().Commands.LastFailed; last == nil || last.CommandID != "unlisted-1" {
+		if last := later.Status().Commands.LastFailed; last == nil || last.CommandID != "restart-1" {
 			t.Errorf("after a restart: %+v", last)
 		}
 		time.Sleep(failedShownFor)
