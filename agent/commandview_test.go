@@ -61,7 +61,7 @@ func TestStatusSaysHowItStandsWithCommands(t *testing.T) {
 			t.Errorf("at the end: %+v", status)
 		}
 		d.portal.change(func(f *fakePortal) {
-			f.orders = []protocol.Envelope{order(t, d, "vm.restart", "restart-1", func(c *protocol.Command) { c.Target.VMID, c.Target.UID = "vm-1", 501 })}
+			f.results, f.orders = nil, []protocol.Envelope{order(t, d, "vm.restart", "restart-1", func(c *protocol.Command) { c.Target.VMID, c.Target.UID = "vm-1", 501 })}
 		})
 		d.ask(t)
 		time.Sleep(time.Minute)
