@@ -155,6 +155,7 @@ type parts struct {
 	executors  map[string]command.Executor // of the commands that act on the Mac, by type
 	acted      *actedOn                    // what these know of the loop; nil: nothing
 	held       command.HoldOptions         // what holds need of the Mac
+	guests     guests                      // what setting passwords in guests needs
 	probe      func(context.Context, inventory.Account, prlctl.Version) (prlctl.Capabilities, error)
 	streams    func() []watch.StreamState // of events; nil = there are none
 	toolRuns   func() map[string]uint64
@@ -203,7 +204,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 			})
 		},
 		executors: executorsOf(mac, streams, lanes, enforcer, acted, options.Log), acted: acted,
-		held:     heldOn(mac, streams, timing),
+		held: heldOn(mac, streams, timing), guests: guestsOf(mac, streams, lanes),
 		enforcer: enforcer, applied: applied, probe: proberOf(mac, streams, lanes, state),
 		streams:  streams.States,
 		toolRuns: tools.Runs,

@@ -90,6 +90,9 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 		found.addMac(protocol.CodeLocksReleased, "by "+released.By)
 	}
 	found.addHolds(status.Holds)
+	if commands := status.Commands; commands != nil {
+		found.addMac(commands.RecordCode, "")
+	}
 	found.addMac(l.failed, "")
 	found.addMac(l.agent.eventLog.failure(), "events")
 	if l.snapshots.old {

@@ -36,7 +36,7 @@ func (a *agent) Status() localapi.Status {
 	if published := a.view.status.Load(); published != nil {
 		status = *published
 	}
-	status.At, status.Streams, status.Holds = wallClock().UTC(), a.parts.streamStatus(), a.heldStatus()
+	status.At, status.Streams, status.Holds, status.Commands = wallClock().UTC(), a.parts.streamStatus(), a.heldStatus(), a.commandStatus()
 	status.Doing = withUsers(status.Doing, a.parts.looker.Visiting())
 	return status
 }
@@ -159,6 +159,7 @@ func (l *loop) assemble() localapi.Status {
 		Schedule: localapi.Schedule{DailyAt: utc(l.state.Calendar.DailyAt), CheckinAt: utc(next), Because: because},
 		ToolRuns: l.agent.parts.toolRuns(),
 		Holds:    l.agent.heldStatus(),
+		Commands: l.agent.commandStatus(),
 	}
 	if status.LocksReleased != nil {
 		status.PolicyInForce.Mode, status.PolicyInForce.ModeOf = config.ModeMonitor, localapi.ModeOfPerson

@@ -1,10 +1,12 @@
 package cmd_test
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -329,18 +331,42 @@ func expectSecretsOnlyIn(ts *testscript.TestScript, neg bool, args []string) {
 	var node struct{ Token, Seed string }
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(filepath.Join(ts.Getenv("STATE"), "node.json"))), &node))
 	secret := strings.TrimSpace(ts.ReadFile(filepath.Join(ts.Getenv("PORTAL"), "operator", "enrollment.secret")))
-	var holders []string
+	for _, canary := range []string{node.Token, node.Seed, secret} {
+		if len(canary) < 32 {
+			ts.Fatalf("a secret of %d bytes proves nothing", len(canary))
+		}
+	}
+	if got := holdersOf(ts, node.Token, node.Seed, secret); neg || !slices.Equal(got, sorted(args)) {
+		ts.Fatalf("secrets are in\n%s\nnot in\n%s", strings.Join(got, "\n"), strings.Join(args, "\n"))
+	}
+}
+
+// expectTextOnlyIn looks into every file of the script, and into those in zip files: a
+// text is in the named ones, and in no other.
+func expectTextOnlyIn(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args[0]) < 16 {
+		ts.Fatalf("usage: text-only-in TEXT FILE…")
+	}
+	if got := holdersOf(ts, args[0]); !slices.Equal(got, sorted(args[1:])) {
+		ts.Fatalf("it is in\n%s\nnot in\n%s", strings.Join(got, "\n"), strings.Join(args[1:], "\n"))
+	}
+}
+
+func sorted(texts []string) []string { return slices.Sorted(slices.Values(texts)) }
+
+// holdersOf are the files of the script that hold one of the texts.
+func holdersOf(ts *testscript.TestScript, texts ...string) (holders []string) {
 	for _, folder := range []string{stageOf(ts).folder, ts.Getenv("WORK")} {
 		ts.Check(filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || !entry.Type().IsRegular() || isProgram(entry) {
 				return err
 			}
 			content, err := os.ReadFile(path)
-			for _, canary := range []string{node.Token, node.Seed, secret} {
-				if len(canary) < 32 {
-					return fmt.Errorf("a secret of %d bytes proves nothing", len(canary))
-				}
-				if bytes.Contains(content, []byte(canary)) {
+			if err == nil && filepath.Ext(path) == ".zip" {
+				content, err = unzipped(content)
+			}
+			for _, text := range texts {
+				if bytes.Contains(content, []byte(text)) {
 					holders = append(holders, path)
 				}
 			}
@@ -348,10 +374,27 @@ func expectSecretsOnlyIn(ts *testscript.TestScript, neg bool, args []string) {
 		}))
 	}
 	slices.Sort(holders)
-	slices.Sort(args)
-	if got := slices.Compact(holders); neg || !slices.Equal(got, args) {
-		ts.Fatalf("secrets are in\n%s\nnot in\n%s", strings.Join(got, "\n"), strings.Join(args, "\n"))
+	return slices.Compact(holders)
+}
+
+// unzipped is the content of all files of a zip file.
+func unzipped(archive []byte) (content []byte, err error) {
+	reader, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
+	if err != nil {
+		return nil, err
 	}
+	for _, file := range reader.File {
+		opened, err := file.Open()
+		if err != nil {
+			return nil, err
+		}
+		part, err := io.ReadAll(opened)
+		if err := errors.Join(err, opened.Close()); err != nil {
+			return nil, err
+		}
+		content = append(content, part...)
+	}
+	return content, nil
 }
 
 // expectNoPartOf finds secrets that were cut before they were hidden.

@@ -114,6 +114,7 @@ func scriptsOf(t *testing.T, name string) []string {
 //	                             what they print
 //	ignored                      git, with our .gitignore, would take up no file that is here
 //	secrets-only-in FILE…        no other file of the script holds a secret
+//	text-only-in TEXT FILE…      no other file of the script holds the text
 //	no-part-of SECRET FILE…      none of the files (or stdout, stderr) holds 8 bytes of the secret
 //
 // PATH is like .vms[vm_name=macOS].vm_state, .pass.triggers[0].reason,
@@ -147,6 +148,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"readme":            runReadme,
 	"ignored":           expectIgnored,
 	"secrets-only-in":   expectSecretsOnlyIn,
+	"text-only-in":      expectTextOnlyIn,
 	"no-part-of":        expectNoPartOf,
 }
 

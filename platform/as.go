@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 
 	"prlagent/platform/tool"
@@ -17,6 +18,7 @@ const firstUserUID = 501
 const (
 	sudoPath      = "/usr/bin/sudo"
 	launchctlPath = "/bin/launchctl"
+	xargsPath     = "/usr/bin/xargs"
 )
 
 // As returns a Runner whose programs run as the user: `sudo -n -H -u '#UID'`,
@@ -28,6 +30,11 @@ const (
 // A program of the vendor's runs only as Trusted says, and what it said counts
 // only if it is the same file at its end: else the error is a *tool.Error with
 // the code tools_changed (H58).
+//
+// A Command.SecretArg is no argument of sudo and launchctl, of which sudo would write it
+// to the system's log (facts/macos.md 7.1): xargs -0 reads it, as the user, and starts the
+// program with it, on an empty standard input. Whatever exit code of the program but 0 is
+// xargs' 1 then (man xargs).
 //
 // A uid below 501 (H13) is refused with tool_refused before anything starts.
 // So is Command.Env: sudo resets the environment, and what of our C locale
@@ -101,6 +108,10 @@ func asUser(c tool.Command, uid uint32, session bool) (tool.Command, error) {
 	if err := checkAsUser(c, uid); err != nil {
 		return c, &tool.Error{Code: tool.CodeRefused, Path: c.Path, Err: err}
 	}
+	if c.SecretArg != "" {
+		c.Stdin = []byte(c.SecretArg + "\x00")
+		c.Path, c.Args, c.SecretArg = xargsPath, append([]string{"-0", c.Path}, c.Args...), ""
+	}
 	number := strconv.FormatUint(uint64(uid), 10)
 	args := append([]string{"-n", "-H", "-u", "#" + number, c.Path}, c.Args...)
 	c.Path, c.Args = sudoPath, args
@@ -118,6 +129,8 @@ func checkAsUser(c tool.Command, uid uint32) error {
 		return errors.New("the path is not absolute and clean")
 	case len(c.Env) > 0:
 		return errors.New("sudo would drop the environment")
+	case c.SecretArg != "" && (c.Stdin != nil || c.Socket || strings.ContainsRune(c.SecretArg, 0)):
+		return errors.New("a secret argument takes the place of the input, and has no zero byte")
 	}
 	return nil
 }

@@ -67,6 +67,29 @@ func TestH13_ProgramsRunAsTheUserByNumber(t *testing.T) {
 	}
 }
 
+// VMF-05: a secret argument is read by the one program before the vendor's, and is in the
+// arguments of none that starts it; the tool's signature is checked all the same.
+func TestVMF05_ASecretArgumentIsInNoOtherProgramsArguments(t *testing.T) {
+	t.Parallel()
+	const secret = "user:canary-of-a-guest"
+	asked := tool.Command{Path: prlctlPath, Args: []string{"set", "id", "--userpasswd"}, SecretArg: secret, Limit: time.Second}
+	through := []string{"-n", "-H", "-u", "#501", "/usr/bin/xargs", "-0", prlctlPath, "set", "id", "--userpasswd"}
+	for session, want := range map[bool]tool.Command{
+		false: {Path: "/usr/bin/sudo", Args: through, Stdin: []byte(secret + "\x00"), Limit: time.Second},
+		true:  {Path: "/bin/launchctl", Args: append([]string{"asuser", "501", "/usr/bin/sudo"}, through...), Stdin: []byte(secret + "\x00"), Limit: time.Second},
+	} {
+		runner := &fakeRunner{answers: map[string]answer{line(want): {stdout: "out"}}}
+		if _, err := trustingMachine(t, runner).As(User{UID: 501}, session).Run(t.Context(), asked); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]tool.Command{want}, runner.asked); diff != "" {
+			t.Errorf("what was started (-want +got):\n%s", diff)
+		}
+	}
+	_, err := (&tool.Runner{}).Run(t.Context(), asked)
+	requireCode(t, err, tool.CodeRefused)
+}
+
 func TestH13_FollowedProgramsRunAsTheUserByNumber(t *testing.T) {
 	t.Parallel()
 	asked := tool.Command{Path: prlctlPath, Args: []string{"monitor-events", "--json"}, MaxOutput: 7}
@@ -111,6 +134,8 @@ func TestH13_NothingRunsAsAServiceAccount(t *testing.T) {
 		"option in place of a path": {501, tool.Command{Path: "-u"}},
 		"path that is not clean":    {501, tool.Command{Path: "/Applications/../tmp/prlctl"}},
 		"environment":               {501, tool.Command{Path: prlctlPath, Env: []string{"HOME=/tmp"}}},
+		"two secrets in one":        {501, tool.Command{Path: prlctlPath, SecretArg: "user:one\x00--help"}},
+		"a secret and an input":     {501, tool.Command{Path: prlctlPath, SecretArg: "user:one", Stdin: []byte("y\n")}},
 	}
 	for name, c := range cases {
 		for _, session := range []bool{false, true} {

@@ -103,6 +103,7 @@ var knownTexts = []knownText{
 	{code: CodeLicenseExpired, text: "was activated for a limited period of time that has now expired", source: "captures 4.2"},
 	{code: CodeLicenseUnreadable, text: "prlhandle_fromstring", source: "prlctl 4.2"},
 	{code: CodeAdminPassword, text: "you must enter the host os administrator's credentials", source: "captures 4.2"},
+	{code: CodeAdminPassword, text: "confirm your administrator credentials", source: "acting 1"},
 	{code: CodeUnrecognizedOption, text: "unrecognized option", source: "prlctl 5", notApplicable: true, beginsLine: true},
 	{code: CodeGuestOS, text: "is not supported by the guest operating system", source: "captures 4.2", notApplicable: true},
 	{code: CodeVMConfigInvalid, text: "the virtual machine configuration is invalid", source: "captures 4.2"},

@@ -67,10 +67,11 @@ func (c *Client) Suspend(ctx context.Context, id string) error {
 func (c *Client) change(ctx context.Context, command tool.Command) error {
 	command.MaxOutput = maxHelp
 	result, err := c.runner.Run(ctx, command)
-	if err != nil {
+	known, isKnown := knownFailure(result)
+	if err != nil && !(isKnown && known.Code == CodeAdminPassword) { // one that waits for an answer is killed
 		return runError(err)
 	}
-	if known, isKnown := knownFailure(result); isKnown {
+	if isKnown {
 		return known
 	}
 	if result.ExitCode != 0 {

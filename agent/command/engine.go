@@ -49,6 +49,9 @@ type engine struct {
 	repeats  map[string]protocol.Result // to be told again, of settled commands that came again
 	arrivals uint64
 	news     uint64 // grows with what the portal should hear at once
+
+	failed      *Record // the newest that failed, for people
+	failedKnown bool    // the settled ones were looked through for it
 }
 
 // recall loads what the last daemon left.
@@ -60,6 +63,7 @@ func (e *engine) recall() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.records, e.unkept, e.repeats = make(map[string]*Record), make(map[string]bool), make(map[string]protocol.Result)
+	e.failed, e.failedKnown = nil, false
 	for _, r := range left {
 		e.records[r.ID], e.arrivals = &r, max(e.arrivals, r.Arrival)
 		if r.hasEnded() {
@@ -146,6 +150,7 @@ func (e *engine) end(r, changed *Record, how ending, wall time.Time) {
 		return
 	}
 	*r = ended
+	e.noteFailed(r)
 	e.news++
 }
 

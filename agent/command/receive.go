@@ -50,6 +50,7 @@ func (e *engine) take(cancel []string, orders []protocol.Envelope, settled int) 
 	}
 	for id, r := range fresh {
 		e.records[id] = r
+		e.noteFailed(r)
 		if r.hasEnded() {
 			e.news++
 		}

@@ -14,6 +14,9 @@ type Hands interface {
 	// ByHand returns when it is done, or when ctx ends, which does not end what
 	// has begun. by says who asks.
 	ByHand(ctx context.Context, request HandRequest, by string) HandResult
+	// GuestPassword sets the password of an account in a guest, and returns when that
+	// was asked for.
+	GuestPassword(ctx context.Context, request PasswordRequest, by string) PasswordResult
 }
 
 // HandRequest asks to set one setting of virtual machines, to lift the locks and the
@@ -112,11 +115,15 @@ func (h *apiHandler) serveByHand(w http.ResponseWriter, r *http.Request, actor A
 	if err := stayOpen(w); err != nil {
 		return
 	}
-	by := fmt.Sprintf("uid %d", actor.UID)
-	if actor.Name != "" {
-		by = actor.Name
+	h.writeAnswer(w, http.StatusOK, h.options.Hands.ByHand(r.Context(), request, actor.title()))
+}
+
+// title is who the actor is, for events.
+func (a Actor) title() string {
+	if a.Name != "" {
+		return a.Name
 	}
-	h.writeAnswer(w, http.StatusOK, h.options.Hands.ByHand(r.Context(), request, by))
+	return fmt.Sprintf("uid %d", a.UID)
 }
 
 // ByHand asks for something to be done now, and waits for the outcome.

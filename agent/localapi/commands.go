@@ -58,6 +58,32 @@ type CommandStep struct {
 	Code  protocol.Code `json:"code,omitempty"`
 }
 
+// CommandStatus is how it stands with commands, in a line.
+type CommandStatus struct {
+	Open       int            `json:"open"`                  // that have not ended
+	Unreported int            `json:"unreported"`            // that have ended, and the portal does not know how
+	Oldest     []CommandBrief `json:"oldest,omitempty"`      // of the open ones; admins only
+	LastFailed *CommandBrief  `json:"last_failed,omitempty"` // of the last 30 days; admins only
+	TimeProven bool           `json:"time_proven"`           // what nothing puts back may begin (H24)
+	RecordCode protocol.Code  `json:"record_code,omitempty"` // why nothing can be begun that changes anything; empty: it can
+}
+
+// CommandBrief is one command in a few words.
+type CommandBrief struct {
+	CommandID string        `json:"command_id"`
+	Type      string        `json:"type,omitempty"`
+	VMName    string        `json:"vm_name,omitempty"`
+	Owner     string        `json:"user_name,omitempty"`
+	State     string        `json:"state"`
+	Code      protocol.Code `json:"code,omitempty"`
+	Since     time.Time     `json:"since"` // of the state
+}
+
+// forEveryone is how many there are, and no more.
+func (s *CommandStatus) forEveryone() *CommandStatus {
+	return &CommandStatus{Open: s.Open, Unreported: s.Unreported, TimeProven: s.TimeProven, RecordCode: s.RecordCode}
+}
+
 // commandsFor are the commands that an actor may see: administrators all, others
 // those on their own machines, without who wanted them and why.
 func commandsFor(actor Actor, list CommandList) CommandList {

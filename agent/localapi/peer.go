@@ -21,6 +21,7 @@ type Actor struct {
 	UID   uint32
 	Name  string // account name; empty if the directory does not know the uid
 	Admin bool   // root, the owner of a simulated Mac, or a member of the admin group
+	Root  bool   // one of the first two
 	// Unresolved: the directory did not answer in time, so name and groups are
 	// unknown.
 	Unresolved bool
@@ -66,7 +67,7 @@ type peerAuthorizer struct {
 
 func (a peerAuthorizer) actorOf(peer Peer) Actor {
 	if peer.UID == 0 || peer.UID == a.owner {
-		return Actor{UID: peer.UID, Admin: true}
+		return Actor{UID: peer.UID, Admin: true, Root: true}
 	}
 	name, groups, err := a.account(peer.UID)
 	if err != nil {

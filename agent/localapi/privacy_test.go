@@ -37,10 +37,10 @@ func TestH16_AuthorizeLocalDecides(t *testing.T) {
 		uid  uint32
 		want Actor
 	}{
-		{"root", 0, Actor{UID: 0, Admin: true}},
+		{"root", 0, Actor{UID: 0, Admin: true, Root: true}},
 		{"a member of the admin group", 501, Actor{UID: 501, Name: "alice", Admin: true}},
 		{"a user whose gid only looks like it", 502, Actor{UID: 502, Name: "bob"}},
-		{"the owner of a simulated Mac", 503, Actor{UID: 503, Admin: true}},
+		{"the owner of a simulated Mac", 503, Actor{UID: 503, Admin: true, Root: true}},
 		{"a uid that the directory does not know", 999, Actor{UID: 999}},
 	}
 	for _, c := range cases {

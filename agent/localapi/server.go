@@ -162,6 +162,7 @@ var apiEndpoints = map[string]apiEndpoint{
 	"/v1/events":   {http.MethodGet, false, true, (*apiHandler).serveEvents},
 	"/v1/checkin":  {http.MethodPost, true, true, (*apiHandler).serveCheckin},
 	"/v1/byhand":   {http.MethodPost, true, true, (*apiHandler).serveByHand},
+	"/v1/passwd":   {http.MethodPost, true, true, (*apiHandler).serveGuestPassword},
 	"/v1/report":   {http.MethodGet, true, true, (*apiHandler).serveSentReport},
 }
 

@@ -61,6 +61,11 @@ func (a *fakeAgent) ByHand(_ context.Context, request HandRequest, by string) Ha
 	return result
 }
 
+func (a *fakeAgent) GuestPassword(_ context.Context, request PasswordRequest, by string) PasswordResult {
+	a.asked.Add(1)
+	return PasswordResult{Schema: Schema, User: request.User, Outcome: PasswordAsked, Text: by}
+}
+
 // ring is an EventSource in memory.
 type ring struct {
 	mutex   sync.Mutex

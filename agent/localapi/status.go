@@ -54,6 +54,7 @@ type Status struct {
 	Pass          *Pass               `json:"last_pass,omitempty"`
 	ToolRuns      map[string]uint64   `json:"tool_runs,omitempty"`  // since the daemon's start, by program
 	Holds         *Holds              `json:"holds,omitempty"`      // nil: there never was a list of holds
+	Commands      *CommandStatus      `json:"commands,omitempty"`   // nil: this Mac trusts no key for commands, and has none
 	Restricted    bool                `json:"restricted,omitempty"` // some parts are for admins only and were left out
 }
 
@@ -316,6 +317,9 @@ func (s Status) ForEveryone() Status {
 	}
 	if s.Holds != nil {
 		public.Holds = s.Holds.forEveryone()
+	}
+	if s.Commands != nil {
+		public.Commands = s.Commands.forEveryone()
 	}
 	public.Product.License = ""
 	public.Portal = s.Portal

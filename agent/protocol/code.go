@@ -281,6 +281,12 @@ const (
 	CodeLicenseDeactivated Code = "license_deactivated"
 	CodeWillReactivate     Code = "will_reactivate"
 	CodeCommandDone        Code = "command_done"
+	CodeCommandNotFound    Code = "command_not_found"
+
+	CodeNeedsRunning     Code = "needs_running"
+	CodeNeedsTools       Code = "needs_tools"
+	CodeVMOfSeveral      Code = "vm_of_several_users"
+	CodePasswordUnproven Code = "password_unproven"
 
 	CodeNotAllowed       Code = "not_allowed"
 	CodeDaemonNotRunning Code = "daemon_not_running"
@@ -549,7 +555,7 @@ var Codes = map[Code]CodeText{
 	CodeEpochChanged:       {Failure, "The Mac began a new epoch while it had the command; whether it was done is not known.", "Look at the virtual machine in 'prlportal vms', and issue the command anew if it is still wanted."},
 	CodePortalRestored:     {Warning, "This portal was put back to an older state and has no more of the command than this.", "Look at how things stand on the Mac, then run 'prlportal commands confirm' or 'prlportal commands cancel'."},
 	CodeCommandCancelled:   {Info, "An administrator has cancelled the command before it was started.", "Issue it anew, if it is still wanted."},
-	CodeCommandTooLate:     {Info, "The command was already running when it was cancelled.", "See in the list of commands how it ended."},
+	CodeCommandTooLate:     {Info, "The command was already running when it was cancelled.", "See how it ended: 'prlagent commands' on the Mac, or 'prlportal commands'."},
 	CodeCommandLimit:       {Warning, "As many destructive commands as the profile allows were started; this one waits.", "Wait, or raise DestructiveLimit in the profile."},
 	CodeCommandMonitor:     {Info, "The agent only monitors, and runs no command that changes anything.", "Set Mode to enforce in the profile, and issue the command anew."},
 	CodeTimeUnproven:       {Info, "A destructive command waits until the time of day is proven.", "Connect the Mac to its portal, or set its clock right."},
@@ -565,7 +571,7 @@ var Codes = map[Code]CodeText{
 	CodeVerifiedAbsent:     {Info, "The virtual machine and its files are gone from where they were; copies and backups elsewhere are not looked for.", "Nothing to do."},
 	CodeHasDependents:      {Failure, "Linked clones depend on the virtual machine.", "Delete the clones first."},
 	CodeOutcomeUnknown:     {Failure, "The command was begun, and whether it was done cannot be seen; it is not repeated.", "Look at the virtual machine, and issue the command anew if it is still wanted."},
-	CodeNotDone:            {Failure, "What the command asks for was tried, and is not so.", "See in the list of commands what the tools said."},
+	CodeNotDone:            {Failure, "What the command asks for was tried, and is not so.", "See in 'prlagent commands' on the Mac what was seen, and in 'prlagent logs' what the tools said."},
 	CodeImageNotSupported:  {Failure, "This version of the agent cannot provide golden images, so nothing was deleted.", "Use vm.delete, and provide the virtual machine by other means."},
 	CodeHoldPlaced:         {Info, "The virtual machine is held: it is suspended whenever it is seen running.", "See 'prlagent status' for whether it holds."},
 	CodeHoldLifted:         {Info, "The virtual machine is not held any more.", "Nothing to do."},
@@ -578,6 +584,11 @@ var Codes = map[Code]CodeText{
 	CodeLicenseDeactivated: {Info, "Parallels Desktop is not activated on this Mac any more; whether the seat is free, only the vendor knows.", "See in the account at the vendor's whether the seat is free."},
 	CodeWillReactivate:     {Warning, "Parallels Desktop is not activated any more, and a licensing profile on this Mac will activate it again.", "Remove the licensing profile from this Mac."},
 	CodeCommandDone:        {Info, "It was done.", "Nothing to do."},
+	CodeNeedsRunning:       {Info, "This can be done only while the virtual machine runs.", "Start the virtual machine, and ask again."},
+	CodeNeedsTools:         {Info, "This needs Parallels Tools, and none were heard of in the guest.", "Install Parallels Tools, or wait until the guest has started, and ask again."},
+	CodeVMOfSeveral:        {Info, "Several accounts have a virtual machine with this id.", "Say whose it is with --owner."},
+	CodePasswordUnproven:   {Info, "Parallels Desktop was asked, and did not refuse; what the password is, only the guest knows.", "Sign in to the guest with it, and look whether the account was there before."},
+	CodeCommandNotFound:    {Info, "There is no command with this id that you may see.", "See 'prlagent commands' for those that you may see; for all of them, sudo prlagent commands."},
 }
 
 // Text is the code's row; a code without one is shown as itself.

@@ -40,5 +40,5 @@ func describeRun(path string, args []string) (program, action string) {
 }
 
 func isWrapper(program string, args []string) bool {
-	return program == "sudo" || program == "launchctl" && len(args) > 0 && args[0] == "asuser"
+	return program == "sudo" || program == "xargs" || program == "launchctl" && len(args) > 0 && args[0] == "asuser"
 }

@@ -54,9 +54,13 @@ const (
 
 // Command is one run of one external program.
 type Command struct {
-	Path      string        // absolute path on the Mac, clean (no "..", no doubled slashes)
-	Args      []string      // argv without argv[0]; never secrets, every process on the Mac can read them
-	Stdin     []byte        // what the program reads; nil is /dev/null; not for Follow
+	Path  string   // absolute path on the Mac, clean (no "..", no doubled slashes)
+	Args  []string // argv without argv[0]; never secrets, every process on the Mac can read them
+	Stdin []byte   // what the program reads; nil is /dev/null; not for Follow
+	// SecretArg is one more argument, behind Args, for a program that takes a secret in no
+	// other way; empty is none. Only who runs programs as a user takes it, and keeps it
+	// from the arguments of every other program (platform.Machine.As).
+	SecretArg string
 	Socket    bool          // its standard input is a socket of ours that it answers on, which is Result.Stdout; not for Follow
 	MaxFiles  int           // descriptors that it may send on the socket, which are Result.Files; more are closed, and the rest of what it says is not read
 	Env       []string      // KEY=VALUE beside the fixed environment, which can not be overridden
@@ -183,6 +187,9 @@ var noResult = Result{ExitCode: -1}
 func (c Command) validate() error {
 	if !filepath.IsAbs(c.Path) || filepath.Clean(c.Path) != c.Path {
 		return errors.New("the path is not absolute and clean")
+	}
+	if c.SecretArg != "" {
+		return errors.New("a secret argument is for a program that runs as a user")
 	}
 	if c.MaxFiles != 0 && !c.Socket {
 		return errors.New("descriptors come on a socket only")

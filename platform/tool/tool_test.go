@@ -337,6 +337,7 @@ func TestDescribe(t *testing.T) {
 		"program not in table":     {"/opt/thing", []string{"list"}, "thing", ""},
 		"through sudo":             {"/usr/bin/sudo", append(sudo, prlctl, "set", "x"), "prlctl", "set"},
 		"through the session":      {"/bin/launchctl", append([]string{"asuser", "501", "/usr/bin/sudo"}, append(sudo, "/usr/bin/defaults", "export")...), "defaults", "export"},
+		"with a secret argument":   {"/usr/bin/sudo", append(sudo, "/usr/bin/xargs", "-0", prlctl, "set", "x"), "prlctl", "set"},
 		"launchctl for itself":     {"/bin/launchctl", []string{"bootstrap", "system", "/Library/x.plist"}, "launchctl", "bootstrap"},
 		"sudo without a program":   {"/usr/bin/sudo", []string{"-n"}, "sudo", ""},
 		"asuser without a command": {"/bin/launchctl", []string{"asuser", "501"}, "launchctl", "asuser"},

@@ -50,7 +50,7 @@ Exit code 1 means that a machine was left out. Settings and their values:
 		},
 	}
 	set.Flags().BoolVar(&all, "all", false, "every machine of every user")
-	command.AddCommand(set)
+	command.AddCommand(set, p.passwdCommand())
 	return command
 }
 

@@ -64,6 +64,9 @@ var doctorChecks = []doctorCheck{
 	{"event_streams", "Every user's stream of events is open", []string{"daemon"}, (*checkedMac).checkStreams},
 	{"preferences", "Nothing outranks the preferences of the policy", []string{"daemon"}, (*checkedMac).checkPreferences},
 	{"controls", "The security controls of the policy can be held", []string{"daemon"}, (*checkedMac).checkControls},
+	{"command_keys", "Commands of the portal can be carried out", nil, (*checkedMac).checkCommandKeys},
+	{"command_time", "The time is proven, for what nothing puts back", []string{"daemon"}, (*checkedMac).checkCommandTime},
+	{"command_record", "What commands begin can be kept on record", []string{"daemon"}, (*checkedMac).checkCommandRecord},
 	{"holds", "What is to stay suspended does not run", []string{"daemon"}, (*checkedMac).checkHolds},
 	{"privacy", "macOS lets the agent read the virtual machines", []string{"daemon"}, (*checkedMac).checkPrivacy},
 }

@@ -47,7 +47,7 @@ func TestDoctorWithoutADaemonIsNotGreen(t *testing.T) {
 	if code != exitNotRunning || found.Worst != outcomeFailure || byID["daemon"].Code != "daemon_not_running" {
 		t.Errorf("exit code %d, worst %s, daemon %+v", code, found.Worst, byID["daemon"])
 	}
-	for _, id := range []string{"health", "portal", "state", "users", "event_streams", "preferences", "controls", "holds", "privacy"} {
+	for _, id := range []string{"health", "portal", "state", "users", "event_streams", "preferences", "controls", "command_time", "command_record", "holds", "privacy"} {
 		if byID[id].Outcome != outcomeUnknown {
 			t.Errorf("%s could not look and says %s", id, byID[id].Outcome)
 		}
@@ -152,7 +152,7 @@ func TestChecksHaveStableIDs(t *testing.T) {
 	want := []string{"job", "daemon", "health", "configuration", "portal", "state", "disk", "folders", "snapshot", "log", "old_logs",
 		"network", "portal_name", "portal_connect", "portal_tls", "portal_answer", "clock", "license_name", "license_connect", "license_tls", "license_answer",
 		"product", "product_setup", "tools", "licensing_profile", "licensing_profiles", "activation", "single_application", "kernel_extensions",
-		"users", "event_streams", "preferences", "controls", "holds", "privacy"}
+		"users", "event_streams", "preferences", "controls", "command_keys", "command_time", "command_record", "holds", "privacy"}
 	if !slices.Equal(ids, want) {
 		t.Errorf("ids %v; scripts of admins rely on %v", ids, want)
 	}

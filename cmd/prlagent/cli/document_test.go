@@ -38,6 +38,7 @@ func TestDocumentsAreThoseOfThePage(t *testing.T) {
 	daemon.serve(t, root, admin)
 	for arguments, commands := range map[string]string{
 		"status --json": "status --json, status.json", "vms --json": "vms --json", "events --json": "events --json", "checkin --json": "checkin --json",
+		"commands --json": "commands --json", "commands 0194f3b6-0000-7000-8000-000000000001 --json": "commands ID --json",
 		"get health --json": "get FIELD --json", "get --json": "get --json", "doctor --json": "doctor --json", "config --json": "config --json",
 		"version --json": "version --json", "support-bundle --list --json": "support-bundle --json", "status --what-is-sent --json": "any command that fails",
 	} {

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,8 +28,11 @@ type fakeDaemon struct {
 	events    []protocol.Event
 	checkin   localapi.CheckinResult
 	hand      localapi.HandResult
-	asked     localapi.HandRequest // by hand
-	release   chan struct{}        // nil = check-ins end at once
+	commands  localapi.CommandList
+	password  localapi.PasswordResult
+	passwords []localapi.PasswordRequest // that were asked for
+	asked     localapi.HandRequest       // by hand
+	release   chan struct{}              // nil = check-ins end at once
 }
 
 func (d *fakeDaemon) Status() localapi.Status       { return d.status }
@@ -53,6 +58,18 @@ func (d *fakeDaemon) ByHand(_ context.Context, request localapi.HandRequest, _ s
 	}
 	d.asked = request
 	return d.hand
+}
+
+func (d *fakeDaemon) GuestPassword(_ context.Context, request localapi.PasswordRequest, _ string) localapi.PasswordResult {
+	d.passwords = append(d.passwords, request)
+	d.password.User = request.User
+	return d.password
+}
+
+func (d *fakeDaemon) Commands(id string) (localapi.CommandList, error) {
+	list := d.commands
+	list.Commands = slices.DeleteFunc(slices.Clone(list.Commands), func(one localapi.Command) bool { return !strings.HasPrefix(one.CommandID, id) })
+	return list, nil
 }
 
 func (d *fakeDaemon) EventsSince(seq uint64, limit int) ([]protocol.Event, uint64, error) {
@@ -95,6 +112,7 @@ func sampleDaemon(t *testing.T) *fakeDaemon {
 		events:    contract[localapi.EventList](t, "events.json").Events,
 		hand:      contract[localapi.HandResult](t, "hand-result.json"),
 		checkin:   contract[localapi.CheckinResult](t, "checkin-result.json"),
+		commands:  contract[localapi.CommandList](t, "commands.json"),
 	}
 }
 
@@ -129,7 +147,7 @@ func (d *fakeDaemon) serve(t *testing.T, root string, actor localapi.Actor) (sto
 	ended := make(chan error, 1)
 	go func() {
 		ended <- localapi.Serve(ctx, listener, localapi.Options{
-			Agent: d, Events: d, Policy: d, Hands: d, Log: zerolog.Nop(),
+			Agent: d, Events: d, Policy: d, Hands: d, Commands: d, Log: zerolog.Nop(),
 			Authorize: func(localapi.Peer) localapi.Actor { return actor },
 		})
 	}()
@@ -162,7 +180,7 @@ type screen struct {
 func testProgram(environment map[string]string) (*program, *bytes.Buffer, *bytes.Buffer) {
 	var stdout, stderr bytes.Buffer
 	return &program{
-		stdout: &stdout, stderr: &stderr,
+		stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr,
 		environment:   func(name string) string { return environment[name] },
 		now:           func() time.Time { return time.Date(2026, 11, 23, 9, 41, 30, 0, time.UTC) },
 		zone:          time.FixedZone("CET", 3600),

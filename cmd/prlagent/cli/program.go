@@ -27,7 +27,7 @@ func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	p := &program{
-		stdout: os.Stdout, stderr: os.Stderr, environment: os.Getenv,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environment: os.Getenv,
 		terminal: isTerminal(os.Stdout), progressShown: isTerminal(os.Stderr), window: text.WindowWidth(os.Stdout),
 		now: time.Now, zone: time.Local, progressDelay: 2 * time.Second, retryDelay: time.Second,
 	}
@@ -40,6 +40,7 @@ func isTerminal(file *os.File) bool { return text.WindowWidth(file) > 0 }
 // program is one run: where it prints, what it knows of its surroundings, and
 // the flags that all commands have.
 type program struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	environment    func(string) string
 	terminal       bool // stdout is one
@@ -104,7 +105,7 @@ func (p *program) rootCommand() *cobra.Command {
 	flags.BoolVar(&p.json, "json", false, "print JSON with stable names")
 	status := p.statusCommand()
 	p.addWhatIsSent(status)
-	root.AddCommand(status, p.vmsCommand(), p.policyCommand(), p.vmCommand(), p.releaseCommand(), p.checkinCommand(), p.eventsCommand(), p.getCommand(), p.doctorCommand(),
+	root.AddCommand(status, p.vmsCommand(), p.policyCommand(), p.vmCommand(), p.releaseCommand(), p.commandsCommand(), p.checkinCommand(), p.eventsCommand(), p.getCommand(), p.doctorCommand(),
 		p.configCommand(), p.logsCommand(), p.bundleCommand(), p.versionCommand(), jsonTopic())
 	root.SetHelpCommand(helpCommand())
 	// Not cobra's own flag: its template would link text/template, and with it all

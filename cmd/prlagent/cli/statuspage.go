@@ -38,6 +38,7 @@ func statusPage(v outputView, status localapi.Status) string {
 	p.addAgent(status)
 	p.addPortal(status.Portal)
 	p.addMac(status)
+	p.addCommands(status.Commands)
 	p.addUsers(status.Users)
 	p.addHolds(status.Holds)
 	p.addPass(status.Pass)

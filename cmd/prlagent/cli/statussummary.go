@@ -22,6 +22,7 @@ func statusSummary(v outputView, status localapi.Status) string {
 	p.addPortalSummary(status.Portal)
 	p.addMacSummary(status)
 	p.addHeldSummary(status.Holds)
+	p.addCommands(status.Commands)
 	if len(status.Doing) > 0 {
 		p.addItem("Now", activityWords(v, status))
 	}

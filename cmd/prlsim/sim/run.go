@@ -18,6 +18,7 @@ import (
 // those that are on some Macs only.
 var toolPaths = []string{
 	"/usr/bin/sudo",
+	"/usr/bin/xargs",
 	"/usr/bin/dscl",
 	"/usr/sbin/scutil",
 	"/usr/sbin/ioreg",
@@ -77,6 +78,7 @@ func Main(additional ...*cobra.Command) int {
 func toolByName(name string) (toolFunc, bool) {
 	play, ok := map[string]toolFunc{
 		"sudo":       sudo,
+		"xargs":      xargs,
 		"dscl":       dscl,
 		"scutil":     scutil,
 		"ioreg":      ioreg,
