@@ -49,6 +49,8 @@ type CommandDetail struct {
 	Signers []storage.Signer       `json:"signers"`          // the issuer first
 	Epoch   string                 `json:"epoch,omitempty"`
 	Result  *protocol.Result       `json:"result,omitempty"` // without its receipt
+	// ReceiptFault is why the receipt of the result is not good.
+	ReceiptFault string `json:"receipt_fault,omitempty"`
 	// Envelope, Holds and Receipt are as they were signed, byte for byte.
 	Envelope *protocol.Envelope `json:"envelope,omitempty"`
 	Holds    *protocol.Envelope `json:"holds,omitempty"`
@@ -160,6 +162,9 @@ func (s *Server) commandDetail(ctx context.Context, deviceID, commandID string) 
 		Steps: command.Steps, Signers: append([]storage.Signer{}, command.Signers...), Epoch: command.Epoch, Result: command.Result,
 		Holds: kept.Holds, Receipt: kept.Receipt,
 	}
+	if command.Receipt != nil {
+		detail.ReceiptFault = command.Receipt.Fault
+	}
 	if kept.Command.Payload != "" {
 		detail.Envelope = &kept.Command
 	}
@@ -249,7 +254,7 @@ func (s *Server) issueCommand(w http.ResponseWriter, r *http.Request) error {
 		if err := s.checkCommand(r.Context(), device, log, &issued); err != nil {
 			return err
 		}
-		change.Envelopes = []storage.CommandEnvelopes{{CommandID: issued.command.ID, Command: upload.Command, Holds: issued.holdsEnvelope}}
+		change.Envelopes = []storage.CommandEnvelopes{{CommandID: issued.command.ID, Command: upload.Command, Holds: issued.holdsEnvelope, Keys: []protocol.Envelope{issued.keysEnvelope}}}
 		return log.Add(issued.command, issued.needed, storage.By{Admin: adminOf(r).Name, At: s.now().UTC()})
 	})
 }
@@ -265,12 +270,13 @@ type issuedCommand struct {
 	holds         *protocol.HoldList
 	holdsEnvelope *protocol.Envelope
 	keys          site.CommandKeys
+	keysEnvelope  protocol.Envelope // as they were signed
 }
 
 // openCommand verifies an upload with the registered keys. One signature is the
 // issuer's, who is in the payload as the person that the key is registered for.
 func (s *Server) openCommand(r *http.Request, upload CommandUpload) (issuedCommand, error) {
-	keys, _, err := s.content.CommandKeys(r.Context())
+	keys, file, err := s.content.CommandKeys(r.Context())
 	if err != nil {
 		return issuedCommand{}, err
 	}
@@ -297,6 +303,9 @@ func (s *Server) openCommand(r *http.Request, upload CommandUpload) (issuedComma
 	}
 	sum := sha256.Sum256(payload)
 	opened := issuedCommand{keys: keys, needed: keys.Needed(read.Type)}
+	if opened.keysEnvelope, err = protocol.ParseEnvelope(file, protocol.MaxPolicy); err != nil {
+		return issuedCommand{}, err
+	}
 	opened.command = storage.Command{
 		ID: read.CommandID, Type: read.Type, Target: read.Target, Params: paramsText(read), IssuedAt: read.IssuedAt, NotBefore: read.NotBefore, ExpiresAt: read.ExpiresAt,
 		IssuedBy: read.IssuedBy, Reason: protocol.CutText(read.Reason, protocol.MaxText), SHA256: hex.EncodeToString(sum[:]),
@@ -371,7 +380,11 @@ func (s *Server) approveCommand(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("load command: %w", err)
 	}
-	keys, _, err := s.content.CommandKeys(r.Context())
+	keys, file, err := s.content.CommandKeys(r.Context())
+	if err != nil {
+		return err
+	}
+	list, err := protocol.ParseEnvelope(file, protocol.MaxPolicy)
 	if err != nil {
 		return err
 	}
@@ -380,6 +393,7 @@ func (s *Server) approveCommand(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return commandProblem(err)
 	}
+	signed.Keys = []protocol.Envelope{list}
 	entry := audit.Entry{Action: audit.ActionApproveCommand, By: person, KeyIDs: []string{asked.Signature.KeyID}, Command: &audit.Command{ID: commandID}}
 	return s.decideCommand(w, r, deviceID, entry, func(_ storage.Device, log *storage.CommandLog, change *storage.Change) error {
 		command := log.Find(commandID)

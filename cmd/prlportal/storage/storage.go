@@ -7,6 +7,7 @@
 package storage
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -81,6 +82,10 @@ type Device struct {
 	HasCommands  bool               `json:"has_commands,omitempty"`
 	OpenCommands int                `json:"open_commands,omitempty"` // that have not ended
 }
+
+// MacSerial is how commands and receipts name the Mac: its serial number, or its
+// hardware UUID where it has none (H20).
+func (d *Device) MacSerial() string { return cmp.Or(d.Serial, d.HardwareUUID) }
 
 // Clock is how the Mac's clock goes by the portal's.
 type Clock struct {
