@@ -59,6 +59,7 @@ type Parts struct {
 type Recorder interface {
 	Append(entry audit.Entry) error
 	Mark() audit.Mark // of the newest line
+	LinesOf(commandID string) ([]audit.Line, error)
 }
 
 // New makes the server of one site.
@@ -106,6 +107,7 @@ func (s *Server) endpoints() []endpoint {
 		{"GET /v1/admin/commands", admins.Viewer, s.listCommands},
 		{"POST /v1/admin/commands", admins.Operator, s.issueCommand},
 		{"GET /v1/admin/commands/{id}", admins.Viewer, s.showCommand},
+		{"GET /v1/admin/commands/{id}/evidence", admins.Operator, s.showEvidence},
 		{"POST /v1/admin/commands/{id}/approve", admins.Approver, s.approveCommand},
 		{"POST /v1/admin/commands/{id}/cancel", admins.Operator, s.cancelCommand},
 		{"POST /v1/admin/commands/{id}/confirm", admins.Approver, s.confirmCommand},

@@ -254,7 +254,7 @@ func (s *Server) issueCommand(w http.ResponseWriter, r *http.Request) error {
 		if err := s.checkCommand(r.Context(), device, log, &issued); err != nil {
 			return err
 		}
-		change.Envelopes = []storage.CommandEnvelopes{{CommandID: issued.command.ID, Command: upload.Command, Holds: issued.holdsEnvelope, Keys: []protocol.Envelope{issued.keysEnvelope}}}
+		change.Envelopes = []storage.CommandEnvelopes{{CommandID: issued.command.ID, Command: upload.Command, Holds: issued.holdsEnvelope, Keys: issued.keyLists}}
 		return log.Add(issued.command, issued.needed, storage.By{Admin: adminOf(r).Name, At: s.now().UTC()})
 	})
 }
@@ -270,13 +270,13 @@ type issuedCommand struct {
 	holds         *protocol.HoldList
 	holdsEnvelope *protocol.Envelope
 	keys          site.CommandKeys
-	keysEnvelope  protocol.Envelope // as they were signed
+	keyLists      []protocol.Envelope // as they were signed
 }
 
 // openCommand verifies an upload with the registered keys. One signature is the
 // issuer's, who is in the payload as the person that the key is registered for.
 func (s *Server) openCommand(r *http.Request, upload CommandUpload) (issuedCommand, error) {
-	keys, file, err := s.content.CommandKeys(r.Context())
+	keys, _, err := s.content.CommandKeys(r.Context())
 	if err != nil {
 		return issuedCommand{}, err
 	}
@@ -303,7 +303,7 @@ func (s *Server) openCommand(r *http.Request, upload CommandUpload) (issuedComma
 	}
 	sum := sha256.Sum256(payload)
 	opened := issuedCommand{keys: keys, needed: keys.Needed(read.Type)}
-	if opened.keysEnvelope, err = protocol.ParseEnvelope(file, protocol.MaxPolicy); err != nil {
+	if opened.keyLists, err = s.content.KeyLists(r.Context()); err != nil {
 		return issuedCommand{}, err
 	}
 	opened.command = storage.Command{
@@ -380,11 +380,11 @@ func (s *Server) approveCommand(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("load command: %w", err)
 	}
-	keys, file, err := s.content.CommandKeys(r.Context())
+	keys, _, err := s.content.CommandKeys(r.Context())
 	if err != nil {
 		return err
 	}
-	list, err := protocol.ParseEnvelope(file, protocol.MaxPolicy)
+	lists, err := s.content.KeyLists(r.Context())
 	if err != nil {
 		return err
 	}
@@ -393,7 +393,7 @@ func (s *Server) approveCommand(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return commandProblem(err)
 	}
-	signed.Keys = []protocol.Envelope{list}
+	signed.Keys = lists
 	entry := audit.Entry{Action: audit.ActionApproveCommand, By: person, KeyIDs: []string{asked.Signature.KeyID}, Command: &audit.Command{ID: commandID}}
 	return s.decideCommand(w, r, deviceID, entry, func(_ storage.Device, log *storage.CommandLog, change *storage.Change) error {
 		command := log.Find(commandID)
