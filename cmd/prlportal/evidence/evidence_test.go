@@ -3,7 +3,9 @@ package evidence_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -299,6 +301,9 @@ func TestEvidenceOfAnotherIsRefused(t *testing.T) {
 	other.result.CommandID = other.command.CommandID
 	other.build(t)
 	stranger := keyOf(9)
+	namesake := newScene(t)
+	namesake.command.Reason = "another"
+	namesake.build(t)
 	for name, test := range map[string]struct {
 		change func(s *scene)
 		trust  func(*evidence.Trust)
@@ -336,6 +341,21 @@ func TestEvidenceOfAnotherIsRefused(t *testing.T) {
 			s.command.IssuedBy = "bob"
 			s.bundle.Order = protocol.Sign(protocol.PayloadCommand, mustJSON(t, s.command), s.alice, s.bob)
 		}, want: evidence.ErrUnrelated},
+		"one person with two keys": {change: func(s *scene) {
+			again := parsed(t, site.CommandKeys{SiteID: "site-1", Version: 4, Keys: []site.CommandKey{{Key: public(stranger), Person: "alice", AddedAt: at}}}, s.policy)
+			s.bundle.Keys = append(s.bundle.Keys, again)
+			s.bundle.Order = protocol.Sign(protocol.PayloadCommand, mustJSON(t, s.command), s.alice, stranger)
+			s.bundle.Record.Signers[1] = storage.Signer{KeyID: idOf(stranger), Person: "alice"}
+		}, want: evidence.ErrUnrelated},
+		"policy keys of another site's list": {change: func(s *scene) {
+			s.bundle.Keys = append(s.bundle.Keys, parsed(t, site.PolicyKeys{SiteID: "site-2", Version: 1, Keys: [][]byte{public(stranger)}}, stranger))
+		}, want: evidence.ErrUnrelated},
+		"audit lines of an order with its id": {change: func(s *scene) { s.bundle.Audit = namesake.bundle.Audit }, want: evidence.ErrUnrelated},
+		"an audit line with another number": {change: func(s *scene) {
+			line := &s.bundle.Audit[2]
+			sum := sha256.Sum256([]byte(line.Before + line.Text))
+			line.Number, line.After = line.Number+1, hex.EncodeToString(sum[:])
+		}, want: audit.ErrBroken},
 		"the Mac of another order":      {change: func(s *scene) { s.bundle.Device.MacSerial = "C02OTHER" }, want: evidence.ErrUnrelated},
 		"a list of holds of no lock":    {change: func(s *scene) { s.bundle.Holds = &s.bundle.Order }, want: evidence.ErrUnrelated},
 		"audit lines of another":        {change: func(s *scene) { s.bundle.Audit = other.bundle.Audit }, want: evidence.ErrUnrelated},
