@@ -355,7 +355,7 @@ func TestEvidenceOfAnotherIsRefused(t *testing.T) {
 			line := &s.bundle.Audit[2]
 			sum := sha256.Sum256([]byte(line.Before + line.Text))
 			line.Number, line.After = line.Number+1, hex.EncodeToString(sum[:])
-		}, want: audit.ErrBroken},
+		}, trust: func(trust *evidence.Trust) { trust.AuditLog = "" }, want: audit.ErrBroken},
 		"the Mac of another order":      {change: func(s *scene) { s.bundle.Device.MacSerial = "C02OTHER" }, want: evidence.ErrUnrelated},
 		"a list of holds of no lock":    {change: func(s *scene) { s.bundle.Holds = &s.bundle.Order }, want: evidence.ErrUnrelated},
 		"audit lines of another":        {change: func(s *scene) { s.bundle.Audit = other.bundle.Audit }, want: evidence.ErrUnrelated},
