@@ -34,6 +34,7 @@ type Server struct {
 	record   Recorder
 	measured Measured
 	webhook  webhookSender
+	blobs    blobReader
 	tests    *limit.Buckets // of the webhook, of all admins together
 	log      zerolog.Logger
 	now      func() time.Time
@@ -51,6 +52,7 @@ type Parts struct {
 	Record   Recorder
 	Measured Measured
 	Webhook  webhookSender
+	Blobs    blobReader
 	Log      zerolog.Logger
 	Now      func() time.Time
 }
@@ -66,7 +68,7 @@ type Recorder interface {
 func New(parts Parts) *Server {
 	return &Server{
 		config: parts.Config, devices: parts.Devices, admins: parts.Admins, source: parts.Source, content: content.NewFolder(parts.Source.Content), version: parts.Version,
-		record: parts.Record, measured: parts.Measured, webhook: parts.Webhook, tests: limit.NewBuckets(mostTests, time.Minute, 1),
+		record: parts.Record, measured: parts.Measured, webhook: parts.Webhook, blobs: parts.Blobs, tests: limit.NewBuckets(mostTests, time.Minute, 1),
 		log: parts.Log, now: parts.Now,
 	}
 }
@@ -108,6 +110,7 @@ func (s *Server) endpoints() []endpoint {
 		{"POST /v1/admin/commands", admins.Operator, s.issueCommand},
 		{"GET /v1/admin/commands/{id}", admins.Viewer, s.showCommand},
 		{"GET /v1/admin/commands/{id}/evidence", admins.Operator, s.showEvidence},
+		{"GET /v1/admin/commands/{id}/blob", admins.Operator, s.sendBlob},
 		{"POST /v1/admin/commands/{id}/approve", admins.Approver, s.approveCommand},
 		{"POST /v1/admin/commands/{id}/cancel", admins.Operator, s.cancelCommand},
 		{"POST /v1/admin/commands/{id}/confirm", admins.Approver, s.confirmCommand},

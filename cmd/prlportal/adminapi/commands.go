@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/audit"
+	"prlagent/cmd/prlportal/blobs"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/site"
@@ -51,6 +53,8 @@ type CommandDetail struct {
 	Result  *protocol.Result       `json:"result,omitempty"` // without its receipt
 	// ReceiptFault is why the receipt of the result is not good.
 	ReceiptFault string `json:"receipt_fault,omitempty"`
+	// Blob is what the Mac uploaded for the command, as long as it is kept.
+	Blob *blobs.Blob `json:"blob,omitempty"`
 	// Envelope, Holds and Receipt are as they were signed, byte for byte.
 	Envelope *protocol.Envelope `json:"envelope,omitempty"`
 	Holds    *protocol.Envelope `json:"holds,omitempty"`
@@ -161,6 +165,11 @@ func (s *Server) commandDetail(ctx context.Context, deviceID, commandID string) 
 		Command: fleet.CommandOf(device, report.Host.ComputerName, command, s.now().UTC()), Target: command.Target, SHA256: command.SHA256,
 		Steps: command.Steps, Signers: append([]storage.Signer{}, command.Signers...), Epoch: command.Epoch, Result: command.Result,
 		Holds: kept.Holds, Receipt: kept.Receipt,
+	}
+	if blob, err := s.blobs.Find(deviceID, commandID, s.now().UTC()); err == nil {
+		detail.Blob = &blob
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return CommandDetail{}, err
 	}
 	if command.Receipt != nil {
 		detail.ReceiptFault = command.Receipt.Fault
