@@ -94,6 +94,7 @@ func (s *Server) endpoints() []endpoint {
 		{"GET /v1/admin/journal/events", admins.Viewer, s.streamEvents},
 		{"GET /v1/admin/journal/verdicts", admins.Viewer, s.streamVerdicts},
 		{"GET /v1/admin/compliance", admins.Viewer, s.showCompliance},
+		{"GET /v1/admin/licenses", admins.Viewer, s.showLicenses},
 		{"GET /v1/admin/policies/status", admins.Viewer, s.showPolicyStatus},
 		{"POST /v1/admin/policies/diff", admins.Operator, s.showDiff},
 		{"GET /v1/admin/certificates", admins.Viewer, s.listCertificates},

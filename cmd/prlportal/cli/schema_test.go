@@ -40,7 +40,7 @@ func TestEveryDocumentHasItsSchema(t *testing.T) {
 		"keys list": {"--dir", dir}, "lint": {fleet}, "diff": append([]string{fleet}, connect...), "publish": append([]string{fleet}, connect...),
 		"renew": connect, "groups": connect, "policies": connect, "policies list": connect, "policies status": connect,
 		"policies promote": nil, "policies halt": nil, "policies revert": nil, // as publish
-		"devices": macs, "vms": macs, "events": macs, "report compliance": macs,
+		"devices": macs, "vms": macs, "events": macs, "report compliance": macs, "report licenses": macs,
 		"commands": macs, "keys command list": {"--dir", dir}, "audit verify": {"--dir", dir},
 		"command":         append([]string{"inventory.refresh", "--device", serial, "--reason", "test", "--yes", serial}, macs...),
 		"verify":          judgedEvidence(t),

@@ -41,7 +41,7 @@ func TestOpenAPINamesEveryField(t *testing.T) {
 		"DeviceDetail": adminapi.DeviceDetail{}, "Checkin": adminapi.Checkin{}, "TableEvent": fleet.Event{},
 		"Command": fleet.Command{}, "CommandDetail": adminapi.CommandDetail{}, "CommandTarget": protocol.CommandTarget{}, "CommandStep": storage.CommandStep{}, "Signer": storage.Signer{},
 		"CommandUpload": adminapi.CommandUpload{}, "CommandApproval": adminapi.CommandApproval{}, "CommandReason": adminapi.CommandReason{},
-		"Blob": blobs.Blob{}, "Evidence": evidence.Bundle{}, "EvidenceSite": evidence.Site{}, "EvidenceDevice": evidence.Device{}, "EvidenceRecord": evidence.Record{}, "AuditLine": audit.Line{},
+		"Licenses": fleet.Licenses{}, "LicenseRow": fleet.LicenseRow{}, "LicenseMac": fleet.LicenseMac{}, "Blob": blobs.Blob{}, "Evidence": evidence.Bundle{}, "EvidenceSite": evidence.Site{}, "EvidenceDevice": evidence.Device{}, "EvidenceRecord": evidence.Record{}, "AuditLine": audit.Line{},
 		"DeviceHolds": adminapi.DeviceHolds{}, "CommandKeyList": adminapi.CommandKeyList{}, "NamedKey": adminapi.NamedKey{},
 		"Device": fleet.Device{}, "PendingKey": fleet.PendingKey{}, "Duplicate": storage.Duplicate{}, "Decision": adminapi.Decision{},
 	} {

@@ -27,6 +27,7 @@ var leastRole = map[string]admins.Role{
 	"GET /v1/admin/journal/events":        admins.Viewer,
 	"GET /v1/admin/journal/verdicts":      admins.Viewer,
 	"GET /v1/admin/compliance":            admins.Viewer,
+	"GET /v1/admin/licenses":              admins.Viewer,
 	"GET /v1/admin/policies/status":       admins.Viewer,
 	"POST /v1/admin/policies/diff":        admins.Operator,
 	"POST /v1/admin/devices/{id}/approve": admins.Approver,
