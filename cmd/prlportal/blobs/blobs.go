@@ -53,9 +53,6 @@ type Folder struct {
 // New uses a folder, which is made with the first blob.
 func New(path string) *Folder { return &Folder{path: path, most: MaxBytes} }
 
-// Limited is New with another quota for all devices together.
-func Limited(path string, most int64) *Folder { return &Folder{path: path, most: most} }
-
 // kept is a file of the folder.
 type kept struct {
 	Blob
