@@ -34,6 +34,7 @@ type Server struct {
 	record   Recorder
 	measured Measured
 	webhook  webhookSender
+	blobs    blobReader
 	tests    *limit.Buckets // of the webhook, of all admins together
 	log      zerolog.Logger
 	now      func() time.Time
@@ -51,6 +52,7 @@ type Parts struct {
 	Record   Recorder
 	Measured Measured
 	Webhook  webhookSender
+	Blobs    blobReader
 	Log      zerolog.Logger
 	Now      func() time.Time
 }
@@ -59,13 +61,14 @@ type Parts struct {
 type Recorder interface {
 	Append(entry audit.Entry) error
 	Mark() audit.Mark // of the newest line
+	LinesOf(commandID string) ([]audit.Line, error)
 }
 
 // New makes the server of one site.
 func New(parts Parts) *Server {
 	return &Server{
 		config: parts.Config, devices: parts.Devices, admins: parts.Admins, source: parts.Source, content: content.NewFolder(parts.Source.Content), version: parts.Version,
-		record: parts.Record, measured: parts.Measured, webhook: parts.Webhook, tests: limit.NewBuckets(mostTests, time.Minute, 1),
+		record: parts.Record, measured: parts.Measured, webhook: parts.Webhook, blobs: parts.Blobs, tests: limit.NewBuckets(mostTests, time.Minute, 1),
 		log: parts.Log, now: parts.Now,
 	}
 }
@@ -91,6 +94,7 @@ func (s *Server) endpoints() []endpoint {
 		{"GET /v1/admin/journal/events", admins.Viewer, s.streamEvents},
 		{"GET /v1/admin/journal/verdicts", admins.Viewer, s.streamVerdicts},
 		{"GET /v1/admin/compliance", admins.Viewer, s.showCompliance},
+		{"GET /v1/admin/licenses", admins.Viewer, s.showLicenses},
 		{"GET /v1/admin/policies/status", admins.Viewer, s.showPolicyStatus},
 		{"POST /v1/admin/policies/diff", admins.Operator, s.showDiff},
 		{"GET /v1/admin/certificates", admins.Viewer, s.listCertificates},
@@ -106,6 +110,8 @@ func (s *Server) endpoints() []endpoint {
 		{"GET /v1/admin/commands", admins.Viewer, s.listCommands},
 		{"POST /v1/admin/commands", admins.Operator, s.issueCommand},
 		{"GET /v1/admin/commands/{id}", admins.Viewer, s.showCommand},
+		{"GET /v1/admin/commands/{id}/evidence", admins.Operator, s.showEvidence},
+		{"GET /v1/admin/commands/{id}/blob", admins.Operator, s.sendBlob},
 		{"POST /v1/admin/commands/{id}/approve", admins.Approver, s.approveCommand},
 		{"POST /v1/admin/commands/{id}/cancel", admins.Operator, s.cancelCommand},
 		{"POST /v1/admin/commands/{id}/confirm", admins.Approver, s.confirmCommand},

@@ -31,7 +31,7 @@ func (s *Server) checkCommand(ctx context.Context, device storage.Device, log *s
 		return refuse("The device is retired.")
 	case device.Duplicate != nil:
 		return refuse("The device is served nothing before an administrator decides of it.")
-	case command.Target.MacSerial != cmp.Or(device.Serial, device.HardwareUUID):
+	case command.Target.MacSerial != device.MacSerial():
 		return refuse("The command names another Mac than the device is.")
 	case command.Target.Epoch != device.Epoch && (command.Target.Epoch != "" || protocol.IsHazardous(command.Type)):
 		return refuse("The Mac has another epoch than the command names; look again and issue it anew.")
@@ -164,7 +164,7 @@ func (s *Server) showHolds(w http.ResponseWriter, r *http.Request) error {
 	}
 	return httpapi.WriteJSON(w, r, http.StatusOK, DeviceHolds{
 		NextVersion: log.NextHolds(), List: envelope, Reported: log.Reported, ReportedAt: log.ReportedAt,
-		Target: protocol.CommandTarget{DeviceID: device.ID, MacSerial: cmp.Or(device.Serial, device.HardwareUUID), Epoch: device.Epoch},
+		Target: protocol.CommandTarget{DeviceID: device.ID, MacSerial: device.MacSerial(), Epoch: device.Epoch},
 	})
 }
 

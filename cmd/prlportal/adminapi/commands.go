@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/audit"
+	"prlagent/cmd/prlportal/blobs"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/site"
@@ -49,6 +51,10 @@ type CommandDetail struct {
 	Signers []storage.Signer       `json:"signers"`          // the issuer first
 	Epoch   string                 `json:"epoch,omitempty"`
 	Result  *protocol.Result       `json:"result,omitempty"` // without its receipt
+	// ReceiptFault is why the receipt of the result is not good.
+	ReceiptFault string `json:"receipt_fault,omitempty"`
+	// Blob is what the Mac uploaded for the command, as long as it is kept.
+	Blob *blobs.Blob `json:"blob,omitempty"`
 	// Envelope, Holds and Receipt are as they were signed, byte for byte.
 	Envelope *protocol.Envelope `json:"envelope,omitempty"`
 	Holds    *protocol.Envelope `json:"holds,omitempty"`
@@ -160,6 +166,14 @@ func (s *Server) commandDetail(ctx context.Context, deviceID, commandID string) 
 		Steps: command.Steps, Signers: append([]storage.Signer{}, command.Signers...), Epoch: command.Epoch, Result: command.Result,
 		Holds: kept.Holds, Receipt: kept.Receipt,
 	}
+	if blob, err := s.blobs.Find(deviceID, commandID, s.now().UTC()); err == nil {
+		detail.Blob = &blob
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return CommandDetail{}, err
+	}
+	if command.Receipt != nil {
+		detail.ReceiptFault = command.Receipt.Fault
+	}
 	if kept.Command.Payload != "" {
 		detail.Envelope = &kept.Command
 	}
@@ -249,7 +263,7 @@ func (s *Server) issueCommand(w http.ResponseWriter, r *http.Request) error {
 		if err := s.checkCommand(r.Context(), device, log, &issued); err != nil {
 			return err
 		}
-		change.Envelopes = []storage.CommandEnvelopes{{CommandID: issued.command.ID, Command: upload.Command, Holds: issued.holdsEnvelope}}
+		change.Envelopes = []storage.CommandEnvelopes{{CommandID: issued.command.ID, Command: upload.Command, Holds: issued.holdsEnvelope, Keys: issued.keyLists}}
 		return log.Add(issued.command, issued.needed, storage.By{Admin: adminOf(r).Name, At: s.now().UTC()})
 	})
 }
@@ -265,6 +279,7 @@ type issuedCommand struct {
 	holds         *protocol.HoldList
 	holdsEnvelope *protocol.Envelope
 	keys          site.CommandKeys
+	keyLists      []protocol.Envelope // as they were signed
 }
 
 // openCommand verifies an upload with the registered keys. One signature is the
@@ -297,6 +312,9 @@ func (s *Server) openCommand(r *http.Request, upload CommandUpload) (issuedComma
 	}
 	sum := sha256.Sum256(payload)
 	opened := issuedCommand{keys: keys, needed: keys.Needed(read.Type)}
+	if opened.keyLists, err = s.content.KeyLists(r.Context()); err != nil {
+		return issuedCommand{}, err
+	}
 	opened.command = storage.Command{
 		ID: read.CommandID, Type: read.Type, Target: read.Target, Params: paramsText(read), IssuedAt: read.IssuedAt, NotBefore: read.NotBefore, ExpiresAt: read.ExpiresAt,
 		IssuedBy: read.IssuedBy, Reason: protocol.CutText(read.Reason, protocol.MaxText), SHA256: hex.EncodeToString(sum[:]),
@@ -375,11 +393,16 @@ func (s *Server) approveCommand(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	lists, err := s.content.KeyLists(r.Context())
+	if err != nil {
+		return err
+	}
 	person := keys.PersonOf(asked.Signature.KeyID)
 	signed, err := withSignature(kept, asked, keys)
 	if err != nil {
 		return commandProblem(err)
 	}
+	signed.Keys = lists
 	entry := audit.Entry{Action: audit.ActionApproveCommand, By: person, KeyIDs: []string{asked.Signature.KeyID}, Command: &audit.Command{ID: commandID}}
 	return s.decideCommand(w, r, deviceID, entry, func(_ storage.Device, log *storage.CommandLog, change *storage.Change) error {
 		command := log.Find(commandID)

@@ -26,6 +26,7 @@ type Decision struct {
 	KeyID     string `json:"key_id,omitempty"`
 	All       bool   `json:"all,omitempty"`       // reject: every key that waits
 	Supersede bool   `json:"supersede,omitempty"` // approve: retire the other device with the serial number
+	Lost      bool   `json:"lost,omitempty"`      // retire: the Mac does not come back, whatever it holds
 	By        string `json:"by,omitempty"`        // account of who decides
 	Reason    string `json:"reason,omitempty"`
 }
@@ -50,7 +51,7 @@ func (s *Server) settle(action string, decide decide) httpapi.Handle {
 		asked.By, asked.Reason = protocol.CutText(asked.By, protocol.MaxName), protocol.CutText(asked.Reason, protocol.MaxText)
 		entry := audit.Entry{
 			At: s.now().UTC(), Action: action, Outcome: audit.OutcomeDecided,
-			Source: httpapi.SourceAddress(r), Admin: adminOf(r).Name, By: asked.By, Reason: asked.Reason,
+			Source: httpapi.SourceAddress(r), Admin: adminOf(r).Name, By: asked.By, Reason: asked.Reason, Lost: asked.Lost,
 		}
 		settled, err := s.keepDecision(r, asked, decide, &entry)
 		if err != nil {
@@ -206,6 +207,9 @@ func (s *Server) withSuperseded(ctx context.Context, change storage.Change, aske
 		if err != nil {
 			return nil, fmt.Errorf("find device: %w", err)
 		}
+		if err := s.checkLeavesNothing(ctx, other); err != nil {
+			return nil, err
+		}
 		retired, err := s.retired(ctx, other, change.Device.ID)
 		if err != nil {
 			return nil, err
@@ -241,9 +245,30 @@ func (s *Server) reject(_ context.Context, device storage.Device, asked Decision
 }
 
 // retire ends a device for good: its tokens, and its rows in the table.
-func (s *Server) retire(ctx context.Context, device storage.Device, _ Decision) ([]storage.Change, error) {
+// What it would leave behind stands in the way, unless its Mac is lost (H69).
+func (s *Server) retire(ctx context.Context, device storage.Device, asked Decision) ([]storage.Change, error) {
 	if device.IsRetired() {
 		return nil, protocol.NewProblem(protocol.ProblemInvalidRequest, "The device is retired already.")
+	}
+	if asked.Lost {
+		return s.retireLost(ctx, device, asked)
+	}
+	if err := s.checkLeavesNothing(ctx, device); err != nil {
+		return nil, err
+	}
+	retired, err := s.retired(ctx, device, "")
+	return []storage.Change{retired}, err
+}
+
+// retireLost retires a device whose Mac does not come back, with what it holds and the
+// commands that it has: nothing of them is told to have ended. A Mac that is still heard of
+// is not lost.
+func (s *Server) retireLost(ctx context.Context, device storage.Device, asked Decision) ([]storage.Change, error) {
+	switch {
+	case strings.TrimSpace(asked.Reason) == "":
+		return nil, httpapi.InvalidField("reason", "Say why the Mac is given up: its holds and commands stay as they are, and nobody hears how they end.")
+	case s.now().Sub(device.HeardAt()) < s.config.Freshness():
+		return nil, httpapi.InvalidField("lost", "The Mac was heard of at "+device.HeardAt().UTC().Format(time.RFC3339)+"; it is not lost.")
 	}
 	retired, err := s.retired(ctx, device, "")
 	return []storage.Change{retired}, err
@@ -252,9 +277,6 @@ func (s *Server) retire(ctx context.Context, device storage.Device, _ Decision) 
 // retired is the change that retires a device; by is the id of the one that takes
 // its place.
 func (s *Server) retired(ctx context.Context, device storage.Device, by string) (storage.Change, error) {
-	if err := s.checkLeavesNothing(ctx, device); err != nil {
-		return storage.Change{}, err
-	}
 	report, err := s.devices.Report(ctx, device.ID)
 	history, failed := s.devices.History(ctx, device.ID)
 	verdicts, unread := s.devices.Verdicts(ctx, device.ID)

@@ -68,6 +68,15 @@ func (s *Server) showCompliance(w http.ResponseWriter, r *http.Request) error {
 	return httpapi.WriteJSON(w, r, http.StatusOK, compliance)
 }
 
+// showLicenses answers with who uses licenses.
+func (s *Server) showLicenses(w http.ResponseWriter, r *http.Request) error {
+	licenses, err := s.newScan(s.now().UTC(), noTime).Licenses(r.Context())
+	if err != nil {
+		return err
+	}
+	return httpapi.WriteJSON(w, r, http.StatusOK, licenses)
+}
+
 // showPolicyStatus answers with how far the groups' policies are carried out.
 func (s *Server) showPolicyStatus(w http.ResponseWriter, r *http.Request) error {
 	status, err := s.newScan(s.now().UTC(), noTime).PolicyStatus(r.Context())
@@ -161,6 +170,12 @@ func (c *Client) Compliance(ctx context.Context, at string) (compliance fleet.Co
 	}
 	err = c.exchangeWith(ctx, http.MethodGet, target, nil, &compliance)
 	return compliance, err
+}
+
+// Licenses is who uses licenses.
+func (c *Client) Licenses(ctx context.Context) (licenses fleet.Licenses, err error) {
+	err = c.exchangeJSON(ctx, http.MethodGet, []string{"v1", "admin", "licenses"}, nil, &licenses)
+	return licenses, err
 }
 
 // PolicyStatus is how far the policies are carried out, by group and by document.

@@ -66,6 +66,7 @@ type Server struct {
 	store   Store
 	content *os.Root // heads and policies, read-only
 	webhook announcer
+	blobs   blobKeeper
 	log     zerolog.Logger
 	now     func() time.Time
 	// restoredAt is when the portal was put back to an older state; zero: never.
@@ -79,6 +80,9 @@ type Server struct {
 	deviceSlots     *limit.Slots   // check-ins per device that are under way
 	decodeTurns     limit.Turns    // to unpack and decode a check-in
 	noticeBuckets   *limit.Buckets // lines of the log about a device that asks too often
+	deviceUploads   *limit.Slots   // uploads per device that are under way
+	allUploads      *limit.Slots   // of all devices
+	uploadBuckets   *limit.Buckets // uploads per device
 	serialLocks     serialLocks
 }
 
@@ -97,10 +101,10 @@ const maxLimited = 20_000
 
 // New makes the server of one site; content is its folder of heads and policies, and
 // restoredAt is when it was put back to an older state, zero if it never was.
-func New(config site.Config, store Store, content *os.Root, webhook announcer, restoredAt time.Time, log zerolog.Logger, now func() time.Time) *Server {
+func New(config site.Config, store Store, content *os.Root, webhook announcer, blobs blobKeeper, restoredAt time.Time, log zerolog.Logger, now func() time.Time) *Server {
 	perHour := func(burst int) *limit.Buckets { return limit.NewBuckets(burst, time.Hour, maxLimited) }
 	return &Server{
-		config: config, store: store, content: content, webhook: webhook, restoredAt: restoredAt, log: log, now: now,
+		config: config, store: store, content: content, webhook: webhook, blobs: blobs, restoredAt: restoredAt, log: log, now: now,
 		sourceBuckets:   perHour(config.Enrollments.PerSource),
 		serialBuckets:   perHour(config.Enrollments.PerSerial),
 		unprovenBuckets: perHour(config.Enrollments.PerSource),
@@ -109,6 +113,9 @@ func New(config site.Config, store Store, content *os.Root, webhook announcer, r
 		deviceSlots:     limit.NewSlots(checkinsUnderWay),
 		decodeTurns:     limit.NewTurns(runtime.GOMAXPROCS(0)),
 		noticeBuckets:   perHour(1),
+		deviceUploads:   limit.NewSlots(1),
+		allUploads:      limit.NewSlots(uploadsAtATime),
+		uploadBuckets:   perHour(uploadsPerHour),
 	}
 }
 
@@ -117,6 +124,7 @@ func (s *Server) Routes() []httpapi.Route {
 	return []httpapi.Route{
 		{Pattern: "POST /v1/enroll", Handle: s.handleEnroll},
 		{Pattern: "POST /v1/checkin", Handle: s.handleCheckin},
+		{Pattern: "PUT /v1/blobs/{sha256}", Handle: s.takeBlob},
 		{Pattern: "GET /v1/content/heads/{file}", Handle: s.serveHead},
 		{Pattern: "GET /v1/content/policies/{file}", Handle: s.servePolicy},
 	}

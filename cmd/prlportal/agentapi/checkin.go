@@ -268,6 +268,7 @@ func (s *Server) decideCheckin(ctx context.Context, device storage.Device, asked
 	if err != nil {
 		return checkinOutcome{}, err
 	}
+	change.Device.NoteLaunches(device, asked.request.Triggers, asked.now)
 	noteCheckin(&change.Device, entry, asked)
 	return checkinOutcome{entry: entry, change: &change, delivery: delivery}, nil
 }

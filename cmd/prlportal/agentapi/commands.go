@@ -27,7 +27,7 @@ func (s *Server) hearCommands(ctx context.Context, change *storage.Change, befor
 	if err != nil {
 		return storage.Delivery{}, fmt.Errorf("load commands: %w", err)
 	}
-	word, err := s.wordOf(ctx, before.ID, &log, asked)
+	word, err := s.wordOf(ctx, before, &log, asked)
 	if err != nil {
 		return storage.Delivery{}, err
 	}
@@ -59,16 +59,11 @@ func (s *Server) isAhead(before storage.Device, request *protocol.CheckinRequest
 
 // wordOf is what the request says of commands. Ids that are of other devices are
 // marked: of those, this Mac has nothing to say.
-func (s *Server) wordOf(ctx context.Context, deviceID string, log *storage.CommandLog, asked receivedCheckin) (storage.CommandWord, error) {
+func (s *Server) wordOf(ctx context.Context, device storage.Device, log *storage.CommandLog, asked receivedCheckin) (storage.CommandWord, error) {
 	request := asked.request
 	word := storage.CommandWord{
-		Epoch: request.Epoch, Sequence: request.Sequence, Results: request.Results, Holds: request.Holds,
+		Device: device, Epoch: request.Epoch, Sequence: request.Sequence, Results: request.Results, Holds: request.Holds,
 		Open: request.OpenCommands[:min(len(request.OpenCommands), maxOpenHeard)], Foreign: make(map[string]bool), At: asked.now,
-	}
-	for i := range word.Results {
-		if !isKeptWhole(word.Results[i].Receipt) {
-			word.Results[i].Receipt = nil
-		}
 	}
 	var unknown []string
 	for _, open := range word.Open {
@@ -86,21 +81,12 @@ func (s *Server) wordOf(ctx context.Context, deviceID string, log *storage.Comma
 		case errors.Is(err, storage.ErrNotFound):
 		case err != nil:
 			return word, fmt.Errorf("find command: %w", err)
-		case holder != deviceID:
+		case holder != device.ID:
 			word.Foreign[id] = true
-			s.log.Warn().Str("device", deviceID).Str("command", text.Display(id)).Msg("device speaks of another device's command")
+			s.log.Warn().Str("device", device.ID).Str("command", text.Display(id)).Msg("device speaks of another device's command")
 		}
 	}
 	return word, nil
-}
-
-// isKeptWhole reports whether a receipt is of a size that a device of ours makes.
-func isKeptWhole(receipt *protocol.Envelope) bool {
-	if receipt == nil {
-		return true
-	}
-	data, err := receipt.JSON()
-	return err == nil && len(data) <= 2*protocol.MaxReceipt
 }
 
 // deliverAgain answers the repeat of a request: what it said is on record, and what is
@@ -114,7 +100,7 @@ func (s *Server) deliverAgain(ctx context.Context, device storage.Device, entry 
 	if err != nil {
 		return outcome, fmt.Errorf("load commands: %w", err)
 	}
-	word, err := s.wordOf(ctx, device.ID, &log, asked)
+	word, err := s.wordOf(ctx, device, &log, asked)
 	if err != nil {
 		return outcome, err
 	}

@@ -29,7 +29,7 @@ func TestH56_BodiesWaitForTheirTurnToBeDecoded(t *testing.T) {
 		if err := store.Save(t.Context(), storage.Change{Device: device}); err != nil {
 			t.Fatal(err)
 		}
-		s := New(site.Config{Enrollments: site.EnrollmentLimits{PerSource: 1, PerSerial: 1}}, store, nil, nil, time.Time{}, zerolog.Nop(), time.Now)
+		s := New(site.Config{Enrollments: site.EnrollmentLimits{PerSource: 1, PerSerial: 1}}, store, nil, nil, nil, time.Time{}, zerolog.Nop(), time.Now)
 		handler := httpapi.NewHandler(s.Routes(), zerolog.Nop(), time.Now)
 		answers := make(chan int, 1)
 		send := func() {

@@ -65,6 +65,7 @@ type Entry struct {
 	Admin      string    `json:"admin,omitempty"`      // who decided, by their token
 	By         string    `json:"by,omitempty"`         // account of the operator, as the operator's machine says
 	Reason     string    `json:"reason,omitempty"`
+	Lost       bool      `json:"lost,omitempty"`    // the device was given up with what it holds
 	Command    *Command  `json:"command,omitempty"` // that it is about
 }
 

@@ -30,6 +30,8 @@ var version string
 const (
 	exitFailure = 1
 	exitUsage   = 2
+	// exitIncomplete: a file of evidence is genuine, and shows less than it could.
+	exitIncomplete = 3
 )
 
 // usageError is a mistake in how the program was called.
@@ -38,7 +40,7 @@ type usageError string
 func (e usageError) Error() string { return string(e) }
 
 // Main runs prlportal with the process's own arguments and returns its exit
-// code: 0, 1 for a failure, 2 for wrong usage.
+// code: 0, 1 for a failure, 2 for wrong usage, 3 for evidence that is not complete.
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -87,6 +89,9 @@ func exitCode(err error) int {
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
+	if errors.Is(err, errIncomplete) {
+		return exitIncomplete
+	}
 	return exitFailure
 }
 
@@ -122,7 +127,7 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(), newCertificateCommand(),
 		newLintCommand(), newDiffCommand(), newPublishCommand(), newPoliciesCommand(), newGroupsCommand(), newRenewHeadsCommand(), newKeysCommand(),
-		newDevicesCommand(), newVMsCommand(), newEventsCommand(), newCommandCommand(), newCommandsCommand(), newExportCommand(), newReportCommand(), newViewsCommand(),
+		newDevicesCommand(), newVMsCommand(), newEventsCommand(), newCommandCommand(), newCommandsCommand(), newEvidenceCommand(), newVerifyCommand(), newExportCommand(), newReportCommand(), newViewsCommand(),
 		newAdminsCommand(), newWebhookCommand(), newBackupCommand(), newRestoreCommand(), newAuditCommand(), newVersionCommand())
 	for _, command := range root.Commands() {
 		prepare(command)

@@ -47,8 +47,10 @@ of this portal, which was put back to an older state (portal_restored), or began
 		`  prlportal commands --dir site/operator
   prlportal commands --dir site/operator --filter 'open=true' --filter 'type=vm.delete'
   prlportal commands --dir site/operator --filter 'withheld not empty'
-  prlportal commands 0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11 --dir site/operator`)
+  prlportal commands 0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11 --dir site/operator
+  prlportal commands 0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11 --save bundle.tgz --dir site/operator`)
 	options.withOne(command, "ID", "command", options.showCommand)
+	options.withUpload(command)
 	command.ValidArgsFunction = options.admin.completeCommand
 	command.AddCommand(newApproveCommandCommand(), newCancelCommand(), newConfirmCommandCommand())
 	return command
@@ -134,7 +136,7 @@ func printCommand(w io.Writer, detail adminapi.CommandDetail, zone *time.Locatio
 		[2]string{"Parameters", detail.Params}, [2]string{"Reason", detail.Reason}, [2]string{"Issued by", detail.IssuedBy},
 		[2]string{"Issued", localTime(detail.IssuedAt, zone)}, [2]string{"Latest start", localTime(detail.ExpiresAt, zone)},
 		[2]string{"Delivered", localTime(detail.DeliveredAt, zone)}, [2]string{"Signatures", fmt.Sprintf("%d of %d", detail.Signatures, detail.Needed)},
-		[2]string{"Epoch", detail.Epoch}, [2]string{"SHA-256", detail.SHA256},
+		[2]string{"Receipt", receiptWords(detail)}, [2]string{"Upload", uploadWords(detail.Blob, zone)}, [2]string{"Epoch", detail.Epoch}, [2]string{"SHA-256", detail.SHA256},
 	)
 	var signers, steps [][]string
 	for _, signer := range detail.Signers {
@@ -150,6 +152,18 @@ func printCommand(w io.Writer, detail adminapi.CommandDetail, zone *time.Locatio
 	}
 	page.addTable("History", []string{"Time", "What", "Code", "On the Mac", "By", "Reason"}, steps)
 	return writeText(w, page.String())
+}
+
+// receiptWords say whether the Mac's own key vouches for the result.
+func receiptWords(detail adminapi.CommandDetail) string {
+	if detail.ReceiptState == "" {
+		return ""
+	}
+	words := strings.ReplaceAll(detail.ReceiptState, "_", " ") + ": " + fleet.ReceiptTexts[detail.ReceiptState]
+	if detail.ReceiptFault != "" {
+		words += " (" + detail.ReceiptFault + ")"
+	}
+	return words
 }
 
 // reasonedDecision is a decision of a command that needs no signature.

@@ -32,6 +32,7 @@ func valuesOf() map[string][]string {
 // formatsOf are the formats of commands that have others than a list has.
 var formatsOf = map[string][]string{
 	"compliance": {formatTable, formatCSV, formatJSON},
+	"licenses":   {formatTable, formatCSV, formatJSON},
 	"export":     {formatCSV, formatJSON, formatNDJSON},
 	"profile":    {"mobileconfig", "plist"},
 }

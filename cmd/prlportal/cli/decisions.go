@@ -72,14 +72,21 @@ and its tokens stay as they are. To end the device, use retire.`,
 
 func newRetireCommand() *cobra.Command {
 	decided := decisionCommand{action: audit.ActionRetire, report: reportRetirement}
-	return decided.command("retire", "End a device: a Mac that left, or a copy", `Retire ends a device: its tokens, the keys that wait at it and its mark. Its Mac is
+	command := decided.command("retire", "End a device: a Mac that left, or a copy", `Retire ends a device: its tokens, the keys that wait at it and its mark. Its Mac is
 told so and stops reporting; its policy stays in force. Its virtual machines leave
 the table and stay in its history. Retire deletes nothing on the Mac.
+
+A Mac that holds virtual machines, or that has destructive commands, is not retired: its
+holds would stay in force, and nobody would hear of it. --lost gives up a Mac that was not
+heard of for longer than it should be; it needs --reason, and what it holds stays held.
 
 A retired Mac that is erased and enrolls with another key waits for approval;
 'prlportal devices approve' also takes a retirement back.`,
 		`  prlportal devices retire C02XL0THJGH5 --dir site
-  prlportal devices retire 0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11 --dir site --json --reason "sold"`)
+  prlportal devices retire 0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11 --dir site --json --reason "sold"
+  prlportal devices retire C02XL0THJGH5 --dir site --lost --reason "fell into the sea, ticket 1042"`)
+	command.Flags().BoolVar(&decided.decision.Lost, "lost", false, "the Mac does not come back, whatever it holds")
+	return command
 }
 
 func newConfirmCommand() *cobra.Command {

@@ -87,6 +87,7 @@ func TestValuesAreCompleted(t *testing.T) {
 		"export --format ":              "csv json ndjson",
 		"export ":                       "vms devices events verdicts",
 		"report compliance --format ":   "table csv json",
+		"report licenses --format ":     "table csv json",
 		"profile --format ":             "mobileconfig plist",
 		"profile --mode ":               "monitor enforce",
 		"serve --log-level ":            "debug info warn error",

@@ -17,12 +17,43 @@ func newReportCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:     "report",
 		Short:   "Reports for people who are asked how it stands",
-		Example: "  prlportal report compliance --dir site/operator",
+		Example: "  prlportal report compliance --dir site/operator\n  prlportal report licenses --dir site/operator",
 		Args:    cobra.NoArgs,
 		RunE:    func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
-	command.AddCommand(newComplianceCommand())
+	command.AddCommand(newComplianceCommand(), newLicensesCommand())
 	return command
+}
+
+// reportColumn is a column of a report.
+type reportColumn[T any] struct {
+	id, title string
+	cell      func(*T) string
+}
+
+// renderReport writes csv, or gives the table for people.
+func renderReport[T any](w io.Writer, format string, columns []reportColumn[T], rows []T) (table string, err error) {
+	heads, ids, cells := []string{}, []string{}, [][]string{}
+	for _, column := range columns {
+		heads, ids = append(heads, column.title), append(ids, column.id)
+	}
+	for i := range rows {
+		row := make([]string, 0, len(columns))
+		for _, column := range columns {
+			row = append(row, column.cell(&rows[i]))
+		}
+		cells = append(cells, row)
+	}
+	if format != formatCSV {
+		return text.Table{Heads: heads, Rows: cells, MaxCell: maxPipeCell, Window: text.WindowWidth(w)}.String(), nil
+	}
+	out := text.NewCSV(w)
+	for _, row := range append([][]string{ids}, cells...) {
+		if err := out.Write(row); err != nil {
+			return "", fmt.Errorf("write report: %w", err)
+		}
+	}
+	return "", out.Flush()
 }
 
 // complianceOptions are the flags of 'report compliance'.
@@ -78,10 +109,7 @@ with the group that they are in now.`,
 }
 
 // complianceColumns are the columns of the report.
-var complianceColumns = []struct {
-	id, title string
-	cell      func(*fleet.ComplianceRow) string
-}{
+var complianceColumns = []reportColumn[fleet.ComplianceRow]{
 	{"group", "Group", func(r *fleet.ComplianceRow) string { return r.Group }},
 	{"path", "Setting", func(r *fleet.ComplianceRow) string { return r.Path }},
 	{"macs", "Macs", func(r *fleet.ComplianceRow) string { return strconv.Itoa(r.Macs) }},
@@ -100,29 +128,11 @@ func (o complianceOptions) write(w io.Writer, found fleet.Compliance) error {
 	if o.format == formatJSON {
 		return printJSON(w, found)
 	}
-	heads, ids, rows := []string{}, []string{}, [][]string{}
-	for _, column := range complianceColumns {
-		heads, ids = append(heads, column.title), append(ids, column.id)
+	shown, err := renderReport(w, o.format, complianceColumns, found.Rows)
+	if err != nil || o.format == formatCSV {
+		return err
 	}
-	for i := range found.Rows {
-		row := make([]string, 0, len(complianceColumns))
-		for _, column := range complianceColumns {
-			row = append(row, column.cell(&found.Rows[i]))
-		}
-		rows = append(rows, row)
-	}
-	if o.format == formatCSV {
-		out := text.NewCSV(w)
-		for _, row := range append([][]string{ids}, rows...) {
-			if err := out.Write(row); err != nil {
-				return fmt.Errorf("write report: %w", err)
-			}
-		}
-		return out.Flush()
-	}
-	table := text.Table{Heads: heads, Rows: rows, MaxCell: maxPipeCell, Window: text.WindowWidth(w)}
-	shown := table.String()
-	if len(rows) == 0 {
+	if len(found.Rows) == 0 {
 		shown = "No setting was reported.\n"
 	}
 	return writeText(w, shown+"\n"+complianceWords(found, time.Local))

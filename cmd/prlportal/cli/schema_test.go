@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,9 +40,10 @@ func TestEveryDocumentHasItsSchema(t *testing.T) {
 		"keys list": {"--dir", dir}, "lint": {fleet}, "diff": append([]string{fleet}, connect...), "publish": append([]string{fleet}, connect...),
 		"renew": connect, "groups": connect, "policies": connect, "policies list": connect, "policies status": connect,
 		"policies promote": nil, "policies halt": nil, "policies revert": nil, // as publish
-		"devices": macs, "vms": macs, "events": macs, "report compliance": macs,
+		"devices": macs, "vms": macs, "events": macs, "report compliance": macs, "report licenses": macs,
 		"commands": macs, "keys command list": {"--dir", dir}, "audit verify": {"--dir", dir},
 		"command":         append([]string{"inventory.refresh", "--device", serial, "--reason", "test", "--yes", serial}, macs...),
+		"verify":          judgedEvidence(t),
 		"commands cancel": nil, "commands confirm": nil, "commands approve": nil, "devices confirm": nil, // as command
 		"devices retire":  append([]string{serial}, macs...),
 		"devices approve": nil, "devices reject": nil, // as devices retire
@@ -82,4 +84,24 @@ func TestEveryDocumentHasItsSchema(t *testing.T) {
 	if err := printJSON(io.Discard, []int{1}); err == nil {
 		t.Error("a list is printed, which has no room for a schema")
 	}
+}
+
+// judgedEvidence are a file of evidence and the list of its site's policy keys, as verify
+// takes them.
+func judgedEvidence(t *testing.T) []string {
+	t.Helper()
+	file := filepath.Join("..", "evidence", "testdata", "evidence.json")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bundle struct{ Keys []json.RawMessage }
+	if err := json.Unmarshal(data, &bundle); err != nil {
+		t.Fatal(err)
+	}
+	keys := filepath.Join(t.TempDir(), "policy-keys.dsse.json")
+	if err := os.WriteFile(keys, bundle.Keys[0], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return []string{file, "--keys", keys}
 }

@@ -219,6 +219,26 @@ func (f *Folder) write(name string, data []byte, now time.Time) (err error) {
 	return nil
 }
 
+// KeyLists are the signed lists of policy keys and of command keys as they are now, as
+// far as there are any.
+func (f *Folder) KeyLists(context.Context) (lists []protocol.Envelope, err error) {
+	for _, name := range []string{site.PolicyKeysFile, site.CommandKeysFile} {
+		file, err := f.read(name, protocol.MaxPolicy)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list, err := protocol.ParseEnvelope(file, protocol.MaxPolicy)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		}
+		lists = append(lists, list)
+	}
+	return lists, nil
+}
+
 // CommandKeys is who may sign commands; nobody where no list was uploaded yet. It was
 // verified when it was taken in.
 func (f *Folder) CommandKeys(context.Context) (keys site.CommandKeys, file []byte, err error) {

@@ -33,7 +33,8 @@ type Command struct {
 	Reason       string    `json:"reason,omitempty"`
 	Signatures   int       `json:"signatures"`
 	Needed       int       `json:"needed"`
-	Message      string    `json:"message,omitempty"` // of the result
+	Message      string    `json:"message,omitempty"`       // of the result
+	ReceiptState string    `json:"receipt_state,omitempty"` // of the result: verified, none or not_good; empty: there is no result
 	DeliveredAt  time.Time `json:"delivered_at,omitzero"`
 	EndedAt      time.Time `json:"ended_at,omitzero"`        // by the portal's clock
 	CancelAsked  time.Time `json:"cancel_asked_at,omitzero"` // the Mac has not answered yet, where the command is open
@@ -87,6 +88,7 @@ var commandFields = []query.Field[Command]{
 	commandTime("cancel_asked_at", "Cancel asked", func(v *Command) time.Time { return v.CancelAsked }),
 	commandBool("open", "Open", func(v *Command) bool { return v.Open }),
 	commandBool("orphan", "Orphan", func(v *Command) bool { return v.Orphan }),
+	commandText("receipt_state", "Receipt", func(v *Command) string { return v.ReceiptState }),
 	commandText("message", "Message", func(v *Command) string { return v.Message }),
 	commandText("detail", "Detail", func(v *Command) string { return v.Detail }),
 }
@@ -110,10 +112,19 @@ func CommandOf(device storage.Device, computerName string, c *storage.Command, n
 		view.Withheld = c.Withheld.Because
 	}
 	if c.Result != nil {
-		view.Message = c.Result.Message
+		view.Message, view.ReceiptState = c.Result.Message, receiptState(c)
 	}
 	view.Detail = commandDetail(&view)
 	return view
+}
+
+// receiptState is what the receipt of a result was found to be. What was kept before
+// receipts were judged has none that anybody vouches for.
+func receiptState(c *storage.Command) string {
+	if c.Receipt == nil {
+		return storage.ReceiptNone
+	}
+	return c.Receipt.Verdict
 }
 
 // commandDetail says in words what the state is worth knowing.
@@ -133,6 +144,9 @@ func commandDetail(v *Command) string {
 		parts = append(parts, strings.TrimSuffix(v.Code+": "+v.Message, ": "))
 	case v.Code != "":
 		parts = append(parts, v.Code+": "+protocol.Code(v.Code).Text().Text)
+	}
+	if v.ReceiptState == storage.ReceiptNotGood {
+		parts = append(parts, "its receipt is not good")
 	}
 	return protocol.CutText(strings.Join(parts, "; ")+" ["+v.CommandID+"]", protocol.MaxText)
 }
@@ -209,6 +223,13 @@ var WithheldTexts = map[string]string{
 	storage.WithheldEnrolled: "The Mac enrolled again after the command was issued.",
 	storage.WithheldRestored: "The Mac is ahead of this portal, which was put back to an older state.",
 	storage.WithheldEpoch:    "The Mac began a new epoch after the command was signed for the one before.",
+}
+
+// ReceiptTexts are the words for people of what a receipt is worth.
+var ReceiptTexts = map[string]string{
+	storage.ReceiptVerified: "signed with the Mac's own key",
+	storage.ReceiptNone:     "the result is the word of whoever had the Mac's token",
+	storage.ReceiptNotGood:  "the result is the word of whoever had the Mac's token",
 }
 
 // lastCommandCell is the guide's word for the last command (protocol.md 2.9).

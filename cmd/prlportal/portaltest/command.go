@@ -124,3 +124,26 @@ func (p *Portal) DecideCommand(t testing.TB, action, id string) Answer {
 	t.Helper()
 	return p.Admin(t, http.MethodPost, "/v1/admin/commands/"+id+"/"+action, []byte(`{"reason":"test"}`))
 }
+
+// Receipt is what the Mac's key says of a result of a command, as the agent signs it.
+func (m *Mac) Receipt(t testing.TB, result protocol.Result, changes ...func(*protocol.Receipt)) *protocol.Envelope {
+	t.Helper()
+	return m.SignReceipt(t, m.Key, result, changes...)
+}
+
+// SignReceipt is Receipt, signed with another key.
+func (m *Mac) SignReceipt(t testing.TB, key ed25519.PrivateKey, result protocol.Result, changes ...func(*protocol.Receipt)) *protocol.Envelope {
+	t.Helper()
+	receipt := protocol.Receipt{
+		DeviceID: m.DeviceID, MacSerial: m.Serial, Epoch: m.Epoch, CommandSHA256: m.portal.Command(t, result.CommandID).SHA256, Result: result,
+	}
+	for _, change := range changes {
+		change(&receipt)
+	}
+	payload, err := json.Marshal(receipt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := protocol.Sign(protocol.PayloadReceipt, payload, key)
+	return &signed
+}

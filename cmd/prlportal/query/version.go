@@ -69,6 +69,12 @@ func isDigit(b byte) bool { return '0' <= b && b <= '9' }
 
 func isLetter(b byte) bool { return 'a' <= b && b <= 'z' || b >= 0x80 }
 
+// IsOlder reports whether a version is older than the one that is named, as a filter with
+// < does.
+func IsOlder(version, named string) bool {
+	return compareNamed(parseVersion(version), parseVersion(named)) < 0
+}
+
 // compareNamed compares a version with the one that a filter names. Missing
 // parts are 0; a build, which is the fourth part, counts only where it is named.
 func compareNamed(version, named []versionPart) int {

@@ -11,6 +11,9 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/adminapi"
+	"prlagent/cmd/prlportal/audit"
+	"prlagent/cmd/prlportal/blobs"
+	"prlagent/cmd/prlportal/evidence"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/portaltest"
 	"prlagent/cmd/prlportal/server"
@@ -38,6 +41,7 @@ func TestOpenAPINamesEveryField(t *testing.T) {
 		"DeviceDetail": adminapi.DeviceDetail{}, "Checkin": adminapi.Checkin{}, "TableEvent": fleet.Event{},
 		"Command": fleet.Command{}, "CommandDetail": adminapi.CommandDetail{}, "CommandTarget": protocol.CommandTarget{}, "CommandStep": storage.CommandStep{}, "Signer": storage.Signer{},
 		"CommandUpload": adminapi.CommandUpload{}, "CommandApproval": adminapi.CommandApproval{}, "CommandReason": adminapi.CommandReason{},
+		"Licenses": fleet.Licenses{}, "LicenseRow": fleet.LicenseRow{}, "LicenseMac": fleet.LicenseMac{}, "Blob": blobs.Blob{}, "Evidence": evidence.Bundle{}, "EvidenceSite": evidence.Site{}, "EvidenceDevice": evidence.Device{}, "EvidenceRecord": evidence.Record{}, "AuditLine": audit.Line{},
 		"DeviceHolds": adminapi.DeviceHolds{}, "CommandKeyList": adminapi.CommandKeyList{}, "NamedKey": adminapi.NamedKey{},
 		"Device": fleet.Device{}, "PendingKey": fleet.PendingKey{}, "Duplicate": storage.Duplicate{}, "Decision": adminapi.Decision{},
 	} {

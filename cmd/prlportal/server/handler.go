@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -18,6 +19,7 @@ import (
 	"prlagent/cmd/prlportal/admins"
 	"prlagent/cmd/prlportal/agentapi"
 	"prlagent/cmd/prlportal/backup"
+	"prlagent/cmd/prlportal/blobs"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/metrics"
@@ -52,12 +54,16 @@ func New(parts Parts) Portal {
 	sender := webhook.New(webhook.Parts{
 		Folder: parts.Source.Folder, Queue: parts.Queue, Fleet: devices, Freshness: parts.Config.Freshness(), Log: parts.Log, Now: parts.Now,
 	})
+	uploads := blobs.New(filepath.Join(parts.Source.Folder, site.BlobFolder))
+	if err := uploads.Prune(parts.Now()); err != nil {
+		parts.Log.Error().Err(err).Msg("old uploads were not removed")
+	}
 	measured := adminapi.Measured{Requests: metrics.NewRequests(), CertificateEnd: parts.CertificateEnd}
 	handler := httpapi.NewHandler(measureAll(measured.Requests, parts.Now, joinRoutes(
-		agentapi.New(parts.Config, devices, parts.Source.Content, sender, parts.RestoredAt, parts.Log, parts.Now),
+		agentapi.New(parts.Config, devices, parts.Source.Content, sender, uploads, parts.RestoredAt, parts.Log, parts.Now),
 		adminapi.New(adminapi.Parts{
 			Config: parts.Config, Devices: devices, Admins: parts.Admins, Source: parts.Source, Version: parts.Version,
-			Record: parts.Record, Measured: measured, Webhook: sender, Log: parts.Log, Now: parts.Now,
+			Record: parts.Record, Measured: measured, Webhook: sender, Blobs: uploads, Log: parts.Log, Now: parts.Now,
 		}),
 		healthServer{store: devices, log: parts.Log},
 	)), parts.Log, parts.Now)

@@ -27,6 +27,7 @@ var leastRole = map[string]admins.Role{
 	"GET /v1/admin/journal/events":        admins.Viewer,
 	"GET /v1/admin/journal/verdicts":      admins.Viewer,
 	"GET /v1/admin/compliance":            admins.Viewer,
+	"GET /v1/admin/licenses":              admins.Viewer,
 	"GET /v1/admin/policies/status":       admins.Viewer,
 	"POST /v1/admin/policies/diff":        admins.Operator,
 	"POST /v1/admin/devices/{id}/approve": admins.Approver,
@@ -47,6 +48,8 @@ var leastRole = map[string]admins.Role{
 	"GET /v1/admin/commands":               admins.Viewer,
 	"POST /v1/admin/commands":              admins.Operator,
 	"GET /v1/admin/commands/{id}":          admins.Viewer,
+	"GET /v1/admin/commands/{id}/evidence": admins.Operator,
+	"GET /v1/admin/commands/{id}/blob":     admins.Operator,
 	"POST /v1/admin/commands/{id}/approve": admins.Approver,
 	"POST /v1/admin/commands/{id}/cancel":  admins.Operator,
 	"POST /v1/admin/commands/{id}/confirm": admins.Approver,
@@ -57,7 +60,7 @@ var leastRole = map[string]admins.Role{
 // open are the endpoints that no admin's token protects.
 var open = map[string]bool{
 	"GET /healthz": true, "GET /readyz": true,
-	"POST /v1/enroll": true, "POST /v1/checkin": true,
+	"POST /v1/enroll": true, "POST /v1/checkin": true, "PUT /v1/blobs/{sha256}": true, // a device's token
 	"GET /v1/content/heads/{file}": true, "GET /v1/content/policies/{file}": true,
 }
 

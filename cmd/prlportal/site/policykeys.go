@@ -54,6 +54,9 @@ func (k PolicyKeys) Trusted() []protocol.TrustedKey {
 	return trusted
 }
 
+// IsPolicyKeys reports whether an envelope is a list of policy keys.
+func IsPolicyKeys(list protocol.Envelope) bool { return list.PayloadType == payloadPolicyKeys }
+
 // Sign is the file of the list.
 func (k PolicyKeys) Sign(keys ...ed25519.PrivateKey) ([]byte, error) {
 	payload, err := json.Marshal(k)

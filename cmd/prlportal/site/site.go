@@ -36,6 +36,7 @@ const (
 	NextCertificateFile = "tls-next.pem" // certificate and key that replace tls.crt and tls.key
 	AdminsFile          = "admins.json"
 	AuditFile           = "audit.log" // what administrators decided
+	BlobFolder          = "blobs"     // what Macs uploaded on request
 	ContentFolder       = "content"
 	HeadFolder          = "heads"    // in the content folder
 	PolicyFolder        = "policies" // in the content folder

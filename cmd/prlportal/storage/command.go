@@ -98,8 +98,9 @@ type Command struct {
 	CancelAsked time.Time `json:"cancel_asked,omitzero"`
 	// CancelSent is the sequence of the check-in that was told of it first in Epoch.
 	CancelSent uint64           `json:"cancel_sent,omitempty"`
-	Result     *protocol.Result `json:"result,omitempty"` // as the Mac said it, without its receipt
-	Orphan     bool             `json:"orphan,omitempty"` // this portal has no envelope of it
+	Result     *protocol.Result `json:"result,omitempty"`  // as the Mac said it, without its receipt
+	Receipt    *ReceiptCheck    `json:"receipt,omitempty"` // of Result, when that arrived
+	Orphan     bool             `json:"orphan,omitempty"`  // this portal has no envelope of it
 	// HoldsVersion is of the list that a lock or unlock carries, HoldsBase of the
 	// one that it was made from; Held counts its machines.
 	HoldsVersion uint64 `json:"holds_version,omitempty"`
@@ -150,6 +151,9 @@ type CommandEnvelopes struct {
 	// who approved it.
 	Holds   *protocol.Envelope `json:"holds,omitempty"`
 	Receipt *protocol.Envelope `json:"receipt,omitempty"`
+	// Keys are the signed lists of who may sign commands by which the signatures were
+	// judged, oldest first: a person whose registration has ended has still signed.
+	Keys []protocol.Envelope `json:"keys,omitempty"`
 }
 
 // IsOpen reports whether something is still to follow.

@@ -11,6 +11,7 @@ import (
 // CommandWord is what one check-in says of commands and holds. It counts for the
 // commands of its device only.
 type CommandWord struct {
+	Device   Device // as it was before; whose word it is
 	Epoch    string // in which the Mac says it
 	Sequence uint64
 	Open     []protocol.OpenCommand
@@ -31,7 +32,7 @@ type Heard struct {
 func (l *CommandLog) Hear(word CommandWord) (heard Heard) {
 	before := l.fingerprint()
 	for _, result := range word.Results {
-		if l.hearResult(result, word) && result.Receipt != nil {
+		if l.hearResult(result, word) && result.Receipt != nil && isKeptWhole(result.Receipt) {
 			heard.Receipts = append(heard.Receipts, CommandEnvelopes{CommandID: result.CommandID, Receipt: result.Receipt})
 		}
 	}
@@ -74,7 +75,8 @@ func (l *CommandLog) hearResult(result protocol.Result, word CommandWord) (isNew
 	l.judgeAhead(command, word)
 	kept := result
 	kept.Receipt = nil
-	command.Result, command.Epoch, command.Withheld = &kept, word.Epoch, nil
+	command.Result, command.Receipt = &kept, word.checkReceipt(command, result)
+	command.Epoch, command.Withheld = word.Epoch, nil
 	command.become(result.State, CommandStep{At: word.At, Code: result.Code, MacAt: result.EndedAt, Epoch: word.Epoch})
 	if result.State == protocol.CommandSucceeded && command.HoldsVersion > l.Holds.Version {
 		l.Holds = HoldsMark{Version: command.HoldsVersion, CommandID: command.ID, Held: command.Held}

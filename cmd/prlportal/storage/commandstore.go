@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"slices"
 
 	"go.etcd.io/bbolt"
 
@@ -21,6 +22,11 @@ func (e *CommandEnvelopes) join(more CommandEnvelopes) {
 		e.Command = more.Command
 	}
 	e.Holds, e.Receipt = cmp.Or(more.Holds, e.Holds), cmp.Or(more.Receipt, e.Receipt)
+	for _, list := range more.Keys {
+		if !slices.ContainsFunc(e.Keys, func(kept protocol.Envelope) bool { return kept.Payload == list.Payload }) {
+			e.Keys = append(e.Keys, list)
+		}
+	}
 }
 
 // Commands are a device's commands and holds; an empty log if it never had one.

@@ -7,6 +7,7 @@
 package storage
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -74,13 +75,19 @@ type Device struct {
 	LastTriggers []protocol.Trigger `json:"last_triggers,omitempty"`
 	Clock        Clock              `json:"clock,omitzero"`
 	ReportHash   string             `json:"report_hash,omitempty"`
-	ConfirmedAt  time.Time          `json:"confirmed_at,omitzero"` // last check-in that vouched for the report held
-	EventsAt     time.Time          `json:"events_at,omitzero"`    // last check-in that told of something new that happened
-	ChangedAt    time.Time          `json:"changed_at,omitzero"`   // last change of its identity, group or marks
-	StaleTold    time.Time          `json:"stale_told,omitzero"`   // since when it was not heard of, as the webhook has told it
+	ConfirmedAt  time.Time          `json:"confirmed_at,omitzero"`  // last check-in that vouched for the report held
+	EventsAt     time.Time          `json:"events_at,omitzero"`     // last check-in that told of something new that happened
+	ChangedAt    time.Time          `json:"changed_at,omitzero"`    // last change of its identity, group or marks
+	StaleTold    time.Time          `json:"stale_told,omitzero"`    // since when it was not heard of, as the webhook has told it
+	LaunchedAt   time.Time          `json:"launched_at,omitzero"`   // see NoteLaunches
+	WatchedSince time.Time          `json:"watched_since,omitzero"` // see NoteLaunches
 	HasCommands  bool               `json:"has_commands,omitempty"`
 	OpenCommands int                `json:"open_commands,omitempty"` // that have not ended
 }
+
+// MacSerial is how commands and receipts name the Mac: its serial number, or its
+// hardware UUID where it has none (H20).
+func (d *Device) MacSerial() string { return cmp.Or(d.Serial, d.HardwareUUID) }
 
 // Clock is how the Mac's clock goes by the portal's.
 type Clock struct {
