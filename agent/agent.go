@@ -203,7 +203,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 				Store: state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
 			})
 		},
-		executors: executorsOf(mac, streams, lanes, enforcer, acted, options.Log), acted: acted,
+		executors: executorsOf(mac, streams, lanes, enforcer, acted, timing, options.Log), acted: acted,
 		held: heldOn(mac, streams, timing), guests: guestsOf(mac, streams, lanes),
 		enforcer: enforcer, applied: applied, probe: proberOf(mac, streams, lanes, state),
 		streams:  streams.States,

@@ -126,12 +126,15 @@ func (k *actedOn) upload(ctx context.Context, content []byte) (string, error) {
 // executors that need more than the loop.
 func executorsOf(
 	mac *platform.Machine, streams *watch.VMEvents, lanes *lane.Lanes, enforcer *enforce.Enforcer,
-	known *actedOn, log zerolog.Logger,
+	known *actedOn, timing protocol.Timing, log zerolog.Logger,
 ) map[string]command.Executor {
 	client := func(user platform.User, session bool) *prlctl.Client { return clientAs(mac, streams, user, session) }
 	preferences, notify := preferencesAs(mac), notifierOf(mac)
 	on := &command.Mac{
-		Directory: mac, Files: mac, Lanes: lanes, LastBundle: known.lastBundle, Now: wallClock, Pause: pauseFor, Log: log,
+		Directory: mac, Files: mac, Lanes: lanes, LastBundle: known.lastBundle, Now: wallClock, Log: log,
+		Pause: func(ctx context.Context, wait time.Duration) {
+			pauseFor(ctx, time.Duration(float64(wait)*timing.CommandLook.Seconds()))
+		},
 		Tool: func(user platform.User, session bool) command.VMTool { return client(user, session) },
 		Tell: func(ctx context.Context, user platform.User, text string) {
 			if err := notify(ctx, user, text); err != nil {

@@ -25,6 +25,7 @@ const (
 var quickTiming = []string{
 	"Timing.Debounce=0.1", "Timing.BucketSize=1000", "Timing.Poll=0.1", "Timing.NetworkSettle=0.1",
 	"Timing.EchoWait=0.2", "Timing.Tick=0.2", "Timing.StreamRetry=0.1", "Timing.StreamRetryCap=0.3",
+	"Timing.CommandLook=0.1",
 }
 
 // beginWatched is the beginning of scripts about reasons: as enrolled, but the

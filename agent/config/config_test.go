@@ -114,7 +114,7 @@ func TestNothingConfiguredGivesDefaults(t *testing.T) {
 	want := protocol.Timing{Debounce: 15 * time.Second, MinimumGap: time.Minute, BucketSize: 6, BucketRefill: 10 * time.Minute,
 		Splay: 5 * time.Minute, WakeSplay: 10 * time.Minute, NetworkQuiet: 15 * time.Minute, Tick: 30 * time.Second,
 		Daily: 24 * time.Hour, CadenceMinimum: 5 * time.Minute, CadenceMaximum: 24 * time.Hour,
-		RetryBase: 5 * time.Second, RetryCap: 30 * time.Minute, CircuitAfter: 24 * time.Hour, CircuitInterval: time.Hour, ProfileGrace: 10 * time.Minute, UserLook: 75 * time.Second,
+		RetryBase: 5 * time.Second, RetryCap: 30 * time.Minute, CircuitAfter: 24 * time.Hour, CircuitInterval: time.Hour, ProfileGrace: 10 * time.Minute, UserLook: 75 * time.Second, CommandLook: time.Second,
 		SafetyNet: 15 * time.Minute, Poll: 7500 * time.Millisecond, NetworkSettle: 5 * time.Second, WakeStay: time.Minute,
 		EchoWait: 2 * time.Second, StreamRetry: time.Second, StreamRetryCap: 5 * time.Minute}
 	if diff := cmp.Diff(want, c.Timing); diff != "" {

@@ -37,6 +37,7 @@ func TestDefaultsAndRanges(t *testing.T) {
 		"CircuitInterval": {3600, 0.01, 86400},
 		"ProfileGrace":    {600, 0, 86400},
 		"UserLook":        {75, 0.1, 600},
+		"CommandLook":     {1, 0.01, 60},
 		"Count":           {4, 0, 1000},
 		"WindowHours":     {24, 1, 8760},
 	}

@@ -32,6 +32,7 @@ type Timing struct {
 	CircuitInterval time.Duration // how rare
 	ProfileGrace    time.Duration // how long a missing profile stays in force (H06)
 	UserLook        time.Duration // how long a look waits for one user (H12)
+	CommandLook     time.Duration // between two looks at what a command has done; how often it looks is fixed
 }
 
 // TimingRow is one duration of Timing: its name in a configuration, default
@@ -67,6 +68,7 @@ var timingTable = []TimingRow{
 	{"CircuitInterval", 3600, 0.01, 86400, func(t *Timing) *time.Duration { return &t.CircuitInterval }},
 	{"ProfileGrace", 600, 0, 86400, func(t *Timing) *time.Duration { return &t.ProfileGrace }},
 	{"UserLook", 75, 0.1, 600, func(t *Timing) *time.Duration { return &t.UserLook }},
+	{"CommandLook", 1, 0.01, 60, func(t *Timing) *time.Duration { return &t.CommandLook }},
 }
 
 // defaultBucketSize is how many check-ins may come as a burst.

@@ -147,6 +147,9 @@ func deleteVM(in *invocation, arguments []string) int {
 		if done, err := in.mac.runDeleteHook(state, vm, in.caller); err != nil || done {
 			return err
 		}
+		if err := state.checkRemovable(vm); err != nil {
+			return refusedAfterChange{err}
+		}
 		return in.mac.removeVM(state, vm)
 	})
 }

@@ -49,12 +49,23 @@ func (s *State) addEffect(effect string, vm *VM, detail string) {
 // actor is who makes the change under way.
 type actor struct{ program, user string }
 
+// refusedAfterChange is a refusal that comes when something of the Mac has changed
+// already, which stays.
+type refusedAfterChange struct{ error }
+
 // change runs a change of the Mac that the tool makes.
 func (in *invocation) change(apply func(*State) error) error {
-	return in.mac.update(func(state *State) error {
+	var refused refusedAfterChange
+	if err := in.mac.update(func(state *State) error {
 		state.actor = actor{in.name, in.caller}
-		return apply(state)
-	})
+		if err := apply(state); !errors.As(err, &refused) {
+			return err
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return refused.error
 }
 
 // effectsLog is how far the file of effects counts. What stands behind it was
