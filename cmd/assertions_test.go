@@ -236,7 +236,8 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: until PATH VALUE COMMAND…")
 	}
-	for deadline := time.Now().Add(readyLimit); ; time.Sleep(untilPoll) {
+	begun := time.Now()
+	for deadline := begun.Add(readyLimit); ; time.Sleep(max(untilPoll, time.Since(begun)/untilShare)) {
 		_ = ts.Exec(args[2], args[3:]...) // its exit code says how healthy things are
 		err := check(ts.ReadFile("stdout"), args[0], args[1])
 		if err == nil {

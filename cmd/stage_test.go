@@ -25,6 +25,7 @@ const (
 	stopLimit  = 30 * time.Second
 	readyPoll  = 15 * time.Millisecond
 	untilPoll  = 40 * time.Millisecond // each look is a program that starts
+	untilShare = 20                    // of what was waited already is waited again, where that is longer
 )
 
 // stage is what one script has set up.
