@@ -97,8 +97,15 @@ func (r *Runner) Run(ctx context.Context) {
 
 // start lets every lane that rests go on with what can, and says how long to wait
 // before it is called again at the latest.
+//
+// Before a look has seen which Mac this is, nothing can go on: every order would be for
+// another Mac, and a receipt would name none.
 func (r *Runner) start(ctx context.Context) time.Duration {
-	wall := r.engine.circumstances().Clock.Wall
+	now := r.engine.circumstances()
+	wall := now.Clock.Wall
+	if now.Target.Serial == "" {
+		return lastPause
+	}
 	lanes, next := r.engine.due(wall)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,8 +172,12 @@ func (r *Runner) keepRest() {
 }
 
 // Take takes in what an answer of the portal has. What is new is in the journal
-// when it returns, and is carried out beside.
+// when it returns, and is carried out beside. Before it is known which Mac this is, no
+// order is taken: they come again.
 func (r *Runner) Take(cancel []string, orders []protocol.Envelope) {
+	if r.engine.circumstances().Target.Serial == "" {
+		orders = nil
+	}
 	if len(cancel) == 0 && len(orders) == 0 {
 		return
 	}

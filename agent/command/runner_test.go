@@ -545,6 +545,44 @@ func TestCMD12_RestartKeepsTheJournal(t *testing.T) {
 	})
 }
 
+// A daemon that has just begun does not know yet which Mac it is on: what waits is not
+// refused as an order for another Mac, what comes is not taken, and what has begun gets a
+// receipt that names the Mac.
+func TestH20_H23_WaitsUntilTheMacIsKnown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		stop := b.run()
+		b.ready["waits"] = Readiness{State: protocol.CommandDeferred, Code: protocol.CodeWaitsForStop}
+		b.lost = errors.New("cannot tell now")
+		b.give(commandOf("waits", "vm.delete", "vm-1"), commandOf("begun", "vm.delete", "vm-3"))
+		stop()
+		_ = b.store.Close()
+		serial := b.now.Target.Serial
+		b.now.Target.Serial, b.lost = "", nil
+		b.open()
+		stop = b.run()
+		b.look()
+		b.give(commandOf("comes", "inventory.refresh", ""))
+		b.want(map[string]string{"waits": "deferred waits_for_stop", "begun": "running not_observable"})
+		b.mu.Lock()
+		b.now.Target.Serial = serial
+		b.mu.Unlock()
+		b.look()
+		b.give(commandOf("comes", "inventory.refresh", ""))
+		b.want(map[string]string{"waits": "deferred waits_for_stop", "begun": "succeeded command_done", "comes": "succeeded command_done"})
+		_, results := b.runner.Report()
+		for _, result := range results {
+			payload, err := result.Receipt.Unverified()
+			var receipt protocol.Receipt
+			if err != nil || json.Unmarshal(payload, &receipt) != nil || receipt.MacSerial != serial {
+				t.Errorf("%s: the receipt is of the Mac %q, %v", result.CommandID, receipt.MacSerial, err)
+			}
+		}
+		stop()
+	})
+}
+
 // BenchmarkOpenJournal opens a journal of 10,000 commands that the portal has the
 // results of: the budget is 100 ms.
 func BenchmarkOpenJournal(b *testing.B) {
