@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -206,8 +207,11 @@ func SaveCommandKeys(folder string, data []byte) error {
 }
 
 // NewCommandKey makes a private command key in a folder that has none, and gives its
-// public half.
+// public half. It makes the folder where there is none.
 func NewCommandKey(folder string) (ed25519.PublicKey, error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fmt.Errorf("make command key: %w", err)
+	}
 	path := filepath.Join(folder, CommandKeyFile)
 	if _, err := LoadSigningKey(path); !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("make command key: %s is there already (%w)", path, fs.ErrExist)

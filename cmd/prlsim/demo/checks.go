@@ -48,6 +48,7 @@ type daemonStatus struct {
 	Portal struct {
 		Enrollment string `json:"enrollment"`
 		DeviceID   string `json:"device_id"`
+		KeyID      string `json:"key_id"`
 		Sequence   uint64 `json:"sequence"`
 	} `json:"portal"`
 	Store struct {

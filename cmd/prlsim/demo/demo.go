@@ -57,6 +57,7 @@ type demoRun struct {
 	portalURL    string
 	programs     map[string]*childProcess
 	vm           demoVM
+	deletion     string // id of the command that deletes a machine
 }
 
 // demoVM is the virtual machine that the demo works with.

@@ -107,6 +107,8 @@ func (n *narrator) printNextSteps(s *demoRun) {
 		"prlportal vms --dir $DEMO/portal",
 		"prlsim fault set service_down --mac $DEMO/mac; prlagent checkin --wait; prlagent status",
 		"prlportal devices --dir $DEMO/portal; prlportal events --dir $DEMO/portal",
+		"prlportal command vm.lock --vm macOS --reason \"to try it\" --dir $DEMO/portal   # type macOS; then prlagent checkin --wait",
+		"prlagent commands; prlportal commands --dir $DEMO/portal; prlsim effects --mac $DEMO/mac",
 		"prlagent events --follow",
 	} {
 		n.printLinef("  %s", line)
