@@ -130,6 +130,9 @@ func (p *pageWriter) addPortal(portal localapi.PortalStatus) {
 	}
 	p.addItem("Portal", portal.URL)
 	p.addEnrollment(portal)
+	if portal.KeyID != "" && portal.Enrollment == enrolled {
+		p.addItem("  key", portal.KeyID+", that signs what became of commands")
+	}
 	p.addItem("  last success", p.view.momentWords(portal.LastSuccessAt))
 	if portal.LastCode != "" {
 		p.addItem("  last attempt", p.view.momentWords(portal.LastAttemptAt)+": "+p.view.paint(styleRed, string(portal.LastCode))+withPrefix(", ", portal.LastDetail))

@@ -92,8 +92,11 @@ func commandProblem(err error) error {
 	return err
 }
 
+// NoSuchCommand is the detail of the problem that an id is of no command.
+const NoSuchCommand = "There is no such command."
+
 func noSuchCommand() error {
-	return protocol.NewProblem(protocol.ProblemNotFound, "There is no such command.")
+	return protocol.NewProblem(protocol.ProblemNotFound, NoSuchCommand)
 }
 
 // commandByID is the device of the command that a request names.

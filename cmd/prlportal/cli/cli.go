@@ -20,6 +20,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/platform/text"
 )
 
@@ -63,8 +65,23 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	if exitCode(err) == exitUsage {
 		remedy = "See '" + command.CommandPath() + " --help'."
 	}
-	fmt.Fprint(stderr, text.Complaint("prlportal", err, remedy))
+	fmt.Fprint(stderr, text.Complaint("prlportal", inPlainWords(err), remedy))
 	return exitCode(err)
+}
+
+// inPlainWords says what the portal has refused without the words of the protocol.
+func inPlainWords(err error) error {
+	var problem protocol.Problem
+	if !errors.As(err, &problem) {
+		return err
+	}
+	if why, refused := strings.CutPrefix(problem.Detail, "Refused: "); refused {
+		return errors.New("the portal refuses it: " + strings.TrimSuffix(why, "."))
+	}
+	if problem.Detail == adminapi.NoSuchCommand {
+		return errors.New("there is no such command; see 'prlportal commands'")
+	}
+	return err
 }
 
 // refuseOtherShells has cobra's own command of completion take no word for its
@@ -217,7 +234,7 @@ func bindEnvironment(command *cobra.Command) {
 			return nil
 		}
 		if err := checkArguments(command, args); err != nil {
-			return usageError(err.Error() + hintAtTypography(args))
+			return usageError(err.Error() + hintAtTypography(args) + ": '" + command.UseLine() + "'")
 		}
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,13 +56,15 @@ func newCommandCommand() *cobra.Command {
 		Use:   "command TYPE --dir DIR/operator",
 		Short: "Sign a command for virtual machines or Macs, and give it to the portal",
 		Long: `Command signs on this machine, with the command key of the operator's folder, and
-uploads what it has signed; the portal has no key. It shows what it is about and what
-will happen, and asks for the name of the virtual machine (the serial number of the Mac, where the command
-is for all of it), or for the count where there are more than one.
+uploads what it has signed; the portal has no key. It shows what it is about and what will
+happen, and asks for the name of the virtual machine (for the serial number of the Mac, where
+the command is for all of it), or for the count where there are more than one.
 
 TYPE is one of:
 ` + commandTypeHelp() + `
-A Mac obeys where its profile has the key in CommandKeys and the type in AllowedCommands.
+A Mac obeys where its profile has the key in CommandKeys and the type in AllowedCommands;
+what changes something on it needs 'prlportal profile --mode enforce' as well. It gets the
+command with its next check-in, and tells how it ended.
 Types with a threshold ('prlportal keys command threshold') wait for the signature of a
 second person: 'prlportal commands approve ID'. 'prlportal commands' shows how they stand.
 
@@ -120,7 +123,7 @@ func (o *commandOptions) read(command *cobra.Command, kind string) error {
 	kind = text.TypedWord(kind)
 	row, _ := protocol.CommandTypeOf(kind)
 	if !slices.Contains(offeredCommands, kind) {
-		return usageError(fmt.Sprintf("there is no command %s; the types are %s", text.DisplayValue(kind), strings.Join(offeredCommands, ", ")))
+		return noSuchType(kind)
 	}
 	o.row, o.reason, o.when = row, text.TrimTyped(o.reason), text.TypedWord(o.when)
 	for flag, types := range ofTypes {
@@ -147,6 +150,17 @@ func (o *commandOptions) read(command *cobra.Command, kind string) error {
 	return nil
 }
 
+// noSuchType says which type may be meant: most are typed without what is before the dot.
+func noSuchType(kind string) error {
+	meant := "; the types are "
+	for _, one := range offeredCommands {
+		if _, after, _ := strings.Cut(one, "."); kind != "" && (after == kind || strings.HasPrefix(one, kind) || strings.HasPrefix(kind, one)) {
+			meant = "; did you mean " + one + "? The types are "
+		}
+	}
+	return usageError(fmt.Sprintf("there is no command %s%s%s", text.DisplayValue(kind), meant, strings.Join(offeredCommands, ", ")))
+}
+
 // commandSubject is one virtual machine or Mac that the command is for.
 type commandSubject struct {
 	target protocol.CommandTarget
@@ -154,6 +168,7 @@ type commandSubject struct {
 	mac    string        // how people know the Mac
 	name   string        // that confirms it
 	users  []string      // of the Mac, where all are hit
+	seen   time.Time     // when the Mac checked in last, where the command is for all of it
 }
 
 // find asks the portal for what was named.
@@ -185,7 +200,7 @@ func (o *commandOptions) find(ctx context.Context, client *adminapi.Client) ([]c
 		return nil, asUsage(err)
 	}
 	for _, device := range devices {
-		found = append(found, commandSubject{target: protocol.CommandTarget{DeviceID: device.DeviceID}, mac: strings.TrimSpace(device.ComputerName + " (" + device.MacSerial + ")")})
+		found = append(found, commandSubject{target: protocol.CommandTarget{DeviceID: device.DeviceID}, mac: strings.TrimSpace(device.ComputerName + " (" + device.MacSerial + ")"), seen: device.LastCheckinAt})
 	}
 	return found, nil
 }
@@ -206,12 +221,12 @@ func (o *commandOptions) findVMs(ctx context.Context, client *adminapi.Client, f
 			for _, row := range rows {
 				places = append(places, text.DisplayValue(row.ID)+" of "+text.DisplayValue(row.Owner)+" on "+text.DisplayValue(row.Host.Serial))
 			}
-			return nil, usageError(fmt.Sprintf("%d virtual machines are %s: %s; name one by its id, with --device, or with --filter", len(rows), text.DisplayValue(o.vm), strings.Join(places, ", ")))
+			return nil, usageError(fmt.Sprintf("%d virtual machines are %s: %s; name one by its id, or say which with --device or --filter 'user_name=NAME'", len(rows), text.DisplayValue(o.vm), strings.Join(places, ", ")))
 		case len(rows) == 1:
 			return rows, nil
 		}
 	}
-	return nil, fmt.Errorf("there is no virtual machine %s", text.DisplayValue(o.vm))
+	return nil, fmt.Errorf("there is no virtual machine %s there; see 'prlportal vms'", text.DisplayValue(o.vm))
 }
 
 // maxSubjects is how many targets one call of the command can have.
@@ -232,7 +247,7 @@ func (o *commandOptions) run(ctx context.Context, in io.Reader, out, problems io
 	case err != nil:
 		return err
 	case len(subjects) == 0:
-		return errors.New("nothing fits; no command was issued")
+		return errors.New("nothing fits, and nothing was signed; try the filter with 'prlportal vms' or 'prlportal devices'")
 	case len(subjects) > maxSubjects:
 		return fmt.Errorf("%d targets fit, at most %d are commanded at once", len(subjects), maxSubjects)
 	}
@@ -245,6 +260,13 @@ func (o *commandOptions) run(ctx context.Context, in io.Reader, out, problems io
 	if err != nil {
 		return err
 	}
+	if o.row.Changes {
+		monitoring, err := warnOfMonitoring(ctx, client, subjects)
+		if err != nil {
+			return err
+		}
+		words = append(words, monitoring...)
+	}
 	page := problems // standard output is for the result
 	if err := writeText(page, o.describe(subjects, words, signer)); err != nil {
 		return err
@@ -253,6 +275,37 @@ func (o *commandOptions) run(ctx context.Context, in io.Reader, out, problems io
 		return err
 	}
 	return o.issueAll(ctx, client, signer, subjects, params, out, problems)
+}
+
+// maxAsked is how many devices one question to the portal names.
+const maxAsked = 50
+
+// warnOfMonitoring says on how many Macs the command will be rejected, as they reported
+// last.
+func warnOfMonitoring(ctx context.Context, client *adminapi.Client, subjects []commandSubject) ([]string, error) {
+	ids := make(map[string]struct{})
+	for _, subject := range subjects {
+		ids[subject.target.DeviceID] = struct{}{}
+	}
+	var monitoring []string
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(ids)), maxAsked) {
+		devices, err := client.MatchingDevices(ctx, []string{"device_id in " + quotedList(part)})
+		if err != nil {
+			return nil, err
+		}
+		for _, device := range devices {
+			if device.Mode == protocol.ModeMonitor {
+				monitoring = append(monitoring, text.DisplayValue(device.MacSerial))
+			}
+		}
+	}
+	switch {
+	case len(monitoring) == 0:
+		return nil, nil
+	case len(ids) == 1:
+		return []string{"The Mac only monitors, and will reject it. It needs a profile with the mode enforce first: 'prlportal profile --mode enforce'."}, nil
+	}
+	return []string{fmt.Sprintf("%d of the Macs only monitor, and will reject it (%s). They need a profile with the mode enforce first.", len(monitoring), strings.Join(monitoring, ", "))}, nil
 }
 
 // complete adds what the payload says of the Mac.
@@ -406,6 +459,12 @@ func issuedText(issued []adminapi.CommandDetail) string {
 			fmt.Fprintf(&words, "; it is withheld: %s prlportal commands confirm %s", fleet.WithheldTexts[detail.Withheld], text.DisplayValue(detail.CommandID))
 		}
 		words.WriteString(".\n")
+	}
+	switch {
+	case len(issued) == 1 && issued[0].State == protocol.CommandPending && issued[0].Withheld == "":
+		fmt.Fprintf(&words, "The Mac gets it with its next check-in: prlportal commands %s\n", text.DisplayValue(issued[0].CommandID))
+	case len(issued) > 1:
+		words.WriteString("The Macs get them with their next check-ins: prlportal commands --filter open=true\n")
 	}
 	return words.String()
 }

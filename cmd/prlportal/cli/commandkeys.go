@@ -102,7 +102,12 @@ func newCommandKeysCreateCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use: "create --dir FOLDER", Short: "Make a command key of your own", Args: cobra.NoArgs,
 		Long: `Create makes command.key, which stays with you, and command.pub, which whoever keeps the
-policy key registers for you. FOLDER is your own operator's folder, and needs no policy key.`,
+policy key registers for you. FOLDER is your own operator's folder, and is made if it is not
+there. It needs no policy key, and beside command.key what whoever made the site gives you:
+
+  site.json, portal.crt     of their operator's folder: where the portal is, and its certificate
+  command-keys.dsse.json    of it as well: whose command keys you trust; else the portal says
+  admin.token               your own ('prlportal admins add NAME --role approver -o admin.token')`,
 		Example: "  prlportal keys command create --dir bob/operator",
 		RunE: func(command *cobra.Command, _ []string) error {
 			public, err := site.NewCommandKey(dir)
@@ -117,7 +122,7 @@ policy key registers for you. FOLDER is your own operator's folder, and needs no
 			if err := safefile.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: pemPublicKey, Bytes: der}), 0o644); err != nil {
 				return fmt.Errorf("write key: %w", err)
 			}
-			return writeText(command.OutOrStdout(), fmt.Sprintf("Made the command key %s.\nNext, by who keeps the policy key: prlportal keys command add PERSON --public-key %s\n", protocol.KeyID(public), text.DisplayValue(file)))
+			return writeText(command.OutOrStdout(), fmt.Sprintf("Made the command key %s.\nNext, by who keeps the policy key: prlportal keys command add PERSON --public-key %s\nYour folder needs more than the key to work with: see 'prlportal keys command create --help'.\n", protocol.KeyID(public), text.DisplayValue(file)))
 		},
 	}
 	addOperatorDir(command, &dir)
@@ -160,7 +165,10 @@ it in the folder only, for the next change. Then 'prlportal profile', and the pr
 			if err := site.SaveCommandKeys(folder, file); err != nil {
 				return err
 			}
-			return printCommandKeys(command.OutOrStdout(), keys)
+			if err := printCommandKeys(command.OutOrStdout(), keys); err != nil {
+				return err
+			}
+			return writeText(command.OutOrStdout(), "Next: 'prlportal profile', and the profile on the Macs, which go by it alone.\n")
 		},
 	}
 	admin.addFlags(command)
@@ -234,5 +242,13 @@ func setThreshold(keys *site.CommandKeys, _, _ string, args []string) error {
 	if err != nil {
 		return usageError("COUNT is a number")
 	}
-	return keys.SetThreshold(text.TypedWord(args[0]), count)
+	kind := text.TypedWord(args[0])
+	if _, known := protocol.CommandTypeOf(kind); !known {
+		return noSuchType(kind)
+	}
+	err = keys.SetThreshold(kind, count)
+	if errors.Is(err, site.ErrThreshold) {
+		return fmt.Errorf("%w: %d; register another with 'prlportal keys command add PERSON --public-key FILE'", err, len(keys.Keys))
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,8 +129,12 @@ func printCommand(w io.Writer, detail adminapi.CommandDetail, zone *time.Locatio
 	if detail.Withheld != "" {
 		withheld = detail.Withheld + ": " + fleet.WithheldTexts[detail.Withheld]
 	}
+	remedy := ""
+	if detail.Code != "" && detail.State != protocol.CommandSucceeded {
+		remedy = "→ " + protocol.Code(detail.Code).Text().Remedy
+	}
 	page.addFields(
-		[2]string{"State", detail.State + " since " + localTime(detail.Since, zone)}, [2]string{"Code", code}, [2]string{"Message", detail.Message},
+		[2]string{"State", detail.State + " since " + localTime(detail.Since, zone)}, [2]string{"Code", code}, [2]string{"", strings.TrimSuffix(remedy, "→ ")}, [2]string{"Message", detail.Message},
 		[2]string{"Withheld", withheld}, [2]string{"Cancel asked", localTime(detail.CancelAsked, zone)},
 		[2]string{"Virtual machine", strings.TrimSpace(detail.VMName + " " + inBrackets(detail.VMID))}, [2]string{"User", detail.UserName},
 		[2]string{"Mac", strings.TrimSpace(detail.ComputerName + " " + inBrackets(detail.MacSerial))},
@@ -140,7 +145,7 @@ func printCommand(w io.Writer, detail adminapi.CommandDetail, zone *time.Locatio
 	)
 	var signers, steps [][]string
 	for _, signer := range detail.Signers {
-		signers = append(signers, []string{signer.Person, signer.KeyID, orEmpty(signer.Admin), localTime(signer.At, zone)})
+		signers = append(signers, []string{signer.Person, signer.KeyID, orEmpty(signer.Admin), exactTime(signer.At, zone)})
 	}
 	page.addTable("Signed by", []string{"Person", "Key", "Uploaded by", "Time"}, signers)
 	for _, step := range detail.Steps {
@@ -148,10 +153,18 @@ func printCommand(w io.Writer, detail adminapi.CommandDetail, zone *time.Locatio
 		if what == "" {
 			what = step.State
 		}
-		steps = append(steps, []string{localTime(step.At, zone), what, orEmpty(string(step.Code)), localTime(step.MacAt, zone), orEmpty(step.By), orEmpty(step.Reason)})
+		steps = append(steps, []string{exactTime(step.At, zone), what, orEmpty(string(step.Code)), exactTime(step.MacAt, zone), orEmpty(step.By), orEmpty(step.Reason)})
 	}
 	page.addTable("History", []string{"Time", "What", "Code", "On the Mac", "By", "Reason"}, steps)
 	return writeText(w, page.String())
+}
+
+// exactTime is localTime with the second: what happened first counts in a history.
+func exactTime(at time.Time, zone *time.Location) string {
+	if at.IsZero() {
+		return emptyCell
+	}
+	return at.In(zone).Format("2006-01-02 15:04:05 MST")
 }
 
 // receiptWords say whether the Mac's own key vouches for the result.
@@ -301,31 +314,63 @@ func approve(ctx context.Context, client *adminapi.Client, signer commandSigner,
 func approvalPage(command protocol.Command) string {
 	row, _ := protocol.CommandTypeOf(command.Type)
 	page := devicePage{zone: time.Local}
-	page.WriteString(text.Display(command.Type) + ": " + row.Text + "\n")
+	page.WriteString(text.Display(command.Type) + ": " + row.Text + "\n\n")
 	target := command.Target
+	held, words := signedWords(command)
 	page.addFields(
 		[2]string{"Virtual machine", strings.TrimSpace(target.VMName + " " + inBrackets(target.VMID))},
 		[2]string{"User", target.Owner}, [2]string{"Mac", target.MacSerial},
 		[2]string{"Issued by", command.IssuedBy}, [2]string{"Issued", localTime(command.IssuedAt, time.Local)}, [2]string{"Latest start", localTime(command.ExpiresAt, time.Local)},
-		[2]string{"Reason", command.Reason},
+		[2]string{"Reason", command.Reason}, [2]string{"Held after it", held},
 	)
-	if !protocol.ChangesHolds(command.Type) {
-		page.addFields([2]string{"Parameters", string(command.Params)})
-		return page.String()
+	page.WriteString("\n")
+	for _, word := range words {
+		page.WriteString("  " + word + "\n")
 	}
+	return page.String()
+}
+
+// signedWords are what the signed parameters mean, and which machines the Mac holds
+// after the command, if it changes that.
+func signedWords(command protocol.Command) (held string, words []string) {
+	switch command.Type {
+	case "vm.delete":
+		var params protocol.DeleteParams
+		if command.DecodeParams(&params) == nil {
+			words = deleteWords(params)
+		}
+	case "vm.restart":
+		var params protocol.RestartParams
+		if command.DecodeParams(&params) == nil {
+			words = restartWords(params.Force)
+		}
+	case "license.deactivate":
+		var params protocol.DeactivateParams
+		if command.DecodeParams(&params) == nil {
+			words = deactivateWords(params.SkipNetworkErrors, params.SSO)
+		}
+	case "vm.lock", "vm.unlock":
+		return holdWords(command)
+	}
+	return "", words
+}
+
+func holdWords(command protocol.Command) (held string, words []string) {
 	var params protocol.HoldsParams
 	if command.DecodeParams(&params) != nil {
-		return page.String()
+		return "", nil
 	}
 	payload, _ := params.Holds.Unverified()
 	list, err := protocol.ParseHoldList(payload)
 	if err != nil {
-		return page.String()
+		return "", nil
 	}
 	names := []string{}
 	for _, hold := range list.Holds {
 		names = append(names, hold.VMName+" of "+hold.Owner)
+		if hold.VMKey == command.Target.VM() {
+			words = lockWords(hold.Force, hold.ExpiresAt)
+		}
 	}
-	page.addFields([2]string{"Held after it", orEmpty(strings.Join(names, ", "))})
-	return page.String()
+	return cmp.Or(strings.Join(names, ", "), "none"), words
 }

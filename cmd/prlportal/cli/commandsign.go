@@ -202,8 +202,9 @@ func subjectFields(s commandSubject) [][]string {
 		add("Last command", s.row.LastCommand)
 		add("Last reported", localTime(s.row.LastReportedAt, time.Local))
 	}
-	if len(s.users) > 0 {
+	if s.row == nil {
 		add("Users of the Mac", strings.Join(s.users, ", "))
+		add("Last check-in", localTime(s.seen, time.Local))
 	}
 	return fields
 }
@@ -231,7 +232,7 @@ func deleteWords(params protocol.DeleteParams) []string {
 	words := []string{"It is deleted once its user has stopped it; if that does not happen before the command ends, it is not."}
 	switch {
 	case params.When == protocol.DeleteNow:
-		words = []string{"It gets 60 seconds for a clean stop and is then stopped by force: unsaved work is lost."}
+		words = []string{"Where it runs, it gets 60 seconds for a clean stop and is then stopped by force: unsaved work is lost."}
 	case !params.Deadline.IsZero():
 		words = []string{"It is deleted once its user has stopped it, and from " + localTime(params.Deadline, time.Local) + " on stopped by force: unsaved work is lost then."}
 	}
@@ -253,7 +254,7 @@ func lockWords(force bool, until time.Time) []string {
 	if !until.IsZero() {
 		words = append(words, "The hold ends by itself at "+localTime(until, time.Local)+".")
 	}
-	return append(words, "An administrator of the Mac can release it there ('sudo prlagent release').")
+	return append(words, "An administrator of the Mac can release it there ('sudo prlagent release --hold').")
 }
 
 func deactivateWords(skipNetwork, sso bool) []string {
@@ -267,13 +268,21 @@ func deactivateWords(skipNetwork, sso bool) []string {
 	return words
 }
 
+// things are what the subjects are.
+func things(subjects []commandSubject) string {
+	if subjects[0].row == nil {
+		return "these Macs"
+	}
+	return "these virtual machines"
+}
+
 // confirm asks for the name of what the command is about, or for the count. Without a
 // person, --yes has it.
 func confirm(in io.Reader, page io.Writer, yes string, subjects []commandSubject) error {
 	wanted, what := subjects[0].name, "the name of the virtual machine"
 	switch {
 	case len(subjects) > 1:
-		wanted, what = strconv.Itoa(len(subjects)), "how many these are"
+		wanted, what = strconv.Itoa(len(subjects)), "the number of "+things(subjects)
 	case subjects[0].row == nil:
 		what = "the serial number of the Mac"
 	}
@@ -284,12 +293,21 @@ func confirm(in io.Reader, page io.Writer, yes string, subjects []commandSubject
 		}
 		line, err := bufio.NewReader(io.LimitReader(in, protocol.MaxText)).ReadString('\n')
 		if err != nil && strings.TrimSpace(line) == "" {
-			return usageError("nobody confirms it; give --yes " + text.DisplayValue(wanted))
+			_ = writeText(page, "\n")
+			return usageError("nobody confirms it; give --yes " + text.DisplayValue(shellWord(wanted)))
 		}
 		given = line
 	}
 	if text.TrimTyped(given) != text.TrimTyped(wanted) {
-		return fmt.Errorf("that is not %s; no command was issued", what)
+		return fmt.Errorf("%s is not %s, %s; nothing was signed", text.DisplayValue(shellWord(text.TrimTyped(given))), what, text.DisplayValue(shellWord(wanted)))
 	}
 	return nil
+}
+
+// shellWord is a name as a shell takes it.
+func shellWord(name string) string {
+	if name != "" && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || strings.ContainsRune("'\"$&|;<>()*?`\\#!~[]{}", r) }) {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }

@@ -79,7 +79,7 @@ and what it does not show.
 Whose keys they are, no file can show of itself: --keys names a list that you have from
 elsewhere (policy-keys.dsse.json or command-keys.dsse.json of the site; more than once where
 keys were replaced), --dir the operator's folder of the site. --device-key is the key id that
-'prlagent status' shows on the Mac, --audit a copy of the portal's audit log.
+'prlagent status --verbose' shows on the Mac, --audit a copy of the portal's audit log.
 
 It ends with 0 if the order and the result are signed, by keys that you know; with 1 if
 anything is wrong with the file; with 3 if nothing is wrong, but the Mac has signed no
@@ -108,6 +108,7 @@ result, or you gave no keys.`,
 			return errIncomplete
 		},
 	}
+	command.SetUsageTemplate(command.UsageTemplate() + exitCodeHelp + "  3  nothing is wrong with the file, and it does not show all\n")
 	flags := command.Flags()
 	flags.StringVar(&options.dir, "dir", "", "the operator's folder of the site, or the site's")
 	flags.StringArrayVar(&options.keys, "keys", nil, "list of keys that you trust; can be given more than once")
@@ -143,8 +144,8 @@ func (o verifyOptions) trust() (evidence.Trust, error) {
 	}
 	trust.CommandKeys = append(trust.CommandKeys, own.Keys...)
 	private, err := site.LoadPolicyKeys(folder)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return trust, err
+	if err != nil && len(own.Keys) == 0 {
+		return trust, fmt.Errorf("%w, nor a list of command keys; give the list with --keys", err)
 	}
 	for _, key := range private {
 		public := key.Public().(ed25519.PublicKey)

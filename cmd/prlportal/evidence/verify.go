@@ -272,7 +272,7 @@ func (v *verifying) checkReceipt() error {
 		v.show("The Mac had begun a new epoch since the order was signed.")
 	}
 	if v.trust.DeviceKeyID == "" {
-		v.not("That the key %s is that Mac's: compare it with 'prlagent status' there, or give --device-key.", v.bundle.Device.KeyID)
+		v.not("That the key %s is that Mac's: compare it with 'prlagent status --verbose' there, or give --device-key.", v.bundle.Device.KeyID)
 	}
 	v.proof.Complete = v.trust.hasKeys()
 	return nil
