@@ -17,7 +17,7 @@ type Diagnostics struct {
 	// Upload sends it to the portal, and gives its SHA-256 in hex.
 	Upload func(ctx context.Context, bundle []byte) (sha256 string, err error)
 
-	sent sync.Map // by command id: what was observed of an upload
+	ended sync.Map // by command id: what was observed of an upload, or why there was none
 }
 
 // Prepare has nothing to look at.
@@ -25,26 +25,38 @@ func (d *Diagnostics) Prepare(context.Context, Job) (Readiness, error) { return 
 
 // Act makes a bundle and sends it.
 func (d *Diagnostics) Act(ctx context.Context, job Job) error {
+	observed, err := d.send(ctx)
+	if err != nil {
+		d.ended.Store(job.Command.CommandID, err)
+		return err
+	}
+	d.ended.Store(job.Command.CommandID, observed)
+	return nil
+}
+
+func (d *Diagnostics) send(ctx context.Context) (observed map[string]string, err error) {
 	bundle, err := d.Make(ctx)
 	if err != nil {
-		return fmt.Errorf("make a support bundle: %w", err)
+		return nil, fmt.Errorf("make a support bundle: %w", err)
 	}
 	if len(bundle) > protocol.MaxBlob {
-		return &codeError{code: protocol.CodeReportTooLarge}
+		return nil, &codeError{code: protocol.CodeReportTooLarge}
 	}
 	digest, err := d.Upload(ctx, bundle)
 	if err != nil {
-		return fmt.Errorf("send a support bundle: %w", err)
+		return nil, fmt.Errorf("send a support bundle: %w", err)
 	}
-	d.sent.Store(job.Command.CommandID, map[string]string{"sha256": digest, "size": strconv.Itoa(len(bundle))})
-	return nil
+	return map[string]string{"sha256": digest, "size": strconv.Itoa(len(bundle))}, nil
 }
 
 // Verify says whether the portal has taken one.
 func (d *Diagnostics) Verify(_ context.Context, job Job) (Outcome, error) {
-	observed, sent := d.sent.LoadAndDelete(job.Command.CommandID)
-	if !sent {
-		return Outcome{Code: protocol.CodeNotDone, Message: "No support bundle was taken by the portal."}, nil
+	ended, _ := d.ended.LoadAndDelete(job.Command.CommandID)
+	switch ended := ended.(type) {
+	case map[string]string:
+		return Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone, Observed: ended}, nil
+	case error:
+		return Outcome{Code: protocol.CodeNotDone, Message: protocol.CutText("No support bundle was taken by the portal: "+ended.Error(), protocol.MaxText)}, nil
 	}
-	return Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone, Observed: observed.(map[string]string)}, nil
+	return Outcome{Code: protocol.CodeNotDone, Message: "No support bundle was taken by the portal."}, nil
 }

@@ -102,7 +102,7 @@ func TestH42_AViolationIsToldItsUserOnceThoughLate(t *testing.T) {
 		if len(l.shown) != 1 {
 			t.Fatalf("%d notifications", len(l.shown))
 		}
-		if text := <-l.shown; !strings.HasPrefix(text, "501 Your organization does not allow 30 of your Parallels virtual machines. They will be suspended on ") {
+		if text := <-l.shown; !strings.HasPrefix(text, "501 Your organization does not allow 30 of your Parallels virtual machines. From ") || !strings.HasSuffix(text, " on they are suspended whenever they run.") {
 			t.Errorf("alice is told %q", text)
 		}
 		wantEvents(t, l.enforcer.TakeReminders(), "policy_violation_notice")

@@ -126,8 +126,8 @@ func (p *Planned) warn(owner *Owner, v *policy.Violation) {
 func (w *warning) text() string {
 	one, many := "It is suspended whenever it runs.", "They are suspended whenever they run."
 	if !w.due.IsZero() {
-		due := w.due.Local().Format(dueForm)
-		one, many = "It will be suspended on "+due, "They will be suspended on "+due
+		due := strings.TrimSuffix(w.due.Local().Format(dueForm), ".")
+		one, many = "From "+due+" on it is suspended whenever it runs.", "From "+due+" on they are suspended whenever they run."
 	}
 	if len(w.vms) == 1 {
 		return "Your organization does not allow one of your Parallels virtual machines. " + one

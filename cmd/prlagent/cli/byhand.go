@@ -101,7 +101,7 @@ func releaseRequest(locks, all bool, held []string) (request localapi.HandReques
 	for _, given := range held {
 		id, err := prlctl.ParseID(given)
 		if err != nil {
-			return request, fmt.Errorf("%q is not the id of a machine; 'prlagent status' shows those that are held", given)
+			return request, fmt.Errorf("%q is not the id of a machine; 'prlagent status --verbose' shows those that are held", given)
 		}
 		request.VMs = append(request.VMs, id)
 	}

@@ -23,7 +23,9 @@ Only administrators may; everybody else gets exit code 4.
 With --wait the command returns when that pass has ended and prints it step by
 step; it waits up to 5 minutes unless --timeout says otherwise. Exit code 1
 means that the exchange failed; the reason and what to do are printed. Without
-a portal the agent looks at this Mac only, which is exit code 0.`,
+a portal the agent looks at this Mac only, which is exit code 0. What the portal has
+answered with is carried out beside: 'prlagent policy plan' and 'prlagent commands'
+show how far that is.`,
 		Example: "  sudo prlagent checkin\n  sudo prlagent checkin --wait --timeout 2m",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -43,7 +43,12 @@ everybody else gets exit code 4. Exit code 1 means that it was refused, or that 
 knows how it ended.`,
 		Example: "  sudo prlagent vm passwd --vm f11d8098-10fe-40d9-871e-27af1e66161e --user max\n" +
 			"  sudo prlagent vm passwd --vm f11d8098-10fe-40d9-871e-27af1e66161e --user max < new-password.txt",
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, given []string) error {
+			if len(given) > 0 { // it may be the password: not shown
+				return errors.New("there are no arguments; the password comes from the standard input")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			request, err := passwordRequest(vm, account, owner)
 			if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prlagent/agent/localapi"
+	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
 	"prlagent/platform/text"
 )
@@ -47,7 +48,9 @@ func (p *program) policyExplainCommand() *cobra.Command {
 		Use: "explain [SETTING]", Short: "Why a setting is as it is", Args: cobra.MaximumNArgs(1),
 		Long: `Explain each setting of each machine: what is wanted and by which revision, what
 is shown, what the agent wrote and when, how firmly it holds and for whom, how
-often it was changed by somebody else, and why it is not in place where it is not.`,
+often it was changed by somebody else, and why it is not in place where it is not.
+
+Exit code 2 means that there is no setting, or no machine with settings, of that name.`,
 		Example: "  prlagent policy explain\n  prlagent policy explain clipboard\n  prlagent policy explain --vm f11d8098-10fe-40d9-871e-27af1e66161e --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var setting string
@@ -79,6 +82,9 @@ func (p *program) runExplain(ctx context.Context, setting, vm string) error {
 	if err != nil {
 		return exitFor(err)
 	}
+	if err := checkNames(policy, setting, vm); err != nil {
+		return err
+	}
 	isAsked := func(one localapi.PolicySetting) bool {
 		return (setting == "" || one.Setting == setting || one.Path == setting) &&
 			(vm == "" || strings.EqualFold(strings.Trim(vm, "{}"), one.ID) || vm == one.Name)
@@ -88,6 +94,53 @@ func (p *program) runExplain(ctx context.Context, setting, vm string) error {
 		return !isAsked(localapi.PolicySetting{PolicyVM: one.PolicyVM, Setting: one.Setting})
 	})
 	return exitOrNil(printDocument(p, policy, explainPage))
+}
+
+// checkNames refuses a setting that neither the policy nor the catalogues have, and a
+// machine that nothing is planned for, and says which may be meant.
+func checkNames(shown localapi.Policy, setting, vm string) error {
+	var settings, machines []string
+	for _, one := range policy.Settings {
+		settings = append(settings, one.Name)
+	}
+	for _, one := range policy.Preferences {
+		settings = append(settings, one.Name)
+	}
+	for _, one := range policy.Controls {
+		settings = append(settings, one.Name)
+	}
+	isKnown := setting == "" || slices.Contains(settings, setting)
+	for _, one := range pathsOf(shown) {
+		isKnown = isKnown || setting == one.Setting || setting == one.Path
+	}
+	for _, one := range shown.Settings {
+		if one.Name != "" && !slices.Contains(machines, one.Name) {
+			machines = append(machines, one.Name)
+		}
+	}
+	isThere := vm == "" || len(machines) == 0 || slices.ContainsFunc(shown.Settings, func(one localapi.PolicySetting) bool {
+		return vm == one.Name || strings.EqualFold(strings.Trim(vm, "{}"), one.ID)
+	})
+	switch {
+	case !isKnown:
+		return fmt.Errorf("there is no setting %q%s 'prlagent policy show' has those of the policy", text.DisplayValue(setting), meant(setting, settings))
+	case !isThere:
+		return fmt.Errorf("there is no machine %q with settings%s 'prlagent vms --columns vm_name,vm_id' has their names", text.DisplayValue(vm), meant(vm, machines))
+	}
+	return nil
+}
+
+// meant are the names that a misspelled one may stand for, as cobra finds them.
+func meant(typed string, known []string) string {
+	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, name := range known {
+		names.AddCommand(&cobra.Command{Use: strings.ReplaceAll(name, " ", "\u00a0"), Run: func(*cobra.Command, []string) {}})
+	}
+	found := names.SuggestionsFor(strings.ReplaceAll(typed, " ", "\u00a0"))
+	if len(found) == 0 {
+		return ";"
+	}
+	return "; did you mean " + text.DisplayValue(strings.ReplaceAll(strings.Join(found, " or "), "\u00a0", " ")) + "?"
 }
 
 // policyHeadline is the first line of every page.

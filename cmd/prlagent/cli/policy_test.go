@@ -55,6 +55,32 @@ func TestPolicyPages(t *testing.T) {
 	}
 }
 
+// A misspelled name is no page on which nothing is managed: it ends with 2, and says
+// what may be meant.
+func TestPolicyExplain_NamesThatAreNone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"a misspelled setting":    {[]string{"clipbord"}, `there is no setting "clipbord"; did you mean clipboard? 'prlagent policy show'`},
+		"a misspelled preference": {[]string{"update_chek"}, "did you mean update_check?"},
+		"a misspelled control":    {[]string{"provisoned_only"}, "did you mean provisioned_only?"},
+		"nothing like it":         {[]string{"zzz"}, `there is no setting "zzz"; 'prlagent policy show'`},
+		"a misspelled machine":    {[]string{"--vm", "Windos 11"}, `there is no machine "Windos 11" with settings; did you mean Windows 11?`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			daemon, root := sampleDaemon(t), mac(t)
+			daemon.serve(t, root, admin)
+			got := run(t, root, append([]string{"policy", "explain"}, c.args...)...)
+			if got.code != exitUsage || !strings.Contains(got.stderr, c.want) {
+				t.Errorf("exit %d: %s", got.code, got.stderr)
+			}
+		})
+	}
+}
+
 func TestPolicyJSONIsTheContract(t *testing.T) {
 	t.Parallel()
 	daemon, root := sampleDaemon(t), mac(t)

@@ -67,7 +67,7 @@ func (p *program) run(ctx context.Context, arguments []string) int {
 	root.SetArgs(arguments)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	var known *exitError
 	switch {
 	case err == nil:
@@ -76,7 +76,11 @@ func (p *program) run(ctx context.Context, arguments []string) int {
 		p.explainExit(known)
 		return known.code
 	}
-	fmt.Fprint(p.stderr, text.Complaint("prlagent", err, "See 'prlagent help'."))
+	help := "prlagent help"
+	if command != root {
+		help = command.CommandPath() + " --help"
+	}
+	fmt.Fprint(p.stderr, text.Complaint("prlagent", err, "See '"+help+"'."))
 	return exitUsage
 }
 

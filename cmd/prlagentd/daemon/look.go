@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"prlagent/agent"
+	"prlagent/platform"
 )
 
 // lookLimit ends a child that its daemon did not end: macOS ends no child with
@@ -28,14 +29,24 @@ func answerLook() error {
 	return err
 }
 
-// installSelf puts the running program where the simulated Mac's sudo finds it
-// as the child of the above. On a real Mac the installation has done so.
+// installSelf puts the running program where the simulated Mac's sudo finds it as the
+// child of the above, and the command line, if it lies beside it, where it is looked for
+// to make a support bundle. On a real Mac the installation has done so.
 func installSelf(root string) error {
 	executable, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find own program: %w", err)
 	}
-	program := filepath.Join(root, agent.Program)
+	commandLine := filepath.Join(filepath.Dir(executable), filepath.Base(platform.CommandLine))
+	if _, err := os.Stat(commandLine); err == nil {
+		if err := installProgram(commandLine, filepath.Join(root, platform.CommandLine)); err != nil {
+			return err
+		}
+	}
+	return installProgram(executable, filepath.Join(root, agent.Program))
+}
+
+func installProgram(executable, program string) error {
 	if isSameFile(executable, program) {
 		return nil
 	}

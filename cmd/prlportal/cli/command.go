@@ -451,7 +451,7 @@ func (o *commandOptions) issueAll(ctx context.Context, client *adminapi.Client, 
 func issuedText(issued []adminapi.CommandDetail) string {
 	var words strings.Builder
 	for _, detail := range issued {
-		fmt.Fprintf(&words, "Issued %s %s for %s", text.DisplayValue(detail.Type), text.DisplayValue(detail.CommandID), text.DisplayValue(subjectName(detail.Target)))
+		fmt.Fprintf(&words, "Issued %s %s for %s", text.DisplayValue(detail.Type), text.DisplayValue(detail.CommandID), text.DisplayValue(subjectWords(detail.Target)))
 		switch {
 		case detail.State == protocol.CommandAwaitingApproval:
 			fmt.Fprintf(&words, "; it waits for %s: prlportal commands approve %s", countOf(detail.Needed-detail.Signatures, "more signature"), text.DisplayValue(detail.CommandID))
@@ -467,6 +467,14 @@ func issuedText(issued []adminapi.CommandDetail) string {
 		words.WriteString("The Macs get them with their next check-ins: prlportal commands --filter open=true\n")
 	}
 	return words.String()
+}
+
+// subjectWords tell subjects of the same name apart.
+func subjectWords(target protocol.CommandTarget) string {
+	if target.VMID == "" {
+		return target.MacSerial
+	}
+	return target.VMName + " of " + target.Owner + " on " + target.MacSerial
 }
 
 func subjectName(target protocol.CommandTarget) string {

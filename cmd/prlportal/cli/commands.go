@@ -130,8 +130,8 @@ func printCommand(w io.Writer, detail adminapi.CommandDetail, zone *time.Locatio
 		withheld = detail.Withheld + ": " + fleet.WithheldTexts[detail.Withheld]
 	}
 	remedy := ""
-	if detail.Code != "" && detail.State != protocol.CommandSucceeded {
-		remedy = "→ " + protocol.Code(detail.Code).Text().Remedy
+	if detail.Code != "" {
+		remedy = strings.TrimSuffix("→ "+protocol.Code(detail.Code).Text().Remedy, "→ Nothing to do.")
 	}
 	page.addFields(
 		[2]string{"State", detail.State + " since " + localTime(detail.Since, zone)}, [2]string{"Code", code}, [2]string{"", strings.TrimSuffix(remedy, "→ ")}, [2]string{"Message", detail.Message},
@@ -217,7 +217,11 @@ func (d *reasonedDecision) command(name, short, long string) *cobra.Command {
 				if d.asJSON {
 					return printJSON(command.OutOrStdout(), detail)
 				}
-				return writeText(command.OutOrStdout(), fmt.Sprintf("%s %s; it is %s.\n", d.done, text.DisplayValue(detail.CommandID), text.DisplayValue(detail.State)))
+				words := fmt.Sprintf("%s %s; it is %s.\n", d.done, text.DisplayValue(detail.CommandID), text.DisplayValue(detail.State))
+				if detail.Open && !detail.CancelAsked.IsZero() {
+					words += "The Mac may have begun it, and is asked with its next check-in: 'prlportal commands " + text.DisplayValue(detail.CommandID) + "' shows its answer.\n"
+				}
+				return writeText(command.OutOrStdout(), words)
 			})
 		},
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -60,6 +61,29 @@ func TestCMD02_AnOperatorConfirmsByName(t *testing.T) {
 	operator.wrong("--force is for", append(remove, "--force")...)
 	operator.wrong("--reason is missing", "command", "vm.delete", "--vm", "Win")
 	operator.wrong("there is no command", "command", "vm.redownload", "--vm", "Win", "--reason", "x")
+}
+
+// What was typed wrong is said with what may be meant, and what is confirmed wrongly with
+// what was asked for; a Mac that will reject the command is named before it is signed.
+func TestCommand_SaysWhatToDoNext(t *testing.T) {
+	t.Parallel()
+	_, operator := commanding(t)
+	lock := []string{"command", "vm.lock", "--vm", "Win", "--reason", "x", "--yes", "Win"}
+	portaltest.MustContain(t, operator.run(lock...), "The Mac only monitors, and will reject it", "Win of alice on C02AAAAAAAAA", "The Mac gets it with its next check-in: prlportal commands ")
+	for want, args := range map[string][]string{
+		"did you mean vm.delete?":                                             {"command", "delete", "--vm", "Win", "--reason", "x"},
+		"'prlportal command TYPE":                                             {"command"},
+		"Nope there; see 'prlportal vms'":                                     {"command", "vm.lock", "--vm", "Nope", "--reason", "x"},
+		"nothing was signed; try the filter":                                  {"command", "vm.lock", "--filter", "user_name=nobody", "--reason", "x"},
+		"Deb is not the name of the virtual machine, Win; nothing was signed": {"command", "vm.lock", "--vm", "Win", "--reason", "x", "--yes", "Deb"},
+		"there is no such command; see 'prlportal commands'":                  {"commands", "0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11"},
+		"the portal refuses it: a command of this type waits for this target already; cancel it first\n": lock,
+	} {
+		var out, problems bytes.Buffer
+		if code := runCommand(t.Context(), append(args, operator.flags...), &out, &problems); code == 0 || !strings.Contains(problems.String(), want) {
+			t.Errorf("%v ends with %d: %s", args, code, problems.String())
+		}
+	}
 }
 
 // A second person approves with a key and a folder of their own; the profile names both

@@ -217,13 +217,20 @@ func lastUsedText(row *protocol.Row) string {
 }
 
 func subjectTable(subjects []commandSubject) string {
+	if subjects[0].row == nil {
+		return macTable(subjects)
+	}
 	table := text.Table{Heads: []string{"Virtual machine", "User", "Mac", "State", "Last used"}, Indent: "  ", MaxCell: maxPipeCell}
 	for _, s := range subjects {
-		if s.row == nil {
-			table.Rows = append(table.Rows, []string{emptyCell, strings.Join(s.users, ", "), s.mac, "", ""})
-			continue
-		}
 		table.Rows = append(table.Rows, []string{s.row.Name, s.row.Owner, s.mac, s.row.State, lastUsedText(s.row)})
+	}
+	return table.String()
+}
+
+func macTable(subjects []commandSubject) string {
+	table := text.Table{Heads: []string{"Mac", "Users of the Mac", "Last check-in"}, Indent: "  ", MaxCell: maxPipeCell}
+	for _, s := range subjects {
+		table.Rows = append(table.Rows, []string{s.mac, strings.Join(s.users, ", "), localTime(s.seen, time.Local)})
 	}
 	return table.String()
 }
