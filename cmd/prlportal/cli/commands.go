@@ -49,9 +49,11 @@ of this portal, which was put back to an older state (portal_restored), or began
   prlportal commands --dir site/operator --filter 'open=true' --filter 'type=vm.delete'
   prlportal commands --dir site/operator --filter 'withheld not empty'
   prlportal commands 0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11 --dir site/operator
-  prlportal commands 0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11 --save bundle.tgz --dir site/operator`)
+  prlportal commands 0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11 --wait 10m --dir site/operator
+  prlportal commands 0198f6b2-7c1e-7d0a-9a55-3f1d0c2b7e11 --save bundle.zip --dir site/operator`)
 	options.withOne(command, "ID", "command", options.showCommand)
 	options.withUpload(command)
+	options.withWait(command)
 	command.ValidArgsFunction = options.admin.completeCommand
 	command.AddCommand(newApproveCommandCommand(), newCancelCommand(), newConfirmCommandCommand())
 	return command

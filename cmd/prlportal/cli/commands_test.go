@@ -86,6 +86,26 @@ func TestCommand_SaysWhatToDoNext(t *testing.T) {
 	}
 }
 
+// Who waits for a command is told when it does not end in time, and when it has not
+// succeeded.
+func TestCommand_Wait(t *testing.T) {
+	t.Parallel()
+	_, operator := commanding(t)
+	id := issuedIn(t, operator.run("command", "vm.lock", "--vm", "Win", "--reason", "x", "--yes", "Win", "--json"))[0].CommandID
+	wait := func() string {
+		t.Helper()
+		var out, problems bytes.Buffer
+		if code := runCommand(t.Context(), append([]string{"commands", id, "--wait", "1ms"}, operator.flags...), &out, &problems); code != exitFailure {
+			t.Errorf("ends with %d", code)
+		}
+		return out.String() + problems.String()
+	}
+	portaltest.MustContain(t, wait(), "vm.lock "+id, " pending\n", "it has not ended after 1ms; it is pending")
+	operator.run("commands", "cancel", id)
+	portaltest.MustContain(t, wait(), "it has not succeeded: it is cancelled")
+	operator.wrong("--wait is for one command", "commands", "--wait", "1s")
+}
+
 // A second person approves with a key and a folder of their own; the profile names both
 // keys and how many must sign.
 func TestTwoPersonsOnTheCommandLine(t *testing.T) {
