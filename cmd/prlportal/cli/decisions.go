@@ -174,7 +174,7 @@ func findDevice(devices []fleet.Device, name string) (fleet.Device, error) {
 	}
 	switch len(found) {
 	case 0:
-		return fleet.Device{}, fmt.Errorf("there is no device %s", text.DisplayValue(name))
+		return fleet.Device{}, fmt.Errorf("there is no device %s; see 'prlportal devices'", text.DisplayValue(name))
 	case 1:
 		return found[0], nil
 	}

@@ -199,7 +199,30 @@ func (p *devicePage) addIdentity(device fleet.Device) {
 		[2]string{"macOS", device.MacOS}, [2]string{"Model", device.Model},
 		[2]string{"Hardware UUID", device.HardwareUUID}, [2]string{"Device ID", device.DeviceID}, [2]string{"Key ID", device.KeyID},
 		[2]string{"Enrolled", localTime(device.EnrolledAt, p.zone)}, [2]string{"Retired", localTime(device.RetiredAt, p.zone)},
+		[2]string{"Commands", openWords(device)}, [2]string{"Held", heldWords(device)}, [2]string{"Frozen", device.Frozen},
 	)
+}
+
+// openWords count the commands that the Mac has not ended.
+func openWords(device fleet.Device) string {
+	switch {
+	case device.CommandsOpen == 0:
+		return ""
+	case device.CommandsWithheld > 0:
+		return fmt.Sprintf("%d open, %d of them withheld", device.CommandsOpen, device.CommandsWithheld)
+	}
+	return fmt.Sprintf("%d open", device.CommandsOpen)
+}
+
+// heldWords count the virtual machines that the Mac holds.
+func heldWords(device fleet.Device) string {
+	switch {
+	case device.Holds == 0:
+		return ""
+	case device.HoldsUnenforced > 0:
+		return countOf(device.Holds, "virtual machine") + fmt.Sprintf(", %d not suspended", device.HoldsUnenforced)
+	}
+	return countOf(device.Holds, "virtual machine")
 }
 
 func inBrackets(word string) string {

@@ -119,7 +119,7 @@ func printVMPage(w io.Writer, one vmVerdicts, zone *time.Location) error {
 	page := devicePage{zone: zone}
 	page.WriteString(text.DisplayValue(cell("vm_name")) + "\n")
 	var fields [][2]string
-	for _, id := range []string{"vm_id", "user_name", "computer_name", "mac_serial", "vm_state", "vm_os", "group", "policy_state", "policy_revision", "settings_drifts"} {
+	for _, id := range []string{"vm_id", "user_name", "computer_name", "mac_serial", "vm_state", "vm_os", "group", "policy_state", "policy_revision", "settings_drifts", "last_command", "last_command_detail", "hold_state", "hold_code"} {
 		column, err := query.FindColumn(vmListing.columns, id)
 		if err != nil {
 			return err
