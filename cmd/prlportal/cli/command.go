@@ -256,10 +256,19 @@ func (o *commandOptions) run(ctx context.Context, in io.Reader, out, problems io
 			return err
 		}
 	}
-	params, words, err := o.params(time.Now())
+	now := time.Now()
+	params, words, err := o.params(now)
 	if err != nil {
 		return err
 	}
+	_, expires, err := o.lifetime(now)
+	if err != nil {
+		return err
+	}
+	if deletion, is := params.(protocol.DeleteParams); is && !deletion.Deadline.IsZero() && !deletion.Deadline.Before(expires) {
+		return usageError("--deadline is not before the latest start, " + localTime(expires, time.Local) + "; see --expires")
+	}
+	words = append(words, "Latest start: "+localTime(expires, time.Local)+". What has not begun by then never does.")
 	if o.row.Changes {
 		monitoring, err := warnOfMonitoring(ctx, client, subjects)
 		if err != nil {

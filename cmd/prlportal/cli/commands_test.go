@@ -72,6 +72,7 @@ func TestCommand_SaysWhatToDoNext(t *testing.T) {
 	portaltest.MustContain(t, operator.run(lock...), "The Mac only monitors, and will reject it", "Win of alice on C02AAAAAAAAA", "The Mac gets it with its next check-in: prlportal commands ")
 	for want, args := range map[string][]string{
 		"did you mean vm.delete?":                                             {"command", "delete", "--vm", "Win", "--reason", "x"},
+		"--deadline is not before the latest start":                           {"command", "vm.delete", "--vm", "Win", "--reason", "x", "--yes", "Win", "--deadline", "60d"},
 		"'prlportal command TYPE":                                             {"command"},
 		"Nope there; see 'prlportal vms'":                                     {"command", "vm.lock", "--vm", "Nope", "--reason", "x"},
 		"nothing was signed; try the filter":                                  {"command", "vm.lock", "--filter", "user_name=nobody", "--reason", "x"},
