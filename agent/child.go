@@ -9,8 +9,10 @@ import (
 
 // Program is where the daemon's own program is on a Mac. Run as a user with
 // LookCommand it is the child through which the daemon sees that user's files.
+// CommandLine, beside it, is the program for people.
 const (
 	Program     = platform.Helper
+	CommandLine = platform.CommandLine
 	LookCommand = platform.HelperCommand
 )
 

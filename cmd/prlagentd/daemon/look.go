@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"prlagent/agent"
-	"prlagent/platform"
 )
 
 // lookLimit ends a child that its daemon did not end: macOS ends no child with
@@ -37,9 +36,9 @@ func installSelf(root string) error {
 	if err != nil {
 		return fmt.Errorf("find own program: %w", err)
 	}
-	commandLine := filepath.Join(filepath.Dir(executable), filepath.Base(platform.CommandLine))
+	commandLine := filepath.Join(filepath.Dir(executable), filepath.Base(agent.CommandLine))
 	if _, err := os.Stat(commandLine); err == nil {
-		if err := installProgram(commandLine, filepath.Join(root, platform.CommandLine)); err != nil {
+		if err := installProgram(commandLine, filepath.Join(root, agent.CommandLine)); err != nil {
 			return err
 		}
 	}
