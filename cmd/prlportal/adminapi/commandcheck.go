@@ -182,14 +182,14 @@ func (s *Server) checkLeavesNothing(ctx context.Context, device storage.Device) 
 	return nil
 }
 
-// confirm lets destructive commands go again to a device that is ahead of the portal
-// (H30).
+// confirm lets commands go again to a device that is ahead of the portal, and those that
+// are of the backup that the portal was made of (H30).
 func (s *Server) confirm(ctx context.Context, device storage.Device, asked Decision) ([]storage.Change, error) {
 	log, err := s.devices.Commands(ctx, device.ID)
 	if err != nil {
 		return nil, fmt.Errorf("load commands: %w", err)
 	}
-	if log.Frozen == nil {
+	if log.Frozen == nil && !log.HasWithheld(storage.WithheldRestored) {
 		return nil, protocol.NewProblem(protocol.ProblemInvalidRequest, "The device is not ahead of this portal; commands that wait for other reasons are confirmed one by one.")
 	}
 	log.Thaw(storage.By{Admin: asked.By, Reason: asked.Reason, At: s.now().UTC()})

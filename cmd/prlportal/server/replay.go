@@ -101,6 +101,53 @@ func replayDevice(ctx context.Context, store commandChanger, deviceID string, en
 	return store.Save(ctx, change)
 }
 
+// restoreStore is what the judgment of a restore needs of the database.
+type restoreStore interface {
+	idLister
+	commandChanger
+}
+
+// WithholdRestored withholds, where the portal was made of a backup since it was asked
+// last, the commands of before that may harm (H30): what was cancelled after the backup
+// was taken, nobody here knows, and a Mac that was away all the time neither.
+func WithholdRestored(ctx context.Context, store restoreStore, restoredAt time.Time, log zerolog.Logger, now time.Time) error {
+	if restoredAt.IsZero() {
+		return nil
+	}
+	const page = 1000
+	for after := ""; ; {
+		ids, err := store.IDs(ctx, after, page)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		for _, id := range ids {
+			if err := withholdRestored(ctx, store, id, restoredAt, log, now); err != nil {
+				return fmt.Errorf("withhold commands of a backup: %w", err)
+			}
+		}
+		after = ids[len(ids)-1]
+	}
+}
+
+func withholdRestored(ctx context.Context, store restoreStore, deviceID string, restoredAt time.Time, log zerolog.Logger, now time.Time) error {
+	device, err := store.Device(ctx, storage.ByID(deviceID))
+	if err != nil || !device.HasCommands {
+		return err
+	}
+	commands, err := store.Commands(ctx, deviceID)
+	if err != nil || commands.PutBack(restoredAt, now) {
+		return err
+	}
+	if commands.HasWithheld(storage.WithheldRestored) {
+		log.Warn().Str("device", deviceID).Msg("the portal was made of a backup; commands that the backup had are withheld: 'prlportal devices confirm', or 'prlportal commands confirm' and 'cancel'")
+	}
+	change := storage.Change{Device: device}
+	if err := change.KeepCommands(commands, now); err != nil {
+		return err
+	}
+	return store.Save(ctx, change)
+}
+
 // orphanOf is what the audit log has of a command.
 func orphanOf(entry audit.Entry) storage.Command {
 	c := entry.Command

@@ -78,6 +78,9 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 	if err != nil {
 		return err
 	}
+	if err := WithholdRestored(ctx, database, restoredAt, log, time.Now().UTC()); err != nil {
+		return err
+	}
 	if err := replayAudit(ctx, filepath.Join(options.Folder, site.AuditFile), database, log, time.Now().UTC()); err != nil {
 		return err
 	}

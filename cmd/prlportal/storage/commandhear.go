@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -53,12 +54,13 @@ func (l *CommandLog) Hear(word CommandWord) (heard Heard) {
 
 // fingerprint changes with everything that Hear and Deliver change.
 func (l *CommandLog) fingerprint() string {
-	print := fmt.Sprint(len(l.Commands), l.Holds, l.ReportedAt, l.HighestHolds, l.Frozen != nil)
+	var print strings.Builder
+	fmt.Fprint(&print, len(l.Commands), l.Holds, l.ReportedAt, l.HighestHolds, l.AheadHolds, l.Frozen != nil)
 	for i := range l.Commands {
 		c := &l.Commands[i]
-		print += fmt.Sprint(c.State, c.Code, len(c.Steps), c.Steps[len(c.Steps)-1].At.UnixNano(), c.Epoch, c.Sequence, c.CancelSent, c.Withheld != nil)
+		fmt.Fprint(&print, c.State, c.Code, len(c.Steps), c.Steps[len(c.Steps)-1].At.UnixNano(), c.Epoch, c.Sequence, c.CancelSent, c.DeliveredAt.IsZero(), c.Withheld != nil)
 	}
-	return print
+	return print.String()
 }
 
 // hearResult reports whether the result is the first of its command. A result that the
@@ -78,8 +80,8 @@ func (l *CommandLog) hearResult(result protocol.Result, word CommandWord) (isNew
 	command.Result, command.Receipt = &kept, word.checkReceipt(command, result)
 	command.Epoch, command.Withheld = word.Epoch, nil
 	command.become(result.State, CommandStep{At: word.At, Code: result.Code, MacAt: result.EndedAt, Epoch: word.Epoch})
-	if result.State == protocol.CommandSucceeded && command.HoldsVersion > l.Holds.Version {
-		l.Holds = HoldsMark{Version: command.HoldsVersion, CommandID: command.ID, Held: command.Held}
+	if result.State == protocol.CommandSucceeded {
+		l.takeForce(command)
 	}
 	return true
 }
@@ -109,9 +111,10 @@ func (l *CommandLog) hearOpen(open protocol.OpenCommand, word CommandWord) {
 var statesOfMac = []string{protocol.CommandAcknowledged, protocol.CommandDeferred, protocol.CommandRunning}
 
 // judgeAhead freezes a device that has a command which this portal never sent it: the
-// portal is older than the Mac (H30).
+// portal is older than the Mac (H30). That is news once: it was sent, by whomever.
 func (l *CommandLog) judgeAhead(command *Command, word CommandWord) {
 	if command.DeliveredAt.IsZero() && !command.Orphan {
+		command.DeliveredAt = word.At
 		l.Freeze(fmt.Sprintf("it has command %s, which this portal has not sent it", command.ID), word.At)
 	}
 }
@@ -166,9 +169,26 @@ func (c *Command) hearSilence(word CommandWord) {
 // expiryMargin is how far behind a Mac's trusted time may be when it judges an expiry.
 const expiryMargin = 24 * time.Hour
 
+// takeForce notes that the Mac has the list of holds of a command. One that fewer have
+// signed than must is nothing to build upon, whatever the Mac says.
+func (l *CommandLog) takeForce(command *Command) {
+	if command.isSigned() && command.HoldsVersion > l.Holds.Version {
+		l.Holds = HoldsMark{Version: command.HoldsVersion, CommandID: command.ID, Held: command.Held}
+	}
+}
+
+// maxHoldsJump is how far ahead of this portal's a list of holds can be: what counts
+// further would leave no number for the next one (H52).
+const maxHoldsJump = protocol.MaxSequenceJump
+
 // hearHolds keeps what the Mac says of its holds, and notes which list it has.
 func (l *CommandLog) hearHolds(word CommandWord) {
 	if word.Holds == nil {
+		return
+	}
+	known := max(l.HighestHolds, l.Holds.Version)
+	if word.Holds.Version > known+maxHoldsJump {
+		l.Freeze(fmt.Sprintf("it names version %d of its list of holds, which no list has", word.Holds.Version), word.At)
 		return
 	}
 	if !sameHolds(l.Reported, word.Holds) {
@@ -176,11 +196,13 @@ func (l *CommandLog) hearHolds(word CommandWord) {
 	}
 	version := word.Holds.Version
 	for i := range l.Commands {
-		if c := &l.Commands[i]; version != 0 && c.HoldsVersion == version && version > l.Holds.Version {
-			l.Holds = HoldsMark{Version: version, CommandID: c.ID, Held: c.Held}
+		if c := &l.Commands[i]; version != 0 && c.HoldsVersion == version {
+			l.judgeAhead(c, word)
+			l.takeForce(c)
 		}
 	}
-	if version > max(l.HighestHolds, l.Holds.Version) {
+	if version > max(known, l.AheadHolds) {
+		l.AheadHolds = version
 		l.Freeze(fmt.Sprintf("it has version %d of its list of holds, which this portal never had", version), word.At)
 	}
 }
