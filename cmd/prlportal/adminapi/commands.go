@@ -79,7 +79,7 @@ func commandProblem(err error) error {
 	for _, refusal := range []error{
 		storage.ErrCommandKnown, storage.ErrCommandOpen, storage.ErrTooManyCommands, storage.ErrCommandEnded, storage.ErrNotAwaiting, storage.ErrSameSigner,
 		storage.ErrHoldsMoved, storage.ErrHoldsBuiltUpon, storage.ErrNotWithheld, storage.ErrOldEpoch,
-		site.ErrNoCommandKeys, site.ErrCommandKeys, site.ErrOldCommandKeys, protocol.ErrCommandInvalid, protocol.ErrSignature, protocol.ErrPayloadType,
+		errSignerEnded, site.ErrNoCommandKeys, site.ErrCommandKeys, site.ErrOldCommandKeys, protocol.ErrCommandInvalid, protocol.ErrSignature, protocol.ErrPayloadType,
 		protocol.ErrEnvelopeInvalid, protocol.ErrWrongSite,
 	} {
 		if errors.Is(err, refusal) {
@@ -340,8 +340,12 @@ func (i *issuedCommand) openHolds(read protocol.Command) error {
 	if err != nil {
 		return err
 	}
-	if list.DeviceID != read.Target.DeviceID || list.MacSerial != read.Target.MacSerial {
+	switch {
+	case list.DeviceID != read.Target.DeviceID || list.MacSerial != read.Target.MacSerial:
 		return fmt.Errorf("%w: its list of holds is for another Mac", protocol.ErrCommandInvalid)
+	case len(params.Holds.Signatures) != 1 || params.Holds.Signatures[0].KeyID != i.command.Signers[0].KeyID:
+		// The list is sent by itself, too: a Mac refuses an answer with many signatures.
+		return fmt.Errorf("%w: its list of holds is signed by others than the command", protocol.ErrCommandInvalid)
 	}
 	i.holds, i.holdsEnvelope = &list, &params.Holds
 	i.command.HoldsVersion, i.command.Held = list.Version, len(list.Holds)
@@ -410,17 +414,26 @@ func (s *Server) approveCommand(w http.ResponseWriter, r *http.Request) error {
 			return protocol.NewProblem(protocol.ProblemUnavailable, "Another approval came between; try again.")
 		}
 		change.Envelopes = []storage.CommandEnvelopes{signed}
+		if command != nil {
+			command.Needed = max(command.Needed, keys.Needed(command.Type)) // more may be asked for by now
+		}
 		return log.Approve(commandID, storage.Signer{KeyID: asked.Signature.KeyID, Person: person, Admin: adminOf(r).Name, At: s.now().UTC()})
 	})
 }
 
+// errSignerEnded says that a signature that a command has counts no more.
+var errSignerEnded = errors.New("a key that has signed the command is not registered any more; cancel the command and issue it anew")
+
 // withSignature adds a signature of a registered key to the envelopes of a command. The
-// same key twice is one.
+// same key twice is one. Those before it must be of keys that are still registered.
 func withSignature(kept storage.CommandEnvelopes, asked CommandApproval, keys site.CommandKeys) (storage.CommandEnvelopes, error) {
 	add := func(envelope protocol.Envelope, kind string, signature protocol.Signature) (protocol.Envelope, error) {
 		alone := protocol.Envelope{PayloadType: envelope.PayloadType, Payload: envelope.Payload, Signatures: []protocol.Signature{signature}}
 		if _, err := alone.Verify(kind, keys.Trusted(), 1); err != nil {
 			return envelope, err
+		}
+		if _, err := envelope.Verify(kind, keys.Trusted(), max(1, len(envelope.Signatures))); err != nil {
+			return envelope, errSignerEnded
 		}
 		for _, known := range envelope.Signatures {
 			if known.KeyID == signature.KeyID {

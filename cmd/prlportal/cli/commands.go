@@ -41,9 +41,9 @@ rejected, expired and cancelled are ends. Unknown: the Mac began anew while it h
 command; look, and issue it anew if it is still wanted. A command of another state than the
 Mac's own word is never called done.
 
-A withheld command waits for an administrator: the Mac enrolled again (reenrolled), is ahead
-of this portal, which was put back to an older state (portal_restored), or began a new epoch
-(epoch_changed). An orphan is known from the Mac or from the audit log alone.`,
+A withheld command waits for an administrator: the Mac enrolled again (reenrolled), this
+portal was put back to an older state and may not know of a cancel (portal_restored), or the
+Mac began a new epoch (epoch_changed). An orphan is known from the Mac or from the audit log alone.`,
 		`  prlportal commands --dir site/operator
   prlportal commands --dir site/operator --filter 'open=true' --filter 'type=vm.delete'
   prlportal commands --dir site/operator --filter 'withheld not empty'
@@ -186,8 +186,8 @@ already. What is done is not taken back; a hold is ended with vm.unlock.`)
 func newConfirmCommandCommand() *cobra.Command {
 	decision := reasonedDecision{done: "Confirmed", decide: (*adminapi.Client).ConfirmCommand}
 	return decision.command("confirm", "Have a withheld command sent",
-		`Confirm has a command sent that is withheld because its Mac enrolled again, or is ahead of
-this portal. Look first at how things stand on that Mac. What was signed for an epoch that
+		`Confirm has a command sent that is withheld because its Mac enrolled again, or because this
+portal was put back to an older state. Look first at how things stand on that Mac. What was signed for an epoch that
 has ended is refused by the Mac: cancel it and issue it anew.`)
 }
 
