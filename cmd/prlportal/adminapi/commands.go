@@ -184,52 +184,69 @@ func (s *Server) commandDetail(ctx context.Context, deviceID, commandID string) 
 type commandDecision func(device storage.Device, log *storage.CommandLog, change *storage.Change) error
 
 // decideCommand records a decision and keeps it, and answers with the command as it is
-// then. It is taken anew where the device was changed in between; the record is on disk
-// before anything is kept.
+// then.
 func (s *Server) decideCommand(w http.ResponseWriter, r *http.Request, deviceID string, entry audit.Entry, decide commandDecision) error {
-	ctx, recorded := r.Context(), false
 	entry.At, entry.Outcome, entry.Source, entry.Admin = s.now().UTC(), audit.OutcomeDecided, httpapi.SourceAddress(r), adminOf(r).Name
+	if err := s.keepCommand(r.Context(), deviceID, entry, decide); err != nil {
+		return err
+	}
+	s.log.Info().Str("device", deviceID).Str("action", entry.Action).Str("command", entry.Command.ID).Str("admin", entry.Admin).Msg("decided")
+	detail, err := s.commandDetail(r.Context(), deviceID, entry.Command.ID)
+	if err != nil {
+		return err
+	}
+	return httpapi.WriteJSON(w, r, http.StatusOK, detail)
+}
+
+// keepCommand takes a decision, anew where the device was changed in between. The record is
+// on disk before anything is kept. One decision is recorded and kept at a time: the line that
+// the database knows then is this one's, and each one before it is kept or has failed.
+func (s *Server) keepCommand(ctx context.Context, deviceID string, entry audit.Entry, decide commandDecision) (err error) {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	recorded := false
+	defer func() {
+		if recorded && err != nil {
+			err = errors.Join(err, s.recordFailure(entry))
+		}
+	}()
 	for range storage.SaveAttempts {
-		device, err := s.devices.Device(ctx, storage.ByID(deviceID))
+		change, err := s.decideOnce(ctx, deviceID, entry.At, decide)
 		if err != nil {
-			return fmt.Errorf("find device: %w", err)
-		}
-		log, err := s.devices.Commands(ctx, deviceID)
-		if err != nil {
-			return fmt.Errorf("load commands: %w", err)
-		}
-		log.Expire(entry.At)
-		change := storage.Change{Device: device}
-		if err := decide(device, &log, &change); err != nil {
-			return commandProblem(err)
+			return err
 		}
 		if !recorded {
-			entry.DeviceID, entry.MacSerial = device.ID, device.Serial
+			entry.DeviceID, entry.MacSerial = change.Device.ID, change.Device.Serial
 			if err := s.record.Append(entry); err != nil {
 				return err
 			}
 			recorded = true
 		}
-		err = change.KeepCommands(log, entry.At)
-		if err == nil {
-			mark := s.record.Mark()
-			change.Audit = &storage.AuditMark{Number: mark.Number, Hash: mark.Hash}
-			err = s.devices.Save(ctx, change)
+		mark := s.record.Mark()
+		change.Audit = &storage.AuditMark{Number: mark.Number, Hash: mark.Hash}
+		if err := s.devices.Save(ctx, change); !errors.Is(err, storage.ErrConflict) {
+			return commandProblem(err)
 		}
-		switch {
-		case errors.Is(err, storage.ErrConflict):
-			continue
-		case err != nil:
-			return errors.Join(commandProblem(fmt.Errorf("save command: %w", err)), s.recordFailure(entry))
-		}
-		s.log.Info().Str("device", device.ID).Str("action", entry.Action).Str("command", entry.Command.ID).Str("admin", entry.Admin).Msg("decided")
-		detail, err := s.commandDetail(ctx, deviceID, entry.Command.ID)
-		if err != nil {
-			return err
-		}
-		return httpapi.WriteJSON(w, r, http.StatusOK, detail)
 	}
-	return errors.Join(protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy."), s.recordFailure(entry))
+	return protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy.")
+}
+
+// decideOnce is the change that a decision makes of the device as it is on record.
+func (s *Server) decideOnce(ctx context.Context, deviceID string, now time.Time, decide commandDecision) (storage.Change, error) {
+	device, err := s.devices.Device(ctx, storage.ByID(deviceID))
+	if err != nil {
+		return storage.Change{}, fmt.Errorf("find device: %w", err)
+	}
+	log, err := s.devices.Commands(ctx, deviceID)
+	if err != nil {
+		return storage.Change{}, fmt.Errorf("load commands: %w", err)
+	}
+	log.Expire(now)
+	change := storage.Change{Device: device}
+	if err := decide(device, &log, &change); err != nil {
+		return storage.Change{}, commandProblem(err)
+	}
+	return change, change.KeepCommands(log, now)
 }
 
 // readSmall reads a body of a decision.
