@@ -120,13 +120,21 @@ func Verify(r io.Reader, known Mark, visit func(Entry) error) (found Findings, e
 
 // VerifyFile is Verify of the file at path; none is an empty record.
 func VerifyFile(path string, known Mark, visit func(Entry) error) (Findings, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	file, err := openToRead(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return Verify(bytes.NewReader(nil), known, visit)
 	}
 	if err != nil {
-		return Findings{}, fmt.Errorf("open audit log: %w", err)
+		return Findings{}, err
 	}
 	defer file.Close()
 	return Verify(file, known, visit)
+}
+
+func openToRead(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open audit log: %w", err)
+	}
+	return file, nil
 }
