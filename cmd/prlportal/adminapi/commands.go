@@ -62,7 +62,7 @@ type CommandDetail struct {
 }
 
 // maxCommandBody is the largest upload: a command in base64, with its signatures.
-const maxCommandBody = 4 * protocol.MaxCommand
+const maxCommandBody = 2 * protocol.MaxHoldsCommand
 
 // commandList is the reply to a list.
 type commandList struct {
@@ -334,7 +334,7 @@ func (s *Server) openCommand(r *http.Request, upload CommandUpload) (issuedComma
 	}
 	opened.command = storage.Command{
 		ID: read.CommandID, Type: read.Type, Target: read.Target, Params: paramsText(read), IssuedAt: read.IssuedAt, NotBefore: read.NotBefore, ExpiresAt: read.ExpiresAt,
-		IssuedBy: read.IssuedBy, Reason: protocol.CutText(read.Reason, protocol.MaxText), SHA256: hex.EncodeToString(sum[:]),
+		IssuedBy: read.IssuedBy, Reason: protocol.CutText(read.Reason, protocol.MaxText), SHA256: hex.EncodeToString(sum[:]), Bytes: len(payload),
 		Signers: []storage.Signer{{KeyID: keyID, Person: read.IssuedBy, Admin: adminOf(r).Name, At: s.now().UTC()}},
 	}
 	if !protocol.ChangesHolds(read.Type) {

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -306,8 +308,8 @@ func approvalPage(command protocol.Command) string {
 	page.addFields(
 		[2]string{"Virtual machine", strings.TrimSpace(target.VMName + " " + inBrackets(target.VMID))},
 		[2]string{"User", target.Owner}, [2]string{"Mac", target.MacSerial},
-		[2]string{"Issued by", command.IssuedBy}, [2]string{"Issued", localTime(command.IssuedAt, time.Local)}, [2]string{"Latest start", localTime(command.ExpiresAt, time.Local)},
-		[2]string{"Reason", command.Reason},
+		[2]string{"Issued by", command.IssuedBy}, [2]string{"Issued", localTime(command.IssuedAt, time.Local)}, [2]string{"Earliest start", localTime(command.NotBefore, time.Local)},
+		[2]string{"Latest start", localTime(command.ExpiresAt, time.Local)}, [2]string{"Reason", command.Reason},
 	)
 	if !protocol.ChangesHolds(command.Type) {
 		page.addFields([2]string{"Parameters", string(command.Params)})
@@ -324,8 +326,20 @@ func approvalPage(command protocol.Command) string {
 	}
 	names := []string{}
 	for _, hold := range list.Holds {
-		names = append(names, hold.VMName+" of "+hold.Owner)
+		names = append(names, holdWords(hold))
 	}
 	page.addFields([2]string{"Held after it", orEmpty(strings.Join(names, ", "))})
 	return page.String()
+}
+
+// holdWords say which machine is held, and how.
+func holdWords(hold protocol.Hold) string {
+	words := strings.TrimSpace(hold.VMName+" "+inBrackets(hold.ID)) + " of " + cmp.Or(hold.Owner, "uid "+strconv.FormatUint(uint64(hold.UID), 10))
+	if hold.Force {
+		words += ", by force"
+	}
+	if !hold.ExpiresAt.IsZero() {
+		words += ", until " + localTime(hold.ExpiresAt, time.Local)
+	}
+	return words
 }

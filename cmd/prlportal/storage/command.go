@@ -88,6 +88,7 @@ type Command struct {
 	IssuedBy  string                 `json:"issued_by,omitempty"` // person that the signing key is registered for
 	Reason    string                 `json:"reason,omitempty"`
 	SHA256    string                 `json:"sha256,omitempty"` // of the payload; hex
+	Bytes     int                    `json:"bytes,omitempty"`  // of the payload; 0: at most protocol.MaxCommand
 
 	State   string        `json:"state"`
 	Code    protocol.Code `json:"code,omitempty"`

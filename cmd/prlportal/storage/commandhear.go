@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -248,15 +249,15 @@ type Delivery struct {
 }
 
 // Deliver says what is sent to the Mac as its word leaves the log: everything that it
-// does not hold, at most as many as fit, in an order that keeps that of each machine.
-// What is sent is marked first.
+// does not hold, at most as many as fit, in the order in which they were issued. What is
+// sent is marked first.
 func (l *CommandLog) Deliver(word CommandWord) (sent Delivery) {
 	before := l.fingerprint()
 	listed := make(map[string]bool, len(word.Open))
 	for _, open := range word.Open {
 		listed[open.CommandID] = true
 	}
-	carried := false
+	carried, isFull, bytes := false, false, 0
 	for i := range l.Commands {
 		c := &l.Commands[i]
 		if !c.isDue(word) {
@@ -269,8 +270,12 @@ func (l *CommandLog) Deliver(word CommandWord) (sent Delivery) {
 			}
 			continue
 		}
-		if listed[c.ID] || len(sent.Commands) == protocol.MaxCommandReply {
+		if listed[c.ID] || isFull {
 			continue
+		}
+		bytes += cmp.Or(c.Bytes, protocol.MaxCommand)
+		if isFull = len(sent.Commands) == protocol.MaxCommandReply || bytes > protocol.MaxCommandReplyBytes; isFull {
+			continue // cancels go on
 		}
 		sent.Commands = append(sent.Commands, c.ID)
 		carried = carried || c.HoldsVersion > 0
