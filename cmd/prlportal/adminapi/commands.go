@@ -224,7 +224,7 @@ func (s *Server) keepCommand(ctx context.Context, deviceID string, entry audit.E
 		}
 		mark := s.record.Mark()
 		change.Audit = &storage.AuditMark{Number: mark.Number, Hash: mark.Hash}
-		if err := s.devices.Save(ctx, change); !errors.Is(err, storage.ErrConflict) {
+		if err := s.saveTold(ctx, change); !errors.Is(err, storage.ErrConflict) {
 			return commandProblem(err)
 		}
 	}

@@ -111,7 +111,7 @@ func (s *Server) recordFailure(entry audit.Entry) error {
 
 func (s *Server) keepAll(ctx context.Context, changes []storage.Change) error {
 	for _, change := range changes {
-		if err := s.devices.Save(ctx, change); err != nil {
+		if err := s.saveTold(ctx, change); err != nil {
 			return err
 		}
 	}

@@ -112,6 +112,14 @@ type Command struct {
 	HoldsVersion uint64 `json:"holds_version,omitempty"`
 	HoldsBase    uint64 `json:"holds_base,omitempty"`
 	Held         int    `json:"held,omitempty"`
+
+	News []CommandStep `json:"-"` // steps that no change has kept yet, oldest first
+}
+
+// CommandNews is what happened to a command with a change.
+type CommandNews struct {
+	Command Command
+	Step    CommandStep
 }
 
 // Signer is one signature under a command.
@@ -193,7 +201,7 @@ func (c *Command) onSame(other *Command) bool {
 // note adds a step; of too many the first and the newest stay.
 func (c *Command) note(step CommandStep) {
 	step.State = c.State
-	c.Steps = append(c.Steps, step)
+	c.Steps, c.News = append(c.Steps, step), append(c.News, step)
 	if excess := len(c.Steps) - MaxCommandSteps; excess > 0 {
 		c.Steps = slices.Delete(c.Steps, 1, 1+excess)
 	}
@@ -282,6 +290,13 @@ func (c *Change) KeepCommands(log CommandLog, now time.Time) error {
 	dropped, err := log.forget(now)
 	if err != nil {
 		return err
+	}
+	for i := range log.Commands {
+		command := &log.Commands[i]
+		for _, step := range command.News {
+			c.News = append(c.News, CommandNews{*command, step})
+		}
+		command.News = nil
 	}
 	c.Commands, c.DroppedCommands = &log, append(c.DroppedCommands, dropped...)
 	c.Device.HasCommands, c.Device.OpenCommands = !log.IsEmpty(), log.OpenCount()
