@@ -237,3 +237,22 @@ func TestAnApproverSeesHowAMachineIsHeld(t *testing.T) {
 		t.Errorf("it steers the terminal: %q", page)
 	}
 }
+
+// A change of the list of command keys that broke off after it was uploaded is no end of all
+// changes: the next one is made to the portal's list, which the policy key has signed.
+func TestTheListOfCommandKeysGoesOnFromThePortals(t *testing.T) {
+	t.Parallel()
+	portal, operator := commanding(t)
+	folder := filepath.Join(portal.Dir, site.OperatorFolder)
+	bob := t.TempDir()
+	mustRun(t, "keys", "command", "create", "--dir", bob)
+	before, err := os.ReadFile(filepath.Join(folder, site.CommandKeysFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	operator.run("keys", "command", "add", "bob", "--public-key", filepath.Join(bob, "command.pub"))
+	if err := os.WriteFile(filepath.Join(folder, site.CommandKeysFile), before, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	portaltest.MustContain(t, operator.run("keys", "command", "threshold", "vm.delete", "2"), "bob", "vm.delete needs 2 signatures")
+}
