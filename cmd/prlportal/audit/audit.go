@@ -8,7 +8,6 @@
 package audit
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // Actions.
@@ -156,7 +156,7 @@ func (l *Log) Append(entry Entry) error {
 		}
 	}
 	entry.Number, entry.Chain = l.mark.Number+1, l.mark.Hash
-	line, err := json.Marshal(entry)
+	line, err := text.EncodeJSON(entry, "", "") // people look at it (H15)
 	if err != nil {
 		return fmt.Errorf("encode audit entry: %w", err)
 	}

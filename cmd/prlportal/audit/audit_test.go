@@ -8,7 +8,9 @@ import (
 	"sync"
 	"testing"
 
+	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/audit"
+	"prlagent/cmd/prlportal/portaltest/hostile"
 )
 
 func TestH55_TheAuditLogIsOnlyAddedTo(t *testing.T) {
@@ -162,6 +164,30 @@ func TestH30_NoEntryIsTooLongToBeRead(t *testing.T) {
 		t.Error("it was written")
 	}
 	if found, err := audit.VerifyFile(path, audit.Mark{}, nil); err != nil || found.Lines != 0 {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// H15: the record has names that users gave; who looks at it sees them, and is not steered.
+func TestH15_NoEntrySteersTheTerminal(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "audit.log")
+	log, err := audit.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	for _, evil := range hostile.Texts {
+		if err := log.Append(audit.Entry{Action: audit.ActionCommand, Command: &audit.Command{Target: protocol.CommandTarget{VMName: evil.Text}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hostile.WantSafeLog(t, data, len(hostile.Texts))
+	if found, err := audit.VerifyFile(path, audit.Mark{}, nil); err != nil || found.Chained != uint64(len(hostile.Texts)) {
 		t.Errorf("%+v, %v", found, err)
 	}
 }
