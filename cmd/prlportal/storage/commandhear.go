@@ -64,21 +64,26 @@ func (l *CommandLog) fingerprint() string {
 	return print.String()
 }
 
-// hearResult reports whether the result is the first of its command. A result that the
-// Mac gave is final: another one of the same id changes nothing. What the portal itself
-// called ended was never more than that it had not heard.
+// hearResult reports whether the result is news. A result that the Mac gave is final:
+// another one of the same id changes nothing, unless the Mac's own key has signed it, and
+// had not signed the one before: whoever has the Mac's token can say anything first. What
+// the portal itself called ended was never more than that it had not heard.
 func (l *CommandLog) hearResult(result protocol.Result, word CommandWord) (isNew bool) {
 	command := l.Find(result.CommandID)
 	if command == nil {
 		command = l.adopt(result.CommandID, word)
 	}
-	if command == nil || command.Result != nil || !isEndOfMac(result.State) {
+	if command == nil || command.Receipt.isVerified() || !isEndOfMac(result.State) {
+		return false
+	}
+	receipt := word.checkReceipt(command, result)
+	if command.Result != nil && !receipt.isVerified() {
 		return false
 	}
 	l.judgeAhead(command, word)
 	kept := result
 	kept.Receipt = nil
-	command.Result, command.Receipt = &kept, word.checkReceipt(command, result)
+	command.Result, command.Receipt = &kept, receipt
 	command.Epoch, command.Withheld = word.Epoch, nil
 	command.become(result.State, CommandStep{At: word.At, Code: result.Code, MacAt: result.EndedAt, Epoch: word.Epoch})
 	if result.State == protocol.CommandSucceeded {
