@@ -37,9 +37,17 @@ func TestH15_NothingOfAResultSteersTheTerminal(t *testing.T) {
 				CommandID: command.CommandID, State: protocol.CommandFailed, Code: protocol.Code(name), Message: protocol.CutText(evil.Text, protocol.MaxText), StartedAt: now, EndedAt: now,
 				Observed: map[string]string{name: name},
 			}
+			for at, typed := range map[*time.Time]string{&result.StartedAt: "0000-01-01T00:00:00+23:59", &result.EndedAt: "9999-12-31T23:59:59-23:59"} { // years that UTC does not have
+				parsed, err := time.Parse(time.RFC3339, typed)
+				if err != nil {
+					t.Fatal(err)
+				}
+				*at = parsed
+			}
 			request, _ := m.Next(t)
 			result.Receipt = m.Receipt(t, result)
 			request.Results = []protocol.Result{result}
+			request.Holds = &protocol.HoldReport{Version: 1, Holds: []protocol.HoldState{{VMKey: vm.VMKey, State: name, Code: protocol.Code(name), Since: result.StartedAt, ViolatedAt: result.EndedAt, Violations: 1 << 62}}}
 			if got := m.Send(t, request); got.Status != http.StatusOK {
 				t.Fatalf("check-in: %d %s", got.Status, got.Body)
 			}
