@@ -49,7 +49,7 @@ func TestH30_AMacThatWentOnWhileThePortalWasPutBack(t *testing.T) {
 
 // H30: a delete that waited for a Mac which was away when the backup was taken, and that was
 // cancelled before the portal was put back, is not sent: not with the Mac's next report, and
-// not with the answer to one that it repeats. A lock goes on; an unlock does not.
+// not with the answer to one that it repeats.
 func TestH30_APortalThatIsPutBackToBeforeACancelSendsNothing(t *testing.T) {
 	t.Parallel()
 	portal := portaltest.New(t)

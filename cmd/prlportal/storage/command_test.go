@@ -379,3 +379,37 @@ func TestH52_AMacCannotUseUpTheVersionsOfItsHolds(t *testing.T) {
 		mustBe(t, log.Frozen != nil, true)
 	}
 }
+
+// An answer has as many commands as a Mac reads, by their bytes too; what does not fit comes
+// in its turn, and nothing that was issued later comes before it.
+func TestWhatDoesNotFitIntoAnAnswerComesInItsTurn(t *testing.T) {
+	t.Parallel()
+	log := newLog(t, "vm.lock a", "vm.lock b", "vm.delete b", "vm.lock c")
+	for i := range log.Commands {
+		if log.Commands[i].Type == "vm.lock" {
+			log.Commands[i].Bytes = 200 << 10
+		}
+	}
+	mustBe(t, log.Deliver(word(1)).Commands, []string{idOf(0)})
+	second := word(2, holding(idOf(0), protocol.CommandAcknowledged))
+	log.Hear(second)
+	mustBe(t, log.Deliver(second).Commands, []string{idOf(1), idOf(2)})
+	third := word(3, holding(idOf(0), protocol.CommandAcknowledged), holding(idOf(1), protocol.CommandAcknowledged), holding(idOf(2), protocol.CommandAcknowledged))
+	log.Hear(third)
+	mustBe(t, log.Deliver(third).Commands, []string{idOf(3)})
+	if most := protocol.MaxCommandReplyBytes/3*4 + protocol.MaxPolicy/3*4; most > protocol.MaxReply*9/10 {
+		t.Errorf("an answer can have %d bytes", most)
+	}
+}
+
+// H30: of a backup a lock goes on, and what only looks; what destroys, restarts or lets go
+// waits, and is judged once.
+func TestH30_WhatABackupMaySendByItself(t *testing.T) {
+	t.Parallel()
+	log := newLog(t, "vm.lock a", "vm.unlock b", "vm.restart c", "inventory.refresh", "vm.delete d")
+	mustBe(t, log.PutBack(issuedAt, issuedAt), false)
+	mustBe(t, log.Deliver(word(1)).Commands, []string{idOf(0), idOf(3)})
+	log.Thaw(storage.By{At: issuedAt})
+	mustBe(t, log.PutBack(issuedAt, issuedAt), true)
+	mustBe(t, len(log.Deliver(word(2)).Commands), 5)
+}
