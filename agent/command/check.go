@@ -127,10 +127,10 @@ func claimed(envelope protocol.Envelope) (command protocol.Command, digest strin
 	var name struct {
 		CommandID string `json:"command_id"`
 	}
-	if err != nil || protocol.Decode(payload, protocol.MaxCommand, &name) != nil || !protocol.ValidName(name.CommandID) {
+	if err != nil || protocol.Decode(payload, protocol.MaxHoldsCommand, &name) != nil || !protocol.ValidName(name.CommandID) {
 		return protocol.Command{}, "", false
 	}
-	if protocol.Decode(payload, protocol.MaxCommand, &command) != nil {
+	if protocol.Decode(payload, protocol.MaxHoldsCommand, &command) != nil {
 		command = protocol.Command{}
 	}
 	command.CommandID, command.Type = name.CommandID, protocol.CutText(command.Type, protocol.MaxName)

@@ -10,7 +10,10 @@ import (
 
 // Limits of commands (protocol.md 2.13, H24).
 const (
-	MaxCommand         = 16 << 10 // its payload
+	MaxCommand = 16 << 10 // its payload
+	// MaxHoldsCommand is the payload of one that carries the list of all holds of a Mac,
+	// which can be MaxHolds.
+	MaxHoldsCommand    = 256 << 10
 	MaxReceipt         = 32 << 10 // its payload, as the envelope has it
 	MaxBlob            = 50 << 20 // what is uploaded on request, such as a support bundle
 	MaxCommandLifetime = 90 * 24 * time.Hour
@@ -120,8 +123,11 @@ var ErrCommandInvalid = errors.New("command is not valid")
 // type is known.
 func ParseCommand(payload []byte) (Command, error) {
 	var command Command
-	if err := Decode(payload, MaxCommand, &command); err != nil {
+	if err := Decode(payload, MaxHoldsCommand, &command); err != nil {
 		return Command{}, fmt.Errorf("%w: %w", ErrCommandInvalid, err)
+	}
+	if most := MaxPayload(command.Type); len(payload) > most {
+		return Command{}, fmt.Errorf("%w: %w: %d bytes, at most %d", ErrCommandInvalid, ErrTooLarge, len(payload), most)
 	}
 	if wrong := command.wrong(); wrong != "" {
 		return Command{}, fmt.Errorf("%w: %s", ErrCommandInvalid, wrong)
@@ -132,6 +138,14 @@ func ParseCommand(payload []byte) (Command, error) {
 		}
 	}
 	return command, nil
+}
+
+// MaxPayload is how many bytes the payload of a command of the type may have.
+func MaxPayload(kind string) int {
+	if ChangesHolds(kind) {
+		return MaxHoldsCommand
+	}
+	return MaxCommand
 }
 
 // wrong is what is not as it should be; empty if all is.

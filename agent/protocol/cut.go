@@ -120,7 +120,7 @@ func cutResults(results []Result) []Result {
 	results = cutEach(results, MaxResults)
 	for i := range results {
 		results[i].Observed = cutData(results[i].Observed)
-		if receipt := results[i].Receipt; receipt != nil && (len(receipt.Payload) > MaxReceipt || len(receipt.Signatures) > maxSignatures) {
+		if receipt := results[i].Receipt; receipt != nil && (len(receipt.Payload) > MaxReceipt || len(receipt.Signatures) > MaxSignatures) {
 			results[i].Receipt = nil // nothing that a device of ours has signed
 		}
 	}

@@ -10,7 +10,12 @@ const (
 	WebhookVMAdded          = "vm.added"
 	WebhookVMRemoved        = "vm.removed"
 	WebhookDeviceEnrolled   = "device.enrolled"
-	WebhookDeviceStale      = "device.stale" // said by the portal: the Mac was not heard of
+	WebhookDeviceStale      = "device.stale"   // said by the portal: the Mac was not heard of
+	WebhookCommandIssued    = "command.issued" // those of commands are said by the portal
+	WebhookCommandApproved  = "command.approved"
+	WebhookCommandWithheld  = "command.withheld" // it waits for an administrator
+	WebhookCommandDelivered = "command.delivered"
+	WebhookCommandEnded     = "command.ended" // in one of the states that nothing follows
 	WebhookTest             = "webhook.test"
 )
 

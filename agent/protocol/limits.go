@@ -27,6 +27,9 @@ const (
 	MaxName         = 255
 	MaxText         = 1 << 10
 	MaxCommandReply = 8
+	// MaxCommandReplyBytes is how long the payloads of the commands of one answer are
+	// together: in base64, and with a list of holds beside them, they fit into MaxReply.
+	MaxCommandReplyBytes = MaxHoldsCommand + MaxCommandReply*MaxCommand
 )
 
 // Errors that Decode and DecodeRequest report; all are refusals of the whole message.

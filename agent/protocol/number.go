@@ -45,8 +45,8 @@ var answerNumbers = []answerNumber{
 	{"CheckinReply.splay_s", 0, longestWait, clamped, ""},
 	{"CheckinReply.policy.head_version", 0, MaxVersion, clamped, ""},
 	{"CheckinReply.commands", 0, MaxCommandReply, clamped, "delivery is level-triggered: what is cut off comes again"},
-	{"CheckinReply.commands.signatures", 0, maxSignatures, refused, ""},
-	{"CheckinReply.holds.signatures", 0, maxSignatures, refused, ""},
+	{"CheckinReply.commands.signatures", 0, MaxSignatures, refused, ""},
+	{"CheckinReply.holds.signatures", 0, MaxSignatures, refused, ""},
 	{"CheckinReply.cancel", 0, maxCancel, clamped, "it is computed afresh each time (H03)"},
 	{"CheckinReply.acks", 0, MaxResults, clamped, "a result is repeated until it is acknowledged"},
 	{"EnrollReply.server_time", 0, 0, judged, "not used: the first check-in brings another"},
@@ -64,8 +64,9 @@ var answerNumbers = []answerNumber{
 	{"Head.expires_at", 0, 0, judged, "held against trusted time (H07)"},
 }
 
-// maxSignatures is how many signatures an envelope may have.
-const maxSignatures = 16
+// MaxSignatures is how many signatures an envelope may have: an answer with one that has
+// more is not believed.
+const MaxSignatures = 16
 
 // ErrOutOfBounds: an answer names a number that cannot be.
 var ErrOutOfBounds = errors.New("a number is out of bounds")

@@ -40,6 +40,7 @@ type Server struct {
 	now      func() time.Time
 
 	backingUp sync.Mutex
+	deciding  sync.Mutex // of commands, from the line of the record until it is kept
 }
 
 // Parts are what a server works with.

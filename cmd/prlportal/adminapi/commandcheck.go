@@ -33,6 +33,8 @@ func (s *Server) checkCommand(ctx context.Context, device storage.Device, log *s
 		return refuse("The device is served nothing before an administrator decides of it.")
 	case command.Target.MacSerial != device.MacSerial():
 		return refuse("The command names another Mac than the device is.")
+	case device.Epoch == "" && protocol.IsHazardous(command.Type):
+		return refuse("The Mac has not reported since it was let in; wait for its report.")
 	case command.Target.Epoch != device.Epoch && (command.Target.Epoch != "" || protocol.IsHazardous(command.Type)):
 		return refuse("The Mac has another epoch than the command names; look again and issue it anew.")
 	case command.IssuedAt.After(now.Add(maxAhead)):
@@ -98,7 +100,7 @@ func (s *Server) checkHolds(ctx context.Context, device storage.Device, log *sto
 	}
 	before, after := others(base), others(*issued.holds)
 	for key, hold := range before {
-		if now, kept := after[key]; !kept || now.Force != hold.Force || !now.ExpiresAt.Equal(hold.ExpiresAt) {
+		if now, kept := after[key]; !kept || !isSameHold(now, hold) {
 			return fmt.Errorf("%w: its list of holds changes that of another virtual machine", protocol.ErrCommandInvalid)
 		}
 		delete(after, key)
@@ -109,6 +111,13 @@ func (s *Server) checkHolds(ctx context.Context, device storage.Device, log *sto
 		}
 	}
 	return nil
+}
+
+// isSameHold reports whether two lists say the same of a machine.
+func isSameHold(a, b protocol.Hold) bool {
+	sameTimes := a.Since.Equal(b.Since) && a.ExpiresAt.Equal(b.ExpiresAt)
+	a.Since, a.ExpiresAt = b.Since, b.ExpiresAt
+	return sameTimes && a == b
 }
 
 // isReportedHeld reports whether the Mac holds a machine by a list that this portal does
@@ -182,14 +191,14 @@ func (s *Server) checkLeavesNothing(ctx context.Context, device storage.Device) 
 	return nil
 }
 
-// confirm lets destructive commands go again to a device that is ahead of the portal
-// (H30).
+// confirm lets commands go again to a device that is ahead of the portal, and those that
+// are of the backup that the portal was made of (H30).
 func (s *Server) confirm(ctx context.Context, device storage.Device, asked Decision) ([]storage.Change, error) {
 	log, err := s.devices.Commands(ctx, device.ID)
 	if err != nil {
 		return nil, fmt.Errorf("load commands: %w", err)
 	}
-	if log.Frozen == nil {
+	if log.Frozen == nil && !log.HasWithheld(storage.WithheldRestored) {
 		return nil, protocol.NewProblem(protocol.ProblemInvalidRequest, "The device is not ahead of this portal; commands that wait for other reasons are confirmed one by one.")
 	}
 	log.Thaw(storage.By{Admin: asked.By, Reason: asked.Reason, At: s.now().UTC()})

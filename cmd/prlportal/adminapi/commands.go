@@ -2,18 +2,13 @@ package adminapi
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
-	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
-	"prlagent/cmd/prlportal/audit"
 	"prlagent/cmd/prlportal/blobs"
 	"prlagent/cmd/prlportal/fleet"
 	"prlagent/cmd/prlportal/httpapi"
@@ -62,7 +57,7 @@ type CommandDetail struct {
 }
 
 // maxCommandBody is the largest upload: a command in base64, with its signatures.
-const maxCommandBody = 4 * protocol.MaxCommand
+const maxCommandBody = 2 * protocol.MaxHoldsCommand
 
 // commandList is the reply to a list.
 type commandList struct {
@@ -79,7 +74,7 @@ func commandProblem(err error) error {
 	for _, refusal := range []error{
 		storage.ErrCommandKnown, storage.ErrCommandOpen, storage.ErrTooManyCommands, storage.ErrCommandEnded, storage.ErrNotAwaiting, storage.ErrSameSigner,
 		storage.ErrHoldsMoved, storage.ErrHoldsBuiltUpon, storage.ErrNotWithheld, storage.ErrOldEpoch,
-		site.ErrNoCommandKeys, site.ErrCommandKeys, site.ErrOldCommandKeys, protocol.ErrCommandInvalid, protocol.ErrSignature, protocol.ErrPayloadType,
+		errSignerEnded, site.ErrNoCommandKeys, site.ErrCommandKeys, site.ErrOldCommandKeys, protocol.ErrCommandInvalid, protocol.ErrSignature, protocol.ErrPayloadType,
 		protocol.ErrEnvelopeInvalid, protocol.ErrWrongSite,
 	} {
 		if errors.Is(err, refusal) {
@@ -181,293 +176,4 @@ func (s *Server) commandDetail(ctx context.Context, deviceID, commandID string) 
 		detail.Envelope = &kept.Command
 	}
 	return detail, nil
-}
-
-// commandDecision is one decision over the commands of a device as they are on record.
-type commandDecision func(device storage.Device, log *storage.CommandLog, change *storage.Change) error
-
-// decideCommand records a decision and keeps it, and answers with the command as it is
-// then. It is taken anew where the device was changed in between; the record is on disk
-// before anything is kept.
-func (s *Server) decideCommand(w http.ResponseWriter, r *http.Request, deviceID string, entry audit.Entry, decide commandDecision) error {
-	ctx, recorded := r.Context(), false
-	entry.At, entry.Outcome, entry.Source, entry.Admin = s.now().UTC(), audit.OutcomeDecided, httpapi.SourceAddress(r), adminOf(r).Name
-	for range storage.SaveAttempts {
-		device, err := s.devices.Device(ctx, storage.ByID(deviceID))
-		if err != nil {
-			return fmt.Errorf("find device: %w", err)
-		}
-		log, err := s.devices.Commands(ctx, deviceID)
-		if err != nil {
-			return fmt.Errorf("load commands: %w", err)
-		}
-		log.Expire(entry.At)
-		change := storage.Change{Device: device}
-		if err := decide(device, &log, &change); err != nil {
-			return commandProblem(err)
-		}
-		if !recorded {
-			entry.DeviceID, entry.MacSerial = device.ID, device.Serial
-			if err := s.record.Append(entry); err != nil {
-				return err
-			}
-			recorded = true
-		}
-		err = change.KeepCommands(log, entry.At)
-		if err == nil {
-			mark := s.record.Mark()
-			change.Audit = &storage.AuditMark{Number: mark.Number, Hash: mark.Hash}
-			err = s.devices.Save(ctx, change)
-		}
-		switch {
-		case errors.Is(err, storage.ErrConflict):
-			continue
-		case err != nil:
-			return errors.Join(commandProblem(fmt.Errorf("save command: %w", err)), s.recordFailure(entry))
-		}
-		s.log.Info().Str("device", device.ID).Str("action", entry.Action).Str("command", entry.Command.ID).Str("admin", entry.Admin).Msg("decided")
-		detail, err := s.commandDetail(ctx, deviceID, entry.Command.ID)
-		if err != nil {
-			return err
-		}
-		return httpapi.WriteJSON(w, r, http.StatusOK, detail)
-	}
-	return errors.Join(protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy."), s.recordFailure(entry))
-}
-
-// readSmall reads a body of a decision.
-func readSmall(r *http.Request, limit int, into any) error {
-	body, err := httpapi.ReadBody(r, limit)
-	if err != nil {
-		return err
-	}
-	return httpapi.DecodeBody(body, into)
-}
-
-// issueCommand takes in what an operator has signed, if the key is registered and the
-// command is about what this portal knows.
-func (s *Server) issueCommand(w http.ResponseWriter, r *http.Request) error {
-	var upload CommandUpload
-	if err := readSmall(r, maxCommandBody, &upload); err != nil {
-		return err
-	}
-	issued, err := s.openCommand(r, upload)
-	if err != nil {
-		return commandProblem(err)
-	}
-	if _, err := s.devices.CommandDevice(r.Context(), issued.command.ID); !errors.Is(err, storage.ErrNotFound) {
-		return errors.Join(commandProblem(storage.ErrCommandKnown), err)
-	}
-	if _, err := s.devices.Device(r.Context(), storage.ByID(issued.command.Target.DeviceID)); errors.Is(err, storage.ErrNotFound) {
-		return httpapi.InvalidField("command", "There is no such device.")
-	}
-	entry := audit.Entry{Action: audit.ActionCommand, By: issued.command.IssuedBy, Reason: issued.command.Reason, KeyIDs: []string{issued.command.Signers[0].KeyID}, Command: auditedCommand(&issued.command)}
-	return s.decideCommand(w, r, issued.command.Target.DeviceID, entry, func(device storage.Device, log *storage.CommandLog, change *storage.Change) error {
-		if err := s.checkCommand(r.Context(), device, log, &issued); err != nil {
-			return err
-		}
-		change.Envelopes = []storage.CommandEnvelopes{{CommandID: issued.command.ID, Command: upload.Command, Holds: issued.holdsEnvelope, Keys: issued.keyLists}}
-		return log.Add(issued.command, issued.needed, storage.By{Admin: adminOf(r).Name, At: s.now().UTC()})
-	})
-}
-
-func auditedCommand(c *storage.Command) *audit.Command {
-	return &audit.Command{ID: c.ID, Type: c.Type, Target: c.Target, IssuedBy: c.IssuedBy, IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt, SHA256: c.SHA256}
-}
-
-// issuedCommand is an upload that was opened: what its signatures say is so.
-type issuedCommand struct {
-	command       storage.Command
-	needed        int
-	holds         *protocol.HoldList
-	holdsEnvelope *protocol.Envelope
-	keys          site.CommandKeys
-	keyLists      []protocol.Envelope // as they were signed
-}
-
-// openCommand verifies an upload with the registered keys. One signature is the
-// issuer's, who is in the payload as the person that the key is registered for.
-func (s *Server) openCommand(r *http.Request, upload CommandUpload) (issuedCommand, error) {
-	keys, _, err := s.content.CommandKeys(r.Context())
-	if err != nil {
-		return issuedCommand{}, err
-	}
-	if len(keys.Keys) == 0 {
-		return issuedCommand{}, site.ErrNoCommandKeys
-	}
-	payload, err := upload.Command.Verify(protocol.PayloadCommand, keys.Trusted(), 1)
-	if err != nil {
-		return issuedCommand{}, err
-	}
-	read, err := protocol.ParseCommand(payload)
-	if err != nil {
-		return issuedCommand{}, err
-	}
-	if len(upload.Command.Signatures) != 1 {
-		return issuedCommand{}, httpapi.InvalidField("command", "A command has one signature when it is issued; others approve it.")
-	}
-	keyID := upload.Command.Signatures[0].KeyID
-	if person := keys.PersonOf(keyID); read.IssuedBy != person {
-		return issuedCommand{}, httpapi.InvalidField("command", "It says that it was issued by somebody else than "+person+", whose key has signed it.")
-	}
-	if wanted := confirmationOf(read); upload.Confirm != wanted {
-		return issuedCommand{}, httpapi.InvalidField("confirm", "It is not the name of what the command is about.")
-	}
-	sum := sha256.Sum256(payload)
-	opened := issuedCommand{keys: keys, needed: keys.Needed(read.Type)}
-	if opened.keyLists, err = s.content.KeyLists(r.Context()); err != nil {
-		return issuedCommand{}, err
-	}
-	opened.command = storage.Command{
-		ID: read.CommandID, Type: read.Type, Target: read.Target, Params: paramsText(read), IssuedAt: read.IssuedAt, NotBefore: read.NotBefore, ExpiresAt: read.ExpiresAt,
-		IssuedBy: read.IssuedBy, Reason: protocol.CutText(read.Reason, protocol.MaxText), SHA256: hex.EncodeToString(sum[:]),
-		Signers: []storage.Signer{{KeyID: keyID, Person: read.IssuedBy, Admin: adminOf(r).Name, At: s.now().UTC()}},
-	}
-	if !protocol.ChangesHolds(read.Type) {
-		return opened, nil
-	}
-	return opened, opened.openHolds(read)
-}
-
-// openHolds verifies the list of holds that a lock or unlock carries.
-func (i *issuedCommand) openHolds(read protocol.Command) error {
-	var params protocol.HoldsParams
-	if err := read.DecodeParams(&params); err != nil {
-		return err
-	}
-	payload, err := params.Holds.Verify(protocol.PayloadHolds, i.keys.Trusted(), 1)
-	if err != nil {
-		return err
-	}
-	list, err := protocol.ParseHoldList(payload)
-	if err != nil {
-		return err
-	}
-	if list.DeviceID != read.Target.DeviceID || list.MacSerial != read.Target.MacSerial {
-		return fmt.Errorf("%w: its list of holds is for another Mac", protocol.ErrCommandInvalid)
-	}
-	i.holds, i.holdsEnvelope = &list, &params.Holds
-	i.command.HoldsVersion, i.command.Held = list.Version, len(list.Holds)
-	return nil
-}
-
-// confirmationOf is what confirms a command: the name of its virtual machine, or the
-// serial number of its Mac.
-func confirmationOf(command protocol.Command) string {
-	if command.Target.VMID == "" {
-		return command.Target.MacSerial
-	}
-	return command.Target.VMName
-}
-
-// paramsText are the parameters as people read them: a list of holds is shown as holds.
-func paramsText(command protocol.Command) string {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(command.Params, &fields) != nil {
-		return ""
-	}
-	var words []string
-	for _, name := range []string{"when", "deadline", "offer", "force", "skip_network_errors", "sso"} {
-		if value, given := fields[name]; given {
-			words = append(words, name+"="+strings.Trim(string(value), `"`))
-		}
-	}
-	return protocol.CutText(strings.Join(words, " "), protocol.MaxName)
-}
-
-// approveCommand adds the signature of a second operator.
-func (s *Server) approveCommand(w http.ResponseWriter, r *http.Request) error {
-	deviceID, commandID, err := s.commandByID(r)
-	if err != nil {
-		return err
-	}
-	var asked CommandApproval
-	if err := readSmall(r, httpapi.MaxSmallBody, &asked); err != nil {
-		return err
-	}
-	kept, err := s.devices.CommandEnvelopes(r.Context(), deviceID, commandID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return noSuchCommand()
-	}
-	if err != nil {
-		return fmt.Errorf("load command: %w", err)
-	}
-	keys, _, err := s.content.CommandKeys(r.Context())
-	if err != nil {
-		return err
-	}
-	lists, err := s.content.KeyLists(r.Context())
-	if err != nil {
-		return err
-	}
-	person := keys.PersonOf(asked.Signature.KeyID)
-	signed, err := withSignature(kept, asked, keys)
-	if err != nil {
-		return commandProblem(err)
-	}
-	signed.Keys = lists
-	entry := audit.Entry{Action: audit.ActionApproveCommand, By: person, KeyIDs: []string{asked.Signature.KeyID}, Command: &audit.Command{ID: commandID}}
-	return s.decideCommand(w, r, deviceID, entry, func(_ storage.Device, log *storage.CommandLog, change *storage.Change) error {
-		command := log.Find(commandID)
-		if command != nil && command.State == protocol.CommandAwaitingApproval && len(command.Signers) != len(signed.Command.Signatures)-1 {
-			return protocol.NewProblem(protocol.ProblemUnavailable, "Another approval came between; try again.")
-		}
-		change.Envelopes = []storage.CommandEnvelopes{signed}
-		return log.Approve(commandID, storage.Signer{KeyID: asked.Signature.KeyID, Person: person, Admin: adminOf(r).Name, At: s.now().UTC()})
-	})
-}
-
-// withSignature adds a signature of a registered key to the envelopes of a command. The
-// same key twice is one.
-func withSignature(kept storage.CommandEnvelopes, asked CommandApproval, keys site.CommandKeys) (storage.CommandEnvelopes, error) {
-	add := func(envelope protocol.Envelope, kind string, signature protocol.Signature) (protocol.Envelope, error) {
-		alone := protocol.Envelope{PayloadType: envelope.PayloadType, Payload: envelope.Payload, Signatures: []protocol.Signature{signature}}
-		if _, err := alone.Verify(kind, keys.Trusted(), 1); err != nil {
-			return envelope, err
-		}
-		for _, known := range envelope.Signatures {
-			if known.KeyID == signature.KeyID {
-				return envelope, storage.ErrSameSigner
-			}
-		}
-		envelope.Signatures = append(append([]protocol.Signature{}, envelope.Signatures...), signature)
-		return envelope, nil
-	}
-	signed := storage.CommandEnvelopes{CommandID: kept.CommandID}
-	var err error
-	if signed.Command, err = add(kept.Command, protocol.PayloadCommand, asked.Signature); err != nil || kept.Holds == nil {
-		return signed, err
-	}
-	if asked.Holds == nil || asked.Holds.KeyID != asked.Signature.KeyID {
-		return signed, fmt.Errorf("%w: the list of holds is not signed", protocol.ErrSignature)
-	}
-	holds, err := add(*kept.Holds, protocol.PayloadHolds, *asked.Holds)
-	signed.Holds = &holds
-	return signed, err
-}
-
-// cancelCommand ends a command that no Mac has, and asks the Mac about any other.
-func (s *Server) cancelCommand(w http.ResponseWriter, r *http.Request) error {
-	return s.decideByReason(w, r, audit.ActionCancelCommand, (*storage.CommandLog).Cancel)
-}
-
-// confirmCommand lets a withheld command be delivered.
-func (s *Server) confirmCommand(w http.ResponseWriter, r *http.Request) error {
-	return s.decideByReason(w, r, audit.ActionConfirmCommand, (*storage.CommandLog).Confirm)
-}
-
-func (s *Server) decideByReason(w http.ResponseWriter, r *http.Request, action string, decide func(*storage.CommandLog, string, storage.By) error) error {
-	deviceID, commandID, err := s.commandByID(r)
-	if err != nil {
-		return err
-	}
-	var asked CommandReason
-	if err := readSmall(r, httpapi.MaxSmallBody, &asked); err != nil {
-		return err
-	}
-	by := storage.By{Admin: adminOf(r).Name, Reason: protocol.CutText(asked.Reason, protocol.MaxText), At: s.now().UTC()}
-	entry := audit.Entry{Action: action, Reason: by.Reason, Command: &audit.Command{ID: commandID}}
-	return s.decideCommand(w, r, deviceID, entry, func(_ storage.Device, log *storage.CommandLog, _ *storage.Change) error {
-		return decide(log, commandID, by)
-	})
 }

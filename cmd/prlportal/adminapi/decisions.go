@@ -70,8 +70,13 @@ func (s *Server) settle(action string, decide decide) httpapi.Handle {
 
 // keepDecision decides anew where the device was changed in between. The record
 // is on disk before anything is kept.
-func (s *Server) keepDecision(r *http.Request, asked Decision, decide decide, entry *audit.Entry) (storage.Device, error) {
+func (s *Server) keepDecision(r *http.Request, asked Decision, decide decide, entry *audit.Entry) (settled storage.Device, err error) {
 	recorded := false
+	defer func() {
+		if recorded && err != nil {
+			err = errors.Join(err, s.recordFailure(*entry))
+		}
+	}()
 	for range storage.SaveAttempts {
 		device, err := s.deviceByID(r)
 		if err != nil {
@@ -93,10 +98,10 @@ func (s *Server) keepDecision(r *http.Request, asked Decision, decide decide, en
 			return changes[0].Device, nil
 		}
 		if !errors.Is(err, storage.ErrConflict) {
-			return storage.Device{}, errors.Join(fmt.Errorf("save device: %w", err), s.recordFailure(*entry))
+			return storage.Device{}, fmt.Errorf("save device: %w", err)
 		}
 	}
-	return storage.Device{}, errors.Join(protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy."), s.recordFailure(*entry))
+	return storage.Device{}, protocol.NewProblem(protocol.ProblemUnavailable, "The device is busy.")
 }
 
 func (s *Server) recordFailure(entry audit.Entry) error {
@@ -106,7 +111,7 @@ func (s *Server) recordFailure(entry audit.Entry) error {
 
 func (s *Server) keepAll(ctx context.Context, changes []storage.Change) error {
 	for _, change := range changes {
-		if err := s.devices.Save(ctx, change); err != nil {
+		if err := s.saveTold(ctx, change); err != nil {
 			return err
 		}
 	}

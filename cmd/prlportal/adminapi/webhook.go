@@ -9,6 +9,7 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/httpapi"
 	"prlagent/cmd/prlportal/site"
+	"prlagent/cmd/prlportal/storage"
 	"prlagent/cmd/prlportal/webhook"
 )
 
@@ -16,6 +17,20 @@ import (
 type webhookSender interface {
 	Status(ctx context.Context) (webhook.Status, error)
 	Test(ctx context.Context) (webhook.TestResult, error)
+	TellCommands(ctx context.Context, change *storage.Change) error
+	Wake()
+}
+
+// saveTold keeps a change with the messages of what happens to commands with it.
+func (s *Server) saveTold(ctx context.Context, change storage.Change) error {
+	if err := s.webhook.TellCommands(ctx, &change); err != nil {
+		return err
+	}
+	err := s.devices.Save(ctx, change)
+	if err == nil && len(change.Outgoing) > 0 {
+		s.webhook.Wake()
+	}
+	return err
 }
 
 // showWebhook answers with how the webhook does. Where it goes, and what signs, is

@@ -57,6 +57,7 @@ type Store interface {
 type announcer interface {
 	Tells(event protocol.Event) bool
 	Messages(device storage.Device, computerName string, events []storage.KeptEvent) ([]storage.Outgoing, error)
+	TellCommands(ctx context.Context, change *storage.Change) error
 	Wake() // there may be a new one
 }
 

@@ -181,6 +181,9 @@ func (s *Server) keepReport(ctx context.Context, token string, asked receivedChe
 			return storage.Device{}, checkinOutcome{}, err
 		}
 		if outcome.change != nil {
+			if err := s.webhook.TellCommands(ctx, outcome.change); err != nil {
+				return storage.Device{}, checkinOutcome{}, err
+			}
 			err = s.store.Save(ctx, *outcome.change)
 			device = outcome.change.Device
 		}
@@ -197,9 +200,9 @@ func (s *Server) keepReport(ctx context.Context, token string, asked receivedChe
 			return storage.Device{}, checkinOutcome{}, *outcome.refusal
 		case !outcome.repeated:
 			s.logArrival(device, asked.request.Triggers)
-			if len(outcome.change.Outgoing) > 0 {
-				s.webhook.Wake()
-			}
+		}
+		if outcome.change != nil && len(outcome.change.Outgoing) > 0 {
+			s.webhook.Wake()
 		}
 		return device, outcome, nil
 	}

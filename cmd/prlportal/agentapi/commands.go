@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/storage"
-	"prlagent/platform/text"
 )
 
 // maxOpenHeard is how many commands a Mac can say that it holds: more than this portal
@@ -83,8 +84,10 @@ func (s *Server) wordOf(ctx context.Context, device storage.Device, log *storage
 			return word, fmt.Errorf("find command: %w", err)
 		case holder != device.ID:
 			word.Foreign[id] = true
-			s.log.Warn().Str("device", device.ID).Str("command", text.Display(id)).Msg("device speaks of another device's command")
 		}
+	}
+	if len(word.Foreign) > 0 {
+		s.log.Warn().Str("device", device.ID).Strs("commands", slices.Sorted(maps.Keys(word.Foreign))[:1]).Int("count", len(word.Foreign)).Msg("device speaks of another device's commands")
 	}
 	return word, nil
 }

@@ -1,6 +1,7 @@
 package agentapi_test
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"encoding/json"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/audit"
 	"prlagent/cmd/prlportal/portaltest"
+	"prlagent/cmd/prlportal/site"
 	"prlagent/cmd/prlportal/storage"
 )
 
@@ -304,6 +306,8 @@ func TestH69_AListOfHoldsIsHeldAgainstTheOneBefore(t *testing.T) {
 	}
 	forced := hold(one)
 	forced.Force = true
+	renamed := hold(one)
+	renamed.VMName = "Zwei"
 	third := portaltest.WindowsVM("Three")
 	for name, got := range map[string]portaltest.Answer{
 		"the version of before":    upload("vm.lock", two, 1, same, hold(one), hold(two)),
@@ -313,6 +317,7 @@ func TestH69_AListOfHoldsIsHeldAgainstTheOneBefore(t *testing.T) {
 		"another one locked":       upload("vm.lock", two, 2, same, hold(one), hold(two), hold(&third)),
 		"a lock that does nothing": upload("vm.lock", two, 2, same, hold(one)),
 		"an unlock that locks":     upload("vm.unlock", one, 2, same, hold(one), hold(two)),
+		"another one's words":      upload("vm.lock", two, 2, same, renamed, hold(two)),
 		"of another Mac":           upload("vm.lock", two, 2, func(l *protocol.HoldList) { l.MacSerial = "C02ZZZZZZZZZ" }, hold(one), hold(two)),
 	} {
 		if got.Status != http.StatusBadRequest {
@@ -321,5 +326,78 @@ func TestH69_AListOfHoldsIsHeldAgainstTheOneBefore(t *testing.T) {
 	}
 	if got := upload("vm.lock", two, 2, same, hold(one), hold(two)); got.Status != http.StatusOK {
 		t.Errorf("as it should be: %d %s", got.Status, got.Body)
+	}
+}
+
+// H69: a list of holds is signed as its command is. With more signatures than a Mac reads, the
+// answer that sends it by itself would be refused as a whole, with each check-in.
+func TestH69_AListOfHoldsHasTheSignatureOfItsCommand(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.Enrolled(t, portal)
+	vm := &m.Report.VMs[0]
+	list := protocol.HoldList{DeviceID: m.DeviceID, MacSerial: m.Serial, Version: 1, IssuedAt: portal.Clock.Now(), Holds: []protocol.Hold{{VMKey: vm.VMKey, VMName: vm.Name, Since: portal.Clock.Now(), CommandID: "c"}}}
+	payload, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := portal.RegisterKey(t, "bob", 1)
+	signed := protocol.Sign(protocol.PayloadHolds, payload, portal.CommandKey(t))
+	many := signed
+	for range protocol.MaxSignatures {
+		many.Signatures = append(many.Signatures, protocol.Signature{KeyID: "0123456789abcdef", Sig: "AAAA"})
+	}
+	for name, holds := range map[string]protocol.Envelope{"many": many, "another person's": protocol.Sign(protocol.PayloadHolds, payload, second)} {
+		if got := portal.Upload(t, m.NewCommand("vm.lock", vm, protocol.HoldsParams{Holds: holds}), portal.CommandKey(t)); got.Status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", name, got.Status, got.Body)
+		}
+	}
+	portal.Issue(t, m.NewCommand("vm.lock", vm, protocol.HoldsParams{Holds: signed}))
+}
+
+// Who may sign, and how many must, is asked anew when a command is approved: a signature of
+// a key that was revoked in between is none, and one approval is none of two.
+func TestAnApprovalIsJudgedByTheKeysOfNow(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.Enrolled(t, portal)
+	bob := portal.RegisterKey(t, "bob", 2)
+	carol := portal.RegisterKey(t, "carol", 2)
+	command := portal.Issue(t, m.NewCommand("vm.delete", &m.Report.VMs[0], nil))
+	payload, err := portal.Command(t, command.CommandID).Envelope.Unverified()
+	if err != nil {
+		t.Fatal(err)
+	}
+	approve := func(key ed25519.PrivateKey) portaltest.Answer {
+		t.Helper()
+		body, _ := json.Marshal(adminapi.CommandApproval{Signature: protocol.Sign(protocol.PayloadCommand, payload, key).Signatures[0]})
+		return portal.Admin(t, http.MethodPost, "/v1/admin/commands/"+command.CommandID+"/approve", body)
+	}
+	portal.ChangeKeys(t, func(keys *site.CommandKeys) error { return keys.SetThreshold("vm.delete", 3) })
+	if got := approve(bob); got.Status != http.StatusOK || portal.Command(t, command.CommandID).State != protocol.CommandAwaitingApproval {
+		t.Fatalf("three are needed by now: %d %s", got.Status, got.Body)
+	}
+	portal.ChangeKeys(t, func(keys *site.CommandKeys) error {
+		return cmp.Or(keys.SetThreshold("vm.delete", 2), keys.Remove(site.FirstAdmin))
+	})
+	if got := approve(carol); got.Status != http.StatusBadRequest || portal.Command(t, command.CommandID).State != protocol.CommandAwaitingApproval {
+		t.Errorf("the issuer's key was revoked: %d %s", got.Status, got.Body)
+	}
+	if _, reply := say(t, m, nothing); len(reply.Commands) != 0 {
+		t.Error("it is sent")
+	}
+}
+
+// A device that was let in and has not reported has no epoch: nothing that is for one epoch
+// is signed for none.
+func TestACommandForOneEpochNeedsOne(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.NewMac(t, portal, "C02AAAAAAAAA")
+	m.Enroll(t, http.StatusCreated)
+	command := m.NewCommand("license.deactivate", nil, nil)
+	command.Target.Epoch = ""
+	if got := portal.Upload(t, command, portal.CommandKey(t)); got.Status != http.StatusBadRequest {
+		t.Errorf("it is taken in: %d %s", got.Status, got.Body)
 	}
 }

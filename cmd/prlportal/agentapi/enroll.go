@@ -251,6 +251,9 @@ func (s *Server) keepEnrollment(ctx context.Context, asked enrollAttempt) (proto
 				return protocol.EnrollReply{}, err
 			}
 		}
+		if err := s.webhook.TellCommands(ctx, &change); err != nil {
+			return protocol.EnrollReply{}, err
+		}
 		err = s.store.Save(ctx, change)
 		if err == nil {
 			return reply, nil

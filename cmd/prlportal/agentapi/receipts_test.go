@@ -125,3 +125,30 @@ func TestH22_ReceiptOfAnEpochBeforeIsGood(t *testing.T) {
 		t.Errorf("a later receipt took the place: %+v", detail)
 	}
 }
+
+// Whoever has a Mac's token and not its key says first how a command ended. The Mac's own
+// word, which it signs, is what stands in the end.
+func TestTheSignedResultStandsInThePlaceOfAForgedOne(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.Enrolled(t, portal)
+	command := portal.Issue(t, m.NewCommand("vm.delete", &m.Report.VMs[0], nil))
+	say(t, m, nothing)
+	forged := deleted(portal, command.CommandID)
+	forged.Receipt = m.SignReceipt(t, portaltest.NewKey(t), forged)
+	say(t, m, func(r *protocol.CheckinRequest) { r.Results = []protocol.Result{forged} })
+	if detail := portal.Command(t, command.CommandID); detail.State != protocol.CommandSucceeded || detail.ReceiptState != storage.ReceiptNotGood {
+		t.Fatalf("the forged one is %+v", detail.Command)
+	}
+	result := protocol.Result{CommandID: command.CommandID, State: protocol.CommandFailed, Code: protocol.CodeNotDone, EndedAt: portal.Clock.Now()}
+	result.Receipt = m.Receipt(t, result)
+	say(t, m, func(r *protocol.CheckinRequest) { r.Results = []protocol.Result{result} })
+	detail := portal.Command(t, command.CommandID)
+	if detail.State != protocol.CommandFailed || detail.ReceiptState != storage.ReceiptVerified || detail.Receipt.Payload != result.Receipt.Payload {
+		t.Errorf("the Mac's own is %+v", detail.Command)
+	}
+	say(t, m, func(r *protocol.CheckinRequest) { r.Results = []protocol.Result{forged} })
+	if detail = portal.Command(t, command.CommandID); detail.State != protocol.CommandFailed {
+		t.Errorf("the forged one came again: %+v", detail.Command)
+	}
+}

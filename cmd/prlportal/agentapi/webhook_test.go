@@ -139,3 +139,68 @@ func TestSEC25_OpenViolationsAreCounted(t *testing.T) {
 		t.Error("a Mac that is retired has violations")
 	}
 }
+
+// wantCommandMessage settles the oldest message of the queue, which must be of that type and about
+// the command.
+func wantCommandMessage(t *testing.T, portal *portaltest.Portal, kind, commandID, state string) webhook.Message {
+	t.Helper()
+	queue := portal.Store.(webhook.Queue)
+	waiting, err := queue.NextOutgoing(t.Context(), "")
+	if err != nil {
+		t.Fatalf("%s: nothing waits (%v)", kind, err)
+	}
+	var message webhook.Message
+	if err := json.Unmarshal([]byte(waiting.Body), &message); err != nil {
+		t.Fatal(err)
+	}
+	portal.Contract.CheckSchema(t, "WebhookMessage", []byte(waiting.Body))
+	if detail := message.Data.Detail; message.Type != kind || detail["command_id"] != commandID || detail["state"] != state || detail["command"] != "vm.delete" {
+		t.Errorf("want %s %s, the message is %+v", kind, state, message)
+	}
+	if err := queue.Settle(t.Context(), storage.Settlement{DeviceID: waiting.DeviceID, Number: waiting.Number, Outcome: storage.SentOutgoing, At: portal.Clock.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	return message
+}
+
+// SEC-25, protocol.md 5.2: what becomes of a command is told once, in its order, with the
+// machine, the persons and the reason; also that it waits for an administrator.
+func TestSEC25_WhatBecomesOfACommandIsTold(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.Enrolled(t, portal)
+	bob := portal.RegisterKey(t, "bob", 2)
+	setWebhook(t, portal, "https://hooks.example/secret-path")
+	m.Report.VMs[0].Name = "My\x1b[2J VM"
+	m.Checkin(t)
+	command := portal.Issue(t, m.NewCommand("vm.delete", &m.Report.VMs[0], nil))
+	payload, err := portal.Command(t, command.CommandID).Envelope.Unverified()
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := json.Marshal(map[string]any{"signature": protocol.Sign(protocol.PayloadCommand, payload, bob).Signatures[0]})
+	if got := portal.Admin(t, http.MethodPost, "/v1/admin/commands/"+command.CommandID+"/approve", body); got.Status != http.StatusOK {
+		t.Fatalf("approve: %s", got.Body)
+	}
+	say(t, m, nothing)
+	request, _ := say(t, m, nothing) // it is sent again, which is no news
+	m.Send(t, request)
+	portal.Clock.Advance(time.Second)
+	m.Enroll(t, http.StatusCreated)
+	say(t, m, func(r *protocol.CheckinRequest) {
+		r.Results = []protocol.Result{{CommandID: command.CommandID, State: protocol.CommandFailed, Code: protocol.CodeNotDone, EndedAt: portal.Clock.Now()}}
+	})
+	issued := wantCommandMessage(t, portal, protocol.WebhookCommandIssued, command.CommandID, protocol.CommandAwaitingApproval)
+	if data := issued.Data; data.VM == nil || strings.Contains(data.VM.Name, "\x1b") || data.User.Name != "alice" || data.Detail["issued_by"] != "operator" || data.Detail["reason"] != "stolen" || data.ComputerName == "" {
+		t.Errorf("data are %+v", data)
+	}
+	wantCommandMessage(t, portal, protocol.WebhookCommandApproved, command.CommandID, protocol.CommandPending)
+	wantCommandMessage(t, portal, protocol.WebhookCommandDelivered, command.CommandID, protocol.CommandDelivered)
+	wantCommandMessage(t, portal, protocol.WebhookCommandWithheld, command.CommandID, protocol.CommandDelivered)
+	if ended := wantCommandMessage(t, portal, protocol.WebhookCommandEnded, command.CommandID, protocol.CommandFailed); ended.Data.Code != protocol.CodeNotDone {
+		t.Errorf("data are %+v", ended.Data)
+	}
+	if waiting := queuedMessages(t, portal); len(waiting) != 0 {
+		t.Errorf("there waits %+v", waiting)
+	}
+}

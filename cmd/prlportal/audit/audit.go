@@ -8,7 +8,6 @@
 package audit
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/platform/text"
 )
 
 // Actions.
@@ -39,12 +39,16 @@ const (
 	ActionConfirmCommand = "confirm_command"
 	ActionConfirm        = "confirm" // a device that is ahead of the portal
 	ActionCommandKeys    = "command_keys"
+
+	// ActionLogChanged notes that the log was found changed when the portal began to serve.
+	ActionLogChanged = "log_changed"
 )
 
 // Outcomes.
 const (
 	OutcomeDecided = "decided" // it is about to be kept
-	OutcomeFailed  = "failed"  // it could not be kept; the line before has what
+	OutcomeFailed  = "failed"  // it could not be kept; a line before has what
+	OutcomeFound   = "found"   // nobody decided it
 )
 
 // Entry is one decision.
@@ -81,12 +85,13 @@ type Command struct {
 	SHA256    string                 `json:"sha256,omitempty"` // of the payload
 }
 
-// Log adds to one file. It is safe for concurrent use.
+// Log adds to one file. It is safe for concurrent use, also by another process that does as
+// it does.
 type Log struct {
-	mutex   sync.Mutex
-	file    *os.File
-	mark    Mark
-	isStale bool // a line was not written as a whole: mark is to be read anew
+	mutex sync.Mutex
+	file  *os.File
+	mark  Mark
+	size  int64 // of the file up to mark; where it has another, mark is to be read anew
 }
 
 // Open opens or makes the file at path, with mode 0600; it is no link.
@@ -122,7 +127,7 @@ func (l *Log) readMark() error {
 	}); err != nil {
 		return err
 	}
-	l.mark, l.isStale = chain.mark(), false
+	l.mark, l.size = chain.mark(), info.Size()
 	return nil
 }
 
@@ -141,25 +146,31 @@ func (l *Log) Close() error { return l.file.Close() }
 func (l *Log) Append(entry Entry) error {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	if l.isStale {
+	if err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("lock audit log: %w", err)
+	}
+	defer func() { _ = syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN) }() // closing it would, too
+	if info, err := l.file.Stat(); err != nil || info.Size() != l.size {
 		if err := l.readMark(); err != nil {
 			return err
 		}
 	}
 	entry.Number, entry.Chain = l.mark.Number+1, l.mark.Hash
-	line, err := json.Marshal(entry)
+	line, err := text.EncodeJSON(entry, "", "") // people look at it (H15)
 	if err != nil {
 		return fmt.Errorf("encode audit entry: %w", err)
+	}
+	if len(line) > maxEntry {
+		return fmt.Errorf("encode audit entry: it has %d bytes, at most %d are read again", len(line), maxEntry)
 	}
 	written := append(slices.Clone(line), '\n')
 	if l.isCut() {
 		written = append([]byte{'\n'}, written...)
 	}
 	if _, err := l.file.Write(written); err != nil {
-		l.isStale = true
-		return fmt.Errorf("write audit log: %w", err)
+		return fmt.Errorf("write audit log: %w", err) // what of it is there makes the file longer
 	}
-	l.mark = l.mark.after(line)
+	l.mark, l.size = l.mark.after(line), l.size+int64(len(written))
 	if err := l.file.Sync(); err != nil {
 		return fmt.Errorf("write audit log: %w", err)
 	}

@@ -5,9 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/audit"
+	"prlagent/cmd/prlportal/portaltest/hostile"
 )
 
 func TestH55_TheAuditLogIsOnlyAddedTo(t *testing.T) {
@@ -100,5 +103,91 @@ func TestH30_TheAuditLogIsAChain(t *testing.T) {
 		if isSeen := errors.Is(err, audit.ErrBroken); isSeen != (name != "the end was taken away") {
 			t.Errorf("%s, and nothing of it is known: %v", name, err)
 		}
+	}
+}
+
+// Two processes that add lines, and a line of which a crash left a part, break no chain: what
+// the file has counts, and not what a process remembers of it.
+func TestH30_TwoWhoAppendKeepTheChain(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "audit.log")
+	var logs [2]*audit.Log
+	for i := range logs {
+		log, err := audit.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		logs[i] = log
+	}
+	var group sync.WaitGroup
+	for _, log := range logs {
+		group.Go(func() {
+			for range 20 {
+				if err := log.Append(audit.Entry{Action: audit.ActionCommand}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	torn, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = torn.WriteString(`{"n":41,"cha`)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer torn.Close()
+	if err := logs[0].Append(audit.Entry{Action: audit.ActionBackup}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := audit.VerifyFile(path, audit.Mark{}, nil)
+	if err != nil || found.Lines != 42 || found.Chained != 41 || found.Cut != 1 {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if logs[0].Mark() != found.Last {
+		t.Errorf("mark is %+v, the file's %+v", logs[0].Mark(), found.Last)
+	}
+}
+
+// An entry that nobody could read again is not written.
+func TestH30_NoEntryIsTooLongToBeRead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "audit.log")
+	log, err := audit.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if err := log.Append(audit.Entry{Action: audit.ActionPublish, Reason: strings.Repeat("x", 1<<20)}); err == nil {
+		t.Error("it was written")
+	}
+	if found, err := audit.VerifyFile(path, audit.Mark{}, nil); err != nil || found.Lines != 0 {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// H15: the record has names that users gave; who looks at it sees them, and is not steered.
+func TestH15_NoEntrySteersTheTerminal(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "audit.log")
+	log, err := audit.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	for _, evil := range hostile.Texts {
+		if err := log.Append(audit.Entry{Action: audit.ActionCommand, Command: &audit.Command{Target: protocol.CommandTarget{VMName: evil.Text}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hostile.WantSafeLog(t, data, len(hostile.Texts))
+	if found, err := audit.VerifyFile(path, audit.Mark{}, nil); err != nil || found.Chained != uint64(len(hostile.Texts)) {
+		t.Errorf("%+v, %v", found, err)
 	}
 }

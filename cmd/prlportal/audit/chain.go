@@ -3,6 +3,7 @@ package audit
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -33,8 +34,12 @@ type chain struct{ last Mark }
 func (c *chain) add(line []byte) { c.last = c.last.after(line) }
 func (c *chain) mark() Mark      { return c.last }
 
-// maxLine is more than an entry has.
-const maxLine = 1 << 20
+// maxLine is the longest line that is read, and maxEntry the longest entry that is written:
+// shorter, because what a crash left of one may stand before it in a line.
+const (
+	maxLine  = 1 << 20
+	maxEntry = maxLine / 2
+)
 
 // eachLine calls visit with every line, also with one that has no end.
 func eachLine(r io.Reader, visit func(line []byte) error) error {
@@ -75,10 +80,13 @@ type Findings struct {
 }
 
 // Verify reads a record as a whole and calls visit, where it is not nil, with each
-// entry. With a mark that is known from elsewhere the record must have that very line.
-// The error is ErrBroken with the first line that does not fit.
+// entry: also behind a line that does not fit, because a decision does not become undone
+// by what was done to the record of others. With a mark that is known from elsewhere the
+// record must have that very line. The error is ErrBroken with the first line that does
+// not fit.
 func Verify(r io.Reader, known Mark, visit func(Entry) error) (found Findings, err error) {
 	chain, isKnown := chain{}, known.Number == 0
+	var broken error
 	err = eachLine(r, func(line []byte) error {
 		before := chain.mark()
 		chain.add(line)
@@ -94,7 +102,7 @@ func Verify(r io.Reader, known Mark, visit func(Entry) error) (found Findings, e
 		switch {
 		case entry.Chain == "" && entry.Number == 0 && found.Chained == 0: // of before there was a chain
 		case entry.Chain != before.Hash || entry.Number != found.Lines:
-			return fmt.Errorf("%w: line %d does not follow on the one before", ErrBroken, found.Lines)
+			broken = cmp.Or(broken, fmt.Errorf("%w: line %d does not follow on the one before", ErrBroken, found.Lines))
 		default:
 			found.Chained++
 		}
@@ -104,21 +112,29 @@ func Verify(r io.Reader, known Mark, visit func(Entry) error) (found Findings, e
 		return visit(entry)
 	})
 	found.Last = chain.mark()
-	if err == nil && !isKnown {
-		err = fmt.Errorf("%w: line %d is not the one that was written", ErrBroken, known.Number)
+	if !isKnown {
+		broken = cmp.Or(broken, fmt.Errorf("%w: line %d is not the one that was written", ErrBroken, known.Number))
 	}
-	return found, err
+	return found, cmp.Or(err, broken)
 }
 
 // VerifyFile is Verify of the file at path; none is an empty record.
 func VerifyFile(path string, known Mark, visit func(Entry) error) (Findings, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	file, err := openToRead(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return Verify(bytes.NewReader(nil), known, visit)
 	}
 	if err != nil {
-		return Findings{}, fmt.Errorf("open audit log: %w", err)
+		return Findings{}, err
 	}
 	defer file.Close()
 	return Verify(file, known, visit)
+}
+
+func openToRead(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open audit log: %w", err)
+	}
+	return file, nil
 }

@@ -39,8 +39,26 @@ func (l *Log) LinesOf(commandID string) ([]Line, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read audit log: %w", err)
 	}
+	return linesOf(io.NewSectionReader(l.file, 0, info.Size()), commandID)
+}
+
+// LinesInFile are the lines about a command, of the record at path, which must be as it was
+// written.
+func LinesInFile(path, commandID string) ([]Line, error) {
+	if _, err := VerifyFile(path, Mark{}, nil); err != nil {
+		return nil, err
+	}
+	file, err := openToRead(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return linesOf(file, commandID)
+}
+
+func linesOf(r io.Reader, commandID string) ([]Line, error) {
 	lines, chain := []Line{}, chain{}
-	err = eachLine(io.NewSectionReader(l.file, 0, info.Size()), func(text []byte) error {
+	err := eachLine(r, func(text []byte) error {
 		before := chain.mark()
 		chain.add(text)
 		var entry Entry

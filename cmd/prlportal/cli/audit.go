@@ -32,7 +32,8 @@ func newAuditVerifyCommand() *cobra.Command {
 		Long: `Verify reads the whole log and prints its last line's number and hash. A line that was
 changed, taken out or put in between is named, and the exit code is 1. That lines were taken
 off the end is seen with --known, the number and hash of an earlier run: keep them elsewhere.
-Serve compares the log with the database at each start.`,
+Serve compares the log with the database at each start, and adds a line (log_changed) where
+it was changed.`,
 		Example: "  prlportal audit verify --dir portal\n  prlportal audit verify --dir portal --known 42:9c41e0…",
 		RunE: func(command *cobra.Command, _ []string) error {
 			folder, isThere := site.FindPortal(dir)

@@ -150,17 +150,27 @@ it in the folder only, for the next change. Then 'prlportal profile', and the pr
 				return err
 			}
 			defer unlock()
-			keys, file, err := changedKeys(folder, publicKey, args, change)
+			keys, err := site.LoadCommandKeys(folder)
 			if err != nil {
 				return err
 			}
-			if !offline {
-				if err := admin.ask(command.Context(), func(ctx context.Context, client *adminapi.Client) error {
+			var file []byte
+			if offline {
+				file, err = changeKeys(&keys, folder, publicKey, args, change)
+			} else {
+				err = admin.ask(command.Context(), func(ctx context.Context, client *adminapi.Client) error {
+					if keys, err = newestKeys(ctx, client, folder, keys); err != nil {
+						return err
+					}
+					if file, err = changeKeys(&keys, folder, publicKey, args, change); err != nil {
+						return err
+					}
 					_, err := client.SetCommandKeys(ctx, file)
 					return err
-				}); err != nil {
-					return err
-				}
+				})
+			}
+			if err != nil {
+				return err
 			}
 			if err := site.SaveCommandKeys(folder, file); err != nil {
 				return err
@@ -179,26 +189,44 @@ it in the folder only, for the next change. Then 'prlportal profile', and the pr
 	return command
 }
 
-// changedKeys is the list after a change, and its signed file.
-func changedKeys(folder, publicKey string, args []string, change commandKeyChange) (site.CommandKeys, []byte, error) {
-	operator, err := site.LoadOperatorSite(folder)
-	if err != nil {
-		return site.CommandKeys{}, nil, err
-	}
-	keys, err := site.LoadCommandKeys(folder)
-	if err != nil {
-		return site.CommandKeys{}, nil, err
-	}
-	keys.SiteID = operator.SiteID
-	if err := change(&keys, folder, publicKey, args); err != nil {
-		return site.CommandKeys{}, nil, err
+// newestKeys is the list that a change is made to: the portal's where it is newer than the
+// folder's, as after a change that broke off when it was uploaded. It is signed with the
+// policy key, and no portal can make one.
+func newestKeys(ctx context.Context, client *adminapi.Client, folder string, own site.CommandKeys) (site.CommandKeys, error) {
+	known, err := client.CommandKeys(ctx)
+	if err != nil || known.File == nil || known.Version <= own.Version {
+		return own, err
 	}
 	signing, err := site.LoadPolicyKeys(folder)
 	if err != nil {
-		return site.CommandKeys{}, nil, err
+		return own, err
 	}
-	file, err := keys.Sign(signing...)
-	return keys, file, err
+	file, err := known.File.JSON()
+	if err != nil {
+		return own, err
+	}
+	newer, err := site.ParseCommandKeys(file, site.PolicyKeys{Keys: site.PublicHalves(signing)}.Trusted())
+	if err != nil || newer.Version <= own.Version {
+		return own, err
+	}
+	return newer, nil
+}
+
+// changeKeys changes the list, and gives its signed file.
+func changeKeys(keys *site.CommandKeys, folder, publicKey string, args []string, change commandKeyChange) ([]byte, error) {
+	operator, err := site.LoadOperatorSite(folder)
+	if err != nil {
+		return nil, err
+	}
+	keys.SiteID = operator.SiteID
+	if err := change(keys, folder, publicKey, args); err != nil {
+		return nil, err
+	}
+	signing, err := site.LoadPolicyKeys(folder)
+	if err != nil {
+		return nil, err
+	}
+	return keys.Sign(signing...)
 }
 
 func addCommandKey(keys *site.CommandKeys, folder, publicKey string, args []string) error {

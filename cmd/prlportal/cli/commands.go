@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,9 +43,9 @@ rejected, expired and cancelled are ends. Unknown: the Mac began anew while it h
 command; look, and issue it anew if it is still wanted. A command of another state than the
 Mac's own word is never called done.
 
-A withheld command waits for an administrator: the Mac enrolled again (reenrolled), is ahead
-of this portal, which was put back to an older state (portal_restored), or began a new epoch
-(epoch_changed). An orphan is known from the Mac or from the audit log alone.`,
+A withheld command waits for an administrator: the Mac enrolled again (reenrolled), this
+portal was put back to an older state and may not know of a cancel (portal_restored), or the
+Mac began a new epoch (epoch_changed). An orphan is known from the Mac or from the audit log alone.`,
 		`  prlportal commands --dir site/operator
   prlportal commands --dir site/operator --filter 'open=true' --filter 'type=vm.delete'
   prlportal commands --dir site/operator --filter 'withheld not empty'
@@ -201,8 +202,8 @@ already. What is done is not taken back; a hold is ended with vm.unlock.`)
 func newConfirmCommandCommand() *cobra.Command {
 	decision := reasonedDecision{done: "Confirmed", decide: (*adminapi.Client).ConfirmCommand}
 	return decision.command("confirm", "Have a withheld command sent",
-		`Confirm has a command sent that is withheld because its Mac enrolled again, or is ahead of
-this portal. Look first at how things stand on that Mac. What was signed for an epoch that
+		`Confirm has a command sent that is withheld because its Mac enrolled again, or because this
+portal was put back to an older state. Look first at how things stand on that Mac. What was signed for an epoch that
 has ended is refused by the Mac: cancel it and issue it anew.`)
 }
 
@@ -326,7 +327,8 @@ func approvalPage(command protocol.Command) string {
 	page.addFields(
 		[2]string{"Virtual machine", strings.TrimSpace(target.VMName + " " + inBrackets(target.VMID))},
 		[2]string{"User", target.Owner}, [2]string{"Mac", target.MacSerial},
-		[2]string{"Issued by", command.IssuedBy}, [2]string{"Issued", localTime(command.IssuedAt, time.Local)}, [2]string{"Latest start", localTime(command.ExpiresAt, time.Local)},
+		[2]string{"Issued by", command.IssuedBy}, [2]string{"Issued", localTime(command.IssuedAt, time.Local)},
+		[2]string{"Earliest start", localTime(command.NotBefore, time.Local)}, [2]string{"Latest start", localTime(command.ExpiresAt, time.Local)},
 		[2]string{"Reason", command.Reason}, [2]string{"Held after it", held},
 	)
 	page.WriteString("\n")
@@ -373,10 +375,22 @@ func holdWords(command protocol.Command) (held string, words []string) {
 	}
 	names := []string{}
 	for _, hold := range list.Holds {
-		names = append(names, hold.VMName+" of "+hold.Owner)
+		names = append(names, holdText(hold))
 		if hold.VMKey == command.Target.VM() {
 			words = lockWords(hold.Force, hold.ExpiresAt)
 		}
 	}
 	return cmp.Or(strings.Join(names, ", "), "none"), words
+}
+
+// holdText says which machine is held, and how.
+func holdText(hold protocol.Hold) string {
+	words := strings.TrimSpace(hold.VMName+" "+inBrackets(hold.ID)) + " of " + cmp.Or(hold.Owner, "uid "+strconv.FormatUint(uint64(hold.UID), 10))
+	if hold.Force {
+		words += ", by force"
+	}
+	if !hold.ExpiresAt.IsZero() {
+		words += ", until " + localTime(hold.ExpiresAt, time.Local)
+	}
+	return words
 }

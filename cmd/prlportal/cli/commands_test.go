@@ -3,9 +3,11 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"prlagent/cmd/prlportal/adminapi"
 	"prlagent/cmd/prlportal/portaltest"
 	"prlagent/cmd/prlportal/site"
+	"prlagent/cmd/prlportal/storage"
 )
 
 // commanding is a portal with two Macs whose clock is the operator's.
@@ -203,4 +206,98 @@ func TestH69_ALockSignsTheWholeListOfHolds(t *testing.T) {
 	if out, err := prlportal(t, append([]string{"devices", "retire", "C02AAAAAAAAA"}, operator.flags...)...); err == nil {
 		t.Errorf("a Mac with holds was retired: %s", out)
 	}
+}
+
+// H69: the lists of all machines of a Mac that can have a command at a time are signed and
+// sent, in answers that a Mac reads, each in its turn.
+func TestH69_ManyMachinesOfOneMacAreLocked(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.MacWithVMs(t, portal, storage.MaxOpenCommands)
+	portal.Clock.Advance(max(0, time.Since(portal.Clock.Now())))
+	operator := operatorOf(t, portal)
+	issued := issuedIn(t, operator.run("command", "vm.lock", "--filter", "vm_name contains vm-", "--reason", strings.Repeat("why ", 200), "--yes", strconv.Itoa(storage.MaxOpenCommands), "--json"))
+	if len(issued) != storage.MaxOpenCommands {
+		t.Fatalf("issued %d", len(issued))
+	}
+	sent := 0
+	for range storage.MaxOpenCommands {
+		request, base := m.Next(t)
+		for _, one := range issued[:sent] {
+			request.OpenCommands = append(request.OpenCommands, protocol.OpenCommand{CommandID: one.CommandID, State: protocol.CommandAcknowledged, At: portal.Clock.Now()})
+		}
+		got := m.Send(t, request)
+		var reply protocol.CheckinReply
+		if err := protocol.DecodeReply(got.Body, &reply); err != nil {
+			t.Fatal(err)
+		}
+		m.Base = base
+		for i, envelope := range reply.Commands {
+			payload, err := envelope.Unverified()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if command, err := protocol.ParseCommand(payload); err != nil || command.CommandID != issued[sent+i].CommandID {
+				t.Fatalf("%s is sent in the place of %s: %v", command.CommandID, issued[sent+i].CommandID, err)
+			}
+		}
+		if sent += len(reply.Commands); sent == len(issued) {
+			return
+		}
+		portal.Clock.Advance(time.Hour)
+	}
+	t.Errorf("%d of %d were sent", sent, len(issued))
+}
+
+// A machine whose name shows nothing is confirmed by its id: an empty line confirms nothing.
+func TestCMD02_ANameThatShowsNothingIsNoConfirmation(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"", "  ", "\u200b\ufeff"} {
+		subject := commandSubject{row: new(protocol.Row), name: name, target: protocol.CommandTarget{VMID: "1f3c2a1b"}}
+		for typed, confirms := range map[string]bool{"\n": false, name + "\n": false, "1f3c2a1b\n": true} {
+			if err := confirm(strings.NewReader(typed), io.Discard, "", []commandSubject{subject}); (err == nil) != confirms {
+				t.Errorf("%q is typed for %q: %v", typed, name, err)
+			}
+		}
+	}
+}
+
+// Who approves a lock sees all that it does: by force, and until when.
+func TestAnApproverSeesHowAMachineIsHeld(t *testing.T) {
+	t.Parallel()
+	until := time.Now().Add(time.Hour).UTC()
+	list, err := json.Marshal(protocol.HoldList{DeviceID: "d", MacSerial: "C02", Version: 1, Holds: []protocol.Hold{{
+		VMKey: protocol.VMKey{ID: "1f3c2a1b", UID: 501}, VMName: "W\x1b[2J", Owner: "alice", Since: until, ExpiresAt: until, Force: true,
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	params, err := json.Marshal(protocol.HoldsParams{Holds: protocol.Sign(protocol.PayloadHolds, list)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := approvalPage(protocol.Command{Type: "vm.lock", Params: params})
+	portaltest.MustContain(t, page, "(1f3c2a1b) of alice, by force, until "+localTime(until, time.Local))
+	if strings.Contains(page, "\x1b") {
+		t.Errorf("it steers the terminal: %q", page)
+	}
+}
+
+// A change of the list of command keys that broke off after it was uploaded is no end of all
+// changes: the next one is made to the portal's list, which the policy key has signed.
+func TestTheListOfCommandKeysGoesOnFromThePortals(t *testing.T) {
+	t.Parallel()
+	portal, operator := commanding(t)
+	folder := filepath.Join(portal.Dir, site.OperatorFolder)
+	bob := t.TempDir()
+	mustRun(t, "keys", "command", "create", "--dir", bob)
+	before, err := os.ReadFile(filepath.Join(folder, site.CommandKeysFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	operator.run("keys", "command", "add", "bob", "--public-key", filepath.Join(bob, "command.pub"))
+	if err := os.WriteFile(filepath.Join(folder, site.CommandKeysFile), before, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	portaltest.MustContain(t, operator.run("keys", "command", "threshold", "vm.delete", "2"), "bob", "vm.delete needs 2 signatures")
 }

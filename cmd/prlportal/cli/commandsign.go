@@ -93,8 +93,8 @@ func (o *commandOptions) issue(ctx context.Context, client *adminapi.Client, sig
 	if err != nil {
 		return adminapi.CommandDetail{}, fmt.Errorf("encode command: %w", err)
 	}
-	if len(payload) > protocol.MaxCommand {
-		return adminapi.CommandDetail{}, fmt.Errorf("the command has %d bytes, and a Mac reads %d: too many virtual machines of this Mac are held at a time", len(payload), protocol.MaxCommand)
+	if most := protocol.MaxPayload(command.Type); len(payload) > most {
+		return adminapi.CommandDetail{}, fmt.Errorf("the command has %d bytes, and a Mac reads %d: the reasons and names in it are too long", len(payload), most)
 	}
 	if _, err := protocol.ParseCommand(payload); err != nil {
 		return adminapi.CommandDetail{}, err
@@ -122,6 +122,7 @@ func (o *commandOptions) signHolds(ctx context.Context, client *adminapi.Client,
 	if command.Type == "vm.lock" {
 		hold.VMKey, hold.Owner, hold.VMName = command.Target.VM(), command.Target.Owner, command.Target.VMName
 		hold.Since, hold.CommandID = command.IssuedAt, command.CommandID
+		hold.Reason = protocol.CutText(hold.Reason, protocol.MaxName) // the command has all of it
 		list.Holds = append(list.Holds, hold)
 	}
 	slices.SortFunc(list.Holds, func(a, b protocol.Hold) int { return a.VMKey.Compare(b.VMKey) })
@@ -292,6 +293,8 @@ func confirm(in io.Reader, page io.Writer, yes string, subjects []commandSubject
 		wanted, what = strconv.Itoa(len(subjects)), "the number of "+things(subjects)
 	case subjects[0].row == nil:
 		what = "the serial number of the Mac"
+	case text.TrimTyped(wanted) == "": // an empty line is no confirmation
+		wanted, what = subjects[0].target.VMID, "the id of the virtual machine, whose name shows nothing"
 	}
 	given := yes
 	if yes == "" {

@@ -93,8 +93,9 @@ func newConfirmCommand() *cobra.Command {
 	decided := decisionCommand{action: audit.ActionConfirm, report: reportConfirmation}
 	return decided.command("confirm", "Send destructive commands again to a Mac that is ahead of this portal", `A portal that was put back to an older state may send again what was cancelled or done
 since. It sees by the Mac's reports, or by its audit log, that the Mac has gone on without
-it, and then sends it nothing destructive. Look at 'prlportal commands' and at that Mac,
-cancel what is not wanted any more, and confirm the rest.`,
+it, and then sends it nothing destructive; and what a backup had open it sends to no Mac.
+Look at 'prlportal commands' and at that Mac, cancel what is not wanted any more, and
+confirm the rest.`,
 		`  prlportal devices confirm C02XL0THJGH5 --dir site --reason "restored on Monday; nothing was open"`)
 }
 

@@ -7,7 +7,6 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/audit"
 	"prlagent/cmd/prlportal/storage"
+	"prlagent/platform/text"
 )
 
 // Schema is the version of the form of a file.
@@ -88,14 +88,11 @@ const sumLength = 2 * sha256.Size
 // Seal is the file of a bundle.
 func Seal(bundle Bundle) ([]byte, error) {
 	bundle.Schema, bundle.SHA256 = Schema, strings.Repeat("0", sumLength)
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(bundle); err != nil {
+	data, err := text.EncodeJSON(bundle, "", "  ") // it may be shown (H15)
+	if err != nil {
 		return nil, fmt.Errorf("encode evidence: %w", err)
 	}
-	data := out.Bytes()
+	data = append(data, '\n')
 	copy(data[len(sealBegin):], sumOf(data))
 	return data, nil
 }

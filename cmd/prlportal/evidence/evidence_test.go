@@ -11,6 +11,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -362,6 +363,13 @@ func TestEvidenceOfAnotherIsRefused(t *testing.T) {
 		"audit lines in another order":  {change: func(s *scene) { s.bundle.Audit[0], s.bundle.Audit[1] = s.bundle.Audit[1], s.bundle.Audit[0] }, want: audit.ErrBroken},
 		"an audit line twice":           {change: func(s *scene) { s.bundle.Audit[1] = s.bundle.Audit[0] }, want: audit.ErrBroken},
 		"an audit log without the line": {trust: func(trust *evidence.Trust) { trust.AuditLog = other.log }, want: audit.ErrBroken},
+		"an approver's key for another person, by a list of another's": {change: func(s *scene) {
+			renamed := site.CommandKeys{SiteID: "site-1", Version: 1, Keys: []site.CommandKey{{Key: public(s.bob), Person: "carol", AddedAt: at}}}
+			s.bundle.Keys = append([]protocol.Envelope{s.policyKeys(t, stranger), parsed(t, renamed, stranger)}, s.bundle.Keys...)
+			s.bundle.Record.Signers[1].Person = "carol"
+		}, want: evidence.ErrUntrusted},
+		"an audit log with a line that was left out":                  {change: func(s *scene) { s.bundle.Audit = slices.Delete(s.bundle.Audit, 1, 2) }, want: evidence.ErrChanged},
+		"an audit log with the line of the order, which was left out": {change: func(s *scene) { s.bundle.Audit = s.bundle.Audit[1:] }, want: evidence.ErrChanged},
 		"policy keys of another site": {trust: func(trust *evidence.Trust) {
 			trust.PolicyKeys[0] = protocol.TrustedKey{ID: idOf(stranger), Key: public(stranger)}
 		}, want: evidence.ErrUntrusted},
@@ -404,8 +412,12 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 		"keys":                  {func(_ *scene, trust *evidence.Trust) { trust.PolicyKeys = nil }, false, "--keys"},
 		"the Mac's key":         {func(_ *scene, trust *evidence.Trust) { trust.DeviceKeyID = "" }, true, "--device-key"},
 		"the audit log":         {func(_ *scene, trust *evidence.Trust) { trust.AuditLog = "" }, true, "--audit"},
-		"the line of the order": {func(s *scene, _ *evidence.Trust) { s.bundle.Audit = s.bundle.Audit[1:] }, true, "no line of it"},
-		"a receipt":             {func(s *scene, _ *evidence.Trust) { s.bundle.Receipt = nil }, false, "no receipt"},
+		"the line of the order": {func(s *scene, trust *evidence.Trust) { s.bundle.Audit, trust.AuditLog = s.bundle.Audit[1:], "" }, true, "no line of it"},
+		"the last audit line":   {func(s *scene, _ *evidence.Trust) { s.bundle.Audit = s.bundle.Audit[:2] }, false, "cancel_command"},
+		"an approval": {func(s *scene, _ *evidence.Trust) {
+			s.bundle.Order.Signatures, s.bundle.Record.Signers, s.bundle.Record.Needed = s.bundle.Order.Signatures[:1], s.bundle.Record.Signers[:1], 1
+		}, false, "1 of the 2 signatures"},
+		"a receipt": {func(s *scene, _ *evidence.Trust) { s.bundle.Receipt = nil }, false, "no receipt"},
 		"a good receipt": {func(s *scene, _ *evidence.Trust) {
 			s.bundle.Receipt.Signatures[0].Sig = s.bundle.Order.Signatures[0].Sig
 			s.bundle.Record.Receipt = &storage.ReceiptCheck{Verdict: storage.ReceiptNotGood, Fault: "forged"}

@@ -48,9 +48,13 @@ type verifying struct {
 	bundle  Bundle
 	trust   Trust
 	keys    []site.CommandKey // of all lists
+	newest  site.CommandKeys  // list
 	command protocol.Command
 	sha256  string // of the order's payload
 	proof   Proof
+	// isUnapproved: fewer have signed the order than must. isShort: the reader's own audit
+	// log has more about it than the file.
+	isUnapproved, isShort bool
 }
 
 // Verify judges a file. An error says that it proves nothing, and why.
@@ -65,6 +69,7 @@ func Verify(data []byte, trust Trust) (Proof, error) {
 			return Proof{}, err
 		}
 	}
+	v.proof.Complete = v.proof.Complete && !v.isUnapproved && !v.isShort
 	v.conclude()
 	return v.proof, nil
 }
@@ -106,6 +111,9 @@ func (v *verifying) checkKeys() error {
 			return fmt.Errorf("%w: the command keys are of another site", ErrUnrelated)
 		}
 		v.keys = append(v.keys, keys.Keys...)
+		if keys.Version >= v.newest.Version {
+			v.newest = keys
+		}
 	}
 	return nil
 }
@@ -147,6 +155,10 @@ func (v *verifying) checkOrder() error {
 		return fmt.Errorf("%w: the order is not by whom it says", ErrUnrelated)
 	}
 	v.describeOrder()
+	if needed := v.newest.Needed(v.command.Type); len(signatures) < needed {
+		v.isUnapproved = true
+		v.not("That it was approved: it has %d of the %d signatures that the list of command keys asks for.", len(signatures), needed)
+	}
 	return nil
 }
 
@@ -177,12 +189,16 @@ func (v *verifying) checkTrust() error {
 	return nil
 }
 
-// isTrusted reports whether a command key is one that the reader knows with its person, or
-// stands in a list that a policy key of the reader has signed.
+// isTrusted reports whether a command key is one that the reader knows with the person whom
+// the file names, or stands with that person in a list that a policy key of the reader has
+// signed.
 func (v *verifying) isTrusted(keyID string) bool {
 	at := slices.IndexFunc(v.keys, func(key site.CommandKey) bool { return key.ID() == keyID })
+	if at < 0 {
+		return false
+	}
 	known := slices.ContainsFunc(v.trust.CommandKeys, func(key site.CommandKey) bool {
-		return at >= 0 && slices.Equal(key.Key, v.keys[at].Key) && key.Person == v.keys[at].Person
+		return slices.Equal(key.Key, v.keys[at].Key) && key.Person == v.keys[at].Person
 	})
 	return known || slices.ContainsFunc(v.bundle.Keys, func(list protocol.Envelope) bool {
 		if site.IsPolicyKeys(list) || len(v.trust.PolicyKeys) == 0 {
@@ -193,7 +209,7 @@ func (v *verifying) isTrusted(keyID string) bool {
 			return false
 		}
 		keys, err := site.ParseCommandKeys(file, v.trust.PolicyKeys)
-		return err == nil && keys.PersonOf(keyID) != ""
+		return err == nil && keys.PersonOf(keyID) == v.keys[at].Person
 	})
 }
 
@@ -301,12 +317,10 @@ func (v *verifying) checkAudit() error {
 			}
 			issued = true
 		}
-		if v.trust.AuditLog != "" {
-			if _, err := audit.VerifyFile(v.trust.AuditLog, line.Mark(), nil); err != nil {
-				return err
-			}
-		}
 		v.tell("Audit line %d: %s", line.Number, entryWords(entry))
+	}
+	if err := v.checkOwnLog(); err != nil {
+		return err
 	}
 	switch {
 	case !issued:
@@ -316,6 +330,40 @@ func (v *verifying) checkAudit() error {
 	default:
 		v.show("Each audit line fits the hashes before and after it.")
 		v.not("That no line about it was left out, and that the log has these: give --audit with the log.")
+	}
+	return nil
+}
+
+// checkOwnLog: the reader's log is as it was written, has the lines of the file, and has no
+// other one about the order up to the last of them. One that came later is told.
+func (v *verifying) checkOwnLog() error {
+	if v.trust.AuditLog == "" {
+		return nil
+	}
+	own, err := audit.LinesInFile(v.trust.AuditLog, v.bundle.CommandID)
+	if err != nil {
+		return err
+	}
+	lines := v.bundle.Audit
+	for _, line := range own {
+		switch {
+		case len(lines) > 0 && lines[0].Mark() == line.Mark():
+			lines = lines[1:]
+		case len(lines) > 0 && line.Number < lines[0].Number:
+			return fmt.Errorf("%w: it leaves out line %d of your audit log", ErrChanged, line.Number)
+		case len(lines) > 0:
+			return fmt.Errorf("%w: your audit log has another line %d", audit.ErrBroken, lines[0].Number)
+		default:
+			v.isShort = true
+			entry, err := line.Entry()
+			if err != nil {
+				return err
+			}
+			v.not("What line %d of your audit log says, which is not in the file: %s", line.Number, entryWords(entry))
+		}
+	}
+	if len(lines) > 0 {
+		return fmt.Errorf("%w: your audit log does not have line %d of the file", audit.ErrBroken, lines[0].Number)
 	}
 	return nil
 }

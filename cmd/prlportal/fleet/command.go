@@ -221,7 +221,7 @@ func (m *cachedDevice) addCommand(view *VM, now time.Time) {
 // WithheldTexts are the words for people of why a command is withheld.
 var WithheldTexts = map[string]string{
 	storage.WithheldEnrolled: "The Mac enrolled again after the command was issued.",
-	storage.WithheldRestored: "The Mac is ahead of this portal, which was put back to an older state.",
+	storage.WithheldRestored: "This portal was put back to an older state, and may not know that it was cancelled or done.",
 	storage.WithheldEpoch:    "The Mac began a new epoch after the command was signed for the one before.",
 }
 

@@ -1,6 +1,7 @@
 package portaltest
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"encoding/json"
 	"net/http"
@@ -26,16 +27,23 @@ func (p *Portal) CommandKey(t testing.TB) ed25519.PrivateKey {
 // RegisterKey registers a second person's key, and says how many must sign vm.delete.
 func (p *Portal) RegisterKey(t testing.TB, person string, needed int) ed25519.PrivateKey {
 	t.Helper()
+	key := NewKey(t)
+	p.ChangeKeys(t, func(keys *site.CommandKeys) error {
+		added := site.CommandKey{Key: key.Public().(ed25519.PublicKey), Person: person, AddedAt: p.Clock.Now()}
+		return cmp.Or(keys.Add(added), keys.SetThreshold("vm.delete", needed))
+	})
+	return key
+}
+
+// ChangeKeys changes who may sign commands, as who has the policy key does.
+func (p *Portal) ChangeKeys(t testing.TB, change func(*site.CommandKeys) error) {
+	t.Helper()
 	operator := filepath.Join(p.Dir, site.OperatorFolder)
 	keys, err := site.LoadCommandKeys(operator)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := NewKey(t)
-	if err := keys.Add(site.CommandKey{Key: key.Public().(ed25519.PublicKey), Person: person, AddedAt: p.Clock.Now()}); err != nil {
-		t.Fatal(err)
-	}
-	if err := keys.SetThreshold("vm.delete", needed); err != nil {
+	if err := change(&keys); err != nil {
 		t.Fatal(err)
 	}
 	policy, err := site.LoadPolicyKeys(operator)
@@ -52,7 +60,6 @@ func (p *Portal) RegisterKey(t testing.TB, person string, needed int) ed25519.Pr
 	if err := site.SaveCommandKeys(operator, file); err != nil {
 		t.Fatal(err)
 	}
-	return key
 }
 
 // NewCommand is a command for a virtual machine of the Mac, or for the Mac where vm is

@@ -141,6 +141,9 @@ func (p *Portal) Start(t testing.TB) {
 	if !isQueue { // of a test that stands between
 		queue = storage.NewMemory()
 	}
+	if err := server.WithholdRestored(t.Context(), p.Store, p.RestoredAt, zerolog.New(p.Log), p.Clock.Now()); err != nil {
+		t.Fatal(err)
+	}
 	made := server.New(server.Parts{
 		Config: p.Config, Store: p.Store, Queue: queue, Admins: book, Source: backup.Source{Folder: folder, Content: content, Database: p.Database},
 		Version: "test", Record: record, CertificateEnd: func() time.Time { return CertificateEnd }, RestoredAt: p.RestoredAt, Log: zerolog.New(p.Log), Now: p.Clock.Now,

@@ -78,10 +78,10 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 	if err != nil {
 		return err
 	}
-	if err := replayAudit(ctx, filepath.Join(options.Folder, site.AuditFile), database, log, time.Now().UTC()); err != nil {
+	if err := WithholdRestored(ctx, database, restoredAt, log, time.Now().UTC()); err != nil {
 		return err
 	}
-	record, err := audit.Open(filepath.Join(options.Folder, site.AuditFile))
+	record, err := openRecord(ctx, filepath.Join(options.Folder, site.AuditFile), database, log)
 	if err != nil {
 		return err
 	}
@@ -114,6 +114,24 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 		}
 		return errors.Join(writeReadyFile(options.ReadyFile, address), ready(address))
 	})
+}
+
+// openRecord replays the audit log and opens it. That it was changed is written into it:
+// the next decision takes its newest line for the one that the database knows.
+func openRecord(ctx context.Context, path string, store replayStore, log zerolog.Logger) (*audit.Log, error) {
+	now := time.Now().UTC()
+	changed, err := replayAudit(ctx, path, store, log, now)
+	if err != nil {
+		return nil, err
+	}
+	record, err := audit.Open(path)
+	if err != nil || changed == nil {
+		return record, err
+	}
+	if err := record.Append(audit.Entry{At: now, Action: audit.ActionLogChanged, Outcome: audit.OutcomeFound, Reason: changed.Error()}); err != nil {
+		return nil, errors.Join(err, record.Close())
+	}
+	return record, nil
 }
 
 // runBeside runs work until ctx ends, or until it is told to end and has.

@@ -52,7 +52,7 @@ var (
 	ErrNoCommandKeys   = errors.New("no command key is registered; register one with 'prlportal keys command add PERSON'")
 	ErrCommandKeyThere = errors.New("the key or the person is registered already")
 	ErrNoCommandKey    = errors.New("no such command key is registered")
-	ErrThreshold       = errors.New("a threshold is from 1 to the number of persons with a key")
+	ErrThreshold       = fmt.Errorf("a threshold is from 1 to the number of persons with a key, and at most %d", protocol.MaxSignatures)
 )
 
 // Trusted are the keys as commands are verified with.
@@ -122,7 +122,7 @@ func (k *CommandKeys) SetThreshold(kind string, needed int) error {
 	if _, known := protocol.CommandTypeOf(kind); !known {
 		return fmt.Errorf("there is no command %q", kind)
 	}
-	if needed < 1 || needed > len(k.Keys) {
+	if !k.canSign(needed) {
 		return ErrThreshold
 	}
 	next := make(map[string]int)
@@ -135,6 +135,11 @@ func (k *CommandKeys) SetThreshold(kind string, needed int) error {
 	k.Threshold = next
 	k.Version++
 	return nil
+}
+
+// canSign reports whether that many can sign a command, and a Mac reads it then.
+func (k CommandKeys) canSign(needed int) bool {
+	return needed >= 1 && needed <= min(len(k.Keys), protocol.MaxSignatures)
 }
 
 // Sign is the file of the list.
@@ -177,7 +182,7 @@ func (k CommandKeys) check() error {
 		persons[person], persons[key.ID()] = true, true
 	}
 	for _, needed := range k.Threshold {
-		wrong = wrong || needed < 1 || needed > len(k.Keys)
+		wrong = wrong || !k.canSign(needed)
 	}
 	if wrong {
 		return fmt.Errorf("read command keys: %w", ErrCommandKeys)

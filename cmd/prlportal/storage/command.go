@@ -51,11 +51,16 @@ type CommandLog struct {
 	// HighestHolds is the highest version of a list that there ever was, whatever
 	// became of it: no version is used twice.
 	HighestHolds uint64 `json:"highest_holds,omitempty"`
+	// AheadHolds is the highest version of which the Mac told and this portal knew nothing.
+	AheadHolds uint64 `json:"ahead_holds,omitempty"`
 	// Reported is what the Mac says of its holds, and ReportedAt when that changed.
 	Reported   *protocol.HoldReport `json:"reported,omitempty"`
 	ReportedAt time.Time            `json:"reported_at,omitzero"`
-	// Frozen: the device is ahead of the portal, and gets nothing destructive (H30).
+	// Frozen: the device is ahead of the portal, and gets nothing that may harm (H30).
 	Frozen *Freeze `json:"frozen,omitempty"`
+	// RestoredAt is when the portal was made of a backup for the last time that this log
+	// was judged by.
+	RestoredAt time.Time `json:"restored_at,omitzero"`
 }
 
 // HoldsMark names a list of holds by the command that carried it.
@@ -83,6 +88,7 @@ type Command struct {
 	IssuedBy  string                 `json:"issued_by,omitempty"` // person that the signing key is registered for
 	Reason    string                 `json:"reason,omitempty"`
 	SHA256    string                 `json:"sha256,omitempty"` // of the payload; hex
+	Bytes     int                    `json:"bytes,omitempty"`  // of the payload; 0: at most protocol.MaxCommand
 
 	State   string        `json:"state"`
 	Code    protocol.Code `json:"code,omitempty"`
@@ -106,6 +112,14 @@ type Command struct {
 	HoldsVersion uint64 `json:"holds_version,omitempty"`
 	HoldsBase    uint64 `json:"holds_base,omitempty"`
 	Held         int    `json:"held,omitempty"`
+
+	News []CommandStep `json:"-"` // steps that no change has kept yet, oldest first
+}
+
+// CommandNews is what happened to a command with a change.
+type CommandNews struct {
+	Command Command
+	Step    CommandStep
 }
 
 // Signer is one signature under a command.
@@ -171,6 +185,14 @@ func (c *Command) isDestructive() bool {
 	return !known || row.Destructive
 }
 
+// mayHarm reports whether carrying it out although it is not wanted any more could do what
+// nothing puts back: it destroys, it restarts, or it lets go what is held. A portal that
+// may not know of a cancel sends none by itself (H30).
+func (c *Command) mayHarm() bool { return c.IsHazardous() || c.Type == "vm.unlock" }
+
+// isSigned reports whether as many have signed it as must.
+func (c *Command) isSigned() bool { return len(c.Signers) >= c.Needed }
+
 // onSame reports whether both are of one type and have one target (H69).
 func (c *Command) onSame(other *Command) bool {
 	return c.Type == other.Type && c.Target.VM() == other.Target.VM()
@@ -179,7 +201,7 @@ func (c *Command) onSame(other *Command) bool {
 // note adds a step; of too many the first and the newest stay.
 func (c *Command) note(step CommandStep) {
 	step.State = c.State
-	c.Steps = append(c.Steps, step)
+	c.Steps, c.News = append(c.Steps, step), append(c.News, step)
 	if excess := len(c.Steps) - MaxCommandSteps; excess > 0 {
 		c.Steps = slices.Delete(c.Steps, 1, 1+excess)
 	}
@@ -217,12 +239,13 @@ func (l *CommandLog) IsEmpty() bool {
 }
 
 // Base is the list of holds that the next one is made from: the newest that waits for
-// the Mac or is in force. Its version is 0 where nothing was ever held.
+// the Mac or is in force, and is not to be cancelled. Its version is 0 where nothing was
+// ever held.
 func (l *CommandLog) Base() HoldsMark {
 	base := l.Holds
 	for i := range l.Commands {
 		c := &l.Commands[i]
-		if c.IsOpen() && c.State != protocol.CommandAwaitingApproval && c.HoldsVersion > base.Version {
+		if c.IsOpen() && c.State != protocol.CommandAwaitingApproval && c.CancelAsked.IsZero() && c.HoldsVersion > base.Version {
 			base = HoldsMark{Version: c.HoldsVersion, CommandID: c.ID, Held: c.Held}
 		}
 	}
@@ -267,6 +290,13 @@ func (c *Change) KeepCommands(log CommandLog, now time.Time) error {
 	dropped, err := log.forget(now)
 	if err != nil {
 		return err
+	}
+	for i := range log.Commands {
+		command := &log.Commands[i]
+		for _, step := range command.News {
+			c.News = append(c.News, CommandNews{*command, step})
+		}
+		command.News = nil
 	}
 	c.Commands, c.DroppedCommands = &log, append(c.DroppedCommands, dropped...)
 	c.Device.HasCommands, c.Device.OpenCommands = !log.IsEmpty(), log.OpenCount()

@@ -282,3 +282,134 @@ func TestH69_TheListOfHoldsThatIsInForce(t *testing.T) {
 	mustBe(t, log.NextHolds(), uint64(3)) // no version is used twice
 	mustBe(t, len(log.ReasonsNotToRetire(issuedAt)), 1)
 }
+
+// H30, H69: each reason is lifted by whoever knows of it. To confirm a device that is ahead
+// sends nothing that waits because the Mac enrolled again, and to confirm that does not end
+// the freeze.
+func TestH69_AConfirmLiftsNoOtherReason(t *testing.T) {
+	t.Parallel()
+	for name, happen := range map[string]func(*storage.CommandLog){
+		"frozen first":   func(l *storage.CommandLog) { l.Freeze("ahead", issuedAt); l.Reenrolled(issuedAt) },
+		"enrolled first": func(l *storage.CommandLog) { l.Reenrolled(issuedAt); l.Freeze("ahead", issuedAt) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			by := storage.By{At: issuedAt}
+			log := newLog(t, "vm.delete a", "vm.delete b")
+			happen(log)
+			if err := log.Confirm(idOf(0), by); err != nil {
+				t.Fatal(err)
+			}
+			mustBe(t, log.Deliver(word(1)).Commands, []string(nil))
+			log.Thaw(by)
+			mustBe(t, log.Deliver(word(2)).Commands, []string{idOf(0)})
+			if err := log.Confirm(idOf(1), by); err != nil {
+				t.Fatal(err)
+			}
+			mustBe(t, log.Deliver(word(3)).Commands, []string{idOf(0), idOf(1)})
+		})
+	}
+}
+
+// H30: what shows that a Mac is ahead is news once. A device that an administrator confirmed
+// is not frozen again by the command that the Mac still has, or by the list that it still has.
+func TestH30_AConfirmedDeviceStaysConfirmed(t *testing.T) {
+	t.Parallel()
+	log := newLog(t, "vm.delete a", "vm.delete b")
+	ahead := func(sequence uint64) storage.CommandWord {
+		said := word(sequence, holding(idOf(0), protocol.CommandDeferred))
+		said.Holds = &protocol.HoldReport{Version: 9}
+		return said
+	}
+	log.Hear(ahead(1))
+	mustBe(t, log.Frozen != nil, true)
+	log.Thaw(storage.By{At: issuedAt})
+	log.Hear(ahead(2))
+	mustBe(t, log.Frozen == nil, true)
+	mustBe(t, log.Deliver(ahead(2)).Commands, []string{idOf(1)})
+}
+
+// H69: an unlock that a second person has not approved is in no list that the next one is
+// built upon, although the Mac says that it has it; and a list to come is not built upon one
+// that is being cancelled, or the cancel would be undone by it.
+func TestH69_WhatTheNextListOfHoldsIsBuiltUpon(t *testing.T) {
+	t.Parallel()
+	locking := func(log *storage.CommandLog, i int, kind, vm string, needed int) {
+		t.Helper()
+		command := commandFor(idOf(i), kind, vm)
+		command.HoldsVersion, command.Held = log.NextHolds(), 1
+		if err := log.Add(command, needed, storage.By{At: issuedAt}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var log storage.CommandLog
+	locking(&log, 0, "vm.lock", "a", 1)
+	log.Deliver(word(1))
+	done := word(2)
+	done.Results = []protocol.Result{{CommandID: idOf(0), State: protocol.CommandSucceeded, EndedAt: issuedAt}}
+	log.Hear(done)
+	locking(&log, 1, "vm.unlock", "a", 2)
+	lie := word(3)
+	lie.Holds = &protocol.HoldReport{Version: 2}
+	log.Hear(lie)
+	mustBe(t, log.Base().CommandID, idOf(0))
+	mustBe(t, log.Frozen != nil, true)
+	lie = word(4)
+	lie.Results = []protocol.Result{{CommandID: idOf(1), State: protocol.CommandSucceeded, EndedAt: issuedAt}}
+	log.Hear(lie)
+	mustBe(t, log.Base().CommandID, idOf(0))
+
+	locking(&log, 2, "vm.lock", "b", 1)
+	log.Deliver(word(5))
+	if err := log.Cancel(idOf(2), storage.By{At: issuedAt}); err != nil {
+		t.Fatal(err)
+	}
+	mustBe(t, log.Base().CommandID, idOf(0))
+}
+
+// H52: a version that no list can have leaves the numbers of the next ones alone.
+func TestH52_AMacCannotUseUpTheVersionsOfItsHolds(t *testing.T) {
+	t.Parallel()
+	log := newLog(t, "vm.delete a")
+	for _, version := range []uint64{1 << 21, protocol.MaxVersion, 1<<64 - 1} {
+		said := word(1)
+		said.Holds = &protocol.HoldReport{Version: version}
+		log.Hear(said)
+		mustBe(t, log.NextHolds(), uint64(1))
+		mustBe(t, log.Frozen != nil, true)
+	}
+}
+
+// An answer has as many commands as a Mac reads, by their bytes too; what does not fit comes
+// in its turn, and nothing that was issued later comes before it.
+func TestWhatDoesNotFitIntoAnAnswerComesInItsTurn(t *testing.T) {
+	t.Parallel()
+	log := newLog(t, "vm.lock a", "vm.lock b", "vm.delete b", "vm.lock c")
+	for i := range log.Commands {
+		if log.Commands[i].Type == "vm.lock" {
+			log.Commands[i].Bytes = 200 << 10
+		}
+	}
+	mustBe(t, log.Deliver(word(1)).Commands, []string{idOf(0)})
+	second := word(2, holding(idOf(0), protocol.CommandAcknowledged))
+	log.Hear(second)
+	mustBe(t, log.Deliver(second).Commands, []string{idOf(1), idOf(2)})
+	third := word(3, holding(idOf(0), protocol.CommandAcknowledged), holding(idOf(1), protocol.CommandAcknowledged), holding(idOf(2), protocol.CommandAcknowledged))
+	log.Hear(third)
+	mustBe(t, log.Deliver(third).Commands, []string{idOf(3)})
+	if most := protocol.MaxCommandReplyBytes/3*4 + protocol.MaxPolicy/3*4; most > protocol.MaxReply*9/10 {
+		t.Errorf("an answer can have %d bytes", most)
+	}
+}
+
+// H30: of a backup a lock goes on, and what only looks; what destroys, restarts or lets go
+// waits, and is judged once.
+func TestH30_WhatABackupMaySendByItself(t *testing.T) {
+	t.Parallel()
+	log := newLog(t, "vm.lock a", "vm.unlock b", "vm.restart c", "inventory.refresh", "vm.delete d")
+	mustBe(t, log.PutBack(issuedAt, issuedAt), false)
+	mustBe(t, log.Deliver(word(1)).Commands, []string{idOf(0), idOf(3)})
+	log.Thaw(storage.By{At: issuedAt})
+	mustBe(t, log.PutBack(issuedAt, issuedAt), true)
+	mustBe(t, len(log.Deliver(word(2)).Commands), 5)
+}

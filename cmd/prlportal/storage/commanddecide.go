@@ -39,7 +39,7 @@ func (l *CommandLog) Add(command Command, needed int, by By) error {
 	}
 	command.Since = by.At
 	command.note(CommandStep{At: by.At, What: StepIssued, By: command.IssuedBy, Reason: command.Reason})
-	if l.Frozen != nil && command.isDestructive() {
+	if l.Frozen != nil && command.mayHarm() {
 		command.withhold(WithheldRestored, by.At)
 	}
 	l.Commands = append(l.Commands, command)
@@ -108,7 +108,9 @@ func (l *CommandLog) isBuiltUpon(command *Command) bool {
 	})
 }
 
-// Confirm lets a withheld command be delivered to the device as it is now.
+// Confirm lets a withheld command be delivered to the device as it is now. While the
+// device is frozen, who confirms what it withholds knows of that; who confirms what
+// another reason withholds does not.
 func (l *CommandLog) Confirm(id string, by By) error {
 	command := l.Find(id)
 	switch {
@@ -121,8 +123,12 @@ func (l *CommandLog) Confirm(id string, by By) error {
 	case command.Withheld.Because == WithheldEpoch:
 		return ErrOldEpoch
 	}
+	because := command.Withheld.Because
 	command.Withheld = nil
 	command.note(CommandStep{At: by.At, What: StepConfirmed, By: by.Admin, Reason: by.Reason})
+	if l.Frozen != nil && because != WithheldRestored && command.mayHarm() {
+		command.withhold(WithheldRestored, by.At)
+	}
 	return nil
 }
 
@@ -138,9 +144,13 @@ func (l *CommandLog) Thaw(by By) {
 	}
 }
 
-// withhold marks an open command that is not marked yet.
+// withheldInOrder are the reasons to withhold a command: a later one stands in the place
+// of an earlier one, and is not lifted with it.
+var withheldInOrder = []string{WithheldRestored, WithheldEnrolled, WithheldEpoch}
+
+// withhold marks an open command that is not marked for as good a reason yet.
 func (c *Command) withhold(because string, now time.Time) {
-	if c.Withheld != nil && (c.Withheld.Because == because || c.Withheld.Because == WithheldEpoch) {
+	if c.Withheld != nil && slices.Index(withheldInOrder, c.Withheld.Because) >= slices.Index(withheldInOrder, because) {
 		return
 	}
 	c.Withheld = &Withheld{At: now, Because: because}
@@ -157,17 +167,39 @@ func (l *CommandLog) Reenrolled(now time.Time) {
 	}
 }
 
-// Freeze withholds what is destructive, also what comes later, because the device is
-// ahead of the portal (H30).
+// Freeze withholds what may harm, also what comes later, because the device is ahead of
+// the portal (H30).
 func (l *CommandLog) Freeze(because string, now time.Time) {
 	if l.Frozen == nil {
 		l.Frozen = &Freeze{At: now, Because: because}
 	}
 	for i := range l.Commands {
-		if c := &l.Commands[i]; c.IsOpen() && c.isDestructive() {
+		if c := &l.Commands[i]; c.IsOpen() && c.mayHarm() {
 			c.withhold(WithheldRestored, now)
 		}
 	}
+}
+
+// PutBack withholds what may harm and is of before the portal was made of a backup: what
+// was cancelled since then, this portal does not know, and a Mac that was away neither
+// (H30). It reports whether the log was judged by this restore before; then nothing
+// changes.
+func (l *CommandLog) PutBack(restoredAt, now time.Time) (isDone bool) {
+	if !l.RestoredAt.Before(restoredAt) {
+		return true
+	}
+	l.RestoredAt = restoredAt
+	for i := range l.Commands {
+		if c := &l.Commands[i]; c.IsOpen() && c.mayHarm() {
+			c.withhold(WithheldRestored, now)
+		}
+	}
+	return false
+}
+
+// HasWithheld reports whether a command waits for that reason.
+func (l *CommandLog) HasWithheld(because string) bool {
+	return slices.ContainsFunc(l.Commands, func(c Command) bool { return c.IsOpen() && c.Withheld != nil && c.Withheld.Because == because })
 }
 
 // Restore notes a command that the audit log has and this portal has no envelope of:

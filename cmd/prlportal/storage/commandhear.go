@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -53,33 +55,39 @@ func (l *CommandLog) Hear(word CommandWord) (heard Heard) {
 
 // fingerprint changes with everything that Hear and Deliver change.
 func (l *CommandLog) fingerprint() string {
-	print := fmt.Sprint(len(l.Commands), l.Holds, l.ReportedAt, l.HighestHolds, l.Frozen != nil)
+	var print strings.Builder
+	fmt.Fprint(&print, len(l.Commands), l.Holds, l.ReportedAt, l.HighestHolds, l.AheadHolds, l.Frozen != nil)
 	for i := range l.Commands {
 		c := &l.Commands[i]
-		print += fmt.Sprint(c.State, c.Code, len(c.Steps), c.Steps[len(c.Steps)-1].At.UnixNano(), c.Epoch, c.Sequence, c.CancelSent, c.Withheld != nil)
+		fmt.Fprint(&print, c.State, c.Code, len(c.Steps), c.Steps[len(c.Steps)-1].At.UnixNano(), c.Epoch, c.Sequence, c.CancelSent, c.DeliveredAt.IsZero(), c.Withheld != nil)
 	}
-	return print
+	return print.String()
 }
 
-// hearResult reports whether the result is the first of its command. A result that the
-// Mac gave is final: another one of the same id changes nothing. What the portal itself
-// called ended was never more than that it had not heard.
+// hearResult reports whether the result is news. A result that the Mac gave is final:
+// another one of the same id changes nothing, unless the Mac's own key has signed it, and
+// had not signed the one before: whoever has the Mac's token can say anything first. What
+// the portal itself called ended was never more than that it had not heard.
 func (l *CommandLog) hearResult(result protocol.Result, word CommandWord) (isNew bool) {
 	command := l.Find(result.CommandID)
 	if command == nil {
 		command = l.adopt(result.CommandID, word)
 	}
-	if command == nil || command.Result != nil || !isEndOfMac(result.State) {
+	if command == nil || command.Receipt.isVerified() || !isEndOfMac(result.State) {
+		return false
+	}
+	receipt := word.checkReceipt(command, result)
+	if command.Result != nil && !receipt.isVerified() {
 		return false
 	}
 	l.judgeAhead(command, word)
 	kept := result
 	kept.Receipt = nil
-	command.Result, command.Receipt = &kept, word.checkReceipt(command, result)
+	command.Result, command.Receipt = &kept, receipt
 	command.Epoch, command.Withheld = word.Epoch, nil
 	command.become(result.State, CommandStep{At: word.At, Code: result.Code, MacAt: result.EndedAt, Epoch: word.Epoch})
-	if result.State == protocol.CommandSucceeded && command.HoldsVersion > l.Holds.Version {
-		l.Holds = HoldsMark{Version: command.HoldsVersion, CommandID: command.ID, Held: command.Held}
+	if result.State == protocol.CommandSucceeded {
+		l.takeForce(command)
 	}
 	return true
 }
@@ -109,9 +117,10 @@ func (l *CommandLog) hearOpen(open protocol.OpenCommand, word CommandWord) {
 var statesOfMac = []string{protocol.CommandAcknowledged, protocol.CommandDeferred, protocol.CommandRunning}
 
 // judgeAhead freezes a device that has a command which this portal never sent it: the
-// portal is older than the Mac (H30).
+// portal is older than the Mac (H30). That is news once: it was sent, by whomever.
 func (l *CommandLog) judgeAhead(command *Command, word CommandWord) {
 	if command.DeliveredAt.IsZero() && !command.Orphan {
+		command.DeliveredAt = word.At
 		l.Freeze(fmt.Sprintf("it has command %s, which this portal has not sent it", command.ID), word.At)
 	}
 }
@@ -166,9 +175,26 @@ func (c *Command) hearSilence(word CommandWord) {
 // expiryMargin is how far behind a Mac's trusted time may be when it judges an expiry.
 const expiryMargin = 24 * time.Hour
 
+// takeForce notes that the Mac has the list of holds of a command. One that fewer have
+// signed than must is nothing to build upon, whatever the Mac says.
+func (l *CommandLog) takeForce(command *Command) {
+	if command.isSigned() && command.HoldsVersion > l.Holds.Version {
+		l.Holds = HoldsMark{Version: command.HoldsVersion, CommandID: command.ID, Held: command.Held}
+	}
+}
+
+// maxHoldsJump is how far ahead of this portal's a list of holds can be: what counts
+// further would leave no number for the next one (H52).
+const maxHoldsJump = protocol.MaxSequenceJump
+
 // hearHolds keeps what the Mac says of its holds, and notes which list it has.
 func (l *CommandLog) hearHolds(word CommandWord) {
 	if word.Holds == nil {
+		return
+	}
+	known := max(l.HighestHolds, l.Holds.Version)
+	if word.Holds.Version > known+maxHoldsJump {
+		l.Freeze(fmt.Sprintf("it names version %d of its list of holds, which no list has", word.Holds.Version), word.At)
 		return
 	}
 	if !sameHolds(l.Reported, word.Holds) {
@@ -176,11 +202,13 @@ func (l *CommandLog) hearHolds(word CommandWord) {
 	}
 	version := word.Holds.Version
 	for i := range l.Commands {
-		if c := &l.Commands[i]; version != 0 && c.HoldsVersion == version && version > l.Holds.Version {
-			l.Holds = HoldsMark{Version: version, CommandID: c.ID, Held: c.Held}
+		if c := &l.Commands[i]; version != 0 && c.HoldsVersion == version {
+			l.judgeAhead(c, word)
+			l.takeForce(c)
 		}
 	}
-	if version > max(l.HighestHolds, l.Holds.Version) {
+	if version > max(known, l.AheadHolds) {
+		l.AheadHolds = version
 		l.Freeze(fmt.Sprintf("it has version %d of its list of holds, which this portal never had", version), word.At)
 	}
 }
@@ -226,15 +254,15 @@ type Delivery struct {
 }
 
 // Deliver says what is sent to the Mac as its word leaves the log: everything that it
-// does not hold, at most as many as fit, in an order that keeps that of each machine.
-// What is sent is marked first.
+// does not hold, at most as many as fit, in the order in which they were issued. What is
+// sent is marked first.
 func (l *CommandLog) Deliver(word CommandWord) (sent Delivery) {
 	before := l.fingerprint()
 	listed := make(map[string]bool, len(word.Open))
 	for _, open := range word.Open {
 		listed[open.CommandID] = true
 	}
-	carried := false
+	carried, isFull, bytes := false, false, 0
 	for i := range l.Commands {
 		c := &l.Commands[i]
 		if !c.isDue(word) {
@@ -247,8 +275,12 @@ func (l *CommandLog) Deliver(word CommandWord) (sent Delivery) {
 			}
 			continue
 		}
-		if listed[c.ID] || len(sent.Commands) == protocol.MaxCommandReply {
+		if listed[c.ID] || isFull {
 			continue
+		}
+		bytes += cmp.Or(c.Bytes, protocol.MaxCommand)
+		if isFull = len(sent.Commands) == protocol.MaxCommandReply || bytes > protocol.MaxCommandReplyBytes; isFull {
+			continue // cancels go on
 		}
 		sent.Commands = append(sent.Commands, c.ID)
 		carried = carried || c.HoldsVersion > 0

@@ -26,6 +26,8 @@ type ReceiptCheck struct {
 	Key ed25519.PublicKey `json:"key,omitempty"`
 }
 
+func (c *ReceiptCheck) isVerified() bool { return c != nil && c.Verdict == ReceiptVerified }
+
 // ReceiptClaim is what the receipt of a result must say, and who must have signed it.
 type ReceiptClaim struct {
 	Key           ed25519.PublicKey

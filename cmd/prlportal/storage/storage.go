@@ -268,6 +268,7 @@ type Change struct {
 	Commands        *CommandLog
 	Envelopes       []CommandEnvelopes
 	DroppedCommands []string // ids whose envelopes go
+	News            []CommandNews
 	Audit           *AuditMark
 }
 
