@@ -26,7 +26,6 @@ var autostartWords = []string{"open-window", "start-app", "start-host", "user-lo
 
 // retry says when something is tried again.
 type retry struct {
-	busy     bool
 	done     bool
 	failures int
 	next     time.Time
@@ -45,16 +44,24 @@ func (r *retry) later() {
 	r.next = time.Now().Add(pause)
 }
 
-func (r *retry) isDue() bool { return !r.busy && !r.done && !time.Now().Before(r.next) }
+func (r *retry) isDue() bool { return !r.done && !time.Now().Before(r.next) }
 
 // startAutostartOff has somebody turn autostart off, beside whoever suspends the machine.
 // It is looked at once by each daemon, and after each time that the machine ran. With mu.
 func (h *Holds) startAutostartOff(ctx context.Context, one *hold) {
 	key := one.VMKey
-	one.sight.autostart.busy = true
+	h.startSetting(key.UID, func() { h.turnOffAutostart(ctx, key) })
+}
+
+// startSetting begins work on autostart. A user's tool does it for one machine at a time:
+// there can be hundreds. With mu.
+func (h *Holds) startSetting(uid uint32, work func()) {
+	h.setting[uid] = true
 	h.running.Go(func() {
-		h.turnOffAutostart(ctx, key)
-		h.of(key, func(one *hold) { one.sight.autostart.busy = false })
+		work()
+		h.mu.Lock()
+		delete(h.setting, uid)
+		h.mu.Unlock()
 		h.awaken()
 	})
 }
@@ -114,10 +121,15 @@ func (h *Holds) turnOffAutostart(ctx context.Context, key protocol.VMKey) {
 	})
 }
 
-// lend keeps what autostart was before the agent turned it off.
-func (h *Holds) lend(key protocol.VMKey, was string) (err error) {
+// lend keeps what autostart was before the agent turns it off; it is an error if there is
+// no reason any more to do so.
+func (h *Holds) lend(key protocol.VMKey, was string) error {
+	if isHeld, _ := h.wants(key); !isHeld {
+		return errNotHeld
+	}
+	err := errNotHeld
 	h.of(key, func(one *hold) {
-		if one.record.Autostart != "" {
+		if err = nil; one.record.Autostart != "" {
 			return // as it was before the first time
 		}
 		record := one.record
@@ -125,15 +137,10 @@ func (h *Holds) lend(key protocol.VMKey, was string) (err error) {
 		err = h.options.Commit(func(tx *store.Tx) error { return holdRecords.Put(tx, key.String(), record) })
 		if err == nil {
 			one.record = record
+			h.copy()
 		}
 	})
 	return err
-}
-
-// returning is how it stands with putting an autostart back.
-type returning struct {
-	retry retry
-	busy  bool
 }
 
 // giveBack begins to put back the autostart of machines that are not held any more, and
@@ -143,19 +150,17 @@ func (h *Holds) giveBack(ctx context.Context) (pause time.Duration, any bool) {
 	for key := range h.owed() {
 		back := h.returns[key]
 		if back == nil {
-			back = &returning{}
+			back = &retry{}
 			h.returns[key] = back
 		}
 		any = true
-		if back.busy {
-			continue
+		switch {
+		case h.setting[key.UID]:
+		case back.isDue():
+			h.startSetting(key.UID, func() { h.giveBackOne(ctx, key) })
+		default:
+			pause = min(pause, max(time.Until(back.next), time.Millisecond))
 		}
-		if back.retry.isDue() {
-			back.busy = true
-			h.running.Go(func() { h.giveBackOne(ctx, key) })
-			continue
-		}
-		pause = min(pause, max(time.Until(back.retry.next), time.Millisecond))
 	}
 	return pause, any
 }
@@ -175,13 +180,13 @@ func (h *Holds) owed() map[protocol.VMKey]string {
 }
 
 func (h *Holds) giveBackOne(ctx context.Context, key protocol.VMKey) {
-	h.mu.Lock()
-	was := h.owed()[key]
-	h.mu.Unlock()
 	account, err := h.account(ctx, key.UID)
 	done, code := err == nil && account == nil, protocol.CodeOf(err) // an account that is gone has no machines
 	if account != nil {
 		done, code = h.setAutostart(ctx, account, key.ID, func(shown string) (string, error) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			was := h.owed()[key] // nothing if it is held again
 			if shown != autostartOff || !slices.Contains(autostartWords, was) {
 				return "", nil
 			}
@@ -197,13 +202,12 @@ func (h *Holds) giveBackOne(ctx context.Context, key protocol.VMKey) {
 	if back == nil {
 		return
 	}
-	if back.busy = false; !done {
-		back.retry.later()
+	if !done {
+		back.later()
 		h.options.Log.Warn().Str("code", string(code)).Str("vm", key.String()).Msg("put autostart back")
-	} else {
-		h.returned(key)
+		return
 	}
-	h.awaken()
+	h.returned(key)
 }
 
 // returned forgets what was lent. With mu.
@@ -228,4 +232,5 @@ func (h *Holds) returned(key protocol.VMKey) {
 		one.record.Autostart = ""
 	}
 	delete(h.lent, key)
+	h.copy()
 }

@@ -63,8 +63,8 @@ func (h *Holds) noteRest(one *hold) {
 	}
 }
 
-// tell keeps an event about a hold, of each kind one in holdNews, and lets the portal
-// hear of it. With mu.
+// tell has an event about a hold kept, of each kind one in holdNews, and the portal hear
+// of it: keepNews does both. With mu.
 func (h *Holds) tell(one *hold, kind string, code protocol.Code) {
 	if last, told := one.sight.toldAt[kind]; told && time.Since(last) < holdNews {
 		return
@@ -74,8 +74,9 @@ func (h *Holds) tell(one *hold, kind string, code protocol.Code) {
 	}
 	one.sight.toldAt[kind] = time.Now()
 	h.unkept[one.VMKey] = true
-	h.keep(h.event(kind, &one.record, code))
-	h.news()
+	if len(h.untold) < maxUntold {
+		h.untold = append(h.untold, h.event(kind, &one.record, code))
+	}
 }
 
 func (h *Holds) event(kind string, record *holdRecord, code protocol.Code) protocol.Event {

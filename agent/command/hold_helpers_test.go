@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -26,6 +27,9 @@ type holdMac struct {
 	hung     map[uint32]bool // whose tools do not answer
 	root     bool            // one account plays all users
 	noTable  bool            // the process table cannot be read
+	slow     time.Duration   // what each run of a tool takes
+	atOnce   int             // runs of tools now, and the most of them
+	mostRuns int
 	nextPID  int
 	looks    int // at the process table
 	runs     int // of tools
@@ -44,6 +48,7 @@ type heldMachine struct {
 	autostart string
 	takes     time.Duration // to suspend
 	refuses   error         // to suspend
+	hidden    bool          // no process of it is seen
 	silent    bool          // says that it is suspended, and is not
 	lies      bool          // is shown as suspended, always
 	noPause   bool
@@ -90,6 +95,13 @@ func (m *holdMac) stateOf(uid uint32, id string) prlctl.State {
 	return m.machines[protocol.VMKey{ID: id, UID: uid}].state
 }
 
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // measure notes for how long machines run that nobody has asked to suspend.
 func (m *holdMac) measure() {
 	m.mu.Lock()
@@ -118,7 +130,7 @@ func (m *holdMac) Processes(context.Context) ([]platform.Process, error) {
 	}
 	var processes []platform.Process
 	for key, vm := range m.machines {
-		if vm.state == prlctl.StateStopped || vm.state == prlctl.StateSuspended {
+		if vm.state == prlctl.StateStopped || vm.state == prlctl.StateSuspended || vm.hidden {
 			continue
 		}
 		uid := key.UID
@@ -144,8 +156,16 @@ type holdUser struct {
 func (u holdUser) vm(ctx context.Context, id string) (*heldMachine, error) {
 	u.mac.mu.Lock()
 	u.mac.runs++
-	hung := u.mac.hung[u.uid]
+	u.mac.atOnce++
+	u.mac.mostRuns = max(u.mac.mostRuns, u.mac.atOnce)
+	hung, slow := u.mac.hung[u.uid], u.mac.slow
 	u.mac.mu.Unlock()
+	time.Sleep(slow)
+	defer func() {
+		u.mac.mu.Lock()
+		defer u.mac.mu.Unlock()
+		u.mac.atOnce--
+	}()
 	if hung {
 		<-ctx.Done()
 		return nil, &codeError{code: protocol.CodeToolTimeout}
@@ -248,9 +268,12 @@ type holdBench struct {
 	now    Circumstances
 	stop   func()
 
-	mu      sync.Mutex
-	events  []protocol.Event
-	commits int
+	mu        sync.Mutex
+	events    []protocol.Event
+	commits   int
+	disk      chan struct{} // nothing is written before it is closed
+	fullDisk  bool
+	storeDies bool
 }
 
 func holdCircumstances() Circumstances {
@@ -276,6 +299,15 @@ func (b *holdBench) open() {
 	b.holds, err = NewHolds(HoldOptions{
 		Store: state, Folder: b.folder, Circumstances: b.circumstances, Directory: b.mac, Log: zerolog.Nop(),
 		Commit: func(change func(*store.Tx) error, events ...protocol.Event) error {
+			b.mu.Lock()
+			disk, isFull := b.disk, b.fullDisk
+			b.mu.Unlock()
+			if isFull {
+				return &codeError{code: protocol.CodeInternal}
+			}
+			if disk != nil {
+				<-disk
+			}
 			b.mu.Lock()
 			b.events, b.commits = append(b.events, events...), b.commits+1
 			b.mu.Unlock()
@@ -316,6 +348,21 @@ func (b *holdBench) open() {
 		_ = state.Close()
 	}
 	synctest.Wait()
+}
+
+// loseStore ends the daemon, and has it begin without its database.
+func (b *holdBench) loseStore() {
+	b.t.Helper()
+	b.stop()
+	b.openAnew()
+}
+
+func (b *holdBench) openAnew() {
+	b.t.Helper()
+	if err := os.RemoveAll(filepath.Join(b.folder, "state")); err != nil {
+		b.t.Fatal(err)
+	}
+	b.open()
 }
 
 // kill is an end in which nothing can be kept any more.

@@ -8,7 +8,6 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/platform"
 	"prlagent/prlctl"
-	"prlagent/store"
 )
 
 // Run keeps held machines suspended until ctx ends, and returns once all that runs has
@@ -51,10 +50,12 @@ func (h *Holds) step(ctx context.Context) (wait time.Duration, bounded bool) {
 	h.restore(now)
 	h.expire(now.Clock)
 	watched := h.consented(now)
+	h.takeHints(watched)
 	if len(watched) > 0 {
 		h.mu.Unlock()
 		processes, err := h.options.Directory.Processes(ctx)
 		h.mu.Lock()
+		processes = slices.DeleteFunc(processes, func(process platform.Process) bool { return !prlctl.IsVMProgram(process.Path) })
 		for _, one := range watched {
 			if h.holds[one.VMKey] == one && !one.record.isOver() {
 				h.sight(one, processes, err, now.Clock.Wall)
@@ -62,19 +63,28 @@ func (h *Holds) step(ctx context.Context) (wait time.Duration, bounded bool) {
 		}
 	}
 	wait, bounded = h.begin(ctx, now)
-	h.keepCounts()
+	h.keepNews()
 	return wait, bounded
 }
 
 // expire ends the holds whose time is over. Only the trusted time counts: setting this
 // Mac's clock neither ends a hold nor revives one. With mu.
 func (h *Holds) expire(clock Clock) {
+	ended := false
 	for _, one := range h.holds {
-		if !one.record.isOver() && !one.ExpiresAt.IsZero() && !clock.Trusted.Before(one.ExpiresAt) {
+		if !one.record.isOver() && one.isExpired(clock) {
 			h.setState(one, protocol.HoldEnded, "")
 			h.tell(one, eventHoldEnded, "")
+			ended = true
 		}
 	}
+	if ended {
+		h.copy()
+	}
+}
+
+func (one *hold) isExpired(clock Clock) bool {
+	return !one.ExpiresAt.IsZero() && !clock.Trusted.Before(one.ExpiresAt)
 }
 
 // consented are the machines that are to be kept suspended now. Where the Mac's
@@ -144,7 +154,8 @@ type doubtedProcess struct {
 	uid uint32
 }
 
-// sight takes in what a look at the process table says of a machine. With mu.
+// sight takes in what a look at the process table says of a machine: processes are those
+// that run machines. With mu.
 func (h *Holds) sight(one *hold, processes []platform.Process, failed error, wall time.Time) {
 	s := &one.sight
 	var own []holdProcess
@@ -153,7 +164,6 @@ func (h *Holds) sight(one *hold, processes []platform.Process, failed error, wal
 		process := &processes[i]
 		id := holdProcess{process.PID, process.Started.UnixNano()}
 		switch {
-		case !prlctl.IsVMProgram(process.Path):
 		case h.isOwn(one, process):
 			own = append(own, id)
 			if !slices.Contains(s.running, id) {
@@ -168,7 +178,7 @@ func (h *Holds) sight(one *hold, processes []platform.Process, failed error, wal
 		s.hinted, s.blindAt = true, time.Now()
 	}
 	s.looked = true
-	if s.running = own; len(own) == 0 && len(doubted) == 0 && !s.hinted && !s.busy {
+	if s.running = own; failed == nil && len(own) == 0 && len(doubted) == 0 && !s.hinted && !s.busy {
 		h.noteRest(one)
 	}
 }
@@ -227,7 +237,7 @@ func (h *Holds) begin(ctx context.Context, now Circumstances) (wait time.Duratio
 		switch {
 		case h.isDue(one):
 			h.start(ctx, one, now)
-		case one.record.State == protocol.HoldKept && one.sight.autostart.isDue():
+		case one.record.State == protocol.HoldKept && one.sight.autostart.isDue() && !h.setting[one.UID]:
 			h.startAutostartOff(ctx, one)
 		}
 	}
@@ -269,7 +279,7 @@ func reasonOr(code, otherwise protocol.Code) protocol.Code {
 func (h *Holds) start(ctx context.Context, one *hold, now Circumstances) {
 	s := &one.sight
 	work := &suspension{
-		holds: h, key: one.VMKey, force: one.Force, doubted: slices.Clone(s.doubted), others: s.sharers(),
+		holds: h, key: one.VMKey, doubted: slices.Clone(s.doubted), others: s.sharers(),
 		isSeen: len(s.running) > 0, wasPaused: one.record.Paused, running: slices.Clone(s.running), wall: now.Clock.Wall,
 	}
 	s.busy, s.hinted = true, false
@@ -314,24 +324,6 @@ func (h *Holds) turnOf(uid uint32) chan struct{} {
 	return h.turns[uid]
 }
 
-// Hint is told what an event says of a machine. An empty id is all machines of the user,
-// and 0 all users: then the process table is looked at.
-func (h *Holds) Hint(uid uint32, vmID, state string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	any := false
-	for _, one := range h.holds {
-		if one.record.isOver() || vmID != "" && vmID != one.ID || uid != 0 && uid != one.UID {
-			continue
-		}
-		one.sight.hinted = one.sight.hinted || vmID != "" && state == protocol.StateRunning
-		any = true
-	}
-	if any {
-		h.awaken()
-	}
-}
-
 // SeenVM is one machine as a look at the Mac saw it.
 type SeenVM struct {
 	protocol.VMKey
@@ -360,6 +352,7 @@ func (h *Holds) Saw(machines []SeenVM, listed []uint32) {
 			h.noteGone(one, machines)
 		}
 	}
+	h.keepNews()
 	h.awaken() // the configuration may have changed as well
 }
 
@@ -389,39 +382,4 @@ func (h *Holds) noteGone(one *hold, machines []SeenVM) {
 		h.setState(one, protocol.HoldNoVM, code)
 		h.tell(one, eventHoldNoVM, code)
 	}
-}
-
-// keepCounts writes what has changed and can wait. With mu.
-func (h *Holds) keepCounts() {
-	if len(h.unkept) > 0 && time.Since(h.keptAt) >= holdWrites {
-		h.keep()
-	}
-}
-
-// keep writes what has changed, with the events about it. With mu.
-func (h *Holds) keep(events ...protocol.Event) {
-	if len(h.unkept) == 0 && len(events) == 0 {
-		return
-	}
-	err := h.options.Commit(func(tx *store.Tx) error {
-		for key := range h.unkept {
-			record := h.lent[key]
-			if one := h.holds[key]; one != nil {
-				record = &one.record
-			}
-			if record == nil {
-				continue
-			}
-			if err := holdRecords.Put(tx, key.String(), *record); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, events...)
-	h.keptAt = time.Now()
-	if err != nil {
-		h.options.Log.Error().Err(err).Msg("keep how holds stand")
-		return
-	}
-	clear(h.unkept)
 }

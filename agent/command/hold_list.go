@@ -66,7 +66,7 @@ func (s signedHolds) refusedBy(current signedHolds, now Circumstances, granted i
 	case s.list.Version <= current.list.Version:
 		return protocol.CodeHoldsOutdated
 	}
-	for _, kind := range changes(current.list, s.list) {
+	for _, kind := range changes(current.list, s.list, now.Clock.Trusted) {
 		if !slices.Contains(now.Trust.Allowed, kind) {
 			return protocol.CodeCommandUnlisted
 		}
@@ -87,9 +87,9 @@ func (t Trust) signatures(kind string) int {
 }
 
 // changes are the types of commands that would make one list of the other: who may only
-// lock cannot leave a machine out, nor have it end earlier. What is over by the time at
-// which the new list was signed may be left out by anybody.
-func changes(before, after protocol.HoldList) (kinds []string) {
+// lock cannot leave a machine out, nor have it end earlier. What is over may be left out
+// by anybody: by the trusted time, since who signs can write any time into a list.
+func changes(before, after protocol.HoldList, now time.Time) (kinds []string) {
 	known := make(map[protocol.VMKey]protocol.Hold, len(before.Holds))
 	for _, hold := range before.Holds {
 		known[hold.VMKey] = hold
@@ -102,7 +102,7 @@ func changes(before, after protocol.HoldList) (kinds []string) {
 		unlocks = unlocks || was && endsEarlier(hold.ExpiresAt, old.ExpiresAt)
 	}
 	for _, left := range known {
-		unlocks = unlocks || left.ExpiresAt.IsZero() || after.IssuedAt.Before(left.ExpiresAt)
+		unlocks = unlocks || left.ExpiresAt.IsZero() || now.Before(left.ExpiresAt)
 	}
 	if locks {
 		kinds = append(kinds, lockType)

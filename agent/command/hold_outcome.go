@@ -16,7 +16,21 @@ func (h *Holds) of(key protocol.VMKey, do func(*hold)) {
 	defer h.mu.Unlock()
 	if one := h.holds[key]; one != nil && !one.record.isOver() {
 		do(one)
+		h.keepNews()
 	}
+}
+
+// wants reports whether a machine is still to be kept suspended, and whether by force:
+// it is asked again before each thing that is done to one.
+func (h *Holds) wants(key protocol.VMKey) (isHeld, isForced bool) {
+	now := h.options.Circumstances()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	one := h.holds[key]
+	if one == nil || one.record.isOver() || one.isExpired(now.Clock) || now.Trust.deniedBy() != "" {
+		return false, false
+	}
+	return true, one.Force
 }
 
 // asked notes that the machine is asked to suspend.
@@ -86,6 +100,7 @@ func (h *Holds) unenforced(key protocol.VMKey, why protocol.Code, paused bool) {
 		s := &one.sight
 		s.why = why
 		s.retryLater(h.options.Poll)
+		s.hinted = s.hinted || len(s.running) == 0 // what only the tool shows stays in doubt until the tool says otherwise
 		if paused {
 			s.since = time.Time{}
 			s.suspendAgain = s.nextTry

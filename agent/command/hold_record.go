@@ -1,12 +1,14 @@
 package command
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -33,7 +35,6 @@ type keptList struct {
 type holdRecord struct {
 	protocol.HoldState
 	CommandID  string          `json:"command_id"` // of the hold that this is about
-	HeldSince  time.Time       `json:"held_since"` // its Since
 	ReleasedBy string          `json:"released_by,omitempty"`
 	ReleasedAt time.Time       `json:"released_at,omitzero"`
 	Bundle     protocol.Bundle `json:"bundle,omitzero"` // as it was seen last
@@ -42,10 +43,9 @@ type holdRecord struct {
 	Autostart string `json:"autostart,omitempty"`
 }
 
-// isAbout reports whether the record is of this hold, and not of one before it.
-func (r *holdRecord) isAbout(hold protocol.Hold) bool {
-	return r.CommandID == hold.CommandID || !hold.Since.After(r.HeldSince)
-}
+// isAbout reports whether the record is of this hold, and not of one before it. A lock is
+// its command: the clocks of two operators say nothing of which of theirs is the later.
+func (r *holdRecord) isAbout(hold protocol.Hold) bool { return r.CommandID == hold.CommandID }
 
 // isOver reports whether the hold has ended on this Mac.
 func (r *holdRecord) isOver() bool {
@@ -74,11 +74,11 @@ func loadHolds(state *store.Store) (list keptList, found bool, records map[proto
 const HoldsFile = "holds.json"
 
 // holdsCopy is the list once more, outside of the store: whatever becomes of that, what
-// is signed stays held, and what was released stays released (H22, H29). It is written
-// only when one of the two changes.
+// is signed stays held, what is over stays over, and what was changed is put back (H22,
+// H29). It is written only when one of these changes.
 type holdsCopy struct {
-	List     keptList     `json:"list"`
-	Released []holdRecord `json:"released,omitempty"`
+	List    keptList     `json:"list"`
+	Records []holdRecord `json:"records,omitempty"` // of what is over or has an autostart to be put back
 }
 
 // maxHoldsCopy is for a list and as many records as it can have holds.
@@ -96,6 +96,13 @@ func readHoldsCopy(path string) (copied holdsCopy, found bool, err error) {
 		return holdsCopy{}, false, fmt.Errorf("read copy of holds: %w", err)
 	}
 	return copied, true, nil
+}
+
+// equals reports whether another copy would be written the same.
+func (c holdsCopy) equals(other holdsCopy) bool {
+	one, err := json.Marshal(c)
+	another, failed := json.Marshal(other)
+	return err == nil && failed == nil && bytes.Equal(one, another)
 }
 
 func (c holdsCopy) write(path string) error {
@@ -124,4 +131,136 @@ func inFolderOf(path string, do func(folder *safefile.Folder, name string) error
 	}
 	defer folder.Close()
 	return do(folder, filepath.Base(path))
+}
+
+// copy writes the list beside the store. That it cannot is no reason to hold nothing:
+// it is tried again. With mu.
+func (h *Holds) copy() {
+	err := h.copied().write(h.file)
+	if err != nil {
+		h.options.Log.Error().Err(err).Msg("what is held is only in the store")
+	}
+	h.isCopied = err == nil
+}
+
+// copied is what the copy is to have. With mu.
+func (h *Holds) copied() holdsCopy {
+	copied := holdsCopy{List: keptList{Envelope: h.current.envelope, TakenAt: h.takenAt}}
+	for _, one := range h.inOrder() {
+		if one.record.isOver() || one.record.Autostart != "" {
+			copied.Records = append(copied.Records, one.record)
+		}
+	}
+	for _, record := range h.lent {
+		copied.Records = append(copied.Records, *record)
+	}
+	return copied
+}
+
+// restore takes the list from its copy where the store knows of none, or of an older
+// one, as after it was damaged. Its signature must be good today. Where it is not known
+// yet which Mac this is, it is believed to be the one that it was: what turns out to be
+// another Mac's is discarded with the rest (H02). With mu.
+func (h *Holds) restore(now Circumstances) {
+	if h.restored {
+		if !h.isCopied {
+			h.copy()
+		}
+		return
+	}
+	copied, found, err := readHoldsCopy(h.file)
+	if err != nil {
+		h.options.Log.Error().Err(err).Msg("the copy of the list of holds cannot be used")
+	}
+	if !found {
+		if h.restored = err == nil || h.current.list.Version > 0; h.restored {
+			h.isCopied = h.current.list.Version == 0
+		}
+		return
+	}
+	if copied.List.Envelope.PayloadType == "" || len(now.Trust.Keys) == 0 {
+		return // it is not known yet whom this Mac trusts
+	}
+	came, code := openHolds(copied.List.Envelope, now.Trust.Keys)
+	isOthers := now.Target.Serial != "" && !strings.EqualFold(came.list.MacSerial, now.Target.Serial)
+	switch {
+	case code == "" && isOthers, code != "" && h.current.list.Version == 0:
+		return // nothing to put in its place
+	case code == "" && came.list.Version > h.current.list.Version:
+		if err := h.replace(came, now); err != nil {
+			h.options.Log.Error().Err(err).Msg("restore the list of holds")
+			return
+		}
+	case code != "" || came.list.Version < h.current.list.Version:
+		h.restored, h.isCopied = true, false
+		return
+	}
+	h.restoreRecords(copied.Records)
+	h.restored, h.isCopied = true, copied.equals(h.copied())
+}
+
+// restoreRecords takes over what the store has lost of holds that are over, and of what
+// is to be put back. With mu.
+func (h *Holds) restoreRecords(copied []holdRecord) {
+	for _, record := range copied {
+		one := h.holds[record.VMKey]
+		switch {
+		case one == nil && h.lent[record.VMKey] == nil && record.Autostart != "":
+			h.lent[record.VMKey] = &record
+		case one == nil:
+			continue
+		case record.isAbout(one.Hold) && record.isOver() && !one.record.isOver():
+			one.record = record
+		case one.record.Autostart == "" && record.Autostart != "":
+			one.record.Autostart = record.Autostart
+		default:
+			continue
+		}
+		h.unkept[record.VMKey] = true
+	}
+	h.keep()
+}
+
+// maxUntold is how many events wait for a disk that takes nothing.
+const maxUntold = 4 * protocol.MaxHolds
+
+// keepNews writes what has changed, if there is an event about it, or it has waited for
+// long. With mu.
+func (h *Holds) keepNews() {
+	isNews := len(h.untold) > 0
+	if isNews || len(h.unkept) > 0 && time.Since(h.keptAt) >= holdWrites {
+		h.keep()
+	}
+	if isNews {
+		h.news()
+	}
+}
+
+// keep writes what has changed, with the events about it. With mu.
+func (h *Holds) keep() {
+	if len(h.unkept) == 0 && len(h.untold) == 0 {
+		return
+	}
+	err := h.options.Commit(func(tx *store.Tx) error {
+		for key := range h.unkept {
+			record := h.lent[key]
+			if one := h.holds[key]; one != nil {
+				record = &one.record
+			}
+			if record == nil {
+				continue
+			}
+			if err := holdRecords.Put(tx, key.String(), *record); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, h.untold...)
+	h.keptAt = time.Now()
+	if err != nil {
+		h.options.Log.Error().Err(err).Msg("keep how holds stand")
+		return
+	}
+	clear(h.unkept)
+	h.untold = nil
 }

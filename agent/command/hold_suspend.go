@@ -13,11 +13,12 @@ import (
 )
 
 // suspension is the work on one machine that runs, or may run. It runs tools, each with
-// a limit, in a goroutine of its own.
+// a limit, in a goroutine of its own. Whether the machine is still to be held is asked
+// before each thing that is done to it: a list, a release or the end of its time can come
+// meanwhile.
 type suspension struct {
 	holds     *Holds
 	key       protocol.VMKey
-	force     bool
 	isSeen    bool          // a process runs the machine for sure
 	wasPaused bool          // because it could not be suspended
 	running   []holdProcess // that run it for sure
@@ -88,11 +89,6 @@ func isAtRest(state prlctl.State) bool {
 	return slices.Contains([]prlctl.State{prlctl.StateSuspended, prlctl.StateStopped, prlctl.StateInvalid, "compacting", "mounted"}, state)
 }
 
-// isEnding reports whether a machine is on its way to not running.
-func isEnding(state prlctl.State) bool {
-	return slices.Contains([]prlctl.State{"suspending", "stopping", "syncing"}, state)
-}
-
 func (w *suspension) state(ctx context.Context, account *Account) (prlctl.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, holdLookLimit)
 	defer cancel()
@@ -107,60 +103,96 @@ func (w *suspension) tool(account *Account) HoldTool {
 	return w.holds.options.Tool(account.User, account.Session)
 }
 
-// errStartedAgain says that the machine was suspended, and runs anew.
-var errStartedAgain = errors.New("it was started again")
+// Why a call is not waited for any more, beside its own error.
+var (
+	errStartedAgain = errors.New("it was suspended, and runs anew")
+	errNotHeld      = errors.New("it is not held any more")
+)
 
-// suspend asks the machine to suspend, and looks until it has. What cannot be suspended
-// is paused, so that it is at least not used meanwhile; or ended by force, where that is
-// signed.
+// holdCall is a call that is to end a machine's running.
+type holdCall struct {
+	verb     func(HoldTool, context.Context, string) error
+	limit    time.Duration  // for the call
+	patience time.Duration  // for a machine that shows nothing of what was asked
+	ending   []prlctl.State // in which it is on its way
+}
+
+// A machine that is stopping is not being suspended: a guest that is asked to shut down
+// can be used until it does, and may never.
+var (
+	suspendCall = holdCall{HoldTool.Suspend, prlctl.SuspendLimit + holdSettle, holdPatience, []prlctl.State{"suspending", "syncing"}}
+	killCall    = holdCall{HoldTool.Kill, prlctl.KillLimit, prlctl.KillLimit, []prlctl.State{"stopping"}}
+)
+
+// suspend asks the machine to suspend, and looks until it has.
 func (w *suspension) suspend(ctx context.Context, account *Account) {
-	h := w.holds
-	state, err := w.call(ctx, account, prlctl.SuspendLimit+holdSettle, holdPatience, HoldTool.Suspend)
+	state, err := w.call(ctx, account, suspendCall)
+	if err == nil {
+		w.holds.rested(w.key, false)
+		return
+	}
+	if !w.isOver(ctx, err) {
+		w.restrain(ctx, account, state, err)
+	}
+}
+
+// isOver reports whether there is nothing more to do after a call that has failed.
+func (w *suspension) isOver(ctx context.Context, err error) bool {
 	switch {
-	case ctx.Err() != nil:
-		return
-	case err == nil:
-		h.rested(w.key, false)
-		return
+	case ctx.Err() != nil, errors.Is(err, errNotHeld):
+		return true
 	case errors.Is(err, errStartedAgain):
-		h.startedAgain(w.key, w.isSeen, w.wall)
-		return
-	case w.force:
-		w.kill(ctx, account, err)
-		return
-	case state != prlctl.StatePaused:
+		w.holds.startedAgain(w.key, w.isSeen, w.wall)
+		return true
+	}
+	return false
+}
+
+// restrain pauses a machine that cannot be suspended, for the reason why, so that it is
+// at least not used meanwhile. Where force is signed, one that cannot be paused either is
+// ended, and one that still cannot be suspended after it was paused.
+func (w *suspension) restrain(ctx context.Context, account *Account, state prlctl.State, why error) {
+	h := w.holds
+	if isHeld, _ := h.wants(w.key); isHeld && state != prlctl.StatePaused {
 		pausing, stop := context.WithTimeout(ctx, holdSettle)
 		_ = w.tool(account).Pause(pausing, w.key.ID)
 		stop()
 		state, _ = w.state(ctx, account)
 	}
-	h.unenforced(w.key, reasonOr(protocol.CodeOf(err), protocol.CodeNotVerified), state == prlctl.StatePaused)
+	isPaused := state == prlctl.StatePaused
+	isHeld, isForced := h.wants(w.key)
+	switch {
+	case !isHeld || ctx.Err() != nil:
+	case isForced && (w.wasPaused || !isPaused):
+		w.kill(ctx, account, why)
+	default:
+		h.unenforced(w.key, reasonOr(protocol.CodeOf(why), protocol.CodeNotVerified), isPaused)
+	}
 }
 
 // kill ends the machine; why is why it could not be suspended.
 func (w *suspension) kill(ctx context.Context, account *Account, why error) {
-	_, err := w.call(ctx, account, prlctl.KillLimit, prlctl.KillLimit, HoldTool.Kill)
+	_, err := w.call(ctx, account, killCall)
 	switch {
-	case ctx.Err() != nil:
 	case err == nil:
 		w.holds.rested(w.key, true)
-	case errors.Is(err, errStartedAgain):
-		w.holds.startedAgain(w.key, w.isSeen, w.wall)
-	default:
+	case !w.isOver(ctx, err):
 		w.holds.unenforced(w.key, reasonOr(protocol.CodeOf(err), protocol.CodeOf(why)), false)
 	}
 }
 
-// call makes a call that is to end the machine's running, and looks until it does not
-// run any more, which is no error; or until that is not to be expected, with the reason,
-// which is the call's own if it has one. limit is for the call, and patience for a
-// machine that shows nothing of what was asked. A call that hangs is not waited for.
-func (w *suspension) call(ctx context.Context, account *Account, limit, patience time.Duration, verb func(HoldTool, context.Context, string) error) (prlctl.State, error) {
-	limited, cancel := context.WithTimeout(ctx, limit)
+// call makes a call and looks until the machine does not run any more, which is no error;
+// or until that is not to be expected, with the reason, which is the call's own if it has
+// one. A call that hangs is not waited for.
+func (w *suspension) call(ctx context.Context, account *Account, call holdCall) (prlctl.State, error) {
+	if isHeld, _ := w.holds.wants(w.key); !isHeld {
+		return "", errNotHeld
+	}
+	limited, cancel := context.WithTimeout(ctx, call.limit)
 	defer cancel()
 	ended := make(chan error, 1)
-	w.holds.running.Go(func() { ended <- verb(w.tool(account), limited, w.key.ID) })
-	waiting := callWait{began: time.Now(), left: patience}
+	w.holds.running.Go(func() { ended <- call.verb(w.tool(account), limited, w.key.ID) })
+	waiting := callWait{ending: call.ending, began: time.Now(), left: call.patience}
 	for {
 		pause := time.NewTimer(lookEvery)
 		select {
@@ -174,6 +206,9 @@ func (w *suspension) call(ctx context.Context, account *Account, limit, patience
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
+		if isHeld, _ := w.holds.wants(w.key); !isHeld {
+			return "", errNotHeld
+		}
 		state, err := w.state(ctx, account)
 		if over, why := w.judge(ctx, &waiting, state, err); over {
 			return state, why
@@ -183,6 +218,7 @@ func (w *suspension) call(ctx context.Context, account *Account, limit, patience
 
 // callWait is how it stands with a call.
 type callWait struct {
+	ending    []prlctl.State
 	began     time.Time
 	left      time.Duration // of the whole, since it began
 	said      error
@@ -205,7 +241,7 @@ func (w *suspension) judge(ctx context.Context, c *callWait, state prlctl.State,
 		w.holds.doubts(w.key, protocol.CodeOf(err))
 	case isAtRest(state) && w.hasEnded(ctx):
 		return true, nil
-	case isEnding(state) && time.Since(c.began) < prlctl.SuspendLimit:
+	case slices.Contains(c.ending, state) && time.Since(c.began) < prlctl.SuspendLimit:
 		c.wasEnding = true
 		w.holds.confirmed(w.key)
 		return false, nil

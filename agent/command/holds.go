@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -57,18 +56,22 @@ type Holds struct {
 	file    string
 	wake    chan struct{}
 	running sync.WaitGroup // suspensions
+	hints   holdHints
 
 	mu       sync.Mutex
 	current  signedHolds
 	takenAt  time.Time
 	holds    map[protocol.VMKey]*hold
 	lent     map[protocol.VMKey]*holdRecord // not held any more, with an autostart that is to be put back
-	returns  map[protocol.VMKey]*returning  // of what was lent
+	returns  map[protocol.VMKey]*retry      // of what was lent
 	accounts map[uint32]Account             // as they were seen last
 	turns    map[uint32]chan struct{}       // by uid: what may run for one user at the same time
 	refusals refusalNotice
-	copied   bool // the file has the list and the releases
+	setting  map[uint32]bool // whose tool is asked to set autostart: one at a time
+	restored bool            // what the file has is known
+	isCopied bool            // the file has what is in force
 	unkept   map[protocol.VMKey]bool
+	untold   []protocol.Event
 	keptAt   time.Time
 }
 
@@ -115,7 +118,7 @@ func (h *Holds) recall() error {
 	h.current, h.takenAt = signedHolds{}, time.Time{}
 	h.holds, h.lent = make(map[protocol.VMKey]*hold), make(map[protocol.VMKey]*holdRecord)
 	h.accounts, h.turns, h.unkept = make(map[uint32]Account), make(map[uint32]chan struct{}), make(map[protocol.VMKey]bool)
-	h.copied, h.returns = false, make(map[protocol.VMKey]*returning)
+	h.restored, h.isCopied, h.setting, h.returns, h.untold = false, false, make(map[uint32]bool), make(map[protocol.VMKey]*retry), nil
 	if found {
 		if h.current, err = keptHolds(kept.Envelope); err != nil {
 			return err
@@ -150,7 +153,7 @@ func keptHolds(envelope protocol.Envelope) (signedHolds, error) {
 // placed is the record of a hold that begins; before is that of one before it.
 func (h *Holds) placed(signed protocol.Hold, before *holdRecord) holdRecord {
 	now := h.options.Circumstances().Clock.Wall
-	record := holdRecord{CommandID: signed.CommandID, HeldSince: signed.Since}
+	record := holdRecord{CommandID: signed.CommandID}
 	record.VMKey, record.State, record.Code, record.HoldState.Since = signed.VMKey, protocol.HoldUnenforced, protocol.CodeNotLookedYet, seconds(now)
 	if before != nil {
 		record.Autostart, record.Bundle = before.Autostart, before.Bundle
@@ -185,6 +188,7 @@ func (h *Holds) take(envelope protocol.Envelope, granted int) protocol.Code {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.options.Circumstances()
+	h.restore(now) // an older list is refused also after the store was lost
 	came, code := openHolds(envelope, now.Trust.Keys)
 	if code == "" {
 		code = came.refusedBy(h.current, now, granted)
@@ -279,10 +283,10 @@ func (h *Holds) following(came signedHolds, now Circumstances) (next map[protoco
 		switch before := lent[signed.VMKey]; {
 		case old != nil && old.record.isAbout(signed):
 			one.record, one.sight = old.record, old.sight
-			one.record.CommandID, one.record.HeldSince = signed.CommandID, latest(old.record.HeldSince, signed.Since)
 			one.reopen(now.Clock)
 		case old != nil:
 			one.record, one.sight = h.placed(signed, &old.record), old.sight
+			one.sight.autostart = retry{}
 			events = append(events, h.event(eventHoldPlaced, &one.record, protocol.CodeHoldPlaced))
 		default:
 			one.record = h.placed(signed, before)
@@ -304,82 +308,11 @@ func (h *Holds) following(came signedHolds, now Circumstances) (next map[protoco
 	return next, lent, events
 }
 
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
 // reopen lets a hold that has ended go on if a list lets it last longer.
 func (one *hold) reopen(clock Clock) {
 	if one.record.State == protocol.HoldEnded && (one.ExpiresAt.IsZero() || clock.Trusted.Before(one.ExpiresAt)) {
 		one.record.State, one.record.Code, one.record.HoldState.Since = protocol.HoldUnenforced, protocol.CodeNotLookedYet, seconds(clock.Wall)
-	}
-}
-
-// copy writes the list beside the store. That it cannot is no reason to hold nothing:
-// it is tried again. With mu.
-func (h *Holds) copy() {
-	copied := holdsCopy{List: keptList{Envelope: h.current.envelope, TakenAt: h.takenAt}}
-	for _, one := range h.holds {
-		if one.record.State == protocol.HoldReleased {
-			copied.Released = append(copied.Released, one.record)
-		}
-	}
-	err := copied.write(h.file)
-	if err != nil {
-		h.options.Log.Error().Err(err).Msg("what is held is only in the store")
-	}
-	h.copied = err == nil
-}
-
-// restore takes the list from its copy where the store knows of none, or of an older
-// one, as after it was damaged. Its signature must be good today. With mu.
-func (h *Holds) restore(now Circumstances) {
-	if h.copied {
-		return
-	}
-	copied, found, err := readHoldsCopy(h.file)
-	if err != nil {
-		h.options.Log.Error().Err(err).Msg("the copy of the list of holds cannot be used")
-	}
-	if !found {
-		if h.copied = err == nil; h.current.list.Version > 0 {
-			h.copy()
-		}
-		return
-	}
-	if copied.List.Envelope.PayloadType == "" || len(now.Trust.Keys) == 0 || now.Target.Serial == "" {
-		return // it is not known yet whose this Mac is, and whom it trusts
-	}
-	came, code := openHolds(copied.List.Envelope, now.Trust.Keys)
-	switch {
-	case code != "" && h.current.list.Version == 0, code == "" && !strings.EqualFold(came.list.MacSerial, now.Target.Serial):
-		return // nothing to put in its place
-	case code != "" || came.list.Version < h.current.list.Version:
-		h.copy()
-		return
-	case came.list.Version > h.current.list.Version:
-		if err := h.replace(came, now); err != nil {
-			h.options.Log.Error().Err(err).Msg("restore the list of holds")
-			return
-		}
-	}
-	h.restoreReleases(copied.Released)
-}
-
-// restoreReleases takes over what was released by a person and the store has lost. With mu.
-func (h *Holds) restoreReleases(released []holdRecord) {
-	for _, record := range released {
-		if one := h.holds[record.VMKey]; one != nil && record.isAbout(one.Hold) && one.record.State != protocol.HoldReleased {
-			one.record = record
-			h.unkept[record.VMKey] = true
-		}
-	}
-	if h.copied = true; len(h.unkept) > 0 {
-		h.keep()
-		h.copy()
+		one.sight.autostart = retry{}
 	}
 }
 
