@@ -52,7 +52,8 @@ func (h *Holds) setUnenforced(one *hold, code protocol.Code, paused bool) {
 func (h *Holds) noteRest(one *hold) {
 	s := &one.sight
 	ran := !s.since.IsZero() || one.record.Paused || one.record.State == protocol.HoldSuspending
-	s.since, s.why, s.failures, s.nextTry = time.Time{}, "", 0, time.Time{}
+	s.settle()
+	s.failures, s.nextTry = 0, time.Time{}
 	if one.record.State == protocol.HoldNoVM {
 		return
 	}

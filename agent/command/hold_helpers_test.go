@@ -27,6 +27,7 @@ type holdMac struct {
 	hung     map[uint32]bool // whose tools do not answer
 	root     bool            // one account plays all users
 	noTable  bool            // the process table cannot be read
+	noUsers  bool            // the accounts cannot be listed
 	slow     time.Duration   // what each run of a tool takes
 	atOnce   int             // runs of tools now, and the most of them
 	mostRuns int
@@ -114,6 +115,11 @@ func (m *holdMac) measure() {
 }
 
 func (m *holdMac) Users(ctx context.Context) (platform.Users, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.noUsers {
+		return platform.Users{}, &codeError{code: protocol.CodeTargetUnlisted}
+	}
 	return (&testMac{}).Users(ctx)
 }
 

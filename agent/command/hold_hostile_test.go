@@ -26,6 +26,8 @@ func TestH27_H29_H69_CMD02_CMD03_LongestTimeUnheld(t *testing.T) {
 		"it cannot be suspended":      func(_ *holdBench, vm *heldMachine) { vm.refuses = &prlctl.Error{Code: prlctl.CodeVMBusy} },
 		"the tools lie":               func(_ *holdBench, vm *heldMachine) { vm.lies, vm.silent, vm.noPause = true, true, true },
 		"the process table is closed": func(b *holdBench, _ *heldMachine) { b.mac.noTable = true },
+		"the accounts are not known":  func(b *holdBench, _ *heldMachine) { b.mac.noUsers = true },
+		"nothing is seen":             func(b *holdBench, _ *heldMachine) { b.mac.noTable = true; b.mac.hang(aliceUID, true) },
 		"the disk takes nothing":      func(b *holdBench, _ *heldMachine) { b.fullDisk = true },
 		"the store is lost":           func(b *holdBench, _ *heldMachine) { b.storeDies = true },
 	} {
@@ -257,6 +259,19 @@ func TestH69_ListFromTheFuture(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		if got := b.holds.take(signHolds(t, future, testKey(1)), 0); got != "" {
 			t.Errorf("after the hold is over, it is %q", got)
+		}
+	})
+}
+
+// A list of more machines than a Mac can have is refused as a whole.
+func TestH69_TooManyHolds(t *testing.T) {
+	inHoldBubble(t, func(b *holdBench) {
+		var holds []protocol.Hold
+		for i := range 1000 {
+			holds = append(holds, holdOf(aliceUID, fmt.Sprintf("%08x-0000-4000-8000-000000000000", i+1)))
+		}
+		if got := b.holds.take(signHolds(t, listOf(1, holds...), testKey(1)), 0); got != protocol.CodeCommandInvalid {
+			t.Errorf("it is %q", got)
 		}
 	})
 }

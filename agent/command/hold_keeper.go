@@ -117,6 +117,7 @@ type holdSight struct {
 	blindAt time.Time // when it could not be, and the tool was asked in its place
 
 	since    time.Time // it is seen running, and nothing is known of its being suspended; zero: it is not
+	doubtAt  time.Time // it may run, and nobody has answered yet whether it does
 	why      protocol.Code
 	failures int
 	nextTry  time.Time
@@ -133,6 +134,19 @@ type holdProcess struct {
 	pid     int
 	started int64
 }
+
+// noteRunning notes since when the machine runs, at the latest.
+func (s *holdSight) noteRunning() {
+	if s.since.IsZero() {
+		s.since, s.why = s.doubtAt, ""
+	}
+	if s.since.IsZero() {
+		s.since = time.Now()
+	}
+}
+
+// settle notes that the machine is not in use.
+func (s *holdSight) settle() { s.since, s.doubtAt, s.why = time.Time{}, time.Time{}, "" }
 
 // clearedFor is how long a process counts as not running the machine. Then it is asked
 // about again: from outside of a session the tool is known to call a machine stopped
@@ -207,9 +221,7 @@ func (h *Holds) mayBe(one *hold, process *platform.Process) bool {
 func (h *Holds) noteStart(one *hold, wall time.Time) {
 	s := &one.sight
 	s.failures, s.nextTry = 0, time.Time{}
-	if s.since.IsZero() {
-		s.since, s.why = time.Now(), ""
-	}
+	s.noteRunning()
 	if s.looked || one.record.State == protocol.HoldKept || one.record.State == protocol.HoldNoVM {
 		h.noteViolation(one, wall)
 	}
@@ -254,13 +266,18 @@ func (h *Holds) isDue(one *hold) bool {
 	return seen && !s.busy && !time.Now().Before(s.nextTry)
 }
 
-// judgeTime says of a machine that was seen running for too long that it is not held,
-// and gives the time that is left of that; zero if it is not seen running. With mu.
+// judgeTime says of a machine that was seen running for too long, or of which nobody says
+// whether it runs, that it is not held, and gives the time that is left of that; zero if
+// it is not in question. With mu.
 func (h *Holds) judgeTime(one *hold) time.Duration {
-	if one.sight.since.IsZero() {
+	since := one.sight.since
+	if since.IsZero() {
+		since = one.sight.doubtAt
+	}
+	if since.IsZero() {
 		return 0
 	}
-	left := holdLimit - h.options.Poll - time.Since(one.sight.since)
+	left := holdLimit - h.options.Poll - time.Since(since)
 	if left <= 0 {
 		h.setUnenforced(one, reasonOr(one.sight.why, protocol.CodeHoldPending), one.record.Paused)
 		return 0
@@ -282,7 +299,9 @@ func (h *Holds) start(ctx context.Context, one *hold, now Circumstances) {
 		holds: h, key: one.VMKey, doubted: slices.Clone(s.doubted), others: s.sharers(),
 		isSeen: len(s.running) > 0, wasPaused: one.record.Paused, running: slices.Clone(s.running), wall: now.Clock.Wall,
 	}
-	s.busy, s.hinted = true, false
+	if s.busy, s.hinted = true, false; s.since.IsZero() && s.doubtAt.IsZero() {
+		s.doubtAt = time.Now()
+	}
 	if work.isSeen && (one.record.State != protocol.HoldUnenforced || one.record.Code == protocol.CodeNotLookedYet) {
 		h.setState(one, protocol.HoldSuspending, "")
 	}

@@ -45,7 +45,7 @@ func (h *Holds) asked(key protocol.VMKey) {
 // confirmed notes that the machine is being suspended.
 func (h *Holds) confirmed(key protocol.VMKey) {
 	h.of(key, func(one *hold) {
-		one.sight.since, one.sight.why = time.Time{}, ""
+		one.sight.settle()
 		h.setState(one, protocol.HoldSuspending, "")
 	})
 }
@@ -86,9 +86,8 @@ func (h *Holds) clear(key protocol.VMKey, processes []doubtedProcess) {
 // failed notes that nothing could be asked, for a reason.
 func (h *Holds) failed(key protocol.VMKey, why protocol.Code) {
 	h.of(key, func(one *hold) {
-		if one.sight.why = why; one.sight.since.IsZero() {
-			one.sight.since = time.Now()
-		}
+		one.sight.noteRunning() // for all that is known
+		one.sight.why = why
 		one.sight.retryLater(h.options.Poll)
 	})
 }
@@ -102,7 +101,7 @@ func (h *Holds) unenforced(key protocol.VMKey, why protocol.Code, paused bool) {
 		s.retryLater(h.options.Poll)
 		s.hinted = s.hinted || len(s.running) == 0 // what only the tool shows stays in doubt until the tool says otherwise
 		if paused {
-			s.since = time.Time{}
+			s.settle()
 			s.suspendAgain = s.nextTry
 			s.nextTry = time.Now().Add(h.options.Poll) // whether it was resumed
 		}
@@ -133,9 +132,8 @@ func (h *Holds) noteSeenRunning(key protocol.VMKey, wall time.Time) {
 		if one.record.Paused || one.sight.since.IsZero() && (one.record.State == protocol.HoldKept || one.record.State == protocol.HoldNoVM) {
 			h.noteViolation(one, wall)
 		}
-		if one.record.Paused = false; one.sight.since.IsZero() {
-			one.sight.since = time.Now()
-		}
+		one.record.Paused = false
+		one.sight.noteRunning()
 		if one.record.State == protocol.HoldNoVM {
 			h.setState(one, protocol.HoldSuspending, "")
 		}
@@ -148,6 +146,7 @@ func (h *Holds) maySuspendPaused(key protocol.VMKey) (may bool) {
 	h.of(key, func(one *hold) {
 		s := &one.sight
 		if may = !one.record.Paused || !time.Now().Before(s.suspendAgain); !may {
+			s.settle()
 			s.nextTry = time.Now().Add(h.options.Poll)
 		}
 	})
@@ -160,9 +159,7 @@ func (h *Holds) startedAgain(key protocol.VMKey, isSeen bool, wall time.Time) {
 	h.of(key, func(one *hold) {
 		s := &one.sight
 		s.nextTry, s.failures = time.Time{}, 0
-		if s.since.IsZero() {
-			s.since = time.Now()
-		}
+		s.noteRunning()
 		if !isSeen {
 			h.noteViolation(one, wall)
 			s.hinted = true
