@@ -30,7 +30,7 @@ func (h *Holds) setState(one *hold, state string, code protocol.Code) {
 		return
 	}
 	if one.record.State != state {
-		one.record.HoldState.Since = seconds(h.options.Circumstances().Clock.Wall)
+		one.record.Since = seconds(h.options.Circumstances().Clock.Wall)
 	}
 	one.record.State, one.record.Code = state, code
 	if state != protocol.HoldUnenforced {

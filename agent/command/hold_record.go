@@ -34,7 +34,6 @@ type keptList struct {
 // holdRecord is what is kept of one machine.
 type holdRecord struct {
 	protocol.HoldState
-	CommandID  string          `json:"command_id"` // of the hold that this is about
 	ReleasedBy string          `json:"released_by,omitempty"`
 	ReleasedAt time.Time       `json:"released_at,omitzero"`
 	Bundle     protocol.Bundle `json:"bundle,omitzero"` // as it was seen last
@@ -46,6 +45,11 @@ type holdRecord struct {
 // isAbout reports whether the record is of this hold, and not of one before it. A lock is
 // its command: the clocks of two operators say nothing of which of theirs is the later.
 func (r *holdRecord) isAbout(hold protocol.Hold) bool { return r.CommandID == hold.CommandID }
+
+// takeOver has the record say what was signed.
+func (r *holdRecord) takeOver(hold protocol.Hold) {
+	r.VMKey, r.CommandID, r.LockedAt, r.ExpiresAt, r.Force = hold.VMKey, hold.CommandID, hold.Since, hold.ExpiresAt, hold.Force
+}
 
 // isOver reports whether the hold has ended on this Mac.
 func (r *holdRecord) isOver() bool {

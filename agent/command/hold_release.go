@@ -123,7 +123,7 @@ func (h *Holds) Release(ids []string, all bool, by string) ([]HeldVM, error) {
 
 func (one *hold) released(by string, now time.Time) holdRecord {
 	record := one.record
-	record.State, record.Code, record.Paused, record.HoldState.Since = protocol.HoldReleased, protocol.CodeHoldReleased, false, seconds(now)
+	record.State, record.Code, record.Paused, record.Since = protocol.HoldReleased, protocol.CodeHoldReleased, false, seconds(now)
 	record.ReleasedBy, record.ReleasedAt = by, seconds(now)
 	return record
 }

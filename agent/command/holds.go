@@ -129,6 +129,7 @@ func (h *Holds) recall() error {
 		one := &hold{Hold: signed}
 		if record := records[signed.VMKey]; record != nil && record.isAbout(signed) {
 			one.record = *record
+			one.record.takeOver(signed)
 		} else {
 			one.record = h.placed(signed, record)
 		}
@@ -153,8 +154,8 @@ func keptHolds(envelope protocol.Envelope) (signedHolds, error) {
 // placed is the record of a hold that begins; before is that of one before it.
 func (h *Holds) placed(signed protocol.Hold, before *holdRecord) holdRecord {
 	now := h.options.Circumstances().Clock.Wall
-	record := holdRecord{CommandID: signed.CommandID}
-	record.VMKey, record.State, record.Code, record.HoldState.Since = signed.VMKey, protocol.HoldUnenforced, protocol.CodeNotLookedYet, seconds(now)
+	record := holdRecord{HoldState: protocol.HoldState{State: protocol.HoldUnenforced, Code: protocol.CodeNotLookedYet, Since: seconds(now)}}
+	record.takeOver(signed)
 	if before != nil {
 		record.Autostart, record.Bundle = before.Autostart, before.Bundle
 	}
@@ -283,6 +284,7 @@ func (h *Holds) following(came signedHolds, now Circumstances) (next map[protoco
 		switch before := lent[signed.VMKey]; {
 		case old != nil && old.record.isAbout(signed):
 			one.record, one.sight = old.record, old.sight
+			one.record.takeOver(signed)
 			one.reopen(now.Clock)
 		case old != nil:
 			one.record, one.sight = h.placed(signed, &old.record), old.sight
@@ -311,7 +313,7 @@ func (h *Holds) following(came signedHolds, now Circumstances) (next map[protoco
 // reopen lets a hold that has ended go on if a list lets it last longer.
 func (one *hold) reopen(clock Clock) {
 	if one.record.State == protocol.HoldEnded && (one.ExpiresAt.IsZero() || clock.Trusted.Before(one.ExpiresAt)) {
-		one.record.State, one.record.Code, one.record.HoldState.Since = protocol.HoldUnenforced, protocol.CodeNotLookedYet, seconds(clock.Wall)
+		one.record.State, one.record.Code, one.record.Since = protocol.HoldUnenforced, protocol.CodeNotLookedYet, seconds(clock.Wall)
 		one.sight.autostart = retry{}
 	}
 }

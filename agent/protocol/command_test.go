@@ -77,8 +77,8 @@ func sampleHolds() HoldList {
 
 func sampleHoldReport() HoldReport {
 	return HoldReport{Version: 3, Holds: []HoldState{
-		{VMKey: sampleVM().VMKey, State: HoldUnenforced, Code: CodeVMBusy, Since: noon, Violations: 2, ViolatedAt: noon},
-		{VMKey: gappyVM().VMKey, State: HoldKept, Since: noon},
+		{VMKey: sampleVM().VMKey, CommandID: "lock-1", LockedAt: noon, ExpiresAt: noon, Force: true, State: HoldUnenforced, Code: CodeVMBusy, Since: noon, Violations: 2, ViolatedAt: noon},
+		{VMKey: gappyVM().VMKey, CommandID: "lock-2", LockedAt: noon, State: HoldKept, Since: noon},
 	}}
 }
 

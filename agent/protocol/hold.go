@@ -67,13 +67,44 @@ type HoldReport struct {
 	Holds   []HoldState `json:"holds,omitempty"`
 }
 
-// HoldState is how one hold stands.
+// HoldState is how one hold stands. It names the lock that placed it, as it was signed: a
+// portal that was put back to before that builds the next list upon what is in force.
 type HoldState struct {
 	VMKey
+	CommandID  string    `json:"command_id"`
+	LockedAt   time.Time `json:"locked_at"` // Hold.Since
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+	Force      bool      `json:"force,omitempty"`
 	State      string    `json:"state"` // one of the Hold words
 	Code       Code      `json:"code,omitempty"`
 	Paused     bool      `json:"paused,omitempty"`     // it is paused at least; its user can let it go on
 	Since      time.Time `json:"since"`                // of the state
 	Violations int       `json:"violations,omitempty"` // how often the machine was seen running
 	ViolatedAt time.Time `json:"violated_at,omitzero"` // the last time
+}
+
+// InForce are the holds that the next list is made from: those of the last one. Where the
+// Mac has a newer one, as after the portal was put back to an older state, they are what
+// is in force there: what was unlocked since is not locked again, what a person has
+// released stays released, and what ends by itself does.
+func (l HoldList) InForce(reported *HoldReport) (holds []Hold) {
+	if reported == nil || reported.Version <= l.Version {
+		return l.Holds
+	}
+	for _, state := range reported.Holds {
+		if state.State == HoldEnded {
+			continue
+		}
+		hold := Hold{
+			VMKey: state.VMKey, Since: state.LockedAt, ExpiresAt: state.ExpiresAt, Force: state.Force,
+			CommandID: state.CommandID, Reason: "as the Mac reported",
+		}
+		for _, signed := range l.Holds {
+			if signed.VMKey == state.VMKey && signed.CommandID == state.CommandID {
+				hold = signed
+			}
+		}
+		holds = append(holds, hold)
+	}
+	return holds
 }

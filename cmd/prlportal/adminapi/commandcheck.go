@@ -89,26 +89,24 @@ func (s *Server) checkHolds(ctx context.Context, device storage.Device, log *sto
 	if err != nil {
 		return err
 	}
-	others := func(list protocol.HoldList) map[protocol.VMKey]protocol.Hold {
-		holds := make(map[protocol.VMKey]protocol.Hold)
-		for _, hold := range list.Holds {
+	others := func(holds []protocol.Hold) map[protocol.VMKey]protocol.Hold {
+		byKey := make(map[protocol.VMKey]protocol.Hold)
+		for _, hold := range holds {
 			if hold.VMKey != command.Target.VM() {
-				holds[hold.VMKey] = hold
+				byKey[hold.VMKey] = hold
 			}
 		}
-		return holds
+		return byKey
 	}
-	before, after := others(base), others(*issued.holds)
+	before, after := others(base.InForce(log.Reported)), others(issued.holds.Holds)
 	for key, hold := range before {
 		if now, kept := after[key]; !kept || !isSameHold(now, hold) {
 			return fmt.Errorf("%w: its list of holds changes that of another virtual machine", protocol.ErrCommandInvalid)
 		}
 		delete(after, key)
 	}
-	for key := range after {
-		if !s.isReportedHeld(log, key) {
-			return fmt.Errorf("%w: its list of holds has another virtual machine", protocol.ErrCommandInvalid)
-		}
+	if len(after) > 0 {
+		return fmt.Errorf("%w: its list of holds has another virtual machine", protocol.ErrCommandInvalid)
 	}
 	return nil
 }
@@ -118,13 +116,6 @@ func isSameHold(a, b protocol.Hold) bool {
 	sameTimes := a.Since.Equal(b.Since) && a.ExpiresAt.Equal(b.ExpiresAt)
 	a.Since, a.ExpiresAt = b.Since, b.ExpiresAt
 	return sameTimes && a == b
-}
-
-// isReportedHeld reports whether the Mac holds a machine by a list that this portal does
-// not have: after it was put back, the next list takes it over.
-func (s *Server) isReportedHeld(log *storage.CommandLog, key protocol.VMKey) bool {
-	return log.Reported != nil && log.Reported.Version > log.Base().Version &&
-		slices.ContainsFunc(log.Reported.Holds, func(hold protocol.HoldState) bool { return hold.VMKey == key })
 }
 
 // baseHolds is the list of holds that the next one is made from, with its envelope;

@@ -301,3 +301,60 @@ func TestTheListOfCommandKeysGoesOnFromThePortals(t *testing.T) {
 	}
 	portaltest.MustContain(t, operator.run("keys", "command", "threshold", "vm.delete", "2"), "bob", "vm.delete needs 2 signatures")
 }
+
+// A portal that was put back to before the Mac's last lists builds the next one upon what
+// is in force on the Mac: what was unlocked since is not locked again, and a hold that a
+// person has released is the same one, and so stays released (H29, H30, H69).
+func TestH69_H29_H30_ARestoredPortalLocksNothingAgain(t *testing.T) {
+	t.Parallel()
+	portal := portaltest.New(t)
+	m := portaltest.NewMac(t, portal, "C02AAAAAAAAA")
+	m.Report.VMs = []protocol.VM{portaltest.WindowsVM("One"), portaltest.WindowsVM("Two"), portaltest.WindowsVM("Three"), portaltest.WindowsVM("Four")}
+	m.Enroll(t, http.StatusCreated)
+	m.Checkin(t)
+	portal.Clock.Advance(max(0, time.Since(portal.Clock.Now())))
+	operator := operatorOf(t, portal)
+	issue := func(kind, vm string) (list protocol.HoldList) {
+		t.Helper()
+		detail := issuedIn(t, operator.run("command", kind, "--vm", vm, "--reason", "leaves", "--yes", vm, "--json"))[0]
+		payload, err := detail.Holds.Unverified()
+		if err == nil {
+			list, err = protocol.ParseHoldList(payload)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	issue("vm.lock", "One") // of which the Mac says below that it is not held any more
+	m.Checkin(t)
+	at := portal.Clock.Now().UTC().Truncate(time.Second)
+	released := protocol.HoldState{
+		VMKey: m.Report.VMs[1].VMKey, CommandID: "lock-2", LockedAt: at.Add(-time.Hour), ExpiresAt: at.Add(time.Hour), Force: true,
+		State: protocol.HoldReleased, Code: protocol.CodeHoldReleased, Since: at,
+	}
+	gone := protocol.HoldState{VMKey: m.Report.VMs[2].VMKey, CommandID: "lock-3", LockedAt: at, State: protocol.HoldNoVM, Since: at}
+	request, _ := m.Next(t)
+	request.Holds = &protocol.HoldReport{Version: 7, Holds: []protocol.HoldState{released, gone}}
+	if got := m.Send(t, request); got.Status != http.StatusOK {
+		t.Fatalf("check-in: %d %s", got.Status, got.Body)
+	}
+	list := issue("vm.lock", "Four")
+	if list.Version != 8 || len(list.Holds) != 3 {
+		t.Fatalf("list is %d, %d holds", list.Version, len(list.Holds))
+	}
+	for _, hold := range list.Holds {
+		switch hold.VMKey {
+		case released.VMKey:
+			if hold.CommandID != "lock-2" || !hold.Since.Equal(released.LockedAt) || !hold.ExpiresAt.Equal(released.ExpiresAt) || !hold.Force {
+				t.Errorf("the released one is %+v", hold)
+			}
+		case gone.VMKey:
+			if hold.CommandID != "lock-3" || hold.Force || !hold.ExpiresAt.IsZero() {
+				t.Errorf("the one that is not there now is %+v", hold)
+			}
+		case m.Report.VMs[0].VMKey:
+			t.Error("what was unlocked is locked again")
+		}
+	}
+}

@@ -136,8 +136,7 @@ func (o *commandOptions) signHolds(ctx context.Context, client *adminapi.Client,
 	return json.Marshal(protocol.HoldsParams{Holds: protocol.Sign(protocol.PayloadHolds, payload, signer.key)})
 }
 
-// readHolds are the holds that the next list is made from. Where the Mac has a newer
-// list than the portal, which was put back to an older state, what it holds is taken over.
+// readHolds are the holds that the next list is made from.
 func readHolds(known adminapi.DeviceHolds, keys site.CommandKeys, target protocol.CommandTarget) ([]protocol.Hold, error) {
 	var list protocol.HoldList
 	if known.List != nil {
@@ -152,16 +151,7 @@ func readHolds(known adminapi.DeviceHolds, keys site.CommandKeys, target protoco
 			return nil, errors.New("the portal's list of holds is of another Mac, or newer than it says; nothing was signed")
 		}
 	}
-	if known.Reported == nil || known.Reported.Version <= list.Version {
-		return list.Holds, nil
-	}
-	for _, reported := range known.Reported.Holds {
-		isKnown := slices.ContainsFunc(list.Holds, func(hold protocol.Hold) bool { return hold.VMKey == reported.VMKey })
-		if !isKnown && reported.State != protocol.HoldEnded && reported.State != protocol.HoldNoVM {
-			list.Holds = append(list.Holds, protocol.Hold{VMKey: reported.VMKey, Since: reported.Since, CommandID: "reported", Reason: "as the Mac reported"})
-		}
-	}
-	return list.Holds, nil
+	return list.InForce(known.Reported), nil
 }
 
 // describe is what an operator sees before anything is signed.

@@ -218,7 +218,8 @@ func sameHolds(a, b *protocol.HoldReport) bool {
 		return a == b
 	}
 	return a.Version == b.Version && slices.EqualFunc(a.Holds, b.Holds, func(a, b protocol.HoldState) bool {
-		return a.VMKey == b.VMKey && a.State == b.State && a.Code == b.Code && a.Violations == b.Violations && a.Since.Equal(b.Since)
+		return a.VMKey == b.VMKey && a.CommandID == b.CommandID && a.ExpiresAt.Equal(b.ExpiresAt) && a.Force == b.Force &&
+			a.State == b.State && a.Code == b.Code && a.Paused == b.Paused && a.Violations == b.Violations && a.Since.Equal(b.Since)
 	})
 }
 
