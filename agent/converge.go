@@ -147,7 +147,9 @@ func (l *loop) situation(content policy.Content, reasons trigger.Set) *enforce.S
 		situation.Closed = protocol.CodePDNotInstalled
 	}
 	for i := range look.Machines {
-		situation.Machines = append(situation.Machines, machineOf(&look.Machines[i], reasons))
+		machine := machineOf(&look.Machines[i], reasons)
+		machine.Facts.Held = l.agent.commands.holds.Keeps(machine.Facts.Key)
+		situation.Machines = append(situation.Machines, machine)
 	}
 	return situation
 }

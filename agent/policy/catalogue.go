@@ -31,8 +31,8 @@ func guideSettings() []Setting {
 			Parts: []Part{
 				// start-host means ready in the background as well, and may ask for an
 				// administrator, which is not known; user-login does not.
-				{Flag: "--autostart", Category: "startup", Evidence: acting1, Shown: []string{"Startup and Shutdown/Autostart"},
-					Words: map[Value]Word{"manual": {Set: []string{"off"}}, "ready_in_background": {Set: []string{"user-login", "start-host"}}}},
+				{Flag: autostartFlag, Category: "startup", Evidence: acting1, Shown: []string{"Startup and Shutdown/Autostart"},
+					Words: map[Value]Word{"manual": {Set: []string{autostartOff}}, "ready_in_background": {Set: []string{"user-login", "start-host"}}}},
 				{Flag: "--startup-view", Category: "startup", Evidence: acting1, Shown: []string{"Startup and Shutdown/Startup view"},
 					Words: map[Value]Word{"manual": {Set: []string{"window"}, Shown: viewsWithWindow}, "ready_in_background": {Set: []string{"headless"}}}},
 				{Flag: "--on-window-close", Category: "startup", Evidence: acting1, Shown: []string{"Startup and Shutdown/On window close"},

@@ -221,6 +221,8 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 		return protocol.VerdictPending, protocol.CodeReleaseUnproven, j.mp.untouchable == "" // enforcing finds out whether it is placed
 	case j.mp.untouchable != "":
 		return protocol.VerdictDeferred, j.mp.untouchable, false
+	case j.mp.m.Held && part.Flag == autostartFlag && !part.has(autostartOff):
+		return protocol.VerdictDeferred, protocol.CodeVMHeld, false
 	case part.Stopped && j.mp.activity != activityStopped:
 		return protocol.VerdictDeferred, protocol.CodeVMRunning, false
 	case j.mp.activity == activityRunning && j.wouldInterrupt():

@@ -35,7 +35,17 @@ type Machine struct {
 	Unreadable protocol.Code
 	Stale      protocol.Code
 	Disputed   bool
+
+	// Held: it is to stay suspended (H27), and so not to start by itself, whatever is
+	// wanted of it otherwise.
+	Held bool
 }
+
+// Whether a machine starts by itself (facts/prlctl.md 1.5).
+const (
+	autostartFlag = "--autostart"
+	autostartOff  = "off"
+)
 
 // Origin is where a machine came from.
 type Origin string

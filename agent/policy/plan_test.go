@@ -492,3 +492,22 @@ func TestVMS43_WhichMachinesNeedTheirFile(t *testing.T) {
 		}
 	}
 }
+
+// A machine that is held by a lock does not start by itself, whatever the policy wants;
+// everything else is set, and that as well once it is not held any more.
+func TestH27_VMS07_AHeldMachineDoesNotStartByItself(t *testing.T) {
+	t.Parallel()
+	m := newMac(t, other(t, `"startup":"ready_in_background"`), windowsVM)
+	m.observed.Machines[0].Held = true
+	held := m.plan("--startup-view=headless")
+	if at := held.Verdicts[0]; at.Verdict != protocol.VerdictDeferred || at.Code != protocol.CodeVMHeld {
+		t.Errorf("it is %s %s", at.Verdict, at.Code)
+	}
+	m.end(held, done)
+	m.observed.Machines[0].Held = false
+	m.shows(windowsVM, change{"Startup and Shutdown/Startup view", "headless"}).after(time.Hour).plan("--autostart=user-login")
+
+	manual := newMac(t, other(t, `"startup":"manual"`), windowsVM, change{"Startup and Shutdown/Autostart", "start-host"})
+	manual.observed.Machines[0].Held = true
+	manual.plan("--autostart=off")
+}
