@@ -140,7 +140,7 @@ func (f *codeList) addHolds(held *localapi.Holds) {
 	for _, vm := range held.VMs {
 		one := activeCode{topic: topicHold, subject: vm.ID} // a name may be what the portal is not told
 		switch {
-		case vm.State == protocol.HoldUnenforced && vm.Code != protocol.CodeNotLookedYet:
+		case vm.IsLoose():
 			one.code, one.detail = protocol.CodeHoldUnenforced, vm.Name+" of "+vm.Owner+": "+string(vm.Code)
 		case vm.State == protocol.HoldReleased:
 			one.code, one.detail = protocol.CodeHoldReleased, vm.Name+" of "+vm.Owner+", by "+vm.ReleasedBy

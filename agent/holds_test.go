@@ -160,3 +160,29 @@ func TestH27_H29_H69_HoldsThroughTheLoop(t *testing.T) {
 		}
 	})
 }
+
+// A machine that is held and was registered anew under another id is no quiet Mac.
+func TestH21_H27_HealthOfAHoldThatWasEvaded(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		state string
+		code  protocol.Code
+		want  int
+	}{
+		"it runs":                   {protocol.HoldUnenforced, protocol.CodeVMBusy, 1},
+		"it has another id now":     {protocol.HoldNoVM, protocol.CodeTargetChanged, 1},
+		"it is gone":                {protocol.HoldNoVM, "", 0},
+		"it was not looked at yet":  {protocol.HoldUnenforced, protocol.CodeNotLookedYet, 0},
+		"it is held":                {protocol.HoldKept, "", 0},
+		"somebody here released it": {protocol.HoldReleased, protocol.CodeHoldReleased, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var found codeList
+			found.addHolds(&localapi.Holds{VMs: []localapi.HeldVM{{VMKey: protocol.VMKey{ID: heldID, UID: 501}, State: c.state, Code: c.code}}})
+			if got := len(found.codes); got != c.want {
+				t.Errorf("%d codes, want %d", got, c.want)
+			}
+		})
+	}
+}

@@ -36,6 +36,12 @@ type HeldVM struct {
 	ReleasedAt time.Time     `json:"released_at,omitzero"`
 }
 
+// IsLoose reports whether the machine runs, or may run, although it is to be held: it
+// cannot be suspended, or is registered anew under an id that is not.
+func (v *HeldVM) IsLoose() bool {
+	return v.State == protocol.HoldUnenforced && v.Code != protocol.CodeNotLookedYet || v.State == protocol.HoldNoVM && v.Code == protocol.CodeTargetChanged
+}
+
 // IsOver reports whether the hold does not hold any more on this Mac.
 func (v *HeldVM) IsOver() bool {
 	return v.State == protocol.HoldReleased || v.State == protocol.HoldEnded

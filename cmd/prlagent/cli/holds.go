@@ -85,7 +85,7 @@ func judgeHolds(holds *localapi.Holds) checkResult {
 	var loose []string
 	for i := range holds.VMs {
 		vm := &holds.VMs[i]
-		if vm.State == protocol.HoldUnenforced {
+		if vm.IsLoose() {
 			loose = append(loose, joinParts(": ", vm.ID, string(vm.Code)))
 		}
 	}

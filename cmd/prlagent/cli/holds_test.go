@@ -81,4 +81,12 @@ func TestH29_DoctorFindsHolds(t *testing.T) {
 	if got := judgeHolds(&localapi.Holds{Held: 1, VMs: []localapi.HeldVM{one}}); got.Code != protocol.CodeHoldUnenforced {
 		t.Errorf("%+v", got)
 	}
+	one.State, one.Code = protocol.HoldNoVM, protocol.CodeTargetChanged // registered anew under another id
+	if got := judgeHolds(&localapi.Holds{Held: 1, VMs: []localapi.HeldVM{one}}); got.Code != protocol.CodeHoldUnenforced {
+		t.Errorf("%+v", got)
+	}
+	one.Code = "" // it is gone
+	if got := judgeHolds(&localapi.Holds{Held: 1, VMs: []localapi.HeldVM{one}}); got.Outcome != outcomeOK {
+		t.Errorf("%+v", got)
+	}
 }
