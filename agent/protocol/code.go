@@ -473,7 +473,7 @@ var Codes = map[Code]CodeText{
 	CodeMonitorMode:         {Info, "The value differs from the policy's; the agent only monitors, and would set it.", "Set Mode to enforce in the profile, and the mode of the signed head, once the reports are as expected."},
 	CodeVMRunning:           {Info, "The virtual machine runs, and this can be set only while it is shut down.", "Shut the virtual machine down; suspending is not enough."},
 	CodeVMInUse:             {Info, "Somebody may be working in the virtual machine, and setting this would interrupt them.", "Suspend or shut down the virtual machine; the value is set then, or at the policy's deadline."},
-	CodeVMHeld:              {Info, "The virtual machine is held by a lock, and does not start by itself meanwhile.", "Unlock it with 'prlportal command vm.unlock'; it is set then."},
+	CodeVMHeld:              {Info, "The virtual machine is held by a lock, and does not start by itself meanwhile.", "Nothing to do; it is set once the lock is lifted."},
 	CodeVMSuspended:         {Info, "The virtual machine is suspended, and its configuration cannot be changed.", "Resume the virtual machine; what needs it shut down waits for that."},
 	CodeVMPacked:            {Info, "The virtual machine is packed or archived, and its configuration cannot be changed.", "Unpack the virtual machine in Parallels Desktop."},
 	CodeGuestOSArch:         {Info, "Not available for macOS guests on Apple silicon.", "Nothing needs to be done; beyond_guide in the policy uses what the tools take there all the same."},
