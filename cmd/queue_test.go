@@ -23,7 +23,7 @@ import (
 // queueLength is how many commands are ordered while programs are killed. All of it:
 //
 //	go test ./cmd -run KilledInAQueue -queue 100 -v
-var queueLength = flag.Int("queue", 12, "commands that are ordered while the daemon and the portal are killed")
+var queueLength = flag.Int("queue", 10, "commands that are ordered while the daemon and the portal are killed")
 
 // ordered is one command of the queue, as an operator types it.
 type ordered struct {
@@ -43,7 +43,7 @@ func newQueue(length int) (queue []ordered) {
 		case 0, 3, 6:
 			queue = append(queue, ordered{kind: "vm.delete", vm: name, user: user})
 		case 1:
-			queue = append(queue, ordered{kind: "vm.restart", vm: name, user: user, starts: true})
+			queue = append(queue, ordered{kind: "vm.restart", vm: name, user: user, starts: true, flags: []string{"--timeout", "10s"}})
 		case 2, 7:
 			queue = append(queue, ordered{kind: "vm.lock", vm: name, user: user, starts: true})
 		case 4:
@@ -65,7 +65,9 @@ type killable struct {
 	address string
 	serial  string // of the Mac
 	queue   []ordered
-	running map[string]*exec.Cmd // by program
+	// confirmed is how often the operator had the portal go on.
+	confirmed int
+	running   map[string]*exec.Cmd // by program
 }
 
 func newKillable(t *testing.T) *killable {
@@ -76,7 +78,7 @@ func newKillable(t *testing.T) *killable {
 	t.Cleanup(port.release)
 	length := *queueLength
 	if testing.Short() {
-		length = min(length, 8)
+		length = min(length, 6)
 	}
 	k := &killable{site: newSite(t), address: port.address, queue: newQueue(length), running: make(map[string]*exec.Cmd)}
 	runProgram(t, k.folder, "prlsim", "mac", "create", k.mac, "--users", "alice,bob", "--empty")
@@ -105,6 +107,9 @@ func newKillable(t *testing.T) *killable {
 	})
 	t.Cleanup(func() {
 		for program := range k.running {
+			if said, err := os.ReadFile(k.logOf(program)); err == nil && t.Failed() {
+				t.Logf("%s:\n%s", program, said[max(0, len(said)-6000):])
+			}
 			k.kill(program)
 		}
 	})
@@ -137,12 +142,21 @@ func (k *killable) launch(t *testing.T, program string) {
 	if program == portalName {
 		args = []string{"serve", "--demo", "--dir", k.portal, "--listen", k.address}
 	}
+	log, err := os.OpenFile(k.logOf(program), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
 	command := exec.Command(filepath.Join(k.folder, program), args...)
+	command.Stderr = log
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
 	k.running[program] = command
 }
+
+// logOf is the file with what a program says.
+func (k *killable) logOf(program string) string { return k.portal + "." + program }
 
 func (k *killable) kill(program string) {
 	_ = k.running[program].Process.Kill()
@@ -152,13 +166,14 @@ func (k *killable) kill(program string) {
 
 // commandState is how a command stands, for either side.
 type commandState struct {
-	ID      string `json:"command_id"`
-	Type    string `json:"type"`
-	VM      string `json:"vm_name"`
-	State   string `json:"state"`
-	Code    string `json:"code"`
-	Receipt string `json:"receipt_state"`
-	Open    bool   `json:"open"`
+	ID       string `json:"command_id"`
+	Type     string `json:"type"`
+	VM       string `json:"vm_name"`
+	State    string `json:"state"`
+	Code     string `json:"code"`
+	Receipt  string `json:"receipt_state"`
+	Withheld string `json:"withheld"`
+	Open     bool   `json:"open"`
 }
 
 // ask runs a program until it answers with JSON: it may have been killed whom it asks.
@@ -207,7 +222,7 @@ func (k *killable) order(one ordered) error {
 		if one.vm != "" {
 			filters = append(filters, `vm_name="`+one.vm+`"`)
 		}
-		known, err := k.atPortal(filters...)
+		known, err := k.atPortal(append(filters, "state!="+protocol.CommandUnknown)...)
 		if err != nil || len(known) > 0 {
 			return err
 		}
@@ -227,17 +242,34 @@ func (k *killable) orderAll() error {
 		if err := k.order(one); err != nil {
 			return err
 		}
+		k.checkIn()
 	}
 	return k.awaitEnds()
 }
 
+// checkIn has the agent ask for commands, if it is there: a person does not wait for its
+// cadence, nor for its patience with a portal that was not there.
+func (k *killable) checkIn() {
+	_ = exec.Command(filepath.Join(k.folder, "prlagent"), "checkin", "--root", k.mac).Run()
+}
+
+// awaitEnds waits until no command is open. A portal that was killed between its audit
+// log and its database cannot tell that from having been put back, and withholds what is
+// destructive until somebody confirms (H30): the operator does.
 func (k *killable) awaitEnds() error {
 	var open []commandState
 	var err error
-	for began := time.Now(); time.Since(began) < 3*time.Minute; time.Sleep(200 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 5*time.Minute; time.Sleep(300 * time.Millisecond) {
 		if open, err = k.atPortal("open=true"); err != nil || len(open) == 0 {
 			return err
 		}
+		if slices.ContainsFunc(open, func(one commandState) bool { return one.Withheld == string(protocol.CodePortalRestored) }) {
+			confirm := exec.Command(filepath.Join(k.folder, portalName), "devices", "confirm", k.serial, "--reason", "it was killed", "--dir", k.portal)
+			if confirm.Run() == nil {
+				k.confirmed++
+			}
+		}
+		k.checkIn()
 	}
 	return fmt.Errorf("commands do not end: %+v", open)
 }
@@ -267,7 +299,7 @@ func (m moment) await(folder string, random *rand.Rand) {
 		return
 	}
 	last, changes := stamp(filepath.Join(folder, m.file)), 1+random.IntN(4)
-	for began := time.Now(); changes > 0 && time.Since(began) < 2*time.Second; time.Sleep(200 * time.Microsecond) {
+	for began := time.Now(); changes > 0 && time.Since(began) < 2*time.Second; time.Sleep(500 * time.Microsecond) {
 		if now := stamp(filepath.Join(folder, m.file)); now != last {
 			last = now
 			changes--
@@ -287,6 +319,7 @@ func stamp(path string) string {
 // enough, and says how often at which moment.
 func (k *killable) killAtWork(t *testing.T, random *rand.Rand, victims []string, over <-chan error) (count map[string]int, err error) {
 	count = make(map[string]int)
+	turn := map[string]int{portalName: random.IntN(len(portalMoments)), "prlagentd": random.IntN(len(agentMoments))}
 	for kills := 0; ; {
 		select {
 		case err := <-over:
@@ -301,7 +334,8 @@ func (k *killable) killAtWork(t *testing.T, random *rand.Rand, victims []string,
 		if victim == portalName {
 			moments, folder = portalMoments, k.portal
 		}
-		when := moments[random.IntN(len(moments))]
+		when := moments[turn[victim]%len(moments)]
+		turn[victim]++
 		when.await(folder, random)
 		killed := []string{victim}
 		if len(victims) > 1 && random.IntN(3) == 0 {
@@ -343,7 +377,7 @@ func TestH22_H23_CMD12_PROTOCOL10_KilledInAQueue(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("%d commands in %s, killed: %v", len(k.queue), time.Since(began).Round(time.Second), count)
+			t.Logf("%d commands in %s, confirmed %d times, killed: %v", len(k.queue), time.Since(began).Round(time.Second), k.confirmed, count)
 			k.judge(t)
 		})
 	}
@@ -414,6 +448,13 @@ func (k *killable) judge(t *testing.T) {
 	}
 	ends := make(map[string]int)
 	for _, one := range portal {
+		if one.State == protocol.CommandUnknown { // it was not kept, and is known from the audit log
+			ends[one.Type+" unknown"]++
+			if mac, known := onMac[one.ID]; known {
+				t.Errorf("%s: the portal does not know it, and the Mac has it: %+v", one.ID, mac)
+			}
+			continue
+		}
 		ends[strings.Join([]string{one.Type, one.State, one.Code}, " ")]++
 		if mac := onMac[one.ID]; mac.State != one.State || mac.Code != one.Code {
 			t.Errorf("%s %s: the portal says %s %s, the Mac %s %s", one.Type, one.VM, one.State, one.Code, mac.State, mac.Code)
@@ -487,7 +528,7 @@ func (k *killable) judgeAll(t *testing.T, portal []commandState, ends map[string
 		}
 		count := 0
 		for _, got := range portal {
-			if got.Type == one.kind && got.VM == one.vm {
+			if got.Type == one.kind && got.VM == one.vm && got.State != protocol.CommandUnknown {
 				count++
 			}
 		}
