@@ -81,6 +81,7 @@ func scriptsOf(t *testing.T, name string) []string {
 //	reasons [FLAGS…] [REASON[=VM]…]  why the agent has checked in since the last time,
 //	                             exactly; VM is NAME, USER/NAME or an id
 //	checkins N                   how often it has checked in since then
+//	installed                    prlagent lies where the installer leaves it
 //	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT; stop 2s has a limit
 //	agent freeze|thaw            the same daemon hangs, and goes on
 //	portal start|stop|kill       the portal in PRLPORTAL_DIR; start sets PRLPORTAL_URL
@@ -115,6 +116,9 @@ func scriptsOf(t *testing.T, name string) []string {
 //	ignored                      git, with our .gitignore, would take up no file that is here
 //	secrets-only-in FILE…        no other file of the script holds a secret
 //	text-only-in TEXT FILE…      no other file of the script holds the text
+//	canary FILE[#NAME] [FILE…]   the secret in FILE is in no other file of the script but the
+//	                             named ones, as it is, in hex or in base64
+//	digest FILE SHA256           the digest of a file, in hex
 //	no-part-of SECRET FILE…      none of the files (or stdout, stderr) holds 8 bytes of the secret
 //
 // PATH is like .vms[vm_name=macOS].vm_state, .pass.triggers[0].reason,
@@ -123,6 +127,7 @@ func scriptsOf(t *testing.T, name string) []string {
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"enrolled":          beginEnrolled,
 	"watched":           beginWatched,
+	"installed":         installCommandLine,
 	"reasons":           expectReasons,
 	"checkins":          expectCheckins,
 	"agent":             controlAgent,
@@ -149,6 +154,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"ignored":           expectIgnored,
 	"secrets-only-in":   expectSecretsOnlyIn,
 	"text-only-in":      expectTextOnlyIn,
+	"canary":            expectCanary,
+	"digest":            expectDigest,
 	"no-part-of":        expectNoPartOf,
 }
 
