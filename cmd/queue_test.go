@@ -142,7 +142,7 @@ func (k *killable) launch(t *testing.T, program string) {
 	if program == portalName {
 		args = []string{"serve", "--demo", "--dir", k.portal, "--listen", k.address}
 	}
-	log, err := os.OpenFile(k.logOf(program), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(k.portal+"."+program+".err", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,12 @@ func (k *killable) launch(t *testing.T, program string) {
 }
 
 // logOf is the file with what a program says.
-func (k *killable) logOf(program string) string { return k.portal + "." + program }
+func (k *killable) logOf(program string) string {
+	if program == "prlagentd" {
+		return filepath.Join(k.mac, agent.LogFile)
+	}
+	return k.portal + "." + program + ".err"
+}
 
 func (k *killable) kill(program string) {
 	_ = k.running[program].Process.Kill()
