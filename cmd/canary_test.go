@@ -2,7 +2,10 @@ package cmd_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -22,7 +25,7 @@ import (
 // expectCanary looks for a secret in every file of the script, and into those in zip
 // files, in every form: it is in its own file and in the others that are named, and
 // nowhere else. FILE#NAME is a value of a JSON file; of a private key in PEM the secret is
-// the seed at its end.
+// its private part.
 func expectCanary(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: canary FILE[#NAME] [FILE…]")
@@ -31,7 +34,7 @@ func expectCanary(ts *testscript.TestScript, neg bool, args []string) {
 	content := []byte(ts.ReadFile(own))
 	var forms [][]byte
 	if block, _ := pem.Decode(content); block != nil {
-		forms = formsOf(block.Bytes[max(0, len(block.Bytes)-seedSize):])
+		forms = formsOf(privatePart(ts, block.Bytes))
 	} else if isJSON {
 		var values map[string]any
 		ts.Check(json.Unmarshal(content, &values))
@@ -78,8 +81,22 @@ func expectDigest(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// seedSize is that of the seed of an Ed25519 key, in bytes.
-const seedSize = 32
+// privatePart is what nobody else has of a private key, in PKCS #8: its public part
+// follows from it, and is in many places.
+func privatePart(ts *testscript.TestScript, encoded []byte) []byte {
+	key, err := x509.ParsePKCS8PrivateKey(encoded)
+	ts.Check(err)
+	switch key := key.(type) {
+	case ed25519.PrivateKey:
+		return key.Seed()
+	case *ecdsa.PrivateKey:
+		number, err := key.Bytes()
+		ts.Check(err)
+		return number
+	}
+	ts.Fatalf("a key of an unknown kind")
+	return nil
+}
 
 // formsOf are the bytes that files hold which hold a secret: as it is, in hex, and in
 // base64, wherever in a longer text it begins; none of one that is too short.
