@@ -18,8 +18,6 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"prlagent/platform"
 )
 
 // expectCanary looks for a secret in every file of the script, and into those in zip
@@ -57,17 +55,6 @@ func expectCanary(ts *testscript.TestScript, neg bool, args []string) {
 	if got, wanted := holdersOfForms(ts, forms), sorted(wanted); !slices.Equal(got, wanted) {
 		ts.Fatalf("the secret of %s is in\n%s\nnot in\n%s", args[0], strings.Join(got, "\n"), strings.Join(wanted, "\n"))
 	}
-}
-
-// installCommandLine leaves prlagent where the installer does, for what has the daemon
-// run it.
-func installCommandLine(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) > 0 {
-		ts.Fatalf("usage: installed")
-	}
-	path := filepath.Join(ts.Getenv("PRLAGENT_ROOT"), platform.CommandLine)
-	ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
-	ts.Check(copyProgram(stageOf(ts).program("prlagent"), path))
 }
 
 // expectDigest compares the SHA-256 of a file.
@@ -138,6 +125,7 @@ func holdersOfForms(ts *testscript.TestScript, forms [][]byte) (holders []string
 }
 
 func holdsForm(content []byte, forms [][]byte) bool {
+	content = append(content, bytes.ReplaceAll(content, []byte("\n"), nil)...) // PEM breaks its lines
 	return slices.ContainsFunc(forms, func(form []byte) bool { return bytes.Contains(content, form) })
 }
 

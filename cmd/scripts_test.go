@@ -81,7 +81,6 @@ func scriptsOf(t *testing.T, name string) []string {
 //	reasons [FLAGS…] [REASON[=VM]…]  why the agent has checked in since the last time,
 //	                             exactly; VM is NAME, USER/NAME or an id
 //	checkins N                   how often it has checked in since then
-//	installed                    prlagent lies where the installer leaves it
 //	agent start|stop|kill        the daemon of the Mac in PRLAGENT_ROOT; stop 2s has a limit
 //	agent freeze|thaw            the same daemon hangs, and goes on
 //	portal start|stop|kill       the portal in PRLPORTAL_DIR; start sets PRLPORTAL_URL
@@ -127,7 +126,6 @@ func scriptsOf(t *testing.T, name string) []string {
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"enrolled":          beginEnrolled,
 	"watched":           beginWatched,
-	"installed":         installCommandLine,
 	"reasons":           expectReasons,
 	"checkins":          expectCheckins,
 	"agent":             controlAgent,

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -172,6 +173,29 @@ func (e *engine) due(wall time.Time) (lanes map[string][]string, next time.Time)
 		held[lane] = held[lane] || !r.hasEnded() && r.State == protocol.CommandRunning
 	}
 	return lanes, next
+}
+
+// inTurn are the lanes in the order in which the first of their commands came.
+func (e *engine) inTurn(lanes map[string][]string) (ordered []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.inOrder() {
+		if lane := laneOf(r); len(lanes[lane]) > 0 && lanes[lane][0] == r.ID {
+			ordered = append(ordered, lane)
+		}
+	}
+	return ordered
+}
+
+// usesTools reports whether one of the commands has tools of a user run: those of the
+// whole Mac have a lane of their own, and a list of holds needs none.
+func (e *engine) usesTools(ids []string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.ContainsFunc(ids, func(id string) bool {
+		r := e.records[id]
+		return r != nil && r.Command.Target.VMID != "" && !protocol.ChangesHolds(r.Command.Type)
+	})
 }
 
 // isHeld reports whether an older command on the same machine has begun and waits

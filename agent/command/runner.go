@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +20,15 @@ import (
 const (
 	firstPrune = 10 * time.Minute // after the start
 	pruneEvery = 24 * time.Hour
+)
+
+// How many machines of one user are worked on at once. Each look and act waits for its turns
+// with the user's tools, and its time runs meanwhile: were all of a long queue looked at
+// together, the time of each would be over before its last turn. One that takes longer than
+// a look may leaves its place to another, so that none that hangs keeps others waiting.
+const (
+	maxWorking  = 4
+	leavesAfter = lookLimit + 2*time.Minute
 )
 
 // Options are what a Runner needs.
@@ -52,10 +62,11 @@ type Runner struct {
 	wake    chan struct{}
 	running sync.WaitGroup
 
-	mu     sync.Mutex
-	busy   map[string]bool // lanes
-	told   uint64          // the engine's news
-	pruned time.Time       // by this Mac's clock: when it was last looked for what may be forgotten
+	mu      sync.Mutex
+	busy    map[string]bool // lanes
+	working map[string]int  // lanes that have a place, by user
+	told    uint64          // the engine's news
+	pruned  time.Time       // by this Mac's clock: when it was last looked for what may be forgotten
 }
 
 // New opens the journal and the intent file. An intent file that cannot be used is
@@ -66,7 +77,7 @@ func New(options Options) (*Runner, error) {
 		journal: &journal{store: options.Store, commit: options.Commit},
 		intents: OpenIntents(filepath.Join(options.Folder, IntentFile), options.SyncIntents, now.Likely),
 		news:    options.News, log: options.Log,
-		wake: make(chan struct{}, 1), busy: make(map[string]bool), pruned: now.Wall.Add(firstPrune - pruneEvery),
+		wake: make(chan struct{}, 1), busy: make(map[string]bool), working: make(map[string]int), pruned: now.Wall.Add(firstPrune - pruneEvery),
 	}
 	r.engine = &engine{
 		journal: r.journal, intents: r.intents, executors: options.Executors, circumstances: options.Circumstances,
@@ -109,17 +120,43 @@ func (r *Runner) start(ctx context.Context) time.Duration {
 	lanes, next := r.engine.due(wall)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for lane, ids := range lanes {
-		if r.busy[lane] {
+	for _, lane := range r.engine.inTurn(lanes) {
+		user, _, _ := strings.Cut(lane, "/")
+		needsPlace := r.engine.usesTools(lanes[lane])
+		if r.busy[lane] || needsPlace && r.working[user] >= maxWorking {
 			continue
 		}
 		r.busy[lane] = true
-		r.running.Go(func() { r.work(ctx, lane, ids) })
+		leave := func() {}
+		if needsPlace {
+			leave = r.takePlace(user)
+		}
+		r.running.Go(func() {
+			defer leave()
+			r.work(ctx, lane, lanes[lane])
+		})
 	}
 	if next.IsZero() {
 		return lastPause
 	}
 	return max(min(next.Sub(wall), lastPause), time.Millisecond)
+}
+
+// takePlace takes one of a user's places; leave gives it back, which happens by itself
+// after a while. With mu.
+func (r *Runner) takePlace(user string) (leave func()) {
+	r.working[user]++
+	free := sync.OnceFunc(func() {
+		r.mu.Lock()
+		r.working[user]--
+		r.mu.Unlock()
+		r.awaken()
+	})
+	patience := time.AfterFunc(leavesAfter, free)
+	return func() {
+		patience.Stop()
+		free()
+	}
 }
 
 // work goes on with the commands of a lane, one after the other.
