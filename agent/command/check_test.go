@@ -200,13 +200,13 @@ func TestH24_ProofOfTime(t *testing.T) {
 func TestClaimedReadsOnlyAnID(t *testing.T) {
 	t.Parallel()
 	for payload, want := range map[string]string{
-		`{"command_id":"a-1","type":"vm.delete"}`:                           "a-1",
-		`{"command_id":"a-1","type":7,"target":[]}`:                         "a-1",
-		`{"command_id":"../a"}`:                                             "",
-		`{"command_id":""}`:                                                 "",
-		`{"command_id":"a","command_id":"b"}`:                               "",
-		`{"command_id":"` + strings.Repeat("a", 99) + `"}`:                  "",
-		`{"command_id":"a","reason":"` + strings.Repeat("x", 17<<10) + `"}`: "",
+		`{"command_id":"a-1","type":"vm.delete"}`:          "a-1",
+		`{"command_id":"a-1","type":7,"target":[]}`:        "a-1",
+		`{"command_id":"../a"}`:                            "",
+		`{"command_id":""}`:                                "",
+		`{"command_id":"a","command_id":"b"}`:              "",
+		`{"command_id":"` + strings.Repeat("a", 99) + `"}`: "",
+		`{"command_id":"a","reason":"` + strings.Repeat("x", protocol.MaxHoldsCommand) + `"}`: "",
 		`nothing`: "",
 	} {
 		command, _, ok := claimed(protocol.Sign(protocol.PayloadCommand, []byte(payload)))
