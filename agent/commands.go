@@ -43,6 +43,8 @@ type commands struct {
 	trust       command.Trust
 	notifyUsers bool
 	mac         command.Target
+	hints       trigger.Bucket
+	hintLater   *time.Timer // until the agent may be told of news
 }
 
 // newCommands opens the journal of commands and wires the executors.
@@ -91,8 +93,33 @@ func (c *commands) run(ctx context.Context) {
 	}
 }
 
-// hint has the agent look, and check in at once.
-func (c *commands) hint() { c.agent.inbox.Tell(watch.Hint{Reason: trigger.CommandResult}) }
+// How often news of commands and holds have the agent look, and check in, at once; a
+// portal, and users, can bring such news about as often as they like.
+const (
+	newsBurst = 60
+	newsEvery = 30 * time.Second
+)
+
+// hint has the agent look, and check in at once, or as soon as it may.
+func (c *commands) hint() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hintLater != nil {
+		return
+	}
+	now := wallClock()
+	left, at, ok := c.hints.Take(now, newsBurst, newsEvery)
+	if c.hints = left; ok {
+		c.agent.inbox.Tell(watch.Hint{Reason: trigger.CommandResult})
+		return
+	}
+	c.hintLater = time.AfterFunc(at.Sub(now), func() {
+		c.mu.Lock()
+		c.hintLater = nil
+		c.mu.Unlock()
+		c.hint()
+	})
+}
 
 // know takes over what the loop knows: whom to trust, and which Mac this is.
 func (c *commands) know(known knowledge, portal exchanger) {
@@ -156,10 +183,14 @@ func (c *commands) extra() checkin.Extra {
 
 // take takes in what the portal has answered: what is cancelled, what is ordered,
 // and then what is to be held.
-func (c *commands) take(reply *protocol.CheckinReply) {
+func (c *commands) take(reply *protocol.CheckinReply, portal exchanger) {
 	if reply == nil {
 		return
 	}
+	id := portal.State().DeviceID // which the exchange itself may have brought
+	c.mu.Lock()
+	c.mac.DeviceID = id
+	c.mu.Unlock()
 	c.runner.Take(reply.Cancel, reply.Commands)
 	if reply.Holds != nil {
 		c.holds.Take(*reply.Holds)

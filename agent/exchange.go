@@ -131,7 +131,7 @@ func (e *exchange) run(ctx context.Context, ended chan<- *exchange) {
 func (e *exchange) checkIn(ctx context.Context, outcome *checkin.Outcome) (step localapi.Step, failure protocol.Code) {
 	e.agent.noteSent(e.report, e.privacy)
 	result, err := e.portal.Do(ctx, e.report, e.agent.commands.extra())
-	e.agent.commands.take(result.Reply)
+	e.agent.commands.take(result.Reply, e.portal)
 	*outcome = result
 	e.pass.Requests += result.Requests
 	e.pass.SentBytes += result.SentBytes

@@ -37,6 +37,7 @@ type actedOn struct {
 	ranAt    map[protocol.VMKey]time.Time // the last event that told of a running state
 	version  prlctl.Version
 	gates    bool
+	portal   commandPortal  // nil before the loop has one
 	uploader uploader       // nil before the loop has a portal
 	holds    *command.Holds // nil before they are read
 }
@@ -58,6 +59,19 @@ func (k *actedOn) know(known knowledge, portal exchanger) {
 	defer k.mu.Unlock()
 	k.bundles, k.version, k.gates = bundles, version, known.configuration.VendorGates
 	k.uploader, _ = portal.(uploader)
+	k.portal, _ = portal.(commandPortal)
+}
+
+// now is the likely time of day, which nobody on the Mac can put back.
+func (k *actedOn) now() time.Time {
+	k.mu.Lock()
+	portal := k.portal
+	k.mu.Unlock()
+	if portal == nil {
+		return wallClock()
+	}
+	_, likely, _ := portal.Clock()
+	return likely
 }
 
 // onEvent notes an event of a user's machine.
@@ -97,10 +111,17 @@ func (k *actedOn) lastBundle(key protocol.VMKey) string {
 	return k.bundles[key]
 }
 
+// lastRun is when a machine's events told last that it runs. A time that is to come is of a
+// clock that was set back since, and no evidence of anything.
 func (k *actedOn) lastRun(key protocol.VMKey) time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.ranAt[key]
+	ran := k.ranAt[key]
+	if ran.After(wallClock()) {
+		delete(k.ranAt, key)
+		return time.Time{}
+	}
+	return ran
 }
 
 // signOnVersion is the first version with sign-on (conformance LIC-03).
@@ -131,7 +152,7 @@ func executorsOf(
 	client := func(user platform.User, session bool) *prlctl.Client { return clientAs(mac, streams, user, session) }
 	preferences, notify := preferencesAs(mac), notifierOf(mac)
 	on := &command.Mac{
-		Directory: mac, Files: mac, Lanes: lanes, LastBundle: known.lastBundle, Now: wallClock, Log: log,
+		Directory: mac, Files: mac, Lanes: lanes, LastBundle: known.lastBundle, Now: known.now, Log: log,
 		Pause: func(ctx context.Context, wait time.Duration) {
 			pauseFor(ctx, time.Duration(float64(wait)*timing.CommandLook.Seconds()))
 		},
@@ -144,7 +165,7 @@ func executorsOf(
 	}
 	return map[string]command.Executor{
 		"vm.delete": command.NewDeletion(command.DeleteOptions{
-			Mac: on, IsHeld: known.isHeld, Lift: liftRemovals(enforcer),
+			Mac: on, IsHeld: known.isHeld, Lift: liftRemovals(enforcer, known.now),
 			RemovalAsksPassword: func(ctx context.Context, account command.Account) (asks bool, err error) {
 				err = lanes.Run(ctx, account.User.UID, probeLimit, func() error {
 					info, err := client(account.User, account.Session).ServerInfo(ctx)
@@ -178,8 +199,9 @@ const removeVM = "remove-vm"
 
 // liftRemovals lifts no_removal for a deletion (SEC-10): with the lease of what carries
 // the policy out, so that the control is put back whatever ends the daemon (H68).
-func liftRemovals(enforcer *enforce.Enforcer) func(context.Context, time.Time) (func(context.Context) error, error) {
+func liftRemovals(enforcer *enforce.Enforcer, now func() time.Time) func(context.Context, time.Time) (func(context.Context) error, error) {
 	return func(ctx context.Context, until time.Time) (func(context.Context) error, error) {
+		until = wallClock().Add(until.Sub(now())) // leases go by the Mac's own clock
 		lease, err := enforcer.TakeLease(ctx, "vm.delete", []string{removeVM}, until)
 		if err != nil {
 			return nil, err

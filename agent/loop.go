@@ -57,6 +57,9 @@ func (a *agent) loop(ctx context.Context) error {
 			l.refreshFolder()
 			l.restoreSocket()
 			l.freeMemory()
+			if !l.backedUp.IsZero() { // the first one follows the first pass
+				l.backUp()
+			}
 		}
 		wake.Stop()
 	}
@@ -79,17 +82,19 @@ type loop struct {
 	persons   trigger.Bucket // how often people may ask
 	waiting   []question     // for a look that has not begun
 
-	looking    *look     // that runs; or, while step decides on it, that just ended
-	exchanging *exchange // that runs
-	backingUp  bool
-	holding    bool      // memory that a pass has needed
-	backedUp   time.Time // last backup of the state by this daemon
-	socketLost bool      // and could not be made again
-	looks      chan *look
-	exchanges  chan *exchange
-	backups    chan time.Time // that were made; zero = it failed
-	plans      chan *convergence
-	refreshes  chan []protocol.Event // what was noticed by that
+	looking     *look     // that runs; or, while step decides on it, that just ended
+	exchanging  *exchange // that runs
+	backingUp   bool
+	holding     bool                            // memory that a pass has needed
+	backups     chan time.Time                  // that were made; zero = it failed
+	backedUp    time.Time                       // last backup of the state by this daemon
+	endings     struct{ seen, backedUp uint64 } // commands that had ended when the last backup began, and by the last good one
+	backupTried time.Time
+	socketLost  bool // and could not be made again
+	looks       chan *look
+	exchanges   chan *exchange
+	plans       chan *convergence
+	refreshes   chan []protocol.Event // what was noticed by that
 
 	refreshing    bool   // the policy on this Mac is being read
 	refreshedFrom demand // what was in force before

@@ -5,19 +5,26 @@ import (
 	"time"
 )
 
-// backupEvery is how old the newest backup of the state may get.
-const backupEvery = 24 * time.Hour
+const (
+	// backupEvery is how old the newest backup of the state may get.
+	backupEvery = 24 * time.Hour
+	// backupPause lies between two of them, however many commands end.
+	backupPause = time.Minute
+)
 
-// backUp keeps a verified copy of the state, after the first pass and daily.
+// backUp keeps a verified copy of the state: after the first pass, daily, and once
+// commands have ended, so that a journal which is restored knows of them (DESIGN 9).
 func (l *loop) backUp() {
-	if l.backingUp || wallClock().Sub(l.backedUp).Abs() < backupEvery {
+	now, endings := wallClock(), l.agent.commands.runner.Endings()
+	isDue := endings != l.endings.backedUp || now.Sub(l.backedUp).Abs() >= backupEvery
+	if l.backingUp || !isDue || now.Sub(l.backupTried).Abs() < backupPause {
 		return
 	}
-	l.backingUp = true
+	l.backingUp, l.backupTried, l.endings.seen = true, now, endings
 	state, log, backups := l.agent.store, l.agent.parts.log, l.backups
 	go func() {
 		if err := state.Backup(); err != nil {
-			log.Error().Err(err).Msg("back up the state") // the next pass tries again
+			log.Error().Err(err).Msg("back up the state") // it is tried again in a minute
 			backups <- time.Time{}
 			return
 		}
@@ -27,7 +34,7 @@ func (l *loop) backUp() {
 
 func (l *loop) onBackup(at time.Time) {
 	if l.backingUp = false; !at.IsZero() {
-		l.backedUp = at
+		l.backedUp, l.endings.backedUp = at, l.endings.seen
 		l.publish()
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +40,10 @@ type Held struct {
 	// there is more than is held, where something cannot be opened, and where a link
 	// leads out of a path.
 	Whole bool
+
+	mu     sync.Mutex
+	asking int        // goroutines that ask the kernel, also such as nobody waits for any more
+	closed []HeldFile // to be closed once none asks
 }
 
 // HeldFile is one of them. Its device and inode are the kernel's word, its path and
@@ -149,37 +154,46 @@ var errKernelSilent = errors.New("the kernel does not answer")
 // Left are those of the files that something on the disk still leads to: they have a
 // name, wherever that is. A folder in which nothing is left counts as gone.
 func (h *Held) Left(ctx context.Context) (left []HeldFile, err error) {
-	err = inTime(ctx, func() error {
-		for i := range h.Files {
-			gone, err := h.Files[i].isGone()
+	files := h.Files // who is not waited for goes on with these, whatever becomes of the rest
+	return inTime(ctx, h, func() (left []HeldFile, err error) {
+		for i := range files {
+			gone, err := files[i].isGone()
 			if err != nil {
-				return fmt.Errorf("look what became of a file: %w", err)
+				return nil, fmt.Errorf("look what became of a file: %w", err)
 			}
 			if !gone {
-				left = append(left, h.Files[i])
+				left = append(left, files[i])
 			}
 		}
-		return nil
+		return left, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return left, nil
 }
 
-// inTime waits for what asks the kernel, which may be held by a dead mount for ever.
-func inTime(ctx context.Context, ask func() error) error {
-	answered := make(chan error, 1)
-	go func() { answered <- ask() }()
+// inTime waits for what asks the kernel, which may be held by a dead mount for ever. What
+// asks may go on when nobody waits any more, and so shares nothing that changes; the
+// descriptors of what is held stay open for it.
+func inTime[T any](ctx context.Context, held *Held, ask func() (T, error)) (T, error) {
+	type answer struct {
+		found T
+		err   error
+	}
+	answered := make(chan answer, 1)
+	held.count(1)
+	go func() {
+		defer held.count(-1)
+		found, err := ask()
+		answered <- answer{found, err}
+	}()
 	timer := time.NewTimer(statLimit)
 	defer timer.Stop()
+	var nothing T
 	select {
-	case err := <-answered:
-		return err
+	case got := <-answered:
+		return got.found, got.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return nothing, ctx.Err()
 	case <-timer.C:
-		return errKernelSilent
+		return nothing, errKernelSilent
 	}
 }
 
@@ -213,15 +227,28 @@ func isEmptyFolder(descriptor int) (bool, error) {
 	return false, nil
 }
 
-// Close lets go of the files.
+// Close lets go of the files, or has those do it that still ask the kernel about them.
 func (h *Held) Close() {
 	if h == nil {
 		return
 	}
-	for i := range h.Files {
-		_ = h.Files[i].descriptor.Close()
+	h.mu.Lock()
+	h.closed, h.Files = append(h.closed, h.Files...), nil
+	h.mu.Unlock()
+	h.count(0)
+}
+
+// count counts those that ask the kernel, and closes what nobody asks about.
+func (h *Held) count(more int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.asking += more; h.asking > 0 {
+		return
 	}
-	h.Files = nil
+	for i := range h.closed {
+		_ = h.closed[i].descriptor.Close()
+	}
+	h.closed = nil
 }
 
 // Merge takes over the files of another one that it does not hold itself, and closes
@@ -260,29 +287,26 @@ func (m *Machine) FindFiles(ctx context.Context, u User, path string, ids []stri
 	if len(held.Files) != 1 || !held.Files[0].Folder {
 		return nil, "", fs.ErrNotExist
 	}
-	near := &held.Files[0]
-	if near.ID == "" {
+	near := held.Files[0]
+	if near.ID == "" || near.Volume == "" { // of a volume without an id nobody knows whether it is the same
 		return nil, near.Volume, ErrNotFindable
 	}
-	err = inTime(ctx, func() error {
+	present, err = inTime(ctx, held, func() (present []string, err error) {
 		if there, err := near.findsFile(near.ID); err != nil || !there { // the way works
-			return errors.Join(ErrNotFindable, err)
+			return nil, errors.Join(ErrNotFindable, err)
 		}
 		for _, id := range ids {
 			there, err := near.findsFile(id)
 			if err != nil {
-				return errors.Join(ErrNotFindable, err)
+				return nil, errors.Join(ErrNotFindable, err)
 			}
 			if there {
 				present = append(present, id)
 			}
 		}
-		return nil
+		return present, nil
 	})
-	if err != nil {
-		return nil, near.Volume, err
-	}
-	return present, near.Volume, nil
+	return present, near.Volume, err
 }
 
 // holdRequest asks the child for descriptors in place of answers.

@@ -1,11 +1,13 @@
 package platform
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -312,4 +314,48 @@ func TestH25_MergedLooksHoldEachFileOnce(t *testing.T) {
 	if left, err := held.Left(t.Context()); err != nil || len(left) > 0 {
 		t.Errorf("left %q, %v", paths(left), err)
 	}
+}
+
+// Who asks the kernel, and is not waited for any more, goes on beside the end of what is
+// held: nothing is read that changes, and no descriptor is closed under it.
+func TestH25_AQuestionThatNobodyWaitsForAnyMore(t *testing.T) {
+	t.Parallel()
+	for range 200 {
+		held := &Held{}
+		for range 64 {
+			file, err := os.Open(os.DevNull)
+			errorsAreFatal(t, err)
+			held.Files = append(held.Files, HeldFile{descriptor: file})
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _ = held.Left(ctx)
+		held.Close()
+	}
+}
+
+// On a volume without an id, which may be another one by now, no file is called gone.
+func TestH25_NothingIsFoundOnAVolumeWithoutAnID(t *testing.T) {
+	t.Parallel()
+	machine, root, held := heldBundle(t)
+	ids := []string{held.Files[1].ID}
+	if _, volume, err := machine.FindFiles(t.Context(), aliceOnDisk, "/Users/alice/Parallels/a.pvm", ids); err != nil || volume == "" {
+		t.Skip("this account may not find files by their numbers, or not here")
+	}
+	nameless := New(root, withoutVolumes{&sudoRunner{Runner: &tool.Runner{Root: root}}})
+	_, _, err := nameless.FindFiles(t.Context(), aliceOnDisk, "/Users/alice/Parallels/a.pvm", ids)
+	if !errors.Is(err, ErrNotFindable) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// withoutVolumes is a Mac whose volumes have no ids.
+type withoutVolumes struct{ *sudoRunner }
+
+var volumeSaid = regexp.MustCompile(`"volume":"[^"]*"`)
+
+func (w withoutVolumes) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
+	result, err := w.sudoRunner.Run(ctx, c)
+	result.Stdout = volumeSaid.ReplaceAll(result.Stdout, []byte(`"volume":""`))
+	return result, err
 }

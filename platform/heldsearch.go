@@ -14,7 +14,8 @@ import (
 // FolderSearch asks where a folder is now, by what outlives its name.
 type FolderSearch struct {
 	Inode  uint64
-	Volume string   // its volume's id; empty: on any volume
+	Volume string   // its volume's id; empty where that has none
+	Device uint64   // of a volume without an id, in this boot; 0 as well: on any volume
 	Places []string // Mac paths of folders in which to look, with everything below
 }
 
@@ -22,6 +23,8 @@ type FolderSearch struct {
 type FoundFolder struct {
 	Paths []string // Mac paths that the folder has
 	Whole bool     // everything in the places was looked at
+	// Mounted reports whether the folder's volume is there: else it was not looked for.
+	Mounted bool
 	// Known says that the system itself finds folders by their numbers: then Present
 	// is right for the whole volume, whatever the places are.
 	Known, Present bool
@@ -33,11 +36,11 @@ type FoundFolder struct {
 func (m *Machine) FindFolder(ctx context.Context, u User, near string, search FolderSearch) (FoundFolder, error) {
 	if id := inodeID(search.Inode); id != "" {
 		present, volume, err := m.FindFiles(ctx, u, near, []string{id})
-		if err == nil && (search.Volume == "" || volume == search.Volume) {
-			return FoundFolder{Known: true, Present: len(present) > 0}, nil
+		if err == nil && volume == search.Volume {
+			return FoundFolder{Known: true, Mounted: true, Present: len(present) > 0}, nil
 		}
 	}
-	request := fileRequest{UID: m.UIDOnDisk(u), Search: &searchRequest{Inode: search.Inode, Volume: search.Volume}}
+	request := fileRequest{UID: m.UIDOnDisk(u), Search: &searchRequest{Inode: search.Inode, Volume: search.Volume, Device: search.Device}}
 	for _, place := range search.Places {
 		if (FileQuestion{Path: place}).validate() == nil {
 			request.Search.Places = append(request.Search.Places, []byte(m.Path(place)))
@@ -51,7 +54,7 @@ func (m *Machine) FindFolder(ctx context.Context, u User, near string, search Fo
 	if err := json.Unmarshal(result.Stdout, &answer); err != nil {
 		return FoundFolder{}, &tool.Error{Code: tool.CodeFailed, Path: Helper, Err: errAnswers}
 	}
-	found := FoundFolder{Whole: answer.Whole, Present: len(answer.Paths) > 0}
+	found := FoundFolder{Whole: answer.Whole, Mounted: answer.Mounted, Present: len(answer.Paths) > 0}
 	for _, path := range answer.Paths {
 		found.Paths = append(found.Paths, m.macPath(string(path)))
 	}
@@ -68,12 +71,22 @@ const (
 type searchRequest struct {
 	Inode  uint64   `json:"inode"`
 	Volume string   `json:"volume,omitempty"`
+	Device uint64   `json:"device,omitempty"`
 	Places [][]byte `json:"places"` // of this disk
 }
 
+// isOn reports whether the folder can lie on a volume.
+func (r *searchRequest) isOn(volume string, device uint64) bool {
+	if r.Volume == "" {
+		return r.Device == 0 || r.Device == device
+	}
+	return r.Volume == volume
+}
+
 type searchAnswer struct {
-	Paths [][]byte `json:"paths"`
-	Whole bool     `json:"whole"`
+	Paths   [][]byte `json:"paths"`
+	Whole   bool     `json:"whole"`
+	Mounted bool     `json:"mounted"`
 }
 
 // searcher is the child's side of a search.
@@ -81,10 +94,11 @@ type searcher struct {
 	request *searchRequest
 	answer  searchAnswer
 	looked  int
+	devices map[uint64]bool // that were seen, and whether the wanted volume is there
 }
 
 func (l fileLooker) answerSearch(request *searchRequest) searchAnswer {
-	s := &searcher{request: request, answer: searchAnswer{Whole: true}}
+	s := &searcher{request: request, answer: searchAnswer{Whole: true}, devices: make(map[uint64]bool)}
 	for _, place := range request.Places {
 		if l.checkInside(string(place)) != nil {
 			continue
@@ -99,8 +113,24 @@ func (l fileLooker) answerSearch(request *searchRequest) searchAnswer {
 	return s.answer
 }
 
+// isWanted reports whether a folder lies on the wanted volume, and notes that this is
+// there.
+func (s *searcher) isWanted(path string, device uint64) bool {
+	if _, seen := s.devices[device]; !seen {
+		s.devices[device] = s.request.isOn(volumeID(path), device)
+		s.answer.Mounted = s.answer.Mounted || s.devices[device]
+	}
+	return s.devices[device]
+}
+
 func (s *searcher) walk(folder *os.File, path string, depth int) {
 	defer folder.Close()
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(folder.Fd()), &stat); err != nil {
+		s.answer.Whole = false
+		return
+	}
+	s.isWanted(path, uint64(stat.Dev))
 	names, err := folder.Readdirnames(maxSearched - s.looked + 1)
 	if s.looked += len(names); err != nil && len(names) > 0 || s.looked > maxSearched || depth == 0 {
 		s.answer.Whole = s.answer.Whole && len(names) == 0
@@ -112,7 +142,7 @@ func (s *searcher) walk(folder *os.File, path string, depth int) {
 			continue
 		}
 		below := filepath.Join(path, name)
-		if stat.Ino == s.request.Inode && (s.request.Volume == "" || volumeID(below) == s.request.Volume) {
+		if isWanted := s.isWanted(below, uint64(stat.Dev)); isWanted && stat.Ino == s.request.Inode {
 			if len(s.answer.Paths) < maxFoundPaths {
 				s.answer.Paths = append(s.answer.Paths, []byte(below))
 			}

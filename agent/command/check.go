@@ -40,6 +40,7 @@ func check(open opener, envelope protocol.Envelope, now Circumstances, pruned ti
 	return command, firstRefusal(
 		func() refusal { return wrongMac(&command.Target, &now.Target) },
 		func() refusal { return tooLate(&command, now.Clock, pruned) },
+		func() refusal { return lastsTooLong(&command, now.Clock) },
 		func() refusal { return notAllowed(command.Type, &now.Trust) },
 	)
 }
@@ -107,6 +108,19 @@ func tooLate(command *protocol.Command, clock Clock, pruned time.Time) refusal {
 	return refusal{}
 }
 
+// clockSlack is by how much the clocks of the Mac and of who signs may differ.
+const clockSlack = 24 * time.Hour
+
+// lastsTooLong refuses what could start later than in 90 days (H24), as an order could that
+// was signed by a clock which is years ahead. Where the time is not known, it waits for
+// that.
+func lastsTooLong(command *protocol.Command, clock Clock) refusal {
+	if clock.Proven && command.ExpiresAt.After(clock.Likely.Add(protocol.MaxCommandLifetime+clockSlack)) {
+		return rejected(protocol.CodeCommandInvalid)
+	}
+	return refusal{}
+}
+
 func notAllowed(kind string, trust *Trust) refusal {
 	row, known := protocol.CommandTypeOf(kind)
 	switch {
@@ -132,6 +146,9 @@ func claimed(envelope protocol.Envelope) (command protocol.Command, digest strin
 	}
 	if protocol.Decode(payload, protocol.MaxHoldsCommand, &command) != nil {
 		command = protocol.Command{}
+	}
+	if len(payload) > protocol.MaxPayload(command.Type) {
+		return protocol.Command{}, "", false
 	}
 	command.CommandID, command.Type = name.CommandID, protocol.CutText(command.Type, protocol.MaxName)
 	sum := sha256.Sum256(payload)

@@ -40,6 +40,13 @@ type Executor interface {
 	Verify(ctx context.Context, job Job) (Outcome, error)
 }
 
+// remembering is an executor that remembers what it saw of commands, for its Verify.
+type remembering interface {
+	// Forget is called once the result of a command is on the disk, and not before: until
+	// then it can be verified again.
+	Forget(commandID string)
+}
+
 // Job is a command as its executor gets it.
 type Job struct {
 	Command protocol.Command
@@ -58,8 +65,8 @@ type Readiness struct {
 	State   string
 	Code    protocol.Code
 	Message string
-	// RetryAt is when to look again at the latest, of a deferral; zero: at the next
-	// look of the agent.
+	// RetryAt is when to look again at the latest, of a deferral, by the likely time of
+	// day; zero: at the next look of the agent.
 	RetryAt  time.Time
 	Intent   json.RawMessage
 	Observed map[string]string
@@ -88,6 +95,14 @@ type Clock struct {
 	Proven bool
 }
 
+// onWall is what this Mac's own clock says at a time; zero stays zero.
+func (c Clock) onWall(likely time.Time) time.Time {
+	if likely.IsZero() {
+		return likely
+	}
+	return c.Wall.Add(likely.Sub(c.Likely))
+}
+
 // Trust is what the Mac's configuration says of commands.
 type Trust struct {
 	Keys       []protocol.TrustedKey
@@ -108,6 +123,10 @@ type Target struct {
 	// no look has seen any.
 	Owners func(vmID string) []uint32
 }
+
+// isKnown reports whether it is known which Mac this is, as not before a daemon has
+// recalled or seen it.
+func (t *Target) isKnown() bool { return t.DeviceID != "" && t.Serial != "" }
 
 // Circumstances are what an order is held against; they are asked for anew before
 // each attempt (H23).

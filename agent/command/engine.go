@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"runtime/debug"
 	"sort"
 	"sync"
 	"time"
@@ -49,6 +50,7 @@ type engine struct {
 	repeats  map[string]protocol.Result // to be told again, of settled commands that came again
 	arrivals uint64
 	news     uint64 // grows with what the portal should hear at once
+	endings  uint64 // how many commands have ended since the start
 
 	failed      *Record // the newest that failed, for people
 	failedKnown bool    // the settled ones were looked through for it
@@ -76,7 +78,7 @@ func (e *engine) recall() error {
 // situation is what a decision about a command depends on now. With mu.
 func (e *engine) situation(r *Record) *situation {
 	now := e.circumstances()
-	s := &situation{clock: now.Clock, epoch: now.Target.Epoch, executes: e.executors[r.Command.Type] != nil}
+	s := &situation{clock: now.Clock, epoch: now.Target.Epoch, executes: e.executors[r.Command.Type] != nil, nameless: !now.Target.isKnown()}
 	if r.Envelope != nil {
 		_, s.refused = check(e.verify, *r.Envelope, now, e.intents.prunedTo())
 	}
@@ -131,7 +133,9 @@ func (e *engine) apply(r, changed *Record, next decision) (goOn bool) {
 		if first := r.State == protocol.CommandAcknowledged; first {
 			e.news++ // the portal learns that it waits, once
 		}
-		e.unkept[r.ID] = true
+		if waiting.State != r.State || waiting.Code != r.Code || waiting.Message != r.Message {
+			e.unkept[r.ID] = true
+		}
 	case doEnd:
 		e.end(r, changed, next.ending, wall)
 		return false
@@ -142,16 +146,31 @@ func (e *engine) apply(r, changed *Record, next decision) (goOn bool) {
 
 // end keeps the result of a command, with its receipt. With mu.
 func (e *engine) end(r, changed *Record, how ending, wall time.Time) {
-	ended := changed.ended(how, wall)
-	ended.Result.Receipt = e.receipt(&ended)
+	ended := e.withResult(changed, how, wall)
 	if err := e.keep(&ended, e.event("command_ended", &ended, "state", how.State)); err != nil {
 		e.log.Error().Err(err).Str("command", r.ID).Msg("the result of a command is not kept; it is looked at again")
 		*r = r.waiting(protocol.CodeOf(err), "", wall.Add(firstPause), wall)
 		return
 	}
 	*r = ended
+	e.noteEnded(r)
+}
+
+// withResult is a record with its result, and the receipt of that. With mu.
+func (e *engine) withResult(r *Record, how ending, wall time.Time) Record {
+	ended := r.ended(how, wall)
+	ended.Result.Receipt = e.receipt(&ended)
+	return ended
+}
+
+// noteEnded follows once the result of a command is kept. With mu.
+func (e *engine) noteEnded(r *Record) {
 	e.noteFailed(r)
 	e.news++
+	e.endings++
+	if executor, is := e.executors[r.Command.Type].(remembering); is {
+		executor.Forget(r.ID)
+	}
 }
 
 // keep keeps a record, and with it what was not kept of others. With mu.
@@ -173,7 +192,11 @@ func (e *engine) keep(r *Record, events ...protocol.Event) error {
 func (e *engine) observe(ctx context.Context, r *Record) (goOn bool) {
 	limited, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
-	seen, err := e.executors[r.Command.Type].Verify(limited, r.job())
+	var seen Outcome
+	err := e.guarded(r, func() (err error) {
+		seen, err = e.executors[r.Command.Type].Verify(limited, r.job())
+		return err
+	})
 	if ctx.Err() != nil {
 		return false // the daemon ends; the next one looks
 	}
@@ -192,7 +215,11 @@ func (e *engine) observe(ctx context.Context, r *Record) (goOn bool) {
 func (e *engine) attempt(ctx context.Context, r *Record) (goOn bool) {
 	executor := e.executors[r.Command.Type]
 	limited, cancel := context.WithTimeout(ctx, lookLimit)
-	ready, err := executor.Prepare(limited, r.job())
+	var ready Readiness
+	err := e.guarded(r, func() (err error) {
+		ready, err = executor.Prepare(limited, r.job())
+		return err
+	})
 	cancel()
 	if ctx.Err() != nil {
 		return false
@@ -203,10 +230,22 @@ func (e *engine) attempt(ctx context.Context, r *Record) (goOn bool) {
 	}
 	limited, cancel = context.WithTimeout(ctx, timeout(&r.Command))
 	defer cancel()
-	if err := executor.Act(limited, job); err != nil {
+	if err := e.guarded(r, func() error { return executor.Act(limited, job) }); err != nil {
 		e.log.Warn().Err(err).Str("command", r.ID).Str("type", r.Command.Type).Int("attempt", job.Attempt).Msg("an attempt says that it failed; what became of it is looked at")
 	}
 	return true
+}
+
+// guarded makes a panic of an executor an error: what one command meets must not end the
+// daemon at each of its starts, with all that is held.
+func (e *engine) guarded(r *Record, run func() error) (err error) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			e.log.Error().Str("command", r.ID).Str("type", r.Command.Type).Interface("panic", panicked).Bytes("stack", debug.Stack()).Msg("an executor has panicked")
+			err = &codeError{code: protocol.CodeInternal, text: "Something went wrong in the agent itself; its log says what."}
+		}
+	}()
+	return run()
 }
 
 // begin keeps an attempt, in the journal and then in the intent file, and reports

@@ -48,8 +48,9 @@ type DeleteOptions struct {
 type Deletion struct {
 	options DeleteOptions
 
-	mu   sync.Mutex
-	acts map[string]*deleteAct // by command id: what acts of this process saw
+	mu    sync.Mutex
+	acts  map[string]*deleteAct // by command id: what acts of this process saw
+	lifts lifts
 }
 
 // deleteAct is what an act saw, and a process after this one cannot see again.
@@ -104,7 +105,7 @@ func (d *Deletion) Prepare(ctx context.Context, job Job) (Readiness, error) {
 	if err := job.Command.DecodeParams(&p.params); err != nil {
 		return rejectedAs(protocol.CodeCommandInvalid, ""), nil
 	}
-	return p.run(ctx)
+	return inTurn(ctx, d.options.Mac, job, func(ctx context.Context, _ Job) (Readiness, error) { return p.run(ctx) })
 }
 
 // deletePreparation is one Prepare.
@@ -152,16 +153,11 @@ func (p *deletePreparation) run(ctx context.Context) (Readiness, error) {
 
 // findVM finds the machine in its owner's list.
 func (p *deletePreparation) findVM(ctx context.Context) (ready Readiness, err error) {
-	if p.account, err = p.mac.account(ctx, p.target.UID); err != nil {
-		return Readiness{}, err
-	}
-	accounts, err := p.mac.accounts(ctx)
+	accounts, owner, err := p.mac.accountsWith(ctx, p.target.UID)
 	if err != nil {
 		return Readiness{}, err
 	}
-	if p.account != nil && !slices.ContainsFunc(accounts, func(a Account) bool { return a.User.UID == p.target.UID }) {
-		accounts = append(accounts, *p.account)
-	}
+	p.account = owner
 	p.lists = p.mac.listAll(ctx, accounts)
 	if p.account != nil {
 		if listed, found := p.lists.find(p.target.UID, p.target.VMID); found {
@@ -194,6 +190,13 @@ func (p *deletePreparation) readVM(ctx context.Context, listed prlctl.VM) (ready
 // judgeAbsent says what it means that nobody lists the machine: that it is gone, or
 // that its bundle is somewhere, unregistered.
 func (p *deletePreparation) judgeAbsent(ctx context.Context) (Readiness, error) {
+	if len(p.job.Intent) > 0 { // what was in it is on record since the attempt before
+		seen, err := p.verify(ctx, p.job)
+		if err == nil && seen.State == "" { // it is listed again
+			return deferredAs(protocol.CodeVMBusy, "", p.mac.Now().Add(deleteAgain)), nil
+		}
+		return Readiness{State: seen.State, Code: seen.Code, Message: seen.Message, Observed: seen.Observed}, err
+	}
 	gone, err := p.isGone(ctx, p.account, p.target)
 	switch {
 	case err != nil:
@@ -201,13 +204,16 @@ func (p *deletePreparation) judgeAbsent(ctx context.Context) (Readiness, error) 
 	case !gone:
 		return deferredAs(protocol.CodeTargetChanged, "It is in no list, and its bundle is still there.", time.Time{}), nil
 	}
-	return Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeAlreadyAbsent}, nil
+	return Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeAlreadyAbsent, Observed: map[string]string{
+		"accounts_listed": strconv.Itoa(len(p.lists.accounts)),
+	}}, nil
 }
 
-// isGone reports whether the bundle that was signed for is nowhere to be found. The
-// error has the code not_observable where nobody can tell.
+// isGone reports whether the bundle that was signed for is nowhere to be found on its
+// volume. The error has the code not_observable where nobody can tell.
 func (d *Deletion) isGone(ctx context.Context, account *Account, target protocol.CommandTarget) (bool, error) {
-	if account == nil || target.Bundle.Inode == 0 {
+	isNamed := target.Bundle.Inode != 0 && (target.Bundle.Volume != "" || target.Bundle.Device != 0)
+	if account == nil || !isNamed {
 		return false, &codeError{code: protocol.CodeNotObservable, text: "Nobody can look for its bundle."}
 	}
 	home := account.User.Home
@@ -215,7 +221,9 @@ func (d *Deletion) isGone(ctx context.Context, account *Account, target protocol
 	if last := d.options.Mac.LastBundle; last != nil {
 		near = cmp.Or(last(target.VM()), near)
 	}
-	search := platform.FolderSearch{Inode: target.Bundle.Inode, Volume: target.Bundle.Volume, Places: []string{home, "/Users/Shared"}}
+	search := platform.FolderSearch{
+		Inode: target.Bundle.Inode, Volume: target.Bundle.Volume, Device: target.Bundle.Device, Places: []string{home, "/Users/Shared"},
+	}
 	if folder := path.Dir(near); !strings.HasPrefix(folder+"/", home+"/") && !strings.HasPrefix(folder+"/", "/Users/Shared/") {
 		search.Places = append(search.Places, folder)
 	}
@@ -229,6 +237,8 @@ func (d *Deletion) isGone(ctx context.Context, account *Account, target protocol
 		return false, fmt.Errorf("look for the bundle: %w", err)
 	case found.Present:
 		return false, nil
+	case !found.Mounted:
+		return false, &codeError{code: protocol.CodeNotObservable, text: "The volume on which its bundle lay is not there."}
 	case !found.Known && !found.Whole:
 		return false, &codeError{code: protocol.CodeNotObservable, text: "Not everything in which its bundle could be may be looked at."}
 	}
@@ -260,7 +270,7 @@ func (p *deletePreparation) compare(ctx context.Context) (Readiness, error) {
 		return deferredAs(protocol.CodeTargetChanged, "Its bundle is not there.", time.Time{}), nil
 	case answer.Err != nil:
 		return Readiness{}, &codeError{code: protocol.CodeNotObservable, text: "Its bundle may not be looked at."}
-	case !answer.Folder || bundleIdentity(answer).IsOther(p.target.Bundle):
+	case !answer.Folder || !isSignedBundle(bundleIdentity(answer), p.target.Bundle):
 		return deferredAs(protocol.CodeTargetChanged, "Its bundle is another one.", time.Time{}), nil
 	case stateOf(p.vm) == prlctl.StateInvalid:
 		// The vendor's tools do not delete such a one (facts/prlctl.md 2.8), and nobody
@@ -269,6 +279,13 @@ func (p *deletePreparation) compare(ctx context.Context) (Readiness, error) {
 	}
 	p.intent.Identity = bundleIdentity(answer)
 	return Readiness{}, nil
+}
+
+// isSignedBundle reports whether a bundle is the one that was signed for: what cannot be
+// compared is no match where something is destroyed. Device numbers are given anew at each
+// boot, and say nothing (H21).
+func isSignedBundle(found, signed protocol.Bundle) bool {
+	return found.Inode == signed.Inode && (signed.Volume == "" || found.Volume == signed.Volume)
 }
 
 // judgeState says whether the machine is waited for.

@@ -34,7 +34,7 @@ func (d *Deletion) Act(ctx context.Context, job Job) error {
 		return fmt.Errorf("find the owner: %w", err)
 	}
 	a := &deletion{Deletion: d, mac: d.options.Mac, account: account, id: job.Command.Target.VMID, intent: &intent, act: &deleteAct{}}
-	d.setAct(job.Command.CommandID, a.act)
+	d.remember(job.Command.CommandID, a.act)
 	err = a.run(ctx)
 	if a.held != nil {
 		a.act.files = a.judgeFiles()
@@ -43,14 +43,17 @@ func (d *Deletion) Act(ctx context.Context, job Job) error {
 	return err
 }
 
-func (d *Deletion) setAct(commandID string, act *deleteAct) {
+func (d *Deletion) remember(commandID string, act *deleteAct) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if act == nil {
-		delete(d.acts, commandID)
-		return
-	}
 	d.acts[commandID] = act
+}
+
+// Forget forgets what was seen by acts of a command that has ended.
+func (d *Deletion) Forget(commandID string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.acts, commandID)
 }
 
 func (d *Deletion) actOf(commandID string) *deleteAct {
@@ -123,8 +126,8 @@ func (a *deletion) remove(ctx context.Context) error {
 		a.mac.Log.Error().Err(restored).Msg("what was lifted for a deletion is put back at the next look")
 	}
 	a.act.said = protocol.CodeOf(err)
-	for waited := time.Duration(0); waited < filesGoneIn && ctx.Err() == nil; waited += lookEvery {
-		if left, lookError := a.held.Left(ctx); lookError != nil || len(left) == 0 || err != nil && waited > 0 {
+	for began := startTimer(); began.passed() < filesGoneIn && ctx.Err() == nil; began.paused += lookEvery {
+		if left, lookError := a.held.Left(ctx); lookError != nil || len(left) == 0 || err != nil && began.paused > 0 {
 			break
 		}
 		a.mac.Pause(ctx, lookEvery)
@@ -137,14 +140,36 @@ func (a *deletion) lift(ctx context.Context) (restore func(context.Context) erro
 	if a.options.Lift == nil || a.options.RemovalAsksPassword == nil {
 		return none, nil
 	}
+	before := a.countLifts(0, 0)
 	asks, err := a.options.RemovalAsksPassword(ctx, *a.account)
-	if err != nil || !asks {
+	// What another deletion has lifted meanwhile does not ask now, and will once that is over.
+	isLifted := before.live > 0 || a.countLifts(0, 0) != before
+	if !isLifted && (err != nil || !asks) {
 		return none, nil // the tool says what it thinks of that
 	}
-	if restore, err = a.options.Lift(ctx, a.mac.Now().Add(liftFor)); err != nil {
+	a.countLifts(1, 1)
+	putBack, err := a.options.Lift(ctx, a.mac.Now().Add(liftFor))
+	if err != nil {
+		a.countLifts(-1, 0)
 		return none, fmt.Errorf("lift the control of removals: %w", err)
 	}
-	return restore, nil
+	return func(ctx context.Context) error {
+		defer a.countLifts(-1, 0)
+		return putBack(ctx)
+	}, nil
+}
+
+// lifts are the deletions for which what keeps machines from being removed is lifted.
+type lifts struct {
+	live  int // now
+	total int // since the start
+}
+
+func (d *Deletion) countLifts(live, total int) lifts {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lifts.live, d.lifts.total = d.lifts.live+live, d.lifts.total+total
+	return d.lifts
 }
 
 // judgeFiles says what became of what is held, before it is let go of.

@@ -11,6 +11,7 @@ import (
 
 	"prlagent/agent/protocol"
 	"prlagent/platform"
+	"prlagent/prlctl"
 )
 
 // pointless are refusals of the tool that another attempt would meet again.
@@ -23,12 +24,12 @@ var pointless = []protocol.Code{
 // cannot be seen now is asked for again, and what cannot be seen at all is
 // not_observable.
 func (d *Deletion) Verify(ctx context.Context, job Job) (Outcome, error) {
+	return inTurn(ctx, d.options.Mac, job, d.verify)
+}
+
+func (d *Deletion) verify(ctx context.Context, job Job) (Outcome, error) {
 	v := &deleteVerification{Deletion: d, mac: d.options.Mac, job: job, act: d.actOf(job.Command.CommandID)}
-	outcome, err := v.run(ctx)
-	if err == nil && outcome.State != "" {
-		d.setAct(job.Command.CommandID, nil)
-	}
-	return outcome, err
+	return v.run(ctx)
 }
 
 // deleteVerification is one Verify.
@@ -46,12 +47,12 @@ func failedAs(code protocol.Code, message string) Outcome {
 }
 
 func (v *deleteVerification) run(ctx context.Context) (Outcome, error) {
-	accounts, err := v.mac.accounts(ctx)
+	target := v.job.Command.Target
+	accounts, _, err := v.mac.accountsWith(ctx, target.UID)
 	if err != nil {
 		return Outcome{}, err
 	}
 	v.lists = v.mac.listAll(ctx, accounts)
-	target := v.job.Command.Target
 	if _, listed := v.lists.find(target.UID, target.VMID); listed {
 		return v.notDone(), nil
 	}
@@ -137,6 +138,8 @@ func (v *deleteVerification) judgeFiles(ctx context.Context) (Outcome, error) {
 		return Outcome{}, err
 	}
 	switch answer := answers[0]; {
+	case answer.Err == nil && v.isRemoving():
+		return Outcome{}, &codeError{code: protocol.CodeNotDone, text: "It is in no list any more; its bundle is still there."}
 	case answer.Err == nil && answer.Inode == v.intent.Identity.Inode:
 		return failedAs(protocol.CodeNotDone, "It is in no list any more, and its bundle is still there."), nil
 	case answer.Err == nil:
@@ -158,6 +161,14 @@ func (v *deleteVerification) judgeFiles(ctx context.Context) (Outcome, error) {
 		return failedAs(protocol.CodeNotObservable, "Not everything in its bundle could be observed."), nil
 	}
 	return v.done("by number"), nil
+}
+
+// isRemoving reports whether what another daemon began may still go on: the vendor's
+// service does the work, and not the tool that ended with that daemon. Nobody saw the
+// tool come back.
+func (v *deleteVerification) isRemoving() bool {
+	began := v.job.BegunAt
+	return v.act == nil && !began.IsZero() && v.mac.Now().Sub(began).Abs() < prlctl.DeleteLimit
 }
 
 // findFiles counts what is left of the files on record, wherever it is. The error is

@@ -51,7 +51,7 @@ func (d *Diagnostics) send(ctx context.Context) (observed map[string]string, err
 
 // Verify says whether the portal has taken one.
 func (d *Diagnostics) Verify(_ context.Context, job Job) (Outcome, error) {
-	ended, _ := d.ended.LoadAndDelete(job.Command.CommandID)
+	ended, _ := d.ended.Load(job.Command.CommandID)
 	switch ended := ended.(type) {
 	case map[string]string:
 		return Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone, Observed: ended}, nil
@@ -60,3 +60,6 @@ func (d *Diagnostics) Verify(_ context.Context, job Job) (Outcome, error) {
 	}
 	return Outcome{Code: protocol.CodeNotDone, Message: "No support bundle was taken by the portal."}, nil
 }
+
+// Forget forgets what became of a bundle for a command that has ended.
+func (d *Diagnostics) Forget(commandID string) { d.ended.Delete(commandID) }

@@ -322,6 +322,9 @@ func carryOut(t testing.TB, executor Executor, command protocol.Command) (Readin
 	t.Helper()
 	job := Job{Command: command}
 	var seen Outcome
+	if remembers, is := executor.(remembering); is {
+		defer remembers.Forget(command.CommandID)
+	}
 	for job.Attempt < 2 {
 		ready, err := executor.Prepare(t.Context(), job)
 		if err != nil || ready.State != "" {

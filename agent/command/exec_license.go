@@ -215,6 +215,9 @@ func (d *Deactivation) Verify(ctx context.Context, job Job) (Outcome, error) {
 	return d.done(ctx, observed), nil
 }
 
+// Forget forgets what the tool said of a command that has ended.
+func (d *Deactivation) Forget(commandID string) { d.said.Delete(commandID) }
+
 func (d *Deactivation) done(ctx context.Context, observed map[string]string) Outcome {
 	outcome := Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeLicenseDeactivated, Observed: observed}
 	if hasProfile, err := d.HasProfile(); err == nil && hasProfile {

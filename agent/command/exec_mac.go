@@ -70,6 +70,39 @@ type Mac struct {
 	// Pause waits before something is looked at again.
 	Pause func(ctx context.Context, wait time.Duration)
 	Log   zerolog.Logger
+
+	looks turns
+}
+
+// turns are whose turn it is, by uid.
+type turns struct {
+	mu sync.Mutex
+	of map[uint32]chan struct{} // full while somebody has the turn
+}
+
+func (t *turns) at(uid uint32) chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.of == nil {
+		t.of = make(map[uint32]chan struct{})
+	}
+	if t.of[uid] == nil {
+		t.of[uid] = make(chan struct{}, 1)
+	}
+	return t.of[uid]
+}
+
+// inTurn looks for one command of an account after the other. A look is many runs in the
+// account's lane: were those of a hundred commands mixed there, none would end in time.
+func inTurn[T any](ctx context.Context, m *Mac, job Job, look func(context.Context, Job) (T, error)) (found T, err error) {
+	turn := m.looks.at(job.Command.Target.UID)
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return found, ctx.Err()
+	}
+	return look(ctx, job)
 }
 
 // Limits of what executors do in a user's lane and wait for.
@@ -140,6 +173,21 @@ func (m *Mac) account(ctx context.Context, uid uint32) (*Account, error) {
 		}
 	}
 	return nil, nil
+}
+
+// accountsWith are the accounts that may have virtual machines, and in any case the one
+// with the uid, whatever traces it has left; owner is nil if the Mac has none such.
+func (m *Mac) accountsWith(ctx context.Context, uid uint32) (accounts []Account, owner *Account, err error) {
+	if owner, err = m.account(ctx, uid); err != nil {
+		return nil, nil, err
+	}
+	if accounts, err = m.accounts(ctx); err != nil {
+		return nil, nil, err
+	}
+	if owner != nil && !slices.ContainsFunc(accounts, func(a Account) bool { return a.User.UID == uid }) {
+		accounts = append(accounts, *owner)
+	}
+	return accounts, owner, nil
 }
 
 // inLane runs something when it is the account's turn.

@@ -21,8 +21,9 @@ import (
 // than before. Everything else is outcome_unknown, and is not tried again (H26).
 type Restart struct {
 	Mac *Mac
-	// RanAt is when the events of a machine told last that it is running; zero if they
-	// did not.
+	// RanAt is when the events of a machine told last that it is running, by this Mac's
+	// clock; zero if they did not. What is to come by that clock, which was set back since,
+	// it forgets.
 	RanAt func(protocol.VMKey) time.Time
 }
 
@@ -46,6 +47,11 @@ func vmRuns(processes []platform.Process) (runs []vmRun) {
 
 // Prepare only reads.
 func (r *Restart) Prepare(ctx context.Context, job Job) (Readiness, error) {
+	r.sawEvent(job) // an event with a time that is to come is forgotten before the command begins
+	return inTurn(ctx, r.Mac, job, r.prepare)
+}
+
+func (r *Restart) prepare(ctx context.Context, job Job) (Readiness, error) {
 	target := job.Command.Target
 	account, vm, ready, err := r.Mac.targetOf(ctx, target)
 	if err != nil || ready.State != "" {
@@ -90,7 +96,7 @@ func (r *Restart) Act(ctx context.Context, job Job) error {
 	}
 	id := job.Command.Target.VMID
 	err = r.Mac.inLane(ctx, account, func(tool VMTool) error { return tool.Restart(ctx, id) })
-	for waited := time.Duration(0); waited < restartSeenIn && ctx.Err() == nil; waited += lookEvery {
+	for began := startTimer(); began.passed() < restartSeenIn && ctx.Err() == nil; began.paused += lookEvery {
 		if r.sawEvent(job) {
 			return err
 		}
@@ -151,6 +157,8 @@ func (m *Mac) targetOf(ctx context.Context, target protocol.CommandTarget) (acco
 		return account, vm, failedAtOnce(protocol.CodeVMNotFound, ""), nil
 	case err != nil:
 		return account, vm, deferredAs(protocol.CodeTargetUnlisted, string(protocol.CodeOf(err)), time.Time{}), nil
+	case vm.ID != target.VMID: // the tool takes an id in other letters, and nobody else does
+		return account, vm, rejectedAs(protocol.CodeCommandInvalid, "Its id is not written as the Mac reports it."), nil
 	}
 	return account, vm, Readiness{}, nil
 }

@@ -14,6 +14,17 @@ const (
 	settleIn    = 2 * time.Minute // of a machine that is between two states
 )
 
+// waitTimer is for how long something is waited for, whatever is done to the Mac's clock:
+// between two looks there is a pause, and a look itself can take longer than that.
+type waitTimer struct {
+	began  time.Time // with its monotonic reading
+	paused time.Duration
+}
+
+func startTimer() *waitTimer { return &waitTimer{began: time.Now()} }
+
+func (t *waitTimer) passed() time.Duration { return max(t.paused, time.Since(t.began)) }
+
 // stopping brings a machine to a stop, by force in the end.
 type stopping struct {
 	mac     *Mac
@@ -45,8 +56,8 @@ func (s *stopping) state(ctx context.Context) (prlctl.State, error) {
 // run gives a running guest a minute to shut down, ends it then, and drops what a
 // suspended one has in its memory.
 func (s *stopping) run(ctx context.Context) error {
-	asked, graceLeft := false, graceToStop
-	for left := settleIn + graceToStop; left > 0 && ctx.Err() == nil; left -= lookEvery {
+	began, graceEnds := startTimer(), time.Duration(0)
+	for ; began.passed() < settleIn+graceToStop && ctx.Err() == nil; began.paused += lookEvery {
 		state, err := s.state(ctx)
 		switch {
 		case err != nil:
@@ -55,13 +66,11 @@ func (s *stopping) run(ctx context.Context) error {
 			return nil
 		case state == prlctl.StateSuspended:
 			s.do(ctx, VMTool.DropState)
-		case state == prlctl.StatePaused, state == prlctl.StateRunning && graceLeft <= 0:
+		case state == prlctl.StateRunning && graceEnds == 0:
+			graceEnds = began.passed() + graceToStop
+			s.askToStop(ctx)
+		case state == prlctl.StatePaused, state == prlctl.StateRunning && began.passed() >= graceEnds:
 			s.do(ctx, VMTool.Kill)
-		case state == prlctl.StateRunning && !asked:
-			asked = true
-			graceLeft -= s.askToStop(ctx)
-		case state == prlctl.StateRunning:
-			graceLeft -= lookEvery
 		}
 		s.mac.Pause(ctx, lookEvery)
 	}
@@ -71,7 +80,7 @@ func (s *stopping) run(ctx context.Context) error {
 // kill ends the machine, and waits until it is stopped.
 func (s *stopping) kill(ctx context.Context) error {
 	s.do(ctx, VMTool.Kill)
-	for left := settleIn; left > 0 && ctx.Err() == nil; left -= lookEvery {
+	for began := startTimer(); began.passed() < settleIn && ctx.Err() == nil; began.paused += lookEvery {
 		if state, err := s.state(ctx); err != nil || state == prlctl.StateStopped {
 			return err
 		}
@@ -80,13 +89,11 @@ func (s *stopping) kill(ctx context.Context) error {
 	return &codeError{code: protocol.CodeVMBusy, text: "It does not stop."}
 }
 
-// askToStop asks the guest to shut down, and gives how long that took.
-func (s *stopping) askToStop(ctx context.Context) time.Duration {
-	began := s.mac.Now()
+// askToStop asks the guest to shut down.
+func (s *stopping) askToStop(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, graceToStop)
 	defer cancel()
 	s.do(limited, VMTool.Stop)
-	return max(s.mac.Now().Sub(began), 0)
 }
 
 // do runs one verb; the state that is read next says what became of it.

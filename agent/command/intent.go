@@ -24,10 +24,6 @@ const IntentFile = "intents"
 // maxIntents is the largest intent file that is read, in bytes. A line has about 100.
 const maxIntents = 8 << 20
 
-// doubtSlack is by how much the clocks of the Mac and of who signs may differ
-// where a damaged line is dated.
-const doubtSlack = 24 * time.Hour
-
 // intent is one line of the intent file: an attempt that was begun.
 type intent struct {
 	ID      string
@@ -209,7 +205,7 @@ func (f *Intents) written(id string, issuedAt time.Time) (int, error) {
 		}
 	}
 	for _, damaged := range f.doubts {
-		if damaged.fits(id) && !issuedAt.After(damaged.noticed.Add(doubtSlack)) {
+		if damaged.fits(id) && !issuedAt.After(damaged.noticed.Add(clockSlack)) {
 			last++
 		}
 	}
@@ -304,7 +300,7 @@ func (f *Intents) prune(now time.Time, must bool) error {
 	}
 	var doubts []doubt
 	for _, damaged := range f.doubts {
-		if damaged.noticed.Add(doubtSlack + protocol.MaxCommandLifetime + protocol.CommandsKeptFor).After(now) {
+		if damaged.noticed.Add(clockSlack + protocol.MaxCommandLifetime + protocol.CommandsKeptFor).After(now) {
 			doubts = append(doubts, damaged)
 			text.WriteString(damaged.raw + "\n" + checkedLine(noticedWord, unixText(damaged.noticed)))
 		}

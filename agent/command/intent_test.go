@@ -91,7 +91,7 @@ func TestH22_DamagedLinesCountForAllBefore(t *testing.T) {
 		if first, second := writtenIn(t, path, firstID), writtenIn(t, path, secondID); first < 1 || second < 1 {
 			t.Fatalf("byte %d: %d and %d", at, first, second)
 		}
-		last, _ := OpenIntents(path, nil, testNow.Add(time.Hour)).written("signed-later", testNow.Add(2*doubtSlack))
+		last, _ := OpenIntents(path, nil, testNow.Add(time.Hour)).written("signed-later", testNow.Add(2*clockSlack))
 		if last != 0 {
 			t.Fatalf("byte %d: what was signed later is doubted", at)
 		}

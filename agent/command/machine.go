@@ -53,6 +53,7 @@ type Record struct {
 	stumbles int       // how often in a row it could not be told
 	retryAt  time.Time // by this Mac's clock; zero: at the next look
 	waits    bool      // until then
+	waitsBy  time.Time // what this Mac's clock said when the wait began
 }
 
 // Step is one change of a command's state.
@@ -113,8 +114,20 @@ func (r Record) waiting(code protocol.Code, message string, retryAt, at time.Tim
 		state = protocol.CommandRunning
 	}
 	r = r.in(state, code, at)
-	r.Message, r.retryAt, r.waits = message, retryAt, true
+	r.Message, r.retryAt, r.waits, r.waitsBy = message, retryAt, true, at
 	return r
+}
+
+// isUnseen reports whether the command was begun, and it is not known what became of
+// that.
+func (r *Record) isUnseen() bool {
+	return !r.hasEnded() && r.State == protocol.CommandRunning && !r.notDone
+}
+
+// rests reports whether the command waits for a time that has not come. A clock that was
+// set back since says nothing of how long it has waited.
+func (r *Record) rests(wall time.Time) bool {
+	return r.waits && r.retryAt.After(wall) && !wall.Before(r.waitsBy)
 }
 
 // begun is the record with one attempt more.
@@ -192,6 +205,7 @@ type situation struct {
 	fullUntil time.Time     // the limit of destructive commands has room again then; zero: it has
 	full      bool
 	executes  bool // there is an executor for the type
+	nameless  bool // which Mac this is, is not known yet: nothing is refused for that
 }
 
 // decide says what to do next about a command. It is all there is to know about
@@ -201,8 +215,10 @@ func decide(r *Record, s *situation) decision {
 	switch {
 	case r.hasEnded():
 		return decision{}
-	case r.State == protocol.CommandRunning && !r.notDone && s.executes:
+	case r.isUnseen() && s.executes:
 		return decision{action: doVerify} // whatever was refused since: it has begun
+	case s.nameless:
+		return decision{action: doWait, ending: ending{Code: cmp.Or(r.Code, protocol.CodeMacUnidentified), Message: r.Message}}
 	case row.Changes && s.noIntents != "":
 		if s.refused.State != protocol.CommandExpired {
 			return waitFor(s.noIntents, time.Time{})
@@ -293,7 +309,7 @@ func afterPrepare(r *Record, ready *Readiness, err error, clock Clock) decision 
 		return decision{action: doPrepare}
 	case ready.State == protocol.CommandDeferred:
 		r.stumbles = 0
-		return decision{action: doWait, ending: ending{Code: ready.Code, Message: ready.Message}, retryAt: ready.RetryAt}
+		return decision{action: doWait, ending: ending{Code: ready.Code, Message: ready.Message}, retryAt: clock.onWall(ready.RetryAt)}
 	}
 	state := ready.State
 	if state == protocol.CommandRejected && r.Attempts > 0 {
@@ -324,7 +340,8 @@ func afterVerify(r *Record, seen *Outcome, err error, clock Clock) decision {
 // as long as the command could have started.
 func isTimeOver(r *Record, clock Clock) bool {
 	row, _ := protocol.CommandTypeOf(r.Command.Type)
-	isOverLimit := !r.BegunAt.IsZero() && clock.Likely.Sub(r.BegunAt) >= timeout(&r.Command)
+	// By one clock: and where that was set since, nobody knows how long it has been.
+	isOverLimit := !r.BegunAt.IsZero() && clock.Wall.Sub(r.BegunAt).Abs() >= timeout(&r.Command)
 	isExpired := !clock.Trusted.Before(r.Command.ExpiresAt)
 	if row.Once {
 		return isOverLimit || isExpired

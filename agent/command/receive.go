@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -23,20 +24,22 @@ func (e *engine) take(cancel []string, orders []protocol.Envelope, settled int) 
 	defer e.mu.Unlock()
 	now := e.circumstances()
 	fresh := make(map[string]*Record)
-	var events []protocol.Event
+	var failures []error // of one of them, which keeps no other out
 	for _, id := range cancel[:min(len(cancel), maxCancels)] {
-		if err := e.takeCancel(id, now, settled, fresh); err != nil {
-			return err
-		}
+		failures = append(failures, e.takeCancel(id, now, settled, fresh))
 	}
 	for _, order := range orders[:min(len(orders), protocol.MaxCommandReply)] {
-		if err := e.takeOrder(order, now, settled, fresh); err != nil {
-			return err
-		}
+		failures = append(failures, e.takeOrder(order, now, settled, fresh))
 	}
+	return errors.Join(append(failures, e.keepFresh(fresh))...)
+}
+
+// keepFresh keeps what an answer has brought, in one commit. With mu.
+func (e *engine) keepFresh(fresh map[string]*Record) error {
 	if len(fresh) == 0 {
 		return nil
 	}
+	var events []protocol.Event
 	added := make([]Record, 0, len(fresh))
 	for _, r := range fresh {
 		added = append(added, *r)
@@ -51,20 +54,26 @@ func (e *engine) take(cancel []string, orders []protocol.Envelope, settled int) 
 	}
 	for id, r := range fresh {
 		e.records[id] = r
-		e.noteFailed(r)
 		if r.hasEnded() {
-			e.news++
+			delete(e.unkept, id)
+			e.noteEnded(r)
 		}
 	}
 	return nil
 }
 
-// takeCancel notes that a command is not wanted any more. One that has not come
-// yet is cancelled as well: an answer that was lost can come late.
+// takeCancel notes that a command is not wanted any more, and ends it at once if it can
+// be: its machine may be busy with another one for long. One that has not come yet is
+// cancelled as well: an answer that was lost can come late.
 func (e *engine) takeCancel(id string, now Circumstances, settled int, fresh map[string]*Record) error {
 	if r := e.records[id]; r != nil {
-		if !r.hasEnded() && !r.CancelAsked {
-			r.CancelAsked, r.waits, e.unkept[id] = true, false, true
+		if r.hasEnded() || r.CancelAsked {
+			return nil
+		}
+		r.CancelAsked, r.waits, e.unkept[id] = true, false, true
+		if next := decide(r, e.situation(r)); next.action == doEnd {
+			ended := e.withResult(r, next.ending, now.Clock.Wall)
+			fresh[id] = &ended
 		}
 		return nil
 	}
@@ -102,12 +111,22 @@ func (e *engine) takeOrder(order protocol.Envelope, now Circumstances, settled i
 	}
 	r := received(order, command, digest, now)
 	if end, ended := e.refuse(&r, refused); ended {
-		r.Steps = nil
-		r = r.ended(end, now.Clock.Wall)
-		r.Result.Receipt = e.receipt(&r)
+		r.Envelope, r.Command, r.Steps = nil, worthKeeping(command, refused), nil
+		r = e.withResult(&r, end, now.Clock.Wall)
 	}
 	e.addFresh(r, fresh)
 	return nil
+}
+
+// worthKeeping is what the record of a refused command keeps of it. What too few have
+// signed are a stranger's words: none of them is shown to anybody, says how long it is
+// kept, or fills the journal.
+func worthKeeping(command protocol.Command, refused refusal) protocol.Command {
+	if refused.Code == protocol.CodeCommandSignature {
+		return protocol.Command{CommandID: command.CommandID, Type: command.Type}
+	}
+	command.Params = nil
+	return command
 }
 
 // refuse is how a refused command ends at once. Of one that may have been done, a
@@ -162,7 +181,7 @@ func (e *engine) due(wall time.Time) (lanes map[string][]string, next time.Time)
 		switch {
 		case r.hasEnded(), held[lane]:
 		case r.waits && r.retryAt.IsZero():
-		case r.waits && r.retryAt.After(wall):
+		case r.rests(wall):
 			if next.IsZero() || r.retryAt.Before(next) {
 				next = r.retryAt
 			}
@@ -170,7 +189,7 @@ func (e *engine) due(wall time.Time) (lanes map[string][]string, next time.Time)
 			lanes[lane] = append(lanes[lane], r.ID)
 			continue
 		}
-		held[lane] = held[lane] || !r.hasEnded() && r.State == protocol.CommandRunning
+		held[lane] = held[lane] || r.isUnseen()
 	}
 	return lanes, next
 }
@@ -205,7 +224,7 @@ func (e *engine) isHeld(id string) bool {
 	defer e.mu.Unlock()
 	r := e.records[id]
 	for _, other := range e.records {
-		if r != nil && other.Arrival < r.Arrival && !other.hasEnded() && other.State == protocol.CommandRunning && laneOf(other) == laneOf(r) {
+		if r != nil && other.Arrival < r.Arrival && other.isUnseen() && laneOf(other) == laneOf(r) {
 			return true
 		}
 	}
@@ -221,9 +240,14 @@ func (e *engine) look() {
 	}
 }
 
+// laneOf is the machine of a command, or the whole Mac; what only looks at that waits
+// for nothing but its like.
 func laneOf(r *Record) string {
 	target := &r.Command.Target
 	if target.VMID == "" {
+		if row, known := protocol.CommandTypeOf(r.Command.Type); known && !row.Changes {
+			return row.Type
+		}
 		return ""
 	}
 	return uidText(target.UID) + "/" + target.VMID

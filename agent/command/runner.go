@@ -114,7 +114,7 @@ func (r *Runner) Run(ctx context.Context) {
 func (r *Runner) start(ctx context.Context) time.Duration {
 	now := r.engine.circumstances()
 	wall := now.Clock.Wall
-	if now.Target.Serial == "" {
+	if !now.Target.isKnown() {
 		return lastPause
 	}
 	lanes, next := r.engine.due(wall)
@@ -212,7 +212,7 @@ func (r *Runner) keepRest() {
 // when it returns, and is carried out beside. Before it is known which Mac this is, no
 // order is taken: they come again.
 func (r *Runner) Take(cancel []string, orders []protocol.Envelope) {
-	if r.engine.circumstances().Target.Serial == "" {
+	if now := r.engine.circumstances(); !now.Target.isKnown() {
 		orders = nil
 	}
 	if len(cancel) == 0 && len(orders) == 0 {
@@ -227,6 +227,14 @@ func (r *Runner) Take(cancel []string, orders []protocol.Envelope) {
 // Report is what a check-in must say of commands: those that are open, and the
 // results that the portal has not acknowledged.
 func (r *Runner) Report() ([]protocol.OpenCommand, []protocol.Result) { return r.engine.report() }
+
+// Endings is how many commands have ended since the start: what a backup of the state
+// should have.
+func (r *Runner) Endings() uint64 {
+	r.engine.mu.Lock()
+	defer r.engine.mu.Unlock()
+	return r.engine.endings
+}
 
 // Settle notes in a transaction that the portal has the results of these commands;
 // Settled must follow once it is committed.

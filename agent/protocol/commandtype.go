@@ -34,17 +34,59 @@ const (
 // CommandTypes are all commands there are, in the order in which a profile
 // lists them. A Mac rejects every other one.
 var CommandTypes = []CommandType{
-	{"vm.delete", true, true, true, true, true, false, month, 10 * time.Minute, paramsOf[DeleteParams], "Delete a virtual machine with its disks."},
-	{"vm.lock", false, false, true, true, true, false, month, 5 * time.Minute, paramsOf[HoldsParams], "Suspend a virtual machine and keep it suspended."},
-	{"vm.unlock", false, false, true, true, true, false, month, 5 * time.Minute, paramsOf[HoldsParams], "Let a locked virtual machine start again."},
-	{"vm.restart", false, false, true, true, true, true, day, 10 * time.Minute, paramsOf[RestartParams], "Restart the guest of a virtual machine."},
-	{"vm.redownload", true, true, true, true, true, false, month, 10 * time.Minute, paramsOf[DeleteParams], "Delete a virtual machine and provide the policy's golden image anew."},
-	{"license.deactivate", true, true, true, false, true, false, month, 5 * time.Minute, paramsOf[DeactivateParams], "Deactivate the license of Parallels Desktop."},
-	{"windows_update.check", false, false, true, true, false, true, day, time.Hour, paramsOf[NoParams], "Look for updates of a Windows guest."},
-	{"windows_update.install", false, false, true, true, true, true, day, 6 * time.Hour, paramsOf[NoParams], "Install updates of a Windows guest."},
-	{"inventory.refresh", false, false, false, false, false, false, day, 10 * time.Minute, paramsOf[NoParams], "Look at the Mac and report all of it."},
-	{"policy.refresh", false, false, false, false, false, false, day, 10 * time.Minute, paramsOf[NoParams], "Fetch the policy."},
-	{"diagnostics", false, false, true, false, false, false, day, 10 * time.Minute, paramsOf[NoParams], "Send a redacted support bundle."},
+	{
+		Type: "vm.delete", Text: "Delete a virtual machine with its disks.",
+		Destructive: true, Counted: true, Listed: true, OnVM: true, Changes: true,
+		Lifetime: month, Timeout: 10 * time.Minute, params: paramsOf[DeleteParams],
+	},
+	{
+		Type: "vm.lock", Text: "Suspend a virtual machine and keep it suspended.",
+		Listed: true, OnVM: true, Changes: true,
+		Lifetime: month, Timeout: 5 * time.Minute, params: paramsOf[HoldsParams],
+	},
+	{
+		Type: "vm.unlock", Text: "Let a locked virtual machine start again.",
+		Listed: true, OnVM: true, Changes: true,
+		Lifetime: month, Timeout: 5 * time.Minute, params: paramsOf[HoldsParams],
+	},
+	{
+		Type: "vm.restart", Text: "Restart the guest of a virtual machine.",
+		Listed: true, OnVM: true, Changes: true, Once: true,
+		Lifetime: day, Timeout: 10 * time.Minute, params: paramsOf[RestartParams],
+	},
+	{
+		Type: "vm.redownload", Text: "Delete a virtual machine and provide the policy's golden image anew.",
+		Destructive: true, Counted: true, Listed: true, OnVM: true, Changes: true,
+		Lifetime: month, Timeout: 10 * time.Minute, params: paramsOf[DeleteParams],
+	},
+	{
+		Type: "license.deactivate", Text: "Deactivate the license of Parallels Desktop.",
+		Destructive: true, Counted: true, Listed: true, Changes: true,
+		Lifetime: month, Timeout: 5 * time.Minute, params: paramsOf[DeactivateParams],
+	},
+	{
+		Type: "windows_update.check", Text: "Look for updates of a Windows guest.",
+		Listed: true, OnVM: true, Once: true,
+		Lifetime: day, Timeout: time.Hour, params: paramsOf[NoParams],
+	},
+	{
+		Type: "windows_update.install", Text: "Install updates of a Windows guest.",
+		Listed: true, OnVM: true, Changes: true, Once: true,
+		Lifetime: day, Timeout: 6 * time.Hour, params: paramsOf[NoParams],
+	},
+	{
+		Type: "inventory.refresh", Text: "Look at the Mac and report all of it.",
+		Lifetime: day, Timeout: 10 * time.Minute, params: paramsOf[NoParams],
+	},
+	{
+		Type: "policy.refresh", Text: "Fetch the policy.",
+		Lifetime: day, Timeout: 10 * time.Minute, params: paramsOf[NoParams],
+	},
+	{
+		Type: "diagnostics", Text: "Send a redacted support bundle.",
+		Listed:   true,
+		Lifetime: day, Timeout: 10 * time.Minute, params: paramsOf[NoParams],
+	},
 }
 
 func paramsOf[P any]() any { return new(P) }

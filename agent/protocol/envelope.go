@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -35,6 +36,9 @@ type Envelope struct {
 	Payload     string      `json:"payload"` // standard base64
 	Signatures  []Signature `json:"signatures"`
 }
+
+// maxSignatureText is how many bytes a key's id has at most, and a signature as text.
+const maxSignatureText = 256
 
 // Signature is one Ed25519 signature of an envelope's pre-authentication encoding.
 type Signature struct {
@@ -83,6 +87,9 @@ func (e Envelope) Verify(payloadType string, trusted []TrustedKey, threshold int
 	if e.PayloadType != payloadType {
 		return nil, fmt.Errorf("%w: %.80q", ErrPayloadType, e.PayloadType)
 	}
+	if e.hasTooMuch() {
+		return nil, fmt.Errorf("%w: too many or too long signatures", ErrEnvelopeInvalid)
+	}
 	payload, err := e.Unverified()
 	if err != nil {
 		return nil, err
@@ -98,6 +105,14 @@ func (e Envelope) Verify(payloadType string, trusted []TrustedKey, threshold int
 		return nil, fmt.Errorf("%w: %d of %d", ErrSignature, len(signers), max(threshold, 1))
 	}
 	return payload, nil
+}
+
+// hasTooMuch reports whether there is more to the signatures than anybody needs: each one
+// by a key that is trusted costs a verification, whoever made it.
+func (e Envelope) hasTooMuch() bool {
+	return len(e.Signatures) > MaxSignatures || slices.ContainsFunc(e.Signatures, func(s Signature) bool {
+		return len(s.KeyID) > maxSignatureText || len(s.Sig) > maxSignatureText
+	})
 }
 
 // Unverified is what the envelope says it has. It is for who serves or compares
