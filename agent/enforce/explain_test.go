@@ -64,6 +64,7 @@ var causes = map[protocol.Code]cause{
 	protocol.CodeVMInUse:           {"network", `"network":"host_only"`, inState("running"), inState("stopped"), 1, "deferred"},
 	protocol.CodeVMSuspended:       {"clipboard", clipboard, inState("suspended"), inState("running"), 1, "deferred"},
 	protocol.CodeVMBusy:            {"clipboard", clipboard, inState("starting"), inState("running"), 1, "deferred"},
+	protocol.CodeVMHeld:            {"startup", `"startup":"ready_in_background"`, facts(func(m *policy.Machine) { m.Held = true }), cleared, 1, "deferred"},
 	protocol.CodeVMInvalid:         {"clipboard", clipboard, inState("invalid"), inState("stopped"), 1, "deferred"},
 	protocol.CodeVMPacked:          {"clipboard", clipboard, shows("Security/Packed", "yes"), shows("Security/Packed", "no"), 1, "deferred"},
 	protocol.CodeStateDisputed:     {"clipboard", clipboard, facts(func(m *policy.Machine) { m.Disputed = true }), cleared, 1, "deferred"},
