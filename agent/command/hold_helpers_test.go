@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,7 +31,7 @@ type holdMac struct {
 	noUsers  bool            // the accounts cannot be listed
 	slow     time.Duration   // what each run of a tool takes
 	atOnce   int             // runs of tools now, and the most of them
-	mostRuns int
+	mostRuns atomic.Int64
 	nextPID  int
 	looks    int // at the process table
 	runs     int // of tools
@@ -53,7 +54,7 @@ type heldMachine struct {
 	silent    bool          // says that it is suspended, and is not
 	lies      bool          // is shown as suspended, always
 	noPause   bool
-	suspends  int
+	suspends  atomic.Int64
 }
 
 func newHoldMac() *holdMac {
@@ -163,7 +164,7 @@ func (u holdUser) vm(ctx context.Context, id string) (*heldMachine, error) {
 	u.mac.mu.Lock()
 	u.mac.runs++
 	u.mac.atOnce++
-	u.mac.mostRuns = max(u.mac.mostRuns, u.mac.atOnce)
+	u.mac.mostRuns.Store(max(u.mac.mostRuns.Load(), int64(u.mac.atOnce)))
 	hung, slow := u.mac.hung[u.uid], u.mac.slow
 	u.mac.mu.Unlock()
 	time.Sleep(slow)
@@ -206,7 +207,7 @@ func (u holdUser) Suspend(ctx context.Context, id string) error {
 		return err
 	}
 	u.mac.mu.Lock()
-	vm.suspends++
+	vm.suspends.Add(1)
 	vm.asked = true
 	if vm.silent || vm.refuses != nil || vm.state != prlctl.StateRunning && vm.state != prlctl.StatePaused {
 		defer u.mac.mu.Unlock()
@@ -276,7 +277,7 @@ type holdBench struct {
 
 	mu        sync.Mutex
 	events    []protocol.Event
-	commits   int
+	commits   atomic.Int64
 	disk      chan struct{} // nothing is written before it is closed
 	fullDisk  bool
 	storeDies bool
@@ -315,7 +316,8 @@ func (b *holdBench) open() {
 				<-disk
 			}
 			b.mu.Lock()
-			b.events, b.commits = append(b.events, events...), b.commits+1
+			b.events = append(b.events, events...)
+			b.commits.Add(1)
 			b.mu.Unlock()
 			return state.Update(change)
 		},

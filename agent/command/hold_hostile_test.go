@@ -104,7 +104,7 @@ func TestH27_H29_LetGoWhileItIsBeingSuspended(t *testing.T) {
 				b.give(1, one)
 				b.mac.start(aliceUID, vmID)
 				time.Sleep(holdPoll + 3*time.Second)
-				if vm.suspends == 0 {
+				if vm.suspends.Load() == 0 {
 					t.Error("it was never asked to suspend")
 				}
 				letGo(b)
@@ -112,10 +112,10 @@ func TestH27_H29_LetGoWhileItIsBeingSuspended(t *testing.T) {
 				vm.noPause = false
 				b.mac.mu.Unlock()
 				time.Sleep(20 * time.Second)
-				asked := vm.suspends
+				asked := vm.suspends.Load()
 				time.Sleep(3 * time.Minute)
-				if state := b.mac.stateOf(aliceUID, vmID); state != prlctl.StateRunning || vm.suspends != asked {
-					t.Errorf("it is %s, and was asked %d times more", state, vm.suspends-asked)
+				if state := b.mac.stateOf(aliceUID, vmID); state != prlctl.StateRunning || vm.suspends.Load() != asked {
+					t.Errorf("it is %s, and was asked %d times more", state, vm.suspends.Load()-asked)
 				}
 			})
 		})
@@ -367,14 +367,14 @@ func TestH27_Budget_AsManyHoldsAsThereCanBe(t *testing.T) {
 		if b.mac.longest > holdLimit {
 			t.Errorf("it ran for %s before it was asked to suspend", b.mac.longest)
 		}
-		if b.mac.mostRuns > 2*maxHoldRuns {
-			t.Errorf("%d tools ran at once", b.mac.mostRuns)
+		if b.mac.mostRuns.Load() > 2*maxHoldRuns {
+			t.Errorf("%d tools ran at once", b.mac.mostRuns.Load())
 		}
-		commits := b.commits
+		commits := b.commits.Load()
 		gone := make([]SeenVM, 0)
 		b.holds.Saw(gone, []uint32{aliceUID})
-		if b.commits > commits+2 {
-			t.Errorf("%d commits for as many machines that are gone", b.commits-commits)
+		if b.commits.Load() > commits+2 {
+			t.Errorf("%d commits for as many machines that are gone", b.commits.Load()-commits)
 		}
 		if got := b.count(eventHoldNoVM); got < len(holds)-1 {
 			t.Errorf("%d of them were told", got)

@@ -45,8 +45,8 @@ func TestH27_CMD02_HeldAgainstAUserWhoStartsIt(t *testing.T) {
 		if told := b.count(eventHoldViolated); told == 0 || told > 3*2 {
 			t.Errorf("%d events of violations", told)
 		}
-		if b.commits > 60 {
-			t.Errorf("%d commits in ten minutes", b.commits)
+		if b.commits.Load() > 60 {
+			t.Errorf("%d commits in ten minutes", b.commits.Load())
 		}
 		if len(b.mac.told) > 3*2 || !slices.Contains(b.mac.told, "alice") {
 			t.Errorf("users were told: %q", b.mac.told)
@@ -223,20 +223,20 @@ func TestBudget_HoldsIdle(t *testing.T) {
 	inHoldBubble(t, func(b *holdBench) {
 		b.mac.add(aliceUID, vmID)
 		time.Sleep(time.Hour)
-		if looks, _ := b.mac.spent(); looks != 0 || b.commits != 0 {
-			t.Errorf("nothing is held: %d looks, %d commits", looks, b.commits)
+		if looks, _ := b.mac.spent(); looks != 0 || b.commits.Load() != 0 {
+			t.Errorf("nothing is held: %d looks, %d commits", looks, b.commits.Load())
 		}
 		b.give(1, holdOf(aliceUID, vmID))
 		time.Sleep(2 * holdWrites)
 		looksBefore, runsBefore := b.mac.spent()
-		commits := b.commits
+		commits := b.commits.Load()
 		time.Sleep(time.Hour)
 		looks, runs := b.mac.spent()
 		if looks -= looksBefore; looks > int(time.Hour/holdPoll)+1 {
 			t.Errorf("%d looks in an hour", looks)
 		}
-		if runs != runsBefore || b.commits != commits {
-			t.Errorf("%d runs of tools, %d commits in an hour", runs-runsBefore, b.commits-commits)
+		if runs != runsBefore || b.commits.Load() != commits {
+			t.Errorf("%d runs of tools, %d commits in an hour", runs-runsBefore, b.commits.Load()-commits)
 		}
 		t.Logf("%d looks at the process table an hour", looks)
 	})
