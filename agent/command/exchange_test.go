@@ -118,7 +118,19 @@ func (w *world) exchange(on route) {
 
 func (w *world) takeReply(reply *protocol.CheckinReply) {
 	if reply != nil && !w.mac.down {
-		w.side.take(reply.Cancel, reply.Commands)
+		w.take(reply.Cancel, reply.Commands)
+	}
+}
+
+// take hands the Mac an answer. What it has not begun, and is told to cancel, it does not
+// do: not as long as it remembers that.
+func (w *world) take(cancel []string, orders []protocol.Envelope) {
+	w.side.take(cancel, orders)
+	if w.mac.down || w.full {
+		return
+	}
+	for _, id := range cancel {
+		w.stopped[id] = true
 	}
 }
 
@@ -217,13 +229,10 @@ func (w *world) issue(kind string, lifetime time.Duration, n int) {
 	command := protocol.Command{
 		CommandID: commandID(w.now, len(w.names)), Type: kind, IssuedAt: w.now, ExpiresAt: w.now.Add(lifetime), Target: w.device, IssuedBy: firstPerson, Reason: "test",
 	}
-	if !protocol.IsHazardous(kind) {
-		command.Target.Epoch = ""
+	if n%4 == 3 {
+		command.NotBefore = w.now.Add(2 * time.Hour)
 	}
-	if row, _ := protocol.CommandTypeOf(kind); row.OnVM {
-		vm := worldVM(n)
-		command.Target.VMID, command.Target.UID, command.Target.Owner, command.Target.VMName, command.Target.Bundle = vm.ID, vm.UID, vm.Owner, vm.Name, vm.Bundle
-	}
+	w.addTarget(&command, n)
 	w.commands[command.CommandID] = command
 	if protocol.ChangesHolds(kind) {
 		w.commands[command.CommandID] = w.withHolds(command)
@@ -236,13 +245,54 @@ func (w *world) issue(kind string, lifetime time.Duration, n int) {
 	})
 }
 
-// worldVMs are how many virtual machines the Mac has.
-const worldVMs = 3
+// addTarget names what of the Mac a command of its type is about.
+func (w *world) addTarget(command *protocol.Command, n int) {
+	if !protocol.IsHazardous(command.Type) {
+		command.Target.Epoch = ""
+	}
+	if row, _ := protocol.CommandTypeOf(command.Type); row.OnVM {
+		vm := worldVM(n)
+		command.Target.VMID, command.Target.UID, command.Target.Owner, command.Target.VMName, command.Target.Bundle = vm.ID, vm.UID, vm.Owner, vm.Name, vm.Bundle
+	}
+}
+
+// forge hands the Mac an order that no admin gave, as a hostile portal can: of a stranger,
+// signed by fewer than must, or for another Mac, another account or what is not allowed.
+func (w *world) forge(n int) {
+	kind := []string{"vm.delete", twoKeys, "vm.delete", "vm.delete", notAllowedHere}[n%5]
+	command := protocol.Command{
+		CommandID: commandID(w.now, 1_000_000+n), Type: kind, IssuedAt: w.now, ExpiresAt: w.now.Add(30 * days), Target: w.device, IssuedBy: firstPerson, Reason: "test",
+	}
+	command.Target.Epoch = w.side.epoch()
+	w.addTarget(&command, n)
+	switch n % 5 {
+	case 2:
+		command.Target.DeviceID = "device-2"
+	case 3:
+		command.Target.UID = worldUID + 1
+	}
+	w.commands[command.CommandID], w.forged[command.CommandID] = command, true
+	payload, _ := json.Marshal(command)
+	envelope := w.portal.sign(protocol.PayloadCommand, payload)
+	if n%5 == 0 {
+		envelope = protocol.Sign(protocol.PayloadCommand, payload, testKey(3))
+	}
+	w.then(func() { w.take(nil, []protocol.Envelope{envelope}) })
+}
+
+// notAllowedHere is the type that the Mac's profile does not list.
+const notAllowedHere = "windows_update.install"
+
+// worldVMs are how many virtual machines the Mac has, of one user.
+const (
+	worldVMs = 3
+	worldUID = 501
+)
 
 func worldVM(n int) protocol.VM {
 	n %= worldVMs
 	return protocol.VM{
-		VMKey: protocol.VMKey{ID: fmt.Sprintf("%08x-3b64-4b13-86b0-86ff7e2b2030", n+1), UID: 501}, Owner: "alice", Name: fmt.Sprintf("Windows %d", n),
+		VMKey: protocol.VMKey{ID: fmt.Sprintf("%08x-3b64-4b13-86b0-86ff7e2b2030", n+1), UID: worldUID}, Owner: "alice", Name: fmt.Sprintf("Windows %d", n),
 		Bundle: protocol.Bundle{Volume: "0E5C2F1A-9C3B-4B7E-8D55-6A0F4C1B7D21", Inode: uint64(n + 2)}, State: protocol.StateStopped, OS: "win-11", Source: protocol.SourceOther,
 		Encryption: protocol.NotEncrypted, CPU: protocol.CPUArm, Gaps: map[string]protocol.Code{"vm_edition": protocol.CodeNeverStarted},
 	}

@@ -26,6 +26,7 @@ var moves = strings.Fields(`
 	crash crash crash crash crash crash kill kill
 	offline online busy idle idle blind seeing seeing silent loud broken mended full room room
 	hour hour hour day sleep reboot-far month clock-back clock-forward clock-right clock-right
+	untrust-late monitor-late forge
 	approve approve approve approve cancel cancel confirm untrust trust trust monitor limit
 	portal-crash portal-crash portal-crash portal-backup portal-backup portal-restore portal-restore-all thaw
 	reenroll erase retire retire-lost revive
@@ -172,6 +173,8 @@ func (w *world) playAtPortal(m move) {
 	case "replay":
 		w.replay(m.n)
 		return
+	case "forge":
+		w.forge(m.n)
 	default:
 		w.setting(m)
 	}
@@ -190,7 +193,7 @@ func (w *world) replay(n int) {
 	if len(again.Commands) > 0 {
 		w.happened["replayed order"]++
 	}
-	w.then(func() { w.side.take(again.Cancel, again.Commands) })
+	w.then(func() { w.take(again.Cancel, again.Commands) })
 }
 
 // setting makes a move that only changes how things are.
@@ -227,6 +230,8 @@ func (w *world) setting(m move) {
 		w.offset = 0
 	case "untrust", "trust", "monitor":
 		w.trust.Mode = map[string]string{"untrust": "", "trust": protocol.ModeEnforce, "monitor": protocol.ModeMonitor}[m.kind]
+	case "untrust-late", "monitor-late":
+		w.late = strings.TrimSuffix(m.kind, "-late")
 	case "limit":
 		w.trust.Limit = 1 + m.n%4
 	}

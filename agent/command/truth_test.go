@@ -82,19 +82,15 @@ func (w *world) wantMayAct(job Job) {
 		w.fail("%s: it is from another epoch", id)
 	} else if r.Envelope == nil {
 		w.fail("%s: its envelope is gone", id)
-	} else if _, refused := check(w.open, *r.Envelope, now, time.Time{}); refused.State != "" {
-		w.fail("%s: an attempt is made although %s", id, refused.Code)
 	}
+	w.wantNothingAgainst(&command, now)
 	if row.Changes && w.side.lastOnDisk(id) < job.Attempt {
 		w.fail("%s: attempt %d is made, and is not in the intent file", id, job.Attempt)
-	}
-	if !now.Clock.Likely.Before(command.ExpiresAt) || row.Destructive && !now.Clock.Proven {
-		w.fail("%s: an attempt is made without proof of the time", id)
 	}
 	if w.acts[id] >= maxAttempts && row.Changes && w.epochs == 1 {
 		w.fail("%s: it is tried once more", id)
 	}
-	if bothForgot := w.restored && w.epochs > 1; w.told[id] == protocol.CommandCancelled && !w.forgot && !bothForgot {
+	if w.told[id] == protocol.CommandCancelled && !w.forgot && !w.isAnew(&command) {
 		w.fail("%s: an attempt is made after it was cancelled", id)
 	}
 	if row.Counted && w.acts[id] == 0 {
@@ -103,6 +99,25 @@ func (w *world) wantMayAct(job Job) {
 			return !at.After(w.clock().Trusted.Add(-w.trust.Window))
 		}); len(recent) > w.trust.Limit {
 			w.fail("%s: it is destructive command %d of the window", id, len(recent))
+		}
+	}
+}
+
+// wantNothingAgainst says once more, in other words than check, what a Mac does not do.
+func (w *world) wantNothingAgainst(command *protocol.Command, now Circumstances) {
+	row, _ := protocol.CommandTypeOf(command.Type)
+	for because, isSo := range map[string]bool{
+		"no admin gave it":              w.forged[command.CommandID],
+		"it was cancelled before":       w.stopped[command.CommandID],
+		"its keys are trusted no more":  now.Trust.Mode == "",
+		"the Mac only monitors":         row.Changes && now.Trust.Mode != protocol.ModeEnforce,
+		"it is for another epoch":       command.Target.Epoch != "" && command.Target.Epoch != now.Target.Epoch,
+		"it has expired, or may have":   !now.Clock.Likely.Before(command.ExpiresAt) || !now.Clock.Trusted.Before(command.ExpiresAt),
+		"it is too early":               now.Clock.Trusted.Before(command.NotBefore),
+		"there is no proof of the time": row.Destructive && !now.Clock.Proven,
+	} {
+		if isSo {
+			w.fail("%s: an attempt is made although %s", command.CommandID, because)
 		}
 	}
 }
@@ -124,12 +139,12 @@ func (w *world) wantSoFar() {
 // heal lets everything be well again, and the world go on until every command has
 // ended one way or another. It says which could still have been done in time.
 func (w *world) heal() (inTime map[string]bool) {
-	w.online, w.busy, w.blind, w.silent, w.broken, w.full, w.offset = true, false, false, false, false, false, 0
+	w.online, w.busy, w.blind, w.silent, w.broken, w.full, w.offset, w.late = true, false, false, false, false, false, 0, ""
 	w.mac.in, w.server.in = 0, 0
 	w.trust.Mode, w.trust.Limit = protocol.ModeEnforce, 100
 	inTime = map[string]bool{}
 	for id, command := range w.commands {
-		inTime[id] = w.now.Add(time.Hour).Before(command.ExpiresAt)
+		inTime[id] = w.now.Add(time.Hour).Before(command.ExpiresAt) && !command.NotBefore.After(w.now)
 	}
 	settle := func(rounds int) {
 		for range rounds {
@@ -140,9 +155,22 @@ func (w *world) heal() (inTime map[string]bool) {
 		}
 	}
 	settle(7)
+	w.wantHeard()
 	w.pass(91*24*time.Hour, false)
 	settle(6)
 	return inTime
+}
+
+// wantHeard: a portal that asks a Mac again hears what the Mac knows, before it gives up.
+func (w *world) wantHeard() {
+	for _, id := range w.names {
+		order, known := w.portal.order(id)
+		r, found := w.side.onDisk(id)
+		if !known || !found || !order.open() || !r.hasEnded() || r.Epoch != w.side.epoch() || w.forgot {
+			continue
+		}
+		w.fail("%s is %s on the Mac, and %s at the portal", id, r.State, order.state)
+	}
 }
 
 // tend is what an admin does who has everything done: what waits for a person is
@@ -185,19 +213,25 @@ func (w *world) wantTruth(inTime map[string]bool) {
 	}
 }
 
+// isAnew reports whether a command that says what is to be can have been asked for in more
+// than one epoch: each may do it.
+func (w *world) isAnew(command *protocol.Command) bool {
+	return w.epochs > 1 && !protocol.IsHazardous(command.Type)
+}
+
 func (w *world) wantTruthOf(id string, order portalOrder, inTime bool) {
 	command, effects := w.commands[id], w.effects[id]
 	row, _ := protocol.CommandTypeOf(command.Type)
 	isLost := order.code == protocol.CodeJournalLost || order.code == protocol.CodeCommandOtherEpoch
 	isUnseen := slices.Contains(unseenCodes, order.code) || isLost && (row.Once || w.everBad)
-	isAnew := !protocol.IsHazardous(command.Type) && w.epochs > 1 // it says what is to be, and is asked for anew in each epoch
+	isAnew := w.isAnew(&command)
 	isDone := effects == 1 || effects > 1 && !row.Changes
 	switch {
 	case order.open():
 		w.fail("%s (%s) is %s %q for ever", id, command.Type, order.state, order.code)
 	case order.code == protocol.CodeJournalLost && w.epochs == 1 && !w.forgot:
 		w.fail("%s (%s) has failed as if the journal were lost", id, command.Type)
-	case order.state == protocol.CommandUnknown && w.epochs == 1 && !w.restored && w.happened["audit log replayed"] == 0:
+	case order.state == protocol.CommandUnknown && w.epochs == 1 && !w.restored && w.happened["audit log replayed"]+len(w.forged) == 0:
 		w.fail("%s (%s) is unknown %q, and nothing was lost", id, command.Type, order.code)
 	case order.state == protocol.CommandUnknown, isUnseen, w.forgot:
 	case isAnew:

@@ -110,6 +110,10 @@ type world struct {
 	requests int
 	old      []protocol.CheckinReply // answers that may come again
 
+	late    string          // what is set while an executor looks next
+	stopped map[string]bool // the Mac was told that it is cancelled, before it acted
+	forged  map[string]bool // orders that no admin gave
+
 	// What an admin may rely on: see wantMaySend.
 	cancelled map[string]bool // by a portal that knows of it
 	confirmed map[string]bool
@@ -130,8 +134,8 @@ func newWorld(side agentSide, portal portalSide, fail func(string, ...any)) *wor
 	w := &world{
 		fail: fail, side: side, portal: portal, now: modelStart, seen: modelStart, online: true, epochs: 1,
 		effects: map[string]int{}, acts: map[string]int{}, writes: map[string]int{}, told: map[string]string{},
-		commands: map[string]protocol.Command{}, lists: map[string]protocol.HoldList{}, cancelled: map[string]bool{}, confirmed: map[string]bool{}, happened: map[string]int{},
-		trust: Trust{Allowed: allListed(), Thresholds: map[string]int{twoKeys: 2}, Mode: protocol.ModeEnforce, Limit: 3, Window: 24 * time.Hour},
+		commands: map[string]protocol.Command{}, lists: map[string]protocol.HoldList{}, stopped: map[string]bool{}, forged: map[string]bool{}, cancelled: map[string]bool{}, confirmed: map[string]bool{}, happened: map[string]int{},
+		trust: Trust{Allowed: slices.DeleteFunc(allListed(), func(kind string) bool { return kind == notAllowedHere }), Thresholds: map[string]int{twoKeys: 2}, Mode: protocol.ModeEnforce, Limit: 3, Window: 24 * time.Hour},
 	}
 	portal.start(w)
 	w.boot()
@@ -149,6 +153,19 @@ func (w *world) boot() {
 	w.mac, w.seenAt = crashing{}, time.Time{}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.side.start(w)
+	for id := range w.stopped { // what was not kept comes again
+		if r, found := w.side.onDisk(id); !found || !r.hasEnded() {
+			delete(w.stopped, id)
+		}
+	}
+}
+
+// happenLate sets what changes while an executor looks.
+func (w *world) happenLate() {
+	if w.late != "" {
+		w.setting(move{w.late, 0})
+		w.late = ""
+	}
 }
 
 // point is a place where the agent may crash.
@@ -225,6 +242,7 @@ func later(a, b time.Time) time.Time {
 func (w *world) circumstances() Circumstances {
 	return Circumstances{Clock: w.clock(), Trust: w.trust, Target: Target{
 		DeviceID: w.device.DeviceID, Serial: w.device.MacSerial, Epoch: w.side.epoch(),
+		Owners: func(string) []uint32 { return []uint32{worldUID} },
 	}}
 }
 
@@ -243,6 +261,7 @@ func (x modelExecutor) Prepare(_ context.Context, job Job) (Readiness, error) {
 	x.w.mu.Lock()
 	defer x.w.mu.Unlock()
 	w, id := x.w, job.Command.CommandID
+	w.happenLate()
 	switch {
 	case protocol.ChangesHolds(job.Command.Type) && w.effects[id] > 0: // a list that is in force already
 		return Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
@@ -277,6 +296,7 @@ func (x modelExecutor) Verify(_ context.Context, job Job) (Outcome, error) {
 	if w.point() != nil {
 		return Outcome{}, errCrashed
 	}
+	w.happenLate()
 	row, _ := protocol.CommandTypeOf(job.Command.Type)
 	if w.blind || row.Once && w.acts[id] > 0 && w.seenAt.IsZero() { // a restart that another daemon began
 		w.everBad = true
