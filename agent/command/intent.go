@@ -185,7 +185,7 @@ func (f *Intents) write(line string) (err error) {
 		err = f.sync(file)
 	}
 	if err == nil && missing != nil {
-		err = folder.Sync()
+		err = folder.SyncWith(f.sync)
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("write intent: %w", err)

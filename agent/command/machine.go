@@ -284,7 +284,7 @@ func beforeAttempt(r *Record, row *protocol.CommandType, s *situation) decision 
 		return waitFor("", s.clock.Wall.Add(command.NotBefore.Sub(s.clock.Trusted)))
 	case !s.clock.Likely.Before(command.ExpiresAt), row.Destructive && !s.clock.Proven:
 		return waitFor(protocol.CodeTimeUnproven, time.Time{})
-	case row.Counted && s.full && r.Attempts == 0:
+	case row.Counted && s.full && s.written == 0: // an attempt that is not in the intent file was not made, nor counted
 		return waitFor(protocol.CodeCommandLimit, s.fullUntil)
 	}
 	return decision{action: doPrepare}

@@ -57,7 +57,7 @@ func (m *memorySide) start(w *world) {
 	}
 	m.engine = &engine{
 		journal: m, intents: m, executors: executors, circumstances: m.circumstances,
-		verify: openModel, log: zerolog.Nop(),
+		verify: w.open, log: zerolog.Nop(),
 	}
 	if err := m.engine.recall(); err != nil {
 		w.fail("%v", err)
@@ -104,7 +104,7 @@ func (m *memorySide) work() {
 			}
 		}
 	}
-	if !m.w.crashed {
+	if !m.w.mac.down {
 		m.engine.look()
 	}
 }
@@ -119,9 +119,9 @@ func (m *memorySide) report() (open []protocol.OpenCommand, results []protocol.R
 	return open, results
 }
 
-func (m *memorySide) settle(ids []string) {
-	if m.w.point() != nil {
-		return
+func (m *memorySide) settle(ids []string) (kept bool) {
+	if m.w.mayWrite() != nil {
+		return false
 	}
 	m.before = m.disk.clone()
 	for _, id := range ids {
@@ -136,6 +136,7 @@ func (m *memorySide) settle(ids []string) {
 	if m.w.point() == nil {
 		m.engine.settled(ids)
 	}
+	return true
 }
 
 func (m *memorySide) prune(now time.Time) {
@@ -143,7 +144,7 @@ func (m *memorySide) prune(now time.Time) {
 	if m.fault == "forgotten at once" {
 		kept = -400 * 24 * time.Hour
 	}
-	if m.w.point() != nil {
+	if m.w.mayWrite() != nil {
 		return
 	}
 	m.pruned = later(m.pruned, now.Add(-protocol.CommandsKeptFor))
@@ -226,7 +227,7 @@ var unsynced = map[string]func(Record) bool{
 }
 
 func (m *memorySide) keep(_ []protocol.Event, records ...Record) error {
-	if err := m.w.point(); err != nil {
+	if err := m.w.mayWrite(); err != nil {
 		return err
 	}
 	m.before = m.disk.clone()
@@ -268,7 +269,7 @@ func (m *memorySide) written(id string, _ time.Time) (int, error) {
 }
 
 func (m *memorySide) append(line intent) error {
-	if err := m.w.point(); err != nil {
+	if err := m.w.mayWrite(); err != nil {
 		return err
 	}
 	if m.fault == "intent not synced" {

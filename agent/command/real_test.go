@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +32,8 @@ type realSide struct {
 	ended  chan struct{}
 	known  string // epoch
 	synced int64  // bytes of the intent file that a crash leaves
+	inode  uint64 // of the intent file as it was flushed last
+	named  bool   // the folder was flushed since the file is there
 	before []byte // the database before the last commit
 }
 
@@ -46,7 +49,7 @@ func (s *realSide) start(w *world) {
 		executors[row.Type] = modelExecutor{w}
 	}
 	s.runner, err = New(Options{
-		Store: state, Commit: s.commit, Folder: s.folder, Executors: executors, Log: zerolog.Nop(), SyncIntents: s.sync,
+		Store: state, Commit: s.commit, Folder: s.folder, Executors: executors, Log: zerolog.Nop(), SyncIntents: s.sync, Sign: w.sign,
 		Circumstances: func() Circumstances {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -56,7 +59,7 @@ func (s *realSide) start(w *world) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.runner.engine.verify = openModel
+	s.runner.engine.verify = w.open
 	s.ended = make(chan struct{})
 	go func() {
 		defer close(s.ended)
@@ -67,7 +70,7 @@ func (s *realSide) start(w *world) {
 
 // commit is a commit of the store, before and after which the agent may crash.
 func (s *realSide) commit(change func(*store.Tx) error, _ ...protocol.Event) error {
-	if err := s.point(); err != nil {
+	if err := s.mayWrite(); err != nil {
 		return err
 	}
 	s.before, _ = os.ReadFile(s.database())
@@ -77,22 +80,60 @@ func (s *realSide) commit(change func(*store.Tx) error, _ ...protocol.Event) err
 	return s.point()
 }
 
-// sync is a flush of the intent file. What a crash comes before is lost, or torn.
+// sync is a flush of the intent file, or of its folder. What a crash comes before is lost,
+// or torn.
 func (s *realSide) sync(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {
 		return err
 	}
-	if s.point() != nil {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	failed := s.w.mayWrite()
+	switch {
+	case info.IsDir():
+		s.named = failed == nil
+		return failed
+	case failed != nil:
 		torn := s.synced
 		if s.w.now.Unix()%2 == 0 {
 			torn += (info.Size() - s.synced) / 2
 		}
 		_ = file.Truncate(torn)
-		return errCrashed
+		s.synced, s.inode = torn, inodeOf(info)
+		return failed
 	}
-	s.synced = info.Size()
-	return s.point()
+	s.synced, s.inode = info.Size(), inodeOf(info)
+	return s.w.point()
+}
+
+func inodeOf(info os.FileInfo) uint64 { return info.Sys().(*syscall.Stat_t).Ino }
+
+// loseUnsynced takes from the intent file what was written and never flushed. One that
+// was written anew was flushed before it got its name.
+func (s *realSide) loseUnsynced() {
+	path := filepath.Join(s.folder, IntentFile)
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		s.inode, s.synced, s.named = 0, 0, false
+	case s.w.mac.down && !s.named:
+		_ = os.Remove(path)
+		s.inode, s.synced = 0, 0
+	case !s.w.mac.down, s.inode != 0 && s.inode != inodeOf(info):
+		s.inode, s.synced = inodeOf(info), info.Size()
+	case s.inode == 0:
+		_ = os.Remove(path)
+		s.named = false
+	default:
+		_ = os.Truncate(path, s.synced)
+	}
+}
+
+func (s *realSide) mayWrite() error {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return s.w.mayWrite()
 }
 
 func (s *realSide) point() error {
@@ -107,9 +148,7 @@ func (s *realSide) stop() {
 	if err := s.store.Close(); err != nil {
 		s.t.Fatal(err)
 	}
-	if info, err := os.Stat(filepath.Join(s.folder, IntentFile)); err == nil {
-		s.synced = info.Size()
-	}
+	s.loseUnsynced()
 }
 
 func (s *realSide) take(cancel []string, orders []protocol.Envelope) {
@@ -121,18 +160,42 @@ func (s *realSide) work() {
 	for range 3 {
 		s.runner.Look()
 		synctest.Wait()
+		if info, err := os.Stat(filepath.Join(s.folder, IntentFile)); err == nil && s.inode != 0 && s.inode != inodeOf(info) {
+			s.noteRewritten(info)
+		}
 	}
 }
 
 func (s *realSide) report() ([]protocol.OpenCommand, []protocol.Result) { return s.runner.Report() }
 
-func (s *realSide) settle(ids []string) {
-	if s.commit(func(tx *store.Tx) error { return s.runner.Settle(tx, ids) }) == nil {
+// settle reports whether the commit was made, also where the agent crashes after it.
+func (s *realSide) settle(ids []string) (kept bool) {
+	err := s.commit(func(tx *store.Tx) error {
+		err := s.runner.Settle(tx, ids)
+		kept = err == nil
+		return err
+	})
+	if err == nil {
 		s.runner.Settled(ids)
+	}
+	return kept
+}
+
+func (s *realSide) prune(now time.Time) {
+	before, _ := os.Stat(filepath.Join(s.folder, IntentFile))
+	_ = s.runner.prune(now)
+	after, err := os.Stat(filepath.Join(s.folder, IntentFile))
+	if err == nil && (before == nil || !os.SameFile(before, after)) {
+		s.noteRewritten(after)
 	}
 }
 
-func (s *realSide) prune(now time.Time) { _ = s.runner.prune(now) }
+// noteRewritten notes that the intent file was written anew, and flushed with its name.
+func (s *realSide) noteRewritten(info os.FileInfo) {
+	if !s.w.mac.down {
+		s.synced, s.inode, s.named = info.Size(), inodeOf(info), true
+	}
+}
 
 func (s *realSide) onDisk(id string) (r Record, found bool) {
 	err := s.store.View(func(tx *store.Tx) (err error) {
@@ -147,9 +210,22 @@ func (s *realSide) onDisk(id string) (r Record, found bool) {
 	return r, found
 }
 
-// lastOnDisk reads the file as another daemon would.
+// lastOnDisk reads the file as another daemon would after a crash.
 func (s *realSide) lastOnDisk(id string) int {
-	last, _ := OpenIntents(filepath.Join(s.folder, IntentFile), func(*os.File) error { return nil }, s.w.now).written(id, time.Time{})
+	path := filepath.Join(s.folder, IntentFile)
+	content, err := os.ReadFile(path)
+	info, missing := os.Stat(path)
+	switch {
+	case err != nil || missing != nil || !s.named || s.inode == 0:
+		return 0
+	case s.inode == inodeOf(info):
+		content = content[:min(len(content), int(s.synced))]
+	}
+	left := filepath.Join(s.folder, "left")
+	if err := os.WriteFile(left, content, 0o600); err != nil {
+		s.t.Error(err)
+	}
+	last, _ := OpenIntents(left, func(*os.File) error { return nil }, s.w.now).written(id, time.Time{})
 	return last
 }
 
@@ -179,7 +255,7 @@ func (s *realSide) overwrite(database []byte) {
 func (s *realSide) wipe() {
 	_ = os.RemoveAll(filepath.Join(s.folder, "state"))
 	_ = os.Remove(filepath.Join(s.folder, IntentFile))
-	s.synced, s.before = 0, nil
+	s.synced, s.inode, s.named, s.before = 0, 0, false, nil
 }
 
 // testFolder is a folder in memory where the system has one, of the rights that the
@@ -194,28 +270,30 @@ func testFolder(t testing.TB) string {
 	return folder
 }
 
-// The real journal, intent file and runner go through the histories of the model.
-func TestH22_H23_CMD12_PROTOCOL10_RealParts(t *testing.T) {
+// The real journal, intent file and runner, and the real portal, go through histories
+// as the model does.
+func TestH22_H23_H30_CMD12_PROTOCOL10_RealParts(t *testing.T) {
 	t.Parallel()
-	effects, failures := 0, 0
+	shared, happened, failures := newTestSite(t), counts{}, 0
 	for seed := range uint64(*realHistories) {
 		folder := testFolder(t)
 		synctest.Test(t, func(t *testing.T) {
-			w := playHistory(&realSide{t: t, folder: folder}, randomHistory(seed), func(format string, args ...any) {
+			side, portal := &realSide{t: t, folder: filepath.Join(folder, "mac")}, &realPortal{t: t, folder: folder, site: shared}
+			if err := os.Mkdir(side.folder, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			happened.add(playHistory(side, portal, randomHistory(seed), func(format string, args ...any) {
 				if failures == 0 {
 					t.Logf("history %d: %+v", seed, randomHistory(seed))
 				}
 				failures++
 				t.Errorf(format, args...)
-			})
-			for id := range w.orders {
-				effects += w.effects[id]
-			}
+			}))
 		})
 		_ = os.RemoveAll(folder)
 	}
-	t.Logf("%d histories, %d effects", *realHistories, effects)
-	if effects < *realHistories/2 {
-		t.Errorf("only %d effects: the histories do nothing", effects)
+	t.Logf("%v", happened)
+	if happened["effects"] < *realHistories/2 {
+		t.Errorf("only %d effects: the histories do nothing", happened["effects"])
 	}
 }

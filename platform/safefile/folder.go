@@ -96,6 +96,9 @@ func (f *Folder) Chmod(perm fs.FileMode) error { return f.handle.Chmod(perm.Perm
 // Sync makes the folder's entries survive a power loss.
 func (f *Folder) Sync() error { return f.handle.Sync() }
 
+// SyncWith is Sync by another function, which may count it.
+func (f *Folder) SyncWith(sync func(*os.File) error) error { return sync(f.handle) }
+
 // LeadsHere reports whether the folder's path still leads to it.
 func (f *Folder) LeadsHere() bool {
 	now, err := os.Stat(f.path)

@@ -27,12 +27,12 @@ type commandChanger interface {
 	Save(ctx context.Context, change storage.Change) error
 }
 
-// replayAudit reads the audit log and makes good what a database that was put back does
+// ReplayAudit reads the audit log and makes good what a database that was put back does
 // not know of it (H30): commands that were issued since are listed, without being sent
 // again; a cancel holds; and the devices of both get nothing destructive before an
 // administrator confirms. A log that was changed is said, and served on: changed is how,
 // where the log itself does not say it yet.
-func replayAudit(ctx context.Context, path string, store replayStore, log zerolog.Logger, now time.Time) (changed error, err error) {
+func ReplayAudit(ctx context.Context, path string, store replayStore, log zerolog.Logger, now time.Time) (changed error, err error) {
 	known, err := store.AuditMark(ctx)
 	if err != nil {
 		return nil, err

@@ -55,7 +55,7 @@ func TestH30_TheAuditLogIsReplayed(t *testing.T) {
 	record(audit.Entry{Action: audit.ActionCommand, Command: &audit.Command{ID: issued, Type: "vm.delete", IssuedAt: now, ExpiresAt: now.Add(time.Hour)}})
 
 	for range 2 {
-		if _, err := replayAudit(t.Context(), path, store, zerolog.Nop(), now); err != nil {
+		if _, err := ReplayAudit(t.Context(), path, store, zerolog.Nop(), now); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -81,7 +81,7 @@ func TestH30_TheAuditLogIsReplayed(t *testing.T) {
 	if err := store.Save(t.Context(), change); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := replayAudit(t.Context(), path, store, zerolog.Nop(), now); err != nil {
+	if _, err := ReplayAudit(t.Context(), path, store, zerolog.Nop(), now); err != nil {
 		t.Fatal(err)
 	}
 	if again, err := store.Commands(t.Context(), "a"); err != nil || again.Frozen != nil {
@@ -187,7 +187,7 @@ func TestH30_ADecisionThatFailedIsNotReplayed(t *testing.T) {
 					}
 				}
 			})
-			if _, err := replayAudit(t.Context(), path, store, zerolog.Nop(), time.Now()); err != nil {
+			if _, err := ReplayAudit(t.Context(), path, store, zerolog.Nop(), time.Now()); err != nil {
 				t.Fatal(err)
 			}
 			commands, err := store.Commands(t.Context(), "a")

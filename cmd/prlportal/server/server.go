@@ -120,7 +120,7 @@ func Serve(ctx context.Context, options Options, log zerolog.Logger, ready func(
 // the next decision takes its newest line for the one that the database knows.
 func openRecord(ctx context.Context, path string, store replayStore, log zerolog.Logger) (*audit.Log, error) {
 	now := time.Now().UTC()
-	changed, err := replayAudit(ctx, path, store, log, now)
+	changed, err := ReplayAudit(ctx, path, store, log, now)
 	if err != nil {
 		return nil, err
 	}

@@ -101,6 +101,9 @@ type Command struct {
 	Epoch       string    `json:"epoch,omitempty"`       // the Mac's, when it was delivered or heard of last
 	Sequence    uint64    `json:"sequence,omitempty"`    // of the check-in that it was delivered with first in Epoch
 	Withheld    *Withheld `json:"withheld,omitempty"`
+	// MaybeSent: it is not known that it was sent, but the portal was put back to an older
+	// state since it was issued.
+	MaybeSent   bool      `json:"maybe_sent,omitempty"`
 	CancelAsked time.Time `json:"cancel_asked,omitzero"`
 	// CancelSent is the sequence of the check-in that was told of it first in Epoch.
 	CancelSent uint64           `json:"cancel_sent,omitempty"`

@@ -85,7 +85,12 @@ func (l *CommandLog) Cancel(id string, by By) error {
 		return ErrHoldsBuiltUpon
 	}
 	step := CommandStep{At: by.At, By: by.Admin, Reason: by.Reason}
-	if command.State == protocol.CommandAwaitingApproval || command.State == protocol.CommandPending {
+	switch {
+	case command.State == protocol.CommandAwaitingApproval && command.MaybeSent: // with approvals that this portal does not have
+		command.CancelAsked, step.Code = by.At, protocol.CodePortalRestored
+		command.become(protocol.CommandUnknown, step)
+		return nil
+	case command.State == protocol.CommandAwaitingApproval, command.State == protocol.CommandPending && !command.MaybeSent:
 		command.CancelAsked, step.Code = by.At, protocol.CodeCommandCancelled
 		command.become(protocol.CommandCancelled, step)
 		return nil
@@ -173,8 +178,19 @@ func (l *CommandLog) Freeze(because string, now time.Time) {
 	if l.Frozen == nil {
 		l.Frozen = &Freeze{At: now, Because: because}
 	}
+	l.doubt(now)
+}
+
+// doubt notes of everything that is open that a Mac may have had it from this portal as it
+// was before, and withholds what may harm.
+func (l *CommandLog) doubt(now time.Time) {
 	for i := range l.Commands {
-		if c := &l.Commands[i]; c.IsOpen() && c.mayHarm() {
+		c := &l.Commands[i]
+		if !c.IsOpen() {
+			continue
+		}
+		c.MaybeSent = true
+		if c.mayHarm() {
 			c.withhold(WithheldRestored, now)
 		}
 	}
@@ -189,11 +205,7 @@ func (l *CommandLog) PutBack(restoredAt, now time.Time) (isDone bool) {
 		return true
 	}
 	l.RestoredAt = restoredAt
-	for i := range l.Commands {
-		if c := &l.Commands[i]; c.IsOpen() && c.mayHarm() {
-			c.withhold(WithheldRestored, now)
-		}
-	}
+	l.doubt(now)
 	return false
 }
 

@@ -81,6 +81,9 @@ func (l *CommandLog) hearResult(result protocol.Result, word CommandWord) (isNew
 		return false
 	}
 	l.judgeAhead(command, word)
+	if command.isOfLostJournal(result, word) {
+		return false
+	}
 	kept := result
 	kept.Receipt = nil
 	command.Result, command.Receipt = &kept, receipt
@@ -90,6 +93,14 @@ func (l *CommandLog) hearResult(result protocol.Result, word CommandWord) (isNew
 		l.takeForce(command)
 	}
 	return true
+}
+
+// isOfLostJournal reports whether the result says that nothing was done, and the Mac cannot
+// know: the command was for the epoch before, and may have been done in it (H22).
+func (c *Command) isOfLostJournal(result protocol.Result, word CommandWord) bool {
+	wasSent := !c.DeliveredAt.IsZero() || c.MaybeSent || c.Orphan
+	isSeen := result.State == protocol.CommandSucceeded || result.State == protocol.CommandFailed
+	return wasSent && !isSeen && c.IsHazardous() && c.Target.Epoch != word.Epoch
 }
 
 // isEndOfMac reports whether the state is an end that a Mac can tell of.
@@ -109,7 +120,7 @@ func (l *CommandLog) hearOpen(open protocol.OpenCommand, word CommandWord) {
 	if command.State == open.State && command.Code == open.Code && command.Epoch == word.Epoch {
 		return
 	}
-	command.Epoch = word.Epoch
+	command.Epoch, command.MaybeSent = word.Epoch, false
 	command.become(open.State, CommandStep{At: word.At, Code: open.Code, MacAt: open.At, Epoch: word.Epoch})
 }
 
@@ -148,25 +159,30 @@ func (c *Command) hearSilence(word CommandWord) {
 	case protocol.CommandAwaitingApproval:
 		return
 	case protocol.CommandPending:
-		if c.IsHazardous() && c.Target.Epoch != word.Epoch {
+		switch isOver := c.IsHazardous() && c.Target.Epoch != word.Epoch; {
+		case isOver && c.MaybeSent:
+			c.Epoch = word.Epoch
+			c.become(protocol.CommandUnknown, CommandStep{At: word.At, Code: protocol.CodeEpochChanged, Epoch: word.Epoch})
+			return
+		case isOver:
 			c.withhold(WithheldEpoch, word.At)
-		}
-		if c.CancelSent > 0 && c.Epoch == word.Epoch && word.Sequence > c.CancelSent {
-			c.become(protocol.CommandCancelled, CommandStep{At: word.At, Code: protocol.CodeCommandCancelled, Epoch: word.Epoch})
 		}
 		return
 	}
 	switch sameEpoch := c.Epoch == word.Epoch; {
-	case !sameEpoch && (c.IsHazardous() || c.Orphan):
+	case c.Orphan && sameEpoch:
+		c.become(protocol.CommandUnknown, CommandStep{At: word.At, Code: protocol.CodePortalRestored, Epoch: word.Epoch})
+	case c.Orphan, c.IsHazardous() && c.Target.Epoch != word.Epoch:
 		c.Epoch = word.Epoch
 		c.become(protocol.CommandUnknown, CommandStep{At: word.At, Code: protocol.CodeEpochChanged, Epoch: word.Epoch})
-	case c.Orphan:
-		c.become(protocol.CommandUnknown, CommandStep{At: word.At, Code: protocol.CodePortalRestored, Epoch: word.Epoch})
 	case sameEpoch && word.Sequence <= c.Sequence: // of before it was sent
-	case !c.CancelAsked.IsZero() && sameEpoch && c.CancelSent > 0 && word.Sequence > c.CancelSent:
+	case !c.CancelAsked.IsZero() && sameEpoch && c.CancelSent > 0 && word.Sequence > c.CancelSent && !c.MaybeSent:
 		// It was told to forget it, and does not have it: nothing of it can come any more,
-		// because nothing is sent of it since.
+		// because nothing is sent of it since. Where the Mac may have done it for this portal
+		// as it was before, only the Mac's own word ends it.
 		c.become(protocol.CommandCancelled, CommandStep{At: word.At, Code: protocol.CodeCommandCancelled, Epoch: word.Epoch})
+	case !word.At.Before(c.ExpiresAt.Add(expiryMargin)) && c.MaybeSent:
+		c.become(protocol.CommandUnknown, CommandStep{At: word.At, Code: protocol.CodePortalRestored, Epoch: word.Epoch})
 	case !word.At.Before(c.ExpiresAt.Add(expiryMargin)):
 		c.become(protocol.CommandExpired, CommandStep{At: word.At, Code: protocol.CodeCommandExpired, Epoch: word.Epoch})
 	}
@@ -228,8 +244,12 @@ func sameHolds(a, b *protocol.HoldReport) bool {
 func (l *CommandLog) Expire(now time.Time) (changed bool) {
 	for i := range l.Commands {
 		c := &l.Commands[i]
-		if (c.State == protocol.CommandPending || c.State == protocol.CommandAwaitingApproval) && !now.Before(c.ExpiresAt) {
-			c.become(protocol.CommandExpired, CommandStep{At: now, Code: protocol.CodeCommandExpired})
+		if state := c.StateAt(now); state != c.State {
+			code := protocol.CodeCommandExpired
+			if state == protocol.CommandUnknown {
+				code = protocol.CodePortalRestored
+			}
+			c.become(state, CommandStep{At: now, Code: code})
 			changed = true
 		}
 	}
@@ -238,10 +258,14 @@ func (l *CommandLog) Expire(now time.Time) (changed bool) {
 
 // StateAt is the state as a person is to read it: what no Mac has expires by itself.
 func (c *Command) StateAt(now time.Time) string {
-	if (c.State == protocol.CommandPending || c.State == protocol.CommandAwaitingApproval) && !now.Before(c.ExpiresAt) {
-		return protocol.CommandExpired
+	waits := c.State == protocol.CommandPending || c.State == protocol.CommandAwaitingApproval
+	switch {
+	case !waits || now.Before(c.ExpiresAt):
+		return c.State
+	case c.MaybeSent:
+		return protocol.CommandUnknown
 	}
-	return c.State
+	return protocol.CommandExpired
 }
 
 // Delivery is what an answer says of commands.

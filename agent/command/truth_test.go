@@ -1,0 +1,249 @@
+package command
+
+import (
+	"slices"
+	"time"
+
+	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/storage"
+)
+
+// What must be true of the world: at each message, at each act, and at the end.
+
+// wantOnDisk: what the Mac tells is on its disk, whatever happens to it next.
+func (w *world) wantOnDisk(open []protocol.OpenCommand, results []protocol.Result) {
+	for _, one := range open {
+		r, found := w.side.onDisk(one.CommandID)
+		if !found || one.State == protocol.CommandRunning && r.State != protocol.CommandRunning {
+			w.fail("%s is told as %s, and is on the disk as %q", one.CommandID, one.State, r.State)
+		}
+	}
+	for _, one := range results {
+		if r, found := w.side.onDisk(one.CommandID); !found || r.State != one.State {
+			w.fail("%s is told as %s, and is on the disk as %q", one.CommandID, one.State, r.State)
+		}
+	}
+}
+
+// wantRemembered: what the portal has acknowledged is still there to answer from.
+func (w *world) wantRemembered(ids []string) {
+	for _, id := range ids {
+		if _, found := w.side.onDisk(id); !found && !w.forgot {
+			w.fail("%s is forgotten once it is acknowledged", id)
+		}
+	}
+}
+
+// wantTold: every report has all results that the portal does not have.
+func (w *world) wantTold(results []protocol.Result) {
+	if w.restored || w.forgot {
+		return
+	}
+	for _, id := range w.names {
+		r, found := w.side.onDisk(id)
+		if !found || !r.hasEnded() || r.Epoch != w.side.epoch() {
+			continue
+		}
+		order, known := w.portal.order(id)
+		if known && order.open() && !slices.ContainsFunc(results, func(told protocol.Result) bool { return told.CommandID == id }) {
+			w.fail("%s is %s on the Mac, and a report does not say so", id, r.State)
+		}
+	}
+}
+
+// wantMaySend holds what a portal sends against what an admin may rely on: what was
+// cancelled is not sent (H30), nor, before it is confirmed, what is of before the Mac
+// enrolled again (H69), nor what is destructive to a Mac that is ahead (H30).
+func (w *world) wantMaySend(answer protocol.CheckinReply) {
+	for _, envelope := range answer.Commands {
+		said, _, _ := claimed(envelope)
+		id := said.CommandID
+		row, _ := protocol.CommandTypeOf(said.Type)
+		switch {
+		case w.cancelled[id]:
+			w.fail("%s is sent although it was cancelled", id)
+		case w.confirmed[id]:
+		case slices.Index(w.names, id) < w.enrolled:
+			w.fail("%s is sent to a Mac that has enrolled again", id)
+		case row.Destructive && w.isAhead:
+			w.fail("%s is sent to a Mac that is ahead of the portal", id)
+		}
+	}
+}
+
+// wantMayAct holds an act, at its moment, against everything that must be so.
+func (w *world) wantMayAct(job Job) {
+	command, id := job.Command, job.Command.CommandID
+	row, _ := protocol.CommandTypeOf(command.Type)
+	now := w.circumstances()
+	if r, found := w.side.onDisk(id); !found || r.State != protocol.CommandRunning || r.Attempts != job.Attempt {
+		w.fail("%s: attempt %d is made, and the disk has %q with %d", id, job.Attempt, r.State, r.Attempts)
+	} else if r.Epoch != w.side.epoch() {
+		w.fail("%s: it is from another epoch", id)
+	} else if r.Envelope == nil {
+		w.fail("%s: its envelope is gone", id)
+	}
+	w.wantNothingAgainst(&command, now)
+	if row.Changes && w.side.lastOnDisk(id) < job.Attempt {
+		w.fail("%s: attempt %d is made, and is not in the intent file", id, job.Attempt)
+	}
+	if w.acts[id] >= maxAttempts && row.Changes && w.epochs == 1 {
+		w.fail("%s: it is tried once more", id)
+	}
+	if w.told[id] == protocol.CommandCancelled && !w.forgot && !w.isAnew(&command) {
+		w.fail("%s: an attempt is made after it was cancelled", id)
+	}
+	if row.Counted && w.acts[id] == 0 {
+		w.starts = append(w.starts, w.clock().Trusted)
+		if recent := slices.DeleteFunc(slices.Clone(w.starts), func(at time.Time) bool {
+			return !at.After(w.clock().Trusted.Add(-w.trust.Window))
+		}); len(recent) > w.trust.Limit {
+			w.fail("%s: it is destructive command %d of the window", id, len(recent))
+		}
+	}
+}
+
+// wantNothingAgainst says once more, in other words than check, what a Mac does not do.
+func (w *world) wantNothingAgainst(command *protocol.Command, now Circumstances) {
+	row, _ := protocol.CommandTypeOf(command.Type)
+	for because, isSo := range map[string]bool{
+		"no admin gave it":              w.forged[command.CommandID],
+		"it was cancelled before":       w.stopped[command.CommandID],
+		"its keys are trusted no more":  now.Trust.Mode == "",
+		"the Mac only monitors":         row.Changes && now.Trust.Mode != protocol.ModeEnforce,
+		"it is for another epoch":       command.Target.Epoch != "" && command.Target.Epoch != now.Target.Epoch,
+		"it has expired, or may have":   !now.Clock.Likely.Before(command.ExpiresAt) || !now.Clock.Trusted.Before(command.ExpiresAt),
+		"it is too early":               now.Clock.Trusted.Before(command.NotBefore),
+		"there is no proof of the time": row.Destructive && !now.Clock.Proven,
+	} {
+		if isSo {
+			w.fail("%s: an attempt is made although %s", command.CommandID, because)
+		}
+	}
+}
+
+// wantSoFar holds at every moment. What only looks is in no intent file, so that it may
+// be done again in another epoch.
+func (w *world) wantSoFar() {
+	for id, count := range w.effects {
+		row, _ := protocol.CommandTypeOf(w.commands[id].Type)
+		if count > 1 && (row.Changes || w.epochs == 1 && !w.forgot) {
+			w.fail("%s has taken effect %d times", id, count)
+		}
+		if w.acts[id] > maxAttempts && row.Changes && w.epochs == 1 || row.Once && w.acts[id] > 1 {
+			w.fail("%s was tried %d times", id, w.acts[id])
+		}
+	}
+}
+
+// heal lets everything be well again, and the world go on until every command has
+// ended one way or another. It says which could still have been done in time.
+func (w *world) heal() (inTime map[string]bool) {
+	w.online, w.busy, w.blind, w.silent, w.broken, w.full, w.offset, w.late = true, false, false, false, false, false, 0, ""
+	w.mac.in, w.server.in = 0, 0
+	w.trust.Mode, w.trust.Limit = protocol.ModeEnforce, 100
+	inTime = map[string]bool{}
+	for id, command := range w.commands {
+		inTime[id] = w.now.Add(time.Hour).Before(command.ExpiresAt) && !command.NotBefore.After(w.now)
+	}
+	settle := func(rounds int) {
+		for range rounds {
+			w.tend()
+			w.then(func() { w.exchange(route{}) })
+			w.then(w.side.work)
+			w.pass(lastPause, false)
+		}
+	}
+	settle(7)
+	w.wantHeard()
+	w.pass(91*24*time.Hour, false)
+	settle(6)
+	return inTime
+}
+
+// wantHeard: a portal that asks a Mac again hears what the Mac knows, before it gives up.
+func (w *world) wantHeard() {
+	for _, id := range w.names {
+		order, known := w.portal.order(id)
+		r, found := w.side.onDisk(id)
+		if !known || !found || !order.open() || !r.hasEnded() || r.Epoch != w.side.epoch() || w.forgot {
+			continue
+		}
+		w.fail("%s is %s on the Mac, and %s at the portal", id, r.State, order.state)
+	}
+}
+
+// tend is what an admin does who has everything done: what waits for a person is
+// approved and confirmed, and what was signed for an epoch that is over is cancelled.
+func (w *world) tend() {
+	if w.portal.revive() {
+		w.enroll(false)
+	}
+	w.thaw()
+	for _, id := range w.names {
+		order, known := w.portal.order(id)
+		switch {
+		case !known || !order.open():
+		case order.state == protocol.CommandAwaitingApproval:
+			w.portal.approve(id)
+		case order.withheld == storage.WithheldEpoch:
+			w.cancelOrder(id)
+		case order.withheld != "":
+			w.confirm(id)
+		}
+	}
+}
+
+// unseenCodes say that nobody knows what became of a command.
+var unseenCodes = []protocol.Code{protocol.CodeOutcomeUnknown, protocol.CodeNotObservable}
+
+// wantTruth holds the portal's word against the Mac, at the end.
+func (w *world) wantTruth(inTime map[string]bool) {
+	for _, id := range w.names {
+		order, known := w.portal.order(id)
+		if !known {
+			if w.effects[id] > 0 && !w.restored {
+				w.fail("%s was done, and the portal does not know it", id)
+			}
+			continue
+		}
+		w.happened["in the end "+order.state]++
+		w.happened["in the end "+string(order.code)]++
+		w.wantTruthOf(id, order, inTime[id])
+	}
+}
+
+// isAnew reports whether a command that says what is to be can have been asked for in more
+// than one epoch: each may do it.
+func (w *world) isAnew(command *protocol.Command) bool {
+	return w.epochs > 1 && !protocol.IsHazardous(command.Type)
+}
+
+func (w *world) wantTruthOf(id string, order portalOrder, inTime bool) {
+	command, effects := w.commands[id], w.effects[id]
+	row, _ := protocol.CommandTypeOf(command.Type)
+	isLost := order.code == protocol.CodeJournalLost || order.code == protocol.CodeCommandOtherEpoch
+	isUnseen := slices.Contains(unseenCodes, order.code) || isLost && (row.Once || w.everBad)
+	isAnew := w.isAnew(&command)
+	isDone := effects == 1 || effects > 1 && !row.Changes
+	switch {
+	case order.open():
+		w.fail("%s (%s) is %s %q for ever", id, command.Type, order.state, order.code)
+	case order.code == protocol.CodeJournalLost && w.epochs == 1 && !w.forgot:
+		w.fail("%s (%s) has failed as if the journal were lost", id, command.Type)
+	case order.state == protocol.CommandUnknown && w.epochs == 1 && !w.restored && w.happened["audit log replayed"]+len(w.forged) == 0:
+		w.fail("%s (%s) is unknown %q, and nothing was lost", id, command.Type, order.code)
+	case order.state == protocol.CommandUnknown, isUnseen, w.forgot:
+	case isAnew:
+	case order.state == protocol.CommandSucceeded && !isDone, order.state != protocol.CommandSucceeded && effects != 0:
+		w.fail("%s (%s) is %s %q at the portal, with %d effects", id, command.Type, order.state, order.code, effects)
+	case order.state == protocol.CommandExpired && inTime:
+		w.fail("%s (%s) has expired although the Mac came back in time", id, command.Type)
+	}
+	// The first result stays, and what is from another epoch is judged by nobody.
+	isOfBefore := w.epochs > 1 && (order.hasResult || command.Target.Epoch != w.side.epoch())
+	if r, found := w.side.onDisk(id); found && r.hasEnded() && r.Epoch == w.side.epoch() && order.state != r.State &&
+		order.state != protocol.CommandUnknown && !w.forgot && !isAnew && !isOfBefore {
+		w.fail("%s is %s at the portal, and %s on the Mac", id, order.state, r.State)
+	}
+}
