@@ -196,13 +196,21 @@ func (w *world) crash() {
 // then runs what the agent does; if it crashes, the next one begins.
 func (w *world) then(do func()) {
 	do()
-	if w.mac.down {
+	if w.isDown() {
 		w.restart()
 	}
 }
 
+func (w *world) isDown() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mac.down
+}
+
 func (w *world) restart() {
+	w.mu.Lock()
 	w.crash()
+	w.mu.Unlock()
 	w.side.stop()
 	w.boot()
 }
