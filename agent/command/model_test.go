@@ -22,6 +22,9 @@ const histories = 10_000
 // crashes, is lost, doubled, restored or set.
 func TestH22_H23_H26_H30_PROTOCOL10_Model(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("one goroutine, and nothing races")
+	}
 	for name, value := range map[string]string{"rapid.checks": fmt.Sprint(histories), "rapid.seed": "14"} {
 		if given := flag.Lookup(name); given.Value.String() != given.DefValue {
 			continue
