@@ -24,7 +24,7 @@ var moves = strings.Fields(`
 	exchange exchange exchange exchange exchange exchange exchange exchange lost-out lost-back twice replay
 	work work work work work work work work
 	crash crash crash crash crash crash kill kill
-	offline online busy idle idle blind seeing seeing silent loud broken mended full room room
+	offline online busy idle idle blind seeing seeing silent loud broken mended full stuck room room
 	hour hour hour day sleep reboot-far month clock-back clock-forward clock-right clock-right
 	untrust-late monitor-late forge
 	approve approve approve approve cancel cancel confirm untrust trust trust monitor limit
@@ -209,8 +209,8 @@ func (w *world) setting(m move) {
 		w.silent = m.kind == "silent"
 	case "broken", "mended":
 		w.broken = m.kind == "broken"
-	case "full", "room":
-		w.full = m.kind == "full"
+	case "full", "stuck", "room":
+		w.full, w.stuck = m.kind == "full", m.kind == "stuck"
 	case "hour":
 		w.pass(time.Hour, false)
 	case "day":

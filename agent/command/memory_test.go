@@ -269,7 +269,7 @@ func (m *memorySide) written(id string, _ time.Time) (int, error) {
 }
 
 func (m *memorySide) append(line intent) error {
-	if err := m.w.mayWrite(); err != nil {
+	if err := m.w.mayWriteIntent(); err != nil {
 		return err
 	}
 	if m.fault == "intent not synced" {

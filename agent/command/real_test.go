@@ -89,7 +89,7 @@ func (s *realSide) sync(file *os.File) error {
 	}
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	failed := s.w.mayWrite()
+	failed := s.w.mayWriteIntent()
 	switch {
 	case info.IsDir():
 		s.named = failed == nil
@@ -200,7 +200,9 @@ func (s *realSide) noteRewritten(info os.FileInfo) {
 func (s *realSide) onDisk(id string) (r Record, found bool) {
 	err := s.store.View(func(tx *store.Tx) (err error) {
 		if r, found, err = openRecords.Get(tx, id); !found && err == nil {
-			r, found, err = endedRecords.Get(tx, id)
+			if r, found, err = endedRecords.Get(tx, id); found && !r.hasEnded() {
+				s.t.Errorf("%s is settled, and has no result", id)
+			}
 		}
 		return err
 	})

@@ -622,3 +622,21 @@ func BenchmarkOpenJournal(b *testing.B) {
 		_ = bench.store.Close()
 	}
 }
+
+// A result is told until the commit that settles it is there.
+func TestPROTOCOL11_AResultThatIsNotSettledIsToldAgain(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.give(commandOf("one", "vm.delete", "vm-1"))
+		_, results := b.runner.Report()
+		if len(results) != 1 {
+			b.t.Fatalf("results are %+v", results)
+		}
+		full := errors.New("no space left on device")
+		if err := b.store.Update(func(tx *store.Tx) error {
+			return errors.Join(b.runner.Settle(tx, []string{results[0].CommandID}), full)
+		}); !errors.Is(err, full) {
+			b.t.Fatal(err)
+		}
+		b.want(map[string]string{"one": "succeeded command_done"})
+	})
+}

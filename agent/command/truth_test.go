@@ -139,7 +139,7 @@ func (w *world) wantSoFar() {
 // heal lets everything be well again, and the world go on until every command has
 // ended one way or another. It says which could still have been done in time.
 func (w *world) heal() (inTime map[string]bool) {
-	w.online, w.busy, w.blind, w.silent, w.broken, w.full, w.offset, w.late = true, false, false, false, false, false, 0, ""
+	w.online, w.busy, w.blind, w.silent, w.broken, w.full, w.stuck, w.offset, w.late = true, false, false, false, false, false, false, 0, ""
 	w.mac.in, w.server.in = 0, 0
 	w.trust.Mode, w.trust.Limit = protocol.ModeEnforce, 100
 	inTime = map[string]bool{}
@@ -161,12 +161,12 @@ func (w *world) heal() (inTime map[string]bool) {
 	return inTime
 }
 
-// wantHeard: a portal that asks a Mac again hears what the Mac knows, before it gives up.
+// wantHeard: a portal hears what the Mac knows as long as it sends the order again.
 func (w *world) wantHeard() {
 	for _, id := range w.names {
 		order, known := w.portal.order(id)
 		r, found := w.side.onDisk(id)
-		if !known || !found || !order.open() || !r.hasEnded() || r.Epoch != w.side.epoch() || w.forgot {
+		if !known || !found || !order.open() || !r.hasEnded() || r.Epoch != w.side.epoch() || w.forgot || !w.now.Before(w.commands[id].ExpiresAt) {
 			continue
 		}
 		w.fail("%s is %s on the Mac, and %s at the portal", id, r.State, order.state)

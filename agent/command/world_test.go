@@ -87,6 +87,7 @@ type world struct {
 	silent bool                                           // the tools do nothing and say that it worked
 	broken bool                                           // the tools work and say that they failed
 	full   bool                                           // the Mac's disk takes nothing
+	stuck  bool                                           // the intent file takes nothing
 
 	mac    crashing
 	server crashing
@@ -186,6 +187,14 @@ func (w *world) mayWrite() error {
 		return errFull
 	}
 	return nil
+}
+
+// mayWriteIntent is the point before a write to the intent file.
+func (w *world) mayWriteIntent() error {
+	if err := w.mayWrite(); err != nil || !w.stuck {
+		return err
+	}
+	return errFull
 }
 
 func (w *world) crash() {
