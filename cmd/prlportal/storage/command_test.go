@@ -81,7 +81,7 @@ func TestDeliveryIsLevelTriggered(t *testing.T) {
 
 // Protocol test 12: a Mac that lost its journal has another epoch. What cannot be done
 // twice is not sent to it again; what says how things should be is.
-func TestH22_AfterAnEpochChangeNothingDestructiveIsSentAgain(t *testing.T) {
+func TestH22_PROTOCOL12_AfterAnEpochChangeNothingDestructiveIsSentAgain(t *testing.T) {
 	t.Parallel()
 	log := newLog(t, "vm.delete a", "vm.restart b", "vm.lock c", "inventory.refresh")
 	log.Deliver(word(1))
@@ -99,7 +99,7 @@ func TestH22_AfterAnEpochChangeNothingDestructiveIsSentAgain(t *testing.T) {
 }
 
 // Protocol test 16: what no Mac has is cancelled at once; the Mac answers for all else.
-func TestCancelBeforeAndAfterRunning(t *testing.T) {
+func TestPROTOCOL16_CancelBeforeAndAfterRunning(t *testing.T) {
 	t.Parallel()
 	log := newLog(t, "vm.delete a", "vm.delete b", "vm.delete c")
 	by := storage.By{Admin: "op", At: issuedAt}
