@@ -197,6 +197,9 @@ func (w *world) tend() {
 // unseenCodes say that nobody knows what became of a command.
 var unseenCodes = []protocol.Code{protocol.CodeOutcomeUnknown, protocol.CodeNotObservable}
 
+// neverBegun are the ends of a command that was not begun.
+var neverBegun = []string{protocol.CommandRejected, protocol.CommandCancelled, protocol.CommandExpired}
+
 // wantTruth holds the portal's word against the Mac, at the end.
 func (w *world) wantTruth(inTime map[string]bool) {
 	for _, id := range w.names {
@@ -229,6 +232,8 @@ func (w *world) wantTruthOf(id string, order portalOrder, inTime bool) {
 	switch {
 	case order.open():
 		w.fail("%s (%s) is %s %q for ever", id, command.Type, order.state, order.code)
+	case w.acts[id] > 0 && w.epochs == 1 && !w.restored && !w.forgot && slices.Contains(neverBegun, order.state):
+		w.fail("%s (%s) was begun, and is %s", id, command.Type, order.state)
 	case order.code == protocol.CodeJournalLost && w.epochs == 1 && !w.forgot:
 		w.fail("%s (%s) has failed as if the journal were lost", id, command.Type)
 	case order.state == protocol.CommandUnknown && w.epochs == 1 && !w.restored && w.happened["audit log replayed"]+len(w.forged) == 0:
