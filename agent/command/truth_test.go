@@ -84,6 +84,7 @@ func (w *world) wantMayAct(job Job) {
 		w.fail("%s: its envelope is gone", id)
 	}
 	w.wantNothingAgainst(&command, now)
+	w.wantNothingBefore(&command)
 	if row.Changes && w.side.lastOnDisk(id) < job.Attempt {
 		w.fail("%s: attempt %d is made, and is not in the intent file", id, job.Attempt)
 	}
@@ -99,6 +100,21 @@ func (w *world) wantMayAct(job Job) {
 			return !at.After(w.clock().Trusted.Add(-w.trust.Window))
 		}); len(recent) > w.trust.Limit {
 			w.fail("%s: it is destructive command %d of the window", id, len(recent))
+		}
+	}
+}
+
+// wantNothingBefore: nothing is done to a machine of which nobody knows what became of an
+// older command.
+func (w *world) wantNothingBefore(command *protocol.Command) {
+	this, _ := w.side.onDisk(command.CommandID)
+	for other, acts := range w.acts {
+		if acts == 0 || command.Target.VMID == "" || w.commands[other].Target.VM() != command.Target.VM() {
+			continue
+		}
+		r, found := w.side.onDisk(other)
+		if found && r.Arrival < this.Arrival && r.State == protocol.CommandRunning && !r.hasEnded() {
+			w.fail("%s: an attempt is made while nobody knows what became of %s", command.CommandID, other)
 		}
 	}
 }
