@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -198,5 +199,22 @@ func TestH24_IntentsArePruned(t *testing.T) {
 	}
 	if want := until.Add(-protocol.CommandsKeptFor); !again.prunedTo().Equal(want) {
 		t.Errorf("pruned to %s, want %s", again.prunedTo(), want)
+	}
+}
+
+// The limit counts what was begun within the window, each command once, at its last attempt.
+func TestH31_OnlyTheWindowCounts(t *testing.T) {
+	t.Parallel()
+	at := func(hour int) time.Time { return time.Date(2026, 3, 1, hour, 0, 0, 0, time.UTC) }
+	lines := []intent{
+		{ID: "old", Type: "vm.delete", Attempt: 1, At: at(1)},
+		{ID: "again", Type: "vm.delete", Attempt: 1, At: at(2)},
+		{ID: "again", Type: "vm.delete", Attempt: 2, At: at(5)},
+		{ID: "new", Type: "license.deactivate", Attempt: 1, At: at(4)},
+		{ID: "not counted", Type: "vm.lock", Attempt: 1, At: at(4)},
+		{ID: "itself", Type: "vm.delete", Attempt: 1, At: at(4)},
+	}
+	if got, want := startedIn(lines, at(3), "itself"), []time.Time{at(4), at(5)}; !slices.EqualFunc(got, want, time.Time.Equal) {
+		t.Errorf("started at %v, want %v", got, want)
 	}
 }

@@ -640,3 +640,45 @@ func TestPROTOCOL11_AResultThatIsNotSettledIsToldAgain(t *testing.T) {
 		b.want(map[string]string{"one": "succeeded command_done"})
 	})
 }
+
+// What comes after a restart comes after what was there before.
+func TestPROTOCOL10_OrderOutlivesARestart(t *testing.T) {
+	b := newBench(t)
+	for i, name := range []string{"one", "two"} {
+		record := received(protocol.Envelope{}, commandOf(name, "vm.delete", "vm-1"), "", b.now)
+		fresh := map[string]*Record{}
+		b.runner.engine.addFresh(record, fresh)
+		if err := b.runner.journal.keep(nil, *fresh[record.ID]); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.runner.engine.recall(); err != nil {
+			t.Fatal(err)
+		}
+		if list := b.runner.engine.inOrder(); len(list) != i+1 || list[i].ID != record.ID {
+			t.Errorf("after %s the order is %+v", name, list)
+		}
+	}
+}
+
+// Up to when commands are forgotten is in the intent file before the first of them is:
+// should the journal not be changed, or the time turn out to be wrong, none starts again.
+func TestH24_WhatIsForgottenIsWrittenDownFirst(t *testing.T) {
+	b := newBench(t)
+	record := received(protocol.Envelope{}, commandOf("one", "vm.delete", "vm-1"), "", b.now)
+	record = record.ended(ending{State: protocol.CommandExpired}, b.now.Clock.Wall)
+	until := keptUntil(record.Command.ExpiresAt, record.ReceivedAt)
+	if want := record.Command.ExpiresAt.Add(180 * 24 * time.Hour); !until.Equal(want) {
+		t.Errorf("it is kept until %v, want %v", until, want)
+	}
+	if err := b.store.Update(func(tx *store.Tx) error { return endedRecords.Put(tx, record.ID, record) }); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("no space left on device")
+	b.runner.journal.commit = func(func(*store.Tx) error, ...protocol.Event) error { return full }
+	if err := b.runner.prune(until); !errors.Is(err, full) {
+		t.Fatal(err)
+	}
+	if got := b.runner.intents.prunedTo(); !got.Equal(record.Command.ExpiresAt.Truncate(time.Second)) {
+		t.Errorf("forgotten up to %v, want %v", got, record.Command.ExpiresAt)
+	}
+}

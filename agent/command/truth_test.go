@@ -84,6 +84,7 @@ func (w *world) wantMayAct(job Job) {
 		w.fail("%s: its envelope is gone", id)
 	}
 	w.wantNothingAgainst(&command, now)
+	w.wantNothingBefore(&command)
 	if row.Changes && w.side.lastOnDisk(id) < job.Attempt {
 		w.fail("%s: attempt %d is made, and is not in the intent file", id, job.Attempt)
 	}
@@ -99,6 +100,21 @@ func (w *world) wantMayAct(job Job) {
 			return !at.After(w.clock().Trusted.Add(-w.trust.Window))
 		}); len(recent) > w.trust.Limit {
 			w.fail("%s: it is destructive command %d of the window", id, len(recent))
+		}
+	}
+}
+
+// wantNothingBefore: nothing is done to a machine of which nobody knows what became of an
+// older command.
+func (w *world) wantNothingBefore(command *protocol.Command) {
+	this, _ := w.side.onDisk(command.CommandID)
+	for other, acts := range w.acts {
+		if acts == 0 || command.Target.VMID == "" || w.commands[other].Target.VM() != command.Target.VM() {
+			continue
+		}
+		r, found := w.side.onDisk(other)
+		if found && r.Arrival < this.Arrival && r.State == protocol.CommandRunning && !r.hasEnded() {
+			w.fail("%s: an attempt is made while nobody knows what became of %s", command.CommandID, other)
 		}
 	}
 }
@@ -197,6 +213,9 @@ func (w *world) tend() {
 // unseenCodes say that nobody knows what became of a command.
 var unseenCodes = []protocol.Code{protocol.CodeOutcomeUnknown, protocol.CodeNotObservable}
 
+// neverBegun are the ends of a command that was not begun.
+var neverBegun = []string{protocol.CommandRejected, protocol.CommandCancelled, protocol.CommandExpired}
+
 // wantTruth holds the portal's word against the Mac, at the end.
 func (w *world) wantTruth(inTime map[string]bool) {
 	for _, id := range w.names {
@@ -229,6 +248,8 @@ func (w *world) wantTruthOf(id string, order portalOrder, inTime bool) {
 	switch {
 	case order.open():
 		w.fail("%s (%s) is %s %q for ever", id, command.Type, order.state, order.code)
+	case w.acts[id] > 0 && w.epochs == 1 && !w.restored && !w.forgot && slices.Contains(neverBegun, order.state):
+		w.fail("%s (%s) was begun, and is %s", id, command.Type, order.state)
 	case order.code == protocol.CodeJournalLost && w.epochs == 1 && !w.forgot:
 		w.fail("%s (%s) has failed as if the journal were lost", id, command.Type)
 	case order.state == protocol.CommandUnknown && w.epochs == 1 && !w.restored && w.happened["audit log replayed"]+len(w.forged) == 0:

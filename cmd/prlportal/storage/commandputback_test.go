@@ -62,6 +62,23 @@ func withResult(word storage.CommandWord, result protocol.Result) storage.Comman
 	return word
 }
 
+// H30: nor does the silence of a Mac that was asked to cancel what it was sent: the answer
+// that asks it can be lost.
+func TestH30_SilenceDoesNotCancelWhatMayBeDone(t *testing.T) {
+	t.Parallel()
+	log := newLog(t, "vm.delete a")
+	log.Deliver(word(1))
+	log.PutBack(issuedAt.Add(time.Second), issuedAt.Add(time.Second))
+	if err := log.Cancel(idOf(0), storage.By{Admin: "op", At: issuedAt}); err != nil {
+		t.Fatal(err)
+	}
+	for number := range uint64(3) {
+		log.Hear(word(2 + number))
+		mustBe(t, log.Deliver(word(2+number)).Cancel, []string{idOf(0)})
+	}
+	mustBe(t, states(log), []string{protocol.CommandDelivered})
+}
+
 // H30: approvals that a backup does not have may have been given since.
 func TestH30_ACancelledCommandThatAwaitedApprovalIsUnknown(t *testing.T) {
 	t.Parallel()
