@@ -83,8 +83,8 @@ func TestH22_H23_H24_H30_H31_EveryStepIsNeeded(t *testing.T) {
 }
 
 // Histories that the model found, each of which an agent or a portal before this one
-// failed.
-func TestH22_H30_H31_H69_HistoriesThatFailed(t *testing.T) {
+// failed, or would fail without one check that few histories need.
+func TestH22_H23_H30_H31_H69_HistoriesThatFailed(t *testing.T) {
 	t.Parallel()
 	for name, history := range map[string]string{
 		"H30 done, lost by both sides, and cancelled by a portal that was put back":     "delete:16 portal-backup:22 exchange:12 work:4 mac-wipe:34 portal-restore:35",
@@ -94,6 +94,9 @@ func TestH22_H30_H31_H69_HistoriesThatFailed(t *testing.T) {
 		"H22 done, held again by the journal that came after, and expired there":        "restart:0 delete:28 twice:20 work:18 mac-wipe:1 lost-back:5 exchange:26 replay:13 crash:2 offline:15 lock:24 online:24 reenroll:4 restart:5 untrust:7 exchange:5 crash:29 crash:29 hour:34 month:11 crash:38 work:11",
 		"H31 an attempt that was not made is not free of the limit":                     "delete:32 exchange:35 crash:1 work:11 deactivate:36 limit:21 delete:18 exchange:28 work:18",
 		"H69 withheld for an enrollment, and let go with a freeze of something else":    "delete:25 reenroll:12 portal-crash:25 unlock:33",
+		"H23 tried, not done, and cancelled meanwhile":                                  "silent:0 delete:0 exchange:0 crash:5 work:0 cancel:0 exchange:0 work:0",
+		"H23 tried, not done, and not trusted any more":                                 "silent:0 delete:0 exchange:0 crash:5 work:0 untrust:0 work:0",
+		"PROTOCOL10 behind one of which nobody knows":                                   "delete:0 lock:0 exchange:0 blind:0 work:0",
 		"H30 asked to cancel in an answer that was overtaken, and cancelled by silence": "lock:17 portal-backup:2 exchange:32 work:1 twice:25 lost-back:8 portal-restore-all:7 cancel:16",
 	} {
 		t.Run(name, func(t *testing.T) {
