@@ -98,6 +98,7 @@ func (s *realSide) sync(file *os.File) error {
 		torn := s.synced
 		if s.w.now.Unix()%2 == 0 {
 			torn += (info.Size() - s.synced) / 2
+			s.w.torn = true
 		}
 		_ = file.Truncate(torn)
 		s.synced, s.inode = torn, inodeOf(info)

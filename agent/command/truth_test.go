@@ -250,7 +250,7 @@ func (w *world) wantTruthOf(id string, order portalOrder, inTime bool) {
 		w.fail("%s (%s) is %s %q for ever", id, command.Type, order.state, order.code)
 	case w.acts[id] > 0 && w.epochs == 1 && !w.restored && !w.forgot && slices.Contains(neverBegun, order.state):
 		w.fail("%s (%s) was begun, and is %s", id, command.Type, order.state)
-	case order.code == protocol.CodeJournalLost && w.epochs == 1 && !w.forgot:
+	case order.code == protocol.CodeJournalLost && w.epochs == 1 && !w.forgot && !w.torn:
 		w.fail("%s (%s) has failed as if the journal were lost", id, command.Type)
 	case order.state == protocol.CommandUnknown && w.epochs == 1 && !w.restored && w.happened["audit log replayed"]+len(w.forged) == 0:
 		w.fail("%s (%s) is unknown %q, and nothing was lost", id, command.Type, order.code)

@@ -126,6 +126,7 @@ type world struct {
 	restored bool // the portal was, at some time
 	forgot   bool // the Mac's disk did, at some time: then only what takes effect is held against it
 	epochs   int  // that the Mac began
+	torn     bool // a line of the intent file is, so that it may be of other commands
 	happened map[string]int
 }
 
