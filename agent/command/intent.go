@@ -52,6 +52,7 @@ type Intents struct {
 	doubts  []doubt
 	pruned  time.Time // commands that had expired by then may be forgotten
 	midline bool      // the file does not end with a whole line
+	named   bool      // the folder was flushed since: a file that is there may have a name that a crash takes
 }
 
 // doubt is a damaged line.
@@ -184,8 +185,9 @@ func (f *Intents) write(line string) (err error) {
 	if err == nil {
 		err = f.sync(file)
 	}
-	if err == nil && missing != nil {
+	if err == nil && (missing != nil || !f.named) {
 		err = folder.SyncWith(f.sync)
+		f.named = err == nil
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("write intent: %w", err)
