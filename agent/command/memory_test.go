@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -96,8 +97,9 @@ func (m *memorySide) take(cancel []string, orders []protocol.Envelope) {
 func (m *memorySide) work() {
 	for range 4 {
 		lanes, _ := m.engine.due(m.w.wall())
-		for _, lane := range sortedIDs(lanes) {
-			for _, id := range lanes[lane] {
+		slices.SortFunc(lanes, func(a, b *dueLane) int { return strings.Compare(a.name, b.name) })
+		for _, lane := range lanes {
+			for _, id := range lane.ids {
 				if !m.engine.isHeld(id) {
 					m.engine.advance(m.w.ctx, id)
 				}

@@ -2,7 +2,6 @@ package command
 
 import (
 	"errors"
-	"slices"
 	"strconv"
 	"time"
 
@@ -168,13 +167,22 @@ func (e *engine) addFresh(r Record, fresh map[string]*Record) {
 	fresh[r.ID] = &r
 }
 
-// due gives the commands that can go on now, by lane, each lane in the order in
-// which its commands came, and when the first of the others can. A lane is a
-// virtual machine, or the whole Mac.
-func (e *engine) due(wall time.Time) (lanes map[string][]string, next time.Time) {
+// dueLane is a virtual machine, or the whole Mac, with the commands on it that can go on.
+type dueLane struct {
+	name string
+	uid  uint32   // whose machine it is
+	ids  []string // in the order in which they came
+	// usesTools: one of them has tools of the user run. Those of the whole Mac have a lane of
+	// their own, and a list of holds needs none.
+	usesTools bool
+}
+
+// due gives the lanes with commands that can go on now, in the order in which the first of
+// these came, and when the first of the others can.
+func (e *engine) due(wall time.Time) (lanes []*dueLane, next time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	lanes = make(map[string][]string)
+	byName := make(map[string]*dueLane)
 	held := make(map[string]bool) // by one that waits for what became of it
 	for _, r := range e.inOrder() {
 		lane := laneOf(r)
@@ -186,35 +194,18 @@ func (e *engine) due(wall time.Time) (lanes map[string][]string, next time.Time)
 				next = r.retryAt
 			}
 		default:
-			lanes[lane] = append(lanes[lane], r.ID)
+			found := byName[lane]
+			if found == nil {
+				found = &dueLane{name: lane, uid: r.Command.Target.UID}
+				byName[lane], lanes = found, append(lanes, found)
+			}
+			found.ids = append(found.ids, r.ID)
+			found.usesTools = found.usesTools || r.Command.Target.VMID != "" && !protocol.ChangesHolds(r.Command.Type)
 			continue
 		}
 		held[lane] = held[lane] || r.isUnseen()
 	}
 	return lanes, next
-}
-
-// inTurn are the lanes in the order in which the first of their commands came.
-func (e *engine) inTurn(lanes map[string][]string) (ordered []string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, r := range e.inOrder() {
-		if lane := laneOf(r); len(lanes[lane]) > 0 && lanes[lane][0] == r.ID {
-			ordered = append(ordered, lane)
-		}
-	}
-	return ordered
-}
-
-// usesTools reports whether one of the commands has tools of a user run: those of the
-// whole Mac have a lane of their own, and a list of holds needs none.
-func (e *engine) usesTools(ids []string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.ContainsFunc(ids, func(id string) bool {
-		r := e.records[id]
-		return r != nil && r.Command.Target.VMID != "" && !protocol.ChangesHolds(r.Command.Type)
-	})
 }
 
 // isHeld reports whether an older command on the same machine has begun and waits

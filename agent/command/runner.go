@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
-	"strings"
 	"sync"
 	"time"
 
@@ -64,7 +63,7 @@ type Runner struct {
 
 	mu      sync.Mutex
 	busy    map[string]bool // lanes
-	working map[string]int  // lanes that have a place, by user
+	working map[uint32]int  // lanes that have a place, by user
 	told    uint64          // the engine's news
 	pruned  time.Time       // by this Mac's clock: when it was last looked for what may be forgotten
 }
@@ -77,7 +76,7 @@ func New(options Options) (*Runner, error) {
 		journal: &journal{store: options.Store, commit: options.Commit},
 		intents: OpenIntents(filepath.Join(options.Folder, IntentFile), options.SyncIntents, now.Likely),
 		news:    options.News, log: options.Log,
-		wake: make(chan struct{}, 1), busy: make(map[string]bool), working: make(map[string]int), pruned: now.Wall.Add(firstPrune - pruneEvery),
+		wake: make(chan struct{}, 1), busy: make(map[string]bool), working: make(map[uint32]int), pruned: now.Wall.Add(firstPrune - pruneEvery),
 	}
 	r.engine = &engine{
 		journal: r.journal, intents: r.intents, executors: options.Executors, circumstances: options.Circumstances,
@@ -120,20 +119,18 @@ func (r *Runner) start(ctx context.Context) time.Duration {
 	lanes, next := r.engine.due(wall)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, lane := range r.engine.inTurn(lanes) {
-		user, _, _ := strings.Cut(lane, "/")
-		needsPlace := r.engine.usesTools(lanes[lane])
-		if r.busy[lane] || needsPlace && r.working[user] >= maxWorking {
+	for _, lane := range lanes {
+		if r.busy[lane.name] || lane.usesTools && r.working[lane.uid] >= maxWorking {
 			continue
 		}
-		r.busy[lane] = true
+		r.busy[lane.name] = true
 		leave := func() {}
-		if needsPlace {
-			leave = r.takePlace(user)
+		if lane.usesTools {
+			leave = r.takePlace(lane.uid)
 		}
 		r.running.Go(func() {
 			defer leave()
-			r.work(ctx, lane, lanes[lane])
+			r.work(ctx, lane)
 		})
 	}
 	if next.IsZero() {
@@ -144,11 +141,11 @@ func (r *Runner) start(ctx context.Context) time.Duration {
 
 // takePlace takes one of a user's places; leave gives it back, which happens by itself
 // after a while. With mu.
-func (r *Runner) takePlace(user string) (leave func()) {
-	r.working[user]++
+func (r *Runner) takePlace(uid uint32) (leave func()) {
+	r.working[uid]++
 	free := sync.OnceFunc(func() {
 		r.mu.Lock()
-		r.working[user]--
+		r.working[uid]--
 		r.mu.Unlock()
 		r.awaken()
 	})
@@ -160,15 +157,15 @@ func (r *Runner) takePlace(user string) (leave func()) {
 }
 
 // work goes on with the commands of a lane, one after the other.
-func (r *Runner) work(ctx context.Context, lane string, ids []string) {
-	for _, id := range ids {
+func (r *Runner) work(ctx context.Context, lane *dueLane) {
+	for _, id := range lane.ids {
 		if !r.engine.isHeld(id) {
 			r.engine.advance(ctx, id)
 			r.tellNews()
 		}
 	}
 	r.mu.Lock()
-	delete(r.busy, lane)
+	delete(r.busy, lane.name)
 	r.mu.Unlock()
 	r.awaken()
 }
