@@ -76,8 +76,9 @@ type Mac struct {
 
 // turns are whose turn it is, by uid.
 type turns struct {
-	mu sync.Mutex
-	of map[uint32]chan struct{} // full while somebody has the turn
+	atOnce int // how many have it for one user at the same time; 0 is one
+	mu     sync.Mutex
+	of     map[uint32]chan struct{} // full while nobody else can have it
 }
 
 func (t *turns) at(uid uint32) chan struct{} {
@@ -87,7 +88,7 @@ func (t *turns) at(uid uint32) chan struct{} {
 		t.of = make(map[uint32]chan struct{})
 	}
 	if t.of[uid] == nil {
-		t.of[uid] = make(chan struct{}, 1)
+		t.of[uid] = make(chan struct{}, max(t.atOnce, 1))
 	}
 	return t.of[uid]
 }
@@ -156,14 +157,19 @@ func (m *Mac) hasTraces(ctx context.Context, user platform.User) bool {
 	return err != nil || slices.ContainsFunc(answers, func(answer platform.FileAnswer) bool { return !isAbsent(answer.Err) })
 }
 
-// account finds an account by its uid; nil if the Mac has none. Whether it used the
-// product is not asked.
+// account is accountOf of the Mac's own directory.
 func (m *Mac) account(ctx context.Context, uid uint32) (*Account, error) {
-	users, err := m.Directory.Users(ctx)
+	return accountOf(ctx, m.Directory, uid)
+}
+
+// accountOf finds an account by its uid; nil if the Mac has none. Whether it used the
+// product is not asked.
+func accountOf(ctx context.Context, directory Directory, uid uint32) (*Account, error) {
+	users, err := directory.Users(ctx)
 	if err != nil || len(users.People) == 0 {
 		return nil, errors.Join(err, &codeError{code: protocol.CodeTargetUnlisted})
 	}
-	console, err := m.Directory.Console(ctx)
+	console, err := directory.Console(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -305,7 +305,7 @@ func (h *Holds) start(ctx context.Context, one *hold, now Circumstances) {
 	if work.isSeen && (one.record.State != protocol.HoldUnenforced || one.record.Code == protocol.CodeNotLookedYet) {
 		h.setState(one, protocol.HoldSuspending, "")
 	}
-	turn := h.turnOf(one.UID)
+	turn := h.turns.at(one.UID)
 	h.running.Go(func() {
 		select {
 		case turn <- struct{}{}:
@@ -335,13 +335,6 @@ func (s *holdSight) sharers() (uids []uint32) {
 // maxHoldRuns is how many machines of one user are worked on at the same time. Nobody
 // runs as many; what is beyond them is called unenforced in time.
 const maxHoldRuns = 4
-
-func (h *Holds) turnOf(uid uint32) chan struct{} {
-	if h.turns[uid] == nil {
-		h.turns[uid] = make(chan struct{}, maxHoldRuns)
-	}
-	return h.turns[uid]
-}
 
 // SeenVM is one machine as a look at the Mac saw it.
 type SeenVM struct {

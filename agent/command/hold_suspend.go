@@ -286,8 +286,7 @@ func (w *suspension) hasEnded(ctx context.Context) bool {
 func (h *Holds) account(ctx context.Context, uid uint32) (*Account, error) {
 	ctx, cancel := context.WithTimeout(ctx, holdAccountLimit)
 	defer cancel()
-	mac := &Mac{Directory: h.options.Directory}
-	found, err := mac.account(ctx, uid)
+	found, err := accountOf(ctx, h.options.Directory, uid)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err == nil && found != nil {

@@ -65,7 +65,7 @@ type Holds struct {
 	lent     map[protocol.VMKey]*holdRecord // not held any more, with an autostart that is to be put back
 	returns  map[protocol.VMKey]*retry      // of what was lent
 	accounts map[uint32]Account             // as they were seen last
-	turns    map[uint32]chan struct{}       // by uid: what may run for one user at the same time
+	turns    *turns                         // what may run for one user at the same time
 	refusals refusalNotice
 	setting  map[uint32]bool // whose tool is asked to set autostart: one at a time
 	restored bool            // what the file has is known
@@ -117,7 +117,7 @@ func (h *Holds) recall() error {
 	}
 	h.current, h.takenAt = signedHolds{}, time.Time{}
 	h.holds, h.lent = make(map[protocol.VMKey]*hold), make(map[protocol.VMKey]*holdRecord)
-	h.accounts, h.turns, h.unkept = make(map[uint32]Account), make(map[uint32]chan struct{}), make(map[protocol.VMKey]bool)
+	h.accounts, h.turns, h.unkept = make(map[uint32]Account), &turns{atOnce: maxHoldRuns}, make(map[protocol.VMKey]bool)
 	h.restored, h.isCopied, h.setting, h.returns, h.untold = false, false, make(map[uint32]bool), make(map[protocol.VMKey]*retry), nil
 	if found {
 		if h.current, err = keptHolds(kept.Envelope); err != nil {
@@ -312,7 +312,7 @@ func (h *Holds) following(came signedHolds, now Circumstances) (next map[protoco
 
 // reopen lets a hold that has ended go on if a list lets it last longer.
 func (one *hold) reopen(clock Clock) {
-	if one.record.State == protocol.HoldEnded && (one.ExpiresAt.IsZero() || clock.Trusted.Before(one.ExpiresAt)) {
+	if one.record.State == protocol.HoldEnded && !one.isExpired(clock) {
 		one.record.State, one.record.Code, one.record.Since = protocol.HoldUnenforced, protocol.CodeNotLookedYet, seconds(clock.Wall)
 		one.sight.autostart = retry{}
 	}
