@@ -90,15 +90,32 @@ func (s *demoRun) waitForCommand(id string) (known commandView, err error) {
 	return known, err
 }
 
-func lockVM(s *demoRun) (string, error) {
-	id, err := s.order("vm.lock", heldVM, "leaves the company", "--filter", "user_name="+heldOwner)
+// carryOut orders a command for the held machine, and waits until the portal has its end.
+func (s *demoRun) carryOut(kind, reason string) (ended commandView, err error) {
+	id, err := s.order(kind, heldVM, reason, "--filter", "user_name="+heldOwner)
 	if err != nil {
-		return "", err
+		return ended, err
 	}
 	if _, err := s.checkIn(); err != nil {
-		return "", err
+		return ended, err
 	}
-	placed, err := s.waitForCommand(id)
+	return s.waitForCommand(id)
+}
+
+// show runs programs, and prints what they say.
+func (s *demoRun) show(commands ...[]string) error {
+	for _, command := range commands {
+		shown, err := s.mustRun(command[0], command[1:]...)
+		if err != nil {
+			return err
+		}
+		s.narrator.printOutput(shown)
+	}
+	return nil
+}
+
+func lockVM(s *demoRun) (string, error) {
+	placed, err := s.carryOut("vm.lock", "leaves the company")
 	if err != nil {
 		return "", err
 	}
@@ -115,12 +132,8 @@ func lockVM(s *demoRun) (string, error) {
 	if err = errors.Join(err, s.runSim("vm", "let-be", heldVM, "--user", heldOwner)); err != nil {
 		return "", err
 	}
-	for _, command := range [][]string{{"prlsim", "effects", "--vm", heldVM, "--owner", heldOwner, "--mac", s.macFolder}, {"prlagent", "commands", id}} {
-		shown, err := s.mustRun(command[0], command[1:]...)
-		if err != nil {
-			return "", err
-		}
-		s.narrator.printOutput(shown)
+	if err := s.show([]string{"prlsim", "effects", "--vm", heldVM, "--owner", heldOwner, "--mac", s.macFolder}, []string{"prlagent", "commands", placed.ID}); err != nil {
+		return "", err
 	}
 	starts, longest, _ := heldTimes(effects)
 	return fmt.Sprintf("started %d times, and each time suspended within %.1f s: it interrupts use, and protects no data", starts, longest.Seconds()),
@@ -144,14 +157,7 @@ func heldTimes(effects []effectView) (starts int, longest time.Duration, running
 }
 
 func unlockVM(s *demoRun) (string, error) {
-	id, err := s.order("vm.unlock", heldVM, "stays after all", "--filter", "user_name="+heldOwner)
-	if err != nil {
-		return "", err
-	}
-	if _, err := s.checkIn(); err != nil {
-		return "", err
-	}
-	ended, err := s.waitForCommand(id)
+	ended, err := s.carryOut("vm.unlock", "stays after all")
 	if err != nil {
 		return "", err
 	}
@@ -258,21 +264,21 @@ func killInDeletion(s *demoRun) (string, error) {
 	if _, err := s.checkIn(); err != nil { // a second time, it is not done again
 		return "", err
 	}
-	for _, command := range [][]string{{"prlagent", "commands", s.deletion}, {"prlsim", "effects", "--vm", doomedVM, "--mac", s.macFolder}} {
-		shown, err := s.mustRun(command[0], command[1:]...)
-		if err != nil {
-			return "", err
-		}
-		s.narrator.printOutput(shown)
+	if err := s.show([]string{"prlagent", "commands", s.deletion}, []string{"prlsim", "effects", "--vm", doomedVM, "--mac", s.macFolder}); err != nil {
+		return "", err
 	}
 	return "begun once and done once; the agent that came after looked, instead of doing it again",
 		checkThat(known.State == "succeeded" && known.Code == "verified_absent" && deletions() == 1, "%+v, %d deletions", known, deletions())
 }
 
 func showEvidence(s *demoRun) (string, error) {
+	must := func(args ...string) error {
+		ended, err := s.runPortal(args...)
+		return exitError(ended, err, "prlportal")
+	}
 	for _, command := range [][]string{{"commands"}, {"commands", s.deletion}, {"audit", "verify"}} {
-		if ended, err := s.runPortal(command...); exitError(ended, err, "prlportal") != nil {
-			return "", exitError(ended, err, "prlportal")
+		if err := must(command...); err != nil {
+			return "", err
 		}
 	}
 	now, err := s.readStatus()
@@ -280,12 +286,12 @@ func showEvidence(s *demoRun) (string, error) {
 		return "", err
 	}
 	file := filepath.Join(s.folder, "deleted.json")
-	if ended, err := s.runPortal("evidence", s.deletion, "--out", file); exitError(ended, err, "prlportal") != nil {
-		return "", exitError(ended, err, "prlportal")
+	if err := must("evidence", s.deletion, "--out", file); err != nil {
+		return "", err
 	}
 	log := filepath.Join(s.portalFolder, "portal", "audit.log")
-	if ended, err := s.runPortal("verify", file, "--device-key", now.Portal.KeyID, "--audit", log); exitError(ended, err, "prlportal") != nil {
-		return "", exitError(ended, err, "prlportal")
+	if err := must("verify", file, "--device-key", now.Portal.KeyID, "--audit", log); err != nil {
+		return "", err
 	}
 	s.narrator.printNote("change one byte of it")
 	if err := changeByte(file); err != nil {
