@@ -132,12 +132,8 @@ func printCommand(w io.Writer, detail adminapi.CommandDetail, zone *time.Locatio
 	if detail.Withheld != "" {
 		withheld = detail.Withheld + ": " + fleet.WithheldTexts[detail.Withheld]
 	}
-	remedy := ""
-	if detail.Code != "" {
-		remedy = strings.TrimSuffix("→ "+protocol.Code(detail.Code).Text().Remedy, "→ Nothing to do.")
-	}
 	page.addFields(
-		[2]string{"State", detail.State + " since " + localTime(detail.Since, zone)}, [2]string{"Code", code}, [2]string{"", strings.TrimSuffix(remedy, "→ ")}, [2]string{"Message", detail.Message},
+		[2]string{"State", detail.State + " since " + localTime(detail.Since, zone)}, [2]string{"Code", code}, [2]string{"", remedyWords(protocol.Code(detail.Code))}, [2]string{"Message", detail.Message},
 		[2]string{"Withheld", withheld}, [2]string{"Cancel asked", localTime(detail.CancelAsked, zone)},
 		[2]string{"Virtual machine", strings.TrimSpace(detail.VMName + " " + inBrackets(detail.VMID))}, [2]string{"User", detail.UserName},
 		[2]string{"Mac", strings.TrimSpace(detail.ComputerName + " " + inBrackets(detail.MacSerial))},
@@ -160,6 +156,16 @@ func printCommand(w io.Writer, detail adminapi.CommandDetail, zone *time.Locatio
 	}
 	page.addTable("History", []string{"Time", "What", "Code", "On the Mac", "By", "Reason"}, steps)
 	return writeText(w, page.String())
+}
+
+// remedyWords are what a person can do about a code; empty if there is nothing.
+func remedyWords(code protocol.Code) string {
+	switch remedy := code.Text().Remedy; remedy {
+	case "", "Nothing to do.":
+		return ""
+	default:
+		return "→ " + remedy
+	}
 }
 
 // exactTime is localTime with the second: what happened first counts in a history.
