@@ -94,6 +94,9 @@ func send(ctx context.Context, client *http.Client, hook site.Webhook, message s
 	request.Header.Set("Webhook-Id", message.ID)
 	request.Header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
 	request.Header.Set("Webhook-Signature", signatures(hook.Signing(now), message.ID, now, message.Body))
+	// Not sent: it only tells net/http that the message may be repeated on a fresh
+	// connection when a kept one turns out to be dead. Its id says that it is the same.
+	request.Header["Idempotency-Key"] = []string{}
 	response, err := client.Do(request)
 	if err != nil {
 		return outcome{problem: wordsOf(err)}

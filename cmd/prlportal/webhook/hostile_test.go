@@ -124,6 +124,39 @@ func TestSEC25_HostileReceivers(t *testing.T) {
 	})
 }
 
+// SEC-25: a receiver, or what stands before it, that ends a kept connection just as it is
+// used again gets the message on a new one: it is no failure.
+func TestSEC25_AKeptConnectionThatEnds(t *testing.T) {
+	t.Parallel()
+	var ended atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		connection, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(connection, "HTTP/1.1 204 No Content\r\n\r\n")
+		go func() { // the next message is begun, and finds nobody
+			defer connection.Close()
+			if n, _ := connection.Read(make([]byte, 1)); n == 1 {
+				ended.Add(1)
+			}
+		}()
+	}))
+	b := newBench(t, server.URL)
+	t.Cleanup(server.Close)
+	t.Cleanup(b.sender.client.CloseIdleConnections)
+	for range 3 {
+		if result, err := b.sender.Test(t.Context()); err != nil || !result.Taken {
+			t.Errorf("%+v, %v", result, err)
+		}
+	}
+	if ended.Load() == 0 {
+		t.Error("no kept connection was used again")
+	}
+}
+
 // endless answers for as long as somebody reads.
 func endless(w http.ResponseWriter, r *http.Request) {
 	for r.Context().Err() == nil {
