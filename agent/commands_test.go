@@ -43,6 +43,19 @@ func commandSettings(t *testing.T, allowed ...string) config.Config {
 	return settings
 }
 
+// deletingDaemon is a daemon whose portal orders the deletion of a machine, which the
+// executor carries out.
+func deletingDaemon(t *testing.T, executor command.Executor) daemon {
+	t.Helper()
+	d := newDaemon(t, commandSettings(t, "vm.delete"))
+	d.parts.executors = map[string]command.Executor{"vm.delete": executor}
+	d = d.again(t)
+	d.portal.orders = []protocol.Envelope{order(t, d, "vm.delete", "delete-1", func(c *protocol.Command) {
+		c.Target.VMID, c.Target.UID = "vm-1", 501
+	})}
+	return d
+}
+
 // runAll starts the daemon's loop and what carries out commands.
 func (d daemon) runAll(t *testing.T) (stop func()) {
 	t.Helper()
@@ -90,13 +103,8 @@ func (countedExecutor) Verify(context.Context, command.Job) (command.Outcome, er
 func TestH59_CommandsRunBesideTheLoop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d := newDaemon(t, commandSettings(t, "vm.delete"))
 		executor := countedExecutor{acts: make(chan string, 8), hold: make(chan struct{})}
-		d.parts.executors = map[string]command.Executor{"vm.delete": executor}
-		d = d.again(t)
-		d.portal.orders = []protocol.Envelope{order(t, d, "vm.delete", "delete-1", func(c *protocol.Command) {
-			c.Target.VMID, c.Target.UID = "vm-1", 501
-		})}
+		d := deletingDaemon(t, executor)
 		stop := d.runAll(t)
 		defer stop()
 		if id := <-executor.acts; id != "delete-1" {

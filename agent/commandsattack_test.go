@@ -29,13 +29,8 @@ func (w waitingExecutor) Prepare(context.Context, command.Job) (command.Readines
 func TestH23_CMD_06_ARestartRefusesNothingThatWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d := newDaemon(t, commandSettings(t, "vm.delete"))
 		executor := waitingExecutor{countedExecutor{acts: make(chan string, 8)}, new(bool)}
-		d.parts.executors = map[string]command.Executor{"vm.delete": executor}
-		d = d.again(t)
-		d.portal.orders = []protocol.Envelope{order(t, d, "vm.delete", "delete-1", func(c *protocol.Command) {
-			c.Target.VMID, c.Target.UID = "vm-1", 501
-		})}
+		d := deletingDaemon(t, executor)
 		stop := d.runAll(t)
 		time.Sleep(time.Minute)
 		stop()
@@ -83,13 +78,8 @@ func TestH69_CommandsThatComeWithTheDeviceID(t *testing.T) {
 func TestH22_TheStateIsBackedUpOnceCommandsHaveEnded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d := newDaemon(t, commandSettings(t, "vm.delete"))
 		executor := countedExecutor{acts: make(chan string, 8), hold: make(chan struct{})}
-		d.parts.executors = map[string]command.Executor{"vm.delete": executor}
-		d = d.again(t)
-		d.portal.orders = []protocol.Envelope{order(t, d, "vm.delete", "delete-1", func(c *protocol.Command) {
-			c.Target.VMID, c.Target.UID = "vm-1", 501
-		})}
+		d := deletingDaemon(t, executor)
 		stop := d.runAll(t)
 		defer stop()
 		<-executor.acts

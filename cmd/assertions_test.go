@@ -356,7 +356,15 @@ func expectTextOnlyIn(ts *testscript.TestScript, neg bool, args []string) {
 func sorted(texts []string) []string { return slices.Sorted(slices.Values(texts)) }
 
 // holdersOf are the files of the script that hold one of the texts.
-func holdersOf(ts *testscript.TestScript, texts ...string) (holders []string) {
+func holdersOf(ts *testscript.TestScript, texts ...string) []string {
+	return filesWith(ts, func(content []byte) bool {
+		return slices.ContainsFunc(texts, func(text string) bool { return bytes.Contains(content, []byte(text)) })
+	})
+}
+
+// filesWith are the files of the script whose content, or that of those in a zip file, is
+// as it is looked for.
+func filesWith(ts *testscript.TestScript, isLookedFor func(content []byte) bool) (files []string) {
 	for _, folder := range []string{stageOf(ts).folder, ts.Getenv("WORK")} {
 		ts.Check(filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || !entry.Type().IsRegular() || isProgram(entry) {
@@ -366,16 +374,14 @@ func holdersOf(ts *testscript.TestScript, texts ...string) (holders []string) {
 			if err == nil && filepath.Ext(path) == ".zip" {
 				content, err = unzipped(content)
 			}
-			for _, text := range texts {
-				if bytes.Contains(content, []byte(text)) {
-					holders = append(holders, path)
-				}
+			if isLookedFor(content) {
+				files = append(files, path)
 			}
 			return err
 		}))
 	}
-	slices.Sort(holders)
-	return slices.Compact(holders)
+	slices.Sort(files)
+	return slices.Compact(files)
 }
 
 // unzipped is the content of all files of a zip file.

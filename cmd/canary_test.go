@@ -10,9 +10,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -52,7 +49,7 @@ func expectCanary(ts *testscript.TestScript, neg bool, args []string) {
 	for _, other := range args[1:] {
 		wanted = append(wanted, ts.MkAbs(other))
 	}
-	if got, wanted := holdersOfForms(ts, forms), sorted(wanted); !slices.Equal(got, wanted) {
+	if got, wanted := filesWith(ts, func(content []byte) bool { return holdsForm(content, forms) }), sorted(wanted); !slices.Equal(got, wanted) {
 		ts.Fatalf("the secret of %s is in\n%s\nnot in\n%s", args[0], strings.Join(got, "\n"), strings.Join(wanted, "\n"))
 	}
 }
@@ -103,27 +100,7 @@ func formsOf(secret []byte) [][]byte {
 	return forms
 }
 
-// holdersOfForms are the files of the script that hold one of the forms. What a JSON
-// text escapes is looked for as it is meant.
-func holdersOfForms(ts *testscript.TestScript, forms [][]byte) (holders []string) {
-	for _, folder := range []string{stageOf(ts).folder, ts.Getenv("WORK")} {
-		ts.Check(filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || !entry.Type().IsRegular() || isProgram(entry) {
-				return err
-			}
-			content, err := os.ReadFile(path)
-			if err == nil && filepath.Ext(path) == ".zip" {
-				content, err = unzipped(content)
-			}
-			if holdsForm(content, forms) {
-				holders = append(holders, path)
-			}
-			return err
-		}))
-	}
-	return sorted(holders)
-}
-
+// holdsForm reports whether a content has one of the forms.
 func holdsForm(content []byte, forms [][]byte) bool {
 	content = append(content, bytes.ReplaceAll(content, []byte("\n"), nil)...) // PEM breaks its lines
 	return slices.ContainsFunc(forms, func(form []byte) bool { return bytes.Contains(content, form) })

@@ -37,6 +37,19 @@ func issuedIn(t *testing.T, out string) []adminapi.CommandDetail {
 	return document.Commands
 }
 
+// issuedHolds is the list of holds that an operator has signed with a command.
+func issuedHolds(t *testing.T, out string) (list protocol.HoldList) {
+	t.Helper()
+	payload, err := issuedIn(t, out)[0].Holds.Unverified()
+	if err == nil {
+		list, err = protocol.ParseHoldList(payload)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
 // Whoever deletes sees what it is about and what will happen, and says its name (CMD-02).
 func TestCMD02_AnOperatorConfirmsByName(t *testing.T) {
 	t.Parallel()
@@ -164,21 +177,9 @@ func TestH69_ALockSignsTheWholeListOfHolds(t *testing.T) {
 	m.Checkin(t)
 	portal.Clock.Advance(max(0, time.Since(portal.Clock.Now())))
 	operator := operatorOf(t, portal)
-	list := func(out string) (holds protocol.HoldList) {
-		t.Helper()
-		detail := issuedIn(t, out)[0]
-		payload, err := detail.Holds.Unverified()
-		if err == nil {
-			holds, err = protocol.ParseHoldList(payload)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return holds
-	}
 	lock := func(kind, vm string) protocol.HoldList {
 		t.Helper()
-		return list(operator.run("command", kind, "--vm", vm, "--reason", "leaves", "--yes", vm, "--json"))
+		return issuedHolds(t, operator.run("command", kind, "--vm", vm, "--reason", "leaves", "--yes", vm, "--json"))
 	}
 	if one := lock("vm.lock", "One"); one.Version != 1 || len(one.Holds) != 1 {
 		t.Fatalf("list is %+v", one)
@@ -314,17 +315,9 @@ func TestH69_H29_H30_ARestoredPortalLocksNothingAgain(t *testing.T) {
 	m.Checkin(t)
 	portal.Clock.Advance(max(0, time.Since(portal.Clock.Now())))
 	operator := operatorOf(t, portal)
-	issue := func(kind, vm string) (list protocol.HoldList) {
+	issue := func(kind, vm string) protocol.HoldList {
 		t.Helper()
-		detail := issuedIn(t, operator.run("command", kind, "--vm", vm, "--reason", "leaves", "--yes", vm, "--json"))[0]
-		payload, err := detail.Holds.Unverified()
-		if err == nil {
-			list, err = protocol.ParseHoldList(payload)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return list
+		return issuedHolds(t, operator.run("command", kind, "--vm", vm, "--reason", "leaves", "--yes", vm, "--json"))
 	}
 	issue("vm.lock", "One") // of which the Mac says below that it is not held any more
 	m.Checkin(t)
