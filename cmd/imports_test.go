@@ -59,7 +59,7 @@ var house = map[string]room{
 	"agent":          {slices.Concat([]string{"agent/..."}, machine), []string{"github.com/rs/zerolog"}},
 
 	"cmd/prlagentd": {[]string{"cmd/prlagentd/..."}, nil},
-	"cmd/prlagentd/daemon": {[]string{"agent", "agent/config", "agent/localapi", "agent/protocol", "launchd", "platform/safefile", "platform/text", "store"},
+	"cmd/prlagentd/daemon": {[]string{"agent", "agent/config", "agent/localapi", "agent/policy", "agent/protocol", "launchd", "platform/safefile", "platform/text", "platform/tool", "store"},
 		[]string{"github.com/rs/zerolog", "github.com/kardianos/service"}},
 	"cmd/prlagent": {[]string{"cmd/prlagent/..."}, nil},
 	// The configuration is explained, and the portal tried, also while the daemon is
