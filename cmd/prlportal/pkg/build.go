@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"time"
 
-	"prlagent/launchd"
 	"prlagent/platform/safefile"
 )
 
@@ -60,11 +59,7 @@ func Build(options Options) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	job, err := launchd.AgentJob().Plist()
-	if err != nil {
-		return nil, err
-	}
-	return options.pack(payload(options.Version, built["prlagentd"], built["prlagent"], job), modified)
+	return options.pack(payload(options.Version, built["prlagentd"], built["prlagent"]), modified)
 }
 
 // pack makes the files of a payload.

@@ -65,8 +65,12 @@ var (
 // cliLink is made by postinstall (DESIGN 4).
 const cliLink = "/usr/local/bin/prlagent"
 
-// payload is all that the package installs, parents before children.
-func payload(version string, daemon, cli, job []byte) []entry {
+// payload is all that the package installs, parents before children. The job's property
+// list is not in it: 'prlagentd install', which postinstall runs, writes it where it
+// differs, with the job stopped. An installer would write an equal one anew, which can
+// raise the notice of background items (facts/acting.md 4), and a changed one while
+// launchd keeps what it read before.
+func payload(version string, daemon, cli []byte) []entry {
 	folder := func(name string, group uint32, shared bool) entry {
 		return entry{path: below(name), mode: fs.ModeDir | 0o755, owner: root, group: group, shared: shared}
 	}
@@ -77,14 +81,12 @@ func payload(version string, daemon, cli, job []byte) []entry {
 		folder("/", wheel, true),
 		folder("/Library", wheel, true),
 		folder("/Library/Application Support", admin, true),
-		folder("/Library/LaunchDaemons", wheel, true),
 		folder(supportFolder, wheel, false),
 		folder(programFolder, wheel, false),
 		folder(logFolder, wheel, false),
 		file(daemonFile, 0o755, daemon),
 		file(cliFile, 0o755, cli),
 		file(releaseFile, 0o644, fmt.Appendf(nil, "version=%s\nstore_format=%d\n", version, StoreFormat)),
-		file(launchd.PlistPath, 0o644, job),
 	}
 	sortEntries(entries)
 	return entries

@@ -35,7 +35,7 @@ func eachShell(t *testing.T, test func(t *testing.T, shell []string)) {
 
 // sampleScripts are those of the sample package.
 func sampleScripts(allowDowngrade bool) scripts {
-	return renderScripts(sampleVersion, allowDowngrade, payload(sampleVersion, nil, nil, nil))
+	return renderScripts(sampleVersion, allowDowngrade, payload(sampleVersion, nil, nil))
 }
 
 func (s scripts) byName() map[string][]byte {
@@ -120,7 +120,7 @@ func (m mac) write(name, text string) {
 // refused.
 func (m mac) withAgent(refuses string) mac {
 	m.t.Helper()
-	m.write(daemonFile, "#!/bin/sh\necho \"$@\" >>'"+m.path("told")+"'\n[ \"$1\" != '"+refuses+"' ]\n")
+	m.write(daemonFile, "#!/bin/sh\necho \"$@\" >>'"+m.path("told")+"'\ncat '"+m.path("status")+"' 2>/dev/null\n[ \"$1\" != '"+refuses+"' ]\n")
 	return m
 }
 
@@ -248,7 +248,7 @@ func TestPreinstallWithoutSpaceForACopy(t *testing.T) {
 		m.isRunning = true
 		m.write(releaseFile, "version=1.3.0\nstore_format=1\n")
 		m.write(stateFolder+"/node.json", "token")
-		full := bytes.Replace(sampleScripts(true).preinstall, []byte("cp -RPp"), []byte("false"), 1)
+		full := bytes.Replace(sampleScripts(true).preinstall, []byte("&& mv "), []byte("&& false "), 1) // what was copied is removed
 		out, code := m.run(full)
 		left, _ := filepath.Glob(m.path(supportFolder) + "/state-of-*")
 		if code != 1 || m.told() != "stop;start;" || len(left) != 0 || !strings.Contains(out, "cannot be copied") {
@@ -287,6 +287,13 @@ func TestPostinstallMakesTheLinkAndStartsTheAgent(t *testing.T) {
 			"a link of others": {prepare: func(m mac) error { return os.Symlink("/opt/else", m.path(cliLink)) }, link: "/opt/else",
 				said: "is not ours"},
 			"a file of others": {prepare: func(m mac) error { return os.WriteFile(m.path(cliLink), nil, 0o755) }, said: "is not ours"},
+			"the folder above is a link": {prepare: func(m mac) error {
+				folder := filepath.Dir(filepath.Dir(m.path(cliLink)))
+				if err := os.RemoveAll(folder); err != nil {
+					return err
+				}
+				return os.Symlink(t.TempDir(), folder)
+			}, said: "is a link, and none is made through it"},
 			"the folder is a link": {prepare: func(m mac) error {
 				folder := filepath.Dir(m.path(cliLink))
 				if err := os.Remove(folder); err != nil {
@@ -308,7 +315,7 @@ func TestPostinstallMakesTheLinkAndStartsTheAgent(t *testing.T) {
 			}
 			out, code := m.run(sampleScripts(false).postinstall)
 			link, _ := os.Readlink(m.path(cliLink)) // none: empty
-			if code != 0 || link != test.link || m.told() != "install;" || !strings.Contains(out, test.said) || test.said == "" && out != "" {
+			if code != 0 || link != test.link || m.told() != "status --json;install;" || !strings.Contains(out, test.said) || test.said == "" && out != "" {
 				t.Errorf("%s: exit code %d, link %q, told %q: %s", name, code, link, m.told(), out)
 			}
 		}
@@ -320,13 +327,34 @@ func TestPostinstallElsewhereAndWithoutSuccess(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell []string) {
 		other := newMac(t, shell).withAgent("")
 		out, code := other.run(sampleScripts(false).postinstall)
-		if link, _ := os.Readlink(other.path(cliLink)); code != 0 || other.told() != "" || link != cliFile {
+		if link, _ := os.Readlink(other.path(cliLink)); code != 0 || other.told() != "" || link != cliFile || !strings.Contains(out, "is not started") {
 			t.Errorf("another volume: exit code %d, told %q, link %q: %s", code, other.told(), link, out)
 		}
-		failing := newMac(t, shell).withAgent("install")
-		failing.isRunning = true
-		if out, code := failing.run(sampleScripts(false).postinstall); code != 1 || !strings.Contains(out, "does not run") {
-			t.Errorf("exit code %d: %s", code, out)
+		for _, refused := range []string{"install", "restart"} {
+			failing := newMac(t, shell).withAgent(refused)
+			failing.isRunning = true
+			failing.write("status", `"running": true`)
+			if out, code := failing.run(sampleScripts(false).postinstall); code != 1 || !strings.Contains(out, "does not run as it should") {
+				t.Errorf("%s: exit code %d: %s", refused, code, out)
+			}
+		}
+	})
+}
+
+// An agent that runs is replaced by the new one, whatever it says besides.
+func TestPostinstallReplacesAnAgentThatRuns(t *testing.T) {
+	t.Parallel()
+	eachShell(t, func(t *testing.T, shell []string) {
+		for said, told := range map[string]string{
+			"{\n  \"disabled\": true,\n  \"running\": true,\n  \"pid\": 7\n}\n": "status --json;install;restart;",
+			"{\n  \"loaded\": true,\n  \"running\": false\n}\n":                 "status --json;install;",
+		} {
+			m := newMac(t, shell).withAgent("status") // which ends with 1 for one that is disabled
+			m.isRunning = true
+			m.write("status", said)
+			if out, code := m.run(sampleScripts(false).postinstall); code != 0 || m.told() != told {
+				t.Errorf("exit code %d, told %q: %s", code, m.told(), out)
+			}
 		}
 	})
 }
@@ -380,7 +408,7 @@ func TestUninstallScript(t *testing.T) {
 			for _, file := range []string{cliFile, launchd.PlistPath, stateFolder + "/node.json", releaseFile, cliLink + ".other"} {
 				m.write(file, "x")
 			}
-			if err := os.Symlink(cliFile, m.path(cliLink)); err != nil {
+			if err := os.Symlink(m.path(cliFile), m.path(cliLink)); err != nil {
 				t.Fatal(err)
 			}
 			out, code := m.uninstall(test.args...)
@@ -393,8 +421,8 @@ func TestUninstallScript(t *testing.T) {
 			if !test.keeps && m.exists(programFolder) || m.exists(stateFolder+"/node.json") == test.purged || m.exists(supportFolder) == test.purged {
 				t.Errorf("%s: the state is there: %v", name, m.exists(stateFolder))
 			}
-			if !m.exists(cliLink + ".other") {
-				t.Errorf("%s: a file of others is gone", name)
+			if m.exists(cliLink) != test.keeps || !m.exists(cliLink+".other") {
+				t.Errorf("%s: the link is there: %v, a file of others: %v", name, m.exists(cliLink), m.exists(cliLink+".other"))
 			}
 		}
 	})
