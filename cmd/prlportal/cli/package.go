@@ -51,8 +51,7 @@ kinds of Mac, built as the README says:
   DIR/darwin-amd64/prlagentd  DIR/darwin-amd64/prlagent
 
 Programs that are to be signed are signed there, each by itself: they are joined as
-they are. The package itself is not signed; the README says how that is done, and what
-it costs to leave it. The same programs give the same bytes.
+they are. The package itself is not signed. The same programs give the same bytes.
 
 The package refuses to replace a newer version, and a state that this version cannot
 read. With --allow-downgrade-to, which repeats the package's own version, it makes a

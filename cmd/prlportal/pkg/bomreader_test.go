@@ -15,17 +15,19 @@ type bomReader struct {
 	data   []byte
 	blocks [][]byte
 	names  map[string]uint32
+	used   map[uint32]bool // blocks
 }
 
 // bomListed is a row of a bill of materials.
 type bomListed struct {
 	listed
 	sum uint32
+	id  uint32
 }
 
 // readBom gives the rows in the order of the tree.
 func readBom(data []byte) ([]bomListed, error) {
-	r := bomReader{data: data, names: map[string]uint32{}}
+	r := bomReader{data: data, names: map[string]uint32{}, used: map[uint32]bool{}}
 	if err := r.readStore(); err != nil {
 		return nil, err
 	}
@@ -33,7 +35,7 @@ func readBom(data []byte) ([]bomListed, error) {
 		return nil, fmt.Errorf("names %v", got)
 	}
 	views := r.block(r.names["VIndex"])
-	if len(views) != 13 || word(views, 0) != 1 {
+	if len(views) != 13 || word(views, 0) != 1 || word(views, 8) != 0 || views[12] != 0 {
 		return nil, fmt.Errorf("VIndex %x", views)
 	}
 	for _, tree := range []uint32{r.names["HLIndex"], r.names["Size64"], word(views, 4)} {
@@ -46,10 +48,14 @@ func readBom(data []byte) ([]bomListed, error) {
 		return nil, err
 	}
 	info := r.block(r.names["BomInfo"])
-	if len(info) != 12 || word(info, 0) != 1 || int(word(info, 4)) != len(pairs)+1 {
+	if len(info) != 12 || word(info, 0) != 1 || int(word(info, 4)) != len(pairs)+1 || word(info, 8) != 0 {
 		return nil, fmt.Errorf("BomInfo %x for %d paths", info, len(pairs))
 	}
-	return r.rows(pairs)
+	rows, err := r.rows(pairs)
+	if len(r.used) != len(r.blocks)-1 {
+		return nil, errors.New("there are blocks that nothing leads to")
+	}
+	return rows, err
 }
 
 func word(data []byte, at int) uint32 {
@@ -67,9 +73,10 @@ func (r *bomReader) part(offset, length uint32) []byte {
 }
 
 func (r *bomReader) block(number uint32) []byte {
-	if number == 0 || int(number) >= len(r.blocks) {
-		return nil
+	if number == 0 || int(number) >= len(r.blocks) || r.used[number] {
+		return nil // each block is of one thing
 	}
+	r.used[number] = true
 	return r.blocks[number]
 }
 
@@ -83,7 +90,7 @@ func (r *bomReader) readStore() error {
 		return errors.New("the table is not at the end")
 	}
 	count := int(word(table, 0))
-	if len(table) != 4+8*count+4+16 || word(table, 4+8*count) != 0 || word(r.data, 12) != uint32(count-1) {
+	if len(table) != 4+8*count+4+16 || bytes.Count(table[4+8*count:], []byte{0}) != 20 || word(r.data, 12) != uint32(count-1) {
 		return fmt.Errorf("a table of %d bytes for %d blocks", len(table), count)
 	}
 	end := word(r.data, 24) + word(r.data, 28)
@@ -118,7 +125,7 @@ func (r *bomReader) readStore() error {
 // pairs gives the pairs of a tree's only leaf.
 func (r *bomReader) pairs(tree uint32) (pairs [][2]uint32, err error) {
 	root := r.block(tree)
-	if len(root) != 21 || string(root[:4]) != "tree" || word(root, 4) != 1 || root[20] != 0 {
+	if len(root) != 21 || string(root[:4]) != "tree" || word(root, 4) != 1 || word(root, 12) != 4096 && word(root, 12) != 128 || root[20] != 0 {
 		return nil, fmt.Errorf("no tree: %x", root)
 	}
 	leaf := r.block(word(root, 8))
@@ -158,6 +165,7 @@ func (r *bomReader) rows(pairs [][2]uint32) (rows []bomListed, err error) {
 		if err != nil {
 			return nil, err
 		}
+		row.id = id
 		rows = append(rows, row)
 	}
 	return rows, nil
@@ -168,9 +176,9 @@ func readBomFacts(block []byte, path string) (bomListed, error) {
 		return bomListed{}, fmt.Errorf("%s: %x", path, block)
 	}
 	mode := binary.BigEndian.Uint16(block[4:])
-	row := bomListed{listed{path: path, mode: uint64(mode), owner: uint64(word(block, 6)), group: uint64(word(block, 10)), modified: uint64(word(block, 14)), size: uint64(word(block, 18))}, word(block, 23)}
+	row := bomListed{listed{path: path, mode: uint64(mode), owner: uint64(word(block, 6)), group: uint64(word(block, 10)), modified: uint64(word(block, 14)), size: uint64(word(block, 18))}, word(block, 23), 0}
 	switch {
-	case block[0] == 1 && mode&0o170000 == 0o100000 && len(block) == 35:
+	case block[0] == 1 && mode&0o170000 == 0o100000 && len(block) == 35 && word(block, 31) == 0:
 	case block[0] == 2 && mode&0o170000 == 0o040000 && len(block) == 31 && row.size == 0 && row.sum == 0:
 	default:
 		return bomListed{}, fmt.Errorf("%s is of kind %d with mode %o", path, block[0], mode)

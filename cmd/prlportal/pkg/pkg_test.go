@@ -166,6 +166,52 @@ func TestThePackageHasTheDocumentsOfTheGoldenFiles(t *testing.T) {
 	}
 }
 
+// installer shows nothing and asks nothing: no page, no license, no choice, no script of
+// the installer's own, no restart; and our scripts talk to nobody.
+func TestPKG12NothingIsAsked(t *testing.T) {
+	t.Parallel()
+	files := unpacked(t)
+	known := map[string]string{
+		"installer-gui-script": "minSpecVersion", "title": "", "options": "customize require-scripts hostArchitectures", "choices-outline": "", "line": "choice",
+		"choice": "id title", "pkg-ref": "id version auth", "pkg-info": "format-version identifier version install-location auth overwrite-permissions relocatable",
+		"payload": "numberOfFiles installKBytes", "scripts": "", "preinstall": "file", "postinstall": "file",
+	}
+	var check func(node *xmlNode)
+	check = func(node *xmlNode) {
+		allowed, isKnown := known[node.name]
+		if !isKnown {
+			t.Errorf("an element %s", node.name)
+		}
+		for name := range node.attributes {
+			if !slices.Contains(strings.Fields(allowed), name) {
+				t.Errorf("%s has %s", node.name, name)
+			}
+		}
+		for _, child := range node.children {
+			check(child)
+		}
+	}
+	for _, name := range []string{"Distribution", component + "/PackageInfo"} {
+		tree, err := readTree(files[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(tree)
+		if options := tree.child("options"); tree.name == "installer-gui-script" && (options.attributes["customize"] != "never" || options.attributes["require-scripts"] != "false") {
+			t.Errorf("options %v", options.attributes)
+		}
+	}
+	for name, script := range sampleScripts(false).byName() {
+		for _, word := range []string{"read ", "osascript", "open ", "sudo -", "curl", "defaults "} {
+			for line := range strings.Lines(string(script)) {
+				if strings.HasPrefix(strings.TrimSpace(line), word) {
+					t.Errorf("%s: %s", name, line)
+				}
+			}
+		}
+	}
+}
+
 // The times in the package are those of the programs' source.
 func TestTheTimeIsThatOfTheSource(t *testing.T) {
 	t.Parallel()

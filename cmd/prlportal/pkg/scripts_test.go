@@ -381,7 +381,9 @@ func (m mac) exists(name string) bool {
 	return err == nil
 }
 
-func TestUninstallScript(t *testing.T) {
+// The uninstallation is the daemon's, which refuses while it holds or has locked
+// something, unless it releases that first; the script removes what is left.
+func TestH29H47UninstallScript(t *testing.T) {
 	t.Parallel()
 	eachShell(t, func(t *testing.T, shell []string) {
 		for name, test := range map[string]struct {
@@ -396,7 +398,7 @@ func TestUninstallScript(t *testing.T) {
 			"keeps the state":      {told: "uninstall;pkgutil --pkg-info ID;pkgutil --forget ID;"},
 			"purges":               {args: []string{"--purge"}, told: "uninstall --purge;pkgutil --pkg-info ID;pkgutil --forget ID;", purged: true},
 			"releases":             {args: []string{"--release", "--purge"}, told: "uninstall --purge --release;pkgutil --pkg-info ID;pkgutil --forget ID;", purged: true},
-			"H29 H47 refused":      {args: []string{"--purge"}, refuses: "uninstall", told: "uninstall --purge;", code: 1, keeps: true},
+			"refused":              {args: []string{"--purge"}, refuses: "uninstall", told: "uninstall --purge;", code: 1, keeps: true},
 			"the program is gone":  {gone: true, code: 1, keeps: true},
 			"what is left, forced": {args: []string{"--force"}, gone: true, told: "launchctl bootout system/ID;pkgutil --pkg-info ID;pkgutil --forget ID;"},
 			"wrong usage":          {args: []string{"--purge all"}, code: 2, keeps: true},
