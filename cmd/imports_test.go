@@ -95,6 +95,7 @@ var house = map[string]room{
 	"cmd/prlportal/portaltest": {slices.Concat(portal("adminapi", "admins", "audit", "backup", "fleet", "server", "site", "storage", "webhook"), []string{"agent/protocol"}),
 		[]string{"github.com/getkin/kin-openapi", "github.com/google/uuid", "github.com/rs/zerolog"}},
 	"cmd/prlportal/portaltest/hostile": {nil, nil},
+	"cmd/prlportal/pkg/pkgtest":        {nil, nil},
 	"cmd/prlsim":                       {[]string{"cmd/prlsim/..."}, nil},
 	"cmd/prlsim/sim":                   {[]string{"platform/plist", "platform/text"}, []string{"github.com/spf13/cobra", "golang.org/x/sys", "golang.org/x/text/unicode/norm"}},
 	"cmd/prlsim/demo":                  {[]string{"platform/plist"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},

@@ -23,7 +23,6 @@ type packageOptions struct {
 
 // packageResult is what 'package --json' prints.
 type packageResult struct {
-	Schema         int            `json:"schema"`
 	Version        string         `json:"version"`
 	Identifier     string         `json:"identifier"` // of receipts
 	StoreFormat    int            `json:"store_format"`
@@ -97,7 +96,7 @@ func (o packageOptions) makePackage() (packageResult, error) {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return packageResult{}, fmt.Errorf("make folder: %w", err)
 	}
-	result := packageResult{Schema: 1, Version: o.version, Identifier: pkg.Identifier, StoreFormat: pkg.StoreFormat, AllowDowngrade: o.downgrade != ""}
+	result := packageResult{Version: o.version, Identifier: pkg.Identifier, StoreFormat: pkg.StoreFormat, AllowDowngrade: o.downgrade != ""}
 	for _, file := range files {
 		path := filepath.Join(o.out, file.Name)
 		if err := safefile.WriteFile(path, file.Data, file.Mode); err != nil {
@@ -112,11 +111,7 @@ func (o packageOptions) makePackage() (packageResult, error) {
 // describe says what was written, in lines that sha256sum -c reads, or in JSON.
 func (o packageOptions) describe(w io.Writer, result packageResult) error {
 	if o.asJSON {
-		data, err := text.EncodeJSON(result, "", "  ")
-		if err != nil {
-			return err
-		}
-		return writeText(w, string(data)+"\n")
+		return printJSON(w, result)
 	}
 	for _, file := range result.Files {
 		if err := writeText(w, file.SHA256+"  "+text.DisplayValue(file.Path)+"\n"); err != nil {

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"prlagent/cmd/prlportal/pkg/pkgtest"
 	"prlagent/cmd/prlportal/portaltest"
 )
 
@@ -54,19 +57,28 @@ func TestPackageSaysWhatIsWrong(t *testing.T) {
 // replace a newer version is said, and the JSON has the same.
 func TestPackageSaysWhatItWrote(t *testing.T) {
 	t.Parallel()
-	result := packageResult{Schema: 1, Version: "1.2.0", Identifier: "org.prlagent.agent", StoreFormat: 1, AllowDowngrade: true,
-		Files: []packagedFile{{Path: "packages/prlagent-1.2.0.pkg", Kind: "package", Size: 3, SHA256: strings.Repeat("ab", 32)}}}
-	var said strings.Builder
-	if err := (packageOptions{}).describe(&said, result); err != nil {
-		t.Fatal(err)
+	out := filepath.Join(t.TempDir(), "packages")
+	args := []string{"package", "--programs", pkgtest.Write(t, pkgtest.Programs()), "--version", pkgtest.Version, "--out", out}
+	said := mustRun(t, args...)
+	names := []string{"prlagent-1.2.3.pkg", "prlagent-1.2.3.tar.gz", "prlagent-1.2.3-uninstall.sh"}
+	sums := map[string]string{}
+	for _, name := range names {
+		data, err := os.ReadFile(filepath.Join(out, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums[name] = fmt.Sprintf("%x", sha256.Sum256(data))
+		portaltest.MustContain(t, said, sums[name]+"  "+filepath.Join(out, name)+"\n")
 	}
-	portaltest.MustContain(t, said.String(), strings.Repeat("ab", 32)+"  packages/prlagent-1.2.0.pkg\n", "Not signed.", "replaces newer versions too")
-	said.Reset()
-	if err := (packageOptions{asJSON: true}).describe(&said, result); err != nil {
-		t.Fatal(err)
-	}
+	portaltest.MustContain(t, said, "Not signed. Next: ")
+	portaltest.MustContain(t, mustRun(t, append(args, "--allow-downgrade-to", pkgtest.Version)...), "replaces newer versions too")
 	var read packageResult
-	if err := json.Unmarshal([]byte(said.String()), &read); err != nil || len(read.Files) != 1 || read.Files[0] != result.Files[0] || !read.AllowDowngrade {
-		t.Errorf("%v: %s", err, said.String())
+	if err := json.Unmarshal([]byte(mustRun(t, append(args, "--json")...)), &read); err != nil || read.AllowDowngrade || read.Version != pkgtest.Version {
+		t.Errorf("%v: %+v", err, read)
+	}
+	for i, file := range read.Files { // again the package that replaces none
+		if filepath.Base(file.Path) != names[i] || file.SHA256 != sums[names[i]] || file.Size == 0 {
+			t.Errorf("%+v", file)
+		}
 	}
 }

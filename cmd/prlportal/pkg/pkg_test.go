@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"prlagent/agent/localapi"
+	"prlagent/cmd/prlportal/pkg/pkgtest"
 	"prlagent/launchd"
 	"prlagent/platform/safefile"
 	"prlagent/store"
@@ -30,9 +31,9 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // built makes all files of the sample programs, by kind.
 func built(t *testing.T, allowDowngrade bool) map[string]File {
 	t.Helper()
-	options := Options{Programs: writePrograms(t, samplePrograms()), Version: sampleVersion}
+	options := Options{Programs: pkgtest.Write(t, pkgtest.Programs()), Version: pkgtest.Version}
 	if allowDowngrade {
-		options.AllowDowngradeTo = sampleVersion
+		options.AllowDowngradeTo = pkgtest.Version
 	}
 	files, err := Build(options)
 	if err != nil {
@@ -246,7 +247,7 @@ func TestProgramsAreUniversal(t *testing.T) {
 			t.Fatalf("%d slices", len(fat.Arches))
 		}
 		for i, arch := range fat.Arches {
-			want := samplePrograms()["darwin-"+architectures[i].goarch+"/"+name].encode()
+			want := pkgtest.Programs()["darwin-"+architectures[i].goarch+"/"+name].Encode()
 			if arch.Cpu != architectures[i].cpu || arch.SubCpu != 3 || arch.Offset%(1<<arch.Align) != 0 || !bytes.Equal(file.data[arch.Offset:arch.Offset+arch.Size], want) {
 				t.Errorf("%s: slice %+v", name, arch.FatArchHeader)
 			}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"prlagent/cmd/prlportal/pkg/pkgtest"
 )
 
 // Nothing but our own programs, for the right kind of Mac, of the version, becomes a
@@ -17,18 +19,18 @@ import (
 func TestProgramsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	const name = "darwin-arm64/prlagentd"
-	change := func(edit func(*sampleProgram)) func(*testing.T, string) {
+	change := func(edit func(*pkgtest.Program)) func(*testing.T, string) {
 		return func(t *testing.T, folder string) {
-			program := samplePrograms()[name]
+			program := pkgtest.Programs()[name]
 			edit(&program)
-			writeFile(t, filepath.Join(folder, name), program.encode())
+			writeFile(t, filepath.Join(folder, name), program.Encode())
 		}
 	}
 	content := func(data []byte) func(*testing.T, string) {
 		return func(t *testing.T, folder string) { writeFile(t, filepath.Join(folder, name), data) }
 	}
-	sample := samplePrograms()[name].encode()
-	universal := join([]slice{{data: samplePrograms()["darwin-amd64/prlagentd"].encode()}, {data: sample}})
+	sample := pkgtest.Programs()[name].Encode()
+	universal := join([]slice{{data: pkgtest.Programs()["darwin-amd64/prlagentd"].Encode()}, {data: sample}})
 	for what, test := range map[string]struct {
 		spoil func(t *testing.T, folder string)
 		code  Code
@@ -48,20 +50,30 @@ func TestProgramsThatAreRefused(t *testing.T) {
 		"empty":                   {content(nil), CodeNotMachO},
 		"a script":                {content([]byte("#!/bin/sh\n")), CodeNotMachO},
 		"half a head":             {content(sample[:40]), CodeNotMachO},
-		"a library":               {change(func(p *sampleProgram) { p.kind = macho.TypeDylib }), CodeNotMachO},
+		"a library":               {change(func(p *pkgtest.Program) { p.Type = macho.TypeDylib }), CodeNotMachO},
 		"universal already":       {content(universal), CodeAlreadyUniversal},
-		"for Intel":               {change(func(p *sampleProgram) { p.cpu = macho.CpuAmd64 }), CodeWrongArchitecture},
-		"for another processor":   {change(func(p *sampleProgram) { p.cpu = macho.CpuPpc64 }), CodeWrongArchitecture},
-		"another program of ours": {change(func(p *sampleProgram) { p.path = "prlagent/cmd/prlagent" }), CodeNotOurProgram},
-		"a program of others":     {change(func(p *sampleProgram) { p.path = "example.com/prlagentd" }), CodeNotOurProgram},
-		"without a signature":     {change(func(p *sampleProgram) { p.unsigned = true }), CodeUnsigned},
-		"another version":         {change(func(p *sampleProgram) { p.version = "1.2.4" }), CodeOtherVersion},
-		"another commit":          {change(func(p *sampleProgram) { p.revision = "123456" }), CodeOtherSource},
+		"for Intel":               {change(func(p *pkgtest.Program) { p.CPU = macho.CpuAmd64 }), CodeWrongArchitecture},
+		"for another processor":   {change(func(p *pkgtest.Program) { p.CPU = macho.CpuPpc64 }), CodeWrongArchitecture},
+		"another program of ours": {change(func(p *pkgtest.Program) { p.Path = "prlagent/cmd/prlagent" }), CodeNotOurProgram},
+		"a program of others":     {change(func(p *pkgtest.Program) { p.Path = "example.com/prlagentd" }), CodeNotOurProgram},
+		"without a signature":     {change(func(p *pkgtest.Program) { p.Unsigned = true }), CodeUnsigned},
+		"another version":         {change(func(p *pkgtest.Program) { p.Version = "1.2.4" }), CodeOtherVersion},
+		"another commit":          {change(func(p *pkgtest.Program) { p.Revision = "123456" }), CodeOtherSource},
 	} {
-		folder := writePrograms(t, samplePrograms())
+		folder := pkgtest.Write(t, pkgtest.Programs())
 		test.spoil(t, folder)
-		files, err := Build(Options{Programs: folder, Version: sampleVersion})
+		files, err := Build(Options{Programs: folder, Version: pkgtest.Version})
 		expectRefusal(t, what, files, err, test.code)
+	}
+}
+
+func writeFile(t *testing.T, name string, data []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, data, 0o755); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"prlagent/cmd/prlportal/pkg/pkgtest"
 	"prlagent/launchd"
 )
 
@@ -35,7 +36,7 @@ func eachShell(t *testing.T, test func(t *testing.T, shell []string)) {
 
 // sampleScripts are those of the sample package.
 func sampleScripts(allowDowngrade bool) scripts {
-	return renderScripts(sampleVersion, allowDowngrade, payload(sampleVersion, nil, nil))
+	return renderScripts(pkgtest.Version, allowDowngrade, payload(pkgtest.Version, nil, nil))
 }
 
 func (s scripts) byName() map[string][]byte {
