@@ -68,6 +68,14 @@ func ownCollections() []string {
 	return append(own, enforce.Collections()...)
 }
 
+// allCollections are those and what other packages keep.
+func allCollections() []string {
+	return slices.Concat(checkin.Collections(), config.Collections(), outbox.Collections(), ownCollections())
+}
+
+// storeLockWait is how long a daemon before this one may take to let go of the store.
+const storeLockWait = 3 * time.Second
+
 // stopLimit bounds how long a stop waits for the pass that runs.
 const stopLimit = 2 * time.Second
 
@@ -86,9 +94,7 @@ func Run(ctx context.Context, options Options) error {
 		return err
 	}
 	state, report, err := store.Open(ctx, mac.Path(StateFolder), store.Options{
-		Log: options.Log, LockWait: 3 * time.Second,
-		Collections: slices.Concat(checkin.Collections(), config.Collections(), outbox.Collections(),
-			ownCollections()),
+		Log: options.Log, LockWait: storeLockWait, Collections: allCollections(),
 	})
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)

@@ -26,7 +26,7 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 		case <-ctx.Done():
 		}
 		err := localapi.Serve(ctx, listener, localapi.Options{
-			Agent: a, Events: a.eventLog, Policy: a, Hands: a, Commands: a, Reports: a, Log: a.parts.log,
+			Agent: a, Events: a.eventLog, Policy: a, Hands: a, Commands: a, Reports: a, Placed: a, Log: a.parts.log,
 			Authorize: a.parts.authorize,
 		})
 		if err != nil {

@@ -59,14 +59,14 @@ var house = map[string]room{
 	"agent":          {slices.Concat([]string{"agent/..."}, machine), []string{"github.com/rs/zerolog"}},
 
 	"cmd/prlagentd": {[]string{"cmd/prlagentd/..."}, nil},
-	"cmd/prlagentd/daemon": {[]string{"agent", "agent/config", "agent/localapi", "agent/protocol", "launchd", "platform/safefile", "platform/text", "store"},
+	"cmd/prlagentd/daemon": {[]string{"agent", "agent/config", "agent/localapi", "agent/policy", "agent/protocol", "launchd", "platform/safefile", "platform/text", "platform/tool", "store"},
 		[]string{"github.com/rs/zerolog", "github.com/kardianos/service"}},
 	"cmd/prlagent": {[]string{"cmd/prlagent/..."}, nil},
 	// The configuration is explained, and the portal tried, also while the daemon is
 	// down, by the same code as the daemon's.
 	"cmd/prlagent/cli": {[]string{"agent/checkin", "agent/config", "agent/localapi", "agent/policy", "agent/protocol", "launchd", "platform/...", "prlctl"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
 	"cmd/prlportal":    {[]string{"cmd/prlportal/cli"}, nil},
-	"cmd/prlportal/cli": {slices.Concat(portal("adminapi", "admins", "audit", "backup", "blobs", "content", "evidence", "fleet", "httpapi", "query", "server", "site", "tree", "webhook"), contract, []string{"agent/policy/schema", "platform/plist", "platform/safefile", "platform/text", "platform/text/collate"}),
+	"cmd/prlportal/cli": {slices.Concat(portal("adminapi", "admins", "audit", "backup", "blobs", "content", "evidence", "fleet", "httpapi", "pkg", "query", "server", "site", "tree", "webhook"), contract, []string{"agent/policy/schema", "platform/plist", "platform/safefile", "platform/text", "platform/text/collate"}),
 		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/uuid"}},
 	"cmd/prlportal/server": {slices.Concat(portal("adminapi", "admins", "agentapi", "audit", "backup", "blobs", "fleet", "httpapi", "limit", "metrics", "site", "storage", "webhook"), []string{"agent/protocol", "platform/safefile"}),
 		[]string{"github.com/rs/zerolog"}},
@@ -79,6 +79,7 @@ var house = map[string]room{
 	"cmd/prlportal/backup":   {portal("site", "storage"), nil},
 	"cmd/prlportal/evidence": {slices.Concat(portal("audit", "site", "storage"), []string{"agent/protocol", "platform/text"}), nil},
 	"cmd/prlportal/content":  {slices.Concat(portal("site", "tree"), contract), nil},
+	"cmd/prlportal/pkg":      {[]string{"launchd", "platform/safefile"}, nil}, // packages for Macs: nothing of a portal
 	"cmd/prlportal/fleet":    {slices.Concat(portal("query", "storage"), []string{"agent/policy", "agent/protocol"}), nil},
 	"cmd/prlportal/httpapi":  {[]string{"agent/protocol", "cmd/prlportal/limit", "platform/text"}, []string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/metrics":  {nil, nil},                                                                  // pure: numbers and their text
@@ -94,6 +95,7 @@ var house = map[string]room{
 	"cmd/prlportal/portaltest": {slices.Concat(portal("adminapi", "admins", "audit", "backup", "fleet", "server", "site", "storage", "webhook"), []string{"agent/protocol"}),
 		[]string{"github.com/getkin/kin-openapi", "github.com/google/uuid", "github.com/rs/zerolog"}},
 	"cmd/prlportal/portaltest/hostile": {nil, nil},
+	"cmd/prlportal/pkg/pkgtest":        {nil, nil},
 	"cmd/prlsim":                       {[]string{"cmd/prlsim/..."}, nil},
 	"cmd/prlsim/sim":                   {[]string{"platform/plist", "platform/text"}, []string{"github.com/spf13/cobra", "golang.org/x/sys", "golang.org/x/text/unicode/norm"}},
 	"cmd/prlsim/demo":                  {[]string{"platform/plist"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},

@@ -29,6 +29,7 @@ func TestContractDocuments(t *testing.T) {
 		"commands.json":        sampleCommands(),
 		"events.json":          EventList{Schema: Schema, Events: sampleEvents(), Next: 4},
 		"checkin-result.json":  sampleCheckin(),
+		"placed.json":          samplePlaced(),
 		"local-error.json": ErrorBody{
 			Code: protocol.CodeNotAllowed, Text: protocol.CodeNotAllowed.Text().Text, Remedy: protocol.CodeNotAllowed.Text().Remedy,
 		},

@@ -49,6 +49,7 @@ type Options struct {
 	Hands     Hands
 	Commands  CommandSource    // nil = there are none
 	Reports   ReportSource     // nil = nothing is reported
+	Placed    PlacedSource     // nil = there is no such question
 	Authorize func(Peer) Actor // called once per connection, before its first answer
 	Log       zerolog.Logger
 }
@@ -164,6 +165,7 @@ var apiEndpoints = map[string]apiEndpoint{
 	"/v1/byhand":   {http.MethodPost, true, true, (*apiHandler).serveByHand},
 	"/v1/passwd":   {http.MethodPost, true, true, (*apiHandler).serveGuestPassword},
 	"/v1/report":   {http.MethodGet, true, true, (*apiHandler).serveSentReport},
+	"/v1/placed":   {http.MethodGet, true, true, (*apiHandler).servePlaced},
 }
 
 // ServeHTTP finds the endpoint and decides whether the actor may use it.

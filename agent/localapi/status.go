@@ -14,6 +14,7 @@
 //	POST /v1/checkin {"wait":true}  CheckinResult (root and admin)
 //	POST /v1/byhand HandRequest     HandResult (root and admin)
 //	GET  /v1/report                 SentReport (root and admin)
+//	GET  /v1/placed                 Placed (root and admin)
 package localapi
 
 import (

@@ -296,15 +296,27 @@ const (
 	CodeJobNotLoaded     Code = "job_not_loaded"
 	CodeJobDisabled      Code = "job_disabled"
 	CodeJobNotRunning    Code = "job_not_running"
-	CodeLogErrors        Code = "log_errors"
-	CodeOldLogs          Code = "old_logs"
-	CodeOffline          Code = "offline"
-	CodeBadRequest       Code = "bad_request"
-	CodeTooManyRequests  Code = "too_many_requests"
-	CodeDirectorySilent  Code = "directory_silent"
-	CodeCheckinTimeout   Code = "checkin_timeout"
-	CodeInterrupted      Code = "interrupted"
-	CodeInternal         Code = "internal"
+
+	CodeJobCrashes        Code = "job_crashes"
+	CodeJobStuck          Code = "job_stuck"
+	CodeJobFileMissing    Code = "job_file_missing"
+	CodeJobFileUnsafe     Code = "job_file_unsafe"
+	CodeJobDomain         Code = "job_domain"
+	CodeJobNotPermitted   Code = "job_not_permitted"
+	CodeJobProgramMissing Code = "job_program_missing"
+	CodeLaunchdSilent     Code = "launchd_silent"
+	CodeUninstallRefused  Code = "uninstall_refused"
+	CodeReleaseIncomplete Code = "release_incomplete"
+
+	CodeLogErrors       Code = "log_errors"
+	CodeOldLogs         Code = "old_logs"
+	CodeOffline         Code = "offline"
+	CodeBadRequest      Code = "bad_request"
+	CodeTooManyRequests Code = "too_many_requests"
+	CodeDirectorySilent Code = "directory_silent"
+	CodeCheckinTimeout  Code = "checkin_timeout"
+	CodeInterrupted     Code = "interrupted"
+	CodeInternal        Code = "internal"
 )
 
 // seeLog names the log where it says more than a code can.
@@ -538,15 +550,27 @@ var Codes = map[Code]CodeText{
 	CodeJobNotLoaded:     {Failure, "launchd does not know the agent's job.", "Load it: sudo launchctl bootstrap system /Library/LaunchDaemons/org.prlagent.agent.plist"},
 	CodeJobDisabled:      {Failure, "The agent's job is disabled, by launchctl or in Login Items.", "Enable it, then load it: sudo launchctl enable system/org.prlagent.agent"},
 	CodeJobNotRunning:    {Failure, "launchd knows the agent's job, and it does not run.", "Start it: sudo launchctl kickstart system/org.prlagent.agent"},
-	CodeLogErrors:        {Warning, "The agent's log has errors of the last day.", "Run 'sudo prlagent logs --since 1d' and read those."},
-	CodeOldLogs:          {Warning, "Logs of an older version are left, which nobody writes or removes any more.", "Remove the folder: sudo rm -r /Library/Logs/prlagent"},
-	CodeOffline:          {Warning, "This Mac has no way out: there is no default route.", "Connect it to a network, or accept what the network asks for first."},
-	CodeBadRequest:       {Failure, "The request makes no sense.", "See 'prlagent help'."},
-	CodeDirectorySilent:  {Warning, "The Mac's directory service does not say in time who you are.", "Use sudo, or try again later; 'prlagent status' answers everybody."},
-	CodeTooManyRequests:  {Info, "Too many requests in a short time.", "Wait a minute."},
-	CodeCheckinTimeout:   {Warning, "The check-in did not finish in time; it goes on.", "Run 'prlagent status' to see how it ended."},
-	CodeInterrupted:      {Info, "It was interrupted by the person who asked.", "Run the command again."},
-	CodeInternal:         {Failure, "The agent met a defect of its own.", "For what happened " + seeLog + ", and report it."},
+
+	CodeJobCrashes:        {Failure, "The agent's job ends soon after each start; launchd starts it again and again.", "See what it says at its end in /Library/Application Support/prlagent/logs, in prlagentd.panic.log and prlagentd.log; then run 'prlagentd restart'."},
+	CodeJobStuck:          {Failure, "launchd does not let go of the agent's job, or of its process.", "Wait half a minute and try again; if it stays, restart the Mac."},
+	CodeJobFileMissing:    {Failure, "The property list of the agent's job is not there.", "Put it in place: 'prlagentd install'."},
+	CodeJobFileUnsafe:     {Failure, "launchd refuses the agent's job: others than root can change its property list, or a folder above it.", "Give file and folder to root: sudo chown root:wheel /Library/LaunchDaemons; sudo chmod go-w /Library/LaunchDaemons; then run 'prlagentd install'."},
+	CodeJobDomain:         {Failure, "launchd takes no daemon there.", "This is a defect of the agent, which asks for the domain of the system: please report it."},
+	CodeJobNotPermitted:   {Failure, "launchd does not let us change the job.", "Run it as root. If that was done, a product for the Mac's security may forbid it: see its log."},
+	CodeJobProgramMissing: {Failure, "The program that the agent's job starts is not installed.", "Install the programs first, with the package or as the agent's README says."},
+	CodeLaunchdSilent:     {Failure, "launchctl cannot be run, or says nothing that makes sense.", "Try again in a minute; if it stays, restart the Mac."},
+	CodeUninstallRefused:  {Failure, "The agent has placed something on this Mac that would be left behind.", "Lift it in the same step: 'prlagentd uninstall --release'."},
+	CodeReleaseIncomplete: {Failure, "Not all that the agent has placed could be lifted, so the agent stays.", "Do what is said of each that is left, such as to resume or shut down a virtual machine that is suspended, and run 'prlagentd uninstall --release' again."},
+
+	CodeLogErrors:       {Warning, "The agent's log has errors of the last day.", "Run 'sudo prlagent logs --since 1d' and read those."},
+	CodeOldLogs:         {Warning, "Logs of an older version are left, which nobody writes or removes any more.", "Remove the folder: sudo rm -r /Library/Logs/prlagent"},
+	CodeOffline:         {Warning, "This Mac has no way out: there is no default route.", "Connect it to a network, or accept what the network asks for first."},
+	CodeBadRequest:      {Failure, "The request makes no sense.", "See 'prlagent help'."},
+	CodeDirectorySilent: {Warning, "The Mac's directory service does not say in time who you are.", "Use sudo, or try again later; 'prlagent status' answers everybody."},
+	CodeTooManyRequests: {Info, "Too many requests in a short time.", "Wait a minute."},
+	CodeCheckinTimeout:  {Warning, "The check-in did not finish in time; it goes on.", "Run 'prlagent status' to see how it ended."},
+	CodeInterrupted:     {Info, "It was interrupted by the person who asked.", "Run the command again."},
+	CodeInternal:        {Failure, "The agent met a defect of its own.", "For what happened " + seeLog + ", and report it."},
 
 	CodeCommandSignature:   {Failure, "A command is not signed by as many of the keys as this Mac trusts for its type.", "Compare CommandKeys and CommandThreshold of the profile with the keys of the operators."},
 	CodeCommandInvalid:     {Failure, "A command is signed well and says nothing that can be carried out.", "Issue it anew with a prlportal of this version."},

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"sort"
 	"strings"
 
 	"prlagent/agent"
@@ -18,7 +19,9 @@ type invocation struct {
 	root, config, logLevel string // flags of every command; each has an environment twin
 
 	version bool // --version, of the program alone
-	asJSON  bool // of version
+	asJSON  bool // of version, and of the commands about the job
+	purge   bool // of uninstall
+	release bool // of uninstall
 	help    bool
 
 	words  []string // what stands behind the command
@@ -45,7 +48,7 @@ Exit codes: 0 it was stopped, 1 it failed, 2 the command line makes no sense,
 
 // commands are all commands, by name, behind the program itself.
 func (i *invocation) commands() []command {
-	return []command{
+	rows := []command{
 		{
 			long: "prlagentd watches Parallels Desktop on this Mac, reports to a management portal and\n" +
 				"answers 'prlagent'. launchd starts it with 'prlagentd run'." + exitHelp,
@@ -80,6 +83,13 @@ func (i *invocation) commands() []command {
 			run:     i.printVersion,
 		},
 	}
+	return sortedByName(append(rows, i.jobCommands()...))
+}
+
+// sortedByName sorts all rows but the program's own.
+func sortedByName(rows []command) []command {
+	sort.Slice(rows, func(a, b int) bool { return rows[a].name < rows[b].name })
+	return rows
 }
 
 // programFlags are the flags of every command.

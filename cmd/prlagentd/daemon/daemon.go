@@ -64,6 +64,8 @@ func explainEnd(stderr io.Writer, err error) int {
 		return exitRunning
 	case errors.Is(err, errUsage):
 		return exitUsage
+	case protocol.CodeOf(err) == protocol.CodeUninstallRefused:
+		return exitRefused
 	}
 	return exitFailed
 }

@@ -62,6 +62,10 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		return 0
 	}
 	remedy := ""
+	var known interface{ Remedy() string }
+	if errors.As(err, &known) {
+		remedy = known.Remedy()
+	}
 	if exitCode(err) == exitUsage {
 		remedy = "See '" + command.CommandPath() + " --help'."
 	}
@@ -142,7 +146,7 @@ Every flag has a twin in the environment, shown in brackets; the flag wins.`,
 	})
 	root.SetVersionTemplate("prlportal {{.Version}}\n")
 	root.SetHelpCommand(newHelpCommand())
-	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(), newCertificateCommand(),
+	root.AddCommand(newInitCommand(), newServeCommand(), newProfileCommand(), newPackageCommand(), newCertificateCommand(),
 		newLintCommand(), newDiffCommand(), newPublishCommand(), newPoliciesCommand(), newGroupsCommand(), newRenewHeadsCommand(), newKeysCommand(),
 		newDevicesCommand(), newVMsCommand(), newEventsCommand(), newCommandCommand(), newCommandsCommand(), newEvidenceCommand(), newVerifyCommand(), newExportCommand(), newReportCommand(), newViewsCommand(),
 		newAdminsCommand(), newWebhookCommand(), newBackupCommand(), newRestoreCommand(), newAuditCommand(), newVersionCommand())

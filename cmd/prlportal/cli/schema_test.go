@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"prlagent/cmd/prlportal/pkg/pkgtest"
 	"prlagent/cmd/prlportal/portaltest"
 )
 
@@ -44,6 +45,7 @@ func TestEveryDocumentHasItsSchema(t *testing.T) {
 		"commands": macs, "keys command list": {"--dir", dir}, "audit verify": {"--dir", dir},
 		"command":         append([]string{"inventory.refresh", "--device", serial, "--reason", "test", "--yes", serial}, macs...),
 		"verify":          judgedEvidence(t),
+		"package":         {"--programs", pkgtest.Write(t, pkgtest.Programs()), "--version", pkgtest.Version, "--out", filepath.Join(t.TempDir(), "packages")},
 		"commands cancel": nil, "commands confirm": nil, "commands approve": nil, "devices confirm": nil, // as command
 		"devices retire":  append([]string{serial}, macs...),
 		"devices approve": nil, "devices reject": nil, // as devices retire

@@ -59,7 +59,9 @@ func macRebootCommand() *cobra.Command {
 are suspended or stopped as their setting Autostop says, the service is started
 anew, and the boot time and the volume's device number are others. Afterwards
 nobody is logged in, unless told otherwise; VMs with Autostart start-host run.
-An agent is no part of the simulated Mac: stop it before, start it afterwards.`,
+Jobs that launchd keeps are killed, and those of /Library/LaunchDaemons start anew. An
+agent that was started otherwise is no part of the simulated Mac: stop it before, start
+it afterwards.`,
 		Example: "  prlsim mac reboot --login alice",
 		RunE: func(command *cobra.Command, _ []string) error {
 			return changeMac(command, func(mac Mac, state *State) (string, error) {
@@ -104,6 +106,9 @@ func (m Mac) reboot(state *State, login string, now time.Time) error {
 	}
 	state.Service.Running = false // the service is another process from now on
 	state.Volume, state.BootedAt = state.Volume.afterBoot(state.Seed), now.Truncate(time.Second)
+	if err := m.bootJobs(state); err != nil {
+		return err
+	}
 	return m.autostart(state)
 }
 

@@ -1,8 +1,10 @@
 package sim
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -10,12 +12,13 @@ import (
 func jobCommand() *cobra.Command {
 	parent := commandGroup("job", "Load, unload, disable and enable jobs of launchd",
 		jobLoadCommand(),
-		jobChangeCommand("unload", "Let launchd forget the job, as after a bootout", func(job *launchdJob) { job.Loaded, job.PID = false, 0 }),
+		jobChangeCommand("unload", "Let launchd forget the job, as after a bootout", (*launchdJob).unload),
 		jobChangeCommand("disable", "Disable the job, as a person does in Login Items", func(job *launchdJob) { job.Disabled = true }),
 		jobChangeCommand("enable", "Enable the job", func(job *launchdJob) { job.Disabled = false }),
+		jobEnvironmentCommand(),
 		jobListCommand())
 	parent.Long = `Change what launchctl print and print-disabled say of a job of the system. No
-process begins or ends by it.`
+process begins or ends by it, but that of a job that launchctl has bootstrapped.`
 	parent.Example = "  prlsim job load org.example.agent --pid 123\n  prlsim job disable org.example.agent\n" +
 		"  prlsim job unload " + dispatcherLabel + "    # the application was copied, not installed"
 	return parent
@@ -40,6 +43,29 @@ func jobChangeCommand(use, short string, change func(*launchdJob)) *cobra.Comman
 				change(&job)
 				state.setJob(given[0], job)
 				return given[0] + ": " + job.summary(), nil
+			})
+		},
+	}
+}
+
+func jobEnvironmentCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "environment NAME=VALUE", Short: "Set a variable of every process that launchd starts, or with NAME= none", Args: argumentCount(1, 1),
+		Example: "  prlsim job environment EXAMPLE_ROOT=$PWD/mac    # a program that has to be told where its Mac is",
+		RunE: func(command *cobra.Command, given []string) error {
+			name, value, found := strings.Cut(given[0], "=")
+			if !found || name == "" {
+				return fmt.Errorf("%w: usage: %s", errUsage, command.UseLine())
+			}
+			return changeMac(command, func(_ Mac, state *State) (string, error) {
+				if state.JobEnvironment == nil {
+					state.JobEnvironment = make(map[string]string)
+				}
+				state.JobEnvironment[name] = value
+				if value == "" {
+					delete(state.JobEnvironment, name)
+				}
+				return "launchd sets " + name + " to " + value, nil
 			})
 		},
 	}

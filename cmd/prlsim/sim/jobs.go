@@ -7,13 +7,22 @@ import (
 	"strings"
 )
 
-// launchdJob is what launchd knows of one job of the system.
+// launchdJob is what launchd knows of one job.
 type launchdJob struct {
 	Loaded   bool   `json:"loaded,omitempty"`
 	Disabled bool   `json:"disabled,omitempty"` // outlives a reboot, and lives outside of the job's file (facts/macos.md 1.2)
 	Path     string `json:"path,omitempty"`     // of the job's file; empty: that of its label
 	PID      int    `json:"pid,omitempty"`      // 0: it is loaded and does not run
 	LastExit int    `json:"last_exit,omitempty"`
+
+	// Of a job that was bootstrapped; one that was only loaded by hand has none of it.
+	Definition jobDefinition `json:"definition,omitzero"`
+	Keeper     int           `json:"keeper,omitempty"`  // process of launchd that keeps it; 0: nobody does
+	Leaving    bool          `json:"leaving,omitempty"` // it was booted out, and is still there
+	Throttled  bool          `json:"throttled,omitempty"`
+	Runs       int           `json:"runs,omitempty"`
+	Kicks      int           `json:"kicks,omitempty"` // how often it was to start at once
+	Kills      int           `json:"kills,omitempty"` // how often it was to end for that
 }
 
 const systemDomain = "system"
@@ -35,7 +44,7 @@ func (s *State) job(label string) launchdJob {
 		known.Path = appFolder + "/Contents/LaunchDaemons/" + dispatcherLabel + ".plist"
 	}
 	if known.Path == "" {
-		known.Path = "/Library/LaunchDaemons/" + label + ".plist"
+		known.Path = daemonFolder + "/" + label + ".plist"
 	}
 	return known
 }
@@ -47,13 +56,16 @@ func (s *State) setJob(label string, job launchdJob) {
 	s.Jobs[label] = job
 }
 
-// printJob plays `launchctl print system/LABEL`, whose text is for people and no
+// unload lets launchd forget the job; whether it is disabled stays.
+func (j *launchdJob) unload() { *j = launchdJob{Disabled: j.Disabled} }
+
+// printJob plays `launchctl print TARGET`, whose text is for people and no
 // interface: others look for "state = running" in it (facts/macos.md 1.2). The
 // refusal and its exit code are facts/acting.md 3.
 func printJob(in *invocation, target string) int {
-	domain, label, _ := strings.Cut(target, "/")
-	job := in.state.job(label)
-	if domain != systemDomain || !job.Loaded {
+	domain, label := splitTarget(target)
+	job := in.state.job(jobKey(domain, label))
+	if !job.Loaded {
 		return in.failf(113, "Bad request.\nCould not find service %q in domain for %s", label, domain)
 	}
 	running := job.PID != 0
@@ -61,10 +73,16 @@ func printJob(in *invocation, target string) int {
 		running = !in.state.hasFault("service_down", in.caller)
 	}
 	state, active := "not running", 0
-	if running {
+	switch {
+	case running:
 		state, active = "running", 1
+	case job.Throttled:
+		state = in.state.assumedValue("throttled_state")
 	}
 	in.printLinef("%s = {\n\tactive count = %d\n\tpath = %s\n\ttype = LaunchDaemon\n\tstate = %s\n", target, active, job.Path, state)
+	if job.Keeper != 0 {
+		in.printLinef("\tprogram = %s\n\truns = %d", job.Definition.program(), job.Runs)
+	}
 	if job.PID != 0 {
 		in.printLinef("\tpid = %d", job.PID)
 	}
@@ -93,11 +111,17 @@ func printDisabled(in *invocation, domain string) int {
 // summary is the job in one line.
 func (j launchdJob) summary() string {
 	words := []string{"not loaded"}
-	if j.Loaded {
+	switch {
+	case j.Leaving:
+		words[0] = "booted out"
+	case j.Loaded:
 		words[0] = "loaded"
 	}
 	if j.PID != 0 {
 		words = append(words, fmt.Sprintf("process %d", j.PID))
+	}
+	if j.Throttled {
+		words = append(words, "waits for its next start")
 	}
 	if j.Disabled {
 		words = append(words, "disabled")

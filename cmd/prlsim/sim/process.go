@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -218,6 +219,7 @@ func (w *watchedFile) hasChanged() (bool, error) {
 // ownsProcess reports whether something of the Mac runs as the process.
 func (s *State) ownsProcess(pid int) bool {
 	return s.Service.PID == pid ||
+		slices.ContainsFunc(slices.Collect(maps.Values(s.Jobs)), func(job launchdJob) bool { return job.Keeper == pid }) ||
 		slices.ContainsFunc(s.VMs, func(vm *VM) bool { return vm.PID == pid }) ||
 		slices.ContainsFunc(s.Persons, func(p person) bool { return p.PID == pid }) ||
 		slices.ContainsFunc(s.Apps, func(app runningApp) bool { return app.PID == pid })

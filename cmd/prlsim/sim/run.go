@@ -33,6 +33,7 @@ var toolPaths = []string{
 	vmAppPath,
 	clientAppPath,
 	dispatcherPath,
+	launchdPath,
 	personPath,
 }
 
@@ -84,6 +85,7 @@ func toolByName(name string) (toolFunc, bool) {
 		"ioreg":      ioreg,
 		"sysctl":     sysctl,
 		"launchctl":  launchctl,
+		"launchd":    runLaunchd,
 		"logger":     recordCall,
 		"codesign":   codesign,
 		"osascript":  osascript,

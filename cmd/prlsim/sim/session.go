@@ -120,22 +120,6 @@ func (in *invocation) execProgram(program []string, missing string, code int, en
 	return in.failf(code, "%s: unable to execute %s: %v", in.name, program[0], err)
 }
 
-// launchctl plays `asuser UID COMMAND…`, `print system/LABEL` and
-// `print-disabled system` (facts/macos.md 1.2).
-func launchctl(in *invocation) int {
-	switch {
-	case len(in.args) >= 3 && in.args[0] == "asuser":
-		return asUser(in, in.args[1], in.args[2:])
-	case len(in.args) == 2 && in.args[0] == "print":
-		return printJob(in, in.args[1])
-	case len(in.args) == 2 && in.args[0] == "print-disabled":
-		return printDisabled(in, in.args[1])
-	case len(in.args) == 0:
-		return in.failf(1, "Usage: launchctl <subcommand> ... | help [subcommand]")
-	}
-	return in.failf(64, "Unrecognized subcommand: %s", in.args[0])
-}
-
 // asUser runs a program in a user's bootstrap. It changes neither the account
 // nor the environment. What happens without a GUI session is unknown
 // (facts/macos.md 15.3).

@@ -11,32 +11,33 @@ const rootUser = "root"
 
 // State is everything the Mac remembers, as kept in `.prlsim/state.json`.
 type State struct {
-	Seed          int64                 `json:"seed"`
-	Counter       int                   `json:"counter"` // ids handed out
-	ComputerName  string                `json:"computer_name"`
-	SerialNumber  string                `json:"serial_number"`
-	NoSerial      bool                  `json:"no_serial,omitempty"` // the hardware has no such key
-	HardwareUUID  string                `json:"hardware_uuid"`
-	Volume        volume                `json:"volume"`
-	BootedAt      time.Time             `json:"booted_at"`
-	Intel         bool                  `json:"intel,omitempty"`
-	NoProcesses   bool                  `json:"no_processes,omitempty"` // none starts by itself
-	Product       product               `json:"product"`
-	Users         []macUser             `json:"users"`
-	Console       string                `json:"console,omitempty"` // user whose session is on the screen
-	VMs           []*VM                 `json:"vms"`
-	Unregistered  []*VM                 `json:"unregistered,omitempty"` // whose bundles are still there
-	Faults        []activeFault         `json:"faults,omitempty"`
-	Assumptions   map[string]string     `json:"assumptions,omitempty"` // where they differ from the default
-	DispatcherID  string                `json:"dispatcher_id"`
-	DispatcherKey string                `json:"dispatcher_hardware_id"`
-	Service       dispatcherService     `json:"service"`
-	Apps          []runningApp          `json:"apps,omitempty"`
-	Jobs          map[string]launchdJob `json:"jobs,omitempty"` // by label; those that were changed
-	Network       networkState          `json:"network"`
-	Host          map[string]string     `json:"host,omitempty"`        // of prlsrvctl set, by flag
-	RequirePwd    []string              `json:"require_pwd,omitempty"` // actions that need a password
-	DueDomains    []dueDomain           `json:"due_domains,omitempty"` // of preferences, for cfprefsd to write
+	Seed           int64                 `json:"seed"`
+	Counter        int                   `json:"counter"` // ids handed out
+	ComputerName   string                `json:"computer_name"`
+	SerialNumber   string                `json:"serial_number"`
+	NoSerial       bool                  `json:"no_serial,omitempty"` // the hardware has no such key
+	HardwareUUID   string                `json:"hardware_uuid"`
+	Volume         volume                `json:"volume"`
+	BootedAt       time.Time             `json:"booted_at"`
+	Intel          bool                  `json:"intel,omitempty"`
+	NoProcesses    bool                  `json:"no_processes,omitempty"` // none starts by itself
+	Product        product               `json:"product"`
+	Users          []macUser             `json:"users"`
+	Console        string                `json:"console,omitempty"` // user whose session is on the screen
+	VMs            []*VM                 `json:"vms"`
+	Unregistered   []*VM                 `json:"unregistered,omitempty"` // whose bundles are still there
+	Faults         []activeFault         `json:"faults,omitempty"`
+	Assumptions    map[string]string     `json:"assumptions,omitempty"` // where they differ from the default
+	DispatcherID   string                `json:"dispatcher_id"`
+	DispatcherKey  string                `json:"dispatcher_hardware_id"`
+	Service        dispatcherService     `json:"service"`
+	Apps           []runningApp          `json:"apps,omitempty"`
+	Jobs           map[string]launchdJob `json:"jobs,omitempty"`            // by label; those that were changed
+	JobEnvironment map[string]string     `json:"job_environment,omitempty"` // of every job
+	Network        networkState          `json:"network"`
+	Host           map[string]string     `json:"host,omitempty"`        // of prlsrvctl set, by flag
+	RequirePwd     []string              `json:"require_pwd,omitempty"` // actions that need a password
+	DueDomains     []dueDomain           `json:"due_domains,omitempty"` // of preferences, for cfprefsd to write
 
 	Feed    []feedOffer   `json:"feed,omitempty"`    // of all update servers
 	Updates []productMove `json:"updates,omitempty"` // of the product, oldest first

@@ -18,7 +18,7 @@ type assumption struct {
 
 // assumptions lists every behavior that `mac create --assume NAME=VALUE`
 // switches.
-var assumptions = slices.Concat(toolAssumptions, settingAssumptions, preferenceAssumptions, actionAssumptions)
+var assumptions = slices.Concat(toolAssumptions, launchctlAssumptions, settingAssumptions, preferenceAssumptions, actionAssumptions)
 
 // toolAssumptions are those that do not concern settings.
 var toolAssumptions = []assumption{
@@ -175,6 +175,9 @@ type faultKind struct {
 // flagsValue is the value of a fault that hits flags of prlctl set.
 const flagsValue = "flags with commas between, or any"
 
+// faultTeardown is a bootout that takes its time.
+const faultTeardown = "teardown"
+
 // timesValue is the value of a fault that ends by itself.
 const timesValue = "times (0: always)"
 
@@ -260,6 +263,7 @@ var faultKinds = []faultKind{
 	{"defaults_not_done", timesValue, "defaults says nothing was wrong, exit 0, and the change is lost"},
 	{"defaults_rival", timesValue, "somebody else writes to the domain before defaults ends: the old value of the key, and a key of their own"},
 	{"require_pwd_lost", timesValue, "prlsrvctl set says that it changed --require-pwd, and another writer at the same time had the last word (acting.md 1)"},
+	{faultTeardown, "milliseconds", "launchd keeps a job that was booted out this much longer after its process has ended (facts/macos.md 1.2)"},
 	{"codesign", "", "codesign does not accept the application's signature"},
 }
 

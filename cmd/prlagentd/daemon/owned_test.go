@@ -1,0 +1,149 @@
+package daemon
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"testing"
+
+	"prlagent/agent/localapi"
+	"prlagent/platform/safefile"
+	"prlagent/platform/tool"
+)
+
+// macWithAgent is a Mac with everything that is ours.
+func macWithAgent(t *testing.T) *managedMac {
+	t.Helper()
+	root := filepath.Join(t.TempDir(), "mac")
+	m := &managedMac{root: root, tools: &tool.Runner{Root: root}}
+	for _, thing := range owned {
+		place := filepath.Join(root, thing.path)
+		errorsAreFatal(t, os.MkdirAll(filepath.Dir(place), 0o755))
+		switch thing.kind {
+		case ownedFile:
+			errorsAreFatal(t, os.WriteFile(place, []byte("ours"), 0o644))
+		case ownedSocket:
+			errorsAreFatal(t, makeSocket(place))
+		case ownedLink:
+			errorsAreFatal(t, os.Symlink(linkTarget, place))
+		case ownedFolder, ownedTree:
+			errorsAreFatal(t, os.MkdirAll(place, 0o755))
+		}
+	}
+	errorsAreFatal(t, os.MkdirAll(filepath.Join(root, localapi.StateFolder), 0o700),
+		os.WriteFile(filepath.Join(root, localapi.StateFolder, "state.db"), []byte("ours"), 0o600))
+	return m
+}
+
+// everything below a folder, but for the folders that were there before us.
+func everything(t *testing.T, root string) (paths []string) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if relative, _ := filepath.Rel(root, path); err == nil && !(entry.IsDir() && slices.Contains([]string{
+			".", "var", "var/run", "usr", "usr/local", "usr/local/bin", "Library", "Library/Application Support"}, relative)) {
+			paths = append(paths, relative)
+		}
+		return err
+	})
+	errorsAreFatal(t, err)
+	sort.Strings(paths)
+	return paths
+}
+
+// The table is all that there is: after a purge nothing of ours is left, and before it
+// configuration, state and logs.
+func TestH47_EverythingThatIsOursGoes(t *testing.T) {
+	t.Parallel()
+	m := macWithAgent(t)
+	if _, err := m.removeOwned(false); err != nil {
+		t.Fatal(err)
+	}
+	support := localapi.SupportFolder[1:]
+	if left := everything(t, m.root); !slices.Equal(left, []string{support, support + "/state", support + "/state/state.db"}) {
+		t.Errorf("left are %q", left)
+	}
+	if _, err := m.removeOwned(true); err != nil {
+		t.Fatal(err)
+	}
+	if left := everything(t, m.root); len(left) > 0 {
+		t.Errorf("after a purge there are %q", left)
+	}
+	if removed, err := m.removeOwned(true); err != nil || len(removed) > 0 {
+		t.Errorf("again: %q, %v", removed, err)
+	}
+}
+
+// What others put in the places of ours stays, and so does what a link leads to.
+func TestH47_NothingElseGoes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		attack func(m *managedMac, victims string) error
+		stays  string // a path of the Mac
+		err    error
+	}{
+		"another program's link": {func(m *managedMac, victims string) error {
+			link := filepath.Join(m.root, "/usr/local/bin/prlagent")
+			return errors.Join(os.Remove(link), os.Symlink("/opt/other/prlagent", link))
+		}, "/usr/local/bin/prlagent", nil},
+		"a program in the link's place": {func(m *managedMac, victims string) error {
+			link := filepath.Join(m.root, "/usr/local/bin/prlagent")
+			return errors.Join(os.Remove(link), os.WriteFile(link, []byte("theirs"), 0o755))
+		}, "/usr/local/bin/prlagent", nil},
+		"a file in the socket's place": {func(m *managedMac, victims string) error {
+			socket := filepath.Join(m.root, "/var/run/prlagent.sock")
+			return errors.Join(os.Remove(socket), os.WriteFile(socket, []byte("theirs"), 0o644))
+		}, "/var/run/prlagent.sock", nil},
+		"links in the state": {func(m *managedMac, victims string) error {
+			state := filepath.Join(m.root, localapi.StateFolder)
+			return errors.Join(os.Symlink(victims, filepath.Join(state, "folder")), os.Symlink(filepath.Join(victims, "victim"), filepath.Join(state, "file")))
+		}, "", nil},
+		"a link in our folder's place": {func(m *managedMac, victims string) error {
+			support := filepath.Join(m.root, localapi.SupportFolder)
+			return errors.Join(os.Rename(support, support+".moved"), os.Symlink(victims, support))
+		}, localapi.SupportFolder, nil},
+		"others can exchange our folder": {func(m *managedMac, victims string) error {
+			return os.Chmod(filepath.Join(m.root, filepath.Dir(localapi.SupportFolder)), 0o777)
+		}, localapi.StateFolder + "/state.db", safefile.ErrUnsafeDirectory},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := macWithAgent(t)
+			victims, victim := precious(t)
+			for _, name := range []string{"victim", "config.plist"} {
+				errorsAreFatal(t, os.WriteFile(filepath.Join(victims, name), []byte("precious"), 0o600))
+			}
+			errorsAreFatal(t, c.attack(m, victims))
+			if _, err := m.removeOwned(true); !errors.Is(err, c.err) {
+				t.Errorf("got %v, want %v", err, c.err)
+			}
+			if _, err := os.Lstat(filepath.Join(m.root, c.stays)); err != nil {
+				t.Errorf("what is not ours is gone: %v", err)
+			}
+			for _, name := range []string{filepath.Base(victim), "victim", "config.plist"} {
+				if got := contentOf(t, filepath.Join(victims, name)); got != "precious" {
+					t.Errorf("what a link leads to has %q", got)
+				}
+			}
+		})
+	}
+}
+
+// makeSocket makes a socket that nobody listens at. Its path has room for any folder.
+func makeSocket(path string) error {
+	folder, err := os.MkdirTemp("", "s")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	short := filepath.Join(folder, "s")
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: short, Net: "unix"})
+	if err != nil {
+		return err
+	}
+	listener.SetUnlinkOnClose(false)
+	return errors.Join(listener.Close(), os.Rename(short, path))
+}

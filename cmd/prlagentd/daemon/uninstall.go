@@ -1,0 +1,288 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"prlagent/agent"
+	"prlagent/agent/localapi"
+	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
+	"prlagent/launchd"
+	"prlagent/store"
+)
+
+// uninstall takes the agent off the Mac, unless that would leave something behind that
+// it has placed.
+func (i *invocation) uninstall() error {
+	mac, err := i.openMac()
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	document := jobDocument{Schema: localapi.Schema, Action: "uninstall"}
+	err = i.uninstallFrom(ctx, mac, &document)
+	state := mac.describe(context.WithoutCancel(ctx), "uninstall")
+	state.Placed, state.Released, state.Switches, state.Removed = document.Placed, document.Released, document.Switches, document.Removed
+	return i.tell(state, err)
+}
+
+func (i *invocation) uninstallFrom(ctx context.Context, mac *managedMac, document *jobDocument) error {
+	placed, answers, err := mac.placed(ctx)
+	switch {
+	case err != nil && !i.release:
+		return err
+	case i.release && (err != nil || !placed.IsEmpty()):
+		if err := i.releaseAll(ctx, mac, answers, document); err != nil {
+			return err
+		}
+	case !placed.IsEmpty():
+		document.Placed = &placed
+		return &codedError{protocol.CodeUninstallRefused, "There are " + placed.Words() + "."}
+	}
+	if err := mac.manager.Stop(ctx); err != nil {
+		return err
+	}
+	if err := mac.checkAgain(ctx, i.release, document); err != nil {
+		_, startError := mac.manager.Start(ctx)
+		return errors.Join(err, startError)
+	}
+	if err := mac.manager.Uninstall(ctx); err != nil {
+		return err
+	}
+	document.Removed = append(document.Removed, launchd.PlistPath)
+	removed, err := mac.removeOwned(i.purge)
+	document.Removed = append(document.Removed, removed...)
+	if err != nil {
+		return err
+	}
+	if mac.forgetReceipt(ctx) {
+		document.Removed = append(document.Removed, "receipt "+launchd.Label)
+	}
+	return nil
+}
+
+// placed is what the agent has placed: the daemon says it, or what it has left. One that
+// begins has its store already, and does not answer yet: it is waited for.
+func (m *managedMac) placed(ctx context.Context) (placed localapi.Placed, answers bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	for {
+		placed, err = m.client().Placed(ctx)
+		if word := localapi.UnansweredState(err); word != localapi.NotRunning && word != localapi.NotInstalled {
+			return placed, err == nil, err
+		}
+		placed, err = agent.Placed(ctx, m.root, zerolog.Nop())
+		if !errors.Is(err, store.ErrLocked) {
+			return placed, false, err
+		}
+		select {
+		case <-ctx.Done():
+			return placed, false, err
+		case <-time.After(releasePoll):
+		}
+	}
+}
+
+// checkAgain looks once more when the daemon is gone: it may have placed something until
+// its end. A lock that is left after a release is of a machine that nobody has any more.
+func (m *managedMac) checkAgain(ctx context.Context, released bool, document *jobDocument) error {
+	placed, err := agent.Placed(ctx, m.root, zerolog.Nop())
+	if err != nil {
+		return err
+	}
+	if released {
+		placed.Locks = 0
+	}
+	if placed.IsEmpty() {
+		return nil
+	}
+	document.Placed = &placed
+	return &codedError{protocol.CodeUninstallRefused, "There are " + placed.Words() + "."}
+}
+
+// Limits of what is asked of the daemon.
+const (
+	answerLimit  = 30 * time.Second
+	startLimit   = time.Minute // until an agent has looked at the Mac, and answers
+	releaseLimit = time.Minute // until all is lifted
+	tellLimit    = 15 * time.Second
+	releasePoll  = 300 * time.Millisecond
+
+	maxRounds       = 4
+	lastReleasePoll = 5 * time.Second // each time runs the product's tools
+)
+
+func (m *managedMac) client() *localapi.Client {
+	client := localapi.NewClient(localapi.SocketUnder(m.root))
+	client.Installed = func() bool { return localapi.InstalledUnder(m.root) }
+	return client
+}
+
+// releaseAll lifts exactly what the agent has placed. If no daemon answers, one runs in
+// this process for so long: it knows how, and what it does is in its events.
+func (i *invocation) releaseAll(ctx context.Context, mac *managedMac, answers bool, document *jobDocument) error {
+	if answers {
+		return mac.release(ctx, document)
+	}
+	before, err := mac.manager.State(ctx)
+	if err != nil {
+		return err
+	}
+	if err := mac.manager.Stop(ctx); err != nil {
+		return err
+	}
+	err = i.releaseHere(ctx, mac, document)
+	if err != nil && before.Loaded { // it stays, so it goes on
+		_, startError := mac.manager.Start(ctx)
+		err = errors.Join(err, startError)
+	}
+	return err
+}
+
+// releaseHere has an agent of this process release everything.
+func (i *invocation) releaseHere(ctx context.Context, mac *managedMac, document *jobDocument) error {
+	log, err := openLog(filepath.Join(mac.root, agent.LogFile), i.logLevel)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if mac.root != "" {
+		if err := installSelf(mac.root); err != nil {
+			return err
+		}
+	}
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- agent.Run(running, agent.Options{Root: mac.root, Config: i.config, LogLevel: i.logLevel, Log: log.logger})
+	}()
+	err = mac.awaitAnswer(ctx, ended)
+	if err == nil {
+		err = mac.release(ctx, document)
+		stop()
+		return errors.Join(err, <-ended)
+	}
+	stop()
+	return err
+}
+
+// awaitAnswer waits until the agent of this process answers.
+func (m *managedMac) awaitAnswer(ctx context.Context, ended chan error) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	for {
+		_, err := m.client().Placed(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case ofAgent := <-ended:
+			return errors.Join(ofAgent, err)
+		case <-ctx.Done():
+			return err
+		case <-time.After(releasePoll):
+		}
+	}
+}
+
+// release asks the agent to lift everything, until all is lifted.
+func (m *managedMac) release(ctx context.Context, document *jobDocument) error {
+	limited, cancel := context.WithTimeout(ctx, releaseLimit)
+	defer cancel()
+	client := m.client()
+	placed, err := client.Placed(limited)
+	if err != nil {
+		return err
+	}
+	if placed.Holds > 0 {
+		if err := askHands(limited, client, localapi.HandRequest{ReleaseHolds: true, All: true}, document); err != nil {
+			return err
+		}
+	}
+	rounds := 0 // in which only what a person has to do was left
+	for wait := releasePoll; ; wait = min(2*wait, lastReleasePoll) {
+		if placed.Locks+placed.Leases+len(placed.Switches) > 0 {
+			document.Released, document.Switches = nil, nil
+			if err := askHands(limited, client, localapi.HandRequest{ReleaseLocks: true}, document); err != nil {
+				return err
+			}
+		}
+		if placed, err = client.Placed(limited); err != nil {
+			return err
+		}
+		left := document.left()
+		if left == "" {
+			placed.Locks = 0 // of machines that nobody has any more
+		}
+		if placed.IsEmpty() {
+			break
+		}
+		if rounds++; placed.Holds+placed.Autostarts+placed.Leases > 0 {
+			rounds = 0
+		}
+		if rounds >= maxRounds || limited.Err() != nil {
+			document.Placed = &placed
+			return &codedError{protocol.CodeReleaseIncomplete, "There are " + placed.Words() + "." + left}
+		}
+		select {
+		case <-limited.Done():
+		case <-time.After(wait):
+		}
+	}
+	telling, cancel := context.WithTimeout(ctx, tellLimit)
+	defer cancel()
+	_, _ = client.Checkin(telling, true) // the portal hears of it if it can
+	return nil
+}
+
+// askHands asks for something by hand; an agent that has not looked yet is asked again.
+func askHands(ctx context.Context, client *localapi.Client, request localapi.HandRequest, document *jobDocument) error {
+	for {
+		result, err := client.ByHand(ctx, request)
+		if err != nil {
+			return err
+		}
+		if result.Code == "" {
+			document.Released = append(document.Released, result.VMs...)
+			document.Switches = append(document.Switches, result.Switches...)
+			return nil
+		}
+		if result.Code != protocol.CodeNotLookedYet {
+			return &codedError{code: result.Code}
+		}
+		select {
+		case <-ctx.Done():
+			return &codedError{code: result.Code}
+		case <-time.After(releasePoll):
+		}
+	}
+}
+
+// left names what could not be lifted, with what a person types instead.
+func (d *jobDocument) left() (words string) {
+	for i := range d.Released {
+		if vm := &d.Released[i]; vm.Outcome != policy.HandDone {
+			words += fmt.Sprintf(" %s of uid %d: %s.", vm.ID, vm.UID, joined(vm.Code, vm.Command))
+		}
+	}
+	for i := range d.Switches {
+		if one := &d.Switches[i]; one.Outcome != policy.HandDone {
+			words += fmt.Sprintf(" %s: %s.", one.Target, joined(one.Code, one.Command))
+		}
+	}
+	return words
+}
+
+func joined(code protocol.Code, command string) string {
+	if command == "" {
+		return string(code)
+	}
+	return string(code) + ", or by hand: " + command
+}

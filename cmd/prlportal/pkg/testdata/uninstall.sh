@@ -1,0 +1,71 @@
+#!/bin/sh
+# Removes prlagent. As root:
+#
+#   sh uninstall.sh [--purge] [--release] [--force]
+#
+# The agent's state, configuration and logs stay, for the next installation; --purge
+# removes them too. While machines are held or locked by the agent, it refuses;
+# --release releases first exactly what it has placed. --force removes what is left of
+# an agent whose program is gone; nothing is released then.
+#
+# Exit codes: 0 it is gone, 1 it failed or refused, 2 wrong usage, 4 not root.
+set -u
+PATH=/usr/bin:/bin:/usr/sbin:/sbin
+export PATH
+
+identifier=org.prlagent.agent
+support="/Library/Application Support/prlagent"
+daemon="/Library/Application Support/prlagent/bin/prlagentd"
+state="/Library/Application Support/prlagent/state"
+job="/Library/LaunchDaemons/org.prlagent.agent.plist"
+link="/usr/local/bin/prlagent"
+
+purge=no release=no force=no
+for word in "$@"; do
+  case $word in
+  --purge) purge=yes ;;
+  --release) release=yes ;;
+  --force) force=yes ;;
+  *)
+    echo "usage: uninstall.sh [--purge] [--release] [--force]" >&2
+    exit 2
+    ;;
+  esac
+done
+if [ "$(id -u)" != 0 ]; then
+  echo "prlagent is removed by root: sudo sh $0 $*" >&2
+  exit 4
+fi
+
+set --
+if [ "$purge" = yes ]; then set -- "$@" --purge; fi
+if [ "$release" = yes ]; then set -- "$@" --release; fi
+if [ -x "$daemon" ]; then
+  "$daemon" uninstall "$@" || exit 1
+elif [ -e "$state" ] && [ "$force" = no ]; then
+  echo "$daemon is gone, so what the agent holds or has locked cannot be released." >&2
+  echo "Install the package again first, or remove the rest with --force." >&2
+  exit 1
+else
+  launchctl bootout "system/$identifier" 2>/dev/null # not loaded is as good
+fi
+
+# What the agent removed itself is not there any more.
+if [ -L "$link" ] && [ "$(readlink "$link")" = "/Library/Application Support/prlagent/bin/prlagent" ]; then
+  rm -f "$link"
+fi
+rm -f "$job" "/Library/Application Support/prlagent/bin/prlagent" "/Library/Application Support/prlagent/bin/prlagentd"
+rmdir "/Library/Application Support/prlagent/bin" 2>/dev/null
+if [ "$purge" = yes ]; then
+  rm -rf "$support"
+fi
+if pkgutil --pkg-info "$identifier" >/dev/null 2>&1; then
+  pkgutil --forget "$identifier"
+fi
+
+for left in "$daemon" "$job"; do
+  if [ -e "$left" ]; then
+    echo "$left is still there" >&2
+    exit 1
+  fi
+done

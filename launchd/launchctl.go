@@ -1,0 +1,160 @@
+package launchd
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"prlagent/platform/tool"
+)
+
+// Tools runs external programs; *tool.Runner does.
+type Tools interface {
+	Run(ctx context.Context, c tool.Command) (tool.Result, error)
+}
+
+const launchctlPath = "/bin/launchctl"
+
+// launchctlLimit is the limit of one run of launchctl. A bootout that waits for the
+// job's end is not waited for: print says when the job is gone.
+const launchctlLimit = 15 * time.Second
+
+// Where the job is: daemons are in the domain of the system.
+const (
+	domain = "system"
+	target = domain + "/" + Label
+)
+
+// State is what launchd says of the job.
+type State struct {
+	Loaded  bool // launchd knows the job
+	Running bool
+	PID     int // 0 if it does not run, or launchd does not say it
+	Runs    int // how often it was started since it was loaded; 0 if launchd does not say it
+	// LastExit is how its last process ended; nil if none did, or launchd does not say
+	// it. It is another number for a process that a signal has ended.
+	LastExit *int
+}
+
+// exitNotLoaded is the exit code of print for a job that launchd does not know
+// (facts/acting.md 3).
+const exitNotLoaded = 113
+
+// State asks launchd for the job. Its text is for people and no interface, so only
+// lines are looked for that others look for too (facts/macos.md 1.2); one that is not
+// there says nothing.
+func (m *Manager) State(ctx context.Context) (State, error) {
+	said, err := m.launchctl(ctx, "print", target)
+	switch {
+	case err != nil:
+		return State{}, err
+	case said.code == exitNotLoaded:
+		return State{}, nil
+	case said.code != 0:
+		return State{}, said.problem(CodeSilent)
+	}
+	return parseState(said.text), nil
+}
+
+var (
+	runningLine  = regexp.MustCompile(`(?m)^\s*state = running$`)
+	pidLine      = regexp.MustCompile(`(?m)^\s*pid = (\d{1,9})$`)
+	runsLine     = regexp.MustCompile(`(?m)^\s*runs = (\d{1,9})$`)
+	lastExitLine = regexp.MustCompile(`(?m)^\s*last exit code = (-?\d{1,9})\b`)
+)
+
+func parseState(printed string) State {
+	number := func(line *regexp.Regexp) (int, bool) {
+		found := line.FindStringSubmatch(printed)
+		if found == nil {
+			return 0, false
+		}
+		value, err := strconv.Atoi(found[1])
+		return value, err == nil
+	}
+	state := State{Loaded: true, Running: runningLine.MatchString(printed)}
+	state.Runs, _ = number(runsLine)
+	if state.Running {
+		state.PID, _ = number(pidLine)
+	}
+	if exit, known := number(lastExitLine); known {
+		state.LastExit = &exit
+	}
+	return state
+}
+
+// disabledLine is how print-disabled writes a job that is disabled: by words, or by
+// true and false, which depends on the version of macOS (not in the facts).
+var disabledLine = regexp.MustCompile(`(?m)^\s*"` + regexp.QuoteMeta(Label) + `" => (disabled|true)$`)
+
+// IsDisabled reports whether launchd would not load the job at the next boot.
+func (m *Manager) IsDisabled(ctx context.Context) (bool, error) {
+	said, err := m.launchctl(ctx, "print-disabled", domain)
+	if err != nil {
+		return false, err
+	}
+	if said.code != 0 {
+		return false, said.problem(CodeSilent)
+	}
+	return disabledLine.MatchString(said.text), nil
+}
+
+// answer is what a run of launchctl left.
+type answer struct {
+	verb string
+	code int
+	text string // of both streams
+}
+
+// launchctl runs it once. Its error is that it could not be run.
+func (m *Manager) launchctl(ctx context.Context, args ...string) (answer, error) {
+	result, err := m.Tools.Run(ctx, tool.Command{Path: launchctlPath, Args: args, Limit: launchctlLimit})
+	if ctx.Err() != nil {
+		return answer{}, ctx.Err()
+	}
+	if err != nil {
+		return answer{}, &Error{Code: CodeSilent, Err: fmt.Errorf("ask launchd: %w", err)}
+	}
+	return answer{args[0], result.ExitCode, string(result.Stdout) + string(result.Stderr)}, nil
+}
+
+// maxSaid is how much of launchctl's text an error repeats.
+const maxSaid = 200
+
+// problem is the answer as an error.
+func (a answer) problem(code string) *Error {
+	line, _, _ := strings.Cut(strings.TrimSpace(a.text), "\n")
+	if len(line) > maxSaid {
+		line = line[:maxSaid]
+	}
+	return &Error{Code: code, Err: fmt.Errorf("launchctl %s ended with %d: %q", a.verb, a.code, line)}
+}
+
+// finalAnswers are the answers that no second try changes, with their codes. By all
+// other answers nothing is decided: 0 says that it was heard, 36 that it takes its
+// time, 3 and 113 that there is no such job, and 5 and 37 anything of that. What
+// became of it print says (facts/acting.md 3).
+var finalAnswers = map[string]map[int]string{
+	"bootstrap": {2: CodeFileMissing, 122: CodeFileUnsafe, 125: CodeDomain},
+	"kickstart": {1: CodeNotPermitted, 150: CodeNotPermitted},
+}
+
+// disabledAnswers are those of a bootstrap of a job that is disabled; which one
+// depends on the version of macOS.
+var disabledAnswers = map[int]bool{119: true, 133: true}
+
+// ask runs a verb that changes something. Its error is final: what else went wrong
+// is in the answer, which is for an error's text and decides nothing.
+func (m *Manager) ask(ctx context.Context, args ...string) (answer, error) {
+	said, err := m.launchctl(ctx, args...)
+	if err != nil {
+		return answer{verb: args[0], code: -1, text: err.Error()}, ctx.Err()
+	}
+	if code := finalAnswers[args[0]][said.code]; code != "" {
+		return said, said.problem(code)
+	}
+	return said, nil
+}
