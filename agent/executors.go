@@ -175,7 +175,7 @@ func executorsOf(
 				return asks, err
 			},
 		}),
-		"vm.restart":    &command.Restart{Mac: on, RanAt: known.lastRun},
+		"vm.restart":    &command.Restart{Mac: on, RanAt: known.lastRun, IsHeld: known.isHeld},
 		"vm.redownload": command.Redownload{},
 		"license.deactivate": &command.Deactivation{
 			Mac:          on,

@@ -25,6 +25,9 @@ type Restart struct {
 	// clock; zero if they did not. What is to come by that clock, which was set back since,
 	// it forgets.
 	RanAt func(protocol.VMKey) time.Time
+	// IsHeld reports whether a hold keeps the machine suspended: what is to be kept from
+	// running is not started by ourselves.
+	IsHeld func(protocol.VMKey) bool
 }
 
 // restartIntent is what is on record before a guest is restarted.
@@ -60,6 +63,9 @@ func (r *Restart) prepare(ctx context.Context, job Job) (Readiness, error) {
 	ready, err = r.Mac.checkTarget(ctx, account, vm, target)
 	if err != nil || ready.State != "" {
 		return ready, err
+	}
+	if r.IsHeld(target.VM()) {
+		return failedAtOnce(protocol.CodeRestartHeld, ""), nil
 	}
 	processes, err := r.Mac.vmProcesses(ctx, target.VMID)
 	if err != nil {

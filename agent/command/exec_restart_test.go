@@ -17,6 +17,24 @@ func vmProcess(pid int, id string, started time.Time) platform.Process {
 	}
 }
 
+func noneIsHeld(protocol.VMKey) bool { return false }
+
+// A machine that is to be kept from running is not started by an older or a mistaken order,
+// also where it runs because it could not be suspended.
+func TestH27_CMD_14_AHeldMachineIsNotRestarted(t *testing.T) {
+	t.Parallel()
+	m := newTestMac(t)
+	m.vm(aliceUID, vmID).state = prlctl.StateRunning
+	executor := &Restart{Mac: m.mac(), IsHeld: func(key protocol.VMKey) bool { return key == protocol.VMKey{ID: vmID, UID: aliceUID} }}
+	for _, isForced := range []bool{false, true} {
+		job := Job{Command: m.command("vm.restart", protocol.RestartParams{Force: isForced}), Attempt: 1, BegunAt: m.now}
+		ready, err := executor.Prepare(t.Context(), job)
+		if err != nil || ready.State != protocol.CommandFailed || ready.Code != protocol.CodeRestartHeld {
+			t.Errorf("force %v: got %+v, %v", isForced, ready, err)
+		}
+	}
+}
+
 // What counts as a restart that was seen, and what does not.
 func TestH26_CMD_14_EvidenceOfARestart(t *testing.T) {
 	t.Parallel()
@@ -60,7 +78,7 @@ func TestH26_CMD_14_EvidenceOfARestart(t *testing.T) {
 			m.processes = []platform.Process{vmProcess(7, vmID, m.now.Add(-time.Hour))}
 			var ranAt time.Time
 			c.arm(m, &ranAt)
-			executor := &Restart{Mac: m.mac(), RanAt: func(protocol.VMKey) time.Time { return ranAt }}
+			executor := &Restart{Mac: m.mac(), RanAt: func(protocol.VMKey) time.Time { return ranAt }, IsHeld: noneIsHeld}
 			job := Job{Command: m.command("vm.restart", protocol.RestartParams{Force: c.force}), Attempt: 1, BegunAt: m.now}
 			ready, err := executor.Prepare(t.Context(), job)
 			if err != nil || ready.State != "" {
@@ -81,7 +99,7 @@ func TestH26_ARestartThatTheJournalHasLost(t *testing.T) {
 	t.Parallel()
 	m := newTestMac(t)
 	m.processes = []platform.Process{vmProcess(9, vmID, m.now)}
-	executor := &Restart{Mac: m.mac(), RanAt: func(protocol.VMKey) time.Time { return m.now }}
+	executor := &Restart{Mac: m.mac(), RanAt: func(protocol.VMKey) time.Time { return m.now }, IsHeld: noneIsHeld}
 	seen, err := executor.Verify(t.Context(), Job{Command: m.command("vm.restart", protocol.RestartParams{})})
 	if err != nil || seen.State != protocol.CommandFailed || seen.Code != protocol.CodeOutcomeUnknown {
 		t.Errorf("got %+v, %v", seen, err)
@@ -112,7 +130,7 @@ func TestH20_CMD_14_WhatIsNotRestarted(t *testing.T) {
 			m := newTestMac(t)
 			m.vm(aliceUID, vmID).state = prlctl.StateRunning
 			c.arm(m)
-			ready, err := (&Restart{Mac: m.mac()}).Prepare(t.Context(), Job{Command: m.command("vm.restart", protocol.RestartParams{})})
+			ready, err := (&Restart{Mac: m.mac(), IsHeld: noneIsHeld}).Prepare(t.Context(), Job{Command: m.command("vm.restart", protocol.RestartParams{})})
 			if err != nil || ready.State != c.state || ready.Code != c.code {
 				t.Errorf("want %s %s, got %+v, %v", c.state, c.code, ready, err)
 			}

@@ -279,6 +279,7 @@ const (
 	CodeHoldPending        Code = "hold_pending"
 	CodeNotHeld            Code = "not_held"
 	CodeGuestRestarted     Code = "guest_restarted"
+	CodeRestartHeld        Code = "restart_held"
 	CodeLicenseDeactivated Code = "license_deactivated"
 	CodeWillReactivate     Code = "will_reactivate"
 	CodeCommandDone        Code = "command_done"
@@ -607,6 +608,7 @@ var Codes = map[Code]CodeText{
 	CodeNotHeld:            {Info, "No virtual machine with this id is held.", "See 'prlagent status' for what is held."},
 	CodeHoldPending:        {Warning, "It was seen running, and nothing shows yet that it is being suspended.", "See 'prlagent doctor' for whether its owner's programs answer."},
 	CodeGuestRestarted:     {Info, "The guest was seen to start after the command.", "Nothing to do."},
+	CodeRestartHeld:        {Failure, "The virtual machine is held by a lock, and is not restarted.", "Unlock it first, and order the restart anew."},
 	CodeLicenseDeactivated: {Info, "Parallels Desktop is not activated on this Mac any more; whether the seat is free, only the vendor knows.", "See in the account at the vendor's whether the seat is free."},
 	CodeWillReactivate:     {Warning, "Parallels Desktop is not activated any more, and a licensing profile on this Mac will activate it again.", "Remove the licensing profile from this Mac."},
 	CodeCommandDone:        {Info, "It was done.", "Nothing to do."},
