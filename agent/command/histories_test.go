@@ -26,7 +26,7 @@ var moves = strings.Fields(`
 	crash crash crash crash crash crash kill kill
 	offline online busy idle idle blind seeing seeing silent loud broken mended full stuck room room
 	hour hour hour day sleep reboot-far month clock-back clock-forward clock-right clock-right
-	untrust-late monitor-late forge
+	untrust-late monitor-late stop-late forge
 	approve approve approve approve cancel cancel confirm untrust trust trust monitor limit
 	portal-crash portal-crash portal-crash portal-backup portal-backup portal-restore portal-restore-all thaw
 	reenroll erase retire retire-lost revive
@@ -230,7 +230,9 @@ func (w *world) setting(m move) {
 		w.offset = 0
 	case "untrust", "trust", "monitor":
 		w.trust.Mode = map[string]string{"untrust": "", "trust": protocol.ModeEnforce, "monitor": protocol.ModeMonitor}[m.kind]
-	case "untrust-late", "monitor-late":
+	case "stop":
+		w.cancel()
+	case "untrust-late", "monitor-late", "stop-late":
 		w.late = strings.TrimSuffix(m.kind, "-late")
 	case "limit":
 		w.trust.Limit = 1 + m.n%4

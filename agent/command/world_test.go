@@ -160,14 +160,19 @@ func (w *world) boot() {
 			delete(w.stopped, id)
 		}
 	}
+	if w.isDown() { // it was told to end at once
+		w.restart()
+	}
 }
 
-// happenLate sets what changes while an executor looks.
-func (w *world) happenLate() {
+// happenLate sets what changes while an executor looks. It reports whether the daemon is told
+// to end meanwhile: its tools are killed, and what is seen then says anything.
+func (w *world) happenLate() (ends bool) {
 	if w.late != "" {
 		w.setting(move{w.late, 0})
 		w.late = ""
 	}
+	return w.ctx.Err() != nil
 }
 
 // point is a place where the agent may crash.
@@ -203,7 +208,7 @@ func (w *world) crash() {
 	w.cancel()
 }
 
-// then runs what the agent does; if it crashes, the next one begins.
+// then runs what the agent does; if it crashes or ends, the next one begins.
 func (w *world) then(do func()) {
 	do()
 	if w.isDown() {
@@ -214,13 +219,16 @@ func (w *world) then(do func()) {
 func (w *world) isDown() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.mac.down
+	return w.mac.down || w.ctx.Err() != nil
 }
 
+// restart has the next agent begin. One that was not told to end has crashed.
 func (w *world) restart() {
-	w.mu.Lock()
-	w.crash()
-	w.mu.Unlock()
+	if !w.isDown() {
+		w.mu.Lock()
+		w.crash()
+		w.mu.Unlock()
+	}
 	w.side.stop()
 	w.boot()
 }
@@ -279,8 +287,9 @@ func (x modelExecutor) Prepare(_ context.Context, job Job) (Readiness, error) {
 	x.w.mu.Lock()
 	defer x.w.mu.Unlock()
 	w, id := x.w, job.Command.CommandID
-	w.happenLate()
-	switch {
+	switch ends := w.happenLate(); {
+	case ends:
+		return Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
 	case protocol.ChangesHolds(job.Command.Type) && w.effects[id] > 0: // a list that is in force already
 		return Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
 	case w.busy:
@@ -314,13 +323,16 @@ func (x modelExecutor) Verify(_ context.Context, job Job) (Outcome, error) {
 	if w.point() != nil {
 		return Outcome{}, errCrashed
 	}
-	w.happenLate()
+	isDone := w.effects[id] > 0
+	if w.happenLate() {
+		isDone = !isDone
+	}
 	row, _ := protocol.CommandTypeOf(job.Command.Type)
 	if w.blind || row.Once && w.acts[id] > 0 && w.seenAt.IsZero() { // a restart that another daemon began
 		w.everBad = true
 		return Outcome{}, errors.New("the owner cannot be listed")
 	}
-	if w.effects[id] > 0 {
+	if isDone {
 		return Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
 	}
 	return Outcome{}, nil
