@@ -126,7 +126,7 @@ func (w *world) takeReply(reply *protocol.CheckinReply) {
 // do: not as long as it remembers that.
 func (w *world) take(cancel []string, orders []protocol.Envelope) {
 	w.side.take(cancel, orders)
-	if w.mac.down || w.full {
+	if w.mac.down || w.mac.full {
 		return
 	}
 	for _, id := range cancel {
@@ -215,6 +215,7 @@ func (w *world) send(on route) (answer protocol.CheckinReply, problem string) {
 		})
 		if problem == answered {
 			w.wantMaySend(answer)
+			w.wantKept(answer)
 			w.device.Epoch = w.sealed.epoch
 			for _, result := range w.sealed.results {
 				w.told[result.CommandID] = result.State

@@ -29,6 +29,7 @@ var moves = strings.Fields(`
 	untrust-late monitor-late stop-late forge
 	approve approve approve approve cancel cancel confirm untrust trust trust monitor limit
 	portal-crash portal-crash portal-crash portal-backup portal-backup portal-restore portal-restore-all thaw
+	portal-full portal-stuck portal-room portal-room
 	reenroll erase retire retire-lost revive
 	mac-backup mac-backup mac-restore mac-forget mac-wipe prune`)
 
@@ -210,7 +211,9 @@ func (w *world) setting(m move) {
 	case "broken", "mended":
 		w.broken = m.kind == "broken"
 	case "full", "stuck", "room":
-		w.full, w.stuck = m.kind == "full", m.kind == "stuck"
+		w.mac.full, w.mac.stuck = m.kind == "full", m.kind == "stuck"
+	case "portal-full", "portal-stuck", "portal-room":
+		w.server.full, w.server.stuck = m.kind == "portal-full", m.kind == "portal-stuck"
 	case "hour":
 		w.pass(time.Hour, false)
 	case "day":

@@ -86,11 +86,6 @@ func (m *memorySide) circumstances() Circumstances {
 func (m *memorySide) stop() {}
 
 func (m *memorySide) take(cancel []string, orders []protocol.Envelope) {
-	if m.fault == "cancel after orders" {
-		_ = m.engine.take(nil, orders, 0)
-		m.work()
-		orders = nil
-	}
 	_ = m.engine.take(cancel, orders, 0)
 }
 

@@ -71,6 +71,22 @@ func (w *world) wantMaySend(answer protocol.CheckinReply) {
 	}
 }
 
+// wantKept: what the portal says is on its disk, whatever happens to it next.
+func (w *world) wantKept(answer protocol.CheckinReply) {
+	for _, envelope := range answer.Commands {
+		said, _, _ := claimed(envelope)
+		order, _ := w.portal.order(said.CommandID)
+		if slices.Contains([]string{"", protocol.CommandPending, protocol.CommandAwaitingApproval}, order.state) {
+			w.fail("%s is sent, and is %q at the portal", said.CommandID, order.state)
+		}
+	}
+	for _, ack := range answer.Acks {
+		if order, known := w.portal.order(ack.CommandID); known && order.open() {
+			w.fail("%s is acknowledged, and is %s at the portal", ack.CommandID, order.state)
+		}
+	}
+}
+
 // wantMayAct holds an act, at its moment, against everything that must be so.
 func (w *world) wantMayAct(job Job) {
 	command, id := job.Command, job.Command.CommandID
@@ -155,8 +171,8 @@ func (w *world) wantSoFar() {
 // heal lets everything be well again, and the world go on until every command has
 // ended one way or another. It says which could still have been done in time.
 func (w *world) heal() (inTime map[string]bool) {
-	w.online, w.busy, w.blind, w.silent, w.broken, w.full, w.stuck, w.offset, w.late = true, false, false, false, false, false, false, 0, ""
-	w.mac.in, w.server.in = 0, 0
+	w.online, w.busy, w.blind, w.silent, w.broken, w.offset, w.late = true, false, false, false, false, 0, ""
+	w.mac, w.server = disk{}, disk{}
 	w.trust.Mode, w.trust.Limit = protocol.ModeEnforce, 100
 	inTime = map[string]bool{}
 	for id, command := range w.commands {

@@ -43,24 +43,45 @@ type agentSide interface {
 	wipe()    // of the whole state
 }
 
-// crashing counts the writes of one side until it crashes.
-type crashing struct {
-	in   int // 0: it does not
-	down bool
+// disk is that of one side. It counts the writes until the side crashes.
+type disk struct {
+	in    int // 0: it does not
+	down  bool
+	full  bool // it takes nothing
+	stuck bool // the second file on it takes nothing: the intent file, or the portal's audit log
 }
 
 // point is a place where the side may crash.
-func (c *crashing) point() error {
-	if c.in > 0 {
-		if c.in--; c.in == 0 {
-			c.down = true
+func (d *disk) point() error {
+	if d.in > 0 {
+		if d.in--; d.in == 0 {
+			d.down = true
 		}
 	}
-	if c.down {
+	if d.down {
 		return errCrashed
 	}
 	return nil
 }
+
+// mayWrite is the point before a write, which the disk may have no room for.
+func (d *disk) mayWrite() error {
+	if err := d.point(); err != nil || !d.full {
+		return err
+	}
+	return errFull
+}
+
+// mayWriteSecond is the point before a write to the second file.
+func (d *disk) mayWriteSecond() error {
+	if err := d.mayWrite(); err != nil || !d.stuck {
+		return err
+	}
+	return errFull
+}
+
+// isTight reports whether the disk may refuse what is written.
+func (d *disk) isTight() bool { return d.full || d.stuck }
 
 // sealed is a report that the Mac has stored and sends until it has the answer.
 type sealed struct {
@@ -86,11 +107,9 @@ type world struct {
 	blind  bool                                           // nothing can be observed
 	silent bool                                           // the tools do nothing and say that it worked
 	broken bool                                           // the tools work and say that they failed
-	full   bool                                           // the Mac's disk takes nothing
-	stuck  bool                                           // the intent file takes nothing
 
-	mac    crashing
-	server crashing
+	mac    disk
+	server disk
 	cancel context.CancelFunc
 	ctx    context.Context
 
@@ -152,7 +171,7 @@ func allListed() []string {
 
 // boot starts the agent, as after a crash.
 func (w *world) boot() {
-	w.mac, w.seenAt = crashing{}, time.Time{}
+	w.mac.in, w.mac.down, w.seenAt = 0, false, time.Time{}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.side.start(w)
 	for id := range w.stopped { // what was not kept comes again
@@ -177,30 +196,26 @@ func (w *world) happenLate() (ends bool) {
 
 // point is a place where the agent may crash.
 func (w *world) point() error {
-	err := w.mac.point()
+	defer w.endIfDown()
+	return w.mac.point()
+}
+
+func (w *world) endIfDown() {
 	if w.mac.down {
 		w.cancel()
 	}
-	return err
 }
 
-// mayWrite is the point before a write, which the disk may have no room for.
+// mayWrite is the point before a write of the agent.
 func (w *world) mayWrite() error {
-	if err := w.point(); err != nil {
-		return err
-	}
-	if w.full {
-		return errFull
-	}
-	return nil
+	defer w.endIfDown()
+	return w.mac.mayWrite()
 }
 
 // mayWriteIntent is the point before a write to the intent file.
 func (w *world) mayWriteIntent() error {
-	if err := w.mayWrite(); err != nil || !w.stuck {
-		return err
-	}
-	return errFull
+	defer w.endIfDown()
+	return w.mac.mayWriteSecond()
 }
 
 func (w *world) crash() {
@@ -237,7 +252,7 @@ func (w *world) restart() {
 func (w *world) atPortal(do func()) {
 	do()
 	if w.server.down {
-		w.server = crashing{}
+		w.server.in, w.server.down = 0, false
 		w.portal.restart()
 		w.happened["portal crashed"]++
 	}
