@@ -181,9 +181,7 @@ func (w *world) deliver(on route, reply **protocol.CheckinReply) bool {
 	case noAnswer, notKnown, isRetired:
 		return false
 	default:
-		if !w.forgot {
-			w.fail("the portal answers with %s", problem)
-		}
+		w.fail("the portal answers with %s", problem)
 		w.sequence, w.sealed = w.sealed.sequence, nil
 		return false
 	}

@@ -49,6 +49,7 @@ func (m *memorySide) newEpoch() string { m.epochs++; return fmt.Sprintf("epoch-%
 
 func (m *memorySide) start(w *world) {
 	m.w, m.cached, m.lost = w, nil, nil
+	w.opened()
 	executors := map[string]Executor{}
 	for _, row := range protocol.CommandTypes {
 		executors[row.Type] = modelExecutor{w}

@@ -28,7 +28,7 @@ func (w *world) wantOnDisk(open []protocol.OpenCommand, results []protocol.Resul
 // wantRemembered: what the portal has acknowledged is still there to answer from.
 func (w *world) wantRemembered(ids []string) {
 	for _, id := range ids {
-		if _, found := w.side.onDisk(id); !found && !w.forgot {
+		if _, found := w.side.onDisk(id); !found && !w.forgotten[id] {
 			w.fail("%s is forgotten once it is acknowledged", id)
 		}
 	}
@@ -36,12 +36,12 @@ func (w *world) wantRemembered(ids []string) {
 
 // wantTold: every report has all results that the portal does not have.
 func (w *world) wantTold(results []protocol.Result) {
-	if w.restored || w.forgot {
+	if w.restored {
 		return
 	}
 	for _, id := range w.names {
 		r, found := w.side.onDisk(id)
-		if !found || !r.hasEnded() || r.Epoch != w.side.epoch() {
+		if !found || !r.hasEnded() || r.Epoch != w.side.epoch() || w.forgotten[id] {
 			continue
 		}
 		order, known := w.portal.order(id)
@@ -107,7 +107,7 @@ func (w *world) wantMayAct(job Job) {
 	if w.acts[id] >= maxAttempts && row.Changes && w.epochs == 1 {
 		w.fail("%s: it is tried once more", id)
 	}
-	if w.told[id] == protocol.CommandCancelled && !w.forgot && !w.isAnew(&command) {
+	if w.told[id] == protocol.CommandCancelled && !w.forgotten[id] && !w.isAnew(&command) {
 		w.fail("%s: an attempt is made after it was cancelled", id)
 	}
 	if row.Counted && w.acts[id] == 0 {
@@ -159,7 +159,7 @@ func (w *world) wantNothingAgainst(command *protocol.Command, now Circumstances)
 func (w *world) wantSoFar() {
 	for id, count := range w.effects {
 		row, _ := protocol.CommandTypeOf(w.commands[id].Type)
-		if count > 1 && (row.Changes || w.epochs == 1 && !w.forgot) {
+		if count > 1 && (row.Changes || w.epochs == 1 && !w.forgotten[id]) {
 			w.fail("%s has taken effect %d times", id, count)
 		}
 		if w.acts[id] > maxAttempts && row.Changes && w.epochs == 1 || row.Once && w.acts[id] > 1 {
@@ -198,7 +198,7 @@ func (w *world) wantHeard() {
 	for _, id := range w.names {
 		order, known := w.portal.order(id)
 		r, found := w.side.onDisk(id)
-		if !known || !found || !order.open() || !r.hasEnded() || r.Epoch != w.side.epoch() || w.forgot || !w.now.Before(w.commands[id].ExpiresAt) {
+		if !known || !found || !order.open() || !r.hasEnded() || r.Epoch != w.side.epoch() || w.forgotten[id] || !w.now.Before(w.commands[id].ExpiresAt) {
 			continue
 		}
 		w.fail("%s is %s on the Mac, and %s at the portal", id, r.State, order.state)
@@ -264,13 +264,13 @@ func (w *world) wantTruthOf(id string, order portalOrder, inTime bool) {
 	switch {
 	case order.open():
 		w.fail("%s (%s) is %s %q for ever", id, command.Type, order.state, order.code)
-	case w.acts[id] > 0 && w.epochs == 1 && !w.restored && !w.forgot && slices.Contains(neverBegun, order.state):
+	case w.acts[id] > 0 && w.epochs == 1 && !w.restored && !w.forgotten[id] && slices.Contains(neverBegun, order.state):
 		w.fail("%s (%s) was begun, and is %s", id, command.Type, order.state)
-	case order.code == protocol.CodeJournalLost && w.epochs == 1 && !w.forgot && !w.torn:
+	case order.code == protocol.CodeJournalLost && w.epochs == 1 && !w.forgotten[id] && !w.torn:
 		w.fail("%s (%s) has failed as if the journal were lost", id, command.Type)
 	case order.state == protocol.CommandUnknown && w.epochs == 1 && !w.restored && w.happened["audit log replayed"]+len(w.forged) == 0:
 		w.fail("%s (%s) is unknown %q, and nothing was lost", id, command.Type, order.code)
-	case order.state == protocol.CommandUnknown, isUnseen, w.forgot:
+	case order.state == protocol.CommandUnknown, isUnseen, w.forgotten[id]:
 	case isAnew:
 	case order.state == protocol.CommandSucceeded && !isDone, order.state != protocol.CommandSucceeded && effects != 0:
 		w.fail("%s (%s) is %s %q at the portal, with %d effects", id, command.Type, order.state, order.code, effects)
@@ -280,7 +280,7 @@ func (w *world) wantTruthOf(id string, order portalOrder, inTime bool) {
 	// The first result stays, and what is from another epoch is judged by nobody.
 	isOfBefore := w.epochs > 1 && (order.hasResult || command.Target.Epoch != w.side.epoch())
 	if r, found := w.side.onDisk(id); found && r.hasEnded() && r.Epoch == w.side.epoch() && order.state != r.State &&
-		order.state != protocol.CommandUnknown && !w.forgot && !isAnew && !isOfBefore {
+		order.state != protocol.CommandUnknown && !w.forgotten[id] && !isAnew && !isOfBefore {
 		w.fail("%s is %s at the portal, and %s on the Mac", id, order.state, r.State)
 	}
 }

@@ -143,10 +143,15 @@ type world struct {
 
 	everBad  bool // something was not observable at some time
 	restored bool // the portal was, at some time
-	forgot   bool // the Mac's disk did, at some time: then only what takes effect is held against it
 	epochs   int  // that the Mac began
 	torn     bool // a line of the intent file is, so that it may be of other commands
 	happened map[string]int
+
+	// forgotten are the commands of which the Mac's disk once lost the newest that it had said
+	// to have: no agent can tell the truth of these, and only that none takes effect twice is
+	// held against it. before is what it had of all, while it loses.
+	forgotten map[string]bool
+	before    map[string]string
 }
 
 var modelStart = time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
@@ -155,7 +160,7 @@ func newWorld(side agentSide, portal portalSide, fail func(string, ...any)) *wor
 	w := &world{
 		fail: fail, side: side, portal: portal, now: modelStart, seen: modelStart, online: true, epochs: 1,
 		effects: map[string]int{}, acts: map[string]int{}, writes: map[string]int{}, told: map[string]string{},
-		commands: map[string]protocol.Command{}, lists: map[string]protocol.HoldList{}, stopped: map[string]bool{}, forged: map[string]bool{}, cancelled: map[string]bool{}, confirmed: map[string]bool{}, happened: map[string]int{},
+		commands: map[string]protocol.Command{}, lists: map[string]protocol.HoldList{}, stopped: map[string]bool{}, forged: map[string]bool{}, forgotten: map[string]bool{}, cancelled: map[string]bool{}, confirmed: map[string]bool{}, happened: map[string]int{},
 		trust: Trust{Allowed: slices.DeleteFunc(allListed(), func(kind string) bool { return kind == notAllowedHere }), Thresholds: map[string]int{twoKeys: 2}, Mode: protocol.ModeEnforce, Limit: 3, Window: 24 * time.Hour},
 	}
 	portal.start(w)
@@ -356,6 +361,9 @@ func (x modelExecutor) Verify(_ context.Context, job Job) (Outcome, error) {
 // lose takes from the Mac what it has on its disk.
 func (w *world) lose(how string) {
 	epoch := w.side.epoch()
+	if how == "mac-forget" {
+		w.before = w.recordsOnDisk()
+	}
 	w.crash()
 	w.side.stop()
 	switch how {
@@ -363,7 +371,6 @@ func (w *world) lose(how string) {
 		w.side.restore()
 	case "mac-forget":
 		w.side.forget()
-		w.forgot = true
 	default:
 		w.side.wipe()
 		w.seen, w.awake, w.starts, w.sealed = modelStart, 0, nil, nil
@@ -372,6 +379,29 @@ func (w *world) lose(how string) {
 	if w.side.epoch() != epoch {
 		w.epochs++
 	}
+}
+
+// recordsOnDisk says how far each command is on the Mac's disk.
+func (w *world) recordsOnDisk() map[string]string {
+	all := make(map[string]string, len(w.commands))
+	for id := range w.commands {
+		r, _ := w.side.onDisk(id)
+		all[id] = fmt.Sprint(r.State, r.Attempts, r.CancelAsked, r.Epoch)
+	}
+	return all
+}
+
+// opened follows once an agent has opened its journal, and has done nothing yet.
+func (w *world) opened() {
+	if w.before == nil {
+		return
+	}
+	for id, now := range w.recordsOnDisk() {
+		if now != w.before[id] {
+			w.forgotten[id] = true
+		}
+	}
+	w.before = nil
 }
 
 // sortedIDs makes what a history does independent of the order of maps.
