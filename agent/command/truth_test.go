@@ -254,6 +254,21 @@ func (w *world) isAnew(command *protocol.Command) bool {
 	return w.epochs > 1 && !protocol.IsHazardous(command.Type)
 }
 
+// mayBeUnknown reports whether a portal has to say of a command that it does not know what
+// became of it, because of what it gives as the reason: the Mac began a new epoch, and what
+// must not be done twice may have been done in the one before; or the portal is, or by what
+// it was told may be, older than the Mac.
+func (w *world) mayBeUnknown(command *protocol.Command, order portalOrder) bool {
+	isOlder := w.restored || w.happened["audit log replayed"] > 0 || len(w.forged) > 0
+	switch order.code {
+	case protocol.CodeEpochChanged:
+		return w.epochs > 1 && (order.orphan && isOlder || protocol.IsHazardous(command.Type) && command.Target.Epoch != w.side.epoch())
+	case protocol.CodePortalRestored:
+		return isOlder
+	}
+	return false
+}
+
 func (w *world) wantTruthOf(id string, order portalOrder, inTime bool) {
 	command, effects := w.commands[id], w.effects[id]
 	row, _ := protocol.CommandTypeOf(command.Type)
@@ -264,23 +279,25 @@ func (w *world) wantTruthOf(id string, order portalOrder, inTime bool) {
 	switch {
 	case order.open():
 		w.fail("%s (%s) is %s %q for ever", id, command.Type, order.state, order.code)
+	case order.state == protocol.CommandSucceeded && effects == 0:
+		w.fail("%s (%s) is succeeded %q at the portal, and was not done", id, command.Type, order.code)
 	case w.acts[id] > 0 && w.epochs == 1 && !w.restored && !w.forgotten[id] && slices.Contains(neverBegun, order.state):
 		w.fail("%s (%s) was begun, and is %s", id, command.Type, order.state)
 	case order.code == protocol.CodeJournalLost && w.epochs == 1 && !w.forgotten[id] && !w.torn:
 		w.fail("%s (%s) has failed as if the journal were lost", id, command.Type)
-	case order.state == protocol.CommandUnknown && w.epochs == 1 && !w.restored && w.happened["audit log replayed"]+len(w.forged) == 0:
+	case order.state == protocol.CommandUnknown && !w.mayBeUnknown(&command, order):
 		w.fail("%s (%s) is unknown %q, and nothing was lost", id, command.Type, order.code)
 	case order.state == protocol.CommandUnknown, isUnseen, w.forgotten[id]:
 	case isAnew:
-	case order.state == protocol.CommandSucceeded && !isDone, order.state != protocol.CommandSucceeded && effects != 0:
-		w.fail("%s (%s) is %s %q at the portal, with %d effects", id, command.Type, order.state, order.code, effects)
 	case order.state == protocol.CommandExpired && inTime:
 		w.fail("%s (%s) has expired although the Mac came back in time", id, command.Type)
+	case order.state == protocol.CommandSucceeded && !isDone, order.state != protocol.CommandSucceeded && effects != 0:
+		w.fail("%s (%s) is %s %q at the portal, with %d effects", id, command.Type, order.state, order.code, effects)
 	}
 	// The first result stays, and what is from another epoch is judged by nobody.
 	isOfBefore := w.epochs > 1 && (order.hasResult || command.Target.Epoch != w.side.epoch())
 	if r, found := w.side.onDisk(id); found && r.hasEnded() && r.Epoch == w.side.epoch() && order.state != r.State &&
-		order.state != protocol.CommandUnknown && !w.forgotten[id] && !isAnew && !isOfBefore {
+		order.state != protocol.CommandUnknown && !w.forgotten[id] && !isOfBefore {
 		w.fail("%s is %s at the portal, and %s on the Mac", id, order.state, r.State)
 	}
 }
