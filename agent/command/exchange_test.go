@@ -216,7 +216,9 @@ func (w *world) send(on route) (answer protocol.CheckinReply, problem string) {
 			w.wantKept(answer)
 			w.device.Epoch = w.sealed.epoch
 			for _, result := range w.sealed.results {
-				w.told[result.CommandID] = result.State
+				now := w.inEpoch[result.CommandID]
+				now.told = result.State
+				w.inEpoch[result.CommandID] = now
 			}
 		}
 	}

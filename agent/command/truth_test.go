@@ -104,10 +104,10 @@ func (w *world) wantMayAct(job Job) {
 	if row.Changes && w.side.lastOnDisk(id) < job.Attempt {
 		w.fail("%s: attempt %d is made, and is not in the intent file", id, job.Attempt)
 	}
-	if w.acts[id] >= maxAttempts && row.Changes && w.epochs == 1 {
+	if w.inEpoch[id].acts >= maxAttempts || w.acts[id] >= maxAttempts && protocol.IsHazardous(command.Type) {
 		w.fail("%s: it is tried once more", id)
 	}
-	if w.told[id] == protocol.CommandCancelled && !w.forgotten[id] && !w.isAnew(&command) {
+	if w.inEpoch[id].told == protocol.CommandCancelled && !w.forgotten[id] {
 		w.fail("%s: an attempt is made after it was cancelled", id)
 	}
 	if row.Counted && w.acts[id] == 0 {
@@ -154,15 +154,15 @@ func (w *world) wantNothingAgainst(command *protocol.Command, now Circumstances)
 	}
 }
 
-// wantSoFar holds at every moment. What only looks is in no intent file, so that it may
-// be done again in another epoch.
+// wantSoFar holds at every moment. What only looks is in no intent file: another epoch, whose
+// journal is not of the one before, may do it again.
 func (w *world) wantSoFar() {
 	for id, count := range w.effects {
 		row, _ := protocol.CommandTypeOf(w.commands[id].Type)
-		if count > 1 && (row.Changes || w.epochs == 1 && !w.forgotten[id]) {
+		if count > 1 && row.Changes || w.inEpoch[id].effects > 1 {
 			w.fail("%s has taken effect %d times", id, count)
 		}
-		if w.acts[id] > maxAttempts && row.Changes && w.epochs == 1 || row.Once && w.acts[id] > 1 {
+		if w.inEpoch[id].acts > maxAttempts || row.Once && w.acts[id] > 1 {
 			w.fail("%s was tried %d times", id, w.acts[id])
 		}
 	}
@@ -248,10 +248,12 @@ func (w *world) wantTruth(inTime map[string]bool) {
 	}
 }
 
-// isAnew reports whether a command that says what is to be can have been asked for in more
-// than one epoch: each may do it.
+// isAnew reports whether what a command did and what the portal heard of it are of different
+// epochs. Only a command that says what is to be is sent in more than one, and each may do it;
+// what the portal heard first stays.
 func (w *world) isAnew(command *protocol.Command) bool {
-	return w.epochs > 1 && !protocol.IsHazardous(command.Type)
+	now := w.inEpoch[command.CommandID]
+	return w.epochs > 1 && !protocol.IsHazardous(command.Type) && (now.effects == 0 || now.told == "")
 }
 
 // mayBeUnknown reports whether a portal has to say of a command that it does not know what

@@ -117,7 +117,6 @@ type world struct {
 	acts    map[string]int
 	starts  []time.Time // of counted commands
 	writes  map[string]int
-	told    map[string]string // the last state that the portal has heard of a command
 
 	online   bool
 	device   protocol.CommandTarget // of the Mac; its epoch is the one that the portal knows
@@ -152,15 +151,26 @@ type world struct {
 	// held against it. before is what it had of all, while it loses.
 	forgotten map[string]bool
 	before    map[string]string
+
+	// inEpoch is what happened in the epoch that the Mac is in. A command that says what is to
+	// be can come again in each, where the journal that knew of it is gone.
+	inEpoch map[string]tally
+	journal string // the epoch
+}
+
+// tally is what happened of one command.
+type tally struct {
+	acts, effects int
+	told          string // the last state that the portal has heard
 }
 
 var modelStart = time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
 
 func newWorld(side agentSide, portal portalSide, fail func(string, ...any)) *world {
 	w := &world{
-		fail: fail, side: side, portal: portal, now: modelStart, seen: modelStart, online: true, epochs: 1,
-		effects: map[string]int{}, acts: map[string]int{}, writes: map[string]int{}, told: map[string]string{},
-		commands: map[string]protocol.Command{}, lists: map[string]protocol.HoldList{}, stopped: map[string]bool{}, forged: map[string]bool{}, forgotten: map[string]bool{}, cancelled: map[string]bool{}, confirmed: map[string]bool{}, happened: map[string]int{},
+		fail: fail, side: side, portal: portal, now: modelStart, seen: modelStart, online: true,
+		effects: map[string]int{}, acts: map[string]int{}, writes: map[string]int{},
+		commands: map[string]protocol.Command{}, lists: map[string]protocol.HoldList{}, stopped: map[string]bool{}, forged: map[string]bool{}, forgotten: map[string]bool{}, inEpoch: map[string]tally{}, cancelled: map[string]bool{}, confirmed: map[string]bool{}, happened: map[string]int{},
 		trust: Trust{Allowed: slices.DeleteFunc(allListed(), func(kind string) bool { return kind == notAllowedHere }), Thresholds: map[string]int{twoKeys: 2}, Mode: protocol.ModeEnforce, Limit: 3, Window: 24 * time.Hour},
 	}
 	portal.start(w)
@@ -326,10 +336,14 @@ func (x modelExecutor) Act(_ context.Context, job Job) error {
 		return errCrashed
 	}
 	w.wantMayAct(job)
+	now := w.inEpoch[id]
 	w.acts[id]++
+	now.acts++
 	if !w.silent {
 		w.effects[id]++
+		now.effects++
 	}
+	w.inEpoch[id] = now
 	if err := w.point(); err != nil || w.broken {
 		return errors.New("exit status 255")
 	}
@@ -360,7 +374,6 @@ func (x modelExecutor) Verify(_ context.Context, job Job) (Outcome, error) {
 
 // lose takes from the Mac what it has on its disk.
 func (w *world) lose(how string) {
-	epoch := w.side.epoch()
 	if how == "mac-forget" {
 		w.before = w.recordsOnDisk()
 	}
@@ -376,9 +389,6 @@ func (w *world) lose(how string) {
 		w.seen, w.awake, w.starts, w.sealed = modelStart, 0, nil, nil
 	}
 	w.boot()
-	if w.side.epoch() != epoch {
-		w.epochs++
-	}
 }
 
 // recordsOnDisk says how far each command is on the Mac's disk.
@@ -393,12 +403,21 @@ func (w *world) recordsOnDisk() map[string]string {
 
 // opened follows once an agent has opened its journal, and has done nothing yet.
 func (w *world) opened() {
+	if epoch := w.side.epoch(); w.journal != epoch {
+		w.journal = epoch
+		w.epochs++
+		clear(w.inEpoch)
+	}
 	if w.before == nil {
 		return
 	}
 	for id, now := range w.recordsOnDisk() {
-		if now != w.before[id] {
-			w.forgotten[id] = true
+		if now == w.before[id] {
+			continue
+		}
+		w.forgotten[id] = true
+		if row, _ := protocol.CommandTypeOf(w.commands[id].Type); !row.Changes { // no intent file knows of it
+			delete(w.inEpoch, id)
 		}
 	}
 	w.before = nil
