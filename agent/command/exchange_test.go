@@ -64,6 +64,7 @@ type portalOrder struct {
 	state     string
 	code      protocol.Code
 	hasResult bool
+	epoch     string // in which the Mac spoke of it last
 	withheld  string
 	orphan    bool
 }

@@ -334,7 +334,7 @@ func orderOf(log *storage.CommandLog, id string) (portalOrder, bool) {
 	if c == nil {
 		return portalOrder{}, false
 	}
-	order := portalOrder{state: c.State, code: c.Code, hasResult: c.Result != nil, orphan: c.Orphan}
+	order := portalOrder{state: c.State, code: c.Code, hasResult: c.Result != nil, epoch: c.Epoch, orphan: c.Orphan}
 	if c.Withheld != nil {
 		order.withheld = c.Withheld.Because
 	}

@@ -248,12 +248,26 @@ func (w *world) wantTruth(inTime map[string]bool) {
 	}
 }
 
-// isAnew reports whether what a command did and what the portal heard of it are of different
-// epochs. Only a command that says what is to be is sent in more than one, and each may do it;
-// what the portal heard first stays.
-func (w *world) isAnew(command *protocol.Command) bool {
-	now := w.inEpoch[command.CommandID]
-	return w.epochs > 1 && !protocol.IsHazardous(command.Type) && (now.effects == 0 || now.told == "")
+// isOfBefore reports whether the portal's word of a command is of an epoch before this one: the
+// first result stays, and what is for another epoch is judged by nobody in this one.
+func (w *world) isOfBefore(command *protocol.Command, order portalOrder) bool {
+	epoch := w.side.epoch()
+	return w.epochs > 1 && (order.hasResult && order.epoch != epoch || protocol.IsHazardous(command.Type) && command.Target.Epoch != epoch)
+}
+
+// isAnew reports whether what a command did and what the portal says of it are of different
+// epochs. Only a command that says what is to be is sent in more than one, and each may do it.
+func (w *world) isAnew(command *protocol.Command, order portalOrder) bool {
+	return w.epochs > 1 && !protocol.IsHazardous(command.Type) && (w.inEpoch[command.CommandID].effects == 0 || w.isOfBefore(command, order))
+}
+
+// isBegun reports whether whoever ended a command could know that it was begun: the Mac in
+// the epoch in which it was, or a portal that nobody has put back.
+func (w *world) isBegun(id string, order portalOrder) bool {
+	if order.hasResult && order.epoch == w.side.epoch() {
+		return w.inEpoch[id].acts > 0
+	}
+	return w.acts[id] > 0 && w.epochs == 1 && !w.restored
 }
 
 // mayBeUnknown reports whether a portal has to say of a command that it does not know what
@@ -276,14 +290,14 @@ func (w *world) wantTruthOf(id string, order portalOrder, inTime bool) {
 	row, _ := protocol.CommandTypeOf(command.Type)
 	isLost := order.code == protocol.CodeJournalLost || order.code == protocol.CodeCommandOtherEpoch
 	isUnseen := slices.Contains(unseenCodes, order.code) || isLost && (row.Once || w.everBad)
-	isAnew := w.isAnew(&command)
+	isAnew, isOfBefore := w.isAnew(&command, order), w.isOfBefore(&command, order)
 	isDone := effects == 1 || effects > 1 && !row.Changes
 	switch {
 	case order.open():
 		w.fail("%s (%s) is %s %q for ever", id, command.Type, order.state, order.code)
 	case order.state == protocol.CommandSucceeded && effects == 0:
 		w.fail("%s (%s) is succeeded %q at the portal, and was not done", id, command.Type, order.code)
-	case w.acts[id] > 0 && w.epochs == 1 && !w.restored && !w.forgotten[id] && slices.Contains(neverBegun, order.state):
+	case w.isBegun(id, order) && !w.forgotten[id] && slices.Contains(neverBegun, order.state):
 		w.fail("%s (%s) was begun, and is %s", id, command.Type, order.state)
 	case order.code == protocol.CodeJournalLost && w.epochs == 1 && !w.forgotten[id] && !w.torn:
 		w.fail("%s (%s) has failed as if the journal were lost", id, command.Type)
@@ -296,8 +310,6 @@ func (w *world) wantTruthOf(id string, order portalOrder, inTime bool) {
 	case order.state == protocol.CommandSucceeded && !isDone, order.state != protocol.CommandSucceeded && effects != 0:
 		w.fail("%s (%s) is %s %q at the portal, with %d effects", id, command.Type, order.state, order.code, effects)
 	}
-	// The first result stays, and what is from another epoch is judged by nobody.
-	isOfBefore := w.epochs > 1 && (order.hasResult || command.Target.Epoch != w.side.epoch())
 	if r, found := w.side.onDisk(id); found && r.hasEnded() && r.Epoch == w.side.epoch() && order.state != r.State &&
 		order.state != protocol.CommandUnknown && !w.forgotten[id] && !isOfBefore {
 		w.fail("%s is %s at the portal, and %s on the Mac", id, order.state, r.State)
