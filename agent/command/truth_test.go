@@ -52,8 +52,9 @@ func (w *world) wantTold(results []protocol.Result) {
 }
 
 // wantMaySend holds what a portal sends against what an admin may rely on: what was
-// cancelled is not sent (H30), nor, before it is confirmed, what is of before the Mac
-// enrolled again (H69), nor what is destructive to a Mac that is ahead (H30).
+// cancelled is not sent (H30), nor what too few have signed (H31), nor, before it is
+// confirmed, what is of before the Mac enrolled again (H69), nor what is destructive to a Mac
+// that is ahead (H30).
 func (w *world) wantMaySend(answer protocol.CheckinReply) {
 	for _, envelope := range answer.Commands {
 		said, _, _ := claimed(envelope)
@@ -62,6 +63,8 @@ func (w *world) wantMaySend(answer protocol.CheckinReply) {
 		switch {
 		case w.cancelled[id]:
 			w.fail("%s is sent although it was cancelled", id)
+		case len(envelope.Signatures) < w.trust.Thresholds[said.Type]:
+			w.fail("%s is sent with %d signatures", id, len(envelope.Signatures))
 		case w.confirmed[id]:
 		case slices.Index(w.names, id) < w.enrolled:
 			w.fail("%s is sent to a Mac that has enrolled again", id)
