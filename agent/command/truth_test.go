@@ -34,7 +34,8 @@ func (w *world) wantRemembered(ids []string) {
 	}
 }
 
-// wantTold: every report has all results that the portal does not have.
+// wantTold: every report has all results that the portal does not have. Of one that was put
+// back the Mac cannot know which it has lost: it tells of them once their orders come again.
 func (w *world) wantTold(results []protocol.Result) {
 	if w.restored {
 		return
@@ -259,7 +260,8 @@ func (w *world) isOfBefore(command *protocol.Command, order portalOrder) bool {
 }
 
 // isAnew reports whether what a command did and what the portal says of it are of different
-// epochs. Only a command that says what is to be is sent in more than one, and each may do it.
+// epochs. Only a command that says what is to be, as a lock, is sent in more than one: with the
+// journal of the one before its effect may be gone as well, so that each does it, or refuses it.
 func (w *world) isAnew(command *protocol.Command, order portalOrder) bool {
 	return w.epochs > 1 && !protocol.IsHazardous(command.Type) && (w.inEpoch[command.CommandID].effects == 0 || w.isOfBefore(command, order))
 }
@@ -313,6 +315,8 @@ func (w *world) wantTruthOf(id string, order portalOrder, inTime bool) {
 	case order.state == protocol.CommandSucceeded && !isDone, order.state != protocol.CommandSucceeded && effects != 0:
 		w.fail("%s (%s) is %s %q at the portal, with %d effects", id, command.Type, order.state, order.code, effects)
 	}
+	// What a portal gave up as unknown with a reason stays so where the Mac told of it before
+	// that portal was put back, and has settled it: no order of it comes again.
 	if r, found := w.side.onDisk(id); found && r.hasEnded() && r.Epoch == w.side.epoch() && order.state != r.State &&
 		order.state != protocol.CommandUnknown && !w.forgotten[id] && !isOfBefore {
 		w.fail("%s is %s at the portal, and %s on the Mac", id, order.state, r.State)
