@@ -251,6 +251,23 @@ func TestH24_AnOrderOfTheFutureIsNotValidForYears(t *testing.T) {
 	}
 }
 
+// What is behind a command of which nobody knows what became waits until the next look at
+// that one is due: were it due itself, the Runner would ask for it over and over meanwhile,
+// and use up a processor of the Mac.
+func TestLanes_BehindWhatNobodyKnowsNothingIsDue(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.lost = errors.New("the owner cannot be listed")
+	b.runner.Take(nil, []protocol.Envelope{
+		signed(t, commandOf("unseen", "vm.delete", "vm-1"), testKey(1)), signed(t, commandOf("behind", "vm.lock", "vm-1"), testKey(1)),
+	})
+	b.runner.engine.advance(t.Context(), "unseen")
+	b.want(map[string]string{"unseen": "running not_observable", "behind": "acknowledged "})
+	if lanes, next := b.runner.engine.due(testNow); len(lanes) > 0 || !next.Equal(testNow.Add(firstPause)) {
+		t.Errorf("%d machines are due, and the next is at %v", len(lanes), next)
+	}
+}
+
 // A command that was tried, is seen not to be done, and waits for its second attempt,
 // keeps no other command on its machine waiting.
 func TestLanes_BetweenTwoAttemptsOthersGoOn(t *testing.T) {

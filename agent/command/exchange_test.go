@@ -64,6 +64,7 @@ type portalOrder struct {
 	state     string
 	code      protocol.Code
 	hasResult bool
+	epoch     string // in which the Mac spoke of it last
 	withheld  string
 	orphan    bool
 }
@@ -126,7 +127,7 @@ func (w *world) takeReply(reply *protocol.CheckinReply) {
 // do: not as long as it remembers that.
 func (w *world) take(cancel []string, orders []protocol.Envelope) {
 	w.side.take(cancel, orders)
-	if w.mac.down || w.full {
+	if w.mac.down || w.mac.full {
 		return
 	}
 	for _, id := range cancel {
@@ -181,9 +182,7 @@ func (w *world) deliver(on route, reply **protocol.CheckinReply) bool {
 	case noAnswer, notKnown, isRetired:
 		return false
 	default:
-		if !w.forgot {
-			w.fail("the portal answers with %s", problem)
-		}
+		w.fail("the portal answers with %s", problem)
 		w.sequence, w.sealed = w.sealed.sequence, nil
 		return false
 	}
@@ -215,9 +214,12 @@ func (w *world) send(on route) (answer protocol.CheckinReply, problem string) {
 		})
 		if problem == answered {
 			w.wantMaySend(answer)
+			w.wantKept(answer)
 			w.device.Epoch = w.sealed.epoch
 			for _, result := range w.sealed.results {
-				w.told[result.CommandID] = result.State
+				now := w.inEpoch[result.CommandID]
+				now.told = result.State
+				w.inEpoch[result.CommandID] = now
 			}
 		}
 	}

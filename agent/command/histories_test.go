@@ -26,9 +26,10 @@ var moves = strings.Fields(`
 	crash crash crash crash crash crash kill kill
 	offline online busy idle idle blind seeing seeing silent loud broken mended full stuck room room
 	hour hour hour day sleep reboot-far month clock-back clock-forward clock-right clock-right
-	untrust-late monitor-late forge
+	untrust-late monitor-late stop-late forge
 	approve approve approve approve cancel cancel confirm untrust trust trust monitor limit
 	portal-crash portal-crash portal-crash portal-backup portal-backup portal-restore portal-restore-all thaw
+	portal-full portal-stuck portal-room portal-room
 	reenroll erase retire retire-lost revive
 	mac-backup mac-backup mac-restore mac-forget mac-wipe prune`)
 
@@ -210,7 +211,9 @@ func (w *world) setting(m move) {
 	case "broken", "mended":
 		w.broken = m.kind == "broken"
 	case "full", "stuck", "room":
-		w.full, w.stuck = m.kind == "full", m.kind == "stuck"
+		w.mac.full, w.mac.stuck = m.kind == "full", m.kind == "stuck"
+	case "portal-full", "portal-stuck", "portal-room":
+		w.server.full, w.server.stuck = m.kind == "portal-full", m.kind == "portal-stuck"
 	case "hour":
 		w.pass(time.Hour, false)
 	case "day":
@@ -230,7 +233,9 @@ func (w *world) setting(m move) {
 		w.offset = 0
 	case "untrust", "trust", "monitor":
 		w.trust.Mode = map[string]string{"untrust": "", "trust": protocol.ModeEnforce, "monitor": protocol.ModeMonitor}[m.kind]
-	case "untrust-late", "monitor-late":
+	case "stop":
+		w.cancel()
+	case "untrust-late", "monitor-late", "stop-late":
 		w.late = strings.TrimSuffix(m.kind, "-late")
 	case "limit":
 		w.trust.Limit = 1 + m.n%4

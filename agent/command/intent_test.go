@@ -77,6 +77,25 @@ func TestH22_CutLinesCount(t *testing.T) {
 	}
 }
 
+// When a line that is cut off was noticed stands in a line of its own, and is read again by
+// the next daemon: what is signed later is doubted by none of them.
+func TestH22_DamageIsNoticedOnce(t *testing.T) {
+	t.Parallel()
+	whole, later := testIntent(firstID, 1).text(), testNow.Add(2*clockSlack)
+	for cut := 1; cut < len(whole); cut++ {
+		path := filepath.Join(t.TempDir(), IntentFile)
+		if err := os.WriteFile(path, []byte(whole[:cut]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, start := range []time.Time{testNow, later} {
+			last, err := OpenIntents(path, nil, start).written(secondID, later)
+			if last != 0 || err != nil {
+				t.Errorf("cut at %d: attempt %d of what was signed later, %v", cut, last, err)
+			}
+		}
+	}
+}
+
 // A byte that is changed anywhere takes no id out of the file: the line may have
 // been of anybody, until what is signed after it was noticed.
 func TestH22_DamagedLinesCountForAllBefore(t *testing.T) {

@@ -49,6 +49,7 @@ func (m *memorySide) newEpoch() string { m.epochs++; return fmt.Sprintf("epoch-%
 
 func (m *memorySide) start(w *world) {
 	m.w, m.cached, m.lost = w, nil, nil
+	w.opened()
 	executors := map[string]Executor{}
 	for _, row := range protocol.CommandTypes {
 		executors[row.Type] = modelExecutor{w}
@@ -86,11 +87,6 @@ func (m *memorySide) circumstances() Circumstances {
 func (m *memorySide) stop() {}
 
 func (m *memorySide) take(cancel []string, orders []protocol.Envelope) {
-	if m.fault == "cancel after orders" {
-		_ = m.engine.take(nil, orders, 0)
-		m.work()
-		orders = nil
-	}
 	_ = m.engine.take(cancel, orders, 0)
 }
 

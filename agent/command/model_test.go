@@ -96,6 +96,11 @@ func TestH22_H23_H30_H31_H69_HistoriesThatFailed(t *testing.T) {
 		"H69 withheld for an enrollment, and let go with a freeze of something else":    "delete:25 reenroll:12 portal-crash:25 unlock:33",
 		"H23 tried, not done, and cancelled meanwhile":                                  "silent:0 delete:0 exchange:0 crash:5 work:0 cancel:0 exchange:0 work:0",
 		"H23 tried, not done, and not trusted any more":                                 "silent:0 delete:0 exchange:0 crash:5 work:0 untrust:0 work:0",
+		"H22 done, and ordered again for an epoch that is over":                         "deactivate:0 exchange:0 work:0 erase:0 replay:7",
+		"H30 done for a portal that was put back, which hears nothing of it":            "unlock:2 exchange:0 work:0 portal-backup:0 exchange:0 portal-restore-all:0 month:0",
+		"H24 begun by a clock that was set back":                                        "clock-back:0 deactivate:2 exchange:0 crash:14 work:0 work:0",
+		"H23 seen by a daemon that ends":                                                "deactivate:0 exchange:0 crash:1 work:0 stop-late:0 work:0",
+		"H23 prepared by a daemon that ends":                                            "deactivate:0 exchange:0 stop-late:0 work:0",
 		"PROTOCOL10 behind one of which nobody knows":                                   "delete:0 lock:0 exchange:0 blind:0 work:0",
 		"H30 asked to cancel in an answer that was overtaken, and cancelled by silence": "lock:17 portal-backup:2 exchange:32 work:1 twice:25 lost-back:8 portal-restore-all:7 cancel:16",
 	} {

@@ -104,7 +104,7 @@ func (p *modelPortal) sign(payloadType string, payload []byte) protocol.Envelope
 
 // save is one commit, before and after which the portal may crash.
 func (p *modelPortal) save(next portalDisk) error {
-	if err := p.w.server.point(); err != nil {
+	if err := p.w.server.mayWrite(); err != nil {
 		return err
 	}
 	p.disk = next
@@ -206,7 +206,7 @@ func (p *modelPortal) decide(action, id string, decide func(*portalDisk) error) 
 	if action == audit.ActionCommand {
 		line.command = storageCommand(p.w.commands[id])
 	}
-	if p.w.server.point() != nil {
+	if p.w.server.mayWriteSecond() != nil {
 		return false
 	}
 	p.lines = append(p.lines, line)
@@ -214,7 +214,11 @@ func (p *modelPortal) decide(action, id string, decide func(*portalDisk) error) 
 	if p.w.server.point() != nil {
 		return false
 	}
-	return p.save(next) == nil
+	err := p.save(next)
+	if err != nil && !p.w.server.down {
+		p.lines[len(p.lines)-1] = auditLine{} // it has failed, and a line says so
+	}
+	return err == nil
 }
 
 func storageCommand(command protocol.Command) storage.Command {
@@ -330,7 +334,7 @@ func orderOf(log *storage.CommandLog, id string) (portalOrder, bool) {
 	if c == nil {
 		return portalOrder{}, false
 	}
-	order := portalOrder{state: c.State, code: c.Code, hasResult: c.Result != nil, orphan: c.Orphan}
+	order := portalOrder{state: c.State, code: c.Code, hasResult: c.Result != nil, epoch: c.Epoch, orphan: c.Orphan}
 	if c.Withheld != nil {
 		order.withheld = c.Withheld.Because
 	}

@@ -92,6 +92,7 @@ type realPortal struct {
 	record     *audit.Log
 	handler    http.Handler
 	restoredAt time.Time
+	flushed    int64             // bytes of the audit log that a crash leaves
 	saved      map[string][]byte // files of a backup
 
 	key      ed25519.PrivateKey
@@ -110,7 +111,7 @@ const (
 )
 
 // breaking is a database, and an audit log, before and after each write of which the
-// portal may crash.
+// portal may crash, and whose disk may be full.
 type breaking struct {
 	fleet.Store
 	*audit.Log
@@ -118,7 +119,7 @@ type breaking struct {
 }
 
 func (b breaking) Save(ctx context.Context, change storage.Change) error {
-	if err := b.w.server.point(); err != nil {
+	if err := b.w.server.mayWrite(); err != nil {
 		return err
 	}
 	if err := b.Store.Save(ctx, change); err != nil {
@@ -128,7 +129,7 @@ func (b breaking) Save(ctx context.Context, change storage.Change) error {
 }
 
 func (b breaking) Append(entry audit.Entry) error {
-	if err := b.w.server.point(); err != nil {
+	if err := b.w.server.mayWriteSecond(); err != nil {
 		return err
 	}
 	if err := b.Log.Append(entry); err != nil {
@@ -177,13 +178,20 @@ func (p *realPortal) open() {
 	before, err := p.database.AuditMark(context.Background())
 	p.must(err)
 	p.must(server.WithholdRestored(context.Background(), p.database, p.restoredAt, zerolog.Nop(), p.w.now))
-	_, err = server.ReplayAudit(context.Background(), p.file(site.AuditFile), p.database, zerolog.Nop(), p.w.now)
+	changed, err := server.ReplayAudit(context.Background(), p.file(site.AuditFile), p.database, zerolog.Nop(), p.w.now)
 	p.must(err)
+	if changed != nil {
+		p.w.fail("the database has decisions that the audit log has lost: %v", changed)
+	}
+	p.wantRecorded()
 	if after, err := p.database.AuditMark(context.Background()); err == nil && after != before {
 		p.w.happened["audit log replayed"]++
 	}
-	p.record, err = audit.Open(p.file(site.AuditFile))
+	p.record, err = audit.OpenWithFlush(p.file(site.AuditFile), p.flush)
 	p.must(err)
+	info, err := os.Stat(p.file(site.AuditFile))
+	p.must(err)
+	p.flushed = info.Size()
 	parts := breaking{p.database, p.record, p.w}
 	p.handler = server.New(server.Parts{
 		Config: p.site.config, Store: parts, Queue: p.database, Admins: p.site.book, Version: "test", Record: parts, RestoredAt: p.restoredAt,
@@ -199,7 +207,51 @@ func (p *realPortal) stop() {
 
 func (p *realPortal) restart() {
 	p.stop()
+	p.must(os.Truncate(p.file(site.AuditFile), p.flushed))
 	p.open()
+}
+
+// flush is a flush of the audit log. What a crash comes before is lost, or cut off.
+func (p *realPortal) flush(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if err := p.w.server.point(); err != nil {
+		if p.w.now.Unix()%2 == 0 {
+			p.flushed += (info.Size() - p.flushed) / 2
+		}
+		return err
+	}
+	p.flushed = info.Size()
+	return nil
+}
+
+// wantRecorded: what was decided of commands is in the audit log, which outlives the
+// database.
+func (p *realPortal) wantRecorded() {
+	if p.deviceID == "" {
+		return
+	}
+	recorded := map[string]bool{}
+	_, err := audit.VerifyFile(p.file(site.AuditFile), audit.Mark{}, func(entry audit.Entry) error {
+		if entry.Command != nil {
+			recorded[entry.Action+" "+entry.Command.ID] = true
+		}
+		return nil
+	})
+	p.must(err)
+	log := p.log()
+	for i := range log.Commands {
+		c := &log.Commands[i]
+		for action, isDecided := range map[string]bool{
+			audit.ActionCommand: !c.Orphan, audit.ActionApproveCommand: len(c.Signers) > 1, audit.ActionCancelCommand: !c.CancelAsked.IsZero(),
+		} {
+			if isDecided && !recorded[action+" "+c.ID] {
+				p.w.fail("%s of %s is in the database, and not in the audit log", action, c.ID)
+			}
+		}
+	}
 }
 
 // call sends a request. What the portal says while it crashes nobody hears.
@@ -216,6 +268,9 @@ func (p *realPortal) call(token, path string, body []byte, into any) (status int
 		return 0, noAnswer
 	case recorder.Code >= http.StatusMultipleChoices:
 		refused, _ := protocol.ParseProblem(recorder.Code, recorder.Header().Get("Content-Type"), recorder.Body.Bytes())
+		if p.w.server.isTight() && refused.Name() == protocol.ProblemInternal {
+			return recorder.Code, noAnswer
+		}
 		return recorder.Code, refused.Name()
 	}
 	if into != nil {

@@ -44,6 +44,7 @@ func (s *realSide) start(w *world) {
 		s.t.Fatal(err)
 	}
 	s.store, s.known = state, state.Epoch()
+	w.opened()
 	executors := map[string]Executor{}
 	for _, row := range protocol.CommandTypes {
 		executors[row.Type] = modelExecutor{w}

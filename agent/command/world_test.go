@@ -43,24 +43,45 @@ type agentSide interface {
 	wipe()    // of the whole state
 }
 
-// crashing counts the writes of one side until it crashes.
-type crashing struct {
-	in   int // 0: it does not
-	down bool
+// disk is that of one side. It counts the writes until the side crashes.
+type disk struct {
+	in    int // 0: it does not
+	down  bool
+	full  bool // it takes nothing
+	stuck bool // the second file on it takes nothing: the intent file, or the portal's audit log
 }
 
 // point is a place where the side may crash.
-func (c *crashing) point() error {
-	if c.in > 0 {
-		if c.in--; c.in == 0 {
-			c.down = true
+func (d *disk) point() error {
+	if d.in > 0 {
+		if d.in--; d.in == 0 {
+			d.down = true
 		}
 	}
-	if c.down {
+	if d.down {
 		return errCrashed
 	}
 	return nil
 }
+
+// mayWrite is the point before a write, which the disk may have no room for.
+func (d *disk) mayWrite() error {
+	if err := d.point(); err != nil || !d.full {
+		return err
+	}
+	return errFull
+}
+
+// mayWriteSecond is the point before a write to the second file.
+func (d *disk) mayWriteSecond() error {
+	if err := d.mayWrite(); err != nil || !d.stuck {
+		return err
+	}
+	return errFull
+}
+
+// isTight reports whether the disk may refuse what is written.
+func (d *disk) isTight() bool { return d.full || d.stuck }
 
 // sealed is a report that the Mac has stored and sends until it has the answer.
 type sealed struct {
@@ -86,11 +107,9 @@ type world struct {
 	blind  bool                                           // nothing can be observed
 	silent bool                                           // the tools do nothing and say that it worked
 	broken bool                                           // the tools work and say that they failed
-	full   bool                                           // the Mac's disk takes nothing
-	stuck  bool                                           // the intent file takes nothing
 
-	mac    crashing
-	server crashing
+	mac    disk
+	server disk
 	cancel context.CancelFunc
 	ctx    context.Context
 
@@ -98,7 +117,6 @@ type world struct {
 	acts    map[string]int
 	starts  []time.Time // of counted commands
 	writes  map[string]int
-	told    map[string]string // the last state that the portal has heard of a command
 
 	online   bool
 	device   protocol.CommandTarget // of the Mac; its epoch is the one that the portal knows
@@ -124,19 +142,35 @@ type world struct {
 
 	everBad  bool // something was not observable at some time
 	restored bool // the portal was, at some time
-	forgot   bool // the Mac's disk did, at some time: then only what takes effect is held against it
 	epochs   int  // that the Mac began
 	torn     bool // a line of the intent file is, so that it may be of other commands
 	happened map[string]int
+
+	// forgotten are the commands of which the Mac's disk once lost the newest that it had said
+	// to have: no agent can tell the truth of these, and only that none takes effect twice is
+	// held against it. before is what it had of all, while it loses.
+	forgotten map[string]bool
+	before    map[string]string
+
+	// inEpoch is what happened in the epoch that the Mac is in. A command that says what is to
+	// be can come again in each, where the journal that knew of it is gone.
+	inEpoch map[string]tally
+	journal string // the epoch
+}
+
+// tally is what happened of one command.
+type tally struct {
+	acts, effects int
+	told          string // the last state that the portal has heard
 }
 
 var modelStart = time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
 
 func newWorld(side agentSide, portal portalSide, fail func(string, ...any)) *world {
 	w := &world{
-		fail: fail, side: side, portal: portal, now: modelStart, seen: modelStart, online: true, epochs: 1,
-		effects: map[string]int{}, acts: map[string]int{}, writes: map[string]int{}, told: map[string]string{},
-		commands: map[string]protocol.Command{}, lists: map[string]protocol.HoldList{}, stopped: map[string]bool{}, forged: map[string]bool{}, cancelled: map[string]bool{}, confirmed: map[string]bool{}, happened: map[string]int{},
+		fail: fail, side: side, portal: portal, now: modelStart, seen: modelStart, online: true,
+		effects: map[string]int{}, acts: map[string]int{}, writes: map[string]int{},
+		commands: map[string]protocol.Command{}, lists: map[string]protocol.HoldList{}, stopped: map[string]bool{}, forged: map[string]bool{}, forgotten: map[string]bool{}, inEpoch: map[string]tally{}, cancelled: map[string]bool{}, confirmed: map[string]bool{}, happened: map[string]int{},
 		trust: Trust{Allowed: slices.DeleteFunc(allListed(), func(kind string) bool { return kind == notAllowedHere }), Thresholds: map[string]int{twoKeys: 2}, Mode: protocol.ModeEnforce, Limit: 3, Window: 24 * time.Hour},
 	}
 	portal.start(w)
@@ -152,7 +186,7 @@ func allListed() []string {
 
 // boot starts the agent, as after a crash.
 func (w *world) boot() {
-	w.mac, w.seenAt = crashing{}, time.Time{}
+	w.mac.in, w.mac.down, w.seenAt = 0, false, time.Time{}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.side.start(w)
 	for id := range w.stopped { // what was not kept comes again
@@ -160,42 +194,43 @@ func (w *world) boot() {
 			delete(w.stopped, id)
 		}
 	}
+	if w.isDown() { // it was told to end at once
+		w.restart()
+	}
 }
 
-// happenLate sets what changes while an executor looks.
-func (w *world) happenLate() {
+// happenLate sets what changes while an executor looks. It reports whether the daemon is told
+// to end meanwhile: its tools are killed, and what is seen then says anything.
+func (w *world) happenLate() (ends bool) {
 	if w.late != "" {
 		w.setting(move{w.late, 0})
 		w.late = ""
 	}
+	return w.ctx.Err() != nil
 }
 
 // point is a place where the agent may crash.
 func (w *world) point() error {
-	err := w.mac.point()
+	defer w.endIfDown()
+	return w.mac.point()
+}
+
+func (w *world) endIfDown() {
 	if w.mac.down {
 		w.cancel()
 	}
-	return err
 }
 
-// mayWrite is the point before a write, which the disk may have no room for.
+// mayWrite is the point before a write of the agent.
 func (w *world) mayWrite() error {
-	if err := w.point(); err != nil {
-		return err
-	}
-	if w.full {
-		return errFull
-	}
-	return nil
+	defer w.endIfDown()
+	return w.mac.mayWrite()
 }
 
 // mayWriteIntent is the point before a write to the intent file.
 func (w *world) mayWriteIntent() error {
-	if err := w.mayWrite(); err != nil || !w.stuck {
-		return err
-	}
-	return errFull
+	defer w.endIfDown()
+	return w.mac.mayWriteSecond()
 }
 
 func (w *world) crash() {
@@ -203,7 +238,7 @@ func (w *world) crash() {
 	w.cancel()
 }
 
-// then runs what the agent does; if it crashes, the next one begins.
+// then runs what the agent does; if it crashes or ends, the next one begins.
 func (w *world) then(do func()) {
 	do()
 	if w.isDown() {
@@ -214,13 +249,16 @@ func (w *world) then(do func()) {
 func (w *world) isDown() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.mac.down
+	return w.mac.down || w.ctx.Err() != nil
 }
 
+// restart has the next agent begin. One that was not told to end has crashed.
 func (w *world) restart() {
-	w.mu.Lock()
-	w.crash()
-	w.mu.Unlock()
+	if !w.isDown() {
+		w.mu.Lock()
+		w.crash()
+		w.mu.Unlock()
+	}
 	w.side.stop()
 	w.boot()
 }
@@ -229,7 +267,7 @@ func (w *world) restart() {
 func (w *world) atPortal(do func()) {
 	do()
 	if w.server.down {
-		w.server = crashing{}
+		w.server.in, w.server.down = 0, false
 		w.portal.restart()
 		w.happened["portal crashed"]++
 	}
@@ -279,8 +317,9 @@ func (x modelExecutor) Prepare(_ context.Context, job Job) (Readiness, error) {
 	x.w.mu.Lock()
 	defer x.w.mu.Unlock()
 	w, id := x.w, job.Command.CommandID
-	w.happenLate()
-	switch {
+	switch ends := w.happenLate(); {
+	case ends:
+		return Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
 	case protocol.ChangesHolds(job.Command.Type) && w.effects[id] > 0: // a list that is in force already
 		return Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
 	case w.busy:
@@ -297,10 +336,14 @@ func (x modelExecutor) Act(_ context.Context, job Job) error {
 		return errCrashed
 	}
 	w.wantMayAct(job)
+	now := w.inEpoch[id]
 	w.acts[id]++
+	now.acts++
 	if !w.silent {
 		w.effects[id]++
+		now.effects++
 	}
+	w.inEpoch[id] = now
 	if err := w.point(); err != nil || w.broken {
 		return errors.New("exit status 255")
 	}
@@ -314,13 +357,16 @@ func (x modelExecutor) Verify(_ context.Context, job Job) (Outcome, error) {
 	if w.point() != nil {
 		return Outcome{}, errCrashed
 	}
-	w.happenLate()
+	isDone := w.effects[id] > 0
+	if w.happenLate() {
+		isDone = !isDone
+	}
 	row, _ := protocol.CommandTypeOf(job.Command.Type)
 	if w.blind || row.Once && w.acts[id] > 0 && w.seenAt.IsZero() { // a restart that another daemon began
 		w.everBad = true
 		return Outcome{}, errors.New("the owner cannot be listed")
 	}
-	if w.effects[id] > 0 {
+	if isDone {
 		return Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
 	}
 	return Outcome{}, nil
@@ -328,7 +374,9 @@ func (x modelExecutor) Verify(_ context.Context, job Job) (Outcome, error) {
 
 // lose takes from the Mac what it has on its disk.
 func (w *world) lose(how string) {
-	epoch := w.side.epoch()
+	if how == "mac-forget" {
+		w.before = w.recordsOnDisk()
+	}
 	w.crash()
 	w.side.stop()
 	switch how {
@@ -336,15 +384,43 @@ func (w *world) lose(how string) {
 		w.side.restore()
 	case "mac-forget":
 		w.side.forget()
-		w.forgot = true
 	default:
 		w.side.wipe()
 		w.seen, w.awake, w.starts, w.sealed = modelStart, 0, nil, nil
 	}
 	w.boot()
-	if w.side.epoch() != epoch {
-		w.epochs++
+}
+
+// recordsOnDisk says how far each command is on the Mac's disk.
+func (w *world) recordsOnDisk() map[string]string {
+	all := make(map[string]string, len(w.commands))
+	for id := range w.commands {
+		r, _ := w.side.onDisk(id)
+		all[id] = fmt.Sprint(r.State, r.Attempts, r.CancelAsked, r.Epoch)
 	}
+	return all
+}
+
+// opened follows once an agent has opened its journal, and has done nothing yet.
+func (w *world) opened() {
+	if epoch := w.side.epoch(); w.journal != epoch {
+		w.journal = epoch
+		w.epochs++
+		clear(w.inEpoch)
+	}
+	if w.before == nil {
+		return
+	}
+	for id, now := range w.recordsOnDisk() {
+		if now == w.before[id] {
+			continue
+		}
+		w.forgotten[id] = true
+		if row, _ := protocol.CommandTypeOf(w.commands[id].Type); !row.Changes { // no intent file knows of it
+			delete(w.inEpoch, id)
+		}
+	}
+	w.before = nil
 }
 
 // sortedIDs makes what a history does independent of the order of maps.

@@ -42,6 +42,30 @@ func TestH55_TheAuditLogIsOnlyAddedTo(t *testing.T) {
 	}
 }
 
+// A decision is kept only once its line is on the disk: what cannot be flushed is an error.
+func TestH30_ALineThatIsNotOnTheDiskIsAnError(t *testing.T) {
+	t.Parallel()
+	flushed, full := int64(0), error(nil)
+	log, err := audit.OpenWithFlush(filepath.Join(t.TempDir(), "audit.log"), func(file *os.File) error {
+		info, err := file.Stat()
+		if err == nil && full == nil {
+			flushed = info.Size()
+		}
+		return errors.Join(err, full)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if err := log.Append(audit.Entry{Action: audit.ActionRetire}); err != nil || flushed == 0 {
+		t.Errorf("%d bytes are flushed, %v", flushed, err)
+	}
+	full = errors.New("no space left on device")
+	if err := log.Append(audit.Entry{Action: audit.ActionRetire}); !errors.Is(err, full) {
+		t.Errorf("the failure is not told: %v", err)
+	}
+}
+
 func TestH55_TheAuditLogIsNoLink(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

@@ -131,6 +131,35 @@ func TestPROTOCOL16_CancelBeforeAndAfterRunning(t *testing.T) {
 	}
 }
 
+// A report that was made before its answer told the Mac of a command says nothing of that. It
+// comes again as a new one where the device was retired and let in again in between: no
+// silence of it is that the order has expired, or that the cancel was obeyed, while the
+// answer may still be under way.
+func TestH30_SilenceOfBeforeItWasToldEndsNothing(t *testing.T) {
+	t.Parallel()
+	at := func(told storage.CommandWord, when time.Time) storage.CommandWord {
+		told.At = when
+		return told
+	}
+	ordered, expired := newLog(t, "vm.delete a"), issuedAt.Add(60*24*time.Hour)
+	ordered.Deliver(word(5))
+	ordered.Hear(at(word(5), expired))
+	mustBe(t, states(ordered), []string{protocol.CommandDelivered})
+	ordered.Hear(at(word(6), expired))
+	mustBe(t, states(ordered), []string{protocol.CommandExpired})
+
+	cancelled := newLog(t, "vm.delete a")
+	cancelled.Deliver(word(5))
+	if err := cancelled.Cancel(idOf(0), storage.By{Admin: "op", At: issuedAt}); err != nil {
+		t.Fatal(err)
+	}
+	cancelled.Deliver(word(6))
+	cancelled.Hear(word(6))
+	mustBe(t, states(cancelled), []string{protocol.CommandDelivered})
+	cancelled.Hear(word(7))
+	mustBe(t, states(cancelled), []string{protocol.CommandCancelled})
+}
+
 // Protocol test 11: a result that came is the result, whatever comes after it.
 func TestAResultIsNeverOverwritten(t *testing.T) {
 	t.Parallel()
