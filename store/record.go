@@ -24,7 +24,9 @@ const (
 	checksumSize    = 8
 )
 
-// storeHeader is the record of headerBucket under headerKey.
+// storeHeader is the record of headerBucket under headerKey. Every format keeps it
+// there, with its checksum and the number of the format, so that each version can tell
+// a later one's database from a damaged one.
 type storeHeader struct {
 	Format        int    `json:"format"`
 	Epoch         string `json:"epoch"`

@@ -16,7 +16,7 @@ type fileContents struct {
 
 // verifyFile reads a whole database file without mapping it and checks
 // structure, records and tallies. The error is ErrDamaged only if the content is
-// wrong, never for a failure of the system.
+// wrong, never for a failure of the system, and ErrNewer for a format of later.
 func verifyFile(folder *safefile.Folder, name string) (fileContents, error) {
 	file, err := openRegular(folder, name, os.O_RDONLY)
 	if err != nil {
@@ -29,11 +29,30 @@ func verifyFile(folder *safefile.Folder, name string) (fileContents, error) {
 func verifyOpen(file *os.File) (fileContents, error) {
 	sums := recordSums{counted: map[string]rowTally{}, tallies: map[string]rowTally{}}
 	newest, intact, err := walkFile(file, sums.visitRecord)
-	if err != nil {
-		return fileContents{}, err
+	if err == nil {
+		sums.contents.intact = intact
+		err = sums.compareTallies(newest.txid)
 	}
-	sums.contents.intact = intact
-	return sums.contents, sums.compareTallies(newest.txid)
+	if errors.Is(err, ErrDamaged) {
+		err = newerOr(file, err)
+	}
+	return sums.contents, err
+}
+
+// newerOr gives ErrNewer for a file whose header is of a later format: what this
+// version takes for damage may be that format's way.
+func newerOr(file *os.File, damage error) error {
+	var header storeHeader
+	_, _, err := walkFile(file, func(bucket string, key, raw []byte) error {
+		if bucket == headerBucket && string(key) == headerKey {
+			return decodeOwn(bucket, key, raw, &header)
+		}
+		return nil
+	})
+	if err != nil || header.Format <= formatOfRecords {
+		return damage
+	}
+	return fmt.Errorf("%w: format %d, and this one reads up to %d", ErrNewer, header.Format, formatOfRecords)
 }
 
 // openRegular opens a file that must be a regular one and no link.
