@@ -35,21 +35,21 @@ func (i *invocation) uninstall() error {
 
 func (i *invocation) uninstallFrom(ctx context.Context, mac *managedMac, document *jobDocument) error {
 	placed, answers, err := mac.placed(ctx)
+	orphans := 0
 	switch {
 	case err != nil && !i.release:
 		return err
 	case i.release && (err != nil || !placed.IsEmpty()):
-		if err := i.releaseAll(ctx, mac, answers, document); err != nil {
+		if orphans, err = i.releaseAll(ctx, mac, answers, document); err != nil {
 			return err
 		}
 	case !placed.IsEmpty():
-		document.Placed = &placed
-		return &codedError{protocol.CodeUninstallRefused, "There are " + placed.Words() + "."}
+		return document.refuse(placed)
 	}
 	if err := mac.manager.Stop(ctx); err != nil {
 		return err
 	}
-	if err := mac.checkAgain(ctx, i.release, document); err != nil {
+	if err := mac.checkAgain(ctx, orphans, document); err != nil {
 		_, startError := mac.manager.Start(ctx)
 		return errors.Join(err, startError)
 	}
@@ -57,15 +57,18 @@ func (i *invocation) uninstallFrom(ctx context.Context, mac *managedMac, documen
 		return err
 	}
 	document.Removed = append(document.Removed, launchd.PlistPath)
-	removed, err := mac.removeOwned(i.purge)
-	document.Removed = append(document.Removed, removed...)
-	if err != nil {
-		return err
-	}
 	if mac.forgetReceipt(ctx) {
 		document.Removed = append(document.Removed, "receipt "+launchd.Label)
 	}
-	return nil
+	removed, err := mac.removeOwned(owned, i.purge)
+	document.Removed = append(document.Removed, removed...)
+	return err
+}
+
+// refuse is that there is something that would be left behind.
+func (d *jobDocument) refuse(placed localapi.Placed) error {
+	d.Placed = &placed
+	return &codedError{protocol.CodeUninstallRefused, "In place: " + placed.Words() + "."}
 }
 
 // placed is what the agent has placed: the daemon says it, or what it has left. One that
@@ -78,7 +81,7 @@ func (m *managedMac) placed(ctx context.Context) (placed localapi.Placed, answer
 		if word := localapi.UnansweredState(err); word != localapi.NotRunning && word != localapi.NotInstalled {
 			return placed, err == nil, err
 		}
-		placed, err = agent.Placed(ctx, m.root, zerolog.Nop())
+		placed, err = m.placedBefore(ctx)
 		if !errors.Is(err, store.ErrLocked) {
 			return placed, false, err
 		}
@@ -90,21 +93,27 @@ func (m *managedMac) placed(ctx context.Context) (placed localapi.Placed, answer
 	}
 }
 
-// checkAgain looks once more when the daemon is gone: it may have placed something until
-// its end. A lock that is left after a release is of a machine that nobody has any more.
-func (m *managedMac) checkAgain(ctx context.Context, released bool, document *jobDocument) error {
+// placedBefore is what a daemon that is gone has left.
+func (m *managedMac) placedBefore(ctx context.Context) (localapi.Placed, error) {
 	placed, err := agent.Placed(ctx, m.root, zerolog.Nop())
+	if errors.Is(err, agent.ErrForgotten) {
+		err = &codedError{protocol.CodeUninstallRefused, "(" + err.Error() + ")"}
+	}
+	return placed, err
+}
+
+// checkAgain looks once more when the daemon is gone: it may have placed something until
+// its end. Orphans are locks of machines that nobody has any more.
+func (m *managedMac) checkAgain(ctx context.Context, orphans int, document *jobDocument) error {
+	placed, err := m.placedBefore(ctx)
 	if err != nil {
 		return err
 	}
-	if released {
-		placed.Locks = 0
-	}
+	placed.Locks = max(0, placed.Locks-orphans)
 	if placed.IsEmpty() {
 		return nil
 	}
-	document.Placed = &placed
-	return &codedError{protocol.CodeUninstallRefused, "There are " + placed.Words() + "."}
+	return document.refuse(placed)
 }
 
 // Limits of what is asked of the daemon.
@@ -126,36 +135,37 @@ func (m *managedMac) client() *localapi.Client {
 }
 
 // releaseAll lifts exactly what the agent has placed. If no daemon answers, one runs in
-// this process for so long: it knows how, and what it does is in its events.
-func (i *invocation) releaseAll(ctx context.Context, mac *managedMac, answers bool, document *jobDocument) error {
+// this process for so long: it knows how, and what it does is in its events. Orphans are
+// the locks that stay in its memory, of machines that nobody has any more.
+func (i *invocation) releaseAll(ctx context.Context, mac *managedMac, answers bool, document *jobDocument) (orphans int, err error) {
 	if answers {
 		return mac.release(ctx, document)
 	}
 	before, err := mac.manager.State(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := mac.manager.Stop(ctx); err != nil {
-		return err
+		return 0, err
 	}
-	err = i.releaseHere(ctx, mac, document)
+	orphans, err = i.releaseHere(ctx, mac, document)
 	if err != nil && before.Loaded { // it stays, so it goes on
 		_, startError := mac.manager.Start(ctx)
 		err = errors.Join(err, startError)
 	}
-	return err
+	return orphans, err
 }
 
 // releaseHere has an agent of this process release everything.
-func (i *invocation) releaseHere(ctx context.Context, mac *managedMac, document *jobDocument) error {
+func (i *invocation) releaseHere(ctx context.Context, mac *managedMac, document *jobDocument) (orphans int, err error) {
 	log, err := openLog(filepath.Join(mac.root, agent.LogFile), i.logLevel)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer log.Close()
 	if mac.root != "" {
 		if err := installSelf(mac.root); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	running, stop := context.WithCancel(ctx)
@@ -165,12 +175,12 @@ func (i *invocation) releaseHere(ctx context.Context, mac *managedMac, document 
 	}()
 	err = mac.awaitAnswer(ctx, ended)
 	if err == nil {
-		err = mac.release(ctx, document)
+		orphans, err = mac.release(ctx, document)
 		stop()
-		return errors.Join(err, <-ended)
+		return orphans, errors.Join(err, <-ended)
 	}
 	stop()
-	return err
+	return 0, err
 }
 
 // awaitAnswer waits until the agent of this process answers.
@@ -192,18 +202,18 @@ func (m *managedMac) awaitAnswer(ctx context.Context, ended chan error) error {
 	}
 }
 
-// release asks the agent to lift everything, until all is lifted.
-func (m *managedMac) release(ctx context.Context, document *jobDocument) error {
+// release asks the agent to lift everything, until all is lifted but orphans.
+func (m *managedMac) release(ctx context.Context, document *jobDocument) (orphans int, err error) {
 	limited, cancel := context.WithTimeout(ctx, releaseLimit)
 	defer cancel()
 	client := m.client()
 	placed, err := client.Placed(limited)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if placed.Holds > 0 {
 		if err := askHands(limited, client, localapi.HandRequest{ReleaseHolds: true, All: true}, document); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	rounds := 0 // in which only what a person has to do was left
@@ -211,15 +221,15 @@ func (m *managedMac) release(ctx context.Context, document *jobDocument) error {
 		if placed.Locks+placed.Leases+len(placed.Switches) > 0 {
 			document.Released, document.Switches = nil, nil
 			if err := askHands(limited, client, localapi.HandRequest{ReleaseLocks: true}, document); err != nil {
-				return err
+				return 0, err
 			}
 		}
 		if placed, err = client.Placed(limited); err != nil {
-			return err
+			return 0, err
 		}
 		left := document.left()
 		if left == "" {
-			placed.Locks = 0 // of machines that nobody has any more
+			orphans, placed.Locks = placed.Locks, 0
 		}
 		if placed.IsEmpty() {
 			break
@@ -229,7 +239,7 @@ func (m *managedMac) release(ctx context.Context, document *jobDocument) error {
 		}
 		if rounds >= maxRounds || limited.Err() != nil {
 			document.Placed = &placed
-			return &codedError{protocol.CodeReleaseIncomplete, "There are " + placed.Words() + "." + left}
+			return 0, &codedError{protocol.CodeReleaseIncomplete, "In place: " + placed.Words() + "." + left}
 		}
 		select {
 		case <-limited.Done():
@@ -239,7 +249,7 @@ func (m *managedMac) release(ctx context.Context, document *jobDocument) error {
 	telling, cancel := context.WithTimeout(ctx, tellLimit)
 	defer cancel()
 	_, _ = client.Checkin(telling, true) // the portal hears of it if it can
-	return nil
+	return orphans, nil
 }
 
 // askHands asks for something by hand; an agent that has not looked yet is asked again.
