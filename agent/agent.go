@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -93,9 +94,7 @@ func Run(ctx context.Context, options Options) error {
 	if err := prepareFolders(mac); err != nil {
 		return err
 	}
-	state, report, err := store.Open(ctx, mac.Path(StateFolder), store.Options{
-		Log: options.Log, LockWait: storeLockWait, Collections: allCollections(),
-	})
+	state, report, err := openState(ctx, mac, options.Log)
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
@@ -116,6 +115,29 @@ func Run(ctx context.Context, options Options) error {
 	wired := wire(options, mac, tools, state)
 	wired.restoreSocket = listener.Restore
 	return newAgent(wired, state, report, events).serve(ctx, listener)
+}
+
+// openState opens the store. One of a later version of the agent is put aside where the
+// package that brought this version back has allowed it.
+func openState(ctx context.Context, mac *platform.Machine, log zerolog.Logger) (*store.Store, store.Report, error) {
+	permission := mac.Path(localapi.DowngradeFile)
+	allowed := isDowngrade(permission)
+	state, report, err := store.Open(ctx, mac.Path(StateFolder), store.Options{
+		Log: log, LockWait: storeLockWait, Collections: allCollections(), ReplaceNewer: allowed,
+	})
+	if err == nil && allowed {
+		if err := os.Remove(permission); err != nil {
+			log.Warn().Err(err).Msg("forget the permission to put a later state aside")
+		}
+	}
+	return state, report, err
+}
+
+// isDowngrade reports whether the file of root's names this version.
+func isDowngrade(permission string) bool {
+	version, _ := localapi.BuildVersion()
+	named, err := safefile.ReadTrustedFile(permission, uint32(os.Geteuid()), 64)
+	return err == nil && strings.TrimSpace(string(named)) == version
 }
 
 // looker looks at the Mac, and remembers what it saw.
