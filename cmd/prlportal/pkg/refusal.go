@@ -18,6 +18,7 @@ const (
 	CodeOtherSource       Code = "other_source"
 	CodeInvalidVersion    Code = "invalid_version"
 	CodeOtherDowngrade    Code = "other_downgrade"
+	CodeAlreadyThere      Code = "already_there"
 )
 
 // remedies say what to do next.
@@ -32,6 +33,7 @@ var remedies = map[Code]string{
 	CodeOtherVersion:      "give --version what the programs say, or build them with -X prlagent/agent/localapi.Version=VERSION",
 	CodeOtherSource:       "build all four programs from the same commit",
 	CodeInvalidVersion:    "a version is two to four numbers with dots, like 1.2.0: other forms are not compared in the same way by all tools for Macs",
+	CodeAlreadyThere:      "give the programs another version, name another folder, or say --replace if nobody has that file yet",
 	CodeOtherDowngrade:    "give --allow-downgrade-to the package's own version: the permission is for this package, onto Macs that have a newer one",
 }
 

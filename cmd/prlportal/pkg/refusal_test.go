@@ -58,6 +58,9 @@ func TestProgramsThatAreRefused(t *testing.T) {
 		"a program of others":     {change(func(p *pkgtest.Program) { p.Path = "example.com/prlagentd" }), CodeNotOurProgram},
 		"without a signature":     {change(func(p *pkgtest.Program) { p.Unsigned = true }), CodeUnsigned},
 		"another version":         {change(func(p *pkgtest.Program) { p.Version = "1.2.4" }), CodeOtherVersion},
+		"a longer version":        {change(func(p *pkgtest.Program) { p.Version = "1.2.30" }), CodeOtherVersion},
+		"a version of more parts": {change(func(p *pkgtest.Program) { p.Version = "1.2.3.4" }), CodeOtherVersion},
+		"a version with a suffix": {change(func(p *pkgtest.Program) { p.Version = "1.2.3-rc1" }), CodeOtherVersion},
 		"another commit":          {change(func(p *pkgtest.Program) { p.Revision = "123456" }), CodeOtherSource},
 	} {
 		folder := pkgtest.Write(t, pkgtest.Programs())

@@ -7,6 +7,7 @@ import (
 	"debug/macho"
 	"encoding/binary"
 	"runtime/debug"
+	"strings"
 )
 
 // architecture is one kind of Mac that the programs are built for.
@@ -42,7 +43,8 @@ type slice struct {
 
 // checkSlice refuses what is not the program of ours, for that kind of Mac, of that
 // version. The linker's version is no field of a program whose paths were trimmed, so
-// what can be said is that a program without the text does not have the version.
+// what can be said is that a program without the text, which the linker ends with a
+// zero, does not have the version. What is before the text is anything.
 func checkSlice(name, program string, wanted architecture, version string, data []byte) (slice, error) {
 	if err := checkMachO(name, wanted, data); err != nil {
 		return slice{}, err
@@ -51,7 +53,7 @@ func checkSlice(name, program string, wanted architecture, version string, data 
 	if err != nil || info.Path != "prlagent/cmd/"+program {
 		return slice{}, refuse(CodeNotOurProgram, "%s is not our %s", name, program)
 	}
-	if !bytes.Contains(data, []byte(version)) {
+	if strings.TrimPrefix(info.Main.Version, "v") != version && !bytes.Contains(data, []byte(version+"\x00")) {
 		return slice{}, refuse(CodeOtherVersion, "%s is not of version %s", name, version)
 	}
 	return slice{name: name, data: data, revision: settingOf(info, "vcs.revision") + settingOf(info, "vcs.modified"), time: settingOf(info, "vcs.time")}, nil
