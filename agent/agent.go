@@ -64,7 +64,7 @@ type Options struct {
 func ownCollections() []string {
 	own := slices.Concat(command.Collections(), []string{
 		inventory.Remembered, inventory.Described, inventory.Probed, eventRing.CollectionName(), securityRing.CollectionName(),
-		schedules.CollectionName(), troubleRecords.CollectionName(),
+		schedules.CollectionName(), troubleRecords.CollectionName(), lifeRecords.CollectionName(),
 	})
 	return append(own, enforce.Collections()...)
 }
@@ -187,7 +187,8 @@ type parts struct {
 	probe      func(context.Context, inventory.Account, prlctl.Version) (prlctl.Capabilities, error)
 	streams    func() []watch.StreamState // of events; nil = there are none
 	toolRuns   func() map[string]uint64
-	setLevel   func(string) // of the log; the words of the configuration
+	setLevel   func(string)            // of the log; the words of the configuration
+	awake      func() config.AwakeTime // nil = not known
 
 	ownFolders         []string // that nobody but root may be able to change, as paths on this disk
 	managedPreferences string   // folder of the MDM's profiles, as a path on this disk
@@ -237,6 +238,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 		streams:  streams.States,
 		toolRuns: tools.Runs,
 		setLevel: setLogLevel,
+		awake:    awake,
 
 		ownFolders:         append(localapi.OwnFoldersUnder(options.Root), filepath.Dir(localConfig(options, mac))),
 		managedPreferences: mac.Path(prlctl.ManagedPreferences),

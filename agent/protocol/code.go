@@ -233,6 +233,7 @@ const (
 	CodeSnapshotsOld   Code = "snapshots_old"
 	CodeStateRestored  Code = "state_restored"
 	CodeStateReset     Code = "state_reset"
+	CodeAgentWasOff    Code = "agent_was_off"
 
 	CodePlistEmpty       Code = "plist_empty"
 	CodePlistTooLarge    Code = "plist_too_large"
@@ -536,6 +537,7 @@ var Codes = map[Code]CodeText{
 	CodeStoreIO:        {Failure, "The state database cannot be read or written.", "Check the disk; the agent tries again."},
 	CodeSnapshotsOld:   {Failure, "The snapshot files could not be written; what other programs read there is old.", "Free some disk space; the agent tries again. If it stays, " + seeLog + "."},
 	CodeStateRestored:  {Warning, "The state database was damaged and was restored from a backup.", "The bad file is kept beside it; check the disk."},
+	CodeAgentWasOff:    {Warning, "The agent did not run for a while although the Mac was on: somebody with root's rights stopped or killed it, or it crashed.", "Ask who administers the Mac. If it crashed, " + seeLog + "."},
 	CodeStateReset:     {Warning, "The state database was damaged and no backup could be used; the agent began anew.", "The bad file is kept beside it; check the disk."},
 
 	CodePlistEmpty:       {Warning, "A property list is empty.", "For which one " + seeLog + ". Write a file again; what a program printed is looked at again with the next look."},
