@@ -20,13 +20,14 @@ const (
 var collectionName = regexp.MustCompile(`^[a-z][a-z0-9_.-]{0,63}$`)
 
 const (
+	// formatOfRecords is what this version writes, and the newest that it reads. A
+	// newer one keeps the header's place, its checksum and the field that names it,
+	// so that every older version knows that the database is not for it.
 	formatOfRecords = 1
 	checksumSize    = 8
 )
 
-// storeHeader is the record of headerBucket under headerKey. Every format keeps it
-// there, with its checksum and the number of the format, so that each version can tell
-// a later one's database from a damaged one.
+// storeHeader is the record of headerBucket under headerKey.
 type storeHeader struct {
 	Format        int    `json:"format"`
 	Epoch         string `json:"epoch"`

@@ -16,7 +16,7 @@ type fileContents struct {
 
 // verifyFile reads a whole database file without mapping it and checks
 // structure, records and tallies. The error is ErrDamaged only if the content is
-// wrong, never for a failure of the system, and ErrNewer for a format of later.
+// wrong, never for a failure of the system.
 func verifyFile(folder *safefile.Folder, name string) (fileContents, error) {
 	file, err := openRegular(folder, name, os.O_RDONLY)
 	if err != nil {
@@ -29,30 +29,11 @@ func verifyFile(folder *safefile.Folder, name string) (fileContents, error) {
 func verifyOpen(file *os.File) (fileContents, error) {
 	sums := recordSums{counted: map[string]rowTally{}, tallies: map[string]rowTally{}}
 	newest, intact, err := walkFile(file, sums.visitRecord)
-	if err == nil {
-		sums.contents.intact = intact
-		err = sums.compareTallies(newest.txid)
+	if err != nil {
+		return fileContents{}, err
 	}
-	if errors.Is(err, ErrDamaged) {
-		err = newerOr(file, err)
-	}
-	return sums.contents, err
-}
-
-// newerOr gives ErrNewer for a file whose header is of a later format: what this
-// version takes for damage may be that format's way.
-func newerOr(file *os.File, damage error) error {
-	var header storeHeader
-	_, _, err := walkFile(file, func(bucket string, key, raw []byte) error {
-		if bucket == headerBucket && string(key) == headerKey {
-			return decodeOwn(bucket, key, raw, &header)
-		}
-		return nil
-	})
-	if err != nil || header.Format <= formatOfRecords {
-		return damage
-	}
-	return fmt.Errorf("%w: format %d, and this one reads up to %d", ErrNewer, header.Format, formatOfRecords)
+	sums.contents.intact = intact
+	return sums.contents, sums.compareTallies(newest.txid)
 }
 
 // openRegular opens a file that must be a regular one and no link.
@@ -78,6 +59,9 @@ func (s *recordSums) visitRecord(bucket string, key, raw []byte) error {
 		if string(key) == commitKey {
 			return decodeOwn(bucket, key, raw, &s.commit)
 		}
+		if err := checkFormat(bucket, key, raw); err != nil {
+			return err
+		}
 		return decodeOwn(bucket, key, raw, &s.contents.header)
 	case tallyBucket:
 		var kept rowTally
@@ -91,6 +75,21 @@ func (s *recordSums) visitRecord(bucket string, key, raw []byte) error {
 	found := s.counted[bucket]
 	found.addRow(raw)
 	s.counted[bucket] = found
+	return nil
+}
+
+// checkFormat refuses the header of a newer version before anything else of it is read:
+// what looks like damage may be what this version does not know.
+func checkFormat(bucket string, key, raw []byte) error {
+	var named struct {
+		Format int `json:"format"`
+	}
+	if err := decodeOwn(bucket, key, raw, &named); err != nil {
+		return err
+	}
+	if named.Format > formatOfRecords {
+		return fmt.Errorf("%w: format %d, and this version reads up to %d", ErrNewer, named.Format, formatOfRecords)
+	}
 	return nil
 }
 

@@ -46,15 +46,8 @@ func (i *invocation) uninstallFrom(ctx context.Context, mac *managedMac, documen
 	case !placed.IsEmpty():
 		return document.refuse(placed)
 	}
-	if err := mac.manager.Stop(ctx); err != nil {
-		return err
-	}
-	if err := mac.checkAgain(ctx, orphans, document); err != nil {
-		_, startError := mac.manager.Start(ctx)
-		return errors.Join(err, startError)
-	}
-	if err := mac.manager.Uninstall(ctx); err != nil {
-		return err
+	if err := mac.leave(ctx, orphans, document); err != nil {
+		return errors.Join(err, mac.startAgain(ctx))
 	}
 	document.Removed = append(document.Removed, launchd.PlistPath)
 	if mac.forgetReceipt(ctx) {
@@ -62,6 +55,28 @@ func (i *invocation) uninstallFrom(ctx context.Context, mac *managedMac, documen
 	}
 	removed, err := mac.removeOwned(owned, i.purge)
 	document.Removed = append(document.Removed, removed...)
+	return err
+}
+
+// leave takes the daemon's job away, unless it has left something in place.
+func (m *managedMac) leave(ctx context.Context, orphans int, document *jobDocument) error {
+	if err := m.manager.Stop(ctx); err != nil {
+		return err
+	}
+	if err := m.checkAgain(ctx, orphans, document); err != nil {
+		return err
+	}
+	return m.manager.Uninstall(ctx)
+}
+
+// startAgain has a daemon go on that stays after all, also when a person has had enough.
+func (m *managedMac) startAgain(ctx context.Context) error {
+	if !m.manager.IsInstalled() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startLimit)
+	defer cancel()
+	_, err := m.manager.Start(ctx)
 	return err
 }
 
@@ -145,13 +160,11 @@ func (i *invocation) releaseAll(ctx context.Context, mac *managedMac, answers bo
 	if err != nil {
 		return 0, err
 	}
-	if err := mac.manager.Stop(ctx); err != nil {
-		return 0, err
+	if err = mac.manager.Stop(ctx); err == nil {
+		orphans, err = i.releaseHere(ctx, mac, document)
 	}
-	orphans, err = i.releaseHere(ctx, mac, document)
-	if err != nil && before.Loaded { // it stays, so it goes on
-		_, startError := mac.manager.Start(ctx)
-		err = errors.Join(err, startError)
+	if err != nil && before.Loaded {
+		err = errors.Join(err, mac.startAgain(ctx))
 	}
 	return orphans, err
 }
@@ -169,22 +182,22 @@ func (i *invocation) releaseHere(ctx context.Context, mac *managedMac, document 
 		}
 	}
 	running, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
+	var ofAgent error
+	ended := make(chan struct{})
 	go func() {
-		ended <- agent.Run(running, agent.Options{Root: mac.root, Config: i.config, LogLevel: i.logLevel, Log: log.logger})
+		defer close(ended)
+		ofAgent = agent.Run(running, agent.Options{Root: mac.root, Config: i.config, LogLevel: i.logLevel, Log: log.logger})
 	}()
-	err = mac.awaitAnswer(ctx, ended)
-	if err == nil {
+	if err = mac.awaitAnswer(ctx, ended); err == nil {
 		orphans, err = mac.release(ctx, document)
-		stop()
-		return orphans, errors.Join(err, <-ended)
 	}
 	stop()
-	return 0, err
+	<-ended // it has the store until then
+	return orphans, errors.Join(ofAgent, err)
 }
 
-// awaitAnswer waits until the agent of this process answers.
-func (m *managedMac) awaitAnswer(ctx context.Context, ended chan error) error {
+// awaitAnswer waits until the agent of this process answers, or has ended.
+func (m *managedMac) awaitAnswer(ctx context.Context, ended <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	for {
@@ -193,8 +206,8 @@ func (m *managedMac) awaitAnswer(ctx context.Context, ended chan error) error {
 			return nil
 		}
 		select {
-		case ofAgent := <-ended:
-			return errors.Join(ofAgent, err)
+		case <-ended:
+			return err
 		case <-ctx.Done():
 			return err
 		case <-time.After(releasePoll):
@@ -211,45 +224,63 @@ func (m *managedMac) release(ctx context.Context, document *jobDocument) (orphan
 	if err != nil {
 		return 0, err
 	}
+	orphans, err = document.liftAll(limited, client, &placed)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil { // whatever was asked last
+		err = document.incomplete(placed)
+	}
+	if err != nil {
+		return 0, err
+	}
+	telling, cancel := context.WithTimeout(ctx, tellLimit)
+	defer cancel()
+	_, _ = client.Checkin(telling, true) // the portal hears of it if it can
+	return orphans, nil
+}
+
+// liftAll asks until nothing is in place, or only what a person has to do is left.
+func (d *jobDocument) liftAll(ctx context.Context, client *localapi.Client, placed *localapi.Placed) (orphans int, err error) {
 	if placed.Holds > 0 {
-		if err := askHands(limited, client, localapi.HandRequest{ReleaseHolds: true, All: true}, document); err != nil {
+		if err := askHands(ctx, client, localapi.HandRequest{ReleaseHolds: true, All: true}, d); err != nil {
 			return 0, err
 		}
 	}
 	rounds := 0 // in which only what a person has to do was left
 	for wait := releasePoll; ; wait = min(2*wait, lastReleasePoll) {
 		if placed.Locks+placed.Leases+len(placed.Switches) > 0 {
-			document.Released, document.Switches = nil, nil
-			if err := askHands(limited, client, localapi.HandRequest{ReleaseLocks: true}, document); err != nil {
+			asked := jobDocument{}
+			if err := askHands(ctx, client, localapi.HandRequest{ReleaseLocks: true}, &asked); err != nil {
 				return 0, err
 			}
+			d.Released, d.Switches = asked.Released, asked.Switches
 		}
-		if placed, err = client.Placed(limited); err != nil {
+		now, err := client.Placed(ctx)
+		if err != nil {
 			return 0, err
 		}
-		left := document.left()
-		if left == "" {
+		if *placed = now; d.left() == "" { // locks are of machines that nobody has any more
 			orphans, placed.Locks = placed.Locks, 0
 		}
 		if placed.IsEmpty() {
-			break
+			return orphans, nil
 		}
 		if rounds++; placed.Holds+placed.Autostarts+placed.Leases > 0 {
 			rounds = 0
 		}
-		if rounds >= maxRounds || limited.Err() != nil {
-			document.Placed = &placed
-			return 0, &codedError{protocol.CodeReleaseIncomplete, "In place: " + placed.Words() + "." + left}
+		if rounds >= maxRounds {
+			return 0, d.incomplete(*placed)
 		}
 		select {
-		case <-limited.Done():
+		case <-ctx.Done():
+			return 0, ctx.Err()
 		case <-time.After(wait):
 		}
 	}
-	telling, cancel := context.WithTimeout(ctx, tellLimit)
-	defer cancel()
-	_, _ = client.Checkin(telling, true) // the portal hears of it if it can
-	return orphans, nil
+}
+
+// incomplete is that not all could be lifted.
+func (d *jobDocument) incomplete(placed localapi.Placed) error {
+	d.Placed = &placed
+	return &codedError{protocol.CodeReleaseIncomplete, "In place: " + placed.Words() + "." + d.left()}
 }
 
 // askHands asks for something by hand; an agent that has not looked yet is asked again.

@@ -347,11 +347,14 @@ func TestH53_ScriptsRunNothingOfOthers(t *testing.T) {
 			m := newMac(t, shell).withAgent("")
 			m.isRunning = true
 			m.write(cliFile, "x")
-			if err := attack(m); err != nil {
+			if err := errors.Join(os.Chmod(m.path(supportFolder), 0o750), attack(m)); err != nil {
 				t.Fatal(err)
 			}
 			if out, code := m.run(sampleScripts(false).postinstall); code != 1 || m.told() != "" || !strings.Contains(out, "sudo chmod go-w") {
 				t.Errorf("%s: postinstall: exit code %d, told %q: %s", name, code, m.told(), out)
+			}
+			if info, err := os.Stat(m.path(supportFolder)); err != nil || strings.Contains(name, "exchange") && info.Mode().Perm() != 0o750 {
+				t.Errorf("%s: root has changed what others can exchange: %v, %v", name, info, err)
 			}
 		}
 	})
