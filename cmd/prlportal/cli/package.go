@@ -125,7 +125,7 @@ func (o packageOptions) checkReplaced(files []pkg.File) error {
 			continue
 		}
 		if found, err := safefile.ReadFile(path, int64(len(file.Data))); err != nil || !bytes.Equal(found, file.Data) {
-			return &pkg.Refusal{Code: pkg.CodeAlreadyThere, What: path + " is there, with another content"}
+			return &pkg.Refusal{Reason: pkg.ReasonAlreadyThere, What: path + " is there, with another content"}
 		}
 	}
 	return nil

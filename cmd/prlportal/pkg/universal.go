@@ -51,10 +51,10 @@ func checkSlice(name, program string, wanted architecture, version string, data 
 	}
 	info, err := buildinfo.Read(bytes.NewReader(data))
 	if err != nil || info.Path != "prlagent/cmd/"+program {
-		return slice{}, refuse(CodeNotOurProgram, "%s is not our %s", name, program)
+		return slice{}, refuse(ReasonNotOurProgram, "%s is not our %s", name, program)
 	}
 	if strings.TrimPrefix(info.Main.Version, "v") != version && !bytes.Contains(data, []byte(version+"\x00")) {
-		return slice{}, refuse(CodeOtherVersion, "%s is not of version %s", name, version)
+		return slice{}, refuse(ReasonOtherVersion, "%s is not of version %s", name, version)
 	}
 	return slice{name: name, data: data, revision: settingOf(info, "vcs.revision") + settingOf(info, "vcs.modified"), time: settingOf(info, "vcs.time")}, nil
 }
@@ -72,18 +72,18 @@ func settingOf(info *debug.BuildInfo, key string) string {
 func checkMachO(name string, wanted architecture, data []byte) error {
 	switch {
 	case bytes.HasPrefix(data, []byte(elf.ELFMAG)):
-		return refuse(CodeNotMachO, "%s is a program for Linux", name)
+		return refuse(ReasonNotMachO, "%s is a program for Linux", name)
 	case bytes.HasPrefix(data, numbers(macho.MagicFat)):
-		return refuse(CodeAlreadyUniversal, "%s is universal already", name)
+		return refuse(ReasonAlreadyUniversal, "%s is universal already", name)
 	}
 	file, err := macho.NewFile(bytes.NewReader(data))
 	switch {
 	case err != nil || file.Type != macho.TypeExec:
-		return refuse(CodeNotMachO, "%s is no program for macOS", name)
+		return refuse(ReasonNotMachO, "%s is no program for macOS", name)
 	case file.Cpu != wanted.cpu:
-		return refuse(CodeWrongArchitecture, "%s is built for %s, not %s", name, goarchOf(file.Cpu), wanted.goarch)
+		return refuse(ReasonWrongArchitecture, "%s is built for %s, not %s", name, goarchOf(file.Cpu), wanted.goarch)
 	case wanted.cpu == macho.CpuArm64 && !hasSignature(file):
-		return refuse(CodeUnsigned, "%s has no signature", name)
+		return refuse(ReasonUnsigned, "%s has no signature", name)
 	}
 	return nil
 }
