@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,7 +64,7 @@ type Options struct {
 func ownCollections() []string {
 	own := slices.Concat(command.Collections(), []string{
 		inventory.Remembered, inventory.Described, inventory.Probed, eventRing.CollectionName(), securityRing.CollectionName(),
-		schedules.CollectionName(), troubleRecords.CollectionName(),
+		schedules.CollectionName(), troubleRecords.CollectionName(), lifeRecords.CollectionName(),
 	})
 	return append(own, enforce.Collections()...)
 }
@@ -93,9 +94,7 @@ func Run(ctx context.Context, options Options) error {
 	if err := prepareFolders(mac); err != nil {
 		return err
 	}
-	state, report, err := store.Open(ctx, mac.Path(StateFolder), store.Options{
-		Log: options.Log, LockWait: storeLockWait, Collections: allCollections(),
-	})
+	state, report, err := openState(ctx, mac, options.Log)
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
@@ -116,6 +115,29 @@ func Run(ctx context.Context, options Options) error {
 	wired := wire(options, mac, tools, state)
 	wired.restoreSocket = listener.Restore
 	return newAgent(wired, state, report, events).serve(ctx, listener)
+}
+
+// openState opens the store. One of a later version of the agent is put aside where the
+// package that brought this version back has allowed it.
+func openState(ctx context.Context, mac *platform.Machine, log zerolog.Logger) (*store.Store, store.Report, error) {
+	permission := mac.Path(localapi.DowngradeFile)
+	allowed := isDowngrade(permission)
+	state, report, err := store.Open(ctx, mac.Path(StateFolder), store.Options{
+		Log: log, LockWait: storeLockWait, Collections: allCollections(), ReplaceNewer: allowed,
+	})
+	if err == nil && allowed {
+		if err := os.Remove(permission); err != nil {
+			log.Warn().Err(err).Msg("forget the permission to put a later state aside")
+		}
+	}
+	return state, report, err
+}
+
+// isDowngrade reports whether the file of root's names this version.
+func isDowngrade(permission string) bool {
+	version, _ := localapi.BuildVersion()
+	named, err := safefile.ReadTrustedFile(permission, uint32(os.Geteuid()), 64)
+	return err == nil && strings.TrimSpace(string(named)) == version
 }
 
 // looker looks at the Mac, and remembers what it saw.
@@ -165,7 +187,8 @@ type parts struct {
 	probe      func(context.Context, inventory.Account, prlctl.Version) (prlctl.Capabilities, error)
 	streams    func() []watch.StreamState // of events; nil = there are none
 	toolRuns   func() map[string]uint64
-	setLevel   func(string) // of the log; the words of the configuration
+	setLevel   func(string)            // of the log; the words of the configuration
+	awake      func() config.AwakeTime // nil = not known
 
 	ownFolders         []string // that nobody but root may be able to change, as paths on this disk
 	managedPreferences string   // folder of the MDM's profiles, as a path on this disk
@@ -215,6 +238,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 		streams:  streams.States,
 		toolRuns: tools.Runs,
 		setLevel: setLogLevel,
+		awake:    awake,
 
 		ownFolders:         append(localapi.OwnFoldersUnder(options.Root), filepath.Dir(localConfig(options, mac))),
 		managedPreferences: mac.Path(prlctl.ManagedPreferences),

@@ -34,11 +34,11 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 		}
 	})
 	running.Go(func() { watch.Supervise(ctx, a.parts.sources, a.hear, a.parts.log) })
-	a.eventLog.add(a.startEvents()...)
+	a.keepLife(false, a.startEvents()...)
 	a.commands.trusts(a.parts.loadConfig())
 	running.Go(func() { a.commands.run(ctx) }) // what has begun is looked at before anything is exchanged
 	err := a.loop(ctx)
-	a.eventLog.add(a.stopEvent(ctx, err))
+	a.keepLife(true, a.stopEvent(ctx, err))
 	cancel(err)
 	running.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
@@ -51,9 +51,11 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 func (a *agent) startEvents() []protocol.Event {
 	version, _ := localapi.BuildVersion()
 	started := newEvent(a.started, "agent_started", "", "version", version)
-	if a.eventLog.endedUnseen() {
+	endedUnseen := a.eventLog.endedUnseen()
+	if endedUnseen {
 		started.Data["reason"] = "the daemon before this one did not stop by itself: it was killed or crashed, or the Mac went off"
 	}
+	a.noteAbsence(&started, endedUnseen)
 	events := []protocol.Event{started}
 	if code := storeCode(a.opened.Outcome); code != "" {
 		events = append(events, newEvent(a.started, string(code), code, "reason", a.opened.Reason, "bad_file", a.opened.BadFile))

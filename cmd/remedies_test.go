@@ -14,7 +14,7 @@ import (
 )
 
 // toolsOfOthers are the commands of Apple and Parallels that a remedy may name.
-var toolsOfOthers = []string{"chmod", "chown", "ioreg", "launchctl", "plutil", "prlctl", "prlsrvctl", "rm"}
+var toolsOfOthers = []string{"chmod", "chown", "ioreg", "launchctl", "ls", "plutil", "prlctl", "prlsrvctl", "rm"}
 
 // ourPrograms are those with a help of their own.
 var ourPrograms = []string{"prlagent", "prlagentd", "prlportal", "prlsim"}
@@ -25,7 +25,11 @@ var (
 	sudoCommand   = regexp.MustCompile(`\bsudo ([a-z][^;,]*)`)
 )
 
+// daemonFolder is where prlagentd is, as a shell wants it; it is on no search path.
+const daemonFolder = `/Library/Application\ Support/prlagent/bin/`
+
 func commandsIn(remedy string) (commands []string) {
+	remedy = strings.ReplaceAll(remedy, daemonFolder+"prlagentd", "prlagentd")
 	for _, pattern := range []*regexp.Regexp{quotedCommand, sudoCommand} {
 		for _, match := range pattern.FindAllStringSubmatch(remedy, -1) {
 			commands = append(commands, strings.TrimPrefix(strings.TrimRight(match[1], ". "), "sudo "))
@@ -60,6 +64,25 @@ func TestRemediesNameCommandsThatExist(t *testing.T) {
 		}
 	}
 	if found < 20 {
+		t.Errorf("only %d commands found", found)
+	}
+}
+
+// A command of prlagentd is one that a shell finds.
+func TestRemediesNameTheDaemonByItsPath(t *testing.T) {
+	t.Parallel()
+	ofDaemon, found := regexp.MustCompile(`\S*\\? ?\S*prlagentd [a-z]+( --[a-z]+)*\.`), 0
+	for code, words := range protocol.Codes {
+		for _, command := range ofDaemon.FindAllString(words.Remedy, -1) {
+			if found++; !strings.HasPrefix(strings.TrimLeft(command, " "), daemonFolder) {
+				t.Errorf("%s: nobody finds %q", code, command)
+			}
+		}
+		if strings.Contains(words.Remedy, "'prlagentd ") {
+			t.Errorf("%s: nobody finds prlagentd: %s", code, words.Remedy)
+		}
+	}
+	if found < 5 {
 		t.Errorf("only %d commands found", found)
 	}
 }
@@ -108,7 +131,7 @@ var operatorCodes = []string{"enrollment_", "pending_keys", "device_", "duplicat
 func fitsCode(code protocol.Code, command []string) bool {
 	switch {
 	case slices.Contains(withoutDaemon, code):
-		return command[0] == "launchctl"
+		return command[0] == "launchctl" || command[0] == "prlagentd" && code != protocol.CodeDaemonMissing
 	case command[0] == "prlportal":
 		return slices.ContainsFunc(operatorCodes, func(begin string) bool { return strings.HasPrefix(string(code), begin) })
 	case command[0] == "launchctl":

@@ -23,14 +23,28 @@ func (m *Manager) path(macPath string) string {
 	return filepath.Join(m.Root, macPath)
 }
 
-// checkProgram says that there is nothing to start.
+// checkProgram says that there is nothing to start, or that root must not start it:
+// others can exchange it (H53).
 func (m *Manager) checkProgram() error {
-	info, err := os.Lstat(m.path(daemonPath))
-	if err == nil && !info.Mode().IsRegular() {
+	folder, err := safefile.OpenFolder(m.path(path.Dir(daemonPath)))
+	if errors.Is(err, safefile.ErrUnsafeDirectory) {
+		return fmt.Errorf("look at program: %w", err)
+	}
+	var entry safefile.Entry
+	if err == nil {
+		defer folder.Close()
+		entry, err = folder.Lstat(path.Base(daemonPath))
+	}
+	if err == nil && !entry.Regular {
 		err = safefile.ErrNotRegular
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return &Error{CodeProgramMissing, fmt.Errorf("look at program: %w", err)}
+	case entry.Mode&0o022 != 0:
+		return &Error{CodeProgramUnsafe, fmt.Errorf("its mode is %04o", entry.Mode)}
+	case entry.UID != 0 && entry.UID != uint32(os.Geteuid()):
+		return &Error{CodeProgramUnsafe, fmt.Errorf("it belongs to uid %d", entry.UID)}
 	}
 	return nil
 }

@@ -30,7 +30,10 @@ const (
 
 // State is what launchd says of the job.
 type State struct {
-	Loaded  bool // launchd knows the job
+	Loaded bool // launchd knows the job
+	// Path is the file that it has the job from, or where else it says it has it from;
+	// empty if it does not say it.
+	Path    string
 	Running bool
 	PID     int // 0 if it does not run, or launchd does not say it
 	Runs    int // how often it was started since it was loaded; 0 if launchd does not say it
@@ -59,23 +62,38 @@ func (m *Manager) State(ctx context.Context) (State, error) {
 	return parseState(said.text), nil
 }
 
+// isOfOtherFile reports whether launchd has the job from elsewhere than PlistPath: from
+// an older place, or from somebody's own file with our label.
+func (s State) isOfOtherFile() bool {
+	return s.Path != "" && strings.TrimPrefix(s.Path, dataVolume) != PlistPath
+}
+
+// dataVolume is where macOS has the volume that /Library is on.
+const dataVolume = "/System/Volumes/Data"
+
 var (
-	runningLine  = regexp.MustCompile(`(?m)^\s*state = running$`)
+	stateLine    = regexp.MustCompile(`(?m)^\s*state = (.+)$`)
+	pathLine     = regexp.MustCompile(`(?m)^\s*path = (.+)$`)
 	pidLine      = regexp.MustCompile(`(?m)^\s*pid = (\d{1,9})$`)
 	runsLine     = regexp.MustCompile(`(?m)^\s*runs = (\d{1,9})$`)
 	lastExitLine = regexp.MustCompile(`(?m)^\s*last exit code = (-?\d{1,9})\b`)
 )
 
+// parseState takes the first line of each kind: those of the job itself come before
+// those of what it has, such as its endpoints.
 func parseState(printed string) State {
-	number := func(line *regexp.Regexp) (int, bool) {
+	word := func(line *regexp.Regexp) string {
 		found := line.FindStringSubmatch(printed)
 		if found == nil {
-			return 0, false
+			return ""
 		}
-		value, err := strconv.Atoi(found[1])
+		return found[1]
+	}
+	number := func(line *regexp.Regexp) (int, bool) {
+		value, err := strconv.Atoi(word(line))
 		return value, err == nil
 	}
-	state := State{Loaded: true, Running: runningLine.MatchString(printed)}
+	state := State{Loaded: true, Running: word(stateLine) == "running", Path: word(pathLine)}
 	state.Runs, _ = number(runsLine)
 	if state.Running {
 		state.PID, _ = number(pidLine)

@@ -18,6 +18,7 @@ const (
 	CodeDomain         = "job_domain"          // the domain takes no daemon
 	CodeNotPermitted   = "job_not_permitted"   // launchd lets us do nothing with it
 	CodeProgramMissing = "job_program_missing" // the program that it starts is not installed
+	CodeProgramUnsafe  = "job_program_unsafe"  // others than root can change that program
 	CodeSilent         = "launchd_silent"      // launchctl cannot be run, or says nothing that makes sense
 )
 
@@ -66,6 +67,8 @@ const (
 	patience = 4
 	// maxSilent is how often in a row launchctl may say nothing that makes sense.
 	maxSilent = 5
+	// wholeLimit is for the whole of it, however long each run of launchctl takes.
+	wholeLimit = 2 * time.Minute
 	// maxDisabled is how often launchd may say that the job is disabled which was enabled.
 	maxDisabled = 3
 )
@@ -136,8 +139,8 @@ func (m *Manager) Restart(ctx context.Context) (State, error) {
 // process gone: KeepAlive starts one that was only ended again.
 func (m *Manager) Stop(ctx context.Context) error {
 	var said answer
-	silent := 0
-	for try := range loadTries {
+	silent, begun := 0, time.Now()
+	for try := 0; try < loadTries && time.Since(begun) < wholeLimit; try++ {
 		state, err := m.State(ctx)
 		if err == nil && !state.Loaded {
 			return nil
@@ -170,6 +173,7 @@ type run struct {
 	restart bool // by another process than old
 	old     int
 	said    answer // the last answer to what changes something
+	moved   bool   // a job of another file was asked to go
 
 	seen      int       // the process that runs
 	seenAt    time.Time // it was seen first
@@ -186,7 +190,8 @@ func (m *Manager) converge(ctx context.Context, r run) (state State, err error) 
 	if _, err := m.ask(ctx, "enable", target); err != nil { // before a bootstrap, and for the next boot
 		return State{}, err
 	}
-	for try := range loadTries {
+	begun := time.Now()
+	for try := 0; try < loadTries && time.Since(begun) < wholeLimit; try++ {
 		state, err = m.State(ctx)
 		if r.silent = countSilent(r.silent, err); r.silent >= maxSilent || ctx.Err() != nil {
 			return state, err
@@ -216,6 +221,9 @@ func (m *Manager) step(ctx context.Context, r *run, state State) (done bool, err
 	case !state.Loaded:
 		r.restart, r.seenAt, r.idleSince = false, time.Time{}, time.Time{} // whatever runs next is another process
 		return false, m.load(ctx, r)
+	case state.isOfOtherFile() && !r.moved: // once: what print calls our file is not in the facts
+		r.moved = true
+		return false, m.Stop(ctx)
 	case r.restart && (!state.Running || state.PID != r.old):
 		r.restart = false
 		return false, nil

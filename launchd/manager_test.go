@@ -13,6 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"prlagent/platform/safefile"
 	"prlagent/platform/tool"
 )
 
@@ -21,6 +24,9 @@ type fakeLaunchd struct {
 	loaded, running, disabled bool
 	pid, runs, lastExit       int
 	lastChange                time.Time // of what runs
+	path                      string    // where it has the job from, as print says it
+
+	slow map[string]time.Duration // how long a verb takes
 
 	gone    time.Time // when a job goes that was booted out; zero: it was not
 	crashes bool      // each process ends at once
@@ -38,6 +44,7 @@ func (f *fakeLaunchd) Run(_ context.Context, c tool.Command) (tool.Result, error
 		f.loaded, f.running, f.gone, f.runs = false, false, time.Time{}, 0
 	}
 	verb := c.Args[0]
+	time.Sleep(f.slow[verb])
 	if verb == "print" {
 		return f.printed()
 	}
@@ -84,6 +91,9 @@ func (f *fakeLaunchd) do(verb string, kill bool) {
 	case "bootstrap":
 		if !f.loaded {
 			f.loaded, f.runs = true, 0
+			if f.path != "" && f.path != theirPath {
+				f.path = PlistPath
+			}
 			f.start()
 		}
 	case "bootout":
@@ -122,8 +132,14 @@ func (f *fakeLaunchd) printed() (tool.Result, error) {
 	if f.running {
 		word, pid = "running", fmt.Sprintf("\tpid = %d\n", f.pid)
 	}
+	if f.path != "" {
+		pid += "\tpath = " + f.path + "\n"
+	}
 	return tool.Result{Stdout: fmt.Appendf(nil, "%s = {\n\tstate = %s\n\truns = %d\n%s\tlast exit code = %d\n}\n", target, word, f.runs, pid, f.lastExit)}, nil
 }
+
+// theirPath is what a launchd says of each job's file that has a way of its own.
+const theirPath = "/elsewhere/job"
 
 // counted is how often a verb was used.
 func (f *fakeLaunchd) counted(verb string) (count int) {
@@ -161,6 +177,7 @@ func TestPKG_12_InstallFromEveryState(t *testing.T) {
 	other := func(m *Manager) error {
 		return errors.Join(os.MkdirAll(filepath.Dir(m.path(PlistPath)), 0o755), os.WriteFile(m.path(PlistPath), []byte("<plist/>"), 0o644))
 	}
+	installed := func(m *Manager) error { return errors.Join(other(m), m.writeFile(rendered(t, AgentJob()))) }
 	for name, c := range map[string]struct {
 		launchd fakeLaunchd
 		before  func(*Manager) error
@@ -171,6 +188,13 @@ func TestPKG_12_InstallFromEveryState(t *testing.T) {
 		"loaded and runs, without file": {launchd: fakeLaunchd{loaded: true, running: true, pid: 7}, bootout: true},
 		"loaded with another file":      {launchd: fakeLaunchd{loaded: true, running: true, pid: 7}, before: other, bootout: true},
 		"disabled":                      {launchd: fakeLaunchd{disabled: true}},
+		"loaded from an older file": {launchd: fakeLaunchd{loaded: true, running: true, pid: 7, path: "/Library/LaunchDaemons/com.example.old.plist"},
+			before: installed, bootout: true},
+		"submitted without a file": {launchd: fakeLaunchd{loaded: true, running: true, pid: 7, path: "(submitted by smd[1])"},
+			before: installed, bootout: true},
+		"loaded from our file": {launchd: fakeLaunchd{loaded: true, running: true, pid: 7, path: PlistPath}, before: installed},
+		"loaded from our file, by its other name": {launchd: fakeLaunchd{loaded: true, running: true, pid: 7, path: "/System/Volumes/Data" + PlistPath},
+			before: installed},
 		"loaded, disabled, not running": {launchd: fakeLaunchd{loaded: true, disabled: true}, bootout: true},
 		"a link in the file's place": {before: func(m *Manager) error {
 			return errors.Join(other(m), os.Rename(m.path(PlistPath), m.path(PlistPath)+".real"), os.Symlink(m.path(PlistPath)+".real", m.path(PlistPath)))
@@ -311,6 +335,104 @@ func TestWhatLastsIsNamed(t *testing.T) {
 				t.Errorf("%s: it took %s and %d calls", name, took, len(launchd.calls))
 			}
 		})
+	}
+}
+
+// Where print calls each job's file otherwise, the job is loaded anew once, and runs.
+func TestAFileOfAnotherName(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		launchd := fakeLaunchd{loaded: true, running: true, pid: 7, path: theirPath}
+		state, err := newManager(t, &launchd).Start(t.Context())
+		if err != nil || !state.Running || launchd.counted("bootout") != 1 || launchd.counted("bootstrap") != 1 {
+			t.Errorf("%+v, %v, calls %q", state, err, launchd.calls)
+		}
+	})
+}
+
+// However long each run of launchctl takes, the whole has an end.
+func TestTheWholeIsBounded(t *testing.T) {
+	t.Parallel()
+	for name, verb := range map[string]string{"start": "bootstrap", "stop": "bootout", "look": "print"} {
+		synctest.Test(t, func(t *testing.T) {
+			launchd := fakeLaunchd{loaded: verb == "bootout", slow: map[string]time.Duration{verb: launchctlLimit}}
+			launchd.codes = func(asked string) (int, bool) {
+				if asked == verb {
+					return -1, false
+				}
+				return launchd.lawful(asked)
+			}
+			m, begun := newManager(t, &launchd), time.Now()
+			var err error
+			if verb == "bootout" {
+				err = m.Stop(t.Context())
+			} else {
+				_, err = m.Start(t.Context())
+			}
+			if took := time.Since(begun); took > wholeLimit+2*launchctlLimit || err == nil && verb != "print" {
+				t.Errorf("%s: it took %s: %v", name, took, err)
+			}
+		})
+	}
+}
+
+// What print says of the job itself counts, and nothing of what the job has.
+func TestParseState(t *testing.T) {
+	t.Parallel()
+	seven := 7
+	for name, c := range map[string]struct {
+		printed string
+		want    State
+	}{
+		"nothing": {"", State{Loaded: true}},
+		"it runs": {"system/x = {\n\tactive count = 1\n\tpath = " + PlistPath + "\n\tstate = running\n\truns = 3\n\tpid = 12\n\tlast exit code = 7\n}\n",
+			State{Loaded: true, Running: true, Path: PlistPath, Runs: 3, PID: 12, LastExit: &seven}},
+		"one of its endpoints runs": {"\tstate = spawn scheduled\n\tendpoints = {\n\t\tstate = running\n\t\tpid = 12\n\t}\n", State{Loaded: true}},
+		"a variable says it runs":   {"\tstate = not running\n\tenvironment = {\n\t\tX => a\n\tstate = running\n\t}\n", State{Loaded: true}},
+		"never exited":              {"\tstate = running\n\tlast exit code = (never exited)\n", State{Loaded: true, Running: true}},
+		"numbers without end":       {"\tstate = running\n\tpid = 99999999999\n\truns = -1\n\tlast exit code = 1e9\n", State{Loaded: true, Running: true}},
+		"other ends of lines":       {"\tstate = running\r\n\tpid = 12\r\n", State{Loaded: true}},
+		"no text at all":            {strings.Repeat("\x00\xff", 1<<16), State{Loaded: true}},
+	} {
+		if diff := cmp.Diff(c.want, parseState(c.printed)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// Root starts nothing that others can exchange.
+func TestH53_AProgramThatOthersCanChange(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		spoil func(program string) error
+		code  string
+	}{
+		"others write in it":         {func(program string) error { return os.Chmod(program, 0o777) }, CodeProgramUnsafe},
+		"its group writes in it":     {func(program string) error { return os.Chmod(program, 0o775) }, CodeProgramUnsafe},
+		"others write in its folder": {func(program string) error { return os.Chmod(filepath.Dir(program), 0o777) }, safefile.CodeFolderWritable},
+		"a link": {func(program string) error {
+			return errors.Join(os.Rename(program, program+".real"), os.Symlink(program+".real", program))
+		}, CodeProgramMissing},
+		"gone with its folder": {func(program string) error { return os.RemoveAll(filepath.Dir(program)) }, CodeProgramMissing},
+	} {
+		launchd := fakeLaunchd{}
+		m := newManager(t, &launchd)
+		if err := c.spoil(m.path(daemonPath)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Install(t.Context()); codeOf(err) != c.code || len(launchd.calls) > 0 {
+			t.Errorf("%s: %v, calls %q", name, err, launchd.calls)
+		}
+	}
+	if os.Geteuid() == 0 {
+		launchd := fakeLaunchd{}
+		m := newManager(t, &launchd)
+		if err := os.Chown(m.path(daemonPath), 12345, 12345); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Install(t.Context()); codeOf(err) != CodeProgramUnsafe {
+			t.Errorf("of another account: %v", err)
+		}
 	}
 }
 

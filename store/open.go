@@ -25,6 +25,9 @@ type Options struct {
 	LockWait time.Duration
 	// Collections are made, empty, where they are missing.
 	Collections []string
+	// ReplaceNewer puts what a damaged database gets in the place of one that is of a
+	// later format, too. Without it Open leaves that one alone, and is ErrNewer.
+	ReplaceNewer bool
 }
 
 // Outcome says what Open found.
@@ -117,7 +120,7 @@ func (s *Store) openOrRecover(ctx context.Context) (Report, *database, error) {
 	if err == nil {
 		return presentReport(db), db, nil
 	}
-	if !errors.Is(err, ErrDamaged) {
+	if !errors.Is(err, ErrDamaged) && !(s.opts.ReplaceNewer && errors.Is(err, ErrNewer)) {
 		return Report{}, nil, err
 	}
 	report, err := s.recoverDatabase(ctx, err)

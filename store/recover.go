@@ -77,7 +77,7 @@ func (s *Store) prepareFresh(ctx context.Context, report *Report) error {
 			*report = restored
 			return nil
 		case errors.Is(err, fs.ErrNotExist):
-		case errors.Is(err, ErrDamaged), errors.Is(err, ErrIO):
+		case errors.Is(err, ErrDamaged), errors.Is(err, ErrIO), s.opts.ReplaceNewer && errors.Is(err, ErrNewer):
 			// A backup that cannot be read is not a reason to stay down.
 			s.opts.Log.Error().Err(err).Str("backup", name).Msg("backup is of no use")
 		default:

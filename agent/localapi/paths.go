@@ -13,6 +13,9 @@ const (
 	SupportFolder = "/Library/Application Support/prlagent"
 	StateFolder   = SupportFolder + "/state"
 	IdentityFile  = StateFolder + "/node.json"
+	// DowngradeFile names the version of the agent that may put a state aside which it
+	// cannot read; the package has written it.
+	DowngradeFile = StateFolder + "/downgrade"
 	LocalConfig   = SupportFolder + "/config.plist"
 	ManagedConfig = "/Library/Managed Preferences/org.prlagent.agent.plist"
 	LogFolder     = SupportFolder + "/logs" // with launchd's file for standard error (H53)

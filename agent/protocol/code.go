@@ -225,6 +225,7 @@ const (
 
 	CodeAlreadyRunning Code = "already_running"
 	CodeStoreDamaged   Code = "store_damaged"
+	CodeStoreNewer     Code = "store_newer"
 	CodeStoreFull      Code = "store_full"
 	CodeStoreDenied    Code = "store_denied"
 	CodeFolderWritable Code = "folder_writable"
@@ -232,6 +233,7 @@ const (
 	CodeSnapshotsOld   Code = "snapshots_old"
 	CodeStateRestored  Code = "state_restored"
 	CodeStateReset     Code = "state_reset"
+	CodeAgentWasOff    Code = "agent_was_off"
 
 	CodePlistEmpty       Code = "plist_empty"
 	CodePlistTooLarge    Code = "plist_too_large"
@@ -305,6 +307,7 @@ const (
 	CodeJobDomain         Code = "job_domain"
 	CodeJobNotPermitted   Code = "job_not_permitted"
 	CodeJobProgramMissing Code = "job_program_missing"
+	CodeJobProgramUnsafe  Code = "job_program_unsafe"
 	CodeLaunchdSilent     Code = "launchd_silent"
 	CodeUninstallRefused  Code = "uninstall_refused"
 	CodeReleaseIncomplete Code = "release_incomplete"
@@ -319,6 +322,9 @@ const (
 	CodeInterrupted     Code = "interrupted"
 	CodeInternal        Code = "internal"
 )
+
+// sudoDaemon is how a person calls the daemon's program, which is on no search path.
+const sudoDaemon = `sudo /Library/Application\ Support/prlagent/bin/prlagentd `
 
 // seeLog names the log where it says more than a code can.
 const seeLog = "see the log, /Library/Application Support/prlagent/logs/prlagentd.log"
@@ -524,12 +530,14 @@ var Codes = map[Code]CodeText{
 
 	CodeAlreadyRunning: {Failure, "Another prlagentd runs on this Mac.", "Use the one that runs; 'prlagent status' shows it."},
 	CodeStoreDamaged:   {Failure, "The state database is damaged.", "Restart the agent: it restores a backup and keeps the bad file."},
+	CodeStoreNewer:     {Failure, "A newer version of the agent has written the state database, which this one cannot read. It stays as it is.", "Install the newer version again, or a package made with --allow-downgrade-to, which keeps a copy of the state and begins a new database."},
 	CodeStoreFull:      {Failure, "The disk is full; the agent cannot keep its state.", "Free some disk space."},
 	CodeStoreDenied:    {Failure, "The agent may not write its state folder.", "Check owner and mode of the state folder."},
 	CodeFolderWritable: {Failure, "Others than root can change a folder above the agent's files.", "Give the folder to root, and take the right to write from its group and others: sudo chown root FOLDER; sudo chmod go-w FOLDER."},
 	CodeStoreIO:        {Failure, "The state database cannot be read or written.", "Check the disk; the agent tries again."},
 	CodeSnapshotsOld:   {Failure, "The snapshot files could not be written; what other programs read there is old.", "Free some disk space; the agent tries again. If it stays, " + seeLog + "."},
 	CodeStateRestored:  {Warning, "The state database was damaged and was restored from a backup.", "The bad file is kept beside it; check the disk."},
+	CodeAgentWasOff:    {Warning, "The agent did not run for a while although the Mac was on: somebody with root's rights stopped or killed it, or it crashed.", "Ask who administers the Mac. If it crashed, " + seeLog + "."},
 	CodeStateReset:     {Warning, "The state database was damaged and no backup could be used; the agent began anew.", "The bad file is kept beside it; check the disk."},
 
 	CodePlistEmpty:       {Warning, "A property list is empty.", "For which one " + seeLog + ". Write a file again; what a program printed is looked at again with the next look."},
@@ -548,20 +556,21 @@ var Codes = map[Code]CodeText{
 	CodeDaemonNotRunning: {Failure, "prlagentd is not running.", "Start it: sudo launchctl kickstart system/org.prlagent.agent; where launchd does not know it: sudo launchctl bootstrap system /Library/LaunchDaemons/org.prlagent.agent.plist"},
 	CodeDaemonMissing:    {Failure, "prlagentd is not installed on this Mac.", "Install the programs and the job as the agent's README says, then start it: sudo launchctl bootstrap system /Library/LaunchDaemons/org.prlagent.agent.plist"},
 	CodeDaemonSilent:     {Failure, "prlagentd does not answer.", "Try again in half a minute, or with a longer --timeout; if it stays, restart it: sudo launchctl kickstart -k system/org.prlagent.agent"},
-	CodeJobNotLoaded:     {Failure, "launchd does not know the agent's job.", "Load it: sudo launchctl bootstrap system /Library/LaunchDaemons/org.prlagent.agent.plist"},
-	CodeJobDisabled:      {Failure, "The agent's job is disabled, by launchctl or in Login Items.", "Enable it, then load it: sudo launchctl enable system/org.prlagent.agent"},
-	CodeJobNotRunning:    {Failure, "launchd knows the agent's job, and it does not run.", "Start it: sudo launchctl kickstart system/org.prlagent.agent"},
+	CodeJobNotLoaded:     {Failure, "launchd does not know the agent's job.", "Have it loaded: " + sudoDaemon + "start."},
+	CodeJobDisabled:      {Failure, "The agent's job is disabled, by launchctl or in Login Items.", "Enable and load it: " + sudoDaemon + "start."},
+	CodeJobNotRunning:    {Failure, "launchd knows the agent's job, and it does not run.", "Start it: " + sudoDaemon + "start."},
 
-	CodeJobCrashes:        {Failure, "The agent's job ends soon after each start; launchd starts it again and again.", "See what it says at its end in /Library/Application Support/prlagent/logs, in prlagentd.panic.log and prlagentd.log; then run 'prlagentd restart'."},
+	CodeJobCrashes:        {Failure, "The agent's job ends soon after each start; launchd starts it again and again.", "See what it says at its end in /Library/Application Support/prlagent/logs, in prlagentd.panic.log and prlagentd.log; then restart it: " + sudoDaemon + "restart."},
 	CodeJobStuck:          {Failure, "launchd does not let go of the agent's job, or of its process.", "Wait half a minute and try again; if it stays, restart the Mac."},
-	CodeJobFileMissing:    {Failure, "The property list of the agent's job is not there.", "Put it in place: 'prlagentd install'."},
-	CodeJobFileUnsafe:     {Failure, "launchd refuses the agent's job: others than root can change its property list, or a folder above it.", "Give file and folder to root: sudo chown root:wheel /Library/LaunchDaemons; sudo chmod go-w /Library/LaunchDaemons; then run 'prlagentd install'."},
+	CodeJobFileMissing:    {Failure, "The property list of the agent's job is not there.", "Put it in place: " + sudoDaemon + "install."},
+	CodeJobFileUnsafe:     {Failure, "launchd refuses the agent's job: others than root can change its property list, or a folder above it.", "Give file and folder to root: sudo chown root:wheel /Library/LaunchDaemons; sudo chmod go-w /Library/LaunchDaemons; then install it: " + sudoDaemon + "install."},
 	CodeJobDomain:         {Failure, "launchd takes no daemon there.", "This is a defect of the agent, which asks for the domain of the system: please report it."},
 	CodeJobNotPermitted:   {Failure, "launchd does not let us change the job.", "Run it as root. If that was done, a product for the Mac's security may forbid it: see its log."},
 	CodeJobProgramMissing: {Failure, "The program that the agent's job starts is not installed.", "Install the programs first, with the package or as the agent's README says."},
+	CodeJobProgramUnsafe:  {Failure, "The program that the agent's job starts, as root, can be changed by others.", "Install the package again. If that is said again, see who can: sudo ls -l /Library/Application\\ Support/prlagent/bin."},
 	CodeLaunchdSilent:     {Failure, "launchctl cannot be run, or says nothing that makes sense.", "Try again in a minute; if it stays, restart the Mac."},
-	CodeUninstallRefused:  {Failure, "The agent has placed something on this Mac that would be left behind.", "Lift it in the same step: 'prlagentd uninstall --release'."},
-	CodeReleaseIncomplete: {Failure, "Not all that the agent has placed could be lifted, so the agent stays.", "Do what is said of each that is left, such as to resume or shut down a virtual machine that is suspended, and run 'prlagentd uninstall --release' again."},
+	CodeUninstallRefused:  {Failure, "The agent has placed something on this Mac that would be left behind.", "Lift it in the same step: " + sudoDaemon + "uninstall --release."},
+	CodeReleaseIncomplete: {Failure, "Not all that the agent has placed could be lifted, so the agent stays.", "Do what is said of each that is left, such as to resume or shut down a virtual machine that is suspended. Then try again: " + sudoDaemon + "uninstall --release."},
 
 	CodeLogErrors:       {Warning, "The agent's log has errors of the last day.", "Run 'sudo prlagent logs --since 1d' and read those."},
 	CodeOldLogs:         {Warning, "Logs of an older version are left, which nobody writes or removes any more.", "Remove the folder: sudo rm -r /Library/Logs/prlagent"},

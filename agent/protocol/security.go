@@ -10,7 +10,7 @@ var securityCodes = []Code{
 	CodePolicyHash, CodeGroupChangeRefused, CodeDuplicateIdentity, CodeIdentityReset,
 	CodeDeviceRevoked, CodeDeviceRetired, CodeToolsUntrusted, CodeToolsChanged,
 	CodeStateRestored, CodeStateReset, CodeServerTimeRefused, CodeProfileRemoved,
-	CodeEpochRenewed, CodeTrustedTimeReset, CodeEventsDropped,
+	CodeEpochRenewed, CodeTrustedTimeReset, CodeEventsDropped, CodeAgentWasOff,
 }
 
 // IsSecurity reports whether the event is about a refusal, a reset or a change of

@@ -107,6 +107,9 @@ func (i *invocation) runDaemon() error {
 	return underServiceManager(func(ctx context.Context) error {
 		ctx, stop := signal.NotifyContext(ctx, stopSignals...)
 		defer stop()
+		ctx, end := context.WithCancelCause(ctx)
+		defer end(nil)
+		go endWhenReplaced(ctx, root, end)
 		err := agent.Run(ctx, options)
 		if err != nil {
 			log.logger.Error().Err(err).Msg("stop")

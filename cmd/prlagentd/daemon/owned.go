@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
+	"prlagent/agent"
 	"prlagent/agent/localapi"
 	"prlagent/launchd"
 	"prlagent/platform/safefile"
@@ -22,49 +24,58 @@ const (
 	ownedSocket                  // a socket
 	ownedLink                    // a link that leads to our program
 	ownedFolder                  // a folder, if it is empty
+	ownedRest                    // all that is in a folder but the programs
 	ownedTree                    // a folder with all that is in it
 )
+
+// ownedThing is what stands at one place.
+type ownedThing struct {
+	path  string
+	kind  ownedKind
+	purge bool // goes with --purge only
+	last  bool // goes when all before it is gone: with it, what was cut off is repeated
+}
 
 // owned is everything that is ours outside of the users' worlds, in the order in which
 // it goes; the job's file goes before, with the job. With purge everything goes. The
 // managed configuration is the MDM's, and the folder of old logs one in which root does
 // nothing (H53).
-var owned = []struct {
-	path  string
-	kind  ownedKind
-	purge bool // goes with --purge only
-}{
-	{"/var/run/prlagent.sock", ownedSocket, false},
-	{"/usr/local/bin/prlagent", ownedLink, false},
-	{localapi.SupportFolder + "/bin/prlagent", ownedFile, false},
-	{localapi.SupportFolder + "/bin/prlagentd", ownedFile, false},
-	{localapi.SupportFolder + "/bin/prlagentd.new", ownedFile, false}, // of an installation that was cut off
-	{localapi.SupportFolder + "/bin", ownedFolder, false},
-	{localapi.SupportFolder + "/" + localapi.StatusJSON, ownedFile, false},
-	{localapi.SupportFolder + "/" + localapi.StatusPlist, ownedFile, false},
-	{localapi.SupportFolder + "/" + localapi.InventoryPlist, ownedFile, false},
-	{localapi.SupportFolder, ownedTree, true},
+var owned = []ownedThing{
+	{path: "/var/run/prlagent.sock", kind: ownedSocket},
+	{path: "/usr/local/bin/prlagent", kind: ownedLink},
+	{path: localapi.SupportFolder + "/" + localapi.StatusJSON, kind: ownedFile},
+	{path: localapi.SupportFolder + "/" + localapi.StatusPlist, kind: ownedFile},
+	{path: localapi.SupportFolder + "/" + localapi.InventoryPlist, kind: ownedFile},
+	{path: localapi.SupportFolder, kind: ownedRest, purge: true},
+	{path: programFolder + "/prlagentd.new", kind: ownedFile}, // of an installation that was cut off
+	{path: linkTarget, kind: ownedFile, last: true},
+	{path: agent.Program, kind: ownedFile, last: true},
+	{path: programFolder, kind: ownedFolder, last: true},
+	{path: localapi.SupportFolder, kind: ownedTree, purge: true, last: true},
 }
 
-// linkTarget is where our link leads.
-const linkTarget = localapi.SupportFolder + "/bin/prlagent"
+const (
+	programFolder = localapi.SupportFolder + "/bin"
+	linkTarget    = programFolder + "/prlagent" // where our link leads
+)
 
 // removeOwned removes what is ours, and gives what that was. No link is followed, and
-// what is another kind of thing than ours stays.
-func (m *managedMac) removeOwned(purge bool) (removed []string, err error) {
-	for _, thing := range owned {
-		if thing.purge && !purge {
+// what is another kind of thing than ours stays. What cannot be removed keeps nothing
+// else but the programs, which can try again.
+func (m *managedMac) removeOwned(things []ownedThing, purge bool) (removed []string, err error) {
+	for _, thing := range things {
+		if thing.purge && !purge || thing.last && err != nil {
 			continue
 		}
-		gone, err := m.removeThing(thing.path, thing.kind)
-		if err != nil {
-			return removed, fmt.Errorf("remove %s: %w", thing.path, err)
+		gone, thingError := m.removeThing(thing.path, thing.kind)
+		if thingError != nil {
+			err = errors.Join(err, fmt.Errorf("remove %s: %w", thing.path, thingError))
 		}
 		if gone {
 			removed = append(removed, thing.path)
 		}
 	}
-	return removed, nil
+	return removed, err
 }
 
 func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err error) {
@@ -73,15 +84,12 @@ func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err er
 		// Nobody but root can exchange a folder on the way. Of the other two places
 		// others may be the owners; there one name is removed and nothing below it.
 		if err := safefile.CheckFolder(filepath.Dir(place), uint32(os.Geteuid())); err != nil {
-			return false, err
+			return false, unlessNothing(err)
 		}
 	}
 	folder, err := os.OpenRoot(filepath.Dir(place))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
 	if err != nil {
-		return false, err
+		return false, unlessNothing(err)
 	}
 	defer folder.Close()
 	name := filepath.Base(place)
@@ -95,6 +103,8 @@ func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err er
 	switch kind {
 	case ownedTree:
 		err = folder.RemoveAll(name)
+	case ownedRest:
+		return removeRest(folder, name)
 	case ownedFolder:
 		if !isEmptyFolder(folder, name) {
 			return false, nil
@@ -104,6 +114,33 @@ func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err er
 		err = folder.Remove(name)
 	}
 	return err == nil, err
+}
+
+// unlessNothing drops the errors that say that there is nothing at a path.
+func unlessNothing(err error) error {
+	for _, nothing := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP} {
+		if errors.Is(err, nothing) {
+			return nil
+		}
+	}
+	return err
+}
+
+// removeRest removes what is in a folder but for the programs, and gives whether that
+// was anything.
+func removeRest(parent *os.Root, name string) (gone bool, err error) {
+	folder, err := parent.OpenRoot(name)
+	if err != nil {
+		return false, err
+	}
+	defer folder.Close()
+	names, err := fs.ReadDir(folder.FS(), ".")
+	for _, entry := range names {
+		if entry.Name() != filepath.Base(programFolder) {
+			gone, err = true, errors.Join(err, folder.RemoveAll(entry.Name()))
+		}
+	}
+	return gone, err
 }
 
 func (m *managedMac) isOurs(folder *os.Root, info fs.FileInfo, kind ownedKind) bool {

@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+	"strings"
 	"testing"
 
+	"prlagent/agent"
 	"prlagent/agent/localapi"
 	"prlagent/platform/safefile"
 	"prlagent/platform/tool"
@@ -30,7 +32,7 @@ func macWithAgent(t *testing.T) *managedMac {
 			errorsAreFatal(t, makeSocket(place))
 		case ownedLink:
 			errorsAreFatal(t, os.Symlink(linkTarget, place))
-		case ownedFolder, ownedTree:
+		case ownedFolder, ownedRest, ownedTree:
 			errorsAreFatal(t, os.MkdirAll(place, 0o755))
 		}
 	}
@@ -59,21 +61,102 @@ func everything(t *testing.T, root string) (paths []string) {
 func TestH47_EverythingThatIsOursGoes(t *testing.T) {
 	t.Parallel()
 	m := macWithAgent(t)
-	if _, err := m.removeOwned(false); err != nil {
+	if _, err := m.removeOwned(owned, false); err != nil {
 		t.Fatal(err)
 	}
 	support := localapi.SupportFolder[1:]
 	if left := everything(t, m.root); !slices.Equal(left, []string{support, support + "/state", support + "/state/state.db"}) {
 		t.Errorf("left are %q", left)
 	}
-	if _, err := m.removeOwned(true); err != nil {
+	if _, err := m.removeOwned(owned, true); err != nil {
 		t.Fatal(err)
 	}
 	if left := everything(t, m.root); len(left) > 0 {
 		t.Errorf("after a purge there are %q", left)
 	}
-	if removed, err := m.removeOwned(true); err != nil || len(removed) > 0 {
+	if removed, err := m.removeOwned(owned, true); err != nil || len(removed) > 0 {
 		t.Errorf("again: %q, %v", removed, err)
+	}
+}
+
+// Cut off after any step it is repeated: as long as anything else of ours is there, the
+// program is.
+func TestH47_ARemovalThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	for _, purge := range []bool{false, true} {
+		for steps := range owned {
+			m := macWithAgent(t)
+			if _, err := m.removeOwned(owned[:steps], purge); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Lstat(filepath.Join(m.root, agent.Program)); err != nil {
+				for _, path := range everything(t, m.root) {
+					if kept := !purge && filepath.Base(filepath.Dir(path)) != "bin"; !kept && path != localapi.SupportFolder[1:] && path != programFolder[1:] {
+						t.Errorf("after %d steps the program is gone, and %s is not", steps, path)
+					}
+				}
+			}
+			if _, err := m.removeOwned(owned, purge); err != nil {
+				t.Fatal(err)
+			}
+			if left := everything(t, m.root); purge && len(left) > 0 {
+				t.Errorf("cut off after %d steps: left are %q", steps, left)
+			}
+		}
+	}
+}
+
+// Where /usr/local is no folder, or leads in circles, there is nothing of ours; and where
+// a user owns it, as Homebrew has it, our link goes.
+func TestH47_StrangePlacesOfTheLink(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(local string) error{
+		"a file": func(local string) error {
+			return errors.Join(os.RemoveAll(local), os.WriteFile(local, []byte("theirs"), 0o644))
+		},
+		"a circle":       func(local string) error { return errors.Join(os.RemoveAll(local), os.Symlink(local, local)) },
+		"a broken link":  func(local string) error { return errors.Join(os.RemoveAll(local), os.Symlink("/nowhere", local)) },
+		"nothing":        os.RemoveAll,
+		"open to others": func(local string) error { return os.Chmod(filepath.Join(local, "bin"), 0o777) },
+		"a user's": func(local string) error {
+			if os.Geteuid() != 0 {
+				return nil
+			}
+			return os.Chown(filepath.Join(local, "bin"), 12345, 12345)
+		},
+	} {
+		m := macWithAgent(t)
+		errorsAreFatal(t, spoil(filepath.Join(m.root, "usr/local")))
+		if _, err := m.removeOwned(owned, true); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Lstat(filepath.Join(m.root, "/usr/local/bin/prlagent")); err == nil {
+			t.Errorf("%s: the link is there", name)
+		}
+		if _, err := os.Lstat(filepath.Join(m.root, localapi.SupportFolder)); err == nil {
+			t.Errorf("%s: the agent is there", name)
+		}
+	}
+}
+
+// What cannot be removed is named, the rest goes, and the programs stay to try again.
+func TestH47_WhatCannotBeRemoved(t *testing.T) {
+	t.Parallel()
+	m := macWithAgent(t)
+	socket := filepath.Join(m.root, "/var/run")
+	broken := append([]ownedThing{{path: localapi.SupportFolder, kind: ownedFile}, {path: "/x\x00/y", kind: ownedFile}}, owned...)
+	removed, err := m.removeOwned(broken, true)
+	if err == nil || !strings.Contains(err.Error(), "remove /x") {
+		t.Errorf("it is not named: %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(m.root, agent.Program)); err != nil || slices.Contains(removed, agent.Program) {
+		t.Errorf("the program: %v, removed %q", err, removed)
+	}
+	if _, err := os.Lstat(filepath.Join(m.root, localapi.StateFolder)); err == nil {
+		t.Error("the state is there")
+	}
+	if left, err := os.ReadDir(socket); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
 	}
 }
 
@@ -117,7 +200,7 @@ func TestH47_NothingElseGoes(t *testing.T) {
 				errorsAreFatal(t, os.WriteFile(filepath.Join(victims, name), []byte("precious"), 0o600))
 			}
 			errorsAreFatal(t, c.attack(m, victims))
-			if _, err := m.removeOwned(true); !errors.Is(err, c.err) {
+			if _, err := m.removeOwned(owned, true); !errors.Is(err, c.err) {
 				t.Errorf("got %v, want %v", err, c.err)
 			}
 			if _, err := os.Lstat(filepath.Join(m.root, c.stays)); err != nil {

@@ -35,37 +35,55 @@ func (i *invocation) uninstall() error {
 
 func (i *invocation) uninstallFrom(ctx context.Context, mac *managedMac, document *jobDocument) error {
 	placed, answers, err := mac.placed(ctx)
+	orphans := 0
 	switch {
 	case err != nil && !i.release:
 		return err
 	case i.release && (err != nil || !placed.IsEmpty()):
-		if err := i.releaseAll(ctx, mac, answers, document); err != nil {
+		if orphans, err = i.releaseAll(ctx, mac, answers, document); err != nil {
 			return err
 		}
 	case !placed.IsEmpty():
-		document.Placed = &placed
-		return &codedError{protocol.CodeUninstallRefused, "There are " + placed.Words() + "."}
+		return document.refuse(placed)
 	}
-	if err := mac.manager.Stop(ctx); err != nil {
-		return err
-	}
-	if err := mac.checkAgain(ctx, i.release, document); err != nil {
-		_, startError := mac.manager.Start(ctx)
-		return errors.Join(err, startError)
-	}
-	if err := mac.manager.Uninstall(ctx); err != nil {
-		return err
+	if err := mac.leave(ctx, orphans, document); err != nil {
+		return errors.Join(err, mac.startAgain(ctx))
 	}
 	document.Removed = append(document.Removed, launchd.PlistPath)
-	removed, err := mac.removeOwned(i.purge)
-	document.Removed = append(document.Removed, removed...)
-	if err != nil {
-		return err
-	}
 	if mac.forgetReceipt(ctx) {
 		document.Removed = append(document.Removed, "receipt "+launchd.Label)
 	}
-	return nil
+	removed, err := mac.removeOwned(owned, i.purge)
+	document.Removed = append(document.Removed, removed...)
+	return err
+}
+
+// leave takes the daemon's job away, unless it has left something in place.
+func (m *managedMac) leave(ctx context.Context, orphans int, document *jobDocument) error {
+	if err := m.manager.Stop(ctx); err != nil {
+		return err
+	}
+	if err := m.checkAgain(ctx, orphans, document); err != nil {
+		return err
+	}
+	return m.manager.Uninstall(ctx)
+}
+
+// startAgain has a daemon go on that stays after all, also when a person has had enough.
+func (m *managedMac) startAgain(ctx context.Context) error {
+	if !m.manager.IsInstalled() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startLimit)
+	defer cancel()
+	_, err := m.manager.Start(ctx)
+	return err
+}
+
+// refuse is that there is something that would be left behind.
+func (d *jobDocument) refuse(placed localapi.Placed) error {
+	d.Placed = &placed
+	return &codedError{protocol.CodeUninstallRefused, "In place: " + placed.Words() + "."}
 }
 
 // placed is what the agent has placed: the daemon says it, or what it has left. One that
@@ -78,7 +96,7 @@ func (m *managedMac) placed(ctx context.Context) (placed localapi.Placed, answer
 		if word := localapi.UnansweredState(err); word != localapi.NotRunning && word != localapi.NotInstalled {
 			return placed, err == nil, err
 		}
-		placed, err = agent.Placed(ctx, m.root, zerolog.Nop())
+		placed, err = m.placedBefore(ctx)
 		if !errors.Is(err, store.ErrLocked) {
 			return placed, false, err
 		}
@@ -90,21 +108,27 @@ func (m *managedMac) placed(ctx context.Context) (placed localapi.Placed, answer
 	}
 }
 
-// checkAgain looks once more when the daemon is gone: it may have placed something until
-// its end. A lock that is left after a release is of a machine that nobody has any more.
-func (m *managedMac) checkAgain(ctx context.Context, released bool, document *jobDocument) error {
+// placedBefore is what a daemon that is gone has left.
+func (m *managedMac) placedBefore(ctx context.Context) (localapi.Placed, error) {
 	placed, err := agent.Placed(ctx, m.root, zerolog.Nop())
+	if errors.Is(err, agent.ErrForgotten) {
+		err = &codedError{protocol.CodeUninstallRefused, "(" + err.Error() + ")"}
+	}
+	return placed, err
+}
+
+// checkAgain looks once more when the daemon is gone: it may have placed something until
+// its end. Orphans are locks of machines that nobody has any more.
+func (m *managedMac) checkAgain(ctx context.Context, orphans int, document *jobDocument) error {
+	placed, err := m.placedBefore(ctx)
 	if err != nil {
 		return err
 	}
-	if released {
-		placed.Locks = 0
-	}
+	placed.Locks = max(0, placed.Locks-orphans)
 	if placed.IsEmpty() {
 		return nil
 	}
-	document.Placed = &placed
-	return &codedError{protocol.CodeUninstallRefused, "There are " + placed.Words() + "."}
+	return document.refuse(placed)
 }
 
 // Limits of what is asked of the daemon.
@@ -126,55 +150,54 @@ func (m *managedMac) client() *localapi.Client {
 }
 
 // releaseAll lifts exactly what the agent has placed. If no daemon answers, one runs in
-// this process for so long: it knows how, and what it does is in its events.
-func (i *invocation) releaseAll(ctx context.Context, mac *managedMac, answers bool, document *jobDocument) error {
+// this process for so long: it knows how, and what it does is in its events. Orphans are
+// the locks that stay in its memory, of machines that nobody has any more.
+func (i *invocation) releaseAll(ctx context.Context, mac *managedMac, answers bool, document *jobDocument) (orphans int, err error) {
 	if answers {
 		return mac.release(ctx, document)
 	}
 	before, err := mac.manager.State(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if err := mac.manager.Stop(ctx); err != nil {
-		return err
+	if err = mac.manager.Stop(ctx); err == nil {
+		orphans, err = i.releaseHere(ctx, mac, document)
 	}
-	err = i.releaseHere(ctx, mac, document)
-	if err != nil && before.Loaded { // it stays, so it goes on
-		_, startError := mac.manager.Start(ctx)
-		err = errors.Join(err, startError)
+	if err != nil && before.Loaded {
+		err = errors.Join(err, mac.startAgain(ctx))
 	}
-	return err
+	return orphans, err
 }
 
 // releaseHere has an agent of this process release everything.
-func (i *invocation) releaseHere(ctx context.Context, mac *managedMac, document *jobDocument) error {
+func (i *invocation) releaseHere(ctx context.Context, mac *managedMac, document *jobDocument) (orphans int, err error) {
 	log, err := openLog(filepath.Join(mac.root, agent.LogFile), i.logLevel)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer log.Close()
 	if mac.root != "" {
 		if err := installSelf(mac.root); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	running, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
+	var ofAgent error
+	ended := make(chan struct{})
 	go func() {
-		ended <- agent.Run(running, agent.Options{Root: mac.root, Config: i.config, LogLevel: i.logLevel, Log: log.logger})
+		defer close(ended)
+		ofAgent = agent.Run(running, agent.Options{Root: mac.root, Config: i.config, LogLevel: i.logLevel, Log: log.logger})
 	}()
-	err = mac.awaitAnswer(ctx, ended)
-	if err == nil {
-		err = mac.release(ctx, document)
-		stop()
-		return errors.Join(err, <-ended)
+	if err = mac.awaitAnswer(ctx, ended); err == nil {
+		orphans, err = mac.release(ctx, document)
 	}
 	stop()
-	return err
+	<-ended // it has the store until then
+	return orphans, errors.Join(ofAgent, err)
 }
 
-// awaitAnswer waits until the agent of this process answers.
-func (m *managedMac) awaitAnswer(ctx context.Context, ended chan error) error {
+// awaitAnswer waits until the agent of this process answers, or has ended.
+func (m *managedMac) awaitAnswer(ctx context.Context, ended <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	for {
@@ -183,8 +206,8 @@ func (m *managedMac) awaitAnswer(ctx context.Context, ended chan error) error {
 			return nil
 		}
 		select {
-		case ofAgent := <-ended:
-			return errors.Join(ofAgent, err)
+		case <-ended:
+			return err
 		case <-ctx.Done():
 			return err
 		case <-time.After(releasePoll):
@@ -192,54 +215,72 @@ func (m *managedMac) awaitAnswer(ctx context.Context, ended chan error) error {
 	}
 }
 
-// release asks the agent to lift everything, until all is lifted.
-func (m *managedMac) release(ctx context.Context, document *jobDocument) error {
+// release asks the agent to lift everything, until all is lifted but orphans.
+func (m *managedMac) release(ctx context.Context, document *jobDocument) (orphans int, err error) {
 	limited, cancel := context.WithTimeout(ctx, releaseLimit)
 	defer cancel()
 	client := m.client()
 	placed, err := client.Placed(limited)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	orphans, err = document.liftAll(limited, client, &placed)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil { // whatever was asked last
+		err = document.incomplete(placed)
+	}
+	if err != nil {
+		return 0, err
+	}
+	telling, cancel := context.WithTimeout(ctx, tellLimit)
+	defer cancel()
+	_, _ = client.Checkin(telling, true) // the portal hears of it if it can
+	return orphans, nil
+}
+
+// liftAll asks until nothing is in place, or only what a person has to do is left.
+func (d *jobDocument) liftAll(ctx context.Context, client *localapi.Client, placed *localapi.Placed) (orphans int, err error) {
 	if placed.Holds > 0 {
-		if err := askHands(limited, client, localapi.HandRequest{ReleaseHolds: true, All: true}, document); err != nil {
-			return err
+		if err := askHands(ctx, client, localapi.HandRequest{ReleaseHolds: true, All: true}, d); err != nil {
+			return 0, err
 		}
 	}
 	rounds := 0 // in which only what a person has to do was left
 	for wait := releasePoll; ; wait = min(2*wait, lastReleasePoll) {
 		if placed.Locks+placed.Leases+len(placed.Switches) > 0 {
-			document.Released, document.Switches = nil, nil
-			if err := askHands(limited, client, localapi.HandRequest{ReleaseLocks: true}, document); err != nil {
-				return err
+			asked := jobDocument{}
+			if err := askHands(ctx, client, localapi.HandRequest{ReleaseLocks: true}, &asked); err != nil {
+				return 0, err
 			}
+			d.Released, d.Switches = asked.Released, asked.Switches
 		}
-		if placed, err = client.Placed(limited); err != nil {
-			return err
+		now, err := client.Placed(ctx)
+		if err != nil {
+			return 0, err
 		}
-		left := document.left()
-		if left == "" {
-			placed.Locks = 0 // of machines that nobody has any more
+		if *placed = now; d.left() == "" { // locks are of machines that nobody has any more
+			orphans, placed.Locks = placed.Locks, 0
 		}
 		if placed.IsEmpty() {
-			break
+			return orphans, nil
 		}
 		if rounds++; placed.Holds+placed.Autostarts+placed.Leases > 0 {
 			rounds = 0
 		}
-		if rounds >= maxRounds || limited.Err() != nil {
-			document.Placed = &placed
-			return &codedError{protocol.CodeReleaseIncomplete, "There are " + placed.Words() + "." + left}
+		if rounds >= maxRounds {
+			return 0, d.incomplete(*placed)
 		}
 		select {
-		case <-limited.Done():
+		case <-ctx.Done():
+			return 0, ctx.Err()
 		case <-time.After(wait):
 		}
 	}
-	telling, cancel := context.WithTimeout(ctx, tellLimit)
-	defer cancel()
-	_, _ = client.Checkin(telling, true) // the portal hears of it if it can
-	return nil
+}
+
+// incomplete is that not all could be lifted.
+func (d *jobDocument) incomplete(placed localapi.Placed) error {
+	d.Placed = &placed
+	return &codedError{protocol.CodeReleaseIncomplete, "In place: " + placed.Words() + "." + d.left()}
 }
 
 // askHands asks for something by hand; an agent that has not looked yet is asked again.

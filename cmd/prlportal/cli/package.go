@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -18,7 +19,7 @@ import (
 // packageOptions are the flags of 'package'.
 type packageOptions struct {
 	programs, version, downgrade, out string
-	asJSON                            bool
+	replace, asJSON                   bool
 }
 
 // packageResult is what 'package --json' prints.
@@ -54,7 +55,10 @@ they are. The package itself is not signed. The same programs give the same byte
 
 The package refuses to replace a newer version, and a state that this version cannot
 read. With --allow-downgrade-to, which repeats the package's own version, it makes a
-copy of the Mac's state, and then replaces them.`,
+copy of the Mac's state, and then replaces them.
+
+Files of that version which are there and have the same content stay as they are; others
+are written over with --replace only.`,
 		Example: `  prlportal package --programs build --version 1.2.0 --out packages
   prlportal package --programs build --version 1.1.0 --allow-downgrade-to 1.1.0 --out packages --json`,
 		Args: cobra.NoArgs,
@@ -72,6 +76,7 @@ copy of the Mac's state, and then replaces them.`,
 	flags.StringVar(&options.version, "version", "", "version of the programs: two to four numbers, like 1.2.0")
 	flags.StringVar(&options.downgrade, "allow-downgrade-to", "", "the package's version, to let it replace a newer one")
 	flags.StringVarP(&options.out, "out", "o", "", "folder to write to; it is made if it is not there")
+	flags.BoolVar(&options.replace, "replace", false, "write over files of that version which are others")
 	flags.BoolVar(&options.asJSON, "json", false, "print JSON")
 	return command
 }
@@ -96,6 +101,9 @@ func (o packageOptions) makePackage() (packageResult, error) {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return packageResult{}, fmt.Errorf("make folder: %w", err)
 	}
+	if err := o.checkReplaced(files); err != nil {
+		return packageResult{}, err
+	}
 	result := packageResult{Version: o.version, Identifier: pkg.Identifier, StoreFormat: pkg.StoreFormat, AllowDowngrade: o.downgrade != ""}
 	for _, file := range files {
 		path := filepath.Join(o.out, file.Name)
@@ -106,6 +114,21 @@ func (o packageOptions) makePackage() (packageResult, error) {
 		result.Files = append(result.Files, packagedFile{Path: path, Kind: file.Kind, Size: len(file.Data), SHA256: hex.EncodeToString(sum[:])})
 	}
 	return result, nil
+}
+
+// checkReplaced refuses to write over another package of the same name: one of them
+// would be given to Macs for the other.
+func (o packageOptions) checkReplaced(files []pkg.File) error {
+	for _, file := range files {
+		path := filepath.Join(o.out, file.Name)
+		if _, err := os.Lstat(path); err != nil || o.replace {
+			continue
+		}
+		if found, err := safefile.ReadFile(path, int64(len(file.Data))); err != nil || !bytes.Equal(found, file.Data) {
+			return &pkg.Refusal{Reason: pkg.ReasonAlreadyThere, What: path + " is there, with another content"}
+		}
+	}
+	return nil
 }
 
 // describe says what was written, in lines that sha256sum -c reads, or in JSON.

@@ -71,14 +71,41 @@ func TestPackageSaysWhatItWrote(t *testing.T) {
 		portaltest.MustContain(t, said, sums[name]+"  "+filepath.Join(out, name)+"\n")
 	}
 	portaltest.MustContain(t, said, "Not signed. Next: ")
-	portaltest.MustContain(t, mustRun(t, append(args, "--allow-downgrade-to", pkgtest.Version)...), "replaces newer versions too")
+	portaltest.MustContain(t, mustRun(t, append(args, "--replace", "--allow-downgrade-to", pkgtest.Version)...), "replaces newer versions too")
 	var read packageResult
-	if err := json.Unmarshal([]byte(mustRun(t, append(args, "--json")...)), &read); err != nil || read.AllowDowngrade || read.Version != pkgtest.Version {
+	if err := json.Unmarshal([]byte(mustRun(t, append(args, "--replace", "--json")...)), &read); err != nil || read.AllowDowngrade || read.Version != pkgtest.Version {
 		t.Errorf("%v: %+v", err, read)
 	}
 	for i, file := range read.Files { // again the package that replaces none
 		if filepath.Base(file.Path) != names[i] || file.SHA256 != sums[names[i]] || file.Size == 0 {
 			t.Errorf("%+v", file)
+		}
+	}
+}
+
+// A package of the same name and another content is not written over silently, neither
+// is anything else that is there; the same package again is.
+func TestPackageDoesNotReplaceAnother(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "packages")
+	args := []string{"package", "--programs", pkgtest.Write(t, pkgtest.Programs()), "--version", pkgtest.Version, "--out", out}
+	mustRun(t, args...)
+	mustRun(t, args...)
+	for _, name := range []string{"prlagent-1.2.3.pkg", "prlagent-1.2.3.tar.gz", "prlagent-1.2.3-uninstall.sh"} {
+		path := filepath.Join(out, name)
+		if err := os.WriteFile(path, []byte("another"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var stdout, stderr strings.Builder
+		if code := runCommand(t.Context(), args, &stdout, &stderr); code != exitFailure || !strings.Contains(stderr.String(), name+" is there, with another content (already_there)\n  → ") {
+			t.Errorf("%s: exit code %d: %s", name, code, stderr.String())
+		}
+		if kept, err := os.ReadFile(path); err != nil || string(kept) != "another" {
+			t.Errorf("%s has %q, %v", name, kept, err)
+		}
+		mustRun(t, append(args, "--replace")...)
+		if entries, err := os.ReadDir(out); err != nil || len(entries) != 3 {
+			t.Errorf("there are %v, %v", entries, err)
 		}
 	}
 }

@@ -50,10 +50,10 @@ var validVersion = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8}
 // *Refusal. It writes nothing.
 func Build(options Options) ([]File, error) {
 	if !validVersion.MatchString(options.Version) {
-		return nil, refuse(CodeInvalidVersion, "%q is no version for a package", options.Version)
+		return nil, refuse(ReasonInvalidVersion, "%q is no version for a package", options.Version)
 	}
 	if options.AllowDowngradeTo != "" && options.AllowDowngradeTo != options.Version {
-		return nil, refuse(CodeOtherDowngrade, "the package is of version %s, not %q", options.Version, options.AllowDowngradeTo)
+		return nil, refuse(ReasonOtherDowngrade, "the package is of version %s, not %q", options.Version, options.AllowDowngradeTo)
 	}
 	built, modified, err := options.readPrograms()
 	if err != nil {
@@ -129,7 +129,7 @@ func (o Options) readPrograms() (universal map[string][]byte, modified time.Time
 				first = read[i]
 			}
 			if read[i].revision != first.revision {
-				return nil, time.Time{}, refuse(CodeOtherSource, "%s and %s were built from different sources", first.name, read[i].name)
+				return nil, time.Time{}, refuse(ReasonOtherSource, "%s and %s were built from different sources", first.name, read[i].name)
 			}
 		}
 		universal[program] = join(read)
@@ -145,9 +145,9 @@ func (o Options) readSlice(program string, kind architecture) (slice, error) {
 	data, err := safefile.ReadFile(filepath.Join(o.Programs, filepath.FromSlash(name)), maxProgram)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return slice{}, refuse(CodeProgramMissing, "there is no %s in %s", name, o.Programs)
+		return slice{}, refuse(ReasonProgramMissing, "there is no %s in %s", name, o.Programs)
 	case err != nil:
-		return slice{}, refuse(CodeProgramUnreadable, "read %s: %v", name, withoutPath(err))
+		return slice{}, refuse(ReasonProgramUnreadable, "read %s: %v", name, withoutPath(err))
 	}
 	return checkSlice(name, program, kind, o.Version, data)
 }

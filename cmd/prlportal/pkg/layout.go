@@ -60,6 +60,13 @@ var (
 	// releaseFile says what is installed, in lines that a script reads: the version
 	// and the store's format. It outlives an uninstallation that keeps the state.
 	releaseFile = path.Join(supportFolder, "release.txt")
+	// permissionFile names the version that may put a state aside which it cannot read.
+	permissionFile = path.Join(stateFolder, "downgrade")
+	// runtimeFiles are what the agent makes for others, and needs no more.
+	runtimeFiles = []string{
+		"/var/run/prlagent.sock", path.Join(supportFolder, "status.json"), path.Join(supportFolder, "status.plist"),
+		path.Join(supportFolder, "inventory.plist"), daemonFile + ".new",
+	}
 )
 
 // cliLink is made by postinstall (DESIGN 4).

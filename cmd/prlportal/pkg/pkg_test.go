@@ -157,6 +157,38 @@ func TestThePackageIsTheSameBytesTwice(t *testing.T) {
 	}
 }
 
+// Who built the programs, when, with which rights and in which order they were written,
+// is nowhere in the package.
+func TestThePackageSaysNothingOfItsMaker(t *testing.T) {
+	t.Parallel()
+	folder := pkgtest.Write(t, pkgtest.Programs())
+	options := Options{Programs: folder, Version: pkgtest.Version}
+	before, err := Build(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, program := range pkgtest.Programs() {
+		path := filepath.Join(folder, name)
+		if err := errors.Join(os.Remove(path), os.WriteFile(path, program.Encode(), 0o600), os.Chtimes(path, time.Unix(1, 0), time.Unix(2, 0))); err != nil {
+			t.Fatal(err)
+		}
+		if os.Geteuid() == 0 {
+			if err := os.Chown(path, 12345, 12345); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	after, err := Build(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, file := range before {
+		if !bytes.Equal(file.Data, after[i].Data) || file.Mode != after[i].Mode || file.Name != after[i].Name {
+			t.Errorf("%s differs", file.Name)
+		}
+	}
+}
+
 func TestThePackageHasTheDocumentsOfTheGoldenFiles(t *testing.T) {
 	t.Parallel()
 	files := unpacked(t)
@@ -289,6 +321,9 @@ func TestPathsAreThoseOfTheAgent(t *testing.T) {
 	for ours, theirs := range map[string]string{
 		supportFolder: localapi.SupportFolder, stateFolder: localapi.StateFolder, logFolder: localapi.LogFolder,
 		daemonFile: localapi.SupportFolder + "/bin/prlagentd", cliFile: localapi.SupportFolder + "/bin/prlagent", Identifier: launchd.Label,
+		permissionFile: localapi.DowngradeFile, strings.Join(runtimeFiles, "\n"): strings.Join([]string{localapi.SocketUnder(""),
+			localapi.SupportFolder + "/" + localapi.StatusJSON, localapi.SupportFolder + "/" + localapi.StatusPlist,
+			localapi.SupportFolder + "/" + localapi.InventoryPlist, localapi.SupportFolder + "/bin/prlagentd.new"}, "\n"),
 	} {
 		if ours != theirs {
 			t.Errorf("%q is not %q", ours, theirs)

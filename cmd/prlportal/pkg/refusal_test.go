@@ -33,32 +33,35 @@ func TestProgramsThatAreRefused(t *testing.T) {
 	universal := join([]slice{{data: pkgtest.Programs()["darwin-amd64/prlagentd"].Encode()}, {data: sample}})
 	for what, test := range map[string]struct {
 		spoil func(t *testing.T, folder string)
-		code  Code
+		code  Reason
 	}{
-		"missing": {func(t *testing.T, folder string) { remove(t, filepath.Join(folder, name)) }, CodeProgramMissing},
+		"missing": {func(t *testing.T, folder string) { remove(t, filepath.Join(folder, name)) }, ReasonProgramMissing},
 		"a link": {func(t *testing.T, folder string) {
 			remove(t, filepath.Join(folder, name))
 			if err := os.Symlink("/bin/sh", filepath.Join(folder, name)); err != nil {
 				t.Fatal(err)
 			}
-		}, CodeProgramUnreadable},
+		}, ReasonProgramUnreadable},
 		"a folder": {func(t *testing.T, folder string) {
 			remove(t, filepath.Join(folder, name))
 			writeFile(t, filepath.Join(folder, name, "x"), nil)
-		}, CodeProgramUnreadable},
-		"for Linux":               {content([]byte("\x7fELF\x02\x01\x01")), CodeNotMachO},
-		"empty":                   {content(nil), CodeNotMachO},
-		"a script":                {content([]byte("#!/bin/sh\n")), CodeNotMachO},
-		"half a head":             {content(sample[:40]), CodeNotMachO},
-		"a library":               {change(func(p *pkgtest.Program) { p.Type = macho.TypeDylib }), CodeNotMachO},
-		"universal already":       {content(universal), CodeAlreadyUniversal},
-		"for Intel":               {change(func(p *pkgtest.Program) { p.CPU = macho.CpuAmd64 }), CodeWrongArchitecture},
-		"for another processor":   {change(func(p *pkgtest.Program) { p.CPU = macho.CpuPpc64 }), CodeWrongArchitecture},
-		"another program of ours": {change(func(p *pkgtest.Program) { p.Path = "prlagent/cmd/prlagent" }), CodeNotOurProgram},
-		"a program of others":     {change(func(p *pkgtest.Program) { p.Path = "example.com/prlagentd" }), CodeNotOurProgram},
-		"without a signature":     {change(func(p *pkgtest.Program) { p.Unsigned = true }), CodeUnsigned},
-		"another version":         {change(func(p *pkgtest.Program) { p.Version = "1.2.4" }), CodeOtherVersion},
-		"another commit":          {change(func(p *pkgtest.Program) { p.Revision = "123456" }), CodeOtherSource},
+		}, ReasonProgramUnreadable},
+		"for Linux":               {content([]byte("\x7fELF\x02\x01\x01")), ReasonNotMachO},
+		"empty":                   {content(nil), ReasonNotMachO},
+		"a script":                {content([]byte("#!/bin/sh\n")), ReasonNotMachO},
+		"half a head":             {content(sample[:40]), ReasonNotMachO},
+		"a library":               {change(func(p *pkgtest.Program) { p.Type = macho.TypeDylib }), ReasonNotMachO},
+		"universal already":       {content(universal), ReasonAlreadyUniversal},
+		"for Intel":               {change(func(p *pkgtest.Program) { p.CPU = macho.CpuAmd64 }), ReasonWrongArchitecture},
+		"for another processor":   {change(func(p *pkgtest.Program) { p.CPU = macho.CpuPpc64 }), ReasonWrongArchitecture},
+		"another program of ours": {change(func(p *pkgtest.Program) { p.Path = "prlagent/cmd/prlagent" }), ReasonNotOurProgram},
+		"a program of others":     {change(func(p *pkgtest.Program) { p.Path = "example.com/prlagentd" }), ReasonNotOurProgram},
+		"without a signature":     {change(func(p *pkgtest.Program) { p.Unsigned = true }), ReasonUnsigned},
+		"another version":         {change(func(p *pkgtest.Program) { p.Version = "1.2.4" }), ReasonOtherVersion},
+		"a longer version":        {change(func(p *pkgtest.Program) { p.Version = "1.2.30" }), ReasonOtherVersion},
+		"a version of more parts": {change(func(p *pkgtest.Program) { p.Version = "1.2.3.4" }), ReasonOtherVersion},
+		"a version with a suffix": {change(func(p *pkgtest.Program) { p.Version = "1.2.3-rc1" }), ReasonOtherVersion},
+		"another commit":          {change(func(p *pkgtest.Program) { p.Revision = "123456" }), ReasonOtherSource},
 	} {
 		folder := pkgtest.Write(t, pkgtest.Programs())
 		test.spoil(t, folder)
@@ -84,10 +87,10 @@ func remove(t *testing.T, name string) {
 	}
 }
 
-func expectRefusal(t *testing.T, what string, files []File, err error, code Code) {
+func expectRefusal(t *testing.T, what string, files []File, err error, code Reason) {
 	t.Helper()
 	var refusal *Refusal
-	if len(files) != 0 || !errors.As(err, &refusal) || refusal.Code != code || refusal.Remedy() == "" || !strings.Contains(err.Error(), "("+string(code)+")") {
+	if len(files) != 0 || !errors.As(err, &refusal) || refusal.Reason != code || refusal.Remedy() == "" || !strings.Contains(err.Error(), "("+string(code)+")") {
 		t.Errorf("%s: %v, want %s", what, err, code)
 	}
 }
@@ -95,17 +98,17 @@ func expectRefusal(t *testing.T, what string, files []File, err error, code Code
 func TestVersionsOfPackages(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir() // so that what is no version is refused before the programs are missed
-	for version, code := range map[string]Code{
-		"1.2": CodeProgramMissing, "0.0.1": CodeProgramMissing, "10.20.30.40": CodeProgramMissing, "999999999.0": CodeProgramMissing,
-		"": CodeInvalidVersion, "1": CodeInvalidVersion, "1.": CodeInvalidVersion, ".1": CodeInvalidVersion, "1..2": CodeInvalidVersion, "v1.2": CodeInvalidVersion,
-		"1.2-rc1": CodeInvalidVersion, "01.2": CodeInvalidVersion, "1.2.3.4.5": CodeInvalidVersion, "1000000000.0": CodeInvalidVersion, "devel": CodeInvalidVersion,
-		"1.2\n": CodeInvalidVersion, "1.2\n1.3": CodeInvalidVersion, "1.2;id": CodeInvalidVersion, "１.２": CodeInvalidVersion, "$(id).1": CodeInvalidVersion,
+	for version, code := range map[string]Reason{
+		"1.2": ReasonProgramMissing, "0.0.1": ReasonProgramMissing, "10.20.30.40": ReasonProgramMissing, "999999999.0": ReasonProgramMissing,
+		"": ReasonInvalidVersion, "1": ReasonInvalidVersion, "1.": ReasonInvalidVersion, ".1": ReasonInvalidVersion, "1..2": ReasonInvalidVersion, "v1.2": ReasonInvalidVersion,
+		"1.2-rc1": ReasonInvalidVersion, "01.2": ReasonInvalidVersion, "1.2.3.4.5": ReasonInvalidVersion, "1000000000.0": ReasonInvalidVersion, "devel": ReasonInvalidVersion,
+		"1.2\n": ReasonInvalidVersion, "1.2\n1.3": ReasonInvalidVersion, "1.2;id": ReasonInvalidVersion, "１.２": ReasonInvalidVersion, "$(id).1": ReasonInvalidVersion,
 	} {
 		files, err := Build(Options{Programs: folder, Version: version})
 		expectRefusal(t, version, files, err, code)
 	}
 	files, err := Build(Options{Programs: folder, Version: "1.1", AllowDowngradeTo: "1.2"})
-	expectRefusal(t, "permission for another version", files, err, CodeOtherDowngrade)
+	expectRefusal(t, "permission for another version", files, err, ReasonOtherDowngrade)
 }
 
 // Every code has a remedy, and there is no remedy without a code.
@@ -117,10 +120,10 @@ func TestCodesHaveRemedies(t *testing.T) {
 	}
 	codes := 0
 	ast.Inspect(file, func(node ast.Node) bool {
-		if spec, is := node.(*ast.ValueSpec); is && len(spec.Names) == 1 && strings.HasPrefix(spec.Names[0].Name, "Code") {
+		if spec, is := node.(*ast.ValueSpec); is && len(spec.Names) == 1 && strings.HasPrefix(spec.Names[0].Name, "Reason") {
 			codes++
 			value := strings.Trim(spec.Values[0].(*ast.BasicLit).Value, `"`)
-			if remedies[Code(value)] == "" {
+			if remedies[Reason(value)] == "" {
 				t.Errorf("%s has no remedy", value)
 			}
 		}

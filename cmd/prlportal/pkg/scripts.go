@@ -47,6 +47,9 @@ func renderScripts(version string, allowDowngrade bool, entries []entry) scripts
 		"@LINKS@", path.Dir(cliLink),
 		"@JOB@", launchd.PlistPath,
 		"@PROGRAM_FOLDER@", programFolder,
+		"@PERMISSION@", permissionFile,
+		"@CHAIN@", quotedPaths(entries, func(e entry) bool { return e.isFolder() && e.path != "." }),
+		"@RUNTIME_FILES@", `"`+strings.Join(runtimeFiles, `" "`)+`"`,
 		"@PROGRAMS@", quotedPaths(entries, func(e entry) bool { return !e.isFolder() && "/"+path.Dir(e.path) == programFolder }),
 		"@FOLDERS@", quotedPaths(entries, func(e entry) bool { return e.isFolder() && !e.shared }),
 	)

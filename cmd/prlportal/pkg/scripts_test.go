@@ -2,6 +2,7 @@ package pkg
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,6 +122,12 @@ func (m mac) write(name, text string) {
 // refused.
 func (m mac) withAgent(refuses string) mac {
 	m.t.Helper()
+	for _, folder := range []string{logFolder, programFolder} {
+		if err := os.MkdirAll(m.path(folder), 0o755); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.write(cliFile, "#!/bin/sh\n")
 	m.write(daemonFile, "#!/bin/sh\necho \"$@\" >>'"+m.path("told")+"'\ncat '"+m.path("status")+"' 2>/dev/null\n[ \"$1\" != '"+refuses+"' ]\n")
 	return m
 }
@@ -218,7 +225,7 @@ func TestPreinstallCopiesTheStateBeforeADowngrade(t *testing.T) {
 			told      string
 			code      int
 		}{
-			"the volume that the Mac runs from": {isRunning: true, told: "stop;"},
+			"the volume that the Mac runs from": {isRunning: true, told: "stop;start;"},
 			"another volume":                    {},
 			"the agent does not stop":           {isRunning: true, refuses: "stop", told: "stop;start;", code: 1},
 		} {
@@ -234,8 +241,120 @@ func TestPreinstallCopiesTheStateBeforeADowngrade(t *testing.T) {
 			if err != nil || len(copies) != 1-test.code {
 				t.Errorf("%s: copies %v, %v", name, copies, err)
 			}
+			permission, _ := os.ReadFile(m.path(permissionFile)) // none: empty
+			if want := map[int]string{0: pkgtest.Version + "\n"}[test.code]; string(permission) != want {
+				t.Errorf("%s: the permission is for %q", name, permission)
+			}
 			if kept, err := os.ReadFile(m.path(stateFolder + "/node.json")); err != nil || string(kept) != "token" {
 				t.Errorf("%s: the state is %q, %v", name, kept, err)
+			}
+		}
+	})
+}
+
+// An installer that is ended while the agent is stopped leaves it running, with its
+// state as it is.
+func TestPreinstallThatIsEnded(t *testing.T) {
+	t.Parallel()
+	eachShell(t, func(t *testing.T, shell []string) {
+		m := newMac(t, shell)
+		m.isRunning = true
+		m.write(daemonFile, "#!/bin/sh\necho \"$@\" >>'"+m.path("told")+"'\n[ \"$1\" != stop ] || kill \"$PPID\"\n")
+		m.write(releaseFile, "version=1.3.0\nstore_format=2\n")
+		m.write(stateFolder+"/node.json", "token")
+		out, code := m.run(sampleScripts(true).preinstall)
+		left, _ := filepath.Glob(m.path(supportFolder) + "/state-of-*")
+		if code == 0 || m.told() != "stop;start;" || len(left) > 0 || m.exists(permissionFile) {
+			t.Errorf("exit code %d, told %q, left %v: %s", code, m.told(), left, out)
+		}
+	})
+}
+
+// What an earlier one has left half made goes, and what it has kept stays.
+func TestPreinstallAfterOneThatWasCutOff(t *testing.T) {
+	t.Parallel()
+	eachShell(t, func(t *testing.T, shell []string) {
+		m := newMac(t, shell).withAgent("")
+		m.isRunning = true
+		m.write(releaseFile, "version=1.3.0\nstore_format=1\n")
+		for _, name := range []string{"state", "state-of-1.4.0-20260101T000000Z", "state-of-1.4.0-20260102T000000Z.partial"} {
+			m.write(supportFolder+"/"+name+"/node.json", "token")
+		}
+		out, code := m.run(sampleScripts(true).preinstall)
+		left, _ := filepath.Glob(m.path(supportFolder) + "/state-of-*/node.json")
+		if code != 0 || len(left) != 2 || m.exists(supportFolder+"/state-of-1.4.0-20260102T000000Z.partial") {
+			t.Errorf("exit code %d, left %v: %s", code, left, out)
+		}
+	})
+}
+
+// Root runs no program that others can change, or exchange with a folder above it.
+func TestH53_ScriptsRunNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	open := func(name string, mode os.FileMode) func(m mac) error {
+		return func(m mac) error { return os.Chmod(m.path(name), mode) }
+	}
+	attacks := map[string]func(m mac) error{
+		"others write the program":  open(daemonFile, 0o777),
+		"a group writes it":         open(daemonFile, 0o775),
+		"others exchange it":        open(programFolder, 0o777),
+		"others exchange its place": open(supportFolder, 0o775),
+		"a link": func(m mac) error {
+			return errors.Join(os.Rename(m.path(daemonFile), m.path("theirs")), os.Symlink(m.path("theirs"), m.path(daemonFile)))
+		},
+	}
+	if os.Geteuid() == 0 {
+		attacks["another's program"] = func(m mac) error { return os.Chown(m.path(daemonFile), 12345, 12345) }
+		attacks["another's folder"] = func(m mac) error { return os.Chown(m.path(supportFolder), 12345, 12345) }
+	}
+	eachShell(t, func(t *testing.T, shell []string) {
+		for name, attack := range attacks {
+			attacked := func() mac {
+				m := newMac(t, shell).withAgent("")
+				m.isRunning = true
+				m.write(cliFile, "x")
+				m.write(releaseFile, "version=1.3.0\nstore_format=1\n")
+				m.write(stateFolder+"/node.json", "token")
+				if err := attack(m); err != nil {
+					t.Fatal(err)
+				}
+				return m
+			}
+			m := attacked()
+			if out, code := m.run(sampleScripts(true).preinstall); code != 1 || m.told() != "" || !strings.Contains(out, "others than root can change") {
+				t.Errorf("%s: preinstall: exit code %d, told %q: %s", name, code, m.told(), out)
+			}
+			m = attacked()
+			m.isRunning = false // uninstall gives it its paths
+			for _, forced := range []bool{false, true} {
+				args := []string{"--purge"}
+				if forced {
+					args = append(args, "--force")
+				}
+				out, code := m.uninstall(args...)
+				if (code == 0) != forced || strings.Contains(m.told(), "uninstall") || m.exists(stateFolder) == forced || m.exists(supportFolder) == forced {
+					t.Errorf("%s: uninstall %v: exit code %d, told %q: %s", name, args, code, m.told(), out)
+				}
+			}
+		}
+		// postinstall takes the right to write from folders of ours, and then looks.
+		for name, attack := range map[string]func(m mac) error{
+			"others write the program": attacks["others write the program"], "a link": attacks["a link"],
+			"others write the other program": open(cliFile, 0o777),
+			"others exchange our folder":     open(filepath.Dir(supportFolder), 0o777),
+			"a group exchanges the library":  open("/Library", 0o775),
+		} {
+			m := newMac(t, shell).withAgent("")
+			m.isRunning = true
+			m.write(cliFile, "x")
+			if err := errors.Join(os.Chmod(m.path(supportFolder), 0o750), attack(m)); err != nil {
+				t.Fatal(err)
+			}
+			if out, code := m.run(sampleScripts(false).postinstall); code != 1 || m.told() != "" || !strings.Contains(out, "sudo chmod go-w") {
+				t.Errorf("%s: postinstall: exit code %d, told %q: %s", name, code, m.told(), out)
+			}
+			if info, err := os.Stat(m.path(supportFolder)); err != nil || strings.Contains(name, "exchange") && info.Mode().Perm() != 0o750 {
+				t.Errorf("%s: root has changed what others can exchange: %v, %v", name, info, err)
 			}
 		}
 	})
@@ -262,7 +381,7 @@ func TestPreinstallWithoutSpaceForACopy(t *testing.T) {
 func TestPreinstallRefusesLinksInPlaceOfFolders(t *testing.T) {
 	t.Parallel()
 	eachShell(t, func(t *testing.T, shell []string) {
-		for _, folder := range []string{supportFolder, programFolder, logFolder} {
+		for _, folder := range []string{supportFolder, programFolder, logFolder, stateFolder} {
 			m := newMac(t, shell)
 			m.write(filepath.Dir(folder)+"/x", "")
 			if err := os.Symlink("/tmp", m.path(folder)); err != nil {
@@ -371,7 +490,7 @@ func (m mac) uninstall(args ...string) (out string, code int) {
 	m.write("tools/id", "#!/bin/sh\necho 0\n")
 	script := string(sampleScripts(false).uninstall)
 	script = strings.ReplaceAll(script, "PATH=/usr/bin", "PATH='"+tools+"':/usr/bin")
-	for _, path := range []string{supportFolder, launchd.PlistPath, cliLink} {
+	for _, path := range []string{supportFolder, launchd.PlistPath, cliLink, "/var/run"} {
 		script = strings.ReplaceAll(script, `"`+path, `"`+m.path(path))
 	}
 	return m.run([]byte(script), append([]string{}, args...)...)
@@ -408,7 +527,7 @@ func TestH29H47UninstallScript(t *testing.T) {
 			if !test.gone {
 				m = m.withAgent(test.refuses)
 			}
-			for _, file := range []string{cliFile, launchd.PlistPath, stateFolder + "/node.json", releaseFile, cliLink + ".other"} {
+			for _, file := range append([]string{cliFile, launchd.PlistPath, stateFolder + "/node.json", releaseFile, cliLink + ".other"}, runtimeFiles...) {
 				m.write(file, "x")
 			}
 			if err := os.Symlink(m.path(cliFile), m.path(cliLink)); err != nil {
@@ -423,6 +542,11 @@ func TestH29H47UninstallScript(t *testing.T) {
 			}
 			if !test.keeps && m.exists(programFolder) || m.exists(stateFolder+"/node.json") == test.purged || m.exists(supportFolder) == test.purged {
 				t.Errorf("%s: the state is there: %v", name, m.exists(stateFolder))
+			}
+			for _, file := range runtimeFiles {
+				if m.exists(file) != test.keeps {
+					t.Errorf("%s: %s is there: %v", name, file, m.exists(file))
+				}
 			}
 			if m.exists(cliLink) != test.keeps || !m.exists(cliLink+".other") {
 				t.Errorf("%s: the link is there: %v, a file of others: %v", name, m.exists(cliLink), m.exists(cliLink+".other"))

@@ -7,6 +7,7 @@ import (
 	"debug/macho"
 	"encoding/binary"
 	"runtime/debug"
+	"strings"
 )
 
 // architecture is one kind of Mac that the programs are built for.
@@ -42,17 +43,18 @@ type slice struct {
 
 // checkSlice refuses what is not the program of ours, for that kind of Mac, of that
 // version. The linker's version is no field of a program whose paths were trimmed, so
-// what can be said is that a program without the text does not have the version.
+// what can be said is that a program without the text, which the linker ends with a
+// zero, does not have the version. What is before the text is anything.
 func checkSlice(name, program string, wanted architecture, version string, data []byte) (slice, error) {
 	if err := checkMachO(name, wanted, data); err != nil {
 		return slice{}, err
 	}
 	info, err := buildinfo.Read(bytes.NewReader(data))
 	if err != nil || info.Path != "prlagent/cmd/"+program {
-		return slice{}, refuse(CodeNotOurProgram, "%s is not our %s", name, program)
+		return slice{}, refuse(ReasonNotOurProgram, "%s is not our %s", name, program)
 	}
-	if !bytes.Contains(data, []byte(version)) {
-		return slice{}, refuse(CodeOtherVersion, "%s is not of version %s", name, version)
+	if strings.TrimPrefix(info.Main.Version, "v") != version && !bytes.Contains(data, []byte(version+"\x00")) {
+		return slice{}, refuse(ReasonOtherVersion, "%s is not of version %s", name, version)
 	}
 	return slice{name: name, data: data, revision: settingOf(info, "vcs.revision") + settingOf(info, "vcs.modified"), time: settingOf(info, "vcs.time")}, nil
 }
@@ -70,18 +72,18 @@ func settingOf(info *debug.BuildInfo, key string) string {
 func checkMachO(name string, wanted architecture, data []byte) error {
 	switch {
 	case bytes.HasPrefix(data, []byte(elf.ELFMAG)):
-		return refuse(CodeNotMachO, "%s is a program for Linux", name)
+		return refuse(ReasonNotMachO, "%s is a program for Linux", name)
 	case bytes.HasPrefix(data, numbers(macho.MagicFat)):
-		return refuse(CodeAlreadyUniversal, "%s is universal already", name)
+		return refuse(ReasonAlreadyUniversal, "%s is universal already", name)
 	}
 	file, err := macho.NewFile(bytes.NewReader(data))
 	switch {
 	case err != nil || file.Type != macho.TypeExec:
-		return refuse(CodeNotMachO, "%s is no program for macOS", name)
+		return refuse(ReasonNotMachO, "%s is no program for macOS", name)
 	case file.Cpu != wanted.cpu:
-		return refuse(CodeWrongArchitecture, "%s is built for %s, not %s", name, goarchOf(file.Cpu), wanted.goarch)
+		return refuse(ReasonWrongArchitecture, "%s is built for %s, not %s", name, goarchOf(file.Cpu), wanted.goarch)
 	case wanted.cpu == macho.CpuArm64 && !hasSignature(file):
-		return refuse(CodeUnsigned, "%s has no signature", name)
+		return refuse(ReasonUnsigned, "%s has no signature", name)
 	}
 	return nil
 }

@@ -6,19 +6,32 @@
 # The agent's state, configuration and logs stay, for the next installation; --purge
 # removes them too. While machines are held or locked by the agent, it refuses;
 # --release releases first exactly what it has placed. --force removes what is left of
-# an agent whose program is gone; nothing is released then.
+# an agent whose program is gone, or could have been put there by others; nothing is
+# released then.
 #
 # Exit codes: 0 it is gone, 1 it failed or refused, 2 wrong usage, 4 not root.
 set -u
 PATH=/usr/bin:/bin:/usr/sbin:/sbin
-export PATH
+LC_ALL=C
+export PATH LC_ALL
 
 identifier=@IDENTIFIER@
 support="@SUPPORT@"
 daemon="@DAEMON@"
+programs="@PROGRAM_FOLDER@"
 state="@STATE@"
 job="@JOB@"
 link="@LINK@"
+
+# is_roots PATH...: nobody but root, who runs this, can have put these there.
+is_roots() {
+  for place in "$@"; do
+    # shellcheck disable=SC3067 # every sh of a Mac has -O
+    if [ -L "$place" ] || [ ! -O "$place" ] || [ -n "$(find "$place" -prune \( -perm -0020 -o -perm -0002 \))" ]; then
+      return 1
+    fi
+  done
+}
 
 purge=no release=no force=no
 for word in "$@"; do
@@ -40,8 +53,12 @@ fi
 set --
 if [ "$purge" = yes ]; then set -- "$@" --purge; fi
 if [ "$release" = yes ]; then set -- "$@" --release; fi
-if [ -x "$daemon" ]; then
+if [ -x "$daemon" ] && is_roots "$support" "$programs" "$daemon"; then
   "$daemon" uninstall "$@" || exit 1
+elif [ -e "$daemon" ] && [ "$force" = no ]; then
+  echo "$daemon cannot be run, or others than root can change it, so nothing can be released." >&2
+  echo "Install the package again first, or remove the rest with --force." >&2
+  exit 1
 elif [ -e "$state" ] && [ "$force" = no ]; then
   echo "$daemon is gone, so what the agent holds or has locked cannot be released." >&2
   echo "Install the package again first, or remove the rest with --force." >&2
@@ -54,18 +71,24 @@ fi
 if [ -L "$link" ] && [ "$(readlink "$link")" = "@CLI@" ]; then
   rm -f "$link"
 fi
-rm -f "$job" @PROGRAMS@
-rmdir "@PROGRAM_FOLDER@" 2>/dev/null
-if [ "$purge" = yes ]; then
-  rm -rf "$support"
-fi
 if pkgutil --pkg-info "$identifier" >/dev/null 2>&1; then
   pkgutil --forget "$identifier"
 fi
+rm -f "$job" @RUNTIME_FILES@ @PROGRAMS@
+rmdir "$programs" 2>/dev/null
+if [ "$purge" = yes ]; then
+  rm -rf "$support"
+fi
 
-for left in "$daemon" "$job"; do
-  if [ -e "$left" ]; then
-    echo "$left is still there" >&2
-    exit 1
+left=no
+for place in "$daemon" "$job"; do
+  if [ -e "$place" ]; then
+    echo "$place is still there" >&2
+    left=yes
   fi
 done
+if [ "$purge" = yes ] && [ -e "$support" ]; then
+  echo "$support is still there" >&2
+  left=yes
+fi
+[ "$left" = no ]
