@@ -42,6 +42,9 @@
 //
 //   - already_running: the lock file, or the database file itself, is locked by
 //     another process. Damage that is seen while somebody else writes is none.
+//   - store_newer: a newer version has written the database, in a format that this
+//     one does not know. What it would take for damage is none; the version that
+//     reads it finds everything again.
 //   - store_full: no space (ENOSPC), no quota (EDQUOT), a limit of size (EFBIG,
 //     Options.MaxSize). The transaction is rolled back and the store stays
 //     usable; reads go on. If a damaged database cannot be replaced for lack of

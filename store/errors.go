@@ -32,6 +32,10 @@ var (
 	ErrLocked error = &codedError{"already_running", "another process uses the state database"}
 	// ErrDamaged (store_damaged): the content is not what was committed.
 	ErrDamaged error = &codedError{"store_damaged", "the state database is damaged"}
+	// ErrNewer (store_newer): a newer version of this program has written the
+	// database, in a format that this one does not read. Its content is good, and
+	// stays for the version that reads it.
+	ErrNewer error = &codedError{"store_newer", "a newer version has written the state database"}
 	// ErrFull (store_full): no space, no quota, or a size limit (Options.MaxSize,
 	// RLIMIT_FSIZE) is reached.
 	ErrFull error = &codedError{"store_full", "no space for the state database"}

@@ -20,6 +20,9 @@ const (
 var collectionName = regexp.MustCompile(`^[a-z][a-z0-9_.-]{0,63}$`)
 
 const (
+	// formatOfRecords is what this version writes, and the newest that it reads. A
+	// newer one keeps the header's place, its checksum and the field that names it,
+	// so that every older version knows that the database is not for it.
 	formatOfRecords = 1
 	checksumSize    = 8
 )

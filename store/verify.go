@@ -59,6 +59,9 @@ func (s *recordSums) visitRecord(bucket string, key, raw []byte) error {
 		if string(key) == commitKey {
 			return decodeOwn(bucket, key, raw, &s.commit)
 		}
+		if err := checkFormat(bucket, key, raw); err != nil {
+			return err
+		}
 		return decodeOwn(bucket, key, raw, &s.contents.header)
 	case tallyBucket:
 		var kept rowTally
@@ -72,6 +75,21 @@ func (s *recordSums) visitRecord(bucket string, key, raw []byte) error {
 	found := s.counted[bucket]
 	found.addRow(raw)
 	s.counted[bucket] = found
+	return nil
+}
+
+// checkFormat refuses the header of a newer version before anything else of it is read:
+// what looks like damage may be what this version does not know.
+func checkFormat(bucket string, key, raw []byte) error {
+	var named struct {
+		Format int `json:"format"`
+	}
+	if err := decodeOwn(bucket, key, raw, &named); err != nil {
+		return err
+	}
+	if named.Format > formatOfRecords {
+		return fmt.Errorf("%w: format %d, and this version reads up to %d", ErrNewer, named.Format, formatOfRecords)
+	}
 	return nil
 }
 

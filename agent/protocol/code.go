@@ -225,6 +225,7 @@ const (
 
 	CodeAlreadyRunning Code = "already_running"
 	CodeStoreDamaged   Code = "store_damaged"
+	CodeStoreNewer     Code = "store_newer"
 	CodeStoreFull      Code = "store_full"
 	CodeStoreDenied    Code = "store_denied"
 	CodeFolderWritable Code = "folder_writable"
@@ -524,6 +525,7 @@ var Codes = map[Code]CodeText{
 
 	CodeAlreadyRunning: {Failure, "Another prlagentd runs on this Mac.", "Use the one that runs; 'prlagent status' shows it."},
 	CodeStoreDamaged:   {Failure, "The state database is damaged.", "Restart the agent: it restores a backup and keeps the bad file."},
+	CodeStoreNewer:     {Failure, "A newer version of the agent has written the state database, which this one cannot read. It stays as it is.", "Install the newer version again, or a package made with --allow-downgrade-to, which keeps a copy of the state and begins a new database."},
 	CodeStoreFull:      {Failure, "The disk is full; the agent cannot keep its state.", "Free some disk space."},
 	CodeStoreDenied:    {Failure, "The agent may not write its state folder.", "Check owner and mode of the state folder."},
 	CodeFolderWritable: {Failure, "Others than root can change a folder above the agent's files.", "Give the folder to root, and take the right to write from its group and others: sudo chown root FOLDER; sudo chmod go-w FOLDER."},
