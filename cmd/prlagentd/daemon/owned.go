@@ -23,6 +23,7 @@ const (
 	ownedLink                    // a link that leads to our program
 	ownedFolder                  // a folder, if it is empty
 	ownedTree                    // a folder with all that is in it
+	ownedLinks                   // the folder of the link, if the package made it and it is empty
 )
 
 // owned is everything that is ours outside of the users' worlds, in the order in which
@@ -36,6 +37,8 @@ var owned = []struct {
 }{
 	{"/var/run/prlagent.sock", ownedSocket, false},
 	{"/usr/local/bin/prlagent", ownedLink, false},
+	{"/usr/local/bin", ownedLinks, false},
+	{madeLinks, ownedFile, false},
 	{localapi.SupportFolder + "/bin/prlagent", ownedFile, false},
 	{localapi.SupportFolder + "/bin/prlagentd", ownedFile, false},
 	{localapi.SupportFolder + "/bin/prlagentd.new", ownedFile, false}, // of an installation that was cut off
@@ -45,6 +48,10 @@ var owned = []struct {
 	{localapi.SupportFolder + "/" + localapi.InventoryPlist, ownedFile, false},
 	{localapi.SupportFolder, ownedTree, true},
 }
+
+// madeLinks is there where the package's postinstall has made the folder of the link:
+// many Macs have none.
+const madeLinks = localapi.SupportFolder + "/made-usr-local-bin"
 
 // linkTarget is where our link leads.
 const linkTarget = localapi.SupportFolder + "/bin/prlagent"
@@ -69,8 +76,8 @@ func (m *managedMac) removeOwned(purge bool) (removed []string, err error) {
 
 func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err error) {
 	place := filepath.Join(m.root, path)
-	if kind != ownedLink && kind != ownedSocket {
-		// Nobody but root can exchange a folder on the way. Of the other two places
+	if kind != ownedLink && kind != ownedSocket && kind != ownedLinks {
+		// Nobody but root can exchange a folder on the way. Of the other places
 		// others may be the owners; there one name is removed and nothing below it.
 		if err := safefile.CheckFolder(filepath.Dir(place), uint32(os.Geteuid())); err != nil {
 			return false, err
@@ -95,7 +102,7 @@ func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err er
 	switch kind {
 	case ownedTree:
 		err = folder.RemoveAll(name)
-	case ownedFolder:
+	case ownedFolder, ownedLinks:
 		if !isEmptyFolder(folder, name) {
 			return false, nil
 		}
@@ -115,6 +122,9 @@ func (m *managedMac) isOurs(folder *os.Root, info fs.FileInfo, kind ownedKind) b
 	case ownedLink:
 		target, err := folder.Readlink(info.Name())
 		return err == nil && (target == linkTarget || target == filepath.Join(m.root, linkTarget))
+	case ownedLinks:
+		mark, err := os.Lstat(filepath.Join(m.root, madeLinks))
+		return err == nil && mark.Mode().IsRegular() && info.IsDir()
 	}
 	return info.IsDir()
 }

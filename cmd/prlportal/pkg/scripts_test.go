@@ -2,6 +2,7 @@ package pkg
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -241,6 +242,42 @@ func TestPreinstallCopiesTheStateBeforeADowngrade(t *testing.T) {
 	})
 }
 
+// A database that this version would refuse is left to the copy; any other stays.
+func TestPreinstallLeavesNoDatabaseThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	eachShell(t, func(t *testing.T, shell []string) {
+		for format, left := range map[int]string{StoreFormat: "node.json state.db state.db.bak state.db.bak.1 state.lock", StoreFormat + 1: "node.json state.lock"} {
+			m := newMac(t, shell).withAgent("")
+			m.write(releaseFile, fmt.Sprintf("version=1.3.0\nstore_format=%d\n", format))
+			for _, name := range []string{"node.json", "state.db", "state.db.bak", "state.db.bak.1", "state.lock"} {
+				m.write(stateFolder+"/"+name, name)
+			}
+			out, code := m.run(sampleScripts(true).preinstall)
+			if got := m.listing(stateFolder); code != 0 || got != left {
+				t.Errorf("format %d: exit code %d, left %s: %s", format, code, got, out)
+			}
+			copies, err := filepath.Glob(m.path(supportFolder) + "/state-of-1.3.0-*/state.db*")
+			if err != nil || len(copies) != 3 {
+				t.Errorf("format %d: copies %v, %v", format, copies, err)
+			}
+		}
+	})
+}
+
+// listing are the names in a folder.
+func (m mac) listing(folder string) string {
+	m.t.Helper()
+	entries, err := os.ReadDir(m.path(folder))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var names []string
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return strings.Join(names, " ")
+}
+
 // A state that cannot be copied stays, and the agent runs again.
 func TestPreinstallWithoutSpaceForACopy(t *testing.T) {
 	t.Parallel()
@@ -319,6 +356,9 @@ func TestPostinstallMakesTheLinkAndStartsTheAgent(t *testing.T) {
 			if code != 0 || link != test.link || m.told() != "status --json;install;" || !strings.Contains(out, test.said) || test.said == "" && out != "" {
 				t.Errorf("%s: exit code %d, link %q, told %q: %s", name, code, link, m.told(), out)
 			}
+			if m.exists(madeLinks) != (test.prepare == nil) {
+				t.Errorf("%s: the folder of the link was made: %v", name, m.exists(madeLinks))
+			}
 		}
 	})
 }
@@ -371,7 +411,7 @@ func (m mac) uninstall(args ...string) (out string, code int) {
 	m.write("tools/id", "#!/bin/sh\necho 0\n")
 	script := string(sampleScripts(false).uninstall)
 	script = strings.ReplaceAll(script, "PATH=/usr/bin", "PATH='"+tools+"':/usr/bin")
-	for _, path := range []string{supportFolder, launchd.PlistPath, cliLink} {
+	for _, path := range []string{supportFolder, launchd.PlistPath, cliLink, filepath.Dir(cliLink)} {
 		script = strings.ReplaceAll(script, `"`+path, `"`+m.path(path))
 	}
 	return m.run([]byte(script), append([]string{}, args...)...)
@@ -395,12 +435,14 @@ func TestH29H47UninstallScript(t *testing.T) {
 			code    int
 			keeps   bool // the agent
 			purged  bool
+			made    bool // the folder of the link, which has nothing else
 		}{
 			"keeps the state":      {told: "uninstall;pkgutil --pkg-info ID;pkgutil --forget ID;"},
 			"purges":               {args: []string{"--purge"}, told: "uninstall --purge;pkgutil --pkg-info ID;pkgutil --forget ID;", purged: true},
 			"releases":             {args: []string{"--release", "--purge"}, told: "uninstall --purge --release;pkgutil --pkg-info ID;pkgutil --forget ID;", purged: true},
 			"refused":              {args: []string{"--purge"}, refuses: "uninstall", told: "uninstall --purge;", code: 1, keeps: true},
 			"the program is gone":  {gone: true, code: 1, keeps: true},
+			"the folder was made":  {made: true, told: "uninstall;pkgutil --pkg-info ID;pkgutil --forget ID;"},
 			"what is left, forced": {args: []string{"--force"}, gone: true, told: "launchctl bootout system/ID;pkgutil --pkg-info ID;pkgutil --forget ID;"},
 			"wrong usage":          {args: []string{"--purge all"}, code: 2, keeps: true},
 		} {
@@ -414,6 +456,12 @@ func TestH29H47UninstallScript(t *testing.T) {
 			if err := os.Symlink(m.path(cliFile), m.path(cliLink)); err != nil {
 				t.Fatal(err)
 			}
+			if test.made {
+				m.write(madeLinks, "")
+				if err := os.Remove(m.path(cliLink + ".other")); err != nil {
+					t.Fatal(err)
+				}
+			}
 			out, code := m.uninstall(test.args...)
 			if told := strings.ReplaceAll(m.told(), Identifier, "ID"); code != test.code || told != test.told {
 				t.Errorf("%s: exit code %d, told %q: %s", name, code, told, out)
@@ -424,7 +472,10 @@ func TestH29H47UninstallScript(t *testing.T) {
 			if !test.keeps && m.exists(programFolder) || m.exists(stateFolder+"/node.json") == test.purged || m.exists(supportFolder) == test.purged {
 				t.Errorf("%s: the state is there: %v", name, m.exists(stateFolder))
 			}
-			if m.exists(cliLink) != test.keeps || !m.exists(cliLink+".other") {
+			if m.exists(madeLinks) || m.exists(filepath.Dir(cliLink)) == test.made {
+				t.Errorf("%s: the folder of the link is there: %v", name, m.exists(filepath.Dir(cliLink)))
+			}
+			if m.exists(cliLink) != test.keeps || m.exists(cliLink+".other") == test.made {
 				t.Errorf("%s: the link is there: %v, a file of others: %v", name, m.exists(cliLink), m.exists(cliLink+".other"))
 			}
 		}

@@ -54,6 +54,10 @@ fi
 if [ -L "$link" ] && [ "$(readlink "$link")" = "@CLI@" ]; then
   rm -f "$link"
 fi
+if [ -f "@MADE_LINKS@" ]; then
+  rmdir "@LINKS@" 2>/dev/null
+  rm -f "@MADE_LINKS@"
+fi
 rm -f "$job" @PROGRAMS@
 rmdir "@PROGRAM_FOLDER@" 2>/dev/null
 if [ "$purge" = yes ]; then

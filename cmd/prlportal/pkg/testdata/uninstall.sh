@@ -54,6 +54,10 @@ fi
 if [ -L "$link" ] && [ "$(readlink "$link")" = "/Library/Application Support/prlagent/bin/prlagent" ]; then
   rm -f "$link"
 fi
+if [ -f "/Library/Application Support/prlagent/made-usr-local-bin" ]; then
+  rmdir "/usr/local/bin" 2>/dev/null
+  rm -f "/Library/Application Support/prlagent/made-usr-local-bin"
+fi
 rm -f "$job" "/Library/Application Support/prlagent/bin/prlagent" "/Library/Application Support/prlagent/bin/prlagentd"
 rmdir "/Library/Application Support/prlagent/bin" 2>/dev/null
 if [ "$purge" = yes ]; then
