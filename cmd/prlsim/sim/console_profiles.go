@@ -55,6 +55,12 @@ func profileRemoveCommand() *cobra.Command {
 	}
 }
 
+// listedProfile is one of 'profile list --json'.
+type listedProfile struct {
+	Identifier string `json:"identifier"`
+	installedProfile
+}
+
 func profileListCommand() *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
@@ -64,11 +70,12 @@ func profileListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rows := [][]string{{"IDENTIFIER", "USER"}}
+			rows, listed := [][]string{{"IDENTIFIER", "USER"}}, []listedProfile{}
 			for _, identifier := range slices.Sorted(maps.Keys(state.Profiles)) {
-				rows = append(rows, []string{identifier, state.Profiles[identifier].User})
+				one := listedProfile{identifier, state.Profiles[identifier]}
+				rows, listed = append(rows, []string{one.Identifier, one.User}), append(listed, one)
 			}
-			return printRows(command, asJSON, state.Profiles, rows...)
+			return printRows(command, asJSON, listed, rows...)
 		},
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
