@@ -87,7 +87,7 @@ func (s *bomStore) readTree(number uint32) error {
 		return err
 	}
 	if string(tree[:4]) != "tree" {
-		return errors.New("Paths is no tree")
+		return errors.New("its paths are no tree")
 	}
 	for next := binary.BigEndian.Uint32(tree[8:]); next != 0; {
 		page, err := s.block(next, 12)

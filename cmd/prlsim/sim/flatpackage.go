@@ -61,7 +61,7 @@ func readPackage(archive []byte, processor string) (*flatPackage, error) {
 		return nil, err
 	}
 	if document.XMLName.Local != "installer-gui-script" && document.XMLName.Local != "installer-script" {
-		return nil, fmt.Errorf("Distribution is a %q", document.XMLName.Local)
+		return nil, fmt.Errorf("the Distribution is a %q", document.XMLName.Local)
 	}
 	if !slices.Contains(strings.Split(document.Options.Architectures, ","), processor) {
 		return nil, errOtherProcessor
@@ -95,14 +95,14 @@ func (p *flatPackage) readComponent(files map[string][]byte, component string) (
 		return err
 	}
 	if p.info.Identifier == "" || p.info.Version == "" || !path.IsAbs(p.info.Location) {
-		return errors.New("PackageInfo has no identifier, version or place")
+		return errors.New("the PackageInfo has no identifier, version or place")
 	}
 	if p.payload, err = readCpio(files[component+"/Payload"]); err != nil {
-		return fmt.Errorf("Payload: %w", err)
+		return fmt.Errorf("payload: %w", err)
 	}
 	rows, err := readBom(files[component+"/Bom"])
 	if err != nil {
-		return fmt.Errorf("Bom: %w", err)
+		return fmt.Errorf("bill of materials: %w", err)
 	}
 	if err := comparePayload(p.payload, rows); err != nil {
 		return err
@@ -147,7 +147,7 @@ func (p *flatPackage) readScripts(archive []byte) error {
 	}
 	files, err := readCpio(archive)
 	if err != nil {
-		return fmt.Errorf("Scripts: %w", err)
+		return fmt.Errorf("scripts: %w", err)
 	}
 	for name, file := range wanted {
 		index := slices.IndexFunc(files, func(one packedFile) bool { return "./"+one.path == file })

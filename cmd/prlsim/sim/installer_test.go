@@ -214,7 +214,7 @@ func TestPKG12_InstallerRefusesWhatContradictsItself(t *testing.T) {
 		"a byte of the table":       {changedByte(good, 60), "table of contents"},
 		"no Distribution":           {repacked(t, good, func(files map[string][]byte) { delete(files, "Distribution") }), "it has no Distribution"},
 		"no PackageInfo":            {repacked(t, good, func(files map[string][]byte) { delete(files, "agent.pkg/PackageInfo") }), "it has no agent.pkg/PackageInfo"},
-		"no payload":                {repacked(t, good, func(files map[string][]byte) { delete(files, payload) }), "Payload"},
+		"no payload":                {repacked(t, good, func(files map[string][]byte) { delete(files, payload) }), "payload: "},
 		"no bill of materials":      {repacked(t, good, func(files map[string][]byte) { delete(files, bom) }), "no bill of materials"},
 		"a file that is not listed": {repacked(t, good, inArchive(t, payload, release, strings.Replace(release, "txt", "exe", 1))), "release.exe is not in the bill of materials"},
 		"a path that leads out":     {repacked(t, good, inArchive(t, payload, release, "./../"+release[5:])), "leads out"},
