@@ -113,8 +113,17 @@ func TestREADMEShipsTheSameBuild(t *testing.T) {
 
 // build builds programs as they ship: stripped, without C.
 func build(folder, target string, programs ...string) error {
+	return buildVersion(folder, target, "", programs...)
+}
+
+// buildVersion builds programs that say their version; empty: that of the build.
+func buildVersion(folder, target, version string, programs ...string) error {
 	system, arch, _ := strings.Cut(target, "/")
 	args := append([]string{"build", "-o", folder + "/"}, shipped...)
+	if version != "" {
+		linked := slices.IndexFunc(args, func(flag string) bool { return strings.HasPrefix(flag, "-ldflags=") })
+		args[linked] += " -X " + module + "/agent/localapi.Version=" + version
+	}
 	for _, program := range programs {
 		args = append(args, module+"/cmd/"+program)
 	}

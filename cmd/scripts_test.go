@@ -107,6 +107,10 @@ func scriptsOf(t *testing.T, name string) []string {
 //	modes FILE MODE              permissions, as 0644
 //	chown UID FILE               (needs root)
 //	replace FILE OLD NEW         change a text file in one place
+//	packages                     the agent's packages of versions 1.1.0 and 1.2.0 are in $WORK/packages,
+//	                             with tars and uninstall scripts; in allowed that of 1.1.0 which
+//	                             replaces a newer version
+//	store-format FILE DIGIT      make a state database one of another format
 //	toolcalls                    every call of the vendor's tools was a lawful one (H13)
 //	backup-under-load FILE [kill]  back up the portal while MAC and MAC2 check in all the
 //	                             time; with kill it is killed in the middle of it
@@ -146,6 +150,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"modes":             expectMode,
 	"chown":             changeOwner,
 	"replace":           replaceText,
+	"packages":          givePackages,
+	"store-format":      changeStoreFormat,
 	"toolcalls":         expectLawfulCalls,
 	"backup-under-load": backupUnderLoad,
 	"readme":            runReadme,

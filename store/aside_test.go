@@ -51,54 +51,6 @@ func newerState(t *testing.T, withBackup bool) (dir, database string) {
 	return dir, database
 }
 
-// H50: a database of a later version is no damage. It stays, byte by byte, and so does
-// a backup of it whose database is gone.
-func TestH50_ALaterFormatIsLeftAlone(t *testing.T) {
-	t.Parallel()
-	for name, spoil := range map[string]func(database string) error{
-		"as it was":                func(string) error { return nil },
-		"only a backup of it left": os.Remove,
-		"and the database damaged": func(database string) error { return os.WriteFile(database, []byte("no database"), 0o600) },
-	} {
-		dir, database := newerState(t, false)
-		if err := spoil(database); err != nil {
-			t.Fatal(err)
-		}
-		before := contentOf(t, dir)
-		s, _, err := Open(context.Background(), dir, Options{})
-		if err == nil {
-			_ = s.Close()
-		}
-		if !errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) || CodeOf(err) != "store_newer" {
-			t.Errorf("%s: %v", name, err)
-		}
-		for file, content := range contentOf(t, dir) {
-			if file != "state.lock" && !bytes.Equal(before[file], content) {
-				t.Errorf("%s: %s was changed", name, file)
-			}
-			delete(before, file)
-		}
-		if len(before) > 0 {
-			t.Errorf("%s: gone are %d files", name, len(before))
-		}
-	}
-}
-
-func contentOf(t *testing.T, dir string) map[string][]byte {
-	t.Helper()
-	content := map[string][]byte{}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		if content[entry.Name()], err = os.ReadFile(filepath.Join(dir, entry.Name())); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return content
-}
-
 // Who is allowed to go back keeps it aside, and begins with the newest backup that can
 // be read, in a new epoch (H22), else with nothing.
 func TestH22_ALaterFormatIsKeptAsideOnRequest(t *testing.T) {

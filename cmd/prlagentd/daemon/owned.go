@@ -26,6 +26,7 @@ const (
 	ownedFolder                  // a folder, if it is empty
 	ownedRest                    // all that is in a folder but the programs
 	ownedTree                    // a folder with all that is in it
+	ownedLinks                   // the folder of the link, if the package made it and it is empty
 )
 
 // ownedThing is what stands at one place.
@@ -43,6 +44,8 @@ type ownedThing struct {
 var owned = []ownedThing{
 	{path: "/var/run/prlagent.sock", kind: ownedSocket},
 	{path: "/usr/local/bin/prlagent", kind: ownedLink},
+	{path: "/usr/local/bin", kind: ownedLinks},
+	{path: madeLinks, kind: ownedFile},
 	{path: localapi.SupportFolder + "/" + localapi.StatusJSON, kind: ownedFile},
 	{path: localapi.SupportFolder + "/" + localapi.StatusPlist, kind: ownedFile},
 	{path: localapi.SupportFolder + "/" + localapi.InventoryPlist, kind: ownedFile},
@@ -58,6 +61,10 @@ const (
 	programFolder = localapi.SupportFolder + "/bin"
 	linkTarget    = programFolder + "/prlagent" // where our link leads
 )
+
+// madeLinks is there where the package's postinstall has made the folder of the link:
+// many Macs have none.
+const madeLinks = localapi.SupportFolder + "/made-usr-local-bin"
 
 // removeOwned removes what is ours, and gives what that was. No link is followed, and
 // what is another kind of thing than ours stays. What cannot be removed keeps nothing
@@ -80,12 +87,15 @@ func (m *managedMac) removeOwned(things []ownedThing, purge bool) (removed []str
 
 func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err error) {
 	place := filepath.Join(m.root, path)
-	if kind != ownedLink && kind != ownedSocket {
-		// Nobody but root can exchange a folder on the way. Of the other two places
+	if kind != ownedLink && kind != ownedSocket && kind != ownedLinks {
+		// Nobody but root can exchange a folder on the way. Of the other places
 		// others may be the owners; there one name is removed and nothing below it.
 		if err := safefile.CheckFolder(filepath.Dir(place), uint32(os.Geteuid())); err != nil {
 			return false, unlessNothing(err)
 		}
+	}
+	if info, err := os.Stat(filepath.Dir(place)); err != nil || !info.IsDir() {
+		return false, unlessNothing(err)
 	}
 	folder, err := os.OpenRoot(filepath.Dir(place))
 	if err != nil {
@@ -94,18 +104,15 @@ func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err er
 	defer folder.Close()
 	name := filepath.Base(place)
 	info, err := folder.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
 	if err != nil || !m.isOurs(folder, info, kind) {
-		return false, err
+		return false, unlessNothing(err)
 	}
 	switch kind {
 	case ownedTree:
 		err = folder.RemoveAll(name)
 	case ownedRest:
 		return removeRest(folder, name)
-	case ownedFolder:
+	case ownedFolder, ownedLinks:
 		if !isEmptyFolder(folder, name) {
 			return false, nil
 		}
@@ -152,6 +159,9 @@ func (m *managedMac) isOurs(folder *os.Root, info fs.FileInfo, kind ownedKind) b
 	case ownedLink:
 		target, err := folder.Readlink(info.Name())
 		return err == nil && (target == linkTarget || target == filepath.Join(m.root, linkTarget))
+	case ownedLinks:
+		mark, err := os.Lstat(filepath.Join(m.root, madeLinks))
+		return err == nil && mark.Mode().IsRegular() && info.IsDir()
 	}
 	return info.IsDir()
 }

@@ -32,7 +32,7 @@ func macWithAgent(t *testing.T) *managedMac {
 			errorsAreFatal(t, makeSocket(place))
 		case ownedLink:
 			errorsAreFatal(t, os.Symlink(linkTarget, place))
-		case ownedFolder, ownedRest, ownedTree:
+		case ownedFolder, ownedRest, ownedTree, ownedLinks:
 			errorsAreFatal(t, os.MkdirAll(place, 0o755))
 		}
 	}
@@ -157,6 +157,31 @@ func TestH47_WhatCannotBeRemoved(t *testing.T) {
 	}
 	if left, err := os.ReadDir(socket); err != nil || len(left) > 0 {
 		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
+// The folder of the link goes if the package made it, and nothing else is in it.
+func TestH47_FolderOfTheLink(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		made, used, stays bool
+	}{
+		"made": {made: true}, "made, and used by others": {made: true, used: true, stays: true}, "there before": {stays: true},
+	} {
+		m := macWithAgent(t)
+		folder := filepath.Join(m.root, "/usr/local/bin")
+		if !c.made {
+			errorsAreFatal(t, os.Remove(filepath.Join(m.root, madeLinks)))
+		}
+		if c.used {
+			errorsAreFatal(t, os.WriteFile(filepath.Join(folder, "theirs"), nil, 0o755))
+		}
+		if _, err := m.removeOwned(owned, false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Lstat(folder); (err == nil) != c.stays {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

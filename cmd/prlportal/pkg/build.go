@@ -49,21 +49,33 @@ var validVersion = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8}
 // Build makes the package, the tar and the uninstall script. What it refuses is a
 // *Refusal. It writes nothing.
 func Build(options Options) ([]File, error) {
-	if !validVersion.MatchString(options.Version) {
-		return nil, refuse(ReasonInvalidVersion, "%q is no version for a package", options.Version)
-	}
-	if options.AllowDowngradeTo != "" && options.AllowDowngradeTo != options.Version {
-		return nil, refuse(ReasonOtherDowngrade, "the package is of version %s, not %q", options.Version, options.AllowDowngradeTo)
+	if err := options.check(); err != nil {
+		return nil, err
 	}
 	built, modified, err := options.readPrograms()
 	if err != nil {
 		return nil, err
 	}
-	return options.pack(payload(options.Version, built["prlagentd"], built["prlagent"]), modified)
+	return options.Pack(built, modified)
 }
 
-// pack makes the files of a payload.
-func (o Options) pack(entries []entry, modified time.Time) ([]File, error) {
+func (o Options) check() error {
+	if !validVersion.MatchString(o.Version) {
+		return refuse(ReasonInvalidVersion, "%q is no version for a package", o.Version)
+	}
+	if o.AllowDowngradeTo != "" && o.AllowDowngradeTo != o.Version {
+		return refuse(ReasonOtherDowngrade, "the package is of version %s, not %q", o.Version, o.AllowDowngradeTo)
+	}
+	return nil
+}
+
+// Pack makes the same files of programs as they are, by name: whether a Mac can run
+// them is not looked at. The time is that of all files.
+func (o Options) Pack(programs map[string][]byte, modified time.Time) ([]File, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	entries := payload(o.Version, programs["prlagentd"], programs["prlagent"])
 	scripts := renderScripts(o.Version, o.AllowDowngradeTo != "", entries)
 	whole, err := encodePackage(o.Version, entries, scripts, modified)
 	if err != nil {

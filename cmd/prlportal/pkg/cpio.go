@@ -55,13 +55,11 @@ func writeOdc(w *bytes.Buffer, h odcHeader, data []byte) {
 	w.Write(data)
 }
 
-// compress gives data as gzip, without a name or a time in it.
+// compress gives data as gzip, without a name or a time in it. The best compression would
+// save 0.4 % of our programs, and take twice the time.
 func compress(data []byte) ([]byte, error) {
 	var packed bytes.Buffer
-	writer, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
-	if err != nil {
-		return nil, fmt.Errorf("compress: %w", err)
-	}
+	writer := gzip.NewWriter(&packed)
 	if _, err := writer.Write(data); err != nil {
 		return nil, fmt.Errorf("compress: %w", err)
 	}

@@ -69,8 +69,11 @@ var (
 	}
 )
 
-// cliLink is made by postinstall (DESIGN 4).
+// cliLink is made by postinstall (DESIGN 4), with its folder where there is none: then
+// there is the file madeLinks, for the uninstallation.
 const cliLink = "/usr/local/bin/prlagent"
+
+var madeLinks = path.Join(supportFolder, "made-usr-local-bin")
 
 // payload is all that the package installs, parents before children. The job's property
 // list is not in it: 'prlagentd install', which postinstall runs, writes it where it

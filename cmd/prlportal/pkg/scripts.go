@@ -45,6 +45,7 @@ func renderScripts(version string, allowDowngrade bool, entries []entry) scripts
 		"@CLI@", cliFile,
 		"@LINK@", cliLink,
 		"@LINKS@", path.Dir(cliLink),
+		"@MADE_LINKS@", madeLinks,
 		"@JOB@", launchd.PlistPath,
 		"@PROGRAM_FOLDER@", programFolder,
 		"@PERMISSION@", permissionFile,

@@ -438,6 +438,9 @@ func TestPostinstallMakesTheLinkAndStartsTheAgent(t *testing.T) {
 			if code != 0 || link != test.link || m.told() != "status --json;install;" || !strings.Contains(out, test.said) || test.said == "" && out != "" {
 				t.Errorf("%s: exit code %d, link %q, told %q: %s", name, code, link, m.told(), out)
 			}
+			if m.exists(madeLinks) != (test.prepare == nil) {
+				t.Errorf("%s: the folder of the link was made: %v", name, m.exists(madeLinks))
+			}
 		}
 	})
 }
@@ -490,7 +493,7 @@ func (m mac) uninstall(args ...string) (out string, code int) {
 	m.write("tools/id", "#!/bin/sh\necho 0\n")
 	script := string(sampleScripts(false).uninstall)
 	script = strings.ReplaceAll(script, "PATH=/usr/bin", "PATH='"+tools+"':/usr/bin")
-	for _, path := range []string{supportFolder, launchd.PlistPath, cliLink, "/var/run"} {
+	for _, path := range []string{supportFolder, launchd.PlistPath, cliLink, filepath.Dir(cliLink), "/var/run"} {
 		script = strings.ReplaceAll(script, `"`+path, `"`+m.path(path))
 	}
 	return m.run([]byte(script), append([]string{}, args...)...)
@@ -514,12 +517,14 @@ func TestH29H47UninstallScript(t *testing.T) {
 			code    int
 			keeps   bool // the agent
 			purged  bool
+			made    bool // the folder of the link, which has nothing else
 		}{
 			"keeps the state":      {told: "uninstall;pkgutil --pkg-info ID;pkgutil --forget ID;"},
 			"purges":               {args: []string{"--purge"}, told: "uninstall --purge;pkgutil --pkg-info ID;pkgutil --forget ID;", purged: true},
 			"releases":             {args: []string{"--release", "--purge"}, told: "uninstall --purge --release;pkgutil --pkg-info ID;pkgutil --forget ID;", purged: true},
 			"refused":              {args: []string{"--purge"}, refuses: "uninstall", told: "uninstall --purge;", code: 1, keeps: true},
 			"the program is gone":  {gone: true, code: 1, keeps: true},
+			"the folder was made":  {made: true, told: "uninstall;pkgutil --pkg-info ID;pkgutil --forget ID;"},
 			"what is left, forced": {args: []string{"--force"}, gone: true, told: "launchctl bootout system/ID;pkgutil --pkg-info ID;pkgutil --forget ID;"},
 			"wrong usage":          {args: []string{"--purge all"}, code: 2, keeps: true},
 		} {
@@ -532,6 +537,12 @@ func TestH29H47UninstallScript(t *testing.T) {
 			}
 			if err := os.Symlink(m.path(cliFile), m.path(cliLink)); err != nil {
 				t.Fatal(err)
+			}
+			if test.made {
+				m.write(madeLinks, "")
+				if err := os.Remove(m.path(cliLink + ".other")); err != nil {
+					t.Fatal(err)
+				}
 			}
 			out, code := m.uninstall(test.args...)
 			if told := strings.ReplaceAll(m.told(), Identifier, "ID"); code != test.code || told != test.told {
@@ -548,7 +559,10 @@ func TestH29H47UninstallScript(t *testing.T) {
 					t.Errorf("%s: %s is there: %v", name, file, m.exists(file))
 				}
 			}
-			if m.exists(cliLink) != test.keeps || !m.exists(cliLink+".other") {
+			if m.exists(madeLinks) || m.exists(filepath.Dir(cliLink)) == test.made {
+				t.Errorf("%s: the folder of the link is there: %v", name, m.exists(filepath.Dir(cliLink)))
+			}
+			if m.exists(cliLink) != test.keeps || m.exists(cliLink+".other") == test.made {
 				t.Errorf("%s: the link is there: %v, a file of others: %v", name, m.exists(cliLink), m.exists(cliLink+".other"))
 			}
 		}

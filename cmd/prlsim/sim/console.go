@@ -41,7 +41,7 @@ Exit codes: 0 done, 1 it failed, 2 the command line makes no sense.`,
 	root.PersistentFlags().String("mac", "", "the simulated Mac's folder (default: the one that contains the current folder)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	root.AddCommand(macCommand(), vmCommand(), productCommand(), userCommand(), serviceCommand(), appCommand(), preferencesCommand(), swiftDialogCommand(),
-		networkCommand(), eventCommand(), faultCommand(), jobCommand(), effectsCommand(), versionCommand())
+		networkCommand(), eventCommand(), faultCommand(), jobCommand(), profileCommand(), effectsCommand(), versionCommand())
 	return root
 }
 
@@ -190,8 +190,8 @@ func printJSON(out io.Writer, value any) error {
 }
 
 func macCommand() *cobra.Command {
-	return commandGroup("mac", "Create a simulated Mac, look at it, rename it, reboot it, put it to sleep",
-		macCreateCommand(), macShowCommand(), macRenameCommand(), macSerialCommand(), macRebootCommand(), macSleepCommand(), assumptionsCommand())
+	return commandGroup("mac", "Create a simulated Mac, look at it, rename it, reboot it, put it to sleep, run a script on it",
+		macCreateCommand(), macShowCommand(), macRenameCommand(), macSerialCommand(), macRebootCommand(), macSleepCommand(), macScriptCommand(), assumptionsCommand())
 }
 
 func macCreateCommand() *cobra.Command {

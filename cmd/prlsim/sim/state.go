@@ -34,10 +34,14 @@ type State struct {
 	Apps           []runningApp          `json:"apps,omitempty"`
 	Jobs           map[string]launchdJob `json:"jobs,omitempty"`            // by label; those that were changed
 	JobEnvironment map[string]string     `json:"job_environment,omitempty"` // of every job
-	Network        networkState          `json:"network"`
-	Host           map[string]string     `json:"host,omitempty"`        // of prlsrvctl set, by flag
-	RequirePwd     []string              `json:"require_pwd,omitempty"` // actions that need a password
-	DueDomains     []dueDomain           `json:"due_domains,omitempty"` // of preferences, for cfprefsd to write
+	Receipts       map[string]receipt    `json:"receipts,omitempty"`        // of packages, by identifier
+
+	Profiles map[string]installedProfile `json:"profiles,omitempty"` // by identifier
+
+	Network    networkState      `json:"network"`
+	Host       map[string]string `json:"host,omitempty"`        // of prlsrvctl set, by flag
+	RequirePwd []string          `json:"require_pwd,omitempty"` // actions that need a password
+	DueDomains []dueDomain       `json:"due_domains,omitempty"` // of preferences, for cfprefsd to write
 
 	Feed    []feedOffer   `json:"feed,omitempty"`    // of all update servers
 	Updates []productMove `json:"updates,omitempty"` // of the product, oldest first

@@ -18,7 +18,7 @@ type assumption struct {
 
 // assumptions lists every behavior that `mac create --assume NAME=VALUE`
 // switches.
-var assumptions = slices.Concat(toolAssumptions, launchctlAssumptions, settingAssumptions, preferenceAssumptions, actionAssumptions)
+var assumptions = slices.Concat(toolAssumptions, launchctlAssumptions, installerAssumptions, settingAssumptions, preferenceAssumptions, actionAssumptions)
 
 // toolAssumptions are those that do not concern settings.
 var toolAssumptions = []assumption{
@@ -206,6 +206,8 @@ func (f faultKind) checkValue(value string) error {
 	switch f.Value {
 	case hookValue:
 		return checkDeleteHook(value)
+	case installerValue:
+		return checkInstallerFault(value)
 	case actionsValue:
 		return checkNames(value, func(name string) bool { return slices.Contains(faultyActions, name) }, func(name string) error {
 			return fmt.Errorf("%w: fault %s takes %s of %s, not %q", errUsage, f.Name, actionsValue, strings.Join(faultyActions, ", "), name)
@@ -264,6 +266,7 @@ var faultKinds = []faultKind{
 	{"defaults_rival", timesValue, "somebody else writes to the domain before defaults ends: the old value of the key, and a key of their own"},
 	{"require_pwd_lost", timesValue, "prlsrvctl set says that it changed --require-pwd, and another writer at the same time had the last word (acting.md 1)"},
 	{faultTeardown, "milliseconds", "launchd keeps a job that was booted out this much longer after its process has ended (facts/macos.md 1.2)"},
+	{faultInstaller, installerValue, "installer is killed at this point, as by a person or by a Mac that loses its power"},
 	{"codesign", "", "codesign does not accept the application's signature"},
 }
 

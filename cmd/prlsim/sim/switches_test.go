@@ -160,6 +160,7 @@ func TestAssumptionsBothWays(t *testing.T) {
 	maps.Copy(tests, passwordAssumptionTests())
 	maps.Copy(tests, actionAssumptionTests())
 	maps.Copy(tests, launchctlAssumptionTests())
+	maps.Copy(tests, installerAssumptionTests())
 	for _, assumption := range assumptions {
 		for _, value := range assumption.Values {
 			setting := assumption.Name + "=" + value
@@ -271,8 +272,8 @@ func TestFaults(t *testing.T) {
 			"/Applications/Parallels Desktop.app/Contents/MacOS/prlctl"}, outcome{3, "", "failed to satisfy"}},
 	}
 	for _, kind := range faultKinds {
-		if slices.Contains([]string{"stubborn", "hang", "stopped", "notification_hangs", "defaults_hangs", "defaults_not_done", "defaults_rival", "require_pwd_lost", faultDone, faultNotDone, faultTeardown}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") || isFaultOfActions(kind.Name) {
-			continue // shown in TestHangingToolIsKilled, TestStoppedTool, TestVMS_39_SetLies, TestLostWrites, TestLostPasswordList, TestMonitorFaults, TestActionsLie, TestOnDelete and TestLaunchctlKeepsAJob
+		if slices.Contains([]string{"stubborn", "hang", "stopped", "notification_hangs", "defaults_hangs", "defaults_not_done", "defaults_rival", "require_pwd_lost", faultDone, faultNotDone, faultTeardown, faultInstaller}, kind.Name) || strings.HasPrefix(kind.Name, "monitor_") || isFaultOfActions(kind.Name) {
+			continue // shown in TestHangingToolIsKilled, TestStoppedTool, TestVMS_39_SetLies, TestLostWrites, TestLostPasswordList, TestMonitorFaults, TestActionsLie, TestOnDelete, TestLaunchctlKeepsAJob and TestPKG12_InstallerDies
 		}
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()

@@ -71,6 +71,10 @@ fi
 if [ -L "$link" ] && [ "$(readlink "$link")" = "@CLI@" ]; then
   rm -f "$link"
 fi
+if [ -f "@MADE_LINKS@" ]; then
+  rmdir "@LINKS@" 2>/dev/null
+  rm -f "@MADE_LINKS@"
+fi
 if pkgutil --pkg-info "$identifier" >/dev/null 2>&1; then
   pkgutil --forget "$identifier"
 fi

@@ -71,6 +71,10 @@ fi
 if [ -L "$link" ] && [ "$(readlink "$link")" = "/Library/Application Support/prlagent/bin/prlagent" ]; then
   rm -f "$link"
 fi
+if [ -f "/Library/Application Support/prlagent/made-usr-local-bin" ]; then
+  rmdir "/usr/local/bin" 2>/dev/null
+  rm -f "/Library/Application Support/prlagent/made-usr-local-bin"
+fi
 if pkgutil --pkg-info "$identifier" >/dev/null 2>&1; then
   pkgutil --forget "$identifier"
 fi
