@@ -119,6 +119,8 @@ func scriptsOf(t *testing.T, name string) []string {
 //	canary FILE[#NAME] [FILE…]   the secret in FILE is in no other file of the script but the
 //	                             named ones, as it is, in hex or in base64
 //	digest FILE SHA256           the digest of a file, in hex
+//	osquery QUERY                a query of launchd/deploy/osquery, as osquery answers it (needs
+//	                             sqlite3); the rows are JSON
 //	no-part-of SECRET FILE…      none of the files (or stdout, stderr) holds 8 bytes of the secret
 //
 // PATH is like .vms[vm_name=macOS].vm_state, .pass.triggers[0].reason,
@@ -155,6 +157,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"text-only-in":      expectTextOnlyIn,
 	"canary":            expectCanary,
 	"digest":            expectDigest,
+	"osquery":           runOsquery,
 	"no-part-of":        expectNoPartOf,
 }
 
