@@ -2,10 +2,19 @@ package cmd_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha1"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/pem"
 	"io/fs"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -65,6 +74,9 @@ func TestShellScripts(t *testing.T) {
 	}
 }
 
+// requirementScript is no tool for a Mac: it is for who signs.
+const requirementScript = "launchd/deploy/requirement.sh"
+
 // The files for the tools of admins are put where they are run as they are: each is
 // executable, works below one folder that is the Mac's, and starts what it starts by
 // an absolute path, or by a search path of the system's.
@@ -72,7 +84,7 @@ func TestPKG12FilesForToolsOfAdmins(t *testing.T) {
 	t.Parallel()
 	count := 0
 	for path := range shellScripts(t) {
-		if !strings.HasPrefix(path, "launchd/deploy/") {
+		if !strings.HasPrefix(path, "launchd/deploy/") || path == requirementScript {
 			continue
 		}
 		count++
@@ -97,3 +109,45 @@ func TestPKG12FilesForToolsOfAdmins(t *testing.T) {
 		t.Errorf("%d files", count)
 	}
 }
+
+// The binary requirement is what the script says, whatever the length of the identifier;
+// what is no certificate gives none.
+func TestRequirementOfACertificate(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("no openssl")
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "a certificate.crt")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	script, hash := filepath.Join(repositoryFolder(), requirementScript), sha1.Sum(certificate)
+	for _, identifier := range []string{"org.prlagent.agent", "org.prlagent.agent.cli", "a", "four", "of.five"} {
+		text := append([]byte(identifier), make([]byte, (4-len(identifier)%4)%4)...)
+		var want []byte
+		for _, part := range [][]byte{ // the forms of Apple's requirement.h; relic's own reader gives the text back
+			number(6), number(2), number(len(identifier)), text, number(4), number(0), number(20), hash[:],
+		} {
+			want = append(want, part...)
+		}
+		want = slices.Concat(number(0xfade0c00), number(12+len(want)), number(1), want)
+		got, err := exec.CommandContext(t.Context(), "sh", script, identifier, file).Output()
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %v: %x, want %x", identifier, err, got, want)
+		}
+	}
+	if got, err := exec.CommandContext(t.Context(), "sh", script, "a", script).Output(); err == nil || len(got) > 0 {
+		t.Errorf("what is no certificate gives %x", got)
+	}
+}
+
+func number(value int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(value)) }
