@@ -12,6 +12,7 @@ import (
 
 	"prlagent/cmd/prlportal/pkg/pkgtest"
 	"prlagent/platform/plist"
+	"prlagent/platform/plist/plisttest"
 )
 
 // What Munki reads of the package is true of it: its sum, sizes, version and receipt, and
@@ -48,5 +49,12 @@ func TestPKG12PkginfoIsOfThePackage(t *testing.T) {
 	// Munki writes the script to a file and runs that: its first line says by what.
 	if !strings.HasPrefix(string(script.Data), "#!/bin/sh\n") {
 		t.Errorf("the script begins with %.20q", script.Data)
+	}
+}
+
+func TestPkginfoReadByPlistutil(t *testing.T) {
+	t.Parallel()
+	if err := plisttest.Find(t).Agrees(built(t, false)[KindPkginfo].Data); err != nil {
+		t.Error(err)
 	}
 }

@@ -40,4 +40,4 @@ if [ "$answers" = no ] && [ "$field" != last_checkin ]; then
   print_unknown
 fi
 result=$("$prlagent" get "$field" --ea --timeout 2s 2>/dev/null) || print_unknown
-echo "$result"
+printf '%s\n' "$result"
