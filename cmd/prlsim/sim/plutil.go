@@ -36,7 +36,7 @@ func plutil(in *invocation) int {
 	case verb == "-remove" && len(rest) == 1:
 		change = func(values map[string]any) error {
 			if _, there := values[key]; !there {
-				return fmt.Errorf("No value to remove at key path %s", key)
+				return toolErrorf("No value to remove at key path %s", key)
 			}
 			delete(values, key)
 			return nil
@@ -65,7 +65,7 @@ func plutilValue(kind, word string) (any, error) {
 		}
 		return number, nil
 	}
-	return nil, fmt.Errorf("Unknown insert or replace type %s", kind)
+	return nil, toolErrorf("Unknown insert or replace type %s", kind)
 }
 
 // changePropertyList changes a file in its own format.
