@@ -285,7 +285,11 @@ func expectExitAs(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	uid, err := strconv.ParseUint(args[0], 10, 32)
 	ts.Check(err)
-	command := exec.Command(stageOf(ts).program(args[2]), args[3:]...)
+	program := args[2]
+	if !filepath.IsAbs(program) {
+		program = stageOf(ts).program(program)
+	}
+	command := exec.Command(program, args[3:]...)
 	command.Env = []string{"PRLAGENT_ROOT=" + ts.Getenv("PRLAGENT_ROOT"), "GORACE=" + ts.Getenv("GORACE")}
 	command.Dir = "/"
 	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}

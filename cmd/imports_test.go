@@ -79,7 +79,7 @@ var house = map[string]room{
 	"cmd/prlportal/backup":   {portal("site", "storage"), nil},
 	"cmd/prlportal/evidence": {slices.Concat(portal("audit", "site", "storage"), []string{"agent/protocol", "platform/text"}), nil},
 	"cmd/prlportal/content":  {slices.Concat(portal("site", "tree"), contract), nil},
-	"cmd/prlportal/pkg":      {[]string{"launchd", "platform/safefile"}, nil}, // packages for Macs: nothing of a portal
+	"cmd/prlportal/pkg":      {[]string{"launchd", "platform/plist", "platform/safefile"}, nil}, // packages for Macs: nothing of a portal
 	"cmd/prlportal/fleet":    {slices.Concat(portal("query", "storage"), []string{"agent/policy", "agent/protocol"}), nil},
 	"cmd/prlportal/httpapi":  {[]string{"agent/protocol", "cmd/prlportal/limit", "platform/text"}, []string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/metrics":  {nil, nil},                                                                  // pure: numbers and their text

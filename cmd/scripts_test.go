@@ -100,7 +100,8 @@ func scriptsOf(t *testing.T, name string) []string {
 //	remember NAME FILE PATH      keep such a value in a variable
 //	until PATH VALUE COMMAND…    run the command until its JSON has the value
 //	exits CODE COMMAND…          run the command; it ends with the code
-//	as UID CODE COMMAND…         the same as another user (needs root)
+//	as UID CODE COMMAND…         the same as another user (needs root); the command is one
+//	                             of ours, or an absolute path
 //	ports agent|portal N         the program listens on N network ports
 //	gone WORD…                   nothing runs any more that was started with these words on
 //	                             a Mac of the script; it has two seconds to end
@@ -122,6 +123,8 @@ func scriptsOf(t *testing.T, name string) []string {
 //	canary FILE[#NAME] [FILE…]   the secret in FILE is in no other file of the script but the
 //	                             named ones, as it is, in hex or in base64
 //	digest FILE SHA256           the digest of a file, in hex
+//	osquery QUERY                a query of launchd/deploy/osquery, as osquery answers it (needs
+//	                             sqlite3); the rows are JSON
 //	no-part-of SECRET FILE…      none of the files (or stdout, stderr) holds 8 bytes of the secret
 //
 // PATH is like .vms[vm_name=macOS].vm_state, .pass.triggers[0].reason,
@@ -160,6 +163,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"text-only-in":      expectTextOnlyIn,
 	"canary":            expectCanary,
 	"digest":            expectDigest,
+	"osquery":           runOsquery,
 	"no-part-of":        expectNoPartOf,
 }
 
@@ -192,6 +196,7 @@ func setUp(env *testscript.Env) error {
 		"PRLAGENT_ROOT": mac,
 		"PRLPORTAL_DIR": filepath.Join(folder, "portal"),
 		"PRLPORTAL_URL": "",
+		"DEPLOY":        filepath.Join(repositoryFolder(), "launchd", "deploy"), // files for the tools of admins
 		"NO_COLOR":      "1",
 		"ESC":           "\x1b",            // begins a command to a terminal
 		"BIDI":          "\u202e",          // turns the direction of writing

@@ -33,7 +33,7 @@ type packageResult struct {
 
 type packagedFile struct {
 	Path   string `json:"path"`
-	Kind   string `json:"kind"` // package, tar, uninstall_script
+	Kind   string `json:"kind"` // package, tar, uninstall_script, munki_pkginfo
 	Size   int    `json:"size"` // bytes
 	SHA256 string `json:"sha256"`
 }
@@ -43,9 +43,9 @@ func newPackageCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "package --programs DIR --version VERSION --out DIR",
 		Short: "Make the agent's installer package for Macs",
-		Long: `Package makes an installer package of the agent, a plain tar and the script that
-uninstalls it, on any system and without other tools. It needs the programs for both
-kinds of Mac, built as the README says:
+		Long: `Package makes an installer package of the agent, a plain tar, the script that
+uninstalls it and a pkginfo for Munki, on any system and without other tools. It needs
+the programs for both kinds of Mac, built as the README says:
 
   DIR/darwin-arm64/prlagentd  DIR/darwin-arm64/prlagent
   DIR/darwin-amd64/prlagentd  DIR/darwin-amd64/prlagent

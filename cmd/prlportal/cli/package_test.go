@@ -60,7 +60,7 @@ func TestPackageSaysWhatItWrote(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "packages")
 	args := []string{"package", "--programs", pkgtest.Write(t, pkgtest.Programs()), "--version", pkgtest.Version, "--out", out}
 	said := mustRun(t, args...)
-	names := []string{"prlagent-1.2.3.pkg", "prlagent-1.2.3.tar.gz", "prlagent-1.2.3-uninstall.sh"}
+	names := []string{"prlagent-1.2.3.pkg", "prlagent-1.2.3.tar.gz", "prlagent-1.2.3-uninstall.sh", "prlagent-1.2.3.pkginfo"}
 	sums := map[string]string{}
 	for _, name := range names {
 		data, err := os.ReadFile(filepath.Join(out, name))

@@ -32,6 +32,7 @@ const (
 	KindPackage   = "package"
 	KindTar       = "tar"
 	KindUninstall = "uninstall_script"
+	KindPkginfo   = "munki_pkginfo"
 )
 
 // File is one file that was made.
@@ -46,7 +47,7 @@ type File struct {
 // the same way. Each number fits the arithmetic of any shell.
 var validVersion = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){1,3}$`)
 
-// Build makes the package, the tar and the uninstall script. What it refuses is a
+// Build makes the package, the tar, the uninstall script and Munki's pkginfo. What it refuses is a
 // *Refusal. It writes nothing.
 func Build(options Options) ([]File, error) {
 	if err := options.check(); err != nil {
@@ -86,10 +87,16 @@ func (o Options) Pack(programs map[string][]byte, modified time.Time) ([]File, e
 		return nil, fmt.Errorf("make tar: %w", err)
 	}
 	name := "prlagent-" + o.Version
+	installer := File{Name: name + ".pkg", Kind: KindPackage, Mode: 0o644, Data: whole}
+	info, err := describeForMunki(installer, o.Version, entries, scripts)
+	if err != nil {
+		return nil, err
+	}
 	return []File{
-		{Name: name + ".pkg", Kind: KindPackage, Mode: 0o644, Data: whole},
+		installer,
 		{Name: name + ".tar.gz", Kind: KindTar, Mode: 0o644, Data: packed},
 		{Name: name + "-uninstall.sh", Kind: KindUninstall, Mode: 0o755, Data: scripts.uninstall},
+		{Name: name + ".pkginfo", Kind: KindPkginfo, Mode: 0o644, Data: info},
 	}, nil
 }
 

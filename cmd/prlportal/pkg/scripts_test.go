@@ -527,6 +527,10 @@ func TestH29H47UninstallScript(t *testing.T) {
 			"the folder was made":  {made: true, told: "uninstall;pkgutil --pkg-info ID;pkgutil --forget ID;"},
 			"what is left, forced": {args: []string{"--force"}, gone: true, told: "launchctl bootout system/ID;pkgutil --pkg-info ID;pkgutil --forget ID;"},
 			"wrong usage":          {args: []string{"--purge all"}, code: 2, keeps: true},
+			"by Jamf":              {args: []string{"/", "--purge", "alice", "", "", ""}, told: "uninstall;pkgutil --pkg-info ID;pkgutil --forget ID;"},
+			"by Jamf, with words": {args: []string{"/", "a Mac", "", "--release", "", "--purge", "", ""},
+				told: "uninstall --purge --release;pkgutil --pkg-info ID;pkgutil --forget ID;", purged: true},
+			"by Jamf, wrong usage": {args: []string{"/", "a Mac", "alice", "purge"}, code: 2, keeps: true},
 		} {
 			m := newMac(t, shell)
 			if !test.gone {

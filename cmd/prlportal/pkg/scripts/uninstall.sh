@@ -33,9 +33,14 @@ is_roots() {
   done
 }
 
+# Jamf Pro gives a script the volume, the Mac's name and the user's first, and then as many
+# words as the policy has, most of them empty.
+if [ "${1-}" = / ] && [ $# -ge 3 ]; then shift 3; fi
+
 purge=no release=no force=no
 for word in "$@"; do
   case $word in
+  '') ;;
   --purge) purge=yes ;;
   --release) release=yes ;;
   --force) force=yes ;;

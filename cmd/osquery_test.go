@@ -1,0 +1,116 @@
+package cmd_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"prlagent/agent"
+	"prlagent/platform/plist"
+)
+
+// osqueryTables are the columns that the queries of our pack may use, of osquery's own
+// tables (osquery/osquery: specs/darwin/plist.table, specs/processes.table,
+// specs/utility/file.table).
+const osqueryTables = `
+CREATE TABLE plist (key TEXT, subkey TEXT, value TEXT, path TEXT);
+CREATE TABLE processes (pid BIGINT, path TEXT);
+CREATE TABLE file (path TEXT);
+`
+
+// runOsquery runs a query of our pack where osquery is not: sqlite3 has the tables as
+// osquery fills them on the script's Mac. Rows are printed as JSON; none is [].
+func runOsquery(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: osquery QUERY")
+	}
+	var pack struct {
+		Queries map[string]struct{ Query string }
+	}
+	content, err := os.ReadFile(filepath.Join(ts.Getenv("DEPLOY"), "osquery", "prlagent.conf"))
+	ts.Check(err)
+	ts.Check(json.Unmarshal(content, &pack))
+	query, known := pack.Queries[args[0]]
+	if !known {
+		ts.Fatalf("the pack has no query %s", args[0])
+	}
+	root, program := ts.Getenv("PRLAGENT_ROOT"), agent.SupportFolder+"/bin/prlagentd"
+	script := osqueryTables
+	if _, err := os.Stat(filepath.Join(root, program)); err == nil {
+		script += insertion("file", program)
+	}
+	if running := stageOf(ts).running[agentName(root)]; running != nil {
+		script += insertion("processes", strconv.Itoa(running.command.Process.Pid), program)
+	}
+	snapshot := agent.SupportFolder + "/status.plist"
+	if data, err := os.ReadFile(filepath.Join(root, snapshot)); err == nil {
+		values, err := plist.DecodeDict(data)
+		ts.Check(err)
+		for key, value := range values {
+			for _, leaf := range osqueryLeaves("", value) {
+				script += insertion("plist", key, leaf[0], leaf[1], snapshot)
+			}
+		}
+	}
+	command := exec.Command("sqlite3", "-json")
+	command.Stdin = strings.NewReader(script + query.Query)
+	output, err := command.CombinedOutput()
+	if err != nil {
+		ts.Fatalf("%v: %s", err, output)
+	}
+	if len(output) == 0 {
+		output = []byte("[]\n")
+	}
+	_, err = ts.Stdout().Write(output)
+	ts.Check(err)
+}
+
+// osqueryLeaves are the subkeys and values of one key, as osquery's table plist has them
+// (osquery/tables/system/darwin/preferences.cpp, filesystem/darwin/plist.mm): a step down
+// is a slash, an element of an array has no name, a date is in seconds, a dictionary or
+// array without anything in it is an empty value.
+func osqueryLeaves(subkey string, value any) (leaves [][2]string) {
+	below := func(name string, value any) {
+		if subkey != "" {
+			name = subkey + "/" + name
+		}
+		leaves = append(leaves, osqueryLeaves(name, value)...)
+	}
+	switch value := value.(type) {
+	case map[string]any:
+		for name, inner := range value {
+			below(name, inner)
+		}
+	case []any:
+		for _, inner := range value {
+			below("", inner)
+		}
+	case bool:
+		return [][2]string{{subkey, map[bool]string{true: "1", false: "0"}[value]}}
+	case time.Time:
+		return [][2]string{{subkey, strconv.FormatInt(value.Unix(), 10)}}
+	default:
+		return [][2]string{{subkey, fmt.Sprint(value)}}
+	}
+	if len(leaves) == 0 {
+		return [][2]string{{subkey, ""}}
+	}
+	return leaves
+}
+
+// insertion puts a row into a table.
+func insertion(table string, values ...string) string {
+	words := slices.Clone(values)
+	for i, value := range words {
+		words[i] = "'" + strings.ReplaceAll(value, "'", "''") + "'"
+	}
+	return "INSERT INTO " + table + " VALUES (" + strings.Join(words, ", ") + ");\n"
+}
