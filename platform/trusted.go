@@ -63,10 +63,16 @@ func (m *Machine) Trusted(ctx context.Context, macPath string) error {
 	return err
 }
 
+// TrustedApplication returns nil for an application that meets
+// ApplicationRequirement. Errors are those of Trusted.
+func (m *Machine) TrustedApplication(ctx context.Context) error {
+	_, err := m.verify(ctx, VendorBundle, false, "--verify", "--ignore-resources", "-R="+ApplicationRequirement, VendorBundle)
+	return err
+}
+
 // trustedState gives the state in which the program is trusted.
 func (m *Machine) trustedState(ctx context.Context, macPath string) (programState, error) {
-	_, err := m.verify(ctx, VendorBundle, false, "--verify", "--ignore-resources", "-R="+ApplicationRequirement, VendorBundle)
-	if err != nil {
+	if err := m.TrustedApplication(ctx); err != nil {
 		return programState{}, err
 	}
 	return m.verify(ctx, macPath, true, "--verify", "-R="+vendorRequirement, macPath)
