@@ -23,7 +23,7 @@ func newProfileLintCommand() *cobra.Command {
 		Long: `Lint checks configuration profiles, signed or not: the vendor's licensing profile, the
 agent's settings by the agent's own reader, and the privacy profile. Give it all the
 profiles that go to the same Macs: two licensing profiles that say different things are
-an error. It never shows a license key.
+an error. It never shows a license key. - is the standard input.
 
 Errors and warnings end with 1, notes do not. --rules prints all that is checked.`,
 		Example: `  prlportal profile lint license.mobileconfig prlagent.mobileconfig

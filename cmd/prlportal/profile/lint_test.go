@@ -109,8 +109,10 @@ func TestCFP_16_LintOfTwoLicensingProfiles(t *testing.T) {
 		files []File
 		want  []string
 	}{
-		"another key":        {[]File{file("a", licenseKey), file("b", otherKey)}, []string{"licensing_twice"}},
-		"another way":        {[]File{file("a", licenseKey), file("b", ""), file("c", licenseKey)}, []string{"licensing_twice"}},
+		"another key": {[]File{file("a", licenseKey), file("b", otherKey)}, []string{"licensing_twice"}},
+		"another way": {[]File{file("a", licenseKey), file("b", ""), file("c", licenseKey)}, []string{"licensing_twice"}},
+		"another way with the same key": {[]File{file("a", licenseKey), {"b", profileOf(t, licensing(map[string]any{"ActivationExperience": "SSO", "LicenseKey": licenseKey}))}},
+			[]string{"licensing_key_unused", "licensing_twice"}},
 		"the same one twice": {[]File{file("a", licenseKey), file("b", licenseKey)}, []string{}},
 		"in one file": {[]File{{"a", profileOf(t, licensing(map[string]any{"ActivationExperience": "SSO"}),
 			Payload{Type: typeLicensing, Name: "other", Settings: map[string]any{"ActivationExperience": "License Key", "LicenseKey": otherKey}})}}, []string{"licensing_twice"}},
