@@ -66,7 +66,7 @@ func (m *checkedMac) checkLicensingProfile(context.Context) checkResult {
 		return unknownResult(err.Error())
 	case len(profiles) > 0 && profiles[0].WantsKey() && profiles[0].Key == "":
 		return codeResult(protocol.CodeProfileWithoutKey, "It is "+profiles[0].Whose()+".")
-	case len(profiles) > 0 && !profiles[0].WantsKey() && !profiles[0].WantsSSO():
+	case len(profiles) > 0 && profiles[0].Experience != "" && !profiles[0].WantsKey() && !profiles[0].WantsSSO():
 		return codeResult(protocol.CodeProfileWord, "It is "+profiles[0].Whose()+".")
 	case len(profiles) > 0:
 		return okResult("%s says %s.", profiles[0].Whose(), joinOr([]string{profiles[0].Experience}, "nothing of the activation"))
