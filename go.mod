@@ -17,6 +17,7 @@ require (
 	github.com/rs/zerolog v1.34.0 // 1.35 links log/slog: 65 kB of the daemon (DESIGN 11)
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/secure-systems-lab/go-securesystemslib v0.11.1
+	github.com/smallstep/pkcs7 v0.2.3
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
 	go.etcd.io/bbolt v1.5.0

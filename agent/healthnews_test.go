@@ -129,6 +129,9 @@ func TestCFP_16_TwoLicensingProfilesAreACondition(t *testing.T) {
 		if health := d.Status().Health; health.State != localapi.Healthy {
 			t.Fatalf("two profiles that say the same: %+v", health)
 		}
+		if said := d.Status().Licensing; said == nil || *said != (localapi.LicensingProfile{Activation: "SSO", Count: 2}) {
+			t.Errorf("CFP-12: the status says %+v of the profiles", said)
+		}
 		profile("alice", "License Key")
 		time.Sleep(10 * time.Minute)
 		d.ask(t)

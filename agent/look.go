@@ -23,10 +23,13 @@ import (
 type knowledge struct {
 	configuration config.Config
 	look          inventory.Look
-	identityOf    string       // the Mac and configuration whose identity was checked
-	unsafe        []string     // which folders others can change, and how
-	licensing     string       // whose licensing profiles say different things (CFP-16)
-	mark          enforce.Mark // of when the look began
+	identityOf    string   // the Mac and configuration whose identity was checked
+	unsafe        []string // which folders others can change, and how
+	licensing     string   // whose licensing profiles say different things (CFP-16)
+
+	// profile is what the first of those profiles says; nil: there is none (CFP-12).
+	profile *localapi.LicensingProfile
+	mark    enforce.Mark // of when the look began
 	// hostOwner is as whom the Mac as a whole is asked and set; nil: nobody is there.
 	hostOwner *enforce.Owner
 }
@@ -60,7 +63,7 @@ func (l *look) observe() localapi.Step {
 	l.agent.eventLog.add(parts.enforcer.RestoreLeases(l.ctx)...)
 	l.known.unsafe = unsafeFolders(parts.ownFolders, parts.owner)
 	if profiles, err := prlctl.ReadLicensingProfiles(parts.managedPreferences); err == nil { // else doctor says why not
-		l.known.licensing = prlctl.LicensingConflict(profiles)
+		l.known.licensing, l.known.profile = prlctl.LicensingConflict(profiles), licensingProfile(profiles)
 	}
 	now, err := l.collect()
 	if err != nil {
@@ -78,6 +81,14 @@ func (l *look) observe() localapi.Step {
 		return failed(now.Code, now.Detail)
 	}
 	return localapi.Step{Outcome: localapi.StepDone, Code: now.Code, Detail: now.Detail}
+}
+
+// licensingProfile is what people are told of the profiles.
+func licensingProfile(profiles []prlctl.LicensingProfile) *localapi.LicensingProfile {
+	if len(profiles) == 0 {
+		return nil
+	}
+	return &localapi.LicensingProfile{Activation: profiles[0].Activation(), HasKey: profiles[0].Key != "", Count: len(profiles)}
 }
 
 // unsafeFolders says which of the folders, or of those above them, others than

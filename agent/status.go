@@ -154,7 +154,7 @@ func (l *loop) assemble() localapi.Status {
 			Outcome: string(l.agent.opened.Outcome), Reason: l.agent.opened.Reason, BadFile: l.agent.opened.BadFile,
 			Epoch: l.agent.store.Epoch(), Commits: l.agent.store.Commits(), BackedUpAt: utc(l.backedUp),
 		},
-		Host: look.Host, Product: look.Product, Users: listedAt(look),
+		Host: look.Host, Product: look.Product, Licensing: l.known.profile, Users: listedAt(look),
 		Counts:   countsOf(look.Users, look.VMs),
 		Schedule: localapi.Schedule{DailyAt: utc(l.state.Calendar.DailyAt), CheckinAt: utc(next), Because: because},
 		ToolRuns: l.agent.parts.toolRuns(),

@@ -66,7 +66,7 @@ var house = map[string]room{
 	// down, by the same code as the daemon's.
 	"cmd/prlagent/cli": {[]string{"agent/checkin", "agent/config", "agent/localapi", "agent/policy", "agent/protocol", "launchd", "platform/...", "prlctl"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},
 	"cmd/prlportal":    {[]string{"cmd/prlportal/cli"}, nil},
-	"cmd/prlportal/cli": {slices.Concat(portal("adminapi", "admins", "audit", "backup", "blobs", "content", "evidence", "fleet", "httpapi", "pkg", "query", "server", "site", "tree", "webhook"), contract, []string{"agent/policy/schema", "platform/plist", "platform/safefile", "platform/text", "platform/text/collate"}),
+	"cmd/prlportal/cli": {slices.Concat(portal("adminapi", "admins", "audit", "backup", "blobs", "content", "evidence", "fleet", "httpapi", "pkg", "profile", "query", "server", "site", "tree", "webhook"), contract, []string{"agent/config", "agent/policy/schema", "platform/plist", "platform/safefile", "platform/text", "platform/text/collate"}),
 		[]string{"github.com/rs/zerolog", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/uuid"}},
 	"cmd/prlportal/server": {slices.Concat(portal("adminapi", "admins", "agentapi", "audit", "backup", "blobs", "fleet", "httpapi", "limit", "metrics", "site", "storage", "webhook"), []string{"agent/protocol", "platform/safefile"}),
 		[]string{"github.com/rs/zerolog"}},
@@ -79,7 +79,8 @@ var house = map[string]room{
 	"cmd/prlportal/backup":   {portal("site", "storage"), nil},
 	"cmd/prlportal/evidence": {slices.Concat(portal("audit", "site", "storage"), []string{"agent/protocol", "platform/text"}), nil},
 	"cmd/prlportal/content":  {slices.Concat(portal("site", "tree"), contract), nil},
-	"cmd/prlportal/pkg":      {[]string{"launchd", "platform/plist", "platform/safefile"}, nil}, // packages for Macs: nothing of a portal
+	"cmd/prlportal/pkg":      {[]string{"launchd", "platform/plist", "platform/safefile"}, nil},                                                                                                        // packages for Macs: nothing of a portal
+	"cmd/prlportal/profile":  {[]string{"agent/config", "agent/protocol", "launchd", "platform", "platform/plist", "platform/text"}, []string{"github.com/google/uuid", "github.com/smallstep/pkcs7"}}, // settings are checked by the agent's own reader; signing is in no program of the Mac
 	"cmd/prlportal/fleet":    {slices.Concat(portal("query", "storage"), []string{"agent/policy", "agent/protocol"}), nil},
 	"cmd/prlportal/httpapi":  {[]string{"agent/protocol", "cmd/prlportal/limit", "platform/text"}, []string{"github.com/rs/zerolog"}},
 	"cmd/prlportal/metrics":  {nil, nil},                                                                  // pure: numbers and their text

@@ -93,6 +93,8 @@ func scriptsOf(t *testing.T, name string) []string {
 //	stranger KIND CODE COMMAND…  run the command while something else, KIND, answers in
 //	                             the place of the portal, which is stopped
 //	profile [FLAGS…]             install the portal's profile (FLAGS of prlportal profile)
+//	deliver FILE [NAME=VALUE…]   a configuration profile is delivered to the Mac, with
+//	                             further settings, such as Timing.Splay=0
 //	settings FILE NAME=VALUE…    change a property list; Timing.Daily=3 goes deeper, NAME= removes
 //	publish [FLAGS…] [FILE]      sign a head, and the policy FILE, with the operator's key
 //	rows N                       the portal's table has N rows; they are in stdout
@@ -139,6 +141,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"portal":            controlPortal,
 	"profile":           installProfile,
 	"stranger":          meetStranger,
+	"deliver":           deliverProfile,
 	"settings":          changeSettings,
 	"publish":           publish,
 	"rows":              expectRows,

@@ -28,7 +28,8 @@ const (
 		` and certificate 1[field.1.2.840.113635.100.6.2.6] exists` +
 		` and certificate leaf[field.1.2.840.113635.100.6.1.13] exists` +
 		` and certificate leaf[subject.OU] = "4C6364ACXT"`
-	applicationRequirement = `identifier "com.parallels.desktop.console" and ` + vendorRequirement
+	// ApplicationRequirement is also what a privacy profile for the application says.
+	ApplicationRequirement = `identifier "com.parallels.desktop.console" and ` + vendorRequirement
 )
 
 // fileState identifies a file or folder that was looked at, as it was then. The
@@ -62,10 +63,16 @@ func (m *Machine) Trusted(ctx context.Context, macPath string) error {
 	return err
 }
 
+// TrustedApplication returns nil for an application that meets
+// ApplicationRequirement. Errors are those of Trusted.
+func (m *Machine) TrustedApplication(ctx context.Context) error {
+	_, err := m.verify(ctx, VendorBundle, false, "--verify", "--ignore-resources", "-R="+ApplicationRequirement, VendorBundle)
+	return err
+}
+
 // trustedState gives the state in which the program is trusted.
 func (m *Machine) trustedState(ctx context.Context, macPath string) (programState, error) {
-	_, err := m.verify(ctx, VendorBundle, false, "--verify", "--ignore-resources", "-R="+applicationRequirement, VendorBundle)
-	if err != nil {
+	if err := m.TrustedApplication(ctx); err != nil {
 		return programState{}, err
 	}
 	return m.verify(ctx, macPath, true, "--verify", "-R="+vendorRequirement, macPath)

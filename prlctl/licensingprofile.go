@@ -26,8 +26,32 @@ type LicensingProfile struct {
 	Key        string // is shown nowhere
 }
 
+// What ActivationExperience says, in any letter case.
+const (
+	experienceSSO = "SSO"
+	experienceKey = "License Key"
+)
+
+// LicenseGuard is the first version that refuses another license key than that of the
+// profile (conformance CFP-14).
+var LicenseGuard = Version{Major: 20, Minor: 3}
+
 // WantsSSO reports whether the product is to be activated by single sign-on.
-func (p LicensingProfile) WantsSSO() bool { return strings.EqualFold(p.Experience, "sso") }
+func (p LicensingProfile) WantsSSO() bool { return strings.EqualFold(p.Experience, experienceSSO) }
+
+// WantsKey reports whether the product is to be activated by a license key.
+func (p LicensingProfile) WantsKey() bool { return strings.EqualFold(p.Experience, experienceKey) }
+
+// Activation is the way of activation that it names: the vendor's word, or "unknown".
+func (p LicensingProfile) Activation() string {
+	switch {
+	case p.WantsSSO():
+		return experienceSSO
+	case p.WantsKey():
+		return experienceKey
+	}
+	return "unknown"
+}
 
 // Whose says whose profile it is: "the Mac's", "alice's".
 func (p LicensingProfile) Whose() string {
@@ -104,6 +128,30 @@ func ReadManaged(path, user, file string) (map[string]any, error) {
 		return nil, err
 	}
 	return plist.DecodeDict(data)
+}
+
+// IsMet reports whether a license that is in force is as the profile says, as far as can
+// be told: of its key, the tools show the first and the last group at most
+// (facts/prlctl.md 4.2).
+func (p LicensingProfile) IsMet(bySSO bool, maskedKey string) bool {
+	switch {
+	case p.WantsSSO():
+		return bySSO
+	case !p.WantsKey():
+		return true
+	case bySSO:
+		return false
+	}
+	asked, shown := strings.Split(p.Key, "-"), strings.Split(maskedKey, "-")
+	if len(asked) != len(shown) {
+		return true // one of the two is not known
+	}
+	for i, group := range shown {
+		if group != "" && !strings.Contains(group, "*") && !strings.EqualFold(group, asked[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // LicensingConflict says which two profiles say different things (CFP-16); empty

@@ -70,3 +70,37 @@ func TestCFP_16_WhatIsAConflict(t *testing.T) {
 		}
 	}
 }
+
+// DEP-03, CFP-12: what is in force is as the profile says, as far as the tools show it.
+func TestDEP_03_LicenseOfTheProfile(t *testing.T) {
+	t.Parallel()
+	sso := LicensingProfile{Experience: "SSO"}
+	key := LicensingProfile{Experience: "License Key", Key: "ABCDEF-123456-GHJKLM-789ABC-NPQRST"}
+	for name, c := range map[string]struct {
+		profile LicensingProfile
+		bySSO   bool
+		shown   string
+		want    bool
+	}{
+		"signed on, as it says":            {sso, true, "", true},
+		"by a key, against it":             {sso, false, "ABCDEF-******-******-******-NPQRST", false},
+		"its key":                          {key, false, "ABCDEF-******-******-******-NPQRST", true},
+		"its key in small letters":         {key, false, "abcdef-******-******-******-npqrst", true},
+		"another one":                      {key, false, "6J9A5T-******-******-******-RN17ZA", false},
+		"with another last group":          {key, false, "ABCDEF-******-******-******-RN17ZA", false},
+		"one that is not shown":            {key, false, "******-******-******-******-******", true},
+		"nothing is shown":                 {key, false, "", true},
+		"signed on, against it":            {key, true, "", false},
+		"a profile without a key":          {LicensingProfile{Experience: "License Key"}, false, "6J9A5T-******-******-******-RN17ZA", true},
+		"a profile with a word of its own": {LicensingProfile{Experience: "Key"}, true, "", true},
+	} {
+		if got := c.profile.IsMet(c.bySSO, c.shown); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	for word, want := range map[string]string{"sso": "SSO", "license key": "License Key", "\x1b[31m": "unknown", "": "unknown"} {
+		if got := (LicensingProfile{Experience: word}).Activation(); got != want {
+			t.Errorf("%q: %s", word, got)
+		}
+	}
+}

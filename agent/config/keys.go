@@ -14,10 +14,11 @@ import (
 // keyRow is one key: what it is called, how it is read, kept and shown.
 type keyRow struct {
 	name         string
-	valueType    string // property list type and what it must hold
-	defaultWords string // for people
-	trusted      bool   // comes from one source as a whole (H05)
-	doc          string // one sentence
+	valueType    string    // property list type and what it must hold
+	form         valueForm // the same for tools
+	defaultWords string    // for people
+	trusted      bool      // comes from one source as a whole (H05)
+	doc          string    // one sentence
 
 	parse             func(*Config, any) []error // reads a value; what fails leaves the default
 	show              func(Config) string        // for people
@@ -37,18 +38,21 @@ func (k keyRow) fingerprintText(c Config) string {
 var keyTable = []keyRow{
 	{
 		name: "ServerURL", valueType: "string, https URL", defaultWords: "", trusted: true,
+		form:  urlForm("^https://", "https://portal.example.com:8443"),
 		doc:   "The portal to enroll with and to report to; without it the agent observes only.",
 		parse: singleValue(parseServerURL, func(c *Config) **url.URL { return &c.ServerURL }),
 		show:  func(c Config) string { return showURL(c.ServerURL) },
 	},
 	{
 		name: "ContentURL", valueType: "string, https URL, or file URL of a folder", defaultWords: "ServerURL/v1/content", trusted: true,
+		form:  urlForm("^(https|file):/", "https://web.example.com/prlagent"),
 		doc:   "Where the signed policies are: a plain web server will do, and so does a folder on the Mac.",
 		parse: singleValue(parseContentURL, func(c *Config) **url.URL { return &c.ContentURL }),
 		show:  func(c Config) string { return showURL(c.ContentURL) },
 	},
 	{
 		name: "EnrollmentSecret", valueType: "string", defaultWords: "", trusted: true,
+		form:   valueForm{kind: kindString},
 		doc:    "Shared with the portal; it lets a new device ask, and proves nothing else.",
 		parse:  hideRefused(singleValue(parseSecret, func(c *Config) *Secret { return &c.EnrollmentSecret })),
 		show:   func(c Config) string { return showSecret(c.EnrollmentSecret) },
@@ -57,12 +61,14 @@ var keyTable = []keyRow{
 	},
 	{
 		name: "SiteID", valueType: "string, UUID", defaultWords: "", trusted: true,
+		form:  valueForm{kind: kindString, example: "5f0c2c1e-8a9b-4c57-9c0f-2d8f4f1a7b3e"},
 		doc:   "The site of the portal; an enrollment is worth nothing at another one.",
 		parse: singleValue(parseSiteID, func(c *Config) *string { return &c.SiteID }),
 		show:  func(c Config) string { return c.SiteID },
 	},
 	{
 		name: "Group", valueType: "string of a-z, 0-9, '.', '_' and '-'", defaultWords: "", trusted: true,
+		form:              valueForm{kind: kindString, pattern: "^[a-z0-9][a-z0-9._-]{0,63}$", example: "finance"},
 		doc:               "The Mac's group; wins over whatever the portal says.",
 		parse:             singleValue(parseGroup, func(c *Config) *string { return &c.Group }),
 		show:              func(c Config) string { return c.Group },
@@ -70,6 +76,7 @@ var keyTable = []keyRow{
 	},
 	{
 		name: "PolicyKeys", valueType: "array of dictionaries {KeyID: string, PublicKey: data}", defaultWords: "none", trusted: true,
+		form:  trustedKeysForm(),
 		doc:   "Ed25519 keys; a policy counts only if one of them signed its head.",
 		parse: hideRefused(listOf(parseTrustedKey, func(c *Config) *[]protocol.TrustedKey { return &c.PolicyKeys })),
 		show:  func(c Config) string { return showKeys(c.PolicyKeys) },
@@ -77,6 +84,7 @@ var keyTable = []keyRow{
 	},
 	{
 		name: "Policy", valueType: "dictionary, a policy document", defaultWords: "the signed policies", trusted: true,
+		form:              valueForm{kind: kindDictionary},
 		doc:               "The policy itself, in place of signed ones; an empty dictionary says that there is none any more.",
 		parse:             parsePolicy,
 		show:              showPolicy,
@@ -85,6 +93,7 @@ var keyTable = []keyRow{
 	},
 	{
 		name: "CommandKeys", valueType: "array of dictionaries {KeyID: string, PublicKey: data}", defaultWords: "none", trusted: true,
+		form:  trustedKeysForm(),
 		doc:   "Ed25519 keys; without one no command runs.",
 		parse: hideRefused(listOf(parseTrustedKey, func(c *Config) *[]protocol.TrustedKey { return &c.CommandKeys })),
 		show:  func(c Config) string { return showKeys(c.CommandKeys) },
@@ -92,18 +101,21 @@ var keyTable = []keyRow{
 	},
 	{
 		name: "CommandThreshold", valueType: "dictionary {type: integer}", defaultWords: "1 for every type", trusted: true,
+		form:  valueForm{kind: kindDictionary, each: &valueForm{kind: kindInteger, bounds: &thresholdRange}, names: commandForm()},
 		doc:   "How many different CommandKeys must have signed a command of a type; a type whose number cannot be used is not run.",
 		parse: parseThreshold,
 		show:  showThreshold,
 	},
 	{
 		name: "AllowedCommands", valueType: "array of strings", defaultWords: strings.Join(defaultCommands(), ", "), trusted: true,
+		form:  valueForm{kind: kindArray, each: commandForm()},
 		doc:   "Command types that may run on this Mac; all others are rejected.",
 		parse: listOf(parseCommand, func(c *Config) *[]string { return &c.AllowedCommands }),
 		show:  func(c Config) string { return strings.Join(c.AllowedCommands, ", ") },
 	},
 	{
 		name: "DestructiveLimit", valueType: "dictionary {Count: integer, WindowHours: integer}", defaultWords: "4 in 24 hours", trusted: true,
+		form:  numbersForm(&limitCount, &limitWindow),
 		doc:   "How many destructive commands may start in a window; a brake against mistakes.",
 		parse: parseDestructiveLimit,
 		show: func(c Config) string {
@@ -112,6 +124,7 @@ var keyTable = []keyRow{
 	},
 	{
 		name: "ServerCertificates", valueType: "array of data, DER certificates", defaultWords: "the system's roots", trusted: true,
+		form:  valueForm{kind: kindArray, each: &valueForm{kind: kindData}},
 		doc:   "The only certificates that a portal's certificate may chain to.",
 		parse: listOf(parseCertificate, func(c *Config) *[]*x509.Certificate { return &c.ServerCertificates }),
 		show:  showCertificates,
@@ -119,6 +132,7 @@ var keyTable = []keyRow{
 	},
 	{
 		name: "Mode", valueType: "string, monitor or enforce", defaultWords: ModeMonitor, trusted: true,
+		form:              choiceForm(ModeMonitor, ModeEnforce),
 		doc:               "monitor observes, plans and reports; enforce applies the policy.",
 		parse:             singleValue(oneOfWords(ModeMonitor, ModeEnforce), func(c *Config) *string { return &c.Mode }),
 		show:              func(c Config) string { return c.Mode },
@@ -126,6 +140,7 @@ var keyTable = []keyRow{
 	},
 	{
 		name: "Proxy", valueType: "string, http or https URL", defaultWords: "none",
+		form:   urlForm("^https?://", "http://proxy.example.com:3128"),
 		doc:    "A proxy for everything the agent sends.",
 		parse:  hideProxyRefused(singleValue(parseProxy, func(c *Config) **url.URL { return &c.Proxy })),
 		show:   showProxy,
@@ -134,6 +149,7 @@ var keyTable = []keyRow{
 	},
 	{
 		name: "VendorGates", valueType: "boolean", defaultWords: "false", trusted: true,
+		form:              valueForm{kind: kindBoolean},
 		doc:               "Apply no policy below Parallels Desktop 20.1.0, as the vendor's portal; otherwise what a version can do is probed.",
 		parse:             singleValue(parseBool, func(c *Config) *bool { return &c.VendorGates }),
 		show:              func(c Config) string { return strconv.FormatBool(c.VendorGates) },
@@ -141,6 +157,7 @@ var keyTable = []keyRow{
 	},
 	{
 		name: "AllowUnprovenLocks", valueType: "boolean", defaultWords: "false", trusted: true,
+		form:              valueForm{kind: kindBoolean},
 		doc:               "Place locks of virtual machines whose release was not seen on a real Mac yet; one that is stuck must be lifted by hand.",
 		parse:             singleValue(parseBool, func(c *Config) *bool { return &c.AllowUnprovenLocks }),
 		show:              func(c Config) string { return strconv.FormatBool(c.AllowUnprovenLocks) },
@@ -148,30 +165,35 @@ var keyTable = []keyRow{
 	},
 	{
 		name: "NotifyUsers", valueType: "boolean", defaultWords: "false",
+		form:  valueForm{kind: kindBoolean},
 		doc:   "Whether users are told, by a notification in their session and at most weekly, that settings wait for a virtual machine of theirs.",
 		parse: singleValue(parseBool, func(c *Config) *bool { return &c.NotifyUsers }),
 		show:  func(c Config) string { return strconv.FormatBool(c.NotifyUsers) },
 	},
 	{
 		name: "ReportUserNames", valueType: "boolean", defaultWords: "true",
+		form:  valueForm{kind: kindBoolean},
 		doc:   "Whether the portal is told what accounts are called; without, it knows them by their uid.",
 		parse: reportedUnless(func(c *Config) *bool { return &c.Privacy.NoUserNames }),
 		show:  func(c Config) string { return strconv.FormatBool(!c.Privacy.NoUserNames) },
 	},
 	{
 		name: "ReportComputerName", valueType: "boolean", defaultWords: "true",
+		form:  valueForm{kind: kindBoolean},
 		doc:   "Whether the portal is told the Mac's name; without, it knows the Mac by its serial number.",
 		parse: reportedUnless(func(c *Config) *bool { return &c.Privacy.NoComputerName }),
 		show:  func(c Config) string { return strconv.FormatBool(!c.Privacy.NoComputerName) },
 	},
 	{
 		name: "LogLevel", valueType: "string, debug, info, warn or error", defaultWords: "info",
+		form:  choiceForm(logLevels...),
 		doc:   "How much the log says.",
 		parse: singleValue(logLevel, func(c *Config) *string { return &c.LogLevel }),
 		show:  func(c Config) string { return c.LogLevel },
 	},
 	{
 		name: timingKey, valueType: "dictionary of numbers, in seconds", defaultWords: "the protocol's pace",
+		form:  valueForm{kind: kindDictionary},
 		doc:   "Honored only under --root, for tests: " + strings.Join(timingNames(), ", ") + ".",
 		parse: parseTiming,
 		show:  showTiming,
@@ -202,6 +224,9 @@ func defaultConfig() Config {
 	return c
 }
 
+// logLevels are the words of LogLevel.
+var logLevels = []string{"debug", "info", "warn", "error"}
+
 // intRange is a whole number's default and the range it is clamped to.
 type intRange struct {
 	name                           string
@@ -212,6 +237,8 @@ var (
 	limitCount  = intRange{"Count", 4, 0, 1000}
 	limitWindow = intRange{"WindowHours", 24, 1, 24 * 365}
 	bucketSize  = intRange{"BucketSize", protocol.DefaultTiming().BucketSize, 1, 1000}
+	// thresholdRange is how many keys can be asked for of one type of command.
+	thresholdRange = intRange{"Keys", 1, 1, 16}
 )
 
 func timingNames() []string {

@@ -287,7 +287,7 @@ func oneOfWords(words ...string) func(any) (string, error) {
 	}
 }
 
-func logLevel(found any) (string, error) { return oneOfWords("debug", "info", "warn", "error")(found) }
+func logLevel(found any) (string, error) { return oneOfWords(logLevels...)(found) }
 
 func parseTrustedKey(found any) (protocol.TrustedKey, error) {
 	entry, isDictionary := found.(map[string]any)
@@ -350,9 +350,6 @@ func parseDestructiveLimit(c *Config, found any) []error {
 		unknownNames(entry, limitCount.name, limitWindow.name))
 }
 
-// maxThreshold is how many keys can be asked for.
-const maxThreshold = 16
-
 // parseThreshold reads how many keys a type of command needs. What cannot be read
 // asks for more than there is: who wrote it wanted more than one key.
 func parseThreshold(c *Config, found any) (problems []error) {
@@ -375,9 +372,9 @@ func parseThreshold(c *Config, found any) (problems []error) {
 			continue
 		}
 		needed, isNumber := asNumber(entry[name])
-		if !isNumber || needed != math.Trunc(needed) || needed < 1 || needed > maxThreshold {
+		if !isNumber || needed != math.Trunc(needed) || needed < 1 || needed > float64(thresholdRange.maximum) {
 			c.CommandThreshold[kind] = 0
-			problems = append(problems, &refusedValue{fmt.Errorf("%s: found no number of keys, expected 1 to %d; commands of this type are not run", shorten(kind, maxNameShown), maxThreshold), entry[name]})
+			problems = append(problems, &refusedValue{fmt.Errorf("%s: found no number of keys, expected 1 to %d; commands of this type are not run", shorten(kind, maxNameShown), thresholdRange.maximum), entry[name]})
 			continue
 		}
 		if before, twice := c.CommandThreshold[kind]; twice && (before == 0 || before > int(needed)) {

@@ -47,6 +47,7 @@ type Status struct {
 	Store         StoreStatus         `json:"store"`
 	Host          protocol.Host       `json:"host"`
 	Product       protocol.Product    `json:"product"`
+	Licensing     *LicensingProfile   `json:"licensing_profile,omitempty"` // nil: there is none
 	Counts        Counts              `json:"counts"`
 	Schedule      Schedule            `json:"schedule"`
 	Users         []protocol.UserLook `json:"users,omitempty"`
@@ -57,6 +58,14 @@ type Status struct {
 	Holds         *Holds              `json:"holds,omitempty"`      // nil: there never was a list of holds
 	Commands      *CommandStatus      `json:"commands,omitempty"`   // nil: this Mac trusts no key for commands, and has none
 	Restricted    bool                `json:"restricted,omitempty"` // some parts are for admins only and were left out
+}
+
+// LicensingProfile is the vendor's profile, without its key and without whose it is
+// (CFP-12).
+type LicensingProfile struct {
+	Activation string `json:"activation"` // "License Key", "SSO", or "unknown" for any other word
+	HasKey     bool   `json:"has_key"`
+	Count      int    `json:"count"` // the Mac's and those of its users
 }
 
 // Daemon is the program that answers.
@@ -301,6 +310,7 @@ func (s Status) ForEveryone() Status {
 
 		Store:      StoreStatus{Outcome: s.Store.Outcome},
 		Product:    s.Product,
+		Licensing:  s.Licensing,
 		Restricted: true,
 	}
 	public.Config.Problems = nil

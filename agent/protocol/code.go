@@ -76,6 +76,11 @@ const (
 	CodePDNotSetUp        Code = "pd_not_set_up"
 	CodeLicensingProfile  Code = "licensing_profile_missing"
 	CodeProfilesDiffer    Code = "licensing_profiles_differ"
+	CodeProfileWithoutKey Code = "licensing_profile_without_key"
+	CodeProfileWord       Code = "licensing_profile_unknown_word"
+	CodeLicenseDiffers    Code = "license_not_of_profile"
+	CodeLicenseUnguarded  Code = "license_not_guarded"
+	CodePrivacyRule       Code = "privacy_requirement_not_met"
 	CodeContinueWithSSO   Code = "continue_with_sso"
 	CodeLicenseHost       Code = "license_host_unreachable"
 	CodeVMLimit           Code = "vm_limit"
@@ -385,6 +390,11 @@ var Codes = map[Code]CodeText{
 	CodePDNotSetUp:        {Warning, "Parallels Desktop is there, and its service is unknown to launchd, as where the application was copied instead of installed.", "Open Parallels Desktop once as an administrator, or install it anew with the vendor's package."},
 	CodeLicensingProfile:  {Warning, "Parallels Desktop is not activated, and no licensing profile is on this Mac.", "Deploy the licensing profile first and Parallels Desktop after it, or activate it by hand."},
 	CodeProfilesDiffer:    {Failure, "Two licensing profiles on this Mac say different things.", "Remove one of the two in the MDM: which of them wins is not defined."},
+	CodeProfileWithoutKey: {Warning, "The licensing profile wants a license key, and has none.", "Add LicenseKey to the profile, or make it with 'prlportal profile licensing --license-key-file FILE'."},
+	CodeProfileWord:       {Warning, "The licensing profile names no way of activation that is known: it is neither License Key nor SSO.", "Correct ActivationExperience in the profile."},
+	CodeLicenseDiffers:    {Warning, "Parallels Desktop is activated otherwise than the licensing profile says.", "An installed profile wins over deploy.cfg at the next activation: run 'prlsrvctl deactivate-license' and restart Parallels Desktop, or correct the profile."},
+	CodeLicenseUnguarded:  {Warning, "This version of Parallels Desktop takes another license key, although a licensing profile names one.", "Update Parallels Desktop to 20.3.0 or later."},
+	CodePrivacyRule:       {Warning, "The signature of Parallels Desktop does not meet the requirement by which the privacy profile knows it.", "Install Parallels Desktop anew; compare 'codesign -d -r -' of the application with the profile of 'prlportal profile pppc'."},
 	CodeContinueWithSSO:   {Warning, "Parallels Desktop waits for its user to sign in.", "The user opens Parallels Desktop, chooses to continue with single sign-on and signs in with the work account; nobody can do that for them."},
 	CodeLicenseHost:       {Warning, "The vendor's license host cannot be reached, which an activation of Parallels Desktop needs.", "Let this Mac reach the host at port 443 through the firewall and the proxy."},
 	CodeAccountNotLocal:   {Info, "A user who is logged in has no account of this Mac's own, and is not looked at.", "Make the account a mobile account of this Mac if it has virtual machines."},

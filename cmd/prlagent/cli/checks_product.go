@@ -64,6 +64,10 @@ func (m *checkedMac) checkLicensingProfile(context.Context) checkResult {
 	switch {
 	case err != nil:
 		return unknownResult(err.Error())
+	case len(profiles) > 0 && profiles[0].WantsKey() && profiles[0].Key == "":
+		return codeResult(protocol.CodeProfileWithoutKey, "It is "+profiles[0].Whose()+".")
+	case len(profiles) > 0 && profiles[0].Experience != "" && !profiles[0].WantsKey() && !profiles[0].WantsSSO():
+		return codeResult(protocol.CodeProfileWord, "It is "+profiles[0].Whose()+".")
 	case len(profiles) > 0:
 		return okResult("%s says %s.", profiles[0].Whose(), joinOr([]string{profiles[0].Experience}, "nothing of the activation"))
 	case state == protocol.ProductSSO || state == protocol.ProductKey:
@@ -84,6 +88,63 @@ func (m *checkedMac) checkLicensingProfiles(context.Context) checkResult {
 		return codeResult(protocol.CodeProfilesDiffer, conflict+".")
 	}
 	return okResult("%s.", countWords(len(profiles), "licensing profile"))
+}
+
+// checkLicenseOfProfile: an installed profile wins over what was deployed with the
+// application, and both can be there and say different things (DEP-03). Of the license
+// in force the tools show the first and the last group, which is enough to see that.
+func (m *checkedMac) checkLicenseOfProfile(context.Context) checkResult {
+	profiles, err := m.profiles()
+	status, _ := m.status()
+	product := status.Product
+	switch {
+	case err != nil:
+		return unknownResult(err.Error())
+	case len(profiles) == 0:
+		return unneededResult("There is no licensing profile.")
+	case product.State == "":
+		return unknownResult("the agent does not know the state of the license")
+	case product.State == protocol.ProductDeactivated:
+		return unneededResult("Parallels Desktop is not activated.")
+	case !profiles[0].IsMet(product.State == protocol.ProductSSO, product.License):
+		return codeResult(protocol.CodeLicenseDiffers, joinParts(", ", "It is "+product.State, withPrefix("license ", product.License))+".")
+	}
+	return okResult("%s.", product.State)
+}
+
+// checkLicenseGuard: from 20.3.0 on the product refuses another key than the profile's
+// (CFP-14).
+func (m *checkedMac) checkLicenseGuard(context.Context) checkResult {
+	profiles, err := m.profiles()
+	if err != nil {
+		return unknownResult(err.Error())
+	}
+	if !slices.ContainsFunc(profiles, prlctl.LicensingProfile.WantsKey) {
+		return unneededResult("No licensing profile names a license key.")
+	}
+	status, _ := m.status()
+	version, err := prlctl.ParseVersion(status.Product.Version)
+	switch {
+	case err != nil:
+		return unknownResult("the version of Parallels Desktop is not known")
+	case version.Compare(prlctl.LicenseGuard) < 0:
+		return codeResult(protocol.CodeLicenseUnguarded, "It is "+status.Product.Version+".")
+	}
+	return okResult("It is %s.", status.Product.Version)
+}
+
+// checkPrivacyProfile has codesign compare the application with the requirement that
+// the vendor's guide gives for a privacy profile (CFP-19). Whether one is installed
+// cannot be seen from here.
+func (m *checkedMac) checkPrivacyProfile(ctx context.Context) checkResult {
+	err := m.mac.TrustedApplication(ctx)
+	switch code := protocol.CodeOf(err); {
+	case code == protocol.CodeToolsUntrusted:
+		return codeResult(protocol.CodePrivacyRule, "")
+	case err != nil:
+		return unknownResult(err.Error())
+	}
+	return okResult("codesign finds the requirement met; whether such a profile is installed cannot be seen from here.")
 }
 
 // checkActivation has words for the user where only the user can go on (LIC-11).

@@ -12,6 +12,7 @@ import (
 
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
+	"prlagent/platform"
 	"prlagent/platform/plist"
 	"prlagent/prlctl"
 )
@@ -24,8 +25,12 @@ func putTool(t *testing.T, root, macPath string, answers map[string]string, code
 	for call, answer := range answers {
 		script += fmt.Sprintf("%q) printf '%%s' %s; exit %d;;\n", call, shellWord(answer), codes[call])
 	}
-	script += "esac\nexit 64\n"
-	path := filepath.Join(root, macPath)
+	writeProgram(t, filepath.Join(root, macPath), script+"esac\nexit 64\n")
+}
+
+// writeProgram writes a shell script that can be run.
+func writeProgram(t *testing.T, path, script string) {
+	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -161,6 +166,101 @@ func TestCFP_16_TwoLicensingProfiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withProfile is a Mac with a licensing profile.
+func withProfile(t *testing.T, values map[string]any) string {
+	t.Helper()
+	root := mac(t)
+	putPlist(t, root, prlctl.ManagedPreferences+"/"+prlctl.LicensingFile, values)
+	return root
+}
+
+// activatedByKey is a status with a product of a version.
+func activatedByKey(version, license string) localapi.Status {
+	return localapi.Status{Product: protocol.Product{Installed: true, Version: version, State: protocol.ProductKey, License: license}}
+}
+
+// CFP-12, CFP-17: the profile is read, and one that cannot activate is named.
+func TestCFP_12_CFP_17_ProfilesThatCannotActivate(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		values  map[string]any
+		outcome string
+		code    protocol.Code
+	}{
+		"by sign-on":      {ssoProfile, outcomeOK, ""},
+		"by a key":        {keyProfile, outcomeOK, ""},
+		"without a key":   {map[string]any{"ActivationExperience": "License Key"}, outcomeWarning, protocol.CodeProfileWithoutKey},
+		"an unknown word": {map[string]any{"ActivationExperience": "Key", "LicenseKey": canaryLicense}, outcomeWarning, protocol.CodeProfileWord},
+		"no word at all":  {map[string]any{"LicenseKey": canaryLicense}, outcomeOK, ""}, // what the product makes of it is not known
+	} {
+		got := checkNow(t, withProfile(t, c.values), "licensing_profile", deactivated(), nil)
+		wantResult(t, got, c.outcome, c.code, "")
+		if strings.Contains(got.Text+got.Remedy, "CANARY") {
+			t.Errorf("%s: a key is shown: %s", name, got.Text)
+		}
+	}
+}
+
+// DEP-03: a license that is not the profile's is seen by what the tools show of it.
+func TestDEP_03_ALicenseThatIsNotTheProfiles(t *testing.T) {
+	t.Parallel()
+	shown := canaryLicense[:6] + "-******-******-******-" + canaryLicense[len(canaryLicense)-6:]
+	for name, c := range map[string]struct {
+		root    string
+		status  localapi.Status
+		outcome string
+		code    protocol.Code
+	}{
+		"no profile":          {mac(t), activatedByKey("26.4.0", shown), outcomeUnneeded, ""},
+		"its key":             {withProfile(t, keyProfile), activatedByKey("26.4.0", shown), outcomeOK, ""},
+		"another key":         {withProfile(t, keyProfile), activatedByKey("26.4.0", "6J9A5T-******-******-******-RN17ZA"), outcomeWarning, protocol.CodeLicenseDiffers},
+		"a key, not sign-on":  {withProfile(t, ssoProfile), activatedByKey("26.4.0", shown), outcomeWarning, protocol.CodeLicenseDiffers},
+		"sign-on, not a key":  {withProfile(t, keyProfile), activated(), outcomeWarning, protocol.CodeLicenseDiffers},
+		"nobody may see it":   {withProfile(t, keyProfile), activatedByKey("26.4.0", ""), outcomeOK, ""},
+		"it is not activated": {withProfile(t, keyProfile), deactivated(), outcomeUnneeded, ""},
+		"nobody knows":        {withProfile(t, keyProfile), localapi.Status{}, outcomeUnknown, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantResult(t, checkNow(t, c.root, "license_of_profile", c.status, nil), c.outcome, c.code, "")
+		})
+	}
+}
+
+// CFP-14: before 20.3.0 the product takes another key than the profile's.
+func TestCFP_14_VersionsThatTakeAnotherKey(t *testing.T) {
+	t.Parallel()
+	for version, c := range map[string]struct {
+		outcome string
+		code    protocol.Code
+	}{
+		"20.2.9": {outcomeWarning, protocol.CodeLicenseUnguarded}, "19.4.1": {outcomeWarning, protocol.CodeLicenseUnguarded},
+		"20.3.0": {outcomeOK, ""}, "26.4.0": {outcomeOK, ""}, "": {outcomeUnknown, ""},
+	} {
+		wantResult(t, checkNow(t, withProfile(t, keyProfile), "license_guard", activatedByKey(version, ""), nil), c.outcome, c.code, version)
+	}
+	wantResult(t, checkNow(t, withProfile(t, ssoProfile), "license_guard", activatedByKey("19.4.1", ""), nil), outcomeUnneeded, "", "")
+	wantResult(t, checkNow(t, mac(t), "license_guard", activatedByKey("19.4.1", ""), nil), outcomeUnneeded, "", "")
+}
+
+// CFP-19: codesign is asked about the very requirement of the privacy profile.
+func TestCFP_19_CodesignIsAskedAboutTheProfilesRequirement(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[int]struct {
+		outcome string
+		code    protocol.Code
+	}{0: {outcomeOK, ""}, 3: {outcomeWarning, protocol.CodePrivacyRule}} {
+		root := mac(t)
+		if err := os.MkdirAll(filepath.Join(root, platform.VendorBundle), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		tool := filepath.Join(root, "/usr/bin/codesign")
+		script := fmt.Sprintf("#!/bin/sh\n[ \"$3\" = %s ] && exit %d\nexit 64\n", shellWord("-R="+platform.ApplicationRequirement), code)
+		writeProgram(t, tool, script)
+		wantResult(t, checkNow(t, root, "privacy_profile", activated(), nil), want.outcome, want.code, "")
+	}
+	wantResult(t, checkNow(t, mac(t), "privacy_profile", activated(), nil), outcomeUnknown, "", "")
 }
 
 func TestLIC_11_WhatOnlyTheUserCanDo(t *testing.T) {

@@ -151,7 +151,7 @@ func TestChecksHaveStableIDs(t *testing.T) {
 	}
 	want := []string{"job", "daemon", "health", "configuration", "portal", "state", "disk", "folders", "snapshot", "log", "old_logs",
 		"network", "portal_name", "portal_connect", "portal_tls", "portal_answer", "clock", "license_name", "license_connect", "license_tls", "license_answer",
-		"product", "product_setup", "tools", "licensing_profile", "licensing_profiles", "activation", "single_application", "kernel_extensions",
+		"product", "product_setup", "tools", "licensing_profile", "licensing_profiles", "license_of_profile", "license_guard", "privacy_profile", "activation", "single_application", "kernel_extensions",
 		"users", "event_streams", "preferences", "controls", "command_keys", "command_time", "command_record", "holds", "privacy"}
 	if !slices.Equal(ids, want) {
 		t.Errorf("ids %v; scripts of admins rely on %v", ids, want)

@@ -180,6 +180,18 @@ func hostWords(host protocol.Host) string {
 	return joinParts(", ", host.ComputerName, host.Serial, host.Model, withPrefix("macOS ", host.MacOS), host.CPU)
 }
 
+// licensingWords are what the licensing profile says; nothing where there is none.
+func licensingWords(profile *localapi.LicensingProfile) string {
+	if profile == nil {
+		return ""
+	}
+	words := "activation by " + profile.Activation
+	if profile.Count > 1 {
+		words += fmt.Sprintf(", the first of %d profiles", profile.Count)
+	}
+	return words
+}
+
 func productWords(product protocol.Product) string {
 	if !product.Installed {
 		return "not installed"

@@ -129,6 +129,9 @@ func (p *pageWriter) addMacSummary(status localapi.Status) {
 		p.addItem("Mac", hostWords(host))
 	}
 	p.addItem("Parallels Desktop", productWords(status.Product))
+	if words := licensingWords(status.Licensing); words != "" {
+		p.addItem("Licensing profile", words)
+	}
 	p.addItem("Inventory", inventoryWords(status.Counts))
 }
 

@@ -35,6 +35,7 @@ var formatsOf = map[string][]string{
 	"licenses":   {formatTable, formatCSV, formatJSON},
 	"export":     {formatCSV, formatJSON, formatNDJSON},
 	"profile":    {"mobileconfig", "plist"},
+	"agent":      {"mobileconfig", "plist"},
 }
 
 // completeValues has the shell offer the values of the command's flags.

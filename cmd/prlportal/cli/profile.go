@@ -8,7 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
+	"io"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -17,15 +17,14 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"prlagent/agent/config"
 	"prlagent/agent/protocol"
+	"prlagent/cmd/prlportal/profile"
 	"prlagent/cmd/prlportal/site"
 	"prlagent/platform/plist"
 	"prlagent/platform/safefile"
 	"prlagent/platform/text"
 )
-
-// preferenceDomain is where the agent's configuration lives (DESIGN 4).
-const preferenceDomain = "org.prlagent.agent"
 
 // allCommands is what a Mac may be told to allow (DESIGN 8). The profile has
 // every one, so that an admin strikes what they do not want.
@@ -43,33 +42,34 @@ type preferenceKey struct {
 	PublicKey []byte // 32 bytes
 }
 
-// configurationProfile has one payload: the agent's domain as a payload of its
-// own type, whose keys macOS writes to the managed preferences of that domain
-// (facts/macos.md 5.3).
-type configurationProfile struct {
-	PayloadType         string
-	PayloadVersion      int
-	PayloadIdentifier   string
-	PayloadUUID         string
-	PayloadDisplayName  string
-	PayloadDescription  string
-	PayloadOrganization string
-	PayloadScope        string
-	PayloadContent      []preferences
-}
-
 type profileOptions struct {
 	admin                       adminOptions
 	group, mode, output, format string
 	offline                     bool
 	contentURL, contentTrust    string
+	settings                    settingOptions
+	signing                     signingOptions
 }
 
 func newProfileCommand() *cobra.Command {
+	command := newAgentProfileCommand()
+	command.Use = "profile --dir DIR/operator -o FILE.mobileconfig"
+	command.Short = "Write configuration profiles for Macs: the one that makes a Mac trust this portal, and others"
+	command.Long = `Profile without another word is 'profile agent': it writes the profile that makes a
+Mac trust this portal. The others are what else an MDM has to say of the agent, and
+of Parallels Desktop; none of them needs a portal.
+
+` + command.Long
+	command.AddCommand(newAgentProfileCommand(), newPPPCCommand(), newLoginItemCommand(), newNotificationsCommand(), newLicensingCommand(),
+		newProfileLintCommand(), newReferenceCommand(), newManifestCommand())
+	return command
+}
+
+func newAgentProfileCommand() *cobra.Command {
 	var options profileOptions
 	command := &cobra.Command{
-		Use:   "profile --dir DIR/operator -o FILE.mobileconfig",
-		Short: "Write the configuration profile that makes a Mac trust this portal",
+		Use:   "agent --dir DIR/operator -o FILE.mobileconfig",
+		Short: "Write the profile with the agent's settings, that makes a Mac trust this portal",
 		Long: `Profile writes what a Mac needs to enroll: the portal's URL and certificate, the
 enrollment secret, the keys that may sign policies and commands, and the list of
 commands that the Mac allows. Strike from AllowedCommands what you do not want.
@@ -83,22 +83,29 @@ The portal's content folder, all of it signed, can lie on any web server as well
 give its URL as --content-url, and its certificate as --content-certificate, because
 a Mac trusts the certificates of the profile and no others.
 
+--set gives any other key its value, and is checked as the agent checks it: several
+values are separated by commas, numbers by name are NAME=NUMBER. What is secret, or is
+no single value, comes from a file (or - for the standard input) with --set-file.
+--only-set writes these alone, without a portal.
+
+A profile that is made again for the same site and group replaces the one before it.
+
 --format plist writes the bare preferences, as MDM would leave them in
-/Library/Managed Preferences/` + preferenceDomain + `.plist, or as root's own
+/Library/Managed Preferences/` + config.Domain + `.plist, or as root's own
 /Library/Application Support/prlagent/config.plist.`,
 		Example: `  prlportal profile --dir site/operator -o prlagent.mobileconfig
   prlportal profile --dir site/operator --url https://portal.example.com:8443 --token-file alice.token -o prlagent.mobileconfig
-  prlportal profile --dir site/operator --group finance --mode enforce -o finance.mobileconfig`,
+  prlportal profile agent --dir site/operator --group finance --mode enforce --set NotifyUsers=true -o finance.mobileconfig
+  prlportal profile agent --only-set --set Mode=monitor --set-file Policy=policy.plist -o alone.mobileconfig`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			options.readTyped()
+			options.settings.input = command.InOrStdin()
 			trusted, err := options.writeProfile(command.Context())
 			if err != nil {
 				return err
 			}
-			out := command.OutOrStdout()
-			_, err = fmt.Fprintf(out, "Wrote %s. It holds the enrollment secret.\n%sIt knows the portal by the certificates:\n", text.Display(options.output), options.originNote())
-			return errors.Join(err, describeCertificates(out, trusted))
+			return options.describe(command.OutOrStdout(), trusted)
 		},
 	}
 	options.admin.addFlags(command)
@@ -111,13 +118,27 @@ a Mac trusts the certificates of the profile and no others.
 	flags.StringVar(&options.mode, "mode", "monitor", "monitor (observe and report) or enforce")
 	flags.StringVarP(&options.output, "output", "o", "", "file to write, with mode 0600")
 	flags.StringVar(&options.format, "format", "mobileconfig", "mobileconfig or plist")
+	options.settings.addFlags(flags)
+	options.signing.addFlags(flags)
 	return command
+}
+
+// describe says what was written.
+func (o profileOptions) describe(out io.Writer, trusted []*x509.Certificate) error {
+	if o.settings.alone {
+		return writeText(out, fmt.Sprintf("Wrote %s.\n", text.Display(o.output)))
+	}
+	err := writeText(out, fmt.Sprintf("Wrote %s. It holds the enrollment secret.\n%sIt knows the portal by the certificates:\n", text.Display(o.output), o.originNote()))
+	return errors.Join(err, describeCertificates(out, trusted))
 }
 
 // writeProfile gives the certificates by which the profile knows the portal.
 func (o profileOptions) writeProfile(ctx context.Context) ([]*x509.Certificate, error) {
 	if err := o.checkFlags(); err != nil {
 		return nil, err
+	}
+	if o.settings.alone {
+		return nil, o.write(profile.Settings(), preferences{})
 	}
 	folder, isThere := site.FindOperator(o.admin.dir)
 	if !isThere {
@@ -140,21 +161,30 @@ func (o profileOptions) writeProfile(ctx context.Context) ([]*x509.Certificate, 
 	if err != nil {
 		return nil, err
 	}
-	var document any = wanted
-	if o.format == "mobileconfig" {
-		document, err = o.wrapProfile(operator, wanted)
-		if err != nil {
-			return nil, err
-		}
-	}
-	data, err := plist.EncodeXML(document)
+	made, err := o.profileOf(operator)
 	if err != nil {
-		return nil, fmt.Errorf("encode profile: %w", err)
+		return nil, err
 	}
-	if err := safefile.WriteFile(o.output, data, 0o600); err != nil {
-		return nil, fmt.Errorf("write profile: %w", err)
+	return trusted, o.write(made, wanted)
+}
+
+// write adds the settings of the command line, and writes the profile or the bare
+// preferences.
+func (o profileOptions) write(made profile.Profile, wanted preferences) error {
+	settings, err := o.settings.addTo(wanted)
+	if err != nil {
+		return err
 	}
-	return trusted, nil
+	if o.format == "plist" {
+		data, err := plist.EncodeXML(settings)
+		if err != nil {
+			return fmt.Errorf("encode profile: %w", err)
+		}
+		return writeProfileFile(o.output, data)
+	}
+	made.Payloads = []profile.Payload{{Type: config.Domain, Name: "preferences", DisplayName: "prlagent", Settings: settings}}
+	_, err = o.signing.writeTo(o.output, made)
+	return err
 }
 
 // readCertificates finds what the Macs must trust, and refuses a URL that none of
@@ -254,11 +284,18 @@ func (o *profileOptions) readTyped() {
 }
 
 func (o profileOptions) checkFlags() error {
+	if err := errors.Join(o.signing.check(), o.settings.check()); err != nil {
+		return err
+	}
 	switch {
 	case o.output == "":
 		return usageError("--output is missing")
 	case o.format != "mobileconfig" && o.format != "plist":
 		return usageError("--format is mobileconfig or plist")
+	case o.format == "plist" && o.signing.certificate != "":
+		return usageError("--sign is for profiles: a property list of preferences is not signed")
+	case o.settings.alone && (o.group != "" || o.contentURL != "" || o.admin.url != ""):
+		return usageError("--only-set writes what --set and --set-file say, and nothing of a portal: use --set Group=GROUP")
 	case o.mode != "monitor" && o.mode != "enforce":
 		return usageError("--mode is monitor or enforce")
 	case o.group != "" && !protocol.ValidName(o.group):
@@ -351,34 +388,19 @@ func publicHalf(path string) (preferenceKey, error) {
 	return preferenceKey{KeyID: protocol.KeyID(public), PublicKey: public}, nil
 }
 
-// wrapProfile wraps the preferences. Its UUIDs derive from the site and the
-// group, so that a profile made again replaces the one before it.
-func (o profileOptions) wrapProfile(operator site.OperatorSite, wanted preferences) (configurationProfile, error) {
+// profileOf is the profile of the site, without its settings. Its UUIDs derive from
+// the site and the group, so that a profile made again replaces the one before it.
+func (o profileOptions) profileOf(operator site.OperatorSite) (profile.Profile, error) {
 	namespace, err := uuid.Parse(operator.SiteID)
 	if err != nil {
-		return configurationProfile{}, fmt.Errorf("site id: %w", err)
+		return profile.Profile{}, fmt.Errorf("site id: %w", err)
 	}
-	derive := func(what string) string {
-		return strings.ToUpper(uuid.NewSHA1(namespace, []byte(what+"/"+o.group)).String())
-	}
-	identifier := preferenceDomain + ".profile." + operator.SiteID
-	payload := maps.Clone(wanted)
-	maps.Copy(payload, preferences{
-		"PayloadType":        preferenceDomain,
-		"PayloadVersion":     1,
-		"PayloadIdentifier":  identifier + ".preferences",
-		"PayloadUUID":        derive("preferences"),
-		"PayloadDisplayName": "prlagent",
-	})
-	return configurationProfile{
-		PayloadType:         "Configuration",
-		PayloadVersion:      1,
-		PayloadIdentifier:   identifier,
-		PayloadUUID:         derive("profile"),
-		PayloadDisplayName:  "prlagent for " + operator.Name,
-		PayloadDescription:  "Lets prlagent enroll with " + operator.URL + ".",
-		PayloadOrganization: operator.Name,
-		PayloadScope:        "System",
-		PayloadContent:      []preferences{payload},
+	return profile.Profile{
+		Identifier:   config.Domain + ".profile." + operator.SiteID,
+		DisplayName:  "prlagent for " + operator.Name,
+		Description:  "Lets prlagent enroll with " + operator.URL + ".",
+		Organization: operator.Name,
+		Namespace:    namespace,
+		Variant:      o.group,
 	}, nil
 }

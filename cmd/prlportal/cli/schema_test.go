@@ -43,9 +43,13 @@ func TestEveryDocumentHasItsSchema(t *testing.T) {
 		"policies promote": nil, "policies halt": nil, "policies revert": nil, // as publish
 		"devices": macs, "vms": macs, "events": macs, "report compliance": macs, "report licenses": macs,
 		"commands": macs, "keys command list": {"--dir", dir}, "audit verify": {"--dir", dir},
-		"command":         append([]string{"inventory.refresh", "--device", serial, "--reason", "test", "--yes", serial}, macs...),
-		"verify":          judgedEvidence(t),
-		"package":         {"--programs", pkgtest.Write(t, pkgtest.Programs()), "--version", pkgtest.Version, "--out", filepath.Join(t.TempDir(), "packages")},
+		"command":            append([]string{"inventory.refresh", "--device", serial, "--reason", "test", "--yes", serial}, macs...),
+		"verify":             judgedEvidence(t),
+		"package":            {"--programs", pkgtest.Write(t, pkgtest.Programs()), "--version", pkgtest.Version, "--out", filepath.Join(t.TempDir(), "packages")},
+		"profile licensing":  {"--sso", "-o", filepath.Join(t.TempDir(), "license")},
+		"profile pppc":       {"-o", filepath.Join(t.TempDir(), "privacy")},
+		"profile login-item": {"-o", filepath.Join(t.TempDir(), "login-item")}, "profile notifications": {"-o", filepath.Join(t.TempDir(), "notifications")},
+		"profile lint":    {"--rules"},
 		"commands cancel": nil, "commands confirm": nil, "commands approve": nil, "devices confirm": nil, // as command
 		"devices retire":  append([]string{serial}, macs...),
 		"devices approve": nil, "devices reject": nil, // as devices retire
