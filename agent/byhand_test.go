@@ -78,6 +78,7 @@ func TestVMF11_ByHandIsChecked(t *testing.T) {
 // H47: once the locks are released the Mac only plans, and says so, until there is
 // a newer head.
 func TestH47_ReleasedUntilANewerHead(t *testing.T) {
+	skipHours(t)
 	synctest.Test(t, func(t *testing.T) {
 		m := newPolicyMac(t, config.ModeEnforce)
 		stop := m.run(t)

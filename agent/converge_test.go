@@ -137,6 +137,7 @@ func TestH46_AUsersChangeIsPutBackWithinAMinuteOffline(t *testing.T) {
 // A clock that is set forward does not end the wait for somebody who works in the
 // machine: the deadline is held against the time that a server's stands for.
 func TestPOL_02_TheDaemonWaitsByATrustedTime(t *testing.T) {
+	skipHours(t)
 	synctest.Test(t, func(t *testing.T) {
 		m := newPolicyMac(t, config.ModeEnforce)
 		m.portal.document = strings.Replace(clipboardPolicy, `{"other": {"clipboard": "disconnect"}}`, `{"max_wait_h": 24, "other": {"network": "host_only"}}`, 1)
@@ -184,6 +185,7 @@ func TestH40_TheDaemonMonitors(t *testing.T) {
 
 // A quiet day of a compliant Mac has no set and no write beyond that of any Mac.
 func TestPOL_02_AQuietDayCostsNothing(t *testing.T) {
+	skipHours(t)
 	commits := func(t *testing.T, document string) (commits uint64, sets int) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newPolicyMac(t, config.ModeEnforce)

@@ -316,6 +316,16 @@ func (d daemon) again(t *testing.T) daemon {
 	return d
 }
 
+// skipHours skips a test with -short, which is for the race detector: in hours of fake
+// time the loop does the same again and again, or with hundreds of machines, and that
+// takes the race detector long.
+func skipHours(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("hours of fake time, which takes the race detector long")
+	}
+}
+
 // run starts the daemon's loop; the returned function stops it and waits.
 func (d daemon) run(t *testing.T) (stop func()) {
 	t.Helper()

@@ -25,9 +25,7 @@ func (d daemon) told() (words []string, at []time.Time) {
 // An outage that nobody asks about is at the portal soon after it counts as one,
 // by one check-in; so is its end; and between them there is none (H70).
 func TestH70_AnOutageReachesThePortalByItself(t *testing.T) {
-	if testing.Short() {
-		t.Skip("an hour of fake time, which takes the race detector long")
-	}
+	skipHours(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := settings(t)
 		d := newDaemon(t, c)
@@ -62,6 +60,7 @@ func TestH70_AnOutageReachesThePortalByItself(t *testing.T) {
 // Who asks for a check-in sees what is wrong at once, and so does the portal by
 // that very check-in (H70).
 func TestH70_ACheckinThatAPersonWantsTellsWhatThePersonSees(t *testing.T) {
+	skipHours(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
 		d.mac.look = lookOf("")

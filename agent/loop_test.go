@@ -32,6 +32,7 @@ func settings(t *testing.T) config.Config {
 }
 
 func TestTRG_11_OneDailyCheckinWhenNothingElseHappens(t *testing.T) {
+	skipHours(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
 		defer d.run(t)()
@@ -53,6 +54,7 @@ func TestTRG_11_OneDailyCheckinWhenNothingElseHappens(t *testing.T) {
 }
 
 func TestTRG_12_AnyCheckinPostponesTheDailyOne(t *testing.T) {
+	skipHours(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
 		defer d.run(t)()
@@ -178,6 +180,7 @@ func TestContentThatIsRefusedIsNoOutage(t *testing.T) {
 }
 
 func TestWithoutAPortalItOnlyLooks(t *testing.T) {
+	skipHours(t)
 	synctest.Test(t, func(t *testing.T) {
 		local := settings(t)
 		local.ServerURL = nil
@@ -294,6 +297,7 @@ func TestQuestionSeesTheProfileOfNow(t *testing.T) {
 }
 
 func TestStateIsBackedUpDaily(t *testing.T) {
+	skipHours(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
 		defer d.run(t)()
@@ -475,6 +479,7 @@ func TestBackupThatFailsIsNoBackup(t *testing.T) {
 // What a look saw and the portal lacks is told although no event and no reason
 // says so; that a portal cannot take it makes no storm.
 func TestWhatThePortalLacksIsTold(t *testing.T) {
+	skipHours(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
 		defer d.run(t)()

@@ -56,9 +56,7 @@ func (p profiled) has(code protocol.Code) bool {
 }
 
 func TestH06_AVanishedProfileEndsTheExchangeAfterTenMinutes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("hours of fake time, which takes the race detector long")
-	}
+	skipHours(t)
 	synctest.Test(t, func(t *testing.T) {
 		p := newProfiled(t)
 		p.portal.policy = protocol.PolicyReport{State: protocol.PolicyFetched, PolicyID: "finance", Revision: 7, SHA256: "9c41"}

@@ -103,6 +103,7 @@ func TestTRG_16_WhatHappenedBetweenTwoDaemons(t *testing.T) {
 // A daemon that starts again keeps the patience of the one before: with the
 // backoff, and with the gap and the bucket when it starts again and again.
 func TestPatienceSurvivesARestart(t *testing.T) {
+	skipHours(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
 		d.portal.answer(checkin.Outcome{Code: protocol.CodePortalUnreachable})

@@ -196,7 +196,7 @@ func TestRings_ABadRevisionStaysInTheRing(t *testing.T) {
 	const percent = 5
 	fleet := 1000
 	if testing.Short() {
-		fleet = 200
+		fleet = 100
 	}
 	_, signer, err := ed25519.GenerateKey(nil)
 	if err != nil {

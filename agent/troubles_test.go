@@ -70,9 +70,7 @@ func lookOf(code protocol.Code) inventory.Look {
 // An outage of the service is one event for each user at its begin and one at its
 // end, however many machines they have and however often is looked.
 func TestAnOutageIsTwoEventsOfEachUser(t *testing.T) {
-	if testing.Short() {
-		t.Skip("hours of fake time, which takes the race detector long")
-	}
+	skipHours(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
 		d.mac.look = lookOf("")
@@ -173,6 +171,7 @@ func TestAVanishedConfigurationIsTold(t *testing.T) {
 
 // A Mac that waits for its approval says so once, and when it is enrolled.
 func TestAnEnrollmentIsTold(t *testing.T) {
+	skipHours(t)
 	types := []string{"enrollment_pending", "enrollment_refused", "enrolled", "checkins_failing"}
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
@@ -241,9 +240,7 @@ func TestTheEndOfADaemonIsTold(t *testing.T) {
 // The portal hears of what lasts, and of nothing that a report that arrives
 // disproves.
 func TestTheReportHasTheHealth(t *testing.T) {
-	if testing.Short() {
-		t.Skip("hours of fake time, which takes the race detector long")
-	}
+	skipHours(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
 		defer d.run(t)()

@@ -74,15 +74,42 @@ var vendorTools = []string{"prlctl", "prlsrvctl"}
 
 // expectLawfulCalls judges the command lines that the Mac's tools were started
 // with (H13): every call of the vendor's tools was made by sudo for a person's
-// uid, and no argument of any program has a word from a user.
+// uid, and no argument of any program has a word from a user. A look may be under
+// way, and the tool of a sudo that has just started is waited for.
 func expectLawfulCalls(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: toolcalls")
 	}
 	state, err := macOf(ts).Load()
 	ts.Check(err)
-	bySudo := make(map[string]int)
-	var uids []string
+	bySudo, uids := judgeCalls(ts, state)
+	for deadline := time.Now().Add(readyLimit); hasBegun(bySudo) && time.Now().Before(deadline); time.Sleep(readyPoll) {
+		bySudo, uids = judgeCalls(ts, state)
+	}
+	for call, surplus := range bySudo {
+		if surplus != 0 {
+			ts.Fatalf("%s: %d calls of sudo more than of the tool", call, surplus)
+		}
+	}
+	if len(uids) != len(state.Users) {
+		ts.Fatalf("sudo was called for %v only", uids)
+	}
+}
+
+// hasBegun reports whether there is a call of sudo more than of its tool.
+func hasBegun(bySudo map[string]int) bool {
+	for _, surplus := range bySudo {
+		if surplus > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// judgeCalls gives how many more calls of sudo there are so far than of the tool, by
+// command line, and for whom sudo was called.
+func judgeCalls(ts *testscript.TestScript, state *sim.State) (bySudo map[string]int, uids []string) {
+	bySudo = make(map[string]int)
 	for _, call := range toolCalls(ts) {
 		for _, vm := range state.VMs {
 			if slices.ContainsFunc(call.Args, func(arg string) bool { return strings.Contains(arg, vm.Name) }) {
@@ -100,15 +127,8 @@ func expectLawfulCalls(ts *testscript.TestScript, neg bool, args []string) {
 			lawfulIDs(ts, call)
 		}
 	}
-	for call, surplus := range bySudo {
-		if surplus != 0 {
-			ts.Fatalf("%s: %d calls of sudo more than of the tool", call, surplus)
-		}
-	}
 	slices.Sort(uids)
-	if got := slices.Compact(uids); len(got) != len(state.Users) {
-		ts.Fatalf("sudo was called for %v only", got)
-	}
+	return bySudo, slices.Compact(uids)
 }
 
 func toolCalls(ts *testscript.TestScript) []sim.Start {

@@ -47,6 +47,7 @@ func hasEvent(events []protocol.Event, code protocol.Code) bool {
 // One user's texts silence nobody: another's start reaches the portal, policies
 // are fetched, and the rest follows with the next report.
 func TestH51_AUserWith160LongMachinesSilencesNobody(t *testing.T) {
+	skipLarge(t)
 	t.Parallel()
 	b := hogged(t)
 	b.publish("staff", 6, 4)
@@ -191,9 +192,7 @@ func fillTexts[T any](structure *T, text func() string) {
 // JSON makes six bytes of or that do not compress: it still fits and tells the
 // state of a machine.
 func TestH51_EverythingAtItsLimit(t *testing.T) {
-	if testing.Short() {
-		t.Skip("one goroutine composes, which takes the race detector long")
-	}
+	skipLarge(t)
 	t.Parallel()
 	for name, sign := range map[string]func(*rand.Rand) byte{
 		"gibberish":          func(random *rand.Rand) byte { return byte('!' + random.IntN(94)) },

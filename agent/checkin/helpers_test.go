@@ -26,6 +26,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// skipLarge skips a test with -short, which is for the race detector: one goroutine
+// composes or reads much, and that takes the race detector long.
+func skipLarge(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("one goroutine at a time, and much of it, which takes the race detector long")
+	}
+}
+
 // bench is a Mac, a portal and what connects them.
 type bench struct {
 	t       *testing.T

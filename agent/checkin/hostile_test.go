@@ -465,6 +465,7 @@ func TestProtocol19_RetryAfterIsClampedToADay(t *testing.T) {
 // Every secret is a canary here, and everything in between sends back what it
 // was sent; wantFailure looks into log, detail and state after each attempt.
 func TestProtocol20_CanariesAreInNoLog(t *testing.T) {
+	skipLarge(t)
 	t.Parallel()
 	h := newHostile(t)
 	h.options.Log = h.options.Log.Level(-1)

@@ -60,7 +60,7 @@ func TestTRG_17_ReachNamesTheStepThatFails(t *testing.T) {
 		{"a network that wants a sign-in", false, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNetworkAuthenticationRequired) },
 			nil, ReachAnswer, protocol.CodeNetworkSignIn},
 		{"no such name", true, notFound, func(_ *testing.T, o *ReachOptions) { o.URL.Host = "a..b:443" }, ReachName, protocol.CodePortalDNS},
-		{"nobody listens", true, notFound, func(t *testing.T, o *ReachOptions) { o.URL.Host = freeAddress(t) }, ReachConnect, protocol.CodePortalUnreachable},
+		{"nobody listens", true, notFound, func(_ *testing.T, o *ReachOptions) { o.URL.Host = nobodyListens }, ReachConnect, protocol.CodePortalUnreachable},
 		{"another certificate", true, notFound, func(_ *testing.T, o *ReachOptions) { o.Certificates = nil }, ReachTLS, protocol.CodePortalCertificate},
 		{"no TLS", true, notFound, func(t *testing.T, o *ReachOptions) {
 			plain := httptest.NewServer(http.HandlerFunc(notFound))
@@ -100,15 +100,9 @@ func TestTRG_17_ReachNamesTheStepThatFails(t *testing.T) {
 	}
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
+// nobodyListens is an address that no program gets that asks for a free one, as
+// other tests do meanwhile.
+const nobodyListens = "127.0.0.1:1"
 
 // A server that takes the connection and says nothing costs no more than the
 // limit, and the time of day comes along with an answer.
@@ -128,10 +122,33 @@ func TestTRG_17_ReachHasALimitAndTellsTheTime(t *testing.T) {
 	}
 	defer silent.Close()
 	options.URL = &url.URL{Scheme: "https", Host: silent.Addr().String()}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if step := Reach(ctx, options).Steps[ReachTLS]; step.Code != protocol.CodePortalTimeout {
+	limit := &limited{t.Context(), make(chan struct{})}
+	go func() {
+		defer close(limit.over)
+		if connection, err := silent.Accept(); err == nil {
+			t.Cleanup(func() { connection.Close() })
+			_, _ = connection.Read(make([]byte, 1)) // then its side has connected, too
+		}
+	}()
+	if step := Reach(limit, options).Steps[ReachTLS]; step.Code != protocol.CodePortalTimeout {
 		t.Errorf("%+v", step)
+	}
+}
+
+// limited is a context whose time is over when the test says so.
+type limited struct {
+	context.Context
+	over chan struct{}
+}
+
+func (l *limited) Done() <-chan struct{} { return l.over }
+
+func (l *limited) Err() error {
+	select {
+	case <-l.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
 	}
 }
 

@@ -71,6 +71,7 @@ func TestReportsThatThePortalRefuses(t *testing.T) {
 // What is longer than a portal keeps is cut, and what is more than the protocol
 // takes waits: there is no report that is not sent.
 func TestH51_AReportBeyondTheProtocolsSizeIsSent(t *testing.T) {
+	skipLarge(t)
 	t.Parallel()
 	b := newBench(t)
 	b.do("agent_start")
@@ -118,9 +119,7 @@ func TestH51_AnEventThatIsTooLargeIsCut(t *testing.T) {
 // the portal: events that are too large together go out in parts, and each part
 // is acknowledged.
 func TestEventsThatAreTooLargeTogetherGoOutInParts(t *testing.T) {
-	if testing.Short() {
-		t.Skip("one goroutine composes, which takes the race detector long")
-	}
+	skipLarge(t)
 	t.Parallel()
 	b := newBench(t)
 	b.do("agent_start")
@@ -207,6 +206,7 @@ func TestProtocol7_AnswersOfBadShapeAreRefused(t *testing.T) {
 }
 
 func TestProtocol8_AGzipBombIsBounded(t *testing.T) {
+	skipLarge(t)
 	t.Parallel()
 	b := newBench(t)
 	b.do("agent_start")

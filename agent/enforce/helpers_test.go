@@ -26,6 +26,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// skipLong skips a test with -short, which is for the race detector: in hours of fake
+// time, or with megabytes, one goroutine does the same again and again, and that takes
+// the race detector long.
+func skipLong(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("one goroutine, again and again, which takes the race detector long")
+	}
+}
+
 // fakeVM is one virtual machine: what the tool shows of it by the places of the
 // catalogue, and what config.pvs does.
 type fakeVM struct {

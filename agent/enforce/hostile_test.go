@@ -64,6 +64,7 @@ func (l *lab) wantRare(most int) {
 // lifted. What waits for somebody is tried every five minutes, all else twice and
 // then once an hour; also where the version is not known.
 func TestNoAnswerIsRepeatedAllTheTime(t *testing.T) {
+	skipLong(t)
 	t.Parallel()
 	const most = 60/5 + 2
 	for name, said := range wrongAnswers {

@@ -39,6 +39,7 @@ func (l *lab) day() (shown, outcomes []string) {
 // Who is told that machines wait for them, and what the events say of it: once, and
 // again after a week.
 func TestVMS_41_UsersAreNotified(t *testing.T) {
+	skipLong(t)
 	both := func(word string) string { return "[501 " + word + " 502 " + word + "]" }
 	for name, test := range map[string]struct {
 		change func(*lab)

@@ -41,6 +41,7 @@ func TestPreferencesWhileTheStoreCannotBeWritten(t *testing.T) {
 
 // What a user has under a managed key is not kept in memory, whatever its size.
 func TestPreferencesOfAHostileUserTakeNoMemory(t *testing.T) {
+	skipLong(t)
 	t.Parallel()
 	d := newDesk(t, `"support_url":"https://help.example.com/"`)
 	d.monitor = true

@@ -419,7 +419,7 @@ esac`)
 func expectGone(t *testing.T, root string) {
 	t.Helper()
 	var left []string
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if left = running(t, root); len(left) == 0 {
 			return
 		}

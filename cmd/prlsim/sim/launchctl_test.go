@@ -45,7 +45,7 @@ func launchdMac(t *testing.T, assume ...string) Mac {
 func putPrograms(t *testing.T, mac Mac) {
 	t.Helper()
 	for name, script := range map[string]string{
-		"idle":  "#!/bin/sh\ntrap 'exit 0' TERM\nwhile :; do sleep 0.02; done\n",
+		"idle":  "#!/bin/sh\ntrap 'exit 0' TERM\n: >\"$0.ready\"\nwhile :; do sleep 0.02; done\n",
 		"deaf":  "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.02; done\n",
 		"crash": "#!/bin/sh\nexit 7\n",
 	} {
@@ -64,15 +64,25 @@ func control(t *testing.T, mac Mac, line string) outcome {
 func awaitPrint(t *testing.T, mac Mac, code int, says string) string {
 	t.Helper()
 	var last outcome
-	for range 1500 {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		last = control(t, mac, "print system/"+testJob)
 		if last.code == code && strings.Contains(last.stdout, says) {
 			return last.stdout
 		}
-		time.Sleep(2 * time.Millisecond)
 	}
 	t.Fatalf("print ends with %d and %q; want %d with %q", last.code, last.stdout, code, says)
 	return ""
+}
+
+// holdTeardown lets no job go whose program has ended, until letGo.
+func holdTeardown(t *testing.T, mac Mac) {
+	t.Helper()
+	mustUpdate(t, mac, func(state *State) error { return state.setFault("teardown=600000", "") })
+}
+
+func letGo(t *testing.T, mac Mac) {
+	t.Helper()
+	mustUpdate(t, mac, func(state *State) error { state.clearFault("", ""); return nil })
 }
 
 func expect(t *testing.T, mac Mac, line string, code int, text string) {
@@ -118,9 +128,10 @@ func TestLaunchctlKeepsAJob(t *testing.T) {
 			if again := awaitPrint(t, mac, 0, "runs = 2\n\tpid"); again == running {
 				t.Error("it is the same process")
 			}
-			mustUpdate(t, mac, func(state *State) error { return state.setFault("teardown=100", "") })
+			holdTeardown(t, mac)
 			expect(t, mac, bootout, c.accepted, failed("Boot-out", c.accepted, bootoutTexts))
 			expect(t, mac, bootstrap, c.leaving, failed("Bootstrap", c.leaving, bootstrapTexts))
+			letGo(t, mac)
 			awaitPrint(t, mac, 113, "")
 			expect(t, mac, bootstrap, 0, "")
 			awaitPrint(t, mac, 0, "state = running")
@@ -174,7 +185,10 @@ func kickedMac(keys, says string) func(*testing.T, Mac) outcome {
 			awaitPrint(t, mac, 0, says)
 		} else {
 			awaitPrint(t, mac, 0, "state = running")
-			time.Sleep(50 * time.Millisecond) // it has to say first what it does when it is asked to end
+			awaitTrue(t, "it has said what it does when it is asked to end", func() bool {
+				_, err := os.Stat(mac.Path("/bin/idle.ready"))
+				return err == nil
+			})
 		}
 		expect(t, mac, "kickstart -k system/"+testJob, 0, "")
 		if keys != crashingKeys {
@@ -217,6 +231,7 @@ func TestLaunchdThrottlesACrashingJob(t *testing.T) {
 func TestLaunchdKillsWhatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	mac := launchdMac(t)
+	holdTeardown(t, mac)
 	expect(t, mac, "bootstrap system "+putJob(t, mac, strings.ReplaceAll(idleKeys, "idle", "deaf")), 0, "")
 	awaitPrint(t, mac, 0, "state = running")
 	if got := control(t, mac, "bootout system/"+testJob); got.code != 36 {
@@ -225,6 +240,7 @@ func TestLaunchdKillsWhatDoesNotEnd(t *testing.T) {
 	if got := control(t, mac, "bootout system/"+testJob); got.code != 36 {
 		t.Errorf("bootout again: %+v", got)
 	}
+	letGo(t, mac)
 	awaitPrint(t, mac, 113, "")
 }
 

@@ -34,7 +34,7 @@ type jobKeeper struct {
 	kicks     int       // of the job, that were obeyed
 	kills     int
 	killAt    time.Time // when it is killed that was asked to end
-	leaveAt   time.Time // when the job goes whose process has ended
+	endedAt   time.Time // when nothing ran any more of a job that leaves
 }
 
 // runLaunchd plays `launchd LABEL`.
@@ -124,10 +124,10 @@ func (k *jobKeeper) leave(state *State, job launchdJob) (time.Duration, error) {
 		}
 		return k.endInTime(), nil
 	}
-	if k.leaveAt.IsZero() {
-		k.leaveAt = time.Now().Add(state.teardownDelay())
+	if k.endedAt.IsZero() {
+		k.endedAt = time.Now()
 	}
-	if wait := time.Until(k.leaveAt); wait > 0 {
+	if wait := time.Until(k.endedAt.Add(state.teardownDelay())); wait > 0 {
 		return wait, nil
 	}
 	return -1, k.change(func(job *launchdJob) { job.unload() })
