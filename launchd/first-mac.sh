@@ -509,7 +509,7 @@ function vocabulary() {
   # what is said of packages, signatures and receipts
   fill(WORD, "installer installd package packages pkg packagekit pkgutil script scripts service preinstall postinstall installing install installed installation upgrading upgrade base successful unsuccessful attempting begin began end ended executing executed execute elapsed seconds summary information extracting extracted registered register receipt receipts location timestamp configuration finalize finalizing cleanup sandbox removing remove temporary writing verify verifying validating validated preparing prepare destination requires restart product archive distribution checksum mismatch payload bom link ours stays line command its made schema store newer older downgrade upgraded backup refused released holds locks job_ launchd identifier format thin universal arm64 x86 x86_64 codedirectory flags runtime hashes sealed resources designated anchor generic certificate leaf subject ou field exists cdhash signed signature status notarized developer application trusted untrusted rejected source authority chain teamidentifier set unsigned hardened library-validation sha1 sha256 spctl assessment policy override linker")
   # what notifies, and where it runs
-  fill(WORD, "notifications notification display dialog swiftdialog osascript argv end handler healthy degraded unhealthy not_running not_answering not_installed peer bytes same other mine uid gid groups group documents desktop downloads preferences bundle parallels of managername peercred peerpid enrolled via dep mdm enrollment approved server configured profiles profile there no")
+  fill(WORD, "notifications notification display dialog swiftdialog osascript argv end handler healthy degraded unhealthy not_running not_answering not_installed peer bytes same other mine uid gid groups group prlctl prlsrvctl sock bundle of managername peercred peerpid enrolled via dep mdm enrollment approved server configured profiles profile there no")
   fill(WORD, "jan feb mar apr may jun jul aug sep oct nov dec mon tue wed thu fri sat sun utc z t total drwxr drwx rwx rw r x xr rwxr rwxrwxrwx srw srwxrwxrwx lrwxr lrwxrwxrwx drwxrwxr drwxrwxrwt wx w srw srwxr s d l")
   fill(VARIABLE, "PATH HOME SHELL USER LOGNAME TERM LANG LC_ALL LC_CTYPE TMPDIR MAIL PWD OLDPWD SHLVL SUDO_COMMAND SUDO_USER SUDO_UID SUDO_GID SUDO_HOME SSH_AUTH_SOCK XPC_FLAGS XPC_SERVICE_NAME __CF_USER_TEXT_ENCODING COMMAND_MODE SECURITYSESSIONID TERM_PROGRAM TERM_PROGRAM_VERSION TERM_SESSION_ID DISPLAY HOMEBREW_PREFIX _")
   fill(MEMBER, "PayloadType PayloadVersion PayloadIdentifier PayloadUUID PayloadDisplayName PayloadDescription PayloadOrganization PayloadScope PayloadEnabled PayloadContent PayloadRemovalDisallowed ProfileIdentifier ProfileType ProfileUUID ProfileVersion ProfileItems ProfileInstallDate ProfileDisplayName ProfileDescription ProfileOrganization ProfileRemovalDisallowed ProfileVerificationState ProfileUninstallPolicy ProfileSource _computerlevel _manualProfile Forced mcx_preference_settings Services SystemPolicyAllFiles Accessibility Identifier IdentifierType CodeRequirement StaticCode Allowed Authorization Comment Rules RuleType RuleValue TeamIdentifier NotificationSettings BundleIdentifier NotificationsEnabled AlertType ShowInNotificationCenter ShowInLockScreen CriticalAlertEnabled BadgesEnabled SoundsEnabled ActivationExperience LicenseKey " agent)
@@ -535,6 +535,12 @@ function jobLine(s) {
   return level < 2 ? words(s) : "" (inside[level]++ < 64 && s !~ /^[ \t]*$/ ? "\t\t…" : "")
 }
 
+# target keeps of the path that a link leads to the words that are known.
+function target(s,  from) {
+  from = index(s, " -> ")
+  return from > 0 ? substr(s, 1, from + 3) words(substr(s, from + 4)) : s
+}
+
 # variable keeps which variables there are, and of those that are known the words
 # that are.
 function variable(s,  name) {
@@ -546,7 +552,7 @@ function variable(s,  name) {
 
 # member is where a value of a property list is, in keys that are known.
 function member(  i, out) {
-  for (i = 1; i <= depth && i <= 8; i++) out = out parents[i] "/"
+  for (i = 1; i <= depth && i <= 8; i++) out = out (parents[i] == "" ? "" : parents[i] "/")
   return out (depth > 8 ? "…" : depth > 0 && parents[depth] ~ /\[\]$/ ? "" : key)
 }
 
@@ -560,7 +566,6 @@ function found(what,  where) {
 # no value is kept but switches and types of payloads that are known.
 function shape(s,  list, n, i, end, tag, body) {
   n = split(unwrapped(s), list, "<")
-  if (element != "") body = list[1]
   for (i = 2; i <= n; i++) {
     end = index(list[i], ">")
     if (end == 0) continue
@@ -619,6 +624,7 @@ function redact(s) {
   if (mode == "help") return reveal(terms(s, 0))
   s = terms(patterns(paths(mode == "text" ? arguments(s) : s)), mode == "text")
   if (mode ~ /^(words|job|variables)$/) return reveal(strictly(s))
+  if (mode == "text") s = target(s)
   if (mode == "json" || mode == "codes") s = objects(s)
   if (mode == "fields") s = fields(s)
   if (mode == "xml") s = elements(s)
@@ -841,8 +847,7 @@ keep() { # QUESTION MODE SLOT COMMAND…
   command="$(quoted "${1##*/}")"
   shift
   for argument in "$@"; do
-    if [ "$argument" = "$package" ]; then argument=PACKAGE; fi # their names may be private
-    if [ "$argument" = "$removal" ]; then argument=UNINSTALL; fi
+    case $argument in '') ;; "$package") argument=PACKAGE ;; "$removal") argument=UNINSTALL ;; esac # their names may be private
     command="$command,$(quoted "$argument")"
   done
   case "$*" in *[!a-z\ -]*) command=$(printf '%s\n' "$command" | redact text) ;; esac # an id or a path
@@ -912,7 +917,7 @@ file() { # QUESTION MODE PATH
 # ---- Questions to the person ------------------------------------------------
 
 ask() { # asks before a step; fails if it is not wanted. A change is asked for also behind the answer all.
-  case $all,$1 in yes,* | answered,[!C]*) return 0 ;; esac
+  case $all,$1 in answered,CHANGE*) ;; yes,* | answered,*) return 0 ;; esac
   while :; do
     printf '  Run this step? [y]es, [n]o, [a]ll, [q]uit: '
     read -r answer || answer=q
@@ -1022,7 +1027,7 @@ bundles() {
 mac() {
   begin_step mac '1 minute' 'processes, service and network interfaces of Parallels Desktop, and its preferences without their values' || return 0
   processes
-  run 'macos.md 15.1' text "$root/bin/launchctl" print system/com.parallels.desktop.launchdaemon
+  run 'macos.md 15.1' job "$launchctl" print system/com.parallels.desktop.launchdaemon
   run 'macos.md 15.8' help ifconfig -l
   run 'macos.md 15.6' text ls -ldn "$root/Users/$account/Parallels" "$root/Users/$account/Library/Preferences/com.parallels.Parallels Desktop.plist" "$root/Library/Preferences/Parallels" "$root/Library/Preferences/Parallels/licenses.json"
   run 'macos.md 15.13' text ls -ldn "$root/Library/Managed Preferences" "$root/Library/Managed Preferences/com.parallels.desktop.managedprefs.plist"
@@ -1241,7 +1246,6 @@ as_root() {
   become_root
   each_place yes
   run 'macos.md 8' shape "$sudo" -n "$root/usr/bin/profiles" show -type configuration -output stdout-xml
-  run 'macos.md 13.4' words "$sudo" -n "$support/bin/prlagent" get health
   detach=$kept
 }
 

@@ -81,7 +81,13 @@ func newInstalledMac(t *testing.T) (mac fakeMac, programs string) {
 	t.Helper()
 	mac = newFakeMac(t, "")
 	mac.putTool(t, "usr/bin/sudo", strings.Replace(plainSudo, "USER=root", "USER=root SECRET_TOKEN=hunter2secret 'MAIL=Secret Post' 'LANG=C\nPATH=secretpath'", 1))
+	loaded := filepath.Join(t.TempDir(), "loaded")
 	mac.putTool(t, "bin/launchctl", `case "$1 $2" in
+  'print system/`+trialLabel+`') [ -e '`+loaded+`' ] && exit ;;
+  'bootstrap system') rm '`+loaded+`.leaving' 2>/dev/null || { : >'`+loaded+`'; cd '`+filepath.Join(mac.root, trialDir)+`' && printf 'Operation not permitted\nsecretly read\n' >answers && echo SECRET=secret >variables && : >ready; exit 0; } ;;
+  'bootout system/`+trialLabel+`') rm '`+loaded+`' 2>/dev/null && : >'`+loaded+`.leaving' ;;
+esac
+case "$1 $2" in
   asuser*) shift 2; exec "$@" ;;
   'print system/org.prlagent.agent') cat <<'TEXT'
 system/org.prlagent.agent = {
@@ -130,6 +136,10 @@ esac`)
 	mac.putFile(t, "var/run/.keep", "", 0o644)
 	mac.putFile(t, "Library/LaunchDaemons/com.secretvendor.agent.plist", "", 0o644)
 	mac.putFile(t, support+"bin/prlagentd", "#!/bin/sh\n", 0o755)
+	link := filepath.Join(mac.root, "usr/local/bin/prlagent")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(link), 0o755), os.Symlink("/opt/secretplace/prlagent", link)); err != nil {
+		t.Fatal(err)
+	}
 	mac.putFile(t, "uninstall.sh", "echo uninstall >>'"+mac.calls+"'\necho 'Forgot package of Secret Works'\n", 0o644)
 	mac.putFile(t, "Secret Person.pkg", "xar!", 0o644)
 	mac.putFile(t, "profiles.plist", secretProfiles, 0o644)
@@ -212,11 +222,11 @@ func expectNothingOfAnInstallation(t *testing.T, read capture) {
 		"version: 1.2.3", "Status: no signature", "Library/Application Support/prlagent/bin/prlagentd\n", "installer: The install was successful.",
 		"state = running", "runs = 3", "last exit code = 9", "arguments = {\n\t\t…\n\t\t…\n\t}", `"org.prlagent.agent" => enabled`,
 		"2026-11-29 13:00:00+01 installer[4711]: PackageKit: Installing package of prlagent", "./postinstall: prlagent: the link is not ours",
-		"MDM enrollment: Yes (User Approved)", "/ServerURL string x1", "/EnrollmentSecret string x1", "/VendorGates false x1", "/PolicyKeys[]//PublicKey data x1",
+		"MDM enrollment: Yes (User Approved)", "\nEnrollmentSecret string x1\n? switch x1\n", "VendorGates false x1", "PolicyKeys[]/PublicKey data x1", "/usr/local/bin/prlagent -> /text-",
 		"PayloadType com.apple.TCC.configuration-profile-policy x1", "PayloadType another x1", "ProfileDisplayName string x1",
 		"Notifications are not allowed for this application", "Not allowed (-1743)", `"code":"privacy_denied"`, `"id":"full_disk_access"`, `"depends_on":["daemon_answers"]`,
 		"Identifier=org.prlagent.agent", "(runtime)", `designated => identifier "org.prlagent.agent" and anchor apple generic and certificate leaf[subject.OU]`,
-		"USER=root\n", "healthy", "3: No such process", "peerpid",
+		"USER=root\n", "healthy", "Operation not permitted\n", "3: No such process", "peerpid",
 	} {
 		if !strings.Contains(said.String(), kept) {
 			t.Errorf("%s is gone", kept)
@@ -396,7 +406,14 @@ func expectNoTrial(t *testing.T, mac fakeMac) {
 func TestScriptTakesItsJobAwayWhenItIsInterrupted(t *testing.T) {
 	t.Parallel()
 	mac, _ := jobMac(t)
-	s := startScript(t, mac.root, "--yes", "--job", "--events", "2")
+	s := startScript(t, mac.root, "--job")
+	for step := ""; step != "job"; {
+		s.expect(t, " (about")
+		said := s.heard.String()
+		step = strings.TrimSuffix(said[strings.LastIndex(said, "\n")+1:], " (about")
+		s.expect(t, "[q]uit: ")
+		s.answer(t, only("job")(step))
+	}
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if err := exec.Command(filepath.Join(mac.root, "bin/launchctl"), "print", "system/"+trialLabel).Run(); err == nil {
 			break
