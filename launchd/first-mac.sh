@@ -1,7 +1,8 @@
 #!/bin/sh
 # first-mac.sh asks a Mac with Parallels Desktop what we could not find out
 # without one, and writes the answers into one archive: see first-mac.md. It
-# needs nothing of ours, reads only, and sends nothing.
+# needs nothing of ours, and sends nothing. It only reads, but for the steps that
+# are named as changes, each of which wants an option of its own.
 #
 # It is POSIX sh and awk, because nothing else is sure to be on every Mac.
 set -u
@@ -11,7 +12,8 @@ umask 077
 usage() {
   cat <<'TEXT'
 usage: sh first-mac.sh [--list] [--yes] [--output FILE] [--limit SECONDS]
-                       [--events SECONDS] [--sudo]
+                       [--events SECONDS] [--sudo] [--notify] [--job]
+                       [--install FILE] [--uninstall FILE]
 
   --list            show the steps and their commands, and run none
   --yes             do not ask before each step
@@ -20,6 +22,12 @@ usage: sh first-mac.sh [--list] [--yes] [--output FILE] [--limit SECONDS]
   --events SECONDS  how long to listen with --yes, when nobody presses Return (default 60)
   --sudo            also the questions that need an administrator
   --root DIR        a simulated Mac instead of this one, for tests
+
+Steps that do more than read, each only with its option:
+  --notify          show a notification, in up to four ways
+  --job             load a job of launchd for about a minute, and remove it again
+  --install FILE    install this package
+  --uninstall FILE  run this uninstall script, which came with the package
 
 Exit codes: 0 archive written, 1 not written, 2 usage, 130 interrupted.
 TEXT
@@ -30,14 +38,20 @@ fail() { printf 'first-mac.sh: %s\n' "$*" >&2; exit 1; }
 wrong() { printf 'first-mac.sh: %s\n' "$*" >&2; usage >&2; exit 2; }
 
 list='' all='' output='' limit=60 events=60 administrator='' root=''
+notify='' probe='' package='' removal=''
 while [ $# -gt 0 ]; do
   case $1 in
     --list) list=yes ;;
     --yes) all=yes ;;
     --sudo) administrator=yes ;;
-    --output | --limit | --events | --root)
+    --notify) notify=yes ;;
+    --job) probe=yes ;;
+    --output | --limit | --events | --root | --install | --uninstall)
       [ $# -ge 2 ] || wrong "$1 needs a value"
-      case $1 in --output) output=$2 ;; --limit) limit=$2 ;; --events) events=$2 ;; --root) root=$2 ;; esac
+      case $1 in
+        --output) output=$2 ;; --limit) limit=$2 ;; --events) events=$2 ;; --root) root=$2 ;;
+        --install) package=$2 ;; --uninstall) removal=$2 ;;
+      esac
       shift ;;
     --help | -h) usage; exit 0 ;;
     *) wrong "unknown option $1" ;;
@@ -49,6 +63,9 @@ for seconds in "$limit" "$events"; do
 done
 case $root in '' | /*) ;; *) wrong '--root takes an absolute path' ;; esac
 root=${root%/}
+for file in "$package" "$removal"; do
+  [ -z "$file" ] || { [ -f "$file" ] && [ -r "$file" ]; } || wrong "there is no file $file"
+done
 
 account=${USER:-$(id -un)}
 app="$root/Applications/Parallels Desktop.app"
@@ -57,6 +74,13 @@ prlctl="$bin/prlctl"
 prlsrvctl="$bin/prlsrvctl"
 cap=2097152        # bytes kept of one output or file
 work='' step='' number=0 vms='' skipped='' detach=''
+sudo="$root/usr/bin/sudo"
+launchctl="$root/bin/launchctl"
+support="$root/Library/Application Support/prlagent"
+agent=org.prlagent.agent
+dialog="$root/Library/Application Support/Dialog/Dialog.app"
+# The job of --job, and where it is.
+trial=org.prlagent.first-mac trialfile="/Library/LaunchDaemons/org.prlagent.first-mac.plist" trialdir="$root/var/run/org.prlagent.first-mac" placed=''
 
 # ---- The program that reads and replaces -----------------------------------
 
@@ -93,6 +117,7 @@ BEGIN {
   n = split("User home directory|All disks|Off|On|Default|Mute|Wi-Fi|Ethernet|Shared|Host-Only|<parallels-default-plugin>|Parallels Desktop|Null|None", list, "|")
   for (i = 1; i <= n; i++) SENTENCE[list[i]]
   OPEN["Event name"]; OPEN["Vm state name"]; OPEN["IsOwner"]
+  vocabulary()
   load()
   depth = 0; key = ""; element = ""; text = ""; waiting = 0; wrapped = ""
 }
@@ -356,6 +381,7 @@ function isHarmless(v, name) {
 function isDone(v) { return v ~ FROM && (v ~ /^(\\?\/(Users|Volumes)\\?\/|~)/ || v ~ ("^[{]?" FROM "[^" TO "]*" TO "[}]?$")) }
 
 function value(v, name) {
+  if (mode == "codes") return isCode(v, name) ? v : mark(entry("text", reveal(v)))
   if (v ~ /^[ \t\r]*$/ || isDone(v)) return v
   if (v ~ /^\{\\"/) return embedded(v)
   if (isPrivate(name) && v !~ /^[01]$/) return named(restored(v))
@@ -417,7 +443,11 @@ function objects(s,  list, n, i, string, outer, j, c, out) {
   return out
 }
 
+# isCode tells what of an answer of ours is one of the agent's own codes.
+function isCode(v, name) { return name ~ /^(id|outcome|severity|code|worst|depends_on)$/ && v ~ /^[a-z][a-z0-9_]*$/ && length(v) <= 40 }
+
 function keyOf(name) {
+  if (mode == "codes") return name ~ /^[a-z][a-z_]*$/ && length(name) <= 16 ? name : mark(entry("key name", name))
   if (depth > 0 && parents[depth] ~ /Shared Folders$/ && name !~ /^(enabled|Automount|path|mode)$/) return mark(entry("share", name))
   return name ~ /^[A-Za-z0-9 _.,:()\/\\-]*$/ || name ~ FROM ? name : mark(entry("key name", name))
 }
@@ -467,6 +497,94 @@ function attributes(tag,  out, name, quote, end) {
   return out tag
 }
 
+# -- Outputs of which only what is known is kept: a system's log, a signature, a
+# job, a profile and an environment can hold anything of anybody.
+
+function vocabulary() {
+  # what macOS says of failures (errno.h, facts/acting.md 3)
+  fill(WORD, "a accept access accepted administrator adhoc all allowed already an and any are arguments argument as at audit bad be been before busy but by call cannot code connection connect could denied device directory disabled disk does domain done eof error errors executable exec exist exit expected failed failure file files for found from full group has have help id if in input internal interrupted invalid io is it large list many match missing mode more must name needed network new no none not now number of on once only open operation or out output owner ownership path permission permissions permitted please print privileges process progress protocol read received refused remote request required resource richer root running run say service session signal size socket space specified still such sudo support supported switch system temporarily terminated that the there this time timed to too try type unable unavailable unexpected unknown unrecognized unsupported update usage used user using value was wait warning with without write wrong yes you zsh sh bash ls stat env true false")
+  fill(WORD, "bootstrap bootout boot out kickstart enable enabled disable subcommand launchctl integrity protection engaged gui specifier target hit action apple computer")
+  # what print shows of a job
+  fill(WORD, "active count state spawn scheduled pid runs last program inherited environment default endpoints stdout stderr minimum runtime timeout daemon adaptive interactive background standard submitted spawned initialized trampolined started suspended proxy forks execs immediate reason speculative demand properties keepalive keep alive runatload inferred bundle version asid jetsam priority memory limit thread coalition resource never exited signaled waiting attempts job policy launchdaemon launchagent events event triggers machservices mach services sockets umask working trial nice uncached pended managed aqua loginwindow standardio pressured com org net bin usr sbin var private library system applications support parallels desktop prlagent prlagentd agent first mac firstmac launchdaemons plist tmp users shared volumes state logs log db root wheel admin staff contents macos app pvm documents downloads preferences movies music pictures public volume")
+  # what is said of packages, signatures and receipts
+  fill(WORD, "installer installd package packages pkg packagekit pkgutil script scripts service preinstall postinstall installing install installed installation upgrading upgrade base successful unsuccessful attempting begin began end ended executing executed execute elapsed seconds summary information extracting extracted registered register receipt receipts location timestamp configuration finalize finalizing cleanup sandbox removing remove temporary writing verify verifying validating validated preparing prepare destination requires restart product archive distribution checksum mismatch payload bom link ours stays line command its made schema store newer older downgrade upgraded backup refused released holds locks launchd identifier format thin universal arm64 x86 x86_64 codedirectory flags runtime hashes sealed resources designated anchor generic certificate leaf subject ou field exists cdhash signed signature status notarized developer application trusted untrusted rejected source authority chain teamidentifier set unsigned hardened library-validation sha1 sha256 spctl assessment policy override linker")
+  # what notifies, and where it runs
+  fill(WORD, "notifications notification display dialog swiftdialog osascript argv end handler healthy degraded unhealthy not_running not_answering not_installed peer bytes same other mine uid gid groups group prlctl prlsrvctl sock bundle of managername peercred peerpid enrolled via dep mdm enrollment approved server configured profiles profile there no")
+  fill(VARIABLE, "PATH HOME SHELL USER LOGNAME TERM LANG LC_ALL LC_CTYPE TMPDIR MAIL PWD OLDPWD SHLVL SUDO_COMMAND SUDO_USER SUDO_UID SUDO_GID SUDO_HOME SSH_AUTH_SOCK XPC_FLAGS XPC_SERVICE_NAME __CF_USER_TEXT_ENCODING COMMAND_MODE SECURITYSESSIONID TERM_PROGRAM TERM_PROGRAM_VERSION TERM_SESSION_ID DISPLAY HOMEBREW_PREFIX _")
+  fill(MEMBER, "PayloadType PayloadVersion PayloadIdentifier PayloadUUID PayloadDisplayName PayloadDescription PayloadOrganization PayloadScope PayloadEnabled PayloadContent PayloadRemovalDisallowed ProfileIdentifier ProfileType ProfileUUID ProfileVersion ProfileItems ProfileInstallDate ProfileDisplayName ProfileDescription ProfileOrganization ProfileRemovalDisallowed ProfileVerificationState ProfileUninstallPolicy ProfileSource _computerlevel _manualProfile Forced mcx_preference_settings Services SystemPolicyAllFiles Accessibility Identifier IdentifierType CodeRequirement StaticCode Allowed Authorization Comment Rules RuleType RuleValue TeamIdentifier NotificationSettings BundleIdentifier NotificationsEnabled AlertType ShowInNotificationCenter ShowInLockScreen CriticalAlertEnabled BadgesEnabled SoundsEnabled ActivationExperience LicenseKey " agent)
+  fill(MEMBER, "ServerURL Mode Group SiteID EnrollmentSecret PolicyKeys CommandKeys KeyID PublicKey PolicyThreshold CommandThreshold AllowedCommands DestructiveLimit ServerCertificates VendorGates AllowUnprovenLocks Policy Notify Disabled KeepAlive Label Program ProgramArguments RunAtLoad ExitTimeOut ThrottleInterval ProcessType Umask WorkingDirectory StandardErrorPath StandardOutPath EnvironmentVariables AssociatedBundleIdentifiers")
+  fill(PAYLOAD, "com.apple.TCC.configuration-profile-policy com.apple.servicemanagement com.apple.notificationsettings com.apple.ManagedClient.preferences com.parallels.desktop.managedprefs Configuration org.prlagent.agent")
+}
+
+# words keeps the words that are known, numbers and signs.
+function words(s,  out, word) {
+  while (match(s, /[A-Za-z0-9_\200-\364]+/)) {
+    word = substr(s, RSTART, RLENGTH)
+    out = out substr(s, 1, RSTART - 1) (tolower(word) in WORD || word ~ /^[0-9]+$/ && length(word) <= 6 ? word : mark(entry("text", word)))
+    s = substr(s, RSTART + RLENGTH)
+  }
+  return out s
+}
+
+# jobLine keeps what launchctl print shows of the job itself; of what is in braces,
+# as arguments and an environment, only how much it is.
+function jobLine(s) {
+  if (s ~ /^[ \t]*[}]/) { level--; return level < 2 ? words(s) : "" }
+  if (s ~ /[{][ \t]*$/) { level++; return level < 3 ? words(s) : "" }
+  return level < 2 ? words(s) : "" (inside[level]++ < 64 && s !~ /^[ \t]*$/ ? "\t\t…" : "")
+}
+
+# target keeps of the path that a link leads to the words that are known.
+function target(s,  from) {
+  from = index(s, " -> ")
+  return from > 0 ? substr(s, 1, from + 3) words(substr(s, from + 4)) : s
+}
+
+# variable keeps which variables there are, and of those that are known the words
+# that are.
+function variable(s,  name) {
+  if (!match(s, /^[A-Za-z_][A-Za-z0-9_]*=/)) return ""
+  name = substr(s, 1, RLENGTH - 1)
+  if (!(name in VARIABLE)) return mark(entry("name", name)) "="
+  return name "=" words(substr(s, RLENGTH + 1))
+}
+
+# member is where a value of a property list is, in keys that are known.
+function member(  i, out) {
+  for (i = 1; i <= depth && i <= 8; i++) out = out (parents[i] == "" ? "" : parents[i] "/")
+  return out (depth > 8 ? "…" : depth > 0 && parents[depth] ~ /\[\]$/ ? "" : key)
+}
+
+function found(what,  where) {
+  where = member() " " what
+  if (!(where in shapes)) { shapes[where] = 0; shapesOf[++shapesCount] = where }
+  shapes[where]++
+}
+
+# shape learns which keys a property list has and of which types their values are;
+# no value is kept but switches and types of payloads that are known.
+function shape(s,  list, n, i, end, tag, body) {
+  n = split(unwrapped(s), list, "<")
+  for (i = 2; i <= n; i++) {
+    end = index(list[i], ">")
+    if (end == 0) continue
+    tag = substr(list[i], 1, end - 1); body = substr(list[i], end + 1)
+    if (tag == "key") { key = body in MEMBER ? body : "?"; continue }
+    if (tag == "dict" || tag == "array") { parents[++depth] = (key == "" ? "" : key) (tag == "array" ? "[]" : ""); key = "" }
+    else if ((tag == "/dict" || tag == "/array") && depth > 0) { depth--; key = "" }
+    else if (tag == "dict/" || tag == "array/") found("empty " substr(tag, 1, length(tag) - 1))
+    else if (tag == "true/" || tag == "false/") found(key in MEMBER ? substr(tag, 1, length(tag) - 1) : "switch")
+    else if (tag == "string" && key == "PayloadType") found(body in PAYLOAD ? body : "another")
+    else if (tag ~ /^(string|integer|real|date|data)\/?$/) { sub(/\/$/, "", tag); found(tag) }
+  }
+}
+
+# strictly replaces in a line by one of these ways.
+function strictly(s) {
+  if (mode == "variables") return variable(s)
+  return mode == "job" ? jobLine(s) : words(s)
+}
+
 # -- Tasks.
 
 # isTerm tells kinds that are looked for everywhere; others are what a form or a
@@ -504,7 +622,9 @@ function redact(s) {
   s = swap(swap(s, work "/", ""), root, "")
   if (mode == "help") return reveal(terms(s, 0))
   s = terms(patterns(paths(mode == "text" ? arguments(s) : s)), mode == "text")
-  if (mode == "json") s = objects(s)
+  if (mode ~ /^(words|job|variables)$/) return reveal(strictly(s))
+  if (mode == "text") s = target(s)
+  if (mode == "json" || mode == "codes") s = objects(s)
   if (mode == "fields") s = fields(s)
   if (mode == "xml") s = elements(s)
   return swap(reveal(s), LINE, "\n")
@@ -554,7 +674,8 @@ NR == 1 && task == "redact" { sortByLength() }
     next
   }
   # A string of JSON may have a raw line end in it.
-  if (mode == "json" || task == "values") {
+  if (mode == "shape") { shape(clean($0)); next }
+  if (mode ~ /^(json|codes)$/ || task == "values") {
     text = waiting ? text LINE clean($0) : clean($0)
     if (quotes(text) % 2 && length(text) < 65536 && waiting++ < 64) next
     waiting = 0
@@ -569,9 +690,39 @@ END {
   if (waiting && task == "values") values(text)
   else if (waiting) print redact(text)
   if (task != "redact") exit
+  for (i = 1; i <= shapesCount; i++) print shapesOf[i] " x" shapes[shapesOf[i]]
   for (kind in changed) print kind "\t" changed[kind] > (work "/stats")
 }
 AWK
+}
+
+# write_peer writes what asks a socket who is at its other end: perl has no names
+# for SOL_LOCAL (0), LOCAL_PEERCRED (1) and LOCAL_PEERPID (2; facts/macos.md 14).
+write_peer() {
+  cat >"$work/peer" <<'PERL'
+use Socket;
+alarm 10;
+my ($path, @through) = @ARGV;
+my $other = 'use Socket; alarm 10; socket S, PF_UNIX, SOCK_STREAM, 0; connect S, sockaddr_un(shift) or die "connect: $!\n"; sysread S, $x, 1';
+socket L, PF_UNIX, SOCK_STREAM, 0 or die "socket: $!\n";
+bind L, sockaddr_un($path) or die "bind: $!\n";
+chmod 0666, $path;
+listen L, 1;
+my $child = fork;
+if (!$child) { exec @through, $^X, '-e', $other, $path; exit 1 }
+accept C, L or die "accept: $!\n";
+my $credentials = getsockopt C, 0, 1;
+my $error = "$!";
+if (defined $credentials) {
+  my ($version, $uid, $groups) = unpack 'IIs', $credentials;
+  print "peercred bytes ", length $credentials, " version $version uid $uid mine $< groups $groups\n";
+} else { print "peercred: $error\n" }
+my $pid = getsockopt C, 0, 2;
+print defined $pid ? 'peerpid ' . (unpack('i', $pid) == $child ? 'same' : 'other') . "\n" : "peerpid: $!\n";
+close C;
+waitpid $child, 0;
+unlink $path;
+PERL
 }
 
 # program runs it, and notes if it failed; the names it knows are in the folder that is removed at the end.
@@ -602,9 +753,10 @@ signal() { # SIGNAL PID…
 }
 
 # A program that perl starts in a session of its own cannot ask for a password on
-# the terminal, and its time is measured to the millisecond.
+# the terminal, and its time is measured to the millisecond. sudo knows by the
+# terminal that its password was given: it stays in this session (timed).
 # shellcheck disable=SC2016 # perl's variables
-apart='$file = shift; setsid(); $began = time; $child = fork;
+apart='$how = shift; $file = shift; setsid() if $how eq "yes"; $began = time; $child = fork;
 if (defined $child && !$child) { exec {$ARGV[0]} @ARGV or _exit(127) }
 waitpid $child, 0; $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
 open $out, ">", $file; printf $out "%.3f", time - $began; close $out; _exit($code)'
@@ -618,7 +770,7 @@ begin() { # SLOT COMMAND…
   rm -f "$slot/code" "$slot/done" "$slot/pid" "$slot/seconds"
   : >"$slot/out"
   : >"$slot/err"
-  if [ "$detach" ]; then set -- perl -MPOSIX=setsid,_exit -MTime::HiRes=time -e "$apart" "$slot/seconds" "$@"; fi
+  if [ "$detach" ]; then set -- perl -MPOSIX=setsid,_exit -MTime::HiRes=time -e "$apart" "$detach" "$slot/seconds" "$@"; fi
   (
     { { {
       "$@" </dev/null 2>&1 1>&3 3>&- &
@@ -683,7 +835,9 @@ keep() { # QUESTION MODE SLOT COMMAND…
       continue
     fi
     kind=$mode
-    if [ "$stream" = err ] && [ "$mode" != help ]; then kind=text; fi
+    if [ "$stream" = err ]; then
+      case $mode in help) ;; words | job | variables | shape | codes) kind=words ;; *) kind=text ;; esac
+    fi
     redact "$kind" <"$slot/$stream" >"$folder/$name.$stream"
     if [ -e "$work/stats" ]; then cat "$work/stats" >>"$work/replaced"; rm -f "$work/stats"; fi
   done
@@ -691,7 +845,10 @@ keep() { # QUESTION MODE SLOT COMMAND…
   [ ! "$(find "$slot/out" "$slot/err" -size "+$((cap / 512 - 1))")" ] || truncated=true
   command="$(quoted "${1##*/}")"
   shift
-  for argument in "$@"; do command="$command,$(quoted "$argument")"; done
+  for argument in "$@"; do
+    case $argument in '') ;; "$package") argument=PACKAGE ;; "$removal") argument=UNINSTALL ;; esac # their names may be private
+    command="$command,$(quoted "$argument")"
+  done
   case "$*" in *[!a-z\ -]*) command=$(printf '%s\n' "$command" | redact text) ;; esac # an id or a path
   replaced=''
   if [ -e "$work/replaced" ]; then
@@ -758,15 +915,15 @@ file() { # QUESTION MODE PATH
 
 # ---- Questions to the person ------------------------------------------------
 
-ask() { # asks before a step; fails if it is not wanted
-  [ ! "$all" ] || return 0
+ask() { # asks before a step; fails if it is not wanted. A change is asked for also behind the answer all.
+  case $all,$1 in answered,CHANGE*) ;; yes,* | answered,*) return 0 ;; esac
   while :; do
     printf '  Run this step? [y]es, [n]o, [a]ll, [q]uit: '
     read -r answer || answer=q
     case $answer in
       '' | y | Y | yes) return 0 ;;
       n | N | no) return 1 ;;
-      a | A | all) all=yes persons=${persons:-yes}; return 0 ;;
+      a | A | all) all=answered persons=${persons:-yes}; return 0 ;;
       q | Q | quit) say ''; say 'Nothing was kept.'; exit 1 ;;
     esac
   done
@@ -788,7 +945,7 @@ begin_step() { # NAME MINUTES WHAT IT READS
   step=$1
   say ''
   say "$1 (about $2): $3"
-  [ "$list" ] || ask || { skipped="$skipped,\"$1\""; say '  left out'; return 1; }
+  [ "$list" ] || ask "$3" || { skipped="$skipped,\"$1\""; say '  left out'; return 1; }
 }
 
 # ---- The steps --------------------------------------------------------------
@@ -869,7 +1026,7 @@ bundles() {
 mac() {
   begin_step mac '1 minute' 'processes, service and network interfaces of Parallels Desktop, and its preferences without their values' || return 0
   processes
-  run 'macos.md 15.1' text "$root/bin/launchctl" print system/com.parallels.desktop.launchdaemon
+  run 'macos.md 15.1' job "$launchctl" print system/com.parallels.desktop.launchdaemon
   run 'macos.md 15.8' help ifconfig -l
   run 'macos.md 15.6' text ls -ldn "$root/Users/$account/Parallels" "$root/Users/$account/Library/Preferences/com.parallels.Parallels Desktop.plist" "$root/Library/Preferences/Parallels" "$root/Library/Preferences/Parallels/licenses.json"
   run 'macos.md 15.13' text ls -ldn "$root/Library/Managed Preferences" "$root/Library/Managed Preferences/com.parallels.desktop.managedprefs.plist"
@@ -915,9 +1072,8 @@ listen() {
 as_others() {
   [ "$administrator" ] || return 0
   begin_step sudo '1 minute' 'the list as a root service would ask for it; needs an administrator'"'"'s password' || return 0
-  sudo="$root/usr/bin/sudo" launchctl="$root/bin/launchctl" uid=$(id -u)
-  kept=$detach detach=''
-  [ "$list" ] || [ "$root" ] || "$sudo" -v
+  uid=$(id -u)
+  become_root
   run 'prlctl.md 11.4' json "$sudo" -n "$prlctl" list -a --json
   run 'prlctl.md 11.4' json "$sudo" -n -H -u "$account" "$prlctl" list -a --json
   run 'prlctl.md 11.4' json "$sudo" -n "$launchctl" asuser "$uid" "$sudo" -n -H -u "$account" "$prlctl" list -a --json
@@ -926,7 +1082,328 @@ as_others() {
   detach=$kept
 }
 
-steps() { versions; help_texts; license; lists; bundles; mac; listen; as_others; }
+# become_root asks for the password once, so that the commands need none.
+become_root() {
+  kept=$detach
+  [ "$detach" != yes ] || detach=timed
+  [ "$list" ] || [ "$root" ] || "$sudo" -v
+}
+
+# wanted tells whether an option asks for a step.
+wanted() { # VALUE OPTION STEP
+  [ "$1" ] && return 0
+  [ ! "$list" ] || { say ''; say "$3: only with $2"; }
+  return 1
+}
+
+# confirm notes what a person has seen, if there is one.
+confirm() { # QUESTION OF THE FACTS, WHAT
+  [ "$persons" ] && [ ! "$list" ] || return 0
+  printf '  %s [y]es, [n]o, [d]o not know: ' "$2"
+  read -r answer || answer=d
+  mkdir -p "$work/seen"
+  case $answer in y | Y | yes) said=yes ;; n | N | no) said=no ;; *) said=unknown ;; esac
+  printf '%s\n' "$said" >"$work/seen/out"
+  : >"$work/seen/err"
+  code=null ended=exit seconds=0
+  keep "$1" words seen asked "$2"
+}
+
+# readable tries to open a folder or a file, and shows nothing of what is in it.
+readable() { # SUDO-OR-NOTHING PATH
+  # shellcheck disable=SC2016 # the inner shell's variable
+  if [ "$1" ]; then run 'macos.md 15.6' words "$sudo" -n /bin/sh -c 'ls -A "$0" >/dev/null' "$2"
+  else run 'macos.md 15.6' words sh -c 'ls -A "$0" >/dev/null' "$2"; fi
+}
+
+# places are what a root service has to read, and what macOS guards, one a line.
+places() {
+  for place in Documents Desktop Downloads Parallels 'Library/Preferences/com.parallels.Parallels Desktop.plist'; do
+    printf '%s\n' "/Users/$account/$place"
+  done
+  printf '%s\n' /Library/Preferences/Parallels
+  [ "$list" ] || head -n 8 "$work/homes"
+}
+
+install_package() {
+  wanted "$package" '--install FILE' install || return 0
+  begin_step install '2 minutes' "CHANGE: installs the package $package, which loads the agent; needs an administrator's password" || return 0
+  run 'macos.md 15.9' words "$root/usr/sbin/pkgutil" --check-signature "$package"
+  run 'macos.md 15.9' words "$root/usr/sbin/spctl" -a -vv -t install "$package"
+  become_root
+  saved=$limit limit=600
+  run 'macos.md 15.9' words "$sudo" -n "$root/usr/sbin/installer" -verbose -pkg "$package" -target /
+  limit=$saved detach=$kept
+  confirm 'macos.md 7' 'Did macOS say that a background item was added?'
+}
+
+# installed reads what an installation has left, whoever made it.
+installed() {
+  begin_step package '1 minute' 'what an installation of our agent has left, if there is one: receipt, modes, signature, job, lines of the log' || return 0
+  run 'macos.md 13.3' words "$root/usr/sbin/pkgutil" --pkg-info "$agent"
+  run 'macos.md 13.3' words "$root/usr/sbin/pkgutil" --files "$agent"
+  run 'macos.md 13.3' text ls -ldn "$support" "$support/bin" "$support/bin/prlagentd" "$support/bin/prlagent" "$support/state" "$support/logs" \
+    "$support/status.plist" "$support/inventory.plist" "$root/Library/LaunchDaemons/$agent.plist" "$root/usr/local/bin/prlagent"
+  run 'acting.md 4' words codesign -d -v -r - "$support/bin/prlagentd"
+  file 'macos.md 1.3' shape "/Library/LaunchDaemons/$agent.plist"
+  run 'macos.md 15.10' job "$launchctl" print "system/$agent"
+  # shellcheck disable=SC2016 # the inner shell's variables
+  run 'macos.md 15.10' words sh -c '"$0" print-disabled system | grep -e org.prlagent -e "^[^\"]*$"' "$launchctl"
+  # The name of the Mac is the third word of a line.
+  # shellcheck disable=SC2016 # the inner shell's variables
+  run 'macos.md 13.3' words sh -c 'grep -i prlagent "$0" | sed -n "s/^\([0-9-]* [0-9:+-]*\) [^ ]* /\1 /p" | tail -n 200' "$root/var/log/install.log"
+  run 'macos.md 13.4' words "$support/bin/prlagent" get health
+  run 'macos.md 13.4' codes "$support/bin/prlagent" doctor --json
+}
+
+profiles() {
+  begin_step profiles '1 minute' 'whether the Mac is managed, and of our settings and those of Parallels Desktop which keys there are: no values' || return 0
+  run 'macos.md 8' words "$root/usr/bin/profiles" status -type enrollment
+  for folder_ in '/Library/Managed Preferences' "/Library/Managed Preferences/$account"; do
+    run 'macos.md 15.13' text ls -ldn "$root$folder_" "$root$folder_/$agent.plist" "$root$folder_/com.parallels.desktop.managedprefs.plist"
+    shape_of "$folder_/$agent.plist"
+    shape_of "$folder_/com.parallels.desktop.managedprefs.plist"
+  done
+}
+
+# shape_of keeps which keys a property list has. It may be binary.
+shape_of() {
+  if links "$1"; then return; fi
+  run 'macos.md 15.13' shape "$root/usr/bin/plutil" -convert xml1 -o - "$root$1"
+}
+
+privacy() {
+  begin_step privacy '1 minute' 'whether Terminal may open the folders that macOS guards; macOS may ask you, and nothing of what is in them is kept' || return 0
+  each_place ''
+}
+
+each_place() { # SUDO-OR-NOTHING
+  if [ "$list" ]; then
+    readable "$1" PLACE
+    return
+  fi
+  places >"$work/places"
+  while IFS= read -r place <&5; do
+    links "$place" || readable "$1" "$root$place"
+  done 5<"$work/places"
+}
+
+sockets() {
+  begin_step socket '1 minute' 'the folder of sockets, and what a socket of our own tells of who is at its other end' || return 0
+  run 'macos.md 14' text ls -ldn "$root/var" "$root/private/var/run" "$root/var/run" "$root/var/run/prlagent.sock"
+  run 'macos.md 14' words /usr/bin/perl "${work:-…}/peer" "${work:-…}/socket"
+}
+
+notifications() {
+  begin_step notification '1 minute' 'whether swiftDialog is there, and who owns it' || return 0
+  run 'macos.md 13.4' text ls -ldn "$dialog" "$dialog/Contents/MacOS/Dialog" "$root/usr/local/bin/dialog"
+  run 'macos.md 13.4' words "$root/usr/bin/plutil" -extract CFBundleShortVersionString raw -o - "$dialog/Contents/Info.plist"
+}
+
+notify_person() {
+  wanted "$notify" --notify notify || return 0
+  begin_step notify '1 minute' 'CHANGE: shows a notification, in up to four ways; macOS may list Script Editor and Dialog in its settings for notifications' || return 0
+  show_notification 'from Terminal'
+  [ "$administrator" ] || return 0
+  become_root
+  show_notification 'from a service' "$sudo" -n "$launchctl" asuser "$(id -u)" "$sudo" -n -H -u "$account"
+  detach=$kept
+}
+
+show_notification() { # WHENCE COMMAND…
+  whence=$1
+  shift
+  run 'acting.md 4' words "$@" "$root/usr/bin/osascript" -e 'on run argv' -e 'display notification (item 1 of argv) with title "first-mac"' -e 'end run' 'Do you see this?'
+  confirm 'acting.md 4' "Did you see a notification of first-mac $whence?"
+  if [ "$list" ] || [ -x "$dialog/Contents/MacOS/Dialog" ]; then
+    run 'acting.md 4' words "$@" "$dialog/Contents/MacOS/Dialog" --notification --title first-mac --message 'Do you see this?'
+    confirm 'acting.md 4' "Did you see a notification of Dialog $whence?"
+  fi
+}
+
+# as_user looks at how a root service starts a program as a user.
+as_user() {
+  [ "$administrator" ] || return 0
+  begin_step user '1 minute' 'in which surroundings a root service starts a program as you, and how long that takes; needs an administrator'"'"'s password' || return 0
+  uid=$(id -u)
+  become_root
+  run 'macos.md 7.1' variables "$sudo" -n -H -u "#$uid" /usr/bin/env
+  run 'macos.md 7.1' variables "$sudo" -n "$launchctl" asuser "$uid" "$sudo" -n -H -u "#$uid" /usr/bin/env
+  for way in 1 2 3; do run 'macos.md 7.1' words "$sudo" -n -H -u "#$uid" /usr/bin/true; done
+  # shellcheck disable=SC2034 # it counts
+  for way in 1 2 3; do run 'macos.md 7.1' words "$sudo" -n "$launchctl" asuser "$uid" "$sudo" -n -H -u "#$uid" /usr/bin/true; done
+  run 'macos.md 7.1' words "$sudo" -n -H -u "#$uid" "$launchctl" managername
+  run 'macos.md 7.1' words "$sudo" -n "$launchctl" asuser "$uid" "$sudo" -n -H -u "#$uid" "$launchctl" managername
+  run 'macos.md 14' words /usr/bin/perl "${work:-…}/peer" "${work:-…}/socket" "$sudo" -n
+  detach=$kept
+}
+
+# as_root looks at what root may read that was started in Terminal.
+as_root() {
+  [ "$administrator" ] || return 0
+  begin_step root '1 minute' 'what root may open that was started in Terminal, and which keys the profiles of this Mac have: no values; needs an administrator'"'"'s password' || return 0
+  become_root
+  each_place yes
+  run 'macos.md 8' shape "$sudo" -n "$root/usr/bin/profiles" show -type configuration -output stdout-xml
+  detach=$kept
+}
+
+# ---- The job of --job --------------------------------------------------------
+
+# write_trial writes the job, and what it runs: it looks which folders a service
+# of the system can open, and takes two seconds to end.
+write_trial() {
+  where=$(printf '%s' "$trialdir" | sed 's/&/\&amp;/g; s/</\&lt;/g; s/>/\&gt;/g')
+  cat >"$work/trial.plist" <<PLIST
+<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0"><dict>
+<key>Label</key><string>$trial</string>
+<key>ProgramArguments</key><array><string>/bin/sh</string><string>$where/run</string></array>
+<key>RunAtLoad</key><true/><key>KeepAlive</key><true/>
+<key>ExitTimeOut</key><integer>10</integer>
+</dict></plist>
+PLIST
+  cat >"$work/trial.run" <<'RUN'
+#!/bin/sh
+folder=${0%/*}
+trap 'sleep 2; exit 0' TERM
+env >"$folder/variables"
+while IFS= read -r place; do
+  if said=$(ls -A "$place" 2>&1 >/dev/null); then said=read; fi
+  printf '%s\n' "${said##*: }"
+done <"$folder/places" >"$folder/answers"
+: >"$folder/ready"
+while :; do sleep 1; done
+RUN
+  cat >"$work/await" <<'AWAIT'
+tries=0
+while [ $tries -lt 150 ]; do
+  if "$1" print "system/$2" >/dev/null 2>&1; then now=known; else now=gone; fi
+  [ $now != "$3" ] || exit 0
+  tries=$((tries + 1))
+  sleep 0.2 2>/dev/null || sleep 1
+done
+exit 1
+AWAIT
+  places | while IFS= read -r place; do links "$place" || printf '%s\n' "$root$place"; done >"$work/places"
+}
+
+# place_trial puts both where only root can write, and fails if anything is there.
+place_trial() {
+  for there in "$root$trialfile" "$trialdir"; do
+    if [ -e "$there" ] || [ -h "$there" ]; then return 1; fi
+  done
+  placed=yes
+  "$sudo" -n /bin/mkdir -m 0700 "$trialdir" &&
+    "$sudo" -n /usr/bin/install -m 0600 "$work/trial.run" "$trialdir/run" &&
+    "$sudo" -n /usr/bin/install -m 0600 "$work/places" "$trialdir/places" &&
+    "$sudo" -n /usr/bin/install -m 0644 "$work/trial.plist" "$root$trialfile"
+}
+
+# trial_is waits half a minute until launchd knows the job, or does not.
+trial_is() { run 'acting.md 3' words /bin/sh "${work:-…}/await" "$launchctl" "$trial" "$1"; } # known or gone
+
+# tell is one order to launchd.
+tell() { # VERB WORD…
+  run 'acting.md 3' words "$sudo" -n "$launchctl" "$@"
+}
+
+shown() { run 'acting.md 3' job "$launchctl" print "system/$trial"; }
+
+try_job() {
+  wanted "$probe" --job job || return 0
+  begin_step job '1 minute' "CHANGE: loads a job of launchd named $trial for about a minute, which opens the same folders as above, and removes it. launchd keeps one line: that the name is enabled. Needs an administrator's password" || return 0
+  become_root
+  if [ ! "$list" ]; then
+    write_trial
+    if ! place_trial; then
+      say '  left out: it cannot be put in its place, or something is there already'
+      skipped="$skipped,\"job\""
+      remove_trial
+      detach=$kept
+      return 0
+    fi
+  fi
+  shown
+  tell bootout "system/$trial"
+  tell bootstrap system "${work:-…}/trial.plist" # others than root can change it
+  tell bootout "system/$trial"
+  trial_is gone
+  tell bootstrap system "/Library/LaunchDaemons/$trial.missing.plist"
+  tell bootstrap "gui/248" "$trialfile"
+  tell bootstrap system "$trialfile"
+  trial_is known
+  read_trial
+  tell bootstrap system "$trialfile"
+  tell kickstart "system/$trial"
+  shown
+  tell kickstart -k "system/$trial"
+  shown
+  tell disable "system/$trial"
+  shown
+  tell bootout "system/$trial"
+  tell bootstrap system "$trialfile"
+  shown
+  trial_is gone
+  tell bootout "system/$trial"
+  tell kickstart "system/$trial"
+  tell bootstrap system "$trialfile"
+  # shellcheck disable=SC2016 # the inner shell's variables
+  run 'macos.md 15.10' words sh -c '"$0" print-disabled system | grep -e org.prlagent -e "^[^\"]*$"' "$launchctl"
+  tell enable "system/$trial"
+  tell bootstrap system "$trialfile"
+  trial_is known
+  tell bootout "system/$trial"
+  tell bootstrap system "$trialfile"
+  trial_is gone
+  [ "$list" ] || remove_trial
+  detach=$kept
+  confirm 'macos.md 7' 'Did macOS say that a background item was added?'
+}
+
+# read_trial keeps what the job has found.
+read_trial() {
+  # shellcheck disable=SC2016 # the inner shell's variables
+  run 'macos.md 15.6' words "$sudo" -n /bin/sh -c 'i=0; while [ ! -e "$0/ready" ] && [ $i -lt 50 ]; do i=$((i + 1)); sleep 0.2 2>/dev/null || sleep 1; done; cat "$0/answers"' "$trialdir"
+  run 'macos.md 1.3' variables "$sudo" -n /bin/cat "$trialdir/variables"
+}
+
+# remove_trial takes the job away, also when the script is interrupted.
+remove_trial() {
+  [ "$placed" ] || return 0
+  placed=''
+  "$sudo" -n "$launchctl" bootout "system/$trial" >/dev/null 2>&1
+  tries=0
+  while "$launchctl" print "system/$trial" >/dev/null 2>&1 && [ "$tries" -lt 100 ]; do
+    rest 0.2
+    tries=$((tries + 1))
+  done
+  "$sudo" -n "$launchctl" enable "system/$trial" >/dev/null 2>&1
+  "$sudo" -n /bin/rm -f "$root$trialfile" 2>/dev/null
+  "$sudo" -n /bin/rm -rf "$trialdir" 2>/dev/null
+  if [ -e "$root$trialfile" ] || [ -e "$trialdir" ]; then
+    say "  It cannot be removed. Please run: sudo launchctl bootout system/$trial; sudo rm -rf '$trialfile' '$trialdir'"
+  fi
+}
+
+remove_package() {
+  wanted "$removal" '--uninstall FILE' uninstall || return 0
+  begin_step uninstall '1 minute' "CHANGE: runs the uninstall script $removal; needs an administrator's password" || return 0
+  become_root
+  saved=$limit limit=600
+  run 'macos.md 13.3' words "$sudo" -n /bin/sh "$removal"
+  limit=$saved detach=$kept
+  run 'macos.md 13.3' words "$root/usr/sbin/pkgutil" --pkg-info "$agent"
+  run 'acting.md 3' job "$launchctl" print "system/$agent"
+  run 'macos.md 13.3' text ls -ldn "$support" "$support/bin" "$root/Library/LaunchDaemons/$agent.plist" "$root/usr/local/bin/prlagent" "$root/var/run/prlagent.sock"
+}
+
+steps() {
+  versions; help_texts; license; lists; bundles; mac; listen
+  install_package; installed; profiles; privacy; sockets; notifications; notify_person
+  as_others; as_user; as_root; try_job; remove_package
+}
 
 # ---- Names that must not leave this Mac -------------------------------------
 
@@ -980,6 +1457,7 @@ people() {
 # withhold takes out whatever still has a name in it.
 withhold() {
   withheld=''
+  [ -s "$work/entries" ] || return 0
   program -v task=check "$folder"/*.out "$folder"/*.err >"$work/withheld"
   while IFS= read -r kept; do
     withheld="$withheld,\"${kept##*/}\""
@@ -1018,6 +1496,7 @@ clean_up() {
     # shellcheck disable=SC2046 # one word for each process
     [ -e "$slot" ] && [ ! -e "${slot%pid}done" ] && signal KILL $(tree "$(cat "$slot")")
   done
+  remove_trial
   rm -rf "$work"
 }
 
@@ -1028,7 +1507,8 @@ This asks your Mac how Parallels Desktop behaves, for an open project that has n
 It reads: versions, help texts, the state of the license, the settings of your virtual
 machines, two small files of each (config.pvs, VmInfo.pvi), processes of Parallels Desktop.
 It never reads: disks, documents, passwords. It changes nothing: it starts, stops and
-sets nothing by itself, and follows no links.
+sets nothing by itself, and follows no links. Steps that do more than read are called
+CHANGE, are there only with their option, and are asked for like all others.
 Names of people, machines and files, paths, ids, addresses, serial numbers and license keys
 are replaced by placeholders such as VM-1.
 Nothing leaves this Mac by itself: you get one archive, look at it, and send it or not.
@@ -1056,6 +1536,7 @@ mkdir "$folder"
 : >"$work/entries"
 if perl -MTime::HiRes -MPOSIX -e 1 2>/dev/null; then detach=yes; fi
 write_program
+write_peer
 say ''
 say 'Reading names, to be able to replace them …'
 learn_names

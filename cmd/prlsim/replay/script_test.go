@@ -331,7 +331,7 @@ esac
 // answerSteps answers each step by its name, no to those that are not named.
 func (s *scriptRun) answerSteps(t *testing.T, wanted ...string) {
 	t.Helper()
-	for _, step := range []string{"versions", "help", "license", "lists", "bundles", "mac", "events"} {
+	for _, step := range []string{"versions", "help", "license", "lists", "bundles", "mac", "events", "package", "profiles", "privacy", "socket", "notification"} {
 		s.expect(t, "\n"+step+" (about")
 		s.expect(t, "[q]uit: ")
 		reply := "n"
@@ -381,7 +381,7 @@ func expectReplaced(t *testing.T, programs string) {
 	if len(read.Withheld) != 1 || read.Withheld[0] != entry.Stdout || len(read.stdout(entry)) > 0 {
 		t.Errorf("a name inside of a word: withheld %v, not %s", read.Withheld, entry.Stdout)
 	}
-	if got := strings.Join(read.Skipped, " "); got != "help license mac events" {
+	if got := strings.Join(read.Skipped, " "); got != "help license mac events package profiles privacy socket notification" {
 		t.Errorf("skipped %s", got)
 	}
 	entry, found := read.find("read", "/Users/user-1/Parallels/VM-2.pvm/config.pvs")
@@ -485,20 +485,24 @@ func TestScriptThatIsInterrupted(t *testing.T) {
 
 // lawful are the commands that the script may run: they only read.
 var lawful = regexp.MustCompile(`^(prlctl (--version|--help|(list|snapshot-list|set)( [a-z_]+)? --help|list .*|status [0-9a-f-]+|snapshot-list [0-9a-f-]+ --json|monitor-events --json)` +
-	`|prlsrvctl (--version|--help|set --help|info( --license)?( --json)?|user list --json|net list --json))$`)
+	`|prlsrvctl (--version|--help|set --help|info( --license)?( --json)?|user list --json|net list --json)` +
+	`|launchctl print(-disabled)? system.*|pkgutil (--pkg-info|--files) .*|profiles status -type enrollment|plutil -(convert xml1|extract CFBundleShortVersionString raw) -o - .*` +
+	`|prlagent (get health|doctor --json)|codesign -(dv|d -v -r -) .*)$`)
 
 // Whatever is answered, the tools are only asked; what --list shows is what is run.
 func TestScriptOnlyAsks(t *testing.T) {
 	t.Parallel()
-	mac := newFakeMac(t, "")
-	if read := startScript(t, mac.root, "--yes", "--events", "2").mustEnd(t); len(read.Entries) < 60 {
+	mac, programs := newInstalledMac(t)
+	if read := startScriptWith(t, programs+":", mac.root, "--yes", "--events", "2").mustEnd(t); len(read.Entries) < 80 {
 		t.Errorf("only %d entries", len(read.Entries))
 	}
 	calls, err := os.ReadFile(mac.calls)
 	if err != nil {
 		t.Fatal(err)
 	}
-	listed, err := exec.Command("sh", scriptPath, "--list", "--sudo", "--root", mac.root).Output()
+	list := exec.Command("sh", scriptPath, "--list", "--sudo", "--root", mac.root)
+	list.Env = []string{"PATH=" + os.Getenv("PATH"), "USER=alice"}
+	listed, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -508,6 +512,7 @@ func TestScriptOnlyAsks(t *testing.T) {
 			t.Errorf("it runs %s", line)
 		}
 		shown := strings.ReplaceAll(line, "1f4f7d2e-9d0a-4a6c-8e57-3a1d0c9b5e11", "ID")
+		shown = strings.Replace(shown, "launchctl print-disabled", `sh -c "$0" print-disabled`, 1) // of its output only our lines are kept
 		if !strings.Contains(string(listed), "    "+shown) {
 			t.Errorf("--list does not show %s", shown)
 		}
@@ -535,6 +540,8 @@ func TestScriptRefuses(t *testing.T) {
 		"no number":            {[]string{"--limit", "1x"}, 2, "seconds are a number"},
 		"a relative root":      {[]string{"--root", "mac"}, 2, "absolute path"},
 		"a Mac without it":     {[]string{"--root", "/nowhere"}, 1, "there is no Parallels Desktop"},
+		"a missing package":    {[]string{"--install", "/nowhere.pkg"}, 2, "there is no file /nowhere.pkg"},
+		"a folder to run":      {[]string{"--uninstall", "/"}, 2, "there is no file /"},
 		"to overwrite":         {[]string{"--root", mac.root, "--output", there}, 1, "is there already"},
 		"to go on without you": {[]string{"--root", mac.root, "--output", there + "2"}, 1, "Nothing was kept."},
 	} {
