@@ -28,6 +28,7 @@ func fill(beside int, item func(int) string) string {
 // numbers are of 200 machines; what is kept is what is written to the store once.
 func TestAPolicyOf256KiB(t *testing.T) {
 	t.Parallel()
+	small := policy.Desired{Document: document(t, `"vm_settings":{"other":{"clipboard":"disconnect"}}`), Enforce: true}
 	for name, members := range map[string]string{
 		"settings that nobody has": `"vm_settings":{"other":{"clipboard":"disconnect",` + fill(400, func(i int) string { return fmt.Sprintf(`"s%d":1`, i) }) + `}}`,
 		"sections of tomorrow":     `"vm_settings":{"other":{"clipboard":"disconnect"}},"product":{` + fill(400, func(i int) string { return fmt.Sprintf(`"p%d":1`, i) }) + `}`,
@@ -38,15 +39,9 @@ func TestAPolicyOf256KiB(t *testing.T) {
 			wants := document(t, members)
 			desired := policy.Desired{Document: wants, Enforce: true}
 			observed := fleetOf(t, desired, 200)
-			var result policy.Result
-			took := time.Hour
-			for tries := 0; took > 500*time.Millisecond && tries < 10; tries++ { // the machine may do other things
-				began := time.Now()
-				result = policy.Plan(desired, observed)
-				took = min(took, time.Since(began))
-			}
-			if took > 500*time.Millisecond {
-				t.Errorf("a plan takes %s at least", took)
+			result := policy.Plan(desired, observed)
+			if each := timesSlower(desired, small, observed); each > 25 {
+				t.Errorf("a plan takes %.0f times as long as one of a small document", each)
 			}
 			kept, err := json.Marshal(records(remembered(nil, policy.Plan(desired, policy.Observed{Now: noon, Machines: observed.Machines}))))
 			if err != nil {
@@ -65,6 +60,21 @@ func TestAPolicyOf256KiB(t *testing.T) {
 	if len(problems) != 1 || problems[0].Path != "adopt.bundle_names" {
 		t.Errorf("a thousand patterns for each machine: %v", problems)
 	}
+}
+
+// timesSlower is how many times as long as the plan of another document the plan of one
+// takes: of the fastest tries, since this machine does other things.
+func timesSlower(one, other policy.Desired, observed policy.Observed) float64 {
+	fastest := func(desired policy.Desired) time.Duration {
+		best := time.Hour
+		for range 5 {
+			began := time.Now()
+			policy.Plan(desired, observed)
+			best = min(best, time.Since(began))
+		}
+		return best
+	}
+	return fastest(one).Seconds() / fastest(other).Seconds()
 }
 
 // records are what the store keeps of each machine.
