@@ -58,6 +58,9 @@ type Options struct {
 	Config   string // local configuration, as a path on this disk; empty is LocalConfig
 	LogLevel string // overrides the configuration's
 	Log      zerolog.Logger
+	// IsLeaving is that the agent runs to lift what it has placed, and is then taken off
+	// the Mac: no command is begun, and none is gone on with.
+	IsLeaving bool
 }
 
 // ownCollections are what the loop itself and its looker keep in the store.
@@ -169,6 +172,7 @@ type agent struct {
 // parts are what the daemon is wired of; tests put others in their place.
 type parts struct {
 	log        zerolog.Logger
+	isLeaving  bool
 	owner      uint32 // who plays root
 	authorize  func(localapi.Peer) localapi.Actor
 	snapshots  string // folder, as a path on this disk
@@ -217,7 +221,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 	sources := sourcesOf(mac, streams)
 	sources.NeedsConfig, sources.NeedsSpace, sources.NeedsPreferences = enforcer.NeedsConfig, enforcer.NeedsSpace, enforcer.NeedsPreferences
 	return parts{
-		log: options.Log, owner: ownerUID(options.Root), authorize: localapi.AuthorizeLocal(ownerUID(options.Root)),
+		log: options.Log, isLeaving: options.IsLeaving, owner: ownerUID(options.Root), authorize: localapi.AuthorizeLocal(ownerUID(options.Root)),
 		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,
 		looker:     inventory.New(sources, lanes, state, wallClock, options.Log),
 		sources:    listen(mac, streams, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),

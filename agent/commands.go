@@ -69,14 +69,17 @@ func newCommands(a *agent) *commands {
 	return c
 }
 
-// run carries commands out until ctx ends, and then waits a little for what runs.
+// run carries commands out until ctx ends, and then waits a little for what runs. An agent
+// that leaves keeps holds only, until they are released.
 func (c *commands) run(ctx context.Context) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		var running sync.WaitGroup
 		running.Go(func() { c.holds.Run(ctx) }) // first of all: what is held must not run meanwhile
-		c.runner.Run(ctx)
+		if !c.agent.parts.isLeaving {
+			c.runner.Run(ctx)
+		}
 		running.Wait()
 	}()
 	select {

@@ -168,3 +168,29 @@ func TestH31_H46_APortalDoesNotKeepTheMacBusy(t *testing.T) {
 		}
 	})
 }
+
+// H47: an agent that runs to lift what it has placed, before it goes, begins nothing, also
+// not what has waited for it. Once the Mac has an agent again, that is done.
+func TestH47_H59_AnAgentThatLeavesBeginsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		executor := countedExecutor{acts: make(chan string, 8)}
+		d := deletingDaemon(t, executor)
+		d.parts.isLeaving = true
+		d = d.again(t)
+		stop := d.runAll(t)
+		time.Sleep(10 * time.Minute)
+		stop()
+		if records, err := d.commands.runner.Records(); err != nil || len(records) != 1 || records[0].Attempts != 0 || len(executor.acts) > 0 {
+			t.Fatalf("got %+v, %v, and %d acts", records, err, len(executor.acts))
+		}
+		d.parts.isLeaving = false
+		d = d.again(t)
+		stop = d.runAll(t)
+		time.Sleep(10 * time.Minute)
+		stop()
+		if len(executor.acts) != 1 {
+			t.Errorf("%d acts", len(executor.acts))
+		}
+	})
+}
