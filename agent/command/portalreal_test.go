@@ -214,7 +214,7 @@ func (p *realPortal) restart() {
 // flush is a flush of the audit log. What a crash comes before is lost, or cut off.
 func (p *realPortal) flush(file *os.File) error {
 	info, err := file.Stat()
-	if err != nil {
+	if err != nil || info.IsDir() {
 		return err
 	}
 	if err := p.w.server.point(); err != nil {

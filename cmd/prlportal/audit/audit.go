@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -98,8 +99,8 @@ type Log struct {
 // Open opens or makes the file at path, with mode 0600; it is no link.
 func Open(path string) (*Log, error) { return OpenWithFlush(path, (*os.File).Sync) }
 
-// OpenWithFlush is Open with another function that flushes the file to the disk, which may
-// count it.
+// OpenWithFlush is Open with another function that flushes the file, and the name of the
+// file in its folder, to the disk, which may count it.
 func OpenWithFlush(path string, flush func(*os.File) error) (*Log, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
@@ -113,10 +114,22 @@ func OpenWithFlush(path string, flush func(*os.File) error) (*Log, error) {
 		return nil, errors.Join(fmt.Errorf("open audit log: %w", err), file.Close())
 	}
 	log := &Log{file: file, flush: flush}
-	if err := log.readMark(); err != nil {
+	if err := errors.Join(flushFolder(path, flush), log.readMark()); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return log, nil
+}
+
+// flushFolder makes sure that a power loss takes no new file away with all its lines.
+func flushFolder(path string, flush func(*os.File) error) error {
+	folder, err := os.Open(filepath.Dir(path))
+	if err == nil {
+		err = errors.Join(flush(folder), folder.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("open audit log: %w", err)
+	}
+	return nil
 }
 
 // readMark reads the whole file.
