@@ -14,7 +14,7 @@ import (
 )
 
 // toolsOfOthers are the commands of Apple and Parallels that a remedy may name.
-var toolsOfOthers = []string{"chmod", "chown", "ioreg", "launchctl", "ls", "plutil", "prlctl", "prlsrvctl", "rm"}
+var toolsOfOthers = []string{"chmod", "chown", "codesign", "ioreg", "launchctl", "ls", "plutil", "prlctl", "prlsrvctl", "rm"}
 
 // ourPrograms are those with a help of their own.
 var ourPrograms = []string{"prlagent", "prlagentd", "prlportal", "prlsim"}
@@ -125,7 +125,7 @@ var withoutDaemon = []protocol.Code{
 }
 
 // operatorCodes are the beginnings of codes that the portal's operator mends.
-var operatorCodes = []string{"enrollment_", "pending_keys", "device_", "duplicate_identity", "head_", "policy_", "content_", "rollback_", "portal_certificate_", "webhook_", "command_", "target_", "epoch_", "portal_restored"}
+var operatorCodes = []string{"enrollment_", "pending_keys", "device_", "duplicate_identity", "head_", "policy_", "content_", "rollback_", "portal_certificate_", "webhook_", "command_", "target_", "epoch_", "portal_restored", "privacy_requirement_", "licensing_profile_"}
 
 // fitsCode reports whether who meets the code can run the command with some use.
 func fitsCode(code protocol.Code, command []string) bool {

@@ -91,7 +91,7 @@ func TestPackageDoesNotReplaceAnother(t *testing.T) {
 	args := []string{"package", "--programs", pkgtest.Write(t, pkgtest.Programs()), "--version", pkgtest.Version, "--out", out}
 	mustRun(t, args...)
 	mustRun(t, args...)
-	for _, name := range []string{"prlagent-1.2.3.pkg", "prlagent-1.2.3.tar.gz", "prlagent-1.2.3-uninstall.sh"} {
+	for _, name := range []string{"prlagent-1.2.3.pkg", "prlagent-1.2.3.tar.gz", "prlagent-1.2.3-uninstall.sh", "prlagent-1.2.3.pkginfo"} {
 		path := filepath.Join(out, name)
 		if err := os.WriteFile(path, []byte("another"), 0o644); err != nil {
 			t.Fatal(err)
@@ -104,7 +104,7 @@ func TestPackageDoesNotReplaceAnother(t *testing.T) {
 			t.Errorf("%s has %q, %v", name, kept, err)
 		}
 		mustRun(t, append(args, "--replace")...)
-		if entries, err := os.ReadDir(out); err != nil || len(entries) != 3 {
+		if entries, err := os.ReadDir(out); err != nil || len(entries) != 4 {
 			t.Errorf("there are %v, %v", entries, err)
 		}
 	}
