@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"prlagent/platform/tool"
@@ -90,6 +91,8 @@ func sample(t testing.TB, name string) string {
 // place writes a file of the simulated Mac.
 func place(t *testing.T, root, macPath, content string) {
 	t.Helper()
+	syscall.ForkLock.RLock() // a process that starts meanwhile would keep a program from running
+	defer syscall.ForkLock.RUnlock()
 	path := filepath.Join(root, macPath)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"prlagent/cmd/prlportal/pkg/pkgtest"
@@ -115,6 +116,8 @@ func (m mac) path(name string) string { return filepath.Join(m.volume, name) }
 
 func (m mac) write(name, text string) {
 	m.t.Helper()
+	syscall.ForkLock.RLock() // a process that starts meanwhile would keep a program from running
+	defer syscall.ForkLock.RUnlock()
 	writeFile(m.t, m.path(name), []byte(text))
 }
 

@@ -33,6 +33,8 @@ func (mac fakeMac) putTool(t *testing.T, path, body string) {
 func (mac fakeMac) putFile(t *testing.T, path, content string, mode fs.FileMode) {
 	t.Helper()
 	file := filepath.Join(mac.root, path)
+	syscall.ForkLock.RLock() // a process that starts meanwhile would keep a program from running
+	defer syscall.ForkLock.RUnlock()
 	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.RemoveAll(file), os.WriteFile(file, []byte(content), mode)); err != nil {
 		t.Fatal(err)
 	}

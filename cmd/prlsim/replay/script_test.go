@@ -317,6 +317,8 @@ case "$*" in
   *) echo "Unrecognized option: $1" >&2; exit 255 ;;
 esac
 `
+	syscall.ForkLock.RLock() // a process that starts meanwhile would keep the tools from running
+	defer syscall.ForkLock.RUnlock()
 	err := errors.Join(os.MkdirAll(bin, 0o755), os.MkdirAll(bundle, 0o755),
 		os.WriteFile(filepath.Join(bin, "prlctl"), []byte(tool), 0o755), os.WriteFile(filepath.Join(bin, "prlsrvctl"), []byte(tool), 0o755),
 		os.WriteFile(filepath.Join(mac.root, "list"), []byte(list), 0o644), os.WriteFile(secret, []byte("secret file"), 0o644),
