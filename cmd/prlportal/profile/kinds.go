@@ -130,8 +130,8 @@ const (
 	experienceSSO = "SSO"
 )
 
-// licenseKeyForm is five groups of six (deploy-and-updates.md 6.1).
-var licenseKeyForm = regexp.MustCompile(`^[0-9A-Z]{6}(-[0-9A-Z]{6}){4}$`)
+// licenseKeyForm is five groups of six (deploy-and-updates.md 6.1), in either letter case.
+var licenseKeyForm = regexp.MustCompile(`^[0-9A-Za-z]{6}(-[0-9A-Za-z]{6}){4}$`)
 
 // ErrLicenseKey is the error of a text that is no license key. It does not show it.
 var ErrLicenseKey = errors.New("it is no license key: five groups of six letters or digits, joined by hyphens")
@@ -142,11 +142,11 @@ var ErrLicenseKey = errors.New("it is no license key: five groups of six letters
 func Licensing(key string) (Profile, error) {
 	settings := map[string]any{"ActivationExperience": experienceSSO}
 	if key != "" {
-		key = strings.ToUpper(text.TrimTyped(text.Straighten(key)))
+		key = text.TrimTyped(text.Straighten(key))
 		if !licenseKeyForm.MatchString(key) {
 			return Profile{}, ErrLicenseKey
 		}
-		settings = map[string]any{"ActivationExperience": experienceKey, "LicenseKey": key}
+		settings = map[string]any{"ActivationExperience": experienceKey, "LicenseKey": strings.ToUpper(key)}
 	}
 	made := newProfile("licensing", "Parallels Desktop: license", "Activates Parallels Desktop. Deploy it before the application.",
 		Payload{Type: typeLicensing, Name: "license", DisplayName: "Parallels Desktop", Settings: settings})

@@ -41,7 +41,7 @@ var Rules = []Rule{
 	{"payload_doubled", Failure, "Two payloads have one identifier or one UUID.", "Give each payload its own."},
 	{"key_unknown", Warning, "A payload has a key that its schema does not name; nobody reads it.", "Look for a slip in its name, or take it out."},
 	{"licensing_experience", Failure, "ActivationExperience is neither License Key nor SSO.", "Write one of the two words, as they stand here."},
-	{"licensing_key_missing", Failure, "Parallels Desktop is to be activated by a license key, and LicenseKey is not there.", "Make it again with 'prlportal profile licensing --key-file FILE'."},
+	{"licensing_key_missing", Failure, "Parallels Desktop is to be activated by a license key, and LicenseKey is not there.", "Make it again with 'prlportal profile licensing --license-key-file FILE'."},
 	{"licensing_key_malformed", Failure, "LicenseKey is not five groups of six letters or digits.", "Copy the key from the account at the vendor's: XXXXXX-XXXXXX-XXXXXX-XXXXXX-XXXXXX."},
 	{"licensing_key_unused", Warning, "LicenseKey stands beside single sign-on, which does without; every user of the Mac can read it.", "Take LicenseKey out, or write License Key as ActivationExperience."},
 	{"licensing_removable", Warning, "The licensing profile is not protected against its removal.", "Set PayloadRemovalDisallowed to true."},
@@ -51,6 +51,7 @@ var Rules = []Rule{
 	{"requirement_of_one_build", Warning, "The requirement is the hash of one build, and does not fit the next.", "Sign the programs with a certificate, and use the requirement of that signature."},
 	{"requirement_differs", Warning, "The requirement for Parallels Desktop is not the one of the vendor's guide.", "Make it again with 'prlportal profile pppc', or compare it with 'codesign -d -r -' of the application."},
 	{"services_missing", Note, "The privacy profile does not grant Parallels Desktop all three folders of the vendor's guide.", "Add SystemPolicyDesktopFolder, SystemPolicyDocumentsFolder and SystemPolicyDownloadsFolder."},
+	{"findings_left_out", Warning, "There is more to correct in the profile than is shown.", "Correct what is shown, and check it again."},
 }
 
 // File is a profile to check.
@@ -74,7 +75,7 @@ type Finding struct {
 // Lint checks profiles that are meant for the same Macs, each by itself and all
 // together.
 func Lint(files []File) []Finding {
-	l := &linter{found: []Finding{}}
+	l := &linter{found: []Finding{}, counts: make(map[string]int)}
 	for _, file := range files {
 		l.file = file.Name
 		l.checkFile(file.Data)
@@ -88,6 +89,7 @@ type linter struct {
 	file     string
 	payload  string
 	found    []Finding
+	counts   map[string]int // of findings, by file
 	licenses []licensePayload
 }
 
@@ -96,12 +98,32 @@ type licensePayload struct {
 	file, payload, experience, key string
 }
 
+// Bounds of what is said of a file: it can repeat a long name as often as it likes.
+const (
+	maxFindings = 100
+	maxShown    = 256 // bytes of a name or a detail
+)
+
 func (l *linter) add(code, detail string) {
+	l.counts[l.file]++
+	switch count := l.counts[l.file]; {
+	case count > maxFindings+1:
+		return
+	case count > maxFindings:
+		code, detail = "findings_left_out", ""
+	}
 	for _, rule := range Rules {
 		if rule.Code == code {
-			l.found = append(l.found, Finding{l.file, l.payload, code, rule.Severity, rule.Text, detail, rule.Remedy})
+			l.found = append(l.found, Finding{l.file, shorten(l.payload), code, rule.Severity, rule.Text, shorten(detail), rule.Remedy})
 		}
 	}
+}
+
+func shorten(name string) string {
+	if len(name) <= maxShown {
+		return name
+	}
+	return strings.ToValidUTF8(name[:maxShown], "") + "…"
 }
 
 func (l *linter) checkFile(data []byte) {
@@ -239,7 +261,7 @@ func (l *linter) checkLicense(document, payload map[string]any) {
 		l.add("licensing_experience", "")
 	case experience == experienceKey && (!hasKey || key == ""):
 		l.add("licensing_key_missing", "")
-	case experience == experienceKey && !licenseKeyForm.MatchString(strings.ToUpper(key)):
+	case experience == experienceKey && !licenseKeyForm.MatchString(key):
 		l.add("licensing_key_malformed", "")
 	case experience == experienceSSO && key != "":
 		l.add("licensing_key_unused", "")
@@ -269,7 +291,7 @@ func (l *linter) checkPrivacy(payload map[string]any) {
 		for _, one := range entries {
 			entry, _ := one.(map[string]any)
 			l.checkIdentity(service, entry)
-			if entry["Identifier"] == vendorApplication {
+			if entry["Identifier"] == vendorApplication && allows(entry) {
 				granted[service] = true
 			}
 		}
@@ -278,6 +300,11 @@ func (l *linter) checkPrivacy(payload map[string]any) {
 	if len(granted) > 0 && !granted[serviceAllFiles] && misses {
 		l.add("services_missing", "")
 	}
+}
+
+// allows reports whether an entry of the privacy profile grants its service.
+func allows(entry map[string]any) bool {
+	return entry["Allowed"] == true || entry["Authorization"] == "Allow"
 }
 
 func (l *linter) checkIdentity(service string, entry map[string]any) {

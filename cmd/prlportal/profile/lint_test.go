@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"prlagent/agent/config"
 	"prlagent/platform"
@@ -47,6 +49,8 @@ func TestCFP_17_CFP_18_CFP_19_Lint(t *testing.T) {
 		t.Fatal(err)
 	}
 	vendor := identity(vendorApplication, "bundleID", platform.ApplicationRequirement)
+	denied := identity(vendorApplication, "bundleID", platform.ApplicationRequirement)
+	denied[0]["Allowed"] = false
 	asPrinted := strings.ReplaceAll(platform.ApplicationRequirement, " exists", " /* exists */")
 	wrongTeam := strings.ReplaceAll(platform.ApplicationRequirement, "4C6364ACXT", "ABCDE12345")
 	mcx := Payload{Type: typeCustomSettings, Name: "mcx", Settings: map[string]any{"PayloadContent": map[string]any{
@@ -78,6 +82,8 @@ func TestCFP_17_CFP_18_CFP_19_Lint(t *testing.T) {
 		"no requirement":                        {profileOf(t, privacy(map[string]any{serviceAllFiles: identity("/x", "path", " ")})), []string{"requirement_missing"}},
 		"another team":                          {profileOf(t, privacy(map[string]any{serviceAllFiles: identity(vendorApplication, "bundleID", wrongTeam)})), []string{"requirement_differs"}},
 		"one folder of the three":               {profileOf(t, privacy(map[string]any{serviceDesktop: vendor})), []string{"services_missing"}},
+		"denied":                                {profileOf(t, privacy(map[string]any{serviceAllFiles: denied, serviceDesktop: vendor})), []string{"services_missing"}},
+		"letters that are none of a key":        {profileOf(t, licensing(map[string]any{"ActivationExperience": "License Key", "LicenseKey": "ſſſſſſ-" + licenseKey[7:]})), []string{"licensing_key_malformed"}},
 		"a key that an entry does not have":     {profileOf(t, privacy(map[string]any{serviceAllFiles: []any{map[string]any{"CodeRequirement": developerRequirement, "Identifer": "x"}}})), []string{"key_unknown"}},
 		"nothing that is known, and no payload": {profileOf(t), nil},
 	} {
@@ -125,6 +131,27 @@ func TestCFP_16_LintOfTwoLicensingProfiles(t *testing.T) {
 			if one.Code == "licensing_twice" && one.Detail != "the other is in a" {
 				t.Errorf("%s: %+v", name, one)
 			}
+		}
+	}
+}
+
+// CFP-17: a file of less than a megabyte does not make gigabytes of findings.
+func TestCFP_17_LintOfAFileThatRepeatsItself(t *testing.T) {
+	t.Parallel()
+	settings := map[string]any{"ActivationExperience": "SSO"}
+	for i := range 2 * maxFindings {
+		settings[strings.Repeat("x", 4000)+strconv.Itoa(i)] = true
+	}
+	payload := licensing(settings)
+	payload.Name = strings.Repeat("ü", 4000)
+	found := Lint([]File{{"x", profileOf(t, payload)}, {"y", encoded(t, must(t)(Licensing(licenseKey)))}})
+	list := codes(found)
+	if !slices.Contains(list, "findings_left_out") || list[len(list)-1] != "licensing_twice" || len(found) != maxFindings+1+2 {
+		t.Errorf("%d findings: %v", len(found), list)
+	}
+	for _, one := range found {
+		if len(one.Payload) > 300 || len(one.Detail) > 300 || !utf8.ValidString(one.Payload) {
+			t.Fatalf("%d and %d bytes", len(one.Payload), len(one.Detail))
 		}
 	}
 }

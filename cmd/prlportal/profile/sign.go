@@ -3,10 +3,12 @@ package profile
 import (
 	"bytes"
 	"crypto"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/smallstep/pkcs7"
 )
@@ -26,6 +28,10 @@ func Sign(encoded, certificates, key []byte) ([]byte, error) {
 	}
 	if public, ok := private.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(chain[0].PublicKey) {
 		return nil, errors.New("the key is not that of the first certificate")
+	}
+	if now := time.Now(); now.Before(chain[0].NotBefore) || now.After(chain[0].NotAfter) {
+		return nil, fmt.Errorf("the first certificate is valid from %s to %s, and not now: no Mac would take its signature",
+			chain[0].NotBefore.UTC().Format(time.DateOnly), chain[0].NotAfter.UTC().Format(time.DateOnly))
 	}
 	signed, err := pkcs7.NewSignedData(encoded)
 	if err != nil {
@@ -94,16 +100,22 @@ func open(data []byte) (encoded []byte, signer *x509.Certificate, err error) {
 	if !isDER(data) {
 		return data, nil, nil
 	}
+	if err := checkBER(data); err != nil {
+		return nil, nil, fmt.Errorf("read signature: %w", err)
+	}
 	signed, err := pkcs7.Parse(data)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read signature: %w", err)
 	}
-	if err := signed.Verify(); err != nil {
-		return nil, nil, fmt.Errorf("check signature: %w", err)
-	}
 	signer = signed.GetOnlySigner()
 	if signer == nil {
 		return nil, nil, errors.New("check signature: there is no signer, or more than one")
+	}
+	if key, isRSA := signer.PublicKey.(*rsa.PublicKey); isRSA && key.N.BitLen() > maxKeyBits {
+		return nil, nil, fmt.Errorf("check signature: the signer's key has more than %d bits", maxKeyBits)
+	}
+	if err := signed.Verify(); err != nil {
+		return nil, nil, fmt.Errorf("check signature: %w", err)
 	}
 	return signed.Content, signer, nil
 }

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/smallstep/pkcs7"
 )
 
 // signer is a certificate and its key, in PEM.
@@ -25,9 +27,15 @@ type signer struct{ certificate, key []byte }
 
 func newSigner(t *testing.T, key crypto.Signer) signer {
 	t.Helper()
+	return newSignerUntil(t, key, key.Public(), time.Now().Add(time.Hour))
+}
+
+// newSignerUntil has key sign a certificate of another key.
+func newSignerUntil(t *testing.T, key crypto.Signer, public crypto.PublicKey, end time.Time) signer {
+	t.Helper()
 	template := x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "Example Org"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature}
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: end, KeyUsage: x509.KeyUsageDigitalSignature}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, public, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,6 +44,27 @@ func newSigner(t *testing.T, key crypto.Signer) signer {
 		t.Fatal(err)
 	}
 	return signer{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})}
+}
+
+// signedAs is signed by a key under a certificate of another one.
+func signedAs(t *testing.T, by signer, key crypto.Signer) []byte {
+	t.Helper()
+	chain, err := parseChain(by.certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := pkcs7.NewSignedData([]byte("x"))
+	if err == nil {
+		err = signed.AddSigner(chain[0], key, pkcs7.SignerInfoConfig{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapped, err := signed.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wrapped
 }
 
 func newECSigner(t *testing.T) signer {
@@ -119,6 +148,78 @@ func TestKeysThatCannotSign(t *testing.T) {
 		if _, err := Sign([]byte("x"), c.certificate, c.key); err == nil || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// CFP-18: a certificate that is over signs nothing: lint, and a Mac, would take the
+// signature for broken.
+func TestCFP_18_ACertificateThatIsOver(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := newSignerUntil(t, key, key.Public(), time.Now().Add(-time.Minute))
+	if _, err := Sign([]byte("x"), over.certificate, over.key); err == nil || !strings.Contains(err.Error(), "not now") {
+		t.Errorf("%v", err)
+	}
+}
+
+// CFP-18: what is no signature is refused before the library spends a time on it that
+// has no end: nested too deeply, of any length, with an endless number of parts, or
+// checked by a key of a hundred thousand bits.
+func TestCFP_18_SignaturesThatAreBombs(t *testing.T) {
+	t.Parallel()
+	const levels = 100_000
+	definite := []byte{}
+	for i := range 64 {
+		definite = append([]byte{0x30, byte(2 * i)}, definite...)
+	}
+	for name, data := range map[string][]byte{
+		"indefinite, open":          bytes.Repeat([]byte{0x30, 0x80}, levels),
+		"indefinite, closed":        append(bytes.Repeat([]byte{0x30, 0x80}, levels), make([]byte, 2*levels)...),
+		"indefinite, and nothing":   bytes.Repeat([]byte{0x30, 0x80, 0, 0}, levels),
+		"indefinite, and parts":     append([]byte{0x30, 0x80}, bytes.Repeat([]byte{0x05, 0x00}, levels)...),
+		"definite":                  definite,
+		"a length without an end":   {0x30, 0x88, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		"longer than the file":      {0x30, 0x84, 0xff, 0xff, 0xff, 0xff, 0x00},
+		"a tag without an end":      append([]byte{0x30, 0x80}, bytes.Repeat([]byte{0xff}, levels)...),
+		"longer than what it is in": {0x30, 0x04, 0x30, 0x06, 0x02, 0x01, 0x01, 0x02, 0x01, 0x01},
+	} {
+		if err := checkBER(data); err == nil {
+			t.Errorf("%s: it is taken", name)
+		}
+		if _, _, err := open(data); err == nil {
+			t.Errorf("%s: it is a profile", name)
+		}
+	}
+	good, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	modulus := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 100_000), big.NewInt(1))
+	by := newSignerUntil(t, good, &rsa.PublicKey{N: modulus, E: 1<<31 - 1}, time.Now().Add(time.Hour))
+	if _, _, err := open(signedAs(t, by, good)); err == nil || !strings.Contains(err.Error(), "bits") {
+		t.Errorf("a key of 100000 bits: %v", err)
+	}
+}
+
+// CFP-18: what streams write, with indefinite lengths, is a signature as well.
+func TestCFP_18_SignaturesOfIndefiniteLength(t *testing.T) {
+	t.Parallel()
+	by := newECSigner(t)
+	content := encoded(t, must(t)(Licensing("")))
+	signed, err := Sign(content, by.certificate, by.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outer := 4 // a tag, and a length in three bytes
+	if signed[1] != 0x82 {
+		t.Fatalf("its length begins with %x", signed[1])
+	}
+	streamed := append(append([]byte{0x30, 0x80}, signed[outer:]...), 0, 0)
+	if got, who, err := open(streamed); err != nil || who == nil || !bytes.Equal(got, content) {
+		t.Errorf("%v", err)
 	}
 }
 
