@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"prlagent/platform/plist"
 	"prlagent/platform/safefile"
@@ -62,7 +63,7 @@ func (p LicensingProfile) Whose() string {
 }
 
 func (p LicensingProfile) agrees(other LicensingProfile) bool {
-	return p.Key == other.Key && strings.EqualFold(p.Experience, other.Experience)
+	return strings.EqualFold(p.Key, other.Key) && strings.EqualFold(p.Experience, other.Experience)
 }
 
 // ReadLicensingProfiles reads the Mac's profile and those of its users, whose
@@ -89,7 +90,7 @@ func ReadLicensingProfiles(path string) ([]LicensingProfile, error) {
 		}
 		profile, err := readLicensingProfile(path, user)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // none, or a file of the Mac's that is called otherwise
 		case err != nil:
 			return nil, err
 		default:

@@ -32,6 +32,8 @@ func TestCFP_16_LicensingProfilesOfTheMacAndItsUsers(t *testing.T) {
 	put("alice.b/"+LicensingFile, map[string]any{"ActivationExperience": "License Key", "LicenseKey": "k"})
 	put("bob/other.plist", map[string]any{})
 	put("other.plist", map[string]any{})
+	put(".DS_Store", map[string]any{})
+	put("other.plist.Xa81Kq", map[string]any{}) // that is being written
 	got, err := ReadLicensingProfiles(folder)
 	want := []LicensingProfile{{Experience: "SSO"}, {User: "alice.b", Experience: "License Key", Key: "k"}}
 	if err != nil || !slices.Equal(got, want) {
@@ -61,6 +63,7 @@ func TestCFP_16_WhatIsAConflict(t *testing.T) {
 		"none":                 {nil, false},
 		"one":                  {[]LicensingProfile{sso}, false},
 		"twice the same":       {[]LicensingProfile{sso, {User: "alice", Experience: "sso"}}, false},
+		"in small letters":     {[]LicensingProfile{key, {User: "alice", Experience: "License Key", Key: "A"}}, false},
 		"another way":          {[]LicensingProfile{sso, key}, true},
 		"another key":          {[]LicensingProfile{key, {User: "alice", Experience: "License Key", Key: "b"}}, true},
 		"the third is another": {[]LicensingProfile{sso, {User: "alice", Experience: "SSO"}, {User: "bob", Experience: "License Key"}}, true},

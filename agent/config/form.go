@@ -113,11 +113,44 @@ func (f valueForm) listFromText(typed string) (any, error) {
 	}
 	list := []any{}
 	for one := range strings.SplitSeq(typed, ",") {
-		if one = text.TrimTyped(one); one != "" {
-			list = append(list, one)
+		if one = text.TrimTyped(one); one == "" {
+			continue
 		}
+		word, err := wordOf(one, f.each.choices)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, word)
 	}
 	return list, nil
+}
+
+// wordOf is a typed word as one of the known ones is written. The agent passes over
+// what it does not know, which a later version may; a person who types it has slipped.
+func wordOf(typed string, known []string) (string, error) {
+	if known == nil {
+		return typed, nil
+	}
+	for _, one := range known {
+		if strings.EqualFold(typed, one) {
+			return one, nil
+		}
+	}
+	if near := nearestName(typed, known, misspelled); near != "" {
+		return "", fmt.Errorf("there is no %q; it is called %s", shorten(typed, maxNameShown), near)
+	}
+	return "", fmt.Errorf("there is no %q, expected of %s", shorten(typed, maxNameShown), strings.Join(known, ", "))
+}
+
+// numberNames are the only names of a dictionary of numbers; nil: there are others.
+func (f valueForm) numberNames() (names []string) {
+	if f.names != nil {
+		return f.names.choices
+	}
+	for _, member := range f.members {
+		names = append(names, member.name)
+	}
+	return names
 }
 
 // numbersFromText reads a dictionary whose values are whole numbers.
@@ -132,7 +165,14 @@ func (f valueForm) numbersFromText(typed string) (any, error) {
 		if err != nil {
 			return nil, errors.New("expected NAME=NUMBER,…")
 		}
-		numbers[text.TrimTyped(name)] = number
+		word, err := wordOf(text.TrimTyped(name), f.numberNames())
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := numbers[word]; twice {
+			return nil, fmt.Errorf("%s is given twice", word)
+		}
+		numbers[word] = number
 	}
 	return numbers, nil
 }

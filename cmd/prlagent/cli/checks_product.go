@@ -106,6 +106,8 @@ func (m *checkedMac) checkLicenseOfProfile(context.Context) checkResult {
 		return unknownResult("the agent does not know the state of the license")
 	case product.State == protocol.ProductDeactivated:
 		return unneededResult("Parallels Desktop is not activated.")
+	case status.Restricted && product.State == protocol.ProductKey && profiles[0].WantsKey():
+		return asRoot("by which key it is activated, only administrators are shown")
 	case !profiles[0].IsMet(product.State == protocol.ProductSSO, product.License):
 		return codeResult(protocol.CodeLicenseDiffers, joinParts(", ", "It is "+product.State, withPrefix("license ", product.License))+".")
 	}

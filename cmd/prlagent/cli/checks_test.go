@@ -214,14 +214,16 @@ func TestDEP_03_ALicenseThatIsNotTheProfiles(t *testing.T) {
 		outcome string
 		code    protocol.Code
 	}{
-		"no profile":          {mac(t), activatedByKey("26.4.0", shown), outcomeUnneeded, ""},
-		"its key":             {withProfile(t, keyProfile), activatedByKey("26.4.0", shown), outcomeOK, ""},
-		"another key":         {withProfile(t, keyProfile), activatedByKey("26.4.0", "6J9A5T-******-******-******-RN17ZA"), outcomeWarning, protocol.CodeLicenseDiffers},
-		"a key, not sign-on":  {withProfile(t, ssoProfile), activatedByKey("26.4.0", shown), outcomeWarning, protocol.CodeLicenseDiffers},
-		"sign-on, not a key":  {withProfile(t, keyProfile), activated(), outcomeWarning, protocol.CodeLicenseDiffers},
-		"nobody may see it":   {withProfile(t, keyProfile), activatedByKey("26.4.0", ""), outcomeOK, ""},
-		"it is not activated": {withProfile(t, keyProfile), deactivated(), outcomeUnneeded, ""},
-		"nobody knows":        {withProfile(t, keyProfile), localapi.Status{}, outcomeUnknown, ""},
+		"no profile":                        {mac(t), activatedByKey("26.4.0", shown), outcomeUnneeded, ""},
+		"its key":                           {withProfile(t, keyProfile), activatedByKey("26.4.0", shown), outcomeOK, ""},
+		"another key":                       {withProfile(t, keyProfile), activatedByKey("26.4.0", "6J9A5T-******-******-******-RN17ZA"), outcomeWarning, protocol.CodeLicenseDiffers},
+		"a key, not sign-on":                {withProfile(t, ssoProfile), activatedByKey("26.4.0", shown), outcomeWarning, protocol.CodeLicenseDiffers},
+		"sign-on, not a key":                {withProfile(t, keyProfile), activated(), outcomeWarning, protocol.CodeLicenseDiffers},
+		"nobody may see it":                 {withProfile(t, keyProfile), activatedByKey("26.4.0", ""), outcomeOK, ""},
+		"it is not activated":               {withProfile(t, keyProfile), deactivated(), outcomeUnneeded, ""},
+		"no administrator":                  {withProfile(t, keyProfile), activatedByKey("26.4.0", "6J9A5T-******-******-******-RN17ZA").ForEveryone(), outcomeUnknown, ""},
+		"no administrator, and another way": {withProfile(t, keyProfile), activated().ForEveryone(), outcomeWarning, protocol.CodeLicenseDiffers},
+		"nobody knows":                      {withProfile(t, keyProfile), localapi.Status{}, outcomeUnknown, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantResult(t, checkNow(t, c.root, "license_of_profile", c.status, nil), c.outcome, c.code, "")

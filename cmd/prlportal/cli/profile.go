@@ -53,6 +53,7 @@ type profileOptions struct {
 
 func newProfileCommand() *cobra.Command {
 	command := newAgentProfileCommand()
+	command.Args = cobra.NoArgs // and names a kind that there is not
 	command.Use = "profile --dir DIR/operator -o FILE.mobileconfig"
 	command.Short = "Write configuration profiles for Macs: the one that makes a Mac trust this portal, and others"
 	command.Long = `Profile without another word is 'profile agent': it writes the profile that makes a
@@ -97,7 +98,7 @@ A profile that is made again for the same site and group replaces the one before
   prlportal profile --dir site/operator --url https://portal.example.com:8443 --token-file alice.token -o prlagent.mobileconfig
   prlportal profile agent --dir site/operator --group finance --mode enforce --set NotifyUsers=true -o finance.mobileconfig
   prlportal profile agent --only-set --set Mode=monitor --set-file Policy=policy.plist -o alone.mobileconfig`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			options.readTyped()
 			options.settings.input = command.InOrStdin()
@@ -181,6 +182,9 @@ func (o profileOptions) write(made profile.Profile, wanted preferences) error {
 			return fmt.Errorf("encode profile: %w", err)
 		}
 		return writeProfileFile(o.output, data)
+	}
+	if group, has := settings["Group"].(string); has && !o.settings.alone {
+		made.Variant = group // --set Group=GROUP is --group GROUP
 	}
 	made.Payloads = []profile.Payload{{Type: config.Domain, Name: "preferences", DisplayName: "prlagent", Settings: settings}}
 	_, err = o.signing.writeTo(o.output, made)
@@ -296,6 +300,10 @@ func (o profileOptions) checkFlags() error {
 		return usageError("--sign is for profiles: a property list of preferences is not signed")
 	case o.settings.alone && (o.group != "" || o.contentURL != "" || o.admin.url != ""):
 		return usageError("--only-set writes what --set and --set-file say, and nothing of a portal: use --set Group=GROUP")
+	case o.settings.alone && (o.admin.command.Flags().Changed("mode") || o.offline || o.contentTrust != ""):
+		return usageError("--only-set writes what --set and --set-file say: use --set Mode=MODE, and no --offline or --content-certificate")
+	case o.contentTrust != "" && o.contentURL == "":
+		return usageError("--content-certificate is for the web server of --content-url")
 	case o.mode != "monitor" && o.mode != "enforce":
 		return usageError("--mode is monitor or enforce")
 	case o.group != "" && !protocol.ValidName(o.group):

@@ -57,7 +57,21 @@ func (o signingOptions) sign(data []byte) ([]byte, error) {
 	return profile.Sign(data, certificates, key)
 }
 
+// noArguments refuses arguments and does not show them: one may be the secret that
+// belongs into a file.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError("it takes flags alone: what belongs to none was given")
+	}
+	return nil
+}
+
+// writeProfileFile replaces another profile, and nothing else: not the file with the key.
 func writeProfileFile(path string, data []byte) error {
+	switch before, err := safefile.ReadFile(path, maxInput); {
+	case errors.Is(err, safefile.ErrTooLarge), err == nil && len(before) > 0 && !profile.CanRead(before):
+		return usageError("--output: " + text.DisplayValue(path) + " is there and is no profile; give another name, or remove it")
+	}
 	if err := safefile.WriteFile(path, data, 0o600); err != nil {
 		return fmt.Errorf("write profile: %w", err)
 	}
@@ -83,7 +97,7 @@ type kindResult struct {
 // kindCommand has a command write the profile that build gives, and say its notes.
 func kindCommand(command *cobra.Command, build func(input io.Reader) (profile.Profile, []string, error)) *cobra.Command {
 	var options kindOptions
-	command.Args = cobra.NoArgs
+	command.Args = noArguments
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		if options.output == "" {
 			return usageError("--output is missing")
@@ -232,6 +246,13 @@ it; check what goes to the same Macs with 'profile lint'.`,
 	}
 	command.Flags().StringVar(&keyFile, "license-key-file", "", "file with the license key; - is the standard input")
 	command.Flags().BoolVar(&sso, "sso", false, "activate by single sign-on")
+	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		var invalid *pflag.InvalidValueError
+		if errors.As(err, &invalid) { // the error has the value in it
+			return usageError("--" + invalid.GetFlag().Name + " does not take what was given to it")
+		}
+		return usageError(err.Error())
+	})
 	return kindCommand(command, func(input io.Reader) (profile.Profile, []string, error) {
 		notes := []string{"Deploy it before Parallels Desktop, and no second one to the same Mac."}
 		if sso == (keyFile != "") {
@@ -241,7 +262,7 @@ it; check what goes to the same Macs with 'profile lint'.`,
 			made, err := profile.Licensing("")
 			return made, notes, err
 		}
-		content, err := readInput(keyFile, input)
+		content, err := readSecretFile("--license-key-file", keyFile, input)
 		if err != nil {
 			return profile.Profile{}, nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -106,6 +107,20 @@ func TestProfilesThatAreNotWritten(t *testing.T) {
 		"a value that is refused":     {"agent", "--only-set", "--set", "Mode=enforced"},
 		"a secret as an argument":     {"agent", "--only-set", "--set", "EnrollmentSecret=CANARY"},
 		"nothing set":                 {"agent", "--only-set"},
+		"the secret for its file":     {"agent", "--only-set", "--set-file", "EnrollmentSecret=CANARY"},
+		"the secret for a long file":  {"agent", "--only-set", "--set-file", "EnrollmentSecret=" + strings.Repeat("CANARY", 50)},
+		"the key for its file":        {"licensing", "--license-key-file", canaryKey},
+		"the key for no flag":         {"licensing", canaryKey},
+		"the key for a switch":        {"licensing", "--sso=" + canaryKey},
+		"the secret for no flag":      {"agent", "--only-set", "--set-file", "EnrollmentSecret", "CANARY"},
+		"a mode that nobody writes":   {"agent", "--only-set", "--set", "NotifyUsers=true", "--mode", "enforce"},
+		"certificates of nobody":      {"agent", "--only-set", "--set", "NotifyUsers=true", "--offline"},
+		"a certificate of no content": {"agent", "--dir", "x", "--content-certificate", certificate},
+		"no such command":             {"agent", "--only-set", "--set", "AllowedCommands=vm.lock,nonsense"},
+		"a number of no name":         {"agent", "--only-set", "--set", "DestructiveLimit=Nonsense=1"},
+		"a number that is there":      {"agent", "--only-set", "--set", "DestructiveLimit=Count=1,Count=2"},
+		"a number out of range":       {"agent", "--only-set", "--set", "DestructiveLimit=Count=99999"},
+		"a number beyond all":         {"agent", "--only-set", "--set", "DestructiveLimit=Count=18446744073709551617"},
 		"a group of no portal":        {"agent", "--only-set", "--set", "Mode=monitor", "--group", "x"},
 		"a signed property list":      {"agent", "--format", "plist", "--only-set", "--set", "Mode=monitor", "--sign", certificate, "--key", key},
 	} {
@@ -155,6 +170,55 @@ func TestSettingsOfTheCommandLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "settings.mobileconfig", data)
+}
+
+// A profile is replaced by another one; the files that it is made of are not.
+func TestProfilesReplaceNothingElse(t *testing.T) {
+	t.Parallel()
+	certificate, key := ecSigner(t)
+	license := profileFile(t, "license", canaryKey)
+	for name, c := range map[string]struct {
+		output string
+		args   []string
+	}{
+		"the license key":       {license, []string{"licensing", "--license-key-file", license}},
+		"the key that signs":    {key, []string{"login-item", "--sign", certificate, "--key", key}},
+		"settings of something": {profileFile(t, "x.json", "{}"), []string{"agent", "--only-set", "--set", "Mode=monitor"}},
+		"a list of settings":    {profileFile(t, "x.json", "{}"), []string{"agent", "--format", "plist", "--only-set", "--set", "Mode=monitor"}},
+		"what is large":         {profileFile(t, "large", strings.Repeat("x", maxInput+1)), []string{"login-item"}},
+	} {
+		before, err := os.ReadFile(c.output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = prlportal(t, append(append([]string{"profile"}, c.args...), "-o", c.output)...)
+		if after, _ := os.ReadFile(c.output); exitCode(err) != exitUsage || !bytes.Equal(before, after) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	path := profileFile(t, "again", "")
+	for _, args := range [][]string{{"login-item"}, {"login-item", "--sign", certificate, "--key", key}, {"agent", "--format", "plist", "--only-set", "--set", "Mode=monitor"}, {"pppc"}} {
+		mustRun(t, append(append([]string{"profile"}, args...), "-o", path)...)
+	}
+}
+
+// GRP-01: the group of a profile is the same however it is given, and profiles of two
+// groups are two.
+func TestGRP_01_ProfilesOfGroups(t *testing.T) {
+	t.Parallel()
+	dir := fixedSite(t)
+	written := make(map[string]string)
+	for name, flags := range map[string][]string{
+		"none": nil, "finance": {"--group", "finance"}, "typed": {"--set", "Group=finance"}, "sales": {"--set", "Group=sales"},
+	} {
+		path := filepath.Join(t.TempDir(), "x")
+		mustRun(t, append([]string{"profile", "agent", "--dir", dir, "-o", path}, flags...)...)
+		document, payload := payloadOf(t, path)
+		written[name] = fmt.Sprint(document["PayloadUUID"], payload["PayloadUUID"], payload["Group"])
+	}
+	if written["finance"] != written["typed"] || written["finance"] == written["sales"] || written["none"] == written["sales"] {
+		t.Errorf("%v", written)
+	}
 }
 
 // 'profile' and 'profile agent' write the same.

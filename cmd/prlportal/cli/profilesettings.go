@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -60,7 +61,7 @@ func (o settingOptions) addTo(wanted preferences) (map[string]any, error) {
 			return nil, usageError("--set-file is KEY=FILE")
 		}
 		name = text.TrimTyped(name)
-		content, err := readInput(file, o.input)
+		content, err := readSecretFile("--set-file", file, o.input)
 		if err != nil {
 			return nil, err
 		}
@@ -97,6 +98,23 @@ func asPropertyList(wanted preferences) (map[string]any, error) {
 		return nil, fmt.Errorf("encode settings: %w", err)
 	}
 	return plist.DecodeDict(data)
+}
+
+// readSecretFile is readInput for what may be a secret: no error shows the name, where
+// the secret itself is given by a slip.
+func readSecretFile(flag, name string, input io.Reader) ([]byte, error) {
+	data, err := readInput(name, input)
+	var failed *fs.PathError
+	var wrong usageError
+	switch {
+	case name == "-":
+		return data, err
+	case errors.As(err, &wrong):
+		return nil, usageError(flag + ": there is no such file; it takes the name of a file, and not what is in it")
+	case errors.As(err, &failed):
+		return nil, usageError(flag + ": the file cannot be read: " + failed.Err.Error())
+	}
+	return data, err
 }
 
 // maxInput is the largest file that is read for a setting or a signature, in bytes.

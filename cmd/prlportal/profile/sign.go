@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/smallstep/pkcs7"
+
+	"prlagent/platform/plist"
 )
 
 // Sign wraps an encoded profile in a signature (CMS, SHA-256) that has the
@@ -118,6 +120,17 @@ func open(data []byte) (encoded []byte, signer *x509.Certificate, err error) {
 		return nil, nil, fmt.Errorf("check signature: %w", err)
 	}
 	return signed.Content, signer, nil
+}
+
+// CanRead reports whether data is a profile, or the bare preferences of one: a property
+// list with a dictionary, signed or not.
+func CanRead(data []byte) bool {
+	encoded, _, err := open(data)
+	if err != nil {
+		return false
+	}
+	_, err = plist.DecodeDict(encoded)
+	return err == nil
 }
 
 // isDER reports whether data begins as a signed profile does, and no property list.
