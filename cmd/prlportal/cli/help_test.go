@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -9,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"prlagent/agent/protocol"
 	"prlagent/cmd/prlportal/portaltest"
+	"prlagent/cmd/prlportal/profile"
 )
 
 // commandsOf are the command and all below it, without cobra's own.
@@ -151,6 +154,35 @@ func TestErrorsAreOneLineWithTheProgramsName(t *testing.T) {
 		}
 		if !strings.HasPrefix(line, "prlportal: ") || remedy != want {
 			t.Errorf("%v: it says %q", test.args, problems.String())
+		}
+	}
+}
+
+// The same of what rules and codes tell people to run.
+func TestRemediesNameCommandsThatExist(t *testing.T) {
+	t.Parallel()
+	var remedies []string
+	for _, rule := range profile.Rules {
+		remedies = append(remedies, rule.Remedy)
+	}
+	for _, words := range protocol.Codes {
+		remedies = append(remedies, words.Remedy)
+	}
+	quoted := regexp.MustCompile(`'prlportal ([^']*)'`)
+	for _, remedy := range remedies {
+		for _, match := range quoted.FindAllStringSubmatch(remedy, -1) {
+			words := slices.DeleteFunc(strings.Fields(match[1]), func(word string) bool { return word == "…" })
+			root := newRootCommand()
+			found, rest, err := root.Find(words)
+			if err != nil || found == root {
+				t.Errorf("%q: %v", remedy, err)
+				continue
+			}
+			for _, word := range rest {
+				if name, isFlag := strings.CutPrefix(word, "--"); isFlag && found.Flags().Lookup(name) == nil {
+					t.Errorf("%q: %s has no --%s", remedy, found.CommandPath(), name)
+				}
+			}
 		}
 	}
 }
