@@ -104,6 +104,10 @@ func scriptsOf(t *testing.T, name string) []string {
 //	exits CODE COMMAND…          run the command; it ends with the code
 //	as UID CODE COMMAND…         the same as another user (needs root); the command is one
 //	                             of ours, or an absolute path
+//	crowd UID half N             requests of an account that never end, until the daemon ends them
+//	crowd UID huge               requests of a gigabyte
+//	crowd UID many TOTAL AT-ONCE connections that all ask; of each, what came of it is stdout, as
+//	                             JSON (needs root and Linux)
 //	ports agent|portal N         the program listens on N network ports
 //	gone WORD…                   nothing runs any more that was started with these words on
 //	                             a Mac of the script; it has two seconds to end

@@ -20,6 +20,7 @@ import (
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/launchd"
+	"prlagent/platform/safefile"
 	"prlagent/platform/text"
 	"prlagent/store"
 )
@@ -90,11 +91,18 @@ func (i *invocation) runDaemon() error {
 	if err := boundPanicLog(os.Stderr, panicLog); err != nil {
 		fmt.Fprintln(os.Stderr, "prlagentd:", text.DisplayError(err))
 	}
+	wasOpen, err := repairSupportFolder(root)
+	if err != nil {
+		return err
+	}
 	log, err := openLog(filepath.Join(root, agent.LogFile), i.logLevel)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
+	if wasOpen != nil {
+		log.logger.Warn().Err(wasOpen).Msg("the mode of the agent's own folder is set again")
+	}
 	zerolog.ErrorHandler = tellOnce(os.Stderr)
 	tellOfOldLogs(log.logger, filepath.Join(root, localapi.OldLogFolder))
 	if root != "" {
@@ -116,6 +124,19 @@ func (i *invocation) runDaemon() error {
 		}
 		return err
 	})
+}
+
+// repairSupportFolder takes the right to write in the agent's own folder from others,
+// before the first file below it is opened (H53). wasOpen says who had it; an error is
+// about what lies above, or is no folder of ours.
+func repairSupportFolder(root string) (wasOpen, err error) {
+	path := filepath.Join(root, localapi.SupportFolder)
+	wasOpen = safefile.CheckFolder(path, uint32(os.Geteuid()))
+	folder, err := safefile.MakeFolder(path, 0o755)
+	if err != nil {
+		return nil, fmt.Errorf("open support folder: %w", err)
+	}
+	return wasOpen, folder.Close()
 }
 
 // tellOfOldLogs says that there are logs which nobody writes or removes any more.

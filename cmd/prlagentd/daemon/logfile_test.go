@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"prlagent/agent"
+	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/launchd"
 	"prlagent/platform/safefile"
@@ -101,6 +102,39 @@ func TestH53_ALogFolderThatWasExchanged(t *testing.T) {
 			}
 			if got := contentOf(t, victim); got != "precious" {
 				t.Errorf("root wrote %q after a restart", got)
+			}
+		})
+	}
+}
+
+// The mode of the agent's own folder is set again before a file below it is opened; what
+// is wrong above it, or is a link, is refused.
+func TestH53_TheModeOfTheSupportFolder(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		attack  func(support string) error
+		wasOpen bool
+		err     error
+	}{
+		"nothing there": {attack: os.Remove},
+		"as it is":      {attack: func(string) error { return nil }},
+		"open":          {attack: func(support string) error { return os.Chmod(support, 0o777) }, wasOpen: true},
+		"open above":    {attack: func(support string) error { return os.Chmod(filepath.Dir(support), 0o777) }, err: safefile.ErrUnsafeDirectory},
+		"a file": {attack: func(support string) error {
+			return errors.Join(os.Remove(support), os.WriteFile(support, nil, 0o644))
+		}, err: syscall.ENOTDIR},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			support := filepath.Join(root, localapi.SupportFolder)
+			errorsAreFatal(t, os.MkdirAll(support, 0o755), c.attack(support))
+			wasOpen, err := repairSupportFolder(root)
+			if !errors.Is(err, c.err) || (wasOpen != nil) != c.wasOpen {
+				t.Fatalf("got %v, %v", wasOpen, err)
+			}
+			if info, _ := os.Lstat(support); c.err == nil && info.Mode().Perm() != 0o755 {
+				t.Errorf("it has mode %v", info.Mode())
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -198,13 +199,26 @@ func codesign(in *invocation) int {
 	switch _, err := os.Stat(in.mac.Path(path)); {
 	case err != nil:
 		return in.failf(1, "%s: No such file or directory", path)
-	case path != appFolder && !strings.HasPrefix(path, appFolder+"/"):
+	case path != appFolder && !strings.HasPrefix(path, appFolder+"/"), isShellScript(in.mac.Path(path)):
 		return in.failf(1, "%s: code object is not signed at all", path)
 	case in.state.hasFault("codesign", in.caller) || !strings.Contains(in.args[1], teamID),
 		path != appFolder && strings.Contains(in.args[1], "identifier "):
 		return in.failf(3, "%s: valid on disk\ntest-requirement: code failed to satisfy specified code requirement(s)", path)
 	}
 	return 0
+}
+
+// isShellScript reports whether a file is a script: the programs that a user puts in the
+// place of a tool, which has no signature.
+func isShellScript(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	var begin [2]byte
+	_, err = io.ReadFull(file, begin[:])
+	return err == nil && string(begin[:]) == "#!"
 }
 
 // recordCall plays the tools of which only the arguments matter.

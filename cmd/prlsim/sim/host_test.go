@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"errors"
+	"os"
 	"strings"
 	"testing"
 )
@@ -61,5 +63,19 @@ func TestMacOSGuestByProcessor(t *testing.T) {
 		if _, err := findBundle(mac, test.bundle); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A script in the place of a tool has no signature, whoever put it there (H10).
+func TestCodesignOfAScriptInAToolsPlace(t *testing.T) {
+	t.Parallel()
+	mac := newMac(t, standardMac())
+	tool := mac.Path(appTools + "/prlctl")
+	if err := errors.Join(os.Remove(tool), os.WriteFile(tool, []byte("#!/bin/sh\n"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	got := callAs(mac, rootUser).run(t, "codesign", "--verify", "-R="+teamID, appTools+"/prlctl")
+	if got.code != 1 || !strings.Contains(got.stderr, "not signed at all") {
+		t.Errorf("%+v", got)
 	}
 }
