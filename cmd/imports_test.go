@@ -43,6 +43,7 @@ var house = map[string]room{
 	"prlctl":                   {leaves, nil},
 	"launchd":                  {leaves, nil},
 	"store":                    {[]string{"platform/safefile"}, []string{"go.etcd.io/bbolt", "github.com/rs/zerolog", "golang.org/x/sys"}},
+	"store/storetest":          {nil, nil},
 	"agent/protocol":           {nil, nil},
 	"agent/policy":             {[]string{"agent/protocol", "prlctl"}, nil},
 	"agent/trigger":            {[]string{"agent/protocol"}, nil}, // pure: the step of the loop

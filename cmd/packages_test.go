@@ -1,14 +1,11 @@
 package cmd_test
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"sync"
 	"time"
@@ -16,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"prlagent/cmd/prlportal/pkg"
+	"prlagent/store/storetest"
 )
 
 // packageVersions are the versions of the agent that scripts install. Both are built
@@ -100,9 +98,6 @@ func givePackages(ts *testscript.TestScript, neg bool, args []string) {
 	}))
 }
 
-// storeHeader is the record of the state database that names its format.
-var storeHeader = regexp.MustCompile(`\{"format":[0-9],"epoch":"[^{}]*"\}`)
-
 // changeStoreFormat makes a state database one of another format of records: what a
 // newer version leaves.
 func changeStoreFormat(ts *testscript.TestScript, neg bool, args []string) {
@@ -112,19 +107,7 @@ func changeStoreFormat(ts *testscript.TestScript, neg bool, args []string) {
 	file := ts.MkAbs(args[0])
 	content, err := os.ReadFile(file)
 	ts.Check(err)
-	found := storeHeader.FindAllIndex(content, -1)
-	if len(found) == 0 {
-		ts.Fatalf("%s has no header", args[0])
-	}
-	for _, place := range found {
-		header := content[place[0]:place[1]]
-		copy(header[len(`{"format":`):], args[1])
-		sum := sha256.New()
-		for _, part := range [][]byte{[]byte("_store"), []byte("header"), header} {
-			sum.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
-			sum.Write(part)
-		}
-		copy(content[place[0]-8:], sum.Sum(nil)[:8])
-	}
+	content, err = storetest.OfFormat(content, args[1][0])
+	ts.Check(err)
 	ts.Check(os.WriteFile(file, content, 0o600))
 }

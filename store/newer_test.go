@@ -2,17 +2,15 @@ package store_test
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"testing"
 
 	"prlagent/store"
+	"prlagent/store/storetest"
 )
 
 // TestPKG12_H50_DatabaseOfANewerVersionStays: a version that is older than the database
@@ -63,25 +61,10 @@ func filesIn(t *testing.T, dir string) map[string][]byte {
 	return found
 }
 
-var headerRecord = regexp.MustCompile(`\{"format":[0-9],"epoch":"[^{}]*"\}`)
-
 // ofFormat gives a database with another format in its header.
 func ofFormat(t *testing.T, database []byte, format byte) []byte {
 	t.Helper()
-	changed := slices.Clone(database)
-	places := headerRecord.FindAllIndex(changed, -1)
-	if len(places) == 0 {
-		t.Fatal("the database has no header")
-	}
-	for _, place := range places {
-		header := changed[place[0]:place[1]]
-		header[len(`{"format":`)] = format
-		sum := sha256.New()
-		for _, part := range [][]byte{[]byte("_store"), []byte("header"), header} {
-			sum.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
-			sum.Write(part)
-		}
-		copy(changed[place[0]-8:], sum.Sum(nil)[:8])
-	}
+	changed, err := storetest.OfFormat(database, format)
+	must(t, err)
 	return changed
 }
