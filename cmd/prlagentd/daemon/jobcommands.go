@@ -148,19 +148,19 @@ func (i *invocation) control(action string, do func(*launchd.Manager, context.Co
 	ctx, stop := interruptible()
 	defer stop()
 	_, err = do(mac.manager, ctx)
-	document := mac.describe(ctx, action)
+	document, _ := mac.describe(ctx, action)
 	return i.tell(document, err)
 }
 
-// describe says how the job stands; what cannot be told is left out.
-func (m *managedMac) describe(ctx context.Context, action string) jobDocument {
+// describe says how the job stands. What cannot be told is left out, and the error is why
+// launchd does not say it.
+func (m *managedMac) describe(ctx context.Context, action string) (jobDocument, error) {
 	document := jobDocument{Schema: localapi.Schema, Action: action, Installed: m.manager.IsInstalled()}
-	if state, err := m.manager.State(ctx); err == nil {
-		document.Loaded, document.Running, document.PID = state.Loaded, state.Running, state.PID
-		document.Runs, document.LastExit = state.Runs, state.LastExit
-	}
+	state, err := m.manager.State(ctx)
+	document.Loaded, document.Running, document.PID = state.Loaded, state.Running, state.PID
+	document.Runs, document.LastExit = state.Runs, state.LastExit
 	document.Disabled, _ = m.manager.IsDisabled(ctx)
-	return document
+	return document, err
 }
 
 // tell prints the document, with the error that the command ends with.
@@ -233,10 +233,10 @@ func (i *invocation) showJob() error {
 	}
 	ctx, stop := interruptible()
 	defer stop()
-	if _, err := mac.manager.State(ctx); err != nil {
-		return i.tell(mac.describe(ctx, "status"), err)
+	document, err := mac.describe(ctx, "status")
+	if err != nil {
+		return i.tell(document, err)
 	}
-	document := mac.describe(ctx, "status")
 	document.Code = document.problem()
 	words := document.Code.Text()
 	document.Text, document.Remedy = words.Text, words.Remedy

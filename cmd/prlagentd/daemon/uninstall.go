@@ -28,7 +28,7 @@ func (i *invocation) uninstall() error {
 	defer stop()
 	document := jobDocument{Schema: localapi.Schema, Action: "uninstall"}
 	err = i.uninstallFrom(ctx, mac, &document)
-	state := mac.describe(context.WithoutCancel(ctx), "uninstall")
+	state, _ := mac.describe(context.WithoutCancel(ctx), "uninstall")
 	state.Placed, state.Released, state.Switches, state.Removed = document.Placed, document.Released, document.Switches, document.Removed
 	return i.tell(state, err)
 }
