@@ -13,11 +13,12 @@ import (
 	"prlagent/platform/safefile"
 )
 
-// Where the profiles of the MDM are on a Mac, and the file of the vendor's domain
-// com.parallels.desktop.managedprefs (facts/prlctl.md 7).
+// Where the profiles of the MDM are on a Mac, and the vendor's domain for them with its
+// file (facts/prlctl.md 7).
 const (
 	ManagedPreferences = "/Library/Managed Preferences"
-	LicensingFile      = "com.parallels.desktop.managedprefs.plist"
+	LicensingDomain    = "com.parallels.desktop.managedprefs"
+	LicensingFile      = LicensingDomain + ".plist"
 )
 
 // LicensingProfile is what a profile says of the activation of the product.
@@ -27,10 +28,11 @@ type LicensingProfile struct {
 	Key        string // is shown nowhere
 }
 
-// What ActivationExperience says, in any letter case.
+// What ActivationExperience says, as the vendor spells it. On a Mac the letter case is of
+// no account.
 const (
-	experienceSSO = "SSO"
-	experienceKey = "License Key"
+	ExperienceSSO = "SSO"
+	ExperienceKey = "License Key"
 )
 
 // LicenseGuard is the first version that refuses another license key than that of the
@@ -38,18 +40,18 @@ const (
 var LicenseGuard = Version{Major: 20, Minor: 3}
 
 // WantsSSO reports whether the product is to be activated by single sign-on.
-func (p LicensingProfile) WantsSSO() bool { return strings.EqualFold(p.Experience, experienceSSO) }
+func (p LicensingProfile) WantsSSO() bool { return strings.EqualFold(p.Experience, ExperienceSSO) }
 
 // WantsKey reports whether the product is to be activated by a license key.
-func (p LicensingProfile) WantsKey() bool { return strings.EqualFold(p.Experience, experienceKey) }
+func (p LicensingProfile) WantsKey() bool { return strings.EqualFold(p.Experience, ExperienceKey) }
 
 // Activation is the way of activation that it names: the vendor's word, or "unknown".
 func (p LicensingProfile) Activation() string {
 	switch {
 	case p.WantsSSO():
-		return experienceSSO
+		return ExperienceSSO
 	case p.WantsKey():
-		return experienceKey
+		return ExperienceKey
 	}
 	return "unknown"
 }

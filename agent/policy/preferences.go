@@ -35,12 +35,9 @@ const (
 // anyAddress stands for every address in Preference.Shows.
 const anyAddress Value = "address"
 
-// managedDomain is the vendor's domain for MDM profiles.
-const managedDomain = "com.parallels.desktop.managedprefs"
-
 // ManagedDomains are the domains whose forced values decide in the place of a
 // policy's.
-var ManagedDomains = []string{prlctl.PreferenceDomain, managedDomain}
+var ManagedDomains = []string{prlctl.PreferenceDomain, prlctl.LicensingDomain}
 
 // UnseenPreferences is what of the preferences of an account the agent does not look
 // at, for people. That such a value outranks the one in the user's domain is defaults(1)
@@ -95,7 +92,7 @@ var Preferences = []Preference{
 		Name:   "activation_experience",
 		Doc:    "What a user is asked for when Parallels Desktop is activated.",
 		Values: Values{Kind: KindChoice, Only: []Meaning{{"sso", "to sign in with an account of the company"}}},
-		Key:    "ActivationExperience", ManagedBy: []ManagedKey{{managedDomain, "ActivationExperience"}},
+		Key:    "ActivationExperience", ManagedBy: []ManagedKey{{prlctl.LicensingDomain, "ActivationExperience"}},
 		Evidence: acting2, Strength: Strength{protocol.StrengthReverted, protocol.StrengthReverted},
 	},
 	{
@@ -103,7 +100,7 @@ var Preferences = []Preference{
 		Doc:    "false lets a user choose another way of activation than to sign in.",
 		Values: Values{Kind: KindSwitch, Only: []Meaning{{False, "another way can be chosen"}}},
 		Key:    "isSSOExperienceForced", Words: map[Value]any{False: false},
-		ManagedBy: []ManagedKey{{managedDomain, "ActivationExperience"}},
+		ManagedBy: []ManagedKey{{prlctl.LicensingDomain, "ActivationExperience"}},
 		Evidence:  acting2, Strength: Strength{protocol.StrengthReverted, protocol.StrengthReverted},
 	},
 	{

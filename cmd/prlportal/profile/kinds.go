@@ -10,6 +10,7 @@ import (
 	"prlagent/launchd"
 	"prlagent/platform"
 	"prlagent/platform/text"
+	"prlagent/prlctl"
 )
 
 // vendorApplication is the identifier of Parallels Desktop.
@@ -124,12 +125,6 @@ func Notifications(applications []string) (Profile, error) {
 		Payload{Type: typeNotifications, Name: "notifications", DisplayName: "Notifications", Settings: map[string]any{"NotificationSettings": settings}}), nil
 }
 
-// Ways of activation, as the vendor spells them.
-const (
-	experienceKey = "License Key"
-	experienceSSO = "SSO"
-)
-
 // licenseKeyForm is five groups of six (deploy-and-updates.md 6.1), in either letter case.
 var licenseKeyForm = regexp.MustCompile(`^[0-9A-Za-z]{6}(-[0-9A-Za-z]{6}){4}$`)
 
@@ -140,13 +135,13 @@ var ErrLicenseKey = errors.New("it is no license key: five groups of six letters
 // empty, by single sign-on (conformance CFP-12). It is protected against removal
 // (CFP-17), and has one identifier, so that a Mac has no two of them (CFP-16).
 func Licensing(key string) (Profile, error) {
-	settings := map[string]any{"ActivationExperience": experienceSSO}
+	settings := map[string]any{"ActivationExperience": prlctl.ExperienceSSO}
 	if key != "" {
 		key = text.TrimTyped(text.Straighten(key))
 		if !licenseKeyForm.MatchString(key) {
 			return Profile{}, ErrLicenseKey
 		}
-		settings = map[string]any{"ActivationExperience": experienceKey, "LicenseKey": strings.ToUpper(key)}
+		settings = map[string]any{"ActivationExperience": prlctl.ExperienceKey, "LicenseKey": strings.ToUpper(key)}
 	}
 	made := newProfile("licensing", "Parallels Desktop: license", "Activates Parallels Desktop. Deploy it before the application.",
 		Payload{Type: typeLicensing, Name: "license", DisplayName: "Parallels Desktop", Settings: settings})

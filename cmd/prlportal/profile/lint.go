@@ -11,6 +11,7 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/platform"
 	"prlagent/platform/plist"
+	"prlagent/prlctl"
 )
 
 // Severity says what a finding asks for.
@@ -257,13 +258,13 @@ func (l *linter) checkLicense(document, payload map[string]any) {
 	experience, _ := payload["ActivationExperience"].(string)
 	key, hasKey := payload["LicenseKey"].(string)
 	switch {
-	case experience != experienceKey && experience != experienceSSO:
+	case experience != prlctl.ExperienceKey && experience != prlctl.ExperienceSSO:
 		l.add("licensing_experience", "")
-	case experience == experienceKey && (!hasKey || key == ""):
+	case experience == prlctl.ExperienceKey && (!hasKey || key == ""):
 		l.add("licensing_key_missing", "")
-	case experience == experienceKey && !licenseKeyForm.MatchString(key):
+	case experience == prlctl.ExperienceKey && !licenseKeyForm.MatchString(key):
 		l.add("licensing_key_malformed", "")
-	case experience == experienceSSO && key != "":
+	case experience == prlctl.ExperienceSSO && key != "":
 		l.add("licensing_key_unused", "")
 	}
 	if document["PayloadRemovalDisallowed"] != true {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"prlagent/platform/plist"
+	"prlagent/prlctl"
 )
 
 // Types of payloads.
@@ -24,7 +25,7 @@ const (
 	typePPPC          = "com.apple.TCC.configuration-profile-policy"
 	typeLoginItems    = "com.apple.servicemanagement"
 	typeNotifications = "com.apple.notificationsettings"
-	typeLicensing     = "com.parallels.desktop.managedprefs"
+	typeLicensing     = prlctl.LicensingDomain
 	// typeCustomSettings has settings of any domain, as some MDMs deliver them.
 	typeCustomSettings = "com.apple.ManagedClient.preferences"
 )
