@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"maps"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -272,27 +271,19 @@ func prefsUnforceCommand() *cobra.Command {
 // changeForced changes what is forced on a user, or on everybody. A file that
 // forces nothing is removed.
 func (m Mac) changeForced(target prefsTarget, everybody bool, apply func(map[string]any)) error {
-	folder := managedPreferences + "/" + target.user.Name
+	user := target.user.Name
 	if everybody {
-		folder = managedPreferences
+		user = ""
 	}
-	path := m.Path(folder + "/" + target.domain + ".plist")
-	values, err := readPreferences(path)
+	values, err := readPreferences(m.forcedFile(target.domain, user))
 	if err != nil {
 		values = map[string]any{}
 	}
 	apply(values)
 	if len(values) == 0 || len(values) == len(profileKeys) && values["PayloadUUID"] != nil {
-		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-			return fmt.Errorf("remove what is forced: %w", err)
-		}
-		return nil
+		values = nil
 	}
-	content, err := encodeBinary(values)
-	if err != nil {
-		return err
-	}
-	return writeFile(path, content)
+	return m.writeForced(target.domain, user, values)
 }
 
 func prefsForgetCommand() *cobra.Command {

@@ -180,11 +180,17 @@ func (m Mac) forceDomains(state *State, about profileDocument, user string) erro
 	return nil
 }
 
+// forcedFile is where it stands what is forced of a domain on a user; empty: on everybody.
+func (m Mac) forcedFile(domain, user string) string {
+	return m.Path(managedPreferences + "/" + user + "/" + domain + ".plist")
+}
+
+// writeForced writes what is forced of a domain; nil: nothing is.
 func (m Mac) writeForced(domain, user string, values map[string]any) error {
 	if domain == "" || strings.ContainsAny(domain, "/\x00") || strings.HasPrefix(domain, ".") {
 		return fmt.Errorf("%q is no domain", domain)
 	}
-	path := m.Path(managedPreferences + "/" + user + "/" + domain + ".plist")
+	path := m.forcedFile(domain, user)
 	if values == nil {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove what is forced: %w", err)
