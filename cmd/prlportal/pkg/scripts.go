@@ -19,6 +19,9 @@ var (
 	postinstallScript string
 	//go:embed scripts/uninstall.sh
 	uninstallScript string
+	// isRoots is a function that all of them have.
+	//go:embed scripts/is_roots
+	isRoots string
 )
 
 // scripts are those of one package, as they are run.
@@ -34,6 +37,7 @@ func renderScripts(version string, allowDowngrade bool, entries []entry) scripts
 		allowed = "yes"
 	}
 	put := strings.NewReplacer(
+		"@IS_ROOTS@\n", isRoots,
 		"@VERSION@", version,
 		"@STORE_FORMAT@", strconv.Itoa(StoreFormat),
 		"@ALLOW_DOWNGRADE@", allowed,

@@ -23,15 +23,7 @@ state="@STATE@"
 job="@JOB@"
 link="@LINK@"
 
-# is_roots PATH...: nobody but root, who runs this, can have put these there.
-is_roots() {
-  for place in "$@"; do
-    # shellcheck disable=SC3067 # every sh of a Mac has -O
-    if [ -L "$place" ] || [ ! -O "$place" ] || [ -n "$(find "$place" -prune \( -perm -0020 -o -perm -0002 \))" ]; then
-      return 1
-    fi
-  done
-}
+@IS_ROOTS@
 
 # Jamf Pro gives a script the volume, the Mac's name and the user's first, and then as many
 # words as the policy has, most of them empty.
