@@ -80,7 +80,7 @@ var house = map[string]room{
 	"cmd/prlportal/backup":   {portal("site", "storage"), nil},
 	"cmd/prlportal/evidence": {slices.Concat(portal("audit", "site", "storage"), []string{"agent/protocol", "platform/text"}), nil},
 	"cmd/prlportal/content":  {slices.Concat(portal("site", "tree"), contract), nil},
-	"cmd/prlportal/pkg":      {[]string{"launchd", "platform/plist", "platform/safefile"}, nil},                                                                                                        // packages for Macs: nothing of a portal
+	"cmd/prlportal/pkg":      {[]string{"launchd", "platform/plist", "platform/safefile"}, nil},                                                                                                                  // packages for Macs: nothing of a portal
 	"cmd/prlportal/profile":  {[]string{"agent/config", "agent/protocol", "launchd", "platform", "platform/plist", "platform/text", "prlctl"}, []string{"github.com/google/uuid", "github.com/smallstep/pkcs7"}}, // settings are checked by the agent's own reader; signing is in no program of the Mac
 	"cmd/prlportal/fleet":    {slices.Concat(portal("query", "storage"), []string{"agent/policy", "agent/protocol"}), nil},
 	"cmd/prlportal/httpapi":  {[]string{"agent/protocol", "cmd/prlportal/limit", "platform/text"}, []string{"github.com/rs/zerolog"}},
