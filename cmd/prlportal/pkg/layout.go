@@ -62,15 +62,16 @@ var (
 	releaseFile = path.Join(supportFolder, "release.txt")
 	// permissionFile names the version that may put a state aside which it cannot read.
 	permissionFile = path.Join(stateFolder, "downgrade")
-	// runtimeFiles are what the agent makes for others, and needs no more.
+	// runtimeFiles are what the agent makes for others beside its socket, and needs no more.
 	runtimeFiles = []string{
-		"/var/run/prlagent.sock", path.Join(supportFolder, "status.json"), path.Join(supportFolder, "status.plist"),
-		path.Join(supportFolder, "inventory.plist"), daemonFile + ".new",
+		path.Join(supportFolder, "status.json"), path.Join(supportFolder, "status.plist"), path.Join(supportFolder, "inventory.plist"), daemonFile + ".new",
 	}
 )
 
+const socketFile = "/var/run/prlagent.sock"
+
 // cliLink is made by postinstall (DESIGN 4), with its folder where there is none: then
-// there is the file madeLinks, for the uninstallation.
+// there is the file madeLinks, for the uninstallation. Its name is the program's.
 const cliLink = "/usr/local/bin/prlagent"
 
 var madeLinks = path.Join(supportFolder, "made-usr-local-bin")

@@ -321,7 +321,7 @@ func TestPathsAreThoseOfTheAgent(t *testing.T) {
 	for ours, theirs := range map[string]string{
 		supportFolder: localapi.SupportFolder, stateFolder: localapi.StateFolder, logFolder: localapi.LogFolder,
 		daemonFile: localapi.SupportFolder + "/bin/prlagentd", cliFile: localapi.SupportFolder + "/bin/prlagent", Identifier: launchd.Label,
-		permissionFile: localapi.DowngradeFile, strings.Join(runtimeFiles, "\n"): strings.Join([]string{localapi.SocketUnder(""),
+		permissionFile: localapi.DowngradeFile, socketFile: localapi.SocketUnder(""), strings.Join(runtimeFiles, "\n"): strings.Join([]string{
 			localapi.SupportFolder + "/" + localapi.StatusJSON, localapi.SupportFolder + "/" + localapi.StatusPlist,
 			localapi.SupportFolder + "/" + localapi.InventoryPlist, localapi.SupportFolder + "/bin/prlagentd.new"}, "\n"),
 	} {

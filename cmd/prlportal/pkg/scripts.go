@@ -19,9 +19,13 @@ var (
 	postinstallScript string
 	//go:embed scripts/uninstall.sh
 	uninstallScript string
-	// isRoots is a function that all of them have.
+	// Functions that several of them have.
 	//go:embed scripts/is_roots
 	isRoots string
+	//go:embed scripts/print_remedy
+	printRemedy string
+	//go:embed scripts/in_folder
+	inFolder string
 )
 
 // scripts are those of one package, as they are run.
@@ -38,6 +42,8 @@ func renderScripts(version string, allowDowngrade bool, entries []entry) scripts
 	}
 	put := strings.NewReplacer(
 		"@IS_ROOTS@\n", isRoots,
+		"@PRINT_REMEDY@\n", printRemedy,
+		"@IN_FOLDER@\n", inFolder,
 		"@VERSION@", version,
 		"@STORE_FORMAT@", strconv.Itoa(StoreFormat),
 		"@ALLOW_DOWNGRADE@", allowed,
@@ -48,13 +54,13 @@ func renderScripts(version string, allowDowngrade bool, entries []entry) scripts
 		"@DAEMON@", daemonFile,
 		"@CLI@", cliFile,
 		"@LINK@", cliLink,
-		"@LINKS@", path.Dir(cliLink),
 		"@MADE_LINKS@", madeLinks,
 		"@JOB@", launchd.PlistPath,
 		"@PROGRAM_FOLDER@", programFolder,
 		"@PERMISSION@", permissionFile,
-		"@CHAIN@", quotedPaths(entries, func(e entry) bool { return e.isFolder() && e.path != "." }),
-		"@RUNTIME_FILES@", `"`+strings.Join(runtimeFiles, `" "`)+`"`,
+		"@SOCKET@", socketFile,
+		"@RUNTIME_FILES@", `"$root`+strings.Join(runtimeFiles, `" "$root`)+`"`,
+		"@ABOVE@", quotedPaths(entries, func(e entry) bool { return e.shared && e.path != "." }),
 		"@PROGRAMS@", quotedPaths(entries, func(e entry) bool { return !e.isFolder() && "/"+path.Dir(e.path) == programFolder }),
 		"@FOLDERS@", quotedPaths(entries, func(e entry) bool { return e.isFolder() && !e.shared }),
 	)
@@ -65,12 +71,12 @@ func renderScripts(version string, allowDowngrade bool, entries []entry) scripts
 	}
 }
 
-// quotedPaths are the paths of some entries, as words of a script.
+// quotedPaths are the paths of some entries, as words of a script that has a root.
 func quotedPaths(entries []entry, wanted func(entry) bool) string {
 	var words []string
 	for _, e := range entries {
 		if wanted(e) {
-			words = append(words, `"/`+e.path+`"`)
+			words = append(words, `"$root/`+e.path+`"`)
 		}
 	}
 	return strings.Join(words, " ")

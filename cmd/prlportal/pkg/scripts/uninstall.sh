@@ -6,8 +6,8 @@
 # The agent's state, configuration and logs stay, for the next installation; --purge
 # removes them too. While machines are held or locked by the agent, it refuses;
 # --release releases first exactly what it has placed. --force removes what is left of
-# an agent whose program is gone, or could have been put there by others; nothing is
-# released then.
+# an agent whose program is gone, or could have been put there by others, which root does
+# not run; nothing is released then.
 #
 # Exit codes: 0 it is gone, 1 it failed or refused, 2 wrong usage, 4 not root.
 set -u
@@ -15,15 +15,22 @@ PATH=/usr/bin:/bin:/usr/sbin:/sbin
 LC_ALL=C
 export PATH LC_ALL
 
+root=
 identifier=@IDENTIFIER@
-support="@SUPPORT@"
-daemon="@DAEMON@"
-programs="@PROGRAM_FOLDER@"
-state="@STATE@"
-job="@JOB@"
-link="@LINK@"
+support="$root@SUPPORT@"
+daemon="$root@DAEMON@"
+programs="$root@PROGRAM_FOLDER@"
+state="$root@STATE@"
+job="$root@JOB@"
+link="$root@LINK@"
+links=$(dirname "$link")
+made_links="$root@MADE_LINKS@"
 
 @IS_ROOTS@
+
+@PRINT_REMEDY@
+
+@IN_FOLDER@
 
 # Jamf Pro gives a script the volume, the Mac's name and the user's first, and then as many
 # words as the policy has, most of them empty.
@@ -50,35 +57,53 @@ fi
 set --
 if [ "$purge" = yes ]; then set -- "$@" --purge; fi
 if [ "$release" = yes ]; then set -- "$@" --release; fi
-if [ -x "$daemon" ] && is_roots "$support" "$programs" "$daemon"; then
+# Root runs nothing that others could have exchanged.
+suspect='' why=''
+if [ ! -e "$daemon" ] && [ ! -L "$daemon" ]; then
+  why="$daemon is gone"
+elif ! is_roots @ABOVE@ "$support" "$programs" "$daemon"; then
+  why="others than root can change $suspect, so $daemon is not run"
+elif [ ! -x "$daemon" ]; then
+  suspect='' why="$daemon cannot be run"
+fi
+if [ -z "$why" ]; then
   "$daemon" uninstall "$@" || exit 1
-elif [ -e "$daemon" ] && [ "$force" = no ]; then
-  echo "$daemon cannot be run, or others than root can change it, so nothing can be released." >&2
-  echo "Install the package again first, or remove the rest with --force." >&2
-  exit 1
-elif [ -e "$state" ] && [ "$force" = no ]; then
-  echo "$daemon is gone, so what the agent holds or has locked cannot be released." >&2
-  echo "Install the package again first, or remove the rest with --force." >&2
+elif [ "$force" = no ] && { [ -e "$daemon" ] || [ -L "$daemon" ] || [ -e "$state" ]; }; then
+  echo "$why: what the agent holds or has locked cannot be released." >&2
+  if [ "$suspect" ]; then print_remedy; fi
+  echo "Install the package again first, which brings the program anew, or remove the rest with --force." >&2
   exit 1
 else
   launchctl bootout "system/$identifier" 2>/dev/null # not loaded is as good
 fi
 
-# What the agent removed itself is not there any more.
-if [ -L "$link" ] && [ "$(readlink "$link")" = "@CLI@" ]; then
-  rm -f "$link"
-fi
-if [ -f "@MADE_LINKS@" ]; then
-  rmdir "@LINKS@" 2>/dev/null
-  rm -f "@MADE_LINKS@"
+# What the agent removed itself is not there any more. Of the rest, others may own a folder
+# on the way: each name is removed in its own folder, and rm goes into no link.
+remove() {
+  if [ -e "$2" ] || [ -L "$2" ]; then
+    in_folder "$(dirname "$2")" rm "$1" "$(basename "$2")"
+  fi
+}
+remove_link() {
+  name=${link##*/}
+  if [ -L "$name" ] && [ "$(readlink "$name")" = "@CLI@" ]; then
+    rm -f "$name"
+  fi
+}
+in_folder "$links" remove_link
+if [ -f "$made_links" ]; then
+  in_folder "$(dirname "$links")" rmdir "$(basename "$links")" 2>/dev/null
 fi
 if pkgutil --pkg-info "$identifier" >/dev/null 2>&1; then
   pkgutil --forget "$identifier"
 fi
-rm -f "$job" @RUNTIME_FILES@ @PROGRAMS@
-rmdir "$programs" 2>/dev/null
+rm -f "$root@SOCKET@" # in a folder of root's, to which macOS itself has a link
+for place in "$made_links" "$job" @RUNTIME_FILES@ @PROGRAMS@; do
+  remove -f "$place"
+done
+in_folder "$support" rmdir "$(basename "$programs")" 2>/dev/null
 if [ "$purge" = yes ]; then
-  rm -rf "$support"
+  remove -rf "$support"
 fi
 
 left=no
@@ -88,7 +113,7 @@ for place in "$daemon" "$job"; do
     left=yes
   fi
 done
-if [ "$purge" = yes ] && [ -e "$support" ]; then
+if [ "$purge" = yes ] && { [ -e "$support" ] || [ -L "$support" ]; }; then
   echo "$support is still there" >&2
   left=yes
 fi

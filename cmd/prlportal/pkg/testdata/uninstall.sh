@@ -6,8 +6,8 @@
 # The agent's state, configuration and logs stay, for the next installation; --purge
 # removes them too. While machines are held or locked by the agent, it refuses;
 # --release releases first exactly what it has placed. --force removes what is left of
-# an agent whose program is gone, or could have been put there by others; nothing is
-# released then.
+# an agent whose program is gone, or could have been put there by others, which root does
+# not run; nothing is released then.
 #
 # Exit codes: 0 it is gone, 1 it failed or refused, 2 wrong usage, 4 not root.
 set -u
@@ -15,23 +15,49 @@ PATH=/usr/bin:/bin:/usr/sbin:/sbin
 LC_ALL=C
 export PATH LC_ALL
 
+root=
 identifier=org.prlagent.agent
-support="/Library/Application Support/prlagent"
-daemon="/Library/Application Support/prlagent/bin/prlagentd"
-programs="/Library/Application Support/prlagent/bin"
-state="/Library/Application Support/prlagent/state"
-job="/Library/LaunchDaemons/org.prlagent.agent.plist"
-link="/usr/local/bin/prlagent"
+support="$root/Library/Application Support/prlagent"
+daemon="$root/Library/Application Support/prlagent/bin/prlagentd"
+programs="$root/Library/Application Support/prlagent/bin"
+state="$root/Library/Application Support/prlagent/state"
+job="$root/Library/LaunchDaemons/org.prlagent.agent.plist"
+link="$root/usr/local/bin/prlagent"
+links=$(dirname "$link")
+made_links="$root/Library/Application Support/prlagent/made-usr-local-bin"
 
-# is_roots PATH...: nobody but root, who runs this, can have put these there.
+# is_roots PATH...: nobody but root, and who runs this, can have put these there; if
+# others can, $suspect is the first. A folder comes before what is in it: then nobody
+# exchanges what has been looked at.
 is_roots() {
-  for place in "$@"; do
+  for suspect in "$@"; do
     # shellcheck disable=SC3067 # every sh of a Mac has -O
-    if [ -L "$place" ] || [ ! -O "$place" ] || [ -n "$(find "$place" -prune \( -perm -0020 -o -perm -0002 \))" ]; then
+    if [ -L "$suspect" ] || { [ ! -O "$suspect" ] && [ -z "$(find "$suspect" -prune -user 0 2>/dev/null)" ]; } ||
+      [ -z "$(find "$suspect" -prune ! -perm -0020 ! -perm -0002 2>/dev/null)" ]; then
       return 1
     fi
   done
 }
+
+# print_remedy says how $suspect is nobody's but root's again.
+print_remedy() {
+  if [ -L "$suspect" ]; then
+    echo "$suspect is a link: see where it leads, and remove it." >&2
+  else
+    echo "give it to root, with: sudo chown root '$suspect'; sudo chmod go-w '$suspect'" >&2
+  fi
+}
+
+# in_folder PATH COMMAND...: runs the command in that folder, unless a link leads there.
+# Others may own it, or one on the way, and exchange it at any moment: once we are in it,
+# its path does not matter any more. pwd is the program, which asks the kernel; that of a
+# shell may look at the path again.
+in_folder() (
+  folder=$1
+  shift
+  cd -P "$root/" && real=$(/bin/pwd -P) && cd -P "$folder" 2>/dev/null &&
+    [ "$(/bin/pwd -P)" = "${real%/}${folder#"$root"}" ] && "$@"
+)
 
 # Jamf Pro gives a script the volume, the Mac's name and the user's first, and then as many
 # words as the policy has, most of them empty.
@@ -58,35 +84,53 @@ fi
 set --
 if [ "$purge" = yes ]; then set -- "$@" --purge; fi
 if [ "$release" = yes ]; then set -- "$@" --release; fi
-if [ -x "$daemon" ] && is_roots "$support" "$programs" "$daemon"; then
+# Root runs nothing that others could have exchanged.
+suspect='' why=''
+if [ ! -e "$daemon" ] && [ ! -L "$daemon" ]; then
+  why="$daemon is gone"
+elif ! is_roots "$root/Library" "$root/Library/Application Support" "$support" "$programs" "$daemon"; then
+  why="others than root can change $suspect, so $daemon is not run"
+elif [ ! -x "$daemon" ]; then
+  suspect='' why="$daemon cannot be run"
+fi
+if [ -z "$why" ]; then
   "$daemon" uninstall "$@" || exit 1
-elif [ -e "$daemon" ] && [ "$force" = no ]; then
-  echo "$daemon cannot be run, or others than root can change it, so nothing can be released." >&2
-  echo "Install the package again first, or remove the rest with --force." >&2
-  exit 1
-elif [ -e "$state" ] && [ "$force" = no ]; then
-  echo "$daemon is gone, so what the agent holds or has locked cannot be released." >&2
-  echo "Install the package again first, or remove the rest with --force." >&2
+elif [ "$force" = no ] && { [ -e "$daemon" ] || [ -L "$daemon" ] || [ -e "$state" ]; }; then
+  echo "$why: what the agent holds or has locked cannot be released." >&2
+  if [ "$suspect" ]; then print_remedy; fi
+  echo "Install the package again first, which brings the program anew, or remove the rest with --force." >&2
   exit 1
 else
   launchctl bootout "system/$identifier" 2>/dev/null # not loaded is as good
 fi
 
-# What the agent removed itself is not there any more.
-if [ -L "$link" ] && [ "$(readlink "$link")" = "/Library/Application Support/prlagent/bin/prlagent" ]; then
-  rm -f "$link"
-fi
-if [ -f "/Library/Application Support/prlagent/made-usr-local-bin" ]; then
-  rmdir "/usr/local/bin" 2>/dev/null
-  rm -f "/Library/Application Support/prlagent/made-usr-local-bin"
+# What the agent removed itself is not there any more. Of the rest, others may own a folder
+# on the way: each name is removed in its own folder, and rm goes into no link.
+remove() {
+  if [ -e "$2" ] || [ -L "$2" ]; then
+    in_folder "$(dirname "$2")" rm "$1" "$(basename "$2")"
+  fi
+}
+remove_link() {
+  name=${link##*/}
+  if [ -L "$name" ] && [ "$(readlink "$name")" = "/Library/Application Support/prlagent/bin/prlagent" ]; then
+    rm -f "$name"
+  fi
+}
+in_folder "$links" remove_link
+if [ -f "$made_links" ]; then
+  in_folder "$(dirname "$links")" rmdir "$(basename "$links")" 2>/dev/null
 fi
 if pkgutil --pkg-info "$identifier" >/dev/null 2>&1; then
   pkgutil --forget "$identifier"
 fi
-rm -f "$job" "/var/run/prlagent.sock" "/Library/Application Support/prlagent/status.json" "/Library/Application Support/prlagent/status.plist" "/Library/Application Support/prlagent/inventory.plist" "/Library/Application Support/prlagent/bin/prlagentd.new" "/Library/Application Support/prlagent/bin/prlagent" "/Library/Application Support/prlagent/bin/prlagentd"
-rmdir "$programs" 2>/dev/null
+rm -f "$root/var/run/prlagent.sock" # in a folder of root's, to which macOS itself has a link
+for place in "$made_links" "$job" "$root/Library/Application Support/prlagent/status.json" "$root/Library/Application Support/prlagent/status.plist" "$root/Library/Application Support/prlagent/inventory.plist" "$root/Library/Application Support/prlagent/bin/prlagentd.new" "$root/Library/Application Support/prlagent/bin/prlagent" "$root/Library/Application Support/prlagent/bin/prlagentd"; do
+  remove -f "$place"
+done
+in_folder "$support" rmdir "$(basename "$programs")" 2>/dev/null
 if [ "$purge" = yes ]; then
-  rm -rf "$support"
+  remove -rf "$support"
 fi
 
 left=no
@@ -96,7 +140,7 @@ for place in "$daemon" "$job"; do
     left=yes
   fi
 done
-if [ "$purge" = yes ] && [ -e "$support" ]; then
+if [ "$purge" = yes ] && { [ -e "$support" ] || [ -L "$support" ]; }; then
   echo "$support is still there" >&2
   left=yes
 fi

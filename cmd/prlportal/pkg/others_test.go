@@ -1,0 +1,276 @@
+package pkg
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"prlagent/launchd"
+)
+
+// Root runs no program that others can change, or exchange with a folder above it, and
+// says how it is root's again. It is removed all the same, if it is to be removed by force.
+func TestH53_ScriptsRunNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	open := func(name string, mode os.FileMode) func(m mac) error {
+		return func(m mac) error { return os.Chmod(m.path(name), mode) }
+	}
+	attacks := map[string]func(m mac) error{
+		"others write the program":         open(daemonFile, 0o777),
+		"a group writes it":                open(daemonFile, 0o775),
+		"others exchange it":               open(programFolder, 0o777),
+		"others exchange its place":        open(supportFolder, 0o775),
+		"others exchange our folder":       open(filepath.Dir(supportFolder), 0o777),
+		"a group exchanges the library":    open("/Library", 0o775),
+		"others exchange all but programs": open("/Library", 0o757),
+		"a link": func(m mac) error {
+			return errors.Join(os.Rename(m.path(daemonFile), m.path("theirs")), os.Symlink(m.path("theirs"), m.path(daemonFile)))
+		},
+	}
+	if os.Geteuid() == 0 {
+		for _, place := range []string{daemonFile, programFolder, supportFolder, filepath.Dir(supportFolder), "/Library"} {
+			attacks["another's "+place] = func(m mac) error { return os.Chown(m.path(place), 12345, 12345) }
+		}
+	}
+	eachShell(t, func(t *testing.T, shell []string) {
+		for name, attack := range attacks {
+			attacked := func() mac {
+				m := newMac(t, shell).withAgent("")
+				m.isRunning = true
+				m.write(cliFile, "x")
+				m.write(releaseFile, "version=1.3.0\nstore_format=1\n")
+				m.write(stateFolder+"/node.json", "token")
+				if err := attack(m); err != nil {
+					t.Fatal(err)
+				}
+				return m
+			}
+			m := attacked()
+			out, code := m.run(sampleScripts(true).preinstall)
+			if copies, _ := filepath.Glob(m.path(supportFolder) + "/state-of-*"); code != 1 || m.told() != "" || len(copies) > 0 || m.exists(permissionFile) {
+				t.Errorf("%s: preinstall: exit code %d, told %q, copies %v", name, code, m.told(), copies)
+			}
+			if !hasRemedy(out, name) || !strings.Contains(out, "Install version 1.3.0 again") {
+				t.Errorf("%s: preinstall says %s", name, out)
+			}
+			m = attacked()
+			m.isRunning = false // uninstall gives it its paths
+			for _, forced := range []bool{false, true} {
+				args := []string{"--purge"}
+				if forced {
+					args = append(args, "--force")
+				}
+				out, code := m.uninstall(args...)
+				if (code == 0) != forced || strings.Contains(m.told(), "uninstall") || m.exists(stateFolder) == forced || m.exists(supportFolder) == forced {
+					t.Errorf("%s: uninstall %v: exit code %d, told %q: %s", name, args, code, m.told(), out)
+				}
+				if !forced && (!hasRemedy(out, name) || !strings.Contains(out, "Install the package again") || !strings.Contains(out, "--force")) {
+					t.Errorf("%s: uninstall says %s", name, out)
+				}
+			}
+		}
+	})
+}
+
+// hasRemedy reports whether a script says what is others' and what to do.
+func hasRemedy(said, attack string) bool {
+	if attack == "a link" {
+		return strings.Contains(said, "prlagentd is a link")
+	}
+	return strings.Contains(said, "others than root can change") && strings.Contains(said, "sudo chown root '") && strings.Contains(said, "'; sudo chmod go-w '")
+}
+
+// postinstall takes the right to write from folders of ours, and then looks.
+func TestH53_PostinstallTakesTheFoldersThatAreOurs(t *testing.T) {
+	t.Parallel()
+	open := func(name string, mode os.FileMode) func(m mac) error {
+		return func(m mac) error { return os.Chmod(m.path(name), mode) }
+	}
+	eachShell(t, func(t *testing.T, shell []string) {
+		for name, attack := range map[string]func(m mac) error{
+			"others write the program":       open(daemonFile, 0o777),
+			"others write the other program": open(cliFile, 0o777),
+			"others exchange our folder":     open(filepath.Dir(supportFolder), 0o777),
+			"a group exchanges the library":  open("/Library", 0o775),
+			"a link": func(m mac) error {
+				return errors.Join(os.Rename(m.path(daemonFile), m.path("theirs")), os.Symlink(m.path("theirs"), m.path(daemonFile)))
+			},
+		} {
+			m := newMac(t, shell).withAgent("")
+			m.isRunning = true
+			m.write(cliFile, "x")
+			if err := errors.Join(os.Chmod(m.path(supportFolder), 0o750), attack(m)); err != nil {
+				t.Fatal(err)
+			}
+			if out, code := m.run(sampleScripts(false).postinstall); code != 1 || m.told() != "" || !hasRemedy(out, name) || m.exists(cliLink) {
+				t.Errorf("%s: postinstall: exit code %d, told %q: %s", name, code, m.told(), out)
+			}
+			if info, err := os.Stat(m.path(supportFolder)); err != nil || strings.Contains(name, "exchange") && info.Mode().Perm() != 0o750 {
+				t.Errorf("%s: root has changed what others can exchange: %v, %v", name, info, err)
+			}
+		}
+	})
+}
+
+// What others have left where they could is not written through, once it is root's.
+func TestH53_ScriptsWriteThroughNoLinkThatWasLeft(t *testing.T) {
+	t.Parallel()
+	eachShell(t, func(t *testing.T, shell []string) {
+		m := newMac(t, shell).withAgent("")
+		m.isRunning = true
+		m.write(releaseFile, "version=1.3.0\nstore_format=1\n")
+		m.write(stateFolder+"/node.json", "token")
+		m.write("precious", "precious")
+		for _, name := range []string{madeLinks, permissionFile} {
+			if err := os.Symlink(m.path("precious"), m.path(name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, script := range map[string][]byte{"preinstall": sampleScripts(true).preinstall, "postinstall": sampleScripts(false).postinstall} {
+			out, code := m.run(script)
+			if text, err := os.ReadFile(m.path("precious")); code != 0 || err != nil || string(text) != "precious" {
+				t.Errorf("%s: exit code %d, %q, %v: %s", name, code, text, err, out)
+			}
+		}
+	})
+}
+
+// exchange is one who owns a folder on the way, and puts a link in its place.
+type exchange struct {
+	folder string
+	script string   // what runs meanwhile
+	tools  []string // of it: before one of them it happens
+	args   []string // of uninstall
+	fresh  bool     // there is no /usr/local/bin yet
+	opened string   // a folder that others own, which the scripts notice
+}
+
+// maxMoments are those of a case: pwd is called again for each thing that is removed.
+const maxMoments = 8
+
+// Whoever may exchange a folder on the way to the link, or to what is removed, does it at
+// any moment: nothing is made and nothing removed where their link leads.
+func TestH53_AFolderThatIsExchangedAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	support := filepath.Dir(supportFolder)
+	making, removing, force := []string{"pwd", "mkdir", "ln"}, []string{"pwd", "readlink", "rmdir"}, []string{"rm", "rmdir"}
+	cases := map[string]exchange{
+		"the link is made":                {folder: "/usr/local/bin", script: "postinstall", tools: making},
+		"the link is made, above":         {folder: "/usr/local", script: "postinstall", tools: making},
+		"its folder is made":              {folder: "/usr/local", script: "postinstall", tools: making, fresh: true},
+		"the link is removed":             {folder: "/usr/local/bin", script: "uninstall", tools: removing},
+		"its folder is removed":           {folder: "/usr/local", script: "uninstall", tools: removing},
+		"the rest is removed by force":    {folder: support, script: "uninstall", tools: force, args: []string{"--purge", "--force"}, opened: support},
+		"the rest is removed, from above": {folder: "/Library", script: "uninstall", tools: force, args: []string{"--purge", "--force"}, opened: "/Library"},
+		"the programs are removed":        {folder: programFolder, script: "uninstall", tools: force, args: []string{"--force"}, opened: supportFolder},
+	}
+	eachShell(t, func(t *testing.T, shell []string) {
+		if shell[0] == "busybox" {
+			return // its cd is as dash's, and this takes long
+		}
+		for name, test := range cases {
+			for moment, isOver := 1, false; !isOver && moment <= maxMoments; moment++ {
+				m := newMac(t, shell).withAgent("")
+				victims := m.withVictims(test)
+				before := listing(t, victims)
+				out, calls := m.exchangeAt(test, victims, moment)
+				if after := listing(t, victims); !slices.Equal(before, after) {
+					t.Errorf("%s, before tool %d: it was\n%q, and is\n%q: %s", name, moment, before, after, out)
+				}
+				if isOver = calls < moment; moment == 1 && isOver {
+					t.Fatalf("%s: no tool was called: %s", name, out)
+				}
+			}
+		}
+	})
+}
+
+// withVictims prepares the Mac, and a folder that has what the scripts would remove.
+func (m mac) withVictims(test exchange) (victims string) {
+	m.t.Helper()
+	for _, name := range []string{cliFile, stateFolder + "/x", launchd.PlistPath, madeLinks} {
+		m.write(name, "x")
+	}
+	victims = m.path("victims")
+	below := strings.TrimPrefix(supportFolder, test.folder)
+	places := []string{victims + "/bin", filepath.Join(victims, below, "bin"), filepath.Join(victims, below, "state"), victims + "/LaunchDaemons"}
+	if !test.fresh {
+		places = append(places, m.path("/usr/local/bin"))
+	} else {
+		places = append(places[1:], m.path("/usr/local"))
+	}
+	var failed error
+	for _, place := range places {
+		failed = errors.Join(failed, os.MkdirAll(place, 0o755))
+	}
+	for _, file := range []string{filepath.Join(victims, below, "bin/prlagentd"), filepath.Join(victims, "prlagentd"), victims + "/LaunchDaemons/" + filepath.Base(launchd.PlistPath)} {
+		failed = errors.Join(failed, os.WriteFile(file, []byte("precious"), 0o600))
+	}
+	if test.script == "uninstall" {
+		failed = errors.Join(failed, os.Symlink(cliFile, m.path(cliLink)))
+	}
+	if test.folder == filepath.Dir(cliLink) && test.script == "uninstall" {
+		failed = errors.Join(failed, os.Symlink(cliFile, victims+"/prlagent"))
+	}
+	if test.opened != "" {
+		failed = errors.Join(failed, os.Chmod(m.path(test.opened), 0o777))
+	}
+	if failed != nil {
+		m.t.Fatal(failed)
+	}
+	return victims
+}
+
+// exchangeAt runs the script; before its tool of that number the folder is exchanged. It
+// gives how many tools were called.
+func (m mac) exchangeAt(test exchange, victims string, moment int) (out string, calls int) {
+	m.t.Helper()
+	for _, tool := range test.tools {
+		real, err := exec.LookPath(tool)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.write("tools/"+tool, fmt.Sprintf("#!/bin/sh\necho >>'%[1]s/calls'\n"+
+			"if [ $(($(wc -l <'%[1]s/calls'))) = %[2]d ]; then\n  /bin/mv '%[3]s' '%[3]s.theirs' && /bin/ln -s '%[4]s' '%[3]s'\nfi\nexec '%[5]s' \"$@\"\n",
+			m.volume, moment, m.path(test.folder), victims, real))
+	}
+	if test.script == "postinstall" {
+		m.isRunning = true
+		out, _ = m.run(m.withTools(sampleScripts(false).postinstall))
+	} else {
+		out, _ = m.uninstall(test.args...)
+	}
+	called, _ := os.ReadFile(m.path("calls")) // none: none was called
+	return out, strings.Count(string(called), "\n")
+}
+
+// listing is what is below a folder, with modes and what links lead to.
+func listing(t *testing.T, folder string) (lines []string) {
+	t.Helper()
+	if err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		target, _ := os.Readlink(path)
+		lines = append(lines, fmt.Sprint(strings.TrimPrefix(path, folder), info.Mode(), target))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+// ln names the link after the program.
+func TestTheLinkHasTheNameOfTheProgram(t *testing.T) {
+	t.Parallel()
+	if filepath.Base(cliLink) != filepath.Base(cliFile) {
+		t.Errorf("%s and %s", cliLink, cliFile)
+	}
+}
