@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"prlagent/agent"
@@ -86,23 +88,12 @@ func (m *managedMac) removeOwned(things []ownedThing, purge bool) (removed []str
 }
 
 func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err error) {
-	place := filepath.Join(m.root, path)
-	if kind != ownedLink && kind != ownedSocket && kind != ownedLinks {
-		// Nobody but root can exchange a folder on the way. Of the other places
-		// others may be the owners; there one name is removed and nothing below it.
-		if err := safefile.CheckFolder(filepath.Dir(place), uint32(os.Geteuid())); err != nil {
-			return false, unlessNothing(err)
-		}
-	}
-	if info, err := os.Stat(filepath.Dir(place)); err != nil || !info.IsDir() {
-		return false, unlessNothing(err)
-	}
-	folder, err := os.OpenRoot(filepath.Dir(place))
+	folder, err := m.openFolderOf(path, kind)
 	if err != nil {
 		return false, unlessNothing(err)
 	}
 	defer folder.Close()
-	name := filepath.Base(place)
+	name := filepath.Base(path)
 	info, err := folder.Lstat(name)
 	if err != nil || !m.isOurs(folder, info, kind) {
 		return false, unlessNothing(err)
@@ -121,6 +112,60 @@ func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err er
 		err = folder.Remove(name)
 	}
 	return err == nil, err
+}
+
+// openFolderOf opens the folder in which something of ours stands.
+func (m *managedMac) openFolderOf(path string, kind ownedKind) (*os.Root, error) {
+	parent := filepath.Dir(path)
+	place := filepath.Join(m.root, parent)
+	switch kind {
+	case ownedLink, ownedLinks:
+		return openWithoutLinks(cmp.Or(m.root, "/"), parent)
+	case ownedSocket: // in a folder of root's, to which macOS itself has a link
+	default:
+		// Nobody but root can exchange a folder on the way.
+		if err := safefile.CheckFolder(place, uint32(os.Geteuid())); err != nil {
+			return nil, err
+		}
+	}
+	if info, err := os.Stat(place); err != nil || !info.IsDir() {
+		return nil, cmp.Or(err, error(syscall.ENOTDIR))
+	}
+	return os.OpenRoot(place)
+}
+
+// openWithoutLinks opens a folder below root step by step. Others may own it, or one on
+// the way, and exchange it at any moment: what is opened is what was no link.
+func openWithoutLinks(root, path string) (*os.Root, error) {
+	at, err := os.OpenRoot(root)
+	for name := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' }) {
+		if err != nil {
+			return nil, err
+		}
+		at, err = openNext(at, name)
+	}
+	return at, err
+}
+
+// openNext opens a folder in another one, and closes that.
+func openNext(at *os.Root, name string) (*os.Root, error) {
+	defer at.Close()
+	looked, err := at.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !looked.IsDir() {
+		return nil, syscall.ENOTDIR
+	}
+	next, err := at.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	if opened, err := next.Stat("."); err != nil || !os.SameFile(looked, opened) {
+		next.Close()
+		return nil, cmp.Or(err, error(syscall.ELOOP))
+	}
+	return next, nil
 }
 
 // unlessNothing drops the errors that say that there is nothing at a path.

@@ -205,6 +205,14 @@ func TestH47_NothingElseGoes(t *testing.T) {
 			socket := filepath.Join(m.root, "/var/run/prlagent.sock")
 			return errors.Join(os.Remove(socket), os.WriteFile(socket, []byte("theirs"), 0o644))
 		}, "/var/run/prlagent.sock", nil},
+		"a link in place of the link's folder": {func(m *managedMac, victims string) error {
+			folder := filepath.Join(m.root, "/usr/local/bin")
+			return errors.Join(os.Symlink(linkTarget, filepath.Join(victims, "prlagent")), os.RemoveAll(folder), os.Symlink(victims, folder))
+		}, "/usr/local/bin/prlagent", nil},
+		"a link above the link's folder": {func(m *managedMac, victims string) error {
+			folder := filepath.Join(m.root, "/usr/local")
+			return errors.Join(os.Mkdir(filepath.Join(victims, "bin"), 0o755), os.RemoveAll(folder), os.Symlink(victims, folder))
+		}, "/usr/local/bin", nil},
 		"links in the state": {func(m *managedMac, victims string) error {
 			state := filepath.Join(m.root, localapi.StateFolder)
 			return errors.Join(os.Symlink(victims, filepath.Join(state, "folder")), os.Symlink(filepath.Join(victims, "victim"), filepath.Join(state, "file")))
