@@ -315,6 +315,7 @@ const (
 	CodeJobProgramUnsafe  Code = "job_program_unsafe"
 	CodeLaunchdSilent     Code = "launchd_silent"
 	CodeUninstallRefused  Code = "uninstall_refused"
+	CodeUninstallNewer    Code = "uninstall_newer_state"
 	CodeReleaseIncomplete Code = "release_incomplete"
 
 	CodeLogErrors       Code = "log_errors"
@@ -580,6 +581,7 @@ var Codes = map[Code]CodeText{
 	CodeJobProgramUnsafe:  {Failure, "The program that the agent's job starts, as root, can be changed by others.", "Install the package again. If that is said again, see who can: sudo ls -l /Library/Application\\ Support/prlagent/bin."},
 	CodeLaunchdSilent:     {Failure, "launchctl cannot be run, or says nothing that makes sense.", "Try again in a minute; if it stays, restart the Mac."},
 	CodeUninstallRefused:  {Failure, "The agent has placed something on this Mac that would be left behind.", "Lift it in the same step: " + sudoDaemon + "uninstall --release."},
+	CodeUninstallNewer:    {Failure, "A newer version of the agent has written the state, so this one cannot tell what that has placed, nor lift it: the agent stays.", "Install the package of that newer version first (prlportal devices has its number, if this Mac has told it), and then: " + sudoDaemon + "uninstall --release."},
 	CodeReleaseIncomplete: {Failure, "Not all that the agent has placed could be lifted, so the agent stays.", "Do what is said of each that is left, such as to resume or shut down a virtual machine that is suspended. Then try again: " + sudoDaemon + "uninstall --release."},
 
 	CodeLogErrors:       {Warning, "The agent's log has errors of the last day.", "Run 'sudo prlagent logs --since 1d' and read those."},

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/rs/zerolog"
@@ -65,11 +66,14 @@ func explainEnd(stderr io.Writer, err error) int {
 		return exitRunning
 	case errors.Is(err, errUsage):
 		return exitUsage
-	case protocol.CodeOf(err) == protocol.CodeUninstallRefused:
+	case slices.Contains(refusals, protocol.CodeOf(err)):
 		return exitRefused
 	}
 	return exitFailed
 }
+
+// refusals are the codes of an uninstallation that would leave something in place.
+var refusals = []protocol.Code{protocol.CodeUninstallRefused, protocol.CodeUninstallNewer}
 
 // exitError is an error with an exit code of its own.
 type exitError struct {

@@ -37,7 +37,7 @@ func (i *invocation) uninstallFrom(ctx context.Context, mac *managedMac, documen
 	placed, answers, err := mac.placed(ctx)
 	orphans := 0
 	switch {
-	case err != nil && !i.release:
+	case err != nil && (!i.release || protocol.CodeOf(err) == protocol.CodeUninstallNewer):
 		return err
 	case i.release && (err != nil || !placed.IsEmpty()):
 		if orphans, err = i.releaseAll(ctx, mac, answers, document); err != nil {
@@ -111,8 +111,11 @@ func (m *managedMac) placed(ctx context.Context) (placed localapi.Placed, answer
 // placedBefore is what a daemon that is gone has left.
 func (m *managedMac) placedBefore(ctx context.Context) (localapi.Placed, error) {
 	placed, err := agent.Placed(ctx, m.root, zerolog.Nop())
-	if errors.Is(err, agent.ErrForgotten) {
+	switch {
+	case errors.Is(err, agent.ErrForgotten):
 		err = &codedError{protocol.CodeUninstallRefused, "(" + err.Error() + ")"}
+	case errors.Is(err, store.ErrNewer):
+		err = &codedError{protocol.CodeUninstallNewer, "(" + err.Error() + ")"}
 	}
 	return placed, err
 }
