@@ -14,7 +14,7 @@ import (
 )
 
 func (p *program) getCommand() *cobra.Command {
-	var attribute bool
+	var attribute, live bool
 	command := &cobra.Command{
 		Use:   "get [FIELD]",
 		Short: "Print one value, for extension attributes and scripts",
@@ -23,9 +23,14 @@ func (p *program) getCommand() *cobra.Command {
 With --ea the value is printed as a Jamf extension attribute, <result>…</result>;
 dates are in the form that Jamf takes, in UTC. If the daemon is not running,
 its snapshot answers, and the exit code is 0 all the same; health is then
-not_running, or stale once the snapshot has expired, or not_answering. Fields:
+not_running, or stale once the snapshot has expired, or not_answering.
+
+With --live only the daemon answers: if it does not, nothing is printed, and the
+exit code is 3. So a script is told what is true now in one call.
+
+Fields:
 ` + fieldHelp(),
-		Example:           "  prlagent get health\n  prlagent get last_checkin --ea\n  prlagent get vm_count --json",
+		Example:           "  prlagent get health\n  prlagent get last_checkin --ea\n  prlagent get vm_count --json\n  prlagent get vm_count --live || echo unknown",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeField,
 		RunE: func(cmd *cobra.Command, arguments []string) error {
@@ -36,10 +41,11 @@ not_running, or stale once the snapshot has expired, or not_answering. Fields:
 			if !found {
 				return fmt.Errorf("there is no field %q; 'prlagent get' lists them", arguments[0])
 			}
-			return p.runGet(cmd.Context(), field, attribute)
+			return p.runGet(cmd.Context(), field, attribute, live)
 		},
 	}
 	command.Flags().BoolVar(&attribute, "ea", false, "print <result>…</result> for Jamf")
+	command.Flags().BoolVar(&live, "live", false, "only what the daemon says now, nothing from its snapshot")
 	return command
 }
 
@@ -100,9 +106,13 @@ type fieldValue struct {
 	At     time.Time `json:"at"`   // of the status that the value is from
 }
 
-func (p *program) runGet(ctx context.Context, field localapi.Field, attribute bool) error {
-	status, err := p.lastStatus(ctx)
-	if state := localapi.UnansweredState(err); state != "" && field.ID == "health" {
+func (p *program) runGet(ctx context.Context, field localapi.Field, attribute, live bool) error {
+	ask := p.lastStatus
+	if live {
+		ask = p.liveStatus
+	}
+	status, err := ask(ctx)
+	if state := localapi.UnansweredState(err); state != "" && field.ID == "health" && !live {
 		return p.getHealthOf(state, err, field, attribute)
 	}
 	if err != nil {

@@ -195,7 +195,8 @@ Exit codes:
      says what), or the command failed
   2  the command line makes no sense
   3  the daemon is not running, does not answer, or is not installed;
-     'status' prints what it left behind, and 'get' answers from that with 0
+     'status' prints what it left behind, and 'get' answers from that with 0,
+     but for 'get --live'
   4  refused: you may not do this
 
 Output for people has local time with its zone and is in color only on a

@@ -56,9 +56,7 @@ func (p *program) runStatus(ctx context.Context, verbose bool) error {
 // the one word for that in place of its health. Without a snapshot the daemon's
 // error stands.
 func (p *program) lastStatus(ctx context.Context) (localapi.Status, error) {
-	ctx, cancel := p.withTimeout(ctx)
-	defer cancel()
-	status, err := p.newClient().Status(ctx)
+	status, err := p.liveStatus(ctx)
 	state := localapi.UnansweredState(err)
 	if state == "" {
 		return status, err
@@ -68,4 +66,11 @@ func (p *program) lastStatus(ctx context.Context) (localapi.Status, error) {
 		return localapi.Status{}, err
 	}
 	return snapshot.UnansweredAt(state, p.now()), nil
+}
+
+// liveStatus asks the daemon alone.
+func (p *program) liveStatus(ctx context.Context) (localapi.Status, error) {
+	ctx, cancel := p.withTimeout(ctx)
+	defer cancel()
+	return p.newClient().Status(ctx)
 }
