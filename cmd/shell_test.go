@@ -17,6 +17,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"prlagent/agent"
 )
 
 // templates have names in place of paths; what is made of them is below their testdata.
@@ -107,6 +111,62 @@ func TestPKG12FilesForToolsOfAdmins(t *testing.T) {
 	}
 	if count < 5 {
 		t.Errorf("%d files", count)
+	}
+}
+
+// H53: root runs the agent's programs from them only where nobody else can have put these
+// there. Each file is copied alone, so each has the lines for that: the same, with the
+// function of the package's scripts and all folders above the programs.
+func TestH53_FilesForToolsOfAdminsLookBeforeTheyRun(t *testing.T) {
+	t.Parallel()
+	read := func(path string) string {
+		content, err := os.ReadFile(filepath.Join(repositoryFolder(), path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(content)
+	}
+	var folders []string
+	for folder := agent.SupportFolder; folder != "/"; folder = filepath.Dir(folder) {
+		folders = append([]string{`"$root` + folder + `"`}, folders...)
+	}
+	chain := strings.Replace(strings.Join(folders, " "), `"$root`+agent.SupportFolder+`"`, `"$support"`, 1)
+	want := read(templates+"/is_roots") + "\n# is_ours PROGRAM: root may run it.\nis_ours() {\n  is_roots " + chain + ` "$support/bin" "$support/bin/$1"` + "\n}\n\n"
+	var asking string
+	for path := range shellScripts(t) {
+		if !strings.HasPrefix(path, "launchd/deploy/") || path == requirementScript {
+			continue
+		}
+		_, block, _ := strings.Cut(read(path), want)
+		block, _, _ = strings.Cut(block, "\n}\n")
+		if asking == "" {
+			asking = block
+		}
+		if block != asking || !strings.Contains(block, "\nask_health() {\n") || !strings.Contains(block, "if is_ours prlagent; then") {
+			t.Errorf("%s does not look as the others do:\n%s", path, block)
+		}
+	}
+}
+
+// Jamf's and Intune's are one script, but for what the value stands in.
+func TestPKG12TheAttributesOfJamfAndIntuneAreTwins(t *testing.T) {
+	t.Parallel()
+	after := func(path string) string {
+		content, err := os.ReadFile(filepath.Join(repositoryFolder(), "launchd/deploy", path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, code, _ := strings.Cut(string(content), "\nset -u\n")
+		return code
+	}
+	jamf := strings.NewReplacer(" '<result></result>'", "", "'<result>unknown</result>'", "unknown", "<result>$health</result>", "$health",
+		" --ea", "", "result=", "value=", `"$result"`, `"$value"`).Replace(after("jamf/extension-attribute.sh"))
+	const isoDate = `if [ "$field" = last_checkin ] && [ -n "$value" ]; then
+  value="${value% *}T${value#* }Z"
+fi
+`
+	if intune := strings.Replace(after("intune/custom-attribute.sh"), isoDate, "", 1); intune != jamf || jamf == "" {
+		t.Error(cmp.Diff(jamf, intune))
 	}
 }
 

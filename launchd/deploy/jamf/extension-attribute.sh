@@ -10,8 +10,46 @@
 set -u
 field=health
 
+PATH=/usr/bin:/bin:/usr/sbin:/sbin
+export PATH
+
 root=
-prlagent="$root/Library/Application Support/prlagent/bin/prlagent"
+support="$root/Library/Application Support/prlagent"
+prlagent="$support/bin/prlagent"
+
+# is_roots PATH...: nobody but root, and who runs this, can have put these there; if
+# others can, $suspect is the first. A folder comes before what is in it: then nobody
+# exchanges what has been looked at.
+is_roots() {
+  for suspect in "$@"; do
+    # shellcheck disable=SC3067 # every sh of a Mac has -O
+    if [ -L "$suspect" ] || { [ ! -O "$suspect" ] && [ -z "$(find "$suspect" -prune -user 0 2>/dev/null)" ]; } ||
+      [ -z "$(find "$suspect" -prune ! -perm -0020 ! -perm -0002 2>/dev/null)" ]; then
+      return 1
+    fi
+  done
+}
+
+# is_ours PROGRAM: root may run it.
+is_ours() {
+  is_roots "$root/Library" "$root/Library/Application Support" "$support" "$support/bin" "$support/bin/$1"
+}
+
+# ask_health sets health to one word. Without its command line the agent is gone, whatever
+# it has left behind; and where others can have put that there, nobody runs it.
+ask_health() {
+  health=not_installed
+  if [ -x "$prlagent" ]; then
+    health=unknown
+    if is_ours prlagent; then
+      health=$("$prlagent" get health --timeout 2s 2>/dev/null)
+    fi
+  fi
+  case $health in
+  healthy | degraded | unhealthy | not_running | not_answering | stale | not_installed) ;;
+  *) health=unknown ;;
+  esac
+}
 
 print_unknown() {
   case $field in
@@ -21,23 +59,14 @@ print_unknown() {
   exit 0
 }
 
-# Without its command line the agent is gone, whatever it has left behind.
-health=not_installed
-if [ -x "$prlagent" ]; then
-  health=$("$prlagent" get health --timeout 2s 2>/dev/null)
-fi
-case $health in
-healthy | degraded | unhealthy) answers=yes ;;
-not_running | not_answering | stale | not_installed) answers=no ;;
-*) health=unknown answers=no ;;
-esac
-
 if [ "$field" = health ]; then
+  ask_health
   echo "<result>$health</result>"
   exit 0
 fi
-if [ "$answers" = no ] && [ "$field" != last_checkin ]; then
-  print_unknown
-fi
-result=$("$prlagent" get "$field" --ea --timeout 2s 2>/dev/null) || print_unknown
+is_ours prlagent || print_unknown
+case $field in
+last_checkin) result=$("$prlagent" get "$field" --ea --timeout 2s 2>/dev/null) ;;
+*) result=$("$prlagent" get "$field" --ea --live --timeout 2s 2>/dev/null) ;;
+esac || print_unknown
 printf '%s\n' "$result"
