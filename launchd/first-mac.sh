@@ -1145,6 +1145,9 @@ installed() {
   run 'macos.md 13.3' text ls -ldn "$support" "$support/bin" "$support/bin/prlagentd" "$support/bin/prlagent" "$support/state" "$support/logs" \
     "$support/status.plist" "$support/inventory.plist" "$root/Library/LaunchDaemons/$agent.plist" "$root/usr/local/bin/prlagent"
   run 'acting.md 4' words codesign -d -v -r - "$support/bin/prlagentd"
+  # The package's scripts go by what pwd says of folders that macOS has behind firmlinks.
+  # shellcheck disable=SC2016 # the inner shell's variables
+  run 'acting.md 4' text sh -c 'for folder; do cd -P "$folder" && /bin/pwd -P; done' sh "$root/Library/Application Support" "$root/usr/local"
   file 'macos.md 1.3' shape "/Library/LaunchDaemons/$agent.plist"
   run 'macos.md 15.10' job "$launchctl" print "system/$agent"
   # shellcheck disable=SC2016 # the inner shell's variables

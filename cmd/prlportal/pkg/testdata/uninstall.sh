@@ -51,7 +51,8 @@ print_remedy() {
 # in_folder PATH COMMAND...: runs the command in that folder, unless a link leads there.
 # Others may own it, or one on the way, and exchange it at any moment: once we are in it,
 # its path does not matter any more. pwd is the program, which asks the kernel; that of a
-# shell may look at the path again.
+# shell may look at the path again. Firmlinks, which macOS has at /Library and /usr/local,
+# do not show in what the kernel says (not verified on a Mac).
 in_folder() (
   folder=$1
   shift
