@@ -61,6 +61,10 @@ type Options struct {
 	// IsLeaving is that the agent runs to lift what it has placed, and is then taken off
 	// the Mac: no command is begun, and none is gone on with.
 	IsLeaving bool
+	// OnIdle is told when no look, exchange or plan runs any more (true), and when the next
+	// one has begun (false): what the process does with its memory is its program's. nil:
+	// nobody is told.
+	OnIdle func(idle bool)
 }
 
 // ownCollections are what the loop itself and its looker keep in the store.
@@ -173,6 +177,7 @@ type agent struct {
 type parts struct {
 	log        zerolog.Logger
 	isLeaving  bool
+	onIdle     func(idle bool)
 	owner      uint32 // who plays root
 	authorize  func(localapi.Peer) localapi.Actor
 	snapshots  string // folder, as a path on this disk
@@ -221,7 +226,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 	sources := sourcesOf(mac, streams)
 	sources.NeedsConfig, sources.NeedsSpace, sources.NeedsPreferences = enforcer.NeedsConfig, enforcer.NeedsSpace, enforcer.NeedsPreferences
 	return parts{
-		log: options.Log, isLeaving: options.IsLeaving, owner: ownerUID(options.Root), authorize: localapi.AuthorizeLocal(ownerUID(options.Root)),
+		log: options.Log, isLeaving: options.IsLeaving, onIdle: options.OnIdle, owner: ownerUID(options.Root), authorize: localapi.AuthorizeLocal(ownerUID(options.Root)),
 		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,
 		looker:     inventory.New(sources, lanes, state, wallClock, options.Log),
 		sources:    listen(mac, streams, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),

@@ -56,12 +56,13 @@ func (a *agent) loop(ctx context.Context) error {
 			l.endGrace()
 			l.refreshFolder()
 			l.restoreSocket()
-			l.freeMemory()
+			l.noteIdle()
 			if !l.backedUp.IsZero() { // the first one follows the first pass
 				l.backUp()
 			}
 		}
 		wake.Stop()
+		l.noteBusy()
 	}
 }
 
@@ -85,7 +86,7 @@ type loop struct {
 	looking     *look     // that runs; or, while step decides on it, that just ended
 	exchanging  *exchange // that runs
 	backingUp   bool
-	holding     bool                            // memory that a pass has needed
+	idle        bool                            // since a tick nothing runs that needs memory
 	backups     chan time.Time                  // that were made; zero = it failed
 	backedUp    time.Time                       // last backup of the state by this daemon
 	endings     struct{ seen, backedUp uint64 } // commands that had ended when the last backup began, and by the last good one
@@ -387,7 +388,6 @@ func (l *loop) endPass(p *pass, how endedPass, asked []question) {
 	how.record = p.end()
 	l.last, l.snapshots.due = how, true
 	l.backUp()
-	l.holding = true
 	l.publish()
 	for _, one := range asked {
 		ended := how.record

@@ -1,9 +1,6 @@
 package agent
 
-import (
-	"runtime/debug"
-	"time"
-)
+import "time"
 
 const (
 	// backupEvery is how old the newest backup of the state may get.
@@ -39,13 +36,21 @@ func (l *loop) onBackup(at time.Time) {
 	}
 }
 
-// freeMemory gives back what a pass has needed, once nothing goes on: the next
-// look may be a quarter of an hour away. What is pooled outlives one collection.
-func (l *loop) freeMemory() {
-	if l.holding && l.looking == nil && l.exchanging == nil && l.planning == nil {
-		l.holding = false
-		for range 2 {
-			debug.FreeOSMemory()
-		}
+// isBusy reports whether something runs that needs memory.
+func (l *loop) isBusy() bool {
+	return l.looking != nil || l.exchanging != nil || l.planning != nil
+}
+
+// noteIdle tells once that nothing goes on: the next look may be a quarter of an hour
+// away.
+func (l *loop) noteIdle() { l.setIdle(!l.isBusy()) }
+
+// noteBusy tells when that has ended.
+func (l *loop) noteBusy() { l.setIdle(l.idle && !l.isBusy()) }
+
+func (l *loop) setIdle(idle bool) {
+	if told := l.agent.parts.onIdle; idle != l.idle && told != nil {
+		told(idle)
 	}
+	l.idle = idle
 }
