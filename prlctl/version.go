@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 )
 
@@ -19,7 +18,7 @@ const maxVersionText = 128
 
 // versionPattern finds "26.3.2 (57398)", "26.4.0-57513" and "26.3.2" at the
 // end of a text, behind nothing or a blank.
-var versionPattern = regexp.MustCompile(`(?:^|\s)(\d{1,5})\.(\d{1,5})(?:\.(\d{1,5}))?(?:\s*\((\d{1,9})\)|-(\d{1,9}))?\s*$`)
+var versionPattern = pattern(`(?:^|\s)(\d{1,5})\.(\d{1,5})(?:\.(\d{1,5}))?(?:\s*\((\d{1,9})\)|-(\d{1,9}))?\s*$`)
 
 // errNotVersion is a text that names no version.
 var errNotVersion = errors.New("not a version of Parallels Desktop")
@@ -32,7 +31,7 @@ func ParseVersion(text string) (Version, error) {
 	if len(text) > maxVersionText {
 		return Version{}, errNotVersion
 	}
-	found := versionPattern.FindStringSubmatch(text)
+	found := versionPattern().FindStringSubmatch(text)
 	if found == nil {
 		return Version{}, errNotVersion
 	}

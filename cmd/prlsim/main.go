@@ -12,5 +12,5 @@ import (
 )
 
 func main() {
-	os.Exit(sim.Main(demo.Command(), replay.Command()))
+	os.Exit(sim.Main(demo.Command, replay.Command))
 }

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -147,7 +146,7 @@ func readFiles(unpacked io.Reader) (map[string][]byte, error) {
 }
 
 // plainName is a file's name: no folder, no dot in front.
-var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$`)
+var plainName = pattern(`^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$`)
 
 // checkHeader returns a file's name in the archive's folder, or nothing for what
 // is passed over.
@@ -169,7 +168,7 @@ func checkHeader(header *tar.Header) (string, error) {
 	if name == ".DS_Store" || strings.HasPrefix(name, "._") {
 		return "", nil // left by a person who has looked at it on a Mac
 	}
-	if !plainName.MatchString(name) {
+	if !plainName().MatchString(name) {
 		return "", fmt.Errorf("%q is no name of a file here", header.Name)
 	}
 	if header.Size > maxFile {

@@ -2,7 +2,6 @@ package replay
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -31,8 +30,8 @@ func checkInfoRoot(r *reading) outcome {
 }
 
 var (
-	windowsVersion = regexp.MustCompile(`^(\d+\.\d+\.\d+, .*|unknown|)$`)
-	windowsDetails = regexp.MustCompile(`^(ServicePack: \d+\.\d+; SuiteMask: 0x[0-9a-fA-F]+; ProductType: \d+; ProductEdition: \d+|)$`)
+	windowsVersion = pattern(`^(\d+\.\d+\.\d+, .*|unknown|)$`)
+	windowsDetails = pattern(`^(ServicePack: \d+\.\d+; SuiteMask: 0x[0-9a-fA-F]+; ProductType: \d+; ProductEdition: \d+|)$`)
 )
 
 func checkWindowsVersion(r *reading) outcome {
@@ -42,10 +41,10 @@ func checkWindowsVersion(r *reading) outcome {
 		}
 		version, _ := elementText(m.info, "RealOsVersion")
 		details, _ := elementText(m.info, "RealOsDetails")
-		if !windowsVersion.MatchString(version) {
+		if !windowsVersion().MatchString(version) {
 			return differs("RealOsVersion %q", version)
 		}
-		return agreesIf(windowsDetails.MatchString(details), "RealOsDetails %q", details)
+		return agreesIf(windowsDetails().MatchString(details), "RealOsDetails %q", details)
 	})
 }
 
@@ -183,16 +182,16 @@ func checkFlags(r *reading) outcome {
 }
 
 var (
-	tightChoice = regexp.MustCompile(`<on\|off>`)
-	looseChoice = regexp.MustCompile(`<on \| off>`)
+	tightChoice = pattern(`<on\|off>`)
+	looseChoice = pattern(`<on \| off>`)
 )
 
 func checkSpacing(r *reading) outcome {
 	tight, loose := 0, 0
 	for _, category := range categories {
 		said := r.categoryHelp(category)
-		tight += len(tightChoice.FindAllString(said, -1))
-		loose += len(looseChoice.FindAllString(said, -1))
+		tight += len(tightChoice().FindAllString(said, -1))
+		loose += len(looseChoice().FindAllString(said, -1))
 	}
 	if tight+loose == 0 {
 		return outcome{}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -90,18 +89,18 @@ func (r *reading) compareWithFacts() {
 	}
 }
 
-var versionLine = regexp.MustCompile(`(?m)^prlctl version \d+\.\d+\.\d+ \(\d+\)\r?$`)
+var versionLine = pattern(`(?m)^prlctl version \d+\.\d+\.\d+ \(\d+\)\r?$`)
 
 func checkVersionLine(r *reading) outcome {
 	said := strings.TrimSpace(r.printed("prlctl", "--version"))
 	if said == "" {
 		return outcome{}
 	}
-	return agreesIf(versionLine.MatchString(said), "%s", said)
+	return agreesIf(versionLine().MatchString(said), "%s", said)
 }
 
 // longListing is a line of `ls -ldn`: mode, links, owner, group, and the path.
-var longListing = regexp.MustCompile(`(?m)^([-dl][-a-zA-Z@+]{9,11})\s+\d+\s+(\d+)\s+(\d+)\s.*?(/.*)$`)
+var longListing = pattern(`(?m)^([-dl][-a-zA-Z@+]{9,11})\s+\d+\s+(\d+)\s+(\d+)\s.*?(/.*)$`)
 
 // checkOwners looks at who could replace a tool (hardening H10).
 func checkOwners(r *reading) outcome {
@@ -110,7 +109,7 @@ func checkOwners(r *reading) outcome {
 		if entry.Question != "macos.md 15.11" {
 			continue
 		}
-		for _, found := range longListing.FindAllStringSubmatch(string(r.stdout(entry)), -1) {
+		for _, found := range longListing().FindAllStringSubmatch(string(r.stdout(entry)), -1) {
 			mode := found[1]
 			if found[2] != "0" || mode[0] != 'l' && (mode[5] == 'w' || mode[8] == 'w') {
 				lines = append(lines, fmt.Sprintf("%s %s:%s %s", mode, found[2], found[3], found[4]))
@@ -124,13 +123,13 @@ func checkOwners(r *reading) outcome {
 	return outcome{}
 }
 
-var bracedID = regexp.MustCompile(`"(ID|uuid)": ?"\{`)
+var bracedID = pattern(`"(ID|uuid)": ?"\{`)
 
 func checkBareIDs(r *reading) outcome {
 	if len(r.bulk.VMs) == 0 {
 		return outcome{}
 	}
-	return agreesIf(!bracedID.MatchString(r.lists()), "an id with braces")
+	return agreesIf(!bracedID().MatchString(r.lists()), "an id with braces")
 }
 
 // lists is every list of machines as JSON.
@@ -142,14 +141,14 @@ func (r *reading) lists() string {
 	return said
 }
 
-var bareSlash = regexp.MustCompile(`"Home(?: path)?": ?"/`)
+var bareSlash = pattern(`"Home(?: path)?": ?"/`)
 
 func checkSlashes(r *reading) outcome {
 	said := r.lists()
-	if !strings.Contains(said, `\/`) && !bareSlash.MatchString(said) {
+	if !strings.Contains(said, `\/`) && !bareSlash().MatchString(said) {
 		return outcome{}
 	}
-	return agreesIf(!bareSlash.MatchString(said), "a path has plain slashes")
+	return agreesIf(!bareSlash().MatchString(said), "a path has plain slashes")
 }
 
 func checkWordsAround(r *reading) outcome {
@@ -303,39 +302,42 @@ func checkLicenseStatus(r *reading) outcome {
 	return agreesIf(slices.Contains([]string{"ACTIVE", "EXPIRED"}, r.license.Status), "%s", r.license.Status)
 }
 
+// statusLine is the line of a license's state.
+var statusLine = pattern(`(?m)^    status="[A-Z]+"`)
+
 func checkLicenseText(r *reading) outcome {
 	said := r.printed("prlsrvctl", "info", "--license")
 	if strings.TrimSpace(said) == "" {
 		return outcome{}
 	}
 	header := strings.Contains(said, "Searching for installed licenses...")
-	body := strings.Contains(said, noLicense) || regexp.MustCompile(`(?m)^    status="[A-Z]+"`).MatchString(said)
+	body := strings.Contains(said, noLicense) || statusLine().MatchString(said)
 	return agreesIf(header && body, "the header is there: %t, and its lines as captured: %t", header, body)
 }
 
 func checkLicenseDates(r *reading) outcome {
 	for _, date := range []string{r.license.Expiration, r.license.MainPeriodEndsAt, r.license.GracePeriodEndsAt} {
 		if date != "" {
-			return answers("%s", digit.ReplaceAllString(date, "9"))
+			return answers("%s", digit().ReplaceAllString(date, "9"))
 		}
 	}
 	return outcome{}
 }
 
-var digit = regexp.MustCompile(`\d`)
+var digit = pattern(`\d`)
 
 func checkProcess(r *reading) outcome {
 	for _, entry := range r.Entries {
 		for line := range strings.Lines(string(r.stdout(entry))) {
 			if entry.Question == "captures.md 4.3" && strings.Contains(line, "prl_vm_app") {
-				return agreesIf(vmProcess.MatchString(strings.TrimSpace(line)), "%s", strings.TrimSpace(line))
+				return agreesIf(vmProcess().MatchString(strings.TrimSpace(line)), "%s", strings.TrimSpace(line))
 			}
 		}
 	}
 	return outcome{}
 }
 
-var vmProcess = regexp.MustCompile(`/Contents/MacOS//Parallels VM\.app/Contents/MacOS/prl_vm_app --vm-name .+ --uuid \{[0-9A-Fa-f-]{36}\} --dir-uuid \{[0-9A-Fa-f-]{36}\} --log-dir /.+$`)
+var vmProcess = pattern(`/Contents/MacOS//Parallels VM\.app/Contents/MacOS/prl_vm_app --vm-name .+ --uuid \{[0-9A-Fa-f-]{36}\} --dir-uuid \{[0-9A-Fa-f-]{36}\} --log-dir /.+$`)
 
 var knownEvents = strings.Fields("vm_state_changed vm_added vm_unregistered vm_deleted vm_config_changed vm_tools_state_changed " +
 	"vm_snapshots_tree_changed vm_snapshot_created vm_created vm_started vm_stopped vm_resumed vm_continued vm_perfstats")
@@ -344,10 +346,10 @@ func checkEventNames(r *reading) outcome {
 	return knownWords(r.events, knownEvents, func(e prlctl.Event) string { return e.Name })
 }
 
-var timestamp = regexp.MustCompile(`"Timestamp": ?"([^"]{1,64})"`)
+var timestamp = pattern(`"Timestamp": ?"([^"]{1,64})"`)
 
 func checkTimestamps(r *reading) outcome {
-	found := timestamp.FindStringSubmatch(r.printed("prlctl", "monitor-events", "--json"))
+	found := timestamp().FindStringSubmatch(r.printed("prlctl", "monitor-events", "--json"))
 	if found == nil {
 		return outcome{}
 	}

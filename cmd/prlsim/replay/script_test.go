@@ -30,7 +30,7 @@ import (
 // Macs. They end with syscall.Exit, because os.Exit waits a second in a program
 // built with -race.
 func TestMain(m *testing.M) {
-	play := func() { syscall.Exit(sim.Main(Command())) }
+	play := func() { syscall.Exit(sim.Main(Command)) }
 	if !strings.HasSuffix(os.Args[0], ".test") {
 		play()
 	}

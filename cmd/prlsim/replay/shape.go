@@ -7,7 +7,14 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
+
+// pattern is a regular expression that is compiled when it is first used: this
+// program also plays tools, which start by the thousand and need none of these.
+func pattern(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
 
 // shape is what stays the same about an output whatever the values are: paths of
 // keys or elements, flags, forms of lines, each with its kind of value.
@@ -58,16 +65,16 @@ func (s shape) addValue(path string, value any, depth int) {
 }
 
 var (
-	deviceNumber = regexp.MustCompile(`^(hdd|cdrom|net|sound|serial|parallel|usb|fdd|generic)\d+$`)
-	uuidKey      = regexp.MustCompile(`^\{?[0-9A-Fa-f-]{36}\}?$`)
+	deviceNumber = pattern(`^(hdd|cdrom|net|sound|serial|parallel|usb|fdd|generic)\d+$`)
+	uuidKey      = pattern(`^\{?[0-9A-Fa-f-]{36}\}?$`)
 )
 
 // keyShape is a key without what a person or a device number makes of it.
 func keyShape(path, key string) string {
 	switch {
-	case strings.HasSuffix(path, "Shared Folders") && key != "enabled" && key != "Automount", strings.HasSuffix(path, "Hardware info"), uuidKey.MatchString(key):
+	case strings.HasSuffix(path, "Shared Folders") && key != "enabled" && key != "Automount", strings.HasSuffix(path, "Hardware info"), uuidKey().MatchString(key):
 		return "*"
-	case deviceNumber.MatchString(key):
+	case deviceNumber().MatchString(key):
 		return strings.TrimRight(key, "0123456789") + "N"
 	}
 	return key
@@ -76,16 +83,16 @@ func keyShape(path, key string) string {
 // kinds are forms of a text; the first that fits counts.
 var kinds = []struct {
 	name string
-	form *regexp.Regexp
+	form func() *regexp.Regexp
 }{
-	{"on or off", regexp.MustCompile(`^(on|off)$`)},
-	{"yes or no", regexp.MustCompile(`^(yes|no)$`)},
-	{"digits", regexp.MustCompile(`^-?\d+$`)},
-	{"size", regexp.MustCompile(`^\d+ ?[KMG][Bb]$`)},
-	{"date", regexp.MustCompile(`^\d{4}-\d\d-\d\d`)},
-	{"id in braces", regexp.MustCompile(`^\{[0-9A-Fa-f-]{36}\}$`)},
-	{"id", regexp.MustCompile(`^[0-9A-Fa-f]{8}-[0-9A-Fa-f-]{27}$`)},
-	{"path", regexp.MustCompile(`^[/~]`)},
+	{"on or off", pattern(`^(on|off)$`)},
+	{"yes or no", pattern(`^(yes|no)$`)},
+	{"digits", pattern(`^-?\d+$`)},
+	{"size", pattern(`^\d+ ?[KMG][Bb]$`)},
+	{"date", pattern(`^\d{4}-\d\d-\d\d`)},
+	{"id in braces", pattern(`^\{[0-9A-Fa-f-]{36}\}$`)},
+	{"id", pattern(`^[0-9A-Fa-f]{8}-[0-9A-Fa-f-]{27}$`)},
+	{"path", pattern(`^[/~]`)},
 }
 
 func valueKind(value any) string {
@@ -101,7 +108,7 @@ func valueKind(value any) string {
 			return "" // of any kind
 		}
 		for _, kind := range kinds {
-			if kind.form.MatchString(value) {
+			if kind.form().MatchString(value) {
 				return kind.name
 			}
 		}
@@ -157,12 +164,12 @@ func elementText(data []byte, name string) (value string, there bool) {
 	}
 }
 
-var helpFlag = regexp.MustCompile(`(?m)(?:^|[\s,\[|<])(--?[A-Za-z][A-Za-z0-9-]*)[ \t=]*(<[^>\n]*>|\[[^]\n]*\])?`)
+var helpFlag = pattern(`(?m)(?:^|[\s,\[|<])(--?[A-Za-z][A-Za-z0-9-]*)[ \t=]*(<[^>\n]*>|\[[^]\n]*\])?`)
 
 // shapeHelp gives the flags of a help text and what it writes behind them.
 func shapeHelp(said string) shape {
 	out := make(shape)
-	for _, found := range helpFlag.FindAllStringSubmatch(said, maxShapes) {
+	for _, found := range helpFlag().FindAllStringSubmatch(said, maxShapes) {
 		if out[found[1]] == "" {
 			out[found[1]] = found[2]
 		}
@@ -171,27 +178,27 @@ func shapeHelp(said string) shape {
 }
 
 // helpCommand is the first word of an indented line.
-var helpCommand = regexp.MustCompile(`(?m)^[ \t]+([a-z][a-z0-9-]+)(?:[ \t]|$)`)
+var helpCommand = pattern(`(?m)^[ \t]+([a-z][a-z0-9-]+)(?:[ \t]|$)`)
 
 // shapeCommands gives the commands of a general help.
 func shapeCommands(said string) shape {
 	out := shapeHelp(said)
-	for _, found := range helpCommand.FindAllStringSubmatch(said, maxShapes) {
+	for _, found := range helpCommand().FindAllStringSubmatch(said, maxShapes) {
 		out[found[1]] = ""
 	}
 	return out
 }
 
 var (
-	quotedValue = regexp.MustCompile(`"[^"\n]*"|'[^'\n]*'`)
-	number      = regexp.MustCompile(`\d+`)
+	quotedValue = pattern(`"[^"\n]*"|'[^'\n]*'`)
+	number      = pattern(`\d+`)
 )
 
 // shapeLines gives the form of each line of a text.
 func shapeLines(said string) shape {
 	out := make(shape)
 	for line := range strings.Lines(said) {
-		line = number.ReplaceAllString(quotedValue.ReplaceAllString(strings.TrimRight(line, "\r\n"), `"…"`), "9")
+		line = number().ReplaceAllString(quotedValue().ReplaceAllString(strings.TrimRight(line, "\r\n"), `"…"`), "9")
 		if line != "" && len(out) < maxShapes {
 			out[line] = ""
 		}

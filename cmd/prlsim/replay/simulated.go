@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -50,7 +49,7 @@ const noLicense = "No licenses installed."
 
 // Words of an archive that may become an argument.
 var (
-	systemWord = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+	systemWord = pattern(`^[a-z][a-z0-9-]{0,31}$`)
 	editions   = []string{"standard", "pro", "business", "enterprise"}
 	stayStates = []string{"stopped", "running", "suspended"}
 )
@@ -69,7 +68,7 @@ func (r *reading) likeness() likeness {
 	for i, m := range r.machines {
 		made := guest{name: fmt.Sprintf("VM-%d", i+1), system: m.OS, state: string(m.State), encrypted: m.Security.Encrypted.On(),
 			shared: strings.HasPrefix(m.Bundle(), "/Users/Shared/")}
-		if !systemWord.MatchString(made.system) {
+		if !systemWord().MatchString(made.system) {
 			made.system = "linux"
 		}
 		if !slices.Contains(stayStates, made.state) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -68,7 +67,7 @@ users are told. The event may be one that nobody knows.`,
 	return command
 }
 
-var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+var uuidForm = pattern(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 func (s *State) eventToEmit(wanted emitOptions) (eventRecord, error) {
 	if _, known := s.userByName(wanted.user); wanted.user != "" && !known {
@@ -78,7 +77,7 @@ func (s *State) eventToEmit(wanted emitOptions) (eventRecord, error) {
 	if err == nil {
 		return s.newEvent(vm, wanted.name, wanted.state), nil
 	}
-	if id := strings.Trim(wanted.vm, "{}"); uuidForm.MatchString(id) {
+	if id := strings.Trim(wanted.vm, "{}"); uuidForm().MatchString(id) {
 		unregistered := &VM{ID: strings.ToLower(id), Owner: wanted.user, Shared: wanted.user == ""}
 		return s.newEvent(unregistered, wanted.name, wanted.state), nil
 	}

@@ -136,7 +136,7 @@ func (s *State) addUser(user macUser) error {
 }
 
 func (s *State) checkUserName(name string) error {
-	if _, twice := s.userByName(name); twice || name == rootUser || !userName.MatchString(name) {
+	if _, twice := s.userByName(name); twice || name == rootUser || !userName().MatchString(name) {
 		return fmt.Errorf("%w: %q cannot be the name of a user", errUsage, name)
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"time"
 
@@ -32,7 +31,7 @@ type newMacOptions struct {
 	Assume         []string // NAME=VALUE
 }
 
-var userName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,30}$`)
+var userName = pattern(`^[a-z][a-z0-9_-]{0,30}$`)
 
 // versionsByMajor are versions by their major one: those of 15, 16, 18, 26 and 27
 // have been seen (facts/prlctl.md 0 and 2, captures.md; of 15 and 16 the numbers
@@ -46,13 +45,13 @@ func wholeVersion(version string) (string, error) {
 	if whole, known := versionsByMajor[version]; known {
 		return whole, nil
 	}
-	if !productVersion.MatchString(version) {
+	if !productVersion().MatchString(version) {
 		return "", fmt.Errorf("%w: a version is one of 15, 16, 18, 19, 20, 26 and 27 or looks like 26.4.0-57513, not %q", errUsage, version)
 	}
 	return version, nil
 }
 
-var productVersion = regexp.MustCompile(`^\d{1,3}\.\d{1,3}\.\d{1,3}-\d{1,6}$`)
+var productVersion = pattern(`^\d{1,3}\.\d{1,3}\.\d{1,3}-\d{1,6}$`)
 
 // createMac makes the folder dir with the Mac's tree, the tools (links to the
 // program `executable`) and, unless told otherwise, the five VMs.

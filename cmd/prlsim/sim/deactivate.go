@@ -52,7 +52,7 @@ func (m Mac) activateByProfile(state *State, account string) error {
 		return err
 	}
 	key, _ := forced["LicenseKey"].(string)
-	if !licenseKey.MatchString(strings.ToUpper(key)) {
+	if !licenseKey().MatchString(strings.ToUpper(key)) {
 		return nil
 	}
 	if err := state.activateLicense(strings.ToUpper(key), state.Product.Edition); err != nil {

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,12 +32,12 @@ var typedDefaults = map[string]func(text string) (any, error){
 }
 
 // leadingDigits are the number that a text begins with.
-var leadingDigits = regexp.MustCompile(`^[+-]?\d*`)
+var leadingDigits = pattern(`^[+-]?\d*`)
 
 // leadingInteger reads the number that a text begins with: what begins with none is
 // 0 (inferred).
 func leadingInteger(text string) (any, error) {
-	digits := strings.TrimPrefix(leadingDigits.FindString(strings.TrimSpace(text)), "+")
+	digits := strings.TrimPrefix(leadingDigits().FindString(strings.TrimSpace(text)), "+")
 	if number, err := strconv.ParseUint(digits, 10, 64); err == nil {
 		return number, nil
 	}
@@ -142,7 +141,7 @@ func defaultsType(value any) string {
 }
 
 // plainWord needs no quotes in the old style.
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./$:]+$`)
+var plainWord = pattern(`^[A-Za-z0-9_./$:]+$`)
 
 // oldStyle is how `defaults read` prints a value: a boolean as 1 or 0, so that what
 // it prints does not tell the types apart.
@@ -150,7 +149,7 @@ func oldStyle(value any, depth int) string {
 	indent := strings.Repeat("    ", depth+1)
 	switch value := value.(type) {
 	case string:
-		if plainWord.MatchString(value) {
+		if plainWord().MatchString(value) {
 			return value
 		}
 		return strconv.QuoteToASCII(value)

@@ -91,9 +91,9 @@ func writeElements[T any](out *strings.Builder, elements []T, indent string) {
 
 // quoteJSON escapes what JSON needs and the slash, but leaves control characters
 // as they are.
-func quoteJSON(text string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `/`, `\/`).Replace(text) + `"`
-}
+func quoteJSON(text string) string { return `"` + jsonEscapes.Replace(text) + `"` }
+
+var jsonEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `/`, `\/`)
 
 // applySetting replaces the value at path ("Section/Key/…") and keeps its JSON
 // type. Keys may contain slashes themselves. With addKey a missing last key is

@@ -3,7 +3,6 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -37,11 +36,11 @@ func (p *product) setLicenseStatus(word string) error {
 	return fmt.Errorf("%w: a license is %s or %s, not %q", errUsage, noLicense, strings.ToLower(strings.Join(licenseStatuses, ", ")), word)
 }
 
-var licenseKey = regexp.MustCompile(`^[A-Z0-9]{6}(-([A-Z0-9]{6}|\*{6})){3}-[A-Z0-9]{6}$`)
+var licenseKey = pattern(`^[A-Z0-9]{6}(-([A-Z0-9]{6}|\*{6})){3}-[A-Z0-9]{6}$`)
 
 // maskKey hides the middle of a license key as current versions show it.
 func maskKey(key string) (string, error) {
-	if !licenseKey.MatchString(key) {
+	if !licenseKey().MatchString(key) {
 		return "", fmt.Errorf("%w: a key has five groups of six capital letters and digits, not %q", errUsage, key)
 	}
 	return key[:6] + "-******-******-******-" + key[len(key)-6:], nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -43,17 +44,20 @@ const hugeLineSize = 100 << 10
 
 // noiseLines are what stands between the events with the fault monitor_noise:
 // lines that are no JSON occur (facts/prlctl.md 3), these are invented.
-var noiseLines = [][]byte{
-	nil,
-	[]byte("Parallels Desktop for Mac: waiting for events...\n"),
-	[]byte("{\"Timestamp\":\"2026-11-24 12:00:00\",\"VM ID\":\"f11d80\n"),
-	[]byte("{\"Timestamp\":\"2026-11-24 12:00:00\",\"VM ID\":\"f11d80"), // the event itself is in this line
-	[]byte("\x00\x01\xff\xfe\x1b]0;title\x07\x80\r\x0b\n"),
-	[]byte("\n[1,2,3]\nnull\n{}\n\"text\"\n"),
-	append(bytes.Repeat([]byte("x"), hugeLineSize), '\n'),
-	[]byte(`{"VM ID":"` + strings.Repeat("[", 4<<10) + "\n"),
-}
+var noiseLines = sync.OnceValue(func() [][]byte {
+	return [][]byte{
+		nil,
+		[]byte("Parallels Desktop for Mac: waiting for events...\n"),
+		[]byte("{\"Timestamp\":\"2026-11-24 12:00:00\",\"VM ID\":\"f11d80\n"),
+		[]byte("{\"Timestamp\":\"2026-11-24 12:00:00\",\"VM ID\":\"f11d80"), // the event itself is in this line
+		[]byte("\x00\x01\xff\xfe\x1b]0;title\x07\x80\r\x0b\n"),
+		[]byte("\n[1,2,3]\nnull\n{}\n\"text\"\n"),
+		append(bytes.Repeat([]byte("x"), hugeLineSize), '\n'),
+		[]byte(`{"VM ID":"` + strings.Repeat("[", 4<<10) + "\n"),
+	}
+})
 
 func noiseLine(random uint64) []byte {
-	return bytes.Clone(noiseLines[random>>16%uint64(len(noiseLines))])
+	lines := noiseLines()
+	return bytes.Clone(lines[random>>16%uint64(len(lines))])
 }

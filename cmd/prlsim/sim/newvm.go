@@ -63,7 +63,7 @@ func isYesOrNo(word string) bool { return word == "yes" || word == "no" }
 func (s *State) givenUUID(options map[string]string) (string, error) {
 	word, given := options["--uuid"]
 	id := strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(word, "{"), "}"))
-	if given && !uuidForm.MatchString(id) {
+	if given && !uuidForm().MatchString(id) {
 		return "", toolErrorf("An incorrect value for --uuid is specified: %s", word)
 	}
 	return id, s.checkFree(id)

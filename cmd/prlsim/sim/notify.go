@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -65,11 +64,11 @@ func (in *invocation) showNotification(shown notificationRecord) int {
 
 // notificationScript is the one form of a script that is understood: a text, and
 // perhaps a title, each a plain literal or an argument of the run handler.
-var notificationScript = regexp.MustCompile(`^(on run argv\n)?display notification ("[^"\\\n]*"|\(item \d of argv\))` +
+var notificationScript = pattern(`^(on run argv\n)?display notification ("[^"\\\n]*"|\(item \d of argv\))` +
 	`(?: with title ("[^"\\\n]*"|\(item \d of argv\)))?\n(end run\n)?$`)
 
 func readNotification(script string, arguments []string) (shown notificationRecord, err error) {
-	parts := notificationScript.FindStringSubmatch(script)
+	parts := notificationScript().FindStringSubmatch(script)
 	if parts == nil || (parts[1] == "") != (parts[4] == "") {
 		return shown, fmt.Errorf("syntax error: A script is not one that shows a notification. (-2741)")
 	}

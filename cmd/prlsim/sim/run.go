@@ -72,13 +72,15 @@ func toolNames() []string {
 // Main acts as the program named by the base name of argv[0] and returns its
 // exit code: a tool of the Mac in whose folder the program lies, or else the
 // operator's console with the additional commands given.
-func Main(additional ...*cobra.Command) int {
+func Main(additional ...func() *cobra.Command) int {
 	name := filepath.Base(os.Args[0])
 	if play, ok := toolByName(name); ok {
 		return runAsTool(name, play)
 	}
 	command := consoleCommand()
-	command.AddCommand(additional...)
+	for _, build := range additional {
+		command.AddCommand(build())
+	}
 	return executeConsole(command)
 }
 

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -34,18 +33,18 @@ var toolFolders = []string{"/usr/bin", "/bin", "/usr/sbin", "/sbin"}
 
 var (
 	// macPath is a path of the Mac in a script, with what stands before it.
-	macPath = regexp.MustCompile(`(^|[^\w./-])(\$\{?\w+\}?)?(/(?:Applications|Library|Users|private|usr/local|var)(?:/|\b))`)
+	macPath = pattern(`(^|[^\w./-])(\$\{?\w+\}?)?(/(?:Applications|Library|Users|private|usr/local|var)(?:/|\b))`)
 	// searchPath is a script's own list of folders.
-	searchPath = regexp.MustCompile(`(?m)^PATH=(\S+)$`)
+	searchPath = pattern(`(?m)^PATH=(\S+)$`)
 )
 
 // placed is the text with the Mac's paths below its folder.
 func (s shellScript) placed() []byte {
-	text := searchPath.ReplaceAllStringFunc(string(s.text), func(line string) string {
+	text := searchPath().ReplaceAllStringFunc(string(s.text), func(line string) string {
 		return "PATH=" + quoteWord(s.searchPath(strings.Split(strings.TrimPrefix(line, "PATH="), ":")))
 	})
-	return []byte(macPath.ReplaceAllStringFunc(text, func(found string) string {
-		match := macPath.FindStringSubmatch(found)
+	return []byte(macPath().ReplaceAllStringFunc(text, func(found string) string {
+		match := macPath().FindStringSubmatch(found)
 		if match[2] != "" && s.elsewhere {
 			return found
 		}
