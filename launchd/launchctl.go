@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"prlagent/platform/tool"
@@ -71,25 +72,31 @@ func (s State) isOfOtherFile() bool {
 // dataVolume is where macOS has the volume that /Library is on.
 const dataVolume = "/System/Volumes/Data"
 
+// pattern is a regular expression that is compiled when it is first used: a daemon
+// that runs, and most commands, need none of these.
+func pattern(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
+
 var (
-	stateLine    = regexp.MustCompile(`(?m)^\s*state = (.+)$`)
-	pathLine     = regexp.MustCompile(`(?m)^\s*path = (.+)$`)
-	pidLine      = regexp.MustCompile(`(?m)^\s*pid = (\d{1,9})$`)
-	runsLine     = regexp.MustCompile(`(?m)^\s*runs = (\d{1,9})$`)
-	lastExitLine = regexp.MustCompile(`(?m)^\s*last exit code = (-?\d{1,9})\b`)
+	stateLine    = pattern(`(?m)^\s*state = (.+)$`)
+	pathLine     = pattern(`(?m)^\s*path = (.+)$`)
+	pidLine      = pattern(`(?m)^\s*pid = (\d{1,9})$`)
+	runsLine     = pattern(`(?m)^\s*runs = (\d{1,9})$`)
+	lastExitLine = pattern(`(?m)^\s*last exit code = (-?\d{1,9})\b`)
 )
 
 // parseState takes the first line of each kind: those of the job itself come before
 // those of what it has, such as its endpoints.
 func parseState(printed string) State {
-	word := func(line *regexp.Regexp) string {
-		found := line.FindStringSubmatch(printed)
+	word := func(line func() *regexp.Regexp) string {
+		found := line().FindStringSubmatch(printed)
 		if found == nil {
 			return ""
 		}
 		return found[1]
 	}
-	number := func(line *regexp.Regexp) (int, bool) {
+	number := func(line func() *regexp.Regexp) (int, bool) {
 		value, err := strconv.Atoi(word(line))
 		return value, err == nil
 	}
@@ -106,7 +113,7 @@ func parseState(printed string) State {
 
 // disabledLine is how print-disabled writes a job that is disabled: by words, or by
 // true and false, which depends on the version of macOS (not in the facts).
-var disabledLine = regexp.MustCompile(`(?m)^\s*"` + regexp.QuoteMeta(Label) + `" => (disabled|true)$`)
+var disabledLine = pattern(`(?m)^\s*"` + regexp.QuoteMeta(Label) + `" => (disabled|true)$`)
 
 // IsDisabled reports whether launchd would not load the job at the next boot.
 func (m *Manager) IsDisabled(ctx context.Context) (bool, error) {
@@ -117,7 +124,7 @@ func (m *Manager) IsDisabled(ctx context.Context) (bool, error) {
 	if said.code != 0 {
 		return false, said.problem(CodeSilent)
 	}
-	return disabledLine.MatchString(said.text), nil
+	return disabledLine().MatchString(said.text), nil
 }
 
 // answer is what a run of launchctl left.

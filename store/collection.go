@@ -108,7 +108,7 @@ func (tx *Tx) countChange(name string, key, present, next []byte) error {
 
 func (tx *Tx) mayChange(name string) error {
 	switch {
-	case !collectionName.MatchString(name):
+	case !isCollectionName(name):
 		return errors.New("this is no name for a collection")
 	case !tx.bolt.Writable():
 		return errors.New("change within View")

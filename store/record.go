@@ -5,10 +5,10 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"regexp"
+	"strings"
 )
 
-// Buckets of the store itself. Their names are outside of collectionName.
+// Buckets of the store itself. Their names are no names of collections.
 const (
 	headerBucket = "_store"
 	tallyBucket  = "_tallies"
@@ -16,8 +16,11 @@ const (
 	commitKey    = "commit"
 )
 
-// collectionName is what a collection may be called.
-var collectionName = regexp.MustCompile(`^[a-z][a-z0-9_.-]{0,63}$`)
+// isCollectionName reports whether a collection may be called so: 1 to 64 of a-z, 0-9,
+// _ . and -, with a letter in front.
+func isCollectionName(name string) bool {
+	return name != "" && len(name) <= 64 && name[0] >= 'a' && name[0] <= 'z' && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") == ""
+}
 
 const (
 	// formatOfRecords is what this version writes, and the newest that it reads. A

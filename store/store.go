@@ -264,7 +264,7 @@ func (tx *Tx) ensureBucket(name string) (*bolt.Bucket, error) {
 	if bucket := tx.bolt.Bucket([]byte(name)); bucket != nil {
 		return bucket, nil
 	}
-	if !collectionName.MatchString(name) {
+	if !isCollectionName(name) {
 		return nil, fmt.Errorf("make collection: %q is no name for one", name)
 	}
 	bucket, err := tx.bolt.CreateBucket([]byte(name))
@@ -299,7 +299,7 @@ func (s *Store) Erase() error {
 func (tx *Tx) eraseRecords() error {
 	var full []string
 	err := tx.bolt.ForEach(func(name []byte, bucket *bolt.Bucket) error {
-		if key, _ := bucket.Cursor().First(); key != nil && collectionName.Match(name) {
+		if key, _ := bucket.Cursor().First(); key != nil && isCollectionName(string(name)) {
 			full = append(full, string(name))
 		}
 		return nil

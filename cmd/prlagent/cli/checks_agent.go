@@ -43,9 +43,9 @@ func (m *checkedMac) checkJob(ctx context.Context) checkResult {
 		return codeResult(protocol.CodeJobNotLoaded, "")
 	case printed.ExitCode != 0:
 		return unknownResult(fmt.Sprintf("launchctl ended with %d", printed.ExitCode))
-	case !runningJob.Match(printed.Stdout):
+	case !runningJob().Match(printed.Stdout):
 		detail := ""
-		if exit := lastExit.FindSubmatch(printed.Stdout); exit != nil {
+		if exit := lastExit().FindSubmatch(printed.Stdout); exit != nil {
 			detail = fmt.Sprintf("Its last process ended with %s.", exit[1])
 		}
 		return codeResult(protocol.CodeJobNotRunning, detail)
@@ -56,8 +56,8 @@ func (m *checkedMac) checkJob(ctx context.Context) checkResult {
 }
 
 var (
-	runningJob = regexp.MustCompile(`(?m)^\s*state = running$`)
-	lastExit   = regexp.MustCompile(`(?m)^\s*last exit code = (-?\d+)`)
+	runningJob = pattern(`(?m)^\s*state = running$`)
+	lastExit   = pattern(`(?m)^\s*last exit code = (-?\d+)`)
 )
 
 func (m *checkedMac) launchctl(ctx context.Context, args ...string) (tool.Result, error) {
@@ -72,10 +72,10 @@ func (m *checkedMac) isDisabled(ctx context.Context) bool {
 	if err != nil || printed.ExitCode != 0 {
 		return false
 	}
-	return disabledJob.Match(printed.Stdout)
+	return disabledJob().Match(printed.Stdout)
 }
 
-var disabledJob = regexp.MustCompile(`(?m)^\s*"` + regexp.QuoteMeta(launchd.Label) + `" => (disabled|true)$`)
+var disabledJob = pattern(`(?m)^\s*"` + regexp.QuoteMeta(launchd.Label) + `" => (disabled|true)$`)
 
 func (m *checkedMac) isMissing(macPath string) bool {
 	_, err := os.Lstat(m.mac.Path(macPath))

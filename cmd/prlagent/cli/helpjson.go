@@ -90,7 +90,12 @@ type errorDocument struct {
 
 // jsonTopic is 'prlagent help json'.
 func jsonTopic() *cobra.Command {
-	return &cobra.Command{Use: "json", Short: "Every field of every document that --json prints", Long: jsonHelp()}
+	topic := &cobra.Command{Use: "json", Short: "Every field of every document that --json prints"}
+	// Made when it is asked for: it is a sixth of what a command computes.
+	topic.SetHelpFunc(func(command *cobra.Command, _ []string) {
+		fmt.Fprintf(command.OutOrStdout(), "%s\n\n", jsonHelp())
+	})
+	return topic
 }
 
 const jsonHead = `What the commands print with --json, field by field. Names are stable: a field is
