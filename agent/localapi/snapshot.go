@@ -1,13 +1,13 @@
 package localapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"time"
 
@@ -93,7 +93,7 @@ func WriteSnapshots(folder string, status Status, inventory Inventory) error {
 	}
 	defer opened.Close()
 	return errors.Join(
-		replaceSnapshot(opened, snapshotFile{StatusJSON, 0o644, append(asJSON, '\n'), readJSON}),
+		replaceSnapshot(opened, snapshotFile{StatusJSON, 0o644, append(asJSON, '\n'), jsonTime}),
 		writePlist(opened, StatusPlist, 0o644, public),
 		writePlist(opened, InventoryPlist, 0o640, inventory),
 	)
@@ -108,17 +108,24 @@ func writePlist(folder *safefile.Folder, name string, mode fs.FileMode, document
 	if err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
 	}
-	return replaceSnapshot(folder, snapshotFile{name, mode, data, plist.DecodeDict})
+	return replaceSnapshot(folder, snapshotFile{name, mode, data, plistTime})
 }
 
 // snapshotFile is one file to be: its name, who may read it, what is in it, and
-// how its format is read.
+// what stands before the time of the document there.
 type snapshotFile struct {
 	name string
 	mode fs.FileMode
 	data []byte
-	read func([]byte) (map[string]any, error)
+	time string
 }
+
+// What stands before the time of a document. No other place has it: by the indent it
+// is of the outermost value, and neither format has an unescaped line break in a text.
+const (
+	jsonTime  = "\n  \"at\": \""
+	plistTime = "\n\t\t<key>at</key>\n\t\t<date>"
+)
 
 // replaceSnapshot writes the file if it says something new. One that is not for
 // everybody is for the administrators.
@@ -141,7 +148,8 @@ func wrapWrite(err error) error {
 }
 
 // isCurrent reports whether the file on disk has the mode and, apart from the
-// time of the document, the content.
+// time of the document, the content. Both are written by one program in one order,
+// so that their bytes tell.
 func (f snapshotFile) isCurrent(folder *safefile.Folder) bool {
 	entry, err := folder.Lstat(f.name)
 	if err != nil || entry.Mode != f.mode {
@@ -151,25 +159,18 @@ func (f snapshotFile) isCurrent(folder *safefile.Folder) bool {
 	if err != nil {
 		return false
 	}
-	old, err := f.read(data)
-	if err != nil {
-		return false
-	}
-	wanted, err := f.read(f.data)
-	if err != nil {
-		return false
-	}
-	delete(old, "at")
-	delete(wanted, "at")
-	return reflect.DeepEqual(old, wanted)
+	before, after, readable := f.aroundTime(data)
+	wantedBefore, wantedAfter, _ := f.aroundTime(f.data)
+	return readable && bytes.Equal(before, wantedBefore) && bytes.Equal(after, wantedAfter)
 }
 
-func readJSON(data []byte) (map[string]any, error) {
-	var document map[string]any
-	if err := protocol.Decode(data, maxSnapshot, &document); err != nil {
-		return nil, err
-	}
-	return document, nil
+// aroundTime gives what is before the time of a document and what is behind it, and
+// reports whether the time is one, where there is any.
+func (f snapshotFile) aroundTime(data []byte) (before, after []byte, readable bool) {
+	before, rest, there := bytes.Cut(data, []byte(f.time))
+	after = bytes.TrimLeft(rest, "0123456789-:.+TZ")
+	_, err := time.Parse(time.RFC3339, string(rest[:len(rest)-len(after)]))
+	return before, after, !there || err == nil
 }
 
 // plistTree makes a document of this package, by its JSON form, a tree that a

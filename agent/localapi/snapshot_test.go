@@ -128,6 +128,8 @@ func TestSnapshotsMendWhatIsWrongOnDisk(t *testing.T) {
 		{"empty", func(path string) error { return os.Truncate(path, 0) }},
 		{"opened too far", func(path string) error { return os.Chmod(path, 0o666) }},
 		{"deleted", os.Remove},
+		{"exchanged for that of another version", func(path string) error { return replaceIn(path, "1.0.0", "9.9.9") }},
+		{"with a time that is none", func(path string) error { return replaceIn(path, "2026-11-23T09:4", "99") }},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -139,12 +141,19 @@ func TestSnapshotsMendWhatIsWrongOnDisk(t *testing.T) {
 				}
 			}
 			write()
+			written := make(map[string]string)
 			for _, name := range snapshotNames {
+				written[name] = contentOf(t, filepath.Join(folder, name))
 				if err := c.spoil(filepath.Join(folder, name)); err != nil {
 					t.Fatal(err)
 				}
 			}
 			write()
+			for name, want := range written {
+				if got := contentOf(t, filepath.Join(folder, name)); got != want {
+					t.Errorf("%s is not what was written: %s", name, got)
+				}
+			}
 			if _, err := ReadSnapshot(filepath.Join(folder, StatusJSON)); err != nil {
 				t.Error(err)
 			}
@@ -162,6 +171,24 @@ func TestSnapshotsMendWhatIsWrongOnDisk(t *testing.T) {
 			}
 		})
 	}
+}
+
+func contentOf(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// replaceIn changes a text wherever a file has it.
+func replaceIn(path, old, other string) error {
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, []byte(strings.ReplaceAll(string(data), old, other)), 0o644)
+	}
+	return err
 }
 
 func TestSnapshotsDoNotFollowLinks(t *testing.T) {
