@@ -233,17 +233,13 @@ func (m *trialMac) LookAtFiles(_ context.Context, _ platform.User, questions []p
 
 // start makes the Mac.
 func (m *trialMac) start() error {
-	executable, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	folder, err := os.MkdirTemp(keptMacs, "")
 	if err != nil {
 		return err
 	}
 	wanted := standardMac()
 	wanted.Empty, wanted.ProductVersion, wanted.Assume = true, m.version, m.assume
-	if m.mac, err = createMac(filepath.Join(folder, "mac"), executable, wanted); err != nil {
+	if m.mac, err = makeMac(filepath.Join(folder, "mac"), wanted); err != nil {
 		return err
 	}
 	if err := m.mac.update(m.populate); err != nil {
