@@ -215,6 +215,9 @@ func TestRings_ABadRevisionStaysInTheRing(t *testing.T) {
 	for i := range fleet {
 		portal := &ringPortal{t: t, signer: signer, files: make(map[string][]byte), device: fmt.Sprintf("0198f6b2-0000-7000-8000-%012d", i)}
 		ring := protocol.TakesCandidate(portal.device, protocol.PointTo("finance", 8, ringDocument(8)).SHA256, percent)
+		if !ring && i%7 != 0 {
+			continue // like the next of those that stay with revision 7
+		}
 		asleep := i%10 == 9
 		mac, end := newRingMac(t, filepath.Join(folder, fmt.Sprint(i)), portal)
 		portal.publish(7, 0, 0)
