@@ -24,11 +24,17 @@ var programNames = []string{"prlagentd", "prlagent", "prlportal", "prlsim"}
 // with the race detector, see racing_test.go.
 var roles map[string]func()
 
+// racedTests is what runs where there are roles, for -run.
+var racedTests string
+
 func TestMain(m *testing.M) {
 	if play, is := roles[filepath.Base(os.Args[0])]; is {
 		play()
 	}
 	if err := flag.Set("test.parallel", "8"); err != nil { // scripts wait more than they compute; -parallel still wins
+		panic(err)
+	}
+	if err := flag.Set("test.run", racedTests); err != nil { // -run still wins
 		panic(err)
 	}
 	code := m.Run()
