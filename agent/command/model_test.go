@@ -15,7 +15,7 @@ type jobContext = context.Context
 
 // histories is how many are tried on the model, always the same ones; rapid's own
 // -rapid.checks and -rapid.seed win.
-const histories = 10_000
+const histories = 4_000
 
 // For every id at most one effect; if the Mac comes back in time exactly one, or a
 // failure that is true; and in the end the portal says what the Mac did: whatever
