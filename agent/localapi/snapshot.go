@@ -93,10 +93,18 @@ func WriteSnapshots(folder string, status Status, inventory Inventory) error {
 	}
 	defer opened.Close()
 	return errors.Join(
-		replaceSnapshot(opened, snapshotFile{StatusJSON, 0o644, append(asJSON, '\n'), jsonTime}),
+		writeJSON(opened, append(asJSON, '\n')),
 		writePlist(opened, StatusPlist, 0o644, public),
 		writePlist(opened, InventoryPlist, 0o640, inventory),
 	)
+}
+
+func writeJSON(folder *safefile.Folder, data []byte) error {
+	file := snapshotFile{StatusJSON, 0o644, data, jsonTime}
+	if file.isCurrent(folder) {
+		return nil
+	}
+	return file.replace(folder)
 }
 
 func writePlist(folder *safefile.Folder, name string, mode fs.FileMode, document any) error {
@@ -104,11 +112,14 @@ func writePlist(folder *safefile.Folder, name string, mode fs.FileMode, document
 	if err != nil {
 		return err
 	}
-	data, err := plist.EncodeXML(dictionary)
-	if err != nil {
+	file := snapshotFile{name: name, mode: mode, time: plistTime}
+	if file.data, err = plist.DraftXML(dictionary); err == nil && file.isCurrent(folder) {
+		return nil
+	}
+	if file.data, err = plist.EncodeXML(dictionary); err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
 	}
-	return replaceSnapshot(folder, snapshotFile{name, mode, data, plistTime})
+	return file.replace(folder)
 }
 
 // snapshotFile is one file to be: its name, who may read it, what is in it, and
@@ -127,17 +138,13 @@ const (
 	plistTime = "\n\t\t<key>at</key>\n\t\t<date>"
 )
 
-// replaceSnapshot writes the file if it says something new. One that is not for
-// everybody is for the administrators.
-func replaceSnapshot(folder *safefile.Folder, file snapshotFile) error {
-	if file.isCurrent(folder) {
-		return nil
-	}
+// replace writes the file. One that is not for everybody is for the administrators.
+func (f snapshotFile) replace(folder *safefile.Folder) error {
 	group := -1
-	if file.mode&0o004 == 0 && os.Geteuid() == 0 {
+	if f.mode&0o004 == 0 && os.Geteuid() == 0 {
 		group = adminGroupNumber
 	}
-	return wrapWrite(folder.WriteFile(file.name, file.data, file.mode, group))
+	return wrapWrite(folder.WriteFile(f.name, f.data, f.mode, group))
 }
 
 func wrapWrite(err error) error {

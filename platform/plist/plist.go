@@ -123,14 +123,7 @@ func DecodeDict(data []byte) (map[string]any, error) {
 // cannot carry (control characters, invalid UTF-8) and dictionaries with the
 // single key CF$UID. The output is decoded and compared before it is returned.
 func EncodeXML(v any) ([]byte, error) {
-	tree, err := build(v)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkEncodable(tree); err != nil {
-		return nil, err
-	}
-	data, err := writeXML(tree)
+	data, tree, err := formatXML(v)
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +131,25 @@ func EncodeXML(v any) ([]byte, error) {
 		return nil, err
 	}
 	return data, nil
+}
+
+// DraftXML is what EncodeXML gives, without the proof that it reads back, which is most
+// of the work: to compare with a file that has been written.
+func DraftXML(v any) ([]byte, error) {
+	data, _, err := formatXML(v)
+	return data, err
+}
+
+func formatXML(v any) (data []byte, tree any, err error) {
+	tree, err = build(v)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkEncodable(tree); err != nil {
+		return nil, nil, err
+	}
+	data, err = writeXML(tree)
+	return data, tree, err
 }
 
 // EncodeFragment writes a string, a boolean or an integer as the one element that
