@@ -73,7 +73,8 @@ bin="$app/Contents/MacOS"
 prlctl="$bin/prlctl"
 prlsrvctl="$bin/prlsrvctl"
 cap=2097152        # bytes kept of one output or file
-work='' step='' number=0 vms='' skipped='' detach=''
+work='' step='' number=0 vms='' skipped='' detach='' steady='' became=''
+signals='INT TERM HUP QUIT PIPE' # that end the script; it cleans up first
 sudo="$root/usr/bin/sudo"
 launchctl="$root/bin/launchctl"
 support="$root/Library/Application Support/prlagent"
@@ -84,9 +85,9 @@ trial=org.prlagent.first-mac trialfile="/Library/LaunchDaemons/org.prlagent.firs
 
 # ---- The program that reads and replaces -----------------------------------
 
-# It has four tasks: values prints the values of a key of a JSON text, learn
-# notes names that must not leave the Mac, redact replaces, check looks whether
-# one is left. Placeholders are held as a number between two bytes that no UTF-8
+# It has four tasks: values prints the values of a key of JSON texts, learn notes
+# names that must not leave the Mac, settle replaces in what a step has kept and
+# writes it into the archive's folder, check looks whether one is left. Placeholders are held as a number between two bytes that no UTF-8
 # text has, so that none is replaced twice.
 write_program() {
   cat >"$work/program" <<'AWK'
@@ -94,7 +95,7 @@ BEGIN {
   FS = "\n"
   FROM = "\376"; TO = "\377"; DIGITS = "\370\371\372\373\374\375"
   LINE = "\367" # a line end in a string: split() of the Mac's awk also splits at a real one
-  map = ENVIRON["FIRSTMAC_WORK"] "/map"; work = ENVIRON["FIRSTMAC_WORK"]; root = ENVIRON["FIRSTMAC_ROOT"]; sought = ENVIRON["FIRSTMAC_KEY"]
+  work = ENVIRON["FIRSTMAC_WORK"]; root = ENVIRON["FIRSTMAC_ROOT"]; map = work "/map"
   h = "[0-9A-Fa-f]"; h2 = h h; h4 = h2 h2; h6 = h4 h2
   NOBODY = "00000000-0000-4000-8000-000000000000" # whom the script asks for in vain
   UUID = h4 h4 "-" h4 "-" h4 "-" h4 "-" h4 h4 h4
@@ -119,7 +120,6 @@ BEGIN {
   OPEN["Event name"]; OPEN["Vm state name"]; OPEN["IsOwner"]
   vocabulary()
   load()
-  depth = 0; key = ""; element = ""; text = ""; waiting = 0; wrapped = ""
 }
 
 function fill(set, words,  list, n, i) { n = split(words, list, " "); for (i = 1; i <= n; i++) set[list[i]] }
@@ -139,7 +139,7 @@ function add(kind, ordinary, placeholder, original,  i) {
   if ((kind, original) in at) return at[kind, original]
   i = ++entries
   kinds[i] = kind; plain[i] = ordinary; shown[i] = placeholder; originals[i] = original; folded[i] = tolower(original)
-  at[kind, original] = i; taken[tolower(placeholder)]
+  at[kind, original] = i; shownLow[tolower(placeholder)]
   return i
 }
 
@@ -150,7 +150,7 @@ function note(kind, ordinary, placeholder, original) {
 }
 
 function mark(i,  out) {
-  changed[kinds[i]]++
+  if (!changed[kinds[i]]++) changedOf[++changedCount] = kinds[i]
   if (i == 0) return FROM TO
   while (i > 0) { out = substr(DIGITS, i % 6 + 1, 1) out; i = int(i / 6) }
   return FROM out TO
@@ -592,11 +592,12 @@ function strictly(s) {
 function isTerm(i) { return kinds[i] ~ /^(user|person|computer|serial|vm)$/ }
 
 function sortByLength(  i, j) {
-  for (i = 1; i <= entries; i++) {
+  for (i = sorted + 1; i <= entries; i++) {
     if (!isTerm(i)) continue
     for (j = ordered++; j > 0 && length(originals[order[j]]) < length(originals[i]); j--) order[j + 1] = order[j]
     order[j + 1] = i
   }
+  sorted = entries
 }
 
 function reveal(s) { return unmarked(s, shown) }
@@ -639,7 +640,7 @@ function values(s,  list, n, i, string) {
     while (string ~ /(^|[^\\])(\\\\)*\\$/ && i < n) string = string "\"" list[++i]
     i++
     if (list[i] ~ /^[ \t]*:/) { key = string; if (list[i] ~ /^[ \t]*:[ \t]*$/) continue }
-    else if (key == sought) print swap(decoded(string), LINE, "\n")
+    else if (key == wanted) print wanted "\t" swap(decoded(string), LINE, "\n" wanted "\t")
   }
 }
 
@@ -662,36 +663,83 @@ function utf8(n) {
   return sprintf("%c%c%c", 224 + int(n / 4096), 128 + int(n / 64) % 64, 128 + n % 64)
 }
 
-NR == 1 && task == "redact" { sortByLength() }
-{
-  if (task == "learn") { learn(kind, $0); next }
-  if (task == "check") {
-    low = tolower($0)
-    if (FILENAME in left) next
-    for (i = 1; i <= entries; i++)
-      if (!plain[i] && (isTerm(i) || kinds[i] ~ /^(uuid|key|mac|mail)$/) && !(folded[i] in taken) &&
-        (from = index(low, folded[i])) > 0 && (length(folded[i]) > 5 || bounded($0, from, length(folded[i])))) { left[FILENAME]; print FILENAME; next }
-    next
+# A string of JSON may have a raw line end in it: taken joins lines until its quotes
+# are closed, and tells whether they are.
+function taken(line) {
+  text = waiting ? text LINE line : line
+  if (quotes(text) % 2 && length(text) < 65536 && waiting++ < 64) return 0
+  waiting = 0
+  return 1
+}
+
+# convert replaces in a file, and writes another.
+function convert(from, into, as,  line, i) {
+  mode = as; key = ""; element = ""; wrapped = ""; text = ""
+  depth = 0; waiting = 0; level = 0; shapesCount = 0
+  split("", parents); split("", inside); split("", shapes); split("", shapesOf)
+  sortByLength()
+  printf "" >into
+  while ((getline line < from) > 0) {
+    if (mode == "shape") shape(clean(line))
+    else if (mode !~ /^(json|codes)$/) print redact(clean(line)) >into
+    else if (taken(clean(line))) print redact(text) >into
   }
-  # A string of JSON may have a raw line end in it.
-  if (mode == "shape") { shape(clean($0)); next }
-  if (mode ~ /^(json|codes)$/ || task == "values") {
-    text = waiting ? text LINE clean($0) : clean($0)
-    if (quotes(text) % 2 && length(text) < 65536 && waiting++ < 64) next
-    waiting = 0
-    if (task == "values") values(text); else print redact(text)
-    text = ""
-    next
-  }
-  print redact(clean($0))
+  if (waiting) print redact(text) >into
+  for (i = 1; i <= shapesCount; i++) print shapesOf[i] " x" shapes[shapesOf[i]] >into
+  close(from); close(into)
+}
+
+# modeOfErrors is how what a command writes to its standard error is read.
+function modeOfErrors(as) { return as == "help" ? as : as ~ /^(words|job|variables|shape|codes)$/ ? "words" : "text" }
+
+# settleEntry writes what one command has said, and its line of the manifest:
+# SLOT STEP QUESTION MODE EXIT ENDED SECONDS, and then its words.
+function settleEntry(  part, name, counts, i) {
+  if (entryLine == "") return
+  split(entryLine, part, "\t"); entryLine = ""
+  name = sprintf("%03d", part[1])
+  split("", changed); changedCount = 0
+  convert(part[1] ".out.text", "first-mac/" name ".out", part[4])
+  convert(part[1] ".err.text", "first-mac/" name ".err", modeOfErrors(part[4]))
+  for (i = 1; i <= changedCount; i++) counts = counts (i > 1 ? "," : "") "\"" changedOf[i] "\":" changed[changedOf[i]]
+  mode = "text"
+  if (private) spoken = redact(clean(spoken)) # an id or a path
+  printf "{\"step\":\"%s\",\"question\":\"%s\",\"command\":[%s],\"stdout\":\"%s.out\",\"stderr\":\"%s.err\",\"exit\":%s,\"ended\":\"%s\",\"seconds\":%s,\"truncated\":%s,\"replaced\":{%s}}\n", \
+    part[2], part[3], spoken, name, name, part[5], part[6], part[7], ((part[1] in long) ? "true" : "false"), counts >>"entries"
+  spoken = ""; private = 0
+}
+
+# settle reads the queue of a step: an entry's line, and behind a tab each word.
+function settle(line,  word) {
+  if (line !~ /^\t/) { settleEntry(); entryLine = line; return }
+  word = substr(line, 2); gsub(/[\001-\037]/, "", word)
+  if (spoken != "" && word ~ /[^a-z -]/) private = 1
+  spoken = spoken (spoken == "" ? "" : ",") "\"" json(word) "\""
+}
+
+function cutOff(  name) {
+  while ((getline name < "long") > 0) { sub(/.*\//, "", name); sub(/[.].*/, "", name); long[name] }
+}
+
+task == "settle" && NR == 1 { cutOff() }
+task == "settle" { settle($0); next }
+task == "learn" { kind = $0; sub(/\t.*/, "", kind); learn(kind, substr($0, length(kind) + 2)); next }
+task == "check" {
+  if (FILENAME in left) next
+  low = tolower($0)
+  for (i = 1; i <= entries; i++)
+    if (!plain[i] && (isTerm(i) || kinds[i] ~ /^(uuid|key|mac|mail)$/) && !(folded[i] in shownLow) &&
+      (from = index(low, folded[i])) > 0 && (length(folded[i]) > 5 || bounded($0, from, length(folded[i])))) { left[FILENAME]; print FILENAME; next }
+  next
+}
+task == "values" {
+  if (FNR == 1) { if (waiting) values(text); waiting = 0; wanted = sought }
+  if (taken(clean($0))) values(text)
 }
 
 END {
-  if (waiting && task == "values") values(text)
-  else if (waiting) print redact(text)
-  if (task != "redact") exit
-  for (i = 1; i <= shapesCount; i++) print shapesOf[i] " x" shapes[shapesOf[i]]
-  for (kind in changed) print kind "\t" changed[kind] > (work "/stats")
+  if (task == "values" && waiting) values(text)
+  if (task == "settle") settleEntry()
 }
 AWK
 }
@@ -727,12 +775,14 @@ PERL
 
 # program runs it, and notes if it failed; the names it knows are in the folder that is removed at the end.
 program() {
-  FIRSTMAC_WORK="$work" FIRSTMAC_ROOT="$root" FIRSTMAC_KEY="${sought:-}" awk -f "$work/program" "$@" || : >"$work/broken"
+  FIRSTMAC_WORK="$work" FIRSTMAC_ROOT="$root" awk -f "$work/program" "$@" || : >"$work/broken"
 }
 
-learn() { program -v task=learn -v kind="$1"; }
-json_values() { tr -d '\000' | { sought=$1; program -v task=values; }; }
-redact() { tr -d '\000' | program -v task=redact -v mode="$1"; }
+# named puts before each line of what kind its name is.
+named() { while IFS= read -r name_ || [ "$name_" ]; do printf '%s\t%s\n' "$1" "$name_"; done; }
+
+# only keeps the values of one key.
+only() { sed -n "s/^$1	//p"; }
 
 # ---- Running a command with a limit and a cap ------------------------------
 
@@ -745,10 +795,13 @@ tree() {
     END { for (p in parent) for (q = p; q in parent && n[p]++ < 64; q = parent[q]) if (q == top) { print p; break } }'
 }
 
+# signal sends it. What sudo has started is root's.
 signal() { # SIGNAL PID…
   how_=$1
   shift
-  for process in "$@"; do kill "-$how_" "$process" 2>/dev/null; done
+  for process in "$@"; do
+    kill "-$how_" "$process" 2>/dev/null || { [ "$became" ] && ps -p "$process" >/dev/null 2>&1 && "$sudo" -n /bin/kill "-$how_" "$process" >/dev/null 2>&1; }
+  done
   return 0
 }
 
@@ -756,106 +809,101 @@ signal() { # SIGNAL PID…
 # the terminal, and its time is measured to the millisecond. sudo knows by the
 # terminal that its password was given: it stays in this session (timed).
 # shellcheck disable=SC2016 # perl's variables
-apart='$how = shift; $file = shift; setsid() if $how eq "yes"; $began = time; $child = fork;
-if (defined $child && !$child) { exec {$ARGV[0]} @ARGV or _exit(127) }
+apart='$how = shift; $file = shift; if ($how eq "yes") { require POSIX; POSIX::setsid() } $began = Time::HiRes::time(); $child = fork;
+if (defined $child && !$child) { exec {$ARGV[0]} @ARGV or exit 127 }
 waitpid $child, 0; $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
-open $out, ">", $file; printf $out "%.3f", time - $began; close $out; _exit($code)'
+open $out, ">", $file; printf $out "%.3f", Time::HiRes::time() - $began; close $out; exit $code'
 
 # begin starts a command in a slot: its output goes through a cap, and it has no
-# input.
+# input. A signal that ends the script does not end one that is steady, and of any
+# other it is known which process it is.
 begin() { # SLOT COMMAND…
   slot="$work/$1"
   shift
-  mkdir -p "$slot"
-  rm -f "$slot/code" "$slot/done" "$slot/pid" "$slot/seconds"
-  : >"$slot/out"
-  : >"$slot/err"
-  if [ "$detach" ]; then set -- perl -MPOSIX=setsid,_exit -MTime::HiRes=time -e "$apart" "$detach" "$slot/seconds" "$@"; fi
+  for part in out err pid code seconds 'done'; do : >"$slot.$part"; done
+  printf '%s' "$steady" >"$slot.steady"
+  if [ "$detach" ]; then set -- perl -MTime::HiRes -e "$apart" "$detach" "$slot.seconds" "$@"; else started=$(date +%s); fi
   (
+    # shellcheck disable=SC2086 # several signals
+    [ ! "$steady" ] || trap '' $signals
     { { {
-      "$@" </dev/null 2>&1 1>&3 3>&- &
-      child=$!
-      echo "$child" >"$slot/pid"
-      wait "$child"
-      echo "$?" >"$slot/code.new"
-      mv "$slot/code.new" "$slot/code"
-    } | head -c "$cap" >"$slot/err"; } 3>&1 | head -c "$cap" >"$slot/out"; }
-    : >"$slot/done"
+      [ "$steady" ] || trap : TERM HUP # INT and QUIT do not reach what runs in the background
+      "$@" </dev/null 2>&1 1>&3 3>&- 7>&- &
+      echo "$!" >"$slot.pid"
+      [ "$steady" ] || trap - TERM HUP
+      wait "$!"
+      echo "$?" >"$slot.code"
+    } | head -c "$cap" >"$slot.err"; } 3>&1 | head -c "$cap" >"$slot.out"; }
+    echo yes >"$slot.done"
   ) >/dev/null 2>&1 &
-  started=$(date +%s)
 }
 
 # finish waits for it until its limit and kills it then; a limit of 0 is now.
 finish() { # SLOT LIMIT
-  slot="$work/$1" ended=exit code=null
-  deadline=$(($(date +%s) + $2)) pause=0.02 polls=0
-  while [ ! -e "$slot/done" ] && [ "$2" != 0 ]; do
+  slot="$work/$1" ended=exit code=null seconds=$2
+  deadline='' pause=0.05 polls=0
+  while [ ! -s "$slot.done" ] && [ "$2" != 0 ]; do
     polls=$((polls + 1))
-    [ "$polls" -lt 10 ] || pause=0.1
-    [ $((polls % 10)) != 0 ] || [ "$(date +%s)" -lt "$deadline" ] || break
+    if [ $((polls % 10)) = 0 ]; then # a short command needs no clock
+      now=$(date +%s) pause=0.1
+      [ "$now" -lt "${deadline:=$((now + $2))}" ] || break
+    fi
     rest "$pause"
   done
-  if [ ! -e "$slot/done" ]; then
+  if [ ! -s "$slot.done" ]; then
     ended=killed
-    doomed=$(tree "$(cat "$slot/pid" 2>/dev/null)") # before the first ends and leaves the others
+    doomed=$(tree "$(cat "$slot.pid" 2>/dev/null)") # before the first ends and leaves the others
     for how in TERM KILL; do
       # shellcheck disable=SC2086 # one word for each process
       signal "$how" $doomed
       tries=0
-      while [ ! -e "$slot/done" ] && [ "$tries" -lt 20 ]; do
+      while [ ! -s "$slot.done" ] && [ "$tries" -lt 20 ]; do
         rest 0.1
         tries=$((tries + 1))
       done
-      [ ! -e "$slot/done" ] || break
+      [ ! -s "$slot.done" ] || break
     done
   fi
-  if [ -s "$slot/seconds" ]; then seconds=$(cat "$slot/seconds"); else seconds=$(($(date +%s) - started)); fi
-  [ ! -s "$slot/code" ] || [ "$ended" = killed ] || code=$(cat "$slot/code")
+  if [ -s "$slot.seconds" ]; then read -r seconds <"$slot.seconds" || :; elif [ ! "$detach" ]; then seconds=$(($(date +%s) - started)); fi
+  [ ! -s "$slot.code" ] || [ "$ended" = killed ] || read -r code <"$slot.code"
 }
 
 # ---- The manifest -----------------------------------------------------------
 
-quoted() {
-  case $1 in
-    *[!A-Za-z0-9_.:/\ -]*) printf '"%s"' "$(printf '%s' "$1" | tr -d '\000-\037' | sed 's/\\/\\\\/g; s/"/\\"/g')" ;;
-    *) printf '"%s"' "$1" ;;
-  esac
+# keep notes what a slot holds, for the end of the step.
+keep() { # QUESTION MODE SLOT COMMAND…
+  {
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$3" "$step" "$1" "$2" "$code" "$ended" "$seconds"
+    shift 3
+    printf '\t%s\n' "${1##*/}"
+    shift
+    for argument in "$@"; do
+      case $argument in '') ;; "$package") argument=PACKAGE ;; "$removal") argument=UNINSTALL ;; esac # their names may be private
+      printf '\t%s\n' "$argument"
+    done
+  } >>"$work/queue"
 }
 
-# keep replaces what a slot holds and notes it in the manifest.
-keep() { # QUESTION MODE SLOT COMMAND…
-  question=$1 mode=$2 slot="$work/$3"
-  shift 3
-  number=$((number + 1))
-  name=$(printf '%03d' "$number")
-  rm -f "$work/stats" "$work/replaced"
-  for stream in out err; do
-    if [ ! -s "$slot/$stream" ]; then
-      : >"$folder/$name.$stream"
-      continue
-    fi
-    kind=$mode
-    if [ "$stream" = err ]; then
-      case $mode in help) ;; words | job | variables | shape | codes) kind=words ;; *) kind=text ;; esac
-    fi
-    redact "$kind" <"$slot/$stream" >"$folder/$name.$stream"
-    if [ -e "$work/stats" ]; then cat "$work/stats" >>"$work/replaced"; rm -f "$work/stats"; fi
+# settle replaces what a step has kept, and removes what it was.
+settle() {
+  [ -s "$work/queue" ] || return 0
+  find "$work" -name '[0-9]*.[oe]*' -size "+$((cap / 512 - 1))" >"$work/long"
+  for said in "$work"/[0-9]*.out "$work"/[0-9]*.err; do
+    if [ -s "$said" ]; then tr -d '\000' <"$said" >"$said.text"; fi
   done
-  truncated=false
-  [ ! "$(find "$slot/out" "$slot/err" -size "+$((cap / 512 - 1))")" ] || truncated=true
-  command="$(quoted "${1##*/}")"
-  shift
-  for argument in "$@"; do
-    case $argument in '') ;; "$package") argument=PACKAGE ;; "$removal") argument=UNINSTALL ;; esac # their names may be private
-    command="$command,$(quoted "$argument")"
-  done
-  case "$*" in *[!a-z\ -]*) command=$(printf '%s\n' "$command" | redact text) ;; esac # an id or a path
-  replaced=''
-  if [ -e "$work/replaced" ]; then
-    replaced=$(sort "$work/replaced" | awk -F '\t' '{ n[$1] += $2 } END { for (k in n) printf "%s\"%s\":%d", c++ ? "," : "", k, n[k] }')
-  fi
-  printf '{"step":"%s","question":"%s","command":[%s],"stdout":"%s.out","stderr":"%s.err","exit":%s,"ended":"%s","seconds":%s,"truncated":%s,"replaced":{%s}}\n' \
-    "$step" "$question" "$command" "$name" "$name" "$code" "$ended" "$seconds" "$truncated" "$replaced" >>"$work/entries"
+  (cd "$work" && program -v task=settle queue)
+  rm -f "$work"/[0-9]* "$work/queue"
+}
+
+# next_slot is the place of the next answer.
+next_slot() { number=$((number + 1)); }
+
+# fill_slot is an answer that no command gives.
+fill_slot() { # SLOT TEXT
+  printf '%s' "$2" >"$work/$1.out"
+  : >"$work/$1.err"
+  echo yes >"$work/$1.done"
+  code=null ended=exit seconds=0
 }
 
 # run is one command of a step. MODE says how its output is read: help (no
@@ -869,9 +917,10 @@ run() { # QUESTION MODE COMMAND…
   fi
   question=$1 mode=$2
   shift 2
-  begin tool "$@"
-  finish tool "$limit"
-  keep "$question" "$mode" tool "$@"
+  next_slot
+  begin "$number" "$@"
+  finish "$number" "$limit"
+  keep "$question" "$mode" "$number" "$@"
 }
 
 # ---- Files ------------------------------------------------------------------
@@ -896,21 +945,19 @@ file() { # QUESTION MODE PATH
     return
   fi
   case $3 in */../* | */..) return ;; /*) ;; *) return ;; esac
-  mkdir -p "$work/file"
-  : >"$work/file/out"
-  : >"$work/file/err"
-  code=0 ended=exit seconds=0
+  next_slot
+  fill_slot "$number" ''
   if links "$3"; then
-    ended=link code=null
+    ended='link'
   elif [ ! -f "$root$3" ]; then
-    ended=missing code=null
+    ended=missing
   elif [ ! -r "$root$3" ]; then
-    ended=refused code=null
+    ended=refused
   else
-    begin file head -c "$cap" "$root$3"
-    finish file "$limit"
+    begin "$number" head -c "$cap" "$root$3"
+    finish "$number" "$limit"
   fi
-  keep "$1" "$2" file read "$3"
+  keep "$1" "$2" "$number" read "$3"
 }
 
 # ---- Questions to the person ------------------------------------------------
@@ -943,6 +990,7 @@ wait_for() {
 
 begin_step() { # NAME MINUTES WHAT IT READS
   step=$1
+  [ "$list" ] || settle
   say ''
   say "$1 (about $2): $3"
   [ "$list" ] || ask "$3" || { skipped="$skipped,\"$1\""; say '  left out'; return 1; }
@@ -1047,12 +1095,13 @@ listen() {
     say '    prlctl monitor-events --json   while you start and stop a virtual machine'
     return
   fi
-  kept=$detach detach=''
+  next_slot
+  kept=$detach detach='' heard=$number
   # The tool writes at once only to a terminal: script(1) gives it one.
   if [ "$(uname)" = Darwin ]; then
-    begin events script -q /dev/null "$prlctl" monitor-events --json
+    begin "$heard" script -q /dev/null "$prlctl" monitor-events --json
   else
-    begin events script -q -c "exec '$(printf '%s' "$prlctl" | sed "s/'/'\\\\''/g")' monitor-events --json" /dev/null
+    begin "$heard" script -q -c "exec '$(printf '%s' "$prlctl" | sed "s/'/'\\\\''/g")' monitor-events --json" /dev/null
   fi
   detach=$kept begun=$started
   rest 1
@@ -1061,10 +1110,11 @@ listen() {
   processes
   wait_for 'Please suspend it or shut it down, and wait until it has.'
   rest 1
-  started=$begun
-  finish events 0
+  started=$begun detach=''
+  finish "$heard" 0
+  detach=$kept
   [ "$ended" != killed ] || ended=stopped
-  keep 'prlctl.md 11.5' json events "$prlctl" monitor-events --json
+  keep 'prlctl.md 11.5' json "$heard" "$prlctl" monitor-events --json
 }
 
 # as_others needs an administrator: the same list in other ways, and what root
@@ -1086,7 +1136,9 @@ as_others() {
 become_root() {
   kept=$detach
   [ "$detach" != yes ] || detach=timed
-  [ "$list" ] || [ "$root" ] || "$sudo" -v
+  [ ! "$list" ] || return 0
+  became=yes
+  [ "$root" ] || "$sudo" -v
 }
 
 # wanted tells whether an option asks for a step.
@@ -1101,12 +1153,10 @@ confirm() { # QUESTION OF THE FACTS, WHAT
   [ "$persons" ] && [ ! "$list" ] || return 0
   printf '  %s [y]es, [n]o, [d]o not know: ' "$2"
   read -r answer || answer=d
-  mkdir -p "$work/seen"
+  next_slot
   case $answer in y | Y | yes) said=yes ;; n | N | no) said=no ;; *) said=unknown ;; esac
-  printf '%s\n' "$said" >"$work/seen/out"
-  : >"$work/seen/err"
-  code=null ended=exit seconds=0
-  keep "$1" words seen asked "$2"
+  fill_slot "$number" "$said"
+  keep "$1" words "$number" asked "$2"
 }
 
 # readable tries to open a folder or a file, and shows nothing of what is in it.
@@ -1125,15 +1175,21 @@ places() {
   [ "$list" ] || head -n 8 "$work/homes"
 }
 
+# unbroken runs what must not stop in the middle of its work, for ten minutes at most.
+unbroken() {
+  saved=$limit limit=600 steady=yes
+  run "$@"
+  limit=$saved steady=''
+}
+
 install_package() {
   wanted "$package" '--install FILE' install || return 0
   begin_step install '2 minutes' "CHANGE: installs the package $package, which loads the agent; needs an administrator's password" || return 0
   run 'macos.md 15.9' words "$root/usr/sbin/pkgutil" --check-signature "$package"
   run 'macos.md 15.9' words "$root/usr/sbin/spctl" -a -vv -t install "$package"
   become_root
-  saved=$limit limit=600
-  run 'macos.md 15.9' words "$sudo" -n "$root/usr/sbin/installer" -verbose -pkg "$package" -target /
-  limit=$saved detach=$kept
+  unbroken 'macos.md 15.9' words "$sudo" -n "$root/usr/sbin/installer" -verbose -pkg "$package" -target /
+  detach=$kept
   confirm 'macos.md 7' 'Did macOS say that a background item was added?'
 }
 
@@ -1372,31 +1428,55 @@ read_trial() {
   run 'macos.md 1.3' variables "$sudo" -n /bin/cat "$trialdir/variables"
 }
 
-# remove_trial takes the job away, also when the script is interrupted.
+# remove_trial takes the job away. Until it has, no signal ends it, or what it starts.
 remove_trial() {
   [ "$placed" ] || return 0
+  say '  Taking the job away again …'
+  # shellcheck disable=SC2086 # several signals
+  (trap '' $signals; take_trial_away)
   placed=''
-  "$sudo" -n "$launchctl" bootout "system/$trial" >/dev/null 2>&1
-  tries=0
-  while "$launchctl" print "system/$trial" >/dev/null 2>&1 && [ "$tries" -lt 100 ]; do
-    rest 0.2
+}
+
+# bounded is a command for the script itself, which sets its exit code.
+bounded() { # COMMAND…
+  begin last "$@"
+  finish last 10
+}
+
+is_known() { bounded "$launchctl" print "system/$trial"; [ "$code" = 0 ]; }
+
+take_trial_away() {
+  steady=yes tries=0
+  bounded "$sudo" -n /usr/bin/true
+  [ "$code" = 0 ] || tries=40 # no order would be obeyed
+  while [ "$tries" -lt 40 ]; do
+    # Again now and then: a bootstrap may have been under way.
+    [ $((tries % 10)) != 0 ] || bounded "$sudo" -n "$launchctl" bootout "system/$trial"
+    is_known || break
+    rest 0.5
     tries=$((tries + 1))
   done
-  "$sudo" -n "$launchctl" enable "system/$trial" >/dev/null 2>&1
-  "$sudo" -n /bin/rm -f "$root$trialfile" 2>/dev/null
-  "$sudo" -n /bin/rm -rf "$trialdir" 2>/dev/null
-  if [ -e "$root$trialfile" ] || [ -e "$trialdir" ]; then
-    say "  It cannot be removed. Please run: sudo launchctl bootout system/$trial; sudo rm -rf '$trialfile' '$trialdir'"
-  fi
+  left=''
+  ! is_known || left="$left
+    sudo launchctl bootout system/$trial"
+  bounded "$sudo" -n "$launchctl" enable "system/$trial"
+  [ "$code" = 0 ] || left="$left
+    sudo launchctl enable system/$trial"
+  bounded "$sudo" -n /bin/rm -f "$root$trialfile"
+  [ ! -e "$root$trialfile" ] || left="$left
+    sudo rm -f '$root$trialfile'"
+  bounded "$sudo" -n /bin/rm -rf "$trialdir"
+  [ ! -e "$trialdir" ] || left="$left
+    sudo rm -rf '$trialdir'"
+  [ ! "$left" ] || say "  This is left, and could not be taken away. Please run:$left"
 }
 
 remove_package() {
   wanted "$removal" '--uninstall FILE' uninstall || return 0
   begin_step uninstall '1 minute' "CHANGE: runs the uninstall script $removal; needs an administrator's password" || return 0
   become_root
-  saved=$limit limit=600
-  run 'macos.md 13.3' words "$sudo" -n /bin/sh "$removal"
-  limit=$saved detach=$kept
+  unbroken 'macos.md 13.3' words "$sudo" -n /bin/sh "$removal"
+  detach=$kept
   run 'macos.md 13.3' words "$root/usr/sbin/pkgutil" --pkg-info "$agent"
   run 'acting.md 3' job "$launchctl" print "system/$agent"
   run 'macos.md 13.3' text ls -ldn "$support" "$support/bin" "$root/Library/LaunchDaemons/$agent.plist" "$root/usr/local/bin/prlagent" "$root/var/run/prlagent.sock"
@@ -1414,27 +1494,31 @@ steps() {
 answer() { # COMMAND…
   begin names "$@"
   finish names "$limit"
-  cat "$work/names/out"
+  tr -d '\000' <"$work/names.out"
 }
 
 learn_names() {
   : >"$work/map"
-  for name in "$account" "$(id -un)" "${LOGNAME:-}" "${HOME##*/}"; do printf '%s\n' "$name"; done | grep -v -x -e root -e '' | learn user
-  answer "$root/usr/bin/dscl" -plist . -readall /Users RecordName RealName | people
-  learn user <"$work/accounts"
-  learn person <"$work/persons"
-  for name in ComputerName LocalHostName HostName; do answer "$root/usr/sbin/scutil" --get "$name"; done | learn computer
-  { hostname; hostname | sed 's/[.].*//'; } 2>/dev/null | grep -v -x -e localhost -e '' | learn computer
-  device=$(answer "$root/usr/sbin/ioreg" -a -r -d1 -c IOPlatformExpertDevice | tr -d '\n\t')
-  printf '%s\n' "$device" | sed -n 's/.*<key>IOPlatformSerialNumber<\/key> *<string>\([^<]*\)<.*/\1/p' | learn serial
   answer "$prlctl" list -a -i --json >"$work/list"
   answer "$prlctl" list -a --json >"$work/short"
-  { json_values Name <"$work/list"; json_values name <"$work/short"; } | learn vm
-  vms=$(json_values uuid <"$work/short" | tr 'A-F' 'a-f' | grep -xE '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}' | sort -u)
-  json_values Home <"$work/list" >"$work/homes.all"
-  for vm in $vms; do answer "$prlctl" list "$vm" -i --json | json_values Home; done >>"$work/homes.all"
-  grep '^/' "$work/homes.all" | sort -u >"$work/homes"
-  sed -n 's/\/*$//; s/.*\/\([^/]*\)[.][a-z]*$/\1/p' "$work/homes" | learn vm
+  program -v task=values sought=Name "$work/list" sought=Home "$work/list" sought=name "$work/short" sought=uuid "$work/short" >"$work/values"
+  vms=$(only uuid <"$work/values" | tr 'A-F' 'a-f' | grep -xE '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}' | sort -u)
+  for vm in $vms; do answer "$prlctl" list "$vm" -i --json >"$work/$vm.json"; done
+  [ ! "$vms" ] || program -v task=values -v sought=Home "$work"/*-*.json >>"$work/values"
+  only Home <"$work/values" | grep '^/' | sort -u >"$work/homes"
+  {
+    for name in "$account" "$(id -un)" "${LOGNAME:-}" "${HOME##*/}"; do printf '%s\n' "$name"; done | grep -v -x -e root -e '' | named user
+    answer "$root/usr/bin/dscl" -plist . -readall /Users RecordName RealName | people
+    named user <"$work/accounts"
+    named person <"$work/persons"
+    for name in ComputerName LocalHostName HostName; do answer "$root/usr/sbin/scutil" --get "$name"; done | named computer
+    { hostname; hostname | sed 's/[.].*//'; } 2>/dev/null | grep -v -x -e localhost -e '' | named computer
+    device=$(answer "$root/usr/sbin/ioreg" -a -r -d1 -c IOPlatformExpertDevice | tr -d '\n\t')
+    printf '%s\n' "$device" | sed -n 's/.*<key>IOPlatformSerialNumber<\/key> *<string>\([^<]*\)<.*/\1/p' | named serial
+    for name in Name name; do only "$name" <"$work/values"; done | named vm
+    sed -n 's/\/*$//; s/.*\/\([^/]*\)[.][a-z]*$/\1/p' "$work/homes" | named vm
+  } >"$work/learned"
+  program -v task=learn "$work/learned"
 }
 
 # people takes the accounts of persons from a property list of dscl.
@@ -1484,23 +1568,73 @@ check_program() {
 }
 
 write_archive() {
+  settle
   withhold
   write_manifest
   check_program
   { tar --format=ustar --numeric-owner -C "$work" -cf - first-mac && : >"$work/packed"; } | gzip -9n >"$work/archive"
   if [ ! -e "$work/packed" ] || [ ! -s "$work/archive" ]; then fail 'the archive cannot be made'; fi
-  (set -C && cat "$work/archive" >"$output") 2>/dev/null || fail "$output cannot be written, or is there already"
+  # All of it or nothing, whatever signals come.
+  # shellcheck disable=SC2086,SC2094 # several signals; it is removed where it cannot be written
+  (trap '' $signals; set -C; { cat "$work/archive" && : >"$work/written" || { rm -f "$output"; false; }; } >"$output") 2>/dev/null ||
+    fail "$output cannot be written, or is there already"
+}
+
+# end_tools ends what still runs, and waits for what must not be ended.
+end_tools() {
+  for slot in "$work"/*.pid; do
+    slot=${slot%.pid}
+    if [ ! -e "$slot.pid" ] || [ -s "$slot.done" ]; then continue
+    elif [ -s "$slot.steady" ]; then await_tool "$slot"
+    else end_tool "$slot"; fi
+  done
+}
+
+end_tool() { # SLOT
+  tries=0
+  while [ ! -s "$1.done" ] && [ "$tries" -lt 50 ]; do
+    if [ -s "$1.pid" ]; then
+      doomed=$(tree "$(cat "$1.pid")")
+      [ "$doomed" ] || break
+      # shellcheck disable=SC2086 # one word for each process
+      signal KILL $doomed
+    elif [ "$tries" -gt 10 ]; then break # it was ended before it began
+    fi
+    rest 0.1
+    tries=$((tries + 1))
+  done
+}
+
+await_tool() { # SLOT
+  say "  Waiting until it has ended what it is doing, so that nothing is left half done …"
+  tries=0
+  while [ ! -s "$1.done" ] && [ "$tries" -lt "$((patience * 10))" ]; do
+    rest 0.1
+    tries=$((tries + 1))
+  done
+  [ -s "$1.done" ] || say "  It is still at work and goes on: process $(cat "$1.pid")."
 }
 
 clean_up() {
+  # shellcheck disable=SC2086 # several signals; whoever is started from here on ignores them too
+  trap '' $signals
   trap - EXIT
   [ "$work" ] || return 0
-  for slot in "$work"/*/pid; do
-    # shellcheck disable=SC2046 # one word for each process
-    [ -e "$slot" ] && [ ! -e "${slot%pid}done" ] && signal KILL $(tree "$(cat "$slot")")
-  done
+  end_tools
   remove_trial
-  rm -rf "$work"
+  rm -rf "$work" 2>/dev/null || rm -rf "$work" # what goes on may have written there meanwhile
+}
+
+interrupted() {
+  # shellcheck disable=SC2086 # several signals
+  trap '' $signals
+  exec >&7 # it may have come where an output goes elsewhere
+  told='nothing was kept.'
+  [ ! -e "$work/written" ] || told="the answers are in $output"
+  say ''
+  clean_up
+  say "Interrupted: $told"
+  exit 130
 }
 
 introduce() {
@@ -1531,9 +1665,13 @@ fi
 [ "$output" ] || output="first-mac-$(date +%Y%m%d-%H%M%S).tar.gz"
 if [ -e "$output" ] || [ -h "$output" ]; then fail "$output is there already"; fi
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/first-mac.XXXXXX") || fail 'cannot make a folder for temporary files'
+patience=$limit # with what must not be ended
+exec 7>&1
 trap clean_up EXIT
-trap 'clean_up; say ""; say "Interrupted: nothing was kept."; exit 130' INT TERM HUP
+# shellcheck disable=SC2086 # several signals
+trap interrupted $signals
+# shellcheck disable=SC2086 # several signals
+work=$(trap '' $signals; mktemp -d "${TMPDIR:-/tmp}/first-mac.XXXXXX") || fail 'cannot make a folder for temporary files'
 folder="$work/first-mac"
 mkdir "$folder"
 : >"$work/entries"

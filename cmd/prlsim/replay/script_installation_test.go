@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -26,7 +27,7 @@ const (
 // putTool puts a shell script in a Mac, which notes its call first.
 func (mac fakeMac) putTool(t *testing.T, path, body string) {
 	t.Helper()
-	script := "#!/bin/sh\necho \"$(basename \"$0\") $*\" >>'" + mac.calls + "'\n" + body
+	script := "#!/bin/sh\necho \"${0##*/} $*\" >>'" + mac.calls + "'\n" + body
 	mac.putFile(t, path, script, 0o755)
 }
 
@@ -44,6 +45,12 @@ func (mac fakeMac) putFile(t *testing.T, path, content string, mode fs.FileMode)
 // name, all others with yes. It returns the steps that were asked for.
 func (s *scriptRun) converse(t *testing.T, decide func(step string) string) (asked []string) {
 	t.Helper()
+	return s.converseUntil(t, decide, "", nil)
+}
+
+// converseUntil does something besides when the script has said a text.
+func (s *scriptRun) converseUntil(t *testing.T, decide func(step string) string, text string, then func()) (asked []string) {
+	t.Helper()
 	step := regexp.MustCompile(`(?m)^([a-z]+) \(about`)
 	from := s.heard.Len()
 	for {
@@ -53,15 +60,20 @@ func (s *scriptRun) converse(t *testing.T, decide func(step string) string) (ask
 		}
 		s.heard.WriteByte(c)
 		switch said := s.heard.Bytes()[from:]; {
+		case text != "" && bytes.HasSuffix(said, []byte(text)):
+			then()
 		case bytes.HasSuffix(said, []byte("[q]uit: ")):
 			names := step.FindAllSubmatch(said, -1)
 			asked = append(asked, string(names[len(names)-1][1]))
-			s.answer(t, decide(asked[len(asked)-1]))
+			s.reply(decide(asked[len(asked)-1]))
 		case bytes.HasSuffix(said, []byte("[d]o not know: ")), bytes.HasSuffix(said, []byte("Press Return then: ")):
-			s.answer(t, "y")
+			s.reply("y")
 		}
 	}
 }
+
+// reply answers a script that may have been interrupted meanwhile.
+func (s *scriptRun) reply(line string) { _, _ = io.WriteString(s.answers, line+"\n") }
 
 // only says yes to the steps that are named.
 func only(wanted ...string) func(string) string {

@@ -14,7 +14,7 @@ import (
 // Parallels Desktop has not been seen to use, and may.
 func newTalkativeMac(t *testing.T) fakeMac {
 	t.Helper()
-	mac := newFakeMac(t, `case "$(basename "$0") $*" in
+	mac := newFakeMac(t, `case "${0##*/} $*" in
   'prlsrvctl info --license') cat <<'TEXT'
 Searching for installed licenses...
     status="ACTIVE"
