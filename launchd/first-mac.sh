@@ -1,8 +1,9 @@
 #!/bin/sh
 # first-mac.sh asks a Mac with Parallels Desktop what we could not find out
 # without one, and writes the answers into one archive: see first-mac.md. It
-# needs nothing of ours, and sends nothing. It only reads, but for the steps that
-# are named as changes, each of which wants an option of its own.
+# needs nothing of ours, and opens no network connection; what the programs do that
+# it asks is said there. It only reads, but for the steps that are named as changes,
+# each of which wants an option of its own.
 #
 # It is POSIX sh and awk, because nothing else is sure to be on every Mac.
 set -u
@@ -1184,7 +1185,7 @@ unbroken() {
 
 install_package() {
   wanted "$package" '--install FILE' install || return 0
-  begin_step install '2 minutes' "CHANGE: installs the package $package, which loads the agent; needs an administrator's password" || return 0
+  begin_step install '2 minutes' "CHANGE: installs the package $package, which loads the agent; macOS may ask Apple about it, and the agent checks in with its portal if a profile names one; needs an administrator's password" || return 0
   run 'macos.md 15.9' words "$root/usr/sbin/pkgutil" --check-signature "$package"
   run 'macos.md 15.9' words "$root/usr/sbin/spctl" -a -vv -t install "$package"
   become_root
@@ -1212,7 +1213,7 @@ installed() {
   # shellcheck disable=SC2016 # the inner shell's variables
   run 'macos.md 13.3' words sh -c 'grep -i prlagent "$0" | sed -n "s/^\([0-9-]* [0-9:+-]*\) [^ ]* /\1 /p" | tail -n 200' "$root/var/log/install.log"
   run 'macos.md 13.4' words "$support/bin/prlagent" get health
-  run 'macos.md 13.4' codes "$support/bin/prlagent" doctor --json
+  run 'macos.md 13.4' codes "$support/bin/prlagent" doctor --offline --json
 }
 
 profiles() {
@@ -1648,7 +1649,9 @@ sets nothing by itself, and follows no links. Steps that do more than read are c
 CHANGE, are there only with their option, and are asked for like all others.
 Names of people, machines and files, paths, ids, addresses, serial numbers and license keys
 are replaced by placeholders such as VM-1.
-Nothing leaves this Mac by itself: you get one archive, look at it, and send it or not.
+The script sends nothing: you get one archive, look at it, and send it or not. With
+--install, macOS may ask Apple about the package, and the installed agent checks in with
+the portal that a profile names; without such a profile it has none.
 It takes about 15 minutes. Ctrl-C ends it and leaves nothing behind.
 TEXT
 }
@@ -1686,4 +1689,4 @@ steps
 write_archive
 say ''
 say "The answers are in $output"
-say "Look at them (tar -xzf), then send the file as first-mac.md says. Nothing was sent."
+say "Look at them (tar -xzf), then send the file as first-mac.md says. The script has sent nothing."

@@ -81,6 +81,8 @@ type checkedMac struct {
 	root   string
 	now    func() time.Time
 	client *localapi.Client
+	// offline says that nothing is asked over a network.
+	offline bool
 
 	status    func() (localapi.Status, error) // the daemon's; its last snapshot if it does not run
 	inventory func() (localapi.Inventory, error)

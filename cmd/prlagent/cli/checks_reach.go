@@ -32,12 +32,17 @@ func joinOr(words []string, otherwise string) string {
 	return strings.Join(words, ", ")
 }
 
+func notAsked() checkResult { return unneededResult("Not asked, because of --offline.") }
+
 // portalStep looks at one step of the way to the portal, which is gone once.
 func portalStep(step string) func(*checkedMac, context.Context) checkResult {
 	return func(m *checkedMac, _ context.Context) checkResult {
 		location := m.explained().Config.ServerURL
-		if location == nil {
+		switch {
+		case location == nil:
 			return unneededResult("No portal is configured.")
+		case m.offline:
+			return notAsked()
 		}
 		reached := m.portal()
 		taken, was := reached.Steps[step]
@@ -56,6 +61,9 @@ func licenseStep(step string) func(*checkedMac, context.Context) checkResult {
 	return func(m *checkedMac, _ context.Context) checkResult {
 		if m.root != "" && !m.license.named {
 			return unneededResult("A simulated Mac has no license host; name one with --license-host.")
+		}
+		if m.offline {
+			return notAsked()
 		}
 		reached, host := m.vendor(), m.license.url.Host
 		if !m.license.named {
@@ -93,6 +101,9 @@ const maxSkew = 5 * time.Minute
 func (m *checkedMac) checkClock(context.Context) checkResult {
 	if m.explained().Config.ServerURL == nil {
 		return unneededResult("No portal is configured.")
+	}
+	if m.offline {
+		return notAsked()
 	}
 	reached := m.portal()
 	if reached.ServerTime.IsZero() {

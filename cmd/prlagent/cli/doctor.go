@@ -14,7 +14,7 @@ import (
 )
 
 func (p *program) doctorCommand() *cobra.Command {
-	var verbose bool
+	var verbose, offline bool
 	var host string
 	command := &cobra.Command{
 		Use:   "doctor",
@@ -28,6 +28,7 @@ can look at more. What Parallels Desktop needs and this Mac does not is shown wi
 ` + checkHelp() + `
 The vendor names port 443 for its license host and not the host: --license-host
 (environment: PRLAGENT_LICENSE_HOST) names the one of your network's allow list.
+With --offline neither it nor the portal is asked.
 
 Exit codes: 0 every check is good, 1 one is not or could not look, 3 the daemon
 is not running or does not answer.`,
@@ -39,10 +40,13 @@ is not running or does not answer.`,
 			if err != nil {
 				return err
 			}
-			return p.runDoctor(cmd.Context(), location, verbose)
+			m := p.newCheckedMac(cmd.Context(), location)
+			m.offline = offline
+			return p.runDoctor(cmd.Context(), m, verbose)
 		},
 	}
 	command.Flags().BoolVar(&verbose, "verbose", false, "show also what this Mac does not need")
+	command.Flags().BoolVar(&offline, "offline", false, "ask neither the portal nor the license host")
 	command.Flags().StringVar(&host, "license-host", p.environment("PRLAGENT_LICENSE_HOST"), "the vendor's license host, as HOST or HOST:PORT")
 	return command
 }
@@ -94,8 +98,7 @@ func checkHelp() string {
 	return out.String()
 }
 
-func (p *program) runDoctor(ctx context.Context, licenseHost licenseHost, verbose bool) error {
-	m := p.newCheckedMac(ctx, licenseHost)
+func (p *program) runDoctor(ctx context.Context, m *checkedMac, verbose bool) error {
 	found := p.diagnose(ctx, m)
 	err := printDocument(p, found, func(v outputView, found doctorReport) string { return doctorPage(v, found, verbose) })
 	switch {

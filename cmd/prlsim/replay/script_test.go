@@ -448,7 +448,7 @@ func running(t *testing.T, words string) []string {
 var lawful = regexp.MustCompile(`^(prlctl (--version|--help|(list|snapshot-list|set)( [a-z_]+)? --help|list .*|status [0-9a-f-]+|snapshot-list [0-9a-f-]+ --json|monitor-events --json)` +
 	`|prlsrvctl (--version|--help|set --help|info( --license)?( --json)?|user list --json|net list --json)` +
 	`|launchctl print(-disabled)? system.*|pkgutil (--pkg-info|--files) .*|profiles status -type enrollment|plutil -(convert xml1|extract CFBundleShortVersionString raw) -o - .*` +
-	`|prlagent (get health|doctor --json)|codesign -(dv|d -v -r -) .*)$`)
+	`|prlagent (get health|doctor --offline --json)|codesign -(dv|d -v -r -) .*)$`)
 
 // Whatever is answered, the tools are only asked; what --list shows is what is run.
 func TestScriptOnlyAsks(t *testing.T) {
