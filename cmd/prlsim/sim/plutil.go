@@ -5,16 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"prlagent/platform/plist"
 )
 
-// plutil plays the two uses that a script makes of it:
+// plutil plays the three uses that a script makes of it:
 //
 //	plutil -replace KEY -string|-integer VALUE FILE
 //	plutil -remove KEY FILE
+//	plutil -convert xml1 -o - FILE
 //
 // as Apple's source has them (swift-corelibs-foundation, Sources/plutil): the file keeps
 // its format; -replace puts the value in, whether there was one or not; -remove refuses a
@@ -23,6 +25,9 @@ import (
 func plutil(in *invocation) int {
 	if len(in.args) < 3 {
 		return in.failf(1, "No files specified.")
+	}
+	if words := in.args[:len(in.args)-1]; slices.Equal(words, []string{"-convert", "xml1", "-o", "-"}) {
+		return in.convertPropertyList(in.args[len(words)])
 	}
 	verb, key, rest := in.args[0], in.args[1], in.args[2:]
 	var change func(values map[string]any) error
@@ -54,6 +59,26 @@ func plutil(in *invocation) int {
 	return 0
 }
 
+// convertPropertyList prints a property list of either format as XML.
+func (in *invocation) convertPropertyList(path string) int {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return in.failf(1, "%s: %v", path, errNoPropertyList)
+	}
+	values, err := plist.Decode(content)
+	if err == nil {
+		content, err = exportXML(values)
+	}
+	if err != nil {
+		return in.failf(1, "%s: %v", path, err)
+	}
+	in.stdout.Write(content)
+	return 0
+}
+
+// errNoPropertyList is what plutil says of a file that it cannot read.
+var errNoPropertyList = errors.New("file does not exist or is not readable or is not a regular file")
+
 func plutilValue(kind, word string) (any, error) {
 	switch kind {
 	case "-string":
@@ -72,7 +97,7 @@ func plutilValue(kind, word string) (any, error) {
 func changePropertyList(path string, change func(map[string]any) error) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return errors.New("file does not exist or is not readable or is not a regular file")
+		return errNoPropertyList
 	}
 	values, err := plist.DecodeDict(content)
 	if err != nil {

@@ -34,12 +34,17 @@ func TestPlutil(t *testing.T) {
 			{[]string{"-replace", "a", "-text", "x", file}, "Unknown insert or replace type"},
 			{[]string{"-replace", "a", "-string", "x", file + ".none"}, "does not exist"},
 			{[]string{"-insert", "a", "-string", "x", file}, "no script needs"},
+			{[]string{"-convert", "xml1", "-o", "-", file + ".none"}, "does not exist"},
+			{[]string{"-convert", "json", "-o", "-", file}, "no script needs"},
 			{[]string{"-lint"}, "No files specified"},
 		} {
 			got := callAs(mac, rootUser).run(t, "plutil", test.words...)
 			if (got.code == 0) != (test.fails == "") || !strings.Contains(got.stderr, test.fails) {
 				t.Errorf("%v: exit code %d: %s", test.words, got.code, got.stderr)
 			}
+		}
+		if shown := callAs(mac, rootUser).run(t, "plutil", "-convert", "xml1", "-o", "-", file); shown.code != 0 || !strings.Contains(shown.stdout, "<key>text</key>\n\t\t<string>Activated (SSO)</string>") {
+			t.Errorf("converted, exit code %d: %s%s", shown.code, shown.stdout, shown.stderr)
 		}
 		after, err := os.ReadFile(file)
 		if err != nil || string(after[:6]) != string(content[:6]) {
