@@ -85,7 +85,8 @@ func TestEvidenceRowsThatSayTooMuch(t *testing.T) {
 		"seen by a capture elsewhere":  func(e *evidence) { e.how = "seen ([it](https://example.org/x.tar.gz))" },
 		"seen by a capture not there":  func(e *evidence) { e.how = "seen ([it](../cmd/prlsim/replay/testdata/none.tar.gz))" },
 		"a word that is none of three": func(e *evidence) { e.how = "works" },
-		"replayed without a capture":   func(e *evidence) { e.how, e.facts = "replayed", "nothing" },
+		"replayed without a capture":   func(e *evidence) { e.how, e.shown = "replayed", "TestCaptures_4_1_Licenses" },
+		"replayed by no test":          func(e *evidence) { e.how, e.facts = "replayed", "captures.md 4.1 C" },
 		"shown by nothing":             func(e *evidence) { e.shown = "" },
 		"not tried, but shown":         func(e *evidence) { e.how = "not tried" },
 		"facts without their degree":   func(e *evidence) { e.facts = "macos.md 3.1" },
@@ -120,7 +121,8 @@ func (e evidence) problems() (found []string) {
 	switch word {
 	case "simulated":
 	case "replayed":
-		complain(!factCited.MatchString(e.facts), "it is replayed from nothing")
+		complain(!strings.Contains(e.facts, "captures.md "), "it is replayed from nothing that was captured")
+		complain(!strings.Contains(e.shown, "TestCaptures"), "no test replays it")
 	case "seen":
 		capture := namedCapture.FindStringSubmatch(e.how)
 		complain(capture == nil, "it was seen, and no capture is named")

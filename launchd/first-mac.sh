@@ -1214,6 +1214,8 @@ installed() {
   # The name of the Mac is the third word of a line.
   # shellcheck disable=SC2016 # the inner shell's variables
   run 'macos.md 13.3' words sh -c 'grep -i prlagent "$0" | sed -n "s/^\([0-9-]* [0-9:+-]*\) [^ ]* /\1 /p" | tail -n 200' "$root/var/log/install.log"
+  # shellcheck disable=SC2016 # the inner shell's variables
+  run 'macos.md 15.10' words sh -c 'ps -A -ww -o rss= -o time= -o etime= -o args= | grep -F "$0" | grep -v "grep -F"' "$support/bin/prlagentd"
   run 'macos.md 13.4' words "$support/bin/prlagent" get health
   run 'macos.md 13.4' codes "$support/bin/prlagent" doctor --offline --json
 }
