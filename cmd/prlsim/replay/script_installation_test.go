@@ -195,11 +195,7 @@ const secretLog = `2026-11-29 13:00:00+01 Secrets-MacBook installer[4711]: Packa
 // kind of awk (original-awk is the Mac's); nothing of it is in the manifest either.
 func TestScriptReplacesWhatAnInstallationTells(t *testing.T) {
 	t.Parallel()
-	for _, awk := range []string{"awk", "original-awk", "busybox"} {
-		program, err := exec.LookPath(awk)
-		if err != nil {
-			continue
-		}
+	for awk, program := range programsNamed(t, "awk", "original-awk", "busybox") {
 		t.Run(awk, func(t *testing.T) {
 			t.Parallel()
 			mac, programs := newInstalledMac(t)

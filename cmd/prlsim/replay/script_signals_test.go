@@ -40,8 +40,8 @@ const (
 // by N.go.
 func (mac fakeMac) gated(t *testing.T, programs string, moments []moment) (folder string) {
 	t.Helper()
-	folder = t.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, "-1.go"), nil, 0o600); err != nil {
+	folder = mac.moments()
+	if err := errors.Join(os.Mkdir(folder, 0o700), os.WriteFile(filepath.Join(folder, "-1.go"), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for i, m := range moments {
@@ -67,6 +67,8 @@ func (mac fakeMac) gated(t *testing.T, programs string, moments []moment) (folde
 	}
 	return folder
 }
+
+func (mac fakeMac) moments() string { return mac.root + "-moments" }
 
 // interrupt sends the signals of each moment when it has come.
 func (s *scriptRun) interrupt(t *testing.T, folder string, moments []moment, questions <-chan string) {
@@ -121,6 +123,11 @@ type signalled struct {
 func interrupted(t *testing.T, step string, moments []moment, options ...string) signalled {
 	t.Helper()
 	mac, programs := newInstalledMac(t)
+	return mac.interrupted(t, programs, step, moments, options...)
+}
+
+func (mac fakeMac) interrupted(t *testing.T, programs, step string, moments []moment, options ...string) signalled {
+	t.Helper()
 	folder := mac.gated(t, programs, moments)
 	s := startScriptWith(t, programs+":", mac.root, append(mac.everyOption(), options...)...)
 	questions, over := make(chan string, 64), make(chan struct{})
@@ -226,20 +233,12 @@ func TestScriptThatIsInterruptedAtItsArchive(t *testing.T) {
 func TestScriptSaysWhatIsLeftOfItsJob(t *testing.T) {
 	t.Parallel()
 	mac, programs := newInstalledMac(t)
-	mac.putTool(t, sudoPath, `[ -e '`+mac.root+`/hit' ] && exit 1
-case "$*" in *'/bin/cat '*) : >'`+mac.root+`/hit' ;; esac
-`+plainSudo)
-	s := startScriptWith(t, programs+":", mac.root, mac.everyOption()...)
-	s.converse(t, only("job"))
-	s.mustEnd(t)
-	for _, command := range []string{"bootout system/" + trialLabel, "enable system/" + trialLabel} {
-		if !strings.Contains(s.heard.String(), "\n    sudo launchctl "+command+"\n") {
-			t.Errorf("%s is not said:\n%s", command, s.heard.String())
-		}
-	}
-	for _, command := range []string{"rm -f '" + mac.root + trialFile + "'", "rm -rf '" + mac.root + trialDir + "'"} {
-		if !strings.Contains(s.heard.String(), "\n    sudo "+command+"\n") {
-			t.Errorf("%s is not said:\n%s", command, s.heard.String())
+	mac.putTool(t, sudoPath, "[ -e '"+mac.moments()+"/0.hit' ] && exit 1\n"+plainSudo) // as when the password is asked for again
+	got := mac.interrupted(t, programs, "job", []moment{{tool: sudoPath, call: "*'/bin/cat '*", signals: ctrlC}})
+	for _, command := range []string{"launchctl bootout system/" + trialLabel, "launchctl enable system/" + trialLabel,
+		"rm -f '" + mac.root + trialFile + "'", "rm -rf '" + mac.root + trialDir + "'"} {
+		if !strings.Contains(got.run.heard.String(), "\n    sudo "+command+"\n") {
+			t.Errorf("%s is not said:\n%s", command, got.run.heard.String())
 		}
 	}
 }

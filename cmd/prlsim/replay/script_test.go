@@ -349,11 +349,7 @@ func (s *scriptRun) answerSteps(t *testing.T, wanted ...string) {
 // followed, and steps that are not wanted are not run.
 func TestScriptReplacesWhatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
-	for _, awk := range []string{"awk", "mawk", "gawk", "original-awk"} { // the last is the Mac's
-		program, err := exec.LookPath(awk)
-		if err != nil && awk != "awk" {
-			continue
-		}
+	for awk, program := range programsNamed(t, "awk", "mawk", "gawk", "original-awk") { // the last is the Mac's
 		t.Run(awk, func(t *testing.T) {
 			t.Parallel()
 			folder := t.TempDir()
@@ -363,6 +359,27 @@ func TestScriptReplacesWhatItDoesNotKnow(t *testing.T) {
 			expectReplaced(t, folder)
 		})
 	}
+}
+
+// programsNamed are those of the programs that are here, each file once; the first is
+// on every machine.
+func programsNamed(t *testing.T, names ...string) map[string]string {
+	t.Helper()
+	found, seen := make(map[string]string), make(map[string]bool)
+	for i, name := range names {
+		program, err := exec.LookPath(name)
+		if err != nil && i > 0 {
+			continue
+		}
+		file, linkErr := filepath.EvalSymlinks(program)
+		if err := errors.Join(err, linkErr); err != nil {
+			t.Fatal(err)
+		}
+		if !seen[file] {
+			found[name], seen[file] = program, true
+		}
+	}
+	return found
 }
 
 // expectReplaced runs the script with the programs of a folder before others.
@@ -403,7 +420,7 @@ func TestScriptEndsToolsThatDoNot(t *testing.T) {
   'prlctl list -a') trap '' TERM; while :; do sleep 0.2; done ;;
   'prlctl --version') exec yes '`+strings.Repeat("never ending ", 200)+`' ;;
 esac`)
-	s := startScript(t, mac.root, "--limit", "2")
+	s := startScript(t, mac.root, "--limit", "1")
 	s.answerSteps(t, "versions", "lists")
 	read := s.mustEnd(t)
 	if entry, found := read.find("prlctl", "list", "-a"); !found || entry.Ended != endedKilled || entry.Exit != nil {
@@ -454,7 +471,7 @@ var lawful = regexp.MustCompile(`^(prlctl (--version|--help|(list|snapshot-list|
 func TestScriptOnlyAsks(t *testing.T) {
 	t.Parallel()
 	mac, programs := newInstalledMac(t)
-	if read := startScriptWith(t, programs+":", mac.root, "--yes", "--events", "2").mustEnd(t); len(read.Entries) < 80 {
+	if read := startScriptWith(t, programs+":", mac.root, "--yes", "--events", "0").mustEnd(t); len(read.Entries) < 80 {
 		t.Errorf("only %d entries", len(read.Entries))
 	}
 	calls, err := os.ReadFile(mac.calls)
