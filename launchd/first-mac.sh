@@ -226,8 +226,10 @@ function bounded(s, from, size,  before, behind) {
   return before !~ /[A-Za-z0-9\200-\364]/ && (behind == "" || behind !~ /[A-Za-z0-9\200-\364]/)
 }
 
-function terms(s, everywhere,  i) {
-  for (i = 1; i <= ordered; i++) s = term(s, order[i], everywhere)
+function terms(s, everywhere,  i, low) {
+  low = tolower(s)
+  for (i = 1; i <= ordered; i++)
+    if (index(low, folded[order[i]])) { s = term(s, order[i], everywhere); low = tolower(s) }
   return s
 }
 

@@ -303,6 +303,12 @@ func (mac fakeMac) everyOption() []string {
 	return []string{"--sudo", "--notify", "--job", "--install", filepath.Join(mac.root, "Secret Person.pkg"), "--uninstall", filepath.Join(mac.root, "uninstall.sh")}
 }
 
+// withoutPerl is for a Mac that has none, where programs are not started apart.
+func withoutPerl(t *testing.T, programs string) {
+	t.Helper()
+	fakeMac{programs, os.DevNull}.putTool(t, "perl", "exit 127\n")
+}
+
 // tree lists what is below a folder, with modes, times of change and contents.
 func tree(t *testing.T, folder string) map[string]string {
 	t.Helper()
@@ -359,6 +365,7 @@ func TestScriptChangesNothingThatIsNotAgreedTo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			mac, programs := newInstalledMac(t)
+			withoutPerl(t, programs)
 			before := tree(t, mac.root)
 			s := startScriptWith(t, programs+":", mac.root, mac.everyOption()...)
 			asked := s.converse(t, test.decide)

@@ -386,6 +386,7 @@ func programsNamed(t *testing.T, names ...string) map[string]string {
 func expectReplaced(t *testing.T, programs string) {
 	t.Helper()
 	mac := newFakeMac(t, "")
+	withoutPerl(t, programs)
 	s := startScriptWith(t, programs+":", mac.root)
 	s.answerSteps(t, "versions", "lists", "bundles")
 	read := s.mustEnd(t)
@@ -471,6 +472,7 @@ var lawful = regexp.MustCompile(`^(prlctl (--version|--help|(list|snapshot-list|
 func TestScriptOnlyAsks(t *testing.T) {
 	t.Parallel()
 	mac, programs := newInstalledMac(t)
+	withoutPerl(t, programs)
 	if read := startScriptWith(t, programs+":", mac.root, "--yes", "--events", "0").mustEnd(t); len(read.Entries) < 80 {
 		t.Errorf("only %d entries", len(read.Entries))
 	}
