@@ -244,60 +244,6 @@ func expectNothingOfAnInstallation(t *testing.T, read capture) {
 	}
 }
 
-// What launchd and installer say of a failure: facts/acting.md 3, and the text of
-// installer that people paste.
-const failuresOfMacOS = `
-Bootstrap failed: 5: Input/output error. Bootstrap failed: 37: Operation already in progress. Bootstrap failed: 119: Service is disabled.
-Bootstrap failed: 122: Path had bad ownership/permissions. Bootstrap failed: 125: Domain does not support specified action.
-Boot-out failed: 3: No such process. Try running launchctl bootout as root for richer errors. Boot-out failed: 36: Operation now in progress.
-Boot-out failed: 113: Could not find specified service. Bad request. Could not find service "X" in domain for system.
-Could not kickstart service: 1: Operation not permitted. Could not kickstart service: 150: Operation not permitted while System Integrity Protection is engaged.
-installer: Error - the package path specified was invalid. installer: Must be run as root to install this package.
-installer: The upgrade failed. The install failed. (The Installer encountered an error that caused the installation to fail. Contact the software manufacturer for assistance.
-An error occurred while running scripts from the package.) package_script_service: `
-
-// What prlagentd install and prlagent get say.
-const wordsOfTheAgent = `
-launchd keeps prlagentd running, as process 1. launchd knows prlagentd, and it does not run: its last process ended with 1.
-prlagent is not on this Mac any more; removed: prlagentd is not running. Start it; if launchd does not know it.
-`
-
-// The words of macOS and of our own package's scripts are kept: they are what an
-// archive is read for.
-func TestScriptKnowsTheWordsOfAnInstallation(t *testing.T) {
-	t.Parallel()
-	script, err := os.ReadFile(scriptPath)
-	if err != nil {
-		t.Fatal(err)
-	}
-	known := make(map[string]bool)
-	for _, filled := range regexp.MustCompile(`(?m)^  fill\(WORD, "(.*)"\)$`).FindAllSubmatch(script, -1) {
-		for word := range strings.FieldsSeq(string(filled[1])) {
-			known[word] = true
-		}
-	}
-	said := failuresOfMacOS + wordsOfTheAgent
-	message := regexp.MustCompile(`(?m)(?:echo|refuse|reason=) ?"((?:[^"\\]|\\.)*)"`)
-	for _, name := range []string{"preinstall", "postinstall", "uninstall.sh"} {
-		content, err := os.ReadFile(filepath.Join("..", "..", "prlportal", "pkg", "testdata", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		messages := message.FindAllSubmatch(content, -1)
-		if len(messages) < 3 {
-			t.Errorf("%s: only %d messages were found", name, len(messages))
-		}
-		for _, found := range messages {
-			said += string(regexp.MustCompile(`\$\{?\w+[^}\s']*\}?|\$[*@]`).ReplaceAll(found[1], nil)) + "\n"
-		}
-	}
-	for _, word := range regexp.MustCompile(`[A-Za-z_]+`).FindAllString(said, -1) {
-		if !known[strings.ToLower(word)] && word != "X" {
-			t.Errorf("%q is not known", word)
-		}
-	}
-}
-
 // everyOption asks for all steps.
 func (mac fakeMac) everyOption() []string {
 	return []string{"--sudo", "--notify", "--job", "--install", filepath.Join(mac.root, "Secret Person.pkg"), "--uninstall", filepath.Join(mac.root, "uninstall.sh")}
