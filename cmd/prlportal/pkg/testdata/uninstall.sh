@@ -109,7 +109,7 @@ fi
 # on the way: each name is removed in its own folder, and rm goes into no link.
 remove() {
   if [ -e "$2" ] || [ -L "$2" ]; then
-    in_folder "$(dirname "$2")" rm "$1" "$(basename "$2")"
+    in_folder "${2%/*}" rm "$1" "${2##*/}"
   fi
 }
 remove_link() {
