@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -212,13 +213,18 @@ func (m *managedMac) isOurs(folder *os.Root, info fs.FileInfo, kind ownedKind) b
 }
 
 func isEmptyFolder(parent *os.Root, name string) bool {
-	folder, err := parent.Open(name)
+	folder, err := parent.OpenRoot(name) // of a pipe that has taken its place, Open would wait
 	if err != nil {
 		return false
 	}
 	defer folder.Close()
-	names, _ := folder.Readdirnames(1)
-	return len(names) == 0
+	listed, err := folder.Open(".")
+	if err != nil {
+		return false
+	}
+	defer listed.Close()
+	_, err = listed.Readdirnames(1)
+	return errors.Is(err, io.EOF)
 }
 
 const pkgutilPath = "/usr/sbin/pkgutil"

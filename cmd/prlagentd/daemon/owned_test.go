@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"syscall"
 	"testing"
 
 	"prlagent/agent"
@@ -262,4 +263,27 @@ func makeSocket(path string) error {
 	}
 	listener.SetUnlinkOnClose(false)
 	return errors.Join(listener.Close(), os.Rename(short, path))
+}
+
+// Whoever owns the folder above may exchange ours after the look: a pipe is no empty
+// folder, and does not hold root up.
+func TestH47_APipeIsNoEmptyFolder(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if err := errors.Join(syscall.Mkfifo(filepath.Join(folder, "pipe"), 0o600), os.Mkdir(filepath.Join(folder, "empty"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	writer, err := os.OpenFile(filepath.Join(folder, "pipe"), os.O_RDWR, 0) // so that nobody who opens it waits
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if isEmptyFolder(root, "pipe") || isEmptyFolder(root, "absent") || !isEmptyFolder(root, "empty") || isEmptyFolder(root, ".") {
+		t.Error("the empty folder is not the one that is")
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"prlagent/launchd"
@@ -56,7 +57,7 @@ func TestH53_ScriptsRunNothingOfOthers(t *testing.T) {
 			if copies, _ := filepath.Glob(m.path(supportFolder) + "/state-of-*"); code != 1 || m.told() != "" || len(copies) > 0 || m.exists(permissionFile) {
 				t.Errorf("%s: preinstall: exit code %d, told %q, copies %v", name, code, m.told(), copies)
 			}
-			if !hasRemedy(out, name) || !strings.Contains(out, "Install version 1.3.0 again") {
+			if !hasRemedy(out, name) || !strings.Contains(out, "Install version 1.3.0 again") && !strings.Contains(out, "where others can exchange it") {
 				t.Errorf("%s: preinstall says %s", name, out)
 			}
 			m = attacked()
@@ -114,6 +115,75 @@ func TestH53_PostinstallTakesTheFoldersThatAreOurs(t *testing.T) {
 			if info, err := os.Stat(m.path(supportFolder)); err != nil || strings.Contains(name, "exchange") && info.Mode().Perm() != 0o750 {
 				t.Errorf("%s: root has changed what others can exchange: %v, %v", name, info, err)
 			}
+		}
+	})
+}
+
+// What others have left at the place of the program is not run, nor taken for one that has
+// released everything, and goes by force.
+func TestH53_WhatWasLeftInPlaceOfTheProgram(t *testing.T) {
+	t.Parallel()
+	eachShell(t, func(t *testing.T, shell []string) {
+		for name, put := range map[string]func(path string) error{
+			"a folder":   func(path string) error { return os.MkdirAll(path+"/x", 0o755) },
+			"a pipe":     func(path string) error { return syscall.Mkfifo(path, 0o700) },
+			"no content": func(path string) error { return os.WriteFile(path, nil, 0o755) },
+		} {
+			m := newMac(t, shell).withAgent("")
+			m.write(stateFolder+"/node.json", "token")
+			if err := errors.Join(os.Remove(m.path(daemonFile)), put(m.path(daemonFile))); err != nil {
+				t.Fatal(err)
+			}
+			if out, code := m.uninstall(); code != 1 || !strings.Contains(out, "prlagentd cannot be run") || !m.exists(stateFolder) || m.told() != "" {
+				t.Errorf("%s: exit code %d, told %q: %s", name, code, m.told(), out)
+			}
+			if out, code := m.uninstall("--force"); code != 0 || m.exists(programFolder) || !m.exists(stateFolder) {
+				t.Errorf("%s, by force: exit code %d: %s", name, code, out)
+			}
+		}
+	})
+}
+
+// A file in place of a folder may be a hard link to one of another: its owner and mode stay,
+// and nothing is installed over it.
+func TestH53_AHardLinkInPlaceOfAFolder(t *testing.T) {
+	t.Parallel()
+	eachShell(t, func(t *testing.T, shell []string) {
+		m := newMac(t, shell).withAgent("")
+		m.isRunning = true
+		m.write("precious", "precious")
+		if err := errors.Join(os.Chmod(m.path("precious"), 0o600), os.Remove(m.path(logFolder)), os.Link(m.path("precious"), m.path(logFolder))); err != nil {
+			t.Fatal(err)
+		}
+		out, code := m.run(sampleScripts(false).preinstall)
+		if code != 1 || !strings.Contains(out, "logs is no folder. Remove it first") {
+			t.Errorf("preinstall: exit code %d: %s", code, out)
+		}
+		m.write("tools/id", "#!/bin/sh\necho 0\n")
+		m.write("tools/chown", "#!/bin/sh\n")
+		out, _ = m.run(m.withTools(sampleScripts(false).postinstall))
+		if info, err := os.Stat(m.path("precious")); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("postinstall: %v, %v: %s", info, err, out)
+		}
+	})
+}
+
+// Nothing is installed below a folder that others can change: an agent that runs would
+// start what is put there.
+func TestH53_NothingIsInstalledWhereOthersExchangeIt(t *testing.T) {
+	t.Parallel()
+	eachShell(t, func(t *testing.T, shell []string) {
+		for _, place := range []string{"/Library", filepath.Dir(supportFolder)} {
+			m := newMac(t, shell).withAgent("")
+			if err := os.Chmod(m.path(place), 0o775); err != nil {
+				t.Fatal(err)
+			}
+			if out, code := m.run(sampleScripts(false).preinstall); code != 1 || !hasRemedy(out, place) {
+				t.Errorf("%s: exit code %d: %s", place, code, out)
+			}
+		}
+		if out, code := newMac(t, shell).run(sampleScripts(false).preinstall); code != 0 || out != "" {
+			t.Errorf("a volume without a library: exit code %d: %s", code, out)
 		}
 	})
 }

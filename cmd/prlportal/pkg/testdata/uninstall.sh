@@ -91,7 +91,8 @@ if [ ! -e "$daemon" ] && [ ! -L "$daemon" ]; then
   why="$daemon is gone"
 elif ! is_roots "$root/Library" "$root/Library/Application Support" "$support" "$programs" "$daemon"; then
   why="others than root can change $suspect, so $daemon is not run"
-elif [ ! -x "$daemon" ]; then
+elif [ ! -f "$daemon" ] || [ ! -s "$daemon" ] || [ ! -x "$daemon" ]; then
+  # A shell calls an empty program a success.
   suspect='' why="$daemon cannot be run"
 fi
 if [ -z "$why" ]; then
@@ -106,10 +107,11 @@ else
 fi
 
 # What the agent removed itself is not there any more. Of the rest, others may own a folder
-# on the way: each name is removed in its own folder, and rm goes into no link.
+# on the way: each name is removed in its own folder, and rm goes into no link. What others
+# have left at a place of ours goes too, be it a folder.
 remove() {
-  if [ -e "$2" ] || [ -L "$2" ]; then
-    in_folder "${2%/*}" rm "$1" "${2##*/}"
+  if [ -e "$1" ] || [ -L "$1" ]; then
+    in_folder "${1%/*}" rm -rf "${1##*/}"
   fi
 }
 remove_link() {
@@ -127,11 +129,11 @@ if pkgutil --pkg-info "$identifier" >/dev/null 2>&1; then
 fi
 rm -f "$root/var/run/prlagent.sock" # in a folder of root's, to which macOS itself has a link
 for place in "$made_links" "$job" "$root/Library/Application Support/prlagent/status.json" "$root/Library/Application Support/prlagent/status.plist" "$root/Library/Application Support/prlagent/inventory.plist" "$root/Library/Application Support/prlagent/bin/prlagentd.new" "$root/Library/Application Support/prlagent/bin/prlagent" "$root/Library/Application Support/prlagent/bin/prlagentd"; do
-  remove -f "$place"
+  remove "$place"
 done
 in_folder "$support" rmdir "$(basename "$programs")" 2>/dev/null
 if [ "$purge" = yes ]; then
-  remove -rf "$support"
+  remove "$support"
 fi
 
 left=no
