@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -33,6 +34,9 @@ func TestMain(m *testing.M) {
 	if !strings.HasSuffix(os.Args[0], ".test") {
 		play()
 	}
+	// Where the tests are run by nohup, SIGHUP is ignored, and a shell cannot change that.
+	// What is caught here is as by default in what is started.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	testscript.Main(m, map[string]func(){"prlsim": play})
 }
 
