@@ -18,6 +18,7 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/launchd"
 	"prlagent/platform/safefile"
+	"prlagent/platform/text"
 	"prlagent/platform/tool"
 )
 
@@ -56,8 +57,8 @@ func (m *checkedMac) checkJob(ctx context.Context) checkResult {
 }
 
 var (
-	runningJob = pattern(`(?m)^\s*state = running$`)
-	lastExit   = pattern(`(?m)^\s*last exit code = (-?\d+)`)
+	runningJob = text.Pattern(`(?m)^\s*state = running$`)
+	lastExit   = text.Pattern(`(?m)^\s*last exit code = (-?\d+)`)
 )
 
 func (m *checkedMac) launchctl(ctx context.Context, args ...string) (tool.Result, error) {
@@ -75,7 +76,7 @@ func (m *checkedMac) isDisabled(ctx context.Context) bool {
 	return disabledJob().Match(printed.Stdout)
 }
 
-var disabledJob = pattern(`(?m)^\s*"` + regexp.QuoteMeta(launchd.Label) + `" => (disabled|true)$`)
+var disabledJob = text.Pattern(`(?m)^\s*"` + regexp.QuoteMeta(launchd.Label) + `" => (disabled|true)$`)
 
 func (m *checkedMac) isMissing(macPath string) bool {
 	_, err := os.Lstat(m.mac.Path(macPath))

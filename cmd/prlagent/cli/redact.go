@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"sync"
 
 	"prlagent/agent/config"
 	"prlagent/agent/localapi"
@@ -64,12 +63,6 @@ func identitySecrets(root string) (secrets []string, read bool) {
 // EnrollmentSecret, device_token, Proxy-Authorization.
 const secretName = `(?:password|passwd|passphrase|passcode|secret|token|authorization|credentials?|(?:api|access|license|private)[_-]?key)`
 
-// pattern is a regular expression that is compiled when it is first used: most commands
-// use none.
-func pattern(expression string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
-}
-
 // looksSecret are patterns of secrets that nobody told us, and what is left of
 // them: keys of licenses (five groups of six), names and passwords in URLs, what
 // authorizes a request, values that are called secret (in quotes, in quotes within
@@ -78,13 +71,13 @@ var looksSecret = []struct {
 	pattern func() *regexp.Regexp
 	left    string
 }{
-	{pattern(`\b[0-9A-Za-z]{6}(?:-[0-9A-Za-z]{6}){4}\b`), text.HiddenSecret},
-	{pattern(`(?i)\b(bearer|basic|digest|negotiate|ntlm)\s+[0-9A-Za-z._~+/=-]{8,}`), "${1} " + text.HiddenSecret},
-	{pattern(`(?i)(` + secretName + `["']?\s*[:=]\s*")[^"\\\n,}\]](?:[^"\\\n]|\\.)*`), "${1}" + text.HiddenSecret},
-	{pattern(`(?i)(` + secretName + `\\*["']?\s*[:=]\s*\\+["'])[^"'\\\n]+`), "${1}" + text.HiddenSecret},
-	{pattern(`(?i)(` + secretName + `\\*["']?\s*[:=]\s*'?)[^\s"'\\,;&<>{}\[\]]+`), "${1}" + text.HiddenSecret},
-	{pattern(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)`), text.HiddenSecret},
-	{pattern(`\b([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@"'<>]+@`), "${1}" + text.HiddenSecret + "@"},
+	{text.Pattern(`\b[0-9A-Za-z]{6}(?:-[0-9A-Za-z]{6}){4}\b`), text.HiddenSecret},
+	{text.Pattern(`(?i)\b(bearer|basic|digest|negotiate|ntlm)\s+[0-9A-Za-z._~+/=-]{8,}`), "${1} " + text.HiddenSecret},
+	{text.Pattern(`(?i)(` + secretName + `["']?\s*[:=]\s*")[^"\\\n,}\]](?:[^"\\\n]|\\.)*`), "${1}" + text.HiddenSecret},
+	{text.Pattern(`(?i)(` + secretName + `\\*["']?\s*[:=]\s*\\+["'])[^"'\\\n]+`), "${1}" + text.HiddenSecret},
+	{text.Pattern(`(?i)(` + secretName + `\\*["']?\s*[:=]\s*'?)[^\s"'\\,;&<>{}\[\]]+`), "${1}" + text.HiddenSecret},
+	{text.Pattern(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)`), text.HiddenSecret},
+	{text.Pattern(`\b([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@"'<>]+@`), "${1}" + text.HiddenSecret + "@"},
 }
 
 // redact hides what it knows first: what looks like a secret may be a part of one.

@@ -17,6 +17,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"prlagent/platform/text"
 )
 
 // Caps of an archive. The script keeps 2 MiB of an output, which placeholders can
@@ -146,7 +148,7 @@ func readFiles(unpacked io.Reader) (map[string][]byte, error) {
 }
 
 // plainName is a file's name: no folder, no dot in front.
-var plainName = pattern(`^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$`)
+var plainName = text.Pattern(`^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$`)
 
 // checkHeader returns a file's name in the archive's folder, or nothing for what
 // is passed over.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"prlagent/platform/text"
 	"prlagent/prlctl"
 )
 
@@ -30,8 +31,8 @@ func checkInfoRoot(r *reading) outcome {
 }
 
 var (
-	windowsVersion = pattern(`^(\d+\.\d+\.\d+, .*|unknown|)$`)
-	windowsDetails = pattern(`^(ServicePack: \d+\.\d+; SuiteMask: 0x[0-9a-fA-F]+; ProductType: \d+; ProductEdition: \d+|)$`)
+	windowsVersion = text.Pattern(`^(\d+\.\d+\.\d+, .*|unknown|)$`)
+	windowsDetails = text.Pattern(`^(ServicePack: \d+\.\d+; SuiteMask: 0x[0-9a-fA-F]+; ProductType: \d+; ProductEdition: \d+|)$`)
 )
 
 func checkWindowsVersion(r *reading) outcome {
@@ -182,8 +183,8 @@ func checkFlags(r *reading) outcome {
 }
 
 var (
-	tightChoice = pattern(`<on\|off>`)
-	looseChoice = pattern(`<on \| off>`)
+	tightChoice = text.Pattern(`<on\|off>`)
+	looseChoice = text.Pattern(`<on \| off>`)
 )
 
 func checkSpacing(r *reading) outcome {

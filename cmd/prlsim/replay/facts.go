@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"prlagent/platform/text"
 	"prlagent/prlctl"
 )
 
@@ -89,7 +90,7 @@ func (r *reading) compareWithFacts() {
 	}
 }
 
-var versionLine = pattern(`(?m)^prlctl version \d+\.\d+\.\d+ \(\d+\)\r?$`)
+var versionLine = text.Pattern(`(?m)^prlctl version \d+\.\d+\.\d+ \(\d+\)\r?$`)
 
 func checkVersionLine(r *reading) outcome {
 	said := strings.TrimSpace(r.printed("prlctl", "--version"))
@@ -100,7 +101,7 @@ func checkVersionLine(r *reading) outcome {
 }
 
 // longListing is a line of `ls -ldn`: mode, links, owner, group, and the path.
-var longListing = pattern(`(?m)^([-dl][-a-zA-Z@+]{9,11})\s+\d+\s+(\d+)\s+(\d+)\s.*?(/.*)$`)
+var longListing = text.Pattern(`(?m)^([-dl][-a-zA-Z@+]{9,11})\s+\d+\s+(\d+)\s+(\d+)\s.*?(/.*)$`)
 
 // checkOwners looks at who could replace a tool (hardening H10).
 func checkOwners(r *reading) outcome {
@@ -123,7 +124,7 @@ func checkOwners(r *reading) outcome {
 	return outcome{}
 }
 
-var bracedID = pattern(`"(ID|uuid)": ?"\{`)
+var bracedID = text.Pattern(`"(ID|uuid)": ?"\{`)
 
 func checkBareIDs(r *reading) outcome {
 	if len(r.bulk.VMs) == 0 {
@@ -141,7 +142,7 @@ func (r *reading) lists() string {
 	return said
 }
 
-var bareSlash = pattern(`"Home(?: path)?": ?"/`)
+var bareSlash = text.Pattern(`"Home(?: path)?": ?"/`)
 
 func checkSlashes(r *reading) outcome {
 	said := r.lists()
@@ -303,7 +304,7 @@ func checkLicenseStatus(r *reading) outcome {
 }
 
 // statusLine is the line of a license's state.
-var statusLine = pattern(`(?m)^    status="[A-Z]+"`)
+var statusLine = text.Pattern(`(?m)^    status="[A-Z]+"`)
 
 func checkLicenseText(r *reading) outcome {
 	said := r.printed("prlsrvctl", "info", "--license")
@@ -324,7 +325,7 @@ func checkLicenseDates(r *reading) outcome {
 	return outcome{}
 }
 
-var digit = pattern(`\d`)
+var digit = text.Pattern(`\d`)
 
 func checkProcess(r *reading) outcome {
 	for _, entry := range r.Entries {
@@ -337,7 +338,7 @@ func checkProcess(r *reading) outcome {
 	return outcome{}
 }
 
-var vmProcess = pattern(`/Contents/MacOS//Parallels VM\.app/Contents/MacOS/prl_vm_app --vm-name .+ --uuid \{[0-9A-Fa-f-]{36}\} --dir-uuid \{[0-9A-Fa-f-]{36}\} --log-dir /.+$`)
+var vmProcess = text.Pattern(`/Contents/MacOS//Parallels VM\.app/Contents/MacOS/prl_vm_app --vm-name .+ --uuid \{[0-9A-Fa-f-]{36}\} --dir-uuid \{[0-9A-Fa-f-]{36}\} --log-dir /.+$`)
 
 var knownEvents = strings.Fields("vm_state_changed vm_added vm_unregistered vm_deleted vm_config_changed vm_tools_state_changed " +
 	"vm_snapshots_tree_changed vm_snapshot_created vm_created vm_started vm_stopped vm_resumed vm_continued vm_perfstats")
@@ -346,7 +347,7 @@ func checkEventNames(r *reading) outcome {
 	return knownWords(r.events, knownEvents, func(e prlctl.Event) string { return e.Name })
 }
 
-var timestamp = pattern(`"Timestamp": ?"([^"]{1,64})"`)
+var timestamp = text.Pattern(`"Timestamp": ?"([^"]{1,64})"`)
 
 func checkTimestamps(r *reading) outcome {
 	found := timestamp().FindStringSubmatch(r.printed("prlctl", "monitor-events", "--json"))

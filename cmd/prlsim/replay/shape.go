@@ -7,14 +7,9 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"sync"
-)
 
-// pattern is a regular expression that is compiled when it is first used: this
-// program also plays tools, which start by the thousand and need none of these.
-func pattern(expression string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
-}
+	"prlagent/platform/text"
+)
 
 // shape is what stays the same about an output whatever the values are: paths of
 // keys or elements, flags, forms of lines, each with its kind of value.
@@ -65,8 +60,8 @@ func (s shape) addValue(path string, value any, depth int) {
 }
 
 var (
-	deviceNumber = pattern(`^(hdd|cdrom|net|sound|serial|parallel|usb|fdd|generic)\d+$`)
-	uuidKey      = pattern(`^\{?[0-9A-Fa-f-]{36}\}?$`)
+	deviceNumber = text.Pattern(`^(hdd|cdrom|net|sound|serial|parallel|usb|fdd|generic)\d+$`)
+	uuidKey      = text.Pattern(`^\{?[0-9A-Fa-f-]{36}\}?$`)
 )
 
 // keyShape is a key without what a person or a device number makes of it.
@@ -85,14 +80,14 @@ var kinds = []struct {
 	name string
 	form func() *regexp.Regexp
 }{
-	{"on or off", pattern(`^(on|off)$`)},
-	{"yes or no", pattern(`^(yes|no)$`)},
-	{"digits", pattern(`^-?\d+$`)},
-	{"size", pattern(`^\d+ ?[KMG][Bb]$`)},
-	{"date", pattern(`^\d{4}-\d\d-\d\d`)},
-	{"id in braces", pattern(`^\{[0-9A-Fa-f-]{36}\}$`)},
-	{"id", pattern(`^[0-9A-Fa-f]{8}-[0-9A-Fa-f-]{27}$`)},
-	{"path", pattern(`^[/~]`)},
+	{"on or off", text.Pattern(`^(on|off)$`)},
+	{"yes or no", text.Pattern(`^(yes|no)$`)},
+	{"digits", text.Pattern(`^-?\d+$`)},
+	{"size", text.Pattern(`^\d+ ?[KMG][Bb]$`)},
+	{"date", text.Pattern(`^\d{4}-\d\d-\d\d`)},
+	{"id in braces", text.Pattern(`^\{[0-9A-Fa-f-]{36}\}$`)},
+	{"id", text.Pattern(`^[0-9A-Fa-f]{8}-[0-9A-Fa-f-]{27}$`)},
+	{"path", text.Pattern(`^[/~]`)},
 }
 
 func valueKind(value any) string {
@@ -164,7 +159,7 @@ func elementText(data []byte, name string) (value string, there bool) {
 	}
 }
 
-var helpFlag = pattern(`(?m)(?:^|[\s,\[|<])(--?[A-Za-z][A-Za-z0-9-]*)[ \t=]*(<[^>\n]*>|\[[^]\n]*\])?`)
+var helpFlag = text.Pattern(`(?m)(?:^|[\s,\[|<])(--?[A-Za-z][A-Za-z0-9-]*)[ \t=]*(<[^>\n]*>|\[[^]\n]*\])?`)
 
 // shapeHelp gives the flags of a help text and what it writes behind them.
 func shapeHelp(said string) shape {
@@ -178,7 +173,7 @@ func shapeHelp(said string) shape {
 }
 
 // helpCommand is the first word of an indented line.
-var helpCommand = pattern(`(?m)^[ \t]+([a-z][a-z0-9-]+)(?:[ \t]|$)`)
+var helpCommand = text.Pattern(`(?m)^[ \t]+([a-z][a-z0-9-]+)(?:[ \t]|$)`)
 
 // shapeCommands gives the commands of a general help.
 func shapeCommands(said string) shape {
@@ -190,8 +185,8 @@ func shapeCommands(said string) shape {
 }
 
 var (
-	quotedValue = pattern(`"[^"\n]*"|'[^'\n]*'`)
-	number      = pattern(`\d+`)
+	quotedValue = text.Pattern(`"[^"\n]*"|'[^'\n]*'`)
+	number      = text.Pattern(`\d+`)
 )
 
 // shapeLines gives the form of each line of a text.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"prlagent/platform/text"
 	"prlagent/platform/tool"
 	"prlagent/prlctl"
 )
@@ -49,7 +50,7 @@ const noLicense = "No licenses installed."
 
 // Words of an archive that may become an argument.
 var (
-	systemWord = pattern(`^[a-z][a-z0-9-]{0,31}$`)
+	systemWord = text.Pattern(`^[a-z][a-z0-9-]{0,31}$`)
 	editions   = []string{"standard", "pro", "business", "enterprise"}
 	stayStates = []string{"stopped", "running", "suspended"}
 )

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"prlagent/platform/text"
 )
 
 func eventCommand() *cobra.Command {
@@ -67,7 +69,7 @@ users are told. The event may be one that nobody knows.`,
 	return command
 }
 
-var uuidForm = pattern(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+var uuidForm = text.Pattern(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 func (s *State) eventToEmit(wanted emitOptions) (eventRecord, error) {
 	if _, known := s.userByName(wanted.user); wanted.user != "" && !known {

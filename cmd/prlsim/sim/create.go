@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"prlagent/platform/plist"
+	"prlagent/platform/text"
 )
 
 // newMacOptions describes a Mac to create.
@@ -31,7 +32,7 @@ type newMacOptions struct {
 	Assume         []string // NAME=VALUE
 }
 
-var userName = pattern(`^[a-z][a-z0-9_-]{0,30}$`)
+var userName = text.Pattern(`^[a-z][a-z0-9_-]{0,30}$`)
 
 // versionsByMajor are versions by their major one: those of 15, 16, 18, 26 and 27
 // have been seen (facts/prlctl.md 0 and 2, captures.md; of 15 and 16 the numbers
@@ -51,7 +52,7 @@ func wholeVersion(version string) (string, error) {
 	return version, nil
 }
 
-var productVersion = pattern(`^\d{1,3}\.\d{1,3}\.\d{1,3}-\d{1,6}$`)
+var productVersion = text.Pattern(`^\d{1,3}\.\d{1,3}\.\d{1,3}-\d{1,6}$`)
 
 // createMac makes the folder dir with the Mac's tree, the tools (links to the
 // program `executable`) and, unless told otherwise, the five VMs.

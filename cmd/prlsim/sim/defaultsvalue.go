@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"prlagent/platform/plist"
+	"prlagent/platform/text"
 )
 
 // unexpectedArgument is a value that defaults does not take.
@@ -32,7 +33,7 @@ var typedDefaults = map[string]func(text string) (any, error){
 }
 
 // leadingDigits are the number that a text begins with.
-var leadingDigits = pattern(`^[+-]?\d*`)
+var leadingDigits = text.Pattern(`^[+-]?\d*`)
 
 // leadingInteger reads the number that a text begins with: what begins with none is
 // 0 (inferred).
@@ -141,7 +142,7 @@ func defaultsType(value any) string {
 }
 
 // plainWord needs no quotes in the old style.
-var plainWord = pattern(`^[A-Za-z0-9_./$:]+$`)
+var plainWord = text.Pattern(`^[A-Za-z0-9_./$:]+$`)
 
 // oldStyle is how `defaults read` prints a value: a boolean as 1 or 0, so that what
 // it prints does not tell the types apart.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"prlagent/platform/text"
 )
 
 // licenseStatuses are the words of an installed license: EXPIRED has been seen,
@@ -36,7 +38,7 @@ func (p *product) setLicenseStatus(word string) error {
 	return fmt.Errorf("%w: a license is %s or %s, not %q", errUsage, noLicense, strings.ToLower(strings.Join(licenseStatuses, ", ")), word)
 }
 
-var licenseKey = pattern(`^[A-Z0-9]{6}(-([A-Z0-9]{6}|\*{6})){3}-[A-Z0-9]{6}$`)
+var licenseKey = text.Pattern(`^[A-Z0-9]{6}(-([A-Z0-9]{6}|\*{6})){3}-[A-Z0-9]{6}$`)
 
 // maskKey hides the middle of a license key as current versions show it.
 func maskKey(key string) (string, error) {

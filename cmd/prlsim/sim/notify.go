@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"prlagent/platform/text"
 )
 
 // notificationRecord is a record of `.prlsim/notifications`: what a user was shown.
@@ -64,7 +66,7 @@ func (in *invocation) showNotification(shown notificationRecord) int {
 
 // notificationScript is the one form of a script that is understood: a text, and
 // perhaps a title, each a plain literal or an argument of the run handler.
-var notificationScript = pattern(`^(on run argv\n)?display notification ("[^"\\\n]*"|\(item \d of argv\))` +
+var notificationScript = text.Pattern(`^(on run argv\n)?display notification ("[^"\\\n]*"|\(item \d of argv\))` +
 	`(?: with title ("[^"\\\n]*"|\(item \d of argv\)))?\n(end run\n)?$`)
 
 func readNotification(script string, arguments []string) (shown notificationRecord, err error) {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"prlagent/platform/text"
 )
 
 // shellScript is a script that root runs on the Mac. The shell is this machine's, and
@@ -33,9 +35,9 @@ var toolFolders = []string{"/usr/bin", "/bin", "/usr/sbin", "/sbin"}
 
 var (
 	// macPath is a path of the Mac in a script, with what stands before it.
-	macPath = pattern(`(^|[^\w./-])(\$\{?\w+\}?)?(/(?:Applications|Library|Users|private|usr/local|var)(?:/|\b))`)
+	macPath = text.Pattern(`(^|[^\w./-])(\$\{?\w+\}?)?(/(?:Applications|Library|Users|private|usr/local|var)(?:/|\b))`)
 	// searchPath is a script's own list of folders.
-	searchPath = pattern(`(?m)^PATH=(\S+)$`)
+	searchPath = text.Pattern(`(?m)^PATH=(\S+)$`)
 )
 
 // placed is the text with the Mac's paths below its folder.
