@@ -93,18 +93,10 @@ func WriteSnapshots(folder string, status Status, inventory Inventory) error {
 	}
 	defer opened.Close()
 	return errors.Join(
-		writeJSON(opened, append(asJSON, '\n')),
+		replaceSnapshot(opened, snapshotFile{StatusJSON, 0o644, append(asJSON, '\n'), jsonTime, nil}),
 		writePlist(opened, StatusPlist, 0o644, public),
 		writePlist(opened, InventoryPlist, 0o640, inventory),
 	)
-}
-
-func writeJSON(folder *safefile.Folder, data []byte) error {
-	file := snapshotFile{StatusJSON, 0o644, data, jsonTime}
-	if file.isCurrent(folder) {
-		return nil
-	}
-	return file.replace(folder)
 }
 
 func writePlist(folder *safefile.Folder, name string, mode fs.FileMode, document any) error {
@@ -112,23 +104,21 @@ func writePlist(folder *safefile.Folder, name string, mode fs.FileMode, document
 	if err != nil {
 		return err
 	}
-	file := snapshotFile{name: name, mode: mode, time: plistTime}
-	if file.data, err = plist.DraftXML(dictionary); err == nil && file.isCurrent(folder) {
-		return nil
-	}
-	if file.data, err = plist.EncodeXML(dictionary); err != nil {
+	draft, err := plist.DraftXML(dictionary)
+	if err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
 	}
-	return file.replace(folder)
+	return replaceSnapshot(folder, snapshotFile{name, mode, draft.Data, plistTime, draft.Check})
 }
 
-// snapshotFile is one file to be: its name, who may read it, what is in it, and
-// what stands before the time of the document there.
+// snapshotFile is one file to be: its name, who may read it, what is in it, what stands
+// before the time of the document there, and what proves that it can be read.
 type snapshotFile struct {
-	name string
-	mode fs.FileMode
-	data []byte
-	time string
+	name  string
+	mode  fs.FileMode
+	data  []byte
+	time  string
+	check func() error // nil: it needs no proof
 }
 
 // What stands before the time of a document. No other place has it: by the indent it
@@ -138,13 +128,22 @@ const (
 	plistTime = "\n\t\t<key>at</key>\n\t\t<date>"
 )
 
-// replace writes the file. One that is not for everybody is for the administrators.
-func (f snapshotFile) replace(folder *safefile.Folder) error {
+// replaceSnapshot writes the file if it says something new. One that is not for
+// everybody is for the administrators.
+func replaceSnapshot(folder *safefile.Folder, file snapshotFile) error {
+	if file.isCurrent(folder) {
+		return nil
+	}
+	if file.check != nil {
+		if err := file.check(); err != nil {
+			return fmt.Errorf("encode snapshot: %w", err)
+		}
+	}
 	group := -1
-	if f.mode&0o004 == 0 && os.Geteuid() == 0 {
+	if file.mode&0o004 == 0 && os.Geteuid() == 0 {
 		group = adminGroupNumber
 	}
-	return wrapWrite(folder.WriteFile(f.name, f.data, f.mode, group))
+	return wrapWrite(folder.WriteFile(file.name, file.data, file.mode, group))
 }
 
 func wrapWrite(err error) error {

@@ -123,34 +123,38 @@ func DecodeDict(data []byte) (map[string]any, error) {
 // cannot carry (control characters, invalid UTF-8) and dictionaries with the
 // single key CF$UID. The output is decoded and compared before it is returned.
 func EncodeXML(v any) ([]byte, error) {
-	data, tree, err := formatXML(v)
+	draft, err := DraftXML(v)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkWritten(data, tree); err != nil {
+	if err := draft.Check(); err != nil {
 		return nil, err
 	}
-	return data, nil
+	return draft.Data, nil
 }
 
-// DraftXML is what EncodeXML gives, without the proof that it reads back, which is most
-// of the work: to compare with a file that has been written.
-func DraftXML(v any) ([]byte, error) {
-	data, _, err := formatXML(v)
-	return data, err
+// Draft is a property list without the proof that it reads back, which is most of the
+// work: to compare with a file that has been written.
+type Draft struct {
+	Data []byte
+	tree any // what it was made from
 }
 
-func formatXML(v any) (data []byte, tree any, err error) {
-	tree, err = build(v)
+// DraftXML is what EncodeXML gives, but for that proof.
+func DraftXML(v any) (Draft, error) {
+	tree, err := build(v)
 	if err != nil {
-		return nil, nil, err
+		return Draft{}, err
 	}
 	if err := checkEncodable(tree); err != nil {
-		return nil, nil, err
+		return Draft{}, err
 	}
-	data, err = writeXML(tree)
-	return data, tree, err
+	data, err := writeXML(tree)
+	return Draft{data, tree}, err
 }
+
+// Check is the proof: an error if it does not read back as what it was made from.
+func (d Draft) Check() error { return checkWritten(d.Data, d.tree) }
 
 // EncodeFragment writes a string, a boolean or an integer as the one element that
 // stands for it in an XML property list, as in <integer>2</integer>: how
