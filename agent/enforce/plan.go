@@ -3,6 +3,7 @@ package enforce
 import (
 	"cmp"
 	"reflect"
+	"slices"
 	"time"
 
 	"prlagent/agent/policy"
@@ -33,6 +34,7 @@ type Planned struct {
 	version      prlctl.Version
 	system       string // version and build of macOS
 	capabilities prlctl.Capabilities
+	standing     []policy.Step    // of the plan before, at which work goes on
 	notices      []*policy.Notice // to be shown
 	reminders    []preferenceReminder
 	work         []preferenceWork
@@ -72,6 +74,7 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 			observed.Machines = append(observed.Machines, m.Facts)
 		}
 	}
+	planned.standing = e.standingSteps(planned, s.Mark)
 	if s.Whole {
 		if err := e.followMoved(planned); err != nil {
 			return nil, err
@@ -105,6 +108,43 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	planned.ReportChanged = report != nil
 	e.planned = planned
 	return planned, nil
+}
+
+// shownSteps are the steps of machines, for people: those that were planned, or that
+// monitor mode leaves out, behind those of the plan before at which work goes on.
+func (p *Planned) shownSteps() []policy.Step {
+	if p.Enforce {
+		return slices.Concat(p.standing, p.Steps)
+	}
+	return slices.Concat(p.standing, p.WouldDo)
+}
+
+// standingSteps are the shown steps of the plan before for machines that this one does
+// not plan for, because they are being set. The caller holds the lock.
+func (e *Enforcer) standingSteps(planned *Planned, since Mark) (steps []policy.Step) {
+	if e.planned == nil || e.planned.Document != planned.Document {
+		return nil
+	}
+	for _, step := range e.planned.shownSteps() {
+		if planned.Machines[step.VM] != nil && e.unsettled(step.VM.UID, since) {
+			steps = append(steps, step)
+		}
+	}
+	return steps
+}
+
+// standingPreferences are the shown keys of the plan before for an account that this one
+// does not plan for, because it is being read or set. The caller holds the lock.
+func (e *Enforcer) standingPreferences(planned *Planned, uid uint32) (steps []policy.PreferenceStep) {
+	if e.planned == nil || e.planned.Document != planned.Document {
+		return nil
+	}
+	for _, step := range e.planned.PreferenceSteps {
+		if step.UID == uid {
+			steps = append(steps, step)
+		}
+	}
+	return steps
 }
 
 // desired is what is wanted in this situation. The caller holds the lock.

@@ -51,9 +51,9 @@ func (e *Enforcer) View() View {
 	}
 	view.At, view.Enforce, view.Machines = e.planned.At, e.planned.Enforce, e.planned.Machines
 	view.PreferenceSteps, view.Accounts = e.planned.PreferenceSteps, e.planned.Accounts
-	view.Steps, view.Host = e.planned.Steps, e.planned.HostSteps
+	view.Steps, view.Host = e.planned.shownSteps(), e.planned.HostSteps
 	if !view.Enforce {
-		view.Steps, view.Host = e.planned.WouldDo, e.planned.HostWouldDo
+		view.Host = e.planned.HostWouldDo
 	}
 	for _, key := range sortedKeys(e.verdicts) {
 		for _, verdict := range e.verdicts[key] {
