@@ -81,6 +81,7 @@ func (s *scriptRun) interrupt(t *testing.T, folder string, moments []moment, que
 					break
 				}
 			}
+			release(t, n) // nothing waits here: what the signals cause can be at the next moment at once
 		} else {
 			await(t, m.tool+" "+m.call, func() bool { _, err := os.Stat(n + ".hit"); return err == nil })
 		}
@@ -89,7 +90,7 @@ func (s *scriptRun) interrupt(t *testing.T, folder string, moments []moment, que
 				t.Fatal(err)
 			}
 		}
-		if m.held == "" {
+		if m.held == "" && m.question == "" {
 			release(t, n)
 		}
 	}
