@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -107,17 +108,42 @@ func (s *State) sudoEnvironment(account string, uid int, program []string) []str
 }
 
 // execProgram replaces this process by the program at a Mac path, so that no
-// extra process stays between the caller and the program.
+// extra process stays between the caller and the program. Where the program is this
+// one by another name, it goes on as that at once: to start anew takes longer than
+// most tools do. Its arguments in the process table stay those of the first name.
 func (in *invocation) execProgram(program []string, missing string, code int, environment []string) int {
 	if !strings.HasPrefix(program[0], "/") {
 		return in.failf(code, missing, program[0])
 	}
 	path := in.mac.Path(program[0])
-	if info, err := os.Stat(path); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+	info, err := os.Stat(path)
+	if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
 		return in.failf(code, missing, program[0])
 	}
-	err := syscall.Exec(path, append([]string{path}, program[1:]...), environment)
+	name, arguments := filepath.Base(path), append([]string{path}, program[1:]...)
+	if play, is := toolByName(name); is && isThisProgram(info) {
+		os.Args = arguments
+		os.Clearenv()
+		for _, variable := range environment {
+			name, value, _ := strings.Cut(variable, "=")
+			if err := os.Setenv(name, value); err != nil {
+				return in.failf(code, "%s: unable to execute %s: %v", in.name, program[0], err)
+			}
+		}
+		return runAsTool(name, play)
+	}
+	err = syscall.Exec(path, arguments, environment)
 	return in.failf(code, "%s: unable to execute %s: %v", in.name, program[0], err)
+}
+
+// isThisProgram reports whether a file is the program that runs.
+func isThisProgram(file os.FileInfo) bool {
+	executable, err := os.Executable()
+	if err != nil {
+		return false
+	}
+	own, err := os.Stat(executable)
+	return err == nil && os.SameFile(own, file)
 }
 
 // asUser runs a program in a user's bootstrap. It changes neither the account
