@@ -60,6 +60,7 @@ func TestH23_H25_AMachineThatGoesBetweenTwoAttempts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newTestMac(t)
+			m.needsFindFiles()
 			executor, job := deletionOn(m), Job{Command: m.command("vm.delete", protocol.DeleteParams{}), Attempt: 1}
 			ready, err := executor.Prepare(t.Context(), job)
 			m.check(err)
