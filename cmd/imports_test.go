@@ -98,6 +98,7 @@ var house = map[string]room{
 		[]string{"github.com/getkin/kin-openapi", "github.com/google/uuid", "github.com/rs/zerolog"}},
 	"cmd/prlportal/portaltest/hostile": {nil, nil},
 	"cmd/prlportal/pkg/pkgtest":        {nil, nil},
+	"cmd/prlsim/simtest":               {nil, []string{"golang.org/x/sys"}},
 	"cmd/prlsim":                       {[]string{"cmd/prlsim/..."}, nil},
 	"cmd/prlsim/sim":                   {[]string{"platform/plist", "platform/text"}, []string{"github.com/spf13/cobra", "golang.org/x/sys", "golang.org/x/text/unicode/norm"}},
 	"cmd/prlsim/demo":                  {[]string{"platform/plist"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}},

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"prlagent/cmd/prlsim/simtest"
 )
 
 // programNames are the programs of this module.
@@ -37,8 +39,10 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.run", racedTests); err != nil { // -run still wins
 		panic(err)
 	}
+	leaveMemory := simtest.UseMemory()
 	code := m.Run()
 	removePrograms()
+	leaveMemory()
 	os.Exit(code)
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"prlagent/cmd/prlsim/sim"
+	"prlagent/cmd/prlsim/simtest"
 )
 
 // TestMain lets the test binary play prlsim and, by their names, the tools of its
@@ -37,7 +38,15 @@ func TestMain(m *testing.M) {
 	// Where the tests are run by nohup, SIGHUP is ignored, and a shell cannot change that.
 	// What is caught here is as by default in what is started.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
-	testscript.Main(m, map[string]func(){"prlsim": play})
+	testscript.Main(inMemory{m}, map[string]func(){"prlsim": play})
+}
+
+// inMemory runs the tests with their temporary folders in memory.
+type inMemory struct{ *testing.M }
+
+func (i inMemory) Run() int {
+	defer simtest.UseMemory()()
+	return i.M.Run()
 }
 
 // scriptPath is the script under test.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"prlagent/cmd/prlsim/simtest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -38,6 +40,7 @@ type keeping struct{ *testing.M }
 var keptMacs string // folder
 
 func (k keeping) Run() int {
+	defer simtest.UseMemory()()
 	folder, err := os.MkdirTemp("", "macs")
 	if err != nil {
 		panic(err)
