@@ -33,7 +33,7 @@ type mac struct {
 }
 
 // loadNow is what the files say, whatever was there before.
-func loadNow(paths Paths) Config { return readFiles(paths).buildConfig(paths) }
+func loadNow(paths Paths) Config { return readFiles(paths, nil).buildConfig(paths) }
 
 func newMac(t *testing.T) mac {
 	t.Helper()

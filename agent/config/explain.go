@@ -50,7 +50,7 @@ type ExplainedKey struct {
 // is wrong with it, and what it would be without. Like reading a configuration
 // it never fails as a whole.
 func Explain(paths Paths) Explanation {
-	found := readFiles(paths)
+	found := readFiles(paths, nil)
 	e := Explanation{Config: found.buildConfig(paths), Files: []ExplainedFile{
 		found.managed.explain(SourceManaged, paths.Managed), found.local.explain(SourceLocal, paths.Local),
 	}}

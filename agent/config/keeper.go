@@ -35,6 +35,7 @@ type Keeper struct {
 	kept     keptProfile
 	values   map[string]any            // of the file in force, with all secrets
 	readable map[Source]map[string]any // values of each file when it was read last
+	decoded  decodedFiles
 	stored   bool                      // kept is in the store
 }
 
@@ -63,7 +64,7 @@ func Collections() []string { return []string{keptProfiles.CollectionName()} }
 
 // NewKeeper makes a Keeper that remembers in the given store.
 func NewKeeper(state *store.Store) *Keeper {
-	return &Keeper{store: state, readable: make(map[Source]map[string]any)}
+	return &Keeper{store: state, readable: make(map[Source]map[string]any), decoded: make(decodedFiles)}
 }
 
 // Load is the configuration in force at a time of day: what the files say, or
@@ -74,7 +75,7 @@ func (k *Keeper) Load(paths Paths, now time.Time, awake AwakeTime) Config {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	recalled := k.loadKept(awake)
-	found := k.recall(readFiles(paths))
+	found := k.recall(readFiles(paths, k.decoded))
 	held := found.withValues(k.kept.Source, k.values).buildConfig(paths)
 	next, hold := k.kept.afterRead(found, k.kept.patientTime(now, awake), held.Timing.ProfileGrace)
 	if next.MissedAt != k.kept.MissedAt {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -594,6 +595,46 @@ func TestH06_APolicyOfAVanishedProfileStays(t *testing.T) {
 		m.managed(c.profile)
 		if got := m.after(time.Minute).Policy; got.Releases() != c.releases || got.Refused != c.refused {
 			t.Errorf("%v: %+v", c.profile, got)
+		}
+	}
+}
+
+// A minute on an idle Mac: files that say the same are not decoded again, whose values
+// are most of what a read allocates. That they say something else is seen at once, also
+// with the same length and the same times.
+func TestFilesThatAreTheSameAreDecodedOnce(t *testing.T) {
+	m := newKeeperMac(t)
+	profile := managedProfile(t)
+	m.managed(profile)
+	m.local(dict{"LogLevel": "debug"})
+	first := m.after(0)
+	again := testing.AllocsPerRun(10, func() { m.after(time.Minute) })
+	anew := testing.AllocsPerRun(10, func() { m.keeper.decoded = make(decodedFiles); m.after(time.Minute) })
+	if again > anew/3 {
+		t.Errorf("%.0f allocations for files that are the same, %.0f for others", again, anew)
+	}
+	if !reflect.DeepEqual(first, m.after(0)) {
+		t.Error("the configuration is another one")
+	}
+	t.Logf("%.0f allocations for files that are the same, %.0f for others", again, anew)
+	before, err := os.Stat(m.paths.Managed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	profile["ServerURL"] = strings.Replace(managedServer, "managed", "another", 1)
+	m.managed(profile)
+	if err := os.Chtimes(m.paths.Managed, before.ModTime(), before.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if after := m.after(time.Minute); showURL(after.ServerURL) != profile["ServerURL"] {
+		t.Errorf("the server is %s", showURL(after.ServerURL))
+	}
+	for range 2 { // what cannot be read decides nothing, however often it is read
+		if err := os.WriteFile(m.paths.Managed, []byte("no list"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if broken := m.after(time.Minute); len(broken.Problems) == 0 || showURL(broken.ServerURL) != profile["ServerURL"] {
+			t.Errorf("the server is %s, problems %v", showURL(broken.ServerURL), broken.Problems)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,11 +33,38 @@ type configFiles struct {
 }
 
 // readFiles reads both files. A missing file is no problem, an unreadable one is.
-func readFiles(paths Paths) configFiles {
+func readFiles(paths Paths, decoded decodedFiles) configFiles {
 	return configFiles{
-		managed: readFile(paths.Managed, paths.LocalOwner, SourceManaged),
-		local:   readFile(paths.Local, paths.LocalOwner, SourceLocal),
+		managed: readFile(paths.Managed, paths.LocalOwner, SourceManaged, decoded),
+		local:   readFile(paths.Local, paths.LocalOwner, SourceLocal, decoded),
 	}
+}
+
+// decodedFiles are the files as they were decoded last. They are read each minute, and
+// are the same for months. nil keeps nothing.
+type decodedFiles map[Source]decodedFile
+
+// decodedFile is what the bytes of a file say.
+type decodedFile struct {
+	data []byte
+	file configFile
+}
+
+// decode gives what a file says, whose values nobody may change.
+func (d decodedFiles) decode(data []byte, source Source) (configFile, error) {
+	if last, is := d[source]; is && bytes.Equal(last.data, data) {
+		return last.file, nil
+	}
+	values, err := plist.DecodeDict(data)
+	if err != nil {
+		return configFile{}, err
+	}
+	file := configFile{values: values, odd: nameProblems(values, sourceNames[source])}
+	maps.DeleteFunc(values, func(name string, _ any) bool { return isMetadata(name) })
+	if d != nil {
+		d[source] = decodedFile{data, file}
+	}
+	return file, nil
 }
 
 // trustValues is what the trust keys come from.
@@ -109,7 +137,7 @@ func (f configFile) isHidden() bool { return f.problem != nil && f.values == nil
 // but its owner: it may hold the enrollment secret, and 0600 is how root says
 // that nobody else wrote it. Neither is believed in a folder that others can
 // change or exchange (H53).
-func readFile(path string, owner uint32, source Source) configFile {
+func readFile(path string, owner uint32, source Source, decoded decodedFiles) configFile {
 	data, err := readTrusted(path, owner, source)
 	if errors.Is(err, fs.ErrNotExist) {
 		return configFile{missing: true}
@@ -117,17 +145,11 @@ func readFile(path string, owner uint32, source Source) configFile {
 	if err != nil {
 		return unreadableFile(path, err)
 	}
-	values, err := plist.DecodeDict(data)
+	file, err := decoded.decode(data, source)
 	if err != nil {
 		return unreadableFile(path, err)
 	}
-	odd := nameProblems(values, sourceNames[source])
-	for name := range values {
-		if isMetadata(name) {
-			delete(values, name)
-		}
-	}
-	return configFile{values: values, odd: odd}
+	return file
 }
 
 func unreadableFile(path string, err error) configFile {
