@@ -272,6 +272,9 @@ func lastOrNext(c *cutter, got childResult, knows known) error {
 // torn or garbled.
 func TestPowerLoss_AtEveryStep(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("one goroutine, again and again, which takes the race detector long")
+	}
 	done := workInFolder(t, stepsOfWork)
 	before := workInFolder(t, 8)
 	done.files, done.epoch = before.files, before.epoch

@@ -160,6 +160,7 @@ var absurd = []string{
 // and an honest portal gets its reports again, also after a restart.
 func TestH52_NoNumberInAnyAnswerEndsCheckins(t *testing.T) {
 	t.Parallel()
+	skipLarge(t)
 	conflict := protocol.NewProblem(protocol.ProblemSequenceConflict, "")
 	cases := []struct {
 		what        string

@@ -35,6 +35,7 @@ var longSecret = "canary" + strings.Repeat("0123456789abcdefghijklmnopqrstuvwxyz
 // status, an event, an error or the detail that a person reads.
 func TestH62_NoSinkShowsAPartOfASecret(t *testing.T) {
 	t.Parallel()
+	skipLarge(t)
 	type answer struct {
 		name string
 		give func(w http.ResponseWriter, pad, token string)

@@ -41,6 +41,9 @@ func TestCMD_01_H25_AStoppedMachineIsDeletedAndSeenToBeGone(t *testing.T) {
 // success, whatever the tool says.
 func TestH25_NeverASuccessWhile(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("many deletions one like the other, which take the race detector long")
+	}
 	disk := aliceBundle + "/w-0.hdd/w-0.hds"
 	for name, attack := range map[string]struct {
 		arm  func(m *testMac)
