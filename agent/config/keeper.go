@@ -36,7 +36,7 @@ type Keeper struct {
 	values   map[string]any            // of the file in force, with all secrets
 	readable map[Source]map[string]any // values of each file when it was read last
 	decoded  decodedFiles
-	stored   bool                      // kept is in the store
+	stored   bool // kept is in the store
 }
 
 // AwakeTime is how long a Mac has been awake since a boot. How long a file is
