@@ -7,7 +7,8 @@
 # removes them too. While machines are held or locked by the agent, it refuses;
 # --release releases first exactly what it has placed. --force removes what is left of
 # an agent whose program is gone, or could have been put there by others, which root does
-# not run; nothing is released then.
+# not run; nothing is released then. Where it was uninstalled before, which has released
+# everything, --purge removes what was left.
 #
 # Exit codes: 0 it is gone, 1 it failed or refused, 2 wrong usage, 4 not root.
 set -u
@@ -54,6 +55,15 @@ if [ "$(id -u)" != 0 ]; then
   exit 4
 fi
 
+# An uninstallation takes the job and the receipt away with the program. Who removes the
+# program alone leaves these, and nothing that the agent holds is released.
+is_uninstalled() {
+  for place in "$daemon" "$job"; do
+    if [ -e "$place" ] || [ -L "$place" ]; then return 1; fi
+  done
+  ! pkgutil --pkg-info "$identifier" >/dev/null 2>&1
+}
+
 set --
 if [ "$purge" = yes ]; then set -- "$@" --purge; fi
 if [ "$release" = yes ]; then set -- "$@" --release; fi
@@ -69,7 +79,7 @@ elif [ ! -f "$daemon" ] || [ ! -s "$daemon" ] || [ ! -x "$daemon" ]; then
 fi
 if [ -z "$why" ]; then
   "$daemon" uninstall "$@" || exit 1
-elif [ "$force" = no ] && { [ -e "$daemon" ] || [ -L "$daemon" ] || [ -e "$state" ]; }; then
+elif [ "$force" = no ] && ! is_uninstalled && { [ -e "$daemon" ] || [ -L "$daemon" ] || [ -e "$state" ]; }; then
   echo "$why: what the agent holds or has locked cannot be released." >&2
   if [ "$suspect" ]; then print_remedy; fi
   echo "Install the package again first, which brings the program anew, or remove the rest with --force." >&2
