@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -48,6 +49,7 @@ var Rules = []Rule{
 	{"licensing_removable", Warning, "The licensing profile is not protected against its removal.", "Set PayloadRemovalDisallowed to true."},
 	{"licensing_twice", Failure, "Two licensing payloads say different things; on one Mac it is not defined which wins.", "Give each Mac one of the two only."},
 	{"setting_refused", Failure, "The agent does not take a setting.", "'prlportal profile reference' has every key and what it takes."},
+	{"settings_twice", Failure, "Two payloads give one setting of the agent different values; which of them a Mac takes is not known.", "Give each Mac one of the two only, or take the setting out of one."},
 	{"requirement_missing", Failure, "An entry of the privacy profile has no CodeRequirement: macOS cannot tell the program from another.", "Add what 'codesign -d -r - PROGRAM' prints behind 'designated =>'."},
 	{"requirement_of_one_build", Warning, "The requirement is the hash of one build, and does not fit the next.", "Sign the programs with a certificate, and use the requirement of that signature."},
 	{"requirement_differs", Warning, "The requirement for Parallels Desktop is not the one of the vendor's guide.", "Make it again with 'prlportal profile pppc', or compare it with 'codesign -d -r -' of the application."},
@@ -82,6 +84,7 @@ func Lint(files []File) []Finding {
 		l.checkFile(file.Data)
 	}
 	l.checkLicenses()
+	l.checkSettingsTogether()
 	return l.found
 }
 
@@ -92,11 +95,18 @@ type linter struct {
 	found    []Finding
 	counts   map[string]int // of findings, by file
 	licenses []licensePayload
+	settings []settingsPayload // of the agent
 }
 
 // licensePayload is what one payload says of the license, and where it stands.
 type licensePayload struct {
 	file, payload, experience, key string
+}
+
+// settingsPayload is what one payload says to the agent, and where it stands.
+type settingsPayload struct {
+	file, payload string
+	values        map[string]any
 }
 
 // Bounds of what is said of a file: it can repeat a long name as often as it likes.
@@ -249,6 +259,7 @@ func (l *linter) checkNames(values map[string]any, where string, known []string)
 
 // checkSettings asks the agent's own reader.
 func (l *linter) checkSettings(payload map[string]any) {
+	l.settings = append(l.settings, settingsPayload{l.file, l.payload, payload})
 	for _, problem := range config.Check(payload) {
 		l.add("setting_refused", problem.Key+": "+problem.Text)
 	}
@@ -280,6 +291,25 @@ func (l *linter) checkLicenses() {
 		if first.experience != other.experience || !strings.EqualFold(first.key, other.key) {
 			l.file, l.payload = other.file, other.payload
 			l.add("licensing_twice", "the other is in "+first.file)
+		}
+	}
+}
+
+// checkSettingsTogether looks for settings that two payloads have, with different values.
+// What belongs to the payload itself differs in each.
+func (l *linter) checkSettingsTogether() {
+	first := make(map[string]*settingsPayload)
+	for i := range l.settings {
+		other := &l.settings[i]
+		l.file, l.payload = other.file, other.payload
+		for _, name := range slices.Sorted(maps.Keys(other.values)) {
+			switch before := first[name]; {
+			case strings.HasPrefix(name, "Payload"):
+			case before == nil:
+				first[name] = other
+			case !reflect.DeepEqual(before.values[name], other.values[name]):
+				l.add("settings_twice", name+"; the other is in "+before.file)
+			}
 		}
 	}
 }

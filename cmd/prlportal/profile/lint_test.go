@@ -135,6 +135,38 @@ func TestCFP_16_LintOfTwoLicensingProfiles(t *testing.T) {
 	}
 }
 
+// Two profiles for the agent: what they say together must not contradict itself.
+func TestLintOfTwoAgentProfiles(t *testing.T) {
+	t.Parallel()
+	file := func(name string, settings map[string]any) File {
+		return File{name, profileOf(t, Payload{Type: config.Domain, Name: name, Settings: settings})}
+	}
+	base := map[string]any{"Group": "finance", "Mode": "monitor", "AllowedCommands": []any{"vm.lock"}}
+	for name, c := range map[string]struct {
+		other map[string]any
+		want  []string // details
+	}{
+		"other settings":  {map[string]any{"LogLevel": "debug"}, nil},
+		"the same ones":   {map[string]any{"Mode": "monitor", "AllowedCommands": []any{"vm.lock"}}, nil},
+		"another value":   {map[string]any{"Mode": "enforce", "Group": "finance"}, []string{"Mode; the other is in a"}},
+		"another list":    {map[string]any{"AllowedCommands": []any{"vm.lock", "vm.delete"}}, []string{"AllowedCommands; the other is in a"}},
+		"several of them": {map[string]any{"Mode": "enforce", "Group": "sales"}, []string{"Group; the other is in a", "Mode; the other is in a"}},
+	} {
+		var got []string
+		for _, one := range Lint([]File{file("a", base), file("b", c.other)}) {
+			switch {
+			case one.Code == "settings_twice" && one.File == "b" && one.Severity == Failure:
+				got = append(got, one.Detail)
+			case one.Severity == Failure:
+				t.Errorf("%s: %+v", name, one)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 // CFP-17: a file of less than a megabyte does not make gigabytes of findings.
 func TestCFP_17_LintOfAFileThatRepeatsItself(t *testing.T) {
 	t.Parallel()
