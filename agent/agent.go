@@ -61,9 +61,9 @@ type Options struct {
 	// IsLeaving is that the agent runs to lift what it has placed, and is then taken off
 	// the Mac: no command is begun, and none is gone on with.
 	IsLeaving bool
-	// OnIdle is told when no look, exchange or plan runs any more (true), and when the next
-	// one has begun (false): what the process does with its memory is its program's. nil:
-	// nobody is told.
+	// OnIdle is told each minute or so in which no look, exchange or plan runs (true), and
+	// when the next one has begun (false): what the process does with its memory is its
+	// program's. nil: nobody is told.
 	OnIdle func(idle bool)
 }
 

@@ -41,16 +41,23 @@ func (l *loop) isBusy() bool {
 	return l.looking != nil || l.exchanging != nil || l.planning != nil
 }
 
-// noteIdle tells once that nothing goes on: the next look may be a quarter of an hour
-// away.
-func (l *loop) noteIdle() { l.setIdle(!l.isBusy()) }
-
-// noteBusy tells when that has ended.
-func (l *loop) noteBusy() { l.setIdle(l.idle && !l.isBusy()) }
-
-func (l *loop) setIdle(idle bool) {
-	if told := l.agent.parts.onIdle; idle != l.idle && told != nil {
-		told(idle)
+// noteIdle tells that nothing goes on: the next look may be a quarter of an hour away.
+func (l *loop) noteIdle() {
+	if l.idle = !l.isBusy(); l.idle {
+		l.tellIdle()
 	}
-	l.idle = idle
+}
+
+// noteBusy tells once that this has ended.
+func (l *loop) noteBusy() {
+	if l.idle && l.isBusy() {
+		l.idle = false
+		l.tellIdle()
+	}
+}
+
+func (l *loop) tellIdle() {
+	if told := l.agent.parts.onIdle; told != nil {
+		told(l.idle)
+	}
 }

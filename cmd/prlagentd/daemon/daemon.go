@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"syscall"
 
@@ -115,7 +114,7 @@ func (i *invocation) runDaemon() error {
 		}
 	}
 	tuneRuntime()
-	options := agent.Options{Root: root, Config: i.config, LogLevel: i.logLevel, Log: log.logger, OnIdle: tuneMemory}
+	options := agent.Options{Root: root, Config: i.config, LogLevel: i.logLevel, Log: log.logger, OnIdle: new(memory).onIdle}
 	return underServiceManager(func(ctx context.Context) error {
 		ctx, stop := signal.NotifyContext(ctx, stopSignals...)
 		defer stop()
@@ -153,32 +152,6 @@ func tellOfOldLogs(log zerolog.Logger, folder string) {
 // stopSignals are an orderly stop, of which nothing that was started is left: all
 // that end a program and can be caught, but those of its own crashes.
 var stopSignals = []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT}
-
-// How much the heap may grow before it is collected, in percent: a look reads lists,
-// which is worth some memory; what an idle daemon allocates is not.
-const busyGrowth, idleGrowth = 25, 10
-
-// tuneRuntime makes a small process of a program that mostly waits, also on a Mac with
-// many processors: each that Go uses keeps memory of its own, and a user's work has the
-// others. What waits for a tool or a file needs none.
-func tuneRuntime() {
-	runtime.GOMAXPROCS(1)
-	debug.SetMemoryLimit(64 << 20)
-	debug.SetGCPercent(busyGrowth)
-}
-
-// tuneMemory gives back what was needed once nothing goes on. What is pooled outlives one
-// collection.
-func tuneMemory(idle bool) {
-	if !idle {
-		debug.SetGCPercent(busyGrowth)
-		return
-	}
-	for range 2 {
-		debug.FreeOSMemory()
-	}
-	debug.SetGCPercent(idleGrowth)
-}
 
 // checkRoot decides whose Mac this is. Without --root it is this one, and we
 // must be root. With --root the owner of the folder plays root, and that must

@@ -13,10 +13,11 @@ import (
 )
 
 // memoryFolder is where Linux has a file system in memory, and memoryPrefix how the
-// folders of tests there begin, before the process's number.
+// folders of tests there begin, before the process's number: short, because the path of
+// a Mac's socket has room for some hundred bytes.
 const (
 	memoryFolder = "/dev/shm"
-	memoryPrefix = "prlagent-test-"
+	memoryPrefix = "prl"
 )
 
 // enoughMemory is what must be free there, in bytes: the tests use a sixth of it.

@@ -43,7 +43,7 @@ func TestRemoveOld(t *testing.T) {
 	folder := t.TempDir()
 	kept := map[string]bool{
 		fmt.Sprint(memoryPrefix, ended.Process.Pid): false, fmt.Sprint(memoryPrefix, os.Getpid()): true,
-		memoryPrefix + "notes": true, fmt.Sprint("other-", ended.Process.Pid): true,
+		memoryPrefix + "-notes": true, fmt.Sprint("other-", ended.Process.Pid): true,
 	}
 	for name := range kept {
 		if err := os.MkdirAll(filepath.Join(folder, name, "macs"), 0o755); err != nil {
