@@ -49,7 +49,7 @@ var Rules = []Rule{
 	{"licensing_removable", Warning, "The licensing profile is not protected against its removal.", "Set PayloadRemovalDisallowed to true."},
 	{"licensing_twice", Failure, "Two licensing payloads say different things; on one Mac it is not defined which wins.", "Give each Mac one of the two only."},
 	{"setting_refused", Failure, "The agent does not take a setting.", "'prlportal profile reference' has every key and what it takes."},
-	{"settings_twice", Failure, "Two payloads give one setting of the agent different values; which of them a Mac takes is not known.", "Give each Mac one of the two only, or take the setting out of one."},
+	{"settings_twice", Note, "Two payloads give one setting of the agent different values; which of them a Mac takes that has both is not known.", "Give each Mac one of the two only, or take the setting out of one."},
 	{"requirement_missing", Failure, "An entry of the privacy profile has no CodeRequirement: macOS cannot tell the program from another.", "Add what 'codesign -d -r - PROGRAM' prints behind 'designated =>'."},
 	{"requirement_of_one_build", Warning, "The requirement is the hash of one build, and does not fit the next.", "Sign the programs with a certificate, and use the requirement of that signature."},
 	{"requirement_differs", Warning, "The requirement for Parallels Desktop is not the one of the vendor's guide.", "Make it again with 'prlportal profile pppc', or compare it with 'codesign -d -r -' of the application."},
