@@ -37,10 +37,11 @@ const maxLinks = 16
 // chain is a walk from "/" to a folder. Each folder is opened relative to the
 // one before it, without following a link, and looked at when it is open.
 type chain struct {
-	owner  uint32      // who plays root: beside root itself the only one who may own a folder
-	create fs.FileMode // mode of folders that are not there; 0 = they are an error
-	repair bool        // the last folder is the caller's: who may write there is set anew
-	links  int
+	owner   uint32      // who plays root: beside root itself the only one who may own a folder
+	foreign bool        // anybody may own a folder, and write in it: then no link is followed
+	create  fs.FileMode // mode of folders that are not there; 0 = they are an error
+	repair  bool        // the last folder is the caller's: who may write there is set anew
+	links   int
 }
 
 // openChain opens the folder at a path. See OpenFolder for what it refuses.
@@ -134,22 +135,30 @@ func ignoreInterrupts(call func() (int, error)) (int, error) {
 }
 
 // followLink gives a *linkFound for a link that root, or who plays root, has
-// made: a Mac's own /var and /tmp are such. Everybody else's is refused.
+// made: a Mac's own /var and /tmp are such. Everybody else's is refused, and in
+// folders that are anybody's each: there others put root's own links anywhere.
 func (c *chain) followLink(parent *os.File, at, name string, owner uint32) error {
 	path := filepath.Join(at, name)
-	if c.links++; c.links > maxLinks || !c.isOurs(owner) {
+	if c.links++; c.foreign || c.links > maxLinks || !c.isOurs(owner) {
 		return pathError("open", path, ErrSymlink)
 	}
-	buffer := make([]byte, unix.PathMax)
-	n, err := ignoreInterrupts(func() (int, error) { return unix.Readlinkat(int(parent.Fd()), name, buffer) })
+	target, err := readLinkAt(parent, name)
 	if err != nil {
 		return pathError("read link", path, err)
 	}
-	target := string(buffer[:n])
 	if !filepath.IsAbs(target) {
 		target = filepath.Join(at, target) // at has no links in it any more
 	}
 	return &linkFound{target}
+}
+
+func readLinkAt(parent *os.File, name string) (string, error) {
+	buffer := make([]byte, unix.PathMax)
+	n, err := ignoreInterrupts(func() (int, error) { return unix.Readlinkat(int(parent.Fd()), name, buffer) })
+	if err != nil {
+		return "", err
+	}
+	return string(buffer[:n]), nil
 }
 
 func (c *chain) isOurs(uid uint32) bool { return uid == 0 || uid == c.owner }
@@ -159,6 +168,9 @@ func (c *chain) isOurs(uid uint32) bool { return uid == 0 || uid == c.owner }
 // write where the folder belongs to somebody who plays root: many systems give
 // each person a group of their own.
 func (c *chain) check(folder *os.File, path string, last bool) error {
+	if c.foreign {
+		return nil
+	}
 	var stat unix.Stat_t
 	if err := unix.Fstat(int(folder.Fd()), &stat); err != nil {
 		return pathError("stat", path, err)

@@ -4,7 +4,8 @@
 //
 // Root's own files and those that it believes are read and written through a
 // Folder, which nobody but root can change or exchange. ReadFile is for facts in
-// files of others, which prove nothing.
+// files of others, which prove nothing, and a ForeignFolder for what root once put
+// where others rule.
 package safefile
 
 import (
