@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"prlagent/agent"
@@ -89,6 +88,9 @@ func (m *managedMac) removeOwned(things []ownedThing, purge bool) (removed []str
 }
 
 func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err error) {
+	if kind == ownedLink || kind == ownedLinks {
+		return m.removeAmongOthers(path, kind)
+	}
 	folder, err := m.openFolderOf(path, kind)
 	if err != nil {
 		return false, unlessNothing(err)
@@ -96,7 +98,7 @@ func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err er
 	defer folder.Close()
 	name := filepath.Base(path)
 	info, err := folder.Lstat(name)
-	if err != nil || !m.isOurs(folder, info, kind) {
+	if err != nil || !isOurs(info, kind) {
 		return false, unlessNothing(err)
 	}
 	switch kind {
@@ -104,7 +106,7 @@ func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err er
 		err = folder.RemoveAll(name)
 	case ownedRest:
 		return removeRest(folder, name)
-	case ownedFolder, ownedLinks:
+	case ownedFolder:
 		if !isEmptyFolder(folder, name) {
 			return false, nil
 		}
@@ -115,15 +117,49 @@ func (m *managedMac) removeThing(path string, kind ownedKind) (gone bool, err er
 	return err == nil, err
 }
 
+// removeAmongOthers removes our link, or its folder. Others may own the folder above, or
+// one on the way there, and exchange them at any moment; where a link is on the way,
+// nothing is ours.
+func (m *managedMac) removeAmongOthers(path string, kind ownedKind) (gone bool, err error) {
+	root, err := filepath.EvalSymlinks(cmp.Or(m.root, "/")) // a simulated Mac may lie behind a link
+	if err != nil {
+		return false, unlessNothing(err)
+	}
+	folder, err := safefile.OpenForeignFolder(filepath.Join(root, filepath.Dir(path)))
+	if err != nil {
+		return false, unlessNothing(err, safefile.ErrSymlink)
+	}
+	defer folder.Close()
+	if kind == ownedLinks {
+		return m.removeFolderOfLink(folder, filepath.Base(path))
+	}
+	return m.removeLink(folder, filepath.Base(path))
+}
+
+func (m *managedMac) removeLink(folder *safefile.ForeignFolder, name string) (gone bool, err error) {
+	target, err := folder.ReadLink(name)
+	if err != nil {
+		return false, unlessNothing(err, syscall.EINVAL) // it is no link
+	}
+	if target != linkTarget && target != filepath.Join(m.root, linkTarget) {
+		return false, nil
+	}
+	err = folder.Remove(name)
+	return err == nil, err
+}
+
+func (m *managedMac) removeFolderOfLink(folder *safefile.ForeignFolder, name string) (gone bool, err error) {
+	if mark, err := os.Lstat(filepath.Join(m.root, madeLinks)); err != nil || !mark.Mode().IsRegular() {
+		return false, nil
+	}
+	err = folder.RemoveFolder(name)
+	return err == nil, unlessNothing(err, syscall.ENOTEMPTY)
+}
+
 // openFolderOf opens the folder in which something of ours stands.
 func (m *managedMac) openFolderOf(path string, kind ownedKind) (*os.Root, error) {
-	parent := filepath.Dir(path)
-	place := filepath.Join(m.root, parent)
-	switch kind {
-	case ownedLink, ownedLinks:
-		return openWithoutLinks(cmp.Or(m.root, "/"), parent)
-	case ownedSocket: // in a folder of root's, to which macOS itself has a link
-	default:
+	place := filepath.Join(m.root, filepath.Dir(path))
+	if kind != ownedSocket { // which is in a folder of root's, to which macOS itself has a link
 		// Nobody but root can exchange a folder on the way.
 		if err := safefile.CheckFolder(place, uint32(os.Geteuid())); err != nil {
 			return nil, err
@@ -135,43 +171,10 @@ func (m *managedMac) openFolderOf(path string, kind ownedKind) (*os.Root, error)
 	return os.OpenRoot(place)
 }
 
-// openWithoutLinks opens a folder below root step by step. Others may own it, or one on
-// the way, and exchange it at any moment: what is opened is what was no link.
-func openWithoutLinks(root, path string) (*os.Root, error) {
-	at, err := os.OpenRoot(root)
-	for name := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' }) {
-		if err != nil {
-			return nil, err
-		}
-		at, err = openNext(at, name)
-	}
-	return at, err
-}
-
-// openNext opens a folder in another one, and closes that.
-func openNext(at *os.Root, name string) (*os.Root, error) {
-	defer at.Close()
-	looked, err := at.Lstat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !looked.IsDir() {
-		return nil, syscall.ENOTDIR
-	}
-	next, err := at.OpenRoot(name)
-	if err != nil {
-		return nil, err
-	}
-	if opened, err := next.Stat("."); err != nil || !os.SameFile(looked, opened) {
-		next.Close()
-		return nil, cmp.Or(err, error(syscall.ELOOP))
-	}
-	return next, nil
-}
-
-// unlessNothing drops the errors that say that there is nothing at a path.
-func unlessNothing(err error) error {
-	for _, nothing := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP} {
+// unlessNothing drops the errors that say that there is nothing of ours at a path; more
+// are those that say so to this caller.
+func unlessNothing(err error, more ...error) error {
+	for _, nothing := range append(more, fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP) {
 		if errors.Is(err, nothing) {
 			return nil
 		}
@@ -196,18 +199,12 @@ func removeRest(parent *os.Root, name string) (gone bool, err error) {
 	return gone, err
 }
 
-func (m *managedMac) isOurs(folder *os.Root, info fs.FileInfo, kind ownedKind) bool {
+func isOurs(info fs.FileInfo, kind ownedKind) bool {
 	switch kind {
 	case ownedFile:
 		return info.Mode().IsRegular()
 	case ownedSocket:
 		return info.Mode()&fs.ModeSocket != 0
-	case ownedLink:
-		target, err := folder.Readlink(info.Name())
-		return err == nil && (target == linkTarget || target == filepath.Join(m.root, linkTarget))
-	case ownedLinks:
-		mark, err := os.Lstat(filepath.Join(m.root, madeLinks))
-		return err == nil && mark.Mode().IsRegular() && info.IsDir()
 	}
 	return info.IsDir()
 }

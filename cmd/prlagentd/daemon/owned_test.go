@@ -125,6 +125,14 @@ func TestH47_StrangePlacesOfTheLink(t *testing.T) {
 			}
 			return os.Chown(filepath.Join(local, "bin"), 12345, 12345)
 		},
+		"a user's, and a group's": func(local string) error {
+			bin := filepath.Join(local, "bin")
+			err := errors.Join(os.Chmod(local, 0o775), os.Chmod(bin, 0o775))
+			if os.Geteuid() == 0 {
+				err = errors.Join(err, os.Chown(local, 12345, 12345), os.Chown(bin, 12345, 12345))
+			}
+			return err
+		},
 	} {
 		m := macWithAgent(t)
 		errorsAreFatal(t, spoil(filepath.Join(m.root, "usr/local")))
@@ -137,6 +145,24 @@ func TestH47_StrangePlacesOfTheLink(t *testing.T) {
 		if _, err := os.Lstat(filepath.Join(m.root, localapi.SupportFolder)); err == nil {
 			t.Errorf("%s: the agent is there", name)
 		}
+	}
+}
+
+// A simulated Mac may lie behind a link, as everything in /tmp of a real one does.
+func TestH47_AMacBehindALink(t *testing.T) {
+	t.Parallel()
+	m := macWithAgent(t)
+	link := filepath.Join(t.TempDir(), "link")
+	errorsAreFatal(t, os.Symlink(m.root, link))
+	behind := &managedMac{root: link, tools: m.tools}
+	if _, err := behind.removeOwned(owned, true); err != nil {
+		t.Fatal(err)
+	}
+	if left := everything(t, m.root); len(left) > 0 {
+		t.Errorf("left are %q", left)
+	}
+	if _, err := os.Lstat(filepath.Join(m.root, "/usr/local/bin")); err == nil {
+		t.Error("the folder of the link is there")
 	}
 }
 
@@ -202,6 +228,14 @@ func TestH47_NothingElseGoes(t *testing.T) {
 			link := filepath.Join(m.root, "/usr/local/bin/prlagent")
 			return errors.Join(os.Remove(link), os.WriteFile(link, []byte("theirs"), 0o755))
 		}, "/usr/local/bin/prlagent", nil},
+		"a folder in the link's place": {func(m *managedMac, victims string) error {
+			link := filepath.Join(m.root, "/usr/local/bin/prlagent")
+			return errors.Join(os.Remove(link), os.Mkdir(link, 0o755))
+		}, "/usr/local/bin/prlagent", nil},
+		"a pipe in place of the link's folder": {func(m *managedMac, victims string) error {
+			folder := filepath.Join(m.root, "/usr/local/bin")
+			return errors.Join(os.RemoveAll(folder), syscall.Mkfifo(folder, 0o600))
+		}, "/usr/local/bin", nil},
 		"a file in the socket's place": {func(m *managedMac, victims string) error {
 			socket := filepath.Join(m.root, "/var/run/prlagent.sock")
 			return errors.Join(os.Remove(socket), os.WriteFile(socket, []byte("theirs"), 0o644))
