@@ -47,20 +47,17 @@ type State struct {
 // (facts/acting.md 3).
 const exitNotLoaded = 113
 
-// State asks launchd for the job. Its text is for people and no interface, so only
-// lines are looked for that others look for too (facts/macos.md 1.2); one that is not
-// there says nothing.
+// State asks launchd for the job.
 func (m *Manager) State(ctx context.Context) (State, error) {
 	said, err := m.launchctl(ctx, "print", target)
-	switch {
-	case err != nil:
+	if err != nil {
 		return State{}, err
-	case said.code == exitNotLoaded:
-		return State{}, nil
-	case said.code != 0:
+	}
+	state, known := ParseState(said.code, said.text)
+	if !known {
 		return State{}, said.problem(CodeSilent)
 	}
-	return parseState(said.text), nil
+	return state, nil
 }
 
 // isOfOtherFile reports whether launchd has the job from elsewhere than PlistPath: from
@@ -86,9 +83,15 @@ var (
 	lastExitLine = pattern(`(?m)^\s*last exit code = (-?\d{1,9})\b`)
 )
 
-// parseState takes the first line of each kind: those of the job itself come before
-// those of what it has, such as its endpoints.
-func parseState(printed string) State {
+// ParseState reads what launchctl print ended with and printed of the job; known is
+// false if that says nothing of it. The text is for people and no interface, so only
+// lines are looked for that others look for too (facts/macos.md 1.2); one that is not
+// there says nothing. Of each kind the first line counts: those of the job itself come
+// before those of what it has, such as its endpoints.
+func ParseState(exitCode int, printed string) (state State, known bool) {
+	if exitCode != 0 {
+		return State{}, exitCode == exitNotLoaded
+	}
 	word := func(line func() *regexp.Regexp) string {
 		found := line().FindStringSubmatch(printed)
 		if found == nil {
@@ -100,20 +103,23 @@ func parseState(printed string) State {
 		value, err := strconv.Atoi(word(line))
 		return value, err == nil
 	}
-	state := State{Loaded: true, Running: word(stateLine) == "running", Path: word(pathLine)}
+	state = State{Loaded: true, Running: word(stateLine) == "running", Path: word(pathLine)}
 	state.Runs, _ = number(runsLine)
 	if state.Running {
 		state.PID, _ = number(pidLine)
 	}
-	if exit, known := number(lastExitLine); known {
+	if exit, ended := number(lastExitLine); ended {
 		state.LastExit = &exit
 	}
-	return state
+	return state, true
 }
 
-// disabledLine is how print-disabled writes a job that is disabled: by words, or by
-// true and false, which depends on the version of macOS (not in the facts).
 var disabledLine = pattern(`(?m)^\s*"` + regexp.QuoteMeta(Label) + `" => (disabled|true)$`)
+
+// ParseDisabled reports whether the job is disabled in what launchctl print-disabled
+// printed: by words, or by true and false, which depends on the version of macOS (not in
+// the facts).
+func ParseDisabled(printed string) bool { return disabledLine().MatchString(printed) }
 
 // IsDisabled reports whether launchd would not load the job at the next boot.
 func (m *Manager) IsDisabled(ctx context.Context) (bool, error) {
@@ -124,7 +130,7 @@ func (m *Manager) IsDisabled(ctx context.Context) (bool, error) {
 	if said.code != 0 {
 		return false, said.problem(CodeSilent)
 	}
-	return disabledLine().MatchString(said.text), nil
+	return ParseDisabled(said.text), nil
 }
 
 // answer is what a run of launchctl left.

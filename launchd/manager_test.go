@@ -376,26 +376,54 @@ func TestTheWholeIsBounded(t *testing.T) {
 	}
 }
 
-// What print says of the job itself counts, and nothing of what the job has.
+// What print says of the job itself counts, and nothing of what the job has; and what it
+// ends with decides whether it says anything.
 func TestParseState(t *testing.T) {
 	t.Parallel()
 	seven := 7
 	for name, c := range map[string]struct {
+		code    int
 		printed string
 		want    State
+		unknown bool
 	}{
-		"nothing": {"", State{Loaded: true}},
-		"it runs": {"system/x = {\n\tactive count = 1\n\tpath = " + PlistPath + "\n\tstate = running\n\truns = 3\n\tpid = 12\n\tlast exit code = 7\n}\n",
-			State{Loaded: true, Running: true, Path: PlistPath, Runs: 3, PID: 12, LastExit: &seven}},
-		"one of its endpoints runs": {"\tstate = spawn scheduled\n\tendpoints = {\n\t\tstate = running\n\t\tpid = 12\n\t}\n", State{Loaded: true}},
-		"a variable says it runs":   {"\tstate = not running\n\tenvironment = {\n\t\tX => a\n\tstate = running\n\t}\n", State{Loaded: true}},
-		"never exited":              {"\tstate = running\n\tlast exit code = (never exited)\n", State{Loaded: true, Running: true}},
-		"numbers without end":       {"\tstate = running\n\tpid = 99999999999\n\truns = -1\n\tlast exit code = 1e9\n", State{Loaded: true, Running: true}},
-		"other ends of lines":       {"\tstate = running\r\n\tpid = 12\r\n", State{Loaded: true}},
-		"no text at all":            {strings.Repeat("\x00\xff", 1<<16), State{Loaded: true}},
+		"nothing": {want: State{Loaded: true}},
+		"it runs": {printed: "system/x = {\n\tactive count = 1\n\tpath = " + PlistPath + "\n\tstate = running\n\truns = 3\n\tpid = 12\n\tlast exit code = 7\n}\n",
+			want: State{Loaded: true, Running: true, Path: PlistPath, Runs: 3, PID: 12, LastExit: &seven}},
+		"one of its endpoints runs": {printed: "\tstate = spawn scheduled\n\tendpoints = {\n\t\tstate = running\n\t\tpid = 12\n\t}\n", want: State{Loaded: true}},
+		"a variable says it runs":   {printed: "\tstate = not running\n\tenvironment = {\n\t\tX => a\n\tstate = running\n\t}\n", want: State{Loaded: true}},
+		"it ran":                    {printed: "\tlast state = running\n\tstate = exited\n\tlast exit code = 7: EX_OTHER\n", want: State{Loaded: true, LastExit: &seven}},
+		"never exited":              {printed: "\tstate = running\n\tlast exit code = (never exited)\n", want: State{Loaded: true, Running: true}},
+		"numbers without end":       {printed: "\tstate = running\n\tpid = 99999999999\n\truns = -1\n\tlast exit code = 1e9\n", want: State{Loaded: true, Running: true}},
+		"other ends of lines":       {printed: "\tstate = running\r\n\tpid = 12\r\n", want: State{Loaded: true}},
+		"no text at all":            {printed: strings.Repeat("\x00\xff", 1<<16), want: State{Loaded: true}},
+		"not loaded":                {code: 113, printed: "\tstate = running\n"},
+		"no sense":                  {code: 1, printed: "\tstate = running\n", unknown: true},
+		"ended by a signal":         {code: -1, unknown: true},
 	} {
-		if diff := cmp.Diff(c.want, parseState(c.printed)); diff != "" {
-			t.Errorf("%s: %s", name, diff)
+		got, known := ParseState(c.code, c.printed)
+		if diff := cmp.Diff(c.want, got); diff != "" || known == c.unknown {
+			t.Errorf("%s: known %t, %s", name, known, diff)
+		}
+	}
+}
+
+func TestParseDisabled(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		printed string
+		want    bool
+	}{
+		"nothing":               {"", false},
+		"by a word":             {"disabled services = {\n\t\"com.apple.x\" => enabled\n\t\"" + Label + "\" => disabled\n}\n", true},
+		"by true":               {"\t\"" + Label + "\" => true\n", true},
+		"enabled":               {"\t\"com.apple.x\" => disabled\n\t\"" + Label + "\" => enabled\n", false},
+		"by false":              {"\t\"" + Label + "\" => false\n", false},
+		"a longer name":         {"\t\"" + Label + ".other\" => disabled\n\t\"x." + Label + "\" => disabled\n", false},
+		"its dots are no signs": {"\t\"" + strings.ReplaceAll(Label, ".", "x") + "\" => disabled\n", false},
+	} {
+		if got := ParseDisabled(c.printed); got != c.want {
+			t.Errorf("%s: %t", name, got)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -18,36 +17,32 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/launchd"
 	"prlagent/platform/safefile"
-	"prlagent/platform/text"
 	"prlagent/platform/tool"
 )
 
 // minimumFree is the room that the state and its backups may need, in bytes.
 const minimumFree = 256 << 20
 
-// checkJob asks launchd, which tells everybody of the system's jobs. Its text is
-// no interface; only the line of the state is looked for, as others do
-// (facts/macos.md 1.2), and the exit code of a job that is not known
-// (facts/acting.md 3).
+// checkJob asks launchd, which tells everybody of the system's jobs.
 func (m *checkedMac) checkJob(ctx context.Context) checkResult {
 	printed, err := m.launchctl(ctx, "print", "system/"+launchd.Label)
 	if err != nil {
 		return unknownResult(err.Error())
 	}
-	const notKnown = 113
+	job, known := launchd.ParseState(printed.ExitCode, string(printed.Stdout))
 	switch {
-	case printed.ExitCode == notKnown && m.isDisabled(ctx):
-		return codeResult(protocol.CodeJobDisabled, "")
-	case printed.ExitCode == notKnown && m.root != "" && m.isMissing(launchd.PlistPath):
-		return unneededResult("On a simulated Mac the daemon is started by hand.")
-	case printed.ExitCode == notKnown:
-		return codeResult(protocol.CodeJobNotLoaded, "")
-	case printed.ExitCode != 0:
+	case !known:
 		return unknownResult(fmt.Sprintf("launchctl ended with %d", printed.ExitCode))
-	case !runningJob().Match(printed.Stdout):
+	case !job.Loaded && m.isDisabled(ctx):
+		return codeResult(protocol.CodeJobDisabled, "")
+	case !job.Loaded && m.root != "" && m.isMissing(launchd.PlistPath):
+		return unneededResult("On a simulated Mac the daemon is started by hand.")
+	case !job.Loaded:
+		return codeResult(protocol.CodeJobNotLoaded, "")
+	case !job.Running:
 		detail := ""
-		if exit := lastExit().FindSubmatch(printed.Stdout); exit != nil {
-			detail = fmt.Sprintf("Its last process ended with %s.", exit[1])
+		if job.LastExit != nil {
+			detail = fmt.Sprintf("Its last process ended with %d.", *job.LastExit)
 		}
 		return codeResult(protocol.CodeJobNotRunning, detail)
 	case m.isDisabled(ctx):
@@ -56,27 +51,16 @@ func (m *checkedMac) checkJob(ctx context.Context) checkResult {
 	return okResult("It is loaded, runs, and is not disabled.")
 }
 
-var (
-	runningJob = text.Pattern(`(?m)^\s*state = running$`)
-	lastExit   = text.Pattern(`(?m)^\s*last exit code = (-?\d+)`)
-)
-
 func (m *checkedMac) launchctl(ctx context.Context, args ...string) (tool.Result, error) {
 	return m.tools.Run(ctx, tool.Command{Path: "/bin/launchctl", Args: args, MaxOutput: 4 << 20})
 }
 
-// isDisabled reports whether launchd would not start the job at the next boot.
-// How the list is written depends on the version of macOS: by words, or by true
-// and false.
+// isDisabled reports whether launchd would not start the job at the next boot, as far as
+// it says.
 func (m *checkedMac) isDisabled(ctx context.Context) bool {
 	printed, err := m.launchctl(ctx, "print-disabled", "system")
-	if err != nil || printed.ExitCode != 0 {
-		return false
-	}
-	return disabledJob().Match(printed.Stdout)
+	return err == nil && printed.ExitCode == 0 && launchd.ParseDisabled(string(printed.Stdout))
 }
-
-var disabledJob = text.Pattern(`(?m)^\s*"` + regexp.QuoteMeta(launchd.Label) + `" => (disabled|true)$`)
 
 func (m *checkedMac) isMissing(macPath string) bool {
 	_, err := os.Lstat(m.mac.Path(macPath))

@@ -103,6 +103,9 @@ func TestDoctorAsksLaunchd(t *testing.T) {
 		"another one disabled":        {map[string]string{job: running, disabled: "\t\"org.prlagent.agent.other\" => true\n"}, nil, outcomeOK, "", ""},
 		"not loaded":                  {map[string]string{job: "", disabled: ""}, map[string]int{job: 113}, outcomeFailure, protocol.CodeJobNotLoaded, ""},
 		"loaded, not running":         {map[string]string{job: "x = {\n\tstate = not running\n\tlast exit code = 78\n}", disabled: ""}, nil, outcomeFailure, protocol.CodeJobNotRunning, "ended with 78"},
+		"never exited":                {map[string]string{job: "x = {\n\tstate = waiting\n\tlast exit code = (never exited)\n}", disabled: ""}, nil, outcomeFailure, protocol.CodeJobNotRunning, ""},
+		"ended well":                  {map[string]string{job: "x = {\n\tstate = waiting\n\tlast exit code = 0\n}", disabled: ""}, nil, outcomeFailure, protocol.CodeJobNotRunning, "ended with 0."},
+		"one of its endpoints runs":   {map[string]string{job: "x = {\n\tstate = waiting\n\tendpoints = {\n\t\tstate = running\n\t}\n}", disabled: ""}, nil, outcomeFailure, protocol.CodeJobNotRunning, ""},
 		"launchctl makes no sense":    {map[string]string{job: ""}, map[string]int{job: 1}, outcomeUnknown, "", "ended with 1"},
 		"a state that is not running": {map[string]string{job: "x = {\n\tlast state = running\n\tstate = spawn scheduled\n}", disabled: ""}, nil, outcomeFailure, protocol.CodeJobNotRunning, ""},
 	} {
