@@ -15,8 +15,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-
-	"prlagent/cmd/prlsim/simtest"
 )
 
 // programNames are the programs of this module.
@@ -39,10 +37,8 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.run", racedTests); err != nil { // -run still wins
 		panic(err)
 	}
-	leaveMemory := simtest.UseMemory()
 	code := m.Run()
 	removePrograms()
-	leaveMemory()
 	os.Exit(code)
 }
 

@@ -26,7 +26,9 @@ const enoughMemory = 2 << 30
 // UseMemory has this process, and those that it starts, make temporary folders in
 // memory, where there is room and programs may run, and gives the function that removes
 // them. A simulated Mac is hundreds of small files, and to make and remove them on a
-// disk is a third of what tests compute. TMPDIR decides where it is set.
+// disk is most of what the simulator's tests compute. TMPDIR decides where it is set. It
+// is not for tests of an agent: only a disk's file system tells it whether a file that
+// has no path any more is still there.
 func UseMemory() (end func()) {
 	removeOld(memoryFolder)
 	var there unix.Statfs_t
