@@ -17,6 +17,7 @@ import (
 
 	"prlagent/agent"
 	"prlagent/agent/protocol"
+	"prlagent/platform"
 	"prlagent/platform/plist"
 )
 
@@ -369,6 +370,9 @@ func TestH22_H23_CMD12_PROTOCOL10_KilledInAQueue(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if slices.Contains(victims, "prlagentd") {
+				needFindFiles(t)
+			}
 			k := newKillable(t)
 			k.launch(t, portalName)
 			k.launch(t, "prlagentd")
@@ -385,6 +389,16 @@ func TestH22_H23_CMD12_PROTOCOL10_KilledInAQueue(t *testing.T) {
 			t.Logf("%d commands in %s, confirmed %d times, killed: %v", len(k.queue), time.Since(began).Round(time.Second), k.confirmed, count)
 			k.judge(t)
 		})
+	}
+}
+
+// needFindFiles skips a test where a daemon that was killed cannot tell what became of the
+// files of a deletion: other accounts than root's may not find files by their numbers, and
+// not every file system has an id that lasts.
+func needFindFiles(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 || platform.VolumeID(os.TempDir()) == "" {
+		t.Skip("files cannot be found by their numbers: run as root, with TMPDIR on ext4 or btrfs")
 	}
 }
 

@@ -198,7 +198,7 @@ func (l fileLooker) answer(question pathOnDisk, left int64, uid uint32) (answer 
 		Device: uint64(stat.Dev), Inode: stat.Ino, UID: stat.Uid, ModifiedAt: time.Unix(stat.Mtim.Unix()).Truncate(time.Second),
 	}
 	if answer.Folder {
-		answer.Volume = volumeID(path)
+		answer.Volume = VolumeID(path)
 	}
 	if answer.Folder && question.Space {
 		answer.Space = spaceOf(path)

@@ -411,7 +411,7 @@ func (h *holder) add(folder int, name, path string, asked int, top bool) error {
 		return err
 	}
 	h.open = append(h.open, descriptor)
-	h.answer.Files = append(h.answer.Files, holdAnswerFile{Path: []byte(path), Asked: asked, Top: top, Volume: volumeID(path)})
+	h.answer.Files = append(h.answer.Files, holdAnswerFile{Path: []byte(path), Asked: asked, Top: top, Volume: VolumeID(path)})
 	return nil
 }
 

@@ -117,7 +117,7 @@ func (l fileLooker) answerSearch(request *searchRequest) searchAnswer {
 // there.
 func (s *searcher) isWanted(path string, device uint64) bool {
 	if _, seen := s.devices[device]; !seen {
-		s.devices[device] = s.request.isOn(volumeID(path), device)
+		s.devices[device] = s.request.isOn(VolumeID(path), device)
 		s.answer.Mounted = s.answer.Mounted || s.devices[device]
 	}
 	return s.devices[device]

@@ -13,10 +13,10 @@ import (
 // the whole, and a uuid_t (getattrlist(2)).
 const volumeReply = 4 + 16
 
-// volumeID is the UUID of the volume that a file lies on, which every boot finds
+// VolumeID is the UUID of the volume that a file lies on, which every boot finds
 // as it is; empty where the volume has none. The kernel answers for the volume
 // of any file on it (xnu, bsd/vfs/vfs_attrlist.c); not tried on a Mac.
-func volumeID(path string) string {
+func VolumeID(path string) string {
 	name, err := unix.BytePtrFromString(path)
 	if err != nil {
 		return ""

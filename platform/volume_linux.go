@@ -10,9 +10,9 @@ import (
 // disk. Others make it of the device's number, or anew at each mount (statfs(2)).
 var lastingIDs = map[int64]bool{unix.EXT4_SUPER_MAGIC: true, unix.BTRFS_SUPER_MAGIC: true}
 
-// volumeID is the id of the file system that a file lies on, if it outlives a
+// VolumeID is the id of the file system that a file lies on, if it outlives a
 // reboot; else empty.
-func volumeID(path string) string {
+func VolumeID(path string) string {
 	var stat unix.Statfs_t
 	if unix.Statfs(path, &stat) != nil || !lastingIDs[int64(stat.Type)] || stat.Fsid == (unix.Fsid{}) {
 		return ""
