@@ -24,11 +24,12 @@ import (
 // of CI; the others depend on the machine:
 //
 //	go test ./cmd -run TestBudgetSize -targets linux/amd64,darwin/arm64,darwin/amd64 -v
-//	go test ./cmd -run TestBudgetIdle -idle 20s -v
+//	go test ./cmd -run TestBudgetIdle -idle 20s -v [-peer PROGRAM]
 //	go test ./cmd -run xxx -bench BenchmarkCommandLine
 //	go test ./cmd -run xxx -bench BenchmarkTriggerToCheckin -benchtime 40x
 var (
 	idle    = flag.Duration("idle", 0, "measure the idle daemon for this long")
+	peer    = flag.String("peer", "", "another agent, to be measured beside the idle daemon")
 	targets = flag.String("targets", runtime.GOOS+"/"+runtime.GOARCH, "systems whose programs are weighed")
 )
 
@@ -142,6 +143,9 @@ func TestBudgetIdle(t *testing.T) {
 			runProgram(t, site.folder, "prlsim", "app", "launch", "--mac", site.mac)
 			site.serve(t, map[string]any{"Debounce": 1.0}) // that of the first looks
 			daemon, empty := site.start(t), startEmpty(t)
+			if count == 2 { // one of it
+				comparePeer(t)
+			}
 			waitUntil(t, func() bool { return site.status(t).Portal.Sequence > 0 })
 			site.awaitQuiet(t, 8*time.Second)
 			time.Sleep(settled)
@@ -211,6 +215,22 @@ func measureIdle(t *testing.T, daemon, empty int, resident int64) (problems []st
 	limit(perSecond > maxWakeups, "%.2f wake-ups/s, at most %.0f", perSecond, maxWakeups)
 	limit(cpu > maxIdleCPU, "%s of processor time a minute, at most %s", cpu, maxIdleCPU)
 	return problems
+}
+
+// comparePeer starts the other agent, and tells at the end how it was all the while. It
+// has no budget.
+func comparePeer(t *testing.T) {
+	t.Helper()
+	if *peer == "" {
+		return
+	}
+	pid, began := startProgram(t, "", *peer), time.Now()
+	before := readUsage(t, pid)
+	t.Cleanup(func() {
+		after, minutes := readUsage(t, pid), time.Since(began).Minutes()
+		t.Logf("%s: RSS %.1f MiB, CPU %.1f ms/min and %.2f wake-ups/s since its start", filepath.Base(*peer), mebibytes(after.rss),
+			(after.cpu-before.cpu).Seconds()*1000/minutes, float64(after.wakeups-before.wakeups)/minutes/60)
+	})
 }
 
 func mebibytes(bytes int64) float64 { return float64(bytes) / (1 << 20) }
