@@ -74,7 +74,7 @@ bin="$app/Contents/MacOS"
 prlctl="$bin/prlctl"
 prlsrvctl="$bin/prlsrvctl"
 cap=2097152        # bytes kept of one output or file
-work='' step='' number=0 vms='' skipped='' detach='' steady='' became=''
+work='' step='' begun_changes='' number=0 vms='' skipped='' detach='' steady='' became=''
 signals='INT TERM HUP QUIT PIPE' # that end the script; it cleans up first
 sudo="$root/usr/bin/sudo"
 launchctl="$root/bin/launchctl"
@@ -98,6 +98,7 @@ BEGIN {
   LINE = "\367" # a line end in a string: split() of the Mac's awk also splits at a real one
   work = ENVIRON["FIRSTMAC_WORK"]; root = ENVIRON["FIRSTMAC_ROOT"]; map = work "/map"
   h = "[0-9A-Fa-f]"; h2 = h h; h4 = h2 h2; h6 = h4 h2
+  PROGRAMS = "/Applications/Parallels Desktop.app/Contents/MacOS/"
   NOBODY = "00000000-0000-4000-8000-000000000000" # whom the script asks for in vain
   UUID = h4 h4 "-" h4 "-" h4 "-" h4 "-" h4 h4 h4
   k = "[0-9A-Za-z*]"; k6 = k k k k k k
@@ -539,6 +540,24 @@ function jobLine(s) {
   return level < 2 ? words(s) : "" (inside[level]++ < 64 && s !~ /^[ \t]*$/ ? "\t\t…" : "")
 }
 
+# process keeps the program of a process, if it is one of Parallels Desktop, and its options.
+# What is behind them may be a password, and another program may have anything.
+function process(s,  out, list, n, i) {
+  match(s, /^[ 0-9]*/); out = substr(s, 1, RLENGTH); s = substr(s, RLENGTH + 1)
+  if (index(s, PROGRAMS) == 1) {
+    out = out PROGRAMS; s = substr(s, length(PROGRAMS) + 1)
+    if (match(s, /^\/?(Parallels )?[A-Za-z0-9_]+[.]app\/Contents\/MacOS\//)) { out = out substr(s, 1, RLENGTH); s = substr(s, RLENGTH + 1) }
+    if (match(s, /^[A-Za-z0-9_]+/)) { out = out substr(s, 1, RLENGTH); s = substr(s, RLENGTH + 1) }
+  }
+  n = split(s, list, /[ ]/)
+  for (i = 1; i <= n; i++) {
+    if (list[i] ~ FROM) list[i] = words(list[i])
+    else if (list[i] != "" && list[i] !~ /^--?[a-z][a-z-]*$/) list[i] = mark(entry("text", list[i]))
+    out = out (i > 1 ? " " : "") list[i]
+  }
+  return out
+}
+
 # target keeps of the path that a link leads to the words that are known.
 function target(s,  from) {
   from = index(s, " -> ")
@@ -587,6 +606,7 @@ function shape(s,  list, n, i, end, tag, body) {
 # strictly replaces in a line by one of these ways.
 function strictly(s) {
   if (mode == "variables") return variable(s)
+  if (mode == "processes") return process(s)
   return mode == "job" ? jobLine(s) : words(s)
 }
 
@@ -627,8 +647,8 @@ function clean(s,  out, i, c) {
 function redact(s) {
   s = swap(swap(s, work "/", ""), root, "")
   if (mode == "help") return reveal(terms(s, 0))
-  s = terms(patterns(paths(mode == "text" ? arguments(s) : s)), mode == "text")
-  if (mode ~ /^(words|job|variables)$/) return reveal(strictly(s))
+  s = terms(patterns(paths(mode ~ /^(text|processes)$/ ? arguments(s) : s)), mode ~ /^(text|processes)$/)
+  if (mode ~ /^(words|job|variables|processes)$/) return reveal(strictly(s))
   if (mode == "text") s = target(s)
   if (mode == "json" || mode == "codes") s = objects(s)
   if (mode == "fields") s = fields(s)
@@ -695,7 +715,7 @@ function convert(from, into, as,  line, i) {
 }
 
 # modeOfErrors is how what a command writes to its standard error is read.
-function modeOfErrors(as) { return as == "help" ? as : as ~ /^(words|job|variables|shape|codes)$/ ? "words" : "text" }
+function modeOfErrors(as) { return as == "help" ? as : as ~ /^(words|job|variables|processes|shape|codes)$/ ? "words" : "text" }
 
 # settleEntry writes what one command has said, and its line of the manifest:
 # SLOT STEP QUESTION MODE EXIT ENDED SECONDS, and then its words.
@@ -756,6 +776,7 @@ write_peer() {
 use Socket;
 alarm 10;
 my ($path, @through) = @ARGV;
+$path =~ s{^(.*)/}{} and chdir $1 or die "chdir: $!\n"; # a longer path would be cut off
 my $other = 'use Socket; alarm 10; socket S, PF_UNIX, SOCK_STREAM, 0; connect S, sockaddr_un(shift) or die "connect: $!\n"; sysread S, $x, 1';
 socket L, PF_UNIX, SOCK_STREAM, 0 or die "socket: $!\n";
 bind L, sockaddr_un($path) or die "bind: $!\n";
@@ -967,13 +988,16 @@ file() { # QUESTION MODE PATH
 
 # ---- Questions to the person ------------------------------------------------
 
-ask() { # asks before a step; fails if it is not wanted. A change is asked for also behind the answer all.
+# ask asks before a step; fails if it is not wanted. A change is asked for also behind the
+# answer all, and Return alone, which may have been pressed once too often, is no yes to it.
+ask() { # WHAT THE STEP DOES
   case $all,$1 in answered,CHANGE*) ;; yes,* | answered,*) return 0 ;; esac
   while :; do
     printf '  Run this step? [y]es, [n]o, [a]ll, [q]uit: '
     read -r answer || answer=q
     case $answer in
-      '' | y | Y | yes) return 0 ;;
+      '') case $1 in CHANGE*) ;; *) return 0 ;; esac ;;
+      y | Y | yes) return 0 ;;
       n | N | no) return 1 ;;
       a | A | all) all=answered persons=${persons:-yes}; return 0 ;;
       q | Q | quit) say ''; say 'Nothing was kept.'; exit 1 ;;
@@ -1091,7 +1115,7 @@ mac() {
 # processes keeps those of Parallels Desktop only.
 processes() {
   # shellcheck disable=SC2016 # the inner shell's variable
-  run 'captures.md 4.3' text sh -c 'LC_ALL=en_US.UTF-8 ps -axww -o pid= -o ppid= -o uid= -o command= | grep -F "$0" | grep -v "grep -F"' "$bin"
+  run 'captures.md 4.3' processes sh -c 'LC_ALL=en_US.UTF-8 ps -axww -o pid= -o ppid= -o uid= -o command= | grep -F "$0" | grep -v "grep -F"' "$bin"
 }
 
 listen() {
@@ -1133,11 +1157,12 @@ as_others() {
   run 'prlctl.md 11.4' json "$sudo" -n -H -u "$account" "$prlctl" list -a --json
   run 'prlctl.md 11.4' json "$sudo" -n "$launchctl" asuser "$uid" "$sudo" -n -H -u "$account" "$prlctl" list -a --json
   run 'macos.md 15.3' text "$sudo" -n "$launchctl" asuser 248 /usr/bin/true
-  run 'macos.md 15.6' text "$sudo" -n ls -ldn "/Users/$account/Parallels" "/Users/$account/Library/Preferences/com.parallels.Parallels Desktop.plist"
+  run 'macos.md 15.6' text "$sudo" -n /bin/ls -ldn "/Users/$account/Parallels" "/Users/$account/Library/Preferences/com.parallels.Parallels Desktop.plist"
   detach=$kept
 }
 
-# become_root asks for the password once, so that the commands need none.
+# become_root asks for the password once, so that the commands need none. Each has its
+# path: sudo may search in the person's PATH, where others than root can put programs.
 become_root() {
   kept=$detach
   [ "$detach" != yes ] || detach=timed
@@ -1167,7 +1192,7 @@ confirm() { # QUESTION OF THE FACTS, WHAT
 # readable tries to open a folder or a file, and shows nothing of what is in it.
 readable() { # SUDO-OR-NOTHING PATH
   # shellcheck disable=SC2016 # the inner shell's variable
-  if [ "$1" ]; then run 'macos.md 15.6' words "$sudo" -n /bin/sh -c 'ls -A "$0" >/dev/null' "$2"
+  if [ "$1" ]; then run 'macos.md 15.6' words "$sudo" -n /bin/sh -c '/bin/ls -A "$0" >/dev/null' "$2"
   else run 'macos.md 15.6' words sh -c 'ls -A "$0" >/dev/null' "$2"; fi
 }
 
@@ -1183,6 +1208,7 @@ places() {
 # unbroken runs what must not stop in the middle of its work, for ten minutes at most.
 unbroken() {
   saved=$limit limit=600 steady=yes
+  [ "$list" ] || begun_changes="$begun_changes $step"
   run "$@"
   limit=$saved steady=''
 }
@@ -1208,7 +1234,7 @@ installed() {
   run 'acting.md 4' words codesign -d -v -r - "$support/bin/prlagentd"
   # The package's scripts go by what pwd says of folders that macOS has behind firmlinks.
   # shellcheck disable=SC2016 # the inner shell's variables
-  run 'acting.md 4' text sh -c 'for folder; do cd -P "$folder" && /bin/pwd -P; done' sh "$root/Library/Application Support" "$root/usr/local"
+  run 'acting.md 4' words sh -c 'for folder; do cd -P "$folder" && /bin/pwd -P; done' sh "$root/Library/Application Support" "$root/usr/local"
   file 'macos.md 1.3' shape "/Library/LaunchDaemons/$agent.plist"
   run 'macos.md 15.10' job "$launchctl" print "system/$agent"
   # shellcheck disable=SC2016 # the inner shell's variables
@@ -1431,7 +1457,7 @@ try_job() {
 # read_trial keeps what the job has found.
 read_trial() {
   # shellcheck disable=SC2016 # the inner shell's variables
-  run 'macos.md 15.6' words "$sudo" -n /bin/sh -c 'i=0; while [ ! -e "$0/ready" ] && [ $i -lt 50 ]; do i=$((i + 1)); sleep 0.2 2>/dev/null || sleep 1; done; cat "$0/answers"' "$trialdir"
+  run 'macos.md 15.6' words "$sudo" -n /bin/sh -c 'i=0; while [ ! -e "$0/ready" ] && [ $i -lt 50 ]; do i=$((i + 1)); /bin/sleep 0.2 2>/dev/null || /bin/sleep 1; done; /bin/cat "$0/answers"' "$trialdir"
   run 'macos.md 1.3' variables "$sudo" -n /bin/cat "$trialdir/variables"
 }
 
@@ -1629,6 +1655,9 @@ clean_up() {
   [ "$work" ] || return 0
   end_tools
   remove_trial
+  for change in $begun_changes; do
+    [ -e "$work/written" ] || say "What the step $change has changed on this Mac stays."
+  done
   rm -rf "$work" 2>/dev/null || rm -rf "$work" # what goes on may have written there meanwhile
 }
 
@@ -1658,7 +1687,8 @@ are replaced by placeholders such as VM-1.
 The script sends nothing: you get one archive, look at it, and send it or not. With
 --install, macOS may ask Apple about the package, and the installed agent checks in with
 the portal that a profile names; without such a profile it has none.
-It takes about 15 minutes. Ctrl-C ends it and leaves nothing behind.
+It takes about 15 minutes. Ctrl-C ends it and leaves nothing behind but what a package or
+an uninstall script has done, if you agreed to it.
 TEXT
 }
 

@@ -1,0 +1,207 @@
+package replay
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Return is easily pressed once too often, as after a question that wants nothing else: it
+// is no word that a change was agreed to, by which the script then asks again.
+func TestScriptTakesReturnForNoChange(t *testing.T) {
+	t.Parallel()
+	for _, change := range []string{"install", "notify", "job", "uninstall"} {
+		t.Run(change, func(t *testing.T) {
+			t.Parallel()
+			mac, programs := newInstalledMac(t)
+			withoutPerl(t, programs)
+			before := tree(t, mac.root)
+			s := startScriptWith(t, programs+":", mac.root, mac.everyOption()...)
+			pressed := false
+			asked := s.converse(t, func(step string) string {
+				if step != change || pressed {
+					return "n"
+				}
+				pressed = true
+				return ""
+			})
+			read := s.mustEnd(t)
+			if again := slices.Index(asked, change) + 1; again == len(asked) || asked[again] != change || !slices.Contains(read.Skipped, change) {
+				t.Errorf("asked for %v, skipped %v", asked, read.Skipped)
+			}
+			expectSameTree(t, before, tree(t, mac.root))
+			if calls, err := os.ReadFile(mac.calls); err != nil || changing.Match(calls) {
+				t.Errorf("it has run %q, %v", changing.FindAllString(string(calls), -1), err)
+			}
+		})
+	}
+}
+
+// With --yes nobody is asked: what an option names is done once, and everything else as
+// without it.
+func TestScriptInstallsWithoutQuestions(t *testing.T) {
+	t.Parallel()
+	mac, programs := newInstalledMac(t)
+	withoutPerl(t, programs)
+	s := startScriptWith(t, programs+":", mac.root, "--yes", "--events", "0", "--install", filepath.Join(mac.root, "Secret Person.pkg"))
+	if err := s.answers.Close(); err != nil {
+		t.Fatal(err)
+	}
+	read := s.mustEnd(t)
+	if said := s.heard.String(); strings.Contains(said, "[q]uit") || strings.Contains(said, "[d]o not know") || len(read.Skipped) > 0 {
+		t.Errorf("skipped %v:\n%s", read.Skipped, said)
+	}
+	calls, err := os.ReadFile(mac.calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := changing.FindAllString(string(calls), -1)
+	if len(ran) != 2 || !strings.HasPrefix(ran[0], "sudo -n ") || !strings.HasPrefix(ran[1], "installer -verbose -pkg ") {
+		t.Errorf("it has run %q", ran)
+	}
+	private := regexp.MustCompile(`(?i)secret (p|w)|secretcorp|alice`)
+	for name, content := range read.files {
+		if found := private.FindAllString(string(content), -1); found != nil {
+			t.Errorf("%s holds %q", name, found)
+		}
+	}
+}
+
+// Root runs nothing by the person's search path, in which others than root can have put
+// something: a sudo without a path of its own leaves it as it is.
+func TestScriptRunsNothingOfThePersonAsRoot(t *testing.T) {
+	t.Parallel()
+	mac, programs := newInstalledMac(t)
+	withoutPerl(t, programs)
+	ran := filepath.Join(t.TempDir(), "ran")
+	// The tools of this Mac use env and rm themselves, and one of them cat for this file.
+	for _, name := range []string{"ls", "cat", "sleep", "sh", "true", "mkdir", "install", "kill", "head", "find"} {
+		fakeMac{programs, os.DevNull}.putTool(t, name, `case "${USER-} $*" in *profiles.plist) ;; root*) echo "${0##*/} $*" >>'`+ran+"' ;; esac\nexec /bin/${0##*/} \"$@\"\n")
+	}
+	s := startScriptWith(t, programs+":", mac.root, mac.everyOption()...)
+	s.converse(t, only("sudo", "user", "root", "job", "install", "uninstall"))
+	if read := s.mustEnd(t); slices.Contains(read.Skipped, "job") {
+		t.Errorf("skipped %v", read.Skipped)
+	}
+	if said, err := os.ReadFile(ran); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("root ran what the person could change: %v\n%s", err, said)
+	}
+}
+
+// A socket has room for about a hundred bytes of its path, and perl cuts off what is more:
+// the script's own is still in its folder, and is removed with it.
+func TestScriptPutsItsSocketInItsFolder(t *testing.T) {
+	t.Parallel()
+	t.Run(strings.Repeat("long", 20), func(t *testing.T) { // as is the folder for temporary files then
+		t.Parallel()
+		mac, programs := newInstalledMac(t)
+		s := startScriptWith(t, programs+":", mac.root, "--sudo")
+		s.converse(t, only("socket", "user"))
+		read := s.mustEnd(t)
+		found := 0
+		for _, entry := range read.Entries {
+			if strings.HasPrefix(strings.Join(entry.Command, " "), "perl peer socket") && bytes.Contains(read.stdout(entry), []byte("peerpid")) {
+				found++
+			}
+		}
+		if found != 2 {
+			t.Errorf("%d answers of a socket", found)
+		}
+	})
+}
+
+// Where a folder of the system is a link, what it leads to may have a name of somebody's.
+func TestScriptReplacesWhereFoldersAre(t *testing.T) {
+	t.Parallel()
+	mac, programs := newInstalledMac(t)
+	local, moved := filepath.Join(mac.root, "usr/local"), filepath.Join(mac.root, "opt/secretplace")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(moved), 0o755), os.Rename(local, moved), os.Symlink(moved, local)); err != nil {
+		t.Fatal(err)
+	}
+	s := startScriptWith(t, programs+":", mac.root)
+	s.converse(t, only("package"))
+	read := s.mustEnd(t)
+	kept := false
+	for name, content := range read.files {
+		if bytes.Contains(bytes.ToLower(content), []byte("secret")) {
+			t.Errorf("%s holds it:\n%s", name, content)
+		}
+		kept = kept || bytes.HasPrefix(content, []byte("/Library/Application Support\n/"))
+	}
+	if !kept {
+		t.Error("where the folders are is gone")
+	}
+}
+
+// Of the processes only the programs of Parallels Desktop and their options are kept: what
+// is behind them may be a password, and what only has that folder in its arguments is anything.
+func TestScriptReplacesArgumentsOfProcesses(t *testing.T) {
+	t.Parallel()
+	mac, programs := newInstalledMac(t)
+	const folder = "/Applications/Parallels Desktop.app/Contents/MacOS/"
+	bin := mac.root + folder
+	fakeMac{programs, os.DevNull}.putTool(t, "ps", `case $1 in -axww) cat <<'TEXT' ;; *) exec /bin/ps "$@" ;; esac
+   10     1   501 `+bin+`prlctl exec Tax --user secretuser --password secretword
+   11     1     0 `+bin+`Parallels Service.app/Contents/MacOS/prl_disp_service --likely /opt/secretplace -e
+   12     1   501 `+bin+`prl_client_app
+   13     1   501 /bin/zsh -c echo secretword | `+bin+`prlctl enter Tax secret.app/Contents/MacOS/secret
+   14    12   501 `+bin+`/Parallels VM.app/Contents/MacOS/prl_vm_app --vm-name Secret Plans --uuid {1f4f7d2e-9d0a-4a6c-8e57-3a1d0c9b5e11} --dir-uuid {2f4f7d2e-9d0a-4a6c-8e57-3a1d0c9b5e11} --log-dir /Users/alice/Parallels/Tax.pvm
+   15     1   501 `+bin+`prl_naptd secret administrator
+TEXT
+`)
+	s := startScriptWith(t, programs+":", mac.root)
+	s.converse(t, only("mac"))
+	read := s.mustEnd(t)
+	said := new(strings.Builder)
+	for name, content := range read.files {
+		said.Write(content)
+		if found := regexp.MustCompile(`(?i).*(secret|alice|administrator|1f4f7d2e).*`).FindAllString(string(content), -1); found != nil {
+			t.Errorf("%s holds %q", name, found)
+		}
+	}
+	if got := checkProcess(&reading{capture: read}); got.verdict != verdictAgrees {
+		t.Errorf("the process of a machine is not as it was: %+v", got)
+	}
+	for _, kept := range []string{
+		"   10     1   501 " + folder + "prlctl ", " --user text-", " --password text-", "Parallels Service.app/Contents/MacOS/prl_disp_service --likely text-",
+		"   12     1   501 " + folder + "prl_client_app\n", "Parallels VM.app/Contents/MacOS/prl_vm_app --vm-name name-1 --uuid {aaaaaaaa-", folder + "prl_naptd text-",
+	} {
+		if !strings.Contains(said.String(), kept) {
+			t.Errorf("%q is gone:\n%s", kept, said)
+		}
+	}
+}
+
+// Who ends it after an installation is told that this stays.
+func TestScriptSaysThatAnInstallationStays(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]string{"quit": "q", "interrupted": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const stays = "What the step install has changed on this Mac stays."
+			if end == "" {
+				got := interrupted(t, "install", []moment{{question: "package", signals: ctrlC}})
+				if got.code != 130 || !strings.Contains(got.run.heard.String(), stays) {
+					t.Errorf("exit code %d: %s", got.code, got.run.heard.String())
+				}
+				return
+			}
+			mac, programs := newInstalledMac(t)
+			s := startScriptWith(t, programs+":", mac.root, mac.everyOption()...)
+			s.converse(t, func(step string) string {
+				if step == "package" {
+					return end
+				}
+				return only("install")(step)
+			})
+			if code := s.end(t); code != 1 || !strings.Contains(s.heard.String(), stays) {
+				t.Errorf("exit code %d: %s", code, s.heard.String())
+			}
+		})
+	}
+}
