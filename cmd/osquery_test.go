@@ -22,15 +22,16 @@ import (
 // specs/utility/file.table).
 const osqueryTables = `
 CREATE TABLE plist (key TEXT, subkey TEXT, value TEXT, path TEXT);
-CREATE TABLE processes (pid BIGINT, path TEXT);
+CREATE TABLE processes (pid BIGINT, path TEXT, uid BIGINT);
 CREATE TABLE file (path TEXT);
 `
 
 // runOsquery runs a query of our pack where osquery is not: sqlite3 has the tables as
-// osquery fills them on the script's Mac. Rows are printed as JSON; none is [].
+// osquery fills them on the script's Mac, where root has the daemon; with a PID and a UID
+// a user runs its program besides. Rows are printed as JSON; none is [].
 func runOsquery(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: osquery QUERY")
+	if neg || len(args) != 1 && len(args) != 3 {
+		ts.Fatalf("usage: osquery QUERY [PID UID]")
 	}
 	var pack struct {
 		Queries map[string]struct{ Query string }
@@ -48,7 +49,10 @@ func runOsquery(ts *testscript.TestScript, neg bool, args []string) {
 		script += insertion("file", program)
 	}
 	if running := stageOf(ts).running[agentName(root)]; running != nil {
-		script += insertion("processes", strconv.Itoa(running.command.Process.Pid), program)
+		script += insertion("processes", strconv.Itoa(running.command.Process.Pid), program, "0")
+	}
+	if len(args) == 3 {
+		script += insertion("processes", args[1], program, args[2])
 	}
 	snapshot := agent.SupportFolder + "/status.plist"
 	if data, err := os.ReadFile(filepath.Join(root, snapshot)); err == nil {
