@@ -30,7 +30,7 @@ func TestAProcessThatHasEndedHasNoName(t *testing.T) {
 	if err := unix.Waitid(unix.P_PID, child.Process.Pid, &ended, unix.WEXITED|unix.WNOWAIT, nil); err != nil { // and nobody has taken it away yet
 		t.Fatal(err)
 	}
-	if name, err := ProcessName(child.Process.Pid); err == nil {
+	if name, _, err := ProcessName(child.Process.Pid); err == nil {
 		t.Errorf("it is called %q", name)
 	}
 	if err := child.Wait(); err != nil {

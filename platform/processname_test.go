@@ -13,10 +13,10 @@ func TestProcessName(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := filepath.Base(executable)
-	if name, err := ProcessName(os.Getpid()); err != nil || name != want[:min(len(want), 15)] {
-		t.Errorf("%q, %v; want %q", name, err, want)
+	if name, uid, err := ProcessName(os.Getpid()); err != nil || name != want[:min(len(want), 15)] || int(uid) != os.Geteuid() {
+		t.Errorf("%q of %d, %v; want %q", name, uid, err, want)
 	}
-	if name, err := ProcessName(1 << 30); err == nil {
+	if name, _, err := ProcessName(1 << 30); err == nil {
 		t.Errorf("a process that is not there is called %q", name)
 	}
 }

@@ -164,14 +164,16 @@ func (p *program) newClient() *localapi.Client {
 }
 
 // daemonLives reports whether the process that wrote the last snapshot is there.
-// Its name is looked at too: the id may be another's by now.
+// Its name is looked at too, and whose it is: the id may be another's by now, and
+// everybody can bring about a process with that id and name.
 func (p *program) daemonLives() bool {
 	snapshot, err := p.snapshot()
 	if err != nil || snapshot.Daemon.PID == 0 {
 		return false
 	}
-	name, err := platform.ProcessName(snapshot.Daemon.PID)
-	return err == nil && name == "prlagentd"
+	name, uid, nameError := platform.ProcessName(snapshot.Daemon.PID)
+	owner, err := platform.New(p.root, nil).Owner()
+	return errors.Join(nameError, err) == nil && name == "prlagentd" && (uid == 0 || uid == owner)
 }
 
 // snapshot is what the daemon has left on disk.
