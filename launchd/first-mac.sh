@@ -365,12 +365,12 @@ function folder(name,  ending, base) {
 
 function isPrivate(name) {
   if (name in OPEN) return 0
-  return name ~ /([Nn]ame|[Dd]escription|[Ss]erial( number|Number)?|Hash[0-9]*|Salt|KeyId|[Oo]wner|[Uu]ser|[Pp]assword|AssetId|DeviceId|CustomProperty|Comment|Note|[Hh]ost|Label)$/
+  return name ~ /([Nn]ame|[Dd]escription|[Ss]erial( number|Number)?|Hash[0-9]*|Salt|KeyId|[Oo]wner|[Uu]ser|[Pp]assword|AssetId|DeviceId|CustomProperty|Comment|Note|[Hh]ost|Label)s?$/
 }
 
 # isAccess tells what lets somebody in, or says to whom something belongs.
 function isAccess(name) {
-  return tolower(name) ~ /(organi[sz]ation|company|account|login|signed in as|registered to|e-?mail|domain|server|proxy|url|token|secret|hwid|(^|[ _])key|lic_key_hash)$/
+  return tolower(name) ~ /(organi[sz]ation|company|account|login|signed in as|registered to|e-?mail|domain|server|proxy|url|token|secret|hwid|(^|[ _])key|lic_key_hash)s?$/
 }
 
 function isHarmless(v, name) {
@@ -477,7 +477,7 @@ function unwrapped(s,  out, from, end) {
 # elements replaces in the text between the tags of XML.
 function elements(s,  list, n, i, end, tag, out) {
   n = split(unwrapped(s), list, "<")
-  out = value(list[1], element)
+  out = value(list[1], nameOf(element))
   for (i = 2; i <= n; i++) {
     end = index(list[i], ">")
     if (end == 0) { out = out "<"; continue }
@@ -485,11 +485,14 @@ function elements(s,  list, n, i, end, tag, out) {
     if (tag ~ TAG) { element = tag; sub(/[ \t\/>].*/, "", element); tag = attributes(tag) }
     else if (tag ~ /^\/[A-Za-z][A-Za-z0-9_.:-]*[ \t]*>$/) element = ""
     else if (tag !~ /^(\?xml( (version|encoding|standalone)="[A-Za-z0-9.-]*")*[ ]?\?|!DOCTYPE plist PUBLIC "-\/\/Apple[A-Za-z ]*\/\/DTD PLIST 1.0\/\/EN" "https?:\/\/www.apple.com\/DTDs\/PropertyList-1.0.dtd")>$/) tag = "!-- -->"
-    if (element == "key") { out = out "<" tag keyOf(substr(list[i], end + 1)); continue }
-    out = out "<" tag value(substr(list[i], end + 1), element)
+    if (element == "key") { key = substr(list[i], end + 1); out = out "<" tag keyOf(key); continue }
+    out = out "<" tag value(substr(list[i], end + 1), nameOf(element))
   }
   return out
 }
+
+# nameOf is the name of an element's value: in a property list that of the key before it.
+function nameOf(element) { return key != "" && element ~ /^(string|integer|real|date|data)$/ ? key : element }
 
 function attributes(tag,  out, name, quote, end) {
   while (match(tag, /=[ \t]*["']/)) {

@@ -205,3 +205,60 @@ func TestScriptSaysThatAnInstallationStays(t *testing.T) {
 		})
 	}
 }
+
+// In a property list the key says what a value is, and not that it is a string: one lone
+// word, or a number, is private where the key says so.
+func TestScriptReplacesValuesByTheirKeys(t *testing.T) {
+	t.Parallel()
+	mac, programs := newInstalledMac(t)
+	fakeMac{programs, os.DevNull}.putTool(t, "defaults", `cat <<'TEXT'
+<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0">
+<dict>
+	<key>Account.UserName</key>
+	<string>secretlogin</string>
+	<key>License key</key>
+	<string>secret4key</string>
+	<key>Web portal login</key><string>SECRET</string>
+	<key>Session token</key>
+	<string>first
+secretline</string>
+	<key>Last users</key>
+	<array>
+		<string>secretone</string>
+		<string>secrettwo</string>
+	</array>
+	<key>Organization</key>
+	<integer>4242424</integer>
+	<key>Proxy</key>
+	<dict>
+		<key>Port</key>
+		<integer>8080</integer>
+		<key>ProxyHost</key>
+		<string>secrethost</string>
+	</dict>
+	<key>CheckForUpdates</key>
+	<string>weekly</string>
+	<key>Application preferences.VM Name mode</key>
+	<true/>
+	<key>Count</key>
+	<integer>17</integer>
+</dict>
+</plist>
+TEXT
+`)
+	s := startScriptWith(t, programs+":", mac.root)
+	s.converse(t, only("mac"))
+	read := s.mustEnd(t)
+	entry, _ := read.find("defaults", "export", "com.parallels.Parallels Desktop", "-")
+	said := string(read.stdout(entry))
+	if found := regexp.MustCompile(`(?i).*(secret|4242424).*`).FindAllString(said, -1); found != nil {
+		t.Errorf("it holds %q", found)
+	}
+	for _, kept := range []string{"<key>Account.UserName</key>", "<string>weekly</string>", "<integer>8080</integer>", "<integer>17</integer>", "<true/>"} {
+		if !strings.Contains(said, kept) {
+			t.Errorf("%s is gone:\n%s", kept, said)
+		}
+	}
+}
