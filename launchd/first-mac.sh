@@ -309,6 +309,18 @@ function arguments(s,  out, option, rest, end, name) {
   return out s
 }
 
+# row replaces the last column of a table, the name of a machine, known or not.
+function row(s,  name) {
+  if (match(s, /NAME[ \t\r]*$/)) nameColumn = RSTART
+  else if (nameColumn && s ~ /^[^{]/) s = mark(entry("text", s)) # the rest of a name
+  else if (nameColumn && length(s) >= nameColumn) {
+    name = substr(s, nameColumn); s = substr(s, 1, nameColumn - 1)
+    sub(/[ \t\r]+$/, "", name)
+    if (name != "") s = s mark(entry("vm", name))
+  }
+  return s
+}
+
 function wholePath(path,  list) {
   split(path, list, "/")
   if (path !~ /^\/(Users|Volumes)\//) return mark(entry("text", path))
@@ -650,7 +662,8 @@ function clean(s,  out, i, c) {
 function redact(s) {
   s = swap(swap(s, work "/", ""), root, "")
   if (mode == "help") return reveal(terms(s, 0))
-  s = terms(patterns(paths(mode ~ /^(text|processes)$/ ? arguments(s) : s)), mode ~ /^(text|processes)$/)
+  if (mode == "table") s = row(s)
+  s = terms(patterns(paths(mode ~ /^(text|processes)$/ ? arguments(s) : s)), mode ~ /^(text|table|processes)$/)
   if (mode ~ /^(words|job|variables|processes)$/) return reveal(strictly(s))
   if (mode == "text") s = target(s)
   if (mode == "json" || mode == "codes") s = objects(s)
@@ -703,7 +716,7 @@ function taken(line) {
 # convert replaces in a file, and writes another.
 function convert(from, into, as,  line, i) {
   mode = as; key = ""; element = ""; wrapped = ""; text = ""
-  depth = 0; waiting = 0; level = 0; shapesCount = 0
+  depth = 0; waiting = 0; level = 0; shapesCount = 0; nameColumn = 0
   split("", parents); split("", inside); split("", shapes); split("", shapesOf)
   sortByLength()
   printf "" >into
@@ -935,8 +948,8 @@ fill_slot() { # SLOT TEXT
   code=null ended=exit seconds=0
 }
 
-# run is one command of a step. MODE says how its output is read: help (no
-# names are in it), text, fields, json or xml.
+# run is one command of a step. MODE says how its output is read: help (no names are in
+# it), text, table, fields, json, codes, xml, shape, words, job, variables or processes.
 run() { # QUESTION MODE COMMAND…
   if [ "$list" ]; then
     shown=${3##*/}
@@ -1072,7 +1085,7 @@ license() {
 lists() {
   begin_step lists '2 minutes' 'the list of your virtual machines and their settings; names are replaced' || return 0
   if [ ! "$list" ]; then : >"$work/before"; rest 1; fi
-  run 'prlctl.md 2.4' text "$prlctl" list -a
+  run 'prlctl.md 2.4' table "$prlctl" list -a
   run 'prlctl.md 2.4' json "$prlctl" list -a --json
   run 'prlctl.md 2.4' json "$prlctl" list -a -t --json
   run 'prlctl.md 11.12' json "$prlctl" list -a -i --json

@@ -262,3 +262,34 @@ TEXT
 		}
 	}
 }
+
+// The names of machines are replaced in the table also where the script could not learn them:
+// when it asked first, the service of Parallels Desktop was not there yet.
+func TestScriptReplacesNamesThatItDidNotLearn(t *testing.T) {
+	t.Parallel()
+	asked := filepath.Join(t.TempDir(), "asked")
+	mac := newFakeMac(t, `case "$*" in
+  'list -a -i --json' | 'list -a --json') echo x >>'`+asked+`'; [ "$(grep -c x '`+asked+`')" -gt 2 ] || { echo 'Unable to connect to the service.' >&2; exit 255; } ;;
+  'list -a') cat <<'TEXT'
+UUID                                    STATUS       IP_ADDR         NAME
+{1f4f7d2e-9d0a-4a6c-8e57-3a1d0c9b5e11}  stopped      -               Secret plans of
+ Secretcorp
+{2f4f7d2e-9d0a-4a6c-8e57-3a1d0c9b5e11}  running      10.211.55.77    secret
+{3f4f7d2e-9d0a-4a6c-8e57-3a1d0c9b5e11}  running      fdb2:2c26:f4e4:0:21c:42ff:fe00:1 Secret Windows 11
+TEXT
+    exit ;;
+esac`)
+	s := startScript(t, mac.root)
+	s.answerSteps(t, "lists")
+	read := s.mustEnd(t)
+	entry, _ := read.find("prlctl", "list", "-a")
+	said := string(read.stdout(entry))
+	if found := regexp.MustCompile(`(?i).*(secret|1f4f7d2e|plans|10\.211).*`).FindAllString(said, -1); found != nil {
+		t.Errorf("it holds %q", found)
+	}
+	for _, kept := range []string{"STATUS       IP_ADDR         NAME\n", "}  stopped      -               VM-", "}  running      192.0.2."} {
+		if !strings.Contains(said, kept) {
+			t.Errorf("%s is gone:\n%s", kept, said)
+		}
+	}
+}
