@@ -1719,6 +1719,8 @@ fi
 [ -x "$prlctl" ] || fail "there is no Parallels Desktop at $app"
 [ "$output" ] || output="first-mac-$(date +%Y%m%d-%H%M%S).tar.gz"
 if [ -e "$output" ] || [ -h "$output" ]; then fail "$output is there already"; fi
+case $output in */*) place=${output%/*}/ ;; *) place=. ;; esac
+if [ ! -d "$place" ] || [ ! -w "$place" ]; then fail "$output cannot be written: its folder is not there, or is not yours"; fi
 
 patience=$limit # with what must not be ended
 exec 7>&1

@@ -536,6 +536,8 @@ func TestScriptRefuses(t *testing.T) {
 		"a missing package":    {[]string{"--install", "/nowhere.pkg"}, 2, "there is no file /nowhere.pkg"},
 		"a folder to run":      {[]string{"--uninstall", "/"}, 2, "there is no file /"},
 		"to overwrite":         {[]string{"--root", mac.root, "--output", there}, 1, "is there already"},
+		"to write nowhere":     {[]string{"--root", mac.root, "--output", there + "s/x"}, 1, "cannot be written"},
+		"to write in a file":   {[]string{"--root", mac.root, "--output", there + "/x"}, 1, "cannot be written"},
 		"to go on without you": {[]string{"--root", mac.root, "--output", there + "2"}, 1, "Nothing was kept."},
 	} {
 		t.Run(name, func(t *testing.T) {
