@@ -293,3 +293,23 @@ esac`)
 		}
 	}
 }
+
+// The folder for temporary files has whatever name somebody gave it.
+func TestScriptWorksInAFolderOfAnyName(t *testing.T) {
+	t.Parallel()
+	mac, programs := newInstalledMac(t)
+	awkward := filepath.Join(t.TempDir(), `a "b' $(c) [d] *&\1`)
+	if err := os.Mkdir(awkward, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	fakeMac{programs, os.DevNull}.putTool(t, "mktemp", `TMPDIR='`+strings.ReplaceAll(awkward, "'", `'\''`)+`'
+exec /usr/bin/mktemp "$1" "$TMPDIR/${2##*/}"
+`)
+	s := startScriptWith(t, programs+":", mac.root, mac.everyOption()...)
+	s.converse(t, only(installationSteps...))
+	expectNothingOfAnInstallation(t, s.mustEnd(t))
+	expectNoTrial(t, mac)
+	if left, err := os.ReadDir(awkward); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
