@@ -183,6 +183,7 @@ function placeholderOf(kind, number, original,  digits, c) {
   if (kind == "address") return original ~ /:/ ? "2001:db8::" number : "192.0.2." number
   if (kind == "mail") return "mail-" number "@example.com"
   if (kind == "vm") return "VM-" number
+  if (kind == "place") return "/place-" number
   return kind "-" number
 }
 
@@ -629,7 +630,7 @@ function strictly(s) {
 
 # isTerm tells kinds that are looked for everywhere; others are what a form or a
 # place made of them.
-function isTerm(i) { return kinds[i] ~ /^(user|person|computer|serial|vm)$/ }
+function isTerm(i) { return kinds[i] ~ /^(user|person|computer|serial|vm|place)$/ }
 
 function sortByLength(  i, j) {
   for (i = sorted + 1; i <= entries; i++) {
@@ -1566,6 +1567,7 @@ learn_names() {
     printf '%s\n' "$device" | sed -n 's/.*<key>IOPlatformSerialNumber<\/key> *<string>\([^<]*\)<.*/\1/p' | named serial
     for name in Name name; do only "$name" <"$work/values"; done | named vm
     sed -n 's/\/*$//; s/.*\/\([^/]*\)[.][a-z]*$/\1/p' "$work/homes" | named vm
+    sed 's/\/*$//; s/\/*[^/]*$//' "$work/homes" | grep -v -e '^$' -e '^/Users/' -e '^/Volumes/' | sort -u | named place
   } >"$work/learned"
   program -v task=learn "$work/learned"
 }

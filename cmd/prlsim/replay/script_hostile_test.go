@@ -313,3 +313,26 @@ exec /usr/bin/mktemp "$1" "$TMPDIR/${2##*/}"
 		t.Errorf("left: %v, %v", left, err)
 	}
 }
+
+// Machines may be anywhere: the folders that lead to them are somebody's also where they are
+// below no home and on no other volume, in what is said and in the commands of the manifest.
+func TestScriptReplacesFoldersOfMachinesAnywhere(t *testing.T) {
+	t.Parallel()
+	mac, programs := newInstalledMac(t)
+	mac.putFile(t, "list", `[{"ID": "1f4f7d2e-9d0a-4a6c-8e57-3a1d0c9b5e11", "Name": "Tax", "State": "stopped", "Home": "\/opt\/Secret corp\/vms\/Tax.pvm\/"}]`, 0o644)
+	mac.putFile(t, "opt/Secret corp/vms/Tax.pvm/config.pvs", "<ParallelsVirtualMachine><Name>12</Name></ParallelsVirtualMachine>\n", 0o644)
+	s := startScriptWith(t, programs+":", mac.root, "--sudo")
+	s.converse(t, only("lists", "bundles", "privacy", "root"))
+	read := s.mustEnd(t)
+	for name, content := range read.files {
+		if found := regexp.MustCompile(`(?i).*(secret|/vms/).*`).FindAllString(string(content), -1); found != nil {
+			t.Errorf("%s holds %q", name, found)
+		}
+	}
+	kept := slices.ContainsFunc(read.Entries, func(e entry) bool {
+		return e.Command[0] == "read" && e.Command[1] == "/place-1/VM-1.pvm/config.pvs" && bytes.Contains(read.stdout(e), []byte("<ParallelsVirtualMachine>"))
+	})
+	if !kept {
+		t.Errorf("the configuration is gone: %+v", read.Entries)
+	}
+}
