@@ -574,6 +574,20 @@ function process(s,  out, list, n, i) {
   return out
 }
 
+# quoted replaces what an error message has in quotation signs and is no known word: a
+# name, also of a machine that the script could not learn of.
+function quoted(s,  out, from, sign, end) {
+  while (match(s, /"|“|‘|(^|[ (=:])'/)) {
+    from = RSTART + RLENGTH; sign = substr(s, RSTART, RLENGTH)
+    out = out substr(s, 1, from - 1); s = substr(s, from)
+    sign = sign ~ /“/ ? "”" : sign ~ /‘/ ? "’" : sign ~ /"/ ? "\"" : "'"
+    end = index(s, sign)
+    if (!end) return out words(s)
+    out = out words(substr(s, 1, end - 1)) sign; s = substr(s, end + length(sign))
+  }
+  return out s
+}
+
 # target keeps of the path that a link leads to the words that are known.
 function target(s,  from) {
   from = index(s, " -> ")
@@ -664,9 +678,10 @@ function redact(s) {
   s = swap(swap(s, work "/", ""), root, "")
   if (mode == "help") return reveal(terms(s, 0))
   if (mode == "table") s = row(s)
-  s = terms(patterns(paths(mode ~ /^(text|processes)$/ ? arguments(s) : s)), mode ~ /^(text|table|processes)$/)
+  s = terms(patterns(paths(mode ~ /^(text|errors|processes)$/ ? arguments(s) : s)), mode ~ /^(text|errors|table|processes)$/)
   if (mode ~ /^(words|job|variables|processes)$/) return reveal(strictly(s))
-  if (mode == "text") s = target(s)
+  if (mode ~ /^(text|errors)$/) s = target(s)
+  if (mode == "errors") s = quoted(s)
   if (mode == "json" || mode == "codes") s = objects(s)
   if (mode == "fields") s = fields(s)
   if (mode == "xml") s = elements(s)
@@ -732,7 +747,7 @@ function convert(from, into, as,  line, i) {
 }
 
 # modeOfErrors is how what a command writes to its standard error is read.
-function modeOfErrors(as) { return as == "help" ? as : as ~ /^(words|job|variables|processes|shape|codes)$/ ? "words" : "text" }
+function modeOfErrors(as) { return as == "help" ? as : as ~ /^(words|job|variables|processes|shape|codes)$/ ? "words" : "errors" }
 
 # settleEntry writes what one command has said, and its line of the manifest:
 # SLOT STEP QUESTION MODE EXIT ENDED SECONDS, and then its words.

@@ -336,3 +336,32 @@ func TestScriptReplacesFoldersOfMachinesAnywhere(t *testing.T) {
 		t.Errorf("the configuration is gone: %+v", read.Entries)
 	}
 }
+
+// What a tool says of a failure names machines in quotation marks, also those of other
+// accounts, of which the script knows nothing. Words of the tools are kept.
+func TestScriptReplacesNamesInErrors(t *testing.T) {
+	t.Parallel()
+	mac := newFakeMac(t, `case "$*" in
+  'list -a --json') echo 'Failed to get the "Secret plans" virtual machine: the user'\''s "secretone is locked.' >&2; exit 255 ;;
+  'list -a') cat >&2 <<'TEXT'
+The virtual machine “Secret Windows 11” is not found (‘secret’s’, 'secrettwo')
+Option "list" of 'stopped' virtual machine isn't known.
+TEXT
+    exit 255 ;;
+esac`)
+	s := startScript(t, mac.root)
+	s.answerSteps(t, "lists")
+	read := s.mustEnd(t)
+	said := new(strings.Builder)
+	for name, content := range read.files {
+		said.Write(content)
+		if found := regexp.MustCompile(`(?i).*(secret|plans).*`).FindAllString(string(content), -1); found != nil {
+			t.Errorf("%s holds %q", name, found)
+		}
+	}
+	for _, kept := range []string{"Failed to get the \"text-", "virtual machine: the user's \"", "The virtual machine “text-", `Option "list" of 'stopped' virtual machine isn't known.`} {
+		if !strings.Contains(said.String(), kept) {
+			t.Errorf("%s is gone:\n%s", kept, said)
+		}
+	}
+}
