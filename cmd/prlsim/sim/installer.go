@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -295,19 +296,28 @@ func (r *installation) dieWithin(name string, process *exec.Cmd) (stop func()) {
 		return func() {}
 	}
 	before, ended := r.in.mac.jobCalls(), make(chan struct{})
+	var dying sync.Mutex // held to the end: that the script was killed is no news any more
 	go func() {
 		for ; ; time.Sleep(time.Millisecond) {
+			called := r.in.mac.jobCalls() >= before+decimalValue(number)
+			dying.Lock()
 			select {
 			case <-ended:
+				dying.Unlock()
 				return
 			default:
 			}
-			if r.in.mac.jobCalls() >= before+decimalValue(number) {
+			if called {
 				die(process.Process.Pid)
 			}
+			dying.Unlock()
 		}
 	}()
-	return func() { close(ended) }
+	return func() {
+		dying.Lock()
+		defer dying.Unlock()
+		close(ended)
+	}
 }
 
 // jobCalls is how often launchctl was called for a job.

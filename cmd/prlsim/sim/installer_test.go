@@ -325,9 +325,10 @@ func TestPKG12_InstallerDies(t *testing.T) {
 			mustUpdate(t, mac, func(state *State) error { return state.setFault("installer_dies="+value, "") })
 			run := exec.CommandContext(t.Context(), mac.Dir+installerPath, "-pkg", packageFile(t, agentPackageOf(t, "1.2.0", calling)), "-target", "/")
 			run.Env = []string{}
-			err := run.Run()
+			said, err := run.CombinedOutput()
 			if status, ok := run.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
-				t.Errorf("it ended with %v", err)
+				log, _ := os.ReadFile(mac.Path(installLog))
+				t.Errorf("it ended with %v, and said\n%s%s", err, said, log)
 			}
 			var found []string
 			for _, name := range everyFile(t, mac) {
