@@ -30,13 +30,12 @@ import (
 type Keeper struct {
 	store *store.Store
 
-	mutex    sync.Mutex
-	loaded   bool
-	kept     keptProfile
-	values   map[string]any            // of the file in force, with all secrets
-	readable map[Source]map[string]any // values of each file when it was read last
-	decoded  decodedFiles
-	stored   bool // kept is in the store
+	mutex   sync.Mutex
+	loaded  bool
+	kept    keptProfile
+	values  map[string]any // of the file in force, with all secrets
+	decoded decodedFiles   // when it was read last
+	stored  bool           // kept is in the store
 }
 
 // AwakeTime is how long a Mac has been awake since a boot. How long a file is
@@ -64,7 +63,7 @@ func Collections() []string { return []string{keptProfiles.CollectionName()} }
 
 // NewKeeper makes a Keeper that remembers in the given store.
 func NewKeeper(state *store.Store) *Keeper {
-	return &Keeper{store: state, readable: make(map[Source]map[string]any), decoded: make(decodedFiles)}
+	return &Keeper{store: state, decoded: make(decodedFiles)}
 }
 
 // Load is the configuration in force at a time of day: what the files say, or
@@ -107,10 +106,9 @@ func (k *Keeper) recall(found configFiles) configFiles {
 		source Source
 		*configFile
 	}{{SourceManaged, &found.managed}, {SourceLocal, &found.local}} {
-		before := k.readable[file.source]
+		before := k.decoded[file.source].file.values
 		switch {
 		case file.problem == nil:
-			k.readable[file.source] = file.values
 		case k.kept.Removed && file.source == k.kept.Source: // it stays removed until it can be read
 		case file.source == k.kept.Source:
 			file.values = k.values

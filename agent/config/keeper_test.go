@@ -599,6 +599,29 @@ func TestH06_APolicyOfAVanishedProfileStays(t *testing.T) {
 	}
 }
 
+// What a file said that was gone since does not come back with one that cannot be read.
+func TestAFileThatWasGoneIsNotRecalled(t *testing.T) {
+	t.Parallel()
+	m := newKeeperMac(t)
+	m.managed(managedProfile(t))
+	m.local(dict{"LogLevel": "debug"})
+	if c := m.after(0); c.LogLevel != "debug" {
+		t.Fatalf("log level %s", c.LogLevel)
+	}
+	m.remove(m.paths.Local)
+	if c := m.after(time.Minute); c.LogLevel != "info" {
+		t.Errorf("without the file: log level %s", c.LogLevel)
+	}
+	if err := os.WriteFile(m.paths.Local, []byte("no list"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := m.after(time.Minute)
+	m.want(c, managedServer, SourceManaged, protocol.CodeConfigUnreadable)
+	if c.LogLevel != "info" {
+		t.Errorf("with a broken file: log level %s", c.LogLevel)
+	}
+}
+
 // A minute on an idle Mac: files that say the same are not decoded again, whose values
 // are most of what a read allocates. That they say something else is seen at once, also
 // with the same length and the same times.

@@ -40,8 +40,8 @@ func readFiles(paths Paths, decoded decodedFiles) configFiles {
 	}
 }
 
-// decodedFiles are the files as they were decoded last. They are read each minute, and
-// are the same for months. nil keeps nothing.
+// decodedFiles are the files as they were decoded last, but for one that is missing since.
+// They are read each minute, and are the same for months. nil keeps nothing.
 type decodedFiles map[Source]decodedFile
 
 // decodedFile is what the bytes of a file say.
@@ -140,6 +140,7 @@ func (f configFile) isHidden() bool { return f.problem != nil && f.values == nil
 func readFile(path string, owner uint32, source Source, decoded decodedFiles) configFile {
 	data, err := readTrusted(path, owner, source)
 	if errors.Is(err, fs.ErrNotExist) {
+		delete(decoded, source)
 		return configFile{missing: true}
 	}
 	if err != nil {
