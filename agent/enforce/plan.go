@@ -119,13 +119,23 @@ func (p *Planned) shownSteps() []policy.Step {
 	return slices.Concat(p.standing, p.WouldDo)
 }
 
+// planInForce is the newest plan, if it was for the document in force: one for another
+// says nothing about this one; else nil. The caller holds the lock.
+func (e *Enforcer) planInForce() *Planned {
+	if e.planned == nil || e.planned.Document != e.parsed.document {
+		return nil
+	}
+	return e.planned
+}
+
 // standingSteps are the shown steps of the plan before for machines that this one does
 // not plan for, because they are being set. The caller holds the lock.
 func (e *Enforcer) standingSteps(planned *Planned, since Mark) (steps []policy.Step) {
-	if e.planned == nil || e.planned.Document != planned.Document {
+	before := e.planInForce()
+	if before == nil {
 		return nil
 	}
-	for _, step := range e.planned.shownSteps() {
+	for _, step := range before.shownSteps() {
 		if planned.Machines[step.VM] != nil && e.unsettled(step.VM.UID, since) {
 			steps = append(steps, step)
 		}
@@ -135,11 +145,12 @@ func (e *Enforcer) standingSteps(planned *Planned, since Mark) (steps []policy.S
 
 // standingPreferences are the shown keys of the plan before for an account that this one
 // does not plan for, because it is being read or set. The caller holds the lock.
-func (e *Enforcer) standingPreferences(planned *Planned, uid uint32) (steps []policy.PreferenceStep) {
-	if e.planned == nil || e.planned.Document != planned.Document {
+func (e *Enforcer) standingPreferences(uid uint32) (steps []policy.PreferenceStep) {
+	before := e.planInForce()
+	if before == nil {
 		return nil
 	}
-	for _, step := range e.planned.PreferenceSteps {
+	for _, step := range before.PreferenceSteps {
 		if step.UID == uid {
 			steps = append(steps, step)
 		}

@@ -85,7 +85,7 @@ func (e *Enforcer) planPreferences(desired policy.Desired, s *Situation, planned
 		uid := account.User.UID
 		planned.Accounts[uid] = account
 		if e.preferenceTasks.Pending(uid) {
-			planned.PreferenceSteps = append(planned.PreferenceSteps, e.standingPreferences(planned, uid)...)
+			planned.PreferenceSteps = append(planned.PreferenceSteps, e.standingPreferences(uid)...)
 			continue
 		}
 		work := preferenceWork{account: account, forced: s.forced[uid], desired: desired, facts: facts}

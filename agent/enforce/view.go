@@ -46,14 +46,15 @@ func (e *Enforcer) View() View {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	view := View{Document: e.parsed.document}
-	if e.planned == nil || e.planned.Document != e.parsed.document {
-		return view // what was planned for another document says nothing about this one
+	planned := e.planInForce()
+	if planned == nil {
+		return view
 	}
-	view.At, view.Enforce, view.Machines = e.planned.At, e.planned.Enforce, e.planned.Machines
-	view.PreferenceSteps, view.Accounts = e.planned.PreferenceSteps, e.planned.Accounts
-	view.Steps, view.Host = e.planned.shownSteps(), e.planned.HostSteps
+	view.At, view.Enforce, view.Machines = planned.At, planned.Enforce, planned.Machines
+	view.PreferenceSteps, view.Accounts = planned.PreferenceSteps, planned.Accounts
+	view.Steps, view.Host = planned.shownSteps(), planned.HostSteps
 	if !view.Enforce {
-		view.Host = e.planned.HostWouldDo
+		view.Host = planned.HostWouldDo
 	}
 	for _, key := range sortedKeys(e.verdicts) {
 		for _, verdict := range e.verdicts[key] {
