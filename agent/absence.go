@@ -18,7 +18,7 @@ type lifeRecord struct {
 	Stopped bool             `json:"stopped"` // in order; else it began, and left no word since
 }
 
-var lifeRecords = store.NewCollection[lifeRecord]("agent_life")
+var lifeRecords = store.Collection[*lifeRecord]{Name: "agent_life"}
 
 const lifeKey = "last"
 
@@ -28,7 +28,7 @@ const shortAbsence = time.Minute
 // keepLife keeps that the daemon began, or stopped, with the events that say so.
 func (a *agent) keepLife(stopped bool, events ...protocol.Event) {
 	version, _ := localapi.BuildVersion()
-	record := lifeRecord{Clock: a.clock(), At: wallClock(), Version: version, Stopped: stopped}
+	record := &lifeRecord{Clock: a.clock(), At: wallClock(), Version: version, Stopped: stopped}
 	a.eventLog.addWith(func(tx *store.Tx) error { return lifeRecords.Put(tx, lifeKey, record) }, events...)
 }
 
@@ -43,11 +43,7 @@ func (a *agent) clock() config.AwakeTime {
 // After a boot nobody can tell; a new version has to end the one before.
 func (a *agent) noteAbsence(started *protocol.Event, endedUnseen bool) {
 	var before lifeRecord
-	found := false
-	err := a.store.View(func(tx *store.Tx) (err error) {
-		before, found, err = lifeRecords.Get(tx, lifeKey)
-		return err
-	})
+	found, err := lifeRecords.Load(a.store, lifeKey, &before)
 	now := a.clock()
 	if err != nil || !found || now.Boot == "" || before.Clock.Boot != now.Boot {
 		return

@@ -46,12 +46,13 @@ func TestSEC_26_AnAgentThatWasOff(t *testing.T) {
 		}
 		if c.version != "" {
 			err := d.store.Update(func(tx *store.Tx) error {
-				record, _, err := lifeRecords.Get(tx, lifeKey)
+				var record lifeRecord
+				_, err := lifeRecords.Get(tx, lifeKey, &record)
 				if err != nil {
 					return err
 				}
 				record.Version = c.version
-				return lifeRecords.Put(tx, lifeKey, record)
+				return lifeRecords.Put(tx, lifeKey, &record)
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -70,8 +70,8 @@ type Options struct {
 // ownCollections are what the loop itself and its looker keep in the store.
 func ownCollections() []string {
 	own := slices.Concat(command.Collections(), []string{
-		inventory.Remembered, inventory.Described, inventory.Probed, eventRing.CollectionName(), securityRing.CollectionName(),
-		schedules.CollectionName(), troubleRecords.CollectionName(), lifeRecords.CollectionName(),
+		inventory.Remembered, inventory.Described, inventory.Probed, eventRing.Name, securityRing.Name,
+		schedules.Name, troubleRecords.Name, lifeRecords.Name,
 	})
 	return append(own, enforce.Collections()...)
 }

@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	eventRing = store.NewRing[protocol.Event]("events", protocol.MaxEvents)
+	eventRing = store.Ring[*protocol.Event]{Name: "events", Capacity: protocol.MaxEvents}
 	// securityRing keeps the events of security as well (H18).
-	securityRing = store.NewRing[protocol.Event]("events_security", protocol.MaxEvents)
+	securityRing = store.Ring[*protocol.Event]{Name: "events_security", Capacity: protocol.MaxEvents}
 )
 
 // eventLog is the ring of events: what happened on this Mac that a person may
@@ -111,12 +111,12 @@ func (e *eventLog) logEvent(event protocol.Event) {
 // appendEvent puts an event into the ring, and into that of security events
 // too if it is one; there it keeps its number.
 func appendEvent(tx *store.Tx, event protocol.Event) (uint64, error) {
-	seq, err := eventRing.Append(tx, event)
+	seq, err := eventRing.Append(tx, &event)
 	if err != nil || !event.IsSecurity() {
 		return seq, err
 	}
 	event.Seq = seq
-	_, err = securityRing.Append(tx, event)
+	_, err = securityRing.Append(tx, &event)
 	return seq, err
 }
 
@@ -132,9 +132,9 @@ func (e *eventLog) EventsSince(seq uint64, limit int) ([]protocol.Event, uint64,
 		if events, err = flushed(tx, seq); err != nil {
 			return err
 		}
-		return eventRing.Since(tx, seq, func(number uint64, event protocol.Event) error {
+		return eventRing.Since(tx, seq, func(number uint64, event *protocol.Event) error {
 			event.Seq = number
-			events = append(events, event)
+			events = append(events, *event)
 			if len(events) >= limit {
 				return store.ErrStop
 			}
@@ -153,16 +153,16 @@ func (e *eventLog) EventsSince(seq uint64, limit int) ([]protocol.Event, uint64,
 // flushed are the security events after seq that the ring no longer holds.
 func flushed(tx *store.Tx, seq uint64) (events []protocol.Event, err error) {
 	var oldest uint64
-	err = eventRing.Since(tx, seq, func(number uint64, _ protocol.Event) error {
+	err = eventRing.Since(tx, seq, func(number uint64, _ *protocol.Event) error {
 		oldest = number
 		return store.ErrStop
 	})
 	if err != nil || oldest <= seq+1 {
 		return nil, err
 	}
-	err = securityRing.Since(tx, 0, func(_ uint64, event protocol.Event) error {
+	err = securityRing.Since(tx, 0, func(_ uint64, event *protocol.Event) error {
 		if event.Seq > seq && event.Seq < oldest {
-			events = append(events, event)
+			events = append(events, *event)
 		}
 		return nil
 	})
@@ -192,7 +192,7 @@ func (e *eventLog) EventsChanged(seq uint64) <-chan struct{} {
 func (e *eventLog) endedUnseen() bool {
 	running := false
 	err := e.store.View(func(tx *store.Tx) error {
-		return eventRing.Since(tx, 0, func(_ uint64, event protocol.Event) error {
+		return eventRing.Since(tx, 0, func(_ uint64, event *protocol.Event) error {
 			switch event.Type {
 			case "agent_started":
 				running = true

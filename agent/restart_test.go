@@ -13,7 +13,6 @@ import (
 	"prlagent/agent/protocol"
 	"prlagent/agent/trigger"
 	"prlagent/agent/watch"
-	"prlagent/store"
 )
 
 // create gives alice one more virtual machine, of which nobody tells.
@@ -147,10 +146,7 @@ func TestACrashLoopIsThrottled(t *testing.T) {
 // kept is what the store has of the loop.
 func (d daemon) kept(t *testing.T) (state trigger.State) {
 	t.Helper()
-	err := d.store.View(func(tx *store.Tx) (err error) {
-		state, _, err = schedules.Get(tx, scheduleKey)
-		return err
-	})
+	_, err := schedules.Load(d.store, scheduleKey, &state)
 	if err != nil {
 		t.Fatal(err)
 	}

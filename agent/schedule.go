@@ -9,7 +9,7 @@ import (
 	"prlagent/store"
 )
 
-var schedules = store.NewCollection[trigger.State]("schedule")
+var schedules = store.Collection[*trigger.State]{Name: "schedule"}
 
 const scheduleKey = "loop"
 
@@ -29,10 +29,7 @@ type scheduleKeeper struct {
 // one where there is none, or it cannot be read.
 func (k *scheduleKeeper) load() trigger.State {
 	var state trigger.State
-	err := k.store.View(func(tx *store.Tx) (err error) {
-		state, _, err = schedules.Get(tx, scheduleKey)
-		return err
-	})
+	_, err := schedules.Load(k.store, scheduleKey, &state)
 	if err != nil {
 		k.log.Error().Err(err).Msg("recall the schedule")
 		return trigger.State{}
@@ -54,7 +51,7 @@ func (k *scheduleKeeper) note(state trigger.State) {
 		waiting = state.Reports.Idle().Triggers()
 	}
 	kept, err := k.outbox.Wait(waiting, state.Worth(k.kept), func(tx *store.Tx) error {
-		return schedules.Put(tx, scheduleKey, state)
+		return schedules.Put(tx, scheduleKey, &state)
 	})
 	if err != nil {
 		k.log.Error().Err(err).Msg("keep the schedule") // the next event tries again

@@ -222,8 +222,8 @@ func TestH58_ExchangedToolsAreASecurityEvent(t *testing.T) {
 	changed(prlctl.Prlsrvctl)
 	var kept []protocol.Event
 	err := state.View(func(tx *store.Tx) error {
-		return securityRing.Since(tx, 0, func(_ uint64, event protocol.Event) error {
-			kept = append(kept, event)
+		return securityRing.Since(tx, 0, func(_ uint64, event *protocol.Event) error {
+			kept = append(kept, *event)
 			return nil
 		})
 	})

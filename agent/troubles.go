@@ -24,7 +24,7 @@ type trouble struct {
 	Since   time.Time     `json:"since"` // when the condition was first true
 }
 
-var troubleRecords = store.NewCollection[trouble]("troubles")
+var troubleRecords = store.Collection[*trouble]{Name: "troubles"}
 
 func (t trouble) active() activeCode {
 	return activeCode{code: t.Code, topic: t.Topic, subject: t.Subject, uid: t.UID}
@@ -88,8 +88,8 @@ const troubleRetry = time.Minute
 func recallTroubles(state *store.Store, log zerolog.Logger) troubles {
 	t := troubles{store: state, log: log, open: make(map[string]trouble)}
 	err := state.View(func(tx *store.Tx) error {
-		return troubleRecords.Each(tx, func(key string, kept trouble) error {
-			t.open[key] = kept
+		return troubleRecords.Each(tx, func(key string, kept *trouble) error {
+			t.open[key] = *kept
 			return nil
 		})
 	})
@@ -191,7 +191,7 @@ func (t *troubles) keep(tx *store.Tx, open map[string]trouble) error {
 	}
 	for name, one := range open {
 		if t.open[name] != one {
-			if err := troubleRecords.Put(tx, name, one); err != nil {
+			if err := troubleRecords.Put(tx, name, &one); err != nil {
 				return fmt.Errorf("keep trouble: %w", err)
 			}
 		}

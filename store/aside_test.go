@@ -34,7 +34,7 @@ func newerState(t *testing.T, withBackup bool) (dir, database string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "state")
 	s := openForTest(t, dir)
-	if err := s.Update(func(tx *Tx) error { return notes.Put(tx, "a", "note") }); err != nil {
+	if err := s.Update(func(tx *Tx) error { return notes.Put(tx, "a", new("note")) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Backup(); err != nil {

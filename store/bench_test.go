@@ -13,16 +13,16 @@ func BenchmarkPutCommit(b *testing.B) {
 	s, _ := mustOpen(b, newFolder(b), store.Options{})
 	putRows(b, s, 0, 1000)
 	for i := 0; b.Loop(); i++ {
-		mustUpdate(b, s, func(tx *store.Tx) error { return rows.Put(tx, rowKey(i%1000), row{Name: "changed", Count: i}) })
+		mustUpdate(b, s, func(tx *store.Tx) error { return rows.Put(tx, rowKey(i%1000), &row{Name: "changed", Count: i}) })
 	}
 }
 
 // BenchmarkPutUnchanged is an Update that finds nothing to write.
 func BenchmarkPutUnchanged(b *testing.B) {
 	s, _ := mustOpen(b, newFolder(b), store.Options{})
-	mustUpdate(b, s, func(tx *store.Tx) error { return rows.Put(tx, "same", row{Name: "same"}) })
+	mustUpdate(b, s, func(tx *store.Tx) error { return rows.Put(tx, "same", &row{Name: "same"}) })
 	for b.Loop() {
-		mustUpdate(b, s, func(tx *store.Tx) error { return rows.Put(tx, "same", row{Name: "same"}) })
+		mustUpdate(b, s, func(tx *store.Tx) error { return rows.Put(tx, "same", &row{Name: "same"}) })
 	}
 }
 
@@ -48,7 +48,7 @@ func BenchmarkBackup(b *testing.B) {
 	putRows(b, s, 0, 1000)
 	for i := 0; b.Loop(); i++ {
 		b.StopTimer()
-		mustUpdate(b, s, func(tx *store.Tx) error { return rows.Put(tx, "counter", row{Count: i}) })
+		mustUpdate(b, s, func(tx *store.Tx) error { return rows.Put(tx, "counter", &row{Count: i}) })
 		b.StartTimer()
 		if err := s.Backup(); err != nil {
 			b.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -11,38 +12,54 @@ import (
 // ErrStop ends a walk early; Each and EachFrom then return nil.
 var ErrStop = errors.New("stop the walk")
 
-// Collection is a set of records of one type, each under a key, in the order of
-// the keys' bytes. It holds no state of its own: a Collection is a name.
-type Collection[T any] struct{ rows rows }
+// Collection is a set of records, each under a key, in the order of the keys'
+// bytes. P is the type of a pointer to a record: with a Collection[*Note] notes are
+// put, got and walked by their pointers, and the compiler takes nothing else. That
+// P is a pointer it cannot check: whatever puts, gets or walks does, and is an error
+// without one, or with one that is nil. To the compiler all pointers have one shape,
+// so a program has each method once, however many types of records it keeps.
+//
+// A Collection holds no state of its own: it is a name.
+type Collection[P any] struct {
+	// Name is lower-case letters, digits, '_', '.' and '-', at most 64, a letter
+	// first. Changes under any other name are refused.
+	Name string
+}
 
-// rows is a collection whatever its records are. The work is done here, because
-// a program has the methods of a Collection once for each type of records.
+// rows is a collection whatever its records are; it does the work of one.
 type rows struct{ name string }
 
-// NewCollection names a collection: lower-case letters, digits, '_', '.' and
-// '-', at most 64, a letter first. Changes under any other name are refused.
-func NewCollection[T any](name string) Collection[T] { return Collection[T]{rows{name}} }
+// errNoPointer is that the type of a Collection is not that of a pointer, or that a
+// pointer is nil.
+var errNoPointer = errors.New("a record must be given by a pointer to it")
 
-// CollectionName returns the name of the collection, as Options.Collections takes
-// it. Under the name Name, which interfaces of the standard library have, a program
-// would keep three functions of it for each type.
-func (c Collection[T]) CollectionName() string { return c.rows.name }
+// recordBehind returns the record that a pointer of a Collection's type leads to.
+func recordBehind(pointer any) (reflect.Value, error) {
+	given := reflect.ValueOf(pointer)
+	if given.Kind() != reflect.Pointer || given.IsNil() {
+		return reflect.Value{}, errNoPointer
+	}
+	return given.Elem(), nil
+}
 
-// Put stores value under key (1 to 32,768 bytes). A record that is there already
+// Put stores a record under key (1 to 32,768 bytes). One that is there already
 // with the same content is left alone and makes no commit necessary.
-func (c Collection[T]) Put(tx *Tx, key string, value T) error {
-	return c.rows.put(tx, key, value)
+func (c Collection[P]) Put(tx *Tx, key string, record P) error {
+	return rows{c.Name}.put(tx, key, record)
 }
 
-func (r rows) put(tx *Tx, key string, value any) error {
-	return r.wrapError("put", r.putRow(tx, []byte(key), value))
+func (r rows) put(tx *Tx, key string, record any) error {
+	return r.wrapError("put", r.putRow(tx, []byte(key), record))
 }
 
-func (r rows) putRow(tx *Tx, key []byte, value any) error {
+func (r rows) putRow(tx *Tx, key []byte, record any) error {
 	if err := tx.mayChange(r.name); err != nil {
 		return err
 	}
-	raw, err := encodeRecord(r.name, key, value)
+	if _, err := recordBehind(record); err != nil {
+		return err
+	}
+	raw, err := encodeRecord(r.name, key, record)
 	if err != nil {
 		return err
 	}
@@ -61,8 +78,8 @@ func (r rows) putRow(tx *Tx, key []byte, value any) error {
 }
 
 // Delete removes a record. One that is not there makes no commit necessary.
-func (c Collection[T]) Delete(tx *Tx, key string) error {
-	return c.rows.delete(tx, key)
+func (c Collection[P]) Delete(tx *Tx, key string) error {
+	return rows{c.Name}.delete(tx, key)
 }
 
 func (r rows) delete(tx *Tx, key string) error {
@@ -119,13 +136,19 @@ func (tx *Tx) mayChange(name string) error {
 	return nil
 }
 
-// Get returns the record under key. ErrDamaged if it is not what was stored.
-func (c Collection[T]) Get(tx *Tx, key string) (value T, found bool, err error) {
-	found, err = c.rows.get(tx, key, &value)
-	return value, found, err
+// Get makes the record that into leads to the one under key, or an empty one where
+// there is none. ErrDamaged if it is not what was stored; what the record is after
+// an error is not said.
+func (c Collection[P]) Get(tx *Tx, key string, into P) (found bool, err error) {
+	return rows{c.Name}.get(tx, key, into)
 }
 
 func (r rows) get(tx *Tx, key string, into any) (found bool, err error) {
+	record, err := recordBehind(into)
+	if err != nil {
+		return false, r.wrapError("get", err)
+	}
+	record.SetZero()
 	bucket := tx.bolt.Bucket([]byte(r.name))
 	if bucket == nil {
 		return false, nil
@@ -138,8 +161,21 @@ func (r rows) get(tx *Tx, key string, into any) (found bool, err error) {
 	return err == nil, r.wrapError("get", err)
 }
 
+// Load is Get in a transaction of its own.
+func (c Collection[P]) Load(s *Store, key string, into P) (found bool, err error) {
+	return rows{c.Name}.load(s, key, into)
+}
+
+func (r rows) load(s *Store, key string, into any) (found bool, err error) {
+	err = s.View(func(tx *Tx) (err error) {
+		found, err = r.get(tx, key, into)
+		return err
+	})
+	return found, err
+}
+
 // Len returns the number of records.
-func (c Collection[T]) Len(tx *Tx) int { return c.rows.len(tx) }
+func (c Collection[P]) Len(tx *Tx) int { return rows{c.Name}.len(tx) }
 
 func (r rows) len(tx *Tx) int {
 	kept, err := tx.tallyOf(r.name)
@@ -150,42 +186,46 @@ func (r rows) len(tx *Tx) int {
 }
 
 // Each calls do for every record in the order of the keys, until do returns an
-// error, which Each returns (ErrStop ends the walk without one). Within do,
-// nothing may be changed: collect the keys and change afterwards.
-func (c Collection[T]) Each(tx *Tx, do func(key string, value T) error) error {
+// error, which Each returns (ErrStop ends the walk without one). Each record is a
+// new one, which do may keep. Within do, nothing in the store may be changed:
+// collect the keys and change afterwards.
+func (c Collection[P]) Each(tx *Tx, do func(key string, record P) error) error {
 	return c.walkRecords(tx, (*bolt.Cursor).First, (*bolt.Cursor).Next, do)
 }
 
 // EachFrom is Each, beginning with the first key that is not below from.
-func (c Collection[T]) EachFrom(tx *Tx, from string, do func(key string, value T) error) error {
+func (c Collection[P]) EachFrom(tx *Tx, from string, do func(key string, record P) error) error {
 	seek := func(cursor *bolt.Cursor) ([]byte, []byte) { return cursor.Seek([]byte(from)) }
 	return c.walkRecords(tx, seek, (*bolt.Cursor).Next, do)
 }
 
-// Last returns the record with the highest key.
-func (c Collection[T]) Last(tx *Tx) (key string, value T, found bool, err error) {
-	err = c.walkRecords(tx, (*bolt.Cursor).Last, (*bolt.Cursor).Prev, func(k string, v T) error {
-		key, value, found = k, v, true
+// Last returns the record with the highest key, nil if there is none.
+func (c Collection[P]) Last(tx *Tx) (key string, record P, found bool, err error) {
+	err = c.walkRecords(tx, (*bolt.Cursor).Last, (*bolt.Cursor).Prev, func(k string, r P) error {
+		key, record, found = k, r, true
 		return ErrStop
 	})
-	return key, value, found, err
+	return key, record, found, err
 }
 
-func (c Collection[T]) walkRecords(tx *Tx, start, next cursorMove, do func(key string, value T) error) error {
-	return c.rows.walkRecords(tx, start, next, func(key string, decode func(into any) error) error {
-		var value T
-		if err := decode(&value); err != nil {
-			return err
-		}
-		return do(key, value)
+func (c Collection[P]) walkRecords(tx *Tx, start, next cursorMove, do func(key string, record P) error) error {
+	var none P
+	return rows{c.Name}.walkRecords(tx, start, next, reflect.TypeOf(none), func(key string, record any) error {
+		return do(key, record.(P))
 	})
 }
 
-func (r rows) walkRecords(tx *Tx, start, next cursorMove, do func(key string, decode func(into any) error) error) error {
+// walkRecords makes a new record for each key; pointer is the type of a pointer to one.
+func (r rows) walkRecords(tx *Tx, start, next cursorMove, pointer reflect.Type, do func(key string, record any) error) error {
+	if pointer == nil || pointer.Kind() != reflect.Pointer {
+		return r.wrapError("walk", errNoPointer)
+	}
 	return r.walk(tx, start, next, func(key, raw []byte) error {
-		return do(string(key), func(into any) error {
-			return r.wrapError("walk", decodeRecord(r.name, key, raw, into))
-		})
+		record := reflect.New(pointer.Elem()).Interface()
+		if err := decodeRecord(r.name, key, raw, record); err != nil {
+			return r.wrapError("walk", err)
+		}
+		return do(string(key), record)
 	})
 }
 

@@ -23,12 +23,12 @@ func TestCollectionContract(t *testing.T) {
 			s, _ := mustOpen(t, dir, store.Options{})
 			mustUpdate(t, s, func(tx *store.Tx) error {
 				for i, key := range []string{"b", "a", "d", "c\x00\xff", "e"} {
-					if err := rows.Put(tx, key, row{Name: key[:1], Count: i}); err != nil {
+					if err := rows.Put(tx, key, &row{Name: key[:1], Count: i}); err != nil {
 						return err
 					}
 				}
 				return errors.Join(
-					rows.Put(tx, "b", row{Name: "b", Count: 10}),
+					rows.Put(tx, "b", &row{Name: "b", Count: 10}),
 					rows.Delete(tx, "e"),
 					rows.Delete(tx, "never there"))
 			})
@@ -39,42 +39,52 @@ func TestCollectionContract(t *testing.T) {
 			if err := s.View(func(tx *store.Tx) error { checkContract(t, tx); return nil }); err != nil {
 				t.Fatal(err)
 			}
+			value := row{Name: "of before"}
+			if found, err := rows.Load(s, "a", &value); value != (row{"a", 1}) || !found || err != nil {
+				t.Errorf("Load a: %v %v %v", value, found, err)
+			}
 		})
 	}
 }
 
 func checkContract(t *testing.T, tx *store.Tx) {
 	t.Helper()
-	if value, found, err := rows.Get(tx, "b"); value != (row{"b", 10}) || !found || err != nil {
+	var value row
+	if found, err := rows.Get(tx, "b", &value); value != (row{"b", 10}) || !found || err != nil {
 		t.Errorf("Get b: %v %v %v", value, found, err)
 	}
-	if value, found, err := rows.Get(tx, "e"); value != (row{}) || found || err != nil {
+	if found, err := rows.Get(tx, "e", &value); value != (row{}) || found || err != nil {
 		t.Errorf("Get e: %v %v %v", value, found, err)
+	}
+	var kept []*row
+	err := rows.Each(tx, func(_ string, record *row) error { kept = append(kept, record); return nil })
+	if want := []*row{{"a", 1}, {"b", 10}, {"c", 3}, {"d", 2}}; err != nil || !cmp.Equal(kept, want) {
+		t.Errorf("records that were kept beyond a walk: %v, %v", cmp.Diff(want, kept), err)
 	}
 	if got := rows.Len(tx); got != 4 {
 		t.Errorf("Len: %d", got)
 	}
 	walks := map[string]struct {
-		each func(func(string, row) error) error
+		each func(func(string, *row) error) error
 		want string
 	}{
-		"Each":              {func(do func(string, row) error) error { return rows.Each(tx, do) }, "a b c d"},
-		"EachFrom a key":    {func(do func(string, row) error) error { return rows.EachFrom(tx, "b", do) }, "b c d"},
-		"EachFrom between":  {func(do func(string, row) error) error { return rows.EachFrom(tx, "bb", do) }, "c d"},
-		"EachFrom the end":  {func(do func(string, row) error) error { return rows.EachFrom(tx, "x", do) }, ""},
-		"no collection yet": {func(do func(string, row) error) error { return store.NewCollection[row]("none").Each(tx, do) }, ""},
+		"Each":              {func(do func(string, *row) error) error { return rows.Each(tx, do) }, "a b c d"},
+		"EachFrom a key":    {func(do func(string, *row) error) error { return rows.EachFrom(tx, "b", do) }, "b c d"},
+		"EachFrom between":  {func(do func(string, *row) error) error { return rows.EachFrom(tx, "bb", do) }, "c d"},
+		"EachFrom the end":  {func(do func(string, *row) error) error { return rows.EachFrom(tx, "x", do) }, ""},
+		"no collection yet": {func(do func(string, *row) error) error { return store.Collection[*row]{Name: "none"}.Each(tx, do) }, ""},
 	}
 	for name, walk := range walks {
 		var got []string
-		err := walk.each(func(_ string, value row) error { got = append(got, value.Name); return nil })
+		err := walk.each(func(_ string, value *row) error { got = append(got, value.Name); return nil })
 		if strings.Join(got, " ") != walk.want || err != nil {
 			t.Errorf("%s: %v, %v, want %s", name, got, err, walk.want)
 		}
 	}
-	if err := rows.Each(tx, func(string, row) error { return errRefused }); !errors.Is(err, errRefused) {
+	if err := rows.Each(tx, func(string, *row) error { return errRefused }); !errors.Is(err, errRefused) {
 		t.Errorf("error of a walk: %v", err)
 	}
-	if err := rows.Each(tx, func(string, row) error { return store.ErrStop }); err != nil {
+	if err := rows.Each(tx, func(string, *row) error { return store.ErrStop }); err != nil {
 		t.Errorf("stopped walk: %v", err)
 	}
 	if key, _, found, err := rows.Last(tx); key != "d" || !found || err != nil {
@@ -86,7 +96,7 @@ func TestCollectionRefuses(t *testing.T) {
 	t.Parallel()
 	s, _ := mustOpen(t, newFolder(t), store.Options{})
 	putRows(t, s, 0, 3)
-	put := func(tx *store.Tx) error { return rows.Put(tx, "x", row{}) }
+	put := func(tx *store.Tx) error { return rows.Put(tx, "x", &row{}) }
 	cases := []struct {
 		name string
 		run  func() error
@@ -95,27 +105,48 @@ func TestCollectionRefuses(t *testing.T) {
 		{"Delete within View", func() error { return s.View(func(tx *store.Tx) error { return rows.Delete(tx, rowKey(0)) }) }},
 		{"Put during a walk", func() error {
 			return s.Update(func(tx *store.Tx) error {
-				return rows.Each(tx, func(string, row) error { return put(tx) })
+				return rows.Each(tx, func(string, *row) error { return put(tx) })
 			})
 		}},
-		{"an empty key", func() error { return s.Update(func(tx *store.Tx) error { return rows.Put(tx, "", row{}) }) }},
+		{"an empty key", func() error { return s.Update(func(tx *store.Tx) error { return rows.Put(tx, "", &row{}) }) }},
 		{"a key that is too long", func() error {
-			return s.Update(func(tx *store.Tx) error { return rows.Put(tx, strings.Repeat("k", 1<<16), row{}) })
+			return s.Update(func(tx *store.Tx) error { return rows.Put(tx, strings.Repeat("k", 1<<16), &row{}) })
 		}},
 		{"a value that JSON does not know", func() error {
-			return s.Update(func(tx *store.Tx) error { return store.NewCollection[func()]("functions").Put(tx, "f", func() {}) })
+			return s.Update(func(tx *store.Tx) error {
+				return store.Collection[*func()]{Name: "functions"}.Put(tx, "f", new(func() {}))
+			})
 		}},
 		{"a record of another type", func() error {
 			return s.View(func(tx *store.Tx) error {
-				_, _, err := store.NewCollection[[]int](rows.CollectionName()).Get(tx, rowKey(0))
+				_, err := store.Collection[*[]int]{Name: rows.Name}.Get(tx, rowKey(0), new([]int))
 				return err
 			})
 		}},
+		{"a nil pointer to put", func() error { return s.Update(func(tx *store.Tx) error { return rows.Put(tx, "x", nil) }) }},
+		{"a nil pointer to get", func() error { _, err := rows.Load(s, rowKey(0), nil); return err }},
+		{"a type that is no pointer, to put", func() error {
+			return s.Update(func(tx *store.Tx) error { return store.Collection[row]{Name: rows.Name}.Put(tx, "x", row{}) })
+		}},
+		{"a type that is no pointer, to get", func() error {
+			_, err := store.Collection[row]{Name: rows.Name}.Load(s, rowKey(0), row{})
+			return err
+		}},
+		{"a type that is no pointer, to walk", func() error {
+			return s.View(func(tx *store.Tx) error {
+				return store.Collection[row]{Name: rows.Name}.Each(tx, func(string, row) error { return nil })
+			})
+		}},
+		{"an interface as the type, to walk", func() error {
+			return s.View(func(tx *store.Tx) error {
+				return store.Collection[any]{Name: rows.Name}.Each(tx, func(string, any) error { return nil })
+			})
+		}},
 		{"the store's own name", func() error {
-			return s.Update(func(tx *store.Tx) error { return store.NewCollection[row]("_store").Put(tx, "header", row{}) })
+			return s.Update(func(tx *store.Tx) error { return store.Collection[*row]{Name: "_store"}.Put(tx, "header", &row{}) })
 		}},
 		{"a name with a capital", func() error {
-			return s.Update(func(tx *store.Tx) error { return store.NewCollection[row]("Rows").Put(tx, "x", row{}) })
+			return s.Update(func(tx *store.Tx) error { return store.Collection[*row]{Name: "Rows"}.Put(tx, "x", &row{}) })
 		}},
 	}
 	for _, c := range cases {
@@ -133,12 +164,12 @@ func TestCollectionRefuses(t *testing.T) {
 func TestRing(t *testing.T) {
 	t.Parallel()
 	dir := newFolder(t)
-	ring := store.NewRing[string]("events", 300)
-	s, _ := mustOpen(t, dir, store.Options{Collections: []string{ring.CollectionName()}})
+	ring := store.Ring[*string]{Name: "events", Capacity: 300}
+	s, _ := mustOpen(t, dir, store.Options{Collections: []string{ring.Name}})
 	for from := 0; from < 1000; from += 250 {
 		mustUpdate(t, s, func(tx *store.Tx) error {
 			for i := from; i < from+250; i++ {
-				if number, err := ring.Append(tx, fmt.Sprint("event ", i+1)); err != nil || number != uint64(i+1) {
+				if number, err := ring.Append(tx, new(fmt.Sprint("event ", i+1))); err != nil || number != uint64(i+1) {
 					return fmt.Errorf("append %d got number %d: %w", i+1, number, err)
 				}
 			}
@@ -156,8 +187,8 @@ func TestRing(t *testing.T) {
 	if got := since(t, s, ring, 1<<64-1); len(got) != 0 {
 		t.Errorf("after the last number there is: %v", got)
 	}
-	smaller := store.NewRing[string]("events", 10)
-	mustUpdate(t, s, func(tx *store.Tx) error { _, err := smaller.Append(tx, "event 1001"); return err })
+	smaller := store.Ring[*string]{Name: "events", Capacity: 10}
+	mustUpdate(t, s, func(tx *store.Tx) error { _, err := smaller.Append(tx, new("event 1001")); return err })
 	if got, want := since(t, s, smaller, 0), numbers(992, 1001); !slices.Equal(got, want) {
 		t.Errorf("with a lower capacity: %v", got)
 	}
@@ -177,10 +208,10 @@ func TestRing(t *testing.T) {
 func TestRingOutlivesAChangeOfItsType(t *testing.T) {
 	t.Parallel()
 	s, _ := mustOpen(t, newFolder(t), store.Options{})
-	before, after := store.NewRing[int]("events", 2), store.NewRing[string]("events", 2)
+	before, after := store.Ring[*int]{Name: "events", Capacity: 2}, store.Ring[*string]{Name: "events", Capacity: 2}
 	mustUpdate(t, s, func(tx *store.Tx) error {
 		for i := range 2 {
-			if _, err := before.Append(tx, i); err != nil {
+			if _, err := before.Append(tx, &i); err != nil {
 				return err
 			}
 		}
@@ -188,7 +219,7 @@ func TestRingOutlivesAChangeOfItsType(t *testing.T) {
 	})
 	mustUpdate(t, s, func(tx *store.Tx) error {
 		for i := 3; i <= 4; i++ {
-			if number, err := after.Append(tx, fmt.Sprint("event ", i)); err != nil || number != uint64(i) {
+			if number, err := after.Append(tx, new(fmt.Sprint("event ", i))); err != nil || number != uint64(i) {
 				return fmt.Errorf("append %d got number %d: %w", i, number, err)
 			}
 		}
@@ -199,12 +230,12 @@ func TestRingOutlivesAChangeOfItsType(t *testing.T) {
 	}
 }
 
-func since(t *testing.T, s *store.Store, ring store.Ring[string], after uint64) (got []uint64) {
+func since(t *testing.T, s *store.Store, ring store.Ring[*string], after uint64) (got []uint64) {
 	t.Helper()
 	err := s.View(func(tx *store.Tx) error {
-		return ring.Since(tx, after, func(number uint64, event string) error {
-			if event != fmt.Sprint("event ", number) {
-				t.Errorf("number %d has %q", number, event)
+		return ring.Since(tx, after, func(number uint64, event *string) error {
+			if *event != fmt.Sprint("event ", number) {
+				t.Errorf("number %d has %q", number, *event)
 			}
 			got = append(got, number)
 			return nil

@@ -20,7 +20,7 @@ func plainBolt(dir string) (result childResult) {
 	}
 	sum := newDigest()
 	err = db.View(func(tx *bolt.Tx) error {
-		bucket := tx.Bucket([]byte(rows.CollectionName()))
+		bucket := tx.Bucket([]byte(rows.Name))
 		if bucket == nil {
 			return nil
 		}
@@ -37,7 +37,7 @@ func plainBolt(dir string) (result childResult) {
 	result.Digest = sum.String()
 	result = result.failed(err)
 	err = db.Update(func(tx *bolt.Tx) error {
-		bucket, err := tx.CreateBucketIfNotExists([]byte(rows.CollectionName()))
+		bucket, err := tx.CreateBucketIfNotExists([]byte(rows.Name))
 		if err != nil {
 			return err
 		}

@@ -53,7 +53,7 @@ func makeGood(dir string) (map[string][]byte, error) {
 	add := func(from, before int) error {
 		return s.Update(func(tx *store.Tx) error {
 			for i := from; i < before; i++ {
-				if err := rows.Put(tx, rowKey(i), goodRow(i)); err != nil {
+				if err := rows.Put(tx, rowKey(i), new(goodRow(i))); err != nil {
 					return err
 				}
 			}
@@ -91,7 +91,7 @@ func openCopyOfContent(t testing.TB, content []byte) (*store.Store, store.Report
 func TestDamage_OfRecords(t *testing.T) {
 	t.Parallel()
 	in := func(change func(*bolt.Bucket) error) func(*bolt.Tx) error {
-		return func(tx *bolt.Tx) error { return change(tx.Bucket([]byte(rows.CollectionName()))) }
+		return func(tx *bolt.Tx) error { return change(tx.Bucket([]byte(rows.Name))) }
 	}
 	cases := map[string]func(*bolt.Tx) error{
 		"a row is lost": in(func(b *bolt.Bucket) error { return b.Delete([]byte(rowKey(17))) }),
@@ -104,7 +104,7 @@ func TestDamage_OfRecords(t *testing.T) {
 			return b.Put([]byte(rowKey(17)), b.Get([]byte(rowKey(18))))
 		}),
 		"a value that is too short": in(func(b *bolt.Bucket) error { return b.Put([]byte(rowKey(17)), []byte("{}")) }),
-		"a bucket is lost":          func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(rows.CollectionName())) },
+		"a bucket is lost":          func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(rows.Name)) },
 		"the tallies are lost":      func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte("_tallies")) },
 		"the header is lost":        func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte("_store")) },
 		"a bucket within a bucket": in(func(b *bolt.Bucket) error {
@@ -132,19 +132,19 @@ func TestDamage_OldRowIsNoticed(t *testing.T) {
 	dir := newFolder(t)
 	s, _ := mustOpen(t, dir, store.Options{})
 	put := func(count int) {
-		mustUpdate(t, s, func(tx *store.Tx) error { return rows.Put(tx, "a", row{Count: count}) })
+		mustUpdate(t, s, func(tx *store.Tx) error { return rows.Put(tx, "a", &row{Count: count}) })
 	}
 	put(1)
 	mustClose(t, s)
 	var old []byte
 	changeWithBolt(t, dir, func(tx *bolt.Tx) error {
-		old = slices.Clone(tx.Bucket([]byte(rows.CollectionName())).Get([]byte("a")))
+		old = slices.Clone(tx.Bucket([]byte(rows.Name)).Get([]byte("a")))
 		return nil
 	})
 	s, _ = mustOpen(t, dir, store.Options{})
 	put(2)
 	mustClose(t, s)
-	changeWithBolt(t, dir, func(tx *bolt.Tx) error { return tx.Bucket([]byte(rows.CollectionName())).Put([]byte("a"), old) })
+	changeWithBolt(t, dir, func(tx *bolt.Tx) error { return tx.Bucket([]byte(rows.Name)).Put([]byte("a"), old) })
 	if _, report := mustOpen(t, dir, store.Options{}); report.Outcome != store.OutcomeReset || strings.Contains(report.Reason, "the meta is of") {
 		t.Errorf("%+v", report)
 	}
@@ -250,7 +250,7 @@ func TestH22_EveryPossibleLossMakesANewEpoch(t *testing.T) {
 			if again != first {
 				t.Errorf("opened again: %+v", again)
 			}
-			mustUpdate(t, s, func(tx *store.Tx) error { return rows.Put(tx, "told", row{}) })
+			mustUpdate(t, s, func(tx *store.Tx) error { return rows.Put(tx, "told", &row{}) })
 			mustClose(t, s)
 			if _, again := mustOpen(t, dir, store.Options{}); again != (store.Report{Outcome: store.OutcomeOpened, Epoch: first.Epoch}) {
 				t.Errorf("opened again: %+v", again)

@@ -162,11 +162,11 @@ func healthyFile(f *testing.F) []byte {
 	if err != nil {
 		f.Fatal(err)
 	}
-	numbers := NewCollection[int]("numbers")
+	numbers := Collection[*int]{Name: "numbers"}
 	for from := 0; from < 400; from += 100 {
 		err := s.Update(func(tx *Tx) error {
 			for i := range 100 {
-				if err := numbers.Put(tx, fmt.Sprintf("%050d", from+i), i); err != nil {
+				if err := numbers.Put(tx, fmt.Sprintf("%050d", from+i), &i); err != nil {
 					return err
 				}
 			}

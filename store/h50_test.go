@@ -236,7 +236,7 @@ func TestH50_SizeLimit(t *testing.T) {
 	written, big := 0, row{Name: string(bytes.Repeat([]byte("x"), 5000))}
 	var err error
 	for err == nil && written < 1000 {
-		err = s.Update(func(tx *store.Tx) error { return rows.Put(tx, rowKey(written), big) })
+		err = s.Update(func(tx *store.Tx) error { return rows.Put(tx, rowKey(written), &big) })
 		if err == nil {
 			written++
 		}

@@ -18,7 +18,7 @@ type row struct {
 	Count int    `json:"count"`
 }
 
-var rows = store.NewCollection[row]("rows")
+var rows = store.Collection[*row]{Name: "rows"}
 
 func newFolder(t testing.TB) string {
 	t.Helper()
@@ -59,7 +59,7 @@ func putRows(t testing.TB, s *store.Store, from, before int) {
 	t.Helper()
 	mustUpdate(t, s, func(tx *store.Tx) error {
 		for i := from; i < before; i++ {
-			if err := rows.Put(tx, rowKey(i), row{Name: fmt.Sprintf("a virtual machine with the number %d", i), Count: i}); err != nil {
+			if err := rows.Put(tx, rowKey(i), &row{Name: fmt.Sprintf("a virtual machine with the number %d", i), Count: i}); err != nil {
 				return err
 			}
 		}
@@ -74,7 +74,7 @@ func countRows(t testing.TB, s *store.Store) int {
 	t.Helper()
 	walked := 0
 	err := s.View(func(tx *store.Tx) error {
-		err := rows.Each(tx, func(string, row) error { walked++; return nil })
+		err := rows.Each(tx, func(string, *row) error { walked++; return nil })
 		if kept := rows.Len(tx); err == nil && kept != walked {
 			return fmt.Errorf("Len says %d, walked %d", kept, walked)
 		}

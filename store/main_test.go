@@ -135,11 +135,11 @@ func inspect(dir string) (result childResult) {
 	result.Report = report
 	digest := newDigest()
 	err = s.View(func(tx *store.Tx) error {
-		return rows.Each(tx, func(key string, content row) error { result.Rows++; digest.add(key, content); return nil })
+		return rows.Each(tx, func(key string, content *row) error { result.Rows++; digest.add(key, *content); return nil })
 	})
 	result.Digest = digest.String()
 	result = result.failed(err)
-	err = s.Update(func(tx *store.Tx) error { return rows.Put(tx, "written by the child", row{}) })
+	err = s.Update(func(tx *store.Tx) error { return rows.Put(tx, "written by the child", &row{}) })
 	return result.failed(err).failed(s.Close())
 }
 
@@ -162,14 +162,14 @@ func fill(dir string) (result childResult) {
 	}
 	result.Report = report
 	for i := 0; i < 10_000 && err == nil; i++ {
-		err = s.Update(func(tx *store.Tx) error { return rows.Put(tx, rowKey(i), row{Name: string(make([]byte, 500))}) })
+		err = s.Update(func(tx *store.Tx) error { return rows.Put(tx, rowKey(i), &row{Name: string(make([]byte, 500))}) })
 		if err == nil {
 			result.Written++
 		}
 	}
 	result = result.failed(err)
 	err = s.View(func(tx *store.Tx) error {
-		return rows.Each(tx, func(string, row) error { result.Rows++; return nil })
+		return rows.Each(tx, func(string, *row) error { result.Rows++; return nil })
 	})
 	result.After = store.CodeOf(err)
 	return result.failed(s.Close())
@@ -191,7 +191,7 @@ func commitForEver(dir string) (result childResult) {
 	s, _, err := store.Open(context.Background(), dir, store.Options{})
 	for i := 0; err == nil; i++ {
 		err = s.Update(func(tx *store.Tx) error {
-			if err := rows.Put(tx, rowKey(rows.Len(tx)), row{Count: i}); err != nil {
+			if err := rows.Put(tx, rowKey(rows.Len(tx)), &row{Count: i}); err != nil {
 				return err
 			}
 			result.Rows = rows.Len(tx)
@@ -212,7 +212,7 @@ func truncateBelow(dir string) (result childResult) {
 		return result.failed(err)
 	}
 	walk := func(tx *store.Tx) error {
-		return rows.Each(tx, func(string, row) error { result.Rows++; return nil })
+		return rows.Each(tx, func(string, *row) error { result.Rows++; return nil })
 	}
 	result = result.failed(s.View(walk))
 	result.After = store.CodeOf(s.View(walk))

@@ -82,7 +82,7 @@ func playSteps(t *rapid.T, dir string, steps []step) {
 }
 
 func playStep(s *store.Store, step step, value row, model map[string]row) error {
-	put := func(tx *store.Tx) error { return rows.Put(tx, step.key, value) }
+	put := func(tx *store.Tx) error { return rows.Put(tx, step.key, &value) }
 	switch step.kind {
 	case "put":
 		model[step.key] = value
@@ -112,8 +112,8 @@ func compareWithModel(t *rapid.T, s *store.Store, model map[string]row) {
 		if kept := rows.Len(tx); kept != len(model) {
 			t.Errorf("Len %d, want %d", kept, len(model))
 		}
-		return rows.Each(tx, func(key string, value row) error {
-			got[key], order = value, append(order, key)
+		return rows.Each(tx, func(key string, value *row) error {
+			got[key], order = *value, append(order, key)
 			return nil
 		})
 	})

@@ -21,11 +21,11 @@ const stepsOfWork = 10
 // workStep makes commit number n: rows of all sizes come, change and go, so that
 // pages are freed and used again.
 func workStep(tx *store.Tx, n int) error {
-	err := rows.Put(tx, "step", row{Count: n})
+	err := rows.Put(tx, "step", &row{Count: n})
 	for i := range 12 {
-		err = errors.Join(err, rows.Put(tx, rowKey(n*12+i), goodRow(n)))
+		err = errors.Join(err, rows.Put(tx, rowKey(n*12+i), new(goodRow(n))))
 	}
-	err = errors.Join(err, rows.Put(tx, rowKey(n*6), row{Name: strings.Repeat("w", n*700), Count: n}))
+	err = errors.Join(err, rows.Put(tx, rowKey(n*6), &row{Name: strings.Repeat("w", n*700), Count: n}))
 	for i := range 5 {
 		err = errors.Join(err, rows.Delete(tx, rowKey((n-3)*12+i)))
 	}
@@ -34,12 +34,9 @@ func workStep(tx *store.Tx, n int) error {
 
 // currentStep is the number of the last commit that is there.
 func currentStep(s *store.Store) (n int, err error) {
-	err = s.View(func(tx *store.Tx) error {
-		last, _, err := rows.Get(tx, "step")
-		n = last.Count
-		return err
-	})
-	return n, err
+	var last row
+	_, err = rows.Load(s, "step", &last)
+	return last.Count, err
 }
 
 // work opens the store and goes on with the steps. Of each that is committed it
@@ -87,7 +84,7 @@ func workInFolder(t testing.TB, steps int) worked {
 		}
 		sum := newDigest()
 		must(t, s.View(func(tx *store.Tx) error {
-			return rows.Each(tx, func(key string, content row) error { sum.add(key, content); return nil })
+			return rows.Each(tx, func(key string, content *row) error { sum.add(key, *content); return nil })
 		}))
 		done.digests = append(done.digests, sum.String())
 	}
@@ -381,7 +378,7 @@ func TestPowerLoss_MetaWithoutItsPages(t *testing.T) {
 	s, _ := mustOpen(t, dir, store.Options{})
 	path, before := filepath.Join(dir, "state.db"), []byte(nil)
 	for count := range 12 {
-		mustUpdate(t, s, func(tx *store.Tx) error { return rows.Put(tx, "a", row{Count: count}) })
+		mustUpdate(t, s, func(tx *store.Tx) error { return rows.Put(tx, "a", &row{Count: count}) })
 		after, err := os.ReadFile(path)
 		must(t, err)
 		if count > 1 {
@@ -397,7 +394,7 @@ func checkMetaWithoutPages(t *testing.T, before, after []byte, count int) {
 	copy(left[:2*pageSize], after[:2*pageSize])
 	s, report := openCopyOfContent(t, left)
 	found := row{}
-	must(t, s.View(func(tx *store.Tx) (err error) { found, _, err = rows.Get(tx, "a"); return err }))
+	must(t, s.View(func(tx *store.Tx) (err error) { _, err = rows.Get(tx, "a", &found); return err }))
 	if report.Outcome == store.OutcomeOpened && found.Count < count-1 {
 		t.Errorf("opened with commit %d of %d: %+v", found.Count, count, report)
 	}

@@ -11,29 +11,25 @@ import (
 // sequence number and drops the oldest entries beyond the capacity. Keys are the
 // sequence numbers, big-endian, so that the order of the keys is the order of
 // the entries. Numbers begin at 1, and begin anew after Erase or a reset: a
-// reader that keeps one must keep the epoch beside it.
-type Ring[T any] struct {
-	entries  Collection[T]
-	capacity int
+// reader that keeps one must keep the epoch beside it. P is what it is for a
+// Collection.
+type Ring[P any] struct {
+	// Name is that of the ring's collection.
+	Name string
+	// Capacity is how many entries are kept; the newest one always is.
+	Capacity int
 }
-
-// NewRing names a ring of at most capacity entries (one at least).
-func NewRing[T any](name string, capacity int) Ring[T] {
-	return Ring[T]{entries: NewCollection[T](name), capacity: max(capacity, 1)}
-}
-
-// CollectionName returns the name of the ring's collection.
-func (r Ring[T]) CollectionName() string { return r.entries.CollectionName() }
 
 // Append adds an entry and returns its sequence number. It decodes no other
 // entry, so entries of a type that an older version had stand in nobody's way.
-func (r Ring[T]) Append(tx *Tx, value T) (uint64, error) {
-	key, _ := r.entries.rows.edgeKey(tx, (*bolt.Cursor).Last)
+func (r Ring[P]) Append(tx *Tx, entry P) (uint64, error) {
+	entries := rows{r.Name}
+	key, _ := entries.edgeKey(tx, (*bolt.Cursor).Last)
 	next := sequenceOf(key) + 1
-	if err := r.entries.Put(tx, sequenceKey(next), value); err != nil {
+	if err := entries.put(tx, sequenceKey(next), entry); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
 	}
-	return next, r.entries.rows.trimOldest(tx, r.capacity)
+	return next, entries.trimOldest(tx, max(r.Capacity, 1))
 }
 
 // trimOldest drops the oldest entries of a ring beyond its capacity: more than one
@@ -53,18 +49,18 @@ func (r rows) trimOldest(tx *Tx, capacity int) error {
 
 // Since calls do for every entry after the given sequence number (0: for all),
 // oldest first. ErrStop ends the walk without an error.
-func (r Ring[T]) Since(tx *Tx, after uint64, do func(sequence uint64, value T) error) error {
+func (r Ring[P]) Since(tx *Tx, after uint64, do func(sequence uint64, entry P) error) error {
 	if after == 1<<64-1 {
 		return nil
 	}
-	return r.entries.EachFrom(tx, sequenceKey(after+1), func(key string, value T) error {
-		return do(sequenceOf(key), value)
+	return Collection[P]{r.Name}.EachFrom(tx, sequenceKey(after+1), func(key string, entry P) error {
+		return do(sequenceOf(key), entry)
 	})
 }
 
 // Last returns the sequence number of the newest entry, 0 if there is none.
-func (r Ring[T]) Last(tx *Tx) (uint64, error) {
-	key, _, _, err := r.entries.Last(tx)
+func (r Ring[P]) Last(tx *Tx) (uint64, error) {
+	key, _, _, err := Collection[P]{r.Name}.Last(tx)
 	return sequenceOf(key), err
 }
 

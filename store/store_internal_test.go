@@ -12,7 +12,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-var notes = NewCollection[string]("notes")
+var notes = Collection[*string]{Name: "notes"}
 
 func openForTest(t *testing.T, dir string) *Store {
 	t.Helper()
@@ -35,7 +35,7 @@ func TestStopRefusesTheUpdateThatWaits(t *testing.T) {
 	}{
 		"a commit that fails": {func(s *Store, tx *Tx) error {
 			_ = s.db.file.Close() // from now on every write fails
-			return notes.Put(tx, "early", "x")
+			return notes.Put(tx, "early", new("x"))
 		}, "store_io"},
 		"a panic": {func(*Store, *Tx) error { panic("a bug") }, "store_damaged"},
 	} {

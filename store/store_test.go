@@ -18,13 +18,13 @@ import (
 func TestOpenCreatesThenOpens(t *testing.T) {
 	t.Parallel()
 	dir := newFolder(t)
-	s, created := mustOpen(t, dir, store.Options{Collections: []string{rows.CollectionName()}})
+	s, created := mustOpen(t, dir, store.Options{Collections: []string{rows.Name}})
 	if created.Outcome != store.OutcomeCreated || len(created.Epoch) != 32 || created.Reason != "" {
 		t.Errorf("first open: %+v", created)
 	}
 	putRows(t, s, 0, 500)
 	mustClose(t, s)
-	s, opened := mustOpen(t, dir, store.Options{Collections: []string{rows.CollectionName()}})
+	s, opened := mustOpen(t, dir, store.Options{Collections: []string{rows.Name}})
 	if opened != (store.Report{Outcome: store.OutcomeOpened, Epoch: created.Epoch}) {
 		t.Errorf("second open: %+v", opened)
 	}
@@ -62,32 +62,32 @@ func TestFilesArePrivate(t *testing.T) {
 // an Update that changes nothing leaves file and commit count alone.
 func TestNothingChangedWritesNothing(t *testing.T) {
 	t.Parallel()
-	ring := store.NewRing[row]("ring", 3)
+	ring := store.Ring[*row]{Name: "ring", Capacity: 3}
 	cases := []struct {
 		name    string
 		change  func(*store.Tx) error
 		commits uint64
 	}{
 		{"no access", func(*store.Tx) error { return nil }, 0},
-		{"same record again", func(tx *store.Tx) error { return rows.Put(tx, "a", row{Name: "a", Count: 1}) }, 0},
+		{"same record again", func(tx *store.Tx) error { return rows.Put(tx, "a", &row{Name: "a", Count: 1}) }, 0},
 		{"delete of what is not there", func(tx *store.Tx) error { return rows.Delete(tx, "none") }, 0},
 		{"delete in a collection that is not there", func(tx *store.Tx) error {
-			return store.NewCollection[row]("none").Delete(tx, "none")
+			return store.Collection[*row]{Name: "none"}.Delete(tx, "none")
 		}, 0},
-		{"reads", func(tx *store.Tx) error { rows.Len(tx); _, _, err := rows.Get(tx, "a"); return err }, 0},
+		{"reads", func(tx *store.Tx) error { rows.Len(tx); _, err := rows.Get(tx, "a", new(row)); return err }, 0},
 		{"change, then error", func(tx *store.Tx) error {
-			return errors.Join(rows.Put(tx, "b", row{}), errRefused)
+			return errors.Join(rows.Put(tx, "b", &row{}), errRefused)
 		}, 0},
-		{"another record", func(tx *store.Tx) error { return rows.Put(tx, "a", row{Name: "a", Count: 2}) }, 1},
+		{"another record", func(tx *store.Tx) error { return rows.Put(tx, "a", &row{Name: "a", Count: 2}) }, 1},
 		{"delete", func(tx *store.Tx) error { return rows.Delete(tx, "a") }, 1},
-		{"append", func(tx *store.Tx) error { _, err := ring.Append(tx, row{}); return err }, 1},
+		{"append", func(tx *store.Tx) error { _, err := ring.Append(tx, &row{}); return err }, 1},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			dir := newFolder(t)
 			s, _ := mustOpen(t, dir, store.Options{})
-			mustUpdate(t, s, func(tx *store.Tx) error { return rows.Put(tx, "a", row{Name: "a", Count: 1}) })
+			mustUpdate(t, s, func(tx *store.Tx) error { return rows.Put(tx, "a", &row{Name: "a", Count: 1}) })
 			commits, before := s.Commits(), readState(t, dir)
 			if err := s.Update(c.change); err != nil && !errors.Is(err, errRefused) {
 				t.Fatal(err)
@@ -128,7 +128,7 @@ func TestPanicStopsTheStore(t *testing.T) {
 	s, first := mustOpen(t, dir, store.Options{})
 	putRows(t, s, 0, 10)
 	err := s.Update(func(tx *store.Tx) error {
-		if err := rows.Put(tx, "half", row{}); err != nil {
+		if err := rows.Put(tx, "half", &row{}); err != nil {
 			return err
 		}
 		panic("a bug in the caller")
@@ -308,9 +308,9 @@ func TestConcurrentUse(t *testing.T) {
 	for worker := range 4 {
 		workers.Go(func() {
 			for i := range 20 {
-				err := s.Update(func(tx *store.Tx) error { return rows.Put(tx, rowKey(worker*100+i), row{Count: i}) })
+				err := s.Update(func(tx *store.Tx) error { return rows.Put(tx, rowKey(worker*100+i), &row{Count: i}) })
 				err = errors.Join(err, s.View(func(tx *store.Tx) error {
-					return rows.Each(tx, func(string, row) error { return nil })
+					return rows.Each(tx, func(string, *row) error { return nil })
 				}))
 				if i%10 == 0 {
 					err = errors.Join(err, s.Backup())
@@ -337,11 +337,11 @@ func TestBigTree(t *testing.T) {
 	for batch := range 4 {
 		mustUpdate(t, s, func(tx *store.Tx) error {
 			for i := batch; i < 2000; i += 4 {
-				if err := rows.Put(tx, fmt.Sprintf("%0200d", i), row{Name: string(content[:i*i%20_000])}); err != nil {
+				if err := rows.Put(tx, fmt.Sprintf("%0200d", i), &row{Name: string(content[:i*i%20_000])}); err != nil {
 					return err
 				}
 			}
-			return store.NewCollection[int]("small").Put(tx, fmt.Sprint(batch), batch)
+			return store.Collection[*int]{Name: "small"}.Put(tx, fmt.Sprint(batch), &batch)
 		})
 	}
 	mustUpdate(t, s, func(tx *store.Tx) error {

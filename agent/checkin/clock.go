@@ -111,16 +111,13 @@ type clockRecord struct {
 	Reported protocol.Code `json:"told,omitempty"`
 }
 
-var clockRecords = store.NewCollection[clockRecord]("checkin_clock")
+var clockRecords = store.Collection[*clockRecord]{Name: "checkin_clock"}
 
 // noteServerTime is what the clocks say after an answer of the portal: its time
 // was right half the round trip ago. What is new is an event.
 func (e *exchange) noteServerTime(server time.Time) (clockRecord, error) {
 	var before clockRecord
-	err := e.client.options.Store.View(func(tx *store.Tx) (err error) {
-		before, _, err = clockRecords.Get(tx, onlyKey)
-		return err
-	})
+	_, err := clockRecords.Load(e.client.options.Store, onlyKey, &before)
 	if err != nil {
 		return clockRecord{}, fmt.Errorf("read trusted time: %w", err)
 	}
@@ -194,10 +191,7 @@ func (c *Client) expiryTime() time.Time {
 // trustedTime is zero where there is none, or where the store cannot tell.
 func (c *Client) trustedTime() time.Time {
 	var record clockRecord
-	_ = c.options.Store.View(func(tx *store.Tx) (err error) {
-		record, _, err = clockRecords.Get(tx, onlyKey)
-		return err
-	})
+	_, _ = clockRecords.Load(c.options.Store, onlyKey, &record)
 	return record.trustedTime.at(c.options.Elapsed())
 }
 

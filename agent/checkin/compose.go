@@ -21,7 +21,7 @@ func (e *exchange) prepareReport(events int) (pendingRecord, error) {
 	err = e.client.options.Outbox.Update(func(tx *store.Tx, change *outbox.Change) error {
 		change.Seal()
 		change.Settle(e.droppedUpTo)
-		return pendingRecords.Put(tx, onlyKey, pending)
+		return pendingRecords.Put(tx, onlyKey, &pending)
 	})
 	if err != nil {
 		return pendingRecord{}, fmt.Errorf("store report: %w", err)

@@ -54,10 +54,10 @@ type contentProblem struct {
 }
 
 var (
-	siteRecords     = store.NewCollection[siteRecord]("content_site")
-	headMarks       = store.NewCollection[markRecord]("content_mark") // key: markKey
-	policyRecords   = store.NewCollection[policyRecord]("content_policy")
-	contentProblems = store.NewCollection[contentProblem]("content_finding")
+	siteRecords     = store.Collection[*siteRecord]{Name: "content_site"}
+	headMarks       = store.Collection[*markRecord]{Name: "content_mark"} // key: markKey
+	policyRecords   = store.Collection[*policyRecord]{Name: "content_policy"}
+	contentProblems = store.Collection[*contentProblem]{Name: "content_finding"}
 )
 
 func markKey(site, group string) string { return marksOfSite(site) + strconv.Quote(group) }
@@ -304,7 +304,8 @@ func (e *exchange) signersOf(envelope protocol.Envelope) []string {
 
 func (e *exchange) compareWithSeen(verified verifiedHead) error {
 	return e.client.options.Store.View(func(tx *store.Tx) error {
-		site, pinned, err := siteRecords.Get(tx, onlyKey)
+		var site siteRecord
+		pinned, err := siteRecords.Get(tx, onlyKey, &site)
 		if err != nil {
 			return err
 		}
@@ -312,8 +313,8 @@ func (e *exchange) compareWithSeen(verified verifiedHead) error {
 			return protocol.ErrWrongSite
 		}
 		key := markKey(verified.head.SiteID, verified.head.GroupID)
-		seen, _, err := headMarks.Get(tx, key)
-		if err != nil {
+		var seen markRecord
+		if _, err := headMarks.Get(tx, key, &seen); err != nil {
 			return err
 		}
 		for _, seen := range []markRecord{seen, e.client.currentIdentity().marks[key]} {
@@ -370,9 +371,9 @@ func (e *exchange) stillTrusts(ids []string) bool {
 func (e *exchange) shareMarks() error {
 	who, changed := e.client.currentIdentity(), false
 	err := e.client.options.Store.View(func(tx *store.Tx) error {
-		return headMarks.Each(tx, func(key string, seen markRecord) error {
+		return headMarks.Each(tx, func(key string, seen *markRecord) error {
 			if e.stillTrusts(seen.KeyIDs) && seen.HeadVersion > who.marks[key].HeadVersion {
-				next, news := who.withMark(key, seen, e.stillTrusts)
+				next, news := who.withMark(key, *seen, e.stillTrusts)
 				who, changed = next, changed || news
 			}
 			return nil
@@ -435,10 +436,10 @@ func (e *exchange) storeHead(verified verifiedHead, next *policyRecord) error {
 	}
 	err := e.client.options.Store.Update(func(tx *store.Tx) error {
 		err := errors.Join(
-			siteRecords.Put(tx, onlyKey, site),
-			headMarks.Put(tx, key, verified.mark))
+			siteRecords.Put(tx, onlyKey, &site),
+			headMarks.Put(tx, key, &verified.mark))
 		if next != nil {
-			err = errors.Join(err, policyRecords.Put(tx, onlyKey, *next))
+			err = errors.Join(err, policyRecords.Put(tx, onlyKey, next))
 		}
 		return err
 	})
@@ -454,10 +455,10 @@ func (e *exchange) recordContentProblem(code protocol.Code, detail string) error
 	var before contentProblem
 	err := e.client.options.Store.Update(func(tx *store.Tx) error {
 		var err error
-		if before, _, err = contentProblems.Get(tx, onlyKey); err != nil || before.Code == code {
+		if _, err = contentProblems.Get(tx, onlyKey, &before); err != nil || before.Code == code {
 			return err
 		}
-		return contentProblems.Put(tx, onlyKey, contentProblem{Code: code})
+		return contentProblems.Put(tx, onlyKey, &contentProblem{Code: code})
 	})
 	if err != nil {
 		return fmt.Errorf("store content problem: %w", err)
@@ -469,9 +470,6 @@ func (e *exchange) recordContentProblem(code protocol.Code, detail string) error
 }
 
 func (c *Client) storedPolicy() (record policyRecord, found bool, err error) {
-	err = c.options.Store.View(func(tx *store.Tx) error {
-		record, found, err = policyRecords.Get(tx, onlyKey)
-		return err
-	})
+	found, err = policyRecords.Load(c.options.Store, onlyKey, &record)
 	return record, found, err
 }

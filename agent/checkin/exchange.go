@@ -193,12 +193,12 @@ func (e *exchange) acceptReply(pending pendingRecord, reply protocol.CheckinRepl
 		if full {
 			base = baselineRecords.Delete(tx, onlyKey)
 		} else if pending.Baseline != nil {
-			base = baselineRecords.Put(tx, onlyKey, *pending.Baseline)
+			base = baselineRecords.Put(tx, onlyKey, pending.Baseline)
 		}
 		if e.extra.Settler != nil && len(acknowledged) > 0 {
 			base = errors.Join(base, e.extra.Settler.Settle(tx, acknowledged))
 		}
-		return errors.Join(base, exchangeRecords.Put(tx, onlyKey, e.record), clockRecords.Put(tx, onlyKey, clock), pendingRecords.Delete(tx, onlyKey))
+		return errors.Join(base, exchangeRecords.Put(tx, onlyKey, &e.record), clockRecords.Put(tx, onlyKey, &clock), pendingRecords.Delete(tx, onlyKey))
 	})
 	if err != nil {
 		return fmt.Errorf("store acknowledgement: %w", err)

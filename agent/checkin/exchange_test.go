@@ -407,14 +407,14 @@ func TestStateIsConsistentWhileCheckinsCome(t *testing.T) {
 // made: one made from nothing would have a number that was used before.
 func TestH02_NoReportWithoutItsStanding(t *testing.T) {
 	t.Parallel()
-	for _, collection := range []string{exchangeRecords.CollectionName(), baselineRecords.CollectionName(), pendingRecords.CollectionName()} {
+	for _, collection := range []string{exchangeRecords.Name, baselineRecords.Name, pendingRecords.Name} {
 		t.Run(collection, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
 			b.do("agent_start")
 			b.portal.sent()
-			damaged := store.NewCollection[string](collection)
-			if err := b.options.Store.Update(func(tx *store.Tx) error { return damaged.Put(tx, onlyKey, "damaged") }); err != nil {
+			damaged := store.Collection[*string]{Name: collection}
+			if err := b.options.Store.Update(func(tx *store.Tx) error { return damaged.Put(tx, onlyKey, new("damaged")) }); err != nil {
 				t.Fatal(err)
 			}
 			if outcome, err := b.try("daily"); err == nil || outcome.Code == "" || len(b.outbox.Carried()) != 1 {

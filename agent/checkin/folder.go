@@ -52,8 +52,8 @@ func (e *exchange) refreshFolder(retry bool) error {
 	var record exchangeRecord
 	var problem contentProblem
 	err := c.options.Store.View(func(tx *store.Tx) (err error) {
-		if record, _, err = exchangeRecords.Get(tx, onlyKey); err == nil {
-			problem, _, err = contentProblems.Get(tx, onlyKey)
+		if _, err = exchangeRecords.Get(tx, onlyKey, &record); err == nil {
+			_, err = contentProblems.Get(tx, onlyKey, &problem)
 		}
 		return err
 	})

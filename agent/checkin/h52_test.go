@@ -84,12 +84,13 @@ func TestH52_TheEndOfTheRangeBeginsANewEpoch(t *testing.T) {
 		b.do("agent_start")
 		epoch := b.options.Store.Epoch()
 		err := b.options.Store.Update(func(tx *store.Tx) error {
-			record, _, err := exchangeRecords.Get(tx, onlyKey)
+			var record exchangeRecord
+			_, err := exchangeRecords.Get(tx, onlyKey, &record)
 			if err != nil {
 				return err
 			}
 			record.Sequence = last
-			return exchangeRecords.Put(tx, onlyKey, record)
+			return exchangeRecords.Put(tx, onlyKey, &record)
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -58,12 +58,13 @@ func TestH63_AGroupOfBefore(t *testing.T) {
 	b := newContentBench(t)
 	b.do("agent_start")
 	err := b.options.Store.Update(func(tx *store.Tx) error {
-		record, _, err := exchangeRecords.Get(tx, onlyKey)
+		var record exchangeRecord
+		_, err := exchangeRecords.Get(tx, onlyKey, &record)
 		if err != nil {
 			return err
 		}
 		record.Group.ID = "../../../etc/passwd%2f.."
-		return exchangeRecords.Put(tx, onlyKey, record)
+		return exchangeRecords.Put(tx, onlyKey, &record)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"prlagent/agent/protocol"
-	"prlagent/store"
 )
 
 // hostile is a Mac that has a policy and something to tell, and what stands
@@ -90,10 +89,7 @@ func (h *hostile) heal() {
 // unanswered is the stored report.
 func (h *hostile) unanswered() (record pendingRecord) {
 	h.t.Helper()
-	err := h.options.Store.View(func(tx *store.Tx) (err error) {
-		record, _, err = pendingRecords.Get(tx, onlyKey)
-		return err
-	})
+	_, err := pendingRecords.Load(h.options.Store, onlyKey, &record)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -21,13 +21,13 @@ func (c *Client) Content() policy.Content {
 	var problem contentProblem
 	var found, isKept bool
 	err := c.options.Store.View(func(tx *store.Tx) (err error) {
-		if record, found, err = policyRecords.Get(tx, onlyKey); err != nil {
+		if found, err = policyRecords.Get(tx, onlyKey, &record); err != nil {
 			return err
 		}
-		if kept, isKept, err = policyRecords.Get(tx, dictionaryKey); err != nil {
+		if isKept, err = policyRecords.Get(tx, dictionaryKey, &kept); err != nil {
 			return err
 		}
-		problem, _, err = contentProblems.Get(tx, onlyKey)
+		_, err = contentProblems.Get(tx, onlyKey, &problem)
 		return err
 	})
 	now := c.options.Policy
@@ -91,7 +91,7 @@ func (c *Client) keepDictionary() error {
 		err = c.options.Store.Update(func(tx *store.Tx) error { return policyRecords.Delete(tx, dictionaryKey) })
 	case now.Decides() && (!was || kept.Pointer != now.Pointer):
 		err = c.options.Store.Update(func(tx *store.Tx) error {
-			return policyRecords.Put(tx, dictionaryKey, policyRecord{Pointer: now.Pointer, Document: now.Document})
+			return policyRecords.Put(tx, dictionaryKey, &policyRecord{Pointer: now.Pointer, Document: now.Document})
 		})
 	}
 	if err != nil {
@@ -101,9 +101,6 @@ func (c *Client) keepDictionary() error {
 }
 
 func (c *Client) keptDictionary() (kept policyRecord, found bool, err error) {
-	err = c.options.Store.View(func(tx *store.Tx) error {
-		kept, found, err = policyRecords.Get(tx, dictionaryKey)
-		return err
-	})
+	found, err = policyRecords.Load(c.options.Store, dictionaryKey, &kept)
 	return kept, found, err
 }

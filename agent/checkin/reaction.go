@@ -134,7 +134,7 @@ func (e *exchange) giveUp(pending pendingRecord, problem protocol.Problem, cause
 			return forget
 		}
 		e.record.Sequence = last
-		return errors.Join(forget, baselineRecords.Delete(tx, onlyKey), exchangeRecords.Put(tx, onlyKey, e.record))
+		return errors.Join(forget, baselineRecords.Delete(tx, onlyKey), exchangeRecords.Put(tx, onlyKey, &e.record))
 	})
 	if err != nil {
 		return errors.Join(cause, fmt.Errorf("forget report: %w", err))

@@ -44,15 +44,15 @@ const pendingLife = 24 * time.Hour
 const onlyKey = "current"
 
 var (
-	exchangeRecords = store.NewCollection[exchangeRecord]("checkin_exchange")
-	baselineRecords = store.NewCollection[protocol.Baseline]("checkin_baseline")
-	pendingRecords  = store.NewCollection[pendingRecord]("checkin_pending")
+	exchangeRecords = store.Collection[*exchangeRecord]{Name: "checkin_exchange"}
+	baselineRecords = store.Collection[*protocol.Baseline]{Name: "checkin_baseline"}
+	pendingRecords  = store.Collection[*pendingRecord]{Name: "checkin_pending"}
 )
 
 // Collections names what this package keeps in the store.
 func Collections() []string {
-	return []string{exchangeRecords.CollectionName(), baselineRecords.CollectionName(), pendingRecords.CollectionName(), clockRecords.CollectionName(),
-		siteRecords.CollectionName(), headMarks.CollectionName(), policyRecords.CollectionName(), contentProblems.CollectionName()}
+	return []string{exchangeRecords.Name, baselineRecords.Name, pendingRecords.Name, clockRecords.Name,
+		siteRecords.Name, headMarks.Name, policyRecords.Name, contentProblems.Name}
 }
 
 // storedState is what the store says before a report.
@@ -75,13 +75,13 @@ func readStoredState(s *store.Store, origin string, privacy protocol.Privacy, no
 	var pending pendingRecord
 	var unanswered bool
 	err = s.View(func(tx *store.Tx) error {
-		if found.record, _, err = exchangeRecords.Get(tx, onlyKey); err != nil {
+		if _, err = exchangeRecords.Get(tx, onlyKey, &found.record); err != nil {
 			return err
 		}
-		if found.baseline, _, err = baselineRecords.Get(tx, onlyKey); err != nil {
+		if _, err = baselineRecords.Get(tx, onlyKey, &found.baseline); err != nil {
 			return err
 		}
-		pending, unanswered, err = pendingRecords.Get(tx, onlyKey)
+		unanswered, err = pendingRecords.Get(tx, onlyKey, &pending)
 		return err
 	})
 	if err != nil {

@@ -64,13 +64,15 @@ func (c *Client) State() State {
 	var record exchangeRecord
 	_ = c.options.Store.View(func(tx *store.Tx) error {
 		var err error
-		if record, _, err = exchangeRecords.Get(tx, onlyKey); err != nil {
+		if _, err = exchangeRecords.Get(tx, onlyKey, &record); err != nil {
 			return err
 		}
-		if _, state.Unanswered, err = pendingRecords.Get(tx, onlyKey); err != nil {
+		var pending pendingRecord
+		if state.Unanswered, err = pendingRecords.Get(tx, onlyKey, &pending); err != nil {
 			return err
 		}
-		policy, _, err := policyRecords.Get(tx, onlyKey)
+		var policy policyRecord
+		_, err = policyRecords.Get(tx, onlyKey, &policy)
 		state.HeadVersion = policy.Head.HeadVersion
 		return err
 	})

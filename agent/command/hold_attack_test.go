@@ -337,7 +337,7 @@ func TestH27_Autostart(t *testing.T) {
 					t.Errorf("afterwards it is %s, want %s", got, ways.want)
 				}
 				_ = b.store.View(func(tx *store.Tx) error {
-					return holdRecords.Each(tx, func(key string, record holdRecord) error {
+					return holdRecords.Each(tx, func(key string, record *holdRecord) error {
 						if record.Autostart != "" {
 							t.Errorf("%s is still owed %s", key, record.Autostart)
 						}

@@ -134,7 +134,7 @@ func (h *Holds) lend(key protocol.VMKey, was string) error {
 		}
 		record := one.record
 		record.Autostart = was
-		err = h.options.Commit(func(tx *store.Tx) error { return holdRecords.Put(tx, key.String(), record) })
+		err = h.options.Commit(func(tx *store.Tx) error { return holdRecords.Put(tx, key.String(), &record) })
 		if err == nil {
 			one.record = record
 			h.copy()
@@ -217,7 +217,7 @@ func (h *Holds) returned(key protocol.VMKey) {
 		if one := h.holds[key]; one != nil && one.record.isOver() {
 			record := one.record
 			record.Autostart = ""
-			return holdRecords.Put(tx, key.String(), record)
+			return holdRecords.Put(tx, key.String(), &record)
 		}
 		if h.lent[key] == nil {
 			return nil // it is held again

@@ -9,8 +9,8 @@ import (
 // of machines that are to be put back (H29).
 func PlacedIn(tx *store.Tx) (held, autostarts int, err error) {
 	records := make(map[protocol.VMKey]*holdRecord)
-	err = holdRecords.Each(tx, func(_ string, record holdRecord) error {
-		if records[record.VMKey] = &record; record.Autostart != "" {
+	err = holdRecords.Each(tx, func(_ string, record *holdRecord) error {
+		if records[record.VMKey] = record; record.Autostart != "" {
 			autostarts++
 		}
 		return nil
@@ -18,7 +18,8 @@ func PlacedIn(tx *store.Tx) (held, autostarts int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	kept, found, err := holdLists.Get(tx, holdListKey)
+	var kept keptList
+	found, err := holdLists.Get(tx, holdListKey, &kept)
 	if err != nil || !found {
 		return 0, autostarts, err
 	}

@@ -18,8 +18,8 @@ import (
 
 // What is kept of holds: the signed list, and how each machine of it stands.
 var (
-	holdLists   = store.NewCollection[keptList]("hold_list") // one, under holdListKey
-	holdRecords = store.NewCollection[holdRecord]("holds")   // by VMKey.String
+	holdLists   = store.Collection[*keptList]{Name: "hold_list"} // one, under holdListKey
+	holdRecords = store.Collection[*holdRecord]{Name: "holds"}   // by VMKey.String
 )
 
 const holdListKey = "list"
@@ -60,11 +60,11 @@ func (r *holdRecord) isOver() bool {
 func loadHolds(state *store.Store) (list keptList, found bool, records map[protocol.VMKey]*holdRecord, err error) {
 	records = make(map[protocol.VMKey]*holdRecord)
 	err = state.View(func(tx *store.Tx) (err error) {
-		if list, found, err = holdLists.Get(tx, holdListKey); err != nil {
+		if found, err = holdLists.Get(tx, holdListKey, &list); err != nil {
 			return err
 		}
-		return holdRecords.Each(tx, func(_ string, record holdRecord) error {
-			records[record.VMKey] = &record
+		return holdRecords.Each(tx, func(_ string, record *holdRecord) error {
+			records[record.VMKey] = record
 			return nil
 		})
 	})
@@ -254,7 +254,7 @@ func (h *Holds) keep() {
 			if record == nil {
 				continue
 			}
-			if err := holdRecords.Put(tx, key.String(), *record); err != nil {
+			if err := holdRecords.Put(tx, key.String(), record); err != nil {
 				return err
 			}
 		}

@@ -111,7 +111,7 @@ func (h *Holds) Release(ids []string, all bool, by string) ([]HeldVM, error) {
 	}
 	released := make([]HeldVM, 0, len(meant))
 	for _, one := range meant {
-		one.record = one.released(by, now)
+		one.record = *one.released(by, now)
 		delete(h.unkept, one.VMKey)
 		released = append(released, one.shown())
 	}
@@ -121,9 +121,9 @@ func (h *Holds) Release(ids []string, all bool, by string) ([]HeldVM, error) {
 	return released, nil
 }
 
-func (one *hold) released(by string, now time.Time) holdRecord {
+func (one *hold) released(by string, now time.Time) *holdRecord {
 	record := one.record
 	record.State, record.Code, record.Paused, record.Since = protocol.HoldReleased, protocol.CodeHoldReleased, false, seconds(now)
 	record.ReleasedBy, record.ReleasedAt = by, seconds(now)
-	return record
+	return &record
 }

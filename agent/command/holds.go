@@ -234,11 +234,11 @@ func (h *Holds) replace(came signedHolds, now Circumstances) error {
 	next, lent, events := h.following(came, now)
 	kept := keptList{Envelope: came.envelope, TakenAt: seconds(now.Clock.Wall)}
 	err := h.options.Commit(func(tx *store.Tx) error {
-		if err := holdLists.Put(tx, holdListKey, kept); err != nil {
+		if err := holdLists.Put(tx, holdListKey, &kept); err != nil {
 			return err
 		}
 		for key, one := range next {
-			if err := holdRecords.Put(tx, key.String(), one.record); err != nil {
+			if err := holdRecords.Put(tx, key.String(), &one.record); err != nil {
 				return err
 			}
 		}
@@ -248,7 +248,7 @@ func (h *Holds) replace(came signedHolds, now Circumstances) error {
 			}
 		}
 		for key, record := range lent {
-			if err := holdRecords.Put(tx, key.String(), *record); err != nil {
+			if err := holdRecords.Put(tx, key.String(), record); err != nil {
 				return err
 			}
 		}

@@ -11,13 +11,13 @@ import (
 // The journal is two collections, so that what is read at a start is as long as
 // what is left to do.
 var (
-	openRecords  = store.NewCollection[Record]("commands_open")  // until the portal has the result
-	endedRecords = store.NewCollection[Record]("commands_ended") // to answer repeats from
+	openRecords  = store.Collection[*Record]{Name: "commands_open"}  // until the portal has the result
+	endedRecords = store.Collection[*Record]{Name: "commands_ended"} // to answer repeats from
 )
 
 // Collections names what this package keeps in the store.
 func Collections() []string {
-	return []string{openRecords.CollectionName(), endedRecords.CollectionName(), holdLists.CollectionName(), holdRecords.CollectionName()}
+	return []string{openRecords.Name, endedRecords.Name, holdLists.Name, holdRecords.Name}
 }
 
 // Commit keeps a change in the store, in one commit with events of the Mac.
@@ -32,11 +32,11 @@ type journal struct {
 // load gives the commands that are not settled, in no order.
 func (j *journal) load() (records []Record, err error) {
 	err = j.store.View(func(tx *store.Tx) error {
-		return openRecords.Each(tx, func(_ string, r Record) error {
+		return openRecords.Each(tx, func(_ string, r *Record) error {
 			if r.Envelope != nil {
 				r.Command, _, _ = claimed(*r.Envelope)
 			}
-			records = append(records, r)
+			records = append(records, *r)
 			return nil
 		})
 	})
@@ -53,7 +53,7 @@ func (j *journal) keep(events []protocol.Event, records ...Record) error {
 			if r.Envelope != nil {
 				r.Command = protocol.Command{} // it is in the envelope
 			}
-			if err := openRecords.Put(tx, r.ID, r); err != nil {
+			if err := openRecords.Put(tx, r.ID, &r); err != nil {
 				return err
 			}
 		}
@@ -67,10 +67,7 @@ func (j *journal) keep(events []protocol.Event, records ...Record) error {
 
 // ended finds the record of a command that the portal has the result of.
 func (j *journal) ended(id string) (found Record, known bool, err error) {
-	err = j.store.View(func(tx *store.Tx) (err error) {
-		found, known, err = endedRecords.Get(tx, id)
-		return err
-	})
+	known, err = endedRecords.Load(j.store, id, &found)
 	return found, known, err
 }
 
@@ -78,7 +75,8 @@ func (j *journal) ended(id string) (found Record, known bool, err error) {
 // answer from, within a transaction of who knows of the acknowledgement.
 func settle(tx *store.Tx, ids []string) error {
 	for _, id := range ids {
-		r, found, err := openRecords.Get(tx, id)
+		var r Record
+		found, err := openRecords.Get(tx, id, &r)
 		if err != nil {
 			return err
 		}
@@ -92,7 +90,7 @@ func settle(tx *store.Tx, ids []string) error {
 		if err := openRecords.Delete(tx, id); err != nil {
 			return err
 		}
-		if err := endedRecords.Put(tx, id, r); err != nil {
+		if err := endedRecords.Put(tx, id, &r); err != nil {
 			return err
 		}
 	}
@@ -102,7 +100,7 @@ func settle(tx *store.Tx, ids []string) error {
 // due are the ids of settled commands that may be forgotten.
 func (j *journal) due(now time.Time) (ids []string, err error) {
 	err = j.store.View(func(tx *store.Tx) error {
-		return endedRecords.Each(tx, func(id string, r Record) error {
+		return endedRecords.Each(tx, func(id string, r *Record) error {
 			if !keptUntil(r.Command.ExpiresAt, r.ReceivedAt).After(now) {
 				ids = append(ids, id)
 			}
@@ -135,9 +133,9 @@ func (j *journal) settledCount() (count int) {
 // all gives every record, oldest first by its id.
 func (j *journal) all() (records []Record, err error) {
 	err = j.store.View(func(tx *store.Tx) error {
-		return endedRecords.Each(tx, func(_ string, r Record) error {
+		return endedRecords.Each(tx, func(_ string, r *Record) error {
 			r.Settled = true
-			records = append(records, r)
+			records = append(records, *r)
 			return nil
 		})
 	})

@@ -201,8 +201,8 @@ func (s *realSide) noteRewritten(info os.FileInfo) {
 
 func (s *realSide) onDisk(id string) (r Record, found bool) {
 	err := s.store.View(func(tx *store.Tx) (err error) {
-		if r, found, err = openRecords.Get(tx, id); !found && err == nil {
-			if r, found, err = endedRecords.Get(tx, id); found && !r.hasEnded() {
+		if found, err = openRecords.Get(tx, id, &r); !found && err == nil {
+			if found, err = endedRecords.Get(tx, id, &r); found && !r.hasEnded() {
 				s.t.Errorf("%s is settled, and has no result", id)
 			}
 		}

@@ -598,7 +598,7 @@ func BenchmarkOpenJournal(b *testing.B) {
 			command := commandOf(fmt.Sprintf("0195500a-0000-7000-8000-%012d", n), "vm.delete", "vm-1")
 			r := received(order, command, "", bench.now).begun(nil, testNow).ended(ending{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, testNow)
 			r.Result.Receipt = &order
-			if err := openRecords.Put(tx, r.ID, r); err != nil {
+			if err := openRecords.Put(tx, r.ID, &r); err != nil {
 				return err
 			}
 			if err := settle(tx, []string{r.ID}); err != nil {
@@ -671,7 +671,7 @@ func TestH24_WhatIsForgottenIsWrittenDownFirst(t *testing.T) {
 	if want := record.Command.ExpiresAt.Add(180 * 24 * time.Hour); !until.Equal(want) {
 		t.Errorf("it is kept until %v, want %v", until, want)
 	}
-	if err := b.store.Update(func(tx *store.Tx) error { return endedRecords.Put(tx, record.ID, record) }); err != nil {
+	if err := b.store.Update(func(tx *store.Tx) error { return endedRecords.Put(tx, record.ID, &record) }); err != nil {
 		t.Fatal(err)
 	}
 	full := errors.New("no space left on device")

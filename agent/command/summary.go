@@ -63,9 +63,9 @@ func (e *engine) noteFailed(r *Record) {
 // lastFailed is the newest settled command that failed; nil if there is none.
 func (j *journal) lastFailed() (last *Record, err error) {
 	err = j.store.View(func(tx *store.Tx) error {
-		return endedRecords.Each(tx, func(_ string, r Record) error {
+		return endedRecords.Each(tx, func(_ string, r *Record) error {
 			if r.hasFailed() && (last == nil || r.Since.After(last.Since)) {
-				last = &r
+				last = r
 			}
 			return nil
 		})

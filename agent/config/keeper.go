@@ -56,10 +56,10 @@ type keptProfile struct {
 	Removed  bool      `json:"removed,omitempty"`  // believed
 }
 
-var keptProfiles = store.NewCollection[keptProfile]("config_kept")
+var keptProfiles = store.Collection[*keptProfile]{Name: "config_kept"}
 
 // Collections names what this package keeps in the store.
-func Collections() []string { return []string{keptProfiles.CollectionName()} }
+func Collections() []string { return []string{keptProfiles.Name} }
 
 // NewKeeper makes a Keeper that remembers in the given store.
 func NewKeeper(state *store.Store) *Keeper {
@@ -211,10 +211,7 @@ func (k *Keeper) loadKept(awake AwakeTime) error {
 	if k.loaded {
 		return nil
 	}
-	err := k.store.View(func(tx *store.Tx) (err error) {
-		k.kept, _, err = keptProfiles.Get(tx, onlyKey)
-		return err
-	})
+	_, err := keptProfiles.Load(k.store, onlyKey, &k.kept)
 	if err != nil {
 		return fmt.Errorf("recall configuration: %w", err)
 	}
@@ -239,7 +236,7 @@ func (k *Keeper) saveKept(next keptProfile, values map[string]any) error {
 		return nil
 	}
 	k.kept, k.values = next, values
-	err := k.store.Update(func(tx *store.Tx) error { return keptProfiles.Put(tx, onlyKey, next) })
+	err := k.store.Update(func(tx *store.Tx) error { return keptProfiles.Put(tx, onlyKey, &k.kept) })
 	if err != nil {
 		k.stored = false
 		return fmt.Errorf("keep configuration: %w", err)

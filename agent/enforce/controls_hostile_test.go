@@ -274,7 +274,7 @@ func TestH68_ALeaseOfAnotherVersion(t *testing.T) {
 		err := l.state.Update(func(tx *store.Tx) error {
 			for _, number := range []int{-1, 0, 1 << 62} {
 				record := leaseRecord{Number: number, Switches: []string{"of-a-later-one"}, Lifted: []string{"of-a-later-one", "add-vm"}, User: alice}
-				if err := leases.Put(tx, fmt.Sprint(number), record); err != nil {
+				if err := leases.Put(tx, fmt.Sprint(number), &record); err != nil {
 					return err
 				}
 			}

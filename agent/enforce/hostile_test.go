@@ -309,8 +309,8 @@ func TestWhatWasNotSeenIsNotForgotten(t *testing.T) {
 // is said.
 func TestADamagedMemorySetsNothing(t *testing.T) {
 	inBubble(t, clipboard, func(l *lab) {
-		garbage := store.NewCollection[[]string](records.CollectionName())
-		if err := l.state.Update(func(tx *store.Tx) error { return garbage.Put(tx, "x", []string{"y"}) }); err != nil {
+		garbage := store.Collection[*[]string]{Name: records.Name}
+		if err := l.state.Update(func(tx *store.Tx) error { return garbage.Put(tx, "x", &[]string{"y"}) }); err != nil {
 			l.t.Fatal(err)
 		}
 		l.enforcer.Recall()

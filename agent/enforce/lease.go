@@ -237,7 +237,7 @@ func (e *Enforcer) keepLease(record *leaseRecord) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	record.Number, record.User = e.lastLease+1, e.hostOwner.User
-	err := e.options.Store.Update(func(tx *store.Tx) error { return leases.Put(tx, strconv.Itoa(record.Number), *record) })
+	err := e.options.Store.Update(func(tx *store.Tx) error { return leases.Put(tx, strconv.Itoa(record.Number), record) })
 	if err != nil {
 		return fmt.Errorf("keep what is lifted: %w", err)
 	}
@@ -260,15 +260,15 @@ func (e *Enforcer) forgetLease(record *leaseRecord) error {
 	return nil
 }
 
-var leases = store.NewCollection[leaseRecord]("policy_leases")
+var leases = store.Collection[*leaseRecord]{Name: "policy_leases"}
 
 // loadLeases finds what an earlier process has left lifted.
 func (e *Enforcer) loadLeases() error {
 	e.leases, e.lastLease, e.stuckLease, e.hostOwner = make(map[int]*leaseRecord), 0, 0, Owner{}
 	e.lentUntil, e.listedAt = make(map[string]Mark), make(map[uint32]Mark)
 	err := e.options.Store.View(func(tx *store.Tx) error {
-		return leases.Each(tx, func(_ string, record leaseRecord) error {
-			e.leases[record.Number] = &record
+		return leases.Each(tx, func(_ string, record *leaseRecord) error {
+			e.leases[record.Number] = record
 			e.hostOwner = Owner{User: record.User}
 			e.lastLease = max(e.lastLease, record.Number)
 			return nil

@@ -31,9 +31,9 @@ type told struct {
 }
 
 var (
-	records = store.NewCollection[record]("policy_memory")
+	records = store.Collection[*record]{Name: "policy_memory"}
 	// controlsRecords has what is remembered for the security controls, as one record.
-	controlsRecords = store.NewCollection[policy.ControlsMemory]("policy_controls")
+	controlsRecords = store.Collection[*policy.ControlsMemory]{Name: "policy_controls"}
 )
 
 // Keys of the records that are about no machine.
@@ -45,13 +45,13 @@ const (
 
 // Collections names what this package keeps in the store.
 func Collections() []string {
-	return []string{records.CollectionName(), controlsRecords.CollectionName(), leases.CollectionName()}
+	return []string{records.Name, controlsRecords.Name, leases.Name}
 }
 
 func loadMemory(state *store.Store) (memory policy.Memory, report told, released *Released, version string, err error) {
 	memory = make(policy.Memory)
 	err = state.View(func(tx *store.Tx) error {
-		return records.Each(tx, func(_ string, kept record) error {
+		return records.Each(tx, func(_ string, kept *record) error {
 			switch {
 			case kept.Report != nil:
 				report = *kept.Report
@@ -76,8 +76,8 @@ func loadMemory(state *store.Store) (memory policy.Memory, report told, released
 func (e *Enforcer) loadControls() error {
 	e.controls = policy.ControlsMemory{}
 	err := e.options.Store.View(func(tx *store.Tx) error {
-		return controlsRecords.Each(tx, func(_ string, kept policy.ControlsMemory) error {
-			e.controls = kept
+		return controlsRecords.Each(tx, func(_ string, kept *policy.ControlsMemory) error {
+			e.controls = *kept
 			return nil
 		})
 	})
@@ -103,7 +103,7 @@ func (e *Enforcer) remember(changed policy.Memory, report *told, controls *polic
 		if err := putControls(tx, controls); err != nil || report == nil {
 			return err
 		}
-		return records.Put(tx, reportKey, record{Report: report})
+		return records.Put(tx, reportKey, &record{Report: report})
 	})
 	if err != nil {
 		return fmt.Errorf("keep what is done for the policy: %w", err)
@@ -133,14 +133,14 @@ func putControls(tx *store.Tx, controls *policy.ControlsMemory) error {
 	case controls.IsEmpty():
 		return controlsRecords.Delete(tx, controlsKey)
 	}
-	return controlsRecords.Put(tx, controlsKey, *controls)
+	return controlsRecords.Put(tx, controlsKey, controls)
 }
 
 func putMemory(tx *store.Tx, key protocol.VMKey, memory policy.VMMemory) error {
 	if memory.IsEmpty() {
 		return records.Delete(tx, key.String())
 	}
-	return records.Put(tx, key.String(), record{Key: key, Memory: memory})
+	return records.Put(tx, key.String(), &record{Key: key, Memory: memory})
 }
 
 func sortedKeys[T any](from map[protocol.VMKey]T) []protocol.VMKey {

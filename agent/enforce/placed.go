@@ -15,7 +15,7 @@ type Placed struct {
 
 // PlacedIn is what the store remembers of that.
 func PlacedIn(tx *store.Tx) (placed Placed, err error) {
-	err = records.Each(tx, func(_ string, kept record) error {
+	err = records.Each(tx, func(_ string, kept *record) error {
 		if kept.Memory.HoldsLock() {
 			placed.Locks++
 		}
@@ -24,7 +24,7 @@ func PlacedIn(tx *store.Tx) (placed Placed, err error) {
 	if err != nil {
 		return Placed{}, err
 	}
-	err = controlsRecords.Each(tx, func(_ string, kept policy.ControlsMemory) error {
+	err = controlsRecords.Each(tx, func(_ string, kept *policy.ControlsMemory) error {
 		for i := range policy.HostSwitches {
 			if target := policy.HostSwitches[i].Target(); kept.Host.Call(target).Word != "" {
 				placed.Switches = append(placed.Switches, target)
@@ -35,7 +35,7 @@ func PlacedIn(tx *store.Tx) (placed Placed, err error) {
 	if err != nil {
 		return Placed{}, err
 	}
-	err = leases.Each(tx, func(string, leaseRecord) error {
+	err = leases.Each(tx, func(string, *leaseRecord) error {
 		placed.Leases++
 		return nil
 	})

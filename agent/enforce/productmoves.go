@@ -28,7 +28,7 @@ func (e *Enforcer) noteVersion(s *Situation, planned *Planned) error {
 		if now == "" {
 			return records.Delete(tx, versionKey)
 		}
-		return records.Put(tx, versionKey, record{Seen: now})
+		return records.Put(tx, versionKey, &record{Seen: now})
 	})
 	if err != nil {
 		return fmt.Errorf("keep the version of the product: %w", err)

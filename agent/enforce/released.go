@@ -60,7 +60,7 @@ func (e *Enforcer) setReleased(released *Released) error {
 		if released == nil {
 			return records.Delete(tx, releasedKey)
 		}
-		return records.Put(tx, releasedKey, record{Released: released})
+		return records.Put(tx, releasedKey, &record{Released: released})
 	})
 	if err != nil {
 		return fmt.Errorf("keep that the locks are released: %w", err)

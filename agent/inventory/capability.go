@@ -11,7 +11,7 @@ import (
 // Probed is the collection that keeps what a version of the product can do.
 const Probed = "capabilities"
 
-var probed = store.NewCollection[prlctl.Capabilities](Probed)
+var probed = store.Collection[*prlctl.Capabilities]{Name: Probed}
 
 // Prober is prlctl as one user.
 type Prober interface {
@@ -29,9 +29,9 @@ func Capabilities(ctx context.Context, state *store.Store, version prlctl.Versio
 	var kept prlctl.Capabilities
 	var others []string
 	err := state.View(func(tx *store.Tx) error {
-		return probed.Each(tx, func(name string, found prlctl.Capabilities) error {
+		return probed.Each(tx, func(name string, found *prlctl.Capabilities) error {
 			if name == key {
-				kept = found
+				kept = *found
 			} else {
 				others = append(others, name)
 			}
@@ -60,7 +60,7 @@ func Capabilities(ctx context.Context, state *store.Store, version prlctl.Versio
 				return err
 			}
 		}
-		return probed.Put(tx, key, fresh)
+		return probed.Put(tx, key, &fresh)
 	})
 	if err != nil {
 		return fresh, fmt.Errorf("keep capabilities: %w", err)
@@ -74,7 +74,8 @@ func Capabilities(ctx context.Context, state *store.Store, version prlctl.Versio
 func Refuse(state *store.Store, version prlctl.Version, host bool, flag string) error {
 	key := version.String()
 	err := state.Update(func(tx *store.Tx) error {
-		kept, found, err := probed.Get(tx, key)
+		var kept prlctl.Capabilities
+		found, err := probed.Get(tx, key, &kept)
 		if err != nil {
 			return err
 		}
@@ -84,7 +85,7 @@ func Refuse(state *store.Store, version prlctl.Version, host bool, flag string) 
 		if !kept.Refuse(host, flag) {
 			return nil
 		}
-		return probed.Put(tx, key, kept)
+		return probed.Put(tx, key, &kept)
 	})
 	if err != nil {
 		return fmt.Errorf("keep refused flag: %w", err)

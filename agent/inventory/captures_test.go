@@ -45,9 +45,10 @@ func TestINV_09_AVersionThatWasKeptAsAName(t *testing.T) {
 	l.look()
 	key := "alice/" + windowsID
 	err := l.state.Update(func(tx *store.Tx) error {
-		kept, _, err := records.Get(tx, key)
+		var kept record
+		_, err := records.Get(tx, key, &kept)
 		kept.Guest.Name = "10.0.22631"
-		return errors.Join(err, records.Put(tx, key, kept))
+		return errors.Join(err, records.Put(tx, key, &kept))
 	})
 	if err != nil {
 		t.Fatal(err)

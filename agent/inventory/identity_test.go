@@ -179,7 +179,7 @@ func TestH21_OlderMemoryIsHealed(t *testing.T) {
 	wantEqual(t, "bundle", after.VMs[0].Bundle, protocol.Bundle{Volume: disk, Inode: 100})
 	var keys []string
 	err = l.state.View(func(tx *store.Tx) error {
-		return recordKeys.Each(tx, func(key string, _ struct{}) error { keys = append(keys, key); return nil })
+		return recordKeys.Each(tx, func(key string, _ *struct{}) error { keys = append(keys, key); return nil })
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +202,7 @@ func (l *lab) makeMemoryOlder(seen Look) {
 			for _, err := range []error{
 				records.Delete(tx, key), descriptions.Delete(tx, key),
 				records.Put(tx, m.User.Name+"/"+m.VM.ID, older),
-				descriptions.Put(tx, m.User.Name+"/"+m.VM.ID, storedDescription{m.ConfigHash, raw}),
+				descriptions.Put(tx, m.User.Name+"/"+m.VM.ID, &storedDescription{m.ConfigHash, raw}),
 			} {
 				if err != nil {
 					return err

@@ -304,13 +304,13 @@ func TestRowsAreAProjection(t *testing.T) {
 func TestOlderRecords(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	older := store.NewCollection[json.RawMessage](Remembered)
+	older := store.Collection[*json.RawMessage]{Name: Remembered}
 	err := l.state.Update(func(tx *store.Tx) error {
-		return older.Put(tx, "alice/"+windowsID, json.RawMessage(`{"user":{"Name":"alice","UID":501,"Home":"/Users/alice","RealName":""},
+		return older.Put(tx, "alice/"+windowsID, new(json.RawMessage(`{"user":{"Name":"alice","UID":501,"Home":"/Users/alice","RealName":""},
 			"bundle":"/Users/alice/Parallels/Windows 11.pvm","identity":{"device":1,"inode":100},"bundle_uid":501,"listed":"`+windows().vm(false).ConfigHash()+`",
 			"row":{"vm_id":"`+windowsID+`","user_name":"alice","vm_name":"Windows 11","vm_state":"Stopped","raw_state":"stopped",
 			"vm_os":"Windows 11","vm_edition":"Pro","vm_os_build":"22621","vm_source":"Other","last_used":"2026-11-20T08:00:00Z"},
-			"last_used":"2026-11-20T08:00:00Z","running":false,"windows":true,"seen_at":"2026-11-22T08:00:00Z"}`))
+			"last_used":"2026-11-20T08:00:00Z","running":false,"windows":true,"seen_at":"2026-11-22T08:00:00Z"}`)))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -340,9 +340,9 @@ func TestDescriptionIsLost(t *testing.T) {
 	key := recordKey(alice.UID, windowsID)
 	cases := map[string]func(*store.Tx) error{
 		"not there":  func(tx *store.Tx) error { return descriptions.Delete(tx, key) },
-		"unreadable": func(tx *store.Tx) error { return descriptions.Put(tx, key, storedDescription{"", []byte(`{"ID":1}`)}) },
+		"unreadable": func(tx *store.Tx) error { return descriptions.Put(tx, key, &storedDescription{"", []byte(`{"ID":1}`)}) },
 		"another one": func(tx *store.Tx) error {
-			return descriptions.Put(tx, key, storedDescription{"x", []byte(`{"ID":"` + windowsID + `"}`)})
+			return descriptions.Put(tx, key, &storedDescription{"x", []byte(`{"ID":"` + windowsID + `"}`)})
 		},
 	}
 	for name, lose := range cases {

@@ -54,8 +54,8 @@ type olderRow struct {
 	OSBuild  string `json:"vm_os_build"`
 }
 
-func recordOf(m *Machine) record {
-	return record{
+func recordOf(m *Machine) *record {
+	return &record{
 		User: m.User, ID: m.VM.ID, ConfigHash: m.ConfigHash, State: m.VM.State, Tools: m.VM.GuestTools,
 		Bundle: m.Bundle.Path, Identity: m.Bundle.Identity, BundleUID: m.Bundle.Owner,
 		Config: m.Config, Guest: m.Guest, InfoUnread: m.InfoUnread, InfoPrivate: m.InfoPrivate, Listed: m.listed,
@@ -66,7 +66,7 @@ func recordOf(m *Machine) record {
 
 // machine is what the record and its description say. One without its
 // description is queried at the next look.
-func (r record) machine(known description) *Machine {
+func (r *record) machine(known description) *Machine {
 	m := &Machine{
 		User: r.User, ConfigHash: r.ConfigHash,
 		Bundle: Bundle{Path: r.Bundle, Identity: r.Identity, Owner: r.BundleUID},
@@ -116,9 +116,9 @@ const (
 )
 
 var (
-	records      = store.NewCollection[record](Remembered)
-	recordKeys   = store.NewCollection[struct{}](Remembered) // the same, where the keys are enough
-	descriptions = store.NewCollection[storedDescription](Described)
+	records      = store.Collection[*record]{Name: Remembered}
+	recordKeys   = store.Collection[*struct{}]{Name: Remembered} // the same, where the keys are enough
+	descriptions = store.Collection[*storedDescription]{Name: Described}
 )
 
 // knownMachines are every machine, by uid of the account and id.
@@ -131,7 +131,7 @@ func (c *Collector) loadKnown() (knownMachines, error) {
 			return err
 		}
 		recorded := make(map[string]bool, len(c.descriptions))
-		err := records.Each(tx, func(key string, kept record) error {
+		err := records.Each(tx, func(key string, kept *record) error {
 			recorded[key] = true
 			if m := kept.machine(c.descriptions[key]); m.VM.ID != "" {
 				m.configChanged = c.configsRead[key]
@@ -158,7 +158,7 @@ func (c *Collector) loadDescriptions(tx *store.Tx) error {
 		return nil
 	}
 	found := make(map[string]description)
-	err := descriptions.Each(tx, func(key string, kept storedDescription) error {
+	err := descriptions.Each(tx, func(key string, kept *storedDescription) error {
 		var vm prlctl.VM
 		if err := vm.UnmarshalJSON(kept.VM); err != nil || vm.ID == "" {
 			found[key] = description{} // the next query replaces it
@@ -216,7 +216,7 @@ func recordKey(uid uint32, id string) string { return fmt.Sprintf("%d/%s", uid, 
 // deleteGone deletes the records of machines that are not known any more.
 func deleteGone(tx *store.Tx, wanted map[string]*Machine) error {
 	var gone []string
-	err := recordKeys.Each(tx, func(key string, _ struct{}) error {
+	err := recordKeys.Each(tx, func(key string, _ *struct{}) error {
 		if wanted[key] == nil {
 			gone = append(gone, key)
 		}
@@ -238,7 +238,7 @@ func (c *Collector) saveDescriptions(tx *store.Tx, wanted map[string]*Machine) e
 	}
 	for key, m := range wanted {
 		if m.ConfigHash != "" && m.ConfigHash != c.descriptions[key].hash {
-			err = errors.Join(err, descriptions.Put(tx, key, storedDescription{m.ConfigHash, m.VM.Raw}))
+			err = errors.Join(err, descriptions.Put(tx, key, &storedDescription{m.ConfigHash, m.VM.Raw}))
 		}
 	}
 	return err

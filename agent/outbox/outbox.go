@@ -30,8 +30,8 @@ type reasonsRecord struct {
 }
 
 var (
-	reasonRecords = store.NewCollection[reasonsRecord]("outbox")
-	eventMarks    = store.NewCollection[uint64]("marks")
+	reasonRecords = store.Collection[*reasonsRecord]{Name: "outbox"}
+	eventMarks    = store.Collection[*uint64]{Name: "marks"}
 )
 
 // Keys of the only records.
@@ -42,7 +42,7 @@ const (
 
 // Collections names what this package keeps in the store.
 func Collections() []string {
-	return []string{reasonRecords.CollectionName(), eventMarks.CollectionName()}
+	return []string{reasonRecords.Name, eventMarks.Name}
 }
 
 // Outbox is safe for concurrent use: the loop and one exchange share it.
@@ -75,10 +75,7 @@ func (o *Outbox) Load() ([]protocol.Trigger, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var found reasonsRecord
-	err := o.store.View(func(tx *store.Tx) (err error) {
-		found, _, err = reasonRecords.Get(tx, reasonsKey)
-		return err
-	})
+	_, err := reasonRecords.Load(o.store, reasonsKey, &found)
 	if err != nil {
 		return nil, fmt.Errorf("recall the outbox: %w", err)
 	}
@@ -122,10 +119,7 @@ func (o *Outbox) Carried() []protocol.Trigger {
 // report holds.
 func (o *Outbox) Unsent() ([]protocol.Event, error) {
 	var sent uint64
-	err := o.store.View(func(tx *store.Tx) (err error) {
-		sent, _, err = eventMarks.Get(tx, eventsKey)
-		return err
-	})
+	_, err := eventMarks.Load(o.store, eventsKey, &sent)
 	if err != nil {
 		return nil, fmt.Errorf("read mark of events: %w", err)
 	}
@@ -140,10 +134,7 @@ func (o *Outbox) Lost(events []protocol.Event) (int, error) {
 		return 0, nil
 	}
 	var sent uint64
-	err := o.store.View(func(tx *store.Tx) (err error) {
-		sent, _, err = eventMarks.Get(tx, eventsKey)
-		return err
-	})
+	_, err := eventMarks.Load(o.store, eventsKey, &sent)
 	if err != nil {
 		return 0, fmt.Errorf("read mark of events: %w", err)
 	}
@@ -186,7 +177,7 @@ func (o *Outbox) updateLocked(transact func(*store.Tx, *Change) error) error {
 
 func (o *Outbox) putReasons(tx *store.Tx, change *Change) error {
 	if change.settled > 0 {
-		if err := eventMarks.Put(tx, eventsKey, change.settled); err != nil {
+		if err := eventMarks.Put(tx, eventsKey, &change.settled); err != nil {
 			return fmt.Errorf("keep mark of events: %w", err)
 		}
 	}
@@ -194,7 +185,7 @@ func (o *Outbox) putReasons(tx *store.Tx, change *Change) error {
 		return nil
 	}
 	change.reasons.kept = o.lastingReasons(change.reasons)
-	if err := reasonRecords.Put(tx, reasonsKey, reasonsRecord{Reasons: change.reasons.kept}); err != nil {
+	if err := reasonRecords.Put(tx, reasonsKey, &reasonsRecord{Reasons: change.reasons.kept}); err != nil {
 		return fmt.Errorf("keep the outbox: %w", err)
 	}
 	if o.together == nil {
