@@ -37,7 +37,7 @@ func (s *Store) writeBackup() error {
 	if err := s.copyTo(freshCopyName); err != nil {
 		return errors.Join(fmt.Errorf("back up: %w", err), s.removeIfThere(freshCopyName))
 	}
-	if _, err := verifyFile(s.folder, freshCopyName); err != nil {
+	if err := verifyFile(s.folder, freshCopyName); err != nil {
 		return errors.Join(fmt.Errorf("verify backup: %w", err), s.removeIfThere(freshCopyName))
 	}
 	if err := s.rotateBackups(); err != nil {

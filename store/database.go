@@ -23,20 +23,20 @@ type database struct {
 // bbolt, so that what was verified is what is used, and lets bbolt check it once
 // more. If only one meta is valid, the database gets a new epoch: the commit that
 // does so also overwrites the invalid meta, which Check would not accept.
-func openVerified(ctx context.Context, folder *safefile.Folder, name string, opts Options) (*database, error) {
+func openVerified(ctx context.Context, folder *safefile.Folder, name string, opts *Options) (*database, error) {
 	file, err := openRegular(folder, name, os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
 	d := &database{file: file}
 	if err = waitForLock(ctx, file, opts.LockWait); err == nil {
-		d.contents, err = verifyOpen(file)
+		err = d.contents.verifyOpen(file)
 	}
 	if err != nil {
 		return nil, errors.Join(err, unlockAndClose(file))
 	}
 	if err = d.handToBolt(opts); err == nil && !d.contents.intact {
-		err = d.startEpoch(Report{Outcome: OutcomeRepaired, Epoch: newEpoch(), PreviousEpoch: d.contents.header.Epoch,
+		err = d.startEpoch(&Report{Outcome: OutcomeRepaired, Epoch: newEpoch(), PreviousEpoch: d.contents.header.Epoch,
 			Reason: "one of the two metas was invalid: the last commit may be lost"})
 	}
 	if err == nil {
@@ -50,7 +50,7 @@ func openVerified(ctx context.Context, folder *safefile.Folder, name string, opt
 
 // handToBolt opens the database on the descriptor that is open, with the options
 // of facts/macos.md 9.
-func (d *database) handToBolt(opts Options) error {
+func (d *database) handToBolt(opts *Options) error {
 	settings := &bolt.Options{
 		Timeout:      max(opts.LockWait, time.Millisecond), // 0 is for ever
 		FreelistType: bolt.FreelistMapType,
@@ -86,12 +86,11 @@ func (d *database) checkWithBolt() error {
 
 // startEpoch starts the epoch of a report, and keeps the report if it has a
 // reason.
-func (d *database) startEpoch(began Report) error {
+func (d *database) startEpoch(began *Report) error {
 	stamped := storeHeader{Format: formatOfRecords, Epoch: began.Epoch, PreviousEpoch: d.contents.header.Epoch}
 	if began.Reason != "" {
-		stamped.UnkeptReport = &began
+		stamped.UnkeptReport = began
 	}
-
 	err := runGuarded(func() error {
 		return d.bolt.Update(func(tx *bolt.Tx) error {
 			own := &Tx{bolt: tx}
@@ -120,7 +119,7 @@ func (d *database) close(stuck bool) error {
 }
 
 // makeEmpty makes a database without records in the folder.
-func makeEmpty(folder *safefile.Folder, name string, began Report, opts Options) error {
+func makeEmpty(folder *safefile.Folder, name string, began *Report, opts *Options) error {
 	file, err := folder.OpenFile(name, newFileFlags, 0o600)
 	if err != nil {
 		return withKind(fmt.Errorf("create database: %w", err))

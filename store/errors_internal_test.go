@@ -88,7 +88,7 @@ func TestH50_FailingDiskIsNotDamage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	folder, path := openedFolder(t, dir), filepath.Join(dir, databaseName)
-	if err := makeEmpty(folder, databaseName, Report{Epoch: "epoch"}, Options{}); err != nil {
+	if err := makeEmpty(folder, databaseName, &Report{Epoch: "epoch"}, &Options{}); err != nil {
 		t.Fatal(err)
 	}
 	file, err := os.Open(path)
@@ -102,7 +102,7 @@ func TestH50_FailingDiskIsNotDamage(t *testing.T) {
 	}
 	for from := range 4 {
 		reader := failingReader{file: file, from: int64(from * os.Getpagesize()), cause: syscall.EIO}
-		_, _, err := walkPages(pageFile{reader: reader, size: info.Size()}, func(string, []byte, []byte) error { return nil })
+		_, _, err := walkPages(&pageFile{reader: reader, size: info.Size()}, func(string, []byte, []byte) error { return nil })
 		if CodeOf(err) != "store_io" {
 			t.Errorf("reads fail from page %d: %v", from, err)
 		}
@@ -136,13 +136,13 @@ func FuzzWalk(f *testing.F) {
 			t.Fatal(err)
 		}
 		folder := openedFolder(t, dir)
-		if _, err := verifyFile(folder, databaseName); err != nil {
+		if err := verifyFile(folder, databaseName); err != nil {
 			if !errors.Is(err, ErrDamaged) {
 				t.Errorf("error without damage: %v", err)
 			}
 			return
 		}
-		d, err := openVerified(t.Context(), folder, databaseName, Options{})
+		d, err := openVerified(t.Context(), folder, databaseName, &Options{})
 		if errors.Is(err, ErrDamaged) && !isPanic(err) {
 			return // bbolt is stricter, about the heads of the meta pages
 		}

@@ -58,7 +58,7 @@ type metaPage struct {
 
 // readAt fills a buffer. A file that ends too early is damaged; any other
 // failure is the system's.
-func (f pageFile) readAt(length, offset int64) ([]byte, error) {
+func (f *pageFile) readAt(length, offset int64) ([]byte, error) {
 	if offset < 0 || length < 0 || offset > f.size || length > f.size-offset {
 		return nil, damagedError("%d bytes at %d are beyond the end (%d)", length, offset, f.size)
 	}
@@ -76,10 +76,10 @@ func (f pageFile) readAt(length, offset int64) ([]byte, error) {
 // readMetas finds both metas and returns the one that counts: the valid one with
 // the higher transaction id. intact is false if only one is valid: the other may
 // have been the last commit.
-func readMetas(file pageFile) (newest metaPage, intact bool, err error) {
+func readMetas(file *pageFile) (newest *metaPage, intact bool, err error) {
 	first, firstErr := readMeta(file, 0)
 	if firstErr != nil && !errors.Is(firstErr, ErrDamaged) {
-		return metaPage{}, false, firstErr
+		return nil, false, firstErr
 	}
 	if firstErr != nil {
 		newest, err = findSecondMeta(file)
@@ -90,9 +90,9 @@ func readMetas(file pageFile) (newest metaPage, intact bool, err error) {
 	case errors.Is(err, ErrDamaged):
 		return first, false, nil
 	case err != nil:
-		return metaPage{}, false, err
+		return nil, false, err
 	case second.pageSize != first.pageSize:
-		return metaPage{}, false, damagedError("the metas name page sizes %d and %d", first.pageSize, second.pageSize)
+		return nil, false, damagedError("the metas name page sizes %d and %d", first.pageSize, second.pageSize)
 	case second.txid > first.txid:
 		return second, true, nil
 	}
@@ -100,27 +100,27 @@ func readMetas(file pageFile) (newest metaPage, intact bool, err error) {
 }
 
 // findSecondMeta looks for the second meta at every possible page size.
-func findSecondMeta(file pageFile) (metaPage, error) {
+func findSecondMeta(file *pageFile) (*metaPage, error) {
 	for pageSize := int64(minPageSize); pageSize <= maxPageSize; pageSize *= 2 {
 		found, err := readMeta(file, pageSize)
 		if err == nil && found.pageSize == pageSize {
 			return found, nil
 		}
 		if err != nil && !errors.Is(err, ErrDamaged) {
-			return metaPage{}, err
+			return nil, err
 		}
 	}
-	return metaPage{}, damagedError("both metas are invalid")
+	return nil, damagedError("both metas are invalid")
 }
 
-func readMeta(file pageFile, offset int64) (metaPage, error) {
+func readMeta(file *pageFile, offset int64) (*metaPage, error) {
 	raw, err := file.readAt(metaSize, offset+pageHeaderSize)
 	if err != nil {
-		return metaPage{}, err
+		return nil, err
 	}
 	sum := fnv.New64a()
 	_, _ = sum.Write(raw[:metaSummedSize])
-	found := metaPage{
+	found := &metaPage{
 		pageSize:  int64(byteOrder.Uint32(raw[8:])),
 		root:      byteOrder.Uint64(raw[16:]),
 		freelist:  byteOrder.Uint64(raw[32:]),
@@ -129,11 +129,11 @@ func readMeta(file pageFile, offset int64) (metaPage, error) {
 	}
 	switch {
 	case byteOrder.Uint32(raw) != formatMagic, byteOrder.Uint32(raw[4:]) != formatVersion:
-		return metaPage{}, damagedError("no meta at %d", offset)
+		return nil, damagedError("no meta at %d", offset)
 	case byteOrder.Uint64(raw[metaSummedSize:]) != sum.Sum64():
-		return metaPage{}, damagedError("wrong checksum of the meta at %d", offset)
+		return nil, damagedError("wrong checksum of the meta at %d", offset)
 	case found.pageSize < minPageSize || found.pageSize > maxPageSize || found.pageSize&(found.pageSize-1) != 0:
-		return metaPage{}, damagedError("impossible page size %d", found.pageSize)
+		return nil, damagedError("impossible page size %d", found.pageSize)
 	}
 	return found, nil
 }
@@ -148,28 +148,28 @@ type filePage struct {
 }
 
 // readPage reads page id below the high water mark, its overflow included.
-func (f pageFile) readPage(id, highWater uint64) (filePage, error) {
+func (f *pageFile) readPage(id, highWater uint64) (*filePage, error) {
 	if id < firstDataPage || id >= highWater {
-		return filePage{}, damagedError("page %d is not between 2 and %d", id, highWater)
+		return nil, damagedError("page %d is not between 2 and %d", id, highWater)
 	}
 	offset := int64(id) * f.pageSize
 	header, err := f.readAt(pageHeaderSize, offset)
 	if err != nil {
-		return filePage{}, err
+		return nil, err
 	}
 	read := parsePageHeader(header)
 	if read.id != id {
-		return filePage{}, damagedError("page %d says it is page %d", id, read.id)
+		return nil, damagedError("page %d says it is page %d", id, read.id)
 	}
 	if read.pages > highWater-id {
-		return filePage{}, damagedError("page %d runs over the high water mark", id)
+		return nil, damagedError("page %d runs over the high water mark", id)
 	}
 	read.data, err = f.readAt(int64(read.pages)*f.pageSize, offset)
 	return read, err
 }
 
-func parsePageHeader(raw []byte) filePage {
-	return filePage{
+func parsePageHeader(raw []byte) *filePage {
+	return &filePage{
 		id:    byteOrder.Uint64(raw),
 		flags: byteOrder.Uint16(raw[8:]),
 		count: int(byteOrder.Uint16(raw[10:])),
@@ -187,25 +187,22 @@ type pageEntry struct {
 
 // decodeEntries decodes the entries of a branch or leaf page; every offset is
 // checked against the page before it is followed.
-func (p filePage) decodeEntries() ([]pageEntry, error) {
+func (p *filePage) decodeEntries() ([]pageEntry, error) {
 	tableEnd := uint64(pageHeaderSize + p.count*entrySize)
 	if tableEnd > uint64(len(p.data)) {
 		return nil, damagedError("page %d cannot hold %d entries", p.id, p.count)
 	}
 	entries := make([]pageEntry, p.count)
 	for i := range entries {
-		entry, err := p.decodeEntry(uint64(pageHeaderSize+i*entrySize), tableEnd)
-		if err != nil {
+		if err := p.decodeEntry(&entries[i], uint64(pageHeaderSize+i*entrySize), tableEnd); err != nil {
 			return nil, fmt.Errorf("page %d, entry %d: %w", p.id, i, err)
 		}
-		entries[i] = entry
 	}
 	return entries, nil
 }
 
-func (p filePage) decodeEntry(at, tableEnd uint64) (pageEntry, error) {
+func (p *filePage) decodeEntry(entry *pageEntry, at, tableEnd uint64) error {
 	raw := p.data[at : at+entrySize]
-	var entry pageEntry
 	var start, keySize, valueSize uint64
 	if p.flags == flagBranch {
 		start, keySize = uint64(byteOrder.Uint32(raw)), uint64(byteOrder.Uint32(raw[4:]))
@@ -213,7 +210,7 @@ func (p filePage) decodeEntry(at, tableEnd uint64) (pageEntry, error) {
 	} else {
 		flags := byteOrder.Uint32(raw)
 		if flags > flagBucket {
-			return pageEntry{}, damagedError("unknown flags %#x", flags)
+			return damagedError("unknown flags %#x", flags)
 		}
 		entry.bucket = flags == flagBucket
 		start, keySize = uint64(byteOrder.Uint32(raw[4:])), uint64(byteOrder.Uint32(raw[8:]))
@@ -222,16 +219,16 @@ func (p filePage) decodeEntry(at, tableEnd uint64) (pageEntry, error) {
 	start += at
 	end := start + keySize + valueSize
 	if start < tableEnd || end > uint64(len(p.data)) || keySize == 0 {
-		return pageEntry{}, damagedError("key at %d to %d", start, end)
+		return damagedError("key at %d to %d", start, end)
 	}
 	entry.key = p.data[start : start+keySize]
 	entry.value = p.data[start+keySize : end]
-	return entry, nil
+	return nil
 }
 
 // freePages decodes a freelist page. A count of 0xFFFF means that the count is
 // the first number of the list.
-func (p filePage) freePages() ([]uint64, error) {
+func (p *filePage) freePages() ([]uint64, error) {
 	count, at := uint64(p.count), uint64(pageHeaderSize)
 	room := (uint64(len(p.data)) - pageHeaderSize) / 8
 	if p.count == 0xFFFF {

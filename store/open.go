@@ -92,20 +92,20 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, Report, error)
 	if err != nil {
 		return nil, Report{}, fmt.Errorf("open state database: %w", errors.Join(err, unlockAndClose(lock), folder.Close()))
 	}
-	return s, report, nil
+	return s, *report, nil
 }
 
-func (s *Store) openDatabase(ctx context.Context) (Report, error) {
+func (s *Store) openDatabase(ctx context.Context) (*Report, error) {
 	if err := s.removeLeftovers(); err != nil {
-		return Report{}, err
+		return nil, err
 	}
 	report, db, err := s.openOrRecover(ctx)
 	if err != nil {
-		return Report{}, err
+		return nil, err
 	}
 	s.db, s.epoch = db, db.contents.header.Epoch
 	if err := errors.Join(s.restoreMode(), s.makeCollections()); err != nil {
-		return Report{}, errors.Join(err, db.close(s.stuck))
+		return nil, errors.Join(err, db.close(s.stuck))
 	}
 	s.commits.Store(0)
 	s.unkeptReport.Store(db.contents.header.UnkeptReport != nil)
@@ -115,19 +115,19 @@ func (s *Store) openDatabase(ctx context.Context) (Report, error) {
 }
 
 // openOrRecover opens the database as it is, or what recovery puts in its place.
-func (s *Store) openOrRecover(ctx context.Context) (Report, *database, error) {
+func (s *Store) openOrRecover(ctx context.Context) (*Report, *database, error) {
 	db, err := s.openPresent(ctx)
 	if err == nil {
 		return presentReport(db), db, nil
 	}
 	if !errors.Is(err, ErrDamaged) && !(s.opts.ReplaceNewer && errors.Is(err, ErrNewer)) {
-		return Report{}, nil, err
+		return nil, nil, err
 	}
 	report, err := s.recoverDatabase(ctx, err)
 	if err != nil {
-		return Report{}, nil, err
+		return nil, nil, err
 	}
-	db, err = openVerified(ctx, s.folder, databaseName, s.opts)
+	db, err = openVerified(ctx, s.folder, databaseName, &s.opts)
 	return report, db, err
 }
 
@@ -139,14 +139,14 @@ func (s *Store) openPresent(ctx context.Context) (*database, error) {
 	if err != nil {
 		return nil, withKind(fmt.Errorf("inspect: %w", err))
 	}
-	return openVerified(ctx, s.folder, databaseName, s.opts)
+	return openVerified(ctx, s.folder, databaseName, &s.opts)
 }
 
-func presentReport(db *database) Report {
-	if db.contents.header.UnkeptReport != nil {
-		return *db.contents.header.UnkeptReport
+func presentReport(db *database) *Report {
+	if unkept := db.contents.header.UnkeptReport; unkept != nil {
+		return unkept
 	}
-	return Report{Outcome: OutcomeOpened}
+	return &Report{Outcome: OutcomeOpened}
 }
 
 // restoreMode gives the file its mode back if somebody changed it.
@@ -169,7 +169,7 @@ func (s *Store) makeCollections() error {
 	})
 }
 
-func (s *Store) logReport(report Report) {
+func (s *Store) logReport(report *Report) {
 	event := s.opts.Log.Info()
 	if report.Reason != "" {
 		event = s.opts.Log.Error()

@@ -35,30 +35,30 @@ func (s *Store) removeLeftovers() error {
 // one: the newest backup that verifies, else an empty one. It is made aside,
 // with a new epoch, and takes its place in one step; until then the damaged
 // file stays where it is, and afterwards under a name of its own.
-func (s *Store) recoverDatabase(ctx context.Context, cause error) (report Report, err error) {
-	report = Report{Outcome: OutcomeReset, Reason: cause.Error(), Epoch: newEpoch()}
+func (s *Store) recoverDatabase(ctx context.Context, cause error) (report *Report, err error) {
+	report = &Report{Outcome: OutcomeReset, Reason: cause.Error(), Epoch: newEpoch()}
 	missing := errors.Is(cause, errMissing)
 	if missing && !s.anyBackup() {
 		report.Outcome, report.Reason = OutcomeCreated, ""
 	}
 	if !missing {
 		if report.BadFile, err = s.nameForBad(); err != nil {
-			return Report{}, err
+			return nil, err
 		}
 	}
-	if err := s.prepareFresh(ctx, &report); err != nil {
-		return Report{}, errors.Join(err, s.removeLeftovers())
+	if err := s.prepareFresh(ctx, report); err != nil {
+		return nil, errors.Join(err, s.removeLeftovers())
 	}
 	if !missing {
 		if err := s.keepBad(report.BadFile); err != nil {
-			return Report{}, errors.Join(err, s.removeLeftovers())
+			return nil, errors.Join(err, s.removeLeftovers())
 		}
 	}
 	if err := s.folder.Rename(freshName, databaseName); err != nil {
-		return Report{}, withKind(fmt.Errorf("install database: %w", err))
+		return nil, withKind(fmt.Errorf("install database: %w", err))
 	}
 	if err := s.folder.Sync(); err != nil {
-		return Report{}, withKind(err)
+		return nil, withKind(err)
 	}
 	if report.BadFile == "" {
 		return report, nil
@@ -87,7 +87,7 @@ func (s *Store) prepareFresh(ctx context.Context, report *Report) error {
 			return err
 		}
 	}
-	return makeEmpty(s.folder, freshName, *report, s.opts)
+	return makeEmpty(s.folder, freshName, report, &s.opts)
 }
 
 // freshFrom copies the backup the report names to state.db.new, verifies the
@@ -105,14 +105,14 @@ func (s *Store) freshFrom(ctx context.Context, report *Report) error {
 	if err != nil {
 		return err
 	}
-	db, err := openVerified(ctx, s.folder, freshName, s.opts)
+	db, err := openVerified(ctx, s.folder, freshName, &s.opts)
 	if err != nil {
 		return err
 	}
 	if report.PreviousEpoch = db.contents.header.Epoch; !db.contents.intact {
 		report.PreviousEpoch = db.contents.header.PreviousEpoch // opening it has started a new one already
 	}
-	err = db.startEpoch(*report)
+	err = db.startEpoch(report)
 	return errors.Join(err, db.close(isPanic(err)))
 }
 

@@ -17,23 +17,24 @@ type fileContents struct {
 // verifyFile reads a whole database file without mapping it and checks
 // structure, records and tallies. The error is ErrDamaged only if the content is
 // wrong, never for a failure of the system.
-func verifyFile(folder *safefile.Folder, name string) (fileContents, error) {
+func verifyFile(folder *safefile.Folder, name string) error {
 	file, err := openRegular(folder, name, os.O_RDONLY)
 	if err != nil {
-		return fileContents{}, err
+		return err
 	}
 	defer file.Close()
-	return verifyOpen(file)
+	return new(fileContents).verifyOpen(file)
 }
 
-func verifyOpen(file *os.File) (fileContents, error) {
-	sums := recordSums{counted: map[string]rowTally{}, tallies: map[string]rowTally{}}
+// verifyOpen is verifyFile of an open file, and notes what it holds.
+func (c *fileContents) verifyOpen(file *os.File) error {
+	sums := recordSums{contents: c, counted: map[string]rowTally{}, tallies: map[string]rowTally{}}
 	newest, intact, err := walkFile(file, sums.visitRecord)
 	if err != nil {
-		return fileContents{}, err
+		return err
 	}
-	sums.contents.intact = intact
-	return sums.contents, sums.compareTallies(newest.txid)
+	c.intact = intact
+	return sums.compareTallies(newest.txid)
 }
 
 // openRegular opens a file that must be a regular one and no link.
@@ -47,7 +48,7 @@ func openRegular(folder *safefile.Folder, name string, access int) (*os.File, er
 
 // recordSums collects what the rows add up to and what the tallies say.
 type recordSums struct {
-	contents fileContents
+	contents *fileContents
 	commit   commitMark
 	counted  map[string]rowTally
 	tallies  map[string]rowTally

@@ -20,23 +20,23 @@ type recordVisitor func(bucket string, key, value []byte) error
 // goroutine of its own, beyond the reach of SetPanicOnFault, and a recursion
 // without end cannot be recovered from.
 type pageWalker struct {
-	file  pageFile
-	meta  metaPage
+	file  *pageFile
+	meta  *metaPage
 	used  []bool
 	visit recordVisitor
 }
 
 // walkFile checks the structure of an open file and shows every record to visit.
 // intact is false if one of the two metas is invalid.
-func walkFile(file *os.File, visit recordVisitor) (newest metaPage, intact bool, err error) {
+func walkFile(file *os.File, visit recordVisitor) (newest *metaPage, intact bool, err error) {
 	info, err := file.Stat()
 	if err != nil {
-		return metaPage{}, false, withKind(fmt.Errorf("inspect: %w", err))
+		return nil, false, withKind(fmt.Errorf("inspect: %w", err))
 	}
-	return walkPages(pageFile{reader: file, size: info.Size()}, visit)
+	return walkPages(&pageFile{reader: file, size: info.Size()}, visit)
 }
 
-func walkPages(pages pageFile, visit recordVisitor) (newest metaPage, intact bool, err error) {
+func walkPages(pages *pageFile, visit recordVisitor) (newest *metaPage, intact bool, err error) {
 	newest, intact, err = readMetas(pages)
 	if err != nil {
 		return newest, false, err
@@ -47,7 +47,7 @@ func walkPages(pages pageFile, visit recordVisitor) (newest metaPage, intact boo
 	}
 	walk := pageWalker{file: pages, meta: newest, used: make([]bool, newest.highWater), visit: visit}
 	walk.used[0], walk.used[1] = true, true
-	if err := walk.walkTree(newest.root, keyRange{}, 0, walk.walkBucket); err != nil {
+	if err := walk.walkTree(newest.root, &keyRange{}, 0, walk.walkBucket); err != nil {
 		return newest, false, err
 	}
 	return newest, intact, walk.checkFreelist()
@@ -56,12 +56,12 @@ func walkPages(pages pageFile, visit recordVisitor) (newest metaPage, intact boo
 // keyRange is the range of keys a page may hold; nil is open.
 type keyRange struct{ from, before []byte }
 
-func (b keyRange) contains(key []byte) bool {
+func (b *keyRange) contains(key []byte) bool {
 	return bytes.Compare(key, b.from) >= 0 && (b.before == nil || bytes.Compare(key, b.before) < 0)
 }
 
 // walkTree walks the pages below root in key order.
-func (w *pageWalker) walkTree(root uint64, within keyRange, depth int, leaf func(pageEntry) error) error {
+func (w *pageWalker) walkTree(root uint64, within *keyRange, depth int, leaf func(*pageEntry) error) error {
 	if depth > maxDepth {
 		return damagedError("the tree is deeper than %d pages", maxDepth)
 	}
@@ -71,22 +71,22 @@ func (w *pageWalker) walkTree(root uint64, within keyRange, depth int, leaf func
 	}
 	switch read.flags {
 	case flagLeaf:
-		return eachOrdered(read, within, func(_ int, _ []pageEntry, entry pageEntry) error { return leaf(entry) })
+		return eachOrdered(read, within, func(entry, _ *pageEntry) error { return leaf(entry) })
 	case flagBranch:
-		return eachOrdered(read, within, func(i int, entries []pageEntry, entry pageEntry) error {
+		return eachOrdered(read, within, func(entry, next *pageEntry) error {
 			child := keyRange{from: entry.key, before: within.before}
-			if i+1 < len(entries) {
-				child.before = entries[i+1].key
+			if next != nil {
+				child.before = next.key
 			}
-			return w.walkTree(entry.child, child, depth+1, leaf)
+			return w.walkTree(entry.child, &child, depth+1, leaf)
 		})
 	}
 	return damagedError("page %d has type %#x within a tree", root, read.flags)
 }
 
-// eachOrdered decodes a page and calls do for its entries, whose keys must rise
-// and stay within the bounds.
-func eachOrdered(read filePage, within keyRange, do func(i int, entries []pageEntry, entry pageEntry) error) error {
+// eachOrdered decodes a page and calls do for its entries, each with the next one
+// (nil for the last). Their keys must rise and stay within the bounds.
+func eachOrdered(read *filePage, within *keyRange, do func(entry, next *pageEntry) error) error {
 	entries, err := read.decodeEntries()
 	if err != nil {
 		return err
@@ -94,11 +94,16 @@ func eachOrdered(read filePage, within keyRange, do func(i int, entries []pageEn
 	if read.flags == flagBranch && len(entries) == 0 {
 		return damagedError("branch page %d is empty", read.id)
 	}
-	for i, entry := range entries {
+	for i := range entries {
+		var next *pageEntry
+		if i+1 < len(entries) {
+			next = &entries[i+1]
+		}
+		entry := &entries[i]
 		if !within.contains(entry.key) || i > 0 && bytes.Compare(entries[i-1].key, entry.key) >= 0 {
 			return damagedError("page %d: key %d is out of order", read.id, i)
 		}
-		if err := do(i, entries, entry); err != nil {
+		if err := do(entry, next); err != nil {
 			return err
 		}
 	}
@@ -107,24 +112,24 @@ func eachOrdered(read filePage, within keyRange, do func(i int, entries []pageEn
 
 // walkBucket walks one entry of the root tree, which holds nothing but buckets. A
 // small bucket lies inline behind its header.
-func (w *pageWalker) walkBucket(entry pageEntry) error {
+func (w *pageWalker) walkBucket(entry *pageEntry) error {
 	if !entry.bucket || len(entry.value) < bucketHeaderSize {
 		return damagedError("the root holds something that is no bucket")
 	}
 	name := string(entry.key)
-	record := func(row pageEntry) error {
+	record := func(row *pageEntry) error {
 		if row.bucket {
 			return damagedError("bucket %q holds a bucket", name)
 		}
 		return w.visit(name, row.key, row.value)
 	}
 	if root := byteOrder.Uint64(entry.value); root != 0 {
-		return w.walkTree(root, keyRange{}, 1, record)
+		return w.walkTree(root, &keyRange{}, 1, record)
 	}
 	return inlineBucket(name, entry.value[bucketHeaderSize:], record)
 }
 
-func inlineBucket(name string, raw []byte, record func(pageEntry) error) error {
+func inlineBucket(name string, raw []byte, record func(*pageEntry) error) error {
 	if len(raw) < pageHeaderSize {
 		return damagedError("bucket %q is cut off", name)
 	}
@@ -133,14 +138,14 @@ func inlineBucket(name string, raw []byte, record func(pageEntry) error) error {
 		return damagedError("bucket %q has no leaf", name)
 	}
 	inline.data = raw
-	return eachOrdered(inline, keyRange{}, func(_ int, _ []pageEntry, entry pageEntry) error { return record(entry) })
+	return eachOrdered(inline, &keyRange{}, func(entry, _ *pageEntry) error { return record(entry) })
 }
 
 // claimPage reads a page and marks it and its overflow as used.
-func (w *pageWalker) claimPage(id uint64) (filePage, error) {
+func (w *pageWalker) claimPage(id uint64) (*filePage, error) {
 	read, err := w.file.readPage(id, w.meta.highWater)
 	if err != nil {
-		return filePage{}, err
+		return nil, err
 	}
 	return read, w.markUsed(id, read.pages)
 }
