@@ -85,7 +85,8 @@ func (c *Client) List(ctx context.Context) (Listing, error) {
 	if err != nil {
 		return Listing{}, err
 	}
-	return readAnswer(result, readListing)
+	listing, err := readListing(result.Stdout)
+	return listing, noAnswerError(result, err)
 }
 
 // Get reads one virtual machine by its UUID, in any case, with or without
@@ -102,9 +103,9 @@ func (c *Client) Get(ctx context.Context, id string) (VM, error) {
 	if err != nil {
 		return VM{}, err
 	}
-	listing, err := readAnswer(result, readListing)
+	listing, err := readListing(result.Stdout)
 	if err != nil {
-		return VM{}, err
+		return VM{}, noAnswerError(result, err)
 	}
 	return listing.onlyVM(id)
 }
@@ -116,7 +117,8 @@ func (c *Client) ServerInfo(ctx context.Context) (ServerInfo, error) {
 	if err != nil {
 		return ServerInfo{}, err
 	}
-	return readAnswer(result, readServerInfo)
+	info, err := readServerInfo(result.Stdout)
+	return info, noAnswerError(result, err)
 }
 
 // Version asks prlctl for its own version, which is the product's. Every error
@@ -126,11 +128,12 @@ func (c *Client) Version(ctx context.Context) (Version, error) {
 	if err != nil {
 		return Version{}, err
 	}
-	return readAnswer(result, readVersion)
+	version, err := readVersion(result.Stdout)
+	return version, noAnswerError(result, err)
 }
 
 // runQuery starts one query and turns whatever is not a clean exit into an *Error.
-func (c *Client) runQuery(ctx context.Context, program string, args ...string) (tool.Result, error) {
+func (c *Client) runQuery(ctx context.Context, program string, args ...string) (*tool.Result, error) {
 	result, err := c.runner.Run(ctx, tool.Command{
 		Path:      program,
 		Args:      args,
@@ -138,28 +141,21 @@ func (c *Client) runQuery(ctx context.Context, program string, args ...string) (
 		MaxOutput: maxOutput,
 	})
 	if err != nil {
-		return tool.Result{}, runError(err)
+		return nil, runError(err)
 	}
 	if result.ExitCode != 0 {
-		return tool.Result{}, exitError(result)
+		return nil, exitError(&result)
 	}
-	return result, nil
+	return &result, nil
 }
 
-// readAnswer reads the output of a query that exited with 0. Where there is no
-// answer in it, the text may still say why.
-func readAnswer[T any](result tool.Result, read func([]byte) (T, error)) (T, error) {
-	value, err := read(result.Stdout)
-	if err == nil {
-		return value, nil
-	}
-	var none T
-	return none, whyNoAnswer(result, err)
-}
-
-func whyNoAnswer(result tool.Result, err error) error {
-	if reason, known := knownFailure(result); known && errorCode(err) == CodeOutputInvalid {
-		return reason
+// noAnswerError is why the output of a query that exited with 0 has no answer;
+// nil if it has one. Its text may say why better than what was found wrong.
+func noAnswerError(result *tool.Result, err error) error {
+	if errorCode(err) == CodeOutputInvalid {
+		if reason, known := knownFailure(result); known {
+			return reason
+		}
 	}
 	return err
 }

@@ -183,7 +183,7 @@ func runError(err error) *Error {
 }
 
 // exitError explains an exit code other than 0.
-func exitError(result tool.Result) *Error {
+func exitError(result *tool.Result) *Error {
 	if known, ok := knownFailure(result); ok {
 		return known
 	}
@@ -191,10 +191,11 @@ func exitError(result tool.Result) *Error {
 }
 
 // knownFailure looks a result up in the table of known texts.
-func knownFailure(result tool.Result) (*Error, bool) {
+func knownFailure(result *tool.Result) (*Error, bool) {
 	said := toolMessages(result)
 	lower, output := bytes.ToLower(said), bytes.ToLower(cappedMessage(result.Stdout))
-	for _, known := range knownTexts {
+	for i := range knownTexts {
+		known := &knownTexts[i]
 		if known.matches(result.ExitCode, lower, output) {
 			return &Error{Code: known.code, ExitCode: result.ExitCode, Text: firstLine(said)}, true
 		}
@@ -205,7 +206,7 @@ func knownFailure(result tool.Result) (*Error, bool) {
 // toolMessages is what a tool said besides its answer: its standard error, then
 // its standard output up to the JSON. What stands inside or behind the JSON is
 // a user's data and never a message (H14).
-func toolMessages(result tool.Result) []byte {
+func toolMessages(result *tool.Result) []byte {
 	said := append([]byte(nil), cappedMessage(result.Stderr)...)
 	said = append(said, '\n')
 	return append(said, cappedMessage(wordsBefore(result.Stdout))...)

@@ -44,10 +44,10 @@ func parseEvent(line []byte) (Event, error) {
 		return Event{}, &Error{Code: CodeDuplicateKey}
 	}
 	event := Event{
-		Name:  eventWord(object.at("Event name").text()),
+		Name:  eventWord(object.field("Event name").text()),
 		State: eventWord(object.at("Additional info", "Vm state name").text()),
 	}
-	if id, err := ParseID(object.at("VM ID").text()); err == nil {
+	if id, err := ParseID(object.field("VM ID").text()); err == nil {
 		event.VMID = id
 	}
 	return event, nil

@@ -107,7 +107,7 @@ func (m *eventMonitor) keepMessage(text []byte) {
 // one. An end that is none of the known ones is tool_failed, also with exit 0.
 // A tool that has told an event knows the command, whatever its last words.
 func (m *eventMonitor) endError(result tool.Result) error {
-	known, ok := knownFailure(tool.Result{Stderr: m.messages, ExitCode: result.ExitCode})
+	known, ok := knownFailure(&tool.Result{Stderr: m.messages, ExitCode: result.ExitCode})
 	if ok && !(m.sawEvent && known.Code == CodeUnrecognizedOption) {
 		return known
 	}

@@ -43,7 +43,7 @@ func readHelp(result tool.Result) (helpText, error) {
 		return helpText{}, &Error{Code: CodeEdition, ExitCode: result.ExitCode}
 	}
 	if result.ExitCode != 0 {
-		if reason, ok := knownFailure(result); ok {
+		if reason, ok := knownFailure(&result); ok {
 			return helpText{}, reason
 		}
 	}

@@ -56,7 +56,7 @@ func TestCaptures_4_2_ErrorTexts(t *testing.T) {
 				"standard error":  {ExitCode: 255, Stderr: []byte(c.said)},
 				"standard output": {ExitCode: 255, Stdout: []byte(c.said)},
 			} {
-				err := exitError(result)
+				err := exitError(&result)
 				if err.Code != c.code || IsNotApplicable(err) != c.none {
 					t.Errorf("%s: %v, not applicable %t; want %s, %t", stream, err, IsNotApplicable(err), c.code, c.none)
 				}

@@ -79,7 +79,8 @@ func (c *Client) License(ctx context.Context) (License, error) {
 	}
 	var license License
 	if err == nil {
-		license, err = readAnswer(result, readLicense)
+		license, err = readLicense(result.Stdout)
+		err = noAnswerError(result, err)
 	}
 	if errorCode(err) == CodeNoLicense {
 		return License{}, nil
@@ -89,47 +90,57 @@ func (c *Client) License(ctx context.Context) (License, error) {
 
 // readLicense reads the JSON, or the text form.
 func readLicense(output []byte) (License, error) {
-	answer, err := readObject(output, readAs(licenseOf))
+	answer, err := readObject(output, licenseOf)
 	if err != nil {
 		if fields := licenseFields(output); fields != nil {
 			return licenseOfText(fields)
 		}
 		return License{}, err
 	}
-	content, _ := answer.content.(trusted[License])
-	license := content.value
+	content, filled := answer.content.(*licenseAnswer)
 	switch {
+	case !filled:
+		return License{Notes: answer.notes}, nil
 	case content.repeated:
 		return License{}, &Error{Code: CodeDuplicateKey}
-	case content.filled && license.Status == "":
+	case content.hasKeys && content.license.Status == "":
 		return License{}, outputError(errNoStatus)
 	}
-	license.Notes = answer.notes
-	return license, nil
+	content.license.Notes = answer.notes
+	return content.license, nil
 }
 
-func licenseOf(doc *document) (trusted[License], error) {
+// licenseAnswer is what an object says.
+type licenseAnswer struct {
+	license  License
+	repeated bool // it has a key twice, and so two readings
+	hasKeys  bool
+}
+
+// licenseOf is the contentReader of a *licenseAnswer.
+
+func licenseOf(doc *document) (any, error) {
 	root, err := doc.readValue()
 	if err != nil {
-		return trusted[License]{}, err
+		return nil, err
 	}
 	license := License{
-		Status:               root.at("status").text(),
-		Serial:               maskKeys(root.at("serial").text()),
-		UUID:                 root.at("uuid").text(),
-		Edition:              root.at("edition").text(),
-		ActivationType:       root.at("activation_type").text(),
-		Trial:                root.at("is_trial").switchValue(),
-		Volume:               root.at("is_volume").switchValue(),
-		Expiration:           root.at("expiration").text(),
-		MainPeriodEndsAt:     root.at("main_period_ends_at").text(),
-		GracePeriodEndsAt:    root.at("grace_period_ends_at").text(),
-		CPUTotal:             root.at("cpu_total").integer(),
-		MaxMemory:            root.at("max_memory").integer(),
-		AdvancedRestrictions: root.at("advanced_restrictions").textOrLiteral(),
-		DeferredActivation:   root.at("deferred_activation").textOrLiteral(),
+		Status:               root.field("status").text(),
+		Serial:               maskKeys(root.field("serial").text()),
+		UUID:                 root.field("uuid").text(),
+		Edition:              root.field("edition").text(),
+		ActivationType:       root.field("activation_type").text(),
+		Trial:                root.field("is_trial").switchValue(),
+		Volume:               root.field("is_volume").switchValue(),
+		Expiration:           root.field("expiration").text(),
+		MainPeriodEndsAt:     root.field("main_period_ends_at").text(),
+		GracePeriodEndsAt:    root.field("grace_period_ends_at").text(),
+		CPUTotal:             root.field("cpu_total").integer(),
+		MaxMemory:            root.field("max_memory").integer(),
+		AdvancedRestrictions: root.field("advanced_restrictions").textOrLiteral(),
+		DeferredActivation:   root.field("deferred_activation").textOrLiteral(),
 	}
-	return trusted[License]{license, root.node().repeated, root.node().count > 0}, nil
+	return &licenseAnswer{license, root.node().repeated, root.node().count > 0}, nil
 }
 
 // errNoStatus is a license of a form that we do not know. That none is installed

@@ -35,11 +35,14 @@ const (
 // around it more is asked of an answer: some object must have an ID, and where
 // there are none the words must not be those of a failure.
 func readListing(output []byte) (Listing, error) {
-	answer, err := readList(output, readAs(readObjects))
+	answer, err := readList(output, readObjects)
 	if err != nil {
 		return Listing{}, err
 	}
-	listing, _ := answer.content.(Listing)
+	listing, _ := answer.content.(*Listing)
+	if listing == nil {
+		listing = new(Listing)
+	}
 	if answer.words && len(listing.VMs) == 0 {
 		if err := listing.doubt(output); err != nil {
 			return Listing{}, err
@@ -47,14 +50,14 @@ func readListing(output []byte) (Listing, error) {
 	}
 	listing.dropSharedIDs()
 	listing.Notes = answer.notes
-	return listing, nil
+	return *listing, nil
 }
 
 // doubt is why a listing with words around it, and without a machine that can be
 // read, is no answer.
 func (l *Listing) doubt(output []byte) error {
 	if len(l.Unreadable) == 0 {
-		failure, known := knownFailure(tool.Result{Stdout: output})
+		failure, known := knownFailure(&tool.Result{Stdout: output})
 		if known && failure.Code != CodeEdition { // which lists all the same
 			return failure
 		}
@@ -66,17 +69,14 @@ func (l *Listing) doubt(output []byte) error {
 	return nil
 }
 
-// readObjects reads an array of objects, or one object that stands without an
-// array.
-func readObjects(doc *document) (Listing, error) {
-	var listing Listing
-	var err error
+// readObjects is the contentReader of a *Listing: of an array of objects, or of one
+// object that stands without an array.
+func readObjects(doc *document) (any, error) {
+	listing := new(Listing)
 	if doc.peekToken() == '{' {
-		err = listing.readOnly(doc)
-	} else {
-		err = listing.readArray(doc)
+		return listing, listing.readOnly(doc)
 	}
-	return listing, err
+	return listing, listing.readArray(doc)
 }
 
 // readArray reads the objects one by one, so that the tree of only one of them
@@ -119,8 +119,8 @@ func (l *Listing) addObject(object element) {
 // told.
 func (l *Listing) dropSharedIDs() {
 	count := make(map[string]int, len(l.VMs))
-	for _, vm := range l.VMs {
-		count[vm.ID]++
+	for i := range l.VMs {
+		count[l.VMs[i].ID]++
 	}
 	for _, broken := range l.Unreadable {
 		if count[broken.ID] > 0 {
@@ -128,10 +128,11 @@ func (l *Listing) dropSharedIDs() {
 		}
 	}
 	kept := l.VMs[:0]
-	for _, vm := range l.VMs {
+	for i := range l.VMs {
+		vm := &l.VMs[i]
 		switch {
 		case count[vm.ID] == 1:
-			kept = append(kept, vm)
+			kept = append(kept, *vm)
 		case count[vm.ID] > 1:
 			l.Unreadable = append(l.Unreadable, Unreadable{ID: vm.ID, Code: CodeDuplicateID})
 			count[vm.ID] = 0

@@ -20,11 +20,6 @@ type outputAnswer struct {
 // contentReader reads the value that begins at the document's position.
 type contentReader func(*document) (any, error)
 
-// readAs is a reader of one type as one of any: all below is in a program once.
-func readAs[T any](read func(*document) (T, error)) contentReader {
-	return func(doc *document) (any, error) { return read(doc) }
-}
-
 // outputScan walks over an output and reads every JSON value that stands by
 // itself, in no other one.
 type outputScan struct {

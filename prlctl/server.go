@@ -27,55 +27,56 @@ type ServerLicense struct {
 }
 
 func readServerInfo(output []byte) (ServerInfo, error) {
-	answer, err := readObject(output, readAs(serverInfoOf))
+	answer, err := readObject(output, serverInfoOf)
 	if err != nil {
 		return ServerInfo{}, err
 	}
-	content, _ := answer.content.(trusted[ServerInfo])
-	if content.repeated {
+	content, filled := answer.content.(*serverAnswer)
+	switch {
+	case !filled:
+		return ServerInfo{Notes: answer.notes}, nil
+	case content.repeated:
 		return ServerInfo{}, &Error{Code: CodeDuplicateKey}
 	}
-	info := content.value
-	info.Notes = answer.notes
-	return info, nil
+	content.info.Notes = answer.notes
+	return content.info, nil
 }
 
-// trusted is a value with whether its object has a key twice, and so two
-// readings. The zero value is that of an object without any key.
-type trusted[T any] struct {
-	value    T
-	repeated bool
-	filled   bool // the object has keys
+// serverAnswer is what an object says.
+type serverAnswer struct {
+	info     ServerInfo
+	repeated bool // it has a key twice, and so two readings
 }
 
-func serverInfoOf(doc *document) (trusted[ServerInfo], error) {
+// serverInfoOf is the contentReader of a *serverAnswer.
+func serverInfoOf(doc *document) (any, error) {
 	root, err := doc.readValue()
 	if err != nil {
-		return trusted[ServerInfo]{}, err
+		return nil, err
 	}
-	license := root.at("License")
-	versionText := root.at("Version").text()
+	license := root.field("License")
+	versionText := root.field("Version").text()
 	version, _ := ParseVersion(versionText)
 	info := ServerInfo{
-		ID:                root.at("ID").text(),
+		ID:                root.field("ID").text(),
 		Version:           version,
 		VersionText:       versionText,
-		OS:                root.at("OS").text(),
-		VMHome:            root.at("VM home").text(),
-		HardwareID:        root.at("Hardware Id").text(),
-		StartedAsService:  root.at("Started as service").switchValue(),
-		ExternalDevices:   root.at("External device auto connect").text(),
-		CustomPassword:    root.at("Custom password protection").switchValue(),
-		PreferencesLocked: root.at("Preferences are locked").switchValue(),
-		RequirePassword:   readActions(root.at("Require password to")),
-		SignedIn:          root.at("Signed In").switchValue(),
+		OS:                root.field("OS").text(),
+		VMHome:            root.field("VM home").text(),
+		HardwareID:        root.field("Hardware Id").text(),
+		StartedAsService:  root.field("Started as service").switchValue(),
+		ExternalDevices:   root.field("External device auto connect").text(),
+		CustomPassword:    root.field("Custom password protection").switchValue(),
+		PreferencesLocked: root.field("Preferences are locked").switchValue(),
+		RequirePassword:   readActions(root.field("Require password to")),
+		SignedIn:          root.field("Signed In").switchValue(),
 		License: ServerLicense{
-			State:      license.at("state").text(),
-			Key:        maskKeys(license.at("key").text()),
-			Restricted: license.at("restricted").switchValue(),
+			State:      license.field("state").text(),
+			Key:        maskKeys(license.field("key").text()),
+			Restricted: license.field("restricted").switchValue(),
 		},
 	}
-	return trusted[ServerInfo]{info, root.node().repeated || license.node().repeated, root.node().count > 0}, nil
+	return &serverAnswer{info, root.node().repeated || license.node().repeated}, nil
 }
 
 func readActions(list element) []string {

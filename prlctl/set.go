@@ -67,7 +67,7 @@ func (c *Client) Suspend(ctx context.Context, id string) error {
 func (c *Client) change(ctx context.Context, command tool.Command) error {
 	command.MaxOutput = maxHelp
 	result, err := c.runner.Run(ctx, command)
-	known, isKnown := knownFailure(result)
+	known, isKnown := knownFailure(&result)
 	if err != nil && !(isKnown && known.Code == CodeAdminPassword) { // one that waits for an answer is killed
 		return runError(err)
 	}
@@ -75,7 +75,7 @@ func (c *Client) change(ctx context.Context, command tool.Command) error {
 		return known
 	}
 	if result.ExitCode != 0 {
-		return exitError(result)
+		return exitError(&result)
 	}
 	return nil
 }

@@ -178,30 +178,30 @@ func readVM(root element) (VM, *Unreadable) {
 		return VM{}, &Unreadable{ID: id, Code: CodeDuplicateKey}
 	}
 	for _, key := range []string{"Name", "State", "Home", "Home path"} {
-		if root.at(key).isNotText() {
+		if root.field(key).isNotText() {
 			return VM{}, &Unreadable{ID: id, Code: CodeWrongType}
 		}
 	}
-	uptime, uptimeShown := uptimeOf(root.at("Uptime"))
+	uptime, uptimeShown := uptimeOf(root.field("Uptime"))
 	return VM{
 		ID:           id,
-		Name:         root.at("Name").text(),
-		Description:  root.at("Description").text(),
-		Type:         root.at("Type").text(),
-		State:        State(root.at("State").text()),
-		OS:           root.at("OS").text(),
-		Template:     root.at("Template").switchValue(),
+		Name:         root.field("Name").text(),
+		Description:  root.field("Description").text(),
+		Type:         root.field("Type").text(),
+		State:        State(root.field("State").text()),
+		OS:           root.field("OS").text(),
+		Template:     root.field("Template").switchValue(),
 		Uptime:       uptime,
 		uptimeShown:  uptimeShown,
-		HomePath:     root.at("Home path").text(),
-		Home:         root.at("Home").text(),
-		GuestTools:   readGuestTools(root.at("GuestTools")),
+		HomePath:     root.field("Home path").text(),
+		Home:         root.field("Home").text(),
+		GuestTools:   readGuestTools(root.field("GuestTools")),
 		Security:     readSecurity(sectionOf(root, "Security")),
 		CPUType:      root.at("Hardware", "cpu", "type").text(),
-		BIOSType:     root.at("BIOS type").text(),
+		BIOSType:     root.field("BIOS type").text(),
 		SerialNumber: strings.TrimSpace(root.at("SMBIOS settings", "System serial number").text()),
-		Disks:        readDisks(root.at("Hardware")),
-		Adapters:     readAdapters(root.at("Hardware")),
+		Disks:        readDisks(root.field("Hardware")),
+		Adapters:     readAdapters(root.field("Hardware")),
 		Raw:          bytes.Clone(root.raw()),
 		configHash:   configHash(root),
 	}, nil
@@ -212,7 +212,7 @@ func readID(root element) (id, code string) {
 	if root.node().kind != kindObject {
 		return "", CodeWrongType
 	}
-	field := root.at("ID")
+	field := root.field("ID")
 	switch {
 	case field.isNotText():
 		return "", CodeWrongType
@@ -229,13 +229,13 @@ func readID(root element) (id, code string) {
 }
 
 func readGuestTools(section element) GuestTools {
-	return GuestTools{State: section.at("state").text(), Version: section.at("version").text()}
+	return GuestTools{State: section.field("state").text(), Version: section.field("version").text()}
 }
 
 // sectionOf is a section of the description. Up to version 15 there are none, and
 // their keys stand in the description itself (facts/captures.md 4.5).
 func sectionOf(root element, name string) element {
-	if section := root.at(name); section.exists() {
+	if section := root.field(name); section.exists() {
 		return section
 	}
 	return root
@@ -243,14 +243,14 @@ func sectionOf(root element, name string) element {
 
 func readSecurity(section element) Security {
 	return Security{
-		Encrypted:      section.at("Encrypted").switchValue(),
-		TPMEnabled:     section.at("TPM enabled").switchValue(),
-		TPMType:        section.at("TPM type").text(),
-		CustomPassword: section.at("Custom password protection").switchValue(),
-		Locked:         section.at("Configuration is locked").switchValue(),
-		Protected:      section.at("Protected").switchValue(),
-		Archived:       section.at("Archived").switchValue(),
-		Packed:         section.at("Packed").switchValue(),
+		Encrypted:      section.field("Encrypted").switchValue(),
+		TPMEnabled:     section.field("TPM enabled").switchValue(),
+		TPMType:        section.field("TPM type").text(),
+		CustomPassword: section.field("Custom password protection").switchValue(),
+		Locked:         section.field("Configuration is locked").switchValue(),
+		Protected:      section.field("Protected").switchValue(),
+		Archived:       section.field("Archived").switchValue(),
+		Packed:         section.field("Packed").switchValue(),
 	}
 }
 
@@ -264,8 +264,8 @@ func readDisks(hardware element) []Disk {
 		}
 		disks = append(disks, Disk{
 			Name:    name,
-			Image:   device.at("image").text(),
-			Enabled: device.at("enabled").switchValue(),
+			Image:   device.field("image").text(),
+			Enabled: device.field("enabled").switchValue(),
 		})
 	}
 	return disks
@@ -281,10 +281,10 @@ func readAdapters(hardware element) []Adapter {
 		}
 		adapters = append(adapters, Adapter{
 			Name:    name,
-			Type:    device.at("type").text(),
-			Iface:   device.at("iface").text(),
-			State:   device.at("state").text(),
-			Enabled: device.at("enabled").switchValue(),
+			Type:    device.field("type").text(),
+			Iface:   device.field("iface").text(),
+			State:   device.field("state").text(),
+			Enabled: device.field("enabled").switchValue(),
 		})
 	}
 	sort.SliceStable(adapters, func(i, j int) bool { // net10 is after net9
