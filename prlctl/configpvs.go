@@ -71,41 +71,70 @@ type VMEncryptionInfo struct {
 // configRoot is the root element of config.pvs.
 const configRoot = "ParallelsVirtualMachine"
 
-// configFields are the elements below the root that are read.
-var configFields = map[string]func(*ConfigPVS, string){
-	"Identification/VmUuid":                func(c *ConfigPVS, text string) { c.VMUUID = fileUUID(text) },
-	"Identification/SourceVmUuid":          func(c *ConfigPVS, text string) { c.SourceVMUUID = fileUUID(text) },
-	"Identification/LinkedVmUuid":          func(c *ConfigPVS, text string) { c.LinkedVMUUID = fileUUID(text) },
-	"Identification/VmName":                func(c *ConfigPVS, text string) { c.VMName = text },
-	"Identification/VmCreationDate":        func(c *ConfigPVS, text string) { c.VMCreationDate = fileDate(text) },
-	"Identification/VmUptimeStartDateTime": func(c *ConfigPVS, text string) { c.VMUptimeStartDateTime = fileDate(text) },
-	"Settings/General/SerialNumber":        func(c *ConfigPVS, text string) { c.SerialNumber = text },
-	"Settings/General/AssetId":             func(c *ConfigPVS, text string) { c.AssetID = text },
-	"Settings/General/SourceOsVersion":     func(c *ConfigPVS, text string) { c.SourceOSVersion = text },
-	"Settings/General/OsType":              func(c *ConfigPVS, text string) { c.OSType = fileNumber(text) },
-	"Settings/General/OsNumber":            func(c *ConfigPVS, text string) { c.OSNumber = fileNumber(text) },
-	"Settings/Tools/ToolsVersion":          func(c *ConfigPVS, text string) { c.ToolsVersion = text },
-	"Settings/Tools/IsolatedVm":            func(c *ConfigPVS, text string) { c.IsolatedVM = ParseSwitch(text) },
-	"Settings/Tools/LockGuestOnSuspend":    func(c *ConfigPVS, text string) { c.LockGuestOnSuspend = ParseSwitch(text) },
-	"Settings/Tools/AutoUpdate/Enabled":    func(c *ConfigPVS, text string) { c.AutoUpdate = ParseSwitch(text) },
-	"Settings/VmEncryptionInfo/Enabled":    func(c *ConfigPVS, text string) { c.VMEncryptionInfo.Enabled = ParseSwitch(text) },
-	"Settings/VmEncryptionInfo/PluginId":   func(c *ConfigPVS, text string) { c.VMEncryptionInfo.PluginID = text },
-
-	"Settings/Tools/SharedFolders/GuestSharing/Enabled": func(c *ConfigPVS, text string) { c.GuestSharing = ParseSwitch(text) },
-
-	"Settings/VmEncryptionInfo/SecretKeySourceType": func(c *ConfigPVS, text string) { c.VMEncryptionInfo.SecretKeySourceType = text },
-	"Settings/VmEncryptionInfo/SecretKeyId":         func(c *ConfigPVS, text string) { c.VMEncryptionInfo.SecretKeyID = text },
+// field is where the text of an element below the root belongs, for fillField; nil
+// if it is not read.
+func (c *ConfigPVS) field(path string) any {
+	switch path {
+	case "Identification/VmUuid":
+		return (*fileUUID)(&c.VMUUID)
+	case "Identification/SourceVmUuid":
+		return (*fileUUID)(&c.SourceVMUUID)
+	case "Identification/LinkedVmUuid":
+		return (*fileUUID)(&c.LinkedVMUUID)
+	case "Identification/VmName":
+		return &c.VMName
+	case "Identification/VmCreationDate":
+		return (*fileDate)(&c.VMCreationDate)
+	case "Identification/VmUptimeStartDateTime":
+		return (*fileDate)(&c.VMUptimeStartDateTime)
+	case "Settings/General/SerialNumber":
+		return &c.SerialNumber
+	case "Settings/General/AssetId":
+		return &c.AssetID
+	case "Settings/General/SourceOsVersion":
+		return &c.SourceOSVersion
+	case "Settings/General/OsType":
+		return &c.OSType
+	case "Settings/General/OsNumber":
+		return &c.OSNumber
+	case "Settings/Tools/ToolsVersion":
+		return &c.ToolsVersion
+	case "Settings/Tools/IsolatedVm":
+		return &c.IsolatedVM
+	case "Settings/Tools/LockGuestOnSuspend":
+		return &c.LockGuestOnSuspend
+	case "Settings/Tools/AutoUpdate/Enabled":
+		return &c.AutoUpdate
+	case "Settings/Tools/SharedFolders/GuestSharing/Enabled":
+		return &c.GuestSharing
+	case "Settings/VmEncryptionInfo/Enabled":
+		return &c.VMEncryptionInfo.Enabled
+	case "Settings/VmEncryptionInfo/PluginId":
+		return &c.VMEncryptionInfo.PluginID
+	case "Settings/VmEncryptionInfo/SecretKeySourceType":
+		return &c.VMEncryptionInfo.SecretKeySourceType
+	case "Settings/VmEncryptionInfo/SecretKeyId":
+		return &c.VMEncryptionInfo.SecretKeyID
+	}
+	return nil
 }
 
 // adapterElement is what each network card of the file is.
 const adapterElement = "Hardware/NetworkAdapter"
 
-// adapterFields are the elements below a network card that are read.
-var adapterFields = map[string]func(*NetworkAdapter, string){
-	"Enabled":      func(a *NetworkAdapter, text string) { a.Enabled = ParseSwitch(text) },
-	"Connected":    func(a *NetworkAdapter, text string) { a.Connected = ParseSwitch(text) },
-	"EmulatedType": func(a *NetworkAdapter, text string) { a.Mode = wordOf(networkModes, text) },
-	"AdapterType":  func(a *NetworkAdapter, text string) { a.Card = wordOf(networkCards, text) },
+// field is the same of an element below a network card.
+func (a *NetworkAdapter) field(name string) any {
+	switch name {
+	case "Enabled":
+		return &a.Enabled
+	case "Connected":
+		return &a.Connected
+	case "EmulatedType":
+		return numberField{&a.Mode, networkModes}
+	case "AdapterType":
+		return numberField{&a.Card, networkCards}
+	}
+	return nil
 }
 
 // ReadConfigPVS reads the bytes of a config.pvs. Errors are *Error with one of
@@ -146,14 +175,14 @@ func (r *configReader) element(path []string) (string, func(string)) {
 		return "", nil
 	}
 	key := strings.Join(path[1:], "/")
-	if set, known := configFields[key]; known {
-		return key, func(text string) { set(&r.config, text) }
+	if field := r.config.field(key); field != nil {
+		return key, func(text string) { fillField(field, text) }
 	}
 	if len(path) == 1 {
 		return "", nil
 	}
-	if setting, known := configWordAt(path[1:]); known {
-		return key, func(text string) { *setting.field(&r.config) = wordOf(setting.words, text) }
+	if setting := configWordAt(path[1:]); setting != nil {
+		return key, func(text string) { *setting.field(&r.config) = setting.words.of(text) }
 	}
 	return r.adapter(key)
 }
@@ -165,39 +194,9 @@ func (r *configReader) adapter(key string) (string, func(string)) {
 		return "", nil
 	}
 	name, below := strings.CutPrefix(key, adapterElement+"/")
-	set, known := adapterFields[name]
 	index := len(r.config.Network) - 1
-	if !below || !known || index < 0 {
+	if !below || index < 0 || r.config.Network[index].field(name) == nil {
 		return "", nil
 	}
-	return key + strconv.Itoa(index), func(text string) { set(&r.config.Network[index], text) }
-}
-
-// fileDate reads a date of the file; empty for none. The tools write a date that
-// was never set as one of long ago (facts/captures.md 4.4).
-func fileDate(text string) string {
-	for _, null := range []string{"1752-01-01", "1751-12-31"} {
-		if strings.HasPrefix(text, null) {
-			return ""
-		}
-	}
-	return text
-}
-
-// fileUUID reads a UUID of the file; empty for none.
-func fileUUID(text string) string {
-	id, err := ParseID(text)
-	if err != nil || strings.Trim(id, "0-") == "" {
-		return ""
-	}
-	return id
-}
-
-// fileNumber reads a number of the file; 0 for none.
-func fileNumber(text string) int {
-	number, err := strconv.ParseInt(text, 10, 32)
-	if err != nil {
-		return 0
-	}
-	return int(number)
+	return key + strconv.Itoa(index), func(text string) { fillField(r.config.Network[index].field(name), text) }
 }

@@ -52,13 +52,13 @@ func DecodeConfigPVS(fields []byte) (ConfigPVS, error) {
 		return ConfigPVS{}, &Error{Code: CodeFileInvalid}
 	}
 	for _, id := range []string{config.VMUUID, config.SourceVMUUID, config.LinkedVMUUID} {
-		if id != fileUUID(id) {
+		if id != readUUID(id) {
 			return ConfigPVS{}, &Error{Code: CodeFileInvalid}
 		}
 	}
 	words := []string{config.Kind}
-	for _, setting := range configWords {
-		words = append(words, *setting.field(&config))
+	for i := range configWords {
+		words = append(words, *configWords[i].field(&config))
 	}
 	for _, adapter := range config.Network {
 		words = append(words, adapter.Mode, adapter.Card)

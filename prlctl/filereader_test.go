@@ -107,7 +107,7 @@ func FuzzDecodeFields(f *testing.F) {
 				t.Errorf("a name of %d bytes", len(guest.Name))
 			}
 		}
-		if config, err := DecodeConfigPVS(fields); err == nil && (len(config.Network) > maxAdapters || config.VMUUID != fileUUID(config.VMUUID)) {
+		if config, err := DecodeConfigPVS(fields); err == nil && (len(config.Network) > maxAdapters || config.VMUUID != readUUID(config.VMUUID)) {
 			t.Errorf("got %+v", config)
 		}
 		_, _ = DecodeDigest(fields)

@@ -26,18 +26,32 @@ type VMInfo struct {
 // itself.
 const guestSection = "GuestOsInformation"
 
-// guestFields are the elements of it that are read.
-var guestFields = map[string]func(*VMInfo, string){
-	"RealOsType":            func(i *VMInfo, text string) { i.RealOSType = text },
-	"RealOsTypeId":          func(i *VMInfo, text string) { i.RealOSTypeID = fileNumber(text) },
-	"RealOsVersion":         func(i *VMInfo, text string) { i.RealOSVersion = text },
-	"RealOsDetails":         func(i *VMInfo, text string) { i.RealOSDetails = text },
-	"OsKernelVersion":       func(i *VMInfo, text string) { i.OSKernelVersion = text },
-	"DisplayVersion":        func(i *VMInfo, text string) { i.DisplayVersion = text },
-	"DeviceName":            func(i *VMInfo, text string) { i.DeviceName = text },
-	"SerialNumber":          func(i *VMInfo, text string) { i.SerialNumber = text },
-	"BitLockerStatus":       func(i *VMInfo, text string) { i.BitLockerStatus = text },
-	"UefiPlatformKeySha256": func(i *VMInfo, text string) { i.UEFIPlatformKeySHA256 = text },
+// field is where the text of an element of it belongs, for fillField; nil if it is
+// not read.
+func (i *VMInfo) field(element string) any {
+	switch element {
+	case "RealOsType":
+		return &i.RealOSType
+	case "RealOsTypeId":
+		return &i.RealOSTypeID
+	case "RealOsVersion":
+		return &i.RealOSVersion
+	case "RealOsDetails":
+		return &i.RealOSDetails
+	case "OsKernelVersion":
+		return &i.OSKernelVersion
+	case "DisplayVersion":
+		return &i.DisplayVersion
+	case "DeviceName":
+		return &i.DeviceName
+	case "SerialNumber":
+		return &i.SerialNumber
+	case "BitLockerStatus":
+		return &i.BitLockerStatus
+	case "UefiPlatformKeySha256":
+		return &i.UEFIPlatformKeySHA256
+	}
+	return nil
 }
 
 // unknownGuest is the RealOsTypeId of a guest that never told what it is.
@@ -50,13 +64,13 @@ func ReadVMInfo(data []byte) (VMInfo, error) {
 	var info VMInfo
 	err := readXML(data, func(path []string) (string, func(string)) {
 		name := path[len(path)-1]
-		set, known := guestFields[name]
-		if !known || len(path) < 2 || path[len(path)-2] != guestSection {
+		field := info.field(name)
+		if field == nil || len(path) < 2 || path[len(path)-2] != guestSection {
 			return "", nil
 		}
 		return name, func(text string) {
 			if !strings.EqualFold(text, "unknown") {
-				set(&info, text)
+				fillField(field, text)
 			}
 		}
 	})
@@ -143,7 +157,7 @@ func windowsEdition(details string) string {
 	for field := range strings.SplitSeq(details, ";") {
 		name, value, _ := strings.Cut(field, ":")
 		if strings.TrimSpace(name) == "ProductEdition" {
-			return windowsEditions[fileNumber(strings.TrimSpace(value))]
+			return windowsEditions[readNumber(strings.TrimSpace(value))]
 		}
 	}
 	return ""
