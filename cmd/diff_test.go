@@ -199,9 +199,10 @@ func (m *diffMac) plan(enforces bool) *enforce.Planned {
 	m.t.Helper()
 	situation := &enforce.Situation{Content: m.content, Enforce: enforces, AllowUnprovenLocks: m.locks, Mark: m.enforcer.Mark(), Version: prlctl.Version{Major: 26, Minor: 4}, Whole: true}
 	for id := range m.objects {
+		vm := m.vm(id)
 		situation.Machines = append(situation.Machines, &enforce.Machine{
-			Facts: policy.Machine{Key: protocol.VMKey{ID: id, UID: diffUser.UID}, VM: m.vm(id), Config: m.file(id), AtWork: true},
-			Owner: enforce.Owner{User: diffUser, Session: true}, Name: "Windows 11", ConfigHash: m.vm(id).ConfigHash(),
+			Facts: policy.Machine{Key: protocol.VMKey{ID: id, UID: diffUser.UID}, VM: vm, Config: m.file(id), AtWork: true},
+			Owner: enforce.Owner{User: diffUser, Session: true}, Name: "Windows 11", ConfigHash: vm.ConfigHash(),
 		})
 	}
 	planned, err := m.enforcer.Plan(situation)

@@ -62,8 +62,8 @@ type Job struct {
 //   - WatchPaths, StartInterval, StartCalendarInterval: they start a job that
 //     does not run; this one always does, and has its own triggers.
 //   - LaunchEvents, MachServices, Sockets: need calls that exist in C only.
-func AgentJob() Job {
-	return Job{
+func AgentJob() *Job {
+	return &Job{
 		Label: Label,
 		// Program is what is executed, whatever the vector says. Relative names
 		// would be looked up on launchd's standard path.
@@ -100,18 +100,18 @@ func AgentJob() Job {
 
 // Plist renders the job as an XML property list. A job that launchd would
 // refuse or read differently is an error.
-func (job Job) Plist() ([]byte, error) {
+func (job *Job) Plist() ([]byte, error) {
 	if err := job.validate(); err != nil {
 		return nil, fmt.Errorf("check job: %w", err)
 	}
-	data, err := plist.EncodeXML(job)
+	data, err := plist.EncodeXML(*job)
 	if err != nil {
 		return nil, fmt.Errorf("render job: %w", err)
 	}
 	return data, nil
 }
 
-func (job Job) validate() error {
+func (job *Job) validate() error {
 	switch {
 	case job.Label == "":
 		return errors.New("no Label")

@@ -38,7 +38,7 @@ func fields(job Job) map[string]any {
 	}
 }
 
-func rendered(t *testing.T, job Job) []byte {
+func rendered(t *testing.T, job *Job) []byte {
 	t.Helper()
 	data, err := job.Plist()
 	if err != nil {
@@ -70,7 +70,7 @@ func TestAgentJobReadByASecondParser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(any(fields(job)), got); diff != "" {
+	if diff := cmp.Diff(any(fields(*job)), got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -89,7 +89,7 @@ func TestAgentJobReadByPython(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := json.Marshal(fields(job))
+	want, err := json.Marshal(fields(*job))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestPlistRefusesJobsLaunchdWouldMisread(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := AgentJob()
-			spoil(&job)
+			spoil(job)
 			if data, err := job.Plist(); err == nil || data != nil {
 				t.Errorf("rendered: %s, %v", data, err)
 			}

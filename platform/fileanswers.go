@@ -246,7 +246,7 @@ func (l fileLooker) read(path, name string, left int64, uid uint32) (answer File
 	return answer, max(size, int64(len(answer.Fields)))
 }
 
-func (a FileAnswer) writeTo(out io.Writer) error {
+func (a *FileAnswer) writeTo(out io.Writer) error {
 	line := answerLine{Folder: a.Folder, Volume: a.Volume, Device: a.Device, Inode: a.Inode, UID: a.UID, Size: int64(len(a.Fields)), Used: a.Space.Used, Free: a.Space.Free}
 	if !a.ModifiedAt.IsZero() {
 		line.Changed = a.ModifiedAt.Unix()
@@ -330,9 +330,9 @@ func isVolumeID(id string) bool {
 // maxVolumeID is the length of a UUID.
 const maxVolumeID = 36
 
-func (l answerLine) errorAnswer() (FileAnswer, error) {
+func (l *answerLine) errorAnswer() (FileAnswer, error) {
 	for _, known := range problemWords {
-		if known.word == l.Problem && l == (answerLine{Problem: l.Problem}) {
+		if known.word == l.Problem && *l == (answerLine{Problem: l.Problem}) {
 			return FileAnswer{Err: known.err}, nil
 		}
 	}

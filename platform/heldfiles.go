@@ -115,7 +115,7 @@ func (m *Machine) takeHeld(result tool.Result, asked int) (*Held, error) {
 			held.Problems = append(held.Problems, nil)
 			continue
 		}
-		said, err := (answerLine{Problem: word}).errorAnswer()
+		said, err := (&answerLine{Problem: word}).errorAnswer()
 		if err != nil {
 			return held, err
 		}

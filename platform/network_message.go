@@ -34,7 +34,7 @@ func isRoutable(address netip.Addr) bool { return address.IsGlobalUnicast() }
 // the world. Scoped routes do not (facts/macos.md 2.2). Neither does the IPv6
 // one to a link-local neighbor that an idle tunnel keeps ([I]; with an address
 // of its VPN's network as the gateway, or with none, it counts).
-func (m networkMessage) isDefaultRoute(link linkRelevance) bool {
+func (m *networkMessage) isDefaultRoute(link linkRelevance) bool {
 	if m.kind != routeMessage || m.scoped || !m.destination.IsValid() || m.destination.Bits() != 0 {
 		return false
 	}
@@ -42,7 +42,7 @@ func (m networkMessage) isDefaultRoute(link linkRelevance) bool {
 }
 
 // gatewayText gives the gateway without the zone, which is the interface.
-func (m networkMessage) gatewayText() string {
+func (m *networkMessage) gatewayText() string {
 	if !m.gateway.IsValid() || m.gateway.IsUnspecified() {
 		return ""
 	}
@@ -55,7 +55,7 @@ func (m networkMessage) gatewayText() string {
 // places, and all that happens on irrelevant links. A tunnel's routes matter,
 // whatever they lead to: with them a VPN brings its resolvers. So does its end:
 // Linux does not say that the IPv4 routes over it went too.
-func (m networkMessage) canChangeNetwork(link string) bool {
+func (m *networkMessage) canChangeNetwork(link string) bool {
 	concern := relevanceOf(link)
 	switch m.kind {
 	case linkMessage:

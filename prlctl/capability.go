@@ -43,7 +43,7 @@ type Capabilities struct {
 // today's commands were looked up, so that asking again would tell nothing new
 // of this version. What an earlier version of the agent has kept may lack what
 // was added since.
-func (c Capabilities) Complete(flags Flags) bool {
+func (c *Capabilities) Complete(flags Flags) bool {
 	if c.Version.IsZero() || len(c.Unread) > 0 {
 		return false
 	}
@@ -67,11 +67,11 @@ func (c Capabilities) Complete(flags Flags) bool {
 
 // Flag tells whether `prlctl set` has the flag, for example --isolate-vm. A
 // flag that was not probed is SupportUnknown, one that was refused Unsupported.
-func (c Capabilities) Flag(name string) Ability { return abilityOf(c.Set, c.Refused, name) }
+func (c *Capabilities) Flag(name string) Ability { return abilityOf(c.Set, c.Refused, name) }
 
 // HostFlag tells whether `prlsrvctl set` has the flag, for example
 // --require-pwd.
-func (c Capabilities) HostFlag(name string) Ability {
+func (c *Capabilities) HostFlag(name string) Ability {
 	return abilityOf(c.HostSet, c.HostRefused, name)
 }
 
@@ -90,7 +90,7 @@ func (c *Capabilities) Refuse(host bool, flag string) bool {
 }
 
 // Command tells whether prlctl has the command, for example monitor-events.
-func (c Capabilities) Command(name string) Support {
+func (c *Capabilities) Command(name string) Support {
 	if support, probed := c.Commands[name]; probed {
 		return support
 	}

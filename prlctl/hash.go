@@ -28,7 +28,7 @@ var volatilePaths = [][]string{
 // matter, volatilePaths and objects with nothing else in them do not count.
 // Two hashes compare only within one version of the product, which adds and
 // drops keys. It is empty for a VM that was not read from a tool.
-func (v VM) ConfigHash() string { return v.configHash }
+func (v *VM) ConfigHash() string { return v.configHash }
 
 func configHash(root element) string {
 	doc := root.doc

@@ -146,7 +146,7 @@ func TestCaptures_4_1_StandardEdition(t *testing.T) {
 		{"standard", "list", true}, {"standard", "register", true}, {"standard", "set", false}, {"Standard", "exec", false},
 		{"pro", "set", true}, {"enterprise", "exec", true}, {"", "set", true},
 	} {
-		if got := (License{Edition: c.edition}).Allows(c.command); got != c.want {
+		if got := (&License{Edition: c.edition}).Allows(c.command); got != c.want {
 			t.Errorf("%s %s: %t, want %t", c.edition, c.command, got, c.want)
 		}
 	}

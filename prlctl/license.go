@@ -52,7 +52,7 @@ var licenseStandings = map[string]LicenseStanding{
 }
 
 // Standing tells what the license is worth by its status.
-func (l License) Standing() LicenseStanding {
+func (l *License) Standing() LicenseStanding {
 	if standing, known := licenseStandings[strings.ToUpper(l.Status)]; known {
 		return standing
 	}
@@ -65,7 +65,7 @@ var closedCommands = map[string][]string{"standard": {"set", "exec"}}
 
 // Allows reports whether the license's edition is not known to close a command
 // of prlctl, such as set.
-func (l License) Allows(command string) bool {
+func (l *License) Allows(command string) bool {
 	return !slices.Contains(closedCommands[strings.ToLower(l.Edition)], command)
 }
 

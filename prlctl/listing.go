@@ -111,7 +111,7 @@ func (l *Listing) addObject(object element) {
 		l.Unreadable = append(l.Unreadable, *broken)
 		return
 	}
-	l.VMs = append(l.VMs, vm)
+	l.VMs = append(l.VMs, *vm)
 }
 
 // dropSharedIDs takes out virtual machines that carry one ID, with one that
@@ -143,7 +143,7 @@ func (l *Listing) dropSharedIDs() {
 }
 
 // onlyVM returns the one virtual machine that was asked for.
-func (l Listing) onlyVM(id string) (VM, error) {
+func (l *Listing) onlyVM(id string) (VM, error) {
 	switch {
 	case len(l.Unreadable) > 0:
 		return VM{}, &Error{Code: l.Unreadable[0].Code}

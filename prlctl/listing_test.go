@@ -63,7 +63,7 @@ func TestListReadsTheSamples(t *testing.T) {
 			t.Parallel()
 			output := sample(t, name)
 			vm := single(t, output)
-			if diff := cmp.Diff(want, readable(vm), sameVM); diff != "" {
+			if diff := cmp.Diff(want, readable(*vm), sameVM); diff != "" {
 				t.Errorf("virtual machine (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(generic(t, output).([]any)[0], generic(t, vm.Raw)); diff != "" {

@@ -376,7 +376,8 @@ func TestCapabilitiesAsJSON(t *testing.T) {
 	if got.Complete(flags) {
 		t.Error("complete without a flag that was added later")
 	}
-	if (Capabilities{}).Complete(flags) || (Capabilities{}).Flag("--isolate-vm").Support != SupportUnknown || (Capabilities{}).Command("pack") != SupportUnknown {
+	var none Capabilities
+	if none.Complete(flags) || none.Flag("--isolate-vm").Support != SupportUnknown || none.Command("pack") != SupportUnknown {
 		t.Error("the zero value knows something")
 	}
 }

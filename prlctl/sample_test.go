@@ -32,13 +32,13 @@ func listed(t testing.TB, output []byte) Listing {
 }
 
 // single reads a listing of exactly one virtual machine.
-func single(t testing.TB, output []byte) VM {
+func single(t testing.TB, output []byte) *VM {
 	t.Helper()
 	listing := listed(t, output)
 	if len(listing.VMs) != 1 || len(listing.Unreadable) != 0 {
 		t.Fatalf("want one virtual machine, got %d and %v", len(listing.VMs), listing.Unreadable)
 	}
-	return listing.VMs[0]
+	return &listing.VMs[0]
 }
 
 // generic decodes JSON with the standard library, as an independent reader.

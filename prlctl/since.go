@@ -29,7 +29,7 @@ var windowsKeys = []string{"Print Management"}
 
 // LacksKey reports whether the list is known not to show a section for this kind
 // of guest, in any version, given by its path with slashes.
-func (v VM) LacksKey(key string) bool {
+func (v *VM) LacksKey(key string) bool {
 	section, _, _ := strings.Cut(key, "/")
 	return slices.Contains(windowsKeys, section) && !v.WindowsGuest()
 }

@@ -53,7 +53,7 @@ func TestINV_24_ArchitectureByTheBIOSType(t *testing.T) {
 		{"arm", "efi64", "arm"}, {"X86", "", "x86"}, {"", "efi-arm64", "arm"}, {"", "efi64", "x86"}, {"", "efi32", "x86"}, {"", "legacy", "x86"},
 		{"", "", ""}, {"", "coreboot", ""},
 	} {
-		if got := (VM{CPUType: c.cpu, BIOSType: c.bios}).Architecture(); got != c.want {
+		if got := (&VM{CPUType: c.cpu, BIOSType: c.bios}).Architecture(); got != c.want {
 			t.Errorf("%q, %q: %q, want %q", c.cpu, c.bios, got, c.want)
 		}
 	}

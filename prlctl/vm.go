@@ -86,15 +86,15 @@ const (
 
 // ShowsUptime reports whether the tool showed Uptime as a number, so that zero is
 // its word: not every list shows every key.
-func (v VM) ShowsUptime() bool { return v.uptimeShown }
+func (v *VM) ShowsUptime() bool { return v.uptimeShown }
 
 // MacOSGuest reports whether the guest is macOS, on Apple silicon or Intel.
-func (v VM) MacOSGuest() bool {
+func (v *VM) MacOSGuest() bool {
 	return v.OS == osMacOS || v.Type == typeAppleVZ
 }
 
 // WindowsGuest reports whether the guest is configured as a Windows.
-func (v VM) WindowsGuest() bool { return strings.HasPrefix(v.OS, "win") }
+func (v *VM) WindowsGuest() bool { return strings.HasPrefix(v.OS, "win") }
 
 // firmwareArchitectures says which processors boot by a BIOS type, for versions
 // that do not show the processor's type.
@@ -102,7 +102,7 @@ var firmwareArchitectures = map[string]string{"efi-arm64": "arm", "efi64": "x86"
 
 // Architecture returns x86 or arm: the processor's type, or else what the BIOS
 // type tells of it. It is empty where the tool shows neither.
-func (v VM) Architecture() string {
+func (v *VM) Architecture() string {
 	if v.CPUType != "" {
 		return strings.ToLower(v.CPUType)
 	}
@@ -112,7 +112,7 @@ func (v VM) Architecture() string {
 // Bundle returns the path of the bundle without a trailing slash, from Home or
 // else from HomePath; empty if neither is an absolute path. It is the user's
 // text and nothing to open without care.
-func (v VM) Bundle() string {
+func (v *VM) Bundle() string {
 	home := v.Home
 	if home == "" {
 		home = strings.TrimSuffix(v.HomePath, "/config.pvs")
@@ -127,7 +127,7 @@ func (v VM) Bundle() string {
 // there is one, else `Parallels-` and the 16 bytes of the ID in written order.
 // The derivation is inferred from dumps of Intel guests (facts/prlctl.md 2.9).
 // It is empty for macOS guests, whose serial number the host does not show.
-func (v VM) Serial() string {
+func (v *VM) Serial() string {
 	if v.SerialNumber != "" {
 		return v.SerialNumber
 	}
@@ -164,26 +164,26 @@ func (v *VM) UnmarshalJSON(data []byte) error {
 	if broken != nil {
 		return &Error{Code: broken.Code}
 	}
-	*v = vm
+	*v = *vm
 	return nil
 }
 
 // readVM reads one object of a listing, or says why it cannot be trusted.
-func readVM(root element) (VM, *Unreadable) {
+func readVM(root element) (*VM, *Unreadable) {
 	id, code := readID(root)
 	if code != "" {
-		return VM{}, &Unreadable{Code: code}
+		return nil, &Unreadable{Code: code}
 	}
 	if root.doc.repeated {
-		return VM{}, &Unreadable{ID: id, Code: CodeDuplicateKey}
+		return nil, &Unreadable{ID: id, Code: CodeDuplicateKey}
 	}
 	for _, key := range []string{"Name", "State", "Home", "Home path"} {
 		if root.field(key).isNotText() {
-			return VM{}, &Unreadable{ID: id, Code: CodeWrongType}
+			return nil, &Unreadable{ID: id, Code: CodeWrongType}
 		}
 	}
 	uptime, uptimeShown := uptimeOf(root.field("Uptime"))
-	return VM{
+	return &VM{
 		ID:           id,
 		Name:         root.field("Name").text(),
 		Description:  root.field("Description").text(),

@@ -99,7 +99,7 @@ type GuestOS struct {
 // Guest takes the file's texts apart. A version is no name: for Windows the file
 // has only numbers, and the name is the list's. What other systems have there
 // was not seen: a text that is no version is taken for a name as it is.
-func (i VMInfo) Guest() GuestOS {
+func (i *VMInfo) Guest() GuestOS {
 	guest := GuestOS{
 		Version: i.DisplayVersion, DeviceName: i.DeviceName, SerialNumber: i.SerialNumber, BitLockerStatus: i.BitLockerStatus,
 	}
@@ -121,7 +121,7 @@ func (i VMInfo) Guest() GuestOS {
 // isWindows reports whether the guest says that it is Windows: by the number of
 // its type, or where that says nothing by the type's text, or else by its
 // version: the comma before a service pack, or the name.
-func (i VMInfo) isWindows() bool {
+func (i *VMInfo) isWindows() bool {
 	switch {
 	case i.RealOSTypeID != 0:
 		return i.RealOSTypeID == windowsType

@@ -129,7 +129,8 @@ func (w *world) wantMayAct(job Job) {
 func (w *world) wantNothingBefore(command *protocol.Command) {
 	this, _ := w.side.onDisk(command.CommandID)
 	for other, acts := range w.acts {
-		if acts == 0 || command.Target.VMID == "" || w.commands[other].Target.VM() != command.Target.VM() {
+		target := w.commands[other].Target
+		if acts == 0 || command.Target.VMID == "" || target.VM() != command.Target.VM() {
 			continue
 		}
 		r, found := w.side.onDisk(other)

@@ -59,7 +59,7 @@ func TestH43_CapabilitiesAreProbedOncePerVersion(t *testing.T) {
 		return got
 	}
 	product.broken = true
-	if ask("26.4.0 (57513)", true).Complete(policy.Flags) {
+	if half := ask("26.4.0 (57513)", true); half.Complete(policy.Flags) {
 		t.Fatal("a help that cannot be read made no difference")
 	}
 	product.broken = false

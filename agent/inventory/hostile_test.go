@@ -184,7 +184,7 @@ func TestH19_PathsOfBundles(t *testing.T) {
 		"//Users//alice///doubled.pvm////": "/Users/alice/doubled.pvm",
 	}
 	for home, want := range cases {
-		entry := &Machine{Bundle: Bundle{Path: prlctl.VM{Home: home}.Bundle()}}
+		entry := &Machine{Bundle: Bundle{Path: (&prlctl.VM{Home: home}).Bundle()}}
 		var asked []string
 		for _, question := range entry.fileQuestions() {
 			asked = append(asked, question.Path)

@@ -212,7 +212,8 @@ func TestH12_DescriptionIsBounded(t *testing.T) {
 		t.Errorf("%d bytes are kept", len(m.VM.Raw))
 	}
 	after := row(t, look, "alice", windowsID)
-	wantEqual(t, "hash of the whole", after.ConfigHash, vm.vm(true).ConfigHash())
+	whole := vm.vm(true)
+	wantEqual(t, "hash of the whole", after.ConfigHash, whole.ConfigHash())
 	before.ConfigHash = after.ConfigHash
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("row (-small +large):\n%s", diff)
@@ -305,9 +306,10 @@ func TestOlderRecords(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	older := store.Collection[*json.RawMessage]{Name: Remembered}
+	listed := windows().vm(false)
 	err := l.state.Update(func(tx *store.Tx) error {
 		return older.Put(tx, "alice/"+windowsID, new(json.RawMessage(`{"user":{"Name":"alice","UID":501,"Home":"/Users/alice","RealName":""},
-			"bundle":"/Users/alice/Parallels/Windows 11.pvm","identity":{"device":1,"inode":100},"bundle_uid":501,"listed":"`+windows().vm(false).ConfigHash()+`",
+			"bundle":"/Users/alice/Parallels/Windows 11.pvm","identity":{"device":1,"inode":100},"bundle_uid":501,"listed":"`+listed.ConfigHash()+`",
 			"row":{"vm_id":"`+windowsID+`","user_name":"alice","vm_name":"Windows 11","vm_state":"Stopped","raw_state":"stopped",
 			"vm_os":"Windows 11","vm_edition":"Pro","vm_os_build":"22621","vm_source":"Other","last_used":"2026-11-20T08:00:00Z"},
 			"last_used":"2026-11-20T08:00:00Z","running":false,"windows":true,"seen_at":"2026-11-22T08:00:00Z"}`)))
@@ -329,7 +331,8 @@ func TestOlderRecords(t *testing.T) {
 	got = row(t, l.look(), "alice", windowsID)
 	wantEqual(t, "queries", l.callsOf("alice"), "list alice, get alice "+windowsID+", look alice, license alice")
 	wantEqual(t, "last used", got.LastUsedAt, lastUsed)
-	wantEqual(t, "serial", got.Serial, windows().vm(true).Serial())
+	shown := windows().vm(true)
+	wantEqual(t, "serial", got.Serial, shown.Serial())
 	l.look()
 	wantRuns(t, l, map[string]int{"list": 2, "license": 1})
 }

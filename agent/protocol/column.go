@@ -152,7 +152,7 @@ func IsTime(id string) bool {
 
 // At is the column's point in time in UTC; zero if its kind is another or the
 // cell is empty.
-func (c Column) At(r *Row) time.Time {
+func (c *Column) At(r *Row) time.Time {
 	if at, isTime := c.field(r).(*time.Time); isTime {
 		return at.UTC()
 	}
@@ -160,7 +160,7 @@ func (c Column) At(r *Row) time.Time {
 }
 
 // Value is the cell as machines read it; empty if it has no value.
-func (c Column) Value(r *Row) string {
+func (c *Column) Value(r *Row) string {
 	if c.text != nil {
 		return c.text(r)
 	}
@@ -181,7 +181,7 @@ func (c Column) Value(r *Row) string {
 
 // Gap is the reason code of an empty cell, or of a value that is not known;
 // empty if the cell says all there is.
-func (c Column) Gap(r *Row) Code {
+func (c *Column) Gap(r *Row) Code {
 	value := c.Value(r)
 	unknown := value != "" && value == c.Unknown
 	if value != "" && !unknown {
@@ -199,7 +199,7 @@ func (c Column) Gap(r *Row) Code {
 }
 
 // Remark is the code beside a cell that has a value; empty if there is none.
-func (c Column) Remark(r *Row) Code {
+func (c *Column) Remark(r *Row) Code {
 	code := cmp.Or(r.Gaps[c.ID], r.Product.Gaps[c.ID])
 	if slices.Contains(c.Remarks, code) && c.Value(r) != "" {
 		return code
@@ -208,7 +208,7 @@ func (c Column) Remark(r *Row) Code {
 }
 
 // Reason is the code of an empty cell, or else the one beside its value.
-func (c Column) Reason(r *Row) Code { return cmp.Or(c.Gap(r), c.Remark(r)) }
+func (c *Column) Reason(r *Row) Code { return cmp.Or(c.Gap(r), c.Remark(r)) }
 
 // RowJSON is a row as machines read it: every column by its id (null where it
 // is empty), the reasons of the empty ones and the remarks on others under

@@ -79,7 +79,7 @@ type CommandTarget struct {
 
 // VM is the key of the targeted machine; its ID is empty where the whole Mac is
 // the target.
-func (t CommandTarget) VM() VMKey { return VMKey{ID: t.VMID, UID: t.UID} }
+func (t *CommandTarget) VM() VMKey { return VMKey{ID: t.VMID, UID: t.UID} }
 
 // When a machine is deleted that is in use.
 const (
@@ -149,7 +149,7 @@ func MaxPayload(kind string) int {
 }
 
 // wrong is what is not as it should be; empty if all is.
-func (c Command) wrong() string {
+func (c *Command) wrong() string {
 	row, _ := CommandTypeOf(c.Type)
 	switch {
 	case !ValidName(c.CommandID):
@@ -174,7 +174,7 @@ func (c Command) wrong() string {
 
 // DecodeParams reads the params into a pointer to one of the Params types. A
 // field that the type does not have is refused: who wrote it meant something.
-func (c Command) DecodeParams(into any) error {
+func (c *Command) DecodeParams(into any) error {
 	params := []byte(c.Params)
 	if len(params) == 0 {
 		params = []byte("{}")

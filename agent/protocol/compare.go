@@ -25,12 +25,12 @@ func CompareVMs(before, now []VM, truncated bool) []Change {
 		switch at := pairs.before[i]; {
 		case at >= 0:
 			changes = append(changes, Change{&before[at], &now[i]})
-		case now[i].wasSeen() && !slices.ContainsFunc(before, func(vm VM) bool { return vm.wasSeen() && now[i].isSharedRowOf(vm) }):
+		case now[i].wasSeen() && !now[i].isSharedAmong(before):
 			changes = append(changes, Change{nil, &now[i]})
 		}
 	}
 	for i := range before {
-		if !truncated && !pairs.taken[i] && before[i].wasSeen() && !slices.ContainsFunc(now, before[i].isSharedRowOf) {
+		if !truncated && !pairs.taken[i] && before[i].wasSeen() && !before[i].isSharedAmong(now) {
 			changes = append(changes, Change{&before[i], nil})
 		}
 	}
@@ -48,20 +48,20 @@ type vmPairs struct {
 // and last one that was kept before keys had a uid, which may be anybody's.
 func pairVMs(before, now []VM) vmPairs {
 	byID := make(map[string][]int, len(before))
-	for i, vm := range before {
-		byID[vm.ID] = append(byID[vm.ID], i)
+	for i := range before {
+		byID[before[i].ID] = append(byID[before[i].ID], i)
 	}
 	pairs := vmPairs{before: make([]int, len(now)), taken: make([]bool, len(before))}
 	for i := range pairs.before {
 		pairs.before[i] = -1
 	}
-	for _, fits := range []func(VM, VM) bool{isSameRow, VM.isSharedRowOf, isOlderRow} {
-		for i, vm := range now {
+	for _, fits := range []func(a, b *VM) bool{isSameRow, (*VM).isSharedRowOf, isOlderRow} {
+		for i := range now {
 			if pairs.before[i] >= 0 {
 				continue
 			}
-			for _, at := range byID[vm.ID] {
-				if !pairs.taken[at] && before[at].wasSeen() && fits(vm, before[at]) {
+			for _, at := range byID[now[i].ID] {
+				if !pairs.taken[at] && before[at].wasSeen() && fits(&now[i], &before[at]) {
 					pairs.before[i], pairs.taken[at] = at, true
 					break
 				}
@@ -73,15 +73,15 @@ func pairVMs(before, now []VM) vmPairs {
 
 // wasSeen reports whether anybody ever read the machine: of one that never could
 // be read nothing is known but its id.
-func (v VM) wasSeen() bool { return v.Stale == "" || !v.SeenAt.IsZero() }
+func (v *VM) wasSeen() bool { return v.Stale == "" || !v.SeenAt.IsZero() }
 
 // isSameRow reports whether two rows are one account's word about one machine,
 // whatever became of its bundle (H21).
-func isSameRow(a, b VM) bool { return a.VMKey == b.VMKey }
+func isSameRow(a, b *VM) bool { return a.VMKey == b.VMKey }
 
 // isOlderRow reports whether two rows may be about one machine because one of
 // them does not say whose it is.
-func isOlderRow(a, b VM) bool { return a.ID == b.ID && (a.UID == 0 || b.UID == 0) }
+func isOlderRow(a, b *VM) bool { return a.ID == b.ID && (a.UID == 0 || b.UID == 0) }
 
 // BundleChanged reports whether the machine's bundle is another one than before:
 // it was restored from a copy, or moved to another volume.
@@ -91,15 +91,26 @@ func (c Change) BundleChanged() bool {
 
 // isSharedRowOf reports whether another row is about the same shared machine, in
 // the name of another account.
-func (v VM) isSharedRowOf(other VM) bool {
+func (v *VM) isSharedRowOf(other *VM) bool {
 	return v.ID == other.ID && v.UID != other.UID && (v.isSeenBy(other.UID) || other.isSeenBy(v.UID))
 }
 
+// isSharedAmong reports whether one of the rows that anybody read is a shared row
+// of this one.
+func (v *VM) isSharedAmong(others []VM) bool {
+	for i := range others {
+		if others[i].wasSeen() && v.isSharedRowOf(&others[i]) {
+			return true
+		}
+	}
+	return false
+}
+
 // isSeenBy reports whether the account lists the machine, which is another's.
-func (v VM) isSeenBy(uid uint32) bool {
+func (v *VM) isSeenBy(uid uint32) bool {
 	return slices.ContainsFunc(v.SeenBy, func(account Account) bool { return account.UID == uid })
 }
 
 // IsListedBy reports whether the account has the machine in its list: its own,
 // or one that is shared with it.
-func (v VM) IsListedBy(uid uint32) bool { return uid != 0 && (v.UID == uid || v.isSeenBy(uid)) }
+func (v *VM) IsListedBy(uid uint32) bool { return uid != 0 && (v.UID == uid || v.isSeenBy(uid)) }

@@ -316,8 +316,8 @@ const longestLeanCell = 32
 var neverTrimmed = []string{"user_name", "vm_id", "vm_state", "stale", "config_hash"}
 
 // lean is the row without its long texts, and how many those are.
-func (vm VM) lean() (VM, int) {
-	row, cells := Row{VM: vm}, 0
+func (vm *VM) lean() (VM, int) {
+	row, cells := Row{VM: *vm}, 0
 	row.Gaps = maps.Clone(vm.Gaps)
 	for _, column := range everyColumn {
 		value, isText := column.field(&row).(*string)

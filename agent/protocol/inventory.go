@@ -153,13 +153,13 @@ type UserLook struct {
 }
 
 // IsListed reports whether the account was listed in the look.
-func (u UserLook) IsListed() bool {
+func (u *UserLook) IsListed() bool {
 	return u.Code == "" || u.Code == CodeVMLimit || u.Code == CodeStreamLimit
 }
 
 // IsLookedAt reports whether anybody tries to list the account; of one that
 // nobody does, only Name, UID, Code and LeftOut say something.
-func (u UserLook) IsLookedAt() bool {
+func (u *UserLook) IsLookedAt() bool {
 	switch u.Code {
 	case CodeAccountNotLocal, CodeAccountUIDLow, CodeAccountUIDHigh, CodeAccountHidden:
 		return false
@@ -169,7 +169,7 @@ func (u UserLook) IsLookedAt() bool {
 
 // Who is the account in a message, with the number of what its rows lack, or of
 // accounts like it.
-func (u UserLook) Who() string {
+func (u *UserLook) Who() string {
 	switch {
 	case u.LeftOut > 0 && !u.IsLookedAt():
 		return fmt.Sprintf("%s and %d more accounts", u.Name, u.LeftOut)

@@ -12,7 +12,7 @@ const MaxTriggers = 64
 
 // SameCause reports whether two triggers are occurrences of one: the same reason
 // for the same virtual machine.
-func (t Trigger) SameCause(other Trigger) bool {
+func (t *Trigger) SameCause(other Trigger) bool {
 	return t.Reason == other.Reason && t.VMID == other.VMID
 }
 

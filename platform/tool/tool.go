@@ -184,7 +184,7 @@ func (r *Runner) runValid(ctx context.Context, c Command, program string, carryO
 var noResult = Result{ExitCode: -1}
 
 // validate refuses what must never reach the kernel.
-func (c Command) validate() error {
+func (c *Command) validate() error {
 	if !filepath.IsAbs(c.Path) || filepath.Clean(c.Path) != c.Path {
 		return errors.New("the path is not absolute and clean")
 	}

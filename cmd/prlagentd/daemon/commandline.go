@@ -111,7 +111,7 @@ func parseFlags(flags []flagRow, args []string) (words []string, err error) {
 }
 
 // path is the command as it is typed.
-func (c command) path() string { return strings.TrimSpace("prlagentd " + c.name) }
+func (c *command) path() string { return strings.TrimSpace("prlagentd " + c.name) }
 
 // printHelp shows what a command does.
 func (i *invocation) printHelp(c command) error {
