@@ -70,13 +70,15 @@ func simulatedNetwork(resolvers []string) Network {
 // networkFrom puts a dump of the kernel's tables together.
 func networkFrom(messages []networkMessage, resolvers []string) Network {
 	links := make(map[int]networkMessage)
-	for _, message := range messages {
+	for i := range messages {
+		message := &messages[i]
 		if message.kind == linkMessage {
-			links[message.index] = message
+			links[message.index] = *message
 		}
 	}
 	network := Network{Resolvers: resolvers}
-	for _, message := range messages {
+	for i := range messages {
+		message := &messages[i]
 		link := links[message.index]
 		switch {
 		case !link.up:

@@ -156,9 +156,10 @@ func (d *netlinkDump) addAnswer(header netlinkHeader, body []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, message := range parsed {
+	for i := range parsed {
+		message := &parsed[i]
 		if message.kind != routeMessage || message.destination.Bits() == 0 {
-			d.messages = append(d.messages, message)
+			d.messages = append(d.messages, *message)
 		}
 	}
 	if len(d.messages) > maxNetworkMessages {
@@ -195,7 +196,8 @@ func watchKernel() (networkWatch, error) {
 		return nil, err
 	}
 	interfaces := interfaceNames{names: make(map[int]string)}
-	for _, link := range links {
+	for i := range links {
+		link := &links[i]
 		interfaces.names[link.index] = link.link
 	}
 	return func(ctx context.Context, tell func()) error {
@@ -227,7 +229,8 @@ func (n interfaceNames) canChangeNetwork(data []byte) bool {
 	matters := false
 	err := eachNetlink(data, func(header netlinkHeader, body []byte) error {
 		messages, err := parseNetlink(header, body)
-		for _, message := range messages {
+		for i := range messages {
+			message := &messages[i]
 			if message.kind == linkMessage {
 				n.names[message.index] = message.link
 			}

@@ -231,7 +231,8 @@ func prefixOf(destination netip.Addr, mask routeAddress, host bool) netip.Prefix
 // only when all depends on it.
 func routesCanChangeNetwork(data []byte, nameOf func(index int) string) bool {
 	messages, _, err := parseRouteMessages(data)
-	for _, message := range messages {
+	for i := range messages {
+		message := &messages[i]
 		name := message.link
 		if !message.canChangeNetwork(name) {
 			continue
@@ -249,7 +250,8 @@ func routesCanChangeNetwork(data []byte, nameOf func(index int) string) bool {
 // linkNameIn is the name of the interface with a number; empty if it is not
 // among them.
 func linkNameIn(links []networkMessage, index int) string {
-	for _, link := range links {
+	for i := range links {
+		link := &links[i]
 		if link.kind == linkMessage && link.index == index {
 			return link.link
 		}

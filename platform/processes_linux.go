@@ -86,9 +86,10 @@ func (m *Machine) Processes(ctx context.Context) ([]Process, error) {
 		return all, nil
 	}
 	var ours []Process
-	for _, process := range all {
-		if m.toMacPath(&process) {
-			ours = append(ours, process)
+	for i := range all {
+		process := &all[i]
+		if m.toMacPath(process) {
+			ours = append(ours, *process)
 		}
 	}
 	return ours, nil

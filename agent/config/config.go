@@ -69,7 +69,7 @@ type Problem struct {
 
 // ContentFolder is the folder on this Mac that ContentURL names; empty if it names
 // a server, or nothing.
-func (c Config) ContentFolder() string {
+func (c *Config) ContentFolder() string {
 	if c.ContentURL == nil || c.ContentURL.Scheme != "file" {
 		return ""
 	}
@@ -95,10 +95,11 @@ func (c Config) WithLogLevel(level string) Config {
 // Fingerprint is 32 hex digits that change when anything that matters changes:
 // any key's value, or the source. It is made by hashing, so no value can be
 // read from it; it is meant for comparing, not for showing.
-func (c Config) Fingerprint() string {
+func (c *Config) Fingerprint() string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q\n", c.Source)
-	for _, key := range keyTable {
+	for i := range keyTable {
+		key := &keyTable[i]
 		fmt.Fprintf(sum, "%s=%q\n", key.name, key.fingerprintText(c))
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:32]

@@ -33,7 +33,7 @@ type mac struct {
 }
 
 // loadNow is what the files say, whatever was there before.
-func loadNow(paths Paths) Config { return readFiles(paths, nil).buildConfig(paths) }
+func loadNow(paths Paths) *Config { return readFiles(paths, nil).buildConfig(paths) }
 
 func newMac(t *testing.T) mac {
 	t.Helper()
@@ -86,7 +86,7 @@ func certificateDER(t *testing.T) []byte {
 	return der
 }
 
-func problemsOf(c Config, name string) []string {
+func problemsOf(c *Config, name string) []string {
 	var texts []string
 	for _, problem := range c.Problems {
 		if problem.Key == name {
@@ -162,7 +162,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 }
 
 // shownValues are the values in force, as people see them.
-func shownValues(c Config) map[string]string {
+func shownValues(c *Config) map[string]string {
 	values := make(map[string]string, len(keyTable))
 	for _, key := range keyTable {
 		values[key.name] = key.show(c)
@@ -625,7 +625,7 @@ func TestLogLevelOfAFlag(t *testing.T) {
 	if got := c.WithLogLevel(""); got.LogLevel != "info" {
 		t.Error(got.LogLevel)
 	}
-	if got := c.WithLogLevel("loud"); got.LogLevel != "info" || len(problemsOf(got, "LogLevel")) != 1 {
+	if got := c.WithLogLevel("loud"); got.LogLevel != "info" || len(problemsOf(&got, "LogLevel")) != 1 {
 		t.Errorf("%s %v", got.LogLevel, got.Problems)
 	}
 }

@@ -51,15 +51,16 @@ type ExplainedKey struct {
 // it never fails as a whole.
 func Explain(paths Paths) Explanation {
 	found := readFiles(paths, nil)
-	e := Explanation{Config: found.buildConfig(paths), Files: []ExplainedFile{
+	e := Explanation{Config: *found.buildConfig(paths), Files: []ExplainedFile{
 		found.managed.explain(SourceManaged, paths.Managed), found.local.explain(SourceLocal, paths.Local),
 	}}
-	for _, key := range keyTable {
+	for i := range keyTable {
+		key := &keyTable[i]
 		if key.name == timingKey && !paths.Root {
 			continue // not honored, whatever stands there
 		}
 		one := ExplainedKey{
-			Key: key.name, Value: key.show(e.Config), Source: found.sourceOf(key, e.Config.Source),
+			Key: key.name, Value: key.show(&e.Config), Source: found.sourceOf(key, e.Config.Source),
 			Default: cmp.Or(key.defaultWords, "none"), Type: key.valueType, Doc: key.doc,
 		}
 		for _, problem := range e.Config.Problems {
@@ -104,7 +105,7 @@ func (f configFile) explain(source Source, path string) ExplainedFile {
 }
 
 // sourceOf is the file that a key is read from; trust is that of the trust keys.
-func (f configFiles) sourceOf(key keyRow, trust Source) Source {
+func (f configFiles) sourceOf(key *keyRow, trust Source) Source {
 	for _, source := range []Source{SourceManaged, SourceLocal} {
 		_, present := f.fileOf(source).values[key.name]
 		if present && (!key.trusted || source == trust) {
@@ -115,7 +116,7 @@ func (f configFiles) sourceOf(key keyRow, trust Source) Source {
 }
 
 // Secrets are the values of a configuration that no text may show.
-func (c Config) Secrets() []string {
+func (c *Config) Secrets() []string {
 	secrets := []string{c.EnrollmentSecret.Reveal()}
 	if c.Proxy != nil && c.Proxy.User != nil {
 		password, _ := c.Proxy.User.Password()

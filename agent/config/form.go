@@ -72,7 +72,7 @@ var errNotTyped = errors.New("it is no single value: give it as a file with a pr
 
 // fromText reads a value as people type it: several are separated by commas, the
 // numbers of a dictionary are NAME=NUMBER.
-func (f valueForm) fromText(typed string) (any, error) {
+func (f *valueForm) fromText(typed string) (any, error) {
 	typed = text.TrimTyped(typed)
 	switch f.kind {
 	case kindString:
@@ -107,7 +107,7 @@ func booleanOf(typed string) (any, error) {
 	return nil, errors.New("expected true or false")
 }
 
-func (f valueForm) listFromText(typed string) (any, error) {
+func (f *valueForm) listFromText(typed string) (any, error) {
 	if f.each.kind != kindString {
 		return nil, errNotTyped
 	}
@@ -143,18 +143,19 @@ func wordOf(typed string, known []string) (string, error) {
 }
 
 // numberNames are the only names of a dictionary of numbers; nil: there are others.
-func (f valueForm) numberNames() (names []string) {
+func (f *valueForm) numberNames() (names []string) {
 	if f.names != nil {
 		return f.names.choices
 	}
-	for _, member := range f.members {
+	for i := range f.members {
+		member := &f.members[i]
 		names = append(names, member.name)
 	}
 	return names
 }
 
 // numbersFromText reads a dictionary whose values are whole numbers.
-func (f valueForm) numbersFromText(typed string) (any, error) {
+func (f *valueForm) numbersFromText(typed string) (any, error) {
 	if f.each == nil && len(f.members) == 0 {
 		return nil, errNotTyped
 	}
@@ -178,16 +179,17 @@ func (f valueForm) numbersFromText(typed string) (any, error) {
 }
 
 // rowOf finds a key by its name.
-func rowOf(name string) (keyRow, error) {
-	for _, key := range keyTable {
+func rowOf(name string) (*keyRow, error) {
+	for i := range keyTable {
+		key := &keyTable[i]
 		if key.name == name && name != timingKey {
 			return key, nil
 		}
 	}
 	if near := nearestName(name, keyNames(), misspelled); near != "" && near != timingKey {
-		return keyRow{}, fmt.Errorf("there is no key %q; it is called %s", shorten(name, maxNameShown), near)
+		return nil, fmt.Errorf("there is no key %q; it is called %s", shorten(name, maxNameShown), near)
 	}
-	return keyRow{}, fmt.Errorf("there is no key %q", shorten(name, maxNameShown))
+	return nil, fmt.Errorf("there is no key %q", shorten(name, maxNameShown))
 }
 
 // TypedValue is the value of a key as a person types it, for a property list. What
@@ -202,7 +204,7 @@ func TypedValue(name, typed string) (any, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	c := defaultConfig()
-	key.parse(&c, value) // Check says what is wrong
+	key.parse(c, value) // Check says what is wrong
 	if len(c.Secrets()) > 0 {
 		return nil, fmt.Errorf("%s: a secret is not given as an argument, which every user of this machine can read: give it as a file", name)
 	}

@@ -70,7 +70,7 @@ func NewKeeper(state *store.Store) *Keeper {
 // what the file held that was there before. A Problem says where the two differ
 // (profile_missing, config_unreadable), and that there was a configuration once
 // (profile_removed).
-func (k *Keeper) Load(paths Paths, now time.Time, awake AwakeTime) Config {
+func (k *Keeper) Load(paths Paths, now time.Time, awake AwakeTime) *Config {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	recalled := k.loadKept(awake)
@@ -171,14 +171,14 @@ func (k *Keeper) holdValues(next keptProfile, found configFiles) (keptProfile, m
 	case next.Source == "":
 		return next, nil
 	case next.Removed && !k.kept.Removed:
-		values = selectValues(k.values, func(key keyRow) bool { return key.staysAfterRemoval })
+		values = selectValues(k.values, func(key *keyRow) bool { return key.staysAfterRemoval })
 	case !next.MissedAt.IsZero(), next.Values != nil:
 		return next, k.values
 	case next.Source == k.kept.Source && k.kept.Values != nil && reflect.DeepEqual(values, k.values):
 		next.Values = k.kept.Values
 		return next, k.values
 	}
-	encoded, err := plist.EncodeXML(selectValues(values, func(key keyRow) bool { return !key.secret }))
+	encoded, err := plist.EncodeXML(selectValues(values, func(key *keyRow) bool { return !key.secret }))
 	if err != nil { // it was a property list a moment ago
 		return next, values
 	}
@@ -187,9 +187,10 @@ func (k *Keeper) holdValues(next keptProfile, found configFiles) (keptProfile, m
 }
 
 // selectValues are the values of some of our keys.
-func selectValues(values map[string]any, wanted func(keyRow) bool) map[string]any {
+func selectValues(values map[string]any, wanted func(*keyRow) bool) map[string]any {
 	some := make(map[string]any, len(values))
-	for _, key := range keyTable {
+	for i := range keyTable {
+		key := &keyTable[i]
 		if value, present := values[key.name]; present && wanted(key) {
 			some[key.name] = value
 		}
@@ -199,7 +200,8 @@ func selectValues(values map[string]any, wanted func(keyRow) bool) map[string]an
 
 // takeStaying reads the keys that stay in force after their file was removed.
 func (c *Config) takeStaying(values map[string]any) {
-	for _, key := range keyTable {
+	for i := range keyTable {
+		key := &keyTable[i]
 		if key.staysAfterRemoval {
 			c.takeKey(key, values)
 		}

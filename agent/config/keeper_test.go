@@ -63,14 +63,14 @@ func (m *keeperMac) reboot(boot string) {
 }
 
 // after lets time pass and reads again.
-func (m *keeperMac) after(wait time.Duration) Config {
+func (m *keeperMac) after(wait time.Duration) *Config {
 	m.now, m.awake.Awake = m.now.Add(wait), m.awake.Awake+wait
 	return m.keeper.Load(m.paths, m.now, m.awake)
 }
 
 // afterStep sets the clock, or lets the Mac sleep, and reads again: nothing
 // passed for the process.
-func (m *keeperMac) afterStep(step time.Duration) Config {
+func (m *keeperMac) afterStep(step time.Duration) *Config {
 	m.now = m.now.Add(step)
 	return m.keeper.Load(m.paths, m.now, m.awake)
 }
@@ -83,7 +83,7 @@ func (m *keeperMac) remove(path string) {
 }
 
 // want compares what is in force.
-func (m *keeperMac) want(c Config, server string, source Source, code protocol.Code) {
+func (m *keeperMac) want(c *Config, server string, source Source, code protocol.Code) {
 	m.t.Helper()
 	var codes []string
 	for _, problem := range c.Problems {
@@ -97,7 +97,7 @@ func (m *keeperMac) want(c Config, server string, source Source, code protocol.C
 
 // wantPolicyUpheld is what is left of managedProfile once it is believed to be
 // removed: nobody to talk to and nobody to obey, but no enforcement is lifted.
-func (m *keeperMac) wantPolicyUpheld(c Config) {
+func (m *keeperMac) wantPolicyUpheld(c *Config) {
 	m.t.Helper()
 	if len(c.PolicyKeys)+len(c.CommandKeys) != 0 || c.ContentURL != nil || c.EnrollmentSecret != "" || c.Proxy != nil ||
 		slices.Contains(c.AllowedCommands, "vm.delete") {
@@ -388,7 +388,7 @@ func (m *keeperMac) overwrite(path, content string) {
 	}
 }
 
-func codesOf(c Config) (codes []protocol.Code) {
+func codesOf(c *Config) (codes []protocol.Code) {
 	for _, problem := range c.Problems {
 		codes = append(codes, problem.Code)
 	}

@@ -69,7 +69,7 @@ func TestDefaultsAndRanges(t *testing.T) {
 }
 
 // inForce is a number of the configuration, in seconds where it is a time.
-func inForce(c Config, name string) float64 {
+func inForce(c *Config, name string) float64 {
 	switch name {
 	case limitCount.name:
 		return float64(c.DestructiveLimit.Count)

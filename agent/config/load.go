@@ -97,7 +97,7 @@ func (f configFiles) withValues(source Source, values map[string]any) configFile
 }
 
 // buildConfig makes the configuration that the files add up to.
-func (f configFiles) buildConfig(paths Paths) Config {
+func (f configFiles) buildConfig(paths Paths) *Config {
 	managed, local := f.managed, f.local
 	c := defaultConfig()
 	for _, read := range []configFile{managed, local} {
@@ -108,7 +108,8 @@ func (f configFiles) buildConfig(paths Paths) Config {
 	}
 	trust, source := trustSource(managed, local)
 	c.Source = source
-	for _, key := range keyTable {
+	for i := range keyTable {
+		key := &keyTable[i]
 		if key.name == timingKey && !paths.Root {
 			continue
 		}
@@ -212,7 +213,8 @@ func trustSource(managed, local configFile) (map[string]any, Source) {
 }
 
 func hasTrustKey(values map[string]any) bool {
-	for _, key := range keyTable {
+	for i := range keyTable {
+		key := &keyTable[i]
 		if _, present := values[key.name]; key.trusted && present {
 			return true
 		}
@@ -230,7 +232,7 @@ func firstWith(name string, files ...configFile) map[string]any {
 }
 
 // takeKey reads one key from its file into its field.
-func (c *Config) takeKey(key keyRow, origin map[string]any) {
+func (c *Config) takeKey(key *keyRow, origin map[string]any) {
 	value, present := origin[key.name]
 	if !present {
 		return
@@ -246,7 +248,8 @@ func (c *Config) noteIgnored(source Source, local configFile) {
 	if source == SourceLocal {
 		return
 	}
-	for _, key := range keyTable {
+	for i := range keyTable {
+		key := &keyTable[i]
 		if _, present := local.values[key.name]; key.trusted && present {
 			c.Problems = append(c.Problems, Problem{Key: key.name, Code: protocol.CodeConfigMixedSource,
 				Text: "in config.plist: ignored, trust keys come from the profile only"})

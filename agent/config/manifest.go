@@ -21,7 +21,8 @@ var manifestModified = time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
 // manifest there has.
 func Manifest() map[string]any {
 	subkeys := payloadSubkeys()
-	for _, key := range keyTable {
+	for i := range keyTable {
+		key := &keyTable[i]
 		if key.name != timingKey {
 			subkeys = append(subkeys, key.subkey())
 		}
@@ -64,7 +65,7 @@ func payloadSubkeys() []map[string]any {
 	}
 }
 
-func (k keyRow) subkey() map[string]any {
+func (k *keyRow) subkey() map[string]any {
 	one := k.form.describe()
 	one["pfm_name"], one["pfm_title"], one["pfm_description"] = k.name, titleOf(k.name), k.doc
 	if standard := k.standardValue(); standard != nil {
@@ -78,7 +79,7 @@ func (k keyRow) subkey() map[string]any {
 
 // standardValue is the value that is in force without the key, where it is one
 // value.
-func (k keyRow) standardValue() any {
+func (k *keyRow) standardValue() any {
 	shown := k.show(defaultConfig())
 	switch {
 	case k.form.kind == kindBoolean:
@@ -90,7 +91,7 @@ func (k keyRow) standardValue() any {
 }
 
 // describe is the form without a name.
-func (f valueForm) describe() map[string]any {
+func (f *valueForm) describe() map[string]any {
 	one := map[string]any{"pfm_type": f.kind}
 	if f.choices != nil {
 		one["pfm_range_list"] = f.choices
@@ -112,7 +113,7 @@ func (f valueForm) describe() map[string]any {
 
 // subkeys are what is in an array or a dictionary. The names {{key}} and {{value}}
 // stand for those of a dictionary that has any number of them.
-func (f valueForm) subkeys() []map[string]any {
+func (f *valueForm) subkeys() []map[string]any {
 	named := func(name, title string, form valueForm) map[string]any {
 		one := form.describe()
 		one["pfm_name"], one["pfm_title"] = name, title
@@ -125,7 +126,8 @@ func (f valueForm) subkeys() []map[string]any {
 		return []map[string]any{named("{{key}}", "Name", *f.names), named("{{value}}", "Value", *f.each)}
 	}
 	var subkeys []map[string]any
-	for _, member := range f.members {
+	for i := range f.members {
+		member := &f.members[i]
 		subkeys = append(subkeys, named(member.name, titleOf(member.name), member.form))
 	}
 	return subkeys

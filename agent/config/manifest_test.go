@@ -143,7 +143,7 @@ func TestFormsOfKeysAgreeWithTheirWords(t *testing.T) {
 			}
 		}
 		c := defaultConfig()
-		if key.form.example != "" && len(key.parse(&c, key.form.example)) > 0 {
+		if key.form.example != "" && len(key.parse(c, key.form.example)) > 0 {
 			t.Errorf("%s: its example is refused", key.name)
 		}
 	}

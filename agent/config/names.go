@@ -109,7 +109,8 @@ func isKey(name string) bool { return slices.Contains(keyNames(), name) }
 
 func keyNames() []string {
 	names := make([]string, len(keyTable))
-	for i, key := range keyTable {
+	for i := range keyTable {
+		key := &keyTable[i]
 		names[i] = key.name
 	}
 	return names

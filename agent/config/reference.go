@@ -32,12 +32,14 @@ func Reference() string {
 	var page strings.Builder
 	page.WriteString(referenceHead)
 	page.WriteString("| key | type | without | |\n|---|---|---|---|\n")
-	for _, key := range keyTable {
+	for i := range keyTable {
+		key := &keyTable[i]
 		if key.name != timingKey {
 			fmt.Fprintf(&page, "| [%s](#%s) | %s | %s | %s |\n", key.name, strings.ToLower(key.name), key.form.kind, markdownCell(key.withoutWords()), strings.Join(key.marks(), ", "))
 		}
 	}
-	for _, key := range keyTable {
+	for i := range keyTable {
+		key := &keyTable[i]
 		if key.name != timingKey {
 			fmt.Fprintf(&page, "\n## %s\n\n%s\n\n%s", key.name, key.doc, key.details())
 		}
@@ -45,9 +47,9 @@ func Reference() string {
 	return page.String()
 }
 
-func (k keyRow) withoutWords() string { return cmp.Or(k.defaultWords, "none") }
+func (k *keyRow) withoutWords() string { return cmp.Or(k.defaultWords, "none") }
 
-func (k keyRow) marks() (words []string) {
+func (k *keyRow) marks() (words []string) {
 	for _, mark := range []struct {
 		is   bool
 		word string
@@ -60,7 +62,7 @@ func (k keyRow) marks() (words []string) {
 }
 
 // details are the lines of one key.
-func (k keyRow) details() string {
+func (k *keyRow) details() string {
 	var lines strings.Builder
 	line := func(what, words string) {
 		if words != "" {
@@ -70,7 +72,8 @@ func (k keyRow) details() string {
 	line("type", k.valueType)
 	line("without", k.withoutWords())
 	line("values", codeWords(k.form.allowedWords()))
-	for _, member := range k.form.members {
+	for i := range k.form.members {
+		member := &k.form.members[i]
 		if bounds := member.form.bounds; bounds != nil {
 			line(member.name, bounds.words())
 		}
@@ -87,8 +90,8 @@ func (k keyRow) details() string {
 
 // allowedWords are the only words of a string, of the elements of an array or of
 // the names of a dictionary.
-func (f valueForm) allowedWords() []string {
-	for _, form := range []*valueForm{&f, f.each, f.names} {
+func (f *valueForm) allowedWords() []string {
+	for _, form := range []*valueForm{f, f.each, f.names} {
 		if form != nil && form.choices != nil {
 			return form.choices
 		}

@@ -19,14 +19,14 @@ func showURL(location *url.URL) string {
 	return location.String()
 }
 
-func showProxy(c Config) string {
+func showProxy(c *Config) string {
 	if c.Proxy == nil {
 		return ""
 	}
 	return c.Proxy.Redacted()
 }
 
-func exactProxy(c Config) string { return showURL(c.Proxy) }
+func exactProxy(c *Config) string { return showURL(c.Proxy) }
 
 func showSecret(secret Secret) string {
 	if secret == "" {
@@ -51,7 +51,7 @@ func exactKeys(trusted []protocol.TrustedKey) string {
 	return text.String()
 }
 
-func showThreshold(c Config) string {
+func showThreshold(c *Config) string {
 	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(c.CommandThreshold)) {
 		part := fmt.Sprintf("%s: %d", kind, c.CommandThreshold[kind])
@@ -63,7 +63,7 @@ func showThreshold(c Config) string {
 	return strings.Join(parts, ", ")
 }
 
-func showPolicy(c Config) string {
+func showPolicy(c *Config) string {
 	switch policy := c.Policy; {
 	case policy.Releases():
 		return "none, by an empty dictionary"
@@ -75,7 +75,7 @@ func showPolicy(c Config) string {
 	return ""
 }
 
-func showCertificates(c Config) string {
+func showCertificates(c *Config) string {
 	names := make([]string, len(c.ServerCertificates))
 	for i, parsed := range c.ServerCertificates {
 		names[i] = parsed.Subject.String()
@@ -83,7 +83,7 @@ func showCertificates(c Config) string {
 	return strings.Join(names, "; ")
 }
 
-func exactCertificates(c Config) string {
+func exactCertificates(c *Config) string {
 	sum := sha256.New()
 	for _, parsed := range c.ServerCertificates {
 		sum.Write(parsed.Raw)
@@ -92,7 +92,7 @@ func exactCertificates(c Config) string {
 }
 
 // showTiming names what is not at the protocol's pace.
-func showTiming(c Config) string {
+func showTiming(c *Config) string {
 	usual := protocol.DefaultTiming()
 	var changed []string
 	if c.Timing.BucketSize != usual.BucketSize {

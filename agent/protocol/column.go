@@ -216,7 +216,8 @@ func (c *Column) Reason(r *Row) Code { return cmp.Or(c.Gap(r), c.Remark(r)) }
 func RowJSON(r Row) map[string]any {
 	out := make(map[string]any, len(Columns)+6)
 	gaps := make(map[string]Code)
-	for _, column := range Columns {
+	for i := range Columns {
+		column := &Columns[i]
 		out[column.ID] = nil
 		if value := column.Value(&r); value != "" {
 			out[column.ID] = value
@@ -266,7 +267,8 @@ func (r *Row) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("read row: %w", err)
 	}
 	*r = Row{VM: beside.VM, Extra: beside.Extra}
-	for _, column := range Columns {
+	for i := range Columns {
+		column := &Columns[i]
 		cell, given := cells[column.ID]
 		if !given {
 			continue

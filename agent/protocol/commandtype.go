@@ -103,8 +103,9 @@ func CommandTypeOf(name string) (row CommandType, known bool) {
 // CommandNames are the types of the commands that are wanted, in their order.
 func CommandNames(wanted func(CommandType) bool) []string {
 	var names []string
-	for _, command := range CommandTypes {
-		if wanted(command) {
+	for i := range CommandTypes {
+		command := &CommandTypes[i]
+		if wanted(*command) {
 			names = append(names, command.Type)
 		}
 	}

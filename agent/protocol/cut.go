@@ -20,7 +20,8 @@ const (
 // Cut shortens every text of the row to its column's limit, at a character.
 // Nothing but its length is changed: who shows it makes it safe to show.
 func (r *Row) Cut() {
-	for _, column := range everyColumn {
+	for i := range everyColumn {
+		column := &everyColumn[i]
 		if value, isText := column.field(r).(*string); isText {
 			*value = CutText(*value, column.Limit)
 		}

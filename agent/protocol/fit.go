@@ -142,12 +142,13 @@ func (f *fitting) shed(room int) error {
 // shedEvents keeps the oldest events that fit: what is acknowledged is everything
 // up to a number.
 func (f *fitting) shedEvents(events []Event, room int) {
-	for _, event := range events {
+	for i := range events {
+		event := &events[i]
 		size, _ := sizeOf(event)
 		if room -= size; room < 0 {
 			break
 		}
-		f.request.Events = append(f.request.Events, event)
+		f.request.Events = append(f.request.Events, *event)
 	}
 	f.lost.Events = len(events) - len(f.request.Events)
 }
@@ -223,7 +224,7 @@ func (v *VerdictReport) fair(room int) (kept *VerdictReport, lost int) {
 // fittingRow is a row that the portal does not have, at its present size. A row
 // of no size is not sent.
 type fittingRow struct {
-	vm   VM
+	vm   *VM
 	size int
 	lean leanRow
 }
@@ -239,7 +240,8 @@ type leanRow struct {
 // rows, the largest ones first, then not at all, the last ones first.
 func (f *fitting) shedRows(vms []VM, room int) (used int, err error) {
 	rows, wants := make([]*fittingRow, len(vms)), make(map[uint32]int)
-	for i, vm := range vms {
+	for i := range vms {
+		vm := &vms[i]
 		if rows[i], err = f.fittingRowOf(vm); err != nil {
 			return 0, err
 		}
@@ -252,7 +254,7 @@ func (f *fitting) shedRows(vms []VM, room int) (used int, err error) {
 		if over := wants[row.vm.UID] > shares[row.vm.UID]; over && row.lean.size < row.size {
 			wants[row.vm.UID] -= row.size - row.lean.size
 			f.lost.Cells += row.lean.cells
-			row.vm, row.size = row.lean.vm, row.lean.size
+			row.vm, row.size = &row.lean.vm, row.lean.size
 		}
 	}
 	dropped := make(map[*fittingRow]bool)
@@ -280,7 +282,7 @@ func (f *fitting) keepRows(rows []*fittingRow, dropped map[*fittingRow]bool) (us
 			f.now.VMs[key] = before
 		default:
 			used += row.size
-			f.request.Inventory.VMs = append(f.request.Inventory.VMs, row.vm)
+			f.request.Inventory.VMs = append(f.request.Inventory.VMs, *row.vm)
 			hash, err := hashJSON(row.vm)
 			if err != nil {
 				return 0, fmt.Errorf("hash row: %w", err)
@@ -294,14 +296,14 @@ func (f *fitting) keepRows(rows []*fittingRow, dropped map[*fittingRow]bool) (us
 	return used, nil
 }
 
-func (f *fitting) fittingRowOf(vm VM) (*fittingRow, error) {
+func (f *fitting) fittingRowOf(vm *VM) (*fittingRow, error) {
 	row := &fittingRow{vm: vm}
 	row.lean.vm, row.lean.cells = vm.lean()
 	var errs [3]error
 	var hash string
 	row.size, errs[0] = sizeOf(vm)
-	row.lean.size, errs[1] = sizeOf(row.lean.vm)
-	hash, errs[2] = hashJSON(row.lean.vm)
+	row.lean.size, errs[1] = sizeOf(&row.lean.vm)
+	hash, errs[2] = hashJSON(&row.lean.vm)
 	if hash == f.base.VMs[vm.VMKey.String()].Hash {
 		row.lean.size = 0
 	}
@@ -319,7 +321,8 @@ var neverTrimmed = []string{"user_name", "vm_id", "vm_state", "stale", "config_h
 func (vm *VM) lean() (VM, int) {
 	row, cells := Row{VM: *vm}, 0
 	row.Gaps = maps.Clone(vm.Gaps)
-	for _, column := range everyColumn {
+	for i := range everyColumn {
+		column := &everyColumn[i]
 		value, isText := column.field(&row).(*string)
 		if !isText || len(*value) <= longestLeanCell || slices.Contains(neverTrimmed, column.ID) {
 			continue

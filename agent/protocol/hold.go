@@ -42,7 +42,8 @@ func ParseHoldList(payload []byte) (HoldList, error) {
 		return HoldList{}, fmt.Errorf("read list of holds: %w", ErrCommandInvalid)
 	}
 	seen := make(map[VMKey]bool, len(list.Holds))
-	for _, hold := range list.Holds {
+	for i := range list.Holds {
+		hold := &list.Holds[i]
 		if hold.ID == "" || hold.UID == 0 || hold.Since.IsZero() || seen[hold.VMKey] {
 			return HoldList{}, fmt.Errorf("read list of holds: %w", ErrCommandInvalid)
 		}
@@ -91,7 +92,8 @@ func (l HoldList) InForce(reported *HoldReport) (holds []Hold) {
 	if reported == nil || reported.Version <= l.Version {
 		return l.Holds
 	}
-	for _, state := range reported.Holds {
+	for at := range reported.Holds {
+		state := &reported.Holds[at]
 		if state.State == HoldEnded {
 			continue
 		}
@@ -99,9 +101,10 @@ func (l HoldList) InForce(reported *HoldReport) (holds []Hold) {
 			VMKey: state.VMKey, Since: state.LockedAt, ExpiresAt: state.ExpiresAt, Force: state.Force,
 			CommandID: state.CommandID, Reason: "as the Mac reported",
 		}
-		for _, signed := range l.Holds {
+		for i := range l.Holds {
+			signed := &l.Holds[i]
 			if signed.VMKey == state.VMKey && signed.CommandID == state.CommandID {
-				hold = signed
+				hold = *signed
 			}
 		}
 		holds = append(holds, hold)

@@ -79,7 +79,8 @@ func Bound(answer any) error {
 }
 
 func boundNumber(path string, value reflect.Value) error {
-	for _, row := range answerNumbers {
+	for i := range answerNumbers {
+		row := &answerNumbers[i]
 		if row.path == path {
 			return row.bound(value)
 		}

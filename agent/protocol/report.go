@@ -71,7 +71,8 @@ func (r *Report) Baseline() (Baseline, error) {
 	}
 	base.Verdicts = r.Verdicts.marks()
 	base.Parts[verdictPart] = hashMarks(base.Verdicts)
-	for _, vm := range r.VMs {
+	for i := range r.VMs {
+		vm := &r.VMs[i]
 		hash, err := hashJSON(vm)
 		if err != nil {
 			return Baseline{}, fmt.Errorf("hash row: %w", err)
@@ -121,10 +122,11 @@ func (r *Report) Fill(request *CheckinRequest, base Baseline) (Baseline, error) 
 		}
 	}
 	request.Verdicts = r.Verdicts.delta(now, base)
-	for _, vm := range r.VMs {
+	for i := range r.VMs {
+		vm := &r.VMs[i]
 		key := vm.VMKey.String()
 		if now.VMs[key].Hash != base.VMs[key].Hash {
-			request.Inventory.VMs = append(request.Inventory.VMs, vm)
+			request.Inventory.VMs = append(request.Inventory.VMs, *vm)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(base.VMs)) {

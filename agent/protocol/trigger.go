@@ -22,10 +22,11 @@ func (t *Trigger) SameCause(other Trigger) bool {
 func CoalesceTriggers(lists ...[]Trigger) []Trigger {
 	var joined []Trigger
 	for _, list := range lists {
-		for _, one := range list {
+		for i := range list {
+			one := &list[i]
 			at := slices.IndexFunc(joined, one.SameCause)
 			if at < 0 {
-				joined = append(joined, one)
+				joined = append(joined, *one)
 				continue
 			}
 			joined[at].Count += one.Count
@@ -40,7 +41,8 @@ func CoalesceTriggers(lists ...[]Trigger) []Trigger {
 // ReasonWords is the reasons of triggers, each once, as "app_launch, daily".
 func ReasonWords(triggers []Trigger) string {
 	var reasons []string
-	for _, one := range triggers {
+	for i := range triggers {
+		one := &triggers[i]
 		if !slices.Contains(reasons, one.Reason) {
 			reasons = append(reasons, one.Reason)
 		}
@@ -55,7 +57,8 @@ func LimitTriggers(triggers []Trigger, most int) []Trigger {
 	for len(triggers) > most {
 		entries := make(map[string]int)
 		largest := ""
-		for _, one := range triggers {
+		for i := range triggers {
+			one := &triggers[i]
 			if entries[one.Reason]++; entries[one.Reason] > entries[largest] {
 				largest = one.Reason
 			}
@@ -72,14 +75,16 @@ func LimitTriggers(triggers []Trigger, most int) []Trigger {
 func withoutVMs(triggers []Trigger, reason string) []Trigger {
 	var joined []Trigger
 	at := -1
-	for _, one := range triggers {
+	for i := range triggers {
+		one := &triggers[i]
 		if one.Reason != reason {
-			joined = append(joined, one)
+			joined = append(joined, *one)
 			continue
 		}
 		if at < 0 {
-			one.VMID, at = "", len(joined)
-			joined = append(joined, one)
+			at = len(joined)
+			joined = append(joined, *one)
+			joined[at].VMID = ""
 			continue
 		}
 		all := &joined[at]

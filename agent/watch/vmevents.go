@@ -105,8 +105,9 @@ func (v *VMEvents) SetUsers(users []Followed) (beyond []uint32) {
 	}
 	shared := sharedMachines(users)
 	var uids []uint32
-	for _, user := range chosen {
-		v.accountOf(user.User.UID).follow(user, shared)
+	for i := range chosen {
+		user := &chosen[i]
+		v.accountOf(user.User.UID).follow(*user, shared)
 		uids = append(uids, user.User.UID)
 	}
 	slices.Sort(uids)
@@ -151,7 +152,8 @@ func chooseStreams(users []Followed, streaming []uint32) (chosen []Followed, bey
 // sharedMachines are the ids that more than one account has.
 func sharedMachines(users []Followed) map[string]bool {
 	seen, shared := make(map[string]bool), make(map[string]bool)
-	for _, user := range users {
+	for i := range users {
+		user := &users[i]
 		for vmID := range user.Configs {
 			if seen[vmID] {
 				shared[vmID] = true

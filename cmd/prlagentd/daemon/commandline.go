@@ -39,43 +39,46 @@ func (f flagRow) set(value string) error {
 // isFlag reports whether a word is a flag: a lone dash is not.
 func isFlag(word string) bool { return len(word) > 1 && word[0] == '-' }
 
-// findFlag finds the flag of a word, with the value that the word gives it.
-func findFlag(flags []flagRow, word string) (found flagRow, value string, hasValue bool) {
+// findFlag finds the flag of a word, with the value that the word gives it; nil if
+// there is none.
+func findFlag(flags []flagRow, word string) (found *flagRow, value string, hasValue bool) {
 	name, value, hasValue := strings.Cut(word, "=")
-	for _, flag := range flags {
+	for i := range flags {
+		flag := &flags[i]
 		if name == "--"+flag.name || flag.letter != 0 && name == "-"+string(rune(flag.letter)) {
 			return flag, value, hasValue
 		}
 	}
-	return flagRow{}, "", false
+	return nil, "", false
 }
 
 // chooseCommand takes the command out of the words: the first that is neither a
 // flag nor the value of one. Without any it is the program's own row, the first.
-func chooseCommand(commands []command, flags []flagRow, args []string) (command, []string) {
+func chooseCommand(commands []command, flags []flagRow, args []string) (*command, []string) {
 	for at := 0; at < len(args) && args[at] != "--"; at++ {
 		word := args[at]
 		if isFlag(word) {
-			if flag, _, hasValue := findFlag(flags, word); flag.text != nil && !hasValue {
+			if flag, _, hasValue := findFlag(flags, word); flag != nil && flag.text != nil && !hasValue {
 				at++
 			}
 			continue
 		}
-		if chosen, found := findCommand(commands, word); found && word != "" {
+		if chosen := findCommand(commands, word); chosen != nil && word != "" {
 			return chosen, append(append([]string(nil), args[:at]...), args[at+1:]...)
 		}
 		break
 	}
-	return commands[0], args
+	return &commands[0], args
 }
 
-func findCommand(commands []command, name string) (command, bool) {
-	for _, one := range commands {
-		if one.name == name {
-			return one, true
+// findCommand finds the command of a name; nil if there is none.
+func findCommand(commands []command, name string) *command {
+	for i := range commands {
+		if commands[i].name == name {
+			return &commands[i]
 		}
 	}
-	return command{}, false
+	return nil
 }
 
 // parseFlags sets the flags among the words, up to "--", and gives the others.
@@ -91,7 +94,7 @@ func parseFlags(flags []flagRow, args []string) (words []string, err error) {
 		}
 		flag, value, hasValue := findFlag(flags, word)
 		switch {
-		case flag.name == "":
+		case flag == nil:
 			name, _, _ := strings.Cut(word, "=")
 			return nil, fmt.Errorf("unknown flag: %s", name)
 		case hasValue:
@@ -114,13 +117,14 @@ func parseFlags(flags []flagRow, args []string) (words []string, err error) {
 func (c *command) path() string { return strings.TrimSpace("prlagentd " + c.name) }
 
 // printHelp shows what a command does.
-func (i *invocation) printHelp(c command) error {
+func (i *invocation) printHelp(c *command) error {
 	var help strings.Builder
-	if c.long == "" {
-		c.long = c.short
+	long := c.long
+	if long == "" {
+		long = c.short
 	}
 	usage := strings.TrimSpace(c.path() + " " + c.argument)
-	fmt.Fprintf(&help, "%s\n\nUsage:\n  %s [flags]\n", c.long, usage)
+	fmt.Fprintf(&help, "%s\n\nUsage:\n  %s [flags]\n", long, usage)
 	if c.name == "" {
 		help.WriteString("  prlagentd [command]\n")
 	}
@@ -129,8 +133,9 @@ func (i *invocation) printHelp(c command) error {
 	}
 	if c.name == "" {
 		help.WriteString("\nAvailable Commands:\n")
-		for _, one := range i.commands()[1:] {
-			if !one.hidden {
+		commands := i.commands()
+		for at := range commands[1:] {
+			if one := &commands[1+at]; !one.hidden {
 				fmt.Fprintf(&help, "  %-11s %s\n", one.name, one.short)
 			}
 		}
@@ -149,7 +154,8 @@ func (i *invocation) printHelp(c command) error {
 // describeFlags gives a line for each flag.
 func describeFlags(flags []flagRow) string {
 	var lines strings.Builder
-	for _, flag := range flags {
+	for i := range flags {
+		flag := &flags[i]
 		letter, value, twin := "    ", "", ""
 		if flag.letter != 0 {
 			letter = "-" + string(rune(flag.letter)) + ", "

@@ -105,7 +105,8 @@ func (i *invocation) programFlags() []flagRow {
 // execute does what the command line asks for.
 func (i *invocation) execute(args []string) error {
 	commands, flags := i.commands(), i.programFlags()
-	for _, flag := range flags {
+	for at := range flags {
+		flag := &flags[at]
 		if flag.twin != "" {
 			*flag.text = os.Getenv(flag.twin)
 		}
@@ -128,13 +129,13 @@ func (i *invocation) withoutCommand() error {
 	if i.version {
 		return i.printVersion()
 	}
-	return i.printHelp(i.commands()[0])
+	return i.printHelp(&i.commands()[0])
 }
 
 // helpOfWords shows the help of a command; a name that none has is a mistake.
 func (i *invocation) helpOfWords() error {
-	asked, found := findCommand(i.commands(), strings.Join(i.words, " "))
-	if !found {
+	asked := findCommand(i.commands(), strings.Join(i.words, " "))
+	if asked == nil {
 		return fmt.Errorf("there is no command %q: %w", strings.Join(i.words, " "), errUsage)
 	}
 	return i.printHelp(asked)
