@@ -3,7 +3,6 @@ package prlctl
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 )
 
@@ -40,33 +39,31 @@ const (
 	LicenseInactive LicenseStanding = "inactive" // a word that we do not know: not in force, for all that is known
 )
 
-// licenseStandings are the words of `status`: ACTIVE and EXPIRED were seen,
-// GRACED and INVALID are inferred from the tool's ancestor (facts/captures.md
-// 2, 4.2).
-var licenseStandings = map[string]LicenseStanding{
-	"":        LicenseNone,
-	"ACTIVE":  LicenseInForce,
-	"GRACED":  LicenseInGrace,
-	"EXPIRED": LicenseExpired,
-	"INVALID": LicenseInvalid,
-}
-
-// Standing tells what the license is worth by its status.
+// Standing tells what the license is worth by the word of `status`: ACTIVE and
+// EXPIRED were seen, GRACED and INVALID are inferred from the tool's ancestor
+// (facts/captures.md 2, 4.2).
 func (l *License) Standing() LicenseStanding {
-	if standing, known := licenseStandings[strings.ToUpper(l.Status)]; known {
-		return standing
+	switch strings.ToUpper(l.Status) {
+	case "":
+		return LicenseNone
+	case "ACTIVE":
+		return LicenseInForce
+	case "GRACED":
+		return LicenseInGrace
+	case "EXPIRED":
+		return LicenseExpired
+	case "INVALID":
+		return LicenseInvalid
 	}
 	return LicenseInactive
 }
 
-// closedCommands are what an edition does not do. Standard lists, registers and
-// shows its license (facts/captures.md 4.1).
-var closedCommands = map[string][]string{"standard": {"set", "exec"}}
-
 // Allows reports whether the license's edition is not known to close a command
-// of prlctl, such as set.
+// of prlctl, such as set. Standard lists, registers and shows its license
+// (facts/captures.md 4.1).
 func (l *License) Allows(command string) bool {
-	return !slices.Contains(closedCommands[strings.ToLower(l.Edition)], command)
+	isStandard := strings.EqualFold(l.Edition, "standard")
+	return !isStandard || command != "set" && command != "exec"
 }
 
 // License reads the license; the zero License is that none is installed. Tools

@@ -1,21 +1,19 @@
 package prlctl
 
 import (
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// shortEscapes are the one-letter escapes of JSON and what they stand for.
-var shortEscapes = map[byte]rune{
-	'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t',
-}
-
-// canonicalEscapes are the characters that stay escaped in canonical text with
-// one letter. Other control characters are written as \u00xx, everything else
-// as itself, so that equal strings have equal text.
-var canonicalEscapes = map[rune]byte{
-	'"': '"', '\\': '\\', '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't',
-}
+// The one-letter escapes of JSON, and in the same order what they stand for. The
+// slash alone does not stay escaped in canonical text; other control characters
+// are written there as \u00xx, everything else as itself, so that equal strings
+// have equal text.
+const (
+	escapeLetters    = `"\bfnrt/`
+	escapeCharacters = "\"\\\b\f\n\r\t/"
+)
 
 // appendString copies a string in its canonical form. Raw control bytes, which the
 // tools let through, are dropped (facts/prlctl.md 2.1).
@@ -77,12 +75,12 @@ func (d *document) appendEscape() error {
 		d.appendRune(r)
 		return nil
 	}
-	r, known := shortEscapes[letter]
-	if !known {
+	at := strings.IndexByte(escapeLetters, letter)
+	if at < 0 {
 		return errSyntax
 	}
 	d.at++
-	d.appendRune(r)
+	d.appendRune(rune(escapeCharacters[at]))
 	return nil
 }
 
@@ -132,8 +130,8 @@ func (d *document) hexRune(at int) (rune, bool) {
 
 // appendRune writes a character of a string in its canonical form.
 func (d *document) appendRune(r rune) {
-	if letter, escaped := canonicalEscapes[r]; escaped {
-		d.text = append(d.text, '\\', letter)
+	if at := strings.IndexRune(escapeCharacters, r); at >= 0 && r != '/' {
+		d.text = append(d.text, '\\', escapeLetters[at])
 		return
 	}
 	if r < ' ' {

@@ -5,21 +5,29 @@ import (
 	"strings"
 )
 
-// keySince is the first major version whose list shows a key, for keys that
-// came after the oldest captures, by path (facts/prlctl.md 2.2, column V). Print
-// Management is not among them: it goes by the guest.
-var keySince = map[string]int{
-	"Restore Image": 20, "Guest Shared Folders": 20, "Network": 20, "Security/Packed": 20,
-	"Miscellaneous Sharing/Shared clipboard mode": 20, "Advanced/Rosetta Linux": 20,
-	"USB and Bluetooth/Automatic sharing gamepads": 18, "Security/TPM type": 18, "SMBIOS settings": 18,
-	"Hardware/cpu/auto": 18, "Hardware/cpu/type": 18,
+// keysSince are the first major versions whose lists show keys that came after the
+// oldest captures, by their paths (facts/prlctl.md 2.2, column V). Print Management
+// is not among them: it goes by the guest.
+var keysSince = []struct {
+	path  string
+	major int
+}{
+	{"Restore Image", 20}, {"Guest Shared Folders", 20}, {"Network", 20}, {"Security/Packed", 20},
+	{"Miscellaneous Sharing/Shared clipboard mode", 20}, {"Advanced/Rosetta Linux", 20},
+	{"USB and Bluetooth/Automatic sharing gamepads", 18}, {"Security/TPM type", 18}, {"SMBIOS settings", 18},
+	{"Hardware/cpu/auto", 18}, {"Hardware/cpu/type", 18},
 }
 
 // TooOldFor reports whether a version is known to be older than the first whose list
 // shows the key, given by its path with slashes. Of an unknown version, and of
 // a key that every version shows, nothing is said.
 func (v Version) TooOldFor(key string) bool {
-	return !v.IsZero() && v.Major < keySince[key]
+	for _, since := range keysSince {
+		if since.path == key {
+			return !v.IsZero() && v.Major < since.major
+		}
+	}
+	return false
 }
 
 // windowsKeys are sections that the list shows for Windows guests only: in
@@ -62,12 +70,14 @@ const (
 	MethodUnknown  EncryptionMethod = ""
 )
 
-// encryptionPlugins says which method a plugin stands for. The default one
-// asks for a password (facts/prlctl.md 2.9).
-var encryptionPlugins = map[string]EncryptionMethod{
-	"<parallels-default-plugin>": MethodPassword,
-}
+// defaultPlugin asks for a password (facts/prlctl.md 2.9).
+const defaultPlugin = "<parallels-default-plugin>"
 
 // Method says how the machine is encrypted; MethodUnknown where the plugin is
 // not one that we know.
-func (i VMEncryptionInfo) Method() EncryptionMethod { return encryptionPlugins[i.PluginID] }
+func (i *VMEncryptionInfo) Method() EncryptionMethod {
+	if i.PluginID == defaultPlugin {
+		return MethodPassword
+	}
+	return MethodUnknown
+}

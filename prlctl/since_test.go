@@ -24,7 +24,8 @@ func TestINV_24_KeysThatAVersionLacks(t *testing.T) {
 	}
 	// The captures agree with the table.
 	old, recent := string(sample(t, "list-linux-suspended.json")), string(sample(t, "list-windows-running.json"))
-	for key, since := range keySince {
+	for _, row := range keysSince {
+		key, since := row.path, row.major
 		last := `"` + key[strings.LastIndex(key, "/")+1:] + `":`
 		if !strings.Contains(recent, last) || strings.Contains(old, last) != (since <= 18) && key != "Guest Shared Folders" {
 			t.Errorf("%s: since %d, in the capture of 18: %t, of 20: %t", key, since, strings.Contains(old, last), strings.Contains(recent, last))
@@ -90,7 +91,7 @@ func TestINV_14_MethodsOfEncryption(t *testing.T) {
 	for plugin, want := range map[string]EncryptionMethod{
 		"<parallels-default-plugin>": MethodPassword, "": MethodUnknown, "parallels-default-plugin": MethodUnknown, "<another>": MethodUnknown,
 	} {
-		if got := (VMEncryptionInfo{Enabled: SwitchOn, PluginID: plugin}).Method(); got != want {
+		if got := (&VMEncryptionInfo{Enabled: SwitchOn, PluginID: plugin}).Method(); got != want {
 			t.Errorf("%q: %q, want %q", plugin, got, want)
 		}
 	}

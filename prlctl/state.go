@@ -23,33 +23,18 @@ const (
 	PortalUnknown   = "Unknown"
 )
 
-// portalStates is the mapping of facts/prlctl.md 2.3. A word that is not in it
-// is Unknown: invalid, unknown, reconnecting and whatever a later version says.
-var portalStates = map[State]string{
-	StateRunning:  PortalRunning,
-	"continuing":  PortalRunning,
-	"resuming":    PortalRunning,
-	"restoring":   PortalRunning,
-	"starting":    PortalRunning,
-	"resetting":   PortalRunning,
-	"snapshoting": PortalRunning, // the tool's own spelling
-	"pausing":     PortalRunning,
-
-	StateSuspended: PortalSuspended,
-	"suspending":   PortalSuspended,
-	"syncing":      PortalSuspended,
-	StatePaused:    PortalSuspended,
-
-	StateStopped: PortalStopped,
-	"stopping":   PortalStopped,
-	"compacting": PortalStopped,
-	"mounted":    PortalStopped,
-}
-
-// Portal returns the inventory's word for the state.
+// Portal returns the inventory's word for the state, by the mapping of
+// facts/prlctl.md 2.3. A word that is not in it is Unknown: invalid, unknown,
+// reconnecting and whatever a later version says.
 func (s State) Portal() string {
-	if word, known := portalStates[State(strings.ToLower(string(s)))]; known {
-		return word
+	switch State(strings.ToLower(string(s))) {
+	case StateRunning, "continuing", "resuming", "restoring", "starting", "resetting", "pausing",
+		"snapshoting": // the tool's own spelling
+		return PortalRunning
+	case StateSuspended, "suspending", "syncing", StatePaused:
+		return PortalSuspended
+	case StateStopped, "stopping", "compacting", "mounted":
+		return PortalStopped
 	}
 	return PortalUnknown
 }

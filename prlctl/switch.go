@@ -14,16 +14,16 @@ const (
 	SwitchOn
 )
 
-// switchWords are the ways to write a Switch.
-var switchWords = map[string]Switch{
-	"on": SwitchOn, "yes": SwitchOn, "true": SwitchOn, "1": SwitchOn,
-	"off": SwitchOff, "no": SwitchOff, "false": SwitchOff, "0": SwitchOff,
-}
-
 // ParseSwitch reads one word of the tools or of their files, in any case. Other
 // words are SwitchUnknown.
 func ParseSwitch(word string) Switch {
-	return switchWords[strings.ToLower(strings.TrimSpace(word))]
+	switch strings.ToLower(strings.TrimSpace(word)) {
+	case "on", "yes", "true", "1":
+		return SwitchOn
+	case "off", "no", "false", "0":
+		return SwitchOff
+	}
+	return SwitchUnknown
 }
 
 // On reports whether the switch is known to be on.

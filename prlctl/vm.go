@@ -96,17 +96,20 @@ func (v *VM) MacOSGuest() bool {
 // WindowsGuest reports whether the guest is configured as a Windows.
 func (v *VM) WindowsGuest() bool { return strings.HasPrefix(v.OS, "win") }
 
-// firmwareArchitectures says which processors boot by a BIOS type, for versions
-// that do not show the processor's type.
-var firmwareArchitectures = map[string]string{"efi-arm64": "arm", "efi64": "x86", "efi32": "x86", "legacy": "x86"}
-
 // Architecture returns x86 or arm: the processor's type, or else what the BIOS
-// type tells of it. It is empty where the tool shows neither.
+// type tells of it, for versions that do not show the processor's. It is empty where
+// the tool shows neither.
 func (v *VM) Architecture() string {
 	if v.CPUType != "" {
 		return strings.ToLower(v.CPUType)
 	}
-	return firmwareArchitectures[strings.ToLower(v.BIOSType)]
+	switch strings.ToLower(v.BIOSType) {
+	case "efi-arm64":
+		return "arm"
+	case "efi64", "efi32", "legacy":
+		return "x86"
+	}
+	return ""
 }
 
 // Bundle returns the path of the bundle without a trailing slash, from Home or

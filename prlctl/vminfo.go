@@ -157,7 +157,7 @@ func windowsEdition(details string) string {
 	for field := range strings.SplitSeq(details, ";") {
 		name, value, _ := strings.Cut(field, ":")
 		if strings.TrimSpace(name) == "ProductEdition" {
-			return windowsEditions[readNumber(strings.TrimSpace(value))]
+			return windowsEditionOf(readNumber(strings.TrimSpace(value)))
 		}
 	}
 	return ""
