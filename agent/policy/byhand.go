@@ -10,7 +10,9 @@ const (
 )
 
 // Passes reports whether a refusal with this code passes by itself.
-func Passes(code protocol.Code) bool { return passes[code] }
+func Passes(code protocol.Code) bool {
+	return code == protocol.CodeVMBusy || code == protocol.CodeServiceDown || code == protocol.CodeUserSession
+}
 
 // OneSetting is the document of a setting that a person sets by hand: for every
 // machine, with all that the tools take. With keepLock it has the lock of the

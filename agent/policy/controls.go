@@ -55,8 +55,8 @@ type HostSwitch struct {
 	Name     string // create-vm, …, preferences
 	Flag     string
 	Word     string // that the flag's value begins with
-	Evidence Evidence
-	shown    func(*prlctl.ServerInfo) (on, known bool)
+	Evidence *Evidence
+	shown    func(info *prlctl.ServerInfo, name string) (on, known bool)
 }
 
 // HostSwitches are all of them. The four of --require-pwd are one list, which
@@ -64,24 +64,26 @@ type HostSwitch struct {
 // them, and no two calls are made at a time. That an administrator's password is
 // asked for is inferred; who has it passes (facts/prlctl.md 6).
 var HostSwitches = []HostSwitch{
-	requirePassword("create-vm"), requirePassword("add-vm"), requirePassword("clone-vm"), requirePassword("remove-vm"),
+	{Name: "create-vm", Flag: "--require-pwd", Word: "create-vm:", Evidence: &prlctl14, shown: requiresPassword},
+	{Name: "add-vm", Flag: "--require-pwd", Word: "add-vm:", Evidence: &prlctl14, shown: requiresPassword},
+	{Name: "clone-vm", Flag: "--require-pwd", Word: "clone-vm:", Evidence: &prlctl14, shown: requiresPassword},
+	{Name: "remove-vm", Flag: "--require-pwd", Word: "remove-vm:", Evidence: &prlctl14, shown: requiresPassword},
 	{
 		// The tool may ask for an administrator before it changes this (facts/prlctl.md
 		// 1.4), which nobody answers: --host-admin is never used (H67).
-		Name: "preferences", Flag: "--lock-edit-settings", Evidence: Evidence{OneScript, "prlctl 1.4"},
-		shown: func(info *prlctl.ServerInfo) (on, known bool) {
+		Name: "preferences", Flag: "--lock-edit-settings", Evidence: &Evidence{OneScript, "prlctl 1.4"},
+		shown: func(info *prlctl.ServerInfo, _ string) (on, known bool) {
 			return info.PreferencesLocked.On(), info.PreferencesLocked != prlctl.SwitchUnknown
 		},
 	},
 }
 
-func requirePassword(action string) HostSwitch {
-	return HostSwitch{
-		Name: action, Flag: "--require-pwd", Word: action + ":", Evidence: Evidence{Confirmed, "prlctl 1.4"},
-		shown: func(info *prlctl.ServerInfo) (on, known bool) { // the key is absent where the list is empty
-			return slices.Contains(info.RequirePassword, action), true
-		},
-	}
+var prlctl14 = Evidence{Confirmed, "prlctl 1.4"}
+
+// requiresPassword is what the host shows of an action of --require-pwd: the key is
+// absent where the list is empty.
+func requiresPassword(info *prlctl.ServerInfo, action string) (on, known bool) {
+	return slices.Contains(info.RequirePassword, action), true
 }
 
 // Shown is what the host shows of the switch: on, off, or nothing.
@@ -89,7 +91,7 @@ func (s *HostSwitch) Shown(info *prlctl.ServerInfo) string {
 	if info == nil {
 		return ""
 	}
-	on, known := s.shown(info)
+	on, known := s.shown(info, s.Name)
 	switch {
 	case !known:
 		return ""
@@ -119,11 +121,12 @@ const (
 
 // FindHostSwitch is the switch of that name; nil if there is none.
 func FindHostSwitch(name string) *HostSwitch {
-	at := slices.IndexFunc(HostSwitches, func(s HostSwitch) bool { return s.Name == name })
-	if at < 0 {
-		return nil
+	for i := range HostSwitches {
+		if HostSwitches[i].Name == name {
+			return &HostSwitches[i]
+		}
 	}
-	return &HostSwitches[at]
+	return nil
 }
 
 // Path is where the control stands in a document.
@@ -140,44 +143,50 @@ func ControlAt(path string) *Control {
 
 // FindControl is the control of that name; nil if there is none.
 func FindControl(name string) *Control {
-	at := slices.IndexFunc(Controls, func(c Control) bool { return c.Name == name })
-	if at < 0 {
-		return nil
+	for i := range Controls {
+		if Controls[i].Name == name {
+			return &Controls[i]
+		}
 	}
-	return &Controls[at]
+	return nil
 }
 
-// Controls is the catalogue of security controls, in the order of the guide. The
-// words of the password are for a Mac without a custom one: an administrator
-// knows their own.
+// Controls is the catalogue of security controls, in the order of the guide. A
+// switch has Parallels Desktop ask for an administrator's password before an act:
+// its words are for a Mac without a custom one, as an administrator knows their
+// own. A mechanism without a switch has what is done detected and reported. A
+// machine that is suspended for it stays: nothing is put back.
 var Controls = []Control{
 	{
 		Name: "provisioned_only",
 		Doc:  "true lets users have no virtual machine but those of the organization's golden images. One that somebody creates, registers or clones is reported, and suspended where on_violation says so. One that is older than the control is kept.",
 		Mechanisms: []Mechanism{
-			byPassword("create-vm", ActCreate), byPassword("add-vm", ActRegister), byPassword("clone-vm", ActClone),
-			reported(ActCreate, ActRegister, ActClone),
+			{Switch: "create-vm", Acts: []Act{ActCreate}, Standard: protocol.StrengthDeterred, Admin: protocol.StrengthMonitored},
+			{Switch: "add-vm", Acts: []Act{ActRegister}, Standard: protocol.StrengthDeterred, Admin: protocol.StrengthMonitored},
+			{Switch: "clone-vm", Acts: []Act{ActClone}, Standard: protocol.StrengthDeterred, Admin: protocol.StrengthMonitored},
+			{Acts: []Act{ActCreate, ActRegister, ActClone}, Standard: protocol.StrengthMonitored, Admin: protocol.StrengthMonitored},
 		},
 		judge: (*controlsPlan).judgeProvisionedOnly,
 	},
 	{
 		Name:       "one_provisioned_per_user",
 		Doc:        "true lets each account of the Mac have one virtual machine of the organization's golden images. Another one is reported, and suspended where on_violation says so. Alone it is about no other virtual machine.",
-		Mechanisms: []Mechanism{reported(ActCreate, ActRegister, ActClone)},
+		Mechanisms: []Mechanism{{Acts: []Act{ActCreate, ActRegister, ActClone}, Standard: protocol.StrengthMonitored, Admin: protocol.StrengthMonitored}},
 		judge:      (*controlsPlan).judgeOnePerUser,
 	},
 	{
 		Name: "no_removal",
 		Doc:  "true keeps users from removing a virtual machine of the organization's golden images. A removal is reported. Where the password may be asked for, it is asked for before any virtual machine is removed: Parallels Desktop does not tell them apart.",
 		Mechanisms: []Mechanism{
-			byPassword("remove-vm", ActRemove), reported(ActRemove),
+			{Switch: "remove-vm", Acts: []Act{ActRemove}, Standard: protocol.StrengthDeterred, Admin: protocol.StrengthMonitored},
+			{Acts: []Act{ActRemove}, Standard: protocol.StrengthMonitored, Admin: protocol.StrengthMonitored},
 		},
 		judge: (*controlsPlan).judgeNoRemoval,
 	},
 	{
 		Name:       "no_major_upgrade",
 		Doc:        "true keeps Parallels Desktop at its major version, the first number: from 20.x to 26.x is one step. A step is reported. It has no effect with a local update server, or where a profile manages the updates.",
-		Mechanisms: []Mechanism{reported()},
+		Mechanisms: []Mechanism{{Standard: protocol.StrengthMonitored, Admin: protocol.StrengthMonitored}},
 		judge:      (*controlsPlan).judgeNoMajorUpgrade,
 	},
 	{
@@ -197,18 +206,6 @@ var Controls = []Control{
 		NotEnforceable: "who activates with another license is not held back by anything that we have",
 		judge:          (*controlsPlan).judgeOrgLicenseOnly,
 	},
-}
-
-// byPassword has Parallels Desktop ask for an administrator's password before an
-// act.
-func byPassword(name string, act Act) Mechanism {
-	return Mechanism{Switch: name, Acts: []Act{act}, Standard: protocol.StrengthDeterred, Admin: protocol.StrengthMonitored}
-}
-
-// reported has what is done detected and reported. A machine that is suspended
-// for it stays: nothing is put back.
-func reported(acts ...Act) Mechanism {
-	return Mechanism{Acts: acts, Standard: protocol.StrengthMonitored, Admin: protocol.StrengthMonitored}
 }
 
 // Holds is how firmly the control holds against an act while these switches are

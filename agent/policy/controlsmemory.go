@@ -136,7 +136,7 @@ func (m ControlsMemory) End(step *HostStep, outcome Outcome, version string, now
 			return
 		}
 		call.failed(cmp.Or(outcome.Code, protocol.CodeNotVerified), now)
-		if step.Restores && !passes[call.Code] {
+		if step.Restores && !Passes(call.Code) {
 			call.Stuck = version
 		}
 	})

@@ -288,7 +288,7 @@ func (cp *controlsPlan) whatToDo(call *CallMemory, shown string) (verdict string
 // isRetried reports whether what failed is to be tried again now.
 func (cp *controlsPlan) isRetried(failures int, failedAt time.Time, code protocol.Code) bool {
 	ago := cp.p.passed(failedAt)
-	return failures < firstRetries || cp.p.observed.Host.RetryNow || ago >= slowRetry || passes[code] && ago >= passingRetry
+	return failures < firstRetries || cp.p.observed.Host.RetryNow || ago >= slowRetry || Passes(code) && ago >= passingRetry
 }
 
 // release plans that a switch which we have set is what it was before us.

@@ -1,6 +1,10 @@
 package policy
 
-import "prlagent/prlctl"
+import (
+	"slices"
+
+	"prlagent/prlctl"
+)
 
 // Flags are what a policy may want to set, and so what a version of the
 // product is probed for (H43).
@@ -16,14 +20,12 @@ var Flags = prlctl.Flags{
 // flagsOf are the flags of the settings, each once.
 func flagsOf(settings []Setting) []prlctl.Flag {
 	var flags []prlctl.Flag
-	seen := make(map[string]bool)
 	for i := range settings {
-		for _, part := range settings[i].Parts {
-			if seen[part.Flag] {
-				continue
+		for j := range settings[i].Parts {
+			part := &settings[i].Parts[j]
+			if !slices.ContainsFunc(flags, func(f prlctl.Flag) bool { return f.Name == part.Flag }) {
+				flags = append(flags, prlctl.Flag{Name: part.Flag, Category: part.Category, Certain: part.Certain})
 			}
-			seen[part.Flag] = true
-			flags = append(flags, prlctl.Flag{Name: part.Flag, Category: part.Category, Certain: part.Certain})
 		}
 	}
 	return flags

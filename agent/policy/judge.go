@@ -100,7 +100,7 @@ func (mp *machinePlan) judge(w *wanted) {
 
 // judgeUnknown is the verdict on a setting that is not in the catalogue.
 func (mp *machinePlan) judgeUnknown(name, path string) {
-	unknown := &Setting{Name: name, Strength: notEnforceable}
+	unknown := &Setting{Name: name, Strength: &notEnforceable}
 	var j judgement
 	j.begin(mp, &wanted{setting: unknown, path: path}, mp.memory.Settings[name])
 	j.after = SettingMemory{Path: path, Since: j.before.Since, Verdict: j.before.Verdict, Code: j.before.Code}
@@ -165,7 +165,7 @@ func (j *judgement) look() (string, protocol.Code) {
 
 // lookAt compares one flag, or one adapter, with what is shown.
 func (j *judgement) lookAt(part *wantedPart, target, adapter, shown string, known bool) {
-	if known && part.satisfies(&part.word, shown) {
+	if known && part.satisfies(part.word, shown) {
 		j.inPlace++
 		j.noteInPlace(target, part.word.Set[0])
 		return
@@ -239,7 +239,7 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 	switch {
 	case call.Failures == 0:
 		return protocol.VerdictPending, protocol.CodeNotSetYet, true
-	case passes[call.Code]: // it waits for somebody else to be done
+	case Passes(call.Code): // it waits for somebody else to be done
 		return protocol.VerdictDeferred, call.Code, j.isRetried(call)
 	}
 	return protocol.VerdictFailed, call.Code, j.isRetried(call)
@@ -248,11 +248,8 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 // isRetried reports whether what failed is to be tried again now.
 func (j *judgement) isRetried(call *CallMemory) bool {
 	return call.Failures < firstRetries || j.m.RetryNow || j.isDue(call.FailedAt) ||
-		passes[call.Code] && j.p.passed(call.FailedAt) >= passingRetry
+		Passes(call.Code) && j.p.passed(call.FailedAt) >= passingRetry
 }
-
-// passes are the codes of refusals that pass by themselves.
-var passes = map[protocol.Code]bool{protocol.CodeVMBusy: true, protocol.CodeServiceDown: true, protocol.CodeUserSession: true}
 
 // isRefused reports whether this version of the product has refused to write
 // this word here.
@@ -323,7 +320,7 @@ func (j *judgement) addStep(part *wantedPart, target, adapter, shown string) {
 	step := Step{
 		VM: j.m.Key, Setting: j.w.setting.Name, Path: j.w.path, Value: j.w.value,
 		Target: target, Word: spell.word, Args: spell.args, Prior: shown, InFile: part.File != nil && described(j.p.values, part.places) == "",
-		part: part.Part, word: &part.word, adapter: adapter, waited: j.after.WaitingSince,
+		part: part.Part, word: part.word, adapter: adapter, waited: j.after.WaitingSince,
 	}
 	step.Unlocks = j.w.setting.Lock && step.Word != lockedWord
 	switch {
@@ -458,7 +455,7 @@ func (j *judgement) strength(verdict string) *Strength {
 	if !j.p.desired.Enforce {
 		return &monitored
 	}
-	return &j.w.setting.Strength
+	return j.w.setting.Strength
 }
 
 // remember changes what is remembered of one setting.

@@ -110,7 +110,7 @@ func (mp *machinePlan) lifts(setting *Setting, memory SettingMemory) bool {
 		return true // it is that person's, until one wants it lifted
 	}
 	w := wanted{setting: setting, path: memory.Path, value: memory.Value, set: False,
-		parts: []wantedPart{mp.p.preparePart(part, part.Words[False])}}
+		parts: []wantedPart{mp.p.preparePart(part, part.WordFor(False))}}
 	w.parts[0].absent = false // it was placed by this flag
 	var j judgement
 	j.begin(mp, &w, memory)
@@ -177,7 +177,7 @@ func (mp *machinePlan) relock(lock *wanted) []Step {
 	var j judgement
 	j.begin(mp, lock, SettingMemory{})
 	for _, value := range []Value{False, True} {
-		part := mp.p.preparePart(lock.parts[0].Part, lock.parts[0].Words[value])
+		part := mp.p.preparePart(lock.parts[0].Part, lock.parts[0].WordFor(value))
 		j.addStep(&part, part.Flag, "", lockedWord)
 	}
 	mp.steps[0].StopsOthers = true

@@ -68,13 +68,16 @@ const (
 	activityRunning
 )
 
-var activities = map[prlctl.State]activity{
-	prlctl.StateStopped: activityStopped, prlctl.StateRunning: activityRunning,
-	prlctl.StateSuspended: activitySuspended, prlctl.StatePaused: activitySuspended,
-}
-
 func (m *Machine) activity() activity {
-	return activities[prlctl.State(strings.ToLower(string(m.VM.State)))]
+	switch prlctl.State(strings.ToLower(string(m.VM.State))) {
+	case prlctl.StateStopped:
+		return activityStopped
+	case prlctl.StateRunning:
+		return activityRunning
+	case prlctl.StateSuspended, prlctl.StatePaused:
+		return activitySuspended
+	}
+	return activityBusy
 }
 
 // whyUntouchable is why nothing at all can be set on the machine now; empty if
@@ -107,10 +110,8 @@ func (m *Machine) isAtRest() bool {
 
 // index is where the catalogue finds things.
 type index struct {
-	byName map[string]*Setting
-	paths  *prlctl.Paths
-	slots  map[string]int // place in the description -> its index in what paths reads
-	shown  []string       // the places, in the order of the indices
+	paths *prlctl.Paths
+	shown []string // the places in the description, in the order in which paths reads them
 
 	inOrder []*Setting // as they are set
 	lock    *Setting   // that locks a configuration
@@ -120,16 +121,14 @@ type index struct {
 var catalogue = newIndex(Settings)
 
 func newIndex(settings []Setting) index {
-	made := index{byName: make(map[string]*Setting), slots: make(map[string]int)}
+	var made index
 	for i := range settings {
-		made.byName[settings[i].Name] = &settings[i]
 		if settings[i].Lock {
 			made.lock = &settings[i]
 		}
-		for _, part := range settings[i].Parts {
-			for _, path := range part.Shown {
-				if _, has := made.slots[path]; !has {
-					made.slots[path] = len(made.shown)
+		for j := range settings[i].Parts {
+			for _, path := range settings[i].Parts[j].Shown {
+				if !slices.Contains(made.shown, path) {
 					made.shown = append(made.shown, path)
 				}
 			}
@@ -147,7 +146,14 @@ func newIndex(settings []Setting) index {
 }
 
 // Find is the setting of that name; nil if the catalogue has none.
-func Find(name string) *Setting { return catalogue.byName[name] }
+func Find(name string) *Setting {
+	for i := range Settings {
+		if Settings[i].Name == name {
+			return &Settings[i]
+		}
+	}
+	return nil
+}
 
 // Shown are the places in a description where settings are read. Who keeps less than the whole
 // description keeps these, and the network adapters.
@@ -180,7 +186,7 @@ func described(values []string, slots []int) string {
 func (p *Part) slots() []int {
 	slots := make([]int, len(p.Shown))
 	for i, path := range p.Shown {
-		slots[i] = catalogue.slots[path]
+		slots[i] = slices.Index(catalogue.shown, path)
 	}
 	return slots
 }

@@ -134,7 +134,7 @@ func (m VMMemory) End(step Step, outcome Outcome, version string, now time.Time)
 		switch {
 		case step.Unlocks && outcome.Proven:
 			call.Stuck, call.Lifted = "", version
-		case step.Unlocks && !passes[call.Code]:
+		case step.Unlocks && !Passes(call.Code):
 			call.Stuck = version
 		}
 	})

@@ -178,7 +178,7 @@ type wanted struct {
 // wantedPart is one flag of a wanted setting.
 type wantedPart struct {
 	*Part
-	word   Word
+	word   *Word
 	spells []spelling // ways to write it, the preferred first
 	places []int
 	absent bool // this version does not have the flag
@@ -215,16 +215,16 @@ func (p *planner) prepare(scope *Scope, path string) scopePlan {
 			continue
 		}
 		w := wanted{setting: setting, path: below(path, setting.Name), value: value, set: value}
-		if stricter, has := setting.Stricter[value]; has && p.document.VMSettings.OnUnsupported == Stricter {
+		if stricter := setting.StricterThan(value); stricter != "" && p.document.VMSettings.OnUnsupported == Stricter {
 			w.set = stricter
 		}
 		for j := range setting.Parts {
 			part := &setting.Parts[j]
-			word, sets := part.wordFor(w.set)
-			if part.Keep != "" {
-				word, sets = Word{Set: []string{part.Keep}}, w.set == True
+			word := part.WordFor(w.set)
+			if part.Keep != "" && w.set == True {
+				word = &Word{Set: []string{part.Keep}}
 			}
-			if sets {
+			if word != nil {
 				w.parts = append(w.parts, p.preparePart(part, word))
 			}
 		}
@@ -233,7 +233,7 @@ func (p *planner) prepare(scope *Scope, path string) scopePlan {
 	return prepared
 }
 
-func (p *planner) preparePart(part *Part, word Word) wantedPart {
+func (p *planner) preparePart(part *Part, word *Word) wantedPart {
 	ability := p.observed.Capabilities.Flag(part.Flag)
 	prepared := wantedPart{Part: part, word: word, places: part.slots()}
 	prepared.absent = ability.Support == prlctl.Unsupported || part.Evidence.Level == Unknown && ability.Support != prlctl.Supported

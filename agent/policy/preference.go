@@ -21,19 +21,25 @@ type Preference struct {
 	Key string // one literal name, whatever dots and blanks it has
 	// Words are what each of the values is written as: a string, a boolean or an
 	// integer. A text without one is written as it is.
-	Words map[Value]any
+	Words []PreferenceWord
 	// AlsoText: a text with the number's digits is understood as the number. The
 	// vendor's own script writes these keys so (facts/macos.md 5.1).
 	AlsoText bool
 	// Shows is what the application shows people with the value, beside what Doc says.
-	Shows map[Value]string
+	Shows []Meaning
 	// ManagedBy are keys of MDM profiles, beside the preference's own, that decide in
 	// its place.
 	ManagedBy     []ManagedKey
 	NotInStandard bool // the Standard edition takes no notice of it (conformance CUS-03, UPD-15)
-	Evidence      Evidence
+	Evidence      *Evidence
 
-	Strength Strength // how firmly it holds where it can be enforced
+	Strength *Strength // how firmly it holds where it can be enforced
+}
+
+// PreferenceWord is what one value is written as.
+type PreferenceWord struct {
+	For   Value // of the preference
+	Write any
 }
 
 // ManagedKey is a key of a domain that an MDM profile forces.
@@ -55,8 +61,10 @@ func (p *Preference) word(value Value, version prlctl.Version) (any, bool) {
 
 // template is the word with its template.
 func (p *Preference) template(value Value) any {
-	if word, has := p.Words[value]; has {
-		return word
+	for i := range p.Words {
+		if p.Words[i].For == value {
+			return p.Words[i].Write
+		}
 	}
 	return string(value)
 }
@@ -123,10 +131,16 @@ func spell(value any) string {
 // ShownWith is what the application shows people with the value; empty if nothing is
 // known of that.
 func (p *Preference) ShownWith(value Value) string {
-	if _, isWord := p.Shows[value]; !isWord && p.Values.Kind == KindAddress {
-		value = anyAddress
+	other := ""
+	for i := range p.Shows {
+		switch p.Shows[i].Value {
+		case value:
+			return p.Shows[i].Doc
+		case anyAddress:
+			other = p.Shows[i].Doc
+		}
 	}
-	return p.Shows[value]
+	return other
 }
 
 // ProductPath begins the paths of preferences in a policy.

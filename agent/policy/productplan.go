@@ -325,7 +325,7 @@ func (j *preferenceJudgement) strength(verdict string) *Strength {
 	if !j.enforces() {
 		return &monitored
 	}
-	return &j.preference.Strength
+	return j.preference.Strength
 }
 
 // BeginPreference is the memory to keep before a key is written: what will be

@@ -231,9 +231,10 @@ func (r *documentReader) refuseConflicts(scopePath string) {
 		if !managed {
 			continue
 		}
-		for _, part := range setting.Parts {
-			word, set := part.wordFor(value)
-			if !set {
+		for j := range setting.Parts {
+			part := &setting.Parts[j]
+			word := part.WordFor(value)
+			if word == nil {
 				continue
 			}
 			other, taken := claimed[part.Flag]

@@ -24,16 +24,16 @@ type Setting struct {
 
 	Parts []Part
 	// NoWay are the values that no public tool sets; Stricter is what
-	// on_unsupported: stricter takes in place of one.
+	// on_unsupported: stricter takes in place of one, empty if there is nothing.
 	NoWay    []Value
-	Stricter map[Value]Value
+	Stricter Value
 	// Disruptive are the values whose first setting may interrupt somebody who
 	// works in the running machine.
 	Disruptive []Value
 	Order      Order
 	Lock       bool // see H67
 
-	Strength Strength // how firmly it holds where it can be enforced
+	Strength *Strength // how firmly it holds where it can be enforced
 }
 
 // Order is when a setting is set, among those of one machine.
@@ -54,7 +54,7 @@ type Part struct {
 	Flag     string // of `prlctl set`, with both dashes
 	Category string // whose help shows it (facts/prlctl.md 1.5)
 	Certain  bool   // the category is confirmed
-	Evidence Evidence
+	Evidence *Evidence
 
 	Adapters bool // one call for each network adapter, which is the flag's value
 	// Shown are the places in the description that show it, the newest version's
@@ -65,7 +65,7 @@ type Part struct {
 
 	// Words are what the flag is set to for each of the setting's values. A value
 	// without one leaves the flag alone.
-	Words map[Value]Word
+	Words []Word
 	// AsIs: the flag is set to the setting's value itself.
 	AsIs    bool
 	Stopped bool // only while the machine is shut down
@@ -76,6 +76,7 @@ type Part struct {
 
 // Word is one value of a flag.
 type Word struct {
+	For   Value    // of the setting
 	Set   []string // ways to write it, the preferred first; the one that the help offers is used
 	Shown []string // what a re-read may show for it; empty: what is set
 	With  []string // arguments behind it, in the same call
@@ -157,14 +158,27 @@ func (s *Setting) whyNotGuest(vm *prlctl.VM, guest Guests, beyond bool) protocol
 	return ""
 }
 
-// wordFor is what the flag is set to for a value; false if the value leaves the
-// flag alone.
-func (p *Part) wordFor(value Value) (Word, bool) {
-	if p.AsIs {
-		return Word{Set: []string{string(value)}}, true
+// StricterThan is what on_unsupported: stricter takes in the place of a value; empty
+// if there is nothing.
+func (s *Setting) StricterThan(value Value) Value {
+	if !slices.Contains(s.NoWay, value) {
+		return ""
 	}
-	word, has := p.Words[value]
-	return word, has
+	return s.Stricter
+}
+
+// WordFor is what the flag is set to for a value; nil if the value leaves the
+// flag alone.
+func (p *Part) WordFor(value Value) *Word {
+	if p.AsIs {
+		return &Word{For: value, Set: []string{string(value)}}
+	}
+	for i := range p.Words {
+		if p.Words[i].For == value {
+			return &p.Words[i]
+		}
+	}
+	return nil
 }
 
 // isUnread reports whether nothing shows the part: it is set together with

@@ -65,14 +65,14 @@ func wantEveryValueSet(t *testing.T, setting *policy.Setting) {
 		}
 	}
 	for _, value := range values {
-		set := slices.ContainsFunc(setting.Parts, func(part policy.Part) bool { _, has := part.Words[value]; return has })
+		set := slices.ContainsFunc(setting.Parts, func(part policy.Part) bool { return part.WordFor(value) != nil })
 		if none := slices.Contains(setting.NoWay, value); set == none {
 			t.Errorf("%s: %s is set %t, has no way %t", setting.Name, value, set, none)
 		}
 		if _, err := setting.Values.Parse(string(value)); err != nil {
 			t.Error(err)
 		}
-		if stricter, has := setting.Stricter[value]; has && (slices.Contains(setting.NoWay, stricter) || !slices.Contains(values, stricter)) {
+		if stricter := setting.StricterThan(value); stricter != "" && (slices.Contains(setting.NoWay, stricter) || !slices.Contains(values, stricter)) {
 			t.Errorf("%s: %s is no way out", setting.Name, stricter)
 		}
 	}
@@ -96,7 +96,11 @@ func wantWholePart(t *testing.T, setting *policy.Setting, part *policy.Part) {
 	if (len(part.Words) == 0) != (part.AsIs || part.Keep != "") {
 		t.Errorf("%s %s: words %v", setting.Name, part.Flag, part.Words)
 	}
-	for value, word := range part.Words {
+	for _, word := range part.Words {
+		value := word.For
+		if part.WordFor(value) == nil || part.WordFor(value).Set[0] != word.Set[0] {
+			t.Errorf("%s %s: %s has two words", setting.Name, part.Flag, value)
+		}
 		for _, set := range word.Set {
 			if set == "" || strings.HasPrefix(set, "-") {
 				t.Errorf("%s %s: %s is set by %q", setting.Name, part.Flag, value, set)

@@ -146,9 +146,9 @@ func (r *lintReport) addNotes(document *policy.Document) {
 		}
 		for name, value := range scope.Settings {
 			setting := policy.Find(name)
-			stricter, has := setting.Stricter[value]
+			stricter := setting.StricterThan(value)
 			switch {
-			case has && settings.OnUnsupported == policy.Stricter:
+			case stricter != "" && settings.OnUnsupported == policy.Stricter:
 				note(in+name, protocol.CodeStricterValue, fmt.Sprintf("%s Instead of %s, %s is set.", protocol.CodeStricterValue.Text().Text, value, stricter))
 			case slices.Contains(setting.NoWay, value):
 				note(in+name, protocol.CodeNoPublicWay, fmt.Sprintf("%s: unsupported, and %s.", value, setting.Strength.Standard))

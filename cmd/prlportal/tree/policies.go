@@ -165,7 +165,7 @@ func (r *reader) checkScope(p *Policy, in scopePath) {
 		setting, set, path := policy.Find(name), in.scope.Settings[name], below(in.path, name)
 		if slices.Contains(setting.NoWay, set) {
 			becomes := "it stays as it is, and is reported as unsupported"
-			if stricter, has := setting.Stricter[set]; has && p.Document.VMSettings.OnUnsupported == policy.Stricter {
+			if stricter := setting.StricterThan(set); stricter != "" && p.Document.VMSettings.OnUnsupported == policy.Stricter {
 				becomes = fmt.Sprintf("%s is set in its place, as on_unsupported says", stricter)
 			}
 			r.fail(ruleUnsupportedValue, p.sources.find(path), path, "no public tool sets %s: %s", set, becomes)

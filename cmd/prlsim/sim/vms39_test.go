@@ -527,10 +527,11 @@ const lockPlace = "Security/Configuration is locked"
 func (m *trialMac) checkInPlace(verdict policy.Verdict, place machineView) error {
 	setting, value := policy.Find(verdict.Setting), verdict.Value
 	if verdict.Code == protocol.CodeStricterValue {
-		value = setting.Stricter[value]
+		value = setting.StricterThan(value)
 	}
-	for _, part := range setting.Parts {
-		word, sets := part.Words[value]
+	for i := range setting.Parts {
+		part := &setting.Parts[i]
+		word := part.WordFor(value)
 		switch {
 		case part.Adapters:
 			if err := checkAdapters(value, place); err != nil {
@@ -541,7 +542,7 @@ func (m *trialMac) checkInPlace(verdict policy.Verdict, place machineView) error
 			if number, err := strconv.Atoi(strings.TrimSuffix(place[setFlags[findFlag(part.Flag)].path], "Mb")); err != nil || number > limit {
 				return fmt.Errorf("%s is %d: %w", part.Flag, number, err)
 			}
-		case !sets || len(part.Shown) == 0 && part.File == nil:
+		case word == nil || len(part.Shown) == 0 && part.File == nil:
 		default:
 			known := setFlags[findFlag(part.Flag)]
 			is, has := place[known.path]
