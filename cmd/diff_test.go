@@ -264,7 +264,7 @@ func TestDiffIsHonest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := fleet.PolicyVersion{Document: &document, SHA256: m.content.Pointer.SHA256}
+		before := fleet.PolicyVersion{Document: document, SHA256: m.content.Pointer.SHA256}
 		next := before
 		next.Enforce = true
 		atOnce, atAll := []string{}, []string{}

@@ -254,7 +254,7 @@ func (e *Enforcer) parse(content policy.Content) {
 		next.code = protocol.CodePolicyInvalid
 		e.options.Log.Error().Err(err).Msg("read the policy that is in force")
 	} else {
-		next.document = &document
+		next.document = document
 	}
 	e.parsed = next
 }

@@ -28,7 +28,7 @@ func TestSEC25_HostEventsNameTheControls(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				document = &parsed
+				document = parsed
 			}
 			e := &Enforcer{}
 			step := &policy.HostStep{Switch: test.target, Target: test.target, Word: "on", Prior: "off"}

@@ -36,24 +36,20 @@ func (d *Document) ManagesControls() bool { return len(d.SecurityControls.Set) >
 
 // securityControls reads the section: the controls of the catalogue, and what is
 // done about a violation.
-func (r *documentReader) securityControls(n node) {
+func (r *documentReader) securityControls(n *node) {
 	controls := &r.document.SecurityControls
 	controls.Set = make(map[string]bool)
-	if !n.isObject() {
-		r.wrongType(n, "an object")
-		return
-	}
-	for _, m := range n.members {
+	for _, m := range r.members(n) {
 		switch {
 		case m.name == "on_violation":
-			controls.OnViolation = OnViolation(r.oneOf(m.value, string(ReportOnly), string(Suspend)))
+			controls.OnViolation = OnViolation(r.oneOf(m, string(ReportOnly), string(Suspend)))
 		case m.name == "grace_s":
-			seconds, _ := r.number(m.value, MinGraceSeconds, MaxGraceSeconds)
+			seconds, _ := r.number(m, MinGraceSeconds, MaxGraceSeconds)
 			controls.Grace = time.Duration(seconds) * time.Second
 		case FindControl(m.name) != nil:
-			controls.Set[m.name] = r.truth(m.value)
+			controls.Set[m.name] = r.truth(m)
 		default:
-			r.noteNotCarriedOut(m.value.path)
+			r.noteNotCarriedOut(m.path)
 		}
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"slices"
 	"time"
-
-	"prlagent/agent/protocol"
 )
 
 // documentSchema is the version of the document's form that this code reads.
@@ -112,26 +110,26 @@ var knownFeatures = []string{}
 // anywhere is refused: absent means "not managed", and null is how people unset
 // by accident. An unknown setting is kept by its name, and an unknown name in
 // requires refuses the whole document.
-func Parse(data []byte) (Document, error) {
+func Parse(data []byte) (*Document, error) {
 	document, problems := Check(data)
 	if len(problems) > 0 {
 		joined := make([]error, len(problems))
 		for i, problem := range problems {
 			joined[i] = problem
 		}
-		return Document{}, errors.Join(joined...)
+		return nil, errors.Join(joined...)
 	}
 	return document, nil
 }
 
 // Check reads a document as Parse does, and says everything that is wrong with
 // it: at most 64 errors in the order of the document.
-func Check(data []byte) (Document, []*Error) {
+func Check(data []byte) (*Document, []*Error) {
 	root, problem := readTree(data)
 	if problem != nil {
-		return Document{}, []*Error{problem}
+		return &Document{}, []*Error{problem}
 	}
-	reader := &documentReader{}
+	reader := &documentReader{document: &Document{}}
 	reader.readDocument(root)
 	return reader.document, reader.problems
 }
@@ -146,50 +144,6 @@ func (d *Document) scopeOf(m *Machine) (*Scope, string) {
 
 // InGroup reports whether the document names the group.
 func (d *Document) InGroup(group string) bool { return slices.Contains(d.Groups, group) }
-
-// Reading a document: which member is read by what. A member without a reader
-// is ignored.
-type memberReaders map[string]func(*documentReader, node)
-
-var documentMembers = memberReaders{
-	"schema": func(r *documentReader, n node) {
-		if schema, ok := r.number(n, 0, 1<<31); ok && schema != documentSchema {
-			r.fail(invalid(n.path, protocol.CodePolicyWrongValue, "schema %d, this version reads %d", schema, documentSchema))
-		}
-	},
-	"policy_id": func(r *documentReader, n node) { r.document.PolicyID = r.name(n) },
-	"revision": func(r *documentReader, n node) {
-		revision, _ := r.number(n, 1, 1<<53)
-		r.document.Revision = uint64(max(revision, 0))
-	},
-	"name":              func(r *documentReader, n node) { r.document.Name = r.mandatory(n) },
-	"description":       func(r *documentReader, n node) { r.document.Description = r.text(n) },
-	"groups":            func(r *documentReader, n node) { r.document.Groups = r.list(n, r.name) },
-	"requires":          func(r *documentReader, n node) { r.document.Requires = r.list(n, r.feature) },
-	"golden_image":      func(r *documentReader, n node) { r.document.GoldenImage = r.goldenImage(n) },
-	"vm_settings":       func(r *documentReader, n node) { r.object(n, vmSettingsMembers) },
-	"adopt":             func(r *documentReader, n node) { r.adopt(n) },
-	"security_controls": (*documentReader).securityControls,
-	"product":           (*documentReader).product,
-	"windows_updates":   (*documentReader).notCarriedOut,
-}
-
-var vmSettingsMembers = memberReaders{
-	"golden_image": func(r *documentReader, n node) { r.document.VMSettings.GoldenImage = r.scope(n) },
-	"other":        func(r *documentReader, n node) { r.document.VMSettings.Other = r.scope(n) },
-	"beyond_guide": func(r *documentReader, n node) { r.document.VMSettings.BeyondGuide = r.truth(n) },
-	"on_unsupported": func(r *documentReader, n node) {
-		r.document.VMSettings.OnUnsupported = OnUnsupported(r.oneOf(n, string(Leave), string(Stricter)))
-	},
-	"max_wait_h": func(r *documentReader, n node) {
-		hours, _ := r.number(n, 1, MaxWaitHours)
-		r.document.VMSettings.MaxWait = time.Duration(hours) * time.Hour
-	},
-	"remind_every_weeks": func(r *documentReader, n node) {
-		weeks, _ := r.number(n, 0, MaxRemindWeeks)
-		r.document.VMSettings.RemindEvery = time.Duration(weeks) * week
-	},
-}
 
 // Bounds of members of vm_settings.
 const (

@@ -37,7 +37,7 @@ func TestParse(t *testing.T) {
 			if !errors.Is(err, test.want) {
 				t.Fatalf("error %v, want %v", err, test.want)
 			}
-			if err != nil && document.PolicyID != "" {
+			if err != nil && document != nil {
 				t.Error("a refused document still returned content")
 			}
 		})
@@ -180,7 +180,7 @@ func FuzzParse(f *testing.F) {
 			t.Error("accepted a document without identity")
 		}
 		// Whatever is accepted can be planned, and no value becomes an option.
-		result := plan(&document, machineOf(t, windowsVM, isStopped))
+		result := plan(document, machineOf(t, windowsVM, isStopped))
 		for _, step := range result.Steps {
 			for _, argument := range step.Args {
 				if argument == "" || strings.ContainsAny(argument, "\x00\n") {

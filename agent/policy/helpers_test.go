@@ -24,7 +24,7 @@ func document(t testing.TB, members string) *policy.Document {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &parsed
+	return parsed
 }
 
 // other is a policy that wants these settings of machines from other sources.

@@ -6,22 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"prlagent/agent/protocol"
 )
 
 // node is one value of a document with the path that leads to it.
 type node struct {
-	path    string
-	scalar  any // string, bool or json.Number; nil for an object or a list
-	members []member
-	items   []node
-	isList  bool
-}
-
-type member struct {
-	name  string
-	value node
+	path   string
+	name   string // of a member of an object
+	scalar any    // string, bool or json.Number; nil for an object or a list
+	inside []*node
+	isList bool
 }
 
 // maxErrors caps what is reported of one document.
@@ -30,44 +26,44 @@ const maxErrors = 64
 // readTree reads the text of a document. It refuses what two readers could
 // understand differently, with the path of the place: null, a key twice, also in
 // another case, more than protocol.MaxDepth levels, a second value.
-func readTree(data []byte) (node, *Error) {
+func readTree(data []byte) (*node, *Error) {
 	if len(data) > protocol.MaxPolicy {
-		return node{}, invalid("", protocol.CodePolicyTooLarge, "it has %d bytes, at most %d are read", len(data), protocol.MaxPolicy)
+		return nil, invalid("", protocol.CodePolicyTooLarge, "it has %d bytes, at most %d are read", len(data), protocol.MaxPolicy)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	root, err := readNode(decoder, "", 0)
 	if err != nil {
-		return node{}, err
+		return nil, err
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return node{}, invalid("", protocol.CodePolicySyntax, "it is followed by something else")
+		return nil, invalid("", protocol.CodePolicySyntax, "it is followed by something else")
 	}
 	return root, nil
 }
 
-func readNode(decoder *json.Decoder, path string, depth int) (node, *Error) {
+func readNode(decoder *json.Decoder, path string, depth int) (*node, *Error) {
 	token, err := decoder.Token()
 	if err != nil {
-		return node{}, invalid(path, protocol.CodePolicySyntax, "%.80s", err)
+		return nil, invalid(path, protocol.CodePolicySyntax, "%.80s", err)
 	}
 	delim, isDelim := token.(json.Delim)
 	switch {
 	case token == nil:
-		return node{}, invalid(path, protocol.CodePolicyNull, "null; leave the member out instead")
+		return nil, invalid(path, protocol.CodePolicyNull, "null; leave the member out instead")
 	case !isDelim:
-		return node{path: path, scalar: token}, nil
+		return &node{path: path, scalar: token}, nil
 	case depth >= protocol.MaxDepth:
-		return node{}, invalid(path, protocol.CodePolicyTooDeep, "more than %d levels", protocol.MaxDepth)
+		return nil, invalid(path, protocol.CodePolicyTooDeep, "more than %d levels", protocol.MaxDepth)
 	}
-	read, seen := node{path: path, isList: delim == '['}, make(map[string]bool)
+	read, seen := &node{path: path, isList: delim == '['}, make(map[string]bool)
 	for decoder.More() {
 		if problem := read.readNext(decoder, depth, seen); problem != nil {
-			return node{}, problem
+			return nil, problem
 		}
 	}
 	if _, err := decoder.Token(); err != nil {
-		return node{}, invalid(path, protocol.CodePolicySyntax, "%.80s", err)
+		return nil, invalid(path, protocol.CodePolicySyntax, "%.80s", err)
 	}
 	return read, nil
 }
@@ -76,8 +72,8 @@ func readNode(decoder *json.Decoder, path string, depth int) (node, *Error) {
 // names so far were seen.
 func (n *node) readNext(decoder *json.Decoder, depth int, seen map[string]bool) *Error {
 	if n.isList {
-		item, problem := readNode(decoder, fmt.Sprintf("%s[%d]", n.path, len(n.items)), depth+1)
-		n.items = append(n.items, item)
+		item, problem := readNode(decoder, fmt.Sprintf("%s[%d]", n.path, len(n.inside)), depth+1)
+		n.inside = append(n.inside, item)
 		return problem
 	}
 	token, err := decoder.Token()
@@ -92,8 +88,12 @@ func (n *node) readNext(decoder *json.Decoder, depth int, seen map[string]bool) 
 		seen[folded] = true
 	}
 	value, problem := readNode(decoder, path, depth+1)
-	n.members = append(n.members, member{name, value})
-	return problem
+	if problem != nil {
+		return problem
+	}
+	value.name = name
+	n.inside = append(n.inside, value)
+	return nil
 }
 
 // below is the path of a member. A name is the document's word, and cut.
@@ -105,10 +105,15 @@ func below(path, name string) string {
 	return path + "." + name
 }
 
-func (n node) isObject() bool { return n.scalar == nil && !n.isList }
+func (n *node) isObject() bool { return n.scalar == nil && !n.isList }
+
+// has reports whether an object has the member.
+func (n *node) has(name string) bool {
+	return n.isObject() && slices.ContainsFunc(n.inside, func(m *node) bool { return m.name == name })
+}
 
 // kind is what the value is, for people.
-func (n node) kind() string {
+func (n *node) kind() string {
 	switch n.scalar.(type) {
 	case string:
 		return "a text"

@@ -26,35 +26,28 @@ const (
 
 // product reads the section of that name. A preference that is not in it is not
 // managed; one that is false is.
-func (r *documentReader) product(n node) {
-	product := Product{Managed: true, Preferences: make(map[string]Value), OnExisting: Replace}
-	if !n.isObject() {
-		r.wrongType(n, "an object")
-		return
+func (r *documentReader) product(n *node) {
+	product := &r.document.Product
+	if n.isObject() {
+		product.Managed, product.Preferences, product.OnExisting = true, make(map[string]Value), Replace
 	}
-	for _, m := range n.members {
+	for _, m := range r.members(n) {
 		switch preference := FindPreference(m.name); {
 		case m.name == "on_existing":
-			product.OnExisting = OnExisting(r.oneOf(m.value, string(Replace), string(Keep)))
+			product.OnExisting = OnExisting(r.oneOf(m, string(Replace), string(Keep)))
 		case preference != nil:
-			r.preference(&product, preference, m.value)
+			r.preference(product, preference, m)
 		case len(product.Unknown) < maxUnknown:
 			product.Unknown = append(product.Unknown, protocol.CutText(m.name, 80))
 		}
 	}
-	r.document.Product = product
 }
 
 // preference reads one preference. Two that are written under one key cannot both
 // be had.
-func (r *documentReader) preference(product *Product, preference *Preference, n node) {
-	text, fits := preference.Values.fits(n.scalar)
-	switch {
-	case !fits:
-		r.wrongType(n, preference.Values.List())
-		return
-	case !preference.Values.has(text):
-		r.wrongValue(n, "%.80q is not among the values: %s", text, preference.Values.List())
+func (r *documentReader) preference(product *Product, preference *Preference, n *node) {
+	value, ok := r.value(n, &preference.Values)
+	if !ok {
 		return
 	}
 	for name := range product.Preferences {
@@ -63,7 +56,7 @@ func (r *documentReader) preference(product *Product, preference *Preference, n 
 			return
 		}
 	}
-	product.Preferences[preference.Name] = Value(text)
+	product.Preferences[preference.Name] = value
 }
 
 // ManagesProduct reports whether the policy has a preference.

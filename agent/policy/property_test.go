@@ -82,7 +82,7 @@ func drawDocument(t *rapid.T) *policy.Document {
 		}
 		document, problems := policy.Check(text)
 		if len(problems) == 0 {
-			return &document
+			return document
 		}
 		if problems[0].Code != protocol.CodePolicyConflict {
 			t.Fatal(problems[0])

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"encoding/json"
-	"maps"
 	"net/url"
 	"path"
 	"slices"
@@ -24,7 +23,7 @@ const (
 
 // documentReader reads a tree into a document and collects what is wrong.
 type documentReader struct {
-	document Document
+	document *Document
 	problems []*Error
 }
 
@@ -34,60 +33,94 @@ func (r *documentReader) fail(problem *Error) {
 	}
 }
 
-func (r *documentReader) wrongType(n node, want string) {
+func (r *documentReader) wrongType(n *node, want string) {
 	r.fail(invalid(n.path, protocol.CodePolicyWrongType, "it is %s, and should be %s", n.kind(), want))
 }
 
-func (r *documentReader) wrongValue(n node, format string, args ...any) {
+func (r *documentReader) wrongValue(n *node, format string, args ...any) {
 	r.fail(invalid(n.path, protocol.CodePolicyWrongValue, format, args...))
 }
 
-func (r *documentReader) missing(path, name string) {
-	r.fail(invalid(below(path, name), protocol.CodePolicyMissing, "it is mandatory"))
-}
-
 // readDocument reads the whole.
-func (r *documentReader) readDocument(root node) {
+func (r *documentReader) readDocument(root *node) {
 	r.document.VMSettings.OnUnsupported, r.document.VMSettings.RemindEvery = Leave, week
 	r.document.SecurityControls.OnViolation, r.document.SecurityControls.Grace = ReportOnly, DefaultGraceSeconds*time.Second
 	if !root.isObject() {
 		r.wrongType(root, "an object")
 		return
 	}
-	present := r.object(root, documentMembers)
-	for _, name := range []string{"schema", "policy_id", "revision", "name"} {
-		if !present[name] {
-			r.missing("", name)
-		}
+	for _, m := range root.inside {
+		r.member(m)
 	}
+	r.require(root, "schema", "policy_id", "revision", "name")
 	for _, path := range []string{"vm_settings.golden_image", "vm_settings.other"} {
 		r.refuseConflicts(path)
 	}
 }
 
-// object reads the members that have readers and notes those that have none. It
-// returns the names that are there.
-func (r *documentReader) object(n node, readers memberReaders) map[string]bool {
-	present := make(map[string]bool)
-	if !n.isObject() {
-		r.wrongType(n, "an object")
-		return present
-	}
-	for _, m := range n.members {
-		present[m.name] = true
-		if read := readers[m.name]; read != nil {
-			read(r, m.value)
-			continue
+// member reads one member of the document.
+func (r *documentReader) member(m *node) {
+	switch m.name {
+	case "schema":
+		if schema, ok := r.number(m, 0, 1<<31); ok && schema != documentSchema {
+			r.fail(invalid(m.path, protocol.CodePolicyWrongValue, "schema %d, this version reads %d", schema, documentSchema))
 		}
-		problem := invalid(m.value.path, protocol.CodePolicyUnknownMember, "this version does not know it")
-		if len(r.document.Ignored) < maxErrors {
-			r.document.Ignored = append(r.document.Ignored, problem)
-		}
+	case "policy_id":
+		r.document.PolicyID = r.name(m)
+	case "revision":
+		revision, _ := r.number(m, 1, 1<<53)
+		r.document.Revision = uint64(max(revision, 0))
+	case "name":
+		r.document.Name = r.mandatory(m)
+	case "description":
+		r.document.Description = r.text(m)
+	case "groups":
+		r.document.Groups = r.list(m, (*documentReader).name)
+	case "requires":
+		r.document.Requires = r.list(m, (*documentReader).feature)
+	case "golden_image":
+		r.goldenImage(m)
+	case "vm_settings":
+		r.vmSettings(m)
+	case "adopt":
+		r.adopt(m)
+	case "security_controls":
+		r.securityControls(m)
+	case "product":
+		r.product(m)
+	case "windows_updates":
+		r.notCarriedOut(m)
+	default:
+		r.ignore(m)
 	}
-	return present
 }
 
-func (r *documentReader) text(n node) string {
+// members are those of an object, to be read; none if it is none.
+func (r *documentReader) members(n *node) []*node {
+	if !n.isObject() {
+		r.wrongType(n, "an object")
+		return nil
+	}
+	return n.inside
+}
+
+// ignore notes a member that this version does not know.
+func (r *documentReader) ignore(n *node) {
+	if len(r.document.Ignored) < maxErrors {
+		r.document.Ignored = append(r.document.Ignored, invalid(n.path, protocol.CodePolicyUnknownMember, "this version does not know it"))
+	}
+}
+
+// require refuses an object that has not all of these members.
+func (r *documentReader) require(n *node, names ...string) {
+	for _, name := range names {
+		if n.isObject() && !n.has(name) {
+			r.fail(invalid(below(n.path, name), protocol.CodePolicyMissing, "it is mandatory"))
+		}
+	}
+}
+
+func (r *documentReader) text(n *node) string {
 	text, ok := n.scalar.(string)
 	if !ok {
 		r.wrongType(n, "a text")
@@ -96,7 +129,7 @@ func (r *documentReader) text(n node) string {
 }
 
 // mandatory reads a text that must not be empty.
-func (r *documentReader) mandatory(n node) string {
+func (r *documentReader) mandatory(n *node) string {
 	text := r.text(n)
 	if _, ok := n.scalar.(string); ok && strings.TrimSpace(text) == "" {
 		r.wrongValue(n, "it is empty")
@@ -104,7 +137,7 @@ func (r *documentReader) mandatory(n node) string {
 	return text
 }
 
-func (r *documentReader) truth(n node) bool {
+func (r *documentReader) truth(n *node) bool {
 	truth, ok := n.scalar.(bool)
 	if !ok {
 		r.wrongType(n, "true or false")
@@ -112,7 +145,7 @@ func (r *documentReader) truth(n node) bool {
 	return truth
 }
 
-func (r *documentReader) number(n node, least, most int64) (int64, bool) {
+func (r *documentReader) number(n *node, least, most int64) (int64, bool) {
 	literal, ok := n.scalar.(json.Number)
 	if !ok {
 		r.wrongType(n, "a number")
@@ -126,7 +159,7 @@ func (r *documentReader) number(n node, least, most int64) (int64, bool) {
 	return number, true
 }
 
-func (r *documentReader) oneOf(n node, words ...string) string {
+func (r *documentReader) oneOf(n *node, words ...string) string {
 	text := r.text(n)
 	if _, ok := n.scalar.(string); ok && !slices.Contains(words, text) {
 		r.wrongValue(n, "%.80q is not among the values: %s", text, strings.Join(words, ", "))
@@ -135,20 +168,20 @@ func (r *documentReader) oneOf(n node, words ...string) string {
 }
 
 // list reads each item of a list of texts.
-func (r *documentReader) list(n node, read func(node) string) []string {
+func (r *documentReader) list(n *node, read func(*documentReader, *node) string) []string {
 	if !n.isList {
 		r.wrongType(n, "a list")
 		return nil
 	}
-	list := make([]string, 0, len(n.items))
-	for _, item := range n.items {
-		list = append(list, read(item))
+	list := make([]string, 0, len(n.inside))
+	for _, item := range n.inside {
+		list = append(list, read(r, item))
 	}
 	return list
 }
 
 // name reads a name that ends in paths and addresses (H63).
-func (r *documentReader) name(n node) string {
+func (r *documentReader) name(n *node) string {
 	name := r.text(n)
 	if _, ok := n.scalar.(string); ok && !isName(name) {
 		r.wrongValue(n, "%.80q is no name: 1 to 64 letters, digits, dots, dashes and underscores, not a dot first", name)
@@ -161,7 +194,7 @@ func isName(name string) bool {
 	return name != "" && len(name) <= 64 && name[0] != '.' && strings.Trim(name, characters) == ""
 }
 
-func (r *documentReader) feature(n node) string {
+func (r *documentReader) feature(n *node) string {
 	name := r.text(n)
 	if _, ok := n.scalar.(string); ok && !slices.Contains(knownFeatures, name) {
 		r.fail(&Error{Path: n.path, Code: protocol.CodeUnsupportedFeature, Err: ErrUnsupported,
@@ -172,13 +205,9 @@ func (r *documentReader) feature(n node) string {
 
 // notCarriedOut notes the members of a section that this version only knows by
 // name.
-func (r *documentReader) notCarriedOut(n node) {
-	if !n.isObject() {
-		r.wrongType(n, "an object")
-		return
-	}
-	for _, m := range n.members {
-		r.noteNotCarriedOut(m.value.path)
+func (r *documentReader) notCarriedOut(n *node) {
+	for _, m := range r.members(n) {
+		r.noteNotCarriedOut(m.path)
 	}
 }
 
@@ -188,14 +217,35 @@ func (r *documentReader) noteNotCarriedOut(path string) {
 	}
 }
 
-// scope reads one kind of machines' settings.
-func (r *documentReader) scope(n node) Scope {
-	scope := Scope{Managed: true, Settings: make(map[string]Value)}
-	if !n.isObject() {
-		r.wrongType(n, "an object")
-		return scope
+// vmSettings reads the section of that name.
+func (r *documentReader) vmSettings(n *node) {
+	settings := &r.document.VMSettings
+	for _, m := range r.members(n) {
+		switch m.name {
+		case "golden_image":
+			r.scope(m, &settings.GoldenImage)
+		case "other":
+			r.scope(m, &settings.Other)
+		case "beyond_guide":
+			settings.BeyondGuide = r.truth(m)
+		case "on_unsupported":
+			settings.OnUnsupported = OnUnsupported(r.oneOf(m, string(Leave), string(Stricter)))
+		case "max_wait_h":
+			hours, _ := r.number(m, 1, MaxWaitHours)
+			settings.MaxWait = time.Duration(hours) * time.Hour
+		case "remind_every_weeks":
+			weeks, _ := r.number(m, 0, MaxRemindWeeks)
+			settings.RemindEvery = time.Duration(weeks) * week
+		default:
+			r.ignore(m)
+		}
 	}
-	for _, m := range n.members {
+}
+
+// scope reads one kind of machines' settings.
+func (r *documentReader) scope(n *node, scope *Scope) {
+	scope.Managed, scope.Settings = true, make(map[string]Value)
+	for _, m := range r.members(n) {
 		setting := Find(m.name)
 		if setting == nil {
 			if len(scope.Unknown) < maxUnknown {
@@ -203,17 +253,24 @@ func (r *documentReader) scope(n node) Scope {
 			}
 			continue
 		}
-		text, fits := setting.Values.fits(m.value.scalar)
-		switch {
-		case !fits:
-			r.wrongType(m.value, setting.Values.List())
-		case !setting.Values.has(text):
-			r.wrongValue(m.value, "%.80q is not among the values: %s", text, setting.Values.List())
-		default:
-			scope.Settings[m.name] = Value(text)
+		if value, ok := r.value(m, &setting.Values); ok {
+			scope.Settings[m.name] = value
 		}
 	}
-	return scope
+}
+
+// value reads one of the values.
+func (r *documentReader) value(n *node, values *Values) (Value, bool) {
+	text, fits := values.fits(n.scalar)
+	switch {
+	case !fits:
+		r.wrongType(n, values.List())
+	case !values.has(text):
+		r.wrongValue(n, "%.80q is not among the values: %s", text, values.List())
+	default:
+		return Value(text), true
+	}
+	return "", false
 }
 
 // refuseConflicts finds two settings that want different things of one flag:
@@ -251,41 +308,49 @@ func (r *documentReader) refuseConflicts(scopePath string) {
 }
 
 // adopt reads which machines are adopted.
-func (r *documentReader) adopt(n node) {
-	present := r.object(n, memberReaders{
-		"vm_ids": func(r *documentReader, n node) {
-			r.document.Adopt.VMIDs = r.list(n, func(item node) string {
-				id, err := prlctl.ParseID(r.text(item))
-				if _, ok := item.scalar.(string); ok && err != nil {
-					r.wrongValue(item, "it is no UUID")
-				}
-				return id
-			})
-			slices.Sort(r.document.Adopt.VMIDs)
-		},
-		"first_seen_before": func(r *documentReader, n node) {
-			day, err := time.Parse(time.DateOnly, r.text(n))
-			if _, ok := n.scalar.(string); ok && err != nil {
-				r.wrongValue(n, "it is no date of the form 2026-12-31")
+func (r *documentReader) adopt(n *node) {
+	adopt := &r.document.Adopt
+	for _, m := range r.members(n) {
+		switch m.name {
+		case "vm_ids":
+			adopt.VMIDs = r.list(m, (*documentReader).id)
+			slices.Sort(adopt.VMIDs)
+		case "first_seen_before":
+			day, err := time.Parse(time.DateOnly, r.text(m))
+			if _, ok := m.scalar.(string); ok && err != nil {
+				r.wrongValue(m, "it is no date of the form 2026-12-31")
 			}
-			r.document.Adopt.FirstSeenBefore = day
-		},
-		"bundle_names": func(r *documentReader, n node) {
-			r.document.Adopt.BundleNames = r.list(n, func(item node) string {
-				pattern := r.mandatory(item)
-				if _, err := path.Match(pattern, ""); err != nil {
-					r.wrongValue(item, "%.80q is no pattern of file names", pattern)
-				}
-				return pattern
-			})
-			if len(r.document.Adopt.BundleNames) > maxBundleNames {
-				r.wrongValue(n, "it has more than %d patterns, which are all tried for each virtual machine", maxBundleNames)
+			adopt.FirstSeenBefore = day
+		case "bundle_names":
+			adopt.BundleNames = r.list(m, (*documentReader).pattern)
+			if len(adopt.BundleNames) > maxBundleNames {
+				r.wrongValue(m, "it has more than %d patterns, which are all tried for each virtual machine", maxBundleNames)
 			}
-		},
-	})
-	if n.isObject() && present["bundle_names"] && !present["first_seen_before"] {
+		default:
+			r.ignore(m)
+		}
+	}
+	if n.has("bundle_names") && !n.has("first_seen_before") {
 		r.fail(invalid(below(n.path, "first_seen_before"), protocol.CodePolicyMissing, "it is mandatory beside bundle_names: any user can name a bundle"))
 	}
+}
+
+// id reads the id of a virtual machine.
+func (r *documentReader) id(n *node) string {
+	id, err := prlctl.ParseID(r.text(n))
+	if _, ok := n.scalar.(string); ok && err != nil {
+		r.wrongValue(n, "it is no UUID")
+	}
+	return id
+}
+
+// pattern reads a pattern of file names.
+func (r *documentReader) pattern(n *node) string {
+	pattern := r.mandatory(n)
+	if _, err := path.Match(pattern, ""); err != nil {
+		r.wrongValue(n, "%.80q is no pattern of file names", pattern)
+	}
+	return pattern
 }
 
 // matches reports whether the machine is adopted.
@@ -313,74 +378,87 @@ var (
 )
 
 // goldenImage reads the one golden image of a policy.
-func (r *documentReader) goldenImage(n node) *GoldenImage {
+func (r *documentReader) goldenImage(n *node) {
 	image := &GoldenImage{RolloutPercent: 100}
-	present := r.object(n, memberReaders{
-		"id":          func(r *documentReader, n node) { image.ID = r.name(n) },
-		"name":        func(r *documentReader, n node) { image.Name = r.mandatory(n) },
-		"description": func(r *documentReader, n node) { image.Description = r.text(n) },
-		"images":      func(r *documentReader, n node) { image.Images = r.images(n) },
-		"rollout_percent": func(r *documentReader, n node) {
-			percent, _ := r.number(n, 0, 100)
+	r.document.GoldenImage = image
+	for _, m := range r.members(n) {
+		switch m.name {
+		case "id":
+			image.ID = r.name(m)
+		case "name":
+			image.Name = r.mandatory(m)
+		case "description":
+			image.Description = r.text(m)
+		case "images":
+			image.Images = r.images(m)
+		case "rollout_percent":
+			percent, _ := r.number(m, 0, 100)
 			image.RolloutPercent = int(percent)
-		},
-		"download": func(r *documentReader, n node) {
-			r.object(n, memberReaders{
-				"max_kbps": func(r *documentReader, n node) {
-					limit, _ := r.number(n, 1, 1<<30)
-					image.MaxKBps = int(limit)
-				},
-				"window": func(r *documentReader, n node) { image.Window = r.mandatory(n) },
-			})
-		},
-	})
-	for _, name := range []string{"id", "name", "images"} {
-		if n.isObject() && !present[name] {
-			r.missing(n.path, name)
+		case "download":
+			r.download(m, image)
+		default:
+			r.ignore(m)
 		}
 	}
-	return image
+	r.require(n, "id", "name", "images")
+}
+
+// download reads how a golden image is to be downloaded.
+func (r *documentReader) download(n *node, image *GoldenImage) {
+	for _, m := range r.members(n) {
+		switch m.name {
+		case "max_kbps":
+			limit, _ := r.number(m, 1, 1<<30)
+			image.MaxKBps = int(limit)
+		case "window":
+			image.Window = r.mandatory(m)
+		default:
+			r.ignore(m)
+		}
+	}
 }
 
 // images reads the image of each architecture.
-func (r *documentReader) images(n node) []Image {
+func (r *documentReader) images(n *node) []Image {
 	var images []Image
-	readers := make(memberReaders)
-	for _, architecture := range imageArchitectures {
-		readers[architecture] = func(r *documentReader, n node) {
-			images = append(images, r.image(n, architecture))
+	for _, m := range r.members(n) {
+		if !slices.Contains(imageArchitectures, m.name) {
+			r.ignore(m)
+			continue
 		}
+		images = append(images, Image{Architecture: m.name})
+		r.image(m, &images[len(images)-1])
 	}
-	r.object(n, readers)
 	if n.isObject() && len(images) == 0 {
-		r.wrongValue(n, "it has no image for any of %s", strings.Join(slices.Sorted(maps.Keys(readers)), ", "))
+		r.wrongValue(n, "it has no image for any of %s", strings.Join(imageArchitectures, ", "))
 	}
 	return images
 }
 
-func (r *documentReader) image(n node, architecture string) Image {
-	image := Image{Architecture: architecture}
-	present := r.object(n, memberReaders{
-		"url":     func(r *documentReader, n node) { image.URL = r.url(n) },
-		"mirrors": func(r *documentReader, n node) { image.Mirrors = r.list(n, r.url) },
-		"format":  func(r *documentReader, n node) { image.Format = r.oneOf(n, imageFormats...) },
-		"size":    func(r *documentReader, n node) { image.Size, _ = r.number(n, 1, 1<<50) },
-		"sha256": func(r *documentReader, n node) {
-			image.SHA256 = r.text(n)
-			if _, ok := n.scalar.(string); ok && (len(image.SHA256) != 64 || strings.Trim(image.SHA256, "0123456789abcdef") != "") {
-				r.wrongValue(n, "it is no SHA-256: 64 digits 0 to 9 and a to f")
+func (r *documentReader) image(n *node, image *Image) {
+	for _, m := range r.members(n) {
+		switch m.name {
+		case "url":
+			image.URL = r.url(m)
+		case "mirrors":
+			image.Mirrors = r.list(m, (*documentReader).url)
+		case "format":
+			image.Format = r.oneOf(m, imageFormats...)
+		case "size":
+			image.Size, _ = r.number(m, 1, 1<<50)
+		case "sha256":
+			image.SHA256 = r.text(m)
+			if _, ok := m.scalar.(string); ok && (len(image.SHA256) != 64 || strings.Trim(image.SHA256, "0123456789abcdef") != "") {
+				r.wrongValue(m, "it is no SHA-256: 64 digits 0 to 9 and a to f")
 			}
-		},
-	})
-	for _, name := range []string{"url", "sha256", "format"} {
-		if n.isObject() && !present[name] {
-			r.missing(n.path, name)
+		default:
+			r.ignore(m)
 		}
 	}
-	return image
+	r.require(n, "url", "sha256", "format")
 }
 
-func (r *documentReader) url(n node) string {
+func (r *documentReader) url(n *node) string {
 	text := r.text(n)
 	parsed, err := url.Parse(text)
 	if _, ok := n.scalar.(string); ok && (err != nil || parsed.Scheme != "https" || parsed.Host == "" || parsed.User != nil) {

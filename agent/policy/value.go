@@ -57,7 +57,7 @@ const TextPattern = `^[A-Za-z0-9][A-Za-z0-9 ._:/#+-]*$`
 const textCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ._:/#+-"
 
 // List are the values in words, for a message.
-func (v Values) List() string {
+func (v *Values) List() string {
 	switch v.Kind {
 	case KindNumber:
 		return fmt.Sprintf("a whole number from %d to %d", v.Min, v.Max)
@@ -78,19 +78,19 @@ func (v Values) List() string {
 }
 
 // all are the values of a switch or a choice.
-func (v Values) all() []Value {
+func (v *Values) all() []Value {
 	if len(v.Only) == 0 && v.Kind == KindSwitch {
 		return []Value{True, False}
 	}
 	list := make([]Value, len(v.Only))
-	for i, only := range v.Only {
-		list[i] = only.Value
+	for i := range v.Only {
+		list[i] = v.Only[i].Value
 	}
 	return list
 }
 
 // Parse reads a value as it is typed on a command line.
-func (v Values) Parse(text string) (Value, error) {
+func (v *Values) Parse(text string) (Value, error) {
 	if v.has(text) {
 		return Value(text), nil
 	}
@@ -98,7 +98,7 @@ func (v Values) Parse(text string) (Value, error) {
 }
 
 // has reports whether the text is one of the values.
-func (v Values) has(text string) bool {
+func (v *Values) has(text string) bool {
 	switch v.Kind {
 	case KindNumber:
 		number, err := strconv.Atoi(text)
@@ -115,7 +115,7 @@ const maxAddress = 1024
 
 // isAddress reports whether the text is an address of printable ASCII, without a
 // password in it.
-func (v Values) isAddress(text string) bool {
+func (v *Values) isAddress(text string) bool {
 	isOther := func(r rune) bool { return r <= ' ' || r > '~' }
 	if len(text) > v.Max || strings.ContainsFunc(text, isOther) {
 		return false
@@ -126,7 +126,7 @@ func (v Values) isAddress(text string) bool {
 
 // fits reports whether a scalar of a document has the type of the values, and
 // gives its spelling.
-func (v Values) fits(scalar any) (string, bool) {
+func (v *Values) fits(scalar any) (string, bool) {
 	switch scalar := scalar.(type) {
 	case bool:
 		return strconv.FormatBool(scalar), v.Kind == KindSwitch

@@ -81,19 +81,19 @@ func lintFile(path string) (lintReport, error) {
 	}
 	if len(problems) == 0 {
 		report.PolicyID, report.Revision = document.PolicyID, document.Revision
-		report.addNotes(&document)
+		report.addNotes(document)
 	}
 	return report, nil
 }
 
 // readPolicy reads a policy in either of its forms.
-func readPolicy(data []byte) (policy.Document, []*policy.Error) {
+func readPolicy(data []byte) (*policy.Document, []*policy.Error) {
 	if first := bytes.TrimLeft(data, " \t\r\n"); len(first) > 0 && first[0] == '{' {
 		return policy.Check(data)
 	}
 	values, err := plist.DecodeDict(data)
 	if err != nil {
-		return policy.Document{}, []*policy.Error{{Code: protocol.CodePolicySyntax, Detail: "neither JSON nor a property list: " + err.Error(), Err: policy.ErrInvalid}}
+		return &policy.Document{}, []*policy.Error{{Code: protocol.CodePolicySyntax, Detail: "neither JSON nor a property list: " + err.Error(), Err: policy.ErrInvalid}}
 	}
 	if inner, is := values["Policy"].(map[string]any); is {
 		values = inner
@@ -101,9 +101,9 @@ func readPolicy(data []byte) (policy.Document, []*policy.Error) {
 	dictionary, problems := policy.ReadDictionary(values)
 	switch {
 	case len(problems) > 0:
-		return policy.Document{}, problems
+		return &policy.Document{}, problems
 	case dictionary.Releases():
-		return policy.Document{}, []*policy.Error{{Code: protocol.CodePolicyMissing, Detail: "the dictionary is empty, which ends what a policy manages", Err: policy.ErrInvalid}}
+		return &policy.Document{}, []*policy.Error{{Code: protocol.CodePolicyMissing, Detail: "the dictionary is empty, which ends what a policy manages", Err: policy.ErrInvalid}}
 	}
 	return policy.Check(dictionary.Document)
 }

@@ -120,7 +120,7 @@ func (v DiffVersion) version(field string) (fleet.PolicyVersion, error) {
 	if err != nil {
 		return made, httpapi.InvalidField(field, protocol.CutText(err.Error(), protocol.MaxText))
 	}
-	made.Document, made.SHA256 = &document, protocol.PointTo(document.PolicyID, document.Revision, v.Document).SHA256
+	made.Document, made.SHA256 = document, protocol.PointTo(document.PolicyID, document.Revision, v.Document).SHA256
 	return made, nil
 }
 

@@ -255,10 +255,10 @@ func sortDocuments(documents []Document) {
 }
 
 // pointTo makes the pointer to a document, which must be one that a Mac reads.
-func pointTo(data []byte) (protocol.PolicyPointer, policy.Document, error) {
+func pointTo(data []byte) (protocol.PolicyPointer, *policy.Document, error) {
 	document, err := policy.Parse(data)
 	if err != nil {
-		return protocol.PolicyPointer{}, policy.Document{}, err
+		return protocol.PolicyPointer{}, nil, err
 	}
 	return protocol.PointTo(document.PolicyID, document.Revision, data), document, nil
 }

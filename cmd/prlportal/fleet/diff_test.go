@@ -25,7 +25,7 @@ func version(t *testing.T, settings string, enforce bool) fleet.PolicyVersion {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fleet.PolicyVersion{Document: &document, SHA256: protocol.PointTo("finance", 7, data).SHA256, Enforce: enforce}
+	return fleet.PolicyVersion{Document: document, SHA256: protocol.PointTo("finance", 7, data).SHA256, Enforce: enforce}
 }
 
 // A value that was in place is to be set anew; but what needs the machine shut down

@@ -21,7 +21,7 @@ func sections(t *testing.T, members string) fleet.PolicyVersion {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fleet.PolicyVersion{Document: &document, SHA256: protocol.PointTo("finance", 7, data).SHA256, Enforce: true}
+	return fleet.PolicyVersion{Document: document, SHA256: protocol.PointTo("finance", 7, data).SHA256, Enforce: true}
 }
 
 // sectionCase is one setting of one account, Mac or machine of which one verdict is

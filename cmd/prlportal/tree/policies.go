@@ -108,7 +108,7 @@ func (r *reader) judge(p *Policy, complete value) {
 	everything := complete.withBlocks("", func(string, place) bool { return true })
 	document, problems := policy.Check(everything.with(memberRevision, json.Number("1")).appendJSON(nil))
 	published, more := policy.Check(p.Encode(probeRevision))
-	if p.Document = published; len(problems) == 0 {
+	if p.Document = *published; len(problems) == 0 {
 		problems = more
 	}
 	for _, problem := range problems {

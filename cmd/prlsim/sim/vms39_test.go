@@ -175,7 +175,7 @@ type trialMac struct {
 	trial
 	mac      Mac
 	ids      []string
-	document policy.Document
+	document *policy.Document
 	state    *store.Store
 	enforcer *enforce.Enforcer
 	posted   chan uint32
