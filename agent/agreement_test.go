@@ -63,12 +63,12 @@ type threeWords struct {
 
 func compareLooks(t *rapid.T, before, now inventory.Look) threeWords {
 	said := threeWords{reasons: make(map[trigger.Reason][]string), events: make(map[string][]protocol.Event)}
-	picture := func(look inventory.Look) trigger.Picture {
-		return trigger.Picture{At: look.At, VMs: look.VMs, Truncated: look.Truncated}
+	picture := func(look inventory.Look) *trigger.Picture {
+		return &trigger.Picture{At: look.At, VMs: look.VMs, Truncated: look.Truncated}
 	}
-	beliefs, _ := trigger.Beliefs{}.OnPicture(picture(before))
-	_, news := beliefs.OnPicture(picture(now))
-	for _, one := range news {
+	var beliefs trigger.Beliefs
+	beliefs.OnPicture(picture(before))
+	for _, one := range beliefs.OnPicture(picture(now)) {
 		said.reasons[one.Reason] = append(said.reasons[one.Reason], one.VMID)
 	}
 	for _, event := range changes(before, now) {

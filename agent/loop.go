@@ -148,7 +148,7 @@ func (l *loop) recall() {
 	l.state = l.agent.schedule.load()
 	if portal := l.portal.client.State(); !portal.LastSuccess.IsZero() {
 		l.state.Limits.LastSuccess, l.state.DeviceID, l.state.Timing = portal.LastSuccess, portal.DeviceID, l.known.configuration.Timing
-		l.state = l.state.Plan(portal.LastSuccess, rand.Float64(), portal.NextCheckin)
+		l.state.Plan(portal.LastSuccess, rand.Float64(), portal.NextCheckin)
 	}
 	seen, err := l.agent.parts.looker.Recall()
 	if err != nil {
@@ -166,18 +166,9 @@ func (l *loop) take(what trigger.Event) {
 	l.publish()
 }
 
-// decide lets step decide and does what it says. What must survive is kept
-// first: an action may write as well.
+// decide lets step decide and does what it says.
 func (l *loop) decide(what trigger.Event) {
-	state, actions := trigger.Step(wallClock(), rand.Float64(), l.state, what)
-	l.state = state
-	for _, next := range actions {
-		if end, is := next.(trigger.Conclude); is && end.Exchange {
-			l.agent.outbox.Carry(end.Triggers.Triggers())
-		}
-	}
-	l.agent.schedule.note(l.state)
-	for _, next := range actions {
+	for _, next := range l.step(what) {
 		switch next := next.(type) {
 		case trigger.StartLook:
 			l.startLook()
@@ -185,6 +176,19 @@ func (l *loop) decide(what trigger.Event) {
 			l.conclude(next)
 		}
 	}
+}
+
+// step lets step decide, and gives what is to be done. What must survive is kept
+// first: an action may write as well.
+func (l *loop) step(what trigger.Event) (actions []trigger.Action) {
+	l.state, actions = trigger.Step(wallClock(), rand.Float64(), l.state, what)
+	for _, next := range actions {
+		if end, is := next.(trigger.Conclude); is && end.Exchange {
+			l.agent.outbox.Carry(end.Triggers.Triggers())
+		}
+	}
+	l.agent.schedule.note(&l.state)
+	return actions
 }
 
 // onHints takes in what the sources said. A profile is not a reason by itself:
@@ -260,7 +264,7 @@ func (l *loop) onLookDone(ended *look) {
 	changed := l.noteConfiguration(ended.known.configuration)
 	l.known, l.failed = ended.known, ended.failed
 	if ended.erased { // what was unreported, believed and waited for was another Mac's
-		l.state = l.state.OfAnotherMac()
+		l.state.ForgetOtherMac()
 		l.troubles.open, l.failing = nil, ""
 	}
 	l.connect()
@@ -453,14 +457,7 @@ func (l *loop) keepLook(ended *look) {
 	if ended.failed != "" {
 		return
 	}
-	state, actions := trigger.Step(wallClock(), rand.Float64(), l.state, trigger.LookDone{Picture: ended.picture()})
-	l.state = state
-	for _, next := range actions {
-		if end, is := next.(trigger.Conclude); is && end.Exchange {
-			l.agent.outbox.Carry(end.Triggers.Triggers())
-		}
-	}
-	l.agent.schedule.note(l.state)
+	l.step(trigger.LookDone{Picture: ended.picture()})
 }
 
 // configured is what step must know of the configuration.

@@ -14,7 +14,7 @@ var schedules = store.Collection[*trigger.State]{Name: "schedule"}
 const scheduleKey = "loop"
 
 // lasts reports whether a reason must survive a restart.
-func lasts(entry protocol.Trigger) bool { return !trigger.Kinds[trigger.Reason(entry.Reason)].Recurs }
+func lasts(entry protocol.Trigger) bool { return !trigger.Reason(entry.Reason).Recurs() }
 
 // scheduleKeeper keeps what must outlive the daemon of the loop's state, with as
 // few commits as possible, in one commit with the reasons in the outbox.
@@ -45,19 +45,20 @@ func (k *scheduleKeeper) load() trigger.State {
 
 // note takes the loop's state in, and keeps it if a crash would lose something.
 // Without a portal no reasons are kept.
-func (k *scheduleKeeper) note(state trigger.State) {
+func (k *scheduleKeeper) note(state *trigger.State) {
 	var waiting []protocol.Trigger
 	if state.Portal {
 		waiting = state.Reports.Idle().Triggers()
 	}
-	kept, err := k.outbox.Wait(waiting, state.Worth(k.kept), func(tx *store.Tx) error {
-		return schedules.Put(tx, scheduleKey, &state)
+	noted := *state // which the outbox may store later, beside the loop
+	kept, err := k.outbox.Wait(waiting, state.Worth(&k.kept), func(tx *store.Tx) error {
+		return schedules.Put(tx, scheduleKey, &noted)
 	})
 	if err != nil {
 		k.log.Error().Err(err).Msg("keep the schedule") // the next event tries again
 		return
 	}
 	if kept {
-		k.kept = state
+		k.kept = noted
 	}
 }

@@ -28,8 +28,20 @@ var activated = protocol.Product{Installed: true, State: protocol.ProductKey, Li
 
 // seen are the beliefs after a look.
 func seen(vms ...protocol.VM) Beliefs {
-	beliefs, _ := Beliefs{}.OnPicture(Picture{At: at(0), VMs: vms, Product: activated})
+	beliefs, _ := afterPicture(Beliefs{}, Picture{At: at(0), VMs: vms, Product: activated})
 	return beliefs
+}
+
+// afterPicture are the beliefs after another look, and its news.
+func afterPicture(beliefs Beliefs, picture Picture) (Beliefs, []News) {
+	news := beliefs.OnPicture(&picture)
+	return beliefs, news
+}
+
+// afterState are the beliefs after an event, and what it says.
+func afterState(beliefs Beliefs, at time.Time, uid uint32, vmID, state string) (after Beliefs, reason Reason, sure bool) {
+	reason, sure = beliefs.OnVMState(at, uid, vmID, state)
+	return beliefs, reason, sure
 }
 
 // What differs between two looks is a reason, whether an event told it or not.
@@ -90,11 +102,11 @@ func TestWhatALookFinds(t *testing.T) {
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			beliefs, got := seen(test.before...).OnPicture(Picture{At: at(1), VMs: test.now, Product: activated})
+			beliefs, got := afterPicture(seen(test.before...), Picture{At: at(1), VMs: test.now, Product: activated})
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if _, again := beliefs.OnPicture(Picture{At: at(2), VMs: test.now, Product: activated}); len(again) != 0 {
+			if _, again := afterPicture(beliefs, Picture{At: at(2), VMs: test.now, Product: activated}); len(again) != 0 {
 				t.Errorf("the same picture again gives %v", again)
 			}
 		})
@@ -112,7 +124,7 @@ func TestTRG_09_ChangesAfterAnUpdateOfTheProduct(t *testing.T) {
 			vmWith(aliceRow("a", protocol.StateStopped), func(vm *protocol.VM) { vm.ConfigHash = config }),
 		}}
 	}
-	beliefs, _ := Beliefs{}.OnPicture(look(0, "26.3.0", "c1"))
+	beliefs, _ := afterPicture(Beliefs{}, look(0, "26.3.0", "c1"))
 	for i, step := range []struct {
 		version, config string
 		want            []News
@@ -128,7 +140,7 @@ func TestTRG_09_ChangesAfterAnUpdateOfTheProduct(t *testing.T) {
 		{"26.5.0", "c8", []News{{VMConfigChanged, "a"}}},
 	} {
 		var news []News
-		if beliefs, news = beliefs.OnPicture(look(1+i, step.version, step.config)); !slices.Equal(news, step.want) {
+		if beliefs, news = afterPicture(beliefs, look(1+i, step.version, step.config)); !slices.Equal(news, step.want) {
 			t.Errorf("look %d, version %q: got %v, want %v", 1+i, step.version, news, step.want)
 		}
 	}
@@ -139,11 +151,11 @@ func TestStaleLooksForgetNothing(t *testing.T) {
 	t.Parallel()
 	running := aliceRow("a", protocol.StateRunning)
 	stale := vmWith(running, func(vm *protocol.VM) { vm.Stale, vm.State = protocol.CodeServiceDown, protocol.StateUnknown })
-	beliefs, _ := seen(running).OnPicture(Picture{At: at(1), VMs: []protocol.VM{stale}, Product: activated})
-	if _, got := beliefs.OnPicture(Picture{At: at(2), VMs: []protocol.VM{running}, Product: activated}); len(got) != 0 {
+	beliefs, _ := afterPicture(seen(running), Picture{At: at(1), VMs: []protocol.VM{stale}, Product: activated})
+	if _, got := afterPicture(beliefs, Picture{At: at(2), VMs: []protocol.VM{running}, Product: activated}); len(got) != 0 {
 		t.Errorf("back as it was: %v", got)
 	}
-	if _, got := beliefs.OnPicture(Picture{At: at(2), VMs: []protocol.VM{aliceRow("a", protocol.StateStopped)}, Product: activated}); len(got) != 1 || got[0].Reason != VMShutdown {
+	if _, got := afterPicture(beliefs, Picture{At: at(2), VMs: []protocol.VM{aliceRow("a", protocol.StateStopped)}, Product: activated}); len(got) != 1 || got[0].Reason != VMShutdown {
 		t.Errorf("back and stopped: %v", got)
 	}
 }
@@ -153,7 +165,7 @@ func TestStaleLooksForgetNothing(t *testing.T) {
 func TestTheFirstLookIsNoNews(t *testing.T) {
 	t.Parallel()
 	rows := []protocol.VM{aliceRow("a", protocol.StateRunning)}
-	if _, got := (Beliefs{}).OnPicture(Picture{VMs: rows, Product: activated}); len(got) != 0 {
+	if _, got := afterPicture(Beliefs{}, Picture{VMs: rows, Product: activated}); len(got) != 0 {
 		t.Errorf("first: %v", got)
 	}
 	remembered := Beliefs{
@@ -161,7 +173,7 @@ func TestTheFirstLookIsNoNews(t *testing.T) {
 		VMs: []VMBelief{{Key: aliceRow("a", "").VMKey, State: protocol.StateStopped, Config: "c1"}},
 	}
 	want := []News{{VMStarted, "a"}, {Activation, ""}}
-	if _, got := remembered.OnPicture(Picture{VMs: rows, Product: activated}); !slices.Equal(got, want) {
+	if _, got := afterPicture(remembered, Picture{VMs: rows, Product: activated}); !slices.Equal(got, want) {
 		t.Errorf("after a restart: %v", got)
 	}
 }
@@ -181,11 +193,11 @@ func TestH21_OlderBeliefsGiveNoFalseNews(t *testing.T) {
 		vmWith(aliceRow("a", protocol.StateStopped), func(vm *protocol.VM) { vm.SeenBy = []protocol.Account{{UID: 502, Name: "bob"}} }),
 		aliceRow("b", protocol.StateRunning),
 	}
-	after, news := beliefs.OnPicture(Picture{At: at(1), VMs: now, Product: activated})
+	after, news := afterPicture(beliefs, Picture{At: at(1), VMs: now, Product: activated})
 	if want := []News{{VMStarted, "b"}}; !slices.Equal(news, want) {
 		t.Errorf("got %v, want %v", news, want)
 	}
-	if _, news = after.OnPicture(Picture{At: at(2), VMs: now, Product: activated}); len(news) != 0 {
+	if _, news = afterPicture(after, Picture{At: at(2), VMs: now, Product: activated}); len(news) != 0 {
 		t.Errorf("and again %v", news)
 	}
 }
@@ -216,13 +228,13 @@ func TestAnEventAndItsLookAreOneReason(t *testing.T) {
 			var got []Reason
 			for i, word := range test.events {
 				var reason Reason
-				beliefs, reason, _ = beliefs.OnVMState(at(1+i), 501, "a", word)
+				beliefs, reason, _ = afterState(beliefs, at(1+i), 501, "a", word)
 				got = append(got, reason)
 			}
 			if !slices.Equal(got, test.want) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
-			if _, news := beliefs.OnPicture(Picture{At: at(10), VMs: []protocol.VM{aliceRow("a", test.after)}, Product: activated}); len(news) != 0 {
+			if _, news := afterPicture(beliefs, Picture{At: at(10), VMs: []protocol.VM{aliceRow("a", test.after)}, Product: activated}); len(news) != 0 {
 				t.Errorf("the look adds %v", news)
 			}
 		})
@@ -246,7 +258,7 @@ func TestWhatNeedsALook(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, _, sure := seen(aliceRow("a", protocol.StateStopped)).OnVMState(at(1), 501, test.id, test.word); sure != test.sure {
+			if _, _, sure := afterState(seen(aliceRow("a", protocol.StateStopped)), at(1), 501, test.id, test.word); sure != test.sure {
 				t.Errorf("sure: %t", sure)
 			}
 		})
@@ -256,17 +268,17 @@ func TestWhatNeedsALook(t *testing.T) {
 // A list that was begun before an event is older than it.
 func TestALookDoesNotOverruleALaterEvent(t *testing.T) {
 	t.Parallel()
-	beliefs, reason, _ := seen(aliceRow("a", protocol.StateStopped)).OnVMState(at(5), 501, "a", protocol.StateRunning)
+	beliefs, reason, _ := afterState(seen(aliceRow("a", protocol.StateStopped)), at(5), 501, "a", protocol.StateRunning)
 	if reason != VMStarted {
 		t.Fatalf("got %q", reason)
 	}
 	older := Picture{At: at(4), VMs: []protocol.VM{aliceRow("a", protocol.StateStopped)}, Product: activated}
-	beliefs, news := beliefs.OnPicture(older)
+	beliefs, news := afterPicture(beliefs, older)
 	if len(news) != 0 {
 		t.Errorf("the older list gives %v", news)
 	}
 	older.At = at(6)
-	if _, news = beliefs.OnPicture(older); !slices.Equal(news, []News{{VMShutdown, "a"}}) {
+	if _, news = afterPicture(beliefs, older); !slices.Equal(news, []News{{VMShutdown, "a"}}) {
 		t.Errorf("the newer list gives %v", news)
 	}
 }
@@ -291,7 +303,7 @@ func TestWhoseMachineAnEventIsAbout(t *testing.T) {
 			beliefs := seen(own, namesake, shared)
 			for i, account := range []string{"alice", "bob", "carol"} {
 				var reason Reason
-				if beliefs, reason, _ = beliefs.OnVMState(at(1), uids[account], test.id, protocol.StateRunning); reason != test.want[i] {
+				if beliefs, reason, _ = afterState(beliefs, at(1), uids[account], test.id, protocol.StateRunning); reason != test.want[i] {
 					t.Errorf("from %s: %q, want %q", account, reason, test.want[i])
 				}
 			}
@@ -328,11 +340,11 @@ func TestTRG_02_TRG_03_GRP_11_LIC_07_Licenses(t *testing.T) {
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			beliefs, _ := Beliefs{}.OnPicture(Picture{Product: test.looks[0]})
+			beliefs, _ := afterPicture(Beliefs{}, Picture{Product: test.looks[0]})
 			var got []Reason
 			for _, product := range test.looks[1:] {
 				var news []News
-				beliefs, news = beliefs.OnPicture(Picture{Product: product})
+				beliefs, news = afterPicture(beliefs, Picture{Product: product})
 				reason := Reason("")
 				if len(news) > 0 {
 					reason = news[0].Reason
@@ -346,13 +358,14 @@ func TestTRG_02_TRG_03_GRP_11_LIC_07_Licenses(t *testing.T) {
 	}
 }
 
-// A Beliefs is a value: whoever holds one keeps what they hold.
+// Copies of Beliefs share what is never changed in place: whoever holds one keeps
+// what they hold.
 func TestBeliefsAreAValue(t *testing.T) {
 	t.Parallel()
 	before := seen(aliceRow("a", protocol.StateStopped), aliceRow("b", protocol.StateStopped))
-	before.OnVMState(at(1), 501, "a", protocol.StateRunning)
-	before.OnPicture(Picture{At: at(1), VMs: []protocol.VM{aliceRow("b", protocol.StateRunning)}, Product: activated})
-	if _, again, _ := before.OnVMState(at(1), 501, "a", protocol.StateRunning); again != VMStarted {
+	afterState(before, at(1), 501, "a", protocol.StateRunning)
+	afterPicture(before, Picture{At: at(1), VMs: []protocol.VM{aliceRow("b", protocol.StateRunning)}, Product: activated})
+	if _, again, _ := afterState(before, at(1), 501, "a", protocol.StateRunning); again != VMStarted {
 		t.Errorf("an older value changed: %q", again)
 	}
 }
@@ -382,18 +395,18 @@ func TestReasonsAreAWayThroughTheStates(t *testing.T) {
 			truth = rapid.SampledFrom([]string{protocol.StateRunning, protocol.StateSuspended, protocol.StateStopped}).Draw(t, "state")
 			if rapid.Bool().Draw(t, "told") {
 				var reason Reason
-				beliefs, reason, _ = beliefs.OnVMState(now, 501, "a", truth)
+				beliefs, reason, _ = afterState(beliefs, now, 501, "a", truth)
 				follow(reason)
 			}
 			if rapid.Bool().Draw(t, "seen") {
 				var news []News
-				beliefs, news = beliefs.OnPicture(Picture{At: now.Add(time.Millisecond), VMs: []protocol.VM{aliceRow("a", truth)}, Product: activated})
+				beliefs, news = afterPicture(beliefs, Picture{At: now.Add(time.Millisecond), VMs: []protocol.VM{aliceRow("a", truth)}, Product: activated})
 				for _, one := range news {
 					follow(one.Reason)
 				}
 			}
 		}
-		_, news := beliefs.OnPicture(Picture{At: now.Add(time.Second), VMs: []protocol.VM{aliceRow("a", truth)}, Product: activated})
+		_, news := afterPicture(beliefs, Picture{At: now.Add(time.Second), VMs: []protocol.VM{aliceRow("a", truth)}, Product: activated})
 		for _, one := range news {
 			follow(one.Reason)
 		}

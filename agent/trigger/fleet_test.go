@@ -89,8 +89,8 @@ func newFleet(t *testing.T, agents int) *fleet {
 // checkedIn makes an agent that lives on after a check-in.
 func (a *fleetAgent) checkedIn(last time.Time) {
 	a.state = State{Seen: last, Limits: Limits{LastSuccess: last, LastExchange: last}, DeviceID: a.id, Timing: stepTiming, Portal: true}
-	a.state.Beliefs, _ = Beliefs{}.OnPicture(Picture{VMs: a.sees.VMs, Product: protocol.Product{Installed: true, State: protocol.ProductDeactivated}})
-	a.state = a.state.Plan(last, a.random.Float64(), a.fleet.answer.Interval)
+	a.state.Beliefs, _ = afterPicture(Beliefs{}, Picture{VMs: a.sees.VMs, Product: protocol.Product{Installed: true, State: protocol.ProductDeactivated}})
+	a.state.Plan(last, a.random.Float64(), a.fleet.answer.Interval)
 }
 
 // later lets something happen to an agent.
@@ -273,7 +273,7 @@ func (f *fleet) bootedAfter(cut time.Duration, damage func(*fleetAgent, *State),
 		}
 		agent.state = record
 		agent.state.Limits.LastSuccess, agent.state.DeviceID, agent.state.Timing = last, agent.id, stepTiming
-		agent.state = agent.state.Plan(last, agent.random.Float64(), f.answer.Interval)
+		agent.state.Plan(last, agent.random.Float64(), f.answer.Interval)
 		at := f.together(boot)
 		agent.later(at, agent.configured())
 		agent.later(at, SourceEvent{Reason: AgentStart})

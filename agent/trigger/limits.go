@@ -20,33 +20,26 @@ type Limits struct {
 	Splay        time.Duration `json:"splay,omitempty"`        // that the portal asked for; it knows how large the fleet is
 }
 
-func (l Limits) shiftTimes(by time.Duration) Limits {
-	shiftEach(by, &l.Bucket.At, &l.LastExchange, &l.LastSuccess, &l.FailingSince, &l.RetryAt, &l.NotBefore)
-	return l
+// onAnotherPortal begins with a portal that has refused and asked for nothing
+// yet. The gap and the bucket are the Mac's own.
+func (l *Limits) onAnotherPortal() {
+	*l = Limits{Running: l.Running, Bucket: l.Bucket, LastExchange: l.LastExchange}
 }
 
-// ofAnotherPortal are the limits for a portal that has refused and asked for
-// nothing yet. The gap and the bucket are the Mac's own.
-func (l Limits) ofAnotherPortal() Limits {
-	return Limits{Running: l.Running, Bucket: l.Bucket, LastExchange: l.LastExchange}
-}
-
-// onStart are the limits when an exchange begins.
-func (l Limits) onStart(now time.Time, timing protocol.Timing) Limits {
+// onStart takes in that an exchange begins.
+func (l *Limits) onStart(now time.Time, timing *protocol.Timing) {
 	l.Bucket, _, _ = l.Bucket.Take(now, timing.BucketSize, timing.BucketRefill)
 	l.Running, l.LastExchange = true, now
-	return l
 }
 
-// withToken has at least one exchange left: failures have emptied the bucket,
-// and what failed them is over.
-func (l Limits) withToken(now time.Time, timing protocol.Timing) Limits {
+// addToken leaves at least one exchange: failures have emptied the bucket, and
+// what failed them is over.
+func (l *Limits) addToken(now time.Time, timing *protocol.Timing) {
 	l.Bucket = l.Bucket.WithOne(now, timing.BucketSize, timing.BucketRefill)
-	return l
 }
 
 // openAt is the earliest time of the next exchange.
-func (l Limits) openAt(now time.Time, timing protocol.Timing) time.Time {
+func (l *Limits) openAt(now time.Time, timing *protocol.Timing) time.Time {
 	at := latest(l.RetryAt, l.NotBefore)
 	if !l.LastExchange.IsZero() && l.Failures == 0 { // after a failure the backoff is the gap
 		at = latest(at, l.LastExchange.Add(timing.MinimumGap))
@@ -60,17 +53,16 @@ func (l Limits) openAt(now time.Time, timing protocol.Timing) time.Time {
 // maxSplay bounds what a portal may ask for.
 const maxSplay = time.Hour
 
-// onSuccess are the limits after an exchange that went well.
-func (l Limits) onSuccess(now time.Time, splay time.Duration) Limits {
+// onSuccess takes in that an exchange went well.
+func (l *Limits) onSuccess(now time.Time, splay time.Duration) {
 	l.Failures, l.RetryAt, l.LastSuccess = 0, time.Time{}, now
 	l.Splay = min(splay, maxSplay)
-	return l
 }
 
-// onFailure are the limits after one that did not, with the next attempt. Whoever
-// then has no token does not wait for the very moment of the next one: that is
-// the same for all who lost the portal together.
-func (l Limits) onFailure(now time.Time, random float64, floor time.Duration, timing protocol.Timing) Limits {
+// onFailure takes in that one did not, and plans the next attempt. Whoever then
+// has no token does not wait for the very moment of the next one: that is the
+// same for all who lost the portal together.
+func (l *Limits) onFailure(now time.Time, random float64, floor time.Duration, timing *protocol.Timing) {
 	if l.Failures++; l.Failures == 1 {
 		l.FailingSince = now
 	}
@@ -78,7 +70,6 @@ func (l Limits) onFailure(now time.Time, random float64, floor time.Duration, ti
 	if _, token, ok := l.Bucket.Take(l.RetryAt, timing.BucketSize, timing.BucketRefill); !ok {
 		l.RetryAt = token.Add(shareOf(timing.RetryCap/2, random))
 	}
-	return l
 }
 
 func shareOf(whole time.Duration, share float64) time.Duration {

@@ -1,9 +1,6 @@
 package trigger
 
-import (
-	"maps"
-	"time"
-)
+import "time"
 
 // Looks is what is to be looked at, and when.
 type Looks struct {
@@ -17,48 +14,56 @@ type Looks struct {
 	OwnNow       bool       // so does the look that runs
 }
 
-// hintCounts counts by account (uid); 0 stands for everybody. It is never changed
-// in place.
-type hintCounts map[uint32]int
+// hintCounts counts by account, of which few ever hint. It is never changed in
+// place: copies of a State share it.
+type hintCounts []hintCount
+
+type hintCount struct {
+	uid   uint32 // 0 stands for everybody
+	count int
+}
+
+func (h hintCounts) of(uid uint32) int {
+	for _, one := range h {
+		if one.uid == uid {
+			return one.count
+		}
+	}
+	return 0
+}
 
 func (h hintCounts) withCount(uid uint32, count int) hintCounts {
-	changed := maps.Clone(h)
-	if changed == nil {
-		changed = hintCounts{}
+	changed := hintCounts{{uid, count}}
+	for _, one := range h {
+		if one.uid != uid {
+			changed = append(changed, one)
+		}
 	}
-	changed[uid] = count
 	return changed
 }
 
-func (l Looks) shiftTimes(by time.Duration) Looks {
-	shiftEach(by, &l.At, &l.SafetyLookAt)
-	return l
-}
-
 // nextLook is when the next look is due, and why.
-func (l Looks) nextLook() (time.Time, string) {
+func (l *Looks) nextLook() (time.Time, string) {
 	if l.At.IsZero() || !l.SafetyLookAt.IsZero() && l.SafetyLookAt.Before(l.At) {
 		return l.SafetyLookAt, "safety net"
 	}
 	return l.At, "events"
 }
 
-// onStart are the looks when one begins, which answers every hint so far.
-func (l Looks) onStart() Looks {
+// onStart begins a look, which answers every hint so far.
+func (l *Looks) onStart() {
 	l.Running, l.At = true, time.Time{}
 	l.HintsNow, l.HintsNext = l.HintsNext, nil
 	l.OwnNow, l.OwnNext = l.OwnNext, false
-	return l
 }
 
 // onOwnHand asks for a look after the agent has written settings of an account's
 // machines. That these tell so is no empty hint, and what their user changes next
 // is looked at without another wait.
-func (l Looks) onOwnHand(now time.Time, uid uint32) Looks {
+func (l *Looks) onOwnHand(now time.Time, uid uint32) {
 	l.OwnNext = true
 	l.EmptyHints = l.EmptyHints.withCount(uid, 0)
 	l.At = soonest(l.At, now)
-	return l
 }
 
 // patientAfter is how many doublings the wait after empty hints may reach: two
@@ -68,27 +73,25 @@ const patientAfter = 3
 // onHint asks for a look. An account whose hints proved empty waits longer each
 // time: what its tools say then has no meaning, as an echo of our own reading
 // would, and must not keep the agent busy.
-func (l Looks) onHint(now time.Time, uid uint32, debounce time.Duration) Looks {
+func (l *Looks) onHint(now time.Time, uid uint32, debounce time.Duration) {
 	l.HintsNext = l.HintsNext.withCount(uid, 1)
-	l.At = soonest(l.At, now.Add(debounce<<min(l.EmptyHints[uid], patientAfter)))
-	return l
+	l.At = soonest(l.At, now.Add(debounce<<min(l.EmptyHints.of(uid), patientAfter)))
 }
 
 // judgeHints remembers whose hints proved empty. A look that nobody hinted at
 // forgives everybody: it is the safety net's, after a quiet time.
-func (l Looks) judgeHints(foundSomething bool) Looks {
+func (l *Looks) judgeHints(foundSomething bool) {
 	if l.OwnNow {
-		return l
+		return
 	}
 	if len(l.HintsNow) == 0 {
 		l.EmptyHints = nil
 	}
-	for uid := range l.HintsNow {
+	for _, hinted := range l.HintsNow {
 		empty := 0
 		if !foundSomething {
-			empty = min(l.EmptyHints[uid]+1, patientAfter)
+			empty = min(l.EmptyHints.of(hinted.uid)+1, patientAfter)
 		}
-		l.EmptyHints = l.EmptyHints.withCount(uid, empty)
+		l.EmptyHints = l.EmptyHints.withCount(hinted.uid, empty)
 	}
-	return l
 }

@@ -272,7 +272,7 @@ func (s *simulation) restarted(away time.Duration) *simulation {
 	next.now, next.ticks, next.looks, next.sees = s.now.Add(away), s.ticks, s.looks, s.sees
 	next.state = kept(s.t, s.state)
 	next.state.Limits.LastSuccess, next.state.DeviceID, next.state.Timing = s.state.Limits.LastSuccess, stepDevice, protocol.DefaultTiming()
-	next.state = next.state.Plan(s.state.Limits.LastSuccess, 0.5, s.state.Calendar.Interval)
+	next.state.Plan(s.state.Limits.LastSuccess, 0.5, s.state.Calendar.Interval)
 	return next
 }
 

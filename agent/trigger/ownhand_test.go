@@ -50,7 +50,7 @@ func TestH46_OurOwnSetsMakeNobodyWait(t *testing.T) {
 		s.tell(aliceHears("a", ""))
 		s.until(s.now.Add(30 * time.Second))
 	}
-	if waits := s.state.Looks.EmptyHints[alices.UID]; waits > 1 {
+	if waits := s.state.Looks.EmptyHints.of(alices.UID); waits > 1 {
 		t.Errorf("the next hint of the account waits %d doublings of the debounce", waits)
 	}
 }

@@ -47,34 +47,53 @@ type Kind struct {
 	Recurs bool // comes again by itself after a restart, so that nobody must keep it
 	// Splay is the longest random wait of the exchange, for what happens to many
 	// Macs at once; nil = none. The look does not wait for it (H46).
-	Splay func(protocol.Timing) time.Duration
+	Splay func(*protocol.Timing) time.Duration
 }
 
-func commonSplay(timing protocol.Timing) time.Duration { return timing.Splay }
-func wakeSplay(timing protocol.Timing) time.Duration   { return timing.WakeSplay }
+func commonSplay(timing *protocol.Timing) time.Duration { return timing.Splay }
+func wakeSplay(timing *protocol.Timing) time.Duration   { return timing.WakeSplay }
 
-// Kinds is the table of reasons.
-var Kinds = map[Reason]Kind{
-	AppLaunch:       {Settle: true},
-	Activation:      {},
-	Reactivation:    {},
-	VMCreated:       {},
-	VMStarted:       {Settle: true},
-	VMSuspended:     {Settle: true},
-	VMResumed:       {Settle: true},
-	VMShutdown:      {Settle: true},
-	VMConfigChanged: {},
-	NetworkUp:       {Settle: true, Splay: commonSplay},
-	Daily:           {Recurs: true},
+// kinds is the table of reasons.
+var kinds = []struct {
+	Reason
+	Kind
+}{
+	{AppLaunch, Kind{Settle: true}},
+	{Activation, Kind{}},
+	{Reactivation, Kind{}},
+	{VMCreated, Kind{}},
+	{VMStarted, Kind{Settle: true}},
+	{VMSuspended, Kind{Settle: true}},
+	{VMResumed, Kind{Settle: true}},
+	{VMShutdown, Kind{Settle: true}},
+	{VMConfigChanged, Kind{}},
+	{NetworkUp, Kind{Settle: true, Splay: commonSplay}},
+	{Daily, Kind{Recurs: true}},
 
-	AgentStart:     {Recurs: true, Splay: commonSplay},
-	Wake:           {Settle: true, Splay: wakeSplay},
-	Manual:         {Urgent: true, Recurs: true}, // who asked learns that it was lost, and asks again
-	CommandResult:  {Urgent: true, Recurs: true}, // results are in the journal until the portal has them
-	ProfileChanged: {},
-	VMRemoved:      {},
-	Cadence:        {Recurs: true},
+	{AgentStart, Kind{Recurs: true, Splay: commonSplay}},
+	{Wake, Kind{Settle: true, Splay: wakeSplay}},
+	{Manual, Kind{Urgent: true, Recurs: true}},        // who asked learns that it was lost, and asks again
+	{CommandResult, Kind{Urgent: true, Recurs: true}}, // results are in the journal until the portal has them
+	{ProfileChanged, Kind{}},
+	{VMRemoved, Kind{}},
+	{Cadence, Kind{Recurs: true}},
 }
+
+// unknownKind is that of a word which is no reason of this version.
+var unknownKind Kind
+
+// Kind is how the reason is treated.
+func (r Reason) Kind() *Kind {
+	for i := range kinds {
+		if kinds[i].Reason == r {
+			return &kinds[i].Kind
+		}
+	}
+	return &unknownKind
+}
+
+// Recurs reports whether the reason comes again by itself after a restart.
+func (r Reason) Recurs() bool { return r.Kind().Recurs }
 
 // Set is a number of reasons, coalesced: one entry for each reason and VM,
 // with how often and when. The zero Set is empty. A Set is a value: Add and
@@ -103,12 +122,12 @@ func (s Set) Limited(most int) Set { return Set{entries: protocol.LimitTriggers(
 
 // Split gives the reasons that are chosen, and the rest.
 func (s Set) Split(chosen func(Reason) bool) (these, rest Set) {
-	for _, entry := range s.entries {
-		if chosen(Reason(entry.Reason)) {
-			these.entries = append(these.entries, entry)
-		} else {
-			rest.entries = append(rest.entries, entry)
+	for i := range s.entries {
+		into := &rest
+		if chosen(Reason(s.entries[i].Reason)) {
+			into = &these
 		}
+		into.entries = append(into.entries, s.entries[i])
 	}
 	return these, rest
 }
@@ -118,24 +137,22 @@ func (s Set) Empty() bool { return len(s.entries) == 0 }
 
 // Has reports whether the reason is among the set's.
 func (s Set) Has(reason Reason) bool {
-	return slices.ContainsFunc(s.entries, func(entry protocol.Trigger) bool { return entry.Reason == string(reason) })
-}
-
-// Without is the set with everything but the reason.
-func (s Set) Without(reason Reason) Set {
-	return Set{entries: slices.DeleteFunc(slices.Clone(s.entries), func(entry protocol.Trigger) bool { return entry.Reason == string(reason) })}
-}
-
-// Adds reports whether the other set has a reason and VM that this one has not.
-func (s Set) Adds(other Set) bool {
-	return slices.ContainsFunc(other.entries, func(entry protocol.Trigger) bool {
-		return !slices.ContainsFunc(s.entries, func(have protocol.Trigger) bool { return have.SameCause(entry) })
-	})
+	for i := range s.entries {
+		if s.entries[i].Reason == string(reason) {
+			return true
+		}
+	}
+	return false
 }
 
 // Urgent reports whether a reason of the set passes the throttle.
 func (s Set) Urgent() bool {
-	return slices.ContainsFunc(s.entries, func(entry protocol.Trigger) bool { return Kinds[Reason(entry.Reason)].Urgent })
+	for i := range s.entries {
+		if Reason(s.entries[i].Reason).Kind().Urgent {
+			return true
+		}
+	}
+	return false
 }
 
 // Triggers is the set as it stands in a check-in.
@@ -144,6 +161,6 @@ func (s Set) Triggers() []protocol.Trigger { return slices.Clone(s.entries) }
 // Durable is the set without the reasons that come again by themselves: nobody
 // has to keep those over a restart.
 func (s Set) Durable() Set {
-	_, durable := s.Split(func(reason Reason) bool { return Kinds[reason].Recurs })
+	_, durable := s.Split(Reason.Recurs)
 	return durable
 }

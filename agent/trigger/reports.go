@@ -2,8 +2,6 @@ package trigger
 
 import (
 	"time"
-
-	"prlagent/agent/protocol"
 )
 
 // Reports is what the portal does not know yet. A reason waits for a look, is
@@ -24,66 +22,49 @@ type Reports struct {
 	HadReason  bool    `json:"-"` // the look that runs began with reasons
 }
 
-func (r Reports) shiftTimes(by time.Duration) Reports {
-	shiftEach(by, &r.ReportAt)
-	return r
-}
-
 // All are the reasons that no report has.
-func (r Reports) All() Set { return r.Carried.Merge(r.Idle()) }
+func (r *Reports) All() Set { return r.Carried.Merge(r.Idle()) }
 
 // Idle are the reasons that no exchange carries.
-func (r Reports) Idle() Set { return r.InLook.Merge(r.Unreported).Merge(r.Waiting) }
+func (r *Reports) Idle() Set { return r.InLook.Merge(r.Unreported).Merge(r.Waiting) }
 
-// onLookStart are the reports when a look begins, which takes every reason so
-// far.
-func (r Reports) onLookStart() Reports {
+// onLookStart begins a look, which takes every reason so far.
+func (r *Reports) onLookStart() {
 	r.Urgent, r.HadReason = r.UrgentNext || r.Waiting.Urgent(), !r.Waiting.Empty()
 	r.InLook = r.Unreported.Merge(r.Waiting)
 	r.Unreported, r.Waiting, r.UrgentNext = Set{}, Set{}, false
-	return r
 }
 
 // takeAlong puts into the look what came during it and asks for no look of its
 // own: that the agent started, that the network is there, that a check is due.
-func (r Reports) takeAlong() Reports {
+func (r *Reports) takeAlong() {
 	along, rest := r.Waiting.Split(needsNoLook)
 	r.InLook, r.Waiting = r.InLook.Merge(along), rest
-	return r
-}
-
-// limitReasons are the reports with no more reasons of a look than a check-in
-// holds.
-func (r Reports) limitReasons() Reports {
-	r.InLook = r.InLook.Limited(protocol.MaxTriggers)
-	return r
 }
 
 // needsNoLook reports whether a reason is about the agent and its portal, not
 // about what there is to see: any check-in answers it.
 func needsNoLook(reason Reason) bool {
-	kind := Kinds[reason]
+	kind := reason.Kind()
 	return !kind.Urgent && (kind.Recurs || kind.Splay != nil)
 }
 
 // giveToExchange gives what was looked at to an exchange that begins.
-func (r Reports) giveToExchange() Reports {
+func (r *Reports) giveToExchange() {
 	r.Carried, r.InLook, r.Urgent = r.InLook, Set{}, false
-	return r
 }
 
 // keepForLater leaves what was looked at for a later exchange. A wish that only
 // the exchange which runs has kept waiting stays one.
-func (r Reports) keepForLater(exchanging bool) Reports {
+func (r *Reports) keepForLater(exchanging bool) {
 	r.UrgentNext = r.UrgentNext || exchanging && r.Urgent
 	r.Unreported, r.InLook, r.Urgent = r.InLook.Merge(r.Unreported), Set{}, false
-	return r
 }
 
-// onExchangeDone are the reports after an exchange that left some reasons in no
-// stored report. One that went well has answered what needs no look. Without a
-// portal nobody will ever ask.
-func (r Reports) onExchangeDone(left Set, well, portal bool) Reports {
+// onExchangeDone takes an exchange in that left some reasons in no stored report.
+// One that went well has answered what needs no look. Without a portal nobody will
+// ever ask.
+func (r *Reports) onExchangeDone(left Set, well, portal bool) {
 	if well {
 		_, r.Waiting = r.Waiting.Split(needsNoLook)
 		_, r.Unreported = r.Unreported.Split(needsNoLook)
@@ -93,22 +74,20 @@ func (r Reports) onExchangeDone(left Set, well, portal bool) Reports {
 	if !portal {
 		r.Unreported = Set{}
 	}
-	return r.resetWhenEmpty()
+	r.resetWhenEmpty()
 }
 
-// resetWhenEmpty are the reports once nothing waits any more: the next reason
-// draws anew, and is told when it wants to be.
-func (r Reports) resetWhenEmpty() Reports {
+// resetWhenEmpty begins anew once nothing waits any more: the next reason draws
+// anew, and is told when it wants to be.
+func (r *Reports) resetWhenEmpty() {
 	if r.InLook.Empty() && r.Unreported.Empty() && r.Waiting.Empty() {
 		r.ReportAt, r.SplayDraw = time.Time{}, 0
 	}
-	return r
 }
 
 // drawSplay draws this Mac's place in every splay, if it has none.
-func (r Reports) drawSplay(random float64) Reports {
+func (r *Reports) drawSplay(random float64) {
 	if r.SplayDraw == 0 {
 		r.SplayDraw = random
 	}
-	return r
 }

@@ -27,19 +27,17 @@ type State struct {
 }
 
 // Idle reports whether neither a look nor an exchange runs.
-func (s State) Idle() bool { return !s.Looks.Running && !s.Limits.Running }
+func (s *State) Idle() bool { return !s.Looks.Running && !s.Limits.Running }
 
-// OfAnotherMac is the state when it turns out, by a look, that it was another
+// ForgetOtherMac goes on when it turns out, by a look, that the state was another
 // Mac's: what that one had to tell and believed is forgotten. That the agent
 // started, or that somebody asks, is this Mac's own.
-func (s State) OfAnotherMac() State {
-	own := func(reasons Set) Set {
-		own, _ := reasons.Split(func(reason Reason) bool { return Kinds[reason].Recurs })
-		return own
-	}
-	return State{
+func (s *State) ForgetOtherMac() {
+	inLook, _ := s.Reports.InLook.Split(Reason.Recurs)
+	waiting, _ := s.Reports.Waiting.Split(Reason.Recurs)
+	*s = State{
 		Seen: s.Seen, Timing: s.Timing, Portal: s.Portal, Looks: Looks{Running: s.Looks.Running},
-		Reports: Reports{InLook: own(s.Reports.InLook), Waiting: own(s.Reports.Waiting), Urgent: s.Reports.Urgent, HadReason: s.Reports.HadReason},
+		Reports: Reports{InLook: inLook, Waiting: waiting, Urgent: s.Reports.Urgent, HadReason: s.Reports.HadReason},
 	}
 }
 
@@ -47,27 +45,25 @@ func (s State) OfAnotherMac() State {
 // back: what was a minute away stays a minute away, and what happened a minute
 // ago stays a minute old. A clock that was set forward, like a sleep, only makes
 // things due: an outage is no longer by it.
-func (s State) onClock(now time.Time) State {
+func (s *State) onClock(now time.Time) {
 	back, missed := s.Seen.Sub(now), s.wasMissed(now, s.Seen)
 	if s.Seen = now; back <= 0 {
 		if missed {
 			shiftEach(-back, &s.Limits.FailingSince)
 		}
-		return s
+		return
 	}
-	s.Looks = s.Looks.shiftTimes(-back)
-	s.Reports = s.Reports.shiftTimes(-back)
-	s.Limits = s.Limits.shiftTimes(-back)
-	s.Calendar = s.Calendar.shiftTimes(-back)
-	s.Beliefs = s.Beliefs.OnAnotherClock()
-	return s
+	looks, limits, calendar := &s.Looks, &s.Limits, &s.Calendar
+	shiftEach(-back, &looks.At, &looks.SafetyLookAt, &s.Reports.ReportAt, &calendar.DailyAt, &calendar.CadenceAt)
+	shiftEach(-back, &limits.Bucket.At, &limits.LastExchange, &limits.LastSuccess, &limits.FailingSince, &limits.RetryAt, &limits.NotBefore)
+	s.Beliefs.OnAnotherClock()
 }
 
 // Worth reports whether a crash would lose something if an older state stayed
 // the one that is kept. Counts, tokens and due times are worth no commit of
 // their own, and neither is a belief that gave no reason: it would give none
 // again.
-func (s State) Worth(older State) bool {
+func (s *State) Worth(older *State) bool {
 	return s.Limits.Failures != older.Limits.Failures || s.Limits.NoRetry != older.Limits.NoRetry ||
 		s.Beliefs.Known != older.Beliefs.Known || s.Beliefs.Product != older.Beliefs.Product
 }

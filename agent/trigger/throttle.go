@@ -103,7 +103,7 @@ func (b Bucket) WithOne(now time.Time, size int, every time.Duration) Bucket {
 // outage attempts are as rare as Timing.CircuitInterval says. random is in
 // [0, 1). floor is what a server asked for with Retry-After; half of it may
 // come on top.
-func Backoff(timing protocol.Timing, failures int, failing, floor time.Duration, random float64) time.Duration {
+func Backoff(timing *protocol.Timing, failures int, failing, floor time.Duration, random float64) time.Duration {
 	wait := timing.RetryBase
 	for i := 1; i < min(failures, 64) && wait < timing.RetryCap; i++ {
 		wait *= 2

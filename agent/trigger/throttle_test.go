@@ -210,11 +210,12 @@ func TestBackoff(t *testing.T) {
 		"a day of failures":              {70, Day, 0, 45 * time.Minute, 75 * time.Minute},
 		"nearly a day of failures":       {70, Day - 1, 0, 15 * time.Minute, 30 * time.Minute},
 	}
+	timing := protocol.DefaultTiming()
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for random, want := range map[float64]time.Duration{0: c.least, 1: c.most} {
-				if got := Backoff(protocol.DefaultTiming(), c.failures, c.failing, c.floor, random); got != want {
+				if got := Backoff(&timing, c.failures, c.failing, c.floor, random); got != want {
 					t.Errorf("random %g: got %s, want %s", random, got, want)
 				}
 			}
@@ -229,7 +230,7 @@ func TestBackoffWithoutACircuit(t *testing.T) {
 	timing := protocol.DefaultTiming()
 	timing.CircuitAfter = 0
 	for _, failing := range []time.Duration{0, Day, 365 * Day} {
-		if got := Backoff(timing, 70, failing, 0, 0); got != timing.RetryCap/2 {
+		if got := Backoff(&timing, 70, failing, 0, 0); got != timing.RetryCap/2 {
 			t.Errorf("failing for %s: %s", failing, got)
 		}
 	}
@@ -247,7 +248,7 @@ func TestBackoffGrowsToItsCap(t *testing.T) {
 		random := rapid.Float64Range(0, 0.999).Draw(t, "random")
 		before := time.Duration(0)
 		for failures := range 100 {
-			wait := Backoff(timing, failures, 0, 0, random)
+			wait := Backoff(&timing, failures, 0, 0, random)
 			if wait < before || wait > timing.RetryCap || wait < min(timing.RetryBase, timing.RetryCap)/2 {
 				t.Fatalf("failure %d: %s after %s", failures, wait, before)
 			}

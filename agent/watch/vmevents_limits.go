@@ -160,7 +160,7 @@ func (p *streamPace) onFailure(now time.Time, timing protocol.Timing, random flo
 		p.failures = 0
 	}
 	p.failures++
-	wait = trigger.Backoff(timing, p.failures, 0, 0, random)
+	wait = trigger.Backoff(&timing, p.failures, 0, 0, random)
 	p.next, p.open = now.Add(wait), false
 	return wait
 }
