@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,48 +28,59 @@ const (
 	topicHold          topic = "hold"     // a machine that is to stay suspended
 )
 
-// activeCode is a code that is true now.
+// activeCode is a code that is true now. As JSON it is what is kept of a trouble.
 type activeCode struct {
-	code    protocol.Code
-	topic   topic
-	subject string // the user, key or folder that it is true of; empty = of the Mac
-	uid     uint32 // of the user
-	detail  string // says more
+	Code    protocol.Code `json:"code"`
+	Topic   topic         `json:"topic,omitempty"`
+	Subject string        `json:"subject,omitempty"` // the user, key or folder that it is true of; empty = of the Mac
+	UID     uint32        `json:"uid,omitempty"`     // of the user
+	// Since is when it was first true: with Go's monotonic reading, unless a daemon
+	// before this one saw it.
+	Since time.Time `json:"since"`
+
+	detail string // says more
+	shown  bool   // to people, as more than something that may pass by itself
 }
 
-// conditionKey tells conditions apart for as long as they last.
-type conditionKey struct {
-	topic   topic
-	code    protocol.Code // empty where the reason may change while the trouble stays
-	subject string
+// isSame reports whether two are one condition that lasts. Check-ins that fail now
+// for this reason and then for that one have failed since the first; so has the
+// list of a user. An account is its uid.
+func (c *activeCode) isSame(other *activeCode) bool {
+	switch {
+	case c.Topic != other.Topic:
+		return false
+	case c.Topic == topicPortal, c.Topic == topicProfile:
+		return true
+	case c.Topic == topicUser:
+		return c.UID == other.UID
+	}
+	return c.Code == other.Code && c.UID == other.UID && (c.UID != 0 || c.Subject == other.Subject)
 }
 
-// key is what stays the same while a condition lasts. Check-ins that fail now for
-// this reason and then for that one have failed since the first; so has the list
-// of a user.
-func (c activeCode) key() conditionKey {
-	switch c.topic {
+// name is what is the same of two for which isSame is true, as a key of the store.
+func (c *activeCode) name() string {
+	code, subject := string(c.Code), c.Subject
+	if c.UID != 0 || c.Topic == topicUser {
+		subject = fmt.Sprint(c.UID)
+	}
+	switch c.Topic {
 	case topicPortal, topicProfile:
-		return conditionKey{topic: c.topic}
+		code, subject = "", ""
 	case topicUser:
-		return conditionKey{topic: c.topic, subject: fmt.Sprint(c.uid)}
+		code = ""
 	}
-	key := conditionKey{c.topic, c.code, c.subject}
-	if c.uid != 0 { // an account is its uid
-		key.subject = fmt.Sprint(c.uid)
-	}
-	return key
+	return string(c.Topic) + "/" + code + "/" + subject
 }
 
 // activeCodes gathers the codes that are true now, each once for each subject.
-func (l *loop) activeCodes(status localapi.Status) []activeCode {
+func (l *loop) activeCodes(status *localapi.Status) []*activeCode {
 	found := &codeList{}
 	found.addMac(storeCode(l.agent.opened.Outcome), status.Store.Reason)
 	for _, folder := range l.known.unsafe {
 		path, _, _ := strings.Cut(folder, ": ")
-		found.add(activeCode{code: protocol.CodeFolderWritable, subject: path, detail: folder})
+		found.add(&activeCode{Code: protocol.CodeFolderWritable, Subject: path, detail: folder})
 	}
-	found.addProblems(status.Config)
+	found.addProblems(&status.Config)
 	l.addPortalCodes(found, status)
 	found.addMac(certificateCode(l.known.configuration.ServerCertificates, wallClock()))
 	l.addContentCodes(found, status)
@@ -80,8 +92,8 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 	} else {
 		found.addUsers(status.Users)
 		found.addMac(l.known.look.Code, l.known.look.Detail)
-		found.addMac(licenseCode(status.Product), "")
-		found.addMac(identityCode(status.Host), "")
+		found.addMac(licenseCode(&status.Product), "")
+		found.addMac(identityCode(&status.Host), "")
 	}
 	if l.known.licensing != "" {
 		found.addMac(protocol.CodeProfilesDiffer, l.known.licensing)
@@ -103,32 +115,32 @@ func (l *loop) activeCodes(status localapi.Status) []activeCode {
 
 // addContentCodes adds what is wrong with the policy. That its head runs out is
 // true by itself, and of no exchange.
-func (l *loop) addContentCodes(found *codeList, status localapi.Status) {
+func (l *loop) addContentCodes(found *codeList, status *localapi.Status) {
 	content := l.portal.client.Content()
 	switch expires := content.ExpiresAt.UTC().Format(time.RFC3339); {
 	case content.Expired:
-		found.add(activeCode{code: protocol.CodeContentStale, detail: "since " + expires})
+		found.add(&activeCode{Code: protocol.CodeContentStale, detail: "since " + expires})
 	case content.ExpiresSoon:
-		found.add(activeCode{code: protocol.CodeContentExpiring, detail: "at " + expires})
+		found.add(&activeCode{Code: protocol.CodeContentExpiring, detail: "at " + expires})
 	}
-	one := activeCode{code: status.Policy.Code, topic: topicExchange}
+	one := &activeCode{Code: status.Policy.Code, Topic: topicExchange}
 	if content.Source == policy.FromConfiguration || l.known.configuration.Policy.Refused {
-		one.topic, one.subject = topicConfiguration, "Policy"
+		one.Topic, one.Subject = topicConfiguration, "Policy"
 	}
-	if one.code != protocol.CodeContentStale || !content.Expired {
+	if one.Code != protocol.CodeContentStale || !content.Expired {
 		found.add(one)
 	}
 }
 
 // codeList are codes that are true, each once for each subject.
-type codeList struct{ codes []activeCode }
+type codeList struct{ codes []*activeCode }
 
-func (f *codeList) add(one activeCode) {
-	if one.code == "" {
+func (f *codeList) add(one *activeCode) {
+	if one.Code == "" {
 		return
 	}
 	for _, known := range f.codes {
-		if known.key() == one.key() {
+		if known.isSame(one) {
 			return
 		}
 	}
@@ -138,23 +150,24 @@ func (f *codeList) add(one activeCode) {
 // addMac adds a code of the Mac itself, unless it was said of some part of it.
 func (f *codeList) addMac(code protocol.Code, detail string) {
 	for _, known := range f.codes {
-		if known.code == code {
+		if known.Code == code {
 			return
 		}
 	}
-	f.add(activeCode{code: code, detail: detail})
+	f.add(&activeCode{Code: code, detail: detail})
 }
 
 // addProblems adds what is wrong with the configuration. A folder that others
 // can change is said by its own name, once.
-func (f *codeList) addProblems(config localapi.ConfigStatus) {
-	for _, problem := range config.Problems {
+func (f *codeList) addProblems(config *localapi.ConfigStatus) {
+	for i := range config.Problems {
+		problem := &config.Problems[i]
 		switch problem.Code {
 		case protocol.CodeFolderWritable:
 		case protocol.CodeProfileMissing, protocol.CodeProfileRemoved:
-			f.add(activeCode{code: problem.Code, topic: topicProfile, detail: problem.Key + ": " + problem.Text})
+			f.add(&activeCode{Code: problem.Code, Topic: topicProfile, detail: problem.Key + ": " + problem.Text})
 		default:
-			f.add(activeCode{code: problem.Code, topic: topicConfiguration, subject: problem.Key, detail: problem.Key + ": " + problem.Text})
+			f.add(&activeCode{Code: problem.Code, Topic: topicConfiguration, Subject: problem.Key, detail: problem.Key + ": " + problem.Text})
 		}
 	}
 	if config.LocallyManaged {
@@ -166,46 +179,52 @@ func (f *codeList) addProblems(config localapi.ConfigStatus) {
 // only are told as one: a Mac of a lab may have hundreds.
 func (f *codeList) addUsers(users []protocol.UserLook) {
 	unheard := 0
-	for _, user := range users {
-		one := activeCode{code: user.Code, subject: user.Name, uid: user.UID, detail: user.Who()}
+	for i := range users {
+		user := &users[i]
+		one := &activeCode{Code: user.Code, Subject: user.Name, UID: user.UID, detail: user.Who()}
 		switch {
 		case user.Code == protocol.CodeStreamLimit:
 			unheard++
 			continue
 		case user.IsLookedAt() && !user.IsListed():
-			one.topic = topicUser
+			one.Topic = topicUser
 		}
 		f.add(one)
 	}
 	if unheard > 0 {
-		f.add(activeCode{code: protocol.CodeStreamLimit, subject: fmt.Sprintf("%d users", unheard)})
+		f.add(&activeCode{Code: protocol.CodeStreamLimit, Subject: fmt.Sprintf("%d users", unheard)})
 	}
 }
 
-// enrollmentCodes are the codes of what stands before the first exchange.
-var enrollmentCodes = map[string]protocol.Code{
-	checkin.EnrollmentNone:    protocol.CodeNotEnrolled,
-	checkin.EnrollmentPending: protocol.CodeEnrollmentPending,
+// enrollmentCode is the code of what stands before the first exchange.
+func enrollmentCode(enrollment string) protocol.Code {
+	switch enrollment {
+	case checkin.EnrollmentNone:
+		return protocol.CodeNotEnrolled
+	case checkin.EnrollmentPending:
+		return protocol.CodeEnrollmentPending
+	}
+	return ""
 }
 
 // refusals are the answers of a portal that does not take this Mac, or not yet:
 // each is a state by itself, and not a check-in that did not arrive.
-var refusals = map[protocol.Code]bool{
-	protocol.CodeEnrollmentPending: true, protocol.CodeEnrollmentRefused: true, protocol.CodeEnrollmentClosed: true,
-	protocol.CodeDeviceRevoked: true, protocol.CodeDeviceRetired: true, protocol.CodeDuplicateIdentity: true,
-	protocol.CodeNotEnrolled: true,
+var refusals = []protocol.Code{
+	protocol.CodeEnrollmentPending, protocol.CodeEnrollmentRefused, protocol.CodeEnrollmentClosed,
+	protocol.CodeDeviceRevoked, protocol.CodeDeviceRetired, protocol.CodeDuplicateIdentity,
+	protocol.CodeNotEnrolled,
 }
 
 // addPortalCodes adds how it stands with the portal: why check-ins fail, else
 // what the last one brought, else why there is no enrollment. Whether they fail
 // is known over a restart of the daemon, and over a change of the configuration.
-func (l *loop) addPortalCodes(found *codeList, status localapi.Status) {
-	portal := status.Portal
+func (l *loop) addPortalCodes(found *codeList, status *localapi.Status) {
+	portal := &status.Portal
 	if l.known.configuration.ServerURL == nil {
 		if status.PolicyInForce.Source != "" {
 			return // a Mac of which nobody wants reports
 		}
-		found.add(activeCode{code: protocol.CodeNotConfigured, topic: topicEnrollment})
+		found.add(&activeCode{Code: protocol.CodeNotConfigured, Topic: topicEnrollment})
 		return
 	}
 	if !l.exchanged || l.failing != "" { // what the last check-in that arrived brought
@@ -213,18 +232,18 @@ func (l *loop) addPortalCodes(found *codeList, status localapi.Status) {
 			found.add(before)
 		}
 	}
-	one := activeCode{topic: topicExchange, code: cmp.Or(portal.LastCode, l.failing, enrollmentCodes[portal.Enrollment]), detail: portal.LastDetail}
+	one := &activeCode{Topic: topicExchange, Code: cmp.Or(portal.LastCode, l.failing, enrollmentCode(portal.Enrollment)), detail: portal.LastDetail}
 	switch {
-	case refusals[one.code]:
-		one.topic = topicEnrollment
+	case slices.Contains(refusals, one.Code):
+		one.Topic = topicEnrollment
 	case l.failing != "":
-		one.topic = topicPortal
+		one.Topic = topicPortal
 	}
 	found.add(one)
 }
 
 // identityCode is the code of a Mac that lacks what it is known by.
-func identityCode(host protocol.Host) protocol.Code {
+func identityCode(host *protocol.Host) protocol.Code {
 	switch {
 	case host.HardwareUUID == "":
 		return protocol.CodeMacUnidentified
@@ -235,7 +254,7 @@ func identityCode(host protocol.Host) protocol.Code {
 }
 
 // licenseCode is the code of a product that is installed and not activated.
-func licenseCode(product protocol.Product) protocol.Code {
+func licenseCode(product *protocol.Product) protocol.Code {
 	if product.Installed && product.State == protocol.ProductDeactivated {
 		return protocol.CodePDDeactivated
 	}

@@ -15,6 +15,7 @@ import (
 // warnable is one row of the table of conditions: how a code that is true
 // becomes one that a person sees. A code without a row is seen at once.
 type warnable struct {
+	code        protocol.Code
 	after       time.Duration   // how long it must be true; a person who asked sees it at once
 	explainedBy []protocol.Code // not seen while one of these is true: it follows from that
 }
@@ -33,7 +34,8 @@ var (
 		protocol.CodeConfigUnknownKey, protocol.CodeConfigNestedKey, protocol.CodeConfigNoKeys,
 	}
 	noTools   = []protocol.Code{protocol.CodePDNotInstalled, protocol.CodeToolsUntrusted}
-	noService = slices.Concat(noTools, []protocol.Code{protocol.CodeServiceDown})
+	noService = []protocol.Code{protocol.CodePDNotInstalled, protocol.CodeToolsUntrusted, protocol.CodeServiceDown}
+	noFolder  = []protocol.Code{protocol.CodeFolderWritable} // nothing is opened there any more
 )
 
 // How long what tends to pass by itself may last: a laptop is carried from one
@@ -45,61 +47,63 @@ const (
 
 // warnables is the table. Texts, severities and remedies are in the table of
 // codes, which the portal shares.
-var warnables = map[protocol.Code]warnable{
-	protocol.CodePortalUnreachable: {after: roaming},
-	protocol.CodePortalOutage:      {after: roaming},
-	protocol.CodePortalDNS:         {after: roaming},
-	protocol.CodePortalTimeout:     {after: roaming},
-	protocol.CodePortalInterrupted: {after: roaming},
-	protocol.CodeNotConfigured:     {explainedBy: unusedConfig},
-	protocol.CodeNotEnrolled:       {after: restarting, explainedBy: noPortal},
-	protocol.CodeHeadMissing:       {explainedBy: noPortal},
-	protocol.CodeContentStale:      {explainedBy: noPortal},
-	protocol.CodeContentExpiring:   {explainedBy: noPortal},
-	protocol.CodeServiceDown:       {after: restarting, explainedBy: noTools},
-	protocol.CodePDDeactivated:     {after: restarting}, // a key is exchanged by taking the old one away first
-	protocol.CodeToolTimeout:       {after: restarting, explainedBy: noService},
-	protocol.CodeOperationCanceled: {after: restarting, explainedBy: noService},
-	protocol.CodeToolMissing:       {explainedBy: noTools},
-	// Nothing is opened there any more.
-	protocol.CodeIdentityUnreadable: {explainedBy: []protocol.Code{protocol.CodeFolderWritable}},
-	protocol.CodeSnapshotsOld:       {explainedBy: []protocol.Code{protocol.CodeFolderWritable}},
-	protocol.CodeToolFailed:         {after: restarting, explainedBy: noTools},
+var warnables = []warnable{
+	{code: protocol.CodePortalUnreachable, after: roaming},
+	{code: protocol.CodePortalOutage, after: roaming},
+	{code: protocol.CodePortalDNS, after: roaming},
+	{code: protocol.CodePortalTimeout, after: roaming},
+	{code: protocol.CodePortalInterrupted, after: roaming},
+	{code: protocol.CodeNotConfigured, explainedBy: unusedConfig},
+	{code: protocol.CodeNotEnrolled, after: restarting, explainedBy: noPortal},
+	{code: protocol.CodeHeadMissing, explainedBy: noPortal},
+	{code: protocol.CodeContentStale, explainedBy: noPortal},
+	{code: protocol.CodeContentExpiring, explainedBy: noPortal},
+	{code: protocol.CodeServiceDown, after: restarting, explainedBy: noTools},
+	{code: protocol.CodePDDeactivated, after: restarting}, // a key is exchanged by taking the old one away first
+	{code: protocol.CodeToolTimeout, after: restarting, explainedBy: noService},
+	{code: protocol.CodeOperationCanceled, after: restarting, explainedBy: noService},
+	{code: protocol.CodeToolMissing, explainedBy: noTools},
+	{code: protocol.CodeIdentityUnreadable, explainedBy: noFolder},
+	{code: protocol.CodeSnapshotsOld, explainedBy: noFolder},
+	{code: protocol.CodeToolFailed, after: restarting, explainedBy: noTools},
 }
 
-// tracked is how long a condition has been true.
-type tracked struct {
-	since time.Time // with Go's monotonic reading, unless a daemon before this one saw it
-	shown bool      // to people, as more than something that may pass by itself
-}
+// atOnce is the row of a code that the table does not have.
+var atOnce warnable
 
-// trackedConditions are the conditions that are true, by what tells them apart.
-type trackedConditions map[conditionKey]tracked
-
-// track notes what is true now, and forgets what is not any more. What was shown
-// once stays shown until it ends, whatever people ask meanwhile; what is true for
-// as long as its row says, or when a person asked, is shown from now on.
-func (t trackedConditions) track(active []activeCode, now time.Time, asked bool) trackedConditions {
-	still := make(trackedConditions, len(active))
-	for _, one := range active {
-		condition, was := t[one.key()]
-		if !was {
-			condition.since = now
+func warnableOf(code protocol.Code) *warnable {
+	for i := range warnables {
+		if warnables[i].code == code {
+			return &warnables[i]
 		}
-		condition.shown = condition.shown || asked || now.Sub(condition.since) >= warnables[one.code].after
-		still[one.key()] = condition
 	}
-	return still
+	return &atOnce
+}
+
+// track notes for how long is true what is true now, by what was before. What was
+// shown once stays shown until it ends, whatever people ask meanwhile; what is true
+// for as long as its row says, or when a person asked, is shown from now on.
+func track(active, before []*activeCode, now time.Time, asked bool) {
+	for _, one := range active {
+		one.Since, one.shown = now, false
+		for _, was := range before {
+			if was.isSame(one) {
+				one.Since, one.shown = was.Since, was.shown
+				break
+			}
+		}
+		one.shown = one.shown || asked || now.Sub(one.Since) >= warnableOf(one.Code).after
+	}
 }
 
 // judge makes the daemon's health of what is true now, for people and for the
 // portal. Its times keep Go's monotonic reading, so that a condition lasts as
 // long as the Mac was awake with it, whatever the clock was set to.
-func (l *loop) judge(status localapi.Status) localapi.Health {
+func (l *loop) judge(status *localapi.Status) localapi.Health {
 	active := l.activeCodes(status)
-	l.conditions = l.conditions.track(active, time.Now(), l.asked())
+	track(active, l.active, time.Now(), l.asked())
 	l.active = active
-	return diagnose(active, l.conditions)
+	return diagnose(active)
 }
 
 // asked reports whether a person wanted the last pass, or the one that checks in,
@@ -109,25 +113,37 @@ func (l *loop) asked() bool {
 	return wanted(l.last.record.Triggers) || l.exchanging != nil && wanted(l.exchanging.pass.Triggers)
 }
 
+// isExplained reports whether a condition follows from another that is true.
+func (c *activeCode) isExplained(active []*activeCode) bool {
+	causes := warnableOf(c.Code).explainedBy
+	for _, other := range active {
+		if slices.Contains(causes, other.Code) {
+			return true
+		}
+	}
+	return false
+}
+
 // unexplained are the conditions that follow from no other.
-func unexplained(active []activeCode) []activeCode {
-	return slices.DeleteFunc(slices.Clone(active), func(one activeCode) bool {
-		return slices.ContainsFunc(warnables[one.code].explainedBy, func(cause protocol.Code) bool {
-			return slices.ContainsFunc(active, func(other activeCode) bool { return other.code == cause })
-		})
-	})
+func unexplained(active []*activeCode) (left []*activeCode) {
+	for _, one := range active {
+		if !one.isExplained(active) {
+			left = append(left, one)
+		}
+	}
+	return left
 }
 
 // diagnose turns what is true into conditions, worst first, each code once. One
 // that is explained by another is left out; one that may pass by itself is
 // pending at first, and does not make the daemon degraded.
-func diagnose(active []activeCode, known trackedConditions) localapi.Health {
+func diagnose(active []*activeCode) localapi.Health {
 	health := localapi.Health{State: localapi.Healthy, Conditions: []localapi.Condition{}}
 	for _, group := range groupByCode(unexplained(active)) {
-		condition := group.condition(known)
-		health.Conditions = append(health.Conditions, condition)
+		condition := group.condition()
+		health.Conditions = append(health.Conditions, *condition)
 		if !condition.Pending {
-			health.State = worseOf(health.State, stateOf[condition.Severity])
+			health.State = worseOf(health.State, stateOf(condition.Severity))
 		}
 	}
 	return health
@@ -135,17 +151,19 @@ func diagnose(active []activeCode, known trackedConditions) localapi.Health {
 
 // conditionGroup are the conditions of one code: one cause, however many users or
 // keys it is true of.
-type conditionGroup []activeCode
+type conditionGroup []*activeCode
 
 // groupByCode gives the groups by severity, otherwise in the order in which they
 // were found.
-func groupByCode(active []activeCode) []conditionGroup {
+func groupByCode(active []*activeCode) []conditionGroup {
 	var groups []conditionGroup
 	for _, one := range active {
-		at := slices.IndexFunc(groups, func(group conditionGroup) bool { return group[0].code == one.code })
-		if at < 0 {
-			groups = append(groups, conditionGroup{one})
-			continue
+		at := 0
+		for at < len(groups) && groups[at][0].Code != one.Code {
+			at++
+		}
+		if at == len(groups) {
+			groups = append(groups, nil)
 		}
 		groups[at] = append(groups[at], one)
 	}
@@ -154,22 +172,21 @@ func groupByCode(active []activeCode) []conditionGroup {
 }
 
 // severity is where the group stands in the order of severities.
-func (g conditionGroup) severity() int { return severityOrder[g[0].code.Text().Severity] }
+func (g conditionGroup) severity() int { return severityOf(g[0].Code.Text().Severity) }
 
 // condition is the group as people see it: since when the first of it is true,
 // and pending as long as all of it is.
-func (g conditionGroup) condition(known trackedConditions) localapi.Condition {
-	words := g[0].code.Text()
-	condition := localapi.Condition{
-		Code: g[0].code, Severity: words.Severity, Text: words.Text, Remedy: words.Remedy,
+func (g conditionGroup) condition() *localapi.Condition {
+	words := g[0].Code.Text()
+	condition := &localapi.Condition{
+		Code: g[0].Code, Severity: words.Severity, Text: words.Text, Remedy: words.Remedy,
 		Count: len(g.subjects()), Subject: listWords(g.subjects()), Detail: g.detail(), Pending: true,
 	}
 	for _, one := range g {
-		mark := known[one.key()]
-		if condition.Since.IsZero() || mark.since.Before(condition.Since) {
-			condition.Since = mark.since
+		if condition.Since.IsZero() || one.Since.Before(condition.Since) {
+			condition.Since = one.Since
 		}
-		condition.Pending = condition.Pending && !mark.shown
+		condition.Pending = condition.Pending && !one.shown
 	}
 	condition.Since = condition.Since.UTC()
 	return condition
@@ -177,8 +194,8 @@ func (g conditionGroup) condition(known trackedConditions) localapi.Condition {
 
 func (g conditionGroup) subjects() (subjects []string) {
 	for _, one := range g {
-		if one.subject != "" {
-			subjects = append(subjects, one.subject)
+		if one.Subject != "" {
+			subjects = append(subjects, one.Subject)
 		}
 	}
 	return subjects
@@ -205,12 +222,21 @@ func listWords(list []string) string {
 	return strings.Join(list, ", ")
 }
 
-var severityOrder = map[protocol.Severity]int{protocol.Failure: 0, protocol.Warning: 1, protocol.Info: 2}
+// severityOf is where a severity stands among them, the worst first.
+func severityOf(severity protocol.Severity) int {
+	return slices.Index([]protocol.Severity{protocol.Failure, protocol.Warning, protocol.Info}, severity)
+}
 
 // stateOf says what a condition makes of the daemon's health; an explanation is
 // nothing bad.
-var stateOf = map[protocol.Severity]string{
-	protocol.Info: localapi.Healthy, protocol.Warning: localapi.Degraded, protocol.Failure: localapi.Unhealthy,
+func stateOf(severity protocol.Severity) string {
+	switch severity {
+	case protocol.Failure:
+		return localapi.Unhealthy
+	case protocol.Warning:
+		return localapi.Degraded
+	}
+	return localapi.Healthy
 }
 
 func worseOf(a, b string) string {
@@ -241,8 +267,8 @@ func (l *loop) tellHealth() bool {
 // not how many users they are true of.
 func newsOfReport(health protocol.HealthReport) string {
 	news := health.State
-	for _, condition := range health.Conditions {
-		news += " " + string(condition.Code)
+	for i := range health.Conditions {
+		news += " " + string(health.Conditions[i].Code)
 	}
 	return news
 }
@@ -251,17 +277,20 @@ func newsOfReport(health protocol.HealthReport) string {
 // check-ins from arriving is not in it: a report that arrives disproves that.
 func (l *loop) judgedHealth() protocol.HealthReport {
 	report := protocol.HealthReport{State: protocol.Healthy}
-	told := slices.DeleteFunc(unexplained(l.active), func(one activeCode) bool {
-		return one.topic == topicPortal || one.topic == topicEnrollment || !l.conditions[one.key()].shown || one.code.Text().Severity == protocol.Info
-	})
+	var told []*activeCode
+	for _, one := range unexplained(l.active) {
+		if one.Topic != topicPortal && one.Topic != topicEnrollment && one.shown && one.Code.Text().Severity != protocol.Info {
+			told = append(told, one)
+		}
+	}
 	for _, group := range groupByCode(told) {
-		condition := group.condition(l.conditions)
+		condition := group.condition()
 		told := protocol.ReportedCondition{Code: condition.Code, Since: condition.Since.Truncate(time.Second), Count: condition.Count}
-		if len(group) == 1 && group[0].topic != topicUser { // no names of people, see ReportedCondition
+		if len(group) == 1 && group[0].Topic != topicUser { // no names of people, see ReportedCondition
 			told.Subject = condition.Subject
 		}
 		report.Conditions = append(report.Conditions, told)
-		report.State = worseOf(report.State, stateOf[condition.Severity])
+		report.State = worseOf(report.State, stateOf(condition.Severity))
 	}
 	return report
 }

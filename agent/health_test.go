@@ -8,6 +8,26 @@ import (
 	"prlagent/agent/protocol"
 )
 
+// tracked are the codes that are true at a time, with how long they have been.
+func tracked(active, before []*activeCode, now time.Time, asked bool) (known []*activeCode) {
+	for _, one := range active {
+		again := *one
+		known = append(known, &again)
+	}
+	track(known, before, now, asked)
+	return known
+}
+
+// sinceOf is since when a condition is known to be true; zero if it is not.
+func sinceOf(known []*activeCode, one *activeCode) time.Time {
+	for _, other := range known {
+		if other.isSame(one) {
+			return other.Since
+		}
+	}
+	return time.Time{}
+}
+
 func TestConditionsThatPeopleSee(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
@@ -58,12 +78,12 @@ func TestConditionsThatPeopleSee(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var active []activeCode
+			var active []*activeCode
 			for _, code := range test.activeCodes {
-				active = append(active, activeCode{code: code})
+				active = append(active, &activeCode{Code: code})
 			}
-			known := trackedConditions(nil).track(active, now.Add(-test.lasting), false).track(active, now, test.asked)
-			health := diagnose(active, known)
+			before := tracked(active, nil, now.Add(-test.lasting), false)
+			health := diagnose(tracked(active, before, now, test.asked))
 			var got []protocol.Code
 			for _, condition := range health.Conditions {
 				got = append(got, condition.Code)
@@ -87,7 +107,8 @@ func TestConditionsThatPeopleSee(t *testing.T) {
 // itself: two that explain each other would both be gone.
 func TestWarnablesAreSound(t *testing.T) {
 	t.Parallel()
-	for code, row := range warnables {
+	for _, row := range warnables {
+		code := row.code
 		if _, known := protocol.Codes[code]; !known {
 			t.Errorf("%s is no code", code)
 		}
@@ -95,7 +116,7 @@ func TestWarnablesAreSound(t *testing.T) {
 			if _, known := protocol.Codes[parent]; !known {
 				t.Errorf("%s is explained by %s, which is no code", code, parent)
 			}
-			for _, back := range warnables[parent].explainedBy {
+			for _, back := range warnableOf(parent).explainedBy {
 				if back == code || parent == code {
 					t.Errorf("%s and %s explain each other", code, parent)
 				}
@@ -112,8 +133,8 @@ func TestConditionsLastByTheMonotonicClock(t *testing.T) {
 	l := newLoop(t.Context(), d.agent)
 	l.recall()
 	l.failed = protocol.CodeServiceDown
-	health := l.judge(localapi.Status{})
-	if since := l.conditions[conditionKey{code: protocol.CodeServiceDown}].since; since.IsZero() || since == since.Round(0) {
+	health := l.judge(&localapi.Status{})
+	if since := sinceOf(l.active, &activeCode{Code: protocol.CodeServiceDown}); since.IsZero() || since == since.Round(0) {
 		t.Errorf("since %v has no monotonic reading", since)
 	}
 	for _, condition := range health.Conditions {
@@ -126,16 +147,16 @@ func TestConditionsLastByTheMonotonicClock(t *testing.T) {
 func TestSinceIsKeptWhileItLasts(t *testing.T) {
 	t.Parallel()
 	first := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	alice := activeCode{code: protocol.CodeServiceDown, topic: topicUser, uid: 501}
-	bob := activeCode{code: protocol.CodeServiceDown, topic: topicUser, uid: 502}
-	known := trackedConditions(nil).track([]activeCode{alice}, first, false)
-	known = known.track([]activeCode{alice, bob}, first.Add(time.Minute), false)
-	if !known[alice.key()].since.Equal(first) || !known[bob.key()].since.Equal(first.Add(time.Minute)) {
+	alice := &activeCode{Code: protocol.CodeServiceDown, Topic: topicUser, UID: 501}
+	bob := &activeCode{Code: protocol.CodeServiceDown, Topic: topicUser, UID: 502}
+	known := tracked([]*activeCode{alice}, nil, first, false)
+	known = tracked([]*activeCode{alice, bob}, known, first.Add(time.Minute), false)
+	if !sinceOf(known, alice).Equal(first) || !sinceOf(known, bob).Equal(first.Add(time.Minute)) {
 		t.Errorf("since %v", known)
 	}
-	known = known.track(nil, first.Add(2*time.Minute), false)
-	known = known.track([]activeCode{alice}, first.Add(3*time.Minute), false)
-	if !known[alice.key()].since.Equal(first.Add(3 * time.Minute)) {
+	known = tracked(nil, known, first.Add(2*time.Minute), false)
+	known = tracked([]*activeCode{alice}, known, first.Add(3*time.Minute), false)
+	if !sinceOf(known, alice).Equal(first.Add(3 * time.Minute)) {
 		t.Errorf("a condition that came back is as old as before: %v", known)
 	}
 }
@@ -145,17 +166,17 @@ func TestSinceIsKeptWhileItLasts(t *testing.T) {
 func TestH70_AConditionThatIsShownStaysUntilItEnds(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	down := []activeCode{{code: protocol.CodeServiceDown, topic: topicUser, subject: "alice", uid: 501}}
-	known := trackedConditions(nil).track(down, now, true)
+	down := []*activeCode{{Code: protocol.CodeServiceDown, Topic: topicUser, Subject: "alice", UID: 501}}
+	known := tracked(down, nil, now, true)
 	for _, step := range []time.Duration{4 * time.Second, 8 * time.Second, time.Minute} {
-		known = known.track(down, now.Add(step), false)
-		if health := diagnose(down, known); health.State != localapi.Degraded {
+		known = tracked(down, known, now.Add(step), false)
+		if health := diagnose(known); health.State != localapi.Degraded {
 			t.Errorf("%s after somebody asked, and nothing has changed, the daemon is %s", step, health.State)
 		}
 	}
-	known = known.track(nil, now.Add(2*time.Minute), false)
-	known = known.track(down, now.Add(3*time.Minute), false)
-	if health := diagnose(down, known); health.State != localapi.Healthy {
+	known = tracked(nil, known, now.Add(2*time.Minute), false)
+	known = tracked(down, known, now.Add(3*time.Minute), false)
+	if health := diagnose(known); health.State != localapi.Healthy {
 		t.Errorf("one that ended and has just begun anew is %s", health.State)
 	}
 }
@@ -164,13 +185,13 @@ func TestH70_AConditionThatIsShownStaysUntilItEnds(t *testing.T) {
 func TestConditionsWithOneCauseAreOne(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	active := []activeCode{
-		{code: protocol.CodeServiceDown, topic: topicUser, subject: "alice", uid: 501},
-		{code: protocol.CodeToolTimeout, topic: topicUser, subject: "carol", uid: 503},
-		{code: protocol.CodeServiceDown, topic: topicUser, subject: "bob", uid: 502},
+	active := []*activeCode{
+		{Code: protocol.CodeServiceDown, Topic: topicUser, Subject: "alice", UID: 501},
+		{Code: protocol.CodeToolTimeout, Topic: topicUser, Subject: "carol", UID: 503},
+		{Code: protocol.CodeServiceDown, Topic: topicUser, Subject: "bob", UID: 502},
 	}
-	known := trackedConditions(nil).track(active[:1], now.Add(-time.Hour), false).track(active, now, false)
-	health := diagnose(active, known)
+	before := tracked(active[:1], nil, now.Add(-time.Hour), false)
+	health := diagnose(tracked(active, before, now, false))
 	if len(health.Conditions) != 1 {
 		t.Fatalf("one stopped service is %d conditions: %+v", len(health.Conditions), health.Conditions)
 	}

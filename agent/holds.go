@@ -137,13 +137,14 @@ func (f *codeList) addHolds(held *localapi.Holds) {
 	if held == nil {
 		return
 	}
-	for _, vm := range held.VMs {
-		one := activeCode{topic: topicHold, subject: vm.ID} // a name may be what the portal is not told
+	for i := range held.VMs {
+		vm := &held.VMs[i]
+		one := &activeCode{Topic: topicHold, Subject: vm.ID} // a name may be what the portal is not told
 		switch {
 		case vm.IsLoose():
-			one.code, one.detail = protocol.CodeHoldUnenforced, vm.Name+" of "+vm.Owner+": "+string(vm.Code)
+			one.Code, one.detail = protocol.CodeHoldUnenforced, vm.Name+" of "+vm.Owner+": "+string(vm.Code)
 		case vm.State == protocol.HoldReleased:
-			one.code, one.detail = protocol.CodeHoldReleased, vm.Name+" of "+vm.Owner+", by "+vm.ReleasedBy
+			one.Code, one.detail = protocol.CodeHoldReleased, vm.Name+" of "+vm.Owner+", by "+vm.ReleasedBy
 		}
 		f.add(one)
 	}

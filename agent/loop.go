@@ -111,9 +111,8 @@ type loop struct {
 
 	snapshots snapshots
 
-	active     []activeCode      // what is true, as it was judged last
-	conditions trackedConditions // the same, and for how long
-	healthNews string            // of the health that the portal should know
+	active     []*activeCode // what is true, as it was judged last, and since when
+	healthNews string        // of the health that the portal should know
 	troubles   troubles
 }
 
@@ -141,7 +140,7 @@ func newLoop(ctx context.Context, a *agent) *loop {
 // the daemon had not been away.
 func (l *loop) recall() {
 	l.troubles = recallTroubles(l.agent.store, l.agent.parts.log)
-	l.conditions, l.failing = l.troubles.tracked(), l.troubles.failing()
+	l.active, l.failing = l.troubles.ofTopic(), l.troubles.failing()
 	l.known.configuration = l.agent.parts.loadConfig()
 	l.portal.client = &noExchange{l.portal.connect(l.known.configuration, protocol.Host{})}
 	l.agent.parts.enforcer.Adopt(l.portal.client.Content())

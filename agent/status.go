@@ -178,7 +178,7 @@ func (l *loop) assemble() localapi.Status {
 	if !next.IsZero() {
 		status.ValidUntil = next.Add(snapshotMargin).UTC().Truncate(time.Minute)
 	}
-	status.Health = l.judge(status)
+	status.Health = l.judge(&status)
 	return status
 }
 
@@ -283,14 +283,16 @@ func (l *loop) table() localapi.Inventory {
 	return table
 }
 
-// storeCodes are the codes of how the state database was opened.
-var storeCodes = map[store.Outcome]protocol.Code{
-	store.OutcomeRepaired: protocol.CodeStateRestored,
-	store.OutcomeRestored: protocol.CodeStateRestored,
-	store.OutcomeReset:    protocol.CodeStateReset,
+// storeCode is the code of how the state database was opened.
+func storeCode(outcome store.Outcome) protocol.Code {
+	switch outcome {
+	case store.OutcomeRepaired, store.OutcomeRestored:
+		return protocol.CodeStateRestored
+	case store.OutcomeReset:
+		return protocol.CodeStateReset
+	}
+	return ""
 }
-
-func storeCode(outcome store.Outcome) protocol.Code { return storeCodes[outcome] }
 
 func utc(t time.Time) time.Time {
 	if t.IsZero() {

@@ -2,9 +2,9 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -13,71 +13,54 @@ import (
 	"prlagent/store"
 )
 
-// trouble is a condition that was shown, and whose begin is in the events. It is
-// kept until it ends, so that a restart of the daemon neither ends it nor begins
-// it anew.
-type trouble struct {
-	Code    protocol.Code `json:"code"`
-	Topic   topic         `json:"topic,omitempty"`
-	Subject string        `json:"subject,omitempty"`
-	UID     uint32        `json:"uid,omitempty"`
-	Since   time.Time     `json:"since"` // when the condition was first true
-}
+// troubleRecords are the troubles that last, by their names. A trouble is a condition
+// that was shown, and whose begin is in the events. It is kept until it ends, so that
+// a restart of the daemon neither ends it nor begins it anew.
+var troubleRecords = store.Collection[*activeCode]{Name: "troubles"}
 
-var troubleRecords = store.Collection[*trouble]{Name: "troubles"}
-
-func (t trouble) active() activeCode {
-	return activeCode{code: t.Code, topic: t.Topic, subject: t.Subject, uid: t.UID}
-}
-
-// name is the trouble's key in the store.
-func (k conditionKey) name() string {
-	return strings.Join([]string{string(k.topic), string(k.code), k.subject}, "/")
-}
-
-// eventWords are the types of the events that say that a trouble began and ended;
-// empty: another event says so.
-type eventWords struct{ began, ended string }
-
-var troubleWords = map[topic]eventWords{
-	topicMac:           {"condition_began", "condition_ended"},
-	topicConfiguration: {"configuration_refused", "configuration_accepted"},
-	topicProfile:       {"configuration_vanished", "configuration_back"},
-	topicPortal:        {"checkins_failing", "checkins_back"},
-	topicExchange:      {"", "condition_ended"}, // the exchange tells of the begin
-	topicUser:          {"user_failing", "user_back"},
-}
-
-// wordsOf are the words of a trouble. How an enrollment waits or is refused ends
-// with the event that says that it is there.
-func wordsOf(one activeCode) eventWords {
-	switch {
-	case one.code == protocol.CodeEnrollmentPending:
-		return eventWords{began: "enrollment_pending"}
-	case one.topic == topicEnrollment:
-		return eventWords{began: "enrollment_refused"}
+// troubleWords are the types of the events that say that a trouble began and ended;
+// empty: another event says so. How an enrollment waits or is refused ends with the
+// event that says that it is there.
+func (c *activeCode) troubleWords() (began, ended string) {
+	if c.Code == protocol.CodeEnrollmentPending {
+		return "enrollment_pending", ""
 	}
-	return troubleWords[one.topic]
+	switch c.Topic {
+	case topicMac:
+		return "condition_began", "condition_ended"
+	case topicConfiguration:
+		return "configuration_refused", "configuration_accepted"
+	case topicProfile:
+		return "configuration_vanished", "configuration_back"
+	case topicEnrollment:
+		return "enrollment_refused", ""
+	case topicPortal:
+		return "checkins_failing", "checkins_back"
+	case topicExchange:
+		return "", "condition_ended" // the exchange tells of the begin
+	case topicUser:
+		return "user_failing", "user_back"
+	}
+	return "", ""
 }
 
 // isTrouble reports whether the begin and the end of a condition are worth an
 // event: it needs a person, or may be the begin of something that does.
-func isTrouble(one activeCode) bool {
-	switch one.code {
+func (c *activeCode) isTrouble() bool {
+	switch c.Code {
 	case protocol.CodeProfileMissing:
 		return true
 	case protocol.CodeNotEnrolled, protocol.CodeStateRestored, protocol.CodeStateReset:
 		return false // passes by itself, and is told by what comes after it; told at the start
 	}
-	return one.code.Text().Severity != protocol.Info
+	return c.Code.Text().Severity != protocol.Info
 }
 
-// troubles are those that last, by the names of their keys. They belong to the
-// loop's goroutine.
+// troubles are those that last, by their names. They belong to the loop's goroutine.
 type troubles struct {
 	store   *store.Store
 	log     zerolog.Logger
-	open    map[string]trouble
+	open    map[string]*activeCode
 	retryAt time.Time // what is new could not be kept, and is tried again then
 }
 
@@ -86,10 +69,11 @@ const troubleRetry = time.Minute
 
 // recallTroubles gives what the last daemon left open.
 func recallTroubles(state *store.Store, log zerolog.Logger) troubles {
-	t := troubles{store: state, log: log, open: make(map[string]trouble)}
+	t := troubles{store: state, log: log, open: make(map[string]*activeCode)}
 	err := state.View(func(tx *store.Tx) error {
-		return troubleRecords.Each(tx, func(key string, kept *trouble) error {
-			t.open[key] = *kept
+		return troubleRecords.Each(tx, func(key string, kept *activeCode) error {
+			kept.shown = true
+			t.open[key] = kept
 			return nil
 		})
 	})
@@ -99,18 +83,9 @@ func recallTroubles(state *store.Store, log zerolog.Logger) troubles {
 	return t
 }
 
-// tracked are the open troubles as conditions that were shown.
-func (t troubles) tracked() trackedConditions {
-	known := make(trackedConditions, len(t.open))
-	for _, one := range t.open {
-		known[one.active().key()] = tracked{since: one.Since, shown: true}
-	}
-	return known
-}
-
 // failing is why check-ins did not arrive when the last daemon stopped; empty if
 // they did.
-func (t troubles) failing() protocol.Code {
+func (t *troubles) failing() protocol.Code {
 	for _, one := range t.open {
 		if one.Topic == topicPortal || one.Topic == topicEnrollment {
 			return one.Code
@@ -119,44 +94,40 @@ func (t troubles) failing() protocol.Code {
 	return ""
 }
 
-// ofTopic are the open troubles of some topics.
-func (t troubles) ofTopic(topics ...topic) (codes []activeCode) {
-	for _, one := range t.open {
-		if slices.Contains(topics, one.Topic) {
-			codes = append(codes, one.active())
+// ofTopic are the open troubles of some topics, by their names; of all without one.
+func (t *troubles) ofTopic(topics ...topic) (codes []*activeCode) {
+	for _, name := range slices.Sorted(maps.Keys(t.open)) {
+		if one := *t.open[name]; len(topics) == 0 || slices.Contains(topics, one.Topic) {
+			codes = append(codes, &one)
 		}
 	}
-	sort.SliceStable(codes, func(i, j int) bool { return codes[i].key().name() < codes[j].key().name() })
 	return codes
 }
 
 // change compares what is open with what is true now. It gives the events of
 // what began and of what ended, and what is open from then on.
-func (t troubles) change(active []activeCode, known trackedConditions, now time.Time) (events []protocol.Event, open map[string]trouble) {
-	open = make(map[string]trouble)
+func (t *troubles) change(active []*activeCode, now time.Time) (events []protocol.Event, open map[string]*activeCode) {
+	open = make(map[string]*activeCode)
 	for _, one := range active {
-		name := one.key().name()
-		before, was := t.open[name]
+		name := one.name()
+		before := t.open[name]
 		switch {
-		case was && (before.Code == one.code || one.topic != topicProfile):
+		case before != nil && (before.Code == one.Code || one.Topic != topicProfile):
 			open[name] = before
-		case known[one.key()].shown && isTrouble(one) && isUnexplained(one, active):
-			began := trouble{Code: one.code, Topic: one.topic, Subject: one.subject, UID: one.uid, Since: known[one.key()].since.Round(0).UTC()}
-			open[name] = began
-			if words := wordsOf(one); words.began != "" {
-				events = append(events, began.event(now, words.began))
+		case one.shown && one.isTrouble() && !one.isExplained(active):
+			begins := &activeCode{Code: one.Code, Topic: one.Topic, Subject: one.Subject, UID: one.UID, Since: one.Since.Round(0).UTC()}
+			open[name] = begins
+			if began, _ := one.troubleWords(); began != "" {
+				events = append(events, begins.event(now, began))
 			}
-		case was: // it was worse
+		case before != nil: // it was worse
 			open[name] = before
 		}
 	}
-	for name, ended := range t.open {
-		if _, still := open[name]; still {
-			continue
-		}
-		if words := wordsOf(ended.active()); words.ended != "" {
-			event := ended.event(now, words.ended)
-			event.Data["lasted"] = now.Sub(ended.Since).Round(time.Second).String()
+	for name, over := range t.open {
+		if _, ended := over.troubleWords(); ended != "" && open[name] == nil {
+			event := over.event(now, ended)
+			event.Data["lasted"] = now.Sub(over.Since).Round(time.Second).String()
 			events = append(events, event)
 		}
 	}
@@ -164,26 +135,22 @@ func (t troubles) change(active []activeCode, known trackedConditions, now time.
 	return events, open
 }
 
-func isUnexplained(one activeCode, active []activeCode) bool {
-	return slices.Contains(unexplained(active), one)
-}
-
-// event is what happened to the trouble: what it is, of whom, and since when.
-func (t trouble) event(now time.Time, kind string) protocol.Event {
-	event := newEvent(now, kind, t.Code, "since", t.Since.UTC().Format(time.RFC3339))
+// event is what happened to a trouble: what it is, of whom, and since when.
+func (c *activeCode) event(now time.Time, kind string) protocol.Event {
+	event := newEvent(now, kind, c.Code, "since", c.Since.UTC().Format(time.RFC3339))
 	switch {
-	case t.UID != 0:
-		event.Data["uid"], event.Data["user_name"] = fmt.Sprint(t.UID), t.Subject
-	case t.Subject != "":
-		event.Data["subject"] = t.Subject
+	case c.UID != 0:
+		event.Data["uid"], event.Data["user_name"] = fmt.Sprint(c.UID), c.Subject
+	case c.Subject != "":
+		event.Data["subject"] = c.Subject
 	}
 	return event
 }
 
 // keep stores what is open, as far as it is another.
-func (t *troubles) keep(tx *store.Tx, open map[string]trouble) error {
+func (t *troubles) keep(tx *store.Tx, open map[string]*activeCode) error {
 	for name := range t.open {
-		if _, still := open[name]; !still {
+		if open[name] == nil {
 			if err := troubleRecords.Delete(tx, name); err != nil {
 				return fmt.Errorf("forget trouble: %w", err)
 			}
@@ -191,7 +158,7 @@ func (t *troubles) keep(tx *store.Tx, open map[string]trouble) error {
 	}
 	for name, one := range open {
 		if t.open[name] != one {
-			if err := troubleRecords.Put(tx, name, &one); err != nil {
+			if err := troubleRecords.Put(tx, name, one); err != nil {
 				return fmt.Errorf("keep trouble: %w", err)
 			}
 		}
@@ -206,7 +173,7 @@ func (l *loop) recordTroubles() {
 	if wait := l.troubles.retryAt.Sub(now); wait > 0 && wait <= troubleRetry {
 		return
 	}
-	events, open := l.troubles.change(l.active, l.conditions, now)
+	events, open := l.troubles.change(l.active, now)
 	if len(events) == 0 && sameTroubles(open, l.troubles.open) {
 		return
 	}
@@ -218,7 +185,7 @@ func (l *loop) recordTroubles() {
 	l.troubles.open = open
 }
 
-func sameTroubles(a, b map[string]trouble) bool {
+func sameTroubles(a, b map[string]*activeCode) bool {
 	if len(a) != len(b) {
 		return false
 	}

@@ -270,23 +270,22 @@ func TestTheReportHasTheHealth(t *testing.T) {
 func TestWhichConditionsAreEvents(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	down, missing := activeCode{code: protocol.CodeServiceDown}, activeCode{code: protocol.CodeToolsUntrusted}
-	explanation := activeCode{code: protocol.CodeLocallyManaged}
+	down, missing, explanation := protocol.CodeServiceDown, protocol.CodeToolsUntrusted, protocol.CodeLocallyManaged
 	for name, c := range map[string]struct {
-		active []activeCode
+		active []protocol.Code
 		shown  bool
 		want   string
 	}{
-		"it is shown":             {[]activeCode{down}, true, "service_down"},
-		"it may pass by itself":   {[]activeCode{down}, false, ""},
-		"it follows from another": {[]activeCode{down, missing}, true, "tools_untrusted"},
-		"it explains a state":     {[]activeCode{explanation}, true, ""},
+		"it is shown":             {[]protocol.Code{down}, true, "service_down"},
+		"it may pass by itself":   {[]protocol.Code{down}, false, ""},
+		"it follows from another": {[]protocol.Code{down, missing}, true, "tools_untrusted"},
+		"it explains a state":     {[]protocol.Code{explanation}, true, ""},
 	} {
-		known := make(trackedConditions)
-		for _, one := range c.active {
-			known[one.key()] = tracked{since: now, shown: c.shown}
+		var active []*activeCode
+		for _, code := range c.active {
+			active = append(active, &activeCode{Code: code, Since: now, shown: c.shown})
 		}
-		events, open := troubles{}.change(c.active, known, now)
+		events, open := new(troubles).change(active, now)
 		var codes []string
 		for _, event := range events {
 			codes = append(codes, string(event.Code))
@@ -304,9 +303,40 @@ func TestFailingIsRecalled(t *testing.T) {
 	for where, want := range map[topic]protocol.Code{
 		topicPortal: protocol.CodePortalTimeout, topicEnrollment: protocol.CodePortalTimeout, topicExchange: "", topicMac: "", topicUser: "",
 	} {
-		open := map[string]trouble{"x": {Code: protocol.CodePortalTimeout, Topic: where}}
-		if got := (troubles{open: open}).failing(); got != want {
+		open := map[string]*activeCode{"x": {Code: protocol.CodePortalTimeout, Topic: where}}
+		if got := (&troubles{open: open}).failing(); got != want {
 			t.Errorf("of %q: %q, want %q", where, got, want)
+		}
+	}
+}
+
+// What is one condition is one record, and what is not has another name.
+func TestOneConditionHasOneName(t *testing.T) {
+	t.Parallel()
+	named := []struct {
+		one  activeCode
+		name string
+	}{
+		{activeCode{Topic: topicPortal, Code: protocol.CodePortalTimeout, Subject: "x", UID: 1}, "portal//"},
+		{activeCode{Topic: topicPortal, Code: protocol.CodePortalDNS}, "portal//"},
+		{activeCode{Topic: topicProfile, Code: protocol.CodeProfileMissing}, "profile//"},
+		{activeCode{Topic: topicUser, Code: protocol.CodeServiceDown, Subject: "alice", UID: 501}, "user//501"},
+		{activeCode{Topic: topicUser, Code: protocol.CodeToolTimeout, Subject: "alice of old", UID: 501}, "user//501"},
+		{activeCode{Topic: topicUser, Code: protocol.CodeServiceDown, Subject: "root"}, "user//0"},
+		{activeCode{Code: protocol.CodeVMLimit, Subject: "alice", UID: 501}, "/vm_limit/501"},
+		{activeCode{Code: protocol.CodeVMLimit, Subject: "alice of old", UID: 501}, "/vm_limit/501"},
+		{activeCode{Code: protocol.CodeVMLimit, Subject: "alice"}, "/vm_limit/alice"},
+		{activeCode{Code: protocol.CodeServiceDown}, "/service_down/"},
+		{activeCode{Topic: topicConfiguration, Code: protocol.CodeConfigInvalid, Subject: "Policy"}, "configuration/config_invalid/Policy"},
+	}
+	for _, a := range named {
+		if got := a.one.name(); got != a.name {
+			t.Errorf("%+v is %q, want %q", a.one, got, a.name)
+		}
+		for _, b := range named {
+			if same := a.one.isSame(&b.one); same != (a.name == b.name) {
+				t.Errorf("%q and %q are the same: %t", a.name, b.name, same)
+			}
 		}
 	}
 }

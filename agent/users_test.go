@@ -42,10 +42,10 @@ func TestINV_02_H12_AccountsAreConditions(t *testing.T) {
 		{Name: "admin", UID: 499, Code: protocol.CodeAccountUIDLow}, {Name: "a", UID: 600, Code: protocol.CodeStreamLimit},
 		{Name: "b", UID: 601, Code: protocol.CodeStreamLimit}, {Name: "c", UID: 602, Code: protocol.CodeVMLimit, LeftOut: 7},
 	}
-	want := []activeCode{
-		{code: protocol.CodeAccountUIDLow, subject: "admin", uid: 499, detail: "admin"},
-		{code: protocol.CodeVMLimit, subject: "c", uid: 602, detail: "c, 7 left out"},
-		{code: protocol.CodeStreamLimit, subject: "2 users"},
+	want := []*activeCode{
+		{Code: protocol.CodeAccountUIDLow, Subject: "admin", UID: 499, detail: "admin"},
+		{Code: protocol.CodeVMLimit, Subject: "c", UID: 602, detail: "c, 7 left out"},
+		{Code: protocol.CodeStreamLimit, Subject: "2 users"},
 	}
 	var found codeList
 	found.addUsers(users)
