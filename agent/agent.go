@@ -149,8 +149,8 @@ func isDowngrade(permission string) bool {
 
 // looker looks at the Mac, and remembers what it saw.
 type looker interface {
-	Collect(ctx context.Context, patience time.Duration) (inventory.Look, error)
-	Recall() (inventory.Look, error)
+	Collect(ctx context.Context, patience time.Duration) (*inventory.Look, error)
+	Recall() (*inventory.Look, error)
 	Visiting() []inventory.Visiting
 	Close()
 }
@@ -183,8 +183,8 @@ type parts struct {
 	snapshots  string // folder, as a path on this disk
 	identity   string // node.json, as a path on this disk
 	looker     looker
-	loadConfig func() config.Config // never fails as a whole
-	connect    func(config.Config, protocol.Host, *store.Store, *outbox.Outbox) exchanger
+	loadConfig func() *config.Config // never fails as a whole
+	connect    func(*config.Config, protocol.Host, *store.Store, *outbox.Outbox) exchanger
 	sources    []watch.Source
 	follow     func([]inventory.Account) (beyond []uint32) // after each look: whose events are wanted; gives whose are not heard
 	enforcer   *enforce.Enforcer
@@ -231,8 +231,8 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 		looker:     inventory.New(sources, lanes, state, wallClock, options.Log),
 		sources:    listen(mac, streams, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),
 		follow:     func(accounts []inventory.Account) []uint32 { return streams.SetUsers(followed(accounts)) },
-		loadConfig: func() config.Config { return loadConfig(options, mac, keeper, awake()) },
-		connect: func(c config.Config, host protocol.Host, state *store.Store, box *outbox.Outbox) exchanger {
+		loadConfig: func() *config.Config { return loadConfig(options, mac, keeper, awake()) },
+		connect: func(c *config.Config, host protocol.Host, state *store.Store, box *outbox.Outbox) exchanger {
 			version, _ := localapi.BuildVersion()
 			return checkin.New(checkin.Options{
 				ServerURL: c.ServerURL, ContentURL: c.ContentURL, Secret: c.EnrollmentSecret.Reveal(), SiteID: c.SiteID, Group: c.Group,
@@ -256,7 +256,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 
 // folderOf is the folder of signed policies that a configuration names, as a path
 // on this disk; empty if it names none.
-func folderOf(mac *platform.Machine, c config.Config) string {
+func folderOf(mac *platform.Machine, c *config.Config) string {
 	if folder := c.ContentFolder(); folder != "" {
 		return mac.Path(folder)
 	}
@@ -350,7 +350,7 @@ func appVersion(mac *platform.Machine) (version, build string, err error) {
 
 // loadConfig reads the configuration anew; what has just disappeared stays in
 // force for a while (H06).
-func loadConfig(options Options, mac *platform.Machine, keeper *config.Keeper, awake config.AwakeTime) config.Config {
+func loadConfig(options Options, mac *platform.Machine, keeper *config.Keeper, awake config.AwakeTime) *config.Config {
 	return keeper.Load(config.Paths{
 		Managed:    mac.Path(ManagedConfig),
 		Local:      localConfig(options, mac),

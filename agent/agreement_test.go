@@ -42,8 +42,8 @@ func drawnRow(t *rapid.T, id, owner string) protocol.VM {
 	return vm
 }
 
-func drawnLook(t *rapid.T, at time.Time) inventory.Look {
-	look := inventory.Look{At: at, Truncated: rapid.Float64Range(0, 1).Draw(t, "truncated") > 0.9}
+func drawnLook(t *rapid.T, at time.Time) *inventory.Look {
+	look := &inventory.Look{At: at, Truncated: rapid.Float64Range(0, 1).Draw(t, "truncated") > 0.9}
 	for _, id := range []string{"a", "b", "c"} {
 		for _, owner := range []string{"alice", "bob"} {
 			if rapid.Bool().Draw(t, "there") {
@@ -61,9 +61,9 @@ type threeWords struct {
 	delta   protocol.Inventory
 }
 
-func compareLooks(t *rapid.T, before, now inventory.Look) threeWords {
+func compareLooks(t *rapid.T, before, now *inventory.Look) threeWords {
 	said := threeWords{reasons: make(map[trigger.Reason][]string), events: make(map[string][]protocol.Event)}
-	picture := func(look inventory.Look) *trigger.Picture {
+	picture := func(look *inventory.Look) *trigger.Picture {
 		return &trigger.Picture{At: look.At, VMs: look.VMs, Truncated: look.Truncated}
 	}
 	var beliefs trigger.Beliefs
@@ -137,7 +137,7 @@ func TestReasonsEventsAndDeltaAgree(t *testing.T) {
 }
 
 // checkDelta holds the delta against what the others say.
-func checkDelta(t *rapid.T, before, now inventory.Look, said threeWords) {
+func checkDelta(t *rapid.T, before, now *inventory.Look, said threeWords) {
 	sent := func(id string) bool {
 		return slices.ContainsFunc(said.delta.VMs, func(vm protocol.VM) bool { return vm.ID == id })
 	}

@@ -12,7 +12,7 @@ import (
 // changes are the events between two looks: what came, went, or is in another
 // state. The first look of a process has nothing of that kind to be compared
 // with; but who is who, and in which bundle, was remembered.
-func changes(before, now inventory.Look) []protocol.Event {
+func changes(before, now *inventory.Look) []protocol.Event {
 	events := renamedAccounts(before, now)
 	if before.At.IsZero() {
 		for _, change := range protocol.CompareVMs(asSeen(before.VMs), now.VMs, now.Truncated) {
@@ -39,7 +39,7 @@ func changes(before, now inventory.Look) []protocol.Event {
 
 // productEvents tell that Parallels Desktop came, went, or is another version. Of
 // one whose version cannot be read nothing is told.
-func productEvents(before, now inventory.Look) []protocol.Event {
+func productEvents(before, now *inventory.Look) []protocol.Event {
 	had, has := before.Product, now.Product
 	switch {
 	case !had.Installed && has.Installed:
@@ -62,7 +62,7 @@ func versionWords(product protocol.Product) string {
 // isOutage reports whether a machine is only known from before, or again fresh,
 // because its user's list cannot be read, or can be again: that is one event for
 // the user (see troubles), and none for each machine.
-func isOutage(before, now inventory.Look, change protocol.Change) bool {
+func isOutage(before, now *inventory.Look, change protocol.Change) bool {
 	if change.Came() || change.Went() {
 		return false
 	}
@@ -76,13 +76,13 @@ func isOutage(before, now inventory.Look, change protocol.Change) bool {
 	return false
 }
 
-func isListed(look inventory.Look, uid uint32) bool {
+func isListed(look *inventory.Look, uid uint32) bool {
 	return !slices.ContainsFunc(look.Users, func(user protocol.UserLook) bool { return user.UID == uid && !user.IsListed() })
 }
 
 // renamedAccounts are the accounts that are called something else than before.
 // What one without a record is called depends on whether it is at the console.
-func renamedAccounts(before, now inventory.Look) []protocol.Event {
+func renamedAccounts(before, now *inventory.Look) []protocol.Event {
 	names := make(map[uint32]string, len(before.Users))
 	for _, user := range before.Users {
 		if user.IsLookedAt() {
@@ -110,7 +110,7 @@ func asSeen(remembered []protocol.VM) []protocol.VM {
 
 // bundleEvents tell that a machine is in another bundle than before: it was
 // restored from a copy, or moved to another volume (H21).
-func bundleEvents(now inventory.Look, change protocol.Change) []protocol.Event {
+func bundleEvents(now *inventory.Look, change protocol.Change) []protocol.Event {
 	if !change.BundleChanged() || change.Now.Stale != "" {
 		return nil
 	}
@@ -119,7 +119,7 @@ func bundleEvents(now inventory.Look, change protocol.Change) []protocol.Event {
 
 // eventsOf is what a person may want to know of a change beside: at most one
 // event.
-func eventsOf(now inventory.Look, change protocol.Change) []protocol.Event {
+func eventsOf(now *inventory.Look, change protocol.Change) []protocol.Event {
 	switch {
 	case change.Came():
 		return []protocol.Event{about(now, *change.Now, "vm_added", "", "state", change.Now.State)}
@@ -140,6 +140,6 @@ func eventsOf(now inventory.Look, change protocol.Change) []protocol.Event {
 	return nil
 }
 
-func about(now inventory.Look, vm protocol.VM, kind string, code protocol.Code, data ...string) protocol.Event {
+func about(now *inventory.Look, vm protocol.VM, kind string, code protocol.Code, data ...string) protocol.Event {
 	return newEvent(now.At, kind, code, append([]string{"uid", fmt.Sprint(vm.UID), "user_name", vm.Owner, "vm_id", vm.ID, "vm_name", vm.Name}, data...)...)
 }

@@ -62,7 +62,7 @@ func TestChangesBetweenTwoLooks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := changes(inventory.Look{At: at, VMs: test.before}, inventory.Look{At: at, VMs: test.now})
+			got := changes(&inventory.Look{At: at, VMs: test.before}, &inventory.Look{At: at, VMs: test.now})
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -79,8 +79,8 @@ func TestAnOutageOfAUserIsNoEventOfEachMachine(t *testing.T) {
 	stale, started := fresh, fresh
 	stale.Stale, stale.State, stale.SeenAt = protocol.CodeServiceDown, protocol.StateUnknown, at
 	started.State, started.RawState = protocol.StateRunning, "running"
-	look := func(vm protocol.VM) inventory.Look {
-		return inventory.Look{At: at, VMs: []protocol.VM{vm}, Users: []protocol.UserLook{{Name: "alice", UID: 501, Code: vm.Stale}}}
+	look := func(vm protocol.VM) *inventory.Look {
+		return &inventory.Look{At: at, VMs: []protocol.VM{vm}, Users: []protocol.UserLook{{Name: "alice", UID: 501, Code: vm.Stale}}}
 	}
 	for name, test := range map[string]struct {
 		before, now protocol.VM
@@ -117,7 +117,7 @@ func TestAnotherVersionOfTheProductIsAnEvent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(test.want, productEvents(inventory.Look{Product: test.before}, inventory.Look{At: at, Product: test.now})); diff != "" {
+			if diff := cmp.Diff(test.want, productEvents(&inventory.Look{Product: test.before}, &inventory.Look{At: at, Product: test.now})); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -132,19 +132,19 @@ func TestH21_INV_02_ARenamedAccountIsAnEvent(t *testing.T) {
 	alice, alicia := protocol.UserLook{Name: "alice", UID: 501}, protocol.UserLook{Name: "alicia", UID: 501}
 	renamed := newEvent(at, "account_renamed", "", "uid", "501", "user_name", "alicia", "from", "alice")
 	for name, test := range map[string]struct {
-		before, now inventory.Look
+		before, now *inventory.Look
 		want        []protocol.Event
 	}{
-		"between two looks": {inventory.Look{At: at, Users: []protocol.UserLook{alice}}, inventory.Look{At: at, Users: []protocol.UserLook{alicia}}, []protocol.Event{renamed}},
-		"as was remembered": {inventory.Look{Users: []protocol.UserLook{alice}}, inventory.Look{At: at, Users: []protocol.UserLook{alicia}}, []protocol.Event{renamed}},
-		"not at all":        {inventory.Look{At: at, Users: []protocol.UserLook{alice}}, inventory.Look{At: at, Users: []protocol.UserLook{alice}}, nil},
-		"a new account":     {inventory.Look{At: at}, inventory.Look{At: at, Users: []protocol.UserLook{alice}}, nil},
+		"between two looks": {&inventory.Look{At: at, Users: []protocol.UserLook{alice}}, &inventory.Look{At: at, Users: []protocol.UserLook{alicia}}, []protocol.Event{renamed}},
+		"as was remembered": {&inventory.Look{Users: []protocol.UserLook{alice}}, &inventory.Look{At: at, Users: []protocol.UserLook{alicia}}, []protocol.Event{renamed}},
+		"not at all":        {&inventory.Look{At: at, Users: []protocol.UserLook{alice}}, &inventory.Look{At: at, Users: []protocol.UserLook{alice}}, nil},
+		"a new account":     {&inventory.Look{At: at}, &inventory.Look{At: at, Users: []protocol.UserLook{alice}}, nil},
 		"one that is not looked at": {
-			inventory.Look{At: at, Users: []protocol.UserLook{{Name: "uid 70001", UID: 70001, Code: protocol.CodeAccountNotLocal}}},
-			inventory.Look{At: at, Users: []protocol.UserLook{{Name: "network", UID: 70001, Code: protocol.CodeAccountNotLocal}}}, nil,
+			&inventory.Look{At: at, Users: []protocol.UserLook{{Name: "uid 70001", UID: 70001, Code: protocol.CodeAccountNotLocal}}},
+			&inventory.Look{At: at, Users: []protocol.UserLook{{Name: "network", UID: 70001, Code: protocol.CodeAccountNotLocal}}}, nil,
 		},
 		"a name that went to another": {
-			inventory.Look{At: at, Users: []protocol.UserLook{alice}}, inventory.Look{At: at, Users: []protocol.UserLook{{Name: "alice", UID: 502}}}, nil,
+			&inventory.Look{At: at, Users: []protocol.UserLook{alice}}, &inventory.Look{At: at, Users: []protocol.UserLook{{Name: "alice", UID: 502}}}, nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +177,7 @@ func TestH21_ABundleIsComparedWithTheRememberedOne(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var got []string
-			for _, event := range changes(inventory.Look{VMs: []protocol.VM{test.remembered}}, inventory.Look{At: at, VMs: []protocol.VM{now}}) {
+			for _, event := range changes(&inventory.Look{VMs: []protocol.VM{test.remembered}}, &inventory.Look{At: at, VMs: []protocol.VM{now}}) {
 				got = append(got, event.Type)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
@@ -189,8 +189,8 @@ func TestH21_ABundleIsComparedWithTheRememberedOne(t *testing.T) {
 
 func TestFirstLookIsNoNews(t *testing.T) {
 	t.Parallel()
-	now := inventory.Look{At: time.Now(), VMs: []protocol.VM{{Name: "Windows 11"}}, Product: protocol.Product{State: protocol.ProductKey}}
-	if got := changes(inventory.Look{}, now); len(got) != 0 {
+	now := &inventory.Look{At: time.Now(), VMs: []protocol.VM{{Name: "Windows 11"}}, Product: protocol.Product{State: protocol.ProductKey}}
+	if got := changes(&inventory.Look{}, now); len(got) != 0 {
 		t.Errorf("events %v at the first look", got)
 	}
 }
@@ -199,8 +199,8 @@ func TestProductStateIsAnEvent(t *testing.T) {
 	t.Parallel()
 	at := time.Now()
 	got := changes(
-		inventory.Look{At: at, Product: protocol.Product{State: protocol.ProductKey}},
-		inventory.Look{At: at, Product: protocol.Product{Gaps: map[string]protocol.Code{"pd_state": protocol.CodeServiceDown}}},
+		&inventory.Look{At: at, Product: protocol.Product{State: protocol.ProductKey}},
+		&inventory.Look{At: at, Product: protocol.Product{Gaps: map[string]protocol.Code{"pd_state": protocol.CodeServiceDown}}},
 	)
 	if len(got) != 1 || got[0].Code != protocol.CodeServiceDown || got[0].Data["to"] != "unknown" {
 		t.Errorf("events %+v, want product_state because of service_down", got)
@@ -223,8 +223,8 @@ func TestLIC_06_AnotherEditionIsAnEvent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			look := func(edition string) inventory.Look {
-				return inventory.Look{At: at, Product: protocol.Product{State: protocol.ProductKey, Edition: edition}}
+			look := func(edition string) *inventory.Look {
+				return &inventory.Look{At: at, Product: protocol.Product{State: protocol.ProductKey, Edition: edition}}
 			}
 			if diff := cmp.Diff(test.want, changes(look(test.before), look(test.now))); diff != "" {
 				t.Errorf("events (-want +got):\n%s", diff)

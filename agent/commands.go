@@ -125,7 +125,7 @@ func (c *commands) hint() {
 }
 
 // know takes over what the loop knows: whom to trust, and which Mac this is.
-func (c *commands) know(known knowledge, portal exchanger) {
+func (c *commands) know(known *knowledge, portal exchanger) {
 	if acted := c.agent.parts.acted; acted != nil {
 		acted.know(known, portal)
 	}
@@ -145,7 +145,7 @@ func (c *commands) know(known knowledge, portal exchanger) {
 }
 
 // trustOf is what a configuration says of commands.
-func trustOf(c config.Config) command.Trust {
+func trustOf(c *config.Config) command.Trust {
 	return command.Trust{
 		Keys: c.CommandKeys, Thresholds: c.CommandThreshold, Allowed: c.AllowedCommands, Mode: c.Mode,
 		Limit: c.DestructiveLimit.Count, Window: time.Duration(c.DestructiveLimit.WindowHours) * time.Hour,
@@ -201,7 +201,7 @@ func (c *commands) take(reply *protocol.CheckinReply, portal exchanger) {
 }
 
 // onLook is told of a look that has seen the Mac: what waits may go on.
-func (c *commands) onLook(began time.Time, seen inventory.Look) {
+func (c *commands) onLook(began time.Time, seen *inventory.Look) {
 	c.looked.note(began)
 	c.holds.Saw(seenByLook(seen))
 	c.runner.Look()

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"prlagent/agent/command"
+	"prlagent/agent/config"
+	"prlagent/agent/inventory"
 	"prlagent/agent/protocol"
 	"prlagent/prlctl"
 )
@@ -64,7 +66,7 @@ func TestH69_CommandsThatComeWithTheDeviceID(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, commandSettings(t, "vm.delete"))
-		d.commands.know(knowledge{configuration: d.parts.loadConfig()}, d.portal)
+		d.commands.know(&knowledge{configuration: d.parts.loadConfig(), look: &inventory.Look{}}, d.portal)
 		d.commands.mac.DeviceID, d.commands.mac.Serial = "", testHost.Serial
 		d.commands.take(&protocol.CheckinReply{Commands: []protocol.Envelope{order(t, d, "inventory.refresh", "refresh-1", nil)}}, d.portal)
 		if open, results := d.commands.runner.Report(); len(open) != 1 || len(results) != 0 {
@@ -136,7 +138,7 @@ func TestH24_ExecutorsGoByTheLikelyTime(t *testing.T) {
 		t.Errorf("without a portal it is %s", now)
 	}
 	likely := wallClock().AddDate(1, 0, 0)
-	known.know(knowledge{}, farPortal{&fakePortal{}, likely})
+	known.know(&knowledge{configuration: &config.Config{}, look: &inventory.Look{}}, farPortal{&fakePortal{}, likely})
 	if now := known.now(); !now.Equal(likely) {
 		t.Errorf("it is %s, want %s", now, likely)
 	}

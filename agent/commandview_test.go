@@ -72,7 +72,7 @@ func TestStatusSaysHowItStandsWithCommands(t *testing.T) {
 		stop()
 
 		later := d.again(t)
-		later.commands.trusts(config.Config{})
+		later.commands.trusts(&config.Config{})
 		if last := later.Status().Commands.LastFailed; last == nil || last.CommandID != "restart-1" {
 			t.Errorf("after a restart: %+v", last)
 		}

@@ -15,7 +15,7 @@ import (
 
 // hostOf is what a look saw of the Mac as a whole. Who else manages the updates is
 // known by the preferences.
-func hostOf(look inventory.Look, reasons trigger.Set) policy.Host {
+func hostOf(look *inventory.Look, reasons trigger.Set) policy.Host {
 	host := policy.Host{Listed: make(map[uint32]bool), RetryNow: isRetried("", reasons)}
 	for _, user := range look.Users {
 		if user.IsListed() && user.LeftOut == 0 {
@@ -31,7 +31,7 @@ func hostOf(look inventory.Look, reasons trigger.Set) policy.Host {
 // an administrator sits at the Mac is asked first. The vendor's tools never run as root
 // (H13); that a standard user is refused, or asked for an administrator, is told as
 // such. A directory that does not answer is asked about nobody else.
-func hostOwnerOf(look inventory.Look, authorize func(localapi.Peer) localapi.Actor) *enforce.Owner {
+func hostOwnerOf(look *inventory.Look, authorize func(localapi.Peer) localapi.Actor) *enforce.Owner {
 	accounts := listedAccounts(look)
 	if at := slices.IndexFunc(accounts, func(account *inventory.Account) bool { return account.Console }); at > 0 {
 		present := accounts[at]

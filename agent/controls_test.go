@@ -69,7 +69,7 @@ func (m *controlledMac) add(number int) (id string) {
 func (m *controlledMac) show() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	look := inventory.Look{Host: testHost, Product: protocol.Product{Installed: true, Version: "26.4.0", State: protocol.ProductKey},
+	look := &inventory.Look{Host: testHost, Product: protocol.Product{Installed: true, Version: "26.4.0", State: protocol.ProductKey},
 		Users:    []protocol.UserLook{{UID: 501, Name: "alice"}},
 		Accounts: []inventory.Account{{User: platform.User{Name: "alice", UID: 501}}}}
 	for _, id := range sortedWords(m.states) {
@@ -221,7 +221,7 @@ func TestH67_AsWhomTheHostIsSet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var look inventory.Look
+			look := new(inventory.Look)
 			administrators, asked := make(map[uint32]bool), 0
 			for word := range strings.FieldsSeq(test.accounts) {
 				number := strings.TrimRight(word, "ca-")

@@ -185,7 +185,7 @@ func isRetried(vmID string, reasons trigger.Set) bool {
 
 // firstListed is the first account that the tools answered for; nil if they
 // answered for none.
-func firstListed(look inventory.Look) *inventory.Account {
+func firstListed(look *inventory.Look) *inventory.Account {
 	if accounts := listedAccounts(look); len(accounts) > 0 {
 		return accounts[0]
 	}
@@ -193,7 +193,7 @@ func firstListed(look inventory.Look) *inventory.Account {
 }
 
 // listedAccounts are those that the tools answered for, in their order.
-func listedAccounts(look inventory.Look) (accounts []*inventory.Account) {
+func listedAccounts(look *inventory.Look) (accounts []*inventory.Account) {
 	for _, listed := range look.Users {
 		at := slices.IndexFunc(look.Accounts, func(account inventory.Account) bool { return account.User.UID == listed.UID })
 		if at >= 0 && listed.IsListed() {

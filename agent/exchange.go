@@ -68,7 +68,7 @@ func (noExchange) AskForPolicy() {}
 
 // connection is the client of the portal under the configuration of now.
 type connection struct {
-	connect func(config.Config, protocol.Host) exchanger
+	connect func(*config.Config, protocol.Host) exchanger
 	client  exchanger // what the last daemon left, to be shown until there is a client
 	madeFor string
 	knows   bool // it was made with an identity of the Mac
@@ -77,7 +77,7 @@ type connection struct {
 // prepare makes the client anew when the configuration or the Mac's identity is
 // not what it was made from. A Mac that does not say who it is for a moment keeps
 // the one that knew.
-func (c *connection) prepare(configuration config.Config, host protocol.Host) {
+func (c *connection) prepare(configuration *config.Config, host protocol.Host) {
 	of := configuration.Fingerprint() + "/" + host.Serial + "/" + host.HardwareUUID
 	known := host.HardwareUUID != ""
 	if of == c.madeFor || c.knows && !known {
@@ -173,7 +173,7 @@ func sentDetail(outcome checkin.Outcome) string {
 
 // reportOf is what the portal should know after a look, without what it is not
 // told (INV-32).
-func reportOf(known knowledge, policy protocol.PolicyReport, health protocol.HealthReport) protocol.Report {
+func reportOf(known *knowledge, policy protocol.PolicyReport, health protocol.HealthReport) protocol.Report {
 	version, _ := localapi.BuildVersion()
 	look := known.look
 	return known.configuration.Privacy.Report(protocol.Report{

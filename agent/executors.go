@@ -47,7 +47,7 @@ type actedOn struct {
 const maxRan = 2 * protocol.MaxVMs
 
 // know takes over what the loop knows.
-func (k *actedOn) know(known knowledge, portal exchanger) {
+func (k *actedOn) know(known *knowledge, portal exchanger) {
 	bundles := make(map[protocol.VMKey]string)
 	for i := range known.look.Machines {
 		if machine := &known.look.Machines[i]; machine.Bundle.Path != "" {

@@ -33,8 +33,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fakeMac is what the looker sees; change it and look again.
 type fakeMac struct {
 	mu       sync.Mutex
-	look     inventory.Look
-	recalled inventory.Look
+	look     *inventory.Look
+	recalled *inventory.Look
 	err      error
 	looks    int
 	hold     chan struct{} // if not nil, a look waits for it
@@ -42,23 +42,23 @@ type fakeMac struct {
 
 func (f *fakeMac) Close() {}
 
-func (f *fakeMac) Collect(ctx context.Context, _ time.Duration) (inventory.Look, error) {
+func (f *fakeMac) Collect(ctx context.Context, _ time.Duration) (*inventory.Look, error) {
 	if f.hold != nil {
 		select {
 		case <-f.hold:
 		case <-ctx.Done():
-			return inventory.Look{}, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.looks++
-	look := f.look
+	look := *f.look
 	look.At = wallClock().UTC()
-	return look, f.err
+	return &look, f.err
 }
 
-func (f *fakeMac) Recall() (inventory.Look, error) { return f.recalled, nil }
+func (f *fakeMac) Recall() (*inventory.Look, error) { return f.recalled, nil }
 
 func (f *fakeMac) Visiting() []inventory.Visiting { return nil }
 
@@ -281,7 +281,7 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 		t.Fatal(err)
 	}
 	d := daemon{
-		mac:    &fakeMac{look: inventory.Look{Host: testHost}},
+		mac:    &fakeMac{look: &inventory.Look{Host: testHost}, recalled: &inventory.Look{}},
 		portal: &fakePortal{policy: protocol.PolicyReport{State: protocol.PolicyNone}},
 	}
 	enforcer, applied := newEnforcer(enforce.Options{Store: state, Lanes: lane.New(), Log: zerolog.Nop()})
@@ -289,8 +289,8 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 		enforcer: enforcer, applied: applied,
 		log: zerolog.Nop(), owner: uint32(os.Geteuid()), authorize: localapi.AuthorizeLocal(uint32(os.Geteuid())), snapshots: folder, identity: filepath.Join(folder, "state", "node.json"),
 		looker:     d.mac,
-		loadConfig: func() config.Config { return settings },
-		connect: func(_ config.Config, _ protocol.Host, _ *store.Store, box *outbox.Outbox) exchanger {
+		loadConfig: func() *config.Config { return &settings },
+		connect: func(_ *config.Config, _ protocol.Host, _ *store.Store, box *outbox.Outbox) exchanger {
 			d.portal.outbox = box
 			return d.portal
 		},

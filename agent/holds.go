@@ -44,7 +44,7 @@ func (c *commands) openHolds() (*command.Holds, error) {
 
 // trusts takes over what a configuration says of commands. It is known before the first
 // look, so that what is held is held from the start.
-func (c *commands) trusts(configuration config.Config) {
+func (c *commands) trusts(configuration *config.Config) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.trust, c.notifyUsers = trustOf(configuration), configuration.NotifyUsers
@@ -64,7 +64,7 @@ func (a *agent) hear(hint watch.Hint) {
 }
 
 // seenByLook is what holds need of a look.
-func seenByLook(look inventory.Look) (machines []command.SeenVM, listed []uint32) {
+func seenByLook(look *inventory.Look) (machines []command.SeenVM, listed []uint32) {
 	for i := range look.VMs {
 		vm := &look.VMs[i]
 		seen := command.SeenVM{VMKey: vm.VMKey, Running: vm.State == protocol.StateRunning, Bundle: vm.Bundle, Stale: vm.Stale != ""}

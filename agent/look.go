@@ -19,10 +19,11 @@ import (
 )
 
 // knowledge is what the loop knows after a look, and what the next one starts
-// from.
+// from. A configuration and a look are read by whoever has them, and changed by
+// nobody once another goroutine may have them.
 type knowledge struct {
-	configuration config.Config
-	look          inventory.Look
+	configuration *config.Config
+	look          *inventory.Look
 	identityOf    string   // the Mac and configuration whose identity was checked
 	unsafe        []string // which folders others can change, and how
 	licensing     string   // whose licensing profiles say different things (CFP-16)
@@ -103,14 +104,14 @@ func unsafeFolders(folders []string, owner uint32) (found []string) {
 	return found
 }
 
-func (l *look) collect() (inventory.Look, error) {
+func (l *look) collect() (*inventory.Look, error) {
 	return l.agent.parts.looker.Collect(l.ctx, l.known.configuration.Timing.UserLook)
 }
 
 // checkIdentity discards everything that belongs to another Mac, as after a
 // disk was cloned or migrated: identity, epoch, and all that the store holds
 // (H02). It gives the look, made anew where it had another Mac's memory.
-func (l *look) checkIdentity(now inventory.Look) inventory.Look {
+func (l *look) checkIdentity(now *inventory.Look) *inventory.Look {
 	of := identityOf(l.known.configuration, now.Host)
 	if of == "" || of == l.known.identityOf || !l.mayErase {
 		return now
@@ -157,7 +158,7 @@ func (l *look) erase(fresh checkin.Identity) error {
 
 // identityOf names the Mac and the configuration that an identity belongs to;
 // empty where there is no portal, or the Mac does not say who it is.
-func identityOf(c config.Config, host protocol.Host) string {
+func identityOf(c *config.Config, host protocol.Host) string {
 	if c.ServerURL == nil || host.HardwareUUID == "" { // a Mac can be without a serial number
 		return ""
 	}

@@ -9,6 +9,7 @@ import (
 
 	"prlagent/agent/config"
 	"prlagent/agent/enforce"
+	"prlagent/agent/inventory"
 	"prlagent/agent/localapi"
 	"prlagent/agent/protocol"
 	"prlagent/agent/trigger"
@@ -125,11 +126,12 @@ type endedPass struct {
 }
 
 func newLoop(ctx context.Context, a *agent) *loop {
-	connect := func(c config.Config, host protocol.Host) exchanger {
+	connect := func(c *config.Config, host protocol.Host) exchanger {
 		return a.parts.connect(c, host, a.store, a.outbox)
 	}
 	return &loop{
 		agent: a, ctx: ctx, began: time.Now(), portal: connection{connect: connect},
+		known: knowledge{configuration: &config.Config{}, look: &inventory.Look{}},
 		looks: make(chan *look, 1), exchanges: make(chan *exchange, 1), backups: make(chan time.Time, 1),
 		plans: make(chan *convergence, 1), refreshes: make(chan []protocol.Event, 1),
 	}
@@ -155,7 +157,7 @@ func (l *loop) recall() {
 		return
 	}
 	l.known.look = seen
-	l.agent.commands.know(l.known, l.portal.client)
+	l.agent.commands.know(&l.known, l.portal.client)
 	l.publishRows()
 }
 
@@ -228,7 +230,7 @@ func (l *loop) reconfigure(reasons ...trigger.Reason) {
 
 // noteConfiguration reports whether the configuration is another one than before,
 // and then writes an event. That it has vanished is told as a trouble.
-func (l *loop) noteConfiguration(now config.Config) (changed bool) {
+func (l *loop) noteConfiguration(now *config.Config) (changed bool) {
 	before := l.known.configuration
 	if now.Fingerprint() == before.Fingerprint() {
 		return false
@@ -240,7 +242,7 @@ func (l *loop) noteConfiguration(now config.Config) (changed bool) {
 }
 
 // isRemoved reports whether there was a configuration once, and there is none.
-func isRemoved(c config.Config) bool {
+func isRemoved(c *config.Config) bool {
 	return slices.ContainsFunc(c.Problems, func(problem config.Problem) bool { return problem.Code == protocol.CodeProfileRemoved })
 }
 
@@ -300,7 +302,7 @@ func (l *loop) isPortalBehind() bool {
 
 // report is what the portal should know after the last look.
 func (l *loop) report() protocol.Report {
-	report := reportOf(l.known, l.policyReport(), l.healthReport())
+	report := reportOf(&l.known, l.policyReport(), l.healthReport())
 	report.Verdicts = l.agent.parts.enforcer.Verdicts()
 	return report
 }

@@ -265,7 +265,7 @@ func TestProfileIsNoticedWithoutARestart(t *testing.T) {
 		d := newDaemon(t, without)
 		var current atomic.Pointer[config.Config]
 		current.Store(&without)
-		d.parts.loadConfig = func() config.Config { return *current.Load() }
+		d.parts.loadConfig = current.Load
 		defer d.run(t)()
 		synctest.Wait()
 		current.Store(&with) // between two ticks: the loop sleeps
@@ -286,7 +286,7 @@ func TestQuestionSeesTheProfileOfNow(t *testing.T) {
 		d := newDaemon(t, without)
 		var current atomic.Pointer[config.Config]
 		current.Store(&without)
-		d.parts.loadConfig = func() config.Config { return *current.Load() }
+		d.parts.loadConfig = current.Load
 		defer d.run(t)()
 		synctest.Wait()
 		current.Store(&with)
@@ -332,7 +332,7 @@ func TestBeforeTheFirstLookTheLastKnownIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
 		d.mac.hold = make(chan struct{})
-		d.mac.recalled = inventory.Look{
+		d.mac.recalled = &inventory.Look{
 			Users: []protocol.UserLook{{Name: "alice", UID: 501, Count: 1, Code: protocol.CodeNotLookedYet}},
 			VMs:   []protocol.VM{{VMKey: protocol.VMKey{ID: "1", UID: 501}, Owner: "alice", Name: "Windows", State: protocol.StateUnknown, Stale: protocol.CodeNotLookedYet}},
 		}

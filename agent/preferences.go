@@ -19,7 +19,7 @@ import (
 )
 
 // accountsOf are the accounts of a look as a plan of preferences has them.
-func accountsOf(look inventory.Look, reasons trigger.Set) []enforce.Account {
+func accountsOf(look *inventory.Look, reasons trigger.Set) []enforce.Account {
 	asked := slices.ContainsFunc(retryAll, reasons.Has)
 	accounts := make([]enforce.Account, 0, len(look.Accounts))
 	for i := range look.Accounts {

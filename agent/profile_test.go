@@ -26,8 +26,8 @@ func newProfiled(t *testing.T) profiled {
 	folder := t.TempDir()
 	p := profiled{daemon: newDaemon(t, config.Config{}), path: filepath.Join(folder, "managed.plist")}
 	keeper, began := config.NewKeeper(p.store), time.Now()
-	p.parts.loadConfig = func() config.Config {
-		return *keeper.Load(config.Paths{Managed: p.path, Local: folder + "/none", LocalOwner: uint32(os.Geteuid())}, wallClock(), config.AwakeTime{Boot: "boot", Awake: time.Since(began)})
+	p.parts.loadConfig = func() *config.Config {
+		return keeper.Load(config.Paths{Managed: p.path, Local: folder + "/none", LocalOwner: uint32(os.Geteuid())}, wallClock(), config.AwakeTime{Boot: "boot", Awake: time.Since(began)})
 	}
 	p.install(t)
 	return p

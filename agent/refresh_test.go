@@ -146,7 +146,7 @@ func TestAPolicyWithoutAPortal(t *testing.T) {
 		m := newPolicyMac(t, config.ModeEnforce)
 		configuration := m.parts.loadConfig()
 		configuration.ServerURL, configuration.ContentURL = nil, nil
-		m.parts.loadConfig = func() config.Config { return configuration }
+		m.parts.loadConfig = func() *config.Config { return configuration }
 		m.portal.shape = func(content *policy.Content) { content.Source = policy.FromConfiguration }
 		defer m.run(t)()
 		for range 3 {
@@ -176,7 +176,7 @@ func TestAFolderIsReadWhenItChanges(t *testing.T) {
 		m := newPolicyMac(t, config.ModeEnforce)
 		configuration := m.parts.loadConfig()
 		configuration.ServerURL, configuration.Group, configuration.ContentURL = nil, "finance", &url.URL{Scheme: "file", Path: "/Library/Policies"}
-		m.parts.loadConfig = func() config.Config { return configuration }
+		m.parts.loadConfig = func() *config.Config { return configuration }
 		revision := uint64(0)
 		m.portal.shape = func(content *policy.Content) {
 			content.Source, content.Verified = policy.FromHead, revision > 0

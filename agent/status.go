@@ -216,7 +216,7 @@ func (l *loop) describePortal(portal *localapi.PortalStatus, next time.Time, bec
 	portal.NextAttemptAt, portal.NextReason = utc(next), because
 }
 
-func configStatus(c config.Config) localapi.ConfigStatus {
+func configStatus(c *config.Config) localapi.ConfigStatus {
 	status := localapi.ConfigStatus{Source: string(c.Source), LocallyManaged: c.Source == config.SourceLocal, Mode: c.Mode}
 	for _, problem := range c.Problems {
 		status.Problems = append(status.Problems, localapi.ConfigProblem{Key: problem.Key, Code: problem.Code, Text: problem.Text})
@@ -247,7 +247,7 @@ func countsOf(users []protocol.UserLook, vms []protocol.VM) localapi.Counts {
 
 // listedAt says when each account was listed last. The report leaves the time
 // out where it is the look's own: it would differ with every look.
-func listedAt(look inventory.Look) []protocol.UserLook {
+func listedAt(look *inventory.Look) []protocol.UserLook {
 	users := slices.Clone(look.Users)
 	for i := range users {
 		if users[i].At.IsZero() && users[i].IsListed() {

@@ -51,8 +51,8 @@ var userEventTypes = []string{"user_failing", "user_back", "vm_stale", "vm_state
 
 // lookOf is what a look finds of two users with a hundred machines each, whose
 // tools fail for a reason, or do not.
-func lookOf(code protocol.Code) inventory.Look {
-	look := inventory.Look{Host: testHost}
+func lookOf(code protocol.Code) *inventory.Look {
+	look := &inventory.Look{Host: testHost}
 	for i, name := range []string{"alice", "bob"} {
 		uid := uint32(501 + i)
 		look.Users = append(look.Users, protocol.UserLook{Name: name, UID: uid, Code: code, Count: 100})

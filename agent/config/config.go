@@ -78,18 +78,19 @@ func (c *Config) ContentFolder() string {
 
 // WithLogLevel is the configuration with the level of a flag or an environment
 // variable; empty changes nothing, an unknown level is a Problem.
-func (c Config) WithLogLevel(level string) Config {
+func (c *Config) WithLogLevel(level string) *Config {
 	if level == "" {
 		return c
 	}
+	with := *c
 	parsed, err := logLevel(level)
 	if err != nil {
-		c.Problems = append(c.Problems[:len(c.Problems):len(c.Problems)],
+		with.Problems = append(c.Problems[:len(c.Problems):len(c.Problems)],
 			Problem{Key: "LogLevel", Code: protocol.CodeConfigInvalid, Text: "in the flag --log-level: " + err.Error()})
-		return c
+		return &with
 	}
-	c.LogLevel = parsed
-	return c
+	with.LogLevel = parsed
+	return &with
 }
 
 // Fingerprint is 32 hex digits that change when anything that matters changes:

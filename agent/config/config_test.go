@@ -625,7 +625,7 @@ func TestLogLevelOfAFlag(t *testing.T) {
 	if got := c.WithLogLevel(""); got.LogLevel != "info" {
 		t.Error(got.LogLevel)
 	}
-	if got := c.WithLogLevel("loud"); got.LogLevel != "info" || len(problemsOf(&got, "LogLevel")) != 1 {
+	if got := c.WithLogLevel("loud"); got.LogLevel != "info" || len(problemsOf(got, "LogLevel")) != 1 {
 		t.Errorf("%s %v", got.LogLevel, got.Problems)
 	}
 }

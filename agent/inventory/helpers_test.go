@@ -412,7 +412,7 @@ func (l *lab) guestInfo(bundle, elements string) {
 }
 
 // look makes one look, which must succeed, a minute after the one before.
-func (l *lab) look() Look {
+func (l *lab) look() *Look {
 	l.t.Helper()
 	l.now = l.now.Add(time.Minute)
 	l.mu.Lock()
@@ -430,7 +430,7 @@ func (l *lab) look() Look {
 
 // checkGaps holds every row to the rule that an empty cell has a reason of its
 // own, and that a cell with a value has none.
-func checkGaps(t testing.TB, look Look, vm protocol.VM) {
+func checkGaps(t testing.TB, look *Look, vm protocol.VM) {
 	t.Helper()
 	row := protocol.Row{VM: vm, Host: look.Host, Product: look.Product, Status: protocol.StatusOf(look.Product, false),
 		LastCommand: protocol.CommandNone, LastReportedAt: look.At}
@@ -450,7 +450,7 @@ func checkGaps(t testing.TB, look Look, vm protocol.VM) {
 }
 
 // row is the one row of an account with this id.
-func row(t testing.TB, look Look, owner, id string) protocol.VM {
+func row(t testing.TB, look *Look, owner, id string) protocol.VM {
 	t.Helper()
 	var found []protocol.VM
 	for _, vm := range look.VMs {
@@ -465,7 +465,7 @@ func row(t testing.TB, look Look, owner, id string) protocol.VM {
 }
 
 // names are all rows in short: "alice/Windows 11 bob/Ubuntu".
-func names(look Look) string {
+func names(look *Look) string {
 	var out []string
 	for _, vm := range look.VMs {
 		out = append(out, vm.Owner+"/"+vm.Name)
@@ -474,7 +474,7 @@ func names(look Look) string {
 }
 
 // userLook is what a look says of listing one account.
-func userLook(t testing.TB, look Look, name string) protocol.UserLook {
+func userLook(t testing.TB, look *Look, name string) protocol.UserLook {
 	t.Helper()
 	at := slices.IndexFunc(look.Users, func(user protocol.UserLook) bool { return user.Name == name })
 	if at < 0 {
@@ -484,7 +484,7 @@ func userLook(t testing.TB, look Look, name string) protocol.UserLook {
 }
 
 // cell is a column of a row, as the table shows it.
-func cell(t testing.TB, look Look, vm protocol.VM, id string) (value string, gap protocol.Code) {
+func cell(t testing.TB, look *Look, vm protocol.VM, id string) (value string, gap protocol.Code) {
 	t.Helper()
 	column, ok := protocol.ColumnByID(id)
 	if !ok {

@@ -12,7 +12,7 @@ import (
 )
 
 // changesOf are what two looks say of what came, went and changed, in short.
-func changesOf(before, now Look) []string {
+func changesOf(before, now *Look) []string {
 	var said []string
 	for _, change := range protocol.CompareVMs(before.VMs, now.VMs, now.Truncated) {
 		switch {
@@ -188,7 +188,7 @@ func TestH21_OlderMemoryIsHealed(t *testing.T) {
 }
 
 // makeMemoryOlder leaves in the store what an agent before this one did.
-func (l *lab) makeMemoryOlder(seen Look) {
+func (l *lab) makeMemoryOlder(seen *Look) {
 	l.t.Helper()
 	err := l.state.Update(func(tx *store.Tx) error {
 		for i := range seen.Machines {

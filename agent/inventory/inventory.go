@@ -165,21 +165,21 @@ type Account struct {
 // All users are looked at side by side, and nobody is waited for longer than
 // the patience. Who is late keeps the last known rows; what still runs for them
 // goes on under ctx, which is the daemon's life, and the next look takes it.
-func (c *Collector) Collect(ctx context.Context, patience time.Duration) (Look, error) {
+func (c *Collector) Collect(ctx context.Context, patience time.Duration) (*Look, error) {
 	known, err := c.loadKnown()
 	if err != nil {
-		return Look{}, err
+		return nil, err
 	}
 	l := &look{
 		collector: c, known: known, patience: patience,
-		outsideSession: make(map[uint32]bool), result: Look{At: c.now().UTC()},
+		outsideSession: make(map[uint32]bool), result: &Look{At: c.now().UTC()},
 	}
 	l.lookAtHost(ctx)
 	l.lookAtUsers(ctx)
 	l.lookAtProduct(ctx)
 	l.lookAtVMs(ctx)
 	if err := ctx.Err(); err != nil {
-		return Look{}, fmt.Errorf("look at the Mac: %w", err)
+		return nil, fmt.Errorf("look at the Mac: %w", err)
 	}
 	if err := c.saveKnown(known); err != nil {
 		c.log.Error().Err(err).Msg("the next look begins without what this one learned")
@@ -191,12 +191,12 @@ func (c *Collector) Collect(ctx context.Context, patience time.Duration) (Look, 
 // Recall gives what is remembered of the last look, for the time before the
 // first one of this process: every row is stale, and At is zero. It runs no
 // tools; of the product it says what the application's bundle does.
-func (c *Collector) Recall() (Look, error) {
+func (c *Collector) Recall() (*Look, error) {
 	known, err := c.loadKnown()
 	if err != nil {
-		return Look{}, err
+		return nil, err
 	}
-	l := &look{collector: c, known: known}
+	l := &look{collector: c, known: known, result: &Look{}}
 	if l.lookAtVersion(); l.result.Product.Installed {
 		l.noteProductGaps(protocol.CodeNotLookedYet, licenseColumns...)
 	}
@@ -215,7 +215,7 @@ func (c *Collector) Recall() (Look, error) {
 // look is one look in the making.
 type look struct {
 	collector      *Collector
-	result         Look
+	result         *Look
 	known          knownMachines
 	patience       time.Duration // with one user
 	toolsRefused   protocol.Code // why the vendor's tools may not be run; empty = they may

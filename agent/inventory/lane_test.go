@@ -89,7 +89,7 @@ func TestINV_19_H12_ALicenseThatIsNotAnsweredIsNotKnown(t *testing.T) {
 }
 
 // timed is a look and how long it took.
-func (l *lab) timed() (Look, time.Duration) {
+func (l *lab) timed() (*Look, time.Duration) {
 	l.t.Helper()
 	began := time.Now()
 	look := l.look()

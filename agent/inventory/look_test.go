@@ -216,7 +216,7 @@ func TestTRG_09_ALookSaysWhereTheBundlesAre(t *testing.T) {
 		{User: alice, Session: true, Console: true, Bundles: map[string]string{windowsID: windows().home}},
 		{User: bob, Bundles: map[string]string{linuxID: linux().home}},
 	}
-	for _, look := range []Look{l.look(), l.look()} { // the second one from memory
+	for _, look := range []*Look{l.look(), l.look()} { // the second one from memory
 		if diff := cmp.Diff(want, look.Accounts); diff != "" {
 			t.Errorf("accounts (-want +got):\n%s", diff)
 		}

@@ -18,7 +18,7 @@ import (
 )
 
 // machineOf is the one machine of an account with this id.
-func machineOf(t testing.TB, look Look, owner, id string) Machine {
+func machineOf(t testing.TB, look *Look, owner, id string) Machine {
 	t.Helper()
 	at := slices.IndexFunc(look.Machines, func(m Machine) bool { return m.User.Name == owner && m.VM.ID == id })
 	if at < 0 {

@@ -13,7 +13,7 @@ import (
 )
 
 // preferencesOf is how a look saw an account's preferences.
-func preferencesOf(look Look, uid uint32) (state string, runs []string) {
+func preferencesOf(look *Look, uid uint32) (state string, runs []string) {
 	for _, account := range look.Accounts {
 		if account.User.UID == uid {
 			return account.Preferences, account.Runs

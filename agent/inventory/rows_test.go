@@ -107,7 +107,7 @@ func TestINV_02_StaleRowsAreQuiet(t *testing.T) {
 	quiet("nobody answers after a restart of the agent")
 }
 
-func reportOf(t testing.TB, look Look) string {
+func reportOf(t testing.TB, look *Look) string {
 	t.Helper()
 	report := protocol.Report{Host: look.Host, Product: look.Product, Users: look.Users, VMs: look.VMs}
 	base, err := report.Baseline()
