@@ -102,7 +102,7 @@ func (l *loop) onHand(asked handQuestion) {
 		return
 	}
 	if asked.hand.Setting != nil {
-		enforcer.SetByHand(l.ctx, situation, asked.hand, asked.reply)
+		enforcer.SetByHand(l.ctx, situation, &asked.hand, asked.reply)
 		asked.taken <- ""
 		return
 	}

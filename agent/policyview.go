@@ -35,7 +35,7 @@ func (a *agent) Policy() localapi.Policy {
 	for i := range view.PreferenceSteps {
 		shown.Steps = append(shown.Steps, preferenceStep(names, &view.PreferenceSteps[i]))
 	}
-	shown.Steps = append(shown.Steps, hostSteps(&view)...)
+	shown.Steps = append(shown.Steps, hostSteps(view)...)
 	return shown
 }
 
@@ -55,7 +55,7 @@ func wantedOf(path string, scope *policy.Scope) []localapi.WantedSetting {
 
 // vmNamer says what a machine is called, and who lists it.
 type vmNamer struct {
-	view enforce.View
+	view *enforce.View
 	rows []protocol.Row
 }
 
@@ -73,7 +73,7 @@ func (n vmNamer) of(key protocol.VMKey) localapi.PolicyVM {
 }
 
 func settingView(vm localapi.PolicyVM, one *enforce.SettingView, machines map[protocol.VMKey]*enforce.Machine) localapi.PolicySetting {
-	verdict := &one.Verdict
+	verdict := one.Verdict
 	shown := localapi.PolicySetting{
 		PolicyVM: vm, Path: verdict.Path, Setting: verdict.Setting, Value: string(verdict.Value),
 		Verdict: verdict.Verdict, Code: verdict.Code, Strength: verdict.Strength.Standard, StrengthAdmin: verdict.Strength.Admin,
@@ -100,7 +100,8 @@ func settingView(vm localapi.PolicyVM, one *enforce.SettingView, machines map[pr
 		flag.Wanted, flag.Shown, flag.Verdict, flag.Code = gap.Wanted, gap.Shown, gap.Verdict, gap.Code
 		shown.Flags = append(shown.Flags, flag)
 	}
-	for _, call := range one.Memory.Calls {
+	for i := range one.Memory.Calls {
+		call := &one.Memory.Calls[i]
 		isGap := slices.ContainsFunc(verdict.Gaps, func(gap policy.Gap) bool { return gap.Target == call.Target })
 		if !isGap && call.Word != "" {
 			flag := flagView(call)
@@ -111,6 +112,6 @@ func settingView(vm localapi.PolicyVM, one *enforce.SettingView, machines map[pr
 	return shown
 }
 
-func flagView(call policy.CallMemory) localapi.PolicyFlag {
+func flagView(call *policy.CallMemory) localapi.PolicyFlag {
 	return localapi.PolicyFlag{Target: call.Target, Written: call.Word, WrittenAt: utc(call.WrittenAt), Prior: call.Prior}
 }

@@ -66,11 +66,13 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 		}
 		return work[uid]
 	}
-	for _, step := range planned.Steps {
-		of(step.VM.UID).steps = append(of(step.VM.UID).steps, step)
+	for i := range planned.Steps {
+		theirs := of(planned.Steps[i].VM.UID)
+		theirs.steps = append(theirs.steps, &planned.Steps[i])
 	}
-	for _, v := range planned.Suspends {
-		of(v.VM.UID).suspends = append(of(v.VM.UID).suspends, v)
+	for i := range planned.Suspends {
+		theirs := of(planned.Suspends[i].VM.UID)
+		theirs.suspends = append(theirs.suspends, &planned.Suspends[i])
 	}
 	for _, uid := range owners {
 		e.tasks.Start(uid, func() Applied {
@@ -84,8 +86,8 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 
 // ownersWork is what is done for the machines of one account.
 type ownersWork struct {
-	steps    []policy.Step
-	suspends []policy.Violation
+	steps    []*policy.Step
+	suspends []*policy.Violation
 }
 
 func (e *Enforcer) newApplication(planned *Planned, uid uint32) *application {
@@ -124,12 +126,11 @@ type application struct {
 
 // run carries the steps out in their order. One that failed does not end the
 // others of its machine, but for one that stops them.
-func (a *application) run(ctx context.Context, steps []policy.Step) {
+func (a *application) run(ctx context.Context, steps []*policy.Step) {
 	ctx, cancel := context.WithTimeout(ctx, applyLimit)
 	defer cancel()
 	stopped := make(map[protocol.VMKey]bool)
-	for i := range steps {
-		step := &steps[i]
+	for _, step := range steps {
 		if ctx.Err() != nil || a.hung {
 			break
 		}
@@ -146,7 +147,7 @@ func (a *application) run(ctx context.Context, steps []policy.Step) {
 // afterwards shows behind it. It reports whether that is what is wanted.
 func (a *application) carryOut(ctx context.Context, step *policy.Step) (proven bool) {
 	e := a.enforcer
-	begin := func(m policy.VMMemory) policy.VMMemory { return m.Begin(*step, e.now()) }
+	begin := func(m policy.VMMemory) policy.VMMemory { return m.Begin(step, e.now()) }
 	if err := a.changeMemory(step, false, begin); err != nil {
 		e.options.Log.Error().Err(err).Msg("a setting is not written, because the intent cannot be kept")
 		return false
@@ -174,7 +175,7 @@ func (a *application) conclude(step *policy.Step, outcome policy.Outcome, said e
 	e := a.enforcer
 	a.note(step, outcome, said)
 	err := a.changeMemory(step, outcome.Proven, func(m policy.VMMemory) policy.VMMemory {
-		return m.End(*step, outcome, policy.VersionKey(a.planned.version, a.planned.system), e.now())
+		return m.End(step, outcome, policy.VersionKey(a.planned.version, a.planned.system), e.now())
 	})
 	if err != nil {
 		e.options.Log.Error().Err(err).Msg("keep what became of a setting") // the next plan looks
@@ -270,7 +271,7 @@ func (a *application) note(step *policy.Step, outcome policy.Outcome, said error
 	if outcome.Proven {
 		a.outcome.Proven++
 	}
-	a.outcome.Events = append(a.outcome.Events, eventOf(step, outcome, a.planned, a.memoryOf(step.VM).Settings[step.Setting])...)
+	a.outcome.Events = append(a.outcome.Events, eventOf(step, outcome, a.planned, a.memoryOf(step.VM).Setting(step.Setting))...)
 	flag, _, _ := strings.Cut(step.Target, " ")
 	isMissing := outcome.Code == protocol.CodeUnrecognized && a.planned.capabilities.Flag(flag).Support != prlctl.Supported
 	if !isMissing || a.planned.version.IsZero() || a.enforcer.options.Refuse == nil {

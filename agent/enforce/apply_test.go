@@ -113,7 +113,7 @@ func TestIntentIsKeptBeforeTheEffect(t *testing.T) {
 				return
 			}
 			begun++
-			setting := l.memoryOf(501).Settings["clipboard"]
+			setting := l.memoryOf(501).Setting("clipboard")
 			if kept := setting.Call("--shared-clipboard"); kept.Word != "off" || kept.Prior != "on" || kept.WrittenAt.IsZero() {
 				l.t.Errorf("kept before the call: %+v", kept)
 			}
@@ -400,7 +400,7 @@ func TestALookBesideAnApplyIsNoDrift(t *testing.T) {
 			l.t.Errorf("planned with an old look: %v, %v", planned, err)
 		}
 		l.plan()
-		if memory := l.memoryOf(501).Settings["clipboard"]; memory.Drifts() > 0 {
+		if memory := l.memoryOf(501).Setting("clipboard"); memory.Drifts() > 0 {
 			l.t.Errorf("%d drifts", memory.Drifts())
 		}
 	})

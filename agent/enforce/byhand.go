@@ -44,7 +44,7 @@ const eventByHand = "policy_by_hand"
 // so in monitor mode too: that keeps the agent from acting by itself, and this is a
 // person's act. What is done by hand is not remembered, so that nothing of it is
 // done again, or put back, but by a policy.
-func (e *Enforcer) SetByHand(ctx context.Context, s *Situation, hand Hand, reply chan<- []*Handed) {
+func (e *Enforcer) SetByHand(ctx context.Context, s *Situation, hand *Hand, reply chan<- []*Handed) {
 	handed, owners := e.chosen(s, hand)
 	var switches []*Handed
 	if hand.Setting == nil {
@@ -65,7 +65,7 @@ func (e *Enforcer) SetByHand(ctx context.Context, s *Situation, hand Hand, reply
 
 // chosen are the machines that are meant, and the same by their owners; and the ids
 // that nobody has.
-func (e *Enforcer) chosen(s *Situation, hand Hand) (all []*Handed, owners map[uint32][]*Handed) {
+func (e *Enforcer) chosen(s *Situation, hand *Hand) (all []*Handed, owners map[uint32][]*Handed) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	found := make(map[string]bool)
@@ -93,7 +93,7 @@ func (e *Enforcer) chosen(s *Situation, hand Hand) (all []*Handed, owners map[ui
 const handPoll = 100 * time.Millisecond
 
 // doFor does what is wanted for one account, once nothing else is done for it.
-func (e *Enforcer) doFor(ctx context.Context, s *Situation, hand Hand, uid uint32, theirs []*Handed) {
+func (e *Enforcer) doFor(ctx context.Context, s *Situation, hand *Hand, uid uint32, theirs []*Handed) {
 	e.inTurn(ctx, uid, func() Applied {
 		a := e.newApplication(&Planned{
 			At: e.now(), Machines: make(map[protocol.VMKey]*Machine), version: s.Version, capabilities: s.Capabilities,
@@ -122,7 +122,7 @@ func (e *Enforcer) inTurn(ctx context.Context, uid uint32, work func() Applied) 
 
 // doByHand does what is wanted with one machine as it is now, and tells how that
 // ended by another look at it.
-func (a *application) doByHand(ctx context.Context, s *Situation, hand Hand, one *Handed) {
+func (a *application) doByHand(ctx context.Context, s *Situation, hand *Hand, one *Handed) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -131,7 +131,11 @@ func (a *application) doByHand(ctx context.Context, s *Situation, hand Hand, one
 	a.hand[one.Key] = a.enforcer.recall(one.Key).ForHand()
 	plan, err := a.planByHand(ctx, s, hand, one.Machine)
 	if err == nil && len(plan.Steps) > 0 {
-		a.run(ctx, plan.Steps)
+		steps := make([]*policy.Step, len(plan.Steps))
+		for i := range plan.Steps {
+			steps[i] = &plan.Steps[i]
+		}
+		a.run(ctx, steps)
 		plan, err = a.planByHand(ctx, s, hand, one.Machine)
 	}
 	if err != nil {
@@ -141,11 +145,11 @@ func (a *application) doByHand(ctx context.Context, s *Situation, hand Hand, one
 		}
 		return
 	}
-	one.judge(&plan, hand)
+	one.judge(plan, hand)
 }
 
 // compare notes what the policy wants of the same.
-func (e *Enforcer) compare(s *Situation, hand Hand, one *Handed) {
+func (e *Enforcer) compare(s *Situation, hand *Hand, one *Handed) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if hand.Setting == nil || e.parsed.document == nil {
@@ -158,16 +162,18 @@ func (e *Enforcer) compare(s *Situation, hand Hand, one *Handed) {
 }
 
 // planByHand plans for one machine, which it looks at anew.
-func (a *application) planByHand(ctx context.Context, s *Situation, hand Hand, m *Machine) (result policy.Result, err error) {
+func (a *application) planByHand(ctx context.Context, s *Situation, hand *Hand, m *Machine) (*policy.Result, error) {
 	desired := policy.Desired{LiftLocks: hand.Setting == nil, Enforce: true, AllowUnprovenLocks: s.AllowUnprovenLocks}
 	if hand.Setting != nil {
 		desired.Document = policy.OneSetting(hand.Setting, hand.Value, a.hand[m.Facts.Key].HoldsLock())
 	}
 	m.Facts.AtWork, m.Facts.RetryNow = false, true
 	if s.Closed == "" {
-		if m.Facts.VM, err = a.get(ctx, m); err != nil {
-			return result, err
+		vm, err := a.get(ctx, m)
+		if err != nil {
+			return nil, err
 		}
+		m.Facts.VM = vm
 		m.Facts.Stale, m.Facts.Unreadable = "", ""
 		if desired.Document != nil && desired.Document.ReadsFile(m.Facts.VM) {
 			bundle := m.Facts.VM.Bundle()
@@ -178,7 +184,7 @@ func (a *application) planByHand(ctx context.Context, s *Situation, hand Hand, m
 			m.Facts.Config, _ = a.readConfig(ctx, m.Owner.User, m.Facts.Key.UID, bundle)
 		}
 	}
-	return policy.Plan(desired, policy.Observed{
+	return policy.Plan(desired, &policy.Observed{
 		Now: a.enforcer.now(), Version: s.Version, Capabilities: s.Capabilities, Closed: s.Closed,
 		Machines: []policy.Machine{m.Facts}, Memory: a.hand,
 	}), nil
@@ -186,7 +192,7 @@ func (a *application) planByHand(ctx context.Context, s *Situation, hand Hand, m
 
 // judge says how it ended by the verdict on the setting, or on the lock. There is
 // none on a lock that is gone.
-func (h *Handed) judge(result *policy.Result, hand Hand) {
+func (h *Handed) judge(result *policy.Result, hand *Hand) {
 	h.Outcome, h.Code = policy.HandDone, ""
 	for i := range result.Verdicts {
 		verdict := &result.Verdicts[i]
@@ -210,7 +216,7 @@ func (h *Handed) judge(result *policy.Result, hand Hand) {
 
 // EventOf is the event that tells who asked for this, to be kept before it is
 // done.
-func (h Hand) EventOf(now time.Time) protocol.Event {
+func (h *Hand) EventOf(now time.Time) protocol.Event {
 	event := protocol.Event{At: now.UTC().Truncate(time.Second), Type: eventByHand, Data: map[string]string{"by": h.By, "vms": "all"}}
 	if len(h.IDs) > 0 {
 		event.Data["vms"] = fmt.Sprint(len(h.IDs))

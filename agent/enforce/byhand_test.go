@@ -36,7 +36,7 @@ func (l *lab) byHand(begin func(reply chan<- []*Handed)) []*Handed {
 
 func (l *lab) setByHand(name string, value policy.Value, ids ...string) []*Handed {
 	l.t.Helper()
-	hand := Hand{Setting: policy.Find(name), Value: value, IDs: ids, By: "carol"}
+	hand := &Hand{Setting: policy.Find(name), Value: value, IDs: ids, By: "carol"}
 	return l.byHand(func(reply chan<- []*Handed) { l.enforcer.SetByHand(l.ctx, l.situation(), hand, reply) })
 }
 
@@ -176,7 +176,7 @@ func TestH45_ByHandUnderALock(t *testing.T) {
 		l.forget()
 		wantHanded(l.t, l.setByHand("pause_idle", "true", l.vmOf(501).key.ID), "501 done")
 		l.wantSets("501 set --lock-edit-settings=off", "501 set --pause-idle=on", "501 set --lock-edit-settings=on")
-		if !l.memoryOf(501).HoldsLock() || l.memoryOf(501).Settings["no_config_changes"].ByHand {
+		if !l.memoryOf(501).HoldsLock() || l.memoryOf(501).Setting("no_config_changes").ByHand {
 			l.t.Errorf("remembered %+v", l.memoryOf(501))
 		}
 		l.forget()

@@ -140,7 +140,7 @@ func isInPlace(l *lab, setting *policy.Setting) bool {
 	for _, m := range s.Machines {
 		observed.Machines = append(observed.Machines, m.Facts)
 	}
-	for _, verdict := range policy.Plan(policy.Desired{Document: document, Enforce: true, AllowUnprovenLocks: true}, observed).Verdicts {
+	for _, verdict := range policy.Plan(policy.Desired{Document: document, Enforce: true, AllowUnprovenLocks: true}, &observed).Verdicts {
 		if verdict.Setting == setting.Name {
 			return verdict.Verdict == protocol.VerdictInPlace
 		}

@@ -112,9 +112,9 @@ type Enforcer struct {
 	mu       sync.Mutex
 	memory   policy.Memory
 	parsed   parsedDocument
-	verdicts map[protocol.VMKey][]policy.Verdict // of the newest plan that looked at the machine; without a machine: on the document
-	reported map[protocol.VMKey][]policy.Verdict // the same, but for machines that are being set: what is reported of them is what was
-	planned  *Planned                            // the newest; nil: there was none
+	verdicts map[protocol.VMKey][]*policy.Verdict // of the newest plan that looked at the machine; without a machine: on the document
+	reported map[protocol.VMKey][]*policy.Verdict // the same, but for machines that are being set: what is reported of them is what was
+	planned  *Planned                             // the newest; nil: there was none
 	report   told
 	released *Released       // the locks, by a person; nil: they are not
 	ends     Mark            // how often somebody's settings were carried out
@@ -129,8 +129,8 @@ type Enforcer struct {
 
 	// hostTurn is held by who reads or sets the host's switches, in front of mu.
 	hostTurn     sync.Mutex
-	controls     policy.ControlsMemory
-	hostOwner    Owner // as which the host's switches are read and set
+	controls     *policy.ControlsMemory // as it is stored; who changes it puts another one there
+	hostOwner    Owner                  // as which the host's switches are read and set
 	shown        shownHost
 	listedBefore map[uint32]bool // by uid: accounts that were listed for an earlier plan
 	leases       map[int]*leaseRecord
@@ -163,7 +163,7 @@ func New(options Options) *Enforcer {
 func (e *Enforcer) Recall() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.verdicts, e.reported = make(map[protocol.VMKey][]policy.Verdict), make(map[protocol.VMKey][]policy.Verdict)
+	e.verdicts, e.reported = make(map[protocol.VMKey][]*policy.Verdict), make(map[protocol.VMKey][]*policy.Verdict)
 	e.endedAt, e.absent, e.planned = make(map[uint32]Mark), make(map[uint32]bool), nil
 	e.readings, e.shown, e.listedBefore = make(map[uint32]reading), shownHost{}, nil
 	e.memory, e.report, e.released, e.seenVersion, e.broken = loadMemory(e.options.Store)

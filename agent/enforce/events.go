@@ -36,7 +36,7 @@ func (e *Enforcer) eventsOf(result *policy.Result, planned *Planned) (events []p
 
 // driftEvents are what a verdict says of what somebody else did.
 func (p *Planned) driftEvents(verdict *policy.Verdict, was, after policy.VMMemory) (events []protocol.Event) {
-	before, now := was.Settings[verdict.Setting], after.Settings[verdict.Setting]
+	before, now := was.Setting(verdict.Setting), after.Setting(verdict.Setting)
 	if now.Drifts() > before.Drifts() {
 		events = append(events, p.event(verdict.VM, eventChanged, "", "setting", verdict.Setting, "gaps", gapsText(verdict.Gaps)))
 	}
@@ -50,7 +50,8 @@ func (p *Planned) driftEvents(verdict *policy.Verdict, was, after policy.VMMemor
 // gapsText says of each flag what is shown and what is wanted.
 func gapsText(gaps []policy.Gap) string {
 	parts := make([]string, 0, len(gaps))
-	for _, gap := range gaps {
+	for i := range gaps {
+		gap := &gaps[i]
 		parts = append(parts, fmt.Sprintf("%s is %s, wanted %s", gap.Target, gap.Shown, gap.Wanted))
 	}
 	return protocol.CutText(strings.Join(parts, "; "), protocol.MaxText)
@@ -59,7 +60,7 @@ func gapsText(gaps []policy.Gap) string {
 // eventOf is what a person may want to know of a step: that it is done, or that
 // it failed for the first time in a row. A lock that could not be lifted is told
 // with the command for a person (H67).
-func eventOf(step *policy.Step, outcome policy.Outcome, planned *Planned, memory policy.SettingMemory) []protocol.Event {
+func eventOf(step *policy.Step, outcome policy.Outcome, planned *Planned, memory *policy.SettingMemory) []protocol.Event {
 	call := memory.Call(step.Target)
 	data := []string{"setting", step.Setting, "target", step.Target, "value", step.Word, "from", step.Prior}
 	switch {

@@ -110,7 +110,7 @@ const slowly = 3 * time.Hour
 func (l *lab) on(setting string) *policy.Verdict {
 	for _, one := range l.enforcer.View().Settings {
 		if one.Verdict.VM.UID == 501 && one.Verdict.Setting == setting {
-			return &one.Verdict
+			return one.Verdict
 		}
 	}
 	return nil

@@ -133,11 +133,11 @@ func TestH45_ALockThatIsNotLiftedIsTheOnlyOne(t *testing.T) {
 		l.passesOfAnHour()
 		l.wantVerdict("clipboard", "failed admin_password_required")
 		l.wantVerdict("no_config_changes", "in_place")
-		since := l.memoryOf(501).Settings["clipboard"].Since
+		since := l.memoryOf(501).Setting("clipboard").Since
 		l.vmOf(502).state = prlctl.StateStopped
 		l.forget()
 		l.passesOfAnHour()
-		if got := l.memoryOf(501).Settings["clipboard"].Since; !got.Equal(since) {
+		if got := l.memoryOf(501).Setting("clipboard").Since; !got.Equal(since) {
 			l.t.Errorf("it has failed since %s, and then since %s", since, got)
 		}
 		if got := l.verdicts()["502 no_config_changes"]; got != "unsupported release_unproven" || l.vmOf(502).show("Security/Configuration is locked") != "off" {
@@ -452,7 +452,7 @@ func TestPOL_19_AStopIsNoFailure(t *testing.T) {
 		for range 2 {
 			l.enforcer.Take(<-l.posted)
 		}
-		setting := l.memoryOf(501).Settings["clipboard"]
+		setting := l.memoryOf(501).Setting("clipboard")
 		if call := setting.Call("--shared-clipboard"); call.Failures > 0 {
 			l.t.Errorf("remembered %+v", call)
 		}

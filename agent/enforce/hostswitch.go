@@ -52,7 +52,7 @@ func (e *Enforcer) LookAtHost(ctx context.Context, s *Situation) {
 	e.parse(s.Content)
 	e.noteHostOwner(s)
 	desired := e.desired(s)
-	needs := desired.NeedsHost(&e.controls) && e.options.Host != nil && s.Closed == ""
+	needs := desired.NeedsHost(e.controls) && e.options.Host != nil && s.Closed == ""
 	isKnown := e.shown.info != nil && e.now().Sub(e.shown.at).Abs() < hostInfoLasts && !s.Host.RetryNow
 	e.mu.Unlock()
 	if !needs || isKnown {
@@ -148,7 +148,7 @@ func (e *Enforcer) carryOutHost(ctx context.Context, step *policy.HostStep, plan
 	if e.isSetMeanwhile(ctx, step) {
 		return
 	}
-	err := e.changeControls(func(m policy.ControlsMemory) policy.ControlsMemory { return m.Begin(step, e.now()) })
+	err := e.changeControls(func(m *policy.ControlsMemory) *policy.ControlsMemory { return m.Begin(step, e.now()) })
 	if err != nil {
 		e.options.Log.Error().Err(err).Msg("a switch is not set, because the intent cannot be kept")
 		return
@@ -166,7 +166,7 @@ func (e *Enforcer) carryOutHost(ctx context.Context, step *policy.HostStep, plan
 		became.Code = protocol.CodeOf(said)
 	}
 	outcome.Events = append(outcome.Events, e.hostEvents(step, became, planned)...)
-	err = e.changeControls(func(m policy.ControlsMemory) policy.ControlsMemory {
+	err = e.changeControls(func(m *policy.ControlsMemory) *policy.ControlsMemory {
 		return m.End(step, became, policy.VersionKey(planned.version, planned.system), e.now())
 	})
 	if err != nil {
@@ -190,11 +190,10 @@ func (e *Enforcer) isSetMeanwhile(ctx context.Context, step *policy.HostStep) bo
 
 // changeControls changes what is remembered for the security controls, in the
 // store first.
-func (e *Enforcer) changeControls(change func(policy.ControlsMemory) policy.ControlsMemory) error {
+func (e *Enforcer) changeControls(change func(*policy.ControlsMemory) *policy.ControlsMemory) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	changed := change(e.controls)
-	return e.remember(nil, nil, &changed)
+	return e.remember(nil, nil, change(e.controls))
 }
 
 // hostEvents are what a person may want to know of a step: that it is done, or that
@@ -254,7 +253,8 @@ func (e *Enforcer) driftEvents(result *policy.Result, planned *Planned) (events 
 	if result.Controls.Memory == nil {
 		return nil
 	}
-	for _, now := range result.Controls.Memory.Host.Calls {
+	for i := range result.Controls.Memory.Host.Calls {
+		now := &result.Controls.Memory.Host.Calls[i]
 		before := e.controls.Host.Call(now.Target)
 		if now.Drifts > before.Drifts {
 			events = append(events, planned.hostEvent(eventChanged, "", "gaps", fmt.Sprintf("%s is off, wanted on", now.Target)))

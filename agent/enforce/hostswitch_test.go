@@ -30,7 +30,7 @@ func TestSEC25_HostEventsNameTheControls(t *testing.T) {
 				}
 				document = parsed
 			}
-			e := &Enforcer{}
+			e := &Enforcer{controls: &policy.ControlsMemory{}}
 			step := &policy.HostStep{Switch: test.target, Target: test.target, Word: "on", Prior: "off"}
 			for _, outcome := range []policy.Outcome{{Proven: true}, {}} {
 				events := e.hostEvents(step, outcome, &Planned{Document: document})

@@ -74,10 +74,10 @@ func loadMemory(state *store.Store) (memory policy.Memory, report told, released
 // loadControls recalls what is remembered for the security controls, and what is
 // lifted.
 func (e *Enforcer) loadControls() error {
-	e.controls = policy.ControlsMemory{}
+	e.controls = &policy.ControlsMemory{}
 	err := e.options.Store.View(func(tx *store.Tx) error {
 		return controlsRecords.Each(tx, func(_ string, kept *policy.ControlsMemory) error {
-			e.controls = *kept
+			e.controls = kept
 			return nil
 		})
 	})
@@ -119,7 +119,7 @@ func (e *Enforcer) remember(changed policy.Memory, report *told, controls *polic
 		e.report = *report
 	}
 	if controls != nil {
-		e.controls = *controls
+		e.controls = controls
 	}
 	return nil
 }

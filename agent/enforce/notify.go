@@ -23,8 +23,7 @@ const (
 // needs no other one for a while. That is kept before anything is shown: one that
 // is lost, or fails, is better than one at every plan. The caller holds the lock.
 func (e *Enforcer) remind(result *policy.Result, planned *Planned, notify bool) (events []protocol.Event) {
-	for i := range result.Notices {
-		notice := &result.Notices[i]
+	for _, notice := range result.Notices {
 		switch {
 		case !notify:
 			events = append(events, planned.reminder(notice, reminderOff, ""))

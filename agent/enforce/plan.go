@@ -40,7 +40,7 @@ type Planned struct {
 	work         []preferenceWork
 	judged       []protocol.VMKey // accounts whose preferences were planned for
 	aboutToSet   []protocol.VMKey // of these, those of which some are written
-	warnings     []warning        // that owners are given
+	warnings     []*warning       // that owners are given
 }
 
 // Plan plans for the machines of a look, but for those that are being set, or were
@@ -64,7 +64,7 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 		At: now, Document: e.parsed.document, Enforce: s.Enforce, Machines: make(map[protocol.VMKey]*Machine, len(s.Machines)),
 		version: s.Version, system: s.System, capabilities: s.Capabilities,
 	}
-	observed := policy.Observed{Now: now, Trusted: s.Trusted, Version: s.Version, System: s.System, Capabilities: s.Capabilities, Closed: s.Closed}
+	observed := &policy.Observed{Now: now, Trusted: s.Trusted, Version: s.Version, System: s.System, Capabilities: s.Capabilities, Closed: s.Closed}
 	// What failed may be another matter with another version.
 	isUpdated := e.planned != nil && (e.planned.version != s.Version || e.planned.system != s.System)
 	for _, m := range s.Machines {
@@ -83,23 +83,23 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	observed.Memory, observed.Controls, observed.Host = e.memory, e.controls, e.observeHost(s)
 	desired := e.desired(s)
 	result := policy.Plan(desired, observed)
-	e.planPreferences(desired, s, planned, &result)
+	e.planPreferences(desired, s, planned, result)
 	planned.Steps, planned.WouldDo = result.Steps, result.WouldDo
 	planned.HostSteps, planned.HostWouldDo = result.Controls.HostSteps, result.Controls.HostWouldDo
 	planned.Suspends, planned.NextAt = result.Controls.Suspends, result.Controls.NextAt
-	planned.Events = append(resumed, e.eventsOf(&result, planned)...)
-	planned.Events = append(planned.Events, e.driftEvents(&result, planned)...)
-	planned.Events = append(planned.Events, e.violationEvents(&result, planned)...)
-	planned.Events = append(planned.Events, planned.lowSpaceEvents(&result)...)
-	e.noteWarnings(&result, planned, s.NotifyUsers)
-	planned.Events = append(planned.Events, e.remind(&result, planned, s.NotifyUsers)...)
+	planned.Events = append(resumed, e.eventsOf(result, planned)...)
+	planned.Events = append(planned.Events, e.driftEvents(result, planned)...)
+	planned.Events = append(planned.Events, e.violationEvents(result, planned)...)
+	planned.Events = append(planned.Events, planned.lowSpaceEvents(result)...)
+	e.noteWarnings(result, planned, s.NotifyUsers)
+	planned.Events = append(planned.Events, e.remind(result, planned, s.NotifyUsers)...)
 	if s.Whole && (desired.Document != nil || desired.Released) {
 		e.forgetGone(result.Memory, planned)
 	}
 	if err := e.noteVersion(s, planned); err != nil {
 		return nil, err
 	}
-	e.takeVerdicts(&result, observed.Machines, planned, s)
+	e.takeVerdicts(result, observed.Machines, planned, s)
 	report := e.makeReport(s.Content, s.Enforce)
 	if err := e.remember(result.Memory, report, result.Controls.Memory); err != nil {
 		return nil, err
@@ -135,9 +135,11 @@ func (e *Enforcer) standingSteps(planned *Planned, since Mark) (steps []policy.S
 	if before == nil {
 		return nil
 	}
-	for _, step := range before.shownSteps() {
+	shown := before.shownSteps()
+	for i := range shown {
+		step := &shown[i]
 		if planned.Machines[step.VM] != nil && e.unsettled(step.VM.UID, since) {
-			steps = append(steps, step)
+			steps = append(steps, *step)
 		}
 	}
 	return steps
@@ -150,9 +152,9 @@ func (e *Enforcer) standingPreferences(uid uint32) (steps []policy.PreferenceSte
 	if before == nil {
 		return nil
 	}
-	for _, step := range before.PreferenceSteps {
-		if step.UID == uid {
-			steps = append(steps, step)
+	for i := range before.PreferenceSteps {
+		if step := &before.PreferenceSteps[i]; step.UID == uid {
+			steps = append(steps, *step)
 		}
 	}
 	return steps
@@ -229,7 +231,8 @@ func (e *Enforcer) takeVerdicts(result *policy.Result, machines []policy.Machine
 	for key := range looked {
 		delete(e.verdicts, key)
 	}
-	for _, verdict := range result.Verdicts {
+	for i := range result.Verdicts {
+		verdict := &result.Verdicts[i]
 		e.verdicts[verdict.VM] = append(e.verdicts[verdict.VM], verdict)
 	}
 	for key := range looked {
@@ -260,14 +263,13 @@ func (e *Enforcer) dropGone(s *Situation) {
 // makeReport makes the report of what is to be told; nil if it is the one that
 // there is.
 func (e *Enforcer) makeReport(content policy.Content, enforce bool) *told {
-	made := told{Plan: planKey(content), Enforce: enforce}
+	made := &told{Plan: planKey(content), Enforce: enforce}
 	grouping := protocol.NewVerdictGrouping(content.Pointer.SHA256)
-	var all []policy.Verdict
+	var all []*policy.Verdict
 	for _, key := range sortedKeys(e.reported) {
 		all = append(all, e.reported[key]...)
 	}
-	for i := range all {
-		verdict := &all[i]
+	for _, verdict := range all {
 		if made.Counts == nil {
 			made.Counts = make(map[string]int)
 		}
@@ -282,10 +284,10 @@ func (e *Enforcer) makeReport(content policy.Content, enforce bool) *told {
 	if len(all) > 0 { // of a policy that manages nothing, there is nothing to tell
 		made.Verdicts = grouping.Report
 	}
-	if reflect.DeepEqual(made, e.report) {
+	if reflect.DeepEqual(made, &e.report) {
 		return nil
 	}
-	return &made
+	return made
 }
 
 // Report says how far the policy is carried out.

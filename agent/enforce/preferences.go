@@ -315,8 +315,7 @@ func (p *preferencePass) conclude(step *policy.PreferenceStep, proven bool, said
 	if !proven {
 		code = cmp.Or(protocol.CodeOf(said), protocol.CodePreferenceLost)
 	}
-	setting := e.recall(p.key()).Settings[step.Setting]
-	call := setting.Call(step.Key)
+	call := e.recall(p.key()).Setting(step.Setting).Call(step.Key)
 	data := []string{"setting", step.Setting, "target", step.Key, "value", step.Word, "from", step.Prior}
 	switch {
 	case proven && call.Drifts > 0 && !call.Holds:

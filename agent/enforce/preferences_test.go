@@ -151,8 +151,8 @@ func TestPreferencesSurviveARestart(t *testing.T) {
 }
 
 func (d *desk) memoryOf(uid uint32, setting, key string) policy.CallMemory {
-	memory := d.enforcer.recall(policy.AccountKey(uid)).Settings[setting]
-	return memory.Call(key)
+	memory := d.enforcer.recall(policy.AccountKey(uid)).Setting(setting)
+	return *memory.Call(key)
 }
 
 // H40, POL-11, H47: monitor mode writes nothing, and neither does the end of a policy:

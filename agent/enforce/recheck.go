@@ -78,7 +78,7 @@ func (e *Enforcer) whyNotNow(a *application, step *policy.Step) (code protocol.C
 // which there is a look once the account's steps have ended, goes on from there.
 func (a *application) deferStep(step *policy.Step, code protocol.Code) {
 	e := a.enforcer
-	err := a.changeMemory(step, false, func(m policy.VMMemory) policy.VMMemory { return m.Defer(*step, code, e.now()) })
+	err := a.changeMemory(step, false, func(m policy.VMMemory) policy.VMMemory { return m.Defer(step, code, e.now()) })
 	if err != nil {
 		e.options.Log.Error().Err(err).Msg("keep that a setting waits") // the next plan finds it again
 	}
@@ -87,11 +87,13 @@ func (a *application) deferStep(step *policy.Step, code protocol.Code) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	memory := e.memory[step.VM].Settings[step.Setting]
-	for i := range e.verdicts[step.VM] {
-		if verdict := &e.verdicts[step.VM][i]; verdict.Setting == step.Setting {
-			verdict.Verdict, verdict.Code, verdict.Since = memory.Verdict, memory.Code, memory.Since
-			verdict.Wait = &policy.Wait{Since: cmp.Or(memory.WaitingSince, memory.Since)}
+	memory := e.memory[step.VM].Setting(step.Setting)
+	for i, verdict := range e.verdicts[step.VM] {
+		if verdict.Setting == step.Setting {
+			waits := *verdict // who has taken a View may still read the other
+			waits.Verdict, waits.Code, waits.Since = memory.Verdict, memory.Code, memory.Since
+			waits.Wait = &policy.Wait{Since: cmp.Or(memory.WaitingSince, memory.Since)}
+			e.verdicts[step.VM][i] = &waits
 		}
 	}
 }

@@ -73,7 +73,7 @@ func TestVMS41_AMachineThatIsStartedAfterThePlan(t *testing.T) {
 				}
 				if test.state == prlctl.StateStopped {
 					l.plan()
-				} else if slices.ContainsFunc(l.memoryOf(501).Settings["network"].Calls, func(c policy.CallMemory) bool { return c.Word != "" }) {
+				} else if slices.ContainsFunc(l.memoryOf(501).Setting("network").Calls, func(c policy.CallMemory) bool { return c.Word != "" }) {
 					l.t.Error("it is remembered that it was written")
 				}
 				for range 2 { // at once, and by the next plan

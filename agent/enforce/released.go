@@ -44,7 +44,7 @@ func (e *Enforcer) ReleaseLocks(ctx context.Context, s *Situation, by string, re
 	if err := e.keepReleased(released); err != nil {
 		return protocol.Event{}, err
 	}
-	e.SetByHand(ctx, s, Hand{By: by}, reply)
+	e.SetByHand(ctx, s, &Hand{By: by}, reply)
 	return protocol.Event{At: released.At, Type: eventLocksReleased, Code: protocol.CodeLocksReleased, Data: map[string]string{"by": by}}, nil
 }
 
@@ -152,7 +152,7 @@ func (e *Enforcer) lookForLift(ctx context.Context, s *Situation) protocol.Code 
 func (e *Enforcer) planLift(s *Situation) []policy.HostStep {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return policy.Plan(policy.Desired{LiftLocks: true}, policy.Observed{
+	return policy.Plan(policy.Desired{LiftLocks: true}, &policy.Observed{
 		Now: e.now(), Version: s.Version, System: s.System, Controls: e.controls,
 		Host: policy.Host{Info: e.shown.info, Leased: e.leasedNow(), RetryNow: true},
 	}).Controls.HostSteps

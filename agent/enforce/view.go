@@ -25,8 +25,8 @@ type View struct {
 
 // SettingView is one setting of one machine.
 type SettingView struct {
-	Verdict policy.Verdict
-	Memory  policy.SettingMemory
+	Verdict *policy.Verdict
+	Memory  *policy.SettingMemory
 }
 
 // Drifts is how often settings that the policy manages were found changed.
@@ -34,18 +34,18 @@ func (e *Enforcer) Drifts() (total int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for key, verdicts := range e.verdicts {
-		for i := range verdicts {
-			total += e.memory[key].Settings[verdicts[i].Setting].Drifts()
+		for _, verdict := range verdicts {
+			total += e.memory[key].Setting(verdict.Setting).Drifts()
 		}
 	}
 	return total
 }
 
 // View gives how it stands now.
-func (e *Enforcer) View() View {
+func (e *Enforcer) View() *View {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	view := View{Document: e.parsed.document}
+	view := &View{Document: e.parsed.document}
 	planned := e.planInForce()
 	if planned == nil {
 		return view
@@ -58,9 +58,9 @@ func (e *Enforcer) View() View {
 	}
 	for _, key := range sortedKeys(e.verdicts) {
 		for _, verdict := range e.verdicts[key] {
-			memory := e.memory[key].Settings[verdict.Setting]
+			memory := e.memory[key].Setting(verdict.Setting)
 			if key == (protocol.VMKey{}) {
-				memory.Calls = e.controls.SwitchesOf(verdict.Setting)
+				memory = &policy.SettingMemory{Calls: e.controls.SwitchesOf(verdict.Setting)}
 			}
 			view.Settings = append(view.Settings, SettingView{verdict, memory})
 		}

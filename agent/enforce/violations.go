@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,7 +82,7 @@ type warning struct {
 func (e *Enforcer) noteWarnings(result *policy.Result, planned *Planned, notify bool) {
 	memory := result.Controls.Memory
 	if memory == nil {
-		memory = &e.controls
+		memory = e.controls
 	}
 	if !notify || planned.Document == nil {
 		return
@@ -99,8 +98,7 @@ func (e *Enforcer) noteWarnings(result *policy.Result, planned *Planned, notify 
 		warned = append(warned, v.VM)
 	}
 	if len(warned) > 0 {
-		after := memory.Warned(warned)
-		result.Controls.Memory = &after
+		result.Controls.Memory = memory.Warned(warned)
 	}
 }
 
@@ -110,16 +108,17 @@ func (p *Planned) warn(owner *Owner, v *policy.Violation) {
 	if !due.After(p.At) {
 		due = time.Time{} // told late: that it will be suspended then would be untrue
 	}
-	at := slices.IndexFunc(p.warnings, func(w warning) bool { return w.owner.User.UID == owner.User.UID })
-	if at < 0 {
-		p.warnings = append(p.warnings, warning{owner, []protocol.VMKey{v.VM}, due})
+	for _, w := range p.warnings {
+		if w.owner.User.UID != owner.User.UID {
+			continue
+		}
+		w.vms = append(w.vms, v.VM)
+		if w.due.IsZero() || !due.IsZero() && due.Before(w.due) {
+			w.due = due
+		}
 		return
 	}
-	w := &p.warnings[at]
-	w.vms = append(w.vms, v.VM)
-	if w.due.IsZero() || !due.IsZero() && due.Before(w.due) {
-		w.due = due
-	}
+	p.warnings = append(p.warnings, &warning{owner, []protocol.VMKey{v.VM}, due})
 }
 
 // text is what the owner is told.
@@ -137,8 +136,7 @@ func (w *warning) text() string {
 
 // warn asks the Mac to tell the owners of a plan's warnings, and does not wait.
 func (e *Enforcer) warn(ctx context.Context, planned *Planned) {
-	for i := range planned.warnings {
-		w := &planned.warnings[i]
+	for _, w := range planned.warnings {
 		e.notify(ctx, w.owner.User, "tell a user of a violation", w.text(), func(outcome string, code protocol.Code) protocol.Event {
 			return planned.event(w.vms[0], eventViolationNotice, code, "vms", strconv.Itoa(len(w.vms)), "notification", outcome)
 		})
@@ -146,12 +144,12 @@ func (e *Enforcer) warn(ctx context.Context, planned *Planned) {
 }
 
 // suspend suspends the machines that are against a control and whose grace is over.
-func (a *application) suspend(ctx context.Context, violations []policy.Violation) {
+func (a *application) suspend(ctx context.Context, violations []*policy.Violation) {
 	ctx, cancel := context.WithTimeout(ctx, applyLimit)
 	defer cancel()
-	for i := range violations {
+	for _, violation := range violations {
 		if ctx.Err() == nil && !a.hung {
-			a.suspendOne(ctx, &violations[i])
+			a.suspendOne(ctx, violation)
 		}
 	}
 }
@@ -188,7 +186,7 @@ func (a *application) suspendOne(ctx context.Context, v *policy.Violation) {
 	if isSuspended || v.Failures == 0 {
 		a.outcome.Events = append(a.outcome.Events, a.planned.event(v.VM, kind, cmp.Or(code, v.Code), "control", v.Control, "action", action))
 	}
-	err = e.changeControls(func(m policy.ControlsMemory) policy.ControlsMemory { return m.Suspended(v.VM, code, e.now()) })
+	err = e.changeControls(func(m *policy.ControlsMemory) *policy.ControlsMemory { return m.Suspended(v.VM, code, e.now()) })
 	if err != nil {
 		e.options.Log.Error().Err(err).Msg("keep what became of a machine that was suspended")
 	}

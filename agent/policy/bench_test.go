@@ -38,7 +38,7 @@ func fleetOf(t testing.TB, desired policy.Desired, count int) policy.Observed {
 		m.Key = protocol.VMKey{ID: fmt.Sprintf("f11d8098-10fe-40d9-871e-%012d", i), UID: 501}
 		observed.Machines = append(observed.Machines, m)
 	}
-	observed.Memory = remembered(observed.Memory, policy.Plan(desired, observed))
+	observed.Memory = remembered(observed.Memory, policy.Plan(desired, &observed))
 	observed.Now = noon.Add(time.Hour)
 	return observed
 }
@@ -52,7 +52,7 @@ func inPlace(t testing.TB, desired policy.Desired, observed policy.Observed) pol
 	}
 	for range 3 {
 		seen := s.look()
-		for _, step := range policy.Plan(desired, policy.Observed{Now: noon, Machines: []policy.Machine{seen}}).Steps {
+		for _, step := range policy.Plan(desired, &policy.Observed{Now: noon, Machines: []policy.Machine{seen}}).Steps {
 			s.set(step.Args)
 		}
 	}
@@ -61,7 +61,7 @@ func inPlace(t testing.TB, desired policy.Desired, observed policy.Observed) pol
 	for i := range observed.Machines {
 		observed.Machines[i].VM, observed.Machines[i].Config = template.VM, template.Config
 	}
-	observed.Memory = remembered(nil, policy.Plan(desired, observed))
+	observed.Memory = remembered(nil, policy.Plan(desired, &observed))
 	return observed
 }
 
@@ -76,7 +76,7 @@ func BenchmarkPlan(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", name, count), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					policy.Plan(desired, observed)
+					policy.Plan(desired, &observed)
 				}
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(count), "ns/machine")
 			})
@@ -91,7 +91,7 @@ func TestPlanIsLinear(t *testing.T) {
 	allocations := func(settings *policy.Document, count int) float64 {
 		desired := policy.Desired{Document: settings, Enforce: true}
 		observed := fleetOf(t, desired, count)
-		return testing.AllocsPerRun(5, func() { policy.Plan(desired, observed) })
+		return testing.AllocsPerRun(5, func() { policy.Plan(desired, &observed) })
 	}
 	all := everything(t)
 	small, large := allocations(all, 50), allocations(all, 400)
@@ -116,7 +116,7 @@ func TestPlanIsSmall(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		for range runs {
-			policy.Plan(desired, observed)
+			policy.Plan(desired, &observed)
 		}
 		runtime.ReadMemStats(&after)
 		return float64(after.TotalAlloc-before.TotalAlloc) / runs
@@ -129,7 +129,7 @@ func TestPlanIsSmall(t *testing.T) {
 	if each := (bytes(large) - bytes(small)) / 200; each > 8<<10 {
 		t.Errorf("a machine that is as it is wanted takes %.0f bytes", each)
 	}
-	if each := (testing.AllocsPerRun(5, func() { policy.Plan(desired, large) }) - testing.AllocsPerRun(5, func() { policy.Plan(desired, small) })) / 200; each > 6 {
+	if each := (testing.AllocsPerRun(5, func() { policy.Plan(desired, &large) }) - testing.AllocsPerRun(5, func() { policy.Plan(desired, &small) })) / 200; each > 6 {
 		t.Errorf("a machine that is as it is wanted takes %.1f allocations", each)
 	}
 	if size := unsafe.Sizeof(policy.Verdict{}); size > 176 {

@@ -40,17 +40,17 @@ func (d *Document) Wants(m *Machine, name string) (value Value, path string, man
 // ForHand is the memory that something done by hand starts from: that of locks,
 // of which nothing keeps a person from trying again.
 func (m VMMemory) ForHand() VMMemory {
-	kept := VMMemory{Settings: make(map[string]SettingMemory)}
+	kept := VMMemory{Settings: make(map[string]*SettingMemory)}
 	for name, memory := range m.Settings {
 		if setting := Find(name); setting == nil || !setting.Lock {
 			continue
 		}
+		lock := *memory
 		for i := range memory.Calls {
-			memory.setCall(memory.Calls[i].Target, func(call *CallMemory) {
-				call.Failures, call.Code, call.Refused, call.Contended = 0, "", "", false
-			})
+			call := lock.change(memory.Calls[i].Target)
+			call.Failures, call.Code, call.Refused, call.Contended = 0, "", "", false
 		}
-		kept.Settings[name] = memory
+		kept.Settings[name] = &lock
 	}
 	return kept
 }
@@ -60,20 +60,14 @@ func (m VMMemory) ForHand() VMMemory {
 // by hand, unless a policy had it placed, and one that is lifted for good is
 // forgotten.
 func (m VMMemory) AfterHand(hand VMMemory, step *Step, proven bool) VMMemory {
-	was := m.Settings[step.Setting]
-	now := hand.Settings[step.Setting]
+	was, now := m.Setting(step.Setting), *hand.Setting(step.Setting)
 	if proven && step.Unlocks && (step.Restores || step.Value == False) {
 		now.Calls = nil
 	}
 	now.ByHand = was.ByHand || was.Call(step.Target).Word == ""
-	settings := make(map[string]SettingMemory, len(m.Settings)+1)
-	for name, memory := range m.Settings {
-		settings[name] = memory
-	}
-	settings[step.Setting] = now
+	m = m.with(step.Setting, &now)
 	if now.Calls == nil {
-		delete(settings, step.Setting)
+		delete(m.Settings, step.Setting)
 	}
-	m.Settings = settings
 	return m
 }

@@ -19,7 +19,7 @@ type controlled struct {
 	desired policy.Desired
 	now     time.Time
 	version prlctl.Version
-	memory  policy.ControlsMemory
+	memory  *policy.ControlsMemory
 	info    *prlctl.ServerInfo // nil: it cannot be read
 	hidden  map[uint32]bool    // accounts that cannot be listed
 	// unsettled are accounts whose machines are left out, because they are being set.
@@ -37,7 +37,7 @@ type controlled struct {
 func newControlled(t testing.TB, controls string) *controlled {
 	t.Helper()
 	m := &controlled{
-		t: t, now: noon, version: prlctl.Version{Major: 20, Minor: 3, Patch: 1}, listed: make(map[uint32]bool), hidden: make(map[uint32]bool),
+		t: t, now: noon, version: prlctl.Version{Major: 20, Minor: 3, Patch: 1}, memory: &policy.ControlsMemory{}, listed: make(map[uint32]bool), hidden: make(map[uint32]bool),
 		info: &prlctl.ServerInfo{PreferencesLocked: prlctl.SwitchOff},
 	}
 	m.desired = policy.Desired{Enforce: true, Document: document(t, `"security_controls":{`+controls+`}`)}
@@ -70,7 +70,7 @@ func (m *controlled) find(key protocol.VMKey) *policy.Machine {
 }
 
 // plan plans a minute later.
-func (m *controlled) plan() policy.Result {
+func (m *controlled) plan() *policy.Result {
 	m.now = m.now.Add(time.Minute)
 	observed := policy.Observed{Now: m.now, Version: m.version, Controls: m.memory, Host: m.host}
 	observed.Host.Info, observed.Host.ListedBefore, observed.Host.Listed = m.info, m.listed, make(map[uint32]bool)
@@ -85,9 +85,9 @@ func (m *controlled) plan() policy.Result {
 			}
 		}
 	}
-	result := policy.Plan(m.desired, observed)
+	result := policy.Plan(m.desired, &observed)
 	if result.Controls.Memory != nil {
-		m.memory = *result.Controls.Memory
+		m.memory = result.Controls.Memory
 	}
 	for uid, isListed := range observed.Host.Listed {
 		m.listed[uid] = m.listed[uid] || isListed
@@ -96,7 +96,7 @@ func (m *controlled) plan() policy.Result {
 }
 
 // settle plans and carries the host's steps out, until there are none.
-func (m *controlled) settle() policy.Result {
+func (m *controlled) settle() *policy.Result {
 	m.t.Helper()
 	for range 5 {
 		result := m.plan()
@@ -111,7 +111,7 @@ func (m *controlled) settle() policy.Result {
 		}
 	}
 	m.t.Fatal("it goes on for ever")
-	return policy.Result{}
+	return &policy.Result{}
 }
 
 // setHost does what a call of `prlsrvctl set` says.
@@ -165,7 +165,7 @@ func wantText(t testing.TB, what, got, want string) {
 }
 
 // violations are those that are new in a plan.
-func violations(result policy.Result) string {
+func violations(result *policy.Result) string {
 	var list []string
 	for _, v := range result.Controls.New {
 		list = append(list, v.Control+" "+string(v.Code))
@@ -175,7 +175,7 @@ func violations(result policy.Result) string {
 
 // verdictOn is the verdict on a control: on a machine, or with the zero key on the
 // Mac as a whole.
-func verdictOn(result policy.Result, control string, key protocol.VMKey) string {
+func verdictOn(result *policy.Result, control string, key protocol.VMKey) string {
 	for _, v := range result.Verdicts {
 		if v.Setting == control && v.VM == key {
 			return strings.TrimSpace(fmt.Sprintf("%s %s", v.Verdict, v.Code))
@@ -545,7 +545,7 @@ func TestSEC16_SEC21_ENC01_ENC12_VMF03_WhatCannotBeEnforcedIsSaid(t *testing.T) 
 func TestH67_TheHostsListIsReleasedToWhatItWas(t *testing.T) {
 	t.Parallel()
 	m := newControlled(t, `"provisioned_only":true,"no_removal":true`)
-	if m.desired.NeedsHost(&m.memory) {
+	if m.desired.NeedsHost(m.memory) {
 		t.Error("the host is asked without need")
 	}
 	m.settle()

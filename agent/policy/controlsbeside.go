@@ -32,7 +32,7 @@ func (cp *controlsPlan) observedDrift() string {
 		}
 		seen := 0
 		for name := range cp.document.Product.Preferences {
-			seen += memory.Settings[name].Drifts()
+			seen += memory.Setting(name).Drifts()
 		}
 		if drifts += seen; seen > 0 {
 			accounts++

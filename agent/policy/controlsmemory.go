@@ -12,8 +12,8 @@ import (
 // controls. It is a plain value that is kept as JSON.
 type ControlsMemory struct {
 	// Host is what is remembered of the host's switches, by their targets.
-	Host     SettingMemory            `json:"host,omitzero"`
-	Controls map[string]ControlMemory `json:"controls,omitempty"` // that are in force, by their names
+	Host     SettingMemory             `json:"host,omitzero"`
+	Controls map[string]*ControlMemory `json:"controls,omitempty"` // that are in force, by their names
 	// Machines are those that were seen while a control was in force that is about
 	// machines.
 	Machines   []SeenMachine `json:"machines,omitempty"`
@@ -72,14 +72,15 @@ func (m *ControlsMemory) IsEmpty() bool {
 	return len(m.Host.Calls)+len(m.Controls)+len(m.Machines)+len(m.Violations)+len(m.LowSpace) == 0
 }
 
-// clone is a copy of which nothing is shared.
-func (m *ControlsMemory) clone() ControlsMemory {
-	c := ControlsMemory{Host: m.Host, Machines: slices.Clone(m.Machines), Violations: slices.Clone(m.Violations), LowSpace: slices.Clone(m.LowSpace)}
-	c.Host.Calls = slices.Clone(m.Host.Calls)
+// clone is a copy that can be changed: of the calls, and of what has low space, none
+// ever is.
+func (m *ControlsMemory) clone() *ControlsMemory {
+	c := &ControlsMemory{Host: m.Host, Machines: slices.Clone(m.Machines), Violations: slices.Clone(m.Violations), LowSpace: m.LowSpace}
 	if len(m.Controls) > 0 {
-		c.Controls = make(map[string]ControlMemory, len(m.Controls))
+		c.Controls = make(map[string]*ControlMemory, len(m.Controls))
 		for name, control := range m.Controls {
-			c.Controls[name] = control
+			changed := *control
+			c.Controls[name] = &changed
 		}
 	}
 	return c
@@ -88,7 +89,12 @@ func (m *ControlsMemory) clone() ControlsMemory {
 // HoldsSwitch reports whether a switch of the host that we placed may still be
 // there.
 func (m *ControlsMemory) HoldsSwitch() bool {
-	return slices.ContainsFunc(m.Host.Calls, func(c CallMemory) bool { return c.Word != "" })
+	for i := range m.Host.Calls {
+		if m.Host.Calls[i].Word != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // SwitchesOf are what is remembered of the switches of a control.
@@ -107,66 +113,71 @@ func (m *ControlsMemory) SwitchesOf(control string) (calls []CallMemory) {
 
 // Begin is the memory to keep before a step is carried out: what will be
 // written, and what was there before.
-func (m ControlsMemory) Begin(step *HostStep, now time.Time) ControlsMemory {
+func (m *ControlsMemory) Begin(step *HostStep, now time.Time) *ControlsMemory {
 	m = m.clone()
-	m.Host.setCall(step.Target, func(call *CallMemory) {
-		if step.Restores {
-			call.beginLift(now)
-			return
-		}
+	call := m.Host.change(step.Target)
+	if step.Restores {
+		call.beginLift(now)
+	} else {
 		call.begin(step.Word, step.Prior, now)
-	})
+	}
 	return m
 }
 
 // End is the memory to keep after a step was carried out and looked at.
-func (m ControlsMemory) End(step *HostStep, outcome Outcome, version string, now time.Time) ControlsMemory {
+func (m *ControlsMemory) End(step *HostStep, outcome Outcome, version string, now time.Time) *ControlsMemory {
 	m = m.clone()
 	if outcome.Proven && step.Restores {
 		m.forgetSwitch(step.Target)
 		return m
 	}
-	m.Host.setCall(step.Target, func(call *CallMemory) {
-		switch {
-		case outcome.Proven:
-			call.proved(step.Word)
-			return
-		case outcome.NotApplicable && !step.Restores: // what was placed by a flag is not lifted without it
-			call.Refused, call.Code = version, outcome.Code
-			return
-		}
-		call.failed(cmp.Or(outcome.Code, protocol.CodeNotVerified), now)
-		if step.Restores && !Passes(call.Code) {
-			call.Stuck = version
-		}
-	})
+	call := m.Host.change(step.Target)
+	switch {
+	case outcome.Proven:
+		call.proved(step.Word)
+		return m
+	case outcome.NotApplicable && !step.Restores: // what was placed by a flag is not lifted without it
+		call.Refused, call.Code = version, outcome.Code
+		return m
+	}
+	call.failed(cmp.Or(outcome.Code, protocol.CodeNotVerified), now)
+	if step.Restores && !Passes(call.Code) {
+		call.Stuck = version
+	}
 	return m
 }
 
 func (m *ControlsMemory) forgetSwitch(target string) {
-	m.Host.Calls = slices.DeleteFunc(slices.Clone(m.Host.Calls), func(c CallMemory) bool { return c.Target == target })
+	var kept []CallMemory
+	for i := range m.Host.Calls {
+		if m.Host.Calls[i].Target != target {
+			kept = append(kept, m.Host.Calls[i])
+		}
+	}
+	m.Host.Calls = kept
 }
 
 // IsToBeSuspended reports whether the machine is against the control, and the policy
 // has it suspended for that.
 func (m *ControlsMemory) IsToBeSuspended(control string, vm protocol.VMKey) bool {
-	violation, known := m.violation(control, vm)
-	return known && !violation.SuspendFrom.IsZero()
+	violation := m.violation(control, vm)
+	return violation != nil && !violation.SuspendFrom.IsZero()
 }
 
 // violation is what is remembered of a machine, or with an empty key of the Mac, that
-// is against a control.
-func (m *ControlsMemory) violation(control string, vm protocol.VMKey) (violation Violation, known bool) {
-	at := slices.IndexFunc(m.Violations, func(v Violation) bool { return v.Control == control && v.VM == vm })
-	if at < 0 {
-		return Violation{}, false
+// is against a control, not to be changed; nil if nothing is.
+func (m *ControlsMemory) violation(control string, vm protocol.VMKey) *Violation {
+	for i := range m.Violations {
+		if v := &m.Violations[i]; v.Control == control && v.VM == vm {
+			return v
+		}
 	}
-	return m.Violations[at], true
+	return nil
 }
 
 // Warned is the memory after the users of these machines were told that they will be
 // suspended.
-func (m ControlsMemory) Warned(vms []protocol.VMKey) ControlsMemory {
+func (m *ControlsMemory) Warned(vms []protocol.VMKey) *ControlsMemory {
 	m = m.clone()
 	for i := range m.Violations {
 		v := &m.Violations[i]
@@ -177,7 +188,7 @@ func (m ControlsMemory) Warned(vms []protocol.VMKey) ControlsMemory {
 
 // Suspended is the memory after the agent has tried to suspend a machine, with
 // the code of why it could not; empty if it could.
-func (m ControlsMemory) Suspended(vm protocol.VMKey, code protocol.Code, now time.Time) ControlsMemory {
+func (m *ControlsMemory) Suspended(vm protocol.VMKey, code protocol.Code, now time.Time) *ControlsMemory {
 	m = m.clone()
 	for i := range m.Violations {
 		v := &m.Violations[i]

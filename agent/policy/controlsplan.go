@@ -80,22 +80,25 @@ type controlsPlan struct {
 	p        *planner
 	now      time.Time
 	document *Document // nil: none is in force
-	memory   ControlsMemory
-	gaps     map[string]Gap // by switch: of those that are not as they are wanted
-	inPlace  []string       // switches that are on
+	memory   *ControlsMemory
+	gaps     map[string]*Gap // by switch: of those that are not as they are wanted
+	inPlace  []string        // switches that are on
 	seen     map[protocol.VMKey]*SeenMachine
 	began    []string // controls that are in force since this plan
 	kept     []Violation
-	result   ControlsResult
+	result   *ControlsResult
 }
 
 // planControls plans the security controls.
 func (p *planner) planControls() {
-	before := &p.observed.Controls
+	before := p.observed.Controls
+	if before == nil {
+		before = &ControlsMemory{}
+	}
 	if before.IsEmpty() && (p.document == nil || !p.document.ManagesControls()) {
 		return
 	}
-	cp := &controlsPlan{p: p, now: p.observed.Now.UTC(), document: p.document, memory: before.clone(), gaps: make(map[string]Gap)}
+	cp := &controlsPlan{p: p, now: p.observed.Now.UTC(), document: p.document, memory: before.clone(), gaps: make(map[string]*Gap), result: &p.result.Controls}
 	cp.planSwitches()
 	if p.document != nil || p.desired.Released {
 		cp.beginAndEnd()
@@ -106,10 +109,9 @@ func (p *planner) planControls() {
 		}
 		cp.keepViolations()
 	}
-	if !reflect.DeepEqual(&cp.memory, before) {
-		cp.result.Memory = &cp.memory
+	if !reflect.DeepEqual(cp.memory, before) {
+		cp.result.Memory = cp.memory
 	}
-	p.result.Controls = cp.result
 }
 
 // isOn reports whether the policy has the control on.
@@ -121,15 +123,15 @@ func (cp *controlsPlan) isOn(name string) bool {
 func (cp *controlsPlan) beginAndEnd() {
 	for i := range Controls {
 		name := Controls[i].Name
-		_, was := cp.memory.Controls[name]
+		was := cp.memory.Controls[name]
 		switch {
 		case !cp.isOn(name):
 			delete(cp.memory.Controls, name)
-		case !was:
+		case was == nil:
 			if cp.memory.Controls == nil {
-				cp.memory.Controls = make(map[string]ControlMemory)
+				cp.memory.Controls = make(map[string]*ControlMemory)
 			}
-			cp.memory.Controls[name] = ControlMemory{Began: cp.now}
+			cp.memory.Controls[name] = &ControlMemory{Began: cp.now}
 			cp.began = append(cp.began, name)
 		}
 	}
@@ -170,7 +172,6 @@ func (cp *controlsPlan) judge(c *Control) {
 	memory := cp.memory.Controls[c.Name]
 	if memory.Since.IsZero() || isAhead(memory.Since, cp.now) || memory.Verdict != own.Verdict || memory.Code != own.Code {
 		memory.Verdict, memory.Code, memory.Since = own.Verdict, own.Code, cp.now
-		cp.memory.Controls[c.Name] = memory
 	}
 	own.Since = memory.Since
 }
@@ -180,11 +181,11 @@ func (cp *controlsPlan) judge(c *Control) {
 func (cp *controlsPlan) worstOf(c *Control, v *Verdict) (verdict string, code protocol.Code) {
 	verdict = protocol.VerdictInPlace
 	for _, name := range c.switches() {
-		gap, has := cp.gaps[name]
-		if !has {
+		gap := cp.gaps[name]
+		if gap == nil {
 			continue
 		}
-		v.Gaps = append(v.Gaps, gap)
+		v.Gaps = append(v.Gaps, *gap)
 		switch {
 		case gap.Code == protocol.CodeReleaseUnproven:
 			if verdict == protocol.VerdictInPlace {
@@ -229,7 +230,7 @@ func (cp *controlsPlan) planSwitches() {
 
 // noteLifted leaves a switch alone that is off for the agent's own work.
 func (cp *controlsPlan) noteLifted(s *HostSwitch, shown string, wanted bool) {
-	gap := Gap{Target: s.Target(), Wanted: switchOn, Shown: shown, Verdict: protocol.VerdictPending, Code: protocol.CodeControlLifted}
+	gap := &Gap{Target: s.Target(), Wanted: switchOn, Shown: shown, Verdict: protocol.VerdictPending, Code: protocol.CodeControlLifted}
 	if call := cp.memory.Host.Call(s.Target()); call.Word == "" && !cp.p.desired.AllowUnprovenLocks {
 		gap.Verdict, gap.Code = protocol.VerdictUnsupported, protocol.CodeReleaseUnproven
 	}
@@ -242,30 +243,29 @@ func (cp *controlsPlan) noteLifted(s *HostSwitch, shown string, wanted bool) {
 // remembered.
 func (cp *controlsPlan) place(s *HostSwitch, shown string) {
 	target, host := s.Target(), &cp.memory.Host
-	call := host.Call(target)
+	call := *host.Call(target)
 	counts := call.Word != "" && cp.p.desired.Enforce
 	if counts && (shown == switchOn && call.sawInPlace(switchOn, false, cp.now) || shown == switchOff && call.sawDrift(switchOn, cp.now)) {
-		host.setCall(target, func(c *CallMemory) { *c = call })
+		*host.change(target) = call
 	}
 	if shown == switchOn {
 		return
 	}
-	gap := Gap{Target: target, Wanted: switchOn, Shown: shown}
+	gap := &Gap{Target: target, Wanted: switchOn, Shown: shown}
 	var step bool
 	gap.Verdict, gap.Code, step = cp.whatToDo(&call, shown)
 	cp.gaps[s.Name] = gap
 	if step {
-		cp.addStep(HostStep{Switch: s.Name, Target: target, Args: s.Args(switchOn), Word: switchOn, Prior: shown})
+		cp.addStep(&HostStep{Switch: s.Name, Target: target, Args: s.Args(switchOn), Word: switchOn, Prior: shown})
 	}
 }
 
 // whatToDo is the verdict on a switch that is not on, and whether it is to be set
 // now.
 func (cp *controlsPlan) whatToDo(call *CallMemory, shown string) (verdict string, code protocol.Code, step bool) {
-	d, observed := &cp.p.desired, &cp.p.observed
-	isStuck := slices.ContainsFunc(cp.memory.Host.Calls, func(c CallMemory) bool { return c.Stuck == cp.p.version })
+	d, observed := &cp.p.desired, cp.p.observed
 	switch {
-	case call.Word == "" && (!d.AllowUnprovenLocks || isStuck):
+	case call.Word == "" && (!d.AllowUnprovenLocks || cp.isStuck()):
 		return protocol.VerdictUnsupported, protocol.CodeReleaseUnproven, false
 	case call.Refused != "" && call.Refused == cp.p.version:
 		return protocol.VerdictNotApplicable, call.Code, false
@@ -285,6 +285,16 @@ func (cp *controlsPlan) whatToDo(call *CallMemory, shown string) (verdict string
 	return protocol.VerdictFailed, call.Code, cp.isRetried(call.Failures, call.FailedAt, call.Code)
 }
 
+// isStuck reports whether this version did not lift a switch of ours.
+func (cp *controlsPlan) isStuck() bool {
+	for i := range cp.memory.Host.Calls {
+		if cp.memory.Host.Calls[i].Stuck == cp.p.version {
+			return true
+		}
+	}
+	return false
+}
+
 // isRetried reports whether what failed is to be tried again now.
 func (cp *controlsPlan) isRetried(failures int, failedAt time.Time, code protocol.Code) bool {
 	ago := cp.p.passed(failedAt)
@@ -302,22 +312,22 @@ func (cp *controlsPlan) release(s *HostSwitch, shown string) {
 	case shown == "" && cp.p.observed.Host.Info == nil, cp.p.observed.Closed != "":
 		return // it is not known whether it is there
 	}
-	gap := Gap{Target: target, Wanted: call.Prior, Shown: shown, Verdict: protocol.VerdictPending, Code: protocol.CodeLockReleasing}
+	gap := &Gap{Target: target, Wanted: call.Prior, Shown: shown, Verdict: protocol.VerdictPending, Code: protocol.CodeLockReleasing}
 	if call.Failures > 0 {
 		gap.Verdict, gap.Code = protocol.VerdictFailed, call.Code
 	}
 	cp.gaps[s.Name] = gap
 	if cp.isRetried(call.Failures, call.FailedAt, call.Code) {
-		cp.addStep(HostStep{Switch: s.Name, Target: target, Args: s.Args(call.Prior), Word: call.Prior, Prior: shown, Restores: true})
+		cp.addStep(&HostStep{Switch: s.Name, Target: target, Args: s.Args(call.Prior), Word: call.Prior, Prior: shown, Restores: true})
 	}
 }
 
 // addStep adds a step to those that are carried out, or that monitor mode leaves
 // out. What a person wants lifted is lifted in every mode.
-func (cp *controlsPlan) addStep(step HostStep) {
+func (cp *controlsPlan) addStep(step *HostStep) {
 	if cp.p.desired.Enforce || step.Restores && cp.p.desired.LiftLocks {
-		cp.result.HostSteps = append(cp.result.HostSteps, step)
+		cp.result.HostSteps = append(cp.result.HostSteps, *step)
 		return
 	}
-	cp.result.HostWouldDo = append(cp.result.HostWouldDo, step)
+	cp.result.HostWouldDo = append(cp.result.HostWouldDo, *step)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // lowSpace are the machines that a plan tells of, by their accounts.
-func lowSpace(result policy.Result) string {
+func lowSpace(result *policy.Result) string {
 	var told []string
 	for _, low := range result.Controls.LowSpace {
 		told = append(told, fmt.Sprint(low.VM.UID, " ", low.Used, " ", low.Free))
@@ -25,7 +25,7 @@ func TestENC_10_RoomToEncrypt(t *testing.T) {
 	t.Parallel()
 	const size = 1000
 	m := newControlled(t, `"org_license_only":true`)
-	beside := func(result policy.Result) string {
+	beside := func(result *policy.Result) string {
 		at := slices.IndexFunc(result.Verdicts, func(v policy.Verdict) bool { return v.Setting == "org_license_only" })
 		_, after, _ := strings.Cut(result.Verdicts[at].Beside.Observed, "; ")
 		return after

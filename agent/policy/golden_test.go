@@ -64,7 +64,7 @@ func TestGoldenPlans(t *testing.T) {
 			if c.observed.Now.IsZero() {
 				c.observed.Now = noon
 			}
-			wantGolden(t, name, describe(policy.Plan(c.desired, c.observed)))
+			wantGolden(t, name, describe(policy.Plan(c.desired, &c.observed)))
 		})
 	}
 }
@@ -93,7 +93,7 @@ func wantGolden(t *testing.T, name, got string) {
 }
 
 // describe is a plan as text.
-func describe(result policy.Result) string {
+func describe(result *policy.Result) string {
 	var text strings.Builder
 	short := func(key protocol.VMKey) string { return fmt.Sprintf("%.8s/%d", key.ID, key.UID) }
 	for _, list := range []struct {
@@ -111,7 +111,7 @@ func describe(result policy.Result) string {
 			text.WriteString("\n")
 		}
 	}
-	fmt.Fprintf(&text, "verdicts: %s\n", policy.State(result.Verdicts))
+	fmt.Fprintf(&text, "verdicts: %s\n", stateOf(result))
 	for _, v := range result.Verdicts {
 		fmt.Fprintf(&text, "  %s  %-42s %-14s %-15s %-22s standard user: %s, admin: %s", short(v.VM), v.Path, v.Value, v.Verdict, v.Code, v.Strength.Standard, v.Strength.Admin)
 		if v.Wait != nil {

@@ -99,8 +99,17 @@ func setPath(object map[string]any, path string, value any) {
 }
 
 // plan plans the machines under enforcement, with nothing remembered.
-func plan(document *policy.Document, machines ...policy.Machine) policy.Result {
-	return policy.Plan(policy.Desired{Document: document, Enforce: true}, policy.Observed{Now: noon, Machines: machines})
+func plan(document *policy.Document, machines ...policy.Machine) *policy.Result {
+	return policy.Plan(policy.Desired{Document: document, Enforce: true}, &policy.Observed{Now: noon, Machines: machines})
+}
+
+// stateOf is how far the policy is carried out, by the verdicts of a plan.
+func stateOf(result *policy.Result) string {
+	verdicts := make([]*policy.Verdict, len(result.Verdicts))
+	for i := range result.Verdicts {
+		verdicts[i] = &result.Verdicts[i]
+	}
+	return policy.State(verdicts)
 }
 
 // calls are the steps as they are typed, without the machine.
@@ -120,7 +129,7 @@ func wantCalls(t *testing.T, steps []policy.Step, want ...string) {
 }
 
 // verdictOf is the verdict and the code on a setting of the first machine.
-func verdictOf(t testing.TB, result policy.Result, setting string) string {
+func verdictOf(t testing.TB, result *policy.Result, setting string) string {
 	t.Helper()
 	for _, v := range result.Verdicts {
 		if v.Setting == setting {
@@ -131,7 +140,7 @@ func verdictOf(t testing.TB, result policy.Result, setting string) string {
 	return ""
 }
 
-func wantVerdict(t *testing.T, result policy.Result, setting, want string) {
+func wantVerdict(t *testing.T, result *policy.Result, setting, want string) {
 	t.Helper()
 	if got := verdictOf(t, result, setting); got != want {
 		t.Errorf("%s is %q, want %q", setting, got, want)
@@ -139,7 +148,7 @@ func wantVerdict(t *testing.T, result policy.Result, setting, want string) {
 }
 
 // remembered is the memory after a plan.
-func remembered(before policy.Memory, result policy.Result) policy.Memory {
+func remembered(before policy.Memory, result *policy.Result) policy.Memory {
 	after := make(policy.Memory, len(before))
 	for key, memory := range before {
 		after[key] = memory

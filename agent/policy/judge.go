@@ -17,14 +17,14 @@ type machinePlan struct {
 	activity    activity
 	untouchable protocol.Code // why nothing can be set now
 	steps       []Step
-	gaps        int                      // where those of this machine begin in the plan's
-	left        int                      // machines that are still to be planned, with this one
-	changed     map[string]SettingMemory // what to remember, if it is not what was
-	judged      int                      // settings so far of which something was remembered
-	lock        *wanted                  // a lock of ours that is in place
-	placing     *wanted                  // a lock that a step places
-	probes      bool                     // the steps find out whether the lock can be lifted
-	stuck       CallMemory               // of a lock of ours that could not be lifted; empty if there is none
+	gaps        int                       // where those of this machine begin in the plan's
+	left        int                       // machines that are still to be planned, with this one
+	changed     map[string]*SettingMemory // what to remember, if it is not what was
+	judged      int                       // settings so far of which something was remembered
+	lock        *wanted                   // a lock of ours that is in place
+	placing     *wanted                   // a lock that a step places
+	probes      bool                      // the steps find out whether the lock can be lifted
+	stuck       *CallMemory               // of a lock of ours that could not be lifted; empty if there is none
 }
 
 // judgement is one setting of one machine being judged.
@@ -33,7 +33,7 @@ type judgement struct {
 	mp      *machinePlan
 	m       *Machine
 	w       *wanted
-	before  SettingMemory // what is remembered of it
+	before  *SettingMemory // what is remembered of it, not to be changed
 	after   SettingMemory
 	changed bool // what is remembered of a flag
 	gaps    int  // where those of this setting begin in the plan's
@@ -71,10 +71,10 @@ const lastingRank = 3
 // begin begins to judge a setting of which this is remembered. It fills in what
 // is there, and gives nothing: with what is remembered that is large, and there
 // are thousands.
-func (j *judgement) begin(mp *machinePlan, w *wanted, before SettingMemory) {
+func (j *judgement) begin(mp *machinePlan, w *wanted, before *SettingMemory) {
 	j.p, j.mp, j.m, j.w, j.gaps = mp.p, mp, mp.m, w, len(mp.p.gaps)
 	j.before = before
-	j.after = before
+	j.after = *before
 }
 
 // judge finds the verdict on a setting, and the steps that it needs.
@@ -83,7 +83,7 @@ func (mp *machinePlan) judge(w *wanted) {
 		return // it is lifted, as if it were not managed
 	}
 	var j judgement
-	j.begin(mp, w, mp.memory.Settings[w.setting.Name])
+	j.begin(mp, w, mp.memory.Setting(w.setting.Name))
 	j.after.Path, j.after.Value, j.after.ByHand = w.path, w.value, false
 	if j.before.Value != w.value {
 		j.after.WaitingSince, j.after.SeenAtRest, j.after.Established = time.Time{}, false, false
@@ -102,7 +102,7 @@ func (mp *machinePlan) judge(w *wanted) {
 func (mp *machinePlan) judgeUnknown(name, path string) {
 	unknown := &Setting{Name: name, Strength: &notEnforceable}
 	var j judgement
-	j.begin(mp, &wanted{setting: unknown, path: path}, mp.memory.Settings[name])
+	j.begin(mp, &wanted{setting: unknown, path: path}, mp.memory.Setting(name))
 	j.after = SettingMemory{Path: path, Since: j.before.Since, Verdict: j.before.Verdict, Code: j.before.Code}
 	j.conclude(protocol.VerdictUnsupported, protocol.CodeSettingUnknown)
 }
@@ -129,7 +129,7 @@ func (j *judgement) ruleOut() (string, protocol.Code) {
 func (j *judgement) look() (string, protocol.Code) {
 	parts, set := 0, false // set: the part before is being set
 	for i := range j.w.parts {
-		part := &j.w.parts[i]
+		part := j.w.parts[i]
 		steps := len(j.mp.steps)
 		switch {
 		case part.Keep != "":
@@ -234,7 +234,7 @@ func (j *judgement) whatToDo(part *wantedPart, target string, known bool) (verdi
 	case call.Contended:
 		return protocol.VerdictContended, protocol.CodeContended, j.isDue(call.WrittenAt)
 	case j.mp.stuck.Failures > 0 && !j.w.setting.Lock: // behind our lock nothing can be set
-		call = &j.mp.stuck
+		call = j.mp.stuck
 	}
 	switch {
 	case call.Failures == 0:
@@ -298,18 +298,19 @@ func (j *judgement) deadline() time.Time {
 // was interrupted, once they are in place.
 func (j *judgement) keep(part *wantedPart) {
 	shown, known := part.show(j.p.values, part.places, j.m.Config)
-	call := *j.recall(part.Flag)
+	call := j.recall(part.Flag)
 	switch {
 	case !known || part.absent:
 	case j.steps > 0 && shown == part.Keep:
 		if j.p.desired.Enforce && (call.Prior != part.Keep || call.Holds) {
-			j.setCall(part.Flag, func(c *CallMemory) { c.Prior, c.Holds = part.Keep, false })
+			changed := j.change(part.Flag)
+			changed.Prior, changed.Holds = part.Keep, false
 		}
 		j.addStep(part, part.Flag, "", shown)
 	case j.steps > 0 || call.Prior != part.Keep || call.Holds:
 	case shown == part.Keep:
-		j.setCall(part.Flag, func(c *CallMemory) { c.Holds = true })
-	case j.inPlace > 0 && j.mp.untouchable == "" && !j.isRefused(&call, part) && j.isRetried(&call) && j.isRetried(&j.mp.stuck):
+		j.change(part.Flag).Holds = true
+	case j.inPlace > 0 && j.mp.untouchable == "" && !j.isRefused(call, part) && j.isRetried(call) && j.isRetried(j.mp.stuck):
 		j.addStep(part, part.Flag, "", shown)
 	}
 }
@@ -317,11 +318,12 @@ func (j *judgement) keep(part *wantedPart) {
 // addStep plans one call.
 func (j *judgement) addStep(part *wantedPart, target, adapter, shown string) {
 	spell := part.spell(j.after.find(target))
-	step := Step{
+	j.mp.steps = append(j.mp.steps, Step{
 		VM: j.m.Key, Setting: j.w.setting.Name, Path: j.w.path, Value: j.w.value,
 		Target: target, Word: spell.word, Args: spell.args, Prior: shown, InFile: part.File != nil && described(j.p.values, part.places) == "",
 		part: part.Part, word: part.word, adapter: adapter, waited: j.after.WaitingSince,
-	}
+	})
+	step := &j.mp.steps[len(j.mp.steps)-1]
 	step.Unlocks = j.w.setting.Lock && step.Word != lockedWord
 	switch {
 	case part.Stopped:
@@ -333,24 +335,25 @@ func (j *judgement) addStep(part *wantedPart, target, adapter, shown string) {
 		step.Args = append([]string{part.Flag, adapter}, part.word.With...)
 	}
 	j.steps++
-	j.mp.steps = append(j.mp.steps, step)
 }
 
 // noteInPlace remembers that a flag was seen as it is wanted.
 func (j *judgement) noteInPlace(target, word string) {
-	call := j.after.Call(target)
+	call := *j.recall(target)
+	call.Target = target
 	// That a lock is in place says nothing of whether it can be lifted.
 	isStuck := j.w.setting.Lock && j.mp.stuck.Failures > 0
 	if j.counts() && call.sawInPlace(word, isStuck, j.p.observed.Now) {
-		j.setCall(target, func(c *CallMemory) { *c = call })
+		*j.change(target) = call
 	}
 }
 
 // noteDrift remembers that a flag was found changed after it had been in place.
 func (j *judgement) noteDrift(target, word string) {
-	call := j.after.Call(target)
+	call := *j.recall(target)
+	call.Target = target
 	if j.counts() && call.sawDrift(word, j.p.observed.Now) {
-		j.setCall(target, func(c *CallMemory) { *c = call })
+		*j.change(target) = call
 	}
 }
 
@@ -365,10 +368,10 @@ func (j *judgement) recall(target string) *CallMemory {
 	return &j.p.noCall
 }
 
-// setCall changes what is remembered of a flag.
-func (j *judgement) setCall(target string, change func(*CallMemory)) {
-	j.after.setCall(target, change)
+// change is what is remembered of a flag, to be changed at once.
+func (j *judgement) change(target string) *CallMemory {
 	j.changed = true
+	return j.after.change(target)
 }
 
 // worst is the verdict of the parts together: the one of the highest rank, or
@@ -378,7 +381,8 @@ func (j *judgement) worst() (string, protocol.Code) {
 	if len(j.p.gaps) == j.gaps && j.w.set == j.w.value {
 		return verdict, code
 	}
-	for _, gap := range j.p.gaps[j.gaps:] {
+	for i := j.gaps; i < len(j.p.gaps); i++ {
+		gap := &j.p.gaps[i]
 		if rank(gap.Verdict) > rank(verdict) {
 			verdict, code = gap.Verdict, gap.Code
 		}
@@ -408,10 +412,11 @@ func (j *judgement) conclude(verdict string, code protocol.Code) {
 	} else if !j.after.Established && j.inPlace > 0 && j.m.Stale == "" && rank(verdict) <= lastingRank {
 		j.after.Established = true
 	}
-	v := Verdict{
+	j.p.result.Verdicts = append(j.p.result.Verdicts, Verdict{
 		Path: j.w.path, Setting: j.w.setting.Name, VM: j.m.Key, Value: j.w.value,
 		Verdict: verdict, Code: code, Since: j.after.Since, Strength: j.strength(verdict),
-	}
+	})
+	v := &j.p.result.Verdicts[len(j.p.result.Verdicts)-1]
 	if end := len(j.p.gaps); end > j.gaps {
 		v.Gaps = j.p.gaps[j.gaps:end:end]
 	}
@@ -419,11 +424,11 @@ func (j *judgement) conclude(verdict string, code protocol.Code) {
 		deadline := j.deadline()
 		j.p.waits = append(roomLike(j.p.waits, 1, len(j.p.observed.Machines)), Wait{j.after.WaitingSince, deadline, j.p.isOver(deadline)})
 		v.Wait = &j.p.waits[len(j.p.waits)-1]
-		j.p.waiting = append(j.p.waiting, len(j.p.result.Verdicts))
+		j.p.waiting = append(j.p.waiting, len(j.p.result.Verdicts)-1)
 	}
-	j.p.result.Verdicts = append(j.p.result.Verdicts, v)
-	if j.changed || !j.after.sameBut(&j.before) {
-		j.mp.remember(j.w.setting.Name, j.after)
+	if j.changed || !j.after.sameBut(j.before) {
+		after := j.after
+		j.mp.remember(j.w.setting.Name, &after)
 	}
 }
 
@@ -459,15 +464,15 @@ func (j *judgement) strength(verdict string) *Strength {
 }
 
 // remember changes what is remembered of one setting.
-func (mp *machinePlan) remember(name string, memory SettingMemory) {
+func (mp *machinePlan) remember(name string, memory *SettingMemory) {
 	if mp.changed == nil {
-		mp.changed = make(map[string]SettingMemory, len(mp.memory.Settings)+1)
+		mp.changed = make(map[string]*SettingMemory, len(mp.memory.Settings)+1)
 		maps.Copy(mp.changed, mp.memory.Settings)
 	}
 	mp.changed[name] = memory
 }
 
 func (mp *machinePlan) forget(name string) {
-	mp.remember(name, SettingMemory{})
+	mp.remember(name, nil)
 	delete(mp.changed, name)
 }

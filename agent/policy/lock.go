@@ -20,7 +20,7 @@ type lockProof struct {
 
 func (p *planner) proveLocks() {
 	for _, memory := range p.observed.Memory {
-		lock := memory.Settings[catalogue.lock.Name]
+		lock := memory.Setting(catalogue.lock.Name)
 		if call := lock.find(lockFlag); call != nil {
 			p.locks.lifted = p.locks.lifted || call.Lifted == p.version
 			p.locks.stuck = p.locks.stuck || call.Stuck == p.version
@@ -54,16 +54,16 @@ func (mp *machinePlan) probeLock() bool {
 
 // stuckLock is what is remembered of a lock of ours that is in place and was not
 // lifted when that was tried last; empty if there is none.
-func (mp *machinePlan) stuckLock() CallMemory {
-	memory := mp.memory.Settings[catalogue.lock.Name]
+func (mp *machinePlan) stuckLock() *CallMemory {
+	memory := mp.memory.Setting(catalogue.lock.Name)
 	call, part := memory.find(lockFlag), &catalogue.lock.Parts[0]
 	if call == nil || call.Failures == 0 || call.Word != lockedWord {
-		return CallMemory{}
+		return &mp.p.noCall
 	}
 	if shown, _ := part.show(mp.p.values, part.slots(), mp.m.Config); shown != lockedWord {
-		return CallMemory{}
+		return &mp.p.noCall
 	}
-	return *call
+	return call
 }
 
 // release ends the management of what the policy does not manage any more. A
@@ -99,7 +99,7 @@ func (mp *machinePlan) isManaged(name string) bool {
 
 // lifts plans the lifting of a lock that is not wanted any more. It reports
 // whether it is ours and may still be there.
-func (mp *machinePlan) lifts(setting *Setting, memory SettingMemory) bool {
+func (mp *machinePlan) lifts(setting *Setting, memory *SettingMemory) bool {
 	part := &setting.Parts[0]
 	call := memory.Call(part.Flag)
 	shown, known := part.show(mp.p.values, part.slots(), mp.m.Config)
@@ -109,15 +109,15 @@ func (mp *machinePlan) lifts(setting *Setting, memory SettingMemory) bool {
 	if memory.ByHand && !mp.p.desired.LiftLocks {
 		return true // it is that person's, until one wants it lifted
 	}
-	w := wanted{setting: setting, path: memory.Path, value: memory.Value, set: False,
-		parts: []wantedPart{mp.p.preparePart(part, part.WordFor(False))}}
+	w := &wanted{setting: setting, path: memory.Path, value: memory.Value, set: False,
+		parts: []*wantedPart{mp.p.preparePart(part, part.WordFor(False))}}
 	w.parts[0].absent = false // it was placed by this flag
 	var j judgement
-	j.begin(mp, &w, memory)
+	j.begin(mp, w, memory)
 	j.lifting = mp.p.desired.LiftLocks
-	verdict, code, step := j.whatToDo(&w.parts[0], part.Flag, known)
+	verdict, code, step := j.whatToDo(w.parts[0], part.Flag, known)
 	if step {
-		j.addStep(&w.parts[0], part.Flag, "", shown)
+		j.addStep(w.parts[0], part.Flag, "", shown)
 		mp.steps[len(mp.steps)-1].Restores = true
 	}
 	if verdict == protocol.VerdictPending && (mp.p.desired.Enforce || j.lifting) {
@@ -135,14 +135,15 @@ func (mp *machinePlan) holdsLock(j *judgement) protocol.Code {
 	switch ours := j.after.Call(lockFlag).Word == lockedWord; {
 	case ours && j.w.set == True:
 		mp.lock = j.w
-		if mp.untouchable == "" && j.isRetried(&mp.stuck) {
+		if mp.untouchable == "" && j.isRetried(mp.stuck) {
 			mp.probeLock()
 		}
 		if !mp.p.locks.lifted {
 			return protocol.CodeReleaseUnproven
 		}
 	case ours && mp.m.Stale == "":
-		j.setCall(lockFlag, func(c *CallMemory) { c.Word, c.Prior = "", "" })
+		call := j.change(lockFlag)
+		call.Word, call.Prior = "", ""
 	}
 	return ""
 }
@@ -154,10 +155,11 @@ func (mp *machinePlan) orderedSteps() []Step {
 	if len(mp.steps) == 0 && !mp.probes {
 		return nil
 	}
-	if at := slices.IndexFunc(mp.steps, func(s Step) bool { return s.Unlocks }); at >= 0 {
-		lift := mp.steps[at]
-		lift.StopsOthers = len(mp.steps) > 1
-		return slices.Concat([]Step{lift}, mp.steps[:at], mp.steps[at+1:])
+	for at := range mp.steps {
+		if mp.steps[at].Unlocks {
+			mp.steps[at].StopsOthers = len(mp.steps) > 1
+			return slices.Concat(mp.steps[at:at+1], mp.steps[:at], mp.steps[at+1:])
+		}
 	}
 	others := mp.steps
 	switch {
@@ -175,10 +177,10 @@ func (mp *machinePlan) orderedSteps() []Step {
 func (mp *machinePlan) relock(lock *wanted) []Step {
 	mp.steps = nil
 	var j judgement
-	j.begin(mp, lock, SettingMemory{})
+	j.begin(mp, lock, &SettingMemory{})
 	for _, value := range []Value{False, True} {
 		part := mp.p.preparePart(lock.parts[0].Part, lock.parts[0].WordFor(value))
-		j.addStep(&part, part.Flag, "", lockedWord)
+		j.addStep(part, part.Flag, "", lockedWord)
 	}
 	mp.steps[0].StopsOthers = true
 	return mp.steps

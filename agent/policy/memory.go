@@ -15,9 +15,10 @@ import (
 type Memory map[protocol.VMKey]VMMemory
 
 // VMMemory is what is remembered of one machine: its settings by their names. It
-// is a plain value that is kept as JSON. An empty one is not kept.
+// is a plain value that is kept as JSON. An empty one is not kept. Nothing in it is
+// ever changed: what changes is another memory.
 type VMMemory struct {
-	Settings map[string]SettingMemory `json:"settings,omitempty"`
+	Settings map[string]*SettingMemory `json:"settings,omitempty"`
 	// ToldAt is when the owner was told last that the machine has to be suspended
 	// or shut down.
 	ToldAt time.Time `json:"told_at,omitzero"`
@@ -108,48 +109,48 @@ type Outcome struct {
 
 // Begin is the memory to keep before a step is carried out: what will be
 // written, and what was there before.
-func (m VMMemory) Begin(step Step, now time.Time) VMMemory {
-	return m.changeCall(step, func(call *CallMemory) {
-		if step.Unlocks {
-			call.beginLift(now)
-			return
-		}
+func (m VMMemory) Begin(step *Step, now time.Time) VMMemory {
+	m, call := m.change(step)
+	if step.Unlocks {
+		call.beginLift(now)
+	} else {
 		call.begin(step.Word, step.Prior, now)
-	})
+	}
+	return m
 }
 
 // End is the memory to keep after a step was carried out and looked at, with the
 // versions of this VersionKey.
-func (m VMMemory) End(step Step, outcome Outcome, version string, now time.Time) VMMemory {
+func (m VMMemory) End(step *Step, outcome Outcome, version string, now time.Time) VMMemory {
 	version = cmp.Or(version, unknownVersion)
-	return m.changeCall(step, func(call *CallMemory) {
-		switch {
-		case outcome.Proven:
-			call.proved(step.word.Set[0])
-		case outcome.NotApplicable && !step.Unlocks: // what was placed by a flag is not lifted without it
-			call.Refused, call.Code = version, outcome.Code
-		default:
-			call.failed(cmp.Or(outcome.Code, protocol.CodeNotVerified), now)
-		}
-		switch {
-		case step.Unlocks && outcome.Proven:
-			call.Stuck, call.Lifted = "", version
-		case step.Unlocks && !Passes(call.Code):
-			call.Stuck = version
-		}
-	})
+	m, call := m.change(step)
+	switch {
+	case outcome.Proven:
+		call.proved(step.word.Set[0])
+	case outcome.NotApplicable && !step.Unlocks: // what was placed by a flag is not lifted without it
+		call.Refused, call.Code = version, outcome.Code
+	default:
+		call.failed(cmp.Or(outcome.Code, protocol.CodeNotVerified), now)
+	}
+	switch {
+	case step.Unlocks && outcome.Proven:
+		call.Stuck, call.Lifted = "", version
+	case step.Unlocks && !Passes(call.Code):
+		call.Stuck = version
+	}
+	return m
 }
 
 // Defer is the memory to keep where a step that was planned is not carried out,
 // because its machine is in another state by now. What it has waited already
 // stands; else the next plan dates the wait, by what it knows of the last start.
-func (m VMMemory) Defer(step Step, code protocol.Code, now time.Time) VMMemory {
-	setting := m.Settings[step.Setting]
+func (m VMMemory) Defer(step *Step, code protocol.Code, now time.Time) VMMemory {
+	setting := *m.Setting(step.Setting)
 	if setting.Verdict != protocol.VerdictDeferred || setting.Code != code {
 		setting.Verdict, setting.Code, setting.Since = protocol.VerdictDeferred, code, now.UTC()
 	}
-	setting.WaitingSince = step.waited
-	return m.with(step, setting)
+	setting.Path, setting.Value, setting.WaitingSince = step.Path, step.Value, step.waited
+	return m.with(step.Setting, &setting)
 }
 
 // Told is the memory to keep once the machine's owner was told.
@@ -161,26 +162,38 @@ func (m VMMemory) Told(now time.Time) VMMemory {
 // IsEmpty reports whether there is nothing to keep.
 func (m VMMemory) IsEmpty() bool { return len(m.Settings) == 0 }
 
-// changeCall is a copy of the memory with the step's call changed.
-func (m VMMemory) changeCall(step Step, change func(*CallMemory)) VMMemory {
-	setting := m.Settings[step.Setting]
-	setting.setCall(step.Target, change)
-	return m.with(step, setting)
+// Setting is what is remembered of a setting, not to be changed; empty if nothing is.
+func (m VMMemory) Setting(name string) *SettingMemory {
+	if setting := m.Settings[name]; setting != nil {
+		return setting
+	}
+	return &nothing
 }
 
-// with is a copy of the memory with this of the step's setting.
-func (m VMMemory) with(step Step, setting SettingMemory) VMMemory {
-	m.Settings = maps.Clone(m.Settings)
-	if m.Settings == nil {
-		m.Settings = make(map[string]SettingMemory)
-	}
+// nothing is what is remembered of a setting of which nothing is.
+var nothing SettingMemory
+
+// change is a copy of the memory, and what it remembers of the step's target, to be
+// changed.
+func (m VMMemory) change(step *Step) (VMMemory, *CallMemory) {
+	setting := *m.Setting(step.Setting)
 	setting.Path, setting.Value = step.Path, step.Value
-	m.Settings[step.Setting] = setting
+	call := setting.change(step.Target)
+	return m.with(step.Setting, &setting), call
+}
+
+// with is a copy of the memory with this of a setting.
+func (m VMMemory) with(name string, setting *SettingMemory) VMMemory {
+	settings := make(map[string]*SettingMemory, len(m.Settings)+1)
+	maps.Copy(settings, m.Settings)
+	settings[name] = setting
+	m.Settings = settings
 	return m
 }
 
-// setCall changes one call, and nothing that others may hold.
-func (s *SettingMemory) setCall(target string, change func(*CallMemory)) {
+// change is what is remembered of a target, to be changed at once. It changes nothing
+// that others may hold.
+func (s *SettingMemory) change(target string) *CallMemory {
 	s.Calls = slices.Clone(s.Calls)
 	call := s.find(target)
 	if call == nil {
@@ -188,7 +201,7 @@ func (s *SettingMemory) setCall(target string, change func(*CallMemory)) {
 		call = &s.Calls[len(s.Calls)-1]
 	}
 	call.LastDrifts = slices.Clone(call.LastDrifts)
-	change(call)
+	return call
 }
 
 // find is what is remembered of a target, not to be changed; nil if nothing is.
@@ -201,20 +214,20 @@ func (s *SettingMemory) find(target string) *CallMemory {
 	return nil
 }
 
-// Call is what is remembered of a target; all but the target is empty if nothing
-// is.
-func (s *SettingMemory) Call(target string) CallMemory {
+// Call is what is remembered of a target, not to be changed; all but the target is
+// empty if nothing is.
+func (s *SettingMemory) Call(target string) *CallMemory {
 	if call := s.find(target); call != nil {
-		return *call
+		return call
 	}
-	return CallMemory{Target: target}
+	return &CallMemory{Target: target}
 }
 
 // Drifts is how often the setting was found changed after it had been in place.
-func (s SettingMemory) Drifts() int {
+func (s *SettingMemory) Drifts() int {
 	total := 0
-	for _, call := range s.Calls {
-		total += call.Drifts
+	for i := range s.Calls {
+		total += s.Calls[i].Drifts
 	}
 	return total
 }

@@ -42,8 +42,8 @@ type Observed struct {
 	Closed   protocol.Code
 	Machines []Machine
 	Memory   Memory
-	Host     Host // for the security controls, as is:
-	Controls ControlsMemory
+	Host     Host            // for the security controls, as is:
+	Controls *ControlsMemory // nil: nothing is remembered
 }
 
 // Result is a plan.
@@ -57,7 +57,7 @@ type Result struct {
 	// the order of the machines and of the catalogue, and then those on the
 	// document as a whole.
 	Verdicts []Verdict
-	Notices  []Notice // to people, at most one for each user
+	Notices  []*Notice // to people, at most one for each user
 	// Memory are the machines of which something else is remembered now. One that
 	// IsEmpty is forgotten.
 	Memory Memory
@@ -125,7 +125,7 @@ var vendorVersion = prlctl.Version{Major: 26, Minor: 1}
 
 // Plan says what to do so that the machines are as the policy wants them, and
 // how they are. It is a function of its arguments.
-func Plan(desired Desired, observed Observed) Result {
+func Plan(desired Desired, observed *Observed) *Result {
 	p := newPlanner(desired, observed)
 	if desired.Document == nil && !desired.Released && !desired.LiftLocks {
 		return p.result
@@ -142,7 +142,7 @@ func Plan(desired Desired, observed Observed) Result {
 // planner is one plan in the making.
 type planner struct {
 	desired  Desired
-	observed Observed
+	observed *Observed
 	document *Document // nil while released
 	gated    bool
 	version  string
@@ -156,7 +156,7 @@ type planner struct {
 	waiting  []int    // the verdicts of what waits
 	waits    []Wait   // of these
 	noCall   CallMemory
-	result   Result
+	result   *Result
 }
 
 // scopePlan is a scope of the document, prepared once for all machines.
@@ -172,7 +172,7 @@ type wanted struct {
 	path    string
 	value   Value // the policy's
 	set     Value // what is set for it: a stricter one, where that is asked for
-	parts   []wantedPart
+	parts   []*wantedPart
 }
 
 // wantedPart is one flag of a wanted setting.
@@ -190,31 +190,32 @@ type spelling struct {
 	args []string
 }
 
-func newPlanner(desired Desired, observed Observed) *planner {
+func newPlanner(desired Desired, observed *Observed) *planner {
 	desired.Enforce = desired.Enforce && !desired.LiftLocks
 	p := &planner{desired: desired, observed: observed, version: VersionKey(observed.Version, observed.System)}
-	p.result.Memory = make(Memory)
+	p.result = &Result{Memory: make(Memory)}
 	p.proveLocks()
 	p.gated = desired.VendorGates && !observed.Version.IsZero() && observed.Version.Compare(vendorVersion) < 0
 	if !desired.Released {
 		p.document = desired.Document
 	}
 	if p.document != nil {
-		p.golden = p.prepare(&p.document.VMSettings.GoldenImage, "vm_settings.golden_image")
-		p.other = p.prepare(&p.document.VMSettings.Other, "vm_settings.other")
+		p.prepare(&p.golden, &p.document.VMSettings.GoldenImage, "vm_settings.golden_image")
+		p.prepare(&p.other, &p.document.VMSettings.Other, "vm_settings.other")
 		p.result.Verdicts = make([]Verdict, 0, len(observed.Machines)*max(len(p.golden.wanted), len(p.other.wanted)))
 	}
 	return p
 }
 
-func (p *planner) prepare(scope *Scope, path string) scopePlan {
-	prepared := scopePlan{path: path, unknown: scope.Unknown}
+func (p *planner) prepare(prepared *scopePlan, scope *Scope, path string) {
+	prepared.path, prepared.unknown = path, scope.Unknown
 	for _, setting := range catalogue.inOrder {
 		value, managed := scope.Settings[setting.Name]
 		if !managed {
 			continue
 		}
-		w := wanted{setting: setting, path: below(path, setting.Name), value: value, set: value}
+		prepared.wanted = append(prepared.wanted, wanted{setting: setting, path: below(path, setting.Name), value: value, set: value})
+		w := &prepared.wanted[len(prepared.wanted)-1]
 		if stricter := setting.StricterThan(value); stricter != "" && p.document.VMSettings.OnUnsupported == Stricter {
 			w.set = stricter
 		}
@@ -228,14 +229,12 @@ func (p *planner) prepare(scope *Scope, path string) scopePlan {
 				w.parts = append(w.parts, p.preparePart(part, word))
 			}
 		}
-		prepared.wanted = append(prepared.wanted, w)
 	}
-	return prepared
 }
 
-func (p *planner) preparePart(part *Part, word *Word) wantedPart {
+func (p *planner) preparePart(part *Part, word *Word) *wantedPart {
 	ability := p.observed.Capabilities.Flag(part.Flag)
-	prepared := wantedPart{Part: part, word: word, places: part.slots()}
+	prepared := &wantedPart{Part: part, word: word, places: part.slots()}
 	prepared.absent = ability.Support == prlctl.Unsupported || part.Evidence.Level == Unknown && ability.Support != prlctl.Supported
 	offered := func(text string) bool { return slices.Contains(ability.Values, text) }
 	helpful := slices.ContainsFunc(word.Set, offered)
@@ -249,27 +248,35 @@ func (p *planner) preparePart(part *Part, word *Word) wantedPart {
 
 // spell is how to write the word now: as it was written last, or if that failed
 // in the next way.
-func (p *wantedPart) spell(call *CallMemory) spelling {
+func (p *wantedPart) spell(call *CallMemory) *spelling {
 	if call == nil || len(p.spells) == 1 {
-		return p.spells[0]
+		return &p.spells[0]
 	}
-	at := max(0, slices.IndexFunc(p.spells, func(s spelling) bool { return s.word == call.Word }))
+	at := max(0, p.find(call.Word))
 	if call.Failures > 0 {
 		at = (at + 1) % len(p.spells)
 	}
-	return p.spells[at]
+	return &p.spells[at]
 }
 
 // has reports whether the word is one of the ways to write it.
-func (p *wantedPart) has(word string) bool {
-	return slices.ContainsFunc(p.spells, func(s spelling) bool { return s.word == word })
+func (p *wantedPart) has(word string) bool { return p.find(word) >= 0 }
+
+// find is where the word is among the ways to write it; -1 if it is not.
+func (p *wantedPart) find(word string) int {
+	for i := range p.spells {
+		if p.spells[i].word == word {
+			return i
+		}
+	}
+	return -1
 }
 
 // plan plans one machine, with which so many are left.
 func (p *planner) plan(m *Machine, left int) {
 	p.gaps = roomLike(p.gaps, p.gapsEach, left)
 	p.values = catalogue.paths.Read(m.VM, p.values)
-	mp := machinePlan{
+	mp := &machinePlan{
 		p: p, m: m, memory: p.observed.Memory[m.Key], steps: p.steps[:0], gaps: len(p.gaps), left: left,
 		guest: guestOf(&m.VM), activity: m.activity(), untouchable: cmp.Or(p.observed.Closed, m.whyUntouchable()),
 	}
@@ -288,7 +295,7 @@ func (p *planner) plan(m *Machine, left int) {
 	}
 	mp.release()
 	p.gapsEach = len(p.gaps) - mp.gaps
-	p.take(&mp)
+	p.take(mp)
 }
 
 // take takes what was planned for a machine into the result.
@@ -324,15 +331,16 @@ func (p *planner) notCarriedOut() {
 	if p.document == nil {
 		return
 	}
-	unsupported := func(path string, code protocol.Code) {
-		p.result.Verdicts = append(p.result.Verdicts, Verdict{Path: path, Verdict: protocol.VerdictUnsupported, Code: code, Strength: &notEnforceable})
-	}
 	for _, path := range p.document.NotCarriedOut {
-		unsupported(path, protocol.CodeSectionNotSupported)
+		p.unsupported(path, protocol.CodeSectionNotSupported)
 	}
 	for _, name := range p.document.Product.Unknown {
-		unsupported(below("product", name), protocol.CodeSettingUnknown)
+		p.unsupported(below("product", name), protocol.CodeSettingUnknown)
 	}
+}
+
+func (p *planner) unsupported(path string, code protocol.Code) {
+	p.result.Verdicts = append(p.result.Verdicts, Verdict{Path: path, Verdict: protocol.VerdictUnsupported, Code: code, Strength: &notEnforceable})
 }
 
 // notify finds who is to be told that machines of theirs have to be suspended or
@@ -358,12 +366,16 @@ func (p *planner) notify() {
 }
 
 func (p *planner) addNotice(v *Verdict) {
-	at := slices.IndexFunc(p.result.Notices, func(n Notice) bool { return n.UID == v.VM.UID })
-	if at < 0 {
-		at = len(p.result.Notices)
-		p.result.Notices = append(p.result.Notices, Notice{UID: v.VM.UID})
+	var notice *Notice
+	for _, other := range p.result.Notices {
+		if other.UID == v.VM.UID {
+			notice = other
+		}
 	}
-	notice := &p.result.Notices[at]
+	if notice == nil {
+		notice = &Notice{UID: v.VM.UID}
+		p.result.Notices = append(p.result.Notices, notice)
+	}
 	if last := len(notice.VMs) - 1; last < 0 || notice.VMs[last] != v.VM { // a machine's verdicts stand together
 		notice.VMs = append(notice.VMs, v.VM)
 	}
@@ -375,10 +387,10 @@ func (p *planner) addNotice(v *Verdict) {
 
 // State is how far a policy is carried out, by its verdicts: one of the Policy
 // words of protocol. What waits for a machine or its user is still converging.
-func State(verdicts []Verdict) string {
+func State(verdicts []*Verdict) string {
 	state := protocol.PolicyConverged
-	for i := range verdicts {
-		switch verdicts[i].Verdict {
+	for _, v := range verdicts {
+		switch v.Verdict {
 		case protocol.VerdictInPlace, protocol.VerdictNotApplicable:
 		case protocol.VerdictPending, protocol.VerdictDeferred:
 			state = protocol.PolicyConverging

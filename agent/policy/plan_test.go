@@ -37,20 +37,20 @@ func (m *mac) after(passed time.Duration) *mac {
 }
 
 // plan makes a plan, remembers it, and expects these calls.
-func (m *mac) plan(want ...string) policy.Result {
+func (m *mac) plan(want ...string) *policy.Result {
 	m.t.Helper()
-	result := policy.Plan(m.desired, m.observed)
+	result := policy.Plan(m.desired, &m.observed)
 	wantCalls(m.t, result.Steps, want...)
 	m.observed.Memory = remembered(m.observed.Memory, result)
 	return result
 }
 
 // end carries all steps out with this outcome.
-func (m *mac) end(result policy.Result, outcome policy.Outcome) {
+func (m *mac) end(result *policy.Result, outcome policy.Outcome) {
 	m.t.Helper()
 	for _, step := range result.Steps {
-		memory := m.observed.Memory[step.VM].Begin(step, m.observed.Now)
-		m.observed.Memory[step.VM] = memory.End(step, outcome, m.observed.Version.String(), m.observed.Now)
+		memory := m.observed.Memory[step.VM].Begin(&step, m.observed.Now)
+		m.observed.Memory[step.VM] = memory.End(&step, outcome, m.observed.Version.String(), m.observed.Now)
 	}
 }
 
@@ -68,7 +68,7 @@ func TestPlanOfACompliantMacIsEmpty(t *testing.T) {
 		t.Errorf("first sight remembers %+v", first.Memory)
 	}
 	second := m.after(time.Hour).plan()
-	if len(second.Memory) != 0 || len(second.WouldDo) != 0 || policy.State(second.Verdicts) != protocol.PolicyConverged {
+	if len(second.Memory) != 0 || len(second.WouldDo) != 0 || stateOf(second) != protocol.PolicyConverged {
 		t.Errorf("a compliant Mac costs %+v", second)
 	}
 	for _, v := range second.Verdicts {
@@ -94,7 +94,7 @@ func TestH40_MonitorModeTouchesNothing(t *testing.T) {
 	m.shows(windowsVM).after(time.Minute).plan()
 	m.desired.Enforce = true
 	m.after(time.Minute).plan(clipboardCall)
-	if drifts := m.observed.Memory[m.observed.Machines[0].Key].Settings["clipboard"].Drifts(); drifts != 0 {
+	if drifts := m.observed.Memory[m.observed.Machines[0].Key].Setting("clipboard").Drifts(); drifts != 0 {
 		t.Errorf("%d drifts", drifts)
 	}
 }
@@ -183,7 +183,7 @@ func TestH41_Contention(t *testing.T) {
 	wantVerdict(t, m.shows(windowsVM, clipboardOff).after(time.Minute).plan(), "clipboard", "in_place ") // the cause is gone
 	m.after(3 * time.Hour).plan()
 	m.shows(windowsVM).plan(clipboardCall) // calm for hours: put back at once again
-	if drifts := m.observed.Memory[m.observed.Machines[0].Key].Settings["clipboard"].Drifts(); drifts != 5 {
+	if drifts := m.observed.Memory[m.observed.Machines[0].Key].Setting("clipboard").Drifts(); drifts != 5 {
 		t.Errorf("%d drifts, want 5", drifts)
 	}
 }
@@ -203,7 +203,7 @@ func TestFailuresSlowDown(t *testing.T) {
 	m.after(59 * time.Minute).plan()
 	m.end(m.after(time.Minute).plan(clipboardCall), done)
 	wantVerdict(t, m.shows(windowsVM, clipboardOff).plan(), "clipboard", "in_place ")
-	setting := m.observed.Memory[m.observed.Machines[0].Key].Settings["clipboard"]
+	setting := m.observed.Memory[m.observed.Machines[0].Key].Setting("clipboard")
 	if call := setting.Call("--shared-clipboard"); call.Failures != 0 || call.Prior != "on" {
 		t.Errorf("remembered %+v", call)
 	}
@@ -251,7 +251,7 @@ func TestNoticesAreRare(t *testing.T) {
 	told := make(map[uint32]int)
 	for day := range 22 {
 		observed.Now = noon.AddDate(0, 0, day)
-		result := policy.Plan(desired, observed)
+		result := policy.Plan(desired, &observed)
 		observed.Memory = remembered(observed.Memory, result)
 		for _, notice := range result.Notices {
 			told[notice.UID]++
@@ -267,7 +267,7 @@ func TestNoticesAreRare(t *testing.T) {
 		t.Errorf("in three weeks and a day told %v", told)
 	}
 	desired.Document = document(t, `"vm_settings":{"remind_every_weeks":0,"other":{"max_cpus":2}}`)
-	if result := policy.Plan(desired, policy.Observed{Now: noon, Machines: observed.Machines}); len(result.Notices) != 0 {
+	if result := policy.Plan(desired, &policy.Observed{Now: noon, Machines: observed.Machines}); len(result.Notices) != 0 {
 		t.Errorf("reminded all the same: %+v", result.Notices)
 	}
 }
@@ -293,12 +293,12 @@ func TestH45_TheLockIsLast(t *testing.T) {
 	// A crash in the middle or behind each of the three leaves what the next plan
 	// goes on with.
 	lift := again.Steps[0]
-	m.observed.Memory[lift.VM] = m.observed.Memory[lift.VM].Begin(lift, m.observed.Now)
+	m.observed.Memory[lift.VM] = m.observed.Memory[lift.VM].Begin(&lift, m.observed.Now)
 	m.shows(windowsVM).after(time.Minute).plan(clipboardCall, lock)
-	m.end(policy.Result{Steps: again.Steps[:1]}, done)
+	m.end(&policy.Result{Steps: again.Steps[:1]}, done)
 	m.shows(windowsVM).after(time.Minute).plan(clipboardCall, lock)
 	m.shows(windowsVM, clipboardOff).plan(lock)
-	if drifts := m.observed.Memory[m.observed.Machines[0].Key].Settings["no_config_changes"].Drifts(); drifts != 0 {
+	if drifts := m.observed.Memory[m.observed.Machines[0].Key].Setting("no_config_changes").Drifts(); drifts != 0 {
 		t.Errorf("our own lifting counts as %d drifts", drifts)
 	}
 }
@@ -391,7 +391,7 @@ func TestIsolatingKeepsGamepads(t *testing.T) {
 	gamepads := func(word string) change { return change{"USB and Bluetooth/Automatic sharing gamepads", word} }
 	m := newMac(t, other(t, `"isolate_vm":true`), windowsVM, gamepads("off"))
 	first := m.plan(isolate, keep)
-	m.end(policy.Result{Steps: first.Steps[:1]}, done) // a crash between the two
+	m.end(&policy.Result{Steps: first.Steps[:1]}, done) // a crash between the two
 	m.observed.Machines[0].Config.IsolatedVM = prlctl.SwitchOn
 	m.end(m.shows(windowsVM, gamepads("on")).plan(keep), done)
 	m.shows(windowsVM, gamepads("off")).plan()
@@ -418,10 +418,10 @@ func TestWhatIsNotCarriedOutIsSaid(t *testing.T) {
 	if last.Path != "windows_updates.weekly" || last.Code != protocol.CodeSectionNotSupported || last.VM != (protocol.VMKey{}) {
 		t.Errorf("verdict %+v", last)
 	}
-	if state := policy.State(result.Verdicts); state != protocol.PolicyPartial {
+	if state := stateOf(result); state != protocol.PolicyPartial {
 		t.Errorf("state %s", state)
 	}
-	if again := policy.Plan(policy.Desired{Document: wants, Enforce: true}, policy.Observed{Now: noon.Add(time.Hour), Machines: []policy.Machine{machineOf(t, windowsVM)}, Memory: result.Memory}); len(again.Memory) != 0 {
+	if again := policy.Plan(policy.Desired{Document: wants, Enforce: true}, &policy.Observed{Now: noon.Add(time.Hour), Machines: []policy.Machine{machineOf(t, windowsVM)}, Memory: result.Memory}); len(again.Memory) != 0 {
 		t.Errorf("an unknown setting costs a write each time: %+v", again.Memory)
 	}
 }
@@ -462,7 +462,7 @@ func TestPriorIsWhatWasThereBeforeUs(t *testing.T) {
 	m := newMac(t, other(t, `"startup":"manual"`), windowsVM, change{autostart, "start-app"})
 	m.end(m.plan("--autostart=off"), done)
 	m.end(m.shows(windowsVM, change{autostart, "open-window"}).after(time.Hour).plan("--autostart=off"), done)
-	setting := m.observed.Memory[m.observed.Machines[0].Key].Settings["startup"]
+	setting := m.observed.Memory[m.observed.Machines[0].Key].Setting("startup")
 	if call := setting.Call("--autostart"); call.Prior != "start-app" || call.Word != "off" || call.Drifts != 1 || !call.WrittenAt.Equal(noon.Add(time.Hour)) {
 		t.Errorf("remembered %+v", call)
 	}

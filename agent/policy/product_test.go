@@ -272,12 +272,12 @@ func TestPreferencesThatDrift(t *testing.T) {
 		if made := plan(0); made.Memory != nil {
 			t.Errorf("a plan that changes nothing has something to remember: %+v", made.Memory)
 		}
-		if drifts := memory.Settings["update_check"].Drifts(); drifts != drift {
+		if drifts := memory.Setting("update_check").Drifts(); drifts != drift {
 			t.Fatalf("%d drifts, want %d", drifts, drift)
 		}
 		now = now.Add(time.Minute)
 	}
-	setting := memory.Settings["update_check"]
+	setting := memory.Setting("update_check")
 	if call := setting.Call(checkKey); call.Prior != "2" {
 		t.Errorf("what was there before the agent wrote first is %s", call.Prior)
 	}
@@ -308,7 +308,7 @@ func TestPOL_14_PreferencesThatAreNotManaged(t *testing.T) {
 		"POL-14 another kind": planProduct(document(t, `"adopt":{}`), map[string]any{checkKey: uint64(2)}, *plan.Memory),
 		"POL-15 others only":  planProduct(preferences(t, `"support_url":""`), map[string]any{checkKey: uint64(2), "SupportRequestUrl": ""}, *plan.Memory),
 	} {
-		if len(made.Steps)+len(made.WouldDo) > 0 || made.Memory == nil || made.Memory.Settings["update_check"].Verdict != "" {
+		if len(made.Steps)+len(made.WouldDo) > 0 || made.Memory == nil || made.Memory.Setting("update_check").Verdict != "" {
 			t.Errorf("%s: %+v", name, made)
 		}
 	}

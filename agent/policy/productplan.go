@@ -2,7 +2,6 @@ package policy
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -81,7 +80,7 @@ func AccountKey(uid uint32) protocol.VMKey { return protocol.VMKey{UID: uid} }
 func PlanPreferences(desired Desired, facts ProductFacts, account Account, memory VMMemory) PreferencePlan {
 	p := preferencePlanner{
 		desired: desired, facts: facts, account: account, memory: memory,
-		after: VMMemory{ToldAt: memory.ToldAt, Settings: make(map[string]SettingMemory)},
+		after: VMMemory{ToldAt: memory.ToldAt, Settings: make(map[string]*SettingMemory)},
 	}
 	if desired.Document == nil && !desired.Released {
 		return p.plan
@@ -127,7 +126,7 @@ type preferenceJudgement struct {
 	path       string
 	word       any
 	found      any
-	before     SettingMemory
+	before     *SettingMemory // not to be changed
 	after      SettingMemory
 	call       CallMemory // of the key
 	noted      bool       // call is another one than it was
@@ -136,10 +135,10 @@ type preferenceJudgement struct {
 
 // judge finds the verdict on a preference, and the step that it needs.
 func (p *preferencePlanner) judge(preference *Preference, value Value) {
-	before := p.memory.Settings[preference.Name]
+	before := p.memory.Setting(preference.Name)
 	j := preferenceJudgement{
 		p: p, preference: preference, value: value, path: preference.Path(), found: p.account.Domain[preference.Key],
-		before: before, after: before, call: before.Call(preference.Key),
+		before: before, after: *before, call: *before.Call(preference.Key),
 	}
 	j.after.Path, j.after.Value = j.path, value
 	if p.account.Unread == protocol.CodeNotLookedYet {
@@ -301,7 +300,7 @@ func (j *preferenceJudgement) conclude(verdict string, code protocol.Code) {
 	}
 	j.after.Verdict, j.after.Code = verdict, code
 	if j.noted {
-		j.after.setCall(j.preference.Key, func(c *CallMemory) { *c = j.call })
+		*j.after.change(j.preference.Key) = j.call
 	}
 	v := Verdict{
 		Path: j.path, Setting: j.preference.Name, VM: AccountKey(j.p.account.UID), Value: j.value,
@@ -312,8 +311,9 @@ func (j *preferenceJudgement) conclude(verdict string, code protocol.Code) {
 	told, drifts := j.p.memory.ToldAt, j.call.LastDrifts
 	j.p.plan.Restart = j.p.plan.Restart || code == protocol.CodePendingRestart && j.call.WrittenAt.After(told)
 	j.p.plan.PutBack = j.p.plan.PutBack || j.call.Holds && len(drifts) > 0 && drifts[len(drifts)-1].After(told)
-	j.p.changed = j.p.changed || j.noted || !j.after.sameBut(&j.before)
-	j.p.after.Settings[j.preference.Name] = j.after
+	j.p.changed = j.p.changed || j.noted || !j.after.sameBut(j.before)
+	after := j.after
+	j.p.after.Settings[j.preference.Name] = &after
 }
 
 // strength is how firmly the preference holds under this verdict.
@@ -332,32 +332,28 @@ func (j *preferenceJudgement) strength(verdict string) *Strength {
 // written, what was there before, and which runs of the application will not know
 // it.
 func (m VMMemory) BeginPreference(step *PreferenceStep, now time.Time) VMMemory {
-	return m.changePreference(step, func(call *CallMemory) {
-		call.begin(step.Word, step.Prior, now)
-		call.Runs = step.Runs
-	})
+	m, call := m.changePreference(step)
+	call.begin(step.Word, step.Prior, now)
+	call.Runs = step.Runs
+	return m
 }
 
 // EndPreference is the memory to keep after a key was written, and the domain was
 // read again. The code is what the tool's answer meant; empty where it said nothing.
 func (m VMMemory) EndPreference(step *PreferenceStep, proven bool, code protocol.Code, now time.Time) VMMemory {
-	return m.changePreference(step, func(call *CallMemory) {
-		if proven {
-			call.proved(step.Word)
-			return
-		}
+	m, call := m.changePreference(step)
+	if proven {
+		call.proved(step.Word)
+	} else {
 		call.failed(cmp.Or(code, protocol.CodePreferenceLost), now)
-	})
+	}
+	return m
 }
 
-func (m VMMemory) changePreference(step *PreferenceStep, change func(*CallMemory)) VMMemory {
-	settings := maps.Clone(m.Settings)
-	if settings == nil {
-		settings = make(map[string]SettingMemory)
-	}
-	setting := settings[step.Setting]
-	setting.setCall(step.Key, change)
-	settings[step.Setting] = setting
-	m.Settings = settings
-	return m
+// changePreference is a copy of the memory, and what it remembers of the step's key,
+// to be changed.
+func (m VMMemory) changePreference(step *PreferenceStep) (VMMemory, *CallMemory) {
+	setting := *m.Setting(step.Setting)
+	call := setting.change(step.Key)
+	return m.with(step.Setting, &setting), call
 }

@@ -106,13 +106,13 @@ func drawValue(t *rapid.T, setting *policy.Setting) any {
 
 // converge plans and carries out until nothing is left to do, and returns the
 // last plan.
-func (w *world) converge() policy.Result {
+func (w *world) converge() *policy.Result {
 	for range 12 {
 		w.observed.Machines = nil
 		for _, s := range w.machines {
 			w.observed.Machines = append(w.observed.Machines, s.look())
 		}
-		result := policy.Plan(w.desired, w.observed)
+		result := policy.Plan(w.desired, &w.observed)
 		w.observed.Memory = remembered(w.observed.Memory, w.kept(result.Memory))
 		if len(result.Steps) == 0 {
 			return result
@@ -123,11 +123,11 @@ func (w *world) converge() policy.Result {
 		w.observed.Now = w.observed.Now.Add(time.Minute)
 	}
 	w.t.Fatal("the plans do not come to an end")
-	return policy.Result{}
+	return &policy.Result{}
 }
 
 // kept is memory through the store, as JSON.
-func (w *world) kept(memory policy.Memory) policy.Result {
+func (w *world) kept(memory policy.Memory) *policy.Result {
 	back := make(policy.Memory, len(memory))
 	for key, entry := range memory {
 		var read policy.VMMemory
@@ -140,7 +140,7 @@ func (w *world) kept(memory policy.Memory) policy.Result {
 		}
 		back[key] = read
 	}
-	return policy.Result{Memory: back}
+	return &policy.Result{Memory: back}
 }
 
 func (w *world) carryOut(step policy.Step) {
@@ -153,13 +153,13 @@ func (w *world) carryOut(step policy.Step) {
 	}
 	w.done[step.VM.String()+" "+step.Setting] = true
 	at := slices.IndexFunc(w.machines, func(s *simMachine) bool { return s.key == step.VM })
-	memory := w.observed.Memory[step.VM].Begin(step, w.observed.Now)
+	memory := w.observed.Memory[step.VM].Begin(&step, w.observed.Now)
 	outcome := w.machines[at].set(step.Args)
 	if !w.machines[at].noFile || !step.InFile {
 		seen := w.machines[at].look()
 		outcome.Proven = step.Proven(seen.VM, seen.Config)
 	}
-	w.observed.Memory[step.VM] = memory.End(step, outcome, "", w.observed.Now)
+	w.observed.Memory[step.VM] = memory.End(&step, outcome, "", w.observed.Now)
 }
 
 // managed are the flags that a policy may change.
@@ -250,7 +250,7 @@ func TestVMS39_PlanTouchesOnlyWhatIsManaged(t *testing.T) {
 }
 
 // wantSettled fails if something could still be done.
-func (w *world) wantSettled(result policy.Result) {
+func (w *world) wantSettled(result *policy.Result) {
 	for _, v := range result.Verdicts {
 		switch v.Verdict {
 		case protocol.VerdictPending, protocol.VerdictDeferred, protocol.VerdictFailed, protocol.VerdictContended:

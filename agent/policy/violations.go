@@ -179,20 +179,22 @@ func (cp *controlsPlan) judgeMachine(c *Control, m *Machine, code protocol.Code)
 
 // violate notes what is against a control, once.
 func (cp *controlsPlan) violate(c *Control, vm protocol.VMKey, code protocol.Code) *Violation {
-	violation, known := cp.memory.violation(c.Name, vm)
-	if !known {
-		violation = Violation{Control: c.Name, VM: vm, Code: code, At: cp.now}
+	known := cp.memory.violation(c.Name, vm)
+	if known != nil {
+		cp.kept = append(cp.kept, *known)
+	} else {
+		cp.kept = append(cp.kept, Violation{Control: c.Name, VM: vm, Code: code, At: cp.now})
 	}
+	violation := &cp.kept[len(cp.kept)-1]
 	if code == protocol.CodeRemovedAgainstPolicy || cp.seen[vm] == nil {
 		violation.SuspendFrom = time.Time{}
 	} else {
-		cp.beginGrace(&violation, cp.seen[vm])
+		cp.beginGrace(violation, cp.seen[vm])
 	}
-	cp.kept = append(cp.kept, violation)
-	if !known {
-		cp.result.New = append(cp.result.New, violation)
+	if known == nil {
+		cp.result.New = append(cp.result.New, *violation)
 	}
-	return &cp.kept[len(cp.kept)-1]
+	return violation
 }
 
 // suspends reports whether a machine that is against a control is suspended.
@@ -217,19 +219,19 @@ func (cp *controlsPlan) beginGrace(violation *Violation, seen *SeenMachine) {
 // keep keeps what was against a control, and reports whether there was anything: what
 // is not known now neither ends a violation nor begins one.
 func (cp *controlsPlan) keep(control string, vm protocol.VMKey) bool {
-	violation, known := cp.memory.violation(control, vm)
-	if known {
+	violation := cp.memory.violation(control, vm)
+	if violation != nil {
 		cp.keepAsItWas(violation)
 	}
-	return known
+	return violation != nil
 }
 
 // keepAsItWas keeps a violation, which suspends nothing where the policy does not.
-func (cp *controlsPlan) keepAsItWas(violation Violation) {
+func (cp *controlsPlan) keepAsItWas(violation *Violation) {
+	cp.kept = append(cp.kept, *violation)
 	if !cp.suspends() {
-		violation.SuspendFrom = time.Time{}
+		cp.kept[len(cp.kept)-1].SuspendFrom = time.Time{}
 	}
-	cp.kept = append(cp.kept, violation)
 }
 
 // planSuspend plans that a machine is suspended, if the policy wants that and its
@@ -238,7 +240,7 @@ func (cp *controlsPlan) planSuspend(verdict *Verdict, v *Violation, m *Machine, 
 	if v.SuspendFrom.IsZero() || m.activity() != activityRunning {
 		return
 	}
-	gap := Gap{Target: "suspend", Wanted: string(prlctl.StateSuspended), Shown: string(prlctl.StateRunning), Verdict: protocol.VerdictPending, Code: protocol.CodeNotSetYet}
+	gap := &Gap{Target: "suspend", Wanted: string(prlctl.StateSuspended), Shown: string(prlctl.StateRunning), Verdict: protocol.VerdictPending, Code: protocol.CodeNotSetYet}
 	due := v.SuspendFrom.Add(cp.document.SecurityControls.Grace)
 	verdict.Wait = &Wait{Since: v.SuspendFrom, Deadline: due}
 	tools := m.VM.GuestTools
@@ -256,12 +258,21 @@ func (cp *controlsPlan) planSuspend(verdict *Verdict, v *Violation, m *Machine, 
 		if v.Failures > 0 {
 			gap.Verdict, gap.Code = protocol.VerdictFailed, v.FailCode
 		}
-		isPlanned := slices.ContainsFunc(cp.result.Suspends, func(s Violation) bool { return s.VM == v.VM })
-		if !isPlanned && (m.RetryNow || cp.isRetried(v.Failures, v.FailedAt, v.FailCode)) {
+		if !cp.isSuspended(v.VM) && (m.RetryNow || cp.isRetried(v.Failures, v.FailedAt, v.FailCode)) {
 			cp.result.Suspends = append(cp.result.Suspends, *v)
 		}
 	}
-	verdict.Gaps = []Gap{gap}
+	verdict.Gaps = []Gap{*gap}
+}
+
+// isSuspended reports whether it is planned already that the machine is suspended.
+func (cp *controlsPlan) isSuspended(vm protocol.VMKey) bool {
+	for i := range cp.result.Suspends {
+		if cp.result.Suspends[i].VM == vm {
+			return true
+		}
+	}
+	return false
 }
 
 func (cp *controlsPlan) lookAgain(at time.Time) {
@@ -277,16 +288,20 @@ func (cp *controlsPlan) keepViolations() {
 	for i := range cp.p.observed.Machines {
 		looked[cp.p.observed.Machines[i].Key] = true
 	}
-	for _, v := range cp.memory.Violations {
+	for i := range cp.memory.Violations {
+		v := &cp.memory.Violations[i]
 		if seen := cp.seen[v.VM]; seen != nil && seen.GoneAt.IsZero() && !looked[v.VM] && cp.isOn(v.Control) {
 			cp.keepAsItWas(v)
 		}
 	}
 	cp.memory.Violations = cp.kept
+	isAgainst := make(map[protocol.VMKey]bool)
+	for i := range cp.kept {
+		isAgainst[cp.kept[i].VM] = true
+	}
 	for i := range cp.memory.Machines {
 		m := &cp.memory.Machines[i]
-		isAgainst := slices.ContainsFunc(cp.kept, func(v Violation) bool { return v.VM == m.Key })
-		if m.GoneAt.IsZero() && looked[m.Key] && !isAgainst {
+		if m.GoneAt.IsZero() && looked[m.Key] && !isAgainst[m.Key] {
 			m.SuspendFrom = time.Time{}
 		}
 	}
@@ -301,13 +316,15 @@ func (cp *controlsPlan) forgetGone() {
 			gone++
 		}
 	}
-	cp.memory.Machines = slices.DeleteFunc(cp.memory.Machines, func(m SeenMachine) bool {
-		isTooMany := !m.GoneAt.IsZero() && gone > maxGoneSeen
-		if isTooMany {
+	kept := cp.memory.Machines[:0]
+	for i := range cp.memory.Machines {
+		if !cp.memory.Machines[i].GoneAt.IsZero() && gone > maxGoneSeen {
 			gone--
+			continue
 		}
-		return isTooMany
-	})
+		kept = append(kept, cp.memory.Machines[i])
+	}
+	cp.memory.Machines = kept
 }
 
 // judgeNoRemoval finds the machines that somebody has removed.
@@ -337,7 +354,6 @@ func (cp *controlsPlan) judgeNoMajorUpgrade(c *Control) (string, protocol.Code) 
 		return memory.Verdict, memory.Code
 	case memory.Major == 0:
 		memory.Major = now
-		cp.memory.Controls[c.Name] = memory
 	case now > memory.Major:
 		cp.violate(c, protocol.VMKey{}, protocol.CodeMajorUpgrade)
 		return protocol.VerdictFailed, protocol.CodeMajorUpgrade
@@ -351,8 +367,8 @@ func (cp *controlsPlan) judgeNoMajorUpgrade(c *Control) (string, protocol.Code) 
 // the profile has to allow.
 func (cp *controlsPlan) judgeNotEnforceable(c *Control) (string, protocol.Code) {
 	for _, name := range c.switches() {
-		gap, has := cp.gaps[name]
-		if !has || gap.Code != protocol.CodeReleaseUnproven {
+		gap := cp.gaps[name]
+		if gap == nil || gap.Code != protocol.CodeReleaseUnproven {
 			return "", "" // it is placed, or will be
 		}
 	}

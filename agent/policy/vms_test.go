@@ -122,13 +122,13 @@ func TestVMS01_VendorGates(t *testing.T) {
 	m := machineOf(t, windowsVM)
 	wants := other(t, `"clipboard":"disconnect","pause_idle":true`)
 	observed := policy.Observed{Now: noon, Version: old, Machines: []policy.Machine{m}}
-	result := policy.Plan(policy.Desired{Document: wants, Enforce: true, VendorGates: true}, observed)
+	result := policy.Plan(policy.Desired{Document: wants, Enforce: true, VendorGates: true}, &observed)
 	wantCalls(t, result.Steps)
 	wantVerdict(t, result, "clipboard", "not_applicable pd_version_too_old")
-	result = policy.Plan(policy.Desired{Document: wants, Enforce: true}, observed)
+	result = policy.Plan(policy.Desired{Document: wants, Enforce: true}, &observed)
 	wantCalls(t, result.Steps, "--shared-clipboard=off", "--pause-idle=on")
 	observed.Version.Minor = 1
-	result = policy.Plan(policy.Desired{Document: wants, Enforce: true, VendorGates: true}, observed)
+	result = policy.Plan(policy.Desired{Document: wants, Enforce: true, VendorGates: true}, &observed)
 	wantCalls(t, result.Steps, "--shared-clipboard=off", "--pause-idle=on")
 }
 
@@ -176,11 +176,11 @@ func TestVMS12_NetworkConditioner(t *testing.T) {
 	desired := policy.Desired{Document: other(t, `"network":"shared"`), Enforce: true}
 	// Its flag is not known: it is used where the help shows it, and where not,
 	// that is said.
-	result := policy.Plan(desired, observed)
+	result := policy.Plan(desired, &observed)
 	wantCalls(t, result.Steps)
 	wantVerdict(t, result, "network", "partial unrecognized_option")
 	observed.Capabilities.Set = map[string]prlctl.Ability{"--network-cond": {Support: prlctl.Supported}}
-	wantCalls(t, policy.Plan(desired, observed).Steps, "--network-cond=off")
+	wantCalls(t, policy.Plan(desired, &observed).Steps, "--network-cond=off")
 }
 
 func TestVMS21_OnUnsupportedStricter(t *testing.T) {
@@ -278,22 +278,22 @@ func TestH43_FlagsThatTheVersionLacks(t *testing.T) {
 		"--auto-share-camera": {Support: prlctl.SupportUnknown},
 	}
 	wants := other(t, `"clipboard":"disconnect","no_share_mac_folders":true,"no_tools_autoupdate":true`)
-	result := policy.Plan(policy.Desired{Document: wants, Enforce: true}, observed)
+	result := policy.Plan(policy.Desired{Document: wants, Enforce: true}, &observed)
 	wantVerdict(t, result, "clipboard", "not_applicable unrecognized_option")
 	wantVerdict(t, result, "no_share_mac_folders", "pending not_set_yet")
 	wantCalls(t, result.Steps, "--shf-host=off", "--shf-host-defined=off", "--shf-host-automount=off", "--tools-autoupdate=off")
 	// Whichever spelling was written, what is remembered is one and the same.
 	update := result.Steps[len(result.Steps)-1]
-	memory := result.Memory[update.VM].Begin(update, noon).End(update, policy.Outcome{Proven: true}, "", noon)
-	if setting := memory.Settings["no_tools_autoupdate"]; setting.Call(update.Target).Wanted != "no" || setting.Call(update.Target).Word != "off" {
+	memory := result.Memory[update.VM].Begin(&update, noon).End(&update, policy.Outcome{Proven: true}, "", noon)
+	if setting := memory.Setting("no_tools_autoupdate"); setting.Call(update.Target).Wanted != "no" || setting.Call(update.Target).Word != "off" {
 		t.Errorf("remembered %+v", setting)
 	}
 	m = machineOf(t, windowsVM, change{"SmartMount/enabled", true}, change{"Host Shared Folders/enabled", false}, change{"Host defined sharing", "Off"})
 	observed.Machines[0] = m
-	wantVerdict(t, policy.Plan(policy.Desired{Document: wants, Enforce: true}, observed), "no_share_mac_folders", "partial unrecognized_option")
+	wantVerdict(t, policy.Plan(policy.Desired{Document: wants, Enforce: true}, &observed), "no_share_mac_folders", "partial unrecognized_option")
 	m = machineOf(t, windowsVM, change{"SmartMount", nil}, change{"Host Shared Folders/enabled", false}, change{"Host defined sharing", "Off"})
 	observed.Machines[0] = m // a version without the feature shares nothing by it
-	wantVerdict(t, policy.Plan(policy.Desired{Document: wants, Enforce: true}, observed), "no_share_mac_folders", "in_place ")
+	wantVerdict(t, policy.Plan(policy.Desired{Document: wants, Enforce: true}, &observed), "no_share_mac_folders", "in_place ")
 }
 
 // Of two ways to write a value the other is tried where one fails, and then that

@@ -524,7 +524,7 @@ func (m *trialMac) mayFail(target string, place machineView) bool {
 const lockPlace = "Security/Configuration is locked"
 
 // checkInPlace compares with the simulator's own values.
-func (m *trialMac) checkInPlace(verdict policy.Verdict, place machineView) error {
+func (m *trialMac) checkInPlace(verdict *policy.Verdict, place machineView) error {
 	setting, value := policy.Find(verdict.Setting), verdict.Value
 	if verdict.Code == protocol.CodeStricterValue {
 		value = setting.StricterThan(value)
