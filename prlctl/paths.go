@@ -46,7 +46,7 @@ func NewPaths(paths ...string) *Paths {
 // Read gives the value at each path: the text of a string, a number or a truth
 // value as it is written. It is empty where the description has none, or an
 // object or a list. The result uses the room of into.
-func (p *Paths) Read(vm VM, into []string) []string {
+func (p *Paths) Read(vm *VM, into []string) []string {
 	into = into[:0]
 	for range p.count {
 		into = append(into, "")

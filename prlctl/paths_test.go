@@ -34,7 +34,7 @@ func TestPathsRead(t *testing.T) {
 	for _, row := range wanted {
 		paths = append(paths, row.path)
 	}
-	got := NewPaths(paths...).Read(vm, make([]string, 2))
+	got := NewPaths(paths...).Read(&vm, make([]string, 2))
 	for i, row := range wanted {
 		if got[i] != row.want {
 			t.Errorf("%s is %q, want %q", row.path, got[i], row.want)
@@ -47,7 +47,7 @@ func TestPathsRead(t *testing.T) {
 	if !slices.Equal(vm.Adapters, want) {
 		t.Errorf("adapters %+v, want %+v", vm.Adapters, want)
 	}
-	if nothing := NewPaths("a").Read(VM{}, nil); len(nothing) != 1 || nothing[0] != "" {
+	if nothing := NewPaths("a").Read(&VM{}, nil); len(nothing) != 1 || nothing[0] != "" {
 		t.Errorf("a VM without a description reads as %q", nothing)
 	}
 }
@@ -59,7 +59,7 @@ func FuzzPathsRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		var vm VM
 		paths := NewPaths("A/b", "b", "A", "A/e")
-		broken := paths.Read(VM{Raw: json.RawMessage(text)}, nil) // whatever it is, it ends
+		broken := paths.Read(&VM{Raw: json.RawMessage(text)}, nil) // whatever it is, it ends
 		if len(broken) != 4 {
 			t.Fatalf("%d values", len(broken))
 		}
@@ -71,7 +71,7 @@ func FuzzPathsRead(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := paths.Read(vm, nil)
+		got := paths.Read(&vm, nil)
 		for i, path := range []string{"A/b", "b", "A", "A/e"} {
 			want := root.at(strings.Split(path, "/")...).textOrLiteral()
 			if got[i] != want {
@@ -86,6 +86,6 @@ func BenchmarkPathsRead(b *testing.B) {
 	paths, into := NewPaths("Last/key", "Section/Other"), []string(nil)
 	b.SetBytes(int64(len(vm.Raw)))
 	for b.Loop() {
-		into = paths.Read(vm, into)
+		into = paths.Read(&vm, into)
 	}
 }

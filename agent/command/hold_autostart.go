@@ -91,7 +91,7 @@ func autostartOf(ctx context.Context, tool HoldTool, id string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	return prlctl.NewPaths(autostartShown).Read(vm, nil)[0], nil
+	return prlctl.NewPaths(autostartShown).Read(&vm, nil)[0], nil
 }
 
 // turnOffAutostart turns it off for a machine that is held.

@@ -70,9 +70,9 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 		theirs := of(planned.Steps[i].VM.UID)
 		theirs.steps = append(theirs.steps, &planned.Steps[i])
 	}
-	for i := range planned.Suspends {
-		theirs := of(planned.Suspends[i].VM.UID)
-		theirs.suspends = append(theirs.suspends, &planned.Suspends[i])
+	for _, v := range planned.Suspends {
+		theirs := of(v.VM.UID)
+		theirs.suspends = append(theirs.suspends, v)
 	}
 	for _, uid := range owners {
 		e.tasks.Start(uid, func() Applied {
@@ -91,7 +91,7 @@ type ownersWork struct {
 }
 
 func (e *Enforcer) newApplication(planned *Planned, uid uint32) *application {
-	return &application{enforcer: e, planned: planned, outcome: Applied{UID: uid}, hashes: make(map[protocol.VMKey]string), seen: make(map[protocol.VMKey]sight)}
+	return &application{enforcer: e, planned: planned, outcome: Applied{UID: uid}, hashes: make(map[protocol.VMKey]string), seen: make(map[protocol.VMKey]*sight)}
 }
 
 // end notes that looks from now on see what was done.
@@ -119,7 +119,7 @@ type application struct {
 	planned  *Planned
 	outcome  Applied
 	hashes   map[protocol.VMKey]string // of configurations, as they were seen last
-	seen     map[protocol.VMKey]sight
+	seen     map[protocol.VMKey]*sight
 	hung     bool          // not even a look at a machine ended in its time
 	hand     policy.Memory // what a person does by hand starts from and leaves; nil: the policy is carried out
 }
@@ -228,17 +228,18 @@ func (a *application) look(ctx context.Context, step *policy.Step) (proven bool,
 }
 
 // get asks for the machine's description.
-func (a *application) get(ctx context.Context, machine *Machine) (vm prlctl.VM, err error) {
+func (a *application) get(ctx context.Context, machine *Machine) (*prlctl.VM, error) {
+	var vm prlctl.VM
 	key, options := machine.Facts.Key, &a.enforcer.options
-	err = options.Lanes.Run(ctx, key.UID, hangsAfter, func() (err error) {
+	err := options.Lanes.Run(ctx, key.UID, hangsAfter, func() (err error) {
 		vm, err = options.Tool(machine.Owner.User, machine.Owner.Session).Get(ctx, key.ID)
 		return err
 	})
 	a.hung = lane.IsHang(err)
 	if err == nil {
-		a.seen[key] = sight{vm, time.Now()}
+		a.seen[key] = &sight{&vm, time.Now()}
 	}
-	return vm, err
+	return &vm, err
 }
 
 var errNoBundle = errors.New("where the machine is was not told")

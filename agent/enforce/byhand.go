@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -173,13 +174,10 @@ func (a *application) planByHand(ctx context.Context, s *Situation, hand *Hand, 
 		if err != nil {
 			return nil, err
 		}
-		m.Facts.VM = vm
+		m.Facts.VM = *vm
 		m.Facts.Stale, m.Facts.Unreadable = "", ""
-		if desired.Document != nil && desired.Document.ReadsFile(m.Facts.VM) {
-			bundle := m.Facts.VM.Bundle()
-			if bundle == "" {
-				bundle = m.Bundle
-			}
+		if desired.Document != nil && desired.Document.ReadsFile(vm) {
+			bundle := cmp.Or(vm.Bundle(), m.Bundle)
 			// What cannot be read is not observable, which the verdict says.
 			m.Facts.Config, _ = a.readConfig(ctx, m.Owner.User, m.Facts.Key.UID, bundle)
 		}

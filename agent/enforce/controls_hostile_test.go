@@ -66,7 +66,7 @@ func TestH42_NothingIsSuspendedThatIsNoViolationAnyMore(t *testing.T) {
 				change(l)
 				l.plan()
 				a := l.enforcer.newApplication(planned, alice.UID)
-				a.suspend(l.ctx, []*policy.Violation{&planned.Suspends[0]})
+				a.suspend(l.ctx, planned.Suspends)
 				if vm.state != prlctl.StateRunning {
 					t.Error("it was suspended")
 				}

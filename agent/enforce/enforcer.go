@@ -205,7 +205,7 @@ func (e *Enforcer) unsettled(uid uint32, since Mark) bool {
 
 // NeedsConfig reports whether the policy in force needs what only config.pvs says
 // of the machine with this description.
-func (e *Enforcer) NeedsConfig(vm prlctl.VM) bool {
+func (e *Enforcer) NeedsConfig(vm *prlctl.VM) bool {
 	e.mu.Lock()
 	document := e.parsed.document
 	e.mu.Unlock()
@@ -214,7 +214,7 @@ func (e *Enforcer) NeedsConfig(vm prlctl.VM) bool {
 
 // NeedsSpace reports whether the policy in force needs to know what the bundle of the
 // machine with this description takes of its disk.
-func (e *Enforcer) NeedsSpace(vm prlctl.VM) bool {
+func (e *Enforcer) NeedsSpace(vm *prlctl.VM) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.parsed.document != nil && e.parsed.document.EncryptsLater(vm)

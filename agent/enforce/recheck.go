@@ -15,7 +15,7 @@ const freshFor = time.Second
 
 // sight is a machine as it was seen while steps were carried out.
 type sight struct {
-	vm prlctl.VM
+	vm *prlctl.VM
 	at time.Time
 }
 
@@ -30,19 +30,16 @@ func (a *application) isStillDue(ctx context.Context, step *policy.Step) bool {
 	}
 	if code == "" && step.IfRunning != "" {
 		machine := a.planned.Machines[step.VM]
-		seen, has := a.seen[step.VM]
-		if !has || time.Since(seen.at) > freshFor {
-			vm, err := a.get(ctx, machine)
-			if err != nil {
+		if seen := a.seen[step.VM]; seen == nil || time.Since(seen.at) > freshFor {
+			if _, err := a.get(ctx, machine); err != nil {
 				if ctx.Err() == nil {
 					a.conclude(step, policy.Outcome{Code: protocol.CodeOf(err)}, err)
 				}
 				return false
 			}
-			seen.vm = vm
 		}
-		facts := machine.Facts
-		facts.VM = seen.vm
+		facts := machine.Facts // as planned, but for what was seen now
+		facts.VM = *a.seen[step.VM].vm
 		code = step.WhyNot(&facts)
 	}
 	if code != "" {

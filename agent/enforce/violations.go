@@ -28,8 +28,7 @@ const (
 // will be done about it. The caller holds the lock, and has not remembered the
 // plan yet.
 func (e *Enforcer) violationEvents(result *policy.Result, planned *Planned) (events []protocol.Event) {
-	for i := range result.Controls.New {
-		v := &result.Controls.New[i]
+	for _, v := range result.Controls.New {
 		data := []string{"control", v.Control, "action", actionReported}
 		if !v.SuspendFrom.IsZero() {
 			due := v.SuspendFrom.Add(planned.Document.SecurityControls.Grace)
@@ -88,8 +87,7 @@ func (e *Enforcer) noteWarnings(result *policy.Result, planned *Planned, notify 
 		return
 	}
 	var warned []protocol.VMKey
-	for i := range memory.Violations {
-		v := &memory.Violations[i]
+	for _, v := range memory.Violations {
 		machine := planned.Machines[v.VM]
 		if v.Warned || v.SuspendFrom.IsZero() || machine == nil || !machine.Owner.Session {
 			continue

@@ -43,7 +43,7 @@ func TestVMS_43_ConfigIsReadOnceForEachChange(t *testing.T) {
 	wantEqual(t, "nobody needs it", l.configOf(t), "nothing, 1")
 
 	needs := true
-	need := func() { l.collector.sources.NeedsConfig = func(prlctl.VM) bool { return needs } }
+	need := func() { l.collector.sources.NeedsConfig = func(*prlctl.VM) bool { return needs } }
 	need()
 	wantEqual(t, "a policy needs it", l.configOf(t), "off, 2")
 	commits := l.state.Commits()
@@ -76,7 +76,7 @@ func TestVMS_43_ConfigIsReadOnceForEachChange(t *testing.T) {
 func TestVMS_43_ConfigThatWasJustWrittenIsReadAgain(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.collector.sources.NeedsConfig = func(prlctl.VM) bool { return true }
+	l.collector.sources.NeedsConfig = func(*prlctl.VM) bool { return true }
 	next := l.now.Add(time.Minute)
 	l.isolation("0", next)
 	wantEqual(t, "first", l.configOf(t), "off, 2")
@@ -92,7 +92,7 @@ func TestVMS_43_ConfigThatCannotBeReadIsNotKnown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
-			l.collector.sources.NeedsConfig = func(prlctl.VM) bool { return true }
+			l.collector.sources.NeedsConfig = func(*prlctl.VM) bool { return true }
 			l.isolation("1", noon.Add(-time.Hour))
 			wantEqual(t, "before", l.configOf(t), "on, 2")
 			l.files[windows().home+"/config.pvs"] = file{uid: 501, at: noon.Add(-time.Minute), failed: failed}

@@ -75,10 +75,10 @@ type Sources struct {
 	// NeedsConfig reports whether a policy needs what only config.pvs says of the
 	// machine with this description; nil: none does. Looks at several users ask at
 	// once.
-	NeedsConfig func(prlctl.VM) bool
+	NeedsConfig func(*prlctl.VM) bool
 	// NeedsSpace reports whether a policy needs what the bundle of the machine with this
 	// description takes of its disk; nil: none does.
-	NeedsSpace func(prlctl.VM) bool
+	NeedsSpace func(*prlctl.VM) bool
 	// NeedsPreferences reports whether a policy needs to know when the preferences of
 	// the accounts change; nil: none does.
 	NeedsPreferences func() bool

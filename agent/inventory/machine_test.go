@@ -242,12 +242,12 @@ func TestH12_PolicySeesThroughALongDescription(t *testing.T) {
 	if err := whole.UnmarshalJSON([]byte(long)); err != nil {
 		t.Fatal(err)
 	}
-	kept := bounded(whole)
+	kept := bounded(&whole)
 	if len(kept.Raw) > maxDescription || len(kept.Raw) == len(whole.Raw) {
 		t.Errorf("%d of %d bytes are kept", len(kept.Raw), len(whole.Raw))
 	}
 	paths := prlctl.NewPaths(policy.Shown()...)
-	if diff := cmp.Diff(paths.Read(whole, nil), paths.Read(kept, nil)); diff != "" {
+	if diff := cmp.Diff(paths.Read(&whole, nil), paths.Read(kept, nil)); diff != "" {
 		t.Errorf("settings (-whole +kept):\n%s", diff)
 	}
 	if diff := cmp.Diff(whole.Adapters, kept.Adapters); diff != "" || len(kept.Adapters) != 2 {

@@ -26,20 +26,20 @@ func cutText(value string) string { return protocol.CutText(value, protocol.MaxT
 
 // describe takes what a query by id says of the configuration. What only the
 // guest can say stays until its file says otherwise.
-func (m *Machine) describe(vm prlctl.VM) {
+func (m *Machine) describe(vm *prlctl.VM) {
 	m.Bundle.Path = cmp.Or(vm.Bundle(), m.Bundle.Path)
 	m.ConfigHash = vm.ConfigHash()
 	m.NeverStarted = vm.ShowsUptime() && vm.GuestTools.State != "" && showsNoUse(vm)
 	m.Config, m.configChanged, m.Unreadable, m.Guest.Name = nil, time.Time{}, "", ""
 	tools := m.VM.GuestTools
-	m.VM = bounded(vm)
+	m.VM = *bounded(vm)
 	m.VM.GuestTools = tools
 }
 
 // observe takes from a listing what changes without a setting being changed. A
 // bulk list may leave the section of the guest's tools out (facts/prlctl.md
 // 2.1), which says nothing.
-func (m *Machine) observe(vm prlctl.VM) {
+func (m *Machine) observe(vm *prlctl.VM) {
 	m.Stale, m.SeenAt, m.Disputed = "", time.Time{}, false
 	m.VM.State, m.VM.Uptime = prlctl.State(cutText(string(vm.State))), vm.Uptime
 	if tools := vm.GuestTools; tools != (prlctl.GuestTools{}) {
@@ -49,7 +49,7 @@ func (m *Machine) observe(vm prlctl.VM) {
 }
 
 // showsNoUse reports whether nothing that is shown of a machine tells of a start.
-func showsNoUse(vm prlctl.VM) bool { return vm.Uptime == 0 && noTools(vm.GuestTools) }
+func showsNoUse(vm *prlctl.VM) bool { return vm.Uptime == 0 && noTools(vm.GuestTools) }
 
 // wasStarted reports whether a machine in this state has been started at some
 // time.
@@ -60,7 +60,7 @@ func wasStarted(state prlctl.State) bool {
 
 // bounded cuts a description that is too large down to what the columns and the
 // policy need.
-func bounded(vm prlctl.VM) prlctl.VM {
+func bounded(vm *prlctl.VM) *prlctl.VM {
 	if len(vm.Raw) <= maxDescription {
 		return vm
 	}
@@ -70,7 +70,7 @@ func bounded(vm prlctl.VM) prlctl.VM {
 // abridged is a description with nothing but what the columns need, cut to what
 // a report holds, and what a policy needs: no user gets around one by a long
 // description.
-func abridged(vm prlctl.VM) prlctl.VM {
+func abridged(vm *prlctl.VM) *prlctl.VM {
 	short := map[string]any{
 		"ID": vm.ID, "Name": cutName(vm.Name), "Type": cutText(vm.Type), "OS": cutText(vm.OS), "State": cutText(string(vm.State)),
 		"Uptime":          strconv.FormatInt(int64(vm.Uptime/time.Second), 10),
@@ -82,9 +82,9 @@ func abridged(vm prlctl.VM) prlctl.VM {
 	}
 	keepSettings(short, vm)
 	data, err := json.Marshal(short)
-	var kept prlctl.VM
+	kept := new(prlctl.VM)
 	if err != nil || kept.UnmarshalJSON(data) != nil {
-		return prlctl.VM{ID: vm.ID} // an id that is none
+		return &prlctl.VM{ID: vm.ID} // an id that is none
 	}
 	return kept
 }
@@ -103,17 +103,19 @@ var shownSettings = policy.Shown()
 var readSettings = prlctl.NewPaths(shownSettings...)
 
 // keepSettings puts into an abridged description what a policy looks at.
-func keepSettings(short map[string]any, vm prlctl.VM) {
+func keepSettings(short map[string]any, vm *prlctl.VM) {
 	cut := func(word string) string { return protocol.CutText(word, maxSettingWord) }
 	for i, value := range readSettings.Read(vm, nil) {
 		if value != "" {
 			putAt(short, strings.Split(shownSettings[i], "/"), cut(value))
 		}
 	}
-	for _, adapter := range vm.Adapters[:min(len(vm.Adapters), maxAdapters)] {
-		for key, value := range map[string]string{"type": adapter.Type, "iface": adapter.Iface, "state": adapter.State, "enabled": adapter.Enabled.String()} {
-			if value != "" {
-				putAt(short, []string{"Hardware", adapter.Name, key}, cut(value))
+	adapters := vm.Adapters[:min(len(vm.Adapters), maxAdapters)]
+	for i := range adapters {
+		adapter := &adapters[i]
+		for _, shown := range [][2]string{{"type", adapter.Type}, {"iface", adapter.Iface}, {"state", adapter.State}, {"enabled", adapter.Enabled.String()}} {
+			if shown[1] != "" {
+				putAt(short, []string{"Hardware", adapter.Name, shown[0]}, cut(shown[1]))
 			}
 		}
 	}

@@ -79,14 +79,14 @@ func (r *record) machine(known description) *Machine {
 	}
 	switch {
 	case r.Older != nil:
-		m.VM, m.listed = abridged(prlctl.VM{ID: r.Older.ID, Name: r.Older.Name}), ""
+		m.VM, m.listed = *abridged(&prlctl.VM{ID: r.Older.ID, Name: r.Older.Name}), ""
 		m.VM.State = prlctl.State(r.Older.RawState)
 		m.Guest = prlctl.GuestOS{Name: r.Older.OS, Edition: r.Older.Edition, Build: r.Older.OSBuild}
 		return m
 	case known.hash == r.ConfigHash && known.vm.ID != "":
 		m.VM = known.vm
 	default:
-		m.VM, m.ConfigHash, m.listed = abridged(prlctl.VM{ID: r.ID}), "", ""
+		m.VM, m.ConfigHash, m.listed = *abridged(&prlctl.VM{ID: r.ID}), "", ""
 		m.Unreadable = cmp.Or(r.Unreadable, protocol.CodeNotLookedYet)
 	}
 	m.VM.State, m.VM.GuestTools = r.State, r.Tools

@@ -173,7 +173,7 @@ func (v *visit) takeListing(ctx context.Context, listing prlctl.Listing, result 
 // unreadable is a virtual machine of which nothing but its id was ever readable.
 func unreadable(user platform.User, broken prlctl.Unreadable) *Machine {
 	code := protocol.Code(broken.Code)
-	return &Machine{User: user, VM: abridged(prlctl.VM{ID: broken.ID}), Unreadable: code, Stale: code}
+	return &Machine{User: user, VM: *abridged(&prlctl.VM{ID: broken.ID}), Unreadable: code, Stale: code}
 }
 
 func isNameless(broken prlctl.Unreadable) bool { return broken.ID == "" }
@@ -181,21 +181,24 @@ func isNameless(broken prlctl.Unreadable) bool { return broken.ID == "" }
 // limitListing is what is read of a listing: all of it, unless it alone is more
 // than a report holds. Then it is cut, the known ones first, so that an account
 // cannot make a look endless (H12).
-func (v *visit) limitListing(vms []prlctl.VM, result *visitOutcome) []prlctl.VM {
-	if len(vms) <= protocol.MaxVMs {
-		return vms
+func (v *visit) limitListing(vms []prlctl.VM, result *visitOutcome) []*prlctl.VM {
+	var old, others []*prlctl.VM
+	for i := range vms {
+		if len(vms) <= protocol.MaxVMs || v.known[vms[i].ID] != nil {
+			old = append(old, &vms[i])
+		} else {
+			others = append(others, &vms[i])
+		}
 	}
-	result.leftOut = len(vms) - protocol.MaxVMs
-	isNew := func(vm prlctl.VM) bool { return v.known[vm.ID] == nil }
-	old := slices.DeleteFunc(slices.Clone(vms), isNew)
-	vms = slices.DeleteFunc(slices.Clone(vms), func(vm prlctl.VM) bool { return !isNew(vm) })
-	return append(old, vms...)[:protocol.MaxVMs]
+	all := append(old, others...)
+	result.leftOut = max(0, len(all)-protocol.MaxVMs)
+	return all[:len(all)-result.leftOut]
 }
 
 // readMachine makes the machine of a listed one: from memory where its
 // configuration is what it was, else from a query by id, which alone names the
 // bundle.
-func (v *visit) readMachine(ctx context.Context, listed prlctl.VM, old *Machine) *Machine {
+func (v *visit) readMachine(ctx context.Context, listed *prlctl.VM, old *Machine) *Machine {
 	m := &Machine{FirstSeen: v.at.Truncate(time.Second)}
 	if old != nil {
 		*m = *old
@@ -216,8 +219,8 @@ func (v *visit) readMachine(ctx context.Context, listed prlctl.VM, old *Machine)
 		listed = full // it says more than the bulk list, and later
 	}
 	m.observe(listed)
-	m.needsConfig = v.sources.NeedsConfig != nil && v.sources.NeedsConfig(m.VM)
-	m.needsSpace = v.sources.NeedsSpace != nil && v.sources.NeedsSpace(m.VM)
+	m.needsConfig = v.sources.NeedsConfig != nil && v.sources.NeedsConfig(&m.VM)
+	m.needsSpace = v.sources.NeedsSpace != nil && v.sources.NeedsSpace(&m.VM)
 	return m
 }
 
@@ -226,7 +229,7 @@ func (v *visit) readMachine(ctx context.Context, listed prlctl.VM, old *Machine)
 // back since: then the list would go on saying the same, and nobody would ask
 // again. Or the list is incomplete (facts/prlctl.md 2.1): then a second query says
 // what the first one did.
-func agree(listed string, full prlctl.VM, old *Machine) bool {
+func agree(listed string, full *prlctl.VM, old *Machine) bool {
 	return full.ConfigHash() == listed || old != nil && old.listed == "" && old.ConfigHash == full.ConfigHash()
 }
 
@@ -236,16 +239,17 @@ var errQueryHung = errors.New("a query of this user has hung before in this look
 // queryVM queries one virtual machine. A user can stop a program that runs as
 // them, so after one that did not end in its time no other is started for them:
 // a look costs at most one time limit more for each user (H12).
-func (v *visit) queryVM(ctx context.Context, id string) (vm prlctl.VM, err error) {
+func (v *visit) queryVM(ctx context.Context, id string) (*prlctl.VM, error) {
 	if v.hung {
-		return prlctl.VM{}, errQueryHung
+		return nil, errQueryHung
 	}
-	err = v.lanes.Run(ctx, v.user.UID, v.runLimit, func() (err error) {
+	var vm prlctl.VM
+	err := v.lanes.Run(ctx, v.user.UID, v.runLimit, func() (err error) {
 		vm, err = v.sources.Lister(v.user, v.session && !v.outsideSession).Get(ctx, id)
 		return err
 	})
 	v.hung = lane.IsHang(err)
-	return vm, err
+	return &vm, err
 }
 
 // readBundles takes what the files in the bundles say and the tool does not

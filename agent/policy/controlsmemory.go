@@ -16,8 +16,8 @@ type ControlsMemory struct {
 	Controls map[string]*ControlMemory `json:"controls,omitempty"` // that are in force, by their names
 	// Machines are those that were seen while a control was in force that is about
 	// machines.
-	Machines   []SeenMachine `json:"machines,omitempty"`
-	Violations []Violation   `json:"violations,omitempty"`
+	Machines   []*SeenMachine `json:"machines,omitempty"`
+	Violations []*Violation   `json:"violations,omitempty"`
 	// LowSpace are those that there is no room to encrypt.
 	LowSpace []protocol.VMKey `json:"low_space,omitempty"`
 }
@@ -72,10 +72,14 @@ func (m *ControlsMemory) IsEmpty() bool {
 	return len(m.Host.Calls)+len(m.Controls)+len(m.Machines)+len(m.Violations)+len(m.LowSpace) == 0
 }
 
-// clone is a copy that can be changed: of the calls, and of what has low space, none
-// ever is.
+// clone is a copy that can be changed, but for the calls, the violations and what has
+// low space, which never change: others take their places.
 func (m *ControlsMemory) clone() *ControlsMemory {
-	c := &ControlsMemory{Host: m.Host, Machines: slices.Clone(m.Machines), Violations: slices.Clone(m.Violations), LowSpace: m.LowSpace}
+	c := &ControlsMemory{Host: m.Host, Violations: m.Violations, LowSpace: m.LowSpace}
+	for _, seen := range m.Machines {
+		changed := *seen
+		c.Machines = append(c.Machines, &changed)
+	}
 	if len(m.Controls) > 0 {
 		c.Controls = make(map[string]*ControlMemory, len(m.Controls))
 		for name, control := range m.Controls {
@@ -167,8 +171,8 @@ func (m *ControlsMemory) IsToBeSuspended(control string, vm protocol.VMKey) bool
 // violation is what is remembered of a machine, or with an empty key of the Mac, that
 // is against a control, not to be changed; nil if nothing is.
 func (m *ControlsMemory) violation(control string, vm protocol.VMKey) *Violation {
-	for i := range m.Violations {
-		if v := &m.Violations[i]; v.Control == control && v.VM == vm {
+	for _, v := range m.Violations {
+		if v.Control == control && v.VM == vm {
 			return v
 		}
 	}
@@ -179,10 +183,13 @@ func (m *ControlsMemory) violation(control string, vm protocol.VMKey) *Violation
 // suspended.
 func (m *ControlsMemory) Warned(vms []protocol.VMKey) *ControlsMemory {
 	m = m.clone()
-	for i := range m.Violations {
-		v := &m.Violations[i]
-		v.Warned = v.Warned || slices.Contains(vms, v.VM)
+	violations := make([]*Violation, len(m.Violations))
+	for i, v := range m.Violations {
+		changed := *v
+		changed.Warned = v.Warned || slices.Contains(vms, v.VM)
+		violations[i] = &changed
 	}
+	m.Violations = violations
 	return m
 }
 
@@ -190,16 +197,19 @@ func (m *ControlsMemory) Warned(vms []protocol.VMKey) *ControlsMemory {
 // the code of why it could not; empty if it could.
 func (m *ControlsMemory) Suspended(vm protocol.VMKey, code protocol.Code, now time.Time) *ControlsMemory {
 	m = m.clone()
-	for i := range m.Violations {
-		v := &m.Violations[i]
+	violations := make([]*Violation, len(m.Violations))
+	for i, v := range m.Violations {
+		changed := *v
 		switch {
 		case v.VM != vm:
 		case code == "":
-			v.SuspendedAt, v.Failures, v.FailedAt, v.FailCode = now.UTC(), 0, time.Time{}, ""
+			changed.SuspendedAt, changed.Failures, changed.FailedAt, changed.FailCode = now.UTC(), 0, time.Time{}, ""
 		default:
-			v.Failures++
-			v.FailedAt, v.FailCode = now.UTC(), code
+			changed.Failures++
+			changed.FailedAt, changed.FailCode = now.UTC(), code
 		}
+		violations[i] = &changed
 	}
+	m.Violations = violations
 	return m
 }

@@ -49,10 +49,10 @@ func (s *HostStep) Proven(info *prlctl.ServerInfo) bool {
 type ControlsResult struct {
 	HostSteps   []HostStep // to be carried out one after the other
 	HostWouldDo []HostStep // that monitor mode leaves out
-	Suspends    []Violation
-	New         []Violation // that there were not before
-	LowSpace    []LowSpace  // the same
-	Began       bool        // a control is in force that was not before
+	Suspends    []*Violation
+	New         []*Violation // that there were not before
+	LowSpace    []LowSpace   // the same
+	Began       bool         // a control is in force that was not before
 	// Memory is what is remembered now; nil if it is the same as before.
 	Memory *ControlsMemory
 	// NextAt is when a machine is to be suspended next; zero: none is.
@@ -85,7 +85,7 @@ type controlsPlan struct {
 	inPlace  []string        // switches that are on
 	seen     map[protocol.VMKey]*SeenMachine
 	began    []string // controls that are in force since this plan
-	kept     []Violation
+	kept     []*Violation
 	result   *ControlsResult
 }
 

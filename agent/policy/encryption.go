@@ -11,7 +11,7 @@ import (
 // EncryptsLater reports whether the policy wants the machine encrypted, which it is
 // not: Parallels Desktop does that when it comes to it, and then needs about as much
 // room again as the machine takes (conformance ENC-10).
-func (d *Document) EncryptsLater(vm prlctl.VM) bool {
+func (d *Document) EncryptsLater(vm *prlctl.VM) bool {
 	return d.SecurityControls.Set["org_license_only"] && !vm.Security.Encrypted.On()
 }
 
@@ -34,12 +34,12 @@ func (cp *controlsPlan) followSpace() {
 	for i := range cp.p.observed.Machines {
 		m := &cp.p.observed.Machines[i]
 		known := m.UsedSpace > 0 && m.Unreadable == "" && m.Stale == ""
-		looked[m.Key] = known || !cp.document.EncryptsLater(m.VM)
+		looked[m.Key] = known || !cp.document.EncryptsLater(&m.VM)
 		needed, was := m.UsedSpace, slices.Contains(before, m.Key)
 		if was {
 			needed += needed / 10
 		}
-		if !known || !cp.document.EncryptsLater(m.VM) || m.FreeSpace >= needed {
+		if !known || !cp.document.EncryptsLater(&m.VM) || m.FreeSpace >= needed {
 			continue
 		}
 		cp.memory.LowSpace = append(cp.memory.LowSpace, m.Key)

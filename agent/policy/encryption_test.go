@@ -68,8 +68,8 @@ func TestENC_10_WhichMachinesAreLookedAt(t *testing.T) {
 	encrypted.Security.Encrypted = prlctl.SwitchOn
 	for controls, want := range map[string]bool{`"org_license_only":true`: true, `"org_license_only":false`: false, `"no_removal":true`: false} {
 		doc := document(t, `"security_controls":{`+controls+`}`)
-		if doc.EncryptsLater(plain) != want || doc.EncryptsLater(encrypted) {
-			t.Errorf("%s: %t", controls, doc.EncryptsLater(plain))
+		if doc.EncryptsLater(&plain) != want || doc.EncryptsLater(&encrypted) {
+			t.Errorf("%s: %t", controls, doc.EncryptsLater(&plain))
 		}
 	}
 }

@@ -5,7 +5,7 @@ import "prlagent/prlctl"
 // ReadsFile reports whether the policy has a setting that only config.pvs of this
 // machine shows. Which of the two scopes the machine is in is not asked: it may
 // be adopted at any time.
-func (d *Document) ReadsFile(vm prlctl.VM) bool {
+func (d *Document) ReadsFile(vm *prlctl.VM) bool {
 	var values []string // of the machine, once one of them is needed
 	for _, scope := range []*Scope{&d.VMSettings.GoldenImage, &d.VMSettings.Other} {
 		for name := range scope.Settings {

@@ -275,7 +275,7 @@ func (p *wantedPart) find(word string) int {
 // plan plans one machine, with which so many are left.
 func (p *planner) plan(m *Machine, left int) {
 	p.gaps = roomLike(p.gaps, p.gapsEach, left)
-	p.values = catalogue.paths.Read(m.VM, p.values)
+	p.values = catalogue.paths.Read(&m.VM, p.values)
 	mp := &machinePlan{
 		p: p, m: m, memory: p.observed.Memory[m.Key], steps: p.steps[:0], gaps: len(p.gaps), left: left,
 		guest: guestOf(&m.VM), activity: m.activity(), untouchable: cmp.Or(p.observed.Closed, m.whyUntouchable()),

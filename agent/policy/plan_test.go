@@ -444,13 +444,13 @@ func TestStepIsProvenByALook(t *testing.T) {
 	after.Config.LockGuestOnSuspend = prlctl.SwitchOn
 	var got []string
 	for _, step := range steps {
-		got = append(got, fmt.Sprintf("%s %t %t", step.Target, step.Proven(before.VM, before.Config), step.Proven(after.VM, after.Config)))
+		got = append(got, fmt.Sprintf("%s %t %t", step.Target, step.Proven(&before.VM, before.Config), step.Proven(&after.VM, after.Config)))
 	}
 	want := []string{"--device-set net0 false true", "--shf-guest false true", "--shf-guest-automount true true", "--shared-clipboard false true", "--lock-on-suspend false true"}
 	if !slices.Equal(got, want) {
 		t.Errorf("proven %q, want %q", got, want)
 	}
-	if steps[4].Proven(after.VM, nil) || steps[0].Proven(prlctl.VM{}, nil) {
+	if steps[4].Proven(&after.VM, nil) || steps[0].Proven(&prlctl.VM{}, nil) {
 		t.Error("proven by nothing")
 	}
 }
@@ -484,7 +484,7 @@ func TestVMS43_WhichMachinesNeedTheirFile(t *testing.T) {
 		``:                                            {false, false},
 	} {
 		wants := other(t, settings)
-		if got := [2]bool{wants.ReadsFile(shown), wants.ReadsFile(hidden)}; got != want {
+		if got := [2]bool{wants.ReadsFile(&shown), wants.ReadsFile(&hidden)}; got != want {
 			t.Errorf("%s: %v, want %v", settings, got, want)
 		}
 		if got := wants.ManagesVMs(); got != (settings != "") {

@@ -157,7 +157,7 @@ func (w *world) carryOut(step policy.Step) {
 	outcome := w.machines[at].set(step.Args)
 	if !w.machines[at].noFile || !step.InFile {
 		seen := w.machines[at].look()
-		outcome.Proven = step.Proven(seen.VM, seen.Config)
+		outcome.Proven = step.Proven(&seen.VM, seen.Config)
 	}
 	w.observed.Memory[step.VM] = memory.End(&step, outcome, "", w.observed.Now)
 }

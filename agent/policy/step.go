@@ -57,7 +57,7 @@ func (s *Step) IsUnread() bool { return s.part.isUnread() }
 
 // Proven reports whether a new look at the machine shows what the step wants.
 // Of a part that nothing shows there is no proof, and none is asked for.
-func (s *Step) Proven(vm prlctl.VM, config *prlctl.ConfigPVS) bool {
+func (s *Step) Proven(vm *prlctl.VM, config *prlctl.ConfigPVS) bool {
 	if s.IsUnread() {
 		return true
 	}

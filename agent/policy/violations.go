@@ -38,8 +38,7 @@ func (cp *controlsPlan) followMachines() {
 		cp.noteSeen(key, present)
 	}
 	cp.seen = make(map[protocol.VMKey]*SeenMachine, len(cp.memory.Machines))
-	for i := range cp.memory.Machines {
-		m := &cp.memory.Machines[i]
+	for _, m := range cp.memory.Machines {
 		cp.seen[m.Key] = m
 		cp.noteGone(m, present)
 		cp.noteAge(m)
@@ -63,8 +62,7 @@ func (cp *controlsPlan) isProvisioned(m *Machine) bool {
 // new one, and one that was gone is not either.
 func (cp *controlsPlan) noteSeen(key protocol.VMKey, present map[protocol.VMKey]bool) {
 	moved := -1
-	for i := range cp.memory.Machines {
-		m := &cp.memory.Machines[i]
+	for i, m := range cp.memory.Machines {
 		if m.Key == key {
 			m.returned(cp.now)
 			return
@@ -82,7 +80,7 @@ func (cp *controlsPlan) noteSeen(key protocol.VMKey, present map[protocol.VMKey]
 		return
 	}
 	host := &cp.p.observed.Host
-	cp.memory.Machines = append(cp.memory.Machines, SeenMachine{
+	cp.memory.Machines = append(cp.memory.Machines, &SeenMachine{
 		Key: key, At: cp.now, Came: host.ListedBefore[key.UID] && host.Listed[key.UID],
 	})
 }
@@ -138,8 +136,8 @@ func (cp *controlsPlan) judgeProvisionedOnly(c *Control) (string, protocol.Code)
 // the one that came first may be there.
 func (cp *controlsPlan) judgeOnePerUser(c *Control) (string, protocol.Code) {
 	first := make(map[uint32]protocol.VMKey)
-	for i := range cp.memory.Machines { // in the order in which they came
-		if m := &cp.memory.Machines[i]; m.Provisioned && m.GoneAt.IsZero() {
+	for _, m := range cp.memory.Machines { // in the order in which they came
+		if m.Provisioned && m.GoneAt.IsZero() {
 			if _, has := first[m.Key.UID]; !has {
 				first[m.Key.UID] = m.Key
 			}
@@ -179,20 +177,19 @@ func (cp *controlsPlan) judgeMachine(c *Control, m *Machine, code protocol.Code)
 
 // violate notes what is against a control, once.
 func (cp *controlsPlan) violate(c *Control, vm protocol.VMKey, code protocol.Code) *Violation {
+	violation := &Violation{Control: c.Name, VM: vm, Code: code, At: cp.now}
 	known := cp.memory.violation(c.Name, vm)
 	if known != nil {
-		cp.kept = append(cp.kept, *known)
-	} else {
-		cp.kept = append(cp.kept, Violation{Control: c.Name, VM: vm, Code: code, At: cp.now})
+		*violation = *known
 	}
-	violation := &cp.kept[len(cp.kept)-1]
 	if code == protocol.CodeRemovedAgainstPolicy || cp.seen[vm] == nil {
 		violation.SuspendFrom = time.Time{}
 	} else {
 		cp.beginGrace(violation, cp.seen[vm])
 	}
+	cp.kept = append(cp.kept, violation)
 	if known == nil {
-		cp.result.New = append(cp.result.New, *violation)
+		cp.result.New = append(cp.result.New, violation)
 	}
 	return violation
 }
@@ -228,10 +225,11 @@ func (cp *controlsPlan) keep(control string, vm protocol.VMKey) bool {
 
 // keepAsItWas keeps a violation, which suspends nothing where the policy does not.
 func (cp *controlsPlan) keepAsItWas(violation *Violation) {
-	cp.kept = append(cp.kept, *violation)
-	if !cp.suspends() {
-		cp.kept[len(cp.kept)-1].SuspendFrom = time.Time{}
+	if !cp.suspends() && !violation.SuspendFrom.IsZero() {
+		changed := *violation
+		changed.SuspendFrom, violation = time.Time{}, &changed
 	}
+	cp.kept = append(cp.kept, violation)
 }
 
 // planSuspend plans that a machine is suspended, if the policy wants that and its
@@ -243,7 +241,7 @@ func (cp *controlsPlan) planSuspend(verdict *Verdict, v *Violation, m *Machine, 
 	gap := &Gap{Target: "suspend", Wanted: string(prlctl.StateSuspended), Shown: string(prlctl.StateRunning), Verdict: protocol.VerdictPending, Code: protocol.CodeNotSetYet}
 	due := v.SuspendFrom.Add(cp.document.SecurityControls.Grace)
 	verdict.Wait = &Wait{Since: v.SuspendFrom, Deadline: due}
-	tools := m.VM.GuestTools
+	tools := &m.VM.GuestTools
 	installing := (tools.Version == "" || tools.State == "not_installed") && cp.now.Before(seen.At.Add(installLimit))
 	switch {
 	case cp.p.observed.Closed != "" || m.Stale != "" || m.Disputed:
@@ -259,7 +257,7 @@ func (cp *controlsPlan) planSuspend(verdict *Verdict, v *Violation, m *Machine, 
 			gap.Verdict, gap.Code = protocol.VerdictFailed, v.FailCode
 		}
 		if !cp.isSuspended(v.VM) && (m.RetryNow || cp.isRetried(v.Failures, v.FailedAt, v.FailCode)) {
-			cp.result.Suspends = append(cp.result.Suspends, *v)
+			cp.result.Suspends = append(cp.result.Suspends, v)
 		}
 	}
 	verdict.Gaps = []Gap{*gap}
@@ -267,8 +265,8 @@ func (cp *controlsPlan) planSuspend(verdict *Verdict, v *Violation, m *Machine, 
 
 // isSuspended reports whether it is planned already that the machine is suspended.
 func (cp *controlsPlan) isSuspended(vm protocol.VMKey) bool {
-	for i := range cp.result.Suspends {
-		if cp.result.Suspends[i].VM == vm {
+	for _, v := range cp.result.Suspends {
+		if v.VM == vm {
 			return true
 		}
 	}
@@ -288,19 +286,17 @@ func (cp *controlsPlan) keepViolations() {
 	for i := range cp.p.observed.Machines {
 		looked[cp.p.observed.Machines[i].Key] = true
 	}
-	for i := range cp.memory.Violations {
-		v := &cp.memory.Violations[i]
+	for _, v := range cp.memory.Violations {
 		if seen := cp.seen[v.VM]; seen != nil && seen.GoneAt.IsZero() && !looked[v.VM] && cp.isOn(v.Control) {
 			cp.keepAsItWas(v)
 		}
 	}
 	cp.memory.Violations = cp.kept
 	isAgainst := make(map[protocol.VMKey]bool)
-	for i := range cp.kept {
-		isAgainst[cp.kept[i].VM] = true
+	for _, v := range cp.kept {
+		isAgainst[v.VM] = true
 	}
-	for i := range cp.memory.Machines {
-		m := &cp.memory.Machines[i]
+	for _, m := range cp.memory.Machines {
 		if m.GoneAt.IsZero() && looked[m.Key] && !isAgainst[m.Key] {
 			m.SuspendFrom = time.Time{}
 		}
@@ -311,26 +307,23 @@ func (cp *controlsPlan) keepViolations() {
 // forgetGone forgets the machines that went first, of those that are gone.
 func (cp *controlsPlan) forgetGone() {
 	gone := 0
-	for i := range cp.memory.Machines {
-		if !cp.memory.Machines[i].GoneAt.IsZero() {
+	for _, m := range cp.memory.Machines {
+		if !m.GoneAt.IsZero() {
 			gone++
 		}
 	}
-	kept := cp.memory.Machines[:0]
-	for i := range cp.memory.Machines {
-		if !cp.memory.Machines[i].GoneAt.IsZero() && gone > maxGoneSeen {
+	cp.memory.Machines = slices.DeleteFunc(cp.memory.Machines, func(m *SeenMachine) bool {
+		isTooMany := !m.GoneAt.IsZero() && gone > maxGoneSeen
+		if isTooMany {
 			gone--
-			continue
 		}
-		kept = append(kept, cp.memory.Machines[i])
-	}
-	cp.memory.Machines = kept
+		return isTooMany
+	})
 }
 
 // judgeNoRemoval finds the machines that somebody has removed.
 func (cp *controlsPlan) judgeNoRemoval(c *Control) (verdict string, code protocol.Code) {
-	for i := range cp.memory.Machines {
-		m := &cp.memory.Machines[i]
+	for _, m := range cp.memory.Machines {
 		if m.Removed && cp.p.passed(m.GoneAt) < removedKept {
 			cp.violate(c, m.Key, protocol.CodeRemovedAgainstPolicy)
 			verdict, code = protocol.VerdictFailed, protocol.CodeRemovedAgainstPolicy

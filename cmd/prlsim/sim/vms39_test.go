@@ -335,7 +335,7 @@ func (m *trialMac) look() (*enforce.Situation, error) {
 			Facts: policy.Machine{Key: protocol.VMKey{ID: vm.ID, UID: user.UID}, VM: vm, AtWork: true, FirstSeen: time.Now()},
 			Owner: enforce.Owner{User: user, Session: true}, Name: vm.Name, Bundle: vm.Bundle(), ConfigHash: vm.ConfigHash(),
 		}
-		if m.enforcer.NeedsConfig(vm) {
+		if m.enforcer.NeedsConfig(&vm) {
 			content, err := os.ReadFile(m.mac.Path(vm.Bundle() + "/config.pvs"))
 			if err != nil {
 				return nil, err
