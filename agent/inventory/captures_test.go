@@ -66,7 +66,8 @@ func TestINV_09_NamesOfTheDistributionList(t *testing.T) {
 		"rocky": "Rocky Linux", "alma": "AlmaLinux", "macosx": "macOS", "fedora-core": "Fedora", "plan-9": "plan-9",
 	} {
 		m := &Machine{VM: prlctl.VM{ID: windowsID, OS: id}}
-		if got := m.row(); got.OS != want {
+		var got protocol.VM
+		if m.fillRow(&got); got.OS != want {
 			t.Errorf("%s is %q, want %q", id, got.OS, want)
 		}
 	}

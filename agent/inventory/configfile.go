@@ -33,7 +33,7 @@ func (m *Machine) configQuestion() []platform.FileQuestion {
 }
 
 // takeConfigAnswer takes the answer to configQuestion.
-func (m *Machine) takeConfigAnswer(answer platform.FileAnswer, at time.Time) {
+func (m *Machine) takeConfigAnswer(answer *platform.FileAnswer, at time.Time) {
 	if answer.Err == nil && answer.Fields != nil {
 		m.takeConfig(answer.Fields)
 		return

@@ -100,14 +100,14 @@ type Collector struct {
 	preferences map[uint32]string // by uid: of the account's preferences, see Account
 	host        platform.Host     // as it was last readable
 
-	descriptions map[string]description // as they are in the store, by its keys; nil until they were read
-	configsRead  map[string]time.Time   // by the same keys: see Machine.configChanged
+	descriptions map[string]*description // as they are in the store, by its keys; nil until they were read
+	configsRead  map[string]time.Time    // by the same keys: see Machine.configChanged
 
 	visiting visiting
 
 	lanes    *lane.Lanes
-	visits   *lane.Tasks[visitOutcome]
-	licenses *lane.Tasks[licenseAnswer]
+	visits   *lane.Tasks[*visitOutcome]
+	licenses *lane.Tasks[*licenseAnswer]
 }
 
 // New returns a collector that remembers in the store between looks, and asks
@@ -117,7 +117,7 @@ func New(sources Sources, lanes *lane.Lanes, state *store.Store, now func() time
 		sources: sources, lanes: lanes, store: state, now: now, log: log,
 		listedAt: make(map[uint32]time.Time), unusedSince: make(map[uint32]time.Time), unlooked: newUnlooked(),
 		configsRead: make(map[string]time.Time), preferences: make(map[uint32]string),
-		visits: lane.NewTasks[visitOutcome](nil), licenses: lane.NewTasks[licenseAnswer](nil),
+		visits: lane.NewTasks[*visitOutcome](nil), licenses: lane.NewTasks[*licenseAnswer](nil),
 	}
 }
 
@@ -202,11 +202,11 @@ func (c *Collector) Recall() (*Look, error) {
 	}
 	for _, user := range known.users() {
 		machines := known.ofUser(user.UID)
-		listed := protocol.UserLook{
+		listed := &protocol.UserLook{
 			Name: user.Name, UID: user.UID, Count: len(machines), At: c.lastListed(user, machines), Code: protocol.CodeNotLookedYet,
 		}
 		l.keepStale(user, machines, listed)
-		l.result.Users = append(l.result.Users, listed)
+		l.result.Users = append(l.result.Users, *listed)
 	}
 	l.makeRows()
 	return l.result, nil
@@ -242,7 +242,7 @@ func (l *look) lookAtHost(ctx context.Context) {
 	if err != nil {
 		l.collector.log.Warn().Err(err).Msg("some facts of the host are not readable")
 		l.noteIncomplete(codeOf(err), "host")
-		host = orKnown(host, l.collector.host)
+		fillKnown(&host, &l.collector.host)
 	}
 	l.collector.host = host
 	l.result.Host = protocol.Host{
@@ -256,17 +256,15 @@ func (l *look) lookAtHost(ctx context.Context) {
 	}
 }
 
-// orKnown fills what could not be read now with what was read before.
-func orKnown(host, known platform.Host) platform.Host {
-	return platform.Host{
-		ComputerName: cmp.Or(host.ComputerName, known.ComputerName),
-		Serial:       cmp.Or(host.Serial, known.Serial),
-		HardwareUUID: cmp.Or(host.HardwareUUID, known.HardwareUUID),
-		Model:        cmp.Or(host.Model, known.Model),
-		MacOSVersion: cmp.Or(host.MacOSVersion, known.MacOSVersion),
-		MacOSBuild:   cmp.Or(host.MacOSBuild, known.MacOSBuild),
-		CPU:          cmp.Or(host.CPU, known.CPU),
-	}
+// fillKnown fills what could not be read now with what was read before.
+func fillKnown(host, known *platform.Host) {
+	host.ComputerName = cmp.Or(host.ComputerName, known.ComputerName)
+	host.Serial = cmp.Or(host.Serial, known.Serial)
+	host.HardwareUUID = cmp.Or(host.HardwareUUID, known.HardwareUUID)
+	host.Model = cmp.Or(host.Model, known.Model)
+	host.MacOSVersion = cmp.Or(host.MacOSVersion, known.MacOSVersion)
+	host.MacOSBuild = cmp.Or(host.MacOSBuild, known.MacOSBuild)
+	host.CPU = cmp.Or(host.CPU, known.CPU)
 }
 
 func (l *look) lookAtUsers(ctx context.Context) {
@@ -327,7 +325,7 @@ func (l *look) lookAtVMs(ctx context.Context) {
 func (l *look) makeRows() {
 	l.result.Accounts = l.accounts()
 	l.result.Machines = l.machines()
-	l.result.VMs = rowsOf(l.result.Machines, l.result.Product)
+	l.result.VMs = rowsOf(l.result.Machines, &l.result.Product)
 	if all := l.result.VMs; len(all) > protocol.MaxVMs {
 		l.result.VMs = fairShare(all, protocol.MaxVMs)
 		l.noteLeftOut(all)

@@ -89,13 +89,13 @@ func (m *Machine) encryption() string {
 	case m.Config == nil:
 		return protocol.Encrypted
 	}
-	return cmp.Or(encryptionWords[m.Config.VMEncryptionInfo.Method()], protocol.Encrypted)
-}
-
-// encryptionWords are the guide's words for the methods that are known.
-var encryptionWords = map[prlctl.EncryptionMethod]string{
-	prlctl.MethodPassword: protocol.EncryptedPassword,
-	prlctl.MethodLicense:  protocol.EncryptedByLicense,
+	switch m.Config.VMEncryptionInfo.Method() {
+	case prlctl.MethodPassword:
+		return protocol.EncryptedPassword
+	case prlctl.MethodLicense:
+		return protocol.EncryptedByLicense
+	}
+	return protocol.Encrypted
 }
 
 // serial is the serial number that the guest sees: the one that was set, what

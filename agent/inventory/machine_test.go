@@ -284,7 +284,7 @@ func TestRowsAreAProjection(t *testing.T) {
 		wantEqual(t, "state", look.VMs[i].State, m.State())
 		wantEqual(t, "stale", look.VMs[i].Stale, m.Stale)
 	}
-	if diff := cmp.Diff(look.VMs, rowsOf(look.Machines, look.Product)); diff != "" {
+	if diff := cmp.Diff(look.VMs, rowsOf(look.Machines, &look.Product)); diff != "" {
 		t.Errorf("(-rows +again):\n%s", diff)
 	}
 	wantEqual(t, "seen at", machineOf(t, look, "bob", linuxID).SeenAt, noon.Add(time.Minute))

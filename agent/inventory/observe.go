@@ -166,7 +166,7 @@ func (m *Machine) takeFiles(answers []platform.FileAnswer, at time.Time) {
 		m.InfoUnread, m.InfoPrivate = true, false
 		return
 	}
-	bundle, info := answers[0], answers[1]
+	bundle, info := &answers[0], &answers[1]
 	if bundle.Err == nil && bundle.Folder {
 		m.Bundle.Identity, m.Bundle.Owner, m.Space = identityOf(bundle), &bundle.UID, bundle.Space
 	}
@@ -184,7 +184,7 @@ func (m *Machine) takeFiles(answers []platform.FileAnswer, at time.Time) {
 		rest = rest[len(writtenFiles):]
 	}
 	if len(rest) > 0 {
-		m.takeConfigAnswer(rest[0], at)
+		m.takeConfigAnswer(&rest[0], at)
 	}
 }
 
@@ -201,7 +201,7 @@ func (m *Machine) takeWrites(files []platform.FileAnswer, at time.Time) {
 
 // identityOf names a folder by what outlives a reboot, as far as its volume has
 // that (H21).
-func identityOf(folder platform.FileAnswer) protocol.Bundle {
+func identityOf(folder *platform.FileAnswer) protocol.Bundle {
 	if folder.Volume == "" {
 		return protocol.Bundle{Device: folder.Device, Inode: folder.Inode}
 	}
@@ -220,14 +220,19 @@ func (m *Machine) takeInfo(fields []byte) {
 	if tellsAnother(guest.Name, m.Guest.Name) || tellsAnother(guest.Build, m.Guest.Build) {
 		m.Guest = prlctl.GuestOS{DeviceName: m.Guest.DeviceName, SerialNumber: m.Guest.SerialNumber}
 	}
-	m.Guest = prlctl.GuestOS{
-		Name:            cmp.Or(cutText(guest.Name), m.Guest.Name),
-		Edition:         cmp.Or(cutText(guest.Edition), m.Guest.Edition),
-		Version:         cmp.Or(cutText(guest.Version), m.Guest.Version),
-		Build:           cmp.Or(cutText(guest.Build), m.Guest.Build),
-		DeviceName:      cmp.Or(cutText(guest.DeviceName), m.Guest.DeviceName),
-		SerialNumber:    cmp.Or(cutText(guest.SerialNumber), m.Guest.SerialNumber),
-		BitLockerStatus: cmp.Or(cutText(guest.BitLockerStatus), m.Guest.BitLockerStatus),
+	takeWord(&m.Guest.Name, guest.Name)
+	takeWord(&m.Guest.Edition, guest.Edition)
+	takeWord(&m.Guest.Version, guest.Version)
+	takeWord(&m.Guest.Build, guest.Build)
+	takeWord(&m.Guest.DeviceName, guest.DeviceName)
+	takeWord(&m.Guest.SerialNumber, guest.SerialNumber)
+	takeWord(&m.Guest.BitLockerStatus, guest.BitLockerStatus)
+}
+
+// takeWord takes what a guest tells, if it tells anything.
+func takeWord(known *string, told string) {
+	if told = cutText(told); told != "" {
+		*known = told
 	}
 }
 

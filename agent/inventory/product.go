@@ -48,7 +48,7 @@ type licenseAnswer struct {
 
 // readLicense asks the tools of one user, because root runs none of the
 // vendor's programs.
-func (l *look) readLicense(ctx context.Context, all []visitedUser) {
+func (l *look) readLicense(ctx context.Context, all []*visitedUser) {
 	user, anybody := l.licenseUser(all)
 	switch {
 	case l.toolsRefused != "":
@@ -63,7 +63,7 @@ func (l *look) readLicense(ctx context.Context, all []visitedUser) {
 		l.noteProductGaps(protocol.CodeUserLate, licenseColumns...)
 		return
 	}
-	state, code := productState(answer.license, answer.err)
+	state, code := productState(&answer.license, answer.err)
 	if state == "" {
 		l.collector.log.Warn().Err(answer.err).Msg("read license")
 		l.noteProductGaps(code, licenseColumns...)
@@ -77,64 +77,71 @@ func (l *look) readLicense(ctx context.Context, all []visitedUser) {
 
 // askForLicense asks in the user's lane, for as long as the look waits for
 // anything of that user. An answer that nobody waited for is not worth keeping.
-func (l *look) askForLicense(ctx context.Context, user platform.User) (licenseAnswer, bool) {
+func (l *look) askForLicense(ctx context.Context, user platform.User) (*licenseAnswer, bool) {
 	over := time.NewTimer(l.collector.lanes.Patience(user.UID, l.patience))
 	defer over.Stop()
 	if l.collector.licenses.Pending(user.UID) {
 		if _, ended := l.collector.licenses.Wait(ctx, user.UID, over.C); !ended {
-			return licenseAnswer{}, false
+			return nil, false
 		}
 	}
 	visit := l.visitOf(user)
-	l.collector.licenses.Start(user.UID, func() (answer licenseAnswer) {
+	l.collector.licenses.Start(user.UID, func() *licenseAnswer {
+		var answer licenseAnswer
 		answer.err = visit.runQuery(ctx, func(session bool) (err error) {
 			answer.license, err = visit.sources.Licensing(user, session).License(ctx)
 			return err
 		})
-		return answer
+		return &answer
 	})
 	return l.collector.licenses.Wait(ctx, user.UID, over.C)
 }
 
-// licenseStates are what the standing of a license means for the product, and
-// the remark beside the guide's word, which does not say it all (facts/
-// prlctl.md 4.2, facts/captures.md 4.1).
-var licenseStates = map[prlctl.LicenseStanding]struct {
-	activated bool
-	remark    protocol.Code
-}{
-	prlctl.LicenseNone:     {false, protocol.CodeNoLicense},
-	prlctl.LicenseInForce:  {true, ""},
-	prlctl.LicenseInGrace:  {true, protocol.CodeLicenseGrace},
-	prlctl.LicenseExpired:  {false, protocol.CodeLicenseExpired},
-	prlctl.LicenseInvalid:  {false, protocol.CodeLicenseInvalid},
-	prlctl.LicenseInactive: {false, protocol.CodeLicenseInactive},
+// standingOf is what the standing of a license means for the product, and the
+// remark beside the guide's word, which does not say it all (facts/prlctl.md 4.2,
+// facts/captures.md 4.1).
+func standingOf(license *prlctl.License) (activated bool, remark protocol.Code) {
+	switch license.Standing() {
+	case prlctl.LicenseNone:
+		return false, protocol.CodeNoLicense
+	case prlctl.LicenseInForce:
+		return true, ""
+	case prlctl.LicenseInGrace:
+		return true, protocol.CodeLicenseGrace
+	case prlctl.LicenseExpired:
+		return false, protocol.CodeLicenseExpired
+	case prlctl.LicenseInvalid:
+		return false, protocol.CodeLicenseInvalid
+	case prlctl.LicenseInactive:
+		return false, protocol.CodeLicenseInactive
+	}
+	return false, ""
 }
 
 // productState maps a license to the guide's words, with the remark beside; or
 // gives the reason why there is no word. No answer of the service is not a
 // deactivation; an answer without a license is.
-func productState(license prlctl.License, err error) (string, protocol.Code) {
+func productState(license *prlctl.License, err error) (string, protocol.Code) {
 	switch code := protocol.CodeOf(err); {
 	case code == protocol.CodeLicenseUnreadable, code == protocol.CodeLicenseExpired:
 		return protocol.ProductDeactivated, code
 	case err != nil:
 		return "", codeOf(err)
 	}
-	standing := licenseStates[license.Standing()]
+	activated, remark := standingOf(license)
 	switch {
-	case !standing.activated:
-		return protocol.ProductDeactivated, standing.remark
+	case !activated:
+		return protocol.ProductDeactivated, remark
 	case license.ActivationType == "SSO":
-		return protocol.ProductSSO, standing.remark
+		return protocol.ProductSSO, remark
 	}
-	return protocol.ProductKey, standing.remark
+	return protocol.ProductKey, remark
 }
 
 // licenseUser is whose tools answer for the whole Mac: the one at the screen,
 // else anyone with a session, else the first account that uses the product.
 // Whose tools hang is asked only where nobody else can be.
-func (l *look) licenseUser(all []visitedUser) (platform.User, bool) {
+func (l *look) licenseUser(all []*visitedUser) (platform.User, bool) {
 	var chosen platform.User
 	best := 0
 	for _, visited := range all {

@@ -66,7 +66,7 @@ func recordOf(m *Machine) *record {
 
 // machine is what the record and its description say. One without its
 // description is queried at the next look.
-func (r *record) machine(known description) *Machine {
+func (r *record) machine(known *description) *Machine {
 	m := &Machine{
 		User: r.User, ConfigHash: r.ConfigHash,
 		Bundle: Bundle{Path: r.Bundle, Identity: r.Identity, Owner: r.BundleUID},
@@ -83,7 +83,7 @@ func (r *record) machine(known description) *Machine {
 		m.VM.State = prlctl.State(r.Older.RawState)
 		m.Guest = prlctl.GuestOS{Name: r.Older.OS, Edition: r.Older.Edition, Build: r.Older.OSBuild}
 		return m
-	case known.hash == r.ConfigHash && known.vm.ID != "":
+	case known != nil && known.hash == r.ConfigHash && known.vm.ID != "":
 		m.VM = known.vm
 	default:
 		m.VM, m.ConfigHash, m.listed = *abridged(&prlctl.VM{ID: r.ID}), "", ""
@@ -141,7 +141,7 @@ func (c *Collector) loadKnown() (knownMachines, error) {
 		})
 		for key := range c.descriptions {
 			if !recorded[key] { // as when the store was erased: what is in it is not known
-				c.descriptions[key] = description{}
+				c.descriptions[key] = &description{}
 			}
 		}
 		return err
@@ -157,14 +157,13 @@ func (c *Collector) loadDescriptions(tx *store.Tx) error {
 	if c.descriptions != nil {
 		return nil
 	}
-	found := make(map[string]description)
+	found := make(map[string]*description)
 	err := descriptions.Each(tx, func(key string, kept *storedDescription) error {
-		var vm prlctl.VM
-		if err := vm.UnmarshalJSON(kept.VM); err != nil || vm.ID == "" {
-			found[key] = description{} // the next query replaces it
-			return nil
+		read := &description{hash: kept.Hash}
+		if err := read.vm.UnmarshalJSON(kept.VM); err != nil || read.vm.ID == "" {
+			read = &description{} // the next query replaces it
 		}
-		found[key] = description{kept.Hash, vm}
+		found[key] = read
 		return nil
 	})
 	if err == nil {
@@ -202,7 +201,10 @@ func (c *Collector) saveKnown(known knownMachines) error {
 	}
 	clear(c.configsRead)
 	for key, m := range wanted {
-		c.descriptions[key] = description{m.ConfigHash, m.VM}
+		if c.descriptions[key] == nil {
+			c.descriptions[key] = &description{}
+		}
+		*c.descriptions[key] = description{m.ConfigHash, m.VM}
 		c.configsRead[key] = m.configChanged
 	}
 	return nil
@@ -237,7 +239,7 @@ func (c *Collector) saveDescriptions(tx *store.Tx, wanted map[string]*Machine) e
 		}
 	}
 	for key, m := range wanted {
-		if m.ConfigHash != "" && m.ConfigHash != c.descriptions[key].hash {
+		if m.ConfigHash != "" && (c.descriptions[key] == nil || m.ConfigHash != c.descriptions[key].hash) {
 			err = errors.Join(err, descriptions.Put(tx, key, &storedDescription{m.ConfigHash, m.VM.Raw}))
 		}
 	}
@@ -276,10 +278,20 @@ func (k knownMachines) setUser(user platform.User, machines map[string]*Machine)
 // keepOnly forgets accounts that the Mac no longer has.
 func (k knownMachines) keepOnly(users []platform.User) {
 	for uid := range k {
-		if !slices.ContainsFunc(users, func(user platform.User) bool { return user.UID == uid }) {
+		if findUser(users, uid) == nil {
 			delete(k, uid)
 		}
 	}
+}
+
+// findUser is the account with this uid; nil if there is none.
+func findUser(users []platform.User, uid uint32) *platform.User {
+	for i := range users {
+		if users[i].UID == uid {
+			return &users[i]
+		}
+	}
+	return nil
 }
 
 // users are the accounts that had virtual machines, for a look at which the

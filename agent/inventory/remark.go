@@ -11,21 +11,22 @@ import (
 // remarked adds to the rows what follows from the product's version and what
 // can only be said beside a value. What is remembered stays as it is: after an
 // update of the product the same records read otherwise.
-func remarked(rows []protocol.VM, product protocol.Product) []protocol.VM {
+func remarked(rows []protocol.VM, product *protocol.Product) []protocol.VM {
 	version := versionOf(product)
 	out := make([]protocol.VM, len(rows))
-	for i, row := range rows {
+	for i := range rows {
+		row := &out[i]
+		*row = rows[i]
 		row.Gaps = maps.Clone(row.Gaps)
-		remarkTools(&row, version)
-		remarkEncryption(&row)
-		explainAge(&row, version)
-		out[i] = row
+		remarkTools(row, version)
+		remarkEncryption(row)
+		explainAge(row, version)
 	}
 	return out
 }
 
 // versionOf is the product's version with its build; zero if it is not known.
-func versionOf(product protocol.Product) prlctl.Version {
+func versionOf(product *protocol.Product) prlctl.Version {
 	text := product.Version
 	if product.Build != "" {
 		text += "-" + product.Build

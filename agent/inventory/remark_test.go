@@ -79,7 +79,7 @@ func TestINV_24_INV_27_INV_14_Remarks(t *testing.T) {
 			for column, code := range c.row.Gaps {
 				before[column] = code
 			}
-			if diff := cmp.Diff([]protocol.VM{c.want}, remarked([]protocol.VM{c.row}, c.product)); diff != "" {
+			if diff := cmp.Diff([]protocol.VM{c.want}, remarked([]protocol.VM{c.row}, &c.product)); diff != "" {
 				t.Errorf("row (-want +got):\n%s", diff)
 			}
 			if len(c.row.Gaps) != len(before) {

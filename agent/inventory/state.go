@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sort"
-	"strings"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -50,7 +49,7 @@ func (l *look) compareWithProcesses(ctx context.Context) {
 func (l *look) expectedProcesses(processes []vmProcess, m *Machine) int {
 	var counted []*Machine
 	for _, other := range l.listedByID[m.VM.ID] {
-		if other.Stale != "" || atRest[prlctl.State(strings.ToLower(string(other.VM.State)))] {
+		if other.Stale != "" || other.isAtRest() {
 			continue
 		}
 		rivals := other == m || slices.ContainsFunc(processes, func(process vmProcess) bool {
@@ -63,9 +62,11 @@ func (l *look) expectedProcesses(processes []vmProcess, m *Machine) int {
 	return len(counted)
 }
 
-// atRest are the states in which a machine has no process. While it stops, or
-// is paused, it has one.
-var atRest = map[prlctl.State]bool{prlctl.StateStopped: true, prlctl.StateSuspended: true, prlctl.StateInvalid: true}
+// isAtRest reports whether the machine is in a state in which it has no process.
+// While it stops, or is paused, it has one.
+func (m *Machine) isAtRest() bool {
+	return m.hasState(prlctl.StateStopped) || m.hasState(prlctl.StateSuspended) || m.hasState(prlctl.StateInvalid)
+}
 
 // startSlack is how much two readings of one process's start may differ: where
 // the system counts from its boot, a corrected clock moves the result.
@@ -125,7 +126,7 @@ func (l *look) machines() []Machine {
 	}
 	machines := make([]Machine, 0, len(groups))
 	for _, group := range groups {
-		machines = append(machines, l.join(group))
+		machines = append(machines, *l.join(group))
 	}
 	sort.SliceStable(machines, func(i, j int) bool { return machines[i].Key().Compare(machines[j].Key()) < 0 })
 	return machines
@@ -135,7 +136,7 @@ func (l *look) machines() []Machine {
 // who owns the bundle, and the owner's account speaks before another's: who
 // registers somebody's bundle must not describe it. One that was looked at now
 // speaks before a stale one.
-func (l *look) join(group []*Machine) Machine {
+func (l *look) join(group []*Machine) *Machine {
 	owner := l.ownerOf(group)
 	weight := func(m *Machine) int {
 		weight := 0
@@ -147,7 +148,8 @@ func (l *look) join(group []*Machine) Machine {
 		}
 		return weight
 	}
-	joined := *slices.MaxFunc(group, func(a, b *Machine) int { return weight(a) - weight(b) })
+	joined := new(Machine)
+	*joined = *slices.MaxFunc(group, func(a, b *Machine) int { return weight(a) - weight(b) })
 	joined.User, joined.Session = owner, l.inSession(owner)
 	for _, m := range group {
 		if m.User.UID != owner.UID {

@@ -68,7 +68,7 @@ func (l *look) missedAccounts() []uint32 {
 	missed = slices.DeleteFunc(slices.Compact(missed), l.isLookedAt)
 	var sure, unsure []uint32
 	for _, uid := range missed {
-		if _, recorded := l.recordOf(uid); recorded || l.collector.unlooked.haveRun[uid] {
+		if findUser(l.others, uid) != nil || l.collector.unlooked.haveRun[uid] {
 			sure = append(sure, uid)
 		} else {
 			unsure = append(unsure, uid)
@@ -86,33 +86,23 @@ func (l *look) isLookedAt(uid uint32) bool {
 }
 
 // accountOf is what is known of an account that is not looked at.
-func (l *look) accountOf(uid uint32) platform.User {
-	if user, recorded := l.recordOf(uid); recorded {
+func (l *look) accountOf(uid uint32) *platform.User {
+	if user := findUser(l.others, uid); user != nil {
 		return user
 	}
 	if l.console.UID == uid && l.console.User != "" {
 		l.collector.unlooked.names[uid] = l.console.User
 	}
-	return platform.User{Name: cmp.Or(l.collector.unlooked.names[uid], fmt.Sprintf("uid %d", uid)), UID: uid}
+	return &platform.User{Name: cmp.Or(l.collector.unlooked.names[uid], fmt.Sprintf("uid %d", uid)), UID: uid}
 }
 
-// recordOf is the record of an account that is not looked at.
-func (l *look) recordOf(uid uint32) (platform.User, bool) {
-	at := slices.IndexFunc(l.others, func(user platform.User) bool { return user.UID == uid })
-	if at < 0 {
-		return platform.User{}, false
-	}
-	return l.others[at], true
-}
-
-func (l *look) reasonUnlooked(account platform.User) protocol.Code {
-	_, hasRecord := l.recordOf(account.UID)
+func (l *look) reasonUnlooked(account *platform.User) protocol.Code {
 	switch {
 	case account.HasLowUID():
 		return protocol.CodeAccountUIDLow
 	case account.HasHighUID():
 		return protocol.CodeAccountUIDHigh
-	case hasRecord:
+	case findUser(l.others, account.UID) != nil:
 		return protocol.CodeAccountHidden
 	}
 	return protocol.CodeAccountNotLocal

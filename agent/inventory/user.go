@@ -14,14 +14,14 @@ import (
 )
 
 // visitUsers visits every account, all at the same time, each in its own lane.
-func (l *look) visitUsers(ctx context.Context) []visitedUser {
+func (l *look) visitUsers(ctx context.Context) []*visitedUser {
 	var users []platform.User
 	for _, user := range l.users {
 		if !l.isUnused(user) {
 			users = append(users, user)
 		}
 	}
-	all := make([]visitedUser, len(users))
+	all := make([]*visitedUser, len(users))
 	var group sync.WaitGroup
 	for i, user := range users {
 		next, patience := l.visitOf(user), l.collector.lanes.Patience(user.UID, l.patience)
@@ -31,9 +31,9 @@ func (l *look) visitUsers(ctx context.Context) []visitedUser {
 	return all
 }
 
-func (l *look) visitOf(user platform.User) visit {
-	return visit{
-		sources: l.collector.sources, lanes: l.collector.lanes, log: l.collector.log, at: l.result.At, toolsRefused: l.toolsRefused,
+func (l *look) visitOf(user platform.User) *visit {
+	return &visit{
+		sources: &l.collector.sources, lanes: l.collector.lanes, log: &l.collector.log, at: l.result.At, toolsRefused: l.toolsRefused,
 		user: user, session: l.inSession(user), runLimit: lane.RunLimit(l.patience), known: copyMachines(l.known.ofUser(user.UID)),
 	}
 }
@@ -41,22 +41,22 @@ func (l *look) visitOf(user platform.User) visit {
 // visitedUser is what a look gets from one user's lane.
 type visitedUser struct {
 	user    platform.User
-	outcome visitOutcome  // of this look, unless late
+	outcome *visitOutcome // of this look; nothing is in it while that is late
 	earlier *visitOutcome // what a look before this one did not wait for, if it is worth anything
 	late    bool          // nothing of this look yet; the next one takes it
 }
 
 // hangs reports whether asking this user for anything more would cost time.
-func (u visitedUser) hangs() bool { return u.late || u.outcome.code == protocol.CodeToolTimeout }
+func (u *visitedUser) hangs() bool { return u.late || u.outcome.code == protocol.CodeToolTimeout }
 
 // visitUser visits a user, and waits for it no longer than the patience. A visit
 // that an earlier look gave up on is not thrown away, but what it saw may be
 // old: it becomes what is known, and the user is visited again.
-func (c *Collector) visitUser(ctx context.Context, next visit, patience time.Duration) visitedUser {
+func (c *Collector) visitUser(ctx context.Context, next *visit, patience time.Duration) *visitedUser {
 	defer c.visiting.begin(next.user, c.now(), patience)()
 	over := time.NewTimer(patience)
 	defer over.Stop()
-	result := visitedUser{user: next.user}
+	result := &visitedUser{user: next.user, outcome: &visitOutcome{}}
 	if c.visits.Pending(next.user.UID) {
 		earlier, ended := c.visits.Wait(ctx, next.user.UID, over.C)
 		if !ended {
@@ -65,14 +65,15 @@ func (c *Collector) visitUser(ctx context.Context, next visit, patience time.Dur
 		}
 		forgotten := earlier.recalled && len(next.known) == 0 // as on a disk that was cloned
 		if earlier.isListed() && !forgotten {
-			result.earlier = &earlier
+			result.earlier = earlier
 			next.known = copyMachines(earlier.machines)
 		}
 	}
-	c.visits.Start(next.user.UID, func() visitOutcome { return next.run(ctx) })
-	var ended bool
-	result.outcome, ended = c.visits.Wait(ctx, next.user.UID, over.C)
-	result.late = !ended
+	c.visits.Start(next.user.UID, func() *visitOutcome { return next.run(ctx) })
+	outcome, ended := c.visits.Wait(ctx, next.user.UID, over.C)
+	if result.late = !ended; ended {
+		result.outcome = outcome
+	}
 	return result
 }
 
@@ -87,7 +88,7 @@ func (l *look) isUnused(user platform.User) bool {
 
 // takeVisits turns what the lanes gave into machines, in the order of the
 // users. An account that could not be listed, or is late, keeps what it had.
-func (l *look) takeVisits(all []visitedUser) {
+func (l *look) takeVisits(all []*visitedUser) {
 	for _, visited := range all {
 		user, now := visited.user, visited.outcome
 		if now.preferences != "" {
@@ -112,12 +113,12 @@ func (l *look) takeVisits(all []visitedUser) {
 		if listed.Code != "" {
 			l.noteIncomplete(listed.Code, user.Name)
 		}
-		l.result.Users = append(l.result.Users, listed)
+		l.result.Users = append(l.result.Users, *listed)
 	}
 }
 
-func (l *look) takeOutcome(user platform.User, now visitOutcome) protocol.UserLook {
-	listed := protocol.UserLook{Name: user.Name, UID: user.UID, Code: now.code}
+func (l *look) takeOutcome(user platform.User, now *visitOutcome) *protocol.UserLook {
+	listed := &protocol.UserLook{Name: user.Name, UID: user.UID, Code: now.code}
 	if now.code != "" {
 		known := l.known.ofUser(user.UID)
 		listed.At = l.collector.lastListed(user, known)
@@ -137,7 +138,7 @@ func (l *look) takeOutcome(user platform.User, now visitOutcome) protocol.UserLo
 
 // keepStale keeps the machines of an account that cannot be listed as they were
 // known.
-func (l *look) keepStale(user platform.User, known map[string]*Machine, listed protocol.UserLook) {
+func (l *look) keepStale(user platform.User, known map[string]*Machine, listed *protocol.UserLook) {
 	for _, m := range known {
 		m.markStale(listed.Code, listed.At)
 		l.found = append(l.found, m)

@@ -20,9 +20,9 @@ import (
 // is new or changed, and one look at the files in its bundles. It shares
 // nothing that changes with the look that began it, because it may outlive it.
 type visit struct {
-	sources        Sources
+	sources        *Sources
 	lanes          *lane.Lanes
-	log            zerolog.Logger
+	log            *zerolog.Logger
 	at             time.Time // of the look
 	user           platform.User
 	toolsRefused   protocol.Code // why the vendor's tools may not be run; empty = they may
@@ -53,10 +53,10 @@ type visitOutcome struct {
 	preferences    string              // see Account; empty if nobody has looked
 }
 
-func (o visitOutcome) isListed() bool { return o.code == "" && !o.unused }
+func (o *visitOutcome) isListed() bool { return o.code == "" && !o.unused }
 
-func (v *visit) run(ctx context.Context) visitOutcome {
-	result := visitOutcome{at: v.at, recalled: len(v.known) > 0, machines: make(map[string]*Machine)}
+func (v *visit) run(ctx context.Context) *visitOutcome {
+	result := &visitOutcome{at: v.at, recalled: len(v.known) > 0, machines: make(map[string]*Machine)}
 	if !v.session && len(v.known) == 0 && !v.hasTraces(ctx) {
 		result.unused = true
 		return result
@@ -77,7 +77,7 @@ func (v *visit) run(ctx context.Context) visitOutcome {
 		result.preferences = v.lookAtPreferences(ctx)
 		return result
 	}
-	v.takeListing(ctx, listing, &result)
+	v.takeListing(ctx, &listing, result)
 	if v.unread > maxUnreadLines {
 		v.log.Warn().Str("user", v.user.Name).Int("machines", v.unread).Msg("more virtual machines are not read")
 	}
@@ -100,7 +100,12 @@ func (v *visit) hasTraces(ctx context.Context) bool {
 		questions[i].Path = path.Join(v.user.Home, trace)
 	}
 	answers, _ := v.lookAtFiles(ctx, questions) // every answer has the error
-	return slices.ContainsFunc(answers, func(answer platform.FileAnswer) bool { return !isAbsent(answer.Err) })
+	for i := range answers {
+		if !isAbsent(answers[i].Err) {
+			return true
+		}
+	}
+	return false
 }
 
 // lookAtFiles has the user's own process look, when it is the user's turn.
@@ -139,7 +144,7 @@ func (v *visit) runQuery(ctx context.Context, query func(session bool) error) er
 // takeListing turns a listing into machines. One that the account no longer has
 // is forgotten; one that cannot be read stays as it was known, and so does every
 // one that may be the one without a name.
-func (v *visit) takeListing(ctx context.Context, listing prlctl.Listing, result *visitOutcome) {
+func (v *visit) takeListing(ctx context.Context, listing *prlctl.Listing, result *visitOutcome) {
 	fresh := result.machines
 	add := func(m *Machine) {
 		fresh[m.VM.ID] = m
@@ -148,8 +153,13 @@ func (v *visit) takeListing(ctx context.Context, listing prlctl.Listing, result 
 	for _, vm := range v.limitListing(listing.VMs, result) {
 		add(v.readMachine(ctx, vm, v.known[vm.ID]))
 	}
-	for _, broken := range listing.Unreadable {
+	var nameless *prlctl.Unreadable
+	for i := range listing.Unreadable {
+		broken := &listing.Unreadable[i]
 		m, had := v.known[broken.ID]
+		if broken.ID == "" && nameless == nil {
+			nameless = broken
+		}
 		switch {
 		case broken.ID == "" || fresh[broken.ID] != nil || len(fresh) >= protocol.MaxVMs:
 			continue
@@ -160,10 +170,10 @@ func (v *visit) takeListing(ctx context.Context, listing prlctl.Listing, result 
 		}
 		add(m)
 	}
-	if at := slices.IndexFunc(listing.Unreadable, isNameless); at >= 0 {
+	if nameless != nil {
 		for _, id := range slices.Sorted(maps.Keys(v.known)) {
 			if fresh[id] == nil {
-				v.known[id].markStale(protocol.Code(listing.Unreadable[at].Code), v.at)
+				v.known[id].markStale(protocol.Code(nameless.Code), v.at)
 				add(v.known[id])
 			}
 		}
@@ -171,12 +181,10 @@ func (v *visit) takeListing(ctx context.Context, listing prlctl.Listing, result 
 }
 
 // unreadable is a virtual machine of which nothing but its id was ever readable.
-func unreadable(user platform.User, broken prlctl.Unreadable) *Machine {
+func unreadable(user platform.User, broken *prlctl.Unreadable) *Machine {
 	code := protocol.Code(broken.Code)
 	return &Machine{User: user, VM: *abridged(&prlctl.VM{ID: broken.ID}), Unreadable: code, Stale: code}
 }
-
-func isNameless(broken prlctl.Unreadable) bool { return broken.ID == "" }
 
 // limitListing is what is read of a listing: all of it, unless it alone is more
 // than a report holds. Then it is cut, the known ones first, so that an account
