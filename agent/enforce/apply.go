@@ -56,7 +56,7 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 	e.applyPreferences(ctx, planned)
 	e.warn(ctx, planned)
 	if len(planned.HostSteps) > 0 {
-		e.tasks.Start(hostUID, func() Applied { return e.applyHost(ctx, planned) })
+		e.tasks.Start(hostUID, func() *Applied { return e.applyHost(ctx, planned) })
 	}
 	var owners []uint32
 	work := make(map[uint32]*ownersWork)
@@ -75,7 +75,7 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 		theirs.suspends = append(theirs.suspends, v)
 	}
 	for _, uid := range owners {
-		e.tasks.Start(uid, func() Applied {
+		e.tasks.Start(uid, func() *Applied {
 			a := e.newApplication(planned, uid)
 			a.run(ctx, work[uid].steps)
 			a.suspend(ctx, work[uid].suspends)
@@ -95,8 +95,12 @@ func (e *Enforcer) newApplication(planned *Planned, uid uint32) *application {
 }
 
 // end notes that looks from now on see what was done.
-func (a *application) end() Applied {
-	for _, key := range sortedKeys(a.hashes) {
+func (a *application) end() *Applied {
+	var changed []protocol.VMKey
+	for key := range a.hashes {
+		changed = append(changed, key)
+	}
+	for _, key := range inOrder(changed) {
 		a.outcome.Wrote = append(a.outcome.Wrote, Written{Key: key, Before: a.planned.Machines[key].ConfigHash, After: a.hashes[key]})
 	}
 	e := a.enforcer
@@ -104,14 +108,14 @@ func (a *application) end() Applied {
 	defer e.mu.Unlock()
 	e.ends++
 	e.endedAt[a.outcome.UID] = e.ends
-	return a.outcome
+	return &a.outcome
 }
 
 // Begun are the accounts with an outcome to Take, now or later.
 func (e *Enforcer) Begun() []uint32 { return e.tasks.Begun() }
 
 // Take takes what became of an account's steps, if they have ended.
-func (e *Enforcer) Take(uid uint32) (Applied, bool) { return e.tasks.Take(uid) }
+func (e *Enforcer) Take(uid uint32) (*Applied, bool) { return e.tasks.Take(uid) }
 
 // application is the steps of one account being carried out.
 type application struct {

@@ -95,7 +95,7 @@ const handPoll = 100 * time.Millisecond
 
 // doFor does what is wanted for one account, once nothing else is done for it.
 func (e *Enforcer) doFor(ctx context.Context, s *Situation, hand *Hand, uid uint32, theirs []*Handed) {
-	e.inTurn(ctx, uid, func() Applied {
+	e.inTurn(ctx, uid, func() *Applied {
 		a := e.newApplication(&Planned{
 			At: e.now(), Machines: make(map[protocol.VMKey]*Machine), version: s.Version, capabilities: s.Capabilities,
 		}, uid)
@@ -109,9 +109,9 @@ func (e *Enforcer) doFor(ctx context.Context, s *Situation, hand *Hand, uid uint
 
 // inTurn does work for one account, or for the host, once nothing else is done for
 // it, and waits for its end.
-func (e *Enforcer) inTurn(ctx context.Context, uid uint32, work func() Applied) {
+func (e *Enforcer) inTurn(ctx context.Context, uid uint32, work func() *Applied) {
 	ended := make(chan struct{})
-	for !e.tasks.Start(uid, func() Applied { defer close(ended); return work() }) {
+	for !e.tasks.Start(uid, func() *Applied { defer close(ended); return work() }) {
 		select {
 		case <-time.After(handPoll):
 		case <-ctx.Done():

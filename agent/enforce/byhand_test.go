@@ -105,8 +105,8 @@ func TestVMF11_OneSettingOfAllMachines(t *testing.T) {
 				if c.sets != nil && !slices.Equal(sets, c.sets) {
 					l.t.Errorf("sets %v, want %v", sets, c.sets)
 				}
-				if memory, _, _, _, err := loadMemory(l.state); err != nil || len(memory) > 0 {
-					l.t.Errorf("it is remembered: %+v, %v", memory, err)
+				if memory := l.stored(); len(memory) > 0 {
+					l.t.Errorf("it is remembered: %+v", memory)
 				}
 			})
 		})
@@ -383,7 +383,7 @@ func TestH47_WhatAPlanLiftsFirstIsToldToo(t *testing.T) {
 		l.settle()
 		l.plan()
 		hold := make(chan struct{})
-		l.enforcer.tasks.Start(hostUID, func() Applied {
+		l.enforcer.tasks.Start(hostUID, func() *Applied {
 			<-hold
 			return l.enforcer.applyHost(l.ctx, &Planned{HostSteps: l.enforcer.planLift(l.situation())})
 		})

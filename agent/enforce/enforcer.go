@@ -104,9 +104,9 @@ type Situation struct {
 // own, one at a time for each account. It may be used by several goroutines.
 type Enforcer struct {
 	options Options
-	tasks   *lane.Tasks[Applied]
-	// preferenceTasks read and write preferences; what they give are events.
-	preferenceTasks *lane.Tasks[[]protocol.Event]
+	tasks   *lane.Tasks[*Applied]
+	// preferenceTasks read and write preferences.
+	preferenceTasks *lane.Tasks[*preferencePass]
 	running         sync.WaitGroup // what persons do, until they have their answers, and reminders
 
 	mu       sync.Mutex
@@ -115,15 +115,15 @@ type Enforcer struct {
 	verdicts map[protocol.VMKey][]*policy.Verdict // of the newest plan that looked at the machine; without a machine: on the document
 	reported map[protocol.VMKey][]*policy.Verdict // the same, but for machines that are being set: what is reported of them is what was
 	planned  *Planned                             // the newest; nil: there was none
-	report   told
-	released *Released       // the locks, by a person; nil: they are not
-	ends     Mark            // how often somebody's settings were carried out
-	endedAt  map[uint32]Mark // by uid: the last of these
-	absent   map[uint32]bool // by uid: a reminder waits for their GUI session, and that was told
-	broken   error           // why the memory could not be read; nothing is carried out
+	report   *told                                // that was made last; who makes another puts it there
+	released *Released                            // the locks, by a person; nil: they are not
+	ends     Mark                                 // how often somebody's settings were carried out
+	endedAt  map[uint32]Mark                      // by uid: the last of these
+	absent   map[uint32]bool                      // by uid: a reminder waits for their GUI session, and that was told
+	broken   error                                // why the memory could not be read; nothing is carried out
 
-	readings    map[uint32]reading // of preferences, by uid
-	seenVersion string             // of the product, under a policy that has its updates turned off
+	readings    map[uint32]*reading // of preferences, by uid
+	seenVersion string              // of the product, under a policy that has its updates turned off
 
 	reminded []protocol.Event // about reminders that ended, and not taken
 
@@ -152,7 +152,7 @@ type parsedDocument struct {
 // New returns an enforcer that remembers in the store.
 func New(options Options) *Enforcer {
 	e := &Enforcer{
-		options: options, tasks: lane.NewTasks[Applied](options.Posted), preferenceTasks: lane.NewTasks[[]protocol.Event](options.Posted),
+		options: options, tasks: lane.NewTasks[*Applied](options.Posted), preferenceTasks: lane.NewTasks[*preferencePass](options.Posted),
 	}
 	e.Recall()
 	return e
@@ -165,9 +165,8 @@ func (e *Enforcer) Recall() {
 	defer e.mu.Unlock()
 	e.verdicts, e.reported = make(map[protocol.VMKey][]*policy.Verdict), make(map[protocol.VMKey][]*policy.Verdict)
 	e.endedAt, e.absent, e.planned = make(map[uint32]Mark), make(map[uint32]bool), nil
-	e.readings, e.shown, e.listedBefore = make(map[uint32]reading), shownHost{}, nil
-	e.memory, e.report, e.released, e.seenVersion, e.broken = loadMemory(e.options.Store)
-	e.broken = errors.Join(e.broken, e.loadControls())
+	e.readings, e.shown, e.listedBefore = make(map[uint32]*reading), shownHost{}, nil
+	e.broken = errors.Join(e.loadMemory(), e.loadControls())
 	if e.broken != nil {
 		e.options.Log.Error().Err(e.broken).Msg("recall what was done for the policy")
 	}
@@ -225,7 +224,7 @@ func (e *Enforcer) NeedsSpace(vm *prlctl.VM) bool {
 func (e *Enforcer) Adopt(content policy.Content) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.parse(content)
+	e.parse(&content)
 	document := e.parsed.document
 	return document != nil && (document.ManagesVMs() || document.ManagesControls())
 }
@@ -241,7 +240,7 @@ func (e *Enforcer) SetsVMs() bool {
 // parse parses the content's document, if it is another one. What cannot be read
 // leaves the last good one in force: whoever fetched it has checked it, so only
 // another version of the agent could fail.
-func (e *Enforcer) parse(content policy.Content) {
+func (e *Enforcer) parse(content *policy.Content) {
 	if !content.InForce() {
 		e.parsed = parsedDocument{}
 		return

@@ -515,7 +515,7 @@ func (l *lab) apply() (planned *Planned, applied []Applied) {
 		if !ended {
 			l.t.Fatalf("nothing to take of %d", uid)
 		}
-		applied = append(applied, outcome)
+		applied = append(applied, *outcome)
 	}
 	return planned, applied
 }
@@ -587,11 +587,17 @@ func (l *lab) vmOf(uid uint32) *fakeVM {
 
 // memoryOf is what the store has of alice's machine.
 func (l *lab) memoryOf(uid uint32) policy.VMMemory {
-	memory, _, _, _, err := loadMemory(l.state)
-	if err != nil {
+	return l.stored()[l.vmOf(uid).key]
+}
+
+// stored is what the store has of machines and accounts.
+func (l *lab) stored() policy.Memory {
+	l.t.Helper()
+	fresh := &Enforcer{options: Options{Store: l.state}}
+	if err := fresh.loadMemory(); err != nil {
 		l.t.Fatal(err)
 	}
-	return memory[l.vmOf(uid).key]
+	return fresh.memory
 }
 
 func eventTypes(applied []Applied) []string {
@@ -602,4 +608,12 @@ func eventTypes(applied []Applied) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(types))
+}
+
+// sortedKeys are the keys of machines, in order.
+func sortedKeys[T any](from map[protocol.VMKey]T) (keys []protocol.VMKey) {
+	for key := range from {
+		keys = append(keys, key)
+	}
+	return inOrder(keys)
 }

@@ -49,7 +49,7 @@ type shownHost struct {
 // situation has to know that, and it was not read a short time ago.
 func (e *Enforcer) LookAtHost(ctx context.Context, s *Situation) {
 	e.mu.Lock()
-	e.parse(s.Content)
+	e.parse(&s.Content)
 	e.noteHostOwner(s)
 	desired := e.desired(s)
 	needs := desired.NeedsHost(e.controls) && e.options.Host != nil && s.Closed == ""
@@ -123,12 +123,13 @@ func (e *Enforcer) setHost(ctx context.Context, name, word string) (proven bool,
 
 // applyHost carries out what a plan wants of the host's switches, one call after
 // the other.
-func (e *Enforcer) applyHost(ctx context.Context, planned *Planned) (outcome Applied) {
+func (e *Enforcer) applyHost(ctx context.Context, planned *Planned) *Applied {
+	outcome := &Applied{}
 	ctx, cancel := context.WithTimeout(ctx, applyLimit)
 	defer cancel()
 	for i := range planned.HostSteps {
 		if ctx.Err() == nil {
-			e.carryOutHost(ctx, &planned.HostSteps[i], planned, &outcome)
+			e.carryOutHost(ctx, &planned.HostSteps[i], planned, outcome)
 		}
 	}
 	e.mu.Lock()
@@ -230,7 +231,7 @@ func controlsOf(name string, document *policy.Document) string {
 	var all, wanted []string
 	for i := range policy.Controls {
 		control := &policy.Controls[i]
-		if !slices.ContainsFunc(control.Mechanisms, func(m policy.Mechanism) bool { return m.Switch == name }) {
+		if !control.Uses(name) {
 			continue
 		}
 		all = append(all, control.Name)

@@ -48,27 +48,29 @@ func Collections() []string {
 	return []string{records.Name, controlsRecords.Name, leases.Name}
 }
 
-func loadMemory(state *store.Store) (memory policy.Memory, report told, released *Released, version string, err error) {
-	memory = make(policy.Memory)
-	err = state.View(func(tx *store.Tx) error {
+// loadMemory recalls what is remembered of machines and accounts, the report, that the
+// locks were released, and the version of the product.
+func (e *Enforcer) loadMemory() error {
+	e.memory, e.report, e.released, e.seenVersion = make(policy.Memory), &told{}, nil, ""
+	err := e.options.Store.View(func(tx *store.Tx) error {
 		return records.Each(tx, func(_ string, kept *record) error {
 			switch {
 			case kept.Report != nil:
-				report = *kept.Report
+				e.report = kept.Report
 			case kept.Released != nil:
-				released = kept.Released
+				e.released = kept.Released
 			case kept.Seen != "":
-				version = kept.Seen
+				e.seenVersion = kept.Seen
 			default:
-				memory[kept.Key] = kept.Memory
+				e.memory[kept.Key] = kept.Memory
 			}
 			return nil
 		})
 	})
 	if err != nil {
-		err = fmt.Errorf("recall the policy: %w", err)
+		return fmt.Errorf("recall the policy: %w", err)
 	}
-	return memory, report, released, version, err
+	return nil
 }
 
 // loadControls recalls what is remembered for the security controls, and what is
@@ -95,7 +97,7 @@ func (e *Enforcer) remember(changed policy.Memory, report *told, controls *polic
 		return nil
 	}
 	err := e.options.Store.Update(func(tx *store.Tx) error {
-		for _, key := range sortedKeys(changed) {
+		for _, key := range keysOf(changed) {
 			if err := putMemory(tx, key, changed[key]); err != nil {
 				return err
 			}
@@ -116,7 +118,7 @@ func (e *Enforcer) remember(changed policy.Memory, report *told, controls *polic
 		e.memory[key] = memory
 	}
 	if report != nil {
-		e.report = *report
+		e.report = report
 	}
 	if controls != nil {
 		e.controls = controls
@@ -143,13 +145,18 @@ func putMemory(tx *store.Tx, key protocol.VMKey, memory policy.VMMemory) error {
 	return records.Put(tx, key.String(), &record{Key: key, Memory: memory})
 }
 
-func sortedKeys[T any](from map[protocol.VMKey]T) []protocol.VMKey {
-	keys := make([]protocol.VMKey, 0, len(from))
-	for key := range from {
-		keys = append(keys, key)
-	}
+// inOrder sorts keys.
+func inOrder(keys []protocol.VMKey) []protocol.VMKey {
 	sort.SliceStable(keys, func(i, j int) bool { return keys[i].Compare(keys[j]) < 0 })
 	return keys
+}
+
+// keysOf are the machines and accounts of which something is remembered, in order.
+func keysOf(memory policy.Memory) (keys []protocol.VMKey) {
+	for key := range memory {
+		keys = append(keys, key)
+	}
+	return inOrder(keys)
 }
 
 // maxGone is how many machines that are gone are remembered: one may come back,
@@ -161,11 +168,16 @@ const maxGone = 100
 // of the enforcer, and has seen every machine that there is.
 func (e *Enforcer) followMoved(planned *Planned) error {
 	moved := make(policy.Memory)
-	for _, old := range sortedKeys(e.memory) {
+	var there []protocol.VMKey
+	for key := range planned.Machines {
+		there = append(there, key)
+	}
+	inOrder(there)
+	for _, old := range keysOf(e.memory) {
 		if planned.Machines[old] != nil || !e.memory[old].HoldsLock() {
 			continue
 		}
-		for _, key := range sortedKeys(planned.Machines) {
+		for _, key := range there {
 			if key.ID == old.ID && e.memory[key].IsEmpty() && moved[key].IsEmpty() {
 				moved[key], moved[old] = e.memory[old], policy.VMMemory{}
 				break
@@ -179,7 +191,7 @@ func (e *Enforcer) followMoved(planned *Planned) error {
 // forgotten, but for those with a lock of ours.
 func (e *Enforcer) forgetGone(changed policy.Memory, planned *Planned) {
 	kept := 0
-	for _, key := range sortedKeys(e.memory) {
+	for _, key := range keysOf(e.memory) {
 		if planned.Machines[key] != nil || isAccount(key) && (planned.Accounts[key.UID] != nil || len(planned.Accounts) == 0) {
 			continue
 		}

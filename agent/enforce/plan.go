@@ -37,7 +37,7 @@ type Planned struct {
 	standing     []policy.Step    // of the plan before, at which work goes on
 	notices      []*policy.Notice // to be shown
 	reminders    []preferenceReminder
-	work         []preferenceWork
+	work         []*preferenceWork
 	judged       []protocol.VMKey // accounts whose preferences were planned for
 	aboutToSet   []protocol.VMKey // of these, those of which some are written
 	warnings     []*warning       // that owners are given
@@ -54,7 +54,7 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	if e.broken != nil {
 		return nil, e.broken
 	}
-	e.parse(s.Content)
+	e.parse(&s.Content)
 	resumed, err := e.resume(s)
 	if err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 		return nil, err
 	}
 	e.takeVerdicts(result, observed.Machines, planned, s)
-	report := e.makeReport(s.Content, s.Enforce)
+	report := e.makeReport(&s.Content, s.Enforce)
 	if err := e.remember(result.Memory, report, result.Controls.Memory); err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func (e *Enforcer) noteListed(s *Situation, began bool) {
 }
 
 // planKey tells apart what a report is about.
-func planKey(content policy.Content) string {
+func planKey(content *policy.Content) string {
 	if content.Released {
 		return "released " + content.Pointer.SHA256
 	}
@@ -210,7 +210,7 @@ func planKey(content policy.Content) string {
 // that is about to be set is what was: whoever changes a setting that is put back
 // at once makes no report.
 func (e *Enforcer) takeVerdicts(result *policy.Result, machines []policy.Machine, planned *Planned, s *Situation) {
-	if e.report.Plan != planKey(s.Content) || e.report.Enforce != s.Enforce {
+	if e.report.Plan != planKey(&s.Content) || e.report.Enforce != s.Enforce {
 		clear(e.verdicts)
 		clear(e.reported)
 	}
@@ -260,15 +260,24 @@ func (e *Enforcer) dropGone(s *Situation) {
 	}
 }
 
+// verdictsInOrder are the verdicts on all machines, in the order of their keys.
+func verdictsInOrder(verdicts map[protocol.VMKey][]*policy.Verdict) (all []*policy.Verdict) {
+	var keys []protocol.VMKey
+	for key := range verdicts {
+		keys = append(keys, key)
+	}
+	for _, key := range inOrder(keys) {
+		all = append(all, verdicts[key]...)
+	}
+	return all
+}
+
 // makeReport makes the report of what is to be told; nil if it is the one that
 // there is.
-func (e *Enforcer) makeReport(content policy.Content, enforce bool) *told {
+func (e *Enforcer) makeReport(content *policy.Content, enforce bool) *told {
 	made := &told{Plan: planKey(content), Enforce: enforce}
 	grouping := protocol.NewVerdictGrouping(content.Pointer.SHA256)
-	var all []*policy.Verdict
-	for _, key := range sortedKeys(e.reported) {
-		all = append(all, e.reported[key]...)
-	}
+	all := verdictsInOrder(e.reported)
 	for _, verdict := range all {
 		if made.Counts == nil {
 			made.Counts = make(map[string]int)
@@ -284,7 +293,7 @@ func (e *Enforcer) makeReport(content policy.Content, enforce bool) *told {
 	if len(all) > 0 { // of a policy that manages nothing, there is nothing to tell
 		made.Verdicts = grouping.Report
 	}
-	if reflect.DeepEqual(made, &e.report) {
+	if reflect.DeepEqual(made, e.report) {
 		return nil
 	}
 	return made
@@ -299,7 +308,7 @@ func (e *Enforcer) Report(content policy.Content, gates Gates) protocol.PolicyRe
 	case e.broken != nil && content.InForce():
 		report.State, report.Code = protocol.PolicyFailed, cmp.Or(protocol.CodeOf(e.broken), protocol.CodeStoreDamaged)
 		return report
-	case report.State == protocol.PolicyNotApplicable, report.State == protocol.PolicyFailed, e.report.Plan != planKey(content):
+	case report.State == protocol.PolicyNotApplicable, report.State == protocol.PolicyFailed, e.report.Plan != planKey(&content):
 		return report
 	}
 	// A Mac that only monitors has fetched the policy, and no more.

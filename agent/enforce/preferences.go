@@ -57,7 +57,7 @@ type reading struct {
 // isOld reports whether the account's preferences have to be read again.
 func (r *reading) isOld(account *Account, now time.Time) bool {
 	age := now.Sub(r.at).Abs()
-	return r.at.IsZero() || account.RetryNow || r.file != account.File || !slices.Equal(r.runs, account.Runs) ||
+	return account.RetryNow || r.file != account.File || !slices.Equal(r.runs, account.Runs) ||
 		age >= readAgain || r.unread != "" && age >= readFailedAgain
 }
 
@@ -70,7 +70,7 @@ type preferenceWork struct {
 	account *Account
 	forced  map[policy.ManagedKey]any
 	desired policy.Desired
-	facts   policy.ProductFacts
+	facts   *policy.ProductFacts
 }
 
 // planPreferences plans for the preferences of each account, by what was exported of
@@ -78,7 +78,7 @@ type preferenceWork struct {
 // at which that goes on stands what was planned before. The caller holds the lock.
 func (e *Enforcer) planPreferences(desired policy.Desired, s *Situation, planned *Planned, result *policy.Result) {
 	planned.Accounts = make(map[uint32]*Account, len(s.Accounts))
-	facts := policy.ProductFacts{Now: planned.At, Version: s.Version, Edition: s.Edition, Closed: s.Closed}
+	facts := &policy.ProductFacts{Now: planned.At, Version: s.Version, Edition: s.Edition, Closed: s.Closed}
 	reads := desired.Document != nil && !desired.Released && desired.Document.ReadsPreferences()
 	for i := range s.Accounts {
 		account := &s.Accounts[i]
@@ -88,38 +88,38 @@ func (e *Enforcer) planPreferences(desired policy.Desired, s *Situation, planned
 			planned.PreferenceSteps = append(planned.PreferenceSteps, e.standingPreferences(uid)...)
 			continue
 		}
-		work := preferenceWork{account: account, forced: s.forced[uid], desired: desired, facts: facts}
-		last, seen := e.readings[uid], e.lastSeen(&work)
+		work := &preferenceWork{account: account, forced: s.forced[uid], desired: desired, facts: facts}
+		last, seen := e.readings[uid], e.lastSeen(work)
 		key := policy.AccountKey(uid)
 		plan := policy.PlanPreferences(desired, facts, seen, e.memory[key])
 		if plan.Memory != nil {
 			result.Memory[key] = *plan.Memory
 		}
-		e.remindOfPreferences(&plan, account, planned, result, s.NotifyUsers)
+		e.remindOfPreferences(plan, account, planned, result, s.NotifyUsers)
 		planned.judged = append(planned.judged, key)
 		result.Verdicts = append(result.Verdicts, plan.Verdicts...)
 		planned.PreferenceSteps = append(append(planned.PreferenceSteps, plan.Steps...), plan.WouldDo...)
 		if len(plan.Steps) > 0 {
 			planned.aboutToSet = append(planned.aboutToSet, key)
 		}
-		if reads && facts.Closed == "" && (last.isOld(account, planned.At) || len(plan.Steps) > 0) {
+		if reads && facts.Closed == "" && (last == nil || last.isOld(account, planned.At) || len(plan.Steps) > 0) {
 			planned.work = append(planned.work, work)
 		}
 	}
 }
 
 // seen is the account with this domain.
-func (w *preferenceWork) seen(domain map[string]any, unread protocol.Code) policy.Account {
-	return policy.Account{
+func (w *preferenceWork) seen(domain map[string]any, unread protocol.Code) *policy.Account {
+	return &policy.Account{
 		UID: w.account.User.UID, Domain: domain, Unread: unread, Forced: w.forced, Runs: w.account.Runs, RetryNow: w.account.RetryNow,
 	}
 }
 
 // lastSeen is the account with what was exported of its preferences last. The caller
 // holds the lock.
-func (e *Enforcer) lastSeen(w *preferenceWork) policy.Account {
+func (e *Enforcer) lastSeen(w *preferenceWork) *policy.Account {
 	last := e.readings[w.account.User.UID]
-	if last.at.IsZero() {
+	if last == nil {
 		return w.seen(nil, protocol.CodeNotLookedYet)
 	}
 	return w.seen(last.domain, last.unread)
@@ -131,7 +131,7 @@ func (e *Enforcer) updateSource(s *Situation) policy.UpdateSource {
 	if e.parsed.document == nil {
 		return policy.UpdateSource{}
 	}
-	accounts := make([]policy.Account, len(s.Accounts))
+	accounts := make([]*policy.Account, len(s.Accounts))
 	for i := range s.Accounts {
 		account := &s.Accounts[i]
 		accounts[i] = e.lastSeen(&preferenceWork{account: account, forced: s.forced[account.User.UID]})
@@ -164,10 +164,10 @@ func (e *Enforcer) NeedsPreferences() bool {
 // account's in its lane, and does not wait.
 func (e *Enforcer) applyPreferences(ctx context.Context, planned *Planned) {
 	for i := range planned.work {
-		p := &preferencePass{enforcer: e, planned: planned, preferenceWork: planned.work[i]}
-		e.preferenceTasks.Start(p.account.User.UID, func() []protocol.Event {
+		p := &preferencePass{enforcer: e, planned: planned, preferenceWork: *planned.work[i]}
+		e.preferenceTasks.Start(p.account.User.UID, func() *preferencePass {
 			p.run(ctx)
-			return p.events
+			return p
 		})
 	}
 }
@@ -178,7 +178,7 @@ func (e *Enforcer) applyPreferences(ctx context.Context, planned *Planned) {
 func (e *Enforcer) TakePreferences() (events []protocol.Event, any bool) {
 	for _, uid := range e.preferenceTasks.Begun() {
 		if done, ended := e.preferenceTasks.Take(uid); ended {
-			events, any = append(events, done...), true
+			events, any = append(events, done.events...), true
 		}
 	}
 	return events, any
@@ -205,7 +205,7 @@ func (p *preferencePass) run(ctx context.Context) {
 	if err == nil {
 		domain, err = p.converge(ctx, domain)
 	}
-	read := reading{at: p.enforcer.now(), file: p.account.File, runs: p.account.Runs, domain: ofCatalogue(domain)}
+	read := &reading{at: p.enforcer.now(), file: p.account.File, runs: p.account.Runs, domain: ofCatalogue(domain)}
 	if err != nil {
 		p.enforcer.options.Log.Warn().Err(err).Uint32("uid", p.account.User.UID).Msg("read preferences")
 		read.unread = cmp.Or(protocol.CodeOf(err), protocol.CodeToolFailed)
@@ -250,9 +250,10 @@ func shortened(value any) any {
 // domain as it is then.
 func (p *preferencePass) converge(ctx context.Context, before map[string]any) (after map[string]any, err error) {
 	e := p.enforcer
-	p.facts.Now = e.now()
+	facts := *p.facts // which all accounts share
+	facts.Now = e.now()
 	was := e.recall(p.key())
-	plan := policy.PlanPreferences(p.desired, p.facts, p.seen(before, ""), was)
+	plan := policy.PlanPreferences(p.desired, &facts, p.seen(before, ""), was)
 	if plan.Memory != nil {
 		if err := e.changeMemory(p.key(), func(policy.VMMemory) policy.VMMemory { return *plan.Memory }); err != nil {
 			return before, &notKept{err}
@@ -346,7 +347,12 @@ func (p *preferencePass) noteMoved(before, after map[string]any, steps []policy.
 // domain do not have alike, in order.
 func otherChanges(before, after map[string]any, steps []policy.PreferenceStep) (keys []string) {
 	isOurs := func(key string) bool {
-		return slices.ContainsFunc(steps, func(step policy.PreferenceStep) bool { return step.Key == key })
+		for i := range steps {
+			if steps[i].Key == key {
+				return true
+			}
+		}
+		return false
 	}
 	for key, value := range before {
 		if now, has := after[key]; !isOurs(key) && !(has && plist.Equal(value, now)) {

@@ -14,8 +14,8 @@ func TestPreferencesWhileTheStoreCannotBeWritten(t *testing.T) {
 	d.loses = func() bool { return true }
 	d.settle() // what fails is tried again in an hour
 	d.now = d.now.Add(time.Hour)
-	d.enforcer.readings[alice.UID] = reading{at: d.now, domain: map[string]any{}, file: "file 0"}
-	d.enforcer.readings[bob.UID] = reading{at: d.now, domain: map[string]any{}, file: "file 0"}
+	d.enforcer.readings[alice.UID] = &reading{at: d.now, domain: map[string]any{}, file: "file 0"}
+	d.enforcer.readings[bob.UID] = &reading{at: d.now, domain: map[string]any{}, file: "file 0"}
 	d.forget()
 	if err := d.state.Close(); err != nil {
 		t.Fatal(err)

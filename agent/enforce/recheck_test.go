@@ -28,7 +28,7 @@ func onlyAlice(l *lab) *fakeVM {
 }
 
 // carryOut carries a plan out, and gives what became of it.
-func (l *lab) carryOut(planned *Planned) Applied {
+func (l *lab) carryOut(planned *Planned) *Applied {
 	l.t.Helper()
 	l.enforcer.Apply(l.ctx, planned)
 	outcome, _ := l.enforcer.Take(<-l.posted)

@@ -75,7 +75,7 @@ func (e *Enforcer) resume(s *Situation) (events []protocol.Event, err error) {
 	switch {
 	case e.released == nil:
 		return nil, nil
-	case !e.released.endsWith(s.Content):
+	case !e.released.endsWith(&s.Content):
 		s.Enforce = false
 		return nil, nil
 	}
@@ -89,7 +89,7 @@ func (e *Enforcer) resume(s *Situation) (events []protocol.Event, err error) {
 
 // endsWith reports whether the content is newer than what was in force then. A
 // policy without a head, of the profile, is newer if it is another one.
-func (r *Released) endsWith(content policy.Content) bool {
+func (r *Released) endsWith(content *policy.Content) bool {
 	if !content.Verified {
 		return false
 	}
@@ -104,7 +104,10 @@ func (e *Enforcer) heldSwitches(s *Situation, known []*Handed) []*Handed {
 	e.noteHostOwner(s)
 	for i := range policy.HostSwitches {
 		found := &policy.HostSwitches[i]
-		isKnown := slices.ContainsFunc(known, func(one *Handed) bool { return one.Switch == found })
+		isKnown := false
+		for _, one := range known {
+			isKnown = isKnown || one.Switch == found
+		}
 		if !isKnown && e.controls.Host.Call(found.Target()).Word != "" {
 			known = append(known, &Handed{Switch: found, Outcome: policy.HandRefused, Code: protocol.CodeDaemonNotRunning})
 		}
@@ -116,7 +119,8 @@ func (e *Enforcer) heldSwitches(s *Situation, known []*Handed) []*Handed {
 // those that were placed until it is their turn. How that ended it tells by another
 // look at the host.
 func (e *Enforcer) liftSwitches(ctx context.Context, s *Situation, switches []*Handed) []*Handed {
-	e.inTurn(ctx, hostUID, func() (outcome Applied) {
+	e.inTurn(ctx, hostUID, func() *Applied {
+		outcome := &Applied{}
 		switches = e.heldSwitches(s, switches)
 		if len(switches) == 0 || ctx.Err() != nil {
 			return outcome

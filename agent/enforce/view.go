@@ -56,14 +56,12 @@ func (e *Enforcer) View() *View {
 	if !view.Enforce {
 		view.Host = planned.HostWouldDo
 	}
-	for _, key := range sortedKeys(e.verdicts) {
-		for _, verdict := range e.verdicts[key] {
-			memory := e.memory[key].Setting(verdict.Setting)
-			if key == (protocol.VMKey{}) {
-				memory = &policy.SettingMemory{Calls: e.controls.SwitchesOf(verdict.Setting)}
-			}
-			view.Settings = append(view.Settings, SettingView{verdict, memory})
+	for _, verdict := range verdictsInOrder(e.verdicts) {
+		memory := e.memory[verdict.VM].Setting(verdict.Setting)
+		if verdict.VM == (protocol.VMKey{}) {
+			memory = &policy.SettingMemory{Calls: e.controls.SwitchesOf(verdict.Setting)}
 		}
+		view.Settings = append(view.Settings, SettingView{verdict, memory})
 	}
 	return view
 }

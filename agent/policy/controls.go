@@ -271,6 +271,16 @@ func (c *Control) switches() (names []string) {
 	return names
 }
 
+// Uses reports whether the host's switch carries the control out.
+func (c *Control) Uses(name string) bool {
+	for i := range c.Mechanisms {
+		if c.Mechanisms[i].Switch == name {
+			return true
+		}
+	}
+	return false
+}
+
 // UsesLock reports whether the control has a mechanism that H67 keeps from being
 // used without AllowUnprovenLocks.
 func (c *Control) UsesLock() bool { return len(c.switches()) > 0 }

@@ -112,13 +112,13 @@ func jsonOf(row *policy.Preference, value policy.Value) string {
 
 var installed = policy.ProductFacts{Now: noon, Version: prlctl.Version{Major: 26, Minor: 4}, Edition: "enterprise"}
 
-func planProduct(doc *policy.Document, domain map[string]any, memory policy.VMMemory, changes ...func(*policy.Desired, *policy.ProductFacts, *policy.Account)) policy.PreferencePlan {
+func planProduct(doc *policy.Document, domain map[string]any, memory policy.VMMemory, changes ...func(*policy.Desired, *policy.ProductFacts, *policy.Account)) *policy.PreferencePlan {
 	desired, facts := policy.Desired{Document: doc, Enforce: true}, installed
 	account := policy.Account{UID: 501, Domain: domain}
 	for _, change := range changes {
 		change(&desired, &facts, &account)
 	}
-	return policy.PlanPreferences(desired, facts, account, memory)
+	return policy.PlanPreferences(desired, &facts, &account, memory)
 }
 
 const (
@@ -251,7 +251,7 @@ func TestPreferencesThatDrift(t *testing.T) {
 	doc, now := preferences(t, `"update_check":"never"`), noon
 	memory := policy.VMMemory{}
 	var runs []string
-	plan := func(found uint64) policy.PreferencePlan {
+	plan := func(found uint64) *policy.PreferencePlan {
 		made := planProduct(doc, map[string]any{checkKey: found}, memory, func(_ *policy.Desired, f *policy.ProductFacts, a *policy.Account) {
 			f.Now, a.Runs = now, runs
 		})
@@ -303,8 +303,8 @@ func TestPOL_14_PreferencesThatAreNotManaged(t *testing.T) {
 	t.Parallel()
 	managed := preferences(t, `"update_check":"never"`)
 	plan := planProduct(managed, map[string]any{checkKey: uint64(0)}, policy.VMMemory{})
-	for name, made := range map[string]policy.PreferencePlan{
-		"POL-11 released":     policy.PlanPreferences(policy.Desired{Released: true, Enforce: true}, installed, policy.Account{UID: 501}, *plan.Memory),
+	for name, made := range map[string]*policy.PreferencePlan{
+		"POL-11 released":     policy.PlanPreferences(policy.Desired{Released: true, Enforce: true}, &installed, &policy.Account{UID: 501}, *plan.Memory),
 		"POL-14 another kind": planProduct(document(t, `"adopt":{}`), map[string]any{checkKey: uint64(2)}, *plan.Memory),
 		"POL-15 others only":  planProduct(preferences(t, `"support_url":""`), map[string]any{checkKey: uint64(2), "SupportRequestUrl": ""}, *plan.Memory),
 	} {
@@ -312,7 +312,7 @@ func TestPOL_14_PreferencesThatAreNotManaged(t *testing.T) {
 			t.Errorf("%s: %+v", name, made)
 		}
 	}
-	if made := policy.PlanPreferences(policy.Desired{Enforce: true}, installed, policy.Account{UID: 501}, *plan.Memory); made.Memory != nil || len(made.Verdicts) > 0 {
+	if made := policy.PlanPreferences(policy.Desired{Enforce: true}, &installed, &policy.Account{UID: 501}, *plan.Memory); made.Memory != nil || len(made.Verdicts) > 0 {
 		t.Errorf("no policy is known: %+v", made)
 	}
 }
@@ -362,7 +362,7 @@ func TestSEC14_SEC15_WhoDecidesOnUpdates(t *testing.T) {
 		"a profile has how often":           {``, policy.Account{Forced: map[policy.ManagedKey]any{key(check): uint64(1)}}, mdm},
 		"not read":                          {``, policy.Account{Unread: protocol.CodeNotLookedYet}, policy.UpdateSource{Unread: true}},
 	} {
-		if got := preferences(t, test.members).UpdateSource([]policy.Account{{}, test.account}); got != test.want {
+		if got := preferences(t, test.members).UpdateSource([]*policy.Account{{}, &test.account}); got != test.want {
 			t.Errorf("%s: %+v, want %+v", name, got, test.want)
 		}
 	}

@@ -77,13 +77,13 @@ func AccountKey(uid uint32) protocol.VMKey { return protocol.VMKey{UID: uid} }
 // PlanPreferences says what to write so that an account's preferences are as the
 // policy wants them, and how they are. It is a function of its arguments. A document
 // without preferences, or a release, leaves all values, and forgets.
-func PlanPreferences(desired Desired, facts ProductFacts, account Account, memory VMMemory) PreferencePlan {
-	p := preferencePlanner{
+func PlanPreferences(desired Desired, facts *ProductFacts, account *Account, memory VMMemory) *PreferencePlan {
+	p := &preferencePlanner{
 		desired: desired, facts: facts, account: account, memory: memory,
 		after: VMMemory{ToldAt: memory.ToldAt, Settings: make(map[string]*SettingMemory)},
 	}
 	if desired.Document == nil && !desired.Released {
-		return p.plan
+		return &p.plan
 	}
 	p.changed = desired.Document == nil && len(memory.Settings) > 0
 	if desired.Document != nil && !desired.Released {
@@ -104,14 +104,14 @@ func PlanPreferences(desired Desired, facts ProductFacts, account Account, memor
 		}
 		p.plan.Memory = &p.after
 	}
-	return p.plan
+	return &p.plan
 }
 
 // preferencePlanner is one plan in the making.
 type preferencePlanner struct {
 	desired Desired
-	facts   ProductFacts
-	account Account
+	facts   *ProductFacts
+	account *Account
 	memory  VMMemory
 	after   VMMemory
 	changed bool

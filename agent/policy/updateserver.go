@@ -42,10 +42,9 @@ type UpdateSource struct {
 // UpdateSource finds who decides on the updates: a server of the organization, which
 // the policy, a profile or an account itself has set, or a profile that forces an
 // update preference of an account (conformance SEC-14, SEC-15).
-func (d *Document) UpdateSource(accounts []Account) (source UpdateSource) {
+func (d *Document) UpdateSource(accounts []*Account) (source UpdateSource) {
 	isLocal, isForced := d.HasUpdateServer(), false
-	for i := range accounts {
-		account := &accounts[i]
+	for _, account := range accounts {
 		value, is := account.Forced[ManagedKey{prlctl.PreferenceDomain, updatePolicyKey}]
 		isLocal = isLocal || isUpdateServer(value)
 		for _, key := range []string{updateCheckKey, downloadKey} {
