@@ -81,9 +81,8 @@ type controlsPlan struct {
 	now      time.Time
 	document *Document // nil: none is in force
 	memory   *ControlsMemory
-	gaps     map[string]*Gap // by switch: of those that are not as they are wanted
-	inPlace  []string        // switches that are on
-	seen     map[protocol.VMKey]*SeenMachine
+	gaps     []*Gap   // of the switches that are not as they are wanted
+	inPlace  []string // switches that are on
 	began    []string // controls that are in force since this plan
 	kept     []*Violation
 	result   *ControlsResult
@@ -98,7 +97,7 @@ func (p *planner) planControls() {
 	if before.IsEmpty() && (p.document == nil || !p.document.ManagesControls()) {
 		return
 	}
-	cp := &controlsPlan{p: p, now: p.observed.Now.UTC(), document: p.document, memory: before.clone(), gaps: make(map[string]*Gap), result: &p.result.Controls}
+	cp := &controlsPlan{p: p, now: p.observed.Now.UTC(), document: p.document, memory: before.clone(), result: &p.result.Controls}
 	cp.planSwitches()
 	if p.document != nil || p.desired.Released {
 		cp.beginAndEnd()
@@ -150,18 +149,17 @@ func (cp *controlsPlan) judge(c *Control) {
 	if !managed {
 		return
 	}
-	v := Verdict{Path: c.Path(), Setting: c.Name, Value: True, Verdict: protocol.VerdictInPlace}
-	v.Verdict, v.Code = cp.worstOf(c, &v)
+	at := len(cp.p.result.Verdicts)
+	cp.p.result.Verdicts = append(cp.p.result.Verdicts, Verdict{Path: c.Path(), Setting: c.Name, Value: True})
+	own := &cp.p.result.Verdicts[at]
+	own.Verdict, own.Code = cp.worstOf(c, own)
 	if !value {
-		v.Value, v.Strength = False, &monitored
-		cp.p.result.Verdicts = append(cp.p.result.Verdicts, v)
+		own.Value, own.Strength = False, &monitored
 		return
 	}
-	v.Strength = c.strength(cp.inPlace)
-	at := len(cp.p.result.Verdicts)
-	cp.p.result.Verdicts = append(cp.p.result.Verdicts, v)
-	verdict, code := c.judge(cp, c)
-	own := &cp.p.result.Verdicts[at]
+	own.Strength = c.strength(cp.inPlace)
+	verdict, code := c.judge(cp, c) // which may add verdicts on machines
+	own = &cp.p.result.Verdicts[at]
 	if verdict != "" {
 		own.Verdict, own.Code = verdict, code
 	}
@@ -176,12 +174,23 @@ func (cp *controlsPlan) judge(c *Control) {
 	own.Since = memory.Since
 }
 
+// gapOf is the gap that was found for a switch; nil if none was.
+func (cp *controlsPlan) gapOf(name string) *Gap {
+	target := FindHostSwitch(name).Target()
+	for _, gap := range cp.gaps {
+		if gap.Target == target {
+			return gap
+		}
+	}
+	return nil
+}
+
 // worstOf is the verdict on the switches of a control together. That one may not
 // be placed leaves what is reported, which is in place.
 func (cp *controlsPlan) worstOf(c *Control, v *Verdict) (verdict string, code protocol.Code) {
 	verdict = protocol.VerdictInPlace
 	for _, name := range c.switches() {
-		gap := cp.gaps[name]
+		gap := cp.gapOf(name)
 		if gap == nil {
 			continue
 		}
@@ -235,7 +244,7 @@ func (cp *controlsPlan) noteLifted(s *HostSwitch, shown string, wanted bool) {
 		gap.Verdict, gap.Code = protocol.VerdictUnsupported, protocol.CodeReleaseUnproven
 	}
 	if wanted {
-		cp.gaps[s.Name] = gap
+		cp.gaps = append(cp.gaps, gap)
 	}
 }
 
@@ -254,7 +263,7 @@ func (cp *controlsPlan) place(s *HostSwitch, shown string) {
 	gap := &Gap{Target: target, Wanted: switchOn, Shown: shown}
 	var step bool
 	gap.Verdict, gap.Code, step = cp.whatToDo(&call, shown)
-	cp.gaps[s.Name] = gap
+	cp.gaps = append(cp.gaps, gap)
 	if step {
 		cp.addStep(&HostStep{Switch: s.Name, Target: target, Args: s.Args(switchOn), Word: switchOn, Prior: shown})
 	}
@@ -316,7 +325,7 @@ func (cp *controlsPlan) release(s *HostSwitch, shown string) {
 	if call.Failures > 0 {
 		gap.Verdict, gap.Code = protocol.VerdictFailed, call.Code
 	}
-	cp.gaps[s.Name] = gap
+	cp.gaps = append(cp.gaps, gap)
 	if cp.isRetried(call.Failures, call.FailedAt, call.Code) {
 		cp.addStep(&HostStep{Switch: s.Name, Target: target, Args: s.Args(call.Prior), Word: call.Prior, Prior: shown, Restores: true})
 	}
@@ -325,9 +334,9 @@ func (cp *controlsPlan) release(s *HostSwitch, shown string) {
 // addStep adds a step to those that are carried out, or that monitor mode leaves
 // out. What a person wants lifted is lifted in every mode.
 func (cp *controlsPlan) addStep(step *HostStep) {
+	steps := &cp.result.HostWouldDo
 	if cp.p.desired.Enforce || step.Restores && cp.p.desired.LiftLocks {
-		cp.result.HostSteps = append(cp.result.HostSteps, *step)
-		return
+		steps = &cp.result.HostSteps
 	}
-	cp.result.HostWouldDo = append(cp.result.HostWouldDo, *step)
+	*steps = append(*steps, *step)
 }

@@ -36,7 +36,7 @@ func ReadDictionary(values map[string]any) (Dictionary, []*Error) {
 	if len(values) == 0 {
 		return Dictionary{Given: true}, nil
 	}
-	reader := plistReader{wrongType: make(map[string]*Error)}
+	var reader plistReader
 	for {
 		data, problem := reader.toJSON(values)
 		if problem != nil {
@@ -54,9 +54,8 @@ func ReadDictionary(values map[string]any) (Dictionary, []*Error) {
 
 // plistReader makes JSON of a property list.
 type plistReader struct {
-	// wrongType are the values that Check has found to be of the wrong type, by
-	// their paths: the integers 0 and 1 there may mean false and true.
-	wrongType map[string]*Error
+	// wrongType are the values that Check has found to be of the wrong type: the integers 0 and 1 there may mean false and true.
+	wrongType []*Error
 }
 
 // learn notes what has the wrong type, and reports whether anything of it is new,
@@ -64,14 +63,24 @@ type plistReader struct {
 // it was with the value that stands there.
 func (r *plistReader) learn(problems []*Error) (news bool) {
 	for i, problem := range problems {
-		switch first := r.wrongType[problem.Path]; {
+		switch first := r.find(problem.Path); {
 		case first != nil:
 			problems[i] = first
 		case problem.Code == protocol.CodePolicyWrongType:
-			r.wrongType[problem.Path], news = problem, true
+			r.wrongType, news = append(r.wrongType, problem), true
 		}
 	}
 	return news
+}
+
+// find is what was said of the type of the value with this path; nil if nothing was.
+func (r *plistReader) find(path string) *Error {
+	for _, problem := range r.wrongType {
+		if problem.Path == path {
+			return problem
+		}
+	}
+	return nil
 }
 
 func (r *plistReader) toJSON(values map[string]any) ([]byte, *Error) {
@@ -111,7 +120,7 @@ func (r *plistReader) value(path string, found any, depth int) (any, *Error) {
 }
 
 func (r *plistReader) number(path, digits string) any {
-	if r.wrongType[path] != nil && (digits == "0" || digits == "1") {
+	if r.find(path) != nil && (digits == "0" || digits == "1") {
 		return digits == "1"
 	}
 	return json.Number(digits)

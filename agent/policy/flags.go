@@ -1,10 +1,6 @@
 package policy
 
-import (
-	"slices"
-
-	"prlagent/prlctl"
-)
+import "prlagent/prlctl"
 
 // Flags are what a policy may want to set, and so what a version of the
 // product is probed for (H43).
@@ -18,15 +14,23 @@ var Flags = prlctl.Flags{
 }
 
 // flagsOf are the flags of the settings, each once.
-func flagsOf(settings []Setting) []prlctl.Flag {
-	var flags []prlctl.Flag
+func flagsOf(settings []Setting) (flags []prlctl.Flag) {
 	for i := range settings {
 		for j := range settings[i].Parts {
 			part := &settings[i].Parts[j]
-			if !slices.ContainsFunc(flags, func(f prlctl.Flag) bool { return f.Name == part.Flag }) {
+			if !hasFlag(flags, part.Flag) {
 				flags = append(flags, prlctl.Flag{Name: part.Flag, Category: part.Category, Certain: part.Certain})
 			}
 		}
 	}
 	return flags
+}
+
+func hasFlag(flags []prlctl.Flag, name string) bool {
+	for i := range flags {
+		if flags[i].Name == name {
+			return true
+		}
+	}
+	return false
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"prlagent/agent/protocol"
 )
@@ -109,7 +108,12 @@ func (n *node) isObject() bool { return n.scalar == nil && !n.isList }
 
 // has reports whether an object has the member.
 func (n *node) has(name string) bool {
-	return n.isObject() && slices.ContainsFunc(n.inside, func(m *node) bool { return m.name == name })
+	for _, m := range n.inside {
+		if n.isObject() && m.name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // kind is what the value is, for people.

@@ -268,15 +268,14 @@ func (j *preferenceJudgement) addGap(found any, verdict string, code protocol.Co
 }
 
 func (j *preferenceJudgement) addStep() {
-	step := PreferenceStep{
+	steps := &j.p.plan.WouldDo
+	if j.enforces() {
+		steps = &j.p.plan.Steps
+	}
+	*steps = append(*steps, PreferenceStep{
 		UID: j.p.account.UID, Setting: j.preference.Name, Path: j.path, Value: j.value, Key: j.preference.Key,
 		Write: j.word, Word: spell(j.word), Prior: spell(j.found), Runs: j.p.account.Runs, preference: j.preference,
-	}
-	if j.enforces() {
-		j.p.plan.Steps = append(j.p.plan.Steps, step)
-		return
-	}
-	j.p.plan.WouldDo = append(j.p.plan.WouldDo, step)
+	})
 }
 
 // enforces reports whether what is seen counts as drift and calm.

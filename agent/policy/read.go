@@ -280,8 +280,8 @@ func (r *documentReader) refuseConflicts(scopePath string) {
 	if scopePath == "vm_settings.other" {
 		scope = &r.document.VMSettings.Other
 	}
-	type claim struct{ setting, word string }
-	claimed := make(map[string]claim)
+	type claim struct{ flag, setting, word string }
+	var claimed []claim
 	for i := range Settings {
 		setting := &Settings[i]
 		value, managed := scope.Settings[setting.Name]
@@ -294,14 +294,19 @@ func (r *documentReader) refuseConflicts(scopePath string) {
 			if word == nil {
 				continue
 			}
-			other, taken := claimed[part.Flag]
-			if taken && other.word != word.Set[0] {
+			var other *claim
+			for k := range claimed {
+				if claimed[k].flag == part.Flag {
+					other = &claimed[k]
+				}
+			}
+			if other != nil && other.word != word.Set[0] {
 				r.fail(invalid(below(scopePath, setting.Name), protocol.CodePolicyConflict,
 					"with %s it sets %s to %s, and %s wants %s", value, part.Flag, word.Set[0], other.setting, other.word))
 				break
 			}
-			if !taken {
-				claimed[part.Flag] = claim{setting.Name, word.Set[0]}
+			if other == nil {
+				claimed = append(claimed, claim{part.Flag, setting.Name, word.Set[0]})
 			}
 		}
 	}

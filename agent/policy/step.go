@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"slices"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -62,8 +61,12 @@ func (s *Step) Proven(vm *prlctl.VM, config *prlctl.ConfigPVS) bool {
 		return true
 	}
 	if s.adapter != "" {
-		at := slices.IndexFunc(vm.Adapters, func(a prlctl.Adapter) bool { return a.Name == s.adapter })
-		return at >= 0 && s.part.satisfies(s.word, adapterWord(&vm.Adapters[at]))
+		for i := range vm.Adapters {
+			if vm.Adapters[i].Name == s.adapter {
+				return s.part.satisfies(s.word, adapterWord(&vm.Adapters[i]))
+			}
+		}
+		return false
 	}
 	values := catalogue.paths.Read(vm, nil)
 	shown, known := s.part.show(values, s.part.slots(), config)

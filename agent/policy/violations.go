@@ -37,18 +37,26 @@ func (cp *controlsPlan) followMachines() {
 	for _, key := range host.Present {
 		cp.noteSeen(key, present)
 	}
-	cp.seen = make(map[protocol.VMKey]*SeenMachine, len(cp.memory.Machines))
 	for _, m := range cp.memory.Machines {
-		cp.seen[m.Key] = m
 		cp.noteGone(m, present)
 		cp.noteAge(m)
 	}
 	for i := range cp.p.observed.Machines {
 		m := &cp.p.observed.Machines[i]
-		if seen := cp.seen[m.Key]; seen != nil && m.Unreadable == "" {
+		if seen := cp.seen(m.Key); seen != nil && m.Unreadable == "" {
 			seen.Provisioned = cp.isProvisioned(m)
 		}
 	}
+}
+
+// seen is when a machine was seen first, and how; nil if nobody has to know.
+func (cp *controlsPlan) seen(key protocol.VMKey) *SeenMachine {
+	for _, m := range cp.memory.Machines {
+		if m.Key == key {
+			return m
+		}
+	}
+	return nil
 }
 
 // isProvisioned reports whether the machine is of a golden image of the
@@ -76,7 +84,8 @@ func (cp *controlsPlan) noteSeen(key protocol.VMKey, present map[protocol.VMKey]
 		m.returned(cp.now)
 		m.Key = key
 		// It came to this account last, and takes the place of none that is there.
-		cp.memory.Machines = append(slices.Delete(cp.memory.Machines, moved, moved+1), m)
+		copy(cp.memory.Machines[moved:], cp.memory.Machines[moved+1:])
+		cp.memory.Machines[len(cp.memory.Machines)-1] = m
 		return
 	}
 	host := &cp.p.observed.Host
@@ -155,11 +164,13 @@ func (cp *controlsPlan) judgeOnePerUser(c *Control) (string, protocol.Code) {
 // judgeMachine finds the verdict on a machine that a control does not allow. One
 // that was there before the control, or whose source is not known, is kept (H42).
 func (cp *controlsPlan) judgeMachine(c *Control, m *Machine, code protocol.Code) {
-	seen := cp.seen[m.Key]
-	verdict := Verdict{Path: c.Path(), Setting: c.Name, VM: m.Key, Value: True, Strength: &monitored}
-	switch {
-	case seen == nil:
+	seen := cp.seen(m.Key)
+	if seen == nil {
 		return // it went while this was looked at
+	}
+	cp.p.result.Verdicts = append(cp.p.result.Verdicts, Verdict{Path: c.Path(), Setting: c.Name, VM: m.Key, Value: True, Strength: &monitored})
+	verdict := &cp.p.result.Verdicts[len(cp.p.result.Verdicts)-1]
+	switch {
 	case slices.Contains(seen.OlderThan, c.Name):
 		verdict.Verdict, verdict.Code, verdict.Since = protocol.VerdictNotApplicable, protocol.CodeOlderThanControl, seen.At
 	case !seen.Came:
@@ -170,9 +181,8 @@ func (cp *controlsPlan) judgeMachine(c *Control, m *Machine, code protocol.Code)
 	default:
 		violation := cp.violate(c, m.Key, code)
 		verdict.Verdict, verdict.Code, verdict.Since = protocol.VerdictFailed, code, violation.At
-		cp.planSuspend(&verdict, violation, m, seen)
+		cp.planSuspend(verdict, violation, m, seen)
 	}
-	cp.p.result.Verdicts = append(cp.p.result.Verdicts, verdict)
 }
 
 // violate notes what is against a control, once.
@@ -182,10 +192,10 @@ func (cp *controlsPlan) violate(c *Control, vm protocol.VMKey, code protocol.Cod
 	if known != nil {
 		*violation = *known
 	}
-	if code == protocol.CodeRemovedAgainstPolicy || cp.seen[vm] == nil {
+	if code == protocol.CodeRemovedAgainstPolicy || cp.seen(vm) == nil {
 		violation.SuspendFrom = time.Time{}
 	} else {
-		cp.beginGrace(violation, cp.seen[vm])
+		cp.beginGrace(violation, cp.seen(vm))
 	}
 	cp.kept = append(cp.kept, violation)
 	if known == nil {
@@ -287,7 +297,7 @@ func (cp *controlsPlan) keepViolations() {
 		looked[cp.p.observed.Machines[i].Key] = true
 	}
 	for _, v := range cp.memory.Violations {
-		if seen := cp.seen[v.VM]; seen != nil && seen.GoneAt.IsZero() && !looked[v.VM] && cp.isOn(v.Control) {
+		if seen := cp.seen(v.VM); seen != nil && seen.GoneAt.IsZero() && !looked[v.VM] && cp.isOn(v.Control) {
 			cp.keepAsItWas(v)
 		}
 	}
@@ -312,13 +322,15 @@ func (cp *controlsPlan) forgetGone() {
 			gone++
 		}
 	}
-	cp.memory.Machines = slices.DeleteFunc(cp.memory.Machines, func(m *SeenMachine) bool {
-		isTooMany := !m.GoneAt.IsZero() && gone > maxGoneSeen
-		if isTooMany {
+	kept := cp.memory.Machines[:0]
+	for _, m := range cp.memory.Machines {
+		if !m.GoneAt.IsZero() && gone > maxGoneSeen {
 			gone--
+			continue
 		}
-		return isTooMany
-	})
+		kept = append(kept, m)
+	}
+	cp.memory.Machines = kept
 }
 
 // judgeNoRemoval finds the machines that somebody has removed.
@@ -360,7 +372,7 @@ func (cp *controlsPlan) judgeNoMajorUpgrade(c *Control) (string, protocol.Code) 
 // the profile has to allow.
 func (cp *controlsPlan) judgeNotEnforceable(c *Control) (string, protocol.Code) {
 	for _, name := range c.switches() {
-		gap := cp.gaps[name]
+		gap := cp.gapOf(name)
 		if gap == nil || gap.Code != protocol.CodeReleaseUnproven {
 			return "", "" // it is placed, or will be
 		}
