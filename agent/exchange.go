@@ -17,9 +17,9 @@ import (
 
 // exchanger is the exchange with the portal, as the loop uses it.
 type exchanger interface {
-	Do(context.Context, protocol.Report, checkin.Extra) (checkin.Outcome, error)
-	Acknowledged(protocol.Report) bool
-	State() checkin.State
+	Do(context.Context, *protocol.Report, checkin.Extra) (*checkin.Outcome, error)
+	Acknowledged(*protocol.Report) bool
+	State() *checkin.State
 	Content() policy.Content
 	Refresh(ctx context.Context, retry bool) []protocol.Event
 	Close()
@@ -35,13 +35,13 @@ var errNoIdentity = errors.New("this Mac has no identity to check in with")
 // portal: it shows what is on disk, and exchanges nothing.
 type noExchange struct{ onDisk exchanger }
 
-func (*noExchange) Do(context.Context, protocol.Report, checkin.Extra) (checkin.Outcome, error) {
-	return checkin.Outcome{Code: protocol.CodeMacUnidentified}, errNoIdentity
+func (*noExchange) Do(context.Context, *protocol.Report, checkin.Extra) (*checkin.Outcome, error) {
+	return &checkin.Outcome{Code: protocol.CodeMacUnidentified}, errNoIdentity
 }
 
-func (n *noExchange) Acknowledged(report protocol.Report) bool { return n.onDisk.Acknowledged(report) }
-func (n *noExchange) State() checkin.State                     { return n.onDisk.State() }
-func (n *noExchange) Content() policy.Content                  { return n.onDisk.Content() }
+func (n *noExchange) Acknowledged(report *protocol.Report) bool { return n.onDisk.Acknowledged(report) }
+func (n *noExchange) State() *checkin.State                     { return n.onDisk.State() }
+func (n *noExchange) Content() policy.Content                   { return n.onDisk.Content() }
 func (n *noExchange) Refresh(ctx context.Context, retry bool) []protocol.Event {
 	return n.onDisk.Refresh(ctx, retry)
 }
@@ -97,7 +97,7 @@ type exchange struct {
 	agent   *agent
 	pass    *pass
 	portal  exchanger
-	report  protocol.Report
+	report  *protocol.Report
 	privacy protocol.Privacy // that the report was made with
 	seenAt  time.Time        // of the look that the report is made of
 	began   time.Time
@@ -106,7 +106,7 @@ type exchange struct {
 
 	reportChanges int // of the policy's report, when the exchange began
 
-	outcome checkin.Outcome
+	outcome *checkin.Outcome
 	failure protocol.Code // why the portal does not have the report; empty = it has
 }
 
@@ -115,7 +115,7 @@ func (e *exchange) run(ctx context.Context, ended chan<- *exchange) {
 	bounded, cancel := context.WithTimeout(ctx, exchangeLimit)
 	defer cancel()
 	e.pass.do(stepExchange, func() (step localapi.Step) {
-		step, e.failure = e.checkIn(bounded, &e.outcome)
+		e.outcome, step, e.failure = e.checkIn(bounded)
 		return step
 	})
 	e.pass.do("converge", func() localapi.Step {
@@ -128,22 +128,21 @@ func (e *exchange) run(ctx context.Context, ended chan<- *exchange) {
 
 // checkIn is one check-in with all that is to be told. A report that arrived is
 // no failure, whatever became of the content that was fetched after it.
-func (e *exchange) checkIn(ctx context.Context, outcome *checkin.Outcome) (step localapi.Step, failure protocol.Code) {
+func (e *exchange) checkIn(ctx context.Context) (result *checkin.Outcome, step localapi.Step, failure protocol.Code) {
 	e.agent.noteSent(e.report, e.privacy)
 	result, err := e.portal.Do(ctx, e.report, e.agent.commands.extra())
 	e.agent.commands.take(result.Reply, e.portal)
-	*outcome = result
 	e.pass.Requests += result.Requests
 	e.pass.SentBytes += result.SentBytes
 	e.agent.eventLog.add(result.Events...)
 	if err != nil {
 		failure = cmp.Or(result.Code, protocol.CodeInternal)
-		return failed(failure, result.Detail), failure
+		return result, failed(failure, result.Detail), failure
 	}
 	if result.Code != "" {
-		return failed(result.Code, result.Detail), ""
+		return result, failed(result.Code, result.Detail), ""
 	}
-	return localapi.Step{Outcome: localapi.StepDone, Detail: sentDetail(result)}, ""
+	return result, localapi.Step{Outcome: localapi.StepDone, Detail: sentDetail(result)}, ""
 }
 
 // followUp sends at once what the exchange itself has changed: the portal learns
@@ -152,8 +151,7 @@ func (e *exchange) followUp(ctx context.Context) localapi.Step {
 	if e.failure != "" || e.portal.Acknowledged(e.report) {
 		return localapi.Step{Outcome: localapi.StepSkipped, Detail: "nothing new"}
 	}
-	var outcome checkin.Outcome
-	step, failure := e.checkIn(ctx, &outcome)
+	outcome, step, failure := e.checkIn(ctx)
 	e.outcome.RetryAfter = max(e.outcome.RetryAfter, outcome.RetryAfter)
 	if failure == "" {
 		e.outcome.NextCheckin, e.outcome.Splay = outcome.NextCheckin, outcome.Splay
@@ -161,7 +159,7 @@ func (e *exchange) followUp(ctx context.Context) localapi.Step {
 	return step
 }
 
-func sentDetail(outcome checkin.Outcome) string {
+func sentDetail(outcome *checkin.Outcome) string {
 	switch {
 	case outcome.EnrolledNow:
 		return "enrolled"
@@ -173,10 +171,10 @@ func sentDetail(outcome checkin.Outcome) string {
 
 // reportOf is what the portal should know after a look, without what it is not
 // told (INV-32).
-func reportOf(known *knowledge, policy protocol.PolicyReport, health protocol.HealthReport) protocol.Report {
+func reportOf(known *knowledge, policy protocol.PolicyReport, health protocol.HealthReport) *protocol.Report {
 	version, _ := localapi.BuildVersion()
 	look := known.look
-	return known.configuration.Privacy.Report(protocol.Report{
+	return known.configuration.Privacy.Report(&protocol.Report{
 		Agent: protocol.AgentInfo{Version: version, Arch: runtime.GOARCH, Mode: known.configuration.Mode},
 		Host:  look.Host, Product: look.Product, Users: look.Users,
 		Policy: policy, Health: health, VMs: look.VMs, Truncated: look.Truncated,

@@ -103,22 +103,23 @@ type exchanged struct {
 	events   []protocol.Event
 }
 
-func (f *fakePortal) Do(ctx context.Context, report protocol.Report, extra checkin.Extra) (checkin.Outcome, error) {
+func (f *fakePortal) Do(ctx context.Context, report *protocol.Report, extra checkin.Extra) (*checkin.Outcome, error) {
 	if f.hold != nil {
 		select {
 		case <-f.hold:
 		case <-ctx.Done():
-			return checkin.Outcome{Code: protocol.CodePortalUnreachable}, ctx.Err()
+			return &checkin.Outcome{Code: protocol.CodePortalUnreachable}, ctx.Err()
 		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	events, err := f.outbox.Unsent()
 	if err != nil {
-		return checkin.Outcome{}, err
+		return &checkin.Outcome{}, err
 	}
-	f.got = append(f.got, exchanged{wallClock(), report, f.outbox.Carried(), events})
-	outcome := f.outcome
+	f.got = append(f.got, exchanged{wallClock(), *report, f.outbox.Carried(), events})
+	answer := f.outcome
+	outcome := &answer
 	outcome.Requests = 1
 	err = f.outbox.Update(func(_ *store.Tx, change *outbox.Change) error {
 		if !f.loses || outcome.Code == "" {
@@ -148,7 +149,7 @@ func (f *fakePortal) Do(ctx context.Context, report protocol.Report, extra check
 }
 
 // answerCommands acknowledges results, and delivers what the Mac does not have.
-func (f *fakePortal) answerCommands(outcome checkin.Outcome, extra checkin.Extra) checkin.Outcome {
+func (f *fakePortal) answerCommands(outcome *checkin.Outcome, extra checkin.Extra) *checkin.Outcome {
 	f.open, f.held = extra.OpenCommands, extra.Holds
 	var ids []string
 	for _, result := range extra.Results {
@@ -194,7 +195,7 @@ var fakeDeviceKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
 // Acknowledged is true of the policy and the health that the last report had, unless the test says that
 // the portal lacks something.
-func (f *fakePortal) Acknowledged(report protocol.Report) bool {
+func (f *fakePortal) Acknowledged(report *protocol.Report) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.untold || len(f.got) == 0 {
@@ -210,10 +211,10 @@ func (f *fakePortal) change(how func(*fakePortal)) {
 	how(f)
 }
 
-func (f *fakePortal) State() checkin.State {
+func (f *fakePortal) State() *checkin.State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return checkin.State{Enrollment: checkin.EnrollmentDone, DeviceID: "device-1", TrustedTime: f.trusted}
+	return &checkin.State{Enrollment: checkin.EnrollmentDone, DeviceID: "device-1", TrustedTime: f.trusted}
 }
 
 // fakePolicy manages nothing.

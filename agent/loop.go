@@ -301,7 +301,7 @@ func (l *loop) isPortalBehind() bool {
 }
 
 // report is what the portal should know after the last look.
-func (l *loop) report() protocol.Report {
+func (l *loop) report() *protocol.Report {
 	report := reportOf(&l.known, l.policyReport(), l.healthReport())
 	report.Verdicts = l.agent.parts.enforcer.Verdicts()
 	return report

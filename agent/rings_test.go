@@ -164,7 +164,7 @@ func newRingMac(t *testing.T, folder string, portal *ringPortal) (mac *ringMac, 
 func (m *ringMac) checkIn() ([]string, policy.Content) {
 	m.t.Helper()
 	m.sets = nil
-	if _, err := m.client.Do(m.t.Context(), protocol.Report{}, checkin.Extra{}); err != nil {
+	if _, err := m.client.Do(m.t.Context(), &protocol.Report{}, checkin.Extra{}); err != nil {
 		m.t.Fatal(err)
 	}
 	content := m.client.Content()

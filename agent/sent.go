@@ -6,7 +6,7 @@ import (
 )
 
 // noteSent keeps what an exchange is about to tell, for people who ask (INV-32).
-func (a *agent) noteSent(report protocol.Report, privacy protocol.Privacy) {
+func (a *agent) noteSent(report *protocol.Report, privacy protocol.Privacy) {
 	a.view.sent.Store(&localapi.SentReport{Schema: localapi.Schema, At: wallClock().UTC(), Privacy: privacy, Report: reportInFull(report)})
 }
 
@@ -20,9 +20,10 @@ func (a *agent) SentReport() (localapi.SentReport, bool) {
 	return localapi.SentReport{}, false
 }
 
-func reportInFull(report protocol.Report) protocol.CheckinRequest {
+func reportInFull(report *protocol.Report) protocol.CheckinRequest {
 	request := protocol.CheckinRequest{Protocol: protocol.Version}
-	if _, err := report.Fill(&request, protocol.Baseline{}); err != nil {
+	told := *report // the request leads into it, and the exchange goes on with its own
+	if _, err := told.Fill(&request, protocol.Baseline{}); err != nil {
 		return protocol.CheckinRequest{Protocol: protocol.Version} // it is JSON by construction
 	}
 	return request

@@ -264,23 +264,24 @@ func (c *Client) noteRequest(id protocol.RequestID) {
 //
 // What the outbox carries goes out once: with the report, which is stored before
 // it is sent, or it is in the outbox still.
-func (c *Client) Do(ctx context.Context, report protocol.Report, extra Extra) (Outcome, error) {
+func (c *Client) Do(ctx context.Context, report *protocol.Report, extra Extra) (*Outcome, error) {
 	c.exchangeMutex.Lock()
 	defer c.exchangeMutex.Unlock()
-	report = report.Cut()
 	requests, sent := c.meter.totals()
-	e := &exchange{client: c, ctx: ctx, report: &report, extra: extra, reacted: make(map[string]bool)}
+	e := &exchange{client: c, ctx: ctx, report: report.Cut(), extra: extra, reacted: make(map[string]bool)}
 	c.networkChange = c.networkChange.noteChanges(c.options.Outbox.Carried())
 	err := e.run()
 	requestsNow, sentNow := c.meter.totals()
 	e.outcome.Requests, e.outcome.SentBytes = requestsNow-requests, sentNow-sent
-	return e.outcome, c.recordOutcome(e, err)
+	err = c.recordOutcome(e, err)
+	outcome := e.outcome // which needs nothing else of the exchange
+	return &outcome, err
 }
 
 // Acknowledged reports whether the portal has acknowledged exactly this report.
 // It is true without a portal, and where the store cannot say: that is no
 // reason to talk.
-func (c *Client) Acknowledged(report protocol.Report) bool {
+func (c *Client) Acknowledged(report *protocol.Report) bool {
 	if c.options.ServerURL == nil {
 		return true
 	}
@@ -288,8 +289,7 @@ func (c *Client) Acknowledged(report protocol.Report) bool {
 	if err != nil {
 		return true
 	}
-	report = report.Cut()
-	now, err := report.Baseline()
+	now, err := report.Cut().Baseline()
 	return err != nil || now.Hash == found.baseline.Hash
 }
 

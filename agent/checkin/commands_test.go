@@ -24,9 +24,9 @@ func (s *settler) Settle(_ *store.Tx, ids []string) error {
 
 func (s *settler) Settled(ids []string) { s.told = append(s.told, ids...) }
 
-func (b *bench) exchangeOf(extra Extra) (Outcome, error) {
+func (b *bench) exchangeOf(extra Extra) (*Outcome, error) {
 	b.outbox.Carry(b.triggers("command_result"))
-	return b.client.Do(context.Background(), b.report, extra)
+	return b.client.Do(context.Background(), &b.report, extra)
 }
 
 func resultsOf(ids ...string) (results []protocol.Result) {

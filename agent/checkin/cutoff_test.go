@@ -79,7 +79,7 @@ func (h halting) expect(t *testing.T, code protocol.Code, within time.Duration, 
 		defer stop()
 		arrange(&slept, stop)
 		began := time.Now()
-		outcome, err := b.client.Do(ctx, b.report, Extra{})
+		outcome, err := b.client.Do(ctx, &b.report, Extra{})
 		if took := time.Since(began); err == nil || outcome.Code != code || took > within {
 			t.Errorf("%v, code %q after %s; want %q within %s", err, outcome.Code, took, code, within)
 		}

@@ -448,7 +448,7 @@ func TestNotConfigured(t *testing.T) {
 	b := newBench(t)
 	b.options.ServerURL = nil
 	b.configure()
-	outcome, err := b.client.Do(context.Background(), b.report, Extra{})
+	outcome, err := b.client.Do(context.Background(), &b.report, Extra{})
 	var failure *exchangeError
 	if !errors.As(err, &failure) || outcome.Code != protocol.CodeNotConfigured || outcome.Requests != 0 {
 		t.Errorf("%v %+v", err, outcome)

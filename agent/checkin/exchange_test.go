@@ -183,7 +183,7 @@ func TestResultsAndEventsThatCameMeanwhileFollow(t *testing.T) {
 			b.do("agent_start")
 			b.line.down = true
 			b.events.all = []protocol.Event{event(1), event(2)}
-			if _, err := b.client.Do(context.Background(), b.report, before); err == nil {
+			if _, err := b.client.Do(context.Background(), &b.report, before); err == nil {
 				t.Fatal("the portal is down")
 			}
 			b.line.down = false
@@ -191,7 +191,7 @@ func TestResultsAndEventsThatCameMeanwhileFollow(t *testing.T) {
 			if test.events > 2 {
 				b.events.all = append(b.events.all, event(3))
 			}
-			outcome, err := b.client.Do(context.Background(), b.report, test.now)
+			outcome, err := b.client.Do(context.Background(), &b.report, test.now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -353,7 +353,7 @@ func TestStateIsReadableWhileACheckinRuns(t *testing.T) {
 	t.Parallel()
 	b := newContentBench(t)
 	b.publish("staff", 1, 1)
-	var during State
+	var during *State
 	b.portal.on("POST /v1/checkin", func(w http.ResponseWriter) {
 		during = b.client.State() // would wait for ever if Do kept it locked
 		_ = b.client.Content()
@@ -365,7 +365,7 @@ func TestStateIsReadableWhileACheckinRuns(t *testing.T) {
 	}
 	var group sync.WaitGroup
 	for range 4 {
-		group.Go(func() { _, _ = b.client.Do(context.Background(), b.report, Extra{}) })
+		group.Go(func() { _, _ = b.client.Do(context.Background(), &b.report, Extra{}) })
 		group.Go(func() { _, _ = b.client.State(), b.client.Content() })
 	}
 	group.Wait()
@@ -432,7 +432,7 @@ func TestSecretsAreShownNowhere(t *testing.T) {
 	b.configure()
 	b.publish("staff", 1, 1)
 	var shown strings.Builder
-	look := func(outcome Outcome, err error) {
+	look := func(outcome *Outcome, err error) {
 		state, _ := json.Marshal(b.client.State())
 		who, _ := json.Marshal(b.client.currentIdentity())
 		fmt.Fprintf(&shown, "%+v %#v %v %s %s %v %+v %#v %d\n", outcome, outcome, err, state, who,
@@ -465,24 +465,24 @@ func TestSecretsAreShownNowhere(t *testing.T) {
 func TestToldIsWhatWasAcknowledged(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	if b.client.Acknowledged(b.report) {
+	if b.client.Acknowledged(&b.report) {
 		t.Error("told before the first check-in")
 	}
 	b.do("agent_start")
-	if !b.client.Acknowledged(b.report) {
+	if !b.client.Acknowledged(&b.report) {
 		t.Error("not told after it")
 	}
 	b.report.VMs[0].ToolsVersion = "27.0.0"
-	if b.client.Acknowledged(b.report) {
+	if b.client.Acknowledged(&b.report) {
 		t.Error("a change of a row is told before it was")
 	}
 	b.portal.set(func(f *fakePortal) { f.loseNext = 1 })
 	b.fails(protocol.CodePortalUnreachable)
-	if b.client.Acknowledged(b.report) {
+	if b.client.Acknowledged(&b.report) {
 		t.Error("told although nobody answered")
 	}
 	b.do()
-	if !b.client.Acknowledged(b.report) {
+	if !b.client.Acknowledged(&b.report) {
 		t.Error("not told after the report was repeated")
 	}
 }

@@ -68,11 +68,11 @@ func TestH51_AUserWith160LongMachinesSilencesNobody(t *testing.T) {
 		!hasEvent(outcome.Events, protocol.CodeReportTrimmed) {
 		t.Errorf("%q %q, status %q %q, events %+v", outcome.Code, outcome.Detail, state.LastCode, state.LastError, outcome.Events)
 	}
-	if b.client.Acknowledged(b.report) {
+	if b.client.Acknowledged(&b.report) {
 		t.Error("what waits counts as acknowledged")
 	}
-	if outcome = b.do("daily"); outcome.Code != "" || len(outcome.Events) != 0 || !b.client.Acknowledged(b.report) {
-		t.Errorf("afterwards: %q %+v, acknowledged %t", outcome.Code, outcome.Events, b.client.Acknowledged(b.report))
+	if outcome = b.do("daily"); outcome.Code != "" || len(outcome.Events) != 0 || !b.client.Acknowledged(&b.report) {
+		t.Errorf("afterwards: %q %+v, acknowledged %t", outcome.Code, outcome.Events, b.client.Acknowledged(&b.report))
 	}
 	for _, vm := range b.portal.sent()[0].checkin(t).Inventory.VMs {
 		if vm.UID != 666 || len(vm.OS) != protocol.MaxName || len(vm.Gaps) != 0 {

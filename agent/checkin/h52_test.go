@@ -204,7 +204,7 @@ func TestH52_NoNumberInAnyAnswerEndsCheckins(t *testing.T) {
 }
 
 // wantSane holds what a Mac believes after an answer against its bounds.
-func wantSane(t *testing.T, b *bench, outcome Outcome, body string) {
+func wantSane(t *testing.T, b *bench, outcome *Outcome, body string) {
 	t.Helper()
 	state := b.client.State()
 	day := 24 * time.Hour

@@ -126,7 +126,7 @@ func (b *bench) crash() {
 }
 
 // do is one check-in that must work.
-func (b *bench) do(reasons ...string) Outcome {
+func (b *bench) do(reasons ...string) *Outcome {
 	b.t.Helper()
 	outcome, err := b.try(reasons...)
 	if err != nil {
@@ -135,10 +135,10 @@ func (b *bench) do(reasons ...string) Outcome {
 	return outcome
 }
 
-func (b *bench) try(reasons ...string) (Outcome, error) {
+func (b *bench) try(reasons ...string) (*Outcome, error) {
 	b.t.Helper()
 	b.outbox.Carry(protocol.CoalesceTriggers(b.outbox.Carried(), b.triggers(reasons...)))
-	return b.client.Do(context.Background(), b.report, Extra{})
+	return b.client.Do(context.Background(), &b.report, Extra{})
 }
 
 // sentEvents is the number of the newest event that the portal has.
@@ -167,7 +167,7 @@ func (r *ring) EventsSince(seq uint64, limit int) (events []protocol.Event, next
 }
 
 // fails is one check-in that must fail with the code.
-func (b *bench) fails(code protocol.Code) Outcome {
+func (b *bench) fails(code protocol.Code) *Outcome {
 	b.t.Helper()
 	outcome, err := b.try("daily")
 	var failure *exchangeError

@@ -367,7 +367,7 @@ func TestH04_HostileServers(t *testing.T) {
 }
 
 // wantFailure holds one attempt against what must be true of each.
-func (h *hostile) wantFailure(outcome Outcome, err error, code protocol.Code) {
+func (h *hostile) wantFailure(outcome *Outcome, err error, code protocol.Code) {
 	h.t.Helper()
 	state := h.client.State()
 	if err == nil || outcome.Code != code || state.LastCode != code {

@@ -28,7 +28,7 @@ func TestINV_32_AStoredReportWithNamesIsNotRepeated(t *testing.T) {
 		t.Fatalf("%s, %v", stored.Body, err)
 	}
 	b.options.Privacy = protocol.Privacy{NoUserNames: true}
-	b.report = b.options.Privacy.Report(b.report)
+	b.report = *b.options.Privacy.Report(&b.report)
 	b.crash()
 	b.do()
 	for _, request := range b.portal.wantSent("POST /v1/checkin") {

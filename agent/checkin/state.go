@@ -58,9 +58,9 @@ var enrollmentWords = map[protocol.Code]string{
 
 // State gives a consistent picture, also while a Do runs. What the store cannot
 // tell is left empty.
-func (c *Client) State() State {
+func (c *Client) State() *State {
 	server := originOf(c.options.ServerURL)
-	state := State{Enrollment: EnrollmentNotConfigured}
+	state := &State{Enrollment: EnrollmentNotConfigured}
 	var record exchangeRecord
 	_ = c.options.Store.View(func(tx *store.Tx) error {
 		var err error

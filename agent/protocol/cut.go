@@ -44,19 +44,20 @@ func (vm *VM) Cut() {
 // Cut is the report with nothing in it that is longer than what a portal keeps,
 // whoever wrote it (H51). Two looks that found the same are the same afterwards,
 // too.
-func (r Report) Cut() Report {
-	cutTexts(&r.Agent)
-	cutTexts(&r.Host)
-	r.Product.cut()
-	r.Users = cutEach(r.Users, MaxUsers)
-	r.Policy.cut()
-	r.Verdicts.cut()
-	r.Health.cut()
-	r.VMs = slices.Clone(r.VMs)
-	for i := range r.VMs {
-		r.VMs[i].Cut()
+func (r *Report) Cut() *Report {
+	cut := *r
+	cutTexts(&cut.Agent)
+	cutTexts(&cut.Host)
+	cut.Product.cut()
+	cut.Users = cutEach(cut.Users, MaxUsers)
+	cut.Policy.cut()
+	cut.Verdicts.cut()
+	cut.Health.cut()
+	cut.VMs = slices.Clone(cut.VMs)
+	for i := range cut.VMs {
+		cut.VMs[i].Cut()
 	}
-	return r
+	return &cut
 }
 
 // Cut does the same with a request, on the side that keeps it. How many rows it

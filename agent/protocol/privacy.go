@@ -16,29 +16,30 @@ type Privacy struct {
 
 // Report is the report without the names that are not told; the given one stays
 // as it is.
-func (p Privacy) Report(r Report) Report {
+func (p Privacy) Report(r *Report) *Report {
 	if p == (Privacy{}) {
 		return r
 	}
+	told := *r
 	if p.NoComputerName {
-		r.Host.ComputerName = ""
+		told.Host.ComputerName = ""
 	}
 	if p.NoUserNames {
-		r.Host.ConsoleUser = ""
-		r.Users = slices.Clone(r.Users)
-		for i := range r.Users {
-			r.Users[i].Name = ""
+		told.Host.ConsoleUser = ""
+		told.Users = slices.Clone(told.Users)
+		for i := range told.Users {
+			told.Users[i].Name = ""
 		}
 	}
-	r.VMs = slices.Clone(r.VMs)
-	for i := range r.VMs {
-		r.VMs[i] = p.machine(r.VMs[i])
+	told.VMs = slices.Clone(told.VMs)
+	for i := range told.VMs {
+		p.withhold(&told.VMs[i])
 	}
-	return r
+	return &told
 }
 
-// machine is a row with a reason in the place of each name that is not told.
-func (p Privacy) machine(vm VM) VM {
+// withhold puts a reason into a row in the place of each name that is not told.
+func (p Privacy) withhold(vm *VM) {
 	vm.Gaps = maps.Clone(vm.Gaps)
 	if vm.Gaps == nil {
 		vm.Gaps = make(map[string]Code)
@@ -54,7 +55,6 @@ func (p Privacy) machine(vm VM) VM {
 			vm.SeenBy[i].Name = ""
 		}
 	}
-	return vm
 }
 
 // accountNames are the keys of an event's data whose values are names of
