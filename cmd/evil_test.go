@@ -254,7 +254,7 @@ func readAnswers(ts *testscript.TestScript, name string) []evilAnswer {
 		if _, err := time.ParseDuration(answer.Delay); answer.Delay != "" && err != nil {
 			ts.Fatalf("delay: %v", err)
 		}
-		if _, known := protocol.Problems[answer.Problem]; answer.Problem != "" && !known {
+		if answer.Problem != "" && protocol.KindOfProblem(answer.Problem) == nil {
 			ts.Fatalf("there is no problem %q", answer.Problem)
 		}
 		if answer.File != "" {

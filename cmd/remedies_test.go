@@ -47,7 +47,8 @@ func TestRemediesNameCommandsThatExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	helps, found := make(map[string]string), 0
-	for code, words := range protocol.Codes {
+	for _, words := range protocol.Codes {
+		code := words.Code
 		for _, command := range commandsIn(words.Remedy) {
 			found++
 			fields := strings.Fields(command)
@@ -72,7 +73,8 @@ func TestRemediesNameCommandsThatExist(t *testing.T) {
 func TestRemediesNameTheDaemonByItsPath(t *testing.T) {
 	t.Parallel()
 	ofDaemon, found := regexp.MustCompile(`\S*\\? ?\S*prlagentd [a-z]+( --[a-z]+)*\.`), 0
-	for code, words := range protocol.Codes {
+	for _, words := range protocol.Codes {
+		code := words.Code
 		for _, command := range ofDaemon.FindAllString(words.Remedy, -1) {
 			if found++; !strings.HasPrefix(strings.TrimLeft(command, " "), daemonFolder) {
 				t.Errorf("%s: nobody finds %q", code, command)
@@ -144,7 +146,8 @@ func fitsCode(code protocol.Code, command []string) bool {
 func TestRemediesNameTheLogAndTheJob(t *testing.T) {
 	t.Parallel()
 	aLog, logs := regexp.MustCompile(`\bthe log\b`), 0
-	for code, words := range protocol.Codes {
+	for _, words := range protocol.Codes {
+		code := words.Code
 		if aLog.MatchString(words.Remedy) {
 			if logs++; !strings.Contains(words.Remedy, agent.LogFile) {
 				t.Errorf("%s: which log? %s", code, words.Remedy)

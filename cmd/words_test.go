@@ -55,8 +55,8 @@ func TestHonestWords(t *testing.T) {
 	} {
 		words["status word "+word] = word
 	}
-	for code, known := range protocol.Codes {
-		words["code "+string(code)] = string(code) + "\n" + known.Text + "\n" + known.Remedy
+	for _, known := range protocol.Codes {
+		words["code "+string(known.Code)] = string(known.Code) + "\n" + known.Text + "\n" + known.Remedy
 	}
 	for i := range policy.Settings {
 		setting := &policy.Settings[i]

@@ -168,14 +168,21 @@ func (a answer) problem(code string) *Error {
 // other answers nothing is decided: 0 says that it was heard, 36 that it takes its
 // time, 3 and 113 that there is no such job, and 5 and 37 anything of that. What
 // became of it print says (facts/acting.md 3).
-var finalAnswers = map[string]map[int]string{
-	"bootstrap": {2: CodeFileMissing, 122: CodeFileUnsafe, 125: CodeDomain},
-	"kickstart": {1: CodeNotPermitted, 150: CodeNotPermitted},
+var finalAnswers = []struct {
+	verb string
+	exit int
+	code string
+}{
+	{"bootstrap", 2, CodeFileMissing},
+	{"bootstrap", 122, CodeFileUnsafe},
+	{"bootstrap", 125, CodeDomain},
+	{"kickstart", 1, CodeNotPermitted},
+	{"kickstart", 150, CodeNotPermitted},
 }
 
-// disabledAnswers are those of a bootstrap of a job that is disabled; which one
-// depends on the version of macOS.
-var disabledAnswers = map[int]bool{119: true, 133: true}
+// saysDisabled reports whether a bootstrap's answer is that of a job that is disabled;
+// which one it is depends on the version of macOS.
+func (a answer) saysDisabled() bool { return a.code == 119 || a.code == 133 }
 
 // ask runs a verb that changes something. Its error is final: what else went wrong
 // is in the answer, which is for an error's text and decides nothing.
@@ -184,8 +191,10 @@ func (m *Manager) ask(ctx context.Context, args ...string) (answer, error) {
 	if err != nil {
 		return answer{verb: args[0], code: -1, text: err.Error()}, ctx.Err()
 	}
-	if code := finalAnswers[args[0]][said.code]; code != "" {
-		return said, said.problem(code)
+	for _, final := range finalAnswers {
+		if final.verb == args[0] && final.exit == said.code {
+			return said, said.problem(final.code)
+		}
 	}
 	return said, nil
 }

@@ -256,7 +256,7 @@ func (m *Manager) step(ctx context.Context, r *run, state State) (done bool, err
 // load asks launchd to load the job.
 func (m *Manager) load(ctx context.Context, r *run) (err error) {
 	r.said, err = m.ask(ctx, "bootstrap", domain, PlistPath)
-	if err != nil || !disabledAnswers[r.said.code] {
+	if err != nil || !r.said.saysDisabled() {
 		return err
 	}
 	return m.enableAgain(ctx, r)

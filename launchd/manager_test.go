@@ -256,23 +256,22 @@ func TestPKG_12_InstallFromEveryState(t *testing.T) {
 // Each answer that no second try changes has a name, and is not tried again.
 func TestFinalAnswersAreNamed(t *testing.T) {
 	t.Parallel()
-	for verb, answers := range finalAnswers {
-		for code, name := range answers {
-			synctest.Test(t, func(t *testing.T) {
-				launchd := fakeLaunchd{loaded: verb == "kickstart"}
-				launchd.codes = func(asked string) (int, bool) {
-					if asked == verb {
-						return code, false
-					}
-					return launchd.lawful(asked)
+	for _, final := range finalAnswers {
+		verb, code, name := final.verb, final.exit, final.code
+		synctest.Test(t, func(t *testing.T) {
+			launchd := fakeLaunchd{loaded: verb == "kickstart"}
+			launchd.codes = func(asked string) (int, bool) {
+				if asked == verb {
+					return code, false
 				}
-				begun := time.Now()
-				_, err := newManager(t, &launchd).Start(t.Context())
-				if codeOf(err) != name || launchd.counted(verb) != 1 || time.Since(begun) > time.Second {
-					t.Errorf("%s %d: %v after %s, calls %q", verb, code, err, time.Since(begun), launchd.calls)
-				}
-			})
-		}
+				return launchd.lawful(asked)
+			}
+			begun := time.Now()
+			_, err := newManager(t, &launchd).Start(t.Context())
+			if codeOf(err) != name || launchd.counted(verb) != 1 || time.Since(begun) > time.Second {
+				t.Errorf("%s %d: %v after %s, calls %q", verb, code, err, time.Since(begun), launchd.calls)
+			}
+		})
 	}
 }
 

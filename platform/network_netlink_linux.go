@@ -50,25 +50,18 @@ func alignedLength(length int) int {
 	return (length + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1)
 }
 
-// netlinkParsers know the messages that Network depends on; what makes and what
-// removes a thing have the same form.
-var netlinkParsers = map[uint16]func(body []byte) ([]networkMessage, error){
-	unix.RTM_NEWLINK:  parseNetlinkLink,
-	unix.RTM_DELLINK:  parseNetlinkLink,
-	unix.RTM_NEWADDR:  parseNetlinkAddress,
-	unix.RTM_DELADDR:  parseNetlinkAddress,
-	unix.RTM_NEWROUTE: parseNetlinkRoute,
-	unix.RTM_DELROUTE: parseNetlinkRoute,
-}
-
 // parseNetlink reads the body of one message. A route over several interfaces
 // gives one message for each. What Network does not depend on gives none.
 func parseNetlink(header netlinkHeader, body []byte) ([]networkMessage, error) {
-	parse, known := netlinkParsers[header.kind]
-	if !known {
-		return nil, nil
+	switch header.kind { // what makes and what removes a thing have the same form
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		return parseNetlinkLink(body)
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		return parseNetlinkAddress(body)
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		return parseNetlinkRoute(body)
 	}
-	return parse(body)
+	return nil, nil
 }
 
 func parseNetlinkLink(body []byte) ([]networkMessage, error) {

@@ -29,19 +29,21 @@ type routeForm struct {
 	index, flags, addressesSet, size int
 }
 
-// routeForms are those of the messages that Network depends on, by their types.
-// Others tell of multicast addresses, of failed lookups (RTM_MISS), and answer
-// somebody's question (RTM_GET).
-var routeForms = func() map[byte]routeForm {
-	aboutRoute := routeForm{routeMessage, 4, 8, 12, 92}
-	aboutAddress := routeForm{addressMessage, 12, 8, 4, 20}
-	return map[byte]routeForm{
-		0x1: aboutRoute, 0x2: aboutRoute, 0x3: aboutRoute, // RTM_ADD, RTM_DELETE, RTM_CHANGE
-		0x5: aboutRoute, 0x6: aboutRoute, 0x14: aboutRoute, // RTM_LOSING, RTM_REDIRECT, RTM_GET2: in a dump
-		0xc: aboutAddress, 0xd: aboutAddress, // RTM_NEWADDR, RTM_DELADDR
-		0xe: {linkMessage, 12, 8, 4, 112}, // RTM_IFINFO
+// routeFormOf is that of a type of messages that Network depends on. Others tell of
+// multicast addresses, of failed lookups (RTM_MISS), and answer somebody's question
+// (RTM_GET).
+func routeFormOf(messageType byte) (form routeForm, known bool) {
+	switch messageType {
+	case 0x1, 0x2, 0x3, // RTM_ADD, RTM_DELETE, RTM_CHANGE
+		0x5, 0x6, 0x14: // RTM_LOSING, RTM_REDIRECT, RTM_GET2: in a dump
+		return routeForm{routeMessage, 4, 8, 12, 92}, true
+	case 0xc, 0xd: // RTM_NEWADDR, RTM_DELADDR
+		return routeForm{addressMessage, 12, 8, 4, 20}, true
+	case 0xe: // RTM_IFINFO
+		return routeForm{linkMessage, 12, 8, 4, 112}, true
 	}
-}()
+	return routeForm{}, false
+}
 
 var (
 	errRouteMessage = errors.New("message of the kernel is cut short")
@@ -85,7 +87,7 @@ func parseRouteMessages(data []byte) (messages []networkMessage, understood int,
 // is how the kernel says that only flags changed ([I]); routes and addresses
 // follow.
 func parseRouteMessage(data []byte) (message networkMessage, known bool, err error) {
-	form, listed := routeForms[data[3]]
+	form, listed := routeFormOf(data[3])
 	if data[2] != routeVersion || !listed {
 		return networkMessage{}, false, nil
 	}

@@ -86,7 +86,7 @@ func (f configFile) unread(source Source, told []Problem) (names []string) {
 		if isKey(name) || slices.ContainsFunc(told, func(p Problem) bool { return p.Key == shown }) {
 			continue
 		}
-		if names = append(names, shown+" of the "+sourceNames[source]); len(names) == maxNamesShown {
+		if names = append(names, shown+" of the "+source.fileName()); len(names) == maxNamesShown {
 			break
 		}
 	}

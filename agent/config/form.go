@@ -238,5 +238,5 @@ func Check(values map[string]any) []Problem {
 		}
 	}
 	checked := configFiles{managed: configFile{values: settings}, local: configFile{missing: true}}.buildConfig(Paths{})
-	return slices.Concat(nameProblems(settings, sourceNames[SourceManaged]), checked.Problems)
+	return slices.Concat(nameProblems(settings, SourceManaged.fileName()), checked.Problems)
 }

@@ -249,7 +249,7 @@ func (k *Keeper) saveKept(next keptProfile, values map[string]any) error {
 
 // missingProblem says what a person should know of a file that is not there.
 func (p keptProfile) missingProblem() (Problem, bool) {
-	name := sourceNames[p.Source]
+	name := p.Source.fileName()
 	switch {
 	case p.Removed:
 		return Problem{Key: name, Code: protocol.CodeProfileRemoved, Text: "missed since " + p.MissedAt.UTC().Format(time.RFC3339)}, true
@@ -259,8 +259,16 @@ func (p keptProfile) missingProblem() (Problem, bool) {
 	return Problem{}, false
 }
 
-// sourceNames are what people call the files.
-var sourceNames = map[Source]string{SourceManaged: "profile", SourceLocal: "config.plist"}
+// fileName is what people call the file of a source.
+func (s Source) fileName() string {
+	switch s {
+	case SourceManaged:
+		return "profile"
+	case SourceLocal:
+		return "config.plist"
+	}
+	return ""
+}
 
 func stateProblem(err error) Problem {
 	return Problem{Key: "state", Code: cmp.Or(protocol.CodeOf(err), protocol.CodeInternal), Text: err.Error()}

@@ -21,8 +21,8 @@ type keyRow struct {
 	doc          string    // one sentence
 
 	parse             func(*Config, any) []error // reads a value; what fails leaves the default
-	show              func(*Config) string        // for people
-	exact             func(*Config) string        // everything that matters, for Fingerprint; nil = show
+	show              func(*Config) string       // for people
+	exact             func(*Config) string       // everything that matters, for Fingerprint; nil = show
 	secret            bool                       // the value may hold one, and is written nowhere
 	staysAfterRemoval bool                       // holds the Mac to the policy that it has, also after the file was removed (H06)
 }

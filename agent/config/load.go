@@ -59,7 +59,7 @@ func (d decodedFiles) decode(data []byte, source Source) (configFile, error) {
 	if err != nil {
 		return configFile{}, err
 	}
-	file := configFile{values: values, odd: nameProblems(values, sourceNames[source])}
+	file := configFile{values: values, odd: nameProblems(values, source.fileName())}
 	maps.DeleteFunc(values, func(name string, _ any) bool { return isMetadata(name) })
 	if d != nil {
 		d[source] = decodedFile{data, file}

@@ -133,8 +133,8 @@ func TestWordsAreHonest(t *testing.T) {
 			t.Errorf("%s says %q: %s", where, found, text)
 		}
 	}
-	for code, words := range protocol.Codes {
-		check(string(code), string(code)+" "+words.Text+" "+words.Remedy)
+	for _, words := range protocol.Codes {
+		check(string(words.Code), string(words.Code)+" "+words.Text+" "+words.Remedy)
 	}
 	for i := range policy.Settings {
 		setting := &policy.Settings[i]

@@ -206,8 +206,7 @@ func lacking(c Column) []string {
 		need("field of a known type", false)
 	}
 	_, guides := ColumnByID(c.ID)
-	_, known := Codes[c.Missing]
-	need("reason", known == guides)
+	need("reason", hasRow(c.Missing) == guides)
 	return lacks
 }
 
@@ -221,7 +220,7 @@ func TestEveryColumnIsWhole(t *testing.T) {
 			t.Errorf("%s lacks %q", column.ID, lacks)
 		}
 		for _, remark := range column.Remarks {
-			if _, known := Codes[remark]; !known {
+			if !hasRow(remark) {
 				t.Errorf("%s: the code %q is in no table", column.ID, remark)
 			}
 		}

@@ -197,7 +197,7 @@ func TestContractMessages(t *testing.T) {
 		"checkin-quiet.json":        quietCheckin(t),
 		"checkin-reply.json":        sampleReply(),
 		"checkin-reply-quiet.json":  CheckinReply{ServerTime: noon, Group: Group{ID: "primary", Source: GroupFromPrimary}, Inventory: InventoryOK},
-		"problem.json":              Problem{Type: problemBase + ProblemSequenceConflict, Title: Problems[ProblemSequenceConflict].Title, Status: 409, Detail: "412 was another report", Instance: "0198f6b2", Retry: RetryLater, Field: "sequence", Expected: 413},
+		"problem.json":              Problem{Type: problemBase + ProblemSequenceConflict, Title: KindOfProblem(ProblemSequenceConflict).Title, Status: 409, Detail: "412 was another report", Instance: "0198f6b2", Retry: RetryLater, Field: "sequence", Expected: 413},
 		"head.json":                 sampleHead(),
 		"head-release.json":         release,
 		"envelope.json":             Sign(PayloadHead, []byte(`{"site_id":"example"}`), keyFrom(1), keyFrom(2)),

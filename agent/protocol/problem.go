@@ -38,6 +38,7 @@ const (
 // ProblemKind is one row of the table of problems: what the portal says and
 // what the agent makes of it.
 type ProblemKind struct {
+	Name   string
 	Status int
 	Title  string
 	Retry  string
@@ -71,44 +72,54 @@ const (
 )
 
 // Problems is the table of protocol.md 2.12.
-var Problems = map[string]ProblemKind{
-	ProblemInvalidRequest:    {http.StatusBadRequest, "The request is not valid", RetryNever, CodePortalRefused},
-	ProblemUnsupported:       {http.StatusBadRequest, "The protocol version is not supported", RetryNever, CodePortalRefused},
-	ProblemUnauthenticated:   {http.StatusUnauthorized, "The token is not valid", RetryReenroll, CodeDeviceUnknown},
-	ProblemDeviceUnknown:     {http.StatusUnauthorized, "The device is not known", RetryReenroll, CodeDeviceUnknown},
-	ProblemEnrollmentRefused: {http.StatusForbidden, "The enrollment secret is not valid", RetryLater, CodeEnrollmentRefused},
-	ProblemEnrollmentClosed:  {http.StatusForbidden, "Enrollment is closed", RetryLater, CodeEnrollmentClosed},
-	ProblemWrongPortal:       {http.StatusForbidden, "The enrollment is meant for another portal", RetryLater, CodeEnrollmentWrongPortal},
-	ProblemEnrollmentStale:   {http.StatusForbidden, "The enrollment is more than a day from the portal's clock", RetryLater, CodeEnrollmentStale},
-	ProblemEnrollmentReplay:  {http.StatusConflict, "A newer enrollment of this device came before", RetryLater, CodeEnrollmentReplayed},
-	ProblemEnrollmentDenied:  {http.StatusForbidden, "An administrator rejected this key", RetryLater, CodeEnrollmentRejected},
-	ProblemPendingFull:       {http.StatusConflict, "Too many keys wait for approval as this device", RetryLater, CodePendingKeysFull},
-	ProblemDeviceRevoked:     {http.StatusForbidden, "The device is revoked", RetryLater, CodeDeviceRevoked},
-	ProblemDeviceRetired:     {http.StatusGone, "The device is retired", RetryLater, CodeDeviceRetired},
-	ProblemDuplicateIdentity: {http.StatusConflict, "Two devices report under one identity", RetryLater, CodeDuplicateIdentity},
-	ProblemSequenceConflict:  {http.StatusConflict, "The sequence number was used for another report", RetryLater, CodeSequenceConflict},
-	ProblemTooLarge:          {http.StatusRequestEntityTooLarge, "The request is too large", RetryNever, CodeReportTooLarge},
-	ProblemEncoding:          {http.StatusUnsupportedMediaType, "The content encoding is not supported", RetryLater, CodePortalRefused},
-	ProblemRateLimited:       {http.StatusTooManyRequests, "Too many requests", RetryLater, CodePortalBusy},
-	ProblemUnavailable:       {http.StatusServiceUnavailable, "The portal is not available", RetryLater, CodePortalBusy},
-	ProblemInternal:          {http.StatusInternalServerError, "The portal failed", RetryLater, CodePortalOutage},
-	ProblemNotFound:          {http.StatusNotFound, "There is nothing here", RetryLater, CodePortalOutage},
-	ProblemNotAllowed:        {http.StatusForbidden, "The role of this admin does not allow it", RetryNever, CodePortalRefused},
+var Problems = []ProblemKind{
+	{ProblemInvalidRequest, http.StatusBadRequest, "The request is not valid", RetryNever, CodePortalRefused},
+	{ProblemUnsupported, http.StatusBadRequest, "The protocol version is not supported", RetryNever, CodePortalRefused},
+	{ProblemUnauthenticated, http.StatusUnauthorized, "The token is not valid", RetryReenroll, CodeDeviceUnknown},
+	{ProblemDeviceUnknown, http.StatusUnauthorized, "The device is not known", RetryReenroll, CodeDeviceUnknown},
+	{ProblemEnrollmentRefused, http.StatusForbidden, "The enrollment secret is not valid", RetryLater, CodeEnrollmentRefused},
+	{ProblemEnrollmentClosed, http.StatusForbidden, "Enrollment is closed", RetryLater, CodeEnrollmentClosed},
+	{ProblemWrongPortal, http.StatusForbidden, "The enrollment is meant for another portal", RetryLater, CodeEnrollmentWrongPortal},
+	{ProblemEnrollmentStale, http.StatusForbidden, "The enrollment is more than a day from the portal's clock", RetryLater, CodeEnrollmentStale},
+	{ProblemEnrollmentReplay, http.StatusConflict, "A newer enrollment of this device came before", RetryLater, CodeEnrollmentReplayed},
+	{ProblemEnrollmentDenied, http.StatusForbidden, "An administrator rejected this key", RetryLater, CodeEnrollmentRejected},
+	{ProblemPendingFull, http.StatusConflict, "Too many keys wait for approval as this device", RetryLater, CodePendingKeysFull},
+	{ProblemDeviceRevoked, http.StatusForbidden, "The device is revoked", RetryLater, CodeDeviceRevoked},
+	{ProblemDeviceRetired, http.StatusGone, "The device is retired", RetryLater, CodeDeviceRetired},
+	{ProblemDuplicateIdentity, http.StatusConflict, "Two devices report under one identity", RetryLater, CodeDuplicateIdentity},
+	{ProblemSequenceConflict, http.StatusConflict, "The sequence number was used for another report", RetryLater, CodeSequenceConflict},
+	{ProblemTooLarge, http.StatusRequestEntityTooLarge, "The request is too large", RetryNever, CodeReportTooLarge},
+	{ProblemEncoding, http.StatusUnsupportedMediaType, "The content encoding is not supported", RetryLater, CodePortalRefused},
+	{ProblemRateLimited, http.StatusTooManyRequests, "Too many requests", RetryLater, CodePortalBusy},
+	{ProblemUnavailable, http.StatusServiceUnavailable, "The portal is not available", RetryLater, CodePortalBusy},
+	{ProblemInternal, http.StatusInternalServerError, "The portal failed", RetryLater, CodePortalOutage},
+	{ProblemNotFound, http.StatusNotFound, "There is nothing here", RetryLater, CodePortalOutage},
+	{ProblemNotAllowed, http.StatusForbidden, "The role of this admin does not allow it", RetryNever, CodePortalRefused},
+}
+
+// KindOfProblem is the row of a name; nil for one that is not ours.
+func KindOfProblem(name string) *ProblemKind {
+	for i := range Problems {
+		if Problems[i].Name == name {
+			return &Problems[i]
+		}
+	}
+	return nil
 }
 
 // NewProblem makes the body for one of the names of Problems.
 func NewProblem(name, detail string) Problem {
-	kind, known := Problems[name]
-	if !known {
-		name, kind = ProblemInternal, Problems[ProblemInternal]
+	kind := KindOfProblem(name)
+	if kind == nil {
+		kind = KindOfProblem(ProblemInternal)
 	}
-	return Problem{Type: problemBase + name, Title: kind.Title, Status: kind.Status, Detail: detail, Retry: kind.Retry}
+	return Problem{Type: problemBase + kind.Name, Title: kind.Title, Status: kind.Status, Detail: detail, Retry: kind.Retry}
 }
 
 // Name is the problem's name in Problems; empty if it is not one of ours.
 func (p Problem) Name() string {
 	name, ours := strings.CutPrefix(p.Type, problemBase)
-	if _, known := Problems[name]; !ours || !known {
+	if !ours || KindOfProblem(name) == nil {
 		return ""
 	}
 	return name
@@ -123,7 +134,12 @@ func (p Problem) Error() string {
 }
 
 // ErrorCode is the agent's word for the problem; empty if it is not one of ours.
-func (p Problem) ErrorCode() string { return string(Problems[p.Name()].Code) }
+func (p Problem) ErrorCode() string {
+	if kind := KindOfProblem(p.Name()); kind != nil {
+		return string(kind.Code)
+	}
+	return ""
+}
 
 // ParseProblem reads an error body. It is one of ours only if the media type,
 // the type's name and the status all fit the table; anything else is something
@@ -137,8 +153,8 @@ func ParseProblem(status int, contentType string, body []byte) (Problem, bool) {
 	if err := Decode(body, MaxReply, &problem); err != nil {
 		return Problem{}, false
 	}
-	kind, known := Problems[problem.Name()]
-	if !known || kind.Status != status || problem.Status != status || Bound(&problem) != nil {
+	kind := KindOfProblem(problem.Name())
+	if kind == nil || kind.Status != status || problem.Status != status || Bound(&problem) != nil {
 		return Problem{}, false
 	}
 	return problem, true

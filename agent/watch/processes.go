@@ -43,13 +43,6 @@ const (
 	vendorMachine             // a virtual machine that runs
 )
 
-// vendorPrograms are the programs that may lie anywhere in the bundle, by file
-// name.
-var vendorPrograms = map[string]processRole{
-	"prl_disp_service": vendorService,
-	"prl_vm_app":       vendorMachine,
-}
-
 func roleOf(process *platform.Process) processRole {
 	if process.Path == "" {
 		return notVendors
@@ -61,7 +54,13 @@ func roleOf(process *platform.Process) processRole {
 	if !strings.HasPrefix(program, prlctl.AppBundle+"/") {
 		return notVendors
 	}
-	return vendorPrograms[path.Base(program)]
+	switch path.Base(program) { // they may lie anywhere in the bundle
+	case "prl_disp_service":
+		return vendorService
+	case "prl_vm_app":
+		return vendorMachine
+	}
+	return notVendors
 }
 
 // Watch polls until ctx is done. It returns nil: a table that cannot be read is

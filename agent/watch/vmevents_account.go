@@ -71,7 +71,7 @@ func (a *followedAccount) isForgettable(now time.Time) bool {
 // called by the stream's reader, which must not wait: a reader that stalls
 // stalls the vendor's dispatcher.
 func (a *followedAccount) onEvent(now time.Time, event prlctl.Event) (hint Hint, told bool) {
-	row := vmEvents[event.Name]
+	row := vmEventOf(event.Name)
 	if row.meaning == ignored {
 		return Hint{}, false
 	}

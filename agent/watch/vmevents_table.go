@@ -19,6 +19,7 @@ const (
 
 // vmEvent is a row of the table.
 type vmEvent struct {
+	name    string
 	meaning eventMeaning
 	state   string // of stateOfName: the state that lasts (facts/prlctl.md 2.3)
 	source  string
@@ -28,28 +29,40 @@ type vmEvent struct {
 // are constants of the SDK in lower case, as libvirt's driver and OpenVZ's SDK
 // have them; whether the tool tells them beside vm_state_changed is not known,
 // and would do no harm: the same word twice changes nothing.
-var vmEvents = map[string]vmEvent{
-	"vm_state_changed":          {stateOfEvent, "", "facts/prlctl.md 3 [C DEVOPS, VSCODE, PDAI]"},
-	"vm_config_changed":         {configChange, "", "facts/prlctl.md 3 [C DEVOPS, PDAI]"},
-	"vm_added":                  {lookAtMachine, "", "facts/prlctl.md 3 [C all three]; it may not be listable yet"},
-	"vm_unregistered":           {lookAtMachine, "", "facts/prlctl.md 3 [C all three]"},
-	"vm_deleted":                {lookAtMachine, "", "facts/prlctl.md 3 [C DEVOPS]"},
-	"vm_tools_state_changed":    {lookAtMachine, "", "facts/prlctl.md 3 [C DEVOPS]"},
-	"vm_snapshots_tree_changed": {lookAtMachine, "", "facts/prlctl.md 3 [C DEVOPS, VSCODE]"},
-	"vm_snapshot_created":       {lookAtMachine, "", "facts/prlctl.md 3 [C PDAI]"},
-	"vm_created":                {lookAtMachine, "", "facts/prlctl.md 3 [I]"},
-	"vm_started":                {stateOfName, "running", "facts/prlctl.md 3 [I]"},
-	"vm_resumed":                {stateOfName, "running", "facts/prlctl.md 3 [I]"},
-	"vm_continued":              {stateOfName, "running", "facts/prlctl.md 3 [I]"},
-	"vm_stopped":                {stateOfName, "stopped", "facts/prlctl.md 3 [I]"},
-	"vm_suspended":              {stateOfName, "suspended", "facts/prlctl.md 3 [I; the constant is in OpenVZ's SDK]"},
-	"vm_paused":                 {stateOfName, "paused", "facts/prlctl.md 3 [I; the constant is in OpenVZ's SDK]"},
-	"vm_perfstats":              {ignored, "", "facts/prlctl.md 3 [I]: figures of load, again and again"},
+var vmEvents = []vmEvent{
+	{"vm_state_changed", stateOfEvent, "", "facts/prlctl.md 3 [C DEVOPS, VSCODE, PDAI]"},
+	{"vm_config_changed", configChange, "", "facts/prlctl.md 3 [C DEVOPS, PDAI]"},
+	{"vm_added", lookAtMachine, "", "facts/prlctl.md 3 [C all three]; it may not be listable yet"},
+	{"vm_unregistered", lookAtMachine, "", "facts/prlctl.md 3 [C all three]"},
+	{"vm_deleted", lookAtMachine, "", "facts/prlctl.md 3 [C DEVOPS]"},
+	{"vm_tools_state_changed", lookAtMachine, "", "facts/prlctl.md 3 [C DEVOPS]"},
+	{"vm_snapshots_tree_changed", lookAtMachine, "", "facts/prlctl.md 3 [C DEVOPS, VSCODE]"},
+	{"vm_snapshot_created", lookAtMachine, "", "facts/prlctl.md 3 [C PDAI]"},
+	{"vm_created", lookAtMachine, "", "facts/prlctl.md 3 [I]"},
+	{"vm_started", stateOfName, "running", "facts/prlctl.md 3 [I]"},
+	{"vm_resumed", stateOfName, "running", "facts/prlctl.md 3 [I]"},
+	{"vm_continued", stateOfName, "running", "facts/prlctl.md 3 [I]"},
+	{"vm_stopped", stateOfName, "stopped", "facts/prlctl.md 3 [I]"},
+	{"vm_suspended", stateOfName, "suspended", "facts/prlctl.md 3 [I; the constant is in OpenVZ's SDK]"},
+	{"vm_paused", stateOfName, "paused", "facts/prlctl.md 3 [I; the constant is in OpenVZ's SDK]"},
+	{"vm_perfstats", ignored, "", "facts/prlctl.md 3 [I]: figures of load, again and again"},
+}
+
+// anyEvent is the row of an event that is not in the table.
+var anyEvent vmEvent
+
+func vmEventOf(name string) *vmEvent {
+	for i := range vmEvents {
+		if vmEvents[i].name == name {
+			return &vmEvents[i]
+		}
+	}
+	return &anyEvent
 }
 
 // hintOf is what an event with this row says about a user's machine. One that
 // names no machine is about all of them.
-func (row vmEvent) hintOf(uid uint32, event prlctl.Event) Hint {
+func (row *vmEvent) hintOf(uid uint32, event prlctl.Event) Hint {
 	if event.VMID == "" {
 		return Hint{UID: uid}
 	}
@@ -58,12 +71,6 @@ func (row vmEvent) hintOf(uid uint32, event prlctl.Event) Hint {
 		word = event.State
 	}
 	return Hint{UID: uid, VMID: event.VMID, State: stateOf(word)}
-}
-
-// lastingStates are the states that stay until somebody does something; every
-// other one that is known passes by itself (facts/prlctl.md 2.3).
-var lastingStates = map[prlctl.State]bool{
-	prlctl.StateRunning: true, prlctl.StateSuspended: true, prlctl.StatePaused: true, prlctl.StateStopped: true,
 }
 
 // stateOf translates a state word of the tool: to the word of the guide's table,
@@ -77,8 +84,10 @@ func stateOf(word string) string {
 		return ""
 	case known == prlctl.PortalUnknown:
 		return protocol.StateUnknown
-	case lastingStates[state]:
+	}
+	switch state {
+	case prlctl.StateRunning, prlctl.StateSuspended, prlctl.StatePaused, prlctl.StateStopped: // until somebody does something
 		return known
 	}
-	return trigger.Transient
+	return trigger.Transient // it passes by itself, as every other one that is known (facts/prlctl.md 2.3)
 }

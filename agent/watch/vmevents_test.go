@@ -60,7 +60,8 @@ func TestTRG_04_05_06_07_08_09_EventsBecomeHints(t *testing.T) {
 				m.t.Errorf("%s (-want +got):\n%s", c.row, diff)
 			}
 		}
-		for name, row := range vmEvents {
+		for _, row := range vmEvents {
+			name := row.name
 			if !covered[name] {
 				m.t.Errorf("%s has no case here", name)
 			}

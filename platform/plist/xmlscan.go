@@ -30,16 +30,23 @@ type xmlScanner struct {
 	budget  budget
 }
 
-// scalars says for each element that holds text whether the text is one of its
-// values. The library has the last word; this gives its refusals a line.
-var scalars = map[string]func(text string) bool{
-	"string":  func(string) bool { return true },
-	"true":    func(text string) bool { return text == "" },
-	"false":   func(text string) bool { return text == "" },
-	"integer": isInteger,
-	"real":    func(text string) bool { _, err := strconv.ParseFloat(text, 64); return err == nil },
-	"date":    func(text string) bool { _, err := time.Parse(time.RFC3339, text); return err == nil },
-	"data":    isBase64,
+// holdsValue reports whether a text is a value of an element that holds one. The
+// library has the last word; this gives its refusals a line.
+func holdsValue(element, text string) bool {
+	var err error
+	switch element {
+	case "true", "false":
+		return text == ""
+	case "integer":
+		return isInteger(text)
+	case "real":
+		_, err = strconv.ParseFloat(text, 64)
+	case "date":
+		_, err = time.Parse(time.RFC3339, text)
+	case "data":
+		return isBase64(text)
+	}
+	return err == nil
 }
 
 func isInteger(text string) bool {
@@ -201,16 +208,15 @@ func (s *xmlScanner) value(start xml.StartElement, depth int) error {
 		return s.dictionary(depth)
 	case "array":
 		return s.array(depth)
-	}
-	valid, known := scalars[start.Name.Local]
-	if !known {
+	case "string", "true", "false", "integer", "real", "date", "data":
+	default:
 		return s.invalid("unknown element")
 	}
 	text, err := s.text()
 	if err != nil {
 		return err
 	}
-	if !valid(text) {
+	if !holdsValue(start.Name.Local, text) {
 		return s.invalid("<" + start.Name.Local + "> does not hold such a value")
 	}
 	return nil

@@ -50,7 +50,7 @@ func TestH56_BodiesWaitForTheirTurnToBeDecoded(t *testing.T) {
 			t.Fatalf("a body was decoded out of turn, and answered %d", <-answers)
 		}
 		began := time.Now()
-		if status := <-answers; status != protocol.Problems[protocol.ProblemUnavailable].Status || time.Since(began) != longestQueue {
+		if status := <-answers; status != protocol.KindOfProblem(protocol.ProblemUnavailable).Status || time.Since(began) != longestQueue {
 			t.Errorf("answer is %d after %v", status, time.Since(began))
 		}
 		go send()

@@ -86,8 +86,8 @@ func TestOpenAPIHasEveryProblem(t *testing.T) {
 		described = append(described, value.(string))
 	}
 	var known []string
-	for name := range protocol.Problems {
-		known = append(known, protocol.NewProblem(name, "").Type)
+	for _, kind := range protocol.Problems {
+		known = append(known, protocol.NewProblem(kind.Name, "").Type)
 	}
 	slices.Sort(described)
 	slices.Sort(known)
